@@ -1,0 +1,1 @@
+//! `ringd` serves static files over HTTP on modern Linux.

@@ -1,0 +1,3 @@
+//! The `ringd` command.
+
+fn main() {}
