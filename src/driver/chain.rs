@@ -1,0 +1,334 @@
+//! What one write sends: memory and file ranges, in order (nginx's `ngx_buf_t` idea).
+//!
+//! The session fills a chain, the driver empties it. Small pieces are copied behind each other,
+//! so that the answers of a turn, pipelined ones too, leave as one piece of memory; larger ones
+//! are held by reference and pinned until the write ends. Which system calls carry the chain is
+//! the driver's business.
+//!
+//! Invariant: the parts before `part` are sent, of part `part` the first `offset` bytes are.
+
+use std::io::IoSlice;
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::file::File;
+use super::pool::Lease;
+
+/// Memory up to this size is copied rather than referenced: below it one more `iovec` costs
+/// more than the copy.
+const COPY_MAX: usize = 8 * 1024;
+
+/// A chain with this much copied memory is full.
+const COPIED_FULL: usize = 64 * 1024;
+
+/// A chain with this many parts is full.
+const PARTS_FULL: usize = 64;
+
+/// A spare chain keeps at most this much memory.
+const KEEP_BYTES: usize = COPIED_FULL + 2 * COPY_MAX;
+
+/// The parts of one write; see the module documentation.
+#[derive(Debug, Default)]
+pub struct Chain {
+    copied: Vec<u8>,
+    parts: Vec<Part>,
+    part: usize,
+    offset: u64,
+}
+
+#[derive(Debug)]
+enum Part {
+    Copied(Range<usize>),
+    Shared(Rc<[u8]>),
+    Static(&'static [u8]),
+    Leased(Lease),
+    File { file: Arc<File>, range: Range<u64> },
+}
+
+/// What a chain wants to send next.
+pub(super) enum Next<'a> {
+    /// Nothing: all is sent.
+    Nothing,
+    /// The memory parts from here to the next file or the end; `more` says that a file follows.
+    Memory { more: bool },
+    /// A range of a file.
+    File { file: &'a Arc<File>, range: Range<u64>, more: bool },
+}
+
+impl Chain {
+    /// An empty chain.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends a copy of `bytes`.
+    pub fn copy(&mut self, bytes: &[u8]) {
+        self.copy_with(|copied| copied.extend_from_slice(bytes));
+    }
+
+    /// Appends what `write` appends to its buffer. The bytes that are there already stay.
+    pub fn copy_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.copied.len();
+        write(&mut self.copied);
+        let end = self.copied.len();
+        assert!(end >= start, "a writer may only append");
+        match self.parts.last_mut() {
+            Some(Part::Copied(range)) => range.end = end,
+            _ if end > start => self.parts.push(Part::Copied(start..end)),
+            _ => {}
+        }
+    }
+
+    /// Appends shared bytes: by reference, or as a copy when they are few.
+    pub fn share(&mut self, bytes: &Rc<[u8]>) {
+        if bytes.len() <= COPY_MAX {
+            self.copy(bytes);
+        } else {
+            self.parts.push(Part::Shared(Rc::clone(bytes)));
+        }
+    }
+
+    /// Appends bytes that live as long as the program.
+    pub fn fixed(&mut self, bytes: &'static [u8]) {
+        if bytes.len() <= COPY_MAX {
+            self.copy(bytes);
+        } else {
+            self.parts.push(Part::Static(bytes));
+        }
+    }
+
+    /// Appends a received buffer, which returns to its pool when the chain is sent.
+    pub fn lend(&mut self, lease: Lease) {
+        if !lease.is_empty() {
+            self.parts.push(Part::Leased(lease));
+        }
+    }
+
+    /// Appends a range of a file, in bytes.
+    pub fn file(&mut self, file: &Arc<File>, range: Range<u64>) {
+        if !range.is_empty() {
+            self.parts.push(Part::File { file: Arc::clone(file), range });
+        }
+    }
+
+    /// Whether the session should let the chain leave before it adds more.
+    pub fn is_full(&self) -> bool {
+        self.copied.len() >= COPIED_FULL || self.parts.len() >= PARTS_FULL
+    }
+
+    /// Whether nothing is left to send.
+    pub fn is_empty(&self) -> bool {
+        self.part == self.parts.len()
+    }
+
+    /// Bytes that are left to send.
+    pub fn remaining(&self) -> u64 {
+        self.parts[self.part..].iter().map(Part::len).sum::<u64>() - self.offset
+    }
+
+    /// Whether a part that is left is a file.
+    pub fn has_file(&self) -> bool {
+        self.parts[self.part..].iter().any(|part| matches!(part, Part::File { .. }))
+    }
+
+    /// Lets go of everything, so that the chain can be filled anew.
+    pub fn clear(&mut self) {
+        self.parts.clear();
+        self.copied.clear();
+        self.copied.shrink_to(KEEP_BYTES);
+        (self.part, self.offset) = (0, 0);
+    }
+
+    /// What the cursor stands on.
+    pub(super) fn next(&self) -> Next<'_> {
+        match self.parts.get(self.part) {
+            None => Next::Nothing,
+            Some(Part::File { file, range }) => Next::File {
+                file,
+                range: range.start + self.offset..range.end,
+                more: self.part + 1 < self.parts.len(),
+            },
+            Some(_) => Next::Memory { more: self.has_file() },
+        }
+    }
+
+    /// Writes the memory parts from the cursor to the next file or the end into `slices`, as
+    /// many as fit, and says how many those are.
+    pub(super) fn memory<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut count = 0;
+        let mut skip = self.offset as usize;
+        for part in &self.parts[self.part..] {
+            let Some(bytes) = part.bytes(&self.copied) else { break };
+            let Some(slice) = slices.get_mut(count) else { break };
+            *slice = IoSlice::new(&bytes[skip..]);
+            skip = 0;
+            count += 1;
+        }
+        count
+    }
+
+    /// Moves the cursor over `sent` bytes.
+    pub(super) fn advance(&mut self, sent: u64) {
+        let mut left = self.offset + sent;
+        while let Some(part) = self.parts.get(self.part) {
+            let len = part.len();
+            if left < len {
+                break;
+            }
+            left -= len;
+            self.part += 1;
+        }
+        assert!(left == 0 || self.part < self.parts.len(), "more was sent than there was");
+        self.offset = left;
+    }
+}
+
+impl Part {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Copied(range) => range.len() as u64,
+            Self::Shared(bytes) => bytes.len() as u64,
+            Self::Static(bytes) => bytes.len() as u64,
+            Self::Leased(lease) => lease.len() as u64,
+            Self::File { range, .. } => range.end - range.start,
+        }
+    }
+
+    fn bytes<'a>(&'a self, copied: &'a [u8]) -> Option<&'a [u8]> {
+        match self {
+            Self::Copied(range) => Some(&copied[range.clone()]),
+            Self::Shared(bytes) => Some(bytes),
+            Self::Static(bytes) => Some(bytes),
+            Self::Leased(lease) => Some(lease),
+            Self::File { .. } => None,
+        }
+    }
+}
+
+/// Reads a chain as a peer would receive it. For tests of sessions.
+#[doc(hidden)]
+pub fn read_all(chain: &mut Chain) -> Vec<u8> {
+    use std::os::unix::fs::FileExt;
+    let mut all = Vec::new();
+    loop {
+        let sent = match chain.next() {
+            Next::Nothing => return all,
+            Next::Memory { .. } => {
+                let mut slices = [IoSlice::new(&[]); PARTS_FULL];
+                let count = chain.memory(&mut slices);
+                slices[..count].iter().for_each(|slice| all.extend_from_slice(slice));
+                slices[..count].iter().map(|slice| slice.len()).sum()
+            }
+            Next::File { file, range, .. } => {
+                let mut bytes = vec![0; (range.end - range.start) as usize];
+                let read = file.as_file().read_exact_at(&mut bytes, range.start);
+                read.expect("a test's file is as long as its range");
+                all.extend_from_slice(&bytes);
+                bytes.len()
+            }
+        };
+        chain.advance(sent as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn file(bytes: &[u8]) -> Arc<File> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        Arc::new(File::new(file.into()).unwrap())
+    }
+
+    #[test]
+    fn small_pieces_become_one_part() {
+        let mut chain = Chain::new();
+        chain.copy(b"head ");
+        chain.fixed(b"fixed ");
+        chain.share(&Rc::from(&b"body"[..]));
+        assert_eq!(chain.parts.len(), 1);
+        assert_eq!(chain.remaining(), 15);
+        assert_eq!(read_all(&mut chain), b"head fixed body");
+        assert!(chain.is_empty());
+    }
+
+    #[test]
+    fn large_memory_is_referenced() {
+        let body: Rc<[u8]> = vec![7; COPY_MAX + 1].into();
+        let mut chain = Chain::new();
+        chain.share(&body);
+        assert_eq!(Rc::strong_count(&body), 2);
+        chain.clear();
+        assert_eq!(Rc::strong_count(&body), 1);
+    }
+
+    #[test]
+    fn memory_before_a_file_says_that_more_follows() {
+        let mut chain = Chain::new();
+        chain.copy(b"head");
+        chain.file(&file(b"0123456789"), 2..5);
+        assert!(matches!(chain.next(), Next::Memory { more: true }));
+        chain.advance(4);
+        assert!(matches!(
+            chain.next(),
+            Next::File { range: Range { start: 2, end: 5 }, more: false, .. }
+        ));
+        chain.advance(2);
+        assert!(matches!(chain.next(), Next::File { range: Range { start: 4, end: 5 }, .. }));
+        chain.advance(1);
+        assert!(chain.is_empty());
+    }
+
+    #[test]
+    fn empty_pieces_leave_no_part() {
+        let mut chain = Chain::new();
+        chain.copy(b"");
+        chain.file(&file(b"abc"), 1..1);
+        assert!(chain.is_empty());
+        assert_eq!(chain.remaining(), 0);
+    }
+
+    /// However the peer takes the bytes, they are those of the parts, in order.
+    #[test]
+    fn any_partial_progress_sends_every_byte_once() {
+        let mut random = fastrand::Rng::with_seed(11);
+        let source: Vec<u8> = (0..40_000u32).map(|i| (i % 251) as u8).collect();
+        let on_disk = file(&source);
+        for _ in 0..200 {
+            let mut chain = Chain::new();
+            let mut expected = Vec::new();
+            for _ in 0..random.usize(1..12) {
+                let from = random.usize(..source.len());
+                let to = random.usize(from..=source.len());
+                expected.extend_from_slice(&source[from..to]);
+                match random.u8(..3) {
+                    0 => chain.copy(&source[from..to]),
+                    1 => chain.share(&Rc::from(&source[from..to])),
+                    _ => chain.file(&on_disk, from as u64..to as u64),
+                }
+            }
+            let mut got = Vec::new();
+            while !chain.is_empty() {
+                assert_eq!(chain.remaining() as usize, expected.len() - got.len());
+                let mut slices = [IoSlice::new(&[]); 4];
+                let chunk: Vec<u8> = match chain.next() {
+                    Next::Nothing => break,
+                    Next::Memory { .. } => {
+                        let count = chain.memory(&mut slices);
+                        slices[..count].iter().flat_map(|slice| slice.to_vec()).collect()
+                    }
+                    Next::File { range, .. } => {
+                        source[range.start as usize..range.end as usize].to_vec()
+                    }
+                };
+                let sent = random.usize(1..=chunk.len());
+                got.extend_from_slice(&chunk[..sent]);
+                chain.advance(sent as u64);
+            }
+            assert!(got == expected);
+        }
+    }
+}

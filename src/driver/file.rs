@@ -1,0 +1,109 @@
+//! An open file, shared by the caches that remember it and the ops that read it.
+//!
+//! The descriptor closes when the last owner lets go, so an op in flight keeps its file open
+//! whatever happens to the cache entry it came from.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a file found wholly in the page cache is taken to stay there.
+///
+/// Within this time sends skip the residency check (`preadv2`, about 0.7 µs per 256 KiB).
+const RESIDENT_FOR: Duration = Duration::from_secs(1);
+
+/// An open file and what the kernel said of it when it was opened.
+#[derive(Debug)]
+pub struct File {
+    file: fs::File,
+    metadata: Metadata,
+    resident_until_ms: AtomicU64,
+}
+
+/// What the serving of a file depends on. Two opens that give equal metadata gave the same
+/// content, as far as the file system can tell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Metadata {
+    /// What was opened.
+    pub kind: FileKind,
+    /// Length in bytes.
+    pub len: u64,
+    /// Last change of the content: seconds and nanoseconds since the epoch.
+    pub modified: (i64, u32),
+    /// Last change of the content or the inode: seconds and nanoseconds since the epoch.
+    pub changed: (i64, u32),
+    /// Inode number.
+    pub inode: u64,
+    /// Number of the file system.
+    pub device: u64,
+}
+
+/// The kinds of files that a server tells apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FileKind {
+    /// Content that can be sent.
+    Regular,
+    /// A directory.
+    Directory,
+    /// FIFO, socket, device: never served.
+    Other,
+}
+
+impl File {
+    /// Takes an open descriptor and reads its metadata (`fstat`, which does not wait for a disk
+    /// once the file is open).
+    pub fn new(descriptor: OwnedFd) -> io::Result<Self> {
+        let file = fs::File::from(descriptor);
+        let found = file.metadata()?;
+        let kind = match found.file_type() {
+            kind if kind.is_file() => FileKind::Regular,
+            kind if kind.is_dir() => FileKind::Directory,
+            _ => FileKind::Other,
+        };
+        let metadata = Metadata {
+            kind,
+            len: found.len(),
+            modified: (found.mtime(), found.mtime_nsec() as u32),
+            changed: (found.ctime(), found.ctime_nsec() as u32),
+            inode: found.ino(),
+            device: found.dev(),
+        };
+        Ok(Self { file, metadata, resident_until_ms: AtomicU64::new(0) })
+    }
+
+    /// What the kernel said when the file was opened.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The file, for reading.
+    pub(super) fn as_file(&self) -> &fs::File {
+        &self.file
+    }
+
+    /// Whether a send of this file may skip the residency check.
+    pub(super) fn is_resident(&self, now: Instant) -> bool {
+        milliseconds(now) < self.resident_until_ms.load(Ordering::Relaxed)
+    }
+
+    /// Notes that every part of the file was found in the page cache.
+    pub(super) fn mark_resident(&self, now: Instant) {
+        let until = milliseconds(now + RESIDENT_FOR);
+        self.resident_until_ms.store(until, Ordering::Relaxed);
+    }
+}
+
+impl AsFd for File {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// Milliseconds since the first call in this process.
+fn milliseconds(now: Instant) -> u64 {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    now.saturating_duration_since(*START.get_or_init(Instant::now)).as_millis() as u64
+}

@@ -1,0 +1,202 @@
+//! Receive buffers: one allocation, cut into equal pieces that are lent out one at a time.
+//!
+//! A [`Lease`] is the right to one buffer. It is taken by a driver just before (readiness) or
+//! chosen by the kernel during (completion) a receive, travels upwards in a completion, and goes
+//! back by being dropped. So no buffer belongs to an idle connection, and none can be forgotten.
+//!
+//! The free buffers are a stack. Readiness drivers pop from it. The io_uring driver empties it
+//! into the kernel's buffer ring once per turn: for it, the stack holds what came back meanwhile.
+
+#![allow(unsafe_code)]
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::Deref;
+use std::ptr::NonNull;
+use std::rc::Rc;
+
+/// Buffers start on a page, so that each lies in as few pages as it can.
+const ALIGNMENT: usize = 4096;
+
+/// The buffers of one driver.
+pub struct Pool {
+    memory: NonNull<u8>,
+    layout: Layout,
+    buffer_bytes: usize,
+    count: u16,
+    free: RefCell<Vec<u16>>,
+}
+
+/// The right to one buffer of a [`Pool`], and to its first bytes as data. Dropping it returns
+/// the buffer.
+pub struct Lease {
+    pool: Rc<Pool>,
+    buffer: u16,
+    len: u32,
+}
+
+impl Pool {
+    /// Allocates `count` buffers of `buffer_bytes` each, zeroed; pages are used when touched.
+    pub fn new(count: u16, buffer_bytes: u32) -> Rc<Self> {
+        assert!(count > 0 && buffer_bytes > 0);
+        let bytes = usize::from(count) * buffer_bytes as usize;
+        let layout = Layout::from_size_align(bytes, ALIGNMENT).expect("limits bound the size");
+        // SAFETY: `layout` is not of size zero: both factors were just asserted to be positive.
+        let memory = unsafe { alloc_zeroed(layout) };
+        let Some(memory) = NonNull::new(memory) else { handle_alloc_error(layout) };
+        // The stack is filled downwards so that buffer 0 is lent first and few pages are touched.
+        let free = RefCell::new((0..count).rev().collect());
+        Rc::new(Self { memory, layout, buffer_bytes: buffer_bytes as usize, count, free })
+    }
+
+    /// Bytes of one buffer.
+    pub fn buffer_bytes(&self) -> usize {
+        self.buffer_bytes
+    }
+
+    /// Buffers in all.
+    pub fn count(&self) -> u16 {
+        self.count
+    }
+
+    /// Buffers on the free stack.
+    pub fn available(&self) -> usize {
+        self.free.borrow().len()
+    }
+
+    /// Takes a free buffer, its whole length as data; `None` when all are lent.
+    pub fn take(self: &Rc<Self>) -> Option<Lease> {
+        let buffer = self.free.borrow_mut().pop()?;
+        Some(Lease { pool: Rc::clone(self), buffer, len: self.buffer_bytes as u32 })
+    }
+
+    /// Moves the free buffers out, to be owned by the kernel until [`Pool::adopt`].
+    pub(super) fn drain_free(&self, mut give: impl FnMut(u16)) {
+        for buffer in self.free.borrow_mut().drain(..) {
+            give(buffer);
+        }
+    }
+
+    /// Where a buffer lies, for the kernel.
+    pub(super) fn address(&self, buffer: u16) -> *mut u8 {
+        assert!(buffer < self.count);
+        // SAFETY: the buffer's index was just checked, so the offset stays inside `memory`.
+        unsafe { self.memory.as_ptr().add(usize::from(buffer) * self.buffer_bytes) }
+    }
+
+    /// Makes a lease of a buffer that the kernel has filled with `len` bytes and given up.
+    ///
+    /// # Safety
+    ///
+    /// The buffer was moved out by [`Pool::drain_free`], the kernel has named it in a completion,
+    /// and that completion is turned into a lease once.
+    pub(super) unsafe fn adopt(self: &Rc<Self>, buffer: u16, len: usize) -> Lease {
+        assert!(buffer < self.count && len <= self.buffer_bytes);
+        Lease { pool: Rc::clone(self), buffer, len: len as u32 }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // SAFETY: `memory` came from `alloc_zeroed(layout)`, and every lease holds an `Rc` of
+        // this pool, so none is left to use it.
+        unsafe { dealloc(self.memory.as_ptr(), self.layout) }
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pool({} of {} free)", self.available(), self.count)
+    }
+}
+
+impl Lease {
+    /// The whole buffer, for a system call to fill; say with [`Lease::truncate`] how much it did.
+    pub(super) fn spare_mut(&mut self) -> &mut [u8] {
+        let address = self.pool.address(self.buffer);
+        // SAFETY: this lease is the only right to the buffer, the memory was zeroed when it was
+        // allocated, and the pool outlives the borrow because the lease holds it.
+        unsafe { std::slice::from_raw_parts_mut(address, self.pool.buffer_bytes) }
+    }
+
+    /// Keeps the first `len` bytes as data.
+    pub fn truncate(&mut self, len: usize) {
+        assert!(len <= self.pool.buffer_bytes);
+        self.len = len as u32;
+    }
+}
+
+impl Deref for Lease {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        let address = self.pool.address(self.buffer);
+        // SAFETY: this lease is the only right to the buffer, `len` is at most its size, and all
+        // of it was initialised when it was allocated.
+        unsafe { std::slice::from_raw_parts(address, self.len as usize) }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.pool.free.borrow_mut().push(self.buffer);
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lease({}, {} bytes)", self.buffer, self.len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_lease_is_available_again() {
+        let pool = Pool::new(2, 64);
+        let first = pool.take().unwrap();
+        let second = pool.take().unwrap();
+        assert!(pool.take().is_none());
+        drop(first);
+        assert_eq!(pool.available(), 1);
+        assert!(pool.take().is_some());
+        drop(second);
+        assert_eq!(pool.available(), 2);
+    }
+
+    #[test]
+    fn two_leases_never_share_a_byte() {
+        let pool = Pool::new(8, 32);
+        let mut leases: Vec<Lease> = (0..8).map(|_| pool.take().unwrap()).collect();
+        for (mark, lease) in leases.iter_mut().enumerate() {
+            lease.spare_mut().fill(mark as u8);
+        }
+        for (mark, lease) in leases.iter().enumerate() {
+            assert!(lease.iter().all(|byte| *byte == mark as u8));
+        }
+    }
+
+    #[test]
+    fn a_lease_outlives_the_driver_that_made_it() {
+        let pool = Pool::new(1, 16);
+        let mut lease = pool.take().unwrap();
+        lease.spare_mut()[..2].copy_from_slice(b"ok");
+        lease.truncate(2);
+        drop(pool);
+        assert_eq!(&*lease, b"ok");
+    }
+
+    #[test]
+    fn the_kernels_buffers_come_back_through_a_lease() {
+        let pool = Pool::new(4, 16);
+        let mut given = Vec::new();
+        pool.drain_free(|buffer| given.push(buffer));
+        assert_eq!((given.len(), pool.available()), (4, 0));
+        // SAFETY: buffer 2 was drained above and no kernel holds it.
+        drop(unsafe { pool.adopt(2, 5) });
+        assert_eq!(pool.available(), 1);
+    }
+}

@@ -1,0 +1,226 @@
+//! A table of fixed capacity whose entries are named by slot *and* generation.
+//!
+//! A handle stays valid until its entry is removed; afterwards the slot may hold somebody else,
+//! but under another generation, so an old handle finds nothing instead of the wrong thing. That
+//! is what a bare descriptor number or a pointer cannot give (`docs/architecture.md`, identity).
+//!
+//! The capacity is decided when the table is made. Memory is used up to the high-water mark only.
+
+/// Bits of a generation: handles share a 64-bit word with a slot (32) and a tag (8).
+const GENERATION_BITS: u32 = 24;
+const GENERATION_MASK: u32 = (1 << GENERATION_BITS) - 1;
+const NONE: u32 = u32::MAX;
+
+/// Names one entry of one [`Slots`] table.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Handle {
+    slot: u32,
+    generation: u32,
+}
+
+impl Handle {
+    /// The index of the entry; dense, starting at 0.
+    pub fn slot(self) -> u32 {
+        self.slot
+    }
+
+    /// Packs the handle and an 8-bit tag into one word: `tag:8 | generation:24 | slot:32`.
+    pub fn pack(self, tag: u8) -> u64 {
+        u64::from(tag) << 56 | u64::from(self.generation) << 32 | u64::from(self.slot)
+    }
+
+    /// The inverse of [`Handle::pack`].
+    pub fn unpack(word: u64) -> (Self, u8) {
+        let generation = (word >> 32) as u32 & GENERATION_MASK;
+        (Self { slot: word as u32, generation }, (word >> 56) as u8)
+    }
+}
+
+/// The table; see the module documentation.
+#[derive(Debug)]
+pub struct Slots<T> {
+    entries: Vec<Entry<T>>,
+    free: u32,
+    used: u32,
+    capacity: u32,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    generation: u32,
+    state: State<T>,
+}
+
+#[derive(Debug)]
+enum State<T> {
+    Free { next: u32 },
+    Used(T),
+}
+
+impl<T> Slots<T> {
+    /// An empty table for at most `capacity` entries.
+    pub fn new(capacity: u32) -> Self {
+        assert!(capacity < NONE);
+        Self { entries: Vec::new(), free: NONE, used: 0, capacity }
+    }
+
+    /// Entries in use.
+    pub fn len(&self) -> u32 {
+        self.used
+    }
+
+    /// Whether no entry is in use.
+    pub fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
+    /// Whether [`Slots::insert`] would refuse.
+    pub fn is_full(&self) -> bool {
+        self.used == self.capacity
+    }
+
+    /// Stores `value`; gives it back when the table is full.
+    pub fn insert(&mut self, value: T) -> Result<Handle, T> {
+        if self.is_full() {
+            return Err(value);
+        }
+        self.used += 1;
+        if self.free == NONE {
+            let slot = self.entries.len() as u32;
+            self.entries.push(Entry { generation: 0, state: State::Used(value) });
+            return Ok(Handle { slot, generation: 0 });
+        }
+        let slot = self.free;
+        let entry = &mut self.entries[slot as usize];
+        let State::Free { next } = entry.state else { unreachable!("the free list names it") };
+        self.free = next;
+        entry.state = State::Used(value);
+        Ok(Handle { slot, generation: entry.generation })
+    }
+
+    /// The entry, unless the handle is stale.
+    pub fn get(&self, handle: Handle) -> Option<&T> {
+        match self.entries.get(handle.slot as usize) {
+            Some(Entry { generation, state: State::Used(value) })
+                if *generation == handle.generation =>
+            {
+                Some(value)
+            }
+            _ => None,
+        }
+    }
+
+    /// The entry, unless the handle is stale.
+    pub fn get_mut(&mut self, handle: Handle) -> Option<&mut T> {
+        match self.entries.get_mut(handle.slot as usize) {
+            Some(Entry { generation, state: State::Used(value) })
+                if *generation == handle.generation =>
+            {
+                Some(value)
+            }
+            _ => None,
+        }
+    }
+
+    /// The handle of whatever `slot` holds now.
+    pub fn handle_at(&self, slot: u32) -> Option<Handle> {
+        match self.entries.get(slot as usize) {
+            Some(Entry { generation, state: State::Used(_) }) => {
+                Some(Handle { slot, generation: *generation })
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes the entry out and makes every handle to it stale.
+    pub fn remove(&mut self, handle: Handle) -> Option<T> {
+        self.get(handle)?;
+        let entry = &mut self.entries[handle.slot as usize];
+        let state = std::mem::replace(&mut entry.state, State::Free { next: self.free });
+        entry.generation = (entry.generation + 1) & GENERATION_MASK;
+        self.free = handle.slot;
+        self.used -= 1;
+        match state {
+            State::Used(value) => Some(value),
+            State::Free { .. } => unreachable!("get found it in use"),
+        }
+    }
+
+    /// The handles of all entries in use, by slot.
+    pub fn handles(&self) -> Vec<Handle> {
+        (0..self.entries.len() as u32).filter_map(|slot| self.handle_at(slot)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removed_handle_is_stale_even_when_its_slot_is_reused() {
+        let mut slots = Slots::new(4);
+        let first = slots.insert('a').unwrap();
+        assert_eq!(slots.remove(first), Some('a'));
+        let second = slots.insert('b').unwrap();
+        assert_eq!(first.slot(), second.slot());
+        assert_eq!(slots.get(first), None);
+        assert_eq!(slots.remove(first), None);
+        assert_eq!(slots.get(second), Some(&'b'));
+    }
+
+    #[test]
+    fn a_full_table_gives_the_value_back() {
+        let mut slots = Slots::new(2);
+        slots.insert(1).unwrap();
+        slots.insert(2).unwrap();
+        assert!(slots.is_full());
+        assert_eq!(slots.insert(3), Err(3));
+    }
+
+    #[test]
+    fn packing_keeps_slot_generation_and_tag() {
+        let mut slots = Slots::new(8);
+        for round in 0..1000 {
+            let handle = slots.insert(round).unwrap();
+            assert_eq!(Handle::unpack(handle.pack(0xA5)), (handle, 0xA5));
+            slots.remove(handle);
+        }
+    }
+
+    #[test]
+    fn the_generation_wraps_within_its_bits() {
+        let mut slots = Slots::new(1);
+        let handle = slots.insert(()).unwrap();
+        slots.remove(handle);
+        slots.entries[0].generation = GENERATION_MASK;
+        let last = slots.insert(()).unwrap();
+        slots.remove(last);
+        let wrapped = slots.insert(()).unwrap();
+        assert_eq!(wrapped.generation, 0);
+        assert_eq!(Handle::unpack(last.pack(1)).0, last);
+    }
+
+    /// Random inserts and removals against a map as oracle.
+    #[test]
+    fn it_behaves_like_a_map_with_unique_keys() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut slots = Slots::new(16);
+        let mut model: Vec<(Handle, u64)> = Vec::new();
+        let mut dead: Vec<Handle> = Vec::new();
+        for value in 0..20_000u64 {
+            if random.bool() {
+                match slots.insert(value) {
+                    Ok(handle) => model.push((handle, value)),
+                    Err(_) => assert_eq!(model.len(), 16),
+                }
+            } else if !model.is_empty() {
+                let (handle, value) = model.swap_remove(random.usize(..model.len()));
+                assert_eq!(slots.remove(handle), Some(value));
+                dead.push(handle);
+            }
+            assert_eq!(slots.len() as usize, model.len());
+            assert!(model.iter().all(|(handle, value)| slots.get(*handle) == Some(value)));
+            assert!(dead.iter().rev().take(50).all(|handle| slots.get(*handle).is_none()));
+        }
+    }
+}

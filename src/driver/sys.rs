@@ -1,0 +1,243 @@
+//! The system calls that std does not offer, each wrapped so that the rest of the crate is safe.
+//!
+//! Interrupted calls are repeated here; "would block" is an error of kind `WouldBlock`.
+
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// How files are opened for serving: a FIFO or a terminal in the root must not hang or capture
+/// the server, so opening never waits.
+pub(super) const OPEN_FLAGS: i32 =
+    libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
+
+/// How paths are resolved: never out of the root, by whatever links lie in it.
+pub(super) const RESOLVE: u64 = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS;
+
+/// Repeats a call while it is interrupted.
+fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
+    loop {
+        let result = call();
+        if result >= 0 {
+            return Ok(result as usize);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// Takes ownership of a descriptor that the kernel has just returned.
+pub(super) fn own(descriptor: RawFd) -> OwnedFd {
+    assert!(descriptor >= 0);
+    // SAFETY: callers pass a descriptor that a system call or a completion has just created, and
+    // pass it once, so nobody else owns it.
+    unsafe { OwnedFd::from_raw_fd(descriptor) }
+}
+
+/// `accept4(2)`: a new connection, non-blocking and closed on exec.
+pub(super) fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    let null = std::ptr::null_mut();
+    retry(|| {
+        // SAFETY: both address pointers are null, which asks for no address; the descriptor is
+        // open because it is borrowed.
+        unsafe { libc::accept4(listener.as_raw_fd(), null, null.cast(), flags) as isize }
+    })
+    .map(|descriptor| own(descriptor as RawFd))
+}
+
+/// `recv(2)` without waiting.
+pub(super) fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    retry(|| {
+        // SAFETY: pointer and length are those of an exclusive slice that outlives the call.
+        unsafe {
+            libc::recv(
+                socket.as_raw_fd(),
+                buffer.as_mut_ptr().cast(),
+                buffer.len(),
+                libc::MSG_DONTWAIT,
+            )
+        }
+    })
+}
+
+/// `sendmsg(2)` without waiting and without `SIGPIPE`; `more` says that other bytes follow at
+/// once, so that the kernel may wait for them before it fills a segment (`MSG_MORE`).
+pub(super) fn send(
+    socket: BorrowedFd<'_>,
+    slices: &[IoSlice<'_>],
+    more: bool,
+) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
+    if let [slice] = slices {
+        return retry(|| {
+            // SAFETY: pointer and length are those of a slice that outlives the call.
+            unsafe { libc::send(socket.as_raw_fd(), slice.as_ptr().cast(), slice.len(), flags) }
+        });
+    }
+    // SAFETY: `msghdr` is plain data for which zero is a value: no name, no control data.
+    let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    // `IoSlice` is guaranteed to be laid out as `iovec`; the kernel only reads through it.
+    message.msg_iov = slices.as_ptr().cast_mut().cast();
+    message.msg_iovlen = slices.len();
+    retry(|| {
+        // SAFETY: `message` points at `slices`, which borrow memory that outlives the call.
+        unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) }
+    })
+}
+
+/// `sendfile(2)` from `offset`; 0 means that the file ends there.
+pub(super) fn sendfile(
+    socket: BorrowedFd<'_>,
+    file: BorrowedFd<'_>,
+    offset: u64,
+    len: usize,
+) -> io::Result<usize> {
+    let mut position =
+        libc::off_t::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
+    retry(|| {
+        // SAFETY: `position` is a live local; both descriptors are open because they are borrowed.
+        unsafe { libc::sendfile(socket.as_raw_fd(), file.as_raw_fd(), &raw mut position, len) }
+    })
+}
+
+/// Whether the byte at `offset` can be read without waiting for a disk (`preadv2(2)` with
+/// `RWF_NOWAIT`). File systems that cannot tell count as resident; so does the end of file.
+pub(super) fn is_resident(file: BorrowedFd<'_>, offset: u64) -> bool {
+    let mut byte = 0u8;
+    match preadv2_nowait(file, std::slice::from_mut(&mut byte), offset) {
+        Ok(_) => true,
+        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+    }
+}
+
+/// `preadv2(2)` with `RWF_NOWAIT`: what the page cache holds, or `WouldBlock`.
+pub(super) fn preadv2_nowait(
+    file: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    offset: u64,
+) -> io::Result<usize> {
+    let offset =
+        libc::off_t::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
+    let vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    retry(|| {
+        // SAFETY: `vector` describes an exclusive slice that outlives the call.
+        unsafe { libc::preadv2(file.as_raw_fd(), &raw const vector, 1, offset, libc::RWF_NOWAIT) }
+    })
+}
+
+/// `openat2(2)` for serving; see [`OPEN_FLAGS`] and [`RESOLVE`]. With `cached`, only names that
+/// the kernel has in memory are tried, the others fail with `WouldBlock` (`RESOLVE_CACHED`).
+pub(super) fn openat2(root: BorrowedFd<'_>, path: &CStr, cached: bool) -> io::Result<OwnedFd> {
+    let resolve = RESOLVE | if cached { libc::RESOLVE_CACHED } else { 0 };
+    // SAFETY: `open_how` is plain data for which zero is a value, "no flag".
+    let mut how: libc::open_how = unsafe { MaybeUninit::zeroed().assume_init() };
+    how.flags = OPEN_FLAGS as u64;
+    how.resolve = resolve;
+    retry(|| {
+        // SAFETY: the path is a C string, `how` is live and its size is passed with it.
+        unsafe {
+            libc::syscall(
+                libc::SYS_openat2,
+                root.as_raw_fd(),
+                path.as_ptr(),
+                &raw const how,
+                size_of::<libc::open_how>(),
+            ) as isize
+        }
+    })
+    .map(|descriptor| own(descriptor as RawFd))
+}
+
+/// `eventfd(2)`, blocking: a ring waits for it only when it is (io_uring fails a read of a
+/// non-blocking file with `EAGAIN` instead of waiting).
+pub(super) fn eventfd() -> io::Result<OwnedFd> {
+    retry(|| {
+        // SAFETY: the call takes no pointer.
+        unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) as isize }
+    })
+    .map(|descriptor| own(descriptor as RawFd))
+}
+
+/// `tcpi_bytes_acked` of `struct tcp_info` (linux/tcp.h): 8 one-byte fields, 24 four-byte ones,
+/// two eight-byte ones, then this one. `libc` knows only an older, shorter structure.
+const BYTES_ACKED_OFFSET: usize = 8 + 24 * 4 + 2 * 8;
+
+/// Bytes the peer of a TCP connection has acknowledged (`TCP_INFO`, `tcp(7)`; Linux 4.1).
+pub(super) fn acknowledged(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut info = [0u8; BYTES_ACKED_OFFSET + 8];
+    let mut len = info.len() as libc::socklen_t;
+    retry(|| {
+        // SAFETY: `info` and `len` are live, and `len` is the size of `info`.
+        unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                info.as_mut_ptr().cast(),
+                &raw mut len,
+            ) as isize
+        }
+    })?;
+    let field = &info[BYTES_ACKED_OFFSET..];
+    let acked = u64::from_ne_bytes(field.try_into().expect("the array is as long as the field"));
+    // The kernel counts the SYN as one acknowledged byte; a difference does not see it.
+    Ok(acked)
+}
+
+/// Makes a socket non-blocking.
+pub(super) fn set_nonblocking(socket: &OwnedFd) -> io::Result<()> {
+    socket2::SockRef::from(&socket.as_fd()).set_nonblocking(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_path_never_leaves_the_root() {
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("secret"), "x").unwrap();
+        let root = outside.path().join("root");
+        fs::create_dir(&root).unwrap();
+        fs::write(root.join("page"), "x").unwrap();
+        symlink("../secret", root.join("up")).unwrap();
+        symlink(outside.path().join("secret"), root.join("absolute")).unwrap();
+        symlink("page", root.join("beneath")).unwrap();
+        let root = fs::File::open(&root).unwrap();
+        let open = |path: &CStr| openat2(root.as_fd(), path, false);
+        assert!(open(c"page").is_ok());
+        assert!(open(c"beneath").is_ok());
+        for escape in [c"up", c"absolute", c"../secret", c"/etc/passwd"] {
+            assert_eq!(open(escape).unwrap_err().raw_os_error(), Some(libc::EXDEV), "{escape:?}");
+        }
+    }
+
+    #[test]
+    fn acknowledged_bytes_follow_the_reader() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        let before = acknowledged(server.as_fd()).unwrap();
+        server.write_all(&[7; 1000]).unwrap();
+        client.read_exact(&mut [0; 1000]).unwrap();
+        let mut after = before;
+        for _ in 0..1000 {
+            after = acknowledged(server.as_fd()).unwrap();
+            if after == before + 1000 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        assert_eq!(after, before + 1000);
+    }
+}
