@@ -40,9 +40,11 @@ pub mod chain;
 pub mod file;
 mod op;
 pub mod pool;
+mod probe;
 pub mod slots;
 mod sys;
 mod transfer;
+pub mod uring;
 mod waker;
 
 use std::io;

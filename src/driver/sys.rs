@@ -7,7 +7,9 @@
 use std::ffi::CStr;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// How files are opened for serving: a FIFO or a terminal in the root must not hang or capture
 /// the server, so opening never waits.
@@ -188,6 +190,23 @@ pub(super) fn acknowledged(socket: BorrowedFd<'_>) -> io::Result<u64> {
     let acked = u64::from_ne_bytes(field.try_into().expect("the array is as long as the field"));
     // The kernel counts the SYN as one acknowledged byte; a difference does not see it.
     Ok(acked)
+}
+
+/// `shutdown(2)`.
+pub(super) fn shutdown(socket: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
+    socket2::SockRef::from(&socket).shutdown(how)
+}
+
+/// Makes the close of a socket throw away what is unsent and tell the peer by a reset
+/// (`SO_LINGER` with no time, `socket(7)`).
+pub(super) fn reset_on_close(socket: BorrowedFd<'_>) -> io::Result<()> {
+    socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO))
+}
+
+/// The address of the other end.
+pub(super) fn peer(socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
+    let address = socket2::SockRef::from(&socket).peer_addr()?;
+    address.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
 /// Makes a socket non-blocking.

@@ -1,0 +1,132 @@
+//! The provided-buffer ring: free receive buffers, from which the kernel chooses.
+//!
+//! The ring is an array that kernel and driver share. The driver writes a buffer's address and
+//! number at the tail and publishes the tail; the kernel takes from the head and names the buffer
+//! in the completion. What comes back as a dropped lease is published once a turn.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use io_uring::Submitter;
+use io_uring::types::BufRingEntry;
+
+use super::super::pool::{Lease, Pool};
+
+/// The number by which receives name this group of buffers.
+pub(super) const GROUP: u16 = 0;
+
+/// A page-aligned array of buffer entries, registered with the kernel.
+pub(super) struct BufferRing {
+    pool: Rc<Pool>,
+    entries: NonNull<BufRingEntry>,
+    bytes: usize,
+    mask: u16,
+    tail: u16,
+    /// Buffers published and not named in a completion since.
+    with_kernel: u16,
+}
+
+impl BufferRing {
+    /// Registers a ring for all buffers of `pool`, whose count must be a power of two.
+    pub(super) fn register(submitter: &Submitter<'_>, pool: &Rc<Pool>) -> io::Result<Self> {
+        let count = pool.count();
+        assert!(count.is_power_of_two(), "the kernel wants a power of two of buffers");
+        let bytes = usize::from(count) * size_of::<BufRingEntry>();
+        // SAFETY: an anonymous private mapping at an address of the kernel's choice touches no
+        // memory that is in use.
+        let address = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                bytes,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let entries = NonNull::new(address.cast()).expect("a mapping is never at address 0");
+        let ring = Self {
+            pool: Rc::clone(pool),
+            entries,
+            bytes,
+            mask: count - 1,
+            tail: 0,
+            with_kernel: 0,
+        };
+        // SAFETY: the mapping is page-aligned, has room for `count` entries, and is unmapped only
+        // when the ring that it is registered with is gone (see `Drop`).
+        unsafe { submitter.register_buf_ring_with_flags(address as u64, count, GROUP, 0) }?;
+        Ok(ring)
+    }
+
+    /// Gives the kernel all buffers that came back; tells whether it has any to choose from.
+    pub(super) fn publish(&mut self) -> bool {
+        let before = self.tail;
+        let (pool, entries, mask) = (Rc::clone(&self.pool), self.entries, self.mask);
+        pool.drain_free(|buffer| {
+            // SAFETY: the index is masked to the number of entries of the mapping.
+            let entry = unsafe { entries.add(usize::from(self.tail & mask)) };
+            // SAFETY: the entry lies behind the published tail, so the kernel does not read it
+            // now. The three fields are written one by one because the ring's tail lives in the
+            // fourth field of the first entry.
+            let entry = unsafe { &mut *entry.as_ptr() };
+            entry.set_addr(pool.address(buffer) as u64);
+            entry.set_len(pool.buffer_bytes() as u32);
+            entry.set_bid(buffer);
+            self.tail = self.tail.wrapping_add(1);
+        });
+        let published = self.tail.wrapping_sub(before);
+        if published == 0 {
+            return self.with_kernel > 0;
+        }
+        self.with_kernel += published;
+        // SAFETY: `entries` is the base of the ring, its first entry is initialised.
+        let tail = unsafe { BufRingEntry::tail(self.entries.as_ptr()) };
+        // SAFETY: the tail is a 16-bit field of the mapping that the driver alone writes; the
+        // kernel reads it with acquire order.
+        let tail = unsafe { AtomicU16::from_ptr(tail.cast_mut()) };
+        tail.store(self.tail, Ordering::Release);
+        true
+    }
+
+    /// The lease of a buffer that a completion has named.
+    ///
+    /// # Safety
+    ///
+    /// `buffer` comes from a completion of a receive of [`GROUP`], and is passed here once.
+    pub(super) unsafe fn lease(&mut self, buffer: u16, len: usize) -> Lease {
+        self.with_kernel -= 1;
+        // SAFETY: the kernel names only buffers that were published, and no longer owns this one.
+        unsafe { self.pool.adopt(buffer, len) }
+    }
+}
+
+impl BufferRing {
+    /// Buffers that are lent out in leases.
+    pub(super) fn leased(&self) -> usize {
+        usize::from(self.pool.count() - self.with_kernel) - self.pool.available()
+    }
+
+    /// Gives up the mapping without unmapping it, because the kernel may still use it.
+    pub(super) fn leak(&mut self) {
+        self.bytes = 0;
+    }
+}
+
+impl Drop for BufferRing {
+    fn drop(&mut self) {
+        if self.bytes == 0 {
+            return;
+        }
+        // SAFETY: the mapping is this ring's own. The owner drops it when the kernel has answered
+        // all receives and the ring is closed, or leaks it.
+        unsafe { libc::munmap(self.entries.as_ptr().cast(), self.bytes) };
+    }
+}

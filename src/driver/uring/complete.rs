@@ -1,0 +1,199 @@
+//! The kernel's answers, and what they mean for the op they belong to.
+//!
+//! Rules that are easy to get wrong, in the order the code applies them: a result counts even
+//! when MORE is absent; a buffer that is named is always taken back; an op without MORE is armed
+//! again from its state; only then is the socket looked at for a pending close.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use io_uring::{cqueue, opcode, types::Fd};
+
+use super::super::op::{Completion, Outcome, Sock, Token, cancelled};
+use super::super::pool::Lease;
+use super::super::slots::Handle;
+use super::super::sys;
+use super::socket::{Read, Socket, Write};
+use super::{ACCEPT_RETRY, Kind, Uring};
+
+impl Uring {
+    /// Handles one completion.
+    pub(super) fn complete(&mut self, entry: &cqueue::Entry) {
+        let (handle, tag) = Handle::unpack(entry.user_data());
+        let last = !cqueue::more(entry.flags());
+        let kind = Kind::of(tag);
+        if last {
+            self.ring.answered();
+            if !matches!(kind, Kind::Open | Kind::Read | Kind::Wake)
+                && let Some(socket) = self.sockets.get_mut(handle)
+            {
+                socket.kernel -= 1;
+            }
+        }
+        let result = entry.result();
+        match kind {
+            Kind::Accept => self.complete_accept(handle, result, last),
+            Kind::Recv => {
+                let lease = self.take_lease(entry);
+                self.complete_recv(handle, result, last, lease);
+            }
+            Kind::Send => self.complete_send(handle, result),
+            Kind::Poll | Kind::Fetch => self.complete_kernel_wait(handle),
+            Kind::Open => self.complete_open(handle, result),
+            Kind::Read => self.complete_read(handle, result),
+            Kind::Wake => self.complete_wake(),
+            // Whether a cancel found its target is told by the target's own completion.
+            Kind::Cancel | Kind::Close => {}
+        }
+        if last {
+            self.close_when_idle(handle);
+        }
+    }
+
+    /// The buffer that a receive was given, whatever became of it.
+    fn take_lease(&mut self, entry: &cqueue::Entry) -> Option<Lease> {
+        let buffer = cqueue::buffer_select(entry.flags())?;
+        let len = entry.result().max(0) as usize;
+        // SAFETY: the completion of a receive names the buffer, and each is handled once.
+        Some(unsafe { self.buffers.lease(buffer, len) })
+    }
+
+    fn stream_ended(&mut self, handle: Handle) {
+        if let Some(Socket { read: Read::Many(stream), .. }) = self.sockets.get_mut(handle) {
+            stream.armed = false;
+        }
+    }
+
+    /// Whether the stream was told to end, and by what token it goes.
+    fn stream(&self, handle: Handle) -> Option<(Token, bool)> {
+        let socket = self.sockets.get(handle)?;
+        let Read::Many(stream) = &socket.read else { return None };
+        Some((stream.token, stream.cancelled || socket.closing.is_some()))
+    }
+
+    fn complete_accept(&mut self, handle: Handle, result: i32, last: bool) {
+        let accepted = (result >= 0).then(|| sys::own(result));
+        if last {
+            self.stream_ended(handle);
+        }
+        let Some((token, ending)) = self.stream(handle) else { return };
+        if let Some(descriptor) = accepted {
+            match self.sockets.insert(Socket::new(descriptor)) {
+                Ok(new) => self.progress(token, Outcome::Accepted(Ok(Sock(new)))),
+                Err(refused) => {
+                    self.stats.refused += 1;
+                    self.stats.system_calls += 1;
+                    drop(refused);
+                }
+            }
+        }
+        if !last {
+            return;
+        }
+        if ending {
+            return self.finish_stream(handle, Err(cancelled()));
+        }
+        match -result {
+            code if code <= 0 => self.arm_stream(handle),
+            libc::ECONNABORTED | libc::EINTR | libc::EAGAIN | libc::EPROTO => {
+                self.arm_stream(handle);
+            }
+            libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => {
+                self.resting.push((handle, Instant::now() + ACCEPT_RETRY));
+            }
+            code => self.finish_stream(handle, Err(io::Error::from_raw_os_error(code))),
+        }
+    }
+
+    fn complete_recv(&mut self, handle: Handle, result: i32, last: bool, lease: Option<Lease>) {
+        if last {
+            self.stream_ended(handle);
+        }
+        let Some((token, ending)) = self.stream(handle) else { return };
+        if result > 0 {
+            let lease = lease.expect("a receive with data names its buffer");
+            self.progress(token, Outcome::Received(Ok(Some(lease))));
+        }
+        if !last {
+            return;
+        }
+        match -result {
+            0 => self.finish_stream(handle, Ok(())),
+            _ if ending => self.finish_stream(handle, Err(cancelled())),
+            // Data came, but the kernel could not keep the op armed: nothing is lost.
+            code if code < 0 => self.arm_stream(handle),
+            libc::ENOBUFS => {
+                self.stats.starved += 1;
+                self.starved.push_back(handle);
+            }
+            libc::EINTR | libc::EAGAIN => self.arm_stream(handle),
+            code => self.finish_stream(handle, Err(io::Error::from_raw_os_error(code))),
+        }
+    }
+
+    fn complete_send(&mut self, handle: Handle, result: i32) {
+        let Some(socket) = self.sockets.get_mut(handle) else { return };
+        let Write::Ring { token, mut transfer, gather } =
+            std::mem::replace(&mut socket.write, Write::Idle)
+        else {
+            return;
+        };
+        let closing = socket.closing.is_some();
+        if result < 0 {
+            let error = io::Error::from_raw_os_error(-result);
+            return self.finish_send(handle, token, transfer, Err(error));
+        }
+        transfer.chain.advance(result as u64);
+        if transfer.chain.is_empty() {
+            return self.finish_send(handle, token, transfer, Ok(()));
+        }
+        if closing || result == 0 {
+            return self.finish_send(handle, token, transfer, Err(cancelled()));
+        }
+        // More parts than one SENDMSG takes; or a short count, which despite WAITALL is how a
+        // failure after progress is told. Then the rest fails at once, with the reason.
+        self.send_memory(handle, token, transfer, gather);
+    }
+
+    /// The socket takes more again, or cold data has arrived.
+    fn complete_kernel_wait(&mut self, handle: Handle) {
+        let Some(socket) = self.sockets.get_mut(handle) else { return };
+        let Write::Kernel { token, transfer, cancelled: asked } =
+            std::mem::replace(&mut socket.write, Write::Idle)
+        else {
+            return;
+        };
+        if asked || socket.closing.is_some() {
+            return self.finish_send(handle, token, transfer, Err(cancelled()));
+        }
+        socket.write = Write::Runnable { token, transfer };
+        self.runnable.push_back(handle);
+    }
+
+    pub(super) fn arm_waker(&mut self) {
+        use std::os::fd::AsRawFd;
+        let fd = Fd(self.waker.event().as_raw_fd());
+        let len = self.wake_count.len() as u32;
+        let entry = opcode::Read::new(fd, self.wake_count.as_mut_ptr(), len)
+            .build()
+            .user_data(u64::from(Kind::Wake.tag(0)) << 56);
+        // SAFETY: the counter is boxed, so its address stays; nobody reads it; it is freed after
+        // the ring, or leaked.
+        unsafe { self.ring.push(&entry) };
+    }
+
+    fn complete_wake(&mut self) {
+        self.done.push(Completion { token: Token::WAKE, more: false, outcome: Outcome::Woken });
+        self.arm_waker();
+    }
+
+    /// What a completion that nobody handles any more has created: it must be closed.
+    pub(super) fn orphan(&self, entry: &cqueue::Entry) -> Option<OwnedFd> {
+        let (_, tag) = Handle::unpack(entry.user_data());
+        let makes_descriptor = matches!(Kind::of(tag), Kind::Accept | Kind::Open);
+        (makes_descriptor && entry.result() >= 0).then(|| sys::own(entry.result()))
+    }
+}

@@ -1,0 +1,331 @@
+//! The proactor: ops become submissions to io_uring, completions come back with their results.
+//!
+//! One turn is one system call: [`Driver::wait`] hands over what was submitted since the last
+//! one, waits, and reaps. Accepts and receives are multishot: armed once, they complete again and
+//! again, receives into buffers that the kernel picks from a shared ring. Memory is sent by the
+//! ring. A chain that holds a file is sent by `sendfile(2)` between reaping and waiting, because
+//! the ring has no such operation and its `SPLICE` always goes to a kernel thread; when the
+//! socket is full, the ring polls it.
+//!
+//! Never used on the hot path, because the kernel always hands them to a thread of its own:
+//! `STATX`, `SHUTDOWN`, `SPLICE`.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `ring.rs` | the queues and the one system call |
+//! | `buffers.rs` | the receive buffers that the kernel picks from |
+//! | `socket.rs` | what is kept of a socket |
+//! | `submit.rs` | ops on sockets, and what the kernel is asked for them |
+//! | `complete.rs` | what the kernel answered |
+//! | `files.rs` | opening, reading, and fetching cold data |
+
+mod buffers;
+mod complete;
+mod files;
+mod ring;
+mod socket;
+mod submit;
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use io_uring::cqueue;
+
+use super::op::{Completion, Op, OpId, Outcome, Sock, Token};
+use super::pool::Pool;
+use super::slots::{Handle, Slots};
+use super::{ACCEPT_RETRY, Driver, Limits, Stats, Waker, sys};
+use buffers::BufferRing;
+use files::FileOps;
+use ring::Ring;
+use socket::{Socket, StreamKind};
+
+/// How long a drop waits for the kernel to give back what it owns.
+const DROP_WAIT: Duration = Duration::from_secs(1);
+
+/// What a submission is for: the low half of the tag in its user data. The high half is the
+/// sequence number of the op.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+enum Kind {
+    Accept = 1,
+    Recv = 2,
+    Send = 3,
+    Poll = 4,
+    Fetch = 5,
+    Open = 6,
+    Read = 7,
+    Wake = 8,
+    Cancel = 9,
+    Close = 10,
+}
+
+impl Kind {
+    const ALL: [Self; 10] = [
+        Self::Accept,
+        Self::Recv,
+        Self::Send,
+        Self::Poll,
+        Self::Fetch,
+        Self::Open,
+        Self::Read,
+        Self::Wake,
+        Self::Cancel,
+        Self::Close,
+    ];
+
+    /// User data of what nobody waits for, and the name of an op that is over already.
+    const NOBODY: u64 = (Self::Cancel as u64) << 56 | (u64::MAX >> 8);
+
+    fn tag(self, sequence: u8) -> u8 {
+        self as u8 | sequence << 4
+    }
+
+    fn of(tag: u8) -> Self {
+        Self::ALL[usize::from(tag & 0x0f) - 1]
+    }
+}
+
+/// The io_uring driver; see the module documentation.
+pub struct Uring {
+    // The ring is dropped before everything that it points to.
+    ring: Ring,
+    buffers: BufferRing,
+    pool: Rc<Pool>,
+    sockets: Slots<Socket>,
+    files: FileOps,
+    /// Completions to be returned by the next wait, or by this one.
+    done: Vec<Completion>,
+    /// Scratch of `wait`: what the kernel has answered in this turn.
+    reaped: Vec<cqueue::Entry>,
+    /// Sends to be tried inline.
+    runnable: VecDeque<Handle>,
+    /// Receives that found no buffer.
+    starved: VecDeque<Handle>,
+    /// Accepts that rest after they ran out of descriptors.
+    resting: Vec<(Handle, Instant)>,
+    waker: Waker,
+    /// Where the kernel writes the waker's counter.
+    wake_count: Box<[u8; 8]>,
+    in_flight: usize,
+    limits: Limits,
+    stats: Stats,
+}
+
+impl std::fmt::Debug for Uring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Uring({} sockets, {} ops)", self.sockets.len(), self.in_flight)
+    }
+}
+
+impl Uring {
+    /// Makes a ring and its buffers, for the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// Names the step that failed and why; no io_uring, or one that is too old, is not a reason
+    /// to panic.
+    pub fn open(limits: &Limits) -> io::Result<Self> {
+        let step = |name: &'static str| move |error| super::probe::step_failed(name, &error);
+        let ring = Ring::open().map_err(step("io_uring_setup"))?;
+        let pool = Pool::new(limits.buffers, limits.buffer_bytes);
+        let buffers =
+            BufferRing::register(&ring.submitter(), &pool).map_err(step("io_uring_register"))?;
+        let mut driver = Self {
+            ring,
+            buffers,
+            pool,
+            sockets: Slots::new(limits.sockets_max),
+            files: FileOps::new(limits.sockets_max),
+            done: Vec::new(),
+            reaped: Vec::new(),
+            runnable: VecDeque::new(),
+            starved: VecDeque::new(),
+            resting: Vec::new(),
+            waker: Waker::new().map_err(step("eventfd"))?,
+            wake_count: Box::new([0; 8]),
+            in_flight: 0,
+            limits: *limits,
+            stats: Stats::default(),
+        };
+        driver.arm_waker();
+        Ok(driver)
+    }
+
+    /// Ends an op: its last completion.
+    fn finish(&mut self, token: Token, outcome: Outcome) {
+        self.in_flight -= 1;
+        self.done.push(Completion { token, more: false, outcome });
+    }
+
+    /// Reports progress of an op that goes on.
+    fn progress(&mut self, token: Token, outcome: Outcome) {
+        self.done.push(Completion { token, more: true, outcome });
+    }
+
+    /// Gives the kernel the buffers that came back, and then the receives that missed them.
+    fn recycle_buffers(&mut self) {
+        let available = self.buffers.publish();
+        if !available {
+            return;
+        }
+        for _ in 0..self.starved.len() {
+            let Some(handle) = self.starved.pop_front() else { break };
+            self.arm_stream(handle);
+        }
+    }
+
+    /// Tries the sends that hold files, each within its budget.
+    fn run_sends(&mut self, now: Instant) {
+        for _ in 0..self.runnable.len() {
+            let Some(handle) = self.runnable.pop_front() else { break };
+            self.attempt_send(handle, now);
+        }
+    }
+
+    /// Arms accepts again whose rest is over; says when the next one is due.
+    fn wake_accepts(&mut self, now: Instant) -> Option<Instant> {
+        let resting = std::mem::take(&mut self.resting);
+        for (handle, due) in resting {
+            if due <= now {
+                self.arm_stream(handle);
+            } else {
+                self.resting.push((handle, due));
+            }
+        }
+        self.resting.iter().map(|(_, due)| *due).min()
+    }
+
+    fn sync_stats(&self) -> Stats {
+        Stats {
+            system_calls: self.stats.system_calls + self.ring.enters,
+            submissions: self.ring.submitted,
+            ..self.stats
+        }
+    }
+}
+
+impl Driver for Uring {
+    fn adopt(&mut self, socket: OwnedFd) -> io::Result<Sock> {
+        sys::set_nonblocking(&socket)?;
+        self.sockets
+            .insert(Socket::new(socket))
+            .map(Sock)
+            .map_err(|_| io::Error::other("the driver's table of sockets is full"))
+    }
+
+    fn submit(&mut self, token: Token, op: Op) -> OpId {
+        self.in_flight += 1;
+        match op {
+            Op::AcceptMany { listener } => self.submit_stream(token, listener, StreamKind::Accept),
+            Op::RecvMany { sock } => self.submit_stream(token, sock, StreamKind::Recv),
+            Op::Send { sock, chain, fin } => self.submit_send(token, sock, chain, fin),
+            Op::ReadFile { file, offset, buffer } => self.submit_read(token, file, offset, buffer),
+            Op::OpenFile { root, path } => self.submit_open(token, root, path),
+            Op::Close { sock, reset } => self.submit_close(token, sock, reset),
+        }
+    }
+
+    fn cancel(&mut self, op: OpId) {
+        let (handle, tag) = Handle::unpack(op.0);
+        match Kind::of(tag) {
+            Kind::Accept | Kind::Recv => self.cancel_stream(handle, tag),
+            Kind::Send => self.cancel_send(handle, tag),
+            Kind::Open | Kind::Read => self.cancel_file(handle, op.0),
+            Kind::Poll | Kind::Fetch | Kind::Wake | Kind::Cancel | Kind::Close => {}
+        }
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()> {
+        let now = Instant::now();
+        self.recycle_buffers();
+        self.run_sends(now);
+        let accept_due = self.wake_accepts(now);
+        let timeout = match accept_due.map(|due| due.saturating_duration_since(now)) {
+            Some(rest) => Some(timeout.map_or(rest, |timeout| timeout.min(rest))),
+            None => timeout,
+        };
+        let idle = self.done.is_empty() && self.runnable.is_empty();
+        let mut reaped = std::mem::take(&mut self.reaped);
+        let result = self.ring.enter(idle, timeout, &mut reaped);
+        for entry in reaped.drain(..) {
+            self.complete(&entry);
+        }
+        self.reaped = reaped;
+        self.stats.completions += self.done.len() as u64;
+        out.append(&mut self.done);
+        result.map_err(|error| super::probe::step_failed("io_uring_enter", &error))
+    }
+
+    fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    fn acknowledged(&self, sock: Sock) -> io::Result<u64> {
+        sys::acknowledged(self.socket(sock).fd.as_fd())
+    }
+
+    fn peer(&self, sock: Sock) -> io::Result<SocketAddr> {
+        sys::peer(self.socket(sock).fd.as_fd())
+    }
+
+    fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    fn leased(&self) -> usize {
+        self.buffers.leased()
+    }
+
+    fn stats(&self) -> Stats {
+        self.sync_stats()
+    }
+}
+
+impl Drop for Uring {
+    fn drop(&mut self) {
+        for handle in self.sockets.handles() {
+            let socket = self.sockets.get_mut(handle).expect("its handle was just listed");
+            // Ends receives, sends and polls; accepts end by the cancel below.
+            let _ = sys::shutdown(socket.fd.as_fd(), std::net::Shutdown::Both);
+        }
+        let _ = self.ring.submitter().register_sync_cancel(
+            Some(io_uring::types::Timespec::from(DROP_WAIT)),
+            io_uring::types::CancelBuilder::any(),
+        );
+        let until = Instant::now() + DROP_WAIT;
+        let mut reaped = Vec::new();
+        while self.ring.outstanding > 0 && Instant::now() < until {
+            reaped.clear();
+            if self.ring.enter(true, Some(Duration::from_millis(10)), &mut reaped).is_err() {
+                break;
+            }
+            for entry in &reaped {
+                if !cqueue::more(entry.flags()) {
+                    self.ring.answered();
+                }
+                if let Some(descriptor) = self.orphan(entry) {
+                    drop(descriptor);
+                }
+            }
+        }
+        if self.ring.outstanding > 0 {
+            self.leak();
+        }
+    }
+}
+
+impl Uring {
+    /// Gives up all memory that the kernel may still read or write, without freeing it.
+    fn leak(&mut self) {
+        std::mem::forget(std::mem::replace(&mut self.sockets, Slots::new(0)));
+        std::mem::forget(std::mem::replace(&mut self.files, FileOps::new(0)));
+        std::mem::forget(std::mem::take(&mut self.wake_count));
+        std::mem::forget(Rc::clone(&self.pool));
+        self.buffers.leak();
+    }
+}

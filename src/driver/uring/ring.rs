@@ -1,0 +1,196 @@
+//! The ring itself: made with the right flags, fed with submissions, emptied of completions.
+//!
+//! One system call a turn: [`Ring::enter`] submits what was pushed, waits, and times out. A push
+//! never fails: when the submission queue is full it is handed to the kernel, and what the kernel
+//! does not take yet waits in order.
+//!
+//! The ring belongs to the thread that made it (`IORING_SETUP_SINGLE_ISSUER`), and completions
+//! are only produced inside `enter` (`IORING_SETUP_DEFER_TASKRUN`): nothing interrupts the loop.
+
+#![allow(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use io_uring::types::{SubmitArgs, Timespec};
+use io_uring::{EnterFlags, IoUring, cqueue, squeue};
+
+/// Submissions that fit into one system call; more are split over several.
+const SUBMISSIONS: u32 = 512;
+
+/// Completions the kernel can hold before it must keep them aside, which ends multishot ops.
+const COMPLETIONS: u32 = 4096;
+
+/// The smallest queues worth running with, where locked memory is scarce (`RLIMIT_MEMLOCK`).
+const SUBMISSIONS_MIN: u32 = 64;
+
+/// Work that one `enter` performs at most when it waits for a single completion is about 20
+/// items; after a busier turn it is told to bring this many, if they are there ([`MIN_WAIT`]).
+const BATCH: usize = 128;
+
+/// A turn that brought this many completions is a busy one.
+const BUSY: usize = 16;
+
+/// How long a busy turn waits for its batch to fill before it takes what is there.
+const MIN_WAIT: Duration = Duration::from_micros(1);
+
+/// An io_uring instance; see the module documentation.
+pub(super) struct Ring {
+    ring: IoUring,
+    waiting: VecDeque<squeue::Entry>,
+    enter_flags: EnterFlags,
+    min_wait: bool,
+    busy: bool,
+    /// Submissions that the kernel has yet to answer with their last completion.
+    pub(super) outstanding: u64,
+    pub(super) enters: u64,
+    pub(super) submitted: u64,
+}
+
+impl Ring {
+    /// Makes a ring for this thread.
+    ///
+    /// A kernel that lacks an optional flag gets a ring without it; one that lacks what the
+    /// driver is built on (`DEFER_TASKRUN`, Linux 6.1) is an error. When locked memory is short,
+    /// the queues are halved until they fit.
+    pub(super) fn open() -> io::Result<Self> {
+        let (mut submissions, mut completions) = (SUBMISSIONS, COMPLETIONS);
+        let mut array = false;
+        loop {
+            match build(submissions, completions, array) {
+                Ok(ring) => return Ok(Self::new(ring)),
+                // Before Linux 6.6 there is no ring without the index array.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) && !array => array = true,
+                Err(error)
+                    if error.raw_os_error() == Some(libc::ENOMEM)
+                        && submissions > SUBMISSIONS_MIN =>
+                {
+                    (submissions, completions) = (submissions / 2, completions / 2);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn new(ring: IoUring) -> Self {
+        let mut enter_flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
+        if ring.params().is_feature_no_iowait() {
+            // Or an idle server is accounted as a CPU that waits for a disk.
+            enter_flags |= EnterFlags::NO_IOWAIT;
+        }
+        let min_wait = ring.params().is_feature_min_timeout();
+        Self {
+            ring,
+            waiting: VecDeque::new(),
+            enter_flags,
+            min_wait,
+            busy: false,
+            outstanding: 0,
+            enters: 0,
+            submitted: 0,
+        }
+    }
+
+    /// The registration interface of the ring.
+    pub(super) fn submitter(&self) -> io_uring::Submitter<'_> {
+        self.ring.submitter()
+    }
+
+    /// Queues a submission.
+    ///
+    /// # Safety
+    ///
+    /// What the entry points to stays where it is, valid and (if the kernel writes it) untouched
+    /// until the entry's last completion has been reaped.
+    pub(super) unsafe fn push(&mut self, entry: &squeue::Entry) {
+        self.outstanding += 1;
+        self.submitted += 1;
+        if self.waiting.is_empty() {
+            // SAFETY: the caller promises this function's contract, which is that of `push`.
+            if unsafe { self.ring.submission().push(entry) }.is_ok() {
+                return;
+            }
+            // The kernel takes what is queued; its answer is looked at in the next `enter`.
+            self.enters += 1;
+            let _ = self.ring.submitter().submit();
+            // SAFETY: as above.
+            if unsafe { self.ring.submission().push(entry) }.is_ok() {
+                return;
+            }
+        }
+        self.waiting.push_back(entry.clone());
+    }
+
+    /// Submits, waits until something completes or the time is up, and appends the completions
+    /// to `reaped`. Without `wait`, it only looks.
+    pub(super) fn enter(
+        &mut self,
+        wait: bool,
+        timeout: Option<Duration>,
+        reaped: &mut Vec<cqueue::Entry>,
+    ) -> io::Result<()> {
+        while let Some(entry) = self.waiting.front() {
+            // SAFETY: the entry was given to `push`, whose contract lasts until its completion.
+            if unsafe { self.ring.submission().push(entry) }.is_err() {
+                break;
+            }
+            self.waiting.pop_front();
+        }
+        let wait = wait && self.waiting.is_empty();
+        let timespec = timeout.map(Timespec::from);
+        let mut arguments = SubmitArgs::new();
+        if let Some(timespec) = &timespec {
+            arguments = arguments.timespec(timespec);
+        }
+        let mut want = usize::from(wait);
+        if wait && self.busy && self.min_wait {
+            want = BATCH;
+            arguments = arguments.min_wait_usec(MIN_WAIT.as_micros() as u32);
+        }
+        let to_submit = self.ring.submission().len() as u32;
+        self.enters += 1;
+        // SAFETY: `SubmitArgs` is `io_uring_getevents_arg`, as `EXT_ARG` asks for, and it and
+        // the timespec it points to outlive the call.
+        let result = unsafe {
+            self.ring.submitter().enter(
+                to_submit,
+                want as u32,
+                self.enter_flags.bits(),
+                Some(&arguments),
+            )
+        };
+        if let Err(error) = result {
+            // The time is up, a signal came, or the kernel wants completions reaped first.
+            let harmless = [libc::ETIME, libc::EINTR, libc::EAGAIN, libc::EBUSY];
+            if !error.raw_os_error().is_some_and(|code| harmless.contains(&code)) {
+                return Err(error);
+            }
+        }
+        let before = reaped.len();
+        reaped.extend(self.ring.completion());
+        self.busy = reaped.len() - before >= BUSY;
+        Ok(())
+    }
+
+    /// Notes that a submission has had its last completion.
+    pub(super) fn answered(&mut self) {
+        self.outstanding -= 1;
+    }
+}
+
+fn build(submissions: u32, completions: u32, array: bool) -> io::Result<IoUring> {
+    let mut builder = IoUring::builder();
+    builder
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_taskrun_flag()
+        .setup_submit_all()
+        .setup_clamp()
+        .setup_cqsize(completions)
+        .dontfork();
+    if !array {
+        builder.setup_no_sqarray();
+    }
+    builder.build(submissions)
+}

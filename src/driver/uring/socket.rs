@@ -1,0 +1,100 @@
+//! What the proactor keeps of one socket: at most one read-side and one write-side op, and the
+//! number of submissions that the kernel still owes an answer to.
+//!
+//! ```text
+//! read:   Idle -> Armed -> Parked (no buffer, no descriptor) -> Armed -> … -> Idle
+//! write:  Idle -> Ring (SEND or SENDMSG in the kernel) ----------------------> Idle
+//!         Idle -> Runnable (next turn tries inline) -> Kernel (poll, fetch) -> Runnable -> … -> Idle
+//! end:    Close submitted -> shutdown(2) -> `kernel` counts down to 0 -> close(2), slot free
+//! ```
+//!
+//! While `kernel` is above 0 the record stays, and with it all that the kernel may read or write.
+
+use std::os::fd::OwnedFd;
+
+use super::super::op::Token;
+use super::super::transfer::Transfer;
+
+/// A socket of the proactor.
+pub(super) struct Socket {
+    pub(super) fd: OwnedFd,
+    pub(super) read: Read,
+    pub(super) write: Write,
+    /// The token of a submitted close.
+    pub(super) closing: Option<Token>,
+    /// Submissions that the kernel has not answered with their last completion.
+    pub(super) kernel: u8,
+    /// Counts the ops of each side, so that a stale `OpId` cancels nothing.
+    pub(super) sequence: [u8; 2],
+}
+
+/// The read side.
+#[derive(Debug)]
+pub(super) enum Read {
+    Idle,
+    Many(Stream),
+}
+
+/// An accept or a receive that goes on until it is cancelled or fails.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stream {
+    pub(super) token: Token,
+    pub(super) kind: StreamKind,
+    /// Whether the kernel has it; otherwise it waits for a buffer or a descriptor.
+    pub(super) armed: bool,
+    pub(super) cancelled: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum StreamKind {
+    Accept,
+    Recv,
+}
+
+/// The write side.
+pub(super) enum Write {
+    Idle,
+    /// Memory that the kernel is sending; `gather` is what a SENDMSG points to.
+    Ring {
+        token: Token,
+        transfer: Transfer,
+        gather: Option<Box<Gather>>,
+    },
+    /// In the queue of sends to be tried inline.
+    Runnable {
+        token: Token,
+        transfer: Transfer,
+    },
+    /// Waiting for the kernel: until the socket takes more, or a file's pages are in memory.
+    Kernel {
+        token: Token,
+        transfer: Transfer,
+        cancelled: bool,
+    },
+}
+
+/// The arguments of a SENDMSG, at an address that stays.
+pub(super) struct Gather {
+    pub(super) message: libc::msghdr,
+    pub(super) vectors: [libc::iovec; Gather::VECTORS],
+}
+
+impl Gather {
+    /// Memory parts in one SENDMSG.
+    pub(super) const VECTORS: usize = 64;
+}
+
+impl Socket {
+    pub(super) fn new(fd: OwnedFd) -> Self {
+        Self {
+            fd,
+            read: Read::Idle,
+            write: Write::Idle,
+            closing: None,
+            kernel: 0,
+            sequence: [0; 2],
+        }
+    }
+}
+
+const _: () = assert!(size_of::<Socket>() <= 128);

@@ -1,0 +1,329 @@
+//! Ops on sockets: what the kernel is asked for, and what is done inline.
+
+#![allow(unsafe_code)]
+
+use std::io::IoSlice;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Instant;
+
+use io_uring::{opcode, squeue, types::Fd};
+
+use super::super::chain::Chain;
+use super::super::op::{OpId, Outcome, Sock, Token, cancelled};
+use super::super::slots::Handle;
+use super::super::sys;
+use super::super::transfer::{Progress, Transfer};
+use super::socket::{Gather, Read, Socket, Stream, StreamKind, Write};
+use super::{Kind, Uring, buffers};
+
+/// Flags of every send: all of it, and no signal when the peer is gone.
+const SEND_FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+
+/// Which count of `Socket::sequence` belongs to which side.
+const READ: usize = 0;
+const WRITE: usize = 1;
+
+impl StreamKind {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Accept => Kind::Accept,
+            Self::Recv => Kind::Recv,
+        }
+    }
+}
+
+impl Uring {
+    pub(super) fn socket(&self, sock: Sock) -> &Socket {
+        self.sockets.get(sock.0).expect("a socket is not used after its close")
+    }
+
+    /// The socket of a new op.
+    fn open_socket(&mut self, sock: Sock) -> &mut Socket {
+        let socket = self.sockets.get_mut(sock.0).expect("a socket is not used after its close");
+        assert!(socket.closing.is_none(), "no op is submitted after a close");
+        socket
+    }
+
+    /// Hands an entry about `handle`'s socket to the kernel.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Ring::push`](super::ring::Ring::push).
+    unsafe fn push(&mut self, handle: Handle, kind: Kind, sequence: u8, entry: squeue::Entry) {
+        let entry = entry.user_data(handle.pack(kind.tag(sequence)));
+        // SAFETY: the caller promises the same.
+        unsafe { self.ring.push(&entry) };
+        if let Some(socket) = self.sockets.get_mut(handle) {
+            socket.kernel += 1;
+        }
+    }
+
+    // The read side.
+
+    pub(super) fn submit_stream(&mut self, token: Token, sock: Sock, kind: StreamKind) -> OpId {
+        let socket = self.open_socket(sock);
+        assert!(matches!(socket.read, Read::Idle), "a socket has one read-side op at a time");
+        socket.read = Read::Many(Stream { token, kind, armed: false, cancelled: false });
+        socket.sequence[READ] = (socket.sequence[READ] + 1) & 0x0f;
+        let tag = kind.kind().tag(socket.sequence[READ]);
+        self.arm_stream(sock.0);
+        OpId(sock.0.pack(tag))
+    }
+
+    /// Asks the kernel for the stream of a socket that has one which is not armed.
+    pub(super) fn arm_stream(&mut self, handle: Handle) {
+        let Some(socket) = self.sockets.get_mut(handle) else { return };
+        let Read::Many(stream) = &mut socket.read else { return };
+        if stream.armed {
+            return;
+        }
+        stream.armed = true;
+        let fd = Fd(socket.fd.as_raw_fd());
+        let (kind, sequence) = (stream.kind, socket.sequence[READ]);
+        let entry = match kind {
+            StreamKind::Accept => {
+                opcode::AcceptMulti::new(fd).flags(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC).build()
+            }
+            StreamKind::Recv => opcode::RecvMulti::new(fd, buffers::GROUP).build(),
+        };
+        // SAFETY: the entry points to nothing; received bytes go to buffers of the ring.
+        unsafe { self.push(handle, kind.kind(), sequence, entry) };
+    }
+
+    pub(super) fn cancel_stream(&mut self, handle: Handle, tag: u8) {
+        let Some(socket) = self.sockets.get_mut(handle) else { return };
+        let Read::Many(stream) = &mut socket.read else { return };
+        let tag_now = stream.kind.kind().tag(socket.sequence[READ]);
+        if tag_now != tag || stream.cancelled {
+            return;
+        }
+        stream.cancelled = true;
+        if stream.armed {
+            self.cancel_kernel(handle, handle.pack(tag));
+        } else {
+            self.finish_stream(handle, Err(cancelled()));
+        }
+    }
+
+    /// Asks the kernel to cancel what was submitted with `user_data`.
+    pub(super) fn cancel_kernel(&mut self, handle: Handle, user_data: u64) {
+        let entry = opcode::AsyncCancel::new(user_data).build();
+        // SAFETY: the entry points to nothing.
+        unsafe { self.push(handle, Kind::Cancel, 0, entry) };
+    }
+
+    /// Ends the read side of a socket.
+    pub(super) fn finish_stream(&mut self, handle: Handle, result: std::io::Result<()>) {
+        let Some(socket) = self.sockets.get_mut(handle) else { return };
+        let Read::Many(stream) = std::mem::replace(&mut socket.read, Read::Idle) else { return };
+        let outcome = match (stream.kind, result) {
+            (StreamKind::Recv, Ok(())) => Outcome::Received(Ok(None)),
+            (StreamKind::Recv, Err(error)) => Outcome::Received(Err(error)),
+            (StreamKind::Accept, Ok(())) => Outcome::Accepted(Err(cancelled())),
+            (StreamKind::Accept, Err(error)) => Outcome::Accepted(Err(error)),
+        };
+        self.finish(stream.token, outcome);
+    }
+
+    // The write side.
+
+    pub(super) fn submit_send(
+        &mut self,
+        token: Token,
+        sock: Sock,
+        chain: Box<Chain>,
+        fin: bool,
+    ) -> OpId {
+        let socket = self.open_socket(sock);
+        assert!(matches!(socket.write, Write::Idle), "a socket has one write-side op at a time");
+        socket.sequence[WRITE] = (socket.sequence[WRITE] + 1) & 0x0f;
+        let tag = Kind::Send.tag(socket.sequence[WRITE]);
+        let transfer = Transfer::new(chain, fin);
+        if transfer.chain.is_empty() || transfer.chain.has_file() {
+            self.run_later(sock.0, token, transfer);
+        } else {
+            self.send_memory(sock.0, token, transfer, None);
+        }
+        OpId(sock.0.pack(tag))
+    }
+
+    /// Lets the ring send a chain of memory.
+    pub(super) fn send_memory(
+        &mut self,
+        handle: Handle,
+        token: Token,
+        transfer: Transfer,
+        spare: Option<Box<Gather>>,
+    ) {
+        let socket = self.sockets.get_mut(handle).expect("a send's socket is open");
+        let fd = Fd(socket.fd.as_raw_fd());
+        let mut slices = [IoSlice::new(&[]); Gather::VECTORS];
+        let count = transfer.chain.memory(&mut slices);
+        let mut gather = None;
+        let entry = if let [slice] = slices[..count] {
+            let len = u32::try_from(slice.len()).unwrap_or(u32::MAX);
+            opcode::Send::new(fd, slice.as_ptr(), len).flags(SEND_FLAGS).build()
+        } else {
+            let gather = gather.insert(spare.unwrap_or_else(Gather::new));
+            gather.fill(&slices[..count]);
+            opcode::SendMsg::new(fd, &raw const gather.message).flags(SEND_FLAGS as u32).build()
+        };
+        let sequence = socket.sequence[WRITE];
+        socket.write = Write::Ring { token, transfer, gather };
+        // SAFETY: the chain's memory and the boxed message lie outside the record, at addresses
+        // that stay, and `Write::Ring` keeps them, untouched, until the completion.
+        unsafe { self.push(handle, Kind::Send, sequence, entry) };
+    }
+
+    fn run_later(&mut self, handle: Handle, token: Token, transfer: Transfer) {
+        let socket = self.sockets.get_mut(handle).expect("a send's socket is open");
+        socket.write = Write::Runnable { token, transfer };
+        self.runnable.push_back(handle);
+    }
+
+    /// One inline attempt at a send that holds a file.
+    pub(super) fn attempt_send(&mut self, handle: Handle, now: Instant) {
+        let Some(socket) = self.sockets.get_mut(handle) else { return };
+        let (token, mut transfer) = match std::mem::replace(&mut socket.write, Write::Idle) {
+            Write::Runnable { token, transfer } => (token, transfer),
+            other => {
+                socket.write = other;
+                return;
+            }
+        };
+        let budget = self.limits.turn_bytes_max;
+        match transfer.attempt(socket.fd.as_fd(), budget, now, &mut self.stats) {
+            Progress::Done => self.finish_send(handle, token, transfer, Ok(())),
+            Progress::Failed(error) => self.finish_send(handle, token, transfer, Err(error)),
+            Progress::Spent => self.run_later(handle, token, transfer),
+            Progress::Blocked => {
+                let entry =
+                    opcode::PollAdd::new(Fd(socket.fd.as_raw_fd()), libc::POLLOUT as u32).build();
+                let sequence = socket.sequence[WRITE];
+                socket.write = Write::Kernel { token, transfer, cancelled: false };
+                // SAFETY: the entry points to nothing.
+                unsafe { self.push(handle, Kind::Poll, sequence, entry) };
+            }
+            Progress::Cold(file, range) => {
+                let sequence = socket.sequence[WRITE];
+                let entry = self.files.fetch(&file, &range);
+                socket.write = Write::Kernel { token, transfer, cancelled: false };
+                // SAFETY: the entry writes to the sink, which lives as long as the driver (or is
+                // leaked with it) and is never read; the chain keeps the file open.
+                unsafe { self.push(handle, Kind::Fetch, sequence, entry) };
+            }
+        }
+    }
+
+    pub(super) fn cancel_send(&mut self, handle: Handle, tag: u8) {
+        let Some(socket) = self.sockets.get_mut(handle) else { return };
+        let sequence = socket.sequence[WRITE];
+        if Kind::Send.tag(sequence) != tag {
+            return;
+        }
+        match std::mem::replace(&mut socket.write, Write::Idle) {
+            Write::Idle => {}
+            Write::Runnable { token, transfer } => {
+                self.finish_send(handle, token, transfer, Err(cancelled()));
+            }
+            Write::Ring { token, transfer, gather } => {
+                socket.write = Write::Ring { token, transfer, gather };
+                self.cancel_kernel(handle, handle.pack(tag));
+            }
+            Write::Kernel { token, transfer, .. } => {
+                socket.write = Write::Kernel { token, transfer, cancelled: true };
+                self.cancel_kernel(handle, handle.pack(Kind::Poll.tag(sequence)));
+            }
+        }
+    }
+
+    /// Ends the write side of a socket.
+    pub(super) fn finish_send(
+        &mut self,
+        handle: Handle,
+        token: Token,
+        transfer: Transfer,
+        result: std::io::Result<()>,
+    ) {
+        if let Some(socket) = self.sockets.get_mut(handle) {
+            socket.write = Write::Idle;
+            if transfer.fin && result.is_ok() {
+                self.stats.system_calls += 1;
+                // It fails only when the connection is gone, which the read side reports.
+                let _ = sys::shutdown(socket.fd.as_fd(), Shutdown::Write);
+            }
+        }
+        self.finish(token, Outcome::Sent(result, transfer.chain));
+    }
+
+    // The end: ask, join, close.
+
+    pub(super) fn submit_close(&mut self, token: Token, sock: Sock, reset: bool) -> OpId {
+        let handle = sock.0;
+        let socket = self.open_socket(sock);
+        socket.closing = Some(token);
+        if reset {
+            // It only decides how the close is told to the peer.
+            let _ = sys::reset_on_close(socket.fd.as_fd());
+        }
+        let listening =
+            matches!(&socket.read, Read::Many(stream) if stream.kind == StreamKind::Accept);
+        if !listening {
+            // Ends what the kernel has armed on this socket; it fails when the peer was faster.
+            let _ = sys::shutdown(socket.fd.as_fd(), Shutdown::Both);
+        }
+        if let Read::Many(stream) = &socket.read {
+            let (armed, tag) = (stream.armed, stream.kind.kind().tag(socket.sequence[READ]));
+            if !armed {
+                self.finish_stream(handle, Err(cancelled()));
+            } else if listening {
+                self.cancel_stream(handle, tag);
+            }
+        }
+        self.stats.system_calls += 1 + u64::from(reset);
+        self.abandon_send(handle);
+        self.close_when_idle(handle);
+        OpId(handle.pack(Kind::Close.tag(0)))
+    }
+
+    /// Ends a send that the kernel has no part in at the moment.
+    fn abandon_send(&mut self, handle: Handle) {
+        let Some(socket) = self.sockets.get_mut(handle) else { return };
+        match std::mem::replace(&mut socket.write, Write::Idle) {
+            Write::Runnable { token, transfer } => {
+                self.finish_send(handle, token, transfer, Err(cancelled()));
+            }
+            other => socket.write = other,
+        }
+    }
+
+    /// Closes a socket whose close was submitted, once the kernel has answered everything.
+    pub(super) fn close_when_idle(&mut self, handle: Handle) {
+        let Some(socket) = self.sockets.get(handle) else { return };
+        let (Some(token), 0) = (socket.closing, socket.kernel) else { return };
+        assert!(matches!(socket.read, Read::Idle) && matches!(socket.write, Write::Idle));
+        self.stats.system_calls += 1;
+        drop(self.sockets.remove(handle));
+        self.finish(token, Outcome::Closed);
+    }
+}
+
+impl Gather {
+    fn new() -> Box<Self> {
+        // SAFETY: `msghdr` is plain data for which zero is a value: no name, no control data.
+        let message = unsafe { std::mem::MaybeUninit::zeroed().assume_init() };
+        let empty = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+        Box::new(Self { message, vectors: [empty; Self::VECTORS] })
+    }
+
+    fn fill(&mut self, slices: &[IoSlice<'_>]) {
+        for (vector, slice) in self.vectors.iter_mut().zip(slices) {
+            // The kernel only reads through it.
+            vector.iov_base = slice.as_ptr().cast_mut().cast();
+            vector.iov_len = slice.len();
+        }
+        self.message.msg_iov = self.vectors.as_mut_ptr();
+        self.message.msg_iovlen = slices.len();
+    }
+}
