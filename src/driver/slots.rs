@@ -19,6 +19,11 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// Names `slot` of a table whose entries are never removed, and so need no generation.
+    pub fn at(slot: u32) -> Self {
+        Self { slot, generation: 0 }
+    }
+
     /// The index of the entry; dense, starting at 0.
     pub fn slot(self) -> u32 {
         self.slot
@@ -84,18 +89,26 @@ impl<T> Slots<T> {
         if self.is_full() {
             return Err(value);
         }
+        Ok(self.insert_with(|_| value).expect("the table is not full"))
+    }
+
+    /// Stores what `make` makes of its own handle; `None` when the table is full.
+    pub fn insert_with(&mut self, make: impl FnOnce(Handle) -> T) -> Option<Handle> {
+        if self.is_full() {
+            return None;
+        }
         self.used += 1;
         if self.free == NONE {
-            let slot = self.entries.len() as u32;
-            self.entries.push(Entry { generation: 0, state: State::Used(value) });
-            return Ok(Handle { slot, generation: 0 });
+            let handle = Handle::at(self.entries.len() as u32);
+            self.entries.push(Entry { generation: 0, state: State::Used(make(handle)) });
+            return Some(handle);
         }
-        let slot = self.free;
-        let entry = &mut self.entries[slot as usize];
+        let entry = &mut self.entries[self.free as usize];
         let State::Free { next } = entry.state else { unreachable!("the free list names it") };
+        let handle = Handle { slot: self.free, generation: entry.generation };
         self.free = next;
-        entry.state = State::Used(value);
-        Ok(Handle { slot, generation: entry.generation })
+        entry.state = State::Used(make(handle));
+        Some(handle)
     }
 
     /// The entry, unless the handle is stale.

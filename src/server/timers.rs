@@ -1,0 +1,227 @@
+//! A timing wheel: one deadline per connection, cheap to move into the future.
+//!
+//! Deadlines are counted in ticks of [`TICK`]. An entry sits in the bucket of the tick at which
+//! it is to be *looked at*; the deadline itself is kept by its owner. When a deadline moves later,
+//! as it does with every request, nothing happens here: the entry is looked at when its bucket
+//! comes up, and moves on. Only a deadline that moves earlier moves its entry.
+//!
+//! Buckets are lists threaded through one table, so an entry costs 12 bytes and nothing is
+//! allocated while the server runs.
+
+use std::time::{Duration, Instant};
+
+/// The resolution of deadlines.
+pub const TICK: Duration = Duration::from_millis(100);
+
+/// Buckets of the wheel; a deadline beyond them is looked at when they have gone round.
+const BUCKETS: u32 = 1024;
+
+const NONE: u32 = u32::MAX;
+
+/// A point in time, in ticks since the wheel was made.
+pub type Tick = u32;
+
+/// The wheel; entries are named by the slots of the connection table.
+#[derive(Debug)]
+pub struct Wheel {
+    start: Instant,
+    /// The last tick whose bucket was emptied.
+    current: Tick,
+    buckets: Box<[u32]>,
+    links: Vec<Link>,
+    /// One bit per bucket that is not empty.
+    occupied: [u64; BUCKETS as usize / 64],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    /// The tick whose bucket holds the entry; `NONE` when it is in no bucket.
+    tick: Tick,
+    previous: u32,
+    next: u32,
+}
+
+impl Wheel {
+    /// An empty wheel that begins now.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            start: now,
+            current: 0,
+            buckets: vec![NONE; BUCKETS as usize].into(),
+            links: Vec::new(),
+            occupied: [0; BUCKETS as usize / 64],
+        }
+    }
+
+    /// The first tick that is not before `after` from `now`.
+    pub fn tick_after(&self, now: Instant, after: Duration) -> Tick {
+        let nanos = (now.saturating_duration_since(self.start) + after).as_nanos();
+        // Not in the current tick, whose bucket may be empty already.
+        let tick = Tick::try_from(nanos.div_ceil(TICK.as_nanos())).unwrap_or(Tick::MAX - 1);
+        tick.max(self.current + 1)
+    }
+
+    /// Makes sure that the entry is looked at no later than at `deadline`.
+    pub fn watch(&mut self, entry: u32, deadline: Tick) {
+        if self.links.len() <= entry as usize {
+            let unlinked = Link { tick: NONE, previous: NONE, next: NONE };
+            self.links.resize(entry as usize + 1, unlinked);
+        }
+        let tick = deadline.clamp(self.current + 1, self.current + BUCKETS - 1);
+        let link = self.links[entry as usize];
+        if link.tick <= tick {
+            return;
+        }
+        self.unlink(entry);
+        let bucket = (tick % BUCKETS) as usize;
+        let next = std::mem::replace(&mut self.buckets[bucket], entry);
+        if next != NONE {
+            self.links[next as usize].previous = entry;
+        }
+        self.links[entry as usize] = Link { tick, previous: NONE, next };
+        self.occupied[bucket / 64] |= 1 << (bucket % 64);
+    }
+
+    /// Takes an entry out.
+    pub fn forget(&mut self, entry: u32) {
+        if (entry as usize) < self.links.len() {
+            self.unlink(entry);
+        }
+    }
+
+    fn unlink(&mut self, entry: u32) {
+        let link = self.links[entry as usize];
+        if link.tick == NONE {
+            return;
+        }
+        let bucket = (link.tick % BUCKETS) as usize;
+        match link.previous {
+            NONE => self.buckets[bucket] = link.next,
+            previous => self.links[previous as usize].next = link.next,
+        }
+        if link.next != NONE {
+            self.links[link.next as usize].previous = link.previous;
+        }
+        if self.buckets[bucket] == NONE {
+            self.occupied[bucket / 64] &= !(1 << (bucket % 64));
+        }
+        self.links[entry as usize].tick = NONE;
+    }
+
+    /// Takes the entries to be looked at by `now` out, into `due`, and says which tick it is.
+    pub fn advance(&mut self, now: Instant, due: &mut Vec<u32>) -> Tick {
+        let elapsed = now.saturating_duration_since(self.start).as_nanos() / TICK.as_nanos();
+        let target = Tick::try_from(elapsed).unwrap_or(Tick::MAX - 1).max(self.current);
+        // After a pause of more than a turn of the wheel, every bucket is due once.
+        let from = (self.current + 1).max(target.saturating_sub(BUCKETS - 1));
+        for tick in from..=target {
+            let bucket = (tick % BUCKETS) as usize;
+            let mut entry = self.buckets[bucket];
+            while entry != NONE {
+                due.push(entry);
+                let next = self.links[entry as usize].next;
+                self.links[entry as usize].tick = NONE;
+                entry = next;
+            }
+            self.buckets[bucket] = NONE;
+            self.occupied[bucket / 64] &= !(1 << (bucket % 64));
+        }
+        self.current = target;
+        target
+    }
+
+    /// How long until the next entry is to be looked at; `None` when there is none.
+    pub fn until_next(&self, now: Instant) -> Option<Duration> {
+        let tick = (1..BUCKETS).map(|ahead| self.current + ahead).find(|tick| {
+            let bucket = (tick % BUCKETS) as usize;
+            self.occupied[bucket / 64] & 1 << (bucket % 64) != 0
+        })?;
+        Some((self.start + TICK * tick).saturating_duration_since(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due(wheel: &mut Wheel, now: Instant) -> Vec<u32> {
+        let mut due = Vec::new();
+        wheel.advance(now, &mut due);
+        due.sort_unstable();
+        due
+    }
+
+    #[test]
+    fn an_entry_is_due_at_its_tick_and_not_before() {
+        let start = Instant::now();
+        let mut wheel = Wheel::new(start);
+        wheel.watch(3, wheel.tick_after(start, Duration::from_millis(250)));
+        assert_eq!(wheel.until_next(start), Some(Duration::from_millis(300)));
+        assert!(due(&mut wheel, start + Duration::from_millis(299)).is_empty());
+        assert_eq!(due(&mut wheel, start + Duration::from_millis(300)), [3]);
+        assert_eq!(wheel.until_next(start), None);
+    }
+
+    #[test]
+    fn a_deadline_that_moves_later_moves_nothing() {
+        let start = Instant::now();
+        let mut wheel = Wheel::new(start);
+        wheel.watch(0, 5);
+        wheel.watch(0, 50);
+        assert_eq!(due(&mut wheel, start + TICK * 5), [0]);
+    }
+
+    #[test]
+    fn a_deadline_that_moves_earlier_moves_the_entry() {
+        let start = Instant::now();
+        let mut wheel = Wheel::new(start);
+        wheel.watch(0, 50);
+        wheel.watch(1, 50);
+        wheel.watch(0, 5);
+        assert_eq!(due(&mut wheel, start + TICK * 5), [0]);
+        assert_eq!(due(&mut wheel, start + TICK * 50), [1]);
+    }
+
+    #[test]
+    fn after_a_long_pause_everything_is_due_once() {
+        let start = Instant::now();
+        let mut wheel = Wheel::new(start);
+        for entry in 0..100 {
+            wheel.watch(entry, entry * 10 + 1);
+        }
+        assert_eq!(due(&mut wheel, start + TICK * 1_000_000), (0..100).collect::<Vec<_>>());
+        assert!(due(&mut wheel, start + TICK * 2_000_000).is_empty());
+    }
+
+    /// Random watches and removals against a map; owners watch again what came too early.
+    #[test]
+    fn no_deadline_is_missed_and_none_comes_early() {
+        let mut random = fastrand::Rng::with_seed(5);
+        let start = Instant::now();
+        let mut wheel = Wheel::new(start);
+        let mut deadlines = [None::<Tick>; 64];
+        for now in 1..5_000u32 {
+            for _ in 0..random.usize(..4) {
+                let entry = random.usize(..64);
+                if random.u8(..4) == 0 {
+                    wheel.forget(entry as u32);
+                    deadlines[entry] = None;
+                } else {
+                    let deadline = now + random.u32(..3_000);
+                    let deadline = deadline.max(wheel.current + 1);
+                    wheel.watch(entry as u32, deadline);
+                    deadlines[entry] = Some(deadline);
+                }
+            }
+            for entry in due(&mut wheel, start + TICK * now) {
+                let deadline = deadlines[entry as usize].expect("a forgotten entry is not due");
+                if deadline > now {
+                    wheel.watch(entry, deadline);
+                } else {
+                    deadlines[entry as usize] = None;
+                }
+            }
+            assert!(deadlines.iter().flatten().all(|deadline| *deadline > now));
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! A worker: one thread with one driver, one table of connections, one wheel, one set of caches.
+//!
+//! Each turn: wait for completions, look at the clock once, hand every completion to its
+//! connection, then deal with deadlines. Workers share settings and a [`Control`], nothing else.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use super::connection::{Around, Connection, Spares, Timeouts};
+use super::timers::{TICK, Tick, Wheel};
+use crate::driver::slots::{Handle, Slots};
+use crate::driver::{Completion, Driver, Op, OpId, Outcome, Sock, Token};
+use crate::session::{Now, Session};
+
+/// Room for connections that were accepted before the accept could be stopped.
+pub(super) const ACCEPT_SLACK: u32 = 256;
+
+/// After the drain timeout, how long the last closes may take.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
+/// What a token's tag says of its slot.
+const CONNECTION: u8 = 0;
+const LISTENER: u8 = 1;
+const ORPHAN: u8 = 2;
+
+/// Settings of a worker, validated.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    /// Connections at a time.
+    pub(super) connections_max: u32,
+    pub(super) header_timeout: Duration,
+    pub(super) idle_timeout: Duration,
+    pub(super) send_timeout: Duration,
+    pub(super) drain_timeout: Duration,
+}
+
+/// How the rest of the process tells a worker to stop, and sees how it is doing.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    draining: AtomicU8,
+    pub(super) connections: AtomicU32,
+    pub(super) leased: AtomicU32,
+    pub(super) in_flight: AtomicU32,
+}
+
+impl Control {
+    /// Asks for a drain; a wake must follow.
+    pub(super) fn drain(&self) {
+        self.draining.store(1, Ordering::Release);
+    }
+}
+
+/// A worker; see the module documentation.
+pub(super) struct Worker<D, S: Session> {
+    driver: D,
+    shared: S::Shared,
+    control: Arc<Control>,
+    settings: Settings,
+    timeouts: Timeouts,
+    listeners: Vec<Listener>,
+    connections: Slots<Connection<S>>,
+    wheel: Wheel,
+    spares: Spares,
+    now: Now,
+    tick: Tick,
+    /// Set while draining: when patience ends.
+    drain_until: Option<Instant>,
+    batch: Vec<Completion>,
+    due: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Listener {
+    sock: Sock,
+    accepting: Option<OpId>,
+    closed: bool,
+}
+
+impl<D: Driver, S: Session> Worker<D, S> {
+    pub(super) fn new(
+        driver: D,
+        listeners: Vec<Sock>,
+        shared: S::Shared,
+        settings: Settings,
+        control: Arc<Control>,
+    ) -> Self {
+        let now = Now::read();
+        let ticks = |time: Duration| {
+            Tick::try_from(time.as_millis().div_ceil(TICK.as_millis())).unwrap_or(Tick::MAX / 4) + 1
+        };
+        let timeouts = Timeouts {
+            header: ticks(settings.header_timeout),
+            idle: ticks(settings.idle_timeout),
+            send: ticks(settings.send_timeout),
+            linger: ticks(Duration::from_secs(2)),
+            drain_idle: ticks(Duration::from_secs(1)),
+        };
+        let listener = |sock| Listener { sock, accepting: None, closed: false };
+        Self {
+            driver,
+            shared,
+            control,
+            settings,
+            timeouts,
+            listeners: listeners.into_iter().map(listener).collect(),
+            connections: Slots::new(settings.connections_max + ACCEPT_SLACK),
+            wheel: Wheel::new(now.instant),
+            spares: Spares::default(),
+            now,
+            tick: 0,
+            drain_until: None,
+            batch: Vec::new(),
+            due: Vec::new(),
+        }
+    }
+
+    /// Serves until it has drained.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        self.regulate_accepts();
+        while !self.is_done() {
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self) -> io::Result<()> {
+        let mut timeout = self.wheel.until_next(self.now.instant);
+        if let Some(until) = self.drain_until {
+            let left = until.saturating_duration_since(self.now.instant).max(TICK);
+            timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
+        }
+        let mut batch = std::mem::take(&mut self.batch);
+        self.driver.wait(timeout, &mut batch)?;
+        self.now = Now::read();
+        let mut due = std::mem::take(&mut self.due);
+        self.tick = self.wheel.advance(self.now.instant, &mut due);
+        for completion in batch.drain(..) {
+            self.dispatch(completion)?;
+        }
+        for slot in due.drain(..) {
+            self.look_at(slot);
+        }
+        (self.batch, self.due) = (batch, due);
+        if self.drain_until.is_some_and(|until| until <= self.now.instant) {
+            self.close_all();
+        }
+        self.regulate_accepts();
+        self.control.connections.store(self.connections.len(), Ordering::Relaxed);
+        self.control.leased.store(self.driver.leased() as u32, Ordering::Relaxed);
+        self.control.in_flight.store(self.driver.in_flight() as u32, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn dispatch(&mut self, completion: Completion) -> io::Result<()> {
+        if completion.token == Token::WAKE {
+            if self.control.draining.load(Ordering::Acquire) != 0 {
+                self.drain();
+            }
+            return Ok(());
+        }
+        let (handle, tag) = Handle::unpack(completion.token.0);
+        match (tag, completion.outcome) {
+            (LISTENER, Outcome::Accepted(accepted)) => {
+                self.accepted(handle.slot() as usize, accepted, completion.more)
+            }
+            (LISTENER, _) => {
+                self.listeners[handle.slot() as usize].closed = true;
+                Ok(())
+            }
+            (ORPHAN, _) => Ok(()),
+            (_, Outcome::Closed) => {
+                self.connections.remove(handle);
+                self.wheel.forget(handle.slot());
+                Ok(())
+            }
+            (_, outcome) => {
+                self.with_connection(handle, |connection, around| {
+                    connection.complete(around, outcome, completion.more);
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// Runs `act` on a connection, unless it is gone, and watches its deadline.
+    fn with_connection(
+        &mut self,
+        handle: Handle,
+        act: impl FnOnce(&mut Connection<S>, &mut Around<'_, D, S>),
+    ) {
+        let Some(connection) = self.connections.get_mut(handle) else { return };
+        let mut around = Around {
+            driver: &mut self.driver,
+            shared: &mut self.shared,
+            spares: &mut self.spares,
+            now: self.now,
+            tick: self.tick,
+            timeouts: &self.timeouts,
+            token: Token(handle.pack(CONNECTION)),
+        };
+        act(connection, &mut around);
+        self.wheel.watch(handle.slot(), connection.deadline);
+    }
+
+    fn accepted(
+        &mut self,
+        listener: usize,
+        accepted: io::Result<Sock>,
+        more: bool,
+    ) -> io::Result<()> {
+        if !more {
+            self.listeners[listener].accepting = None;
+        }
+        match accepted {
+            Ok(sock) => {
+                self.open(sock);
+                Ok(())
+            }
+            Err(error) if crate::driver::is_cancelled(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn open(&mut self, sock: Sock) {
+        let draining = self.drain_until.is_some();
+        let (driver, shared, spares) = (&mut self.driver, &mut self.shared, &mut self.spares);
+        let (now, tick, timeouts) = (self.now, self.tick, &self.timeouts);
+        let inserted = self.connections.insert_with(|handle| {
+            let token = Token(handle.pack(CONNECTION));
+            let mut around = Around { driver, shared, spares, now, tick, timeouts, token };
+            Connection::new(sock, draining, &mut around)
+        });
+        match inserted {
+            Some(handle) => self.with_connection(handle, |_, _| {}),
+            None => {
+                let token = Token(Handle::at(0).pack(ORPHAN));
+                self.driver.submit(token, Op::Close { sock, reset: false });
+            }
+        }
+    }
+
+    /// An entry of the wheel has come up: its deadline is due, or has moved.
+    fn look_at(&mut self, slot: u32) {
+        let Some(handle) = self.connections.handle_at(slot) else { return };
+        let tick = self.tick;
+        self.with_connection(handle, |connection, around| {
+            if connection.deadline <= tick {
+                connection.expired(around);
+            }
+        });
+    }
+
+    /// Accepts while there is room for connections: the kernel's backlog is the queue.
+    fn regulate_accepts(&mut self) {
+        let full = self.connections.len() >= self.settings.connections_max;
+        let room = self.connections.len() < self.settings.connections_max.div_ceil(16) * 15;
+        let draining = self.drain_until.is_some();
+        for (slot, listener) in self.listeners.iter_mut().enumerate() {
+            match listener.accepting {
+                Some(op) if full => self.driver.cancel(op),
+                None if !draining && (room || !full && self.tick == 0) => {
+                    let token = Token(Handle::at(slot as u32).pack(LISTENER));
+                    let op = Op::AcceptMany { listener: listener.sock };
+                    listener.accepting = Some(self.driver.submit(token, op));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        if self.drain_until.is_some() {
+            return;
+        }
+        self.drain_until = Some(self.now.instant + self.settings.drain_timeout);
+        for (slot, listener) in self.listeners.iter().enumerate() {
+            let token = Token(Handle::at(slot as u32).pack(LISTENER));
+            self.driver.submit(token, Op::Close { sock: listener.sock, reset: false });
+        }
+        for handle in self.connections.handles() {
+            self.with_connection(handle, |connection, around| connection.drain(around));
+        }
+    }
+
+    fn close_all(&mut self) {
+        for handle in self.connections.handles() {
+            self.with_connection(handle, |connection, around| connection.close(around, false));
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        let Some(until) = self.drain_until else { return false };
+        let empty =
+            self.connections.is_empty() && self.listeners.iter().all(|listener| listener.closed);
+        empty || self.now.instant > until + CLOSE_WAIT
+    }
+}
