@@ -1,1 +1,3 @@
 //! `ringd` serves static files over HTTP on modern Linux.
+
+pub mod http;
