@@ -56,6 +56,7 @@ pub use chain::Chain;
 pub use file::{File, FileKind, Metadata};
 pub use op::{Completion, Op, OpId, Outcome, Sock, Token, is_cancelled};
 pub use pool::Lease;
+pub use probe::{Choice, Kind};
 pub use waker::Waker;
 
 /// How long an accept rests after the process or the machine ran out of descriptors.

@@ -1,0 +1,23 @@
+//! HTTP/1.1 as pure functions of bytes.
+//!
+//! Nothing in here performs IO, reads a clock or knows of a socket. A connection hands over the
+//! bytes it has buffered and learns what they mean:
+//!
+//! - [`request::parse`] turns the front of the buffer into a [`request::Request`], asks for more,
+//!   or refuses with a status;
+//! - [`body::Discard`] walks over the request body that nobody wants, within a bound;
+//! - [`target::resolve`] turns the request target into a path below the served root;
+//! - [`status::Status`] names every status code the server sends.
+//!
+//! The first two obey the *chunking law*: how the network cut the bytes into pieces never changes
+//! the outcome. The first three each have a `fuzz_…` entry beside them, which asserts their
+//! invariants on arbitrary bytes.
+
+mod authority;
+pub mod body;
+pub mod request;
+pub mod status;
+pub mod target;
+
+pub use request::{Request, parse};
+pub use status::Status;

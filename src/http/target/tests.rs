@@ -1,0 +1,232 @@
+//! What each kind of target resolves to, and a comparison with a naive resolver.
+
+use std::borrow::Cow;
+
+use super::Unresolvable::{Bad, NotFound};
+use super::{
+    PATH_BYTES_MAX, SEGMENT_BYTES_MAX, Unresolvable, encode_path, fuzz_target, has_hidden_segment,
+    resolve,
+};
+
+type Parts = (Vec<u8>, bool, Option<Vec<u8>>);
+
+fn parts(raw: &[u8]) -> Result<Parts, Unresolvable> {
+    fuzz_target(raw);
+    let target = resolve(raw)?;
+    Ok((target.path().to_vec(), target.directory(), target.query().map(<[u8]>::to_vec)))
+}
+
+#[track_caller]
+fn assert_resolves(raw: &str, path: &str, directory: bool) {
+    assert_eq!(parts(raw.as_bytes()), Ok((path.into(), directory, None)), "{raw}");
+}
+
+#[test]
+fn plain_paths_lose_their_slashes_at_both_ends() {
+    assert_resolves("/", "", true);
+    assert_resolves("", "", true);
+    assert_resolves("/a", "a", false);
+    assert_resolves("/a/", "a", true);
+    assert_resolves("/a/b.c/d", "a/b.c/d", false);
+    assert_resolves("/a+b\\c", "a+b\\c", false);
+    assert_resolves("/a..b/c.", "a..b/c.", false);
+}
+
+#[test]
+fn plain_paths_are_borrowed() {
+    for raw in ["/", "/a", "/a/b/", "/index.html?q=%zz//../"] {
+        let target = resolve(raw.as_bytes()).unwrap();
+        assert!(matches!(target.path, Cow::Borrowed(_)), "{raw}");
+    }
+}
+
+#[test]
+fn bytes_are_decoded_once_and_need_not_be_text() {
+    assert_resolves("/a%20b", "a b", false);
+    assert_resolves("/%61%2B%5c", "a+\\", false);
+    assert_resolves("/%2561", "%61", false);
+    assert_resolves("/%252e%252e/a", "%2e%2e/a", false);
+    assert_resolves("/%3Fq", "?q", false);
+    assert_eq!(parts(b"/%ff%C3"), Ok((b"\xff\xc3".to_vec(), false, None)));
+    assert_eq!(parts(b"/\xff"), Ok((b"\xff".to_vec(), false, None)));
+}
+
+#[test]
+fn repeated_slashes_count_as_one() {
+    assert_resolves("//", "", true);
+    assert_resolves("//a", "a", false);
+    assert_resolves("/a///b//", "a/b", true);
+}
+
+#[test]
+fn dot_segments_are_obeyed_after_decoding() {
+    for (raw, path, directory) in [
+        ("/.", "", true),
+        ("/a/.", "a", true),
+        ("/./a", "a", false),
+        ("/a/..", "", true),
+        ("/a/b/..", "a", true),
+        ("/a/../b", "b", false),
+        ("/a/b/../../c/", "c", true),
+        ("/a//../b", "b", false),
+        ("/a/%2e%2E/b", "b", false),
+        ("/a/.%2e", "", true),
+        ("/%2e", "", true),
+        ("/...", "...", false),
+        ("/.a/..b", ".a/..b", false),
+    ] {
+        assert_resolves(raw, path, directory);
+    }
+}
+
+#[test]
+fn nothing_leads_above_the_root() {
+    for raw in ["/..", "/../a", "/a/../..", "/%2e%2e/a", "//..", "/./..", "/a%2Fb/../.."] {
+        assert_eq!(parts(raw.as_bytes()), Err(Bad), "{raw}");
+    }
+}
+
+#[test]
+fn malformed_paths_are_bad() {
+    for raw in ["/%", "/%2", "/%zz", "/%2g", "/% 1", "/%+1", "/%00", "/a/%00b", "a", "*", "a:80"] {
+        assert_eq!(parts(raw.as_bytes()), Err(Bad), "{raw}");
+    }
+    assert_eq!(parts(b"/\0"), Err(Bad));
+    assert_eq!(parts(b"/a%2Fb/%zz"), Err(Bad), "malformed comes before not found");
+}
+
+#[test]
+fn an_encoded_slash_is_no_separator() {
+    for raw in ["/a%2Fb", "/%2f", "/..%2F..%2Fetc", "/a/%2F..", "/a%2Fb/../c"] {
+        assert_eq!(parts(raw.as_bytes()), Err(NotFound), "{raw}");
+    }
+}
+
+#[test]
+fn the_query_is_everything_after_the_first_question_mark() {
+    for (raw, path, query) in [
+        ("/a?b=c", "a", "b=c"),
+        ("/a?", "a", ""),
+        ("/?/../?", "", "/../?"),
+        ("?q", "", "q"),
+        ("/%61?%zz", "a", "%zz"),
+    ] {
+        let (found_path, _, found_query) = parts(raw.as_bytes()).unwrap();
+        assert_eq!((found_path, found_query), (path.into(), Some(query.into())), "{raw}");
+    }
+}
+
+#[test]
+fn names_longer_than_the_file_system_allows_are_not_found() {
+    let longest = "a".repeat(SEGMENT_BYTES_MAX);
+    for (raw, expected) in [
+        (format!("/{longest}"), true),
+        (format!("/{longest}/b?{longest}c"), true),
+        (format!("/{longest}%61"), false),
+        (format!("/{longest}b"), false),
+        (format!("/{longest}b/c"), false),
+        (format!("/{longest}b/"), false),
+        (format!("/{longest}b/../c"), false),
+        (format!("/{}", "%61".repeat(SEGMENT_BYTES_MAX)), true),
+    ] {
+        let found = parts(raw.as_bytes());
+        assert!(if expected { found.is_ok() } else { found == Err(NotFound) }, "{raw}");
+    }
+    let path = "/abcdefg".repeat(PATH_BYTES_MAX.div_ceil(8));
+    assert_eq!(path.len() - 1, PATH_BYTES_MAX);
+    assert!(parts(path.as_bytes()).is_ok());
+    assert_eq!(parts(format!("{path}h").as_bytes()), Err(NotFound));
+    assert!(parts(format!("/./{path}").as_bytes()).is_ok());
+    assert_eq!(parts(format!("/./{path}h").as_bytes()), Err(NotFound));
+}
+
+#[test]
+fn encoded_paths_have_one_leading_slash_and_only_path_characters() {
+    for (path, encoded) in [
+        (&b""[..], "/"),
+        (b"a/b", "/a/b"),
+        (b"//evil.example/x", "/evil.example/x"),
+        (b"a b?c#d%\"<>", "/a%20b%3Fc%23d%25%22%3C%3E"),
+        (b"-._~!$&'()*+,;=:@", "/-._~!$&'()*+,;=:@"),
+        (b"\\[]^`{|}", "/%5C%5B%5D%5E%60%7B%7C%7D"),
+        (b"\xff\x00\r\n", "/%FF%00%0D%0A"),
+    ] {
+        assert_eq!(encode_path(path), encoded);
+    }
+}
+
+#[test]
+fn hidden_segments_begin_with_a_dot() {
+    for (path, hidden) in [
+        ("", false),
+        ("a/b.c", false),
+        (".a", true),
+        ("a/.b", true),
+        ("a/.b/c", true),
+        (".well-known", false),
+        (".well-known/acme", false),
+        (".well-known/.a", true),
+        ("a/.well-known", true),
+        (".well-known2", true),
+    ] {
+        assert_eq!(has_hidden_segment(path.as_bytes()), hidden, "{path}");
+    }
+}
+
+/// The same rules in the most obvious way: split, decode each part, keep a stack.
+fn naive(raw: &[u8]) -> Result<Parts, Unresolvable> {
+    let mut halves = raw.splitn(2, |&byte| byte == b'?');
+    let raw_path = halves.next().unwrap_or_default();
+    let query = halves.next().map(<[u8]>::to_vec);
+    if !raw_path.is_empty() && raw_path[0] != b'/' {
+        return Err(Bad);
+    }
+    let mut stack: Vec<Vec<u8>> = Vec::new();
+    let (mut not_found, mut directory) = (false, true);
+    for segment in raw_path.split(|&byte| byte == b'/') {
+        for at in (0..segment.len()).filter(|&at| segment[at] == b'%') {
+            let digits = segment.get(at + 1..at + 3).ok_or(Bad)?;
+            if !digits.iter().all(u8::is_ascii_hexdigit) {
+                return Err(Bad);
+            }
+        }
+        let name: Vec<u8> = percent_encoding::percent_decode(segment).collect();
+        if name.contains(&0) {
+            return Err(Bad);
+        }
+        not_found |= name.contains(&b'/') || name.len() > 255;
+        directory = [&b""[..], b".", b".."].contains(&name.as_slice());
+        match name.as_slice() {
+            b"" | b"." => {}
+            b".." => drop(stack.pop().ok_or(Bad)?),
+            _ => stack.push(name),
+        }
+    }
+    let path = stack.join(&b'/');
+    if not_found || path.len() > 4095 { Err(NotFound) } else { Ok((path, directory, query)) }
+}
+
+#[test]
+fn any_target_resolves_as_the_naive_way_does() {
+    const PIECES: [&[u8]; 20] = [
+        b"/", b"/", b"/", b"/", b"a", b"bc", b".", b".", b"..", b"%2e", b"%2E%2e", b"%2F", b"%61",
+        b"%", b"%0", b"%00", b"?", b"+", b"\\", b"\xff",
+    ];
+    let long = "x".repeat(130);
+    for seed in 0..10_000 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut raw = Vec::new();
+        if random.u8(..20) > 0 {
+            raw.push(b'/');
+        }
+        // Most draws leave out the pieces that end everything, so that long paths occur too.
+        let kinds = if random.u8(..4) > 0 { 11 } else { PIECES.len() };
+        for _ in 0..random.usize(..12) {
+            match random.u8(..40) {
+                0 => raw.extend(long.as_bytes()),
+                _ => raw.extend(PIECES[random.usize(..kinds)]),
+            }
+        }
+        assert_eq!(parts(&raw), naive(&raw), "seed {seed}: {}", raw.escape_ascii());
+    }
+}
