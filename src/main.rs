@@ -1,3 +1,67 @@
-//! The `ringd` command.
+//! The `ringd` command: parse, start, say so, stop when told.
 
-fn main() {}
+use std::fmt::Write;
+use std::process::ExitCode;
+use std::thread;
+
+use clap::Parser;
+use ringd::cli::{Cli, Plan};
+use ringd::http::{Http, Site};
+use ringd::server::{self, Server, StartError, Stopper};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringd: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<(), StartError> {
+    let plan = Plan::make(cli)?;
+    // Before the first worker starts, so that no signal finds its default action.
+    let signals = Signals::new([SIGINT, SIGTERM])?;
+    let http = plan.http.clone();
+    let server =
+        server::start::<Http>(&plan.server, plan.choice.clone(), move || Site::new(http.clone()))?;
+    println!("{}", banner(&plan, &server));
+    stop_on_signal(signals, server.stopper())?;
+    Ok(server.join()?)
+}
+
+/// What is said once connections are accepted: where, what, how and why.
+fn banner(plan: &Plan, server: &Server) -> String {
+    let mut text = String::from("ringd: serving ");
+    let choice = server.choice();
+    // Writing to a string cannot fail.
+    let _ = write!(text, "{} at", plan.root.display());
+    for address in server.addresses() {
+        let _ = write!(text, " http://{address}/");
+    }
+    let _ = write!(
+        text,
+        "; driver: {} ({}); workers: {}",
+        choice.kind, choice.why, plan.server.workers
+    );
+    text
+}
+
+/// The first signal drains the server, the second ends the process.
+fn stop_on_signal(mut signals: Signals, stopper: Stopper) -> std::io::Result<()> {
+    let watch = move || {
+        let mut asked = false;
+        for signal in signals.forever() {
+            if asked {
+                std::process::exit(128 + signal);
+            }
+            asked = true;
+            eprintln!("ringd: finishing open connections; a second signal ends at once");
+            stopper.stop();
+        }
+    };
+    thread::Builder::new().name("signals".into()).spawn(watch).map(drop)
+}

@@ -3,12 +3,15 @@
 //! The descriptor closes when the last owner lets go, so an op in flight keeps its file open
 //! whatever happens to the cache entry it came from.
 
+use std::ffi::CStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use super::sys;
 
 /// How long a file found wholly in the page cache is taken to stay there.
 ///
@@ -72,6 +75,18 @@ impl File {
             device: found.dev(),
         };
         Ok(Self { file, metadata, resident_until_ms: AtomicU64::new(0) })
+    }
+
+    /// Opens a directory to serve from, with symbolic links on the way followed. May wait for a
+    /// disk: for use before serving.
+    pub fn open_root(path: &std::path::Path) -> io::Result<Self> {
+        Self::new(fs::File::open(path)?.into())
+    }
+
+    /// Opens a path beneath `root` as [`Op::OpenFile`](super::Op::OpenFile) does, but waits for
+    /// it: for tests, and to find out before serving whether the kernel can.
+    pub fn open_beneath(root: &Self, path: &CStr) -> io::Result<Self> {
+        Self::new(sys::openat2(root.as_fd(), path, false)?)
     }
 
     /// What the kernel said when the file was opened.

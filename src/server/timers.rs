@@ -11,7 +11,7 @@
 use std::time::{Duration, Instant};
 
 /// The resolution of deadlines.
-pub const TICK: Duration = Duration::from_millis(100);
+pub(super) const TICK: Duration = Duration::from_millis(100);
 
 /// Buckets of the wheel; a deadline beyond them is looked at when they have gone round.
 const BUCKETS: u32 = 1024;
@@ -19,11 +19,11 @@ const BUCKETS: u32 = 1024;
 const NONE: u32 = u32::MAX;
 
 /// A point in time, in ticks since the wheel was made.
-pub type Tick = u32;
+pub(super) type Tick = u32;
 
 /// The wheel; entries are named by the slots of the connection table.
 #[derive(Debug)]
-pub struct Wheel {
+pub(super) struct Wheel {
     start: Instant,
     /// The last tick whose bucket was emptied.
     current: Tick,
@@ -43,7 +43,7 @@ struct Link {
 
 impl Wheel {
     /// An empty wheel that begins now.
-    pub fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self {
             start: now,
             current: 0,
@@ -54,7 +54,7 @@ impl Wheel {
     }
 
     /// The first tick that is not before `after` from `now`.
-    pub fn tick_after(&self, now: Instant, after: Duration) -> Tick {
+    pub(super) fn tick_after(&self, now: Instant, after: Duration) -> Tick {
         let nanos = (now.saturating_duration_since(self.start) + after).as_nanos();
         // Not in the current tick, whose bucket may be empty already.
         let tick = Tick::try_from(nanos.div_ceil(TICK.as_nanos())).unwrap_or(Tick::MAX - 1);
@@ -62,7 +62,7 @@ impl Wheel {
     }
 
     /// Makes sure that the entry is looked at no later than at `deadline`.
-    pub fn watch(&mut self, entry: u32, deadline: Tick) {
+    pub(super) fn watch(&mut self, entry: u32, deadline: Tick) {
         if self.links.len() <= entry as usize {
             let unlinked = Link { tick: NONE, previous: NONE, next: NONE };
             self.links.resize(entry as usize + 1, unlinked);
@@ -83,7 +83,7 @@ impl Wheel {
     }
 
     /// Takes an entry out.
-    pub fn forget(&mut self, entry: u32) {
+    pub(super) fn forget(&mut self, entry: u32) {
         if (entry as usize) < self.links.len() {
             self.unlink(entry);
         }
@@ -109,7 +109,7 @@ impl Wheel {
     }
 
     /// Takes the entries to be looked at by `now` out, into `due`, and says which tick it is.
-    pub fn advance(&mut self, now: Instant, due: &mut Vec<u32>) -> Tick {
+    pub(super) fn advance(&mut self, now: Instant, due: &mut Vec<u32>) -> Tick {
         let elapsed = now.saturating_duration_since(self.start).as_nanos() / TICK.as_nanos();
         let target = Tick::try_from(elapsed).unwrap_or(Tick::MAX - 1).max(self.current);
         // After a pause of more than a turn of the wheel, every bucket is due once.
@@ -131,7 +131,7 @@ impl Wheel {
     }
 
     /// How long until the next entry is to be looked at; `None` when there is none.
-    pub fn until_next(&self, now: Instant) -> Option<Duration> {
+    pub(super) fn until_next(&self, now: Instant) -> Option<Duration> {
         let tick = (1..BUCKETS).map(|ahead| self.current + ahead).find(|tick| {
             let bucket = (tick % BUCKETS) as usize;
             self.occupied[bucket / 64] & 1 << (bucket % 64) != 0

@@ -1,0 +1,214 @@
+//! A bounded map from names to what is known of them, with an age limit.
+//!
+//! Eviction is CLOCK: entries stand in a circle, a use sets a mark, and the hand removes the first
+//! entry that it finds unmarked, clearing marks on its way. New entries start unmarked, so a scan
+//! over names that are asked for once cannot push out those that are asked for again.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// The map; see the module documentation.
+#[derive(Debug)]
+pub struct Cache<V> {
+    index: HashMap<Rc<[u8]>, usize, foldhash::fast::RandomState>,
+    /// The circle.
+    entries: Vec<Entry<V>>,
+    hand: usize,
+    bytes: usize,
+    entries_max: usize,
+    bytes_max: usize,
+    valid_for: Duration,
+}
+
+#[derive(Debug)]
+struct Entry<V> {
+    name: Rc<[u8]>,
+    value: V,
+    bytes: usize,
+    valid_until: Instant,
+    used: bool,
+}
+
+/// What [`Cache::get`] knows of a name.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Lookup<'a, V> {
+    /// This, and it may be used.
+    Valid(&'a V),
+    /// This, but the file system should be asked whether it still holds. The entry counts as
+    /// valid again from now on, so that one asks and the others go on.
+    Expired(&'a V),
+    /// Nothing.
+    Absent,
+}
+
+impl<V> Cache<V> {
+    /// An empty cache of at most `entries_max` entries that hold at most `bytes_max` bytes.
+    /// Entries are valid for `valid_for` after they were found to hold.
+    pub fn new(entries_max: usize, bytes_max: usize, valid_for: Duration) -> Self {
+        Self {
+            index: HashMap::default(),
+            entries: Vec::new(),
+            hand: 0,
+            bytes: 0,
+            entries_max,
+            bytes_max,
+            valid_for,
+        }
+    }
+
+    /// Entries.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes that the entries were said to hold.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Looks a name up.
+    pub fn get(&mut self, name: &[u8], now: Instant) -> Lookup<'_, V> {
+        let Some(place) = self.index.get(name) else { return Lookup::Absent };
+        let entry = &mut self.entries[*place];
+        entry.used = true;
+        if now < entry.valid_until {
+            return Lookup::Valid(&entry.value);
+        }
+        entry.valid_until = now + self.valid_for;
+        Lookup::Expired(&entry.value)
+    }
+
+    /// What is known of a name, whether or not it is still valid.
+    pub fn peek(&self, name: &[u8]) -> Option<&V> {
+        self.index.get(name).map(|place| &self.entries[*place].value)
+    }
+
+    /// Notes what was found out about a name. `bytes` is what the value holds in memory; a value
+    /// that would fill the cache alone is not kept.
+    pub fn insert(&mut self, name: &[u8], value: V, bytes: usize, now: Instant) {
+        self.remove(name);
+        if bytes > self.bytes_max || self.entries_max == 0 {
+            return;
+        }
+        while self.entries.len() >= self.entries_max || self.bytes + bytes > self.bytes_max {
+            self.evict();
+        }
+        let name: Rc<[u8]> = name.into();
+        self.index.insert(Rc::clone(&name), self.entries.len());
+        let valid_until = now + self.valid_for;
+        self.entries.push(Entry { name, value, bytes, valid_until, used: false });
+        self.bytes += bytes;
+    }
+
+    /// Forgets a name.
+    pub fn remove(&mut self, name: &[u8]) {
+        if let Some(place) = self.index.get(name) {
+            self.remove_at(*place);
+        }
+    }
+
+    /// Forgets the `count` entries that are the least worth keeping.
+    pub fn shed(&mut self, count: usize) {
+        for _ in 0..count.min(self.entries.len()) {
+            self.evict();
+        }
+    }
+
+    /// Removes one entry; there must be one.
+    fn evict(&mut self) {
+        // Ends within two rounds: the first clears every mark.
+        loop {
+            if self.hand >= self.entries.len() {
+                self.hand = 0;
+            }
+            if !std::mem::replace(&mut self.entries[self.hand].used, false) {
+                return self.remove_at(self.hand);
+            }
+            self.hand += 1;
+        }
+    }
+
+    fn remove_at(&mut self, place: usize) {
+        let removed = self.entries.swap_remove(place);
+        self.index.remove(&removed.name);
+        self.bytes -= removed.bytes;
+        if let Some(moved) = self.entries.get(place) {
+            *self.index.get_mut(&moved.name).expect("every entry is in the index") = place;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn cache(entries_max: usize, bytes_max: usize) -> Cache<u32> {
+        Cache::new(entries_max, bytes_max, SECOND)
+    }
+
+    #[test]
+    fn an_expired_entry_is_asked_about_once() {
+        let start = Instant::now();
+        let mut cache = cache(4, 100);
+        cache.insert(b"a", 1, 10, start);
+        assert_eq!(cache.get(b"a", start), Lookup::Valid(&1));
+        assert_eq!(cache.get(b"a", start + SECOND), Lookup::Expired(&1));
+        assert_eq!(cache.get(b"a", start + SECOND), Lookup::Valid(&1));
+        assert_eq!(cache.get(b"b", start), Lookup::Absent);
+    }
+
+    #[test]
+    fn a_scan_does_not_push_out_what_is_used() {
+        let start = Instant::now();
+        let mut cache = cache(4, 1000);
+        cache.insert(b"hot", 0, 1, start);
+        for scan in 0..100u32 {
+            assert_eq!(cache.get(b"hot", start), Lookup::Valid(&0));
+            cache.insert(&scan.to_le_bytes(), scan, 1, start);
+        }
+    }
+
+    #[test]
+    fn a_value_larger_than_the_cache_is_not_kept() {
+        let mut cache = cache(4, 100);
+        cache.insert(b"small", 1, 100, Instant::now());
+        cache.insert(b"large", 2, 101, Instant::now());
+        assert_eq!((cache.len(), cache.bytes()), (1, 100));
+    }
+
+    /// Random operations: the bounds hold, and what is there is what was put there last.
+    #[test]
+    fn it_is_a_bounded_map() {
+        let start = Instant::now();
+        let mut random = fastrand::Rng::with_seed(3);
+        let mut cache = cache(16, 500);
+        let mut model = HashMap::new();
+        for round in 0..20_000 {
+            let name = [random.u8(..40)];
+            match random.u8(..10) {
+                0 => cache.remove(&name),
+                1 => cache.shed(random.usize(..3)),
+                2..5 => {
+                    cache.insert(&name, round, random.usize(..120), start);
+                    model.insert(name, round);
+                }
+                _ => match cache.get(&name, start) {
+                    Lookup::Valid(value) => assert_eq!(Some(value), model.get(&name)),
+                    Lookup::Expired(_) => unreachable!("time stands still"),
+                    Lookup::Absent => {}
+                },
+            }
+            assert!(cache.len() <= 16 && cache.bytes() <= 500);
+            assert_eq!(cache.index.len(), cache.len());
+            assert_eq!(cache.entries.iter().map(|entry| entry.bytes).sum::<usize>(), cache.bytes());
+        }
+    }
+}
