@@ -40,6 +40,7 @@ pub mod chain;
 pub mod file;
 mod op;
 pub mod pool;
+pub mod ready;
 pub mod slots;
 mod sys;
 mod transfer;

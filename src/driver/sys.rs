@@ -190,9 +190,9 @@ pub(super) fn acknowledged(socket: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(acked)
 }
 
-/// Makes a socket non-blocking.
-pub(super) fn set_nonblocking(socket: &OwnedFd) -> io::Result<()> {
-    socket2::SockRef::from(&socket.as_fd()).set_nonblocking(true)
+/// Makes a socket, or what else `fcntl(2)` takes, non-blocking.
+pub(super) fn set_nonblocking(file: &impl AsFd) -> io::Result<()> {
+    socket2::SockRef::from(file).set_nonblocking(true)
 }
 
 #[cfg(test)]
