@@ -17,6 +17,8 @@
 mod answer;
 mod authority;
 pub mod body;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod mime;
 pub mod request;
 mod resource;

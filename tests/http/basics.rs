@@ -1,0 +1,161 @@
+//! Files as answers: bytes, fields, methods.
+
+use std::time::{Duration, SystemTime};
+
+use ringd::driver::Kind;
+
+use crate::support::client::Response;
+use crate::support::fixture::Fixture;
+use crate::support::root::{self, content};
+
+/// All files of the root, GET over one connection, and what it is asked twice for.
+pub(crate) fn files_arrive_byte_for_byte(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    let mut client = fixture.connect();
+    for _ in 0..2 {
+        for (name, length) in root::FILES {
+            client.send(format!("GET /{name} HTTP/1.1\r\nHost: h\r\n\r\n"));
+            client.read_response().expect_ok(&content(length));
+        }
+    }
+    drop(client);
+    fixture.finish();
+}
+
+pub(crate) fn head_has_the_fields_of_get_and_no_body(kind: Kind) {
+    // Old files: their entity tags do not turn from weak to strong between two requests.
+    let fixture = Fixture::start_over(kind, root::settled(), |_| {});
+    let undated = |response: &Response| {
+        let fields = response.fields().filter(|field| field.0 != "Date");
+        fields.map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>()
+    };
+    let targets = root::FILES.map(|(name, _)| format!("/{name}"));
+    let others = ["/", "/missing", "/dir", "/bare/", "/fifo", "/outside", "/%zz"].map(str::to_owned);
+    let mut client = fixture.connect();
+    for target in targets.iter().chain(&others) {
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        let got = client.read_response();
+        client.send(format!("HEAD {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        let head = client.read_head();
+        assert_eq!(head.status, got.status, "{target}");
+        assert_eq!(undated(&head), undated(&got), "{target}");
+    }
+    client.half_close();
+    client.expect_close();
+    fixture.finish();
+}
+
+pub(crate) fn a_page_has_every_field(kind: Kind) {
+    let fixture = Fixture::start_over(kind, root::settled(), |_| {});
+    for (name, length) in root::FILES {
+        let path = fixture.path(name);
+        let response = fixture.get(&format!("/{name}"));
+        let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+        let since = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let tag = format!("\"{:x}-{length:x}\"", since.as_nanos());
+        let names: Vec<&str> = response.fields().map(|field| field.0).collect();
+        assert_eq!(
+            names,
+            [
+                "Server",
+                "Date",
+                "Connection",
+                "Content-Type",
+                "Content-Length",
+                "Last-Modified",
+                "ETag",
+                "X-Content-Type-Options"
+            ]
+        );
+        assert_eq!(response.field("server"), Some("ringd"));
+        assert_eq!(response.field("connection"), Some("close"));
+        assert_eq!(response.field("content-length"), Some(&*length.to_string()));
+        assert_eq!(
+            response.field("last-modified"),
+            Some(&*httpdate::fmt_http_date(modified)),
+            "{name}"
+        );
+        assert_eq!(response.field("etag"), Some(&*tag));
+        assert_eq!(response.field("x-content-type-options"), Some("nosniff"));
+    }
+    fixture.finish();
+}
+
+/// `ureq` stands for the clients that people use.
+pub(crate) fn a_common_client_is_served(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(20)))
+        .build()
+        .into();
+    let url = |target: &str| format!("http://{}{target}", fixture.address());
+    for (name, length) in root::FILES {
+        let mut response = agent.get(url(&format!("/{name}"))).call().unwrap();
+        assert_eq!(response.status(), 200, "{name}");
+        assert!(response.body_mut().read_to_vec().unwrap() == content(length), "{name}");
+        let mut head = agent.head(url(&format!("/{name}"))).call().unwrap();
+        assert_eq!(head.headers()["content-length"], length.to_string().as_str());
+        assert!(head.body_mut().read_to_vec().unwrap().is_empty());
+    }
+    // It follows the redirect, by its relative location.
+    let mut index = agent.get(url("/dir?x")).call().unwrap();
+    assert!(index.body_mut().read_to_vec().unwrap() == content(77));
+    assert_eq!(agent.get(url("/missing")).call().unwrap().status(), 404);
+    let posted = agent.post(url("/small.txt")).send("a body that nobody wants").unwrap();
+    assert_eq!(posted.status(), 405);
+    drop(agent);
+    fixture.finish();
+}
+
+pub(crate) fn the_answer_is_dated_now(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    let second = Duration::from_secs(1);
+    for target in ["/small.txt", "/missing", "/dir", "/%zz"] {
+        let before = SystemTime::now() - second;
+        let response = fixture.get(target);
+        let text = response.field("date").unwrap();
+        let date = httpdate::parse_http_date(text).unwrap();
+        assert!(before <= date && date <= SystemTime::now() + second, "{text}");
+        assert_eq!(text, httpdate::fmt_http_date(date), "in the preferred form");
+    }
+    fixture.finish();
+}
+
+pub(crate) fn types_follow_names(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    let cases = [
+        ("page.html", "text/html; charset=utf-8"),
+        ("style.css", "text/css; charset=utf-8"),
+        ("script.js", "text/javascript; charset=utf-8"),
+        ("code.wasm", "application/wasm"),
+        ("data.json", "application/json"),
+        ("notes.txt", "text/plain; charset=utf-8"),
+        ("photo.jpg", "image/jpeg"),
+        ("noextension", "application/octet-stream"),
+        ("odd.nobody-knows-it", "application/octet-stream"),
+    ];
+    for (name, expected) in cases {
+        // What is in it does not matter.
+        std::fs::write(fixture.path(name), "<!doctype html><script>").unwrap();
+        let response = fixture.get(&format!("/{name}"));
+        assert_eq!(response.field("content-type"), Some(expected), "{name}");
+    }
+    fixture.finish();
+}
+
+pub(crate) fn many_connections_are_served(kind: Kind) {
+    let fixture = Fixture::start_with(kind, |setup| setup.server.workers = 2);
+    let mut clients: Vec<_> = (0..200).map(|_| fixture.connect()).collect();
+    for _ in 0..3 {
+        for client in &mut clients {
+            client.send("GET /over.bin HTTP/1.1\r\nHost: h\r\n\r\n");
+        }
+        for client in &mut clients {
+            client.read_response().expect_ok(&content(8193));
+        }
+    }
+    assert_eq!(fixture.gauges().connections, 200);
+    drop(clients);
+    fixture.finish();
+}

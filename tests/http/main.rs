@@ -1,0 +1,83 @@
+//! What a client sees of `ringd`, on every driver.
+//!
+//! One source of tests, one module for each driver: the answers must not depend on how the bytes
+//! are moved. No test depends on speed: what must happen has a generous deadline. After the
+//! hostile ones the server answers as before, and holds nothing that it did not hold before.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod basics;
+mod changes;
+mod differential;
+mod drain;
+mod framing;
+mod hostile;
+mod large;
+mod limits;
+mod paths;
+mod pipelining;
+mod requests;
+mod session;
+
+/// Expands to one module per driver, each with every test.
+macro_rules! drivers {
+    ($($name:ident => $kind:ident,)*) => { $(
+        mod $name {
+            each_test!($kind;
+                basics: files_arrive_byte_for_byte, head_has_the_fields_of_get_and_no_body,
+                    a_page_has_every_field, a_common_client_is_served,
+                    the_answer_is_dated_now, types_follow_names, many_connections_are_served;
+                paths: a_directory_is_its_index, a_directory_without_its_slash_moves,
+                    a_location_never_names_another_host, what_is_not_there_is_not_found,
+                    hidden_names_are_not_found, the_well_known_directory_is_served,
+                    what_is_no_file_is_not_found, nothing_outside_of_the_root_is_served,
+                    an_unreadable_file_is_forbidden, names_are_decoded_once;
+                requests: each_request_gets_its_answer;
+                framing: bodies_are_thrown_away, a_long_body_ends_the_connection,
+                    an_error_arrives_while_the_client_still_sends,
+                    a_client_that_waits_for_100_gets_the_answer_instead,
+                    old_clients_may_keep_the_connection, half_close_after_the_request,
+                    a_late_request_gets_408, a_silent_connection_is_closed_without_a_word,
+                    an_idle_connection_is_closed, trickling_does_not_extend_the_deadline;
+                pipelining: answers_come_in_order, answers_to_a_slow_reader_are_complete,
+                    requests_behind_a_large_file_wait_for_it,
+                    a_close_among_requests_ends_the_rest,
+                    more_requests_than_the_inbox_holds;
+                hostile: one_byte_at_a_time, a_client_that_never_reads_is_cut_off,
+                    silent_connections_are_closed, resets_in_the_middle,
+                    many_generated_requests, a_slow_reader_does_not_slow_others,
+                    the_process_gives_everything_back;
+                changes: a_file_that_shrinks_ends_the_connection,
+                    a_replaced_file_is_sent_to_its_end, a_deleted_file_is_sent_to_its_end,
+                    a_changed_file_is_served_anew, a_file_that_appears_is_found,
+                    a_page_may_be_forgotten_while_its_answer_waits;
+                large: five_gibibytes_arrive;
+                drain: requests_in_hand_are_finished, a_late_request_is_answered_with_close,
+                    an_idle_connection_is_given_time, the_listener_refuses,
+                    a_stuck_client_does_not_stop_the_end,
+                    the_last_answer_survives_a_request_behind_it;
+                limits: more_clients_than_connections, a_full_backlog_is_served;
+            );
+        }
+    )* };
+}
+
+macro_rules! each_test {
+    ($kind:ident; $($file:ident: $($test:ident),*;)*) => {
+        $($(
+            #[test]
+            fn $test() {
+                if crate::support::runs_here(ringd::driver::Kind::$kind) {
+                    crate::$file::$test(ringd::driver::Kind::$kind);
+                }
+            }
+        )*)*
+    };
+}
+
+drivers! {
+    uring => Uring,
+    epoll => Epoll,
+    epoll_lt => EpollLevel,
+}

@@ -1,0 +1,193 @@
+//! From targets to files: what is served, what moves, what is not there.
+
+use std::fs;
+
+use ringd::driver::Kind;
+
+use crate::support::fixture::Fixture;
+use crate::support::root::content;
+
+pub(crate) fn a_directory_is_its_index(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    for target in ["/", "/?query", "/index.html", "//", "/dir/..", "/dir/sub/../../", "/."] {
+        fixture.get(target).expect_ok(&content(300));
+    }
+    for target in ["/dir/", "/dir/?query", "/dir//", "/dir/.", "/dir/index.html"] {
+        fixture.get(target).expect_ok(&content(77));
+    }
+    assert_eq!(fixture.get("/dir/").field("content-type"), Some("text/html; charset=utf-8"));
+    fixture.finish();
+}
+
+pub(crate) fn a_directory_without_its_slash_moves(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    let cases = [
+        ("/dir", "/dir/"),
+        ("/dir?a=b&c=/d?e", "/dir/?a=b&c=/d?e"),
+        ("/dir?", "/dir/?"),
+        ("/dir/sub", "/dir/sub/"),
+        ("//dir", "/dir/"),
+        ("/x/../dir", "/dir/"),
+        ("/%64ir", "/dir/"),
+        ("/a%20b", "/a%20b/"),
+        ("http://elsewhere/dir?x", "/dir/?x"),
+        ("/bare", "/bare/"),
+    ];
+    for (target, location) in cases {
+        let response = fixture.get(target);
+        assert_eq!(response.status, 308, "{target}");
+        assert_eq!(response.field("location"), Some(location), "{target}");
+    }
+    fixture.finish();
+}
+
+/// `//host/` as a location would be another host (RFC 3986 section 4.2).
+pub(crate) fn a_location_never_names_another_host(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    for directory in ["evil.com", "\\evil.com", "evil.com:80", "@evil.com", "http:"] {
+        fs::create_dir_all(fixture.path(directory).join("sub")).unwrap();
+    }
+    let targets = [
+        "//evil.com",
+        "///evil.com",
+        "//evil.com/sub",
+        "//evil.com/..//evil.com",
+        "/./evil.com",
+        "/.//evil.com",
+        "/%2e//evil.com",
+        "/dir/..//evil.com",
+        "/\\evil.com",
+        "/%5cevil.com",
+        "//evil.com:80",
+        "//@evil.com/sub",
+        "/http://sub",
+    ];
+    for target in targets {
+        let response = fixture.get(target);
+        assert_eq!(response.status, 308, "{target}");
+        let location = response.field("location").unwrap();
+        let next = location.strip_prefix('/').and_then(|rest| rest.bytes().next());
+        assert!(next.is_some_and(|byte| !b"/\\".contains(&byte)), "{target} moves to {location}");
+        assert!(location.ends_with('/'));
+    }
+    fixture.finish();
+}
+
+pub(crate) fn what_is_not_there_is_not_found(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    let long = format!("/{}", "n".repeat(256));
+    let deep = "/d".repeat(2500);
+    let cases = [
+        "/missing",
+        "/missing/",
+        "/dir/missing.txt",
+        "/small.txt/",
+        "/small.txt/more",
+        "/bare/",
+        "/dir/sub/",
+        "/dir%2Findex.html",
+        "/..%2Fsmall.txt",
+        "/small.txt%2F",
+        "/SMALL.TXT",
+        "/small.txt%20",
+        "/dir\\index.html",
+        &long,
+        &deep,
+    ];
+    for target in cases {
+        let response = fixture.get(target);
+        assert_eq!(response.status, 404, "{target}");
+        assert_eq!(response.field("cache-control"), Some("no-store"), "{target}");
+        assert_eq!(response.field("content-type"), Some("text/html; charset=utf-8"));
+        assert!(response.body.starts_with(b"<!doctype html>"));
+    }
+    fixture.finish();
+}
+
+pub(crate) fn hidden_names_are_not_found(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    fs::create_dir_all(fixture.path("dir/.well-known")).unwrap();
+    fs::write(fixture.path("dir/.well-known/x"), "x").unwrap();
+    for target in [
+        "/.hidden",
+        "/%2ehidden",
+        "/.git",
+        "/.git/",
+        "/.git/config",
+        "/dir/.env",
+        "/dir/../.hidden",
+        "/dir/.well-known/x",
+        "/.well-known/.x",
+        "/...",
+    ] {
+        assert_eq!(fixture.get(target).status, 404, "{target}");
+    }
+    fixture.finish();
+}
+
+/// RFC 8615: it exists to be asked for.
+pub(crate) fn the_well_known_directory_is_served(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    fixture.get("/.well-known/security.txt").expect_ok(&content(9));
+    assert_eq!(fixture.get("/.well-known").field("location"), Some("/.well-known/"));
+    fixture.finish();
+}
+
+/// Nor does opening a FIFO wait for somebody to write to it.
+pub(crate) fn what_is_no_file_is_not_found(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    for target in ["/fifo", "/socket", "/fifo/", "/fifo/x", "/socket"] {
+        assert_eq!(fixture.get(target).status, 404, "{target}");
+    }
+    fixture.finish();
+}
+
+pub(crate) fn nothing_outside_of_the_root_is_served(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    for target in [
+        "/outside",
+        "/outside/",
+        "/outside/etc/passwd",
+        "/dir/upwards",
+        "/dir/upwards/etc/passwd",
+        "/circle",
+        "/circle/x",
+    ] {
+        assert_eq!(fixture.get(target).status, 403, "{target}");
+    }
+    for target in ["/..", "/../", "/../etc/passwd", "/%2e%2e/etc/passwd", "/dir/../../x", "/.%2e"] {
+        assert_eq!(fixture.get(target).status, 400, "{target}");
+    }
+    fixture.get("/inside").expect_ok(&content(20));
+    fixture.finish();
+}
+
+pub(crate) fn an_unreadable_file_is_forbidden(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    if fs::read(fixture.path("secret.txt")).is_ok() {
+        println!("skipped: this user may read every file");
+    } else {
+        assert_eq!(fixture.get("/secret.txt").status, 403);
+    }
+    fixture.finish();
+}
+
+pub(crate) fn names_are_decoded_once(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    fs::write(fixture.path("%41"), "percent").unwrap();
+    fs::write(fixture.path("A"), "letter").unwrap();
+    fs::write(fixture.path("a+b"), "plus").unwrap();
+    let cases = [
+        ("/%2541", "percent"),
+        ("/%41", "letter"),
+        ("/A", "letter"),
+        ("/a+b", "plus"),
+        ("/a%2Bb", "plus"),
+        ("/a%20b/%C3%BC%20%25.txt", "a b/\u{fc} %.txt"),
+        ("/a%20b/\u{fc}%20%25.txt", "a b/\u{fc} %.txt"),
+    ];
+    for (target, body) in cases {
+        fixture.get(target).expect_ok(body.as_bytes());
+    }
+    fixture.finish();
+}

@@ -1,0 +1,189 @@
+//! A client that sends exactly what it is told and reads answers strictly.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use socket2::SockRef;
+
+/// How long a read or a write may block before the test has failed.
+const BLOCKED_MAX: Duration = Duration::from_secs(20);
+
+/// A connection to a server, from the outside.
+pub(crate) struct Client {
+    stream: TcpStream,
+    /// What was read beyond the last answer.
+    rest: Vec<u8>,
+}
+
+/// An answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    /// Status line and fields, with the empty line.
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("the server accepts connections");
+        Self::new(stream)
+    }
+
+    /// A client whose kernel takes few bytes that nobody has read yet.
+    pub(crate) fn connect_narrow(address: SocketAddr) -> Self {
+        let domain = socket2::Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
+        // Before the handshake, which announces the window.
+        socket.set_recv_buffer_size(16 * 1024).unwrap();
+        socket.connect(&address.into()).expect("the server accepts connections");
+        Self::new(socket.into())
+    }
+
+    fn new(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(BLOCKED_MAX)).unwrap();
+        stream.set_write_timeout(Some(BLOCKED_MAX)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, rest: Vec::new() }
+    }
+
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).expect("the server reads");
+    }
+
+    /// Sends to a server that may have closed: whether all bytes went.
+    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.write_all(bytes.as_ref()).is_ok()
+    }
+
+    /// Ends the output; input still comes.
+    pub(crate) fn half_close(&self) {
+        // It fails when the server was faster, and has closed.
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Goes away with a reset.
+    pub(crate) fn reset(self) {
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    /// A second handle, to send and receive from two threads.
+    pub(crate) fn twin(&self) -> Self {
+        Self { stream: self.stream.try_clone().unwrap(), rest: Vec::new() }
+    }
+
+    /// The answer to a request that was not HEAD.
+    pub(crate) fn read_response(&mut self) -> Response {
+        let mut response = self.read_head();
+        let length = response.field("content-length").map_or(0, |length| length.parse().unwrap());
+        response.body = self.read_exact(length);
+        response
+    }
+
+    /// The head of an answer; for HEAD that is all of it.
+    pub(crate) fn read_head(&mut self) -> Response {
+        let end = loop {
+            if let Some(at) = self.rest.windows(4).position(|four| four == b"\r\n\r\n") {
+                break at + 4;
+            }
+            let text = String::from_utf8_lossy(&self.rest).into_owned();
+            let read = self.read_more().unwrap_or_else(|error| panic!("{error} after {text:?}"));
+            assert!(read > 0, "the end came within a head: {text:?}");
+        };
+        let head: Vec<u8> = self.rest.drain(..end).collect();
+        Response::of_head(String::from_utf8(head).expect("heads are ASCII"))
+    }
+
+    pub(crate) fn read_exact(&mut self, length: usize) -> Vec<u8> {
+        while self.rest.len() < length {
+            let read = self.read_more().expect("the body goes on");
+            assert!(read > 0, "{} of {length} bytes of a body came", self.rest.len());
+        }
+        self.rest.drain(..length).collect()
+    }
+
+    /// Everything up to the end, and whether that was an orderly one.
+    pub(crate) fn read_to_end(mut self) -> (Vec<u8>, io::Result<()>) {
+        loop {
+            match self.read_more() {
+                Ok(0) => return (self.rest, Ok(())),
+                Ok(_) => {}
+                Err(error) => return (self.rest, Err(error)),
+            }
+        }
+    }
+
+    /// Reads to the end without keeping anything: how many bytes came, and how it ended.
+    pub(crate) fn count_to_end(mut self) -> (u64, io::Result<()>) {
+        let mut count = self.rest.len() as u64;
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return (count, Ok(())),
+                Ok(read) => count += read as u64,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    panic!("{count} bytes came, and then nothing")
+                }
+                Err(error) => return (count, Err(error)),
+            }
+        }
+    }
+
+    /// The server closes in good order, having said nothing more.
+    pub(crate) fn expect_close(self) {
+        let (rest, end) = self.read_to_end();
+        assert!(rest.is_empty(), "more than the answer: {:?}", String::from_utf8_lossy(&rest));
+        end.expect("an orderly close");
+    }
+
+    /// The connection ends, in whatever way, within the deadline.
+    pub(crate) fn expect_end(self) {
+        if let (_, Err(error)) = self.count_to_end() {
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        }
+    }
+
+    fn read_more(&mut self) -> io::Result<usize> {
+        let mut buffer = [0; 64 * 1024];
+        let read = self.stream.read(&mut buffer)?;
+        self.rest.extend_from_slice(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+impl Response {
+    fn of_head(head: String) -> Self {
+        let line = head.split("\r\n").next().unwrap();
+        let status = line
+            .strip_prefix("HTTP/1.1 ")
+            .and_then(|rest| rest.get(..3))
+            .and_then(|code| code.parse().ok())
+            .unwrap_or_else(|| panic!("not a status line: {line:?}"));
+        Self { status, head, body: Vec::new() }
+    }
+
+    /// The value of a field; there may be one at most.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        let mut values = self.fields().filter(|field| field.0.eq_ignore_ascii_case(name));
+        let value = values.next().map(|field| field.1);
+        assert_eq!(values.next(), None, "two fields {name} in {}", self.head);
+        value
+    }
+
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        let lines = self.head.split("\r\n").skip(1).take_while(|line| !line.is_empty());
+        lines.map(|line| line.split_once(": ").expect("a name and a value"))
+    }
+
+    /// Whether the server says that it will close.
+    pub(crate) fn says_close(&self) -> bool {
+        self.field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
+    }
+
+    pub(crate) fn expect_ok(&self, body: &[u8]) {
+        assert_eq!(self.status, 200, "{}", self.head);
+        assert_eq!(self.body.len(), body.len(), "{}", self.head);
+        assert!(self.body == body, "another body than that of the file");
+    }
+}

@@ -1,0 +1,132 @@
+//! A server in this process, over a root of its own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringd::driver::{Choice, File, Kind, Limits};
+use ringd::http::{self, Http, Site};
+use ringd::server::{self, Gauges, Server, Stopper};
+use tempfile::TempDir;
+
+use super::client::{Client, Response};
+use super::{eventually, root};
+
+/// A server and what it serves.
+pub(crate) struct Fixture {
+    server: Server,
+    workers: usize,
+    path: PathBuf,
+    /// Removed with the fixture; `None` for the shared root.
+    _root: Option<TempDir>,
+}
+
+/// What a test may set; see the fields' own documentation.
+pub(crate) struct Setup {
+    pub(crate) server: server::Settings,
+    pub(crate) http: http::Settings,
+}
+
+impl Fixture {
+    /// A server with one worker and long timeouts.
+    pub(crate) fn start(kind: Kind) -> Self {
+        Self::start_with(kind, |_| {})
+    }
+
+    /// A server whose settings differ from those of [`Fixture::start`].
+    pub(crate) fn start_with(kind: Kind, change: impl FnOnce(&mut Setup)) -> Self {
+        let root = root::make();
+        let path = root.path().to_owned();
+        Self { _root: Some(root), ..Self::start_over(kind, &path, change) }
+    }
+
+    /// A server over a root that exists.
+    pub(crate) fn start_over(kind: Kind, path: &Path, change: impl FnOnce(&mut Setup)) -> Self {
+        let root = Arc::new(File::open_root(path).unwrap());
+        let long = Duration::from_secs(60);
+        let mut setup = Setup {
+            server: server::Settings {
+                listen: vec!["127.0.0.1:0".parse().unwrap()],
+                workers: 1,
+                connections_max: 4096,
+                header_timeout: long,
+                idle_timeout: long,
+                send_timeout: long,
+                drain_timeout: Duration::from_secs(5),
+                limits: Limits::default(),
+            },
+            http: http::Settings::new(root),
+        };
+        change(&mut setup);
+        let choice = Choice::make(Some(kind)).unwrap();
+        let http = setup.http;
+        let server =
+            server::start::<Http>(&setup.server, choice, move || Site::new(http.clone())).unwrap();
+        Self { server, workers: setup.server.workers, path: path.to_owned(), _root: None }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server.addresses()[0]
+    }
+
+    /// Where a name of the root is.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    pub(crate) fn gauges(&self) -> Gauges {
+        self.server.gauges()
+    }
+
+    pub(crate) fn stopper(&self) -> Stopper {
+        self.server.stopper()
+    }
+
+    /// One GET on a connection of its own.
+    pub(crate) fn get(&self, target: &str) -> Response {
+        let mut client = self.connect();
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
+        let response = client.read_response();
+        client.expect_close();
+        response
+    }
+
+    /// Whether nothing is open but the listeners.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let Gauges { connections, leased, in_flight } = self.gauges();
+        connections == 0 && leased == 0 && in_flight as usize <= self.workers
+    }
+
+    /// The end of a test: the server still answers, holds nothing, and stops without complaint.
+    pub(crate) fn finish(self) {
+        self.get("/small.txt").expect_ok(&root::content(20));
+        self.come_to_rest();
+        self.server.stop().expect("a server that drains");
+    }
+
+    /// Waits until everything that was opened is closed.
+    pub(crate) fn come_to_rest(&self) {
+        let mut gauges = self.gauges();
+        let deadline = std::time::Instant::now() + super::PATIENCE;
+        while !self.is_at_rest() {
+            assert!(std::time::Instant::now() < deadline, "something stays open: {gauges:?}");
+            std::thread::sleep(Duration::from_millis(5));
+            gauges = self.gauges();
+        }
+    }
+
+    /// Waits until the server has so many connections.
+    pub(crate) fn wait_for_connections(&self, count: u32) {
+        eventually("the server accepts", || self.gauges().connections == count);
+    }
+
+    /// Waits for the end of a server that was told to stop.
+    pub(crate) fn join(self) -> std::io::Result<()> {
+        self.server.join()
+    }
+}

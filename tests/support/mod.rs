@@ -1,0 +1,35 @@
+//! What the behaviour tests share: a raw client, a server over a root of its own, the program as
+//! a child process, and generated requests.
+
+pub(crate) mod client;
+pub(crate) mod fixture;
+pub(crate) mod process;
+pub(crate) mod root;
+pub(crate) mod streams;
+
+use std::time::{Duration, Instant};
+
+use ringd::driver::{Choice, Kind};
+
+/// How long anything may take that has to happen at all.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Whether a driver works here; says why when it does not.
+pub(crate) fn runs_here(kind: Kind) -> bool {
+    match Choice::make(Some(kind)) {
+        Ok(_) => true,
+        Err(error) => {
+            println!("skipped: the driver {kind} does not work here: {error}");
+            false
+        }
+    }
+}
+
+/// Waits until `holds`, and fails with `what` when that takes too long.
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

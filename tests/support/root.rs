@@ -1,0 +1,76 @@
+//! A directory to serve, with one of everything that a request may meet.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::Command;
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
+
+use tempfile::TempDir;
+
+/// Regular files of the root and their lengths; [`content`] is what is in them. The default
+/// bound of files in memory is 8 KiB.
+pub(crate) const FILES: [(&str, usize); 9] = [
+    ("index.html", 300),
+    ("small.txt", 20),
+    ("empty.txt", 0),
+    ("under.bin", 8191),
+    ("exact.bin", 8192),
+    ("over.bin", 8193),
+    ("large.bin", 1024 * 1024),
+    ("dir/index.html", 77),
+    (".well-known/security.txt", 9),
+];
+
+/// What is in a file of so many bytes: no two offsets near each other look alike.
+pub(crate) fn content(length: usize) -> Vec<u8> {
+    (0..length).map(|at| ((at * 31) ^ (at >> 8) ^ length) as u8).collect()
+}
+
+/// Makes a root.
+pub(crate) fn make() -> TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path();
+    for directory in ["dir", "bare", ".well-known", ".git", "a b", "dir/sub"] {
+        fs::create_dir(path.join(directory)).unwrap();
+    }
+    for (name, length) in FILES {
+        fs::write(path.join(name), content(length)).unwrap();
+    }
+    for name in [".hidden", ".git/config", "bare/file.txt", "dir/.env", "a b/\u{fc} %.txt"] {
+        fs::write(path.join(name), name).unwrap();
+    }
+    fs::write(path.join("secret.txt"), "nobody may read this").unwrap();
+    fs::set_permissions(path.join("secret.txt"), fs::Permissions::from_mode(0o000)).unwrap();
+    symlink("small.txt", path.join("inside")).unwrap();
+    symlink("/", path.join("outside")).unwrap();
+    symlink("../..", path.join("dir/upwards")).unwrap();
+    symlink("circle", path.join("circle")).unwrap();
+    let made = Command::new("mkfifo").arg(path.join("fifo")).status();
+    assert!(made.is_ok_and(|status| status.success()), "mkfifo(1) makes a FIFO");
+    // The name stays when the listener is gone.
+    drop(UnixListener::bind(path.join("socket")).unwrap());
+    root
+}
+
+/// A root that all may read and none may change, old enough for entity tags to be strong: so its
+/// answers do not depend on when they are asked for.
+pub(crate) fn settled() -> &'static Path {
+    static ROOT: LazyLock<TempDir> = LazyLock::new(|| {
+        let root = make();
+        wait_until_settled(&root.path().join("secret.txt"));
+        root
+    });
+    ROOT.path()
+}
+
+/// Waits until a file is old enough for its time stamps to tell the next change.
+pub(crate) fn wait_until_settled(path: &Path) {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = fs::metadata(path).unwrap();
+    let changed = Duration::new(metadata.ctime() as u64, metadata.ctime_nsec() as u32);
+    let settled = SystemTime::UNIX_EPOCH + changed + Duration::from_millis(2100);
+    std::thread::sleep(settled.duration_since(SystemTime::now()).unwrap_or_default());
+}
