@@ -1,0 +1,139 @@
+//! Files that change while they are served, and between two requests.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use ringd::driver::Kind;
+
+use crate::support::client::Client;
+use crate::support::fixture::Fixture;
+use crate::support::root::{content, wait_until_settled};
+use crate::support::{PATIENCE, eventually};
+
+/// More than the kernel takes on behalf of a client that does not read.
+const LENGTH: usize = 24 << 20;
+
+/// Asks for a file that is too long to leave at once.
+fn begin(fixture: &Fixture) -> Client {
+    fs::write(fixture.path("long.bin"), content(LENGTH)).unwrap();
+    let mut client = Client::connect_narrow(fixture.address());
+    client.send("GET /long.bin HTTP/1.1\r\nHost: h\r\n\r\n");
+    let head = client.read_head();
+    assert_eq!(head.field("content-length"), Some(&*LENGTH.to_string()));
+    client
+}
+
+/// What was announced cannot be sent any more: the client must see a failure, not a padded or a
+/// short file that looks whole.
+pub(crate) fn a_file_that_shrinks_ends_the_connection(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    let client = begin(&fixture);
+    let file = fs::File::options().write(true).open(fixture.path("long.bin")).unwrap();
+    file.set_len(LENGTH as u64 / 2).unwrap();
+    let (bytes, end) = client.read_to_end();
+    end.expect_err("a reset");
+    assert!(bytes.len() <= LENGTH / 2, "{} bytes of {}", bytes.len(), LENGTH / 2);
+    assert!(bytes == content(LENGTH)[..bytes.len()], "other bytes than those of the file");
+    fixture.finish();
+}
+
+pub(crate) fn a_replaced_file_is_sent_to_its_end(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    let mut client = begin(&fixture);
+    fs::write(fixture.path("new.bin"), "new").unwrap();
+    fs::rename(fixture.path("new.bin"), fixture.path("long.bin")).unwrap();
+    assert!(client.read_exact(LENGTH) == content(LENGTH), "the old file, all of it");
+    eventually("the new file is served", || fixture.get("/long.bin").body == b"new");
+    drop(client);
+    fixture.finish();
+}
+
+pub(crate) fn a_deleted_file_is_sent_to_its_end(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    let mut client = begin(&fixture);
+    fs::remove_file(fixture.path("long.bin")).unwrap();
+    assert!(client.read_exact(LENGTH) == content(LENGTH), "the old file, all of it");
+    eventually("the file is gone", || fixture.get("/long.bin").status == 404);
+    drop(client);
+    fixture.finish();
+}
+
+/// On one connection, so that it is one session which has to learn it.
+pub(crate) fn a_changed_file_is_served_anew(kind: Kind) {
+    let revalidate = Duration::from_millis(500);
+    let fixture = Fixture::start_with(kind, |setup| setup.http.revalidate_after = revalidate);
+    let mut client = fixture.connect();
+    let mut get = || {
+        client.send("GET /page.txt HTTP/1.1\r\nHost: h\r\n\r\n");
+        client.read_response()
+    };
+    let mut tags = Vec::new();
+    // In place and of the same length; by rename; larger than what is kept in memory; smaller.
+    let large = "large".repeat(10_000);
+    for (round, body) in ["one", "two", "three", &large, "small"].into_iter().enumerate() {
+        if round == 2 {
+            fs::write(fixture.path("page.new"), body).unwrap();
+            fs::rename(fixture.path("page.new"), fixture.path("page.txt")).unwrap();
+        } else {
+            fs::write(fixture.path("page.txt"), body).unwrap();
+        }
+        let written = Instant::now();
+        loop {
+            let begun = Instant::now();
+            let response = get();
+            if response.status == 200 && response.body == body.as_bytes() {
+                tags.push(response.field("etag").unwrap().to_owned());
+                break;
+            }
+            // What is known may be used for as long as it is valid, and not longer.
+            assert!(begun - written <= revalidate, "{round}: {}", response.head);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    tags.sort_unstable();
+    tags.dedup();
+    assert_eq!(tags.len(), 5, "each content has its own tag");
+    drop(client);
+    fixture.finish();
+}
+
+pub(crate) fn a_file_that_appears_is_found(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    assert_eq!(fixture.get("/soon.txt").status, 404);
+    fs::write(fixture.path("soon.txt"), "here").unwrap();
+    eventually("the file is found", || fixture.get("/soon.txt").body == b"here");
+    fixture.finish();
+}
+
+/// A page is found unchanged while its answer waits behind another; before it is the page's
+/// turn, the cache needs the room.
+pub(crate) fn a_page_may_be_forgotten_while_its_answer_waits(kind: Kind) {
+    let fixture = Fixture::start_with(kind, |setup| {
+        setup.http.revalidate_after = Duration::ZERO;
+        setup.http.cache_entries = 2;
+    });
+    wait_until_settled(&fixture.path("small.txt"));
+    fixture.get("/small.txt").expect_ok(&content(20));
+    let mut client = begin(&fixture);
+    client.send("GET /small.txt HTTP/1.1\r\nHost: h\r\n\r\n");
+    fixture.get("/small.txt").expect_ok(&content(20));
+    for name in ["under.bin", "exact.bin", "over.bin", "empty.txt"] {
+        assert_eq!(fixture.get(&format!("/{name}")).status, 200);
+    }
+    assert!(client.read_exact(LENGTH) == content(LENGTH));
+    client.read_response().expect_ok(&content(20));
+    // And with the request in the same piece, so that it is looked up while the first is sent.
+    let mut client = Client::connect_narrow(fixture.address());
+    let small = "GET /small.txt HTTP/1.1\r\nHost: h\r\n\r\n";
+    client.send("GET /long.bin HTTP/1.1\r\nHost: h\r\n\r\n".to_owned() + small);
+    client.read_head();
+    for name in ["under.bin", "exact.bin", "over.bin", "empty.txt"] {
+        assert_eq!(fixture.get(&format!("/{name}")).status, 200);
+    }
+    assert!(client.read_exact(LENGTH) == content(LENGTH));
+    client.read_response().expect_ok(&content(20));
+    drop(client);
+    fixture.finish();
+}
+
+const _: () = assert!(PATIENCE.as_secs() >= 2, "longer than the time for which pages are valid");

@@ -1,0 +1,135 @@
+//! The end of a server: what is in hand is finished, what is stuck does not hold it up.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use ringd::driver::Kind;
+
+use crate::hostile::sparse;
+use crate::support::client::Client;
+use crate::support::fixture::Fixture;
+use crate::support::root::content;
+use crate::support::{PATIENCE, eventually};
+
+const GET: &str = "GET /small.txt HTTP/1.1\r\nHost: h\r\n\r\n";
+
+const LENGTH: usize = 24 << 20;
+
+/// A server in the middle of a long answer, on which others may wait; and the client of it.
+fn busy(kind: Kind) -> (Fixture, Client) {
+    let fixture = Fixture::start_with(kind, |setup| setup.server.drain_timeout = PATIENCE);
+    sparse(&fixture.path("long.bin"), LENGTH as u64);
+    let mut client = Client::connect_narrow(fixture.address());
+    client.send("GET /long.bin HTTP/1.1\r\nHost: h\r\n\r\n");
+    client.read_head();
+    (fixture, client)
+}
+
+/// Waits until nobody listens any more: then the server drains.
+fn stop(fixture: &Fixture) {
+    fixture.stopper().stop();
+    let address = fixture.address();
+    eventually("the listener is closed", || TcpStream::connect(address).is_err());
+}
+
+pub(crate) fn requests_in_hand_are_finished(kind: Kind) {
+    let (fixture, mut client) = busy(kind);
+    // Another has sent half of its request.
+    let mut half = fixture.connect();
+    half.send("GET /small.txt HTTP/1.1\r\n");
+    fixture.wait_for_connections(2);
+    stop(&fixture);
+    half.send("Host: h\r\n\r\n");
+    let response = half.read_response();
+    response.expect_ok(&content(20));
+    assert!(response.says_close());
+    half.expect_close();
+    assert_eq!(client.read_exact(LENGTH), vec![0; LENGTH]);
+    client.expect_close();
+    fixture.join().unwrap();
+}
+
+pub(crate) fn a_late_request_is_answered_with_close(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    let mut client = fixture.connect();
+    client.send(GET);
+    assert!(!client.read_response().says_close());
+    stop(&fixture);
+    client.send(GET);
+    let response = client.read_response();
+    response.expect_ok(&content(20));
+    assert!(response.says_close());
+    client.expect_close();
+    fixture.join().unwrap();
+}
+
+/// A request may be on its way when the server decides to stop.
+pub(crate) fn an_idle_connection_is_given_time(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    let mut idle = fixture.connect();
+    idle.send(GET);
+    idle.read_response().expect_ok(&content(20));
+    let fresh = fixture.connect();
+    fixture.wait_for_connections(2);
+    let begun = Instant::now();
+    stop(&fixture);
+    idle.expect_close();
+    assert!(begun.elapsed() >= Duration::from_millis(800), "after {:?}", begun.elapsed());
+    fresh.expect_close();
+    fixture.join().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(4), "after {:?}", begun.elapsed());
+}
+
+pub(crate) fn the_listener_refuses(kind: Kind) {
+    let (fixture, client) = busy(kind);
+    stop(&fixture);
+    for _ in 0..10 {
+        assert!(TcpStream::connect(fixture.address()).is_err());
+    }
+    drop(client);
+    fixture.join().unwrap();
+}
+
+pub(crate) fn a_stuck_client_does_not_stop_the_end(kind: Kind) {
+    let fixture = Fixture::start_with(kind, |setup| {
+        setup.server.workers = 2;
+        setup.server.drain_timeout = Duration::from_millis(500);
+    });
+    sparse(&fixture.path("long.bin"), LENGTH as u64);
+    let mut stuck: Vec<_> = (0..4).map(|_| Client::connect_narrow(fixture.address())).collect();
+    for (number, client) in stuck.iter_mut().enumerate() {
+        let silent = number == 0;
+        client.send(if silent { "GET" } else { "GET /long.bin HTTP/1.1\r\nHost: h\r\n\r\n" });
+    }
+    fixture.wait_for_connections(4);
+    let begun = Instant::now();
+    stop(&fixture);
+    fixture.join().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(8), "after {:?}", begun.elapsed());
+    drop(stuck);
+}
+
+/// The client did not know that the server would close, and sent another request. It must not
+/// lose the answer to the first one over it (RFC 9112 section 9.6).
+pub(crate) fn the_last_answer_survives_a_request_behind_it(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    let length = 2 << 20;
+    sparse(&fixture.path("longer.bin"), length as u64);
+    let mut client = Client::connect_narrow(fixture.address());
+    client.send(GET);
+    client.read_response().expect_ok(&content(20));
+    stop(&fixture);
+    client.send("GET /longer.bin HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert!(client.read_head().says_close());
+    let mut left = length;
+    // All of it is with the server's kernel, much of it not yet with ours.
+    while left > 64 * 1024 {
+        client.read_exact(8 * 1024);
+        left -= 8 * 1024;
+        if left % (256 * 1024) == 0 {
+            client.try_send(GET);
+        }
+    }
+    client.read_exact(left);
+    fixture.join().unwrap();
+}

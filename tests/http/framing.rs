@@ -1,0 +1,200 @@
+//! Where messages end, how connections end, and how long anything may take.
+
+use std::time::{Duration, Instant};
+
+use ringd::driver::Kind;
+
+use crate::support::fixture::Fixture;
+use crate::support::root::content;
+
+const GET: &str = "GET /small.txt HTTP/1.1\r\nHost: h\r\n\r\n";
+
+pub(crate) fn bodies_are_thrown_away(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    let mut client = fixture.connect();
+    // As much as is read at most, with a body that looks like requests.
+    let body = GET.repeat(64 * 1024 / GET.len() + 1);
+    for length in [1, GET.len(), 4096, 64 * 1024] {
+        client.send("GET /small.txt HTTP/1.1\r\nHost: h\r\n");
+        client.send(format!("Content-Length: {length}\r\n\r\n"));
+        client.read_response().expect_ok(&content(20));
+        client.send(&body[..length]);
+        let chunk = &body[..length.div_ceil(2)];
+        client.send("GET /over.bin HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+        client.send(format!("{:x};a=b\r\n{chunk}\r\n0\r\nTrailer: x\r\n\r\n", chunk.len()));
+        client.read_response().expect_ok(&content(8193));
+    }
+    client.send(GET);
+    client.read_response().expect_ok(&content(20));
+    drop(client);
+    fixture.finish();
+}
+
+pub(crate) fn a_long_body_ends_the_connection(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    let mut client = fixture.connect();
+    client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 65537\r\n\r\n");
+    client.send(vec![b'x'; 1000]);
+    let response = client.read_response();
+    assert_eq!(response.status, 405);
+    assert!(response.says_close());
+    client.expect_close();
+    // Of chunks nobody knows how many will come: the answer is out when it shows.
+    let mut client = fixture.connect();
+    client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+    assert_eq!(client.read_response().status, 405);
+    client.send("10000\r\n");
+    client.expect_close();
+    let mut client = fixture.connect();
+    client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+    assert_eq!(client.read_response().status, 405);
+    client.send("this is no chunk\r\n");
+    client.expect_close();
+    fixture.finish();
+}
+
+/// RFC 9112 section 9.6: closing at once would reset the connection, and the reset could
+/// overtake the error.
+pub(crate) fn an_error_arrives_while_the_client_still_sends(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\n\r\n", 400),
+        ("GET / HTTP/2.0\r\n\r\n", 505),
+        ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n", 405),
+        ("PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n", 405),
+    ] {
+        let mut client = fixture.connect();
+        client.send(request);
+        for _ in 0..10 {
+            client.send([b'x'; 4096]);
+        }
+        // The answer is read only when all that was sent has met the other end.
+        client.half_close();
+        let response = client.read_response();
+        assert_eq!((response.status, response.says_close()), (status, true), "{request:?}");
+        client.expect_close();
+    }
+    fixture.finish();
+}
+
+pub(crate) fn a_client_that_waits_for_100_gets_the_answer_instead(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    let mut client = fixture.connect();
+    client.send("GET /small.txt HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+    let response = client.read_response();
+    response.expect_ok(&content(20));
+    // Whether the body comes now cannot be known: this connection is over.
+    assert!(response.says_close());
+    client.send("12345");
+    client.expect_close();
+    fixture.finish();
+}
+
+pub(crate) fn old_clients_may_keep_the_connection(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    let mut client = fixture.connect();
+    for _ in 0..3 {
+        client.send("GET /small.txt HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n");
+        let response = client.read_response();
+        response.expect_ok(&content(20));
+        assert_eq!(response.field("connection"), Some("keep-alive"));
+    }
+    client.send("GET /small.txt HTTP/1.0\r\n\r\n");
+    let response = client.read_response();
+    response.expect_ok(&content(20));
+    assert!(response.says_close());
+    client.expect_close();
+    fixture.finish();
+}
+
+pub(crate) fn half_close_after_the_request(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    let mut client = fixture.connect();
+    client.send("GET /large.bin HTTP/1.1\r\nHost: h\r\n\r\n".to_owned() + GET);
+    client.half_close();
+    client.read_response().expect_ok(&content(1024 * 1024));
+    client.read_response().expect_ok(&content(20));
+    client.expect_close();
+    // In the middle of a request there is nobody to answer.
+    for part in ["", "\r\n", "GET /small", "GET / HTTP/1.1\r\nHost: h\r\n"] {
+        let mut client = fixture.connect();
+        client.send(part);
+        client.half_close();
+        client.expect_close();
+    }
+    let mut client = fixture.connect();
+    client.send("GET /small.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n12345");
+    client.half_close();
+    client.read_response().expect_ok(&content(20));
+    client.expect_close();
+    fixture.finish();
+}
+
+pub(crate) fn a_late_request_gets_408(kind: Kind) {
+    let fixture = Fixture::start_with(kind, |setup| {
+        setup.server.header_timeout = Duration::from_millis(300);
+    });
+    for part in ["G", "GET /small.txt HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: h\r\nX: y\r\n"] {
+        let mut client = fixture.connect();
+        client.send(part);
+        let response = client.read_response();
+        assert_eq!((response.status, response.says_close()), (408, true), "{part:?}");
+        client.expect_close();
+    }
+    // Also the second one on a connection, and one behind a body.
+    let mut client = fixture.connect();
+    client.send(GET.to_owned() + "GET /");
+    client.read_response().expect_ok(&content(20));
+    assert_eq!(client.read_response().status, 408);
+    client.expect_close();
+    // A body that does not come is no request that could be answered.
+    let mut client = fixture.connect();
+    client.send("GET /small.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n12345");
+    client.read_response().expect_ok(&content(20));
+    client.expect_close();
+    fixture.finish();
+}
+
+pub(crate) fn a_silent_connection_is_closed_without_a_word(kind: Kind) {
+    let fixture = Fixture::start_with(kind, |setup| {
+        setup.server.header_timeout = Duration::from_millis(300);
+    });
+    let begun = Instant::now();
+    fixture.connect().expect_close();
+    assert!(begun.elapsed() >= Duration::from_millis(200), "it was given time");
+    fixture.finish();
+}
+
+pub(crate) fn an_idle_connection_is_closed(kind: Kind) {
+    let fixture = Fixture::start_with(kind, |setup| {
+        setup.server.header_timeout = Duration::from_millis(200);
+        setup.server.idle_timeout = Duration::from_millis(800);
+    });
+    let mut client = fixture.connect();
+    client.send(GET);
+    client.read_response().expect_ok(&content(20));
+    let begun = Instant::now();
+    client.expect_close();
+    assert!(begun.elapsed() >= Duration::from_millis(600), "the idle timeout counts");
+    fixture.finish();
+}
+
+pub(crate) fn trickling_does_not_extend_the_deadline(kind: Kind) {
+    let fixture = Fixture::start_with(kind, |setup| {
+        setup.server.header_timeout = Duration::from_millis(500);
+    });
+    let mut client = fixture.connect();
+    client.send("GET / HTTP/1.1\r\n");
+    let mut twin = client.twin();
+    let writer = std::thread::spawn(move || {
+        let begun = Instant::now();
+        while twin.try_send("X: y\r\n") && begun.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        begun.elapsed()
+    });
+    assert_eq!(client.read_response().status, 408);
+    client.expect_end();
+    assert!(writer.join().unwrap() < Duration::from_secs(9), "it went on for ever");
+    fixture.finish();
+}

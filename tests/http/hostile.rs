@@ -1,0 +1,186 @@
+//! Clients that mean harm, or do not know better: they get nowhere, and nobody else notices.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use fastrand::Rng;
+use ringd::driver::Kind;
+
+use crate::support::client::Client;
+use crate::support::fixture::Fixture;
+use crate::support::process::Process;
+use crate::support::root::{self, content};
+use crate::support::{eventually, streams};
+
+const GET: &str = "GET /small.txt HTTP/1.1\r\nHost: h\r\n\r\n";
+
+/// Makes a file without content.
+pub(crate) fn sparse(path: &Path, length: u64) {
+    File::create(path).unwrap().set_len(length).unwrap();
+}
+
+pub(crate) fn one_byte_at_a_time(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    let mut client = fixture.connect();
+    let post = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    for byte in (GET.to_owned() + post + "GET /over.bin HTTP/1.1\r\nHost: h\r\n\r\n").bytes() {
+        client.send([byte]);
+    }
+    client.read_response().expect_ok(&content(20));
+    assert_eq!(client.read_response().status, 405);
+    client.read_response().expect_ok(&content(8193));
+    drop(client);
+    fixture.finish();
+}
+
+pub(crate) fn a_client_that_never_reads_is_cut_off(kind: Kind) {
+    const LENGTH: u64 = 64 << 20;
+    let fixture = Fixture::start_with(kind, |setup| {
+        setup.server.send_timeout = Duration::from_millis(600);
+    });
+    sparse(&fixture.path("sparse.bin"), LENGTH);
+    let mut stuck: Vec<_> = (0..4).map(|_| Client::connect_narrow(fixture.address())).collect();
+    for client in &mut stuck {
+        client.send("GET /sparse.bin HTTP/1.1\r\nHost: h\r\n\r\n");
+    }
+    fixture.wait_for_connections(4);
+    fixture.get("/large.bin").expect_ok(&content(1 << 20));
+    eventually("stuck clients are cut off", || fixture.gauges().connections == 0);
+    for client in stuck {
+        let (count, end) = client.count_to_end();
+        assert!(count < LENGTH && end.is_err(), "{count} bytes, {end:?}");
+    }
+    fixture.finish();
+}
+
+pub(crate) fn silent_connections_are_closed(kind: Kind) {
+    const CLIENTS: u32 = 2000;
+    let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap();
+    if limit < 5 * u64::from(CLIENTS) {
+        println!("skipped: {limit} descriptors are too few");
+        return;
+    }
+    let fixture = Fixture::start_with(kind, |setup| {
+        setup.server.header_timeout = Duration::from_secs(3);
+    });
+    let clients: Vec<_> = (0..CLIENTS).map(|_| fixture.connect()).collect();
+    fixture.get("/small.txt").expect_ok(&content(20));
+    for client in clients {
+        client.expect_close();
+    }
+    fixture.finish();
+}
+
+/// The client goes away at every moment of an exchange, without a word.
+pub(crate) fn resets_in_the_middle(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    sparse(&fixture.path("sparse.bin"), 64 << 20);
+    for round in 0..60 {
+        let mut client = Client::connect_narrow(fixture.address());
+        match round % 6 {
+            0 => {}
+            1 => client.send("GET /sma"),
+            2 => client.send("GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nabc"),
+            3 => {
+                client.send("GET /sparse.bin HTTP/1.1\r\nHost: h\r\n\r\n");
+                client.read_head();
+                client.read_exact(100_000);
+            }
+            4 => client.send(GET.repeat(3000)),
+            _ => client.send(format!("GET /never-asked-for-{round} HTTP/1.1\r\nHost: h\r\n\r\n")),
+        }
+        client.reset();
+    }
+    fixture.finish();
+}
+
+/// Valid and broken requests, pipelined at random: each stream is answered and comes to an end.
+pub(crate) fn many_generated_requests(kind: Kind) {
+    let requests = match std::env::var("RINGD_TEST_REQUESTS") {
+        Ok(text) => text.parse().expect("RINGD_TEST_REQUESTS is a number"),
+        Err(_) => 5_000,
+    };
+    let fixture = Fixture::start_with(kind, |setup| setup.server.workers = 2);
+    let mut random = Rng::with_seed(31);
+    let mut sent = 0;
+    while sent < requests {
+        let stream = streams::stream(&mut random, 20);
+        sent += stream.windows(4).filter(|window| window == b"\r\n\r\n").count();
+        let mut client = fixture.connect();
+        let whole = client.try_send(&stream);
+        if random.u8(..20) == 0 {
+            client.reset();
+            continue;
+        }
+        client.half_close();
+        let (answers, end) = client.read_to_end();
+        let text = || String::from_utf8_lossy(&stream).into_owned();
+        assert!(answers.is_empty() || answers.starts_with(b"HTTP/1.1 "), "{}", text());
+        assert!(whole && end.is_ok() || !answers.is_empty(), "{end:?} without a word: {}", text());
+    }
+    fixture.finish();
+}
+
+pub(crate) fn a_slow_reader_does_not_slow_others(kind: Kind) {
+    const LENGTH: usize = 8 << 20;
+    let fixture = Fixture::start(kind);
+    sparse(&fixture.path("sparse.bin"), LENGTH as u64);
+    let mut slow = Client::connect_narrow(fixture.address());
+    slow.send("GET /sparse.bin HTTP/1.1\r\nHost: h\r\n\r\n");
+    slow.read_head();
+    let mut fast = fixture.connect();
+    for _ in 0..64 {
+        slow.read_exact(LENGTH / 64);
+        for _ in 0..10 {
+            fast.send(GET);
+            fast.read_response().expect_ok(&content(20));
+        }
+    }
+    drop((slow, fast));
+    fixture.finish();
+}
+
+/// Descriptors and memory of the program, before and after it was treated badly.
+pub(crate) fn the_process_gives_everything_back(kind: Kind) {
+    let root = root::make();
+    sparse(&root.path().join("sparse.bin"), 64 << 20);
+    let process = Process::start(
+        kind,
+        root.path(),
+        &["--header-timeout", "2s", "--send-timeout", "1s", "--cache-entries", "0"],
+    );
+    let answers = |target: &str| {
+        let mut client = Client::connect(process.address());
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
+        client.read_response().status
+    };
+    let treat_badly = || {
+        let clients: Vec<_> = (0..100).map(|_| Client::connect(process.address())).collect();
+        for round in 0..100 {
+            let mut client = Client::connect(process.address());
+            client.send("GET /sparse.bin HTTP/1.1\r\nHost: h\r\n\r\n");
+            match round % 3 {
+                0 => client.reset(),
+                1 => drop(client),
+                _ => drop(client.read_head()),
+            }
+            assert_eq!(answers("/large.bin"), 200);
+            assert_eq!(answers("/missing"), 404);
+        }
+        drop(clients);
+    };
+    // The first time, buffers and threads come to stay.
+    assert_eq!(answers("/small.txt"), 200);
+    let descriptors = process.descriptors();
+    treat_badly();
+    eventually("descriptors are closed", || process.descriptors() <= descriptors);
+    let resident = process.resident_kib();
+    for _ in 0..3 {
+        treat_badly();
+    }
+    eventually("descriptors are closed", || process.descriptors() <= descriptors);
+    let grown = process.resident_kib().saturating_sub(resident);
+    assert!(grown < 4 * 1024, "{grown} KiB more than {resident}");
+    process.stop();
+}

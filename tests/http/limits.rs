@@ -1,0 +1,39 @@
+//! More clients than connections: the kernel's backlog is the queue, and nobody is turned away.
+
+use ringd::driver::Kind;
+
+use crate::support::fixture::Fixture;
+use crate::support::root::content;
+
+const GET: &str = "GET /over.bin HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+
+pub(crate) fn more_clients_than_connections(kind: Kind) {
+    let fixture = Fixture::start_with(kind, |setup| setup.server.connections_max = 8);
+    let mut clients: Vec<_> = (0..40).map(|_| fixture.connect()).collect();
+    for client in &mut clients {
+        client.send(GET);
+    }
+    for mut client in clients {
+        client.read_response().expect_ok(&content(8193));
+        client.expect_close();
+    }
+    fixture.finish();
+}
+
+/// The server is full for a while, and many wait; then they all are served.
+pub(crate) fn a_full_backlog_is_served(kind: Kind) {
+    let fixture = Fixture::start_with(kind, |setup| setup.server.connections_max = 8);
+    let holders: Vec<_> = (0..8).map(|_| fixture.connect()).collect();
+    fixture.wait_for_connections(8);
+    let mut clients: Vec<_> = (0..600).map(|_| fixture.connect()).collect();
+    for client in &mut clients {
+        client.send(GET);
+    }
+    drop(holders);
+    for (number, client) in clients.iter_mut().enumerate() {
+        println!("client {number}");
+        client.read_response().expect_ok(&content(8193));
+    }
+    clients.into_iter().for_each(|client| client.expect_close());
+    fixture.finish();
+}

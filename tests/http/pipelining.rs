@@ -1,0 +1,161 @@
+//! Requests behind each other: answers in order, complete, whoever is slow.
+
+use fastrand::Rng;
+use ringd::driver::Kind;
+
+use crate::support::client::Client;
+use crate::support::fixture::Fixture;
+use crate::support::root::{self, content};
+
+/// A request and what its answer must be.
+#[derive(Clone, Copy, Debug)]
+enum Wish {
+    Get(&'static str, usize),
+    Head(usize),
+    Missing(usize),
+    Options,
+    Moved,
+}
+
+impl Wish {
+    fn any(random: &mut Rng, number: usize) -> Self {
+        match random.u8(..10) {
+            0 => Self::Head(random.usize(..root::FILES.len())),
+            // Names that nobody has asked for before, so that a file must be looked for.
+            1..3 => Self::Missing(number),
+            3 => Self::Options,
+            4 => Self::Moved,
+            _ => {
+                let (name, length) = root::FILES[random.usize(..root::FILES.len())];
+                Self::Get(name, length)
+            }
+        }
+    }
+
+    fn request(self) -> String {
+        let (method, target) = match self {
+            Self::Get(name, _) => ("GET", format!("/{name}")),
+            Self::Head(file) => ("HEAD", format!("/{}", root::FILES[file].0)),
+            Self::Missing(number) => ("GET", format!("/missing-{number}")),
+            Self::Options => ("OPTIONS", "*".to_owned()),
+            Self::Moved => ("GET", "/dir".to_owned()),
+        };
+        format!("{method} {target} HTTP/1.1\r\nHost: h\r\n\r\n")
+    }
+
+    fn check(self, client: &mut Client) {
+        match self {
+            Self::Get(_, length) => client.read_response().expect_ok(&content(length)),
+            Self::Head(file) => {
+                let length = root::FILES[file].1.to_string();
+                let head = client.read_head();
+                assert_eq!((head.status, head.field("content-length")), (200, Some(&*length)));
+            }
+            Self::Missing(_) => assert_eq!(client.read_response().status, 404),
+            Self::Options => assert_eq!(client.read_response().status, 204),
+            Self::Moved => assert_eq!(client.read_response().status, 308),
+        }
+    }
+}
+
+fn write(wishes: &[Wish]) -> String {
+    wishes.iter().map(|wish| wish.request()).collect()
+}
+
+pub(crate) fn answers_come_in_order(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    let mut random = Rng::with_seed(21);
+    let mut number = 0;
+    for count in (1..=64).chain([64; 4]) {
+        let wishes: Vec<_> = (0..count)
+            .map(|_| {
+                number += 1;
+                Wish::any(&mut random, number)
+            })
+            .collect();
+        let mut client = fixture.connect();
+        client.send(write(&wishes));
+        for wish in &wishes {
+            wish.check(&mut client);
+        }
+        client.half_close();
+        client.expect_close();
+    }
+    fixture.finish();
+}
+
+/// The client reads little at a time, through a narrow window, and writes all at once.
+pub(crate) fn answers_to_a_slow_reader_are_complete(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    let mut random = Rng::with_seed(22);
+    let wishes: Vec<_> = (0..40).map(|number| Wish::any(&mut random, number)).collect();
+    let mut client = Client::connect_narrow(fixture.address());
+    client.send(write(&wishes));
+    for (number, wish) in wishes.iter().enumerate() {
+        if number % 4 == 0 {
+            // Nobody else has to wait meanwhile.
+            fixture.get("/over.bin").expect_ok(&content(8193));
+        }
+        wish.check(&mut client);
+    }
+    drop(client);
+    fixture.finish();
+}
+
+/// The small answers are known at once, and still come behind the large one.
+pub(crate) fn requests_behind_a_large_file_wait_for_it(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    let large = ["large.bin", "over.bin", "large.bin"];
+    let mut client = Client::connect_narrow(fixture.address());
+    for name in large {
+        client.send(format!("GET /{name} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        client.send("GET /small.txt HTTP/1.1\r\nHost: h\r\n\r\n".repeat(100));
+    }
+    for length in [1024 * 1024, 8193, 1024 * 1024] {
+        client.read_response().expect_ok(&content(length));
+        for _ in 0..100 {
+            client.read_response().expect_ok(&content(20));
+        }
+    }
+    drop(client);
+    fixture.finish();
+}
+
+pub(crate) fn a_close_among_requests_ends_the_rest(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    for last in [
+        "GET /small.txt HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        "GET /small.txt HTTP/1.0\r\n\r\n",
+    ] {
+        let mut client = fixture.connect();
+        let other = "GET /over.bin HTTP/1.1\r\nHost: h\r\n\r\n";
+        client.send(other.to_owned() + last + other + other);
+        client.read_response().expect_ok(&content(8193));
+        let response = client.read_response();
+        response.expect_ok(&content(20));
+        assert!(response.says_close());
+        client.expect_close();
+    }
+    fixture.finish();
+}
+
+/// Receiving has to pause, and to go on.
+pub(crate) fn more_requests_than_the_inbox_holds(kind: Kind) {
+    const REQUESTS: usize = 20_000;
+    let fixture = Fixture::start(kind);
+    let mut client = Client::connect_narrow(fixture.address());
+    let mut twin = client.twin();
+    let writer = std::thread::spawn(move || {
+        twin.send("GET /large.bin HTTP/1.1\r\nHost: h\r\n\r\n");
+        let request = "GET /small.txt HTTP/1.1\r\nHost: h\r\n\r\n";
+        twin.send(request.repeat(REQUESTS));
+        twin.half_close();
+    });
+    client.read_response().expect_ok(&content(1024 * 1024));
+    for _ in 0..REQUESTS {
+        client.read_response().expect_ok(&content(20));
+    }
+    writer.join().unwrap();
+    client.expect_close();
+    fixture.finish();
+}
