@@ -30,7 +30,8 @@ pub(crate) fn head_has_the_fields_of_get_and_no_body(kind: Kind) {
         fields.map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>()
     };
     let targets = root::FILES.map(|(name, _)| format!("/{name}"));
-    let others = ["/", "/missing", "/dir", "/bare/", "/fifo", "/outside", "/%zz"].map(str::to_owned);
+    let others =
+        ["/", "/missing", "/dir", "/bare/", "/fifo", "/outside", "/%zz"].map(str::to_owned);
     let mut client = fixture.connect();
     for target in targets.iter().chain(&others) {
         client.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
@@ -104,7 +105,7 @@ pub(crate) fn a_common_client_is_served(kind: Kind) {
     assert_eq!(agent.get(url("/missing")).call().unwrap().status(), 404);
     let posted = agent.post(url("/small.txt")).send("a body that nobody wants").unwrap();
     assert_eq!(posted.status(), 405);
-    drop(agent);
+    drop((posted, agent));
     fixture.finish();
 }
 

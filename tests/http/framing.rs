@@ -80,7 +80,9 @@ pub(crate) fn an_error_arrives_while_the_client_still_sends(kind: Kind) {
 pub(crate) fn a_client_that_waits_for_100_gets_the_answer_instead(kind: Kind) {
     let fixture = Fixture::start(kind);
     let mut client = fixture.connect();
-    client.send("GET /small.txt HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+    client.send(
+        "GET /small.txt HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+    );
     let response = client.read_response();
     response.expect_ok(&content(20));
     // Whether the body comes now cannot be known: this connection is over.

@@ -23,7 +23,8 @@ pub(crate) fn sparse(path: &Path, length: u64) {
 pub(crate) fn one_byte_at_a_time(kind: Kind) {
     let fixture = Fixture::start(kind);
     let mut client = fixture.connect();
-    let post = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    let post =
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
     for byte in (GET.to_owned() + post + "GET /over.bin HTTP/1.1\r\nHost: h\r\n\r\n").bytes() {
         client.send([byte]);
     }

@@ -8,6 +8,7 @@
 mod support;
 
 mod basics;
+mod caching;
 mod changes;
 mod differential;
 mod drain;
