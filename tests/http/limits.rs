@@ -2,6 +2,7 @@
 
 use ringd::driver::Kind;
 
+use crate::support::client::Client;
 use crate::support::fixture::Fixture;
 use crate::support::root::content;
 
@@ -34,6 +35,6 @@ pub(crate) fn a_full_backlog_is_served(kind: Kind) {
         println!("client {number}");
         client.read_response().expect_ok(&content(8193));
     }
-    clients.into_iter().for_each(|client| client.expect_close());
+    clients.into_iter().for_each(Client::expect_close);
     fixture.finish();
 }
