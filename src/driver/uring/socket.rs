@@ -79,7 +79,7 @@ pub(super) enum Write {
 /// The arguments of a SENDMSG, at an address that stays.
 pub(super) struct Gather {
     pub(super) message: libc::msghdr,
-    pub(super) vectors: [libc::iovec; Gather::VECTORS],
+    pub(super) vectors: [libc::iovec; Self::VECTORS],
 }
 
 impl Gather {
