@@ -63,7 +63,10 @@ impl<P: Poller> Ready<P> {
     fn turn(&mut self, op: OpId, handle: Handle, lane: Lane, sequence: u8, now: Instant) {
         let Some(source) = self.sources.get_mut(handle) else { return };
         let Some(pending) = source.side_mut(lane).current(sequence) else { return };
-        assert!(pending.stage == Stage::Queued, "an op in two lists");
+        if pending.stage != Stage::Queued {
+            // After many cancels within one wait, a stale name can be that of a newer op.
+            return;
+        }
         let token = pending.token;
         let pause = match pending.work {
             Work::Accept => self.accept(handle, token),
@@ -122,17 +125,7 @@ impl<P: Poller> Ready<P> {
                     return Pause::Blocked;
                 }
                 libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => return Pause::Rest,
-                // The connection was gone before it was accepted, or the network failed under
-                // it: `accept(2)` says to treat these as "try again".
-                libc::ECONNABORTED
-                | libc::EPROTO
-                | libc::EPERM
-                | libc::ENETDOWN
-                | libc::ENETUNREACH
-                | libc::ENONET
-                | libc::EHOSTDOWN
-                | libc::EHOSTUNREACH
-                | libc::ENOPROTOOPT => {}
+                code if sys::is_passing_accept_error(code) => {}
                 _ => return Pause::Ended(Err(error)),
             }
         }

@@ -4,7 +4,7 @@
 //! ```text
 //! read:   Idle -> Armed -> Parked (no buffer, no descriptor) -> Armed -> … -> Idle
 //! write:  Idle -> Ring (SEND or SENDMSG in the kernel) ----------------------> Idle
-//!         Idle -> Runnable (next turn tries inline) -> Kernel (poll, fetch) -> Runnable -> … -> Idle
+//!         Idle -> Runnable (the next turn tries) -> Kernel (poll, fetch) -> Runnable … -> Idle
 //! end:    Close submitted -> shutdown(2) -> `kernel` counts down to 0 -> close(2), slot free
 //! ```
 //!
@@ -42,6 +42,8 @@ pub(super) struct Stream {
     pub(super) kind: StreamKind,
     /// Whether the kernel has it; otherwise it waits for a buffer or a descriptor.
     pub(super) armed: bool,
+    /// Whether it got data since it was armed.
+    pub(super) fed: bool,
     pub(super) cancelled: bool,
 }
 
@@ -59,6 +61,7 @@ pub(super) enum Write {
         token: Token,
         transfer: Transfer,
         gather: Option<Box<Gather>>,
+        cancelled: bool,
     },
     /// In the queue of sends to be tried inline.
     Runnable {
@@ -76,7 +79,7 @@ pub(super) enum Write {
 /// The arguments of a SENDMSG, at an address that stays.
 pub(super) struct Gather {
     pub(super) message: libc::msghdr,
-    pub(super) vectors: [libc::iovec; Gather::VECTORS],
+    pub(super) vectors: [libc::iovec; Self::VECTORS],
 }
 
 impl Gather {
