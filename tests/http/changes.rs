@@ -1,6 +1,7 @@
 //! Files that change while they are served, and between two requests.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use ringd::driver::Kind;
@@ -31,7 +32,7 @@ pub(crate) fn a_file_that_shrinks_ends_the_connection(kind: Kind) {
     let file = fs::File::options().write(true).open(fixture.path("long.bin")).unwrap();
     file.set_len(LENGTH as u64 / 2).unwrap();
     let (bytes, end) = client.read_to_end();
-    end.expect_err("a reset");
+    assert_eq!(end.expect_err("a reset").kind(), ErrorKind::ConnectionReset);
     assert!(bytes.len() <= LENGTH / 2, "{} bytes of {}", bytes.len(), LENGTH / 2);
     assert!(bytes == content(LENGTH)[..bytes.len()], "other bytes than those of the file");
     fixture.finish();

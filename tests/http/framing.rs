@@ -134,7 +134,7 @@ pub(crate) fn half_close_after_the_request(kind: Kind) {
 
 pub(crate) fn a_late_request_gets_408(kind: Kind) {
     let fixture = Fixture::start_with(kind, |setup| {
-        setup.server.header_timeout = Duration::from_millis(300);
+        setup.server.header_timeout = Duration::from_millis(700);
     });
     for part in ["G", "GET /small.txt HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: h\r\nX: y\r\n"] {
         let mut client = fixture.connect();
