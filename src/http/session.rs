@@ -13,6 +13,7 @@
 
 use std::ffi::CString;
 use std::ops::ControlFlow::{self, Break, Continue};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::answer::{self, Manner};
@@ -62,8 +63,8 @@ enum State {
 enum Found {
     /// Something to remember.
     Resource(Resource),
-    /// What is remembered still holds.
-    Confirmed,
+    /// What was remembered still holds. Shared, because the cache may forget it meanwhile.
+    Confirmed(Rc<Resource>),
     /// Trouble that may pass.
     Trouble(Status),
 }
@@ -293,10 +294,12 @@ impl Http {
             let resource = resource::unservable(metadata.kind, exchange.is_index);
             return State::Ready(exchange, Found::Resource(resource));
         }
-        if let Some(Resource::Page(page)) = site.cache.peek(&exchange.name)
+        if let Some(known) = site.cache.peek(&exchange.name)
+            && let Resource::Page(page) = &**known
             && page.is_of(&file)
         {
-            return State::Ready(exchange, Found::Confirmed);
+            let known = Rc::clone(known);
+            return State::Ready(exchange, Found::Confirmed(known));
         }
         if metadata.len > 0 && metadata.len <= site.settings.memory_file_max {
             return State::Load(exchange, file);
@@ -332,12 +335,11 @@ impl Http {
                 let query = exchange.query.as_deref();
                 answer_with(out, &mut site.preface, now, manner, &resource, name, query);
                 let bytes = resource.bytes() + name.len();
-                site.cache.insert(name, resource, bytes, now.instant);
+                site.cache.insert(name, Rc::new(resource), bytes, now.instant);
             }
-            Found::Confirmed => {
+            Found::Confirmed(resource) => {
                 let query = exchange.query.as_deref();
-                let resource = site.cache.peek(name).expect("it was confirmed just now");
-                answer_with(out, &mut site.preface, now, manner, resource, name, query);
+                answer_with(out, &mut site.preface, now, manner, &resource, name, query);
             }
             Found::Trouble(status) => {
                 if status == Status::ServiceUnavailable {

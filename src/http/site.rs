@@ -1,5 +1,6 @@
 //! What the HTTP sessions of a worker share: the root, what is known of its files, settings.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ impl Settings {
 #[derive(Debug)]
 pub struct Site {
     pub(super) settings: Settings,
-    pub(super) cache: Cache<Resource>,
+    pub(super) cache: Cache<Rc<Resource>>,
     pub(super) preface: Preface,
     /// Where names are put together, so that looking one up allocates nothing.
     pub(super) name: Vec<u8>,
