@@ -1,7 +1,7 @@
 //! A file beyond all 32-bit sizes.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
@@ -48,9 +48,12 @@ pub(crate) fn five_gibibytes_arrive(kind: Kind) {
         // Whole buffers, so that no mark lies across two.
         let mut filled = 0;
         while filled < buffer.len() {
-            match stream.read(&mut buffer[filled..]).unwrap() {
-                0 => break,
-                read => filled += read,
+            match stream.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                // A read with a timeout is not restarted after a signal (signal(7)).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => panic!("{error} after {} bytes", offset + filled as u64),
             }
         }
         if filled == 0 {

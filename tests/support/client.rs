@@ -145,11 +145,15 @@ impl Client {
     /// Reads something, or sees the end. That nothing at all happens is never what a test wants.
     fn read_more(&mut self) -> io::Result<usize> {
         let mut buffer = [0; 64 * 1024];
-        let read = match self.stream.read(&mut buffer) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                panic!("{} bytes came, and then nothing for {BLOCKED_MAX:?}", self.rest.len())
+        let read = loop {
+            match self.stream.read(&mut buffer) {
+                // A read with a timeout is not restarted after a signal (signal(7)).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    panic!("{} bytes came, and then nothing for {BLOCKED_MAX:?}", self.rest.len())
+                }
+                read => break read?,
             }
-            read => read?,
         };
         self.rest.extend_from_slice(&buffer[..read]);
         Ok(read)
