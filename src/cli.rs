@@ -226,10 +226,9 @@ fn open_root(path: &Path) -> Result<Arc<File>, Failure> {
 
 /// Divides the descriptors between connections and, per worker, cached files.
 fn share_out(cli: &Cli, descriptors: u64, workers: u64) -> Result<(u32, usize), Failure> {
-    let entries = cli.cache_entries.map_or_else(
-        || CACHE_ENTRIES_DEFAULT.min(descriptors / 4 / workers),
-        u64::from,
-    );
+    let entries = cli
+        .cache_entries
+        .map_or_else(|| CACHE_ENTRIES_DEFAULT.min(descriptors / 4 / workers), u64::from);
     let taken = entries * workers + DESCRIPTORS_RESERVED + 8 * workers;
     let left = descriptors.saturating_sub(taken);
     let wanted = cli.max_connections.map(u64::from);
@@ -244,7 +243,8 @@ fn share_out(cli: &Cli, descriptors: u64, workers: u64) -> Result<(u32, usize), 
              `ulimit -n`, or lower --cache-entries or --workers"
         ))),
         _ => {
-            let connections = wanted.unwrap_or(left).min(CONNECTIONS_DEFAULT.max(wanted.unwrap_or(0)));
+            let connections =
+                wanted.unwrap_or(left).min(CONNECTIONS_DEFAULT.max(wanted.unwrap_or(0)));
             Ok((connections as u32, entries as usize))
         }
     }

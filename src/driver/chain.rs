@@ -156,12 +156,24 @@ impl Chain {
     /// Writes the memory parts from the cursor to the next file or the end into `slices`, as
     /// many as fit, and says how many those are.
     pub(super) fn memory<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        self.memory_within(slices, usize::MAX)
+    }
+
+    /// The same, but no more than `bytes_max` in all.
+    pub(super) fn memory_within<'a>(
+        &'a self,
+        slices: &mut [IoSlice<'a>],
+        bytes_max: usize,
+    ) -> usize {
         let mut count = 0;
         let mut skip = self.offset as usize;
+        let mut left = bytes_max;
         for part in &self.parts[self.part..] {
             let Some(bytes) = part.bytes(&self.copied) else { break };
-            let Some(slice) = slices.get_mut(count) else { break };
-            *slice = IoSlice::new(&bytes[skip..]);
+            let Some(slice) = slices.get_mut(count).filter(|_| left > 0) else { break };
+            let end = bytes.len().min(skip.saturating_add(left));
+            *slice = IoSlice::new(&bytes[skip..end]);
+            left -= end - skip;
             skip = 0;
             count += 1;
         }

@@ -41,6 +41,7 @@ pub mod file;
 mod op;
 pub mod pool;
 mod probe;
+pub mod ready;
 pub mod slots;
 mod sys;
 mod transfer;

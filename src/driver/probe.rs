@@ -130,9 +130,7 @@ pub(super) fn step_failed(step: &'static str, error: &io::Error) -> io::Error {
 /// The errors that set-up meets, by name, and what is behind them.
 fn explain(code: i32) -> Option<&'static str> {
     Some(match code {
-        libc::EPERM => {
-            "EPERM; blocked by seccomp or kernel.io_uring_disabled, see ringd --help"
-        }
+        libc::EPERM => "EPERM; blocked by seccomp or kernel.io_uring_disabled, see ringd --help",
         libc::EACCES => "EACCES; forbidden by a security module (SELinux, AppArmor)",
         libc::ENOSYS => "ENOSYS; the kernel is built without it, or a sandbox hides it",
         libc::EOPNOTSUPP => "EOPNOTSUPP; a sandbox hides it",
@@ -169,7 +167,9 @@ fn use_uring() -> io::Result<()> {
         driver.wait(Some(Duration::from_millis(10)), &mut batch)?;
         for completion in batch.drain(..) {
             match completion.outcome {
-                Outcome::Received(lease) => received |= lease?.is_some_and(|lease| *lease == *b"ping"),
+                Outcome::Received(lease) => {
+                    received |= lease?.is_some_and(|lease| *lease == *b"ping")
+                }
                 Outcome::Woken => woken = true,
                 _ => {}
             }

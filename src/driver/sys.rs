@@ -209,9 +209,9 @@ pub(super) fn peer(socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     address.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
-/// Makes a socket non-blocking.
-pub(super) fn set_nonblocking(socket: &OwnedFd) -> io::Result<()> {
-    socket2::SockRef::from(&socket.as_fd()).set_nonblocking(true)
+/// Makes a socket, or what else `fcntl(2)` takes, non-blocking.
+pub(super) fn set_nonblocking(file: &impl AsFd) -> io::Result<()> {
+    socket2::SockRef::from(file).set_nonblocking(true)
 }
 
 #[cfg(test)]

@@ -75,7 +75,8 @@ impl Transfer {
                 _ if left == 0 => return Progress::Spent,
                 Next::Memory { more } => {
                     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-                    let count = self.chain.memory(&mut slices);
+                    let bytes_max = usize::try_from(left).unwrap_or(usize::MAX);
+                    let count = self.chain.memory_within(&mut slices, bytes_max);
                     stats.system_calls += 1;
                     sys::send(socket, &slices[..count], more)
                 }

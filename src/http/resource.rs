@@ -100,11 +100,8 @@ impl Resource {
 
 /// The head fields that a file decides, and the empty line.
 pub(super) fn head_fields(name: &[u8], metadata: &Metadata, now: SystemTime) -> Vec<u8> {
-    let mut head = format!(
-        "Content-Type: {}\r\nContent-Length: {}\r\n",
-        content_type(name),
-        metadata.len
-    );
+    let mut head =
+        format!("Content-Type: {}\r\nContent-Length: {}\r\n", content_type(name), metadata.len);
     let (seconds, nanoseconds) = metadata.modified;
     if seconds > EPOCH_END {
         let modified = UNIX_EPOCH + Duration::new(seconds.unsigned_abs(), nanoseconds);

@@ -282,9 +282,7 @@ impl Http {
             manner,
             body: request.body,
         });
-        let Ok(path) = CString::new(name) else {
-            unreachable!("a resolved target holds no NUL")
-        };
+        let Ok(path) = CString::new(name) else { unreachable!("a resolved target holds no NUL") };
         self.state = State::Open(exchange);
         Break(Step::Open { root: Arc::clone(&site.settings.root), path })
     }
@@ -310,12 +308,7 @@ impl Http {
     }
 
     /// Asks for the content of a small file.
-    fn load(
-        &mut self,
-        now: Now,
-        exchange: Box<Exchange>,
-        file: Arc<File>,
-    ) -> ControlFlow<Step> {
+    fn load(&mut self, now: Now, exchange: Box<Exchange>, file: Arc<File>) -> ControlFlow<Step> {
         let metadata = *file.metadata();
         let mut buffer = resource::head_fields(&exchange.name, &metadata, now.system);
         let head_len = buffer.len();
@@ -371,8 +364,7 @@ impl Http {
 
     /// What follows an answer to a request whose body is read.
     fn after_body(&mut self, manner: Manner) {
-        self.state =
-            if manner.keep_alive { State::Head } else { State::Over { linger: false } };
+        self.state = if manner.keep_alive { State::Head } else { State::Over { linger: false } };
     }
 
     /// Throws away the body of a request that was answered.

@@ -98,7 +98,11 @@ enum Phase {
 
 impl<S: Session> Connection<S> {
     /// Begins a conversation on a socket.
-    pub(super) fn new<D: Driver>(sock: Sock, draining: bool, around: &mut Around<'_, D, S>) -> Self {
+    pub(super) fn new<D: Driver>(
+        sock: Sock,
+        draining: bool,
+        around: &mut Around<'_, D, S>,
+    ) -> Self {
         let mut connection = Self {
             sock,
             session: S::new(around.shared),
@@ -212,12 +216,7 @@ impl<S: Session> Connection<S> {
     }
 
     /// Turns a step, and what was written before it, into ops.
-    fn perform<D: Driver>(
-        &mut self,
-        around: &mut Around<'_, D, S>,
-        step: Step,
-        chain: Box<Chain>,
-    ) {
+    fn perform<D: Driver>(&mut self, around: &mut Around<'_, D, S>, step: Step, chain: Box<Chain>) {
         self.flush = false;
         match step {
             Step::Receive(patience) => self.patience = patience,

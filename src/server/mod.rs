@@ -22,7 +22,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-//R use crate::driver::ready::{Epoll, EpollLevel};
+use crate::driver::ready::{Epoll, EpollLevel};
 use crate::driver::uring::Uring;
 use crate::driver::{Choice, Driver, Kind, Limits, Waker};
 use crate::session::Session;
@@ -187,9 +187,8 @@ impl<F> Thread<F> {
     {
         match kind {
             Kind::Uring => self.serve_on::<S, _>(Uring::open),
-//R            Kind::Epoll => self.serve_on::<S, _>(Epoll::open),
-//R            Kind::EpollLevel => self.serve_on::<S, _>(EpollLevel::open),
-            Kind::Epoll | Kind::EpollLevel => unreachable!(),
+            Kind::Epoll => self.serve_on::<S, _>(Epoll::open),
+            Kind::EpollLevel => self.serve_on::<S, _>(EpollLevel::open),
         }
     }
 

@@ -53,14 +53,6 @@ impl Wheel {
         }
     }
 
-    /// The first tick that is not before `after` from `now`.
-    pub(super) fn tick_after(&self, now: Instant, after: Duration) -> Tick {
-        let nanos = (now.saturating_duration_since(self.start) + after).as_nanos();
-        // Not in the current tick, whose bucket may be empty already.
-        let tick = Tick::try_from(nanos.div_ceil(TICK.as_nanos())).unwrap_or(Tick::MAX - 1);
-        tick.max(self.current + 1)
-    }
-
     /// Makes sure that the entry is looked at no later than at `deadline`.
     pub(super) fn watch(&mut self, entry: u32, deadline: Tick) {
         if self.links.len() <= entry as usize {
@@ -132,11 +124,24 @@ impl Wheel {
 
     /// How long until the next entry is to be looked at; `None` when there is none.
     pub(super) fn until_next(&self, now: Instant) -> Option<Duration> {
-        let tick = (1..BUCKETS).map(|ahead| self.current + ahead).find(|tick| {
-            let bucket = (tick % BUCKETS) as usize;
-            self.occupied[bucket / 64] & 1 << (bucket % 64) != 0
-        })?;
+        let tick = self.current + 1 + self.distance_to_next()?;
         Some((self.start + TICK * tick).saturating_duration_since(now))
+    }
+
+    /// Buckets between the next tick and the first occupied one, a word of bits at a time.
+    fn distance_to_next(&self) -> Option<u32> {
+        let first = (self.current + 1) % BUCKETS;
+        let mut distance = 0;
+        // The first word is looked at twice: from `first` on, and in the end before it.
+        while distance < BUCKETS {
+            let bucket = (first + distance) % BUCKETS;
+            let word = self.occupied[(bucket / 64) as usize] >> (bucket % 64);
+            if word != 0 {
+                return Some(distance + word.trailing_zeros());
+            }
+            distance += 64 - bucket % 64;
+        }
+        None
     }
 }
 
@@ -155,7 +160,7 @@ mod tests {
     fn an_entry_is_due_at_its_tick_and_not_before() {
         let start = Instant::now();
         let mut wheel = Wheel::new(start);
-        wheel.watch(3, wheel.tick_after(start, Duration::from_millis(250)));
+        wheel.watch(3, 3);
         assert_eq!(wheel.until_next(start), Some(Duration::from_millis(300)));
         assert!(due(&mut wheel, start + Duration::from_millis(299)).is_empty());
         assert_eq!(due(&mut wheel, start + Duration::from_millis(300)), [3]);
@@ -222,6 +227,9 @@ mod tests {
                 }
             }
             assert!(deadlines.iter().flatten().all(|deadline| *deadline > now));
+            let watched = wheel.links.iter().map(|link| link.tick).filter(|tick| *tick != NONE);
+            let next = watched.min().map(|tick| TICK * (tick - now));
+            assert_eq!(wheel.until_next(start + TICK * now), next);
         }
     }
 }

@@ -254,13 +254,15 @@ impl<D: Driver, S: Session> Worker<D, S> {
 
     /// Accepts while there is room for connections: the kernel's backlog is the queue.
     fn regulate_accepts(&mut self) {
-        let full = self.connections.len() >= self.settings.connections_max;
-        let room = self.connections.len() < self.settings.connections_max.div_ceil(16) * 15;
+        let max = self.settings.connections_max;
+        let full = self.connections.len() >= max;
+        // A gap between stopping and starting, so that a full server does not do both in turn.
+        let room = self.connections.len() < max - max / 16;
         let draining = self.drain_until.is_some();
         for (slot, listener) in self.listeners.iter_mut().enumerate() {
             match listener.accepting {
                 Some(op) if full => self.driver.cancel(op),
-                None if !draining && (room || !full && self.tick == 0) => {
+                None if room && !draining => {
                     let token = Token(Handle::at(slot as u32).pack(LISTENER));
                     let op = Op::AcceptMany { listener: listener.sock };
                     listener.accepting = Some(self.driver.submit(token, op));

@@ -1,0 +1,508 @@
+//! The reactor: the [`Driver`] contract kept by non-blocking system calls and a [`Poller`].
+//!
+//! # A wait
+//!
+//! One [`Driver::wait`] is a walk through five steps, each of which collects for the next. No
+//! step calls an earlier one, so there is no recursion, and the poller is asked in every turn, so
+//! that new events are seen however much there is to do:
+//!
+//! 1. *Revive*: ops whose buffer or whose hour has come are queued.
+//! 2. *Rearm*: changes of interest are told to the poller, each source's at most once.
+//! 3. *Poll*: without waiting when something is queued or done, otherwise until the timeout.
+//! 4. *Collect*: reports and helpers' answers queue the ops that waited for them.
+//! 5. *Run*: every queued op gets one turn ([`perform`]): a number of attempts within
+//!    [`Limits::turn_bytes_max`]. What is not finished is queued again, for the next wait.
+//!
+//! # Who holds an op
+//!
+//! An op on a socket is held by its side of the [`Source`]; its [`Stage`] says what it waits
+//! for, and is the authority. `runnable`, `starved` and `resting` hold names ([`OpId`]): one that
+//! is stale, because its op was cancelled meanwhile, finds nothing. An op on a file is held by a
+//! [`Task`], or by the helper that works on it. A close waits in `runnable` only.
+//!
+//! # Buffers
+//!
+//! A receive takes its buffer just before it asks the kernel. When there is none it is *starved*:
+//! disarmed, and revived in order when leases came back. A turn that began with starved receives
+//! is *scarce*: each receive gets one buffer, and the revived ones come first, so that a flooding
+//! peer takes turns with the others.
+
+pub mod epoll;
+mod helpers;
+mod perform;
+pub mod poller;
+mod source;
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use self::helpers::{Answer, Found, Helpers, Job, Read};
+use self::poller::{Event, Interest, KEYS_RESERVED, Poller, Trigger};
+use self::source::{Heard, Lane, Side, Source, Stage, Work, name, parse};
+use super::op::cancelled;
+use super::pool::Pool;
+use super::slots::{Handle, Slots};
+use super::transfer::Transfer;
+use super::{Completion, Driver, Limits, Op, OpId, Outcome, Sock, Stats, Token, Waker, sys};
+
+/// The reactor on edge-triggered epoll.
+pub type Epoll = Ready<epoll::Edge>;
+
+/// The reactor on level-triggered epoll.
+pub type EpollLevel = Ready<epoll::Level>;
+
+/// The poller's key of the waker; those of sources come after the reserved ones, by slot.
+const KEY_WAKER: u32 = 0;
+/// The poller's key of the helpers' bell.
+const KEY_BELL: u32 = 1;
+const _: () = assert!(KEY_WAKER < KEYS_RESERVED && KEY_BELL < KEYS_RESERVED);
+
+/// File ops are bounded by the caller, who has a bounded number of connections.
+const TASKS_MAX: u32 = u32::MAX - 1;
+
+/// A driver on a readiness poller; see the module documentation.
+#[derive(Debug)]
+pub struct Ready<P: Poller> {
+    poller: P,
+    limits: Limits,
+    pool: Rc<Pool>,
+    sources: Slots<Source>,
+    tasks: Slots<Task>,
+    helpers: Helpers,
+    waker: Waker,
+    /// Ops whose turn it is.
+    runnable: VecDeque<OpId>,
+    /// Receives that wait for a buffer, longest first.
+    starved: VecDeque<OpId>,
+    /// Accepts that wait for descriptors, and until when.
+    resting: Vec<(Instant, OpId)>,
+    /// Sources whose interest may have changed.
+    rearm: Vec<Handle>,
+    /// What the next return from `wait` delivers.
+    done: Vec<Completion>,
+    /// The poller's reports, kept for its memory.
+    events: Vec<Event>,
+    /// Receives are waiting for buffers in this turn.
+    scarce: bool,
+    in_flight: usize,
+    stats: Stats,
+}
+
+/// An op on a file. A helper that works on it has the job.
+#[derive(Debug)]
+struct Task {
+    token: Token,
+    job: Option<Job>,
+}
+
+impl<P: Poller> Ready<P> {
+    /// Opens a driver.
+    ///
+    /// # Errors
+    ///
+    /// When the poller or an eventfd cannot be had.
+    pub fn open(limits: &Limits) -> io::Result<Self> {
+        assert!(limits.sockets_max > 0);
+        assert!(limits.turn_bytes_max > 0);
+        let mut poller = P::open(limits)?;
+        let waker = Waker::new()?;
+        // A guessing poller reports the waker when nobody called it: reading must not block.
+        sys::set_nonblocking(&waker)?;
+        let helpers = Helpers::new()?;
+        poller.add(waker.as_fd(), KEY_WAKER, Interest::READ)?;
+        poller.add(helpers.bell().as_fd(), KEY_BELL, Interest::READ)?;
+        Ok(Self {
+            poller,
+            limits: *limits,
+            pool: Pool::new(limits.buffers, limits.buffer_bytes),
+            sources: Slots::new(limits.sockets_max),
+            tasks: Slots::new(TASKS_MAX),
+            helpers,
+            waker,
+            runnable: VecDeque::new(),
+            starved: VecDeque::new(),
+            resting: Vec::new(),
+            rearm: Vec::new(),
+            done: Vec::new(),
+            events: Vec::new(),
+            scarce: false,
+            in_flight: 0,
+            stats: Stats::default(),
+        })
+    }
+}
+
+impl<P: Poller> Driver for Ready<P> {
+    fn adopt(&mut self, socket: OwnedFd) -> io::Result<Sock> {
+        if self.sources.is_full() {
+            let message = "the table of sockets is full (Limits::sockets_max)";
+            return Err(io::Error::new(io::ErrorKind::QuotaExceeded, message));
+        }
+        sys::set_nonblocking(&socket)?;
+        let listener = socket2::SockRef::from(&socket).is_listener()?;
+        self.stats.system_calls += 3;
+        let handle = self.register(socket, true, listener)?;
+        Ok(Sock(handle))
+    }
+
+    fn submit(&mut self, token: Token, op: Op) -> OpId {
+        self.in_flight += 1;
+        match op {
+            Op::AcceptMany { listener } => self.start(listener, Lane::Read, token, Work::Accept),
+            Op::RecvMany { sock } => self.start(sock, Lane::Read, token, Work::Receive),
+            Op::Send { sock, chain, fin } => {
+                let transfer = Transfer::new(chain, fin);
+                self.start(sock, Lane::Write, token, Work::Send(transfer))
+            }
+            Op::ReadFile { file, offset, buffer } => {
+                let start = buffer.len();
+                self.start_task(token, Job::Read(Read { file, offset, buffer, start }))
+            }
+            Op::OpenFile { root, path } => self.start_task(token, Job::Open { root, path }),
+            Op::Close { sock, reset } => {
+                self.open_source(sock).closing = Some((token, reset));
+                let op = name(sock.0, Lane::Close, 0);
+                self.runnable.push_back(op);
+                op
+            }
+        }
+    }
+
+    fn cancel(&mut self, op: OpId) {
+        let (handle, lane, sequence) = parse(op);
+        match lane {
+            Lane::Read | Lane::Write => {
+                let source = self.sources.get_mut(handle);
+                let side = source.map(|source| source.side_mut(lane));
+                if side.is_some_and(|side| side.current(sequence).is_some()) {
+                    self.end(op, Err(cancelled()));
+                }
+            }
+            Lane::File => {
+                // A helper's job is not taken from it: it ends by itself, and success is legal.
+                let Some(task) = self.tasks.get_mut(handle) else { return };
+                let job = task.job.take().or_else(|| self.helpers.withdraw(op));
+                if let Some(job) = job {
+                    self.end_task(handle, job.cancel());
+                }
+            }
+            // What is ending is not ended sooner.
+            Lane::Close => {}
+        }
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let now = Instant::now();
+            self.revive(now);
+            self.apply_changes();
+            self.poll(deadline, now)?;
+            self.collect();
+            let sent = self.run(Instant::now());
+            let delivered = self.deliver(out);
+            // Whoever has moved something has had its turn in this wait, so such a round is the
+            // last. In the others there were only reports that concerned nobody.
+            let moved = sent || delivered || !self.runnable.is_empty();
+            if moved || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    fn acknowledged(&self, sock: Sock) -> io::Result<u64> {
+        sys::acknowledged(self.source(sock).descriptor.as_fd())
+    }
+
+    fn peer(&self, sock: Sock) -> io::Result<SocketAddr> {
+        sys::peer(self.source(sock).descriptor.as_fd())
+    }
+
+    fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    fn leased(&self) -> usize {
+        usize::from(self.pool.count()) - self.pool.available()
+    }
+
+    fn stats(&self) -> Stats {
+        let system_calls = self.stats.system_calls + self.poller.system_calls();
+        Stats { system_calls, ..self.stats }
+    }
+}
+
+/// Starting and ending.
+impl<P: Poller> Ready<P> {
+    /// Adds a socket to the table and to the poller.
+    ///
+    /// An edge poller hears of it this once. A level poller begins with input: that is what a new
+    /// connection, and a listener, is asked for first.
+    fn register(&mut self, socket: OwnedFd, adopted: bool, listener: bool) -> io::Result<Handle> {
+        let want = if P::TRIGGER == Trigger::Edge { Interest::BOTH } else { Interest::READ };
+        let source = Source::new(socket, adopted, listener, want);
+        let handle = self.sources.insert(source).expect("the caller saw that there is room");
+        let socket = self.sources.get(handle).expect("just inserted").descriptor.as_fd();
+        if let Err(error) = self.poller.add(socket, key(handle), want) {
+            self.sources.remove(handle);
+            self.stats.system_calls += 1;
+            return Err(error);
+        }
+        Ok(handle)
+    }
+
+    fn source(&self, sock: Sock) -> &Source {
+        self.sources.get(sock.0).unwrap_or_else(|| stale(sock))
+    }
+
+    /// The source of a socket that ops may be submitted on.
+    fn open_source(&mut self, sock: Sock) -> &mut Source {
+        let source = self.sources.get_mut(sock.0).unwrap_or_else(|| stale(sock));
+        assert!(source.closing.is_none(), "an op on {sock:?}, whose close was submitted before");
+        source
+    }
+
+    fn start(&mut self, sock: Sock, lane: Lane, token: Token, work: Work) -> OpId {
+        let side = self.open_source(sock).side_mut(lane);
+        let op = name(sock.0, lane, side.start(token, work));
+        if side.ready {
+            self.runnable.push_back(op);
+        } else {
+            self.change(sock.0);
+        }
+        op
+    }
+
+    fn start_task(&mut self, token: Token, job: Job) -> OpId {
+        let task = Task { token, job: Some(job) };
+        let handle = self.tasks.insert(task).expect("more file ops than memory holds");
+        let op = name(handle, Lane::File, 0);
+        self.runnable.push_back(op);
+        op
+    }
+
+    /// Ends an op on a socket that is in flight, with its last completion.
+    fn end(&mut self, op: OpId, result: io::Result<()>) {
+        let (handle, lane, _) = parse(op);
+        let source = self.sources.get_mut(handle).expect("the op is in flight on it");
+        let pending = source.side_mut(lane).take().expect("the op is in flight");
+        match pending.stage {
+            Stage::Starved => self.starved.retain(|other| *other != op),
+            Stage::Resting => self.resting.retain(|(_, other)| *other != op),
+            Stage::Fetching => drop(self.helpers.withdraw(op)),
+            // A name in `runnable`, or with a helper, is met soon and found to be stale.
+            Stage::Queued | Stage::Armed => {}
+        }
+        self.finish(pending.token, pending.work.end(result));
+    }
+
+    fn end_task(&mut self, handle: Handle, outcome: Outcome) {
+        let task = self.tasks.remove(handle).expect("the op is in flight");
+        self.finish(task.token, outcome);
+    }
+
+    fn finish(&mut self, token: Token, outcome: Outcome) {
+        self.done.push(Completion { token, more: false, outcome });
+    }
+
+    /// Notes that what the poller watches may have to change.
+    fn change(&mut self, handle: Handle) {
+        let source = self.sources.get_mut(handle).expect("callers have just used it");
+        if P::TRIGGER != Trigger::Edge && !source.changing {
+            source.changing = true;
+            self.rearm.push(handle);
+        }
+    }
+}
+
+/// The steps of a wait.
+impl<P: Poller> Ready<P> {
+    /// Queues starved receives for which there are buffers, before all others and in their
+    /// order, and accepts that have rested.
+    fn revive(&mut self, now: Instant) {
+        self.scarce = !self.starved.is_empty();
+        let count = self.pool.available().min(self.starved.len());
+        for op in self.starved.drain(..count).rev() {
+            requeue(&mut self.sources, op, Stage::Starved);
+            self.runnable.push_front(op);
+        }
+        let (sources, runnable) = (&mut self.sources, &mut self.runnable);
+        self.resting.retain(|(until, op)| {
+            let rested = *until <= now;
+            if rested {
+                requeue(sources, *op, Stage::Resting);
+                runnable.push_back(*op);
+            }
+            !rested
+        });
+    }
+
+    /// Tells the poller what has changed. When it cannot watch a source, the ops that wait for a
+    /// report fail, since none would come.
+    fn apply_changes(&mut self) {
+        while let Some(handle) = self.rearm.pop() {
+            let Some(source) = self.sources.get_mut(handle) else { continue };
+            source.changing = false;
+            let (armed, want) = (source.armed, source.want());
+            if armed.contains(want) && !source.overheard {
+                continue;
+            }
+            source.overheard = false;
+            let (socket, key) = (source.descriptor.as_fd(), key(handle));
+            let result = match (armed, want) {
+                _ if armed == want => Ok(()),
+                (_, Interest::NONE) => {
+                    // It fails only for a source that is not there, which is what is wanted.
+                    let _ = self.poller.remove(socket, key);
+                    Ok(())
+                }
+                (Interest::NONE, _) => self.poller.add(socket, key, want),
+                _ => self.poller.modify(socket, key, want),
+            };
+            match result {
+                Ok(()) => source.armed = want,
+                Err(error) => self.fail(handle, want, &error),
+            }
+        }
+    }
+
+    fn fail(&mut self, handle: Handle, want: Interest, error: &io::Error) {
+        for (lane, wanted) in [(Lane::Read, want.read), (Lane::Write, want.write)] {
+            let source = self.sources.get_mut(handle).expect("its change was just refused");
+            let op = source.side_mut(lane).name(handle, lane);
+            if let Some(op) = op.filter(|_| wanted) {
+                self.end(op, Err(copy(error)));
+            }
+        }
+    }
+
+    /// Asks the poller, for as long as there is nothing else to do.
+    fn poll(&mut self, deadline: Option<Instant>, now: Instant) -> io::Result<()> {
+        let rested = self.resting.iter().map(|(until, _)| *until);
+        let until = deadline.into_iter().chain(rested).min();
+        let timeout = if self.runnable.is_empty() && self.done.is_empty() {
+            until.map(|until| until.saturating_duration_since(now))
+        } else {
+            Some(Duration::ZERO)
+        };
+        match self.poller.wait(timeout, &mut self.events) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Queues what was waited for. Nothing is performed here, so no slot changes its owner while
+    /// a report may still name it.
+    fn collect(&mut self) {
+        let mut events = std::mem::take(&mut self.events);
+        for event in events.drain(..) {
+            match event.key {
+                KEY_WAKER => {
+                    self.stats.system_calls += 1;
+                    if reset(&self.waker) {
+                        let outcome = Outcome::Woken;
+                        self.done.push(Completion { token: Token::WAKE, more: false, outcome });
+                    }
+                }
+                KEY_BELL => {
+                    self.stats.system_calls += 1;
+                    // First the bell, then the answers: one that comes between rings again.
+                    reset(self.helpers.bell());
+                    while let Some(answer) = self.helpers.next_answer() {
+                        self.receive_answer(answer);
+                    }
+                }
+                _ => self.report(event),
+            }
+        }
+        self.events = events;
+    }
+
+    fn report(&mut self, event: Event) {
+        let Some(handle) = self.sources.handle_at(event.key - KEYS_RESERVED) else { return };
+        let source = self.sources.get_mut(handle).expect("the slot is in use");
+        source.hangup |= event.hangup;
+        let mut overheard = false;
+        for (lane, ready) in [(Lane::Read, event.readable), (Lane::Write, event.writable)] {
+            if !ready {
+                continue;
+            }
+            let side = source.side_mut(lane);
+            match side.report() {
+                Heard::Awaited => self.runnable.extend(side.name(handle, lane)),
+                Heard::Known => {}
+                Heard::Unwanted => overheard = true,
+            }
+        }
+        if overheard {
+            source.overheard = true;
+            self.change(handle);
+        }
+    }
+
+    fn receive_answer(&mut self, answer: Answer) {
+        self.stats.system_calls += answer.system_calls;
+        let (handle, _, _) = parse(answer.op);
+        match answer.result {
+            Found::Fetched => {
+                if requeue(&mut self.sources, answer.op, Stage::Fetching) {
+                    self.runnable.push_back(answer.op);
+                }
+            }
+            Found::Opened(opened) => self.end_task(handle, Outcome::Opened(opened)),
+            Found::Read(result, read) => self.end_task(handle, read.end(result)),
+        }
+    }
+
+    /// Moves the completions out.
+    fn deliver(&mut self, out: &mut Vec<Completion>) -> bool {
+        let delivered = !self.done.is_empty();
+        let last = |done: &&Completion| !done.more && done.token != Token::WAKE;
+        self.in_flight -= self.done.iter().filter(last).count();
+        self.stats.completions += self.done.len() as u64;
+        out.append(&mut self.done);
+        delivered
+    }
+}
+
+/// Moves an op from one stage to the queue; says whether it was still there.
+fn requeue(sources: &mut Slots<Source>, op: OpId, from: Stage) -> bool {
+    let (handle, lane, sequence) = parse(op);
+    let side = sources.get_mut(handle).map(|source| source.side_mut(lane));
+    let pending = side.and_then(|side| Side::current(side, sequence));
+    match pending.filter(|pending| pending.stage == from) {
+        Some(pending) => {
+            pending.stage = Stage::Queued;
+            true
+        }
+        None => false,
+    }
+}
+
+/// Resets an eventfd; says whether it was set.
+fn reset(waker: &Waker) -> bool {
+    io::Read::read(&mut waker.event(), &mut [0; 8]).is_ok()
+}
+
+fn key(handle: Handle) -> u32 {
+    handle.slot() + KEYS_RESERVED
+}
+
+fn copy(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
+fn stale(sock: Sock) -> ! {
+    panic!("{sock:?} is stale: the socket was closed")
+}

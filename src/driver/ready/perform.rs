@@ -1,0 +1,297 @@
+//! Turns: what an op does when its time has come.
+//!
+//! A turn makes attempts, none of which waits, until one says why it has to end. That reason is a
+//! [`Pause`], or the end of the op. The attempts know nothing of stages and lists; what follows
+//! from a pause is decided in one place, [`Ready::settle`].
+
+use std::ffi::CString;
+use std::io;
+use std::net::Shutdown;
+use std::ops::Range;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::helpers::{Job, Read};
+use super::poller::{Interest, Poller};
+use super::source::{Lane, Stage, Work, parse};
+use super::{Ready, key};
+use crate::driver::op::cancelled;
+use crate::driver::slots::Handle;
+use crate::driver::transfer::Progress;
+use crate::driver::{ACCEPT_RETRY, Completion, File, OpId, Outcome, Sock, Token, sys};
+
+/// Connections accepted in one turn. Each becomes work for the caller, and other sockets wait.
+const ACCEPTS_PER_TURN: usize = 64;
+
+/// Why a turn ended.
+enum Pause {
+    /// The op is over.
+    Ended(io::Result<()>),
+    /// Nothing can be done before the poller reports the source again.
+    Blocked,
+    /// The turn is spent.
+    Yield,
+    /// There is no free buffer.
+    Starved,
+    /// There is no free descriptor.
+    Rest,
+    /// A piece of a file is not in memory.
+    Cold(Arc<File>, Range<u64>),
+}
+
+impl<P: Poller> Ready<P> {
+    /// Gives every queued op its turn; says whether a send was among them, which may have moved
+    /// bytes without a completion.
+    pub(super) fn run(&mut self, now: Instant) -> bool {
+        let mut sent = false;
+        for _ in 0..self.runnable.len() {
+            let Some(op) = self.runnable.pop_front() else { break };
+            match parse(op) {
+                (handle, lane @ (Lane::Read | Lane::Write), sequence) => {
+                    sent |= lane == Lane::Write;
+                    self.turn(op, handle, lane, sequence, now);
+                }
+                (handle, Lane::File, _) => self.turn_file(op, handle),
+                (handle, Lane::Close, _) => self.close(handle),
+            }
+        }
+        sent
+    }
+
+    /// The turn of an op on a socket, unless its name is stale.
+    fn turn(&mut self, op: OpId, handle: Handle, lane: Lane, sequence: u8, now: Instant) {
+        let Some(source) = self.sources.get_mut(handle) else { return };
+        let Some(pending) = source.side_mut(lane).current(sequence) else { return };
+        assert!(pending.stage == Stage::Queued, "an op in two lists");
+        let token = pending.token;
+        let pause = match pending.work {
+            Work::Accept => self.accept(handle, token),
+            Work::Receive => self.receive(handle, token),
+            Work::Send(_) => self.send(handle, now),
+        };
+        self.settle(op, handle, lane, pause, now);
+    }
+
+    /// Puts an op where it waits for what its turn lacked.
+    fn settle(&mut self, op: OpId, handle: Handle, lane: Lane, pause: Pause, now: Instant) {
+        let stage = match pause {
+            Pause::Ended(result) => return self.end(op, result),
+            Pause::Blocked => Stage::Armed,
+            Pause::Yield => {
+                self.runnable.push_back(op);
+                Stage::Queued
+            }
+            Pause::Starved => {
+                self.stats.starved += 1;
+                self.starved.push_back(op);
+                Stage::Starved
+            }
+            Pause::Rest => {
+                self.resting.push((now + ACCEPT_RETRY, op));
+                Stage::Resting
+            }
+            Pause::Cold(file, range) => {
+                self.helpers.give(op, Job::Fetch { file, range });
+                Stage::Fetching
+            }
+        };
+        let source = self.sources.get_mut(handle).expect("its turn has just ended");
+        let side = source.side_mut(lane);
+        side.pending.as_mut().expect("the op is not over").stage = stage;
+        if stage == Stage::Armed {
+            side.ready = false;
+            self.change(handle);
+        }
+    }
+
+    fn accept(&mut self, handle: Handle, token: Token) -> Pause {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let listener = self.sources.get(handle).expect("it is the listener's turn");
+            self.stats.system_calls += 1;
+            let error = match sys::accept(listener.descriptor.as_fd()) {
+                Ok(socket) => {
+                    self.admit(socket, token);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match error.raw_os_error().unwrap_or(0) {
+                libc::EAGAIN => {
+                    self.stats.would_block += 1;
+                    return Pause::Blocked;
+                }
+                libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => return Pause::Rest,
+                // The connection was gone before it was accepted, or the network failed under
+                // it: `accept(2)` says to treat these as "try again".
+                libc::ECONNABORTED
+                | libc::EPROTO
+                | libc::EPERM
+                | libc::ENETDOWN
+                | libc::ENETUNREACH
+                | libc::ENONET
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::ENOPROTOOPT => {}
+                _ => return Pause::Ended(Err(error)),
+            }
+        }
+        Pause::Yield
+    }
+
+    /// Takes in an accepted connection, or closes it at once when there is no room for it.
+    fn admit(&mut self, socket: OwnedFd, token: Token) {
+        if self.sources.is_full() {
+            self.stats.system_calls += 1;
+            self.stats.refused += 1;
+            return;
+        }
+        match self.register(socket, false, false) {
+            Ok(handle) => {
+                let outcome = Outcome::Accepted(Ok(Sock(handle)));
+                self.done.push(Completion { token, more: true, outcome });
+            }
+            Err(_) => self.stats.refused += 1,
+        }
+    }
+
+    /// Receives until the socket is drained. A read that does not fill its room says so without
+    /// one more call, unless the poller's report told of something behind the data.
+    fn receive(&mut self, handle: Handle, token: Token) -> Pause {
+        let source = self.sources.get(handle).expect("it is the source's turn");
+        let mut left = self.limits.turn_bytes_max;
+        while left > 0 {
+            let Some(mut lease) = self.pool.take() else { return Pause::Starved };
+            let room = lease.spare_mut();
+            let len = room.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            self.stats.system_calls += 1;
+            match sys::recv(source.descriptor.as_fd(), &mut room[..len]) {
+                Ok(0) => return Pause::Ended(Ok(())),
+                Ok(count) => {
+                    lease.truncate(count);
+                    let outcome = Outcome::Received(Ok(Some(lease)));
+                    self.done.push(Completion { token, more: true, outcome });
+                    left -= count as u64;
+                    if count < len && !source.hangup {
+                        return Pause::Blocked;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.stats.would_block += 1;
+                    return Pause::Blocked;
+                }
+                Err(error) => return Pause::Ended(Err(error)),
+            }
+            if self.scarce {
+                break;
+            }
+        }
+        Pause::Yield
+    }
+
+    fn send(&mut self, handle: Handle, now: Instant) -> Pause {
+        let source = self.sources.get_mut(handle).expect("it is the source's turn");
+        let socket = source.descriptor.as_fd();
+        let Some(Work::Send(transfer)) = source.write.pending.as_mut().map(|send| &mut send.work)
+        else {
+            unreachable!("only sends are pending on the write side")
+        };
+        let budget = self.limits.turn_bytes_max;
+        match transfer.attempt(socket, budget, now, &mut self.stats) {
+            Progress::Done => {
+                if transfer.fin {
+                    self.stats.system_calls += 1;
+                    // It fails when the peer is gone. All bytes are with the kernel either way.
+                    let _ = sys::shutdown(socket, Shutdown::Write);
+                }
+                Pause::Ended(Ok(()))
+            }
+            Progress::Blocked => Pause::Blocked,
+            Progress::Spent => Pause::Yield,
+            Progress::Cold(file, range) => Pause::Cold(file, range),
+            Progress::Failed(error) => Pause::Ended(Err(error)),
+        }
+    }
+}
+
+/// Ends of sockets, and files.
+impl<P: Poller> Ready<P> {
+    /// Ends a socket: its other ops first, then the descriptor, then the close itself.
+    fn close(&mut self, handle: Handle) {
+        for lane in [Lane::Read, Lane::Write] {
+            let source = self.sources.get_mut(handle).expect("a socket is closed once");
+            if let Some(op) = source.side_mut(lane).name(handle, lane) {
+                self.end(op, Err(cancelled()));
+            }
+        }
+        let source = self.sources.remove(handle).expect("a socket is closed once");
+        let (token, reset) = source.closing.expect("a close was submitted");
+        let socket = source.descriptor.as_fd();
+        if source.armed != Interest::NONE && (source.adopted || !P::FORGETS_CLOSED) {
+            // It fails only for a source that is not there, which is what is wanted.
+            let _ = self.poller.remove(socket, key(handle));
+        }
+        // Both fail when the peer is gone already.
+        if reset {
+            self.stats.system_calls += 1;
+            let _ = sys::reset_on_close(socket);
+        } else if source.adopted && !source.listener {
+            // Without duplicates elsewhere, closing does the same.
+            self.stats.system_calls += 1;
+            let _ = sys::shutdown(socket, Shutdown::Both);
+        }
+        drop(source);
+        self.stats.system_calls += 1;
+        self.finish(token, Outcome::Closed);
+    }
+
+    /// The turn of an op on a file: inline if that does not wait for a disk.
+    fn turn_file(&mut self, op: OpId, handle: Handle) {
+        let job = self.tasks.get_mut(handle).and_then(|task| task.job.take());
+        match job {
+            Some(Job::Open { root, path }) => self.open_file(op, handle, root, path),
+            Some(Job::Read(read)) => self.read_file(op, handle, read),
+            Some(Job::Fetch { .. }) => unreachable!("a fetch is no op, but a part of a send"),
+            // Cancelled.
+            None => {}
+        }
+    }
+
+    fn open_file(&mut self, op: OpId, handle: Handle, root: Arc<File>, path: CString) {
+        self.stats.system_calls += 1;
+        let opened = match sys::openat2(root.as_fd(), &path, true) {
+            Ok(descriptor) => {
+                self.stats.system_calls += 1;
+                File::new(descriptor).map(Arc::new)
+            }
+            // `EINVAL` comes from kernels before 5.12, which know no `RESOLVE_CACHED`.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINVAL)) => {
+                return self.helpers.give(op, Job::Open { root, path });
+            }
+            Err(error) => Err(error),
+        };
+        self.end_task(handle, Outcome::Opened(opened));
+    }
+
+    fn read_file(&mut self, op: OpId, handle: Handle, mut read: Read) {
+        let bytes_max = usize::try_from(self.limits.turn_bytes_max).unwrap_or(usize::MAX);
+        let system_calls = &mut self.stats.system_calls;
+        let result = read.advance(bytes_max, |file, room, offset| {
+            *system_calls += 1;
+            sys::preadv2_nowait(file.as_fd(), room, offset)
+        });
+        match result {
+            Ok(true) => self.end_task(handle, read.end(Ok(()))),
+            Ok(false) => {
+                let task = self.tasks.get_mut(handle).expect("it is the task's turn");
+                task.job = Some(Job::Read(read));
+                self.runnable.push_back(op);
+            }
+            // Not in memory, or on a file system that cannot tell.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EOPNOTSUPP)) => {
+                self.helpers.give(op, Job::Read(read));
+            }
+            Err(error) => self.end_task(handle, read.end(Err(error))),
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The record of one socket, and the life of an op on it.
+//!
+//! ```text
+//!            submit, not ready                      submit, ready
+//!                  |                                     |
+//!                  v        report, buffer, time,        v
+//!   +----------- Armed      answer of a helper        Queued <---+
+//!   |  Starved     | -----------------------------------> |      | budget spent
+//!   |  Resting     |                                      +------+
+//!   |  Fetching <--+-- an attempt found: would block, no buffer, |
+//!   |                  no descriptor, cold file  <---------------+
+//!   |                                                     |
+//!   +--- cancel, close ---> last completion <--- done, error
+//! ```
+//!
+//! Exactly one thing can move an op out of each stage, so an op is never in two lists, and only
+//! `Armed` is of interest to the poller.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use super::poller::Interest;
+use crate::driver::slots::Handle;
+use crate::driver::transfer::Transfer;
+use crate::driver::{OpId, Outcome, Token};
+
+/// A socket.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) descriptor: OwnedFd,
+    /// Came from outside: others may hold duplicates, so closing ours need not end anything.
+    pub(super) adopted: bool,
+    pub(super) listener: bool,
+    pub(super) read: Side,
+    pub(super) write: Side,
+    /// The token and the manner of a close that was submitted.
+    pub(super) closing: Option<(Token, bool)>,
+    /// What the poller watches.
+    pub(super) armed: Interest,
+    /// The poller has reported a direction that no op waits for.
+    pub(super) overheard: bool,
+    /// Is in the list of changes to be told to the poller.
+    pub(super) changing: bool,
+    /// The end of input or an error has been reported: a short read is not the end of news.
+    pub(super) hangup: bool,
+}
+
+/// One direction of a socket.
+#[derive(Debug)]
+pub(super) struct Side {
+    /// An attempt may succeed: set by reports, cleared by "would block".
+    pub(super) ready: bool,
+    pub(super) pending: Option<Pending>,
+    sequence: u8,
+}
+
+/// An op in flight.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) token: Token,
+    pub(super) stage: Stage,
+    pub(super) work: Work,
+}
+
+/// What an op does.
+#[derive(Debug)]
+pub(super) enum Work {
+    Accept,
+    Receive,
+    Send(Transfer),
+}
+
+/// What an op waits for; see the module documentation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    /// Its turn: it is in `runnable`.
+    Queued,
+    /// A report of the poller.
+    Armed,
+    /// A free buffer: it is in `starved`.
+    Starved,
+    /// The end of `ACCEPT_RETRY`: it is in `resting`.
+    Resting,
+    /// A helper, who brings a piece of a file into memory.
+    Fetching,
+}
+
+/// What a report means for a side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Heard {
+    /// The op waited for it, and is to be queued.
+    Awaited,
+    /// The op is queued already.
+    Known,
+    /// No op wants to know.
+    Unwanted,
+}
+
+/// The part of an op's name that says where it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Lane {
+    Read,
+    Write,
+    Close,
+    File,
+}
+
+/// Bits of a sequence number, beside the two of a lane.
+const SEQUENCE_BITS: u32 = 6;
+const SEQUENCE_MASK: u8 = (1 << SEQUENCE_BITS) - 1;
+
+/// Names an op. A name is stale once its op is over: the generation in the handle changes with
+/// the socket, the sequence with each op on one side of it.
+pub(super) fn name(handle: Handle, lane: Lane, sequence: u8) -> OpId {
+    OpId(handle.pack((lane as u8) << SEQUENCE_BITS | sequence))
+}
+
+/// The inverse of [`name`].
+pub(super) fn parse(op: OpId) -> (Handle, Lane, u8) {
+    let (handle, tag) = Handle::unpack(op.0);
+    let lane = match tag >> SEQUENCE_BITS {
+        0 => Lane::Read,
+        1 => Lane::Write,
+        2 => Lane::Close,
+        _ => Lane::File,
+    };
+    (handle, lane, tag & SEQUENCE_MASK)
+}
+
+impl Source {
+    /// A new connection takes output at once. Whether it has input is for the poller to say: a
+    /// client that has just connected has seldom sent anything yet.
+    pub(super) fn new(descriptor: OwnedFd, adopted: bool, listener: bool, armed: Interest) -> Self {
+        Self {
+            descriptor,
+            adopted,
+            listener,
+            read: Side { ready: false, pending: None, sequence: 0 },
+            write: Side { ready: true, pending: None, sequence: 0 },
+            closing: None,
+            armed,
+            overheard: false,
+            changing: false,
+            hangup: false,
+        }
+    }
+
+    pub(super) fn side_mut(&mut self, lane: Lane) -> &mut Side {
+        match lane {
+            Lane::Read => &mut self.read,
+            Lane::Write => &mut self.write,
+            Lane::Close | Lane::File => unreachable!("only reads and writes have a side"),
+        }
+    }
+
+    /// What the ops wait for.
+    pub(super) fn want(&self) -> Interest {
+        Interest { read: self.read.waits(), write: self.write.waits() }
+    }
+}
+
+impl Side {
+    /// Begins an op; gives the sequence number for its name.
+    pub(super) fn start(&mut self, token: Token, work: Work) -> u8 {
+        assert!(self.pending.is_none(), "a second op on one side of a socket");
+        let stage = if self.ready { Stage::Queued } else { Stage::Armed };
+        self.pending = Some(Pending { token, stage, work });
+        self.sequence
+    }
+
+    /// The op with that sequence number, if it is still in flight.
+    pub(super) fn current(&mut self, sequence: u8) -> Option<&mut Pending> {
+        self.pending.as_mut().filter(|_| self.sequence == sequence)
+    }
+
+    /// The name of the op that is in flight on this side of `handle`.
+    pub(super) fn name(&self, handle: Handle, lane: Lane) -> Option<OpId> {
+        self.pending.as_ref().map(|_| name(handle, lane, self.sequence))
+    }
+
+    /// Takes the op that is in flight out, and makes its name stale.
+    pub(super) fn take(&mut self) -> Option<Pending> {
+        let pending = self.pending.take()?;
+        self.sequence = (self.sequence + 1) & SEQUENCE_MASK;
+        Some(pending)
+    }
+
+    /// Notes a report; says what it means for the op.
+    pub(super) fn report(&mut self) -> Heard {
+        self.ready = true;
+        match &mut self.pending {
+            Some(pending) if pending.stage == Stage::Armed => {
+                pending.stage = Stage::Queued;
+                Heard::Awaited
+            }
+            Some(pending) if pending.stage == Stage::Queued => Heard::Known,
+            _ => Heard::Unwanted,
+        }
+    }
+
+    fn waits(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.stage == Stage::Armed)
+    }
+}
+
+impl Work {
+    /// The outcome of the op's last completion.
+    pub(super) fn end(self, result: io::Result<()>) -> Outcome {
+        match (self, result) {
+            (Self::Accept, Ok(())) => unreachable!("accepting has no orderly end"),
+            (Self::Accept, Err(error)) => Outcome::Accepted(Err(error)),
+            (Self::Receive, result) => Outcome::Received(result.map(|()| None)),
+            (Self::Send(transfer), result) => Outcome::Sent(result, transfer.chain),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::slots::Slots;
+
+    #[test]
+    fn a_name_keeps_its_parts() {
+        let mut slots = Slots::new(4);
+        let handle = slots.insert(()).unwrap();
+        for lane in [Lane::Read, Lane::Write, Lane::Close, Lane::File] {
+            for sequence in 0..=SEQUENCE_MASK {
+                assert_eq!(parse(name(handle, lane, sequence)), (handle, lane, sequence));
+            }
+        }
+    }
+
+    #[test]
+    fn the_name_of_an_earlier_op_is_stale() {
+        let mut side = Side { ready: true, pending: None, sequence: SEQUENCE_MASK };
+        let first = side.start(Token(1), Work::Receive);
+        assert!(side.take().is_some());
+        let second = side.start(Token(2), Work::Receive);
+        assert!(side.current(first).is_none());
+        assert!(side.current(second).is_some());
+    }
+}

@@ -1,0 +1,522 @@
+//! Connections: data, ends, closes and cancels.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringd::driver::{Chain, Completion, Driver, Op, Outcome, Token};
+
+use crate::harness::*;
+
+pub(crate) fn each_op_ends_once<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, mut peer) = connect(driver);
+    receive(driver, sock);
+    send(driver, sock, b"hello");
+    assert_eq!(driver.in_flight(), 2);
+    peer.write_all(b"ab").unwrap();
+    let mut all = run_until(driver, |all| lasts(all) == 1 && has_received(all, 2));
+    assert_eq!(driver.in_flight(), 1);
+    close(driver, sock);
+    all.extend(run_lasts(driver, 2));
+    driver.wait(Some(Duration::from_millis(20)), &mut all).unwrap();
+    for token in [RECEIVE, SEND, CLOSE] {
+        let of_token = |completion: &&Completion| completion.token == token && !completion.more;
+        assert_eq!(all.iter().filter(of_token).count(), 1);
+    }
+    drop(all);
+    assert_home(driver);
+}
+
+pub(crate) fn echo_keeps_every_byte<D: Driver>(open: impl Open<D>) {
+    const BYTES: usize = 1 << 20;
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, mut peer) = connect(driver);
+    let writer = peer.try_clone().unwrap();
+    let writing = std::thread::spawn(move || {
+        let mut random = fastrand::Rng::with_seed(3);
+        let (bytes, mut writer, mut at) = (pattern(BYTES), writer, 0);
+        while at < BYTES {
+            let end = BYTES.min(at + random.usize(1..40_000));
+            writer.write_all(&bytes[at..end]).unwrap();
+            at = end;
+        }
+        writer.shutdown(Shutdown::Write).unwrap();
+    });
+    let reading = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        peer.read_to_end(&mut bytes).unwrap();
+        bytes
+    });
+    receive(driver, sock);
+    let mut waiting = Some(Box::new(Chain::new()));
+    let mut next = Chain::new();
+    let mut ended = false;
+    let mut closed = false;
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !closed {
+        assert!(std::time::Instant::now() < deadline);
+        let mut all = Vec::new();
+        driver.wait(Some(PATIENCE), &mut all).unwrap();
+        for completion in all {
+            match completion.outcome {
+                Outcome::Received(Ok(Some(lease))) => next.lend(lease),
+                Outcome::Received(Ok(None)) => ended = true,
+                Outcome::Sent(result, mut chain) => {
+                    result.unwrap();
+                    chain.clear();
+                    waiting = Some(chain);
+                }
+                Outcome::Closed => closed = true,
+                other => panic!("{other:?}"),
+            }
+        }
+        let Some(mut chain) = waiting.take() else { continue };
+        if !next.is_empty() {
+            std::mem::swap(&mut *chain, &mut next);
+            driver.submit(SEND, Op::Send { sock, chain, fin: false });
+        } else if ended {
+            ended = false;
+            close(driver, sock);
+        } else {
+            waiting = Some(chain);
+        }
+    }
+    writing.join().unwrap();
+    assert!(reading.join().unwrap() == pattern(BYTES));
+    assert_home(driver);
+}
+
+fn send_to_a_slow_reader<D: Driver>(driver: &mut D, chain: Chain, expected: &[u8]) {
+    let (sock, peer) = connect(driver);
+    let reading = slow_reader(peer, expected.len());
+    send_chain(driver, sock, chain);
+    sent(run_lasts(driver, 1)).unwrap();
+    assert!(reading.join().unwrap() == expected);
+    close_all(driver, sock);
+}
+
+pub(crate) fn slow_reader_gets_memory<D: Driver>(open: impl Open<D>) {
+    let bytes = pattern(16 << 20);
+    let mut chain = Chain::new();
+    chain.share(&Rc::from(&bytes[..]));
+    send_to_a_slow_reader(&mut open(&limits()).unwrap(), chain, &bytes);
+}
+
+pub(crate) fn slow_reader_gets_a_file<D: Driver>(open: impl Open<D>) {
+    let bytes = pattern(16 << 20);
+    let (_, file) = temporary_file(&bytes);
+    let mut chain = Chain::new();
+    chain.file(&file, 0..bytes.len() as u64);
+    send_to_a_slow_reader(&mut open(&limits()).unwrap(), chain, &bytes);
+}
+
+pub(crate) fn slow_reader_gets_a_pipelined_chain<D: Driver>(open: impl Open<D>) {
+    let bytes = pattern(5 << 20);
+    let (_, file) = temporary_file(&bytes);
+    let (mut chain, mut expected) = (Chain::new(), Vec::new());
+    for range in [100..4_000_000, 7..8, 1_000_000..5 << 20, 0..300_000] {
+        chain.copy(b"a head, ");
+        chain.file(&file, range.start as u64..range.end as u64);
+        expected.extend_from_slice(b"a head, ");
+        expected.extend_from_slice(&bytes[range]);
+    }
+    chain.share(&Rc::from(&bytes[..]));
+    expected.extend_from_slice(&bytes);
+    send_to_a_slow_reader(&mut open(&limits()).unwrap(), chain, &expected);
+}
+
+pub(crate) fn fin_ends_output_but_not_input<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, mut peer) = connect(driver);
+    receive(driver, sock);
+    let mut chain = Box::new(Chain::new());
+    chain.copy(b"last words");
+    driver.submit(SEND, Op::Send { sock, chain, fin: true });
+    sent(run_lasts(driver, 1)).unwrap();
+    let mut bytes = Vec::new();
+    peer.read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, b"last words");
+    peer.write_all(b"still here").unwrap();
+    let all = run_until(driver, |all| has_received(all, 10));
+    assert_eq!(received(&all).0, b"still here");
+    drop(all);
+    close_all(driver, sock);
+}
+
+/// With edge triggering both come in one report, and no other follows.
+pub(crate) fn data_then_end_before_the_first_wait<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    for len in [1, 5, 4095, 4096, 4097, 3 * 4096] {
+        let (sock, mut peer) = connect(driver);
+        let bytes = pattern(len);
+        peer.write_all(&bytes).unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        receive(driver, sock);
+        let all = run_lasts(driver, 1);
+        assert!(received(&all) == (bytes, true));
+        drop(all);
+        close_all(driver, sock);
+    }
+}
+
+pub(crate) fn end_without_data<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, peer) = connect(driver);
+    receive(driver, sock);
+    assert!(run_none(driver).is_empty());
+    drop(peer);
+    assert!(received(&run_lasts(driver, 1)).1);
+    close_all(driver, sock);
+}
+
+/// What comes within a short time.
+fn run_none<D: Driver>(driver: &mut D) -> Vec<Completion> {
+    let mut all = Vec::new();
+    driver.wait(Some(Duration::from_millis(20)), &mut all).unwrap();
+    all
+}
+
+fn reset(peer: TcpStream) {
+    socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+pub(crate) fn reset_by_the_peer<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, peer) = connect(driver);
+    receive(driver, sock);
+    block_send(driver, sock);
+    reset(peer);
+    let all = run_lasts(driver, 2);
+    let errors = all.iter().filter(|completion| {
+        matches!(&completion.outcome, Outcome::Received(Err(_)) | Outcome::Sent(Err(_), _))
+    });
+    // The socket has one error to give: the other side may see an orderly end.
+    assert!(errors.count() >= 1, "{all:?}");
+    drop(all);
+    close_all(driver, sock);
+}
+
+pub(crate) fn close_during_receive<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, mut peer) = connect(driver);
+    receive(driver, sock);
+    assert!(run_none(driver).is_empty());
+    close(driver, sock);
+    let all = run_lasts(driver, 2);
+    assert!(matches!(all.last().unwrap().outcome, Outcome::Closed));
+    match last(all, RECEIVE) {
+        Outcome::Received(Err(_) | Ok(None)) => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0);
+    assert_home(driver);
+}
+
+pub(crate) fn close_during_a_blocked_send<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, mut peer) = connect(driver);
+    receive(driver, sock);
+    block_send(driver, sock);
+    close(driver, sock);
+    let all = run_lasts(driver, 3);
+    assert!(matches!(all.last().unwrap().outcome, Outcome::Closed));
+    assert!(sent(all).is_err());
+    std::io::copy(&mut peer, &mut std::io::sink()).unwrap();
+    assert_home(driver);
+}
+
+pub(crate) fn close_with_reset<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, mut peer) = connect(driver);
+    block_send(driver, sock);
+    driver.submit(CLOSE, Op::Close { sock, reset: true });
+    assert!(sent(run_lasts(driver, 2)).is_err());
+    let error = std::io::copy(&mut peer, &mut std::io::sink()).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    assert_home(driver);
+}
+
+pub(crate) fn close_releases_the_listener<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let sock = driver.adopt(listener.into()).unwrap();
+    driver.submit(ACCEPT, Op::AcceptMany { listener: sock });
+    assert!(run_none(driver).is_empty());
+    close(driver, sock);
+    let all = run_lasts(driver, 2);
+    assert!(matches!(all.last().unwrap().outcome, Outcome::Closed));
+    assert!(matches!(last(all, ACCEPT), Outcome::Accepted(Err(_))));
+    assert!(TcpStream::connect(address).is_err());
+    assert_home(driver);
+}
+
+/// An adopted socket may have duplicates: closing must reach the peer, and the reports of the
+/// duplicate must not reach the next owner of the slot.
+pub(crate) fn close_leaves_duplicates_told<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (ours, mut peer) = pair();
+    let duplicate = ours.try_clone().unwrap();
+    let sock = driver.adopt(ours.into()).unwrap();
+    receive(driver, sock);
+    close_all(driver, sock);
+    assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0);
+    let (next, mut next_peer) = connect(driver);
+    receive(driver, next);
+    peer.write_all(b"to the duplicate").unwrap();
+    assert!(run_none(driver).is_empty());
+    next_peer.write_all(b"next").unwrap();
+    assert_eq!(received(&run_until(driver, |all| has_received(all, 4))).0, b"next");
+    drop(duplicate);
+    close_all(driver, next);
+}
+
+pub(crate) fn cancel_of_a_receive<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, _peer) = connect(driver);
+    let op = receive(driver, sock);
+    assert!(run_none(driver).is_empty());
+    driver.cancel(op);
+    match last(run_lasts(driver, 1), RECEIVE) {
+        Outcome::Received(result) => assert_cancelled(result),
+        other => panic!("{other:?}"),
+    }
+    close_all(driver, sock);
+}
+
+pub(crate) fn cancel_of_a_blocked_send<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, _peer) = connect(driver);
+    let op = block_send(driver, sock);
+    driver.cancel(op);
+    match last(run_lasts(driver, 1), SEND) {
+        Outcome::Sent(result, chain) => {
+            assert_cancelled(result);
+            assert!(!chain.is_empty());
+        }
+        other => panic!("{other:?}"),
+    }
+    close_all(driver, sock);
+}
+
+pub(crate) fn cancel_of_an_accept<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let _peer = dial(&listener);
+    let address = listener.try_clone().unwrap();
+    let listener = driver.adopt(listener.into()).unwrap();
+    let op = driver.submit(ACCEPT, Op::AcceptMany { listener });
+    let all = run_until(driver, |all| !all.is_empty());
+    let Outcome::Accepted(Ok(first)) = all[0].outcome else { panic!("{all:?}") };
+    driver.cancel(op);
+    match last(run_lasts(driver, 1), ACCEPT) {
+        Outcome::Accepted(result) => assert_cancelled(result),
+        other => panic!("{other:?}"),
+    }
+    // The listener is as good as before.
+    let _second = dial(&address);
+    driver.submit(ACCEPT, Op::AcceptMany { listener });
+    let all = run_until(driver, |all| !all.is_empty());
+    let Outcome::Accepted(Ok(second)) = all[0].outcome else { panic!("{all:?}") };
+    for sock in [first, second, listener] {
+        close(driver, sock);
+    }
+    run_lasts(driver, 4);
+    assert_home(driver);
+}
+
+pub(crate) fn cancel_of_a_finished_op<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, _peer) = connect(driver);
+    let op = send(driver, sock, b"x");
+    sent(run_lasts(driver, 1)).unwrap();
+    driver.cancel(op);
+    assert!(run_none(driver).is_empty());
+    close_all(driver, sock);
+    driver.cancel(op);
+    assert!(run_none(driver).is_empty());
+}
+
+pub(crate) fn cancel_spares_the_next_op<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, mut peer) = connect(driver);
+    let first = receive(driver, sock);
+    driver.cancel(first);
+    run_lasts(driver, 1);
+    receive(driver, sock);
+    driver.cancel(first);
+    assert!(run_none(driver).is_empty());
+    peer.write_all(b"for the second").unwrap();
+    let all = run_until(driver, |all| has_received(all, 14));
+    drop(all);
+    close_all(driver, sock);
+}
+
+fn panics<R>(act: impl FnOnce() -> R) {
+    assert!(catch_unwind(AssertUnwindSafe(act)).is_err());
+}
+
+pub(crate) fn stale_socks_panic<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, _peer) = connect(driver);
+    close_all(driver, sock);
+    let (_next, _peer) = connect(driver);
+    panics(|| receive(driver, sock));
+    panics(|| send(driver, sock, b"x"));
+    panics(|| close(driver, sock));
+    panics(|| driver.peer(sock));
+    panics(|| driver.acknowledged(sock));
+}
+
+pub(crate) fn second_op_on_a_side_panics<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, _peer) = connect(driver);
+    receive(driver, sock);
+    panics(|| receive(driver, sock));
+}
+
+pub(crate) fn submit_after_close_panics<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, _peer) = connect(driver);
+    close(driver, sock);
+    panics(|| receive(driver, sock));
+    panics(|| close(driver, sock));
+}
+
+pub(crate) fn nothing_completes_before_the_wait<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, peer) = connect(driver);
+    send(driver, sock, b"x");
+    assert_eq!((driver.in_flight(), driver.stats().completions), (1, 0));
+    peer.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    assert!((&peer).read(&mut [0; 1]).is_err(), "sent before the wait");
+    sent(run_lasts(driver, 1)).unwrap();
+    assert_eq!((driver.in_flight(), driver.stats().completions), (0, 1));
+    close_all(driver, sock);
+}
+
+/// A blocked send must not keep the socket from receiving, nor the reverse.
+pub(crate) fn both_directions_at_once<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, mut peer) = connect(driver);
+    receive(driver, sock);
+    block_send(driver, sock);
+    for _ in 0..3 {
+        peer.write_all(b"ping").unwrap();
+        assert!(received(&run_until(driver, |all| has_received(all, 4))).0 == b"ping");
+    }
+    let reading = slow_reader(peer.try_clone().unwrap(), 64 << 20);
+    sent(run_lasts(driver, 1)).unwrap();
+    reading.join().unwrap();
+    peer.write_all(b"pong").unwrap();
+    assert!(received(&run_until(driver, |all| has_received(all, 4))).0 == b"pong");
+    close_all(driver, sock);
+}
+
+/// Data that came while nobody received is found by the next receive.
+pub(crate) fn receive_again_after_a_cancel<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, mut peer) = connect(driver);
+    for round in 0..100u8 {
+        let op = receive(driver, sock);
+        run_until(driver, |all| round == 0 || has_received(all, 1));
+        driver.cancel(op);
+        run_lasts(driver, 1);
+        peer.write_all(&[round]).unwrap();
+        run_none_fast(driver);
+    }
+    close_all(driver, sock);
+}
+
+fn run_none_fast<D: Driver>(driver: &mut D) {
+    let mut all = Vec::new();
+    driver.wait(Some(Duration::from_millis(1)), &mut all).unwrap();
+    assert!(all.is_empty());
+}
+
+pub(crate) fn peer_and_acknowledged<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, mut peer) = connect(driver);
+    assert_eq!(driver.peer(sock).unwrap(), peer.local_addr().unwrap());
+    let before = driver.acknowledged(sock).unwrap();
+    send(driver, sock, &[1; 1000]);
+    sent(run_lasts(driver, 1)).unwrap();
+    peer.read_exact(&mut [0; 1000]).unwrap();
+    run_until(driver, |_| true);
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while driver.acknowledged(sock).unwrap() < before + 1000 {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    close_all(driver, sock);
+}
+
+pub(crate) fn drop_with_ops_in_flight<D: Driver>(open: impl Open<D>) {
+    let mut driver = open(&limits()).unwrap();
+    let (sock, mut peer) = connect(&mut driver);
+    receive(&mut driver, sock);
+    peer.write_all(b"kept").unwrap();
+    let all = run_until(&mut driver, |all| has_received(all, 4));
+    let (_, file) = temporary_file(&pattern(1 << 20));
+    let mut chain = Chain::new();
+    chain.share(&Rc::from(vec![7; 32 << 20]));
+    chain.file(&file, 0..1 << 20);
+    send_chain(&mut driver, sock, chain);
+    driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+    drop(driver);
+    // A lease outlives its driver; the file and the socket are let go.
+    assert_eq!(received(&all).0, b"kept");
+    assert_eq!(std::sync::Arc::strong_count(&file), 1);
+    let copied = std::io::copy(&mut peer, &mut std::io::sink());
+    assert!(copied.is_err() || copied.unwrap() < 32 << 20);
+}
+
+/// A hundred connections, each with its own words.
+pub(crate) fn many_connections<D: Driver>(open: impl Open<D>) {
+    const COUNT: usize = 100;
+    let driver = &mut open(&limits()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let dialled = listener.try_clone().unwrap();
+    let listener = driver.adopt(listener.into()).unwrap();
+    driver.submit(ACCEPT, Op::AcceptMany { listener });
+    let peers = std::thread::spawn(move || {
+        for number in 0..COUNT {
+            let mut peer = dial(&dialled);
+            let words = format!("number {number}");
+            peer.write_all(words.as_bytes()).unwrap();
+            let mut answer = vec![0; words.len()];
+            peer.read_exact(&mut answer).unwrap();
+            assert_eq!(answer, words.as_bytes());
+        }
+    });
+    let mut socks = HashMap::new();
+    let mut closed = 0;
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while closed < COUNT {
+        assert!(std::time::Instant::now() < deadline);
+        let mut all = Vec::new();
+        driver.wait(Some(PATIENCE), &mut all).unwrap();
+        for Completion { token, outcome, .. } in all {
+            match outcome {
+                Outcome::Accepted(Ok(sock)) => {
+                    let token = Token(1000 + socks.len() as u64);
+                    socks.insert(token, sock);
+                    driver.submit(token, Op::RecvMany { sock });
+                }
+                Outcome::Received(Ok(Some(lease))) => {
+                    send(driver, socks[&token], &lease);
+                }
+                Outcome::Received(Ok(None)) => close(driver, socks[&token]),
+                Outcome::Sent(result, _) => result.unwrap(),
+                Outcome::Closed => closed += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    peers.join().unwrap();
+    close_all(driver, listener);
+}
