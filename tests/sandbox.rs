@@ -70,17 +70,22 @@ fn an_ordinary_user_with_little_locked_memory_is_served_for() {
         return;
     }
     let site = site();
-    // The place where cargo builds may be closed to other users.
+    // The place where cargo builds may be closed to other users. Another process copies, because
+    // a file that is open for writing in a child that some other test is just starting is "busy".
     let program = tempfile::tempdir().unwrap();
     open_to_all(program.path());
     let binary = program.path().join("ringd");
-    std::fs::copy(env!("CARGO_BIN_EXE_ringd"), &binary).unwrap();
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_ringd")).arg(&binary).status();
+    assert!(copied.unwrap().success());
     let jail = Jail { memlock: Some(64 * 1024), unprivileged: true, ..Jail::default() };
-    let mut command = Command::new(binary);
-    command.arg(site.path()).args(["--listen", "127.0.0.1:0", "--workers", "8"]);
-    let server = Server::start(jail.hold(&mut command));
     let says = ["driver: uring (io_uring passed its self-test)", "driver: epoll (io_uring"];
-    assert!(says.iter().any(|driver| server.line.contains(driver)), "{}", server.line);
-    println!("{}", server.line);
-    assert_serves(&server);
+    // One ring may fit where eight do not: then the self-test passes, and a worker fails.
+    for workers in ["1", "8"] {
+        let mut command = Command::new(&binary);
+        command.arg(site.path()).args(["--listen", "127.0.0.1:0", "--workers", workers]);
+        let server = Server::start(jail.hold(&mut command));
+        assert!(says.iter().any(|driver| server.line.contains(driver)), "{}", server.line);
+        println!("{}", server.line);
+        assert_serves(&server);
+    }
 }
