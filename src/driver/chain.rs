@@ -53,7 +53,7 @@ pub(super) enum Next<'a> {
     /// The memory parts from here to the next file or the end; `more` says that a file follows.
     Memory { more: bool },
     /// A range of a file.
-    File { file: &'a Arc<File>, range: Range<u64>, more: bool },
+    File { file: &'a Arc<File>, range: Range<u64> },
 }
 
 impl Chain {
@@ -144,11 +144,9 @@ impl Chain {
     pub(super) fn next(&self) -> Next<'_> {
         match self.parts.get(self.part) {
             None => Next::Nothing,
-            Some(Part::File { file, range }) => Next::File {
-                file,
-                range: range.start + self.offset..range.end,
-                more: self.part + 1 < self.parts.len(),
-            },
+            Some(Part::File { file, range }) => {
+                Next::File { file, range: range.start + self.offset..range.end }
+            }
             Some(_) => Next::Memory { more: self.has_file() },
         }
     }
@@ -284,10 +282,7 @@ mod tests {
         chain.file(&file(b"0123456789"), 2..5);
         assert!(matches!(chain.next(), Next::Memory { more: true }));
         chain.advance(4);
-        assert!(matches!(
-            chain.next(),
-            Next::File { range: Range { start: 2, end: 5 }, more: false, .. }
-        ));
+        assert!(matches!(chain.next(), Next::File { range: Range { start: 2, end: 5 }, .. }));
         chain.advance(2);
         assert!(matches!(chain.next(), Next::File { range: Range { start: 4, end: 5 }, .. }));
         chain.advance(1);

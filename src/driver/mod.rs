@@ -24,7 +24,8 @@
 //!    panics. Submitting on a socket after its close was submitted is a bug, and panics.
 //! 9. Having no free buffer is not an error: the receive waits until a [`Lease`] is dropped, and
 //!    [`Stats::starved`] counts it. One socket cannot keep the others from receiving for good.
-//! 10. One op moves at most [`Limits::turn_bytes_max`] in one wait, then others have their turn.
+//! 10. One op moves at most [`Limits::turn_bytes_max`] in one wait, and receives at most what the
+//!     free buffers hold; then others have their turn.
 //! 11. [`Driver::wait`] returns when there is a completion, at the timeout, or on a wake, which
 //!     is the completion [`Outcome::Woken`]. It may return early with nothing. Interrupted system
 //!     calls are retried inside.

@@ -122,17 +122,7 @@ impl<P: Poller> Ready<P> {
                     return Pause::Blocked;
                 }
                 libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => return Pause::Rest,
-                // The connection was gone before it was accepted, or the network failed under
-                // it: `accept(2)` says to treat these as "try again".
-                libc::ECONNABORTED
-                | libc::EPROTO
-                | libc::EPERM
-                | libc::ENETDOWN
-                | libc::ENETUNREACH
-                | libc::ENONET
-                | libc::EHOSTDOWN
-                | libc::EHOSTUNREACH
-                | libc::ENOPROTOOPT => {}
+                code if sys::is_passing_accept_error(code) => {}
                 _ => return Pause::Ended(Err(error)),
             }
         }

@@ -66,8 +66,8 @@ impl BufferRing {
         Ok(ring)
     }
 
-    /// Gives the kernel all buffers that came back; tells whether it has any to choose from.
-    pub(super) fn publish(&mut self) -> bool {
+    /// Gives the kernel all buffers that came back; says how many it has to choose from.
+    pub(super) fn publish(&mut self) -> usize {
         let before = self.tail;
         let (pool, entries, mask) = (Rc::clone(&self.pool), self.entries, self.mask);
         pool.drain_free(|buffer| {
@@ -84,7 +84,7 @@ impl BufferRing {
         });
         let published = self.tail.wrapping_sub(before);
         if published == 0 {
-            return self.with_kernel > 0;
+            return usize::from(self.with_kernel);
         }
         self.with_kernel += published;
         // SAFETY: `entries` is the base of the ring, its first entry is initialised.
@@ -93,7 +93,7 @@ impl BufferRing {
         // kernel reads it with acquire order.
         let tail = unsafe { AtomicU16::from_ptr(tail.cast_mut()) };
         tail.store(self.tail, Ordering::Release);
-        true
+        usize::from(self.with_kernel)
     }
 
     /// The lease of a buffer that a completion has named.

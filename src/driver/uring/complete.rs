@@ -16,7 +16,7 @@ use super::super::op::{Completion, Outcome, Sock, Token, cancelled};
 use super::super::pool::Lease;
 use super::super::slots::Handle;
 use super::super::sys;
-use super::socket::{Read, Socket, Write};
+use super::socket::{Read, Socket, Stream, Write};
 use super::{ACCEPT_RETRY, Kind, Uring};
 
 impl Uring {
@@ -61,25 +61,19 @@ impl Uring {
         Some(unsafe { self.buffers.lease(buffer, len) })
     }
 
-    fn stream_ended(&mut self, handle: Handle) {
-        if let Some(Socket { read: Read::Many(stream), .. }) = self.sockets.get_mut(handle) {
-            stream.armed = false;
-        }
-    }
-
-    /// Whether the stream was told to end, and by what token it goes.
-    fn stream(&self, handle: Handle) -> Option<(Token, bool)> {
-        let socket = self.sockets.get(handle)?;
-        let Read::Many(stream) = &socket.read else { return None };
-        Some((stream.token, stream.cancelled || socket.closing.is_some()))
+    /// The stream that a completion belongs to, with `last` noted, and whether it is to end.
+    fn stream(&mut self, handle: Handle, last: bool) -> Option<(&mut Stream, bool)> {
+        let socket = self.sockets.get_mut(handle)?;
+        let Read::Many(stream) = &mut socket.read else { return None };
+        stream.armed &= !last;
+        let ending = stream.cancelled || socket.closing.is_some();
+        Some((stream, ending))
     }
 
     fn complete_accept(&mut self, handle: Handle, result: i32, last: bool) {
         let accepted = (result >= 0).then(|| sys::own(result));
-        if last {
-            self.stream_ended(handle);
-        }
-        let Some((token, ending)) = self.stream(handle) else { return };
+        let Some((stream, ending)) = self.stream(handle, last) else { return };
+        let token = stream.token;
         if let Some(descriptor) = accepted {
             match self.sockets.insert(Socket::new(descriptor)) {
                 Ok(new) => self.progress(token, Outcome::Accepted(Ok(Sock(new)))),
@@ -98,22 +92,19 @@ impl Uring {
         }
         match -result {
             code if code <= 0 => self.arm_stream(handle),
-            libc::ECONNABORTED | libc::EINTR | libc::EAGAIN | libc::EPROTO => {
-                self.arm_stream(handle);
-            }
             libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => {
                 self.resting.push((handle, Instant::now() + ACCEPT_RETRY));
             }
+            code if sys::is_passing_accept_error(code) => self.arm_stream(handle),
             code => self.finish_stream(handle, Err(io::Error::from_raw_os_error(code))),
         }
     }
 
     fn complete_recv(&mut self, handle: Handle, result: i32, last: bool, lease: Option<Lease>) {
-        if last {
-            self.stream_ended(handle);
-        }
-        let Some((token, ending)) = self.stream(handle) else { return };
+        let Some((stream, ending)) = self.stream(handle, last) else { return };
+        let (token, fed) = (stream.token, stream.fed);
         if result > 0 {
+            stream.fed = true;
             let lease = lease.expect("a receive with data names its buffer");
             self.progress(token, Outcome::Received(Ok(Some(lease))));
         }
@@ -127,7 +118,8 @@ impl Uring {
             code if code < 0 => self.arm_stream(handle),
             libc::ENOBUFS => {
                 self.stats.starved += 1;
-                self.starved.push_back(handle);
+                let queue = if fed { &mut self.starved } else { &mut self.hungry };
+                queue.push_back(handle);
             }
             libc::EINTR | libc::EAGAIN => self.arm_stream(handle),
             code => self.finish_stream(handle, Err(io::Error::from_raw_os_error(code))),
@@ -136,7 +128,7 @@ impl Uring {
 
     fn complete_send(&mut self, handle: Handle, result: i32) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
-        let Write::Ring { token, mut transfer, gather } =
+        let Write::Ring { token, mut transfer, gather, cancelled: asked } =
             std::mem::replace(&mut socket.write, Write::Idle)
         else {
             return;
@@ -150,10 +142,10 @@ impl Uring {
         if transfer.chain.is_empty() {
             return self.finish_send(handle, token, transfer, Ok(()));
         }
-        if closing || result == 0 {
+        if closing || asked || result == 0 {
             return self.finish_send(handle, token, transfer, Err(cancelled()));
         }
-        // More parts than one SENDMSG takes; or a short count, which despite WAITALL is how a
+        // More than one submission carries; or a short count, which despite WAITALL is how a
         // failure after progress is told. Then the rest fails at once, with the reason.
         self.send_memory(handle, token, transfer, gather);
     }

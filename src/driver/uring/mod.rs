@@ -104,7 +104,9 @@ pub struct Uring {
     reaped: Vec<cqueue::Entry>,
     /// Sends to be tried inline.
     runnable: VecDeque<Handle>,
-    /// Receives that found no buffer.
+    /// Receives that found no buffer, having got none since they were armed.
+    hungry: VecDeque<Handle>,
+    /// Receives that found no buffer after they got some.
     starved: VecDeque<Handle>,
     /// Accepts that rest after they ran out of descriptors.
     resting: Vec<(Handle, Instant)>,
@@ -144,6 +146,7 @@ impl Uring {
             done: Vec::new(),
             reaped: Vec::new(),
             runnable: VecDeque::new(),
+            hungry: VecDeque::new(),
             starved: VecDeque::new(),
             resting: Vec::new(),
             waker: Waker::new().map_err(step("eventfd"))?,
@@ -167,15 +170,15 @@ impl Uring {
         self.done.push(Completion { token, more: true, outcome });
     }
 
-    /// Gives the kernel the buffers that came back, and then the receives that missed them.
+    /// Gives the kernel the buffers that came back, and then the receives that missed them, no
+    /// more than there are buffers. The kernel serves them in the order in which they are armed,
+    /// and the first may take all: whoever got nothing the last time comes first.
     fn recycle_buffers(&mut self) {
-        let available = self.buffers.publish();
-        if !available {
-            return;
-        }
-        for _ in 0..self.starved.len() {
-            let Some(handle) = self.starved.pop_front() else { break };
-            self.arm_stream(handle);
+        let buffers = self.buffers.publish();
+        for _ in 0..buffers.min(self.hungry.len() + self.starved.len()) {
+            if let Some(handle) = self.hungry.pop_front().or_else(|| self.starved.pop_front()) {
+                self.arm_stream(handle);
+            }
         }
     }
 

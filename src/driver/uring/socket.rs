@@ -42,6 +42,8 @@ pub(super) struct Stream {
     pub(super) kind: StreamKind,
     /// Whether the kernel has it; otherwise it waits for a buffer or a descriptor.
     pub(super) armed: bool,
+    /// Whether it got data since it was armed.
+    pub(super) fed: bool,
     pub(super) cancelled: bool,
 }
 
@@ -59,6 +61,7 @@ pub(super) enum Write {
         token: Token,
         transfer: Transfer,
         gather: Option<Box<Gather>>,
+        cancelled: bool,
     },
     /// In the queue of sends to be tried inline.
     Runnable {

@@ -64,7 +64,8 @@ impl Uring {
     pub(super) fn submit_stream(&mut self, token: Token, sock: Sock, kind: StreamKind) -> OpId {
         let socket = self.open_socket(sock);
         assert!(matches!(socket.read, Read::Idle), "a socket has one read-side op at a time");
-        socket.read = Read::Many(Stream { token, kind, armed: false, cancelled: false });
+        socket.read =
+            Read::Many(Stream { token, kind, armed: false, fed: false, cancelled: false });
         socket.sequence[READ] = (socket.sequence[READ] + 1) & 0x0f;
         let tag = kind.kind().tag(socket.sequence[READ]);
         self.arm_stream(sock.0);
@@ -78,7 +79,7 @@ impl Uring {
         if stream.armed {
             return;
         }
-        stream.armed = true;
+        (stream.armed, stream.fed) = (true, false);
         let fd = Fd(socket.fd.as_raw_fd());
         let (kind, sequence) = (stream.kind, socket.sequence[READ]);
         let entry = match kind {
@@ -156,10 +157,11 @@ impl Uring {
         transfer: Transfer,
         spare: Option<Box<Gather>>,
     ) {
+        let bytes_max = usize::try_from(self.limits.turn_bytes_max).unwrap_or(usize::MAX);
         let socket = self.sockets.get_mut(handle).expect("a send's socket is open");
         let fd = Fd(socket.fd.as_raw_fd());
         let mut slices = [IoSlice::new(&[]); Gather::VECTORS];
-        let count = transfer.chain.memory(&mut slices);
+        let count = transfer.chain.memory_within(&mut slices, bytes_max);
         let mut gather = None;
         let entry = if let [slice] = slices[..count] {
             let len = u32::try_from(slice.len()).unwrap_or(u32::MAX);
@@ -170,7 +172,7 @@ impl Uring {
             opcode::SendMsg::new(fd, &raw const gather.message).flags(SEND_FLAGS as u32).build()
         };
         let sequence = socket.sequence[WRITE];
-        socket.write = Write::Ring { token, transfer, gather };
+        socket.write = Write::Ring { token, transfer, gather, cancelled: false };
         // SAFETY: the chain's memory and the boxed message lie outside the record, at addresses
         // that stay, and `Write::Ring` keeps them, untouched, until the completion.
         unsafe { self.push(handle, Kind::Send, sequence, entry) };
@@ -227,8 +229,8 @@ impl Uring {
             Write::Runnable { token, transfer } => {
                 self.finish_send(handle, token, transfer, Err(cancelled()));
             }
-            Write::Ring { token, transfer, gather } => {
-                socket.write = Write::Ring { token, transfer, gather };
+            Write::Ring { token, transfer, gather, .. } => {
+                socket.write = Write::Ring { token, transfer, gather, cancelled: true };
                 self.cancel_kernel(handle, handle.pack(tag));
             }
             Write::Kernel { token, transfer, .. } => {
