@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, ValueEnum, value_parser};
 
 use crate::driver::{Choice, File, FileKind, Kind, Limits};
 use crate::{http, server};
@@ -50,12 +50,12 @@ pub struct Cli {
     pub driver: DriverName,
 
     /// Threads that serve; by default one for each CPU that this process may use
-    #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(short, long, value_name = "COUNT", value_parser = value_parser!(u16).range(1..=1024))]
     pub workers: Option<u16>,
 
     /// Connections at a time, in all; more wait in the kernel's backlog. By default as many as
     /// the limit of descriptors allows, at most 65536
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=16_000_000))]
+    #[arg(long, value_name = "COUNT", value_parser = value_parser!(u32).range(1..=16_000_000))]
     pub max_connections: Option<u32>,
 
     /// How long a request may take to arrive
@@ -71,12 +71,12 @@ pub struct Cli {
     pub send_timeout: Duration,
 
     /// How long connections may take to finish when the server is told to stop
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     pub drain_timeout: Duration,
 
     /// Names that are remembered, for each worker; each may hold a file open [default: 2048, or
     /// fewer where descriptors are short]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    #[arg(long, value_name = "COUNT", value_parser = value_parser!(u32).range(..=1_000_000))]
     pub cache_entries: Option<u32>,
 
     /// Bytes of small files and heads that are remembered, for each worker
@@ -88,12 +88,12 @@ pub struct Cli {
         long,
         value_name = "BYTES",
         default_value_t = 8192,
-        value_parser = clap::value_parser!(u64).range(..=1024 * 1024)
+        value_parser = value_parser!(u64).range(..=1024 * 1024)
     )]
     pub memory_file_max: u64,
 
     /// How long a remembered file is served before the file system is asked whether it changed
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time)]
     pub revalidate: Duration,
 }
 
@@ -250,11 +250,15 @@ fn share_out(cli: &Cli, descriptors: u64, workers: u64) -> Result<(u32, usize), 
     }
 }
 
+fn time(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; a time is written like 500ms, 10s or 2min"))
+}
+
 fn positive_time(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("it must be longer than nothing".into()),
-        Ok(time) => Ok(time),
-        Err(error) => Err(error.to_string()),
+    match time(text)? {
+        Duration::ZERO => Err("it must be longer than nothing".into()),
+        time => Ok(time),
     }
 }
 

@@ -26,7 +26,7 @@ macro_rules! drivers {
                     close_during_a_blocked_send, close_with_reset, close_releases_the_listener,
                     close_leaves_duplicates_told, cancel_of_a_receive,
                     cancel_of_a_blocked_send, cancel_of_an_accept, cancel_of_a_finished_op,
-                    cancel_spares_the_next_op, stale_socks_panic, second_op_on_a_side_panics,
+                    cancel_spares_the_next_op, many_cancels, stale_socks_panic, second_op_on_a_side_panics,
                     submit_after_close_panics, nothing_completes_before_the_wait,
                     both_directions_at_once, receive_again_after_a_cancel,
                     peer_and_acknowledged, drop_with_ops_in_flight, many_connections;
@@ -59,6 +59,7 @@ macro_rules! each_test {
 }
 
 drivers! {
+    uring => ringd::driver::uring::Uring::open,
     epoll => ringd::driver::ready::Epoll::open,
     epoll_lt => ringd::driver::ready::EpollLevel::open,
 }

@@ -168,7 +168,7 @@ fn use_uring() -> io::Result<()> {
         for completion in batch.drain(..) {
             match completion.outcome {
                 Outcome::Received(lease) => {
-                    received |= lease?.is_some_and(|lease| *lease == *b"ping")
+                    received |= lease?.is_some_and(|lease| *lease == *b"ping");
                 }
                 Outcome::Woken => woken = true,
                 _ => {}

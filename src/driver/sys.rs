@@ -274,7 +274,7 @@ mod tests {
             if after == before + 1000 {
                 break;
             }
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::thread::sleep(Duration::from_millis(1));
         }
         assert_eq!(after, before + 1000);
     }

@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(
             head((784_111_777, 1)),
             "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 255\r\n\
-             Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\nETag: \"ae1bfb1b1ee9a01-ff\"\r\n\
+             Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\nETag: \"ae1b981bc490a01-ff\"\r\n\
              X-Content-Type-Options: nosniff\r\n\r\n"
         );
     }

@@ -22,7 +22,7 @@ use super::resource::{self, Page, Resource};
 use super::site::{INDEX, Site};
 use super::target::{self, Target};
 use super::{Status, request::Refusal};
-use crate::driver::{Chain, File, FileKind, Metadata};
+use crate::driver::{Chain, File, FileKind};
 use crate::files::Lookup;
 use crate::session::{Inbox, Now, Patience, Reply, Session, Step};
 
@@ -47,8 +47,8 @@ enum State {
     Open(Box<Exchange>),
     /// Has the file, wants its content.
     Load(Box<Exchange>, Arc<File>),
-    /// Asked for the content of a file, to go behind its head.
-    Loading(Box<Exchange>, Metadata, usize),
+    /// Asked for the content of a file, to go behind a head of this many bytes.
+    Loading(Box<Exchange>, Arc<File>, usize),
     /// Knows what the name is.
     Ready(Box<Exchange>, Found),
     Discard(Discard, Manner),
@@ -125,7 +125,7 @@ impl Session for Http {
     fn resume(&mut self, site: &mut Site, now: Now, reply: Reply) {
         self.state = match (std::mem::replace(&mut self.state, State::Head), reply) {
             (State::Open(exchange), Reply::Opened(Ok(file))) => {
-                Self::opened(site, now, exchange, Arc::clone(&file))
+                Self::opened(site, now, exchange, file)
             }
             (State::Open(exchange), Reply::Opened(Err(error))) => {
                 let found = match resource::status_of(&error) {
@@ -134,16 +134,15 @@ impl Session for Http {
                 };
                 State::Ready(exchange, found)
             }
-            (State::Loading(exchange, metadata, head_len), Reply::Read(Ok(read), wire)) => {
-                let found = if read as u64 == metadata.len {
-                    let page = Page::of_memory(&wire, head_len, metadata, now.system);
-                    Found::Resource(Resource::Page(page))
+            (State::Loading(exchange, file, head_len), Reply::Read(Ok(read), wire)) => {
+                let page = if read as u64 == file.metadata().len {
+                    Page::of_memory(&wire, head_len, *file.metadata(), now.system)
                 } else {
-                    // It changes while we look: it is not worth remembering, and cannot be sent
-                    // with the length that was just written down.
-                    Found::Trouble(Status::ServiceUnavailable)
+                    // It grows or shrinks while we look: the length that was announced is kept
+                    // or the connection breaks, as for any file that changes while it is sent.
+                    Page::of_file(&wire[..head_len], file, now.system)
                 };
-                State::Ready(exchange, found)
+                State::Ready(exchange, Found::Resource(Resource::Page(page)))
             }
             (State::Loading(exchange, ..), Reply::Read(Err(_), _)) => {
                 State::Ready(exchange, Found::Trouble(Status::InternalServerError))
@@ -314,7 +313,7 @@ impl Http {
         let head_len = buffer.len();
         // One byte more, to notice a file that grew meanwhile.
         buffer.reserve_exact(metadata.len as usize + 1);
-        self.state = State::Loading(exchange, metadata, head_len);
+        self.state = State::Loading(exchange, Arc::clone(&file), head_len);
         Break(Step::Read { file, offset: 0, buffer })
     }
 

@@ -77,7 +77,8 @@ impl Unresolvable {
     }
 }
 
-/// Resolves `path?query`, as a [`Request`](crate::http::Request) has it, to a path below the root.
+/// Resolves `path?query`, as a [`Request`](crate::http::request::Request) has it, to a path below
+/// the root.
 ///
 /// The path must be empty or begin with `/`. Repeated slashes count as one.
 ///

@@ -282,7 +282,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
             self.driver.submit(token, Op::Close { sock: listener.sock, reset: false });
         }
         for handle in self.connections.handles() {
-            self.with_connection(handle, |connection, around| connection.drain(around));
+            self.with_connection(handle, Connection::drain);
         }
     }
 

@@ -520,3 +520,21 @@ pub(crate) fn many_connections<D: Driver>(open: impl Open<D>) {
     peers.join().unwrap();
     close_all(driver, listener);
 }
+
+/// More ops on one side than an op's name can tell apart, each cancelled.
+pub(crate) fn many_cancels<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, mut peer) = connect(driver);
+    for _ in 0..200 {
+        let op = send(driver, sock, b"perhaps");
+        driver.cancel(op);
+        run_lasts(driver, 1);
+        driver.cancel(op);
+    }
+    send(driver, sock, b"sent");
+    run_lasts(driver, 1);
+    close_all(driver, sock);
+    let mut got = Vec::new();
+    peer.read_to_end(&mut got).unwrap();
+    assert!(got.ends_with(b"sent"));
+}

@@ -4,7 +4,7 @@
 //! ```text
 //! read:   Idle -> Armed -> Parked (no buffer, no descriptor) -> Armed -> … -> Idle
 //! write:  Idle -> Ring (SEND or SENDMSG in the kernel) ----------------------> Idle
-//!         Idle -> Runnable (next turn tries inline) -> Kernel (poll, fetch) -> Runnable -> … -> Idle
+//!         Idle -> Runnable (the next turn tries) -> Kernel (poll, fetch) -> Runnable … -> Idle
 //! end:    Close submitted -> shutdown(2) -> `kernel` counts down to 0 -> close(2), slot free
 //! ```
 //!
@@ -79,7 +79,7 @@ pub(super) enum Write {
 /// The arguments of a SENDMSG, at an address that stays.
 pub(super) struct Gather {
     pub(super) message: libc::msghdr,
-    pub(super) vectors: [libc::iovec; Gather::VECTORS],
+    pub(super) vectors: [libc::iovec; Self::VECTORS],
 }
 
 impl Gather {

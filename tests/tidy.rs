@@ -1,0 +1,149 @@
+//! House rules that a machine can check.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lines of a source file, and of a function.
+const FILE_LINES_MAX: usize = 500;
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// Where `unsafe` may stand: the files that talk to the kernel or hand out raw memory.
+const UNSAFE_FILES: [&str; 8] = [
+    "src/driver/pool.rs",
+    "src/driver/ready/epoll.rs",
+    "src/driver/sys.rs",
+    "src/driver/uring/buffers.rs",
+    "src/driver/uring/complete.rs",
+    "src/driver/uring/files.rs",
+    "src/driver/uring/ring.rs",
+    "src/driver/uring/submit.rs",
+];
+
+/// What must not be left behind. Written apart, so that this file passes.
+const BANNED: [&str; 5] = [
+    concat!("todo", "!("),
+    concat!("unimplemented", "!("),
+    concat!("dbg", "!("),
+    "FIXM\u{45}",
+    "XX\u{58}",
+];
+
+fn sources(folders: &[&str]) -> Vec<(PathBuf, String)> {
+    let mut files = Vec::new();
+    let mut folders: Vec<PathBuf> = folders.iter().map(PathBuf::from).collect();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                files.push((path, text));
+            }
+        }
+    }
+    assert!(files.len() > 20, "the tests run in the package's folder");
+    files
+}
+
+fn everything() -> Vec<(PathBuf, String)> {
+    sources(&["src", "tests", "benches"])
+}
+
+fn complain(breaches: &[String]) {
+    assert!(breaches.is_empty(), "\n{}", breaches.join("\n"));
+}
+
+#[test]
+fn files_are_short_enough_to_be_read() {
+    let long = |(path, text): &(PathBuf, String)| {
+        let lines = text.lines().count();
+        (lines > FILE_LINES_MAX).then(|| format!("{}: {lines} lines", path.display()))
+    };
+    complain(&everything().iter().filter_map(long).collect::<Vec<_>>());
+}
+
+#[test]
+fn functions_are_short_enough_to_be_understood() {
+    let mut breaches = Vec::new();
+    for (path, text) in sources(&["src"]) {
+        let mut begun: Option<(usize, usize, &str)> = None;
+        for (number, line) in text.lines().enumerate() {
+            let indent = line.len() - line.trim_start().len();
+            let is_function = line.contains("fn ") && !line.trim_start().starts_with("//");
+            match begun {
+                None if is_function && !line.ends_with(';') && !line.ends_with('}') => {
+                    begun = Some((number, indent, line));
+                }
+                Some((start, depth, name)) if indent == depth && line.trim() == "}" => {
+                    let lines = number - start + 1;
+                    if lines > FUNCTION_LINES_MAX {
+                        let path = path.display();
+                        breaches.push(format!("{path}:{}: {lines} lines: {name}", start + 1));
+                    }
+                    begun = None;
+                }
+                Some((_, depth, _)) if indent == depth && line.ends_with(';') => begun = None,
+                _ => {}
+            }
+        }
+    }
+    complain(&breaches);
+}
+
+#[test]
+fn lines_fit_the_width() {
+    let mut breaches = Vec::new();
+    for (path, text) in everything() {
+        for (number, line) in text.lines().enumerate() {
+            if line.chars().count() > 100 {
+                breaches.push(format!("{}:{}", path.display(), number + 1));
+            }
+        }
+    }
+    complain(&breaches);
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    let mut breaches = Vec::new();
+    for (path, text) in everything() {
+        for (number, line) in text.lines().enumerate() {
+            if let Some(word) = BANNED.iter().find(|word| line.contains(*word)) {
+                breaches.push(format!("{}:{}: {word}", path.display(), number + 1));
+            }
+        }
+    }
+    complain(&breaches);
+}
+
+#[test]
+fn every_module_opens_with_its_contract() {
+    let bare = |(path, text): &(PathBuf, String)| {
+        (!text.starts_with("//!")).then(|| path.display().to_string())
+    };
+    complain(&everything().iter().filter_map(bare).collect::<Vec<_>>());
+}
+
+#[test]
+fn unsafe_code_stays_in_its_files_and_is_justified() {
+    let mut breaches = Vec::new();
+    for (path, text) in sources(&["src"]) {
+        let lines: Vec<&str> = text.lines().collect();
+        for (number, line) in lines.iter().enumerate() {
+            let code = line.split("//").next().unwrap_or("");
+            if !code.contains("unsafe {") && !code.contains("unsafe fn") {
+                continue;
+            }
+            if !UNSAFE_FILES.iter().any(|allowed| path == Path::new(allowed)) {
+                breaches.push(format!("{}:{}: not a file for it", path.display(), number + 1));
+            }
+            let justified = |line: &&str| line.contains("SAFETY:") || line.contains("# Safety");
+            let before = &lines[number.saturating_sub(8)..number];
+            if !before.iter().any(justified) {
+                breaches.push(format!("{}:{}: no reason given", path.display(), number + 1));
+            }
+        }
+    }
+    complain(&breaches);
+}
