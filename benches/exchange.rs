@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::hint::black_box;
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -51,9 +52,9 @@ fn heads(criterion: &mut Criterion) {
         });
         group.bench_function(format!("{name}/httparse"), |bencher| {
             bencher.iter(|| {
-                let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-                let mut request = httparse::Request::new(&mut fields);
-                request.parse(black_box(head)).unwrap().unwrap()
+                let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+                let mut request = httparse::Request::new(&mut []);
+                request.parse_with_uninit_headers(black_box(head), &mut fields).unwrap().unwrap()
             });
         });
     }
