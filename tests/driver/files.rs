@@ -186,7 +186,7 @@ pub(crate) fn send_of_cold_files<D: Driver>(open: impl Open<D>) {
     chill(&on_disk);
     let file = Arc::new(File::new(on_disk.try_clone().unwrap().into()).unwrap());
     let (sock, peer) = connect(driver);
-    let reading = slow_reader(peer, bytes.len() + 8);
+    let reading = slow_reader(peer.try_clone().unwrap(), bytes.len() + 8);
     let mut chain = Chain::new();
     chain.copy(b"head");
     chain.file(&file, 1..bytes.len() as u64);
@@ -203,9 +203,12 @@ pub(crate) fn send_of_cold_files<D: Driver>(open: impl Open<D>) {
         let mut chain = Chain::new();
         chain.file(&file, 0..bytes.len() as u64);
         let op = send_chain(driver, sock, chain);
-        driver.wait(Some(std::time::Duration::ZERO), &mut Vec::new()).unwrap();
+        let mut all = Vec::new();
+        driver.wait(Some(std::time::Duration::ZERO), &mut all).unwrap();
         driver.cancel(op);
-        let _ = sent(run_lasts(driver, 1));
+        // Nobody reads, so it cannot be done.
+        all.extend(run_until(driver, |more| lasts(&all) + lasts(more) == 1));
+        assert_cancelled(sent(all));
     }
     let mut chain = Chain::new();
     chill(&on_disk);
@@ -213,6 +216,7 @@ pub(crate) fn send_of_cold_files<D: Driver>(open: impl Open<D>) {
     send_chain(driver, sock, chain);
     driver.wait(Some(std::time::Duration::ZERO), &mut Vec::new()).unwrap();
     close_all(driver, sock);
+    drop(peer);
 }
 
 /// More than any queue outside of the driver holds.

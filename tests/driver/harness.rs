@@ -27,6 +27,17 @@ pub(crate) fn limits() -> Limits {
     Limits { sockets_max: 256, buffers: 64, buffer_bytes: 4096, turn_bytes_max: 1 << 20 }
 }
 
+/// Whether the driver can be opened here; says why when it cannot.
+pub(crate) fn works_here<D: Driver>(open: impl Open<D>) -> bool {
+    match open(&limits()) {
+        Ok(_) => true,
+        Err(error) => {
+            println!("skipped: this driver does not work here: {error}");
+            false
+        }
+    }
+}
+
 /// Waits until `enough` of the completions so far.
 pub(crate) fn run_until<D: Driver>(
     driver: &mut D,

@@ -6,8 +6,8 @@
 //! an answer is not mistaken for a wake.
 //!
 //! A job owns all that it uses. So nobody waits for a helper: when the driver is dropped, the
-//! helpers find their channel closed behind the jobs that are in it, and what those own is freed there.
-//! The threads start with the first job: a server whose files are in memory has none.
+//! helpers find their channel closed behind the jobs that are in it, and what those own is freed
+//! there. The threads start with the first job: a server whose files are in memory has none.
 
 use std::collections::VecDeque;
 use std::ffi::CString;

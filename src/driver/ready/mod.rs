@@ -10,15 +10,15 @@
 //! 2. *Rearm*: changes of interest are told to the poller, each source's at most once.
 //! 3. *Poll*: without waiting when something is queued or done, otherwise until the timeout.
 //! 4. *Collect*: reports and helpers' answers queue the ops that waited for them.
-//! 5. *Run*: every queued op gets one turn ([`perform`]): a number of attempts within
+//! 5. *Run*: every queued op gets one turn (`perform.rs`): a number of attempts within
 //!    [`Limits::turn_bytes_max`]. What is not finished is queued again, for the next wait.
 //!
 //! # Who holds an op
 //!
-//! An op on a socket is held by its side of the [`Source`]; its [`Stage`] says what it waits
+//! An op on a socket is held by its side of the `Source`; its `Stage` says what it waits
 //! for, and is the authority. `runnable`, `starved` and `resting` hold names ([`OpId`]): one that
 //! is stale, because its op was cancelled meanwhile, finds nothing. An op on a file is held by a
-//! [`Task`], or by the helper that works on it. A close waits in `runnable` only.
+//! `Task`, or by the helper that works on it. A close waits in `runnable` only.
 //!
 //! # Buffers
 //!
@@ -42,7 +42,7 @@ use std::time::{Duration, Instant};
 
 use self::helpers::{Answer, Found, Helpers, Job, Read};
 use self::poller::{Event, Interest, KEYS_RESERVED, Poller, Trigger};
-use self::source::{Heard, Lane, Side, Source, Stage, Work, name, parse};
+use self::source::{Heard, Lane, Source, Stage, Work, name, parse, requeue};
 use super::op::cancelled;
 use super::pool::Pool;
 use super::slots::{Handle, Slots};
@@ -150,8 +150,7 @@ impl<P: Poller> Driver for Ready<P> {
     }
 
     fn submit(&mut self, token: Token, op: Op) -> OpId {
-        self.in_flight += 1;
-        match op {
+        let op = match op {
             Op::AcceptMany { listener } => self.start(listener, Lane::Read, token, Work::Accept),
             Op::RecvMany { sock } => self.start(sock, Lane::Read, token, Work::Receive),
             Op::Send { sock, chain, fin } => {
@@ -169,7 +168,9 @@ impl<P: Poller> Driver for Ready<P> {
                 self.runnable.push_back(op);
                 op
             }
-        }
+        };
+        self.in_flight += 1;
+        op
     }
 
     fn cancel(&mut self, op: OpId) {
@@ -400,7 +401,8 @@ impl<P: Poller> Ready<P> {
     }
 
     /// Queues what was waited for. Nothing is performed here, so no slot changes its owner while
-    /// a report may still name it.
+    /// a report may still name it. And should a report be wrong all the same, for a duplicate in
+    /// a child process that has not executed its program yet: it costs an attempt, no more.
     fn collect(&mut self) {
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {
@@ -470,20 +472,6 @@ impl<P: Poller> Ready<P> {
         self.stats.completions += self.done.len() as u64;
         out.append(&mut self.done);
         delivered
-    }
-}
-
-/// Moves an op from one stage to the queue; says whether it was still there.
-fn requeue(sources: &mut Slots<Source>, op: OpId, from: Stage) -> bool {
-    let (handle, lane, sequence) = parse(op);
-    let side = sources.get_mut(handle).map(|source| source.side_mut(lane));
-    let pending = side.and_then(|side| Side::current(side, sequence));
-    match pending.filter(|pending| pending.stage == from) {
-        Some(pending) => {
-            pending.stage = Stage::Queued;
-            true
-        }
-        None => false,
     }
 }
 

@@ -20,7 +20,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use super::poller::Interest;
-use crate::driver::slots::Handle;
+use crate::driver::slots::{Handle, Slots};
 use crate::driver::transfer::Transfer;
 use crate::driver::{OpId, Outcome, Token};
 
@@ -127,6 +127,21 @@ pub(super) fn parse(op: OpId) -> (Handle, Lane, u8) {
     (handle, lane, tag & SEQUENCE_MASK)
 }
 
+/// Moves an op from one stage to the queue, whose list is the caller's; says whether it was
+/// still there.
+pub(super) fn requeue(sources: &mut Slots<Source>, op: OpId, from: Stage) -> bool {
+    let (handle, lane, sequence) = parse(op);
+    let side = sources.get_mut(handle).map(|source| source.side_mut(lane));
+    let pending = side.and_then(|side| side.current(sequence));
+    match pending.filter(|pending| pending.stage == from) {
+        Some(pending) => {
+            pending.stage = Stage::Queued;
+            true
+        }
+        None => false,
+    }
+}
+
 impl Source {
     /// A new connection takes output at once. Whether it has input is for the poller to say: a
     /// client that has just connected has seldom sent anything yet.
@@ -218,7 +233,6 @@ impl Work {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::slots::Slots;
 
     #[test]
     fn a_name_keeps_its_parts() {

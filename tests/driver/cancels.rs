@@ -1,0 +1,123 @@
+//! Cancelling: a request, whose answer is the op's own last completion.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+use ringd::driver::{Driver, Op, Outcome};
+
+use crate::harness::*;
+use crate::sockets::*;
+
+pub(crate) fn cancel_of_a_receive<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, _peer) = connect(driver);
+    let op = receive(driver, sock);
+    assert!(run_none(driver).is_empty());
+    driver.cancel(op);
+    match last(run_lasts(driver, 1), RECEIVE) {
+        Outcome::Received(result) => assert_cancelled(result),
+        other => panic!("{other:?}"),
+    }
+    close_all(driver, sock);
+}
+
+pub(crate) fn cancel_of_a_blocked_send<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, _peer) = connect(driver);
+    let op = block_send(driver, sock);
+    driver.cancel(op);
+    match last(run_lasts(driver, 1), SEND) {
+        Outcome::Sent(result, chain) => {
+            assert_cancelled(result);
+            assert!(!chain.is_empty());
+        }
+        other => panic!("{other:?}"),
+    }
+    close_all(driver, sock);
+}
+
+pub(crate) fn cancel_of_an_accept<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let _peer = dial(&listener);
+    let address = listener.try_clone().unwrap();
+    let listener = driver.adopt(listener.into()).unwrap();
+    let op = driver.submit(ACCEPT, Op::AcceptMany { listener });
+    let all = run_until(driver, |all| !all.is_empty());
+    let Outcome::Accepted(Ok(first)) = all[0].outcome else { panic!("{all:?}") };
+    driver.cancel(op);
+    match last(run_lasts(driver, 1), ACCEPT) {
+        Outcome::Accepted(result) => assert_cancelled(result),
+        other => panic!("{other:?}"),
+    }
+    // The listener is as good as before.
+    let _second = dial(&address);
+    driver.submit(ACCEPT, Op::AcceptMany { listener });
+    let all = run_until(driver, |all| !all.is_empty());
+    let Outcome::Accepted(Ok(second)) = all[0].outcome else { panic!("{all:?}") };
+    for sock in [first, second, listener] {
+        close(driver, sock);
+    }
+    run_lasts(driver, 4);
+    assert_home(driver);
+}
+
+pub(crate) fn cancel_of_a_finished_op<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, _peer) = connect(driver);
+    let op = send(driver, sock, b"x");
+    sent(run_lasts(driver, 1)).unwrap();
+    driver.cancel(op);
+    assert!(run_none(driver).is_empty());
+    close_all(driver, sock);
+    driver.cancel(op);
+    assert!(run_none(driver).is_empty());
+}
+
+pub(crate) fn cancel_spares_the_next_op<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, mut peer) = connect(driver);
+    let first = receive(driver, sock);
+    driver.cancel(first);
+    run_lasts(driver, 1);
+    receive(driver, sock);
+    driver.cancel(first);
+    assert!(run_none(driver).is_empty());
+    peer.write_all(b"for the second").unwrap();
+    let all = run_until(driver, |all| has_received(all, 14));
+    drop(all);
+    close_all(driver, sock);
+}
+
+/// Data that came while nobody received is found by the next receive.
+pub(crate) fn receive_again_after_a_cancel<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, mut peer) = connect(driver);
+    for round in 0..100u8 {
+        let op = receive(driver, sock);
+        run_until(driver, |all| round == 0 || has_received(all, 1));
+        driver.cancel(op);
+        run_lasts(driver, 1);
+        peer.write_all(&[round]).unwrap();
+        run_none_fast(driver);
+    }
+    close_all(driver, sock);
+}
+
+/// More ops on one side than an op's name can tell apart, each cancelled.
+pub(crate) fn many_cancels<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, mut peer) = connect(driver);
+    for _ in 0..200 {
+        let op = send(driver, sock, b"perhaps");
+        driver.cancel(op);
+        run_lasts(driver, 1);
+        driver.cancel(op);
+    }
+    send(driver, sock, b"sent");
+    run_lasts(driver, 1);
+    close_all(driver, sock);
+    let mut got = Vec::new();
+    peer.read_to_end(&mut got).unwrap();
+    assert!(got.ends_with(b"sent"));
+}
