@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 
 use clap::CommandFactory;
 use ringd::cli::Cli;
-use support_process::{
-    Jail, Server, ask, assert_serves, end_of, get, is_root, ringd, site, uring_works,
-};
+use support_process::jail::{Jail, is_root};
+use support_process::{Server, ask, assert_serves, end_of, get, ringd, site, uring_works};
 
 const DRIVERS: [&str; 3] = ["uring", "epoll", "epoll-lt"];
 

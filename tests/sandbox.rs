@@ -5,9 +5,8 @@ mod support_process;
 
 use std::process::Command;
 
-use support_process::{
-    Jail, Server, assert_serves, end_of, is_root, open_to_all, ringd, site, uring_works,
-};
+use support_process::jail::{Jail, is_root};
+use support_process::{Server, assert_serves, end_of, open_to_all, ringd, site, uring_works};
 
 /// The system calls of io_uring, as a person calls them.
 const CALLS: [(&str, libc::c_long); 3] = [

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "every test file uses a part of this")]
 
-mod jail;
+pub(crate) mod jail;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +12,6 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub(crate) use jail::{Jail, is_root};
 use ringd::driver::{Choice, Kind};
 use tempfile::TempDir;
 
@@ -115,6 +114,15 @@ impl Server {
     /// Whether it runs.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// CPU time that it has used, in the kernel's ticks (`proc(5)`, `/proc/pid/stat`).
+    pub(crate) fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // Behind the name, which ends with the last bracket: state is field 3, times 14 and 15.
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let fields = fields.split(' ').skip(11).take(2);
+        fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
     }
 
     /// Waits until the process has ended.
