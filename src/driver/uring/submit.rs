@@ -20,6 +20,9 @@ use super::{Kind, Uring, buffers};
 /// Flags of every send: all of it, and no signal when the peer is gone.
 const SEND_FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
 
+/// Free sockets from which on a multishot accept is used.
+const ACCEPT_MULTI_ROOM: u32 = 4096;
+
 /// Which count of `Socket::sequence` belongs to which side.
 const READ: usize = 0;
 const WRITE: usize = 1;
@@ -74,6 +77,8 @@ impl Uring {
 
     /// Asks the kernel for the stream of a socket that has one which is not armed.
     pub(super) fn arm_stream(&mut self, handle: Handle) {
+        // The kernel accepts all that wait at once: only with room for a whole backlog.
+        let roomy = self.limits.sockets_max - self.sockets.len() > ACCEPT_MULTI_ROOM;
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         let Read::Many(stream) = &mut socket.read else { return };
         if stream.armed {
@@ -83,6 +88,11 @@ impl Uring {
         let fd = Fd(socket.fd.as_raw_fd());
         let (kind, sequence) = (stream.kind, socket.sequence[READ]);
         let entry = match kind {
+            StreamKind::Accept if !roomy => {
+                let null = std::ptr::null_mut();
+                let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+                opcode::Accept::new(fd, null, null.cast()).flags(flags).build()
+            }
             StreamKind::Accept => {
                 opcode::AcceptMulti::new(fd).flags(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC).build()
             }
