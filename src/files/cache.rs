@@ -127,10 +127,12 @@ impl<V> Cache<V> {
             if self.hand >= self.entries.len() {
                 self.hand = 0;
             }
-            if !std::mem::replace(&mut self.entries[self.hand].used, false) {
-                return self.remove_at(self.hand);
-            }
+            let place = self.hand;
+            // The newest entry takes the place of the one that goes: it has a round to prove itself.
             self.hand += 1;
+            if !std::mem::replace(&mut self.entries[place].used, false) {
+                return self.remove_at(place);
+            }
         }
     }
 

@@ -365,7 +365,12 @@ impl Http {
 
     /// What follows an answer to a request whose body is read.
     fn after_body(&mut self, manner: Manner) {
-        self.state = if manner.keep_alive { State::Head } else { State::Over { linger: false } };
+        self.state = if manner.keep_alive {
+            State::Head
+        } else {
+            // A client that did not ask for the end may be sending its next request.
+            State::Over { linger: self.draining }
+        };
     }
 
     /// Throws away the body of a request that was answered.

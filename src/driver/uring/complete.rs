@@ -85,13 +85,15 @@ impl Uring {
             }
         }
         if !last {
-            return;
+            return self.accept_singly_when_short(handle);
         }
         if ending {
             return self.finish_stream(handle, Err(cancelled()));
         }
         match -result {
             code if code <= 0 => self.arm_stream(handle),
+            // Not the caller's cancel: the multishot makes way for one at a time.
+            libc::ECANCELED => self.arm_stream(handle),
             libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => {
                 self.resting.push((handle, Instant::now() + ACCEPT_RETRY));
             }

@@ -42,6 +42,8 @@ pub(super) struct Stream {
     pub(super) kind: StreamKind,
     /// Whether the kernel has it; otherwise it waits for a buffer or a descriptor.
     pub(super) armed: bool,
+    /// Whether the kernel goes on with it by itself.
+    pub(super) multishot: bool,
     /// Whether it got data since it was armed.
     pub(super) fed: bool,
     pub(super) cancelled: bool,

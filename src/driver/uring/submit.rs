@@ -20,6 +20,10 @@ use super::{Kind, Uring, buffers};
 /// Flags of every send: all of it, and no signal when the peer is gone.
 const SEND_FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
 
+/// Free sockets below which connections are accepted one by one: the kernel's multishot accept
+/// takes all that wait in a backlog at once, and a backlog holds this many.
+const ACCEPT_MULTI_ROOM: u32 = 4096;
+
 /// Which count of `Socket::sequence` belongs to which side.
 const READ: usize = 0;
 const WRITE: usize = 1;
@@ -64,8 +68,14 @@ impl Uring {
     pub(super) fn submit_stream(&mut self, token: Token, sock: Sock, kind: StreamKind) -> OpId {
         let socket = self.open_socket(sock);
         assert!(matches!(socket.read, Read::Idle), "a socket has one read-side op at a time");
-        socket.read =
-            Read::Many(Stream { token, kind, armed: false, fed: false, cancelled: false });
+        socket.read = Read::Many(Stream {
+            token,
+            kind,
+            armed: false,
+            fed: false,
+            multishot: false,
+            cancelled: false,
+        });
         socket.sequence[READ] = (socket.sequence[READ] + 1) & 0x0f;
         let tag = kind.kind().tag(socket.sequence[READ]);
         self.arm_stream(sock.0);
@@ -74,15 +84,21 @@ impl Uring {
 
     /// Asks the kernel for the stream of a socket that has one which is not armed.
     pub(super) fn arm_stream(&mut self, handle: Handle) {
+        let roomy = self.is_roomy();
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         let Read::Many(stream) = &mut socket.read else { return };
         if stream.armed {
             return;
         }
-        (stream.armed, stream.fed) = (true, false);
+        (stream.armed, stream.fed, stream.multishot) = (true, false, roomy);
         let fd = Fd(socket.fd.as_raw_fd());
         let (kind, sequence) = (stream.kind, socket.sequence[READ]);
         let entry = match kind {
+            StreamKind::Accept if !roomy => {
+                let null = std::ptr::null_mut();
+                let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+                opcode::Accept::new(fd, null, null.cast()).flags(flags).build()
+            }
             StreamKind::Accept => {
                 opcode::AcceptMulti::new(fd).flags(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC).build()
             }
@@ -90,6 +106,23 @@ impl Uring {
         };
         // SAFETY: the entry points to nothing; received bytes go to buffers of the ring.
         unsafe { self.push(handle, kind.kind(), sequence, entry) };
+    }
+
+    /// Whether there is room for all connections that may wait in a backlog.
+    fn is_roomy(&self) -> bool {
+        self.limits.sockets_max - self.sockets.len() > ACCEPT_MULTI_ROOM
+    }
+
+    /// Ends a multishot accept when room has become short; it is armed again for one at a time.
+    pub(super) fn accept_singly_when_short(&mut self, handle: Handle) {
+        let roomy = self.is_roomy();
+        let Some(socket) = self.sockets.get_mut(handle) else { return };
+        let Read::Many(stream) = &mut socket.read else { return };
+        if stream.armed && stream.multishot && !roomy {
+            stream.multishot = false;
+            let tag = stream.kind.kind().tag(socket.sequence[READ]);
+            self.cancel_kernel(handle, handle.pack(tag));
+        }
     }
 
     pub(super) fn cancel_stream(&mut self, handle: Handle, tag: u8) {

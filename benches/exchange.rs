@@ -1,0 +1,143 @@
+//! The work above the kernel, measured without sockets: `cargo bench`.
+//!
+//! What is measured is what happens for every request once its file is known: the head is
+//! parsed, the target resolved, the answer written. What the kernel does is left out, because it
+//! costs many times as much and would hide all of this.
+
+use std::fs;
+use std::hint::black_box;
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use ringd::driver::{Chain, File};
+use ringd::http::request::{self, FIELDS_MAX, HeadLimits};
+use ringd::http::{Http, Settings, Site, target};
+use ringd::session::{Inbox, Now, Reply, Session, Step};
+
+/// What a tool sends.
+const PLAIN: &[u8] = b"GET /robots.txt HTTP/1.1\r\n\
+    Host: 127.0.0.1:7890\r\n\
+    User-Agent: bench/1.0\r\n\
+    Accept: */*\r\n\r\n";
+
+/// What a browser sends.
+const BROWSER: &[u8] = b"GET /images/sequence.svg?version=3 HTTP/1.1\r\n\
+    Host: www.example.org\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
+    Accept: image/avif,image/webp,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5\r\n\
+    Accept-Language: en-GB,en;q=0.7,de;q=0.3\r\n\
+    Accept-Encoding: gzip, deflate, br, zstd\r\n\
+    Connection: keep-alive\r\n\
+    Referer: https://www.example.org/index.html\r\n\
+    Sec-Fetch-Dest: image\r\n\
+    Sec-Fetch-Mode: no-cors\r\n\
+    Sec-Fetch-Site: same-origin\r\n\
+    Priority: u=5, i\r\n\
+    Cache-Control: max-age=0\r\n\r\n";
+
+/// Parsing a head; beside it, the scanner that it is built on, alone. The difference is what
+/// the checks of the meaning cost.
+fn heads(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("head");
+    for (name, head) in [("plain", PLAIN), ("browser", BROWSER)] {
+        group.throughput(Throughput::Bytes(head.len() as u64));
+        let limits = HeadLimits::default();
+        group.bench_function(format!("{name}/parse"), |bencher| {
+            bencher.iter(|| request::parse(black_box(head), &limits).unwrap().unwrap().1);
+        });
+        group.bench_function(format!("{name}/httparse"), |bencher| {
+            bencher.iter(|| {
+                let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+                let mut request = httparse::Request::new(&mut []);
+                request.parse_with_uninit_headers(black_box(head), &mut fields).unwrap().unwrap()
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Resolving a target: one that is a path already, and one that has to be rewritten.
+fn targets(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("target");
+    for (name, target) in [
+        ("as it is", &b"/images/sequence.svg?version=3"[..]),
+        ("encoded", b"/a%20name/../images/./sequence%2Esvg"),
+    ] {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| target::resolve(black_box(target)).unwrap().path().len());
+        });
+    }
+    group.finish();
+}
+
+/// Whole exchanges on one connection, with a small page that the cache holds.
+fn exchanges(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("exchange");
+    for count in [1, 16] {
+        let requests = PLAIN.repeat(count);
+        let mut site = site();
+        let mut session = Http::new(&site);
+        let mut chain = Chain::new();
+        let now = Now::read();
+        warm_up(&mut site, &mut session, now);
+        group.throughput(Throughput::Elements(count as u64));
+        group.bench_function(format!("{count} pipelined"), |bencher| {
+            bencher.iter(|| {
+                chain.clear();
+                let mut inbox = Inbox::new(black_box(&requests), false);
+                let step = session.advance(&mut site, now, &mut inbox, &mut chain);
+                assert!(matches!(step, Step::Receive(_)), "the page is in the cache");
+                assert_eq!(inbox.taken(), requests.len());
+                chain.remaining()
+            });
+        });
+    }
+    group.finish();
+}
+
+/// The pages that come with the source, remembered for as long as this runs.
+fn site() -> Site {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("html");
+    let root = Arc::new(File::open_root(&root).expect("the pages are there"));
+    let revalidate_after = Duration::from_secs(3600);
+    Site::new(Settings { revalidate_after, ..Settings::new(root) })
+}
+
+/// Asks once, and gives the session what it wants to know of the file.
+fn warm_up(site: &mut Site, session: &mut Http, now: Now) {
+    let mut inbox = Inbox::new(PLAIN, false);
+    let mut chain = Chain::new();
+    loop {
+        let reply = match session.advance(site, now, &mut inbox, &mut chain) {
+            Step::Open { root, path } => {
+                Reply::Opened(File::open_beneath(&root, &path).map(Arc::new))
+            }
+            Step::Read { file, offset, buffer } => read(&file, offset, buffer),
+            Step::Receive(_) => return,
+            step => panic!("{step:?} is not what a small page needs"),
+        };
+        session.resume(site, now, reply);
+    }
+}
+
+fn read(file: &File, offset: u64, mut buffer: Vec<u8>) -> Reply {
+    let mut content = vec![0; buffer.capacity() - buffer.len()];
+    let file = fs::File::from(file.as_fd().try_clone_to_owned().expect("a descriptor"));
+    let read = file.read_at(&mut content, offset);
+    buffer.extend_from_slice(&content[..*read.as_ref().unwrap_or(&0)]);
+    Reply::Read(read, buffer)
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2));
+    targets = heads, targets, exchanges
+}
+criterion_main!(benches);

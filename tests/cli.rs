@@ -1,0 +1,409 @@
+//! The command as a person meets it: help, errors, the start line, signals.
+
+mod support_process;
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::CommandFactory;
+use ringd::cli::Cli;
+use support_process::jail::{Jail, is_root};
+use support_process::{Server, ask, assert_serves, end_of, get, ringd, site, uring_works};
+
+const DRIVERS: [&str; 3] = ["uring", "epoll", "epoll-lt"];
+
+/// Larger than what socket buffers take, so that the server is not done before its client is.
+const LARGE_BYTES: u64 = 64 << 20;
+
+/// A command with these arguments, which serves at a free port unless they say otherwise.
+fn with(arguments: &[&str]) -> Command {
+    let mut command = ringd();
+    if !arguments.contains(&"--listen") {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    command.args(arguments);
+    command
+}
+
+fn works(driver: &str) -> bool {
+    driver != "uring" || uring_works()
+}
+
+mod help_and_usage {
+    use super::*;
+
+    #[test]
+    fn help_explains_every_option() {
+        for flag in ["--help", "-h"] {
+            let end = end_of(&mut with(&[flag]));
+            assert_eq!((end.code, end.errors.as_str()), (Some(0), ""));
+            for option in Cli::command().get_arguments().filter_map(|option| option.get_long()) {
+                let line = end.output.lines().find(|line| line.contains(&format!("--{option}")));
+                assert!(line.is_some(), "--{option} is not in:\n{}", end.output);
+            }
+            for word in ["[ROOT]", "127.0.0.1:7890", "io_uring", "SIGTERM", "seccomp"] {
+                assert!(end.output.contains(word), "{word} is not in:\n{}", end.output);
+            }
+            let widest = end.output.lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(100), "a line of {widest:?} columns in:\n{}", end.output);
+        }
+    }
+
+    #[test]
+    fn version_is_that_of_the_package() {
+        let end = end_of(&mut with(&["--version"]));
+        assert_eq!(end.code, Some(0));
+        assert_eq!(end.output.trim_end(), concat!("ringd ", env!("CARGO_PKG_VERSION")));
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_told_what_is_wrong_with_it() {
+        let cases: [(&[&str], &[&str]); 13] = [
+            (&["--color"], &["--color"]),
+            (&["-x"], &["-x"]),
+            (&["one", "two"], &["two"]),
+            (&["--driver", "kqueue"], &["kqueue", "uring", "epoll-lt"]),
+            (&["--listen", "localhost"], &["localhost", "--listen"]),
+            (&["--listen", "127.0.0.1"], &["127.0.0.1", "--listen"]),
+            (&["--listen", "127.0.0.1:65536"], &["127.0.0.1:65536", "--listen"]),
+            (&["--idle-timeout", "soon"], &["soon", "--idle-timeout"]),
+            (&["--send-timeout", "0s"], &["0s", "--send-timeout", "longer than nothing"]),
+            (&["--workers", "0"], &["0", "--workers"]),
+            (&["--max-connections", "0"], &["0", "--max-connections"]),
+            (&["--cache-bytes", "lots"], &["lots", "--cache-bytes"]),
+            (&["--memory-file-max", "1048577"], &["1048577", "--memory-file-max"]),
+        ];
+        for (arguments, words) in cases {
+            let end = end_of(&mut with(arguments));
+            assert_eq!((end.code, end.output.as_str()), (Some(2), ""), "{arguments:?}: {end:?}");
+            end.assert_names(words);
+            end.assert_names(&["--help"]);
+        }
+    }
+}
+
+mod what_cannot_be_served {
+    use super::*;
+
+    #[test]
+    fn a_root_that_is_missing() {
+        let site = site();
+        let missing = site.path().join("missing");
+        let missing = missing.to_str().unwrap();
+        end_of(&mut with(&[missing])).assert_failed(1, &[missing, "no such directory", "name the"]);
+    }
+
+    #[test]
+    fn a_root_that_is_a_file() {
+        let site = site();
+        let file = site.path().join("index.html");
+        let file = file.to_str().unwrap();
+        end_of(&mut with(&[file])).assert_failed(1, &[file, "not a directory", "name the"]);
+    }
+
+    #[test]
+    fn a_root_that_may_not_be_read() {
+        if !is_root() {
+            println!("skipped: only root has a directory that others may not read and can be them");
+            return;
+        }
+        let site = site();
+        let closed = site.path().join("closed");
+        std::fs::create_dir(&closed).unwrap();
+        std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+            .unwrap();
+        let jail = Jail { unprivileged: true, ..Jail::default() };
+        let mut command = with(&[closed.to_str().unwrap()]);
+        end_of(jail.hold(&mut command)).assert_failed(1, &["permission denied", "readable"]);
+    }
+
+    #[test]
+    fn a_port_that_another_program_uses() {
+        let site = site();
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = other.local_addr().unwrap().to_string();
+        let mut command = with(&[site.path().to_str().unwrap(), "--listen", &address]);
+        let words = [&*address, "the port is in use", "--listen 127.0.0.1:0"];
+        end_of(&mut command).assert_failed(1, &words);
+    }
+
+    #[test]
+    fn a_port_that_another_ringd_uses() {
+        let site = site();
+        let root = site.path().to_str().unwrap();
+        let first = Server::start(&mut with(&[root]));
+        let address = first.address().to_string();
+        for driver in DRIVERS.into_iter().filter(|driver| works(driver)) {
+            let mut command = with(&[root, "--listen", &address, "--driver", driver]);
+            end_of(&mut command).assert_failed(1, &[&address, "the port is in use"]);
+        }
+        assert_serves(&first);
+    }
+
+    #[test]
+    fn a_privileged_port_without_privileges() {
+        let path = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+        let first: u32 = std::fs::read_to_string(path).unwrap().trim().parse().unwrap();
+        if first < 2 {
+            println!("skipped: {path} makes every port an ordinary one");
+            return;
+        }
+        let site = site();
+        let mut command = with(&[site.path().to_str().unwrap(), "--listen", "127.0.0.1:1"]);
+        let jail = Jail { unprivileged: is_root(), ..Jail::default() };
+        let words = ["127.0.0.1:1", "CAP_NET_BIND_SERVICE", "--listen 127.0.0.1:8080"];
+        end_of(jail.hold(&mut command)).assert_failed(1, &words);
+    }
+
+    #[test]
+    fn an_address_that_the_machine_does_not_have() {
+        // Set aside for documentation (RFC 5737).
+        let listen = "192.0.2.1:0";
+        let site = site();
+        let mut command = with(&[site.path().to_str().unwrap(), "--listen", listen]);
+        end_of(&mut command).assert_failed(1, &[listen, "no such address", "ip address"]);
+    }
+
+    #[test]
+    fn more_connections_than_descriptors() {
+        let site = site();
+        let jail = Jail { nofile: Some(256), ..Jail::default() };
+        let mut command = with(&[site.path().to_str().unwrap(), "--max-connections", "1000"]);
+        let words = ["--max-connections 1000", "the limit is 256", "ulimit -n"];
+        end_of(jail.hold(&mut command)).assert_failed(1, &words);
+    }
+
+    #[test]
+    fn anything_with_64_descriptors() {
+        let site = site();
+        let jail = Jail { nofile: Some(64), ..Jail::default() };
+        let mut command = with(&[site.path().to_str().unwrap(), "--workers", "1"]);
+        let words = ["the limit of 64 descriptors", "ulimit -n", "--workers"];
+        end_of(jail.hold(&mut command)).assert_failed(1, &words);
+    }
+}
+
+mod what_is_served {
+    use super::*;
+
+    #[test]
+    fn the_start_line_says_where_what_and_how() {
+        let site = site();
+        let root = site.path().canonicalize().unwrap();
+        for driver in DRIVERS.into_iter().filter(|driver| works(driver)) {
+            let arguments = [root.to_str().unwrap(), "--driver", driver, "--workers", "2"];
+            let server = Server::start(&mut with(&arguments));
+            let address = server.address();
+            assert_ne!(address.port(), 0, "{}", server.line);
+            assert_eq!(
+                server.line,
+                format!(
+                    "ringd: serving {} at http://{address}/; driver: {driver} (as asked); \
+                     workers: 2",
+                    root.display()
+                )
+            );
+            assert_serves(&server);
+        }
+    }
+
+    #[test]
+    fn auto_says_why_it_took_its_driver() {
+        let site = site();
+        let server = Server::start(&mut with(&[site.path().to_str().unwrap()]));
+        let says =
+            if uring_works() { "driver: uring (io_uring passed" } else { "driver: epoll (io_" };
+        assert!(server.line.contains(says), "{}", server.line);
+        assert_serves(&server);
+    }
+
+    #[test]
+    fn several_addresses_at_once() {
+        let site = site();
+        let mut listen = vec!["127.0.0.1:0", "127.0.0.2:0"];
+        match TcpListener::bind("[::1]:0") {
+            Ok(_) => listen.push("[::1]:0"),
+            Err(error) => println!("without [::1], which this machine does not have: {error}"),
+        }
+        for driver in DRIVERS.into_iter().filter(|driver| works(driver)) {
+            let mut command = ringd();
+            command.arg(site.path()).args(["--driver", driver]);
+            for address in &listen {
+                command.args(["--listen", address]);
+            }
+            let server = Server::start(&mut command);
+            let hosts = server.addresses().iter().map(SocketAddr::ip).collect::<Vec<_>>();
+            let expected = listen.iter().map(|address| address.parse::<SocketAddr>().unwrap().ip());
+            assert_eq!(hosts, expected.collect::<Vec<_>>(), "{}", server.line);
+            assert_serves(&server);
+        }
+    }
+
+    #[test]
+    fn a_little_with_128_descriptors() {
+        let site = site();
+        let root = site.path().to_str().unwrap();
+        for name in 0..100 {
+            std::fs::write(site.path().join(name.to_string()), vec![b'x'; 20_000]).unwrap();
+        }
+        for driver in DRIVERS.into_iter().filter(|driver| works(driver)) {
+            let jail = Jail { nofile: Some(128), ..Jail::default() };
+            let mut command = with(&[root, "--workers", "1", "--driver", driver]);
+            let server = Server::start(jail.hold(&mut command));
+            // More files than there are descriptors: the cache has to let go of some.
+            for name in 0..100 {
+                let (head, body) = get(server.address(), &format!("/{name}"));
+                assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{driver}, file {name}: {head}");
+                assert_eq!(body.len(), 20_000);
+            }
+        }
+    }
+}
+
+mod stopping {
+    use super::*;
+
+    /// A server with a large file, and a client in the middle of it.
+    fn busy_server(driver: &str) -> (tempfile::TempDir, Server, TcpStream) {
+        let site = site();
+        let large = std::fs::File::create(site.path().join("large")).unwrap();
+        large.set_len(LARGE_BYTES).unwrap();
+        let root = site.path().to_str().unwrap();
+        let mut command = with(&[root, "--driver", driver, "--drain-timeout", "60s"]);
+        let server = Server::start(&mut command);
+        let mut client = ask(server.address(), "/large");
+        let mut status = [0; 15];
+        client.read_exact(&mut status).unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200 OK");
+        (site, server, client)
+    }
+
+    #[test]
+    fn a_signal_lets_the_request_in_hand_finish() {
+        for driver in DRIVERS.into_iter().filter(|driver| works(driver)) {
+            for signal in [libc::SIGTERM, libc::SIGINT] {
+                let (_site, server, mut client) = busy_server(driver);
+                let address = server.address();
+                server.signal(signal);
+                let says = server.error_line();
+                assert!(says.contains("finishing open connections"), "{says}");
+                assert_refuses(address);
+                let mut rest = Vec::new();
+                client.read_to_end(&mut rest).unwrap();
+                let end = rest.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+                assert_eq!((rest.len() - end) as u64, LARGE_BYTES, "{driver}");
+                let end = server.end();
+                assert_eq!((end.code, end.errors.as_str()), (Some(0), ""), "{driver}: {end:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_second_signal_ends_at_once() {
+        for driver in DRIVERS.into_iter().filter(|driver| works(driver)) {
+            for signal in [libc::SIGTERM, libc::SIGINT] {
+                let (_site, mut server, client) = busy_server(driver);
+                server.signal(signal);
+                server.error_line();
+                thread::sleep(Duration::from_millis(300));
+                assert!(server.is_running(), "{driver}: it waits for its client");
+                let second = Instant::now();
+                server.signal(signal);
+                let end = server.end();
+                assert_eq!(end.code, Some(128 + signal), "{driver}: {end:?}");
+                assert!(second.elapsed() < Duration::from_secs(2), "{:?}", second.elapsed());
+                drop(client);
+            }
+        }
+    }
+
+    #[test]
+    fn an_idle_client_does_not_keep_the_server() {
+        let site = site();
+        for driver in DRIVERS.into_iter().filter(|driver| works(driver)) {
+            let root = site.path().to_str().unwrap();
+            let server = Server::start(&mut with(&[root, "--driver", driver]));
+            let _idle = TcpStream::connect(server.address()).unwrap();
+            assert_serves(&server);
+            let begin = Instant::now();
+            server.signal(libc::SIGTERM);
+            assert_eq!(server.end().code, Some(0));
+            assert!(begin.elapsed() < Duration::from_secs(5), "{driver}: {:?}", begin.elapsed());
+        }
+    }
+
+    #[test]
+    fn the_drain_timeout_ends_a_stuck_client() {
+        let site = site();
+        std::fs::File::create(site.path().join("large")).unwrap().set_len(LARGE_BYTES).unwrap();
+        for driver in DRIVERS.into_iter().filter(|driver| works(driver)) {
+            let root = site.path().to_str().unwrap();
+            let mut command = with(&[root, "--driver", driver, "--drain-timeout", "500ms"]);
+            let server = Server::start(&mut command);
+            let mut stuck = ask(server.address(), "/large");
+            stuck.read_exact(&mut [0; 15]).unwrap();
+            server.signal(libc::SIGTERM);
+            let end = server.end();
+            assert_eq!(end.code, Some(0), "{driver}: {end:?}");
+        }
+    }
+
+    /// Nobody reads what is said: the disk of the log is full, or its reader has gone.
+    fn full() -> std::fs::File {
+        std::fs::File::options().write(true).open("/dev/full").unwrap()
+    }
+
+    #[test]
+    #[ignore = "fails: the thread that handles signals panics before it stops the server"]
+    fn a_signal_is_obeyed_though_nobody_hears_the_reply() {
+        let site = site();
+        let mut child = with(&[site.path().to_str().unwrap()])
+            .stdout(std::process::Stdio::piped())
+            .stderr(full())
+            .spawn()
+            .unwrap();
+        let mut line = [0; 15];
+        child.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+        assert_eq!(&line, b"ringd: serving ");
+        support_process::jail::kill(child.id(), libc::SIGTERM);
+        let begin = Instant::now();
+        let mut ended = None;
+        while ended.is_none() && begin.elapsed() < Duration::from_secs(5) {
+            thread::sleep(Duration::from_millis(10));
+            ended = child.try_wait().unwrap();
+        }
+        // It fails only when the child has ended already.
+        let _ = child.kill();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "it ended by itself");
+    }
+
+    #[test]
+    #[ignore = "fails: printing the start line panics"]
+    fn a_server_serves_though_nobody_hears_its_start_line() {
+        let site = site();
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let mut child = with(&[site.path().to_str().unwrap(), "--listen", &free])
+            .stdout(full())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        thread::sleep(Duration::from_millis(500));
+        let runs = child.try_wait().unwrap();
+        // As above.
+        let _ = child.kill();
+        child.wait().unwrap();
+        assert_eq!(runs, None);
+    }
+
+    /// Waits until nobody listens any more.
+    fn assert_refuses(address: SocketAddr) {
+        let begin = Instant::now();
+        while TcpStream::connect(address).is_ok() {
+            assert!(begin.elapsed() < Duration::from_secs(5), "{address} still listens");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
