@@ -13,7 +13,7 @@ use clap::{Parser, ValueEnum, value_parser};
 use crate::driver::{Choice, File, FileKind, Kind, Limits};
 use crate::{http, server};
 
-/// Descriptors that are neither connections nor cached files: listeners, rings, events.
+/// Descriptors that are neither connections, listeners nor cached files: rings, events, pipes.
 const DESCRIPTORS_RESERVED: u64 = 64;
 
 /// Connections at a time, when the limit of descriptors allows it and nothing else is said.
@@ -229,7 +229,7 @@ fn share_out(cli: &Cli, descriptors: u64, workers: u64) -> Result<(u32, usize), 
     let entries = cli
         .cache_entries
         .map_or_else(|| CACHE_ENTRIES_DEFAULT.min(descriptors / 4 / workers), u64::from);
-    let taken = entries * workers + DESCRIPTORS_RESERVED + 8 * workers;
+    let taken = entries * workers + DESCRIPTORS_RESERVED + (8 + cli.listen.len() as u64) * workers;
     let left = descriptors.saturating_sub(taken);
     let wanted = cli.max_connections.map(u64::from);
     match wanted {
@@ -286,8 +286,8 @@ mod tests {
 
     #[test]
     fn descriptors_are_shared_between_connections_and_files() {
-        assert_eq!(share_out(&parse(&[]), 20_000, 2).unwrap(), (15_824, 2048));
-        assert_eq!(share_out(&parse(&[]), 256, 2).unwrap(), (112, 32));
+        assert_eq!(share_out(&parse(&[]), 20_000, 2).unwrap(), (15_822, 2048));
+        assert_eq!(share_out(&parse(&[]), 256, 2).unwrap(), (110, 32));
         assert_eq!(share_out(&parse(&[]), 1 << 30, 2).unwrap(), (65_536, 2048));
         let many = parse(&["--max-connections", "100000"]);
         assert_eq!(share_out(&many, 1 << 30, 2).unwrap(), (100_000, 2048));

@@ -1,6 +1,7 @@
 //! The `ringd` command: parse, start, say so, stop when told.
 
 use std::fmt::Write;
+use std::io;
 use std::process::ExitCode;
 use std::thread;
 
@@ -15,7 +16,7 @@ fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ringd: {error}");
+            tell(io::stderr(), &format!("ringd: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -28,9 +29,15 @@ fn run(cli: &Cli) -> Result<(), StartError> {
     let http = plan.http.clone();
     let server =
         server::start::<Http>(&plan.server, plan.choice.clone(), move || Site::new(http.clone()))?;
-    println!("{}", banner(&plan, &server));
+    tell(io::stdout(), &banner(&plan, &server));
     stop_on_signal(signals, server.stopper())?;
     Ok(server.join()?)
+}
+
+/// Writes a line for a person, if anybody listens: a full disk or a reader that is gone is no
+/// reason to stop serving.
+fn tell(mut to: impl io::Write, line: &str) {
+    let _ = writeln!(to, "{line}");
 }
 
 /// What is said once connections are accepted: where, what, how and why.
@@ -51,7 +58,7 @@ fn banner(plan: &Plan, server: &Server) -> String {
 }
 
 /// The first signal drains the server, the second ends the process.
-fn stop_on_signal(mut signals: Signals, stopper: Stopper) -> std::io::Result<()> {
+fn stop_on_signal(mut signals: Signals, stopper: Stopper) -> io::Result<()> {
     let watch = move || {
         let mut asked = false;
         for signal in signals.forever() {
@@ -59,8 +66,9 @@ fn stop_on_signal(mut signals: Signals, stopper: Stopper) -> std::io::Result<()>
                 std::process::exit(128 + signal);
             }
             asked = true;
-            eprintln!("ringd: finishing open connections; a second signal ends at once");
             stopper.stop();
+            let message = "ringd: finishing open connections; a second signal ends at once";
+            tell(io::stderr(), message);
         }
     };
     thread::Builder::new().name("signals".into()).spawn(watch).map(drop)

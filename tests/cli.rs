@@ -357,7 +357,6 @@ mod stopping {
     }
 
     #[test]
-    #[ignore = "fails: the thread that handles signals panics before it stops the server"]
     fn a_signal_is_obeyed_though_nobody_hears_the_reply() {
         let site = site();
         let mut child = with(&[site.path().to_str().unwrap()])
@@ -381,7 +380,6 @@ mod stopping {
     }
 
     #[test]
-    #[ignore = "fails: printing the start line panics"]
     fn a_server_serves_though_nobody_hears_its_start_line() {
         let site = site();
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();

@@ -37,7 +37,6 @@ fn go_on(session: &mut Http, site: &mut Site, now: Now) -> Chain {
 }
 
 #[test]
-#[ignore = "fails: the session relies on an entry of the cache that may be gone"]
 fn a_page_that_was_confirmed_is_served_even_when_the_cache_has_forgotten_it() {
     let mut site = site();
     // Later than any change of the files, so that they count as settled.

@@ -128,7 +128,8 @@ impl<V> Cache<V> {
                 self.hand = 0;
             }
             let place = self.hand;
-            // The newest entry takes the place of the one that goes: it has a round to prove itself.
+            // The newest entry takes the place of the one that goes; it has a round to prove
+            // itself.
             self.hand += 1;
             if !std::mem::replace(&mut self.entries[place].used, false) {
                 return self.remove_at(place);

@@ -9,6 +9,7 @@
 //! one worker, it is replaced in all of them, or the start fails.
 
 mod connection;
+mod launch;
 pub mod listener;
 mod timers;
 mod worker;
@@ -19,15 +20,13 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::driver::ready::{Epoll, EpollLevel};
-use crate::driver::uring::Uring;
-use crate::driver::{Choice, Driver, Kind, Limits, Waker};
+use crate::driver::{Choice, Limits, Waker};
 use crate::session::Session;
+use launch::{Running, launch};
 use listener::Group;
-use worker::{ACCEPT_SLACK, Control, Worker};
+use worker::Control;
 
 /// What a server is to do.
 #[derive(Clone, Debug)]
@@ -57,13 +56,8 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     choice: Choice,
     workers: Vec<Running>,
-}
-
-#[derive(Debug)]
-struct Running {
-    thread: JoinHandle<io::Result<()>>,
-    control: Arc<Control>,
-    waker: Waker,
+    /// Brings the number of each worker that ends.
+    ends: mpsc::Receiver<usize>,
 }
 
 /// What a server has open at the moment.
@@ -107,130 +101,12 @@ where
     let mut choice = choice;
     loop {
         match launch::<S>(settings, choice.kind, &shared, sockets) {
-            Ok(workers) => return Ok(Server { addresses, choice, workers }),
+            Ok((workers, ends)) => return Ok(Server { addresses, choice, workers, ends }),
             Err((error, returned)) => {
                 // One worker without its driver: all of them take the next best.
                 choice = choice.fall_back(&error).ok_or(error)?;
                 sockets = returned;
             }
-        }
-    }
-}
-
-/// Starts the workers on one kind of driver, or none of them.
-fn launch<S: Session + 'static>(
-    settings: &Settings,
-    kind: Kind,
-    shared: &(impl Fn() -> S::Shared + Clone + Send + 'static),
-    sockets: Vec<Vec<OwnedFd>>,
-) -> Result<Vec<Running>, (io::Error, Vec<Vec<OwnedFd>>)> {
-    let mut workers = Vec::new();
-    let mut go = Vec::new();
-    let mut failed = None;
-    for number in 0..sockets.len() {
-        let (opened, wait_opened) = mpsc::channel();
-        let (start, wait_start) = mpsc::channel();
-        let control = Arc::new(Control::default());
-        let thread = Thread {
-            settings: settings.clone(),
-            shared: shared.clone(),
-            control: Arc::clone(&control),
-            opened,
-            start: wait_start,
-        };
-        let spawned = thread::Builder::new()
-            .name(format!("worker-{number}"))
-            .spawn(move || thread.serve::<S>(kind));
-        let waker = match spawned {
-            Ok(handle) => match wait_opened.recv() {
-                Ok(Ok(waker)) => {
-                    workers.push(Running { thread: handle, control, waker });
-                    go.push(start);
-                    continue;
-                }
-                Ok(Err(error)) => error,
-                Err(_) => io::Error::other("a worker ended while it was starting"),
-            },
-            Err(error) => error,
-        };
-        failed = Some(waker);
-        break;
-    }
-    if let Some(error) = failed {
-        // Dropping `go` tells the threads that are waiting to end.
-        drop(go);
-        workers.into_iter().for_each(|worker| drop(worker.thread.join()));
-        return Err((error, sockets));
-    }
-    for (start, sockets) in go.into_iter().zip(sockets) {
-        // A thread that is gone is found by `Server::join`.
-        let _ = start.send(sockets);
-    }
-    Ok(workers)
-}
-
-/// What a worker's thread begins with.
-struct Thread<F> {
-    settings: Settings,
-    shared: F,
-    control: Arc<Control>,
-    opened: mpsc::Sender<io::Result<Waker>>,
-    start: mpsc::Receiver<Vec<OwnedFd>>,
-}
-
-impl<F> Thread<F> {
-    /// The one place that names every driver.
-    fn serve<S>(self, kind: Kind) -> io::Result<()>
-    where
-        S: Session,
-        F: Fn() -> S::Shared,
-    {
-        match kind {
-            Kind::Uring => self.serve_on::<S, _>(Uring::open),
-            Kind::Epoll => self.serve_on::<S, _>(Epoll::open),
-            Kind::EpollLevel => self.serve_on::<S, _>(EpollLevel::open),
-        }
-    }
-
-    fn serve_on<S, D>(self, open: impl Fn(&Limits) -> io::Result<D>) -> io::Result<()>
-    where
-        S: Session,
-        D: Driver,
-        F: Fn() -> S::Shared,
-    {
-        let settings = self.worker_settings();
-        let listeners = self.settings.listen.len() as u32;
-        let limits = Limits {
-            sockets_max: settings.connections_max + ACCEPT_SLACK + listeners,
-            ..self.settings.limits
-        };
-        let mut driver = match open(&limits) {
-            Ok(driver) => {
-                let _ = self.opened.send(Ok(driver.waker()));
-                driver
-            }
-            Err(error) => {
-                let _ = self.opened.send(Err(error));
-                return Ok(());
-            }
-        };
-        let Ok(sockets) = self.start.recv() else { return Ok(()) };
-        let listeners = sockets
-            .into_iter()
-            .map(|socket| driver.adopt(socket))
-            .collect::<io::Result<Vec<_>>>()?;
-        let shared = (self.shared)();
-        Worker::<D, S>::new(driver, listeners, shared, settings, self.control).run()
-    }
-
-    fn worker_settings(&self) -> worker::Settings {
-        let settings = &self.settings;
-        worker::Settings {
-            connections_max: settings.connections_max.div_ceil(settings.workers as u32),
-            header_timeout: settings.header_timeout,
-            idle_timeout: settings.idle_timeout,
-            send_timeout: settings.send_timeout,
-            drain_timeout: settings.drain_timeout,
         }
     }
 }
@@ -272,8 +148,11 @@ impl Server {
     /// When one of them failed; the others are drained then.
     pub fn join(self) -> io::Result<()> {
         let stopper = self.stopper();
+        let mut workers: Vec<Option<Running>> = self.workers.into_iter().map(Some).collect();
         let mut result = Ok(());
-        for worker in self.workers {
+        // In the order in which they end: the others must hear of the first that fails.
+        for number in self.ends.iter().take(workers.len()) {
+            let Some(worker) = workers[number].take() else { continue };
             let ended = worker
                 .thread
                 .join()

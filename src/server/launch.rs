@@ -1,0 +1,179 @@
+//! Starting workers: all of them on one kind of driver, or none.
+//!
+//! A ring belongs to the thread that makes it, so every worker opens its driver on its own thread
+//! and reports. Only when all have one do they get their sockets and begin.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, JoinHandle};
+
+use super::Settings;
+use super::worker::{self, ACCEPT_SLACK, Control, Worker};
+use crate::driver::ready::{Epoll, EpollLevel};
+use crate::driver::uring::Uring;
+use crate::driver::{Driver, Kind, Limits, Waker};
+use crate::session::Session;
+
+/// A worker that runs.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) thread: JoinHandle<io::Result<()>>,
+    pub(super) control: Arc<Control>,
+    pub(super) waker: Waker,
+}
+
+/// Workers that run, and what brings the number of each that ends.
+type Workers = (Vec<Running>, Receiver<usize>);
+
+/// Why there are none, and the sockets, to be given to other ones.
+type Unopened = (io::Error, Vec<Vec<OwnedFd>>);
+
+/// Starts one worker for each set of listening sockets.
+pub(super) fn launch<S: Session + 'static>(
+    settings: &Settings,
+    kind: Kind,
+    shared: &(impl Fn() -> S::Shared + Clone + Send + 'static),
+    sockets: Vec<Vec<OwnedFd>>,
+) -> Result<Workers, Unopened> {
+    let (ended, ends) = mpsc::channel();
+    let mut workers = Vec::new();
+    let mut starts = Vec::new();
+    for number in 0..sockets.len() {
+        match open::<S>(settings, kind, shared, number, ended.clone()) {
+            Ok((worker, start)) => {
+                workers.push(worker);
+                starts.push(start);
+            }
+            Err(error) => {
+                // Tells the threads that wait for their sockets to end.
+                drop(starts);
+                workers.into_iter().for_each(|worker| drop(worker.thread.join()));
+                return Err((error, sockets));
+            }
+        }
+    }
+    for (start, sockets) in starts.into_iter().zip(sockets) {
+        // It fails when the thread is gone, which `ends` tells.
+        let _ = start.send(sockets);
+    }
+    Ok((workers, ends))
+}
+
+/// Starts a thread and waits until it has its driver.
+fn open<S: Session + 'static>(
+    settings: &Settings,
+    kind: Kind,
+    shared: &(impl Fn() -> S::Shared + Clone + Send + 'static),
+    number: usize,
+    ended: Sender<usize>,
+) -> io::Result<(Running, Sender<Vec<OwnedFd>>)> {
+    let (opened, wait_opened) = mpsc::channel();
+    let (start, wait_start) = mpsc::channel();
+    let control = Arc::new(Control::default());
+    let thread = Thread {
+        number,
+        settings: settings.clone(),
+        shared: shared.clone(),
+        control: Arc::clone(&control),
+        opened,
+        start: wait_start,
+        _ending: Ending { number, ended },
+    };
+    let thread = thread::Builder::new()
+        .name(format!("worker-{number}"))
+        .spawn(move || thread.serve::<S>(kind))?;
+    let waker = wait_opened
+        .recv()
+        .map_err(|_| io::Error::other("a worker ended while it was starting"))??;
+    Ok((Running { thread, control, waker }, start))
+}
+
+/// What a worker's thread begins with.
+struct Thread<F> {
+    number: usize,
+    settings: Settings,
+    shared: F,
+    control: Arc<Control>,
+    opened: Sender<io::Result<Waker>>,
+    start: Receiver<Vec<OwnedFd>>,
+    _ending: Ending,
+}
+
+/// Tells that a worker has ended, in whatever way, by being dropped with its thread.
+struct Ending {
+    number: usize,
+    ended: Sender<usize>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // Nobody listens any more when the start has failed.
+        let _ = self.ended.send(self.number);
+    }
+}
+
+impl<F> Thread<F> {
+    /// The one place that names every driver.
+    fn serve<S>(self, kind: Kind) -> io::Result<()>
+    where
+        S: Session,
+        F: Fn() -> S::Shared,
+    {
+        match kind {
+            Kind::Uring => self.serve_on::<S, _>(Uring::open),
+            Kind::Epoll => self.serve_on::<S, _>(Epoll::open),
+            Kind::EpollLevel => self.serve_on::<S, _>(EpollLevel::open),
+        }
+    }
+
+    fn serve_on<S, D>(self, open: impl Fn(&Limits) -> io::Result<D>) -> io::Result<()>
+    where
+        S: Session,
+        D: Driver,
+        F: Fn() -> S::Shared,
+    {
+        let settings = self.worker_settings();
+        let listeners = self.settings.listen.len() as u32;
+        let limits = Limits {
+            sockets_max: settings.connections_max + ACCEPT_SLACK + listeners,
+            ..self.settings.limits
+        };
+        let opened = open(&limits);
+        let (driver, report) = match opened {
+            Ok(driver) => {
+                let waker = driver.waker();
+                (Some(driver), Ok(waker))
+            }
+            Err(error) => (None, Err(error)),
+        };
+        // Whoever started this thread waits for the report, or is gone.
+        let _ = self.opened.send(report);
+        let (Some(mut driver), Ok(sockets)) = (driver, self.start.recv()) else {
+            return Ok(());
+        };
+        let listeners = sockets
+            .into_iter()
+            .map(|socket| driver.adopt(socket))
+            .collect::<io::Result<Vec<_>>>()?;
+        let shared = (self.shared)();
+        let control = Arc::clone(&self.control);
+        Worker::<D, S>::new(driver, listeners, shared, settings, control).run()
+    }
+
+    fn worker_settings(&self) -> worker::Settings {
+        let settings = &self.settings;
+        let (workers, number) = (settings.workers as u32, self.number as u32);
+        let (share, rest) =
+            (settings.connections_max / workers, settings.connections_max % workers);
+        worker::Settings {
+            // The kernel gives every worker connections, so every worker takes at least one.
+            connections_max: (share + u32::from(number < rest)).max(1),
+            header_timeout: settings.header_timeout,
+            idle_timeout: settings.idle_timeout,
+            send_timeout: settings.send_timeout,
+            drain_timeout: settings.drain_timeout,
+        }
+    }
+}

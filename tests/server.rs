@@ -1,0 +1,63 @@
+//! The server around the sessions: what happens when a worker fails.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use ringd::driver::{Chain, Choice, Kind, Limits};
+use ringd::server::{self, Settings};
+use ringd::session::{Inbox, Now, Patience, Reply, Session, Step};
+
+/// A session with a bug.
+struct Broken;
+
+impl Session for Broken {
+    type Shared = ();
+
+    fn new(_: &()) -> Self {
+        Self
+    }
+
+    fn advance(&mut self, _: &mut (), _: Now, inbox: &mut Inbox<'_>, _: &mut Chain) -> Step {
+        assert!(inbox.bytes().is_empty(), "this panic is part of a test");
+        Step::Receive(Patience::Busy)
+    }
+
+    fn resume(&mut self, _: &mut (), _: Now, _: Reply) {}
+
+    fn expire(&mut self, _: &mut (), _: Now, _: &mut Chain) -> Step {
+        Step::Abort
+    }
+
+    fn drain(&mut self) {}
+}
+
+/// Whichever worker it is, its end is noticed and ends the others: nobody is left with a server
+/// that runs on fewer workers than it says.
+#[test]
+fn a_worker_that_panics_ends_the_server() {
+    for kind in Kind::ALL {
+        let choice = match Choice::make(Some(kind)) {
+            Ok(choice) => choice,
+            Err(error) => {
+                println!("{kind} skipped: {error}");
+                continue;
+            }
+        };
+        let settings = Settings {
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            workers: 4,
+            connections_max: 100,
+            header_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(60),
+            send_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(1),
+            limits: Limits::default(),
+        };
+        let server = server::start::<Broken>(&settings, choice, || ()).unwrap();
+        let mut peer = TcpStream::connect(server.addresses()[0]).unwrap();
+        peer.write_all(b"hello").unwrap();
+        let error = server.join().unwrap_err();
+        assert!(error.to_string().contains("panicked"), "{error}");
+    }
+}
