@@ -10,17 +10,23 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum, value_parser};
 
-use crate::driver::{Choice, File, FileKind, Kind, Limits};
+use crate::driver::{ACCEPTS_PER_WAIT, Choice, File, FileKind, Kind, Limits};
 use crate::{http, server};
 
-/// Descriptors that are neither connections, listeners nor cached files: rings, events, pipes.
-const DESCRIPTORS_RESERVED: u64 = 64;
+/// Descriptors that belong to the process: standard streams, the root, signals.
+const DESCRIPTORS_RESERVED: u64 = 32;
+
+/// Descriptors of a worker's driver: a ring or a poller, events, files being opened.
+const DESCRIPTORS_PER_WORKER: u64 = 16;
 
 /// Connections at a time, when the limit of descriptors allows it and nothing else is said.
 const CONNECTIONS_DEFAULT: u64 = 65_536;
 
 /// Cached names per worker, likewise.
 const CACHE_ENTRIES_DEFAULT: u64 = 2048;
+
+/// No timeout is longer, so that no sum of times overflows.
+const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 const AFTER_HELP: &str = "\
 Times are written like 500ms, 10s, 2min.
@@ -229,7 +235,12 @@ fn share_out(cli: &Cli, descriptors: u64, workers: u64) -> Result<(u32, usize), 
     let entries = cli
         .cache_entries
         .map_or_else(|| CACHE_ENTRIES_DEFAULT.min(descriptors / 4 / workers), u64::from);
-    let taken = entries * workers + DESCRIPTORS_RESERVED + (8 + cli.listen.len() as u64) * workers;
+    let listeners = cli.listen.len() as u64 * workers;
+    // Connections that come before an accept can be stopped; where descriptors are short, rather
+    // a pause in accepting than no room at all.
+    let slack = (listeners * u64::from(ACCEPTS_PER_WAIT)).min(descriptors / 8);
+    let per_worker = entries + DESCRIPTORS_PER_WORKER;
+    let taken = DESCRIPTORS_RESERVED + workers * per_worker + listeners + slack;
     let left = descriptors.saturating_sub(taken);
     let wanted = cli.max_connections.map(u64::from);
     match wanted {
@@ -251,8 +262,11 @@ fn share_out(cli: &Cli, descriptors: u64, workers: u64) -> Result<(u32, usize), 
 }
 
 fn time(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; a time is written like 500ms, 10s or 2min"))
+    match humantime::parse_duration(text) {
+        Ok(time) if time > TIME_MAX => Err("it must be at most 365 days".into()),
+        Ok(time) => Ok(time),
+        Err(error) => Err(format!("{error}; a time is written like 500ms, 10s or 2min")),
+    }
 }
 
 fn positive_time(text: &str) -> Result<Duration, String> {
@@ -286,8 +300,8 @@ mod tests {
 
     #[test]
     fn descriptors_are_shared_between_connections_and_files() {
-        assert_eq!(share_out(&parse(&[]), 20_000, 2).unwrap(), (15_822, 2048));
-        assert_eq!(share_out(&parse(&[]), 256, 2).unwrap(), (110, 32));
+        assert_eq!(share_out(&parse(&[]), 20_000, 2).unwrap(), (15_710, 2048));
+        assert_eq!(share_out(&parse(&[]), 256, 2).unwrap(), (94, 32));
         assert_eq!(share_out(&parse(&[]), 1 << 30, 2).unwrap(), (65_536, 2048));
         let many = parse(&["--max-connections", "100000"]);
         assert_eq!(share_out(&many, 1 << 30, 2).unwrap(), (100_000, 2048));

@@ -25,14 +25,16 @@ macro_rules! drivers {
                     slow_reader_gets_a_file, slow_reader_gets_a_pipelined_chain,
                     fin_ends_output_but_not_input, data_then_end_before_the_first_wait,
                     end_without_data, reset_by_the_peer, close_during_receive,
-                    close_during_a_blocked_send, close_with_reset, close_releases_the_listener,
+                    close_during_a_blocked_send, close_with_reset, reset_after_all_was_sent,
+                    close_releases_the_listener,
                     close_leaves_duplicates_told, stale_socks_panic,
                     second_op_on_a_side_panics, submit_after_close_panics,
                     nothing_completes_before_the_wait, both_directions_at_once,
                     peer_and_acknowledged, drop_with_ops_in_flight, many_connections;
                 cancels: cancel_of_a_receive, cancel_of_a_blocked_send, cancel_of_an_accept,
                     cancel_of_a_finished_op, cancel_spares_the_next_op,
-                    receive_again_after_a_cancel, many_cancels;
+                    receive_again_after_a_cancel, many_cancels, cancel_many_times,
+                    cancel_with_an_old_name;
                 files: open_a_file, open_a_directory, open_what_is_missing,
                     open_outside_of_the_root, open_a_fifo_without_waiting, read_a_whole_file,
                     read_from_an_offset, read_beyond_the_end, read_appends,
@@ -41,7 +43,8 @@ macro_rules! drivers {
                     cancel_of_file_ops;
                 limits: wake_before_a_wait, wake_during_a_wait, wakes_become_one,
                     timeout_is_waited_for, buffers_run_out, no_buffer_for_an_idle_loop,
-                    one_flood_does_not_starve_others, a_turn_is_bounded,
+                    one_flood_does_not_starve_others, idle_receives_do_not_hold_up_others,
+                    drop_before_the_first_wait, a_turn_is_bounded,
                     a_full_table_refuses, adopting_is_refused_when_full,
                     descriptors_run_out, many_accepts_in_turns, system_calls_are_few,
                     idle_waits_do_not_spin;

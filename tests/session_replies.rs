@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use ringd::driver::chain::read_all;
 use ringd::driver::{Chain, File};
 use ringd::http::{Http, Settings, Site};
 use ringd::session::{Inbox, Now, Reply, Session, Step};
@@ -57,4 +58,58 @@ fn a_page_that_was_confirmed_is_served_even_when_the_cache_has_forgotten_it() {
 
     let style = std::fs::metadata(concat!(env!("CARGO_MANIFEST_DIR"), "/html/style.css")).unwrap();
     assert!(go_on(&mut one, &mut site, now).remaining() > style.len(), "head and body");
+}
+
+/// The status line that a session answers a request with; opens what it asks for.
+fn status(session: &mut Http, site: &mut Site, now: Now, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let mut chain = Chain::new();
+    let step = session.advance(site, now, &mut Inbox::new(request.as_bytes(), false), &mut chain);
+    if matches!(step, Step::Open { .. }) {
+        reply(session, site, now, step);
+        chain = go_on(session, site, now);
+    }
+    let answer = String::from_utf8(read_all(&mut chain)).unwrap();
+    answer.lines().next().unwrap().to_owned()
+}
+
+#[test]
+fn an_answer_that_had_to_wait_brings_no_old_file_back() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::write(root.path().join("page.txt"), "old").unwrap();
+    let settings = Settings::new(Arc::new(File::open_root(root.path()).unwrap()));
+    let mut site = Site::new(Settings { memory_file_max: 0, ..settings });
+    let mut now = Now::read();
+    let (mut slow, mut other) = (Http::new(&site), Http::new(&site));
+    // Its client does not read, so its answer waits.
+    let step = ask(&mut slow, &mut site, now, "/page.txt");
+    reply(&mut slow, &mut site, now, step);
+
+    std::fs::remove_file(root.path().join("page.txt")).unwrap();
+    now.instant += Duration::from_secs(2);
+    assert_eq!(status(&mut other, &mut site, now, "/page.txt"), "HTTP/1.1 404 Not Found");
+    let mut late = go_on(&mut slow, &mut site, now);
+    assert!(read_all(&mut late).ends_with(b"old"));
+    assert_eq!(status(&mut other, &mut site, now, "/page.txt"), "HTTP/1.1 404 Not Found");
+}
+
+/// `d/` and `d/index.html` are one name; what they get does not depend on who comes first.
+#[test]
+fn a_directory_that_is_called_like_an_index_is_a_directory() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(root.path().join("d/index.html")).unwrap();
+    let expected = [
+        ("/d/", "HTTP/1.1 404 Not Found"),
+        ("/d/index.html", "HTTP/1.1 308 Permanent Redirect"),
+        ("/d/index.html/", "HTTP/1.1 404 Not Found"),
+    ];
+    for first in 0..expected.len() {
+        let settings = Settings::new(Arc::new(File::open_root(root.path()).unwrap()));
+        let mut site = Site::new(settings);
+        let mut session = Http::new(&site);
+        for turn in 0..2 * expected.len() {
+            let (path, line) = expected[(first + turn) % expected.len()];
+            assert_eq!(status(&mut session, &mut site, Now::read(), path), line, "{path}");
+        }
+    }
 }

@@ -25,6 +25,9 @@ const COPIED_FULL: usize = 64 * 1024;
 /// A chain with this many parts is full.
 const PARTS_FULL: usize = 64;
 
+/// A chain with this many files is full: each may be the last to hold its descriptor open.
+const FILES_FULL: usize = 4;
+
 /// A spare chain keeps at most this much memory.
 const KEEP_BYTES: usize = COPIED_FULL + 2 * COPY_MAX;
 
@@ -114,7 +117,10 @@ impl Chain {
 
     /// Whether the session should let the chain leave before it adds more.
     pub fn is_full(&self) -> bool {
-        self.copied.len() >= COPIED_FULL || self.parts.len() >= PARTS_FULL
+        let files = self.parts.iter().filter(|part| matches!(part, Part::File { .. }));
+        self.copied.len() >= COPIED_FULL
+            || self.parts.len() >= PARTS_FULL
+            || files.count() >= FILES_FULL
     }
 
     /// Whether nothing is left to send.

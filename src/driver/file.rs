@@ -66,6 +66,9 @@ impl File {
             kind if kind.is_dir() => FileKind::Directory,
             _ => FileKind::Other,
         };
+        if kind == FileKind::Regular {
+            sys::set_blocking(file.as_fd())?;
+        }
         let metadata = Metadata {
             kind,
             len: found.len(),

@@ -33,7 +33,8 @@
 //!     nothing is padded. A disk never stops the loop: cold data and cold names are fetched aside.
 //! 13. Running out of descriptors (`EMFILE`, `ENFILE`) does not end an accept: it is tried again
 //!     after [`ACCEPT_RETRY`]. A socket beyond [`Limits::sockets_max`] is closed at once and
-//!     counted in [`Stats::refused`].
+//!     counted in [`Stats::refused`]; so that a caller can stop before, an accept yields at most
+//!     [`ACCEPTS_PER_WAIT`] connections in one wait when room is short.
 //! 14. Dropping a driver ends all ops and waits, within a bound, for what the kernel still owns.
 //!     What it does not give back in time is leaked, never freed.
 
@@ -60,6 +61,9 @@ pub use op::{Completion, Op, OpId, Outcome, Sock, Token, is_cancelled};
 pub use pool::Lease;
 pub use probe::{Choice, Kind};
 pub use waker::Waker;
+
+/// Connections that one accept yields in one wait, unless there is room for a thousand more.
+pub const ACCEPTS_PER_WAIT: u32 = 64;
 
 /// How long an accept rests after the process or the machine ran out of descriptors.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);

@@ -24,7 +24,8 @@ impl Token {
 pub struct Sock(pub(super) Handle);
 
 /// Names one op in flight, to cancel it. Once the op is over the name is stale, and cancelling
-/// it does nothing.
+/// it does nothing; of the ops that follow on the same side of a socket, the next 4,095 are told
+/// apart.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct OpId(pub(super) u64);
 

@@ -6,10 +6,13 @@
 //!
 //! The capacity is decided when the table is made. Memory is used up to the high-water mark only.
 
-/// Bits of a generation: handles share a 64-bit word with a slot (32) and a tag (8).
-const GENERATION_BITS: u32 = 24;
-const GENERATION_MASK: u32 = (1 << GENERATION_BITS) - 1;
+/// Bits of a slot and of a generation: both share a 64-bit word with a tag of 16 bits.
+const BITS: u32 = 24;
+const MASK: u32 = (1 << BITS) - 1;
 const NONE: u32 = u32::MAX;
+
+/// Entries that a table can have at most.
+pub const CAPACITY_MAX: u32 = MASK;
 
 /// Names one entry of one [`Slots`] table.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -29,15 +32,15 @@ impl Handle {
         self.slot
     }
 
-    /// Packs the handle and an 8-bit tag into one word: `tag:8 | generation:24 | slot:32`.
-    pub fn pack(self, tag: u8) -> u64 {
-        u64::from(tag) << 56 | u64::from(self.generation) << 32 | u64::from(self.slot)
+    /// Packs the handle and a tag into one word: `tag:16 | generation:24 | slot:24`.
+    pub fn pack(self, tag: u16) -> u64 {
+        u64::from(tag) << (2 * BITS) | u64::from(self.generation) << BITS | u64::from(self.slot)
     }
 
     /// The inverse of [`Handle::pack`].
-    pub fn unpack(word: u64) -> (Self, u8) {
-        let generation = (word >> 32) as u32 & GENERATION_MASK;
-        (Self { slot: word as u32, generation }, (word >> 56) as u8)
+    pub fn unpack(word: u64) -> (Self, u16) {
+        let generation = (word >> BITS) as u32 & MASK;
+        (Self { slot: word as u32 & MASK, generation }, (word >> (2 * BITS)) as u16)
     }
 }
 
@@ -65,7 +68,7 @@ enum State<T> {
 impl<T> Slots<T> {
     /// An empty table for at most `capacity` entries.
     pub fn new(capacity: u32) -> Self {
-        assert!(capacity < NONE);
+        assert!(capacity <= CAPACITY_MAX, "a table has at most {CAPACITY_MAX} entries");
         Self { entries: Vec::new(), free: NONE, used: 0, capacity }
     }
 
@@ -150,7 +153,7 @@ impl<T> Slots<T> {
         self.get(handle)?;
         let entry = &mut self.entries[handle.slot as usize];
         let state = std::mem::replace(&mut entry.state, State::Free { next: self.free });
-        entry.generation = (entry.generation + 1) & GENERATION_MASK;
+        entry.generation = (entry.generation + 1) & MASK;
         self.free = handle.slot;
         self.used -= 1;
         match state {
@@ -195,7 +198,7 @@ mod tests {
         let mut slots = Slots::new(8);
         for round in 0..1000 {
             let handle = slots.insert(round).unwrap();
-            assert_eq!(Handle::unpack(handle.pack(0xA5)), (handle, 0xA5));
+            assert_eq!(Handle::unpack(handle.pack(0xA55A)), (handle, 0xA55A));
             slots.remove(handle);
         }
     }
@@ -205,7 +208,7 @@ mod tests {
         let mut slots = Slots::new(1);
         let handle = slots.insert(()).unwrap();
         slots.remove(handle);
-        slots.entries[0].generation = GENERATION_MASK;
+        slots.entries[0].generation = MASK;
         let last = slots.insert(()).unwrap();
         slots.remove(last);
         let wrapped = slots.insert(()).unwrap();

@@ -9,7 +9,6 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::time::Duration;
 
 /// How files are opened for serving: a FIFO or a terminal in the root must not hang or capture
 /// the server, so opening never waits.
@@ -216,10 +215,30 @@ pub(super) fn shutdown(socket: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> 
     socket2::SockRef::from(&socket).shutdown(how)
 }
 
-/// Makes the close of a socket throw away what is unsent and tell the peer by a reset
-/// (`SO_LINGER` with no time, `socket(7)`).
-pub(super) fn reset_on_close(socket: BorrowedFd<'_>) -> io::Result<()> {
-    socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO))
+/// Ends a connection at once: throws away what is unsent and tells the peer by a reset, where an
+/// orderly end could be taken for a whole answer (`connect(2)`: "dissolve the association").
+/// Waiting receives, sends and polls end with an error.
+pub(super) fn abort(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: `sockaddr` is plain data for which zero is a value: the family `AF_UNSPEC`.
+    let nobody: libc::sockaddr = unsafe { MaybeUninit::zeroed().assume_init() };
+    let len = size_of::<libc::sockaddr>() as libc::socklen_t;
+    retry(|| {
+        // SAFETY: the address is live and `len` is its size.
+        unsafe { libc::connect(socket.as_raw_fd(), &raw const nobody, len) as isize }
+    })
+    .map(drop)
+    // Not a TCP socket, or not connected any more: then an end is all that can be told.
+    .or_else(|_| shutdown(socket, Shutdown::Both))
+}
+
+/// Makes reads of a regular file wait, as they do by themselves; with `O_NONBLOCK`, io_uring
+/// trusts any file system not to, and some do.
+pub(super) fn set_blocking(file: BorrowedFd<'_>) -> io::Result<()> {
+    retry(|| {
+        // SAFETY: the call takes no pointer. Of the status flags only `O_NONBLOCK` was set.
+        unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, 0) as isize }
+    })
+    .map(drop)
 }
 
 /// The address of the other end.
@@ -240,6 +259,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
     use std::os::unix::fs::symlink;
+    use std::time::Duration;
 
     #[test]
     fn a_path_never_leaves_the_root() {

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Status;
 use super::mime::content_type;
-use crate::driver::{File, FileKind, Metadata};
+use crate::driver::{File, Metadata};
 
 /// A file that changed less than this before it was looked at may change again without its time
 /// stamps telling: the kernel's clock for them has a grain. Until then, a page is read anew
@@ -25,7 +25,7 @@ const EPOCH_END: i64 = 1;
 pub(super) enum Resource {
     /// A file with content.
     Page(Page),
-    /// A directory, asked for without its slash.
+    /// A directory.
     Directory,
     /// Nothing that is served.
     Refused(Status),
@@ -138,14 +138,6 @@ pub(super) fn status_of(error: &io::Error) -> Result<Status, Status> {
     }
 }
 
-/// What a file is served as when it has no content to send.
-pub(super) fn unservable(kind: FileKind, is_index: bool) -> Resource {
-    match kind {
-        FileKind::Directory if !is_index => Resource::Directory,
-        _ => Resource::Refused(Status::NotFound),
-    }
-}
-
 fn is_settled(metadata: &Metadata, now: SystemTime) -> bool {
     let (seconds, nanoseconds) = metadata.modified.max(metadata.changed);
     let changed = UNIX_EPOCH + Duration::new(seconds.max(0).unsigned_abs(), nanoseconds);
@@ -155,6 +147,7 @@ fn is_settled(metadata: &Metadata, now: SystemTime) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::FileKind;
 
     const NOW: Duration = Duration::from_secs(1_000_000_000);
 

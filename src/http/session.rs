@@ -27,6 +27,9 @@ use crate::driver::{Chain, File, FileKind};
 use crate::files::Lookup;
 use crate::session::{Inbox, Now, Patience, Reply, Session, Step};
 
+/// Bytes of a line without an end after which an incomplete head is looked at again.
+const LOOK_AFTER: usize = 1024;
+
 /// Cached files that are closed when the process runs out of descriptors.
 const SHED: usize = 16;
 
@@ -61,10 +64,8 @@ enum State {
 /// What opening a file has led to.
 #[derive(Debug)]
 enum Found {
-    /// Something to remember.
-    Resource(Resource),
-    /// What was remembered still holds. Shared, because the cache may forget it meanwhile.
-    Confirmed(Rc<Resource>),
+    /// What the name is. Shared, because the cache may forget it before the answer is written.
+    Known(Rc<Resource>),
     /// Trouble that may pass.
     Trouble(Status),
 }
@@ -102,7 +103,7 @@ impl Session for Http {
             let flow = match std::mem::replace(&mut self.state, State::Head) {
                 State::Head => self.head(site, now, inbox, out),
                 State::Ready(exchange, found) => {
-                    self.answer(site, now, out, &exchange, found);
+                    self.answer(site, now, out, &exchange, &found);
                     Continue(())
                 }
                 State::Load(exchange, file) => self.load(now, exchange, file),
@@ -129,11 +130,10 @@ impl Session for Http {
                 Self::opened(site, now, exchange, file)
             }
             (State::Open(exchange), Reply::Opened(Err(error))) => {
-                let found = match resource::status_of(&error) {
-                    Ok(status) => Found::Resource(Resource::Refused(status)),
-                    Err(status) => Found::Trouble(status),
-                };
-                State::Ready(exchange, found)
+                match resource::status_of(&error) {
+                    Ok(status) => found(site, now, exchange, Resource::Refused(status)),
+                    Err(status) => trouble(site, exchange, status),
+                }
             }
             (State::Loading(exchange, file, head_len), Reply::Read(Ok(read), wire)) => {
                 let page = if read as u64 == file.metadata().len {
@@ -143,10 +143,10 @@ impl Session for Http {
                     // or the connection breaks, as for any file that changes while it is sent.
                     Page::of_file(&wire[..head_len], file, now.system)
                 };
-                State::Ready(exchange, Found::Resource(Resource::Page(page)))
+                found(site, now, exchange, Resource::Page(page))
             }
             (State::Loading(exchange, ..), Reply::Read(Err(_), _)) => {
-                State::Ready(exchange, Found::Trouble(Status::InternalServerError))
+                trouble(site, exchange, Status::InternalServerError)
             }
             (state, reply) => unreachable!("{reply:?} does not answer {state:?}"),
         };
@@ -207,11 +207,13 @@ impl Http {
     }
 
     /// Parsing an incomplete head again for every byte of it would cost its length squared. It
-    /// is looked at when a line has ended or it has doubled since: that finds the same, in time.
+    /// is looked at when a line has ended, or when it has doubled or grown by [`LOOK_AFTER`]
+    /// since: that finds the same, in time.
     fn is_worth_parsing(&self, bytes: &[u8], ended: bool, site: &Site) -> bool {
         let seen = self.seen as usize;
         ended
             || bytes.len() >= 2 * seen
+            || bytes.len() - seen >= LOOK_AFTER
             || bytes.len() >= site.settings.head_limits.head_bytes_max
             || memchr::memchr(b'\n', &bytes[seen..]).is_some()
     }
@@ -270,8 +272,8 @@ impl Http {
         }
         let name = name_of(&mut site.name, target);
         if let Lookup::Valid(resource) = site.cache.get(name, now.instant) {
-            let query = target.query();
-            answer_with(out, &mut site.preface, now, manner, resource, name, query);
+            let asked = Asked { name, query: target.query(), is_index: target.directory() };
+            answer_with(out, &mut site.preface, now, manner, resource, asked);
             self.after(manner, request.body, site);
             return Continue(());
         }
@@ -290,23 +292,25 @@ impl Http {
     /// What an opened file means for the exchange that asked for it.
     fn opened(site: &mut Site, now: Now, exchange: Box<Exchange>, file: Arc<File>) -> State {
         let metadata = *file.metadata();
-        if metadata.kind != FileKind::Regular {
-            let resource = resource::unservable(metadata.kind, exchange.is_index);
-            return State::Ready(exchange, Found::Resource(resource));
+        match metadata.kind {
+            FileKind::Regular => {}
+            FileKind::Directory => return found(site, now, exchange, Resource::Directory),
+            FileKind::Other => {
+                return found(site, now, exchange, Resource::Refused(Status::NotFound));
+            }
         }
         if let Some(known) = site.cache.peek(&exchange.name)
             && let Resource::Page(page) = &**known
             && page.is_of(&file)
         {
-            let known = Rc::clone(known);
-            return State::Ready(exchange, Found::Confirmed(known));
+            return State::Ready(exchange, Found::Known(Rc::clone(known)));
         }
         if metadata.len > 0 && metadata.len <= site.settings.memory_file_max {
             return State::Load(exchange, file);
         }
         let head = resource::head_fields(&exchange.name, &metadata, now.system);
         let page = Page::of_file(&head, file, now.system);
-        State::Ready(exchange, Found::Resource(Resource::Page(page)))
+        found(site, now, exchange, Resource::Page(page))
     }
 
     /// Asks for the content of a small file.
@@ -327,27 +331,21 @@ impl Http {
         now: Now,
         out: &mut Chain,
         exchange: &Exchange,
-        found: Found,
+        found: &Found,
     ) {
-        let (name, manner) = (&exchange.name, exchange.manner);
+        let manner = exchange.manner;
         match found {
-            Found::Resource(resource) => {
-                let query = exchange.query.as_deref();
-                answer_with(out, &mut site.preface, now, manner, &resource, name, query);
-                let bytes = resource.bytes() + name.len();
-                site.cache.insert(name, Rc::new(resource), bytes, now.instant);
-            }
-            Found::Confirmed(resource) => {
-                let query = exchange.query.as_deref();
-                answer_with(out, &mut site.preface, now, manner, &resource, name, query);
+            Found::Known(resource) => {
+                let asked = Asked {
+                    name: &exchange.name,
+                    query: exchange.query.as_deref(),
+                    is_index: exchange.is_index,
+                };
+                answer_with(out, &mut site.preface, now, manner, resource, asked);
             }
             Found::Trouble(status) => {
-                if status == Status::ServiceUnavailable {
-                    site.cache.shed(SHED);
-                }
-                // What was known of the name may be wrong by now.
-                site.cache.remove(name);
-                answer::error(out, &mut site.preface, now.system, manner, status, explain(status));
+                let reason = explain(*status);
+                answer::error(out, &mut site.preface, now.system, manner, *status, reason);
             }
         }
         self.after(manner, exchange.body, site);
@@ -425,6 +423,32 @@ impl Http {
     }
 }
 
+/// Remembers what a name is, at once: an answer may have to wait for a slow client, and what was
+/// found would be old by then.
+fn found(site: &mut Site, now: Now, exchange: Box<Exchange>, resource: Resource) -> State {
+    let bytes = resource.bytes() + exchange.name.len();
+    let resource = Rc::new(resource);
+    site.cache.insert(&exchange.name, Rc::clone(&resource), bytes, now.instant);
+    State::Ready(exchange, Found::Known(resource))
+}
+
+/// Forgets what was known of a name: it may be wrong by now.
+fn trouble(site: &mut Site, exchange: Box<Exchange>, status: Status) -> State {
+    site.cache.remove(&exchange.name);
+    if status == Status::ServiceUnavailable {
+        site.cache.shed(SHED);
+    }
+    State::Ready(exchange, Found::Trouble(status))
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    name: &'a [u8],
+    query: Option<&'a [u8]>,
+    is_index: bool,
+}
+
 /// Answers with what a name is known to be.
 fn answer_with(
     out: &mut Chain,
@@ -432,18 +456,21 @@ fn answer_with(
     now: Now,
     manner: Manner,
     resource: &Resource,
-    name: &[u8],
-    query: Option<&[u8]>,
+    asked: Asked<'_>,
 ) {
-    match resource {
-        Resource::Page(page) => answer::page(out, preface, now.system, manner, page),
-        Resource::Directory => {
-            answer::slash_redirect(out, preface, now.system, manner, name, query);
+    let refused = match resource {
+        Resource::Page(page) => {
+            return answer::page(out, preface, now.system, manner, page);
         }
-        Resource::Refused(status) => {
-            answer::error(out, preface, now.system, manner, *status, explain(*status));
+        Resource::Directory if !asked.is_index => {
+            let Asked { name, query, .. } = asked;
+            return answer::slash_redirect(out, preface, now.system, manner, name, query);
         }
-    }
+        // A directory that bears the name of an index is none.
+        Resource::Directory => Status::NotFound,
+        Resource::Refused(status) => *status,
+    };
+    answer::error(out, preface, now.system, manner, refused, explain(refused));
 }
 
 /// The name that a target asks for: that of the index, for a directory.

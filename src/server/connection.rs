@@ -24,6 +24,10 @@ pub(super) const INBOX_MAX: usize = 64 * 1024;
 /// What a lingering connection reads and throws away at most.
 const LINGER_BYTES_MAX: usize = 64 * 1024;
 
+/// How often per timeout a send's progress is looked at: a peer that has stalled is found at most
+/// this part of the timeout late, and never early.
+const SEND_LOOKS: Tick = 4;
+
 /// What a connection needs of its worker during one event.
 pub(super) struct Around<'a, D, S: Session> {
     pub(super) driver: &'a mut D,
@@ -75,6 +79,8 @@ pub(super) struct Connection<S> {
     draining: bool,
     /// What the peer had acknowledged when that was last looked at, while sending.
     acknowledged: Option<u64>,
+    /// When that was last seen to have changed.
+    progressed: Tick,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,6 +125,7 @@ impl<S: Session> Connection<S> {
             flush: false,
             draining: false,
             acknowledged: None,
+            progressed: 0,
         };
         connection.receive(around);
         if draining {
@@ -304,13 +311,15 @@ impl<S: Session> Connection<S> {
                 self.perform(around, step, chain);
             }
             Phase::Sending => {
-                // Twice per timeout: a peer that acknowledged nothing in between has stalled.
                 let acknowledged = around.driver.acknowledged(self.sock).ok();
-                if acknowledged.is_none() || self.acknowledged == acknowledged {
+                if self.acknowledged != acknowledged {
+                    (self.acknowledged, self.progressed) = (acknowledged, around.tick);
+                }
+                let stalled = around.tick - self.progressed >= around.timeouts.send;
+                if stalled || acknowledged.is_none() {
                     self.close(around, true);
                 } else {
-                    self.acknowledged = acknowledged;
-                    self.deadline = around.tick + around.timeouts.send.div_ceil(2);
+                    self.deadline = around.tick + around.timeouts.send.div_ceil(SEND_LOOKS);
                 }
             }
         }
@@ -331,7 +340,7 @@ impl<S: Session> Connection<S> {
     /// Ends the connection: the session is not asked again.
     pub(super) fn close<D: Driver>(&mut self, around: &mut Around<'_, D, S>, reset: bool) {
         if self.state != State::Closing {
-            self.state = State::Closing;
+            (self.state, self.phase) = (State::Closing, Phase::Closing);
             self.inbox = Vec::new();
             around.driver.submit(around.token, Op::Close { sock: self.sock, reset });
         }
@@ -347,6 +356,10 @@ impl<S: Session> Connection<S> {
         if self.state == State::Closing {
             self.phase = Phase::Closing;
             return;
+        }
+        if self.state != State::Open {
+            // The session has said its last word: nobody will read this.
+            self.inbox = Vec::new();
         }
         let full = self.inbox.len() > INBOX_MAX;
         match self.receiving {
@@ -375,7 +388,7 @@ impl<S: Session> Connection<S> {
                 Phase::Idle if self.draining => timeouts.drain_idle,
                 Phase::Idle => timeouts.idle,
                 Phase::Busy => timeouts.header,
-                Phase::Sending => timeouts.send.div_ceil(2),
+                Phase::Sending => timeouts.send.div_ceil(SEND_LOOKS),
                 Phase::Awaiting => timeouts.send,
                 Phase::Lingering | Phase::Closing => timeouts.linger,
             };

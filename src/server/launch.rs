@@ -137,7 +137,7 @@ impl<F> Thread<F> {
         let settings = self.worker_settings();
         let listeners = self.settings.listen.len() as u32;
         let limits = Limits {
-            sockets_max: settings.connections_max + ACCEPT_SLACK + listeners,
+            sockets_max: settings.connections_max + (ACCEPT_SLACK + 1) * listeners,
             ..self.settings.limits
         };
         let opened = open(&limits);

@@ -14,16 +14,16 @@ use crate::driver::slots::{Handle, Slots};
 use crate::driver::{Completion, Driver, Op, OpId, Outcome, Sock, Token};
 use crate::session::{Now, Session};
 
-/// Room for connections that were accepted before the accept could be stopped.
-pub(super) const ACCEPT_SLACK: u32 = 256;
+/// Room, per listener, for connections that come before the accept can be stopped.
+pub(crate) const ACCEPT_SLACK: u32 = crate::driver::ACCEPTS_PER_WAIT;
 
 /// After the drain timeout, how long the last closes may take.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 /// What a token's tag says of its slot.
-const CONNECTION: u8 = 0;
-const LISTENER: u8 = 1;
-const ORPHAN: u8 = 2;
+const CONNECTION: u16 = 0;
+const LISTENER: u16 = 1;
+const ORPHAN: u16 = 2;
 
 /// Settings of a worker, validated.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +97,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
             linger: ticks(Duration::from_secs(2)),
             drain_idle: ticks(Duration::from_secs(1)),
         };
+        let slack = ACCEPT_SLACK * listeners.len() as u32;
         let listener = |sock| Listener { sock, accepting: None, closed: false };
         Self {
             driver,
@@ -105,7 +106,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
             settings,
             timeouts,
             listeners: listeners.into_iter().map(listener).collect(),
-            connections: Slots::new(settings.connections_max + ACCEPT_SLACK),
+            connections: Slots::new(settings.connections_max + slack),
             wheel: Wheel::new(now.instant),
             spares: Spares::default(),
             now,

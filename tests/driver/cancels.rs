@@ -121,3 +121,33 @@ pub(crate) fn many_cancels<D: Driver>(open: impl Open<D>) {
     peer.read_to_end(&mut got).unwrap();
     assert!(got.ends_with(b"sent"));
 }
+
+/// An op that is cancelled again and again ends once, and its socket closes.
+pub(crate) fn cancel_many_times<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, _peer) = connect(driver);
+    let op = block_send(driver, sock);
+    for _ in 0..1000 {
+        driver.cancel(op);
+    }
+    close(driver, sock);
+    assert!(sent(run_lasts(driver, 2)).is_err());
+    assert_home(driver);
+}
+
+/// The name of an op that is long over cancels none of its followers.
+pub(crate) fn cancel_with_an_old_name<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, mut peer) = connect(driver);
+    let old = receive(driver, sock);
+    let mut op = old;
+    for _ in 0..300 {
+        driver.cancel(op);
+        run_lasts(driver, 1);
+        op = receive(driver, sock);
+        driver.cancel(old);
+    }
+    peer.write_all(b"still there").unwrap();
+    run_until(driver, |all| has_received(all, 11));
+    close_all(driver, sock);
+}

@@ -139,6 +139,49 @@ pub(crate) fn no_buffer_for_an_idle_loop<D: Driver>(open: impl Open<D>) {
     close_all(driver, sock);
 }
 
+/// Receives that have nothing to receive use up no turn of those that have.
+pub(crate) fn idle_receives_do_not_hold_up_others<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&two_buffers()).unwrap();
+    let (sock, mut peer) = connect(driver);
+    peer.write_all(&pattern(128)).unwrap();
+    receive(driver, sock);
+    let held = run_until(driver, |all| has_received(all, 128));
+    let mut others: Vec<(Sock, TcpStream)> = (0..5).map(|_| connect(driver)).collect();
+    for (sock, _) in &others {
+        receive(driver, *sock);
+    }
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        driver.wait(Some(Duration::from_millis(20)), &mut all).unwrap();
+    }
+    assert!(all.is_empty());
+    others[4].1.write_all(b"hello").unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    drop(held);
+    // No timeout is needed: there are buffers, and there is data.
+    while all.is_empty() {
+        driver.wait(None, &mut all).unwrap();
+    }
+    assert_eq!(received(&all).0, b"hello");
+    drop(all);
+    for sock in others.iter().map(|(sock, _)| *sock).chain([sock]) {
+        close(driver, sock);
+    }
+    run_lasts(driver, 12);
+    assert_home(driver);
+}
+
+/// A driver that has never waited has nothing to wait for when it is dropped.
+pub(crate) fn drop_before_the_first_wait<D: Driver>(open: impl Open<D>) {
+    let start = Instant::now();
+    for _ in 0..5 {
+        let driver = open(&limits()).unwrap();
+        driver.waker().wake();
+        drop(driver);
+    }
+    assert!(start.elapsed() < Duration::from_secs(4), "each waited out the bound");
+}
+
 pub(crate) fn one_flood_does_not_starve_others<D: Driver>(open: impl Open<D>) {
     // With as many receives as buffers, the one that is first must not take them all every time.
     flood_and_others(&mut open(&two_buffers()).unwrap(), 1);

@@ -240,6 +240,21 @@ pub(crate) fn close_with_reset<D: Driver>(open: impl Open<D>) {
     assert_home(driver);
 }
 
+/// Even when nothing is left to throw away, a reset is no orderly end.
+pub(crate) fn reset_after_all_was_sent<D: Driver>(open: impl Open<D>) {
+    let driver = &mut open(&limits()).unwrap();
+    let (sock, mut peer) = connect(driver);
+    receive(driver, sock);
+    send(driver, sock, b"half an answer");
+    run_lasts(driver, 1);
+    peer.read_exact(&mut [0; 14]).unwrap();
+    driver.submit(CLOSE, Op::Close { sock, reset: true });
+    run_lasts(driver, 2);
+    let error = peer.read(&mut [0; 1]).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    assert_home(driver);
+}
+
 pub(crate) fn close_releases_the_listener<D: Driver>(open: impl Open<D>) {
     let driver = &mut open(&limits()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -45,7 +45,7 @@ use self::poller::{Event, Interest, KEYS_RESERVED, Poller, Trigger};
 use self::source::{Heard, Lane, Source, Stage, Work, name, parse, requeue};
 use super::op::cancelled;
 use super::pool::Pool;
-use super::slots::{Handle, Slots};
+use super::slots::{CAPACITY_MAX, Handle, Slots};
 use super::transfer::Transfer;
 use super::{Completion, Driver, Limits, Op, OpId, Outcome, Sock, Stats, Token, Waker, sys};
 
@@ -62,7 +62,7 @@ const KEY_BELL: u32 = 1;
 const _: () = assert!(KEY_WAKER < KEYS_RESERVED && KEY_BELL < KEYS_RESERVED);
 
 /// File ops are bounded by the caller, who has a bounded number of connections.
-const TASKS_MAX: u32 = u32::MAX - 1;
+const TASKS_MAX: u32 = CAPACITY_MAX;
 
 /// A driver on a readiness poller; see the module documentation.
 #[derive(Debug)]

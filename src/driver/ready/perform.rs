@@ -19,10 +19,9 @@ use super::{Ready, key};
 use crate::driver::op::cancelled;
 use crate::driver::slots::Handle;
 use crate::driver::transfer::Progress;
-use crate::driver::{ACCEPT_RETRY, Completion, File, OpId, Outcome, Sock, Token, sys};
-
-/// Connections accepted in one turn. Each becomes work for the caller, and other sockets wait.
-const ACCEPTS_PER_TURN: usize = 64;
+use crate::driver::{
+    ACCEPT_RETRY, ACCEPTS_PER_WAIT, Completion, File, OpId, Outcome, Sock, Token, sys,
+};
 
 /// Why a turn ended.
 enum Pause {
@@ -60,7 +59,7 @@ impl<P: Poller> Ready<P> {
     }
 
     /// The turn of an op on a socket, unless its name is stale.
-    fn turn(&mut self, op: OpId, handle: Handle, lane: Lane, sequence: u8, now: Instant) {
+    fn turn(&mut self, op: OpId, handle: Handle, lane: Lane, sequence: u16, now: Instant) {
         let Some(source) = self.sources.get_mut(handle) else { return };
         let Some(pending) = source.side_mut(lane).current(sequence) else { return };
         if pending.stage != Stage::Queued {
@@ -109,7 +108,7 @@ impl<P: Poller> Ready<P> {
     }
 
     fn accept(&mut self, handle: Handle, token: Token) -> Pause {
-        for _ in 0..ACCEPTS_PER_TURN {
+        for _ in 0..ACCEPTS_PER_WAIT {
             let listener = self.sources.get(handle).expect("it is the listener's turn");
             self.stats.system_calls += 1;
             let error = match sys::accept(listener.descriptor.as_fd()) {
@@ -227,7 +226,7 @@ impl<P: Poller> Ready<P> {
         // Both fail when the peer is gone already.
         if reset {
             self.stats.system_calls += 1;
-            let _ = sys::reset_on_close(socket);
+            let _ = sys::abort(socket);
         } else if source.adopted && !source.listener {
             // Without duplicates elsewhere, closing does the same.
             self.stats.system_calls += 1;

@@ -51,7 +51,7 @@ pub(super) struct Side {
     /// An attempt may succeed: set by reports, cleared by "would block".
     pub(super) ready: bool,
     pub(super) pending: Option<Pending>,
-    sequence: u8,
+    sequence: u16,
 }
 
 /// An op in flight.
@@ -106,17 +106,17 @@ pub(super) enum Lane {
 }
 
 /// Bits of a sequence number, beside the two of a lane.
-const SEQUENCE_BITS: u32 = 6;
-const SEQUENCE_MASK: u8 = (1 << SEQUENCE_BITS) - 1;
+const SEQUENCE_BITS: u32 = 12;
+const SEQUENCE_MASK: u16 = (1 << SEQUENCE_BITS) - 1;
 
 /// Names an op. A name is stale once its op is over: the generation in the handle changes with
 /// the socket, the sequence with each op on one side of it.
-pub(super) fn name(handle: Handle, lane: Lane, sequence: u8) -> OpId {
-    OpId(handle.pack((lane as u8) << SEQUENCE_BITS | sequence))
+pub(super) fn name(handle: Handle, lane: Lane, sequence: u16) -> OpId {
+    OpId(handle.pack((lane as u16) << SEQUENCE_BITS | sequence))
 }
 
 /// The inverse of [`name`].
-pub(super) fn parse(op: OpId) -> (Handle, Lane, u8) {
+pub(super) fn parse(op: OpId) -> (Handle, Lane, u16) {
     let (handle, tag) = Handle::unpack(op.0);
     let lane = match tag >> SEQUENCE_BITS {
         0 => Lane::Read,
@@ -176,7 +176,7 @@ impl Source {
 
 impl Side {
     /// Begins an op; gives the sequence number for its name.
-    pub(super) fn start(&mut self, token: Token, work: Work) -> u8 {
+    pub(super) fn start(&mut self, token: Token, work: Work) -> u16 {
         assert!(self.pending.is_none(), "a second op on one side of a socket");
         let stage = if self.ready { Stage::Queued } else { Stage::Armed };
         self.pending = Some(Pending { token, stage, work });
@@ -184,7 +184,7 @@ impl Side {
     }
 
     /// The op with that sequence number, if it is still in flight.
-    pub(super) fn current(&mut self, sequence: u8) -> Option<&mut Pending> {
+    pub(super) fn current(&mut self, sequence: u16) -> Option<&mut Pending> {
         self.pending.as_mut().filter(|_| self.sequence == sequence)
     }
 

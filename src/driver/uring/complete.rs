@@ -173,7 +173,7 @@ impl Uring {
         let len = self.wake_count.len() as u32;
         let entry = opcode::Read::new(fd, self.wake_count.as_mut_ptr(), len)
             .build()
-            .user_data(u64::from(Kind::Wake.tag(0)) << 56);
+            .user_data(Handle::at(0).pack(Kind::Wake.tag(0)));
         // SAFETY: the counter is boxed, so its address stays; nobody reads it; it is freed after
         // the ring, or leaked.
         unsafe { self.ring.push(&entry) };

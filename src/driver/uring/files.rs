@@ -167,8 +167,7 @@ impl Uring {
                 return;
             }
         }
-        let again = [-libc::EINTR, -libc::EAGAIN].contains(&result) && !*cancelled;
-        if again {
+        if result == -libc::EINTR && !*cancelled {
             self.push_read(handle);
             return;
         }

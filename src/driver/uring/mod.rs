@@ -28,7 +28,7 @@ mod submit;
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -47,10 +47,10 @@ use socket::{Socket, StreamKind};
 /// How long a drop waits for the kernel to give back what it owns.
 const DROP_WAIT: Duration = Duration::from_secs(1);
 
-/// What a submission is for: the low half of the tag in its user data. The high half is the
+/// What a submission is for: the low 4 bits of the tag in its user data. The others are the
 /// sequence number of the op.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
+#[repr(u16)]
 enum Kind {
     Accept = 1,
     Recv = 2,
@@ -79,13 +79,13 @@ impl Kind {
     ];
 
     /// User data of what nobody waits for, and the name of an op that is over already.
-    const NOBODY: u64 = (Self::Cancel as u64) << 56 | (u64::MAX >> 8);
+    const NOBODY: u64 = (Self::Cancel as u64) << 48 | (u64::MAX >> 16);
 
-    fn tag(self, sequence: u8) -> u8 {
-        self as u8 | sequence << 4
+    fn tag(self, sequence: u16) -> u16 {
+        self as u16 | sequence << 4
     }
 
-    fn of(tag: u8) -> Self {
+    fn of(tag: u16) -> Self {
         Self::ALL[usize::from(tag & 0x0f) - 1]
     }
 }
@@ -173,13 +173,17 @@ impl Uring {
     /// Gives the kernel the buffers that came back, and then the receives that missed them, no
     /// more than there are buffers. The kernel serves them in the order in which they are armed,
     /// and the first may take all: whoever got nothing the last time comes first.
-    fn recycle_buffers(&mut self) {
+    ///
+    /// Says whether there are both buffers and receives left: those that were armed may have
+    /// nothing to receive, and must not keep the others waiting.
+    fn recycle_buffers(&mut self) -> bool {
         let buffers = self.buffers.publish();
         for _ in 0..buffers.min(self.hungry.len() + self.starved.len()) {
             if let Some(handle) = self.hungry.pop_front().or_else(|| self.starved.pop_front()) {
                 self.arm_stream(handle);
             }
         }
+        buffers > 0 && !(self.hungry.is_empty() && self.starved.is_empty())
     }
 
     /// Tries the sends that hold files, each within its budget.
@@ -245,14 +249,14 @@ impl Driver for Uring {
 
     fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()> {
         let now = Instant::now();
-        self.recycle_buffers();
+        let more = self.recycle_buffers();
         self.run_sends(now);
         let accept_due = self.wake_accepts(now);
         let timeout = match accept_due.map(|due| due.saturating_duration_since(now)) {
             Some(rest) => Some(timeout.map_or(rest, |timeout| timeout.min(rest))),
             None => timeout,
         };
-        let idle = self.done.is_empty() && self.runnable.is_empty();
+        let idle = !more && self.done.is_empty() && self.runnable.is_empty();
         let mut reaped = std::mem::take(&mut self.reaped);
         let result = self.ring.enter(idle, timeout, &mut reaped);
         for entry in reaped.drain(..) {
@@ -294,27 +298,17 @@ impl Drop for Uring {
         for handle in self.sockets.handles() {
             let socket = self.sockets.get_mut(handle).expect("its handle was just listed");
             // Ends receives, sends and polls; accepts end by the cancel below.
-            let _ = sys::shutdown(socket.fd.as_fd(), std::net::Shutdown::Both);
+            let _ = sys::shutdown(socket.fd.as_fd(), Shutdown::Both);
         }
+        // What is queued is submitted first: the cancel does not reach it otherwise.
+        let mut open = self.reap_orphans(false);
         let _ = self.ring.submitter().register_sync_cancel(
             Some(io_uring::types::Timespec::from(DROP_WAIT)),
             io_uring::types::CancelBuilder::any(),
         );
         let until = Instant::now() + DROP_WAIT;
-        let mut reaped = Vec::new();
-        while self.ring.outstanding > 0 && Instant::now() < until {
-            reaped.clear();
-            if self.ring.enter(true, Some(Duration::from_millis(10)), &mut reaped).is_err() {
-                break;
-            }
-            for entry in &reaped {
-                if !cqueue::more(entry.flags()) {
-                    self.ring.answered();
-                }
-                if let Some(descriptor) = self.orphan(entry) {
-                    drop(descriptor);
-                }
-            }
+        while open && self.ring.outstanding > 0 && Instant::now() < until {
+            open = self.reap_orphans(true);
         }
         if self.ring.outstanding > 0 {
             self.leak();
@@ -323,6 +317,19 @@ impl Drop for Uring {
 }
 
 impl Uring {
+    /// Reaps completions that nobody is told of any more; says whether the ring still works.
+    fn reap_orphans(&mut self, wait: bool) -> bool {
+        let mut reaped = Vec::new();
+        let entered = self.ring.enter(wait, Some(Duration::from_millis(10)), &mut reaped);
+        for entry in &reaped {
+            if !cqueue::more(entry.flags()) {
+                self.ring.answered();
+            }
+            drop(self.orphan(entry));
+        }
+        entered.is_ok()
+    }
+
     /// Gives up all memory that the kernel may still read or write, without freeing it.
     fn leak(&mut self) {
         std::mem::forget(std::mem::replace(&mut self.sockets, Slots::new(0)));

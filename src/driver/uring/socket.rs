@@ -25,7 +25,7 @@ pub(super) struct Socket {
     /// Submissions that the kernel has not answered with their last completion.
     pub(super) kernel: u8,
     /// Counts the ops of each side, so that a stale `OpId` cancels nothing.
-    pub(super) sequence: [u8; 2],
+    pub(super) sequence: [u16; 2],
 }
 
 /// The read side.

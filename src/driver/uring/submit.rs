@@ -20,9 +20,13 @@ use super::{Kind, Uring, buffers};
 /// Flags of every send: all of it, and no signal when the peer is gone.
 const SEND_FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
 
-/// Free sockets below which connections are accepted one by one: the kernel's multishot accept
-/// takes all that wait in a backlog at once, and a backlog holds this many.
-const ACCEPT_MULTI_ROOM: u32 = 4096;
+/// Free sockets below which connections are accepted one by one. The kernel's multishot accept
+/// takes all that wait in a backlog at once, and what finds no room then is refused instead of
+/// waiting; a burst of more connections than this is rare enough for that.
+const ACCEPT_MULTI_ROOM: u32 = 1024;
+
+/// The bits of a sequence number.
+const SEQUENCE_MASK: u16 = 0x0fff;
 
 /// Which count of `Socket::sequence` belongs to which side.
 const READ: usize = 0;
@@ -54,7 +58,7 @@ impl Uring {
     /// # Safety
     ///
     /// As for [`Ring::push`](super::ring::Ring::push).
-    unsafe fn push(&mut self, handle: Handle, kind: Kind, sequence: u8, entry: squeue::Entry) {
+    unsafe fn push(&mut self, handle: Handle, kind: Kind, sequence: u16, entry: squeue::Entry) {
         let entry = entry.user_data(handle.pack(kind.tag(sequence)));
         // SAFETY: the caller promises the same.
         unsafe { self.ring.push(&entry) };
@@ -76,7 +80,7 @@ impl Uring {
             multishot: false,
             cancelled: false,
         });
-        socket.sequence[READ] = (socket.sequence[READ] + 1) & 0x0f;
+        socket.sequence[READ] = (socket.sequence[READ] + 1) & SEQUENCE_MASK;
         let tag = kind.kind().tag(socket.sequence[READ]);
         self.arm_stream(sock.0);
         OpId(sock.0.pack(tag))
@@ -108,7 +112,7 @@ impl Uring {
         unsafe { self.push(handle, kind.kind(), sequence, entry) };
     }
 
-    /// Whether there is room for all connections that may wait in a backlog.
+    /// Whether there is room for a burst of connections.
     fn is_roomy(&self) -> bool {
         self.limits.sockets_max - self.sockets.len() > ACCEPT_MULTI_ROOM
     }
@@ -125,7 +129,7 @@ impl Uring {
         }
     }
 
-    pub(super) fn cancel_stream(&mut self, handle: Handle, tag: u8) {
+    pub(super) fn cancel_stream(&mut self, handle: Handle, tag: u16) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         let Read::Many(stream) = &mut socket.read else { return };
         let tag_now = stream.kind.kind().tag(socket.sequence[READ]);
@@ -171,7 +175,7 @@ impl Uring {
     ) -> OpId {
         let socket = self.open_socket(sock);
         assert!(matches!(socket.write, Write::Idle), "a socket has one write-side op at a time");
-        socket.sequence[WRITE] = (socket.sequence[WRITE] + 1) & 0x0f;
+        socket.sequence[WRITE] = (socket.sequence[WRITE] + 1) & SEQUENCE_MASK;
         let tag = Kind::Send.tag(socket.sequence[WRITE]);
         let transfer = Transfer::new(chain, fin);
         if transfer.chain.is_empty() || transfer.chain.has_file() {
@@ -251,7 +255,7 @@ impl Uring {
         }
     }
 
-    pub(super) fn cancel_send(&mut self, handle: Handle, tag: u8) {
+    pub(super) fn cancel_send(&mut self, handle: Handle, tag: u16) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         let sequence = socket.sequence[WRITE];
         if Kind::Send.tag(sequence) != tag {
@@ -262,6 +266,8 @@ impl Uring {
             Write::Runnable { token, transfer } => {
                 self.finish_send(handle, token, transfer, Err(cancelled()));
             }
+            asked @ (Write::Ring { cancelled: true, .. }
+            | Write::Kernel { cancelled: true, .. }) => socket.write = asked,
             Write::Ring { token, transfer, gather, .. } => {
                 socket.write = Write::Ring { token, transfer, gather, cancelled: true };
                 self.cancel_kernel(handle, handle.pack(tag));
@@ -298,15 +304,15 @@ impl Uring {
         let handle = sock.0;
         let socket = self.open_socket(sock);
         socket.closing = Some(token);
-        if reset {
-            // It only decides how the close is told to the peer.
-            let _ = sys::reset_on_close(socket.fd.as_fd());
-        }
         let listening =
             matches!(&socket.read, Read::Many(stream) if stream.kind == StreamKind::Accept);
         if !listening {
-            // Ends what the kernel has armed on this socket; it fails when the peer was faster.
-            let _ = sys::shutdown(socket.fd.as_fd(), Shutdown::Both);
+            // Ends what the kernel has armed on this socket, and tells the peer. It fails when the
+            // peer was faster.
+            let _ = match reset {
+                true => sys::abort(socket.fd.as_fd()),
+                false => sys::shutdown(socket.fd.as_fd(), Shutdown::Both),
+            };
         }
         if let Read::Many(stream) = &socket.read {
             let (armed, tag) = (stream.armed, stream.kind.kind().tag(socket.sequence[READ]));
@@ -316,7 +322,7 @@ impl Uring {
                 self.cancel_stream(handle, tag);
             }
         }
-        self.stats.system_calls += 1 + u64::from(reset);
+        self.stats.system_calls += 1;
         self.abandon_send(handle);
         self.close_when_idle(handle);
         OpId(handle.pack(Kind::Close.tag(0)))
