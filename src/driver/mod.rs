@@ -44,6 +44,7 @@ mod op;
 pub mod pool;
 mod probe;
 pub mod ready;
+mod setup;
 pub mod slots;
 mod sys;
 mod transfer;

@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::setup::{code_of, step_failed};
 use super::uring::Uring;
 use super::{Chain, Driver, Limits, Op, Outcome, Token};
 
@@ -90,56 +91,11 @@ impl Choice {
     /// when it is the last one, or when the error is not the driver's: without descriptors
     /// nothing works.
     pub fn fall_back(&self, error: &io::Error) -> Option<Self> {
-        let code = match error.get_ref().and_then(|cause| cause.downcast_ref::<StepFailed>()) {
-            Some(step) => step.code,
-            None => error.raw_os_error(),
-        };
-        if !self.replaceable || matches!(code, Some(libc::EMFILE | libc::ENFILE)) {
+        if !self.replaceable || matches!(code_of(error), Some(libc::EMFILE | libc::ENFILE)) {
             return None;
         }
         Some(Self { kind: Kind::Epoll, why: error.to_string(), replaceable: false })
     }
-}
-
-/// A step of setting a driver up that failed.
-#[derive(Debug)]
-struct StepFailed {
-    step: &'static str,
-    code: Option<i32>,
-    reason: String,
-}
-
-impl fmt::Display for StepFailed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.step, self.reason)
-    }
-}
-
-impl std::error::Error for StepFailed {}
-
-/// Says which step of setting up failed, with which error, and what mends it.
-pub(super) fn step_failed(step: &'static str, error: &io::Error) -> io::Error {
-    let code = error.raw_os_error();
-    let reason = match code.and_then(explain) {
-        Some(reason) => reason.to_owned(),
-        None => error.to_string(),
-    };
-    io::Error::new(error.kind(), StepFailed { step, code, reason })
-}
-
-/// The errors that set-up meets, by name, and what is behind them.
-fn explain(code: i32) -> Option<&'static str> {
-    Some(match code {
-        libc::EPERM => "EPERM; blocked by seccomp or kernel.io_uring_disabled, see ringd --help",
-        libc::EACCES => "EACCES; forbidden by a security module (SELinux, AppArmor)",
-        libc::ENOSYS => "ENOSYS; the kernel is built without it, or a sandbox hides it",
-        libc::EOPNOTSUPP => "EOPNOTSUPP; a sandbox hides it",
-        libc::EINVAL => "EINVAL; it needs Linux 6.1 or newer",
-        libc::ENOMEM => "ENOMEM; locked memory is short, raise it with ulimit -l",
-        libc::EMFILE => "EMFILE; descriptors are short, raise the limit with ulimit -n",
-        libc::ENFILE => "ENFILE; descriptors are short, raise the sysctl fs.file-max",
-        _ => return None,
-    })
 }
 
 /// Uses the proactor once, on a thread of its own, because a ring belongs to its thread.

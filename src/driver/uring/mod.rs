@@ -37,6 +37,7 @@ use io_uring::cqueue;
 
 use super::op::{Completion, Op, OpId, Outcome, Sock, Token};
 use super::pool::Pool;
+use super::setup::step_failed;
 use super::slots::{Handle, Slots};
 use super::{ACCEPT_RETRY, Driver, Limits, Stats, Waker, sys};
 use buffers::BufferRing;
@@ -132,7 +133,7 @@ impl Uring {
     /// Names the step that failed and why; no io_uring, or one that is too old, is not a reason
     /// to panic.
     pub fn open(limits: &Limits) -> io::Result<Self> {
-        let step = |name: &'static str| move |error| super::probe::step_failed(name, &error);
+        let step = |name: &'static str| move |error: io::Error| step_failed(name, &error);
         let ring = Ring::open().map_err(step("io_uring_setup"))?;
         let pool = Pool::new(limits.buffers, limits.buffer_bytes);
         let buffers =
@@ -265,7 +266,7 @@ impl Driver for Uring {
         self.reaped = reaped;
         self.stats.completions += self.done.len() as u64;
         out.append(&mut self.done);
-        result.map_err(|error| super::probe::step_failed("io_uring_enter", &error))
+        result.map_err(|error| step_failed("io_uring_enter", &error))
     }
 
     fn waker(&self) -> Waker {
