@@ -1,5 +1,6 @@
 //! Replays the fuzz entries of the crate with fixed seeds: random bytes, and requests that were
-//! changed a little. What fails here fails again with the same seed.
+//! changed a little. What fails here fails again with the same seed. For a longer run with other
+//! seeds: `RINGD_TEST_INPUTS=1000000 RINGD_TEST_SEED=7 cargo test --release --test fuzz`.
 
 #[path = "support/streams.rs"]
 mod streams;
@@ -14,18 +15,30 @@ use ringd::http::{Settings, Site, body, fuzz, request, target};
 use ringd::session::Now;
 use tempfile::TempDir;
 
-/// Inputs of each sort for each entry.
-const INPUTS: usize = 3000;
+/// Inputs of each sort for each entry; `RINGD_TEST_INPUTS` asks for more.
+fn inputs() -> usize {
+    number_from("RINGD_TEST_INPUTS").unwrap_or(3000)
+}
+
+/// Other seeds than the fixed ones, when `RINGD_TEST_SEED` names one.
+fn seeded(seed: u64) -> Rng {
+    let offset = number_from("RINGD_TEST_SEED").unwrap_or(0) as u64;
+    Rng::with_seed(seed + 1000 * offset)
+}
+
+fn number_from(variable: &str) -> Option<usize> {
+    std::env::var(variable).ok()?.parse().ok()
+}
 
 /// Runs `entry` on random bytes, then on what `make` makes, mutated half of the time.
 fn replay(seed: u64, make: impl Fn(&mut Rng) -> Vec<u8>, entry: impl Fn(&[u8])) {
-    let mut random = Rng::with_seed(seed);
-    for _ in 0..INPUTS {
+    let mut random = seeded(seed);
+    for _ in 0..inputs() {
         let length = random.usize(..200);
         let bytes: Vec<u8> = (0..length).map(|_| random.u8(..)).collect();
         entry(&bytes);
     }
-    for _ in 0..INPUTS {
+    for _ in 0..inputs() {
         let mut bytes = make(&mut random);
         if random.bool() {
             streams::mutate(&mut random, &mut bytes);
@@ -80,8 +93,8 @@ fn conversations() {
 fn conversations_in_many_pieces() {
     let (_directory, root) = root();
     let now = Now { instant: Instant::now(), system: UNIX_EPOCH + Duration::from_secs(1 << 32) };
-    let mut random = Rng::with_seed(5);
-    for _ in 0..INPUTS {
+    let mut random = seeded(5);
+    for _ in 0..inputs() {
         let stream = streams::stream(&mut random, 12);
         let mut site = Site::new(Settings::new(Arc::clone(&root)));
         let whole = fuzz::converse(&mut site, now, [&stream[..]]);
