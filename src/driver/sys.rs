@@ -86,8 +86,9 @@ pub(super) fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usiz
     })
 }
 
-/// `sendmsg(2)` without waiting and without `SIGPIPE`; `more` says that other bytes follow at
-/// once, so that the kernel may wait for them before it fills a segment (`MSG_MORE`).
+/// `send(2)` or, for several slices, `sendmsg(2)`, without waiting and without `SIGPIPE`; `more`
+/// says that other bytes follow at once: the kernel may wait for them to fill a segment
+/// (`MSG_MORE`).
 pub(super) fn send(
     socket: BorrowedFd<'_>,
     slices: &[IoSlice<'_>],

@@ -1,8 +1,8 @@
 //! One non-blocking attempt at sending a chain: the part of a send that every driver shares.
 //!
-//! Memory leaves by `sendmsg(2)`, a file by `sendfile(2)`; memory before a file is sent with
-//! `MSG_MORE`, so that a head and the first bytes of its file share a segment. Before a piece of
-//! a file is sent, one look at the page cache tells whether a disk would stop the loop.
+//! Memory leaves by `send(2)` or `sendmsg(2)`, a file by `sendfile(2)`; memory before a file is
+//! sent with `MSG_MORE`, so that a head and the first bytes of its file share a segment. Before a
+//! piece of a file is sent, one look at the page cache tells whether a disk would stop the loop.
 
 use std::io::{self, IoSlice};
 use std::ops::Range;

@@ -7,7 +7,7 @@
 //!   or refuses with a status;
 //! - [`body::Discard`] walks over the request body that nobody wants, within a bound;
 //! - [`target::resolve`] turns the request target into a path below the served root;
-//! - [`status::Status`] names every status code the server sends;
+//! - [`status::Status`] names the status codes that the server knows;
 //! - [`Http`] is the conversation: it joins the above to the [`Site`] and writes the answers.
 //!
 //! The first two obey the *chunking law*: how the network cut the bytes into pieces never changes

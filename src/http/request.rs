@@ -12,8 +12,8 @@
 //! The grammar is httparse's, made strict: no bare LF, no other leniency. Where two readings of a
 //! message are possible somewhere on the way (RFC 9112 §11.2), it is refused and not repaired.
 //!
-//! A client that sends its head byte by byte makes us scan it once per byte. That work is bounded
-//! by `head_bytes_max` and by the deadline of the head, so no scanner state is kept instead.
+//! No state is kept between calls: an incomplete head is scanned from its beginning every time. The
+//! caller sees to it that a client that sends byte by byte does not cause a scan per byte.
 
 use crate::http::authority;
 use crate::http::status::Status;
@@ -42,7 +42,8 @@ impl Default for HeadLimits {
 
 /// A request head that passed every check.
 ///
-/// A field is present only where the server acts on it, as a slice of the input.
+/// Fields of the head are present only where the server checks them or acts on them; what is not a
+/// number or a choice is a slice of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
     /// Path and query as sent, beginning with `/`.

@@ -116,7 +116,7 @@ pub(super) fn head_fields(name: &[u8], metadata: &Metadata, now: SystemTime) -> 
     head.into_bytes()
 }
 
-/// The status for a file that could not be opened; `None` when that may pass, so that nobody
+/// The status for a file that could not be opened; as an error when that may pass, so that nobody
 /// should remember it.
 pub(super) fn status_of(error: &io::Error) -> Result<Status, Status> {
     match error.raw_os_error() {

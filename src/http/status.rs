@@ -1,4 +1,4 @@
-//! The status codes this server sends, and no others.
+//! The status codes this server knows: those it sends, and some that it does not need yet.
 //!
 //! A closed set: a response cannot carry a code that has no reason phrase here.
 

@@ -76,7 +76,7 @@ pub type StartError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Starts a server whose sessions share, per worker, what `shared` makes.
 ///
-/// Returns when all workers accept connections.
+/// Returns when connections can be made: all listeners are bound and every worker has its driver.
 ///
 /// # Errors
 ///

@@ -2,10 +2,10 @@
 //!
 //! One turn is one system call: [`Driver::wait`] hands over what was submitted since the last
 //! one, waits, and reaps. Accepts and receives are multishot: armed once, they complete again and
-//! again, receives into buffers that the kernel picks from a shared ring. Memory is sent by the
-//! ring. A chain that holds a file is sent by `sendfile(2)` between reaping and waiting, because
-//! the ring has no such operation and its `SPLICE` always goes to a kernel thread; when the
-//! socket is full, the ring polls it.
+//! again, receives into buffers that the kernel picks from a shared ring. When sockets are short,
+//! connections are accepted one by one. Memory is sent by the ring. A chain that holds a file is
+//! sent by `sendfile(2)` between reaping and waiting, because the ring has no such operation and
+//! its `SPLICE` always goes to a kernel thread; when the socket is full, the ring polls it.
 //!
 //! Never used on the hot path, because the kernel always hands them to a thread of its own:
 //! `STATX`, `SHUTDOWN`, `SPLICE`.

@@ -5,7 +5,8 @@
 //! read:   Idle -> Armed -> Parked (no buffer, no descriptor) -> Armed -> … -> Idle
 //! write:  Idle -> Ring (SEND or SENDMSG in the kernel) ----------------------> Idle
 //!         Idle -> Runnable (the next turn tries) -> Kernel (poll, fetch) -> Runnable … -> Idle
-//! end:    Close submitted -> shutdown(2) -> `kernel` counts down to 0 -> close(2), slot free
+//! end:    Close submitted -> shutdown(2), a reset or (of a listener's accept) a cancel
+//!         -> `kernel` counts down to 0 -> close(2), slot free
 //! ```
 //!
 //! While `kernel` is above 0 the record stays, and with it all that the kernel may read or write.
