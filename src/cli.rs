@@ -37,18 +37,25 @@ calls io_uring_setup, io_uring_enter and io_uring_register in the container's se
 or stay with epoll, which serves the same.
 
 Signals: SIGINT and SIGTERM let connections finish (--drain-timeout); a second one ends at once.
-Exit codes: 0 after a drain, 1 when serving is not possible, 2 for a wrong command line.";
+Exit codes: 0 after a drain, 1 when serving is not possible, 2 for a wrong command line, 128 plus
+the signal's number after a second signal.";
 
 /// Serves the files of a directory over HTTP.
 #[derive(Debug, Parser)]
-#[command(name = "ringd", version, about, after_help = AFTER_HELP)]
+#[command(name = "ringd", version, after_help = AFTER_HELP)]
 pub struct Cli {
     /// The directory to serve
     #[arg(default_value = "./html")]
     pub root: PathBuf,
 
     /// Address and port to listen on; may be given several times. Port 0 takes a free one
-    #[arg(short, long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7890")]
+    #[arg(
+        short,
+        long,
+        value_name = "ADDR:PORT",
+        default_value = "127.0.0.1:7890",
+        value_parser = address
+    )]
     pub listen: Vec<SocketAddr>,
 
     /// How I/O is done; auto takes uring where it works and epoll where it does not
@@ -259,6 +266,13 @@ fn share_out(cli: &Cli, descriptors: u64, workers: u64) -> Result<(u32, usize), 
             Ok((connections as u32, entries as usize))
         }
     }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "it must be an IP address and a port, as in 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080"
+            .to_owned()
+    })
 }
 
 fn time(text: &str) -> Result<Duration, String> {

@@ -44,7 +44,6 @@ pub struct Chain {
 enum Part {
     Copied(Range<usize>),
     Shared(Rc<[u8]>),
-    Static(&'static [u8]),
     Leased(Lease),
     File { file: Arc<File>, range: Range<u64> },
 }
@@ -89,15 +88,6 @@ impl Chain {
             self.copy(bytes);
         } else {
             self.parts.push(Part::Shared(Rc::clone(bytes)));
-        }
-    }
-
-    /// Appends bytes that live as long as the program.
-    pub fn fixed(&mut self, bytes: &'static [u8]) {
-        if bytes.len() <= COPY_MAX {
-            self.copy(bytes);
-        } else {
-            self.parts.push(Part::Static(bytes));
         }
     }
 
@@ -205,7 +195,6 @@ impl Part {
         match self {
             Self::Copied(range) => range.len() as u64,
             Self::Shared(bytes) => bytes.len() as u64,
-            Self::Static(bytes) => bytes.len() as u64,
             Self::Leased(lease) => lease.len() as u64,
             Self::File { range, .. } => range.end - range.start,
         }
@@ -215,7 +204,6 @@ impl Part {
         match self {
             Self::Copied(range) => Some(&copied[range.clone()]),
             Self::Shared(bytes) => Some(bytes),
-            Self::Static(bytes) => Some(bytes),
             Self::Leased(lease) => Some(lease),
             Self::File { .. } => None,
         }
@@ -263,11 +251,11 @@ mod tests {
     fn small_pieces_become_one_part() {
         let mut chain = Chain::new();
         chain.copy(b"head ");
-        chain.fixed(b"fixed ");
+        chain.copy(b"more ");
         chain.share(&Rc::from(&b"body"[..]));
         assert_eq!(chain.parts.len(), 1);
-        assert_eq!(chain.remaining(), 15);
-        assert_eq!(read_all(&mut chain), b"head fixed body");
+        assert_eq!(chain.remaining(), 14);
+        assert_eq!(read_all(&mut chain), b"head more body");
         assert!(chain.is_empty());
     }
 

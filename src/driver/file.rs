@@ -56,6 +56,9 @@ pub enum FileKind {
 }
 
 impl File {
+    /// System calls that [`File::new`] makes for a regular file: `statx(2)` and `fcntl(2)`.
+    pub(super) const CALLS_OF_NEW: u64 = 2;
+
     /// Takes an open descriptor and reads its metadata (`fstat`, which does not wait for a disk
     /// once the file is open).
     pub fn new(descriptor: OwnedFd) -> io::Result<Self> {

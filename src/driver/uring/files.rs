@@ -69,7 +69,7 @@ impl FileOps {
 
 impl Uring {
     pub(super) fn submit_open(&mut self, token: Token, root: Arc<File>, path: CString) -> OpId {
-        self.stats.system_calls += 2;
+        self.stats.system_calls += 1;
         let cached = sys::openat2(root.as_fd(), &path, true);
         let cold = match &cached {
             // A kernel without RESOLVE_CACHED (before 5.12) refuses the flag.
@@ -79,6 +79,7 @@ impl Uring {
             Ok(_) => false,
         };
         if !cold {
+            self.stats.system_calls += File::CALLS_OF_NEW;
             let opened = cached.and_then(File::new).map(Arc::new);
             self.finish(token, Outcome::Opened(opened));
             return OpId(Kind::NOBODY);
@@ -107,7 +108,7 @@ impl Uring {
         let opened = match result {
             code if code < 0 => Err(io::Error::from_raw_os_error(-code)),
             descriptor => {
-                self.stats.system_calls += 1;
+                self.stats.system_calls += File::CALLS_OF_NEW;
                 File::new(sys::own(descriptor)).map(Arc::new)
             }
         };
