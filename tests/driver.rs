@@ -22,6 +22,7 @@ macro_rules! drivers {
         mod $name {
             each_test!($open;
                 sockets: each_op_ends_once, echo_keeps_every_byte, slow_reader_gets_memory,
+                    half_closed_slow_reader_gets_memory,
                     slow_reader_gets_a_file, slow_reader_gets_a_pipelined_chain,
                     fin_ends_output_but_not_input, data_then_end_before_the_first_wait,
                     end_without_data, reset_by_the_peer, close_during_receive,

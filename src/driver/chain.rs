@@ -7,6 +7,7 @@
 //!
 //! Invariant: the parts before `part` are sent, of part `part` the first `offset` bytes are.
 
+use std::fmt;
 use std::io::IoSlice;
 use std::ops::Range;
 use std::rc::Rc;
@@ -32,7 +33,7 @@ const FILES_FULL: usize = 4;
 const KEEP_BYTES: usize = COPIED_FULL + 2 * COPY_MAX;
 
 /// The parts of one write; see the module documentation.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Chain {
     copied: Vec<u8>,
     parts: Vec<Part>,
@@ -40,7 +41,6 @@ pub struct Chain {
     offset: u64,
 }
 
-#[derive(Debug)]
 enum Part {
     Copied(Range<usize>),
     Shared(Rc<[u8]>),
@@ -187,6 +187,13 @@ impl Chain {
         }
         assert!(left == 0 || self.part < self.parts.len(), "more was sent than there was");
         self.offset = left;
+    }
+}
+
+impl fmt::Debug for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = self.parts.len() - self.part;
+        write!(f, "Chain({} bytes in {parts} parts)", self.remaining())
     }
 }
 

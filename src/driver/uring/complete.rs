@@ -130,26 +130,29 @@ impl Uring {
 
     fn complete_send(&mut self, handle: Handle, result: i32) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
-        let Write::Ring { token, mut transfer, gather, cancelled: asked } =
+        let Write::Ring { token, mut transfer, cancelled: asked, .. } =
             std::mem::replace(&mut socket.write, Write::Idle)
         else {
             return;
         };
-        let closing = socket.closing.is_some();
-        if result < 0 {
-            let error = io::Error::from_raw_os_error(-result);
-            return self.finish_send(handle, token, transfer, Err(error));
-        }
-        transfer.chain.advance(result as u64);
+        let ending = asked || socket.closing.is_some();
+        let sent = match result {
+            code if code == -libc::EAGAIN || code == -libc::EINTR => 0,
+            code if code < 0 => {
+                let error = io::Error::from_raw_os_error(-code);
+                return self.finish_send(handle, token, transfer, Err(error));
+            }
+            sent => sent as u64,
+        };
+        transfer.chain.advance(sent);
         if transfer.chain.is_empty() {
-            return self.finish_send(handle, token, transfer, Ok(()));
+            self.finish_send(handle, token, transfer, Ok(()));
+        } else if ending {
+            self.finish_send(handle, token, transfer, Err(cancelled()));
+        } else {
+            self.stats.would_block += 1;
+            self.run_later(handle, token, transfer);
         }
-        if closing || asked || result == 0 {
-            return self.finish_send(handle, token, transfer, Err(cancelled()));
-        }
-        // More than one submission carries; or a short count, which despite WAITALL is how a
-        // failure after progress is told. Then the rest fails at once, with the reason.
-        self.send_memory(handle, token, transfer, gather);
     }
 
     /// The socket takes more again, or cold data has arrived.

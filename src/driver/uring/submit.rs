@@ -17,8 +17,10 @@ use super::super::transfer::{Progress, Transfer};
 use super::socket::{Gather, Read, Socket, Stream, StreamKind, Write};
 use super::{Kind, Uring, buffers};
 
-/// Flags of every send: all of it, and no signal when the peer is gone.
-const SEND_FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+/// Flags of every send in the ring: it never waits there. A SENDMSG that was asked to wait
+/// (`MSG_WAITALL`) failed with `EAGAIN` when the peer had half-closed. What does not fit into the
+/// socket goes on inline, when a poll for room alone says so.
+const SEND_FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
 /// Free sockets below which connections are accepted one by one. The kernel's multishot accept
 /// takes all that wait in a backlog at once, and what finds no room then is refused instead of
@@ -181,19 +183,13 @@ impl Uring {
         if transfer.chain.is_empty() || transfer.chain.has_file() {
             self.run_later(sock.0, token, transfer);
         } else {
-            self.send_memory(sock.0, token, transfer, None);
+            self.send_memory(sock.0, token, transfer);
         }
         OpId(sock.0.pack(tag))
     }
 
     /// Lets the ring send a chain of memory.
-    pub(super) fn send_memory(
-        &mut self,
-        handle: Handle,
-        token: Token,
-        transfer: Transfer,
-        spare: Option<Box<Gather>>,
-    ) {
+    pub(super) fn send_memory(&mut self, handle: Handle, token: Token, transfer: Transfer) {
         let bytes_max = usize::try_from(self.limits.turn_bytes_max).unwrap_or(usize::MAX);
         let socket = self.sockets.get_mut(handle).expect("a send's socket is open");
         let fd = Fd(socket.fd.as_raw_fd());
@@ -204,7 +200,7 @@ impl Uring {
             let len = u32::try_from(slice.len()).unwrap_or(u32::MAX);
             opcode::Send::new(fd, slice.as_ptr(), len).flags(SEND_FLAGS).build()
         } else {
-            let gather = gather.insert(spare.unwrap_or_else(Gather::new));
+            let gather = gather.insert(Gather::new());
             gather.fill(&slices[..count]);
             opcode::SendMsg::new(fd, &raw const gather.message).flags(SEND_FLAGS as u32).build()
         };
@@ -215,13 +211,14 @@ impl Uring {
         unsafe { self.push(handle, Kind::Send, sequence, entry) };
     }
 
-    fn run_later(&mut self, handle: Handle, token: Token, transfer: Transfer) {
+    /// Queues a send to be tried inline.
+    pub(super) fn run_later(&mut self, handle: Handle, token: Token, transfer: Transfer) {
         let socket = self.sockets.get_mut(handle).expect("a send's socket is open");
         socket.write = Write::Runnable { token, transfer };
         self.runnable.push_back(handle);
     }
 
-    /// One inline attempt at a send that holds a file.
+    /// One inline attempt at a send.
     pub(super) fn attempt_send(&mut self, handle: Handle, now: Instant) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         let (token, mut transfer) = match std::mem::replace(&mut socket.write, Write::Idle) {
@@ -266,11 +263,10 @@ impl Uring {
             Write::Runnable { token, transfer } => {
                 self.finish_send(handle, token, transfer, Err(cancelled()));
             }
-            asked @ (Write::Ring { cancelled: true, .. }
-            | Write::Kernel { cancelled: true, .. }) => socket.write = asked,
+            asked @ Write::Kernel { cancelled: true, .. } => socket.write = asked,
+            // It does not wait, so there is nothing to cut short.
             Write::Ring { token, transfer, gather, .. } => {
                 socket.write = Write::Ring { token, transfer, gather, cancelled: true };
-                self.cancel_kernel(handle, handle.pack(tag));
             }
             Write::Kernel { token, transfer, .. } => {
                 socket.write = Write::Kernel { token, transfer, cancelled: true };
