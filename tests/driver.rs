@@ -9,6 +9,8 @@
 mod cancels;
 #[path = "driver/files.rs"]
 mod files;
+#[path = "driver/half_closed.rs"]
+mod half_closed;
 #[path = "driver/harness.rs"]
 mod harness;
 #[path = "driver/limits.rs"]
@@ -22,7 +24,6 @@ macro_rules! drivers {
         mod $name {
             each_test!($open;
                 sockets: each_op_ends_once, echo_keeps_every_byte, slow_reader_gets_memory,
-                    half_closed_slow_reader_gets_memory,
                     slow_reader_gets_a_file, slow_reader_gets_a_pipelined_chain,
                     fin_ends_output_but_not_input, data_then_end_before_the_first_wait,
                     end_without_data, reset_by_the_peer, close_during_receive,
@@ -32,6 +33,7 @@ macro_rules! drivers {
                     second_op_on_a_side_panics, submit_after_close_panics,
                     nothing_completes_before_the_wait, both_directions_at_once,
                     peer_and_acknowledged, drop_with_ops_in_flight, many_connections;
+                half_closed: half_closed_slow_reader, half_closed_reader_is_given_up;
                 cancels: cancel_of_a_receive, cancel_of_a_blocked_send, cancel_of_an_accept,
                     cancel_of_a_finished_op, cancel_spares_the_next_op,
                     receive_again_after_a_cancel, many_cancels, cancel_many_times,

@@ -28,6 +28,8 @@ struct Entry<V> {
     bytes: usize,
     valid_until: Instant,
     used: bool,
+    /// Somebody was told to ask the file system, and has not brought an answer.
+    asked: bool,
 }
 
 /// What [`Cache::get`] knows of a name.
@@ -36,7 +38,8 @@ pub enum Lookup<'a, V> {
     /// This, and it may be used.
     Valid(&'a V),
     /// This, but the file system should be asked whether it still holds. The entry counts as
-    /// valid again from now on, so that one asks and the others go on.
+    /// valid again for a while, so that one asks and the others go on; but only once, because
+    /// the one may vanish before it brings the answer.
     Expired(&'a V),
     /// Nothing.
     Absent,
@@ -80,7 +83,9 @@ impl<V> Cache<V> {
         if now < entry.valid_until {
             return Lookup::Valid(&entry.value);
         }
-        entry.valid_until = now + self.valid_for;
+        if !std::mem::replace(&mut entry.asked, true) {
+            entry.valid_until = now + self.valid_for;
+        }
         Lookup::Expired(&entry.value)
     }
 
@@ -102,8 +107,16 @@ impl<V> Cache<V> {
         let name: Rc<[u8]> = name.into();
         self.index.insert(Rc::clone(&name), self.entries.len());
         let valid_until = now + self.valid_for;
-        self.entries.push(Entry { name, value, bytes, valid_until, used: false });
+        self.entries.push(Entry { name, value, bytes, valid_until, used: false, asked: false });
         self.bytes += bytes;
+    }
+
+    /// Notes that an entry was found to hold still.
+    pub fn confirm(&mut self, name: &[u8], now: Instant) {
+        if let Some(place) = self.index.get(name) {
+            let entry = &mut self.entries[*place];
+            (entry.asked, entry.valid_until) = (false, now + self.valid_for);
+        }
     }
 
     /// Forgets a name.
@@ -166,6 +179,21 @@ mod tests {
         assert_eq!(cache.get(b"a", start + SECOND), Lookup::Expired(&1));
         assert_eq!(cache.get(b"a", start + SECOND), Lookup::Valid(&1));
         assert_eq!(cache.get(b"b", start), Lookup::Absent);
+    }
+
+    #[test]
+    fn an_entry_whose_askers_vanish_is_asked_about_again() {
+        let start = Instant::now();
+        let mut cache = cache(4, 100);
+        cache.insert(b"a", 1, 10, start);
+        assert_eq!(cache.get(b"a", start + SECOND), Lookup::Expired(&1));
+        // Nobody has brought an answer: from now on everybody asks.
+        assert_eq!(cache.get(b"a", start + 2 * SECOND), Lookup::Expired(&1));
+        assert_eq!(cache.get(b"a", start + 2 * SECOND), Lookup::Expired(&1));
+        cache.confirm(b"a", start + 2 * SECOND);
+        assert_eq!(cache.get(b"a", start + 2 * SECOND), Lookup::Valid(&1));
+        assert_eq!(cache.get(b"a", start + 3 * SECOND), Lookup::Expired(&1));
+        assert_eq!(cache.get(b"a", start + 3 * SECOND), Lookup::Valid(&1));
     }
 
     #[test]

@@ -303,7 +303,9 @@ impl Http {
             && let Resource::Page(page) = &**known
             && page.is_of(&file)
         {
-            return State::Ready(exchange, Found::Known(Rc::clone(known)));
+            let known = Rc::clone(known);
+            site.cache.confirm(&exchange.name, now.instant);
+            return State::Ready(exchange, Found::Known(known));
         }
         if metadata.len > 0 && metadata.len <= site.settings.memory_file_max {
             return State::Load(exchange, file);

@@ -106,33 +106,6 @@ pub(crate) fn slow_reader_gets_memory<D: Driver>(open: impl Open<D>) {
     send_to_a_slow_reader(&mut open(&limits()).unwrap(), chain, &bytes);
 }
 
-/// A peer that has said all it has to say may still take its time to listen. (To io_uring, its
-/// half-close makes the socket ready for everything, again and again.)
-pub(crate) fn half_closed_slow_reader_gets_memory<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
-    let (sock, mut peer) = connect(driver);
-    let bytes = pattern(16 << 20);
-    let mut chain = Chain::new();
-    bytes.chunks(300_000).for_each(|part| chain.share(&Rc::from(part)));
-    send_chain(driver, sock, chain);
-    assert!(run_none(driver).is_empty());
-    peer.shutdown(Shutdown::Write).unwrap();
-    let mut early = Vec::new();
-    for _ in 0..300 {
-        driver.wait(Some(Duration::from_millis(1)), &mut early).unwrap();
-    }
-    assert!(early.is_empty(), "{early:?}");
-    let reader = std::thread::spawn(move || {
-        let mut got = vec![0; bytes.len()];
-        peer.read_exact(&mut got).unwrap();
-        (got == bytes, peer)
-    });
-    sent(run_lasts(driver, 1)).unwrap();
-    let (whole, _peer) = reader.join().unwrap();
-    assert!(whole);
-    close_all(driver, sock);
-}
-
 pub(crate) fn slow_reader_gets_a_file<D: Driver>(open: impl Open<D>) {
     let bytes = pattern(16 << 20);
     let (_, file) = temporary_file(&bytes);

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::poller::{Event, Interest, Poller, Trigger};
@@ -63,6 +63,12 @@ impl<const EDGE: bool> Poller for Epoll<EDGE> {
 
     fn system_calls(&self) -> u64 {
         self.system_calls
+    }
+}
+
+impl<const EDGE: bool> AsFd for Epoll<EDGE> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.instance.as_fd()
     }
 }
 

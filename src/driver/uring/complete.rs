@@ -7,7 +7,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use io_uring::{cqueue, opcode, types::Fd};
@@ -16,6 +16,7 @@ use super::super::op::{Completion, Outcome, Sock, Token, cancelled};
 use super::super::pool::Lease;
 use super::super::slots::Handle;
 use super::super::sys;
+use super::room::Room;
 use super::socket::{Read, Socket, Stream, Write};
 use super::{ACCEPT_RETRY, Kind, Uring};
 
@@ -27,7 +28,7 @@ impl Uring {
         let kind = Kind::of(tag);
         if last {
             self.ring.answered();
-            if !matches!(kind, Kind::Open | Kind::Read | Kind::Wake)
+            if !matches!(kind, Kind::Open | Kind::Read | Kind::Wake | Kind::Room)
                 && let Some(socket) = self.sockets.get_mut(handle)
             {
                 socket.kernel -= 1;
@@ -41,7 +42,9 @@ impl Uring {
                 self.complete_recv(handle, result, last, lease);
             }
             Kind::Send => self.complete_send(handle, result),
-            Kind::Poll | Kind::Fetch => self.complete_kernel_wait(handle),
+            Kind::Poll => self.complete_kernel_wait(handle, Room::is_told_by(result)),
+            Kind::Fetch => self.complete_kernel_wait(handle, true),
+            Kind::Room => self.complete_room(),
             Kind::Open => self.complete_open(handle, result),
             Kind::Read => self.complete_read(handle, result),
             Kind::Wake => self.complete_wake(),
@@ -156,7 +159,7 @@ impl Uring {
     }
 
     /// The socket takes more again, or cold data has arrived.
-    fn complete_kernel_wait(&mut self, handle: Handle) {
+    fn complete_kernel_wait(&mut self, handle: Handle, ready: bool) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         let Write::Kernel { token, transfer, cancelled: asked } =
             std::mem::replace(&mut socket.write, Write::Idle)
@@ -166,8 +169,33 @@ impl Uring {
         if asked || socket.closing.is_some() {
             return self.finish_send(handle, token, transfer, Err(cancelled()));
         }
-        socket.write = Write::Runnable { token, transfer };
-        self.runnable.push_back(handle);
+        if ready || self.room.watch(socket.fd.as_fd(), handle.slot(), &self.limits).is_err() {
+            return self.run_later(handle, token, transfer);
+        }
+        socket.write = Write::Listed { token, transfer };
+        self.arm_room();
+    }
+
+    /// Sockets whose peer has half-closed have room again.
+    fn complete_room(&mut self) {
+        self.room.armed = false;
+        for slot in self.room.found() {
+            let Some(handle) = self.sockets.handle_at(slot) else { continue };
+            if let Some((token, transfer)) = self.unlist(handle) {
+                self.run_later(handle, token, transfer);
+            }
+        }
+        self.arm_room();
+    }
+
+    fn arm_room(&mut self) {
+        let Some(poller) = self.room.to_poll() else { return };
+        self.room.armed = true;
+        let entry = opcode::PollAdd::new(Fd(poller), libc::POLLIN as u32)
+            .build()
+            .user_data(Handle::at(0).pack(Kind::Room.tag(0)));
+        // SAFETY: the entry points to nothing.
+        unsafe { self.ring.push(&entry) };
     }
 
     pub(super) fn arm_waker(&mut self) {

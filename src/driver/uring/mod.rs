@@ -17,12 +17,14 @@
 //! | `socket.rs` | what is kept of a socket |
 //! | `submit.rs` | ops on sockets, and what the kernel is asked for them |
 //! | `complete.rs` | what the kernel answered |
+//! | `room.rs` | waiting for room where the ring's poll cannot |
 //! | `files.rs` | opening, reading, and fetching cold data |
 
 mod buffers;
 mod complete;
 mod files;
 mod ring;
+mod room;
 mod socket;
 mod submit;
 
@@ -43,6 +45,7 @@ use super::{ACCEPT_RETRY, Driver, Limits, Stats, Waker, sys};
 use buffers::BufferRing;
 use files::FileOps;
 use ring::Ring;
+use room::Room;
 use socket::{Socket, StreamKind};
 
 /// How long a drop waits for the kernel to give back what it owns.
@@ -63,10 +66,11 @@ enum Kind {
     Wake = 8,
     Cancel = 9,
     Close = 10,
+    Room = 11,
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Accept,
         Self::Recv,
         Self::Send,
@@ -77,6 +81,7 @@ impl Kind {
         Self::Wake,
         Self::Cancel,
         Self::Close,
+        Self::Room,
     ];
 
     /// User data of what nobody waits for, and the name of an op that is over already.
@@ -111,6 +116,8 @@ pub struct Uring {
     starved: VecDeque<Handle>,
     /// Accepts that rest after they ran out of descriptors.
     resting: Vec<(Handle, Instant)>,
+    /// Sockets that wait for room though their peer has half-closed.
+    room: Room,
     waker: Waker,
     /// Where the kernel writes the waker's counter.
     wake_count: Box<[u8; 8]>,
@@ -150,6 +157,7 @@ impl Uring {
             hungry: VecDeque::new(),
             starved: VecDeque::new(),
             resting: Vec::new(),
+            room: Room::default(),
             waker: Waker::new().map_err(step("eventfd"))?,
             wake_count: Box::new([0; 8]),
             in_flight: 0,
@@ -210,7 +218,7 @@ impl Uring {
 
     fn sync_stats(&self) -> Stats {
         Stats {
-            system_calls: self.stats.system_calls + self.ring.enters,
+            system_calls: self.stats.system_calls + self.ring.enters + self.room.system_calls(),
             submissions: self.ring.submitted,
             ..self.stats
         }
@@ -244,7 +252,7 @@ impl Driver for Uring {
             Kind::Accept | Kind::Recv => self.cancel_stream(handle, tag),
             Kind::Send => self.cancel_send(handle, tag),
             Kind::Open | Kind::Read => self.cancel_file(handle, op.0),
-            Kind::Poll | Kind::Fetch | Kind::Wake | Kind::Cancel | Kind::Close => {}
+            Kind::Poll | Kind::Fetch | Kind::Wake | Kind::Cancel | Kind::Close | Kind::Room => {}
         }
     }
 

@@ -71,6 +71,11 @@ pub(super) enum Write {
         token: Token,
         transfer: Transfer,
     },
+    /// Waiting for room, in [`Room`](super::room::Room).
+    Listed {
+        token: Token,
+        transfer: Transfer,
+    },
     /// Waiting for the kernel: until the socket takes more, or a file's pages are in memory.
     Kernel {
         token: Token,

@@ -264,6 +264,10 @@ impl Uring {
                 self.finish_send(handle, token, transfer, Err(cancelled()));
             }
             asked @ Write::Kernel { cancelled: true, .. } => socket.write = asked,
+            listed @ Write::Listed { .. } => {
+                socket.write = listed;
+                self.abandon_send(handle);
+            }
             // It does not wait, so there is nothing to cut short.
             Write::Ring { token, transfer, gather, .. } => {
                 socket.write = Write::Ring { token, transfer, gather, cancelled: true };
@@ -271,6 +275,21 @@ impl Uring {
             Write::Kernel { token, transfer, .. } => {
                 socket.write = Write::Kernel { token, transfer, cancelled: true };
                 self.cancel_kernel(handle, handle.pack(Kind::Poll.tag(sequence)));
+            }
+        }
+    }
+
+    /// Takes a send out of those that wait for room.
+    pub(super) fn unlist(&mut self, handle: Handle) -> Option<(Token, Transfer)> {
+        let socket = self.sockets.get_mut(handle)?;
+        match std::mem::replace(&mut socket.write, Write::Idle) {
+            Write::Listed { token, transfer } => {
+                self.room.forget(socket.fd.as_fd(), handle.slot());
+                Some((token, transfer))
+            }
+            other => {
+                socket.write = other;
+                None
             }
         }
     }
@@ -326,6 +345,9 @@ impl Uring {
 
     /// Ends a send that the kernel has no part in at the moment.
     fn abandon_send(&mut self, handle: Handle) {
+        if let Some((token, transfer)) = self.unlist(handle) {
+            return self.finish_send(handle, token, transfer, Err(cancelled()));
+        }
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         match std::mem::replace(&mut socket.write, Write::Idle) {
             Write::Runnable { token, transfer } => {
