@@ -215,14 +215,6 @@ impl Uring {
         }
         self.resting.iter().map(|(_, due)| *due).min()
     }
-
-    fn sync_stats(&self) -> Stats {
-        Stats {
-            system_calls: self.stats.system_calls + self.ring.enters + self.room.system_calls(),
-            submissions: self.ring.submitted,
-            ..self.stats
-        }
-    }
 }
 
 impl Driver for Uring {
@@ -298,7 +290,11 @@ impl Driver for Uring {
     }
 
     fn stats(&self) -> Stats {
-        self.sync_stats()
+        Stats {
+            system_calls: self.stats.system_calls + self.ring.enters + self.room.system_calls(),
+            submissions: self.ring.submitted,
+            ..self.stats
+        }
     }
 }
 
