@@ -1,20 +1,27 @@
 //! The `ringd` command: parse, start, say so, stop when told.
 
-use std::fmt::Write;
 use std::io;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread;
 
 use clap::Parser;
-use ringd::cli::{Cli, Plan};
+use ringd::cli::{Cli, Command, EchoPlan, ServePlan};
+use ringd::connect;
+use ringd::doctor;
+use ringd::driver::Choice;
+use ringd::echo::Echo;
 use ringd::http::{Http, Site};
-use ringd::server::{self, Server, StartError, Stopper};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use ringd::server::{self, Server, Settings, StartError, Stopper};
+use ringd::session::Session;
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 fn main() -> ExitCode {
-    match run(&Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+    // A write beyond the limit of file sizes then fails, and does not end the process.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+    match run(&Cli::parse().into_command()) {
+        Ok(code) => code,
         Err(error) => {
             tell(io::stderr(), &format!("ringd: {error}"));
             ExitCode::FAILURE
@@ -22,15 +29,58 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> Result<(), StartError> {
-    let plan = Plan::make(cli)?;
+fn run(command: &Command) -> Result<ExitCode, StartError> {
+    match command {
+        Command::Doctor(args) => return Ok(doctor::run(args, anstream::stdout())),
+        Command::Serve(args) => {
+            let ServePlan { server, http, choice, root } = ServePlan::make(args)?;
+            let does = format!("serving {} at", root.display());
+            serve::<Http>(
+                &server,
+                choice,
+                move || Site::new(http.clone()),
+                |server| {
+                    let urls =
+                        server.addresses().iter().map(|address| format!(" http://{address}/"));
+                    does + &urls.collect::<String>()
+                },
+            )?;
+        }
+        Command::Echo(args) => {
+            let EchoPlan { server, choice } = EchoPlan::make(args)?;
+            serve::<Echo>(
+                &server,
+                choice,
+                || (),
+                |server| {
+                    let addresses = server.addresses().iter().map(|address| format!(" {address}"));
+                    "echoing at".to_owned() + &addresses.collect::<String>()
+                },
+            )?;
+        }
+        Command::Connect(args) => connect::run(&args.peer)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a server until it is told to stop. `does` says what it does, and where.
+fn serve<S: Session + 'static>(
+    settings: &Settings,
+    choice: Choice,
+    shared: impl Fn() -> S::Shared + Clone + Send + 'static,
+    does: impl FnOnce(&Server) -> String,
+) -> Result<(), StartError> {
     // Before the first worker starts, so that no signal finds its default action.
-    let signals = Signals::new([SIGINT, SIGTERM])?;
-    let http = plan.http.clone();
-    let server =
-        server::start::<Http>(&plan.server, plan.choice.clone(), move || Site::new(http.clone()))?;
-    tell(io::stdout(), &banner(&plan, &server));
-    stop_on_signal(signals, server.stopper())?;
+    let signals = Signals::new([SIGINT, SIGTERM]).map_err(|error| {
+        format!("cannot watch for signals: {error}; `ulimit -n` raises the limit of descriptors")
+    })?;
+    let server = server::start::<S>(settings, choice, shared)?;
+    stop_on_signal(signals, server.stopper()).map_err(|error| {
+        format!("a thread cannot be started: {error}; `ulimit -u` raises the limit of processes")
+    })?;
+    let Choice { kind, why, .. } = server.choice();
+    let (does, workers) = (does(&server), settings.workers);
+    tell(io::stdout(), &format!("ringd: {does}; driver: {kind} ({why}); workers: {workers}"));
     Ok(server.join()?)
 }
 
@@ -38,23 +88,6 @@ fn run(cli: &Cli) -> Result<(), StartError> {
 /// reason to stop serving.
 fn tell(mut to: impl io::Write, line: &str) {
     let _ = writeln!(to, "{line}");
-}
-
-/// What is said once connections are accepted: where, what, how and why.
-fn banner(plan: &Plan, server: &Server) -> String {
-    let mut text = String::from("ringd: serving ");
-    let choice = server.choice();
-    // Writing to a string cannot fail.
-    let _ = write!(text, "{} at", plan.root.display());
-    for address in server.addresses() {
-        let _ = write!(text, " http://{address}/");
-    }
-    let _ = write!(
-        text,
-        "; driver: {} ({}); workers: {}",
-        choice.kind, choice.why, plan.server.workers
-    );
-    text
 }
 
 /// The first signal drains the server, the second ends the process.
@@ -66,9 +99,10 @@ fn stop_on_signal(mut signals: Signals, stopper: Stopper) -> io::Result<()> {
                 std::process::exit(128 + signal);
             }
             asked = true;
-            stopper.stop();
+            // Aside: a reader that stands still must not keep the second signal waiting.
             let message = "ringd: finishing open connections; a second signal ends at once";
-            tell(io::stderr(), message);
+            let _ = thread::Builder::new().spawn(move || tell(io::stderr(), message));
+            stopper.stop();
         }
     };
     thread::Builder::new().name("signals".into()).spawn(watch).map(drop)

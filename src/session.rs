@@ -7,13 +7,16 @@
 //!
 //! The rule that makes answers independent of timing, the *chunking law*: however the input is
 //! cut into pieces, the bytes written are the same.
+//!
+//! [`crate::echo`] is the smallest session, and explains the rest on the way.
 
 use std::ffi::CString;
 use std::io;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
 
 use crate::driver::{Chain, File};
+
+pub use crate::driver::Now;
 
 /// One conversation. All sessions of a worker have one [`Session::Shared`]: settings, caches.
 pub trait Session: Sized {
@@ -96,22 +99,6 @@ pub enum Patience {
     Idle,
     /// In the middle of something; measured from its beginning, so that trickling does not help.
     Busy,
-}
-
-/// The time, looked at once a turn.
-#[derive(Clone, Copy, Debug)]
-pub struct Now {
-    /// For intervals.
-    pub instant: Instant,
-    /// For people: dates.
-    pub system: SystemTime,
-}
-
-impl Now {
-    /// Looks at both clocks.
-    pub fn read() -> Self {
-        Self { instant: Instant::now(), system: SystemTime::now() }
-    }
 }
 
 /// Received bytes that the session has not taken yet.

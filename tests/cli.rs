@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 
 use clap::CommandFactory;
 use ringd::cli::Cli;
+use ringd::driver::Kind;
 use support_process::jail::{Jail, is_root};
-use support_process::{Server, ask, assert_serves, end_of, get, ringd, site, uring_works};
-
-const DRIVERS: [&str; 3] = ["uring", "epoll", "epoll-lt"];
+use support_process::{Server, ask, assert_serves, end_of, get, kinds, ringd, site, uring_works};
 
 /// Larger than what socket buffers take, so that the server is not done before its client is.
 const LARGE_BYTES: u64 = 64 << 20;
@@ -21,34 +20,73 @@ const LARGE_BYTES: u64 = 64 << 20;
 /// A command with these arguments, which serves at a free port unless they say otherwise.
 fn with(arguments: &[&str]) -> Command {
     let mut command = ringd();
+    command.args(arguments);
     if !arguments.contains(&"--listen") {
         command.args(["--listen", "127.0.0.1:0"]);
     }
-    command.args(arguments);
     command
 }
 
-fn works(driver: &str) -> bool {
-    driver != "uring" || uring_works()
+/// The names of the drivers that work here.
+fn drivers() -> impl Iterator<Item = &'static str> {
+    kinds().map(Kind::name)
 }
 
 mod help_and_usage {
     use super::*;
 
+    /// What `ringd` says to these arguments, which are no error.
+    fn help(arguments: &[&str]) -> String {
+        let end = end_of(ringd().args(arguments));
+        assert_eq!((end.code, end.errors.as_str()), (Some(0), ""), "{arguments:?}");
+        let widest = end.output.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(100), "a line of {widest:?} columns in:\n{}", end.output);
+        end.output
+    }
+
     #[test]
     fn help_explains_every_option() {
         for flag in ["--help", "-h"] {
-            let end = end_of(&mut with(&[flag]));
-            assert_eq!((end.code, end.errors.as_str()), (Some(0), ""));
+            let text = help(&[flag]);
             for option in Cli::command().get_arguments().filter_map(|option| option.get_long()) {
-                let line = end.output.lines().find(|line| line.contains(&format!("--{option}")));
-                assert!(line.is_some(), "--{option} is not in:\n{}", end.output);
+                let line = text.lines().find(|line| line.contains(&format!("--{option}")));
+                assert!(line.is_some(), "--{option} is not in:\n{text}");
             }
-            for word in ["[ROOT]", "127.0.0.1:7890", "io_uring", "SIGTERM", "seccomp"] {
-                assert!(end.output.contains(word), "{word} is not in:\n{}", end.output);
+            let words = ["[ROOT]", "127.0.0.1:7890", "io_uring", "SIGTERM", "seccomp", "./echo"];
+            for word in words {
+                assert!(text.contains(word), "{word} is not in:\n{text}");
             }
-            let widest = end.output.lines().map(|line| line.chars().count()).max();
-            assert!(widest <= Some(100), "a line of {widest:?} columns in:\n{}", end.output);
+        }
+    }
+
+    #[test]
+    fn every_command_has_its_help() {
+        let overview = help(&["--help"]);
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(overview.contains(&format!("\n  {name} ")), "{name} is not in:\n{overview}");
+            let text = help(&[name, "--help"]);
+            for argument in command.get_arguments() {
+                let spelled = match argument.get_long() {
+                    Some(long) => format!("--{long}"),
+                    None => argument.get_value_names().unwrap()[0].to_string(),
+                };
+                assert!(text.contains(&spelled), "{spelled} is not in:\n{text}");
+            }
+        }
+        assert!(help(&["echo", "-h"]).contains("127.0.0.1:7891"));
+    }
+
+    #[test]
+    fn every_driver_is_explained() {
+        for command in [&["--help"][..], &["serve", "--help"], &["echo", "--help"]] {
+            let text = help(command);
+            for kind in Kind::ALL {
+                let explained = text.lines().any(|line| {
+                    line.contains(&format!("- {kind}:")) && line.contains(kind.summary())
+                });
+                assert!(explained, "{kind} is not in:\n{text}");
+            }
         }
     }
 
@@ -61,7 +99,9 @@ mod help_and_usage {
 
     #[test]
     fn a_wrong_command_line_is_told_what_is_wrong_with_it() {
-        let cases: [(&[&str], &[&str]); 13] = [
+        let cases: [(&[&str], &[&str]); 15] = [
+            (&["echo", "--cache-bytes", "1"], &["--cache-bytes"]),
+            (&["echo", "somewhere"], &["somewhere"]),
             (&["--color"], &["--color"]),
             (&["-x"], &["-x"]),
             (&["one", "two"], &["two"]),
@@ -136,7 +176,7 @@ mod what_cannot_be_served {
         let root = site.path().to_str().unwrap();
         let first = Server::start(&mut with(&[root]));
         let address = first.address().to_string();
-        for driver in DRIVERS.into_iter().filter(|driver| works(driver)) {
+        for driver in drivers() {
             let mut command = with(&[root, "--listen", &address, "--driver", driver]);
             end_of(&mut command).assert_failed(1, &[&address, "the port is in use"]);
         }
@@ -177,6 +217,21 @@ mod what_cannot_be_served {
     }
 
     #[test]
+    fn more_echoes_than_descriptors() {
+        let jail = Jail { nofile: Some(256), ..Jail::default() };
+        let mut command = with(&["echo", "--max-connections", "1000"]);
+        let end = end_of(jail.hold(&mut command));
+        end.assert_failed(1, &["--max-connections 1000", "the limit is 256", "ulimit -n"]);
+        assert!(!end.errors.contains("--cache-entries"), "{}", end.errors);
+    }
+
+    #[test]
+    fn a_command_behind_its_options() {
+        let end = end_of(ringd().args(["--driver", "epoll", "echo"]));
+        end.assert_failed(1, &["cannot serve echo", "a command comes before its options"]);
+    }
+
+    #[test]
     fn anything_with_64_descriptors() {
         let site = site();
         let jail = Jail { nofile: Some(64), ..Jail::default() };
@@ -193,7 +248,7 @@ mod what_is_served {
     fn the_start_line_says_where_what_and_how() {
         let site = site();
         let root = site.path().canonicalize().unwrap();
-        for driver in DRIVERS.into_iter().filter(|driver| works(driver)) {
+        for driver in drivers() {
             let arguments = [root.to_str().unwrap(), "--driver", driver, "--workers", "2"];
             let server = Server::start(&mut with(&arguments));
             let address = server.address();
@@ -207,6 +262,40 @@ mod what_is_served {
                 )
             );
             assert_serves(&server);
+        }
+    }
+
+    #[test]
+    fn serving_may_be_spelled_out() {
+        let site = site();
+        assert_serves(&Server::start(&mut with(&["serve", site.path().to_str().unwrap()])));
+    }
+
+    #[test]
+    fn a_directory_that_is_called_like_a_command() {
+        let site = site();
+        let parent = tempfile::tempdir().unwrap();
+        std::fs::rename(site.path(), parent.path().join("echo")).unwrap();
+        for arguments in [&["./echo"][..], &["serve", "echo"]] {
+            let server = Server::start(with(arguments).current_dir(&parent));
+            assert!(server.line.starts_with("ringd: serving "), "{}", server.line);
+            assert_serves(&server);
+        }
+        let echo = Server::start(with(&["echo"]).current_dir(&parent));
+        assert!(echo.line.starts_with("ringd: echoing at 127.0.0.1:"), "{}", echo.line);
+    }
+
+    #[test]
+    fn echo_says_where_and_how() {
+        for driver in drivers() {
+            let mut command = with(&["echo", "--driver", driver, "--workers", "2"]);
+            let server = Server::start(&mut command);
+            let address = server.address();
+            let line =
+                format!("ringd: echoing at {address}; driver: {driver} (as asked); workers: 2");
+            assert_eq!(server.line, line);
+            server.signal(libc::SIGTERM);
+            assert_eq!(server.end().code, Some(0));
         }
     }
 
@@ -228,7 +317,7 @@ mod what_is_served {
             Ok(_) => listen.push("[::1]:0"),
             Err(error) => println!("without [::1], which this machine does not have: {error}"),
         }
-        for driver in DRIVERS.into_iter().filter(|driver| works(driver)) {
+        for driver in drivers() {
             let mut command = ringd();
             command.arg(site.path()).args(["--driver", driver]);
             for address in &listen {
@@ -249,7 +338,7 @@ mod what_is_served {
         for name in 0..100 {
             std::fs::write(site.path().join(name.to_string()), vec![b'x'; 20_000]).unwrap();
         }
-        for driver in DRIVERS.into_iter().filter(|driver| works(driver)) {
+        for driver in drivers() {
             let jail = Jail { nofile: Some(128), ..Jail::default() };
             let mut command = with(&[root, "--workers", "1", "--driver", driver]);
             let server = Server::start(jail.hold(&mut command));
@@ -283,7 +372,7 @@ mod stopping {
 
     #[test]
     fn a_signal_lets_the_request_in_hand_finish() {
-        for driver in DRIVERS.into_iter().filter(|driver| works(driver)) {
+        for driver in drivers() {
             for signal in [libc::SIGTERM, libc::SIGINT] {
                 let (_site, server, mut client) = busy_server(driver);
                 let address = server.address();
@@ -303,7 +392,7 @@ mod stopping {
 
     #[test]
     fn a_second_signal_ends_at_once() {
-        for driver in DRIVERS.into_iter().filter(|driver| works(driver)) {
+        for driver in drivers() {
             for signal in [libc::SIGTERM, libc::SIGINT] {
                 let (_site, mut server, client) = busy_server(driver);
                 server.signal(signal);
@@ -323,7 +412,7 @@ mod stopping {
     #[test]
     fn an_idle_client_does_not_keep_the_server() {
         let site = site();
-        for driver in DRIVERS.into_iter().filter(|driver| works(driver)) {
+        for driver in drivers() {
             let root = site.path().to_str().unwrap();
             let server = Server::start(&mut with(&[root, "--driver", driver]));
             let _idle = TcpStream::connect(server.address()).unwrap();
@@ -339,7 +428,7 @@ mod stopping {
     fn the_drain_timeout_ends_a_stuck_client() {
         let site = site();
         std::fs::File::create(site.path().join("large")).unwrap().set_len(LARGE_BYTES).unwrap();
-        for driver in DRIVERS.into_iter().filter(|driver| works(driver)) {
+        for driver in drivers() {
             let root = site.path().to_str().unwrap();
             let mut command = with(&[root, "--driver", driver, "--drain-timeout", "500ms"]);
             let server = Server::start(&mut command);

@@ -2,22 +2,21 @@
 
 mod support_process;
 
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-use support_process::{Server, ask, assert_serves, ringd, site, uring_works};
-
-const DRIVERS: [&str; 3] = ["uring", "epoll", "epoll-lt"];
+use ringd::driver::Kind;
+use support_process::{Server, ask, assert_serves, kinds, ringd, site};
 
 /// Runs `test` on a server of one worker with room for this many connections.
-fn with_room_for(connections: &str, test: impl Fn(&str, Server)) {
+fn with_room_for(connections: &str, test: impl Fn(Kind, Server)) {
     let site = site();
-    for driver in DRIVERS.into_iter().filter(|driver| *driver != "uring" || uring_works()) {
+    for driver in kinds() {
         let mut command = ringd();
         command.arg(site.path()).args(["--listen", "127.0.0.1:0", "--workers", "1"]);
-        command.args(["--driver", driver, "--max-connections", connections]);
+        command.args(["--driver", driver.name(), "--max-connections", connections]);
         test(driver, Server::start(&mut command));
     }
 }
@@ -50,10 +49,82 @@ fn a_connection_beyond_the_limit_waits_until_another_one_ends() {
 #[test]
 fn a_full_server_without_work_rests() {
     with_room_for("4", |driver, server| {
+        if driver == Kind::Spin {
+            return println!("skipped: {driver} never rests, and that is its model");
+        }
         let _clients = silent_clients(&server, 4);
         let before = server.cpu_ticks();
         thread::sleep(Duration::from_secs(1));
         let used = server.cpu_ticks() - before;
         assert!(used < 20, "{driver}: {used} of 100 ticks");
+    });
+}
+
+/// A file that is remembered takes a number that a connection may need.
+#[test]
+fn remembered_files_leave_room_for_connections_on_select() {
+    let site = site();
+    for number in 0..1100 {
+        std::fs::write(site.path().join(format!("{number}.bin")), [7; 10_000]).unwrap();
+    }
+    let mut command = ringd();
+    command.arg(site.path()).args(["--listen", "127.0.0.1:0", "--driver", "select"]);
+    let server = Server::start(&mut command);
+    let mut client = TcpStream::connect(server.address()).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    for number in 0..1100 {
+        let request = format!("HEAD /{number}.bin HTTP/1.1\r\nHost: h\r\n\r\n");
+        client.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            let mut buffer = [0; 4096];
+            let count = client.read(&mut buffer).unwrap();
+            assert!(count > 0, "the server goes on");
+            answer.extend_from_slice(&buffer[..count]);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200 "), "{number}");
+    }
+    assert_serves(&server);
+}
+
+/// What has come in time finds no deadline past, however long the server was kept from looking.
+#[test]
+fn a_server_that_was_stopped_answers_what_came_meanwhile() {
+    let site = site();
+    let ask = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    let is_answered = |client: &mut TcpStream| {
+        let mut start = [0; 15];
+        client.read_exact(&mut start).is_ok() && start == *b"HTTP/1.1 200 OK"
+    };
+    thread::scope(|scope| {
+        for driver in kinds() {
+            let site = &site;
+            scope.spawn(move || {
+                let mut command = ringd();
+                command.arg(site.path()).args(["--listen", "127.0.0.1:0", "--workers", "1"]);
+                command.args(["--driver", driver.name(), "--idle-timeout", "2s"]);
+                let server = Server::start(command.args(["--header-timeout", "2s"]));
+                let connect = || {
+                    let client = TcpStream::connect(server.address()).unwrap();
+                    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+                    client
+                };
+                let (mut idle, mut half) = (connect(), connect());
+                idle.write_all(ask.as_bytes()).unwrap();
+                assert!(is_answered(&mut idle), "{driver}");
+                // The rest of the page.
+                assert!(idle.read(&mut [0; 4096]).unwrap() > 0);
+                half.write_all(&ask.as_bytes()[..10]).unwrap();
+                thread::sleep(Duration::from_millis(300));
+                server.signal(libc::SIGSTOP);
+                thread::sleep(Duration::from_millis(100));
+                idle.write_all(ask.as_bytes()).unwrap();
+                half.write_all(&ask.as_bytes()[10..]).unwrap();
+                thread::sleep(Duration::from_millis(2500));
+                server.signal(libc::SIGCONT);
+                assert!(is_answered(&mut half), "{driver}: half a request");
+                assert!(is_answered(&mut idle), "{driver}: an idle connection");
+            });
+        }
     });
 }

@@ -53,6 +53,7 @@ fn a_worker_that_panics_ends_the_server() {
             send_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(1),
             limits: Limits::default(),
+            trace: None,
         };
         let server = server::start::<Broken>(&settings, choice, || ()).unwrap();
         let mut peer = TcpStream::connect(server.addresses()[0]).unwrap();

@@ -7,11 +7,11 @@ use std::ffi::CStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::sys;
+use super::{sim, sys};
 
 /// How long a file found wholly in the page cache is taken to stay there.
 ///
@@ -21,9 +21,16 @@ const RESIDENT_FOR: Duration = Duration::from_secs(1);
 /// An open file and what the kernel said of it when it was opened.
 #[derive(Debug)]
 pub struct File {
-    file: fs::File,
+    content: Content,
     metadata: Metadata,
     resident_until_ms: AtomicU64,
+}
+
+/// Where the bytes are.
+#[derive(Debug)]
+enum Content {
+    Kernel(fs::File),
+    Simulated(sim::OpenNode),
 }
 
 /// What the serving of a file depends on. Two opens that give equal metadata gave the same
@@ -80,7 +87,13 @@ impl File {
             inode: found.ino(),
             device: found.dev(),
         };
-        Ok(Self { file, metadata, resident_until_ms: AtomicU64::new(0) })
+        Ok(Self { content: Content::Kernel(file), metadata, resident_until_ms: AtomicU64::new(0) })
+    }
+
+    /// A file that only the simulator can read.
+    pub(super) fn simulated(node: sim::OpenNode, metadata: Metadata) -> Self {
+        let content = Content::Simulated(node);
+        Self { content, metadata, resident_until_ms: AtomicU64::new(0) }
     }
 
     /// Opens a directory to serve from, with symbolic links on the way followed. May wait for a
@@ -100,9 +113,21 @@ impl File {
         &self.metadata
     }
 
-    /// The file, for reading.
+    /// The file of the kernel.
     pub(super) fn as_file(&self) -> &fs::File {
-        &self.file
+        match &self.content {
+            Content::Kernel(file) => file,
+            Content::Simulated(_) => panic!("a simulated file was given to a driver of the kernel"),
+        }
+    }
+
+    /// Reads at an offset, in bytes, waiting for a disk; less than asked may come, nothing only
+    /// at the end.
+    pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match &self.content {
+            Content::Kernel(file) => file.read_at(buffer, offset),
+            Content::Simulated(node) => node.read_at(buffer, offset),
+        }
     }
 
     /// Whether a send of this file may skip the residency check.
@@ -119,7 +144,7 @@ impl File {
 
 impl AsFd for File {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+        self.as_file().as_fd()
     }
 }
 

@@ -1,8 +1,9 @@
 //! Drivers: what performs I/O, and the contract that all of them keep.
 //!
 //! A [`Driver`] performs [`Op`]s and returns [`Completion`]s. It owns the sockets it is given.
-//! Nothing outside this module knows which driver runs: the proactor on io_uring ([`uring`]) and
-//! the reactor on a readiness poller ([`ready`]) behave the same, line by line of this contract.
+//! Nothing outside this module knows which driver runs: the proactor on io_uring ([`uring`]), the
+//! reactor on a readiness poller ([`ready`]) and blocking calls in threads ([`threads`]) behave the
+//! same, line by line of this contract.
 //!
 //! # The contract
 //!
@@ -11,7 +12,8 @@
 //! 2. What enters an op belongs to the driver until that last completion, and returns in it or is
 //!    dropped there. Cancelling, closing or dropping the driver shortens nothing of this.
 //! 3. [`Driver::submit`] neither fails nor blocks, and no completion is seen before the next
-//!    [`Driver::wait`]. Errors are completions. Capacity is fixed when the driver is opened.
+//!    [`Driver::wait`]. Errors are completions. Capacity is fixed when the driver is opened; of ops
+//!    on files, what is beyond [`Limits::sockets_max`] at a time may end with `ResourceBusy`.
 //! 4. Per socket there is at most one read-side op (accept, receive) and one write-side op (send)
 //!    at a time. More is a bug in the caller, and panics.
 //! 5. A send completes when *all* bytes are with the kernel, or on error. Retrying is the driver's
@@ -38,16 +40,25 @@
 //! 14. Dropping a driver ends all ops and waits, within a bound, for what the kernel still owns.
 //!     What it does not give back in time is leaked, never freed.
 
+pub mod calls;
 pub mod chain;
+mod disk;
 pub mod file;
+mod kind;
+mod name;
+mod now;
 mod op;
 pub mod pool;
-mod probe;
+pub mod probe;
 pub mod ready;
 mod setup;
+pub mod sim;
 pub mod slots;
 mod sys;
+pub mod threads;
+pub mod trace;
 mod transfer;
+pub mod trial;
 pub mod uring;
 mod waker;
 
@@ -58,9 +69,12 @@ use std::time::Duration;
 
 pub use chain::Chain;
 pub use file::{File, FileKind, Metadata};
+pub use kind::{Choice, Kind, Visitor};
+pub use now::Now;
 pub use op::{Completion, Op, OpId, Outcome, Sock, Token, is_cancelled};
 pub use pool::Lease;
-pub use probe::{Choice, Kind};
+pub use setup::code_of;
+pub use trace::{Trace, Tracer};
 pub use waker::Waker;
 
 /// Connections that one accept yields in one wait, unless there is room for a thousand more.
@@ -73,11 +87,13 @@ pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 ///
 /// A driver belongs to the thread that made it.
 pub trait Driver {
-    /// Takes over a listening or connected socket and makes it non-blocking.
+    /// Takes over a listening or connected socket, and makes it non-blocking or blocking as the
+    /// driver needs it.
     ///
     /// # Errors
     ///
-    /// When [`Limits::sockets_max`] is reached, or the poller refuses the descriptor.
+    /// When [`Limits::sockets_max`] or the driver's own bound is reached, or the poller refuses the
+    /// descriptor.
     fn adopt(&mut self, socket: OwnedFd) -> io::Result<Sock>;
 
     /// Starts an op. Its completions carry `token`.
@@ -113,6 +129,12 @@ pub trait Driver {
     ///
     /// When the connection is gone already.
     fn peer(&self, sock: Sock) -> io::Result<SocketAddr>;
+
+    /// The time that the timeouts of [`Driver::wait`] are measured by. It is the machine's, except
+    /// where time itself is simulated.
+    fn now(&self) -> Now {
+        Now::read()
+    }
 
     /// Ops whose last completion has not been returned yet.
     fn in_flight(&self) -> usize;
@@ -156,6 +178,6 @@ pub struct Stats {
     pub would_block: u64,
     /// Receives that had to wait for a buffer.
     pub starved: u64,
-    /// Connections closed at once because the table was full.
+    /// Connections closed at once because the table was full, or the poller had no place.
     pub refused: u64,
 }

@@ -93,7 +93,7 @@ pub struct Completion {
 /// The result in a [`Completion`], by kind of op.
 #[derive(Debug)]
 pub enum Outcome {
-    /// A new connection, non-blocking and owned by the driver; or why accepting ended.
+    /// A new connection, owned by the driver; or why accepting ended.
     Accepted(io::Result<Sock>),
     /// Bytes; or `None`, the orderly end of input.
     Received(io::Result<Option<Lease>>),

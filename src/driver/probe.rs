@@ -1,146 +1,187 @@
-//! Which driver works here: found out by using it, once, before the server starts.
+//! Whether a driver works here: found out by using it.
 //!
 //! Kernel versions and feature bits say little about a sandbox that allows one of io_uring's
-//! calls and denies another. So the proactor is made to receive, send, wait and wake on a pair
-//! of sockets; only then is it chosen.
+//! calls and denies another. So a driver is made to do what the server will ask of it, step by
+//! step, on sockets of its own. Before the server starts, a few steps decide whether the proactor
+//! is chosen ([`self_test`]); `ringd doctor` takes all of them.
 
-use std::fmt;
-use std::io::{self, Read, Write};
-use std::os::unix::net::UnixStream;
+mod steps;
+
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::setup::{code_of, step_failed};
-use super::uring::Uring;
-use super::{Chain, Driver, Limits, Op, Outcome, Token};
+use super::trial::{TIME_MAX, bounded, no_answer, no_thread, untried, with_memory};
+use super::{Driver, Kind, Limits, Visitor};
+use steps::Tester;
 
-/// How long the self-test may take before the driver counts as broken.
-const SELF_TEST: Duration = Duration::from_secs(2);
+/// More sockets than the proactor wants free to accept many at once.
+const LIMITS: Limits =
+    Limits { sockets_max: 2048, buffers: 4, buffer_bytes: 4096, turn_bytes_max: 1 << 20 };
 
-/// The drivers.
+/// Something that the server asks of a driver.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    /// The proactor on io_uring.
-    Uring,
-    /// The reactor on epoll, edge-triggered.
-    Epoll,
-    /// The reactor on epoll, level-triggered.
-    EpollLevel,
+pub enum Step {
+    /// Making it.
+    Open,
+    /// Receiving one message.
+    Receive,
+    /// Being woken by another thread.
+    Wake,
+    /// Sending memory.
+    Send,
+    /// Sending several pieces of memory with one call.
+    Gather,
+    /// Sending a file.
+    SendFile,
+    /// Reading a file.
+    ReadFile,
+    /// Opening a file beneath a directory.
+    OpenFile,
+    /// Accepting one connection after the other, asked once.
+    Accept,
+    /// Receiving one message after the other, asked once.
+    ReceiveMany,
+    /// Cancelling.
+    Cancel,
+    /// Waiting for a time and no longer.
+    Timeout,
 }
 
-impl Kind {
-    /// All drivers, the best first.
-    pub const ALL: [Self; 3] = [Self::Uring, Self::Epoll, Self::EpollLevel];
+impl Step {
+    /// All steps behind [`Step::Open`], in the order in which they are taken.
+    const USES: [Self; 11] = [
+        Self::Receive,
+        Self::Wake,
+        Self::Send,
+        Self::Gather,
+        Self::SendFile,
+        Self::ReadFile,
+        Self::OpenFile,
+        Self::Accept,
+        Self::ReceiveMany,
+        Self::Cancel,
+        Self::Timeout,
+    ];
 
-    /// The name on the command line.
-    pub fn name(self) -> &'static str {
+    /// The steps that decide at start.
+    const SELF_TEST: [Self; 3] = [Self::Receive, Self::Wake, Self::Send];
+
+    /// Its name for machines.
+    pub fn id(self) -> &'static str {
         match self {
-            Self::Uring => "uring",
-            Self::Epoll => "epoll",
-            Self::EpollLevel => "epoll-lt",
+            Self::Open => "open",
+            Self::Receive => "receive",
+            Self::Wake => "wake",
+            Self::Send => "send",
+            Self::Gather => "gather",
+            Self::SendFile => "send_file",
+            Self::ReadFile => "read_file",
+            Self::OpenFile => "open_file",
+            Self::Accept => "accept_many",
+            Self::ReceiveMany => "receive_many",
+            Self::Cancel => "cancel",
+            Self::Timeout => "timeout",
         }
     }
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+/// What came of each step that was taken.
+pub type Taken = Vec<(Step, io::Result<()>)>;
+
+/// Uses a driver once, before the server starts.
+///
+/// # Errors
+///
+/// That of the first step that failed.
+pub(super) fn self_test(kind: Kind) -> io::Result<()> {
+    take(kind, &Step::SELF_TEST).into_iter().try_for_each(|(_, result)| result)
+}
+
+/// Takes all steps on a driver. Ends early when it cannot be opened or leaves a step unanswered.
+pub fn exercise(kind: Kind) -> Taken {
+    take(kind, &Step::USES)
+}
+
+/// Opens `count` drivers at a time, as that many workers do.
+///
+/// # Errors
+///
+/// That of the first that cannot be opened.
+pub fn open_many(kind: Kind, count: usize) -> io::Result<()> {
+    let time = TIME_MAX + Duration::from_millis(10) * count as u32;
+    bounded(time, move || kind.visit(Many(count))).and_then(|result| result)
+}
+
+struct Many(usize);
+
+impl Visitor for Many {
+    type Out = io::Result<()>;
+
+    fn visit<D: Driver>(self, open: fn(&Limits) -> io::Result<D>) -> io::Result<()> {
+        let limits = Limits { sockets_max: 64, ..Limits::default() };
+        with_memory(|| (0..self.0).map(|_| open(&limits)).collect::<io::Result<Vec<_>>>().map(drop))
     }
 }
 
-/// A driver, and why it is this one.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Choice {
-    /// The driver.
-    pub kind: Kind,
-    /// Why, in a few words.
-    pub why: String,
-    /// Whether another driver may take its place.
-    pub replaceable: bool,
+fn take(kind: Kind, steps: &'static [Step]) -> Taken {
+    let (told, hear) = channel();
+    let course = Course { steps, told };
+    let thread = thread::Builder::new().name("trial".into());
+    if let Err(error) = thread.spawn(move || kind.visit(course)) {
+        return vec![(Step::Open, Err(untried(no_thread(&error))))];
+    }
+    let mut taken = Taken::new();
+    for step in std::iter::once(&Step::Open).chain(steps) {
+        let result = hear_of_step(&hear);
+        let failed = result.as_ref().err().map(io::Error::kind);
+        taken.push((*step, result));
+        match failed {
+            // It may go on for long, or for ever.
+            Some(io::ErrorKind::TimedOut) => return taken,
+            Some(_) if *step == Step::Open => break,
+            _ => {}
+        }
+    }
+    // The sender goes after the driver, whose locked memory may be wanted for the next one.
+    let _ = hear.recv_timeout(TIME_MAX);
+    taken
 }
 
-impl Choice {
-    /// Chooses a driver: the one that is asked for, or the best that works.
-    ///
-    /// # Errors
-    ///
-    /// When the driver that is asked for does not work here.
-    pub fn make(wish: Option<Kind>) -> io::Result<Self> {
-        match wish {
-            Some(kind) => {
-                if kind == Kind::Uring {
-                    test_uring()?;
-                }
-                Ok(Self { kind, why: "as asked".into(), replaceable: false })
+/// A step ends in time by itself, but for calls that never return.
+fn hear_of_step(hear: &Receiver<io::Result<()>>) -> io::Result<()> {
+    hear.recv_timeout(2 * TIME_MAX).unwrap_or_else(|error| {
+        Err(match error {
+            RecvTimeoutError::Timeout => no_answer(2 * TIME_MAX),
+            RecvTimeoutError::Disconnected => io::Error::other("the test of the driver panicked"),
+        })
+    })
+}
+
+/// Steps to be taken, and who is told of each; lives longer than the driver.
+struct Course {
+    steps: &'static [Step],
+    told: Sender<io::Result<()>>,
+}
+
+impl Visitor for Course {
+    type Out = ();
+
+    fn visit<D: Driver>(self, open: fn(&Limits) -> io::Result<D>) {
+        let driver = match with_memory(|| open(&LIMITS)) {
+            Ok(driver) => driver,
+            Err(error) => return drop(self.told.send(Err(error))),
+        };
+        // Nobody listens any more when a step took too long.
+        let mut listens = self.told.send(Ok(())).is_ok();
+        let mut tester = Tester::new(driver);
+        for step in self.steps {
+            if !listens {
+                return;
             }
-            None => {
-                let why = "io_uring passed its self-test".into();
-                let best = Self { kind: Kind::Uring, why, replaceable: true };
-                match test_uring() {
-                    Ok(()) => Ok(best),
-                    Err(error) => match best.fall_back(&error) {
-                        Some(choice) => Ok(choice),
-                        None => Err(error),
-                    },
-                }
-            }
+            listens = self.told.send(tester.take(*step)).is_ok();
         }
-    }
-
-    /// What to take instead when this driver fails with `error`; `None` when it was asked for,
-    /// when it is the last one, or when the error is not the driver's: without descriptors
-    /// nothing works.
-    pub fn fall_back(&self, error: &io::Error) -> Option<Self> {
-        if !self.replaceable || matches!(code_of(error), Some(libc::EMFILE | libc::ENFILE)) {
-            return None;
-        }
-        Some(Self { kind: Kind::Epoll, why: error.to_string(), replaceable: false })
-    }
-}
-
-/// Uses the proactor once, on a thread of its own, because a ring belongs to its thread.
-fn test_uring() -> io::Result<()> {
-    let test = thread::Builder::new().name("self-test".into()).spawn(use_uring)?;
-    test.join().unwrap_or_else(|_| Err(io::Error::other("the self-test of io_uring panicked")))
-}
-
-fn use_uring() -> io::Result<()> {
-    let limits = Limits { sockets_max: 4, buffers: 4, buffer_bytes: 4096, ..Limits::default() };
-    let mut driver = Uring::open(&limits)?;
-    let (mut peer, socket) = UnixStream::pair()?;
-    let sock = driver.adopt(socket.into())?;
-    driver.submit(Token(0), Op::RecvMany { sock });
-    peer.write_all(b"ping")?;
-    let mut received = false;
-    let mut woken = false;
-    driver.waker().wake();
-    let mut batch = Vec::new();
-    let until = Instant::now() + SELF_TEST;
-    while !(received && woken) {
-        if Instant::now() > until {
-            return Err(step_failed("io_uring", &io::ErrorKind::TimedOut.into()));
-        }
-        driver.wait(Some(Duration::from_millis(10)), &mut batch)?;
-        for completion in batch.drain(..) {
-            match completion.outcome {
-                Outcome::Received(lease) => {
-                    received |= lease?.is_some_and(|lease| *lease == *b"ping");
-                }
-                Outcome::Woken => woken = true,
-                _ => {}
-            }
-        }
-    }
-    let mut chain = Box::new(Chain::new());
-    chain.copy(b"pong");
-    driver.submit(Token(0), Op::Send { sock, chain, fin: false });
-    driver.wait(Some(SELF_TEST), &mut batch)?;
-    let mut answer = [0; 4];
-    peer.set_read_timeout(Some(SELF_TEST))?;
-    peer.read_exact(&mut answer)?;
-    match &answer {
-        b"pong" => Ok(()),
-        _ => Err(io::Error::other("io_uring sent something else than it was given")),
     }
 }
 
@@ -148,33 +189,21 @@ fn use_uring() -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn choice(replaceable: bool) -> Choice {
-        Choice { kind: Kind::Uring, why: String::new(), replaceable }
-    }
-
     #[test]
-    fn a_driver_that_was_asked_for_is_never_replaced() {
-        let error = step_failed("io_uring_setup", &io::Error::from_raw_os_error(libc::EPERM));
-        assert_eq!(choice(false).fall_back(&error), None);
-    }
-
-    #[test]
-    fn a_fallback_says_which_step_failed_and_why() {
-        let error = step_failed("io_uring_setup", &io::Error::from_raw_os_error(libc::EPERM));
-        let fallback = choice(true).fall_back(&error).unwrap();
-        assert_eq!(fallback.kind, Kind::Epoll);
-        assert_eq!(
-            fallback.why,
-            "io_uring_setup: EPERM; blocked by seccomp or kernel.io_uring_disabled, \
-             see ringd --help"
-        );
-    }
-
-    #[test]
-    fn short_descriptors_are_an_error_and_no_reason_to_fall_back() {
-        for code in [libc::EMFILE, libc::ENFILE] {
-            let error = step_failed("io_uring_setup", &io::Error::from_raw_os_error(code));
-            assert_eq!(choice(true).fall_back(&error), None);
+    fn every_driver_that_opens_takes_every_step() {
+        for kind in Kind::ALL {
+            let taken = exercise(kind);
+            if let [(Step::Open, Err(error))] = &taken[..] {
+                println!("skipped: {kind} does not work here: {error}");
+                continue;
+            }
+            let failed: Vec<_> = taken.iter().filter(|(_, result)| result.is_err()).collect();
+            assert!(failed.is_empty(), "{kind}: {failed:?}");
+            assert_eq!(taken.len(), 1 + Step::USES.len());
+            // A thread has one queue of signals, and so one such driver.
+            if kind != Kind::Sigio {
+                open_many(kind, 2).unwrap();
+            }
         }
     }
 }

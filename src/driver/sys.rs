@@ -1,6 +1,7 @@
 //! The system calls that std does not offer, each wrapped so that the rest of the crate is safe.
 //!
-//! Interrupted calls are repeated here; "would block" is an error of kind `WouldBlock`.
+//! Interrupted calls are repeated here, but for those that wait until a time; "would block" is an
+//! error of kind `WouldBlock`.
 
 #![allow(unsafe_code)]
 
@@ -9,6 +10,7 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// How files are opened for serving: a FIFO or a terminal in the root must not hang or capture
 /// the server, so opening never waits.
@@ -42,7 +44,16 @@ pub(super) fn own(descriptor: RawFd) -> OwnedFd {
 
 /// `accept4(2)`: a new connection, non-blocking and closed on exec.
 pub(super) fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    accept4(listener, libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)
+}
+
+/// `accept4(2)`, waiting for a connection, which is blocking and closed on exec. A
+/// `shutdown(2)` of the listener ends it with `EINVAL`.
+pub(super) fn accept_waiting(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    accept4(listener, libc::SOCK_CLOEXEC)
+}
+
+fn accept4(listener: BorrowedFd<'_>, flags: i32) -> io::Result<OwnedFd> {
     let null = std::ptr::null_mut();
     retry(|| {
         // SAFETY: both address pointers are null, which asks for no address; the descriptor is
@@ -73,16 +84,19 @@ pub(super) fn is_passing_accept_error(code: i32) -> bool {
 
 /// `recv(2)` without waiting.
 pub(super) fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    recv_flagged(socket, buffer, libc::MSG_DONTWAIT)
+}
+
+/// `recv(2)`, waiting on a blocking socket until there is something.
+pub(super) fn recv_waiting(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    recv_flagged(socket, buffer, 0)
+}
+
+fn recv_flagged(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: i32) -> io::Result<usize> {
+    let (socket, len) = (socket.as_raw_fd(), buffer.len());
     retry(|| {
         // SAFETY: pointer and length are those of an exclusive slice that outlives the call.
-        unsafe {
-            libc::recv(
-                socket.as_raw_fd(),
-                buffer.as_mut_ptr().cast(),
-                buffer.len(),
-                libc::MSG_DONTWAIT,
-            )
-        }
+        unsafe { libc::recv(socket, buffer.as_mut_ptr().cast(), len, flags) }
     })
 }
 
@@ -109,6 +123,17 @@ pub(super) fn send(
     retry(|| {
         // SAFETY: `message` points at `slices`, which borrow memory that outlives the call.
         unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) }
+    })
+}
+
+/// `send(2)`, waiting on a blocking socket until all is sent, but no longer than its `SO_SNDTIMEO`
+/// without any progress: then it says how much was sent, or `WouldBlock` for nothing. `more` is as
+/// for [`send`].
+pub(super) fn send_waiting(socket: BorrowedFd<'_>, bytes: &[u8], more: bool) -> io::Result<usize> {
+    let flags = libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
+    retry(|| {
+        // SAFETY: pointer and length are those of a slice that outlives the call.
+        unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) }
     })
 }
 
@@ -185,6 +210,27 @@ pub(super) fn eventfd() -> io::Result<OwnedFd> {
     .map(|descriptor| own(descriptor as RawFd))
 }
 
+/// `memfd_create(2)`: a regular file that lies in memory only.
+pub(super) fn memory_file() -> io::Result<OwnedFd> {
+    retry(|| {
+        // SAFETY: the name is a C string with static lifetime.
+        unsafe { libc::memfd_create(c"ringd".as_ptr(), libc::MFD_CLOEXEC) as isize }
+    })
+    .map(|descriptor| own(descriptor as RawFd))
+}
+
+/// The release of the running kernel, as `uname(2)` tells it.
+pub(super) fn kernel_release() -> io::Result<String> {
+    // SAFETY: `utsname` is plain data for which zero is a value: empty strings.
+    let mut names: libc::utsname = unsafe { MaybeUninit::zeroed().assume_init() };
+    retry(|| {
+        // SAFETY: `names` is a live local.
+        unsafe { libc::uname(&raw mut names) as isize }
+    })?;
+    let release = names.release.iter().map(|byte| *byte as u8).take_while(|byte| *byte != 0);
+    Ok(release.map(char::from).collect())
+}
+
 /// `tcpi_bytes_acked` of `struct tcp_info` (linux/tcp.h): 8 one-byte fields, 24 four-byte ones,
 /// two eight-byte ones, then this one. `libc` knows only an older, shorter structure.
 const BYTES_ACKED_OFFSET: usize = 8 + 24 * 4 + 2 * 8;
@@ -253,6 +299,117 @@ pub(super) fn set_nonblocking(file: &impl AsFd) -> io::Result<()> {
     socket2::SockRef::from(file).set_nonblocking(true)
 }
 
+/// `ppoll(2)` without a signal mask: `poll(2)` with a timeout that need not be rounded. Returns
+/// how many entries have something in `revents`.
+pub(super) fn poll(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize> {
+    let timeout = timeout.map(timespec);
+    let (address, len) = (entries.as_mut_ptr(), entries.len() as libc::nfds_t);
+    // SAFETY: pointer and length are those of an exclusive slice, the timeout is null or a live
+    // local, and so on for the whole call; a null mask leaves the thread's as it is.
+    count(unsafe { libc::ppoll(address, len, pointer(&timeout), std::ptr::null()) })
+}
+
+/// `poll(2)` of what is so already.
+pub(super) fn poll_now(entries: &mut [libc::pollfd]) -> io::Result<usize> {
+    let (address, len) = (entries.as_mut_ptr(), entries.len() as libc::nfds_t);
+    // SAFETY: pointer and length are those of an exclusive slice that outlives the call.
+    retry(|| unsafe { libc::poll(address, len, 0) as isize })
+}
+
+/// Bits of a set of `select(2)`: descriptors from this one on have none.
+pub(super) const FD_SETSIZE: usize = libc::FD_SETSIZE;
+
+const WORD_BITS: usize = libc::c_ulong::BITS as usize;
+
+/// The `fd_set` of `select(2)`, in safe words: to set a bit that is not there panics, where
+/// `FD_SET` writes behind the set.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct DescriptorSet {
+    words: [libc::c_ulong; FD_SETSIZE / WORD_BITS],
+}
+
+const _: () = assert!(size_of::<DescriptorSet>() == size_of::<libc::fd_set>());
+const _: () = assert!(align_of::<DescriptorSet>() == align_of::<libc::fd_set>());
+
+impl DescriptorSet {
+    /// Puts a descriptor in or takes it out.
+    pub(super) fn set(&mut self, descriptor: usize, member: bool) {
+        let (word, bit) = (&mut self.words[descriptor / WORD_BITS], 1 << (descriptor % WORD_BITS));
+        if member {
+            *word |= bit;
+        } else {
+            *word &= !bit;
+        }
+    }
+
+    pub(super) fn contains(&self, descriptor: usize) -> bool {
+        self.words[descriptor / WORD_BITS] & 1 << (descriptor % WORD_BITS) != 0
+    }
+
+    /// What is in either set.
+    pub(super) fn union(&self, other: &Self) -> Self {
+        Self { words: std::array::from_fn(|index| self.words[index] | other.words[index]) }
+    }
+
+    /// The descriptors, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = usize> {
+        self.words.into_iter().enumerate().flat_map(|(index, mut word)| {
+            std::iter::from_fn(move || {
+                let bit = (word != 0).then(|| word.trailing_zeros() as usize)?;
+                word &= word - 1;
+                Some(index * WORD_BITS + bit)
+            })
+        })
+    }
+
+    /// One more than the highest descriptor.
+    fn end(&self) -> usize {
+        let last = self.words.iter().rposition(|word| *word != 0);
+        last.map_or(0, |index| (index + 1) * WORD_BITS - self.words[index].leading_zeros() as usize)
+    }
+}
+
+/// `pselect(2)` without a signal mask: `select(2)` with a timeout that need not be rounded.
+/// Leaves in the sets what is ready.
+pub(super) fn select(
+    read: &mut DescriptorSet,
+    write: &mut DescriptorSet,
+    timeout: Option<Duration>,
+) -> io::Result<usize> {
+    let timeout = timeout.map(timespec);
+    let end = read.end().max(write.end()) as i32;
+    let null = std::ptr::null_mut();
+    let (read, write) = ((&raw mut *read).cast(), (&raw mut *write).cast());
+    // SAFETY: the sets are live and exclusive, laid out as `fd_set`, and `end` is within them;
+    // the timeout is null or a live local; a null mask leaves the thread's as it is.
+    count(unsafe { libc::pselect(end, read, write, null, pointer(&timeout), std::ptr::null()) })
+}
+
+/// A time that the kernel takes: the longest are cut to what fits, some hundred billion years.
+fn timespec(time: Duration) -> libc::timespec {
+    libc::timespec {
+        tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    }
+}
+
+fn pointer(timeout: &Option<libc::timespec>) -> *const libc::timespec {
+    timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref)
+}
+
+fn count(result: i32) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+/// A duplicate with the lowest free number that is not below `least` (`F_DUPFD_CLOEXEC`).
+#[cfg(test)]
+pub(super) fn duplicate_from(file: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes no pointer.
+    retry(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, least) as isize })
+        .map(|descriptor| own(descriptor as RawFd))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,7 +417,6 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
     use std::os::unix::fs::symlink;
-    use std::time::Duration;
 
     #[test]
     fn a_path_never_leaves_the_root() {

@@ -1,4 +1,4 @@
-//! One non-blocking attempt at sending a chain: the part of a send that every driver shares.
+//! One non-blocking attempt at sending a chain: the part of a send that reactor and ring share.
 //!
 //! Memory leaves by `send(2)` or `sendmsg(2)`, a file by `sendfile(2)`; memory before a file is
 //! sent with `MSG_MORE`, so that a head and the first bytes of its file share a segment. Before a

@@ -1,8 +1,9 @@
-//! Waking a driver from another thread: an eventfd that every driver watches.
+//! Waking a driver from another thread.
 
+use std::fmt::Debug;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use super::sys;
@@ -13,27 +14,56 @@ use super::sys;
 /// before one wait count as one.
 #[derive(Clone, Debug)]
 pub struct Waker {
-    event: Arc<File>,
+    bell: Arc<dyn Bell>,
+}
+
+/// What a driver sleeps beside.
+pub(super) trait Bell: Debug + Send + Sync {
+    /// Ends the sleep, or keeps the next one from beginning.
+    fn ring(&self);
 }
 
 impl Waker {
-    pub(super) fn new() -> io::Result<Self> {
-        Ok(Self { event: Arc::new(File::from(sys::eventfd()?)) })
+    pub(super) fn new(bell: Arc<dyn Bell>) -> Self {
+        Self { bell }
     }
 
     /// Wakes the driver.
     pub fn wake(&self) {
-        // The write fails only when the counter is full, and then the driver is awake already.
-        let _ = (&*self.event).write(&1u64.to_ne_bytes());
-    }
-
-    pub(super) fn event(&self) -> &File {
-        &self.event
+        self.bell.ring();
     }
 }
 
-impl AsFd for Waker {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.event.as_fd()
+/// The bell of drivers that sleep in the kernel: an eventfd, which they watch beside their
+/// sockets.
+#[derive(Clone, Debug)]
+pub(super) struct EventFd(Arc<File>);
+
+impl EventFd {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self(Arc::new(File::from(sys::eventfd()?))))
+    }
+
+    /// A waker that sets it.
+    pub(super) fn waker(&self) -> Waker {
+        Waker::new(Arc::new(self.clone()))
+    }
+
+    /// Takes back that it was set; says whether it was. It must be non-blocking.
+    pub(super) fn reset(&self) -> bool {
+        io::Read::read(&mut &*self.0, &mut [0; 8]).is_ok()
+    }
+}
+
+impl Bell for EventFd {
+    fn ring(&self) {
+        // The write fails only when the counter is full, and then the driver is awake already.
+        let _ = (&*self.0).write(&1u64.to_ne_bytes());
+    }
+}
+
+impl AsFd for EventFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }

@@ -167,7 +167,8 @@ impl<S: Session> Connection<S> {
             (Ok(Some(lease)), State::Open) => self.input(around, &lease),
             (Ok(Some(lease)), State::Lingering { bytes }) => match bytes.checked_sub(lease.len()) {
                 Some(bytes) => self.state = State::Lingering { bytes },
-                None => self.close(around, false),
+                // It floods. An orderly end would leave it to the driver whether it is told.
+                None => self.close(around, true),
             },
             // The session said its last word: what else comes is not for it.
             (Ok(Some(_)), State::Finishing { .. }) => {}
@@ -337,8 +338,14 @@ impl<S: Session> Connection<S> {
         }
     }
 
+    /// Ends the connection because there is no time left: visibly as a failure when an answer is
+    /// cut off by it.
+    pub(super) fn give_up<D: Driver>(&mut self, around: &mut Around<'_, D, S>) {
+        self.close(around, self.sending);
+    }
+
     /// Ends the connection: the session is not asked again.
-    pub(super) fn close<D: Driver>(&mut self, around: &mut Around<'_, D, S>, reset: bool) {
+    fn close<D: Driver>(&mut self, around: &mut Around<'_, D, S>, reset: bool) {
         if self.state != State::Closing {
             (self.state, self.phase) = (State::Closing, Phase::Closing);
             self.inbox = Vec::new();

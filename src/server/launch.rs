@@ -4,6 +4,7 @@
 //! and reports. Only when all have one do they get their sockets and begin.
 
 use std::io;
+use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -11,9 +12,8 @@ use std::thread::{self, JoinHandle};
 
 use super::Settings;
 use super::worker::{self, ACCEPT_SLACK, Control, Worker};
-use crate::driver::ready::{Epoll, EpollLevel};
-use crate::driver::uring::Uring;
-use crate::driver::{Driver, Kind, Limits, Waker};
+use crate::driver::trial::with_memory;
+use crate::driver::{Driver, Kind, Limits, Visitor, Waker};
 use crate::session::Session;
 
 /// A worker that runs.
@@ -72,7 +72,7 @@ fn open<S: Session + 'static>(
     let (opened, wait_opened) = mpsc::channel();
     let (start, wait_start) = mpsc::channel();
     let control = Arc::new(Control::default());
-    let thread = Thread {
+    let thread = Thread::<S, _> {
         number,
         settings: settings.clone(),
         shared: shared.clone(),
@@ -80,18 +80,25 @@ fn open<S: Session + 'static>(
         opened,
         start: wait_start,
         _ending: Ending { number, ended },
+        _session: PhantomData,
     };
     let thread = thread::Builder::new()
         .name(format!("worker-{number}"))
-        .spawn(move || thread.serve::<S>(kind))?;
+        .spawn(move || kind.visit(thread))
+        .map_err(|error| io::Error::new(error.kind(), no_thread(&error)))?;
     let waker = wait_opened
         .recv()
         .map_err(|_| io::Error::other("a worker ended while it was starting"))??;
     Ok((Running { thread, control, waker }, start))
 }
 
+/// Why there is no thread, and what mends it.
+pub(super) fn no_thread(error: &io::Error) -> String {
+    format!("a thread cannot be started: {error}; raise the limit of processes with `ulimit -u`")
+}
+
 /// What a worker's thread begins with.
-struct Thread<F> {
+struct Thread<S, F> {
     number: usize,
     settings: Settings,
     shared: F,
@@ -99,6 +106,7 @@ struct Thread<F> {
     opened: Sender<io::Result<Waker>>,
     start: Receiver<Vec<OwnedFd>>,
     _ending: Ending,
+    _session: PhantomData<fn() -> S>,
 }
 
 /// Tells that a worker has ended, in whatever way, by being dropped with its thread.
@@ -114,33 +122,19 @@ impl Drop for Ending {
     }
 }
 
-impl<F> Thread<F> {
-    /// The one place that names every driver.
-    fn serve<S>(self, kind: Kind) -> io::Result<()>
-    where
-        S: Session,
-        F: Fn() -> S::Shared,
-    {
-        match kind {
-            Kind::Uring => self.serve_on::<S, _>(Uring::open),
-            Kind::Epoll => self.serve_on::<S, _>(Epoll::open),
-            Kind::EpollLevel => self.serve_on::<S, _>(EpollLevel::open),
-        }
-    }
+impl<S: Session, F: Fn() -> S::Shared> Visitor for Thread<S, F> {
+    type Out = io::Result<()>;
 
-    fn serve_on<S, D>(self, open: impl Fn(&Limits) -> io::Result<D>) -> io::Result<()>
-    where
-        S: Session,
-        D: Driver,
-        F: Fn() -> S::Shared,
-    {
+    /// Opens the driver, reports, and serves.
+    fn visit<D: Driver>(self, open: fn(&Limits) -> io::Result<D>) -> io::Result<()> {
         let settings = self.worker_settings();
         let listeners = self.settings.listen.len() as u32;
         let limits = Limits {
             sockets_max: settings.connections_max + (ACCEPT_SLACK + 1) * listeners,
             ..self.settings.limits
         };
-        let opened = open(&limits);
+        // The memory of a ring that was tried before comes back a moment later.
+        let opened = with_memory(|| open(&limits));
         let (driver, report) = match opened {
             Ok(driver) => {
                 let waker = driver.waker();
@@ -159,7 +153,20 @@ impl<F> Thread<F> {
             .collect::<io::Result<Vec<_>>>()?;
         let shared = (self.shared)();
         let control = Arc::clone(&self.control);
-        Worker::<D, S>::new(driver, listeners, shared, settings, control).run()
+        match &self.settings.trace {
+            None => Worker::<D, S>::new(driver, listeners, shared, settings, control).run(),
+            Some(tracer) => {
+                let driver = tracer.trace(driver, self.label(), worker::name);
+                Worker::<_, S>::new(driver, listeners, shared, settings, control).run()
+            }
+        }
+    }
+}
+
+impl<S, F> Thread<S, F> {
+    /// Tells the worker from others in a trace.
+    fn label(&self) -> String {
+        if self.settings.workers > 1 { format!("w{:<3} ", self.number) } else { String::new() }
     }
 
     fn worker_settings(&self) -> worker::Settings {

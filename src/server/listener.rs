@@ -36,6 +36,9 @@ impl std::fmt::Display for ListenError {
             io::ErrorKind::AddrNotAvailable => {
                 write!(f, "this machine has no such address; `ip address` lists those it has")
             }
+            _ if matches!(self.error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                f.write_str("descriptors are short; raise the limit with `ulimit -n`")
+            }
             _ => write!(f, "{}; check the address given with `--listen`", self.error),
         }
     }

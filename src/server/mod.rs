@@ -12,17 +12,16 @@ mod connection;
 mod launch;
 pub mod listener;
 mod timers;
-mod worker;
+pub mod worker;
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::driver::{Choice, Limits, Waker};
+use crate::driver::{Choice, Limits, Tracer, Waker};
 use crate::session::Session;
 use launch::{Running, launch};
 use listener::Group;
@@ -48,6 +47,8 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// The bounds of every driver. The number of sockets follows from `connections_max`.
     pub limits: Limits,
+    /// Whom every driver's ops and waits are told, if anybody.
+    pub trace: Option<Tracer>,
 }
 
 /// A server that runs. Dropping it leaves it running; [`Server::stop`] ends it.
@@ -124,10 +125,11 @@ impl Server {
 
     /// What it has open at the moment, in all workers.
     pub fn gauges(&self) -> Gauges {
-        self.workers.iter().fold(Gauges::default(), |sum, worker| Gauges {
-            connections: sum.connections + worker.control.connections.load(Ordering::Relaxed),
-            leased: sum.leased + worker.control.leased.load(Ordering::Relaxed),
-            in_flight: sum.in_flight + worker.control.in_flight.load(Ordering::Relaxed),
+        let gauges = self.workers.iter().map(|worker| worker.control.gauges());
+        gauges.fold(Gauges::default(), |sum, worker| Gauges {
+            connections: sum.connections + worker.connections,
+            leased: sum.leased + worker.leased,
+            in_flight: sum.in_flight + worker.in_flight,
         })
     }
 

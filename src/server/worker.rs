@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use super::Gauges;
 use super::connection::{Around, Connection, Spares, Timeouts};
 use super::timers::{TICK, Tick, Wheel};
 use crate::driver::slots::{Handle, Slots};
@@ -20,40 +21,73 @@ pub(crate) const ACCEPT_SLACK: u32 = crate::driver::ACCEPTS_PER_WAIT;
 /// After the drain timeout, how long the last closes may take.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
+/// Before deadlines are looked at, how long what came before them may take to be told.
+const LAST_LOOK: Duration = Duration::from_millis(10);
+
+/// How often that is waited for, as long as something is told.
+const LAST_LOOKS: u32 = 8;
+
 /// What a token's tag says of its slot.
 const CONNECTION: u16 = 0;
 const LISTENER: u16 = 1;
 const ORPHAN: u16 = 2;
 
-/// Settings of a worker, validated.
+/// What a token of a worker names, for a person.
+pub(super) fn name(token: Token) -> String {
+    let (handle, tag) = Handle::unpack(token.0);
+    let kind = match tag {
+        CONNECTION => "connection",
+        LISTENER => "listener",
+        _ => return "one too many".to_owned(),
+    };
+    match handle.generation() {
+        0 => format!("{kind} {}", handle.slot()),
+        before => format!("{kind} {}#{}", handle.slot(), before + 1),
+    }
+}
+
+/// Settings of a worker, validated; see [`server::Settings`](super::Settings).
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Settings {
-    /// Connections at a time.
-    pub(super) connections_max: u32,
-    pub(super) header_timeout: Duration,
-    pub(super) idle_timeout: Duration,
-    pub(super) send_timeout: Duration,
-    pub(super) drain_timeout: Duration,
+pub struct Settings {
+    /// Connections at a time; at least one.
+    pub connections_max: u32,
+    /// How long a request may take to arrive.
+    pub header_timeout: Duration,
+    /// How long a connection may rest between two requests.
+    pub idle_timeout: Duration,
+    /// How long a peer may leave what is sent unacknowledged.
+    pub send_timeout: Duration,
+    /// How long a drain waits for connections to finish.
+    pub drain_timeout: Duration,
 }
 
 /// How the rest of the process tells a worker to stop, and sees how it is doing.
 #[derive(Debug, Default)]
-pub(super) struct Control {
+pub struct Control {
     draining: AtomicU8,
-    pub(super) connections: AtomicU32,
-    pub(super) leased: AtomicU32,
-    pub(super) in_flight: AtomicU32,
+    connections: AtomicU32,
+    leased: AtomicU32,
+    in_flight: AtomicU32,
 }
 
 impl Control {
-    /// Asks for a drain; a wake must follow.
-    pub(super) fn drain(&self) {
+    /// Asks for a drain; a wake of the worker's driver must follow.
+    pub fn drain(&self) {
         self.draining.store(1, Ordering::Release);
+    }
+
+    /// What the worker had open at the end of its last turn.
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            connections: self.connections.load(Ordering::Relaxed),
+            leased: self.leased.load(Ordering::Relaxed),
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+        }
     }
 }
 
 /// A worker; see the module documentation.
-pub(super) struct Worker<D, S: Session> {
+pub struct Worker<D, S: Session> {
     driver: D,
     shared: S::Shared,
     control: Arc<Control>,
@@ -79,14 +113,15 @@ struct Listener {
 }
 
 impl<D: Driver, S: Session> Worker<D, S> {
-    pub(super) fn new(
+    /// A worker that serves what `listeners` bring.
+    pub fn new(
         driver: D,
         listeners: Vec<Sock>,
         shared: S::Shared,
         settings: Settings,
         control: Arc<Control>,
     ) -> Self {
-        let now = Now::read();
+        let now = driver.now();
         let ticks = |time: Duration| {
             Tick::try_from(time.as_millis().div_ceil(TICK.as_millis())).unwrap_or(Tick::MAX / 4) + 1
         };
@@ -99,7 +134,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
         };
         let slack = ACCEPT_SLACK * listeners.len() as u32;
         let listener = |sock| Listener { sock, accepting: None, closed: false };
-        Self {
+        let mut worker = Self {
             driver,
             shared,
             control,
@@ -114,19 +149,34 @@ impl<D: Driver, S: Session> Worker<D, S> {
             drain_until: None,
             batch: Vec::new(),
             due: Vec::new(),
-        }
+        };
+        worker.regulate_accepts();
+        worker
+    }
+
+    /// The driver, for whoever simulates the machine that it is.
+    pub fn driver_mut(&mut self) -> &mut D {
+        &mut self.driver
     }
 
     /// Serves until it has drained.
-    pub(super) fn run(mut self) -> io::Result<()> {
-        self.regulate_accepts();
+    ///
+    /// # Errors
+    ///
+    /// When the driver is broken, or a listener fails.
+    pub fn run(mut self) -> io::Result<()> {
         while !self.is_done() {
             self.turn()?;
         }
         Ok(())
     }
 
-    fn turn(&mut self) -> io::Result<()> {
+    /// One turn: waits, at the longest until the next deadline, and does what is to be done then.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Worker::run`].
+    pub fn turn(&mut self) -> io::Result<()> {
         let mut timeout = self.wheel.until_next(self.now.instant);
         if let Some(until) = self.drain_until {
             let left = until.saturating_duration_since(self.now.instant).max(TICK);
@@ -134,11 +184,20 @@ impl<D: Driver, S: Session> Worker<D, S> {
         }
         let mut batch = std::mem::take(&mut self.batch);
         self.driver.wait(timeout, &mut batch)?;
-        self.now = Now::read();
+        self.now = self.driver.now();
         let mut due = std::mem::take(&mut self.due);
         self.tick = self.wheel.advance(self.now.instant, &mut due);
-        for completion in batch.drain(..) {
-            self.dispatch(completion)?;
+        self.dispatch_all(&mut batch)?;
+        if !due.is_empty() {
+            // A wait may end before anybody looked at the sockets, and the process may have been
+            // stopped for long: what has come in time must not find its deadline past.
+            for _ in 0..LAST_LOOKS {
+                self.driver.wait(Some(LAST_LOOK), &mut batch)?;
+                if batch.is_empty() {
+                    break;
+                }
+                self.dispatch_all(&mut batch)?;
+            }
         }
         for slot in due.drain(..) {
             self.look_at(slot);
@@ -152,6 +211,10 @@ impl<D: Driver, S: Session> Worker<D, S> {
         self.control.leased.store(self.driver.leased() as u32, Ordering::Relaxed);
         self.control.in_flight.store(self.driver.in_flight() as u32, Ordering::Relaxed);
         Ok(())
+    }
+
+    fn dispatch_all(&mut self, batch: &mut Vec<Completion>) -> io::Result<()> {
+        batch.drain(..).try_for_each(|completion| self.dispatch(completion))
     }
 
     fn dispatch(&mut self, completion: Completion) -> io::Result<()> {
@@ -289,11 +352,12 @@ impl<D: Driver, S: Session> Worker<D, S> {
 
     fn close_all(&mut self) {
         for handle in self.connections.handles() {
-            self.with_connection(handle, |connection, around| connection.close(around, false));
+            self.with_connection(handle, Connection::give_up);
         }
     }
 
-    fn is_done(&self) -> bool {
+    /// Whether it has drained.
+    pub fn is_done(&self) -> bool {
         let Some(until) = self.drain_until else { return false };
         let empty =
             self.connections.is_empty() && self.listeners.iter().all(|listener| listener.closed);

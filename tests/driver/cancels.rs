@@ -1,15 +1,14 @@
 //! Cancelling: a request, whose answer is the op's own last completion.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
 
-use ringd::driver::{Driver, Op, Outcome};
+use ringd::driver::{Op, Outcome};
 
 use crate::harness::*;
-use crate::sockets::*;
+use crate::subject::{Dial, Subject};
 
-pub(crate) fn cancel_of_a_receive<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn cancel_of_a_receive<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let (sock, _peer) = connect(driver);
     let op = receive(driver, sock);
     assert!(run_none(driver).is_empty());
@@ -21,8 +20,8 @@ pub(crate) fn cancel_of_a_receive<D: Driver>(open: impl Open<D>) {
     close_all(driver, sock);
 }
 
-pub(crate) fn cancel_of_a_blocked_send<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn cancel_of_a_blocked_send<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let (sock, _peer) = connect(driver);
     let op = block_send(driver, sock);
     driver.cancel(op);
@@ -36,12 +35,10 @@ pub(crate) fn cancel_of_a_blocked_send<D: Driver>(open: impl Open<D>) {
     close_all(driver, sock);
 }
 
-pub(crate) fn cancel_of_an_accept<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let _peer = dial(&listener);
-    let address = listener.try_clone().unwrap();
-    let listener = driver.adopt(listener.into()).unwrap();
+pub(crate) fn cancel_of_an_accept<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
+    let (listener, dialer) = driver.listen();
+    let _peer = dialer.dial().unwrap();
     let op = driver.submit(ACCEPT, Op::AcceptMany { listener });
     let all = run_until(driver, |all| !all.is_empty());
     let Outcome::Accepted(Ok(first)) = all[0].outcome else { panic!("{all:?}") };
@@ -51,7 +48,7 @@ pub(crate) fn cancel_of_an_accept<D: Driver>(open: impl Open<D>) {
         other => panic!("{other:?}"),
     }
     // The listener is as good as before.
-    let _second = dial(&address);
+    let _second = dialer.dial().unwrap();
     driver.submit(ACCEPT, Op::AcceptMany { listener });
     let all = run_until(driver, |all| !all.is_empty());
     let Outcome::Accepted(Ok(second)) = all[0].outcome else { panic!("{all:?}") };
@@ -62,8 +59,8 @@ pub(crate) fn cancel_of_an_accept<D: Driver>(open: impl Open<D>) {
     assert_home(driver);
 }
 
-pub(crate) fn cancel_of_a_finished_op<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn cancel_of_a_finished_op<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let (sock, _peer) = connect(driver);
     let op = send(driver, sock, b"x");
     sent(run_lasts(driver, 1)).unwrap();
@@ -74,8 +71,8 @@ pub(crate) fn cancel_of_a_finished_op<D: Driver>(open: impl Open<D>) {
     assert!(run_none(driver).is_empty());
 }
 
-pub(crate) fn cancel_spares_the_next_op<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn cancel_spares_the_next_op<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let (sock, mut peer) = connect(driver);
     let first = receive(driver, sock);
     driver.cancel(first);
@@ -89,9 +86,31 @@ pub(crate) fn cancel_spares_the_next_op<D: Driver>(open: impl Open<D>) {
     close_all(driver, sock);
 }
 
+/// The name of a send that is over spares the sends after it, stuck as they are.
+pub(crate) fn cancel_spares_the_next_send<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
+    let (sock, peer) = connect(driver);
+    let first = block_send(driver, sock);
+    driver.cancel(first);
+    let Outcome::Sent(Err(_), chain) = last(run_lasts(driver, 1), SEND) else {
+        panic!("nobody reads so much")
+    };
+    let left = STUCK_BYTES - chain.remaining() as usize;
+    block_send(driver, sock);
+    for _ in 0..3 {
+        driver.cancel(first);
+        assert!(run_none(driver).is_empty());
+    }
+    driver.cancel(first);
+    let reading = slow_reader(peer, left + STUCK_BYTES);
+    sent(run_lasts(driver, 1)).unwrap();
+    reading.join().unwrap();
+    close_all(driver, sock);
+}
+
 /// Data that came while nobody received is found by the next receive.
-pub(crate) fn receive_again_after_a_cancel<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn receive_again_after_a_cancel<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let (sock, mut peer) = connect(driver);
     for round in 0..100u8 {
         let op = receive(driver, sock);
@@ -105,8 +124,8 @@ pub(crate) fn receive_again_after_a_cancel<D: Driver>(open: impl Open<D>) {
 }
 
 /// More ops on one side than an op's name can tell apart, each cancelled.
-pub(crate) fn many_cancels<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn many_cancels<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let (sock, mut peer) = connect(driver);
     for _ in 0..200 {
         let op = send(driver, sock, b"perhaps");
@@ -123,8 +142,8 @@ pub(crate) fn many_cancels<D: Driver>(open: impl Open<D>) {
 }
 
 /// An op that is cancelled again and again ends once, and its socket closes.
-pub(crate) fn cancel_many_times<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn cancel_many_times<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let (sock, _peer) = connect(driver);
     let op = block_send(driver, sock);
     for _ in 0..1000 {
@@ -136,8 +155,8 @@ pub(crate) fn cancel_many_times<D: Driver>(open: impl Open<D>) {
 }
 
 /// The name of an op that is long over cancels none of its followers.
-pub(crate) fn cancel_with_an_old_name<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn cancel_with_an_old_name<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let (sock, mut peer) = connect(driver);
     let old = receive(driver, sock);
     let mut op = old;

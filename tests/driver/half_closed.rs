@@ -2,41 +2,40 @@
 //! half-close makes the socket ready for everything, again and again.)
 
 use std::io::Read;
-use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ringd::driver::{Chain, Driver};
+use ringd::driver::Chain;
 
 use crate::harness::*;
-use crate::sockets::*;
+use crate::subject::{Peer, Subject};
 
-pub(crate) fn half_closed_slow_reader<D: Driver>(open: impl Open<D>) {
+pub(crate) fn half_closed_slow_reader<S: Subject>() {
     let bytes = pattern(16 << 20);
+    let driver = &mut S::open(&limits()).unwrap();
     let (mut whole, mut parts, mut file) = (Chain::new(), Chain::new(), Chain::new());
     whole.share(&Rc::from(&bytes[..]));
     bytes.chunks(300_000).for_each(|part| parts.share(&Rc::from(part)));
-    file.file(&temporary_file(&bytes).1, 0..bytes.len() as u64);
+    file.file(&file_of(driver, &bytes), 0..bytes.len() as u64);
     for chain in [whole, parts, file] {
-        send_to_a_half_closed_reader(&mut open(&limits()).unwrap(), chain, &bytes);
+        send_to_a_half_closed_reader(driver, chain, &bytes);
     }
 }
 
-fn send_to_a_half_closed_reader<D: Driver>(driver: &mut D, chain: Chain, bytes: &[u8]) {
+fn send_to_a_half_closed_reader<S: Subject>(driver: &mut S, chain: Chain, bytes: &[u8]) {
     let (sock, mut peer) = connect(driver);
     send_chain(driver, sock, chain);
     assert!(run_none(driver).is_empty());
-    peer.shutdown(Shutdown::Write).unwrap();
+    peer.half_close();
     assert!(run_none(driver).is_empty());
-    let before = driver.stats().system_calls;
+    let before = driver.stats();
     let (start, mut early) = (Instant::now(), Vec::new());
     while start.elapsed() < Duration::from_millis(200) {
         driver.wait(Some(Duration::from_millis(100)), &mut early).unwrap();
     }
     assert!(early.is_empty(), "{early:?}");
-    let calls = driver.stats().system_calls - before;
     // Some while the socket's buffers still grow; a driver that spins makes thousands.
-    assert!(calls <= 100, "{calls} system calls of a driver that has nothing to do");
+    assert_few_calls(driver, &before, 100, 0);
     let reader = std::thread::spawn({
         let mut got = vec![0; bytes.len()];
         move || {
@@ -50,13 +49,34 @@ fn send_to_a_half_closed_reader<D: Driver>(driver: &mut D, chain: Chain, bytes: 
     close_all(driver, sock);
 }
 
+/// Several of them: one that is done leaves the others waiting, but not for ever.
+pub(crate) fn half_closed_readers_in_turn<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
+    let mut stuck = Vec::new();
+    for _ in 0..3 {
+        let (sock, peer) = connect(driver);
+        block_send(driver, sock);
+        peer.half_close();
+        assert!(run_none(driver).is_empty());
+        stuck.push((sock, peer));
+    }
+    for (sock, peer) in stuck {
+        let reading = slow_reader(peer, STUCK_BYTES);
+        sent(run_lasts(driver, 1)).unwrap();
+        assert!(reading.join().unwrap().iter().all(|byte| *byte == 7));
+        close(driver, sock);
+        run_lasts(driver, 1);
+    }
+    assert_home(driver);
+}
+
 /// Such a send ends like any other when it is cancelled or its socket is closed.
-pub(crate) fn half_closed_reader_is_given_up<D: Driver>(open: impl Open<D>) {
+pub(crate) fn half_closed_reader_is_given_up<S: Subject>() {
     for cancel in [true, false] {
-        let driver = &mut open(&limits()).unwrap();
+        let driver = &mut S::open(&limits()).unwrap();
         let (sock, peer) = connect(driver);
         let op = block_send(driver, sock);
-        peer.shutdown(Shutdown::Write).unwrap();
+        peer.half_close();
         assert!(run_none(driver).is_empty());
         if cancel {
             driver.cancel(op);

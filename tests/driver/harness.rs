@@ -1,20 +1,16 @@
 //! What the tests have in common: a loop with a deadline, peers, and files.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringd::driver::{
-    Chain, Completion, Driver, File, Limits, Op, OpId, Outcome, Sock, Token, is_cancelled,
+    Chain, Completion, File, Limits, Op, OpId, Outcome, Sock, Stats, Token, is_cancelled,
 };
+
+use crate::subject::{Files, Peer, Subject};
 
 /// How long anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How drivers are opened.
-pub(crate) trait Open<D>: Fn(&Limits) -> std::io::Result<D> {}
-impl<D, F: Fn(&Limits) -> std::io::Result<D>> Open<D> for F {}
 
 pub(crate) const RECEIVE: Token = Token(1);
 pub(crate) const SEND: Token = Token(2);
@@ -22,14 +18,17 @@ pub(crate) const CLOSE: Token = Token(3);
 pub(crate) const ACCEPT: Token = Token(4);
 pub(crate) const FILE: Token = Token(5);
 
+/// More than fits into the buffers of a connection whose peer does not read.
+pub(crate) const STUCK_BYTES: usize = 20 << 20;
+
 /// Limits that are small enough for tests to reach.
 pub(crate) fn limits() -> Limits {
     Limits { sockets_max: 256, buffers: 64, buffer_bytes: 4096, turn_bytes_max: 1 << 20 }
 }
 
 /// Whether the driver can be opened here; says why when it cannot.
-pub(crate) fn works_here<D: Driver>(open: impl Open<D>) -> bool {
-    match open(&limits()) {
+pub(crate) fn works_here<S: Subject>() -> bool {
+    match S::open(&limits()) {
         Ok(_) => true,
         Err(error) => {
             println!("skipped: this driver does not work here: {error}");
@@ -39,8 +38,8 @@ pub(crate) fn works_here<D: Driver>(open: impl Open<D>) -> bool {
 }
 
 /// Waits until `enough` of the completions so far.
-pub(crate) fn run_until<D: Driver>(
-    driver: &mut D,
+pub(crate) fn run_until<S: Subject>(
+    driver: &mut S,
     mut enough: impl FnMut(&[Completion]) -> bool,
 ) -> Vec<Completion> {
     let deadline = Instant::now() + PATIENCE;
@@ -52,9 +51,33 @@ pub(crate) fn run_until<D: Driver>(
     all
 }
 
+/// Waits for something to be told, which has to come by itself: a timeout may not bring it.
+#[track_caller]
+pub(crate) fn run_unhurried<S: Subject>(driver: &mut S) -> Vec<Completion> {
+    let (start, mut all) = (Instant::now(), Vec::new());
+    while all.is_empty() {
+        driver.wait(Some(PATIENCE), &mut all).unwrap();
+        assert!(start.elapsed() < PATIENCE, "it came by the timeout only: {all:?}");
+    }
+    all
+}
+
 /// Waits until `count` ops have had their last completion.
-pub(crate) fn run_lasts<D: Driver>(driver: &mut D, count: usize) -> Vec<Completion> {
+pub(crate) fn run_lasts<S: Subject>(driver: &mut S, count: usize) -> Vec<Completion> {
     run_until(driver, |all| lasts(all) >= count)
+}
+
+/// What comes within a short time.
+pub(crate) fn run_none<S: Subject>(driver: &mut S) -> Vec<Completion> {
+    let mut all = Vec::new();
+    driver.wait(Some(Duration::from_millis(20)), &mut all).unwrap();
+    all
+}
+
+pub(crate) fn run_none_fast<S: Subject>(driver: &mut S) {
+    let mut all = Vec::new();
+    driver.wait(Some(Duration::from_millis(1)), &mut all).unwrap();
+    assert!(all.is_empty());
 }
 
 pub(crate) fn lasts(all: &[Completion]) -> usize {
@@ -105,45 +128,46 @@ pub(crate) fn has_received(all: &[Completion], count: usize) -> bool {
 }
 
 /// A connection: the driver's end, and a peer with a deadline.
-pub(crate) fn connect<D: Driver>(driver: &mut D) -> (Sock, TcpStream) {
-    let (ours, peer) = pair();
-    (driver.adopt(ours.into()).unwrap(), peer)
+pub(crate) fn connect<S: Subject>(driver: &mut S) -> (Sock, S::Peer) {
+    driver.connect()
 }
 
-pub(crate) fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let peer = dial(&listener);
-    (listener.accept().unwrap().0, peer)
+/// A listener that accepts, and the way to it.
+pub(crate) fn listen<S: Subject>(driver: &mut S) -> (Sock, S::Dialer) {
+    let (listener, dialer) = driver.listen();
+    driver.submit(ACCEPT, Op::AcceptMany { listener });
+    (listener, dialer)
 }
 
-pub(crate) fn dial(listener: &TcpListener) -> TcpStream {
-    let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    peer.set_read_timeout(Some(PATIENCE)).unwrap();
-    peer.set_write_timeout(Some(PATIENCE)).unwrap();
-    peer.set_nodelay(true).unwrap();
-    peer
+/// The connections that were accepted.
+pub(crate) fn accepted(all: &[Completion]) -> Vec<Sock> {
+    let sock = |completion: &Completion| match completion.outcome {
+        Outcome::Accepted(Ok(sock)) => Some(sock),
+        _ => None,
+    };
+    all.iter().filter_map(sock).collect()
 }
 
-pub(crate) fn receive<D: Driver>(driver: &mut D, sock: Sock) -> OpId {
+pub(crate) fn receive<S: Subject>(driver: &mut S, sock: Sock) -> OpId {
     driver.submit(RECEIVE, Op::RecvMany { sock })
 }
 
-pub(crate) fn send<D: Driver>(driver: &mut D, sock: Sock, bytes: &[u8]) -> OpId {
+pub(crate) fn send<S: Subject>(driver: &mut S, sock: Sock, bytes: &[u8]) -> OpId {
     let mut chain = Box::new(Chain::new());
     chain.copy(bytes);
     driver.submit(SEND, Op::Send { sock, chain, fin: false })
 }
 
-pub(crate) fn send_chain<D: Driver>(driver: &mut D, sock: Sock, chain: Chain) -> OpId {
+pub(crate) fn send_chain<S: Subject>(driver: &mut S, sock: Sock, chain: Chain) -> OpId {
     driver.submit(SEND, Op::Send { sock, chain: Box::new(chain), fin: false })
 }
 
-pub(crate) fn close<D: Driver>(driver: &mut D, sock: Sock) {
+pub(crate) fn close<S: Subject>(driver: &mut S, sock: Sock) {
     driver.submit(CLOSE, Op::Close { sock, reset: false });
 }
 
 /// Closes a socket and sees that everything has come home.
-pub(crate) fn close_all<D: Driver>(driver: &mut D, sock: Sock) {
+pub(crate) fn close_all<S: Subject>(driver: &mut S, sock: Sock) {
     close(driver, sock);
     let all = run_until(driver, |all| {
         all.iter().any(|completion| matches!(completion.outcome, Outcome::Closed))
@@ -152,9 +176,26 @@ pub(crate) fn close_all<D: Driver>(driver: &mut D, sock: Sock) {
     assert_home(driver);
 }
 
-pub(crate) fn assert_home<D: Driver>(driver: &D) {
+pub(crate) fn assert_home<S: Subject>(driver: &S) {
     assert_eq!(driver.in_flight(), 0);
     assert_eq!(driver.leased(), 0);
+}
+
+/// Asserts that a driver made at most `calls_max` system calls since `before`, beside those that
+/// brought it `news`, so many times.
+#[track_caller]
+pub(crate) fn assert_few_calls<S: Subject>(driver: &S, before: &Stats, calls_max: u64, news: u64) {
+    let Some(calls_for_news) = S::CALLS_FOR_NEWS else { return };
+    let calls = driver.stats().system_calls - before.system_calls;
+    assert!(calls <= calls_max + news * calls_for_news, "{calls} calls: {:?}", driver.stats());
+}
+
+/// Asserts that no attempt since `before` was in vain.
+#[track_caller]
+pub(crate) fn assert_no_vain_attempts<S: Subject>(driver: &S, before: &Stats) {
+    if S::CALLS_FOR_NEWS.is_some() {
+        assert_eq!(driver.stats().would_block, before.would_block);
+    }
 }
 
 #[track_caller]
@@ -168,26 +209,32 @@ pub(crate) fn code<T: std::fmt::Debug>(result: std::io::Result<T>) -> Option<i32
 
 /// Bytes that differ at every place where a mistake would put them.
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
-    let mut random = fastrand::Rng::with_seed(len as u64);
-    std::iter::repeat_with(|| random.u8(..)).take(len).collect()
+    let mut bytes = vec![0; len];
+    fastrand::Rng::with_seed(len as u64).fill(&mut bytes);
+    bytes
 }
 
-pub(crate) fn temporary_file(bytes: &[u8]) -> (std::fs::File, Arc<File>) {
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(bytes).unwrap();
-    let ours = File::new(file.try_clone().unwrap().into()).unwrap();
-    (file, Arc::new(ours))
+/// An open file of these bytes, which has no name any more.
+pub(crate) fn file_of<S: Subject>(driver: &S, bytes: &[u8]) -> Arc<File> {
+    let files = driver.files();
+    files.write("nameless", bytes);
+    let file = files.open("nameless");
+    files.remove("nameless");
+    file
 }
 
 /// Reads `count` bytes in a thread, slowly at first.
-pub(crate) fn slow_reader(mut peer: TcpStream, count: usize) -> std::thread::JoinHandle<Vec<u8>> {
+pub(crate) fn slow_reader(mut peer: impl Peer, count: usize) -> std::thread::JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(100));
         let mut bytes = vec![0; count];
         let mut filled = 0;
         while filled < count {
             let end = count.min(filled + 50_000);
-            filled += peer.read(&mut bytes[filled..end]).unwrap();
+            match peer.read(&mut bytes[filled..end]) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                read => filled += read.unwrap(),
+            }
             if filled < 500_000 {
                 std::thread::sleep(Duration::from_millis(2));
             }
@@ -197,12 +244,12 @@ pub(crate) fn slow_reader(mut peer: TcpStream, count: usize) -> std::thread::Joi
 }
 
 /// Sends until the peer, which does not read, lets no more in.
-pub(crate) fn block_send<D: Driver>(driver: &mut D, sock: Sock) -> OpId {
+pub(crate) fn block_send<S: Subject>(driver: &mut S, sock: Sock) -> OpId {
     let mut chain = Chain::new();
-    chain.share(&std::rc::Rc::from(vec![7; 64 << 20]));
+    chain.share(&std::rc::Rc::from(vec![7; STUCK_BYTES]));
     let op = send_chain(driver, sock, chain);
     let mut none = Vec::new();
-    let blocked = Instant::now() + Duration::from_millis(200);
+    let blocked = Instant::now() + Duration::from_millis(100);
     while Instant::now() < blocked {
         driver.wait(Some(Duration::from_millis(50)), &mut none).unwrap();
     }

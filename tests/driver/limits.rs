@@ -1,14 +1,16 @@
 //! Bounds: buffers, descriptors, turns and time.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ringd::driver::{ACCEPT_RETRY, Chain, Completion, Driver, Limits, Op, Outcome, Sock, Token};
+use ringd::driver::{
+    ACCEPT_RETRY, ACCEPTS_PER_WAIT, Chain, Completion, Limits, Op, Outcome, Sock, Token,
+};
 
+use crate::files::opened;
 use crate::harness::*;
+use crate::subject::{Dial, Files, Peer, Subject};
 
 fn is_woken(completion: &Completion) -> bool {
     matches!(completion.outcome, Outcome::Woken)
@@ -16,8 +18,8 @@ fn is_woken(completion: &Completion) -> bool {
         && !completion.more
 }
 
-pub(crate) fn wake_before_a_wait<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn wake_before_a_wait<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let waker = driver.waker();
     std::thread::spawn(move || waker.wake()).join().unwrap();
     let mut all = Vec::new();
@@ -26,8 +28,8 @@ pub(crate) fn wake_before_a_wait<D: Driver>(open: impl Open<D>) {
     assert_home(driver);
 }
 
-pub(crate) fn wake_during_a_wait<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn wake_during_a_wait<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     for _ in 0..3 {
         let waker = driver.waker();
         let waking = std::thread::spawn(move || {
@@ -40,8 +42,8 @@ pub(crate) fn wake_during_a_wait<D: Driver>(open: impl Open<D>) {
     }
 }
 
-pub(crate) fn wakes_become_one<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn wakes_become_one<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     for _ in 0..10 {
         driver.waker().wake();
     }
@@ -50,8 +52,8 @@ pub(crate) fn wakes_become_one<D: Driver>(open: impl Open<D>) {
     assert!(all.len() == 1 && is_woken(&all[0]), "{all:?}");
 }
 
-pub(crate) fn timeout_is_waited_for<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn timeout_is_waited_for<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let mut all = Vec::new();
     for timeout in [Duration::ZERO, Duration::from_micros(1500), Duration::from_millis(50)] {
         let start = Instant::now();
@@ -62,8 +64,8 @@ pub(crate) fn timeout_is_waited_for<D: Driver>(open: impl Open<D>) {
 }
 
 /// Nothing happens, and nothing is done about it.
-pub(crate) fn idle_waits_do_not_spin<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn idle_waits_do_not_spin<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let (sock, peer) = connect(driver);
     let (half, mut half_peer) = connect(driver);
     receive(driver, sock);
@@ -78,23 +80,25 @@ pub(crate) fn idle_waits_do_not_spin<D: Driver>(open: impl Open<D>) {
     run_until(driver, |all| received(all).1);
     let mut all = Vec::new();
     driver.wait(Some(Duration::from_millis(30)), &mut all).unwrap();
-    let before = driver.stats().system_calls;
+    let before = driver.stats();
     let end = Instant::now() + Duration::from_millis(200);
     while Instant::now() < end {
         driver.wait(Some(Duration::from_millis(100)), &mut all).unwrap();
     }
-    assert!(driver.stats().system_calls - before <= 10, "{:?}", driver.stats());
+    assert_few_calls(driver, &before, 10, 0);
     drop((all, peer));
     close(driver, half);
-    close_all(driver, sock);
+    close(driver, sock);
+    run_lasts(driver, 3);
+    assert_home(driver);
 }
 
 fn two_buffers() -> Limits {
     Limits { buffers: 2, buffer_bytes: 64, ..limits() }
 }
 
-pub(crate) fn buffers_run_out<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&two_buffers()).unwrap();
+pub(crate) fn buffers_run_out<S: Subject>() {
+    let driver = &mut S::open(&two_buffers()).unwrap();
     let (sock, mut peer) = connect(driver);
     let bytes = pattern(64 * 7 + 5);
     peer.write_all(&bytes).unwrap();
@@ -113,40 +117,38 @@ pub(crate) fn buffers_run_out<D: Driver>(open: impl Open<D>) {
 }
 
 /// While all buffers are lent, waiting is waiting; when they are back, so is the data.
-pub(crate) fn no_buffer_for_an_idle_loop<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&two_buffers()).unwrap();
+pub(crate) fn no_buffer_for_an_idle_loop<S: Subject>() {
+    let driver = &mut S::open(&two_buffers()).unwrap();
     let (sock, mut peer) = connect(driver);
     peer.write_all(&pattern(1000)).unwrap();
     receive(driver, sock);
     let held = run_until(driver, |all| has_received(all, 128));
     let mut all = Vec::new();
     driver.wait(Some(Duration::from_millis(20)), &mut all).unwrap();
-    let before = driver.stats().system_calls;
+    let before = driver.stats();
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(200) {
         driver.wait(Some(Duration::from_millis(100)), &mut all).unwrap();
     }
     assert!(all.is_empty());
-    assert!(driver.stats().system_calls - before <= 10, "{:?}", driver.stats());
+    assert_few_calls(driver, &before, 10, 0);
     let mut count = received(&held).0.len();
     drop(held);
     while count < 1000 {
-        let mut all = Vec::new();
         // There is a buffer and there is data: no timeout is needed to see it.
-        driver.wait(None, &mut all).unwrap();
-        count += received(&all).0.len();
+        count += received(&run_unhurried(driver)).0.len();
     }
     close_all(driver, sock);
 }
 
 /// Receives that have nothing to receive use up no turn of those that have.
-pub(crate) fn idle_receives_do_not_hold_up_others<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&two_buffers()).unwrap();
+pub(crate) fn idle_receives_do_not_hold_up_others<S: Subject>() {
+    let driver = &mut S::open(&two_buffers()).unwrap();
     let (sock, mut peer) = connect(driver);
     peer.write_all(&pattern(128)).unwrap();
     receive(driver, sock);
     let held = run_until(driver, |all| has_received(all, 128));
-    let mut others: Vec<(Sock, TcpStream)> = (0..5).map(|_| connect(driver)).collect();
+    let mut others: Vec<(Sock, S::Peer)> = (0..5).map(|_| connect(driver)).collect();
     for (sock, _) in &others {
         receive(driver, *sock);
     }
@@ -159,9 +161,7 @@ pub(crate) fn idle_receives_do_not_hold_up_others<D: Driver>(open: impl Open<D>)
     std::thread::sleep(Duration::from_millis(20));
     drop(held);
     // No timeout is needed: there are buffers, and there is data.
-    while all.is_empty() {
-        driver.wait(None, &mut all).unwrap();
-    }
+    let all = run_unhurried(driver);
     assert_eq!(received(&all).0, b"hello");
     drop(all);
     for sock in others.iter().map(|(sock, _)| *sock).chain([sock]) {
@@ -172,35 +172,34 @@ pub(crate) fn idle_receives_do_not_hold_up_others<D: Driver>(open: impl Open<D>)
 }
 
 /// A driver that has never waited has nothing to wait for when it is dropped.
-pub(crate) fn drop_before_the_first_wait<D: Driver>(open: impl Open<D>) {
+pub(crate) fn drop_before_the_first_wait<S: Subject>() {
     let start = Instant::now();
     for _ in 0..5 {
-        let driver = open(&limits()).unwrap();
+        let driver = S::open(&limits()).unwrap();
         driver.waker().wake();
         drop(driver);
     }
     assert!(start.elapsed() < Duration::from_secs(4), "each waited out the bound");
 }
 
-pub(crate) fn one_flood_does_not_starve_others<D: Driver>(open: impl Open<D>) {
+pub(crate) fn one_flood_does_not_starve_others<S: Subject>() {
     // With as many receives as buffers, the one that is first must not take them all every time.
-    flood_and_others(&mut open(&two_buffers()).unwrap(), 1);
-    flood_and_others(&mut open(&two_buffers()).unwrap(), 5);
+    flood_and_others(&mut S::open(&two_buffers()).unwrap(), 1);
+    flood_and_others(&mut S::open(&two_buffers()).unwrap(), 5);
 }
 
-fn flood_and_others<D: Driver>(driver: &mut D, count: usize) {
+fn flood_and_others<S: Subject>(driver: &mut S, count: usize) {
     let (flooded, mut flood) = connect(driver);
-    flood.set_nonblocking(true).unwrap();
+    flood.set_nonblocking(true);
     let mut flooding = 0;
     while let Ok(count) = flood.write(&[0; 10_000]) {
         flooding += count;
     }
-    assert!(flooding > 100_000, "there is always more of the flood");
+    assert!(flooding > 50_000, "there is always more of the flood");
     driver.submit(Token(0), Op::RecvMany { sock: flooded });
     run_until(driver, |all| has_received(all, 128));
-    let others: Vec<(Sock, TcpStream)> = (0..count).map(|_| connect(driver)).collect();
-    for (number, (sock, peer)) in others.iter().enumerate() {
-        let mut peer = peer;
+    let mut others: Vec<(Sock, S::Peer)> = (0..count).map(|_| connect(driver)).collect();
+    for (number, (sock, peer)) in others.iter_mut().enumerate() {
         driver.submit(Token(1 + number as u64), Op::RecvMany { sock: *sock });
         peer.write_all(&pattern(640)).unwrap();
     }
@@ -224,10 +223,10 @@ fn flood_and_others<D: Driver>(driver: &mut D, count: usize) {
     assert_home(driver);
 }
 
-pub(crate) fn a_turn_is_bounded<D: Driver>(open: impl Open<D>) {
+pub(crate) fn a_turn_is_bounded<S: Subject>() {
     // Of the kernel's own receives, the buffers are the bound.
     let limits = Limits { turn_bytes_max: 10_000, buffers: 2, ..limits() };
-    let driver = &mut open(&limits).unwrap();
+    let driver = &mut S::open(&limits).unwrap();
     let (sock, mut peer) = connect(driver);
     peer.write_all(&pattern(40_000)).unwrap();
     receive(driver, sock);
@@ -240,37 +239,21 @@ pub(crate) fn a_turn_is_bounded<D: Driver>(open: impl Open<D>) {
         count += moved;
     }
     let mut chain = Chain::new();
-    chain.share(&Rc::from(pattern(100_000)));
+    chain.share(&Rc::from(pattern(60_000)));
     send_chain(driver, sock, chain);
     let mut all = Vec::new();
-    for _ in 0..9 {
+    for _ in 0..5 {
         driver.wait(Some(Duration::from_millis(1)), &mut all).unwrap();
-        assert!(all.is_empty(), "more than nine tenths in nine turns");
+        assert!(all.is_empty(), "more than five sixths in five turns");
     }
     sent(run_lasts(driver, 1)).unwrap();
     close_all(driver, sock);
 }
 
-fn listen<D: Driver>(driver: &mut D) -> (Sock, TcpListener) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let dialled = listener.try_clone().unwrap();
-    let listener = driver.adopt(listener.into()).unwrap();
-    driver.submit(ACCEPT, Op::AcceptMany { listener });
-    (listener, dialled)
-}
-
-fn accepted(all: &[Completion]) -> Vec<Sock> {
-    let sock = |completion: &Completion| match completion.outcome {
-        Outcome::Accepted(Ok(sock)) => Some(sock),
-        _ => None,
-    };
-    all.iter().filter_map(sock).collect()
-}
-
-pub(crate) fn a_full_table_refuses<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&Limits { sockets_max: 3, ..limits() }).unwrap();
-    let (listener, dialled) = listen(driver);
-    let mut peers: Vec<TcpStream> = (0..5).map(|_| dial(&dialled)).collect();
+pub(crate) fn a_full_table_refuses<S: Subject>() {
+    let driver = &mut S::open(&Limits { sockets_max: 3, ..limits() }).unwrap();
+    let (listener, dialer) = listen(driver);
+    let mut peers: Vec<S::Peer> = (0..5).map(|_| dialer.dial().unwrap()).collect();
     let deadline = Instant::now() + PATIENCE;
     let mut all = Vec::new();
     while driver.stats().refused < 3 {
@@ -285,7 +268,7 @@ pub(crate) fn a_full_table_refuses<D: Driver>(open: impl Open<D>) {
     // Room is used again.
     close(driver, socks[0]);
     run_lasts(driver, 1);
-    let _next = dial(&dialled);
+    let _next = dialer.dial().unwrap();
     let next = accepted(&run_until(driver, |all| !all.is_empty()));
     for sock in [socks[1], next[0], listener] {
         close(driver, sock);
@@ -294,20 +277,19 @@ pub(crate) fn a_full_table_refuses<D: Driver>(open: impl Open<D>) {
     assert_home(driver);
 }
 
-pub(crate) fn adopting_is_refused_when_full<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&Limits { sockets_max: 1, ..limits() }).unwrap();
-    let (sock, _peer) = connect(driver);
-    let (ours, mut peer) = pair();
-    assert!(driver.adopt(ours.into()).is_err());
-    assert_eq!(peer.read(&mut [0; 1]).unwrap(), 0, "what is refused is closed");
-    close_all(driver, sock);
-}
-
-pub(crate) fn many_accepts_in_turns<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
-    let (listener, dialled) = listen(driver);
-    let _peers: Vec<TcpStream> = (0..120).map(|_| dial(&dialled)).collect();
-    let all = run_until(driver, |all| accepted(all).len() == 120);
+pub(crate) fn many_accepts_in_turns<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
+    let (listener, dialer) = listen(driver);
+    let _peers: Vec<S::Peer> = (0..120).map(|_| dialer.dial().unwrap()).collect();
+    let mut all = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    while accepted(&all).len() < 120 {
+        assert!(Instant::now() < deadline, "{all:?}");
+        let before = all.len();
+        driver.wait(Some(Duration::from_millis(50)), &mut all).unwrap();
+        // Room is short: the caller can stop before anybody is refused.
+        assert!(all.len() - before <= ACCEPTS_PER_WAIT as usize);
+    }
     for sock in accepted(&all).into_iter().chain([listener]) {
         close(driver, sock);
     }
@@ -315,97 +297,46 @@ pub(crate) fn many_accepts_in_turns<D: Driver>(open: impl Open<D>) {
     assert_home(driver);
 }
 
-/// Set in the child of [`descriptors_run_out`].
-const CHILD: &str = "RINGD_TEST_DESCRIPTORS";
-
-/// The limit is that of the process, so the test runs once more, alone in a child.
-pub(crate) fn descriptors_run_out<D: Driver>(open: impl Open<D>) {
-    if std::env::var_os(CHILD).is_some() {
-        return descriptors_run_out_in_child(open);
-    }
-    let name = std::thread::current().name().unwrap().to_owned();
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &name, "--test-threads", "1", "--nocapture"])
-        .env(CHILD, "1")
-        .output()
-        .unwrap();
-    assert!(child.status.success(), "{child:?}");
-    assert!(String::from_utf8_lossy(&child.stdout).contains("1 passed"), "{child:?}");
+pub(crate) fn descriptors_run_out<S: Subject>() {
+    S::alone(descriptors_run_out_alone::<S>);
 }
 
-fn descriptors_run_out_in_child<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut peer = dial(&listener);
-    let listener = driver.adopt(listener.into()).unwrap();
+fn descriptors_run_out_alone<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
+    let (listener, dialer) = driver.listen();
+    let mut peer = dialer.dial().unwrap();
     // Every descriptor below the limit is taken, so there is none for the connection.
-    let (_, hard) = rlimit::Resource::NOFILE.get().unwrap();
-    rlimit::Resource::NOFILE.set(hard.min(100), hard).unwrap();
-    let mut taken = Vec::new();
-    while let Ok(file) = std::fs::File::open("/dev/null") {
-        taken.push(file);
-    }
+    let files = driver.files();
+    files.write("page", b"a page");
+    let root = files.root();
+    let taken = driver.take_descriptors();
+    // What is opened is told, since the caller can do something about it.
+    let op = |root| Op::OpenFile { root, path: c"page".into() };
+    driver.submit(FILE, op(std::sync::Arc::clone(&root)));
+    assert_eq!(code(opened(last(run_lasts(driver, 1), FILE))), Some(libc::EMFILE));
     // Armed only now: the kernel looks at the limit when it is asked, not when it accepts.
     driver.submit(ACCEPT, Op::AcceptMany { listener });
     let mut all = Vec::new();
     let start = Instant::now();
-    let before = driver.stats().system_calls;
+    let before = driver.stats();
     while start.elapsed() < 3 * ACCEPT_RETRY {
         driver.wait(Some(ACCEPT_RETRY), &mut all).unwrap();
     }
     assert!(all.is_empty(), "{all:?}");
-    assert!(driver.stats().system_calls - before < 50, "{:?}", driver.stats());
+    assert_few_calls(driver, &before, 49, 0);
     // Whatever the last rest was, now there is one that lasts.
     driver.wait(Some(Duration::from_millis(1)), &mut all).unwrap();
-    drop(taken);
+    driver.give_descriptors(taken);
     // No event comes now: the driver wakes by itself, however long it was told to wait.
-    let all = {
-        let mut all = Vec::new();
-        while all.is_empty() {
-            driver.wait(None, &mut all).unwrap();
-        }
-        all
-    };
+    let all = run_unhurried(driver);
     let [sock] = accepted(&all)[..] else { panic!("{all:?}") };
     send(driver, sock, b"welcome");
     sent(run_lasts(driver, 1)).unwrap();
     peer.read_exact(&mut [0; 7]).unwrap();
+    driver.submit(FILE, op(root));
+    opened(last(run_lasts(driver, 1), FILE)).unwrap();
     close(driver, sock);
     close(driver, listener);
     run_lasts(driver, 3);
     assert_home(driver);
-}
-
-/// The figures that comparisons rest on: an answer costs what it must.
-pub(crate) fn system_calls_are_few<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
-    let (sock, mut peer) = connect(driver);
-    let (_, file) = temporary_file(&pattern(20_000));
-    let op = receive(driver, sock);
-    driver.wait(Some(Duration::from_millis(10)), &mut Vec::new()).unwrap();
-    // The first send of a file looks whether it is in memory; the others remember.
-    for (len, calls_max) in [(0, 4), (20_000, 6), (20_000, 5)] {
-        peer.write_all(b"request").unwrap();
-        let before = driver.stats();
-        drop(run_until(driver, |all| has_received(all, 7)));
-        let mut chain = Chain::new();
-        chain.copy(b"head");
-        chain.file(&file, 0..len);
-        send_chain(driver, sock, chain);
-        sent(run_lasts(driver, 1)).unwrap();
-        peer.read_exact(&mut vec![0; 4 + len as usize]).unwrap();
-        let after = driver.stats();
-        assert_eq!(after.completions - before.completions, 2);
-        assert_eq!(after.would_block, before.would_block);
-        let calls = after.system_calls - before.system_calls;
-        assert!(calls <= calls_max, "{calls} system calls for {len} bytes");
-    }
-    // A short read has drained the socket: the next receive does not ask in vain.
-    let before = driver.stats().would_block;
-    driver.cancel(op);
-    run_lasts(driver, 1);
-    receive(driver, sock);
-    driver.wait(Some(Duration::from_millis(20)), &mut Vec::new()).unwrap();
-    assert_eq!(driver.stats().would_block, before);
-    close_all(driver, sock);
 }

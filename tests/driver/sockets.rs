@@ -2,17 +2,17 @@
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringd::driver::{Chain, Completion, Driver, Op, Outcome, Token};
+use ringd::driver::{Chain, Completion, Op, Outcome, Token};
 
 use crate::harness::*;
+use crate::subject::{Dial, Peer, Subject};
 
-pub(crate) fn each_op_ends_once<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn each_op_ends_once<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let (sock, mut peer) = connect(driver);
     receive(driver, sock);
     send(driver, sock, b"hello");
@@ -31,11 +31,11 @@ pub(crate) fn each_op_ends_once<D: Driver>(open: impl Open<D>) {
     assert_home(driver);
 }
 
-pub(crate) fn echo_keeps_every_byte<D: Driver>(open: impl Open<D>) {
+pub(crate) fn echo_keeps_every_byte<S: Subject>() {
     const BYTES: usize = 1 << 20;
-    let driver = &mut open(&limits()).unwrap();
+    let driver = &mut S::open(&limits()).unwrap();
     let (sock, mut peer) = connect(driver);
-    let writer = peer.try_clone().unwrap();
+    let writer = peer.twin();
     let writing = std::thread::spawn(move || {
         let mut random = fastrand::Rng::with_seed(3);
         let (bytes, mut writer, mut at) = (pattern(BYTES), writer, 0);
@@ -44,7 +44,7 @@ pub(crate) fn echo_keeps_every_byte<D: Driver>(open: impl Open<D>) {
             writer.write_all(&bytes[at..end]).unwrap();
             at = end;
         }
-        writer.shutdown(Shutdown::Write).unwrap();
+        writer.half_close();
     });
     let reading = std::thread::spawn(move || {
         let mut bytes = Vec::new();
@@ -90,7 +90,7 @@ pub(crate) fn echo_keeps_every_byte<D: Driver>(open: impl Open<D>) {
     assert_home(driver);
 }
 
-fn send_to_a_slow_reader<D: Driver>(driver: &mut D, chain: Chain, expected: &[u8]) {
+fn send_to_a_slow_reader<S: Subject>(driver: &mut S, chain: Chain, expected: &[u8]) {
     let (sock, peer) = connect(driver);
     let reading = slow_reader(peer, expected.len());
     send_chain(driver, sock, chain);
@@ -99,24 +99,27 @@ fn send_to_a_slow_reader<D: Driver>(driver: &mut D, chain: Chain, expected: &[u8
     close_all(driver, sock);
 }
 
-pub(crate) fn slow_reader_gets_memory<D: Driver>(open: impl Open<D>) {
+pub(crate) fn slow_reader_gets_memory<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let bytes = pattern(16 << 20);
     let mut chain = Chain::new();
     chain.share(&Rc::from(&bytes[..]));
-    send_to_a_slow_reader(&mut open(&limits()).unwrap(), chain, &bytes);
+    send_to_a_slow_reader(driver, chain, &bytes);
 }
 
-pub(crate) fn slow_reader_gets_a_file<D: Driver>(open: impl Open<D>) {
+pub(crate) fn slow_reader_gets_a_file<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let bytes = pattern(16 << 20);
-    let (_, file) = temporary_file(&bytes);
+    let file = file_of(driver, &bytes);
     let mut chain = Chain::new();
     chain.file(&file, 0..bytes.len() as u64);
-    send_to_a_slow_reader(&mut open(&limits()).unwrap(), chain, &bytes);
+    send_to_a_slow_reader(driver, chain, &bytes);
 }
 
-pub(crate) fn slow_reader_gets_a_pipelined_chain<D: Driver>(open: impl Open<D>) {
+pub(crate) fn slow_reader_gets_a_pipelined_chain<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let bytes = pattern(5 << 20);
-    let (_, file) = temporary_file(&bytes);
+    let file = file_of(driver, &bytes);
     let (mut chain, mut expected) = (Chain::new(), Vec::new());
     for range in [100..4_000_000, 7..8, 1_000_000..5 << 20, 0..300_000] {
         chain.copy(b"a head, ");
@@ -126,11 +129,11 @@ pub(crate) fn slow_reader_gets_a_pipelined_chain<D: Driver>(open: impl Open<D>) 
     }
     chain.share(&Rc::from(&bytes[..]));
     expected.extend_from_slice(&bytes);
-    send_to_a_slow_reader(&mut open(&limits()).unwrap(), chain, &expected);
+    send_to_a_slow_reader(driver, chain, &expected);
 }
 
-pub(crate) fn fin_ends_output_but_not_input<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn fin_ends_output_but_not_input<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let (sock, mut peer) = connect(driver);
     receive(driver, sock);
     let mut chain = Box::new(Chain::new());
@@ -148,13 +151,13 @@ pub(crate) fn fin_ends_output_but_not_input<D: Driver>(open: impl Open<D>) {
 }
 
 /// With edge triggering both come in one report, and no other follows.
-pub(crate) fn data_then_end_before_the_first_wait<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn data_then_end_before_the_first_wait<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     for len in [1, 5, 4095, 4096, 4097, 3 * 4096] {
         let (sock, mut peer) = connect(driver);
         let bytes = pattern(len);
         peer.write_all(&bytes).unwrap();
-        peer.shutdown(Shutdown::Write).unwrap();
+        peer.half_close();
         receive(driver, sock);
         let all = run_lasts(driver, 1);
         assert!(received(&all) == (bytes, true));
@@ -163,8 +166,8 @@ pub(crate) fn data_then_end_before_the_first_wait<D: Driver>(open: impl Open<D>)
     }
 }
 
-pub(crate) fn end_without_data<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn end_without_data<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let (sock, peer) = connect(driver);
     receive(driver, sock);
     assert!(run_none(driver).is_empty());
@@ -173,23 +176,12 @@ pub(crate) fn end_without_data<D: Driver>(open: impl Open<D>) {
     close_all(driver, sock);
 }
 
-/// What comes within a short time.
-pub(crate) fn run_none<D: Driver>(driver: &mut D) -> Vec<Completion> {
-    let mut all = Vec::new();
-    driver.wait(Some(Duration::from_millis(20)), &mut all).unwrap();
-    all
-}
-
-fn reset(peer: TcpStream) {
-    socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
-}
-
-pub(crate) fn reset_by_the_peer<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn reset_by_the_peer<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let (sock, peer) = connect(driver);
     receive(driver, sock);
     block_send(driver, sock);
-    reset(peer);
+    peer.reset();
     let all = run_lasts(driver, 2);
     let errors = all.iter().filter(|completion| {
         matches!(&completion.outcome, Outcome::Received(Err(_)) | Outcome::Sent(Err(_), _))
@@ -200,8 +192,8 @@ pub(crate) fn reset_by_the_peer<D: Driver>(open: impl Open<D>) {
     close_all(driver, sock);
 }
 
-pub(crate) fn close_during_receive<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn close_during_receive<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let (sock, mut peer) = connect(driver);
     receive(driver, sock);
     assert!(run_none(driver).is_empty());
@@ -216,8 +208,8 @@ pub(crate) fn close_during_receive<D: Driver>(open: impl Open<D>) {
     assert_home(driver);
 }
 
-pub(crate) fn close_during_a_blocked_send<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn close_during_a_blocked_send<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let (sock, mut peer) = connect(driver);
     receive(driver, sock);
     block_send(driver, sock);
@@ -229,8 +221,8 @@ pub(crate) fn close_during_a_blocked_send<D: Driver>(open: impl Open<D>) {
     assert_home(driver);
 }
 
-pub(crate) fn close_with_reset<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn close_with_reset<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let (sock, mut peer) = connect(driver);
     block_send(driver, sock);
     driver.submit(CLOSE, Op::Close { sock, reset: true });
@@ -241,8 +233,8 @@ pub(crate) fn close_with_reset<D: Driver>(open: impl Open<D>) {
 }
 
 /// Even when nothing is left to throw away, a reset is no orderly end.
-pub(crate) fn reset_after_all_was_sent<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn reset_after_all_was_sent<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let (sock, mut peer) = connect(driver);
     receive(driver, sock);
     send(driver, sock, b"half an answer");
@@ -255,50 +247,28 @@ pub(crate) fn reset_after_all_was_sent<D: Driver>(open: impl Open<D>) {
     assert_home(driver);
 }
 
-pub(crate) fn close_releases_the_listener<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let sock = driver.adopt(listener.into()).unwrap();
-    driver.submit(ACCEPT, Op::AcceptMany { listener: sock });
+pub(crate) fn close_releases_the_listener<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
+    let (sock, dialer) = listen(driver);
     assert!(run_none(driver).is_empty());
     close(driver, sock);
     let all = run_lasts(driver, 2);
     assert!(matches!(all.last().unwrap().outcome, Outcome::Closed));
     assert!(matches!(last(all, ACCEPT), Outcome::Accepted(Err(_))));
-    assert!(TcpStream::connect(address).is_err());
+    // A child of another test holds a duplicate until it executes its program.
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while dialer.dial().is_ok() {
+        assert!(std::time::Instant::now() < deadline, "somebody still listens");
+    }
     assert_home(driver);
-}
-
-/// An adopted socket may have duplicates: closing must reach the peer, and the reports of the
-/// duplicate must not reach the next owner of the slot.
-pub(crate) fn close_leaves_duplicates_told<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
-    let (ours, mut peer) = pair();
-    let duplicate = ours.try_clone().unwrap();
-    let sock = driver.adopt(ours.into()).unwrap();
-    receive(driver, sock);
-    close_all(driver, sock);
-    assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0);
-    let (next, mut next_peer) = connect(driver);
-    receive(driver, next);
-    let before = driver.stats();
-    peer.write_all(b"to the duplicate").unwrap();
-    assert!(run_none(driver).is_empty());
-    assert_eq!(driver.stats().would_block, before.would_block);
-    assert!(driver.stats().system_calls - before.system_calls < 10);
-    next_peer.write_all(b"next").unwrap();
-    assert_eq!(received(&run_until(driver, |all| has_received(all, 4))).0, b"next");
-    drop(duplicate);
-    close_all(driver, next);
 }
 
 fn panics<R>(act: impl FnOnce() -> R) {
     assert!(catch_unwind(AssertUnwindSafe(act)).is_err());
 }
 
-pub(crate) fn stale_socks_panic<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn stale_socks_panic<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let (sock, _peer) = connect(driver);
     close_all(driver, sock);
     let (_next, _peer) = connect(driver);
@@ -309,36 +279,36 @@ pub(crate) fn stale_socks_panic<D: Driver>(open: impl Open<D>) {
     panics(|| driver.acknowledged(sock));
 }
 
-pub(crate) fn second_op_on_a_side_panics<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn second_op_on_a_side_panics<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let (sock, _peer) = connect(driver);
     receive(driver, sock);
     panics(|| receive(driver, sock));
 }
 
-pub(crate) fn submit_after_close_panics<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn submit_after_close_panics<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let (sock, _peer) = connect(driver);
     close(driver, sock);
     panics(|| receive(driver, sock));
     panics(|| close(driver, sock));
 }
 
-pub(crate) fn nothing_completes_before_the_wait<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
-    let (sock, peer) = connect(driver);
+pub(crate) fn nothing_completes_before_the_wait<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
+    let (sock, mut peer) = connect(driver);
     send(driver, sock, b"x");
     assert_eq!((driver.in_flight(), driver.stats().completions), (1, 0));
-    peer.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-    assert!((&peer).read(&mut [0; 1]).is_err(), "sent before the wait");
+    peer.set_timeout(Duration::from_millis(20));
+    assert!(peer.read(&mut [0; 1]).is_err(), "sent before the wait");
     sent(run_lasts(driver, 1)).unwrap();
     assert_eq!((driver.in_flight(), driver.stats().completions), (0, 1));
     close_all(driver, sock);
 }
 
 /// A blocked send must not keep the socket from receiving, nor the reverse.
-pub(crate) fn both_directions_at_once<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn both_directions_at_once<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let (sock, mut peer) = connect(driver);
     receive(driver, sock);
     block_send(driver, sock);
@@ -346,7 +316,7 @@ pub(crate) fn both_directions_at_once<D: Driver>(open: impl Open<D>) {
         peer.write_all(b"ping").unwrap();
         assert!(received(&run_until(driver, |all| has_received(all, 4))).0 == b"ping");
     }
-    let reading = slow_reader(peer.try_clone().unwrap(), 64 << 20);
+    let reading = slow_reader(peer.twin(), STUCK_BYTES);
     sent(run_lasts(driver, 1)).unwrap();
     reading.join().unwrap();
     peer.write_all(b"pong").unwrap();
@@ -354,16 +324,9 @@ pub(crate) fn both_directions_at_once<D: Driver>(open: impl Open<D>) {
     close_all(driver, sock);
 }
 
-pub(crate) fn run_none_fast<D: Driver>(driver: &mut D) {
-    let mut all = Vec::new();
-    driver.wait(Some(Duration::from_millis(1)), &mut all).unwrap();
-    assert!(all.is_empty());
-}
-
-pub(crate) fn peer_and_acknowledged<D: Driver>(open: impl Open<D>) {
-    let driver = &mut open(&limits()).unwrap();
+pub(crate) fn acknowledged_follows_the_reader<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
     let (sock, mut peer) = connect(driver);
-    assert_eq!(driver.peer(sock).unwrap(), peer.local_addr().unwrap());
     let before = driver.acknowledged(sock).unwrap();
     send(driver, sock, &[1; 1000]);
     sent(run_lasts(driver, 1)).unwrap();
@@ -377,15 +340,15 @@ pub(crate) fn peer_and_acknowledged<D: Driver>(open: impl Open<D>) {
     close_all(driver, sock);
 }
 
-pub(crate) fn drop_with_ops_in_flight<D: Driver>(open: impl Open<D>) {
-    let mut driver = open(&limits()).unwrap();
+pub(crate) fn drop_with_ops_in_flight<S: Subject>() {
+    let mut driver = S::open(&limits()).unwrap();
     let (sock, mut peer) = connect(&mut driver);
     receive(&mut driver, sock);
     peer.write_all(b"kept").unwrap();
     let all = run_until(&mut driver, |all| has_received(all, 4));
-    let (_, file) = temporary_file(&pattern(1 << 20));
+    let file = file_of(&driver, &pattern(1 << 20));
     let mut chain = Chain::new();
-    chain.share(&Rc::from(vec![7; 32 << 20]));
+    chain.share(&Rc::from(vec![7; STUCK_BYTES]));
     chain.file(&file, 0..1 << 20);
     send_chain(&mut driver, sock, chain);
     driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
@@ -394,20 +357,17 @@ pub(crate) fn drop_with_ops_in_flight<D: Driver>(open: impl Open<D>) {
     assert_eq!(received(&all).0, b"kept");
     assert_eq!(std::sync::Arc::strong_count(&file), 1);
     let copied = std::io::copy(&mut peer, &mut std::io::sink());
-    assert!(copied.is_err() || copied.unwrap() < 32 << 20);
+    assert!(copied.is_err() || copied.unwrap() < STUCK_BYTES as u64);
 }
 
 /// A hundred connections, each with its own words.
-pub(crate) fn many_connections<D: Driver>(open: impl Open<D>) {
+pub(crate) fn many_connections<S: Subject>() {
     const COUNT: usize = 100;
-    let driver = &mut open(&limits()).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let dialled = listener.try_clone().unwrap();
-    let listener = driver.adopt(listener.into()).unwrap();
-    driver.submit(ACCEPT, Op::AcceptMany { listener });
+    let driver = &mut S::open(&limits()).unwrap();
+    let (listener, dialer) = listen(driver);
     let peers = std::thread::spawn(move || {
         for number in 0..COUNT {
-            let mut peer = dial(&dialled);
+            let mut peer = dialer.dial().unwrap();
             let words = format!("number {number}");
             peer.write_all(words.as_bytes()).unwrap();
             let mut answer = vec![0; words.len()];

@@ -6,6 +6,7 @@ use ringd::driver::Kind;
 
 use crate::support::client::Response;
 use crate::support::fixture::Fixture;
+use crate::support::many_descriptors;
 use crate::support::root::{self, content};
 
 /// All files of the root, GET over one connection, and what it is asked twice for.
@@ -146,6 +147,7 @@ pub(crate) fn types_follow_names(kind: Kind) {
 }
 
 pub(crate) fn many_connections_are_served(kind: Kind) {
+    let _descriptors = many_descriptors();
     let fixture = Fixture::start_with(kind, |setup| setup.server.workers = 2);
     let mut clients: Vec<_> = (0..200).map(|_| fixture.connect()).collect();
     for _ in 0..3 {

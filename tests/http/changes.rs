@@ -61,7 +61,7 @@ pub(crate) fn a_deleted_file_is_sent_to_its_end(kind: Kind) {
 
 /// On one connection, so that it is one session which has to learn it.
 pub(crate) fn a_changed_file_is_served_anew(kind: Kind) {
-    let revalidate = Duration::from_millis(500);
+    let revalidate = Duration::from_millis(200);
     let fixture = Fixture::start_with(kind, |setup| setup.http.revalidate_after = revalidate);
     let mut client = fixture.connect();
     let mut get = || {

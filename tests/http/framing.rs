@@ -136,24 +136,28 @@ pub(crate) fn a_late_request_gets_408(kind: Kind) {
     let fixture = Fixture::start_with(kind, |setup| {
         setup.server.header_timeout = Duration::from_millis(700);
     });
-    for part in ["G", "GET /small.txt HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: h\r\nX: y\r\n"] {
-        let mut client = fixture.connect();
-        client.send(part);
+    let parts = ["G", "GET /small.txt HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: h\r\nX: y\r\n"];
+    // All of them wait at the same time.
+    let mut late = parts.map(|part| (part, fixture.connect()));
+    for (part, client) in &mut late {
+        client.send(*part);
+    }
+    // Also the second one on a connection, and one behind a body.
+    let mut second = fixture.connect();
+    second.send(GET.to_owned() + "GET /");
+    // A body that does not come is no request that could be answered.
+    let mut behind = fixture.connect();
+    behind.send("GET /small.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n12345");
+    for (part, mut client) in late {
         let response = client.read_response();
         assert_eq!((response.status, response.says_close()), (408, true), "{part:?}");
         client.expect_close();
     }
-    // Also the second one on a connection, and one behind a body.
-    let mut client = fixture.connect();
-    client.send(GET.to_owned() + "GET /");
-    client.read_response().expect_ok(&content(20));
-    assert_eq!(client.read_response().status, 408);
-    client.expect_close();
-    // A body that does not come is no request that could be answered.
-    let mut client = fixture.connect();
-    client.send("GET /small.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n12345");
-    client.read_response().expect_ok(&content(20));
-    client.expect_close();
+    second.read_response().expect_ok(&content(20));
+    assert_eq!(second.read_response().status, 408);
+    second.expect_close();
+    behind.read_response().expect_ok(&content(20));
+    behind.expect_close();
     fixture.finish();
 }
 

@@ -4,6 +4,7 @@ use ringd::driver::Kind;
 
 use crate::support::client::Client;
 use crate::support::fixture::Fixture;
+use crate::support::many_descriptors;
 use crate::support::root::content;
 
 const GET: &str = "GET /over.bin HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
@@ -23,10 +24,11 @@ pub(crate) fn more_clients_than_connections(kind: Kind) {
 
 /// The server is full for a while, and many wait; then they all are served.
 pub(crate) fn a_full_backlog_is_served(kind: Kind) {
+    let _descriptors = many_descriptors();
     let fixture = Fixture::start_with(kind, |setup| setup.server.connections_max = 8);
     let holders: Vec<_> = (0..8).map(|_| fixture.connect()).collect();
     fixture.wait_for_connections(8);
-    let mut clients: Vec<_> = (0..600).map(|_| fixture.connect()).collect();
+    let mut clients: Vec<_> = (0..300).map(|_| fixture.connect()).collect();
     for client in &mut clients {
         client.send(GET);
     }

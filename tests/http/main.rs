@@ -53,7 +53,7 @@ macro_rules! drivers {
                     a_replaced_file_is_sent_to_its_end, a_deleted_file_is_sent_to_its_end,
                     a_changed_file_is_served_anew, a_file_that_appears_is_found,
                     a_page_may_be_forgotten_while_its_answer_waits;
-                large: five_gibibytes_arrive;
+                large: more_than_four_gibibytes_arrive;
                 drain: requests_in_hand_are_finished, a_late_request_is_answered_with_close,
                     an_idle_connection_is_given_time, the_listener_refuses,
                     a_stuck_client_does_not_stop_the_end,
@@ -81,4 +81,9 @@ drivers! {
     uring => Uring,
     epoll => Epoll,
     epoll_lt => EpollLevel,
+    sigio => Sigio,
+    poll => Poll,
+    select => Select,
+    spin => Spin,
+    threads => Threads,
 }

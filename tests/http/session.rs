@@ -72,20 +72,23 @@ fn what_was_found_unchanged_may_be_evicted_before_it_is_answered() {
     assert!(answer(&mut first, &mut site, now, "").ends_with("a.txt"));
 }
 
-/// Whoever asks while somebody else asks the file system gets what is known.
+/// Whoever asks while somebody else asks the file system gets what is known, unless that is old:
+/// then everybody asks.
 #[test]
 fn an_expired_page_is_asked_for_once() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut site = site(&directory);
-    let mut now = Now::read();
-    now.system += Duration::from_secs(10);
-    let (mut first, mut second) = (Http::new(&site), Http::new(&site));
-    answer(&mut first, &mut site, now, A);
-    now.instant += Duration::from_secs(5);
-    let (step, _) = advance(&mut first, &mut site, now, A);
-    assert!(matches!(step, Step::Open { .. }));
-    let (step, _) = advance(&mut second, &mut site, now, A);
-    assert!(matches!(step, Step::Receive(_)), "{step:?}");
+    for (age, once) in [(1500, true), (5000, false)] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut site = site(&directory);
+        let mut now = Now::read();
+        now.system += Duration::from_secs(10);
+        let (mut first, mut second) = (Http::new(&site), Http::new(&site));
+        answer(&mut first, &mut site, now, A);
+        now.instant += Duration::from_millis(age);
+        let (step, _) = advance(&mut first, &mut site, now, A);
+        assert!(matches!(step, Step::Open { .. }));
+        let (step, _) = advance(&mut second, &mut site, now, A);
+        assert_eq!(matches!(step, Step::Receive(_)), once, "{age} ms: {step:?}");
+    }
 }
 
 /// A server that drains ends the connection of its own accord: the client may be sending.

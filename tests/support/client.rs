@@ -57,10 +57,10 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).is_ok()
     }
 
-    /// Ends the output; input still comes.
-    pub(crate) fn half_close(&self) {
-        // It fails when the server was faster, and has closed.
-        let _ = self.stream.shutdown(Shutdown::Write);
+    /// Ends the output; input still comes. It fails, and says so, when the server was faster and
+    /// has reset the connection.
+    pub(crate) fn half_close(&self) -> bool {
+        self.stream.shutdown(Shutdown::Write).is_ok()
     }
 
     /// Goes away with a reset.

@@ -55,6 +55,7 @@ impl Fixture {
                 send_timeout: long,
                 drain_timeout: Duration::from_secs(5),
                 limits: Limits::default(),
+                trace: None,
             },
             http: http::Settings::new(root),
         };

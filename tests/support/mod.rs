@@ -7,6 +7,7 @@ pub(crate) mod process;
 pub(crate) mod root;
 pub(crate) mod streams;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ringd::driver::{Choice, Kind};
@@ -32,4 +33,11 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "{what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// The turn of a test that opens hundreds of connections: one at a time, and none more than 300.
+/// Both their ends are in this process, and `select(2)` knows no descriptors from 1024 on.
+pub(crate) fn many_descriptors() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -45,6 +45,18 @@ pub(crate) fn uring_works() -> bool {
     Choice::make(Some(Kind::Uring)).map_err(|error| println!("skipped: {error}")).is_ok()
 }
 
+/// The drivers that work on this machine; prints of the others why they do not.
+pub(crate) fn kinds() -> impl Iterator<Item = Kind> {
+    let works = |kind: &Kind| match Choice::make(Some(*kind)) {
+        Ok(_) => true,
+        Err(error) => {
+            println!("{kind} skipped: {error}");
+            false
+        }
+    };
+    Kind::ALL.into_iter().filter(works)
+}
+
 /// A server that runs. Dropping it kills it.
 pub(crate) struct Server {
     child: Child,
@@ -90,8 +102,11 @@ impl Server {
 
     /// Where it listens, read from its line.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        let urls = self.line.split([' ', ';']).filter_map(|word| word.strip_prefix("http://"));
-        urls.map(|url| url.trim_end_matches('/').parse().unwrap()).collect()
+        let (_, rest) = self.line.split_once(" at ").expect("a start line says where");
+        let (places, _) = rest.split_once(';').expect("it says more");
+        let address =
+            |place: &str| place.trim_start_matches("http://").trim_end_matches('/').parse();
+        places.split(' ').map(|place| address(place).unwrap()).collect()
     }
 
     /// Where it listens, when that is one address.
@@ -123,6 +138,16 @@ impl Server {
         let (_, fields) = stat.rsplit_once(") ").unwrap();
         let fields = fields.split(' ').skip(11).take(2);
         fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    }
+
+    /// What it holds, for a person (`proc(5)`, `/proc/pid/status`).
+    pub(crate) fn memory(&self) -> String {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let value = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.expect("a field of the status").trim().to_owned()
+        };
+        format!("{} resident, {} threads", value("VmRSS:"), value("Threads:"))
     }
 
     /// Waits until the process has ended.
@@ -170,7 +195,7 @@ impl End {
 #[track_caller]
 pub(crate) fn end_of(command: &mut Command) -> End {
     match Server::try_start(command) {
-        Ok(server) if server.line.starts_with("ringd: serving") => {
+        Ok(server) if server.line.contains("; driver: ") => {
             panic!("{command:?} serves: {}", server.line)
         }
         Ok(mut server) => {

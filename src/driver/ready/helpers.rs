@@ -13,15 +13,16 @@ use std::collections::VecDeque;
 use std::ffi::CString;
 use std::io;
 use std::ops::Range;
-use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use crate::driver::disk;
+pub(super) use crate::driver::disk::Read;
 use crate::driver::op::cancelled;
 use crate::driver::transfer::PIECE_BYTES;
-use crate::driver::{File, OpId, Outcome, Waker, sys};
+use crate::driver::waker::{Bell, EventFd};
+use crate::driver::{File, OpId, Outcome, sys};
 
 /// Threads per driver. One disk gains little from more, and one slow directory must not stop
 /// every other job.
@@ -29,10 +30,6 @@ const THREADS: usize = 2;
 
 /// Jobs that wait outside the driver.
 const QUEUE: usize = 16;
-
-/// How often a path is resolved anew when directories are renamed meanwhile (`openat2(2)`,
-/// `EAGAIN`).
-const OPEN_ATTEMPTS: usize = 4;
 
 /// Something that may wait for a disk.
 #[derive(Debug)]
@@ -43,17 +40,6 @@ pub(super) enum Job {
     Read(Read),
     /// Bring a piece of a file into the page cache.
     Fetch { file: Arc<File>, range: Range<u64> },
-}
-
-/// A read of a file into the spare capacity of a buffer.
-///
-/// Invariant: the bytes of `buffer` from `start` on are those of the file from `offset` on.
-#[derive(Debug)]
-pub(super) struct Read {
-    pub(super) file: Arc<File>,
-    pub(super) offset: u64,
-    pub(super) buffer: Vec<u8>,
-    pub(super) start: usize,
 }
 
 /// What became of a [`Job`].
@@ -80,19 +66,19 @@ pub(super) struct Helpers {
     overflow: VecDeque<(OpId, Job)>,
     answers: Receiver<Answer>,
     answer: Sender<Answer>,
-    bell: Waker,
+    bell: EventFd,
 }
 
 impl Helpers {
     pub(super) fn new() -> io::Result<Self> {
         let (answer, answers) = mpsc::channel();
-        let bell = Waker::new()?;
+        let bell = EventFd::new()?;
         sys::set_nonblocking(&bell)?;
         Ok(Self { jobs: None, overflow: VecDeque::new(), answers, answer, bell })
     }
 
     /// Becomes readable when there are answers.
-    pub(super) fn bell(&self) -> &Waker {
+    pub(super) fn bell(&self) -> &EventFd {
         &self.bell
     }
 
@@ -136,7 +122,7 @@ impl Helpers {
 }
 
 /// Starts the threads: at least one, or it is an error.
-fn start(answers: &Sender<Answer>, bell: &Waker) -> io::Result<SyncSender<(OpId, Job)>> {
+fn start(answers: &Sender<Answer>, bell: &EventFd) -> io::Result<SyncSender<(OpId, Job)>> {
     let (sender, receiver) = mpsc::sync_channel(QUEUE);
     let jobs = Arc::new(Mutex::new(receiver));
     for started in 0..THREADS {
@@ -151,7 +137,7 @@ fn start(answers: &Sender<Answer>, bell: &Waker) -> io::Result<SyncSender<(OpId,
 }
 
 /// A helper's life: one job after the other, until the driver is gone.
-fn help(jobs: &Mutex<Receiver<(OpId, Job)>>, answers: &Sender<Answer>, bell: &Waker) {
+fn help(jobs: &Mutex<Receiver<(OpId, Job)>>, answers: &Sender<Answer>, bell: &EventFd) {
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((op, job)) = job else { return };
@@ -159,12 +145,12 @@ fn help(jobs: &Mutex<Receiver<(OpId, Job)>>, answers: &Sender<Answer>, bell: &Wa
     }
 }
 
-fn answer(answers: &Sender<Answer>, bell: &Waker, op: OpId, job: Job) {
+fn answer(answers: &Sender<Answer>, bell: &EventFd, op: OpId, job: Job) {
     let mut system_calls = 0;
     let result = job.perform(&mut system_calls);
     // The send fails when the driver is gone: then nobody waits for the answer.
     if answers.send(Answer { op, result, system_calls }).is_ok() {
-        bell.wake();
+        bell.ring();
     }
 }
 
@@ -172,26 +158,11 @@ impl Job {
     /// Does the job, waiting for disks.
     fn perform(self, system_calls: &mut u64) -> Found {
         match self {
-            Self::Open { root, path } => {
-                let mut attempt = 1;
-                let opened = loop {
-                    *system_calls += 1;
-                    match sys::openat2(root.as_fd(), &path, false) {
-                        Err(error)
-                            if error.kind() == io::ErrorKind::WouldBlock
-                                && attempt < OPEN_ATTEMPTS =>
-                        {
-                            attempt += 1;
-                        }
-                        opened => break opened,
-                    }
-                };
-                Found::Opened(opened.and_then(File::new).map(Arc::new))
-            }
+            Self::Open { root, path } => Found::Opened(disk::open(&root, &path, system_calls)),
             Self::Read(mut read) => {
                 let result = read.advance(usize::MAX, |file, room, offset| {
                     *system_calls += 1;
-                    file.as_file().read_at(room, offset)
+                    file.read_at(room, offset)
                 });
                 Found::Read(result.map(drop), read)
             }
@@ -212,50 +183,6 @@ impl Job {
     }
 }
 
-impl Read {
-    /// Reads on by `read` until the buffer is full or the file ends, which gives `true`, or
-    /// `bytes_max` are read, which gives `false`.
-    pub(super) fn advance(
-        &mut self,
-        bytes_max: usize,
-        mut read: impl FnMut(&File, &mut [u8], u64) -> io::Result<usize>,
-    ) -> io::Result<bool> {
-        let mut left = bytes_max;
-        loop {
-            let len = self.buffer.len();
-            let room = (self.buffer.capacity() - len).min(left);
-            if len == self.buffer.capacity() {
-                return Ok(true);
-            }
-            if room == 0 {
-                return Ok(false);
-            }
-            let Some(offset) = self.offset.checked_add((len - self.start) as u64) else {
-                return Ok(true);
-            };
-            self.buffer.resize(len + room, 0);
-            let result = read(&self.file, &mut self.buffer[len..], offset);
-            let count = *result.as_ref().unwrap_or(&0);
-            self.buffer.truncate(len + count);
-            left -= count;
-            match result {
-                Ok(0) => return Ok(true),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// The outcome of the op. After an error the buffer is as it came.
-    pub(super) fn end(mut self, result: io::Result<()>) -> Outcome {
-        if result.is_err() {
-            self.buffer.truncate(self.start);
-        }
-        Outcome::FileRead(result.map(|()| self.buffer.len() - self.start), self.buffer)
-    }
-}
-
 /// Reads a piece for the sake of the page cache.
 fn fetch(file: &File, range: Range<u64>, system_calls: &mut u64) {
     let mut scratch = vec![0; PIECE_BYTES.min(range.end - range.start) as usize];
@@ -263,7 +190,7 @@ fn fetch(file: &File, range: Range<u64>, system_calls: &mut u64) {
     while offset < range.end {
         let len = scratch.len().min((range.end - offset) as usize);
         *system_calls += 1;
-        match file.as_file().read_at(&mut scratch[..len], offset) {
+        match file.read_at(&mut scratch[..len], offset) {
             Ok(0) => return,
             Ok(count) => offset += count as u64,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -30,8 +30,14 @@
 pub mod epoll;
 mod helpers;
 mod perform;
+pub mod poll;
 pub mod poller;
+mod row;
+pub mod select;
+pub mod sigio;
+mod signal;
 mod source;
+pub mod spin;
 
 use std::collections::VecDeque;
 use std::io;
@@ -45,8 +51,10 @@ use self::poller::{Event, Interest, KEYS_RESERVED, Poller, Trigger};
 use self::source::{Heard, Lane, Source, Stage, Work, name, parse, requeue};
 use super::op::cancelled;
 use super::pool::Pool;
+use super::setup::step_failed;
 use super::slots::{CAPACITY_MAX, Handle, Slots};
 use super::transfer::Transfer;
+use super::waker::EventFd;
 use super::{Completion, Driver, Limits, Op, OpId, Outcome, Sock, Stats, Token, Waker, sys};
 
 /// The reactor on edge-triggered epoll.
@@ -54,6 +62,18 @@ pub type Epoll = Ready<epoll::Edge>;
 
 /// The reactor on level-triggered epoll.
 pub type EpollLevel = Ready<epoll::Level>;
+
+/// The reactor on signals.
+pub type Sigio = Ready<sigio::Sigio>;
+
+/// The reactor on `poll(2)`.
+pub type Poll = Ready<poll::Poll>;
+
+/// The reactor on `select(2)`.
+pub type Select = Ready<select::Select>;
+
+/// The reactor that tries every socket.
+pub type Spin = Ready<spin::Spin>;
 
 /// The poller's key of the waker; those of sources come after the reserved ones, by slot.
 const KEY_WAKER: u32 = 0;
@@ -67,13 +87,14 @@ const TASKS_MAX: u32 = CAPACITY_MAX;
 /// A driver on a readiness poller; see the module documentation.
 #[derive(Debug)]
 pub struct Ready<P: Poller> {
+    /// First, so that it is dropped before the sockets that it watches.
     poller: P,
     limits: Limits,
     pool: Rc<Pool>,
     sources: Slots<Source>,
     tasks: Slots<Task>,
     helpers: Helpers,
-    waker: Waker,
+    waker: EventFd,
     /// Ops whose turn it is.
     runnable: VecDeque<OpId>,
     /// Receives that wait for a buffer, longest first.
@@ -108,11 +129,12 @@ impl<P: Poller> Ready<P> {
     pub fn open(limits: &Limits) -> io::Result<Self> {
         assert!(limits.sockets_max > 0);
         assert!(limits.turn_bytes_max > 0);
-        let mut poller = P::open(limits)?;
-        let waker = Waker::new()?;
+        let step = |name: &'static str| move |error: io::Error| step_failed(name, &error);
+        let waker = EventFd::new().map_err(step("eventfd"))?;
         // A guessing poller reports the waker when nobody called it: reading must not block.
         sys::set_nonblocking(&waker)?;
-        let helpers = Helpers::new()?;
+        let helpers = Helpers::new().map_err(step("eventfd"))?;
+        let mut poller = P::open(limits).map_err(step("the poller"))?;
         poller.add(waker.as_fd(), KEY_WAKER, Interest::READ)?;
         poller.add(helpers.bell().as_fd(), KEY_BELL, Interest::READ)?;
         Ok(Self {
@@ -216,7 +238,7 @@ impl<P: Poller> Driver for Ready<P> {
     }
 
     fn waker(&self) -> Waker {
-        self.waker.clone()
+        self.waker.waker()
     }
 
     fn acknowledged(&self, sock: Sock) -> io::Result<u64> {
@@ -375,16 +397,6 @@ impl<P: Poller> Ready<P> {
         }
     }
 
-    fn fail(&mut self, handle: Handle, want: Interest, error: &io::Error) {
-        for (lane, wanted) in [(Lane::Read, want.read), (Lane::Write, want.write)] {
-            let source = self.sources.get_mut(handle).expect("its change was just refused");
-            let op = source.side_mut(lane).name(handle, lane);
-            if let Some(op) = op.filter(|_| wanted) {
-                self.end(op, Err(copy(error)));
-            }
-        }
-    }
-
     /// Asks the poller, for as long as there is nothing else to do.
     fn poll(&mut self, deadline: Option<Instant>, now: Instant) -> io::Result<()> {
         let rested = self.resting.iter().map(|(until, _)| *until);
@@ -409,7 +421,7 @@ impl<P: Poller> Ready<P> {
             match event.key {
                 KEY_WAKER => {
                     self.stats.system_calls += 1;
-                    if reset(&self.waker) {
+                    if self.waker.reset() {
                         let outcome = Outcome::Woken;
                         self.done.push(Completion { token: Token::WAKE, more: false, outcome });
                     }
@@ -417,7 +429,7 @@ impl<P: Poller> Ready<P> {
                 KEY_BELL => {
                     self.stats.system_calls += 1;
                     // First the bell, then the answers: one that comes between rings again.
-                    reset(self.helpers.bell());
+                    self.helpers.bell().reset();
                     while let Some(answer) = self.helpers.next_answer() {
                         self.receive_answer(answer);
                     }
@@ -475,20 +487,8 @@ impl<P: Poller> Ready<P> {
     }
 }
 
-/// Resets an eventfd; says whether it was set.
-fn reset(waker: &Waker) -> bool {
-    io::Read::read(&mut waker.event(), &mut [0; 8]).is_ok()
-}
-
 fn key(handle: Handle) -> u32 {
     handle.slot() + KEYS_RESERVED
-}
-
-fn copy(error: &io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(code) => io::Error::from_raw_os_error(code),
-        None => io::Error::new(error.kind(), error.to_string()),
-    }
 }
 
 fn stale(sock: Sock) -> ! {

@@ -102,7 +102,7 @@ impl<P: Poller> Ready<P> {
         let side = source.side_mut(lane);
         side.pending.as_mut().expect("the op is not over").stage = stage;
         if stage == Stage::Armed {
-            side.ready = false;
+            side.block();
             self.change(handle);
         }
     }
@@ -148,7 +148,7 @@ impl<P: Poller> Ready<P> {
     }
 
     /// Receives until the socket is drained. A read that does not fill its room says so without
-    /// one more call, unless the poller's report told of something behind the data.
+    /// one more call, unless the poller's reports told of something behind the data.
     fn receive(&mut self, handle: Handle, token: Token) -> Pause {
         let source = self.sources.get(handle).expect("it is the source's turn");
         let mut left = self.limits.turn_bytes_max;
@@ -164,7 +164,7 @@ impl<P: Poller> Ready<P> {
                     let outcome = Outcome::Received(Ok(Some(lease)));
                     self.done.push(Completion { token, more: true, outcome });
                     left -= count as u64;
-                    if count < len && !source.hangup {
+                    if count < len && !source.may_hide_more() {
                         return Pause::Blocked;
                     }
                 }
@@ -237,6 +237,17 @@ impl<P: Poller> Ready<P> {
         self.finish(token, Outcome::Closed);
     }
 
+    /// Ends the ops of a socket that wait for what cannot be had.
+    pub(super) fn fail(&mut self, handle: Handle, want: Interest, error: &io::Error) {
+        for (lane, wanted) in [(Lane::Read, want.read), (Lane::Write, want.write)] {
+            let source = self.sources.get_mut(handle).expect("its change was just refused");
+            let op = source.side_mut(lane).name(handle, lane);
+            if let Some(op) = op.filter(|_| wanted) {
+                self.end(op, Err(copy(error)));
+            }
+        }
+    }
+
     /// The turn of an op on a file: inline if that does not wait for a disk.
     fn turn_file(&mut self, op: OpId, handle: Handle) {
         let job = self.tasks.get_mut(handle).and_then(|task| task.job.take());
@@ -285,5 +296,12 @@ impl<P: Poller> Ready<P> {
             }
             Err(error) => self.end_task(handle, read.end(Err(error))),
         }
+    }
+}
+
+fn copy(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
     }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::driver::Limits;
 
-/// Watches descriptors; see the module documentation.
+/// Watches descriptors; see the module documentation. It is dropped while what it watches is open.
 pub trait Poller: Sized {
     /// What a report means.
     const TRIGGER: Trigger;
@@ -105,7 +105,8 @@ pub struct Event {
     /// A send may make progress, if only with an error.
     pub writable: bool,
     /// The end of input or an error may lie behind the data. An edge comes once for both, so a
-    /// receive must not stop after a short read. An edge poller that cannot tell says `true`;
-    /// for the others the next report tells it.
+    /// receive must not stop after a short read. An edge poller that cannot tell says `true`,
+    /// unless it makes one report for each cause: then the second report tells it, as the next
+    /// one does for pollers of other kinds.
     pub hangup: bool,
 }

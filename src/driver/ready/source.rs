@@ -20,6 +20,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use super::poller::Interest;
+use crate::driver::name::SEQUENCE_MASK;
+pub(super) use crate::driver::name::{Lane, name, parse};
 use crate::driver::slots::{Handle, Slots};
 use crate::driver::transfer::Transfer;
 use crate::driver::{OpId, Outcome, Token};
@@ -50,6 +52,8 @@ pub(super) struct Source {
 pub(super) struct Side {
     /// An attempt may succeed: set by reports, cleared by "would block".
     pub(super) ready: bool,
+    /// It was reported again since then: the news may be other news.
+    again: bool,
     pub(super) pending: Option<Pending>,
     sequence: u16,
 }
@@ -96,37 +100,6 @@ pub(super) enum Heard {
     Unwanted,
 }
 
-/// The part of an op's name that says where it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Lane {
-    Read,
-    Write,
-    Close,
-    File,
-}
-
-/// Bits of a sequence number, beside the two of a lane.
-const SEQUENCE_BITS: u32 = 12;
-const SEQUENCE_MASK: u16 = (1 << SEQUENCE_BITS) - 1;
-
-/// Names an op. A name is stale once its op is over: the generation in the handle changes with
-/// the socket, the sequence with each op on one side of it.
-pub(super) fn name(handle: Handle, lane: Lane, sequence: u16) -> OpId {
-    OpId(handle.pack((lane as u16) << SEQUENCE_BITS | sequence))
-}
-
-/// The inverse of [`name`].
-pub(super) fn parse(op: OpId) -> (Handle, Lane, u16) {
-    let (handle, tag) = Handle::unpack(op.0);
-    let lane = match tag >> SEQUENCE_BITS {
-        0 => Lane::Read,
-        1 => Lane::Write,
-        2 => Lane::Close,
-        _ => Lane::File,
-    };
-    (handle, lane, tag & SEQUENCE_MASK)
-}
-
 /// Moves an op from one stage to the queue, whose list is the caller's; says whether it was
 /// still there.
 pub(super) fn requeue(sources: &mut Slots<Source>, op: OpId, from: Stage) -> bool {
@@ -150,8 +123,8 @@ impl Source {
             descriptor,
             adopted,
             listener,
-            read: Side { ready: false, pending: None, sequence: 0 },
-            write: Side { ready: true, pending: None, sequence: 0 },
+            read: Side::new(false),
+            write: Side::new(true),
             closing: None,
             armed,
             overheard: false,
@@ -168,6 +141,12 @@ impl Source {
         }
     }
 
+    /// Whether a read that is short may have left something: an end, or what came after the
+    /// report that led to it.
+    pub(super) fn may_hide_more(&self) -> bool {
+        self.hangup || self.read.again
+    }
+
     /// What the ops wait for.
     pub(super) fn want(&self) -> Interest {
         Interest { read: self.read.waits(), write: self.write.waits() }
@@ -175,6 +154,10 @@ impl Source {
 }
 
 impl Side {
+    fn new(ready: bool) -> Self {
+        Self { ready, again: false, pending: None, sequence: 0 }
+    }
+
     /// Begins an op; gives the sequence number for its name.
     pub(super) fn start(&mut self, token: Token, work: Work) -> u16 {
         assert!(self.pending.is_none(), "a second op on one side of a socket");
@@ -202,6 +185,7 @@ impl Side {
 
     /// Notes a report; says what it means for the op.
     pub(super) fn report(&mut self) -> Heard {
+        self.again |= self.ready;
         self.ready = true;
         match &mut self.pending {
             Some(pending) if pending.stage == Stage::Armed => {
@@ -211,6 +195,11 @@ impl Side {
             Some(pending) if pending.stage == Stage::Queued => Heard::Known,
             _ => Heard::Unwanted,
         }
+    }
+
+    /// Notes that an attempt was in vain: only another report makes it worth another.
+    pub(super) fn block(&mut self) {
+        (self.ready, self.again) = (false, false);
     }
 
     fn waits(&self) -> bool {
@@ -234,20 +223,23 @@ impl Work {
 mod tests {
     use super::*;
 
+    /// A poller whose every report has one cause need not say that the second is the end.
     #[test]
-    fn a_name_keeps_its_parts() {
-        let mut slots = Slots::new(4);
-        let handle = slots.insert(()).unwrap();
-        for lane in [Lane::Read, Lane::Write, Lane::Close, Lane::File] {
-            for sequence in 0..=SEQUENCE_MASK {
-                assert_eq!(parse(name(handle, lane, sequence)), (handle, lane, sequence));
+    fn two_reports_may_hide_more_than_a_short_read_shows() {
+        let descriptor = tempfile::tempfile().unwrap().into();
+        let mut source = Source::new(descriptor, false, false, Interest::BOTH);
+        for (reports, hidden) in [(1, false), (2, true), (1, false)] {
+            for _ in 0..reports {
+                source.read.report();
             }
+            assert_eq!(source.may_hide_more(), hidden, "{reports}");
+            source.read.block();
         }
     }
 
     #[test]
     fn the_name_of_an_earlier_op_is_stale() {
-        let mut side = Side { ready: true, pending: None, sequence: SEQUENCE_MASK };
+        let mut side = Side { sequence: SEQUENCE_MASK, ..Side::new(true) };
         let first = side.start(Token(1), Work::Receive);
         assert!(side.take().is_some());
         let second = side.start(Token(2), Work::Receive);

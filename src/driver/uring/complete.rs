@@ -200,7 +200,7 @@ impl Uring {
 
     pub(super) fn arm_waker(&mut self) {
         use std::os::fd::AsRawFd;
-        let fd = Fd(self.waker.event().as_raw_fd());
+        let fd = Fd(self.waker.as_fd().as_raw_fd());
         let len = self.wake_count.len() as u32;
         let entry = opcode::Read::new(fd, self.wake_count.as_mut_ptr(), len)
             .build()

@@ -19,9 +19,11 @@
 //! | `complete.rs` | what the kernel answered |
 //! | `room.rs` | waiting for room where the ring's poll cannot |
 //! | `files.rs` | opening, reading, and fetching cold data |
+//! | `features.rs` | what all this asks of the kernel, for `ringd doctor` to try |
 
 mod buffers;
 mod complete;
+pub mod features;
 mod files;
 mod ring;
 mod room;
@@ -41,6 +43,7 @@ use super::op::{Completion, Op, OpId, Outcome, Sock, Token};
 use super::pool::Pool;
 use super::setup::step_failed;
 use super::slots::{Handle, Slots};
+use super::waker::EventFd;
 use super::{ACCEPT_RETRY, Driver, Limits, Stats, Waker, sys};
 use buffers::BufferRing;
 use files::FileOps;
@@ -118,10 +121,12 @@ pub struct Uring {
     resting: Vec<(Handle, Instant)>,
     /// Sockets that wait for room though their peer has half-closed.
     room: Room,
-    waker: Waker,
+    waker: EventFd,
     /// Where the kernel writes the waker's counter.
     wake_count: Box<[u8; 8]>,
     in_flight: usize,
+    /// Of those, the ones whose last completion is in `done`.
+    finished: usize,
     limits: Limits,
     stats: Stats,
 }
@@ -158,9 +163,10 @@ impl Uring {
             starved: VecDeque::new(),
             resting: Vec::new(),
             room: Room::default(),
-            waker: Waker::new().map_err(step("eventfd"))?,
+            waker: EventFd::new().map_err(step("eventfd"))?,
             wake_count: Box::new([0; 8]),
             in_flight: 0,
+            finished: 0,
             limits: *limits,
             stats: Stats::default(),
         };
@@ -170,7 +176,7 @@ impl Uring {
 
     /// Ends an op: its last completion.
     fn finish(&mut self, token: Token, outcome: Outcome) {
-        self.in_flight -= 1;
+        self.finished += 1;
         self.done.push(Completion { token, more: false, outcome });
     }
 
@@ -265,12 +271,13 @@ impl Driver for Uring {
         }
         self.reaped = reaped;
         self.stats.completions += self.done.len() as u64;
+        self.in_flight -= std::mem::take(&mut self.finished);
         out.append(&mut self.done);
         result.map_err(|error| step_failed("io_uring_enter", &error))
     }
 
     fn waker(&self) -> Waker {
-        self.waker.clone()
+        self.waker.waker()
     }
 
     fn acknowledged(&self, sock: Sock) -> io::Result<u64> {

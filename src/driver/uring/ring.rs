@@ -14,7 +14,7 @@ use std::io;
 use std::time::Duration;
 
 use io_uring::types::{SubmitArgs, Timespec};
-use io_uring::{EnterFlags, IoUring, cqueue, squeue};
+use io_uring::{Builder, EnterFlags, IoUring, cqueue, squeue};
 
 /// Submissions that fit into one system call; more are split over several.
 const SUBMISSIONS: u32 = 512;
@@ -34,6 +34,43 @@ const BUSY: usize = 16;
 
 /// How long a busy turn waits for its batch to fill before it takes what is there.
 const MIN_WAIT: Duration = Duration::from_micros(1);
+
+/// A flag of set-up: its names, the version of Linux that brought it, and how a builder is told.
+pub(super) struct Flag {
+    pub(super) id: &'static str,
+    pub(super) title: &'static str,
+    pub(super) since: (u32, u32),
+    pub(super) set: fn(&mut Builder) -> &mut Builder,
+}
+
+/// The flags that the driver is built on. Some need those before them.
+pub(super) const FLAGS: [Flag; 5] = [
+    Flag {
+        id: "flag.single_issuer",
+        title: "flag SINGLE_ISSUER",
+        since: (6, 0),
+        set: Builder::setup_single_issuer,
+    },
+    Flag {
+        id: "flag.defer_taskrun",
+        title: "flag DEFER_TASKRUN",
+        since: (6, 1),
+        set: Builder::setup_defer_taskrun,
+    },
+    Flag {
+        id: "flag.taskrun_flag",
+        title: "flag TASKRUN_FLAG",
+        since: (5, 19),
+        set: Builder::setup_taskrun_flag,
+    },
+    Flag {
+        id: "flag.submit_all",
+        title: "flag SUBMIT_ALL",
+        since: (5, 18),
+        set: Builder::setup_submit_all,
+    },
+    Flag { id: "flag.clamp", title: "flag CLAMP", since: (5, 6), set: Builder::setup_clamp },
+];
 
 /// An io_uring instance; see the module documentation.
 pub(super) struct Ring {
@@ -181,14 +218,8 @@ impl Ring {
 
 fn build(submissions: u32, completions: u32, array: bool) -> io::Result<IoUring> {
     let mut builder = IoUring::builder();
-    builder
-        .setup_single_issuer()
-        .setup_defer_taskrun()
-        .setup_taskrun_flag()
-        .setup_submit_all()
-        .setup_clamp()
-        .setup_cqsize(completions)
-        .dontfork();
+    FLAGS.iter().fold(&mut builder, |builder, flag| (flag.set)(builder));
+    builder.setup_cqsize(completions).dontfork();
     if !array {
         builder.setup_no_sqarray();
     }

@@ -1,0 +1,174 @@
+//! `ringd serve`, and `ringd` alone: its options, and the plan that they make.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, value_parser};
+
+use super::descriptors::Descriptors;
+use super::server::BOUNDS;
+use super::value::{positive_time, time};
+use super::{Cli, Failure, ServerArgs};
+use crate::driver::{Choice, File, FileKind};
+use crate::{http, server};
+
+/// Where help lists what is remembered of files.
+const CACHE: &str = "Cache, for each worker";
+
+/// The command line of `ringd serve`.
+#[derive(Debug, Args)]
+#[command(mut_arg("listen", |listen| listen.default_value("127.0.0.1:7890")))]
+pub struct ServeArgs {
+    /// The directory to serve
+    #[arg(default_value = "./html")]
+    pub root: PathBuf,
+
+    /// Options of all servers.
+    #[command(flatten)]
+    pub server: ServerArgs,
+
+    /// How long a request may take to arrive
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "30s",
+        value_parser = positive_time,
+        help_heading = BOUNDS
+    )]
+    pub header_timeout: Duration,
+
+    /// Names that are remembered; each may hold a file open [default: 2048, or fewer where
+    /// descriptors are short]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        value_parser = value_parser!(u32).range(..=1_000_000),
+        help_heading = CACHE
+    )]
+    pub cache_entries: Option<u32>,
+
+    /// Bytes of small files and heads that are remembered
+    #[arg(long, value_name = "BYTES", default_value_t = 32 * 1024 * 1024, help_heading = CACHE)]
+    pub cache_bytes: usize,
+
+    /// Files up to this size are sent from memory, larger ones by sendfile(2)
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 8192,
+        value_parser = value_parser!(u64).range(..=1024 * 1024),
+        help_heading = CACHE
+    )]
+    pub memory_file_max: u64,
+
+    /// How long a remembered file is served before the file system is asked whether it changed
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "1s",
+        value_parser = time,
+        help_heading = CACHE
+    )]
+    pub revalidate: Duration,
+}
+
+/// All that a run needs.
+#[derive(Debug)]
+pub struct ServePlan {
+    /// For the server.
+    pub server: server::Settings,
+    /// For its sessions.
+    pub http: http::Settings,
+    /// The driver.
+    pub choice: Choice,
+    /// The root, as it is called when it is told to a person.
+    pub root: PathBuf,
+}
+
+impl ServePlan {
+    /// Turns a command line into settings, looking at the machine where it must.
+    ///
+    /// Raises the soft limit of descriptors to the hard one.
+    ///
+    /// # Errors
+    ///
+    /// When the root cannot be served, the limits do not suffice, or the driver does not work.
+    pub fn make(args: &ServeArgs) -> Result<Self, Failure> {
+        let root = open_root(&args.root)?;
+        let descriptors = Descriptors::raise_limit(args.server.worker_count());
+        let choice = args.server.choice()?;
+        let cache_entries = descriptors.cache_entries(args.cache_entries, choice.kind);
+        let connections_max = descriptors.connections(&args.server, cache_entries)?;
+        Ok(Self {
+            server: args.server.settings(connections_max, args.header_timeout)?,
+            http: http::Settings {
+                memory_file_max: args.memory_file_max,
+                cache_entries: cache_entries as usize,
+                cache_bytes: args.cache_bytes,
+                revalidate_after: args.revalidate,
+                ..http::Settings::new(root)
+            },
+            choice,
+            root: args.root.canonicalize().unwrap_or_else(|_| args.root.clone()),
+        })
+    }
+}
+
+/// Opens the root, and makes sure that files beneath it can be opened the safe way.
+fn open_root(path: &Path) -> Result<Arc<File>, Failure> {
+    let failed = |reason: &str| {
+        let path = path.display();
+        Failure(format!("cannot serve {path}: {reason}"))
+    };
+    let root = File::open_root(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound if is_command(path) => {
+            failed("there is no such directory; a command comes before its options")
+        }
+        io::ErrorKind::NotFound => {
+            failed("there is no such directory; name the one to serve, as in `ringd DIRECTORY`")
+        }
+        io::ErrorKind::PermissionDenied => {
+            failed("permission denied; the directory must be readable for the user of ringd")
+        }
+        _ => failed(&error.to_string()),
+    })?;
+    if root.metadata().kind != FileKind::Directory {
+        return Err(failed("it is not a directory; name the directory that the file is in"));
+    }
+    match File::open_beneath(&root, c".") {
+        Ok(_) => Ok(Arc::new(root)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
+            Err(failed("the kernel lacks openat2(2); Linux 5.6 or newer is needed"))
+        }
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+            Err(failed("openat2(2) is denied; allow it in the seccomp profile"))
+        }
+        Err(error) => Err(failed(&error.to_string())),
+    }
+}
+
+/// Whether a root that does not exist is rather a command behind options.
+fn is_command(root: &Path) -> bool {
+    root.to_str().is_some_and(|root| Cli::command().find_subcommand(root).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unusable_root_names_cause_and_remedy() {
+        let missing = open_root(Path::new("/no/such/directory")).unwrap_err().to_string();
+        assert!(missing.contains("no such directory") && missing.contains("ringd DIRECTORY"));
+        let file = open_root(Path::new("Cargo.toml")).unwrap_err().to_string();
+        assert!(file.contains("not a directory"), "{file}");
+    }
+
+    #[test]
+    fn a_command_behind_options_is_told_from_a_directory() {
+        let command = open_root(Path::new("echo")).unwrap_err().to_string();
+        assert!(command.contains("before its options"), "{command}");
+    }
+}

@@ -1,0 +1,214 @@
+//! What the facts mean. Nothing here touches the machine.
+
+use super::explain::{Explanation, explain, name};
+use super::facts::{Facts, Failure, System, Tried};
+use super::limits;
+use super::report::{Area, Auto, Check, Remedy, Report, Status};
+use crate::driver::Kind;
+use crate::driver::probe::Step;
+use crate::driver::trial::{Need, Trial};
+
+/// What the proactor needs, and what serving needs.
+const URING_SINCE: (u32, u32) = (6, 1);
+const SERVING_SINCE: (u32, u32) = (5, 6);
+
+/// Judges all facts.
+pub(super) fn judge(facts: &Facts) -> Report {
+    let system = &facts.system;
+    let mut checks = vec![version(facts)];
+    checks.extend(permissions(system));
+    checks.extend(facts.calls.iter().map(|found| trial(Area::Calls, "calls", found, system)));
+    let ring = std::iter::once(&facts.setup).chain(&facts.ring);
+    checks.extend(ring.map(|found| trial(Area::IoUring, "uring", found, system)));
+    for (kind, steps) in &facts.drivers {
+        if *kind == Kind::Uring && opens(steps) {
+            checks.extend(steps[1..].iter().map(|step| uring_step(step, system)));
+            checks.push(rings_of_workers(facts));
+        }
+    }
+    checks.extend(facts.drivers.iter().map(|(kind, steps)| driver(*kind, steps, facts)));
+    checks.extend(limits::checks(system));
+    let some_driver = facts.drivers.iter().any(|(_, steps)| works(steps));
+    let fatal = checks.iter().any(|check| check.status == Status::Fatal);
+    let choice = facts.choice.as_ref().ok();
+    Report {
+        version: env!("CARGO_PKG_VERSION"),
+        serving: some_driver && !fatal,
+        auto: choice.map(|choice| Auto { driver: choice.kind.name(), why: choice.why.clone() }),
+        checks,
+    }
+}
+
+/// A version alone proves nothing, since kernels have parts of newer ones: what counts is what
+/// works. It is worth a note when it fits what does not.
+fn version(facts: &Facts) -> Check {
+    let check = |found: &str| Check::ok(Area::Kernel, "kernel.version".into(), "version", found);
+    let release = match &facts.system.release {
+        Ok(release) => check(release),
+        Err(reason) => return unread(check("unknown"), reason),
+    };
+    let without_ring =
+        facts.drivers.iter().any(|(kind, steps)| *kind == Kind::Uring && !works(steps));
+    match facts.system.version() {
+        Some(version) if version < SERVING_SINCE => {
+            let cause = "serving needs Linux 5.6, for openat2, unless that was added to it";
+            release.but(Status::Note, cause.into(), Vec::new())
+        }
+        Some(version) if version < URING_SINCE && without_ring => {
+            release.but(Status::Note, "the driver uring needs Linux 6.1".into(), Vec::new())
+        }
+        Some(_) => release,
+        None => release.but(Status::Note, "it does not tell its version".into(), Vec::new()),
+    }
+}
+
+/// Who lets this process do what: the sysctl and seccomp. They are notes at most, since what they
+/// deny is tried below.
+fn permissions(system: &System) -> [Check; 2] {
+    let check =
+        |id: &str, title, found| Check::ok(Area::Kernel, format!("kernel.{id}"), title, found);
+    let title = "sysctl kernel.io_uring_disabled";
+    let sysctl = match &system.uring_disabled {
+        Ok(value @ 0) => check("io_uring_disabled", title, format!("{value}, for everybody")),
+        Ok(value) => check("io_uring_disabled", title, value.to_string()).but(
+            Status::Note,
+            "1 leaves io_uring to the privileged and to one group, 2 to nobody".into(),
+            Vec::new(),
+        ),
+        Err(reason) if system.version().is_some_and(|version| version < (6, 6)) => check(
+            "io_uring_disabled",
+            title,
+            "none".into(),
+        )
+        .but(Status::Note, format!("it came with Linux 6.6 ({reason})"), Vec::new()),
+        Err(reason) => unread(check("io_uring_disabled", title, "unknown".into()), reason),
+    };
+    let title = "seccomp";
+    let seccomp = match &system.seccomp {
+        Ok(0) => check("seccomp", title, "no filter".into()),
+        Ok(_) => check("seccomp", title, "a filter".into()).but(
+            Status::Note,
+            "it may deny system calls; what it denies is seen below".into(),
+            Vec::new(),
+        ),
+        Err(reason) => unread(check("seccomp", title, "unknown".into()), reason),
+    };
+    [sysctl, seccomp]
+}
+
+fn unread(check: Check, reason: &str) -> Check {
+    check.but(Status::Note, format!("could not be read: {reason}"), Vec::new())
+}
+
+fn trial(area: Area, prefix: &str, (trial, tried): &(Trial, Tried), system: &System) -> Check {
+    let status = match trial.need {
+        Need::Serving => Status::Fatal,
+        Need::Uring | Need::Quality => Status::Shortcoming,
+        Need::Extra => Status::Note,
+    };
+    let check = Check::ok(area, format!("{prefix}.{}", trial.id), trial.title, "works");
+    judge_tried(check, tried, status, |failure| {
+        let Explanation { cause, remedies } = explain(trial.call, trial.since, failure, system);
+        Explanation { cause: format!("{cause}; without it, {}", trial.without), remedies }
+    })
+}
+
+/// What a check comes to that is as it should be if what was tried works, and has `status`
+/// otherwise.
+fn judge_tried(
+    check: Check,
+    tried: &Tried,
+    status: Status,
+    explain: impl FnOnce(&Failure) -> Explanation,
+) -> Check {
+    match tried {
+        Tried::Works => check,
+        Tried::Unknown(reason) => {
+            let cause = format!("could not be tried: {reason}");
+            Check { found: "unknown".into(), ..check }.but(Status::Note, cause, Vec::new())
+        }
+        Tried::Fails(failure) => {
+            let Explanation { cause, remedies } = explain(failure);
+            Check { found: said(failure), ..check }.but(status, cause, remedies)
+        }
+    }
+}
+
+/// A step that the proactor took.
+fn uring_step((step, tried): &(Step, Tried), system: &System) -> Check {
+    let title = match step {
+        Step::Open => "set-up of the driver",
+        Step::Receive => "receive into a ring's buffer",
+        Step::Wake => "wake by an eventfd",
+        Step::Send => "send",
+        Step::Gather => "send of several pieces",
+        Step::SendFile => "sendfile beside the ring",
+        Step::ReadFile => "read of a file",
+        Step::OpenFile => "open of a file",
+        Step::Accept => "multishot accept",
+        Step::ReceiveMany => "multishot receive",
+        Step::Cancel => "cancel",
+        Step::Timeout => "wait with a timeout",
+    };
+    let check = Check::ok(Area::IoUring, format!("uring.{}", step.id()), title, "works");
+    judge_tried(check, tried, Status::Shortcoming, |failure| {
+        explain_step(Kind::Uring, *step, failure, system)
+    })
+}
+
+/// One ring may fit into locked memory where those of all workers do not.
+fn rings_of_workers(facts: &Facts) -> Check {
+    let title = "a ring for each worker";
+    let check = Check::ok(Area::IoUring, "uring.workers".into(), title, "works");
+    judge_tried(check, &facts.workers, Status::Shortcoming, |failure| {
+        explain_step(Kind::Uring, Step::Open, failure, &facts.system)
+    })
+}
+
+fn driver(kind: Kind, steps: &[(Step, Tried)], facts: &Facts) -> Check {
+    let check = Check::ok(Area::Drivers, format!("driver.{kind}"), kind.name(), "works");
+    let failed = steps.iter().find_map(|(step, tried)| match tried {
+        Tried::Fails(failure) => Some((*step, failure)),
+        _ => None,
+    });
+    let Some((step, failure)) = failed else { return check };
+    let found = format!("fails at {}: {}", step.id().replace('_', " "), said(failure));
+    let Explanation { cause, mut remedies } = explain_step(kind, step, failure, &facts.system);
+    if facts.choice.as_ref().is_ok_and(|choice| choice.kind == kind) {
+        let other = facts.drivers.iter().find(|(_, steps)| works(steps));
+        remedies.extend(other.map(|(other, _)| {
+            let place = "until then: the self-test of auto does not go as far";
+            Remedy::new(format!("ringd --driver {other}"), place)
+        }));
+    }
+    Check { found, ..check }.but(Status::Shortcoming, cause, remedies)
+}
+
+/// Explains the failure of a step: by the call that the driver names, or the one that the step
+/// is about.
+fn explain_step(kind: Kind, step: Step, failure: &Failure, system: &System) -> Explanation {
+    let named = ["io_uring_setup", "io_uring_register", "io_uring_enter"]
+        .into_iter()
+        .find(|call| failure.text.starts_with(call));
+    match (named, step) {
+        (Some(call), _) => explain(call, URING_SINCE, failure, system),
+        (None, Step::Open) if kind == Kind::Uring => {
+            explain("io_uring_setup", URING_SINCE, failure, system)
+        }
+        (None, Step::OpenFile) => explain("openat2", SERVING_SINCE, failure, system),
+        (None, Step::SendFile) => explain("sendfile", SERVING_SINCE, failure, system),
+        _ => Explanation { cause: failure.text.clone(), remedies: Vec::new() },
+    }
+}
+
+fn opens(steps: &[(Step, Tried)]) -> bool {
+    matches!(steps.first(), Some((Step::Open, Tried::Works)))
+}
+
+fn works(steps: &[(Step, Tried)]) -> bool {
+    opens(steps) && !steps.iter().any(|(_, tried)| matches!(tried, Tried::Fails(_)))
+}
+
+fn said(failure: &Failure) -> String {
+    failure.code.and_then(name).map_or_else(|| failure.text.clone(), str::to_owned)
+}

@@ -1,0 +1,138 @@
+//! Limits of the process and the machine: descriptors, locked memory, backlog, CPUs.
+
+use super::explain::{ROOT, SHELL, UNIT};
+use super::facts::{Reading, System};
+use super::report::{Area, Check, Remedy, Status};
+use crate::cli::Descriptors;
+
+/// Connections that ringd takes by default, when there are descriptors for them, and a limit that
+/// has enough for some dozens of workers besides.
+const CONNECTIONS_WANTED: u64 = 65_536;
+const DESCRIPTORS_WANTED: u64 = 4 * CONNECTIONS_WANTED;
+
+/// What ringd asks for when it listens.
+const BACKLOG_WANTED: u64 = 4096;
+
+/// Locked memory that a worker's ring of full size takes, with some room.
+const RING_BYTES: u64 = 128 * 1024;
+
+/// Judges all of them.
+pub(super) fn checks(system: &System) -> Vec<Check> {
+    let workers = *system.cpus.as_ref().unwrap_or(&1) as u64;
+    vec![
+        descriptors(&system.nofile, workers),
+        locked_memory(system, workers),
+        backlog(&system.somaxconn),
+        open_files(&system.file_max),
+        cpus(&system.cpus),
+    ]
+}
+
+fn descriptors(nofile: &Reading<(u64, u64)>, workers: u64) -> Check {
+    check("nofile", "descriptors (nofile)", nofile, |(soft, hard), check| {
+        let check = check(format!("{}, {} at most", count(*soft), count(*hard)));
+        match Descriptors::left_by_default(*hard, workers) {
+            0 => {
+                let cause = format!("{workers} workers and their files leave none for connections");
+                check.but(Status::Fatal, cause, more_descriptors())
+            }
+            left if left < CONNECTIONS_WANTED => {
+                let cause =
+                    format!("enough for {left} connections; ringd would take {CONNECTIONS_WANTED}");
+                check.but(Status::Shortcoming, cause, more_descriptors())
+            }
+            _ => check,
+        }
+    })
+}
+
+fn locked_memory(system: &System, workers: u64) -> Check {
+    check("memlock", "locked memory (memlock)", &system.memlock, |(soft, _), check| {
+        let check = check(bytes(*soft));
+        let wanted = RING_BYTES * workers;
+        if !system.pays_for_rings() || *soft >= wanted {
+            return check;
+        }
+        let cause = format!(
+            "the rings of {workers} workers take up to {}; with less, their queues shrink, and \
+             at the end auto takes epoll",
+            bytes(wanted)
+        );
+        check.but(Status::Shortcoming, cause, more_locked_memory())
+    })
+}
+
+fn backlog(somaxconn: &Reading<u64>) -> Check {
+    check("somaxconn", "backlog (somaxconn)", somaxconn, |most, check| {
+        let check = check(most.to_string());
+        if *most >= BACKLOG_WANTED {
+            return check;
+        }
+        let cause = format!("ringd asks for {BACKLOG_WANTED}; a burst of connections may be lost");
+        let place = "as root, in the network namespace of ringd";
+        let line = format!("sysctl -w net.core.somaxconn={BACKLOG_WANTED}");
+        check.but(Status::Shortcoming, cause, vec![Remedy::new(line, place)])
+    })
+}
+
+fn open_files(file_max: &Reading<u64>) -> Check {
+    check("file_max", "open files of the machine", file_max, |most, check| {
+        let check = check(count(*most));
+        if *most >= DESCRIPTORS_WANTED {
+            return check;
+        }
+        let line = format!("sysctl -w fs.file-max={}", 4 * DESCRIPTORS_WANTED);
+        let cause = "all processes share them".to_owned();
+        check.but(Status::Shortcoming, cause, vec![Remedy::new(line, ROOT)])
+    })
+}
+
+fn cpus(cpus: &Reading<usize>) -> Check {
+    check("cpus", "CPUs, as many workers", cpus, |cpus, check| check(cpus.to_string()))
+}
+
+/// A check of something that may not have been readable.
+fn check<T>(
+    id: &str,
+    title: &str,
+    reading: &Reading<T>,
+    judge: impl FnOnce(&T, &dyn Fn(String) -> Check) -> Check,
+) -> Check {
+    let found = |found: String| Check::ok(Area::Limits, format!("limits.{id}"), title, found);
+    match reading {
+        Ok(value) => judge(value, &found),
+        Err(reason) => found("unknown".into()).but(
+            Status::Note,
+            format!("could not be read: {reason}"),
+            vec![],
+        ),
+    }
+}
+
+pub(super) fn more_descriptors() -> Vec<Remedy> {
+    vec![
+        Remedy::new(format!("ulimit -n {DESCRIPTORS_WANTED}"), SHELL),
+        Remedy::new(format!("LimitNOFILE={DESCRIPTORS_WANTED}"), UNIT),
+    ]
+}
+
+pub(super) fn more_locked_memory() -> Vec<Remedy> {
+    vec![
+        Remedy::new("ulimit -l 65536", SHELL),
+        Remedy::new("LimitMEMLOCK=64M", UNIT),
+        Remedy::new("docker run --ulimit memlock=67108864", "for a container"),
+    ]
+}
+
+fn count(number: u64) -> String {
+    if number >= i64::MAX as u64 { "unlimited".into() } else { number.to_string() }
+}
+
+/// A number of bytes for a person.
+pub(super) fn bytes(number: u64) -> String {
+    match number {
+        _ if number >= i64::MAX as u64 => "unlimited".into(),
+        _ if number >= 10 << 20 => format!("{} MiB", number >> 20),
+        _ => format!("{} KiB", number >> 10),
+    }
+}

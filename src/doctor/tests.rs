@@ -1,0 +1,333 @@
+//! The judgement, on machines that are made up.
+
+use std::io;
+
+use super::explain::explain;
+use super::facts::{Facts, Failure, System, Tried};
+use super::judge::judge;
+use super::render::render;
+use super::report::{Report, Status};
+use crate::driver::probe::Step;
+use crate::driver::uring::features;
+use crate::driver::{Choice, Kind, calls};
+
+/// A machine where everything works, seen by an ordinary user.
+fn healthy() -> Facts {
+    let steps = [Step::Open, Step::Receive, Step::OpenFile, Step::Accept];
+    let all = || steps.map(|step| (step, Tried::Works)).to_vec();
+    let works = |trial: &crate::driver::trial::Trial| (*trial, Tried::Works);
+    let why = "io_uring passed its self-test".into();
+    Facts {
+        system: System {
+            release: Ok("6.18.4-1-generic".into()),
+            uring_disabled: Ok(0),
+            uring_group: Ok(-1),
+            groups: Ok(vec![1000, 1000, 1000, 1000, 4, 27]),
+            capabilities: Ok(0),
+            seccomp: Ok(0),
+            nofile: Ok((1024, 1_048_576)),
+            memlock: Ok((8 << 20, 8 << 20)),
+            somaxconn: Ok(4096),
+            file_max: Ok(i64::MAX as u64),
+            cpus: Ok(8),
+        },
+        choice: Ok(Choice { kind: Kind::Uring, why, replaceable: true }),
+        workers: Tried::Works,
+        drivers: Kind::ALL.map(|kind| (kind, all())).into(),
+        setup: works(&features::SETUP),
+        ring: features::TRIALS.iter().map(works).collect(),
+        calls: calls::TRIALS.iter().map(works).collect(),
+    }
+}
+
+/// The steps of the proactor.
+fn uring(facts: &mut Facts) -> &mut Vec<(Step, Tried)> {
+    let uring = facts.drivers.iter_mut().find(|(kind, _)| *kind == Kind::Uring);
+    &mut uring.expect("it is one of all").1
+}
+
+fn system(change: impl FnOnce(&mut System)) -> System {
+    let mut system = healthy().system;
+    change(&mut system);
+    system
+}
+
+fn failure(code: i32) -> Failure {
+    Failure { code: Some(code), text: io::Error::from_raw_os_error(code).to_string() }
+}
+
+fn fails(code: i32) -> Tried {
+    Tried::Fails(failure(code))
+}
+
+/// Status, cause and the first line that mends it, of one check.
+fn check<'r>(report: &'r Report, id: &str) -> (Status, &'r str, Option<&'r str>) {
+    let check = report.checks.iter().find(|check| check.id == id);
+    let check = check.unwrap_or_else(|| panic!("no check {id}"));
+    let line = check.remedies.first().map(|remedy| &remedy.line[..]);
+    (check.status, check.cause.as_deref().unwrap_or_default(), line)
+}
+
+const DOCKER: Option<&str> = Some("docker run --security-opt seccomp=profile.json");
+const SYSCTL: Option<&str> = Some("sysctl -w kernel.io_uring_disabled=0");
+
+#[test]
+fn an_error_of_io_uring_setup_has_the_right_cause_and_remedy() {
+    type Change = fn(&mut System);
+    let cases: [(i32, Change, &str, Option<&str>); 18] = [
+        (libc::EPERM, |s| s.uring_disabled = Ok(2), "is 2: nobody may", SYSCTL),
+        (libc::EPERM, |s| s.uring_disabled = Ok(1), "is 1: only CAP_SYS_ADMIN", SYSCTL),
+        (
+            libc::EPERM,
+            |s| (s.uring_disabled, s.seccomp) = (Ok(2), Ok(2)),
+            "is 2: nobody may use io_uring; a seccomp filter is on",
+            SYSCTL,
+        ),
+        (
+            libc::EPERM,
+            |s| (s.uring_disabled, s.capabilities, s.seccomp) = (Ok(1), Ok(u64::MAX), Ok(2)),
+            "a seccomp filter denies io_uring_setup",
+            DOCKER,
+        ),
+        (
+            libc::EPERM,
+            |s| (s.uring_disabled, s.uring_group, s.seccomp) = (Ok(1), Ok(27), Ok(2)),
+            "a seccomp filter denies io_uring_setup",
+            DOCKER,
+        ),
+        (libc::EPERM, |s| s.seccomp = Ok(2), "a seccomp filter denies", DOCKER),
+        (
+            libc::EPERM,
+            |s| {
+                s.release = Ok("6.1.0".into());
+                (s.uring_disabled, s.seccomp) = (Err("not there".into()), Ok(2));
+            },
+            "a seccomp filter denies",
+            DOCKER,
+        ),
+        (
+            libc::EPERM,
+            |s| {
+                s.uring_disabled = Err("no /proc".into());
+                s.seccomp = Err("no /proc".into());
+            },
+            "/proc does not tell which",
+            SYSCTL,
+        ),
+        (libc::EPERM, |_| (), "a security module", Some("journalctl -k --grep 'avc|apparmor'")),
+        (libc::EACCES, |_| (), "a security module", Some("journalctl -k --grep 'avc|apparmor'")),
+        (libc::EACCES, |s| s.seccomp = Ok(2), "seccomp filter denies io_uring_setup with", DOCKER),
+        (
+            libc::ENOSYS,
+            |s| s.release = Ok("4.19.0-26-amd64".into()),
+            "came with Linux 5.1",
+            Some("install Linux 6.1 or newer"),
+        ),
+        (libc::ENOSYS, |s| s.seccomp = Ok(2), "filter denies io_uring_setup with ENOSYS", DOCKER),
+        (libc::ENOSYS, |_| (), "CONFIG_IO_URING, or a sandbox such as gVisor", None),
+        (libc::EOPNOTSUPP, |_| (), "a sandbox such as gVisor", None),
+        (libc::ENOMEM, |s| s.memlock = Ok((65536, 65536)), "64 KiB", Some("ulimit -l 65536")),
+        (libc::EMFILE, |_| (), "out of descriptors", Some("ulimit -n 262144")),
+        (libc::ENFILE, |_| (), "out of open files", Some("sysctl -w fs.file-max=1000000")),
+    ];
+    for (number, (code, change, cause, line)) in cases.into_iter().enumerate() {
+        let found = explain("io_uring_setup", (5, 1), &failure(code), &system(change));
+        assert!(found.cause.contains(cause), "case {number}: {cause:?} is not in {found:?}");
+        let first = found.remedies.first().map(|remedy| &remedy.line[..]);
+        assert_eq!(first, line, "case {number}");
+    }
+}
+
+#[test]
+fn a_sysctl_can_let_one_group_in() {
+    let found = explain(
+        "io_uring_setup",
+        (5, 1),
+        &failure(libc::EPERM),
+        &system(|system| system.uring_disabled = Ok(1)),
+    );
+    assert_eq!(found.remedies[1].line, "sysctl -w kernel.io_uring_group=1000");
+}
+
+#[test]
+fn other_calls_have_causes_of_their_own() {
+    let openat2 = |code, change: fn(&mut System)| {
+        explain("openat2", (5, 6), &failure(code), &system(change)).cause
+    };
+    let old = openat2(libc::ENOSYS, |system| system.release = Ok("5.4.0".into()));
+    assert_eq!(old, "it came with Linux 5.6, and this kernel is older");
+    let denied = openat2(libc::EPERM, |system| system.seccomp = Ok(2));
+    assert_eq!(denied, "a seccomp filter denies openat2 with EPERM");
+    // The sysctl is about rings only.
+    let module = openat2(libc::EPERM, |system| system.uring_disabled = Ok(2));
+    assert_eq!(module, "a security module (SELinux, AppArmor, BPF) forbids openat2");
+    let flag = explain(
+        "io_uring_setup",
+        (6, 1),
+        &failure(libc::EINVAL),
+        &system(|system| system.release = Ok("5.15.167.4-microsoft-standard-WSL2".into())),
+    );
+    assert_eq!(flag.cause, "it came with Linux 6.1, and this kernel is older");
+    let odd = explain("openat2", (5, 6), &failure(libc::EIO), &healthy().system);
+    assert_eq!(odd.cause, failure(libc::EIO).text);
+}
+
+#[test]
+fn a_healthy_machine_has_nothing_to_mend() {
+    let report = judge(&healthy());
+    let odd: Vec<_> = report.checks.iter().filter(|check| check.status != Status::Ok).collect();
+    assert!(odd.is_empty(), "{odd:#?}");
+    assert!(report.serving);
+    assert_eq!(report.auto.unwrap().driver, "uring");
+    let mut ids: Vec<_> = report.checks.iter().map(|check| &check.id).collect();
+    let all = ids.len();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), all, "no two checks have one name");
+}
+
+#[test]
+fn a_container_without_io_uring_can_serve() {
+    let mut facts = healthy();
+    facts.system.seccomp = Ok(2);
+    facts.setup.1 = fails(libc::EPERM);
+    facts.ring.clear();
+    *uring(&mut facts) = vec![(Step::Open, fails(libc::EPERM))];
+    let report = judge(&facts);
+    assert!(report.serving);
+    let (status, cause, line) = check(&report, "uring.setup");
+    assert_eq!((status, line), (Status::Shortcoming, DOCKER));
+    assert!(cause.ends_with("without it, auto takes epoll, which serves the same"), "{cause}");
+    assert_eq!(check(&report, "driver.uring").0, Status::Shortcoming);
+    assert_eq!(check(&report, "driver.epoll").0, Status::Ok);
+    assert!(report.checks.iter().all(|check| !check.id.starts_with("uring.flag")));
+}
+
+#[test]
+fn without_what_every_driver_needs_nothing_is_served() {
+    for call in ["listen", "openat2", "sendfile"] {
+        let mut facts = healthy();
+        facts.calls.iter_mut().find(|(trial, _)| trial.id == call).unwrap().1 = fails(libc::EPERM);
+        let report = judge(&facts);
+        assert!(!report.serving, "{call}");
+        assert_eq!(check(&report, &format!("calls.{call}")).0, Status::Fatal);
+    }
+    let mut facts = healthy();
+    for (_, steps) in &mut facts.drivers {
+        steps[1].1 = fails(libc::EIO);
+    }
+    assert!(!judge(&facts).serving, "no driver receives");
+}
+
+#[test]
+fn where_auto_would_choose_a_driver_that_fails_later_another_one_is_named() {
+    let mut facts = healthy();
+    uring(&mut facts)[3].1 = fails(libc::EIO);
+    let report = judge(&facts);
+    assert!(report.serving);
+    assert_eq!(check(&report, "uring.accept_many").0, Status::Shortcoming);
+    assert_eq!(check(&report, "driver.uring").2, Some("ringd --driver epoll"));
+}
+
+#[test]
+fn what_could_not_be_tried_or_read_is_a_note() {
+    let mut facts = healthy();
+    let unknown = Tried::Unknown("no sockets to try it with".into());
+    facts.calls.iter_mut().for_each(|(_, tried)| *tried = unknown.clone());
+    facts.drivers.iter_mut().for_each(|(_, steps)| steps[1].1 = unknown.clone());
+    let gone = "/proc is not there".to_owned();
+    facts.system = System {
+        release: Err(gone.clone()),
+        uring_disabled: Err(gone.clone()),
+        uring_group: Err(gone.clone()),
+        groups: Err(gone.clone()),
+        capabilities: Err(gone.clone()),
+        seccomp: Err(gone.clone()),
+        nofile: Err(gone.clone()),
+        memlock: Err(gone.clone()),
+        somaxconn: Err(gone.clone()),
+        file_max: Err(gone.clone()),
+        cpus: Err(gone.clone()),
+    };
+    facts.choice = Err("no driver".into());
+    let report = judge(&facts);
+    assert!(report.serving);
+    assert!(report.auto.is_none());
+    for found in &report.checks {
+        assert!(found.status <= Status::Note, "{found:?}");
+    }
+    let told = check(&report, "limits.nofile").1;
+    assert_eq!(told, "could not be read: /proc is not there");
+}
+
+#[test]
+fn limits_have_thresholds() {
+    type Change = fn(&mut System);
+    let cases: [(&str, Change, Status, Option<&str>); 9] = [
+        ("nofile", |s| s.nofile = Ok((1024, 90_000)), Status::Ok, None),
+        ("nofile", |s| s.nofile = Ok((1024, 4096)), Status::Shortcoming, Some("ulimit -n 262144")),
+        ("nofile", |s| s.nofile = Ok((64, 64)), Status::Fatal, Some("ulimit -n 262144")),
+        ("memlock", |s| s.memlock = Ok((1 << 20, 0)), Status::Ok, None),
+        ("memlock", |s| s.memlock = Ok((65536, 0)), Status::Shortcoming, Some("ulimit -l 65536")),
+        (
+            "memlock",
+            |s| (s.memlock, s.capabilities) = (Ok((65536, 0)), Ok(1 << 14)),
+            Status::Ok,
+            None,
+        ),
+        (
+            "memlock",
+            |s| (s.memlock, s.release) = (Ok((65536, 0)), Ok("6.12.1".into())),
+            Status::Ok,
+            None,
+        ),
+        (
+            "somaxconn",
+            |s| s.somaxconn = Ok(128),
+            Status::Shortcoming,
+            Some("sysctl -w net.core.somaxconn=4096"),
+        ),
+        (
+            "file_max",
+            |s| s.file_max = Ok(10_000),
+            Status::Shortcoming,
+            Some("sysctl -w fs.file-max=1048576"),
+        ),
+    ];
+    for (number, (id, change, status, line)) in cases.into_iter().enumerate() {
+        let mut facts = healthy();
+        change(&mut facts.system);
+        let report = judge(&facts);
+        let (is, _, first) = check(&report, &format!("limits.{id}"));
+        assert_eq!((is, first), (status, line), "case {number}: {id}");
+    }
+}
+
+#[test]
+fn an_old_kernel_is_told_from_an_old_version_with_new_parts() {
+    let mut facts = healthy();
+    facts.system.release = Ok("5.14.0-427.el9".into());
+    assert_eq!(check(&judge(&facts), "kernel.version").0, Status::Ok);
+    *uring(&mut facts) = vec![(Step::Open, fails(libc::EINVAL))];
+    let report = judge(&facts);
+    assert_eq!(check(&report, "kernel.version").1, "the driver uring needs Linux 6.1");
+    assert_eq!(check(&report, "driver.uring").2, Some("install Linux 6.1 or newer"));
+}
+
+#[test]
+fn a_person_reads_each_cause_and_each_remedy_once_and_the_verdict_last() {
+    let mut facts = healthy();
+    facts.system.seccomp = Ok(2);
+    uring(&mut facts)[1].1 = fails(libc::EPERM);
+    for (_, steps) in facts.drivers.iter_mut().filter(|(kind, _)| *kind != Kind::Uring) {
+        steps[2].1 = fails(libc::EPERM);
+    }
+    let mut text = Vec::new();
+    render(&judge(&facts), &mut text).unwrap();
+    let text = anstream::adapter::strip_str(std::str::from_utf8(&text).unwrap()).to_string();
+    assert_eq!(text.matches("a seccomp filter denies openat2 with EPERM").count(), 1, "{text}");
+    assert_eq!(text.matches("SystemCallFilter=openat2").count(), 1, "{text}");
+    assert!(text.ends_with("serving is not possible\n"), "{text}");
+    let widest = text.lines().map(|line| line.chars().count()).max();
+    assert!(widest <= Some(100), "{widest:?} columns in:\n{text}");
+}

@@ -1,0 +1,254 @@
+//! What the steps do: ops on a driver whose results are compared with what they must be.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::super::trial::{TIME_MAX, no_answer, untried};
+use super::super::{
+    Chain, Completion, Driver, File, FileKind, Op, OpId, Outcome, Sock, Token, is_cancelled, sys,
+};
+use super::Step;
+
+const WORD: &[u8] = b"ping";
+
+/// Bytes of a file, and of each piece of a chain that has several: little enough for the buffers
+/// of a socket that nobody reads yet, enough not to be copied into one piece.
+const PIECE_BYTES: usize = 12 * 1024;
+
+/// How long the wait of [`Step::Timeout`] takes.
+const SHORT_WAIT: Duration = Duration::from_millis(2);
+
+/// A driver, and what it has told.
+pub(super) struct Tester<D> {
+    driver: D,
+    tokens: u64,
+    seen: VecDeque<Completion>,
+}
+
+impl<D: Driver> Tester<D> {
+    pub(super) fn new(driver: D) -> Self {
+        Self { driver, tokens: 0, seen: VecDeque::new() }
+    }
+
+    /// Takes a step. Sockets of one that fails stay with the driver until it is dropped.
+    pub(super) fn take(&mut self, step: Step) -> io::Result<()> {
+        match step {
+            Step::Open => Ok(()),
+            Step::Receive => self.receive(1),
+            Step::Wake => self.wake(),
+            Step::Send => self.send(&[WORD]),
+            Step::Gather => self.send(&[&[1; PIECE_BYTES], &[2; PIECE_BYTES]]),
+            Step::SendFile => self.send_file(),
+            Step::ReadFile => self.read_file(),
+            Step::OpenFile => self.open_file(),
+            Step::Accept => self.accept(),
+            Step::ReceiveMany => self.receive(2),
+            Step::Cancel => self.cancel(),
+            Step::Timeout => self.time_out(),
+        }
+    }
+
+    fn receive(&mut self, messages: usize) -> io::Result<()> {
+        let (mut peer, sock) = self.pair()?;
+        let (token, _) = self.submit(Op::RecvMany { sock });
+        let mut submissions = None;
+        for _ in 0..messages {
+            peer.write_all(WORD).map_err(untried)?;
+            match self.answer(token)?.outcome {
+                Outcome::Received(lease) => {
+                    let lease = lease?;
+                    expect(lease.is_some_and(|lease| *lease == *WORD), "other bytes came")?;
+                }
+                _ => return Err(confused()),
+            }
+            self.submitted_once(&mut submissions)?;
+        }
+        self.close(sock)
+    }
+
+    fn wake(&mut self) -> io::Result<()> {
+        self.driver.waker().wake();
+        self.answer(Token::WAKE).map(drop)
+    }
+
+    fn send(&mut self, pieces: &[&[u8]]) -> io::Result<()> {
+        let (mut peer, sock) = self.pair()?;
+        let mut chain = Chain::new();
+        pieces.iter().for_each(|piece| chain.share(&Rc::from(*piece)));
+        self.send_chain(sock, chain)?;
+        peer.set_read_timeout(Some(TIME_MAX)).map_err(untried)?;
+        expect_from(&mut peer, &pieces.concat())?;
+        self.close(sock)
+    }
+
+    fn send_chain(&mut self, sock: Sock, chain: Chain) -> io::Result<()> {
+        let (token, _) = self.submit(Op::Send { sock, chain: Box::new(chain), fin: false });
+        match self.answer(token)?.outcome {
+            Outcome::Sent(result, _) => result,
+            _ => Err(confused()),
+        }
+    }
+
+    fn send_file(&mut self) -> io::Result<()> {
+        let (file, content) = file()?;
+        let listener = listen()?;
+        let mut peer = dial(&listener)?;
+        let (socket, _) = listener.accept().map_err(untried)?;
+        let sock = self.driver.adopt(socket.into())?;
+        let mut chain = Chain::new();
+        chain.copy(WORD);
+        chain.file(&Arc::new(file), 0..content.len() as u64);
+        self.send_chain(sock, chain)?;
+        peer.set_read_timeout(Some(TIME_MAX)).map_err(untried)?;
+        expect_from(&mut peer, WORD)?;
+        expect_from(&mut peer, &content)?;
+        self.close(sock)
+    }
+
+    fn read_file(&mut self) -> io::Result<()> {
+        let (file, content) = file()?;
+        let buffer = Vec::with_capacity(content.len());
+        let (token, _) = self.submit(Op::ReadFile { file: Arc::new(file), offset: 0, buffer });
+        match self.answer(token)?.outcome {
+            Outcome::FileRead(result, buffer) => {
+                result?;
+                expect(buffer == content, "other bytes were read")
+            }
+            _ => Err(confused()),
+        }
+    }
+
+    fn open_file(&mut self) -> io::Result<()> {
+        let root = Arc::new(File::open_root(Path::new("/")).map_err(untried)?);
+        let (token, _) = self.submit(Op::OpenFile { root, path: c".".into() });
+        match self.answer(token)?.outcome {
+            Outcome::Opened(file) => {
+                expect(file?.metadata().kind == FileKind::Directory, "another file was opened")
+            }
+            _ => Err(confused()),
+        }
+    }
+
+    fn accept(&mut self) -> io::Result<()> {
+        let listener = listen()?;
+        let ours = listener.try_clone().map_err(untried)?;
+        let sock = self.driver.adopt(ours.into())?;
+        let (token, _) = self.submit(Op::AcceptMany { listener: sock });
+        let mut submissions = None;
+        let mut accepted = Vec::new();
+        for _ in 0..2 {
+            let _peer = dial(&listener)?;
+            match self.answer(token)?.outcome {
+                Outcome::Accepted(sock) => accepted.push(sock?),
+                _ => return Err(confused()),
+            }
+            self.submitted_once(&mut submissions)?;
+        }
+        accepted.push(sock);
+        accepted.into_iter().try_for_each(|sock| self.close(sock))
+    }
+
+    fn cancel(&mut self) -> io::Result<()> {
+        let (_peer, sock) = self.pair()?;
+        let (token, op) = self.submit(Op::RecvMany { sock });
+        self.driver.cancel(op);
+        match self.answer(token)?.outcome {
+            Outcome::Received(Err(error)) if is_cancelled(&error) => self.close(sock),
+            Outcome::Received(Err(error)) => Err(error),
+            _ => Err(confused()),
+        }
+    }
+
+    fn time_out(&mut self) -> io::Result<()> {
+        let begin = Instant::now();
+        let mut none = Vec::new();
+        // It may return early with nothing.
+        while begin.elapsed() < SHORT_WAIT {
+            self.driver.wait(Some(SHORT_WAIT), &mut none)?;
+        }
+        expect(none.is_empty(), "something came that nobody asked for")
+    }
+
+    // What the steps have in common.
+
+    fn submit(&mut self, op: Op) -> (Token, OpId) {
+        self.tokens += 1;
+        let token = Token(self.tokens);
+        (token, self.driver.submit(token, op))
+    }
+
+    /// The next completion with this token.
+    fn answer(&mut self, token: Token) -> io::Result<Completion> {
+        let until = Instant::now() + TIME_MAX;
+        let mut batch = Vec::new();
+        loop {
+            if let Some(place) = self.seen.iter().position(|seen| seen.token == token) {
+                return self.seen.remove(place).ok_or_else(confused);
+            }
+            if Instant::now() > until {
+                return Err(no_answer(TIME_MAX));
+            }
+            self.driver.wait(Some(Duration::from_millis(10)), &mut batch)?;
+            self.seen.extend(batch.drain(..));
+        }
+    }
+
+    /// Whether the kernel goes on by itself: what was submitted between two completions of one op
+    /// would be that op, again. Drivers that submit nothing pass.
+    fn submitted_once(&self, before: &mut Option<u64>) -> io::Result<()> {
+        let now = self.driver.stats().submissions;
+        let same = before.is_none_or(|before| before == now);
+        *before = Some(now);
+        expect(same, "the kernel ends it after the first completion")
+    }
+
+    fn pair(&mut self) -> io::Result<(UnixStream, Sock)> {
+        let (peer, ours) = UnixStream::pair().map_err(untried)?;
+        Ok((peer, self.driver.adopt(ours.into())?))
+    }
+
+    fn close(&mut self, sock: Sock) -> io::Result<()> {
+        let (token, _) = self.submit(Op::Close { sock, reset: false });
+        match self.answer(token)?.outcome {
+            Outcome::Closed => Ok(()),
+            _ => Err(confused()),
+        }
+    }
+}
+
+/// A file in memory, and its content.
+fn file() -> io::Result<(File, Vec<u8>)> {
+    let content: Vec<u8> = (0..PIECE_BYTES).map(|at| (at % 251) as u8).collect();
+    let mut file = std::fs::File::from(sys::memory_file().map_err(untried)?);
+    file.write_all(&content).map_err(untried)?;
+    Ok((File::new(file.into())?, content))
+}
+
+fn listen() -> io::Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(untried)
+}
+
+fn dial(listener: &TcpListener) -> io::Result<TcpStream> {
+    let address = listener.local_addr().map_err(untried)?;
+    TcpStream::connect_timeout(&address, TIME_MAX).map_err(untried)
+}
+
+fn expect_from(peer: &mut impl Read, bytes: &[u8]) -> io::Result<()> {
+    let mut got = vec![0; bytes.len()];
+    peer.read_exact(&mut got)?;
+    expect(got == bytes, "other bytes were sent")
+}
+
+fn expect(kept: bool, otherwise: &'static str) -> io::Result<()> {
+    if kept { Ok(()) } else { Err(io::Error::other(otherwise)) }
+}
+
+fn confused() -> io::Error {
+    io::Error::other("the driver answered another question")
+}

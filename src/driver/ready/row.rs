@@ -1,0 +1,122 @@
+//! Records in a row, each found by its key: what a poller has that walks all its sources, or
+//! hands all of them to the kernel, in every wait.
+//!
+//! Adding and removing take constant time: the last record moves to where one has gone, so the
+//! row has no gaps. Memory is used up to the highest key and the high-water mark of records.
+
+use std::io;
+
+/// No place: the key has no record.
+const NOWHERE: u32 = u32::MAX;
+
+/// The row; see the module documentation.
+#[derive(Debug)]
+pub(super) struct Row<T> {
+    records: Vec<T>,
+    /// By place: whose record is there.
+    keys: Vec<u32>,
+    /// By key: where its record is.
+    places: Vec<u32>,
+}
+
+impl<T> Row<T> {
+    pub(super) fn new() -> Self {
+        Self { records: Vec::new(), keys: Vec::new(), places: Vec::new() }
+    }
+
+    /// Adds the record of a key that has none.
+    pub(super) fn insert(&mut self, key: u32, record: T) {
+        let index = key as usize;
+        if index >= self.places.len() {
+            self.places.resize(index + 1, NOWHERE);
+        }
+        assert_eq!(self.places[index], NOWHERE, "a key names one source at a time");
+        self.places[index] = self.records.len() as u32;
+        self.records.push(record);
+        self.keys.push(key);
+    }
+
+    /// Takes out the record of a key; an error when it has none.
+    pub(super) fn remove(&mut self, key: u32) -> io::Result<T> {
+        let place = self.place(key)?;
+        self.places[key as usize] = NOWHERE;
+        self.keys.swap_remove(place);
+        if let Some(moved) = self.keys.get(place) {
+            self.places[*moved as usize] = place as u32;
+        }
+        Ok(self.records.swap_remove(place))
+    }
+
+    /// The record of a key; an error when it has none.
+    pub(super) fn get_mut(&mut self, key: u32) -> io::Result<&mut T> {
+        let place = self.place(key)?;
+        Ok(&mut self.records[place])
+    }
+
+    /// All records.
+    pub(super) fn records_mut(&mut self) -> &mut [T] {
+        &mut self.records
+    }
+
+    /// All records and their keys.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        self.keys.iter().copied().zip(&self.records)
+    }
+
+    fn place(&self, key: u32) -> io::Result<usize> {
+        match self.places.get(key as usize) {
+            Some(&place) if place != NOWHERE => Ok(place as usize),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn assert_holds(row: &mut Row<u64>, expected: &BTreeMap<u32, u64>) {
+        let found: BTreeMap<u32, u64> = row.iter().map(|(key, record)| (key, *record)).collect();
+        assert_eq!(&found, expected);
+        assert_eq!(row.records_mut().len(), expected.len(), "no gaps");
+        for key in 0..40 {
+            assert_eq!(row.get_mut(key).ok().copied(), expected.get(&key).copied(), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_record_is_found_wherever_it_has_moved_to() {
+        let (mut row, mut expected) = (Row::new(), BTreeMap::new());
+        let mut random = fastrand::Rng::with_seed(5);
+        for step in 0..2000 {
+            let key = random.u32(..32);
+            if let Some(record) = expected.remove(&key) {
+                assert_eq!(row.remove(key).unwrap(), record);
+            } else {
+                row.insert(key, step);
+                expected.insert(key, step);
+            }
+            assert_holds(&mut row, &expected);
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_cannot_be_removed() {
+        let mut row = Row::new();
+        row.insert(3, ());
+        for key in [0, 4, 1000] {
+            assert_eq!(row.remove(key).unwrap_err().kind(), io::ErrorKind::NotFound);
+        }
+        row.remove(3).unwrap();
+        assert_eq!(row.remove(3).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    #[should_panic(expected = "one source at a time")]
+    fn a_key_has_one_record() {
+        let mut row = Row::new();
+        row.insert(3, ());
+        row.insert(3, ());
+    }
+}

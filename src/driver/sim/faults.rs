@@ -1,0 +1,59 @@
+//! What goes wrong in a simulated world, and how often: drawn from a seed.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+/// The troubles of one world. Chances are in a thousand, per step of an op.
+#[derive(Clone, Debug)]
+pub struct Faults {
+    /// How long a step takes at most.
+    pub latency_max: Duration,
+    /// The chance that a step takes a hundred times as long.
+    pub late: u16,
+    /// Bytes that one step moves at most.
+    pub piece_max: usize,
+    /// The chance that a connection is reset.
+    pub reset: u16,
+    /// The chance that an accept or an open finds no free descriptor.
+    pub descriptors: u16,
+    /// The chance that a file cannot be read.
+    pub disk: u16,
+    /// The chance that the wall clock is set, per wait.
+    pub clock: u16,
+    /// Whether a reset also destroys bytes that are on their way.
+    pub loses: bool,
+}
+
+impl Faults {
+    /// A world in which everything happens at once and nothing fails.
+    pub const NONE: Self = Self {
+        latency_max: Duration::ZERO,
+        late: 0,
+        piece_max: usize::MAX,
+        reset: 0,
+        descriptors: 0,
+        disk: 0,
+        clock: 0,
+        loses: false,
+    };
+
+    /// The troubles of the world with this seed. Each is absent from many worlds, so that runs
+    /// get far enough for the others to matter.
+    pub fn draw(random: &mut Rng) -> Self {
+        let mut chance =
+            |of: u8, max: u16| if random.u8(..of) == 0 { random.u16(1..=max) } else { 0 };
+        let (late, reset) = (chance(3, 50), chance(3, 20));
+        let (descriptors, disk, clock) = (chance(3, 100), chance(5, 50), chance(4, 20));
+        Self {
+            latency_max: Duration::from_micros([1, 50, 1000, 20_000][random.usize(..4)]),
+            late,
+            piece_max: [1, 7, 100, 5000, usize::MAX][random.usize(..5)],
+            reset,
+            descriptors,
+            disk,
+            clock,
+            loses: random.bool(),
+        }
+    }
+}

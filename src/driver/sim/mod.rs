@@ -1,0 +1,468 @@
+//! A simulated machine: the [`Driver`] contract kept in memory, for tests that need no kernel.
+//!
+//! It comes in two ways. [`Sim::open`] is calm: everything happens at once, in real time, and the
+//! peers may be threads. [`Sim::seeded`] is a world of trouble in virtual time, drawn from a seed:
+//! steps take long and overtake each other, bytes move in small pieces, connections are reset,
+//! descriptors run out, disks fail, the wall clock jumps. The same seed gives the same run, so a
+//! failure can be looked at as often as one likes.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `mod.rs` | the driver: its ops, and whose step is next |
+//! | `clock.rs` | time, real or virtual |
+//! | `step.rs` | what an op does when its step has come |
+//! | `wire.rs` | connections, and the peers' ends of them |
+//! | `files.rs` | files |
+//! | `faults.rs` | what goes wrong |
+//!
+//! An op in flight has a [`Place`]. A step may find its op gone, or in another place by now: steps
+//! are only hints.
+
+mod clock;
+mod faults;
+mod files;
+mod step;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::CString;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use fastrand::Rng;
+
+use super::pool::Pool;
+use super::slots::{CAPACITY_MAX, Handle, Slots};
+use super::{
+    Chain, Completion, Driver, File, Limits, Now, Op, OpId, Outcome, Sock, Stats, Token, Waker,
+};
+use clock::Clock;
+use wire::{Net, Wire};
+
+pub use faults::Faults;
+pub use files::Files;
+pub(super) use files::OpenNode;
+pub use wire::{Dialer, Peer};
+
+/// The simulated machine, as a driver; see the module documentation.
+#[derive(Debug)]
+pub struct Sim {
+    net: Arc<Net>,
+    files: Files,
+    clock: Clock,
+    faults: Faults,
+    random: Rng,
+    limits: Limits,
+    /// Sockets and files that may be open at a time.
+    descriptors_max: Option<u32>,
+    pool: Rc<Pool>,
+    sockets: Slots<Socket>,
+    ops: Slots<Pending>,
+    /// Whose step comes when; steps at the same time come in the order of their numbers.
+    steps: BTreeMap<(Duration, u64), Handle>,
+    steps_made: u64,
+    /// Receives that wait for a buffer, longest first.
+    starved: VecDeque<Handle>,
+    /// Ops that have had their turn in this wait.
+    spent: Vec<Handle>,
+    done: Vec<Completion>,
+    waits: u64,
+    /// A time at which a wait returns, whatever it was told.
+    alarm: Option<Duration>,
+    stats: Stats,
+}
+
+#[derive(Debug)]
+struct Socket {
+    end: End,
+    read: Option<Handle>,
+    write: Option<Handle>,
+    closing: bool,
+}
+
+/// What a socket is on the wire.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Listener(Handle),
+    Connection(Handle),
+}
+
+/// An op in flight.
+#[derive(Debug)]
+struct Pending {
+    token: Token,
+    work: Work,
+    place: Place,
+    cancelled: bool,
+    /// The wait in which it has moved this many bytes, or accepted this many connections.
+    turn: (u64, u64),
+}
+
+/// Where an op in flight is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    /// It has a step in `steps`, or is in `spent`.
+    Planned,
+    /// It waits for its socket to be touched.
+    Blocked,
+    /// It is in `starved`.
+    Starved,
+}
+
+#[derive(Debug)]
+enum Work {
+    Accept { sock: Handle },
+    Receive { sock: Handle },
+    Send { sock: Handle, chain: Box<Chain>, fin: bool },
+    Read { file: Arc<File>, offset: u64, buffer: Vec<u8> },
+    Open { path: CString, _root: Arc<File> },
+    Close { sock: Handle, reset: bool },
+}
+
+impl Sim {
+    /// A calm machine in real time.
+    ///
+    /// # Errors
+    ///
+    /// Never; the signature is that of the other drivers.
+    pub fn open(limits: &Limits) -> io::Result<Self> {
+        let now = Now::read();
+        let wall = now.system.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let clock = Clock::real(now.instant, wall);
+        Ok(Self::new(limits, clock, Faults::NONE, Rng::with_seed(0)))
+    }
+
+    /// A machine in virtual time, with troubles.
+    pub fn seeded(limits: &Limits, seed: u64, faults: Faults) -> Self {
+        // Some day in 2033, for all seeds.
+        let wall = Duration::from_secs(2_000_000_000);
+        let clock = Clock::simulated(Instant::now(), wall);
+        Self::new(limits, clock, faults, Rng::with_seed(seed))
+    }
+
+    fn new(limits: &Limits, clock: Clock, faults: Faults, random: Rng) -> Self {
+        let files = Files::default();
+        files.set_time(clock.wall);
+        Self {
+            net: Net::new(),
+            files,
+            clock,
+            faults,
+            random,
+            limits: *limits,
+            descriptors_max: None,
+            pool: Pool::new(limits.buffers, limits.buffer_bytes),
+            sockets: Slots::new(limits.sockets_max),
+            ops: Slots::new(CAPACITY_MAX),
+            steps: BTreeMap::new(),
+            steps_made: 0,
+            starved: VecDeque::new(),
+            spent: Vec::new(),
+            done: Vec::new(),
+            waits: 0,
+            alarm: None,
+            stats: Stats::default(),
+        }
+    }
+
+    /// The machine's files.
+    pub fn files(&self) -> Files {
+        self.files.clone()
+    }
+
+    /// A connection that is accepted already, and its other end.
+    ///
+    /// # Errors
+    ///
+    /// When the table of sockets is full.
+    pub fn connect(&mut self) -> io::Result<(Sock, Peer)> {
+        let connection = self.net.lock().connect(None);
+        let peer = Peer::new(Arc::clone(&self.net), connection);
+        let handle = self.insert(End::Connection(connection));
+        let Some(handle) = handle else {
+            self.net.lock().close(connection, false, |len| len);
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        };
+        self.net.lock().own(connection, handle);
+        Ok((Sock(handle), peer))
+    }
+
+    /// A listener, and the way to it.
+    ///
+    /// # Errors
+    ///
+    /// When the table of sockets is full.
+    pub fn listen(&mut self) -> io::Result<(Sock, Dialer)> {
+        let net = Arc::clone(&self.net);
+        let handle = self.sockets.insert_with(|handle| {
+            let end = End::Listener(net.lock().listen(handle));
+            Socket { end, read: None, write: None, closing: false }
+        });
+        let handle = handle.ok_or(io::ErrorKind::QuotaExceeded)?;
+        let End::Listener(listener) = self.sockets.get(handle).expect("just inserted").end else {
+            unreachable!("it was made a listener")
+        };
+        Ok((Sock(handle), Dialer::new(net, listener)))
+    }
+
+    /// Sets how many sockets and files may be open at a time; beyond, accepts and opens meet
+    /// `EMFILE`.
+    pub fn set_descriptors_max(&mut self, max: Option<u32>) {
+        self.descriptors_max = max;
+    }
+
+    /// Sets a time since the start at which a wait returns, whatever it was told. Virtual time
+    /// does not pass over it.
+    pub fn set_alarm(&mut self, at: Option<Duration>) {
+        self.alarm = at;
+    }
+
+    /// Sockets that are open.
+    pub fn sockets(&self) -> u32 {
+        self.sockets.len()
+    }
+
+    /// Time since the start.
+    pub fn elapsed(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
+    /// Ends all faults and delays: from now on the world is calm, though still in virtual time.
+    pub fn calm(&mut self) {
+        self.faults = Faults::NONE;
+    }
+
+    fn insert(&mut self, end: End) -> Option<Handle> {
+        self.sockets.insert(Socket { end, read: None, write: None, closing: false }).ok()
+    }
+
+    /// The socket that ops may be submitted on.
+    fn open_socket(&mut self, sock: Sock) -> &mut Socket {
+        let socket = self.sockets.get_mut(sock.0);
+        let socket = socket.unwrap_or_else(|| panic!("{sock:?} is stale: the socket was closed"));
+        assert!(!socket.closing, "an op on {sock:?}, whose close was submitted before");
+        socket
+    }
+
+    /// The connection of a socket.
+    fn connection(&self, sock: Sock) -> Option<Handle> {
+        match self.sockets.get(sock.0) {
+            Some(Socket { end: End::Connection(connection), .. }) => Some(*connection),
+            Some(_) => None,
+            None => panic!("{sock:?} is stale: the socket was closed"),
+        }
+    }
+
+    /// Plans a step of an op, after what it takes to get there.
+    fn plan(&mut self, op: Handle) {
+        let mut latency = self.latency();
+        if self.happens(self.faults.late) {
+            latency *= 100;
+        }
+        self.plan_after(op, latency);
+    }
+
+    fn plan_after(&mut self, op: Handle, time: Duration) {
+        self.steps_made += 1;
+        let due = self.clock.elapsed() + time;
+        self.steps.insert((due, self.steps_made), op);
+    }
+
+    fn latency(&mut self) -> Duration {
+        let max = self.faults.latency_max.as_nanos() as u64;
+        if max == 0 { Duration::ZERO } else { Duration::from_nanos(self.random.u64(..max)) }
+    }
+
+    /// Whether something happens that has this chance in a thousand.
+    fn happens(&mut self, chance: u16) -> bool {
+        chance > 0 && self.random.u16(..1000) < chance
+    }
+}
+
+impl Driver for Sim {
+    fn adopt(&mut self, _: OwnedFd) -> io::Result<Sock> {
+        let message = "the simulator has no sockets of the kernel; use Sim::connect or Sim::listen";
+        Err(io::Error::new(io::ErrorKind::Unsupported, message))
+    }
+
+    fn submit(&mut self, token: Token, op: Op) -> OpId {
+        let (side, work) = match op {
+            Op::AcceptMany { listener } => {
+                (Some((listener, true)), Work::Accept { sock: listener.0 })
+            }
+            Op::RecvMany { sock } => (Some((sock, true)), Work::Receive { sock: sock.0 }),
+            Op::Send { sock, chain, fin } => {
+                (Some((sock, false)), Work::Send { sock: sock.0, chain, fin })
+            }
+            Op::ReadFile { file, offset, buffer } => (None, Work::Read { file, offset, buffer }),
+            Op::OpenFile { root, path } => (None, Work::Open { path, _root: root }),
+            Op::Close { sock, reset } => {
+                self.open_socket(sock).closing = true;
+                (None, Work::Close { sock: sock.0, reset })
+            }
+        };
+        let pending =
+            Pending { token, work, place: Place::Planned, cancelled: false, turn: (0, 0) };
+        if let Some((sock, reads)) = side {
+            let socket = self.open_socket(sock);
+            let side = if reads { socket.read } else { socket.write };
+            assert!(side.is_none(), "a second op on one side of a socket");
+        }
+        let handle = self.ops.insert(pending).expect("more ops than memory holds");
+        match (&self.ops.get(handle).expect("just inserted").work, side) {
+            (_, Some((sock, true))) => self.open_socket(sock).read = Some(handle),
+            (_, Some((sock, false))) => self.open_socket(sock).write = Some(handle),
+            (Work::Close { sock, .. }, _) => self.end_others(*sock),
+            _ => {}
+        }
+        self.stats.submissions += 1;
+        self.plan(handle);
+        OpId(handle.pack(0))
+    }
+
+    fn cancel(&mut self, op: OpId) {
+        let (handle, _) = Handle::unpack(op.0);
+        let Some(pending) = self.ops.get_mut(handle) else { return };
+        if !matches!(pending.work, Work::Close { .. }) {
+            pending.cancelled = true;
+            self.plan(handle);
+        }
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()> {
+        self.waits += 1;
+        let deadline = timeout.map(|timeout| self.clock.elapsed().saturating_add(timeout));
+        let net = Arc::clone(&self.net);
+        let mut wire = net.lock();
+        for op in std::mem::take(&mut self.spent) {
+            self.plan(op);
+        }
+        loop {
+            self.revive(&mut wire);
+            self.listen_to_peers(&mut wire);
+            self.run(&mut wire);
+            net.tell(&wire);
+            if std::mem::take(&mut wire.woken) {
+                let outcome = Outcome::Woken;
+                self.done.push(Completion { token: Token::WAKE, more: false, outcome });
+            }
+            let until = [deadline, self.alarm].into_iter().flatten().min();
+            let over = until.is_some_and(|until| until <= self.clock.elapsed());
+            if over || !self.done.is_empty() || !self.spent.is_empty() {
+                break;
+            }
+            let next = self.steps.keys().next().map(|(due, _)| *due);
+            let next = [next, until].into_iter().flatten().min();
+            // A little later, so that what comes at nearly the same time comes together; but not
+            // over an alarm.
+            let window = self
+                .latency()
+                .min(self.alarm.unwrap_or(Duration::MAX).saturating_sub(next.unwrap_or_default()));
+            wire = self.clock.sleep(&net, wire, next, window)?;
+        }
+        drop(wire);
+        self.stats.completions += self.done.len() as u64;
+        out.append(&mut self.done);
+        if self.happens(self.faults.clock) {
+            self.clock.wall = Duration::from_secs(1_900_000_000 + self.random.u64(..200_000_000));
+            self.files.set_time(self.clock.wall);
+        }
+        Ok(())
+    }
+
+    fn waker(&self) -> Waker {
+        let net = Arc::clone(&self.net);
+        Waker::new(net)
+    }
+
+    fn acknowledged(&self, sock: Sock) -> io::Result<u64> {
+        let connection = self.connection(sock).ok_or(io::ErrorKind::NotConnected)?;
+        Ok(self.net.lock().acknowledged(connection))
+    }
+
+    fn peer(&self, sock: Sock) -> io::Result<SocketAddr> {
+        let connection = self.connection(sock).ok_or(io::ErrorKind::NotConnected)?;
+        let port = 1024 + (connection.slot() % 60_000) as u16;
+        Ok((Ipv4Addr::LOCALHOST, port).into())
+    }
+
+    fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.ops.len() as usize
+            + self.done.iter().filter(|done| !done.more && done.token != Token::WAKE).count()
+    }
+
+    fn leased(&self) -> usize {
+        usize::from(self.pool.count()) - self.pool.available()
+    }
+
+    fn stats(&self) -> Stats {
+        self.stats
+    }
+}
+
+/// The parts of a wait.
+impl Sim {
+    /// Gives receives that found no buffer a step while there are buffers, and before everybody
+    /// else. One that has nothing to receive leaves its buffer to the next.
+    fn revive(&mut self, wire: &mut Wire) {
+        while self.pool.available() > 0 {
+            let Some(op) = self.starved.pop_front() else { break };
+            self.step(wire, op);
+        }
+    }
+
+    /// What peers have done may be what ops wait for.
+    fn listen_to_peers(&mut self, wire: &mut Wire) {
+        for sock in std::mem::take(&mut wire.touched) {
+            let Some(socket) = self.sockets.get(sock) else { continue };
+            for op in [socket.read, socket.write].into_iter().flatten() {
+                let pending = self.ops.get_mut(op).expect("a side names an op in flight");
+                if pending.place == Place::Blocked {
+                    pending.place = Place::Planned;
+                    self.plan(op);
+                }
+            }
+        }
+    }
+
+    /// Takes the steps that are due.
+    fn run(&mut self, wire: &mut Wire) {
+        let now = self.clock.elapsed();
+        while let Some(entry) = self.steps.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            let op = entry.remove();
+            let place = self.ops.get(op).map(|pending| (pending.place, pending.cancelled));
+            // Who waits for a buffer is served in order, unless it does not want one any more.
+            if place != Some((Place::Starved, false)) {
+                self.step(wire, op);
+            }
+        }
+    }
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        let net = Arc::clone(&self.net);
+        let mut wire = net.lock();
+        for handle in self.sockets.handles() {
+            let socket = self.sockets.get(handle).expect("its handle was just listed");
+            match socket.end {
+                End::Listener(listener) => wire.close_listener(listener),
+                End::Connection(connection) => wire.close(connection, false, |len| len),
+            }
+        }
+        net.tell(&wire);
+    }
+}

@@ -1,0 +1,376 @@
+//! Steps: what an op of the simulated machine does when its time has come.
+
+use std::io;
+use std::mem;
+
+use super::files;
+use super::wire::{Moved, Wire};
+use super::{End, Pending, Place, Sim, Socket, Work};
+use crate::driver::chain::Next;
+use crate::driver::op::cancelled;
+use crate::driver::slots::Handle;
+use crate::driver::{
+    ACCEPT_RETRY, ACCEPTS_PER_WAIT, Chain, Completion, File, Outcome, Sock, Token,
+};
+
+/// Bytes of a file that one step copies at most.
+const COPY_BYTES: usize = 16 * 1024;
+
+/// How a step ended.
+enum Pause {
+    /// The op is over.
+    Over(io::Result<()>),
+    /// Nothing can be done before the socket is touched.
+    Blocked,
+    /// There is more to do, at once.
+    Again,
+    /// There is more to do, in the next wait.
+    Spent,
+    /// There is no free buffer.
+    Starved,
+    /// There is no free descriptor.
+    Rest,
+}
+
+impl Sim {
+    /// Takes a step of an op, if it is still in flight.
+    pub(super) fn step(&mut self, wire: &mut Wire, op: Handle) {
+        let Some(pending) = self.ops.get(op) else { return };
+        // A request to cancel races with what the op was about to do.
+        let lost = pending.cancelled && (self.faults.latency_max.is_zero() || self.random.bool());
+        let pause = if lost { Pause::Over(Err(cancelled())) } else { self.attempt(wire, op) };
+        let Some(pending) = self.ops.get_mut(op) else { return };
+        let pause = match pause {
+            Pause::Over(_) => pause,
+            _ if pending.cancelled => Pause::Over(Err(cancelled())),
+            _ => pause,
+        };
+        pending.place = match pause {
+            Pause::Blocked => Place::Blocked,
+            Pause::Starved => Place::Starved,
+            _ => Place::Planned,
+        };
+        match pause {
+            Pause::Over(result) => self.end(op, result),
+            Pause::Blocked => self.stats.would_block += 1,
+            Pause::Again => self.plan(op),
+            Pause::Spent => self.spent.push(op),
+            Pause::Starved => {
+                self.stats.starved += 1;
+                self.starved.push_back(op);
+            }
+            Pause::Rest => self.plan_after(op, ACCEPT_RETRY),
+        }
+    }
+
+    fn attempt(&mut self, wire: &mut Wire, op: Handle) -> Pause {
+        let pending = self.ops.get_mut(op).expect("it is the op's step");
+        if pending.turn.0 != self.waits {
+            pending.turn = (self.waits, 0);
+        }
+        let (token, moved) = (pending.token, pending.turn.1);
+        match &mut pending.work {
+            Work::Accept { sock } => {
+                let sock = *sock;
+                self.accept(wire, op, sock, token)
+            }
+            Work::Receive { sock } => {
+                let sock = *sock;
+                self.receive(wire, op, sock, token, moved)
+            }
+            Work::Send { sock, chain, fin } => {
+                let (sock, fin) = (*sock, *fin);
+                let mut chain = mem::take(chain);
+                let pause = self.send(wire, op, sock, &mut chain, moved);
+                let connection = self.connection_of(sock);
+                if fin && matches!(pause, Pause::Over(Ok(()))) {
+                    wire.end(connection);
+                }
+                self.give_back(op, chain);
+                pause
+            }
+            Work::Read { .. } => self.read(op),
+            Work::Open { path, .. } => {
+                let path = mem::take(path);
+                let opened = self.open_file(&path);
+                self.finish(op, Outcome::Opened(opened));
+                Pause::Spent
+            }
+            Work::Close { sock, .. } => {
+                let sock = *sock;
+                self.close(wire, op, sock)
+            }
+        }
+    }
+
+    fn give_back(&mut self, op: Handle, back: Box<Chain>) {
+        if let Some(Pending { work: Work::Send { chain, .. }, .. }) = self.ops.get_mut(op) {
+            *chain = back;
+        }
+    }
+
+    /// Ends an op with its last completion.
+    fn end(&mut self, op: Handle, result: io::Result<()>) {
+        let work = &mut self.ops.get_mut(op).expect("it is in flight").work;
+        let outcome = match work {
+            Work::Accept { .. } => Outcome::Accepted(Err(result.err().unwrap_or_else(cancelled))),
+            Work::Receive { .. } => Outcome::Received(result.map(|()| None)),
+            Work::Send { chain, .. } => Outcome::Sent(result, mem::take(chain)),
+            Work::Read { buffer, .. } => Outcome::FileRead(result.map(|()| 0), mem::take(buffer)),
+            Work::Open { .. } => Outcome::Opened(Err(result.err().unwrap_or_else(cancelled))),
+            Work::Close { .. } => Outcome::Closed,
+        };
+        self.finish(op, outcome);
+    }
+
+    fn finish(&mut self, op: Handle, outcome: Outcome) {
+        let pending = self.ops.remove(op).expect("it is in flight");
+        if let Work::Accept { sock } | Work::Receive { sock } | Work::Send { sock, .. } =
+            pending.work
+            && let Some(socket) = self.sockets.get_mut(sock)
+        {
+            for side in [&mut socket.read, &mut socket.write] {
+                if *side == Some(op) {
+                    *side = None;
+                }
+            }
+        }
+        self.starved.retain(|other| *other != op);
+        self.done.push(Completion { token: pending.token, more: false, outcome });
+    }
+
+    fn progress(&mut self, op: Handle, token: Token, amount: u64, outcome: Outcome) {
+        self.ops.get_mut(op).expect("it goes on").turn.1 += amount;
+        self.done.push(Completion { token, more: true, outcome });
+    }
+
+    /// The other ops of a socket that is closed are to end.
+    pub(super) fn end_others(&mut self, sock: Handle) {
+        let Some(Socket { read, write, .. }) = self.sockets.get(sock) else { return };
+        for op in [*read, *write].into_iter().flatten() {
+            self.ops.get_mut(op).expect("a side names an op in flight").cancelled = true;
+            self.plan(op);
+        }
+    }
+
+    fn connection_of(&self, sock: Handle) -> Handle {
+        match self.sockets.get(sock).expect("its op is in flight").end {
+            End::Connection(connection) => connection,
+            End::Listener(_) => panic!("a listener neither receives nor sends"),
+        }
+    }
+}
+
+/// Sockets.
+impl Sim {
+    fn accept(&mut self, wire: &mut Wire, op: Handle, sock: Handle, token: Token) -> Pause {
+        let End::Listener(listener) = self.sockets.get(sock).expect("its op is in flight").end
+        else {
+            panic!("only listeners accept")
+        };
+        loop {
+            let accepted = self.ops.get(op).expect("it is the op's step").turn.1;
+            if accepted >= u64::from(ACCEPTS_PER_WAIT) {
+                return Pause::Spent;
+            }
+            if !wire.has_backlog(listener) {
+                return Pause::Blocked;
+            }
+            if self.lacks_descriptor() {
+                return Pause::Rest;
+            }
+            let Some(connection) = wire.accept(listener) else { return Pause::Blocked };
+            match self.insert(End::Connection(connection)) {
+                Some(handle) => {
+                    wire.own(connection, handle);
+                    self.progress(op, token, 1, Outcome::Accepted(Ok(Sock(handle))));
+                }
+                None => {
+                    self.stats.refused += 1;
+                    wire.close(connection, false, |len| len);
+                }
+            }
+            if !self.faults.latency_max.is_zero() {
+                return Pause::Again;
+            }
+        }
+    }
+
+    /// Whether a descriptor is wanted in vain.
+    fn lacks_descriptor(&mut self) -> bool {
+        let open = u64::from(self.sockets.len()) + self.files.open_count();
+        self.happens(self.faults.descriptors)
+            || self.descriptors_max.is_some_and(|max| open >= u64::from(max))
+    }
+
+    fn receive(
+        &mut self,
+        wire: &mut Wire,
+        op: Handle,
+        sock: Handle,
+        token: Token,
+        moved: u64,
+    ) -> Pause {
+        let connection = self.connection_of(sock);
+        self.perhaps_reset(wire, connection);
+        let mut left = self.limits.turn_bytes_max.saturating_sub(moved);
+        loop {
+            if left == 0 {
+                return Pause::Spent;
+            }
+            let Some(mut lease) = self.pool.take() else { return Pause::Starved };
+            let piece_max = self.piece(lease.len().min(left.try_into().unwrap_or(usize::MAX)));
+            match wire.receive(connection, &mut lease.spare_mut()[..piece_max]) {
+                Moved::Bytes(count) => {
+                    lease.truncate(count);
+                    left -= count as u64;
+                    self.progress(op, token, count as u64, Outcome::Received(Ok(Some(lease))));
+                }
+                Moved::End => return Pause::Over(Ok(())),
+                Moved::Broken => return Pause::Over(Err(io::ErrorKind::ConnectionReset.into())),
+                Moved::Blocked => return Pause::Blocked,
+            }
+            if !self.starved.is_empty() {
+                return Pause::Spent;
+            }
+            if !self.faults.latency_max.is_zero() {
+                return Pause::Again;
+            }
+        }
+    }
+
+    fn send(
+        &mut self,
+        wire: &mut Wire,
+        op: Handle,
+        sock: Handle,
+        chain: &mut Chain,
+        moved: u64,
+    ) -> Pause {
+        let connection = self.connection_of(sock);
+        self.perhaps_reset(wire, connection);
+        let mut left = self.limits.turn_bytes_max.saturating_sub(moved);
+        let mut buffer = vec![0; self.piece(COPY_BYTES)];
+        loop {
+            if chain.is_empty() {
+                return Pause::Over(Ok(()));
+            }
+            if left == 0 {
+                return Pause::Spent;
+            }
+            let room = buffer.len().min(left.try_into().unwrap_or(usize::MAX));
+            let count = match self.copy(chain, &mut buffer[..room]) {
+                Ok(count) => count,
+                Err(error) => return Pause::Over(Err(error)),
+            };
+            match wire.send(connection, &buffer[..count]) {
+                Moved::Bytes(count) => {
+                    chain.advance(count as u64);
+                    left -= count as u64;
+                    self.ops.get_mut(op).expect("it is the op's step").turn.1 += count as u64;
+                }
+                Moved::Blocked => return Pause::Blocked,
+                Moved::Broken | Moved::End => {
+                    return Pause::Over(Err(io::ErrorKind::BrokenPipe.into()));
+                }
+            }
+            if !self.faults.latency_max.is_zero() {
+                return Pause::Again;
+            }
+        }
+    }
+
+    /// Copies what a chain wants to send next.
+    fn copy(&mut self, chain: &Chain, buffer: &mut [u8]) -> io::Result<usize> {
+        match chain.next() {
+            Next::Nothing => Ok(0),
+            Next::Memory { .. } => {
+                let mut slices = [io::IoSlice::new(&[])];
+                let count = chain.memory_within(&mut slices, buffer.len());
+                let bytes = slices[..count].first().map_or(&[][..], |slice| slice);
+                buffer[..bytes.len()].copy_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            Next::File { file, range } => {
+                let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+                let len = len.min(buffer.len());
+                match self.read_file(file, &mut buffer[..len], range.start)? {
+                    0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                    count => Ok(count),
+                }
+            }
+        }
+    }
+
+    /// Closes a socket, once its other ops are over.
+    fn close(&mut self, wire: &mut Wire, op: Handle, sock: Handle) -> Pause {
+        let socket = self.sockets.get(sock).expect("a socket is closed once");
+        if socket.read.is_some() || socket.write.is_some() {
+            return Pause::Again;
+        }
+        let Some(Pending { work: Work::Close { reset, .. }, .. }) = self.ops.get(op) else {
+            unreachable!("it is the step of a close")
+        };
+        match socket.end {
+            End::Listener(listener) => wire.close_listener(listener),
+            End::Connection(connection) => {
+                let (reset, lost) = (*reset, self.lost());
+                wire.close(connection, reset, |len| len - len.min(lost));
+            }
+        }
+        self.sockets.remove(sock);
+        Pause::Over(Ok(()))
+    }
+
+    fn perhaps_reset(&mut self, wire: &mut Wire, connection: Handle) {
+        if self.happens(self.faults.reset) {
+            let lost = self.lost();
+            wire.reset(connection, |len| len - len.min(lost));
+        }
+    }
+
+    /// Bytes on their way that a reset destroys.
+    fn lost(&mut self) -> usize {
+        if self.faults.loses { self.random.usize(..100_000) } else { 0 }
+    }
+
+    /// Bytes that this step moves, of `max`.
+    fn piece(&mut self, max: usize) -> usize {
+        match self.faults.piece_max.min(max) {
+            piece if self.faults.latency_max.is_zero() => piece,
+            piece => self.random.usize(1..=piece),
+        }
+    }
+}
+
+/// Files.
+impl Sim {
+    fn open_file(&mut self, path: &std::ffi::CStr) -> io::Result<std::sync::Arc<File>> {
+        if self.lacks_descriptor() {
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        }
+        files::open_beneath(&self.files, path)
+    }
+
+    fn read_file(&mut self, file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        if self.happens(self.faults.disk) {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
+        file.read_at(buffer, offset)
+    }
+
+    fn read(&mut self, op: Handle) -> Pause {
+        let Some(Pending { work: Work::Read { file, offset, buffer }, .. }) = self.ops.get_mut(op)
+        else {
+            unreachable!("it is the step of a read")
+        };
+        let (file, offset, mut buffer) = (file.clone(), *offset, mem::take(buffer));
+        let len = buffer.len();
+        buffer.resize(buffer.capacity(), 0);
+        let result = self.read_file(&file, &mut buffer[len..], offset);
+        buffer.truncate(len + *result.as_ref().unwrap_or(&0));
+        drop(file);
+        self.finish(op, Outcome::FileRead(result, buffer));
+        Pause::Spent
+    }
+}

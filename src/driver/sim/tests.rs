@@ -1,0 +1,83 @@
+//! The simulator's own promises: it replays, and its troubles are real ones.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+
+use super::*;
+
+const TIMEOUT: Option<Duration> = Some(Duration::from_secs(10));
+
+/// Receives what a peer has written before, and sends it back: all completions, as text.
+fn exchange(seed: u64) -> String {
+    let faults = Faults::draw(&mut Rng::with_seed(seed));
+    let mut sim = Sim::seeded(&Limits::default(), seed, faults);
+    let (sock, mut peer) = sim.connect().unwrap();
+    peer.set_nonblocking(true);
+    peer.write_all(&[7; 5000]).unwrap();
+    peer.shutdown(Shutdown::Write);
+    sim.submit(Token(1), Op::RecvMany { sock });
+    let mut chain = Box::new(Chain::new());
+    chain.copy(&[8; 5000]);
+    sim.submit(Token(2), Op::Send { sock, chain, fin: true });
+    let mut text = String::new();
+    while sim.in_flight() > 0 {
+        let mut batch = Vec::new();
+        sim.wait(TIMEOUT, &mut batch).unwrap();
+        text.push_str(&format!("{:?} {batch:?}\n", sim.elapsed()));
+    }
+    text
+}
+
+#[test]
+fn a_seed_replays() {
+    let count = if cfg!(miri) { 2 } else { 20 };
+    let runs: Vec<String> = (0..count).map(exchange).collect();
+    let again: Vec<String> = (0..count).map(exchange).collect();
+    assert_eq!(runs, again);
+    assert!(runs.windows(2).any(|two| two[0] != two[1]), "seeds make a difference");
+}
+
+#[test]
+fn virtual_time_passes_without_waiting() {
+    let mut sim = Sim::seeded(&Limits::default(), 1, Faults::NONE);
+    let start = Instant::now();
+    sim.wait(Some(Duration::from_secs(3600)), &mut Vec::new()).unwrap();
+    assert!(sim.elapsed() >= Duration::from_secs(3600));
+    assert!(start.elapsed() < Duration::from_secs(3600));
+    sim.set_alarm(Some(sim.elapsed() + Duration::from_secs(1)));
+    sim.wait(Some(Duration::from_secs(3600)), &mut Vec::new()).unwrap();
+    assert!(sim.elapsed() < Duration::from_secs(3602));
+}
+
+/// A wait that would never end is a bug of somebody, and is told.
+#[test]
+fn a_world_in_which_nothing_can_happen_is_an_error() {
+    let mut sim = Sim::seeded(&Limits::default(), 1, Faults::NONE);
+    let (sock, _peer) = sim.connect().unwrap();
+    sim.submit(Token(1), Op::RecvMany { sock });
+    let error = sim.wait(None, &mut Vec::new()).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::Deadlock);
+}
+
+#[test]
+fn unread_input_makes_a_close_a_reset() {
+    let mut sim = Sim::open(&Limits::default()).unwrap();
+    let (sock, mut peer) = sim.connect().unwrap();
+    peer.write_all(b"unread").unwrap();
+    sim.submit(Token(1), Op::Close { sock, reset: false });
+    while sim.in_flight() > 0 {
+        sim.wait(TIMEOUT, &mut Vec::new()).unwrap();
+    }
+    assert_eq!(peer.read(&mut [0; 9]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "it needs many seeds")]
+fn faults_happen() {
+    let runs: Vec<String> = (0..200).map(exchange).collect();
+    let any = |what: &str| runs.iter().any(|run| run.contains(what));
+    assert!(any("ConnectionReset") && any("BrokenPipe"), "resets");
+    assert!(any("Received(Ok(None))"), "orderly ends");
+    let pieces = |run: &String| run.matches("Lease").count();
+    assert!(runs.iter().any(|run| pieces(run) > 100) && runs.iter().any(|run| pieces(run) == 2));
+}

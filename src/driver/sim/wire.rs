@@ -1,0 +1,420 @@
+//! Connections in memory, between a driver on one side and peers on the other.
+//!
+//! They behave as TCP on loopback does: bytes wait in a bounded buffer for their reader, an end
+//! comes after them, and so does a reset. What closes with unread input resets.
+//!
+//! Everything lies behind one lock, with one condition for everybody who waits: the driver on its
+//! thread, and peers on theirs.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::driver::slots::{CAPACITY_MAX, Handle, Slots};
+use crate::driver::waker::Bell;
+
+/// Bytes that wait in one direction of a connection.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Connections that wait to be accepted.
+const BACKLOG: usize = 4096;
+
+/// The network; see the module documentation.
+#[derive(Debug)]
+pub(super) struct Net {
+    state: Mutex<Wire>,
+    changed: Condvar,
+}
+
+/// What the lock protects.
+#[derive(Debug)]
+pub(super) struct Wire {
+    connections: Slots<Connection>,
+    listeners: Slots<Listener>,
+    /// What peers have changed since the driver looked: sockets, by the driver's names.
+    pub(super) touched: Vec<Handle>,
+    /// Somebody called the waker.
+    pub(super) woken: bool,
+    /// Threads that wait for a change.
+    sleepers: u32,
+}
+
+#[derive(Debug)]
+struct Connection {
+    /// From the peer to the driver.
+    up: Pipe,
+    /// From the driver to the peer.
+    down: Pipe,
+    /// The driver's name for it, once it was accepted.
+    owner: Option<Handle>,
+    peer_gone: bool,
+    driver_gone: bool,
+}
+
+/// One direction.
+#[derive(Debug, Default)]
+struct Pipe {
+    bytes: VecDeque<u8>,
+    /// Bytes that were taken out since the beginning.
+    taken: u64,
+    /// Nothing follows what is there.
+    ended: bool,
+    /// A reset follows what is there.
+    broken: bool,
+}
+
+#[derive(Debug)]
+struct Listener {
+    owner: Handle,
+    backlog: VecDeque<Handle>,
+}
+
+/// What a read or a write has come to.
+#[derive(Debug)]
+pub(super) enum Moved {
+    Bytes(usize),
+    End,
+    Blocked,
+    Broken,
+}
+
+impl Net {
+    pub(super) fn new() -> Arc<Self> {
+        let wire = Wire {
+            connections: Slots::new(CAPACITY_MAX),
+            listeners: Slots::new(CAPACITY_MAX),
+            touched: Vec::new(),
+            woken: false,
+            sleepers: 0,
+        };
+        Arc::new(Self { state: Mutex::new(wire), changed: Condvar::new() })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Wire> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells everybody who waits that something has changed.
+    pub(super) fn tell(&self, wire: &Wire) {
+        if wire.sleepers > 0 {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits for a change, at the longest for `time`.
+    pub(super) fn wait<'a>(
+        &self,
+        mut wire: MutexGuard<'a, Wire>,
+        time: Option<Duration>,
+    ) -> MutexGuard<'a, Wire> {
+        wire.sleepers += 1;
+        let mut wire = match time {
+            None => self.changed.wait(wire).unwrap_or_else(PoisonError::into_inner),
+            Some(time) => {
+                let waited = self.changed.wait_timeout(wire, time);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        wire.sleepers -= 1;
+        wire
+    }
+}
+
+impl Bell for Net {
+    fn ring(&self) {
+        let mut wire = self.lock();
+        wire.woken = true;
+        self.tell(&wire);
+    }
+}
+
+impl Pipe {
+    fn read(&mut self, buffer: &mut [u8]) -> Moved {
+        if self.bytes.is_empty() {
+            return match (self.broken, self.ended) {
+                (true, _) => Moved::Broken,
+                (false, true) => Moved::End,
+                (false, false) => Moved::Blocked,
+            };
+        }
+        let count = self.bytes.read(buffer).unwrap_or(0);
+        self.taken += count as u64;
+        Moved::Bytes(count)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Moved {
+        if self.broken || self.ended {
+            return Moved::Broken;
+        }
+        match bytes.len().min(BUFFER_BYTES - self.bytes.len()) {
+            0 => Moved::Blocked,
+            count => {
+                self.bytes.extend(&bytes[..count]);
+                Moved::Bytes(count)
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// Breaks both directions. What is on its way may still arrive: `keep` of its bytes do.
+    fn reset(&mut self, keep: impl Fn(usize) -> usize) {
+        for pipe in [&mut self.up, &mut self.down] {
+            pipe.bytes.truncate(keep(pipe.bytes.len()));
+            pipe.broken = true;
+        }
+    }
+}
+
+/// The driver's side.
+impl Wire {
+    /// A connection that the driver calls `owner`.
+    pub(super) fn connect(&mut self, owner: Option<Handle>) -> Handle {
+        let connection = Connection {
+            up: Pipe::default(),
+            down: Pipe::default(),
+            owner,
+            peer_gone: false,
+            driver_gone: false,
+        };
+        self.connections.insert(connection).expect("more connections than memory holds")
+    }
+
+    pub(super) fn listen(&mut self, owner: Handle) -> Handle {
+        let listener = Listener { owner, backlog: VecDeque::new() };
+        self.listeners.insert(listener).expect("more listeners than memory holds")
+    }
+
+    pub(super) fn has_backlog(&self, listener: Handle) -> bool {
+        self.listeners.get(listener).is_some_and(|listener| !listener.backlog.is_empty())
+    }
+
+    pub(super) fn accept(&mut self, listener: Handle) -> Option<Handle> {
+        self.listeners.get_mut(listener)?.backlog.pop_front()
+    }
+
+    /// Names a connection that was accepted.
+    pub(super) fn own(&mut self, connection: Handle, owner: Handle) {
+        self.connection(connection).owner = Some(owner);
+    }
+
+    pub(super) fn receive(&mut self, connection: Handle, buffer: &mut [u8]) -> Moved {
+        self.connection(connection).up.read(buffer)
+    }
+
+    pub(super) fn send(&mut self, connection: Handle, bytes: &[u8]) -> Moved {
+        let connection = self.connection(connection);
+        if connection.peer_gone {
+            connection.reset(|len| len);
+        }
+        connection.down.write(bytes)
+    }
+
+    /// Ends the driver's output.
+    pub(super) fn end(&mut self, connection: Handle) {
+        self.connection(connection).down.ended = true;
+    }
+
+    /// Bytes that the peer has taken.
+    pub(super) fn acknowledged(&self, connection: Handle) -> u64 {
+        self.connections.get(connection).map_or(0, |connection| connection.down.taken)
+    }
+
+    pub(super) fn reset(&mut self, connection: Handle, keep: impl Fn(usize) -> usize) {
+        self.change(connection, |connection| connection.reset(keep));
+    }
+
+    /// Closes the driver's end.
+    pub(super) fn close(&mut self, handle: Handle, reset: bool, keep: impl Fn(usize) -> usize) {
+        let connection = self.connection(handle);
+        if reset || !connection.up.bytes.is_empty() {
+            connection.reset(keep);
+        }
+        connection.down.ended = true;
+        connection.driver_gone = true;
+        connection.owner = None;
+        if connection.peer_gone {
+            self.connections.remove(handle);
+        }
+    }
+
+    /// Closes a listener, and resets who waits there.
+    pub(super) fn close_listener(&mut self, listener: Handle) {
+        let Some(listener) = self.listeners.remove(listener) else { return };
+        for connection in listener.backlog {
+            self.close(connection, true, |_| 0);
+        }
+    }
+
+    fn connection(&mut self, handle: Handle) -> &mut Connection {
+        self.connections.get_mut(handle).expect("it lives until both ends are closed")
+    }
+
+    /// What a peer does to a connection: the driver is to look at it.
+    fn change<R>(&mut self, handle: Handle, change: impl FnOnce(&mut Connection) -> R) -> R {
+        let connection = self.connection(handle);
+        let result = change(connection);
+        let owner = connection.owner;
+        self.touched.extend(owner);
+        result
+    }
+}
+
+/// The other end of a connection, for a client: blocking, as `std`'s streams are.
+#[derive(Debug)]
+pub struct Peer {
+    end: Arc<End>,
+    timeout: Option<Duration>,
+    nonblocking: bool,
+}
+
+/// The peer's end, which is closed when the last [`Peer`] of it is dropped.
+#[derive(Debug)]
+struct End {
+    net: Arc<Net>,
+    connection: Handle,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.change(|connection| {
+            if !connection.down.bytes.is_empty() {
+                connection.reset(|len| len);
+            }
+            connection.up.ended = true;
+            connection.peer_gone = true;
+        });
+        let mut wire = self.net.lock();
+        if wire.connections.get(self.connection).is_some_and(|connection| connection.driver_gone) {
+            wire.connections.remove(self.connection);
+        }
+    }
+}
+
+impl End {
+    /// Changes the connection, and tells everybody.
+    fn change(&self, change: impl FnOnce(&mut Connection)) {
+        let mut wire = self.net.lock();
+        wire.change(self.connection, change);
+        self.net.tell(&wire);
+    }
+}
+
+impl Peer {
+    pub(super) fn new(net: Arc<Net>, connection: Handle) -> Self {
+        let end = Arc::new(End { net, connection });
+        Self { end, timeout: None, nonblocking: false }
+    }
+
+    /// Ends a direction, or both.
+    pub fn shutdown(&self, how: Shutdown) {
+        self.end.change(|connection| {
+            if how != Shutdown::Read {
+                connection.up.ended = true;
+            }
+        });
+    }
+
+    /// Goes away with a reset.
+    pub fn reset(self) {
+        self.end.change(|connection| connection.reset(|len| len));
+    }
+
+    /// A second handle to the same end.
+    pub fn try_clone(&self) -> Self {
+        Self { end: Arc::clone(&self.end), timeout: self.timeout, nonblocking: self.nonblocking }
+    }
+
+    /// How long a read or a write waits; for ever by default.
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.timeout = timeout;
+    }
+
+    /// Whether reads and writes fail with `WouldBlock` instead of waiting.
+    pub fn set_nonblocking(&mut self, nonblocking: bool) {
+        self.nonblocking = nonblocking;
+    }
+
+    /// Tries until something has moved, or the time is over.
+    fn wait_for(&self, mut attempt: impl FnMut(&mut Connection) -> Moved) -> io::Result<usize> {
+        let End { net, connection } = &*self.end;
+        let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut wire = net.lock();
+        loop {
+            let moved = attempt(wire.connection(*connection));
+            if !matches!(moved, Moved::Blocked) {
+                wire.change(*connection, |_| {});
+                net.tell(&wire);
+            }
+            match moved {
+                Moved::Bytes(count) => return Ok(count),
+                Moved::End => return Ok(0),
+                Moved::Broken => return Err(io::ErrorKind::ConnectionReset.into()),
+                Moved::Blocked if self.nonblocking => return Err(io::ErrorKind::WouldBlock.into()),
+                Moved::Blocked => {}
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            wire = net.wait(wire, left);
+        }
+    }
+}
+
+impl Read for Peer {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.wait_for(|connection| connection.down.read(buffer))
+    }
+}
+
+impl Write for Peer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.wait_for(|connection| {
+            if connection.driver_gone {
+                connection.reset(|len| len);
+            }
+            connection.up.write(bytes)
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Where a client finds a listener.
+#[derive(Clone, Debug)]
+pub struct Dialer {
+    net: Arc<Net>,
+    listener: Handle,
+}
+
+impl Dialer {
+    pub(super) fn new(net: Arc<Net>, listener: Handle) -> Self {
+        Self { net, listener }
+    }
+
+    /// Makes a connection; it waits in the backlog until it is accepted.
+    ///
+    /// # Errors
+    ///
+    /// When the listener is closed, or its backlog full.
+    pub fn dial(&self) -> io::Result<Peer> {
+        let wire = &mut *self.net.lock();
+        let Some(listener) = wire.listeners.get(self.listener) else {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        };
+        if listener.backlog.len() >= BACKLOG {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        let connection = wire.connect(None);
+        let listener = wire.listeners.get_mut(self.listener).expect("it was there just now");
+        listener.backlog.push_back(connection);
+        wire.touched.push(listener.owner);
+        self.net.tell(wire);
+        Ok(Peer::new(Arc::clone(&self.net), connection))
+    }
+}

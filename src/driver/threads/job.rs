@@ -1,0 +1,299 @@
+//! Jobs: what a thread does in blocking system calls, and what it answers.
+//!
+//! A job is one step of an op: one accept, one receive, one piece of a send, one open, a bounded
+//! part of a read. It owns all that it uses, or shares it by an [`Arc`]: a thread that is stuck
+//! keeps its socket, its file and its memory alive, and nobody else has to wait for it.
+
+use std::ffi::CString;
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::driver::chain::{Chain, Next};
+use crate::driver::disk::{self, Read};
+use crate::driver::slots::Handle;
+use crate::driver::transfer::PIECE_BYTES;
+use crate::driver::{File, sys};
+
+/// How long a blocked send waits before it looks whether it is still wanted (`SO_SNDTIMEO`).
+pub(super) const SEND_LOOKS: Duration = Duration::from_millis(100);
+
+/// Memory parts of one piece.
+const SLICES_MAX: usize = 64;
+
+/// A piece's memory is kept for the next one up to this size.
+const KEEP_BYTES: usize = 16 * 1024;
+
+/// What threads need of a socket. The descriptor is closed when the last of them has let go.
+#[derive(Debug)]
+pub(super) struct Wire {
+    descriptor: OwnedFd,
+    /// The send in progress is to stop where it is.
+    send_given_up: AtomicBool,
+}
+
+/// A step of an op.
+#[derive(Debug)]
+pub(super) enum Job {
+    Accept(Arc<Wire>),
+    /// Fill the first `room` bytes of the buffer, as far as there is something at once.
+    Receive {
+        wire: Arc<Wire>,
+        buffer: Vec<u8>,
+        room: usize,
+    },
+    Send(Arc<Wire>, Piece),
+    Open {
+        root: Arc<File>,
+        path: CString,
+    },
+    /// Read on by at most `bytes_max`.
+    Read {
+        read: Read,
+        bytes_max: usize,
+    },
+}
+
+/// What a job brought, and to whom.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// The thread, which is idle now.
+    pub(super) thread: Handle,
+    /// The socket, or the task for what concerns files.
+    pub(super) place: Handle,
+    pub(super) found: Found,
+    pub(super) calls: Calls,
+}
+
+/// What the job took, counted.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Calls {
+    /// System calls.
+    pub(super) made: u64,
+    /// Those that the kernel answered with "would block".
+    pub(super) would_block: u64,
+}
+
+/// What a [`Job`] brought.
+#[derive(Debug)]
+pub(super) enum Found {
+    Accepted(io::Result<OwnedFd>),
+    /// The number of bytes, and the buffer that begins with them.
+    Received(io::Result<usize>, Vec<u8>),
+    Sent(Sent),
+    Opened(io::Result<Arc<File>>),
+    /// Whether the read is over.
+    Read(io::Result<bool>, Read),
+}
+
+/// What became of a [`Piece`]. It may be sent in part, and then fail.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) bytes: u64,
+    pub(super) result: io::Result<()>,
+    /// Empty memory, for the next piece.
+    pub(super) memory: Vec<u8>,
+}
+
+/// A piece of a chain: some memory, then a range of a file, which may be empty. Both together
+/// have at most [`PIECE_BYTES`].
+#[derive(Debug)]
+pub(super) struct Piece {
+    memory: Vec<u8>,
+    /// More follows at once: the last segment of the memory may wait for it.
+    more: bool,
+    file: Option<(Arc<File>, Range<u64>)>,
+}
+
+impl Wire {
+    pub(super) fn new(descriptor: OwnedFd) -> Arc<Self> {
+        Arc::new(Self { descriptor, send_given_up: AtomicBool::new(false) })
+    }
+
+    /// Tells a send in progress whether it is to stop. It hears of it within [`SEND_LOOKS`].
+    pub(super) fn give_up_send(&self, give_up: bool) {
+        self.send_given_up.store(give_up, Ordering::Relaxed);
+    }
+}
+
+impl AsFd for Wire {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+impl Job {
+    /// Does it, and waits for as long as that takes. What the job owned or shared, and does not
+    /// return, is let go before this returns.
+    pub(super) fn perform(self, calls: &mut Calls) -> Found {
+        match self {
+            Self::Accept(listener) => Found::Accepted(accept(&listener, calls)),
+            Self::Receive { wire, mut buffer, room } => {
+                Found::Received(receive(&wire, &mut buffer[..room], calls), buffer)
+            }
+            Self::Send(wire, piece) => Found::Sent(piece.send(&wire, calls)),
+            Self::Open { root, path } => Found::Opened(disk::open(&root, &path, &mut calls.made)),
+            Self::Read { mut read, bytes_max } => {
+                let result = read.advance(bytes_max, |file, room, offset| {
+                    calls.made += 1;
+                    file.as_file().read_at(room, offset)
+                });
+                Found::Read(result, read)
+            }
+        }
+    }
+}
+
+impl Piece {
+    /// Cuts the next piece off a chain, at most `budget` bytes; its memory is copied to `memory`,
+    /// which is empty. `None` when the chain is sent.
+    pub(super) fn cut(chain: &Chain, budget: u64, mut memory: Vec<u8>) -> Option<Self> {
+        let budget = budget.min(PIECE_BYTES);
+        let more = match chain.next() {
+            Next::Nothing => return None,
+            Next::Memory { more } => {
+                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+                let count = chain.memory_within(&mut slices, budget as usize);
+                slices[..count].iter().for_each(|slice| memory.extend_from_slice(slice));
+                more
+            }
+            Next::File { .. } => false,
+        };
+        let room = budget - memory.len() as u64;
+        let file = chain.file_after(memory.len()).filter(|_| room > 0).map(|(file, range)| {
+            let end = range.end.min(range.start + room);
+            (Arc::clone(file), range.start..end)
+        });
+        Some(Self { memory, more, file })
+    }
+
+    fn send(self, wire: &Wire, calls: &mut Calls) -> Sent {
+        let Self { mut memory, more, file } = self;
+        let mut bytes = 0;
+        let all = memory.len() as u64;
+        let mut result = push(wire, calls, &mut bytes, all, |sent| {
+            sys::send_waiting(wire.as_fd(), &memory[sent as usize..], more)
+        });
+        if let (Ok(()), Some((file, range))) = (&result, file)
+            && bytes == all
+        {
+            let mut sent = 0;
+            let len = range.end - range.start;
+            result = push(wire, calls, &mut sent, len, |sent| {
+                let left = (len - sent) as usize;
+                match sys::sendfile(wire.as_fd(), file.as_fd(), range.start + sent, left) {
+                    Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+                    sent => sent,
+                }
+            });
+            bytes += sent;
+        }
+        memory.clear();
+        memory.shrink_to(KEEP_BYTES);
+        Sent { bytes, result, memory }
+    }
+}
+
+/// Waits for a connection.
+fn accept(listener: &Wire, calls: &mut Calls) -> io::Result<OwnedFd> {
+    calls.made += 1;
+    let accepted = sys::accept_waiting(listener.as_fd());
+    let connection = accepted.inspect_err(|error| {
+        calls.would_block += u64::from(error.kind() == io::ErrorKind::WouldBlock);
+    })?;
+    limit_sends(&connection, calls)?;
+    Ok(connection)
+}
+
+/// Has blocked sends on a socket return after [`SEND_LOOKS`]. A connection would have that from
+/// its listener, but only TCP passes it on, and only since the listener has it.
+pub(super) fn limit_sends(socket: &OwnedFd, calls: &mut Calls) -> io::Result<()> {
+    calls.made += 1;
+    socket2::SockRef::from(socket).set_write_timeout(Some(SEND_LOOKS))
+}
+
+/// Waits for something to receive.
+fn receive(wire: &Wire, room: &mut [u8], calls: &mut Calls) -> io::Result<usize> {
+    loop {
+        calls.made += 1;
+        match sys::recv_waiting(wire.as_fd(), room) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                calls.would_block += 1;
+                wait_ready(wire, libc::POLLIN, None, calls)?;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Waits until a socket is ready, or the time is over, or a signal came: for a socket that
+/// somebody made non-blocking by a duplicate.
+fn wait_ready(
+    wire: &Wire,
+    events: i16,
+    timeout: Option<Duration>,
+    calls: &mut Calls,
+) -> io::Result<()> {
+    calls.made += 1;
+    let fd = wire.as_fd().as_raw_fd();
+    match sys::poll(&mut [libc::pollfd { fd, events, revents: 0 }], timeout) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Sends by `call`, which is told how much is sent, until all is, or the send is given up.
+fn push(
+    wire: &Wire,
+    calls: &mut Calls,
+    sent: &mut u64,
+    all: u64,
+    call: impl Fn(u64) -> io::Result<usize>,
+) -> io::Result<()> {
+    while *sent < all && !wire.send_given_up.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        calls.made += 1;
+        match call(*sent) {
+            Ok(count) => *sent += count as u64,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                calls.would_block += 1;
+                // As a rule `SEND_LOOKS` is over: time to look whether it is still wanted.
+                if begun.elapsed() < SEND_LOOKS / 2 {
+                    wait_ready(wire, libc::POLLOUT, Some(SEND_LOOKS), calls)?;
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn a_send_that_would_block_is_counted_and_waits_before_it_is_tried_again() {
+        let (mut ours, _peer) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        while ours.write(&[0; 4096]).is_ok() {}
+        let wire = Wire::new(ours.into());
+        let attempts = std::cell::Cell::new(0);
+        let mut calls = Calls::default();
+        let begun = Instant::now();
+        let result = push(&wire, &mut calls, &mut 0, 1, |_| {
+            attempts.set(attempts.get() + 1);
+            wire.give_up_send(attempts.get() == 3);
+            Err(io::ErrorKind::WouldBlock.into())
+        });
+        assert!(result.is_ok());
+        assert_eq!((calls.would_block, attempts.get()), (3, 3));
+        assert!(begun.elapsed() >= 2 * SEND_LOOKS, "{:?}", begun.elapsed());
+    }
+}

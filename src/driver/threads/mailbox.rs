@@ -1,0 +1,128 @@
+//! What the driver sleeps on: the place where threads leave their answers and wakers their wakes.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::job::Answer;
+use crate::driver::waker::Bell;
+
+/// A mailbox of one reader; see the module documentation.
+#[derive(Debug, Default)]
+pub(super) struct Mailbox {
+    mail: Mutex<Mail>,
+    changed: Condvar,
+}
+
+/// Invariant: there is at most one answer of each thread.
+#[derive(Debug, Default)]
+struct Mail {
+    answers: Vec<Answer>,
+    woken: bool,
+    /// The reader is gone.
+    closed: bool,
+    /// The reader sleeps, and has to be told. Saves a system call when it does not.
+    asleep: bool,
+    /// Jobs that threads have begun, and how many the reader waits for.
+    begun: u64,
+    begun_awaited: u64,
+}
+
+impl Mailbox {
+    /// Leaves an answer, or drops it when the reader is gone.
+    pub(super) fn post(&self, answer: Answer) {
+        let unread = self.change(|mail| match mail.closed {
+            true => Some(answer),
+            false => {
+                mail.answers.push(answer);
+                None
+            }
+        });
+        // Outside of the lock: this may close files.
+        drop(unread);
+    }
+
+    /// Drops the answers that nobody has read, and all that will come: wakers keep a mailbox for
+    /// as long as they like, and must not keep connections and files with it.
+    pub(super) fn close(&self) {
+        let unread = self.change(|mail| {
+            mail.closed = true;
+            std::mem::take(&mut mail.answers)
+        });
+        drop(unread);
+    }
+
+    /// Notes that a thread has its job in hand.
+    pub(super) fn begin(&self) {
+        let mut mail = self.lock();
+        mail.begun += 1;
+        let awaited = mail.begun == mail.begun_awaited;
+        drop(mail);
+        if awaited {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Waits until so many jobs have been begun; says whether that took a sleep.
+    pub(super) fn wait_begun(&self, count: u64) -> bool {
+        let mut mail = self.lock();
+        let slept = mail.begun < count;
+        mail.begun_awaited = count;
+        while mail.begun < count {
+            mail = self.changed.wait(mail).unwrap_or_else(PoisonError::into_inner);
+        }
+        mail.begun_awaited = 0;
+        slept
+    }
+
+    /// Moves the answers that have come to `answers`, which is empty; says whether a wake has
+    /// come too.
+    pub(super) fn collect(&self, answers: &mut Vec<Answer>) -> bool {
+        let mut mail = self.lock();
+        std::mem::swap(&mut mail.answers, answers);
+        std::mem::take(&mut mail.woken)
+    }
+
+    /// Waits until there is something, or until `until`; says whether that took a sleep.
+    pub(super) fn sleep(&self, until: Option<Instant>) -> bool {
+        let mut mail = self.lock();
+        let mut slept = false;
+        while mail.answers.is_empty() && !mail.woken {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                break;
+            }
+            (mail.asleep, slept) = (true, true);
+            mail = match left {
+                None => self.changed.wait(mail).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => {
+                    let woken = self.changed.wait_timeout(mail, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+            mail.asleep = false;
+        }
+        slept
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Mail) -> T) -> T {
+        let mut mail = self.lock();
+        let result = change(&mut mail);
+        let asleep = std::mem::take(&mut mail.asleep);
+        drop(mail);
+        if asleep {
+            self.changed.notify_one();
+        }
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Mail> {
+        // Nothing that holds the lock can panic halfway.
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Bell for Mailbox {
+    fn ring(&self) {
+        self.change(|mail| mail.woken = true);
+    }
+}

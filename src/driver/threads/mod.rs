@@ -1,0 +1,424 @@
+//! The blocking model: the [`Driver`] contract kept by threads that wait in system calls.
+//!
+//! Every op is done the way the manual pages teach it first: `accept(2)`, `recv(2)`, `send(2)` and
+//! `sendfile(2)` on blocking sockets, each call in a thread that waits in it. The kernel's
+//! scheduler is the event loop. What this costs is what the model is here to show: for each idle
+//! connection a thread with its two stacks, and for each step of an op two handovers between
+//! threads, where a reactor makes one system call.
+//!
+//! # A step
+//!
+//! The driver cuts an op into steps ([`job`]), gives each to a thread ([`crew`]), and hears of it
+//! through the [`mailbox`], which is the only thing that it ever waits for. One answer is one
+//! turn, and the next step begins only after it: so a turn is bounded, and a side of a socket
+//! keeps its order. Threads never see buffers of the pool or the chain: what they send is copied
+//! for them, what they receive is copied into a [`Lease`](super::Lease), and a file is shared.
+//!
+//! One [`Driver::wait`] collects the answers, starts steps, hands out received bytes, and sleeps if
+//! there was nothing to tell.
+//!
+//! # Ending what blocks
+//!
+//! * *Close*: `shutdown(2)`, or `connect(2)` to nobody for a reset, makes every call on the socket
+//!   return. The descriptor is closed when no thread is in a call on it, or the call might end up
+//!   on the next file of that number. A listener is shut down too, which ends it for all holders
+//!   of duplicates.
+//! * *Cancel of a receive or an accept*: ends at once. The thread stays where it is, and what it
+//!   brings is held for the next op on that side ([`socket`]): at most one piece, one connection.
+//! * *Cancel of a send*: a blocked send looks every tenth of a second whether it is still wanted
+//!   (`SO_SNDTIMEO`, `socket(7)`; set on each connection, as only some inherit it), and says how
+//!   far it got. So nothing leaves after the last completion, and the file is let go before it.
+//!   (A receive could look likewise; but there are thousands that only wait, and they should
+//!   sleep.)
+//! * *Drop*: all sockets are shut down, and the threads waited for. One that waits for a disk
+//!   ends when it can; what it uses is its own, and what it brings is dropped.
+//!
+//! # Limits
+//!
+//! A socket has at most two threads, files have [`FILE_THREADS`]. So [`SOCKETS_MAX`] bounds them at
+//! [`THREADS_MAX`], and a connection beyond it is closed at once, and counted in
+//! [`Stats::refused`]. There is a thread for every op that can block, so none waits for another's
+//! peer.
+//!
+//! All drivers of the process share [`PROCESS_THREADS_MAX`] threads, or fewer where memory maps
+//! are short: 4095 with the default `vm.max_map_count` of 65530 ([`budget`] says why). When these
+//! are taken, or the machine gives no more, an op that needs a thread fails with an error that says
+//! so; an accept rests ([`ACCEPT_RETRY`](super::ACCEPT_RETRY)).
+//!
+//! A receive begins when a buffer is free, and may fill [`RECEIVE_BUFFERS`] by one call. No buffer
+//! is set aside for it: thousands wait, few receive. What finds none when it comes stays in line
+//! with the driver. Where buffers are short, the scheduler must not decide who has a turn, see
+//! `start_call` in `turns.rs`.
+//!
+//! # Counting
+//!
+//! [`Stats::system_calls`] counts calls on sockets and files when their thread has answered, and
+//! each sleep of a wait. The handovers beside are futex(2) calls, up to two in each direction;
+//! `strace -f` shows them. "Would block" is the answer to a send that has moved nothing in the
+//! tenth of a second before it looks, and to calls on a socket that somebody else has made
+//! non-blocking by a duplicate: then its thread waits in poll(2) before it tries again, or the
+//! accept rests.
+
+mod budget;
+mod crew;
+mod job;
+mod mailbox;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod turns;
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use self::budget::Budget;
+use self::crew::Crew;
+use self::job::{Answer, Calls, Job, Wire, limit_sends};
+use self::mailbox::Mailbox;
+use self::socket::{Close, Reading, Sending, Socket};
+use super::disk::Read;
+use super::name::{Lane, name, parse};
+use super::op::cancelled;
+use super::pool::Pool;
+use super::slots::{CAPACITY_MAX, Handle, Slots};
+use super::{Completion, Driver, Limits, Op, OpId, Outcome, Sock, Stats, Token, Waker, sys};
+
+/// Sockets that one driver takes, whatever [`Limits::sockets_max`] says. Each may need two threads.
+pub const SOCKETS_MAX: u32 = 2048;
+
+/// Threads of one driver that open and read files.
+pub const FILE_THREADS: u32 = 8;
+
+/// Threads of one driver: two for each socket, and those for files.
+pub const THREADS_MAX: u32 = 2 * SOCKETS_MAX + FILE_THREADS;
+
+/// Threads of all drivers of the process, if it may have memory maps enough: each takes four, and
+/// all of them together a quarter of `vm.max_map_count` at most.
+pub const PROCESS_THREADS_MAX: u32 = 2 * THREADS_MAX;
+
+/// Receive buffers of the pool that one `recv(2)` may fill.
+const RECEIVE_BUFFERS: usize = 4;
+
+/// File ops are bounded by the caller, who has a bounded number of connections.
+const TASKS_MAX: u32 = CAPACITY_MAX;
+
+/// The driver of blocking calls; see the module documentation.
+#[derive(Debug)]
+pub struct Threads {
+    crew: Crew,
+    mailbox: Arc<Mailbox>,
+    limits: Limits,
+    pool: Rc<Pool>,
+    sockets: Slots<Socket>,
+    sockets_max: u32,
+    tasks: Slots<Task>,
+    /// Ops whose next step is to be started, and closes.
+    runnable: VecDeque<OpId>,
+    /// Ops on files that wait for one of the threads for files.
+    files: VecDeque<Handle>,
+    /// Threads that work on files.
+    files_busy: u32,
+    /// Receives that want a buffer: for bytes that are held, or to begin.
+    starved: VecDeque<OpId>,
+    /// Accepts that wait for descriptors or a thread, and until when.
+    resting: Vec<(Instant, OpId)>,
+    /// What the next return from `wait` delivers.
+    done: Vec<Completion>,
+    /// Answers, kept for its memory.
+    answers: Vec<Answer>,
+    in_flight: usize,
+    stats: Stats,
+}
+
+/// An op on a file. A thread that works on it has the job.
+#[derive(Debug)]
+struct Task {
+    token: Token,
+    job: Option<Job>,
+}
+
+impl Threads {
+    /// Opens a driver. It has no thread yet.
+    ///
+    /// # Errors
+    ///
+    /// None. It is other drivers that may lack something.
+    pub fn open(limits: &Limits) -> io::Result<Self> {
+        Ok(Self::with_threads(limits, THREADS_MAX, Budget::of_process()))
+    }
+
+    fn with_threads(limits: &Limits, threads_max: u32, budget: &'static Budget) -> Self {
+        assert!(limits.sockets_max > 0);
+        assert!(limits.turn_bytes_max > 0);
+        let mailbox = Arc::new(Mailbox::default());
+        let sockets_max = limits.sockets_max.min(SOCKETS_MAX);
+        Self {
+            crew: Crew::new(threads_max, budget, Arc::clone(&mailbox)),
+            mailbox,
+            limits: *limits,
+            pool: Pool::new(limits.buffers, limits.buffer_bytes),
+            sockets: Slots::new(sockets_max),
+            sockets_max,
+            tasks: Slots::new(TASKS_MAX),
+            runnable: VecDeque::new(),
+            files: VecDeque::new(),
+            files_busy: 0,
+            starved: VecDeque::new(),
+            resting: Vec::new(),
+            done: Vec::new(),
+            answers: Vec::new(),
+            in_flight: 0,
+            stats: Stats::default(),
+        }
+    }
+}
+
+impl Driver for Threads {
+    fn adopt(&mut self, socket: OwnedFd) -> io::Result<Sock> {
+        if self.sockets.is_full() {
+            let max = self.sockets_max;
+            let reason = format!(
+                "all {max} sockets of this driver are taken, and each may need two threads; \
+                 allow fewer connections, or take another driver"
+            );
+            return Err(io::Error::new(io::ErrorKind::QuotaExceeded, reason));
+        }
+        let options = socket2::SockRef::from(&socket);
+        options.set_nonblocking(false)?;
+        let listener = options.is_listener()?;
+        let mut calls = Calls { made: 3, would_block: 0 };
+        if !listener {
+            limit_sends(&socket, &mut calls)?;
+        }
+        self.stats.system_calls += calls.made;
+        let socket = Socket::new(Wire::new(socket), true, listener);
+        Ok(Sock(self.sockets.insert(socket).expect("there is room, as was just seen")))
+    }
+
+    fn submit(&mut self, token: Token, op: Op) -> OpId {
+        let op = match op {
+            Op::AcceptMany { listener } => self.start_read(listener, token, true),
+            Op::RecvMany { sock } => self.start_read(sock, token, false),
+            Op::Send { sock, chain, fin } => {
+                let sending = Sending { token, chain, fin, cancelled: false };
+                let sequence = self.open_socket(sock).write.start(sending);
+                self.queue(name(sock.0, Lane::Write, sequence))
+            }
+            Op::ReadFile { file, offset, buffer } => {
+                let start = buffer.len();
+                let read = Read { file, offset, buffer, start };
+                self.start_task(token, Job::Read { read, bytes_max: self.turn_bytes() })
+            }
+            Op::OpenFile { root, path } => self.start_task(token, Job::Open { root, path }),
+            Op::Close { sock, reset } => {
+                self.open_socket(sock).close = Some(Close { token, reset, begun: false });
+                self.queue(name(sock.0, Lane::Close, 0))
+            }
+        };
+        self.in_flight += 1;
+        op
+    }
+
+    fn cancel(&mut self, op: OpId) {
+        let (handle, lane, sequence) = parse(op);
+        match lane {
+            Lane::Read => {
+                let socket = self.sockets.get_mut(handle);
+                if socket.is_some_and(|socket| socket.read.current(sequence).is_some()) {
+                    self.end_read(handle, Err(cancelled()));
+                }
+            }
+            Lane::Write => {
+                let Some(socket) = self.sockets.get_mut(handle) else { return };
+                let busy = socket.write.busy;
+                let Some(sending) = socket.write.current(sequence) else { return };
+                sending.cancelled = true;
+                if busy {
+                    socket.wire.give_up_send(true);
+                } else {
+                    self.end_send(handle, Err(cancelled()));
+                }
+            }
+            Lane::File => {
+                // A job that a thread has begun ends by itself, and success is legal.
+                let job = self.tasks.get_mut(handle).and_then(|task| task.job.take());
+                if let Some(job) = job {
+                    self.files.retain(|other| *other != handle);
+                    self.end_task(handle, end_of_file_job(job, cancelled()));
+                }
+            }
+            // What is ending is not ended sooner.
+            Lane::Close => {}
+        }
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let now = Instant::now();
+            // A send that has had its turn, though it is not done, ends the wait.
+            let sent = self.collect(now);
+            self.revive(now);
+            self.run(now);
+            let delivered = self.deliver(out);
+            let moved = sent || delivered || !self.runnable.is_empty();
+            if moved || deadline.is_some_and(|deadline| now >= deadline) {
+                return Ok(());
+            }
+            self.sleep(deadline);
+        }
+    }
+
+    fn waker(&self) -> Waker {
+        Waker::new(Arc::clone(&self.mailbox) as Arc<_>)
+    }
+
+    fn acknowledged(&self, sock: Sock) -> io::Result<u64> {
+        sys::acknowledged(self.socket(sock).wire.as_fd())
+    }
+
+    fn peer(&self, sock: Sock) -> io::Result<SocketAddr> {
+        sys::peer(self.socket(sock).wire.as_fd())
+    }
+
+    fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    fn leased(&self) -> usize {
+        usize::from(self.pool.count()) - self.pool.available()
+    }
+
+    fn stats(&self) -> Stats {
+        self.stats
+    }
+}
+
+/// Starting and ending.
+impl Threads {
+    fn socket(&self, sock: Sock) -> &Socket {
+        self.sockets.get(sock.0).unwrap_or_else(|| stale(sock))
+    }
+
+    /// The record of a socket that ops may be submitted on.
+    fn open_socket(&mut self, sock: Sock) -> &mut Socket {
+        let socket = self.sockets.get_mut(sock.0).unwrap_or_else(|| stale(sock));
+        assert!(socket.close.is_none(), "an op on {sock:?}, whose close was submitted before");
+        socket
+    }
+
+    /// Bytes that a job may move.
+    fn turn_bytes(&self) -> usize {
+        usize::try_from(self.limits.turn_bytes_max).unwrap_or(usize::MAX)
+    }
+
+    fn queue(&mut self, op: OpId) -> OpId {
+        self.runnable.push_back(op);
+        op
+    }
+
+    fn start_read(&mut self, sock: Sock, token: Token, accept: bool) -> OpId {
+        let sequence = self.open_socket(sock).read.start(Reading { token, accept });
+        self.queue(name(sock.0, Lane::Read, sequence))
+    }
+
+    fn start_task(&mut self, token: Token, job: Job) -> OpId {
+        let task = Task { token, job: Some(job) };
+        let handle = self.tasks.insert(task).expect("more file ops than memory holds");
+        self.files.push_back(handle);
+        name(handle, Lane::File, 0)
+    }
+
+    /// Ends the accept or receive that is in flight on a socket. What its thread brings, or has
+    /// brought, stays with the socket.
+    fn end_read(&mut self, handle: Handle, result: io::Result<()>) {
+        let socket = self.sockets.get_mut(handle).expect("the op is in flight on it");
+        let op = socket.read.name(handle, Lane::Read);
+        let reading = socket.read.take().expect("the op is in flight");
+        self.starved.retain(|other| Some(*other) != op);
+        self.resting.retain(|(_, other)| Some(*other) != op);
+        let outcome = match (reading.accept, result) {
+            (true, Ok(())) => unreachable!("accepting has no orderly end"),
+            (true, Err(error)) => Outcome::Accepted(Err(error)),
+            (false, result) => Outcome::Received(result.map(|()| None)),
+        };
+        self.finish(reading.token, outcome);
+    }
+
+    /// Ends the send that is in flight on a socket; no thread works on it.
+    fn end_send(&mut self, handle: Handle, result: io::Result<()>) {
+        let socket = self.sockets.get_mut(handle).expect("the op is in flight on it");
+        let sending = socket.write.take().expect("the op is in flight");
+        if sending.fin && result.is_ok() {
+            self.stats.system_calls += 1;
+            // It fails when the peer is gone. All bytes are with the kernel either way.
+            let _ = sys::shutdown(socket.wire.as_fd(), Shutdown::Write);
+        }
+        self.finish(sending.token, Outcome::Sent(result, sending.chain));
+    }
+
+    fn end_task(&mut self, handle: Handle, outcome: Outcome) {
+        let task = self.tasks.remove(handle).expect("the op is in flight");
+        self.finish(task.token, outcome);
+    }
+
+    fn finish(&mut self, token: Token, outcome: Outcome) {
+        self.done.push(Completion { token, more: false, outcome });
+    }
+
+    fn progress(&mut self, token: Token, outcome: Outcome) {
+        self.done.push(Completion { token, more: true, outcome });
+    }
+
+    /// Moves the completions out.
+    fn deliver(&mut self, out: &mut Vec<Completion>) -> bool {
+        let delivered = !self.done.is_empty();
+        let last = |done: &&Completion| !done.more && done.token != Token::WAKE;
+        self.in_flight -= self.done.iter().filter(last).count();
+        self.stats.completions += self.done.len() as u64;
+        out.append(&mut self.done);
+        delivered
+    }
+
+    /// Sleeps until an answer or a wake comes, or something is due.
+    fn sleep(&mut self, deadline: Option<Instant>) {
+        let resting = self.resting.iter().map(|(until, _)| *until);
+        let due = resting.chain(deadline).chain(self.crew.next_leave()).min();
+        self.stats.system_calls += u64::from(self.mailbox.sleep(due));
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        for handle in self.sockets.handles() {
+            let socket = self.sockets.get_mut(handle).expect("its handle was just listed");
+            socket.wire.give_up_send(true);
+            if socket.is_busy() {
+                // It fails when the peer is gone, and then nothing blocks.
+                let _ = sys::shutdown(socket.wire.as_fd(), Shutdown::Both);
+            }
+        }
+        self.crew.dismiss();
+        self.mailbox.close();
+    }
+}
+
+/// The outcome of an op on a file that no thread has begun.
+fn end_of_file_job(job: Job, error: io::Error) -> Outcome {
+    match job {
+        Job::Open { .. } => Outcome::Opened(Err(error)),
+        Job::Read { read, .. } => read.end(Err(error)),
+        Job::Accept(_) | Job::Receive { .. } | Job::Send(..) => {
+            unreachable!("jobs on sockets begin when they are made")
+        }
+    }
+}
+
+fn stale(sock: Sock) -> ! {
+    panic!("{sock:?} is stale: the socket was closed")
+}

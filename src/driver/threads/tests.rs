@@ -1,0 +1,455 @@
+//! Tests of what only this driver has: threads, their limits, and calls that outlive their ops.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::crew::{IDLE_KEPT, NAME};
+use super::*;
+use crate::driver::{Chain, File, is_cancelled};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const TOKEN: Token = Token(1);
+
+/// The tests count the threads of the process, so they run one after the other.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn limits() -> Limits {
+    Limits { sockets_max: 64, buffers: 16, buffer_bytes: 1024, turn_bytes_max: 1 << 20 }
+}
+
+/// Threads of this process that belong to a driver of this kind.
+fn threads() -> usize {
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names.filter(|name| name.trim_end() == NAME).count()
+}
+
+/// A thread that has ended is listed for a moment longer.
+fn wait_for_threads(count: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    while threads() != count {
+        assert!(Instant::now() < deadline, "{} threads, not {count}", threads());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn run_until(
+    driver: &mut Threads,
+    mut enough: impl FnMut(&[Completion], &Threads) -> bool,
+) -> Vec<Completion> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut all = Vec::new();
+    while !enough(&all, driver) {
+        assert!(Instant::now() < deadline, "no end in sight after {all:?}");
+        driver.wait(Some(Duration::from_millis(20)), &mut all).unwrap();
+    }
+    all
+}
+
+fn run(driver: &mut Threads) -> Outcome {
+    run_until(driver, |all, _| !all.is_empty()).pop().unwrap().outcome
+}
+
+fn connect(driver: &mut Threads) -> (Sock, UnixStream) {
+    let (ours, peer) = UnixStream::pair().unwrap();
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    (driver.adopt(ours.into()).unwrap(), peer)
+}
+
+fn listen(driver: &mut Threads) -> (Sock, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let dialled = listener.try_clone().unwrap();
+    (driver.adopt(listener.into()).unwrap(), dialled)
+}
+
+fn dial(listener: &TcpListener) -> TcpStream {
+    let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    peer
+}
+
+fn close(driver: &mut Threads, sock: Sock) {
+    driver.submit(TOKEN, Op::Close { sock, reset: false });
+    run_until(driver, |all, _| all.iter().any(|one| matches!(one.outcome, Outcome::Closed)));
+}
+
+fn receive(driver: &mut Threads, sock: Sock) -> OpId {
+    driver.submit(TOKEN, Op::RecvMany { sock })
+}
+
+#[test]
+fn beyond_its_limit_it_refuses_and_goes_on() {
+    let _alone = alone();
+    let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap();
+    if descriptors < u64::from(3 * SOCKETS_MAX) {
+        println!("skipped: {descriptors} descriptors are too few");
+        return;
+    }
+    let mut driver = Threads::open(&Limits { sockets_max: 5000, ..limits() }).unwrap();
+    let (listener, dialled) = listen(&mut driver);
+    driver.submit(TOKEN, Op::AcceptMany { listener });
+    let mut peers: Vec<_> = (1..SOCKETS_MAX).map(|_| connect(&mut driver)).collect();
+    let (more, _peer) = UnixStream::pair().unwrap();
+    let error = driver.adopt(more.into()).unwrap_err().to_string();
+    assert!(error.contains("2048 sockets") && error.contains("fewer connections"), "{error}");
+    let mut refused = [dial(&dialled), dial(&dialled)];
+    run_until(&mut driver, |all, driver| all.is_empty() && driver.stats().refused == 2);
+    for peer in &mut refused {
+        assert_eq!(peer.read(&mut [0; 1]).unwrap_or(0), 0);
+    }
+    let (sock, mut peer) = peers.pop().unwrap();
+    receive(&mut driver, sock);
+    peer.write_all(b"served").unwrap();
+    let Outcome::Received(Ok(Some(lease))) = run(&mut driver) else { panic!("no data") };
+    assert_eq!(*lease, *b"served");
+    close(&mut driver, sock);
+    let _next = dial(&dialled);
+    assert!(matches!(run(&mut driver), Outcome::Accepted(Ok(_))));
+}
+
+#[test]
+fn without_a_thread_ops_fail_and_accepts_wait() {
+    let _alone = alone();
+    let mut driver = Threads::with_threads(&limits(), 1, Budget::of_process());
+    let (first, mut first_peer) = connect(&mut driver);
+    let (second, mut second_peer) = connect(&mut driver);
+    let (listener, dialled) = listen(&mut driver);
+    let _dialled = dial(&dialled);
+    receive(&mut driver, first);
+    driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+    receive(&mut driver, second);
+    let Outcome::Received(Err(error)) = run(&mut driver) else { panic!("a thread too many") };
+    assert!(error.to_string().contains("all 1 threads are blocked"), "{error}");
+    let file = Arc::new(File::new(tempfile::tempfile().unwrap().into()).unwrap());
+    let buffer = Vec::with_capacity(100);
+    driver.submit(TOKEN, Op::ReadFile { file, offset: 0, buffer });
+    let Outcome::FileRead(Err(_), buffer) = run(&mut driver) else { panic!("a thread too many") };
+    assert!(buffer.capacity() >= 100, "the buffer comes back");
+    let mut chain = Box::new(Chain::new());
+    chain.copy(b"x");
+    driver.submit(TOKEN, Op::Send { sock: second, chain, fin: false });
+    assert!(matches!(run(&mut driver), Outcome::Sent(Err(_), _)));
+    driver.submit(TOKEN, Op::AcceptMany { listener });
+    let mut none = Vec::new();
+    driver.wait(Some(Duration::from_millis(20)), &mut none).unwrap();
+    assert!(none.is_empty(), "{none:?}");
+    // The one that has a thread does not notice.
+    first_peer.write_all(b"served").unwrap();
+    assert!(matches!(run(&mut driver), Outcome::Received(Ok(Some(_)))));
+    driver.submit(TOKEN, Op::Close { sock: first, reset: false });
+    let all = run_until(&mut driver, |all, _| {
+        all.iter().any(|one| matches!(one.outcome, Outcome::Accepted(Ok(_))))
+    });
+    assert!(all.iter().any(|one| matches!(one.outcome, Outcome::Closed)));
+    close(&mut driver, listener);
+    receive(&mut driver, second);
+    second_peer.write_all(b"served").unwrap();
+    assert!(matches!(run(&mut driver), Outcome::Received(Ok(Some(_)))));
+}
+
+/// What was received is told before the error that ends the receive, not after it.
+#[test]
+fn without_a_thread_a_receive_ends_after_its_bytes() {
+    let _alone = alone();
+    let mut driver = Threads::with_threads(&limits(), 1, Budget::of_process());
+    let (first, mut peer) = connect(&mut driver);
+    let (second, _peer) = connect(&mut driver);
+    receive(&mut driver, first);
+    driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+    peer.write_all(b"served").unwrap();
+    // The second takes the thread as soon as the first one's answer is there.
+    receive(&mut driver, second);
+    driver.mailbox.sleep(Some(Instant::now() + PATIENCE));
+    let mut all = Vec::new();
+    driver.wait(Some(Duration::ZERO), &mut all).unwrap();
+    let outcomes: Vec<_> = all.iter().map(|one| (one.more, &one.outcome)).collect();
+    let [(true, Outcome::Received(Ok(Some(_)))), (false, Outcome::Received(Err(_)))] = outcomes[..]
+    else {
+        panic!("{outcomes:?}")
+    };
+}
+
+#[test]
+fn no_thread_outlives_its_driver() {
+    let _alone = alone();
+    let mut driver = Threads::open(&limits()).unwrap();
+    let (listener, _dialled) = listen(&mut driver);
+    driver.submit(TOKEN, Op::AcceptMany { listener });
+    let peers: Vec<_> = (0..20).map(|_| connect(&mut driver)).collect();
+    for (sock, _) in &peers {
+        receive(&mut driver, *sock);
+        let mut chain = Box::new(Chain::new());
+        chain.share(&Rc::from(vec![7; 16 << 20]));
+        driver.submit(TOKEN, Op::Send { sock: *sock, chain, fin: false });
+    }
+    for _ in 0..5 {
+        driver.wait(Some(Duration::from_millis(10)), &mut Vec::new()).unwrap();
+    }
+    wait_for_threads(41);
+    drop(driver);
+    // The peers are still there: what the threads waited for was ended by the drop.
+    wait_for_threads(0);
+    drop(peers);
+}
+
+#[test]
+fn idle_threads_are_used_again_and_let_go() {
+    let _alone = alone();
+    let mut driver = Threads::open(&limits()).unwrap();
+    for _ in 0..10 {
+        let (sock, mut peer) = connect(&mut driver);
+        receive(&mut driver, sock);
+        peer.write_all(b"x").unwrap();
+        assert!(matches!(run(&mut driver), Outcome::Received(Ok(Some(_)))));
+        close(&mut driver, sock);
+        assert_eq!(threads(), 1);
+    }
+    driver.crew.let_go(Instant::now() + IDLE_KEPT);
+    wait_for_threads(0);
+    let (sock, mut peer) = connect(&mut driver);
+    receive(&mut driver, sock);
+    peer.write_all(b"x").unwrap();
+    assert!(matches!(run(&mut driver), Outcome::Received(Ok(Some(_)))));
+}
+
+/// The thread of a cancelled receive may have bytes at any moment.
+#[test]
+fn cancelling_receives_loses_no_byte() {
+    const BYTES: usize = 300_000;
+    let _alone = alone();
+    let mut driver = Threads::open(&limits()).unwrap();
+    let (sock, mut peer) = connect(&mut driver);
+    let expected: Vec<u8> = (0..BYTES).map(|at| (at * 31 / 8) as u8).collect();
+    let bytes = expected.clone();
+    let (poke, poked) = std::sync::mpsc::channel();
+    let writing = std::thread::spawn(move || {
+        let mut random = fastrand::Rng::with_seed(5);
+        let mut left = &bytes[..];
+        while !left.is_empty() {
+            let (piece, rest) = left.split_at(random.usize(1..200).min(left.len()));
+            peer.write_all(piece).unwrap();
+            left = rest;
+            // No faster than the other end cancels, but at any moment.
+            poked.recv().unwrap();
+        }
+    });
+    let mut got = Vec::new();
+    let (mut ended, mut cancels) = (false, 0);
+    let deadline = Instant::now() + PATIENCE;
+    let mut op = receive(&mut driver, sock);
+    while !ended {
+        assert!(Instant::now() < deadline, "{} bytes after {cancels} cancels", got.len());
+        // It fails when all is written.
+        let _ = poke.send(());
+        let mut all = Vec::new();
+        driver.wait(Some(Duration::from_micros(50)), &mut all).unwrap();
+        driver.cancel(op);
+        for Completion { more, outcome, .. } in all {
+            match outcome {
+                Outcome::Received(Ok(Some(lease))) => got.extend_from_slice(&lease),
+                Outcome::Received(Ok(None)) => ended = true,
+                Outcome::Received(Err(error)) => assert!(is_cancelled(&error), "{error}"),
+                other => panic!("{other:?}"),
+            }
+            if !more && !ended {
+                cancels += 1;
+                op = receive(&mut driver, sock);
+            }
+        }
+    }
+    writing.join().unwrap();
+    assert!(got == expected, "{} of {BYTES} bytes, or others", got.len());
+    assert!(cancels > 100, "{cancels} cancels");
+    close(&mut driver, sock);
+}
+
+#[test]
+fn cancelling_accepts_loses_no_connection() {
+    const COUNT: usize = 300;
+    let _alone = alone();
+    let mut driver = Threads::open(&Limits { sockets_max: 400, ..limits() }).unwrap();
+    let (listener, dialled) = listen(&mut driver);
+    let dialling =
+        std::thread::spawn(move || (0..COUNT).map(|_| dial(&dialled)).collect::<Vec<_>>());
+    let mut op = driver.submit(TOKEN, Op::AcceptMany { listener });
+    let mut accepted = 0;
+    let deadline = Instant::now() + PATIENCE;
+    while accepted < COUNT {
+        assert!(Instant::now() < deadline, "{accepted} connections");
+        let mut all = Vec::new();
+        driver.wait(Some(Duration::from_micros(50)), &mut all).unwrap();
+        driver.cancel(op);
+        for Completion { more, outcome, .. } in all {
+            accepted += usize::from(matches!(outcome, Outcome::Accepted(Ok(_))));
+            if !more {
+                op = driver.submit(TOKEN, Op::AcceptMany { listener });
+            }
+        }
+    }
+    drop(dialling.join().unwrap());
+}
+
+#[test]
+fn a_cancelled_send_has_let_go_of_everything() {
+    let _alone = alone();
+    let mut driver = Threads::open(&limits()).unwrap();
+    let (listener, dialled) = listen(&mut driver);
+    driver.submit(TOKEN, Op::AcceptMany { listener });
+    let mut peer = dial(&dialled);
+    let Outcome::Accepted(Ok(sock)) = run(&mut driver) else { panic!("no connection") };
+    let on_disk = tempfile::tempfile().unwrap();
+    on_disk.set_len(64 << 20).unwrap();
+    let file = Arc::new(File::new(on_disk.into()).unwrap());
+    let mut chain = Box::new(Chain::new());
+    chain.copy(b"head");
+    chain.file(&file, 0..64 << 20);
+    let op = driver.submit(TOKEN, Op::Send { sock, chain, fin: false });
+    let blocked = Instant::now() + Duration::from_millis(300);
+    let mut all = Vec::new();
+    while Instant::now() < blocked {
+        driver.wait(Some(Duration::from_millis(50)), &mut all).unwrap();
+    }
+    assert!(all.is_empty() && Arc::strong_count(&file) > 2, "{all:?}");
+    driver.cancel(op);
+    let Outcome::Sent(Err(error), mut chain) = run(&mut driver) else { panic!("sent") };
+    assert!(is_cancelled(&error));
+    let sent = 4 + (64 << 20) - chain.remaining() as usize;
+    chain.clear();
+    assert_eq!(Arc::strong_count(&file), 1);
+    // What is sent next is next in the stream.
+    chain.copy(b"tail");
+    driver.submit(TOKEN, Op::Send { sock, chain, fin: true });
+    let reading = std::thread::spawn(move || {
+        let mut got = Vec::new();
+        peer.read_to_end(&mut got).unwrap();
+        got
+    });
+    assert!(matches!(run(&mut driver), Outcome::Sent(Ok(()), _)));
+    let got = reading.join().unwrap();
+    assert_eq!(got.len(), sent + 4);
+    assert!(got.starts_with(b"head\0") && got.ends_with(b"\0tail"));
+}
+
+/// A send that nobody reads, on the connection that is accepted next, ends when it is cancelled.
+fn cancel_a_send_that_blocks(driver: &mut Threads, listener: OwnedFd) {
+    let listener = driver.adopt(listener).unwrap();
+    driver.submit(TOKEN, Op::AcceptMany { listener });
+    let Outcome::Accepted(Ok(sock)) = run(driver) else { panic!("no connection") };
+    let mut chain = Box::new(Chain::new());
+    chain.share(&Rc::from(vec![7; 64 << 20]));
+    let op = driver.submit(TOKEN, Op::Send { sock, chain, fin: false });
+    let blocked = Instant::now() + Duration::from_millis(300);
+    while Instant::now() < blocked {
+        driver.wait(Some(Duration::from_millis(50)), &mut Vec::new()).unwrap();
+    }
+    driver.cancel(op);
+    let Outcome::Sent(Err(error), _) = run(driver) else { panic!("sent") };
+    assert!(is_cancelled(&error));
+}
+
+/// Such a connection does not have the options that the listener was given later.
+#[test]
+fn a_send_on_a_connection_from_before_the_adoption_can_be_cancelled() {
+    let _alone = alone();
+    let mut driver = Threads::open(&limits()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let _peer = dial(&listener);
+    cancel_a_send_that_blocks(&mut driver, listener.into());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let _peer = UnixStream::connect(&path).unwrap();
+    cancel_a_send_that_blocks(&mut driver, listener.into());
+}
+
+/// Wakers hold the mailbox.
+#[test]
+fn what_nobody_collected_ends_with_the_driver() {
+    let _alone = alone();
+    let mut driver = Threads::open(&limits()).unwrap();
+    let (listener, dialled) = listen(&mut driver);
+    driver.submit(TOKEN, Op::AcceptMany { listener });
+    driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+    let waker = driver.waker();
+    let mut peer = dial(&dialled);
+    driver.mailbox.sleep(Some(Instant::now() + PATIENCE));
+    drop(driver);
+    let end = peer.read(&mut [0; 1]);
+    let reset = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionReset;
+    assert!(matches!(&end, Ok(0)) || end.as_ref().is_err_and(reset), "{end:?}");
+    waker.wake();
+}
+
+#[test]
+fn what_comes_after_the_driver_is_dropped() {
+    let (ours, mut peer) = UnixStream::pair().unwrap();
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mailbox = Mailbox::default();
+    mailbox.close();
+    let (thread, found) = (Handle::at(0), job::Found::Accepted(Ok(ours.into())));
+    mailbox.post(Answer { thread, place: thread, found, calls: Calls::default() });
+    assert_eq!(peer.read(&mut [0; 1]).unwrap(), 0);
+}
+
+#[test]
+fn drivers_share_the_threads_of_the_process() {
+    static BUDGET: Budget = Budget::new(1);
+    let _alone = alone();
+    let mut first = Threads::with_threads(&limits(), THREADS_MAX, &BUDGET);
+    let mut second = Threads::with_threads(&limits(), THREADS_MAX, &BUDGET);
+    let (sock, _first_peer) = connect(&mut first);
+    receive(&mut first, sock);
+    first.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+    let (sock, mut peer) = connect(&mut second);
+    peer.write_all(b"served").unwrap();
+    receive(&mut second, sock);
+    let Outcome::Received(Err(error)) = run(&mut second) else { panic!("a thread too many") };
+    assert!(error.to_string().contains("all 1 threads that the drivers"), "{error}");
+    drop(first);
+    wait_for_threads(0);
+    receive(&mut second, sock);
+    assert!(matches!(run(&mut second), Outcome::Received(Ok(Some(_)))));
+}
+
+/// The status flags of a socket are those of all its duplicates.
+#[test]
+fn a_socket_that_is_made_non_blocking_costs_waits_and_nothing_else() {
+    const BYTES: usize = 64 << 20;
+    let _alone = alone();
+    let mut driver = Threads::open(&limits()).unwrap();
+    let (ours, mut peer) = UnixStream::pair().unwrap();
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    let duplicate = ours.try_clone().unwrap();
+    let sock = driver.adopt(ours.into()).unwrap();
+    duplicate.set_nonblocking(true).unwrap();
+    receive(&mut driver, sock);
+    let mut chain = Box::new(Chain::new());
+    chain.share(&Rc::from(vec![7; BYTES]));
+    driver.submit(TOKEN, Op::Send { sock, chain, fin: true });
+    let blocked = Instant::now() + Duration::from_millis(300);
+    let mut all = Vec::new();
+    while Instant::now() < blocked {
+        driver.wait(Some(Duration::from_millis(50)), &mut all).unwrap();
+    }
+    assert!(all.is_empty(), "{all:?}");
+    peer.write_all(b"served").unwrap();
+    assert!(matches!(run(&mut driver), Outcome::Received(Ok(Some(_)))));
+    let reading = std::thread::spawn(move || {
+        let mut got = Vec::new();
+        peer.read_to_end(&mut got).unwrap();
+        got.len()
+    });
+    let sent = |all: &[Completion]| all.iter().any(|one| matches!(one.outcome, Outcome::Sent(..)));
+    run_until(&mut driver, |all, _| sent(all));
+    assert_eq!(reading.join().unwrap(), BYTES);
+    assert!(driver.stats().would_block > 0);
+    // A Unix socket takes 64 KiB at a time or less.
+    let calls = driver.stats().system_calls;
+    assert!(calls < 30_000, "{calls} system calls");
+}

@@ -1,0 +1,358 @@
+//! The steps of a wait: what answers mean, and which calls begin.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::job::{Answer, Found, Job, Piece, Sent, Wire};
+use super::socket::{Held, Socket};
+use super::{FILE_THREADS, RECEIVE_BUFFERS, Threads, end_of_file_job};
+use crate::driver::disk::Read;
+use crate::driver::name::{Lane, parse};
+use crate::driver::op::cancelled;
+use crate::driver::slots::Handle;
+use crate::driver::{ACCEPT_RETRY, OpId, Outcome, Sock, Token, sys};
+
+/// What threads have brought.
+impl Threads {
+    /// Takes the answers in; says whether one of them was a send's, which may have moved bytes
+    /// without a completion.
+    pub(super) fn collect(&mut self, now: Instant) -> bool {
+        let mut answers = std::mem::take(&mut self.answers);
+        if self.mailbox.collect(&mut answers) {
+            self.finish(Token::WAKE, Outcome::Woken);
+        }
+        let mut sent = false;
+        for Answer { thread, place, found, calls } in answers.drain(..) {
+            self.stats.system_calls += calls.made;
+            self.stats.would_block += calls.would_block;
+            self.crew.rest(thread, now);
+            match found {
+                Found::Accepted(accepted) => self.accepted(place, accepted, now),
+                Found::Received(result, buffer) => self.received(place, result, buffer),
+                Found::Sent(result) => {
+                    self.sent(place, result);
+                    sent = true;
+                }
+                Found::Opened(opened) => {
+                    self.files_busy -= 1;
+                    self.end_task(place, Outcome::Opened(opened));
+                }
+                Found::Read(result, read) => {
+                    self.files_busy -= 1;
+                    match result {
+                        Ok(true) => self.end_task(place, read.end(Ok(()))),
+                        Ok(false) => self.read_on(place, read),
+                        Err(error) => self.end_task(place, read.end(Err(error))),
+                    }
+                }
+            }
+        }
+        self.answers = answers;
+        sent
+    }
+}
+
+/// What an answer means for its op.
+impl Threads {
+    fn accepted(&mut self, handle: Handle, accepted: io::Result<OwnedFd>, now: Instant) {
+        let socket = self.sockets.get_mut(handle).expect("a thread was in a call on it");
+        socket.read.busy = false;
+        let op = socket.read.name(handle, Lane::Read);
+        match accepted {
+            Ok(connection) => {
+                socket.held = Held::Connection(connection);
+                self.runnable.extend(op);
+            }
+            Err(error) => match error.raw_os_error().unwrap_or(0) {
+                // `EAGAIN` is for whoever made a duplicate non-blocking.
+                libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EAGAIN => {
+                    self.resting.extend(op.map(|op| (now + ACCEPT_RETRY, op)));
+                }
+                code if sys::is_passing_accept_error(code) => self.runnable.extend(op),
+                _ => {
+                    socket.held = Held::Failed(error);
+                    self.runnable.extend(op);
+                }
+            },
+        }
+        self.close_if_idle(handle);
+    }
+
+    fn received(&mut self, handle: Handle, result: io::Result<usize>, buffer: Vec<u8>) {
+        let socket = self.sockets.get_mut(handle).expect("a thread was in a call on it");
+        socket.read.busy = false;
+        socket.buffer = buffer;
+        socket.held = match result {
+            Ok(0) => Held::End,
+            Ok(count) => Held::Bytes(0..count, false),
+            Err(error) => Held::Failed(error),
+        };
+        self.runnable.extend(socket.read.name(handle, Lane::Read));
+        self.close_if_idle(handle);
+    }
+
+    fn sent(&mut self, handle: Handle, sent: Sent) {
+        let socket = self.sockets.get_mut(handle).expect("a thread was in a call on it");
+        socket.write.busy = false;
+        socket.memory = sent.memory;
+        let closing = socket.close.is_some();
+        let op = socket.write.name(handle, Lane::Write);
+        let sending =
+            socket.write.pending().expect("a send outlives the calls that are made for it");
+        sending.chain.advance(sent.bytes);
+        let unwanted = closing || sending.cancelled;
+        match sent.result {
+            Err(_) if unwanted => self.end_send(handle, Err(cancelled())),
+            Err(error) => self.end_send(handle, Err(error)),
+            Ok(()) if sending.chain.is_empty() => self.end_send(handle, Ok(())),
+            Ok(()) if unwanted => self.end_send(handle, Err(cancelled())),
+            Ok(()) => self.runnable.extend(op),
+        }
+        self.close_if_idle(handle);
+    }
+
+    fn read_on(&mut self, handle: Handle, read: Read) {
+        let job = Job::Read { read, bytes_max: self.turn_bytes() };
+        self.tasks.get_mut(handle).expect("a thread worked on it").job = Some(job);
+        self.files.push_back(handle);
+    }
+}
+
+/// What is due, and turns.
+impl Threads {
+    /// Queues accepts that have rested, and lets threads go that have nothing to do.
+    pub(super) fn revive(&mut self, now: Instant) {
+        let runnable = &mut self.runnable;
+        self.resting.retain(|(until, op)| {
+            let rested = *until <= now;
+            if rested {
+                runnable.push_back(*op);
+            }
+            !rested
+        });
+        self.crew.let_go(now);
+    }
+
+    /// Gives every queued op its turn: receives take what is held for them, and calls begin.
+    pub(super) fn run(&mut self, now: Instant) {
+        for _ in 0..self.runnable.len() {
+            let Some(op) = self.runnable.pop_front() else { break };
+            match parse(op) {
+                (handle, Lane::Read, sequence) => self.turn_read(op, handle, sequence, now),
+                (handle, Lane::Write, sequence) => self.turn_send(handle, sequence),
+                (handle, Lane::Close, _) => self.begin_close(handle),
+                (_, Lane::File, _) => unreachable!("ops on files have a queue of their own"),
+            }
+        }
+        self.hand_out(now);
+        self.run_files();
+    }
+
+    /// The turn of an accept or a receive, unless its name is stale: takes what is held, or has a
+    /// thread wait for more.
+    fn turn_read(&mut self, op: OpId, handle: Handle, sequence: u16, now: Instant) {
+        let Some(socket) = self.sockets.get_mut(handle) else { return };
+        let Some(reading) = socket.read.current(sequence).copied() else { return };
+        match std::mem::replace(&mut socket.held, Held::Nothing) {
+            Held::Nothing => self.start_call(op, handle, reading.accept, now),
+            Held::Connection(connection) => {
+                self.admit(connection, reading.token);
+                // The next is waited for from now on, and comes with the next wait.
+                self.start_call(op, handle, reading.accept, now);
+            }
+            Held::End => self.end_read(handle, Ok(())),
+            Held::Failed(error) => self.end_read(handle, Err(error)),
+            bytes @ Held::Bytes(..) => {
+                socket.held = bytes;
+                self.starved.push_back(op);
+            }
+        }
+    }
+
+    /// Has a thread wait on the read side, unless one does already. A receive may fill as many
+    /// buffers as are free, and waits in line when there is none.
+    fn start_call(&mut self, op: OpId, handle: Handle, accept: bool, now: Instant) {
+        let room_max = (RECEIVE_BUFFERS * self.pool.buffer_bytes()).min(self.turn_bytes());
+        let room = room_max.min(self.pool.available() * self.pool.buffer_bytes());
+        let socket = self.sockets.get_mut(handle).expect("it is the socket's turn");
+        if socket.read.busy {
+            return;
+        }
+        if room == 0 && !accept {
+            self.stats.starved += 1;
+            return self.starved.push_back(op);
+        }
+        if room < room_max && !accept {
+            // Where buffers are short, nobody has a second turn before all others have had the
+            // chance of a first: two threads that wake each other can outrun a third.
+            self.stats.system_calls += self.crew.wait_begun();
+        }
+        let thread = match self.crew.hire() {
+            Ok(thread) => thread,
+            Err(_) if accept => return self.resting.push((now + ACCEPT_RETRY, op)),
+            Err(error) => return self.end_read(handle, Err(error)),
+        };
+        let wire = Arc::clone(&socket.wire);
+        let job = if accept {
+            Job::Accept(wire)
+        } else {
+            let mut buffer = std::mem::take(&mut socket.buffer);
+            if buffer.is_empty() {
+                buffer = vec![0; room_max];
+            }
+            Job::Receive { wire, buffer, room }
+        };
+        socket.read.busy = true;
+        self.crew.give(thread, handle, job);
+    }
+
+    /// Takes in an accepted connection, or closes it at once when there is no room for it.
+    fn admit(&mut self, connection: OwnedFd, token: Token) {
+        if self.sockets.is_full() {
+            self.stats.system_calls += 1;
+            self.stats.refused += 1;
+            return;
+        }
+        let socket = Socket::new(Wire::new(connection), false, false);
+        let handle = self.sockets.insert(socket).expect("there is room, as was just seen");
+        self.progress(token, Outcome::Accepted(Ok(Sock(handle))));
+    }
+
+    /// Moves received bytes into buffers of the pool, one for each receive in turn, and has those
+    /// that are through wait for more. Those that find no buffer stay in line.
+    fn hand_out(&mut self, now: Instant) {
+        while let Some(op) = self.starved.pop_front() {
+            let Some(mut lease) = self.pool.take() else {
+                self.starved.push_front(op);
+                break;
+            };
+            let (handle, _, _) = parse(op);
+            let socket = self.sockets.get_mut(handle).expect("ops leave the line when they end");
+            let Held::Bytes(range, _) = &mut socket.held else {
+                // It waited to begin. Bytes take a buffer when they are there.
+                drop(lease);
+                self.start_call(op, handle, false, now);
+                continue;
+            };
+            let room = lease.spare_mut();
+            let count = range.len().min(room.len());
+            room[..count].copy_from_slice(&socket.buffer[range.start..range.start + count]);
+            lease.truncate(count);
+            range.start += count;
+            let through = range.start == range.end;
+            if through {
+                socket.held = Held::Nothing;
+            }
+            let reading = socket.read.pending().expect("ops leave the line when they end");
+            let token = reading.token;
+            // Before the next call, which may be the op's end if no thread can be had.
+            self.progress(token, Outcome::Received(Ok(Some(lease))));
+            if through {
+                self.start_call(op, handle, false, now);
+            } else {
+                self.starved.push_back(op);
+            }
+        }
+        for op in &self.starved {
+            let (handle, _, _) = parse(*op);
+            let socket = self.sockets.get_mut(handle).expect("ops leave the line when they end");
+            if let Held::Bytes(_, counted @ false) = &mut socket.held {
+                *counted = true;
+                self.stats.starved += 1;
+            }
+        }
+    }
+}
+
+/// Sends, files and ends.
+impl Threads {
+    /// The turn of a send, unless its name is stale: gives a thread the next piece.
+    fn turn_send(&mut self, handle: Handle, sequence: u16) {
+        let Some(socket) = self.sockets.get_mut(handle) else { return };
+        if socket.write.busy {
+            // After many cancels within one wait, a stale name can be that of a newer op.
+            return;
+        }
+        let Some(sending) = socket.write.current(sequence) else { return };
+        let memory = std::mem::take(&mut socket.memory);
+        let Some(piece) = Piece::cut(&sending.chain, self.limits.turn_bytes_max, memory) else {
+            return self.end_send(handle, Ok(()));
+        };
+        match self.crew.hire() {
+            Ok(thread) => {
+                socket.wire.give_up_send(false);
+                socket.write.busy = true;
+                self.crew.give(thread, handle, Job::Send(Arc::clone(&socket.wire), piece));
+            }
+            Err(error) => self.end_send(handle, Err(error)),
+        }
+    }
+
+    /// Gives the ops on files to the threads for them, first come, first served.
+    fn run_files(&mut self) {
+        while self.files_busy < FILE_THREADS {
+            let Some(handle) = self.files.pop_front() else { return };
+            let task = self.tasks.get_mut(handle).expect("ops leave the line when they end");
+            let job = task.job.take().expect("no thread has it");
+            match self.crew.hire() {
+                Ok(thread) => {
+                    self.files_busy += 1;
+                    self.crew.give(thread, handle, job);
+                }
+                Err(error) => self.end_task(handle, end_of_file_job(job, error)),
+            }
+        }
+    }
+
+    /// Ends the other ops of a socket, and asks the threads to leave it.
+    fn begin_close(&mut self, handle: Handle) {
+        let socket = self.sockets.get_mut(handle).expect("a socket is closed once");
+        let close = socket.close.as_mut().expect("a close was submitted");
+        close.begun = true;
+        let reset = close.reset;
+        if socket.is_busy() {
+            // Both fail when the peer is gone, and then nothing blocks.
+            self.stats.system_calls += 1;
+            let _ = match reset {
+                true => sys::abort(socket.wire.as_fd()),
+                false => sys::shutdown(socket.wire.as_fd(), Shutdown::Both),
+            };
+        }
+        socket.wire.give_up_send(true);
+        let (receives, sends) = (socket.read.pending().is_some(), socket.write.pending().is_some());
+        let sent_by_thread = socket.write.busy;
+        if receives {
+            self.end_read(handle, Err(cancelled()));
+        }
+        if sends && !sent_by_thread {
+            self.end_send(handle, Err(cancelled()));
+        }
+        self.close_if_idle(handle);
+    }
+
+    /// Closes a socket whose close has begun, once no thread is in a system call on it.
+    fn close_if_idle(&mut self, handle: Handle) {
+        let socket = self.sockets.get(handle).expect("callers have just used it");
+        let Some(close) = socket.close.filter(|close| close.begun && !socket.is_busy()) else {
+            return;
+        };
+        let socket = self.sockets.remove(handle).expect("it was just found");
+        // Both fail when the peer is gone already.
+        if close.reset {
+            // The second time, if threads had to leave: some kernels (6.4, 6.5) refuse the first.
+            self.stats.system_calls += 1;
+            let _ = sys::abort(socket.wire.as_fd());
+        } else if socket.adopted && !socket.listener {
+            // Without duplicates elsewhere, closing does the same.
+            self.stats.system_calls += 1;
+            let _ = sys::shutdown(socket.wire.as_fd(), Shutdown::Both);
+        }
+        // No thread shares the descriptor any more, so this closes it.
+        drop(socket);
+        self.stats.system_calls += 1;
+        self.finish(close.token, Outcome::Closed);
+    }
+}

@@ -1,0 +1,268 @@
+//! A driver that tells what it is asked to do, and what becomes of it: `--trace`.
+//!
+//! [`Trace`] wraps any driver and is one, so it sees exactly what goes through the contract, and
+//! costs nothing where it is not used. It writes a line per op submitted, completion, cancel and
+//! wait; waits that bring nothing are told as one, when something follows. The lines of a wait
+//! leave together, before the next one begins.
+//!
+//! The line of a wait is where the I/O models differ: how many system calls it took since the
+//! one before, how many ops went to the kernel without one, how often the kernel answered "would
+//! block". A readiness driver learns that it may try, and tries; a completion driver is told the
+//! result.
+
+mod log;
+mod text;
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Completion, Driver, Now, Op, OpId, Outcome, Sock, Stats, Token, Waker};
+use log::Log;
+
+/// What a trace begins with.
+const LEGEND: &str = "\
+# -> an op is submitted    <- it completes (more: it goes on)    -x it is asked to end
+# == a wait: how long it took and how many completions it brought; and since the wait before,
+#    system calls, ops handed over without one (a ring's), and answers \"would block\"
+# connection 0#2 is the second connection in place 0
+#  time, ms     who               what
+";
+
+/// Traces drivers to one place, with one clock. Its clones do the same.
+#[derive(Clone, Debug)]
+pub struct Tracer {
+    log: Arc<Log>,
+    begun: Instant,
+}
+
+impl Tracer {
+    /// Writes the legend to `to`, and then whatever the drivers do. A `to` that blocks does not
+    /// block them; when it fails, the trace ends and they go on.
+    ///
+    /// # Errors
+    ///
+    /// When the machine gives no thread to write from.
+    pub fn to(to: impl io::Write + Send + 'static) -> io::Result<Self> {
+        let log = Log::new(to)?;
+        log.append(LEGEND);
+        Ok(Self { log: Arc::new(log), begun: Instant::now() })
+    }
+
+    /// Traces a driver. `name` says what a token names, `label` stands before each of its lines,
+    /// to tell several drivers apart.
+    pub fn trace<D: Driver>(&self, driver: D, label: String, name: Name) -> Trace<D> {
+        Trace {
+            counted: driver.stats(),
+            driver,
+            tracer: self.clone(),
+            name,
+            label,
+            lines: String::new(),
+            quiet: None,
+            live: HashMap::new(),
+        }
+    }
+}
+
+/// Says what a token names, in a few characters: tokens are the caller's.
+pub type Name = fn(Token) -> String;
+
+/// A driver that is traced; see the module documentation.
+#[derive(Debug)]
+pub struct Trace<D: Driver> {
+    driver: D,
+    tracer: Tracer,
+    name: Name,
+    label: String,
+    /// What is not yet given to the log.
+    lines: String,
+    /// Waits that brought nothing, and are not told yet.
+    quiet: Option<Waited>,
+    /// What the driver had done when that was last told.
+    counted: Stats,
+    /// The ops in flight, to name them when they are cancelled.
+    live: HashMap<(Token, &'static str), OpId>,
+}
+
+/// One wait, or several that brought nothing.
+#[derive(Clone, Copy, Debug)]
+struct Waited {
+    waits: u32,
+    /// When the last of them was over.
+    until: Instant,
+    took: Duration,
+    completions: usize,
+    /// What the driver had done by then.
+    stats: Stats,
+}
+
+impl<D: Driver> Trace<D> {
+    /// Writes a line: when, whose, what.
+    fn line(&mut self, at: Instant, mark: &str, who: &str, what: &str) {
+        let time = at.duration_since(self.tracer.begun).as_secs_f64() * 1e3;
+        let label = &self.label;
+        let from = self.lines.len();
+        // Writing to a string cannot fail.
+        let _ = write!(self.lines, "{time:>11.3} {label}{mark} {who:<17} {what}");
+        self.lines.truncate(from + self.lines[from..].trim_end().len());
+        self.lines.push('\n');
+    }
+
+    fn line_of_wait(&mut self, waited: Waited) {
+        let Waited { waits, until, took, completions, stats } = waited;
+        let before = std::mem::replace(&mut self.counted, stats);
+        let who = if waits == 1 { "wait".to_owned() } else { format!("{waits} waits") };
+        let took = took.as_secs_f64() * 1e3;
+        let mut what = format!("{took:>9.3} ms  completions {completions:>2}");
+        let counts = [
+            ("calls", stats.system_calls - before.system_calls, true),
+            ("submissions", stats.submissions - before.submissions, true),
+            ("would block", stats.would_block - before.would_block, true),
+            ("starved", stats.starved - before.starved, false),
+            ("refused", stats.refused - before.refused, false),
+        ];
+        for (name, count, always) in counts {
+            if always {
+                let _ = write!(what, "  {name} {count:>2}");
+            } else if count > 0 {
+                let _ = write!(what, "  {name} {count}");
+            }
+        }
+        self.line(until, "==", &who, &what);
+    }
+
+    /// Tells of waits that brought nothing, because something follows.
+    fn tell_quiet(&mut self) {
+        if let Some(quiet) = self.quiet.take() {
+            self.line_of_wait(quiet);
+        }
+    }
+
+    fn waited(&mut self, began: Instant, completions: usize) {
+        let (until, stats) = (Instant::now(), self.driver.stats());
+        let mut waited = Waited { waits: 1, until, took: until - began, completions, stats };
+        if completions > 0 {
+            self.tell_quiet();
+            return self.line_of_wait(waited);
+        }
+        if let Some(quiet) = self.quiet {
+            waited.waits = quiet.waits.saturating_add(1);
+            waited.took += quiet.took;
+        }
+        self.quiet = Some(waited);
+    }
+
+    fn completed(&mut self, completion: &Completion) {
+        let Completion { token, more, outcome } = completion;
+        let op = text::op_of(outcome);
+        if !more {
+            self.live.remove(&(*token, op));
+        }
+        let mut what = match outcome {
+            // It is a convenience; a peer that is gone already has no address.
+            Outcome::Accepted(Ok(sock)) => match self.driver.peer(*sock) {
+                Ok(peer) => format!("{op:<7} {peer}"),
+                Err(_) => format!("{op:<7} a peer that is gone"),
+            },
+            outcome => format!("{op:<7} {}", text::result(outcome)),
+        };
+        what += if *more { ", more" } else { "" };
+        let who = if *token == Token::WAKE { String::new() } else { (self.name)(*token) };
+        self.line(Instant::now(), "<-", &who, &what);
+    }
+
+    /// Gives the lines away.
+    fn flush(&mut self) {
+        self.tracer.log.append(&self.lines);
+        self.lines.clear();
+    }
+}
+
+impl<D: Driver> Driver for Trace<D> {
+    fn adopt(&mut self, socket: OwnedFd) -> io::Result<Sock> {
+        self.driver.adopt(socket)
+    }
+
+    fn submit(&mut self, token: Token, op: Op) -> OpId {
+        self.tell_quiet();
+        let name = text::op(&op);
+        let what = format!("{name:<7} {}", text::request(&op));
+        let who = (self.name)(token);
+        self.line(Instant::now(), "->", &who, &what);
+        let id = self.driver.submit(token, op);
+        self.live.insert((token, name), id);
+        id
+    }
+
+    fn cancel(&mut self, op: OpId) {
+        self.tell_quiet();
+        let named = self.live.iter().find(|(_, id)| **id == op).map(|(named, _)| *named);
+        match named {
+            Some((token, name)) => {
+                let who = (self.name)(token);
+                self.line(Instant::now(), "-x", &who, name);
+            }
+            None => self.line(Instant::now(), "-x", "", "an op that is over"),
+        }
+        self.driver.cancel(op);
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()> {
+        self.flush();
+        let before = out.len();
+        let began = Instant::now();
+        let result = self.driver.wait(timeout, out);
+        self.waited(began, out.len() - before);
+        for completion in &out[before..] {
+            self.completed(completion);
+        }
+        if let Err(error) = &result {
+            self.tell_quiet();
+            self.line(Instant::now(), "==", "wait", &text::error(error));
+        }
+        result
+    }
+
+    fn waker(&self) -> Waker {
+        self.driver.waker()
+    }
+
+    fn acknowledged(&self, sock: Sock) -> io::Result<u64> {
+        self.driver.acknowledged(sock)
+    }
+
+    fn peer(&self, sock: Sock) -> io::Result<SocketAddr> {
+        self.driver.peer(sock)
+    }
+
+    fn now(&self) -> Now {
+        self.driver.now()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.driver.in_flight()
+    }
+
+    fn leased(&self) -> usize {
+        self.driver.leased()
+    }
+
+    fn stats(&self) -> Stats {
+        self.driver.stats()
+    }
+}
+
+impl<D: Driver> Drop for Trace<D> {
+    fn drop(&mut self) {
+        self.tell_quiet();
+        self.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests;

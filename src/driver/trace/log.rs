@@ -1,0 +1,207 @@
+//! Where the lines go: a bounded buffer, and a thread that writes it out.
+//!
+//! A driver must not wait for whoever reads its trace: a pager that stands still would stop the
+//! server. So appending never blocks. When the reader is too slow the buffer fills up, and the
+//! lines that find no room are counted instead; when it is gone, they are thrown away.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// Bytes that wait to be written at most.
+const WAITING_MAX: usize = 1 << 20;
+
+/// Stack of the thread, in bytes. What it writes is on the heap.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// How long dropping a log waits for its reader.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// A log; see the module documentation. Dropping it waits a moment for what is unwritten.
+#[derive(Debug)]
+pub(super) struct Log {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: String,
+    /// Lines that found no room since the last that did.
+    lost: usize,
+    /// Whether nobody will append any more.
+    over: bool,
+    /// Whether the thread has ended.
+    ended: bool,
+}
+
+impl Log {
+    /// Begins to write to `to`, on a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// When the machine gives no thread.
+    pub(super) fn new(to: impl Write + Send + 'static) -> io::Result<Self> {
+        Self::with_stack(to, STACK_BYTES)
+    }
+
+    fn with_stack(to: impl Write + Send + 'static, stack_bytes: usize) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let its = Arc::clone(&shared);
+        let write = move || {
+            its.write_out(to);
+            its.lock().ended = true;
+            its.changed.notify_all();
+        };
+        thread::Builder::new().name("trace".into()).stack_size(stack_bytes).spawn(write)?;
+        Ok(Self { shared })
+    }
+
+    /// Appends whole lines.
+    pub(super) fn append(&self, lines: &str) {
+        let mut state = self.shared.lock();
+        if state.ended || lines.is_empty() {
+            return;
+        }
+        if state.waiting.len() + lines.len() > WAITING_MAX {
+            state.lost += lines.lines().count();
+            return;
+        }
+        state.tell_loss();
+        state.waiting.push_str(lines);
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.tell_loss();
+        state.over = true;
+        self.shared.changed.notify_all();
+        let waited = self.shared.changed.wait_timeout_while(state, LAST_WAIT, |state| !state.ended);
+        drop(waited);
+    }
+}
+
+impl State {
+    fn tell_loss(&mut self) {
+        let lost = std::mem::take(&mut self.lost);
+        if lost > 0 {
+            self.waiting += &format!("# {lost} lines are missing: nobody read them in time\n");
+        }
+    }
+}
+
+impl Shared {
+    fn write_out(&self, mut to: impl Write) {
+        let mut writing = String::new();
+        loop {
+            let state = self.lock();
+            let idle = |state: &mut State| state.waiting.is_empty() && !state.over;
+            let state = self.changed.wait_while(state, idle);
+            let mut state = state.unwrap_or_else(PoisonError::into_inner);
+            if state.waiting.is_empty() {
+                return;
+            }
+            std::mem::swap(&mut writing, &mut state.waiting);
+            drop(state);
+            if to.write_all(writing.as_bytes()).and_then(|()| to.flush()).is_err() {
+                return;
+            }
+            writing.clear();
+        }
+    }
+
+    /// No code panics while it holds the lock, but a worker may panic and drop its log.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::time::Instant;
+
+    /// Takes each write when it is allowed to.
+    struct Slow {
+        allowed: mpsc::Receiver<()>,
+        written: mpsc::Sender<String>,
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.allowed.recv().map_err(|_| io::ErrorKind::BrokenPipe)?;
+            let _ = self.written.send(String::from_utf8(bytes.to_vec()).unwrap());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn slow() -> (Log, mpsc::Sender<()>, mpsc::Receiver<String>) {
+        let ((allow, allowed), (written, writes)) = (mpsc::channel(), mpsc::channel());
+        (Log::new(Slow { allowed, written }).unwrap(), allow, writes)
+    }
+
+    #[test]
+    fn everything_is_written_before_a_log_is_gone() {
+        let (log, allow, writes) = slow();
+        for _ in 0..100 {
+            allow.send(()).unwrap();
+            log.append("a line\n");
+        }
+        drop(log);
+        assert_eq!(writes.iter().collect::<String>(), "a line\n".repeat(100));
+    }
+
+    #[test]
+    fn a_reader_that_stands_still_costs_lines_and_not_the_server() {
+        let (log, allow, writes) = slow();
+        let line = "x".repeat(1023) + "\n";
+        // What the thread has taken already has a buffer of its own.
+        for _ in 0..3 * WAITING_MAX / line.len() {
+            log.append(&line);
+        }
+        for _ in 0..10 {
+            allow.send(()).unwrap();
+        }
+        drop(log);
+        let written = writes.iter().collect::<String>();
+        assert!(written.len() <= 2 * WAITING_MAX + 100, "{} bytes", written.len());
+        let last = written.lines().last().unwrap();
+        assert!(last.contains("lines are missing"), "{last}");
+        let lost: usize = last.split(' ').nth(1).unwrap().parse().unwrap();
+        assert_eq!(written.lines().count() - 1 + lost, 3 * WAITING_MAX / line.len());
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_is_no_loss() {
+        let (log, allow, _writes) = slow();
+        drop(allow);
+        log.append("a line\n");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !log.shared.lock().ended {
+            assert!(Instant::now() < deadline, "the thread goes on without its reader");
+            thread::sleep(Duration::from_millis(1));
+        }
+        log.append("a line\n");
+        assert_eq!(log.shared.lock().waiting, "");
+    }
+
+    #[test]
+    fn without_a_thread_there_is_no_log() {
+        // More than the address space has.
+        assert!(Log::with_stack(io::sink(), 1 << 47).is_err());
+    }
+}

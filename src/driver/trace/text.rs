@@ -1,0 +1,96 @@
+//! Ops, outcomes and errors in a few words.
+
+use std::io;
+
+use crate::driver::{FileKind, Op, Outcome};
+
+/// The name of an op.
+pub(super) fn op(op: &Op) -> &'static str {
+    match op {
+        Op::AcceptMany { .. } => "accept",
+        Op::RecvMany { .. } => "recv",
+        Op::Send { .. } => "send",
+        Op::ReadFile { .. } => "read",
+        Op::OpenFile { .. } => "open",
+        Op::Close { .. } => "close",
+    }
+}
+
+/// The name of the op that an outcome is the result of.
+pub(super) fn op_of(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Accepted(_) => "accept",
+        Outcome::Received(_) => "recv",
+        Outcome::Sent(..) => "send",
+        Outcome::FileRead(..) => "read",
+        Outcome::Opened(_) => "open",
+        Outcome::Closed => "close",
+        Outcome::Woken => "wake",
+    }
+}
+
+/// What an op asks for, besides what its name says.
+pub(super) fn request(op: &Op) -> String {
+    match op {
+        Op::AcceptMany { .. } | Op::RecvMany { .. } => String::new(),
+        Op::Send { chain, fin, .. } => {
+            let file = if chain.has_file() { ", partly of a file" } else { "" };
+            let fin = if *fin { ", then the end of output" } else { "" };
+            format!("{}{file}{fin}", bytes(chain.remaining()))
+        }
+        Op::ReadFile { offset, buffer, .. } => {
+            let room = (buffer.capacity() - buffer.len()) as u64;
+            format!("up to {} from {offset}", bytes(room))
+        }
+        Op::OpenFile { path, .. } => format!("{:?}", path.to_string_lossy()),
+        Op::Close { reset, .. } => if *reset { "by reset" } else { "" }.to_owned(),
+    }
+}
+
+/// What an op came to.
+pub(super) fn result(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Accepted(Ok(_)) => "a connection".to_owned(),
+        Outcome::Received(Ok(Some(lease))) => bytes(lease.len() as u64),
+        Outcome::Received(Ok(None)) => "end of input".to_owned(),
+        Outcome::Sent(Ok(()), chain) => bytes(chain.sent()),
+        Outcome::Sent(Err(failed), chain) => {
+            format!("{} after {}", error(failed), bytes(chain.sent()))
+        }
+        Outcome::FileRead(Ok(count), _) => bytes(*count as u64),
+        Outcome::Opened(Ok(file)) => match file.metadata().kind {
+            FileKind::Regular => format!("a file of {}", bytes(file.metadata().len)),
+            FileKind::Directory => "a directory".to_owned(),
+            FileKind::Other => "neither file nor directory".to_owned(),
+        },
+        Outcome::Accepted(Err(failed))
+        | Outcome::Received(Err(failed))
+        | Outcome::FileRead(Err(failed), _)
+        | Outcome::Opened(Err(failed)) => error(failed),
+        Outcome::Closed | Outcome::Woken => String::new(),
+    }
+}
+
+/// An error: the name that manual pages give it, or what the library says.
+pub(super) fn error(error: &io::Error) -> String {
+    let name = match error.raw_os_error() {
+        Some(libc::ECANCELED) => "ECANCELED",
+        Some(libc::ECONNRESET) => "ECONNRESET",
+        Some(libc::ECONNABORTED) => "ECONNABORTED",
+        Some(libc::EPIPE) => "EPIPE",
+        Some(libc::ETIMEDOUT) => "ETIMEDOUT",
+        Some(libc::EMFILE) => "EMFILE",
+        Some(libc::ENFILE) => "ENFILE",
+        Some(libc::ENOENT) => "ENOENT",
+        Some(libc::ENOTDIR) => "ENOTDIR",
+        Some(libc::EACCES) => "EACCES",
+        Some(libc::EXDEV) => "EXDEV",
+        Some(libc::ELOOP) => "ELOOP",
+        _ => return error.to_string(),
+    };
+    name.to_owned()
+}
+
+fn bytes(count: u64) -> String {
+    format!("{count} byte{}", if count == 1 { "" } else { "s" })
+}

@@ -1,0 +1,187 @@
+//! What only the kernel has: links and FIFOs, duplicates of descriptors, cold pages, addresses,
+//! and system calls to be counted. The simulator is excused from these, by the list in
+//! `driver.rs`, and from nothing else.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringd::driver::{Chain, Completion, File, FileKind, Limits, Op, Outcome, Token};
+
+use crate::files::{opened, read_file};
+use crate::harness::*;
+use crate::kernel::{Kernel, pair};
+use crate::subject::{Files, Peer, Subject};
+
+pub(crate) fn open_through_links<D: Kernel>() {
+    let driver = &mut D::open(&limits()).unwrap();
+    let files = driver.files();
+    files.write("page", b"a page");
+    symlink("../secret", files.path("up")).unwrap();
+    symlink("page", files.path("beneath")).unwrap();
+    let mut open = |path: &std::ffi::CStr| {
+        driver.submit(FILE, Op::OpenFile { root: files.root(), path: path.to_owned() });
+        opened(last(run_lasts(driver, 1), FILE))
+    };
+    assert_eq!(open(c"beneath").unwrap().metadata().len, 6);
+    assert_eq!(code(open(c"up")), Some(libc::EXDEV));
+}
+
+pub(crate) fn open_a_fifo_without_waiting<D: Kernel>() {
+    let driver = &mut D::open(&limits()).unwrap();
+    let files = driver.files();
+    assert!(Command::new("mkfifo").arg(files.path("fifo")).status().unwrap().success());
+    driver.submit(FILE, Op::OpenFile { root: files.root(), path: c"fifo".into() });
+    let file = opened(last(run_lasts(driver, 1), FILE)).unwrap();
+    assert_eq!(file.metadata().kind, FileKind::Other);
+}
+
+pub(crate) fn peers_have_addresses<D: Kernel>() {
+    let driver = &mut D::open(&limits()).unwrap();
+    let (sock, peer) = connect(driver);
+    assert_eq!(driver.peer(sock).unwrap(), peer.local_addr().unwrap());
+    close_all(driver, sock);
+}
+
+/// Drops a file from the page cache, as far as the file system goes along.
+fn chill(file: &fs::File) {
+    file.sync_all().unwrap();
+    #[allow(unsafe_code)]
+    // SAFETY: the call takes no pointer.
+    let result = unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+    assert_eq!(result, 0);
+}
+
+/// What is not in memory is sent, read and opened all the same, and cancelled without harm.
+pub(crate) fn send_of_cold_files<D: Kernel>() {
+    let driver = &mut D::open(&limits()).unwrap();
+    let bytes = pattern(3 << 20);
+    let mut on_disk = tempfile::tempfile_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    on_disk.write_all(&bytes).unwrap();
+    chill(&on_disk);
+    let file = Arc::new(File::new(on_disk.try_clone().unwrap().into()).unwrap());
+    let (sock, peer) = connect(driver);
+    let reading = slow_reader(peer.twin(), bytes.len() + 8);
+    let mut chain = Chain::new();
+    chain.copy(b"head");
+    chain.file(&file, 1..bytes.len() as u64);
+    chain.copy(b"tails");
+    send_chain(driver, sock, chain);
+    sent(run_lasts(driver, 1)).unwrap();
+    assert!(reading.join().unwrap() == [b"head", &bytes[1..], b"tails"].concat());
+    chill(&on_disk);
+    let (result, buffer) = read_file(driver, &file, 0, Vec::with_capacity(bytes.len()));
+    assert_eq!(result.unwrap(), bytes.len());
+    assert!(buffer == bytes);
+    for _ in 0..5 {
+        chill(&on_disk);
+        let mut chain = Chain::new();
+        chain.file(&file, 0..bytes.len() as u64);
+        let op = send_chain(driver, sock, chain);
+        let mut all = Vec::new();
+        driver.wait(Some(Duration::ZERO), &mut all).unwrap();
+        driver.cancel(op);
+        // Nobody reads, so it cannot be done.
+        all.extend(run_until(driver, |more| lasts(&all) + lasts(more) == 1));
+        assert_cancelled(sent(all));
+    }
+    let mut chain = Chain::new();
+    chill(&on_disk);
+    chain.file(&file, 0..bytes.len() as u64);
+    send_chain(driver, sock, chain);
+    driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+    close_all(driver, sock);
+    drop(peer);
+}
+
+/// More than any queue outside of the driver holds.
+pub(crate) fn many_cold_file_ops<D: Kernel>() {
+    let driver = &mut D::open(&limits()).unwrap();
+    let bytes = pattern(200_000);
+    let mut on_disk = tempfile::tempfile_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    on_disk.write_all(&bytes).unwrap();
+    chill(&on_disk);
+    let file = Arc::new(File::new(on_disk.into()).unwrap());
+    for number in 0..100u64 {
+        let file = Arc::clone(&file);
+        let op = Op::ReadFile { file, offset: number * 1000, buffer: Vec::with_capacity(1500) };
+        driver.submit(Token(number), op);
+    }
+    let mut all = run_lasts(driver, 100);
+    all.sort_by_key(|completion| completion.token.0);
+    for (number, Completion { token, outcome, .. }) in all.into_iter().enumerate() {
+        assert_eq!(token.0, number as u64);
+        let Outcome::FileRead(Ok(count), buffer) = outcome else { panic!("{outcome:?}") };
+        assert!(buffer == bytes[number * 1000..number * 1000 + count] && count >= 1500);
+    }
+    assert_eq!(Arc::strong_count(&file), 1);
+    assert_home(driver);
+}
+
+/// An adopted socket may have duplicates: closing must reach the peer, and the reports of the
+/// duplicate must not reach the next owner of the slot.
+pub(crate) fn close_leaves_duplicates_told<D: Kernel>() {
+    let driver = &mut D::open(&limits()).unwrap();
+    let (ours, mut peer) = pair();
+    let duplicate = ours.try_clone().unwrap();
+    let sock = driver.adopt(ours.into()).unwrap();
+    receive(driver, sock);
+    close_all(driver, sock);
+    assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0);
+    let (next, mut next_peer) = connect(driver);
+    receive(driver, next);
+    let before = driver.stats();
+    peer.write_all(b"to the duplicate").unwrap();
+    assert!(run_none(driver).is_empty());
+    assert_no_vain_attempts(driver, &before);
+    assert_few_calls(driver, &before, 9, 0);
+    next_peer.write_all(b"next").unwrap();
+    assert_eq!(received(&run_until(driver, |all| has_received(all, 4))).0, b"next");
+    drop(duplicate);
+    close_all(driver, next);
+}
+
+/// The figures that comparisons rest on: an answer costs what it must.
+pub(crate) fn system_calls_are_few<D: Kernel>() {
+    let driver = &mut D::open(&limits()).unwrap();
+    let (sock, mut peer) = connect(driver);
+    let file = file_of(driver, &pattern(20_000));
+    let op = receive(driver, sock);
+    driver.wait(Some(Duration::from_millis(10)), &mut Vec::new()).unwrap();
+    // The first send of a file looks whether it is in memory; the others remember.
+    for (len, calls_max) in [(0, 3), (20_000, 5), (20_000, 4)] {
+        peer.write_all(b"request").unwrap();
+        let before = driver.stats();
+        drop(run_until(driver, |all| has_received(all, 7)));
+        let mut chain = Chain::new();
+        chain.copy(b"head");
+        chain.file(&file, 0..len);
+        send_chain(driver, sock, chain);
+        sent(run_lasts(driver, 1)).unwrap();
+        peer.read_exact(&mut vec![0; 4 + len as usize]).unwrap();
+        assert_eq!(driver.stats().completions - before.completions, 2);
+        assert_no_vain_attempts(driver, &before);
+        assert_few_calls(driver, &before, calls_max, 1);
+    }
+    // A short read has drained the socket: the next receive does not ask in vain.
+    let before = driver.stats();
+    driver.cancel(op);
+    run_lasts(driver, 1);
+    receive(driver, sock);
+    driver.wait(Some(Duration::from_millis(20)), &mut Vec::new()).unwrap();
+    assert_no_vain_attempts(driver, &before);
+    close_all(driver, sock);
+}
+
+pub(crate) fn adopting_is_refused_when_full<D: Kernel>() {
+    let driver = &mut D::open(&Limits { sockets_max: 1, ..limits() }).unwrap();
+    let (sock, _peer) = connect(driver);
+    let (ours, mut peer) = pair();
+    assert!(driver.adopt(ours.into()).is_err());
+    assert_eq!(peer.read(&mut [0; 1]).unwrap(), 0, "what is refused is closed");
+    close_all(driver, sock);
+}

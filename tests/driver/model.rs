@@ -1,0 +1,496 @@
+//! Ops drawn from a seed, against a model of the contract.
+//!
+//! The model knows which ops are in flight, which leases are held, and which bytes each side of
+//! each connection may see: streams are checked by position, so a byte that is lost, doubled or
+//! sent to somebody else is found where it happens. A failure prints the command that makes the
+//! same draws again; `RINGD_TEST_SEEDS=1000` makes more of them.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{ErrorKind, Read, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use ringd::driver::{
+    Chain, Completion, File, Lease, Limits, Op, OpId, Outcome, Sock, Token, is_cancelled,
+};
+
+use crate::harness::*;
+use crate::subject::{Dial, Files, Peer, Subject};
+
+/// Worlds of each subject, and draws in each.
+const SEEDS: u64 = 6;
+const DRAWS: usize = 250;
+const CONNECTIONS_MAX: usize = 6;
+
+pub(crate) fn random_ops_follow_the_model<S: Subject>() {
+    let variable = |name| {
+        let value = std::env::var(name).ok()?;
+        Some(value.parse::<u64>().unwrap_or_else(|_| panic!("{name}={value} is not a number")))
+    };
+    let first = variable("RINGD_TEST_SEED");
+    let count = variable("RINGD_TEST_SEEDS").unwrap_or(if first.is_some() { 1 } else { SEEDS });
+    let first = first.unwrap_or(0);
+    for seed in first..first + count {
+        let told = Told(seed);
+        World::<S>::new(seed).run();
+        std::mem::forget(told);
+    }
+}
+
+/// Says which seed it was when a test panics.
+struct Told(u64);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let name = std::thread::current().name().unwrap_or_default().to_owned();
+        let seed = self.0;
+        println!("replay with: RINGD_TEST_SEED={seed} cargo test --test driver -- --exact {name}");
+    }
+}
+
+/// What an op in flight may answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Accept,
+    Receive(usize),
+    /// With the length of the stream before it.
+    Send(usize, usize),
+    Read {
+        offset: usize,
+        room: usize,
+    },
+    Open,
+    Close(usize),
+}
+
+/// One connection: both ends, and what they may see.
+struct Connection<P> {
+    sock: Option<Sock>,
+    peer: Option<P>,
+    receiving: Option<OpId>,
+    sending: Option<OpId>,
+    /// What was submitted for sending, less what a failed send did not send.
+    down: Vec<u8>,
+    /// Bytes of it that the peer has seen.
+    down_seen: usize,
+    /// What the peer has written, and how much of it was received.
+    up: Vec<u8>,
+    up_seen: usize,
+    /// The driver has ended its output; a peer has ended its own.
+    fin: bool,
+    half_closed: bool,
+    /// A send has failed, a peer was reset, or a socket closed: what is missing may be lost.
+    torn: bool,
+}
+
+impl<P> Connection<P> {
+    /// Without a peer that the test holds, nothing is known of its other end.
+    fn new(sock: Option<Sock>, peer: Option<P>) -> Self {
+        let torn = peer.is_none();
+        Self {
+            sock,
+            peer,
+            receiving: None,
+            sending: None,
+            down: Vec::new(),
+            down_seen: 0,
+            up: Vec::new(),
+            up_seen: 0,
+            fin: false,
+            half_closed: false,
+            torn,
+        }
+    }
+
+    fn is_unfinished(&self) -> bool {
+        !self.torn
+            && (self.sending.is_some()
+                || self.down_seen < self.down.len()
+                || self.up_seen < self.up.len())
+    }
+}
+
+struct World<S: Subject> {
+    random: Rng,
+    driver: S,
+    listener: Sock,
+    accepting: Option<OpId>,
+    dialer: S::Dialer,
+    /// Peers whose connection is not accepted yet.
+    waiting: usize,
+    connections: Vec<Connection<S::Peer>>,
+    files: S::Files,
+    file: Arc<File>,
+    content: Vec<u8>,
+    ops: HashMap<Token, Kind>,
+    /// All ops there were: a cancel may name any.
+    names: Vec<(OpId, Token)>,
+    /// Those that were cancelled: no other may say so.
+    cancelled: HashSet<Token>,
+    leases: Vec<Lease>,
+    /// Leases in the chains of sends, by token.
+    lent: HashMap<Token, usize>,
+    tokens: u64,
+    wakes: usize,
+}
+
+impl<S: Subject> World<S> {
+    fn new(seed: u64) -> Self {
+        let mut random = Rng::with_seed(seed);
+        let limits = Limits {
+            buffers: 1 << random.u8(1..6),
+            buffer_bytes: [64, 1000, 4096][random.usize(..3)],
+            turn_bytes_max: [5000, 1 << 20][random.usize(..2)],
+            ..limits()
+        };
+        let mut driver = S::open(&limits).unwrap();
+        let (listener, dialer) = driver.listen();
+        let content = pattern(100_000);
+        let files = driver.files();
+        files.write("file", &content);
+        let file = files.open("file");
+        Self {
+            random,
+            driver,
+            listener,
+            accepting: None,
+            dialer,
+            waiting: 0,
+            connections: Vec::new(),
+            files,
+            file,
+            content,
+            ops: HashMap::new(),
+            names: Vec::new(),
+            cancelled: HashSet::new(),
+            leases: Vec::new(),
+            lent: HashMap::new(),
+            tokens: 0,
+            wakes: 0,
+        }
+    }
+
+    fn run(mut self) {
+        for _ in 0..DRAWS {
+            self.draw();
+            self.assert_counts();
+        }
+        self.finish();
+    }
+
+    fn draw(&mut self) {
+        let number = self.random.usize(..CONNECTIONS_MAX);
+        match self.random.u8(..30) {
+            0 | 1 if self.connections.len() < CONNECTIONS_MAX => {
+                let (sock, peer) = connect(&mut self.driver);
+                self.adopt(sock, peer);
+            }
+            2 if self.accepting.is_none() => {
+                let op = Op::AcceptMany { listener: self.listener };
+                self.accepting = Some(self.submit(Kind::Accept, op));
+            }
+            // Its peer is dropped: who it was cannot be told from the socket.
+            3 if self.waiting < 3 => {
+                self.waiting += 1;
+                drop(self.dialer.dial().unwrap());
+            }
+            4..=7 => self.receive(number),
+            8..=10 => self.send(number),
+            11..=14 => self.peer_writes(number),
+            15..=18 => self.peer_reads(number),
+            19 if self.random.u8(..4) == 0 => self.peer_leaves(number),
+            20 if self.random.u8(..3) == 0 => self.close(number),
+            21 => self.read(),
+            22 => {
+                let op = Op::OpenFile { root: self.files.root(), path: c"file".into() };
+                self.submit(Kind::Open, op);
+            }
+            23 if !self.names.is_empty() => {
+                let any = self.random.usize(..self.names.len());
+                self.cancel(any);
+            }
+            24 if !self.names.is_empty() => self.cancel(self.names.len() - 1),
+            25 => {
+                self.wakes = 1;
+                self.driver.waker().wake();
+            }
+            _ => {
+                let timeout = [0, 100, 1000][self.random.usize(..3)];
+                self.wait(Duration::from_micros(timeout));
+            }
+        }
+    }
+
+    fn cancel(&mut self, number: usize) {
+        let (name, token) = self.names[number];
+        self.driver.cancel(name);
+        self.cancelled.insert(token);
+    }
+
+    fn adopt(&mut self, sock: Sock, mut peer: S::Peer) {
+        peer.set_nonblocking(true);
+        self.connections.push(Connection::new(Some(sock), Some(peer)));
+    }
+
+    fn submit(&mut self, kind: Kind, op: Op) -> OpId {
+        self.tokens += 1;
+        let token = Token(self.tokens);
+        let name = self.driver.submit(token, op);
+        self.ops.insert(token, kind);
+        self.names.push((name, token));
+        name
+    }
+
+    fn receive(&mut self, number: usize) {
+        let Some(connection) = self.connections.get(number) else { return };
+        if let (Some(sock), None) = (connection.sock, connection.receiving) {
+            let name = self.submit(Kind::Receive(number), Op::RecvMany { sock });
+            self.connections[number].receiving = Some(name);
+        }
+    }
+
+    fn send(&mut self, number: usize) {
+        let Some(connection) = self.connections.get_mut(number) else { return };
+        let (Some(sock), None, false) = (connection.sock, connection.sending, connection.fin)
+        else {
+            return;
+        };
+        let mut chain = Box::new(Chain::new());
+        let (before, mut lent) = (connection.down.len(), 0);
+        for _ in 0..self.random.usize(..4) {
+            let start = self.random.usize(..self.content.len());
+            let end = self.content.len().min(start + self.random.usize(..60_000));
+            let bytes = &self.content[start..end];
+            match self.random.u8(..4) {
+                0 => chain.copy(bytes),
+                1 => chain.share(&std::rc::Rc::from(bytes)),
+                2 => chain.file(&self.file, start as u64..end as u64),
+                _ => {
+                    let Some(lease) = self.leases.pop() else { continue };
+                    connection.down.extend_from_slice(&lease);
+                    chain.lend(lease);
+                    lent += 1;
+                    continue;
+                }
+            }
+            connection.down.extend_from_slice(bytes);
+        }
+        let fin = self.random.u8(..10) == 0;
+        connection.fin |= fin;
+        let name = self.submit(Kind::Send(number, before), Op::Send { sock, chain, fin });
+        self.connections[number].sending = Some(name);
+        self.lent.insert(Token(self.tokens), lent);
+    }
+
+    fn read(&mut self) {
+        let offset = self.random.usize(..self.content.len() + 100);
+        let buffer = Vec::with_capacity(self.random.usize(..50_000));
+        let kind = Kind::Read { offset, room: buffer.capacity() };
+        let file = Arc::clone(&self.file);
+        self.submit(kind, Op::ReadFile { file, offset: offset as u64, buffer });
+    }
+
+    fn close(&mut self, number: usize) {
+        let Some(connection) = self.connections.get_mut(number) else { return };
+        let Some(sock) = connection.sock.take() else { return };
+        connection.torn = true;
+        let reset = self.random.bool();
+        self.submit(Kind::Close(number), Op::Close { sock, reset });
+    }
+
+    fn peer_writes(&mut self, number: usize) {
+        let Some(connection) = self.connections.get_mut(number) else { return };
+        let (Some(peer), false) = (&mut connection.peer, connection.half_closed) else { return };
+        let start = self.random.usize(..self.content.len());
+        let end = self.content.len().min(start + self.random.usize(1..20_000));
+        match peer.write(&self.content[start..end]) {
+            Ok(count) => connection.up.extend_from_slice(&self.content[start..start + count]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => assert!(connection.torn, "nobody has torn it: {error}"),
+        }
+    }
+
+    fn peer_reads(&mut self, number: usize) {
+        let Some(connection) = self.connections.get_mut(number) else { return };
+        let Some(peer) = &mut connection.peer else { return };
+        let mut buffer = vec![0; self.random.usize(1..100_000)];
+        match peer.read(&mut buffer) {
+            Ok(0) => assert!(connection.fin || connection.torn, "nobody has ended it"),
+            Ok(count) => {
+                let end = connection.down_seen + count;
+                // A send that failed said what it had sent, so not a byte is too much.
+                assert!(end <= connection.down.len(), "more than was sent");
+                assert!(connection.down[connection.down_seen..end] == buffer[..count]);
+                connection.down_seen = end;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => assert!(connection.torn, "nobody has torn it: {error}"),
+        }
+    }
+
+    fn peer_leaves(&mut self, number: usize) {
+        let Some(connection) = self.connections.get_mut(number) else { return };
+        let Some(peer) = connection.peer.take() else { return };
+        if self.random.bool() {
+            peer.half_close();
+            connection.half_closed = true;
+            connection.peer = Some(peer);
+            return;
+        }
+        connection.torn = true;
+        if self.random.bool() { peer.reset() } else { drop(peer) }
+    }
+
+    fn wait(&mut self, timeout: Duration) {
+        let mut all = Vec::new();
+        self.driver.wait(Some(timeout), &mut all).unwrap();
+        for completion in all {
+            self.complete(completion);
+        }
+        // Some are given back at once, some later.
+        while !self.leases.is_empty() && self.random.bool() {
+            let any = self.random.usize(..self.leases.len());
+            self.leases.swap_remove(any);
+        }
+    }
+
+    fn complete(&mut self, Completion { token, more, outcome }: Completion) {
+        if token == Token::WAKE {
+            assert!(matches!(outcome, Outcome::Woken) && !more);
+            assert_eq!(std::mem::take(&mut self.wakes), 1, "nobody has woken it");
+            return;
+        }
+        let kind = *self.ops.get(&token).expect("an op that is over, or never was");
+        if !more {
+            self.ops.remove(&token);
+            self.lent.remove(&token);
+        }
+        let was_cancelled = self.cancelled.contains(&token);
+        let may_fail = |error: &std::io::Error| was_cancelled && is_cancelled(error);
+        match (kind, outcome) {
+            (Kind::Accept, Outcome::Accepted(result)) => {
+                assert!(result.as_ref().err().is_none_or(may_fail), "{result:?}");
+                self.accepted(result, more);
+            }
+            (Kind::Receive(number), Outcome::Received(result)) => {
+                let is_well = result.as_ref().err().is_none_or(may_fail);
+                assert!(is_well || self.connections[number].torn, "{result:?}");
+                self.received(number, result, more);
+            }
+            (Kind::Send(number, before), Outcome::Sent(result, chain)) if !more => {
+                let is_well = result.as_ref().err().is_none_or(may_fail);
+                assert!(is_well || self.connections[number].torn, "{result:?}");
+                self.sent(number, before, result, &chain);
+            }
+            (Kind::Read { offset, room }, Outcome::FileRead(result, buffer)) if !more => {
+                let start = offset.min(self.content.len());
+                let end = self.content.len().min(start + room);
+                match result {
+                    Ok(count) => {
+                        assert_eq!(count, buffer.len());
+                        assert!(buffer == self.content[start..end]);
+                    }
+                    Err(error) => assert!(may_fail(&error), "{error}"),
+                }
+            }
+            (Kind::Open, Outcome::Opened(result)) if !more => match result {
+                Ok(file) => assert_eq!(file.metadata().len, self.content.len() as u64),
+                Err(error) => assert!(may_fail(&error), "{error}"),
+            },
+            (Kind::Close(number), Outcome::Closed) if !more => {
+                let connection = &self.connections[number];
+                let others = (connection.receiving, connection.sending);
+                assert_eq!(others, (None, None), "closed before its other ops were over");
+            }
+            (kind, outcome) => panic!("{kind:?} was answered by {outcome:?}"),
+        }
+    }
+
+    fn accepted(&mut self, result: std::io::Result<Sock>, more: bool) {
+        match result {
+            Ok(sock) => {
+                assert!(more && self.waiting > 0, "nobody has dialled");
+                self.waiting -= 1;
+                self.connections.push(Connection::new(Some(sock), None));
+            }
+            Err(error) => {
+                assert!(!more, "it goes on after {error}");
+                self.accepting = None;
+            }
+        }
+    }
+
+    fn received(&mut self, number: usize, result: std::io::Result<Option<Lease>>, more: bool) {
+        let connection = &mut self.connections[number];
+        if !more {
+            connection.receiving = None;
+        }
+        match result {
+            Ok(Some(lease)) => {
+                assert!(more && !lease.is_empty());
+                let end = connection.up_seen + lease.len();
+                assert!(end <= connection.up.len(), "more than the peer has written");
+                assert!(connection.up[connection.up_seen..end] == *lease);
+                connection.up_seen = end;
+                self.leases.push(lease);
+            }
+            Ok(None) => {
+                assert!(!more && (connection.half_closed || connection.torn));
+                assert!(connection.torn || connection.up_seen == connection.up.len());
+            }
+            Err(error) => assert!(!more, "it goes on after {error}"),
+        }
+    }
+
+    fn sent(&mut self, number: usize, before: usize, result: std::io::Result<()>, chain: &Chain) {
+        let connection = &mut self.connections[number];
+        connection.sending = None;
+        let left = chain.remaining() as usize;
+        match result {
+            Ok(()) => assert_eq!(left, 0),
+            Err(_) => {
+                let length = connection.down.len() - left;
+                assert!(length >= before && length >= connection.down_seen);
+                connection.down.truncate(length);
+                // The end is not told when the words before it were not.
+                connection.fin = false;
+            }
+        }
+    }
+
+    fn assert_counts(&mut self) {
+        assert_eq!(self.driver.in_flight(), self.ops.len());
+        let lent: usize = self.lent.values().sum();
+        assert_eq!(self.driver.leased(), self.leases.len() + lent);
+    }
+
+    /// Everything that can still arrive does; then everything is closed.
+    fn finish(mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        for number in 0..self.connections.len() {
+            while self.connections[number].is_unfinished() {
+                assert!(Instant::now() < deadline, "connection {number} is stuck");
+                self.leases.clear();
+                self.receive(number);
+                self.peer_reads(number);
+                self.wait(Duration::from_millis(1));
+            }
+        }
+        for number in 0..self.connections.len() {
+            self.close(number);
+        }
+        let accepts = self.ops.iter().filter(|(_, kind)| **kind == Kind::Accept);
+        self.cancelled.extend(accepts.map(|(token, _)| *token));
+        let op = Op::Close { sock: self.listener, reset: false };
+        self.connections.push(Connection::new(None, None));
+        self.submit(Kind::Close(self.connections.len() - 1), op);
+        while !self.ops.is_empty() {
+            assert!(Instant::now() < deadline, "stuck with {:?}", self.ops);
+            self.wait(Duration::from_millis(1));
+        }
+        self.leases.clear();
+        assert_home(&self.driver);
+        assert_eq!(Arc::strong_count(&self.file), 1);
+    }
+}

@@ -1,0 +1,207 @@
+//! A client of a simulated world: it sends a script in pieces, reads at its own pace, and leaves
+//! in its own manner.
+
+use std::fmt;
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::time::Duration;
+
+use fastrand::Rng;
+use ringd::driver::sim::{Dialer, Peer};
+
+/// How a client leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Manner {
+    /// Ends its output when all is sent, and reads to the end.
+    HalfClose,
+    /// Reads until it has what it came for, then closes.
+    CloseWhenServed,
+    /// Waits for the server to end.
+    Wait,
+    /// Resets after it has sent this many bytes.
+    ResetAfter(usize),
+    /// Closes after it has sent this many bytes.
+    VanishAfter(usize),
+    /// Sends, but never reads; leaves after a while.
+    Deaf,
+}
+
+/// How a conversation ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ending {
+    /// The server ended it in order.
+    Ended,
+    /// By a reset.
+    Broken,
+    /// The client had enough.
+    Left,
+    /// The client was not let in.
+    Refused,
+}
+
+/// A client; see the module documentation.
+pub(crate) struct Client {
+    pub(crate) manner: Manner,
+    pub(crate) script: Vec<u8>,
+    pub(crate) sent: usize,
+    pub(crate) received: Vec<u8>,
+    pub(crate) ending: Option<Ending>,
+    /// When the last byte was sent, when the last one came, and when the end came.
+    pub(crate) sent_at: Duration,
+    pub(crate) heard_at: Duration,
+    pub(crate) ended_at: Duration,
+    /// When it does something next.
+    pub(crate) next: Duration,
+    pub(crate) started: Duration,
+    piece_max: usize,
+    read_max: usize,
+    pause_max: Duration,
+    /// Reads and writes that moved nothing, one after the other.
+    idle: u32,
+    peer: Option<Peer>,
+}
+
+/// After this many fruitless tries a client that waits for nothing in particular leaves.
+const DEAF_FOR: u32 = 25;
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { manner, sent, ending, started, sent_at, ended_at, .. } = self;
+        let (script, received) = (self.script.len(), self.received.len());
+        write!(
+            f,
+            "{manner:?} client: from {started:?}, {sent} of {script} bytes sent until {sent_at:?}, \
+             {received} received until {ended_at:?}, {ending:?}"
+        )
+    }
+}
+
+impl Client {
+    pub(crate) fn new(random: &mut Rng, script: Vec<u8>, manner: Manner) -> Self {
+        // Some come when the world has changed.
+        let latest = [200_000, 20_000_000][random.usize(..2)];
+        // So that a long script takes no more steps than a short one.
+        let fast = script.len() / 200;
+        let pause_max = Duration::from_micros([1, 100, 5_000, 50_000][random.usize(..4)]);
+        Self {
+            manner,
+            script,
+            sent: 0,
+            received: Vec::new(),
+            ending: None,
+            sent_at: Duration::ZERO,
+            heard_at: Duration::ZERO,
+            ended_at: Duration::ZERO,
+            next: Duration::from_micros(random.u64(..latest)),
+            started: Duration::ZERO,
+            piece_max: [1, 20, 1000, 100_000][random.usize(..4)].max(fast),
+            read_max: [20, 500, 10_000, 100_000][random.usize(..4)].max(fast),
+            pause_max,
+            idle: 0,
+            peer: None,
+        }
+    }
+
+    /// Whether it does all that it can to be served.
+    pub(crate) fn is_kind(&self) -> bool {
+        matches!(self.manner, Manner::HalfClose | Manner::CloseWhenServed | Manner::Wait)
+    }
+
+    /// Does something, and decides when to do the next thing. `served` tells whether it has what
+    /// it came for.
+    pub(crate) fn act(
+        &mut self,
+        random: &mut Rng,
+        now: Duration,
+        dialer: &Dialer,
+        served: impl FnOnce(&[u8]) -> bool,
+    ) {
+        let pause = random.u64(1..=self.pause_max.as_nanos() as u64);
+        self.next = now + Duration::from_nanos(pause);
+        if self.peer.is_none() {
+            match dialer.dial() {
+                Ok(mut peer) => {
+                    peer.set_nonblocking(true);
+                    self.peer = Some(peer);
+                    self.started = now;
+                }
+                Err(_) => return self.end(now, Ending::Refused),
+            }
+        }
+        let moved = self.write(random, now) | self.read(random, now);
+        if self.ending.is_some() {
+            return;
+        }
+        self.idle = if moved { 0 } else { self.idle + 1 };
+        // Who has waited long looks less often.
+        self.next += Duration::from_micros(20 << self.idle.min(20));
+        match self.manner {
+            Manner::CloseWhenServed if self.sent_all() && served(&self.received) => {
+                self.end(now, Ending::Left);
+            }
+            Manner::Deaf if self.idle > DEAF_FOR => self.end(now, Ending::Left),
+            Manner::VanishAfter(count) if self.sent >= count => self.end(now, Ending::Left),
+            Manner::ResetAfter(count) if self.sent >= count => {
+                if let Some(peer) = self.peer.take() {
+                    peer.reset();
+                }
+                self.end(now, Ending::Left);
+            }
+            _ => {}
+        }
+    }
+
+    fn sent_all(&self) -> bool {
+        self.sent == self.script.len()
+    }
+
+    fn end(&mut self, now: Duration, ending: Ending) {
+        self.peer = None;
+        (self.ending, self.ended_at) = (Some(ending), now);
+        self.next = Duration::MAX;
+    }
+
+    fn write(&mut self, random: &mut Rng, now: Duration) -> bool {
+        let Some(peer) = &mut self.peer else { return false };
+        if self.sent == self.script.len() {
+            return false;
+        }
+        let end = self.script.len().min(self.sent + random.usize(1..=self.piece_max));
+        match peer.write(&self.script[self.sent..end]) {
+            Ok(count) => {
+                (self.sent, self.sent_at) = (self.sent + count, now);
+                if self.sent == self.script.len() && self.manner == Manner::HalfClose {
+                    peer.shutdown(Shutdown::Write);
+                }
+                true
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+            // The server does not listen any more. What it has said may still be there.
+            Err(_) => {
+                self.script.truncate(self.sent);
+                true
+            }
+        }
+    }
+
+    fn read(&mut self, random: &mut Rng, now: Duration) -> bool {
+        let Some(peer) = &mut self.peer else { return false };
+        if self.manner == Manner::Deaf {
+            return false;
+        }
+        let start = self.received.len();
+        self.received.resize(start + random.usize(1..=self.read_max), 0);
+        let result = peer.read(&mut self.received[start..]);
+        self.received.truncate(start + *result.as_ref().unwrap_or(&0));
+        match result {
+            Ok(0) => self.end(now, Ending::Ended),
+            Ok(_) => {
+                self.heard_at = now;
+                return true;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+            Err(_) => self.end(now, Ending::Broken),
+        }
+        true
+    }
+}

@@ -1,0 +1,72 @@
+//! Worlds of echo: what comes back is what was sent, and after an orderly end all of it.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use ringd::driver::sim::{Dialer, Files};
+use ringd::echo::Echo;
+
+use crate::client::{Client, Ending, Manner};
+use crate::world::{self, Conditions, Run, Scene};
+
+struct EchoScene {
+    clients: Vec<Client>,
+}
+
+pub(crate) fn run(seed: u64) -> Run {
+    let mut random = Rng::with_seed(seed);
+    let conditions = world::conditions(&mut random);
+    let size_max = conditions.faults.piece_max.saturating_mul(100).min(500_000);
+    let clients = (0..random.usize(1..20)).map(|_| client(&mut random, size_max)).collect();
+    world::play(random, &conditions, EchoScene { clients }, |_, _| {})
+}
+
+fn client(random: &mut Rng, size_max: usize) -> Client {
+    let mut script = vec![0; random.usize(..size_max)];
+    random.fill(&mut script);
+    let some = random.usize(..=script.len());
+    let manner = match random.u8(..8) {
+        0 => Manner::ResetAfter(some),
+        1 => Manner::VanishAfter(some),
+        2 => Manner::Deaf,
+        3..6 => Manner::HalfClose,
+        _ => Manner::CloseWhenServed,
+    };
+    Client::new(random, script, manner)
+}
+
+impl Scene for EchoScene {
+    type Session = Echo;
+
+    fn shared(&self, _: &Files) {}
+
+    fn clients(&mut self) -> &mut Vec<Client> {
+        &mut self.clients
+    }
+
+    fn act(&mut self, random: &mut Rng, client: usize, now: Duration, dialer: &Dialer) {
+        let client = &mut self.clients[client];
+        let length = client.script.len();
+        client.act(random, now, dialer, |received| received.len() == length);
+    }
+
+    fn disturb(&mut self, _: &mut Rng, _: Duration, _: &Files) -> Duration {
+        Duration::MAX
+    }
+
+    fn judge(&mut self, conditions: &Conditions, run: &mut Run) {
+        for client in &self.clients {
+            let sent = &client.script[..client.sent];
+            assert!(sent.starts_with(&client.received), "another echo than what was said");
+            let all = client.received.len() == client.script.len();
+            run.answers += u64::from(all);
+            run.cut += u64::from(!all);
+            let calm = conditions.faults.reset == 0 && conditions.patient;
+            if client.is_kind() && calm && !conditions.early_drain {
+                assert!(all, "not everything came back: {client:?}");
+                assert!(matches!(client.ending, Some(Ending::Ended | Ending::Left)), "{client:?}");
+                run.complete += 1;
+            }
+        }
+    }
+}

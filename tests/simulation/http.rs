@@ -1,0 +1,468 @@
+//! Worlds of HTTP: files that change, requests of every sort, and an oracle that knows what each
+//! name held at what time.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use fastrand::Rng;
+use ringd::driver::sim::{Dialer, Files};
+use ringd::http::{Http, Settings, Site};
+
+use crate::client::{Client, Ending, Manner};
+use crate::world::{self, Conditions, Run, Scene};
+
+/// How long a remembered file is served without a look at the file system.
+const REVALIDATE: Duration = Duration::from_secs(1);
+
+/// No request has a longer body.
+const BODY_MAX: usize = 3000;
+
+/// The names that requests ask for; the last two are never there.
+const NAMES: [&str; 8] = [
+    "index.html",
+    "a.txt",
+    "folder/index.html",
+    "folder/b.js",
+    "large.bin",
+    "empty.css",
+    "missing.html",
+    "folder/.hidden",
+];
+
+/// What a request asks for, and what may come.
+#[derive(Clone)]
+struct Request {
+    wire: Vec<u8>,
+    head_only: bool,
+    /// Whether the connection ends after it.
+    last: bool,
+    /// Whether it has a body.
+    body: bool,
+    expect: Expect,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Expect {
+    /// What the name holds.
+    Name(&'static str),
+    /// This status, whatever the files are.
+    Status(u16),
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} ({:?})", String::from_utf8_lossy(&self.wire), self.expect)
+    }
+}
+
+/// What a name held, from a time on; `None` is nothing.
+#[derive(Debug)]
+struct Version {
+    from: Duration,
+    bytes: Option<Vec<u8>>,
+}
+
+struct HttpScene {
+    clients: Vec<Client>,
+    requests: Vec<Vec<Request>>,
+    /// Of each client: complete answers, and the bytes up to there.
+    served: Vec<(usize, usize)>,
+    history: BTreeMap<&'static str, Vec<Version>>,
+    /// Whether files change.
+    changes: bool,
+    /// Whether a file was cut while it may have been sent.
+    cuts: bool,
+    sizes: Vec<usize>,
+    memory_file_max: u64,
+    cache_entries: usize,
+}
+
+pub(crate) fn run(seed: u64) -> Run {
+    let mut random = Rng::with_seed(seed);
+    let conditions = world::conditions(&mut random);
+    // Where bytes move one by one, fewer do for the same number of steps.
+    let size_max = conditions.faults.piece_max.saturating_mul(400).min(200_000);
+    let sizes = [0, 1, 100, 8192, 8193, 60_000, 200_000];
+    // In some worlds everybody wants the same.
+    let names = match random.u8(..3) {
+        0 => vec![NAMES[random.usize(..NAMES.len())]],
+        _ => NAMES.to_vec(),
+    };
+    let requests: Vec<Vec<Request>> =
+        (0..random.usize(1..20)).map(|_| conversation(&mut random, &names)).collect();
+    let clients = requests.iter().map(|requests| client(&mut random, requests)).collect();
+    let scene = HttpScene {
+        clients,
+        served: vec![(0, 0); requests.len()],
+        requests,
+        history: BTreeMap::new(),
+        changes: random.bool(),
+        cuts: false,
+        sizes: sizes.into_iter().filter(|size| *size <= size_max).collect(),
+        memory_file_max: [0, 100, 8192][random.usize(..3)],
+        cache_entries: [0, 1, 3, 100][random.usize(..4)],
+    };
+    let first = random.u64(..);
+    world::play(random, &conditions, scene, |scene, files| {
+        let mut random = Rng::with_seed(first);
+        // So that the folder is there, whatever goes.
+        files.write("folder/kept", b"");
+        for name in &NAMES[..6] {
+            scene.replace(&mut random, Duration::ZERO, name, files);
+        }
+    })
+}
+
+fn client(random: &mut Rng, requests: &[Request]) -> Client {
+    let script: Vec<u8> = requests.iter().flat_map(|request| request.wire.clone()).collect();
+    let some = random.usize(..=script.len());
+    let manner = match random.u8(..12) {
+        0 => Manner::ResetAfter(some),
+        1 => Manner::VanishAfter(some),
+        2 => Manner::Deaf,
+        3..6 => Manner::HalfClose,
+        6..9 => Manner::Wait,
+        _ => Manner::CloseWhenServed,
+    };
+    Client::new(random, script, manner)
+}
+
+/// Requests, up to the one that ends the connection.
+fn conversation(random: &mut Rng, names: &[&'static str]) -> Vec<Request> {
+    if random.u8(..6) == 0 {
+        let name = names[random.usize(..names.len())];
+        return burst(random, name);
+    }
+    let count = random.usize(1..12);
+    let mut requests = Vec::new();
+    while requests.len() < count && !requests.last().is_some_and(|last: &Request| last.last) {
+        let name = names[random.usize(..names.len())];
+        requests.push(request(random, name));
+    }
+    requests
+}
+
+/// The same file several times, the last time with an end: as much as one turn answers.
+fn burst(random: &mut Rng, name: &'static str) -> Vec<Request> {
+    let count = [4, 8][random.usize(..2)];
+    let get = |number| {
+        let last = number == count;
+        let end = if last { "Connection: close\r\n" } else { "" };
+        let wire = format!("GET /{name} HTTP/1.1\r\nHost: h\r\n{end}\r\n").into_bytes();
+        Request { wire, head_only: false, last, body: false, expect: Expect::Name(name) }
+    };
+    (1..=count).map(get).collect()
+}
+
+fn request(random: &mut Rng, name: &'static str) -> Request {
+    let (method, path, expect) = match random.u8(..20) {
+        0 => ("GET", "/folder".to_owned(), Expect::Status(308)),
+        1 => ("POST", "/a.txt".to_owned(), Expect::Status(405)),
+        2 => ("BREW", "/a.txt".to_owned(), Expect::Status(501)),
+        3 => ("OPTIONS", "*".to_owned(), Expect::Status(204)),
+        4 => ("GET", "/folder/../a.txt".to_owned(), Expect::Name("a.txt")),
+        5..8 => ("HEAD", format!("/{name}"), Expect::Name(name)),
+        8 => ("GET", "/".to_owned(), Expect::Name("index.html")),
+        9 => ("GET", "/folder/".to_owned(), Expect::Name("folder/index.html")),
+        _ => ("GET", format!("/{name}?query"), Expect::Name(name)),
+    };
+    let old = random.u8(..10) == 0;
+    let last = old || random.u8(..10) == 0;
+    let version = if old { "1.0" } else { "1.1" };
+    let mut wire = format!("{method} {path} HTTP/{version}\r\nHost: h\r\n");
+    if last && !old {
+        wire.push_str("Connection: close\r\n");
+    }
+    let body = if method == "POST" { random.usize(..BODY_MAX) } else { 0 };
+    if body > 0 {
+        wire.push_str(&format!("Content-Length: {body}\r\n"));
+    }
+    wire.push_str("\r\n");
+    let mut wire = wire.into_bytes();
+    // A body that could be taken for requests.
+    wire.extend(b"GET / HTTP/1.1\r\n".iter().cycle().take(body));
+    Request { wire, head_only: method == "HEAD", last, body: body > 0, expect }
+}
+
+impl HttpScene {
+    /// Gives a name new content, of another inode.
+    fn replace(&mut self, random: &mut Rng, now: Duration, name: &'static str, files: &Files) {
+        let size = self.sizes[random.usize(..self.sizes.len())];
+        let mut bytes = vec![0; size];
+        random.fill(&mut bytes);
+        files.write("new", &bytes);
+        files.rename("new", name);
+        self.note(now, name, Some(bytes));
+    }
+
+    fn note(&mut self, now: Duration, name: &'static str, bytes: Option<Vec<u8>>) {
+        self.history.entry(name).or_default().push(Version { from: now, bytes });
+    }
+
+    /// What a name may have been for a client.
+    fn versions(&self, name: &str, client: &Client, slack: Duration) -> Vec<Option<&[u8]>> {
+        let Some(history) = self.history.get(name) else { return vec![None] };
+        let until = history.iter().skip(1).map(|next| next.from).chain([Duration::MAX]);
+        let versions = history.iter().zip(until).filter(|(version, until)| {
+            let seen = until.saturating_add(2 * REVALIDATE + slack) >= client.started;
+            seen && version.from <= client.ended_at
+        });
+        versions.map(|(version, _)| version.bytes.as_deref()).collect()
+    }
+
+    fn judge_client(&self, number: usize, conditions: &Conditions, run: &mut Run) {
+        let client = &self.clients[number];
+        let requests = &self.requests[number];
+        let mut rest = &client.received[..];
+        let mut answered = 0;
+        for request in requests {
+            match take_answer(rest, request.head_only) {
+                Taken::Whole(answer, used) => {
+                    rest = &rest[used..];
+                    run.answers += 1;
+                    answered += 1;
+                    if self.judge_answer(&answer, request, client, conditions) {
+                        run.troubles += 1;
+                    }
+                    if answer.status == 408 {
+                        assert!(!conditions.patient, "408 for a client that is not slow");
+                        break;
+                    }
+                }
+                Taken::Part(answer) => {
+                    if let Some(answer) = answer {
+                        run.cut += 1;
+                        self.judge_part(&answer, request, client, conditions);
+                    }
+                    break;
+                }
+            }
+        }
+        if client.ending == Some(Ending::Ended) {
+            let whole = answered == requests.len() || rest.is_empty();
+            assert!(whole, "an orderly end within an answer: {client:?}");
+        }
+        if answered == requests.len() {
+            assert!(
+                rest.is_empty(),
+                "more than was asked for: {:?} after {requests:?}",
+                String::from_utf8_lossy(rest)
+            );
+        }
+        let calm = conditions.faults.reset == 0 && conditions.faults.disk == 0 && !self.cuts;
+        // Who still sends a body after the last answer is listened to for a while only; then a
+        // reset ends it, which may destroy the answer if it has not been read.
+        let sends_on = requests.iter().any(|request| request.last && request.body);
+        if sends_on && client.ending == Some(Ending::Broken) && crawls(client, conditions) {
+            return;
+        }
+        if client.is_kind() && calm && conditions.patient && !conditions.early_drain {
+            assert_eq!(answered, requests.len(), "not everything was answered: {client:?}");
+            assert!(matches!(client.ending, Some(Ending::Ended | Ending::Left)), "{client:?}");
+            // Where an end was announced, nobody waits for a timeout after the last byte.
+            let announced = requests.last().is_some_and(|request| request.last);
+            let waited = client.ended_at.saturating_sub(client.sent_at.max(client.heard_at));
+            assert!(!announced || waited < conditions.shortest_timeout(), "{client:?}");
+            run.complete += 1;
+        }
+    }
+
+    /// Checks a whole answer; says whether it tells of trouble.
+    fn judge_answer(
+        &self,
+        answer: &Answer,
+        request: &Request,
+        client: &Client,
+        conditions: &Conditions,
+    ) -> bool {
+        let faults = &conditions.faults;
+        assert!(answer.field("date").is_some() && answer.field("server") == Some("ringd"));
+        let trouble = match answer.status {
+            503 => faults.descriptors > 0,
+            500 => faults.disk > 0,
+            408 => !conditions.patient,
+            _ => false,
+        };
+        if trouble {
+            return true;
+        }
+        if request.last {
+            assert_eq!(answer.field("connection"), Some("close"), "{answer:?}");
+        }
+        let name = match request.expect {
+            Expect::Status(status) => {
+                assert_eq!(answer.status, status, "{request:?}");
+                return false;
+            }
+            Expect::Name(name) => name,
+        };
+        let versions = self.versions(name, client, slack(conditions));
+        match answer.status {
+            404 => assert!(versions.contains(&None), "{name} was there: {client:?}"),
+            200 if request.head_only => {
+                let fits = |bytes: &&[u8]| answer.length == bytes.len();
+                assert!(versions.iter().flatten().any(fits), "{name} never had this length");
+            }
+            200 => {
+                let fits = |bytes: &&[u8]| answer.body == **bytes;
+                assert!(versions.iter().flatten().any(fits), "{name} never held this: {client:?}");
+            }
+            status => panic!("{status} for {name}: {client:?}"),
+        }
+        false
+    }
+
+    /// Checks an answer that was cut off in its body.
+    fn judge_part(
+        &self,
+        answer: &Answer,
+        request: &Request,
+        client: &Client,
+        conditions: &Conditions,
+    ) {
+        if answer.status != 200 {
+            return;
+        }
+        let Expect::Name(name) = request.expect else { return };
+        let versions = self.versions(name, client, slack(conditions));
+        let fits = |bytes: &&[u8]| answer.length == bytes.len() && bytes.starts_with(&answer.body);
+        assert!(versions.iter().flatten().any(fits), "{name} never held this: {client:?}");
+    }
+}
+
+/// Whether what a client sends may take longer than a lingering close waits.
+fn crawls(client: &Client, conditions: &Conditions) -> bool {
+    let faults = &conditions.faults;
+    let piece_max = faults.piece_max.min(conditions.limits.buffer_bytes as usize);
+    // Pieces of every length up to that are as likely.
+    let steps = (2 * BODY_MAX / piece_max) as u32;
+    let second = Duration::from_secs(1);
+    faults.late > 0
+        || faults.latency_max * steps > second / 2
+        || client.sent_at > client.started + second
+}
+
+/// How late news of a file may come because the machine is slow.
+fn slack(conditions: &Conditions) -> Duration {
+    conditions.faults.latency_max * 1000 + Duration::from_millis(500)
+}
+
+impl Scene for HttpScene {
+    type Session = Http;
+
+    fn shared(&self, files: &Files) -> Site {
+        Site::new(Settings {
+            memory_file_max: self.memory_file_max,
+            cache_entries: self.cache_entries,
+            cache_bytes: 300_000,
+            revalidate_after: REVALIDATE,
+            ..Settings::new(files.root())
+        })
+    }
+
+    fn clients(&mut self) -> &mut Vec<Client> {
+        &mut self.clients
+    }
+
+    fn act(&mut self, random: &mut Rng, client: usize, now: Duration, dialer: &Dialer) {
+        let (requests, served) = (&self.requests[client], &mut self.served[client]);
+        self.clients[client].act(random, now, dialer, |received| {
+            while let Some(request) = requests.get(served.0) {
+                match take_answer(&received[served.1..], request.head_only) {
+                    Taken::Whole(_, used) => *served = (served.0 + 1, served.1 + used),
+                    Taken::Part(_) => return false,
+                }
+            }
+            true
+        });
+    }
+
+    fn disturb(&mut self, random: &mut Rng, now: Duration, files: &Files) -> Duration {
+        if !self.changes {
+            return Duration::MAX;
+        }
+        // What changes bears the time of the change, as on a machine.
+        files.set_time(Duration::from_secs(2_000_000_000) + now);
+        let name = NAMES[random.usize(..6)];
+        match random.u8(..6) {
+            0 => {
+                files.remove(name);
+                self.note(now, name, None);
+            }
+            1 => {
+                let last = self.history.get(name).and_then(|history| history.last());
+                if let Some(Version { bytes: Some(bytes), .. }) = last {
+                    let bytes = bytes[..bytes.len() / 2].to_vec();
+                    files.truncate(name, bytes.len() as u64);
+                    self.note(now, name, Some(bytes));
+                    self.cuts = true;
+                }
+            }
+            _ => self.replace(random, now, name, files),
+        }
+        // Less and less often, or the days that some clients wait would be full of it.
+        now + now / 4 + Duration::from_micros(random.u64(1000..2_000_000))
+    }
+
+    fn judge(&mut self, conditions: &Conditions, run: &mut Run) {
+        for number in 0..self.clients.len() {
+            self.judge_client(number, conditions, run);
+        }
+    }
+}
+
+/// An answer as a client reads it.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    fields: Vec<(String, String)>,
+    length: usize,
+    body: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Taken {
+    /// A whole answer, and its bytes on the wire.
+    Whole(Answer, usize),
+    /// The beginning of one: all that is there of its body, if its head is there.
+    Part(Option<Answer>),
+}
+
+impl Answer {
+    fn field(&self, name: &str) -> Option<&str> {
+        let mut values = self.fields.iter().filter(|field| field.0 == name);
+        let value = values.next().map(|field| &field.1[..]);
+        assert!(values.next().is_none(), "two fields {name}: {:?}", self.fields);
+        value
+    }
+}
+
+/// Takes the first answer of a stream apart, strictly.
+fn take_answer(bytes: &[u8], head_only: bool) -> Taken {
+    let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return Taken::Part(None);
+    };
+    let head = std::str::from_utf8(&bytes[..end]).expect("a head is text");
+    let mut lines = head.split("\r\n");
+    let line = lines.next().unwrap_or("");
+    let status = line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+    let status = status.unwrap_or_else(|| panic!("not a status line: {line:?}"));
+    let field = |line: &str| {
+        let (name, value) = line.split_once(": ").expect("a name and a value");
+        (name.to_ascii_lowercase(), value.to_owned())
+    };
+    let fields = lines.map(field).collect();
+    let mut answer = Answer { status, fields, length: 0, body: Vec::new() };
+    let length = answer.field("content-length").map(|length| length.parse().expect("a number"));
+    assert!(length.is_some() || status == 204, "{answer:?}");
+    answer.length = length.unwrap_or(0);
+    let body = &bytes[end + 4..];
+    // Who answers 408 has not read what the method was.
+    let expected = if head_only && status != 408 { 0 } else { answer.length };
+    answer.body = body[..body.len().min(expected)].to_vec();
+    match answer.body.len() {
+        len if len == expected => Taken::Whole(answer, end + 4 + expected),
+        _ => Taken::Part(Some(answer)),
+    }
+}

@@ -1,0 +1,232 @@
+//! A world: one worker on the simulator, clients, and what disturbs them. It is generic over the
+//! protocol, which a [`Scene`] brings.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+use ringd::driver::sim::{Dialer, Faults, Files, Sim};
+use ringd::driver::{Driver, Limits};
+use ringd::server::worker::{Control, Settings, Worker};
+use ringd::session::Session;
+
+use crate::client::{Client, Ending};
+
+/// No world needs more turns, or more virtual time.
+const TURNS_MAX: u64 = 3_000_000;
+const TIME_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// What the clients of a world say, and what they may be answered.
+pub(crate) trait Scene {
+    type Session: Session;
+
+    /// What the sessions share.
+    fn shared(&self, files: &Files) -> <Self::Session as Session>::Shared;
+
+    /// The clients. They may be changed only by acting.
+    fn clients(&mut self) -> &mut Vec<Client>;
+
+    /// Lets one client do something.
+    fn act(&mut self, random: &mut Rng, client: usize, now: Duration, dialer: &Dialer);
+
+    /// Changes the world; says when to be asked again.
+    fn disturb(&mut self, random: &mut Rng, now: Duration, files: &Files) -> Duration;
+
+    /// Checks what every client has got.
+    fn judge(&mut self, conditions: &Conditions, run: &mut Run);
+}
+
+/// Under which conditions a world runs.
+#[derive(Debug)]
+pub(crate) struct Conditions {
+    pub(crate) faults: Faults,
+    /// The server's timeouts are longer than anything takes.
+    pub(crate) patient: bool,
+    /// The server was told to stop while clients were there.
+    pub(crate) early_drain: bool,
+    pub(crate) limits: Limits,
+    settings: Settings,
+}
+
+impl Conditions {
+    /// Who waited as long as this has waited for a timeout.
+    pub(crate) fn shortest_timeout(&self) -> Duration {
+        let Settings { header_timeout, idle_timeout, send_timeout, .. } = self.settings;
+        header_timeout.min(idle_timeout).min(send_timeout)
+    }
+}
+
+/// What happened, in one run or in many.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Run {
+    pub(crate) turns: u64,
+    pub(crate) clients: u64,
+    pub(crate) answers: u64,
+    /// Answers that were cut off.
+    pub(crate) cut: u64,
+    /// Answers that told of trouble.
+    pub(crate) troubles: u64,
+    /// Clients that had to be served completely, and were.
+    pub(crate) complete: u64,
+    pub(crate) ended: u64,
+    pub(crate) broken: u64,
+    pub(crate) left: u64,
+    pub(crate) refused: u64,
+    pub(crate) starved: u64,
+    pub(crate) would_block: u64,
+    /// A sum over everything that was received, and when: tells two runs apart.
+    pub(crate) hash: u64,
+}
+
+impl Run {
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (sum, value) in self.fields().into_iter().zip(other.clone().fields()) {
+            *sum += *value;
+        }
+        self.hash = self.hash.wrapping_mul(31).wrapping_add(other.hash);
+    }
+
+    fn fields(&mut self) -> [&mut u64; 12] {
+        [
+            &mut self.turns,
+            &mut self.clients,
+            &mut self.answers,
+            &mut self.cut,
+            &mut self.troubles,
+            &mut self.complete,
+            &mut self.ended,
+            &mut self.broken,
+            &mut self.left,
+            &mut self.refused,
+            &mut self.starved,
+            &mut self.would_block,
+        ]
+    }
+
+    /// Worlds in which nothing goes wrong, or nothing goes right, test nothing.
+    pub(crate) fn assert_telling(&self) {
+        // Not every protocol has a word for trouble.
+        let mut all = Self { troubles: 1, ..self.clone() };
+        assert!(all.fields().into_iter().all(|field| *field > 0), "something never happened");
+    }
+}
+
+/// The conditions of the world with this seed.
+pub(crate) fn conditions(random: &mut Rng) -> Conditions {
+    let faults = Faults::draw(random);
+    let limits = Limits {
+        sockets_max: random.u32(70..200),
+        buffers: [1, 2, 4, 64][random.usize(..4)],
+        buffer_bytes: [16, 100, 512, 4096][random.usize(..4)],
+        turn_bytes_max: [200, 5000, 1 << 20][random.usize(..3)],
+    };
+    let patient = random.u8(..5) > 0;
+    let mut time = |seconds: u64| {
+        if patient {
+            Duration::from_secs(seconds * 100)
+        } else {
+            Duration::from_millis(random.u64(50..3000))
+        }
+    };
+    let settings = Settings {
+        connections_max: 0,
+        header_timeout: time(30),
+        idle_timeout: time(75),
+        send_timeout: time(60),
+        drain_timeout: time(10),
+    };
+    let connections_max = random.u32(1..60);
+    let settings = Settings { connections_max, ..settings };
+    Conditions { faults, patient, early_drain: random.u8(..6) == 0, limits, settings }
+}
+
+/// Plays a scene to its end, and judges it.
+pub(crate) fn play<S: Scene>(
+    mut random: Rng,
+    conditions: &Conditions,
+    mut scene: S,
+    files: impl FnOnce(&mut S, &Files),
+) -> Run {
+    let Conditions { faults, limits, settings, early_drain, .. } = conditions;
+    let mut sim = Sim::seeded(limits, random.u64(..), faults.clone());
+    let machine = sim.files();
+    files(&mut scene, &machine);
+    let (listener, dialer) = sim.listen().unwrap();
+    let control = Arc::new(Control::default());
+    let shared = scene.shared(&machine);
+    let mut worker: Worker<Sim, S::Session> =
+        Worker::new(sim, vec![listener], shared, *settings, Arc::clone(&control));
+    let mut run = Run::default();
+    let mut drain_at =
+        if *early_drain { Duration::from_micros(random.u64(..400_000)) } else { Duration::MAX };
+    let mut disturb_at = Duration::ZERO;
+    let mut draining = false;
+    while !worker.is_done() {
+        let now = worker.driver_mut().elapsed();
+        assert!(now < TIME_MAX && run.turns < TURNS_MAX, "no end in sight");
+        for client in 0..scene.clients().len() {
+            if scene.clients()[client].next <= now {
+                scene.act(&mut random, client, now, &dialer);
+            }
+        }
+        if disturb_at <= now {
+            disturb_at = scene.disturb(&mut random, now, &machine);
+        }
+        let served = scene.clients().iter().all(|client| client.ending.is_some());
+        if !draining && (served || drain_at <= now) {
+            (draining, drain_at) = (true, Duration::MAX);
+            control.drain();
+            worker.driver_mut().waker().wake();
+        }
+        let next = scene.clients().iter().map(|client| client.next).min();
+        let alarm = next.unwrap_or(Duration::MAX).min(disturb_at).min(drain_at);
+        worker.driver_mut().set_alarm((alarm < Duration::MAX).then_some(alarm));
+        worker.turn().expect("the worker goes on");
+        run.turns += 1;
+    }
+    finish(worker, &control, faults.late > 0, &mut run);
+    assert_eq!(machine.open_count(), 0, "files are left open");
+    for client in scene.clients().iter_mut().filter(|client| client.ending.is_none()) {
+        // Still there when the server had gone.
+        while client.ending.is_none() {
+            client.act(&mut random, TIME_MAX, &dialer, |_| false);
+        }
+    }
+    count(scene.clients(), &mut run);
+    scene.judge(conditions, &mut run);
+    run
+}
+
+/// The worker has drained: whatever it was given must come back.
+fn finish<S: Session>(mut worker: Worker<Sim, S>, control: &Control, late: bool, run: &mut Run) {
+    // Where closes take long, the end of a drain does not wait for the last ones.
+    let left = control.gauges().connections;
+    assert!(left == 0 || late, "{left} connections are left open");
+    let sim = worker.driver_mut();
+    sim.set_alarm(None);
+    // Files may still be on their way to connections that have closed.
+    for _ in 0..100_000 {
+        if sim.in_flight() == 0 {
+            break;
+        }
+        sim.wait(Some(Duration::from_secs(1)), &mut Vec::new()).unwrap();
+    }
+    assert_eq!((sim.in_flight(), sim.leased(), sim.sockets()), (0, 0, 0));
+    let stats = sim.stats();
+    (run.starved, run.would_block) = (stats.starved, stats.would_block);
+}
+
+fn count(clients: &[Client], run: &mut Run) {
+    for client in clients {
+        run.clients += 1;
+        match client.ending {
+            Some(Ending::Ended) => run.ended += 1,
+            Some(Ending::Broken) => run.broken += 1,
+            Some(Ending::Left) => run.left += 1,
+            Some(Ending::Refused) | None => run.refused += 1,
+        }
+        for byte in client.received.iter().chain(&client.ended_at.as_nanos().to_le_bytes()) {
+            run.hash = (run.hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
