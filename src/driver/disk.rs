@@ -9,7 +9,7 @@ use super::{File, Outcome, sys};
 
 /// How often a path is resolved anew when directories are renamed meanwhile (`openat2(2)`,
 /// `EAGAIN`).
-const OPEN_ATTEMPTS: usize = 4;
+pub(super) const OPEN_ATTEMPTS: usize = 4;
 
 /// Opens a path beneath a directory, waiting for the disk.
 pub(super) fn open(root: &File, path: &CStr, system_calls: &mut u64) -> io::Result<Arc<File>> {

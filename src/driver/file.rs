@@ -28,7 +28,7 @@ pub struct File {
 
 /// Where the bytes are.
 #[derive(Debug)]
-enum Content {
+pub(super) enum Content {
     Kernel(fs::File),
     Simulated(sim::OpenNode),
 }
@@ -111,6 +111,19 @@ impl File {
     /// What the kernel said when the file was opened.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
+    }
+
+    /// Where the bytes are.
+    pub(super) fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// The file of the simulator.
+    pub(super) fn as_simulated(&self) -> &sim::OpenNode {
+        match &self.content {
+            Content::Simulated(node) => node,
+            Content::Kernel(_) => panic!("a file of the kernel was given to the simulator"),
+        }
     }
 
     /// The file of the kernel.

@@ -42,6 +42,7 @@
 
 pub mod calls;
 pub mod chain;
+mod directory;
 mod disk;
 pub mod file;
 mod kind;
@@ -68,6 +69,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 pub use chain::Chain;
+pub use directory::{Entries, Entry, EntryKind};
 pub use file::{File, FileKind, Metadata};
 pub use kind::{Choice, Kind, Visitor};
 pub use now::Now;

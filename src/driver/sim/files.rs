@@ -1,9 +1,9 @@
 //! Files in memory: a flat table of names, each with sparse content.
 //!
 //! A directory is there because a name beneath it is, as in an object store. There are no links,
-//! so nothing leads out of the root but `..`, which is refused as `RESOLVE_BENEATH` would.
+//! so nothing leads out of a root but `..`, which is refused as `RESOLVE_BENEATH` would.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
 use std::fmt;
 use std::io;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::driver::{File, FileKind, Metadata};
+use crate::driver::{Entries, Entry, EntryKind, File, FileKind, Metadata};
 
 /// The files of a simulated machine; clones are handles to the same ones.
 #[derive(Clone, Debug)]
@@ -53,6 +53,8 @@ struct Content {
 /// An inode that is open.
 pub(in crate::driver) struct OpenNode {
     node: Arc<Node>,
+    /// The name that it was opened by: what is beneath a directory begins with it and a slash.
+    name: Vec<u8>,
     shared: Arc<Shared>,
 }
 
@@ -136,8 +138,7 @@ impl Files {
 
     /// The directory that all names are beneath.
     pub fn root(&self) -> Arc<File> {
-        let root = Node { inode: 1, kind: FileKind::Directory, content: Mutex::default() };
-        Arc::new(self.open_node(Arc::new(root)))
+        Arc::new(self.open_node(Vec::new(), Arc::new(Node::directory(1))))
     }
 
     /// Opens a file.
@@ -146,20 +147,8 @@ impl Files {
     ///
     /// When there is none under this name.
     pub fn open(&self, name: impl AsRef<[u8]>) -> io::Result<Arc<File>> {
-        let name = name.as_ref();
-        if name == b"." {
-            return Ok(self.root());
-        }
-        if name.first() == Some(&b'/') || name.split(|byte| *byte == b'/').any(|part| part == b"..")
-        {
-            return Err(errno(libc::EXDEV));
-        }
-        let trimmed = name.strip_suffix(b"/").unwrap_or(name);
-        let node = lock(&self.shared.state).find(trimmed)?;
-        if trimmed.len() < name.len() && node.kind != FileKind::Directory {
-            return Err(errno(libc::ENOTDIR));
-        }
-        Ok(Arc::new(self.open_node(node)))
+        let (name, node) = self.shared.resolve(&[], name.as_ref())?;
+        Ok(Arc::new(self.open_node(name, node)))
     }
 
     /// Files that are open at the moment, the root included.
@@ -167,15 +156,46 @@ impl Files {
         self.shared.open.load(Ordering::Relaxed)
     }
 
-    fn open_node(&self, node: Arc<Node>) -> File {
+    fn open_node(&self, name: Vec<u8>, node: Arc<Node>) -> File {
+        let metadata = node.metadata();
+        self.shared.open.fetch_add(1, Ordering::Relaxed);
+        File::simulated(OpenNode { node, name, shared: Arc::clone(&self.shared) }, metadata)
+    }
+}
+
+impl Shared {
+    /// The file that a path beneath a directory leads to, and its whole name.
+    fn resolve(&self, directory: &[u8], path: &[u8]) -> io::Result<(Vec<u8>, Arc<Node>)> {
+        if path.first() == Some(&b'/') || path.split(|byte| *byte == b'/').any(|part| part == b"..")
+        {
+            return Err(errno(libc::EXDEV));
+        }
+        let trimmed = path.strip_suffix(b"/").unwrap_or(path);
+        let name = match (directory, trimmed) {
+            (directory, b".") => directory.to_vec(),
+            (b"", name) => name.to_vec(),
+            (directory, name) => [directory, name].join(&b'/'),
+        };
+        let node = lock(&self.state).find(&name)?;
+        if trimmed.len() < path.len() && node.kind != FileKind::Directory {
+            return Err(errno(libc::ENOTDIR));
+        }
+        Ok((name, node))
+    }
+}
+
+impl Node {
+    fn directory(inode: u64) -> Self {
+        Self { inode, kind: FileKind::Directory, content: Mutex::default() }
+    }
+
+    fn metadata(&self) -> Metadata {
         let (len, time) = {
-            let content = lock(&node.content);
+            let content = lock(&self.content);
             (content.len, (content.modified.as_secs() as i64, content.modified.subsec_nanos()))
         };
-        let (kind, inode) = (node.kind, node.inode);
-        let metadata = Metadata { kind, len, modified: time, changed: time, inode, device: 1 };
-        self.shared.open.fetch_add(1, Ordering::Relaxed);
-        File::simulated(OpenNode { node, shared: Arc::clone(&self.shared) }, metadata)
+        let (kind, inode) = (self.kind, self.inode);
+        Metadata { kind, len, modified: time, changed: time, inode, device: 1 }
     }
 }
 
@@ -192,6 +212,9 @@ impl State {
     }
 
     fn find(&self, name: &[u8]) -> io::Result<Arc<Node>> {
+        if name.is_empty() {
+            return Ok(Arc::new(Node::directory(1)));
+        }
         if let Some(node) = self.names.get(name) {
             return Ok(Arc::clone(node));
         }
@@ -200,8 +223,7 @@ impl State {
             child.strip_prefix(parent).is_some_and(|rest| rest.first() == Some(&b'/'))
         };
         if self.names.keys().any(|other| is_parent(name, other)) {
-            let content = Mutex::default();
-            return Ok(Arc::new(Node { inode: 1, kind: FileKind::Directory, content }));
+            return Ok(Arc::new(Node::directory(1)));
         }
         let beneath_file = self.names.keys().any(|other| is_parent(other, name));
         Err(errno(if beneath_file { libc::ENOTDIR } else { libc::ENOENT }))
@@ -230,11 +252,62 @@ impl OpenNode {
         }
         Ok(count)
     }
+
+    /// See [`File::entries`].
+    pub(in crate::driver) fn entries(&self, limit: usize) -> io::Result<Entries> {
+        if self.node.kind != FileKind::Directory {
+            return Err(errno(libc::ENOTDIR));
+        }
+        let prefix = match &self.name[..] {
+            b"" => Vec::new(),
+            name => [name, b"/"].concat(),
+        };
+        let state = lock(&self.shared.state);
+        let beneath = state.names.range(prefix.clone()..);
+        let mut found = Entries::default();
+        // The names are in order, so those of one directory come one after the other: but for what
+        // sorts before the slash.
+        let mut seen = BTreeSet::new();
+        for name in beneath.map_while(|(name, _)| name.strip_prefix(&prefix[..])) {
+            let mut parts = name.splitn(2, |byte| *byte == b'/');
+            let first = parts.next().unwrap_or_default();
+            let kind = if parts.next().is_some() { EntryKind::Directory } else { EntryKind::File };
+            if !seen.insert(first) {
+                continue;
+            }
+            if found.entries.len() == limit {
+                found.more = true;
+                break;
+            }
+            found.entries.push(Entry { name: first.to_vec(), kind });
+        }
+        match found.entries.is_empty() && !found.more && !self.name.is_empty() {
+            true => Err(errno(libc::ENOENT)),
+            false => Ok(found),
+        }
+    }
+
+    /// See [`File::describe`].
+    pub(in crate::driver) fn describe(&self, path: &[u8]) -> io::Result<Metadata> {
+        if self.node.kind != FileKind::Directory {
+            return Err(errno(libc::ENOTDIR));
+        }
+        self.shared.resolve(&self.name, path).map(|(_, node)| node.metadata())
+    }
+
+    /// Opens a path beneath this directory.
+    fn open(&self, path: &[u8]) -> io::Result<File> {
+        if self.node.kind != FileKind::Directory {
+            return Err(errno(libc::ENOTDIR));
+        }
+        let (name, node) = self.shared.resolve(&self.name, path)?;
+        Ok(Files { shared: Arc::clone(&self.shared) }.open_node(name, node))
+    }
 }
 
 /// Opens a path as [`Op::OpenFile`](crate::driver::Op::OpenFile) does.
-pub(super) fn open_beneath(files: &Files, path: &CStr) -> io::Result<Arc<File>> {
-    files.open(path.to_bytes())
+pub(super) fn open_beneath(root: &File, path: &CStr) -> io::Result<Arc<File>> {
+    root.as_simulated().open(path.to_bytes()).map(Arc::new)
 }
 
 #[cfg(test)]
@@ -292,5 +365,39 @@ mod tests {
         assert_eq!(code("fold"), libc::ENOENT);
         assert_eq!(code("../folder/page"), libc::EXDEV);
         assert_eq!(code("/folder/page"), libc::EXDEV);
+    }
+
+    #[test]
+    fn a_directory_tells_what_is_in_it() {
+        let files = Files::default();
+        for name in ["a", "b!", "b/one", "b/two/three", "b0"] {
+            files.write(name, b"four");
+        }
+        let told = |directory: &File, limit| {
+            let found = directory.entries(limit).unwrap();
+            let name = |entry: Entry| (String::from_utf8(entry.name).unwrap(), entry.kind);
+            (found.entries.into_iter().map(name).collect::<Vec<_>>(), found.more)
+        };
+        let entry = |name: &str, kind| (name.to_owned(), kind);
+        let all = vec![
+            entry("a", EntryKind::File),
+            entry("b!", EntryKind::File),
+            entry("b", EntryKind::Directory),
+            entry("b0", EntryKind::File),
+        ];
+        assert_eq!(told(&files.root(), 4), (all.clone(), false));
+        assert_eq!(told(&files.root(), 3), (all[..3].to_vec(), true));
+        let inner = files.open("b").unwrap();
+        let both = vec![entry("one", EntryKind::File), entry("two", EntryKind::Directory)];
+        assert_eq!(told(&inner, 9), (both, false));
+        assert_eq!(inner.describe(c"one").unwrap(), *files.open("b/one").unwrap().metadata());
+        assert_eq!(open_beneath(&inner, c"two/three").unwrap().metadata().len, 4);
+        let code = |result: io::Result<Metadata>| result.unwrap_err().raw_os_error();
+        assert_eq!(code(inner.describe(c"a")), Some(libc::ENOENT));
+        assert_eq!(code(inner.describe(c"../a")), Some(libc::EXDEV));
+        assert_eq!(code(files.open("a").unwrap().describe(c".")), Some(libc::ENOTDIR));
+        files.remove("b/one");
+        files.remove("b/two/three");
+        assert_eq!(inner.entries(9).unwrap_err().raw_os_error(), Some(libc::ENOENT));
     }
 }

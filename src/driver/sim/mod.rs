@@ -121,7 +121,7 @@ enum Work {
     Receive { sock: Handle },
     Send { sock: Handle, chain: Box<Chain>, fin: bool },
     Read { file: Arc<File>, offset: u64, buffer: Vec<u8> },
-    Open { path: CString, _root: Arc<File> },
+    Open { root: Arc<File>, path: CString },
     Close { sock: Handle, reset: bool },
 }
 
@@ -301,7 +301,7 @@ impl Driver for Sim {
                 (Some((sock, false)), Work::Send { sock: sock.0, chain, fin })
             }
             Op::ReadFile { file, offset, buffer } => (None, Work::Read { file, offset, buffer }),
-            Op::OpenFile { root, path } => (None, Work::Open { path, _root: root }),
+            Op::OpenFile { root, path } => (None, Work::Open { root, path }),
             Op::Close { sock, reset } => {
                 self.open_socket(sock).closing = true;
                 (None, Work::Close { sock: sock.0, reset })

@@ -1,7 +1,9 @@
 //! Steps: what an op of the simulated machine does when its time has come.
 
+use std::ffi::CStr;
 use std::io;
 use std::mem;
+use std::sync::Arc;
 
 use super::files;
 use super::wire::{Moved, Wire};
@@ -90,9 +92,9 @@ impl Sim {
                 pause
             }
             Work::Read { .. } => self.read(op),
-            Work::Open { path, .. } => {
-                let path = mem::take(path);
-                let opened = self.open_file(&path);
+            Work::Open { root, path } => {
+                let (root, path) = (Arc::clone(root), mem::take(path));
+                let opened = self.open_file(&root, &path);
                 self.finish(op, Outcome::Opened(opened));
                 Pause::Spent
             }
@@ -345,11 +347,11 @@ impl Sim {
 
 /// Files.
 impl Sim {
-    fn open_file(&mut self, path: &std::ffi::CStr) -> io::Result<std::sync::Arc<File>> {
+    fn open_file(&mut self, root: &File, path: &CStr) -> io::Result<Arc<File>> {
         if self.lacks_descriptor() {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }
-        files::open_beneath(&self.files, path)
+        files::open_beneath(root, path)
     }
 
     fn read_file(&mut self, file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
