@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use ringd::driver::{Chain, File};
+use ringd::driver::{Chain, File, Links};
 use ringd::http::request::{self, FIELDS_MAX, HeadLimits};
 use ringd::http::{Http, Settings, Site, target};
 use ringd::session::{Inbox, Now, Reply, Session, Step};
@@ -103,7 +103,7 @@ fn exchanges(criterion: &mut Criterion) {
 /// The pages that come with the source, remembered for as long as this runs.
 fn site() -> Site {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("html");
-    let root = Arc::new(File::open_root(&root).expect("the pages are there"));
+    let root = Arc::new(File::open_root(&root, Links::Beneath).expect("the pages are there"));
     let revalidate_after = Duration::from_secs(3600);
     Site::new(Settings { revalidate_after, ..Settings::new(root) })
 }

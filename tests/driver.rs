@@ -10,7 +10,7 @@
 //! | 7: cancels | `cancels.rs`, `races.rs` |
 //! | 3, 4, 9, 10, 11, 13: bounds | `limits.rs`, `crowds.rs`, `wakes.rs` |
 //! | 8: stale names, slots and descriptors that are used again | `reuse.rs` |
-//! | 12: files | `files.rs`, `changes.rs` |
+//! | 12: files | `files.rs`, `changes.rs`, `links.rs` |
 //! | 14: drops | `drops.rs` |
 //! | all of it at once, by chance | `model.rs` |
 //! | what only a kernel has | `kernel_only.rs`, `interrupted.rs` |
@@ -41,6 +41,8 @@ mod kernel;
 mod kernel_only;
 #[path = "driver/limits.rs"]
 mod limits;
+#[path = "driver/links.rs"]
+mod links;
 #[path = "driver/machine.rs"]
 mod machine;
 #[path = "driver/model.rs"]
@@ -147,6 +149,9 @@ macro_rules! kernel_only {
                 send_of_cold_files, many_cold_file_ops,
                 // System calls: it makes none.
                 system_calls_are_few;
+            // Links: it has none.
+            links: each_policy_has_its_links, magic_links_are_never_followed,
+                a_directory_inherits_its_links;
             // Signals: it makes no call that one could interrupt.
             interrupted: interrupted_waits_keep_their_time, interrupted_ops_go_on;
         );

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use fastrand::Rng;
-use ringd::driver::File;
+use ringd::driver::{File, Links};
 use ringd::http::{Settings, Site, body, fuzz, request, target};
 use ringd::session::Now;
 use tempfile::TempDir;
@@ -111,6 +111,6 @@ fn root() -> (TempDir, Arc<File>) {
         fs::write(path.join(name), vec![b'x'; length]).unwrap();
     }
     fs::create_dir(path.join("dir")).unwrap();
-    let root = Arc::new(File::open_root(path).unwrap());
+    let root = Arc::new(File::open_root(path, Links::Beneath).unwrap());
     (directory, root)
 }

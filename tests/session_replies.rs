@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ringd::driver::chain::read_all;
-use ringd::driver::{Chain, File};
+use ringd::driver::{Chain, File, Links};
 use ringd::http::{Http, Settings, Site};
 use ringd::session::{Inbox, Now, Reply, Session, Step};
 
 /// A site that remembers one name for a second.
 fn site() -> Site {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("html");
-    let root = Arc::new(File::open_root(&root).unwrap());
+    let root = Arc::new(File::open_root(&root, Links::Beneath).unwrap());
     // Nothing in memory, so that a page needs no read.
     Site::new(Settings { cache_entries: 1, memory_file_max: 0, ..Settings::new(root) })
 }
@@ -77,7 +77,7 @@ fn status(session: &mut Http, site: &mut Site, now: Now, path: &str) -> String {
 fn an_answer_that_had_to_wait_brings_no_old_file_back() {
     let root = tempfile::tempdir().unwrap();
     std::fs::write(root.path().join("page.txt"), "old").unwrap();
-    let settings = Settings::new(Arc::new(File::open_root(root.path()).unwrap()));
+    let settings = Settings::new(Arc::new(File::open_root(root.path(), Links::Beneath).unwrap()));
     let mut site = Site::new(Settings { memory_file_max: 0, ..settings });
     let mut now = Now::read();
     let (mut slow, mut other) = (Http::new(&site), Http::new(&site));
@@ -104,7 +104,8 @@ fn a_directory_that_is_called_like_an_index_is_a_directory() {
         ("/d/index.html/", "HTTP/1.1 404 Not Found"),
     ];
     for first in 0..expected.len() {
-        let settings = Settings::new(Arc::new(File::open_root(root.path()).unwrap()));
+        let settings =
+            Settings::new(Arc::new(File::open_root(root.path(), Links::Beneath).unwrap()));
         let mut site = Site::new(settings);
         let mut session = Http::new(&site);
         for turn in 0..2 * expected.len() {

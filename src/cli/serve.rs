@@ -11,7 +11,7 @@ use super::descriptors::Descriptors;
 use super::server::BOUNDS;
 use super::value::{positive_time, time};
 use super::{Cli, Failure, ServerArgs};
-use crate::driver::{Choice, File, FileKind};
+use crate::driver::{Choice, File, FileKind, Links};
 use crate::{http, server};
 
 /// Where help lists what is remembered of files.
@@ -122,7 +122,7 @@ fn open_root(path: &Path) -> Result<Arc<File>, Failure> {
         let path = path.display();
         Failure(format!("cannot serve {path}: {reason}"))
     };
-    let root = File::open_root(path).map_err(|error| match error.kind() {
+    let root = File::open_root(path, Links::Beneath).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound if is_command(path) => {
             failed("there is no such directory; a command comes before its options")
         }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::trial::{Need, TIME_MAX, Trial, no_answer, untried};
-use super::{File, sys};
+use super::{File, Links, sys};
 
 /// The calls.
 pub const TRIALS: [Trial; 6] = [
@@ -99,19 +99,19 @@ fn connection() -> io::Result<(TcpStream, TcpStream)> {
 }
 
 fn root() -> io::Result<File> {
-    File::open_root(Path::new("/")).map_err(untried)
+    File::open_root(Path::new("/"), Links::Beneath).map_err(untried)
 }
 
 fn open_beneath() -> io::Result<()> {
     let root = root()?;
     File::open_beneath(&root, c".")?;
-    let out = sys::openat2(root.as_fd(), c"../", false);
+    let out = sys::openat2(root.as_fd(), c"../", Links::Beneath, false);
     let refused = out.is_err_and(|error| error.raw_os_error() == Some(libc::EXDEV));
     expect(refused, "a path out of the root was not refused")
 }
 
 fn open_cached() -> io::Result<()> {
-    sys::openat2(root()?.as_fd(), c".", true).map(drop)
+    sys::openat2(root()?.as_fd(), c".", Links::Beneath, true).map(drop)
 }
 
 fn send_file() -> io::Result<()> {

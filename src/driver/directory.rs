@@ -14,7 +14,7 @@ use rustix::io::{Errno, retry_on_intr as retry};
 
 use super::disk::OPEN_ATTEMPTS;
 use super::file::Content;
-use super::{File, FileKind, Metadata};
+use super::{File, FileKind, Links, Metadata};
 
 /// Bytes of entries that one `getdents64(2)` asks for.
 const BUFFER_BYTES: usize = 32 * 1024;
@@ -68,18 +68,17 @@ impl File {
     }
 
     /// What [`Metadata`] a file beneath this directory would have if it were opened. Links are
-    /// followed as an open would follow them. Takes no permission on the file itself, and does
+    /// followed as an open would follow them, by the [`Links`] of this directory. Takes no permission on the file itself, and does
     /// not wait for the other end of a FIFO.
     ///
     /// # Errors
     ///
     /// Those of `openat2(2)` with `O_PATH`: `EXDEV` for what is not beneath, `ELOOP` for links
-    /// that go in circles or lead out of the file system's tree (`proc(5)`), `ENOENT`, `ENOTDIR`,
-    /// `EACCES`.
+    /// that are not to be followed or go in circles, `ENOENT`, `ENOTDIR`, `EACCES`.
     pub fn describe(&self, path: &CStr) -> io::Result<Metadata> {
         match self.content() {
-            Content::Kernel(directory) => describe(directory.as_fd(), path),
-            Content::Simulated(node) => node.describe(path.to_bytes()),
+            Content::Kernel(directory) => describe(directory.as_fd(), path, self.links()),
+            Content::Simulated(node) => node.describe(path.to_bytes(), self.links()),
         }
     }
 }
@@ -115,7 +114,7 @@ fn read(directory: BorrowedFd<'_>, limit: usize) -> io::Result<Entries> {
     Ok(found)
 }
 
-fn describe(root: BorrowedFd<'_>, path: &CStr) -> io::Result<Metadata> {
+fn describe(root: BorrowedFd<'_>, path: &CStr, links: Links) -> io::Result<Metadata> {
     // A name in the directory itself leads nowhere else, unless it is a link. One call does.
     if is_plain_name(path) {
         let metadata = stat(root, path, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT)?;
@@ -123,7 +122,7 @@ fn describe(root: BorrowedFd<'_>, path: &CStr) -> io::Result<Metadata> {
             return Ok(metadata);
         }
     }
-    let found = find(root, path)?;
+    let found = find(root, path, links)?;
     let metadata = stat(found.as_fd(), c"", AtFlags::EMPTY_PATH)?;
     metadata.ok_or_else(|| Errno::LOOP.into())
 }
@@ -135,8 +134,8 @@ fn is_plain_name(path: &CStr) -> bool {
 }
 
 /// Finds a file, with nothing but its place opened (`O_PATH`).
-fn find(root: BorrowedFd<'_>, path: &CStr) -> io::Result<OwnedFd> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+fn find(root: BorrowedFd<'_>, path: &CStr, links: Links) -> io::Result<OwnedFd> {
+    let resolve = ResolveFlags::from_bits_retain(links.resolve());
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let mut attempt = 1;
     loop {
@@ -180,7 +179,7 @@ mod tests {
     use std::path::Path;
 
     fn open(path: &Path) -> File {
-        File::open_root(path).unwrap()
+        File::open_root(path, Links::Beneath).unwrap()
     }
 
     fn names(found: &Entries) -> Vec<Vec<u8>> {
@@ -344,6 +343,38 @@ mod tests {
         }
         for name in [c"closed", c"link"] {
             assert_eq!(root.describe(name).unwrap().len, 6, "{name:?}");
+        }
+    }
+
+    /// A description goes the way of an open, whatever the links are to be.
+    #[test]
+    fn describing_follows_the_links_that_an_open_follows() {
+        let outside = tempfile::tempdir().unwrap();
+        let path = |name: &str| outside.path().join("root").join(name);
+        fs::create_dir_all(path("inner")).unwrap();
+        fs::write(path("page"), "some bytes").unwrap();
+        fs::write(path("inner/page"), "others").unwrap();
+        fs::write(outside.path().join("secret"), "secret").unwrap();
+        symlink("page", path("beneath")).unwrap();
+        symlink(path("page"), path("absolute")).unwrap();
+        symlink("../secret", path("up")).unwrap();
+        symlink("inner", path("way")).unwrap();
+        symlink("/proc/self/exe", path("magic")).unwrap();
+        symlink("circle", path("circle")).unwrap();
+        let paths =
+            [c"page", c"beneath", c"absolute", c"up", c"way", c"way/page", c"magic", c"circle"];
+        for links in [Links::Beneath, Links::Never, Links::Follow] {
+            let root = File::open_root(&path("."), links).unwrap();
+            for path in paths {
+                let opened = File::open_beneath(&root, path);
+                let described = root.describe(path);
+                match (opened, described) {
+                    (Ok(file), described) => assert_eq!(described.unwrap(), *file.metadata()),
+                    (Err(error), described) => {
+                        assert_eq!(Some(code(described)), error.raw_os_error(), "{path:?}");
+                    }
+                }
+            }
         }
     }
 }

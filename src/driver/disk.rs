@@ -16,14 +16,14 @@ pub(super) fn open(root: &File, path: &CStr, system_calls: &mut u64) -> io::Resu
     let mut attempt = 1;
     loop {
         *system_calls += 1;
-        match sys::openat2(root.as_fd(), path, false) {
+        match sys::openat2(root.as_fd(), path, root.links(), false) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && attempt < OPEN_ATTEMPTS => {
                 attempt += 1;
             }
             Err(error) => return Err(error),
             Ok(descriptor) => {
                 *system_calls += File::CALLS_OF_NEW;
-                return File::new(descriptor).map(Arc::new);
+                return File::found(root, descriptor).map(Arc::new);
             }
         }
     }

@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{sim, sys};
+use super::{Links, sim, sys};
 
 /// How long a file found wholly in the page cache is taken to stay there.
 ///
@@ -23,6 +23,7 @@ const RESIDENT_FOR: Duration = Duration::from_secs(1);
 pub struct File {
     content: Content,
     metadata: Metadata,
+    links: Links,
     resident_until_ms: AtomicU64,
 }
 
@@ -67,7 +68,11 @@ impl File {
     pub(super) const CALLS_OF_NEW: u64 = 2;
 
     /// Takes an open descriptor and reads its metadata (`fstat`, which does not wait for a disk
-    /// once the file is open).
+    /// once the file is open). As a root it has [`Links::Beneath`].
+    ///
+    /// # Errors
+    ///
+    /// Those of `fstat(2)` and `fcntl(2)`.
     pub fn new(descriptor: OwnedFd) -> io::Result<Self> {
         let file = fs::File::from(descriptor);
         let found = file.metadata()?;
@@ -87,25 +92,52 @@ impl File {
             inode: found.ino(),
             device: found.dev(),
         };
-        Ok(Self { content: Content::Kernel(file), metadata, resident_until_ms: AtomicU64::new(0) })
+        Ok(Self::of(Content::Kernel(file), metadata))
     }
 
     /// A file that only the simulator can read.
     pub(super) fn simulated(node: sim::OpenNode, metadata: Metadata) -> Self {
-        let content = Content::Simulated(node);
-        Self { content, metadata, resident_until_ms: AtomicU64::new(0) }
+        Self::of(Content::Simulated(node), metadata)
     }
 
-    /// Opens a directory to serve from, with symbolic links on the way followed. May wait for a
-    /// disk: for use before serving.
-    pub fn open_root(path: &std::path::Path) -> io::Result<Self> {
-        Self::new(fs::File::open(path)?.into())
+    fn of(content: Content, metadata: Metadata) -> Self {
+        let (links, resident_until_ms) = (Links::Beneath, AtomicU64::new(0));
+        Self { content, metadata, links, resident_until_ms }
+    }
+
+    /// Opens a directory to serve from, with symbolic links on the way to it followed, and those
+    /// beneath it as `links` says. May wait for a disk: for use before serving.
+    ///
+    /// # Errors
+    ///
+    /// Those of `open(2)`.
+    pub fn open_root(path: &std::path::Path, links: Links) -> io::Result<Self> {
+        Ok(Self::new(fs::File::open(path)?.into())?.with_links(links))
     }
 
     /// Opens a path beneath `root` as [`Op::OpenFile`](super::Op::OpenFile) does, but waits for
     /// it: for tests, and to find out before serving whether the kernel can.
+    ///
+    /// # Errors
+    ///
+    /// Those of `openat2(2)`; which links are refused is for the [`Links`] of `root` to say.
     pub fn open_beneath(root: &Self, path: &CStr) -> io::Result<Self> {
-        Self::new(sys::openat2(root.as_fd(), path, false)?)
+        Self::found(root, sys::openat2(root.as_fd(), path, root.links, false)?)
+    }
+
+    /// What was opened beneath a root; it has the root's [`Links`].
+    pub(super) fn found(root: &Self, descriptor: OwnedFd) -> io::Result<Self> {
+        Ok(Self::new(descriptor)?.with_links(root.links))
+    }
+
+    /// The same file; if it is a directory, what is opened beneath it from now on obeys `links`.
+    pub fn with_links(self, links: Links) -> Self {
+        Self { links, ..self }
+    }
+
+    /// Which links are followed beneath this directory.
+    pub fn links(&self) -> Links {
+        self.links
     }
 
     /// What the kernel said when the file was opened.

@@ -62,8 +62,8 @@ pub enum Op {
         /// Comes back with the bytes appended.
         buffer: Vec<u8>,
     },
-    /// Opens a path beneath a directory for reading (`openat2(2)` with `RESOLVE_BENEATH` and
-    /// `RESOLVE_NO_MAGICLINKS`), never waiting for a FIFO or a device.
+    /// Opens a path beneath a directory for reading (`openat2(2)`), by the directory's
+    /// [`Links`](super::Links), never waiting for a FIFO or a device.
     OpenFile {
         /// The directory.
         root: Arc<File>,
@@ -101,7 +101,8 @@ pub enum Outcome {
     Sent(io::Result<()>, Box<Chain>),
     /// The bytes read, appended to the buffer: their number.
     FileRead(io::Result<usize>, Vec<u8>),
-    /// The open file.
+    /// The open file, which nobody else has yet. A directory has the [`Links`](super::Links) of
+    /// the one that it was opened beneath.
     Opened(io::Result<Arc<File>>),
     /// The socket is gone.
     Closed,

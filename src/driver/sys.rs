@@ -12,13 +12,12 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use super::Links;
+
 /// How files are opened for serving: a FIFO or a terminal in the root must not hang or capture
 /// the server, so opening never waits.
 pub(super) const OPEN_FLAGS: i32 =
     libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
-
-/// How paths are resolved: never out of the root, by whatever links lie in it.
-pub(super) const RESOLVE: u64 = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS;
 
 /// Repeats a call while it is interrupted.
 fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
@@ -177,10 +176,15 @@ pub(super) fn preadv2_nowait(
     })
 }
 
-/// `openat2(2)` for serving; see [`OPEN_FLAGS`] and [`RESOLVE`]. With `cached`, only names that
-/// the kernel has in memory are tried, the others fail with `WouldBlock` (`RESOLVE_CACHED`).
-pub(super) fn openat2(root: BorrowedFd<'_>, path: &CStr, cached: bool) -> io::Result<OwnedFd> {
-    let resolve = RESOLVE | if cached { libc::RESOLVE_CACHED } else { 0 };
+/// `openat2(2)` for serving; see [`OPEN_FLAGS`]. With `cached`, only names that the kernel has in
+/// memory are tried, the others fail with `WouldBlock` (`RESOLVE_CACHED`).
+pub(super) fn openat2(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    links: Links,
+    cached: bool,
+) -> io::Result<OwnedFd> {
+    let resolve = links.resolve() | if cached { libc::RESOLVE_CACHED } else { 0 };
     // SAFETY: `open_how` is plain data for which zero is a value, "no flag".
     let mut how: libc::open_how = unsafe { MaybeUninit::zeroed().assume_init() };
     how.flags = OPEN_FLAGS as u64;
@@ -429,7 +433,7 @@ mod tests {
         symlink(outside.path().join("secret"), root.join("absolute")).unwrap();
         symlink("page", root.join("beneath")).unwrap();
         let root = fs::File::open(&root).unwrap();
-        let open = |path: &CStr| openat2(root.as_fd(), path, false);
+        let open = |path: &CStr| openat2(root.as_fd(), path, Links::Beneath, false);
         assert!(open(c"page").is_ok());
         assert!(open(c"beneath").is_ok());
         for escape in [c"up", c"absolute", c"../secret", c"/etc/passwd"] {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use ringd::driver::ready::{Epoll, EpollLevel, Poll, Select, Sigio, Spin};
 use ringd::driver::threads::Threads;
 use ringd::driver::uring::Uring;
-use ringd::driver::{Driver, File, Limits, Sock};
+use ringd::driver::{Driver, File, Limits, Links, Sock};
 
 use crate::harness::PATIENCE;
 use crate::subject::{Dial, Files, Peer, Subject};
@@ -211,7 +211,7 @@ impl Files for Folder {
     }
 
     fn root(&self) -> Arc<File> {
-        Arc::new(File::open_root(&self.path(".")).unwrap())
+        Arc::new(File::open_root(&self.path("."), Links::Beneath).unwrap())
     }
 
     fn open(&self, name: &str) -> Arc<File> {

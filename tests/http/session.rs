@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringd::driver::{Chain, File, chain};
+use ringd::driver::{Chain, File, Links, chain};
 use ringd::http::{Http, Settings, Site};
 use ringd::session::{Inbox, Now, Reply, Session, Step};
 
@@ -15,7 +15,7 @@ fn site(directory: &tempfile::TempDir) -> Site {
     for name in ["a.txt", "b.txt"] {
         fs::write(directory.path().join(name), name).unwrap();
     }
-    let root = Arc::new(File::open_root(directory.path()).unwrap());
+    let root = Arc::new(File::open_root(directory.path(), Links::Beneath).unwrap());
     Site::new(Settings { cache_entries: 1, ..Settings::new(root) })
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringd::driver::{Choice, File, Kind, Limits};
+use ringd::driver::{Choice, File, Kind, Limits, Links};
 use ringd::http::{self, Http, Site};
 use ringd::server::{self, Gauges, Server, Stopper};
 use tempfile::TempDir;
@@ -43,7 +43,7 @@ impl Fixture {
 
     /// A server over a root that exists.
     pub(crate) fn start_over(kind: Kind, path: &Path, change: impl FnOnce(&mut Setup)) -> Self {
-        let root = Arc::new(File::open_root(path).unwrap());
+        let root = Arc::new(File::open_root(path, Links::Beneath).unwrap());
         let long = Duration::from_secs(60);
         let mut setup = Setup {
             server: server::Settings {

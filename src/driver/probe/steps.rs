@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::super::trial::{TIME_MAX, no_answer, untried};
 use super::super::{
-    Chain, Completion, Driver, File, FileKind, Op, OpId, Outcome, Sock, Token, is_cancelled, sys,
+    Chain, Completion, Driver, File, FileKind, Links, Op, OpId, Outcome, Sock, Token, is_cancelled,
+    sys,
 };
 use super::Step;
 
@@ -125,7 +126,7 @@ impl<D: Driver> Tester<D> {
     }
 
     fn open_file(&mut self) -> io::Result<()> {
-        let root = Arc::new(File::open_root(Path::new("/")).map_err(untried)?);
+        let root = Arc::new(File::open_root(Path::new("/"), Links::Beneath).map_err(untried)?);
         let (token, _) = self.submit(Op::OpenFile { root, path: c".".into() });
         match self.answer(token)?.outcome {
             Outcome::Opened(file) => {

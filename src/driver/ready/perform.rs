@@ -262,10 +262,10 @@ impl<P: Poller> Ready<P> {
 
     fn open_file(&mut self, op: OpId, handle: Handle, root: Arc<File>, path: CString) {
         self.stats.system_calls += 1;
-        let opened = match sys::openat2(root.as_fd(), &path, true) {
+        let opened = match sys::openat2(root.as_fd(), &path, root.links(), true) {
             Ok(descriptor) => {
                 self.stats.system_calls += File::CALLS_OF_NEW;
-                File::new(descriptor).map(Arc::new)
+                File::found(&root, descriptor).map(Arc::new)
             }
             // `EINVAL` comes from kernels before 5.12, which know no `RESOLVE_CACHED`.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINVAL)) => {

@@ -1,7 +1,8 @@
 //! Files in memory: a flat table of names, each with sparse content.
 //!
 //! A directory is there because a name beneath it is, as in an object store. There are no links,
-//! so nothing leads out of a root but `..`, which is refused as `RESOLVE_BENEATH` would.
+//! so nothing leads out of a root but `..`, which is refused as `RESOLVE_BENEATH` would, and an
+//! absolute path, which begins at [`Files::root`] where [`Links::Follow`] allows it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::driver::{Entries, Entry, EntryKind, File, FileKind, Metadata};
+use crate::driver::{Entries, Entry, EntryKind, File, FileKind, Links, Metadata};
 
 /// The files of a simulated machine; clones are handles to the same ones.
 #[derive(Clone, Debug)]
@@ -147,7 +148,7 @@ impl Files {
     ///
     /// When there is none under this name.
     pub fn open(&self, name: impl AsRef<[u8]>) -> io::Result<Arc<File>> {
-        let (name, node) = self.shared.resolve(&[], name.as_ref())?;
+        let (name, node) = self.shared.resolve(&[], name.as_ref(), Links::Beneath)?;
         Ok(Arc::new(self.open_node(name, node)))
     }
 
@@ -165,7 +166,17 @@ impl Files {
 
 impl Shared {
     /// The file that a path beneath a directory leads to, and its whole name.
-    fn resolve(&self, directory: &[u8], path: &[u8]) -> io::Result<(Vec<u8>, Arc<Node>)> {
+    fn resolve(
+        &self,
+        directory: &[u8],
+        path: &[u8],
+        links: Links,
+    ) -> io::Result<(Vec<u8>, Arc<Node>)> {
+        let (directory, path) = match path.strip_prefix(b"/") {
+            Some(path) if links == Links::Follow => (&[][..], path),
+            _ if path.is_empty() => return Err(errno(libc::ENOENT)),
+            _ => (directory, path),
+        };
         if path.first() == Some(&b'/') || path.split(|byte| *byte == b'/').any(|part| part == b"..")
         {
             return Err(errno(libc::EXDEV));
@@ -288,26 +299,26 @@ impl OpenNode {
     }
 
     /// See [`File::describe`].
-    pub(in crate::driver) fn describe(&self, path: &[u8]) -> io::Result<Metadata> {
+    pub(in crate::driver) fn describe(&self, path: &[u8], links: Links) -> io::Result<Metadata> {
         if self.node.kind != FileKind::Directory {
             return Err(errno(libc::ENOTDIR));
         }
-        self.shared.resolve(&self.name, path).map(|(_, node)| node.metadata())
+        self.shared.resolve(&self.name, path, links).map(|(_, node)| node.metadata())
     }
 
     /// Opens a path beneath this directory.
-    fn open(&self, path: &[u8]) -> io::Result<File> {
+    fn open(&self, path: &[u8], links: Links) -> io::Result<File> {
         if self.node.kind != FileKind::Directory {
             return Err(errno(libc::ENOTDIR));
         }
-        let (name, node) = self.shared.resolve(&self.name, path)?;
-        Ok(Files { shared: Arc::clone(&self.shared) }.open_node(name, node))
+        let (name, node) = self.shared.resolve(&self.name, path, links)?;
+        Ok(Files { shared: Arc::clone(&self.shared) }.open_node(name, node).with_links(links))
     }
 }
 
 /// Opens a path as [`Op::OpenFile`](crate::driver::Op::OpenFile) does.
 pub(super) fn open_beneath(root: &File, path: &CStr) -> io::Result<Arc<File>> {
-    root.as_simulated().open(path.to_bytes()).map(Arc::new)
+    root.as_simulated().open(path.to_bytes(), root.links()).map(Arc::new)
 }
 
 #[cfg(test)]
@@ -396,6 +407,12 @@ mod tests {
         assert_eq!(code(inner.describe(c"a")), Some(libc::ENOENT));
         assert_eq!(code(inner.describe(c"../a")), Some(libc::EXDEV));
         assert_eq!(code(files.open("a").unwrap().describe(c".")), Some(libc::ENOTDIR));
+        assert_eq!(code(files.root().describe(c"/b")), Some(libc::EXDEV));
+        let root = Arc::into_inner(files.root()).unwrap().with_links(Links::Follow);
+        let anew = open_beneath(&root, c"/b").unwrap();
+        assert_eq!((anew.links(), told(&anew, 9)), (Links::Follow, told(&inner, 9)));
+        assert_eq!(told(&open_beneath(&anew, c"/").unwrap(), 4), (all, false));
+        assert_eq!(code(anew.describe(c"")), Some(libc::ENOENT));
         files.remove("b/one");
         files.remove("b/two/three");
         assert_eq!(inner.entries(9).unwrap_err().raw_os_error(), Some(libc::ENOENT));

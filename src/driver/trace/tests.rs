@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use super::*;
 use crate::driver::slots::Handle;
 use crate::driver::waker::EventFd;
-use crate::driver::{Chain, File, Limits};
+use crate::driver::{Chain, File, Limits, Links};
 
 /// A driver without a kernel: each wait yields what the test has put here, and counts as the
 /// test says.
@@ -133,7 +133,7 @@ fn untimed(lines: &[String]) -> Vec<String> {
 
 #[test]
 fn every_op_has_its_line() {
-    let folder = Arc::new(File::open_root(std::path::Path::new("src")).unwrap());
+    let folder = Arc::new(File::open_root(std::path::Path::new("src"), Links::Beneath).unwrap());
     let lines = trace_of(Scripted::default(), |traced| {
         let sock = sock();
         traced.submit(Token(0), Op::AcceptMany { listener: sock });
@@ -164,7 +164,8 @@ fn every_op_has_its_line() {
 
 #[test]
 fn every_completion_has_its_line_behind_that_of_its_wait() {
-    let file = || Ok(Arc::new(File::open_root(std::path::Path::new("src")).unwrap()));
+    let file =
+        || Ok(Arc::new(File::open_root(std::path::Path::new("src"), Links::Beneath).unwrap()));
     let mut sent = chain(b"four");
     sent.advance(4);
     let mut torn = chain(b"four");

@@ -37,8 +37,8 @@ pub(super) struct FileOps {
 enum FileOp {
     Open {
         token: Token,
+        root: Arc<File>,
         // Not read again, but the kernel may still read them.
-        _root: Arc<File>,
         path: CString,
         how: Box<OpenHow>,
     },
@@ -70,7 +70,7 @@ impl FileOps {
 impl Uring {
     pub(super) fn submit_open(&mut self, token: Token, root: Arc<File>, path: CString) -> OpId {
         self.stats.system_calls += 1;
-        let cached = sys::openat2(root.as_fd(), &path, true);
+        let cached = sys::openat2(root.as_fd(), &path, root.links(), true);
         let cold = match &cached {
             // A kernel without RESOLVE_CACHED (before 5.12) refuses the flag.
             Err(error) => {
@@ -80,13 +80,14 @@ impl Uring {
         };
         if !cold {
             self.stats.system_calls += File::CALLS_OF_NEW;
-            let opened = cached.and_then(File::new).map(Arc::new);
+            let opened = cached.and_then(|found| File::found(&root, found)).map(Arc::new);
             self.finish(token, Outcome::Opened(opened));
             return OpId(Kind::NOBODY);
         }
-        let how = Box::new(OpenHow::new().flags(sys::OPEN_FLAGS as u64).resolve(sys::RESOLVE));
+        let how = OpenHow::new().flags(sys::OPEN_FLAGS as u64).resolve(root.links().resolve());
         let fd = Fd(root.as_fd().as_raw_fd());
-        let inserted = self.files.ops.insert(FileOp::Open { token, _root: root, path, how });
+        let inserted =
+            self.files.ops.insert(FileOp::Open { token, root, path, how: Box::new(how) });
         let Ok(handle) = inserted else {
             self.finish(token, Outcome::Opened(Err(io::ErrorKind::ResourceBusy.into())));
             return OpId(Kind::NOBODY);
@@ -104,12 +105,12 @@ impl Uring {
     }
 
     pub(super) fn complete_open(&mut self, handle: Handle, result: i32) {
-        let Some(FileOp::Open { token, .. }) = self.files.ops.remove(handle) else { return };
+        let Some(FileOp::Open { token, root, .. }) = self.files.ops.remove(handle) else { return };
         let opened = match result {
             code if code < 0 => Err(io::Error::from_raw_os_error(-code)),
             descriptor => {
                 self.stats.system_calls += File::CALLS_OF_NEW;
-                File::new(sys::own(descriptor)).map(Arc::new)
+                File::found(&root, sys::own(descriptor)).map(Arc::new)
             }
         };
         self.finish(token, Outcome::Opened(opened));
