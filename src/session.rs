@@ -14,7 +14,7 @@ use std::ffi::CString;
 use std::io;
 use std::sync::Arc;
 
-use crate::driver::{Chain, File};
+use crate::driver::{Chain, File, Job};
 
 pub use crate::driver::Now;
 
@@ -28,7 +28,7 @@ pub trait Session: Sized {
 
     /// Takes what is complete in `inbox`, writes answers to `out`, and says what is next.
     ///
-    /// Called with an empty `out`, when the previous one is sent and no open or read is pending.
+    /// Called with an empty `out`, when the previous one is sent and no open, read or job is pending.
     /// Called again without new input only when the session asked for it ([`Step::Flush`]), was
     /// answered ([`Session::resume`]), or left input that it might take now.
     fn advance(
@@ -39,7 +39,8 @@ pub trait Session: Sized {
         out: &mut Chain,
     ) -> Step;
 
-    /// Brings the answer to [`Step::Open`] or [`Step::Read`]; [`Session::advance`] follows.
+    /// Brings the answer to [`Step::Open`], [`Step::Read`] or [`Step::Run`]; [`Session::advance`]
+    /// follows.
     fn resume(&mut self, shared: &mut Self::Shared, now: Now, reply: Reply);
 
     /// The input that the session waits for did not come in time.
@@ -72,6 +73,11 @@ pub enum Step {
         /// Comes back in [`Reply::Read`].
         buffer: Vec<u8>,
     },
+    /// Work that may wait or compute for long, done aside.
+    Run {
+        /// The work.
+        job: Job,
+    },
     /// The end of the conversation. With `linger`, what the peer still sends is read and thrown
     /// away for a while, because closing at once could destroy the answer on its way (RFC 9112
     /// section 9.6).
@@ -90,6 +96,8 @@ pub enum Reply {
     Opened(io::Result<Arc<File>>),
     /// To [`Step::Read`]: the bytes appended to the buffer, and the buffer.
     Read(io::Result<usize>, Vec<u8>),
+    /// To [`Step::Run`]: what the job gave. `ResourceBusy` says that too many wait already.
+    Ran(io::Result<Vec<u8>>),
 }
 
 /// How long a session is willing to wait for input: names one of the server's timeouts.

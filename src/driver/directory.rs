@@ -335,7 +335,7 @@ mod tests {
         make_fifo(&path("fifo"));
         symlink("fifo", path("link to the fifo")).unwrap();
         fs::write(path("closed"), "secret").unwrap();
-        fs::set_permissions(path("closed"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(path("closed"), fs::Permissions::from_mode(0o000)).unwrap();
         symlink("closed", path("link")).unwrap();
         let root = open(folder.path());
         for name in [c"fifo", c"link to the fifo", c"./fifo"] {

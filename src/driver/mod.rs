@@ -33,6 +33,9 @@
 //!     calls are retried inside.
 //! 12. A file that ends before the range of a send does fails that send with `UnexpectedEof`:
 //!     nothing is padded. A disk never stops the loop: cold data and cold names are fetched aside.
+//!     What else may take long is an [`Op::Run`], a [`Job`] for a thread of its own. A cancelled job
+//!     that nobody has begun is dropped undone; one that has begun ends when it ends, also after
+//!     the driver. Of jobs that wait, what is beyond 16 at a time ends with `ResourceBusy`.
 //! 13. Running out of descriptors (`EMFILE`, `ENFILE`) does not end an accept: it is tried again
 //!     after [`ACCEPT_RETRY`]. A socket beyond [`Limits::sockets_max`] is closed at once and
 //!     counted in [`Stats::refused`]; so that a caller can stop before, an accept yields at most
@@ -40,6 +43,7 @@
 //! 14. Dropping a driver ends all ops and waits, within a bound, for what the kernel still owns.
 //!     What it does not give back in time is leaked, never freed.
 
+mod aside;
 pub mod calls;
 pub mod chain;
 mod directory;
@@ -69,6 +73,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+pub use aside::Job;
 pub use chain::Chain;
 pub use directory::{Entries, Entry, EntryKind};
 pub use file::{File, FileKind, Metadata};

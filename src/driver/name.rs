@@ -10,9 +10,10 @@ pub(super) enum Lane {
     Write,
     Close,
     File,
+    Aside,
 }
 
-/// Bits of a sequence number, beside the two of a lane.
+/// Bits of a sequence number, beside the four of a lane.
 const SEQUENCE_BITS: u32 = 12;
 
 /// A sequence number fits under it.
@@ -31,7 +32,8 @@ pub(super) fn parse(op: OpId) -> (Handle, Lane, u16) {
         0 => Lane::Read,
         1 => Lane::Write,
         2 => Lane::Close,
-        _ => Lane::File,
+        3 => Lane::File,
+        _ => Lane::Aside,
     };
     (handle, lane, tag & SEQUENCE_MASK)
 }
@@ -45,7 +47,7 @@ mod tests {
     fn a_name_keeps_its_parts() {
         let mut slots = Slots::new(4);
         let handle = slots.insert(()).unwrap();
-        for lane in [Lane::Read, Lane::Write, Lane::Close, Lane::File] {
+        for lane in [Lane::Read, Lane::Write, Lane::Close, Lane::File, Lane::Aside] {
             for sequence in 0..=SEQUENCE_MASK {
                 assert_eq!(parse(name(handle, lane, sequence)), (handle, lane, sequence));
             }

@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::io;
 use std::sync::Arc;
 
+use super::aside::Job;
 use super::chain::Chain;
 use super::file::File;
 use super::pool::Lease;
@@ -70,6 +71,12 @@ pub enum Op {
         /// Relative to `root`; `.` is the directory itself.
         path: CString,
     },
+    /// Does work that may wait or compute for long, on a thread aside. One job is done after the
+    /// other.
+    Run {
+        /// The work.
+        job: Job,
+    },
     /// Ends a socket: shuts it down, waits for its other ops' last completions, closes it.
     Close {
         /// A listening or connected socket.
@@ -104,6 +111,9 @@ pub enum Outcome {
     /// The open file, which nobody else has yet. A directory has the [`Links`](super::Links) of
     /// the one that it was opened beneath.
     Opened(io::Result<Arc<File>>),
+    /// What a job gave; or its error, that it panicked, or why it was not begun: `ResourceBusy` when
+    /// too many wait, `ECANCELED`, or what no thread could be had for.
+    Ran(io::Result<Vec<u8>>),
     /// The socket is gone.
     Closed,
     /// [`Waker::wake`](super::Waker::wake) was called.

@@ -59,6 +59,7 @@ impl Conversation {
                 Step::Open { root, path } => {
                     Reply::Opened(File::open_beneath(&root, &path).map(Arc::new))
                 }
+                Step::Run { job } => Reply::Ran(job.perform()),
                 Step::Read { file, offset, mut buffer } => {
                     let read = fill(&file, offset, &mut buffer);
                     Reply::Read(read, buffer)

@@ -47,7 +47,7 @@ pub(super) struct Timeouts {
     pub(super) header: Tick,
     /// Between two requests.
     pub(super) idle: Tick,
-    /// For the peer to acknowledge something of what is sent; and for a file to be opened.
+    /// For the peer to acknowledge something of what is sent; and for a file to be opened, or a job to be done.
     pub(super) send: Tick,
     /// For what a peer still sends after the last answer.
     pub(super) linger: Tick,
@@ -146,6 +146,7 @@ impl<S: Session> Connection<S> {
             Outcome::Sent(sent, chain) => self.sent(around, sent, chain),
             Outcome::Opened(opened) => self.answered(around, Reply::Opened(opened)),
             Outcome::FileRead(read, buffer) => self.answered(around, Reply::Read(read, buffer)),
+            Outcome::Ran(ran) => self.answered(around, Reply::Ran(ran)),
             Outcome::Accepted(_) | Outcome::Closed | Outcome::Woken => {
                 unreachable!("the worker handles these")
             }
@@ -233,6 +234,7 @@ impl<S: Session> Connection<S> {
                 self.flush = true;
             }
             Step::Open { root, path } => self.wait_for(around, Op::OpenFile { root, path }),
+            Step::Run { job } => self.wait_for(around, Op::Run { job }),
             Step::Read { file, offset, buffer } => {
                 self.wait_for(around, Op::ReadFile { file, offset, buffer });
             }
@@ -259,7 +261,7 @@ impl<S: Session> Connection<S> {
     }
 
     fn wait_for<D: Driver>(&mut self, around: &mut Around<'_, D, S>, op: Op) {
-        assert!(!self.awaiting, "a session waits for one file at a time");
+        assert!(!self.awaiting, "a session waits for one answer at a time");
         self.awaiting = true;
         around.driver.submit(around.token, op);
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ringd::driver::{Chain, Limits, Op, Outcome, Token};
+use ringd::driver::{Chain, Job, Limits, Op, Outcome, Token};
 
 use crate::changes::assert_let_go;
 use crate::harness::*;
@@ -46,6 +46,7 @@ pub(crate) fn drop_with_every_op_in_flight<S: Subject>() {
             let buffer = Vec::with_capacity(100_000);
             driver.submit(FILE, Op::ReadFile { file, offset: number * 1000, buffer });
             driver.submit(FILE, Op::OpenFile { root, path: c"file".into() });
+            driver.submit(FILE, Op::Run { job: Job::new(|| Ok(vec![7; 1000])) });
         }
         driver.waker().wake();
         peers.extend((0..3).map(|_| dialer.dial().unwrap()));

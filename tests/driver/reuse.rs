@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 
-use ringd::driver::{Chain, Op, OpId, Outcome, Token};
+use ringd::driver::{Chain, Job, Op, OpId, Outcome, Token};
 
 use crate::harness::*;
 use crate::subject::{Dial, Peer, Subject};
@@ -109,7 +109,8 @@ pub(crate) fn stale_names_of_every_kind<S: Subject>() {
     stale.push(driver.submit(FILE, Op::OpenFile { root, path: c"x".into() }));
     let (file, buffer) = (file.clone(), Vec::with_capacity(4));
     stale.push(driver.submit(FILE, Op::ReadFile { file: file.clone(), offset: 0, buffer }));
-    run_lasts(driver, 3);
+    stale.push(driver.submit(FILE, Op::Run { job: Job::new(|| Ok(Vec::new())) }));
+    run_lasts(driver, 4);
     stale.push(driver.submit(CLOSE, Op::Close { sock, reset: false }));
     stale.push(driver.submit(CLOSE, Op::Close { sock: listener, reset: false }));
     run_lasts(driver, 4);

@@ -44,11 +44,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::helpers::{Answer, Found, Helpers, Job, Read};
+use self::helpers::{Helpers, Job, Read};
 use self::poller::{Event, Interest, KEYS_RESERVED, Poller, Trigger};
 use self::source::{Heard, Lane, Source, Stage, Work, name, parse, requeue};
+use super::aside::Aside;
 use super::op::cancelled;
 use super::pool::Pool;
 use super::setup::step_failed;
@@ -77,7 +79,7 @@ pub type Spin = Ready<spin::Spin>;
 
 /// The poller's key of the waker; those of sources come after the reserved ones, by slot.
 const KEY_WAKER: u32 = 0;
-/// The poller's key of the helpers' bell.
+/// The poller's key of the bell of helpers and of work aside.
 const KEY_BELL: u32 = 1;
 const _: () = assert!(KEY_WAKER < KEYS_RESERVED && KEY_BELL < KEYS_RESERVED);
 
@@ -94,6 +96,7 @@ pub struct Ready<P: Poller> {
     sources: Slots<Source>,
     tasks: Slots<Task>,
     helpers: Helpers,
+    aside: Aside,
     waker: EventFd,
     /// Ops whose turn it is.
     runnable: VecDeque<OpId>,
@@ -134,6 +137,7 @@ impl<P: Poller> Ready<P> {
         // A guessing poller reports the waker when nobody called it: reading must not block.
         sys::set_nonblocking(&waker)?;
         let helpers = Helpers::new().map_err(step("eventfd"))?;
+        let aside = Aside::new(Arc::new(helpers.bell().clone()));
         let mut poller = P::open(limits).map_err(step("the poller"))?;
         poller.add(waker.as_fd(), KEY_WAKER, Interest::READ)?;
         poller.add(helpers.bell().as_fd(), KEY_BELL, Interest::READ)?;
@@ -144,6 +148,7 @@ impl<P: Poller> Ready<P> {
             sources: Slots::new(limits.sockets_max),
             tasks: Slots::new(TASKS_MAX),
             helpers,
+            aside,
             waker,
             runnable: VecDeque::new(),
             starved: VecDeque::new(),
@@ -184,6 +189,7 @@ impl<P: Poller> Driver for Ready<P> {
                 self.start_task(token, Job::Read(Read { file, offset, buffer, start }))
             }
             Op::OpenFile { root, path } => self.start_task(token, Job::Open { root, path }),
+            Op::Run { job } => self.start_aside(token, job),
             Op::Close { sock, reset } => {
                 self.open_source(sock).closing = Some((token, reset));
                 let op = name(sock.0, Lane::Close, 0);
@@ -213,6 +219,7 @@ impl<P: Poller> Driver for Ready<P> {
                     self.end_task(handle, job.cancel());
                 }
             }
+            Lane::Aside => self.cancel_aside(handle),
             // What is ending is not ended sooner.
             Lane::Close => {}
         }
@@ -433,6 +440,7 @@ impl<P: Poller> Ready<P> {
                     while let Some(answer) = self.helpers.next_answer() {
                         self.receive_answer(answer);
                     }
+                    self.collect_aside();
                 }
                 _ => self.report(event),
             }
@@ -459,20 +467,6 @@ impl<P: Poller> Ready<P> {
         if overheard {
             source.overheard = true;
             self.change(handle);
-        }
-    }
-
-    fn receive_answer(&mut self, answer: Answer) {
-        self.stats.system_calls += answer.system_calls;
-        let (handle, _, _) = parse(answer.op);
-        match answer.result {
-            Found::Fetched => {
-                if requeue(&mut self.sources, answer.op, Stage::Fetching) {
-                    self.runnable.push_back(answer.op);
-                }
-            }
-            Found::Opened(opened) => self.end_task(handle, Outcome::Opened(opened)),
-            Found::Read(result, read) => self.end_task(handle, read.end(result)),
         }
     }
 

@@ -12,10 +12,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::helpers::{Job, Read};
+use super::helpers::{Answer, Found, Job, Read};
 use super::poller::{Interest, Poller};
-use super::source::{Lane, Stage, Work, parse};
+use super::source::{Lane, Stage, Work, name, parse, requeue};
 use super::{Ready, key};
+use crate::driver::aside;
 use crate::driver::op::cancelled;
 use crate::driver::slots::Handle;
 use crate::driver::transfer::Progress;
@@ -53,6 +54,7 @@ impl<P: Poller> Ready<P> {
                 }
                 (handle, Lane::File, _) => self.turn_file(op, handle),
                 (handle, Lane::Close, _) => self.close(handle),
+                (_, Lane::Aside, _) => unreachable!("a job takes its turn elsewhere"),
             }
         }
         sent
@@ -206,7 +208,7 @@ impl<P: Poller> Ready<P> {
     }
 }
 
-/// Ends of sockets, and files.
+/// Ends of sockets, files, and what was done aside.
 impl<P: Poller> Ready<P> {
     /// Ends a socket: its other ops first, then the descriptor, then the close itself.
     fn close(&mut self, handle: Handle) {
@@ -245,6 +247,42 @@ impl<P: Poller> Ready<P> {
             if let Some(op) = op.filter(|_| wanted) {
                 self.end(op, Err(copy(error)));
             }
+        }
+    }
+
+    /// Takes in what a helper has brought.
+    pub(super) fn receive_answer(&mut self, answer: Answer) {
+        self.stats.system_calls += answer.system_calls;
+        let (handle, _, _) = parse(answer.op);
+        match answer.result {
+            Found::Fetched => {
+                if requeue(&mut self.sources, answer.op, Stage::Fetching) {
+                    self.runnable.push_back(answer.op);
+                }
+            }
+            Found::Opened(opened) => self.end_task(handle, Outcome::Opened(opened)),
+            Found::Read(result, read) => self.end_task(handle, read.end(result)),
+        }
+    }
+
+    pub(super) fn start_aside(&mut self, token: Token, job: aside::Job) -> OpId {
+        let (handle, given) = self.aside.give(token, job);
+        if let Err(error) = given {
+            self.finish(token, Outcome::Ran(Err(error)));
+        }
+        name(handle, Lane::Aside, 0)
+    }
+
+    pub(super) fn cancel_aside(&mut self, handle: Handle) {
+        if let Some(token) = self.aside.withdraw(handle) {
+            self.finish(token, Outcome::Ran(Err(cancelled())));
+        }
+    }
+
+    /// Takes in what was done aside.
+    pub(super) fn collect_aside(&mut self) {
+        while let Some((token, result)) = self.aside.next_answer() {
+            self.finish(token, Outcome::Ran(result));
         }
     }
 

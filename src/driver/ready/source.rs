@@ -137,7 +137,9 @@ impl Source {
         match lane {
             Lane::Read => &mut self.read,
             Lane::Write => &mut self.write,
-            Lane::Close | Lane::File => unreachable!("only reads and writes have a side"),
+            Lane::Close | Lane::File | Lane::Aside => {
+                unreachable!("only reads and writes have a side")
+            }
         }
     }
 

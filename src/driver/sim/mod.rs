@@ -15,6 +15,9 @@
 //! | `files.rs` | files |
 //! | `faults.rs` | what goes wrong |
 //!
+//! A job ([`Op::Run`]) is done on the spot when its step comes, so it must neither wait for this
+//! machine nor touch its peers.
+//!
 //! An op in flight has a [`Place`]. A step may find its op gone, or in another place by now: steps
 //! are only hints.
 
@@ -40,7 +43,8 @@ use fastrand::Rng;
 use super::pool::Pool;
 use super::slots::{CAPACITY_MAX, Handle, Slots};
 use super::{
-    Chain, Completion, Driver, File, Limits, Now, Op, OpId, Outcome, Sock, Stats, Token, Waker,
+    Chain, Completion, Driver, File, Job, Limits, Now, Op, OpId, Outcome, Sock, Stats, Token,
+    Waker, aside,
 };
 use clock::Clock;
 use wire::{Net, Wire};
@@ -71,6 +75,8 @@ pub struct Sim {
     starved: VecDeque<Handle>,
     /// Ops that have had their turn in this wait.
     spent: Vec<Handle>,
+    /// Jobs in flight.
+    jobs: usize,
     done: Vec<Completion>,
     waits: u64,
     /// A time at which a wait returns, whatever it was told.
@@ -115,6 +121,7 @@ enum Place {
     Starved,
 }
 
+/// What an op does. A job that was one too many is not kept.
 #[derive(Debug)]
 enum Work {
     Accept { sock: Handle },
@@ -122,6 +129,7 @@ enum Work {
     Send { sock: Handle, chain: Box<Chain>, fin: bool },
     Read { file: Arc<File>, offset: u64, buffer: Vec<u8> },
     Open { root: Arc<File>, path: CString },
+    Run { job: Option<Job> },
     Close { sock: Handle, reset: bool },
 }
 
@@ -164,6 +172,7 @@ impl Sim {
             steps_made: 0,
             starved: VecDeque::new(),
             spent: Vec::new(),
+            jobs: 0,
             done: Vec::new(),
             waits: 0,
             alarm: None,
@@ -302,6 +311,11 @@ impl Driver for Sim {
             }
             Op::ReadFile { file, offset, buffer } => (None, Work::Read { file, offset, buffer }),
             Op::OpenFile { root, path } => (None, Work::Open { root, path }),
+            Op::Run { job } => {
+                self.jobs += 1;
+                // One more than those that wait is thought to be done already.
+                (None, Work::Run { job: (self.jobs <= 1 + aside::QUEUE).then_some(job) })
+            }
             Op::Close { sock, reset } => {
                 self.open_socket(sock).closing = true;
                 (None, Work::Close { sock: sock.0, reset })

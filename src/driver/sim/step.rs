@@ -12,7 +12,7 @@ use crate::driver::chain::Next;
 use crate::driver::op::cancelled;
 use crate::driver::slots::Handle;
 use crate::driver::{
-    ACCEPT_RETRY, ACCEPTS_PER_WAIT, Chain, Completion, File, Outcome, Sock, Token,
+    ACCEPT_RETRY, ACCEPTS_PER_WAIT, Chain, Completion, File, Job, Outcome, Sock, Token,
 };
 
 /// Bytes of a file that one step copies at most.
@@ -98,6 +98,12 @@ impl Sim {
                 self.finish(op, Outcome::Opened(opened));
                 Pause::Spent
             }
+            Work::Run { job } => {
+                let busy = || Err(io::ErrorKind::ResourceBusy.into());
+                let ran = job.take().map_or_else(busy, Job::perform);
+                self.finish(op, Outcome::Ran(ran));
+                Pause::Spent
+            }
             Work::Close { sock, .. } => {
                 let sock = *sock;
                 self.close(wire, op, sock)
@@ -120,6 +126,7 @@ impl Sim {
             Work::Send { chain, .. } => Outcome::Sent(result, mem::take(chain)),
             Work::Read { buffer, .. } => Outcome::FileRead(result.map(|()| 0), mem::take(buffer)),
             Work::Open { .. } => Outcome::Opened(Err(result.err().unwrap_or_else(cancelled))),
+            Work::Run { .. } => Outcome::Ran(Err(result.err().unwrap_or_else(cancelled))),
             Work::Close { .. } => Outcome::Closed,
         };
         self.finish(op, outcome);
@@ -127,6 +134,7 @@ impl Sim {
 
     fn finish(&mut self, op: Handle, outcome: Outcome) {
         let pending = self.ops.remove(op).expect("it is in flight");
+        self.jobs -= usize::from(matches!(pending.work, Work::Run { .. }));
         if let Work::Accept { sock } | Work::Receive { sock } | Work::Send { sock, .. } =
             pending.work
             && let Some(socket) = self.sockets.get_mut(sock)

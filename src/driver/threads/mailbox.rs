@@ -1,6 +1,6 @@
 //! What the driver sleeps on: the place where threads leave their answers and wakers their wakes.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::job::Answer;
@@ -18,6 +18,8 @@ pub(super) struct Mailbox {
 struct Mail {
     answers: Vec<Answer>,
     woken: bool,
+    /// There are answers of work aside, which are not kept here.
+    done_aside: bool,
     /// The reader is gone.
     closed: bool,
     /// The reader sleeps, and has to be told. Saves a system call when it does not.
@@ -25,6 +27,25 @@ struct Mail {
     /// Jobs that threads have begun, and how many the reader waits for.
     begun: u64,
     begun_awaited: u64,
+}
+
+/// What has come besides the answers of threads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct News {
+    /// A wake.
+    pub(super) woken: bool,
+    /// Answers of work aside.
+    pub(super) done_aside: bool,
+}
+
+/// Tells the mailbox of answers of work aside.
+#[derive(Debug)]
+pub(super) struct AsideBell(pub(super) Arc<Mailbox>);
+
+impl Bell for AsideBell {
+    fn ring(&self) {
+        self.0.change(|mail| mail.done_aside = true);
+    }
 }
 
 impl Mailbox {
@@ -74,19 +95,20 @@ impl Mailbox {
         slept
     }
 
-    /// Moves the answers that have come to `answers`, which is empty; says whether a wake has
-    /// come too.
-    pub(super) fn collect(&self, answers: &mut Vec<Answer>) -> bool {
+    /// Moves the answers that have come to `answers`, which is empty; says what has come too.
+    pub(super) fn collect(&self, answers: &mut Vec<Answer>) -> News {
         let mut mail = self.lock();
         std::mem::swap(&mut mail.answers, answers);
-        std::mem::take(&mut mail.woken)
+        let (woken, done_aside) = (mail.woken, mail.done_aside);
+        (mail.woken, mail.done_aside) = (false, false);
+        News { woken, done_aside }
     }
 
     /// Waits until there is something, or until `until`; says whether that took a sleep.
     pub(super) fn sleep(&self, until: Option<Instant>) -> bool {
         let mut mail = self.lock();
         let mut slept = false;
-        while mail.answers.is_empty() && !mail.woken {
+        while mail.answers.is_empty() && !mail.woken && !mail.done_aside {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
                 break;

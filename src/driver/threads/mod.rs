@@ -40,6 +40,8 @@
 //! [`Stats::refused`]. There is a thread for every op that can block, so none waits for another's
 //! peer.
 //!
+//! Work aside ([`Op::Run`]) has one thread more, as with the other drivers.
+//!
 //! All drivers of the process share [`PROCESS_THREADS_MAX`] threads, or fewer where memory maps
 //! are short: 4095 with the default `vm.max_map_count` of 65530 ([`budget`] says why). When these
 //! are taken, or the machine gives no more, an op that needs a thread fails with an error that says
@@ -79,8 +81,9 @@ use std::time::{Duration, Instant};
 use self::budget::Budget;
 use self::crew::Crew;
 use self::job::{Answer, Calls, Job, Wire, limit_sends};
-use self::mailbox::Mailbox;
+use self::mailbox::{AsideBell, Mailbox};
 use self::socket::{Close, Reading, Sending, Socket};
+use super::aside::Aside;
 use super::disk::Read;
 use super::name::{Lane, name, parse};
 use super::op::cancelled;
@@ -112,6 +115,7 @@ const TASKS_MAX: u32 = CAPACITY_MAX;
 pub struct Threads {
     crew: Crew,
     mailbox: Arc<Mailbox>,
+    aside: Aside,
     limits: Limits,
     pool: Rc<Pool>,
     sockets: Slots<Socket>,
@@ -159,6 +163,7 @@ impl Threads {
         let sockets_max = limits.sockets_max.min(SOCKETS_MAX);
         Self {
             crew: Crew::new(threads_max, budget, Arc::clone(&mailbox)),
+            aside: Aside::new(Arc::new(AsideBell(Arc::clone(&mailbox)))),
             mailbox,
             limits: *limits,
             pool: Pool::new(limits.buffers, limits.buffer_bytes),
@@ -215,6 +220,13 @@ impl Driver for Threads {
                 self.start_task(token, Job::Read { read, bytes_max: self.turn_bytes() })
             }
             Op::OpenFile { root, path } => self.start_task(token, Job::Open { root, path }),
+            Op::Run { job } => {
+                let (handle, given) = self.aside.give(token, job);
+                if let Err(error) = given {
+                    self.finish(token, Outcome::Ran(Err(error)));
+                }
+                name(handle, Lane::Aside, 0)
+            }
             Op::Close { sock, reset } => {
                 self.open_socket(sock).close = Some(Close { token, reset, begun: false });
                 self.queue(name(sock.0, Lane::Close, 0))
@@ -250,6 +262,11 @@ impl Driver for Threads {
                 if let Some(job) = job {
                     self.files.retain(|other| *other != handle);
                     self.end_task(handle, end_of_file_job(job, cancelled()));
+                }
+            }
+            Lane::Aside => {
+                if let Some(token) = self.aside.withdraw(handle) {
+                    self.finish(token, Outcome::Ran(Err(cancelled())));
                 }
             }
             // What is ending is not ended sooner.

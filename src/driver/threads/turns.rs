@@ -21,8 +21,14 @@ impl Threads {
     /// without a completion.
     pub(super) fn collect(&mut self, now: Instant) -> bool {
         let mut answers = std::mem::take(&mut self.answers);
-        if self.mailbox.collect(&mut answers) {
+        let news = self.mailbox.collect(&mut answers);
+        if news.woken {
             self.finish(Token::WAKE, Outcome::Woken);
+        }
+        if news.done_aside {
+            while let Some((token, result)) = self.aside.next_answer() {
+                self.finish(token, Outcome::Ran(result));
+            }
         }
         let mut sent = false;
         for Answer { thread, place, found, calls } in answers.drain(..) {
@@ -144,7 +150,9 @@ impl Threads {
                 (handle, Lane::Read, sequence) => self.turn_read(op, handle, sequence, now),
                 (handle, Lane::Write, sequence) => self.turn_send(handle, sequence),
                 (handle, Lane::Close, _) => self.begin_close(handle),
-                (_, Lane::File, _) => unreachable!("ops on files have a queue of their own"),
+                (_, Lane::File | Lane::Aside, _) => {
+                    unreachable!("ops on files and jobs have queues of their own")
+                }
             }
         }
         self.hand_out(now);

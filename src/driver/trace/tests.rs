@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use super::*;
 use crate::driver::slots::Handle;
 use crate::driver::waker::EventFd;
-use crate::driver::{Chain, File, Limits, Links};
+use crate::driver::{Chain, File, Job, Limits, Links};
 
 /// A driver without a kernel: each wait yields what the test has put here, and counts as the
 /// test says.
@@ -146,6 +146,7 @@ fn every_op_has_its_line() {
         traced.submit(Token(3), Op::ReadFile { file, offset: 5, buffer });
         let path = CString::new("a\n\u{e4}").unwrap();
         traced.submit(Token(3), Op::OpenFile { root: folder, path });
+        traced.submit(Token(4), Op::Run { job: Job::new(|| Ok(Vec::new())) });
         traced.submit(Token(1), Op::Close { sock, reset: true });
         traced.submit(Token(0), Op::Close { sock, reset: false });
     });
@@ -156,6 +157,7 @@ fn every_op_has_its_line() {
         "-> thing 2 send 104 bytes, partly of a file",
         "-> thing 3 read up to 64 bytes from 5",
         "-> thing 3 open \"a\\n\u{e4}\"",
+        "-> thing 4 run a job aside",
         "-> thing 1 close by reset",
         "-> thing 0 close",
     ];
@@ -181,6 +183,8 @@ fn every_completion_has_its_line_behind_that_of_its_wait() {
         completion(3, false, Outcome::FileRead(Ok(9), Vec::new())),
         completion(3, false, Outcome::Opened(file())),
         completion(3, false, Outcome::Opened(Err(io::ErrorKind::UnexpectedEof.into()))),
+        completion(4, false, Outcome::Ran(Ok(vec![7; 9]))),
+        completion(4, false, Outcome::Ran(Err(crate::driver::op::cancelled()))),
         completion(1, false, Outcome::Closed),
         Completion { token: Token::WAKE, more: false, outcome: Outcome::Woken },
         completion(0, false, Outcome::Accepted(Err(crate::driver::op::cancelled()))),
@@ -188,10 +192,10 @@ fn every_completion_has_its_line_behind_that_of_its_wait() {
     let driver = Scripted::default().wait(completions, did(1, 2, 3));
     let lines = trace_of(driver, |traced| {
         let out = wait(traced);
-        assert_eq!(out.len(), 11, "what is told is passed on");
+        assert_eq!(out.len(), 13, "what is told is passed on");
     });
     let expected = [
-        "== wait completions 11 calls 1 submissions 2 would block 3",
+        "== wait completions 13 calls 1 submissions 2 would block 3",
         "<- thing 0 accept 192.0.2.1:4711, more",
         "<- thing 1 recv 16 bytes, more",
         "<- thing 1 recv end of input",
@@ -200,6 +204,8 @@ fn every_completion_has_its_line_behind_that_of_its_wait() {
         "<- thing 3 read 9 bytes",
         "<- thing 3 open a directory",
         "<- thing 3 open unexpected end of file",
+        "<- thing 4 run 9 bytes",
+        "<- thing 4 run ECANCELED",
         "<- thing 1 close",
         "<- wake",
         "<- thing 0 accept ECANCELED",

@@ -12,6 +12,7 @@ pub(super) fn op(op: &Op) -> &'static str {
         Op::Send { .. } => "send",
         Op::ReadFile { .. } => "read",
         Op::OpenFile { .. } => "open",
+        Op::Run { .. } => "run",
         Op::Close { .. } => "close",
     }
 }
@@ -24,6 +25,7 @@ pub(super) fn op_of(outcome: &Outcome) -> &'static str {
         Outcome::Sent(..) => "send",
         Outcome::FileRead(..) => "read",
         Outcome::Opened(_) => "open",
+        Outcome::Ran(_) => "run",
         Outcome::Closed => "close",
         Outcome::Woken => "wake",
     }
@@ -33,6 +35,7 @@ pub(super) fn op_of(outcome: &Outcome) -> &'static str {
 pub(super) fn request(op: &Op) -> String {
     match op {
         Op::AcceptMany { .. } | Op::RecvMany { .. } => String::new(),
+        Op::Run { .. } => "a job aside".to_owned(),
         Op::Send { chain, fin, .. } => {
             let file = if chain.has_file() { ", partly of a file" } else { "" };
             let fin = if *fin { ", then the end of output" } else { "" };
@@ -58,6 +61,7 @@ pub(super) fn result(outcome: &Outcome) -> String {
             format!("{} after {}", error(failed), bytes(chain.sent()))
         }
         Outcome::FileRead(Ok(count), _) => bytes(*count as u64),
+        Outcome::Ran(Ok(given)) => bytes(given.len() as u64),
         Outcome::Opened(Ok(file)) => match file.metadata().kind {
             FileKind::Regular => format!("a file of {}", bytes(file.metadata().len)),
             FileKind::Directory => "a directory".to_owned(),
@@ -66,7 +70,8 @@ pub(super) fn result(outcome: &Outcome) -> String {
         Outcome::Accepted(Err(failed))
         | Outcome::Received(Err(failed))
         | Outcome::FileRead(Err(failed), _)
-        | Outcome::Opened(Err(failed)) => error(failed),
+        | Outcome::Opened(Err(failed))
+        | Outcome::Ran(Err(failed)) => error(failed),
         Outcome::Closed | Outcome::Woken => String::new(),
     }
 }

@@ -7,7 +7,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Instant;
 
 use io_uring::{cqueue, opcode, types::Fd};
@@ -28,7 +28,7 @@ impl Uring {
         let kind = Kind::of(tag);
         if last {
             self.ring.answered();
-            if !matches!(kind, Kind::Open | Kind::Read | Kind::Wake | Kind::Room)
+            if !matches!(kind, Kind::Open | Kind::Read | Kind::Wake | Kind::Room | Kind::Run)
                 && let Some(socket) = self.sockets.get_mut(handle)
             {
                 socket.kernel -= 1;
@@ -48,6 +48,7 @@ impl Uring {
             Kind::Open => self.complete_open(handle, result),
             Kind::Read => self.complete_read(handle, result),
             Kind::Wake => self.complete_wake(),
+            Kind::Run => self.complete_bell(),
             // Whether a cancel found its target is told by the target's own completion.
             Kind::Cancel | Kind::Close => {}
         }
@@ -199,12 +200,15 @@ impl Uring {
     }
 
     pub(super) fn arm_waker(&mut self) {
-        use std::os::fd::AsRawFd;
-        let fd = Fd(self.waker.as_fd().as_raw_fd());
+        self.arm_eventfd(Fd(self.waker.as_fd().as_raw_fd()), Kind::Wake);
+    }
+
+    /// Has the ring tell when an eventfd is set, and take that back.
+    pub(super) fn arm_eventfd(&mut self, fd: Fd, kind: Kind) {
         let len = self.wake_count.len() as u32;
         let entry = opcode::Read::new(fd, self.wake_count.as_mut_ptr(), len)
             .build()
-            .user_data(Handle::at(0).pack(Kind::Wake.tag(0)));
+            .user_data(Handle::at(0).pack(kind.tag(0)));
         // SAFETY: the counter is boxed, so its address stays; nobody reads it; it is freed after
         // the ring, or leaked.
         unsafe { self.ring.push(&entry) };

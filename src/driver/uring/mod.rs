@@ -17,10 +17,12 @@
 //! | `socket.rs` | what is kept of a socket |
 //! | `submit.rs` | ops on sockets, and what the kernel is asked for them |
 //! | `complete.rs` | what the kernel answered |
+//! | `aside.rs` | jobs for a thread, and its answers |
 //! | `room.rs` | waiting for room where the ring's poll cannot |
 //! | `files.rs` | opening, reading, and fetching cold data |
 //! | `features.rs` | what all this asks of the kernel, for `ringd doctor` to try |
 
+mod aside;
 mod buffers;
 mod complete;
 pub mod features;
@@ -45,6 +47,7 @@ use super::setup::step_failed;
 use super::slots::{Handle, Slots};
 use super::waker::EventFd;
 use super::{ACCEPT_RETRY, Driver, Limits, Stats, Waker, sys};
+use aside::Jobs;
 use buffers::BufferRing;
 use files::FileOps;
 use ring::Ring;
@@ -70,10 +73,11 @@ enum Kind {
     Cancel = 9,
     Close = 10,
     Room = 11,
+    Run = 12,
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Accept,
         Self::Recv,
         Self::Send,
@@ -85,6 +89,7 @@ impl Kind {
         Self::Cancel,
         Self::Close,
         Self::Room,
+        Self::Run,
     ];
 
     /// User data of what nobody waits for, and the name of an op that is over already.
@@ -122,7 +127,9 @@ pub struct Uring {
     /// Sockets that wait for room though their peer has half-closed.
     room: Room,
     waker: EventFd,
-    /// Where the kernel writes the waker's counter.
+    /// From the first one on.
+    jobs: Option<Jobs>,
+    /// Where the kernel writes the counters of the waker and of the jobs' bell.
     wake_count: Box<[u8; 8]>,
     in_flight: usize,
     /// Of those, the ones whose last completion is in `done`.
@@ -164,6 +171,7 @@ impl Uring {
             resting: Vec::new(),
             room: Room::default(),
             waker: EventFd::new().map_err(step("eventfd"))?,
+            jobs: None,
             wake_count: Box::new([0; 8]),
             in_flight: 0,
             finished: 0,
@@ -240,6 +248,7 @@ impl Driver for Uring {
             Op::Send { sock, chain, fin } => self.submit_send(token, sock, chain, fin),
             Op::ReadFile { file, offset, buffer } => self.submit_read(token, file, offset, buffer),
             Op::OpenFile { root, path } => self.submit_open(token, root, path),
+            Op::Run { job } => self.submit_run(token, job),
             Op::Close { sock, reset } => self.submit_close(token, sock, reset),
         }
     }
@@ -250,6 +259,7 @@ impl Driver for Uring {
             Kind::Accept | Kind::Recv => self.cancel_stream(handle, tag),
             Kind::Send => self.cancel_send(handle, tag),
             Kind::Open | Kind::Read => self.cancel_file(handle, op.0),
+            Kind::Run => self.cancel_run(handle),
             Kind::Poll | Kind::Fetch | Kind::Wake | Kind::Cancel | Kind::Close | Kind::Room => {}
         }
     }
