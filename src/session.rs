@@ -28,9 +28,9 @@ pub trait Session: Sized {
 
     /// Takes what is complete in `inbox`, writes answers to `out`, and says what is next.
     ///
-    /// Called with an empty `out`, when the previous one is sent and no open, read or job is pending.
-    /// Called again without new input only when the session asked for it ([`Step::Flush`]), was
-    /// answered ([`Session::resume`]), or left input that it might take now.
+    /// Called with an empty `out`, when the previous one is sent and no open, read or job is
+    /// pending. Called again without new input only when the session asked for it
+    /// ([`Step::Flush`]), was answered ([`Session::resume`]), or left input that it might take now.
     fn advance(
         &mut self,
         shared: &mut Self::Shared,

@@ -15,11 +15,15 @@ mod client;
 mod echo;
 #[path = "simulation/http.rs"]
 mod http;
+#[path = "simulation/jobs.rs"]
+mod jobs;
 #[path = "simulation/world.rs"]
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use jobs::Scribe;
+use ringd::echo::Echo;
 use world::Run;
 
 /// Worlds of each sort that run by default, always the same ones.
@@ -59,13 +63,19 @@ fn http_worlds() {
 
 #[test]
 fn echo_worlds() {
-    seeds("echo_worlds", echo::run);
+    seeds("echo_worlds", echo::run::<Echo>);
+}
+
+#[test]
+fn job_worlds() {
+    seeds("job_worlds", echo::run::<Scribe>);
 }
 
 #[test]
 fn a_seed_replays() {
     for seed in 0..20 {
         assert_eq!(http::run(seed), http::run(seed), "seed {seed}");
-        assert_eq!(echo::run(seed), echo::run(seed), "seed {seed}");
+        assert_eq!(echo::run::<Echo>(seed), echo::run::<Echo>(seed), "seed {seed}");
+        assert_eq!(echo::run::<Scribe>(seed), echo::run::<Scribe>(seed), "seed {seed}");
     }
 }

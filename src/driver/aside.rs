@@ -173,7 +173,7 @@ impl Desk {
 
     /// The thread's life: one job after the other, until the driver is gone.
     fn work(&self, answers: &Sender<Answer>, bell: &dyn Bell) {
-        // A thread of Linux has a priority of its own (`setpriority(2)`). Without, it works as well.
+        // Each thread of Linux has its own priority (`setpriority(2)`). It works without as well.
         let _ = rustix::process::nice(NICE);
         while let Some(Waiting { token, job, .. }) = self.next() {
             if answers.send((token, job.perform())).is_err() {

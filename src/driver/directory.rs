@@ -68,8 +68,8 @@ impl File {
     }
 
     /// What [`Metadata`] a file beneath this directory would have if it were opened. Links are
-    /// followed as an open would follow them, by the [`Links`] of this directory. Takes no permission on the file itself, and does
-    /// not wait for the other end of a FIFO.
+    /// followed as an open would follow them, by the [`Links`] of this directory. Takes no
+    /// permission on the file itself, and does not wait for the other end of a FIFO.
     ///
     /// # Errors
     ///

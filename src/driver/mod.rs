@@ -33,8 +33,8 @@
 //!     calls are retried inside.
 //! 12. A file that ends before the range of a send does fails that send with `UnexpectedEof`:
 //!     nothing is padded. A disk never stops the loop: cold data and cold names are fetched aside.
-//!     What else may take long is an [`Op::Run`], a [`Job`] for a thread of its own. A cancelled job
-//!     that nobody has begun is dropped undone; one that has begun ends when it ends, also after
+//!     What else may take long is an [`Op::Run`]: a [`Job`] for a thread aside. When cancelled, one
+//!     that nobody has begun is dropped undone; one that has begun ends when it ends, even after
 //!     the driver. Of jobs that wait, what is beyond 16 at a time ends with `ResourceBusy`.
 //! 13. Running out of descriptors (`EMFILE`, `ENFILE`) does not end an accept: it is tried again
 //!     after [`ACCEPT_RETRY`]. A socket beyond [`Limits::sockets_max`] is closed at once and

@@ -111,8 +111,8 @@ pub enum Outcome {
     /// The open file, which nobody else has yet. A directory has the [`Links`](super::Links) of
     /// the one that it was opened beneath.
     Opened(io::Result<Arc<File>>),
-    /// What a job gave; or its error, that it panicked, or why it was not begun: `ResourceBusy` when
-    /// too many wait, `ECANCELED`, or what no thread could be had for.
+    /// What a job gave; or its error, that it panicked, or why it was not begun: `ResourceBusy`
+    /// when too many wait, `ECANCELED`, or what no thread could be had for.
     Ran(io::Result<Vec<u8>>),
     /// The socket is gone.
     Closed,

@@ -47,7 +47,8 @@ pub(super) struct Timeouts {
     pub(super) header: Tick,
     /// Between two requests.
     pub(super) idle: Tick,
-    /// For the peer to acknowledge something of what is sent; and for a file to be opened, or a job to be done.
+    /// For the peer to acknowledge something of what is sent; and for a file to be opened, or a
+    /// job to be done.
     pub(super) send: Tick,
     /// For what a peer still sends after the last answer.
     pub(super) linger: Tick,

@@ -1,24 +1,28 @@
-//! Worlds of echo: what comes back is what was sent, and after an orderly end all of it.
+//! Worlds of echo, by any session that repeats what it hears: what comes back is what was sent, and
+//! after an orderly end all of it.
 
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use fastrand::Rng;
 use ringd::driver::sim::{Dialer, Files};
-use ringd::echo::Echo;
+use ringd::session::Session;
 
 use crate::client::{Client, Ending, Manner};
 use crate::world::{self, Conditions, Run, Scene};
 
-struct EchoScene {
+struct EchoScene<S> {
     clients: Vec<Client>,
+    session: PhantomData<S>,
 }
 
-pub(crate) fn run(seed: u64) -> Run {
+pub(crate) fn run<S: Session<Shared = ()>>(seed: u64) -> Run {
     let mut random = Rng::with_seed(seed);
     let conditions = world::conditions(&mut random);
     let size_max = conditions.faults.piece_max.saturating_mul(100).min(500_000);
     let clients = (0..random.usize(1..20)).map(|_| client(&mut random, size_max)).collect();
-    world::play(random, &conditions, EchoScene { clients }, |_, _| {})
+    let scene = EchoScene::<S> { clients, session: PhantomData };
+    world::play(random, &conditions, scene, |_, _| {})
 }
 
 fn client(random: &mut Rng, size_max: usize) -> Client {
@@ -35,8 +39,8 @@ fn client(random: &mut Rng, size_max: usize) -> Client {
     Client::new(random, script, manner)
 }
 
-impl Scene for EchoScene {
-    type Session = Echo;
+impl<S: Session<Shared = ()>> Scene for EchoScene<S> {
+    type Session = S;
 
     fn shared(&self, _: &Files) {}
 

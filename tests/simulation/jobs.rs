@@ -1,0 +1,66 @@
+//! Echo by jobs: what comes back went through work aside, whatever the steps and troubles are.
+
+use std::io;
+
+use ringd::driver::{Chain, Job};
+use ringd::session::{Inbox, Now, Patience, Reply, Session, Step};
+
+/// Bytes that one job takes.
+const PIECE: usize = 16 * 1024;
+
+/// A conversation that has its answers made aside.
+#[derive(Debug, Default)]
+pub(crate) struct Scribe {
+    /// What the job in hand is to repeat; what is to be asked again when it was refused.
+    held: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+impl Scribe {
+    fn ask(&self) -> Step {
+        let text = self.held.clone();
+        Step::Run { job: Job::new(move || Ok(text)) }
+    }
+}
+
+impl Session for Scribe {
+    type Shared = ();
+
+    fn new(_: &()) -> Self {
+        Self::default()
+    }
+
+    fn advance(&mut self, _: &mut (), _: Now, inbox: &mut Inbox<'_>, out: &mut Chain) -> Step {
+        out.copy(&std::mem::take(&mut self.answer));
+        if !self.held.is_empty() {
+            return self.ask();
+        }
+        let piece = &inbox.bytes()[..inbox.bytes().len().min(PIECE)];
+        if !piece.is_empty() {
+            self.held.extend_from_slice(piece);
+            inbox.take(piece.len());
+            return self.ask();
+        }
+        if inbox.ended() {
+            return Step::Finish { linger: false };
+        }
+        Step::Receive(Patience::Idle)
+    }
+
+    fn resume(&mut self, _: &mut (), _: Now, reply: Reply) {
+        match reply {
+            Reply::Ran(Ok(answer)) => {
+                self.held.clear();
+                self.answer = answer;
+            }
+            Reply::Ran(Err(error)) => assert_eq!(error.kind(), io::ErrorKind::ResourceBusy),
+            other => panic!("{other:?} answers no job"),
+        }
+    }
+
+    fn expire(&mut self, _: &mut (), _: Now, _: &mut Chain) -> Step {
+        Step::Finish { linger: false }
+    }
+
+    fn drain(&mut self) {}
+}
