@@ -9,7 +9,7 @@ use clap::Parser;
 use ringd::cli::{Cli, Command, EchoPlan, ServePlan};
 use ringd::connect;
 use ringd::doctor;
-use ringd::driver::Choice;
+use ringd::driver::{Choice, Links};
 use ringd::echo::Echo;
 use ringd::http::{Http, Site};
 use ringd::server::{self, Server, Settings, StartError, Stopper};
@@ -33,7 +33,12 @@ fn run(command: &Command) -> Result<ExitCode, StartError> {
     match command {
         Command::Doctor(args) => return Ok(doctor::run(args, anstream::stdout())),
         Command::Serve(args) => {
-            let ServePlan { server, http, choice, root } = ServePlan::make(args)?;
+            let ServePlan { server, http, choice, links, root } = ServePlan::make(args)?;
+            if links == Links::Follow {
+                let note =
+                    "all symbolic links are followed, out of the root too, as --symlinks says";
+                tell(io::stderr(), &format!("ringd: {note}"));
+            }
             let does = format!("serving {} at", root.display());
             serve::<Http>(
                 &server,

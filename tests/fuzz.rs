@@ -11,7 +11,9 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use fastrand::Rng;
 use ringd::driver::{File, Links};
-use ringd::http::{Settings, Site, body, fuzz, request, target};
+use ringd::http::{
+    Settings, Site, body, condition, date, fuzz, listing, negotiate, range, request, target,
+};
 use ringd::session::Now;
 use tempfile::TempDir;
 
@@ -78,6 +80,30 @@ fn bodies() {
 }
 
 #[test]
+fn listing_queries() {
+    let make = |random: &mut Rng| {
+        let parts = [
+            "sort", "order", "page", "=", "&", "name", "size", "time", "asc", "desc", "1", "2",
+            "200000", "200001", "%", "+",
+        ];
+        let parts = (0..random.usize(..12)).map(|_| random.choice(parts).unwrap());
+        parts.collect::<String>().into_bytes()
+    };
+    replay(6, make, listing::fuzz_listing_query);
+}
+
+#[test]
+fn listing_names() {
+    let make = |random: &mut Rng| {
+        let parts = "< > \" ' & &amp; % %2e ? # : \\ . .. a ä \u{202e} \u{2069} \u{1f600} \u{fffe}";
+        let parts: Vec<&str> = parts.split(' ').chain([" ", "\n", "\u{85}"]).collect();
+        let parts = (0..random.usize(..12)).map(|_| parts[random.usize(..parts.len())]);
+        parts.collect::<String>().into_bytes()
+    };
+    replay(7, make, listing::fuzz_listing_name);
+}
+
+#[test]
 fn conversations() {
     let (_directory, root) = root();
     let make = |random: &mut Rng| {
@@ -86,6 +112,76 @@ fn conversations() {
         bytes
     };
     replay(4, make, |data| fuzz::fuzz_session(&root, data));
+}
+
+#[test]
+fn conditions() {
+    const VALUES: [&str; 14] = [
+        "*",
+        "\"a\"",
+        "W/\"a\"",
+        "\"a,b\"",
+        "\"b\", \"a\"",
+        " ,W/\"c\",\t\"a\" ,",
+        "\"a",
+        "junk, \"a\"",
+        "",
+        "Sun, 06 Nov 1994 08:49:36 GMT",
+        "Sun, 06 Nov 1994 08:49:37 GMT",
+        "Sunday, 06-Nov-94 08:49:38 GMT",
+        "Sun Nov  6 08:49:37 1994",
+        "Sun, 06 Nov 2094 08:49:37 GMT",
+    ];
+    let make = |random: &mut Rng| {
+        let mut bytes = vec![random.u8(..)];
+        for _ in 0..random.usize(..6) {
+            bytes.push(b"MUNSx"[random.usize(..5)]);
+            bytes.extend_from_slice(VALUES[random.usize(..VALUES.len())].as_bytes());
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes
+    };
+    replay(6, make, condition::fuzz_condition);
+}
+
+#[test]
+fn ranges() {
+    let make = |random: &mut Rng| {
+        let used = random.u8(..8);
+        let mut bytes = vec![used];
+        bytes.extend((0..7).map(|_| random.u8(..)));
+        let top = 1 << (8 * u32::from(used)).min(63);
+        let specs: Vec<String> = (0..random.usize(1..20))
+            .map(|_| {
+                let (first, width) = (random.u64(..top), random.u64(..1 + top / 16));
+                match random.u8(..20) {
+                    0 => String::new(),
+                    1 => format!("-{width}"),
+                    2 => format!("{first}-"),
+                    3 => format!("{first}-{width}"),
+                    4 => format!("{first}0000000000000000000-"),
+                    5 => format!("0{first}-{first}0000000000000000000"),
+                    _ => format!("{first}-{}", first + width),
+                }
+            })
+            .collect();
+        let separator = [",", ", ", ",,\t"][random.usize(..3)];
+        bytes.extend_from_slice(format!("bytes={}", specs.join(separator)).as_bytes());
+        bytes
+    };
+    replay(7, make, range::fuzz_range);
+}
+
+#[test]
+fn dates() {
+    let make = |random: &mut Rng| {
+        let clock = random.u64(..1 << 33);
+        let mut bytes = clock.to_be_bytes()[3..].to_vec();
+        let seconds = random.u64(..1 << 33);
+        bytes.extend_from_slice(date::forms(seconds)[random.usize(..3)].as_bytes());
+        bytes
+    };
+    replay(8, make, date::fuzz_date);
 }
 
 /// The chunking law, with more cuts than the fuzz entry makes: down to single bytes.
@@ -101,6 +197,73 @@ fn conversations_in_many_pieces() {
         let pieces = fuzz::converse(&mut site, now, streams::split(&mut random, &stream));
         assert!(whole == pieces, "{:?}", String::from_utf8_lossy(&stream));
     }
+}
+
+#[test]
+fn accepted_codings() {
+    let words = [
+        "br",
+        "zstd",
+        "gzip",
+        "x-gzip",
+        "identity",
+        "*",
+        "deflate",
+        "GZip",
+        ";q=0",
+        ";q=1",
+        ";q=0.5",
+        "; Q=0.500",
+        ";q=0.001",
+        ";q=1.",
+        ";q=2",
+        ";q=.5",
+        ";q",
+        ";",
+        " ",
+        "\t",
+    ];
+    replay(6, |random| list(random, &words), negotiate::fuzz_accept_encoding);
+}
+
+#[test]
+fn accepted_types() {
+    let words = [
+        "text/html",
+        "application/json",
+        "application/xhtml+xml",
+        "text/*",
+        "application/*",
+        "*/*",
+        "Text/HTML",
+        "a/b",
+        ";q=0",
+        ";q=1",
+        ";q=0.5",
+        "; Q=0.500",
+        ";q=1.001",
+        ";v=1",
+        ";v=\"a,b;c\\\"\"",
+        ";v",
+        ";",
+        " ",
+        "\"",
+    ];
+    replay(7, |random| list(random, &words), negotiate::fuzz_accept);
+}
+
+/// A list of members that are made of words, behind a byte; now and then it goes on in a new line.
+fn list(random: &mut Rng, words: &[&str]) -> Vec<u8> {
+    let mut list = vec![random.u8(..)];
+    let members_max = if random.u8(..20) == 0 { 90 } else { 6 };
+    for _ in 0..random.usize(..members_max) {
+        list.extend_from_slice(words[random.usize(..words.len())].as_bytes());
+        for _ in 0..random.usize(..3) {
+            list.extend_from_slice(words[random.usize(..words.len())].as_bytes());
+        }
+        list.push(if random.u8(..8) == 0 { b'\n' } else { b',' });
+    }
+    list
 }
 
 /// A small directory to serve.

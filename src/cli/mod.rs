@@ -3,6 +3,7 @@
 //! Each command has a file: its options, and how they become a plan that a run needs. What they
 //! share is in [`server`], the form of values in [`value`].
 
+mod content;
 mod descriptors;
 mod echo;
 mod serve;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::doctor;
 
+pub use content::{ContentArgs, LinksName};
 pub(crate) use descriptors::Descriptors;
 pub use echo::{EchoArgs, EchoPlan};
 pub use serve::{ServeArgs, ServePlan};

@@ -1,6 +1,8 @@
 //! `ringd serve`, and `ringd` alone: its options, and the plan that they make.
 
+use std::ffi::CString;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +12,9 @@ use clap::{Args, CommandFactory, value_parser};
 use super::descriptors::Descriptors;
 use super::server::BOUNDS;
 use super::value::{positive_time, time};
-use super::{Cli, Failure, ServerArgs};
+use super::{Cli, ContentArgs, Failure, ServerArgs};
 use crate::driver::{Choice, File, FileKind, Links};
+use crate::http::RootPath;
 use crate::{http, server};
 
 /// Where help lists what is remembered of files.
@@ -28,6 +31,10 @@ pub struct ServeArgs {
     /// Options of all servers.
     #[command(flatten)]
     pub server: ServerArgs,
+
+    /// Options about what is made of the files.
+    #[command(flatten)]
+    pub content: ContentArgs,
 
     /// How long a request may take to arrive
     #[arg(
@@ -83,6 +90,8 @@ pub struct ServePlan {
     pub http: http::Settings,
     /// The driver.
     pub choice: Choice,
+    /// Which symbolic links are followed beneath the root.
+    pub links: Links,
     /// The root, as it is called when it is told to a person.
     pub root: PathBuf,
 }
@@ -96,7 +105,8 @@ impl ServePlan {
     ///
     /// When the root cannot be served, the limits do not suffice, or the driver does not work.
     pub fn make(args: &ServeArgs) -> Result<Self, Failure> {
-        let root = open_root(&args.root)?;
+        let links = args.content.symlinks.into();
+        let root = open_root(&args.root, links)?;
         let descriptors = Descriptors::raise_limit(args.server.worker_count());
         let choice = args.server.choice()?;
         let cache_entries = descriptors.cache_entries(args.cache_entries, choice.kind);
@@ -104,6 +114,8 @@ impl ServePlan {
         Ok(Self {
             server: args.server.settings(connections_max, args.header_timeout)?,
             http: http::Settings {
+                root_path: Some(root_path(&args.root)?),
+                content: args.content.content()?,
                 memory_file_max: args.memory_file_max,
                 cache_entries: cache_entries as usize,
                 cache_bytes: args.cache_bytes,
@@ -111,18 +123,19 @@ impl ServePlan {
                 ..http::Settings::new(root)
             },
             choice,
+            links,
             root: args.root.canonicalize().unwrap_or_else(|_| args.root.clone()),
         })
     }
 }
 
 /// Opens the root, and makes sure that files beneath it can be opened the safe way.
-fn open_root(path: &Path) -> Result<Arc<File>, Failure> {
+fn open_root(path: &Path, links: Links) -> Result<Arc<File>, Failure> {
     let failed = |reason: &str| {
         let path = path.display();
         Failure(format!("cannot serve {path}: {reason}"))
     };
-    let root = File::open_root(path, Links::Beneath).map_err(|error| match error.kind() {
+    let root = File::open_root(path, links).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound if is_command(path) => {
             failed("there is no such directory; a command comes before its options")
         }
@@ -149,6 +162,19 @@ fn open_root(path: &Path) -> Result<Arc<File>, Failure> {
     }
 }
 
+/// What leads to the root, and will lead to another one when a link on the way is turned.
+fn root_path(path: &Path) -> Result<RootPath, Failure> {
+    let failed = |error: io::Error| {
+        let here = "the current directory cannot be read";
+        Failure(format!("{here}: {error}; start ringd in another one"))
+    };
+    // An absolute path needs no beginning, and the current directory may be closed to us.
+    let base = if path.is_absolute() { "/" } else { "." };
+    let base = File::open_root(Path::new(base), Links::Follow).map_err(failed)?;
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|error| failed(error.into()))?;
+    Ok(RootPath { base: Arc::new(base), path })
+}
+
 /// Whether a root that does not exist is rather a command behind options.
 fn is_command(root: &Path) -> bool {
     root.to_str().is_some_and(|root| Cli::command().find_subcommand(root).is_some())
@@ -160,15 +186,16 @@ mod tests {
 
     #[test]
     fn an_unusable_root_names_cause_and_remedy() {
-        let missing = open_root(Path::new("/no/such/directory")).unwrap_err().to_string();
+        let missing =
+            open_root(Path::new("/no/such/directory"), Links::Beneath).unwrap_err().to_string();
         assert!(missing.contains("no such directory") && missing.contains("ringd DIRECTORY"));
-        let file = open_root(Path::new("Cargo.toml")).unwrap_err().to_string();
+        let file = open_root(Path::new("Cargo.toml"), Links::Beneath).unwrap_err().to_string();
         assert!(file.contains("not a directory"), "{file}");
     }
 
     #[test]
     fn a_command_behind_options_is_told_from_a_directory() {
-        let command = open_root(Path::new("echo")).unwrap_err().to_string();
+        let command = open_root(Path::new("echo"), Links::Beneath).unwrap_err().to_string();
         assert!(command.contains("before its options"), "{command}");
     }
 }

@@ -15,17 +15,26 @@ pub struct Cache<V> {
     /// The circle.
     entries: Vec<Entry<V>>,
     hand: usize,
-    bytes: usize,
+    weight: Weight,
     entries_max: usize,
     bytes_max: usize,
     valid_for: Duration,
+}
+
+/// What an entry holds.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Weight {
+    /// Memory, in bytes.
+    pub bytes: usize,
+    /// Open files. An entry that holds several counts as that many entries.
+    pub files: usize,
 }
 
 #[derive(Debug)]
 struct Entry<V> {
     name: Rc<[u8]>,
     value: V,
-    bytes: usize,
+    weight: Weight,
     valid_until: Instant,
     used: bool,
     /// Somebody was told to ask the file system, and has not brought an answer.
@@ -47,14 +56,15 @@ pub enum Lookup<'a, V> {
 }
 
 impl<V> Cache<V> {
-    /// An empty cache of at most `entries_max` entries that hold at most `bytes_max` bytes.
+    /// An empty cache of at most `entries_max` entries, and as many files, that hold at most
+    /// `bytes_max` bytes.
     /// Entries are valid for `valid_for` after they were found to hold.
     pub fn new(entries_max: usize, bytes_max: usize, valid_for: Duration) -> Self {
         Self {
             index: HashMap::default(),
             entries: Vec::new(),
             hand: 0,
-            bytes: 0,
+            weight: Weight::default(),
             entries_max,
             bytes_max,
             valid_for,
@@ -71,9 +81,9 @@ impl<V> Cache<V> {
         self.entries.is_empty()
     }
 
-    /// Bytes that the entries were said to hold.
-    pub fn bytes(&self) -> usize {
-        self.bytes
+    /// What the entries were said to hold.
+    pub fn weight(&self) -> Weight {
+        self.weight
     }
 
     /// Looks a name up.
@@ -96,21 +106,25 @@ impl<V> Cache<V> {
         self.index.get(name).map(|place| &self.entries[*place].value)
     }
 
-    /// Notes what was found out about a name. `bytes` is what the value holds in memory; a value
-    /// that would fill the cache alone is not kept.
-    pub fn insert(&mut self, name: &[u8], value: V, bytes: usize, now: Instant) {
+    /// Notes what was found out about a name, and what the value holds; one that would fill the
+    /// cache alone is not kept.
+    pub fn insert(&mut self, name: &[u8], value: V, weight: Weight, now: Instant) {
         self.remove(name);
-        if bytes > self.bytes_max || self.entries_max == 0 {
+        if weight.bytes > self.bytes_max || weight.files.max(1) > self.entries_max {
             return;
         }
-        while self.entries.len() >= self.entries_max || self.bytes + bytes > self.bytes_max {
+        while self.entries.len() >= self.entries_max
+            || self.weight.files + weight.files > self.entries_max
+            || self.weight.bytes + weight.bytes > self.bytes_max
+        {
             self.evict();
         }
         let name: Rc<[u8]> = name.into();
         self.index.insert(Rc::clone(&name), self.entries.len());
         let valid_until = now + self.valid_for;
-        self.entries.push(Entry { name, value, bytes, valid_until, used: false, asked: false });
-        self.bytes += bytes;
+        self.entries.push(Entry { name, value, weight, valid_until, used: false, asked: false });
+        self.weight.bytes += weight.bytes;
+        self.weight.files += weight.files;
     }
 
     /// Notes that an entry was found to hold still.
@@ -126,6 +140,13 @@ impl<V> Cache<V> {
         if let Some(place) = self.index.get(name) {
             self.remove_at(*place);
         }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.index.clear();
+        self.entries.clear();
+        (self.hand, self.weight) = (0, Weight::default());
     }
 
     /// Forgets the `count` entries that are the least worth keeping.
@@ -155,7 +176,8 @@ impl<V> Cache<V> {
     fn remove_at(&mut self, place: usize) {
         let removed = self.entries.swap_remove(place);
         self.index.remove(&removed.name);
-        self.bytes -= removed.bytes;
+        self.weight.bytes -= removed.weight.bytes;
+        self.weight.files -= removed.weight.files;
         if let Some(moved) = self.entries.get(place) {
             *self.index.get_mut(&moved.name).expect("every entry is in the index") = place;
         }
@@ -168,6 +190,10 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn bytes(bytes: usize) -> Weight {
+        Weight { bytes, files: 0 }
+    }
+
     fn cache(entries_max: usize, bytes_max: usize) -> Cache<u32> {
         Cache::new(entries_max, bytes_max, SECOND)
     }
@@ -176,7 +202,7 @@ mod tests {
     fn an_expired_entry_is_asked_about_once() {
         let start = Instant::now();
         let mut cache = cache(4, 100);
-        cache.insert(b"a", 1, 10, start);
+        cache.insert(b"a", 1, bytes(10), start);
         assert_eq!(cache.get(b"a", start), Lookup::Valid(&1));
         assert_eq!(cache.get(b"a", start + SECOND), Lookup::Expired(&1));
         assert_eq!(cache.get(b"a", start + SECOND), Lookup::Valid(&1));
@@ -187,7 +213,7 @@ mod tests {
     fn an_entry_whose_askers_vanish_is_asked_about_again() {
         let start = Instant::now();
         let mut cache = cache(4, 100);
-        cache.insert(b"a", 1, 10, start);
+        cache.insert(b"a", 1, bytes(10), start);
         assert_eq!(cache.get(b"a", start + SECOND), Lookup::Expired(&1));
         // Nobody has brought an answer: from now on everybody asks.
         assert_eq!(cache.get(b"a", start + 2 * SECOND), Lookup::Expired(&1));
@@ -202,7 +228,7 @@ mod tests {
     fn nobody_goes_on_with_what_expired_long_ago() {
         let start = Instant::now();
         let mut cache = cache(4, 100);
-        cache.insert(b"a", 1, 10, start);
+        cache.insert(b"a", 1, bytes(10), start);
         assert_eq!(cache.get(b"a", start + 10 * SECOND), Lookup::Expired(&1));
         assert_eq!(cache.get(b"a", start + 10 * SECOND), Lookup::Expired(&1));
     }
@@ -211,19 +237,19 @@ mod tests {
     fn a_scan_does_not_push_out_what_is_used() {
         let start = Instant::now();
         let mut cache = cache(4, 1000);
-        cache.insert(b"hot", 0, 1, start);
+        cache.insert(b"hot", 0, bytes(1), start);
         for scan in 0..100u32 {
             assert_eq!(cache.get(b"hot", start), Lookup::Valid(&0));
-            cache.insert(&scan.to_le_bytes(), scan, 1, start);
+            cache.insert(&scan.to_le_bytes(), scan, bytes(1), start);
         }
     }
 
     #[test]
     fn a_value_larger_than_the_cache_is_not_kept() {
         let mut cache = cache(4, 100);
-        cache.insert(b"small", 1, 100, Instant::now());
-        cache.insert(b"large", 2, 101, Instant::now());
-        assert_eq!((cache.len(), cache.bytes()), (1, 100));
+        cache.insert(b"small", 1, bytes(100), Instant::now());
+        cache.insert(b"large", 2, bytes(101), Instant::now());
+        assert_eq!((cache.len(), cache.weight()), (1, bytes(100)));
     }
 
     /// Random operations: the bounds hold, and what is there is what was put there last.
@@ -238,8 +264,10 @@ mod tests {
             match random.u8(..10) {
                 0 => cache.remove(&name),
                 1 => cache.shed(random.usize(..3)),
+                2 if random.u8(..100) == 0 => cache.clear(),
                 2..5 => {
-                    cache.insert(&name, round, random.usize(..120), start);
+                    let weight = Weight { bytes: random.usize(..120), files: random.usize(..4) };
+                    cache.insert(&name, round, weight, start);
                     model.insert(name, round);
                 }
                 _ => match cache.get(&name, start) {
@@ -248,9 +276,12 @@ mod tests {
                     Lookup::Absent => {}
                 },
             }
-            assert!(cache.len() <= 16 && cache.bytes() <= 500);
+            let Weight { bytes, files } = cache.weight();
+            assert!(cache.len() <= 16 && files <= 16 && bytes <= 500);
             assert_eq!(cache.index.len(), cache.len());
-            assert_eq!(cache.entries.iter().map(|entry| entry.bytes).sum::<usize>(), cache.bytes());
+            let weights = || cache.entries.iter().map(|entry| entry.weight);
+            assert_eq!(weights().map(|weight| weight.bytes).sum::<usize>(), bytes);
+            assert_eq!(weights().map(|weight| weight.files).sum::<usize>(), files);
         }
     }
 }

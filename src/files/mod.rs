@@ -6,4 +6,4 @@
 
 mod cache;
 
-pub use cache::{Cache, Lookup};
+pub use cache::{Cache, Lookup, Weight};

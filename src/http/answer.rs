@@ -3,11 +3,17 @@
 //! Everything is appended to a chain. `Server` and `Date` stand in every answer (RFC 9110 section
 //! 6.6.1); the text of the date is made once a second.
 
+use std::fmt::Arguments;
+use std::io::Write;
+use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
+
 use super::Status;
-use super::resource::Page;
-use super::target::encode_path;
+use super::multipart::{Boundary, Multipart};
+use super::range::ContentRange;
+use super::resource::Variant;
 use crate::driver::Chain;
 
 /// The methods that are served (RFC 9110 section 10.2.1).
@@ -69,108 +75,185 @@ impl Preface {
     }
 }
 
-/// Answers with a page.
-pub(super) fn page(
-    out: &mut Chain,
-    preface: &mut Preface,
-    now: SystemTime,
-    manner: Manner,
-    page: &Page,
-) {
-    out.copy(preface.ok(now).as_bytes());
-    out.copy(manner.connection_field().as_bytes());
-    if manner.head_only {
-        out.copy(page.head());
-        return;
+/// What an error is told with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Complaint<'a> {
+    pub(super) status: Status,
+    /// A sentence that explains it, in plain ASCII without `<`, `&`, `"` and `\`.
+    pub(super) reason: &'a str,
+    /// Lines that this one needs.
+    pub(super) more: &'a str,
+}
+
+/// An answer that is about to be written: the chain it goes to, and what all answers need.
+#[derive(Debug)]
+pub(super) struct Answer<'a> {
+    pub(super) out: &'a mut Chain,
+    pub(super) preface: &'a mut Preface,
+    pub(super) now: SystemTime,
+    pub(super) manner: Manner,
+    /// Lines that the operator's rules add, where the content does not bring them.
+    pub(super) fields: &'a str,
+}
+
+impl Answer<'_> {
+    /// All of the content.
+    pub(super) fn page(self, variant: &Variant) {
+        self.out.copy(self.preface.ok(self.now).as_bytes());
+        self.out.copy(self.manner.connection_field().as_bytes());
+        self.out.copy(self.fields.as_bytes());
+        if self.manner.head_only {
+            self.out.copy(variant.head());
+            return;
+        }
+        self.out.share(variant.wire());
+        if let Some(file) = variant.file() {
+            self.out.file(file, 0..variant.len());
+        }
     }
-    out.share(page.wire());
-    if let Some((file, len)) = page.file() {
-        out.file(file, 0..len);
+
+    /// The client's copy is still good (RFC 9110 section 15.4.5).
+    pub(super) fn not_modified(mut self, variant: &Variant) {
+        self.begin(Status::NotModified, format_args!(""));
+        self.out.copy(variant.head_from_tag());
+    }
+
+    /// One range of the content.
+    pub(super) fn range(mut self, variant: &Variant, range: Range<u64>) {
+        let bytes = range.end - range.start;
+        let of = ContentRange::Satisfied(range.clone(), variant.len());
+        self.begin(
+            Status::PartialContent,
+            format_args!("Content-Range: {of}\r\nContent-Length: {bytes}\r\n"),
+        );
+        self.out.copy(variant.head_from_type());
+        self.part(variant, range);
+    }
+
+    /// Several ranges of the content, each with a head of its own (RFC 9110 section 14.6).
+    pub(super) fn ranges(mut self, variant: &Variant, ranges: &[Range<u64>], boundary: Boundary) {
+        let content_type = variant.content_type();
+        let parts = Multipart { ranges, len: variant.len(), content_type, boundary };
+        self.begin(
+            Status::PartialContent,
+            format_args!(
+                "Content-Length: {}\r\nContent-Type: {}\r\n",
+                parts.body_len(),
+                boundary.content_type()
+            ),
+        );
+        self.out.copy(variant.head_from_coding());
+        for (at, range) in ranges.iter().enumerate() {
+            self.out.copy_with(|buffer| parts.write_head(at, buffer));
+            self.part(variant, range.clone());
+        }
+        self.out.copy_with(|buffer| parts.write_end(buffer));
+    }
+
+    fn part(&mut self, variant: &Variant, range: Range<u64>) {
+        match variant.file() {
+            Some(file) => self.out.file(file, range),
+            None => self.out.copy(&variant.body()[range.start as usize..range.end as usize]),
+        }
+    }
+
+    /// An error, with a page of the operator's as its body.
+    pub(super) fn error_page(mut self, complaint: Complaint<'_>, variant: &Variant) {
+        let Complaint { status, more, .. } = complaint;
+        self.begin(status, format_args!("{}{more}", required(status)));
+        self.out.copy(variant.length_type_and_coding());
+        self.out.copy(variant.head_from_rest());
+        if !self.manner.head_only {
+            self.part(variant, 0..variant.len());
+        }
+    }
+
+    /// An error with a small body, for people or for programs.
+    pub(super) fn error(self, complaint: Complaint<'_>, json: bool) {
+        let Complaint { status, reason, more } = complaint;
+        let (code, title) = (status.code(), status.reason());
+        let (content_type, body) = if json {
+            let body =
+                format!("{{\"status\":{code},\"title\":\"{title}\",\"detail\":\"{reason}\"}}\n");
+            ("application/json", body)
+        } else {
+            ("text/html; charset=utf-8", html(status, reason))
+        };
+        let more = format!("{}{more}Vary: Accept\r\n", required(status));
+        self.with_body(status, &more, content_type, &body);
+    }
+
+    /// The content is under another path (308: the method stays). The location has neither scheme
+    /// nor host, so that it holds behind any proxy.
+    pub(super) fn moved(self, location: &str, query: Option<&[u8]>) {
+        let query = query.map_or_else(String::new, |query| {
+            // A target holds no control bytes and no spaces; what is not ASCII is encoded.
+            format!("?{}", percent_encode(query, QUERY))
+        });
+        let status = Status::PermanentRedirect;
+        let body = html(status, "This is under another address.");
+        let more = format!("Location: {location}{query}\r\n");
+        self.with_body(status, &more, "text/html; charset=utf-8", &body);
+    }
+
+    /// What may be asked for (RFC 9110 section 9.3.7).
+    pub(super) fn options(mut self) {
+        self.begin(Status::NoContent, format_args!("{ALLOW}"));
+        self.out.copy(b"\r\n");
+    }
+
+    /// The head of content that is not made for HEAD: its length is not known (RFC 9110 section
+    /// 9.3.2 allows to leave it out).
+    pub(super) fn unmade(mut self, content_type: &str, more: &str) {
+        self.begin(
+            Status::Ok,
+            format_args!(
+                "Content-Type: {content_type}\r\n{more}X-Content-Type-Options: nosniff\r\n\r\n"
+            ),
+        );
+    }
+
+    fn with_body(mut self, status: Status, more: &str, content_type: &str, body: &str) {
+        let len = body.len();
+        self.begin(
+            status,
+            format_args!(
+                "{more}Content-Type: {content_type}\r\nContent-Length: {len}\r\n\
+                 X-Content-Type-Options: nosniff\r\n\r\n{}",
+                if self.manner.head_only { "" } else { body },
+            ),
+        );
+    }
+
+    /// The status line, what stands in every answer, and `more`.
+    fn begin(&mut self, status: Status, more: Arguments<'_>) {
+        let preface = self.preface.fields(self.now);
+        let (connection, fields) = (self.manner.connection_field(), self.fields);
+        self.out.copy_with(|buffer| {
+            // `write!` to a vector of bytes cannot fail.
+            let _ = write!(buffer, "HTTP/1.1 {status}\r\n{preface}{connection}{fields}{more}");
+        });
     }
 }
 
-/// Answers with an error and a sentence that explains it. `reason` is HTML already.
-pub(super) fn error(
-    out: &mut Chain,
-    preface: &mut Preface,
-    now: SystemTime,
-    manner: Manner,
-    status: Status,
-    reason: &str,
-) {
-    let more = match status {
+/// Nothing but what is not ASCII: the query goes back as it came.
+const QUERY: &AsciiSet = &CONTROLS.add(b' ');
+
+/// What an answer of this status has to say, or should.
+fn required(status: Status) -> &'static str {
+    match status {
         Status::MethodNotAllowed => ALLOW,
         Status::ServiceUnavailable => "Retry-After: 1\r\n",
         // A client may not remember that something is missing: it may be there soon.
         Status::NotFound => "Cache-Control: no-store\r\n",
         _ => "",
-    };
-    with_body(out, preface, now, manner, status, more, reason);
-}
-
-/// Answers a directory that was asked for without its slash (308: the method stays). The
-/// location has neither scheme nor host, so that it holds behind any proxy.
-pub(super) fn slash_redirect(
-    out: &mut Chain,
-    preface: &mut Preface,
-    now: SystemTime,
-    manner: Manner,
-    path: &[u8],
-    query: Option<&[u8]>,
-) {
-    let mut more = format!("Location: {}/", encode_path(path));
-    if let Some(query) = query {
-        more.push('?');
-        // A target holds no control bytes and no spaces; what is not ASCII is encoded.
-        more.push_str(&percent_encoding::percent_encode(query, QUERY).to_string());
     }
-    more.push_str("\r\n");
-    let reason = "The address of a directory ends in a slash.";
-    with_body(out, preface, now, manner, Status::PermanentRedirect, &more, reason);
 }
 
-/// Nothing but what is not ASCII: the query goes back as it came.
-const QUERY: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b' ');
-
-/// Answers OPTIONS.
-pub(super) fn options(out: &mut Chain, preface: &mut Preface, now: SystemTime, manner: Manner) {
-    let fields = preface.fields(now);
-    let connection = manner.connection_field();
-    append(out, format_args!("HTTP/1.1 204 No Content\r\n{fields}{connection}{ALLOW}\r\n"));
-}
-
-fn with_body(
-    out: &mut Chain,
-    preface: &mut Preface,
-    now: SystemTime,
-    manner: Manner,
-    status: Status,
-    more: &str,
-    reason: &str,
-) {
-    let (code, title) = (status.code(), status.reason());
-    let fields = preface.fields(now);
-    let connection = manner.connection_field();
-    let body = format!(
+fn html(status: Status, reason: &str) -> String {
+    format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n\
-         <title>{code} {title}</title>\n<h1>{code} {title}</h1>\n<p>{reason}</p>\n</html>\n"
-    );
-    append(
-        out,
-        format_args!(
-            "HTTP/1.1 {code} {title}\r\n{fields}{connection}{more}\
-             Content-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\n\
-             X-Content-Type-Options: nosniff\r\n\r\n{}",
-            body.len(),
-            if manner.head_only { "" } else { &body },
-        ),
-    );
-}
-
-fn append(out: &mut Chain, text: std::fmt::Arguments<'_>) {
-    out.copy_with(|buffer| {
-        // `write!` to a vector of bytes cannot fail.
-        let _ = std::io::Write::write_fmt(buffer, text);
-    });
+         <title>{status}</title>\n<h1>{status}</h1>\n<p>{reason}</p>\n</html>\n"
+    )
 }

@@ -15,9 +15,14 @@
 //! No state is kept between calls: an incomplete head is scanned from its beginning every time. The
 //! caller sees to it that a client that sends byte by byte does not cause a scan per byte.
 
+use fields::Fields;
+
 use crate::http::authority;
+use crate::http::condition::Conditions;
+use crate::http::field::Field;
 use crate::http::status::Status;
 
+mod fields;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -65,10 +70,17 @@ pub struct Request<'a> {
     pub keep_alive: bool,
     /// Whether the client waits for a 100 or a final status before it sends the body.
     pub expects_continue: bool,
+    /// `Accept`: media types that the client likes.
+    pub accept: Field<'a>,
+    /// `Accept-Encoding`: content codings that it can undo.
+    pub accept_encoding: Field<'a>,
+    /// The fields that make the answer depend on the version of the file.
+    pub conditions: Conditions<'a>,
+    /// `Range`: the parts that it wants.
+    pub range: Field<'a>,
+    /// `If-Range`: the version that it has parts of.
+    pub if_range: Field<'a>,
 }
-
-// A request is copied around with every step of a connection: keep it within one cache line.
-const _: () = assert!(size_of::<Request<'_>>() <= 64);
 
 /// What the client wants done, as far as the server tells methods apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,10 +173,11 @@ fn interpret<'a>(
     raw_target: &'a [u8],
     minor: u8,
     headers: &[httparse::Header<'a>],
+    head: &'a [u8],
 ) -> Result<Request<'a>, Refusal> {
     let method = Method::from_token(method);
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
-    let fields = Fields::collect(headers)?;
+    let fields = Fields::collect(headers, head)?;
     let (authority, target) = split_target(method, raw_target)?;
     let host = fields.host(version)?;
     let body = fields.body(version)?;
@@ -184,6 +197,11 @@ fn interpret<'a>(
         version,
         keep_alive: fields.keep_alive(version) && method != Method::Connect,
         expects_continue: expects && fields.expects_continue,
+        accept: fields.accept,
+        accept_encoding: fields.accept_encoding,
+        conditions: fields.conditions,
+        range: fields.range,
+        if_range: fields.if_range,
     })
 }
 
@@ -203,111 +221,6 @@ impl Method {
             | "TRACE" | "UNBIND" | "UNCHECKOUT" | "UNLINK" | "UNLOCK" | "UPDATE"
             | "UPDATEREDIRECTREF" | "VERSION-CONTROL" => Self::Refused,
             _ => Self::Unknown,
-        }
-    }
-}
-
-/// The fields we act on, gathered in one pass. A field that may stand once is refused twice.
-#[derive(Default)]
-struct Fields<'a> {
-    host: Option<&'a [u8]>,
-    content_length: Option<&'a [u8]>,
-    transfer_coding: TransferCoding,
-    connection_close: bool,
-    connection_keep_alive: bool,
-    expects_continue: bool,
-    expects_unknown: bool,
-}
-
-/// What all `Transfer-Encoding` fields together amount to.
-#[derive(Clone, Copy, Default)]
-enum TransferCoding {
-    #[default]
-    Absent,
-    Chunked,
-    Unknown,
-}
-
-impl<'a> Fields<'a> {
-    fn collect(headers: &[httparse::Header<'a>]) -> Result<Self, Refusal> {
-        let mut fields = Self::default();
-        for &httparse::Header { name, value } in headers {
-            // The length tells almost all names apart before any letter is compared.
-            match name.len() {
-                4 if name.eq_ignore_ascii_case("host") => {
-                    let twice = bad_request("The request has two Host fields.");
-                    once(&mut fields.host, value, twice)?;
-                }
-                6 if name.eq_ignore_ascii_case("expect") => fields.expect(value),
-                10 if name.eq_ignore_ascii_case("connection") => fields.connection(value),
-                14 if name.eq_ignore_ascii_case("content-length") => {
-                    let twice = bad_request("The request has two Content-Length fields.");
-                    once(&mut fields.content_length, value, twice)?;
-                }
-                17 if name.eq_ignore_ascii_case("transfer-encoding") => {
-                    fields.transfer_coding = match fields.transfer_coding {
-                        TransferCoding::Absent if value.eq_ignore_ascii_case(b"chunked") => {
-                            TransferCoding::Chunked
-                        }
-                        _ => TransferCoding::Unknown,
-                    };
-                }
-                _ => {}
-            }
-        }
-        Ok(fields)
-    }
-
-    fn expect(&mut self, value: &[u8]) {
-        for expectation in list(value) {
-            if expectation.eq_ignore_ascii_case(b"100-continue") {
-                self.expects_continue = true;
-            } else {
-                self.expects_unknown = true;
-            }
-        }
-    }
-
-    fn connection(&mut self, value: &[u8]) {
-        for option in list(value) {
-            self.connection_close |= option.eq_ignore_ascii_case(b"close");
-            self.connection_keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-        }
-    }
-
-    /// `close` wins over `keep-alive`, and both over the version's default (RFC 9112 §9.3).
-    fn keep_alive(&self, version: Version) -> bool {
-        !self.connection_close && (version == Version::Http11 || self.connection_keep_alive)
-    }
-
-    /// RFC 9112 §3.2: exactly one valid `Host` in HTTP/1.1, even when the target overrides it.
-    fn host(&self, version: Version) -> Result<&'a [u8], Refusal> {
-        match self.host {
-            Some(host) if authority::is_valid(host) => Ok(host),
-            Some(_) => Err(bad_request("The Host field is not a valid host and port.")),
-            None if version == Version::Http10 => Ok(b""),
-            None => Err(bad_request("An HTTP/1.1 request must have a Host field.")),
-        }
-    }
-
-    /// RFC 9112 §6.3, with every choice that a recipient may make made for refusal.
-    fn body(&self, version: Version) -> Result<Body, Refusal> {
-        match (self.transfer_coding, self.content_length) {
-            (TransferCoding::Absent, None) => Ok(Body::None),
-            (TransferCoding::Absent, Some(digits)) => decimal(digits)
-                .map(Body::Length)
-                .ok_or(bad_request("The Content-Length field is not a single decimal number.")),
-            (_, Some(_)) => Err(bad_request(
-                "A request cannot have both a Transfer-Encoding and a Content-Length field.",
-            )),
-            (_, None) if version == Version::Http10 => {
-                Err(bad_request("HTTP/1.0 has no Transfer-Encoding field."))
-            }
-            (TransferCoding::Chunked, None) => Ok(Body::Chunked),
-            (TransferCoding::Unknown, None) => Err(Refusal {
-                status: Status::NotImplemented,
-                reason: "The only transfer coding this server knows is chunked.",
-            }),
         }
     }
 }
@@ -350,30 +263,6 @@ fn split_absolute_form(raw: &[u8]) -> Result<(Option<&[u8]>, &[u8]), Refusal> {
 fn strip_scheme<'a>(raw: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
     let (front, rest) = raw.split_at_checked(scheme.len())?;
     front.eq_ignore_ascii_case(scheme).then_some(rest)
-}
-
-/// Stores the value of a field that may stand only once.
-fn once<'a>(slot: &mut Option<&'a [u8]>, value: &'a [u8], twice: Refusal) -> Result<(), Refusal> {
-    match slot.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(twice),
-    }
-}
-
-/// The members of a comma-separated list; empty ones do not count (RFC 9110 §5.6.1).
-fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
-}
-
-/// `1*DIGIT`, without a sign, white space or overflow.
-fn decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0u64, |value, byte| {
-        let digit = char::from(*byte).to_digit(10)?;
-        value.checked_mul(10)?.checked_add(u64::from(digit))
-    })
 }
 
 const fn bad_request(reason: &'static str) -> Refusal {

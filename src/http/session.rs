@@ -1,37 +1,31 @@
 //! HTTP/1.1 as a session: requests in, answers out, in order.
 //!
 //! ```text
-//! Head -- known name ----------------------------> answer -- body --> Discard --> Head
-//!   |                                                ^   `-- none --------------> Head
-//!   `-- unknown name --> Open -- small --> Load -----+
-//!                          `-- large, error ---------'
+//! Head --- the answer can be written ------> written --- body --> Discard --> Head
+//!   |  ^                                          `----- none --------------> Head
+//!   |  `-- found -- Ask, Looking (a lookup, step by step)
+//!   `-- something is not known yet --^
 //! any -- refused, Connection: close, end of input --> Finish
 //! ```
 //!
-//! All requests that are complete when the session is called are answered into one chain. An
-//! exchange whose file is not known yet holds those behind it back: answers keep their order.
+//! All requests that are complete when the session is called are answered into one chain. A
+//! request whose answer has to wait stays in the inbox, and holds those behind it back: answers
+//! keep their order. What is answered with what is decided in [`exchange`](super::exchange).
 
-use std::ffi::CString;
 use std::ops::ControlFlow::{self, Break, Continue};
-use std::rc::Rc;
-use std::sync::Arc;
 
-use super::answer::{self, Manner};
+use super::Status;
+use super::answer::{Answer, Complaint, Manner};
 use super::body::Discard;
-use super::request::{self, Body, Method, Request, Version};
-use super::resource::{self, Page, Resource};
-use super::site::{INDEX, Site};
-use super::target::{self, Target};
-use super::{Status, request::Refusal};
-use crate::driver::{Chain, File, FileKind};
-use crate::files::Lookup;
+use super::exchange::{Exchange, Findings, Purpose, Waiting};
+use super::lookup::{Lookup, Progress};
+use super::request::{self, Body, Method, Refusal, Request, Version};
+use super::site::Site;
+use crate::driver::Chain;
 use crate::session::{Inbox, Now, Patience, Reply, Session, Step};
 
 /// Bytes of a line without an end after which an incomplete head is looked at again.
 const LOOK_AFTER: usize = 1024;
-
-/// Cached files that are closed when the process runs out of descriptors.
-const SHED: usize = 16;
 
 /// An HTTP/1.x conversation; see the module documentation.
 #[derive(Debug)]
@@ -42,51 +36,28 @@ pub struct Http {
     answered: bool,
     /// The length of the incomplete head that was looked at last.
     seen: u32,
+    /// What was looked up for the request at the front of the inbox.
+    findings: Option<Box<Findings>>,
 }
 
 #[derive(Debug)]
 enum State {
     Head,
-    /// Asked for a file.
-    Open(Box<Exchange>),
-    /// Has the file, wants its content.
-    Load(Box<Exchange>, Arc<File>),
-    /// Asked for the content of a file, to go behind a head of this many bytes.
-    Loading(Box<Exchange>, Arc<File>, usize),
-    /// Knows what the name is.
-    Ready(Box<Exchange>, Found),
+    /// Has a question.
+    Ask(Box<Lookup>, Purpose, Step),
+    /// Waits for what it asked for.
+    Looking(Box<Lookup>, Purpose),
     Discard(Discard, Manner),
     Over {
         linger: bool,
     },
 }
 
-/// What opening a file has led to.
-#[derive(Debug)]
-enum Found {
-    /// What the name is. Shared, because the cache may forget it before the answer is written.
-    Known(Rc<Resource>),
-    /// Trouble that may pass.
-    Trouble(Status),
-}
-
-/// A request whose name is not known yet: what its answer needs.
-#[derive(Debug)]
-struct Exchange {
-    /// The name to open, relative to the root.
-    name: Vec<u8>,
-    query: Option<Vec<u8>>,
-    /// Whether the name is the index of a directory.
-    is_index: bool,
-    manner: Manner,
-    body: Body,
-}
-
 impl Session for Http {
     type Shared = Site;
 
     fn new(_: &Site) -> Self {
-        Self { state: State::Head, draining: false, answered: false, seen: 0 }
+        Self { state: State::Head, draining: false, answered: false, seen: 0, findings: None }
     }
 
     fn advance(
@@ -102,11 +73,10 @@ impl Session for Http {
             }
             let flow = match std::mem::replace(&mut self.state, State::Head) {
                 State::Head => self.head(site, now, inbox, out),
-                State::Ready(exchange, found) => {
-                    self.answer(site, now, out, &exchange, &found);
-                    Continue(())
+                State::Ask(lookup, purpose, step) => {
+                    self.state = State::Looking(lookup, purpose);
+                    Break(step)
                 }
-                State::Load(exchange, file) => self.load(now, exchange, file),
                 State::Discard(discard, manner) => self.discard(inbox, discard, manner),
                 State::Over { linger } => {
                     let linger = linger || !inbox.bytes().is_empty();
@@ -114,8 +84,8 @@ impl Session for Http {
                     self.state = State::Over { linger };
                     Break(Step::Finish { linger })
                 }
-                State::Open(_) | State::Loading(..) => {
-                    unreachable!("a session is not called while it waits for a file")
+                State::Looking(..) => {
+                    unreachable!("a session is not called while it waits for an answer")
                 }
             };
             if let Break(step) = flow {
@@ -125,30 +95,15 @@ impl Session for Http {
     }
 
     fn resume(&mut self, site: &mut Site, now: Now, reply: Reply) {
-        self.state = match (std::mem::replace(&mut self.state, State::Head), reply) {
-            (State::Open(exchange), Reply::Opened(Ok(file))) => {
-                Self::opened(site, now, exchange, file)
-            }
-            (State::Open(exchange), Reply::Opened(Err(error))) => {
-                match resource::status_of(&error) {
-                    Ok(status) => found(site, now, exchange, Resource::Refused(status)),
-                    Err(status) => trouble(site, exchange, status),
+        self.state = match std::mem::replace(&mut self.state, State::Head) {
+            State::Looking(lookup, purpose) => match lookup.resume(site, now, reply) {
+                Progress::Ask(lookup, step) => State::Ask(lookup, purpose, step),
+                Progress::Found(found) => {
+                    self.findings.get_or_insert_default().note(purpose, found);
+                    State::Head
                 }
-            }
-            (State::Loading(exchange, file, head_len), Reply::Read(Ok(read), wire)) => {
-                let page = if read as u64 == file.metadata().len {
-                    Page::of_memory(&wire, head_len, *file.metadata(), now.system)
-                } else {
-                    // It grows or shrinks while we look: the length that was announced is kept
-                    // or the connection breaks, as for any file that changes while it is sent.
-                    Page::of_file(&wire[..head_len], file, now.system)
-                };
-                found(site, now, exchange, Resource::Page(page))
-            }
-            (State::Loading(exchange, ..), Reply::Read(Err(_), _)) => {
-                trouble(site, exchange, Status::InternalServerError)
-            }
-            (state, reply) => unreachable!("{reply:?} does not answer {state:?}"),
+            },
+            state => unreachable!("{reply:?} does not answer {state:?}"),
         };
     }
 
@@ -158,8 +113,7 @@ impl Session for Http {
         self.state = State::Over { linger: false };
         if begun {
             let reason = "The request did not arrive in time.";
-            let status = Status::RequestTimeout;
-            answer::error(out, &mut site.preface, now.system, Manner::LAST, status, reason);
+            self.refuse(site, now, out, Refusal { status: Status::RequestTimeout, reason });
         }
         Step::Finish { linger: begun || discarding }
     }
@@ -193,17 +147,36 @@ impl Http {
                 let idle = bytes.is_empty() && self.answered;
                 return Break(Step::Receive(if idle { Patience::Idle } else { Patience::Busy }));
             }
-            Err(Refusal { status, reason }) => {
+            Err(refusal) => {
                 inbox.take(bytes.len());
-                answer::error(out, &mut site.preface, now.system, Manner::LAST, status, reason);
+                self.refuse(site, now, out, refusal);
                 return Break(self.finish(true));
             }
         };
         self.seen = 0;
         self.answered = true;
-        let flow = self.act(site, now, &request, out);
-        inbox.take(used);
-        flow
+        let manner = self.manner(&request, site);
+        let findings = self.findings.as_deref();
+        match (Exchange { site, now, out, request: &request, manner, findings }).answer() {
+            Ok(()) => {
+                inbox.take(used);
+                self.findings = None;
+                self.after(manner, request.body, site);
+                Continue(())
+            }
+            Err(Waiting { purpose, lookup, step }) => {
+                self.state = State::Looking(lookup, purpose);
+                Break(step)
+            }
+        }
+    }
+
+    /// The last answer, to what is no request.
+    fn refuse(&self, site: &mut Site, now: Now, out: &mut Chain, refusal: Refusal) {
+        let Refusal { status, reason } = refusal;
+        let (preface, manner) = (&mut site.preface, Manner::LAST);
+        Answer { out, preface, now: now.system, manner, fields: "" }
+            .error(Complaint { status, reason, more: "" }, false);
     }
 
     /// Parsing an incomplete head again for every byte of it would cost its length squared. It
@@ -216,141 +189,6 @@ impl Http {
             || bytes.len() - seen >= LOOK_AFTER
             || bytes.len() >= site.settings.head_limits.head_bytes_max
             || memchr::memchr(b'\n', &bytes[seen..]).is_some()
-    }
-
-    fn act(
-        &mut self,
-        site: &mut Site,
-        now: Now,
-        request: &Request<'_>,
-        out: &mut Chain,
-    ) -> ControlFlow<Step> {
-        let manner = self.manner(request, site);
-        let refuse = |out: &mut Chain, site: &mut Site, status, reason| {
-            answer::error(out, &mut site.preface, now.system, manner, status, reason);
-        };
-        match request.method {
-            Method::Get | Method::Head => {
-                let target = match target::resolve(request.target) {
-                    Ok(target) => target,
-                    Err(error) => {
-                        refuse(out, site, error.status(), explain(error.status()));
-                        self.after(manner, request.body, site);
-                        return Continue(());
-                    }
-                };
-                return self.fetch(site, now, request, manner, &target, out);
-            }
-            Method::Options => answer::options(out, &mut site.preface, now.system, manner),
-            Method::Connect | Method::Refused => {
-                let reason = "This server serves files: it takes GET, HEAD and OPTIONS.";
-                refuse(out, site, Status::MethodNotAllowed, reason);
-            }
-            Method::Unknown => {
-                refuse(out, site, Status::NotImplemented, "This method is not known here.");
-            }
-        }
-        self.after(manner, request.body, site);
-        Continue(())
-    }
-
-    /// Answers GET or HEAD from what is known, or asks for the file.
-    fn fetch(
-        &mut self,
-        site: &mut Site,
-        now: Now,
-        request: &Request<'_>,
-        manner: Manner,
-        target: &Target<'_>,
-        out: &mut Chain,
-    ) -> ControlFlow<Step> {
-        if target::has_hidden_segment(target.path()) {
-            let status = Status::NotFound;
-            answer::error(out, &mut site.preface, now.system, manner, status, explain(status));
-            self.after(manner, request.body, site);
-            return Continue(());
-        }
-        let name = name_of(&mut site.name, target);
-        if let Lookup::Valid(resource) = site.cache.get(name, now.instant) {
-            let asked = Asked { name, query: target.query(), is_index: target.directory() };
-            answer_with(out, &mut site.preface, now, manner, resource, asked);
-            self.after(manner, request.body, site);
-            return Continue(());
-        }
-        let exchange = Box::new(Exchange {
-            name: name.to_vec(),
-            query: target.query().map(<[u8]>::to_vec),
-            is_index: target.directory(),
-            manner,
-            body: request.body,
-        });
-        let Ok(path) = CString::new(name) else { unreachable!("a resolved target holds no NUL") };
-        self.state = State::Open(exchange);
-        Break(Step::Open { root: Arc::clone(&site.settings.root), path })
-    }
-
-    /// What an opened file means for the exchange that asked for it.
-    fn opened(site: &mut Site, now: Now, exchange: Box<Exchange>, file: Arc<File>) -> State {
-        let metadata = *file.metadata();
-        match metadata.kind {
-            FileKind::Regular => {}
-            FileKind::Directory => return found(site, now, exchange, Resource::Directory),
-            FileKind::Other => {
-                return found(site, now, exchange, Resource::Refused(Status::NotFound));
-            }
-        }
-        if let Some(known) = site.cache.peek(&exchange.name)
-            && let Resource::Page(page) = &**known
-            && page.is_of(&file)
-        {
-            let known = Rc::clone(known);
-            site.cache.confirm(&exchange.name, now.instant);
-            return State::Ready(exchange, Found::Known(known));
-        }
-        if metadata.len > 0 && metadata.len <= site.settings.memory_file_max {
-            return State::Load(exchange, file);
-        }
-        let head = resource::head_fields(&exchange.name, &metadata, now.system);
-        let page = Page::of_file(&head, file, now.system);
-        found(site, now, exchange, Resource::Page(page))
-    }
-
-    /// Asks for the content of a small file.
-    fn load(&mut self, now: Now, exchange: Box<Exchange>, file: Arc<File>) -> ControlFlow<Step> {
-        let metadata = *file.metadata();
-        let mut buffer = resource::head_fields(&exchange.name, &metadata, now.system);
-        let head_len = buffer.len();
-        // One byte more, to notice a file that grew meanwhile.
-        buffer.reserve_exact(metadata.len as usize + 1);
-        self.state = State::Loading(exchange, Arc::clone(&file), head_len);
-        Break(Step::Read { file, offset: 0, buffer })
-    }
-
-    /// Answers an exchange that had to wait.
-    fn answer(
-        &mut self,
-        site: &mut Site,
-        now: Now,
-        out: &mut Chain,
-        exchange: &Exchange,
-        found: &Found,
-    ) {
-        let manner = exchange.manner;
-        match found {
-            Found::Known(resource) => {
-                let asked = Asked {
-                    name: &exchange.name,
-                    query: exchange.query.as_deref(),
-                    is_index: exchange.is_index,
-                };
-                answer_with(out, &mut site.preface, now, manner, resource, asked);
-            }
-            Found::Trouble(status) => {
-                let reason = explain(*status);
-                answer::error(out, &mut site.preface, now.system, manner, *status, reason);
-            }
-        }
-        self.after(manner, exchange.body, site);
     }
 
     /// What follows an answer.
@@ -422,79 +260,5 @@ impl Http {
             keep_alive: request.keep_alive && !self.draining && body_ends && !waits,
             says_keep_alive: request.version == Version::Http10,
         }
-    }
-}
-
-/// Remembers what a name is, at once: an answer may have to wait for a slow client, and what was
-/// found would be old by then.
-fn found(site: &mut Site, now: Now, exchange: Box<Exchange>, resource: Resource) -> State {
-    let bytes = resource.bytes() + exchange.name.len();
-    let resource = Rc::new(resource);
-    site.cache.insert(&exchange.name, Rc::clone(&resource), bytes, now.instant);
-    State::Ready(exchange, Found::Known(resource))
-}
-
-/// Forgets what was known of a name: it may be wrong by now.
-fn trouble(site: &mut Site, exchange: Box<Exchange>, status: Status) -> State {
-    site.cache.remove(&exchange.name);
-    if status == Status::ServiceUnavailable {
-        site.cache.shed(SHED);
-    }
-    State::Ready(exchange, Found::Trouble(status))
-}
-
-/// What a request asks for.
-#[derive(Clone, Copy)]
-struct Asked<'a> {
-    name: &'a [u8],
-    query: Option<&'a [u8]>,
-    is_index: bool,
-}
-
-/// Answers with what a name is known to be.
-fn answer_with(
-    out: &mut Chain,
-    preface: &mut answer::Preface,
-    now: Now,
-    manner: Manner,
-    resource: &Resource,
-    asked: Asked<'_>,
-) {
-    let refused = match resource {
-        Resource::Page(page) => {
-            return answer::page(out, preface, now.system, manner, page);
-        }
-        Resource::Directory if !asked.is_index => {
-            let Asked { name, query, .. } = asked;
-            return answer::slash_redirect(out, preface, now.system, manner, name, query);
-        }
-        // A directory that bears the name of an index is none.
-        Resource::Directory => Status::NotFound,
-        Resource::Refused(status) => *status,
-    };
-    answer::error(out, preface, now.system, manner, refused, explain(refused));
-}
-
-/// The name that a target asks for: that of the index, for a directory.
-fn name_of<'a>(buffer: &'a mut Vec<u8>, target: &Target<'_>) -> &'a [u8] {
-    buffer.clear();
-    buffer.extend_from_slice(target.path());
-    if target.directory() {
-        if !buffer.is_empty() {
-            buffer.push(b'/');
-        }
-        buffer.extend_from_slice(INDEX);
-    }
-    buffer
-}
-
-/// A sentence for the body of an error.
-fn explain(status: Status) -> &'static str {
-    match status {
-        Status::BadRequest => "The address of this request cannot be read.",
-        Status::Forbidden => "This file may not be read by the server.",
-        Status::NotFound => "There is nothing under this address.",
-        Status::ServiceUnavailable => "The server is short of something. Try again in a moment.",
-        _ => "The server could not read this file.",
     }
 }

@@ -1,26 +1,32 @@
 //! What the HTTP sessions of a worker share: the root, what is known of its files, settings.
 
+use std::ffi::CString;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::answer::Preface;
+use super::content::Content;
+use super::multipart::Boundary;
 use super::request::HeadLimits;
 use super::resource::Resource;
-use crate::driver::File;
+use crate::driver::{File, FileKind};
 use crate::files::Cache;
-
-/// The name that stands for a directory.
-pub(super) const INDEX: &[u8] = b"index.html";
+use crate::session::Step;
 
 /// Settings of HTTP, the same for all workers.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The directory to serve.
     pub root: Arc<File>,
+    /// Where that directory is, if another one may take its place while it is served.
+    pub root_path: Option<RootPath>,
+    /// What is made of the files in it.
+    pub content: Content,
     /// Files up to this many bytes are kept in memory; longer ones are sent from the file.
     pub memory_file_max: u64,
-    /// Names that are remembered, per worker; each may hold a file open.
+    /// Names that are remembered, per worker, and files that they hold open.
     pub cache_entries: usize,
     /// Bytes of memory that remembered names may hold, per worker.
     pub cache_bytes: usize,
@@ -32,11 +38,22 @@ pub struct Settings {
     pub body_bytes_max: u64,
 }
 
+/// A path that leads to the root, perhaps over a link that a deployment turns.
+#[derive(Clone, Debug)]
+pub struct RootPath {
+    /// Where the path begins if it is relative; its links are followed wherever they lead.
+    pub base: Arc<File>,
+    /// The path.
+    pub path: CString,
+}
+
 impl Settings {
     /// The defaults, for a root.
     pub fn new(root: Arc<File>) -> Self {
         Self {
             root,
+            root_path: None,
+            content: Content::default(),
             memory_file_max: 8 * 1024,
             cache_entries: 2048,
             cache_bytes: 32 * 1024 * 1024,
@@ -50,11 +67,13 @@ impl Settings {
 /// The shared part of a worker's HTTP sessions.
 #[derive(Debug)]
 pub struct Site {
-    pub(super) settings: Settings,
+    pub(super) settings: Rc<Settings>,
+    pub(super) root: Root,
     pub(super) cache: Cache<Rc<Resource>>,
     pub(super) preface: Preface,
-    /// Where names are put together, so that looking one up allocates nothing.
-    pub(super) name: Vec<u8>,
+    /// Where keys are put together, so that looking one up allocates nothing.
+    pub(super) key: Vec<u8>,
+    random: fastrand::Rng,
 }
 
 impl Site {
@@ -62,6 +81,68 @@ impl Site {
     pub fn new(settings: Settings) -> Self {
         let cache =
             Cache::new(settings.cache_entries, settings.cache_bytes, settings.revalidate_after);
-        Self { settings, cache, preface: Preface::new(), name: Vec::new() }
+        Self {
+            root: Root::new(&settings),
+            settings: Rc::new(settings),
+            cache,
+            preface: Preface::new(),
+            key: Vec::new(),
+            random: fastrand::Rng::new(),
+        }
+    }
+
+    /// What tells the parts of an answer apart: nobody who made a file can know it.
+    pub(super) fn boundary(&mut self) -> Boundary {
+        Boundary::new([self.random.u64(..), self.random.u64(..)])
+    }
+}
+
+/// The directory that is served, and whether it is still the one that its path leads to.
+#[derive(Debug)]
+pub(super) struct Root {
+    current: Arc<File>,
+    path: Option<RootPath>,
+    asked: Option<Instant>,
+    ask_after: Duration,
+}
+
+impl Root {
+    fn new(settings: &Settings) -> Self {
+        Self {
+            current: Arc::clone(&settings.root),
+            path: settings.root_path.clone(),
+            asked: None,
+            ask_after: settings.revalidate_after,
+        }
+    }
+
+    pub(super) fn get(&self) -> &Arc<File> {
+        &self.current
+    }
+
+    /// Asks for the root anew, if nobody has for a while.
+    pub(super) fn ask(&mut self, now: Instant) -> Option<Step> {
+        let RootPath { base, path } = self.path.as_ref()?;
+        let asked = self.asked.get_or_insert(now);
+        if now.saturating_duration_since(*asked) < self.ask_after {
+            return None;
+        }
+        *asked = now;
+        Some(Step::Open { root: Arc::clone(base), path: path.clone() })
+    }
+
+    /// Takes in what was asked for. Returns whether another directory is served from now on. One
+    /// that cannot be had changes nothing: it may be about to be put there.
+    pub(super) fn answered(&mut self, opened: io::Result<Arc<File>>) -> bool {
+        let Ok(file) = opened else { return false };
+        let (old, new) = (self.current.metadata(), file.metadata());
+        let is_new = (old.device, old.inode) != (new.device, new.inode);
+        if new.kind != FileKind::Directory || !is_new {
+            return false;
+        }
+        let links = self.current.links();
+        let Some(file) = Arc::into_inner(file) else { return false };
+        self.current = Arc::new(file.with_links(links));
+        true
     }
 }

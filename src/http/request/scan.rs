@@ -11,6 +11,7 @@ use super::{FIELDS_MAX, Refusal, Request, bad_request, interpret};
 use crate::http::status::Status;
 
 /// What a view of the input holds.
+#[expect(clippy::large_enum_variant, reason = "the large one is what is wanted")]
 pub(super) enum Scan<'a> {
     /// The head goes on after the view, and there is no fault so far.
     Partial,
@@ -40,7 +41,7 @@ pub(super) fn scan(view: &[u8]) -> Scan<'_> {
     match (outcome, head.method, head.path, head.version) {
         (Ok(httparse::Status::Partial), ..) => Scan::Partial,
         (Ok(httparse::Status::Complete(length)), Some(method), Some(target), Some(minor)) => {
-            let request = interpret(method, target.as_bytes(), minor, head.headers);
+            let request = interpret(method, target.as_bytes(), minor, head.headers, view);
             Scan::Complete { length, request }
         }
         (Ok(httparse::Status::Complete(_)), ..) => unreachable!("a complete head has its line"),
@@ -91,7 +92,7 @@ fn scan_fields<'a>(view: &'a [u8], rest: &'a [u8], method: &'a str, target: &'a 
         Ok(httparse::Status::Partial) => Scan::Partial,
         Ok(httparse::Status::Complete((used, headers))) => Scan::Complete {
             length: view.len() - lines.len() + used,
-            request: interpret(method, target.as_bytes(), 1, headers),
+            request: interpret(method, target.as_bytes(), 1, headers, view),
         },
         Err(error) => Scan::Fault(fault(error)),
     }

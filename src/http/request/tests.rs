@@ -1,6 +1,8 @@
 //! What each kind of head gets, and the chunking law.
 
 use super::{Body, FIELDS_MAX, HeadLimits, Method, Refusal, Request, Version, fuzz_head, parse};
+use crate::http::condition::Conditions;
+use crate::http::field::Field;
 
 /// Parses one whole head with the default limits; it must not be incomplete.
 fn answer(head: &[u8]) -> Result<(Request<'_>, usize), Refusal> {
@@ -45,6 +47,11 @@ fn a_plain_get_is_accepted_and_its_length_known() {
         version: Version::Http11,
         keep_alive: true,
         expects_continue: false,
+        accept: Field::spanning("accept", b"*/*"),
+        accept_encoding: Field::ABSENT,
+        conditions: Conditions::default(),
+        range: Field::ABSENT,
+        if_range: Field::ABSENT,
     };
     assert_eq!(answer(&input), Ok((expected, head.len())));
 }

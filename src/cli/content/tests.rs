@@ -1,0 +1,195 @@
+//! Every option about content: what it becomes, and what is said of values that are refused.
+
+use clap::{CommandFactory, Parser};
+
+use super::*;
+use crate::http::rules::AnswerKind;
+
+/// As in the command that has these options.
+#[derive(Debug, Parser)]
+struct Command {
+    #[arg(default_value = "./html")]
+    root: String,
+    #[command(flatten)]
+    content: ContentArgs,
+}
+
+fn command(arguments: &[&str]) -> Result<Command, String> {
+    let all = std::iter::once(&"ringd").chain(arguments);
+    Command::try_parse_from(all).map_err(|error| error.to_string())
+}
+
+#[track_caller]
+fn content(arguments: &[&str]) -> Content {
+    command(arguments).unwrap().content.content().unwrap()
+}
+
+#[track_caller]
+fn assert_refused(option: &str, cases: &[(&str, &str)]) {
+    for (value, expected) in cases {
+        let error = command(&[&format!("{option}={value}")]).unwrap_err();
+        assert!(error.contains(expected) && error.contains(option), "{value}: {error}");
+    }
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Command::command().debug_assert();
+}
+
+#[test]
+fn without_options_it_is_the_default() {
+    let (content, default) = (content(&[]), Content::default());
+    assert_eq!(content.index, default.index);
+    assert_eq!(content.index, [b"index.html"]);
+    assert_eq!((content.spa, default.spa), (None, None));
+    assert!(content.error_pages.is_empty() && default.error_pages.is_empty());
+    for content in [&self::content(&[]), &Content::default()] {
+        assert!(!content.clean_urls && !content.listing && content.precompressed);
+        assert!(content.rules.is_empty());
+        assert_eq!(content.types.content_type(b"a.js"), "text/javascript; charset=utf-8");
+    }
+    assert_eq!(command(&[]).unwrap().content.symlinks, LinksName::Beneath);
+}
+
+#[test]
+fn switches() {
+    let content = content(&["--clean-urls", "--listing", "--cors", "--no-precompressed"]);
+    assert!(content.clean_urls && content.listing && !content.precompressed);
+    let fields = content.rules.fields(b"/a", AnswerKind::Other);
+    assert!(fields.contains("Access-Control-Allow-Origin: *\r\n"), "{fields}");
+    assert!(command(&["--hidden"]).is_err());
+}
+
+#[test]
+fn media_types() {
+    let content = content(&["--mime", "a=text/a", "--mime=tar.gz=application/x-tar+gzip"]);
+    assert_eq!(content.types.content_type(b"x.a"), "text/a; charset=utf-8");
+    assert_eq!(content.types.content_type(b"x.tar.gz"), "application/x-tar+gzip");
+    assert_refused("--mime", &[("a", "equals sign"), ("a=b", "EXT=TYPE"), ("=a/b", "empty part")]);
+    let many = vec!["--mime=a=a/b"; 257];
+    let failure = command(&many).unwrap().content.content().unwrap_err().to_string();
+    assert!(failure.contains("--mime") && failure.contains("leave some out"), "{failure}");
+}
+
+#[test]
+fn names_of_indexes_replace_the_default() {
+    let content = content(&["--index", "index.htm", "--index", "default.html"]);
+    assert_eq!(content.index, [&b"index.htm"[..], b"default.html"]);
+    assert_refused(
+        "--index",
+        &[
+            ("a/b", "no slash"),
+            ("/index.html", "no slash"),
+            ("..", "no name of a file"),
+            (".index", "dot"),
+            (&"a".repeat(256), "at most 255"),
+        ],
+    );
+    assert!(command(&["--index", ""]).unwrap_err().contains("empty"));
+    assert_eq!(self::content(&["--index=a"; 8]).index.len(), 8);
+    let failure = command(&["--index=a"; 9]).unwrap().content.content().unwrap_err().to_string();
+    assert!(failure.contains("--index") && failure.contains("leave some out"), "{failure}");
+}
+
+#[test]
+fn the_page_of_an_application() {
+    assert_eq!(content(&["--spa"]).spa.as_deref(), Some(&b"index.html"[..]));
+    assert_eq!(content(&["--spa=/app/200.html"]).spa.as_deref(), Some(&b"app/200.html"[..]));
+    // The root is not the page, and a percent sign is one.
+    let command = command(&["--spa", "./site"]).unwrap();
+    assert_eq!((&*command.root, command.content.spa.as_deref()), ("./site", Some("index.html")));
+    assert_eq!(content(&["--spa=/a%20b"]).spa.as_deref(), Some(&b"a%20b"[..]));
+    let long = format!("/{}a", "a/".repeat(2048));
+    assert_refused(
+        "--spa",
+        &[
+            ("app.html", "begins with a slash"),
+            ("/", "as in /index.html"),
+            ("/app/", "as in /app/index.html"),
+            ("//a", "empty"),
+            ("/a//b", "empty"),
+            ("/../a", "no name of a file"),
+            ("/a/./b", "no name of a file"),
+            ("/.a", "dot"),
+            ("/a/.b/c", "dot"),
+            (&format!("/{}", "a".repeat(256)), "at most 255"),
+            (&long, "at most 4095"),
+        ],
+    );
+}
+
+#[test]
+fn pages_for_errors() {
+    let arguments = [
+        "--error-page=404=/old.html",
+        "--error-page=503=/e/5xx.html",
+        "--error-page=404=/404.html",
+    ];
+    let pages = content(&arguments).error_pages;
+    assert_eq!(pages, [(503, b"e/5xx.html".to_vec()), (404, b"404.html".to_vec())]);
+    for status in ERRORS {
+        let page: ErrorPage = format!("{}=/a=b", status.code()).parse().unwrap();
+        assert_eq!(page, ErrorPage { status, path: "a=b".into() });
+        assert!((400..600).contains(&status.code()));
+    }
+    assert_refused(
+        "--error-page",
+        &[
+            ("/404.html", "STATUS=PATH"),
+            ("=/404.html", "404, 405"),
+            ("200=/a", "404, 405"),
+            ("404.0=/a", "404, 405"),
+            ("0404=/a", "404, 405"),
+            ("4xx=/a", "404, 405"),
+            ("418=/a", "404, 405"),
+            ("404=404.html", "begins with a slash"),
+            ("404=/", "name a file"),
+            ("404=/../a", "no name of a file"),
+            ("404=/.404.html", "dot"),
+        ],
+    );
+}
+
+#[test]
+fn rules_for_headers() {
+    let content = content(&[
+        "--cache-control=/assets/**=max-age=31536000, immutable",
+        "--cache-control",
+        "*.map=no-store",
+        "--header",
+        "**=X-Frame-Options: DENY",
+        "--header=*.pdf=Content-Disposition:attachment",
+    ]);
+    let page = AnswerKind::Page { content_type: "text/javascript" };
+    let expected = "Cache-Control: max-age=31536000, immutable\r\nX-Frame-Options: DENY\r\n";
+    assert_eq!(content.rules.fields(b"/assets/a.js", page), expected);
+    let expected = "Cache-Control: no-store\r\nX-Frame-Options: DENY\r\n";
+    assert_eq!(content.rules.fields(b"/assets/a.js.map", page), expected);
+    let expected = "X-Frame-Options: DENY\r\nContent-Disposition: attachment\r\n";
+    assert_eq!(content.rules.fields(b"/a.pdf", page), expected);
+    assert_refused("--cache-control", &[("a", "GLOB=VALUE"), ("*=max-age: 6", "max-age=60")]);
+    assert_refused(
+        "--header",
+        &[
+            ("*=a", "GLOB=NAME:VALUE"),
+            ("*=ETag:\"a\"", "ringd itself sets it"),
+            ("*=Content-Type:text/html", "--mime"),
+            ("*=Cache-Control:no-store", "--cache-control"),
+            ("[=a:b", "malformed"),
+        ],
+    );
+    let long = format!("--header=*=a:{}", "b".repeat(9000));
+    let failure = command(&[&long]).unwrap().content.content().unwrap_err().to_string();
+    assert!(failure.contains("--header") && failure.contains("shorten them"), "{failure}");
+}
+
+#[test]
+fn kinds_of_links() {
+    for links in LinksName::value_variants() {
+        let name = links.to_possible_value().unwrap();
+        let arguments = ["--symlinks", name.get_name()];
+        assert_eq!(command(&arguments).unwrap().content.symlinks, *links);
+    }
+    assert_refused("--symlinks", &[("all", "beneath, never, follow")]);
+}

@@ -1,0 +1,306 @@
+//! One request and its answer.
+//!
+//! The request stays at the front of the inbox until its answer is written. What has to be looked
+//! up meanwhile is noted in [`Findings`], and when it is there, the request is read again and the
+//! answer is decided anew, from the beginning. So nothing of a request has to be kept, and there
+//! is one place where an answer is decided: here.
+
+use std::rc::Rc;
+
+use super::Status;
+use super::answer::{Answer, Complaint, Manner};
+use super::condition::{self, Verdict};
+use super::entries;
+use super::listing::{Asked, Format};
+use super::lookup::{Found, Lookup, Name, Progress};
+use super::negotiate::{accepts_html, choose, prefers_json};
+use super::range::{self, ContentRange, Selection};
+use super::request::{Method, Request};
+use super::resource::{Page, Resource, Variant};
+use super::rules::AnswerKind;
+use super::site::{Settings, Site};
+use super::target::{self, Target};
+use crate::driver::Chain;
+use crate::files;
+use crate::session::{Now, Step};
+
+/// What is said of the page that answers in the place of others. It must be asked for again,
+/// because there may be a file tomorrow; and who asks for something else than a page gets 404.
+const FALLBACK_FIELDS: &str = "Cache-Control: no-cache\r\nVary: Accept\r\n";
+
+/// What a lookup is for. A request asks for each at most once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Purpose {
+    /// What the address names.
+    Target,
+    /// The entries of the directory that it names.
+    Entries,
+    /// The page that answers in the place of what does not exist.
+    Fallback,
+    /// The body of an error.
+    ErrorPage,
+}
+
+/// What was looked up for the request at the front of the inbox.
+#[derive(Default, Debug)]
+pub(super) struct Findings([Option<Found>; 4]);
+
+impl Findings {
+    pub(super) fn note(&mut self, purpose: Purpose, found: Found) {
+        self.0[purpose as usize] = Some(found);
+    }
+
+    fn get(&self, purpose: Purpose) -> Option<&Found> {
+        self.0[purpose as usize].as_ref()
+    }
+}
+
+/// A question that has to be answered first.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) purpose: Purpose,
+    pub(super) lookup: Box<Lookup>,
+    pub(super) step: Step,
+}
+
+/// A request that is being answered.
+pub(super) struct Exchange<'a, 'r> {
+    pub(super) site: &'a mut Site,
+    pub(super) now: Now,
+    pub(super) out: &'a mut Chain,
+    pub(super) request: &'a Request<'r>,
+    pub(super) manner: Manner,
+    pub(super) findings: Option<&'a Findings>,
+}
+
+/// Written, or not yet.
+type Written = Result<(), Waiting>;
+
+impl Exchange<'_, '_> {
+    /// Writes the answer, or says what has to be known first; then nothing is written.
+    pub(super) fn answer(&mut self) -> Written {
+        match self.request.method {
+            Method::Get | Method::Head => {}
+            Method::Options => {
+                self.options();
+                return Ok(());
+            }
+            Method::Connect | Method::Refused => {
+                let reason = "This server serves files: it takes GET, HEAD and OPTIONS.";
+                return self.refuse(Status::MethodNotAllowed, reason, "");
+            }
+            Method::Unknown => {
+                return self.refuse(Status::NotImplemented, "This method is not known here.", "");
+            }
+        }
+        let target = match target::resolve(self.request.target) {
+            Ok(target) => target,
+            Err(error) => return self.refuse_plainly(error.status()),
+        };
+        if target::has_hidden_segment(target.path()) {
+            return self.refuse_plainly(Status::NotFound);
+        }
+        let name = Name::Target { path: target.path(), directory: target.directory() };
+        match self.find(Purpose::Target, name)? {
+            Found::Trouble(status) => self.refuse_plainly(status),
+            Found::Known(resource) => match &*resource {
+                Resource::Page(page) => self.page(page, ""),
+                Resource::Moved(location) => {
+                    let fields = self.fields();
+                    self.begin(&fields).moved(location, target.query());
+                    Ok(())
+                }
+                Resource::Listing => self.entries(&target),
+                Resource::Refused(Status::NotFound) => self.missing(&target),
+                Resource::Refused(status) => self.refuse_plainly(*status),
+            },
+        }
+    }
+
+    fn options(&mut self) {
+        let fields = self.fields_of(AnswerKind::Options);
+        self.begin(&fields).options();
+    }
+
+    /// A page, as far as the conditions and ranges of the request want it. `fields` are those
+    /// that it does not bring itself.
+    fn page(&mut self, page: &Page, fields: &str) -> Written {
+        let variant = self.variant(page);
+        let request = self.request;
+        if request.conditions.are_absent() && request.range.is_absent() {
+            self.begin(fields).page(variant);
+            return Ok(());
+        }
+        let validators = variant.validators();
+        match condition::judge(&request.conditions, &validators, self.now.system) {
+            Verdict::Proceed => {}
+            Verdict::NotModified => {
+                self.begin(fields).not_modified(variant);
+                return Ok(());
+            }
+            Verdict::Failed => {
+                let reason = "The file is not the one that the request was made for.";
+                return self.refuse(Status::PreconditionFailed, reason, "");
+            }
+        }
+        // RFC 9110 section 14.2: the field has a meaning for GET alone.
+        let selection = if self.manner.head_only || !variant.has_ranges() {
+            Selection::Whole
+        } else {
+            range::select(request.range, request.if_range, &validators, variant.len())
+        };
+        match selection {
+            Selection::Whole => self.begin(fields).page(variant),
+            Selection::One(range) => self.begin(fields).range(variant, range),
+            Selection::Many(ranges) => {
+                let boundary = self.site.boundary();
+                self.begin(fields).ranges(variant, &ranges, boundary);
+            }
+            Selection::Unsatisfiable => {
+                let of = ContentRange::Unsatisfied(variant.len());
+                let more = format!("Content-Range: {of}\r\n");
+                let reason = "The file has none of the ranges that were asked for.";
+                return self.refuse(Status::RangeNotSatisfiable, reason, &more);
+            }
+        }
+        Ok(())
+    }
+
+    /// The form of a page that the client likes best.
+    fn variant<'p>(&self, page: &'p Page) -> &'p Variant {
+        let codings = page.codings();
+        if codings.is_empty() {
+            return page.variant(None);
+        }
+        page.variant(choose(self.request.accept_encoding.values(), codings))
+    }
+
+    /// The entries of a directory.
+    fn entries(&mut self, target: &Target<'_>) -> Written {
+        let json = prefers_json(self.request.accept.values());
+        let format = if json { Format::Json } else { Format::Html };
+        let asked = Asked::parse(format, target.query());
+        if self.manner.head_only {
+            let fields = self.fields();
+            self.begin(&fields).unmade(entries::content_type(asked), entries::FIELDS);
+            return Ok(());
+        }
+        match self.find(Purpose::Entries, Name::Entries { path: target.path(), asked })? {
+            Found::Known(resource) => match &*resource {
+                Resource::Page(page) => {
+                    let fields = self.fields();
+                    self.page(page, &fields)
+                }
+                Resource::Refused(status) => self.refuse_plainly(*status),
+                // It was a directory a moment ago.
+                Resource::Moved(_) | Resource::Listing => self.refuse_plainly(Status::NotFound),
+            },
+            Found::Trouble(status) => self.refuse_plainly(status),
+        }
+    }
+
+    /// Nothing is under the address: for a page of an application, that may be right.
+    fn missing(&mut self, target: &Target<'_>) -> Written {
+        let settings = Rc::clone(&self.site.settings);
+        let Some(path) = fallback(&settings, target) else {
+            return self.refuse_plainly(Status::NotFound);
+        };
+        if !accepts_html(self.request.accept.values()) {
+            return self.refuse_plainly(Status::NotFound);
+        }
+        if let Found::Known(resource) = self.find(Purpose::Fallback, Name::Substitute { path })?
+            && let Resource::Page(page) = &*resource
+        {
+            let fields = self.fields() + FALLBACK_FIELDS;
+            return self.page(page, &fields);
+        }
+        self.refuse_plainly(Status::NotFound)
+    }
+
+    /// An error that its status explains.
+    fn refuse_plainly(&mut self, status: Status) -> Written {
+        self.refuse(status, explain(status), "")
+    }
+
+    /// An error, with the operator's page for it if there is one.
+    fn refuse(&mut self, status: Status, reason: &'static str, more: &str) -> Written {
+        let complaint = Complaint { status, reason, more };
+        let settings = Rc::clone(&self.site.settings);
+        let fields = self.fields();
+        if let Some(path) = settings.content.error_page(status.code())
+            && let Found::Known(resource) =
+                self.find(Purpose::ErrorPage, Name::Substitute { path })?
+            && let Resource::Page(page) = &*resource
+        {
+            let variant = self.variant(page);
+            self.begin(&fields).error_page(complaint, variant);
+            return Ok(());
+        }
+        let json = prefers_json(self.request.accept.values());
+        self.begin(&fields).error(complaint, json);
+        Ok(())
+    }
+
+    /// The fields by rule of an answer that is not the file under the address.
+    fn fields(&self) -> String {
+        self.fields_of(AnswerKind::Other)
+    }
+
+    fn fields_of(&self, kind: AnswerKind<'_>) -> String {
+        let rules = &self.site.settings.content.rules;
+        if rules.is_empty() {
+            return String::new();
+        }
+        let target = target::resolve(self.request.target);
+        let path = target.as_ref().map_or(&[][..], Target::path);
+        let slash = target.as_ref().is_ok_and(|target| target.directory() && !path.is_empty());
+        let slash: &[u8] = if slash { b"/" } else { b"" };
+        let path = [b"/", path, slash].concat();
+        rules.fields(&path, kind)
+    }
+
+    fn begin<'s>(&'s mut self, fields: &'s str) -> Answer<'s> {
+        Answer {
+            out: self.out,
+            preface: &mut self.site.preface,
+            now: self.now.system,
+            manner: self.manner,
+            fields,
+        }
+    }
+
+    /// What is known of a name, or how it is found out.
+    fn find(&mut self, purpose: Purpose, name: Name<'_>) -> Result<Found, Waiting> {
+        if let Some(found) = self.findings.and_then(|findings| findings.get(purpose)) {
+            return Ok(found.clone());
+        }
+        let Site { cache, key, .. } = &mut *self.site;
+        name.write_key(key);
+        if let files::Lookup::Valid(resource) = cache.get(key, self.now.instant) {
+            return Ok(Found::Known(Rc::clone(resource)));
+        }
+        match Lookup::begin(self.site, self.now, &name) {
+            Progress::Found(found) => Ok(found),
+            Progress::Ask(lookup, step) => Err(Waiting { purpose, lookup, step }),
+        }
+    }
+}
+
+/// The page that answers for an address of an application: one whose last segment has no
+/// extension, because a file that is missing must not look like a page.
+fn fallback<'s>(settings: &'s Settings, target: &Target<'_>) -> Option<&'s [u8]> {
+    let name = target.path().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let is_page = target.directory() || memchr::memchr(b'.', name).is_none();
+    settings.content.spa.as_deref().filter(|_| is_page)
+}
+
+/// A sentence for the body of an error.
+pub(super) fn explain(status: Status) -> &'static str {
+    match status {
+        Status::BadRequest => "The address of this request cannot be read.",
+        Status::Forbidden => "This file may not be read by the server.",
+        Status::NotFound => "There is nothing under this address.",
+        Status::ServiceUnavailable => "The server is short of something. Try again in a moment.",
+        _ => "The server could not read this file.",
+    }
+}

@@ -1,0 +1,358 @@
+//! From a name to a [`Resource`]: which files are opened and read, and in which order.
+//!
+//! ```text
+//! Root --> Open one candidate after the other --> Stem --> Beside --> Load --> a page
+//!            `- Directory, Run --> a page of entries
+//! ```
+//!
+//! A lookup performs nothing: it asks for one [`Step`] at a time and is resumed with the
+//! [`Reply`]. What it found goes into the cache here, at once: an answer may have to wait for a
+//! slow client, and what was found would be old by then.
+
+use std::ffi::CString;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::Status;
+use super::entries;
+use super::listing;
+use super::loading::{Loading, Next};
+use super::resource::{Resource, status_of};
+use super::site::Site;
+use super::target::encode_path;
+use crate::driver::{File, FileKind};
+use crate::session::{Now, Reply, Step};
+
+/// Cached files that are closed when the process runs out of descriptors.
+const SHED: usize = 16;
+
+/// What a file is called whose address is clean.
+const PAGE_SUFFIX: &[u8] = b".html";
+
+/// What is looked up. Paths are relative to the root, without a slash at either end.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Name<'a> {
+    /// What an address stands for.
+    Target {
+        path: &'a [u8],
+        /// Whether the address ends in a slash.
+        directory: bool,
+    },
+    /// A file that answers in the place of others: exactly this one.
+    Substitute { path: &'a [u8] },
+    /// The entries of a directory.
+    Entries { path: &'a [u8], asked: listing::Asked },
+}
+
+/// What a lookup has led to.
+#[derive(Clone, Debug)]
+pub(super) enum Found {
+    /// What the name is. Shared, because the cache may forget it before the answer is written.
+    Known(Rc<Resource>),
+    /// Trouble that may pass, and is not remembered.
+    Trouble(Status),
+}
+
+/// How a lookup goes on.
+#[derive(Debug)]
+pub(super) enum Progress {
+    Ask(Box<Lookup>, Step),
+    Found(Found),
+}
+
+/// A name that is being looked up; see the module documentation.
+#[derive(Debug)]
+pub(super) struct Lookup {
+    /// Under which the cache knows the name.
+    key: Vec<u8>,
+    path: Vec<u8>,
+    /// What it may be, the next one last.
+    candidates: Vec<Candidate>,
+    /// What it is if it is none of them.
+    otherwise: Resource,
+    stage: Stage,
+}
+
+/// A file that a name may stand for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Candidate {
+    path: Vec<u8>,
+    role: Role,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Role {
+    /// The file of that name.
+    Itself,
+    /// The file with `.html` behind the name.
+    Page,
+    /// A directory's index.
+    Index,
+    /// A directory without an index, whose entries may be shown.
+    Directory,
+    /// The file that answers in the place of others.
+    Substitute,
+    /// The directory whose entries are wanted.
+    Entries(listing::Asked),
+}
+
+/// What a lookup waits for.
+#[derive(Debug)]
+enum Stage {
+    /// The root, by its path.
+    Root,
+    /// A candidate.
+    Open(Candidate),
+    /// The file that has the clean address of this one, which may be there too.
+    Stem(Loading, Vec<u8>),
+    /// Variants and content.
+    Load(Loading),
+    /// The page of entries.
+    Run(listing::Asked),
+}
+
+impl Name<'_> {
+    /// Under which the cache knows the name. No path holds a NUL or ends in a slash, so that no
+    /// two names share a key.
+    pub(super) fn write_key(&self, key: &mut Vec<u8>) {
+        key.clear();
+        match self {
+            Self::Target { path, directory } => {
+                key.extend_from_slice(path);
+                if *directory {
+                    key.push(b'/');
+                }
+            }
+            Self::Substitute { path } => {
+                key.push(0);
+                key.extend_from_slice(path);
+            }
+            Self::Entries { path, asked } => {
+                key.extend_from_slice(path);
+                key.push(0);
+                key.extend_from_slice(asked.key().as_ref());
+            }
+        }
+    }
+
+    fn path(&self) -> &[u8] {
+        match self {
+            Self::Target { path, .. } | Self::Substitute { path } | Self::Entries { path, .. } => {
+                path
+            }
+        }
+    }
+
+    /// What the name may stand for, the first one last.
+    fn candidates(&self, site: &Site) -> Vec<Candidate> {
+        let content = &site.settings.content;
+        let candidate = |path: &[u8], role| Candidate { path: path.to_vec(), role };
+        match *self {
+            Self::Substitute { path } => vec![candidate(path, Role::Substitute)],
+            Self::Entries { path, asked } => vec![candidate(path, Role::Entries(asked))],
+            Self::Target { path, directory: false } => {
+                let mut candidates = Vec::new();
+                if content.clean_urls && !path.ends_with(PAGE_SUFFIX) {
+                    candidates.push(candidate(&[path, PAGE_SUFFIX].concat(), Role::Page));
+                }
+                candidates.push(candidate(path, Role::Itself));
+                candidates
+            }
+            Self::Target { path, directory: true } => {
+                let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
+                let listed = content.listing.then(|| candidate(path, Role::Directory));
+                let index = |name: &Vec<u8>| candidate(&[path, slash, name].concat(), Role::Index);
+                listed.into_iter().chain(content.index.iter().rev().map(index)).collect()
+            }
+        }
+    }
+}
+
+impl Lookup {
+    /// Begins to look a name up.
+    pub(super) fn begin(site: &mut Site, now: Now, name: &Name<'_>) -> Progress {
+        let mut key = Vec::new();
+        name.write_key(&mut key);
+        let lookup = Box::new(Self {
+            key,
+            path: name.path().to_vec(),
+            candidates: name.candidates(site),
+            otherwise: Resource::Refused(Status::NotFound),
+            stage: Stage::Root,
+        });
+        match site.root.ask(now.instant) {
+            Some(step) => Progress::Ask(lookup, step),
+            None => lookup.next(site, now),
+        }
+    }
+
+    /// Goes on with what was asked for.
+    pub(super) fn resume(mut self: Box<Self>, site: &mut Site, now: Now, reply: Reply) -> Progress {
+        match (std::mem::replace(&mut self.stage, Stage::Root), reply) {
+            (Stage::Root, Reply::Opened(opened)) => {
+                if site.root.answered(opened) {
+                    // Another directory bears the name now: nothing that is known holds.
+                    site.cache.clear();
+                }
+                self.next(site, now)
+            }
+            (Stage::Open(candidate), Reply::Opened(Ok(file))) => {
+                self.opened(site, now, candidate, file)
+            }
+            (Stage::Open(candidate), Reply::Opened(Err(error))) => match status_of(&error) {
+                Ok(Status::NotFound) => self.next(site, now),
+                // Links out of the root end in this too; that there is a page of the same name
+                // does not mend it.
+                Ok(status) if candidate.role != Role::Page => {
+                    self.found(site, now, Resource::Refused(status))
+                }
+                Ok(_) => self.next(site, now),
+                Err(status) => self.trouble(site, status),
+            },
+            (Stage::Stem(page, stem), Reply::Opened(opened)) => {
+                match opened {
+                    Ok(file) if file.metadata().kind == FileKind::Regular => {}
+                    Err(error) if status_of(&error).is_err() => {
+                        return self.trouble(site, Status::ServiceUnavailable);
+                    }
+                    _ => return self.found(site, now, Resource::Moved(clean(site, &stem))),
+                }
+                self.load(site, now, page)
+            }
+            (Stage::Load(loading), reply) => match loading.resume(now, reply) {
+                Ok(loading) => self.load(site, now, loading),
+                Err(status) => self.trouble(site, status),
+            },
+            (Stage::Run(asked), Reply::Ran(Ok(body))) => {
+                let page = entries::page(asked, &body);
+                self.found(site, now, Resource::Page(page))
+            }
+            (Stage::Run(_), Reply::Ran(Err(error))) => match status_of(&error) {
+                Ok(status) => self.found(site, now, Resource::Refused(status)),
+                Err(status) => self.trouble(site, status),
+            },
+            (stage, reply) => unreachable!("{reply:?} does not answer {stage:?}"),
+        }
+    }
+
+    /// Asks for the next candidate.
+    fn next(mut self: Box<Self>, site: &mut Site, now: Now) -> Progress {
+        let Some(candidate) = self.candidates.pop() else {
+            let otherwise = Resource::Refused(Status::NotFound);
+            let otherwise = std::mem::replace(&mut self.otherwise, otherwise);
+            return self.found(site, now, otherwise);
+        };
+        let step = open(site, &candidate.path);
+        self.stage = Stage::Open(candidate);
+        Progress::Ask(self, step)
+    }
+
+    /// What an opened file means for the name.
+    fn opened(
+        mut self: Box<Self>,
+        site: &mut Site,
+        now: Now,
+        candidate: Candidate,
+        file: Arc<File>,
+    ) -> Progress {
+        match (candidate.role, file.metadata().kind) {
+            (Role::Itself, FileKind::Regular) => self.itself(site, now, candidate.path, file),
+            (Role::Page | Role::Index | Role::Substitute, FileKind::Regular) => {
+                let by_rule = candidate.role != Role::Substitute;
+                self.load(site, now, Loading::new(candidate.path, by_rule, file))
+            }
+            (Role::Itself, FileKind::Directory) => {
+                let location = format!("{}/", encode_path(&candidate.path));
+                self.otherwise = Resource::Moved(location.into());
+                self.next(site, now)
+            }
+            (Role::Directory, FileKind::Directory) => self.found(site, now, Resource::Listing),
+            (Role::Entries(asked), FileKind::Directory) => {
+                let job = entries::job(site, &self.path, file, asked);
+                self.stage = Stage::Run(asked);
+                Progress::Ask(self, Step::Run { job })
+            }
+            _ => self.next(site, now),
+        }
+    }
+
+    /// The file that the address names. With clean addresses, a page has another one, unless
+    /// that is taken.
+    fn itself(
+        mut self: Box<Self>,
+        site: &mut Site,
+        now: Now,
+        path: Vec<u8>,
+        file: Arc<File>,
+    ) -> Progress {
+        let stem = path.strip_suffix(PAGE_SUFFIX).map(<[u8]>::to_vec);
+        let stem = stem.filter(|stem| site.settings.content.clean_urls && has_name(stem));
+        let page = Loading::new(path, true, file);
+        let Some(stem) = stem else { return self.load(site, now, page) };
+        let step = open(site, &stem);
+        self.stage = Stage::Stem(page, stem);
+        Progress::Ask(self, step)
+    }
+
+    /// Asks for what a page still needs.
+    fn load(mut self: Box<Self>, site: &mut Site, now: Now, loading: Loading) -> Progress {
+        let known = match site.cache.peek(&self.key).map(|known| &**known) {
+            Some(Resource::Page(page)) => Some(page),
+            _ => None,
+        };
+        match loading.step(site, now, known) {
+            Next::Ask(loading, step) => {
+                self.stage = Stage::Load(loading);
+                Progress::Ask(self, step)
+            }
+            Next::Page(page) => self.found(site, now, Resource::Page(page)),
+            Next::Unchanged => self.confirmed(site, now),
+        }
+    }
+
+    /// Remembers what the name is.
+    fn found(self: Box<Self>, site: &mut Site, now: Now, resource: Resource) -> Progress {
+        let resource = Rc::new(resource);
+        site.cache.insert(&self.key, Rc::clone(&resource), resource.weight(&self.key), now.instant);
+        Progress::Found(Found::Known(resource))
+    }
+
+    /// Notes that the page that is remembered still holds.
+    fn confirmed(self: Box<Self>, site: &mut Site, now: Now) -> Progress {
+        site.cache.confirm(&self.key, now.instant);
+        let known = site.cache.peek(&self.key).map(Rc::clone);
+        Progress::Found(known.map_or(Found::Trouble(Status::ServiceUnavailable), Found::Known))
+    }
+
+    /// Forgets what was known of the name: it may be wrong by now.
+    fn trouble(self: Box<Self>, site: &mut Site, status: Status) -> Progress {
+        site.cache.remove(&self.key);
+        if status == Status::ServiceUnavailable {
+            site.cache.shed(SHED);
+        }
+        Progress::Found(Found::Trouble(status))
+    }
+}
+
+/// Asks for a path below the root, which is `.` itself. A NUL can come from settings only; no
+/// file has that name.
+pub(super) fn open(site: &Site, path: &[u8]) -> Step {
+    let path = if path.is_empty() { b"." } else { path };
+    Step::Open { root: Arc::clone(site.root.get()), path: CString::new(path).unwrap_or_default() }
+}
+
+/// Whether the last segment of a path is not empty.
+fn has_name(path: &[u8]) -> bool {
+    !matches!(path.last(), None | Some(b'/'))
+}
+
+/// The clean address of a page, by its path without suffix: an index has that of its directory.
+fn clean(site: &Site, stem: &[u8]) -> Box<str> {
+    let page = [stem, PAGE_SUFFIX].concat();
+    let name_at = page.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    let is_index = site.settings.content.index.iter().any(|index| *index == page[name_at..]);
+    let path = if is_index { &stem[..name_at] } else { stem };
+    let slash = if is_index && name_at > 0 { "/" } else { "" };
+    let path = path.strip_suffix(b"/").unwrap_or(path);
+    format!("{}{slash}", encode_path(path)).into()
+}
