@@ -15,6 +15,7 @@
 //! `docs/architecture.md` follows a request through the code; `docs/drivers.md` compares the
 //! drivers.
 
+pub mod bench;
 pub mod cli;
 pub mod connect;
 pub mod doctor;

@@ -3,10 +3,12 @@
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use clap::Parser;
-use ringd::cli::{Cli, Command, EchoPlan, ServePlan};
+use ringd::bench;
+use ringd::cli::{BenchArgs, Cli, Command, EchoPlan, ServePlan};
 use ringd::connect;
 use ringd::doctor;
 use ringd::driver::{Choice, Links};
@@ -63,6 +65,10 @@ fn run(command: &Command) -> Result<ExitCode, StartError> {
                 },
             )?;
         }
+        Command::Bench(args) => compare(args)?,
+        Command::BenchServer(args) => {
+            bench::child::serve(ServePlan::make(&args.serve)?, args.core)?;
+        }
         Command::Connect(args) => connect::run(&args.peer)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -87,6 +93,31 @@ fn serve<S: Session + 'static>(
     let (does, workers) = (does(&server), settings.workers);
     tell(io::stdout(), &format!("ringd: {does}; driver: {kind} ({why}); workers: {workers}"));
     Ok(server.join()?)
+}
+
+/// Compares drivers and reports.
+fn compare(args: &BenchArgs) -> Result<(), StartError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    // A second signal finds nothing but its default action: the first one may take a while.
+    signal_hook::flag::register_conditional_default(SIGINT, Arc::clone(&stop))?;
+    signal_hook::flag::register(SIGINT, Arc::clone(&stop))?;
+    let report = bench::run(&args.settings()?, &stop)?;
+    if let Some(path) = &args.svg {
+        let cannot = |error: io::Error| format!("cannot write {}: {error}", path.display());
+        let mut picture = Vec::new();
+        bench::write_svg(&report, &mut picture)?;
+        std::fs::write(path, picture).map_err(cannot)?;
+    }
+    let mut out = anstream::stdout().lock();
+    let written = match args.json {
+        true => bench::write_json(&report, &mut out),
+        false => bench::write_table(&report, &mut out),
+    };
+    match written {
+        // A reader that has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
 }
 
 /// Writes a line for a person, if anybody listens: a full disk or a reader that is gone is no

@@ -3,6 +3,7 @@
 //! Each command has a file: its options, and how they become a plan that a run needs. What they
 //! share is in [`server`], the form of values in [`value`].
 
+mod bench;
 mod content;
 mod descriptors;
 mod echo;
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::doctor;
 
+pub use bench::{BenchArgs, BenchServerArgs};
 pub use content::{ContentArgs, LinksName};
 pub(crate) use descriptors::Descriptors;
 pub use echo::{EchoArgs, EchoPlan};
@@ -70,6 +72,13 @@ pub enum Command {
 
     /// Tell whether and how ringd can serve on this machine, and what would mend the rest
     Doctor(doctor::Args),
+
+    /// Compare drivers on this machine, or ringd with another server: CPU time, rates, latencies
+    Bench(BenchArgs),
+
+    /// The server of a bench
+    #[command(hide = true)]
+    BenchServer(Box<BenchServerArgs>),
 
     /// Connect to a TCP server: standard input goes there, its answers to standard output
     Connect(ConnectArgs),

@@ -65,6 +65,26 @@ pub(super) fn peer(text: &str) -> Result<String, String> {
     Err(format!("it must be an address or a name, and a port, as in {forms}"))
 }
 
+/// The largest size of a file that is made.
+const SIZE_MAX: u64 = 16 << 30;
+
+/// A number of bytes, with a unit or without.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(['K', 'M', 'G']);
+    let unit = match &text[digits.len()..] {
+        "" => 1,
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        _ => 0,
+    };
+    let number = digits.parse::<u64>().ok().filter(|_| unit > 0);
+    let bytes = number.and_then(|number| number.checked_mul(unit));
+    bytes
+        .filter(|bytes| *bytes <= SIZE_MAX)
+        .ok_or_else(|| "a size is written like 0, 512, 16K or 1M, and is at most 16G".into())
+}
+
 /// A time, which may be nothing.
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
@@ -103,6 +123,17 @@ mod tests {
         }
         for bad in ["", "localhost", ":80", "host:", "host:65536", "host:http", "::1:80", "a b:1"] {
             assert!(peer(bad).unwrap_err().contains("localhost:7891"), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_size_has_a_unit_or_none() {
+        for (text, bytes) in [("0", 0), ("512", 512), ("16K", 16 << 10), ("3M", 3 << 20)] {
+            assert_eq!(size(text), Ok(bytes));
+        }
+        assert_eq!(size("16G"), Ok(SIZE_MAX));
+        for bad in ["", "K", "1KM", "1k", "-1", "1.5M", "17G", "99999999999999999999", "9999999G"] {
+            assert!(size(bad).unwrap_err().contains("16K"), "{bad}");
         }
     }
 

@@ -190,3 +190,20 @@ pub struct Stats {
     /// Connections closed at once because the table was full, or the poller had no place.
     pub refused: u64,
 }
+
+impl Stats {
+    /// How many counters there are.
+    pub const COUNTERS: usize = 6;
+
+    /// The counters, in the order in which they are declared.
+    pub fn to_array(self) -> [u64; Self::COUNTERS] {
+        let Self { system_calls, submissions, completions, would_block, starved, refused } = self;
+        [system_calls, submissions, completions, would_block, starved, refused]
+    }
+
+    /// From [`Stats::to_array`].
+    pub fn from_array(counters: [u64; Self::COUNTERS]) -> Self {
+        let [system_calls, submissions, completions, would_block, starved, refused] = counters;
+        Self { system_calls, submissions, completions, would_block, starved, refused }
+    }
+}

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::driver::{Choice, Limits, Tracer, Waker};
+use crate::driver::{Choice, Limits, Stats, Tracer, Waker};
 use crate::session::Session;
 use launch::{Running, launch};
 use listener::Group;
@@ -131,6 +131,15 @@ impl Server {
             leased: sum.leased + worker.leased,
             in_flight: sum.in_flight + worker.in_flight,
         })
+    }
+
+    /// What its drivers have done so far, in all workers.
+    pub fn stats(&self) -> Stats {
+        let stats = self.workers.iter().map(|worker| worker.control.stats().to_array());
+        let sum = stats.fold([0; Stats::COUNTERS], |sum, worker| {
+            std::array::from_fn(|number| sum[number] + worker[number])
+        });
+        Stats::from_array(sum)
     }
 
     /// A handle that asks the server to drain, from any thread.

@@ -5,14 +5,14 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Gauges;
 use super::connection::{Around, Connection, Spares, Timeouts};
 use super::timers::{TICK, Tick, Wheel};
 use crate::driver::slots::{Handle, Slots};
-use crate::driver::{Completion, Driver, Op, OpId, Outcome, Sock, Token};
+use crate::driver::{Completion, Driver, Op, OpId, Outcome, Sock, Stats, Token};
 use crate::session::{Now, Session};
 
 /// Room, per listener, for connections that come before the accept can be stopped.
@@ -68,6 +68,7 @@ pub struct Control {
     connections: AtomicU32,
     leased: AtomicU32,
     in_flight: AtomicU32,
+    stats: [AtomicU64; Stats::COUNTERS],
 }
 
 impl Control {
@@ -82,6 +83,21 @@ impl Control {
             connections: self.connections.load(Ordering::Relaxed),
             leased: self.leased.load(Ordering::Relaxed),
             in_flight: self.in_flight.load(Ordering::Relaxed),
+        }
+    }
+
+    /// What the worker's driver had done at the end of the worker's last turn.
+    pub fn stats(&self) -> Stats {
+        Stats::from_array(self.stats.each_ref().map(|counter| counter.load(Ordering::Relaxed)))
+    }
+
+    /// Tells the rest of the process how the worker is doing.
+    fn publish(&self, gauges: Gauges, stats: Stats) {
+        self.connections.store(gauges.connections, Ordering::Relaxed);
+        self.leased.store(gauges.leased, Ordering::Relaxed);
+        self.in_flight.store(gauges.in_flight, Ordering::Relaxed);
+        for (counter, value) in self.stats.iter().zip(stats.to_array()) {
+            counter.store(value, Ordering::Relaxed);
         }
     }
 }
@@ -207,9 +223,12 @@ impl<D: Driver, S: Session> Worker<D, S> {
             self.close_all();
         }
         self.regulate_accepts();
-        self.control.connections.store(self.connections.len(), Ordering::Relaxed);
-        self.control.leased.store(self.driver.leased() as u32, Ordering::Relaxed);
-        self.control.in_flight.store(self.driver.in_flight() as u32, Ordering::Relaxed);
+        let gauges = Gauges {
+            connections: self.connections.len(),
+            leased: self.driver.leased() as u32,
+            in_flight: self.driver.in_flight() as u32,
+        };
+        self.control.publish(gauges, self.driver.stats());
         Ok(())
     }
 

@@ -1,0 +1,171 @@
+//! The report as a picture: CPU time for each answer, as bars, cell by cell.
+//!
+//! Cells differ by orders of magnitude, so a bar's length is relative: the first server of each
+//! cell has the length 1, and the line through it is where the others tie. What a bar is in
+//! microseconds stands behind it. Thin lines show the smallest and the largest ratio of a round.
+
+use std::io::{self, Write};
+
+use svg::Document;
+use svg::node::element::{Group, Line, Rectangle, Style, Text, Title};
+
+use super::{Outcome, Report, Row};
+
+const LEFT: f64 = 250.0;
+const PLOT: f64 = 480.0;
+const RIGHT: f64 = 170.0;
+const TOP: f64 = 92.0;
+const BAR: f64 = 13.0;
+const GAP: f64 = 14.0;
+const BOTTOM: f64 = 64.0;
+
+/// The axis reaches at least this far, and at most that far: longer bars are cut, with a mark.
+const RATIO: (f64, f64) = (1.5, 4.0);
+
+/// Told apart by people who see colours in other ways too (the palette of Okabe and Ito).
+const COLOURS: [&str; 8] =
+    ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#7f7f7f"];
+
+const STYLE: &str = "\
+text { font: 12px system-ui, sans-serif; fill: #222 } .title { font-size: 17px; font-weight: 600 } \
+.note { fill: #666; font-size: 11px } .grid { stroke: #ddd } .one { stroke: #222 } \
+.spread { stroke: #222 } .paper { fill: #fff } \
+@media (prefers-color-scheme: dark) { text { fill: #ddd } .note { fill: #999 } \
+.grid { stroke: #333 } .one, .spread { stroke: #ddd } .paper { fill: #111 } }";
+
+/// Draws a report as SVG.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub fn write_svg(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    let servers = report.servers.len() as f64;
+    let block = servers * BAR + GAP;
+    let height = TOP + block * report.rows.len() as f64 + BOTTOM;
+    let width = LEFT + PLOT + RIGHT;
+    let scale = Scale::of(report);
+    let mut document = Document::new()
+        .set("viewBox", (0.0, 0.0, width, height))
+        .set("width", width)
+        .set("height", height)
+        .set("role", "img")
+        .add(Title::new("CPU time for each answer, relative to the first server"))
+        .add(Style::new(STYLE))
+        .add(Rectangle::new().set("class", "paper").set("width", width).set("height", height))
+        .add(text(20.0, 30.0, "title", "CPU time for each answer (less is better)"))
+        .add(text(20.0, 50.0, "note", &report.machine.describe()))
+        .add(legend(report))
+        .add(scale.axis(TOP, height - BOTTOM));
+    for (number, row) in report.rows.iter().enumerate() {
+        document = document.add(draw_row(row, TOP + GAP / 2.0 + block * number as f64, &scale));
+    }
+    let label = format!("CPU time of the server, in multiples of what {} needs", first(report));
+    let label = text(LEFT + PLOT / 2.0, height - 30.0, "", &label).set("text-anchor", "middle");
+    svg::write(out, &document.add(label))
+}
+
+fn first(report: &Report) -> &str {
+    report.servers.first().map_or("the first one", String::as_str)
+}
+
+/// From a ratio to a place on the picture.
+struct Scale {
+    max: f64,
+}
+
+impl Scale {
+    fn of(report: &Report) -> Self {
+        let results = report.rows.iter().flat_map(|row| &row.results);
+        let ratios = results.filter_map(|result| result.comparison).map(|it| it.range.1);
+        Self { max: ratios.fold(RATIO.0, f64::max).min(RATIO.1) }
+    }
+
+    fn x(&self, ratio: f64) -> f64 {
+        LEFT + PLOT * (ratio.min(self.max) / self.max)
+    }
+
+    /// Lines at each half, named.
+    fn axis(&self, top: f64, bottom: f64) -> Group {
+        let mut group = Group::new();
+        let halves = (self.max * 2.0).floor() as u32;
+        for half in 0..=halves {
+            let ratio = f64::from(half) / 2.0;
+            let x = self.x(ratio);
+            let class = if half == 2 { "one" } else { "grid" };
+            let name = format!("{ratio}");
+            group = group
+                .add(line((x, top), (x, bottom), class))
+                .add(text(x, bottom + 16.0, "note", &name).set("text-anchor", "middle"));
+        }
+        group
+    }
+}
+
+fn legend(report: &Report) -> Group {
+    let mut group = Group::new();
+    let mut x = 20.0;
+    for (number, server) in report.servers.iter().enumerate() {
+        group = group.add(rectangle((x, 64.0), (12.0, 12.0), colour(number))).add(text(
+            x + 17.0,
+            74.0,
+            "",
+            server,
+        ));
+        // About as wide as the text will be.
+        x += 40.0 + 7.0 * server.chars().count() as f64;
+    }
+    group
+}
+
+fn draw_row(row: &Row, top: f64, scale: &Scale) -> Group {
+    let middle = top + BAR * row.results.len() as f64 / 2.0 + 4.0;
+    let name = row.cell.to_string();
+    let mut group =
+        Group::new().add(text(LEFT - 10.0, middle, "", &name).set("text-anchor", "end"));
+    for (number, result) in row.results.iter().enumerate() {
+        group = group.add(draw_bar(result, number, top + BAR * number as f64, scale));
+    }
+    group
+}
+
+fn draw_bar(result: &Outcome, number: usize, top: f64, scale: &Scale) -> Group {
+    let ratio = result.comparison.map_or(1.0, |it| it.ratio);
+    let range = result.comparison.map_or((1.0, 1.0), |it| it.range);
+    let (end, middle) = (scale.x(ratio), top + BAR / 2.0);
+    let cut = if ratio > scale.max { " →" } else { "" };
+    let value = match result.figures.median.cpu_microseconds {
+        Some(value) => format!("{value:.2} µs{cut}"),
+        None => format!("{:.0} answers/s{cut}", result.figures.median.requests_per_second),
+    };
+    let after = scale.x(range.1.max(ratio)) + 6.0;
+    Group::new()
+        .add(rectangle((LEFT, top + 1.0), (end - LEFT, BAR - 2.0), colour(number)))
+        .add(line((scale.x(range.0), middle), (scale.x(range.1), middle), "spread"))
+        .add(text(after, middle + 4.0, "note", &value))
+}
+
+fn colour(number: usize) -> &'static str {
+    COLOURS[number % COLOURS.len()]
+}
+
+fn rectangle(corner: (f64, f64), size: (f64, f64), fill: &str) -> Rectangle {
+    Rectangle::new()
+        .set("x", corner.0)
+        .set("y", corner.1)
+        .set("width", size.0)
+        .set("height", size.1)
+        .set("fill", fill)
+}
+
+fn line(from: (f64, f64), to: (f64, f64), class: &str) -> Line {
+    Line::new()
+        .set("x1", from.0)
+        .set("y1", from.1)
+        .set("x2", to.0)
+        .set("y2", to.1)
+        .set("class", class)
+}
+
+fn text(x: f64, y: f64, class: &str, content: &str) -> Text {
+    Text::new(content).set("x", x).set("y", y).set("class", class)
+}

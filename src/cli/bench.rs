@@ -1,0 +1,146 @@
+//! `ringd bench`: its options, and the settings that they make.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, value_parser};
+
+use super::value::{DriverName, positive_time, size};
+use super::{Failure, ServeArgs};
+use crate::bench::{Settings, Shape, grid};
+use crate::driver::Kind;
+
+const AFTER_HELP: &str = "\
+Sizes are written like 0, 512, 16K, 1M. Times are written like 500ms, 90s, 2min.
+
+Each trial starts a server with one worker on one core and loads it from another one. With
+--against, the other server must serve the same files, and be running already:
+    ringd bench --files /tmp/files --against http://127.0.0.1:8080/
+
+Exit codes: 0 after a complete run, 1 after an error, 2 for a wrong command line.";
+
+/// The command line of `ringd bench`.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct BenchArgs {
+    /// Drivers to compare; the first one is what the others are compared with
+    #[arg(
+        short,
+        long,
+        value_name = "DRIVER,...",
+        value_delimiter = ',',
+        default_values = ["uring", "epoll"]
+    )]
+    pub driver: Vec<DriverName>,
+
+    /// Another server to compare with; may be given several times
+    #[arg(long, value_name = "URL")]
+    pub against: Vec<String>,
+
+    /// Bytes of the body
+    #[arg(
+        long,
+        value_name = "BYTES,...",
+        value_delimiter = ',',
+        default_values = ["1K", "16K", "256K"],
+        value_parser = size
+    )]
+    pub size: Vec<u64>,
+
+    /// Connections at a time
+    #[arg(
+        long,
+        value_name = "COUNT,...",
+        value_delimiter = ',',
+        default_values = ["1", "64"],
+        value_parser = value_parser!(u32).range(1..=100_000)
+    )]
+    pub connections: Vec<u32>,
+
+    /// How requests follow each other on a connection
+    #[arg(
+        long,
+        value_name = "SHAPE,...",
+        value_delimiter = ',',
+        default_values = ["keep-alive", "pipelined", "close"]
+    )]
+    pub shape: Vec<Shape>,
+
+    /// How long all of it may take
+    #[arg(long, value_name = "TIME", default_value = "90s", value_parser = positive_time)]
+    pub time: Duration,
+
+    /// How often each cell of the grid is tried with each server
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 5,
+        value_parser = value_parser!(u32).range(1..=1000)
+    )]
+    pub rounds: u32,
+
+    /// Write one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+
+    /// Draw a plot into this file
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+
+    /// Where the files are made that are asked for, and stay; without it, they go away again
+    #[arg(long, value_name = "DIRECTORY")]
+    pub files: Option<PathBuf>,
+
+    /// The driver of the client
+    #[arg(long, value_name = "DRIVER", default_value = "auto")]
+    pub client_driver: DriverName,
+
+    /// Options of `ringd serve` for all of its servers, behind `--`
+    #[arg(last = true, value_name = "SERVER OPTIONS")]
+    pub server_options: Vec<OsString>,
+}
+
+impl BenchArgs {
+    /// Turns a command line into settings.
+    ///
+    /// # Errors
+    ///
+    /// When a file of the other server could not be there.
+    pub fn settings(&self) -> Result<Settings, Failure> {
+        if !self.against.is_empty() && self.files.is_none() {
+            let remedy = "name a folder with --files, and let the other server serve it";
+            return Err(Failure(format!("--against needs files that both servers have: {remedy}")));
+        }
+        // The best that there is here stands for itself.
+        let kind = |name: &DriverName| name.0.unwrap_or(Kind::Uring);
+        let mut drivers: Vec<Kind> = Vec::new();
+        for driver in self.driver.iter().map(kind) {
+            if !drivers.contains(&driver) {
+                drivers.push(driver);
+            }
+        }
+        Ok(Settings {
+            drivers,
+            against: self.against.clone(),
+            cells: grid(&self.size, &self.connections, &self.shape),
+            rounds: self.rounds,
+            time: self.time,
+            client: self.client_driver.0,
+            files: self.files.clone(),
+            server_options: self.server_options.clone(),
+        })
+    }
+}
+
+/// The command line of the server that a bench starts.
+#[derive(Debug, Args)]
+pub struct BenchServerArgs {
+    /// The core that it stays on
+    #[arg(long)]
+    pub core: Option<usize>,
+
+    /// How it serves.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
