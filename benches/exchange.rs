@@ -15,8 +15,11 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringd::driver::{Chain, File, Links};
+use ringd::http::field::Field;
+use ringd::http::negotiate::{self, Coding};
 use ringd::http::request::{self, FIELDS_MAX, HeadLimits};
-use ringd::http::{Http, Settings, Site, target};
+use ringd::http::validator::Validators;
+use ringd::http::{Http, Settings, Site, range, target};
 use ringd::session::{Inbox, Now, Reply, Session, Step};
 
 /// What a tool sends.
@@ -75,24 +78,61 @@ fn targets(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Whole exchanges on one connection, with a small page that the cache holds.
+/// What decides on parts and codings, from the text of the fields.
+fn choices(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("choice");
+    let validators = Validators::default();
+    for (name, value) in [
+        ("one range", &b"bytes=1024-2047"[..]),
+        ("eight ranges", b"bytes=0-9,100-109,200-209,300-309,400-409,500-509,600-609,700-709"),
+    ] {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let (range, no_if_range) = (Field::one(black_box(value)), Field::ABSENT);
+                range::select(range, no_if_range, &validators, 1 << 20)
+            });
+        });
+    }
+    let available = [Coding::Brotli, Coding::Zstd, Coding::Gzip].into_iter().collect();
+    for (name, value) in [
+        ("a browser's codings", &b"gzip, deflate, br, zstd"[..]),
+        ("weighted codings", b"zstd;q=0.5, br;q=0.1, gzip;q=1.0, *;q=0"),
+    ] {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| negotiate::choose(Field::one(black_box(value)).values(), available));
+        });
+    }
+    group.finish();
+}
+
+/// Whole exchanges on one connection, with a small page that the cache holds: parsed, looked up,
+/// judged, and answered with the head that its kind of answer needs.
 fn exchanges(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("exchange");
-    for count in [1, 16] {
-        let requests = PLAIN.repeat(count);
+    let ask = |target: &str, fields: &str| {
+        format!("GET {target} HTTP/1.1\r\nHost: a.example\r\n{fields}\r\n").into_bytes()
+    };
+    for (name, request) in [
+        ("a tool's", PLAIN.to_vec()),
+        ("a browser's", BROWSER.to_vec()),
+        ("16 pipelined", PLAIN.repeat(16)),
+        ("304", ask("/robots.txt", "If-None-Match: *\r\n")),
+        ("206", ask("/robots.txt", "Range: bytes=1-9\r\n")),
+        ("206 of two ranges", ask("/style.css", "Range: bytes=0-9,1000-1009\r\n")),
+        ("404", ask("/nothing/here", "")),
+    ] {
         let mut site = site();
         let mut session = Http::new(&site);
         let mut chain = Chain::new();
         let now = Now::read();
-        warm_up(&mut site, &mut session, now);
-        group.throughput(Throughput::Elements(count as u64));
-        group.bench_function(format!("{count} pipelined"), |bencher| {
+        warm_up(&request, &mut site, &mut session, now);
+        group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 chain.clear();
-                let mut inbox = Inbox::new(black_box(&requests), false);
+                let mut inbox = Inbox::new(black_box(&request), false);
                 let step = session.advance(&mut site, now, &mut inbox, &mut chain);
                 assert!(matches!(step, Step::Receive(_)), "the page is in the cache");
-                assert_eq!(inbox.taken(), requests.len());
+                assert_eq!(inbox.taken(), request.len());
                 chain.remaining()
             });
         });
@@ -109,8 +149,8 @@ fn site() -> Site {
 }
 
 /// Asks once, and gives the session what it wants to know of the file.
-fn warm_up(site: &mut Site, session: &mut Http, now: Now) {
-    let mut inbox = Inbox::new(PLAIN, false);
+fn warm_up(request: &[u8], site: &mut Site, session: &mut Http, now: Now) {
+    let mut inbox = Inbox::new(request, false);
     let mut chain = Chain::new();
     loop {
         let reply = match session.advance(site, now, &mut inbox, &mut chain) {
@@ -118,6 +158,10 @@ fn warm_up(site: &mut Site, session: &mut Http, now: Now) {
                 Reply::Opened(File::open_beneath(&root, &path).map(Arc::new))
             }
             Step::Read { file, offset, buffer } => read(&file, offset, buffer),
+            Step::Flush => {
+                chain.clear();
+                continue;
+            }
             Step::Receive(_) => return,
             step => panic!("{step:?} is not what a small page needs"),
         };
@@ -138,6 +182,6 @@ criterion_group! {
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = heads, targets, exchanges
+    targets = heads, targets, choices, exchanges
 }
 criterion_main!(benches);

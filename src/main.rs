@@ -67,7 +67,9 @@ fn run(command: &Command) -> Result<ExitCode, StartError> {
         }
         Command::Bench(args) => compare(args)?,
         Command::BenchServer(args) => {
-            bench::child::serve(ServePlan::make(&args.serve)?, args.core)?;
+            // Before the first thread, so that all of them inherit it.
+            bench::child::pin(&args.core)?;
+            bench::child::serve(ServePlan::make(&args.serve)?)?;
         }
         Command::Connect(args) => connect::run(&args.peer)?,
     }

@@ -62,7 +62,9 @@ mod help_and_usage {
     #[test]
     fn every_command_has_its_help() {
         let overview = help(&["--help"]);
-        for command in Cli::command().get_subcommands() {
+        let cli = Cli::command();
+        // What is hidden is for the program itself.
+        for command in cli.get_subcommands().filter(|command| !command.is_hide_set()) {
             let name = command.get_name();
             assert!(overview.contains(&format!("\n  {name} ")), "{name} is not in:\n{overview}");
             let text = help(&[name, "--help"]);

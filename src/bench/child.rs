@@ -51,15 +51,15 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts a server with these arguments of `ringd serve`, on one core if it is named.
+    /// Starts a server with these arguments of `ringd serve`, on these cores if they are named.
     ///
     /// # Errors
     ///
     /// When it does not start; it has said why on standard error.
-    pub(super) fn start(arguments: &[OsString], core: Option<usize>) -> io::Result<Self> {
+    pub(super) fn start(arguments: &[OsString], cores: &[usize]) -> io::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("bench-server").args(arguments);
-        if let Some(core) = core {
+        for core in cores {
             command.arg("--core").arg(core.to_string());
         }
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
@@ -116,11 +116,7 @@ fn read_line<T: for<'de> Deserialize<'de>>(output: &mut impl BufRead) -> io::Res
 /// # Errors
 ///
 /// When the server does not start, or ends on its own.
-pub fn serve(plan: ServePlan, core: Option<usize>) -> Result<(), StartError> {
-    if let Some(core) = core {
-        // Before the first thread, so that all of them inherit it.
-        pin(core)?;
-    }
+pub fn serve(plan: ServePlan) -> Result<(), StartError> {
     let ServePlan { server, http, choice, .. } = plan;
     let server = server::start::<Http>(&server, choice, move || Site::new(http.clone()))?;
     let mut output = io::stdout().lock();
@@ -142,12 +138,18 @@ pub fn serve(plan: ServePlan, core: Option<usize>) -> Result<(), StartError> {
     Ok(server.stop()?)
 }
 
-/// Keeps this thread, and those that it starts, on one core.
-pub(super) fn pin(core: usize) -> io::Result<()> {
+/// Keeps this thread, and those that it starts, on these cores; on all, if none are named.
+///
+/// # Errors
+///
+/// When there is no such core (`sched_setaffinity(2)`).
+pub fn pin(cores: &[usize]) -> io::Result<()> {
     let mut set = CpuSet::new();
-    if core >= CpuSet::MAX_CPU {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no such core"));
+    for core in cores {
+        if *core >= CpuSet::MAX_CPU {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no such core"));
+        }
+        set.set(*core);
     }
-    set.set(core);
-    Ok(sched_setaffinity(None, &set)?)
+    if cores.is_empty() { Ok(()) } else { Ok(sched_setaffinity(None, &set)?) }
 }

@@ -58,6 +58,8 @@ pub struct Settings {
     pub against: Vec<String>,
     /// What is asked for.
     pub cells: Vec<Cell>,
+    /// Threads of each server of ours; at least one.
+    pub workers: usize,
     /// How often each cell is tried with each server; at least once.
     pub rounds: u32,
     /// How long all of it may take.
@@ -81,6 +83,8 @@ pub struct Report {
     pub pace: Pace,
     /// The client's driver.
     pub client: String,
+    /// Threads of each server of ours.
+    pub workers: usize,
     /// The servers; all others are compared with the first one.
     pub servers: Vec<String>,
     /// Cell by cell.
@@ -143,12 +147,15 @@ pub fn run(settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Report, BenchE
     let client = Choice::make(settings.client).map_err(|error| {
         format!("the client's driver does not work here: {error}; see --client-driver")
     })?;
-    let mut bench = Bench { settings, files, pace, client: client.kind, cores: None, stop };
-    // The server keeps the first core, the client another one, if there is one.
-    if let [server, .., client] = machine.cores[..] {
-        child::pin(client).map_err(|error| format!("cannot stay on one core: {error}"))?;
-        bench.cores = Some(server);
-    }
+    // The client has the last core, the workers the first ones, if there are several.
+    let (cores, own) = match &machine.cores[..] {
+        [workers @ .., client] if !workers.is_empty() => {
+            (&workers[..settings.workers.min(workers.len())], std::slice::from_ref(client))
+        }
+        _ => (&[][..], &[][..]),
+    };
+    child::pin(own).map_err(|error| format!("the client cannot stay on a core: {error}"))?;
+    let bench = Bench { settings, files, pace, client: client.kind, cores: cores.to_vec(), stop };
     let trials = bench.all_rounds(&servers)?;
     Ok(report(settings, machine, &bench, &servers, trials))
 }
@@ -175,8 +182,8 @@ struct Bench<'a> {
     files: Files,
     pace: Pace,
     client: Kind,
-    /// The core of the server.
-    cores: Option<usize>,
+    /// Those of the servers; with none, all are used by all.
+    cores: Vec<usize>,
     stop: &'a AtomicBool,
 }
 
@@ -211,7 +218,7 @@ impl Bench<'_> {
         let mut marks: Vec<Option<Spent>> = Vec::new();
         match server {
             Server::Driver(kind) => {
-                let mut child = Child::start(&self.arguments(*kind), self.cores)
+                let mut child = Child::start(&self.arguments(*kind), &self.cores)
                     .map_err(|error| format!("{error}; `ringd doctor` may tell why"))?;
                 if child.driver() != kind.name() {
                     return Err(BenchError(format!("the server runs on {}", child.driver())));
@@ -260,6 +267,7 @@ impl Bench<'_> {
         let fixed = ["--listen", "127.0.0.1:0", "--driver", kind.name(), "--drain-timeout", "0s"];
         let mut arguments = vec![self.files.path().as_os_str().to_owned()];
         arguments.extend(fixed.map(OsString::from));
+        arguments.extend(["--workers".into(), self.settings.workers.to_string().into()]);
         arguments.extend(self.settings.server_options.iter().cloned());
         arguments
     }
@@ -326,6 +334,7 @@ fn report(
         machine,
         pace: bench.pace,
         client: bench.client.to_string(),
+        workers: settings.workers,
         servers: servers.iter().map(Server::to_string).collect(),
         rows: rows.collect(),
     }

@@ -116,8 +116,8 @@ impl Pace {
         if time < TIME_MIN {
             let needed = (TIME_MIN * 2 + START) * trials;
             return Err(format!(
-                "{total:?} is too short for {cells} cells, {servers} servers and {rounds} rounds; \
-                 give --time {}s, or fewer sizes, connections or shapes",
+                "{total:?} is too short for {trials} trials ({cells} cells of the grid, each with \
+                 {servers} servers in {rounds} rounds); give --time {}s, or fewer sizes, connections or shapes",
                 needed.as_secs() + 1
             ));
         }

@@ -22,6 +22,9 @@ const BOTTOM: f64 = 64.0;
 /// The axis reaches at least this far, and at most that far: longer bars are cut, with a mark.
 const RATIO: (f64, f64) = (1.5, 4.0);
 
+/// Beyond the longest bar, so that its spread can be seen; a single wild round is cut.
+const ROOM: f64 = 1.2;
+
 /// Told apart by people who see colours in other ways too (the palette of Okabe and Ito).
 const COLOURS: [&str; 8] =
     ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#7f7f7f"];
@@ -76,7 +79,7 @@ struct Scale {
 impl Scale {
     fn of(report: &Report) -> Self {
         let results = report.rows.iter().flat_map(|row| &row.results);
-        let ratios = results.filter_map(|result| result.comparison).map(|it| it.range.1);
+        let ratios = results.filter_map(|result| result.comparison).map(|it| it.ratio * ROOM);
         Self { max: ratios.fold(RATIO.0, f64::max).min(RATIO.1) }
     }
 

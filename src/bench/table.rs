@@ -50,10 +50,10 @@ pub fn write_table(report: &Report, out: &mut impl Write) -> io::Result<()> {
     let plural = if pace.rounds == 1 { "" } else { "s" };
     writeln!(
         out,
-        "{} round{plural} of {:.2} s for each cell and server; client on {}, one worker on its own \
-         core",
+        "{} round{plural} of {:.2} s for each cell and server; workers: {}; client on {}",
         pace.rounds,
         pace.time.as_secs_f64(),
+        report.workers,
         report.client,
     )?;
     let yellow = AnsiColor::Yellow.on_default();

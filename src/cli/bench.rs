@@ -9,29 +9,27 @@ use clap::{Args, value_parser};
 use super::value::{DriverName, positive_time, size};
 use super::{Failure, ServeArgs};
 use crate::bench::{Settings, Shape, grid};
-use crate::driver::Kind;
+use crate::driver::{Choice, Kind};
 
 const AFTER_HELP: &str = "\
 Sizes are written like 0, 512, 16K, 1M. Times are written like 500ms, 90s, 2min.
 
-Each trial starts a server with one worker on one core and loads it from another one. With
---against, the other server must serve the same files, and be running already:
+Each trial starts a server on cores of its own and loads it from the last one. With --against, the
+other server must serve the same files, and be running already:
     ringd bench --files /tmp/files --against http://127.0.0.1:8080/
 
 Exit codes: 0 after a complete run, 1 after an error, 2 for a wrong command line.";
+
+/// What is compared unless something else is asked for.
+const DEFAULT: [Kind; 2] = [Kind::Uring, Kind::Epoll];
 
 /// The command line of `ringd bench`.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct BenchArgs {
-    /// Drivers to compare; the first one is what the others are compared with
-    #[arg(
-        short,
-        long,
-        value_name = "DRIVER,...",
-        value_delimiter = ',',
-        default_values = ["uring", "epoll"]
-    )]
+    /// Drivers to compare; the others are compared with the first one. By default uring and epoll,
+    /// as far as they work here
+    #[arg(short, long, value_name = "DRIVER,...", value_delimiter = ',')]
     pub driver: Vec<DriverName>,
 
     /// Another server to compare with; may be given several times
@@ -66,6 +64,16 @@ pub struct BenchArgs {
         default_values = ["keep-alive", "pipelined", "close"]
     )]
     pub shape: Vec<Shape>,
+
+    /// Threads that serve; each gets a core of its own, as far as there are enough
+    #[arg(
+        short,
+        long,
+        value_name = "COUNT",
+        default_value_t = 1,
+        value_parser = value_parser!(u16).range(1..=1024)
+    )]
+    pub workers: u16,
 
     /// How long all of it may take
     #[arg(long, value_name = "TIME", default_value = "90s", value_parser = positive_time)]
@@ -112,18 +120,11 @@ impl BenchArgs {
             let remedy = "name a folder with --files, and let the other server serve it";
             return Err(Failure(format!("--against needs files that both servers have: {remedy}")));
         }
-        // The best that there is here stands for itself.
-        let kind = |name: &DriverName| name.0.unwrap_or(Kind::Uring);
-        let mut drivers: Vec<Kind> = Vec::new();
-        for driver in self.driver.iter().map(kind) {
-            if !drivers.contains(&driver) {
-                drivers.push(driver);
-            }
-        }
         Ok(Settings {
-            drivers,
+            drivers: self.drivers()?,
             against: self.against.clone(),
             cells: grid(&self.size, &self.connections, &self.shape),
+            workers: usize::from(self.workers),
             rounds: self.rounds,
             time: self.time,
             client: self.client_driver.0,
@@ -131,14 +132,32 @@ impl BenchArgs {
             server_options: self.server_options.clone(),
         })
     }
+
+    /// The drivers, each once; `auto` is the one that it chooses.
+    fn drivers(&self) -> Result<Vec<Kind>, Failure> {
+        let works = |kind: &Kind| Choice::make(Some(*kind)).is_ok();
+        if self.driver.is_empty() {
+            return Ok(DEFAULT.into_iter().filter(works).collect());
+        }
+        let mut drivers = Vec::new();
+        for name in &self.driver {
+            let choice = Choice::make(name.0).map_err(|error| {
+                Failure(format!("the driver {} does not work here: {error}", name.name()))
+            })?;
+            if !drivers.contains(&choice.kind) {
+                drivers.push(choice.kind);
+            }
+        }
+        Ok(drivers)
+    }
 }
 
 /// The command line of the server that a bench starts.
 #[derive(Debug, Args)]
 pub struct BenchServerArgs {
-    /// The core that it stays on
+    /// A core that it may use; by default it uses all
     #[arg(long)]
-    pub core: Option<usize>,
+    pub core: Vec<usize>,
 
     /// How it serves.
     #[command(flatten)]
