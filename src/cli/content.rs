@@ -167,7 +167,7 @@ impl ValueEnum for LinksName {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let (name, help) = match self {
             Self::Beneath => ("beneath", "relative links that stay beneath the directory served"),
-            Self::Never => ("never", "none: what is behind a link is not found"),
+            Self::Never => ("never", "none: what is behind a link is refused"),
             Self::Follow => ("follow", "all, wherever they lead: what they show is public"),
         };
         Some(PossibleValue::new(name).help(help))
