@@ -10,6 +10,7 @@ mod support;
 mod basics;
 mod caching;
 mod changes;
+mod conditional;
 mod differential;
 mod drain;
 mod framing;
@@ -18,6 +19,7 @@ mod large;
 mod limits;
 mod paths;
 mod pipelining;
+mod ranges;
 mod requests;
 mod session;
 
@@ -59,6 +61,10 @@ macro_rules! drivers {
                     a_stuck_client_does_not_stop_the_end,
                     the_last_answer_survives_a_request_behind_it;
                 limits: more_clients_than_connections, a_full_backlog_is_served;
+                conditional: conditions_decide, conditions_need_something_to_be_about,
+                    not_modified_has_its_fields, odd_times_validate_nothing;
+                ranges: ranges_arrive_byte_for_byte, if_range_guards_ranges,
+                    ranges_beyond_four_gibibytes, large_parts_arrive_in_order;
             );
         }
     )* };
