@@ -10,6 +10,7 @@ mod support;
 mod basics;
 mod caching;
 mod changes;
+mod codings;
 mod conditional;
 mod differential;
 mod drain;
@@ -22,6 +23,7 @@ mod pipelining;
 mod ranges;
 mod requests;
 mod session;
+mod urls;
 
 /// Expands to one module per driver, each with every test.
 macro_rules! drivers {
@@ -63,6 +65,14 @@ macro_rules! drivers {
                 limits: more_clients_than_connections, a_full_backlog_is_served;
                 conditional: conditions_decide, conditions_need_something_to_be_about,
                     not_modified_has_its_fields, odd_times_validate_nothing;
+                codings: the_client_s_weights_choose_the_coding, what_is_there_limits_the_choice,
+                    ranges_are_of_the_coded_bytes, strangers_are_not_sent_in_its_place,
+                    without_precompressed_files_are_what_they_are, a_coding_comes_and_goes;
+                urls: the_first_index_that_is_there_counts, redirects_lead_where_they_should,
+                    clean_addresses_find_their_pages, addresses_are_not_clean_unasked,
+                    the_fallback_answers_navigations,
+                    the_fallback_has_a_default_and_may_be_missing,
+                    each_encoding_of_a_name_leads_to_it, only_one_hidden_name_is_served;
                 ranges: ranges_arrive_byte_for_byte, if_range_guards_ranges,
                     ranges_beyond_four_gibibytes, large_parts_arrive_in_order;
             );

@@ -75,10 +75,10 @@ pub(crate) fn wait_until_settled(path: &Path) {
     std::thread::sleep(settled.duration_since(SystemTime::now()).unwrap_or_default());
 }
 
-/// Gives a file a time of modification, in seconds since the epoch.
+/// Gives a file or a directory a time of modification, in seconds since the epoch.
 pub(crate) fn set_modified(path: &Path, seconds: i64) {
     let since = Duration::from_secs(seconds.unsigned_abs());
     let epoch = SystemTime::UNIX_EPOCH;
     let time = if seconds < 0 { epoch - since } else { epoch + since };
-    fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+    fs::File::open(path).unwrap().set_modified(time).unwrap();
 }
