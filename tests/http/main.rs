@@ -14,10 +14,12 @@ mod codings;
 mod conditional;
 mod differential;
 mod drain;
+mod errors;
 mod framing;
 mod hostile;
 mod large;
 mod limits;
+mod listings;
 mod paths;
 mod pipelining;
 mod ranges;
@@ -73,6 +75,15 @@ macro_rules! drivers {
                     the_fallback_answers_navigations,
                     the_fallback_has_a_default_and_may_be_missing,
                     each_encoding_of_a_name_leads_to_it, only_one_hidden_name_is_served;
+                listings: each_link_leads_to_its_file, entries_are_in_order,
+                    many_entries_are_on_pages, what_is_not_served_is_not_listed,
+                    listings_have_validators, head_of_a_listing_has_no_body,
+                    the_client_chooses_the_format, nothing_is_listed_unasked,
+                    a_listing_follows_its_directory;
+                errors: errors_are_for_people_or_for_programs, nothing_is_reflected,
+                    a_page_of_the_operator_s_is_the_body, an_error_s_page_has_codings,
+                    a_root_may_bring_its_page, errors_keep_their_place,
+                    an_error_s_page_comes_and_goes;
                 ranges: ranges_arrive_byte_for_byte, if_range_guards_ranges,
                     ranges_beyond_four_gibibytes, large_parts_arrive_in_order;
             );

@@ -24,6 +24,10 @@ pub(crate) const FILES: [(&str, usize); 9] = [
     (".well-known/security.txt", 9),
 ];
 
+/// A page's style with two forms beside it, all of them of the same old time: the lengths.
+pub(crate) const CODED: [(&str, usize); 3] =
+    [("page.css", 400), ("page.css.br", 100), ("page.css.gz", 150)];
+
 /// What is in a file of so many bytes: no two offsets near each other look alike.
 pub(crate) fn content(length: usize) -> Vec<u8> {
     (0..length).map(|at| ((at * 31) ^ (at >> 8) ^ length) as u8).collect()
@@ -38,6 +42,10 @@ pub(crate) fn make() -> TempDir {
     }
     for (name, length) in FILES {
         fs::write(path.join(name), content(length)).unwrap();
+    }
+    for (name, length) in CODED {
+        fs::write(path.join(name), content(length)).unwrap();
+        set_modified(&path.join(name), 784_111_777);
     }
     for name in [".hidden", ".git/config", "bare/file.txt", "dir/.env", "a b/\u{fc} %.txt"] {
         fs::write(path.join(name), name).unwrap();
