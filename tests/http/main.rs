@@ -19,11 +19,13 @@ mod framing;
 mod hostile;
 mod large;
 mod limits;
+mod links;
 mod listings;
 mod paths;
 mod pipelining;
 mod ranges;
 mod requests;
+mod rules;
 mod session;
 mod urls;
 
@@ -84,6 +86,11 @@ macro_rules! drivers {
                     a_page_of_the_operator_s_is_the_body, an_error_s_page_has_codings,
                     a_root_may_bring_its_page, errors_keep_their_place,
                     an_error_s_page_comes_and_goes;
+                rules: pages_and_data_are_revalidated, the_last_rule_for_caching_counts,
+                    header_rules_merge, other_sites_may_read_if_they_may;
+                links: each_policy_follows_its_links, links_are_listed_if_they_can_be_followed,
+                    a_root_behind_a_link_is_followed, a_root_that_is_renamed_is_followed,
+                    a_directory_that_turns_into_a_link_shows_nothing;
                 ranges: ranges_arrive_byte_for_byte, if_range_guards_ranges,
                     ranges_beyond_four_gibibytes, large_parts_arrive_in_order;
             );
