@@ -180,7 +180,8 @@ impl Exchange<'_, '_> {
         let json = prefers_json(self.request.accept.values());
         let format = if json { Format::Json } else { Format::Html };
         let asked = Asked::parse(format, target.query());
-        if self.manner.head_only {
+        // RFC 9110 section 13.1.2: conditions count for HEAD too, and need the tag.
+        if self.manner.head_only && self.request.conditions.are_absent() {
             let fields = self.fields();
             self.begin(&fields).unmade(entries::content_type(asked), entries::FIELDS);
             return Ok(());
