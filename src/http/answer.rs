@@ -250,10 +250,30 @@ fn required(status: Status) -> &'static str {
     }
 }
 
+/// A page without anything to fetch, in the reader's choice of light and dark.
 fn html(status: Status, reason: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <style>body {{ max-width: 40rem; margin: 3rem auto; padding: 0 1rem; \
+         font: 1rem/1.5 system-ui, sans-serif }}</style>\n\
          <title>{status}</title>\n<h1>{status}</h1>\n<p>{reason}</p>\n</html>\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Status, html};
+
+    #[test]
+    fn an_error_page_follows_the_readers_choice_of_light_and_dark() {
+        for status in [Status::NotFound, Status::RangeNotSatisfiable, Status::PermanentRedirect] {
+            let page = html(status, "A reason.");
+            assert!(page.contains("<meta name=\"color-scheme\" content=\"light dark\">"), "{page}");
+            let end = format!("<h1>{status}</h1>\n<p>A reason.</p>\n</html>\n");
+            assert!(page.ends_with(&end), "{page}");
+            assert!(!page.contains("url(") && !page.contains("src="), "needs more: {page}");
+        }
+    }
 }

@@ -118,7 +118,9 @@ impl Exchange<'_, '_> {
     }
 
     fn options(&mut self) {
-        let fields = self.fields_of(AnswerKind::Options);
+        let is_preflight = self.request.is_preflight;
+        let kind = if is_preflight { AnswerKind::Preflight } else { AnswerKind::Other };
+        let fields = self.fields_of(kind);
         self.begin(&fields).options();
     }
 

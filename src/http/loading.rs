@@ -122,7 +122,7 @@ impl Loading {
     /// Whether a file beside the plain one is of the same version, as far as times tell.
     fn counts(&self, beside: &File) -> bool {
         let (plain, beside) = (self.plain.metadata(), beside.metadata());
-        beside.kind == FileKind::Regular && beside.modified >= plain.modified
+        beside.kind == FileKind::Regular && is_as_new(beside.modified, plain.modified)
     }
 
     fn file_at(&self, place: usize) -> (Option<Coding>, Arc<File>) {
@@ -153,3 +153,15 @@ impl Loading {
         Head::of_file(Description { content_type, coding, vary, fields: &fields }, metadata, now)
     }
 }
+
+/// Whether a time, in seconds and nanoseconds, is at or after that of the plain file.
+///
+/// `brotli` gives its output the time of its input, but in whole seconds, so that a time without
+/// a fraction stands for its whole second.
+fn is_as_new(beside: (i64, u32), plain: (i64, u32)) -> bool {
+    let whole_second = beside.1 == 0 && beside.0 == plain.0;
+    whole_second || beside >= plain
+}
+
+#[cfg(test)]
+mod tests;

@@ -103,7 +103,11 @@ struct Headers(Asked);
 
 impl Display for Headers {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let titles = [(Sort::Name, "Name"), (Sort::Size, "Size"), (Sort::Time, "Modified (UTC)")];
+        let titles = [
+            (Sort::Name, "Name"),
+            (Sort::Size, "Size"),
+            (Sort::Time, "Modified<span> (UTC)</span>"),
+        ];
         for (sort, title) in titles {
             let (state, order) = match self.0.order {
                 _ if sort != self.0.sort => ("", Order::Ascending),

@@ -339,7 +339,7 @@ fn a_page_says_where_it_is_and_what_else_there_is() {
         "<th scope=\"col\"><a rel=\"nofollow\" href=\"./\">Name</a></th>",
         "<th scope=\"col\" aria-sort=\"descending\">\
          <a rel=\"nofollow\" href=\"?sort=size\">Size</a></th>",
-        "<a rel=\"nofollow\" href=\"?sort=time\">Modified (UTC)</a>",
+        "<a rel=\"nofollow\" href=\"?sort=time\">Modified<span> (UTC)</span></a>",
         "<a href=\"../\">Parent directory</a>",
         "<tr><td><a href=\"./4.txt\"><bdi>4.txt</bdi></a></td>\
          <td><data value=\"1500\" title=\"1,500 bytes\">1.5 kB</data></td>\
