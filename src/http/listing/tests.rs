@@ -335,7 +335,7 @@ fn a_page_says_where_it_is_and_what_else_there_is() {
         "<title>Index of /a/b c/</title>",
         "<h1>Index of <a href=\"../../\" aria-label=\"root\">/</a>\
          <a href=\"../\"><bdi>a</bdi></a>/<bdi>b c</bdi>/</h1>",
-        "<p>6 entries.</p>",
+        "<p>6 entries, page 2 of 3.</p>",
         "<th scope=\"col\"><a rel=\"nofollow\" href=\"./\">Name</a></th>",
         "<th scope=\"col\" aria-sort=\"descending\">\
          <a rel=\"nofollow\" href=\"?sort=size\">Size</a></th>",
@@ -409,7 +409,10 @@ fn a_hundred_thousand_entries_are_one_page_among_many() {
     assert_eq!((page.pages, page.total, page.items.len()), (100, 100_000, 1000));
     let html = String::from_utf8(html::render(&page)).unwrap();
     assert_eq!(html.matches("<tr><td>").count(), 1000);
-    assert!(html.contains("Page 100 of 100") && html.contains("100,000 entries."));
+    assert!(
+        html.contains("Page 100 of 100")
+            && html.contains("<p>100,000 entries, page 100 of 100.</p>")
+    );
     assert!(html.contains("File 99000<") && html.contains("File 99999<"));
     assert!(!html.contains("File 98999<"));
     // The page grows where its number could not be asked for.
