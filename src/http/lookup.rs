@@ -257,6 +257,10 @@ impl Lookup {
     ) -> Progress {
         match (candidate.role, file.metadata().kind) {
             (Role::Itself, FileKind::Regular) => self.itself(site, now, candidate.path, file),
+            (Role::Page, FileKind::Regular) if is_index(site, &candidate.path) => {
+                let address = clean(site, &self.path);
+                self.found(site, now, Resource::Moved(address))
+            }
             (Role::Page | Role::Index | Role::Substitute, FileKind::Regular) => {
                 let by_rule = candidate.role != Role::Substitute;
                 self.load(site, now, Loading::new(candidate.path, by_rule, file))
@@ -346,13 +350,18 @@ fn has_name(path: &[u8]) -> bool {
     !matches!(path.last(), None | Some(b'/'))
 }
 
+/// Whether a file is what its directory's address shows.
+fn is_index(site: &Site, path: &[u8]) -> bool {
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    site.settings.content.index.iter().any(|index| index == name)
+}
+
 /// The clean address of a page, by its path without suffix: an index has that of its directory.
 fn clean(site: &Site, stem: &[u8]) -> Box<str> {
-    let page = [stem, PAGE_SUFFIX].concat();
-    let name_at = page.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
-    let is_index = site.settings.content.index.iter().any(|index| *index == page[name_at..]);
-    let path = if is_index { &stem[..name_at] } else { stem };
-    let slash = if is_index && name_at > 0 { "/" } else { "" };
-    let path = path.strip_suffix(b"/").unwrap_or(path);
-    format!("{}{slash}", encode_path(path)).into()
+    if !is_index(site, &[stem, PAGE_SUFFIX].concat()) {
+        return encode_path(stem).into();
+    }
+    let folder = stem.iter().rposition(|byte| *byte == b'/').map_or(&[][..], |at| &stem[..at]);
+    let slash = if folder.is_empty() { "" } else { "/" };
+    format!("{}{slash}", encode_path(folder)).into()
 }

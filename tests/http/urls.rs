@@ -188,6 +188,9 @@ pub(crate) fn clean_addresses_find_their_pages(kind: Kind) {
         ("/docs/index.html", "/docs/"),
         ("/docs/index.html?", "/docs/?"),
         ("/index.html", "/"),
+        // The page of a directory has one address, however it is asked for.
+        ("/index", "/"),
+        ("/docs/index", "/docs/"),
         ("//index.html?a//b", "/?a//b"),
         ("/%C3%BCber%20uns.html", "/%C3%BCber%20uns"),
         ("/docs/v1.2/note.html", "/docs/v1.2/note"),
