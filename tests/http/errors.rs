@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::support::client::{Client, Response};
 use crate::support::eventually;
 use crate::support::fixture::Fixture;
-use crate::support::root::{self, content, wait_until_settled};
+use crate::support::root::{self, content};
 
 /// A request for each error that a request can end with: method, target, and field lines.
 const ERRORS: [(&str, &str, &str, u16, &str); 10] = [
@@ -177,7 +177,6 @@ fn pages() -> &'static Path {
         }
         let made = Command::new("mkfifo").arg(path.join("errors/fifo")).status();
         assert!(made.unwrap().success());
-        wait_until_settled(&path.join("errors/none.html"));
         root
     });
     ROOT.path()

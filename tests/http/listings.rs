@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::support::client::{Client, Response};
 use crate::support::eventually;
 use crate::support::fixture::Fixture;
-use crate::support::root::{self, set_modified, wait_until_settled};
+use crate::support::root::{self, set_modified};
 
 const JSON: &str = "Accept: application/json";
 const HTML: &str = "Accept: text/html";
@@ -126,7 +126,6 @@ fn shelves() -> &'static Path {
         for name in ["x.txt", "x.txt.gz", "x.txt.br", "y.tar.gz", ".x.swp", "x.txt.old"] {
             fs::write(path.join("coded").join(name), name).unwrap();
         }
-        wait_until_settled(&path.join("coded/x.txt.old"));
         root
     });
     ROOT.path()

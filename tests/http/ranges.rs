@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::support::client::{Client, Response, request};
 use crate::support::fixture::Fixture;
 use crate::support::multipart::{self, content_range};
-use crate::support::root::{self, content, wait_until_settled};
+use crate::support::root::{self, content};
 
 /// The file that is cut: `exact.bin`, which may be in memory.
 const LENGTH: u64 = 8192;
@@ -261,7 +261,6 @@ fn far() -> &'static Path {
             file.write_all_at(&at_offset(at), at).unwrap();
         }
         file.write_all_at(b"the end", FAR - 7).unwrap();
-        wait_until_settled(&root.path().join("far.bin"));
         root
     });
     ROOT.path()

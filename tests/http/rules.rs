@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::support::client::{Client, Response};
 use crate::support::fixture::Fixture;
-use crate::support::root::{self, wait_until_settled};
+use crate::support::root;
 
 const FILES: [&str; 12] = [
     "page.html",
@@ -34,7 +34,6 @@ fn site() -> &'static Path {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, name).unwrap();
         }
-        wait_until_settled(&root.path().join("assets/odd [1].css"));
         root
     });
     ROOT.path()

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::support::client::{Client, Response};
 use crate::support::fixture::Fixture;
-use crate::support::root::{self, content, wait_until_settled};
+use crate::support::root::{self, content};
 
 const BROWSER: &str = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
@@ -69,7 +69,6 @@ fn tree() -> &'static Path {
         ] {
             write(name);
         }
-        wait_until_settled(&root.path().join("about.html.gz"));
         root
     });
     ROOT.path()
@@ -238,7 +237,8 @@ pub(crate) fn the_fallback_answers_navigations(kind: Kind) {
     let own = client.ask("GET", "/app.html", BROWSER);
     own.expect_ok(b"app.html");
     assert_eq!(own.field("cache-control"), Some("max-age=31536000, immutable"));
-    let tag = own.field("etag").unwrap();
+    // Without the mark of a weak one, which it loses after a while.
+    let tag = own.field("etag").unwrap().trim_start_matches("W/");
     for target in
         ["/route", "/route/", "/a/b/c?d", "/v1.2/route", "/bare/", "/bare/x", "/na%C3%AFve"]
     {
@@ -249,7 +249,7 @@ pub(crate) fn the_fallback_answers_navigations(kind: Kind) {
                 assert_eq!(response.field("cache-control"), Some("no-cache"), "{target}");
                 assert_eq!(response.field("vary"), Some("Accept"), "{target}");
                 assert_eq!(response.field("content-type"), Some("text/html; charset=utf-8"));
-                assert_eq!(response.field("etag"), Some(tag));
+                assert!(response.field("etag").is_some_and(|it| it.ends_with(tag)));
                 assert!(method == "HEAD" || response.body == b"app.html");
             }
         }
