@@ -102,7 +102,6 @@ pub(crate) fn errors_are_for_people_or_for_programs(kind: Kind) {
 /// An error does not repeat what the client has sent: neither the address nor a field.
 pub(crate) fn nothing_is_reflected(kind: Kind) {
     let fixture = Fixture::start_over(kind, root::settled(), |_| {});
-    fs::metadata(fixture.path("dir")).unwrap();
     let mut client = fixture.connect();
     for accept in ["text/html", "application/json"] {
         for (plain, targets) in [
