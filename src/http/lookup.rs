@@ -193,6 +193,7 @@ impl Lookup {
                 if site.root.answered(opened) {
                     // Another directory bears the name now: nothing that is known holds.
                     site.cache.clear();
+                    site.listings.clear();
                 }
                 self.next(site, now)
             }
@@ -272,7 +273,7 @@ impl Lookup {
             }
             (Role::Directory, FileKind::Directory) => self.found(site, now, Resource::Listing),
             (Role::Entries(asked), FileKind::Directory) => {
-                let job = entries::job(site, &self.path, file, asked);
+                let job = entries::job(site, now.instant, &self.path, file, asked);
                 self.stage = Stage::Run(asked);
                 Progress::Ask(self, Step::Run { job })
             }
