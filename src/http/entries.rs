@@ -41,15 +41,16 @@ impl Listings {
     }
 }
 
-/// The work of listing a directory, by its path below the root.
+/// The work of listing a directory, by its path below its root.
 pub(super) fn job(
     site: &mut Site,
     now: Instant,
+    root: &Arc<File>,
     path: &[u8],
     directory: Arc<File>,
     asked: Asked,
 ) -> Job {
-    let listing = listing(site, now, path, directory);
+    let listing = listing(site, now, root, path, directory);
     Job::new(move || {
         // A panic leaves a listing behind that can be asked for pages.
         listing.lock().unwrap_or_else(PoisonError::into_inner).page(&asked)
@@ -60,6 +61,7 @@ pub(super) fn job(
 fn listing(
     site: &mut Site,
     now: Instant,
+    root: &Arc<File>,
     path: &[u8],
     directory: Arc<File>,
 ) -> Arc<Mutex<Listing>> {
@@ -75,7 +77,7 @@ fn listing(
         return listing;
     }
     let policy = Policy { hide_sidecars: site.settings.content.precompressed, ..Policy::default() };
-    let listing = Listing::new(Arc::clone(site.root.get()), path.to_vec(), directory, policy);
+    let listing = Listing::new(Arc::clone(root), path.to_vec(), directory, policy);
     let listing = Arc::new(Mutex::new(listing));
     let shared = Arc::downgrade(&listing);
     site.listings.0.push(Shared { path: path.to_vec(), identity, asked: now, listing: shared });

@@ -50,7 +50,13 @@ impl Loading {
     }
 
     /// Asks for what is still needed, or is done. `known` is what the page was so far.
-    pub(super) fn step(mut self, site: &Site, now: Now, known: Option<&Page>) -> Next {
+    pub(super) fn step(
+        mut self,
+        site: &Site,
+        root: &Arc<File>,
+        now: Now,
+        known: Option<&Page>,
+    ) -> Next {
         let content_type = site.settings.content.types.content_type(&self.path);
         let mut unasked = self.unasked.take().unwrap_or_else(|| {
             let wanted = site.settings.content.precompressed
@@ -61,7 +67,7 @@ impl Loading {
         if let Some(coding) = unasked.last() {
             let path = [&self.path, coding.suffix().as_bytes()].concat();
             self.unasked = Some(mem::take(&mut unasked));
-            return Next::Ask(self, open(site, &path));
+            return Next::Ask(self, open(root, &path));
         }
         self.unasked = Some(unasked);
         if self.ready.is_empty() && known.is_some_and(|page| page.is_of(&self.plain, &self.encoded))
