@@ -1,3 +1,5 @@
+//! Lookups that meet another root on their way.
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
