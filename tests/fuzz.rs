@@ -12,7 +12,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use fastrand::Rng;
 use ringd::driver::{File, Links};
 use ringd::http::{
-    Settings, Site, body, condition, date, fuzz, listing, negotiate, range, request, target,
+    Content, Settings, Site, body, condition, date, fuzz, listing, negotiate, range, request,
+    target,
 };
 use ringd::session::Now;
 use tempfile::TempDir;
@@ -192,7 +193,13 @@ fn conversations_in_many_pieces() {
     let mut random = seeded(5);
     for _ in 0..inputs() {
         let stream = streams::stream(&mut random, 12);
-        let mut site = Site::new(Settings::new(Arc::clone(&root)));
+        let content = Content {
+            listing: random.bool(),
+            clean_urls: random.bool(),
+            spa: random.bool().then(|| b"index.html".into()),
+            ..Content::default()
+        };
+        let mut site = Site::new(Settings { content, ..Settings::new(Arc::clone(&root)) });
         let whole = fuzz::converse(&mut site, now, [&stream[..]]);
         let pieces = fuzz::converse(&mut site, now, streams::split(&mut random, &stream));
         assert!(whole == pieces, "{:?}", String::from_utf8_lossy(&stream));
@@ -273,7 +280,14 @@ fn root() -> (TempDir, Arc<File>) {
     for (name, length) in [("index.html", 10), ("small.txt", 100), ("over.bin", 9000)] {
         fs::write(path.join(name), vec![b'x'; length]).unwrap();
     }
+    for (name, length) in [("page.css", 400), ("page.css.br", 100), ("page.css.gz", 150)] {
+        fs::write(path.join(name), vec![b'x'; length]).unwrap();
+        let modified = UNIX_EPOCH + Duration::from_secs(784_111_777);
+        fs::File::open(path.join(name)).unwrap().set_modified(modified).unwrap();
+    }
     fs::create_dir(path.join("dir")).unwrap();
+    fs::create_dir(path.join("bare")).unwrap();
+    fs::write(path.join("bare/file.txt"), "x").unwrap();
     let root = Arc::new(File::open_root(path, Links::Beneath).unwrap());
     (directory, root)
 }

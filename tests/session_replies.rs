@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ringd::driver::chain::read_all;
-use ringd::driver::{Chain, File, Links};
+use ringd::driver::{Chain, File, Job, Links};
 use ringd::http::{Content, Http, Settings, Site};
 use ringd::session::{Inbox, Now, Reply, Session, Step};
 
@@ -123,4 +123,45 @@ fn a_directory_that_is_called_like_an_index_is_a_directory() {
             assert_eq!(status(&mut session, &mut site, Now::read(), path), line, "{path}");
         }
     }
+}
+
+/// Opens what a request for a listing asks for; gives the job that makes the page.
+fn listing_job(session: &mut Http, site: &mut Site, now: Now, path: &str) -> Job {
+    loop {
+        match ask(session, site, now, path) {
+            Step::Run { job } => return job,
+            step => reply(session, site, now, step),
+        }
+    }
+}
+
+fn page_of(job: Job) -> String {
+    String::from_utf8(job.perform().unwrap()).unwrap()
+}
+
+/// Reading a large directory is nearly all the work of a page, so those who wait at the same time
+/// share it: whatever pages they want. Nobody else gets it.
+#[test]
+fn listings_that_wait_together_are_read_once() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::write(root.path().join("one"), "").unwrap();
+    std::fs::create_dir(root.path().join("inner")).unwrap();
+    let settings = Settings::new(Arc::new(File::open_root(root.path(), Links::Beneath).unwrap()));
+    let content = Content { listing: true, ..alone() };
+    let mut site = Site::new(Settings { content, ..settings });
+    let mut now = Now::read();
+    let mut wait = |now, path| listing_job(&mut Http::new(&site), &mut site, now, path);
+    let first = wait(now, "/");
+    let together = wait(now, "/?order=desc");
+    let elsewhere = wait(now, "/inner/");
+    now.instant += Duration::from_secs(1);
+    let later = wait(now, "/?sort=time");
+    assert!(page_of(first).contains("./one"));
+    std::fs::write(root.path().join("two"), "").unwrap();
+    std::fs::write(root.path().join("inner/three"), "").unwrap();
+    let shows_two = |job: Job| page_of(job).contains("./two");
+    assert!(!shows_two(together), "it was read for the first");
+    assert!(page_of(elsewhere).contains("./three"));
+    assert!(shows_two(later), "what was asked for a second ago is not shared");
+    assert!(shows_two(wait(now, "/?sort=size")), "nobody waits any more");
 }

@@ -9,6 +9,8 @@
 //!   sort, from a seed of the day unless `RINGD_TEST_SEED` says where to begin.
 //! * A failure prints the one command that replays it.
 
+#[path = "simulation/answer.rs"]
+mod answer;
 #[path = "simulation/client.rs"]
 mod client;
 #[path = "simulation/echo.rs"]
@@ -17,6 +19,8 @@ mod echo;
 mod http;
 #[path = "simulation/jobs.rs"]
 mod jobs;
+#[path = "simulation/wish.rs"]
+mod wish;
 #[path = "simulation/world.rs"]
 mod world;
 

@@ -148,3 +148,49 @@ fn unsafe_code_stays_in_its_files_and_is_justified() {
     }
     complain(&breaches);
 }
+
+/// The page whose tables name the tests that hold each case, and the head of that column.
+const CASES: &str = "docs/http.md";
+const TESTS_COLUMN: &str = "held by";
+
+/// The cells of a row of a table, without the white space around them.
+fn cells(line: &str) -> Vec<String> {
+    let row = line.trim().trim_start_matches('|').trim_end_matches('|');
+    row.replace("\\|", "\0").split('|').map(|cell| cell.trim().to_owned()).collect()
+}
+
+/// Whether `folder/file::name` is a test: in `tests/`, or beside the code in `src/`.
+fn is_test(reference: &str) -> bool {
+    let Some((file, name)) = reference.split_once("::") else { return false };
+    ["src/http", "src", "tests"].iter().any(|folder| {
+        let text = fs::read_to_string(format!("{folder}/{file}.rs")).unwrap_or_default();
+        // Tests of all drivers are functions that a macro calls for each of them.
+        let (alone, shared) = (format!("#[test]\nfn {name}("), format!("\npub(crate) fn {name}"));
+        let unindented = text.replace("\n    ", "\n");
+        unindented.contains(&alone)
+            || ["(", "<"].iter().any(|end| text.contains(&(shared.clone() + end)))
+    })
+}
+
+#[test]
+fn every_case_names_the_tests_that_hold_it() {
+    let page = fs::read_to_string(CASES).unwrap();
+    let (mut breaches, mut references, mut inside) = (Vec::new(), 0, false);
+    for (number, line) in page.lines().enumerate() {
+        let cells = cells(line);
+        let Some(last) = cells.last().filter(|_| line.starts_with('|')) else {
+            inside = false;
+            continue;
+        };
+        if last == TESTS_COLUMN {
+            inside = true;
+        } else if inside && last != "---" && !last.starts_with("not held") {
+            let tests: Vec<&str> = last.split(", ").map(|test| test.trim_matches('`')).collect();
+            references += tests.len();
+            let wrong = tests.into_iter().filter(|test| !is_test(test));
+            breaches.extend(wrong.map(|test| format!("{CASES}:{}: no test: {test}", number + 1)));
+        }
+    }
+    complain(&breaches);
+    assert!(references > 100, "{references} tests are named: the tables are not found any more");
+}

@@ -46,7 +46,8 @@ const ERRORS: [Status; 9] = [
 /// Options of `ringd serve` about content.
 #[derive(Debug, Args)]
 pub struct ContentArgs {
-    /// Media type of files whose name ends in .EXT; may be given several times
+    /// Media type of files whose name ends in .EXT, as in gltf=model/gltf+json; may be given
+    /// several times
     #[arg(long, value_name = "EXT=TYPE", help_heading = CONTENT)]
     pub mime: Vec<Override>,
 
@@ -55,7 +56,7 @@ pub struct ContentArgs {
     #[arg(long, value_name = "NAME", value_parser = index_name, help_heading = CONTENT)]
     pub index: Vec<String>,
 
-    /// Find /a.html under /a, too
+    /// Serve /a.html at /a, and redirect there who asks for /a.html
     #[arg(long, help_heading = CONTENT)]
     pub clean_urls: bool,
 
@@ -73,12 +74,12 @@ pub struct ContentArgs {
     )]
     pub spa: Option<String>,
 
-    /// List what is in a directory that has no index
+    /// List what is in a directory that has no index; without this it is not found
     #[arg(long, help_heading = CONTENT)]
     pub listing: bool,
 
-    /// File that is sent with an error, beneath the directory that is served, as in
-    /// 404=/404.html; may be given several times
+    /// File that is sent with an error, as in 403=/forbidden.html; may be given several times.
+    /// Its path begins at the directory that is served [default: 404=/404.html if it is there]
     #[arg(long, value_name = "STATUS=PATH", help_heading = CONTENT)]
     pub error_page: Vec<ErrorPage>,
 
@@ -89,17 +90,19 @@ pub struct ContentArgs {
     #[arg(long, value_name = "GLOB=VALUE", help_heading = CONTENT)]
     pub cache_control: Vec<CacheRule>,
 
-    /// Field of answers at the paths that a glob names, as in '**=X-Frame-Options: DENY'; may be
-    /// given several times, and all that match add up. A later one replaces an earlier of the
-    /// same name, but for Link, Set-Cookie and Vary. An empty value removes
+    /// Header field of answers at the paths that a glob names, as in '**=X-Frame-Options: DENY';
+    /// globs are those of --cache-control. May be given several times, and all that match add up.
+    /// A later one replaces an earlier of the same name, but for Link, Set-Cookie and Vary. An
+    /// empty value removes the field
     #[arg(long, value_name = "GLOB=NAME:VALUE", help_heading = CONTENT)]
     pub header: Vec<HeaderRule>,
 
-    /// Let scripts of all sites read what is served
+    /// Let scripts of all sites read what is served (CORS)
     #[arg(long, help_heading = CONTENT)]
     pub cors: bool,
 
-    /// Do not send a.js.br, a.js.zst or a.js.gz in place of a.js to those who take them
+    /// Send a.js itself, also to clients that take a compressed a.js.br, a.js.zst or a.js.gz that
+    /// stands beside it
     #[arg(long, help_heading = CONTENT)]
     pub no_precompressed: bool,
 
@@ -167,7 +170,7 @@ impl ValueEnum for LinksName {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let (name, help) = match self {
             Self::Beneath => ("beneath", "relative links that stay beneath the directory served"),
-            Self::Never => ("never", "none: what is behind a link is not found"),
+            Self::Never => ("never", "none: what is behind a link is refused"),
             Self::Follow => ("follow", "all, wherever they lead: what they show is public"),
         };
         Some(PossibleValue::new(name).help(help))

@@ -16,8 +16,10 @@ use super::disk::OPEN_ATTEMPTS;
 use super::file::Content;
 use super::{File, FileKind, Links, Metadata};
 
-/// Bytes of entries that one `getdents64(2)` asks for.
-const BUFFER_BYTES: usize = 32 * 1024;
+/// Bytes of entries that one `getdents64(2)` asks for. A kernel that does not preempt itself holds
+/// the CPU for as long as a call takes, and a loop that is woken there waits: 30 us for 4 KiB, 250
+/// us for 32 KiB, on ext4. All entries of a large directory take the same time either way.
+const BUFFER_BYTES: usize = 4 * 1024;
 
 /// What a directory holds; see [`File::entries`].
 #[derive(Clone, PartialEq, Eq, Default, Debug)]

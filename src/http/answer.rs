@@ -184,7 +184,8 @@ impl Answer<'_> {
     }
 
     /// The content is under another path (308: the method stays). The location has neither scheme
-    /// nor host, so that it holds behind any proxy.
+    /// nor host, so that it holds behind any proxy. It must be asked for again, because browsers
+    /// keep a permanent redirect for good, and there may be a file tomorrow.
     pub(super) fn moved(self, location: &str, query: Option<&[u8]>) {
         let query = query.map_or_else(String::new, |query| {
             // A target holds no control bytes and no spaces; what is not ASCII is encoded.
@@ -192,7 +193,7 @@ impl Answer<'_> {
         });
         let status = Status::PermanentRedirect;
         let body = html(status, "This is under another address.");
-        let more = format!("Location: {location}{query}\r\n");
+        let more = format!("Location: {location}{query}\r\nCache-Control: no-cache\r\n");
         self.with_body(status, &more, "text/html; charset=utf-8", &body);
     }
 
@@ -250,10 +251,50 @@ fn required(status: Status) -> &'static str {
     }
 }
 
+/// A page without anything to fetch, in the reader's choice of light and dark.
 fn html(status: Status, reason: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <style>body {{ max-width: 40rem; margin: 3rem auto; padding: 0 1rem; \
+         font: 1rem/1.5 system-ui, sans-serif }}</style>\n\
          <title>{status}</title>\n<h1>{status}</h1>\n<p>{reason}</p>\n</html>\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::{Answer, Manner, Preface, Status, html};
+    use crate::driver::Chain;
+    use crate::driver::chain::read_all;
+
+    /// A cache may keep a permanent redirect unless told otherwise (RFC 9110 section 15.4.9).
+    #[test]
+    fn a_redirect_is_asked_for_again() {
+        let (mut out, mut preface) = (Chain::new(), Preface::new());
+        let (now, manner) = (UNIX_EPOCH, Manner::LAST);
+        let answer = Answer { out: &mut out, preface: &mut preface, now, manner, fields: "" };
+        answer.moved("/a/", Some(b"b=c"));
+        let text = String::from_utf8(read_all(&mut out)).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 308 Permanent Redirect\r\n"), "{head}");
+        let length = format!("Content-Length: {}", body.len());
+        for line in ["Location: /a/?b=c", "Cache-Control: no-cache", &length] {
+            assert!(head.split("\r\n").any(|field| field == line), "no {line} in {head}");
+        }
+    }
+
+    #[test]
+    fn an_error_page_follows_the_readers_choice_of_light_and_dark() {
+        for status in [Status::NotFound, Status::RangeNotSatisfiable, Status::PermanentRedirect] {
+            let page = html(status, "A reason.");
+            assert!(page.contains("<meta name=\"color-scheme\" content=\"light dark\">"), "{page}");
+            let end = format!("<h1>{status}</h1>\n<p>A reason.</p>\n</html>\n");
+            assert!(page.ends_with(&end), "{page}");
+            assert!(!page.contains("url(") && !page.contains("src="), "needs more: {page}");
+        }
+    }
 }

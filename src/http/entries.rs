@@ -1,9 +1,10 @@
 //! The page of a directory's entries: made on a thread aside, because reading a large directory
 //! takes its time.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
 
-use super::listing::{self, Asked, Format, Policy};
+use super::listing::{Asked, Format, Listing, Policy};
 use super::resource::{Description, Page, Variant};
 use super::site::Site;
 use crate::driver::{File, Job};
@@ -16,11 +17,71 @@ const CACHE_CONTROL: &str = "Cache-Control: no-cache\r\n";
 /// The same as lines.
 pub(super) const FIELDS: &str = "Vary: Accept\r\nCache-Control: no-cache\r\n";
 
-/// The work of listing a directory, by its path below the root.
-pub(super) fn job(site: &Site, path: &[u8], directory: Arc<File>, asked: Asked) -> Job {
+/// Listings that somebody waits for. Who asks for a page of one meanwhile gets it of the same
+/// reading, since for a large directory that is nearly all of the work.
+///
+/// A reading is shared for as long after it was first asked for as anything is remembered, and is
+/// dropped with the last job that has it: so there are never more of them than of jobs.
+#[derive(Default, Debug)]
+pub(super) struct Listings(Vec<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    path: Vec<u8>,
+    /// Device and inode of the directory.
+    identity: (u64, u64),
+    asked: Instant,
+    listing: Weak<Mutex<Listing>>,
+}
+
+impl Listings {
+    /// Another root is served: nothing that was read beneath the old one is shared any more.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// The work of listing a directory, by its path below its root.
+pub(super) fn job(
+    site: &mut Site,
+    now: Instant,
+    root: &Arc<File>,
+    path: &[u8],
+    directory: Arc<File>,
+    asked: Asked,
+) -> Job {
+    let listing = listing(site, now, root, path, directory);
+    Job::new(move || {
+        // A panic leaves a listing behind that can be asked for pages.
+        listing.lock().unwrap_or_else(PoisonError::into_inner).page(&asked)
+    })
+}
+
+/// The listing that somebody waits for already, or a new one.
+fn listing(
+    site: &mut Site,
+    now: Instant,
+    root: &Arc<File>,
+    path: &[u8],
+    directory: Arc<File>,
+) -> Arc<Mutex<Listing>> {
+    let identity = (directory.metadata().device, directory.metadata().inode);
+    let shared_for = site.settings.revalidate_after;
+    site.listings.0.retain(|shared| {
+        let age = now.saturating_duration_since(shared.asked);
+        age < shared_for && shared.listing.strong_count() > 0
+    });
+    let known = |shared: &&Shared| shared.path == path && shared.identity == identity;
+    let known = site.listings.0.iter().find(known);
+    if let Some(listing) = known.and_then(|shared| shared.listing.upgrade()) {
+        return listing;
+    }
     let policy = Policy { hide_sidecars: site.settings.content.precompressed, ..Policy::default() };
-    let (root, path) = (Arc::clone(site.root.get()), path.to_vec());
-    Job::new(move || listing::make(&root, &path, &directory, &asked, &policy))
+    let listing = Listing::new(Arc::clone(root), path.to_vec(), directory, policy);
+    let listing = Arc::new(Mutex::new(listing));
+    let shared = Arc::downgrade(&listing);
+    site.listings.0.push(Shared { path: path.to_vec(), identity, asked: now, listing: shared });
+    listing
 }
 
 /// The page that came of it.

@@ -118,7 +118,9 @@ impl Exchange<'_, '_> {
     }
 
     fn options(&mut self) {
-        let fields = self.fields_of(AnswerKind::Options);
+        let is_preflight = self.request.is_preflight;
+        let kind = if is_preflight { AnswerKind::Preflight } else { AnswerKind::Other };
+        let fields = self.fields_of(kind);
         self.begin(&fields).options();
     }
 
@@ -180,7 +182,8 @@ impl Exchange<'_, '_> {
         let json = prefers_json(self.request.accept.values());
         let format = if json { Format::Json } else { Format::Html };
         let asked = Asked::parse(format, target.query());
-        if self.manner.head_only {
+        // RFC 9110 section 13.1.2: conditions count for HEAD too, and need the tag.
+        if self.manner.head_only && self.request.conditions.are_absent() {
             let fields = self.fields();
             self.begin(&fields).unmade(entries::content_type(asked), entries::FIELDS);
             return Ok(());

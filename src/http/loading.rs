@@ -50,7 +50,13 @@ impl Loading {
     }
 
     /// Asks for what is still needed, or is done. `known` is what the page was so far.
-    pub(super) fn step(mut self, site: &Site, now: Now, known: Option<&Page>) -> Next {
+    pub(super) fn step(
+        mut self,
+        site: &Site,
+        root: &Arc<File>,
+        now: Now,
+        known: Option<&Page>,
+    ) -> Next {
         let content_type = site.settings.content.types.content_type(&self.path);
         let mut unasked = self.unasked.take().unwrap_or_else(|| {
             let wanted = site.settings.content.precompressed
@@ -61,7 +67,7 @@ impl Loading {
         if let Some(coding) = unasked.last() {
             let path = [&self.path, coding.suffix().as_bytes()].concat();
             self.unasked = Some(mem::take(&mut unasked));
-            return Next::Ask(self, open(site, &path));
+            return Next::Ask(self, open(root, &path));
         }
         self.unasked = Some(unasked);
         if self.ready.is_empty() && known.is_some_and(|page| page.is_of(&self.plain, &self.encoded))
@@ -122,7 +128,7 @@ impl Loading {
     /// Whether a file beside the plain one is of the same version, as far as times tell.
     fn counts(&self, beside: &File) -> bool {
         let (plain, beside) = (self.plain.metadata(), beside.metadata());
-        beside.kind == FileKind::Regular && beside.modified >= plain.modified
+        beside.kind == FileKind::Regular && is_as_new(beside.modified, plain.modified)
     }
 
     fn file_at(&self, place: usize) -> (Option<Coding>, Arc<File>) {
@@ -153,3 +159,15 @@ impl Loading {
         Head::of_file(Description { content_type, coding, vary, fields: &fields }, metadata, now)
     }
 }
+
+/// Whether a time, in seconds and nanoseconds, is at or after that of the plain file.
+///
+/// `brotli` gives its output the time of its input, but in whole seconds, so that a time without
+/// a fraction stands for its whole second.
+fn is_as_new(beside: (i64, u32), plain: (i64, u32)) -> bool {
+    let whole_second = beside.1 == 0 && beside.0 == plain.0;
+    whole_second || beside >= plain
+}
+
+#[cfg(test)]
+mod tests;

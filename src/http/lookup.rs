@@ -7,7 +7,9 @@
 //!
 //! A lookup performs nothing: it asks for one [`Step`] at a time and is resumed with the
 //! [`Reply`]. What it found goes into the cache here, at once: an answer may have to wait for a
-//! slow client, and what was found would be old by then.
+//! slow client, and what was found would be old by then. All files of a lookup are opened beneath
+//! one root. When another one has taken its place meanwhile, the lookup ends with the old one, and
+//! nothing of it is remembered.
 
 use std::ffi::CString;
 use std::rc::Rc;
@@ -22,6 +24,9 @@ use super::site::Site;
 use super::target::encode_path;
 use crate::driver::{File, FileKind};
 use crate::session::{Now, Reply, Step};
+
+#[cfg(test)]
+mod tests;
 
 /// Cached files that are closed when the process runs out of descriptors.
 const SHED: usize = 16;
@@ -66,6 +71,8 @@ pub(super) struct Lookup {
     /// Under which the cache knows the name.
     key: Vec<u8>,
     path: Vec<u8>,
+    /// Beneath which everything is opened.
+    root: Arc<File>,
     /// What it may be, the next one last.
     candidates: Vec<Candidate>,
     /// What it is if it is none of them.
@@ -176,6 +183,7 @@ impl Lookup {
         let lookup = Box::new(Self {
             key,
             path: name.path().to_vec(),
+            root: Arc::clone(site.root.get()),
             candidates: name.candidates(site),
             otherwise: Resource::Refused(Status::NotFound),
             stage: Stage::Root,
@@ -193,7 +201,9 @@ impl Lookup {
                 if site.root.answered(opened) {
                     // Another directory bears the name now: nothing that is known holds.
                     site.cache.clear();
+                    site.listings.clear();
                 }
+                self.root = Arc::clone(site.root.get());
                 self.next(site, now)
             }
             (Stage::Open(candidate), Reply::Opened(Ok(file))) => {
@@ -242,7 +252,7 @@ impl Lookup {
             let otherwise = std::mem::replace(&mut self.otherwise, otherwise);
             return self.found(site, now, otherwise);
         };
-        let step = open(site, &candidate.path);
+        let step = open(&self.root, &candidate.path);
         self.stage = Stage::Open(candidate);
         Progress::Ask(self, step)
     }
@@ -257,6 +267,10 @@ impl Lookup {
     ) -> Progress {
         match (candidate.role, file.metadata().kind) {
             (Role::Itself, FileKind::Regular) => self.itself(site, now, candidate.path, file),
+            (Role::Page, FileKind::Regular) if is_index(site, &candidate.path) => {
+                let address = clean(site, &self.path);
+                self.found(site, now, Resource::Moved(address))
+            }
             (Role::Page | Role::Index | Role::Substitute, FileKind::Regular) => {
                 let by_rule = candidate.role != Role::Substitute;
                 self.load(site, now, Loading::new(candidate.path, by_rule, file))
@@ -268,7 +282,7 @@ impl Lookup {
             }
             (Role::Directory, FileKind::Directory) => self.found(site, now, Resource::Listing),
             (Role::Entries(asked), FileKind::Directory) => {
-                let job = entries::job(site, &self.path, file, asked);
+                let job = entries::job(site, now.instant, &self.root, &self.path, file, asked);
                 self.stage = Stage::Run(asked);
                 Progress::Ask(self, Step::Run { job })
             }
@@ -289,7 +303,7 @@ impl Lookup {
         let stem = stem.filter(|stem| site.settings.content.clean_urls && has_name(stem));
         let page = Loading::new(path, true, file);
         let Some(stem) = stem else { return self.load(site, now, page) };
-        let step = open(site, &stem);
+        let step = open(&self.root, &stem);
         self.stage = Stage::Stem(page, stem);
         Progress::Ask(self, step)
     }
@@ -300,7 +314,7 @@ impl Lookup {
             Some(Resource::Page(page)) => Some(page),
             _ => None,
         };
-        match loading.step(site, now, known) {
+        match loading.step(site, &self.root, now, known) {
             Next::Ask(loading, step) => {
                 self.stage = Stage::Load(loading);
                 Progress::Ask(self, step)
@@ -313,7 +327,10 @@ impl Lookup {
     /// Remembers what the name is.
     fn found(self: Box<Self>, site: &mut Site, now: Now, resource: Resource) -> Progress {
         let resource = Rc::new(resource);
-        site.cache.insert(&self.key, Rc::clone(&resource), resource.weight(&self.key), now.instant);
+        if Arc::ptr_eq(&self.root, site.root.get()) {
+            let weight = resource.weight(&self.key);
+            site.cache.insert(&self.key, Rc::clone(&resource), weight, now.instant);
+        }
         Progress::Found(Found::Known(resource))
     }
 
@@ -334,11 +351,11 @@ impl Lookup {
     }
 }
 
-/// Asks for a path below the root, which is `.` itself. A NUL can come from settings only; no
+/// Asks for a path below a root, which is `.` itself. A NUL can come from settings only; no
 /// file has that name.
-pub(super) fn open(site: &Site, path: &[u8]) -> Step {
+pub(super) fn open(root: &Arc<File>, path: &[u8]) -> Step {
     let path = if path.is_empty() { b"." } else { path };
-    Step::Open { root: Arc::clone(site.root.get()), path: CString::new(path).unwrap_or_default() }
+    Step::Open { root: Arc::clone(root), path: CString::new(path).unwrap_or_default() }
 }
 
 /// Whether the last segment of a path is not empty.
@@ -346,13 +363,18 @@ fn has_name(path: &[u8]) -> bool {
     !matches!(path.last(), None | Some(b'/'))
 }
 
+/// Whether a file is what its directory's address shows.
+fn is_index(site: &Site, path: &[u8]) -> bool {
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    site.settings.content.index.iter().any(|index| index == name)
+}
+
 /// The clean address of a page, by its path without suffix: an index has that of its directory.
 fn clean(site: &Site, stem: &[u8]) -> Box<str> {
-    let page = [stem, PAGE_SUFFIX].concat();
-    let name_at = page.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
-    let is_index = site.settings.content.index.iter().any(|index| *index == page[name_at..]);
-    let path = if is_index { &stem[..name_at] } else { stem };
-    let slash = if is_index && name_at > 0 { "/" } else { "" };
-    let path = path.strip_suffix(b"/").unwrap_or(path);
-    format!("{}{slash}", encode_path(path)).into()
+    if !is_index(site, &[stem, PAGE_SUFFIX].concat()) {
+        return encode_path(stem).into();
+    }
+    let folder = stem.iter().rposition(|byte| *byte == b'/').map_or(&[][..], |at| &stem[..at]);
+    let slash = if folder.is_empty() { "" } else { "/" };
+    format!("{}{slash}", encode_path(folder)).into()
 }

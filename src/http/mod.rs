@@ -1,7 +1,7 @@
 //! HTTP/1.1 as pure functions of bytes.
 //!
-//! Nothing in here reads a clock or knows of a socket, and only [`listing::make`] performs IO. A
-//! connection hands over the bytes it has buffered and learns what they mean:
+//! Nothing in here reads a clock or knows of a socket, and only a [`listing::Listing`] performs
+//! IO. A connection hands over the bytes it has buffered and learns what they mean:
 //!
 //! - [`request::parse`] turns the front of the buffer into a [`request::Request`], asks for more,
 //!   or refuses with a status;

@@ -80,6 +80,9 @@ pub struct Request<'a> {
     pub range: Field<'a>,
     /// `If-Range`: the version that it has parts of.
     pub if_range: Field<'a>,
+    /// Whether a browser asks what a script of another site may do: OPTIONS with
+    /// `Access-Control-Request-Method`, the CORS-preflight request of the Fetch standard.
+    pub is_preflight: bool,
 }
 
 /// What the client wants done, as far as the server tells methods apart.
@@ -202,6 +205,7 @@ fn interpret<'a>(
         conditions: fields.conditions,
         range: fields.range,
         if_range: fields.if_range,
+        is_preflight: method == Method::Options && fields.asks_for_method,
     })
 }
 

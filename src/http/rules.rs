@@ -47,7 +47,7 @@ const CORS: [(&str, &str); 3] = [
     ("Cross-Origin-Resource-Policy", "cross-origin"),
 ];
 
-/// What `--cors` adds to answers to OPTIONS, which is how browsers ask beforehand.
+/// What `--cors` adds when a browser asks beforehand. In other answers it would mean nothing.
 const PREFLIGHT: [(&str, &str); 3] = [
     ("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS"),
     ("Access-Control-Allow-Headers", "*"),
@@ -97,10 +97,11 @@ pub enum AnswerKind<'a> {
         /// The value of its `Content-Type`.
         content_type: &'a str,
     },
-    /// The answer to OPTIONS.
-    Options,
-    /// An error, a redirect, or a page in place of the one that was asked for. What a rule says
-    /// of caching holds for the page at that path, so it does not hold for these.
+    /// The answer to a browser that asks what scripts of other sites may do.
+    Preflight,
+    /// An error, a redirect, the answer to another OPTIONS, or a page in place of the one that was
+    /// asked for. What a rule says of caching holds for the page at that path, so it does not hold
+    /// for these.
     Other,
 }
 
@@ -286,7 +287,7 @@ impl Rules {
         }
         if table.cors {
             CORS.iter().for_each(|(name, value)| fields.set(name, value));
-            if kind == AnswerKind::Options {
+            if kind == AnswerKind::Preflight {
                 PREFLIGHT.iter().for_each(|(name, value)| fields.set(name, value));
             }
         }

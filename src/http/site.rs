@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::answer::Preface;
 use super::content::Content;
+use super::entries::Listings;
 use super::multipart::Boundary;
 use super::request::HeadLimits;
 use super::resource::Resource;
@@ -70,6 +71,7 @@ pub struct Site {
     pub(super) settings: Rc<Settings>,
     pub(super) root: Root,
     pub(super) cache: Cache<Rc<Resource>>,
+    pub(super) listings: Listings,
     pub(super) preface: Preface,
     /// Where keys are put together, so that looking one up allocates nothing.
     pub(super) key: Vec<u8>,
@@ -85,6 +87,7 @@ impl Site {
             root: Root::new(&settings),
             settings: Rc::new(settings),
             cache,
+            listings: Listings::default(),
             preface: Preface::new(),
             key: Vec::new(),
             random: fastrand::Rng::new(),

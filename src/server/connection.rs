@@ -74,7 +74,8 @@ pub(super) struct Connection<S> {
     /// Whether the peer has sent its last byte.
     ended: bool,
     sending: bool,
-    awaiting: bool,
+    /// What the session waits for.
+    awaiting: Option<OpId>,
     /// Whether the session has more to say without more input.
     flush: bool,
     draining: bool,
@@ -122,7 +123,7 @@ impl<S: Session> Connection<S> {
             pausing: false,
             ended: false,
             sending: false,
-            awaiting: false,
+            awaiting: None,
             flush: false,
             draining: false,
             acknowledged: None,
@@ -201,7 +202,7 @@ impl<S: Session> Connection<S> {
 
     /// Whether the session has to wait for something other than input.
     fn is_blocked(&self) -> bool {
-        self.sending || self.awaiting
+        self.sending || self.awaiting.is_some()
     }
 
     /// Lets the session go on with what is in the inbox, if it is its turn.
@@ -262,9 +263,8 @@ impl<S: Session> Connection<S> {
     }
 
     fn wait_for<D: Driver>(&mut self, around: &mut Around<'_, D, S>, op: Op) {
-        assert!(!self.awaiting, "a session waits for one answer at a time");
-        self.awaiting = true;
-        around.driver.submit(around.token, op);
+        assert!(self.awaiting.is_none(), "a session waits for one answer at a time");
+        self.awaiting = Some(around.driver.submit(around.token, op));
     }
 
     fn sent<D: Driver>(
@@ -292,7 +292,7 @@ impl<S: Session> Connection<S> {
     }
 
     fn answered<D: Driver>(&mut self, around: &mut Around<'_, D, S>, reply: Reply) {
-        self.awaiting = false;
+        self.awaiting = None;
         if self.state != State::Open {
             return;
         }
@@ -352,6 +352,10 @@ impl<S: Session> Connection<S> {
         if self.state != State::Closing {
             (self.state, self.phase) = (State::Closing, Phase::Closing);
             self.inbox = Vec::new();
+            // Nobody is there to be answered, and others may wait for the place in a queue.
+            if let Some(op) = self.awaiting {
+                around.driver.cancel(op);
+            }
             around.driver.submit(around.token, Op::Close { sock: self.sock, reset });
         }
     }
@@ -383,7 +387,7 @@ impl<S: Session> Connection<S> {
         let phase = match (self.state, self.patience) {
             (State::Lingering { .. }, _) => Phase::Lingering,
             _ if self.sending => Phase::Sending,
-            _ if self.awaiting => Phase::Awaiting,
+            _ if self.awaiting.is_some() => Phase::Awaiting,
             (_, Patience::Idle) => Phase::Idle,
             (_, Patience::Busy) => Phase::Busy,
         };

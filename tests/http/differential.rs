@@ -6,7 +6,7 @@ use std::thread;
 
 use fastrand::Rng;
 use ringd::driver::{File, Kind, Links};
-use ringd::http::{Settings, Site, fuzz};
+use ringd::http::{Content, Settings, Site, fuzz};
 use ringd::session::Now;
 
 use crate::support::client::Client;
@@ -20,10 +20,13 @@ const MORE: &[u8] = b"GET /small.txt HTTP/1.1\r\nHost: h\r\n\r\n";
 fn all_drivers_answer_alike() {
     let kinds: Vec<_> = Kind::ALL.into_iter().filter(|kind| runs_here(*kind)).collect();
     let root = root::settled();
-    let fixtures: Vec<_> =
-        kinds.iter().map(|kind| Fixture::start_over(*kind, root, |_| {})).collect();
-    let settings = Settings::new(Arc::new(File::open_root(root, Links::Beneath).unwrap()));
-    let mut site = Site::new(settings);
+    let content = Content { listing: true, spa: Some(b"index.html".into()), ..Content::default() };
+    let fixture = |kind: &Kind| {
+        Fixture::start_over(*kind, root, |setup| setup.http.content = content.clone())
+    };
+    let fixtures: Vec<_> = kinds.iter().map(fixture).collect();
+    let root = Arc::new(File::open_root(root, Links::Beneath).unwrap());
+    let mut site = Site::new(Settings { content: content.clone(), ..Settings::new(root) });
     let mut random = Rng::with_seed(41);
     for number in 0..STREAMS {
         let mut stream = streams::stream(&mut random, 12);

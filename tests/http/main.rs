@@ -10,16 +10,24 @@ mod support;
 mod basics;
 mod caching;
 mod changes;
+mod codings;
+mod conditional;
 mod differential;
 mod drain;
+mod errors;
 mod framing;
 mod hostile;
 mod large;
 mod limits;
+mod links;
+mod listings;
 mod paths;
 mod pipelining;
+mod ranges;
 mod requests;
+mod rules;
 mod session;
+mod urls;
 
 /// Expands to one module per driver, each with every test.
 macro_rules! drivers {
@@ -59,6 +67,32 @@ macro_rules! drivers {
                     a_stuck_client_does_not_stop_the_end,
                     the_last_answer_survives_a_request_behind_it;
                 limits: more_clients_than_connections, a_full_backlog_is_served;
+                conditional: conditions_decide, conditions_need_something_to_be_about,
+                    not_modified_has_its_fields, odd_times_validate_nothing;
+                codings: the_client_s_weights_choose_the_coding, what_is_there_limits_the_choice,
+                    ranges_are_of_the_coded_bytes, strangers_are_not_sent_in_its_place,
+                    without_precompressed_files_are_what_they_are, a_coding_comes_and_goes;
+                urls: the_first_index_that_is_there_counts, redirects_lead_where_they_should,
+                    clean_addresses_find_their_pages, addresses_are_not_clean_unasked,
+                    the_fallback_answers_navigations,
+                    the_fallback_has_a_default_and_may_be_missing,
+                    each_encoding_of_a_name_leads_to_it, only_one_hidden_name_is_served;
+                listings: each_link_leads_to_its_file, entries_are_in_order,
+                    many_entries_are_on_pages, what_is_not_served_is_not_listed,
+                    listings_have_validators, head_of_a_listing_has_no_body,
+                    the_client_chooses_the_format, nothing_is_listed_unasked,
+                    a_listing_follows_its_directory;
+                errors: errors_are_for_people_or_for_programs, nothing_is_reflected,
+                    a_page_of_the_operator_s_is_the_body, an_error_s_page_has_codings,
+                    a_root_may_bring_its_page, errors_keep_their_place,
+                    an_error_s_page_comes_and_goes;
+                rules: pages_and_data_are_revalidated, the_last_rule_for_caching_counts,
+                    header_rules_merge, other_sites_may_read_if_they_may;
+                links: each_policy_follows_its_links, links_are_listed_if_they_can_be_followed,
+                    a_root_behind_a_link_is_followed, a_root_that_is_renamed_is_followed,
+                    a_directory_that_turns_into_a_link_shows_nothing;
+                ranges: ranges_arrive_byte_for_byte, if_range_guards_ranges,
+                    ranges_beyond_four_gibibytes, large_parts_arrive_in_order;
             );
         }
     )* };

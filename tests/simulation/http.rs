@@ -9,7 +9,9 @@ use fastrand::Rng;
 use ringd::driver::sim::{Dialer, Files};
 use ringd::http::{Http, Settings, Site};
 
+use crate::answer::{Answer, Taken, take_answer};
 use crate::client::{Client, Ending, Manner};
+use crate::wish::Wish;
 use crate::world::{self, Conditions, Run, Scene};
 
 /// How long a remembered file is served without a look at the file system.
@@ -18,10 +20,15 @@ const REVALIDATE: Duration = Duration::from_secs(1);
 /// No request has a longer body.
 const BODY_MAX: usize = 3000;
 
-/// The names that requests ask for; the last two are never there.
-const NAMES: [&str; 8] = [
+/// A file that may be sent in another form, and that form.
+const PLAIN: &str = "a.txt";
+const CODED: &str = "a.txt.gz";
+
+/// The names that requests ask for.
+const NAMES: [&str; 9] = [
     "index.html",
-    "a.txt",
+    PLAIN,
+    CODED,
     "folder/index.html",
     "folder/b.js",
     "large.bin",
@@ -29,6 +36,9 @@ const NAMES: [&str; 8] = [
     "missing.html",
     "folder/.hidden",
 ];
+
+/// The others are never there.
+const THERE: usize = 7;
 
 /// What a request asks for, and what may come.
 #[derive(Clone)]
@@ -40,6 +50,7 @@ struct Request {
     /// Whether it has a body.
     body: bool,
     expect: Expect,
+    wish: Wish,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +119,7 @@ pub(crate) fn run(seed: u64) -> Run {
         let mut random = Rng::with_seed(first);
         // So that the folder is there, whatever goes.
         files.write("folder/kept", b"");
-        for name in &NAMES[..6] {
+        for name in &NAMES[..THERE] {
             scene.replace(&mut random, Duration::ZERO, name, files);
         }
     })
@@ -150,7 +161,8 @@ fn burst(random: &mut Rng, name: &'static str) -> Vec<Request> {
         let last = number == count;
         let end = if last { "Connection: close\r\n" } else { "" };
         let wire = format!("GET /{name} HTTP/1.1\r\nHost: h\r\n{end}\r\n").into_bytes();
-        Request { wire, head_only: false, last, body: false, expect: Expect::Name(name) }
+        let (expect, wish) = (Expect::Name(name), Wish::default());
+        Request { wire, head_only: false, last, body: false, expect, wish }
     };
     (1..=count).map(get).collect()
 }
@@ -174,6 +186,8 @@ fn request(random: &mut Rng, name: &'static str) -> Request {
     if last && !old {
         wire.push_str("Connection: close\r\n");
     }
+    let wish = Wish::draw(random);
+    wire.push_str(&wish.lines());
     let body = if method == "POST" { random.usize(..BODY_MAX) } else { 0 };
     if body > 0 {
         wire.push_str(&format!("Content-Length: {body}\r\n"));
@@ -182,7 +196,7 @@ fn request(random: &mut Rng, name: &'static str) -> Request {
     let mut wire = wire.into_bytes();
     // A body that could be taken for requests.
     wire.extend(b"GET / HTTP/1.1\r\n".iter().cycle().take(body));
-    Request { wire, head_only: method == "HEAD", last, body: body > 0, expect }
+    Request { wire, head_only: method == "HEAD", last, body: body > 0, expect, wish }
 }
 
 impl HttpScene {
@@ -297,20 +311,45 @@ impl HttpScene {
             }
             Expect::Name(name) => name,
         };
-        let versions = self.versions(name, client, slack(conditions));
+        self.judge_file(name, answer, request, client, conditions);
+        false
+    }
+
+    /// Checks the answer to a request for a file.
+    fn judge_file(
+        &self,
+        name: &str,
+        answer: &Answer,
+        request: &Request,
+        client: &Client,
+        conditions: &Conditions,
+    ) {
+        let Wish { range, coded, absent } = request.wish;
+        let versions = |name| self.versions(name, client, slack(conditions));
+        let any = |fits: &dyn Fn(&[u8]) -> bool| {
+            let forms = if coded && name == PLAIN { &[PLAIN, CODED][..] } else { &[name] };
+            let form = form(answer, name);
+            let forms = forms.iter().filter(|it| !answer.has_content() || **it == form);
+            let mut fitting = forms.flat_map(|form| versions(form)).flatten();
+            assert!(fitting.any(fits), "{name} never fitted {answer:?}: {request:?}, {client:?}");
+        };
         match answer.status {
-            404 => assert!(versions.contains(&None), "{name} was there: {client:?}"),
-            200 if request.head_only => {
-                let fits = |bytes: &&[u8]| answer.length == bytes.len();
-                assert!(versions.iter().flatten().any(fits), "{name} never had this length");
-            }
-            200 => {
-                let fits = |bytes: &&[u8]| answer.body == **bytes;
-                assert!(versions.iter().flatten().any(fits), "{name} never held this: {client:?}");
-            }
+            404 => assert!(versions(name).contains(&None), "{name} was there: {client:?}"),
+            304 if absent => any(&|_| true),
+            _ if absent => panic!("{} for what is there: {client:?}", answer.status),
+            200 if request.head_only => any(&|bytes| answer.length == bytes.len()),
+            // There are no ranges of nothing.
+            200 => any(&|bytes| answer.body == bytes && (range.is_none() || bytes.is_empty())),
+            206 if !request.head_only => any(&|bytes| {
+                range.is_some_and(|range| answer.is_part(bytes, range)) && answer.is_complete()
+            }),
+            416 if !request.head_only => any(&|bytes| {
+                let of = format!("bytes */{}", bytes.len());
+                let beyond = range.is_some_and(|(first, _)| first >= bytes.len());
+                beyond && answer.field("content-range") == Some(&*of)
+            }),
             status => panic!("{status} for {name}: {client:?}"),
         }
-        false
     }
 
     /// Checks an answer that was cut off in its body.
@@ -321,13 +360,27 @@ impl HttpScene {
         client: &Client,
         conditions: &Conditions,
     ) {
-        if answer.status != 200 {
-            return;
-        }
         let Expect::Name(name) = request.expect else { return };
-        let versions = self.versions(name, client, slack(conditions));
-        let fits = |bytes: &&[u8]| answer.length == bytes.len() && bytes.starts_with(&answer.body);
-        assert!(versions.iter().flatten().any(fits), "{name} never held this: {client:?}");
+        let versions = self.versions(form(answer, name), client, slack(conditions));
+        let fits = |bytes: &&[u8]| match (answer.status, request.wish.range) {
+            (200, _) => answer.length == bytes.len() && bytes.starts_with(&answer.body),
+            (206, Some(range)) => answer.is_part(bytes, range),
+            _ => true,
+        };
+        let is_page = matches!(answer.status, 200 | 206);
+        let fits = versions.iter().flatten().any(fits);
+        assert!(!is_page || fits, "{name} never held this: {client:?}");
+    }
+}
+
+/// The name of what is sent for a name.
+fn form<'a>(answer: &Answer, name: &'a str) -> &'a str {
+    match answer.field("content-encoding") {
+        None => name,
+        Some(coding) => {
+            assert_eq!((coding, name), ("gzip", PLAIN), "{answer:?}");
+            CODED
+        }
     }
 }
 
@@ -384,7 +437,7 @@ impl Scene for HttpScene {
         }
         // What changes bears the time of the change, as on a machine.
         files.set_time(Duration::from_secs(2_000_000_000) + now);
-        let name = NAMES[random.usize(..6)];
+        let name = NAMES[random.usize(..THERE)];
         match random.u8(..6) {
             0 => {
                 files.remove(name);
@@ -409,60 +462,5 @@ impl Scene for HttpScene {
         for number in 0..self.clients.len() {
             self.judge_client(number, conditions, run);
         }
-    }
-}
-
-/// An answer as a client reads it.
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    fields: Vec<(String, String)>,
-    length: usize,
-    body: Vec<u8>,
-}
-
-#[derive(Debug)]
-enum Taken {
-    /// A whole answer, and its bytes on the wire.
-    Whole(Answer, usize),
-    /// The beginning of one: all that is there of its body, if its head is there.
-    Part(Option<Answer>),
-}
-
-impl Answer {
-    fn field(&self, name: &str) -> Option<&str> {
-        let mut values = self.fields.iter().filter(|field| field.0 == name);
-        let value = values.next().map(|field| &field.1[..]);
-        assert!(values.next().is_none(), "two fields {name}: {:?}", self.fields);
-        value
-    }
-}
-
-/// Takes the first answer of a stream apart, strictly.
-fn take_answer(bytes: &[u8], head_only: bool) -> Taken {
-    let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
-        return Taken::Part(None);
-    };
-    let head = std::str::from_utf8(&bytes[..end]).expect("a head is text");
-    let mut lines = head.split("\r\n");
-    let line = lines.next().unwrap_or("");
-    let status = line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
-    let status = status.unwrap_or_else(|| panic!("not a status line: {line:?}"));
-    let field = |line: &str| {
-        let (name, value) = line.split_once(": ").expect("a name and a value");
-        (name.to_ascii_lowercase(), value.to_owned())
-    };
-    let fields = lines.map(field).collect();
-    let mut answer = Answer { status, fields, length: 0, body: Vec::new() };
-    let length = answer.field("content-length").map(|length| length.parse().expect("a number"));
-    assert!(length.is_some() || status == 204, "{answer:?}");
-    answer.length = length.unwrap_or(0);
-    let body = &bytes[end + 4..];
-    // Who answers 408 has not read what the method was.
-    let expected = if head_only && status != 408 { 0 } else { answer.length };
-    answer.body = body[..body.len().min(expected)].to_vec();
-    match answer.body.len() {
-        len if len == expected => Taken::Whole(answer, end + 4 + expected),
-        _ => Taken::Part(Some(answer)),
     }
 }

@@ -25,6 +25,12 @@ pub(crate) struct Response {
     pub(crate) body: Vec<u8>,
 }
 
+/// The bytes of a request. `fields` are lines without the last line end, or nothing.
+pub(crate) fn request(method: &str, target: &str, fields: &str) -> String {
+    let end = if fields.is_empty() { "" } else { "\r\n" };
+    format!("{method} {target} HTTP/1.1\r\nHost: h\r\n{fields}{end}\r\n")
+}
+
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the server accepts connections");
@@ -71,6 +77,12 @@ impl Client {
     /// A second handle, to send and receive from two threads.
     pub(crate) fn twin(&self) -> Self {
         Self { stream: self.stream.try_clone().unwrap(), rest: Vec::new() }
+    }
+
+    /// One request, and its answer. `fields` are lines without the last line end, or nothing.
+    pub(crate) fn ask(&mut self, method: &str, target: &str, fields: &str) -> Response {
+        self.send(request(method, target, fields));
+        if method == "HEAD" { self.read_head() } else { self.read_response() }
     }
 
     /// The answer to a request that was not HEAD.
@@ -182,6 +194,18 @@ impl Response {
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         let lines = self.head.split("\r\n").skip(1).take_while(|line| !line.is_empty());
         lines.map(|line| line.split_once(": ").expect("a name and a value"))
+    }
+
+    /// The names of the fields, without those that every answer has.
+    pub(crate) fn own_fields(&self) -> Vec<&str> {
+        const COMMON: [&str; 4] = ["Server", "Date", "Connection", "X-Content-Type-Options"];
+        self.fields().map(|field| field.0).filter(|name| !COMMON.contains(name)).collect()
+    }
+
+    /// The values of a field that may stand on several lines, joined as one list.
+    pub(crate) fn list(&self, name: &str) -> String {
+        let lines = self.fields().filter(|field| field.0.eq_ignore_ascii_case(name));
+        lines.map(|field| field.1).collect::<Vec<_>>().join(", ")
     }
 
     /// Whether the server says that it will close.

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Parser;
+use ringd::cli::{Cli, Command};
 use ringd::driver::{Choice, File, Kind, Limits, Links};
 use ringd::http::{self, Http, Site};
 use ringd::server::{self, Gauges, Server, Stopper};
@@ -26,6 +28,18 @@ pub(crate) struct Fixture {
 pub(crate) struct Setup {
     pub(crate) server: server::Settings,
     pub(crate) http: http::Settings,
+}
+
+impl Setup {
+    /// Takes over what options of `ringd serve` say of the content of a root.
+    pub(crate) fn content(&mut self, root: &Path, options: &[&str]) {
+        let arguments = ["ringd", "serve"].iter().chain(options);
+        let cli = Cli::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}"));
+        let Command::Serve(args) = cli.into_command() else { unreachable!("that is the command") };
+        self.http.content = args.content.content().unwrap();
+        let links = args.content.symlinks.into();
+        self.http.root = Arc::new(File::open_root(root, links).unwrap());
+    }
 }
 
 impl Fixture {
@@ -65,6 +79,11 @@ impl Fixture {
         let server =
             server::start::<Http>(&setup.server, choice, move || Site::new(http.clone())).unwrap();
         Self { server, workers: setup.server.workers, path: path.to_owned(), _root: None }
+    }
+
+    /// A server over a root that exists, with options of `ringd serve` about content.
+    pub(crate) fn start_as(kind: Kind, path: &Path, options: &[&str]) -> Self {
+        Self::start_over(kind, path, |setup| setup.content(path, options))
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -24,6 +24,10 @@ pub(crate) const FILES: [(&str, usize); 9] = [
     (".well-known/security.txt", 9),
 ];
 
+/// A page's style with two forms beside it, all of them of the same old time: the lengths.
+pub(crate) const CODED: [(&str, usize); 3] =
+    [("page.css", 400), ("page.css.br", 100), ("page.css.gz", 150)];
+
 /// What is in a file of so many bytes: no two offsets near each other look alike.
 pub(crate) fn content(length: usize) -> Vec<u8> {
     (0..length).map(|at| ((at * 31) ^ (at >> 8) ^ length) as u8).collect()
@@ -38,6 +42,10 @@ pub(crate) fn make() -> TempDir {
     }
     for (name, length) in FILES {
         fs::write(path.join(name), content(length)).unwrap();
+    }
+    for (name, length) in CODED {
+        fs::write(path.join(name), content(length)).unwrap();
+        set_modified(&path.join(name), 784_111_777);
     }
     for name in [".hidden", ".git/config", "bare/file.txt", "dir/.env", "a b/\u{fc} %.txt"] {
         fs::write(path.join(name), name).unwrap();
@@ -73,4 +81,12 @@ pub(crate) fn wait_until_settled(path: &Path) {
     let changed = Duration::new(metadata.ctime() as u64, metadata.ctime_nsec() as u32);
     let settled = SystemTime::UNIX_EPOCH + changed + Duration::from_millis(2100);
     std::thread::sleep(settled.duration_since(SystemTime::now()).unwrap_or_default());
+}
+
+/// Gives a file or a directory a time of modification, in seconds since the epoch.
+pub(crate) fn set_modified(path: &Path, seconds: i64) {
+    let since = Duration::from_secs(seconds.unsigned_abs());
+    let epoch = SystemTime::UNIX_EPOCH;
+    let time = if seconds < 0 { epoch - since } else { epoch + since };
+    fs::File::open(path).unwrap().set_modified(time).unwrap();
 }

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 
 /// Names that requests ask for: of what is there, and of what is not.
-const TARGETS: [&str; 30] = [
+const TARGETS: [&str; 34] = [
     "/",
     "/small.txt",
     "/small.txt?query",
@@ -31,25 +31,69 @@ const TARGETS: [&str; 30] = [
     "/circle",
     "/fifo",
     "/bare/",
+    "/bare/?sort=size&order=desc",
+    "/page.css.gz",
+    "/route/of/an/app",
     "/../small.txt",
+    "/dir/index.html",
     "/%zz",
     "http://host:80/small.txt",
 ];
 
-/// Lines that a request may have; most do not matter to it.
-const FIELDS: [&str; 12] = [
+/// A file that has other forms, all of them old: the tags below are theirs.
+const CODED: &str = "/page.css";
+
+/// Lines that a request may have, and that do not matter to it.
+const FIELDS: [&str; 8] = [
     "Accept: */*",
-    "accept-encoding: gzip, br",
     "User-Agent: test/1.0 (a; b)",
     "Connection: keep-alive",
     "Connection: Keep-Alive, Upgrade",
     "Cookie: a=1; b=\"2\"",
     "Expect:",
     "X-Empty:",
-    "If-None-Match: \"1-2\"",
-    "Range: bytes=0-3",
-    "Content-Length: 0",
     "X-Bytes: \u{fc}\u{20ac}",
+];
+
+/// Lines that decide in which form, in which part and whether at all a file is sent. None has two
+/// ranges: answers with many parts have a boundary that is another one each time.
+const CHOICES: [&str; 36] = [
+    "Accept-Encoding: gzip, br",
+    "accept-encoding: br;q=0.5, gzip",
+    "Accept-Encoding: gzip",
+    "Accept-Encoding: *",
+    "Accept-Encoding: br;q=0, identity",
+    "Accept-Encoding: zstd;q=x",
+    "Accept: application/json",
+    "Accept: application/json;q=0.5, text/html;q=0.6",
+    "Accept: text/html",
+    "Range: bytes=0-3",
+    "Range: bytes=0-",
+    "Range: bytes=-5",
+    "Range: bytes=99-8191",
+    "Range: bytes=120-",
+    "Range: bytes=8192-",
+    "Range: bytes=5-2",
+    "Range: lines=1-2",
+    "If-Range: \"ae1b981bc490a00-190\"",
+    "If-Range: \"ae1b981bc490a00-64-br\"",
+    "If-Range: Sun, 06 Nov 1994 08:49:37 GMT",
+    "If-Range: W/\"x\"",
+    "If-None-Match: *",
+    "If-None-Match: \"1-2\"",
+    "If-None-Match: \"ae1b981bc490a00-190\"",
+    "If-None-Match: W/\"x\", W/\"ae1b981bc490a00-64-br\"",
+    "If-None-Match: \"ae1b981bc490a00-96-gzip\", junk",
+    "If-Match: *",
+    "If-Match: \"ae1b981bc490a00-190\"",
+    "If-Match: \"x\"",
+    "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT",
+    "If-Modified-Since: Sun Nov  6 08:49:36 1994",
+    "If-Modified-Since: Sunday, 06-Nov-94 08:49:38 GMT",
+    "If-Modified-Since: yesterday",
+    "If-Unmodified-Since: Sun, 06 Nov 1994 08:49:37 GMT",
+    "If-Unmodified-Since: Sun Nov  6 08:49:36 1994",
+    "If-Unmodified-Since: ",
 ];
 
 /// Lines that make a request another one, or none.
@@ -77,12 +121,17 @@ pub(crate) fn request(random: &mut Rng) -> Vec<u8> {
         18 => "POST",
         _ => "BREW",
     };
-    let target = TARGETS[random.usize(..TARGETS.len())];
+    let target = match random.u8(..8) {
+        0 => CODED,
+        _ => TARGETS[random.usize(..TARGETS.len())],
+    };
     let version = if random.u8(..30) == 0 { "HTTP/1.0" } else { "HTTP/1.1" };
     let mut text = format!("{method} {target} {version}\r\nHost: host\r\n");
-    for _ in 0..random.usize(..4) {
-        text += FIELDS[random.usize(..FIELDS.len() - 2)];
-        text += "\r\n";
+    for table in [&FIELDS[..], &CHOICES] {
+        for _ in 0..random.usize(..4) {
+            text += table[random.usize(..table.len())];
+            text += "\r\n";
+        }
     }
     if random.u8(..25) == 0 {
         text += ODD_FIELDS[random.usize(..ODD_FIELDS.len())];

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use io_uring::types::{Fd, OpenHow};
 use io_uring::{opcode, squeue};
 
+use super::super::disk::OPEN_ATTEMPTS;
 use super::super::file::File;
 use super::super::op::{OpId, Outcome, Token};
 use super::super::slots::{Handle, Slots};
@@ -38,9 +39,10 @@ enum FileOp {
     Open {
         token: Token,
         root: Arc<File>,
-        // Not read again, but the kernel may still read them.
         path: CString,
         how: Box<OpenHow>,
+        /// How often it may be tried again; not at all when it is cancelled.
+        retries: usize,
     },
     Read {
         token: Token,
@@ -85,16 +87,21 @@ impl Uring {
             return OpId(Kind::NOBODY);
         }
         let how = OpenHow::new().flags(sys::OPEN_FLAGS as u64).resolve(root.links().resolve());
+        let (how, retries) = (Box::new(how), OPEN_ATTEMPTS - 1);
+        match self.files.ops.insert(FileOp::Open { token, root, path, how, retries }) {
+            Ok(handle) => self.push_open(handle),
+            Err(_) => {
+                self.finish(token, Outcome::Opened(Err(io::ErrorKind::ResourceBusy.into())));
+                OpId(Kind::NOBODY)
+            }
+        }
+    }
+
+    fn push_open(&mut self, handle: Handle) -> OpId {
+        let Some(FileOp::Open { root, path, how, .. }) = self.files.ops.get(handle) else {
+            unreachable!("callers pass an open")
+        };
         let fd = Fd(root.as_fd().as_raw_fd());
-        let inserted =
-            self.files.ops.insert(FileOp::Open { token, root, path, how: Box::new(how) });
-        let Ok(handle) = inserted else {
-            self.finish(token, Outcome::Opened(Err(io::ErrorKind::ResourceBusy.into())));
-            return OpId(Kind::NOBODY);
-        };
-        let Some(FileOp::Open { path, how, .. }) = self.files.ops.get(handle) else {
-            unreachable!("it was just inserted")
-        };
         let user_data = handle.pack(Kind::Open.tag(0));
         let entry =
             opcode::OpenAt2::new(fd, path.as_ptr(), &raw const **how).build().user_data(user_data);
@@ -105,6 +112,14 @@ impl Uring {
     }
 
     pub(super) fn complete_open(&mut self, handle: Handle, result: i32) {
+        if let Some(FileOp::Open { retries, .. }) = self.files.ops.get_mut(handle)
+            && matches!(-result, libc::EAGAIN | libc::EINTR)
+            && *retries > 0
+        {
+            *retries -= 1;
+            self.push_open(handle);
+            return;
+        }
         let Some(FileOp::Open { token, root, .. }) = self.files.ops.remove(handle) else { return };
         let opened = match result {
             code if code < 0 => Err(io::Error::from_raw_os_error(-code)),
@@ -187,10 +202,77 @@ impl Uring {
         match self.files.ops.get_mut(handle) {
             None => return,
             Some(FileOp::Read { cancelled, .. }) => *cancelled = true,
-            Some(FileOp::Open { .. }) => {}
+            Some(FileOp::Open { retries, .. }) => *retries = 0,
         }
         let entry = opcode::AsyncCancel::new(user_data).build().user_data(Kind::NOBODY);
         // SAFETY: the entry points to nothing.
         unsafe { self.ring.push(&entry) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::op::is_cancelled;
+    use super::super::super::{Driver, Limits, Links};
+    use super::*;
+
+    const NAME: Token = Token(7);
+
+    /// A driver whose kernel has an open in hand; none where io_uring does not work.
+    fn opening(retries: usize) -> Option<(Uring, Handle, tempfile::TempDir)> {
+        let mut uring = match Uring::open(&Limits::default()) {
+            Ok(uring) => uring,
+            Err(error) => {
+                println!("skipped: {error}");
+                return None;
+            }
+        };
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("page"), "a page").unwrap();
+        let root = Arc::new(File::open_root(folder.path(), Links::Beneath).unwrap());
+        let how = Box::new(OpenHow::new().flags(sys::OPEN_FLAGS as u64));
+        let op = FileOp::Open { token: NAME, root, path: c"page".into(), how, retries };
+        let Ok(handle) = uring.files.ops.insert(op) else { panic!("there is room") };
+        uring.in_flight += 1;
+        Some((uring, handle, folder))
+    }
+
+    fn opened(uring: &mut Uring) -> io::Result<Arc<File>> {
+        let mut all = Vec::new();
+        while all.is_empty() {
+            uring.wait(None, &mut all).unwrap();
+        }
+        assert_eq!((all.len(), all[0].token, uring.in_flight()), (1, NAME, 0));
+        match all.remove(0).outcome {
+            Outcome::Opened(opened) => opened,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The kernel does not vouch for a way up while anything on the machine is renamed
+    /// (`openat2(2)`, `EAGAIN`).
+    #[test]
+    fn an_open_that_was_disturbed_is_tried_again() {
+        for disturbance in [libc::EAGAIN, libc::EINTR] {
+            let Some((mut uring, handle, _folder)) = opening(OPEN_ATTEMPTS - 1) else { return };
+            uring.complete_open(handle, -disturbance);
+            assert_eq!(opened(&mut uring).unwrap().metadata().len, 6);
+        }
+    }
+
+    #[test]
+    fn an_open_is_not_tried_without_end() {
+        let Some((mut uring, handle, _folder)) = opening(0) else { return };
+        uring.complete_open(handle, -libc::EAGAIN);
+        assert_eq!(opened(&mut uring).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_cancelled_open_is_not_tried_again() {
+        let Some((mut uring, handle, _folder)) = opening(OPEN_ATTEMPTS - 1) else { return };
+        uring.cancel(OpId(handle.pack(Kind::Open.tag(0))));
+        uring.complete_open(handle, -libc::EAGAIN);
+        let error = opened(&mut uring).unwrap_err();
+        assert!(error.kind() == io::ErrorKind::WouldBlock || is_cancelled(&error), "{error}");
     }
 }

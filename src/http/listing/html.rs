@@ -83,7 +83,13 @@ impl Display for Summary<'_> {
         match page.total {
             0 => f.write_str("Nothing is listed here.")?,
             1 => f.write_str("1 entry.")?,
-            total => write!(f, "{} entries.", people::grouped(total as u64))?,
+            total => {
+                write!(f, "{} entries", people::grouped(total as u64))?;
+                if page.pages > 1 {
+                    write!(f, ", page {}", Number(page))?;
+                }
+                f.write_str(".")?;
+            }
         }
         match page.truncated_at {
             None => Ok(()),
@@ -103,7 +109,11 @@ struct Headers(Asked);
 
 impl Display for Headers {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let titles = [(Sort::Name, "Name"), (Sort::Size, "Size"), (Sort::Time, "Modified (UTC)")];
+        let titles = [
+            (Sort::Name, "Name"),
+            (Sort::Size, "Size"),
+            (Sort::Time, "Modified<span> (UTC)</span>"),
+        ];
         for (sort, title) in titles {
             let (state, order) = match self.0.order {
                 _ if sort != self.0.sort => ("", Order::Ascending),
@@ -146,7 +156,17 @@ impl Display for Row<'_> {
     }
 }
 
-/// Where this page is among the pages.
+/// Which of the pages this is.
+struct Number<'a>(&'a Page<'a>);
+
+impl Display for Number<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (number, pages) = (self.0.asked.page.into(), self.0.pages.into());
+        write!(f, "{} of {}", people::grouped(number), people::grouped(pages))
+    }
+}
+
+/// Ways to the pages before and after this one.
 struct Paging<'a>(&'a Page<'a>);
 
 impl Display for Paging<'_> {
@@ -161,8 +181,7 @@ impl Display for Paging<'_> {
             let href = Text(href.as_bytes());
             write!(f, "<a rel=\"prev{also}\" href=\"{href}\">Previous</a> ")?;
         }
-        let number = people::grouped(page.asked.page.into());
-        write!(f, "<span>Page {number} of {}</span>", people::grouped(page.pages.into()))?;
+        write!(f, "<span>Page {}</span>", Number(page))?;
         if let Some(next) = page.next() {
             let href = next.reference();
             let href = Text(href.as_bytes());

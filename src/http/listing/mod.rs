@@ -1,7 +1,7 @@
 //! Directory listings: what is in a directory, as a page for people or as an object for programs.
 //!
-//! [`make`] reads the directory and gives the body. It waits for the disk, so it is for jobs that
-//! run aside, never for the loop. Everything else in here is a function of values:
+//! A [`Listing`] reads the directory and gives the body of each page. It waits for the disk, so it
+//! is for jobs that run aside, never for the loop. Everything else in here is a function of values:
 //!
 //! - `query` reads what is asked ([`Asked`]), and names it for links and for caches;
 //! - `visible` decides what is listed, and looks at it as far as needed;
@@ -45,6 +45,7 @@ mod tests;
 mod visible;
 
 use std::io;
+use std::sync::Arc;
 
 pub use escape::fuzz_listing_name;
 pub use query::{Asked, Format, Order, PAGE_MAX, Sort, fuzz_listing_query};
@@ -72,35 +73,102 @@ impl Default for Policy {
     }
 }
 
-/// Makes the listing of `directory`, which is at `dir` below `root`: a path as
-/// [`Target::path`](super::target::Target::path) has it, empty for the root itself.
-///
-/// The same question about the same directory has the same answer, byte for byte. A page beyond
-/// the last is the last.
-///
-/// # Errors
-///
-/// Those of [`File::entries`], and a lack of descriptors or memory while links are looked at. An
-/// entry that cannot be looked at for another reason is left out.
-pub fn make(
-    root: &File,
-    dir: &[u8],
-    directory: &File,
-    asked: &Asked,
-    policy: &Policy,
-) -> io::Result<Vec<u8>> {
-    let read = directory.entries(policy.entries_max)?;
-    let place = Place { root, dir, directory };
-    let mut items = place.visible(read.entries, policy)?;
-    if asked.sort != Sort::Name {
-        items = place.described(items)?;
+/// A directory to be listed. It is read when the first page is asked for; all further pages show
+/// it as it was then.
+#[derive(Debug)]
+pub struct Listing {
+    root: Arc<File>,
+    dir: Vec<u8>,
+    directory: Arc<File>,
+    policy: Policy,
+    contents: Option<Contents>,
+}
+
+impl Listing {
+    /// A listing of `directory`, which is at `dir` below `root`: a path as
+    /// [`Target::path`](super::target::Target::path) has it, empty for the root itself.
+    #[must_use]
+    pub fn new(root: Arc<File>, dir: Vec<u8>, directory: Arc<File>, policy: Policy) -> Self {
+        Self { root, dir, directory, policy, contents: None }
     }
-    let mut page = Page::of(dir, items, *asked, policy);
-    page.truncated_at = read.more.then_some(policy.entries_max);
-    page.items = place.described(page.items)?;
-    match asked.format {
-        Format::Html => Ok(html::render(&page)),
-        Format::Json => json::render(&page),
+
+    /// Makes a page.
+    ///
+    /// The same question about the same directory has the same answer, byte for byte. A page
+    /// beyond the last is the last.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`File::entries`], and a lack of descriptors or memory while links are looked at.
+    /// An entry that cannot be looked at for another reason is left out. The next page begins
+    /// where this one has failed.
+    pub fn page(&mut self, asked: &Asked) -> io::Result<Vec<u8>> {
+        let Self { root, dir, directory, policy, contents } = self;
+        let place = Place { root, dir, directory };
+        let contents = match contents {
+            Some(contents) => contents,
+            None => contents.insert(Contents::read(place, policy)?),
+        };
+        if asked.sort != Sort::Name {
+            contents.describe(place)?;
+        }
+        let mut page = Page::of(dir, contents, *asked, policy);
+        place.describe(&mut page.items)?;
+        match asked.format {
+            Format::Html => Ok(html::render(&page)),
+            Format::Json => json::render(&page),
+        }
+    }
+}
+
+/// What there is to list, and the orders in which it was asked for.
+#[derive(Default, Debug)]
+struct Contents {
+    items: Vec<Item>,
+    /// How many names were read, if there are more.
+    truncated_at: Option<usize>,
+    /// Whether all items were looked at.
+    described: bool,
+    /// At most one for each sort and order.
+    orders: Vec<Sorted>,
+}
+
+/// The places of items, in an order.
+#[derive(Debug)]
+struct Sorted {
+    by: Sort,
+    order: Order,
+    places: Box<[usize]>,
+}
+
+impl Contents {
+    fn read(place: Place<'_>, policy: &Policy) -> io::Result<Self> {
+        let read = place.directory.entries(policy.entries_max)?;
+        let truncated_at = read.more.then_some(policy.entries_max);
+        let items = place.visible(read.entries, policy)?;
+        Ok(Self { items, truncated_at, ..Self::default() })
+    }
+
+    /// Looks at every item that nobody has looked at.
+    fn describe(&mut self, place: Place<'_>) -> io::Result<()> {
+        if !self.described {
+            // What is gone leaves its place to another.
+            self.orders.clear();
+            place.describe(&mut self.items)?;
+            self.described = true;
+        }
+        Ok(())
+    }
+
+    /// The places of the items in an order. They are sorted once.
+    fn places(&mut self, by: Sort, order: Order) -> &[usize] {
+        let known = self.orders.iter().position(|sorted| (sorted.by, sorted.order) == (by, order));
+        let known = known.unwrap_or_else(|| {
+            let places = order::places(&self.items, by, order);
+            self.orders.push(Sorted { by, order, places });
+            self.orders.len() - 1
+        });
+        &self.orders[known].places
     }
 }
 
@@ -122,18 +190,18 @@ struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    /// Sorts all there is to list, and keeps the page that is asked for.
-    fn of(dir: &'a [u8], mut items: Vec<Item>, asked: Asked, policy: &Policy) -> Self {
-        order::sort(&mut items, asked.sort, asked.order);
-        let total = items.len();
+    /// Takes the page that is asked for out of what there is to list.
+    fn of(dir: &'a [u8], contents: &mut Contents, asked: Asked, policy: &Policy) -> Self {
+        let total = contents.items.len();
         // Pages with higher numbers could not be asked for.
         let size = policy.page_size.max(total.div_ceil(PAGE_MAX as usize)).max(1);
         let pages = total.div_ceil(size).max(1) as u32;
         let asked = Asked { page: asked.page.clamp(1, pages), ..asked };
         let start = (asked.page - 1) as usize * size;
-        items.truncate(start + size);
-        items.drain(..start);
-        Self { dir, asked, pages, total, truncated_at: None, items }
+        let places = contents.places(asked.sort, asked.order);
+        let places = places[start..total.min(start + size)].to_vec();
+        let items = places.into_iter().map(|place| contents.items[place].clone()).collect();
+        Self { dir, asked, pages, total, truncated_at: contents.truncated_at, items }
     }
 
     /// What asks for the page before this one.

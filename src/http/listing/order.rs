@@ -9,9 +9,12 @@ use std::cmp::Ordering;
 use super::query::{Order, Sort};
 use super::visible::Item;
 
-/// Sorts what is to be listed. By size and by time, what has not been described counts as zero.
-pub(super) fn sort(items: &mut [Item], by: Sort, order: Order) {
-    items.sort_unstable_by(|left, right| compare(left, right, by, order));
+/// The places of what is to be listed, in the order in which it is. By size and by time, what has
+/// not been described counts as zero.
+pub(super) fn places(items: &[Item], by: Sort, order: Order) -> Box<[usize]> {
+    let mut places: Box<[usize]> = (0..items.len()).collect();
+    places.sort_unstable_by(|left, right| compare(&items[*left], &items[*right], by, order));
+    places
 }
 
 /// The order of two entries. Directories come first whichever end is asked for; a directory's
@@ -138,36 +141,36 @@ mod tests {
         }
     }
 
-    fn sorted(mut items: Vec<Item>, by: Sort, order: Order) -> Vec<String> {
-        sort(&mut items, by, order);
-        items.iter().map(|item| String::from_utf8(item.name.clone()).unwrap()).collect()
+    fn sorted(items: &[Item], by: Sort, order: Order) -> Vec<Vec<u8>> {
+        places(items, by, order).iter().map(|place| items[*place].name.clone()).collect()
     }
 
     #[test]
     fn directories_come_first_and_descending_reverses_within() {
-        let items = || {
-            vec![
-                file("b10", 5, (7, 1)),
-                file("b9", 5, (7, 0)),
-                file("a", 1, (9, 0)),
-                file("z", 0, (-3, 0)),
-                directory("y", 4096, (1, 0)),
-                directory("x2", 9, (2, 0)),
-                directory("x10", 8, (3, 0)),
-            ]
-        };
+        let items = [
+            file("b10", 5, (7, 1)),
+            file("b9", 5, (7, 0)),
+            file("a", 1, (9, 0)),
+            file("z", 0, (-3, 0)),
+            directory("y", 4096, (1, 0)),
+            directory("x2", 9, (2, 0)),
+            directory("x10", 8, (3, 0)),
+        ];
         let table = [
             (Sort::Name, ["x2", "x10", "y"], ["a", "b9", "b10", "z"]),
             (Sort::Size, ["x2", "x10", "y"], ["z", "a", "b9", "b10"]),
             (Sort::Time, ["y", "x2", "x10"], ["z", "b9", "b10", "a"]),
         ];
         for (by, mut directories, mut files) in table {
-            let ascending = sorted(items(), by, Order::Ascending);
-            assert_eq!(ascending, [&directories[..], &files[..]].concat());
+            let expected = |directories: &[&str], files: &[&str]| -> Vec<Vec<u8>> {
+                [directories, files].concat().iter().map(|name| name.as_bytes().to_vec()).collect()
+            };
+            let ascending = sorted(&items, by, Order::Ascending);
+            assert_eq!(ascending, expected(&directories, &files));
             directories.reverse();
             files.reverse();
-            let descending = sorted(items(), by, Order::Descending);
-            assert_eq!(descending, [&directories[..], &files[..]].concat());
+            let descending = sorted(&items, by, Order::Descending);
+            assert_eq!(descending, expected(&directories, &files));
         }
     }
 
@@ -198,11 +201,11 @@ mod tests {
                     expected.into_iter().partition(|item| item.directory);
                 for order in [Order::Ascending, Order::Descending] {
                     random.shuffle(&mut items);
-                    sort(&mut items, by, order);
                     let names = |items: &[Item]| -> Vec<Vec<u8>> {
                         items.iter().map(|item| item.name.clone()).collect()
                     };
-                    assert_eq!(names(&items), [names(&first), names(&rest)].concat(), "{by:?}");
+                    let expected = [names(&first), names(&rest)].concat();
+                    assert_eq!(sorted(&items, by, order), expected, "{by:?}");
                     first.reverse();
                     rest.reverse();
                 }

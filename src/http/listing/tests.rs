@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -20,7 +21,7 @@ use crate::http::target;
 /// A root, and questions about what is in it.
 struct Fixture {
     folder: TempDir,
-    root: File,
+    root: Arc<File>,
     policy: Policy,
 }
 
@@ -28,7 +29,7 @@ impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = File::open_root(folder.path(), Links::Beneath).unwrap();
-        Self { folder, root, policy: Policy::default() }
+        Self { folder, root: Arc::new(root), policy: Policy::default() }
     }
 
     fn path(&self, name: impl AsRef<[u8]>) -> PathBuf {
@@ -47,14 +48,18 @@ impl Fixture {
         symlink(to, self.path(name)).unwrap();
     }
 
-    fn ask(&self, dir: &str, format: Format, query: &str) -> String {
+    fn listing(&self, dir: &str) -> Listing {
         let directory = match dir {
             "" => File::open_root(self.folder.path(), self.root.links()),
             dir => File::open_beneath(&self.root, &CString::new(dir).unwrap()),
         };
+        let (root, directory) = (Arc::clone(&self.root), Arc::new(directory.unwrap()));
+        Listing::new(root, dir.into(), directory, self.policy.clone())
+    }
+
+    fn ask(&self, dir: &str, format: Format, query: &str) -> String {
         let asked = Asked::parse(format, Some(query.as_bytes()));
-        let body = make(&self.root, dir.as_bytes(), &directory.unwrap(), &asked, &self.policy);
-        String::from_utf8(body.unwrap()).unwrap()
+        String::from_utf8(self.listing(dir).page(&asked).unwrap()).unwrap()
     }
 
     fn html(&self, dir: &str, query: &str) -> String {
@@ -256,7 +261,7 @@ fn links_are_listed_where_the_root_lets_them_lead() {
     let table: [(Links, &[&str]); 3] =
         [(Links::Beneath, &["near"]), (Links::Never, &[]), (Links::Follow, &["far/", "near"])];
     for (links, names) in table {
-        fixture.root = File::open_root(fixture.folder.path(), links).unwrap();
+        fixture.root = Arc::new(File::open_root(fixture.folder.path(), links).unwrap());
         assert_eq!(fixture.names("in", ""), names, "{links:?}");
         assert_eq!(fixture.names("in", "sort=time"), names, "{links:?}");
     }
@@ -335,11 +340,11 @@ fn a_page_says_where_it_is_and_what_else_there_is() {
         "<title>Index of /a/b c/</title>",
         "<h1>Index of <a href=\"../../\" aria-label=\"root\">/</a>\
          <a href=\"../\"><bdi>a</bdi></a>/<bdi>b c</bdi>/</h1>",
-        "<p>6 entries.</p>",
+        "<p>6 entries, page 2 of 3.</p>",
         "<th scope=\"col\"><a rel=\"nofollow\" href=\"./\">Name</a></th>",
         "<th scope=\"col\" aria-sort=\"descending\">\
          <a rel=\"nofollow\" href=\"?sort=size\">Size</a></th>",
-        "<a rel=\"nofollow\" href=\"?sort=time\">Modified (UTC)</a>",
+        "<a rel=\"nofollow\" href=\"?sort=time\">Modified<span> (UTC)</span></a>",
         "<a href=\"../\">Parent directory</a>",
         "<tr><td><a href=\"./4.txt\"><bdi>4.txt</bdi></a></td>\
          <td><data value=\"1500\" title=\"1,500 bytes\">1.5 kB</data></td>\
@@ -391,7 +396,8 @@ fn a_deep_path_has_few_links() {
     let dir = vec!["d"; 2048].join("/");
     let items = vec![file("a", 0, (0, 0))];
     let asked = Asked::new(Format::Html);
-    let page = Page::of(dir.as_bytes(), items, asked, &Policy::default());
+    let mut contents = Contents { items, ..Contents::default() };
+    let page = Page::of(dir.as_bytes(), &mut contents, asked, &Policy::default());
     let html = String::from_utf8(html::render(&page)).unwrap();
     assert_eq!(html.matches("<a href=\"../").count(), 1 + 64 + 1);
     assert!(html.len() < 64 * 1024, "{}", html.len());
@@ -405,28 +411,86 @@ fn a_hundred_thousand_entries_are_one_page_among_many() {
         .collect();
     random.shuffle(&mut items);
     let asked = Asked { page: 100, ..Asked::new(Format::Html) };
-    let page = Page::of(b"", items, asked, &Policy::default());
+    let mut contents = Contents { items, ..Contents::default() };
+    let page = Page::of(b"", &mut contents, asked, &Policy::default());
     assert_eq!((page.pages, page.total, page.items.len()), (100, 100_000, 1000));
     let html = String::from_utf8(html::render(&page)).unwrap();
     assert_eq!(html.matches("<tr><td>").count(), 1000);
-    assert!(html.contains("Page 100 of 100") && html.contains("100,000 entries."));
+    assert!(
+        html.contains("Page 100 of 100")
+            && html.contains("<p>100,000 entries, page 100 of 100.</p>")
+    );
     assert!(html.contains("File 99000<") && html.contains("File 99999<"));
     assert!(!html.contains("File 98999<"));
     // The page grows where its number could not be asked for.
     let few = Policy { page_size: 0, ..Policy::default() };
-    let many = vec![file("a", 0, (0, 0)); PAGE_MAX as usize + 1];
-    let page = Page::of(b"", many, asked, &few);
+    contents.items = vec![file("a", 0, (0, 0)); PAGE_MAX as usize + 1];
+    contents.orders.clear();
+    let page = Page::of(b"", &mut contents, asked, &few);
     assert_eq!((page.pages, page.items.len()), (PAGE_MAX / 2 + 1, 2));
 }
 
 #[test]
 fn an_entry_is_written_within_the_promised_space() {
-    let page = |items| Page::of(b"", items, Asked::new(Format::Html), &Policy::default());
-    let length = |items| html::render(&page(items)).len();
+    let length = |items| {
+        let mut contents = Contents { items, ..Contents::default() };
+        let asked = Asked::new(Format::Html);
+        html::render(&Page::of(b"", &mut contents, asked, &Policy::default())).len()
+    };
     let none = length(Vec::new());
     for name in [vec![b'"'; 255], vec![0xff; 255], vec![b'&'; 255], vec![1; 255]] {
         let mut item = file("", u64::MAX, (0, 0));
         item.name = name;
         assert!(length(vec![item]) - none < 3 * 1024);
     }
+}
+
+/// Whatever was asked for before, a page is the one that a new listing would make.
+#[test]
+fn pages_of_one_listing_are_as_if_each_were_the_first() {
+    let mut fixture = Fixture::new();
+    fixture.policy.page_size = 5;
+    let mut random = fastrand::Rng::with_seed(7);
+    for number in 0..23 {
+        match number % 5 {
+            0 => fixture.directory(format!("directory {number}")),
+            1 => fixture.link(&format!("link {number}"), "file 2"),
+            _ => fixture.file(format!("file {number}"), vec![b'x'; random.usize(..4)]),
+        }
+    }
+    for _ in 0..20 {
+        let mut listing = fixture.listing("");
+        for _ in 0..random.usize(1..15) {
+            let sort = random.choice(["name", "size", "time"]).unwrap();
+            let order = random.choice(["asc", "desc"]).unwrap();
+            let query = format!("sort={sort}&order={order}&page={}", random.u8(1..7));
+            let format = if random.bool() { Format::Html } else { Format::Json };
+            let page = listing.page(&Asked::parse(format, Some(query.as_bytes()))).unwrap();
+            assert_eq!(String::from_utf8(page).unwrap(), fixture.ask("", format, &query));
+        }
+    }
+}
+
+/// What is gone when it is looked at leaves no gap, and nobody is listed twice.
+#[test]
+fn a_listing_holds_while_its_directory_changes() {
+    let mut fixture = Fixture::new();
+    fixture.policy.page_size = 4;
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        fixture.file(name, name);
+    }
+    let mut listing = fixture.listing("");
+    let mut names = |query: &str| -> Vec<String> {
+        let page = listing.page(&Asked::parse(Format::Json, Some(query.as_bytes()))).unwrap();
+        let page: Value = serde_json::from_slice(&page).unwrap();
+        let entries = page["entries"].as_array().unwrap();
+        entries.iter().map(|entry| entry["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names("page=2"), ["e", "f"]);
+    fixture.file("g", "g");
+    fs::remove_file(fixture.path("b")).unwrap();
+    assert_eq!(names(""), ["a", "c", "d"], "its place on the page is known, the rest is not");
+    assert_eq!(names("sort=size&order=desc"), ["f", "e", "d", "c"]);
+    assert_eq!(names(""), ["a", "c", "d", "e"]);
+    assert_eq!(names("page=2"), ["f"]);
 }

@@ -83,16 +83,20 @@ impl Place<'_> {
     ///
     /// These were no links, so a name in the open directory is all it takes: one call, that does
     /// not walk the path again.
-    pub(super) fn described(&self, items: Vec<Item>) -> io::Result<Vec<Item>> {
-        let mut described = Vec::with_capacity(items.len());
-        for mut item in items {
-            if item.metadata.is_none() {
-                let Some(metadata) = describe(self.directory, item.name.clone())? else { continue };
-                item.look(metadata);
+    pub(super) fn describe(&self, items: &mut Vec<Item>) -> io::Result<()> {
+        let mut result = Ok(());
+        items.retain_mut(|item| {
+            if item.metadata.is_some() || result.is_err() {
+                return true;
             }
-            described.push(item);
-        }
-        Ok(described)
+            match describe(self.directory, item.name.clone()) {
+                Ok(Some(metadata)) => item.look(metadata),
+                Ok(None) => return false,
+                Err(error) => result = Err(error),
+            }
+            true
+        });
+        result
     }
 
     /// The path of an entry below the root.

@@ -21,6 +21,7 @@ pub(super) struct Fields<'a> {
     pub(super) conditions: Conditions<'a>,
     pub(super) range: Field<'a>,
     pub(super) if_range: Field<'a>,
+    pub(super) asks_for_method: bool,
 }
 
 /// What all `Transfer-Encoding` fields together amount to.
@@ -80,6 +81,9 @@ impl<'a> Fields<'a> {
                         }
                         _ => TransferCoding::Unknown,
                     };
+                }
+                29 if name.eq_ignore_ascii_case("access-control-request-method") => {
+                    fields.asks_for_method = true;
                 }
                 _ => {}
             }

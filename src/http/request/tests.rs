@@ -52,6 +52,7 @@ fn a_plain_get_is_accepted_and_its_length_known() {
         conditions: Conditions::default(),
         range: Field::ABSENT,
         if_range: Field::ABSENT,
+        is_preflight: false,
     };
     assert_eq!(answer(&input), Ok((expected, head.len())));
 }
@@ -147,6 +148,19 @@ fn methods_fall_into_offered_refused_and_unknown() {
         ("!", Method::Unknown),
     ] {
         assert_eq!(accepted(&with_fields(&format!("{token} / HTTP/1.1"), &[])).method, method);
+    }
+}
+
+#[test]
+fn a_preflight_is_options_with_the_method_that_is_asked_for() {
+    let asks = "access-CONTROL-request-method: GET";
+    for (method, field, is_preflight) in [
+        ("OPTIONS", asks, true),
+        ("OPTIONS", "Access-Control-Request-Headers: range", false),
+        ("GET", asks, false),
+    ] {
+        let head = with_fields(&format!("{method} / HTTP/1.1"), &[field]);
+        assert_eq!(accepted(&head).is_preflight, is_preflight, "{method} {field}");
     }
 }
 

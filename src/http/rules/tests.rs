@@ -79,7 +79,7 @@ fn pages_and_data_are_revalidated_by_default() {
             assert_fields(&rules, "/a", AnswerKind::Page { content_type }, expected);
         }
         assert_fields(&rules, "/a", AnswerKind::Other, &[]);
-        assert_fields(&rules, "/a", AnswerKind::Options, &[]);
+        assert_fields(&rules, "/a", AnswerKind::Preflight, &[]);
     }
 }
 
@@ -102,7 +102,7 @@ fn the_last_cache_rule_that_matches_counts() {
 fn cache_rules_are_for_pages_only() {
     let rules = rules(&["**=max-age=31536000, immutable"], &["**=X-A:b"], false);
     assert_fields(&rules, "/assets/gone.js", AnswerKind::Other, &["X-A: b"]);
-    assert_fields(&rules, "/a", AnswerKind::Options, &["X-A: b"]);
+    assert_fields(&rules, "/a", AnswerKind::Preflight, &["X-A: b"]);
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn cors_is_on_every_answer() {
         "Access-Control-Max-Age: 86400",
     ];
     let expected = [&[any, exposed, policy], &before[..]].concat();
-    assert_fields(&rules, "/a", AnswerKind::Options, &expected);
+    assert_fields(&rules, "/a", AnswerKind::Preflight, &expected);
     let html = ["Cache-Control: no-cache", any, exposed, policy];
     assert_fields(&rules, "/a", HTML, &html);
     let one = "Access-Control-Allow-Origin: https://a.example";
@@ -247,7 +247,10 @@ fn an_answer_gets_no_more_than_the_bound() {
         let error = Rules::new(Vec::new(), vec![rule(room + 1)], cors).unwrap_err();
         assert!(error.contains("shorten them"), "{error}");
         let rules = Rules::new(Vec::new(), vec![rule(room)], cors).unwrap();
-        assert_eq!(rules.fields(b"/a.html", AnswerKind::Options).len(), FIELD_BYTES_MAX - caching);
+        assert_eq!(
+            rules.fields(b"/a.html", AnswerKind::Preflight).len(),
+            FIELD_BYTES_MAX - caching
+        );
         assert!(rules.fields(b"/a.html", HTML).len() <= FIELD_BYTES_MAX);
     }
     let long = format!("**=a={}", "x".repeat(FIELD_BYTES_MAX)).parse().unwrap();

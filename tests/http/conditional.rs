@@ -1,0 +1,375 @@
+//! Conditional requests: what the client knows decides what it gets (RFC 9110 section 13).
+
+use std::fs;
+use std::path::Path;
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
+
+use ringd::driver::Kind;
+use tempfile::TempDir;
+
+use crate::support::client::{Client, request};
+use crate::support::fixture::Fixture;
+use crate::support::root::{self, content, set_modified, wait_until_settled};
+use crate::support::{eventually, runs_here};
+
+/// When the files were modified: the instant of the examples in RFC 9110 section 5.6.7.
+const MODIFIED: i64 = 784_111_777;
+const DATES: [&str; 3] =
+    ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"];
+/// A second earlier, in the same forms.
+const BEFORE: [&str; 3] =
+    ["Sun, 06 Nov 1994 08:49:36 GMT", "Sunday, 06-Nov-94 08:49:36 GMT", "Sun Nov  6 08:49:36 1994"];
+const AFTER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
+const FUTURE: &str = "Fri, 31 Dec 2100 23:59:59 GMT";
+
+/// In memory and not, and their lengths.
+const FILES: [(&str, usize); 2] = [("dated.txt", 2000), ("dated.bin", 20_000)];
+
+/// Old files, all from the same second.
+fn dated() -> &'static Path {
+    static ROOT: LazyLock<TempDir> = LazyLock::new(|| {
+        let root = root::make();
+        let path = root.path();
+        for (name, length) in FILES {
+            fs::write(path.join(name), content(length)).unwrap();
+            set_modified(&path.join(name), MODIFIED);
+        }
+        for name in ["page.html", "page.html.br"] {
+            fs::write(path.join(name), name).unwrap();
+            set_modified(&path.join(name), MODIFIED);
+        }
+        wait_until_settled(&path.join("page.html.br"));
+        root
+    });
+    ROOT.path()
+}
+
+/// The tag of a file of that time, without the quotes.
+fn opaque(length: usize) -> String {
+    format!("{:x}-{length:x}", MODIFIED * 1_000_000_000)
+}
+
+/// Field lines, where `TAG` stands for the file's own tag with quotes and `OPAQUE` for what is
+/// within them, and the status that they lead to.
+const TAGS: [(&str, u16); 42] = [
+    ("X: y", 200),
+    ("If-Match: *", 200),
+    ("If-Match: TAG", 200),
+    ("If-Match: \"x\", TAG, \"y\"", 200),
+    ("If-Match: \"x\"\r\nIf-Match: TAG", 200),
+    ("If-Match: ,, TAG ,", 200),
+    ("If-Match: \"x\"", 412),
+    ("If-Match: \"x\", \"OPAQUE,\"", 412),
+    // Only strong tags will do (section 13.1.1).
+    ("If-Match: W/TAG", 412),
+    ("If-Match: W/\"x\", W/TAG", 412),
+    ("If-Match: W/TAG, TAG", 200),
+    ("If-Match: OPAQUE", 412),
+    ("If-Match: TAG, junk", 412),
+    ("If-Match:", 412),
+    ("If-None-Match: *", 304),
+    ("If-None-Match: TAG", 304),
+    // The weak comparison is used (section 13.1.2).
+    ("If-None-Match: W/TAG", 304),
+    ("If-None-Match: \"x\", TAG, \"y\"", 304),
+    ("If-None-Match: \"x\",TAG", 304),
+    ("If-None-Match: W/\"x\",\tW/TAG", 304),
+    ("If-None-Match: \"x\"\r\nIf-None-Match: TAG", 304),
+    ("If-None-Match: \"a,b\", TAG", 304),
+    ("If-None-Match: \"a, \", \"b,\", TAG", 304),
+    ("If-None-Match: \"a,OPAQUE,b\"", 200),
+    ("If-None-Match: \"a,\"OPAQUE\",b\"", 200),
+    ("If-None-Match: junk, TAG", 304),
+    ("If-None-Match: \"x\"", 200),
+    ("If-None-Match: \"\"", 200),
+    ("If-None-Match: OPAQUE", 200),
+    ("If-None-Match: \"OPAQUE", 200),
+    ("If-None-Match: w/TAG", 200),
+    ("If-None-Match: \"OPAQUE-br\"", 200),
+    ("If-None-Match: *, \"x\"", 200),
+    ("If-None-Match:", 200),
+    ("if-none-match: TAG", 304),
+    // In the order of section 13.2.2.
+    ("If-Match: TAG\r\nIf-None-Match: TAG", 304),
+    ("If-None-Match: TAG\r\nIf-Match: \"x\"", 412),
+    ("If-Match: *\r\nIf-None-Match: \"x\"", 200),
+    ("If-Match: *\r\nIf-None-Match: *", 304),
+    ("If-None-Match: TAG\r\nRange: bytes=0-1", 304),
+    ("If-None-Match: \"x\"\r\nRange: bytes=0-1", 206),
+    ("If-Match: \"x\"\r\nRange: bytes=0-1", 412),
+];
+
+/// What dates lead to: lines made of the dates above.
+fn dates() -> Vec<(String, u16)> {
+    let mut cases = Vec::new();
+    let mut add = |line: &str, status| cases.push((line.to_owned(), status));
+    for date in DATES {
+        add(&format!("If-Modified-Since: {date}"), 304);
+        add(&format!("If-Unmodified-Since: {date}"), 200);
+    }
+    for date in BEFORE {
+        add(&format!("If-Modified-Since: {date}"), 200);
+        add(&format!("If-Unmodified-Since: {date}"), 412);
+    }
+    add(&format!("If-Modified-Since: {AFTER}"), 304);
+    add(&format!("If-Unmodified-Since: {AFTER}"), 200);
+    // What is later than now was never sent (section 13.1.3).
+    add(&format!("If-Modified-Since: {FUTURE}"), 200);
+    add(&format!("If-Unmodified-Since: {FUTURE}"), 200);
+    for none in [
+        "yesterday",
+        "",
+        "784111777",
+        "06 Nov 1994 08:49:37 GMT",
+        "Mon, 06 Nov 1994 08:49:37 GMT",
+        "Sun, 06 Nov 1994 08:49:37 +0000",
+        "Sun, 06 Nov 1994 08:49:37",
+        "Sun, 31 Feb 1994 08:49:37 GMT",
+        "Sun, 06 Nov 1994 24:49:37 GMT",
+        "\"Sun, 06 Nov 1994 08:49:37 GMT\"",
+    ] {
+        add(&format!("If-Modified-Since: {none}"), 200);
+        add(&format!("If-Unmodified-Since: {none}"), 200);
+    }
+    let [date, before] = [DATES[0], BEFORE[0]];
+    add(&format!("If-Modified-Since: {date}\r\nIf-Modified-Since: {date}"), 200);
+    // Tags say more than dates: with them, dates are ignored.
+    add(&format!("If-None-Match: \"x\"\r\nIf-Modified-Since: {date}"), 200);
+    add(&format!("If-Modified-Since: {date}\r\nIf-None-Match: \"x\""), 200);
+    add(&format!("If-None-Match: TAG\r\nIf-Modified-Since: {before}"), 304);
+    add(&format!("If-Match: TAG\r\nIf-Unmodified-Since: {before}"), 200);
+    add(&format!("If-Match: \"x\"\r\nIf-Unmodified-Since: {date}"), 412);
+    add(&format!("If-Unmodified-Since: {before}\r\nIf-None-Match: TAG"), 412);
+    add(&format!("If-Unmodified-Since: {date}\r\nIf-Modified-Since: {date}"), 304);
+    add(&format!("If-Unmodified-Since: {before}\r\nIf-Modified-Since: {date}"), 412);
+    add(&format!("If-Modified-Since: {date}\r\nRange: bytes=0-1"), 304);
+    add(&format!("If-Modified-Since: {before}\r\nRange: bytes=0-1"), 206);
+    cases
+}
+
+pub(crate) fn conditions_decide(kind: Kind) {
+    let fixture = Fixture::start_over(kind, dated(), |_| {});
+    let mut client = fixture.connect();
+    let tags = TAGS.into_iter().map(|(lines, status)| (lines.to_owned(), status));
+    let cases: Vec<_> = tags.chain(dates()).collect();
+    for (name, length) in FILES {
+        let (target, opaque) = (format!("/{name}"), opaque(length));
+        let tag = format!("\"{opaque}\"");
+        for (lines, status) in &cases {
+            let lines = lines.replace("TAG", &tag).replace("OPAQUE", &opaque);
+            let response = client.ask("GET", &target, &lines);
+            assert_eq!(response.status, *status, "{target} {lines}");
+            match status {
+                200 => response.expect_ok(&content(length)),
+                206 => assert!(response.body == content(length)[..2]),
+                304 => assert_eq!(response.own_fields(), ["ETag"], "{lines}"),
+                _ => assert!(response.field("etag").is_none() && !response.body.is_empty()),
+            }
+            if matches!(status, 200 | 206 | 304) {
+                assert_eq!(response.field("etag"), Some(&*tag), "{lines}");
+            }
+            // Of ranges, HEAD knows nothing (section 14.2).
+            let status = if *status == 206 { 200 } else { *status };
+            let head = client.ask("HEAD", &target, &lines);
+            assert_eq!(head.status, status, "HEAD {target} {lines}");
+        }
+    }
+    drop(client);
+    fixture.finish();
+}
+
+/// RFC 9110 section 13.2.1: conditions are for what would be a success without them.
+pub(crate) fn conditions_need_something_to_be_about(kind: Kind) {
+    let fixture = Fixture::start_over(kind, dated(), |_| {});
+    let mut client = fixture.connect();
+    let conditions = [
+        "If-Match: \"x\"",
+        "If-Match: *",
+        "If-None-Match: *",
+        "If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT",
+        "If-Modified-Since: Sun, 06 Nov 2022 08:49:37 GMT",
+    ];
+    let requests = [
+        ("GET", "/missing", 404),
+        ("GET", "/missing/", 404),
+        ("HEAD", "/missing", 404),
+        ("GET", "/.hidden", 404),
+        ("GET", "/dir", 308),
+        ("GET", "/outside", 403),
+        ("GET", "/%zz", 400),
+        ("POST", "/dated.txt", 405),
+        ("OPTIONS", "/dated.txt", 204),
+        ("BREW", "/dated.txt", 501),
+    ];
+    for (method, target, status) in requests {
+        for lines in conditions {
+            let response = client.ask(method, target, lines);
+            assert_eq!(response.status, status, "{method} {target} {lines}");
+        }
+    }
+    drop(client);
+    fixture.finish();
+}
+
+/// RFC 9110 section 15.4.5: what a cache needs to go on with what it has, and no more.
+pub(crate) fn not_modified_has_its_fields(kind: Kind) {
+    let fixture = Fixture::start_over(kind, dated(), |_| {});
+    let mut client = fixture.connect();
+    let plain = format!("\"{}\"", opaque("page.html".len()));
+    let encoded = format!("\"{}-br\"", opaque("page.html.br".len()));
+    for (accept, tag, other) in [("gzip", &plain, &encoded), ("br", &encoded, &plain)] {
+        let lines = format!("Accept-Encoding: {accept}\r\nIf-None-Match: W/{tag}");
+        for method in ["GET", "HEAD"] {
+            let response = client.ask(method, "/page.html", &lines);
+            assert_eq!(response.status, 304);
+            assert_eq!(response.own_fields(), ["ETag", "Vary", "Cache-Control"]);
+            assert_eq!(response.field("etag"), Some(&**tag));
+            assert_eq!(response.field("vary"), Some("Accept-Encoding"));
+            assert_eq!(response.field("cache-control"), Some("no-cache"));
+            assert!(response.field("date").is_some());
+        }
+        // Each coding has tags of its own.
+        let lines = format!("Accept-Encoding: {accept}\r\nIf-None-Match: {other}");
+        assert_eq!(client.ask("GET", "/page.html", &lines).status, 200);
+        let lines = format!("Accept-Encoding: {accept}\r\nIf-Match: {other}");
+        assert_eq!(client.ask("GET", "/page.html", &lines).status, 412);
+    }
+    // There is no body, whatever the fields say: the next answer follows at once.
+    let same = request("GET", "/page.html", "If-None-Match: *");
+    client.send(same.repeat(5) + &request("GET", "/dated.bin", ""));
+    for _ in 0..5 {
+        assert_eq!(client.read_head().status, 304);
+    }
+    client.read_response().expect_ok(&content(20_000));
+    drop(client);
+    fixture.finish();
+}
+
+/// Time stamps that archives invent are no validators, and those to come are none yet.
+pub(crate) fn odd_times_validate_nothing(kind: Kind) {
+    let fixture = Fixture::start(kind);
+    let mut client = fixture.connect();
+    for (name, seconds) in [("zero.txt", 0), ("one.txt", 1), ("early.txt", -1_000_000_000)] {
+        fs::write(fixture.path(name), content(500)).unwrap();
+        set_modified(&fixture.path(name), seconds);
+        let target = format!("/{name}");
+        for (lines, status) in [
+            ("X: y", 200),
+            ("If-None-Match: \"x\"", 200),
+            ("If-None-Match: *", 304),
+            ("If-Match: \"3b9aca00-1f4\"", 412),
+            ("If-Match: *", 200),
+            // Without a date of the file, dates are ignored.
+            ("If-Modified-Since: Sun, 06 Nov 2022 08:49:37 GMT", 200),
+            ("If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT", 200),
+            ("Range: bytes=0-1", 206),
+            ("Range: bytes=0-1\r\nIf-Range: Thu, 01 Jan 1970 00:00:00 GMT", 200),
+            ("Range: bytes=0-1\r\nIf-Range: Thu, 01 Jan 1970 00:00:01 GMT", 200),
+        ] {
+            let response = client.ask("GET", &target, lines);
+            assert_eq!(response.status, status, "{name} {lines}");
+            assert_eq!((response.field("etag"), response.field("last-modified")), (None, None));
+        }
+    }
+    fs::write(fixture.path("two.txt"), "two").unwrap();
+    set_modified(&fixture.path("two.txt"), 2);
+    let two = client.ask("GET", "/two.txt", "");
+    assert_eq!(two.field("last-modified"), Some("Thu, 01 Jan 1970 00:00:02 GMT"));
+    let tag = two.field("etag").unwrap();
+    assert_eq!(tag.trim_start_matches("W/"), "\"77359400-3\"");
+
+    // RFC 9110 section 8.8.2.1: no date is later than that of the answer.
+    fs::write(fixture.path("future.txt"), "to come").unwrap();
+    let year = Duration::from_secs(365 * 24 * 3600);
+    let later = SystemTime::now() + year;
+    fs::File::options()
+        .write(true)
+        .open(fixture.path("future.txt"))
+        .and_then(|file| file.set_modified(later))
+        .unwrap();
+    let future = client.ask("GET", "/future.txt", "");
+    let date = |name| httpdate::parse_http_date(future.field(name).unwrap()).unwrap();
+    assert!(date("last-modified") <= date("date"), "{}", future.head);
+    let tag = future.field("etag").unwrap();
+    assert!(tag.starts_with("W/\""), "{tag}");
+    let lines = format!("If-None-Match: {tag}");
+    assert_eq!(client.ask("GET", "/future.txt", &lines).status, 304);
+    drop(client);
+    fixture.finish();
+}
+
+/// A file that has just changed may change again unseen, so its tag promises little. All drivers
+/// wait for that together.
+#[test]
+fn a_tag_is_weak_until_the_file_has_settled() {
+    let kinds = Kind::ALL.into_iter().filter(|kind| runs_here(*kind));
+    let young: Vec<_> = kinds.map(Young::meet).collect();
+    young.into_iter().for_each(Young::grow_old);
+}
+
+/// A file that has just been written, and what is known of it.
+struct Young {
+    fixture: Fixture,
+    client: Client,
+    target: String,
+    tag: String,
+    date: String,
+}
+
+impl Young {
+    fn meet(kind: Kind) -> Self {
+        let fixture = Fixture::start_with(kind, |setup| {
+            setup.http.revalidate_after = Duration::from_millis(50);
+        });
+        let client = fixture.connect();
+        let (target, tag, date) = (String::new(), String::new(), String::new());
+        let mut young = Self { fixture, client, target, tag, date };
+        // On a machine that stands still for two seconds, a file grows old at once.
+        let found = (0..20).find_map(|number| young.look_at_a_new_file(number));
+        assert_eq!(found, Some(([412, 304, 200], [412, 304, 200], 200)));
+        young
+    }
+
+    /// What tag, tag without its mark, and date are good for, if that was found out in time.
+    fn look_at_a_new_file(&mut self, number: usize) -> Option<([u16; 3], [u16; 3], u16)> {
+        self.target = format!("/young-{number}.txt");
+        let path = self.fixture.path(&self.target[1..]);
+        fs::write(&path, content(1000)).unwrap();
+        let modified = fs::metadata(path).unwrap().modified().unwrap();
+        self.date = httpdate::fmt_http_date(modified);
+        let page = self.client.ask("GET", &self.target, "");
+        self.tag = page.field("etag").unwrap().to_owned();
+        let strong = self.tag.trim_start_matches("W/").to_owned();
+        let marked = self.statuses(&self.tag.clone());
+        let found = (marked, self.statuses(&strong), self.status_of_range());
+        modified.elapsed().is_ok_and(|age| age < Duration::from_secs(2)).then_some(found)
+    }
+
+    fn grow_old(mut self) {
+        let strong = self.strong();
+        eventually("the tag turns strong", || {
+            self.client.ask("GET", &self.target, "").field("etag") == Some(&*strong)
+        });
+        assert_eq!(self.statuses(&self.tag.clone()), [412, 304, 200]);
+        assert_eq!(self.statuses(&strong), [200, 304, 206]);
+        assert_eq!(self.status_of_range(), 206);
+        drop(self.client);
+        self.fixture.finish();
+    }
+
+    /// The tag as it will be.
+    fn strong(&self) -> String {
+        self.tag.strip_prefix("W/").expect("a weak tag").to_owned()
+    }
+
+    fn statuses(&mut self, tag: &str) -> [u16; 3] {
+        ["If-Match: ", "If-None-Match: ", "Range: bytes=0-1\r\nIf-Range: "]
+            .map(|field| self.client.ask("GET", &self.target, &format!("{field}{tag}")).status)
+    }
+
+    fn status_of_range(&mut self) -> u16 {
+        let lines = format!("Range: bytes=0-1\r\nIf-Range: {}", self.date);
+        self.client.ask("GET", &self.target, &lines).status
+    }
+}

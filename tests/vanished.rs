@@ -1,0 +1,145 @@
+//! Clients that vanish: what they have asked for and nobody has begun is not done for them, so that
+//! it stands in nobody's way.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use ringd::driver::{Chain, Choice, Job, Kind, Limits};
+use ringd::server::{self, Server, Settings};
+use ringd::session::{Inbox, Now, Patience, Reply, Session, Step};
+use socket2::SockRef;
+
+/// How long anything may take that has to happen at all.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Jobs that wait besides the one that is done, by the contract of drivers.
+const WAITING: usize = 16;
+
+/// What the sessions of a server share with the test.
+#[derive(Clone, Debug)]
+struct Work {
+    /// Jobs wait for it to be closed.
+    gate: Arc<Mutex<Receiver<()>>>,
+    asked: Arc<AtomicUsize>,
+    begun: Arc<AtomicUsize>,
+}
+
+/// Each byte asks for a job; the answer is a byte, which says whether it was done.
+#[derive(Debug)]
+struct Client {
+    answer: Option<u8>,
+}
+
+impl Session for Client {
+    type Shared = Work;
+
+    fn new(_: &Work) -> Self {
+        Self { answer: None }
+    }
+
+    fn advance(&mut self, work: &mut Work, _: Now, inbox: &mut Inbox<'_>, out: &mut Chain) -> Step {
+        if let Some(answer) = self.answer.take() {
+            out.copy(&[answer]);
+        }
+        if inbox.bytes().is_empty() {
+            return Step::Receive(Patience::Idle);
+        }
+        inbox.take(1);
+        work.asked.fetch_add(1, Ordering::SeqCst);
+        let (gate, begun) = (Arc::clone(&work.gate), Arc::clone(&work.begun));
+        let job = Job::new(move || {
+            begun.fetch_add(1, Ordering::SeqCst);
+            let _ = gate.lock().unwrap().recv();
+            Ok(Vec::new())
+        });
+        Step::Run { job }
+    }
+
+    fn resume(&mut self, _: &mut Work, _: Now, reply: Reply) {
+        self.answer = Some(if matches!(reply, Reply::Ran(Ok(_))) { b'd' } else { b'r' });
+    }
+
+    fn expire(&mut self, _: &mut Work, _: Now, _: &mut Chain) -> Step {
+        Step::Abort
+    }
+
+    fn drain(&mut self) {}
+}
+
+fn start(choice: Choice, work: Work) -> Server {
+    let long = Duration::from_secs(60);
+    let settings = Settings {
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        workers: 1,
+        connections_max: 100,
+        header_timeout: long,
+        idle_timeout: long,
+        send_timeout: long,
+        drain_timeout: long,
+        limits: Limits::default(),
+        trace: None,
+    };
+    server::start::<Client>(&settings, choice, move || work.clone()).unwrap()
+}
+
+fn ask(server: &Server) -> TcpStream {
+    let mut client = TcpStream::connect(server.addresses()[0]).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(b"x").unwrap();
+    client
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// As many clients as jobs may wait come and go, twice; an honest one has its job done, and the
+/// jobs of the others are not even begun.
+fn those_who_vanish_leave_their_places(choice: Choice) {
+    let (open, gate) = mpsc::channel();
+    let work =
+        Work { gate: Arc::new(Mutex::new(gate)), asked: Arc::default(), begun: Arc::default() };
+    let server = start(choice, work.clone());
+    let connections = |count: u32| server.gauges().connections == count;
+    let mut first = ask(&server);
+    wait_until("the first job is begun", || work.begun.load(Ordering::SeqCst) == 1);
+    for round in 1..=2 {
+        let clients: Vec<TcpStream> = (0..WAITING).map(|_| ask(&server)).collect();
+        let asked = 1 + round * WAITING;
+        wait_until("all have asked", || work.asked.load(Ordering::SeqCst) == asked);
+        for client in clients {
+            // A close is a reset then.
+            SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+        wait_until("they are gone", || connections(1));
+    }
+    let mut honest = ask(&server);
+    wait_until("all have asked", || work.asked.load(Ordering::SeqCst) == 2 + 2 * WAITING);
+    drop(open);
+    for client in [&mut first, &mut honest] {
+        let mut answer = [0];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, *b"d");
+    }
+    assert_eq!(work.begun.load(Ordering::SeqCst), 2);
+    drop((first, honest));
+    server.stop().unwrap();
+}
+
+#[test]
+fn those_who_vanish_leave_their_places_on_every_driver() {
+    for kind in Kind::ALL {
+        match Choice::make(Some(kind)) {
+            Ok(choice) => those_who_vanish_leave_their_places(choice),
+            Err(error) => println!("{kind} skipped: {error}"),
+        }
+    }
+}
