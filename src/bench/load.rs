@@ -117,6 +117,9 @@ impl Visitor for Run<'_> {
         let (elapsed, cpu) = (begun.elapsed(), cpu_time().saturating_sub(cpu));
         mark().map_err(marked)?;
         let Client { requests, broken, latency, .. } = client;
+        if requests == 0 {
+            return Err(LoadError(format!("no answer came within {:?}; give --time", load.time)));
+        }
         if broken > requests * BROKEN_PER_THOUSAND / 1000 {
             return Err(LoadError(format!(
                 "{broken} of {requests} connections ended before their answer"

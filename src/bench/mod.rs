@@ -281,7 +281,7 @@ fn in_words(error: LoadError) -> BenchError {
 /// the two marks.
 fn trial(outcomes: &Outcomes, marks: &[Option<Spent>]) -> Trial {
     let Outcomes { requests, elapsed, latency, client_busy } = outcomes;
-    let (requests, seconds) = ((*requests).max(1) as f64, elapsed.as_secs_f64());
+    let (requests, seconds) = (*requests as f64, elapsed.as_secs_f64());
     let between = |count: fn(&Spent) -> Option<u64>| {
         let count = |mark: &Option<Spent>| mark.as_ref().and_then(count);
         let (before, after) = (marks.first().and_then(count)?, marks.get(1).and_then(count)?);
