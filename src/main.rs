@@ -11,7 +11,7 @@ use ringd::bench;
 use ringd::cli::{BenchArgs, Cli, Command, EchoPlan, ServePlan};
 use ringd::connect;
 use ringd::doctor;
-use ringd::driver::{Choice, Links};
+use ringd::driver::Choice;
 use ringd::echo::Echo;
 use ringd::http::{Http, Site};
 use ringd::server::{self, Server, Settings, StartError, Stopper};
@@ -35,13 +35,9 @@ fn run(command: &Command) -> Result<ExitCode, StartError> {
     match command {
         Command::Doctor(args) => return Ok(doctor::run(args, anstream::stdout())),
         Command::Serve(args) => {
-            let ServePlan { server, http, choice, links, root } = ServePlan::make(args)?;
-            if links == Links::Follow {
-                let note =
-                    "all symbolic links are followed, out of the root too, as --symlinks says";
-                tell(io::stderr(), &format!("ringd: {note}"));
-            }
-            let does = format!("serving {} at", root.display());
+            let ServePlan { server, http, choice, root, notes } = ServePlan::make(args)?;
+            notes.iter().for_each(|note| tell(io::stderr(), &format!("ringd: {note}")));
+            let does = format!("serving {root} at");
             serve::<Http>(
                 &server,
                 choice,

@@ -267,6 +267,45 @@ mod what_is_served {
         }
     }
 
+    /// Who deploys by turning a link wants to see the link, and what it leads to.
+    #[test]
+    fn the_start_line_tells_a_link_from_where_it_leads() {
+        let site = site();
+        let folder = tempfile::tempdir().unwrap();
+        let real = site.path().canonicalize().unwrap();
+        let link = folder.path().canonicalize().unwrap().join("current");
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let server = Server::start(&mut with(&[link.to_str().unwrap()]));
+        let told = format!("ringd: serving {} (now {}) at http://", link.display(), real.display());
+        assert!(server.line.starts_with(&told), "{}", server.line);
+        assert_serves(&server);
+    }
+
+    /// They may be there tomorrow, so it is no error.
+    #[test]
+    fn pages_that_are_not_there_are_told() {
+        let site = site();
+        std::fs::create_dir(site.path().join("folder")).unwrap();
+        for (options, notes) in [
+            (&["--spa", "--error-page", "404=/index.html"][..], vec![]),
+            (&["--spa=/a.html"], vec!["--spa: there is no file /a.html"]),
+            (
+                &["--error-page", "404=/folder", "--error-page", "403=/b.html"],
+                vec!["--error-page: there is no file /folder", "there is no file /b.html"],
+            ),
+        ] {
+            let server = Server::start(with(options).arg(site.path()));
+            assert_serves(&server);
+            server.signal(libc::SIGTERM);
+            let end = server.end();
+            for note in &notes {
+                assert!(end.errors.contains(note), "{note} is not in {}", end.errors);
+            }
+            // And the line about the drain.
+            assert_eq!(end.errors.lines().count(), notes.len() + 1, "{}", end.errors);
+        }
+    }
+
     #[test]
     fn serving_may_be_spelled_out() {
         let site = site();

@@ -93,7 +93,12 @@ fn processes_listening(address: SocketAddr) -> Vec<PathBuf> {
             .filter_map(|descriptor| fs::read_link(descriptor.path()).ok())
             .any(|target| sockets.iter().any(|socket| target.as_os_str() == socket.as_str()))
     };
-    processes.flatten().map(|process| process.path()).filter(holds).collect()
+    // Only numbers: `self` and `thread-self` are there once more.
+    let is_process = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit))
+    };
+    let processes = processes.flatten().map(|process| process.path());
+    processes.filter(is_process).filter(holds).collect()
 }
 
 /// The sockets of a table that listen on a port, as `/proc/PID/fd` names them.

@@ -12,7 +12,7 @@ use super::Failure;
 use crate::driver::Links;
 use crate::http::mime::{Override, Types};
 use crate::http::rules::{CacheRule, HeaderRule, Rules};
-use crate::http::target::has_hidden_segment;
+use crate::http::target::{PATH_BYTES_MAX, SEGMENT_BYTES_MAX, has_hidden_segment};
 use crate::http::{Content, Status};
 
 #[cfg(test)]
@@ -23,11 +23,6 @@ const CONTENT: &str = "Content";
 
 /// Names of index pages, at most: each may have to be looked for.
 const INDEX_NAMES_MAX: usize = 8;
-
-/// The longest name that a directory of Linux can hold, and the longest path of a system call
-/// without the NUL at its end, in bytes.
-const NAME_BYTES_MAX: usize = 255;
-const PATH_BYTES_MAX: usize = libc::PATH_MAX as usize - 1;
 
 /// The errors that a request can end with once it was understood. What was not understood ends
 /// the connection, and waits for no file.
@@ -47,7 +42,7 @@ const ERRORS: [Status; 9] = [
 #[derive(Debug, Args)]
 pub struct ContentArgs {
     /// Media type of files whose name ends in .EXT, as in gltf=model/gltf+json; may be given
-    /// several times
+    /// several times, and the last for an extension counts
     #[arg(long, value_name = "EXT=TYPE", help_heading = CONTENT)]
     pub mime: Vec<Override>,
 
@@ -78,15 +73,15 @@ pub struct ContentArgs {
     #[arg(long, help_heading = CONTENT)]
     pub listing: bool,
 
-    /// File that is sent with an error, as in 403=/forbidden.html; may be given several times.
-    /// Its path begins at the directory that is served [default: 404=/404.html if it is there]
+    /// File that is sent with an error, as in 403=/forbidden.html; may be given several times, and
+    /// the last for a status counts. Its path begins at the directory that is served [default: 404=/404.html if it is there]
     #[arg(long, value_name = "STATUS=PATH", help_heading = CONTENT)]
     pub error_page: Vec<ErrorPage>,
 
     /// Cache-Control of the files that a glob names, as in
     /// '/assets/**=max-age=31536000, immutable'; may be given several times, and the last that
-    /// matches counts. In a glob, * and ? stay within a directory, ** does not; *.js is
-    /// /**/*.js. An empty value sends none. By default no-cache for HTML and JSON
+    /// matches counts. In a glob, * and ? stay within a directory, ** does not; {js,css} is one or
+    /// the other, [0-9] one of these; *.js is /**/*.js. An empty value sends none. By default no-cache for HTML and JSON
     #[arg(long, value_name = "GLOB=VALUE", help_heading = CONTENT)]
     pub cache_control: Vec<CacheRule>,
 
@@ -218,9 +213,10 @@ impl FromStr for ErrorPage {
 
 /// A file that is served, by its path; without the slash at its front.
 fn page(text: &str) -> Result<String, String> {
-    let form = "it begins with a slash, which is the directory that is served, as in /404.html";
     let Some(path) = text.strip_prefix('/') else {
-        return Err(format!("the path does not begin with a slash; {form}"));
+        return Err(format!(
+            "begin the path with a slash, which stands for the directory that is served: /{text}"
+        ));
     };
     if path.is_empty() || path.ends_with('/') {
         return Err(format!(
@@ -255,8 +251,8 @@ fn name(text: &str) -> Result<(), String> {
         "" => Err("a name is empty; name a file, as in index.html".into()),
         "." | ".." => Err(format!("{text} is no name of a file; leave it out")),
         text if text.contains('\0') => Err("a name contains a NUL; leave it out".into()),
-        text if text.len() > NAME_BYTES_MAX => {
-            Err(format!("a name has at most {NAME_BYTES_MAX} bytes; choose a shorter one"))
+        text if text.len() > SEGMENT_BYTES_MAX => {
+            Err(format!("a name has at most {SEGMENT_BYTES_MAX} bytes; choose a shorter one"))
         }
         _ => Ok(()),
     }

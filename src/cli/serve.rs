@@ -11,7 +11,7 @@ use clap::{Args, CommandFactory, value_parser};
 
 use super::descriptors::Descriptors;
 use super::server::BOUNDS;
-use super::value::{positive_time, time};
+use super::value::{positive_time, size, time};
 use super::{Cli, ContentArgs, Failure, ServerArgs};
 use crate::driver::{Choice, File, FileKind, Links};
 use crate::http::RootPath;
@@ -57,15 +57,15 @@ pub struct ServeArgs {
     pub cache_entries: Option<u32>,
 
     /// Bytes of small files and heads that are remembered
-    #[arg(long, value_name = "BYTES", default_value_t = 32 * 1024 * 1024, help_heading = CACHE)]
+    #[arg(long, value_name = "BYTES", default_value = "32M", value_parser = cache_bytes, help_heading = CACHE)]
     pub cache_bytes: usize,
 
     /// Files up to this size are sent from memory, larger ones by sendfile(2)
     #[arg(
         long,
         value_name = "BYTES",
-        default_value_t = 8192,
-        value_parser = value_parser!(u64).range(..=1024 * 1024),
+        default_value = "8K",
+        value_parser = memory_file_max,
         help_heading = CACHE
     )]
     pub memory_file_max: u64,
@@ -90,10 +90,10 @@ pub struct ServePlan {
     pub http: http::Settings,
     /// The driver.
     pub choice: Choice,
-    /// Which symbolic links are followed beneath the root.
-    pub links: Links,
     /// The root, as it is called when it is told to a person.
-    pub root: PathBuf,
+    pub root: String,
+    /// What the operator should know before anybody is served, a line each.
+    pub notes: Vec<String>,
 }
 
 impl ServePlan {
@@ -107,6 +107,8 @@ impl ServePlan {
     pub fn make(args: &ServeArgs) -> Result<Self, Failure> {
         let links = args.content.symlinks.into();
         let root = open_root(&args.root, links)?;
+        let content = args.content.content()?;
+        let notes = notes(&root, links, &content);
         let descriptors = Descriptors::raise_limit(args.server.worker_count());
         let choice = args.server.choice()?;
         let cache_entries = descriptors.cache_entries(args.cache_entries, choice.kind);
@@ -115,7 +117,7 @@ impl ServePlan {
             server: args.server.settings(connections_max, args.header_timeout)?,
             http: http::Settings {
                 root_path: Some(root_path(&args.root)?),
-                content: args.content.content()?,
+                content,
                 memory_file_max: args.memory_file_max,
                 cache_entries: cache_entries as usize,
                 cache_bytes: args.cache_bytes,
@@ -123,9 +125,52 @@ impl ServePlan {
                 ..http::Settings::new(root)
             },
             choice,
-            links,
-            root: args.root.canonicalize().unwrap_or_else(|_| args.root.clone()),
+            root: name_of(&args.root),
+            notes,
         })
+    }
+}
+
+/// The root as it was given, from the top; and where it leads at the moment, if there is a link on
+/// the way.
+fn name_of(root: &Path) -> String {
+    let name = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+    // Dots are no links.
+    let name = name.components().collect::<PathBuf>();
+    match root.canonicalize() {
+        Ok(real) if real != name => format!("{} (now {})", name.display(), real.display()),
+        _ => name.display().to_string(),
+    }
+}
+
+/// What may surprise, though it may be meant.
+fn notes(root: &File, links: Links, content: &http::Content) -> Vec<String> {
+    let mut notes = Vec::new();
+    if links == Links::Follow {
+        let note = "all symbolic links are followed, out of the root too, as --symlinks says";
+        notes.push(note.to_owned());
+    }
+    for (option, path) in content.pages() {
+        let is_there = CString::new(path)
+            .is_ok_and(|path| matches!(File::open_beneath(root, &path), Ok(file) if file.metadata().kind == FileKind::Regular));
+        if !is_there {
+            let path = String::from_utf8_lossy(path);
+            notes.push(format!("{option}: there is no file /{path} in the root yet"));
+        }
+    }
+    notes
+}
+
+/// Bytes of the cache.
+fn cache_bytes(text: &str) -> Result<usize, String> {
+    usize::try_from(size(text)?).map_err(|_| "it must be less than the address space".into())
+}
+
+/// Bytes of a file that is kept in memory. A larger one would hold up others while it is copied.
+fn memory_file_max(text: &str) -> Result<u64, String> {
+    match size(text)? {
+        bytes if bytes > 1 << 20 => Err("it must be at most 1M".into()),
+        bytes => Ok(bytes),
     }
 }
 
@@ -136,6 +181,10 @@ fn open_root(path: &Path, links: Links) -> Result<Arc<File>, Failure> {
         Failure(format!("cannot serve {path}: {reason}"))
     };
     let root = File::open_root(path, links).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound if let Ok(target) = path.read_link() => {
+            let target = target.display();
+            failed(&format!("it is a link to {target}, and there is no such directory"))
+        }
         io::ErrorKind::NotFound if is_command(path) => {
             failed("there is no such directory; a command comes before its options")
         }

@@ -65,7 +65,7 @@ pub(super) fn peer(text: &str) -> Result<String, String> {
     Err(format!("it must be an address or a name, and a port, as in {forms}"))
 }
 
-/// The largest size of a file that is made.
+/// No size is larger.
 const SIZE_MAX: u64 = 16 << 30;
 
 /// A number of bytes, with a unit or without.

@@ -35,6 +35,8 @@ struct Entry<V> {
     name: Rc<[u8]>,
     value: V,
     weight: Weight,
+    /// When it was last found to hold.
+    found: Instant,
     valid_until: Instant,
     used: bool,
     /// Somebody was told to ask the file system, and has not brought an answer.
@@ -106,6 +108,11 @@ impl<V> Cache<V> {
         self.index.get(name).map(|place| &self.entries[*place].value)
     }
 
+    /// When what is known of a name was last found to hold.
+    pub fn found_at(&self, name: &[u8]) -> Option<Instant> {
+        self.index.get(name).map(|place| self.entries[*place].found)
+    }
+
     /// Notes what was found out about a name, and what the value holds; one that would fill the
     /// cache alone is not kept.
     pub fn insert(&mut self, name: &[u8], value: V, weight: Weight, now: Instant) {
@@ -121,8 +128,9 @@ impl<V> Cache<V> {
         }
         let name: Rc<[u8]> = name.into();
         self.index.insert(Rc::clone(&name), self.entries.len());
-        let valid_until = now + self.valid_for;
-        self.entries.push(Entry { name, value, weight, valid_until, used: false, asked: false });
+        let (found, valid_until) = (now, now + self.valid_for);
+        let (used, asked) = (false, false);
+        self.entries.push(Entry { name, value, weight, found, valid_until, used, asked });
         self.weight.bytes += weight.bytes;
         self.weight.files += weight.files;
     }
@@ -131,7 +139,7 @@ impl<V> Cache<V> {
     pub fn confirm(&mut self, name: &[u8], now: Instant) {
         if let Some(place) = self.index.get(name) {
             let entry = &mut self.entries[*place];
-            (entry.asked, entry.valid_until) = (false, now + self.valid_for);
+            (entry.asked, entry.found, entry.valid_until) = (false, now, now + self.valid_for);
         }
     }
 

@@ -38,6 +38,12 @@ impl Content {
         let default = (code == 404).then_some(NOT_FOUND_PAGE);
         chosen.map(|(_, path)| &path[..]).or(default)
     }
+
+    /// The files that were chosen to answer in the place of others, by the option that did.
+    pub fn pages(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        let errors = self.error_pages.iter().map(|(_, path)| ("--error-page", &path[..]));
+        self.spa.iter().map(|path| ("--spa", &path[..])).chain(errors)
+    }
 }
 
 impl Default for Content {

@@ -92,7 +92,7 @@ pub(super) fn page(asked: Asked, body: &[u8]) -> Page {
         vary: VARY,
         fields: CACHE_CONTROL,
     };
-    Page::new(Variant::made(about, body), Vec::new())
+    Page::new(&[], Variant::made(about, body), Vec::new())
 }
 
 /// How a listing is announced.

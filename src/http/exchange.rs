@@ -37,21 +37,21 @@ pub(super) enum Purpose {
     Entries,
     /// The page that answers in the place of what does not exist.
     Fallback,
-    /// The body of an error.
-    ErrorPage,
+    /// The body of an error, by its code. It may change while a lookup waits.
+    ErrorPage(u16),
 }
 
 /// What was looked up for the request at the front of the inbox.
 #[derive(Default, Debug)]
-pub(super) struct Findings([Option<Found>; 4]);
+pub(super) struct Findings(Vec<(Purpose, Found)>);
 
 impl Findings {
     pub(super) fn note(&mut self, purpose: Purpose, found: Found) {
-        self.0[purpose as usize] = Some(found);
+        self.0.push((purpose, found));
     }
 
     fn get(&self, purpose: Purpose) -> Option<&Found> {
-        self.0[purpose as usize].as_ref()
+        self.0.iter().find(|(other, _)| *other == purpose).map(|(_, found)| found)
     }
 }
 
@@ -211,13 +211,15 @@ impl Exchange<'_, '_> {
         if !accepts_html(self.request.accept.values()) {
             return self.refuse_plainly(Status::NotFound);
         }
-        if let Found::Known(resource) = self.find(Purpose::Fallback, Name::Substitute { path })?
-            && let Resource::Page(page) = &*resource
-        {
-            let fields = self.fields() + FALLBACK_FIELDS;
-            return self.page(page, &fields);
-        }
-        self.refuse_plainly(Status::NotFound)
+        let resource = match self.find(Purpose::Fallback, Name::Substitute { path })? {
+            Found::Known(resource) => resource,
+            Found::Trouble(status) => return self.refuse_plainly(status),
+        };
+        let Resource::Page(page) = &*resource else {
+            return self.refuse_plainly(Status::NotFound);
+        };
+        let fields = self.fields_of_substitute(path) + FALLBACK_FIELDS;
+        self.page(page, &fields)
     }
 
     /// An error that its status explains.
@@ -229,24 +231,31 @@ impl Exchange<'_, '_> {
     fn refuse(&mut self, status: Status, reason: &'static str, more: &str) -> Written {
         let complaint = Complaint { status, reason, more };
         let settings = Rc::clone(&self.site.settings);
-        let fields = self.fields();
         if let Some(path) = settings.content.error_page(status.code())
             && let Found::Known(resource) =
-                self.find(Purpose::ErrorPage, Name::Substitute { path })?
+                self.find(Purpose::ErrorPage(status.code()), Name::Substitute { path })?
             && let Resource::Page(page) = &*resource
         {
+            let fields = self.fields_of_substitute(path);
             let variant = self.variant(page);
             self.begin(&fields).error_page(complaint, variant);
             return Ok(());
         }
+        let fields = self.fields();
         let json = prefers_json(self.request.accept.values());
         self.begin(&fields).error(complaint, json);
         Ok(())
     }
 
-    /// The fields by rule of an answer that is not the file under the address.
+    /// The fields by rule of an answer that is no file: by its address.
     fn fields(&self) -> String {
         self.fields_of(AnswerKind::Other)
+    }
+
+    /// The fields by rule of a file that answers in the place of others: by its own path, as if
+    /// it had been asked for. A policy for `*.html` has to hold for it at every address.
+    fn fields_of_substitute(&self, path: &[u8]) -> String {
+        self.site.settings.content.rules.fields(&[b"/", path].concat(), AnswerKind::Other)
     }
 
     fn fields_of(&self, kind: AnswerKind<'_>) -> String {
@@ -301,7 +310,10 @@ fn fallback<'s>(settings: &'s Settings, target: &Target<'_>) -> Option<&'s [u8]>
 pub(super) fn explain(status: Status) -> &'static str {
     match status {
         Status::BadRequest => "The address of this request cannot be read.",
-        Status::Forbidden => "This file may not be read by the server.",
+        Status::Forbidden => {
+            "The server may not show this: it is not permitted to read it, or a symbolic link leads \
+             where links are not followed."
+        }
         Status::NotFound => "There is nothing under this address.",
         Status::ServiceUnavailable => "The server is short of something. Try again in a moment.",
         _ => "The server could not read this file.",

@@ -4,6 +4,7 @@
 //! another coding. One that is older than the file itself is of an earlier version, and does not
 //! count. What is small is read; what is large stays in its file.
 
+use std::io;
 use std::mem;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -70,7 +71,8 @@ impl Loading {
             return Next::Ask(self, open(root, &path));
         }
         self.unasked = Some(unasked);
-        if self.ready.is_empty() && known.is_some_and(|page| page.is_of(&self.plain, &self.encoded))
+        if self.ready.is_empty()
+            && known.is_some_and(|page| page.is_of(&self.path, &self.plain, &self.encoded))
         {
             return Next::Unchanged;
         }
@@ -78,7 +80,13 @@ impl Loading {
             let (coding, file) = self.file_at(self.ready.len());
             let metadata = *file.metadata();
             let head = self.head(site, &content_type, coding, &metadata, now.system);
-            if metadata.len > 0 && metadata.len <= site.settings.memory_file_max {
+            if metadata.len == 0 {
+                // There is nothing to read, and no reason to keep a file open.
+                let (wire, marks) = head.into_buffer(0);
+                self.ready.push(Variant::of_memory(&wire, marks, metadata, now.system));
+                continue;
+            }
+            if metadata.len <= site.settings.memory_file_max {
                 // One byte more, to notice a file that grew meanwhile.
                 let (buffer, marks) = head.into_buffer(metadata.len as usize + 1);
                 self.reading = Some(marks);
@@ -90,11 +98,11 @@ impl Loading {
         let mut ready = self.ready.into_iter();
         let Some(plain) = ready.next() else { unreachable!("the plain one is always ready") };
         let codings = self.encoded.into_iter().map(|(coding, _)| coding);
-        Next::Page(Page::new(plain, codings.zip(ready).collect()))
+        Next::Page(Page::new(&self.path, plain, codings.zip(ready).collect()))
     }
 
     /// Takes in what was asked for.
-    pub(super) fn resume(mut self, now: Now, reply: Reply) -> Result<Self, Status> {
+    pub(super) fn resume(mut self, now: Now, reply: Reply) -> io::Result<Self> {
         match (reply, self.reading.take()) {
             (Reply::Opened(opened), None) => {
                 let coding = self.unasked.as_mut().and_then(Vec::pop);
@@ -102,10 +110,11 @@ impl Loading {
                 match opened {
                     Ok(file) if self.counts(&file) => self.encoded.push((coding, file)),
                     Ok(_) => {}
-                    Err(error) => match status_of(&error) {
-                        Ok(_) => {}
-                        Err(status) => return Err(status),
-                    },
+                    // A shortage must not be remembered as a page without its codings.
+                    Err(error) if status_of(&error) == Err(Status::ServiceUnavailable) => {
+                        return Err(error);
+                    }
+                    Err(_) => {}
                 }
             }
             (Reply::Read(Ok(read), wire), Some(marks)) => {
@@ -119,7 +128,7 @@ impl Loading {
                     Variant::of_file(&wire[..marks.len()], marks, file, now.system)
                 });
             }
-            (Reply::Read(Err(_), _), Some(_)) => return Err(Status::InternalServerError),
+            (Reply::Read(Err(error), _), Some(_)) => return Err(error),
             (reply, reading) => unreachable!("{reply:?} does not answer {reading:?}"),
         }
         Ok(self)

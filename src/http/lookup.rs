@@ -8,18 +8,20 @@
 //! A lookup performs nothing: it asks for one [`Step`] at a time and is resumed with the
 //! [`Reply`]. What it found goes into the cache here, at once: an answer may have to wait for a
 //! slow client, and what was found would be old by then. All files of a lookup are opened beneath
-//! one root. When another one has taken its place meanwhile, the lookup ends with the old one, and
-//! nothing of it is remembered.
+//! one root. When another root has taken its place meanwhile, or another lookup has found the name
+//! since this one began, nothing of it is remembered: it may be older than what is known.
 
 use std::ffi::CString;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Status;
 use super::entries;
 use super::listing;
 use super::loading::{Loading, Next};
-use super::resource::{Resource, status_of};
+use super::resource::{Resource, is_short_of_files, status_of};
 use super::site::Site;
 use super::target::encode_path;
 use crate::driver::{File, FileKind};
@@ -73,6 +75,7 @@ pub(super) struct Lookup {
     path: Vec<u8>,
     /// Beneath which everything is opened.
     root: Arc<File>,
+    begun: Instant,
     /// What it may be, the next one last.
     candidates: Vec<Candidate>,
     /// What it is if it is none of them.
@@ -131,7 +134,8 @@ impl Name<'_> {
                 }
             }
             Self::Substitute { path } => {
-                key.push(0);
+                // No key of entries continues like this.
+                key.extend_from_slice(b"\0/");
                 key.extend_from_slice(path);
             }
             Self::Entries { path, asked } => {
@@ -184,6 +188,7 @@ impl Lookup {
             key,
             path: name.path().to_vec(),
             root: Arc::clone(site.root.get()),
+            begun: now.instant,
             candidates: name.candidates(site),
             otherwise: Resource::Refused(Status::NotFound),
             stage: Stage::Root,
@@ -217,21 +222,25 @@ impl Lookup {
                     self.found(site, now, Resource::Refused(status))
                 }
                 Ok(_) => self.next(site, now),
-                Err(status) => self.trouble(site, status),
+                Err(_) => self.trouble(site, &error),
             },
             (Stage::Stem(page, stem), Reply::Opened(opened)) => {
-                match opened {
-                    Ok(file) if file.metadata().kind == FileKind::Regular => {}
-                    Err(error) if status_of(&error).is_err() => {
-                        return self.trouble(site, Status::ServiceUnavailable);
-                    }
-                    _ => return self.found(site, now, Resource::Moved(clean(site, &stem))),
+                let is_free = match opened {
+                    Ok(file) => file.metadata().kind != FileKind::Regular,
+                    Err(error) => match status_of(&error) {
+                        Ok(status) => status == Status::NotFound,
+                        Err(_) => return self.trouble(site, &error),
+                    },
+                };
+                if is_free {
+                    let address = clean(site, &stem);
+                    return self.found(site, now, Resource::Moved(address));
                 }
                 self.load(site, now, page)
             }
             (Stage::Load(loading), reply) => match loading.resume(now, reply) {
                 Ok(loading) => self.load(site, now, loading),
-                Err(status) => self.trouble(site, status),
+                Err(error) => self.trouble(site, &error),
             },
             (Stage::Run(asked), Reply::Ran(Ok(body))) => {
                 let page = entries::page(asked, &body);
@@ -239,7 +248,7 @@ impl Lookup {
             }
             (Stage::Run(_), Reply::Ran(Err(error))) => match status_of(&error) {
                 Ok(status) => self.found(site, now, Resource::Refused(status)),
-                Err(status) => self.trouble(site, status),
+                Err(_) => self.trouble(site, &error),
             },
             (stage, reply) => unreachable!("{reply:?} does not answer {stage:?}"),
         }
@@ -300,7 +309,9 @@ impl Lookup {
         file: Arc<File>,
     ) -> Progress {
         let stem = path.strip_suffix(PAGE_SUFFIX).map(<[u8]>::to_vec);
-        let stem = stem.filter(|stem| site.settings.content.clean_urls && has_name(stem));
+        // A stem that looks like a page itself stands for no other.
+        let is_clean = |stem: &Vec<u8>| has_name(stem) && !stem.ends_with(PAGE_SUFFIX);
+        let stem = stem.filter(|stem| site.settings.content.clean_urls && is_clean(stem));
         let page = Loading::new(path, true, file);
         let Some(stem) = stem else { return self.load(site, now, page) };
         let step = open(&self.root, &stem);
@@ -327,7 +338,7 @@ impl Lookup {
     /// Remembers what the name is.
     fn found(self: Box<Self>, site: &mut Site, now: Now, resource: Resource) -> Progress {
         let resource = Rc::new(resource);
-        if Arc::ptr_eq(&self.root, site.root.get()) {
+        if !self.is_overtaken(site) {
             let weight = resource.weight(&self.key);
             site.cache.insert(&self.key, Rc::clone(&resource), weight, now.instant);
         }
@@ -341,13 +352,23 @@ impl Lookup {
         Progress::Found(known.map_or(Found::Trouble(Status::ServiceUnavailable), Found::Known))
     }
 
-    /// Forgets what was known of the name: it may be wrong by now.
-    fn trouble(self: Box<Self>, site: &mut Site, status: Status) -> Progress {
-        site.cache.remove(&self.key);
-        if status == Status::ServiceUnavailable {
+    /// What could not be found out. What was known of the name is forgotten, for it may be wrong by
+    /// now; but a shortage says nothing of the name.
+    fn trouble(self: Box<Self>, site: &mut Site, error: &io::Error) -> Progress {
+        let (Ok(status) | Err(status)) = status_of(error);
+        if is_short_of_files(error) {
             site.cache.shed(SHED);
         }
+        if status != Status::ServiceUnavailable && !self.is_overtaken(site) {
+            site.cache.remove(&self.key);
+        }
         Progress::Found(Found::Trouble(status))
+    }
+
+    /// Whether more is known than this lookup can have found.
+    fn is_overtaken(&self, site: &Site) -> bool {
+        let newer = site.cache.found_at(&self.key).is_some_and(|found| found > self.begun);
+        newer || !Arc::ptr_eq(&self.root, site.root.get())
     }
 }
 
@@ -363,10 +384,11 @@ fn has_name(path: &[u8]) -> bool {
     !matches!(path.last(), None | Some(b'/'))
 }
 
-/// Whether a file is what its directory's address shows.
+/// Whether a file is what its directory's address shows, if that shows a page: with several names
+/// for an index, only the first is certain to be the one.
 fn is_index(site: &Site, path: &[u8]) -> bool {
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    site.settings.content.index.iter().any(|index| index == name)
+    site.settings.content.index.first().is_some_and(|index| index == name)
 }
 
 /// The clean address of a page, by its path without suffix: an index has that of its directory.

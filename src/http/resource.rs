@@ -43,6 +43,8 @@ pub(super) enum Resource {
 /// A file as it is, and as the files beside it hold it in other codings.
 #[derive(Debug)]
 pub(super) struct Page {
+    /// Of the plain file, relative to the root: type and fields depend on it.
+    path: Box<[u8]>,
     plain: Variant,
     encoded: Vec<(Coding, Variant)>,
     codings: Codings,
@@ -306,10 +308,10 @@ impl Variant {
 }
 
 impl Page {
-    /// A page; the codings are those of the files beside it.
-    pub(super) fn new(plain: Variant, encoded: Vec<(Coding, Variant)>) -> Self {
+    /// The page of the file at a path; the codings are those of the files beside it.
+    pub(super) fn new(path: &[u8], plain: Variant, encoded: Vec<(Coding, Variant)>) -> Self {
         let codings = encoded.iter().map(|(coding, _)| *coding).collect();
-        Self { plain, encoded, codings }
+        Self { path: path.into(), plain, encoded, codings }
     }
 
     /// The codings there are, besides none.
@@ -326,8 +328,9 @@ impl Page {
     }
 
     /// Whether files that were opened anew are those that this page was made of.
-    pub(super) fn is_of(&self, plain: &File, encoded: &[(Coding, Arc<File>)]) -> bool {
-        self.plain.is_of(plain)
+    pub(super) fn is_of(&self, path: &[u8], plain: &File, encoded: &[(Coding, Arc<File>)]) -> bool {
+        *self.path == *path
+            && self.plain.is_of(plain)
             && self.encoded.len() == encoded.len()
             && self
                 .encoded
@@ -347,7 +350,7 @@ impl Resource {
         let own = size_of::<Self>() + key.len();
         match self {
             Self::Page(page) => Weight {
-                bytes: own + page.variants().map(Variant::bytes).sum::<usize>(),
+                bytes: own + page.path.len() + page.variants().map(Variant::bytes).sum::<usize>(),
                 files: page.variants().filter(|variant| variant.file.is_some()).count(),
             },
             Self::Moved(location) => Weight { bytes: own + location.len(), files: 0 },
@@ -376,6 +379,11 @@ pub(super) fn status_of(error: &io::Error) -> Result<Status, Status> {
         _ if error.kind() == io::ErrorKind::ResourceBusy => Err(Status::ServiceUnavailable),
         _ => Err(Status::InternalServerError),
     }
+}
+
+/// Whether an error is one that closing files mends.
+pub(super) fn is_short_of_files(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
 fn is_settled(metadata: &Metadata, now: SystemTime) -> bool {

@@ -6,8 +6,9 @@
 //! itself answers for are refused, and all rules together cannot add more than
 //! [`FIELD_BYTES_MAX`] to an answer.
 //!
-//! Globs are matched against the decoded path of the request, which begins with a slash; that of
-//! a directory ends with one. `*` and `?` do not cross slashes; `**` does, and so does a class of
+//! Globs are matched against the path of the file that answers, which begins with a slash, also
+//! where it answers in the place of others. An answer that is no file has the decoded path of the
+//! request; that of a directory ends with a slash. `*` and `?` do not cross slashes; `**` does, and so does a class of
 //! what is not meant, `[!a]`. A glob without a slash at its front matches at any depth: `*.js`
 //! means `/**/*.js`. Case matters, and bytes that are not UTF-8 match wildcards only.
 
@@ -168,6 +169,10 @@ impl FromStr for HeaderRule {
     }
 }
 
+/// What is taken for a glob when the glob is forgotten: the directives of `Cache-Control` that have
+/// a value.
+const DIRECTIVES: [&str; 4] = ["max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"];
+
 /// The glob in front of the first equals sign, and what is behind it.
 fn glob_and_rest<'a>(text: &'a str, form: &str) -> Result<(Glob, &'a str), String> {
     let Some((glob, rest)) = text.split_once('=') else {
@@ -175,6 +180,9 @@ fn glob_and_rest<'a>(text: &'a str, form: &str) -> Result<(Glob, &'a str), Strin
     };
     let anchored = match glob {
         "" => return Err(format!("there is no glob; {form}")),
+        directive if DIRECTIVES.contains(&directive) => {
+            return Err(format!("there is no glob before {directive}; {form}"));
+        }
         glob if glob.len() > GLOB_BYTES_MAX => {
             return Err(format!("a glob has at most {GLOB_BYTES_MAX} bytes; use wildcards"));
         }

@@ -22,10 +22,10 @@ use crate::http::status::Status;
 mod tests;
 
 /// The longest name a Linux directory can hold.
-pub(super) const SEGMENT_BYTES_MAX: usize = 255;
+pub const SEGMENT_BYTES_MAX: usize = 255;
 
 /// The longest path a system call takes: `PATH_MAX` counts the NUL at the end.
-pub(super) const PATH_BYTES_MAX: usize = libc::PATH_MAX as usize - 1;
+pub const PATH_BYTES_MAX: usize = libc::PATH_MAX as usize - 1;
 
 /// A path below the root, and the query that came with it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -87,7 +87,8 @@ macro_rules! drivers {
                     a_root_may_bring_its_page, errors_keep_their_place,
                     an_error_s_page_comes_and_goes;
                 rules: pages_and_data_are_revalidated, the_last_rule_for_caching_counts,
-                    header_rules_merge, other_sites_may_read_if_they_may;
+                    header_rules_merge, other_sites_may_read_if_they_may,
+                    substitutes_have_the_fields_of_their_own_path;
                 links: each_policy_follows_its_links, links_are_listed_if_they_can_be_followed,
                     a_root_behind_a_link_is_followed, a_root_that_is_renamed_is_followed,
                     a_directory_that_turns_into_a_link_shows_nothing;

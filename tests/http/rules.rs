@@ -244,3 +244,38 @@ pub(crate) fn other_sites_may_read_if_they_may(kind: Kind) {
         fixture.finish();
     }
 }
+
+/// A policy for pages holds for the page of an application and for that of an error, whatever the
+/// address is that they answer for.
+pub(crate) fn substitutes_have_the_fields_of_their_own_path(kind: Kind) {
+    let options = [
+        "--spa=/docs/index.html",
+        "--error-page",
+        "404=/page.html",
+        "--header",
+        "*.html=X-Of: pages",
+        "--header",
+        "/docs/**=X-Where: docs",
+        "--header",
+        "/deep/**=X-Address: deep",
+    ];
+    let fixture = Fixture::start_as(kind, site(), &options);
+    let mut client = fixture.connect();
+    for (method, target, accept, status, of, place, address) in [
+        ("GET", "/deep/link", "text/html", 200, Some("pages"), Some("docs"), None),
+        ("HEAD", "/deep/link", "text/html", 200, Some("pages"), Some("docs"), None),
+        ("GET", "/deep/missing.js", "*/*", 404, Some("pages"), None, None),
+        ("HEAD", "/docs/missing.js", "*/*", 404, Some("pages"), None, None),
+        // No file answers these.
+        ("GET", "/assets", "*/*", 308, None, None, None),
+        ("POST", "/deep/link", "*/*", 405, None, None, Some("deep")),
+    ] {
+        let response = client.ask(method, target, &format!("Accept: {accept}"));
+        assert_eq!(response.status, status, "{method} {target}");
+        assert_eq!(response.field("x-of"), of, "{method} {target}");
+        assert_eq!(response.field("x-where"), place, "{method} {target}");
+        assert_eq!(response.field("x-address"), address, "{method} {target}");
+    }
+    drop(client);
+    fixture.finish();
+}

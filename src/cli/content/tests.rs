@@ -104,7 +104,7 @@ fn the_page_of_an_application() {
     assert_refused(
         "--spa",
         &[
-            ("app.html", "begins with a slash"),
+            ("app.html", "served: /app.html"),
             ("/", "as in /index.html"),
             ("/app/", "as in /app/index.html"),
             ("//a", "empty"),
@@ -143,7 +143,7 @@ fn pages_for_errors() {
             ("0404=/a", "404, 405"),
             ("4xx=/a", "404, 405"),
             ("418=/a", "404, 405"),
-            ("404=404.html", "begins with a slash"),
+            ("404=404.html", "served: /404.html"),
             ("404=/", "name a file"),
             ("404=/../a", "no name of a file"),
             ("404=/.404.html", "dot"),

@@ -7,10 +7,7 @@ use std::io;
 use super::super::target::{PATH_BYTES_MAX, SEGMENT_BYTES_MAX, has_hidden_segment};
 use super::Policy;
 use crate::driver::{Entry, EntryKind, File, FileKind, Metadata};
-
-/// The suffixes of files that hold another one's content in a coding of RFC 9110 section 8.4.1,
-/// RFC 7932 or RFC 8878.
-const SIDECARS: [&[u8]; 3] = [b".br", b".zst", b".gz"];
+use crate::http::negotiate::Coding;
 
 /// Something to be listed.
 #[derive(Clone, Debug)]
@@ -144,8 +141,8 @@ fn leave_out_sidecars(items: &mut Vec<Item>) {
     let files = items.iter().filter(|item| !item.directory);
     let names: HashSet<&[u8]> = files.map(|item| &item.name[..]).collect();
     let is_sidecar = |item: &Item| {
-        let original = |suffix: &&[u8]| item.name.strip_suffix(*suffix);
-        !item.directory && SIDECARS.iter().filter_map(original).any(|name| names.contains(name))
+        let original = |coding: &Coding| item.name.strip_suffix(coding.suffix().as_bytes());
+        !item.directory && Coding::ALL.iter().filter_map(original).any(|name| names.contains(name))
     };
     let mut sidecars = items.iter().map(is_sidecar).collect::<Vec<_>>().into_iter();
     items.retain(|_| sidecars.next() == Some(false));

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::driver::Links;
-use crate::http::{RootPath, Settings};
+use crate::http::{Content, RootPath, Settings};
 
 fn open_root(path: &Path) -> Arc<File> {
     Arc::new(File::open_root(path, Links::Beneath).unwrap())
@@ -91,4 +91,153 @@ fn all_files_of_a_lookup_are_of_one_root() {
     }
     // The root, the page, and the page in three codings.
     assert_eq!(opens, 5);
+}
+
+/// A site in a folder, that remembers for an hour.
+fn site_of(folder: &Path, content: Content) -> Site {
+    Site::new(Settings {
+        content,
+        revalidate_after: Duration::from_secs(3600),
+        ..Settings::new(open_root(folder))
+    })
+}
+
+/// Looks up, at a time when the file has not changed for a while.
+fn look_up(site: &mut Site, path: &[u8]) -> Found {
+    let now = Now::read();
+    let now = Now { system: now.system + Duration::from_secs(10), ..now };
+    let begun = Lookup::begin(site, now, &Name::Target { path, directory: false });
+    finish(site, now, begun)
+}
+
+fn known(found: Found) -> Rc<Resource> {
+    match found {
+        Found::Known(resource) => resource,
+        Found::Trouble(status) => panic!("{status:?}"),
+    }
+}
+
+fn length(found: Found) -> u64 {
+    match &*known(found) {
+        Resource::Page(page) => page.variant(None).len(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Two ask for one file, which is replaced in between; the one that was first is the last to end.
+#[test]
+fn a_slow_lookup_does_not_bring_an_old_file_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("page.txt");
+    fs::write(&place, vec![b'o'; 10_000]).unwrap();
+    let mut site = site_of(folder.path(), Content::default());
+    let now = Now::read();
+    let name = Name::Target { path: b"page.txt", directory: false };
+    let Progress::Ask(slow, Step::Open { root, path }) = Lookup::begin(&mut site, now, &name)
+    else {
+        panic!("the page is asked for")
+    };
+    let old = File::open_beneath(&root, &path).map(Arc::new);
+    fs::write(folder.path().join("new"), vec![b'n'; 20_000]).unwrap();
+    fs::rename(folder.path().join("new"), &place).unwrap();
+    assert_eq!(length(look_up(&mut site, b"page.txt")), 20_000);
+    let later = Now::read();
+    let slow = slow.resume(&mut site, later, Reply::Opened(old));
+    assert_eq!(length(finish(&mut site, later, slow)), 10_000, "it answers with what it found");
+    let Some(Resource::Page(page)) = site.cache.peek(b"page.txt").map(|known| &**known) else {
+        panic!("the page is remembered")
+    };
+    assert_eq!(page.variant(None).len(), 20_000);
+}
+
+/// What a shortage says of a name is nothing, and of other names neither.
+#[test]
+fn a_shortage_forgets_no_more_than_it_must() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["one", "two"] {
+        fs::write(folder.path().join(name), vec![b'x'; 10_000]).unwrap();
+    }
+    for (error, left) in [
+        (io::ErrorKind::ResourceBusy.into(), 2),
+        (io::Error::from_raw_os_error(libc::EAGAIN), 2),
+        // A descriptor is needed, and both have one.
+        (io::Error::from_raw_os_error(libc::EMFILE), 0),
+        // This one may be broken.
+        (io::Error::from_raw_os_error(libc::EIO), 1),
+    ] {
+        let mut site = site_of(folder.path(), Content::default());
+        look_up(&mut site, b"one");
+        look_up(&mut site, b"two");
+        let (now, name) = (Now::read(), Name::Target { path: b"one", directory: false });
+        let Progress::Ask(lookup, _) = Lookup::begin(&mut site, now, &name) else {
+            panic!("it is opened")
+        };
+        let told = error.to_string();
+        let ended = lookup.resume(&mut site, now, Reply::Opened(Err(error)));
+        assert!(matches!(ended, Progress::Found(Found::Trouble(_))), "{told}");
+        assert_eq!(site.cache.len(), left, "{told}");
+    }
+}
+
+/// The type is that of the name, so another name is another page, even of the same file.
+#[test]
+fn a_page_is_known_by_its_path_too() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.html"), vec![b'x'; 10_000]).unwrap();
+    std::os::unix::fs::symlink("a.html", folder.path().join("a")).unwrap();
+    let content = Content { clean_urls: true, ..Content::default() };
+    let mut site = site_of(folder.path(), content);
+    let content_type = |found| match &*known(found) {
+        Resource::Page(page) => {
+            String::from_utf8(page.variant(None).content_type().to_vec()).unwrap()
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(content_type(look_up(&mut site, b"a")), "application/octet-stream");
+    fs::remove_file(folder.path().join("a")).unwrap();
+    assert_eq!(content_type(look_up(&mut site, b"a")), "text/html; charset=utf-8");
+}
+
+/// No page is sent where it cannot be had.
+#[test]
+fn a_page_keeps_its_address_when_the_clean_one_leads_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["b.html.html", "c.html", "index.htm", "index.html"] {
+        fs::write(folder.path().join(name), vec![b'x'; 10_000]).unwrap();
+    }
+    std::os::unix::fs::symlink("/etc", folder.path().join("c")).unwrap();
+    let index = vec![b"index.htm".to_vec(), b"index.html".to_vec()];
+    let content = Content { clean_urls: true, index, ..Content::default() };
+    let mut site = site_of(folder.path(), content);
+    for path in [&b"b.html.html"[..], b"c.html", b"index"] {
+        assert_eq!(length(look_up(&mut site, path)), 10_000, "{}", path.escape_ascii());
+    }
+    let moved = known(look_up(&mut site, b"index.html"));
+    assert!(matches!(&*moved, Resource::Moved(to) if &**to == "/index"), "{moved:?}");
+}
+
+#[test]
+fn no_two_names_share_a_key() {
+    let key = |name: Name<'_>| {
+        let mut key = Vec::new();
+        name.write_key(&mut key);
+        key
+    };
+    let asked = listing::Asked::parse(listing::Format::Html, None);
+    let of_root = key(Name::Entries { path: b"", asked });
+    let peculiar = &of_root[1..];
+    assert_ne!(of_root, key(Name::Substitute { path: peculiar }));
+    assert_ne!(
+        key(Name::Substitute { path: b"a" }),
+        key(Name::Target { path: b"a", directory: false })
+    );
+}
+
+#[test]
+fn what_is_empty_needs_no_descriptor() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("empty"), "").unwrap();
+    let mut site = site_of(folder.path(), Content::default());
+    assert_eq!(length(look_up(&mut site, b"empty")), 0);
+    assert_eq!(site.cache.weight().files, 0);
 }

@@ -92,7 +92,7 @@ impl<'a> Fields<'a> {
     }
 
     fn expect(&mut self, value: &[u8]) {
-        for expectation in list(value) {
+        for expectation in Field::one(value).members() {
             if expectation.eq_ignore_ascii_case(b"100-continue") {
                 self.expects_continue = true;
             } else {
@@ -102,7 +102,7 @@ impl<'a> Fields<'a> {
     }
 
     fn connection(&mut self, value: &[u8]) {
-        for option in list(value) {
+        for option in Field::one(value).members() {
             self.connection_close |= option.eq_ignore_ascii_case(b"close");
             self.connection_keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
         }
@@ -151,11 +151,6 @@ fn once<'a>(slot: &mut Option<&'a [u8]>, value: &'a [u8], twice: Refusal) -> Res
         None => Ok(()),
         Some(_) => Err(twice),
     }
-}
-
-/// The members of a comma-separated list; empty ones do not count (RFC 9110 §5.6.1).
-fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
 
 /// `1*DIGIT`, without a sign, white space or overflow.

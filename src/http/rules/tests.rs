@@ -189,6 +189,8 @@ fn a_malformed_rule_names_cause_and_remedy() {
     let cache = [
         ("*.html", "no equals sign"),
         ("=no-cache", "no glob"),
+        ("max-age=3600", "no glob before max-age"),
+        ("s-maxage=60, max-age=3600", "no glob before s-maxage"),
         ("*=max-age: 60", "not like no-cache"),
         ("*=max-age 60", "not like no-cache"),
         ("*=max-age=", "not like no-cache"),
