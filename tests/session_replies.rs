@@ -1,6 +1,9 @@
 //! What may happen between a session's question and its next turn: a connection that is sending
 //! brings the answer at once, and lets the session go on only when the send is over.
 
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -164,4 +167,86 @@ fn listings_that_wait_together_are_read_once() {
     assert!(page_of(elsewhere).contains("./three"));
     assert!(shows_two(later), "what was asked for a second ago is not shared");
     assert!(shows_two(wait(now, "/?sort=size")), "nobody waits any more");
+}
+
+/// A head of a request for a page, as a browser sends it, and what comes of it when each open of
+/// a name has the outcome that `open` says.
+fn browse(site: &mut Site, now: &mut Now, path: &str, open: Opens<'_>) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n");
+    let (mut session, mut chain) = (Http::new(site), Chain::new());
+    loop {
+        let inbox = &mut Inbox::new(request.as_bytes(), false);
+        match session.advance(site, *now, inbox, &mut chain) {
+            Step::Receive(_) => return String::from_utf8(read_all(&mut chain)).unwrap(),
+            Step::Open { root, path } => {
+                let name = path.to_str().unwrap();
+                let opened =
+                    open(name, now).and_then(|()| File::open_beneath(&root, &path).map(Arc::new));
+                session.resume(site, *now, Reply::Opened(opened));
+            }
+            Step::Read { file, offset, mut buffer } => {
+                let file = std::fs::File::from(file.as_fd().try_clone_to_owned().unwrap());
+                let mut content = vec![0; buffer.capacity() - buffer.len()];
+                let read = file.read_at(&mut content, offset);
+                buffer.extend_from_slice(&content[..*read.as_ref().unwrap()]);
+                session.resume(site, *now, Reply::Read(read, buffer));
+            }
+            step => panic!("{step:?}"),
+        }
+    }
+}
+
+type Opens<'a> = &'a dyn Fn(&str, &mut Now) -> io::Result<()>;
+
+fn error(code: i32) -> io::Result<()> {
+    Err(io::Error::from_raw_os_error(code))
+}
+
+/// Crawlers forget what is not found.
+#[test]
+fn a_shortage_is_no_missing_page() {
+    let mut site = site_with(Content { spa: Some(b"app.html".to_vec()), ..alone() }, &["app.html"]);
+    let answer = browse(&mut site.1, &mut Now::read(), "/route", &|name, _| match name {
+        "app.html" => error(libc::EMFILE),
+        _ => Ok(()),
+    });
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("Retry-After: 1"), "{answer}");
+}
+
+/// What is known of a name may expire while the page of its error is opened.
+#[test]
+fn an_error_has_the_page_of_its_own_status() {
+    let pages = vec![(404, b"404.html".to_vec()), (403, b"403.html".to_vec())];
+    let content = Content { error_pages: pages, ..alone() };
+    let mut site = site_with(content, &["404.html", "403.html"]);
+    let mut now = Now::read();
+    let ok = |_: &str, _: &mut Now| Ok(());
+    let other = browse(&mut site.1, &mut now, "/other", &ok);
+    assert!(other.starts_with("HTTP/1.1 404 ") && other.ends_with("404.html"), "{other}");
+    now.instant += Duration::from_millis(500);
+    browse(&mut site.1, &mut now, "/page", &ok);
+    // The page of the error has expired, but not that there is no page.
+    now.instant += Duration::from_millis(700);
+    let answer = browse(&mut site.1, &mut now, "/page", &|name, now| match name {
+        "page" => error(libc::EACCES),
+        "404.html" => {
+            // A slow disk.
+            now.instant += Duration::from_secs(3);
+            Ok(())
+        }
+        _ => Ok(()),
+    });
+    let (status, body) = (&answer[..12], answer.split("\r\n\r\n").nth(1).unwrap());
+    assert_eq!((status, body), ("HTTP/1.1 403", "403.html"), "{answer}");
+}
+
+/// A site of files that hold their names, in a folder that goes away with it.
+fn site_with(content: Content, files: &[&str]) -> (tempfile::TempDir, Site) {
+    let folder = tempfile::tempdir().unwrap();
+    for name in files {
+        std::fs::write(folder.path().join(name), name).unwrap();
+    }
+    let root = Arc::new(File::open_root(folder.path(), Links::Beneath).unwrap());
+    let site = Site::new(Settings { content, ..Settings::new(root) });
+    (folder, site)
 }
