@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn only_sockets_that_listen_count() {
         let table = "  sl  local_address rem_address   st\n   \
-            0: 0100007F:1ED2 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 4711 1\n   \
+            0: 0100007F:1ED2 00000000:0000 0A 00000000:00000000 00:00000000 0000000 0 0 4711 1\n   \
             1: 0100007F:1ED2 0100007F:A0A0 01 00000000:00000000 00:00000000 00000000 0 0 4712 1\n";
         assert_eq!(inodes_listening(table, 0x1ed2), ["socket:[4711]"]);
         assert!(inodes_listening(table, 80).is_empty());

@@ -117,7 +117,8 @@ impl Pace {
             let needed = (TIME_MIN * 2 + START) * trials;
             return Err(format!(
                 "{total:?} is too short for {trials} trials ({cells} cells of the grid, each with \
-                 {servers} servers in {rounds} rounds); give --time {}s, or fewer sizes, connections or shapes",
+                 {servers} servers in {rounds} rounds); give --time {}s, or fewer \
+                 sizes, connections or shapes",
                 needed.as_secs() + 1
             ));
         }

@@ -74,14 +74,16 @@ pub struct ContentArgs {
     pub listing: bool,
 
     /// File that is sent with an error, as in 403=/forbidden.html; may be given several times, and
-    /// the last for a status counts. Its path begins at the directory that is served [default: 404=/404.html if it is there]
+    /// the last for a status counts. Its path begins at the directory that is served [default:
+    /// 404=/404.html if it is there]
     #[arg(long, value_name = "STATUS=PATH", help_heading = CONTENT)]
     pub error_page: Vec<ErrorPage>,
 
     /// Cache-Control of the files that a glob names, as in
     /// '/assets/**=max-age=31536000, immutable'; may be given several times, and the last that
     /// matches counts. In a glob, * and ? stay within a directory, ** does not; {js,css} is one or
-    /// the other, [0-9] one of these; *.js is /**/*.js. An empty value sends none. By default no-cache for HTML and JSON
+    /// the other, [0-9] one of these; *.js is /**/*.js. An empty value sends none. By default
+    /// no-cache for HTML and JSON
     #[arg(long, value_name = "GLOB=VALUE", help_heading = CONTENT)]
     pub cache_control: Vec<CacheRule>,
 

@@ -57,7 +57,13 @@ pub struct ServeArgs {
     pub cache_entries: Option<u32>,
 
     /// Bytes of small files and heads that are remembered
-    #[arg(long, value_name = "BYTES", default_value = "32M", value_parser = cache_bytes, help_heading = CACHE)]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "32M",
+        value_parser = cache_bytes,
+        help_heading = CACHE
+    )]
     pub cache_bytes: usize,
 
     /// Files up to this size are sent from memory, larger ones by sendfile(2)
@@ -151,9 +157,9 @@ fn notes(root: &File, links: Links, content: &http::Content) -> Vec<String> {
         notes.push(note.to_owned());
     }
     for (option, path) in content.pages() {
-        let is_there = CString::new(path)
-            .is_ok_and(|path| matches!(File::open_beneath(root, &path), Ok(file) if file.metadata().kind == FileKind::Regular));
-        if !is_there {
+        let file = CString::new(path).map(|path| File::open_beneath(root, &path));
+        let is_file = |file: &File| file.metadata().kind == FileKind::Regular;
+        if !matches!(file, Ok(Ok(file)) if is_file(&file)) {
             let path = String::from_utf8_lossy(path);
             notes.push(format!("{option}: there is no file /{path} in the root yet"));
         }

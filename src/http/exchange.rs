@@ -311,8 +311,8 @@ pub(super) fn explain(status: Status) -> &'static str {
     match status {
         Status::BadRequest => "The address of this request cannot be read.",
         Status::Forbidden => {
-            "The server may not show this: it is not permitted to read it, or a symbolic link leads \
-             where links are not followed."
+            "The server may not show this: it is not permitted to read it, or a symbolic link \
+             leads where links are not followed."
         }
         Status::NotFound => "There is nothing under this address.",
         Status::ServiceUnavailable => "The server is short of something. Try again in a moment.",

@@ -57,6 +57,21 @@ pub(crate) fn kinds() -> impl Iterator<Item = Kind> {
     Kind::ALL.into_iter().filter(works)
 }
 
+/// A command with these arguments, which serves at a free port unless they say otherwise.
+pub(crate) fn with(arguments: &[&str]) -> Command {
+    let mut command = ringd();
+    command.args(arguments);
+    if !arguments.contains(&"--listen") {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    command
+}
+
+/// The names of the drivers that work here.
+pub(crate) fn drivers() -> impl Iterator<Item = &'static str> {
+    kinds().map(Kind::name)
+}
+
 /// A server that runs. Dropping it kills it.
 pub(crate) struct Server {
     child: Child,
