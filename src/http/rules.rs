@@ -9,8 +9,8 @@
 //! Globs are matched against the path of the file that answers, which begins with a slash, also
 //! where it answers in the place of others. An answer that is no file has the decoded path of the
 //! request; that of a directory ends with a slash. `*` and `?` do not cross slashes; `**` does, and
-//! so does a class of what is not meant, `[!a]`. A glob without a slash at its front matches at any depth: `*.js`
-//! means `/**/*.js`. Case matters, and bytes that are not UTF-8 match wildcards only.
+//! so does a class of what is not meant, `[!a]`. A glob without a slash at its front matches at any
+//! depth: `*.js` means `/**/*.js`. Case matters, and bytes that are not UTF-8 match wildcards only.
 
 use std::str::FromStr;
 use std::sync::Arc;
