@@ -41,3 +41,24 @@ pub(crate) fn a_full_backlog_is_served(kind: Kind) {
     clients.into_iter().for_each(Client::expect_close);
     fixture.finish();
 }
+
+/// A place that becomes free is taken by who waits, though the others stay as they are.
+pub(crate) fn a_free_place_is_taken(kind: Kind) {
+    let fixture = Fixture::start_with(kind, |setup| setup.server.connections_max = 2);
+    let mut places: Vec<_> = (0..2).map(|_| fixture.connect()).collect();
+    for client in &mut places {
+        client.ask("GET", "/over.bin", "").expect_ok(&content(8193));
+    }
+    for _ in 0..5 {
+        let mut waiting = fixture.connect();
+        waiting.send(GET);
+        drop(places.remove(0));
+        waiting.read_response().expect_ok(&content(8193));
+        waiting.expect_close();
+        let mut next = fixture.connect();
+        next.ask("GET", "/over.bin", "").expect_ok(&content(8193));
+        places.push(next);
+    }
+    drop(places);
+    fixture.finish();
+}

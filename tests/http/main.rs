@@ -66,7 +66,8 @@ macro_rules! drivers {
                     an_idle_connection_is_given_time, the_listener_refuses,
                     a_stuck_client_does_not_stop_the_end,
                     the_last_answer_survives_a_request_behind_it;
-                limits: more_clients_than_connections, a_full_backlog_is_served;
+                limits: more_clients_than_connections, a_full_backlog_is_served,
+                    a_free_place_is_taken;
                 conditional: conditions_decide, conditions_need_something_to_be_about,
                     not_modified_has_its_fields, odd_times_validate_nothing;
                 codings: the_client_s_weights_choose_the_coding, what_is_there_limits_the_choice,
