@@ -21,8 +21,11 @@ const ALIGNMENT: usize = 4096;
 
 /// The buffers of one driver.
 pub struct Pool {
-    memory: NonNull<u8>,
+    /// What was allocated.
+    allocation: NonNull<u8>,
     layout: Layout,
+    /// The first page in it: where the buffers are.
+    memory: NonNull<u8>,
     buffer_bytes: usize,
     count: u16,
     free: RefCell<Vec<u16>>,
@@ -41,13 +44,20 @@ impl Pool {
     pub fn new(count: u16, buffer_bytes: u32) -> Rc<Self> {
         assert!(count > 0 && buffer_bytes > 0);
         let bytes = usize::from(count) * buffer_bytes as usize;
-        let layout = Layout::from_size_align(bytes, ALIGNMENT).expect("limits bound the size");
+        // An allocation that asks for an alignment is zeroed by hand, all pages of it. One that
+        // does not comes from the kernel as it is.
+        let layout = Layout::array::<u8>(bytes + ALIGNMENT).expect("limits bound the size");
         // SAFETY: `layout` is not of size zero: both factors were just asserted to be positive.
-        let memory = unsafe { alloc_zeroed(layout) };
-        let Some(memory) = NonNull::new(memory) else { handle_alloc_error(layout) };
+        let allocation = unsafe { alloc_zeroed(layout) };
+        let Some(allocation) = NonNull::new(allocation) else { handle_alloc_error(layout) };
+        let to_page = allocation.align_offset(ALIGNMENT);
+        assert!(to_page < ALIGNMENT, "every allocation holds the start of a page");
+        // SAFETY: less than a page is skipped of an allocation that is a page longer than needed.
+        let memory = unsafe { allocation.add(to_page) };
         // The stack is filled downwards so that buffer 0 is lent first and few pages are touched.
         let free = RefCell::new((0..count).rev().collect());
-        Rc::new(Self { memory, layout, buffer_bytes: buffer_bytes as usize, count, free })
+        let buffer_bytes = buffer_bytes as usize;
+        Rc::new(Self { allocation, layout, memory, buffer_bytes, count, free })
     }
 
     /// Bytes of one buffer.
@@ -99,9 +109,9 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        // SAFETY: `memory` came from `alloc_zeroed(layout)`, and every lease holds an `Rc` of
+        // SAFETY: `allocation` came from `alloc_zeroed(layout)`, and every lease holds an `Rc` of
         // this pool, so none is left to use it.
-        unsafe { dealloc(self.memory.as_ptr(), self.layout) }
+        unsafe { dealloc(self.allocation.as_ptr(), self.layout) }
     }
 }
 
