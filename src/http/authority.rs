@@ -42,28 +42,37 @@ fn is_port(bytes: &[u8]) -> bool {
 
 /// `reg-name = *( unreserved / pct-encoded / sub-delims )`, which IPv4 addresses match as well.
 fn is_name(bytes: &[u8]) -> bool {
-    let mut rest = bytes;
-    loop {
-        rest = match rest {
-            [] => return true,
-            [b'.', b'.', ..] => return false,
-            [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                rest
-            }
-            [byte, rest @ ..] if is_name_byte(*byte) => rest,
-            _ => return false,
+    // Every request names a host, and hardly any has an escape or an empty label in it.
+    let mut before = b'x';
+    for (at, &byte) in bytes.iter().enumerate() {
+        let fits = match byte {
+            b'.' => before != b'.',
+            b'%' => matches!(bytes[at + 1..], [high, low, ..]
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()),
+            _ => NAME_BYTES[usize::from(byte)],
+        };
+        if !fits {
+            return false;
         }
+        before = byte;
     }
+    true
 }
 
 /// `unreserved / sub-delims` (RFC 3986 §2.2 and §2.3).
-fn is_name_byte(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'
-            | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
-    )
-}
+const NAME_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = matches!(
+            byte as u8,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$'
+                | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
+        );
+        byte += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
