@@ -25,7 +25,7 @@ pub const SETUP: Trial = Trial {
 };
 
 /// All pieces but [`SETUP`].
-pub const TRIALS: [Trial; 16] = [
+pub const TRIALS: [Trial; 15] = [
     flag::<0>(),
     flag::<1>(),
     flag::<2>(),
@@ -46,9 +46,6 @@ pub const TRIALS: [Trial; 16] = [
     }),
     setup("feature.ext_arg", "feature EXT_ARG", (5, 11), Need::Uring, || {
         feature(Parameters::is_feature_ext_arg)
-    }),
-    setup("feature.min_timeout", "feature MIN_TIMEOUT", (6, 12), Need::Extra, || {
-        feature(Parameters::is_feature_min_timeout)
     }),
     setup("feature.no_iowait", "feature NO_IOWAIT", (6, 15), Need::Extra, || {
         feature(Parameters::is_feature_no_iowait)

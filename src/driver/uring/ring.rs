@@ -25,16 +25,6 @@ const COMPLETIONS: u32 = 4096;
 /// The smallest queues worth running with, where locked memory is scarce (`RLIMIT_MEMLOCK`).
 const SUBMISSIONS_MIN: u32 = 64;
 
-/// Work that one `enter` performs at most when it waits for a single completion is about 20
-/// items; after a busier turn it is told to bring this many, if they are there ([`MIN_WAIT`]).
-const BATCH: usize = 128;
-
-/// A turn that brought this many completions is a busy one.
-const BUSY: usize = 16;
-
-/// How long a busy turn waits for its batch to fill before it takes what is there.
-const MIN_WAIT: Duration = Duration::from_micros(1);
-
 /// A flag of set-up: its names, the version of Linux that brought it, and how a builder is told.
 pub(super) struct Flag {
     pub(super) id: &'static str,
@@ -77,8 +67,8 @@ pub(super) struct Ring {
     ring: IoUring,
     waiting: VecDeque<squeue::Entry>,
     enter_flags: EnterFlags,
-    min_wait: bool,
-    busy: bool,
+    /// Submissions since the last `enter` whose completions do not wait for anybody.
+    certain: u32,
     /// Submissions that the kernel has yet to answer with their last completion.
     pub(super) outstanding: u64,
     pub(super) enters: u64,
@@ -116,13 +106,11 @@ impl Ring {
             // Or an idle server is accounted as a CPU that waits for a disk.
             enter_flags |= EnterFlags::NO_IOWAIT;
         }
-        let min_wait = ring.params().is_feature_min_timeout();
         Self {
             ring,
             waiting: VecDeque::new(),
             enter_flags,
-            min_wait,
-            busy: false,
+            certain: 0,
             outstanding: 0,
             enters: 0,
             submitted: 0,
@@ -174,28 +162,21 @@ impl Ring {
             }
             self.waiting.pop_front();
         }
-        let wait = wait && self.waiting.is_empty();
         let timespec = timeout.map(Timespec::from);
         let mut arguments = SubmitArgs::new();
         if let Some(timespec) = &timespec {
             arguments = arguments.timespec(timespec);
         }
-        let mut want = usize::from(wait);
-        if wait && self.busy && self.min_wait {
-            want = BATCH;
-            arguments = arguments.min_wait_usec(MIN_WAIT.as_micros() as u32);
-        }
+        // The kernel performs about 20 items of work in an `enter`, or as many as completions are
+        // asked for: a busy loop asks for those that it is certain to get, and so has fewer turns.
+        let certain = std::mem::take(&mut self.certain);
+        let want = if self.waiting.is_empty() { certain.max(u32::from(wait)) } else { 0 };
         let to_submit = self.ring.submission().len() as u32;
         self.enters += 1;
         // SAFETY: `SubmitArgs` is `io_uring_getevents_arg`, as `EXT_ARG` asks for, and it and
         // the timespec it points to outlive the call.
         let result = unsafe {
-            self.ring.submitter().enter(
-                to_submit,
-                want as u32,
-                self.enter_flags.bits(),
-                Some(&arguments),
-            )
+            self.ring.submitter().enter(to_submit, want, self.enter_flags.bits(), Some(&arguments))
         };
         if let Err(error) = result {
             // The time is up, a signal came, or the kernel wants completions reaped first.
@@ -204,10 +185,14 @@ impl Ring {
                 return Err(error);
             }
         }
-        let before = reaped.len();
         reaped.extend(self.ring.completion());
-        self.busy = reaped.len() - before >= BUSY;
         Ok(())
+    }
+
+    /// Notes that the submission that was pushed last completes at once, whatever its result: the
+    /// next `enter` may wait for it.
+    pub(super) fn certain(&mut self) {
+        self.certain += 1;
     }
 
     /// Notes that a submission has had its last completion.

@@ -209,6 +209,7 @@ impl Uring {
         // SAFETY: the chain's memory and the boxed message lie outside the record, at addresses
         // that stay, and `Write::Ring` keeps them, untouched, until the completion.
         unsafe { self.push(handle, Kind::Send, sequence, entry) };
+        self.ring.certain();
     }
 
     /// Queues a send to be tried inline.
