@@ -310,6 +310,7 @@ fn a_tag_is_weak_until_the_file_has_settled() {
 
 /// A file that has just been written, and what is known of it.
 struct Young {
+    kind: Kind,
     fixture: Fixture,
     client: Client,
     target: String,
@@ -324,7 +325,7 @@ impl Young {
         });
         let client = fixture.connect();
         let (target, tag, date) = (String::new(), String::new(), String::new());
-        let mut young = Self { fixture, client, target, tag, date };
+        let mut young = Self { kind, fixture, client, target, tag, date };
         // On a machine that stands still for two seconds, a file grows old at once.
         let found = (0..20).find_map(|number| young.look_at_a_new_file(number));
         assert_eq!(found, Some(([412, 304, 200], [412, 304, 200], 200)));
@@ -348,7 +349,7 @@ impl Young {
 
     fn grow_old(mut self) {
         let strong = self.strong();
-        eventually("the tag turns strong", || {
+        eventually(&format!("the tag turns strong on {}", self.kind), || {
             self.client.ask("GET", &self.target, "").field("etag") == Some(&*strong)
         });
         assert_eq!(self.statuses(&self.tag.clone()), [412, 304, 200]);
