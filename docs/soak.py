@@ -189,8 +189,8 @@ class Changes:
                 yield version
 
 
-def write(root, name, version):
-    with open(f"{root}/{name}", "wb") as file:
+def write(path, name, version):
+    with open(path, "wb") as file:
         file.write(content(name, version, 0, size(name, version)))
 
 
@@ -198,7 +198,7 @@ def make_tree(root):
     for folder in ["small", "middle", "large", "change"]:
         os.mkdir(f"{root}/{folder}")
     for name in [*SIZES, *CHANGING]:
-        write(root, name, 0)
+        write(f"{root}/{name}", name, 0)
         # Long ago: so tags are strong, and a file beside another is not older than that.
         os.utime(f"{root}/{name}", (1_600_000_000, 1_600_000_000))
 
@@ -211,17 +211,13 @@ def change(root, changes, over):
         name = rng.choice(CHANGING)
         path = f"{root}/{name}"
         version = changes.announce(name)
-        if name in RENAMED:
-            with open(path + ".new", "wb") as file:
-                file.write(content(name, version, 0, size(name, version)))
-            os.rename(path + ".new", path)
-        elif name in REWRITTEN:
-            write(root, name, version)
+        if name in REWRITTEN:
+            write(path, name, version)
         else:
-            os.unlink(path)
-            over.wait(0.05)
-            with open(path + ".new", "wb") as file:
-                file.write(content(name, version, 0, size(name, version)))
+            if name in REMADE:
+                os.unlink(path)
+                over.wait(0.05)
+            write(path + ".new", name, version)
             os.rename(path + ".new", path)
         changes.done(name, version)
 
@@ -652,8 +648,10 @@ STYLE = """text { font: 12px system-ui, sans-serif; fill: #222 } .title { font-w
 @media (prefers-color-scheme: dark) { text { fill: #ddd } .grid { stroke: #333 }
 .paper { fill: #111 } }"""
 # Told apart by people who see colours in other ways too (the palette of Okabe and Ito).
-PANELS = [("Memory, MiB", [("PSS", "pss_kib", 1024, "#0072b2"), ("RSS", "rss_kib", 1024, "#e69f00")]),
-          ("Descriptors", [("all", "descriptors", 1, "#009e73"), ("sockets", "sockets", 1, "#cc79a7")])]
+PANELS = [
+    ("Memory, MiB", [("PSS", "pss_kib", 1024, "#0072b2"), ("RSS", "rss_kib", 1024, "#e69f00")]),
+    ("Descriptors", [("all", "descriptors", 1, "#009e73"), ("sockets", "sockets", 1, "#cc79a7")]),
+]
 
 
 def plot(rows, title):

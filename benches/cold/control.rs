@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -69,7 +69,7 @@ struct Peer {
     sending: Option<(File, u64, u64)>,
 }
 
-fn serve(listener: &TcpListener, root: &PathBuf, over: &AtomicBool) {
+fn serve(listener: &TcpListener, root: &Path, over: &AtomicBool) {
     let mut peers = Vec::new();
     while !over.load(Ordering::Relaxed) {
         if let Ok((stream, _)) = listener.accept() {
