@@ -9,7 +9,7 @@
 //! | column | what it is |
 //! | --- | --- |
 //! | p50 to max | from when a hot request was due to its answer, in microseconds |
-//! | blocked | the share of samples in which the worker's thread slept uninterruptibly, as for disks |
+//! | blocked | the share of samples in which the worker slept uninterruptibly, as for a disk |
 //! | longest | the longest run of such samples, in microseconds |
 //! | sent | what was downloaded beside the hot file, in MiB |
 //! | disk | what the process read from the disk meanwhile, in MiB |
@@ -21,8 +21,8 @@
 //! verdict is about the worker's thread, whose state (`/proc/PID/task/TID/stat`) is sampled about
 //! every 100 µs: it must not be blocked for more than 1 ms at a time when files are cold, unless it
 //! was when they were warm. The `control` shows what that finds: it is a loop that does what
-//! `ringd` avoids, `sendfile(2)` of what may be cold. If it is not blocked, the disk is too fast for
-//! this to tell anything.
+//! `ringd` avoids, `sendfile(2)` of what may be cold. If it is not blocked, the disk is too fast
+//! for this to tell anything.
 //!
 //! Contents are cold; names are not: only root can make the kernel forget one, and for all.
 

@@ -130,8 +130,8 @@ impl Residency {
     /// Up to where a piece can be sent without waiting for a disk, as far as that can be known;
     /// `None` when it has to be fetched first.
     ///
-    /// The first and the last byte are asked for: read-ahead makes it likely that the rest is
-    /// there too. Behind a cold piece the others are fetched unasked. What read-ahead brings of
+    /// The last byte is asked for: read-ahead makes it likely that the rest is there too. Behind
+    /// a cold piece the others are fetched unasked. What read-ahead brings of
     /// them is often still under way; and to ask is to read, for which the kernel reads ahead at
     /// the expense of the loop, and lets it wait when the disk's queue is full.
     ///
@@ -146,13 +146,10 @@ impl Residency {
             return None;
         }
         let follows = 0 < piece.start && piece.start <= self.resident_to;
-        let ends = [(!follows).then_some(piece.start), Some(piece.end - 1)];
-        for offset in ends.into_iter().flatten() {
-            stats.system_calls += 1;
-            if !sys::is_resident(self.file.as_fd(), offset) {
-                self.fetched = Some(piece.clone());
-                return None;
-            }
+        stats.system_calls += 1;
+        if !sys::is_resident(self.file.as_fd(), piece.end - 1) {
+            self.fetched = Some(piece.clone());
+            return None;
         }
         if piece.start == 0 || follows {
             self.resident_to = piece.end;
