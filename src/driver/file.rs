@@ -16,7 +16,7 @@ use super::{Links, sim, sys};
 /// How long a file found wholly in the page cache is taken to stay there.
 ///
 /// Within this time sends skip the residency check (`preadv2`, about 0.7 µs per 256 KiB).
-const RESIDENT_FOR: Duration = Duration::from_secs(1);
+pub(super) const RESIDENT_FOR: Duration = Duration::from_secs(1);
 
 /// An open file and what the kernel said of it when it was opened.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::chain::{Chain, Next};
-use super::file::File;
+use super::file::{File, RESIDENT_FOR};
 use super::{Stats, sys};
 
 /// Bytes of a file sent by one system call, checked for residency before, and fetched at once
@@ -42,22 +42,26 @@ pub(super) enum Progress {
 pub(super) struct Transfer {
     pub(super) chain: Box<Chain>,
     pub(super) fin: bool,
-    residency: Residency,
+    /// Made when it is needed, which for hot files is once in [`RESIDENT_FOR`].
+    residency: Option<Box<Residency>>,
 }
 
-/// What is known of the page cache along one transfer.
+/// What is known of the page cache along one transfer, of the file that is being sent.
 #[derive(Debug)]
 struct Residency {
-    /// The piece that was fetched last: it is not asked about again, or a file system that
-    /// keeps nothing in memory would be fetched from for ever.
-    fetched: u64,
-    /// Of the file that is being sent, the bytes up to here are in memory.
+    file: Arc<File>,
+    /// When the first piece was asked about.
+    since: Instant,
+    /// The bytes up to here were in memory.
     resident_to: u64,
+    /// The piece that was fetched last: it is not fetched again, or a file system that keeps
+    /// nothing in memory would be fetched from for ever.
+    fetched: Option<Range<u64>>,
 }
 
 impl Transfer {
     pub(super) fn new(chain: Box<Chain>, fin: bool) -> Self {
-        Self { chain, fin, residency: Residency { fetched: u64::MAX, resident_to: 0 } }
+        Self { chain, fin, residency: None }
     }
 
     /// Sends until done, blocked, cold, or `budget` bytes have gone.
@@ -82,9 +86,13 @@ impl Transfer {
                 }
                 Next::File { file, range, .. } => {
                     let end = range.end.min(range.start + PIECE_BYTES.min(left));
-                    let piece = range.start..end;
-                    if !file.is_resident(now) && !self.residency.check(file, &piece, now, stats) {
-                        return Progress::Cold(Arc::clone(file), piece);
+                    let mut piece = range.start..end;
+                    if !file.is_resident(now) {
+                        let residency = Residency::of(&mut self.residency, file, now);
+                        match residency.sendable(&piece, now, stats) {
+                            Some(end) => piece.end = end,
+                            None => return Progress::Cold(Arc::clone(file), piece),
+                        }
                     }
                     let len = (piece.end - piece.start) as usize;
                     stats.system_calls += 1;
@@ -110,22 +118,128 @@ impl Transfer {
 }
 
 impl Residency {
-    /// Asks for the last byte of a piece: read-ahead makes it likely that the rest is there too.
-    /// A file whose pieces were all there is not asked about for a while.
-    fn check(&mut self, file: &File, piece: &Range<u64>, now: Instant, stats: &mut Stats) -> bool {
-        if self.fetched != piece.start {
-            stats.system_calls += 1;
-            if !sys::is_resident(file.as_fd(), piece.end - 1) {
-                self.fetched = piece.start;
-                return false;
+    /// What is known of this file, which is nothing if another one was sent before.
+    fn of<'a>(known: &'a mut Option<Box<Self>>, file: &Arc<File>, now: Instant) -> &'a mut Self {
+        known.take_if(|known| !Arc::ptr_eq(&known.file, file));
+        known.get_or_insert_with(|| {
+            let file = Arc::clone(file);
+            Box::new(Self { file, since: now, resident_to: 0, fetched: None })
+        })
+    }
+
+    /// Up to where a piece can be sent without waiting for a disk, as far as that can be known;
+    /// `None` when it has to be fetched first.
+    ///
+    /// The last byte is asked for: read-ahead makes it likely that the rest is there too. Behind
+    /// a cold piece the others are fetched unasked. What read-ahead brings of
+    /// them is often still under way; and to ask is to read, for which the kernel reads ahead at
+    /// the expense of the loop, and lets it wait when the disk's queue is full.
+    ///
+    /// A file whose pieces were all there, in no longer time than that is taken to last, is not
+    /// asked about for a while.
+    fn sendable(&mut self, piece: &Range<u64>, now: Instant, stats: &mut Stats) -> Option<u64> {
+        if let Some(fetched) = &mut self.fetched {
+            if fetched.contains(&piece.start) {
+                return Some(piece.end.min(fetched.end));
             }
+            *fetched = piece.clone();
+            return None;
         }
-        if piece.start == 0 || piece.start <= self.resident_to {
+        let follows = 0 < piece.start && piece.start <= self.resident_to;
+        stats.system_calls += 1;
+        if !sys::is_resident(self.file.as_fd(), piece.end - 1) {
+            self.fetched = Some(piece.clone());
+            return None;
+        }
+        if piece.start == 0 || follows {
             self.resident_to = piece.end;
         }
-        if self.resident_to == file.metadata().len {
-            file.mark_resident(now);
+        if self.resident_to == self.file.metadata().len && now - self.since < RESIDENT_FOR {
+            self.file.mark_resident(now);
         }
-        true
+        Some(piece.end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Links;
+    use super::*;
+    use std::time::Duration;
+
+    /// An open file of some pieces, all in memory: it was just written.
+    fn pieces(count: u64) -> Arc<File> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), vec![0; (count * PIECE_BYTES) as usize])
+            .unwrap();
+        let root = Arc::new(File::open_root(folder.path(), Links::Beneath).unwrap());
+        Arc::new(File::open_beneath(&root, c"file").unwrap())
+    }
+
+    fn piece(number: u64) -> Range<u64> {
+        number * PIECE_BYTES..(number + 1) * PIECE_BYTES
+    }
+
+    fn sendable(
+        known: &mut Option<Box<Residency>>,
+        file: &Arc<File>,
+        piece: &Range<u64>,
+        now: Instant,
+    ) -> Option<u64> {
+        Residency::of(known, file, now).sendable(piece, now, &mut Stats::default())
+    }
+
+    #[test]
+    fn a_file_that_was_seen_in_memory_is_not_asked_about_for_a_while() {
+        let (file, mut known, now) = (pieces(2), None, Instant::now());
+        assert_eq!(sendable(&mut known, &file, &piece(0), now), Some(piece(0).end));
+        assert!(!file.is_resident(now), "half of it was seen");
+        assert_eq!(sendable(&mut known, &file, &piece(1), now), Some(piece(1).end));
+        assert!(file.is_resident(now));
+        assert!(!file.is_resident(now + RESIDENT_FOR));
+    }
+
+    /// Its beginning may have gone meanwhile.
+    #[test]
+    fn a_file_that_was_seen_over_a_long_time_is_asked_about_again() {
+        let (file, mut known, now) = (pieces(2), None, Instant::now());
+        let later = now + RESIDENT_FOR + Duration::from_millis(1);
+        assert_eq!(sendable(&mut known, &file, &piece(0), now), Some(piece(0).end));
+        assert_eq!(sendable(&mut known, &file, &piece(1), later), Some(piece(1).end));
+        assert!(!file.is_resident(later));
+    }
+
+    #[test]
+    fn the_end_alone_does_not_vouch_for_a_file() {
+        let (file, mut known, now) = (pieces(2), None, Instant::now());
+        assert_eq!(sendable(&mut known, &file, &piece(1), now), Some(piece(1).end));
+        assert!(!file.is_resident(now));
+    }
+
+    #[test]
+    fn behind_a_cold_piece_the_others_are_fetched_unasked() {
+        let (file, now) = (pieces(3), Instant::now());
+        let fetched = Some(piece(0));
+        let known = Residency { file: Arc::clone(&file), since: now, resident_to: 0, fetched };
+        let mut known = Some(Box::new(known));
+        // What was fetched is sent, also from its middle, and no further.
+        assert_eq!(sendable(&mut known, &file, &piece(0), now), Some(piece(0).end));
+        let straddling = 1000..1000 + PIECE_BYTES;
+        assert_eq!(sendable(&mut known, &file, &straddling, now), Some(piece(0).end));
+        for number in [1, 2] {
+            assert_eq!(sendable(&mut known, &file, &piece(number), now), None);
+            assert_eq!(sendable(&mut known, &file, &piece(number), now), Some(piece(number).end));
+        }
+        assert!(!file.is_resident(now), "only what was fetched is known");
+    }
+
+    #[test]
+    fn what_is_known_of_a_file_says_nothing_of_another() {
+        let (one, other, now) = (pieces(1), pieces(2), Instant::now());
+        let fetched = Some(piece(1));
+        let known = Residency { file: one, since: now, resident_to: piece(0).end, fetched };
+        let mut known = Some(Box::new(known));
+        assert_eq!(sendable(&mut known, &other, &piece(1), now), Some(piece(1).end));
+        assert!(!other.is_resident(now), "its first piece was not seen");
     }
 }

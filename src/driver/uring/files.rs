@@ -65,7 +65,10 @@ impl FileOps {
         self.sink.reserve_exact(PIECE_BYTES as usize);
         let len = (range.end - range.start).min(PIECE_BYTES) as u32;
         let fd = Fd(file.as_fd().as_raw_fd());
-        opcode::Read::new(fd, self.sink.as_mut_ptr(), len).offset(range.start).build()
+        let read = opcode::Read::new(fd, self.sink.as_mut_ptr(), len).offset(range.start).build();
+        // It is known to be cold. The ring would begin with an attempt that reads ahead inline,
+        // which takes its time, and longer when the disk's queue is full.
+        read.flags(squeue::Flags::ASYNC)
     }
 }
 
