@@ -14,10 +14,13 @@ use ringd::doctor;
 use ringd::driver::Choice;
 use ringd::echo::Echo;
 use ringd::http::{Http, Site};
-use ringd::server::{self, Server, Settings, StartError, Stopper};
+use ringd::server::{self, Monitor, Server, Settings, StartError, Stopper};
 use ringd::session::Session;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::iterator::Signals;
+
+/// Lines that wait for somebody to read standard error. Each has a thread.
+const LINES_MAX: usize = 8;
 
 fn main() -> ExitCode {
     // A write beyond the limit of file sizes then fails, and does not end the process.
@@ -80,11 +83,11 @@ fn serve<S: Session + 'static>(
     does: impl FnOnce(&Server) -> String,
 ) -> Result<(), StartError> {
     // Before the first worker starts, so that no signal finds its default action.
-    let signals = Signals::new([SIGINT, SIGTERM]).map_err(|error| {
+    let signals = Signals::new([SIGINT, SIGTERM, SIGUSR1]).map_err(|error| {
         format!("cannot watch for signals: {error}; `ulimit -n` raises the limit of descriptors")
     })?;
     let server = server::start::<S>(settings, choice, shared)?;
-    stop_on_signal(signals, server.stopper()).map_err(|error| {
+    obey(signals, server.stopper(), server.monitor()).map_err(|error| {
         format!("a thread cannot be started: {error}; `ulimit -u` raises the limit of processes")
     })?;
     let Choice { kind, why, .. } = server.choice();
@@ -124,20 +127,61 @@ fn tell(mut to: impl io::Write, line: &str) {
     let _ = writeln!(to, "{line}");
 }
 
-/// The first signal drains the server, the second ends the process.
-fn stop_on_signal(mut signals: Signals, stopper: Stopper) -> io::Result<()> {
+/// The first signal to stop drains the server, the second ends the process; before and in between,
+/// it tells its figures when asked.
+fn obey(mut signals: Signals, stopper: Stopper, monitor: Monitor) -> io::Result<()> {
     let watch = move || {
         let mut asked = false;
+        let lines = Arc::new(());
         for signal in signals.forever() {
+            if signal == SIGUSR1 {
+                tell_aside(&lines, figures(&monitor));
+                continue;
+            }
             if asked {
                 std::process::exit(128 + signal);
             }
             asked = true;
-            // Aside: a reader that stands still must not keep the second signal waiting.
             let message = "ringd: finishing open connections; a second signal ends at once";
-            let _ = thread::Builder::new().spawn(move || tell(io::stderr(), message));
+            tell_aside(&lines, message.to_owned());
             stopper.stop();
         }
     };
     thread::Builder::new().name("signals".into()).spawn(watch).map(drop)
+}
+
+/// Tells a line aside: a reader that stands still must not keep the next signal waiting. Who has
+/// not read [`LINES_MAX`] of `lines` is told no more.
+fn tell_aside(lines: &Arc<()>, line: String) {
+    if Arc::strong_count(lines) <= LINES_MAX {
+        let told = Arc::clone(lines);
+        let tell = move || {
+            tell(io::stderr(), &line);
+            drop(told);
+        };
+        let _ = thread::Builder::new().spawn(tell);
+    }
+}
+
+/// What a server has open and has done, in a line.
+fn figures(monitor: &Monitor) -> String {
+    let (gauges, stats, cache) = (monitor.gauges(), monitor.stats(), monitor.cache());
+    format!(
+        "ringd: connections {}; driver: system calls {}, submissions {}, completions {}; cache: \
+         entries {}, bytes {}, files {}, watched directories {}, hits {}, misses {}, asked again \
+         {}, changed {}, evicted {}",
+        gauges.connections,
+        stats.system_calls,
+        stats.submissions,
+        stats.completions,
+        cache.entries,
+        cache.bytes,
+        cache.files,
+        cache.watched,
+        cache.hits,
+        cache.misses,
+        cache.revalidations,
+        cache.expirations,
+        cache.evictions,
+    )
 }

@@ -15,6 +15,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::driver::{Chain, File, Job};
+use crate::files::Figures;
 
 pub use crate::driver::Now;
 
@@ -48,6 +49,11 @@ pub trait Session: Sized {
 
     /// The server is about to stop: finish what is in hand, then [`Step::Finish`].
     fn drain(&mut self);
+
+    /// What the cache that sessions share holds and has done, if they have one.
+    fn figures(_shared: &Self::Shared) -> Figures {
+        Figures::default()
+    }
 }
 
 /// What a session needs next. Before anything else, what it has written is sent.

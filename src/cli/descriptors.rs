@@ -7,7 +7,7 @@ use crate::driver::{ACCEPTS_PER_WAIT, Kind};
 /// Descriptors that belong to the process: standard streams, the root, signals.
 const RESERVED: u64 = 32;
 
-/// Descriptors of a worker's driver: a ring or a poller, events, files being opened.
+/// Descriptors of a worker: a ring or a poller, events, inotify, files being opened.
 const PER_WORKER: u64 = 16;
 
 /// Connections at a time, when the limit of descriptors allows it and nothing else is said.

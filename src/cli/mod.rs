@@ -40,6 +40,7 @@ calls io_uring_setup, io_uring_enter and io_uring_register in the container's se
 or stay with epoll, which serves the same.
 
 Signals: SIGINT and SIGTERM let connections finish (--drain-timeout); a second one ends at once.
+SIGUSR1 prints a line of figures on standard error.
 Exit codes: 0 after a drain, 1 when serving is not possible, 2 for a wrong command line, 128 plus
 the signal's number after a second signal.";
 

@@ -85,6 +85,11 @@ pub struct ServeArgs {
         help_heading = CACHE
     )]
     pub revalidate: Duration,
+
+    /// Do not let the kernel tell of changes (inotify): what is remembered is served for all of
+    /// --revalidate
+    #[arg(long, help_heading = CACHE)]
+    pub no_watch: bool,
 }
 
 /// All that a run needs.
@@ -128,6 +133,7 @@ impl ServePlan {
                 cache_entries: cache_entries as usize,
                 cache_bytes: args.cache_bytes,
                 revalidate_after: args.revalidate,
+                watch: !args.no_watch,
                 ..http::Settings::new(root)
             },
             choice,

@@ -125,6 +125,17 @@ impl File {
         Self::found(root, sys::openat2(root.as_fd(), path, root.links, false)?)
     }
 
+    /// Opens a path beneath `root` if the kernel has all names on the way in memory, so that it
+    /// waits for no disk.
+    ///
+    /// # Errors
+    ///
+    /// Those of `openat2(2)` with `RESOLVE_CACHED`: `WouldBlock` where it would have to look, and
+    /// `EINVAL` before Linux 5.12.
+    pub fn open_in_memory(root: &Self, path: &CStr) -> io::Result<OwnedFd> {
+        sys::openat2(root.as_fd(), path, root.links, true)
+    }
+
     /// What was opened beneath a root; it has the root's [`Links`].
     pub(super) fn found(root: &Self, descriptor: OwnedFd) -> io::Result<Self> {
         Ok(Self::new(descriptor)?.with_links(root.links))

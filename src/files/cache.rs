@@ -3,15 +3,30 @@
 //! Eviction is CLOCK: entries stand in a circle, a use sets a mark, and the hand removes the first
 //! entry that it finds unmarked, clearing marks on its way. New entries start unmarked, so a scan
 //! over names that are asked for once cannot push out those that are asked for again.
+//!
+//! An entry may also be expired before its time, because something has changed: by name, by what
+//! names begin with, or all at once. It stays, for it may turn out to be what it was, but nobody
+//! uses it unasked.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+use super::Figures;
+
+#[cfg(test)]
+mod tests;
+
+/// The epoch of what was expired; no cache is ever in it.
+const EXPIRED: u64 = 0;
 
 /// The map; see the module documentation.
 #[derive(Debug)]
 pub struct Cache<V> {
     index: HashMap<Rc<[u8]>, usize, foldhash::fast::RandomState>,
+    /// The names in order, to find those that begin alike.
+    order: BTreeSet<Rc<[u8]>>,
     /// The circle.
     entries: Vec<Entry<V>>,
     hand: usize,
@@ -19,6 +34,10 @@ pub struct Cache<V> {
     entries_max: usize,
     bytes_max: usize,
     valid_for: Duration,
+    /// Entries of earlier epochs have expired, whatever their age.
+    epoch: u64,
+    /// What was counted so far; what there is to be counted at the moment is not in it.
+    counts: Figures,
 }
 
 /// What an entry holds.
@@ -38,6 +57,7 @@ struct Entry<V> {
     /// When it was last found to hold.
     found: Instant,
     valid_until: Instant,
+    epoch: u64,
     used: bool,
     /// Somebody was told to ask the file system, and has not brought an answer.
     asked: bool,
@@ -51,7 +71,8 @@ pub enum Lookup<'a, V> {
     /// This, but the file system should be asked whether it still holds. If it expired just now,
     /// it counts as valid once more for as long, so that one asks and the others go on; only
     /// once, because the one may vanish before it brings the answer. So nothing is used that was
-    /// found to hold longer ago than twice that time.
+    /// found to hold longer ago than twice that time. What was expired by a change is not valid
+    /// for anybody until somebody brings the answer.
     Expired(&'a V),
     /// Nothing.
     Absent,
@@ -64,12 +85,15 @@ impl<V> Cache<V> {
     pub fn new(entries_max: usize, bytes_max: usize, valid_for: Duration) -> Self {
         Self {
             index: HashMap::default(),
+            order: BTreeSet::new(),
             entries: Vec::new(),
             hand: 0,
             weight: Weight::default(),
             entries_max,
             bytes_max,
             valid_for,
+            epoch: EXPIRED + 1,
+            counts: Figures::default(),
         }
     }
 
@@ -88,16 +112,32 @@ impl<V> Cache<V> {
         self.weight
     }
 
+    /// What there is, and what was counted.
+    pub fn figures(&self) -> Figures {
+        Figures {
+            entries: self.entries.len() as u64,
+            bytes: self.weight.bytes as u64,
+            files: self.weight.files as u64,
+            ..self.counts
+        }
+    }
+
     /// Looks a name up.
     pub fn get(&mut self, name: &[u8], now: Instant) -> Lookup<'_, V> {
-        let Some(place) = self.index.get(name) else { return Lookup::Absent };
+        let Some(place) = self.index.get(name) else {
+            self.counts.misses += 1;
+            return Lookup::Absent;
+        };
         let entry = &mut self.entries[*place];
         entry.used = true;
-        if now < entry.valid_until {
+        let current = entry.epoch == self.epoch;
+        if current && now < entry.valid_until {
+            self.counts.hits += 1;
             return Lookup::Valid(&entry.value);
         }
+        self.counts.revalidations += 1;
         let extended = entry.valid_until + self.valid_for;
-        if !std::mem::replace(&mut entry.asked, true) && now < extended {
+        if !std::mem::replace(&mut entry.asked, true) && current && now < extended {
             entry.valid_until = extended;
         }
         Lookup::Expired(&entry.value)
@@ -128,9 +168,10 @@ impl<V> Cache<V> {
         }
         let name: Rc<[u8]> = name.into();
         self.index.insert(Rc::clone(&name), self.entries.len());
-        let (found, valid_until) = (now, now + self.valid_for);
+        self.order.insert(Rc::clone(&name));
+        let (found, valid_until, epoch) = (now, now + self.valid_for, self.epoch);
         let (used, asked) = (false, false);
-        self.entries.push(Entry { name, value, weight, found, valid_until, used, asked });
+        self.entries.push(Entry { name, value, weight, found, valid_until, epoch, used, asked });
         self.weight.bytes += weight.bytes;
         self.weight.files += weight.files;
     }
@@ -139,8 +180,46 @@ impl<V> Cache<V> {
     pub fn confirm(&mut self, name: &[u8], now: Instant) {
         if let Some(place) = self.index.get(name) {
             let entry = &mut self.entries[*place];
-            (entry.asked, entry.found, entry.valid_until) = (false, now, now + self.valid_for);
+            (entry.asked, entry.epoch) = (false, self.epoch);
+            (entry.found, entry.valid_until) = (now, now + self.valid_for);
         }
+    }
+
+    /// Expires an entry, because what it tells of has changed.
+    pub fn expire(&mut self, name: &[u8]) {
+        self.counts.expirations += u64::from(self.distrust(name));
+    }
+
+    /// Does the same for an entry that was found too early to be trusted, which is no change to be
+    /// counted. Returns whether the entry was of this epoch.
+    pub fn distrust(&mut self, name: &[u8]) -> bool {
+        let Some(place) = self.index.get(name) else { return false };
+        std::mem::replace(&mut self.entries[*place].epoch, EXPIRED) == self.epoch
+    }
+
+    /// Expires the entries whose names begin so; all entries, if these are more than `at_most`.
+    /// Returns how many they were.
+    pub fn expire_beginning(&mut self, beginning: &[u8], at_most: usize) -> usize {
+        let from = (Bound::Included(beginning), Bound::Unbounded);
+        let names = self.order.range::<[u8], _>(from);
+        let mut names = names.take_while(|name| name.starts_with(beginning));
+        let mut count = 0;
+        for name in names.by_ref().take(at_most) {
+            let entry = &mut self.entries[self.index[name]];
+            let before = std::mem::replace(&mut entry.epoch, EXPIRED);
+            self.counts.expirations += u64::from(before == self.epoch);
+            count += 1;
+        }
+        if names.next().is_some() {
+            self.expire_all();
+        }
+        count
+    }
+
+    /// Expires all entries, in a moment.
+    pub fn expire_all(&mut self) {
+        self.epoch += 1;
+        self.counts.expirations += self.entries.len() as u64;
     }
 
     /// Forgets a name.
@@ -153,6 +232,7 @@ impl<V> Cache<V> {
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.index.clear();
+        self.order.clear();
         self.entries.clear();
         (self.hand, self.weight) = (0, Weight::default());
     }
@@ -176,6 +256,7 @@ impl<V> Cache<V> {
             // itself.
             self.hand += 1;
             if !std::mem::replace(&mut self.entries[place].used, false) {
+                self.counts.evictions += 1;
                 return self.remove_at(place);
             }
         }
@@ -184,112 +265,11 @@ impl<V> Cache<V> {
     fn remove_at(&mut self, place: usize) {
         let removed = self.entries.swap_remove(place);
         self.index.remove(&removed.name);
+        self.order.remove(&removed.name);
         self.weight.bytes -= removed.weight.bytes;
         self.weight.files -= removed.weight.files;
         if let Some(moved) = self.entries.get(place) {
             *self.index.get_mut(&moved.name).expect("every entry is in the index") = place;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn bytes(bytes: usize) -> Weight {
-        Weight { bytes, files: 0 }
-    }
-
-    fn cache(entries_max: usize, bytes_max: usize) -> Cache<u32> {
-        Cache::new(entries_max, bytes_max, SECOND)
-    }
-
-    #[test]
-    fn an_expired_entry_is_asked_about_once() {
-        let start = Instant::now();
-        let mut cache = cache(4, 100);
-        cache.insert(b"a", 1, bytes(10), start);
-        assert_eq!(cache.get(b"a", start), Lookup::Valid(&1));
-        assert_eq!(cache.get(b"a", start + SECOND), Lookup::Expired(&1));
-        assert_eq!(cache.get(b"a", start + SECOND), Lookup::Valid(&1));
-        assert_eq!(cache.get(b"b", start), Lookup::Absent);
-    }
-
-    #[test]
-    fn an_entry_whose_askers_vanish_is_asked_about_again() {
-        let start = Instant::now();
-        let mut cache = cache(4, 100);
-        cache.insert(b"a", 1, bytes(10), start);
-        assert_eq!(cache.get(b"a", start + SECOND), Lookup::Expired(&1));
-        // Nobody has brought an answer: from now on everybody asks.
-        assert_eq!(cache.get(b"a", start + 2 * SECOND), Lookup::Expired(&1));
-        assert_eq!(cache.get(b"a", start + 2 * SECOND), Lookup::Expired(&1));
-        cache.confirm(b"a", start + 2 * SECOND);
-        assert_eq!(cache.get(b"a", start + 2 * SECOND), Lookup::Valid(&1));
-        assert_eq!(cache.get(b"a", start + 3 * SECOND), Lookup::Expired(&1));
-        assert_eq!(cache.get(b"a", start + 3 * SECOND), Lookup::Valid(&1));
-    }
-
-    #[test]
-    fn nobody_goes_on_with_what_expired_long_ago() {
-        let start = Instant::now();
-        let mut cache = cache(4, 100);
-        cache.insert(b"a", 1, bytes(10), start);
-        assert_eq!(cache.get(b"a", start + 10 * SECOND), Lookup::Expired(&1));
-        assert_eq!(cache.get(b"a", start + 10 * SECOND), Lookup::Expired(&1));
-    }
-
-    #[test]
-    fn a_scan_does_not_push_out_what_is_used() {
-        let start = Instant::now();
-        let mut cache = cache(4, 1000);
-        cache.insert(b"hot", 0, bytes(1), start);
-        for scan in 0..100u32 {
-            assert_eq!(cache.get(b"hot", start), Lookup::Valid(&0));
-            cache.insert(&scan.to_le_bytes(), scan, bytes(1), start);
-        }
-    }
-
-    #[test]
-    fn a_value_larger_than_the_cache_is_not_kept() {
-        let mut cache = cache(4, 100);
-        cache.insert(b"small", 1, bytes(100), Instant::now());
-        cache.insert(b"large", 2, bytes(101), Instant::now());
-        assert_eq!((cache.len(), cache.weight()), (1, bytes(100)));
-    }
-
-    /// Random operations: the bounds hold, and what is there is what was put there last.
-    #[test]
-    fn it_is_a_bounded_map() {
-        let start = Instant::now();
-        let mut random = fastrand::Rng::with_seed(3);
-        let mut cache = cache(16, 500);
-        let mut model = HashMap::new();
-        for round in 0..if cfg!(miri) { 300 } else { 20_000 } {
-            let name = [random.u8(..40)];
-            match random.u8(..10) {
-                0 => cache.remove(&name),
-                1 => cache.shed(random.usize(..3)),
-                2 if random.u8(..100) == 0 => cache.clear(),
-                2..5 => {
-                    let weight = Weight { bytes: random.usize(..120), files: random.usize(..4) };
-                    cache.insert(&name, round, weight, start);
-                    model.insert(name, round);
-                }
-                _ => match cache.get(&name, start) {
-                    Lookup::Valid(value) => assert_eq!(Some(value), model.get(&name)),
-                    Lookup::Expired(_) => unreachable!("time stands still"),
-                    Lookup::Absent => {}
-                },
-            }
-            let Weight { bytes, files } = cache.weight();
-            assert!(cache.len() <= 16 && files <= 16 && bytes <= 500);
-            assert_eq!(cache.index.len(), cache.len());
-            let weights = || cache.entries.iter().map(|entry| entry.weight);
-            assert_eq!(weights().map(|weight| weight.bytes).sum::<usize>(), bytes);
-            assert_eq!(weights().map(|weight| weight.files).sum::<usize>(), files);
         }
     }
 }

@@ -8,6 +8,7 @@ use super::listing::{Asked, Format, Listing, Policy};
 use super::resource::{Description, Page, Variant};
 use super::site::Site;
 use crate::driver::{File, Job};
+use crate::files::Change;
 
 /// What the answer says besides type and length: which page it is depends on `Accept`, and what
 /// it lists may change at any time.
@@ -38,6 +39,11 @@ impl Listings {
     /// Another root is served: nothing that was read beneath the old one is shared any more.
     pub(super) fn clear(&mut self) {
         self.0.clear();
+    }
+
+    /// Shares no more what was read before a change.
+    pub(super) fn forget(&mut self, change: Change<'_>) {
+        self.0.retain(|shared| !change.is_of_entries(&shared.path));
     }
 }
 

@@ -9,7 +9,9 @@
 //! [`Reply`]. What it found goes into the cache here, at once: an answer may have to wait for a
 //! slow client, and what was found would be old by then. All files of a lookup are opened beneath
 //! one root. When another root has taken its place meanwhile, or another lookup has found the name
-//! since this one began, nothing of it is remembered: it may be older than what is known.
+//! since this one began, nothing of it is remembered: it may be older than what is known. When it
+//! is the directory that has changed meanwhile, what was found is remembered, but asked about again
+//! before it is used.
 
 use std::ffi::CString;
 use std::io;
@@ -34,7 +36,7 @@ mod tests;
 const SHED: usize = 16;
 
 /// What a file is called whose address is clean.
-const PAGE_SUFFIX: &[u8] = b".html";
+pub(super) const PAGE_SUFFIX: &[u8] = b".html";
 
 /// What is looked up. Paths are relative to the root, without a slash at either end.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +75,8 @@ pub(super) struct Lookup {
     /// Under which the cache knows the name.
     key: Vec<u8>,
     path: Vec<u8>,
+    /// Bytes of the path that name the directory in which changes may concern it.
+    directory: usize,
     /// Beneath which everything is opened.
     root: Arc<File>,
     begun: Instant,
@@ -154,6 +158,17 @@ impl Name<'_> {
         }
     }
 
+    /// The directory that holds what the name may stand for.
+    fn directory(&self) -> &[u8] {
+        let path = self.path();
+        match self {
+            Self::Target { directory: true, .. } | Self::Entries { .. } => path,
+            Self::Target { directory: false, .. } | Self::Substitute { .. } => {
+                memchr::memrchr(b'/', path).map_or(b"", |slash| &path[..slash])
+            }
+        }
+    }
+
     /// What the name may stand for, the first one last.
     fn candidates(&self, site: &Site) -> Vec<Candidate> {
         let content = &site.settings.content;
@@ -187,6 +202,7 @@ impl Lookup {
         let lookup = Box::new(Self {
             key,
             path: name.path().to_vec(),
+            directory: name.directory().len(),
             root: Arc::clone(site.root.get()),
             begun: now.instant,
             candidates: name.candidates(site),
@@ -204,9 +220,7 @@ impl Lookup {
         match (std::mem::replace(&mut self.stage, Stage::Root), reply) {
             (Stage::Root, Reply::Opened(opened)) => {
                 if site.root.answered(opened) {
-                    // Another directory bears the name now: nothing that is known holds.
-                    site.cache.clear();
-                    site.listings.clear();
+                    site.begin_anew();
                 }
                 self.root = Arc::clone(site.root.get());
                 self.next(site, now)
@@ -341,13 +355,18 @@ impl Lookup {
         if !self.is_overtaken(site) {
             let weight = resource.weight(&self.key);
             site.cache.insert(&self.key, Rc::clone(&resource), weight, now.instant);
+            if self.is_in_doubt(site, now) {
+                site.cache.distrust(&self.key);
+            }
         }
         Progress::Found(Found::Known(resource))
     }
 
     /// Notes that the page that is remembered still holds.
     fn confirmed(self: Box<Self>, site: &mut Site, now: Now) -> Progress {
-        site.cache.confirm(&self.key, now.instant);
+        if !self.is_in_doubt(site, now) {
+            site.cache.confirm(&self.key, now.instant);
+        }
         let known = site.cache.peek(&self.key).map(Rc::clone);
         Progress::Found(known.map_or(Found::Trouble(Status::ServiceUnavailable), Found::Known))
     }
@@ -369,6 +388,14 @@ impl Lookup {
     fn is_overtaken(&self, site: &Site) -> bool {
         let newer = site.cache.found_at(&self.key).is_some_and(|found| found > self.begun);
         newer || !Arc::ptr_eq(&self.root, site.root.get())
+    }
+
+    /// Whether there was a change since this lookup began that it may have missed; from now on,
+    /// as far as possible, the kernel tells of the next one.
+    fn is_in_doubt(&self, site: &mut Site, now: Now) -> bool {
+        let directory = &self.path[..self.directory];
+        Arc::ptr_eq(&self.root, site.root.get())
+            && site.changes.is_in_doubt(&self.root, directory, self.begun, now.instant)
     }
 }
 

@@ -24,6 +24,7 @@
 mod answer;
 mod authority;
 pub mod body;
+mod concern;
 pub mod condition;
 mod content;
 pub mod date;

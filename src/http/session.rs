@@ -22,6 +22,7 @@ use super::lookup::{Lookup, Progress};
 use super::request::{self, Body, Method, Refusal, Request, Version};
 use super::site::Site;
 use crate::driver::Chain;
+use crate::files::Figures;
 use crate::session::{Inbox, Now, Patience, Reply, Session, Step};
 
 /// Bytes of a line without an end after which an incomplete head is looked at again.
@@ -67,6 +68,7 @@ impl Session for Http {
         inbox: &mut Inbox<'_>,
         out: &mut Chain,
     ) -> Step {
+        site.notice_changes(now.instant);
         loop {
             if out.is_full() {
                 return Step::Flush;
@@ -120,6 +122,10 @@ impl Session for Http {
 
     fn drain(&mut self) {
         self.draining = true;
+    }
+
+    fn figures(site: &Site) -> Figures {
+        site.figures()
     }
 }
 

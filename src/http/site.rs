@@ -1,4 +1,6 @@
 //! What the HTTP sessions of a worker share: the root, what is known of its files, settings.
+//!
+//! What is known holds for a time, and until the kernel tells of a change that concerns it.
 
 use std::ffi::CString;
 use std::io;
@@ -7,14 +9,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::answer::Preface;
+use super::concern::{Concern, concerned};
 use super::content::Content;
 use super::entries::Listings;
 use super::multipart::Boundary;
 use super::request::HeadLimits;
 use super::resource::Resource;
 use crate::driver::{File, FileKind};
-use crate::files::Cache;
+use crate::files::{Cache, Change, Changes, Figures};
 use crate::session::Step;
+
+/// Names that may be gone through after one reading of changes to find those beneath a directory;
+/// if there are more, everything is asked about.
+const EXPIRE_MAX: usize = 4096;
 
 /// Settings of HTTP, the same for all workers.
 #[derive(Clone, Debug)]
@@ -33,6 +40,9 @@ pub struct Settings {
     pub cache_bytes: usize,
     /// How long what is remembered holds before the file system is asked again.
     pub revalidate_after: Duration,
+    /// Whether the kernel is asked to tell of changes, so that what it tells of is asked about
+    /// before its time. Only for a root that the kernel has.
+    pub watch: bool,
     /// Bounds of request heads.
     pub head_limits: HeadLimits,
     /// Bytes of a request body that are read and thrown away; a longer one ends the connection.
@@ -59,6 +69,7 @@ impl Settings {
             cache_entries: 2048,
             cache_bytes: 32 * 1024 * 1024,
             revalidate_after: Duration::from_secs(1),
+            watch: false,
             head_limits: HeadLimits::default(),
             body_bytes_max: 64 * 1024,
         }
@@ -71,6 +82,7 @@ pub struct Site {
     pub(super) settings: Rc<Settings>,
     pub(super) root: Root,
     pub(super) cache: Cache<Rc<Resource>>,
+    pub(super) changes: Changes,
     pub(super) listings: Listings,
     pub(super) preface: Preface,
     /// Where keys are put together, so that looking one up allocates nothing.
@@ -83,8 +95,11 @@ impl Site {
     pub fn new(settings: Settings) -> Self {
         let cache =
             Cache::new(settings.cache_entries, settings.cache_bytes, settings.revalidate_after);
+        // What is asked about each time needs no watch.
+        let watches = settings.watch && !settings.revalidate_after.is_zero();
         Self {
             root: Root::new(&settings),
+            changes: if watches { Changes::new() } else { Changes::unwatched() },
             settings: Rc::new(settings),
             cache,
             listings: Listings::default(),
@@ -92,6 +107,38 @@ impl Site {
             key: Vec::new(),
             random: fastrand::Rng::new(),
         }
+    }
+
+    /// Expires what the kernel has told of since the last time, if that is a moment ago.
+    pub(super) fn notice_changes(&mut self, now: Instant) {
+        if !self.changes.is_due(now) {
+            return;
+        }
+        let Self { changes, cache, listings, key, settings, .. } = self;
+        let mut left = EXPIRE_MAX;
+        changes.read(now, |change| {
+            listings.forget(change);
+            if left == 0 || change == Change::Everything {
+                left = 0;
+                return cache.expire_all();
+            }
+            concerned(change, &settings.content.index, key, &mut |concern, key| match concern {
+                Concern::Name => cache.expire(key),
+                Concern::Beginning => left -= cache.expire_beginning(key, left),
+            });
+        });
+    }
+
+    /// Serves another root from now on: nothing that is known holds.
+    pub(super) fn begin_anew(&mut self) {
+        self.cache.clear();
+        self.listings.clear();
+        self.changes.forget_all();
+    }
+
+    /// What the cache holds and has done.
+    pub(super) fn figures(&self) -> Figures {
+        Figures { watched: self.changes.watched() as u64, ..self.cache.figures() }
     }
 
     /// What tells the parts of an answer apart: nobody who made a file can know it.

@@ -11,6 +11,7 @@
 mod connection;
 mod launch;
 pub mod listener;
+mod monitor;
 mod timers;
 pub mod worker;
 
@@ -22,10 +23,13 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::driver::{Choice, Limits, Stats, Tracer, Waker};
+use crate::files::Figures;
 use crate::session::Session;
 use launch::{Running, launch};
 use listener::Group;
 use worker::Control;
+
+pub use monitor::{Gauges, Monitor};
 
 /// What a server is to do.
 #[derive(Clone, Debug)]
@@ -59,17 +63,6 @@ pub struct Server {
     workers: Vec<Running>,
     /// Brings the number of each worker that ends.
     ends: mpsc::Receiver<usize>,
-}
-
-/// What a server has open at the moment.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Gauges {
-    /// Connections.
-    pub connections: u32,
-    /// Receive buffers that are lent out.
-    pub leased: u32,
-    /// Ops that have not had their last completion.
-    pub in_flight: u32,
 }
 
 /// A start that failed: names the cause and the remedy.
@@ -125,21 +118,22 @@ impl Server {
 
     /// What it has open at the moment, in all workers.
     pub fn gauges(&self) -> Gauges {
-        let gauges = self.workers.iter().map(|worker| worker.control.gauges());
-        gauges.fold(Gauges::default(), |sum, worker| Gauges {
-            connections: sum.connections + worker.connections,
-            leased: sum.leased + worker.leased,
-            in_flight: sum.in_flight + worker.in_flight,
-        })
+        self.monitor().gauges()
     }
 
     /// What its drivers have done so far, in all workers.
     pub fn stats(&self) -> Stats {
-        let stats = self.workers.iter().map(|worker| worker.control.stats().to_array());
-        let sum = stats.fold([0; Stats::COUNTERS], |sum, worker| {
-            std::array::from_fn(|number| sum[number] + worker[number])
-        });
-        Stats::from_array(sum)
+        self.monitor().stats()
+    }
+
+    /// What its caches hold and have done so far, in all workers.
+    pub fn cache(&self) -> Figures {
+        self.monitor().cache()
+    }
+
+    /// A handle that sees how the server is doing, from any thread.
+    pub fn monitor(&self) -> Monitor {
+        Monitor::new(self.workers.iter().map(|worker| Arc::clone(&worker.control)).collect())
     }
 
     /// A handle that asks the server to drain, from any thread.

@@ -13,6 +13,7 @@ use super::connection::{Around, Connection, Spares, Timeouts};
 use super::timers::{TICK, Tick, Wheel};
 use crate::driver::slots::{Handle, Slots};
 use crate::driver::{Completion, Driver, Op, OpId, Outcome, Sock, Stats, Token};
+use crate::files::Figures;
 use crate::session::{Now, Session};
 
 /// Room, per listener, for connections that come before the accept can be stopped.
@@ -69,6 +70,7 @@ pub struct Control {
     leased: AtomicU32,
     in_flight: AtomicU32,
     stats: [AtomicU64; Stats::COUNTERS],
+    cache: [AtomicU64; Figures::COUNT],
 }
 
 impl Control {
@@ -91,13 +93,21 @@ impl Control {
         Stats::from_array(self.stats.each_ref().map(|counter| counter.load(Ordering::Relaxed)))
     }
 
+    /// What the worker's cache held and had done then.
+    pub fn cache(&self) -> Figures {
+        Figures::from_array(self.cache.each_ref().map(|figure| figure.load(Ordering::Relaxed)))
+    }
+
     /// Tells the rest of the process how the worker is doing.
-    fn publish(&self, gauges: Gauges, stats: Stats) {
+    fn publish(&self, gauges: Gauges, stats: Stats, cache: Figures) {
         self.connections.store(gauges.connections, Ordering::Relaxed);
         self.leased.store(gauges.leased, Ordering::Relaxed);
         self.in_flight.store(gauges.in_flight, Ordering::Relaxed);
         for (counter, value) in self.stats.iter().zip(stats.to_array()) {
             counter.store(value, Ordering::Relaxed);
+        }
+        for (figure, value) in self.cache.iter().zip(cache.to_array()) {
+            figure.store(value, Ordering::Relaxed);
         }
     }
 }
@@ -228,7 +238,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
             leased: self.driver.leased() as u32,
             in_flight: self.driver.in_flight() as u32,
         };
-        self.control.publish(gauges, self.driver.stats());
+        self.control.publish(gauges, self.driver.stats(), S::figures(&self.shared));
         Ok(())
     }
 

@@ -28,6 +28,7 @@ mod requests;
 mod rules;
 mod session;
 mod urls;
+mod watching;
 
 /// Expands to one module per driver, each with every test.
 macro_rules! drivers {
@@ -95,6 +96,10 @@ macro_rules! drivers {
                     a_directory_that_turns_into_a_link_shows_nothing;
                 ranges: ranges_arrive_byte_for_byte, if_range_guards_ranges,
                     ranges_beyond_four_gibibytes, large_parts_arrive_in_order;
+                watching: a_change_is_served_though_nothing_has_expired,
+                    a_directory_that_moves_takes_its_files_along,
+                    a_busy_directory_costs_others_nothing,
+                    without_a_watch_the_time_counts;
             );
         }
     )* };

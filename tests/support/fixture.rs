@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Parser;
 use ringd::cli::{Cli, Command};
 use ringd::driver::{Choice, File, Kind, Limits, Links};
+use ringd::files::Figures;
 use ringd::http::{self, Http, Site};
 use ringd::server::{self, Gauges, Server, Stopper};
 use tempfile::TempDir;
@@ -101,6 +102,11 @@ impl Fixture {
 
     pub(crate) fn gauges(&self) -> Gauges {
         self.server.gauges()
+    }
+
+    /// What the server's cache holds and has done.
+    pub(crate) fn cache(&self) -> Figures {
+        self.server.cache()
     }
 
     pub(crate) fn stopper(&self) -> Stopper {

@@ -16,6 +16,20 @@ pub enum Format {
     Json,
 }
 
+impl Format {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Html, Self::Json];
+
+    /// What [`Asked::key`] begins with.
+    #[must_use]
+    pub const fn initial(self) -> u8 {
+        match self {
+            Self::Html => b'h',
+            Self::Json => b'j',
+        }
+    }
+}
+
 /// What entries are sorted by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sort {
@@ -108,10 +122,7 @@ impl Asked {
     /// A few bytes that differ whenever the answers may: digits and lower-case letters.
     #[must_use]
     pub fn key(self) -> Vec<u8> {
-        let format = match self.format {
-            Format::Html => 'h',
-            Format::Json => 'j',
-        };
+        let format = char::from(self.format.initial());
         let initial = |name: &str| name.chars().next().unwrap_or_default();
         let (sort, order) = (initial(self.sort.name()), initial(self.order.name()));
         format!("{format}{sort}{order}{}", self.page).into_bytes()

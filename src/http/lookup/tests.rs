@@ -241,3 +241,96 @@ fn what_is_empty_needs_no_descriptor() {
     assert_eq!(length(look_up(&mut site, b"empty")), 0);
     assert_eq!(site.cache.weight().files, 0);
 }
+
+/// A site whose changes are watched, in a folder with one page.
+fn watching(folder: &Path) -> Option<Site> {
+    fs::write(folder.join("page.txt"), vec![b'o'; 10_000]).unwrap();
+    let mut site = Site::new(Settings {
+        watch: true,
+        revalidate_after: Duration::from_secs(3600),
+        ..Settings::new(open_root(folder))
+    });
+    // The first lookup begins the watch, and the second finds that nothing has changed since.
+    look_up(&mut site, b"page.txt");
+    if site.changes.watched() == 0 {
+        println!("skipped: there is no watch to be had (fs.inotify in proc(5))");
+        return None;
+    }
+    look_up(&mut site, b"page.txt");
+    assert!(is_valid(&mut site, b"page.txt") && site.figures().expirations == 0);
+    Some(site)
+}
+
+fn is_valid(site: &mut Site, key: &[u8]) -> bool {
+    matches!(site.cache.get(key, Now::read().instant), crate::files::Lookup::Valid(_))
+}
+
+/// Puts a file in the place of the page, and lets the site hear of it.
+fn replace(folder: &Path, site: &mut Site) {
+    fs::write(folder.join("new"), vec![b'n'; 20_000]).unwrap();
+    fs::rename(folder.join("new"), folder.join("page.txt")).unwrap();
+    std::thread::sleep(Duration::from_millis(11));
+    site.notice_changes(Now::read().instant);
+}
+
+/// A page is opened, then replaced, and the change is heard of before the lookup ends. Whether it
+/// finds the page new or as it was known: nobody uses that unasked.
+#[test]
+fn a_lookup_that_a_change_overtakes_is_asked_about_again() {
+    for known in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let Some(mut site) = watching(folder.path()) else { return };
+        if !known {
+            site.cache.clear();
+        }
+        let now = Now::read();
+        let name = Name::Target { path: b"page.txt", directory: false };
+        let Progress::Ask(slow, Step::Open { root, path }) = Lookup::begin(&mut site, now, &name)
+        else {
+            panic!("the page is asked for")
+        };
+        let old = File::open_beneath(&root, &path).map(Arc::new);
+        replace(folder.path(), &mut site);
+        let later = Now::read();
+        let later = Now { system: later.system + Duration::from_secs(10), ..later };
+        let slow = slow.resume(&mut site, later, Reply::Opened(old));
+        assert_eq!(length(finish(&mut site, later, slow)), 10_000, "it answers with what it found");
+        assert!(site.cache.peek(b"page.txt").is_some() && !is_valid(&mut site, b"page.txt"));
+        assert_eq!(length(look_up(&mut site, b"page.txt")), 20_000);
+        assert!(is_valid(&mut site, b"page.txt"));
+    }
+}
+
+#[test]
+fn what_has_changed_is_not_used_unasked() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut site) = watching(folder.path()) else { return };
+    fs::write(folder.path().join("other.txt"), "").unwrap();
+    site.notice_changes(Now::read().instant);
+    look_up(&mut site, b"other.txt");
+    replace(folder.path(), &mut site);
+    for _ in 0..3 {
+        assert!(!is_valid(&mut site, b"page.txt"), "nobody has asked");
+        assert!(is_valid(&mut site, b"other.txt"), "it is another file");
+    }
+    assert_eq!(length(look_up(&mut site, b"page.txt")), 20_000);
+    assert!(is_valid(&mut site, b"page.txt"));
+    // Another root: its directories are others.
+    site.begin_anew();
+    assert_eq!((site.cache.len(), site.figures().watched), (0, 0));
+    look_up(&mut site, b"page.txt");
+    assert_eq!(site.figures().watched, 1);
+}
+
+/// What is asked about each time needs no watch, and what nobody wants watched has none.
+#[test]
+fn nothing_is_watched_in_vain() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("page.txt"), vec![b'o'; 10_000]).unwrap();
+    for (watch, revalidate_after) in [(true, Duration::ZERO), (false, Duration::from_secs(1))] {
+        let settings = Settings::new(open_root(folder.path()));
+        let mut site = Site::new(Settings { watch, revalidate_after, ..settings });
+        look_up(&mut site, b"page.txt");
+        assert_eq!(site.figures().watched, 0);
+    }
+}

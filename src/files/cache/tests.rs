@@ -1,0 +1,228 @@
+//! The bounds, the age limit and the figures of the cache.
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn bytes(bytes: usize) -> Weight {
+    Weight { bytes, files: 0 }
+}
+
+fn cache(entries_max: usize, bytes_max: usize) -> Cache<u32> {
+    Cache::new(entries_max, bytes_max, SECOND)
+}
+
+#[test]
+fn an_expired_entry_is_asked_about_once() {
+    let start = Instant::now();
+    let mut cache = cache(4, 100);
+    cache.insert(b"a", 1, bytes(10), start);
+    assert_eq!(cache.get(b"a", start), Lookup::Valid(&1));
+    assert_eq!(cache.get(b"a", start + SECOND), Lookup::Expired(&1));
+    assert_eq!(cache.get(b"a", start + SECOND), Lookup::Valid(&1));
+    assert_eq!(cache.get(b"b", start), Lookup::Absent);
+}
+
+#[test]
+fn an_entry_whose_askers_vanish_is_asked_about_again() {
+    let start = Instant::now();
+    let mut cache = cache(4, 100);
+    cache.insert(b"a", 1, bytes(10), start);
+    assert_eq!(cache.get(b"a", start + SECOND), Lookup::Expired(&1));
+    // Nobody has brought an answer: from now on everybody asks.
+    assert_eq!(cache.get(b"a", start + 2 * SECOND), Lookup::Expired(&1));
+    assert_eq!(cache.get(b"a", start + 2 * SECOND), Lookup::Expired(&1));
+    cache.confirm(b"a", start + 2 * SECOND);
+    assert_eq!(cache.get(b"a", start + 2 * SECOND), Lookup::Valid(&1));
+    assert_eq!(cache.get(b"a", start + 3 * SECOND), Lookup::Expired(&1));
+    assert_eq!(cache.get(b"a", start + 3 * SECOND), Lookup::Valid(&1));
+}
+
+#[test]
+fn nobody_goes_on_with_what_expired_long_ago() {
+    let start = Instant::now();
+    let mut cache = cache(4, 100);
+    cache.insert(b"a", 1, bytes(10), start);
+    assert_eq!(cache.get(b"a", start + 10 * SECOND), Lookup::Expired(&1));
+    assert_eq!(cache.get(b"a", start + 10 * SECOND), Lookup::Expired(&1));
+}
+
+#[test]
+fn a_scan_does_not_push_out_what_is_used() {
+    let start = Instant::now();
+    let mut cache = cache(4, 1000);
+    cache.insert(b"hot", 0, bytes(1), start);
+    for scan in 0..100u32 {
+        assert_eq!(cache.get(b"hot", start), Lookup::Valid(&0));
+        cache.insert(&scan.to_le_bytes(), scan, bytes(1), start);
+    }
+}
+
+#[test]
+fn a_value_larger_than_the_cache_is_not_kept() {
+    let mut cache = cache(4, 100);
+    cache.insert(b"small", 1, bytes(100), Instant::now());
+    cache.insert(b"large", 2, bytes(101), Instant::now());
+    assert_eq!((cache.len(), cache.weight()), (1, bytes(100)));
+}
+
+/// Random operations: the bounds hold, and what is there is what was put there last.
+#[test]
+fn it_is_a_bounded_map() {
+    let start = Instant::now();
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut cache = cache(16, 500);
+    let mut model = HashMap::new();
+    for round in 0..if cfg!(miri) { 300 } else { 20_000 } {
+        let name = [random.u8(..40)];
+        match random.u8(..10) {
+            0 => cache.remove(&name),
+            1 => cache.shed(random.usize(..3)),
+            2 if random.u8(..100) == 0 => cache.clear(),
+            2..5 => {
+                let weight = Weight { bytes: random.usize(..120), files: random.usize(..4) };
+                cache.insert(&name, round, weight, start);
+                model.insert(name, round);
+            }
+            _ => match cache.get(&name, start) {
+                Lookup::Valid(value) => assert_eq!(Some(value), model.get(&name)),
+                Lookup::Expired(_) => unreachable!("time stands still"),
+                Lookup::Absent => {}
+            },
+        }
+        let Weight { bytes, files } = cache.weight();
+        assert!(cache.len() <= 16 && files <= 16 && bytes <= 500);
+        assert_eq!(cache.index.len(), cache.len());
+        let weights = || cache.entries.iter().map(|entry| entry.weight);
+        assert_eq!(weights().map(|weight| weight.bytes).sum::<usize>(), bytes);
+        assert_eq!(weights().map(|weight| weight.files).sum::<usize>(), files);
+    }
+}
+
+/// What has changed is nobody's to use, however young it is, until somebody has asked.
+#[test]
+fn what_a_change_has_expired_is_not_extended() {
+    let start = Instant::now();
+    let mut cache = cache(4, 100);
+    for expire in [|cache: &mut Cache<u32>| cache.expire(b"a"), Cache::expire_all] {
+        cache.insert(b"a", 1, bytes(10), start);
+        expire(&mut cache);
+        for _ in 0..3 {
+            assert_eq!(cache.get(b"a", start), Lookup::Expired(&1));
+        }
+        cache.confirm(b"a", start);
+        assert_eq!(cache.get(b"a", start), Lookup::Valid(&1));
+        expire(&mut cache);
+        cache.insert(b"a", 1, bytes(10), start);
+        assert_eq!(cache.get(b"a", start), Lookup::Valid(&1));
+    }
+}
+
+#[test]
+fn names_expire_by_what_they_begin_with() {
+    let start = Instant::now();
+    let names: [&[u8]; 6] = [b"", b"a", b"a/", b"a/b", b"a/c", b"a0"];
+    for (beginning, at_most, visited, expired) in [
+        (&b"a/"[..], 9, 3, &names[2..5]),
+        (b"a", 9, 5, &names[1..]),
+        (b"", 9, 6, &names[..]),
+        (b"b", 9, 0, &[]),
+        // As many as may be; one more than may be, and so all.
+        (b"a/", 3, 3, &names[2..5]),
+        (b"a/", 2, 2, &names[..]),
+    ] {
+        let mut cache = cache(9, 100);
+        names.iter().for_each(|name| cache.insert(name, 0, bytes(1), start));
+        assert_eq!(cache.expire_beginning(beginning, at_most), visited);
+        for name in names {
+            let is_expired = matches!(cache.get(name, start), Lookup::Expired(_));
+            let told = (beginning.escape_ascii().to_string(), name.escape_ascii().to_string());
+            assert_eq!(is_expired, expired.contains(&name), "{told:?}");
+        }
+    }
+}
+
+/// Random changes, and a map that is gone through from one end to the other.
+#[test]
+fn it_knows_what_has_expired() {
+    let start = Instant::now();
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut cache = cache(64, 1000);
+    let mut model: HashMap<Vec<u8>, bool> = HashMap::new();
+    let mut seen = [0; 3];
+    for _ in 0..if cfg!(miri) { 300 } else { 20_000 } {
+        let name: Vec<u8> = (0..random.usize(..4)).map(|_| random.u8(b'a'..=b'c')).collect();
+        match random.u8(..20) {
+            0..4 => {
+                cache.insert(&name, 0, bytes(1), start);
+                model.insert(name, true);
+            }
+            4 => {
+                cache.confirm(&name, start);
+                model.entry(name).and_modify(|valid| *valid = true);
+            }
+            5..8 => {
+                cache.expire(&name);
+                model.entry(name).and_modify(|valid| *valid = false);
+            }
+            8 => {
+                let begins = |other: &Vec<u8>| other.starts_with(&name);
+                let count = model.keys().filter(|other| begins(other)).count();
+                let at_most = random.usize(..12);
+                assert_eq!(cache.expire_beginning(&name, at_most), count.min(at_most));
+                let expires = |other: &Vec<u8>| begins(other) || count > at_most;
+                model.iter_mut().for_each(|(name, valid)| *valid &= !expires(name));
+            }
+            9 => {
+                cache.remove(&name);
+                model.remove(&name);
+            }
+            10 if random.u8(..20) == 0 => {
+                cache.expire_all();
+                model.values_mut().for_each(|valid| *valid = false);
+            }
+            _ => {
+                let expected = match model.get(&name) {
+                    None => Lookup::Absent,
+                    Some(true) => Lookup::Valid(&0),
+                    Some(false) => Lookup::Expired(&0),
+                };
+                seen[model.get(&name).map_or(0, |valid| 1 + usize::from(*valid))] += 1;
+                assert_eq!(cache.get(&name, start), expected);
+            }
+        }
+        assert!(cache.len() == model.len() && cache.order.len() == model.len());
+    }
+    assert!(seen.iter().all(|count| *count > 10), "{seen:?}");
+}
+
+#[test]
+fn what_it_does_is_counted() {
+    let start = Instant::now();
+    let mut cache = cache(2, 100);
+    cache.get(b"a", start);
+    cache.insert(b"a", 0, Weight { bytes: 10, files: 1 }, start);
+    cache.insert(b"b", 0, bytes(20), start);
+    cache.get(b"a", start);
+    cache.get(b"a", start);
+    cache.expire(b"a");
+    cache.expire(b"a");
+    cache.expire(b"nobody knows it");
+    cache.get(b"a", start);
+    cache.insert(b"c", 0, bytes(30), start);
+    let expected = Figures {
+        entries: 2,
+        bytes: 40,
+        files: 1,
+        watched: 0,
+        hits: 2,
+        misses: 1,
+        revalidations: 1,
+        expirations: 1,
+        evictions: 1,
+    };
+    assert_eq!(cache.figures(), expected);
+    assert_eq!(Figures::from_array(expected.to_array()), expected);
+    let distinct: [u64; Figures::COUNT] = std::array::from_fn(|number| number as u64);
+    assert_eq!(Figures::from_array(distinct).to_array(), distinct);
+}

@@ -1,0 +1,187 @@
+//! Changes that the kernel tells of: what is remembered would hold for an hour.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use ringd::driver::Kind;
+
+use crate::support::eventually;
+use crate::support::fixture::Fixture;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A server that remembers for an hour, unless the kernel tells it of changes; `None` where that
+/// cannot be had.
+fn start(kind: Kind) -> Option<Fixture> {
+    let fixture = Fixture::start_with(kind, |setup| {
+        setup.http.revalidate_after = HOUR;
+        setup.http.watch = true;
+        setup.http.content.clean_urls = true;
+        setup.http.content.listing = true;
+    });
+    // The second request finds that nothing has changed since the watch began.
+    for _ in 0..2 {
+        fixture.get("/small.txt");
+    }
+    if fixture.cache().watched == 0 {
+        println!("skipped: there is no watch to be had (fs.inotify in proc(5))");
+        fixture.finish();
+        return None;
+    }
+    Some(fixture)
+}
+
+/// Asks until a name is remembered and nothing is asked about it any more.
+fn settle(fixture: &Fixture, target: &str) {
+    eventually("the name is remembered", || {
+        let before = fixture.cache();
+        fixture.get(target);
+        let after = fixture.cache();
+        (before.misses, before.revalidations) == (after.misses, after.revalidations)
+            && before.hits < after.hits
+    });
+}
+
+/// The body of an answer; the status, if there is no such thing.
+fn body(fixture: &Fixture, target: &str) -> String {
+    let response = fixture.get(target);
+    match response.status {
+        200 => String::from_utf8_lossy(&response.body).into_owned(),
+        308 => response.field("location").unwrap().to_owned(),
+        status => status.to_string(),
+    }
+}
+
+pub(crate) fn a_change_is_served_though_nothing_has_expired(kind: Kind) {
+    type Act = fn(&Fixture);
+    let cases: [(&str, &str, Act, &str); 14] = [
+        ("/new.txt", "404", |f| fs::write(f.path("new.txt"), "new").unwrap(), "new"),
+        ("/new.txt", "new", |f| fs::write(f.path("new.txt"), "written").unwrap(), "written"),
+        ("/new.txt", "written", |f| replace(f, "new.txt", "renamed"), "renamed"),
+        ("/new.txt", "renamed", |f| fs::remove_file(f.path("new.txt")).unwrap(), "404"),
+        ("/bare/", "*file.txt*", |f| fs::write(f.path("bare/more.txt"), "").unwrap(), "*more.txt*"),
+        ("/bare/", "*more.txt*", |f| replace(f, "bare/index.html", "index"), "index"),
+        ("/bare/", "index", |f| replace(f, "bare/index.html", "other"), "other"),
+        ("/bare/", "other", |f| fs::remove_file(f.path("bare/index.html")).unwrap(), "*more.txt*"),
+        ("/deep/down/page.txt", "404", |f| replace(f, "deep/down/page.txt", "deep"), "deep"),
+        ("/clean", "404", |f| replace(f, "clean.html", "page"), "page"),
+        ("/clean.html", "/clean", |f| replace(f, "clean", "taken"), "page"),
+        ("/clean", "taken", |f| fs::remove_file(f.path("clean")).unwrap(), "page"),
+        ("/bare", "/bare/", |f| fs::remove_dir_all(f.path("bare")).unwrap(), "404"),
+        ("/bare/", "404", |f| symlink("deep/down", f.path("bare")).unwrap(), "*page.txt*"),
+    ];
+    let Some(fixture) = start(kind) else { return };
+    let is = |target: &str, expected: &str| {
+        let body = body(&fixture, target);
+        match expected.strip_prefix('*').and_then(|part| part.strip_suffix('*')) {
+            Some(part) => body.contains(part),
+            None => body == expected,
+        }
+    };
+    for (number, (target, before, act, after)) in cases.into_iter().enumerate() {
+        eventually(&format!("{number}: {target} is {before}"), || is(target, before));
+        settle(&fixture, target);
+        assert!(is(target, before), "{number}: {target} is not {before} any more");
+        act(&fixture);
+        eventually(&format!("{number}: {target} becomes {after}"), || is(target, after));
+    }
+    coding_comes_and_goes(&fixture);
+    fixture.finish();
+}
+
+/// Puts a file in its place the way that nobody can see half of.
+fn replace(fixture: &Fixture, name: &str, content: &str) {
+    fs::create_dir_all(fixture.path(name).parent().unwrap()).unwrap();
+    fs::write(fixture.path("being-written"), content).unwrap();
+    fs::rename(fixture.path("being-written"), fixture.path(name)).unwrap();
+}
+
+fn coding_comes_and_goes(fixture: &Fixture) {
+    let coding = || {
+        let mut client = fixture.connect();
+        client.send("GET /small.txt HTTP/1.1\r\nHost: h\r\nAccept-Encoding: br\r\n\r\n");
+        client.read_response().field("content-encoding").is_some()
+    };
+    settle(fixture, "/small.txt");
+    assert!(!coding());
+    fs::write(fixture.path("small.txt.br"), "in Brotli, if you believe it").unwrap();
+    eventually("the coding is sent", coding);
+    settle(fixture, "/small.txt");
+    fs::remove_file(fixture.path("small.txt.br")).unwrap();
+    eventually("the coding is gone", || !coding());
+}
+
+/// Neither what was beneath the old name nor what is beneath the new one is told of by name.
+pub(crate) fn a_directory_that_moves_takes_its_files_along(kind: Kind) {
+    let Some(fixture) = start(kind) else { return };
+    let names = ["/one/sub/page.txt", "/two/sub/page.txt", "/three/sub/page.txt"];
+    for name in ["one", "two"] {
+        fs::create_dir_all(fixture.path(name).join("sub")).unwrap();
+        fs::write(fixture.path(name).join("sub/page.txt"), name).unwrap();
+    }
+    let expect = |bodies: [&str; 3]| {
+        for (target, expected) in names.into_iter().zip(bodies) {
+            eventually(&format!("{target} is {expected}"), || body(&fixture, target) == expected);
+            settle(&fixture, target);
+        }
+    };
+    expect(["one", "two", "404"]);
+    fs::rename(fixture.path("one"), fixture.path("three")).unwrap();
+    expect(["404", "two", "one"]);
+    fs::rename(fixture.path("two"), fixture.path("one")).unwrap();
+    expect(["two", "404", "one"]);
+    // What is watched is what is there now.
+    fs::write(fixture.path("one/sub/page.txt"), "written").unwrap();
+    expect(["written", "404", "one"]);
+    // A link that turns takes what is beneath it along.
+    symlink("three", fixture.path("two")).unwrap();
+    expect(["written", "one", "one"]);
+    symlink("one", fixture.path("next")).unwrap();
+    fs::rename(fixture.path("next"), fixture.path("two")).unwrap();
+    expect(["written", "written", "one"]);
+    fixture.finish();
+}
+
+/// A file that is written all the time, and others that come and go, in the same directory and in
+/// another one.
+pub(crate) fn a_busy_directory_costs_others_nothing(kind: Kind) {
+    let Some(fixture) = start(kind) else { return };
+    fs::write(fixture.path("log"), "").unwrap();
+    let quiet = ["/small.txt", "/dir/", "/over.bin", "/log.txt", "/bare/file.txt"];
+    for target in quiet.iter().chain(&["/log"]) {
+        settle(&fixture, target);
+    }
+    let before = fixture.cache();
+    let end = std::time::Instant::now() + Duration::from_millis(300);
+    let mut rounds = 0;
+    while std::time::Instant::now() < end {
+        rounds += 1;
+        fs::write(fixture.path("log"), rounds.to_string()).unwrap();
+        fs::write(fixture.path("bare/upload"), "").unwrap();
+        fs::rename(fixture.path("bare/upload"), fixture.path("bare/done")).unwrap();
+        quiet.iter().for_each(|target| drop(fixture.get(target)));
+    }
+    let after = fixture.cache();
+    assert_eq!(after.revalidations, before.revalidations, "nobody had to ask");
+    // Where there is no page, the page for errors is looked for as well.
+    assert!(after.hits >= before.hits + rounds * quiet.len() as u64);
+    assert_eq!((after.misses, after.evictions), (before.misses, before.evictions));
+    assert!(after.expirations > before.expirations, "the file that is written was told of");
+    eventually("what was written is served", || body(&fixture, "/log") == rounds.to_string());
+    fixture.finish();
+}
+
+pub(crate) fn without_a_watch_the_time_counts(kind: Kind) {
+    let fixture = Fixture::start_with(kind, |setup| {
+        setup.http.revalidate_after = HOUR;
+        setup.http.watch = false;
+    });
+    fs::write(fixture.path("page.txt"), "old").unwrap();
+    assert_eq!(body(&fixture, "/page.txt"), "old");
+    fs::write(fixture.path("page.txt"), "new").unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(body(&fixture, "/page.txt"), "old", "it is remembered");
+    assert_eq!((fixture.cache().watched, fixture.cache().expirations), (0, 0));
+    fixture.finish();
+}
