@@ -21,6 +21,15 @@ fn with_room_for(connections: &str, test: impl Fn(Kind, Server)) {
     }
 }
 
+/// A table that grows while threads share it makes one of them wait, for milliseconds.
+#[test]
+fn the_table_of_descriptors_has_its_size_from_the_start() {
+    with_room_for("600", |driver, server| {
+        let entries: usize = server.status("FDSize").parse().unwrap();
+        assert!(entries >= 600, "{driver}: {entries} entries");
+    });
+}
+
 /// Connects `count` clients that say nothing.
 fn silent_clients(server: &Server, count: usize) -> Vec<TcpStream> {
     let address = server.address();

@@ -155,14 +155,16 @@ impl Server {
         fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
     }
 
-    /// What it holds, for a person (`proc(5)`, `/proc/pid/status`).
+    /// What it holds, for a person.
     pub(crate) fn memory(&self) -> String {
+        format!("{} resident, {} threads", self.status("VmRSS"), self.status("Threads"))
+    }
+
+    /// A field of its status (`proc(5)`, `/proc/pid/status`).
+    pub(crate) fn status(&self, field: &str) -> String {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let value = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            line.expect("a field of the status").trim().to_owned()
-        };
-        format!("{} resident, {} threads", value("VmRSS:"), value("Threads:"))
+        let value = |line: &str| line.strip_prefix(field)?.strip_prefix(':').map(str::to_owned);
+        status.lines().find_map(value).expect("a field of the status").trim().to_owned()
     }
 
     /// Waits until the process has ended.
