@@ -21,7 +21,7 @@ text { font: 13px system-ui, sans-serif; fill: #222 } .title { font-size: 17px; 
 .grid { stroke: #333 } .axis { stroke: #999 } .paper { fill: #111 } }"""
 
 WIDTH, LEFT, RIGHT = 560, 66, 24
-TOP, PANEL, GAP, BOTTOM = 78, 210, 58, 52
+TOP, PANEL, GAP, BOTTOM = 100, 210, 64, 52
 
 # About as wide as a letter of a tick.
 LETTER = 6.8
@@ -95,10 +95,10 @@ def marker(x, y, number):
 class Plot:
     """Panels one above the other, over the same places."""
 
-    def __init__(self, title, note, label, name, panels):
+    def __init__(self, title, notes, label, name, panels):
         """`label` and `name` are for the horizontal axis: what it is, and what a place is called.
         """
-        self.title, self.note, self.label, self.name = title, note, label, name
+        self.title, self.notes, self.label, self.name = title, notes, label, name
         self.panels = panels
         lines = [line for panel in panels for line in panel.lines.values()]
         self.places = Places({point[0] for line in lines for point in line})
@@ -112,9 +112,9 @@ class Plot:
             f"<style>{STYLE}</style>",
             f'<rect class="paper" width="{WIDTH}" height="{height}"/>',
             text(20, 28, "title", self.title),
-            text(20, 46, "note", self.note),
             self.legend(),
         ]
+        parts += [text(20, 48 + 15 * turn, "note", note) for turn, note in enumerate(self.notes)]
         for number, panel in enumerate(self.panels):
             parts.append(self.panel(panel, TOP + number * (PANEL + GAP)))
         parts.append(text((LEFT + WIDTH - RIGHT) / 2, height - 12, "middle", self.label))
@@ -132,7 +132,7 @@ class Plot:
 
     def panel(self, panel, top):
         scale = Scale(panel, top)
-        parts = [text(20, top - 10, "", panel.title)]
+        parts = [text(20, top - 13, "", panel.title)]
         for tick in scale.ticks:
             y = scale.y(tick)
             name = f"{tick:,.0f}" if tick == int(tick) else f"{tick:.2g}"

@@ -207,15 +207,24 @@ def latencies(server, options):
     """
     path = WORKS["small"][1]
     request = f"GET /{path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-    length, _ = check(server, "small")
-    poller, streams = select.epoll(), {}
-    for _ in range(WORKS["small"][0]):
-        stream = socket.create_connection(server.address)
-        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        poller.register(stream, select.EPOLLIN)
-        streams[stream.fileno()] = stream
+    check(server, "small")
+    with contextlib.ExitStack() as stack:
+        poller = stack.enter_context(select.epoll())
+        gc.disable()
+        stack.callback(gc.enable)
+        streams = {}
+        for _ in range(WORKS["small"][0]):
+            stream = stack.enter_context(socket.create_connection(server.address))
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            poller.register(stream, select.EPOLLIN)
+            streams[stream.fileno()] = stream
+        found = sorted(open_loop(poller, streams, request, options))
+    return [found[int(len(found) * part)] * 1e6 for part in (0.5, 0.99)]
+
+
+def open_loop(poller, streams, request, options):
+    """How long each answer took, in seconds, from when its request was due."""
     free, waiting, source, found = collections.deque(streams), {}, random.Random(2), []
-    gc.disable()
     now = due = time.perf_counter()
     end = now + options.seconds
     while due < end or waiting:
@@ -233,11 +242,7 @@ def latencies(server, options):
         now = time.perf_counter()
         if now > end + 10:
             raise ValueError(f"{len(waiting)} answers are missing")
-    gc.enable()
-    for stream in streams.values():
-        stream.close()
-    found.sort()
-    return [found[int(len(found) * part)] * 1e6 for part in (0.5, 0.99)]
+    return found
 
 
 def run_round(turn, options, costs, delays):
