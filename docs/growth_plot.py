@@ -14,8 +14,9 @@ COLOURS = [
 
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #222 } .title { font-size: 17px; font-weight: 600 }
-.note { fill: #666; font-size: 11px } .tick { fill: #666; font-size: 12px } .end { text-anchor: end }
-.middle { text-anchor: middle } .grid { stroke: #ddd } .axis { stroke: #666 } .paper { fill: #fff }
+.note { fill: #666; font-size: 11px } .tick { fill: #666; font-size: 12px }
+.end { text-anchor: end } .middle { text-anchor: middle }
+.grid { stroke: #ddd } .axis { stroke: #666 } .paper { fill: #fff }
 .line { fill: none; stroke-width: 2 } .spread { stroke-width: 1.5; opacity: .6 }
 @media (prefers-color-scheme: dark) { text { fill: #ddd } .note, .tick { fill: #999 }
 .grid { stroke: #333 } .axis { stroke: #999 } .paper { fill: #111 } }"""

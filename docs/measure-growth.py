@@ -2,19 +2,19 @@
 """How the cost of a request grows: with connections, sizes, files, workers, idle connections.
 
     python3 docs/measure-growth.py target/release/ringd
-    python3 docs/measure-growth.py target/release/ringd --axes idle --json new.json --plots html/images
+    python3 docs/measure-growth.py target/release/ringd --axes idle --json new.json --plots plots
 
-For each axis there is a table (Markdown, on standard output) and a plot (--plots). A cell of a table
-is the median of the rounds, with the smallest and the largest. The server has the first core, the
-client the last one. Drivers take turns in each round. Two clients load:
+For each axis there is a table (Markdown, on standard output) and a plot (--plots). A cell of a
+table is the median of the rounds, with the smallest and the largest. The server has the first core,
+the client the last one. Drivers take turns in each round. Two clients load:
 
 - `ringd bench`, for connections, for sizes up to 64 KiB and for workers: 1 KiB and 64 connections
-  unless the axis says otherwise, all of them busy all the time. It measures between two marks, after
-  a warm-up, and looks at every answer. Workers share all cores but the last; where there are two
-  cores, two workers share one, and the figures say what sharing costs, not what a core adds.
+  unless the axis says otherwise, all of them busy all the time. It measures between two marks,
+  after a warm-up, and looks at every answer. Workers share all cores but the last; where there are
+  two cores, two workers share one: that says what sharing costs, not what a core adds.
 - the client of this script, for what that one cannot do: large bodies, which it throws away in the
-  kernel (MSG_TRUNC) so as not to be the bottleneck, paths at random, idle connections. It asks on all
-  connections at once (64, for large bodies 4), and counts whole answers only.
+  kernel (MSG_TRUNC) so as not to be the bottleneck, paths at random, idle connections. It asks on
+  all connections at once (64, for large bodies 4), and counts whole answers only.
 
 Large files (1 MiB and more) are sparse: they have no blocks on the disk, and are read from the page
 cache like others once they are in it. Files of the axis of that name have 64 bytes, 1,000 to a
@@ -353,7 +353,7 @@ def report(found):
 
 def draw(found, folder):
     """Draws a plot for each axis."""
-    spreads = f"median of {found['rounds']} rounds; thin lines: the smallest and the largest"
+    spreads = f"median of the rounds ({found['rounds']}); thin lines: the smallest and the largest"
     notes = [found["machine"], spreads]
     for name, places in found["axes"].items():
         axis, panels = AXES[name], []
@@ -405,10 +405,11 @@ def main():
     if options.json:
         with open(options.json, "w") as file:
             json.dump(found, file, indent=1)
-    print(f"{found['machine']}; {found['rounds']} rounds of {found['seconds']} s\n")
-    report(found)
     if options.plots:
+        os.makedirs(options.plots, exist_ok=True)
         draw(found, options.plots)
+    print(f"{found['machine']}; rounds: {found['rounds']}, of {found['seconds']} s each\n")
+    report(found)
 
 
 if __name__ == "__main__":

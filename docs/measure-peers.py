@@ -5,14 +5,14 @@
     python3 docs/measure-peers.py target/release/ringd --servers nginx uring --works small big
 
 Each server has one worker on the first core and is loaded from the last one. Those that are not
-installed are left out, with a line that says so (Debian: apt install nginx lighttpd h2o wrk). Within
-a round all servers take their turn at each work, in an order that is reversed every other round. The
-figure is CPU time of the server per request: the median of the rounds with the smallest and the
-largest, and behind the x the ratio to the first server of the list, the median of the ratios within
-each round. The load is wrk, a closed loop on one core. It may be slower than the server, which then
-rests in between; that shows in rates, and hardly in CPU time per request. Latencies come from an
-open loop of this script's own, at a rate that is the same for all: from the moment at which a
-request was due, so that a server that stalls cannot hide it.
+installed are left out, with a line that says so (Debian: apt install nginx lighttpd h2o wrk).
+Within a round all servers take their turn at each work, in an order that is reversed every other
+round. The figure is CPU time of the server per request: the median of the rounds with the smallest
+and the largest, and behind the × the ratio to the first server of the list, the median of the
+ratios within each round. The load is wrk, a closed loop on one core. It may be slower than the
+server, which then rests in between; that shows in rates, and hardly in CPU time per request.
+Latencies come from an open loop of this script's own, at a rate that is the same for all: from the
+moment at which a request was due, so that a server that stalls cannot hide it.
 """
 
 import argparse
@@ -305,7 +305,7 @@ def find_servers(options):
 def report(options, costs, delays):
     first = options.servers[0]
     if options.works:
-        ratio = f"median [min..max] of {options.rounds} rounds × ratio to {first}"
+        ratio = f"median [min..max] of the rounds ({options.rounds}) × ratio to {first}"
         print(f"CPU time of the server per request, µs: {ratio}\n")
         rows = [[f"{work}: {WORKS[work][4]}"] for work in options.works]
         for work, row in zip(options.works, rows):
