@@ -24,7 +24,7 @@ pub(super) enum Concern {
 
 /// Tells which keys, as [`Name::write_key`](super::lookup::Name::write_key) has them, a change
 /// concerns. `index` are the names that stand for their directory; `key` is room for putting keys
-/// together. [`Change::Everything`] is for who asks: it concerns all keys.
+/// together.
 pub(super) fn concerned(
     change: Change<'_>,
     index: &[Vec<u8>],

@@ -16,11 +16,11 @@ use super::multipart::Boundary;
 use super::request::HeadLimits;
 use super::resource::Resource;
 use crate::driver::{File, FileKind};
-use crate::files::{Cache, Change, Changes, Figures};
+use crate::files::{Cache, Changes, Figures};
 use crate::session::Step;
 
-/// Names that may be gone through after one reading of changes to find those beneath a directory;
-/// if there are more, everything is asked about.
+/// Names that may be gone through after one reading of changes, because they begin like those that
+/// are concerned; if there are more, everything is asked about.
 const EXPIRE_MAX: usize = 4096;
 
 /// Settings of HTTP, the same for all workers.
@@ -118,10 +118,6 @@ impl Site {
         let mut left = EXPIRE_MAX;
         changes.read(now, |change| {
             listings.forget(change);
-            if left == 0 || change == Change::Everything {
-                left = 0;
-                return cache.expire_all();
-            }
             concerned(change, &settings.content.index, key, &mut |concern, key| match concern {
                 Concern::Name => cache.expire(key),
                 Concern::Beginning => left -= cache.expire_beginning(key, left),

@@ -160,6 +160,8 @@ impl<S: Session, F: Fn() -> S::Shared> Visitor for Thread<S, F> {
             }
             Err(error) => (None, Err(error)),
         };
+        // It may open something too, and after the report nothing is opened but for clients.
+        let shared = (self.shared)();
         // Whoever started this thread waits for the report, or is gone.
         let _ = self.opened.send(report);
         let (Some(mut driver), Ok(sockets)) = (driver, self.start.recv()) else {
@@ -169,7 +171,6 @@ impl<S: Session, F: Fn() -> S::Shared> Visitor for Thread<S, F> {
             .into_iter()
             .map(|socket| driver.adopt(socket))
             .collect::<io::Result<Vec<_>>>()?;
-        let shared = (self.shared)();
         let control = Arc::clone(&self.control);
         match &self.settings.trace {
             None => Worker::<D, S>::new(driver, listeners, shared, settings, control).run(),
