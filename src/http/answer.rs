@@ -1,11 +1,12 @@
 //! Answers: status lines, fields, and the small bodies of errors.
 //!
 //! Everything is appended to a chain. `Server` and `Date` stand in every answer (RFC 9110 section
-//! 6.6.1); the text of the date is made once a second.
+//! 6.6.1); the text of the date is made once a second, and that of an error once.
 
 use std::fmt::Arguments;
 use std::io::Write;
 use std::ops::Range;
+use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
@@ -44,20 +45,50 @@ impl Manner {
     }
 }
 
-/// The text of the current second.
+/// Texts that many answers have in common.
 #[derive(Debug)]
-pub(super) struct Preface {
+pub(super) struct Texts {
+    /// Of `ok`.
     second: Option<u64>,
     /// Status line, `Server` and `Date` of an answer with status 200.
     ok: String,
+    errors: Vec<(Plain, Rc<Error>)>,
 }
 
-/// What stands before `Server` in [`Preface::ok`].
+/// An error that its status and a sentence explain, and whether it is for programs.
+type Plain = (Status, &'static str, bool);
+
+/// The text of an error, but for what stands in every answer.
+#[derive(Debug)]
+struct Error {
+    /// Fields and the empty line.
+    head: String,
+    body: String,
+}
+
+/// Texts of errors that are kept. There are not many more in the program.
+const ERRORS_MAX: usize = 32;
+
+/// What stands before `Server` in [`Texts::ok`].
 const OK_LINE: &str = "HTTP/1.1 200 OK\r\n";
 
-impl Preface {
+impl Texts {
     pub(super) fn new() -> Self {
-        Self { second: None, ok: String::new() }
+        Self { second: None, ok: String::new(), errors: Vec::new() }
+    }
+
+    fn error(&mut self, complaint: Complaint<'_>, json: bool) -> Rc<Error> {
+        let Complaint { status, reason, more } = complaint;
+        let plain = (status, reason, json);
+        let known = self.errors.iter().find(|(known, _)| *known == plain);
+        if let (Some((_, text)), true) = (known, more.is_empty()) {
+            return Rc::clone(text);
+        }
+        let text = Rc::new(Error::new(complaint, json));
+        if more.is_empty() && self.errors.len() < ERRORS_MAX {
+            self.errors.push((plain, Rc::clone(&text)));
+        }
+        text
     }
 
     fn ok(&mut self, now: SystemTime) -> &str {
@@ -80,16 +111,32 @@ impl Preface {
 pub(super) struct Complaint<'a> {
     pub(super) status: Status,
     /// A sentence that explains it, in plain ASCII without `<`, `&`, `"` and `\`.
-    pub(super) reason: &'a str,
+    pub(super) reason: &'static str,
     /// Lines that this one needs.
     pub(super) more: &'a str,
+}
+
+impl Error {
+    fn new(complaint: Complaint<'_>, json: bool) -> Self {
+        let Complaint { status, reason, more } = complaint;
+        let (code, title) = (status.code(), status.reason());
+        let (content_type, body) = if json {
+            let body =
+                format!("{{\"status\":{code},\"title\":\"{title}\",\"detail\":\"{reason}\"}}\n");
+            ("application/json", body)
+        } else {
+            (HTML, html(status, reason))
+        };
+        let more = format!("{}{more}Vary: Accept\r\n", required(status));
+        Self { head: head_of_body(&more, content_type, &body), body }
+    }
 }
 
 /// An answer that is about to be written: the chain it goes to, and what all answers need.
 #[derive(Debug)]
 pub(super) struct Answer<'a> {
     pub(super) out: &'a mut Chain,
-    pub(super) preface: &'a mut Preface,
+    pub(super) texts: &'a mut Texts,
     pub(super) now: SystemTime,
     pub(super) manner: Manner,
     /// Lines that the operator's rules add, where the content does not bring them.
@@ -99,7 +146,7 @@ pub(super) struct Answer<'a> {
 impl Answer<'_> {
     /// All of the content.
     pub(super) fn page(self, variant: &Variant) {
-        self.out.copy(self.preface.ok(self.now).as_bytes());
+        self.out.copy(self.texts.ok(self.now).as_bytes());
         self.out.copy(self.manner.connection_field().as_bytes());
         self.out.copy(self.fields.as_bytes());
         if self.manner.head_only {
@@ -170,17 +217,8 @@ impl Answer<'_> {
 
     /// An error with a small body, for people or for programs.
     pub(super) fn error(self, complaint: Complaint<'_>, json: bool) {
-        let Complaint { status, reason, more } = complaint;
-        let (code, title) = (status.code(), status.reason());
-        let (content_type, body) = if json {
-            let body =
-                format!("{{\"status\":{code},\"title\":\"{title}\",\"detail\":\"{reason}\"}}\n");
-            ("application/json", body)
-        } else {
-            ("text/html; charset=utf-8", html(status, reason))
-        };
-        let more = format!("{}{more}Vary: Accept\r\n", required(status));
-        self.with_body(status, &more, content_type, &body);
+        let text = self.texts.error(complaint, json);
+        self.with_body(complaint.status, &text.head, &text.body);
     }
 
     /// The content is under another path (308: the method stays). The location has neither scheme
@@ -194,7 +232,7 @@ impl Answer<'_> {
         let status = Status::PermanentRedirect;
         let body = html(status, "This is under another address.");
         let more = format!("Location: {location}{query}\r\nCache-Control: no-cache\r\n");
-        self.with_body(status, &more, "text/html; charset=utf-8", &body);
+        self.with_body(status, &head_of_body(&more, HTML, &body), &body);
     }
 
     /// What may be asked for (RFC 9110 section 9.3.7).
@@ -214,25 +252,27 @@ impl Answer<'_> {
         );
     }
 
-    fn with_body(mut self, status: Status, more: &str, content_type: &str, body: &str) {
-        let len = body.len();
-        self.begin(
-            status,
-            format_args!(
-                "{more}Content-Type: {content_type}\r\nContent-Length: {len}\r\n\
-                 X-Content-Type-Options: nosniff\r\n\r\n{}",
-                if self.manner.head_only { "" } else { body },
-            ),
-        );
+    fn with_body(mut self, status: Status, head: &str, body: &str) {
+        self.begin(status, format_args!(""));
+        self.out.copy(head.as_bytes());
+        if !self.manner.head_only {
+            self.out.copy(body.as_bytes());
+        }
     }
 
     /// The status line, what stands in every answer, and `more`.
     fn begin(&mut self, status: Status, more: Arguments<'_>) {
-        let preface = self.preface.fields(self.now);
+        let preface = self.texts.fields(self.now);
         let (connection, fields) = (self.manner.connection_field(), self.fields);
+        let (code, reason) = (status.digits(), status.reason());
         self.out.copy_with(|buffer| {
-            // `write!` to a vector of bytes cannot fail.
-            let _ = write!(buffer, "HTTP/1.1 {status}\r\n{preface}{connection}{fields}{more}");
+            buffer.extend_from_slice(b"HTTP/1.1 ");
+            buffer.extend_from_slice(&code);
+            for part in [" ", reason, "\r\n", preface, connection, fields] {
+                buffer.extend_from_slice(part.as_bytes());
+            }
+            // To a vector of bytes it cannot fail.
+            let _ = buffer.write_fmt(more);
         });
     }
 }
@@ -251,6 +291,18 @@ fn required(status: Status) -> &'static str {
     }
 }
 
+/// How the bodies made here for people are announced.
+const HTML: &str = "text/html; charset=utf-8";
+
+/// The fields of an answer with a body that is made here, `more` among them, and the empty line.
+fn head_of_body(more: &str, content_type: &str, body: &str) -> String {
+    let len = body.len();
+    format!(
+        "{more}Content-Type: {content_type}\r\nContent-Length: {len}\r\n\
+         X-Content-Type-Options: nosniff\r\n\r\n"
+    )
+}
+
 /// A page without anything to fetch, in the reader's choice of light and dark.
 fn html(status: Status, reason: &str) -> String {
     format!(
@@ -265,18 +317,19 @@ fn html(status: Status, reason: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
     use std::time::UNIX_EPOCH;
 
-    use super::{Answer, Manner, Preface, Status, html};
+    use super::{Answer, Complaint, ERRORS_MAX, Manner, Status, Texts, html};
     use crate::driver::Chain;
     use crate::driver::chain::read_all;
 
     /// A cache may keep a permanent redirect unless told otherwise (RFC 9110 section 15.4.9).
     #[test]
     fn a_redirect_is_asked_for_again() {
-        let (mut out, mut preface) = (Chain::new(), Preface::new());
+        let (mut out, mut texts) = (Chain::new(), Texts::new());
         let (now, manner) = (UNIX_EPOCH, Manner::LAST);
-        let answer = Answer { out: &mut out, preface: &mut preface, now, manner, fields: "" };
+        let answer = Answer { out: &mut out, texts: &mut texts, now, manner, fields: "" };
         answer.moved("/a/", Some(b"b=c"));
         let text = String::from_utf8(read_all(&mut out)).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
@@ -284,6 +337,33 @@ mod tests {
         let length = format!("Content-Length: {}", body.len());
         for line in ["Location: /a/?b=c", "Cache-Control: no-cache", &length] {
             assert!(head.split("\r\n").any(|field| field == line), "no {line} in {head}");
+        }
+    }
+
+    /// What a text says besides is another one's, and a text for programs is none for people.
+    #[test]
+    fn the_text_of_an_error_is_made_once() {
+        let mut texts = Texts::new();
+        let (status, more) = (Status::NotFound, "");
+        let missing = Complaint { status, reason: "Missing.", more };
+        let text = texts.error(missing, false);
+        assert!(Rc::ptr_eq(&text, &texts.error(missing, false)));
+        for (other, json) in [
+            (missing, true),
+            (Complaint { reason: "Gone.", ..missing }, false),
+            (Complaint { more: "Retry-After: 1\r\n", ..missing }, false),
+            (Complaint { status: Status::Forbidden, ..missing }, false),
+        ] {
+            let other = texts.error(other, json);
+            assert!(other.head != text.head || other.body != text.body, "{other:?}");
+        }
+        assert!(Rc::ptr_eq(&text, &texts.error(missing, false)));
+        let reasons: [&'static str; 2 * ERRORS_MAX] =
+            std::array::from_fn(|n| &"x".repeat(n).leak()[..]);
+        for reason in reasons {
+            let other = Complaint { reason, ..missing };
+            assert!(texts.error(other, false).body.contains(reason));
+            assert!(texts.errors.len() <= ERRORS_MAX);
         }
     }
 

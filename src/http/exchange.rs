@@ -274,7 +274,7 @@ impl Exchange<'_, '_> {
     fn begin<'s>(&'s mut self, fields: &'s str) -> Answer<'s> {
         Answer {
             out: self.out,
-            preface: &mut self.site.preface,
+            texts: &mut self.site.texts,
             now: self.now.system,
             manner: self.manner,
             fields,

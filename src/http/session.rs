@@ -180,8 +180,8 @@ impl Http {
     /// The last answer, to what is no request.
     fn refuse(&self, site: &mut Site, now: Now, out: &mut Chain, refusal: Refusal) {
         let Refusal { status, reason } = refusal;
-        let (preface, manner) = (&mut site.preface, Manner::LAST);
-        Answer { out, preface, now: now.system, manner, fields: "" }
+        let (texts, manner) = (&mut site.texts, Manner::LAST);
+        Answer { out, texts, now: now.system, manner, fields: "" }
             .error(Complaint { status, reason, more: "" }, false);
     }
 

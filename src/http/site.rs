@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::answer::Preface;
+use super::answer::Texts;
 use super::concern::{Concern, concerned};
 use super::content::Content;
 use super::entries::Listings;
@@ -84,7 +84,7 @@ pub struct Site {
     pub(super) cache: Cache<Rc<Resource>>,
     pub(super) changes: Changes,
     pub(super) listings: Listings,
-    pub(super) preface: Preface,
+    pub(super) texts: Texts,
     /// Where keys are put together, so that looking one up allocates nothing.
     pub(super) key: Vec<u8>,
     random: fastrand::Rng,
@@ -103,7 +103,7 @@ impl Site {
             settings: Rc::new(settings),
             cache,
             listings: Listings::default(),
-            preface: Preface::new(),
+            texts: Texts::new(),
             key: Vec::new(),
             random: fastrand::Rng::new(),
         }

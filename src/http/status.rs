@@ -61,6 +61,13 @@ impl Status {
         self as u16
     }
 
+    /// The three digits, as they stand on the status line.
+    #[must_use]
+    pub const fn digits(self) -> [u8; 3] {
+        let code = self.code();
+        [(code / 100) as u8 + b'0', (code / 10 % 10) as u8 + b'0', (code % 10) as u8 + b'0']
+    }
+
     /// The reason phrase of the status line, as registered with IANA.
     #[must_use]
     pub const fn reason(self) -> &'static str {
@@ -112,6 +119,7 @@ mod tests {
             (Status::VersionNotSupported, "505 HTTP Version Not Supported"),
         ] {
             assert_eq!(status.to_string(), line);
+            assert_eq!(status.digits(), line.as_bytes()[..3]);
         }
     }
 }
