@@ -125,15 +125,15 @@ impl File {
         Self::found(root, sys::openat2(root.as_fd(), path, root.links, false)?)
     }
 
-    /// Opens a path beneath `root` if the kernel has all names on the way in memory, so that it
-    /// waits for no disk.
+    /// Opens a path beneath `root` if there are no links on the way, and the kernel has all its
+    /// names in memory, so that it waits for no disk.
     ///
     /// # Errors
     ///
     /// Those of `openat2(2)` with `RESOLVE_CACHED`: `WouldBlock` where it would have to look, and
-    /// `EINVAL` before Linux 5.12.
+    /// `EINVAL` before Linux 5.12; and `ELOOP` for links.
     pub fn open_in_memory(root: &Self, path: &CStr) -> io::Result<OwnedFd> {
-        sys::openat2(root.as_fd(), path, root.links, true)
+        sys::openat2(root.as_fd(), path, Links::Never, true)
     }
 
     /// What was opened beneath a root; it has the root's [`Links`].

@@ -63,6 +63,14 @@ struct Entry<V> {
     asked: bool,
 }
 
+impl<V> Entry<V> {
+    /// It is to be asked about, also by those who come after somebody who asks already: what that
+    /// one sees may be what was before the change.
+    fn expire(&mut self) {
+        (self.epoch, self.asked) = (EXPIRED, false);
+    }
+}
+
 /// What [`Cache::get`] knows of a name.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Lookup<'a, V> {
@@ -136,6 +144,7 @@ impl<V> Cache<V> {
             return Lookup::Valid(&entry.value);
         }
         self.counts.revalidations += 1;
+        self.counts.expirations += u64::from(!current && !entry.asked);
         let extended = entry.valid_until + self.valid_for;
         if !std::mem::replace(&mut entry.asked, true) && current && now < extended {
             entry.valid_until = extended;
@@ -185,16 +194,12 @@ impl<V> Cache<V> {
         }
     }
 
-    /// Expires an entry, because what it tells of has changed.
+    /// Expires an entry, because what it tells of has changed, or was found too early to be
+    /// trusted.
     pub fn expire(&mut self, name: &[u8]) {
-        self.counts.expirations += u64::from(self.distrust(name));
-    }
-
-    /// Does the same for an entry that was found too early to be trusted, which is no change to be
-    /// counted. Returns whether the entry was of this epoch.
-    pub fn distrust(&mut self, name: &[u8]) -> bool {
-        let Some(place) = self.index.get(name) else { return false };
-        std::mem::replace(&mut self.entries[*place].epoch, EXPIRED) == self.epoch
+        if let Some(place) = self.index.get(name) {
+            self.entries[*place].expire();
+        }
     }
 
     /// Expires the entries whose names begin so; all entries, if these are more than `at_most`.
@@ -205,9 +210,7 @@ impl<V> Cache<V> {
         let mut names = names.take_while(|name| name.starts_with(beginning));
         let mut count = 0;
         for name in names.by_ref().take(at_most) {
-            let entry = &mut self.entries[self.index[name]];
-            let before = std::mem::replace(&mut entry.epoch, EXPIRED);
-            self.counts.expirations += u64::from(before == self.epoch);
+            self.entries[self.index[name]].expire();
             count += 1;
         }
         if names.next().is_some() {
@@ -219,7 +222,6 @@ impl<V> Cache<V> {
     /// Expires all entries, in a moment.
     pub fn expire_all(&mut self) {
         self.epoch += 1;
-        self.counts.expirations += self.entries.len() as u64;
     }
 
     /// Forgets a name.

@@ -33,7 +33,8 @@ const WATCHES_MAX: usize = 1024;
 /// Between two readings. A change is heard of this late, and costs nobody a system call sooner.
 const REST: Duration = Duration::from_millis(10);
 
-/// Events after which a reading takes in no more. The next one follows without a rest.
+/// Events after which a reading takes in no more. The next one follows without a rest; until there
+/// are no more, anything may have changed.
 const EVENTS_MAX: usize = 256;
 
 /// Bytes that are read at once: events of names of common length, about a hundred.
@@ -45,8 +46,8 @@ const MOVES: ReadFlags = ReadFlags::CREATE
     .union(ReadFlags::MOVED_FROM)
     .union(ReadFlags::MOVED_TO);
 
-/// A write through a mapping shows when the file is closed. A directory that is known under two
-/// paths, by a link, is watched under the first (`MASK_CREATE`): its events bear one path only.
+/// A write through a mapping shows when the file is closed. A directory that is there twice, as a
+/// mount may make it, is watched under the first path (`MASK_CREATE`): its events bear one only.
 const WATCHED: WatchFlags = WatchFlags::MODIFY
     .union(WatchFlags::CLOSE_WRITE)
     .union(WatchFlags::ATTRIB)
@@ -76,7 +77,7 @@ pub enum Change<'a> {
         /// The path; not that of the root.
         path: &'a [u8],
     },
-    /// Anything: events were lost, or the root itself has changed.
+    /// Anything: events were lost or are yet to be read, or the root itself has changed.
     Everything,
 }
 
@@ -194,7 +195,11 @@ impl Changes {
         let mut reader = Reader::new(inotify.as_fd(), &mut buffer);
         let mut events = 0;
         *due = Some(now + Duration::from_nanos(1));
-        while events < EVENTS_MAX || !reader.is_buffer_empty() {
+        loop {
+            if events >= EVENTS_MAX && reader.is_buffer_empty() {
+                // What is told only later must not be missed now.
+                return tell(Change::Everything);
+            }
             match reader.next() {
                 Ok(event) => {
                     let name = event.file_name().map(CStr::to_bytes);
@@ -269,16 +274,20 @@ impl Table {
         watch.changed = Some(now);
         let directory = Rc::clone(&watch.path);
         let Some(name) = event.name else {
-            // Moved, removed, unmounted, or closed to us.
-            self.forget(inotify, &directory);
+            // It was moved, removed or unmounted; or others may enter it now. Then the watch stays:
+            // to make it anew, the kernel goes over all names in there that it has in memory.
+            if !event.flags.contains(ReadFlags::ATTRIB) {
+                self.forget(inotify, &directory);
+            }
             let is_root = directory.is_empty();
             let change = Change::Directory { path: &directory };
             return tell(if is_root { Change::Everything } else { change });
         };
         // A link to a directory is not told from a file, and who may enter may have changed.
         let entered = ReadFlags::ATTRIB | ReadFlags::ISDIR;
-        let beneath = event.flags.intersects(MOVES) || event.flags.contains(entered);
-        if beneath {
+        let moved = event.flags.intersects(MOVES);
+        let beneath = moved || event.flags.contains(entered);
+        if moved {
             let slash: &[u8] = if directory.is_empty() { b"" } else { b"/" };
             self.forget(inotify, &[&directory, slash, name].concat());
         }
@@ -302,8 +311,9 @@ impl Table {
     }
 }
 
-/// Opens the directory as the server would, by the links that its root permits, and watches what
-/// was opened: `inotify_add_watch(2)` takes nothing but a path, and `/proc/self/fd` has one.
+/// Opens the directory and watches what was opened: `inotify_add_watch(2)` takes nothing but a
+/// path, and `/proc/self/fd` has one. No link is followed on the way, for a watch does not tell
+/// when a link that it was reached by, or one behind that, begins to lead elsewhere.
 fn add_watch(inotify: BorrowedFd<'_>, root: &File, path: &[u8]) -> io::Result<i32> {
     let place = |directory: BorrowedFd<'_>| {
         let place = format!("/proc/self/fd/{}", directory.as_raw_fd());

@@ -17,7 +17,7 @@ pub struct Figures {
     pub misses: u64,
     /// How often a name was known, but the file system was asked whether it still holds.
     pub revalidations: u64,
-    /// Entries that are to be asked about before their time, because something has changed.
+    /// Entries that were asked about before their time, because something has changed.
     pub expirations: u64,
     /// Entries that made room for others.
     pub evictions: u64,

@@ -47,7 +47,8 @@ impl Listings {
     }
 }
 
-/// The work of listing a directory, by its path below its root.
+/// The work of listing a directory, by its path below its root, and since when it may have been
+/// read.
 pub(super) fn job(
     site: &mut Site,
     now: Instant,
@@ -55,22 +56,23 @@ pub(super) fn job(
     path: &[u8],
     directory: Arc<File>,
     asked: Asked,
-) -> Job {
-    let listing = listing(site, now, root, path, directory);
-    Job::new(move || {
+) -> (Job, Instant) {
+    let (listing, since) = listing(site, now, root, path, directory);
+    let job = Job::new(move || {
         // A panic leaves a listing behind that can be asked for pages.
         listing.lock().unwrap_or_else(PoisonError::into_inner).page(&asked)
-    })
+    });
+    (job, since)
 }
 
-/// The listing that somebody waits for already, or a new one.
+/// The listing that somebody waits for already, or a new one, and when it was first asked for.
 fn listing(
     site: &mut Site,
     now: Instant,
     root: &Arc<File>,
     path: &[u8],
     directory: Arc<File>,
-) -> Arc<Mutex<Listing>> {
+) -> (Arc<Mutex<Listing>>, Instant) {
     let identity = (directory.metadata().device, directory.metadata().inode);
     let shared_for = site.settings.revalidate_after;
     site.listings.0.retain(|shared| {
@@ -79,15 +81,16 @@ fn listing(
     });
     let known = |shared: &&Shared| shared.path == path && shared.identity == identity;
     let known = site.listings.0.iter().find(known);
-    if let Some(listing) = known.and_then(|shared| shared.listing.upgrade()) {
-        return listing;
+    let shared = known.and_then(|shared| Some((shared.listing.upgrade()?, shared.asked)));
+    if let Some(shared) = shared {
+        return shared;
     }
     let policy = Policy { hide_sidecars: site.settings.content.precompressed, ..Policy::default() };
     let listing = Listing::new(Arc::clone(root), path.to_vec(), directory, policy);
     let listing = Arc::new(Mutex::new(listing));
     let shared = Arc::downgrade(&listing);
     site.listings.0.push(Shared { path: path.to_vec(), identity, asked: now, listing: shared });
-    listing
+    (listing, now)
 }
 
 /// The page that came of it.

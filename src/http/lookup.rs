@@ -305,7 +305,9 @@ impl Lookup {
             }
             (Role::Directory, FileKind::Directory) => self.found(site, now, Resource::Listing),
             (Role::Entries(asked), FileKind::Directory) => {
-                let job = entries::job(site, now.instant, &self.root, &self.path, file, asked);
+                let (job, since) =
+                    entries::job(site, now.instant, &self.root, &self.path, file, asked);
+                self.begun = self.begun.min(since);
                 self.stage = Stage::Run(asked);
                 Progress::Ask(self, Step::Run { job })
             }
@@ -356,7 +358,7 @@ impl Lookup {
             let weight = resource.weight(&self.key);
             site.cache.insert(&self.key, Rc::clone(&resource), weight, now.instant);
             if self.is_in_doubt(site, now) {
-                site.cache.distrust(&self.key);
+                site.cache.expire(&self.key);
             }
         }
         Progress::Found(Found::Known(resource))

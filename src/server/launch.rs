@@ -33,15 +33,16 @@ type Workers = (Vec<Running>, Receiver<usize>);
 /// Why there are none, and the sockets, to be given to other ones.
 type Unopened = (io::Error, Vec<Vec<OwnedFd>>);
 
-/// Descriptors besides those of connections: files in caches, listeners, drivers.
+/// Descriptors besides those of connections, for each worker: files in caches, listeners, drivers.
 const OTHER_DESCRIPTORS: u64 = 4096;
 
 /// Makes the process's table of descriptors as large as it will be. A table that threads share
 /// grows by waiting for all processors (`synchronize_rcu` in the kernel), and who waits is the
 /// worker that needs the next number: 10 ms were measured. Now there are no other threads yet.
-pub(super) fn make_room_for_descriptors(connections_max: u32) {
+pub(super) fn make_room_for_descriptors(connections_max: u32, workers: usize) {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let highest = limit.min(u64::from(connections_max) + OTHER_DESCRIPTORS).saturating_sub(1);
+    let needed = u64::from(connections_max) + OTHER_DESCRIPTORS * workers as u64;
+    let highest = limit.min(needed).saturating_sub(1);
     // Whoever needs the room asks for it again, and hears of an error then.
     if let (Ok(highest), Ok(any)) = (i32::try_from(highest), std::fs::File::open("/dev/null")) {
         let _ = fcntl_dupfd_cloexec(any, highest);

@@ -83,7 +83,7 @@ pub fn start<S>(
 where
     S: Session + 'static,
 {
-    launch::make_room_for_descriptors(settings.connections_max);
+    launch::make_room_for_descriptors(settings.connections_max, settings.workers);
     let mut groups = settings
         .listen
         .iter()

@@ -99,6 +99,7 @@ macro_rules! drivers {
                 watching: a_change_is_served_though_nothing_has_expired,
                     a_directory_that_moves_takes_its_files_along,
                     a_busy_directory_costs_others_nothing,
+                    a_change_behind_a_storm_is_served,
                     without_a_watch_the_time_counts;
             );
         }

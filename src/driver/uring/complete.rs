@@ -162,7 +162,7 @@ impl Uring {
     /// The socket takes more again, or cold data has arrived.
     fn complete_kernel_wait(&mut self, handle: Handle, ready: bool) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
-        let Write::Kernel { token, transfer, cancelled: asked } =
+        let Write::Kernel { token, transfer, cancelled: asked, .. } =
             std::mem::replace(&mut socket.write, Write::Idle)
         else {
             return;

@@ -15,6 +15,7 @@ use std::os::fd::OwnedFd;
 
 use super::super::op::Token;
 use super::super::transfer::Transfer;
+use super::Kind;
 
 /// A socket of the proactor.
 pub(super) struct Socket {
@@ -80,6 +81,8 @@ pub(super) enum Write {
     Kernel {
         token: Token,
         transfer: Transfer,
+        /// What it was asked for: a poll or a fetch.
+        kind: Kind,
         cancelled: bool,
     },
 }

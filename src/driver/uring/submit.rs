@@ -238,17 +238,19 @@ impl Uring {
                 let entry =
                     opcode::PollAdd::new(Fd(socket.fd.as_raw_fd()), libc::POLLOUT as u32).build();
                 let sequence = socket.sequence[WRITE];
-                socket.write = Write::Kernel { token, transfer, cancelled: false };
+                let kind = Kind::Poll;
+                socket.write = Write::Kernel { token, transfer, kind, cancelled: false };
                 // SAFETY: the entry points to nothing.
-                unsafe { self.push(handle, Kind::Poll, sequence, entry) };
+                unsafe { self.push(handle, kind, sequence, entry) };
             }
             Progress::Cold(file, range) => {
                 let sequence = socket.sequence[WRITE];
                 let entry = self.files.fetch(&file, &range);
-                socket.write = Write::Kernel { token, transfer, cancelled: false };
+                let kind = Kind::Fetch;
+                socket.write = Write::Kernel { token, transfer, kind, cancelled: false };
                 // SAFETY: the entry writes to the sink, which lives as long as the driver (or is
                 // leaked with it) and is never read; the chain keeps the file open.
-                unsafe { self.push(handle, Kind::Fetch, sequence, entry) };
+                unsafe { self.push(handle, kind, sequence, entry) };
             }
         }
     }
@@ -273,9 +275,9 @@ impl Uring {
             Write::Ring { token, transfer, gather, .. } => {
                 socket.write = Write::Ring { token, transfer, gather, cancelled: true };
             }
-            Write::Kernel { token, transfer, .. } => {
-                socket.write = Write::Kernel { token, transfer, cancelled: true };
-                self.cancel_kernel(handle, handle.pack(Kind::Poll.tag(sequence)));
+            Write::Kernel { token, transfer, kind, .. } => {
+                socket.write = Write::Kernel { token, transfer, kind, cancelled: true };
+                self.cancel_kernel(handle, handle.pack(kind.tag(sequence)));
             }
         }
     }
@@ -340,6 +342,8 @@ impl Uring {
         }
         self.stats.system_calls += 1;
         self.abandon_send(handle);
+        // Nobody wants it any more, and others may wait for the disk behind it.
+        self.cancel_fetch(handle);
         self.close_when_idle(handle);
         OpId(handle.pack(Kind::Close.tag(0)))
     }
@@ -355,6 +359,17 @@ impl Uring {
                 self.finish_send(handle, token, transfer, Err(cancelled()));
             }
             other => socket.write = other,
+        }
+    }
+
+    /// Ends the wait of a send for cold data.
+    fn cancel_fetch(&mut self, handle: Handle) {
+        let Some(socket) = self.sockets.get_mut(handle) else { return };
+        if let Write::Kernel { kind: Kind::Fetch, cancelled, .. } = &mut socket.write
+            && !std::mem::replace(cancelled, true)
+        {
+            let tag = Kind::Fetch.tag(socket.sequence[WRITE]);
+            self.cancel_kernel(handle, handle.pack(tag));
         }
     }
 

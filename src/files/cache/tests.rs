@@ -208,7 +208,10 @@ fn what_it_does_is_counted() {
     cache.expire(b"a");
     cache.expire(b"a");
     cache.expire(b"nobody knows it");
-    cache.get(b"a", start);
+    for _ in 0..2 {
+        // Whoever asks after the first is not counted as a change.
+        cache.get(b"a", start);
+    }
     cache.insert(b"c", 0, bytes(30), start);
     let expected = Figures {
         entries: 2,
@@ -217,7 +220,7 @@ fn what_it_does_is_counted() {
         watched: 0,
         hits: 2,
         misses: 1,
-        revalidations: 1,
+        revalidations: 2,
         expirations: 1,
         evictions: 1,
     };
