@@ -11,7 +11,6 @@ threads. A round goes through all drivers, and the median of the rounds is print
 that of /proc/PID/task/*/schedstat. System calls need `perf` and the right to use it, or are "-".
 """
 
-import argparse
 import os
 import resource
 import select
@@ -21,6 +20,8 @@ import socket
 import statistics
 import subprocess
 import time
+
+from measuring import check_binary, make_parser
 
 DRIVERS = ["threads", "spin", "select", "poll", "sigio", "epoll-lt", "epoll", "uring"]
 LINE = b"hello\n"
@@ -128,13 +129,15 @@ def measure(binary, driver, idle, busy):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = make_parser(__doc__)
     parser.add_argument("binary", help="the release build of ringd")
-    parser.add_argument("--idle", type=int, nargs="+", default=[1, 100, 1000, 10000])
-    parser.add_argument("--busy", type=int, default=1)
-    parser.add_argument("--drivers", nargs="+", default=DRIVERS)
-    parser.add_argument("--rounds", type=int, default=3)
+    idle = [1, 100, 1000, 10000]
+    parser.add_argument("--idle", type=int, nargs="+", default=idle, help="connections at rest")
+    parser.add_argument("--busy", type=int, default=1, help="connections that send lines")
+    parser.add_argument("--drivers", nargs="+", default=DRIVERS, help="to compare")
+    parser.add_argument("--rounds", type=int, default=3, help="of which the median is told")
     options = parser.parse_args()
+    check_binary(parser, options.binary)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     print("  idle  driver      us/line  calls/line  ms/s at rest  KiB/idle  threads")

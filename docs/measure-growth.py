@@ -22,7 +22,6 @@ cache like others once they are in it. So are those of the axis of files, with 6
 cache of a worker remembers (2,048), nearly every request is a miss, which opens a file and reads it.
 """
 
-import argparse
 import collections
 import json
 import os
@@ -36,7 +35,8 @@ import tempfile
 import time
 
 from growth_plot import Panel, Plot
-from measuring import CORES, Server, cpu, free_port, machine, pss, raise_descriptors, spread, table
+from measuring import CORES, Server, check_binary, cpu, free_port, machine, make_parser
+from measuring import pss, raise_descriptors, spread, table
 
 BUSY = 64
 SMALL = 1024
@@ -374,28 +374,31 @@ def draw(found, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = make_parser(__doc__)
     parser.add_argument("binary", nargs="?", help="the release build of ringd")
-    parser.add_argument("--axes", nargs="+", choices=AXES, default=list(AXES))
-    parser.add_argument("--drivers", nargs="+", default=["uring", "epoll"])
+    parser.add_argument("--axes", nargs="+", choices=AXES, default=list(AXES), help="to measure")
+    parser.add_argument("--drivers", nargs="+", default=["uring", "epoll"], help="to compare")
     parser.add_argument("--seconds", type=float, default=1, help="of each trial")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="of which the median is told")
     parser.add_argument("--json", metavar="FILE", help="write all figures, of every round")
     parser.add_argument("--read", metavar="FILE", help="take what --json wrote; measure nothing")
     parser.add_argument("--plots", metavar="DIRECTORY", help="draw performance-AXIS.svg into it")
     parser.add_argument("--files", metavar="DIRECTORY", help="make files in it, for a while")
     numbers = {"type": int, "nargs": "+", "metavar": "NUMBER"}
     sizes = [0, 1 << 10, 4 << 10, 8 << 10, 16 << 10, 64 << 10, MIB, 16 * MIB, 256 * MIB, 1 << 30]
-    parser.add_argument("--connections", default=[1, 8, 64, 512, 4096, 14000], **numbers)
-    parser.add_argument("--sizes", default=sizes, **numbers)
-    parser.add_argument("--counts", default=[1, 1000, 100_000, 1_000_000], **numbers)
-    parser.add_argument("--workers", default=sorted({1, 2, len(CORES)}), **numbers)
-    parser.add_argument("--idle", default=[0, 1000, 4000, 18000], **numbers)
+    connections, counts = [1, 8, 64, 512, 4096, 14000], [1, 1000, 100_000, 1_000_000]
+    workers, idle = sorted({1, 2, len(CORES)}), [0, 1000, 4000, 18000]
+    parser.add_argument("--connections", default=connections, help="that are busy", **numbers)
+    parser.add_argument("--sizes", default=sizes, help="bytes of the body", **numbers)
+    parser.add_argument("--counts", default=counts, help="files", **numbers)
+    parser.add_argument("--workers", default=workers, help="of the server", **numbers)
+    parser.add_argument("--idle", default=idle, help="connections at rest", **numbers)
     options = parser.parse_args()
     if options.read:
         with open(options.read) as file:
             found = json.load(file)
     elif options.binary:
+        check_binary(parser, options.binary)
         options.descriptors = raise_descriptors()
         os.sched_setaffinity(0, CORES[-1:])
         found = {"machine": machine(), "drivers": options.drivers, "rounds": options.rounds}

@@ -15,7 +15,6 @@ Latencies come from an open loop of this script's own, at a rate that is the sam
 moment at which a request was due, so that a server that stalls cannot hide it.
 """
 
-import argparse
 import collections
 import contextlib
 import gc
@@ -31,7 +30,8 @@ import sys
 import tempfile
 import time
 
-from measuring import CORES, Server, ask, cpu, free_port, machine, number, spread, table
+from measuring import CORES, Server, ask, check_binary, cpu, free_port, machine, make_parser
+from measuring import number, spread, table
 
 NGINX = """
 worker_processes 1; worker_rlimit_nofile 16384; daemon off; pid {folder}/pid;
@@ -318,16 +318,18 @@ def report(options, costs, delays):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = make_parser(__doc__)
     everybody = [*PEERS, *DRIVERS]
     parser.add_argument("binary", help="the release build of ringd")
-    parser.add_argument("--servers", nargs="+", choices=everybody, default=everybody)
+    servers = {"choices": everybody, "default": everybody}
+    parser.add_argument("--servers", nargs="+", help="to measure", **servers)
     parser.add_argument("--lwan", help="the binary of lwan, which is no package")
-    parser.add_argument("--works", nargs="*", choices=WORKS, default=list(WORKS))
+    parser.add_argument("--works", nargs="*", choices=WORKS, default=list(WORKS), help="to do")
     parser.add_argument("--rate", type=float, default=4000, help="for latencies; 0 for none")
-    parser.add_argument("--seconds", type=int, default=1, help="of each trial")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=1, help="of each trial, whole seconds")
+    parser.add_argument("--rounds", type=int, default=3, help="of which the median is told")
     options = parser.parse_args()
+    check_binary(parser, options.binary)
     find_servers(options)
     if not shutil.which("wrk") and options.works:
         print("only latencies are measured: wrk is not installed", file=sys.stderr)

@@ -1,14 +1,16 @@
-"""What measure-peers.py and measure-growth.py share: servers, what they spend, and figures.
+"""What the scripts share: options, servers, what they spend, and figures.
 
 Servers run on the first core that this process may use and clients on the last one, so that they
 do not take time from each other. CPU time is that of all threads of all processes of a server, in
 /proc/PID/task/*/schedstat: it counts nanoseconds, and hardly depends on what else the machine does.
 """
 
+import argparse
 import http.client
 import os
 import platform
 import resource
+import shutil
 import socket
 import statistics
 import subprocess
@@ -16,6 +18,25 @@ import tempfile
 import time
 
 CORES = sorted(os.sched_getaffinity(0))
+
+
+class Defaults(argparse.ArgumentDefaultsHelpFormatter):
+    """Tells the default of each option that has one."""
+
+    def _get_help_string(self, action):
+        return action.help if action.default is None else super()._get_help_string(action)
+
+
+def make_parser(text):
+    """A parser of options; the first line of `text` says what the script is for."""
+    return argparse.ArgumentParser(description=text.split("\n")[0], formatter_class=Defaults)
+
+
+def check_binary(parser, path):
+    """Ends the script, with a remedy, unless there is a program at this path."""
+    if not shutil.which(path):
+        remedy = "cargo build --release makes target/release/ringd"
+        parser.error(f"there is no program {path}; {remedy}")
 
 
 def tree(pid):

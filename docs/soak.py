@@ -13,13 +13,14 @@ rewritten in place may be mixed or cut off; there only lengths count.)
 The server is sampled every --every seconds. The columns: minutes since the beginning, memory in KiB
 (PSS and RSS; what the kernel keeps for sockets is in neither), descriptors and how many of them are
 sockets, threads, answers so far, CPU time in seconds. At the end the load stops, and all
-connections have to be gone. "Flat" is a quantity whose least-squares line over the second half of
-the run rises by less than 5 % of its mean; the second half of a short run is still the beginning.
+connections have to be gone. Memory, or a count of descriptors, is "flat" when its least-squares line
+over the second half of the run rises by less than 5 % of its mean. If not, it RISES: a finding to
+look at. CPU time per answer is told for each third of the run. The second half of a run of less
+than 5 minutes is still the beginning, and too short to tell.
 
 The exit code is 1 when an answer was wrong, a connection was left, or the server did not end well.
 """
 
-import argparse
 import collections
 import json
 import multiprocessing
@@ -35,11 +36,14 @@ import tempfile
 import threading
 import time
 
+from measuring import check_binary, make_parser
+
 BLOCK = 4096
 PAD = random.Random(1).randbytes(2 * BLOCK)
 PATIENCE = 30  # Seconds for an answer.
 STALE = 5  # Seconds: twice the default of --revalidate, and what a busy machine adds.
 EXAMPLES = 3  # Of each kind of error, told at the end.
+JUDGED = 5  # Minutes that a run takes at least before anything is said of a trend.
 
 # Name -> bytes. Names that end in .gz and .br stand beside another file.
 SIZES = {f"small/{number:03}.txt": number * 37 % 9000 for number in range(200)}
@@ -633,14 +637,28 @@ def slope(rows, column):
     return rise, rise * (hours[-1] - hours[0]), mean, min(values), max(values)
 
 
+def cpu_per_answer(rows):
+    """In microseconds, over each third; None where nothing was answered."""
+    answers, cpu = COLUMNS.index("answers"), COLUMNS.index("cpu_s")
+    marks = [rows[(len(rows) - 1) * third // 3] for third in range(4)]
+    for begin, end in zip(marks, marks[1:]):
+        count = end[answers] - begin[answers]
+        yield (end[cpu] - begin[cpu]) * 1e6 / count if count else None
+
+
 def judge(rows):
+    """Tells the trends. They are for people to look at: the exit code says nothing of them."""
+    short = rows[-1][0] < JUDGED
     for name, unit in [("pss_kib", "KiB"), ("rss_kib", "KiB"), ("descriptors", "descriptors")]:
         column = COLUMNS.index(name)
         thirds = [rows[len(rows) * third // 3 - 1][column] for third in (1, 2, 3)]
         per_hour, rise, mean, least, most = slope(rows, column)
         flat = "flat" if rise < mean * 0.05 else "RISES"
+        flat = "too short to tell" if short else flat
         print(f"{name:<11} ends of thirds {', '.join(map(str, thirds))}; second half "
               f"{per_hour:+.0f} {unit}/h, {least} to {most}: {flat}")
+    costs = ["-" if cost is None else f"{cost:.1f}" for cost in cpu_per_answer(rows)]
+    print(f"CPU time per answer in each third: {', '.join(costs)} µs")
 
 
 STYLE = """text { font: 12px system-ui, sans-serif; fill: #222 } .title { font-weight: 600 }
@@ -689,17 +707,21 @@ def plot(rows, title):
 
 
 def watch(server, options, answers, over):
-    """Samples until the time is up, or the server or somebody has ended it."""
+    """Samples to the end of the time, or until the server or somebody has ended it."""
     rows, begun = [], time.monotonic()
+    now, end = begun, begun + options.minutes * 60
     print("  ".join(f"{name:>11}" for name in COLUMNS))
     try:
-        while (now := time.monotonic()) < begun + options.minutes * 60:
+        while True:
             pss, rss, descriptors, sockets, threads, cpu = server.sample()
             minutes = round((now - begun) / 60, 3)
             row = [minutes, pss, rss, descriptors, sockets, threads, answers.value, cpu]
             rows.append(row)
             print("  ".join(f"{value:>11}" for value in row), flush=True)
-            time.sleep(min(options.every, max(0, begun + options.minutes * 60 - now)))
+            if now >= end:
+                break
+            time.sleep(min(options.every, end - now))
+            now = time.monotonic()
     except (FileNotFoundError, ProcessLookupError, KeyError):
         print("the server has ended")
     except KeyboardInterrupt:
@@ -758,17 +780,18 @@ def soak(options, root):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = make_parser(__doc__)
     parser.add_argument("binary", help="the release build of ringd")
-    parser.add_argument("--driver", default="auto")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--driver", default="auto", help="as that of ringd")
+    parser.add_argument("--workers", type=int, default=2, help="of ringd")
+    parser.add_argument("--minutes", type=float, default=30, help="of load")
     parser.add_argument("--processes", type=int, default=2, help="that ask")
     parser.add_argument("--pause", type=float, default=5, help="ms between two deeds, on average")
     parser.add_argument("--every", type=float, default=5, help="seconds between samples")
     parser.add_argument("--csv", help="file for the samples")
     parser.add_argument("--svg", help="file for a plot")
     options = parser.parse_args()
+    check_binary(parser, options.binary)
     with tempfile.TemporaryDirectory(prefix="soak-") as root:
         rows, errors = soak(options, root)
     if len(rows) > 3:

@@ -75,7 +75,7 @@ pub struct BenchArgs {
     )]
     pub workers: u16,
 
-    /// How long all of it may take
+    /// How long all of it may take; the default grid, with two servers, needs 29s at least
     #[arg(long, value_name = "TIME", default_value = "90s", value_parser = positive_time)]
     pub time: Duration,
 
