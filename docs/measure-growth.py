@@ -50,6 +50,9 @@ BUSY_LARGE = 4
 # With more connections than this, a trial takes longer in proportion.
 FEW_UNDER_WAY = 3500
 
+# linux/in.h; see ip(7).
+IP_BIND_ADDRESS_NO_PORT = 24
+
 # A source address has ports for more than this, but finding a free one takes ever longer.
 PORTS_OF_ADDRESS = 10_000
 
@@ -63,6 +66,8 @@ def connect(address, count, first=0):
     streams = []
     for turn in range(first, first + count):
         stream = socket.socket()
+        # Ports are chosen when it is known what they have to differ from.
+        stream.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
         stream.bind((f"127.0.{1 + turn // PORTS_OF_ADDRESS}.1", 0))
         stream.connect(address)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
