@@ -216,23 +216,19 @@ impl Hot {
         // A table of descriptors that grows makes the thread wait (for RCU), for no disk.
         let many: io::Result<Vec<_>> = (0..DESCRIPTORS).map(|_| connect(address)).collect();
         drop(many?);
-        let mut stream = connect(address)?;
-        let request = request("hot");
-        stream.write_all(request.as_bytes())?;
-        let mut buffer = vec![0; 4096];
-        let (bytes, here) = head(&mut stream, &mut buffer)?;
-        let mut hot = Self { stream, request, answer: vec![0; bytes as usize] };
-        hot.stream.read_exact(&mut hot.answer[here as usize..])?;
+        let stream = connect(address)?;
+        let mut hot = Self { stream, request: request("hot"), answer: vec![0; 4096] };
         for _ in 0..WARM_UP {
             hot.exchange()?;
         }
         Ok(hot)
     }
 
-    /// Every answer is as long as the first.
+    /// Answers are not all of one length: a tag is weak as long as its file is young.
     fn exchange(&mut self) -> io::Result<()> {
         self.stream.write_all(self.request.as_bytes())?;
-        self.stream.read_exact(&mut self.answer)
+        let (bytes, here) = head(&mut self.stream, &mut self.answer)?;
+        self.stream.read_exact(&mut self.answer[here as usize..bytes as usize])
     }
 
     /// Asks at the fixed rate for so long; gives the latencies in microseconds.
