@@ -15,11 +15,13 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringd::driver::{Chain, File, Links};
-use ringd::http::field::Field;
-use ringd::http::negotiate::{self, Coding};
-use ringd::http::request::{self, FIELDS_MAX, HeadLimits};
-use ringd::http::validator::Validators;
-use ringd::http::{Http, Settings, Site, range, target};
+use ringd::http::h1::head::{self, FIELDS_MAX, HeadLimits};
+use ringd::http::semantics::field::Field;
+use ringd::http::semantics::negotiate::{self, Coding};
+use ringd::http::semantics::range;
+use ringd::http::semantics::validator::Validators;
+use ringd::http::site::target;
+use ringd::http::{Http, Settings, Site};
 use ringd::session::{Inbox, Now, Reply, Session, Step};
 
 /// What a tool sends.
@@ -51,7 +53,7 @@ fn heads(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(head.len() as u64));
         let limits = HeadLimits::default();
         group.bench_function(format!("{name}/parse"), |bencher| {
-            bencher.iter(|| request::parse(black_box(head), &limits).unwrap().unwrap().1);
+            bencher.iter(|| head::parse(black_box(head), &limits).unwrap().unwrap().1);
         });
         group.bench_function(format!("{name}/httparse"), |bencher| {
             bencher.iter(|| {

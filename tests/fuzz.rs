@@ -11,10 +11,10 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use fastrand::Rng;
 use ringd::driver::{File, Links};
-use ringd::http::{
-    Content, Settings, Site, body, condition, date, fuzz, listing, negotiate, range, request,
-    target,
-};
+use ringd::http::h1::{body, fuzz, head};
+use ringd::http::semantics::{condition, date, negotiate, range};
+use ringd::http::site::{listing, target};
+use ringd::http::{Content, Settings, Site};
 use ringd::session::Now;
 use tempfile::TempDir;
 
@@ -52,7 +52,7 @@ fn replay(seed: u64, make: impl Fn(&mut Rng) -> Vec<u8>, entry: impl Fn(&[u8])) 
 
 #[test]
 fn heads() {
-    replay(1, streams::request, request::fuzz_head);
+    replay(1, streams::request, head::fuzz_head);
 }
 
 #[test]

@@ -162,7 +162,7 @@ fn cells(line: &str) -> Vec<String> {
 /// Whether `folder/file::name` is a test: in `tests/`, or beside the code in `src/`.
 fn is_test(reference: &str) -> bool {
     let Some((file, name)) = reference.split_once("::") else { return false };
-    ["src/http", "src", "tests"].iter().any(|folder| {
+    ["src/http/semantics", "src/http/h1", "src/http/site", "src", "tests"].iter().any(|folder| {
         let text = fs::read_to_string(format!("{folder}/{file}.rs")).unwrap_or_default();
         // Tests of all drivers are functions that a macro calls for each of them.
         let (alone, shared) = (format!("#[test]\nfn {name}("), format!("\npub(crate) fn {name}"));

@@ -10,9 +10,9 @@ use clap::{Args, ValueEnum};
 
 use super::Failure;
 use crate::driver::Links;
-use crate::http::mime::{Override, Types};
-use crate::http::rules::{CacheRule, HeaderRule, Rules};
-use crate::http::target::{PATH_BYTES_MAX, SEGMENT_BYTES_MAX, has_hidden_segment};
+use crate::http::semantics::mime::{Override, Types};
+use crate::http::site::rules::{CacheRule, HeaderRule, Rules};
+use crate::http::site::target::{PATH_BYTES_MAX, SEGMENT_BYTES_MAX, has_hidden_segment};
 use crate::http::{Content, Status};
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use std::thread;
 
 use fastrand::Rng;
 use ringd::driver::{File, Kind, Links};
-use ringd::http::{Content, Settings, Site, fuzz};
+use ringd::http::h1::fuzz;
+use ringd::http::{Content, Settings, Site};
 use ringd::session::Now;
 
 use crate::support::client::Client;

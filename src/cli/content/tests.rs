@@ -3,7 +3,7 @@
 use clap::{CommandFactory, Parser};
 
 use super::*;
-use crate::http::rules::AnswerKind;
+use crate::http::site::rules::AnswerKind;
 
 /// As in the command that has these options.
 #[derive(Debug, Parser)]

@@ -1,0 +1,177 @@
+//! The lines of a head: httparse, and the rules that it does not enforce.
+//!
+//! Two functions, both of which read their view from the front, so that a longer view can never
+//! take back what a shorter one decided. [`scan`] finds the end of the head or the first fault
+//! against httparse's grammar. [`first_breach`] finds the first place where one of our own rules
+//! is broken. The caller obeys whichever comes first.
+
+use std::mem::MaybeUninit;
+
+use super::{FIELDS_MAX, Refusal, Request, bad_request, interpret};
+use crate::http::semantics::status::Status;
+
+/// What a view of the input holds.
+#[expect(clippy::large_enum_variant, reason = "the large one is what is wanted")]
+pub(super) enum Scan<'a> {
+    /// The head goes on after the view, and there is no fault so far.
+    Partial,
+    /// The view breaks the grammar.
+    Fault(Refusal),
+    /// A well-formed head of `length` bytes, and what it means.
+    Complete { length: usize, request: Result<Request<'a>, Refusal> },
+}
+
+const BAD_REQUEST_LINE: Refusal = bad_request(
+    "The request line must be a method, a target and a version, with one space between them.",
+);
+
+const BARE_LINE_FEED: Refusal =
+    bad_request("A line of the request head ends with LF instead of CR LF.");
+
+const TARGET_TOO_LONG: Refusal = Refusal {
+    status: Status::UriTooLong,
+    reason: "The request line is longer than this server accepts.",
+};
+
+pub(super) fn scan(view: &[u8]) -> Scan<'_> {
+    // Uninitialised on purpose: clearing a hundred slots would cost more than parsing a small GET.
+    let mut slots = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut head = httparse::Request::new(&mut []);
+    let outcome = head.parse_with_uninit_headers(view, &mut slots);
+    match (outcome, head.method, head.path, head.version) {
+        (Ok(httparse::Status::Partial), ..) => Scan::Partial,
+        (Ok(httparse::Status::Complete(length)), Some(method), Some(target), Some(minor)) => {
+            let request = interpret(method, target.as_bytes(), minor, head.headers, view);
+            Scan::Complete { length, request }
+        }
+        (Ok(httparse::Status::Complete(_)), ..) => unreachable!("a complete head has its line"),
+        (Err(httparse::Error::Version), Some(method), Some(target), _) => {
+            scan_other_version(view, method, target)
+        }
+        (Err(_), None, ..) if view.first() == Some(&TLS_HANDSHAKE) => Scan::Fault(bad_request(
+            "This looks like a TLS handshake, and this port speaks plain HTTP.",
+        )),
+        (Err(error), ..) => Scan::Fault(fault(error)),
+    }
+}
+
+/// The first byte of a TLS connection: a record of type "handshake" (RFC 8446 §5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// Continues at a version that httparse does not take: neither HTTP/1.0 nor HTTP/1.1.
+///
+/// A higher minor version is read as 1.1, the highest that we know (RFC 9110 §2.5). httparse
+/// reports some versions before all eight bytes are there, so a part of a version is no fault.
+fn scan_other_version<'a>(view: &'a [u8], method: &'a str, target: &'a str) -> Scan<'a> {
+    let version_at = line_start(view) + method.len() + 1 + target.len() + 1;
+    let version = &view[version_at..];
+    match *version {
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9', ref rest @ ..] => {
+            scan_fields(view, rest, method, target)
+        }
+        [b'H', b'T', b'T', b'P', b'/', b'2'..=b'9', b'.', b'0'..=b'9', ..] => {
+            Scan::Fault(Refusal {
+                status: Status::VersionNotSupported,
+                reason: "This server speaks HTTP/1.1 and HTTP/1.0.",
+            })
+        }
+        _ if is_part_of_version(version) => Scan::Partial,
+        _ => Scan::Fault(fault(httparse::Error::Version)),
+    }
+}
+
+/// The rest of a head whose request line httparse refused for its minor version alone.
+fn scan_fields<'a>(view: &'a [u8], rest: &'a [u8], method: &'a str, target: &'a str) -> Scan<'a> {
+    let lines = match rest {
+        [] | [b'\r'] => return Scan::Partial,
+        [b'\r', b'\n', lines @ ..] => lines,
+        _ => return Scan::Fault(fault(httparse::Error::NewLine)),
+    };
+    let mut slots = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    match httparse::parse_headers(lines, &mut slots) {
+        Ok(httparse::Status::Partial) => Scan::Partial,
+        Ok(httparse::Status::Complete((used, headers))) => Scan::Complete {
+            length: view.len() - lines.len() + used,
+            request: interpret(method, target.as_bytes(), 1, headers, view),
+        },
+        Err(error) => Scan::Fault(fault(error)),
+    }
+}
+
+/// Whether more bytes could turn `bytes` into `HTTP/digit.digit`.
+fn is_part_of_version(bytes: &[u8]) -> bool {
+    let fits = |(byte, pattern): (&u8, &u8)| match pattern {
+        b'0' => byte.is_ascii_digit(),
+        _ => byte == pattern,
+    };
+    bytes.len() < 8 && bytes.iter().zip(b"HTTP/0.0").all(fits)
+}
+
+fn fault(error: httparse::Error) -> Refusal {
+    match error {
+        httparse::Error::TooManyHeaders => Refusal {
+            status: Status::HeaderFieldsTooLarge,
+            reason: "The request has more header fields than this server accepts.",
+        },
+        // White space before the colon and obsolete line folding (RFC 9112 §5.1, §5.2) end up
+        // here too, since neither can be part of a name.
+        httparse::Error::HeaderName => {
+            bad_request("A header line does not begin with a valid name and a colon.")
+        }
+        httparse::Error::HeaderValue => {
+            bad_request("A header value has a control character in it.")
+        }
+        httparse::Error::Version => bad_request("The request line does not end with HTTP/1.1."),
+        httparse::Error::NewLine | httparse::Error::Token | httparse::Error::Status => {
+            BAD_REQUEST_LINE
+        }
+    }
+}
+
+/// Where `view` first breaks a rule that httparse does not have, and how.
+///
+/// The view up to that place breaks none, and the refusal is known as soon as the byte at that
+/// place has arrived.
+pub(super) fn first_breach(view: &[u8], target_bytes_max: usize) -> Option<(usize, Refusal)> {
+    let bare_line_feed = first_bare_line_feed(view).map(|at| (at, BARE_LINE_FEED));
+    let long_target = first_excess(view, target_bytes_max).map(|at| (at, TARGET_TOO_LONG));
+    [bare_line_feed, long_target].into_iter().flatten().min_by_key(|&(at, _)| at)
+}
+
+/// The place of the first LF without a CR before it.
+///
+/// RFC 9112 §2.2 lets a recipient take one for a line end. Peers that do not would see other
+/// lines than we do, so we do not either.
+fn first_bare_line_feed(view: &[u8]) -> Option<usize> {
+    let is_bare = |before: u8, byte: u8| (byte == b'\n') & (before != b'\r');
+    // Hardly any head has one. Without an early exit this loop becomes vector instructions, which
+    // is several times faster than stopping at each of the many line ends.
+    let pairs = view.iter().zip(view.iter().skip(1));
+    let found = pairs.fold(false, |found, (&before, &byte)| found | is_bare(before, byte));
+    if !found && view.first() != Some(&b'\n') {
+        return None;
+    }
+    memchr::memchr_iter(b'\n', view).find(|&at| at == 0 || view[at - 1] != b'\r')
+}
+
+/// The place of the first byte of a target, or of a method, beyond `bytes_max`.
+fn first_excess(view: &[u8], bytes_max: usize) -> Option<usize> {
+    let method_at = line_start(view);
+    // Where a word that may have `bytes_max` bytes ends, if it does.
+    let end_of_word = |at: usize| {
+        let bytes = &view[at..];
+        memchr::memchr(b' ', &bytes[..bytes.len().min(bytes_max.saturating_add(1))])
+            .map(|length| at + length)
+    };
+    let word_at = match end_of_word(method_at) {
+        None => method_at,
+        Some(method_end) if end_of_word(method_end + 1).is_some() => return None,
+        Some(method_end) => method_end + 1,
+    };
+    (view.len() - word_at > bytes_max).then_some(word_at + bytes_max)
+}
+
+/// Where the request line begins: after any blank lines (RFC 9112 §2.2).
+fn line_start(view: &[u8]) -> usize {
+    view.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(view.len())
+}

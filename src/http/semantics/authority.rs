@@ -1,0 +1,154 @@
+//! Which bytes may name a host: `host [ ":" port ]` of RFC 3986 §3.2.2 and §3.2.3.
+//!
+//! Used for the `Host` field and for the authority of a request target. The grammar is checked
+//! and nothing is normalised, so a caller compares names without regard to case.
+
+use std::net::Ipv6Addr;
+
+/// Whether `bytes` are a host with an optional port.
+///
+/// Stricter than the grammar in two points. `..` is refused, since a virtual host that is looked
+/// up as a directory must never walk upwards. `IPvFuture` is refused, since no such address
+/// exists. User information (`user@`) is no part of a host and fails for its `@`.
+/// An empty host is legal in a `Host` field; see [`has_host`].
+pub(in crate::http) fn is_valid(bytes: &[u8]) -> bool {
+    if let Some(bracketed) = bytes.strip_prefix(b"[") {
+        let Some(end) = memchr::memchr(b']', bracketed) else { return false };
+        let (address, rest) = (&bracketed[..end], &bracketed[end + 1..]);
+        let is_address = str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok());
+        return is_address && (rest.is_empty() || rest.strip_prefix(b":").is_some_and(is_port));
+    }
+    match memchr::memchr(b':', bytes) {
+        Some(colon) => is_name(&bytes[..colon]) && is_port(&bytes[colon + 1..]),
+        None => is_name(bytes),
+    }
+}
+
+/// Whether a valid authority names a host at all, rather than nothing or only a port.
+pub(in crate::http) fn has_host(bytes: &[u8]) -> bool {
+    !matches!(bytes, [] | [b':', ..])
+}
+
+/// Whether a valid authority ends with a port, as a CONNECT target must.
+pub(in crate::http) fn has_port(bytes: &[u8]) -> bool {
+    bytes.last().is_some_and(u8::is_ascii_digit)
+        && bytes.iter().rev().find(|byte| !byte.is_ascii_digit()) == Some(&b':')
+}
+
+/// `port = *DIGIT`: a trailing colon without digits is legal.
+fn is_port(bytes: &[u8]) -> bool {
+    bytes.iter().all(u8::is_ascii_digit)
+}
+
+/// `reg-name = *( unreserved / pct-encoded / sub-delims )`, which IPv4 addresses match as well.
+fn is_name(bytes: &[u8]) -> bool {
+    // Every request names a host, and hardly any has an escape or an empty label in it.
+    let mut before = b'x';
+    for (at, &byte) in bytes.iter().enumerate() {
+        let fits = match byte {
+            b'.' => before != b'.',
+            b'%' => matches!(bytes[at + 1..], [high, low, ..]
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()),
+            _ => NAME_BYTES[usize::from(byte)],
+        };
+        if !fits {
+            return false;
+        }
+        before = byte;
+    }
+    true
+}
+
+/// `unreserved / sub-delims` (RFC 3986 §2.2 and §2.3).
+const NAME_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = matches!(
+            byte as u8,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$'
+                | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
+        );
+        byte += 1;
+    }
+    table
+};
+
+#[cfg(test)]
+mod tests {
+    use super::{has_host, has_port, is_valid};
+
+    #[test]
+    fn a_name_or_an_address_with_an_optional_port_is_valid() {
+        for host in [
+            "",
+            ":80",
+            "a",
+            "example.com",
+            "EXAMPLE.com:8080",
+            "example.com.",
+            "127.0.0.1:1",
+            "[::1]",
+            "[::1]:443",
+            "[::ffff:1.2.3.4]",
+            "a:",
+            "a%20b",
+            "under_score",
+            "x!$&'()*+,;=",
+        ] {
+            assert!(is_valid(host.as_bytes()), "{host}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_not() {
+        for host in [
+            "a b",
+            "a/b",
+            "a..b",
+            "..",
+            "user@a",
+            "a:b",
+            "a:80:80",
+            "::1",
+            "[::1",
+            "[::1]x",
+            "[::1]:x",
+            "[]",
+            "[a]",
+            "[v1.x]",
+            "[fe80::1%25eth0]",
+            "a%2",
+            "a%zz",
+            "a\\b",
+            "a?b",
+            "a#b",
+            "<a>",
+            "\"a\"",
+            "a,b c",
+            "caf\u{e9}",
+            "a:-1",
+        ] {
+            assert!(!is_valid(host.as_bytes()), "{host}");
+        }
+        assert!(!is_valid(b"a\xff"));
+    }
+
+    #[test]
+    fn a_host_and_a_port_can_be_told_apart() {
+        for (authority, host, port) in [
+            ("", false, false),
+            (":80", false, true),
+            ("a", true, false),
+            ("a:", true, false),
+            ("a:80", true, true),
+            ("a1", true, false),
+            ("[::1]", true, false),
+            ("[::1]:80", true, true),
+        ] {
+            assert!(is_valid(authority.as_bytes()), "{authority}");
+            assert_eq!(has_host(authority.as_bytes()), host, "{authority}");
+            assert_eq!(has_port(authority.as_bytes()), port, "{authority}");
+        }
+    }
+}

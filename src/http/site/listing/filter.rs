@@ -1,0 +1,235 @@
+//! What of a directory is listed, and what is known of it.
+
+use std::collections::HashSet;
+use std::ffi::CString;
+use std::io;
+
+use super::Policy;
+use crate::driver::{Entry, EntryKind, File, FileKind, Metadata};
+use crate::http::semantics::negotiate::Coding;
+use crate::http::site::target::{PATH_BYTES_MAX, SEGMENT_BYTES_MAX, has_hidden_segment};
+
+/// Something to be listed.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    /// Its name, which can be asked for.
+    pub(super) name: Vec<u8>,
+    /// Whether it is a directory or leads to one.
+    pub(super) directory: bool,
+    /// What it is, or leads to; none while nobody has looked.
+    pub(super) metadata: Option<Metadata>,
+}
+
+impl Item {
+    /// Length in bytes; 0 while nobody has looked.
+    pub(super) fn len(&self) -> u64 {
+        self.metadata.map_or(0, |metadata| metadata.len)
+    }
+
+    /// When the content changed: seconds and nanoseconds since the epoch; 0 while nobody has
+    /// looked.
+    pub(super) fn modified(&self) -> (i64, u32) {
+        self.metadata.map_or((0, 0), |metadata| metadata.modified)
+    }
+
+    fn look(&mut self, metadata: Metadata) {
+        self.directory = metadata.kind == FileKind::Directory;
+        self.metadata = Some(metadata);
+    }
+}
+
+/// The directory that is listed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    /// Its root, which decides where links may lead.
+    pub(super) root: &'a File,
+    /// Its path below the root.
+    pub(super) dir: &'a [u8],
+    /// The directory itself.
+    pub(super) directory: &'a File,
+}
+
+impl Place<'_> {
+    /// What of the entries is listed, in no order. Links are looked at, since only that tells
+    /// whether they are directories; other entries have no metadata yet.
+    pub(super) fn visible(&self, entries: Vec<Entry>, policy: &Policy) -> io::Result<Vec<Item>> {
+        let mut items = Vec::with_capacity(entries.len());
+        for Entry { name, kind } in entries {
+            if !self.can_be_asked_for(&name) || policy.hide_dotfiles && self.is_hidden(&name) {
+                continue;
+            }
+            let mut item = Item { name, directory: kind == EntryKind::Directory, metadata: None };
+            match kind {
+                EntryKind::File | EntryKind::Directory => {}
+                EntryKind::Other => continue,
+                EntryKind::Link | EntryKind::Unknown => {
+                    let path = self.path_of(&item.name);
+                    let Some(metadata) = describe(self.root, path)? else { continue };
+                    item.look(metadata);
+                }
+            }
+            items.push(item);
+        }
+        if policy.hide_sidecars {
+            leave_out_sidecars(&mut items);
+        }
+        Ok(items)
+    }
+
+    /// Looks at what nobody has looked at; what is gone meanwhile is left out.
+    ///
+    /// These were no links, so a name in the open directory is all it takes: one call, that does
+    /// not walk the path again.
+    pub(super) fn describe(&self, items: &mut Vec<Item>) -> io::Result<()> {
+        let mut result = Ok(());
+        items.retain_mut(|item| {
+            if item.metadata.is_some() || result.is_err() {
+                return true;
+            }
+            match describe(self.directory, item.name.clone()) {
+                Ok(Some(metadata)) => item.look(metadata),
+                Ok(None) => return false,
+                Err(error) => result = Err(error),
+            }
+            true
+        });
+        result
+    }
+
+    /// The path of an entry below the root.
+    fn path_of(&self, name: &[u8]) -> Vec<u8> {
+        match self.dir {
+            [] => name.to_vec(),
+            dir => [dir, b"/", name].concat(),
+        }
+    }
+
+    /// Whether a request can name an entry. Some file systems have longer names than Linux, and
+    /// a deep directory has entries that no single path reaches.
+    fn can_be_asked_for(&self, name: &[u8]) -> bool {
+        let slash = usize::from(!self.dir.is_empty());
+        let path_bytes = self.dir.len() + slash + name.len();
+        name.len() <= SEGMENT_BYTES_MAX
+            && path_bytes <= PATH_BYTES_MAX
+            && !matches!(name, b"" | b"." | b"..")
+            && !name.iter().any(|byte| matches!(byte, 0 | b'/'))
+    }
+
+    /// Whether an entry has a name that hides it here.
+    fn is_hidden(&self, name: &[u8]) -> bool {
+        if self.dir.is_empty() { has_hidden_segment(name) } else { name.starts_with(b".") }
+    }
+}
+
+/// What a path leads to, if it can be served.
+///
+/// Whatever keeps it from being looked at would keep it from being opened too, so it is not there.
+/// Except for a shortage, which passes: a page that lacks half of its entries must not be made.
+fn describe(directory: &File, path: Vec<u8>) -> io::Result<Option<Metadata>> {
+    let Ok(path) = CString::new(path) else { return Ok(None) };
+    match directory.describe(&path) {
+        Ok(metadata) => Ok(Some(metadata).filter(|found| found.kind != FileKind::Other)),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EAGAIN) => Err(error),
+            _ => Ok(None),
+        },
+    }
+}
+
+/// Leaves out files that are other forms of a file beside them.
+fn leave_out_sidecars(items: &mut Vec<Item>) {
+    let files = items.iter().filter(|item| !item.directory);
+    let names: HashSet<&[u8]> = files.map(|item| &item.name[..]).collect();
+    let is_sidecar = |item: &Item| {
+        let original = |coding: &Coding| item.name.strip_suffix(coding.suffix().as_bytes());
+        !item.directory && Coding::ALL.iter().filter_map(original).any(|name| names.contains(name))
+    };
+    let mut sidecars = items.iter().map(is_sidecar).collect::<Vec<_>>().into_iter();
+    items.retain(|_| sidecars.next() == Some(false));
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    fn item(name: &[u8], kind: FileKind, len: u64, modified: (i64, u32)) -> Item {
+        let metadata = Metadata { kind, len, modified, changed: (0, 0), inode: 0, device: 0 };
+        let directory = kind == FileKind::Directory;
+        Item { name: name.to_vec(), directory, metadata: Some(metadata) }
+    }
+
+    pub(in super::super) fn file(name: &str, len: u64, modified: (i64, u32)) -> Item {
+        item(name.as_bytes(), FileKind::Regular, len, modified)
+    }
+
+    pub(in super::super) fn directory(name: &str, len: u64, modified: (i64, u32)) -> Item {
+        item(name.as_bytes(), FileKind::Directory, len, modified)
+    }
+
+    #[test]
+    fn sidecars_are_left_out_beside_their_file_only() {
+        let mut items: Vec<Item> = [
+            "a.js",
+            "a.js.br",
+            "a.js.gz",
+            "a.js.zst",
+            "a.js.xz",
+            "b.tar.gz",
+            "c.gz.br",
+            "c.gz",
+            "gz",
+            ".gz",
+            "folder.gz",
+            "packed.br",
+        ]
+        .map(|name| file(name, 0, (0, 0)))
+        .into();
+        items.push(directory("folder", 0, (0, 0)));
+        items.push(file("packed", 0, (0, 0)));
+        items.push(directory("a.js.d", 0, (0, 0)));
+        items.push(file("x", 0, (0, 0)));
+        items.push(directory("x.gz", 0, (0, 0)));
+        leave_out_sidecars(&mut items);
+        let names: Vec<String> =
+            items.iter().map(|item| String::from_utf8_lossy(&item.name).into_owned()).collect();
+        let kept = [
+            "a.js",
+            "a.js.xz",
+            "b.tar.gz",
+            "c.gz",
+            "gz",
+            ".gz",
+            "folder.gz",
+            "folder",
+            "packed",
+            "a.js.d",
+            "x",
+            "x.gz",
+        ];
+        assert_eq!(names, kept);
+    }
+
+    #[test]
+    fn names_that_no_request_can_have_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = File::open_root(folder.path(), crate::driver::Links::Beneath).unwrap();
+        let deep = vec![b'd'; PATH_BYTES_MAX - 4];
+        let place = |dir| Place { root: &root, dir, directory: &root };
+        let table: [(&[u8], &[u8], bool); 11] = [
+            (b"", b"a", true),
+            (b"dir", b"a", true),
+            (b"", &[b'n'; 255], true),
+            (b"", &[b'n'; 256], false),
+            (&deep, b"abc", true),
+            (&deep, b"abcd", false),
+            (b"", b"", false),
+            (b"", b".", false),
+            (b"", b"..", false),
+            (b"", b"a/b", false),
+            (b"", b"a\0b", false),
+        ];
+        for (dir, name, can) in table {
+            assert_eq!(place(dir).can_be_asked_for(name), can, "{}", name.escape_ascii());
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! A page of a listing as HTML: one document without scripts, that needs nothing else.
+//!
+//! Links are relative, so they hold behind a proxy that puts the server below a prefix. Links that
+//! only sort anew are `nofollow`: a crawler would fetch the same entries six times.
+
+use std::fmt::{self, Display, Formatter};
+
+use super::escape::{Text, reference};
+use super::query::{Asked, Order, Sort};
+use super::{Item, Page, humanize};
+
+/// How many directories above this one are links. A path has up to 2048 segments, and the n-th
+/// link has n times `../` in it.
+const CRUMBS_MAX: usize = 64;
+
+/// The look of the page, in the reader's choice of light and dark.
+const STYLE: &str = include_str!("style.css");
+
+/// Writes the page.
+pub(super) fn render(page: &Page<'_>) -> Vec<u8> {
+    Document(page).to_string().into_bytes()
+}
+
+struct Document<'a>(&'a Page<'a>);
+
+impl Display for Document<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let page = self.0;
+        let path = page.path();
+        f.write_str(concat!(
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n",
+            "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n",
+            "<meta name=\"color-scheme\" content=\"light dark\">\n",
+        ))?;
+        write!(f, "<title>Index of {}</title>\n<style>\n{STYLE}</style>\n", Text(&path))?;
+        write!(f, "</head>\n<body>\n<main>\n<h1>Index of {}</h1>\n", Crumbs(page.dir))?;
+        writeln!(f, "<p>{}</p>", Summary(page))?;
+        writeln!(f, "<table>\n<thead>\n<tr>{}</tr>\n</thead>\n<tbody>", Headers(page.asked))?;
+        if !page.dir.is_empty() {
+            f.write_str("<tr><td colspan=\"3\"><a href=\"../\">Parent directory</a></td></tr>\n")?;
+        }
+        for item in &page.items {
+            writeln!(f, "{}", Row(item))?;
+        }
+        f.write_str("</tbody>\n</table>\n")?;
+        if page.pages > 1 {
+            writeln!(f, "{}", Paging(page))?;
+        }
+        f.write_str("</main>\n</body>\n</html>\n")
+    }
+}
+
+/// The path from the root, each directory above a link.
+struct Crumbs<'a>(&'a [u8]);
+
+impl Display for Crumbs<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("/");
+        }
+        let mut above = self.0.split(|&byte| byte == b'/').count();
+        let up = |levels: usize| "../".repeat(levels);
+        write!(f, "<a href=\"{}\" aria-label=\"root\">/</a>", up(above))?;
+        for name in self.0.split(|&byte| byte == b'/') {
+            above -= 1;
+            let name = Text(name);
+            if (1..=CRUMBS_MAX).contains(&above) {
+                write!(f, "<a href=\"{}\"><bdi>{name}</bdi></a>/", up(above))?;
+            } else {
+                write!(f, "<bdi>{name}</bdi>/")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How much there is.
+struct Summary<'a>(&'a Page<'a>);
+
+impl Display for Summary<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let page = self.0;
+        match page.total {
+            0 => f.write_str("Nothing is listed here.")?,
+            1 => f.write_str("1 entry.")?,
+            total => {
+                write!(f, "{} entries", humanize::grouped(total as u64))?;
+                if page.pages > 1 {
+                    write!(f, ", page {}", Number(page))?;
+                }
+                f.write_str(".")?;
+            }
+        }
+        match page.truncated_at {
+            None => Ok(()),
+            Some(read) => {
+                let read = humanize::grouped(read as u64);
+                write!(
+                    f,
+                    " <strong>There are more: only the first {read} names were read.</strong>"
+                )
+            }
+        }
+    }
+}
+
+/// The headers of the columns, which sort.
+struct Headers(Asked);
+
+impl Display for Headers {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let titles = [
+            (Sort::Name, "Name"),
+            (Sort::Size, "Size"),
+            (Sort::Time, "Modified<span> (UTC)</span>"),
+        ];
+        for (sort, title) in titles {
+            let (state, order) = match self.0.order {
+                _ if sort != self.0.sort => ("", Order::Ascending),
+                Order::Ascending => (" aria-sort=\"ascending\"", Order::Descending),
+                Order::Descending => (" aria-sort=\"descending\"", Order::Ascending),
+            };
+            let href = Asked { sort, order, page: 1, ..self.0 }.reference();
+            let href = Text(href.as_bytes());
+            write!(
+                f,
+                "<th scope=\"col\"{state}><a rel=\"nofollow\" href=\"{href}\">{title}</a></th>"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// One entry.
+struct Row<'a>(&'a Item);
+
+impl Display for Row<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let item = self.0;
+        let href = reference(&item.name, item.directory);
+        let (href, name) = (Text(href.as_bytes()), Text(&item.name));
+        let end = if item.directory { "/" } else { "" };
+        write!(f, "<tr><td><a href=\"{href}\"><bdi>{name}</bdi>{end}</a></td><td>")?;
+        if !item.directory {
+            let (bytes, size) = (item.len(), humanize::size(item.len()));
+            let exact = humanize::grouped(bytes);
+            write!(f, "<data value=\"{bytes}\" title=\"{exact} bytes\">{size}</data>")?;
+        }
+        f.write_str("</td><td>")?;
+        if let Some(time) = humanize::time(item.modified().0) {
+            // The day, and to the minute where there is room.
+            let (day, minute) = (&time[..10], &time[11..16]);
+            write!(f, "<time datetime=\"{time}\">{day}<span> {minute}</span></time>")?;
+        }
+        f.write_str("</td></tr>")
+    }
+}
+
+/// Which of the pages this is.
+struct Number<'a>(&'a Page<'a>);
+
+impl Display for Number<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (number, pages) = (self.0.asked.page.into(), self.0.pages.into());
+        write!(f, "{} of {}", humanize::grouped(number), humanize::grouped(pages))
+    }
+}
+
+/// Ways to the pages before and after this one.
+struct Paging<'a>(&'a Page<'a>);
+
+impl Display for Paging<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let page = self.0;
+        let default = Asked::new(page.asked.format);
+        let usual = (page.asked.sort, page.asked.order) == (default.sort, default.order);
+        let also = if usual { "" } else { " nofollow" };
+        f.write_str("<nav aria-label=\"Pages\">")?;
+        if let Some(previous) = page.previous() {
+            let href = previous.reference();
+            let href = Text(href.as_bytes());
+            write!(f, "<a rel=\"prev{also}\" href=\"{href}\">Previous</a> ")?;
+        }
+        write!(f, "<span>Page {}</span>", Number(page))?;
+        if let Some(next) = page.next() {
+            let href = next.reference();
+            let href = Text(href.as_bytes());
+            write!(f, " <a rel=\"next{also}\" href=\"{href}\">Next</a>")?;
+        }
+        f.write_str("</nav>")
+    }
+}

@@ -1,0 +1,330 @@
+//! What the site's own rules add to answers: `Cache-Control`, other fields, and CORS.
+//!
+//! A rule names paths by a glob and says what their answers carry. [`Rules::fields`] gives the
+//! field lines for one path, ready for an answer's head. All that a rule could break is checked
+//! when it is made: names are tokens, values are printable ASCII, the fields that the server
+//! itself answers for are refused, and all rules together cannot add more than
+//! [`FIELD_BYTES_MAX`] to an answer.
+//!
+//! Globs are matched against the path of the file that answers, which begins with a slash, also
+//! where it answers in the place of others. An answer that is no file has the decoded path of the
+//! request; that of a directory ends with a slash. `*` and `?` do not cross slashes; `**` does, and
+//! so does a class of what is not meant, `[!a]`. A glob without a slash at its front matches at any
+//! depth: `*.js` means `/**/*.js`. Case matters, and bytes that are not UTF-8 match wildcards only.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use globset::{Candidate, Glob, GlobBuilder, GlobSet};
+
+use crate::http::semantics::grammar::{is_token, is_token_or_quoted, split, trim};
+
+mod fields;
+#[cfg(test)]
+mod tests;
+
+use fields::Fields;
+
+/// Bytes of field lines that rules add to an answer, at most.
+pub const FIELD_BYTES_MAX: usize = 8 * 1024;
+
+/// Rules of each sort, at most.
+pub const RULES_MAX: usize = 128;
+
+/// Bytes of a glob, at most.
+const GLOB_BYTES_MAX: usize = 1024;
+
+/// What `--cors` adds to every answer: anybody's pages may read them.
+///
+/// Exposed is what the server sends and scripts could not read otherwise (the CORS-safelisted
+/// response headers are named in the Fetch standard, section 2.2.2; older browsers did not count
+/// `Content-Length` among them).
+const CORS: [(&str, &str); 3] = [
+    ("Access-Control-Allow-Origin", "*"),
+    (
+        "Access-Control-Expose-Headers",
+        "Accept-Ranges, Content-Encoding, Content-Length, Content-Range, Date, ETag, Location",
+    ),
+    ("Cross-Origin-Resource-Policy", "cross-origin"),
+];
+
+/// What `--cors` adds when a browser asks beforehand. In other answers it would mean nothing.
+const PREFLIGHT: [(&str, &str); 3] = [
+    ("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS"),
+    ("Access-Control-Allow-Headers", "*"),
+    ("Access-Control-Max-Age", "86400"),
+];
+
+/// For pages and data that no rule names: they may be kept, and are asked for again each time.
+/// A lifetime would have to be guessed, and one that is too long shows yesterday's site.
+const REVALIDATE: &str = "no-cache";
+
+/// The types that get [`REVALIDATE`].
+const REVALIDATED: [&str; 4] =
+    ["text/html", "application/xhtml+xml", "application/json", "application/manifest+json"];
+
+/// Fields that rules must not set, and what to do instead.
+const REFUSED: [(&str, &str); 20] = [
+    ("Accept-Ranges", OWNED),
+    ("Allow", OWNED),
+    ("Cache-Control", "use --cache-control for it"),
+    ("Connection", OWNED),
+    ("Content-Encoding", "keep the compressed file beside the plain one, as in app.js.gz"),
+    ("Content-Length", OWNED),
+    ("Content-Range", OWNED),
+    ("Content-Type", "use --mime for it"),
+    ("Date", OWNED),
+    ("ETag", OWNED),
+    ("Keep-Alive", OWNED),
+    ("Last-Modified", OWNED),
+    ("Location", OWNED),
+    ("Proxy-Connection", OWNED),
+    ("Server", OWNED),
+    ("TE", OWNED),
+    ("Trailer", OWNED),
+    ("Transfer-Encoding", OWNED),
+    ("Upgrade", OWNED),
+    ("X-Content-Type-Options", "leave it out: every answer says nosniff already"),
+];
+
+/// Of most fields that are refused.
+const OWNED: &str = "leave it out: ringd itself sets it where it belongs";
+
+/// What an answer is, as far as rules care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerKind<'a> {
+    /// The file that was asked for, whole or in part, or that it is unchanged: 200, 206, 304.
+    Page {
+        /// The value of its `Content-Type`.
+        content_type: &'a str,
+    },
+    /// The answer to a browser that asks what scripts of other sites may do.
+    Preflight,
+    /// An error, a redirect, the answer to another OPTIONS, or a page in place of the one that was
+    /// asked for. What a rule says of caching holds for the page at that path, so it does not hold
+    /// for these.
+    Other,
+}
+
+/// A rule for `Cache-Control`: the form `GLOB=VALUE` of `--cache-control`.
+#[derive(Clone, Debug)]
+pub struct CacheRule {
+    glob: Glob,
+    /// Empty to send none.
+    value: String,
+}
+
+impl FromStr for CacheRule {
+    type Err = String;
+
+    /// # Errors
+    ///
+    /// What is wrong with the text, and how it is written.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = "it is written like GLOB=VALUE, as in '/assets/**=max-age=31536000, immutable'";
+        let (glob, value) = glob_and_rest(text, form)?;
+        if !value.is_empty() && !split(value.as_bytes(), b',').all(is_directive) {
+            return Err(format!("the value is not like no-cache or max-age=60; {form}"));
+        }
+        Ok(Self { glob, value: field_value(value)? })
+    }
+}
+
+/// `token [ "=" ( token / quoted-string ) ]` (RFC 9111 section 5.2).
+fn is_directive(piece: &[u8]) -> bool {
+    match memchr::memchr(b'=', piece) {
+        Some(at) => is_token(&piece[..at]) && is_token_or_quoted(&piece[at + 1..]),
+        None => is_token(piece),
+    }
+}
+
+/// A rule for another field: the form `GLOB=NAME:VALUE` of `--header`.
+#[derive(Clone, Debug)]
+pub struct HeaderRule {
+    glob: Glob,
+    name: String,
+    /// Empty to remove the field.
+    value: String,
+}
+
+impl FromStr for HeaderRule {
+    type Err = String;
+
+    /// # Errors
+    ///
+    /// What is wrong with the text, and how it is written.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = "it is written like GLOB=NAME:VALUE, as in '*.html=X-Frame-Options: DENY'";
+        let (glob, field) = glob_and_rest(text, form)?;
+        let Some((name, value)) = field.split_once(':') else {
+            return Err(format!("there is no colon behind the name; {form}"));
+        };
+        if !is_token(name.as_bytes()) {
+            return Err(format!("a name has letters, digits and hyphens only; {form}"));
+        }
+        if let Some((name, remedy)) = REFUSED.iter().find(|(it, _)| it.eq_ignore_ascii_case(name)) {
+            return Err(format!("{name} cannot be set by a rule; {remedy}"));
+        }
+        Ok(Self { glob, name: name.to_owned(), value: field_value(value)? })
+    }
+}
+
+/// What is taken for a glob when the glob is forgotten: the directives of `Cache-Control` that have
+/// a value.
+const DIRECTIVES: [&str; 4] = ["max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"];
+
+/// The glob in front of the first equals sign, and what is behind it.
+fn glob_and_rest<'a>(text: &'a str, form: &str) -> Result<(Glob, &'a str), String> {
+    let Some((glob, rest)) = text.split_once('=') else {
+        return Err(format!("there is no equals sign; {form}"));
+    };
+    let anchored = match glob {
+        "" => return Err(format!("there is no glob; {form}")),
+        directive if DIRECTIVES.contains(&directive) => {
+            return Err(format!("there is no glob before {directive}; {form}"));
+        }
+        glob if glob.len() > GLOB_BYTES_MAX => {
+            return Err(format!("a glob has at most {GLOB_BYTES_MAX} bytes; use wildcards"));
+        }
+        glob if glob.starts_with('/') => glob.to_owned(),
+        glob => format!("/**/{glob}"),
+    };
+    let glob = GlobBuilder::new(&anchored).literal_separator(true).build().map_err(|error| {
+        let kind = error.kind();
+        format!("the glob {glob} is malformed: {kind}; put a backslash before *, ?, [, {{ and }}")
+    })?;
+    Ok((glob, rest))
+}
+
+/// What may stand in a field, without whitespace around it (RFC 9110 section 5.5). New fields are
+/// in ASCII, so the others are asked to be, too.
+fn field_value(value: &str) -> Result<String, String> {
+    let allowed = |char: char| char == '\t' || char == ' ' || char.is_ascii_graphic();
+    if let Some(other) = value.chars().find(|char| !allowed(*char)) {
+        return Err(format!("the value has the character {other:?}; it must be printable ASCII"));
+    }
+    let is_blank = |char| char == ' ' || char == '\t';
+    Ok(value.trim_matches(is_blank).to_owned())
+}
+
+/// The rules of a site. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    table: Arc<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    cache_globs: GlobSet,
+    cache_values: Vec<String>,
+    header_globs: GlobSet,
+    /// Names and values.
+    headers: Vec<(String, String)>,
+    cors: bool,
+}
+
+impl Rules {
+    /// Puts rules together, in the order in which they were given.
+    ///
+    /// # Errors
+    ///
+    /// When they are too many, or too long for an answer, and what to do about it.
+    pub fn new(
+        cache: Vec<CacheRule>,
+        headers: Vec<HeaderRule>,
+        cors: bool,
+    ) -> Result<Self, String> {
+        if cache.len().max(headers.len()) > RULES_MAX {
+            return Err(format!("there may be {RULES_MAX} rules of a sort; merge some by {{a,b}}"));
+        }
+        let set = |globs: Vec<Glob>| {
+            let too_long = |error| format!("the globs are too complex: {error}; simplify them");
+            GlobSet::new(globs).map_err(too_long)
+        };
+        let (cache_globs, cache_values): (Vec<_>, Vec<_>) =
+            cache.into_iter().map(|rule| (rule.glob, rule.value)).unzip();
+        let (header_globs, headers): (Vec<_>, Vec<_>) =
+            headers.into_iter().map(|rule| (rule.glob, (rule.name, rule.value))).unzip();
+        let table = Table {
+            cache_globs: set(cache_globs)?,
+            cache_values,
+            header_globs: set(header_globs)?,
+            headers,
+            cors,
+        };
+        let bytes = table.bytes_max();
+        if bytes > FIELD_BYTES_MAX {
+            return Err(format!(
+                "the rules for headers could add {bytes} bytes to an answer, \
+                 and {FIELD_BYTES_MAX} are allowed; shorten them"
+            ));
+        }
+        Ok(Self { table: Arc::new(table) })
+    }
+
+    /// Whether there are none, so that [`Rules::fields`] depends on the type alone.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let table = &self.table;
+        table.cache_values.is_empty() && table.headers.is_empty() && !table.cors
+    }
+
+    /// The field lines that an answer gets, each with its CRLF; at most [`FIELD_BYTES_MAX`].
+    ///
+    /// `path` is that of the file that answers, below the root and with a slash at its front; of an
+    /// answer without one, the decoded path of the request. Of the rules for
+    /// `Cache-Control` the last that matches counts; without one, HTML and JSON must be
+    /// revalidated and the rest is left to the client. The other rules add up, in order: a later
+    /// one replaces the field of an earlier, but `Link`, `Set-Cookie` and `Vary` add a line. An
+    /// empty value takes away what earlier rules, or the default, would have sent.
+    #[must_use]
+    pub fn fields(&self, path: &[u8], kind: AnswerKind<'_>) -> String {
+        let table = &self.table;
+        let mut fields = Fields::default();
+        if self.is_empty() {
+            if let AnswerKind::Page { content_type } = kind {
+                fields.set("Cache-Control", default_caching(content_type));
+            }
+            return fields.into_lines();
+        }
+        let candidate = Candidate::from_bytes(path);
+        if let AnswerKind::Page { content_type } = kind {
+            let last = table.cache_globs.matches_candidate(&candidate).into_iter().max();
+            let value = last.map(|at| &*table.cache_values[at]);
+            fields.set("Cache-Control", value.unwrap_or_else(|| default_caching(content_type)));
+        }
+        if table.cors {
+            CORS.iter().for_each(|(name, value)| fields.set(name, value));
+            if kind == AnswerKind::Preflight {
+                PREFLIGHT.iter().for_each(|(name, value)| fields.set(name, value));
+            }
+        }
+        let mut matches = table.header_globs.matches_candidate(&candidate);
+        matches.sort_unstable();
+        for at in matches {
+            let (name, value) = &table.headers[at];
+            fields.set(name, value);
+        }
+        fields.into_lines()
+    }
+}
+
+impl Table {
+    /// Bytes of field lines, if every rule matched.
+    fn bytes_max(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| fields::line_bytes(name, value));
+        let presets = CORS.iter().chain(&PREFLIGHT).filter(|_| self.cors);
+        let presets = presets.map(|(name, value)| fields::line_bytes(name, value));
+        let caching = self.cache_values.iter().map(String::len).max().unwrap_or(0);
+        let caching = fields::line_bytes("Cache-Control", "") + caching.max(REVALIDATE.len());
+        headers.sum::<usize>() + presets.sum::<usize>() + caching
+    }
+}
+
+/// What is said of caching where no rule says anything. Empty for nothing.
+fn default_caching(content_type: &str) -> &'static str {
+    let essence = content_type.split(';').next().unwrap_or("");
+    let essence = trim(essence.as_bytes());
+    let is_it = |known: &&str| essence.eq_ignore_ascii_case(known.as_bytes());
+    if REVALIDATED.iter().any(is_it) { REVALIDATE } else { "" }
+}
