@@ -13,6 +13,7 @@
 //! | 12: files | `files.rs`, `changes.rs`, `links.rs` |
 //! | 12: work aside | `aside.rs` |
 //! | 14: drops | `drops.rs` |
+//! | 15: closes of listeners | `closes.rs` |
 //! | all of it at once, by chance | `model.rs` |
 //! | what only a kernel has | `kernel_only.rs`, `interrupted.rs` |
 //!
@@ -24,6 +25,8 @@ mod aside;
 mod cancels;
 #[path = "driver/changes.rs"]
 mod changes;
+#[path = "driver/closes.rs"]
+mod closes;
 #[path = "driver/crowds.rs"]
 mod crowds;
 #[path = "driver/drops.rs"]
@@ -134,6 +137,11 @@ macro_rules! contract {
             crowds: more_completions_than_a_queue_holds, more_received_than_a_queue_holds,
                 a_thousand_ops_at_once, accepts_take_turns, no_starved_receive_is_forgotten,
                 many_floods_take_turns, a_long_send_leaves_room_for_others;
+            closes: close_delivers_the_queue, close_delivers_what_an_armed_accept_brings,
+                close_with_reset_delivers_the_queue, close_without_an_accept,
+                close_behind_a_cancelled_accept, cancel_while_the_queue_is_delivered,
+                close_with_a_full_table, close_two_listeners_at_once, close_while_clients_come,
+                close_without_descriptors, drop_while_the_queue_is_delivered;
             model: random_ops_follow_the_model;
         );
     };

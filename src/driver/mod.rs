@@ -42,12 +42,21 @@
 //!     [`ACCEPTS_PER_WAIT`] connections in one wait when room is short.
 //! 14. Dropping a driver ends all ops and waits, within a bound, for what the kernel still owns.
 //!     What it does not give back in time is leaked, never freed.
+//! 15. Closing a listener delivers its queue first. When its [`Op::Close`] is submitted while an
+//!     [`Op::AcceptMany`] is in flight, every connection that the kernel has established by then
+//!     is delivered, as contract 13 says; then the accept ends with `ECANCELED`, unless it has
+//!     failed; then the close does. New clients are kept out meanwhile, by a filter on the socket
+//!     (`drain.rs`), which duplicates of the descriptor share: their SYN is dropped, and when they
+//!     repeat it, they are refused. A cancel of the accept ends the delivery, and so do ten rests
+//!     ([`ACCEPT_RETRY`]) in a row for want of descriptors. Who is not delivered is reset by the
+//!     kernel; so is everybody when no accept is in flight.
 
 mod aside;
 pub mod calls;
 pub mod chain;
 mod directory;
 mod disk;
+mod drain;
 pub mod file;
 mod kind;
 mod links;

@@ -73,6 +73,8 @@ impl<D: Kernel> Subject for D {
 
     fn listen(&mut self) -> (Sock, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // The one of std has a queue of 128.
+        socket2::SockRef::from(&listener).listen(4096).unwrap();
         let address = listener.local_addr().unwrap();
         (self.adopt(listener.into()).unwrap(), address)
     }

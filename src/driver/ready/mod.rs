@@ -4,7 +4,7 @@
 //!
 //! One [`Driver::wait`] is a walk through five steps, each of which collects for the next. No
 //! step calls an earlier one, so there is no recursion, and the poller is asked in every turn, so
-//! that new events are seen however much there is to do:
+//! that new events are seen however much there is to do (`steps.rs`):
 //!
 //! 1. *Revive*: ops whose buffer or whose hour has come are queued.
 //! 2. *Rearm*: changes of interest are told to the poller, each source's at most once.
@@ -38,6 +38,7 @@ pub mod sigio;
 mod signal;
 mod source;
 pub mod spin;
+mod steps;
 
 use std::collections::VecDeque;
 use std::io;
@@ -49,7 +50,7 @@ use std::time::{Duration, Instant};
 
 use self::helpers::{Helpers, Job, Read};
 use self::poller::{Event, Interest, KEYS_RESERVED, Poller, Trigger};
-use self::source::{Heard, Lane, Source, Stage, Work, name, parse, requeue};
+use self::source::{Lane, Source, Stage, Work, name, parse};
 use super::aside::Aside;
 use super::op::cancelled;
 use super::pool::Pool;
@@ -209,6 +210,7 @@ impl<P: Poller> Driver for Ready<P> {
                 let side = source.map(|source| source.side_mut(lane));
                 if side.is_some_and(|side| side.current(sequence).is_some()) {
                     self.end(op, Err(cancelled()));
+                    self.close_drained(handle);
                 }
             }
             Lane::File => {
@@ -350,134 +352,6 @@ impl<P: Poller> Ready<P> {
             source.changing = true;
             self.rearm.push(handle);
         }
-    }
-}
-
-/// The steps of a wait.
-impl<P: Poller> Ready<P> {
-    /// Queues starved receives for which there are buffers, before all others and in their
-    /// order, and accepts that have rested.
-    fn revive(&mut self, now: Instant) {
-        self.scarce = !self.starved.is_empty();
-        let count = self.pool.available().min(self.starved.len());
-        for op in self.starved.drain(..count).rev() {
-            requeue(&mut self.sources, op, Stage::Starved);
-            self.runnable.push_front(op);
-        }
-        let (sources, runnable) = (&mut self.sources, &mut self.runnable);
-        self.resting.retain(|(until, op)| {
-            let rested = *until <= now;
-            if rested {
-                requeue(sources, *op, Stage::Resting);
-                runnable.push_back(*op);
-            }
-            !rested
-        });
-    }
-
-    /// Tells the poller what has changed. When it cannot watch a source, the ops that wait for a
-    /// report fail, since none would come.
-    fn apply_changes(&mut self) {
-        while let Some(handle) = self.rearm.pop() {
-            let Some(source) = self.sources.get_mut(handle) else { continue };
-            source.changing = false;
-            let (armed, want) = (source.armed, source.want());
-            if armed.contains(want) && !source.overheard {
-                continue;
-            }
-            source.overheard = false;
-            let (socket, key) = (source.descriptor.as_fd(), key(handle));
-            let result = match (armed, want) {
-                _ if armed == want => Ok(()),
-                (_, Interest::NONE) => {
-                    // It fails only for a source that is not there, which is what is wanted.
-                    let _ = self.poller.remove(socket, key);
-                    Ok(())
-                }
-                (Interest::NONE, _) => self.poller.add(socket, key, want),
-                _ => self.poller.modify(socket, key, want),
-            };
-            match result {
-                Ok(()) => source.armed = want,
-                Err(error) => self.fail(handle, want, &error),
-            }
-        }
-    }
-
-    /// Asks the poller, for as long as there is nothing else to do.
-    fn poll(&mut self, deadline: Option<Instant>, now: Instant) -> io::Result<()> {
-        let rested = self.resting.iter().map(|(until, _)| *until);
-        let until = deadline.into_iter().chain(rested).min();
-        let timeout = if self.runnable.is_empty() && self.done.is_empty() {
-            until.map(|until| until.saturating_duration_since(now))
-        } else {
-            Some(Duration::ZERO)
-        };
-        match self.poller.wait(timeout, &mut self.events) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    /// Queues what was waited for. Nothing is performed here, so no slot changes its owner while
-    /// a report may still name it. And should a report be wrong all the same, for a duplicate in
-    /// a child process that has not executed its program yet: it costs an attempt, no more.
-    fn collect(&mut self) {
-        let mut events = std::mem::take(&mut self.events);
-        for event in events.drain(..) {
-            match event.key {
-                KEY_WAKER => {
-                    self.stats.system_calls += 1;
-                    if self.waker.reset() {
-                        let outcome = Outcome::Woken;
-                        self.done.push(Completion { token: Token::WAKE, more: false, outcome });
-                    }
-                }
-                KEY_BELL => {
-                    self.stats.system_calls += 1;
-                    // First the bell, then the answers: one that comes between rings again.
-                    self.helpers.bell().reset();
-                    while let Some(answer) = self.helpers.next_answer() {
-                        self.receive_answer(answer);
-                    }
-                    self.collect_aside();
-                }
-                _ => self.report(event),
-            }
-        }
-        self.events = events;
-    }
-
-    fn report(&mut self, event: Event) {
-        let Some(handle) = self.sources.handle_at(event.key - KEYS_RESERVED) else { return };
-        let source = self.sources.get_mut(handle).expect("the slot is in use");
-        source.hangup |= event.hangup;
-        let mut overheard = false;
-        for (lane, ready) in [(Lane::Read, event.readable), (Lane::Write, event.writable)] {
-            if !ready {
-                continue;
-            }
-            let side = source.side_mut(lane);
-            match side.report() {
-                Heard::Awaited => self.runnable.extend(side.name(handle, lane)),
-                Heard::Known => {}
-                Heard::Unwanted => overheard = true,
-            }
-        }
-        if overheard {
-            source.overheard = true;
-            self.change(handle);
-        }
-    }
-
-    /// Moves the completions out.
-    fn deliver(&mut self, out: &mut Vec<Completion>) -> bool {
-        let delivered = !self.done.is_empty();
-        let last = |done: &&Completion| !done.more && done.token != Token::WAKE;
-        self.in_flight -= self.done.iter().filter(last).count();
-        self.stats.completions += self.done.len() as u64;
-        out.append(&mut self.done);
-        delivered
     }
 }
 

@@ -17,6 +17,7 @@ use super::poller::{Interest, Poller};
 use super::source::{Lane, Stage, Work, name, parse, requeue};
 use super::{Ready, key};
 use crate::driver::aside;
+use crate::driver::drain::Drain;
 use crate::driver::op::cancelled;
 use crate::driver::slots::Handle;
 use crate::driver::transfer::Progress;
@@ -79,8 +80,12 @@ impl<P: Poller> Ready<P> {
 
     /// Puts an op where it waits for what its turn lacked.
     fn settle(&mut self, op: OpId, handle: Handle, lane: Lane, pause: Pause, now: Instant) {
+        let pause = self.limit_drain(handle, pause);
         let stage = match pause {
-            Pause::Ended(result) => return self.end(op, result),
+            Pause::Ended(result) => {
+                self.end(op, result);
+                return self.close_drained(handle);
+            }
             Pause::Blocked => Stage::Armed,
             Pause::Yield => {
                 self.runnable.push_back(op);
@@ -111,7 +116,10 @@ impl<P: Poller> Ready<P> {
 
     fn accept(&mut self, handle: Handle, token: Token) -> Pause {
         for _ in 0..ACCEPTS_PER_WAIT {
-            let listener = self.sources.get(handle).expect("it is the listener's turn");
+            let listener = self.sources.get_mut(handle).expect("it is the listener's turn");
+            if listener.drain.as_mut().is_some_and(|drain| !drain.may_accept()) {
+                return Pause::Ended(Err(cancelled()));
+            }
             self.stats.system_calls += 1;
             let error = match sys::accept(listener.descriptor.as_fd()) {
                 Ok(socket) => {
@@ -210,8 +218,46 @@ impl<P: Poller> Ready<P> {
 
 /// Ends of sockets, files, and what was done aside.
 impl<P: Poller> Ready<P> {
+    /// Has the accept that is in flight on a listener deliver what the queue holds, and then
+    /// close it; says whether there is one. The accept takes its turns as before.
+    fn drain(&mut self, handle: Handle) -> bool {
+        let source = self.sources.get_mut(handle).expect("a socket is closed once");
+        let Some(op) = source.read.name(handle, Lane::Read) else { return false };
+        if !source.listener || source.drain.is_some() {
+            return source.drain.is_some();
+        }
+        source.drain = Some(Drain::begin(source.descriptor.as_fd(), &mut self.stats));
+        // Otherwise it is queued already, or rests until there may be descriptors.
+        if requeue(&mut self.sources, op, Stage::Armed) {
+            self.runnable.push_back(op);
+        }
+        true
+    }
+
+    /// Ends the accept of a listener that is closed when nobody is left in the queue, or when it
+    /// has rested for long.
+    fn limit_drain(&mut self, handle: Handle, pause: Pause) -> Pause {
+        let source = self.sources.get_mut(handle).expect("its turn has just ended");
+        let Some(drain) = &mut source.drain else { return pause };
+        match pause {
+            Pause::Rest if drain.may_rest() => Pause::Rest,
+            Pause::Blocked | Pause::Rest => Pause::Ended(Err(cancelled())),
+            pause => pause,
+        }
+    }
+
+    /// Closes a listener whose accept has ended because it is closed.
+    pub(super) fn close_drained(&mut self, handle: Handle) {
+        if self.sources.get(handle).is_some_and(|source| source.drain.is_some()) {
+            self.close(handle);
+        }
+    }
+
     /// Ends a socket: its other ops first, then the descriptor, then the close itself.
     fn close(&mut self, handle: Handle) {
+        if self.drain(handle) {
+            return;
+        }
         for lane in [Lane::Read, Lane::Write] {
             let source = self.sources.get_mut(handle).expect("a socket is closed once");
             if let Some(op) = source.side_mut(lane).name(handle, lane) {

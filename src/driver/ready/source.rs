@@ -20,6 +20,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use super::poller::Interest;
+use crate::driver::drain::Drain;
 use crate::driver::name::SEQUENCE_MASK;
 pub(super) use crate::driver::name::{Lane, name, parse};
 use crate::driver::slots::{Handle, Slots};
@@ -37,6 +38,8 @@ pub(super) struct Source {
     pub(super) write: Side,
     /// The token and the manner of a close that was submitted.
     pub(super) closing: Option<(Token, bool)>,
+    /// Its queue is delivered by the accept in flight, which is the last; then it is closed.
+    pub(super) drain: Option<Drain>,
     /// What the poller watches.
     pub(super) armed: Interest,
     /// The poller has reported a direction that no op waits for.
@@ -126,6 +129,7 @@ impl Source {
             read: Side::new(false),
             write: Side::new(true),
             closing: None,
+            drain: None,
             armed,
             overheard: false,
             changing: false,

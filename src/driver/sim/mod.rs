@@ -10,6 +10,7 @@
 //! | --- | --- |
 //! | `mod.rs` | the driver: its ops, and whose step is next |
 //! | `clock.rs` | time, real or virtual |
+//! | `steps.rs` | who takes a step in a wait |
 //! | `step.rs` | what an op does when its step has come |
 //! | `wire.rs` | connections, and the peers' ends of them |
 //! | `files.rs` | files |
@@ -25,6 +26,7 @@ mod clock;
 mod faults;
 mod files;
 mod step;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -40,6 +42,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use fastrand::Rng;
 
+use super::drain::Drain;
 use super::pool::Pool;
 use super::slots::{CAPACITY_MAX, Handle, Slots};
 use super::{
@@ -47,7 +50,7 @@ use super::{
     Waker, aside,
 };
 use clock::Clock;
-use wire::{Net, Wire};
+use wire::Net;
 
 pub use faults::Faults;
 pub use files::Files;
@@ -89,7 +92,12 @@ struct Socket {
     end: End,
     read: Option<Handle>,
     write: Option<Handle>,
+    /// A close was submitted.
     closing: bool,
+    /// The close, which waits until the other ops are over.
+    close: Option<Handle>,
+    /// A listener that is closed, and delivers who waits there before.
+    drain: Option<Drain>,
 }
 
 /// What a socket is on the wire.
@@ -115,7 +123,7 @@ struct Pending {
 enum Place {
     /// It has a step in `steps`, or is in `spent`.
     Planned,
-    /// It waits for its socket to be touched.
+    /// It waits for its socket to be touched; a close, for the other ops to end.
     Blocked,
     /// It is in `starved`.
     Starved,
@@ -131,6 +139,12 @@ enum Work {
     Open { root: Arc<File>, path: CString },
     Run { job: Option<Job> },
     Close { sock: Handle, reset: bool },
+}
+
+impl Socket {
+    fn new(end: End) -> Self {
+        Self { end, read: None, write: None, closing: false, close: None, drain: None }
+    }
 }
 
 impl Sim {
@@ -211,7 +225,7 @@ impl Sim {
         let net = Arc::clone(&self.net);
         let handle = self.sockets.insert_with(|handle| {
             let end = End::Listener(net.lock().listen(handle));
-            Socket { end, read: None, write: None, closing: false }
+            Socket::new(end)
         });
         let handle = handle.ok_or(io::ErrorKind::QuotaExceeded)?;
         let End::Listener(listener) = self.sockets.get(handle).expect("just inserted").end else {
@@ -248,7 +262,7 @@ impl Sim {
     }
 
     fn insert(&mut self, end: End) -> Option<Handle> {
-        self.sockets.insert(Socket { end, read: None, write: None, closing: false }).ok()
+        self.sockets.insert(Socket::new(end)).ok()
     }
 
     /// The socket that ops may be submitted on.
@@ -332,7 +346,7 @@ impl Driver for Sim {
         match (&self.ops.get(handle).expect("just inserted").work, side) {
             (_, Some((sock, true))) => self.open_socket(sock).read = Some(handle),
             (_, Some((sock, false))) => self.open_socket(sock).write = Some(handle),
-            (Work::Close { sock, .. }, _) => self.end_others(*sock),
+            (Work::Close { sock, .. }, _) => self.begin_close(*sock, handle),
             _ => {}
         }
         self.stats.submissions += 1;
@@ -421,48 +435,6 @@ impl Driver for Sim {
 
     fn stats(&self) -> Stats {
         self.stats
-    }
-}
-
-/// The parts of a wait.
-impl Sim {
-    /// Gives receives that found no buffer a step while there are buffers, and before everybody
-    /// else. One that has nothing to receive leaves its buffer to the next.
-    fn revive(&mut self, wire: &mut Wire) {
-        while self.pool.available() > 0 {
-            let Some(op) = self.starved.pop_front() else { break };
-            self.step(wire, op);
-        }
-    }
-
-    /// What peers have done may be what ops wait for.
-    fn listen_to_peers(&mut self, wire: &mut Wire) {
-        for sock in std::mem::take(&mut wire.touched) {
-            let Some(socket) = self.sockets.get(sock) else { continue };
-            for op in [socket.read, socket.write].into_iter().flatten() {
-                let pending = self.ops.get_mut(op).expect("a side names an op in flight");
-                if pending.place == Place::Blocked {
-                    pending.place = Place::Planned;
-                    self.plan(op);
-                }
-            }
-        }
-    }
-
-    /// Takes the steps that are due.
-    fn run(&mut self, wire: &mut Wire) {
-        let now = self.clock.elapsed();
-        while let Some(entry) = self.steps.first_entry() {
-            if entry.key().0 > now {
-                break;
-            }
-            let op = entry.remove();
-            let place = self.ops.get(op).map(|pending| (pending.place, pending.cancelled));
-            // Who waits for a buffer is served in order, unless it does not want one any more.
-            if place != Some((Place::Starved, false)) {
-                self.step(wire, op);
-            }
-        }
     }
 }
 

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::files;
 use super::wire::{Moved, Wire};
-use super::{End, Pending, Place, Sim, Socket, Work};
+use super::{End, Pending, Place, Sim, Work};
 use crate::driver::chain::Next;
+use crate::driver::drain::Drain;
 use crate::driver::op::cancelled;
 use crate::driver::slots::Handle;
 use crate::driver::{
@@ -24,6 +25,8 @@ enum Pause {
     Over(io::Result<()>),
     /// Nothing can be done before the socket is touched.
     Blocked,
+    /// Nothing can be done before the socket's other ops are over.
+    Joins,
     /// There is more to do, at once.
     Again,
     /// There is more to do, in the next wait.
@@ -48,13 +51,14 @@ impl Sim {
             _ => pause,
         };
         pending.place = match pause {
-            Pause::Blocked => Place::Blocked,
+            Pause::Blocked | Pause::Joins => Place::Blocked,
             Pause::Starved => Place::Starved,
             _ => Place::Planned,
         };
         match pause {
             Pause::Over(result) => self.end(op, result),
             Pause::Blocked => self.stats.would_block += 1,
+            Pause::Joins => {}
             Pause::Again => self.plan(op),
             Pause::Spent => self.spent.push(op),
             Pause::Starved => {
@@ -74,7 +78,8 @@ impl Sim {
         match &mut pending.work {
             Work::Accept { sock } => {
                 let sock = *sock;
-                self.accept(wire, op, sock, token)
+                let pause = self.accept(wire, op, sock, token);
+                self.limit_drain(sock, pause)
             }
             Work::Receive { sock } => {
                 let sock = *sock;
@@ -144,6 +149,9 @@ impl Sim {
                     *side = None;
                 }
             }
+            if let (None, None, Some(close)) = (socket.read, socket.write, socket.close) {
+                self.plan(close);
+            }
         }
         self.starved.retain(|other| *other != op);
         self.done.push(Completion { token: pending.token, more: false, outcome });
@@ -154,12 +162,33 @@ impl Sim {
         self.done.push(Completion { token, more: true, outcome });
     }
 
-    /// The other ops of a socket that is closed are to end.
-    pub(super) fn end_others(&mut self, sock: Handle) {
-        let Some(Socket { read, write, .. }) = self.sockets.get(sock) else { return };
-        for op in [*read, *write].into_iter().flatten() {
-            self.ops.get_mut(op).expect("a side names an op in flight").cancelled = true;
+    /// The other ops of a socket that is closed are to end: an accept, when it has delivered who
+    /// waits.
+    pub(super) fn begin_close(&mut self, sock: Handle, close: Handle) {
+        let socket = self.sockets.get_mut(sock).expect("its close was just submitted");
+        socket.close = Some(close);
+        if let (End::Listener(listener), Some(_)) = (socket.end, socket.read) {
+            socket.drain = Some(Drain::new());
+            self.net.lock().hold_off(listener);
+        }
+        let drains = socket.drain.is_some();
+        for op in [socket.read, socket.write].into_iter().flatten() {
+            let pending = self.ops.get_mut(op).expect("a side names an op in flight");
+            pending.cancelled |= !drains;
             self.plan(op);
+        }
+    }
+
+    /// What the last accept of a listener does when it can do nothing now: it ends, or rests a
+    /// bounded number of times.
+    fn limit_drain(&mut self, sock: Handle, pause: Pause) -> Pause {
+        let socket = self.sockets.get_mut(sock).expect("its op is in flight");
+        let Some(drain) = &mut socket.drain else { return pause };
+        let may_go_on = drain.may_accept();
+        match pause {
+            Pause::Rest if may_go_on && drain.may_rest() => Pause::Rest,
+            Pause::Again | Pause::Spent if may_go_on => pause,
+            _ => Pause::Over(Err(cancelled())),
         }
     }
 
@@ -316,7 +345,7 @@ impl Sim {
     fn close(&mut self, wire: &mut Wire, op: Handle, sock: Handle) -> Pause {
         let socket = self.sockets.get(sock).expect("a socket is closed once");
         if socket.read.is_some() || socket.write.is_some() {
-            return Pause::Again;
+            return Pause::Joins;
         }
         let Some(Pending { work: Work::Close { reset, .. }, .. }) = self.ops.get(op) else {
             unreachable!("it is the step of a close")

@@ -81,3 +81,34 @@ fn faults_happen() {
     let pieces = |run: &String| run.matches("Lease").count();
     assert!(runs.iter().any(|run| pieces(run) > 100) && runs.iter().any(|run| pieces(run) == 2));
 }
+
+/// Whatever goes wrong meanwhile: who is connected when a listener is closed is delivered.
+#[test]
+fn a_closed_listener_delivers_its_queue_in_all_worlds() {
+    const CLIENTS: usize = 100;
+    for seed in 0..if cfg!(miri) { 2 } else { 300 } {
+        let random = &mut Rng::with_seed(seed);
+        let faults = Faults { reset: 0, ..Faults::draw(random) };
+        let mut sim = Sim::seeded(&Limits::default(), seed, faults);
+        let (listener, dialer) = sim.listen().unwrap();
+        let mut peers: Vec<Peer> = (0..CLIENTS).map(|_| dialer.dial().unwrap()).collect();
+        sim.submit(Token(1), Op::AcceptMany { listener });
+        let mut all = Vec::new();
+        for _ in 0..random.usize(..20) {
+            sim.wait(Some(Duration::from_micros(10)), &mut all).unwrap();
+        }
+        sim.submit(Token(2), Op::Close { sock: listener, reset: false });
+        assert!(dialer.dial().is_err(), "it takes nobody new");
+        while sim.in_flight() > 0 {
+            sim.wait(TIMEOUT, &mut all).unwrap();
+        }
+        assert!(matches!(all.pop().unwrap().outcome, Outcome::Closed), "seed {seed}");
+        let end = all.pop().unwrap();
+        assert!(!end.more && matches!(end.outcome, Outcome::Accepted(Err(_))), "seed {seed}");
+        assert_eq!(all.len(), CLIENTS, "seed {seed}");
+        assert!(all.iter().all(|one| one.more && matches!(one.outcome, Outcome::Accepted(Ok(_)))));
+        for peer in &mut peers {
+            peer.write_all(b"connected").unwrap();
+        }
+    }
+}

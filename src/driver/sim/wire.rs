@@ -69,6 +69,8 @@ struct Pipe {
 struct Listener {
     owner: Handle,
     backlog: VecDeque<Handle>,
+    /// It takes no new connections.
+    closing: bool,
 }
 
 /// What a read or a write has come to.
@@ -183,12 +185,19 @@ impl Wire {
     }
 
     pub(super) fn listen(&mut self, owner: Handle) -> Handle {
-        let listener = Listener { owner, backlog: VecDeque::new() };
+        let listener = Listener { owner, backlog: VecDeque::new(), closing: false };
         self.listeners.insert(listener).expect("more listeners than memory holds")
     }
 
     pub(super) fn has_backlog(&self, listener: Handle) -> bool {
         self.listeners.get(listener).is_some_and(|listener| !listener.backlog.is_empty())
+    }
+
+    /// Takes no new connections from now on.
+    pub(super) fn hold_off(&mut self, listener: Handle) {
+        if let Some(listener) = self.listeners.get_mut(listener) {
+            listener.closing = true;
+        }
     }
 
     pub(super) fn accept(&mut self, listener: Handle) -> Option<Handle> {
@@ -407,7 +416,7 @@ impl Dialer {
         let Some(listener) = wire.listeners.get(self.listener) else {
             return Err(io::ErrorKind::ConnectionRefused.into());
         };
-        if listener.backlog.len() >= BACKLOG {
+        if listener.closing || listener.backlog.len() >= BACKLOG {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         let connection = wire.connect(None);

@@ -198,8 +198,8 @@ impl Piece {
     }
 }
 
-/// Waits for a connection.
-fn accept(listener: &Wire, calls: &mut Calls) -> io::Result<OwnedFd> {
+/// Waits for a connection, unless the listener was made non-blocking.
+pub(super) fn accept(listener: &Wire, calls: &mut Calls) -> io::Result<OwnedFd> {
     calls.made += 1;
     let accepted = sys::accept_waiting(listener.as_fd());
     let connection = accepted.inspect_err(|error| {

@@ -22,7 +22,9 @@
 //! * *Close*: `shutdown(2)`, or `connect(2)` to nobody for a reset, makes every call on the socket
 //!   return. The descriptor is closed when no thread is in a call on it, or the call might end up
 //!   on the next file of that number. A listener is shut down too, which ends it for all holders
-//!   of duplicates.
+//!   of duplicates; but what its queue holds is accepted before, by the driver's own thread, for
+//!   which the descriptor is made non-blocking. What the thread that waits there has accepted, or
+//!   accepts last, is delivered with it.
 //! * *Cancel of a receive or an accept*: ends at once. The thread stays where it is, and what it
 //!   brings is held for the next op on that side ([`socket`]): at most one piece, one connection.
 //! * *Cancel of a send*: a blocked send looks every tenth of a second whether it is still wanted
@@ -62,6 +64,7 @@
 //! accept rests.
 
 mod budget;
+mod close;
 mod crew;
 mod job;
 mod mailbox;
@@ -228,7 +231,8 @@ impl Driver for Threads {
                 name(handle, Lane::Aside, 0)
             }
             Op::Close { sock, reset } => {
-                self.open_socket(sock).close = Some(Close { token, reset, begun: false });
+                self.open_socket(sock).close =
+                    Some(Close { token, reset, begun: false, drain: None });
                 self.queue(name(sock.0, Lane::Close, 0))
             }
         };

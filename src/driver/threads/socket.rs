@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::job::Wire;
 use crate::driver::chain::Chain;
+use crate::driver::drain::Drain;
 use crate::driver::name::{Lane, SEQUENCE_MASK, name};
 use crate::driver::slots::Handle;
 use crate::driver::{OpId, Token};
@@ -67,6 +68,8 @@ pub(super) struct Close {
     pub(super) reset: bool,
     /// The other ops have been ended, and the threads asked to leave.
     pub(super) begun: bool,
+    /// What a listener's queue holds is delivered first.
+    pub(super) drain: Option<Drain>,
 }
 
 /// What a call on the read side brought.
@@ -94,6 +97,11 @@ impl Socket {
             memory: Vec::new(),
             close: None,
         }
+    }
+
+    /// Whether this is a listener that is closed, whose queue is delivered by the driver's thread.
+    pub(super) fn is_draining(&self) -> bool {
+        self.close.is_some_and(|close| close.drain.is_some())
     }
 
     /// Whether a thread is in a system call on the descriptor.

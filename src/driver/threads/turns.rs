@@ -1,8 +1,7 @@
 //! The steps of a wait: what answers mean, and which calls begin.
 
 use std::io;
-use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -66,6 +65,9 @@ impl Threads {
     fn accepted(&mut self, handle: Handle, accepted: io::Result<OwnedFd>, now: Instant) {
         let socket = self.sockets.get_mut(handle).expect("a thread was in a call on it");
         socket.read.busy = false;
+        if socket.is_draining() {
+            return self.accepted_last(handle, accepted);
+        }
         let op = socket.read.name(handle, Lane::Read);
         match accepted {
             Ok(connection) => {
@@ -149,7 +151,7 @@ impl Threads {
             match parse(op) {
                 (handle, Lane::Read, sequence) => self.turn_read(op, handle, sequence, now),
                 (handle, Lane::Write, sequence) => self.turn_send(handle, sequence),
-                (handle, Lane::Close, _) => self.begin_close(handle),
+                (handle, Lane::Close, _) => self.begin_close(handle, now),
                 (_, Lane::File | Lane::Aside, _) => {
                     unreachable!("ops on files and jobs have queues of their own")
                 }
@@ -164,6 +166,9 @@ impl Threads {
     fn turn_read(&mut self, op: OpId, handle: Handle, sequence: u16, now: Instant) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         let Some(reading) = socket.read.current(sequence).copied() else { return };
+        if socket.is_draining() {
+            return;
+        }
         match std::mem::replace(&mut socket.held, Held::Nothing) {
             Held::Nothing => self.start_call(op, handle, reading.accept, now),
             Held::Connection(connection) => {
@@ -218,7 +223,7 @@ impl Threads {
     }
 
     /// Takes in an accepted connection, or closes it at once when there is no room for it.
-    fn admit(&mut self, connection: OwnedFd, token: Token) {
+    pub(super) fn admit(&mut self, connection: OwnedFd, token: Token) {
         if self.sockets.is_full() {
             self.stats.system_calls += 1;
             self.stats.refused += 1;
@@ -275,7 +280,7 @@ impl Threads {
     }
 }
 
-/// Sends, files and ends.
+/// Sends and files.
 impl Threads {
     /// The turn of a send, unless its name is stale: gives a thread the next piece.
     fn turn_send(&mut self, handle: Handle, sequence: u16) {
@@ -313,54 +318,5 @@ impl Threads {
                 Err(error) => self.end_task(handle, end_of_file_job(job, error)),
             }
         }
-    }
-
-    /// Ends the other ops of a socket, and asks the threads to leave it.
-    fn begin_close(&mut self, handle: Handle) {
-        let socket = self.sockets.get_mut(handle).expect("a socket is closed once");
-        let close = socket.close.as_mut().expect("a close was submitted");
-        close.begun = true;
-        let reset = close.reset;
-        if socket.is_busy() {
-            // Both fail when the peer is gone, and then nothing blocks.
-            self.stats.system_calls += 1;
-            let _ = match reset {
-                true => sys::abort(socket.wire.as_fd()),
-                false => sys::shutdown(socket.wire.as_fd(), Shutdown::Both),
-            };
-        }
-        socket.wire.give_up_send(true);
-        let (receives, sends) = (socket.read.pending().is_some(), socket.write.pending().is_some());
-        let sent_by_thread = socket.write.busy;
-        if receives {
-            self.end_read(handle, Err(cancelled()));
-        }
-        if sends && !sent_by_thread {
-            self.end_send(handle, Err(cancelled()));
-        }
-        self.close_if_idle(handle);
-    }
-
-    /// Closes a socket whose close has begun, once no thread is in a system call on it.
-    fn close_if_idle(&mut self, handle: Handle) {
-        let socket = self.sockets.get(handle).expect("callers have just used it");
-        let Some(close) = socket.close.filter(|close| close.begun && !socket.is_busy()) else {
-            return;
-        };
-        let socket = self.sockets.remove(handle).expect("it was just found");
-        // Both fail when the peer is gone already.
-        if close.reset {
-            // The second time, if threads had to leave: some kernels (6.4, 6.5) refuse the first.
-            self.stats.system_calls += 1;
-            let _ = sys::abort(socket.wire.as_fd());
-        } else if socket.adopted && !socket.listener {
-            // Without duplicates elsewhere, closing does the same.
-            self.stats.system_calls += 1;
-            let _ = sys::shutdown(socket.wire.as_fd(), Shutdown::Both);
-        }
-        // No thread shares the descriptor any more, so this closes it.
-        drop(socket);
-        self.stats.system_calls += 1;
-        self.finish(close.token, Outcome::Closed);
     }
 }

@@ -12,12 +12,12 @@ use std::time::Instant;
 
 use io_uring::{cqueue, opcode, types::Fd};
 
-use super::super::op::{Completion, Outcome, Sock, Token, cancelled};
+use super::super::op::{Completion, Outcome, Token, cancelled};
 use super::super::pool::Lease;
 use super::super::slots::Handle;
 use super::super::sys;
 use super::room::Room;
-use super::socket::{Read, Socket, Stream, Write};
+use super::socket::{Read, Stream, Write};
 use super::{ACCEPT_RETRY, Kind, Uring};
 
 impl Uring {
@@ -77,19 +77,15 @@ impl Uring {
     fn complete_accept(&mut self, handle: Handle, result: i32, last: bool) {
         let accepted = (result >= 0).then(|| sys::own(result));
         let Some((stream, ending)) = self.stream(handle, last) else { return };
-        let token = stream.token;
+        let (token, drains) = (stream.token, stream.drain.is_some() && !stream.cancelled);
         if let Some(descriptor) = accepted {
-            match self.sockets.insert(Socket::new(descriptor)) {
-                Ok(new) => self.progress(token, Outcome::Accepted(Ok(Sock(new)))),
-                Err(refused) => {
-                    self.stats.refused += 1;
-                    self.stats.system_calls += 1;
-                    drop(refused);
-                }
-            }
+            self.admit(token, descriptor);
         }
         if !last {
             return self.accept_singly_when_short(handle);
+        }
+        if drains {
+            return self.draining.push_back(handle);
         }
         if ending {
             return self.finish_stream(handle, Err(cancelled()));

@@ -17,11 +17,13 @@
 //! | `socket.rs` | what is kept of a socket |
 //! | `submit.rs` | ops on sockets, and what the kernel is asked for them |
 //! | `complete.rs` | what the kernel answered |
+//! | `accept.rs` | connections taken in, and the end of a listener |
 //! | `aside.rs` | jobs for a thread, and its answers |
 //! | `room.rs` | waiting for room where the ring's poll cannot |
 //! | `files.rs` | opening, reading, and fetching cold data |
 //! | `features.rs` | what all this asks of the kernel, for `ringd doctor` to try |
 
+mod accept;
 mod aside;
 mod buffers;
 mod complete;
@@ -124,6 +126,8 @@ pub struct Uring {
     starved: VecDeque<Handle>,
     /// Accepts that rest after they ran out of descriptors.
     resting: Vec<(Handle, Instant)>,
+    /// Listeners that are closed, whose queues are accepted from inline.
+    draining: VecDeque<Handle>,
     /// Sockets that wait for room though their peer has half-closed.
     room: Room,
     waker: EventFd,
@@ -169,6 +173,7 @@ impl Uring {
             hungry: VecDeque::new(),
             starved: VecDeque::new(),
             resting: Vec::new(),
+            draining: VecDeque::new(),
             room: Room::default(),
             waker: EventFd::new().map_err(step("eventfd"))?,
             jobs: None,
@@ -216,19 +221,6 @@ impl Uring {
             self.attempt_send(handle, now);
         }
     }
-
-    /// Arms accepts again whose rest is over; says when the next one is due.
-    fn wake_accepts(&mut self, now: Instant) -> Option<Instant> {
-        let resting = std::mem::take(&mut self.resting);
-        for (handle, due) in resting {
-            if due <= now {
-                self.arm_stream(handle);
-            } else {
-                self.resting.push((handle, due));
-            }
-        }
-        self.resting.iter().map(|(_, due)| *due).min()
-    }
 }
 
 impl Driver for Uring {
@@ -268,12 +260,15 @@ impl Driver for Uring {
         let now = Instant::now();
         let more = self.recycle_buffers();
         self.run_sends(now);
-        let accept_due = self.wake_accepts(now);
+        self.wake_accepts(now);
+        self.drain_listeners(now);
+        let accept_due = self.resting.iter().map(|(_, due)| *due).min();
         let timeout = match accept_due.map(|due| due.saturating_duration_since(now)) {
             Some(rest) => Some(timeout.map_or(rest, |timeout| timeout.min(rest))),
             None => timeout,
         };
-        let idle = !more && self.done.is_empty() && self.runnable.is_empty();
+        let idle =
+            !more && self.done.is_empty() && self.runnable.is_empty() && self.draining.is_empty();
         let mut reaped = std::mem::take(&mut self.reaped);
         let result = self.ring.enter(idle, timeout, &mut reaped);
         for entry in reaped.drain(..) {

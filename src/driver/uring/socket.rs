@@ -6,13 +6,15 @@
 //! write:  Idle -> Ring (SEND or SENDMSG in the kernel) ----------------------> Idle
 //!         Idle -> Runnable (the next turn tries) -> Kernel (poll, fetch) -> Runnable … -> Idle
 //! end:    Close submitted -> shutdown(2), a reset or (of a listener's accept) a cancel
-//!         -> `kernel` counts down to 0 -> close(2), slot free
+//!         -> `kernel` counts down to 0 -> (what a listener's queue holds is accepted)
+//!         -> close(2), slot free
 //! ```
 //!
 //! While `kernel` is above 0 the record stays, and with it all that the kernel may read or write.
 
 use std::os::fd::OwnedFd;
 
+use super::super::drain::Drain;
 use super::super::op::Token;
 use super::super::transfer::Transfer;
 use super::Kind;
@@ -49,6 +51,9 @@ pub(super) struct Stream {
     /// Whether it got data since it was armed.
     pub(super) fed: bool,
     pub(super) cancelled: bool,
+    /// The listener is closed: what its queue holds is accepted inline once the kernel has
+    /// answered, and then the stream ends.
+    pub(super) drain: Option<Drain>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

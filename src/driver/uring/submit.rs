@@ -22,20 +22,15 @@ use super::{Kind, Uring, buffers};
 /// socket goes on inline, when a poll for room alone says so.
 const SEND_FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
-/// Free sockets below which connections are accepted one by one. The kernel's multishot accept
-/// takes all that wait in a backlog at once, and what finds no room then is refused instead of
-/// waiting; a burst of more connections than this is rare enough for that.
-const ACCEPT_MULTI_ROOM: u32 = 1024;
-
 /// The bits of a sequence number.
 const SEQUENCE_MASK: u16 = 0x0fff;
 
 /// Which count of `Socket::sequence` belongs to which side.
-const READ: usize = 0;
+pub(super) const READ: usize = 0;
 const WRITE: usize = 1;
 
 impl StreamKind {
-    fn kind(self) -> Kind {
+    pub(super) fn kind(self) -> Kind {
         match self {
             Self::Accept => Kind::Accept,
             Self::Recv => Kind::Recv,
@@ -81,6 +76,7 @@ impl Uring {
             fed: false,
             multishot: false,
             cancelled: false,
+            drain: None,
         });
         socket.sequence[READ] = (socket.sequence[READ] + 1) & SEQUENCE_MASK;
         let tag = kind.kind().tag(socket.sequence[READ]);
@@ -95,6 +91,9 @@ impl Uring {
         let Read::Many(stream) = &mut socket.read else { return };
         if stream.armed {
             return;
+        }
+        if stream.drain.is_some() {
+            return self.draining.push_back(handle);
         }
         (stream.armed, stream.fed, stream.multishot) = (true, false, roomy);
         let fd = Fd(socket.fd.as_raw_fd());
@@ -114,23 +113,6 @@ impl Uring {
         unsafe { self.push(handle, kind.kind(), sequence, entry) };
     }
 
-    /// Whether there is room for a burst of connections.
-    fn is_roomy(&self) -> bool {
-        self.limits.sockets_max - self.sockets.len() > ACCEPT_MULTI_ROOM
-    }
-
-    /// Ends a multishot accept when room has become short; it is armed again for one at a time.
-    pub(super) fn accept_singly_when_short(&mut self, handle: Handle) {
-        let roomy = self.is_roomy();
-        let Some(socket) = self.sockets.get_mut(handle) else { return };
-        let Read::Many(stream) = &mut socket.read else { return };
-        if stream.armed && stream.multishot && !roomy {
-            stream.multishot = false;
-            let tag = stream.kind.kind().tag(socket.sequence[READ]);
-            self.cancel_kernel(handle, handle.pack(tag));
-        }
-    }
-
     pub(super) fn cancel_stream(&mut self, handle: Handle, tag: u16) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         let Read::Many(stream) = &mut socket.read else { return };
@@ -143,6 +125,8 @@ impl Uring {
             self.cancel_kernel(handle, handle.pack(tag));
         } else {
             self.finish_stream(handle, Err(cancelled()));
+            // A listener that is closed waited for nothing else.
+            self.close_when_idle(handle);
         }
     }
 
@@ -332,13 +316,10 @@ impl Uring {
                 false => sys::shutdown(socket.fd.as_fd(), Shutdown::Both),
             };
         }
-        if let Read::Many(stream) = &socket.read {
-            let (armed, tag) = (stream.armed, stream.kind.kind().tag(socket.sequence[READ]));
-            if !armed {
-                self.finish_stream(handle, Err(cancelled()));
-            } else if listening {
-                self.cancel_stream(handle, tag);
-            }
+        if listening {
+            self.begin_drain(handle);
+        } else if let Read::Many(Stream { armed: false, .. }) = &socket.read {
+            self.finish_stream(handle, Err(cancelled()));
         }
         self.stats.system_calls += 1;
         self.abandon_send(handle);
@@ -377,6 +358,9 @@ impl Uring {
     pub(super) fn close_when_idle(&mut self, handle: Handle) {
         let Some(socket) = self.sockets.get(handle) else { return };
         let (Some(token), 0) = (socket.closing, socket.kernel) else { return };
+        if matches!(socket.read, Read::Many(Stream { drain: Some(_), .. })) {
+            return;
+        }
         assert!(matches!(socket.read, Read::Idle) && matches!(socket.write, Write::Idle));
         self.stats.system_calls += 1;
         drop(self.sockets.remove(handle));

@@ -1,0 +1,179 @@
+//! Draining a listener that is closed: what its accept queue holds is delivered first.
+//!
+//! Connections that the kernel has established wait in the accept queue of their listener
+//! (`listen(2)`). When the descriptor is closed, the kernel resets them, although their clients
+//! are connected and may have sent a request. So a driver accepts them before it closes.
+//!
+//! New connections must not come meanwhile: draining would have no end on a busy listener, and
+//! whoever came between the last accept and the close would be reset all the same. A filter on the
+//! socket ([`Drain::begin`]) drops the first segment (SYN) of each new connection. Its client sends
+//! it again after a second (`tcp_syn_retries`, `tcp(7)`), and by then the listener is gone, so the
+//! client is refused, or another process listens on the port. The last segment of a handshake
+//! passes the filter, so who is half connected gets in. The filter belongs to the socket: if others
+//! hold duplicates of the descriptor, nobody connects through these any more.
+//!
+//! A listener that is not TCP, or a kernel without socket filters, is drained without one. The
+//! number of accepts has a bound in any case.
+
+use std::os::fd::BorrowedFd;
+
+use socket2::{Protocol, SockFilter, SockRef};
+
+use super::Stats;
+
+/// The most connections that wait in an accept queue: the kernel lets in one more than the backlog
+/// says, which `net.core.somaxconn` bounds at 4096 by default.
+const QUEUE_MAX: u16 = 4096 + 1;
+
+/// Accepts of one drain: a full queue, and as many handshakes that end meanwhile.
+const ACCEPTS_MAX: u16 = 2 * QUEUE_MAX;
+
+/// How often a drain rests in a row for want of descriptors, each time for
+/// [`ACCEPT_RETRY`](super::ACCEPT_RETRY).
+const RESTS_MAX: u8 = 10;
+
+/// What a drain may still do. Invariant: `accepts` never grows, and `rests` only after an accept
+/// that brought somebody, so a drain ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drain {
+    accepts: u16,
+    rests: u8,
+    /// The value of `accepts` at the last rest.
+    rested_at: u16,
+}
+
+impl Drain {
+    /// The bounds alone, for a listener that takes no new connections.
+    pub(super) fn new() -> Self {
+        Self { accepts: ACCEPTS_MAX, rests: RESTS_MAX, rested_at: ACCEPTS_MAX }
+    }
+
+    /// Has a listener take no new connections, as far as the kernel can do that.
+    pub(super) fn begin(listener: BorrowedFd<'_>, stats: &mut Stats) -> Self {
+        let socket = SockRef::from(&listener);
+        stats.system_calls += 1;
+        if matches!(socket.protocol(), Ok(Some(Protocol::TCP))) {
+            stats.system_calls += 1;
+            // It fails where the kernel has no filters, or the socket's is locked.
+            let _ = socket.attach_filter(&NO_SYN);
+        }
+        Self::new()
+    }
+
+    /// Whether one more accept may be tried.
+    pub(super) fn may_accept(&mut self) -> bool {
+        let may = self.accepts > 0;
+        self.accepts = self.accepts.saturating_sub(1);
+        may
+    }
+
+    /// Whether the drain may wait for a free descriptor once more, after an accept that found none.
+    pub(super) fn may_rest(&mut self) -> bool {
+        assert!(self.accepts < self.rested_at, "no accept was tried since the last rest");
+        if self.rested_at - self.accepts > 1 {
+            self.rests = RESTS_MAX;
+        }
+        self.rested_at = self.accepts;
+        let may = self.rests > 0;
+        self.rests = self.rests.saturating_sub(1);
+        may
+    }
+}
+
+/// Flags of a TCP header (RFC 9293, 3.1), which are in this byte of it.
+const FLAGS_OFFSET: u32 = 13;
+const SYN: u32 = 0x02;
+const ACK: u32 = 0x10;
+
+/// A classic BPF program (Documentation/networking/filter.rst of Linux) that drops segments with
+/// SYN and without ACK. For a filter on a TCP socket, a packet begins with the TCP header. The
+/// result is the number of bytes that are kept of it.
+const NO_SYN: [SockFilter; 5] = [
+    instruction(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, FLAGS_OFFSET),
+    instruction(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, 0, SYN | ACK),
+    instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, SYN),
+    instruction(libc::BPF_RET | libc::BPF_K, 0, u32::MAX),
+    instruction(libc::BPF_RET | libc::BPF_K, 0, 0),
+];
+
+/// An instruction; a jump that is taken skips `skip` others.
+const fn instruction(code: u32, skip: u8, operand: u32) -> SockFilter {
+    assert!(code <= u16::MAX as u32);
+    SockFilter::new(code as u16, skip, 0, operand)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sys;
+    use super::*;
+    use std::io::{self, Read, Write};
+    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::time::Duration;
+
+    /// Long enough for a connection on loopback, too short for a SYN to be sent again.
+    const SHORT: Duration = Duration::from_millis(300);
+
+    /// Who is connected is accepted, whoever comes later is not, and learns so by a refusal.
+    #[test]
+    fn a_drained_listener_takes_nobody_new() {
+        for address in [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), (Ipv6Addr::LOCALHOST, 0).into()]
+        {
+            let Ok(listener) = TcpListener::bind(address) else {
+                println!("skipped: this machine has no address {address}");
+                continue;
+            };
+            listener.set_nonblocking(true).unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut early = TcpStream::connect(address).unwrap();
+            let mut stats = Stats::default();
+            Drain::begin(listener.as_fd(), &mut stats);
+            assert_eq!(stats.system_calls, 2);
+            let error = TcpStream::connect_timeout(&address, SHORT).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            // It keeps what it has, and data passes.
+            let mut accepted = TcpStream::from(sys::accept(listener.as_fd()).unwrap());
+            accepted.set_nonblocking(false).unwrap();
+            early.write_all(b"question").unwrap();
+            accepted.read_exact(&mut [0; 8]).unwrap();
+            accepted.write_all(b"answer").unwrap();
+            early.read_exact(&mut [0; 6]).unwrap();
+            let none = sys::accept(listener.as_fd()).unwrap_err();
+            assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
+            drop(listener);
+            let error = TcpStream::connect_timeout(&address, SHORT).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        }
+    }
+
+    /// The filter reads TCP headers.
+    #[test]
+    fn a_listener_that_is_not_tcp_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        Drain::begin(listener.as_fd(), &mut Stats::default());
+        UnixStream::connect(&path).unwrap();
+        listener.accept().unwrap();
+    }
+
+    #[test]
+    fn a_drain_ends() {
+        let mut drain = Drain::new();
+        let in_vain = |drain: &mut Drain| drain.may_accept() && drain.may_rest();
+        for _ in 0..3 {
+            assert_eq!((0..20).filter(|_| in_vain(&mut drain)).count(), usize::from(RESTS_MAX));
+            assert!(drain.may_accept(), "somebody has come");
+        }
+        let left = (0..u16::MAX).filter(|_| drain.may_accept()).count();
+        assert_eq!(left, usize::from(ACCEPTS_MAX) - 3 * 21);
+        assert!(!drain.may_accept());
+    }
+
+    #[test]
+    #[should_panic = "no accept was tried"]
+    fn a_rest_needs_an_accept_before_it() {
+        Drain::new().may_rest();
+    }
+}

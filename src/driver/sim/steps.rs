@@ -1,0 +1,47 @@
+//! The parts of a wait: who takes a step, and when.
+
+use std::mem;
+
+use super::wire::Wire;
+use super::{Place, Sim};
+
+impl Sim {
+    /// Gives receives that found no buffer a step while there are buffers, and before everybody
+    /// else. One that has nothing to receive leaves its buffer to the next.
+    pub(super) fn revive(&mut self, wire: &mut Wire) {
+        while self.pool.available() > 0 {
+            let Some(op) = self.starved.pop_front() else { break };
+            self.step(wire, op);
+        }
+    }
+
+    /// What peers have done may be what ops wait for.
+    pub(super) fn listen_to_peers(&mut self, wire: &mut Wire) {
+        for sock in mem::take(&mut wire.touched) {
+            let Some(socket) = self.sockets.get(sock) else { continue };
+            for op in [socket.read, socket.write].into_iter().flatten() {
+                let pending = self.ops.get_mut(op).expect("a side names an op in flight");
+                if pending.place == Place::Blocked {
+                    pending.place = Place::Planned;
+                    self.plan(op);
+                }
+            }
+        }
+    }
+
+    /// Takes the steps that are due.
+    pub(super) fn run(&mut self, wire: &mut Wire) {
+        let now = self.clock.elapsed();
+        while let Some(entry) = self.steps.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            let op = entry.remove();
+            let place = self.ops.get(op).map(|pending| (pending.place, pending.cancelled));
+            // Who waits for a buffer is served in order, unless it does not want one any more.
+            if place != Some((Place::Starved, false)) {
+                self.step(wire, op);
+            }
+        }
+    }
+}

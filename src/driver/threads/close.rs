@@ -1,0 +1,152 @@
+//! Ends of sockets: other ops first, then the threads, then the descriptor.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Threads;
+use super::job::{Calls, Wire, accept};
+use super::socket::Held;
+use crate::driver::drain::Drain;
+use crate::driver::name::{Lane, name};
+use crate::driver::op::cancelled;
+use crate::driver::slots::Handle;
+use crate::driver::{ACCEPT_RETRY, ACCEPTS_PER_WAIT, Outcome, sys};
+
+impl Threads {
+    /// Delivers what the queue of a listener holds, as much as one turn may; says whether that is
+    /// all, which it is at once for a socket that does not accept.
+    fn drain(&mut self, handle: Handle, now: Instant) -> bool {
+        let socket = self.sockets.get_mut(handle).expect("a socket is closed once");
+        let Some(reading) = socket.read.pending().filter(|reading| reading.accept) else {
+            return true;
+        };
+        let (token, wire) = (reading.token, Arc::clone(&socket.wire));
+        let close = socket.close.as_mut().expect("a close was submitted");
+        if close.drain.is_none() {
+            self.stats.system_calls += 1;
+            if sys::set_nonblocking(&*wire).is_err() {
+                return true;
+            }
+            close.drain = Some(Drain::begin(wire.as_fd(), &mut self.stats));
+        }
+        if let Held::Connection(connection) = std::mem::replace(&mut socket.held, Held::Nothing) {
+            self.admit(connection, token);
+        }
+        let mut calls = Calls::default();
+        let drained = self.accept_queued(handle, &wire, &mut calls, now);
+        self.stats.system_calls += calls.made;
+        drained
+    }
+
+    /// Accepts without waiting. One less than a turn may bring: a thread may bring that one.
+    fn accept_queued(
+        &mut self,
+        handle: Handle,
+        wire: &Wire,
+        calls: &mut Calls,
+        now: Instant,
+    ) -> bool {
+        let op = name(handle, Lane::Close, 0);
+        for _ in 1..ACCEPTS_PER_WAIT {
+            let socket = self.sockets.get_mut(handle).expect("its close is under way");
+            let token = socket.read.pending().expect("it was there above").token;
+            let drain = socket.close.as_mut().and_then(|close| close.drain.as_mut());
+            let drain = drain.expect("it has begun");
+            if !drain.may_accept() {
+                return true;
+            }
+            let error = match accept(wire, calls) {
+                Ok(connection) => {
+                    self.admit(connection, token);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match error.raw_os_error().unwrap_or(0) {
+                libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM if drain.may_rest() => {
+                    self.resting.push((now + ACCEPT_RETRY, op));
+                    return false;
+                }
+                // Nobody is left. This is what was asked, so it counts as no attempt in vain.
+                libc::EAGAIN => return true,
+                code if sys::is_passing_accept_error(code) => {}
+                _ => return true,
+            }
+        }
+        self.runnable.push_back(op);
+        false
+    }
+
+    /// What a thread brings that has waited for a connection on a listener that is closed.
+    pub(super) fn accepted_last(&mut self, handle: Handle, accepted: io::Result<OwnedFd>) {
+        let socket = self.sockets.get_mut(handle).expect("a thread was in a call on it");
+        let begun = socket.close.is_some_and(|close| close.begun);
+        let token = socket.read.pending().map(|reading| reading.token);
+        if let (Ok(connection), Some(token)) = (accepted, token) {
+            self.admit(connection, token);
+        }
+        if begun {
+            if token.is_some() {
+                self.end_read(handle, Err(cancelled()));
+            }
+            self.close_if_idle(handle);
+        }
+    }
+
+    /// Ends the other ops of a socket, and asks the threads to leave it.
+    pub(super) fn begin_close(&mut self, handle: Handle, now: Instant) {
+        if !self.drain(handle, now) {
+            return;
+        }
+        let socket = self.sockets.get_mut(handle).expect("a socket is closed once");
+        let accepts = socket.is_draining() && socket.read.busy;
+        let close = socket.close.as_mut().expect("a close was submitted");
+        close.begun = true;
+        let reset = close.reset;
+        if socket.is_busy() {
+            // Both fail when the peer is gone, and then nothing blocks.
+            self.stats.system_calls += 1;
+            let _ = match reset {
+                true => sys::abort(socket.wire.as_fd()),
+                false => sys::shutdown(socket.wire.as_fd(), Shutdown::Both),
+            };
+        }
+        socket.wire.give_up_send(true);
+        let (receives, sends) = (socket.read.pending().is_some(), socket.write.pending().is_some());
+        let sent_by_thread = socket.write.busy;
+        // A thread that accepts may bring one more, see `accepted_last`.
+        if receives && !accepts {
+            self.end_read(handle, Err(cancelled()));
+        }
+        if sends && !sent_by_thread {
+            self.end_send(handle, Err(cancelled()));
+        }
+        self.close_if_idle(handle);
+    }
+
+    /// Closes a socket whose close has begun, once no thread is in a system call on it.
+    pub(super) fn close_if_idle(&mut self, handle: Handle) {
+        let socket = self.sockets.get(handle).expect("callers have just used it");
+        let Some(close) = socket.close.filter(|close| close.begun && !socket.is_busy()) else {
+            return;
+        };
+        let socket = self.sockets.remove(handle).expect("it was just found");
+        // Both fail when the peer is gone already.
+        if close.reset {
+            // The second time, if threads had to leave: some kernels (6.4, 6.5) refuse the first.
+            self.stats.system_calls += 1;
+            let _ = sys::abort(socket.wire.as_fd());
+        } else if socket.adopted && !socket.listener {
+            // Without duplicates elsewhere, closing does the same.
+            self.stats.system_calls += 1;
+            let _ = sys::shutdown(socket.wire.as_fd(), Shutdown::Both);
+        }
+        // No thread shares the descriptor any more, so this closes it.
+        drop(socket);
+        self.stats.system_calls += 1;
+        self.finish(close.token, Outcome::Closed);
+    }
+}

@@ -1,0 +1,125 @@
+//! Connections: taking them in while there is room, resting, and the end of a listener.
+//!
+//! A listener that is closed while it accepts first has its accept cancelled in the ring. What the
+//! ring has accepted by then comes before its last answer. Then the queue is accepted from inline,
+//! since the descriptor does not block: in turns, as contract 13 wants it, until nobody is left.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+use super::super::drain::Drain;
+use super::super::op::{Outcome, Sock, Token, cancelled};
+use super::super::slots::Handle;
+use super::super::{ACCEPT_RETRY, ACCEPTS_PER_WAIT, sys};
+use super::Uring;
+use super::socket::{Read, Socket, Stream};
+use super::submit::READ;
+
+/// Free sockets below which connections are accepted one by one. The kernel's multishot accept
+/// takes all that wait in a backlog at once, and what finds no room then is refused instead of
+/// waiting; a burst of more connections than this is rare enough for that.
+const ACCEPT_MULTI_ROOM: u32 = 1024;
+
+impl Uring {
+    /// Takes in an accepted connection, or closes it at once when there is no room for it.
+    pub(super) fn admit(&mut self, token: Token, descriptor: OwnedFd) {
+        match self.sockets.insert(Socket::new(descriptor)) {
+            Ok(new) => self.progress(token, Outcome::Accepted(Ok(Sock(new)))),
+            Err(refused) => {
+                self.stats.refused += 1;
+                self.stats.system_calls += 1;
+                drop(refused);
+            }
+        }
+    }
+
+    /// Whether there is room for a burst of connections.
+    pub(super) fn is_roomy(&self) -> bool {
+        self.limits.sockets_max - self.sockets.len() > ACCEPT_MULTI_ROOM
+    }
+
+    /// Ends a multishot accept when room has become short; it is armed again for one at a time.
+    pub(super) fn accept_singly_when_short(&mut self, handle: Handle) {
+        let roomy = self.is_roomy();
+        let Some(socket) = self.sockets.get_mut(handle) else { return };
+        let Read::Many(stream) = &mut socket.read else { return };
+        if stream.armed && stream.multishot && !roomy {
+            stream.multishot = false;
+            let tag = stream.kind.kind().tag(socket.sequence[READ]);
+            self.cancel_kernel(handle, handle.pack(tag));
+        }
+    }
+
+    /// Arms accepts again whose rest is over.
+    pub(super) fn wake_accepts(&mut self, now: Instant) {
+        let resting = std::mem::take(&mut self.resting);
+        for (handle, due) in resting {
+            if due <= now {
+                self.arm_stream(handle);
+            } else {
+                self.resting.push((handle, due));
+            }
+        }
+    }
+
+    /// Closes a listener: its queue comes first, if an accept is there to deliver it.
+    pub(super) fn begin_drain(&mut self, handle: Handle) {
+        let Some(socket) = self.sockets.get_mut(handle) else { return };
+        let Read::Many(stream) = &mut socket.read else { return };
+        if stream.cancelled {
+            return;
+        }
+        stream.drain = Some(Drain::begin(socket.fd.as_fd(), &mut self.stats));
+        if stream.armed {
+            let tag = stream.kind.kind().tag(socket.sequence[READ]);
+            self.cancel_kernel(handle, handle.pack(tag));
+        } else {
+            self.resting.retain(|(other, _)| *other != handle);
+            self.draining.push_back(handle);
+        }
+    }
+
+    /// Gives every listener that is closed its turn.
+    pub(super) fn drain_listeners(&mut self, now: Instant) {
+        for _ in 0..self.draining.len() {
+            let Some(handle) = self.draining.pop_front() else { break };
+            self.drain_listener(handle, now);
+        }
+    }
+
+    fn drain_listener(&mut self, handle: Handle, now: Instant) {
+        for _ in 0..ACCEPTS_PER_WAIT {
+            let Some(socket) = self.sockets.get_mut(handle) else { return };
+            let Read::Many(Stream { token, drain: Some(drain), .. }) = &mut socket.read else {
+                return;
+            };
+            let token = *token;
+            if !drain.may_accept() {
+                return self.end_drain(handle);
+            }
+            self.stats.system_calls += 1;
+            let error = match sys::accept(socket.fd.as_fd()) {
+                Ok(descriptor) => {
+                    self.admit(token, descriptor);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match error.raw_os_error().unwrap_or(0) {
+                // Nobody is left. This is what was asked, so it counts as no attempt in vain.
+                libc::EAGAIN => return self.end_drain(handle),
+                libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM if drain.may_rest() => {
+                    return self.resting.push((handle, now + ACCEPT_RETRY));
+                }
+                code if sys::is_passing_accept_error(code) => {}
+                _ => return self.end_drain(handle),
+            }
+        }
+        self.draining.push_back(handle);
+    }
+
+    fn end_drain(&mut self, handle: Handle) {
+        self.finish_stream(handle, Err(cancelled()));
+        self.close_when_idle(handle);
+    }
+}

@@ -1,0 +1,326 @@
+//! The end of a listener: who is connected by then is delivered, and nobody else comes.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+
+use ringd::driver::{
+    ACCEPT_RETRY, ACCEPTS_PER_WAIT, Completion, Limits, Op, Outcome, Sock, Token, is_cancelled,
+};
+
+use crate::harness::*;
+use crate::subject::{Dial, Peer, Subject};
+
+/// Room for so many connections that accepts need not be careful.
+fn roomy() -> Limits {
+    Limits { sockets_max: 4096, ..limits() }
+}
+
+/// A client that has said its number.
+fn client<D: Dial>(dialer: &D, number: usize) -> D::Peer {
+    let mut peer = dialer.dial().unwrap();
+    peer.write_all(&number.to_le_bytes()).unwrap();
+    peer
+}
+
+/// Waits for the end of a listener whose accept is in flight; gives the connections that were
+/// delivered before. Where room is short, no wait brings more than it may.
+#[track_caller]
+fn ended<S: Subject>(driver: &mut S, short: bool) -> Vec<Sock> {
+    let (deadline, mut all) = (Instant::now() + PATIENCE, Vec::new());
+    while lasts(&all) < 2 {
+        assert!(Instant::now() < deadline, "no end in sight after {all:#?}");
+        let before = all.len();
+        driver.wait(Some(Duration::from_millis(50)), &mut all).unwrap();
+        let count = accepted(&all[before..]).len();
+        assert!(!short || count <= ACCEPTS_PER_WAIT as usize, "{count} in one wait");
+    }
+    let Some(Completion { token: CLOSE, more: false, outcome: Outcome::Closed }) = all.pop() else {
+        panic!("the close is not the last that comes");
+    };
+    match all.pop() {
+        Some(Completion { token: ACCEPT, more: false, outcome: Outcome::Accepted(Err(error)) }) => {
+            assert!(is_cancelled(&error), "{error}");
+        }
+        other => panic!("{other:?} is not the end of an accept"),
+    }
+    let socks = accepted(&all);
+    assert_eq!(socks.len(), all.len(), "{all:?}");
+    assert!(all.iter().all(|completion| completion.more && completion.token == ACCEPT));
+    socks
+}
+
+/// Serves each connection: its number comes, and goes back. Gives the numbers.
+fn serve<S: Subject>(driver: &mut S, socks: &[Sock]) -> Vec<usize> {
+    for (place, sock) in socks.iter().enumerate() {
+        driver.submit(Token(1000 + place as u64), Op::RecvMany { sock: *sock });
+    }
+    let mut words: HashMap<u64, Vec<u8>> = HashMap::new();
+    let deadline = Instant::now() + PATIENCE;
+    while words.values().filter(|word| word.len() == size_of::<usize>()).count() < socks.len() {
+        assert!(Instant::now() < deadline, "{words:?}");
+        let mut all = Vec::new();
+        driver.wait(Some(Duration::from_millis(50)), &mut all).unwrap();
+        for Completion { token, outcome, .. } in all {
+            let Outcome::Received(Ok(Some(lease))) = outcome else { panic!("{outcome:?}") };
+            words.entry(token.0).or_default().extend_from_slice(&lease);
+        }
+    }
+    let mut numbers = Vec::new();
+    for (place, sock) in socks.iter().enumerate() {
+        let word = &words[&(1000 + place as u64)];
+        send(driver, *sock, word);
+        numbers.push(usize::from_le_bytes(word[..].try_into().unwrap()));
+        sent(run_until(driver, |all| all.iter().any(|done| done.token == SEND))).unwrap();
+        close(driver, *sock);
+        run_lasts(driver, 2);
+    }
+    assert_home(driver);
+    numbers
+}
+
+/// The client was served: it gets its number, then the end.
+fn was_served(mut peer: impl Peer, number: usize) -> bool {
+    let mut word = Vec::new();
+    peer.read_to_end(&mut word).is_ok() && word == number.to_le_bytes()
+}
+
+fn deliver<S: Subject>(limits: &Limits, count: usize, waits: bool, reset: bool) {
+    let driver = &mut S::open(limits).unwrap();
+    let (listener, dialer) = listen(driver);
+    if waits {
+        assert!(run_none(driver).is_empty());
+    }
+    let peers: Vec<S::Peer> = (0..count).map(|number| client(&dialer, number)).collect();
+    driver.submit(CLOSE, Op::Close { sock: listener, reset });
+    let socks = ended(driver, limits.sockets_max <= 1024);
+    assert_eq!(socks.len(), count, "of those who are connected");
+    let mut numbers = serve(driver, &socks);
+    numbers.sort_unstable();
+    assert!(numbers.into_iter().eq(0..count), "each of them is somebody else");
+    for (number, peer) in peers.into_iter().enumerate() {
+        assert!(was_served(peer, number), "client {number} of {count}");
+    }
+}
+
+/// All who are connected are delivered, before the accept ends, before the close does.
+pub(crate) fn close_delivers_the_queue<S: Subject>() {
+    for count in [0, 1, 50, 200] {
+        deliver::<S>(&limits(), count, false, false);
+        deliver::<S>(&roomy(), count, false, false);
+    }
+}
+
+/// The same when the accept has been with the kernel, or a thread, for long.
+pub(crate) fn close_delivers_what_an_armed_accept_brings<S: Subject>() {
+    for count in [0, 1, 2, 50, 200] {
+        deliver::<S>(&limits(), count, true, false);
+        deliver::<S>(&roomy(), count, true, false);
+    }
+}
+
+/// A listener has no peer to be told by a reset.
+pub(crate) fn close_with_reset_delivers_the_queue<S: Subject>() {
+    deliver::<S>(&limits(), 50, false, true);
+    deliver::<S>(&roomy(), 50, true, true);
+}
+
+/// Nobody asked for those who wait, so they are turned away.
+pub(crate) fn close_without_an_accept<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
+    let (listener, dialer) = driver.listen();
+    let peers: Vec<S::Peer> = (0..5).map(|number| client(&dialer, number)).collect();
+    close(driver, listener);
+    let all = run_lasts(driver, 1);
+    assert!(matches!(all[..], [Completion { outcome: Outcome::Closed, .. }]), "{all:?}");
+    for (number, peer) in peers.into_iter().enumerate() {
+        assert!(!was_served(peer, number));
+    }
+    assert_home(driver);
+}
+
+/// An accept that was cancelled before brings nobody, but the close comes.
+pub(crate) fn close_behind_a_cancelled_accept<S: Subject>() {
+    for waits in [false, true] {
+        let driver = &mut S::open(&limits()).unwrap();
+        let (listener, dialer) = driver.listen();
+        let op = driver.submit(ACCEPT, Op::AcceptMany { listener });
+        if waits {
+            assert!(run_none(driver).is_empty());
+        }
+        let _peers: Vec<S::Peer> = (0..100).map(|number| client(&dialer, number)).collect();
+        driver.cancel(op);
+        close(driver, listener);
+        let socks = ended(driver, true);
+        socks.into_iter().for_each(|sock| close(driver, sock));
+        run_until(driver, |_| true);
+        while driver.in_flight() > 0 {
+            run_none(driver);
+        }
+        assert_home(driver);
+    }
+}
+
+/// A caller who has no room for more cancels the accept while the queue is delivered.
+pub(crate) fn cancel_while_the_queue_is_delivered<S: Subject>() {
+    for waits in 0..4 {
+        let driver = &mut S::open(&limits()).unwrap();
+        let (listener, dialer) = driver.listen();
+        let op = driver.submit(ACCEPT, Op::AcceptMany { listener });
+        let _peers: Vec<S::Peer> = (0..200).map(|number| client(&dialer, number)).collect();
+        close(driver, listener);
+        let mut all = Vec::new();
+        for _ in 0..waits {
+            driver.wait(Some(Duration::from_millis(1)), &mut all).unwrap();
+        }
+        (0..2).for_each(|_| driver.cancel(op));
+        let before = lasts(&all);
+        all.extend(run_until(driver, |more| before + lasts(more) == 2));
+        assert!(matches!(all.pop().unwrap().outcome, Outcome::Closed));
+        let socks = accepted(&all);
+        assert!(matches!(last(all, ACCEPT), Outcome::Accepted(Err(error)) if is_cancelled(&error)));
+        let count = socks.len();
+        socks.into_iter().for_each(|sock| close(driver, sock));
+        run_lasts(driver, count);
+        assert_home(driver);
+    }
+}
+
+/// What finds no room is closed and counted, as ever; the rest is delivered.
+pub(crate) fn close_with_a_full_table<S: Subject>() {
+    let driver = &mut S::open(&Limits { sockets_max: 3, ..limits() }).unwrap();
+    let (listener, dialer) = listen(driver);
+    let peers: Vec<S::Peer> = (0..5).map(|number| client(&dialer, number)).collect();
+    close(driver, listener);
+    let socks = ended(driver, true);
+    assert_eq!((socks.len(), driver.stats().refused), (2, 3));
+    serve(driver, &socks);
+    let served = peers.into_iter().enumerate().map(|(number, peer)| was_served(peer, number));
+    assert_eq!(served.filter(|served| *served).count(), 2);
+}
+
+/// Two listeners end at once, and each delivers its own.
+pub(crate) fn close_two_listeners_at_once<S: Subject>() {
+    const COUNT: usize = 90;
+    let driver = &mut S::open(&limits()).unwrap();
+    let mut peers = Vec::new();
+    for token in [100, 200] {
+        let (listener, dialer) = driver.listen();
+        driver.submit(Token(token), Op::AcceptMany { listener });
+        peers.extend((0..COUNT).map(|number| client(&dialer, number)));
+        driver.submit(Token(token + 1), Op::Close { sock: listener, reset: false });
+    }
+    let all = run_lasts(driver, 4);
+    for token in [100, 200] {
+        let of = |token: u64| all.iter().filter(move |done| done.token.0 == token);
+        assert_eq!(of(token).filter(|done| done.more).count(), COUNT);
+        assert_eq!((of(token).count(), of(token + 1).count()), (COUNT + 1, 1));
+    }
+    let socks = accepted(&all);
+    serve(driver, &socks);
+}
+
+/// Clients come on and on while the listener ends: whoever was connected by then is served, and
+/// so is everybody who believes to be connected, but for one whose handshake was under way.
+pub(crate) fn close_while_clients_come<S: Subject>() {
+    const CLIENTS_MAX: usize = 200;
+    let driver = &mut S::open(&roomy()).unwrap();
+    let (listener, dialer) = listen(driver);
+    let connected = Arc::new(AtomicUsize::new(0));
+    let begun = Arc::new(Barrier::new(2));
+    let dialling = std::thread::spawn({
+        let (connected, begun) = (Arc::clone(&connected), Arc::clone(&begun));
+        move || {
+            begun.wait();
+            let mut peers: Vec<S::Peer> = Vec::new();
+            while peers.len() < CLIENTS_MAX
+                && let Ok(mut peer) = dialer.dial()
+            {
+                if peer.write_all(&peers.len().to_le_bytes()).is_err() {
+                    break;
+                }
+                peers.push(peer);
+                connected.store(peers.len(), Ordering::SeqCst);
+            }
+            peers
+        }
+    });
+    begun.wait();
+    let mut socks = Vec::new();
+    while connected.load(Ordering::SeqCst) < 20 {
+        let mut all = Vec::new();
+        driver.wait(Some(Duration::ZERO), &mut all).unwrap();
+        socks.extend(accepted(&all));
+    }
+    let by_then = connected.load(Ordering::SeqCst);
+    close(driver, listener);
+    socks.extend(ended(driver, false));
+    assert!(socks.len() >= by_then, "{} of {by_then}", socks.len());
+    let peers = dialling.join().unwrap();
+    let numbers = serve(driver, &socks);
+    let lost = peers
+        .into_iter()
+        .enumerate()
+        .filter_map(|(number, peer)| (!was_served(peer, number)).then_some(number));
+    let lost: Vec<usize> = lost.collect();
+    assert!(lost.len() <= 1, "{lost:?} of {} were reset; {by_then} were due", numbers.len());
+}
+
+pub(crate) fn close_without_descriptors<S: Subject>() {
+    S::alone(|| {
+        close_waits_for_descriptors::<S>();
+        close_gives_up_without_descriptors::<S>();
+    });
+}
+
+/// Running out of descriptors does not lose those who are connected.
+fn close_waits_for_descriptors<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
+    let (listener, dialer) = driver.listen();
+    let peers: Vec<S::Peer> = (0..3).map(|number| client(&dialer, number)).collect();
+    let taken = driver.take_descriptors();
+    driver.submit(ACCEPT, Op::AcceptMany { listener });
+    close(driver, listener);
+    let (start, mut all) = (Instant::now(), Vec::new());
+    while start.elapsed() < 2 * ACCEPT_RETRY {
+        driver.wait(Some(ACCEPT_RETRY / 2), &mut all).unwrap();
+    }
+    assert!(all.is_empty(), "{all:?}");
+    driver.give_descriptors(taken);
+    let socks = ended(driver, true);
+    assert_eq!(socks.len(), 3);
+    serve(driver, &socks);
+    assert!(peers.into_iter().enumerate().all(|(number, peer)| was_served(peer, number)));
+}
+
+/// But a close does not wait for them for ever.
+fn close_gives_up_without_descriptors<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
+    let (listener, dialer) = driver.listen();
+    let _peer = client(&dialer, 0);
+    let taken = driver.take_descriptors();
+    driver.submit(ACCEPT, Op::AcceptMany { listener });
+    close(driver, listener);
+    assert!(ended(driver, true).is_empty());
+    driver.give_descriptors(taken);
+    assert_home(driver);
+}
+
+/// The drop of a driver ends a close that is under way.
+pub(crate) fn drop_while_the_queue_is_delivered<S: Subject>() {
+    for waits in 0..3 {
+        let mut driver = S::open(&limits()).unwrap();
+        let (listener, dialer) = listen(&mut driver);
+        let peers: Vec<S::Peer> = (0..200).map(|number| client(&dialer, number)).collect();
+        close(&mut driver, listener);
+        for _ in 0..waits {
+            driver.wait(Some(Duration::from_millis(1)), &mut Vec::new()).unwrap();
+        }
+        drop(driver);
+        for (number, peer) in peers.into_iter().enumerate() {
+            assert!(!was_served(peer, number));
+        }
+    }
+}
