@@ -92,7 +92,7 @@ macro_rules! contract {
                 end_without_data, reset_by_the_peer, close_during_receive,
                 close_during_a_blocked_send, close_with_reset, reset_after_all_was_sent,
                 close_releases_the_listener, stale_socks_panic,
-                second_op_on_a_side_panics, submit_after_close_panics,
+                both_ends_have_addresses, second_op_on_a_side_panics, submit_after_close_panics,
                 nothing_completes_before_the_wait, both_directions_at_once,
                 acknowledged_follows_the_reader, drop_with_ops_in_flight, many_connections;
             half_closed: half_closed_slow_reader, half_closed_readers_in_turn,
@@ -155,7 +155,7 @@ macro_rules! kernel_only {
                 // Links, FIFOs: its files are names and bytes.
                 open_through_links, open_a_fifo_without_waiting,
                 // Addresses: its peers have none.
-                peers_have_addresses,
+                peers_have_addresses, listeners_have_addresses,
                 // Descriptors: it adopts none.
                 close_leaves_duplicates_told, adopting_is_refused_when_full,
                 // A disk that is slow: its files are in memory.

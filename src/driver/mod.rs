@@ -148,6 +148,13 @@ pub trait Driver {
     /// When the connection is gone already.
     fn peer(&self, sock: Sock) -> io::Result<SocketAddr>;
 
+    /// The address of this end; of a listener, where it listens (`getsockname(2)`).
+    ///
+    /// # Errors
+    ///
+    /// When the socket is not an Internet one.
+    fn local(&self, sock: Sock) -> io::Result<SocketAddr>;
+
     /// The time that the timeouts of [`Driver::wait`] are measured by. It is the machine's, except
     /// where time itself is simulated.
     fn now(&self) -> Now {

@@ -298,6 +298,12 @@ pub(super) fn peer(socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     address.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
+/// The address of this end (`getsockname(2)`).
+pub(super) fn local(socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
+    let address = socket2::SockRef::from(&socket).local_addr()?;
+    address.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
+}
+
 /// Makes a socket, or what else `fcntl(2)` takes, non-blocking.
 pub(super) fn set_nonblocking(file: &impl AsFd) -> io::Result<()> {
     socket2::SockRef::from(file).set_nonblocking(true)

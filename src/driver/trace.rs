@@ -240,6 +240,10 @@ impl<D: Driver> Driver for Trace<D> {
         self.driver.peer(sock)
     }
 
+    fn local(&self, sock: Sock) -> io::Result<SocketAddr> {
+        self.driver.local(sock)
+    }
+
     fn now(&self) -> Now {
         self.driver.now()
     }

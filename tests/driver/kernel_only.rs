@@ -15,7 +15,7 @@ use ringd::driver::{Chain, Completion, File, FileKind, Limits, Op, Outcome, Toke
 use crate::files::{opened, read_file};
 use crate::harness::*;
 use crate::kernel::{Kernel, pair};
-use crate::subject::{Files, Peer, Subject};
+use crate::subject::{Dial, Files, Peer, Subject};
 
 pub(crate) fn open_through_links<D: Kernel>() {
     let driver = &mut D::open(&limits()).unwrap();
@@ -44,7 +44,24 @@ pub(crate) fn peers_have_addresses<D: Kernel>() {
     let driver = &mut D::open(&limits()).unwrap();
     let (sock, peer) = connect(driver);
     assert_eq!(driver.peer(sock).unwrap(), peer.local_addr().unwrap());
+    assert_eq!(driver.local(sock).unwrap(), peer.peer_addr().unwrap());
     close_all(driver, sock);
+}
+
+/// Of a listener, and of what it accepts.
+pub(crate) fn listeners_have_addresses<D: Kernel>() {
+    let driver = &mut D::open(&limits()).unwrap();
+    let (listener, address) = listen(driver);
+    assert_eq!(driver.local(listener).unwrap(), address);
+    assert_eq!(code(driver.peer(listener)), Some(libc::ENOTCONN));
+    let peer = address.dial().unwrap();
+    let sock = accepted(&run_until(driver, |all| !all.is_empty()))[0];
+    assert_eq!(driver.local(sock).unwrap(), address);
+    assert_eq!(driver.peer(sock).unwrap(), peer.local_addr().unwrap());
+    close(driver, sock);
+    close(driver, listener);
+    run_lasts(driver, 3);
+    assert_home(driver);
 }
 
 /// Drops a file from the page cache, as far as the file system goes along.

@@ -267,6 +267,26 @@ fn panics<R>(act: impl FnOnce() -> R) {
     assert!(catch_unwind(AssertUnwindSafe(act)).is_err());
 }
 
+pub(crate) fn both_ends_have_addresses<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
+    let (listener, dialer) = listen(driver);
+    let local = driver.local(listener).unwrap();
+    let _peers = [dialer.dial().unwrap(), dialer.dial().unwrap()];
+    let socks = accepted(&run_until(driver, |all| accepted(all).len() == 2));
+    let ends = |sock| (driver.local(sock).unwrap(), driver.peer(sock).unwrap());
+    let [one, other] = [ends(socks[0]), ends(socks[1])];
+    assert_eq!((one.0, other.0), (local, local), "they came to the same listener");
+    assert!(one.1 != other.1 && one.1 != local && other.1 != local);
+    close(driver, socks[0]);
+    run_until(driver, |all| lasts(all) == 1);
+    panics(|| driver.local(socks[0]));
+    panics(|| driver.peer(socks[0]));
+    close(driver, socks[1]);
+    close(driver, listener);
+    run_lasts(driver, 3);
+    assert_home(driver);
+}
+
 pub(crate) fn stale_socks_panic<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let (sock, _peer) = connect(driver);

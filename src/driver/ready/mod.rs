@@ -258,6 +258,10 @@ impl<P: Poller> Driver for Ready<P> {
         sys::peer(self.source(sock).descriptor.as_fd())
     }
 
+    fn local(&self, sock: Sock) -> io::Result<SocketAddr> {
+        sys::local(self.source(sock).descriptor.as_fd())
+    }
+
     fn in_flight(&self) -> usize {
         self.in_flight
     }

@@ -57,6 +57,9 @@ pub use files::Files;
 pub(super) use files::OpenNode;
 pub use wire::{Dialer, Peer};
 
+/// The port of the driver's ends.
+const LOCAL_PORT: u16 = 80;
+
 /// The simulated machine, as a driver; see the module documentation.
 #[derive(Debug)]
 pub struct Sim {
@@ -418,6 +421,12 @@ impl Driver for Sim {
         let connection = self.connection(sock).ok_or(io::ErrorKind::NotConnected)?;
         let port = 1024 + (connection.slot() % 60_000) as u16;
         Ok((Ipv4Addr::LOCALHOST, port).into())
+    }
+
+    /// The same for all: there is one server on this machine.
+    fn local(&self, sock: Sock) -> io::Result<SocketAddr> {
+        assert!(self.sockets.get(sock.0).is_some(), "{sock:?} is stale: the socket was closed");
+        Ok((Ipv4Addr::LOCALHOST, LOCAL_PORT).into())
     }
 
     fn now(&self) -> Now {

@@ -307,6 +307,10 @@ impl Driver for Threads {
         sys::peer(self.socket(sock).wire.as_fd())
     }
 
+    fn local(&self, sock: Sock) -> io::Result<SocketAddr> {
+        sys::local(self.socket(sock).wire.as_fd())
+    }
+
     fn in_flight(&self) -> usize {
         self.in_flight
     }

@@ -58,6 +58,10 @@ impl Driver for Scripted {
         Ok("192.0.2.1:4711".parse().unwrap())
     }
 
+    fn local(&self, _: Sock) -> io::Result<SocketAddr> {
+        Ok("192.0.2.2:80".parse().unwrap())
+    }
+
     fn in_flight(&self) -> usize {
         3
     }
@@ -269,6 +273,7 @@ fn the_rest_of_the_contract_is_passed_on() {
         let (acknowledged, in_flight) = (traced.acknowledged(sock()).unwrap(), traced.in_flight());
         assert_eq!((acknowledged, in_flight, traced.leased()), (17, 3, 2));
         assert_eq!(traced.peer(sock()).unwrap().port(), 4711);
+        assert_eq!(traced.local(sock()).unwrap().port(), 80);
         traced.waker().wake();
     });
 }

@@ -293,6 +293,10 @@ impl Driver for Uring {
         sys::peer(self.socket(sock).fd.as_fd())
     }
 
+    fn local(&self, sock: Sock) -> io::Result<SocketAddr> {
+        sys::local(self.socket(sock).fd.as_fd())
+    }
+
     fn in_flight(&self) -> usize {
         self.in_flight
     }
