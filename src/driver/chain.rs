@@ -5,7 +5,10 @@
 //! are held by reference and pinned until the write ends. Which system calls carry the chain is
 //! the driver's business.
 //!
-//! Invariant: the parts before `part` are sent, of part `part` the first `offset` bytes are.
+//! Invariants: the parts before `part` are sent, of part `part` the first `offset` bytes are, and
+//! at least one is not; behind the last part, `offset` is 0. No part is empty. The copied parts
+//! are ranges of `copied` that follow each other without a gap, up to its end. A part that is sent
+//! does not grow.
 
 use std::fmt;
 use std::io::IoSlice;
@@ -75,10 +78,17 @@ impl Chain {
         write(&mut self.copied);
         let end = self.copied.len();
         assert!(end >= start, "a writer may only append");
+        if end == start {
+            return;
+        }
+        let all_sent = self.is_empty();
         match self.parts.last_mut() {
-            Some(Part::Copied(range)) => range.end = end,
-            _ if end > start => self.parts.push(Part::Copied(start..end)),
-            _ => {}
+            Some(Part::Copied(range)) => {
+                assert!(range.end == start, "copied parts have a gap: {} to {start}", range.end);
+                assert!(!all_sent, "a part that is sent is to grow");
+                range.end = end;
+            }
+            _ => self.parts.push(Part::Copied(start..end)),
         }
     }
 
@@ -185,6 +195,7 @@ impl Chain {
         for part in &self.parts[self.part..] {
             let Some(bytes) = part.bytes(&self.copied) else { break };
             let Some(slice) = slices.get_mut(count).filter(|_| left > 0) else { break };
+            assert!(skip < bytes.len(), "{skip} bytes are sent of a part of {}", bytes.len());
             let end = bytes.len().min(skip.saturating_add(left));
             *slice = IoSlice::new(&bytes[skip..end]);
             left -= end - skip;
@@ -196,7 +207,7 @@ impl Chain {
 
     /// Moves the cursor over `sent` bytes.
     pub(super) fn advance(&mut self, sent: u64) {
-        let mut left = self.offset + sent;
+        let mut left = self.offset.checked_add(sent).expect("more was sent than there was");
         while let Some(part) = self.parts.get(self.part) {
             let len = part.len();
             if left < len {
@@ -329,6 +340,51 @@ mod tests {
         chain.file(&file(b"abc"), 1..1);
         assert!(chain.is_empty());
         assert_eq!(chain.remaining(), 0);
+    }
+
+    /// One part of four bytes.
+    fn four() -> Chain {
+        let mut chain = Chain::new();
+        chain.copy(b"four");
+        chain
+    }
+
+    #[test]
+    #[should_panic = "more was sent than there was"]
+    fn a_cursor_beyond_the_end_is_noticed() {
+        four().advance(5);
+    }
+
+    #[test]
+    #[should_panic = "more was sent than there was"]
+    fn a_cursor_that_overflows_is_noticed() {
+        let mut chain = four();
+        chain.advance(1);
+        chain.advance(u64::MAX);
+    }
+
+    #[test]
+    #[should_panic = "4 bytes are sent of a part of 4"]
+    fn a_cursor_behind_its_part_is_noticed() {
+        let mut chain = four();
+        chain.offset = 4;
+        chain.memory(&mut [IoSlice::new(&[])]);
+    }
+
+    #[test]
+    #[should_panic = "a part that is sent is to grow"]
+    fn a_copy_to_what_is_sent_is_noticed() {
+        let mut chain = four();
+        chain.advance(4);
+        chain.copy(b"more");
+    }
+
+    #[test]
+    #[should_panic = "copied parts have a gap: 4 to 5"]
+    fn a_gap_between_copies_is_noticed() {
+        let mut chain = four();
+        chain.copied.push(b'x');
+        chain.copy(b"more");
     }
 
     /// However the peer takes the bytes, they are those of the parts, in order.

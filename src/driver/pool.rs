@@ -6,11 +6,14 @@
 //!
 //! The free buffers are a stack. Readiness drivers pop from it. The io_uring driver empties it
 //! into the kernel's buffer ring once per turn: for it, the stack holds what came back meanwhile.
+//!
+//! Invariant: every buffer has one holder: the free stack, one lease, or the kernel. Each handover
+//! asserts who had it, since two leases of one buffer would be two exclusive rights to its bytes.
 
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::Deref;
 use std::ptr::NonNull;
@@ -29,6 +32,16 @@ pub struct Pool {
     buffer_bytes: usize,
     count: u16,
     free: RefCell<Vec<u16>>,
+    /// Of each buffer.
+    holders: Box<[Cell<Holder>]>,
+}
+
+/// Who has a buffer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Holder {
+    Free,
+    Lease,
+    Kernel,
 }
 
 /// The right to one buffer of a [`Pool`], and to its first bytes as data. Dropping it returns
@@ -57,7 +70,14 @@ impl Pool {
         // The stack is filled downwards so that buffer 0 is lent first and few pages are touched.
         let free = RefCell::new((0..count).rev().collect());
         let buffer_bytes = buffer_bytes as usize;
-        Rc::new(Self { allocation, layout, memory, buffer_bytes, count, free })
+        let holders = (0..count).map(|_| Cell::new(Holder::Free)).collect();
+        Rc::new(Self { allocation, layout, memory, buffer_bytes, count, free, holders })
+    }
+
+    /// Hands a buffer over.
+    fn pass(&self, buffer: u16, from: Holder, to: Holder) {
+        let was = self.holders[usize::from(buffer)].replace(to);
+        assert!(was == from, "buffer {buffer} goes from {from:?} to {to:?}, but {was:?} had it");
     }
 
     /// Bytes of one buffer.
@@ -78,12 +98,14 @@ impl Pool {
     /// Takes a free buffer, its whole length as data; `None` when all are lent.
     pub fn take(self: &Rc<Self>) -> Option<Lease> {
         let buffer = self.free.borrow_mut().pop()?;
+        self.pass(buffer, Holder::Free, Holder::Lease);
         Some(Lease { pool: Rc::clone(self), buffer, len: self.buffer_bytes as u32 })
     }
 
     /// Moves the free buffers out, to be owned by the kernel until [`Pool::adopt`].
     pub(super) fn drain_free(&self, mut give: impl FnMut(u16)) {
         for buffer in self.free.borrow_mut().drain(..) {
+            self.pass(buffer, Holder::Free, Holder::Kernel);
             give(buffer);
         }
     }
@@ -103,6 +125,7 @@ impl Pool {
     /// and that completion is turned into a lease once.
     pub(super) unsafe fn adopt(self: &Rc<Self>, buffer: u16, len: usize) -> Lease {
         assert!(buffer < self.count && len <= self.buffer_bytes);
+        self.pass(buffer, Holder::Kernel, Holder::Lease);
         Lease { pool: Rc::clone(self), buffer, len: len as u32 }
     }
 }
@@ -150,7 +173,10 @@ impl Deref for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.pool.free.borrow_mut().push(self.buffer);
+        self.pool.pass(self.buffer, Holder::Lease, Holder::Free);
+        let mut free = self.pool.free.borrow_mut();
+        free.push(self.buffer);
+        assert!(free.len() <= usize::from(self.pool.count), "more buffers are free than there are");
     }
 }
 
@@ -208,5 +234,32 @@ mod tests {
         // SAFETY: buffer 2 was drained above and no kernel holds it.
         drop(unsafe { pool.adopt(2, 5) });
         assert_eq!(pool.available(), 1);
+    }
+
+    /// As if the kernel had named a buffer in two completions.
+    #[test]
+    #[should_panic = "goes from Kernel to Lease, but Lease had it"]
+    fn a_buffer_that_is_leased_twice_is_noticed() {
+        let pool = Pool::new(4, 16);
+        pool.drain_free(|_| {});
+        // SAFETY: buffer 2 was drained above and no kernel holds it.
+        let _first = unsafe { pool.adopt(2, 5) };
+        // SAFETY: this is the breach that is to be noticed; nobody touches the bytes.
+        let _second = unsafe { pool.adopt(2, 5) };
+    }
+
+    #[test]
+    #[should_panic = "goes from Kernel to Lease, but Free had it"]
+    fn a_buffer_that_the_kernel_never_had_is_noticed() {
+        // SAFETY: this is the breach that is to be noticed; nobody touches the bytes.
+        let _lease = unsafe { Pool::new(4, 16).adopt(2, 5) };
+    }
+
+    #[test]
+    #[should_panic = "goes from Free to Lease, but Lease had it"]
+    fn a_stack_that_holds_a_buffer_twice_is_noticed() {
+        let pool = Pool::new(4, 16);
+        pool.free.borrow_mut().push(0);
+        let _leases = [pool.take(), pool.take()];
     }
 }

@@ -5,6 +5,10 @@
 //! is what a bare descriptor number or a pointer cannot give (`docs/architecture.md`, identity).
 //!
 //! The capacity is decided when the table is made. Memory is used up to the high-water mark only.
+//!
+//! Invariants: every entry is either in use, and counted by `used`, or in the free list, once. So
+//! the free list is empty exactly when all entries are in use. There are at most `capacity`
+//! entries. An entry's generation changes when it is removed, and at no other time.
 
 /// Bits of a slot and of a generation: both share a 64-bit word with a tag of 16 bits.
 const BITS: u32 = 24;
@@ -105,18 +109,36 @@ impl<T> Slots<T> {
         if self.is_full() {
             return None;
         }
-        self.used += 1;
-        if self.free == NONE {
+        let handle = if self.free == NONE {
             let handle = Handle::at(self.entries.len() as u32);
             self.entries.push(Entry { generation: 0, state: State::Used(make(handle)) });
-            return Some(handle);
-        }
-        let entry = &mut self.entries[self.free as usize];
-        let State::Free { next } = entry.state else { unreachable!("the free list names it") };
-        let handle = Handle { slot: self.free, generation: entry.generation };
-        self.free = next;
-        entry.state = State::Used(make(handle));
+            handle
+        } else {
+            let entry = &mut self.entries[self.free as usize];
+            let State::Free { next } = entry.state else {
+                panic!("the free list names entry {}, which is in use", self.free)
+            };
+            let handle = Handle { slot: self.free, generation: entry.generation };
+            entry.state = State::Used(make(handle));
+            self.free = next;
+            handle
+        };
+        self.used += 1;
+        self.check();
         Some(handle)
+    }
+
+    /// Asserts what can be asserted at a glance; see the invariants.
+    fn check(&self) {
+        let entries = self.entries.len();
+        assert!(self.used as usize <= entries, "{} of {entries} entries in use", self.used);
+        assert!(entries <= self.capacity as usize, "{entries} entries of {}", self.capacity);
+        assert!(
+            (self.free == NONE) == (self.used as usize == entries),
+            "{} of {entries} entries in use, but the free list begins with {}",
+            self.used,
+            self.free
+        );
     }
 
     /// The entry, unless the handle is stale.
@@ -160,7 +182,9 @@ impl<T> Slots<T> {
         let state = std::mem::replace(&mut entry.state, State::Free { next: self.free });
         entry.generation = (entry.generation + 1) & MASK;
         self.free = handle.slot;
+        assert!(self.used > 0, "an entry was in use, but none was counted");
         self.used -= 1;
+        self.check();
         match state {
             State::Used(value) => Some(value),
             State::Free { .. } => unreachable!("get found it in use"),
@@ -227,6 +251,48 @@ mod tests {
         let wrapped = slots.insert(()).unwrap();
         assert_eq!(wrapped.generation, 0);
         assert_eq!(Handle::unpack(last.pack(1)).0, last);
+    }
+
+    /// A table of two entries, one of which is free; there is room for a third.
+    fn half_full() -> Slots<char> {
+        let mut slots = Slots::new(3);
+        let first = slots.insert('a').unwrap();
+        slots.insert('b').unwrap();
+        slots.remove(first);
+        slots
+    }
+
+    #[test]
+    #[should_panic = "in use, but the free list begins with"]
+    fn a_free_list_that_lost_an_entry_is_noticed() {
+        let mut slots = half_full();
+        slots.free = NONE;
+        let _ = slots.insert('c');
+    }
+
+    #[test]
+    #[should_panic = "the free list names entry 1, which is in use"]
+    fn a_free_list_that_names_a_used_entry_is_noticed() {
+        let mut slots = half_full();
+        slots.free = 1;
+        let _ = slots.insert('c');
+    }
+
+    #[test]
+    #[should_panic = "in use, but the free list begins with"]
+    fn a_wrong_count_is_noticed() {
+        let mut slots = half_full();
+        slots.used = 0;
+        let _ = slots.insert('c');
+    }
+
+    #[test]
+    #[should_panic = "none was counted"]
+    fn a_count_that_ran_below_zero_is_noticed() {
+        let mut slots = half_full();
+        slots.used = 0;
+        let handle = slots.handle_at(1).unwrap();
+        slots.remove(handle);
     }
 
     /// Random inserts and removals against a map as oracle.

@@ -16,9 +16,13 @@
 //! # Who holds an op
 //!
 //! An op on a socket is held by its side of the `Source`; its `Stage` says what it waits
-//! for, and is the authority. `runnable`, `starved` and `resting` hold names ([`OpId`]): one that
-//! is stale, because its op was cancelled meanwhile, finds nothing. An op on a file is held by a
-//! `Task`, or by the helper that works on it. A close waits in `runnable` only.
+//! for, and is the authority. `runnable`, `starved` and `resting` hold names ([`OpId`]): one in
+//! `runnable` that is stale, because its op was cancelled meanwhile, finds nothing. An op on a file
+//! is held by a `Task`, or by the helper that works on it. A close waits in `runnable` only; that
+//! of a listener that accepts, in its source, until the accept has delivered the queue.
+//!
+//! Invariants, which are asserted: an op is in `starved` or in `resting` exactly while that is its
+//! stage, and once; it has a turn only when it is queued; no more ops end than are in flight.
 //!
 //! # Buffers
 //!
@@ -330,6 +334,7 @@ impl<P: Poller> Ready<P> {
         let (handle, lane, _) = parse(op);
         let source = self.sources.get_mut(handle).expect("the op is in flight on it");
         let pending = source.side_mut(lane).take().expect("the op is in flight");
+        let listed = self.starved.len() + self.resting.len();
         match pending.stage {
             Stage::Starved => self.starved.retain(|other| *other != op),
             Stage::Resting => self.resting.retain(|(_, other)| *other != op),
@@ -337,6 +342,9 @@ impl<P: Poller> Ready<P> {
             // A name in `runnable`, or with a helper, is met soon and found to be stale.
             Stage::Queued | Stage::Armed => {}
         }
+        let waits = matches!(pending.stage, Stage::Starved | Stage::Resting);
+        let left = listed - self.starved.len() - self.resting.len();
+        assert!(left == usize::from(waits), "{op:?}, {:?}, was listed {left} times", pending.stage);
         self.finish(pending.token, pending.work.end(result));
     }
 

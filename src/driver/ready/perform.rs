@@ -107,7 +107,9 @@ impl<P: Poller> Ready<P> {
         };
         let source = self.sources.get_mut(handle).expect("its turn has just ended");
         let side = source.side_mut(lane);
-        side.pending.as_mut().expect("the op is not over").stage = stage;
+        let pending = side.pending.as_mut().expect("the op is not over");
+        assert!(pending.stage == Stage::Queued, "{op:?} had a turn while {:?}", pending.stage);
+        pending.stage = stage;
         if stage == Stage::Armed {
             side.block();
             self.change(handle);

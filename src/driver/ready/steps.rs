@@ -16,14 +16,16 @@ impl<P: Poller> Ready<P> {
         self.scarce = !self.starved.is_empty();
         let count = self.pool.available().min(self.starved.len());
         for op in self.starved.drain(..count).rev() {
-            requeue(&mut self.sources, op, Stage::Starved);
+            let found = requeue(&mut self.sources, op, Stage::Starved);
+            assert!(found, "{op:?} is in line for a buffer, but does not wait for one");
             self.runnable.push_front(op);
         }
         let (sources, runnable) = (&mut self.sources, &mut self.runnable);
         self.resting.retain(|(until, op)| {
             let rested = *until <= now;
             if rested {
-                requeue(sources, *op, Stage::Resting);
+                let found = requeue(sources, *op, Stage::Resting);
+                assert!(found, "{op:?} is among those that rest, but does not");
                 runnable.push_back(*op);
             }
             !rested
@@ -129,9 +131,66 @@ impl<P: Poller> Ready<P> {
     pub(super) fn deliver(&mut self, out: &mut Vec<Completion>) -> bool {
         let delivered = !self.done.is_empty();
         let last = |done: &&Completion| !done.more && done.token != Token::WAKE;
-        self.in_flight -= self.done.iter().filter(last).count();
+        let ended = self.done.iter().filter(last).count();
+        assert!(ended <= self.in_flight, "{ended} of {} ops in flight ended", self.in_flight);
+        self.in_flight -= ended;
         self.stats.completions += self.done.len() as u64;
         out.append(&mut self.done);
         delivered
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::ready::Epoll;
+    use crate::driver::slots::Handle;
+    use crate::driver::{Driver, Limits, Op, OpId};
+    use std::os::unix::net::UnixStream;
+
+    fn wait(driver: &mut Epoll) {
+        driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+    }
+
+    /// A driver whose only op is a receive, and the name of that.
+    fn receiving() -> (Epoll, Handle, OpId, UnixStream) {
+        let mut driver = Epoll::open(&Limits::default()).unwrap();
+        let (ours, peer) = UnixStream::pair().unwrap();
+        let sock = driver.adopt(ours.into()).unwrap();
+        let op = driver.submit(Token(1), Op::RecvMany { sock });
+        (driver, sock.0, op, peer)
+    }
+
+    #[test]
+    #[should_panic = "1 of 0 ops in flight ended"]
+    fn an_end_too_many_is_noticed() {
+        let mut driver = Epoll::open(&Limits::default()).unwrap();
+        driver.finish(Token(1), Outcome::Closed);
+        wait(&mut driver);
+    }
+
+    #[test]
+    #[should_panic = "is in line for a buffer, but does not wait for one"]
+    fn a_place_in_line_that_nobody_has_is_noticed() {
+        let (mut driver, _, op, _peer) = receiving();
+        driver.starved.push_back(op);
+        wait(&mut driver);
+    }
+
+    #[test]
+    #[should_panic = "is among those that rest, but does not"]
+    fn a_rest_that_nobody_takes_is_noticed() {
+        let (mut driver, _, op, _peer) = receiving();
+        driver.resting.push((Instant::now(), op));
+        wait(&mut driver);
+    }
+
+    #[test]
+    #[should_panic = "Starved, was listed 0 times"]
+    fn an_op_that_waits_in_no_line_is_noticed() {
+        let (mut driver, handle, op, _peer) = receiving();
+        let source = driver.sources.get_mut(handle).unwrap();
+        source.read.pending.as_mut().unwrap().stage = Stage::Starved;
+        driver.cancel(op);
     }
 }

@@ -21,6 +21,9 @@
 //!
 //! An op in flight has a [`Place`]. A step may find its op gone, or in another place by now: steps
 //! are only hints.
+//!
+//! Invariants, which are asserted: an op is in `starved` exactly while that is its place; a socket
+//! goes when its ops have gone; `jobs` counts the jobs in flight.
 
 mod clock;
 mod faults;

@@ -139,7 +139,10 @@ impl Sim {
 
     fn finish(&mut self, op: Handle, outcome: Outcome) {
         let pending = self.ops.remove(op).expect("it is in flight");
-        self.jobs -= usize::from(matches!(pending.work, Work::Run { .. }));
+        if matches!(pending.work, Work::Run { .. }) {
+            assert!(self.jobs > 0, "a job ends that was not counted");
+            self.jobs -= 1;
+        }
         if let Work::Accept { sock } | Work::Receive { sock } | Work::Send { sock, .. } =
             pending.work
             && let Some(socket) = self.sockets.get_mut(sock)

@@ -11,6 +11,8 @@ impl Sim {
     pub(super) fn revive(&mut self, wire: &mut Wire) {
         while self.pool.available() > 0 {
             let Some(op) = self.starved.pop_front() else { break };
+            let place = self.ops.get(op).map(|pending| pending.place);
+            assert!(place == Some(Place::Starved), "{op:?} is in line for a buffer, but {place:?}");
             self.step(wire, op);
         }
     }

@@ -112,3 +112,20 @@ fn a_closed_listener_delivers_its_queue_in_all_worlds() {
         }
     }
 }
+
+#[test]
+#[should_panic = "is in line for a buffer, but None"]
+fn a_place_in_line_that_nobody_has_is_noticed() {
+    let mut sim = Sim::open(&Limits::default()).unwrap();
+    sim.starved.push_back(Handle::at(7));
+    let _ = sim.wait(Some(Duration::ZERO), &mut Vec::new());
+}
+
+#[test]
+#[should_panic = "a job ends that was not counted"]
+fn a_job_too_many_is_noticed() {
+    let mut sim = Sim::open(&Limits::default()).unwrap();
+    sim.submit(Token(1), Op::Run { job: Job::new(|| Ok(Vec::new())) });
+    sim.jobs = 0;
+    let _ = sim.wait(TIMEOUT, &mut Vec::new());
+}

@@ -70,7 +70,8 @@ impl Budget {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+        let taken = self.0.taken.fetch_sub(1, Ordering::Relaxed);
+        assert!(taken > 0, "a place is given back that nobody had");
     }
 }
 

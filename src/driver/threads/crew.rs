@@ -106,6 +106,8 @@ impl Crew {
     /// Notes that a thread has answered.
     pub(super) fn rest(&mut self, thread: Handle, now: Instant) {
         self.idle.push_back((now, thread));
+        let (idle, all) = (self.idle.len(), self.members.len());
+        assert!(idle <= all as usize, "{idle} idle threads of {all}");
     }
 
     /// When the next thread will have been idle for long.

@@ -17,6 +17,10 @@
 //! One [`Driver::wait`] collects the answers, starts steps, hands out received bytes, and sleeps if
 //! there was nothing to tell.
 //!
+//! Invariants, which are asserted: a thread that answers for a side of a socket is the one that
+//! made it busy; no more threads are idle than there are, and none has two jobs; no more ops end
+//! than are in flight.
+//!
 //! # Ending what blocks
 //!
 //! * *Close*: `shutdown(2)`, or `connect(2)` to nobody for a reset, makes every call on the socket
@@ -404,7 +408,9 @@ impl Threads {
     fn deliver(&mut self, out: &mut Vec<Completion>) -> bool {
         let delivered = !self.done.is_empty();
         let last = |done: &&Completion| !done.more && done.token != Token::WAKE;
-        self.in_flight -= self.done.iter().filter(last).count();
+        let ended = self.done.iter().filter(last).count();
+        assert!(ended <= self.in_flight, "{ended} of {} ops in flight ended", self.in_flight);
+        self.in_flight -= ended;
         self.stats.completions += self.done.len() as u64;
         out.append(&mut self.done);
         delivered

@@ -115,6 +115,18 @@ impl<T> Side<T> {
         Self { pending: None, sequence: 0, busy: false }
     }
 
+    /// Notes that a thread is given a call.
+    pub(super) fn enter(&mut self) {
+        assert!(!self.busy, "a second thread on one side of a socket");
+        self.busy = true;
+    }
+
+    /// Notes that the thread has answered.
+    pub(super) fn leave(&mut self) {
+        assert!(self.busy, "an answer to nobody's call");
+        self.busy = false;
+    }
+
     /// Begins an op; gives the sequence number for its name.
     pub(super) fn start(&mut self, op: T) -> u16 {
         assert!(self.pending.is_none(), "a second op on one side of a socket");
@@ -142,5 +154,27 @@ impl<T> Side<T> {
         let pending = self.pending.take()?;
         self.sequence = (self.sequence + 1) & SEQUENCE_MASK;
         Some(pending)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic = "a second thread on one side"]
+    fn a_second_thread_on_a_side_is_noticed() {
+        let mut side: Side<Reading> = Side::new();
+        side.enter();
+        side.enter();
+    }
+
+    #[test]
+    #[should_panic = "an answer to nobody's call"]
+    fn an_answer_to_nobody_is_noticed() {
+        let mut side: Side<Reading> = Side::new();
+        side.enter();
+        side.leave();
+        side.leave();
     }
 }

@@ -453,3 +453,11 @@ fn a_socket_that_is_made_non_blocking_costs_waits_and_nothing_else() {
     let calls = driver.stats().system_calls;
     assert!(calls < 30_000, "{calls} system calls");
 }
+
+#[test]
+#[should_panic = "1 of 0 ops in flight ended"]
+fn an_end_too_many_is_noticed() {
+    let mut driver = Threads::open(&limits()).unwrap();
+    driver.finish(TOKEN, Outcome::Closed);
+    let _ = driver.wait(Some(Duration::ZERO), &mut Vec::new());
+}

@@ -42,11 +42,11 @@ impl Threads {
                     sent = true;
                 }
                 Found::Opened(opened) => {
-                    self.files_busy -= 1;
+                    self.file_thread_is_free();
                     self.end_task(place, Outcome::Opened(opened));
                 }
                 Found::Read(result, read) => {
-                    self.files_busy -= 1;
+                    self.file_thread_is_free();
                     match result {
                         Ok(true) => self.end_task(place, read.end(Ok(()))),
                         Ok(false) => self.read_on(place, read),
@@ -62,9 +62,14 @@ impl Threads {
 
 /// What an answer means for its op.
 impl Threads {
+    fn file_thread_is_free(&mut self) {
+        assert!(self.files_busy > 0, "no thread worked on a file");
+        self.files_busy -= 1;
+    }
+
     fn accepted(&mut self, handle: Handle, accepted: io::Result<OwnedFd>, now: Instant) {
         let socket = self.sockets.get_mut(handle).expect("a thread was in a call on it");
-        socket.read.busy = false;
+        socket.read.leave();
         if socket.is_draining() {
             return self.accepted_last(handle, accepted);
         }
@@ -91,7 +96,7 @@ impl Threads {
 
     fn received(&mut self, handle: Handle, result: io::Result<usize>, buffer: Vec<u8>) {
         let socket = self.sockets.get_mut(handle).expect("a thread was in a call on it");
-        socket.read.busy = false;
+        socket.read.leave();
         socket.buffer = buffer;
         socket.held = match result {
             Ok(0) => Held::End,
@@ -104,7 +109,7 @@ impl Threads {
 
     fn sent(&mut self, handle: Handle, sent: Sent) {
         let socket = self.sockets.get_mut(handle).expect("a thread was in a call on it");
-        socket.write.busy = false;
+        socket.write.leave();
         socket.memory = sent.memory;
         let closing = socket.close.is_some();
         let op = socket.write.name(handle, Lane::Write);
@@ -218,7 +223,7 @@ impl Threads {
             }
             Job::Receive { wire, buffer, room }
         };
-        socket.read.busy = true;
+        socket.read.enter();
         self.crew.give(thread, handle, job);
     }
 
@@ -297,7 +302,7 @@ impl Threads {
         match self.crew.hire() {
             Ok(thread) => {
                 socket.wire.give_up_send(false);
-                socket.write.busy = true;
+                socket.write.enter();
                 self.crew.give(thread, handle, Job::Send(Arc::clone(&socket.wire), piece));
             }
             Err(error) => self.end_send(handle, Err(error)),

@@ -3,6 +3,9 @@
 //! The ring is an array that kernel and driver share. The driver writes a buffer's address and
 //! number at the tail and publishes the tail; the kernel takes from the head and names the buffer
 //! in the completion. What comes back as a dropped lease is published once a turn.
+//!
+//! Invariant: `with_kernel` buffers lie between head and tail, so no more than there are entries,
+//! or the driver would overwrite what the kernel is about to read. The [`Pool`] knows which.
 
 #![allow(unsafe_code)]
 
@@ -87,6 +90,10 @@ impl BufferRing {
             return usize::from(self.with_kernel);
         }
         self.with_kernel += published;
+        assert!(
+            self.with_kernel <= self.pool.count(),
+            "the kernel has more buffers than there are"
+        );
         // SAFETY: `entries` is the base of the ring, its first entry is initialised.
         let tail = unsafe { BufRingEntry::tail(self.entries.as_ptr()) };
         // SAFETY: the tail is a 16-bit field of the mapping that the driver alone writes; the
@@ -102,6 +109,7 @@ impl BufferRing {
     ///
     /// `buffer` comes from a completion of a receive of [`GROUP`], and is passed here once.
     pub(super) unsafe fn lease(&mut self, buffer: u16, len: usize) -> Lease {
+        assert!(self.with_kernel > 0, "the kernel names buffer {buffer}, but has none");
         self.with_kernel -= 1;
         // SAFETY: the kernel names only buffers that were published, and no longer owns this one.
         unsafe { self.pool.adopt(buffer, len) }
@@ -111,7 +119,9 @@ impl BufferRing {
 impl BufferRing {
     /// Buffers that are lent out in leases.
     pub(super) fn leased(&self) -> usize {
-        usize::from(self.pool.count() - self.with_kernel) - self.pool.available()
+        let with_driver = usize::from(self.pool.count() - self.with_kernel);
+        assert!(self.pool.available() <= with_driver, "a buffer is both free and with the kernel");
+        with_driver - self.pool.available()
     }
 
     /// Gives up the mapping without unmapping it, because the kernel may still use it.

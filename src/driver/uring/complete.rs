@@ -31,7 +31,7 @@ impl Uring {
             if !matches!(kind, Kind::Open | Kind::Read | Kind::Wake | Kind::Room | Kind::Run)
                 && let Some(socket) = self.sockets.get_mut(handle)
             {
-                socket.kernel -= 1;
+                socket.answered();
             }
         }
         let result = entry.result();
@@ -69,6 +69,7 @@ impl Uring {
     fn stream(&mut self, handle: Handle, last: bool) -> Option<(&mut Stream, bool)> {
         let socket = self.sockets.get_mut(handle)?;
         let Read::Many(stream) = &mut socket.read else { return None };
+        assert!(stream.armed, "a completion of a stream that the kernel does not have");
         stream.armed &= !last;
         let ending = stream.cancelled || socket.closing.is_some();
         Some((stream, ending))

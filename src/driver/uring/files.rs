@@ -4,6 +4,9 @@
 //! ring; only a cold name goes through the ring, to a kernel thread. Reads go through the ring,
 //! which performs them at once when the data is in memory. Cold data of a send is fetched by
 //! reading it into a sink: what counts is that it is in the page cache afterwards.
+//!
+//! Invariant: a read's buffer holds what it held before and `read` bytes more, never beyond its
+//! capacity; so is what the kernel says of each part of it.
 
 #![allow(unsafe_code)]
 
@@ -179,7 +182,9 @@ impl Uring {
         };
         if let Ok(count) = usize::try_from(result) {
             let len = buffer.len() + count;
-            // SAFETY: the kernel has written `count` bytes to the spare capacity.
+            assert!(len <= buffer.capacity(), "{count} bytes were read into less room");
+            // SAFETY: the kernel has written `count` bytes to the spare capacity, and there are so
+            // many, as was just seen.
             unsafe { buffer.set_len(len) };
             *read += count;
             if count > 0 && buffer.len() < buffer.capacity() && !*cancelled {
@@ -268,6 +273,34 @@ mod tests {
         let Some((mut uring, handle, _folder)) = opening(0) else { return };
         uring.complete_open(handle, -libc::EAGAIN);
         assert_eq!(opened(&mut uring).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    /// As if the kernel had written beyond the end.
+    #[test]
+    fn a_read_of_more_than_there_is_room_for_is_noticed() {
+        let Some((mut uring, _, folder)) = opening(0) else { return };
+        let file = std::fs::File::open(folder.path().join("page")).unwrap();
+        let file = Arc::new(File::new(file.into()).unwrap());
+        let buffer = Vec::with_capacity(10);
+        let room = buffer.capacity() as i32;
+        let op = FileOp::Read { token: NAME, file, offset: 0, buffer, read: 0, cancelled: false };
+        let Ok(handle) = uring.files.ops.insert(op) else { panic!("there is room") };
+        let complete = || uring.complete_read(handle, room + 1);
+        let noticed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(complete));
+        let message = noticed.unwrap_err().downcast::<String>().unwrap();
+        assert_eq!(*message, format!("{} bytes were read into less room", room + 1));
+    }
+
+    /// As if a completion came twice.
+    #[test]
+    fn a_completion_too_many_is_noticed() {
+        let Some((mut uring, _, _folder)) = opening(0) else { return };
+        uring.ring.outstanding = 0;
+        let answered = || uring.ring.answered();
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(answered)).is_err());
+        uring.in_flight = 0;
+        let finish = || uring.finish(NAME, Outcome::Closed);
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(finish)).is_err());
     }
 
     #[test]

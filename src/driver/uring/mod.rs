@@ -7,6 +7,9 @@
 //! sent by `sendfile(2)` between reaping and waiting, because the ring has no such operation and
 //! its `SPLICE` always goes to a kernel thread; when the socket is full, the ring polls it.
 //!
+//! Invariants: of `in_flight` ops, the last completions of `finished` are in `done`; a name in
+//! `runnable`, `hungry`, `starved`, `resting` or `draining` that has become stale finds nothing.
+//!
 //! Never used on the hot path, because the kernel always hands them to a thread of its own:
 //! `STATX`, `SHUTDOWN`, `SPLICE`.
 //!
@@ -189,6 +192,7 @@ impl Uring {
 
     /// Ends an op: its last completion.
     fn finish(&mut self, token: Token, outcome: Outcome) {
+        assert!(self.finished < self.in_flight, "an op ends that is not in flight");
         self.finished += 1;
         self.done.push(Completion { token, more: false, outcome });
     }
@@ -276,7 +280,9 @@ impl Driver for Uring {
         }
         self.reaped = reaped;
         self.stats.completions += self.done.len() as u64;
-        self.in_flight -= std::mem::take(&mut self.finished);
+        let finished = std::mem::take(&mut self.finished);
+        assert!(finished <= self.in_flight, "{finished} of {} ops ended", self.in_flight);
+        self.in_flight -= finished;
         out.append(&mut self.done);
         result.map_err(|error| step_failed("io_uring_enter", &error))
     }

@@ -6,6 +6,9 @@
 //!
 //! The ring belongs to the thread that made it (`IORING_SETUP_SINGLE_ISSUER`), and completions
 //! are only produced inside `enter` (`IORING_SETUP_DEFER_TASKRUN`): nothing interrupts the loop.
+//!
+//! Invariant: `outstanding` is the number of submissions that were pushed and have not had their
+//! last completion. So it is never below zero, nor above `submitted`; a drop relies on it.
 
 #![allow(unsafe_code)]
 
@@ -131,6 +134,7 @@ impl Ring {
     pub(super) unsafe fn push(&mut self, entry: &squeue::Entry) {
         self.outstanding += 1;
         self.submitted += 1;
+        assert!(self.outstanding <= self.submitted);
         if self.waiting.is_empty() {
             // SAFETY: the caller promises this function's contract, which is that of `push`.
             if unsafe { self.ring.submission().push(entry) }.is_ok() {
@@ -197,6 +201,7 @@ impl Ring {
 
     /// Notes that a submission has had its last completion.
     pub(super) fn answered(&mut self) {
+        assert!(self.outstanding > 0, "a completion that answers no submission");
         self.outstanding -= 1;
     }
 }

@@ -51,6 +51,7 @@ impl Room {
         if let Some(poller) = &mut self.poller {
             // It fails only for a socket that is not there, which is what is wanted.
             let _ = poller.remove(socket, slot);
+            assert!(self.watched > 0, "a socket is forgotten that was not watched");
             self.watched -= 1;
         }
     }

@@ -11,6 +11,10 @@
 //! ```
 //!
 //! While `kernel` is above 0 the record stays, and with it all that the kernel may read or write.
+//!
+//! Invariants: `kernel` counts up with each submission about the socket and down with its last
+//! completion. It is at least 1 while a stream is armed, or a send is in the ring, polled for or
+//! fetched for. A closed socket has neither op.
 
 use std::os::fd::OwnedFd;
 
@@ -113,6 +117,17 @@ impl Socket {
             kernel: 0,
             sequence: [0; 2],
         }
+    }
+
+    /// Counts a submission about this socket.
+    pub(super) fn submitted(&mut self) {
+        self.kernel = self.kernel.checked_add(1).expect("a socket has few submissions at a time");
+    }
+
+    /// Counts the last completion of one.
+    pub(super) fn answered(&mut self) {
+        assert!(self.kernel > 0, "a completion that answers no submission about its socket");
+        self.kernel -= 1;
     }
 }
 

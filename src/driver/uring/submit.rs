@@ -60,7 +60,7 @@ impl Uring {
         // SAFETY: the caller promises the same.
         unsafe { self.ring.push(&entry) };
         if let Some(socket) = self.sockets.get_mut(handle) {
-            socket.kernel += 1;
+            socket.submitted();
         }
     }
 
