@@ -141,6 +141,7 @@ macro_rules! contract {
                 close_with_reset_delivers_the_queue, close_without_an_accept,
                 close_behind_a_cancelled_accept, cancel_while_the_queue_is_delivered,
                 close_with_a_full_table, close_two_listeners_at_once, close_while_clients_come,
+                a_closing_listener_takes_nobody_new,
                 close_without_descriptors, drop_while_the_queue_is_delivered;
             model: random_ops_follow_the_model;
         );

@@ -222,6 +222,23 @@ pub(crate) fn close_two_listeners_at_once<S: Subject>() {
     serve(driver, &socks);
 }
 
+/// Who comes when the delivery has begun is kept out, and refused when the listener is gone.
+pub(crate) fn a_closing_listener_takes_nobody_new<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
+    let (listener, dialer) = listen(driver);
+    let _peers: Vec<S::Peer> = (0..200).map(|number| client(&dialer, number)).collect();
+    close(driver, listener);
+    let all = run_until(driver, |all| !accepted(all).is_empty());
+    assert_eq!(lasts(&all), 0, "there is more than one wait may bring");
+    let late = std::thread::spawn(move || dialer.dial().is_err());
+    std::thread::sleep(Duration::from_millis(50));
+    let mut socks = accepted(&all);
+    socks.extend(ended(driver, true));
+    assert_eq!(socks.len(), 200);
+    assert!(late.join().unwrap(), "somebody came in late");
+    serve(driver, &socks);
+}
+
 /// Clients come on and on while the listener ends: whoever was connected by then is served, and
 /// so is everybody who believes to be connected, but for one whose handshake was under way.
 pub(crate) fn close_while_clients_come<S: Subject>() {
