@@ -10,7 +10,7 @@
 //! A [`driver`] performs ops and returns completions; nothing above it knows which one runs. A
 //! [`session`] is one conversation, as a function of its input: [`echo`] is the smallest one,
 //! [`http`] another. The [`server`] joins the two: connections, workers, deadlines. [`files`]
-//! holds what is remembered of files.
+//! holds what is remembered of files; a [`watch`] tells when they change.
 //!
 //! `docs/architecture.md` follows a request through the code; `docs/drivers.md` compares the
 //! drivers.
@@ -25,3 +25,4 @@ pub mod files;
 pub mod http;
 pub mod server;
 pub mod session;
+pub mod watch;

@@ -136,6 +136,15 @@ impl File {
         sys::openat2(root.as_fd(), path, Links::Never, true)
     }
 
+    /// Opens a path beneath `root` if there are no links on the way. May wait for a disk.
+    ///
+    /// # Errors
+    ///
+    /// Those of `openat2(2)`; `ELOOP` for links.
+    pub fn open_without_links(root: &Self, path: &CStr) -> io::Result<OwnedFd> {
+        sys::openat2(root.as_fd(), path, Links::Never, false)
+    }
+
     /// What was opened beneath a root; it has the root's [`Links`].
     pub(super) fn found(root: &Self, descriptor: OwnedFd) -> io::Result<Self> {
         Ok(Self::new(descriptor)?.with_links(root.links))

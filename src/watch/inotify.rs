@@ -1,0 +1,335 @@
+//! The watcher on the kernel's `inotify(7)`: a thread that waits for events and requests.
+//!
+//! The thread and the instance of inotify come with the first request, so that a worker that never
+//! asks has neither. If they cannot be had then, [`Watcher::watch`] returns false for good.
+//!
+//! The thread opens directories, and a disk may keep it waiting: reports are late by that. It has a
+//! lower priority than the loop, as work aside has. It ends when the handle is dropped, which waits
+//! for the end, but for no longer than [`END_MAX`]: a dead disk may keep the thread for ever, and
+//! then it is left behind.
+
+use std::convert::Infallible;
+use std::ffi::{CStr, CString};
+use std::io;
+use std::mem::{self, MaybeUninit};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
+use rustix::io::Errno;
+
+use super::{Event, Outbox, Post, REST, Report, Request, Requests, SiteId, Table, Watcher};
+use crate::driver::File;
+
+/// How long a drop waits for the thread.
+const END_MAX: Duration = Duration::from_millis(500);
+
+/// How much lower the priority of the thread is than that of the loop (`nice(2)`).
+const NICE: i32 = 10;
+
+/// Events after which a reading takes in no more. The next one follows after the rest; the kernel
+/// keeps what is left, usually up to 16384 events (`fs.inotify.max_queued_events`).
+const EVENTS_MAX: usize = 4096;
+
+/// Bytes that are read at once: events of names of common length, about a hundred.
+const BUFFER_BYTES: usize = 4096;
+
+/// A write through a mapping shows when the file is closed. A directory that is watched already
+/// under another path keeps its number, and the flags are the same, so nothing changes.
+const WATCHED: WatchFlags = WatchFlags::MODIFY
+    .union(WatchFlags::CLOSE_WRITE)
+    .union(WatchFlags::ATTRIB)
+    .union(WatchFlags::CREATE)
+    .union(WatchFlags::DELETE)
+    .union(WatchFlags::MOVE)
+    .union(WatchFlags::DELETE_SELF)
+    .union(WatchFlags::MOVE_SELF)
+    .union(WatchFlags::EXCL_UNLINK)
+    .union(WatchFlags::ONLYDIR);
+
+/// The handle; see the module documentation.
+#[derive(Debug)]
+pub struct Inotify {
+    state: State,
+}
+
+enum State {
+    /// Nothing was asked for.
+    Idle(Post),
+    Running(Running),
+    /// There was no thread, or no instance, to be had.
+    Failed,
+}
+
+#[derive(Debug)]
+struct Running {
+    desk: Arc<Desk>,
+    thread: JoinHandle<()>,
+    /// Nothing comes of it but its end, with the thread.
+    ended: Receiver<Infallible>,
+}
+
+/// Where the handle and the thread meet.
+#[derive(Debug)]
+struct Desk {
+    queue: Mutex<Queue>,
+    /// An eventfd that does not block: set when something was put into the queue.
+    bell: OwnedFd,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    requests: Requests,
+    /// The handle is gone.
+    over: bool,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Idle(_) => f.write_str("Idle"),
+            Self::Running(running) => running.fmt(f),
+            Self::Failed => f.write_str("Failed"),
+        }
+    }
+}
+
+impl Inotify {
+    /// A watcher that posts to `post`.
+    pub fn new(post: Post) -> Self {
+        Self { state: State::Idle(post) }
+    }
+
+    /// Starts the thread if nobody has.
+    fn running(&mut self) -> Option<&Running> {
+        if matches!(self.state, State::Idle(_))
+            && let State::Idle(post) = mem::replace(&mut self.state, State::Failed)
+            && let Ok(running) = Running::start(post)
+        {
+            self.state = State::Running(running);
+        }
+        match &self.state {
+            // It has ended before its time if `post` has panicked.
+            State::Running(running) if !running.thread.is_finished() => Some(running),
+            _ => None,
+        }
+    }
+}
+
+impl Watcher for Inotify {
+    fn watch(&mut self, site: SiteId, root: &Arc<File>, path: &[u8]) -> bool {
+        let Some(Running { desk, .. }) = self.running() else { return false };
+        let added = desk.lock().requests.watch(site, root, path);
+        desk.ring();
+        added
+    }
+
+    fn forget(&mut self, site: SiteId) {
+        // What has not begun has nothing to forget.
+        if let State::Running(Running { desk, .. }) = &self.state {
+            desk.lock().requests.forget(site);
+            desk.ring();
+        }
+    }
+}
+
+impl Drop for Inotify {
+    fn drop(&mut self) {
+        let State::Running(running) = mem::replace(&mut self.state, State::Failed) else { return };
+        running.desk.lock().over = true;
+        running.desk.ring();
+        let ended = running.ended.recv_timeout(END_MAX);
+        if ended == Err(RecvTimeoutError::Disconnected) {
+            // A panic in `post` was told when it happened.
+            let _ = running.thread.join();
+        }
+    }
+}
+
+impl Running {
+    fn start(post: Post) -> io::Result<Self> {
+        let instance = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let desk = Arc::new(Desk { queue: Mutex::default(), bell });
+        let service = Service {
+            desk: Arc::clone(&desk),
+            instance,
+            table: Table::default(),
+            outbox: Outbox::new(post),
+        };
+        let (ending, ended) = mpsc::channel();
+        let thread = thread::Builder::new().name("watcher".into()).spawn(move || {
+            // The last that is dropped.
+            let _ending = ending;
+            service.run();
+        })?;
+        Ok(Self { desk, thread, ended })
+    }
+}
+
+impl Desk {
+    /// No code panics while it holds the lock.
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ring(&self) {
+        // The write fails only when the counter is full, and then the thread is awake already.
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+
+    /// Takes back that the bell was rung.
+    fn reset(&self) {
+        // It fails when nobody has rung.
+        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+    }
+}
+
+/// What the thread has.
+#[derive(Debug)]
+struct Service {
+    desk: Arc<Desk>,
+    instance: OwnedFd,
+    table: Table,
+    outbox: Outbox,
+}
+
+impl Service {
+    /// The thread's life: one request, or one reading, after the other.
+    fn run(mut self) {
+        // Each thread of Linux has its own priority (`setpriority(2)`). It works without as well.
+        let _ = rustix::process::nice(NICE);
+        loop {
+            // Before the queue is looked at, so that a later ring is noticed.
+            self.desk.reset();
+            let (request, more) = {
+                let mut queue = self.desk.lock();
+                if queue.over {
+                    return;
+                }
+                let request = if self.outbox.has_room() { queue.requests.next() } else { None };
+                (request, !queue.requests.is_empty())
+            };
+            if let Some(request) = request {
+                self.serve(request);
+            }
+            let now = Instant::now();
+            if self.outbox.rests_until(now).is_none() {
+                self.read(now);
+                let lost = self.outbox.post(now);
+                let Self { instance, table, outbox, .. } = &mut self;
+                table.lose(lost, outbox, &mut end_in(instance.as_fd()));
+            }
+            if !(more && self.outbox.has_room()) {
+                self.sleep(now);
+            }
+        }
+    }
+
+    fn serve(&mut self, request: Request) {
+        let Self { instance, table, outbox, .. } = self;
+        let instance = instance.as_fd();
+        match request {
+            Request::Forget { site } => {
+                table.forget(site, b"", &mut end_in(instance));
+                outbox.push(Report::Unwatched { site, path: [].into() });
+                outbox.changed(site, || super::Change::Everything);
+            }
+            Request::Watch { site, root, path } if !table.holds(site, &path) => {
+                let ends = memchr::memchr_iter(b'/', &path).chain([path.len()]);
+                for end in (!path.is_empty()).then_some(0).into_iter().chain(ends) {
+                    let above = &path[..end];
+                    if table.holds(site, above) {
+                        continue;
+                    }
+                    let number = if table.is_full() {
+                        Err(io::ErrorKind::QuotaExceeded.into())
+                    } else {
+                        add_watch(instance, &root, above)
+                    };
+                    let Ok(number) = number else {
+                        return outbox.push(Report::Unwatched { site, path });
+                    };
+                    table.add(site, above, number);
+                    outbox.push(Report::Watched { site, path: above.into() });
+                }
+            }
+            Request::Watch { .. } => {}
+        }
+    }
+
+    /// Takes in what the kernel has to tell, as much as is told at once.
+    fn read(&mut self, now: Instant) {
+        let Self { instance, table, outbox, .. } = self;
+        let instance = instance.as_fd();
+        let mut buffer = [MaybeUninit::uninit(); BUFFER_BYTES];
+        let mut reader = Reader::new(instance, &mut buffer);
+        let mut events = 0;
+        while events < EVENTS_MAX || !reader.is_buffer_empty() {
+            match reader.next() {
+                Ok(event) => {
+                    let name = event.file_name().map(CStr::to_bytes);
+                    let event = Event { number: event.wd(), flags: event.events(), name };
+                    table.take_in(&event, outbox, &mut end_in(instance));
+                    events += 1;
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) => break,
+                Err(_) => {
+                    // Nobody knows what was missed.
+                    outbox.rest(now);
+                    table.lose(table.sites(), outbox, &mut end_in(instance));
+                    break;
+                }
+            }
+        }
+        // What brings no report costs as much as what does.
+        if events > 0 && outbox.is_empty() {
+            outbox.rest(now);
+        }
+    }
+
+    /// Waits for a ring, and for events or the end of the rest that there was at `now`: one that
+    /// has ended since then may have kept something from being posted.
+    fn sleep(&self, now: Instant) {
+        let rest = self.outbox.rests_until(now).map(|until| until - now);
+        let mut sources = [
+            PollFd::new(&self.desk.bell, PollFlags::IN),
+            PollFd::new(&self.instance, PollFlags::IN),
+        ];
+        // While it rests, nothing is read.
+        let sources = if rest.is_some() { &mut sources[..1] } else { &mut sources[..] };
+        let rest = rest.and_then(|rest| Timespec::try_from(rest).ok());
+        match poll(sources, rest.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            // For lack of memory: the loop must not spin.
+            Err(_) => thread::sleep(REST),
+        }
+    }
+}
+
+/// Ends watches by their numbers.
+fn end_in(instance: BorrowedFd<'_>) -> impl FnMut(i32) {
+    move |number| {
+        // It fails when the directory is gone, and the watch with it.
+        let _ = inotify::remove_watch(instance, number);
+    }
+}
+
+/// Opens the directory and watches what was opened: `inotify_add_watch(2)` takes nothing but a
+/// path, and `/proc/self/fd` has one. No link is followed on the way, for a watch does not tell
+/// when a link that it was reached by, or one behind that, begins to lead elsewhere.
+fn add_watch(instance: BorrowedFd<'_>, root: &File, path: &[u8]) -> io::Result<i32> {
+    let place = |directory: BorrowedFd<'_>| {
+        let place = format!("/proc/self/fd/{}", directory.as_raw_fd());
+        Ok(inotify::add_watch(instance, place, WATCHED)?)
+    };
+    if path.is_empty() {
+        return place(root.as_fd());
+    }
+    place(File::open_without_links(root, &CString::new(path)?)?.as_fd())
+}

@@ -1,0 +1,124 @@
+//! Requests that wait for a watcher. They are bounded, and each is there once.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::{REQUESTS_MAX, SiteId};
+use crate::driver::File;
+
+/// What a watcher is to do.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// Watch a directory, and those above it.
+    Watch {
+        /// Whose directory it is.
+        site: SiteId,
+        /// Where the path begins.
+        root: Arc<File>,
+        /// The path.
+        path: Box<[u8]>,
+    },
+    /// End all watches of a site.
+    Forget {
+        /// Which one.
+        site: SiteId,
+    },
+}
+
+/// A queue of them.
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    /// At most [`REQUESTS_MAX`] to watch, and one to forget for each site.
+    waiting: VecDeque<Request>,
+    watches: usize,
+}
+
+impl Requests {
+    /// Adds a request to watch. Returns whether there is room for it.
+    pub(crate) fn watch(&mut self, site: SiteId, root: &Arc<File>, path: &[u8]) -> bool {
+        let is_same = |request: &Request| match request {
+            Request::Watch { site: other, path: same, .. } => *other == site && **same == *path,
+            Request::Forget { .. } => false,
+        };
+        if self.waiting.iter().any(is_same) {
+            return true;
+        }
+        if self.watches >= REQUESTS_MAX {
+            return false;
+        }
+        self.watches += 1;
+        self.waiting.push_back(Request::Watch { site, root: Arc::clone(root), path: path.into() });
+        true
+    }
+
+    /// Adds a request to forget, in the place of all that wait for this site.
+    pub(crate) fn forget(&mut self, site: SiteId) {
+        self.waiting.retain(|request| match request {
+            Request::Watch { site: other, .. } | Request::Forget { site: other } => *other != site,
+        });
+        let is_watch = |request: &&Request| matches!(request, Request::Watch { .. });
+        self.watches = self.waiting.iter().filter(is_watch).count();
+        self.waiting.push_back(Request::Forget { site });
+    }
+
+    /// The request that is to be worked on next.
+    pub(crate) fn next(&mut self) -> Option<Request> {
+        let request = self.waiting.pop_front();
+        self.watches -= usize::from(matches!(request, Some(Request::Watch { .. })));
+        request
+    }
+
+    /// Whether none waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::sim::Files;
+
+    /// The queue, for a person; it is empty afterwards.
+    fn drain(requests: &mut Requests) -> Vec<String> {
+        let text = |request| match request {
+            Request::Watch { site, path, .. } => format!("{}:{}", site.0, path.escape_ascii()),
+            Request::Forget { site } => format!("{}!", site.0),
+        };
+        std::iter::from_fn(|| requests.next()).map(text).collect()
+    }
+
+    #[test]
+    fn requests_are_bounded_and_none_is_there_twice() {
+        let root = Files::default().root();
+        let mut requests = Requests::default();
+        for number in 0..REQUESTS_MAX {
+            assert!(requests.watch(SiteId(1), &root, number.to_string().as_bytes()));
+        }
+        assert!(!requests.watch(SiteId(1), &root, b"more"));
+        assert!(!requests.watch(SiteId(2), &root, b"7"), "it is another site's");
+        assert!(requests.watch(SiteId(1), &root, b"7"), "it waits already");
+        assert_eq!(drain(&mut requests).len(), REQUESTS_MAX);
+        assert!(requests.is_empty() && requests.watch(SiteId(1), &root, b"more"));
+    }
+
+    #[test]
+    fn what_is_forgotten_is_not_watched_before() {
+        let root = Files::default().root();
+        let mut requests = Requests::default();
+        requests.watch(SiteId(1), &root, b"old");
+        requests.watch(SiteId(2), &root, b"other");
+        requests.forget(SiteId(1));
+        requests.watch(SiteId(1), &root, b"new");
+        for _ in 0..1000 {
+            requests.forget(SiteId(1));
+        }
+        requests.watch(SiteId(1), &root, b"newest");
+        assert_eq!(drain(&mut requests), ["2:other", "1!", "1:newest"]);
+        for number in 0..10 * REQUESTS_MAX {
+            assert!(requests.watch(SiteId(3), &root, number.to_string().as_bytes()));
+            requests.forget(SiteId(3));
+        }
+        assert_eq!(drain(&mut requests), ["3!"]);
+    }
+}

@@ -1,0 +1,176 @@
+//! What is watched, and what the events of `inotify(7)` mean. No system calls here.
+//!
+//! The kernel watches an inode once and gives it a number, so a number may stand for several
+//! places: paths of several sites, or of one, that lead to the same directory. An event is one of
+//! all of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rustix::fs::inotify::ReadFlags;
+
+use super::{Change, Outbox, Report, SiteId, WATCHES_MAX, is_at};
+
+/// Names that come, go or lead elsewhere: what is beneath them may be something else.
+const MOVES: ReadFlags = ReadFlags::CREATE
+    .union(ReadFlags::DELETE)
+    .union(ReadFlags::MOVED_FROM)
+    .union(ReadFlags::MOVED_TO);
+
+/// What is watched, by place and by the kernel's number. The order is that of paths, so that a
+/// simulated run replays.
+#[derive(Default, Debug)]
+pub(crate) struct Table {
+    numbers: BTreeMap<SiteId, BTreeMap<Arc<[u8]>, i32>>,
+    places: BTreeMap<i32, Vec<Place>>,
+    count: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Place {
+    site: SiteId,
+    path: Arc<[u8]>,
+}
+
+/// What the kernel tells (`inotify(7)`).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Event<'a> {
+    /// Which watch it is of.
+    pub(crate) number: i32,
+    /// What has happened.
+    pub(crate) flags: ReadFlags,
+    /// To which entry; `None` if it is about the directory itself.
+    pub(crate) name: Option<&'a [u8]>,
+}
+
+impl Table {
+    /// Whether nothing more can be watched.
+    pub(crate) fn is_full(&self) -> bool {
+        self.count >= WATCHES_MAX
+    }
+
+    /// Whether a directory is watched.
+    pub(crate) fn holds(&self, site: SiteId, path: &[u8]) -> bool {
+        self.numbers.get(&site).is_some_and(|numbers| numbers.contains_key(path))
+    }
+
+    /// The sites of which anything is watched.
+    pub(crate) fn sites(&self) -> Vec<SiteId> {
+        self.numbers.keys().copied().collect()
+    }
+
+    /// Notes a watch on a directory; those above it are watched.
+    pub(crate) fn add(&mut self, site: SiteId, path: &[u8], number: i32) {
+        let path: Arc<[u8]> = path.into();
+        let before = self.numbers.entry(site).or_default().insert(Arc::clone(&path), number);
+        debug_assert!(before.is_none(), "a directory is watched once");
+        self.places.entry(number).or_default().push(Place { site, path });
+        self.count += 1;
+    }
+
+    /// Ends the watch on a directory, and those beneath it. Tells `end` which numbers stand for
+    /// nothing any more, and returns whether the directory was watched.
+    pub(crate) fn forget(&mut self, site: SiteId, path: &[u8], end: &mut dyn FnMut(i32)) -> bool {
+        let Some(numbers) = self.numbers.get_mut(&site) else { return false };
+        if !numbers.contains_key(path) {
+            return false;
+        }
+        let Self { places, count, .. } = self;
+        numbers.retain(|other, number| {
+            if !is_at(other, path) {
+                return true;
+            }
+            *count -= 1;
+            let left = places.get_mut(number).expect("a place has a number, and that has it");
+            left.retain(|place| place.site != site || place.path != *other);
+            if left.is_empty() {
+                places.remove(number);
+                end(*number);
+            }
+            false
+        });
+        if numbers.is_empty() {
+            self.numbers.remove(&site);
+        }
+        true
+    }
+
+    /// Finds out what an event means, and reports it. `end` is that of [`Table::forget`].
+    pub(crate) fn take_in(
+        &mut self,
+        event: &Event<'_>,
+        outbox: &mut Outbox,
+        end: &mut dyn FnMut(i32),
+    ) {
+        if event.flags.contains(ReadFlags::QUEUE_OVERFLOW) {
+            // Directories may have been moved: no path is certain any more.
+            return self.lose(self.sites(), outbox, end);
+        }
+        // Watches that have ended may have left events behind.
+        let Some(places) = self.places.get(&event.number) else { return };
+        for place in places.clone() {
+            match event.name {
+                None => self.directory_changed(event.flags, &place, outbox, end),
+                Some(name) => self.entry_changed(event.flags, &place, name, outbox, end),
+            }
+        }
+    }
+
+    /// Ends all watches of these sites, of which reports are lost.
+    pub(crate) fn lose(
+        &mut self,
+        sites: Vec<SiteId>,
+        outbox: &mut Outbox,
+        end: &mut dyn FnMut(i32),
+    ) {
+        for site in sites {
+            self.forget(site, b"", end);
+            outbox.lose(site);
+        }
+    }
+
+    fn directory_changed(
+        &mut self,
+        flags: ReadFlags,
+        place: &Place,
+        outbox: &mut Outbox,
+        end: &mut dyn FnMut(i32),
+    ) {
+        let Place { site, path } = place;
+        // It was moved, removed or unmounted; or others may enter it now. Then the watch stays: to
+        // make it anew, the kernel goes over all names in there that it has in memory.
+        if !flags.contains(ReadFlags::ATTRIB) && self.forget(*site, path, end) {
+            outbox.push(Report::Unwatched { site: *site, path: path[..].into() });
+        }
+        outbox.changed(*site, || match path.is_empty() {
+            true => Change::Everything,
+            false => Change::Directory { path: path[..].into() },
+        });
+    }
+
+    fn entry_changed(
+        &mut self,
+        flags: ReadFlags,
+        place: &Place,
+        name: &[u8],
+        outbox: &mut Outbox,
+        end: &mut dyn FnMut(i32),
+    ) {
+        let Place { site, path: directory } = place;
+        // A link to a directory is not told from a file, and who may enter may have changed.
+        let entered = ReadFlags::ATTRIB | ReadFlags::ISDIR;
+        let moved = flags.intersects(MOVES);
+        let beneath = moved || flags.contains(entered);
+        if moved {
+            let slash: &[u8] = if directory.is_empty() { b"" } else { b"/" };
+            let path = [directory, slash, name].concat();
+            if self.forget(*site, &path, end) {
+                outbox.push(Report::Unwatched { site: *site, path: path.into() });
+            }
+        }
+        outbox.changed(*site, || {
+            let (directory, name) = (directory[..].into(), name.into());
+            Change::Entry { directory, name, beneath }
+        });
+    }
+}

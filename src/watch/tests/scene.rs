@@ -1,0 +1,218 @@
+//! A root that is watched, and what was reported of it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use tempfile::TempDir;
+
+use crate::driver::{File, Links};
+use crate::watch::{BATCH_MAX, Change, Inotify, Post, Report, SiteId, Watcher, is_at};
+
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The site of most tests, and the one that marks how far the reports have come.
+pub(super) const SITE: SiteId = SiteId(1);
+pub(super) const MARK: SiteId = SiteId(99);
+
+/// A root with directories in it, what watches it, and what it has reported.
+pub(super) struct Scene {
+    pub(super) folder: TempDir,
+    pub(super) root: Arc<File>,
+    pub(super) mark: (TempDir, Arc<File>),
+    marks: u64,
+    pub(super) watcher: Inotify,
+    pub(super) reports: Receiver<Report>,
+    /// What is watched, as far as is known from the reports.
+    pub(super) watched: BTreeSet<(SiteId, Vec<u8>)>,
+}
+
+/// Whether the kernel has an instance and a watch for us, apart from what is tested here.
+pub(super) fn can_watch(folder: &Path) -> bool {
+    let instance = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK);
+    instance.is_ok_and(|one| inotify::add_watch(&one, folder, WatchFlags::MODIFY).is_ok())
+}
+
+pub(super) fn folder_of(directories: &[&str]) -> (TempDir, Arc<File>) {
+    let folder = tempfile::tempdir().unwrap();
+    for directory in directories {
+        fs::create_dir_all(folder.path().join(directory)).unwrap();
+    }
+    let root = File::open_root(folder.path(), Links::Beneath).unwrap();
+    (folder, Arc::new(root))
+}
+
+/// Posts to a channel.
+pub(super) fn posting() -> (Post, Receiver<Report>) {
+    let (sender, reports) = mpsc::channel();
+    let post = move |batch: Vec<Report>| {
+        assert!((1..=BATCH_MAX).contains(&batch.len()));
+        // Nobody listens any more when the test is over.
+        batch.into_iter().for_each(|report| drop(sender.send(report)));
+        Ok(())
+    };
+    (Box::new(post), reports)
+}
+
+/// Keeps the thread of a watcher in its posting.
+pub(super) struct Gate {
+    shut: Arc<AtomicBool>,
+    sender: mpsc::Sender<()>,
+}
+
+impl Gate {
+    /// From now on the next posting waits, and so nobody reads events.
+    pub(super) fn shut(&self) {
+        self.shut.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends that.
+    pub(super) fn open(self) {
+        self.shut.store(false, Ordering::SeqCst);
+        self.sender.send(()).unwrap();
+    }
+}
+
+/// Posts to a channel, through a gate that is open at first.
+pub(super) fn gated() -> (Post, Receiver<Report>, Gate) {
+    let (mut post, reports) = posting();
+    let (sender, opened) = mpsc::channel();
+    let shut = Arc::new(AtomicBool::new(false));
+    let gate = Gate { shut: Arc::clone(&shut), sender };
+    let post = move |batch| {
+        if shut.load(Ordering::SeqCst) {
+            opened.recv_timeout(PATIENCE).unwrap();
+        }
+        post(batch)
+    };
+    (Box::new(post), reports, gate)
+}
+
+impl Scene {
+    /// `None` where the kernel has no inotify for us. The root is watched.
+    pub(super) fn new(directories: &[&str]) -> Option<Self> {
+        let (post, reports) = posting();
+        Self::posting(directories, post, reports)
+    }
+
+    pub(super) fn posting(
+        directories: &[&str],
+        post: Post,
+        reports: Receiver<Report>,
+    ) -> Option<Self> {
+        let (folder, root) = folder_of(directories);
+        if !can_watch(folder.path()) {
+            println!("skipped: there is no watch to be had (fs.inotify in proc(5))");
+            return None;
+        }
+        let (mark, watched) = (folder_of(&[]), BTreeSet::new());
+        let watcher = Inotify::new(post);
+        let mut scene = Self { folder, root, mark, marks: 0, watcher, reports, watched };
+        assert!(scene.watcher.watch(MARK, &scene.mark.1, b""));
+        assert!(scene.watch("") && scene.holds(""));
+        Some(scene)
+    }
+
+    pub(super) fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    /// The next report, which is taken in.
+    pub(super) fn next(&mut self) -> Report {
+        let report = self.reports.recv_timeout(PATIENCE).expect("it is reported in time");
+        match &report {
+            Report::Watched { site, path } => {
+                assert!(self.watched.insert((*site, path.to_vec())), "{path:?} is watched already");
+            }
+            Report::Unwatched { site, path } => {
+                self.watched.retain(|(other, beneath)| other != site || !is_at(beneath, path));
+            }
+            Report::Changed { .. } => {}
+        }
+        report
+    }
+
+    /// All that is reported of what was asked for and has happened before: requests and events
+    /// have their order.
+    pub(super) fn read(&mut self) -> Vec<Report> {
+        self.marks += 1;
+        let missing = format!("missing-{}", self.marks);
+        let mut reports = Vec::new();
+        assert!(self.watcher.watch(MARK, &self.mark.1, missing.as_bytes()));
+        self.read_until(&mut reports, |report| match report {
+            Report::Unwatched { path, .. } => **path == *missing.as_bytes(),
+            _ => false,
+        });
+        let marked = self.marks.to_string();
+        // One event, unlike a file, which is also closed.
+        fs::create_dir(self.mark.0.path().join(&marked)).unwrap();
+        self.read_until(&mut reports, |report| match report {
+            Report::Changed { change: Change::Entry { name, .. }, .. } => {
+                **name == *marked.as_bytes()
+            }
+            Report::Changed { change, .. } => *change == Change::Everything,
+            _ => false,
+        });
+        reports
+    }
+
+    pub(super) fn read_until(
+        &mut self,
+        reports: &mut Vec<Report>,
+        is_last: impl Fn(&Report) -> bool,
+    ) {
+        loop {
+            let report = self.next();
+            if report.site() != MARK {
+                reports.push(report);
+            } else if is_last(&report) {
+                return;
+            }
+        }
+    }
+
+    /// The changes among them, each once if it is told several times in a row.
+    pub(super) fn changes(&mut self) -> Vec<String> {
+        let mut told = Vec::new();
+        for report in self.read() {
+            if let Report::Changed { site: SITE, change } = report {
+                told.push(told_of(&change));
+            }
+        }
+        told.dedup();
+        told
+    }
+
+    pub(super) fn holds(&self, path: &str) -> bool {
+        self.watched.contains(&(SITE, path.as_bytes().to_vec()))
+    }
+
+    /// Directories that are watched, without the marks.
+    pub(super) fn count(&self) -> usize {
+        self.watched.iter().filter(|(site, _)| *site != MARK).count()
+    }
+
+    /// Watches a directory; says whether that was possible.
+    pub(super) fn watch(&mut self, path: &str) -> bool {
+        assert!(self.watcher.watch(SITE, &self.root, path.as_bytes()));
+        self.read();
+        self.holds(path)
+    }
+}
+
+/// A change, for a person: `directory|name`, with a slash if everything beneath may have changed.
+pub(super) fn told_of(change: &Change) -> String {
+    let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
+    match change {
+        Change::Entry { directory, name, beneath } => {
+            format!("{}|{}{}", text(directory), text(name), if *beneath { "/" } else { "" })
+        }
+        Change::Directory { path } => format!("{}|", text(path)),
+        Change::Everything => "everything".into(),
+    }
+}
