@@ -22,7 +22,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 
-use super::{Event, Outbox, Post, REST, Report, Request, Requests, SiteId, Table, Watcher};
+use super::{Event, Outbox, Post, REST, Report, Request, Requests, Sink, SiteId, Table, Watcher};
 use crate::driver::File;
 
 /// How long a drop waits for the thread.

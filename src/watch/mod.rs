@@ -63,9 +63,9 @@ use std::time::Duration;
 use crate::driver::File;
 
 pub use inotify::Inotify;
-pub(crate) use outbox::Outbox;
+pub(crate) use outbox::{Outbox, ended};
 pub(crate) use requests::{Request, Requests};
-pub(crate) use table::{Event, Table};
+pub(crate) use table::{Event, Sink, Table};
 
 /// Directories that are watched at a time. Each costs the kernel about a kilobyte, and counts
 /// against the user's `fs.inotify.max_user_watches`.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Instant;
 
-use super::{BATCH_MAX, CHANGES_MAX, Change, Post, REST, Report, SiteId};
+use super::{BATCH_MAX, CHANGES_MAX, Change, Post, REST, Report, Sink, SiteId};
 
 /// The way of reports to whoever asked for them.
 pub(crate) struct Outbox {
@@ -41,27 +41,6 @@ impl Outbox {
         self.reports.len() < BATCH_MAX
     }
 
-    /// Adds what is no change: its place among the reports is kept.
-    pub(crate) fn push(&mut self, report: Report) {
-        self.reports.push(report);
-    }
-
-    /// Adds a change, unless it is contained in what waits.
-    pub(crate) fn changed(&mut self, site: SiteId, change: impl FnOnce() -> Change) {
-        if self.whole.contains(&site) {
-            return;
-        }
-        let report = Report::Changed { site, change: change() };
-        if self.reports.last() == Some(&report) {
-            return;
-        }
-        self.reports.push(report);
-        self.changes += 1;
-        if self.changes > CHANGES_MAX {
-            self.summarise();
-        }
-    }
-
     /// Reports everything of the sites that have changes here, in their place.
     fn summarise(&mut self) {
         let Self { reports, whole, .. } = self;
@@ -73,15 +52,6 @@ impl Outbox {
             !is_change
         });
         self.changes = 0;
-    }
-
-    /// Gives up what waits of a site: its end and everything is reported before all others.
-    pub(crate) fn lose(&mut self, site: SiteId) {
-        self.reports.retain(|report| report.site() != site);
-        let is_change = |report: &&Report| matches!(report, Report::Changed { .. });
-        self.changes = self.reports.iter().filter(is_change).count();
-        self.whole.remove(&site);
-        self.lost.insert(site);
     }
 
     /// When it may be posted again, if it rests.
@@ -137,6 +107,38 @@ impl Outbox {
             self.lost.retain(|site| !sites.contains(site));
         }
         true
+    }
+}
+
+impl Sink for Outbox {
+    /// Adds what is no change: its place among the reports is kept.
+    fn push(&mut self, report: Report) {
+        self.reports.push(report);
+    }
+
+    /// Adds a change, unless it is contained in what waits.
+    fn changed(&mut self, site: SiteId, change: impl FnOnce() -> Change) {
+        if self.whole.contains(&site) {
+            return;
+        }
+        let report = Report::Changed { site, change: change() };
+        if self.reports.last() == Some(&report) {
+            return;
+        }
+        self.reports.push(report);
+        self.changes += 1;
+        if self.changes > CHANGES_MAX {
+            self.summarise();
+        }
+    }
+
+    /// Gives up what waits of a site: its end and everything is reported before all others.
+    fn lose(&mut self, site: SiteId) {
+        self.reports.retain(|report| report.site() != site);
+        let is_change = |report: &&Report| matches!(report, Report::Changed { .. });
+        self.changes = self.reports.iter().filter(is_change).count();
+        self.whole.remove(&site);
+        self.lost.insert(site);
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rustix::fs::inotify::ReadFlags;
 
-use super::{Change, Outbox, Report, SiteId, WATCHES_MAX, is_at};
+use super::{Change, Report, SiteId, WATCHES_MAX, is_at};
 
 /// Names that come, go or lead elsewhere: what is beneath them may be something else.
 const MOVES: ReadFlags = ReadFlags::CREATE
@@ -41,6 +41,18 @@ pub(crate) struct Event<'a> {
     pub(crate) flags: ReadFlags,
     /// To which entry; `None` if it is about the directory itself.
     pub(crate) name: Option<&'a [u8]>,
+}
+
+/// Where reports go.
+pub(crate) trait Sink {
+    /// Takes what is no change.
+    fn push(&mut self, report: Report);
+
+    /// Takes a change, if it makes a difference.
+    fn changed(&mut self, site: SiteId, change: impl FnOnce() -> Change);
+
+    /// Takes note that events of a site were lost, of which nothing is watched any more.
+    fn lose(&mut self, site: SiteId);
 }
 
 impl Table {
@@ -99,19 +111,19 @@ impl Table {
     pub(crate) fn take_in(
         &mut self,
         event: &Event<'_>,
-        outbox: &mut Outbox,
+        sink: &mut impl Sink,
         end: &mut dyn FnMut(i32),
     ) {
         if event.flags.contains(ReadFlags::QUEUE_OVERFLOW) {
             // Directories may have been moved: no path is certain any more.
-            return self.lose(self.sites(), outbox, end);
+            return self.lose(self.sites(), sink, end);
         }
         // Watches that have ended may have left events behind.
         let Some(places) = self.places.get(&event.number) else { return };
         for place in places.clone() {
             match event.name {
-                None => self.directory_changed(event.flags, &place, outbox, end),
-                Some(name) => self.entry_changed(event.flags, &place, name, outbox, end),
+                None => self.directory_changed(event.flags, &place, sink, end),
+                Some(name) => self.entry_changed(event.flags, &place, name, sink, end),
             }
         }
     }
@@ -120,12 +132,12 @@ impl Table {
     pub(crate) fn lose(
         &mut self,
         sites: Vec<SiteId>,
-        outbox: &mut Outbox,
+        sink: &mut impl Sink,
         end: &mut dyn FnMut(i32),
     ) {
         for site in sites {
             self.forget(site, b"", end);
-            outbox.lose(site);
+            sink.lose(site);
         }
     }
 
@@ -133,16 +145,16 @@ impl Table {
         &mut self,
         flags: ReadFlags,
         place: &Place,
-        outbox: &mut Outbox,
+        sink: &mut impl Sink,
         end: &mut dyn FnMut(i32),
     ) {
         let Place { site, path } = place;
         // It was moved, removed or unmounted; or others may enter it now. Then the watch stays: to
         // make it anew, the kernel goes over all names in there that it has in memory.
         if !flags.contains(ReadFlags::ATTRIB) && self.forget(*site, path, end) {
-            outbox.push(Report::Unwatched { site: *site, path: path[..].into() });
+            sink.push(Report::Unwatched { site: *site, path: path[..].into() });
         }
-        outbox.changed(*site, || match path.is_empty() {
+        sink.changed(*site, || match path.is_empty() {
             true => Change::Everything,
             false => Change::Directory { path: path[..].into() },
         });
@@ -153,7 +165,7 @@ impl Table {
         flags: ReadFlags,
         place: &Place,
         name: &[u8],
-        outbox: &mut Outbox,
+        sink: &mut impl Sink,
         end: &mut dyn FnMut(i32),
     ) {
         let Place { site, path: directory } = place;
@@ -165,10 +177,10 @@ impl Table {
             let slash: &[u8] = if directory.is_empty() { b"" } else { b"/" };
             let path = [directory, slash, name].concat();
             if self.forget(*site, &path, end) {
-                outbox.push(Report::Unwatched { site: *site, path: path.into() });
+                sink.push(Report::Unwatched { site: *site, path: path.into() });
             }
         }
-        outbox.changed(*site, || {
+        sink.changed(*site, || {
             let (directory, name) = (directory[..].into(), name.into());
             Change::Entry { directory, name, beneath }
         });

@@ -181,10 +181,10 @@ fn after_lost_events_no_path_is_certain() {
         fs::rename(&names[round % 2], &names[(round + 1) % 2]).unwrap();
     }
     gate.open();
-    let lost = outbox::ended(SITE);
+    let lost = ended(SITE);
     while !(scene.next() == lost[0] && scene.next() == lost[1]) {}
     // The other site has lost its watches as well.
-    let [unwatched, everything] = outbox::ended(MARK);
+    let [unwatched, everything] = ended(MARK);
     assert_eq!([scene.next(), scene.next()], [unwatched, everything]);
     assert_eq!(scene.watched.len(), 0);
     assert!(scene.watcher.watch(MARK, &scene.mark.1, b"") && scene.watch("d"));
@@ -235,7 +235,7 @@ fn a_directory_behind_a_link_is_not_watched() {
     assert_eq!(scene.count(), 2);
     assert!(scene.watch("d/sub"));
     scene.watcher.forget(SITE);
-    assert_eq!(scene.read(), outbox::ended(SITE));
+    assert_eq!(scene.read(), ended(SITE));
     assert_eq!(scene.count(), 0);
     fs::write(scene.path("d/sub/file"), "").unwrap();
     assert_eq!(scene.read(), []);
@@ -333,7 +333,7 @@ fn who_has_refused_is_told_of_everything() {
     // Nobody watches any more.
     fs::File::create(scene.path("d/other")).unwrap();
     full.store(false, Ordering::SeqCst);
-    assert_eq!((scene.read(), scene.count()), (outbox::ended(SITE).to_vec(), 0));
+    assert_eq!((scene.read(), scene.count()), (ended(SITE).to_vec(), 0));
     assert!(scene.watch("d"));
     fs::remove_file(scene.path("d/file")).unwrap();
     assert_eq!(scene.changes(), ["d|file/"]);

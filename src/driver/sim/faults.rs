@@ -23,6 +23,14 @@ pub struct Faults {
     pub clock: u16,
     /// Whether a reset also destroys bytes that are on their way.
     pub loses: bool,
+    /// The chance that a directory cannot be watched.
+    pub watch_fails: u16,
+    /// The chance that a request to watch or a report takes a hundred times as long.
+    pub watch_late: u16,
+    /// The chance that nobody is told of a change, as of one that the kernel does not see.
+    pub watch_lost: u16,
+    /// The chance that all changes since the last wait are lost, and that is told.
+    pub watch_overflow: u16,
 }
 
 impl Faults {
@@ -36,6 +44,10 @@ impl Faults {
         disk: 0,
         clock: 0,
         loses: false,
+        watch_fails: 0,
+        watch_late: 0,
+        watch_lost: 0,
+        watch_overflow: 0,
     };
 
     /// The troubles of the world with this seed. Each is absent from many worlds, so that runs
@@ -45,6 +57,8 @@ impl Faults {
             |of: u8, max: u16| if random.u8(..of) == 0 { random.u16(1..=max) } else { 0 };
         let (late, reset) = (chance(3, 50), chance(3, 20));
         let (descriptors, disk, clock) = (chance(3, 100), chance(5, 50), chance(4, 20));
+        let (watch_fails, watch_late) = (chance(3, 200), chance(3, 50));
+        let (watch_lost, watch_overflow) = (chance(4, 100), chance(4, 50));
         Self {
             latency_max: Duration::from_micros([1, 50, 1000, 20_000][random.usize(..4)]),
             late,
@@ -54,6 +68,10 @@ impl Faults {
             disk,
             clock,
             loses: random.bool(),
+            watch_fails,
+            watch_late,
+            watch_lost,
+            watch_overflow,
         }
     }
 }

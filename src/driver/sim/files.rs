@@ -4,7 +4,7 @@
 //! so nothing leads out of a root but `..`, which is refused as `RESOLVE_BENEATH` would, and an
 //! absolute path, which begins at [`Files::root`] where [`Links::Follow`] allows it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::CStr;
 use std::fmt;
 use std::io;
@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::log::{Happening, Log};
+use super::wire::Net;
 use crate::driver::{Entries, Entry, EntryKind, File, FileKind, Links, Metadata};
 
 /// The files of a simulated machine; clones are handles to the same ones.
@@ -33,6 +35,8 @@ struct State {
     inodes: u64,
     /// Since the epoch: what files are stamped with.
     time: Duration,
+    /// What happens, if there is a watcher.
+    log: Option<Log>,
 }
 
 /// What an inode is: it lives as long as a name or an open file refers to it.
@@ -82,7 +86,7 @@ fn errno(code: i32) -> io::Error {
 
 impl Default for Files {
     fn default() -> Self {
-        let state = State { names: BTreeMap::new(), inodes: 1, time: Duration::ZERO };
+        let state = State { names: BTreeMap::new(), inodes: 1, time: Duration::ZERO, log: None };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), open: AtomicU64::new(0) }) }
     }
 }
@@ -95,46 +99,78 @@ impl Files {
 
     /// Writes a file anew, in place if the name is taken: its inode stays.
     pub fn write(&self, name: impl AsRef<[u8]>, bytes: &[u8]) {
-        let mut state = lock(&self.shared.state);
-        let (node, time) = (state.node_of(name.as_ref()), state.time);
-        let extents = BTreeMap::from([(0, bytes.to_vec())]);
-        *lock(&node.content) = Content { len: bytes.len() as u64, extents, modified: time };
+        self.change(|state| {
+            let (node, time) = (state.node_of(name.as_ref()), state.time);
+            let extents = BTreeMap::from([(0, bytes.to_vec())]);
+            *lock(&node.content) = Content { len: bytes.len() as u64, extents, modified: time };
+        });
     }
 
     /// Writes at an offset, in bytes; what lies between the end and the offset is zeros. Writing
     /// over what was written at another offset is not supported.
     pub fn write_at(&self, name: impl AsRef<[u8]>, offset: u64, bytes: &[u8]) {
-        let mut state = lock(&self.shared.state);
-        let (node, time) = (state.node_of(name.as_ref()), state.time);
-        let mut content = lock(&node.content);
-        content.len = content.len.max(offset + bytes.len() as u64);
-        content.extents.insert(offset, bytes.to_vec());
-        content.modified = time;
+        self.change(|state| {
+            let (node, time) = (state.node_of(name.as_ref()), state.time);
+            let mut content = lock(&node.content);
+            content.len = content.len.max(offset + bytes.len() as u64);
+            content.extents.insert(offset, bytes.to_vec());
+            content.modified = time;
+        });
     }
 
     /// Cuts a file, or extends it by zeros, to `len` bytes.
     pub fn truncate(&self, name: impl AsRef<[u8]>, len: u64) {
-        let mut state = lock(&self.shared.state);
-        let (node, time) = (state.node_of(name.as_ref()), state.time);
-        let mut content = lock(&node.content);
-        content.extents.split_off(&len);
-        for (offset, bytes) in &mut content.extents {
-            bytes.truncate((len - offset).try_into().unwrap_or(usize::MAX));
-        }
-        (content.len, content.modified) = (len, time);
+        self.change(|state| {
+            let (node, time) = (state.node_of(name.as_ref()), state.time);
+            let mut content = lock(&node.content);
+            content.extents.split_off(&len);
+            for (offset, bytes) in &mut content.extents {
+                bytes.truncate((len - offset).try_into().unwrap_or(usize::MAX));
+            }
+            (content.len, content.modified) = (len, time);
+        });
     }
 
     /// Takes a name away. Who has the file open keeps it.
     pub fn remove(&self, name: impl AsRef<[u8]>) {
-        lock(&self.shared.state).names.remove(name.as_ref());
+        self.change(|state| drop(state.take(name.as_ref())));
     }
 
     /// Gives a file another name, in place of what had it.
     pub fn rename(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) {
+        self.change(|state| {
+            if let Some(node) = state.take(from.as_ref()) {
+                state.log(|log, names| log.comes(to.as_ref(), |name| is_parent_in(names, name)));
+                state.names.insert(to.as_ref().to_vec(), node);
+            }
+        });
+    }
+
+    /// Changes something, and tells the watcher.
+    fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = lock(&self.shared.state);
-        if let Some(node) = state.names.remove(from.as_ref()) {
-            state.names.insert(to.as_ref().to_vec(), node);
+        change(&mut state);
+        let net = state.log.as_ref().map(Log::net);
+        drop(state);
+        if let Some(net) = net {
+            net.note();
         }
+    }
+
+    /// Notes from now on what happens, and tells of it there.
+    pub(super) fn log_to(&self, net: &Arc<Net>) {
+        lock(&self.shared.state).log = Some(Log::new(Arc::clone(net)));
+    }
+
+    /// What has happened since the last time, and whether some of it was lost.
+    pub(super) fn take_log(&self) -> (VecDeque<Happening>, bool) {
+        lock(&self.shared.state).log.as_mut().map(Log::take).unwrap_or_default()
+    }
+
+    /// Whether a name is that of a directory.
+    pub(super) fn is_directory(&self, name: &[u8]) -> bool {
+        let found = lock(&self.shared.state).find(name);
+        found.is_ok_and(|node| node.kind == FileKind::Directory)
     }
 
     /// The directory that all names are beneath.
@@ -211,8 +247,12 @@ impl Node {
 }
 
 impl State {
-    /// The file of that name, which is made if there is none.
+    /// The file of that name, which is about to be changed, and made if there is none.
     fn node_of(&mut self, name: &[u8]) -> Arc<Node> {
+        self.log(|log, names| match names.contains_key(name) {
+            true => log.changed(name),
+            false => log.comes(name, |name| is_parent_in(names, name)),
+        });
         let inodes = &mut self.inodes;
         let node = self.names.entry(name.to_vec()).or_insert_with(|| {
             *inodes += 1;
@@ -220,6 +260,20 @@ impl State {
             Arc::new(Node { inode: *inodes, kind: FileKind::Regular, content })
         });
         Arc::clone(node)
+    }
+
+    /// Takes a name away.
+    fn take(&mut self, name: &[u8]) -> Option<Arc<Node>> {
+        let node = self.names.remove(name)?;
+        self.log(|log, names| log.went(name, |name| is_parent_in(names, name)));
+        Some(node)
+    }
+
+    /// Notes something, if there is a watcher.
+    fn log(&mut self, note: impl FnOnce(&mut Log, &BTreeMap<Vec<u8>, Arc<Node>>)) {
+        if let Some(log) = &mut self.log {
+            note(log, &self.names);
+        }
     }
 
     fn find(&self, name: &[u8]) -> io::Result<Arc<Node>> {
@@ -241,7 +295,18 @@ impl State {
     }
 }
 
+/// Whether there is a name beneath this one.
+fn is_parent_in(names: &BTreeMap<Vec<u8>, Arc<Node>>, name: &[u8]) -> bool {
+    let prefix = [name, b"/"].concat();
+    names.range(prefix.clone()..).next().is_some_and(|(name, _)| name.starts_with(&prefix))
+}
+
 impl OpenNode {
+    /// The name that it was opened by.
+    pub(super) fn name(&self) -> &[u8] {
+        &self.name
+    }
+
     /// Reads at an offset, in bytes; less than asked only at the end.
     pub(in crate::driver) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         if self.node.kind == FileKind::Directory {

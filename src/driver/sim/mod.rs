@@ -13,7 +13,8 @@
 //! | `steps.rs` | who takes a step in a wait |
 //! | `step.rs` | what an op does when its step has come |
 //! | `wire.rs` | connections, and the peers' ends of them |
-//! | `files.rs` | files |
+//! | `files.rs`, `log.rs` | files, and what happens to their names |
+//! | `watch.rs` | the watcher, which hears of that |
 //! | `faults.rs` | what goes wrong |
 //!
 //! A job ([`Op::Run`]) is done on the spot when its step comes, so it must neither wait for this
@@ -28,10 +29,12 @@
 mod clock;
 mod faults;
 mod files;
+mod log;
 mod step;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod watch;
 mod wire;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -53,11 +56,13 @@ use super::{
     Waker, aside,
 };
 use clock::Clock;
+use watch::Watching;
 use wire::Net;
 
 pub use faults::Faults;
 pub use files::Files;
 pub(super) use files::OpenNode;
+pub use watch::Watch;
 pub use wire::{Dialer, Peer};
 
 /// The port of the driver's ends.
@@ -90,6 +95,7 @@ pub struct Sim {
     waits: u64,
     /// A time at which a wait returns, whatever it was told.
     alarm: Option<Duration>,
+    watching: Watching,
     stats: Stats,
 }
 
@@ -196,6 +202,7 @@ impl Sim {
             done: Vec::new(),
             waits: 0,
             alarm: None,
+            watching: Watching::default(),
             stats: Stats::default(),
         }
     }
@@ -378,6 +385,7 @@ impl Driver for Sim {
             self.plan(op);
         }
         loop {
+            wire = self.watch(&net, wire);
             self.revive(&mut wire);
             self.listen_to_peers(&mut wire);
             self.run(&mut wire);
@@ -391,8 +399,11 @@ impl Driver for Sim {
             if over || !self.done.is_empty() || !self.spent.is_empty() {
                 break;
             }
+            if wire.noted {
+                continue;
+            }
             let next = self.steps.keys().next().map(|(due, _)| *due);
-            let next = [next, until].into_iter().flatten().min();
+            let next = [next, self.watch_due(), until].into_iter().flatten().min();
             // A little later, so that what comes at nearly the same time comes together; but not
             // over an alarm.
             let window = self

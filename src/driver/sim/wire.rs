@@ -37,6 +37,8 @@ pub(super) struct Wire {
     pub(super) touched: Vec<Handle>,
     /// Somebody called the waker.
     pub(super) woken: bool,
+    /// The watcher has something to look at.
+    pub(super) noted: bool,
     /// Threads that wait for a change.
     sleepers: u32,
 }
@@ -89,6 +91,7 @@ impl Net {
             listeners: Slots::new(CAPACITY_MAX),
             touched: Vec::new(),
             woken: false,
+            noted: false,
             sleepers: 0,
         };
         Arc::new(Self { state: Mutex::new(wire), changed: Condvar::new() })
@@ -121,6 +124,15 @@ impl Net {
         };
         wire.sleepers -= 1;
         wire
+    }
+}
+
+impl Net {
+    /// Has the watcher look at what there is.
+    pub(super) fn note(&self) {
+        let mut wire = self.lock();
+        wire.noted = true;
+        self.tell(&wire);
     }
 }
 

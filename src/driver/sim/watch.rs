@@ -1,0 +1,371 @@
+//! The simulated watcher: it keeps the contract of [`crate::watch`], and is slow, unreliable and
+//! deaf as its seed has it.
+//!
+//! It hears of what is done by [`Files`], in a [`wait`](crate::driver::Driver::wait):
+//! requests are worked on one after the other, each taking a while, and reports are posted a while
+//! after what they tell of. So a lookup may see what is reported later, or be over before. Reports
+//! of changes may overtake each other; [`Faults`] says what is lost. What events mean, what waits
+//! and what happens when a posting is refused is not simulated: that is the code of the real one.
+//!
+//! Changes are posted by the thread that waits, without any lock held. After a posting, accepted or
+//! not, the wait returns as after a wake, so that whoever had no room can make some.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use rustix::fs::inotify::ReadFlags;
+
+use super::log::Happening;
+use super::wire::{Net, Wire};
+use super::{Faults, Files, Sim};
+use crate::driver::File;
+use crate::watch::{
+    Change, Event, Outbox, Post, Report, Request, Requests, Sink, SiteId, Table, Watcher, ended,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// Steps that are planned; if reports would be more, all that are on their way are lost.
+const PLANS_MAX: usize = 4096;
+
+/// The handle of a simulated watcher. When it is dropped, nothing is posted any more.
+#[derive(Debug)]
+pub struct Watch {
+    service: Arc<Mutex<Service>>,
+    net: Arc<Net>,
+}
+
+/// The machine's side of it.
+#[derive(Debug, Default)]
+pub(super) struct Watching(Weak<Mutex<Service>>);
+
+/// What the thread of a real watcher has, and what happens to it.
+#[derive(Debug)]
+struct Service {
+    requests: Requests,
+    table: Table,
+    /// Those of directories that are watched, by their whole names.
+    numbers: Numbers,
+    outbox: Outbox,
+    way: Way,
+}
+
+/// What is in work, and reports on their way.
+#[derive(Debug)]
+struct Way {
+    random: Rng,
+    plans: BTreeMap<(Instant, u64), Plan>,
+    made: u64,
+    /// When the last report comes that keeps its place, and when the last of all.
+    ordered: Instant,
+    last: Instant,
+    /// A request is in work: the next one waits.
+    busy: bool,
+}
+
+#[derive(Debug)]
+enum Plan {
+    /// A request is done. Of the root its whole name is left.
+    Watch {
+        site: SiteId,
+        root: Vec<u8>,
+        path: Box<[u8]>,
+    },
+    Forget {
+        site: SiteId,
+    },
+    /// A report has come to where it waits to be posted.
+    Tell(Report),
+}
+
+#[derive(Debug, Default)]
+struct Numbers {
+    numbers: BTreeMap<Vec<u8>, i32>,
+    last: i32,
+}
+
+fn lock(service: &Mutex<Service>) -> MutexGuard<'_, Service> {
+    service.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Sim {
+    /// A watcher of this machine's files, which posts to `post` while this machine waits. It takes
+    /// the place of the one before, of which nothing more is heard. From now on no
+    /// [`Op::Run`](crate::driver::Op::Run) may change the files.
+    pub fn watcher(&mut self, post: Post) -> Watch {
+        let now = self.clock.now().instant;
+        let way = Way {
+            random: self.random.fork(),
+            plans: BTreeMap::new(),
+            made: 0,
+            ordered: now,
+            last: now,
+            busy: false,
+        };
+        let service = Arc::new(Mutex::new(Service {
+            requests: Requests::default(),
+            table: Table::default(),
+            numbers: Numbers::default(),
+            outbox: Outbox::new(post),
+            way,
+        }));
+        self.files.log_to(&self.net);
+        self.watching = Watching(Arc::downgrade(&service));
+        Watch { service, net: Arc::clone(&self.net) }
+    }
+
+    /// Lets the watcher do what is due, without the lock.
+    pub(super) fn watch<'a>(
+        &self,
+        net: &'a Net,
+        mut wire: MutexGuard<'a, Wire>,
+    ) -> MutexGuard<'a, Wire> {
+        wire.noted = false;
+        let Some(service) = self.watching.0.upgrade() else { return wire };
+        drop(wire);
+        let posted = lock(&service).turn(self.clock.now().instant, &self.faults, &self.files);
+        drop(service);
+        let mut wire = net.lock();
+        wire.woken |= posted;
+        wire
+    }
+
+    /// When the watcher has something to do, since the start.
+    pub(super) fn watch_due(&self) -> Option<Duration> {
+        let now = self.clock.now().instant;
+        let service = self.watching.0.upgrade()?;
+        let due = lock(&service).due(now)?;
+        Some(self.clock.elapsed() + due.saturating_duration_since(now))
+    }
+}
+
+impl Watcher for Watch {
+    /// The root must be one of the simulated machine.
+    fn watch(&mut self, site: SiteId, root: &Arc<File>, path: &[u8]) -> bool {
+        let added = lock(&self.service).requests.watch(site, root, path);
+        self.net.note();
+        added
+    }
+
+    fn forget(&mut self, site: SiteId) {
+        lock(&self.service).requests.forget(site);
+        self.net.note();
+    }
+}
+
+impl Service {
+    /// Does what is due. Returns whether anything was posted, or refused.
+    fn turn(&mut self, now: Instant, faults: &Faults, files: &Files) -> bool {
+        self.hear(now, faults, files);
+        self.begin(now, faults);
+        while let Some(plan) = self.way.due(now) {
+            match plan {
+                Plan::Watch { site, root, path } => {
+                    self.establish(now, faults, files, (site, &root, &path));
+                }
+                Plan::Forget { site } => {
+                    let Self { table, numbers, .. } = self;
+                    table.forget(site, b"", &mut |number| numbers.end(number));
+                    self.way.tell(now, faults, ended(site));
+                }
+                Plan::Tell(Report::Changed { site, change }) => {
+                    self.outbox.changed(site, || change);
+                    continue;
+                }
+                Plan::Tell(report) => {
+                    self.outbox.push(report);
+                    continue;
+                }
+            }
+            self.way.busy = false;
+            self.begin(now, faults);
+        }
+        if self.way.plans.len() > PLANS_MAX {
+            self.lose(self.way.sites());
+        }
+        let posts = !self.outbox.is_empty() && self.outbox.rests_until(now).is_none();
+        let lost = self.outbox.post(now);
+        self.lose(lost);
+        posts
+    }
+
+    /// When there is something to do.
+    fn due(&self, now: Instant) -> Option<Instant> {
+        let plan = self.way.plans.keys().next().map(|(due, _)| *due);
+        let rest = self.outbox.rests_until(now).unwrap_or(now);
+        [plan, (!self.outbox.is_empty()).then_some(rest)].into_iter().flatten().min()
+    }
+
+    /// Begins with a request, if none is in work.
+    fn begin(&mut self, now: Instant, faults: &Faults) {
+        if self.way.busy {
+            return;
+        }
+        let plan = match self.requests.next() {
+            None => return,
+            Some(Request::Forget { site }) => Plan::Forget { site },
+            Some(Request::Watch { site, root, path }) => {
+                Plan::Watch { site, root: root.as_simulated().name().to_vec(), path }
+            }
+        };
+        self.way.busy = true;
+        let due = now + self.way.latency(faults);
+        self.way.plan(due, plan);
+    }
+
+    /// Finds out what has happened to files, as far as that is heard.
+    fn hear(&mut self, now: Instant, faults: &Faults, files: &Files) {
+        let Self { table, numbers, way, .. } = self;
+        let (happenings, overflowed) = files.take_log();
+        let mut heard = Heard::default();
+        let mut end = Vec::new();
+        if overflowed || !happenings.is_empty() && way.happens(faults.watch_overflow) {
+            table.lose(table.sites(), &mut heard, &mut |number| end.push(number));
+        }
+        for happening in &happenings {
+            if way.happens(faults.watch_lost) {
+                continue;
+            }
+            let (directory, flags, name) = match happening {
+                Happening::Gone { directory } => (directory, ReadFlags::DELETE_SELF, None),
+                Happening::Entry { directory, name, moved } => {
+                    let flags = if *moved { ReadFlags::CREATE } else { ReadFlags::MODIFY };
+                    (directory, flags, Some(&name[..]))
+                }
+            };
+            if let Some(number) = numbers.get(directory) {
+                let event = Event { number, flags, name };
+                table.take_in(&event, &mut heard, &mut |number| end.push(number));
+            }
+        }
+        end.into_iter().for_each(|number| numbers.end(number));
+        way.tell(now, faults, heard.0);
+    }
+
+    /// Watches a directory, and those above it.
+    fn establish(
+        &mut self,
+        now: Instant,
+        faults: &Faults,
+        files: &Files,
+        (site, root, path): (SiteId, &[u8], &[u8]),
+    ) {
+        if self.table.holds(site, path) {
+            return;
+        }
+        let ends = memchr::memchr_iter(b'/', path).chain([path.len()]);
+        for end in (!path.is_empty()).then_some(0).into_iter().chain(ends) {
+            let above = &path[..end];
+            if self.table.holds(site, above) {
+                continue;
+            }
+            let slash: &[u8] = if root.is_empty() || above.is_empty() { b"" } else { b"/" };
+            let name = [root, slash, above].concat();
+            let fails = self.table.is_full() || self.way.happens(faults.watch_fails);
+            if fails || !files.is_directory(&name) {
+                let report = Report::Unwatched { site, path: path.into() };
+                return self.way.tell(now, faults, [report]);
+            }
+            self.table.add(site, above, self.numbers.of(name));
+            let report = Report::Watched { site, path: above.into() };
+            self.way.tell(now, faults, [report]);
+        }
+    }
+
+    /// Reports of these sites were lost.
+    fn lose(&mut self, sites: Vec<SiteId>) {
+        let Self { table, numbers, outbox, way, .. } = self;
+        way.plans.retain(|_, plan| match plan {
+            Plan::Tell(report) => !sites.contains(&report.site()),
+            Plan::Watch { .. } | Plan::Forget { .. } => true,
+        });
+        table.lose(sites, outbox, &mut |number| numbers.end(number));
+    }
+}
+
+impl Way {
+    fn plan(&mut self, due: Instant, plan: Plan) {
+        self.made += 1;
+        self.plans.insert((due, self.made), plan);
+    }
+
+    /// The next plan, if its time has come.
+    fn due(&mut self, now: Instant) -> Option<Plan> {
+        let entry = self.plans.first_entry().filter(|entry| entry.key().0 <= now)?;
+        Some(entry.remove())
+    }
+
+    /// Sends reports on their way. A change may overtake others.
+    fn tell(&mut self, now: Instant, faults: &Faults, reports: impl IntoIterator<Item = Report>) {
+        for report in reports {
+            let mut due = (now + self.latency(faults)).max(self.ordered);
+            if !matches!(report, Report::Changed { .. }) {
+                due = due.max(self.last);
+                self.ordered = due;
+            }
+            self.last = self.last.max(due);
+            self.plan(due, Plan::Tell(report));
+        }
+    }
+
+    /// The sites that have reports on their way.
+    fn sites(&self) -> Vec<SiteId> {
+        let site = |plan: &Plan| match plan {
+            Plan::Tell(report) => Some(report.site()),
+            Plan::Watch { .. } | Plan::Forget { .. } => None,
+        };
+        self.plans.values().filter_map(site).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    fn latency(&mut self, faults: &Faults) -> Duration {
+        let max = faults.latency_max.as_nanos() as u64;
+        let nanos = if max == 0 { 0 } else { self.random.u64(..max) };
+        let times = if self.happens(faults.watch_late) { 100 } else { 1 };
+        Duration::from_nanos(nanos) * times
+    }
+
+    /// Whether something happens that has this chance in a thousand.
+    fn happens(&mut self, chance: u16) -> bool {
+        chance > 0 && self.random.u16(..1000) < chance
+    }
+}
+
+impl Numbers {
+    fn get(&self, directory: &[u8]) -> Option<i32> {
+        self.numbers.get(directory).copied()
+    }
+
+    /// The number of a directory: a new one if it is not watched.
+    fn of(&mut self, directory: Vec<u8>) -> i32 {
+        let Self { numbers, last } = self;
+        *numbers.entry(directory).or_insert_with(|| {
+            *last += 1;
+            *last
+        })
+    }
+
+    fn end(&mut self, number: i32) {
+        self.numbers.retain(|_, other| *other != number);
+    }
+}
+
+/// Reports that are to be sent on their way.
+#[derive(Debug, Default)]
+struct Heard(Vec<Report>);
+
+impl Sink for Heard {
+    fn push(&mut self, report: Report) {
+        self.0.push(report);
+    }
+
+    fn changed(&mut self, site: SiteId, change: impl FnOnce() -> Change) {
+        self.0.push(Report::Changed { site, change: change() });
+    }
+
+    fn lose(&mut self, site: SiteId) {
+        self.0.extend(ended(site));
+    }
+}

@@ -1,0 +1,360 @@
+//! The simulated watcher keeps its contract, is troubled, and replays.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+
+use super::*;
+use crate::driver::{Driver, Limits, Links, Token};
+use crate::watch::{BATCH_MAX, CHANGES_MAX, REQUESTS_MAX, REST, is_at};
+
+const SITE: SiteId = SiteId(1);
+const HOUR: Option<Duration> = Some(Duration::from_secs(3600));
+
+/// What was posted, while there was room.
+#[derive(Debug, Default)]
+struct Posted {
+    reports: Vec<Report>,
+    full: bool,
+    refusals: usize,
+}
+
+type Mailbox = Arc<Mutex<Posted>>;
+
+fn mailbox() -> (Post, Mailbox) {
+    let mailbox = Mailbox::default();
+    let its = Arc::clone(&mailbox);
+    let post = move |batch: Vec<Report>| {
+        assert!((1..=BATCH_MAX).contains(&batch.len()));
+        let mut posted = its.lock().unwrap();
+        if posted.full {
+            posted.refusals += 1;
+            return Err(batch);
+        }
+        posted.reports.extend(batch);
+        Ok(())
+    };
+    (Box::new(post), mailbox)
+}
+
+fn seeded(seed: u64, faults: Faults) -> (Sim, Watch, Mailbox) {
+    let mut sim = Sim::seeded(&Limits::default(), seed, faults);
+    let (post, mailbox) = mailbox();
+    let watch = sim.watcher(post);
+    (sim, watch, mailbox)
+}
+
+/// Waits once; says whether that was ended by a wake.
+fn wait(sim: &mut Sim) -> bool {
+    let mut done = Vec::new();
+    sim.wait(HOUR, &mut done).unwrap();
+    done.iter().any(|done| done.token == Token::WAKE)
+}
+
+/// All that is reported, until an hour passes without a report.
+fn reports(sim: &mut Sim, mailbox: &Mailbox) -> Vec<String> {
+    while wait(sim) {}
+    mailbox.lock().unwrap().reports.drain(..).map(|report| text(&report)).collect()
+}
+
+/// A report, for a person: `+watched`, `-unwatched`, `directory|name`, with a slash if everything
+/// beneath may have changed, `*` for everything.
+fn text(report: &Report) -> String {
+    let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
+    match report {
+        Report::Watched { path, .. } => format!("+{}", text(path)),
+        Report::Unwatched { path, .. } => format!("-{}", text(path)),
+        Report::Changed { change, .. } => match change {
+            Change::Entry { directory, name, beneath } => {
+                format!("{}|{}{}", text(directory), text(name), if *beneath { "/" } else { "" })
+            }
+            Change::Directory { path } => format!("{}|", text(path)),
+            Change::Everything => "*".into(),
+        },
+    }
+}
+
+#[test]
+fn what_is_done_to_files_is_reported() {
+    let (mut sim, mut watch, mailbox) = seeded(1, Faults::NONE);
+    let files = sim.files();
+    files.write("d/sub/file", b"x");
+    files.write("far/file", b"x");
+    let root = files.root();
+    assert!(watch.watch(SITE, &root, b"d/sub") && watch.watch(SITE, &root, b"missing/sub"));
+    assert!(watch.watch(SITE, &root, b"d/sub/file"));
+    let told = ["+", "+d", "+d/sub", "-missing/sub", "-d/sub/file"];
+    assert_eq!(reports(&mut sim, &mailbox), told);
+    type Act = fn(&Files);
+    let cases: [(Act, &[&str]); 9] = [
+        (|files| files.write("d/sub/file", b"y"), &["d/sub|file"]),
+        (|files| files.write_at("d/sub/file", 2, b"y"), &["d/sub|file"]),
+        (|files| files.truncate("d/sub/file", 1), &["d/sub|file"]),
+        (|files| files.write("d/sub/new", b"y"), &["d/sub|new/"]),
+        (|files| files.write("far/file", b"y"), &[]),
+        (|files| files.write("new/d/file", b"y"), &["|new/"]),
+        (|files| files.rename("d/sub/new", "d/new"), &["d/sub|new/", "d|new/"]),
+        (
+            |files| files.remove("d/sub/file"),
+            // The directory ends, and the one above tells of it.
+            &["d/sub|file/", "-d/sub", "d/sub|", "d|sub/"],
+        ),
+        (|files| files.remove("none"), &[]),
+    ];
+    for (act, expected) in cases {
+        act(&files);
+        assert_eq!(reports(&mut sim, &mailbox), expected);
+    }
+    assert!(watch.watch(SITE, &root, b"d/sub") && watch.watch(SITE, &root, b"d"));
+    assert_eq!(reports(&mut sim, &mailbox), ["-d/sub"]);
+    files.write("d/sub/file", b"x");
+    assert!(watch.watch(SITE, &root, b"d/sub"));
+    assert_eq!(reports(&mut sim, &mailbox), ["d|sub/", "+d/sub"]);
+}
+
+#[test]
+fn sites_share_directories_and_are_forgotten_apart() {
+    let (mut sim, mut watch, mailbox) = seeded(1, Faults::NONE);
+    let files = sim.files();
+    files.write("d/sub/file", b"x");
+    let inner = files.open("d").unwrap();
+    let told = |sim: &mut Sim| {
+        while wait(sim) {}
+        let text = |report: Report| format!("{} {}", report.site().0, text(&report));
+        mailbox.lock().unwrap().reports.drain(..).map(text).collect::<Vec<_>>()
+    };
+    assert!(watch.watch(SITE, &files.root(), b"d/sub") && watch.watch(SiteId(2), &inner, b"sub"));
+    assert_eq!(told(&mut sim), ["1 +", "1 +d", "1 +d/sub", "2 +", "2 +sub"]);
+    files.write("d/sub/file", b"y");
+    assert_eq!(told(&mut sim), ["1 d/sub|file", "2 sub|file"]);
+    watch.forget(SITE);
+    assert_eq!(told(&mut sim), ["1 -", "1 *"]);
+    files.write("d/sub/file", b"z");
+    assert_eq!(told(&mut sim), ["2 sub|file"]);
+    drop(watch);
+    files.write("d/sub/file", b"x");
+    assert_eq!(told(&mut sim), [""; 0]);
+}
+
+/// A wait that has nothing else to do goes on to the next report, and no further.
+#[test]
+fn reports_take_their_time() {
+    let latency_max = Duration::from_millis(100);
+    let (mut sim, mut watch, mailbox) = seeded(3, Faults { latency_max, ..Faults::NONE });
+    let files = sim.files();
+    files.write("d/file", b"x");
+    assert!(watch.watch(SITE, &files.root(), b"d"));
+    files.write("d/file", b"before it is watched");
+    sim.wait(Some(Duration::from_nanos(1)), &mut Vec::new()).unwrap();
+    assert_eq!(mailbox.lock().unwrap().reports, []);
+    sim.wait(None, &mut Vec::new()).unwrap();
+    assert!(!mailbox.lock().unwrap().reports.is_empty());
+    assert!(sim.elapsed() > Duration::ZERO && sim.elapsed() <= 4 * latency_max);
+    assert_eq!(reports(&mut sim, &mailbox), ["+", "+d"]);
+    let before = sim.elapsed();
+    files.write("d/file", b"y");
+    sim.wait(None, &mut Vec::new()).unwrap();
+    assert!(sim.elapsed() > before && sim.elapsed() <= before + 2 * latency_max);
+    assert_eq!(reports(&mut sim, &mailbox), ["d|file"]);
+}
+
+#[test]
+fn there_are_troubles() {
+    let run = |faults| {
+        let (mut sim, mut watch, mailbox) = seeded(1, faults);
+        let files = sim.files();
+        files.write("d/file", b"x");
+        assert!(watch.watch(SITE, &files.root(), b"d"));
+        let answers = reports(&mut sim, &mailbox);
+        files.write("d/file", b"y");
+        (answers, reports(&mut sim, &mailbox), sim.elapsed())
+    };
+    let none = run(Faults::NONE);
+    let told = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    assert_eq!((&none.0, &none.1), (&told(&["+", "+d"]), &told(&["d|file"])));
+    let fails = run(Faults { watch_fails: 1000, ..Faults::NONE });
+    assert_eq!((fails.0, fails.1), (told(&["-d"]), vec![]));
+    let lost = run(Faults { watch_lost: 1000, ..Faults::NONE });
+    assert_eq!((lost.0, lost.1), (told(&["+", "+d"]), vec![]));
+    let overflow = run(Faults { watch_overflow: 1000, ..Faults::NONE });
+    assert_eq!((overflow.0, overflow.1), (told(&["+", "+d"]), told(&["-", "*"])));
+    let latency_max = Duration::from_millis(1);
+    let slow = run(Faults { latency_max, ..Faults::NONE });
+    let late = run(Faults { latency_max, watch_late: 1000, ..Faults::NONE });
+    assert!(late.2 > slow.2 && (late.0, late.1) == (slow.0, slow.1));
+}
+
+#[test]
+fn who_has_refused_is_told_of_everything() {
+    let (mut sim, mut watch, mailbox) = seeded(1, Faults::NONE);
+    let files = sim.files();
+    files.write("d/file", b"x");
+    assert!(watch.watch(SITE, &files.root(), b"d"));
+    assert_eq!(reports(&mut sim, &mailbox), ["+", "+d"]);
+    mailbox.lock().unwrap().full = true;
+    files.write("d/file", b"y");
+    for refusals in 1..5 {
+        assert!(wait(&mut sim), "whoever is full can make room");
+        assert_eq!(mailbox.lock().unwrap().refusals, refusals);
+    }
+    assert!(sim.elapsed() >= 4 * REST);
+    mailbox.lock().unwrap().full = false;
+    files.write("d/file", b"z");
+    assert_eq!(reports(&mut sim, &mailbox), ["-", "*"]);
+    assert!(watch.watch(SITE, &files.root(), b"d"));
+    assert_eq!(reports(&mut sim, &mailbox), ["+", "+d"]);
+}
+
+#[test]
+fn what_waits_is_bounded() {
+    let latency_max = Duration::from_secs(1);
+    let (mut sim, mut watch, mailbox) = seeded(1, Faults { latency_max, ..Faults::NONE });
+    let files = sim.files();
+    files.write("d/file", b"x");
+    let root = files.root();
+    assert!(watch.watch(SITE, &root, b"d"));
+    assert_eq!(reports(&mut sim, &mailbox), ["+", "+d"]);
+    // On their way.
+    for _ in 0..30 {
+        (0..PLANS_MAX / 20).for_each(|_| files.write("d/file", b"x"));
+        sim.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+        assert!(lock(&watch.service).way.plans.len() <= PLANS_MAX);
+    }
+    let told = reports(&mut sim, &mailbox);
+    assert_eq!((told.first().unwrap(), told.contains(&"*".into())), (&"-".into(), true));
+    // Before anybody looks.
+    assert!(watch.watch(SITE, &root, b"d"));
+    reports(&mut sim, &mailbox);
+    (0..=4096).for_each(|_| files.write("d/file", b"x"));
+    assert_eq!(reports(&mut sim, &mailbox), ["-", "*"]);
+    // Posted at once.
+    assert!(watch.watch(SITE, &root, b"d"));
+    reports(&mut sim, &mailbox);
+    sim.calm();
+    (0..=2 * CHANGES_MAX).for_each(|number| files.write(format!("d/{number}"), b"x"));
+    assert_eq!(reports(&mut sim, &mailbox), ["*"]);
+    // Requests.
+    let asked = (0..10 * REQUESTS_MAX).filter(|number| {
+        let path = format!("missing/{number}");
+        watch.watch(SITE, &root, path.as_bytes())
+    });
+    assert_eq!(asked.count(), REQUESTS_MAX);
+    assert_eq!(reports(&mut sim, &mailbox).len(), REQUESTS_MAX);
+}
+
+/// In real time somebody else may change files while this machine sleeps.
+#[test]
+fn a_change_ends_the_sleep_of_a_calm_machine() {
+    let mut sim = Sim::open(&Limits::default()).unwrap();
+    let (post, mailbox) = mailbox();
+    let mut watch = sim.watcher(post);
+    let files = sim.files();
+    files.write("file", b"x");
+    assert!(watch.watch(SITE, &files.root(), b"") && wait(&mut sim));
+    let other = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(20));
+        files.write("file", b"y");
+    });
+    assert!(wait(&mut sim), "an hour has not passed");
+    other.join().unwrap();
+    let told: Vec<String> = mailbox.lock().unwrap().reports.iter().map(text).collect();
+    assert_eq!(told, ["+", "|file"]);
+}
+
+/// What somebody knows who looks at a directory when he is told to, and not otherwise.
+#[derive(Debug, Default)]
+struct Reader {
+    /// What he has seen in directories that are watched.
+    seen: BTreeMap<Vec<u8>, String>,
+}
+
+impl Reader {
+    fn take_in(&mut self, report: &Report, files: &Files) {
+        match report {
+            Report::Watched { path, .. } => {
+                self.seen.insert(path.to_vec(), look(files, path));
+            }
+            Report::Unwatched { path, .. } => self.seen.retain(|other, _| !is_at(other, path)),
+            Report::Changed { change, .. } => {
+                for (path, seen) in &mut self.seen {
+                    if change.is_of_entries(path) {
+                        *seen = look(files, path);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What is in a directory: names, and the content of files.
+fn look(files: &Files, path: &[u8]) -> String {
+    let Ok(directory) = files.open(if path.is_empty() { b"." } else { path }) else {
+        return "missing".into();
+    };
+    let entries = directory.as_simulated().entries(100).unwrap_or_default().entries;
+    let describe = |name: &[u8]| {
+        let name = CString::new(name).unwrap();
+        let found = directory.as_simulated().describe(name.to_bytes(), Links::Beneath);
+        found.map(|found| (found.inode, found.len)).ok()
+    };
+    let text = |entry: &crate::driver::Entry| format!("{entry:?} {:?}", describe(&entry.name));
+    entries.iter().map(text).collect::<Vec<_>>().join("\n")
+}
+
+/// A life of a watcher, as text. At the end what is known of directories that are watched is true,
+/// unless changes were lost in silence.
+fn life(seed: u64) -> String {
+    let mut random = Rng::with_seed(seed);
+    let faults = Faults { watch_lost: 0, ..Faults::draw(&mut random) };
+    let (mut sim, mut watch, mailbox) = seeded(seed, faults);
+    let files = sim.files();
+    let directories = ["", "a", "a/b", "a/b/c", "d"];
+    let mut reader = Reader::default();
+    let mut told = String::new();
+    for step in 0..200 {
+        let directory = directories[random.usize(..directories.len())];
+        let name = |random: &mut Rng, directory: &str| {
+            let name = ["x", "y", "z"][random.usize(..3)];
+            if directory.is_empty() { name.into() } else { format!("{directory}/{name}") }
+        };
+        let path = name(&mut random, directory);
+        match random.u8(..8) {
+            0 | 1 => files.write(path, &vec![0; step]),
+            2 => files.remove(path),
+            3 => {
+                let other = directories[random.usize(..5)];
+                files.rename(path, name(&mut random, other));
+            }
+            4 | 5 => drop(watch.watch(SITE, &files.root(), directory.as_bytes())),
+            6 if random.u8(..10) == 0 => watch.forget(SITE),
+            6 => mailbox.lock().unwrap().full = random.bool(),
+            _ => {
+                let time = Duration::from_micros(random.u64(..50_000));
+                sim.wait(Some(time), &mut Vec::new()).unwrap();
+            }
+        }
+        for report in mailbox.lock().unwrap().reports.drain(..) {
+            told.push_str(&format!("{:?} {}\n", sim.elapsed(), text(&report)));
+            reader.take_in(&report, &files);
+        }
+    }
+    mailbox.lock().unwrap().full = false;
+    while wait(&mut sim) {}
+    for report in mailbox.lock().unwrap().reports.drain(..) {
+        told.push_str(&format!("{:?} {}\n", sim.elapsed(), text(&report)));
+        reader.take_in(&report, &files);
+    }
+    for (path, seen) in &reader.seen {
+        assert_eq!(*seen, look(&files, path), "seed {seed}: {}\n{told}", path.escape_ascii());
+    }
+    told
+}
+
+#[test]
+fn a_seed_replays_and_nothing_is_missed() {
+    let count = if cfg!(miri) { 3 } else { 300 };
+    let lives: Vec<String> = (0..count).map(life).collect();
+    let again: Vec<String> = (0..count).map(life).collect();
+    assert_eq!(lives, again);
+    let any = |what: &str| lives.iter().any(|life| life.contains(what));
+    assert!(any(" +a/b") && any(" -a/b") && any(" *") && any(" a|x"), "worlds differ");
+}
