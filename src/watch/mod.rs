@@ -10,14 +10,15 @@
 //!    directory is watched together with all those above it, since what happens to one of them
 //!    happens to what is beneath. Links are not followed on the way.
 //! 3. Each request has one answer: [`Report::Watched`] or [`Report::Unwatched`] of just that path.
-//!    There is none if the directory is watched already, since the answer was given, and none if
-//!    the site is forgotten first. [`Report::Watched`] comes for the directories above as well, if
-//!    they were not watched, each before those beneath it.
+//!    There is none if the directory is watched already, since the answer was given. If the site is
+//!    forgotten or its reports are lost first (8, 9), `Unwatched` of the empty path is the answer.
+//!    [`Report::Watched`] comes for the directories above as well, if they were not watched, each
+//!    before those beneath it.
 //! 4. [`Report::Unwatched`] of a path ends the watches of that directory *and of all beneath it*,
 //!    the site for the empty path. Whoever wants reports asks again. Asking is not done for him.
-//! 5. Watches end only when something has happened that is reported as a change as well, right
-//!    after [`Report::Unwatched`], or when they are given up by [`Watcher::forget`] (see 8). So
-//!    what is known of a directory from before is in doubt when its watch ends.
+//! 5. Watches end only when something has happened that is reported as a change as well, after
+//!    [`Report::Unwatched`], or when they are given up (8, 9), and then everything is reported. So
+//!    nobody has to conclude a change from the end of a watch.
 //! 6. Reports of changes may come in another order than the changes. [`Report::Watched`] and
 //!    [`Report::Unwatched`] keep their place among all reports.
 //! 7. There are at most [`WATCHES_MAX`] watches of a watcher, over all sites. The first ones stay:

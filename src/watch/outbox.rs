@@ -234,7 +234,7 @@ mod tests {
             outbox.push(watched(number));
         }
         let other = |number| Report::Watched { site: SiteId(number), path: [].into() };
-        let sites = 2..2 + BATCH_MAX as u16;
+        let sites = 2..2 + 2 * BATCH_MAX as u16;
         sites.clone().for_each(|number| outbox.push(other(number)));
         assert!(!outbox.has_room());
         let lost: Vec<u16> = outbox.post(now).iter().map(|site| site.0).collect();

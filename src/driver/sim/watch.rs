@@ -7,8 +7,9 @@
 //! of changes may overtake each other; [`Faults`] says what is lost. What events mean, what waits
 //! and what happens when a posting is refused is not simulated: that is the code of the real one.
 //!
-//! Changes are posted by the thread that waits, without any lock held. After a posting, accepted or
-//! not, the wait returns as after a wake, so that whoever had no room can make some.
+//! Reports are posted by the thread that waits, without the lock of the wire: so a posting may wake
+//! a driver, but not call this watcher. After it, accepted or not, the wait returns as after a
+//! wake, so that whoever had no room can make some.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -96,15 +97,7 @@ impl Sim {
     /// the place of the one before, of which nothing more is heard. From now on no
     /// [`Op::Run`](crate::driver::Op::Run) may change the files.
     pub fn watcher(&mut self, post: Post) -> Watch {
-        let now = self.clock.now().instant;
-        let way = Way {
-            random: self.random.fork(),
-            plans: BTreeMap::new(),
-            made: 0,
-            ordered: now,
-            last: now,
-            busy: false,
-        };
+        let way = Way::new(self.random.fork(), self.clock.now().instant);
         let service = Arc::new(Mutex::new(Service {
             requests: Requests::default(),
             table: Table::default(),
@@ -287,6 +280,10 @@ impl Service {
 }
 
 impl Way {
+    fn new(random: Rng, now: Instant) -> Self {
+        Self { random, plans: BTreeMap::new(), made: 0, ordered: now, last: now, busy: false }
+    }
+
     fn plan(&mut self, due: Instant, plan: Plan) {
         self.made += 1;
         self.plans.insert((due, self.made), plan);

@@ -1,6 +1,6 @@
 //! The simulated watcher keeps its contract, is troubled, and replays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 
 use super::*;
@@ -158,6 +158,30 @@ fn reports_take_their_time() {
 }
 
 #[test]
+fn changes_overtake_each_other_and_nothing_else() {
+    let now = Instant::now();
+    let faults = Faults { latency_max: Duration::from_millis(20), ..Faults::NONE };
+    let mut way = Way::new(Rng::with_seed(1), now);
+    let keeps_its_place = |number: usize| number.is_multiple_of(10);
+    for number in 0..500 {
+        let path = number.to_string().into_bytes().into();
+        let report = match keeps_its_place(number) {
+            true => Report::Watched { site: SITE, path },
+            false => Report::Changed { site: SITE, change: Change::Directory { path } },
+        };
+        way.tell(now + Duration::from_millis(1) * number as u32, &faults, [report]);
+    }
+    let mut order = Vec::new();
+    while let Some(Plan::Tell(report)) = way.due(now + Duration::from_secs(3600)) {
+        order.push(text(&report).trim_matches(['+', '|']).parse::<usize>().unwrap());
+    }
+    assert!(
+        order.iter().enumerate().all(|(at, number)| at == *number || !keeps_its_place(*number))
+    );
+    assert!(order.iter().enumerate().any(|(at, number)| at != *number), "some overtake others");
+}
+
+#[test]
 fn there_are_troubles() {
     let run = |faults| {
         let (mut sim, mut watch, mailbox) = seeded(1, faults);
@@ -265,23 +289,49 @@ fn a_change_ends_the_sleep_of_a_calm_machine() {
 struct Reader {
     /// What he has seen in directories that are watched.
     seen: BTreeMap<Vec<u8>, String>,
+    /// What he has asked for without an answer.
+    asked: BTreeSet<Vec<u8>>,
+    told: String,
 }
 
 impl Reader {
-    fn take_in(&mut self, report: &Report, files: &Files) {
-        match report {
-            Report::Watched { path, .. } => {
-                self.seen.insert(path.to_vec(), look(files, path));
-            }
-            Report::Unwatched { path, .. } => self.seen.retain(|other, _| !is_at(other, path)),
-            Report::Changed { change, .. } => {
-                for (path, seen) in &mut self.seen {
-                    if change.is_of_entries(path) {
-                        *seen = look(files, path);
+    fn ask(&mut self, watch: &mut Watch, root: &Arc<File>, path: &[u8]) {
+        if watch.watch(SITE, root, path) && !self.seen.contains_key(path) {
+            self.asked.insert(path.to_vec());
+        }
+    }
+
+    /// Takes in what was posted.
+    fn read(&mut self, sim: &Sim, mailbox: &Mailbox, files: &Files) {
+        for report in mailbox.lock().unwrap().reports.drain(..) {
+            self.told.push_str(&format!("{:?} {}\n", sim.elapsed(), text(&report)));
+            match report {
+                Report::Watched { path, .. } => {
+                    self.asked.remove(&*path);
+                    self.seen.insert(path.to_vec(), look(files, &path));
+                }
+                Report::Unwatched { path, .. } => {
+                    self.asked.retain(|other| !is_at(other, &path));
+                    self.seen.retain(|other, _| !is_at(other, &path));
+                }
+                Report::Changed { change, .. } => {
+                    for (path, seen) in &mut self.seen {
+                        if change.is_of_entries(path) {
+                            *seen = look(files, path);
+                        }
                     }
                 }
             }
         }
+    }
+
+    /// What he knows is true when nothing more is to come, and all that he asked is answered.
+    fn check(&self, files: &Files) {
+        let Self { seen, asked, told } = self;
+        for (path, seen) in seen {
+            assert_eq!(*seen, look(files, path), "{}\n{told}", path.escape_ascii());
+        }
+        assert_eq!(*asked, BTreeSet::new(), "{told}");
     }
 }
 
@@ -300,8 +350,7 @@ fn look(files: &Files, path: &[u8]) -> String {
     entries.iter().map(text).collect::<Vec<_>>().join("\n")
 }
 
-/// A life of a watcher, as text. At the end what is known of directories that are watched is true,
-/// unless changes were lost in silence.
+/// A life of a watcher, as text. Nothing is lost in silence.
 fn life(seed: u64) -> String {
     let mut random = Rng::with_seed(seed);
     let faults = Faults { watch_lost: 0, ..Faults::draw(&mut random) };
@@ -309,44 +358,37 @@ fn life(seed: u64) -> String {
     let files = sim.files();
     let directories = ["", "a", "a/b", "a/b/c", "d"];
     let mut reader = Reader::default();
-    let mut told = String::new();
-    for step in 0..200 {
+    let name = |random: &mut Rng| {
         let directory = directories[random.usize(..directories.len())];
-        let name = |random: &mut Rng, directory: &str| {
-            let name = ["x", "y", "z"][random.usize(..3)];
-            if directory.is_empty() { name.into() } else { format!("{directory}/{name}") }
-        };
-        let path = name(&mut random, directory);
-        match random.u8(..8) {
-            0 | 1 => files.write(path, &vec![0; step]),
-            2 => files.remove(path),
-            3 => {
-                let other = directories[random.usize(..5)];
-                files.rename(path, name(&mut random, other));
+        let name = ["x", "y"][random.usize(..2)];
+        if directory.is_empty() { name.into() } else { format!("{directory}/{name}") }
+    };
+    for step in 0..400 {
+        match random.u8(..16) {
+            0..3 => files.write(name(&mut random), &vec![0; step]),
+            3..7 => files.remove(name(&mut random)),
+            7 | 8 => files.rename(name(&mut random), name(&mut random)),
+            9..13 => {
+                let directory = directories[random.usize(..directories.len())];
+                reader.ask(&mut watch, &files.root(), directory.as_bytes());
             }
-            4 | 5 => drop(watch.watch(SITE, &files.root(), directory.as_bytes())),
-            6 if random.u8(..10) == 0 => watch.forget(SITE),
-            6 => mailbox.lock().unwrap().full = random.bool(),
+            13 if random.u8(..10) == 0 => watch.forget(SITE),
+            13 => mailbox.lock().unwrap().full = random.bool(),
             _ => {
                 let time = Duration::from_micros(random.u64(..50_000));
                 sim.wait(Some(time), &mut Vec::new()).unwrap();
             }
         }
-        for report in mailbox.lock().unwrap().reports.drain(..) {
-            told.push_str(&format!("{:?} {}\n", sim.elapsed(), text(&report)));
-            reader.take_in(&report, &files);
+        reader.read(&sim, &mailbox, &files);
+        if random.u8(..30) == 0 {
+            mailbox.lock().unwrap().full = false;
+            while wait(&mut sim) {
+                reader.read(&sim, &mailbox, &files);
+            }
+            reader.check(&files);
         }
     }
-    mailbox.lock().unwrap().full = false;
-    while wait(&mut sim) {}
-    for report in mailbox.lock().unwrap().reports.drain(..) {
-        told.push_str(&format!("{:?} {}\n", sim.elapsed(), text(&report)));
-        reader.take_in(&report, &files);
-    }
-    for (path, seen) in &reader.seen {
-        assert_eq!(*seen, look(&files, path), "seed {seed}: {}\n{told}", path.escape_ascii());
-    }
-    told
+    reader.told
 }
 
 #[test]
