@@ -38,8 +38,9 @@ pub enum Selection {
     Whole,
     /// These bytes, with 206. They may be all there are.
     One(Range<u64>),
-    /// Two to [`RANGES_MAX`] ranges, with 206 and as [`multipart`](super::multipart). None is empty, no
-    /// two are less than [`GAP_MIN`] apart. They stand in the order in which they were asked for.
+    /// Two to [`RANGES_MAX`] ranges, with 206 and as [`multipart`](super::multipart). None is
+    /// empty, no two are less than [`GAP_MIN`] apart. They stand in the order in which they were
+    /// asked for.
     Many(Box<[Range<u64>]>),
     /// Nothing of what is asked for exists: 416, with [`ContentRange::Unsatisfied`].
     Unsatisfiable,
