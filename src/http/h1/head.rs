@@ -15,20 +15,18 @@
 //! No state is kept between calls: an incomplete head is scanned from its beginning every time. The
 //! caller sees to it that a client that sends byte by byte does not cause a scan per byte.
 
-use fields::Fields;
-
 use crate::http::semantics::authority;
-use crate::http::semantics::condition::Conditions;
-use crate::http::semantics::field::Field;
 use crate::http::semantics::status::Status;
 
 mod fields;
+mod interpret;
+mod request;
 mod scan;
 #[cfg(test)]
 mod tests;
 
-/// The most header fields a request may have. One more is refused with 431.
-pub const FIELDS_MAX: usize = 100;
+pub use request::{Body, Method, Refusal, Request, Version};
+pub use scan::FIELDS_MAX;
 
 /// How much of a head is read before it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,92 +41,6 @@ impl Default for HeadLimits {
     fn default() -> Self {
         Self { head_bytes_max: 16 * 1024, target_bytes_max: 8 * 1024 }
     }
-}
-
-/// A request head that passed every check.
-///
-/// Fields of the head are present only where the server checks them or acts on them; what is not a
-/// number or a choice is a slice of the input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request<'a> {
-    /// Path and query as sent, beginning with `/`.
-    ///
-    /// Three exceptions: an absolute-form without a path leaves `?query`; OPTIONS may have `*`;
-    /// CONNECT has `host:port`. There is no fragment.
-    pub target: &'a [u8],
-    /// Host and optional port, valid but not normalised; empty if the client named none.
-    ///
-    /// Taken from an absolute-form target where there is one, else from `Host` (RFC 9112 §3.2.2).
-    pub host: &'a [u8],
-    /// What follows the head on the connection.
-    pub body: Body,
-    /// What the client wants done.
-    pub method: Method,
-    /// How the client wants to be spoken to.
-    pub version: Version,
-    /// Whether the connection may carry another request after this one (RFC 9112 §9.3).
-    pub keep_alive: bool,
-    /// Whether the client waits for a 100 or a final status before it sends the body.
-    pub expects_continue: bool,
-    /// `Accept`: media types that the client likes.
-    pub accept: Field<'a>,
-    /// `Accept-Encoding`: content codings that it can undo.
-    pub accept_encoding: Field<'a>,
-    /// The fields that make the answer depend on the version of the file.
-    pub conditions: Conditions<'a>,
-    /// `Range`: the parts that it wants.
-    pub range: Field<'a>,
-    /// `If-Range`: the version that it has parts of.
-    pub if_range: Field<'a>,
-    /// Whether a browser asks what a script of another site may do: OPTIONS with
-    /// `Access-Control-Request-Method`, the CORS-preflight request of the Fetch standard.
-    pub is_preflight: bool,
-}
-
-/// What the client wants done, as far as the server tells methods apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// GET.
-    Get,
-    /// HEAD.
-    Head,
-    /// OPTIONS.
-    Options,
-    /// CONNECT: gets 405. What follows would be a foreign protocol, so `keep_alive` is false.
-    Connect,
-    /// Any other registered method: gets 405.
-    Refused,
-    /// A method nobody registered: gets 501.
-    Unknown,
-}
-
-/// The minor versions of HTTP/1 that make a difference; 1.2 to 1.9 are spoken to as 1.1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
-    /// HTTP/1.0: no chunked coding, no interim responses, closes by default.
-    Http10,
-    /// HTTP/1.1: stays open by default.
-    Http11,
-}
-
-/// How the request body is framed (RFC 9112 §6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Body {
-    /// The head is the whole request.
-    None,
-    /// As many bytes as `Content-Length` says, which may be zero.
-    Length(u64),
-    /// Chunks up to the one of size zero.
-    Chunked,
-}
-
-/// A request that is not answered in its own terms. The connection closes after the response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The status of the response.
-    pub status: Status,
-    /// One plain sentence for the body of the response.
-    pub reason: &'static str,
 }
 
 /// Parses the request head at the front of `input`.
@@ -169,109 +81,6 @@ const HEAD_TOO_LARGE: Refusal = Refusal {
     status: Status::HeaderFieldsTooLarge,
     reason: "The request head is larger than this server accepts.",
 };
-
-/// Gives a complete head its meaning. The last step, so that it sees well-formed lines only.
-fn interpret<'a>(
-    method: &str,
-    raw_target: &'a [u8],
-    minor: u8,
-    headers: &[httparse::Header<'a>],
-    head: &'a [u8],
-) -> Result<Request<'a>, Refusal> {
-    let method = Method::from_token(method);
-    let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
-    let fields = Fields::collect(headers, head)?;
-    let (authority, target) = split_target(method, raw_target)?;
-    let host = fields.host(version)?;
-    let body = fields.body(version)?;
-    // In HTTP/1.0 the field has no meaning and must be ignored (RFC 9110 §10.1.1).
-    let expects = version == Version::Http11;
-    if expects && fields.expects_unknown {
-        return Err(Refusal {
-            status: Status::ExpectationFailed,
-            reason: "The only expectation this server can meet is 100-continue.",
-        });
-    }
-    Ok(Request {
-        target,
-        host: authority.unwrap_or(host),
-        body,
-        method,
-        version,
-        keep_alive: fields.keep_alive(version) && method != Method::Connect,
-        expects_continue: expects && fields.expects_continue,
-        accept: fields.accept,
-        accept_encoding: fields.accept_encoding,
-        conditions: fields.conditions,
-        range: fields.range,
-        if_range: fields.if_range,
-        is_preflight: method == Method::Options && fields.asks_for_method,
-    })
-}
-
-impl Method {
-    /// Method names are case-sensitive (RFC 9110 §9.1).
-    fn from_token(token: &str) -> Self {
-        match token {
-            "GET" => Self::Get,
-            "HEAD" => Self::Head,
-            "OPTIONS" => Self::Options,
-            "CONNECT" => Self::Connect,
-            // The rest of IANA's method registry, save `PRI`, which is no method of HTTP/1.
-            "ACL" | "BASELINE-CONTROL" | "BIND" | "CHECKIN" | "CHECKOUT" | "COPY" | "DELETE"
-            | "LABEL" | "LINK" | "LOCK" | "MERGE" | "MKACTIVITY" | "MKCALENDAR" | "MKCOL"
-            | "MKREDIRECTREF" | "MKWORKSPACE" | "MOVE" | "ORDERPATCH" | "PATCH" | "POST"
-            | "PROPFIND" | "PROPPATCH" | "PUT" | "QUERY" | "REBIND" | "REPORT" | "SEARCH"
-            | "TRACE" | "UNBIND" | "UNCHECKOUT" | "UNLINK" | "UNLOCK" | "UPDATE"
-            | "UPDATEREDIRECTREF" | "VERSION-CONTROL" => Self::Refused,
-            _ => Self::Unknown,
-        }
-    }
-}
-
-/// Splits a request target into its authority, if it has one, and its path and query.
-///
-/// Accepts the four forms of RFC 9112 §3.2, each only where that section allows it.
-fn split_target(method: Method, raw: &[u8]) -> Result<(Option<&[u8]>, &[u8]), Refusal> {
-    if memchr::memchr(b'#', raw).is_some() {
-        return Err(bad_request("A request target cannot have a fragment."));
-    }
-    match (method, raw) {
-        (Method::Connect, _) => {
-            let names_a_port =
-                authority::is_valid(raw) && authority::has_host(raw) && authority::has_port(raw);
-            let refusal = bad_request("The target of CONNECT must be a host and a port.");
-            names_a_port.then_some((Some(raw), raw)).ok_or(refusal)
-        }
-        (_, [b'/', ..]) | (Method::Options, b"*") => Ok((None, raw)),
-        _ => split_absolute_form(raw),
-    }
-}
-
-/// `http://authority/path?query`, which every server must accept (RFC 9112 §3.2.2).
-fn split_absolute_form(raw: &[u8]) -> Result<(Option<&[u8]>, &[u8]), Refusal> {
-    let Some(rest) = strip_scheme(raw, b"http://").or_else(|| strip_scheme(raw, b"https://"))
-    else {
-        return Err(bad_request("The request target is neither a path nor an http URI."));
-    };
-    let end = memchr::memchr2(b'/', b'?', rest).unwrap_or(rest.len());
-    let (authority, target) = rest.split_at(end);
-    // Unlike the Host field, an http URI must name a host (RFC 9110 §4.2.1).
-    if !authority::is_valid(authority) || !authority::has_host(authority) {
-        return Err(bad_request("The request target does not have a valid host and port."));
-    }
-    Ok((Some(authority), if target.is_empty() { b"/" } else { target }))
-}
-
-/// Schemes are case-insensitive (RFC 3986 §3.1).
-fn strip_scheme<'a>(raw: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
-    let (front, rest) = raw.split_at_checked(scheme.len())?;
-    front.eq_ignore_ascii_case(scheme).then_some(rest)
-}
-
-const fn bad_request(reason: &'static str) -> Refusal {
-    Refusal { status: Status::BadRequest, reason }
-}
 
 /// Fuzz entry: the chunking law, and that what is returned lies within the input.
 ///

@@ -7,8 +7,12 @@
 
 use std::mem::MaybeUninit;
 
-use super::{FIELDS_MAX, Refusal, Request, bad_request, interpret};
+use super::interpret::interpret;
+use super::request::{Refusal, Request, bad_request};
 use crate::http::semantics::status::Status;
+
+/// The most header fields a request may have. One more is refused with 431.
+pub const FIELDS_MAX: usize = 100;
 
 /// What a view of the input holds.
 #[expect(clippy::large_enum_variant, reason = "the large one is what is wanted")]

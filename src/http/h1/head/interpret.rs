@@ -1,0 +1,85 @@
+//! The meaning of a head whose lines are well formed.
+
+use super::fields::Fields;
+use super::request::{Method, Refusal, Request, Version, bad_request};
+use crate::http::semantics::authority;
+use crate::http::semantics::status::Status;
+
+/// Gives a complete head its meaning. The last step, so that it sees well-formed lines only.
+pub(super) fn interpret<'a>(
+    method: &str,
+    raw_target: &'a [u8],
+    minor: u8,
+    headers: &[httparse::Header<'a>],
+    head: &'a [u8],
+) -> Result<Request<'a>, Refusal> {
+    let method = Method::from_token(method);
+    let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
+    let fields = Fields::collect(headers, head)?;
+    let (authority, target) = split_target(method, raw_target)?;
+    let host = fields.host(version)?;
+    let body = fields.body(version)?;
+    // In HTTP/1.0 the field has no meaning and must be ignored (RFC 9110 §10.1.1).
+    let expects = version == Version::Http11;
+    if expects && fields.expects_unknown {
+        return Err(Refusal {
+            status: Status::ExpectationFailed,
+            reason: "The only expectation this server can meet is 100-continue.",
+        });
+    }
+    Ok(Request {
+        target,
+        host: authority.unwrap_or(host),
+        body,
+        method,
+        version,
+        keep_alive: fields.keep_alive(version) && method != Method::Connect,
+        expects_continue: expects && fields.expects_continue,
+        accept: fields.accept,
+        accept_encoding: fields.accept_encoding,
+        conditions: fields.conditions,
+        range: fields.range,
+        if_range: fields.if_range,
+        is_preflight: method == Method::Options && fields.asks_for_method,
+    })
+}
+
+/// Splits a request target into its authority, if it has one, and its path and query.
+///
+/// Accepts the four forms of RFC 9112 §3.2, each only where that section allows it.
+fn split_target(method: Method, raw: &[u8]) -> Result<(Option<&[u8]>, &[u8]), Refusal> {
+    if memchr::memchr(b'#', raw).is_some() {
+        return Err(bad_request("A request target cannot have a fragment."));
+    }
+    match (method, raw) {
+        (Method::Connect, _) => {
+            let names_a_port =
+                authority::is_valid(raw) && authority::has_host(raw) && authority::has_port(raw);
+            let refusal = bad_request("The target of CONNECT must be a host and a port.");
+            names_a_port.then_some((Some(raw), raw)).ok_or(refusal)
+        }
+        (_, [b'/', ..]) | (Method::Options, b"*") => Ok((None, raw)),
+        _ => split_absolute_form(raw),
+    }
+}
+
+/// `http://authority/path?query`, which every server must accept (RFC 9112 §3.2.2).
+fn split_absolute_form(raw: &[u8]) -> Result<(Option<&[u8]>, &[u8]), Refusal> {
+    let Some(rest) = strip_scheme(raw, b"http://").or_else(|| strip_scheme(raw, b"https://"))
+    else {
+        return Err(bad_request("The request target is neither a path nor an http URI."));
+    };
+    let end = memchr::memchr2(b'/', b'?', rest).unwrap_or(rest.len());
+    let (authority, target) = rest.split_at(end);
+    // Unlike the Host field, an http URI must name a host (RFC 9110 §4.2.1).
+    if !authority::is_valid(authority) || !authority::has_host(authority) {
+        return Err(bad_request("The request target does not have a valid host and port."));
+    }
+    Ok((Some(authority), if target.is_empty() { b"/" } else { target }))
+}
+
+/// Schemes are case-insensitive (RFC 3986 §3.1).
+fn strip_scheme<'a>(raw: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
+    let (front, rest) = raw.split_at_checked(scheme.len())?;
+    front.eq_ignore_ascii_case(scheme).then_some(rest)
+}
