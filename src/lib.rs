@@ -18,6 +18,7 @@
 pub mod bench;
 pub mod cli;
 pub mod connect;
+mod descriptors;
 pub mod doctor;
 pub mod driver;
 pub mod echo;

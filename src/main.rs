@@ -70,7 +70,8 @@ fn run(command: &Command) -> Result<ExitCode, StartError> {
         Command::BenchServer(args) => {
             // Before the first thread, so that all of them inherit it.
             bench::child::pin(&args.core)?;
-            bench::child::serve(ServePlan::make(&args.serve)?)?;
+            let ServePlan { server, http, choice, .. } = ServePlan::make(&args.serve)?;
+            bench::child::serve(&server, http, choice)?;
         }
         Command::Connect(args) => connect::run(&args.peer)?,
     }

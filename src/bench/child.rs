@@ -18,8 +18,8 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use crate::cli::ServePlan;
-use crate::http::{Http, Site};
+use crate::driver::Choice;
+use crate::http::{self, Http, Site};
 use crate::server::{self, StartError};
 
 /// What the child says first.
@@ -111,14 +111,17 @@ fn read_line<T: for<'de> Deserialize<'de>>(output: &mut impl BufRead) -> io::Res
     Ok(serde_json::from_str(&line)?)
 }
 
-/// The child's side: serves by this plan until standard input ends.
+/// The child's side: serves with these settings until standard input ends.
 ///
 /// # Errors
 ///
 /// When the server does not start, or ends on its own.
-pub fn serve(plan: ServePlan) -> Result<(), StartError> {
-    let ServePlan { server, http, choice, .. } = plan;
-    let server = server::start::<Http>(&server, choice, move || Site::new(http.clone()))?;
+pub fn serve(
+    server: &server::Settings,
+    http: http::Settings,
+    choice: Choice,
+) -> Result<(), StartError> {
+    let server = server::start::<Http>(server, choice, move || Site::new(http.clone()))?;
     let mut output = io::stdout().lock();
     let mut say = |line: String| writeln!(output, "{line}").and_then(|()| output.flush());
     let address = *server.addresses().first().ok_or("a server listens somewhere")?;

@@ -14,6 +14,7 @@
 //! | `answers.rs` | what it makes of the bytes that arrive |
 //! | `figures.rs` | from trials to figures |
 //! | `machine.rs` | what they were taken on |
+//! | `report.rs` | all of it, which is also the shape of `--json` |
 //! | `table.rs`, `plot.rs` | the report for a person, in text and as a picture |
 
 mod answers;
@@ -25,18 +26,17 @@ mod machine;
 mod peer;
 mod plan;
 mod plot;
+mod report;
 mod table;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
 
 use crate::driver::{Choice, Kind};
 use child::{Child, Spent};
@@ -47,6 +47,7 @@ pub use machine::Machine;
 use peer::Peer;
 pub use plan::{Bytes, Cell, Pace, Shape, grid};
 pub use plot::write_svg;
+pub use report::{Outcome, Report, Row, write_json};
 pub use table::write_table;
 
 /// What is to be compared.
@@ -70,45 +71,6 @@ pub struct Settings {
     pub files: Option<PathBuf>,
     /// Further options of `ringd serve`.
     pub server_options: Vec<OsString>,
-}
-
-/// All that was found out.
-#[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    /// What it was found out on.
-    pub machine: Machine,
-    /// What makes it doubtful.
-    pub doubts: Vec<String>,
-    /// How often and how long.
-    pub pace: Pace,
-    /// The client's driver.
-    pub client: String,
-    /// Threads of each server of ours.
-    pub workers: usize,
-    /// The servers; all others are compared with the first one.
-    pub servers: Vec<String>,
-    /// Cell by cell.
-    pub rows: Vec<Row>,
-}
-
-/// What was found out in one cell.
-#[derive(Clone, Debug, Serialize)]
-pub struct Row {
-    /// The cell.
-    pub cell: Cell,
-    /// In the order of the servers.
-    pub results: Vec<Outcome>,
-}
-
-/// One server in one cell.
-#[derive(Clone, Debug, Serialize)]
-pub struct Outcome {
-    /// The server.
-    pub server: String,
-    /// Its figures.
-    pub figures: Figures,
-    /// How it compares with the first server; `None` for that one.
-    pub comparison: Option<Comparison>,
 }
 
 /// Why there is no report: the cause and the remedy.
@@ -338,14 +300,4 @@ fn report(
         servers: servers.iter().map(Server::to_string).collect(),
         rows: rows.collect(),
     }
-}
-
-/// Writes a report as one JSON object.
-///
-/// # Errors
-///
-/// When it cannot be written.
-pub fn write_json(report: &Report, out: &mut impl io::Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, report)?;
-    writeln!(out)
 }

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use svg::Document;
 use svg::node::element::{Group, Line, Rectangle, Style, Text, Title};
 
-use super::{Outcome, Report, Row};
+use super::report::{Outcome, Report, Row};
 
 const LEFT: f64 = 250.0;
 const PLOT: f64 = 480.0;

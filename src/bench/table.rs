@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 
 use super::figures::{Comparison, Figures};
-use super::{Outcome, Report};
+use super::report::{Outcome, Report};
 
 /// The longest name of a server that is written out.
 const NAME_MAX: usize = 40;

@@ -2,8 +2,9 @@
 
 use clap::Args;
 
-use super::descriptors::Descriptors;
+use super::connections::connections;
 use super::{Failure, ServerArgs};
+use crate::descriptors::Descriptors;
 use crate::driver::Choice;
 use crate::server;
 
@@ -36,7 +37,7 @@ impl EchoPlan {
     pub fn make(args: &EchoArgs) -> Result<Self, Failure> {
         let args = &args.server;
         let descriptors = Descriptors::raise_limit(args.worker_count());
-        let connections_max = descriptors.connections(args, 0)?;
+        let connections_max = connections(descriptors, args, 0)?;
         let choice = args.choice()?;
         // Before its first byte, an echo's connection is as idle as between any two.
         let server = args.settings(connections_max, args.idle_timeout)?;

@@ -4,23 +4,24 @@
 //! share is in [`server`], the form of values in [`value`].
 
 mod bench;
+mod connect;
+mod connections;
 mod content;
-mod descriptors;
 mod echo;
+mod failure;
 mod serve;
 mod server;
 mod value;
 
-use std::fmt;
-
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::doctor;
 
 pub use bench::{BenchArgs, BenchServerArgs};
+pub use connect::ConnectArgs;
 pub use content::{ContentArgs, LinksName};
-pub(crate) use descriptors::Descriptors;
 pub use echo::{EchoArgs, EchoPlan};
+pub use failure::Failure;
 pub use serve::{ServeArgs, ServePlan};
 pub use server::ServerArgs;
 pub use value::DriverName;
@@ -92,35 +93,6 @@ impl Cli {
     }
 }
 
-/// The command line of `ringd connect`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-The end of standard input ends the output of the connection; what the peer still sends is
-printed. The end of the peer ends the program.
-
-Exit codes: 0 after an orderly end, 1 after an error, 2 for a wrong command line.")]
-pub struct ConnectArgs {
-    /// The server: an address or a name, and a port.
-    #[arg(
-        value_name = "ADDR:PORT",
-        value_parser = value::peer,
-        help = "The server, by address or name: 127.0.0.1:7891, [::1]:7891, localhost:7891"
-    )]
-    pub peer: String,
-}
-
-/// Why a command is not possible: the cause and the remedy, in one line.
-#[derive(Debug)]
-pub struct Failure(String);
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Failure {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,6 +102,13 @@ mod tests {
 
     fn parse(arguments: &[&str]) -> Command {
         Cli::parse_from(std::iter::once(&"ringd").chain(arguments)).into_command()
+    }
+
+    #[test]
+    fn serve_knows_all_commands() {
+        let cli = Cli::command();
+        let names: Vec<_> = cli.get_subcommands().map(clap::Command::get_name).collect();
+        assert_eq!(names, serve::COMMANDS);
     }
 
     #[test]

@@ -7,18 +7,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory, value_parser};
+use clap::{Args, value_parser};
 
-use super::descriptors::Descriptors;
+use super::connections::connections;
 use super::server::BOUNDS;
 use super::value::{positive_time, size, time};
-use super::{Cli, ContentArgs, Failure, ServerArgs};
+use super::{ContentArgs, Failure, ServerArgs};
+use crate::descriptors::Descriptors;
 use crate::driver::{Choice, File, FileKind, Links};
 use crate::http::RootPath;
 use crate::{http, server};
 
 /// Where help lists what is remembered of files.
 const CACHE: &str = "Cache, for each worker";
+
+/// The commands, the hidden one too: a directory that is not there may be meant as one of them.
+pub(super) const COMMANDS: [&str; 6] =
+    ["serve", "echo", "doctor", "bench", "bench-server", "connect"];
 
 /// The command line of `ringd serve`.
 #[derive(Debug, Args)]
@@ -123,7 +128,7 @@ impl ServePlan {
         let descriptors = Descriptors::raise_limit(args.server.worker_count());
         let choice = args.server.choice()?;
         let cache_entries = descriptors.cache_entries(args.cache_entries, choice.kind);
-        let connections_max = descriptors.connections(&args.server, cache_entries)?;
+        let connections_max = connections(descriptors, &args.server, cache_entries)?;
         Ok(Self {
             server: args.server.settings(connections_max, args.header_timeout)?,
             http: http::Settings {
@@ -238,7 +243,7 @@ fn root_path(path: &Path) -> Result<RootPath, Failure> {
 
 /// Whether a root that does not exist is rather a command behind options.
 fn is_command(root: &Path) -> bool {
-    root.to_str().is_some_and(|root| Cli::command().find_subcommand(root).is_some())
+    root.to_str().is_some_and(|root| COMMANDS.contains(&root))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What is behind an error of the kernel, and the lines that mend it.
 
 use super::facts::{Failure, System};
+use super::remedies::{ROOT, bytes, more_descriptors, more_locked_memory};
 use super::report::Remedy;
 
 /// `CAP_SYS_ADMIN` and `CAP_IPC_LOCK` (`capabilities(7)`), as bits.
@@ -10,10 +11,7 @@ const CAP_IPC_LOCK: u64 = 1 << 14;
 /// The mode of seccomp with a filter (`Seccomp` in `/proc/pid/status`).
 const SECCOMP_FILTER: i64 = 2;
 
-pub(super) const SHELL: &str = "in the shell that starts ringd, as root above the hard limit";
-pub(super) const UNIT: &str = "in the [Service] section of a systemd unit";
 const FILTER: &str = "as one more line of the systemd unit that has a SystemCallFilter";
-pub(super) const ROOT: &str = "as root, outside of containers";
 
 /// A cause and its remedies.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,13 +60,13 @@ pub(super) fn explain(
         Some(libc::EOPNOTSUPP) => Explanation::of("the file system has no such thing", Vec::new()),
         Some(libc::ENOMEM) if ring => Explanation::of(
             match &system.memlock {
-                Ok((soft, _)) => format!("locked memory is short: {}", super::limits::bytes(*soft)),
+                Ok((soft, _)) => format!("locked memory is short: {}", bytes(*soft)),
                 Err(_) => "locked memory is short".into(),
             },
-            super::limits::more_locked_memory(),
+            more_locked_memory(),
         ),
         Some(libc::EMFILE) => {
-            Explanation::of("the process is out of descriptors", super::limits::more_descriptors())
+            Explanation::of("the process is out of descriptors", more_descriptors())
         }
         Some(libc::ENFILE) => Explanation::of(
             "the machine is out of open files",

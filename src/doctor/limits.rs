@@ -1,14 +1,9 @@
 //! Limits of the process and the machine: descriptors, locked memory, backlog, CPUs.
 
-use super::explain::{ROOT, SHELL, UNIT};
 use super::facts::{Reading, System};
+use super::remedies::{DESCRIPTORS_WANTED, ROOT, bytes, more_descriptors, more_locked_memory};
 use super::report::{Area, Check, Remedy, Status};
-use crate::cli::Descriptors;
-
-/// Connections that ringd takes by default, when there are descriptors for them, and a limit that
-/// has enough for some dozens of workers besides.
-const CONNECTIONS_WANTED: u64 = 65_536;
-const DESCRIPTORS_WANTED: u64 = 4 * CONNECTIONS_WANTED;
+use crate::descriptors::{CONNECTIONS_DEFAULT, Descriptors};
 
 /// What ringd asks for when it listens.
 const BACKLOG_WANTED: u64 = 4096;
@@ -36,9 +31,10 @@ fn descriptors(nofile: &Reading<(u64, u64)>, workers: u64) -> Check {
                 let cause = format!("{workers} workers and their files leave none for connections");
                 check.but(Status::Fatal, cause, more_descriptors())
             }
-            left if left < CONNECTIONS_WANTED => {
-                let cause =
-                    format!("enough for {left} connections; ringd would take {CONNECTIONS_WANTED}");
+            left if left < CONNECTIONS_DEFAULT => {
+                let cause = format!(
+                    "enough for {left} connections; ringd would take {CONNECTIONS_DEFAULT}"
+                );
                 check.but(Status::Shortcoming, cause, more_descriptors())
             }
             _ => check,
@@ -109,30 +105,6 @@ fn check<T>(
     }
 }
 
-pub(super) fn more_descriptors() -> Vec<Remedy> {
-    vec![
-        Remedy::new(format!("ulimit -n {DESCRIPTORS_WANTED}"), SHELL),
-        Remedy::new(format!("LimitNOFILE={DESCRIPTORS_WANTED}"), UNIT),
-    ]
-}
-
-pub(super) fn more_locked_memory() -> Vec<Remedy> {
-    vec![
-        Remedy::new("ulimit -l 65536", SHELL),
-        Remedy::new("LimitMEMLOCK=64M", UNIT),
-        Remedy::new("docker run --ulimit memlock=67108864", "for a container"),
-    ]
-}
-
 fn count(number: u64) -> String {
     if number >= i64::MAX as u64 { "unlimited".into() } else { number.to_string() }
-}
-
-/// A number of bytes for a person.
-pub(super) fn bytes(number: u64) -> String {
-    match number {
-        _ if number >= i64::MAX as u64 => "unlimited".into(),
-        _ if number >= 10 << 20 => format!("{} MiB", number >> 20),
-        _ => format!("{} KiB", number >> 10),
-    }
 }

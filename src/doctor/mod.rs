@@ -10,6 +10,7 @@
 //! | `judge.rs` | what that means: the checks, one by one |
 //! | `explain.rs` | what is behind an error, and the line that mends it |
 //! | `limits.rs` | the same for the limits of the process and the machine |
+//! | `remedies.rs` | the lines that raise a limit |
 //! | `report.rs` | the result, which is also the shape of `--json` |
 //! | `render.rs` | the result for a person |
 
@@ -17,6 +18,7 @@ mod explain;
 mod facts;
 mod judge;
 mod limits;
+mod remedies;
 mod render;
 mod report;
 #[cfg(test)]

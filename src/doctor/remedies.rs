@@ -1,0 +1,36 @@
+//! The lines that raise a limit, and where they are written.
+
+use super::report::Remedy;
+use crate::descriptors::CONNECTIONS_DEFAULT;
+
+const SHELL: &str = "in the shell that starts ringd, as root above the hard limit";
+const UNIT: &str = "in the [Service] section of a systemd unit";
+pub(super) const ROOT: &str = "as root, outside of containers";
+
+/// A limit of descriptors that has enough for the connections that ringd takes by default, and for
+/// some dozens of workers besides.
+pub(super) const DESCRIPTORS_WANTED: u64 = 4 * CONNECTIONS_DEFAULT;
+
+pub(super) fn more_descriptors() -> Vec<Remedy> {
+    vec![
+        Remedy::new(format!("ulimit -n {DESCRIPTORS_WANTED}"), SHELL),
+        Remedy::new(format!("LimitNOFILE={DESCRIPTORS_WANTED}"), UNIT),
+    ]
+}
+
+pub(super) fn more_locked_memory() -> Vec<Remedy> {
+    vec![
+        Remedy::new("ulimit -l 65536", SHELL),
+        Remedy::new("LimitMEMLOCK=64M", UNIT),
+        Remedy::new("docker run --ulimit memlock=67108864", "for a container"),
+    ]
+}
+
+/// A number of bytes for a person.
+pub(super) fn bytes(number: u64) -> String {
+    match number {
+        _ if number >= i64::MAX as u64 => "unlimited".into(),
+        _ if number >= 10 << 20 => format!("{} MiB", number >> 20),
+        _ => format!("{} KiB", number >> 10),
+    }
+}
