@@ -1,0 +1,84 @@
+//! Circles of files that need each other.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::imports::Need;
+
+/// Files that need each other, directly or through others.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Circle {
+    pub(crate) files: BTreeSet<String>,
+    /// The needs that make a shortest way round.
+    pub(crate) way: Vec<Need>,
+}
+
+/// All of them, each as large as it gets: the strongly connected components of the graph of files.
+pub(crate) fn circles(needs: &[Need]) -> Vec<Circle> {
+    let mut graph = Graph::new();
+    for need in needs {
+        graph.entry(need.from.clone()).or_default().entry(need.to.clone()).or_insert(need);
+    }
+    let reached: BTreeMap<&String, BTreeSet<String>> =
+        graph.keys().map(|from| (from, reached(&graph, from))).collect();
+    let mut circles: Vec<Circle> = Vec::new();
+    for (from, all) in &reached {
+        let known = circles.iter().any(|circle| circle.files.contains(*from));
+        if !known && all.contains(*from) {
+            let back = |to: &&String| reached.get(to).is_some_and(|all| all.contains(*from));
+            let files = all.iter().filter(back).cloned().collect();
+            circles.push(Circle { files, way: way_round(&graph, from) });
+        }
+    }
+    circles
+}
+
+type Graph<'a> = BTreeMap<String, BTreeMap<String, &'a Need>>;
+
+/// All that a file needs, itself only if there is a way back.
+fn reached(graph: &Graph<'_>, from: &String) -> BTreeSet<String> {
+    let mut reached = BTreeSet::new();
+    let mut left = vec![from];
+    while let Some(file) = left.pop() {
+        for next in graph.get(file).into_iter().flat_map(BTreeMap::keys) {
+            if reached.insert(next.clone()) {
+                left.push(next);
+            }
+        }
+    }
+    reached
+}
+
+/// A shortest way from a file back to it.
+fn way_round(graph: &Graph<'_>, from: &String) -> Vec<Need> {
+    let mut before: BTreeMap<&String, (&String, &Need)> = BTreeMap::new();
+    let mut left = VecDeque::from([from]);
+    while let Some(file) = left.pop_front().filter(|_| !before.contains_key(from)) {
+        for (next, need) in graph.get(file).into_iter().flatten() {
+            before.entry(next).or_insert_with(|| {
+                left.push_back(next);
+                (file, *need)
+            });
+        }
+    }
+    let mut way = Vec::new();
+    let mut at = from;
+    while let Some((file, need)) = before.get(at) {
+        way.insert(0, (*need).clone());
+        at = file;
+        if at == from {
+            break;
+        }
+    }
+    way
+}
+
+impl std::fmt::Display for Circle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let files: Vec<&str> = self.files.iter().map(String::as_str).collect();
+        write!(f, "{} files need each other: {}", files.len(), files.join(", "))?;
+        for Need { from, to, line, path } in &self.way {
+            write!(f, "\n    {from}:{line}: {path} is in {to}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,306 @@
+//! Which part of the source may import which, and that no files need each other in a circle.
+//!
+//! `src/http/mod.rs` and `docs/architecture.md` have the picture. A part that is not in the table
+//! is a breach, so a new folder is entered here with what it may import. The lists of what is known
+//! have what the rules forbid and the source still does; an entry that is no longer needed fails.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::circles::{Circle, circles};
+use super::complain;
+use super::imports::{Crate, Foreign, Need};
+
+/// What a conversation is, without I/O, and what it may be asked.
+const CONTRACT: [&str; 4] = ["driver", "session", "service", "ask"];
+
+/// Stands for all parts but the binary.
+const EVERYTHING: &str = "*";
+
+/// Each part of the source, by its module: a folder or a file. What it may import beside itself
+/// follows. The longest name that fits a file counts.
+const LAYERS: [(&str, &[&str]); 20] = [
+    ("driver", &[]),
+    ("descriptors", &["driver"]),
+    ("watch", &["driver"]),
+    ("files", &["driver"]),
+    ("session", &CONTRACT),
+    ("service", &CONTRACT),
+    ("ask", &CONTRACT),
+    ("echo", &CONTRACT),
+    ("server", &CONTRACT),
+    // Nothing but re-exports of what is beneath.
+    ("http", &[]),
+    ("http::semantics", &[]),
+    ("http::site", &["http::semantics", "watch", "files", "driver", "session", "service", "ask"]),
+    ("http::h1", &["http::site", "http::semantics", "driver", "session", "service", "ask"]),
+    ("http::h2", &["http::site", "http::semantics", "driver", "session", "service", "ask"]),
+    ("connect", &[]),
+    ("doctor", &["descriptors", "driver"]),
+    ("bench", &["server", "http::h1", "http::site", "driver"]),
+    ("cli", &[EVERYTHING]),
+    ("main", &[EVERYTHING]),
+    // `lib.rs` declares modules.
+    ("", &[]),
+];
+
+/// Parts of the table that are not written yet.
+const PLANNED: [&str; 4] = ["ask", "http::h2", "service", "watch"];
+
+/// Imports that the table forbids, from file to file, until they are gone.
+const KNOWN_IMPORTS: [(&str, &str); 7] = [
+    // A method, a head and its limits are needed by every version of HTTP.
+    ("src/http/site/answer.rs", "src/http/h1/head/request.rs"),
+    ("src/http/site/sites.rs", "src/http/h1/head.rs"),
+    // The figures of a cache are passed up through the session.
+    ("src/http/h1/session.rs", "src/files/figures.rs"),
+    ("src/server/mod.rs", "src/files/figures.rs"),
+    ("src/server/monitor.rs", "src/files/figures.rs"),
+    ("src/server/worker.rs", "src/files/figures.rs"),
+    ("src/session.rs", "src/files/figures.rs"),
+];
+
+/// Files that need each other, and why, until they do not.
+const KNOWN_CIRCLES: [(&[&str], &str); 8] = [
+    (
+        &[
+            "src/driver/aside.rs",
+            "src/driver/chain.rs",
+            "src/driver/directory.rs",
+            "src/driver/disk.rs",
+            "src/driver/file.rs",
+            "src/driver/op.rs",
+            "src/driver/sim/files.rs",
+        ],
+        "an op holds jobs, chains and files, which name its token, outcome and simulated files",
+    ),
+    (
+        &["src/driver/kind.rs", "src/driver/probe.rs", "src/driver/probe/steps.rs"],
+        "a choice of a kind runs the self-test, which makes a driver of each kind",
+    ),
+    (
+        &[
+            "src/driver/threads/budget.rs",
+            "src/driver/threads/crew.rs",
+            "src/driver/threads/mod.rs",
+        ],
+        "the budget takes its bound from mod.rs",
+    ),
+    (
+        &[
+            "src/driver/uring/aside.rs",
+            "src/driver/uring/files.rs",
+            "src/driver/uring/mod.rs",
+            "src/driver/uring/socket.rs",
+        ],
+        "parts of the driver take the kind of a completion from mod.rs",
+    ),
+    (
+        &[
+            "src/http/site/invalidation.rs",
+            "src/http/site/listing_job.rs",
+            "src/http/site/lookup.rs",
+            "src/http/site/page_loader.rs",
+            "src/http/site/sites.rs",
+        ],
+        "a site forgets names by rules of the lookup, which needs the site",
+    ),
+    (
+        &[
+            "src/http/site/listing/filter.rs",
+            "src/http/site/listing/html.rs",
+            "src/http/site/listing/json.rs",
+            "src/http/site/listing/mod.rs",
+            "src/http/site/listing/order.rs",
+        ],
+        "parts of a listing take its types from mod.rs",
+    ),
+    (&["src/server/launch.rs", "src/server/mod.rs"], "a launch takes the settings from mod.rs"),
+    (
+        &["src/server/monitor.rs", "src/server/worker.rs"],
+        "the worker and the monitor define half of the figures each",
+    ),
+];
+
+/// Parts that decide and do no I/O, and the ways to the kernel that they must not take.
+const PURE: [&str; 3] = ["src/http/semantics/", "src/http/h1/", "src/http/site/"];
+const KERNEL: [&str; 11] = [
+    "io_uring",
+    "libc",
+    "rustix",
+    "socket2",
+    "std::fs",
+    "std::net::TcpListener",
+    "std::net::TcpStream",
+    "std::net::UdpSocket",
+    "std::os::unix::fs",
+    "std::os::unix::net",
+    "std::process",
+];
+
+/// A harness stands in for the server: it opens and reads files on the spot. Tests and fuzzers
+/// outside of the crate call it, so it cannot be behind `cfg(test)`; no part of the program may.
+const HARNESS: &str = "src/http/h1/fuzz.rs";
+
+/// Files of pure parts that name the kernel, and the crate that they name, until they do not.
+const KNOWN_KERNEL: [(&str, &str); 3] = [
+    // Numbers of errors.
+    ("src/http/site/listing/filter.rs", "libc"),
+    ("src/http/site/resource.rs", "libc"),
+    // The length of a path.
+    ("src/http/site/target.rs", "libc"),
+];
+
+/// The part that a file belongs to.
+pub(crate) fn layer_of(file: &str) -> Option<&'static str> {
+    let path = file.trim_start_matches("src/").trim_end_matches(".rs");
+    let path = path.strip_suffix("/mod").unwrap_or(path).replace('/', "::");
+    let path = if path == "lib" { "" } else { &path };
+    let fits = |layer: &&str| match path.strip_prefix(layer) {
+        Some(rest) => rest.is_empty() || (!layer.is_empty() && rest.starts_with("::")),
+        None => false,
+    };
+    LAYERS.iter().map(|(layer, _)| *layer).filter(fits).max_by_key(|layer| layer.len())
+}
+
+fn may_import(from: &str, to: &str) -> bool {
+    let listed = LAYERS.iter().find(|(layer, _)| *layer == from);
+    let listed = listed.map_or(&[][..], |(_, listed)| listed);
+    from == to || listed.contains(&to) || (listed.contains(&EVERYTHING) && to != "main")
+}
+
+/// Imports that the table does not have.
+pub(crate) fn forbidden(source: &Crate) -> Vec<Need> {
+    let forbidden = |need: &Need| match (layer_of(&need.from), layer_of(&need.to)) {
+        (Some(from), Some(to)) => !may_import(from, to),
+        // Files without a part are told by themselves.
+        _ => false,
+    };
+    let mut all: Vec<Need> = source.needs().into_iter().filter(forbidden).collect();
+    // One line tells enough of each pair of files.
+    all.dedup_by(|need, before| (&need.from, &need.to) == (&before.from, &before.to));
+    all
+}
+
+/// Ways to the kernel in parts that must not know it, each with the crate or module.
+pub(crate) fn kernel_paths(source: &Crate) -> Vec<(Foreign, &'static str)> {
+    let way = |path: &str| {
+        let leads = |way: &&str| match path.strip_suffix("::*") {
+            Some(stem) => format!("{way}::").starts_with(&format!("{stem}::")),
+            None => path == *way,
+        };
+        let within = |way: &&str| path.starts_with(&format!("{way}::"));
+        KERNEL.into_iter().find(|way| leads(way) || within(way))
+    };
+    let pure = |path: &Foreign| PURE.iter().any(|folder| path.file.starts_with(folder));
+    let found = source.foreign().into_iter().filter(pure);
+    found.filter_map(|path| way(&path.path).map(|way| (path, way))).collect()
+}
+
+fn told(need: &Need) -> String {
+    let Need { from, to, line, path } = need;
+    let (layer, other) = (layer_of(from).unwrap_or("?"), layer_of(to).unwrap_or("?"));
+    format!("{from}:{line}: {path} is in {to}: `{layer}` must not import `{other}`")
+}
+
+/// The source of this crate.
+fn source() -> Crate {
+    let files = super::sources(&["src"]);
+    let files = files.iter().map(|(path, text)| (path.to_str().unwrap(), text.as_str()));
+    Crate::read(files)
+}
+
+#[test]
+fn parts_import_what_the_table_allows() {
+    let source = source();
+    let forbidden = forbidden(&source);
+    let known = |need: &Need| KNOWN_IMPORTS.contains(&(&need.from, &need.to));
+    let mut breaches: Vec<String> =
+        forbidden.iter().filter(|need| !known(need)).map(told).collect();
+    for (from, to) in KNOWN_IMPORTS {
+        if !forbidden.iter().any(|need| need.from == from && need.to == to) {
+            breaches.push(format!("{from} does not import {to}: KNOWN_IMPORTS must not list it"));
+        }
+    }
+    complain(&breaches);
+}
+
+#[test]
+fn every_file_has_a_part_and_every_part_has_files() {
+    let source = source();
+    let files = source.files();
+    let mut breaches: Vec<String> = files
+        .iter()
+        .filter(|file| layer_of(file).is_none())
+        .map(|file| format!("{file}: LAYERS does not say what it may import"))
+        .collect();
+    let written: BTreeSet<&str> = files.iter().filter_map(|file| layer_of(file)).collect();
+    for (layer, imported) in LAYERS {
+        match (written.contains(layer), PLANNED.contains(&layer)) {
+            (false, false) => breaches.push(format!("LAYERS: there is no `{layer}`")),
+            (true, true) => {
+                breaches.push(format!("`{layer}` is written: PLANNED must not list it"));
+            }
+            _ => {}
+        }
+        for other in imported {
+            if *other != EVERYTHING && !LAYERS.iter().any(|(layer, _)| layer == other) {
+                breaches.push(format!("LAYERS: `{layer}` may import `{other}`, which is no part"));
+            }
+        }
+    }
+    complain(&breaches);
+}
+
+#[test]
+fn no_files_need_each_other() {
+    let circles = circles(&source().needs());
+    let is_within = |circle: &Circle, known: &[&str]| {
+        circle.files.iter().all(|file| known.contains(&file.as_str()))
+    };
+    let is_new = |circle: &&Circle| !KNOWN_CIRCLES.iter().any(|(all, _)| is_within(circle, all));
+    let mut breaches: Vec<String> =
+        circles.iter().filter(is_new).map(ToString::to_string).collect();
+    for file in KNOWN_CIRCLES.iter().flat_map(|(files, _)| *files) {
+        if !circles.iter().any(|circle| circle.files.contains(*file)) {
+            breaches.push(format!("{file} is in no circle: KNOWN_CIRCLES must not list it"));
+        }
+    }
+    complain(&breaches);
+}
+
+#[test]
+fn what_decides_does_not_know_the_kernel() {
+    let source = source();
+    let found = kernel_paths(&source);
+    let known = |file: &str, way: &str| file == HARNESS || KNOWN_KERNEL.contains(&(file, way));
+    let new = found.iter().filter(|(path, way)| !known(&path.file, way));
+    let told = |(path, way): &(Foreign, &str)| {
+        let Foreign { file, line, path } = path;
+        format!("{file}:{line}: {path}: {way} is for drivers")
+    };
+    let mut breaches: Vec<String> = new.map(told).collect();
+    for known in KNOWN_KERNEL {
+        if !found.iter().any(|(path, way)| (path.file.as_str(), *way) == known) {
+            let (file, way) = known;
+            breaches.push(format!("{file} does not name {way}: KNOWN_KERNEL must not list it"));
+        }
+    }
+    let uses = source.needs().into_iter().filter(|need| need.to == HARNESS);
+    breaches
+        .extend(uses.map(|need| format!("{}:{}: {HARNESS} is for tests", need.from, need.line)));
+    complain(&breaches);
+}
+
+#[test]
+fn lists_name_files_that_exist() {
+    let circles = KNOWN_CIRCLES.iter().flat_map(|(files, _)| files.iter().copied());
+    let imports = KNOWN_IMPORTS.iter().flat_map(|(from, to)| [*from, *to]);
+    let kernel = KNOWN_KERNEL.iter().map(|(file, _)| *file);
+    let all = circles.chain(imports).chain(kernel).chain(PURE).chain([HARNESS]);
+    let all = all.chain(super::UNSAFE_FILES).chain(super::TEST_FOLDERS).chain([super::CASES]);
+    let missing = all.filter(|file| !Path::new(file).exists());
+    complain(
+        &missing.map(|file| format!("{file} is listed and does not exist")).collect::<Vec<_>>(),
+    );
+}
