@@ -4,25 +4,24 @@
 //! parsed, the target resolved, the answer written. What the kernel does is left out, because it
 //! costs many times as much and would hide all of this.
 
-use std::fs;
 use std::hint::black_box;
 use std::mem::MaybeUninit;
-use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringd::driver::{Chain, File, Links};
-use ringd::http::h1::head::{self, FIELDS_MAX, HeadLimits};
+use ringd::http::Settings;
+use ringd::http::h1::harness::Harness;
+use ringd::http::h1::head::{self, FIELDS_MAX};
 use ringd::http::semantics::field::Field;
 use ringd::http::semantics::negotiate::{self, Coding};
 use ringd::http::semantics::range;
+use ringd::http::semantics::request::RequestLimits;
 use ringd::http::semantics::validator::Validators;
 use ringd::http::site::target;
-use ringd::http::{Http, Settings, Site};
-use ringd::session::{Inbox, Now, Reply, Session, Step};
+use ringd::session::{Now, Step};
 
 /// What a tool sends.
 const PLAIN: &[u8] = b"GET /robots.txt HTTP/1.1\r\n\
@@ -51,7 +50,7 @@ fn heads(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("head");
     for (name, head) in [("plain", PLAIN), ("browser", BROWSER)] {
         group.throughput(Throughput::Bytes(head.len() as u64));
-        let limits = HeadLimits::default();
+        let limits = RequestLimits::default();
         group.bench_function(format!("{name}/parse"), |bencher| {
             bencher.iter(|| head::parse(black_box(head), &limits).unwrap().unwrap().1);
         });
@@ -123,18 +122,19 @@ fn exchanges(criterion: &mut Criterion) {
         ("206 of two ranges", ask("/style.css", "Range: bytes=0-9,1000-1009\r\n")),
         ("404", ask("/nothing/here", "")),
     ] {
-        let mut site = site();
-        let mut session = Http::new(&site);
+        let mut harness = Harness::new(settings());
+        let session = harness.begin();
         let mut chain = Chain::new();
         let now = Now::read();
-        warm_up(&request, &mut site, &mut session, now);
+        // Once before, so that the cache knows all that is asked for.
+        harness.answer(session, now, &request);
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 chain.clear();
-                let mut inbox = Inbox::new(black_box(&request), false);
-                let step = session.advance(&mut site, now, &mut inbox, &mut chain);
+                let input = black_box(&request[..]);
+                let (step, taken) = harness.advance_into(session, now, input, false, &mut chain);
                 assert!(matches!(step, Step::Receive(_)), "the page is in the cache");
-                assert_eq!(inbox.taken(), request.len());
+                assert_eq!(taken, request.len());
                 chain.remaining()
             });
         });
@@ -143,40 +143,11 @@ fn exchanges(criterion: &mut Criterion) {
 }
 
 /// The pages that come with the source, remembered for as long as this runs.
-fn site() -> Site {
+fn settings() -> Settings {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("html");
     let root = Arc::new(File::open_root(&root, Links::Beneath).expect("the pages are there"));
     let revalidate_after = Duration::from_secs(3600);
-    Site::new(Settings { revalidate_after, ..Settings::new(root) })
-}
-
-/// Asks once, and gives the session what it wants to know of the file.
-fn warm_up(request: &[u8], site: &mut Site, session: &mut Http, now: Now) {
-    let mut inbox = Inbox::new(request, false);
-    let mut chain = Chain::new();
-    loop {
-        let reply = match session.advance(site, now, &mut inbox, &mut chain) {
-            Step::Open { root, path } => {
-                Reply::Opened(File::open_beneath(&root, &path).map(Arc::new))
-            }
-            Step::Read { file, offset, buffer } => read(&file, offset, buffer),
-            Step::Flush => {
-                chain.clear();
-                continue;
-            }
-            Step::Receive(_) => return,
-            step => panic!("{step:?} is not what a small page needs"),
-        };
-        session.resume(site, now, reply);
-    }
-}
-
-fn read(file: &File, offset: u64, mut buffer: Vec<u8>) -> Reply {
-    let mut content = vec![0; buffer.capacity() - buffer.len()];
-    let file = fs::File::from(file.as_fd().try_clone_to_owned().expect("a descriptor"));
-    let read = file.read_at(&mut content, offset);
-    buffer.extend_from_slice(&content[..*read.as_ref().unwrap_or(&0)]);
-    Reply::Read(read, buffer)
+    Settings { revalidate_after, ..Settings::new(root) }
 }
 
 criterion_group! {

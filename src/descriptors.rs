@@ -6,8 +6,12 @@ use crate::driver::{ACCEPTS_PER_WAIT, Kind};
 /// Descriptors that belong to the process: standard streams, the root, signals.
 const RESERVED: u64 = 32;
 
-/// Descriptors of a worker: a ring or a poller, events, inotify, files being opened.
+/// Descriptors of a worker: a ring or a poller, events, inotify.
 const PER_WORKER: u64 = 16;
+
+/// Files that a worker opens at a time, at most and at least.
+const OPENING_MAX: u64 = 256;
+const OPENING_MIN: u64 = 4;
 
 /// Connections at a time, when the limit of descriptors allows it and nothing else is said.
 pub(crate) const CONNECTIONS_DEFAULT: u64 = 65_536;
@@ -41,6 +45,11 @@ impl Descriptors {
         wanted.map_or(fair, u64::from)
     }
 
+    /// How many files a worker has open at a time to find out what they are.
+    pub(crate) fn opening(self) -> u64 {
+        (self.limit / 16 / self.workers).clamp(OPENING_MIN, OPENING_MAX)
+    }
+
     /// The limit.
     pub(crate) fn limit(self) -> u64 {
         self.limit
@@ -53,7 +62,7 @@ impl Descriptors {
         // Connections that come before an accept can be stopped; where descriptors are short,
         // rather a pause in accepting than no room at all.
         let slack = (listeners * u64::from(ACCEPTS_PER_WAIT)).min(self.limit / 8);
-        RESERVED + self.workers * (files + PER_WORKER) + listeners + slack
+        RESERVED + self.workers * (files + self.opening() + PER_WORKER) + listeners + slack
     }
 
     /// How many are left for connections when nothing is said about them.

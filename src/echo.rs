@@ -12,12 +12,12 @@
 //! Everything that makes network code hard is missing here, because the connection
 //! (`src/server/connection.rs`) has done it before [`Session::advance`] is called:
 //!
-//! - *A send that takes only a part* is the driver's work. `out` is sent as a whole, and only
-//!   then the session is called again: it never sees its own output half sent.
-//! - *Input that comes meanwhile* waits in the inbox. When 64 KiB wait, the connection stops
-//!   receiving; then the peer's own sends stop, which is how TCP says "not so fast". A peer that
-//!   sends and does not read holds up itself, and no memory but this.
-//! - *Time* is the server's. The session names its patience: [`Patience::Idle`] for a rest
+//! - *A send that takes only a part* is the driver's work. What is in `out` is sent as a whole.
+//!   What the session writes meanwhile goes into the next chain, and is sent after it.
+//! - *Input that the session cannot take* waits in the inbox. When 64 KiB wait, the connection
+//!   stops receiving; then the peer's own sends stop, which is how TCP says "not so fast". A peer
+//!   that sends and does not read stalls only itself, and holds at most the inbox and two chains.
+//! - *Time* is the server's. The session names its patience: [`Patience::Idle`] for the time
 //!   between two exchanges, [`Patience::Busy`] in the middle of one. The deadline is set anew
 //!   whenever something was sent.
 //! - *Sockets, drivers and threads* do not occur. The same code runs on every driver, and in a
@@ -28,11 +28,12 @@
 //! together. And a *bound*: it writes no more at a time than a [`Chain`] should hold, and asks for
 //! a [`Step::Flush`] when that is [full](Chain::is_full).
 //!
-//! `src/http/session.rs` is the same with more to say: there the input is parsed, and an answer
-//! may need a file first ([`Step::Open`], [`Step::Read`], brought by [`Session::resume`]).
+//! `src/http/h1/session.rs` is the same with more to say: there the input is parsed, and an answer
+//! may need a file first. It waits for a service that all sessions share ([`Step::Wait`], and then
+//! [`Session::answered`]).
 
 use crate::driver::Chain;
-use crate::session::{Inbox, Now, Patience, Reply, Session, Step};
+use crate::session::{ConnectionInfo, Context, Inbox, Patience, Session, Step, Timer};
 
 /// Bytes copied between two looks at how full the chain is.
 const PIECE: usize = 4096;
@@ -45,11 +46,11 @@ impl Session for Echo {
     /// Sessions of one worker could share settings or a cache here. An echo needs nothing.
     type Shared = ();
 
-    fn new(_: &()) -> Self {
+    fn new((): &mut (), _: &ConnectionInfo<'_>) -> Self {
         Self
     }
 
-    fn advance(&mut self, _: &mut (), _: Now, inbox: &mut Inbox<'_>, out: &mut Chain) -> Step {
+    fn advance(&mut self, _: &mut Context<'_, ()>, inbox: &mut Inbox<'_>, out: &mut Chain) -> Step {
         for piece in inbox.bytes().chunks(PIECE) {
             if out.is_full() {
                 return Step::Flush;
@@ -64,11 +65,7 @@ impl Session for Echo {
         Step::Receive(Patience::Idle)
     }
 
-    fn resume(&mut self, _: &mut (), _: Now, reply: Reply) {
-        unreachable!("an echo asks for no file, and was given {reply:?}")
-    }
-
-    fn expire(&mut self, _: &mut (), _: Now, _: &mut Chain) -> Step {
+    fn expire(&mut self, _: &mut Context<'_, ()>, _: Timer, _: &mut Chain) -> Step {
         Step::Finish { linger: false }
     }
 
@@ -82,11 +79,16 @@ impl Session for Echo {
 mod tests {
     use super::*;
     use crate::driver::chain::read_all;
+    use crate::service::SessionId;
+    use crate::session::Now;
 
     /// One call of the session: what it takes, what it says, and what it needs.
     fn advance(echo: &mut Echo, input: &[u8], ended: bool) -> (usize, Vec<u8>, Step) {
         let (mut inbox, mut out) = (Inbox::new(input, ended), Chain::new());
-        let step = echo.advance(&mut (), Now::read(), &mut inbox, &mut out);
+        let (mut shared, mut asks) = ((), Vec::new());
+        let session = SessionId::detached(0);
+        let mut cx = Context::new(&mut shared, Now::read(), session, false, &mut asks);
+        let step = echo.advance(&mut cx, &mut inbox, &mut out);
         (inbox.taken(), read_all(&mut out), step)
     }
 

@@ -15,6 +15,7 @@
 //! `docs/architecture.md` follows a request through the code; `docs/drivers.md` compares the
 //! drivers.
 
+pub mod ask;
 pub mod bench;
 pub mod cli;
 pub mod connect;
@@ -22,8 +23,7 @@ mod descriptors;
 pub mod doctor;
 pub mod driver;
 pub mod echo;
-pub mod files;
 pub mod http;
 pub mod server;
+pub mod service;
 pub mod session;
-pub mod watch;

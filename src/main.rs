@@ -8,13 +8,14 @@ use std::thread;
 
 use clap::Parser;
 use ringd::bench;
-use ringd::cli::{BenchArgs, Cli, Command, EchoPlan, ServePlan};
+use ringd::cli::{self, BenchArgs, Cli, Command, EchoPlan, ServePlan};
 use ringd::connect;
 use ringd::doctor;
 use ringd::driver::Choice;
 use ringd::echo::Echo;
-use ringd::http::{Http, Site};
-use ringd::server::{self, Monitor, Server, Settings, StartError, Stopper};
+use ringd::http::site::{CacheStats, PublishedCacheStats};
+use ringd::http::{Http, Sites};
+use ringd::server::{self, Monitor, Seat, Server, Settings, StartError, Stopper};
 use ringd::session::Session;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::iterator::Signals;
@@ -43,10 +44,18 @@ fn run(command: &Command) -> Result<ExitCode, StartError> {
             let ServePlan { server, http, choice, root, notes } = ServePlan::make(args)?;
             notes.iter().for_each(|note| tell(io::stderr(), &format!("ringd: {note}")));
             let does = format!("serving {root} at");
+            let caches: Vec<Arc<PublishedCacheStats>> =
+                (0..server.workers).map(|_| Arc::default()).collect();
+            let published = caches.clone();
             serve::<Http>(
                 &server,
                 choice,
-                move || Site::new(http.clone()),
+                move |seat| {
+                    let published = Arc::clone(&published[seat.number]);
+                    let post = Box::new(move |reports| seat.postbox.post(reports));
+                    Sites::watching(http.clone(), post).publishing(published)
+                },
+                caches,
                 |server| {
                     let urls =
                         server.addresses().iter().map(|address| format!(" http://{address}/"));
@@ -59,7 +68,8 @@ fn run(command: &Command) -> Result<ExitCode, StartError> {
             serve::<Echo>(
                 &server,
                 choice,
-                || (),
+                |_| (),
+                Vec::new(),
                 |server| {
                     let addresses = server.addresses().iter().map(|address| format!(" {address}"));
                     "echoing at".to_owned() + &addresses.collect::<String>()
@@ -78,19 +88,22 @@ fn run(command: &Command) -> Result<ExitCode, StartError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs a server until it is told to stop. `does` says what it does, and where.
+/// Runs a server until it is told to stop. `caches` are what its workers tell of their caches;
+/// `does` says what it does, and where.
 fn serve<S: Session + 'static>(
     settings: &Settings,
     choice: Choice,
-    shared: impl Fn() -> S::Shared + Clone + Send + 'static,
+    shared: impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static,
+    caches: Vec<Arc<PublishedCacheStats>>,
     does: impl FnOnce(&Server) -> String,
 ) -> Result<(), StartError> {
     // Before the first worker starts, so that no signal finds its default action.
     let signals = Signals::new([SIGINT, SIGTERM, SIGUSR1]).map_err(|error| {
         format!("cannot watch for signals: {error}; `ulimit -n` raises the limit of descriptors")
     })?;
-    let server = server::start::<S>(settings, choice, shared)?;
-    obey(signals, server.stopper(), server.monitor()).map_err(|error| {
+    let server = server::start::<S>(settings, choice, shared).map_err(cli::name_options)?;
+    let figures = Figures { monitor: server.monitor(), caches };
+    obey(signals, server.stopper(), figures).map_err(|error| {
         format!("a thread cannot be started: {error}; `ulimit -u` raises the limit of processes")
     })?;
     let Choice { kind, why, .. } = server.choice();
@@ -132,13 +145,13 @@ fn tell(mut to: impl io::Write, line: &str) {
 
 /// The first signal to stop drains the server, the second ends the process; before and in between,
 /// it tells its figures when asked.
-fn obey(mut signals: Signals, stopper: Stopper, monitor: Monitor) -> io::Result<()> {
+fn obey(mut signals: Signals, stopper: Stopper, figures: Figures) -> io::Result<()> {
     let watch = move || {
         let mut asked = false;
         let lines = Arc::new(());
         for signal in signals.forever() {
             if signal == SIGUSR1 {
-                tell_aside(&lines, figures(&monitor));
+                tell_aside(&lines, figures.to_string());
                 continue;
             }
             if asked {
@@ -167,24 +180,33 @@ fn tell_aside(lines: &Arc<()>, line: String) {
 }
 
 /// What a server has open and has done, in a line.
-fn figures(monitor: &Monitor) -> String {
-    let (gauges, stats, cache) = (monitor.gauges(), monitor.stats(), monitor.cache());
-    format!(
-        "ringd: connections {}; driver: system calls {}, submissions {}, completions {}; cache: \
-         entries {}, bytes {}, files {}, watched directories {}, hits {}, misses {}, asked again \
-         {}, changed {}, evicted {}",
-        gauges.connections,
-        stats.system_calls,
-        stats.submissions,
-        stats.completions,
-        cache.entries,
-        cache.bytes,
-        cache.files,
-        cache.watched,
-        cache.hits,
-        cache.misses,
-        cache.revalidations,
-        cache.expirations,
-        cache.evictions,
-    )
+struct Figures {
+    monitor: Monitor,
+    caches: Vec<Arc<PublishedCacheStats>>,
+}
+
+impl std::fmt::Display for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (worker, stats) = (self.monitor.worker_stats(), self.monitor.stats());
+        let cache: CacheStats = self.caches.iter().map(|cache| cache.get()).sum();
+        write!(
+            f,
+            "ringd: connections {}; driver: system calls {}, submissions {}, completions {}; \
+             cache: entries {}, bytes {}, files {}, watched directories {}, hits {}, misses {}, \
+             asked again {}, changed {}, evicted {}",
+            worker.connections,
+            stats.system_calls,
+            stats.submissions,
+            stats.completions,
+            cache.entries,
+            cache.bytes,
+            cache.files,
+            cache.watched,
+            cache.hits,
+            cache.misses,
+            cache.revalidations,
+            cache.expirations,
+            cache.evictions,
+        )
+    }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use ringd::driver::{Choice, Kind, Limits};
 use ringd::echo::Echo;
-use ringd::server::{self, Gauges, Server, Settings};
+use ringd::server::{self, Server, Settings, WorkerStats};
 use socket2::{Domain, SockRef, Socket, Type};
 
 /// How long anything may take that has to happen at all.
@@ -74,7 +74,7 @@ fn start(kind: Kind, change: impl FnOnce(&mut Settings)) -> Server {
         trace: None,
     };
     change(&mut settings);
-    server::start::<Echo>(&settings, Choice::make(Some(kind)).unwrap(), || ()).unwrap()
+    server::start::<Echo>(&settings, Choice::make(Some(kind)).unwrap(), |_| ()).unwrap()
 }
 
 fn connect(server: &Server) -> TcpStream {
@@ -127,11 +127,11 @@ fn exchange(stream: &TcpStream, bytes: &[u8], random: &mut Rng) -> Vec<u8> {
 fn come_to_rest(server: &Server) {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let Gauges { connections, leased, in_flight } = server.gauges();
+        let WorkerStats { connections, leased, in_flight } = server.worker_stats();
         if (connections, leased) == (0, 0) && in_flight <= 1 {
             return;
         }
-        assert!(Instant::now() < deadline, "something stays open: {:?}", server.gauges());
+        assert!(Instant::now() < deadline, "something stays open: {:?}", server.worker_stats());
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -165,8 +165,8 @@ fn many_clients_get_their_own_bytes(kind: Kind) {
         }
     });
     let deadline = Instant::now() + PATIENCE;
-    while server.gauges().connections > 0 {
-        assert!(Instant::now() < deadline, "{:?}", server.gauges());
+    while server.worker_stats().connections > 0 {
+        assert!(Instant::now() < deadline, "{:?}", server.worker_stats());
         thread::sleep(Duration::from_millis(5));
     }
     server.stop().unwrap();

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use fastrand::Rng;
 use ringd::driver::{File, Links};
-use ringd::http::h1::{body, fuzz, head};
+use ringd::http::h1::harness::{self, Harness};
+use ringd::http::h1::{body, head};
 use ringd::http::semantics::{condition, date, negotiate, range};
 use ringd::http::site::{listing, target};
-use ringd::http::{Content, Settings, Site};
+use ringd::http::{Content, Settings};
 use ringd::session::Now;
 use tempfile::TempDir;
 
@@ -112,7 +113,7 @@ fn conversations() {
         bytes.extend(streams::stream(random, 6));
         bytes
     };
-    replay(4, make, |data| fuzz::fuzz_session(&root, data));
+    replay(4, make, |data| harness::fuzz_session(&root, data));
 }
 
 #[test]
@@ -199,9 +200,10 @@ fn conversations_in_many_pieces() {
             spa: random.bool().then(|| b"index.html".into()),
             ..Content::default()
         };
-        let mut site = Site::new(Settings { content, ..Settings::new(Arc::clone(&root)) });
-        let whole = fuzz::converse(&mut site, now, [&stream[..]]);
-        let pieces = fuzz::converse(&mut site, now, streams::split(&mut random, &stream));
+        let settings = Settings { content, ..Settings::new(Arc::clone(&root)) };
+        let mut harness = Harness::new(settings);
+        let whole = harness::converse(&mut harness, now, [&stream[..]]);
+        let pieces = harness::converse(&mut harness, now, streams::split(&mut random, &stream));
         assert!(whole == pieces, "{:?}", String::from_utf8_lossy(&stream));
     }
 }

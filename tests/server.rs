@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ringd::driver::{Chain, Choice, Kind, Limits};
 use ringd::server::{self, Settings};
-use ringd::session::{Inbox, Now, Patience, Reply, Session, Step};
+use ringd::session::{ConnectionInfo, Context, Inbox, Patience, Session, Step, Timer};
 
 /// A session with a bug.
 struct Broken;
@@ -14,18 +14,16 @@ struct Broken;
 impl Session for Broken {
     type Shared = ();
 
-    fn new(_: &()) -> Self {
+    fn new((): &mut (), _: &ConnectionInfo<'_>) -> Self {
         Self
     }
 
-    fn advance(&mut self, _: &mut (), _: Now, inbox: &mut Inbox<'_>, _: &mut Chain) -> Step {
+    fn advance(&mut self, _: &mut Context<'_, ()>, inbox: &mut Inbox<'_>, _: &mut Chain) -> Step {
         assert!(inbox.bytes().is_empty(), "this panic is part of a test");
         Step::Receive(Patience::Busy)
     }
 
-    fn resume(&mut self, _: &mut (), _: Now, _: Reply) {}
-
-    fn expire(&mut self, _: &mut (), _: Now, _: &mut Chain) -> Step {
+    fn expire(&mut self, _: &mut Context<'_, ()>, _: Timer, _: &mut Chain) -> Step {
         Step::Abort
     }
 
@@ -55,7 +53,7 @@ fn a_worker_that_panics_ends_the_server() {
             limits: Limits::default(),
             trace: None,
         };
-        let server = server::start::<Broken>(&settings, choice, || ()).unwrap();
+        let server = server::start::<Broken>(&settings, choice, |_| ()).unwrap();
         let mut peer = TcpStream::connect(server.addresses()[0]).unwrap();
         peer.write_all(b"hello").unwrap();
         let error = server.join().unwrap_err();

@@ -2,24 +2,25 @@
 //! brings the answer at once, and lets the session go on only when the send is over.
 
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use ringd::ask::{Ask, Reply};
 use ringd::driver::chain::read_all;
 use ringd::driver::{Chain, File, Job, Links};
-use ringd::http::{Content, Http, Settings, Site};
-use ringd::session::{Inbox, Now, Reply, Session, Step};
+use ringd::http::h1::harness::{Harness, perform};
+use ringd::http::{Content, Http, Settings, Sites};
+use ringd::service::SessionId;
+use ringd::session::{ConnectionInfo, Context, Inbox, Now, Session, Step};
 
-/// A site that remembers one name for a second.
-fn site() -> Site {
+/// The settings of a site that remembers one name for a second.
+fn settings() -> Settings {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("html");
     let root = Arc::new(File::open_root(&root, Links::Beneath).unwrap());
     // Nothing in memory, so that a page needs no read.
     let settings = Settings::new(root);
-    Site::new(Settings { cache_entries: 1, memory_file_max: 0, content: alone(), ..settings })
+    Settings { cache_entries: 1, memory_file_max: 0, content: alone(), ..settings }
 }
 
 /// Nothing beside a file is looked for, so that one open tells what it is.
@@ -27,62 +28,50 @@ fn alone() -> Content {
     Content { precompressed: false, ..Content::default() }
 }
 
-fn ask(session: &mut Http, site: &mut Site, now: Now, path: &str) -> Step {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    session.advance(site, now, &mut Inbox::new(request.as_bytes(), false), &mut Chain::new())
+/// A request. It stays in the inbox until it is answered.
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
 }
 
-/// Answers the question that a step asks.
-fn reply(session: &mut Http, site: &mut Site, now: Now, step: Step) {
-    let Step::Open { root, path } = step else { panic!("{step:?} opens nothing") };
-    let opened = File::open_beneath(&root, &path).map(Arc::new);
-    session.resume(site, now, Reply::Opened(opened));
+/// Gives a session a request for which something has to be looked up.
+fn ask(harness: &mut Harness, session: usize, now: Now, path: &str) {
+    let said = harness.advance(session, now, get(path).as_bytes(), false);
+    assert_eq!((said.step, said.taken), (Step::Wait, 0), "{path}");
 }
 
-/// Lets a session answer, and opens what it asks for on the way.
-fn go_on(session: &mut Http, site: &mut Site, now: Now, path: &str) -> Chain {
-    // The request stays in the inbox until it is answered.
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    let mut chain = Chain::new();
-    loop {
-        let inbox = &mut Inbox::new(request.as_bytes(), false);
-        match session.advance(site, now, inbox, &mut chain) {
-            Step::Receive(_) => return chain,
-            step => reply(session, site, now, step),
-        }
-    }
+/// Answers the question that is open.
+fn reply(harness: &mut Harness, now: Now) {
+    let (id, ask) = harness.next_ask(now).expect("something is asked");
+    assert!(matches!(ask, Ask::Open { .. }), "{ask:?} opens nothing");
+    harness.reply(now, id, perform(ask));
 }
 
 #[test]
 fn a_page_that_was_confirmed_is_served_even_when_the_cache_has_forgotten_it() {
-    let mut site = site();
+    let mut harness = Harness::new(settings());
     // Later than any change of the files, so that they count as settled.
     let mut now = Now::read();
     now.system = SystemTime::now() + Duration::from_secs(60);
-    let (mut one, mut other) = (Http::new(&site), Http::new(&site));
-    let step = ask(&mut one, &mut site, now, "/style.css");
-    reply(&mut one, &mut site, now, step);
-    go_on(&mut one, &mut site, now, "/style.css");
+    let (one, other) = (harness.begin(), harness.begin());
+    harness.answer(one, now, get("/style.css").as_bytes());
 
     now.instant += Duration::from_secs(2);
-    let step = ask(&mut one, &mut site, now, "/style.css");
-    reply(&mut one, &mut site, now, step);
+    ask(&mut harness, one, now, "/style.css");
+    reply(&mut harness, now);
     // Before the first session has its turn, another one needs the only place in the cache.
-    let step = ask(&mut other, &mut site, now, "/missing");
-    reply(&mut other, &mut site, now, step);
-    go_on(&mut other, &mut site, now, "/missing");
+    ask(&mut harness, other, now, "/missing");
+    reply(&mut harness, now);
+    harness.answer(other, now, get("/missing").as_bytes());
 
     let style = std::fs::metadata(concat!(env!("CARGO_MANIFEST_DIR"), "/html/style.css")).unwrap();
-    assert!(
-        go_on(&mut one, &mut site, now, "/style.css").remaining() > style.len(),
-        "head and body"
-    );
+    let said = harness.advance(one, now, get("/style.css").as_bytes(), false);
+    assert!(matches!(said.step, Step::Receive(_)), "{:?}", said.step);
+    assert!(said.output.len() as u64 > style.len(), "head and body");
 }
 
 /// The status line that a session answers a request with.
-fn status(session: &mut Http, site: &mut Site, now: Now, path: &str) -> String {
-    let mut chain = go_on(session, site, now, path);
-    let answer = String::from_utf8(read_all(&mut chain)).unwrap();
+fn status(harness: &mut Harness, session: usize, now: Now, path: &str) -> String {
+    let answer = String::from_utf8(harness.answer(session, now, get(path).as_bytes())).unwrap();
     answer.lines().next().unwrap().to_owned()
 }
 
@@ -91,19 +80,37 @@ fn an_answer_that_had_to_wait_brings_no_old_file_back() {
     let root = tempfile::tempdir().unwrap();
     std::fs::write(root.path().join("page.txt"), "old").unwrap();
     let settings = Settings::new(Arc::new(File::open_root(root.path(), Links::Beneath).unwrap()));
-    let mut site = Site::new(Settings { memory_file_max: 0, content: alone(), ..settings });
+    let mut harness = Harness::new(Settings { memory_file_max: 0, content: alone(), ..settings });
     let mut now = Now::read();
-    let (mut slow, mut other) = (Http::new(&site), Http::new(&site));
+    let (slow, other) = (harness.begin(), harness.begin());
     // Its client does not read, so its answer waits.
-    let step = ask(&mut slow, &mut site, now, "/page.txt");
-    reply(&mut slow, &mut site, now, step);
+    ask(&mut harness, slow, now, "/page.txt");
+    reply(&mut harness, now);
 
     std::fs::remove_file(root.path().join("page.txt")).unwrap();
     now.instant += Duration::from_secs(2);
-    assert_eq!(status(&mut other, &mut site, now, "/page.txt"), "HTTP/1.1 404 Not Found");
-    let mut late = go_on(&mut slow, &mut site, now, "/page.txt");
-    assert!(read_all(&mut late).ends_with(b"old"));
-    assert_eq!(status(&mut other, &mut site, now, "/page.txt"), "HTTP/1.1 404 Not Found");
+    assert_eq!(status(&mut harness, other, now, "/page.txt"), "HTTP/1.1 404 Not Found");
+    let late = harness.advance(slow, now, get("/page.txt").as_bytes(), false);
+    assert!(late.output.ends_with(b"old"), "{:?}", late.step);
+    assert_eq!(status(&mut harness, other, now, "/page.txt"), "HTTP/1.1 404 Not Found");
+}
+
+/// While something is being sent, nothing is written and nothing is taken: what is there by then
+/// keeps.
+#[test]
+fn nothing_is_answered_while_something_is_sent() {
+    let mut sites = Sites::new(settings(), None);
+    let mut session = Http::new(&mut sites, &ConnectionInfo::detached());
+    let (now, input) = (Now::read(), "OPTIONS / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    for (sending, taken) in [(true, 0), (true, 0), (false, input.len())] {
+        let (mut inbox, mut out) = (Inbox::new(input.as_bytes(), false), Chain::new());
+        let mut asks = Vec::new();
+        let id = SessionId::detached(0);
+        let mut cx = Context::new(&mut sites, now, id, sending, &mut asks);
+        let step = session.advance(&mut cx, &mut inbox, &mut out);
+        assert_eq!((step == Step::Wait, inbox.taken()), (sending, taken));
+        assert_eq!(read_all(&mut out).is_empty(), sending);
+    }
 }
 
 /// `d/` and `d/index.html` are one name; what they get does not depend on who comes first.
@@ -117,23 +124,24 @@ fn a_directory_that_is_called_like_an_index_is_a_directory() {
         ("/d/index.html/", "HTTP/1.1 404 Not Found"),
     ];
     for first in 0..expected.len() {
-        let settings =
-            Settings::new(Arc::new(File::open_root(root.path(), Links::Beneath).unwrap()));
-        let mut site = Site::new(settings);
-        let mut session = Http::new(&site);
+        let root = Arc::new(File::open_root(root.path(), Links::Beneath).unwrap());
+        let mut harness = Harness::new(Settings::new(root));
+        let session = harness.begin();
         for turn in 0..2 * expected.len() {
             let (path, line) = expected[(first + turn) % expected.len()];
-            assert_eq!(status(&mut session, &mut site, Now::read(), path), line, "{path}");
+            assert_eq!(status(&mut harness, session, Now::read(), path), line, "{path}");
         }
     }
 }
 
 /// Opens what a request for a listing asks for; gives the job that makes the page.
-fn listing_job(session: &mut Http, site: &mut Site, now: Now, path: &str) -> Job {
+fn listing_job(harness: &mut Harness, now: Now, path: &str) -> Job {
+    let session = harness.begin();
     loop {
-        match ask(session, site, now, path) {
-            Step::Run { job } => return job,
-            step => reply(session, site, now, step),
+        ask(harness, session, now, path);
+        match harness.next_ask(now).expect("something is asked") {
+            (_, Ask::Run { job }) => return job,
+            (id, ask) => harness.reply(now, id, perform(ask)),
         }
     }
 }
@@ -151,9 +159,9 @@ fn listings_that_wait_together_are_read_once() {
     std::fs::create_dir(root.path().join("inner")).unwrap();
     let settings = Settings::new(Arc::new(File::open_root(root.path(), Links::Beneath).unwrap()));
     let content = Content { listing: true, ..alone() };
-    let mut site = Site::new(Settings { content, ..settings });
+    let mut harness = Harness::new(Settings { content, ..settings });
     let mut now = Now::read();
-    let mut wait = |now, path| listing_job(&mut Http::new(&site), &mut site, now, path);
+    let mut wait = |now, path| listing_job(&mut harness, now, path);
     let first = wait(now, "/");
     let together = wait(now, "/?order=desc");
     let elsewhere = wait(now, "/inner/");
@@ -171,27 +179,27 @@ fn listings_that_wait_together_are_read_once() {
 
 /// A head of a request for a page, as a browser sends it, and what comes of it when each open of
 /// a name has the outcome that `open` says.
-fn browse(site: &mut Site, now: &mut Now, path: &str, open: Opens<'_>) -> String {
+fn browse(harness: &mut Harness, now: &mut Now, path: &str, open: Opens<'_>) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n");
-    let (mut session, mut chain) = (Http::new(site), Chain::new());
+    let (session, mut output) = (harness.begin(), Vec::new());
     loop {
-        let inbox = &mut Inbox::new(request.as_bytes(), false);
-        match session.advance(site, *now, inbox, &mut chain) {
-            Step::Receive(_) => return String::from_utf8(read_all(&mut chain)).unwrap(),
-            Step::Open { root, path } => {
-                let name = path.to_str().unwrap();
-                let opened =
-                    open(name, now).and_then(|()| File::open_beneath(&root, &path).map(Arc::new));
-                session.resume(site, *now, Reply::Opened(opened));
-            }
-            Step::Read { file, offset, mut buffer } => {
-                let file = std::fs::File::from(file.as_fd().try_clone_to_owned().unwrap());
-                let mut content = vec![0; buffer.capacity() - buffer.len()];
-                let read = file.read_at(&mut content, offset);
-                buffer.extend_from_slice(&content[..*read.as_ref().unwrap()]);
-                session.resume(site, *now, Reply::Read(read, buffer));
-            }
+        let said = harness.advance(session, *now, request.as_bytes(), false);
+        output.extend(said.output);
+        match said.step {
+            Step::Receive(_) => return String::from_utf8(output).unwrap(),
+            Step::Wait => {}
             step => panic!("{step:?}"),
+        }
+        while let Some((id, ask)) = harness.next_ask(*now) {
+            let refused = match &ask {
+                Ask::Open { path, .. } => open(path.to_str().unwrap(), now).err(),
+                _ => None,
+            };
+            let reply = match refused {
+                Some(error) => Reply::Opened(Err(error)),
+                None => perform(ask),
+            };
+            harness.reply(*now, id, reply);
         }
     }
 }
@@ -205,8 +213,9 @@ fn error(code: i32) -> io::Result<()> {
 /// Crawlers forget what is not found.
 #[test]
 fn a_shortage_is_no_missing_page() {
-    let mut site = site_with(Content { spa: Some(b"app.html".to_vec()), ..alone() }, &["app.html"]);
-    let answer = browse(&mut site.1, &mut Now::read(), "/route", &|name, _| match name {
+    let content = Content { spa: Some(b"app.html".to_vec()), ..alone() };
+    let (_folder, mut harness) = harness_with(content, &["app.html"]);
+    let answer = browse(&mut harness, &mut Now::read(), "/route", &|name, _| match name {
         "app.html" => error(libc::EMFILE),
         _ => Ok(()),
     });
@@ -218,16 +227,16 @@ fn a_shortage_is_no_missing_page() {
 fn an_error_has_the_page_of_its_own_status() {
     let pages = vec![(404, b"404.html".to_vec()), (403, b"403.html".to_vec())];
     let content = Content { error_pages: pages, ..alone() };
-    let mut site = site_with(content, &["404.html", "403.html"]);
+    let (_folder, mut harness) = harness_with(content, &["404.html", "403.html"]);
     let mut now = Now::read();
     let ok = |_: &str, _: &mut Now| Ok(());
-    let other = browse(&mut site.1, &mut now, "/other", &ok);
+    let other = browse(&mut harness, &mut now, "/other", &ok);
     assert!(other.starts_with("HTTP/1.1 404 ") && other.ends_with("404.html"), "{other}");
     now.instant += Duration::from_millis(500);
-    browse(&mut site.1, &mut now, "/page", &ok);
+    browse(&mut harness, &mut now, "/page", &ok);
     // The page of the error has expired, but not that there is no page.
     now.instant += Duration::from_millis(700);
-    let answer = browse(&mut site.1, &mut now, "/page", &|name, now| match name {
+    let answer = browse(&mut harness, &mut now, "/page", &|name, now| match name {
         "page" => error(libc::EACCES),
         "404.html" => {
             // A slow disk.
@@ -240,13 +249,12 @@ fn an_error_has_the_page_of_its_own_status() {
     assert_eq!((status, body), ("HTTP/1.1 403", "403.html"), "{answer}");
 }
 
-/// A site of files that hold their names, in a folder that goes away with it.
-fn site_with(content: Content, files: &[&str]) -> (tempfile::TempDir, Site) {
+/// Sessions of a site of files that hold their names, in a folder that goes away with them.
+fn harness_with(content: Content, files: &[&str]) -> (tempfile::TempDir, Harness) {
     let folder = tempfile::tempdir().unwrap();
     for name in files {
         std::fs::write(folder.path().join(name), name).unwrap();
     }
     let root = Arc::new(File::open_root(folder.path(), Links::Beneath).unwrap());
-    let site = Site::new(Settings { content, ..Settings::new(root) });
-    (folder, site)
+    (folder, Harness::new(Settings { content, ..Settings::new(root) }))
 }

@@ -19,15 +19,19 @@ mod echo;
 mod http;
 #[path = "simulation/jobs.rs"]
 mod jobs;
+#[path = "sessions/mod.rs"]
+mod sessions;
 #[path = "simulation/wish.rs"]
 mod wish;
 #[path = "simulation/world.rs"]
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 
 use jobs::Scribe;
 use ringd::echo::Echo;
+use sessions::{Duplex, Late, ORDERS, Quartet, TAKEN_WHILE_SENDING};
 use world::Run;
 
 /// Worlds of each sort that run by default, always the same ones.
@@ -73,6 +77,25 @@ fn echo_worlds() {
 #[test]
 fn job_worlds() {
     seeds("job_worlds", echo::run::<Scribe>);
+}
+
+/// Four questions at once: over all worlds the replies come in every order there is.
+#[test]
+fn question_worlds() {
+    seeds("question_worlds", echo::run::<Quartet>);
+    let orders = ORDERS.lock().unwrap().len();
+    assert!(variable("RINGD_TEST_SEED").is_some() || orders == 24, "{orders} of 24 orders");
+}
+
+#[test]
+fn duplex_worlds() {
+    seeds("duplex_worlds", echo::run::<Duplex>);
+    assert!(TAKEN_WHILE_SENDING.load(Ordering::Relaxed) > 0, "nothing came while it was sending");
+}
+
+#[test]
+fn deadline_worlds() {
+    seeds("deadline_worlds", echo::run::<Late>);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Clients that vanish: what they have asked for and nobody has begun is not done for them, so that
 //! it stands in nobody's way.
 
+use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,9 +9,11 @@ use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use ringd::ask::{Ask, AskId, Reply};
 use ringd::driver::{Chain, Choice, Job, Kind, Limits};
 use ringd::server::{self, Server, Settings};
-use ringd::session::{Inbox, Now, Patience, Reply, Session, Step};
+use ringd::service::{Service, Task};
+use ringd::session::{ConnectionInfo, Context, Inbox, Now, Patience, Session, Step, Timer};
 use socket2::SockRef;
 
 /// How long anything may take that has to happen at all.
@@ -28,42 +31,73 @@ struct Work {
     begun: Arc<AtomicUsize>,
 }
 
+/// It has no work of its own.
+impl Service for Work {
+    type Answer = Infallible;
+    type Message = Infallible;
+
+    fn poll(&mut self, _: Now) -> Option<Task<Infallible>> {
+        None
+    }
+
+    fn resume(&mut self, _: Now, id: AskId, _: Reply) {
+        unreachable!("{id:?} was not asked")
+    }
+
+    fn receive(&mut self, _: Now, message: Infallible) {
+        match message {}
+    }
+}
+
 /// Each byte asks for a job; the answer is a byte, which says whether it was done.
 #[derive(Debug)]
 struct Client {
+    /// Whether a job was asked for, and its reply has not come.
+    waits: bool,
     answer: Option<u8>,
 }
 
 impl Session for Client {
     type Shared = Work;
 
-    fn new(_: &Work) -> Self {
-        Self { answer: None }
+    fn new(_: &mut Work, _: &ConnectionInfo<'_>) -> Self {
+        Self { waits: false, answer: None }
     }
 
-    fn advance(&mut self, work: &mut Work, _: Now, inbox: &mut Inbox<'_>, out: &mut Chain) -> Step {
+    fn advance(
+        &mut self,
+        cx: &mut Context<'_, Work>,
+        inbox: &mut Inbox<'_>,
+        out: &mut Chain,
+    ) -> Step {
         if let Some(answer) = self.answer.take() {
             out.copy(&[answer]);
+        }
+        if self.waits {
+            return Step::Wait;
         }
         if inbox.bytes().is_empty() {
             return Step::Receive(Patience::Idle);
         }
         inbox.take(1);
-        work.asked.fetch_add(1, Ordering::SeqCst);
-        let (gate, begun) = (Arc::clone(&work.gate), Arc::clone(&work.begun));
+        cx.shared.asked.fetch_add(1, Ordering::SeqCst);
+        let (gate, begun) = (Arc::clone(&cx.shared.gate), Arc::clone(&cx.shared.begun));
         let job = Job::new(move || {
             begun.fetch_add(1, Ordering::SeqCst);
             let _ = gate.lock().unwrap().recv();
             Ok(Vec::new())
         });
-        Step::Run { job }
+        cx.ask(AskId(0), Ask::Run { job });
+        self.waits = true;
+        Step::Wait
     }
 
-    fn resume(&mut self, _: &mut Work, _: Now, reply: Reply) {
+    fn resume(&mut self, _: &mut Context<'_, Work>, _: AskId, reply: Reply) {
+        self.waits = false;
         self.answer = Some(if matches!(reply, Reply::Ran(Ok(_))) { b'd' } else { b'r' });
     }
 
-    fn expire(&mut self, _: &mut Work, _: Now, _: &mut Chain) -> Step {
+    fn expire(&mut self, _: &mut Context<'_, Work>, _: Timer, _: &mut Chain) -> Step {
         Step::Abort
     }
 
@@ -83,7 +117,7 @@ fn start(choice: Choice, work: Work) -> Server {
         limits: Limits::default(),
         trace: None,
     };
-    server::start::<Client>(&settings, choice, move || work.clone()).unwrap()
+    server::start::<Client>(&settings, choice, move |_| work.clone()).unwrap()
 }
 
 fn ask(server: &Server) -> TcpStream {
@@ -108,7 +142,7 @@ fn those_who_vanish_leave_their_places(choice: Choice) {
     let work =
         Work { gate: Arc::new(Mutex::new(gate)), asked: Arc::default(), begun: Arc::default() };
     let server = start(choice, work.clone());
-    let connections = |count: u32| server.gauges().connections == count;
+    let connections = |count: u32| server.worker_stats().connections == count;
     let mut first = ask(&server);
     wait_until("the first job is begun", || work.begun.load(Ordering::SeqCst) == 1);
     for round in 1..=2 {

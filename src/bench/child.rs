@@ -19,7 +19,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::driver::Choice;
-use crate::http::{self, Http, Site};
+use crate::http::{self, Http, Sites};
 use crate::server::{self, StartError};
 
 /// What the child says first.
@@ -121,7 +121,9 @@ pub fn serve(
     http: http::Settings,
     choice: Choice,
 ) -> Result<(), StartError> {
-    let server = server::start::<Http>(server, choice, move || Site::new(http.clone()))?;
+    let server = server::start::<Http>(server, choice, move |seat| {
+        Sites::watching(http.clone(), Box::new(move |reports| seat.postbox.post(reports)))
+    })?;
     let mut output = io::stdout().lock();
     let mut say = |line: String| writeln!(output, "{line}").and_then(|()| output.flush());
     let address = *server.addresses().first().ok_or("a server listens somewhere")?;

@@ -54,9 +54,9 @@ mod tests {
 
     #[test]
     fn descriptors_are_shared_between_connections_and_files() {
-        assert_eq!(share_out(&[], 20_000).unwrap(), (15_710, 2048));
+        assert_eq!(share_out(&[], 20_000).unwrap(), (15_198, 2048));
         assert_eq!(share_out_on(Kind::Select, &[], 20_000).unwrap().1, 128);
-        assert_eq!(share_out(&[], 256).unwrap(), (94, 32));
+        assert_eq!(share_out(&[], 256).unwrap(), (78, 32));
         assert_eq!(share_out(&[], 1 << 30).unwrap(), (65_536, 2048));
         let many = ["--max-connections", "100000"];
         assert_eq!(share_out(&many, 1 << 30).unwrap(), (100_000, 2048));

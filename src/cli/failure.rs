@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use crate::server::StartError;
+use crate::server::listener::ListenError;
+
 /// Why a command is not possible: the cause and the remedy, in one line.
 #[derive(Debug)]
 pub struct Failure(pub(super) String);
@@ -13,3 +16,12 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// Adds to the error of a start which option would mend it; the server knows of no options.
+pub fn name_options(error: StartError) -> StartError {
+    let alternative = error.downcast_ref::<ListenError>().and_then(ListenError::alternative);
+    match alternative {
+        Some(address) => format!("{error} with `--listen {address}`").into(),
+        None => error,
+    }
+}

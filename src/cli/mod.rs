@@ -21,7 +21,7 @@ pub use bench::{BenchArgs, BenchServerArgs};
 pub use connect::ConnectArgs;
 pub use content::{ContentArgs, LinksName};
 pub use echo::{EchoArgs, EchoPlan};
-pub use failure::Failure;
+pub use failure::{Failure, name_options};
 pub use serve::{ServeArgs, ServePlan};
 pub use server::ServerArgs;
 pub use value::DriverName;

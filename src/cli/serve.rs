@@ -16,6 +16,7 @@ use super::{ContentArgs, Failure, ServerArgs};
 use crate::descriptors::Descriptors;
 use crate::driver::{Choice, File, FileKind, Links};
 use crate::http::RootPath;
+use crate::http::site::FallbackUse;
 use crate::{http, server};
 
 /// Where help lists what is remembered of files.
@@ -139,6 +140,7 @@ impl ServePlan {
                 cache_bytes: args.cache_bytes,
                 revalidate_after: args.revalidate,
                 watch: !args.no_watch,
+                lookups_max: (descriptors.opening() as u32 / http::site::OPENS_MAX as u32).max(1),
                 ..http::Settings::new(root)
             },
             choice,
@@ -167,7 +169,11 @@ fn notes(root: &File, links: Links, content: &http::Content) -> Vec<String> {
         let note = "all symbolic links are followed, out of the root too, as --symlinks says";
         notes.push(note.to_owned());
     }
-    for (option, path) in content.pages() {
+    for (its_use, path) in content.fallbacks() {
+        let option = match its_use {
+            FallbackUse::Application => "--spa",
+            FallbackUse::Error => "--error-page",
+        };
         let file = CString::new(path).map(|path| File::open_beneath(root, &path));
         let is_file = |file: &File| file.metadata().kind == FileKind::Regular;
         if !matches!(file, Ok(Ok(file)) if is_file(&file)) {

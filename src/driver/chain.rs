@@ -134,7 +134,7 @@ impl Chain {
     }
 
     /// Bytes that are sent.
-    pub(super) fn sent(&self) -> u64 {
+    pub fn sent(&self) -> u64 {
         self.parts[..self.part].iter().map(Part::len).sum::<u64>() + self.offset
     }
 

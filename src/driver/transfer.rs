@@ -14,8 +14,8 @@ use super::chain::{Chain, Next};
 use super::file::{File, RESIDENT_FOR};
 use super::{Stats, sys};
 
-/// Bytes of a file sent by one system call, checked for residency before, and fetched at once
-/// when they are cold.
+/// Bytes of a file that are checked for residency at once, and fetched when they are cold; where
+/// it is not known that all of the file is in memory, one system call sends no more.
 pub(super) const PIECE_BYTES: u64 = 256 * 1024;
 
 /// Memory parts sent by one system call.
@@ -85,9 +85,9 @@ impl Transfer {
                     sys::send(socket, &slices[..count], more)
                 }
                 Next::File { file, range, .. } => {
-                    let end = range.end.min(range.start + PIECE_BYTES.min(left));
-                    let mut piece = range.start..end;
+                    let mut piece = range.start..range.end.min(range.start.saturating_add(left));
                     if !file.is_resident(now) {
+                        piece.end = piece.end.min(piece.start + PIECE_BYTES);
                         let residency = Residency::of(&mut self.residency, file, now);
                         match residency.sendable(&piece, now, stats) {
                             Some(end) => piece.end = end,

@@ -1,8 +1,9 @@
 //! A connection: joins one session to one socket.
 //!
-//! Bytes that arrive go to the session; what it answers becomes ops. The wire has room for one
-//! send at a time, so while one is in flight, or a file is being opened, input waits in the inbox
-//! (up to a bound: then receiving pauses). Whenever the wire is free, the session goes on.
+//! Bytes that arrive go to the session; what it writes and asks becomes ops. A socket has room for
+//! one send at a time. What the session writes while one is in flight is *queued*: one chain,
+//! which is sent next. Input that the session does not take waits in the inbox, up to a bound:
+//! then receiving pauses.
 //!
 //! ```text
 //! Open -- Finish --> Finishing (what is written leaves) -- linger --> Lingering --> Closing
@@ -10,15 +11,25 @@
 //!   `-- Abort, error, deadline ---------------------------------------------------> Closing
 //! ```
 //!
-//! `Closing` lasts until the driver says `Closed`; then the worker drops the record.
+//! `Closing` lasts until the driver says `Closed`; then the worker drops the record. The session is
+//! not called any more from the beginning of `Closing` on. Questions that are open then are
+//! cancelled; their replies find nobody.
+
+mod questions;
+mod state;
 
 use std::io;
 
+use super::env::{Env, tag};
 use super::timers::Tick;
-use crate::driver::{Chain, Driver, Lease, Op, OpId, Outcome, Sock, Token, is_cancelled};
-use crate::session::{Inbox, Now, Patience, Reply, Session, Step};
+use crate::ask::{AskId, Reply};
+use crate::driver::{Chain, Driver, Lease, Op, Outcome, Sock, is_cancelled};
+use crate::service::Service;
+use crate::session::{Inbox, Patience, Sent, Session, Step, Timer};
+use questions::Questions;
+use state::{Phase, Receiving, Sending, State, Wants};
 
-/// Input that a busy session has not taken: beyond this, receiving pauses.
+/// Input that a session has not taken: beyond this, receiving pauses.
 pub(super) const INBOX_MAX: usize = 64 * 1024;
 
 /// What a lingering connection reads and throws away at most.
@@ -28,56 +39,29 @@ const LINGER_BYTES_MAX: usize = 64 * 1024;
 /// this part of the timeout late, and never early.
 const SEND_LOOKS: Tick = 4;
 
-/// What a connection needs of its worker during one event.
-pub(super) struct Around<'a, D, S: Session> {
-    pub(super) driver: &'a mut D,
-    pub(super) shared: &'a mut S::Shared,
-    pub(super) spares: &'a mut Spares,
-    pub(super) now: Now,
-    pub(super) tick: Tick,
-    pub(super) timeouts: &'a Timeouts,
-    /// Names the connection in ops.
-    pub(super) token: Token,
-}
-
-/// The timeouts of connections, in ticks of the wheel.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Timeouts {
-    /// For a request to arrive, from its first byte or the connection's beginning.
-    pub(super) header: Tick,
-    /// Between two requests.
-    pub(super) idle: Tick,
-    /// For the peer to acknowledge something of what is sent; and for a file to be opened, or a
-    /// job to be done.
-    pub(super) send: Tick,
-    /// For what a peer still sends after the last answer.
-    pub(super) linger: Tick,
-    /// For a request to arrive that was on its way when the server began to drain.
-    pub(super) drain_idle: Tick,
-}
-
 /// One connection; see the module documentation.
 #[derive(Debug)]
 pub(super) struct Connection<S> {
     sock: Sock,
     session: S,
     state: State,
+    /// What the session waits for.
+    wants: Wants,
     phase: Phase,
-    patience: Patience,
     /// When the phase ends, if nothing happens.
+    phase_ends: Tick,
+    /// When the worker has to look at the connection: the end of the phase, or the session's own
+    /// deadline if that is sooner.
     pub(super) deadline: Tick,
     /// Input that the session has not taken.
     inbox: Vec<u8>,
-    receiving: Option<OpId>,
-    /// Whether the receive was asked to end because the inbox is full.
-    pausing: bool,
+    receiving: Receiving,
     /// Whether the peer has sent its last byte.
     ended: bool,
-    sending: bool,
-    /// What the session waits for.
-    awaiting: Option<OpId>,
-    /// Whether the session has more to say without more input.
-    flush: bool,
+    sending: Sending,
+    /// What the session has written behind the send in flight.
+    queued: Option<Box<Chain>>,
+    questions: Questions,
     draining: bool,
     /// What the peer had acknowledged when that was last looked at, while sending.
     acknowledged: Option<u64>,
@@ -85,291 +69,355 @@ pub(super) struct Connection<S> {
     progressed: Tick,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
-    Open,
-    Finishing { linger: bool },
-    Lingering { bytes: usize },
-    Closing,
-}
-
-/// What the deadline is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
-    Idle,
-    Busy,
-    Sending,
-    Awaiting,
-    Lingering,
-    Closing,
-}
-
 impl<S: Session> Connection<S> {
-    /// Begins a conversation on a socket.
-    pub(super) fn new<D: Driver>(
-        sock: Sock,
-        draining: bool,
-        around: &mut Around<'_, D, S>,
-    ) -> Self {
-        let mut connection = Self {
+    /// Joins a session to a socket; [`Connection::begin`] follows.
+    pub(super) fn new(sock: Sock, session: S) -> Self {
+        Self {
             sock,
-            session: S::new(around.shared),
+            session,
             state: State::Open,
+            wants: Wants::Input(Patience::Busy),
             phase: Phase::Busy,
-            patience: Patience::Busy,
-            deadline: around.tick + around.timeouts.header,
+            phase_ends: 0,
+            deadline: 0,
             inbox: Vec::new(),
-            receiving: None,
-            pausing: false,
+            receiving: Receiving::No,
             ended: false,
-            sending: false,
-            awaiting: None,
-            flush: false,
+            sending: Sending::No,
+            queued: None,
+            questions: Questions::default(),
             draining: false,
             acknowledged: None,
             progressed: 0,
-        };
-        connection.receive(around);
-        if draining {
-            connection.drain(around);
         }
-        connection
     }
 
-    /// Handles a completion of one of the connection's ops, other than its close.
+    /// Begins the conversation.
+    pub(super) fn begin<D: Driver>(&mut self, env: &mut Env<'_, D, S>, draining: bool) {
+        self.begin_phase(env, Phase::Busy);
+        self.receive(env);
+        if draining {
+            self.drain(env);
+        } else {
+            self.settle(env);
+        }
+    }
+
+    /// Handles a completion of one of the connection's ops on its socket, other than its close.
     pub(super) fn complete<D: Driver>(
         &mut self,
-        around: &mut Around<'_, D, S>,
+        env: &mut Env<'_, D, S>,
         outcome: Outcome,
         more: bool,
     ) {
         match outcome {
-            Outcome::Received(received) => self.received(around, received, more),
-            Outcome::Sent(sent, chain) => self.sent(around, sent, chain),
-            Outcome::Opened(opened) => self.answered(around, Reply::Opened(opened)),
-            Outcome::FileRead(read, buffer) => self.answered(around, Reply::Read(read, buffer)),
-            Outcome::Ran(ran) => self.answered(around, Reply::Ran(ran)),
-            Outcome::Accepted(_) | Outcome::Closed | Outcome::Woken => {
-                unreachable!("the worker handles these")
-            }
+            Outcome::Received(received) => self.received(env, received, more),
+            Outcome::Sent(sent, chain) => self.sent(env, sent, chain),
+            outcome => unreachable!("{outcome:?} is not of a connection's socket"),
         }
-        self.settle(around);
+        self.settle(env);
+    }
+
+    /// Brings the reply to a question of the session.
+    pub(super) fn reply<D: Driver>(&mut self, env: &mut Env<'_, D, S>, place: u16, reply: Reply) {
+        let id = self.questions.remove(place);
+        if matches!(self.state, State::Open) {
+            self.session.resume(&mut env.session(self.sending != Sending::No), id, reply);
+            self.go_on(env);
+        }
+        self.settle(env);
+    }
+
+    /// Brings an answer of the service, if the session may still be called.
+    pub(super) fn answer<D: Driver>(
+        &mut self,
+        env: &mut Env<'_, D, S>,
+        id: AskId,
+        answer: <S::Shared as Service>::Answer,
+    ) {
+        if matches!(self.state, State::Open) {
+            self.session.answered(&mut env.session(self.sending != Sending::No), id, answer);
+            self.go_on(env);
+        }
+        self.settle(env);
     }
 
     fn received<D: Driver>(
         &mut self,
-        around: &mut Around<'_, D, S>,
+        env: &mut Env<'_, D, S>,
         received: io::Result<Option<Lease>>,
         more: bool,
     ) {
+        assert!(self.receiving != Receiving::No, "only a receive in flight brings bytes");
         if !more {
-            (self.receiving, self.pausing) = (None, false);
+            self.receiving = Receiving::No;
         }
         match (received, self.state) {
             (_, State::Closing) => {}
-            (Ok(Some(lease)), State::Open) => self.input(around, &lease),
+            (Ok(Some(lease)), State::Open) => self.input(env, &lease),
             (Ok(Some(lease)), State::Lingering { bytes }) => match bytes.checked_sub(lease.len()) {
                 Some(bytes) => self.state = State::Lingering { bytes },
-                // It floods. An orderly end would leave it to the driver whether it is told.
-                None => self.close(around, true),
+                // The peer sends on beyond the bound. After an orderly close it would depend on the
+                // driver whether the peer hears of it.
+                None => self.close(env, true),
             },
             // The session said its last word: what else comes is not for it.
             (Ok(Some(_)), State::Finishing { .. }) => {}
             (Ok(None), state) => {
                 self.ended = true;
                 match state {
-                    State::Open => self.go_on(around),
-                    State::Lingering { .. } => self.close(around, false),
-                    State::Finishing { .. } | State::Closing => {}
+                    State::Open if self.wants != Wants::News => self.go_on(env),
+                    State::Lingering { .. } => self.close(env, false),
+                    State::Open | State::Finishing { .. } | State::Closing => {}
                 }
             }
             // The pause that was asked for.
             (Err(error), _) if is_cancelled(&error) => {}
-            (Err(_), _) => self.close(around, false),
+            (Err(_), _) => self.close(env, false),
         }
     }
 
-    fn input<D: Driver>(&mut self, around: &mut Around<'_, D, S>, bytes: &[u8]) {
-        if self.is_blocked() || !self.inbox.is_empty() {
-            self.inbox.extend_from_slice(bytes);
-            self.go_on(around);
-        } else {
+    fn input<D: Driver>(&mut self, env: &mut Env<'_, D, S>, bytes: &[u8]) {
+        let wanted = self.wants != Wants::News;
+        if wanted && self.inbox.is_empty() {
             // The common case: the session reads the driver's buffer, nothing is copied.
-            let taken = self.advance(around, bytes);
-            self.inbox.extend_from_slice(&bytes[taken..]);
+            let taken = self.advance(env, bytes);
+            if self.state == State::Open {
+                self.inbox.extend_from_slice(&bytes[taken..]);
+            }
+            return;
+        }
+        self.inbox.extend_from_slice(bytes);
+        if wanted {
+            self.go_on(env);
         }
     }
 
-    /// Whether the session has to wait for something other than input.
-    fn is_blocked(&self) -> bool {
-        self.sending || self.awaiting.is_some()
-    }
-
-    /// Lets the session go on with what is in the inbox, if it is its turn.
-    fn go_on<D: Driver>(&mut self, around: &mut Around<'_, D, S>) {
-        if self.is_blocked() || self.state != State::Open {
+    /// Lets the session go on with what is in the inbox.
+    fn go_on<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
+        if self.state != State::Open {
             return;
         }
         let mut inbox = std::mem::take(&mut self.inbox);
-        let taken = self.advance(around, &inbox);
-        if taken < inbox.len() {
+        let taken = self.advance(env, &inbox);
+        if taken < inbox.len() && self.state == State::Open {
             inbox.drain(..taken);
             self.inbox = inbox;
         }
     }
 
-    fn advance<D: Driver>(&mut self, around: &mut Around<'_, D, S>, bytes: &[u8]) -> usize {
+    fn advance<D: Driver>(&mut self, env: &mut Env<'_, D, S>, bytes: &[u8]) -> usize {
         let mut inbox = Inbox::new(bytes, self.ended);
-        let mut chain = around.spares.take();
-        let step = self.session.advance(around.shared, around.now, &mut inbox, &mut chain);
-        self.perform(around, step, chain);
+        let mut chain = self.queued.take().unwrap_or_else(|| env.chains.take());
+        let cx = &mut env.session(self.sending != Sending::No);
+        let step = self.session.advance(cx, &mut inbox, &mut chain);
+        self.perform(env, step, chain);
         inbox.taken()
     }
 
-    /// Turns a step, and what was written before it, into ops.
-    fn perform<D: Driver>(&mut self, around: &mut Around<'_, D, S>, step: Step, chain: Box<Chain>) {
-        self.flush = false;
+    /// Turns a step, what was written before it and what was asked into ops.
+    fn perform<D: Driver>(&mut self, env: &mut Env<'_, D, S>, step: Step, chain: Box<Chain>) {
         match step {
-            Step::Receive(patience) => self.patience = patience,
+            Step::Receive(patience) => self.wants = Wants::Input(patience),
+            Step::Wait => self.wants = Wants::News,
             Step::Flush => {
                 assert!(!chain.is_empty(), "a session that wants room has written something");
-                self.flush = true;
-            }
-            Step::Open { root, path } => self.wait_for(around, Op::OpenFile { root, path }),
-            Step::Run { job } => self.wait_for(around, Op::Run { job }),
-            Step::Read { file, offset, buffer } => {
-                self.wait_for(around, Op::ReadFile { file, offset, buffer });
+                self.wants = Wants::Room;
             }
             Step::Finish { linger } => {
                 self.state = State::Finishing { linger: linger && !self.ended };
             }
             Step::Abort => {
-                around.spares.give(chain);
-                return self.close(around, true);
+                env.chains.put(chain);
+                return self.close(env, true);
             }
         }
-        let linger = matches!(self.state, State::Finishing { linger: true });
-        if !chain.is_empty() || linger {
-            // Lingering needs the half-close even when there is nothing left to send.
-            self.sending = true;
-            let op = Op::Send { sock: self.sock, chain, fin: linger };
-            around.driver.submit(around.token, op);
+        self.ask(env);
+        if self.sending != Sending::No {
+            self.queue(env, chain);
         } else {
-            around.spares.give(chain);
-            if self.state != State::Open {
-                self.close(around, false);
-            }
+            self.send(env, chain);
         }
     }
 
-    fn wait_for<D: Driver>(&mut self, around: &mut Around<'_, D, S>, op: Op) {
-        assert!(self.awaiting.is_none(), "a session waits for one answer at a time");
-        self.awaiting = Some(around.driver.submit(around.token, op));
+    /// Submits the session's questions, unless nobody is there to be told the replies.
+    fn ask<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
+        if env.asks.is_empty() {
+            return;
+        }
+        let mut asks = std::mem::take(env.asks);
+        for (id, ask) in asks.drain(..) {
+            if self.state == State::Open {
+                self.questions.add(id, |place| env.submit(tag::ASK + place, ask.into_op()));
+            }
+        }
+        *env.asks = asks;
+    }
+
+    /// Keeps what is to be sent next.
+    fn queue<D: Driver>(&mut self, env: &mut Env<'_, D, S>, chain: Box<Chain>) {
+        if chain.is_empty() {
+            env.chains.put(chain);
+        } else {
+            self.queued = Some(chain);
+        }
+    }
+
+    /// Sends a chain, or goes on to what follows the last one.
+    fn send<D: Driver>(&mut self, env: &mut Env<'_, D, S>, chain: Box<Chain>) {
+        let fin = self.state == State::Finishing { linger: true };
+        // Lingering needs the half-close even when there is nothing left to send.
+        if !chain.is_empty() || fin {
+            self.sending = if fin { Sending::Last } else { Sending::Yes };
+            env.submit(tag::CONNECTION, Op::Send { sock: self.sock, chain, fin });
+            return;
+        }
+        env.chains.put(chain);
+        if self.state != State::Open {
+            self.close(env, false);
+        }
     }
 
     fn sent<D: Driver>(
         &mut self,
-        around: &mut Around<'_, D, S>,
+        env: &mut Env<'_, D, S>,
         sent: io::Result<()>,
         chain: Box<Chain>,
     ) {
-        around.spares.give(chain);
-        self.sending = false;
+        let was = std::mem::replace(&mut self.sending, Sending::No);
+        assert!(was != Sending::No, "only a send in flight ends");
+        if self.state != State::Closing {
+            let told = Sent { bytes: chain.sent(), complete: sent.is_ok() };
+            self.session.sent(&mut env.session(self.queued.is_some()), told);
+            self.ask(env);
+        }
+        env.chains.put(chain);
         match (sent, self.state) {
             (_, State::Closing) => {}
             // The peer is gone, or a file ended before its announced length: nobody may take
             // what was sent for the whole.
-            (Err(_), _) => self.close(around, true),
-            (Ok(()), State::Finishing { linger: true }) if !self.ended => {
+            (Err(_), _) => self.close(env, true),
+            (Ok(()), State::Finishing { .. }) if was == Sending::Last && !self.ended => {
                 self.state = State::Lingering { bytes: LINGER_BYTES_MAX };
             }
-            (Ok(()), State::Finishing { .. }) => self.close(around, false),
-            (Ok(()), _) if self.flush || self.ended || !self.inbox.is_empty() => {
-                self.go_on(around);
+            (Ok(()), State::Finishing { .. }) if was == Sending::Last => self.close(env, false),
+            (Ok(()), State::Finishing { .. }) => self.send_next(env),
+            (Ok(()), State::Open | State::Lingering { .. }) => {
+                if self.queued.is_some() {
+                    self.send_next(env);
+                }
+                let left = self.ended || !self.inbox.is_empty();
+                if left || !matches!(self.wants, Wants::Input(_)) {
+                    self.go_on(env);
+                }
             }
-            (Ok(()), _) => {}
         }
     }
 
-    fn answered<D: Driver>(&mut self, around: &mut Around<'_, D, S>, reply: Reply) {
-        self.awaiting = None;
-        if self.state != State::Open {
-            return;
-        }
-        self.session.resume(around.shared, around.now, reply);
-        self.go_on(around);
-        // If a send is still in flight, the session goes on after it.
-        self.flush |= self.sending;
+    /// Sends what the session has written while the last send was in flight.
+    fn send_next<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
+        let chain = self.queued.take().unwrap_or_else(|| env.chains.take());
+        self.send(env, chain);
     }
 
     /// The deadline has come.
-    pub(super) fn expired<D: Driver>(&mut self, around: &mut Around<'_, D, S>) {
+    pub(super) fn expired<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
+        let open = self.state == State::Open;
+        if open && self.session.deadline().is_some_and(|deadline| deadline <= env.now.instant) {
+            self.expire(env, Timer::Deadline);
+            // It may be doing something else now.
+            self.settle(env);
+        }
+        if self.state != State::Closing && self.phase_ends <= env.tick {
+            self.phase_over(env);
+        }
+        self.settle(env);
+    }
+
+    fn phase_over<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
         match self.phase {
             Phase::Closing => {}
-            Phase::Idle | Phase::Lingering => self.close(around, false),
-            Phase::Awaiting => self.close(around, true),
-            Phase::Busy if self.ended => self.close(around, false),
-            Phase::Busy => {
-                let mut chain = around.spares.take();
-                let step = self.session.expire(around.shared, around.now, &mut chain);
-                self.perform(around, step, chain);
+            Phase::Lingering => self.close(env, false),
+            Phase::Waiting => self.close(env, true),
+            Phase::Idle | Phase::Busy if self.ended => self.close(env, false),
+            Phase::Idle | Phase::Busy => {
+                self.expire(env, Timer::Patience);
+                self.begin_phase(env, self.phase);
             }
             Phase::Sending => {
-                let acknowledged = around.driver.acknowledged(self.sock).ok();
+                let acknowledged = env.driver.acknowledged(self.sock).ok();
                 if self.acknowledged != acknowledged {
-                    (self.acknowledged, self.progressed) = (acknowledged, around.tick);
+                    (self.acknowledged, self.progressed) = (acknowledged, env.tick);
                 }
-                let stalled = around.tick - self.progressed >= around.timeouts.send;
+                let stalled = env.tick - self.progressed >= env.timeouts.send;
                 if stalled || acknowledged.is_none() {
-                    self.close(around, true);
+                    self.close(env, true);
                 } else {
-                    self.deadline = around.tick + around.timeouts.send.div_ceil(SEND_LOOKS);
+                    self.phase_ends = env.tick + env.timeouts.send.div_ceil(SEND_LOOKS);
                 }
             }
         }
-        self.settle(around);
+    }
+
+    fn expire<D: Driver>(&mut self, env: &mut Env<'_, D, S>, timer: Timer) {
+        let mut chain = self.queued.take().unwrap_or_else(|| env.chains.take());
+        let cx = &mut env.session(self.sending != Sending::No);
+        let step = self.session.expire(cx, timer, &mut chain);
+        self.perform(env, step, chain);
     }
 
     /// The server is about to stop.
-    pub(super) fn drain<D: Driver>(&mut self, around: &mut Around<'_, D, S>) {
-        self.draining = true;
-        self.session.drain();
+    pub(super) fn drain<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
+        if self.state == State::Open {
+            self.draining = true;
+            self.session.drain();
+            if matches!(self.wants, Wants::Input(_)) {
+                self.go_on(env);
+            }
+        }
+        self.settle(env);
         // A request may be on its way; without a while for it, its client would see a reset.
         if matches!(self.phase, Phase::Idle | Phase::Busy) && self.inbox.is_empty() {
             self.phase = Phase::Idle;
-            self.deadline = self.deadline.min(around.tick + around.timeouts.drain_idle);
+            self.phase_ends = self.phase_ends.min(env.tick + env.timeouts.drain_idle);
+            self.look_ahead(env);
         }
     }
 
     /// Ends the connection because there is no time left: visibly as a failure when an answer is
     /// cut off by it.
-    pub(super) fn give_up<D: Driver>(&mut self, around: &mut Around<'_, D, S>) {
-        self.close(around, self.sending);
+    pub(super) fn give_up<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
+        self.close(env, self.sending != Sending::No);
+        self.settle(env);
     }
 
-    /// Ends the connection: the session is not asked again.
-    fn close<D: Driver>(&mut self, around: &mut Around<'_, D, S>, reset: bool) {
-        if self.state != State::Closing {
-            (self.state, self.phase) = (State::Closing, Phase::Closing);
-            self.inbox = Vec::new();
-            // Nobody is there to be answered, and others may wait for the place in a queue.
-            if let Some(op) = self.awaiting {
-                around.driver.cancel(op);
-            }
-            around.driver.submit(around.token, Op::Close { sock: self.sock, reset });
+    /// Ends the connection: the session is not called again.
+    fn close<D: Driver>(&mut self, env: &mut Env<'_, D, S>, reset: bool) {
+        if self.state == State::Closing {
+            return;
         }
+        (self.state, self.phase) = (State::Closing, Phase::Closing);
+        self.session.closed(&mut env.session(self.sending != Sending::No));
+        env.asks.clear();
+        self.inbox = Vec::new();
+        if let Some(chain) = self.queued.take() {
+            env.chains.put(chain);
+        }
+        // Nobody is there to be told, and others may wait for the place in a queue.
+        self.questions.ops().for_each(|op| env.driver.cancel(op));
+        env.submit(tag::CONNECTION, Op::Close { sock: self.sock, reset });
     }
 
-    fn receive<D: Driver>(&mut self, around: &mut Around<'_, D, S>) {
-        let op = Op::RecvMany { sock: self.sock };
-        self.receiving = Some(around.driver.submit(around.token, op));
+    fn receive<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
+        let op = env.submit(tag::CONNECTION, Op::RecvMany { sock: self.sock });
+        self.receiving = Receiving::Yes(op);
     }
 
     /// After every event: receives or pauses as the inbox demands, and sets the deadline.
-    fn settle<D: Driver>(&mut self, around: &mut Around<'_, D, S>) {
+    fn settle<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
         if self.state == State::Closing {
             self.phase = Phase::Closing;
-            return;
+            return self.check();
         }
         if self.state != State::Open {
             // The session has said its last word: nobody will read this.
@@ -377,57 +425,76 @@ impl<S: Session> Connection<S> {
         }
         let full = self.inbox.len() > INBOX_MAX;
         match self.receiving {
-            None if !full && !self.ended => self.receive(around),
-            Some(op) if full && !self.pausing => {
-                self.pausing = true;
-                around.driver.cancel(op);
+            Receiving::No if !full && !self.ended => self.receive(env),
+            Receiving::Yes(op) if full => {
+                self.receiving = Receiving::Pausing;
+                env.driver.cancel(op);
             }
             _ => {}
         }
-        let phase = match (self.state, self.patience) {
+        let phase = match (self.state, self.wants) {
             (State::Lingering { .. }, _) => Phase::Lingering,
-            _ if self.sending => Phase::Sending,
-            _ if self.awaiting.is_some() => Phase::Awaiting,
-            (_, Patience::Idle) => Phase::Idle,
-            (_, Patience::Busy) => Phase::Busy,
+            _ if self.sending != Sending::No => Phase::Sending,
+            (_, Wants::News | Wants::Room) => Phase::Waiting,
+            (_, Wants::Input(Patience::Idle)) => Phase::Idle,
+            (_, Wants::Input(Patience::Busy)) => Phase::Busy,
         };
-        if phase == self.phase {
-            return;
+        if phase != self.phase {
+            self.begin_phase(env, phase);
         }
-        self.phase = phase;
-        self.acknowledged = None;
-        let timeouts = around.timeouts;
-        self.deadline = around.tick
+        self.look_ahead(env);
+        self.check();
+    }
+
+    fn begin_phase<D: Driver>(&mut self, env: &Env<'_, D, S>, phase: Phase) {
+        (self.phase, self.acknowledged) = (phase, None);
+        let timeouts = env.timeouts;
+        self.phase_ends = env.tick
             + match phase {
                 Phase::Idle if self.draining => timeouts.drain_idle,
                 Phase::Idle => timeouts.idle,
                 Phase::Busy => timeouts.header,
                 Phase::Sending => timeouts.send.div_ceil(SEND_LOOKS),
-                Phase::Awaiting => timeouts.send,
+                Phase::Waiting => timeouts.send,
                 Phase::Lingering | Phase::Closing => timeouts.linger,
             };
     }
-}
 
-/// Chains that are not in use, so that a busy worker allocates none.
-#[derive(Debug, Default)]
-pub(super) struct Spares {
-    #[expect(clippy::vec_box, reason = "chains travel through the driver in their boxes")]
-    chains: Vec<Box<Chain>>,
-}
-
-impl Spares {
-    const MAX: usize = 64;
-
-    pub(super) fn take(&mut self) -> Box<Chain> {
-        self.chains.pop().unwrap_or_default()
+    /// Sets when the worker has to look at the connection.
+    fn look_ahead<D: Driver>(&mut self, env: &Env<'_, D, S>) {
+        self.deadline = match self.session.deadline() {
+            Some(deadline) if self.state == State::Open => {
+                self.phase_ends.min(env.wheel.tick_at(deadline))
+            }
+            _ => self.phase_ends,
+        };
     }
 
-    pub(super) fn give(&mut self, mut chain: Box<Chain>) {
-        // Lets go of leases and files, whether or not it is kept.
-        chain.clear();
-        if self.chains.len() < Self::MAX {
-            self.chains.push(chain);
+    /// What holds after every event.
+    fn check(&self) {
+        let sending = self.sending != Sending::No;
+        match self.state {
+            State::Open => {
+                assert!(sending || self.wants != Wants::Room, "nobody will say that there is room");
+                assert!(self.sending != Sending::Last, "more may be written");
+            }
+            State::Finishing { linger } => {
+                assert!(sending, "what is written leaves, or the connection closes");
+                assert!(linger || self.sending == Sending::Yes, "the end is not announced");
+            }
+            State::Lingering { .. } => assert!(!sending && !self.ended, "the peer may send"),
+            State::Closing => assert!(self.phase == Phase::Closing, "nothing else follows"),
         }
+        assert!(self.queued.is_none() || sending, "what is written is sent at once");
+        assert!(self.state == State::Open || self.inbox.is_empty(), "nobody reads the inbox");
+        assert!(!self.ended || self.receiving == Receiving::No, "nothing comes after the end");
+    }
+
+    /// Ops that are in flight for the connection.
+    pub(super) fn ops(&self) -> usize {
+        usize::from(self.receiving != Receiving::No)
+            + usize::from(self.sending != Sending::No)
+            + usize::from(self.state == State::Closing)
+            + self.questions.ops().count()
     }
 }

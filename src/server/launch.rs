@@ -4,7 +4,6 @@
 //! and reports. Only when all have one do they get their sockets and begin.
 
 use std::io;
-use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -13,18 +12,45 @@ use std::thread::{self, JoinHandle};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, getrlimit};
 
-use super::Settings;
-use super::worker::{self, ACCEPT_SLACK, Control, Worker};
+use super::mailbox::{Mailbox, Postbox};
+use super::monitor::Published;
+use super::settings::Settings;
+use super::worker::{self, ACCEPT_SLACK, Worker};
 use crate::driver::trial::with_memory;
 use crate::driver::{Driver, Kind, Limits, Visitor, Waker};
+use crate::service::Service;
 use crate::session::Session;
+
+/// What the messages of a worker are, by its sessions.
+type MessageOf<S> = <<S as Session>::Shared as Service>::Message;
+
+/// A worker's place in the server: what the service that its sessions share is made for.
+#[derive(Debug)]
+pub struct Seat<S: Session> {
+    /// Which worker it is, counted from 0.
+    pub number: usize,
+    /// The way to the worker's mailbox.
+    pub postbox: Postbox<MessageOf<S>>,
+}
+
+/// Asks a worker to drain.
+pub(super) trait Drain: std::fmt::Debug + Send + Sync {
+    /// See [`Postbox::drain`].
+    fn drain(&self);
+}
+
+impl<M: Send + std::fmt::Debug> Drain for Postbox<M> {
+    fn drain(&self) {
+        Self::drain(self);
+    }
+}
 
 /// A worker that runs.
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) thread: JoinHandle<io::Result<()>>,
-    pub(super) control: Arc<Control>,
-    pub(super) waker: Waker,
+    pub(super) published: Arc<Published>,
+    pub(super) drain: Arc<dyn Drain>,
 }
 
 /// Workers that run, and what brings the number of each that ends.
@@ -53,7 +79,7 @@ pub(super) fn make_room_for_descriptors(connections_max: u32, workers: usize) {
 pub(super) fn launch<S: Session + 'static>(
     settings: &Settings,
     kind: Kind,
-    shared: &(impl Fn() -> S::Shared + Clone + Send + 'static),
+    shared: &(impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static),
     sockets: Vec<Vec<OwnedFd>>,
 ) -> Result<Workers, Unopened> {
     let (ended, ends) = mpsc::channel();
@@ -84,22 +110,23 @@ pub(super) fn launch<S: Session + 'static>(
 fn open<S: Session + 'static>(
     settings: &Settings,
     kind: Kind,
-    shared: &(impl Fn() -> S::Shared + Clone + Send + 'static),
+    shared: &(impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static),
     number: usize,
     ended: Sender<usize>,
 ) -> io::Result<(Running, Sender<Vec<OwnedFd>>)> {
     let (opened, wait_opened) = mpsc::channel();
     let (start, wait_start) = mpsc::channel();
-    let control = Arc::new(Control::default());
+    let mailbox = Arc::new(Mailbox::default());
+    let published = Arc::new(Published::default());
     let thread = Thread::<S, _> {
         number,
         settings: settings.clone(),
         shared: shared.clone(),
-        control: Arc::clone(&control),
+        mailbox: Arc::clone(&mailbox),
+        published: Arc::clone(&published),
         opened,
         start: wait_start,
         _ending: Ending { number, ended },
-        _session: PhantomData,
     };
     let thread = thread::Builder::new()
         .name(format!("worker-{number}"))
@@ -108,7 +135,8 @@ fn open<S: Session + 'static>(
     let waker = wait_opened
         .recv()
         .map_err(|_| io::Error::other("a worker ended while it was starting"))??;
-    Ok((Running { thread, control, waker }, start))
+    let drain = Arc::new(Postbox::new(mailbox, waker));
+    Ok((Running { thread, published, drain }, start))
 }
 
 /// Why there is no thread, and what mends it.
@@ -117,15 +145,15 @@ pub(super) fn no_thread(error: &io::Error) -> String {
 }
 
 /// What a worker's thread begins with.
-struct Thread<S, F> {
+struct Thread<S: Session, F> {
     number: usize,
     settings: Settings,
     shared: F,
-    control: Arc<Control>,
+    mailbox: Arc<Mailbox<MessageOf<S>>>,
+    published: Arc<Published>,
     opened: Sender<io::Result<Waker>>,
     start: Receiver<Vec<OwnedFd>>,
     _ending: Ending,
-    _session: PhantomData<fn() -> S>,
 }
 
 /// Tells that a worker has ended, in whatever way, by being dropped with its thread.
@@ -141,7 +169,7 @@ impl Drop for Ending {
     }
 }
 
-impl<S: Session, F: Fn() -> S::Shared> Visitor for Thread<S, F> {
+impl<S: Session, F: Fn(Seat<S>) -> S::Shared> Visitor for Thread<S, F> {
     type Out = io::Result<()>;
 
     /// Opens the driver, reports, and serves.
@@ -154,36 +182,51 @@ impl<S: Session, F: Fn() -> S::Shared> Visitor for Thread<S, F> {
         };
         // The memory of a ring that was tried before comes back a moment later.
         let opened = with_memory(|| open(&limits));
-        let (driver, report) = match opened {
+        let (driver, waker) = match opened {
             Ok(driver) => {
                 let waker = driver.waker();
-                (Some(driver), Ok(waker))
+                (driver, waker)
             }
-            Err(error) => (None, Err(error)),
+            Err(error) => {
+                // Whoever started this thread waits for the report, or is gone.
+                let _ = self.opened.send(Err(error));
+                return Ok(());
+            }
         };
         // It may open something too, and after the report nothing is opened but for clients.
-        let shared = (self.shared)();
-        // Whoever started this thread waits for the report, or is gone.
-        let _ = self.opened.send(report);
-        let (Some(mut driver), Ok(sockets)) = (driver, self.start.recv()) else {
-            return Ok(());
-        };
+        let postbox = Postbox::new(Arc::clone(&self.mailbox), waker.clone());
+        let shared = (self.shared)(Seat { number: self.number, postbox });
+        let _ = self.opened.send(Ok(waker));
+        let Ok(sockets) = self.start.recv() else { return Ok(()) };
+        self.serve(driver, shared, settings, sockets)
+    }
+}
+
+impl<S: Session, F> Thread<S, F> {
+    /// Serves what the sockets bring, with a trace around the driver if there is to be one.
+    fn serve<D: Driver>(
+        self,
+        mut driver: D,
+        shared: S::Shared,
+        settings: worker::Settings,
+        sockets: Vec<OwnedFd>,
+    ) -> io::Result<()> {
         let listeners = sockets
             .into_iter()
             .map(|socket| driver.adopt(socket))
             .collect::<io::Result<Vec<_>>>()?;
-        let control = Arc::clone(&self.control);
+        let (mailbox, published) = (Arc::clone(&self.mailbox), Arc::clone(&self.published));
         match &self.settings.trace {
-            None => Worker::<D, S>::new(driver, listeners, shared, settings, control).run(),
+            None => {
+                Worker::<D, S>::new(driver, listeners, shared, settings, mailbox, published).run()
+            }
             Some(tracer) => {
                 let driver = tracer.trace(driver, self.label(), worker::name);
-                Worker::<_, S>::new(driver, listeners, shared, settings, control).run()
+                Worker::<_, S>::new(driver, listeners, shared, settings, mailbox, published).run()
             }
         }
     }
-}
 
-impl<S, F> Thread<S, F> {
     /// Tells the worker from others in a trace.
     fn label(&self) -> String {
         if self.settings.workers > 1 { format!("w{:<3} ", self.number) } else { String::new() }

@@ -21,40 +21,35 @@ impl std::fmt::Display for ListenError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "cannot listen on {}: ", self.address)?;
         match self.error.kind() {
-            io::ErrorKind::AddrInUse => write!(
-                f,
-                "the port is in use; stop the other server, or choose a free port with \
-                 `--listen {}:0`",
-                Host(self.address)
-            ),
-            io::ErrorKind::PermissionDenied => write!(
-                f,
-                "ports below 1024 need root or CAP_NET_BIND_SERVICE; choose a higher one with \
-                 `--listen {}:8080`",
-                Host(self.address)
-            ),
+            io::ErrorKind::AddrInUse => {
+                write!(f, "the port is in use; stop the other server, or choose a free port")
+            }
+            io::ErrorKind::PermissionDenied => {
+                write!(f, "ports below 1024 need root or CAP_NET_BIND_SERVICE; choose a higher one")
+            }
             io::ErrorKind::AddrNotAvailable => {
                 write!(f, "this machine has no such address; `ip address` lists those it has")
             }
             _ if matches!(self.error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
                 f.write_str("descriptors are short; raise the limit with `ulimit -n`")
             }
-            _ => write!(f, "{}; check the address given with `--listen`", self.error),
+            _ => write!(f, "{}; check the address", self.error),
         }
     }
 }
 
 impl std::error::Error for ListenError {}
 
-/// The host part of an address, as it is written before a port.
-struct Host(SocketAddr);
-
-impl std::fmt::Display for Host {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            SocketAddr::V4(address) => write!(f, "{}", address.ip()),
-            SocketAddr::V6(address) => write!(f, "[{}]", address.ip()),
-        }
+impl ListenError {
+    /// An address and port in place of this one, if another port would mend it.
+    #[must_use]
+    pub fn alternative(&self) -> Option<SocketAddr> {
+        let port = match self.error.kind() {
+            io::ErrorKind::AddrInUse => 0,
+            io::ErrorKind::PermissionDenied => 8080,
+            _ => return None,
+        };
+        Some(SocketAddr::new(self.address.ip(), port))
     }
 }
 

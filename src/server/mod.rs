@@ -8,10 +8,14 @@
 //! The driver is chosen once for the whole process, before anything is accepted: when it fails in
 //! one worker, it is replaced in all of them, or the start fails.
 
+mod chain_pool;
 mod connection;
+mod env;
 mod launch;
 pub mod listener;
+pub mod mailbox;
 mod monitor;
+mod settings;
 mod timers;
 pub mod worker;
 
@@ -20,40 +24,16 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::time::Duration;
 
-use crate::driver::{Choice, Limits, Stats, Tracer, Waker};
-use crate::files::Figures;
+use crate::driver::{Choice, Stats};
+use crate::service::Service;
 use crate::session::Session;
-use launch::{Running, launch};
+use launch::{Drain, Running, launch};
 use listener::Group;
-use worker::Control;
 
-pub use monitor::{Gauges, Monitor};
-
-/// What a server is to do.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Addresses to listen on; at least one.
-    pub listen: Vec<SocketAddr>,
-    /// Threads that serve; at least one.
-    pub workers: usize,
-    /// Connections at a time, in all.
-    pub connections_max: u32,
-    /// How long a request may take to arrive, from its first byte (the first one: from the
-    /// beginning of the connection).
-    pub header_timeout: Duration,
-    /// How long a connection may rest between two requests.
-    pub idle_timeout: Duration,
-    /// How long a peer may leave what is sent unacknowledged.
-    pub send_timeout: Duration,
-    /// How long a drain waits for connections to finish.
-    pub drain_timeout: Duration,
-    /// The bounds of every driver. The number of sockets follows from `connections_max`.
-    pub limits: Limits,
-    /// Whom every driver's ops and waits are told, if anybody.
-    pub trace: Option<Tracer>,
-}
+pub use launch::Seat;
+pub use monitor::{Monitor, Published, WorkerStats};
+pub use settings::Settings;
 
 /// A server that runs. Dropping it leaves it running; [`Server::stop`] ends it.
 #[derive(Debug)]
@@ -68,7 +48,7 @@ pub struct Server {
 /// A start that failed: names the cause and the remedy.
 pub type StartError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Starts a server whose sessions share, per worker, what `shared` makes.
+/// Starts a server whose sessions share, per worker, what `shared` makes for its seat.
 ///
 /// Returns when connections can be made: all listeners are bound and every worker has its driver.
 ///
@@ -78,10 +58,11 @@ pub type StartError = Box<dyn std::error::Error + Send + Sync>;
 pub fn start<S>(
     settings: &Settings,
     choice: Choice,
-    shared: impl Fn() -> S::Shared + Clone + Send + 'static,
+    shared: impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static,
 ) -> Result<Server, StartError>
 where
     S: Session + 'static,
+    <S::Shared as Service>::Message: 'static,
 {
     launch::make_room_for_descriptors(settings.connections_max, settings.workers);
     let mut groups = settings
@@ -118,8 +99,8 @@ impl Server {
     }
 
     /// What it has open at the moment, in all workers.
-    pub fn gauges(&self) -> Gauges {
-        self.monitor().gauges()
+    pub fn worker_stats(&self) -> WorkerStats {
+        self.monitor().worker_stats()
     }
 
     /// What its drivers have done so far, in all workers.
@@ -127,24 +108,14 @@ impl Server {
         self.monitor().stats()
     }
 
-    /// What its caches hold and have done so far, in all workers.
-    pub fn cache(&self) -> Figures {
-        self.monitor().cache()
-    }
-
     /// A handle that sees how the server is doing, from any thread.
     pub fn monitor(&self) -> Monitor {
-        Monitor::new(self.workers.iter().map(|worker| Arc::clone(&worker.control)).collect())
+        Monitor::new(self.workers.iter().map(|worker| Arc::clone(&worker.published)).collect())
     }
 
     /// A handle that asks the server to drain, from any thread.
     pub fn stopper(&self) -> Stopper {
-        let workers = self.workers.iter();
-        Stopper {
-            workers: workers
-                .map(|worker| (Arc::clone(&worker.control), worker.waker.clone()))
-                .collect(),
-        }
+        Stopper { workers: self.workers.iter().map(|worker| Arc::clone(&worker.drain)).collect() }
     }
 
     /// Waits until all workers have ended, which they do after a drain.
@@ -185,15 +156,12 @@ impl Server {
 /// Asks a server to drain; see [`Server::stopper`].
 #[derive(Clone, Debug)]
 pub struct Stopper {
-    workers: Vec<(Arc<Control>, Waker)>,
+    workers: Vec<Arc<dyn Drain>>,
 }
 
 impl Stopper {
     /// Stops accepting, lets connections finish what they have in hand, ends the workers.
     pub fn stop(&self) {
-        for (control, waker) in &self.workers {
-            control.drain();
-            waker.wake();
-        }
+        self.workers.iter().for_each(|worker| worker.drain());
     }
 }

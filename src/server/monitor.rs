@@ -1,14 +1,13 @@
 //! How a server is doing: what its workers told at the end of their last turns, added up.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::worker::Control;
 use crate::driver::Stats;
-use crate::files::Figures;
 
 /// What a server has open at the moment.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Gauges {
+pub struct WorkerStats {
     /// Connections.
     pub connections: u32,
     /// Receive buffers that are lent out.
@@ -17,21 +16,57 @@ pub struct Gauges {
     pub in_flight: u32,
 }
 
+/// What one worker tells the rest of the process at the end of each turn. It is alone in its lines
+/// of the CPUs' caches, so that the workers do not slow each other down by telling.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Published {
+    connections: AtomicU32,
+    leased: AtomicU32,
+    in_flight: AtomicU32,
+    stats: [AtomicU64; Stats::COUNTERS],
+}
+
+impl Published {
+    /// What the worker had open at the end of its last turn.
+    pub fn worker_stats(&self) -> WorkerStats {
+        WorkerStats {
+            connections: self.connections.load(Ordering::Relaxed),
+            leased: self.leased.load(Ordering::Relaxed),
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+        }
+    }
+
+    /// What the worker's driver had done then.
+    pub fn stats(&self) -> Stats {
+        Stats::from_array(self.stats.each_ref().map(|counter| counter.load(Ordering::Relaxed)))
+    }
+
+    pub(super) fn publish(&self, worker: WorkerStats, stats: Stats) {
+        self.connections.store(worker.connections, Ordering::Relaxed);
+        self.leased.store(worker.leased, Ordering::Relaxed);
+        self.in_flight.store(worker.in_flight, Ordering::Relaxed);
+        for (counter, value) in self.stats.iter().zip(stats.to_array()) {
+            counter.store(value, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Sees how a server is doing; see [`Server::monitor`](super::Server::monitor).
 #[derive(Clone, Debug)]
 pub struct Monitor {
-    workers: Vec<Arc<Control>>,
+    workers: Vec<Arc<Published>>,
 }
 
 impl Monitor {
-    pub(super) fn new(workers: Vec<Arc<Control>>) -> Self {
+    pub(super) fn new(workers: Vec<Arc<Published>>) -> Self {
         Self { workers }
     }
 
     /// What it has open at the moment, in all workers.
-    pub fn gauges(&self) -> Gauges {
-        let gauges = self.workers.iter().map(|worker| worker.gauges());
-        gauges.fold(Gauges::default(), |sum, worker| Gauges {
+    pub fn worker_stats(&self) -> WorkerStats {
+        let each = self.workers.iter().map(|worker| worker.worker_stats());
+        each.fold(WorkerStats::default(), |sum, worker| WorkerStats {
             connections: sum.connections + worker.connections,
             leased: sum.leased + worker.leased,
             in_flight: sum.in_flight + worker.in_flight,
@@ -40,17 +75,10 @@ impl Monitor {
 
     /// What its drivers have done so far, in all workers.
     pub fn stats(&self) -> Stats {
-        Stats::from_array(self.sum(|worker| worker.stats().to_array()))
-    }
-
-    /// What its caches hold and have done so far, in all workers.
-    pub fn cache(&self) -> Figures {
-        Figures::from_array(self.sum(|worker| worker.cache().to_array()))
-    }
-
-    fn sum<const COUNT: usize>(&self, of: impl Fn(&Control) -> [u64; COUNT]) -> [u64; COUNT] {
-        self.workers.iter().map(|worker| of(worker)).fold([0; COUNT], |sum, worker| {
+        let each = self.workers.iter().map(|worker| worker.stats().to_array());
+        let sum = each.fold([0; Stats::COUNTERS], |sum, worker| {
             std::array::from_fn(|number| sum[number] + worker[number])
-        })
+        });
+        Stats::from_array(sum)
     }
 }

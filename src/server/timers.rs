@@ -53,6 +53,12 @@ impl Wheel {
         }
     }
 
+    /// The first tick that is not before a point in time.
+    pub(super) fn tick_at(&self, time: Instant) -> Tick {
+        let elapsed = time.saturating_duration_since(self.start).as_nanos();
+        Tick::try_from(elapsed.div_ceil(TICK.as_nanos())).unwrap_or(Tick::MAX / 2)
+    }
+
     /// Makes sure that the entry is looked at no later than at `deadline`.
     pub(super) fn watch(&mut self, entry: u32, deadline: Tick) {
         if self.links.len() <= entry as usize {
@@ -165,6 +171,16 @@ mod tests {
         assert!(due(&mut wheel, start + Duration::from_millis(299)).is_empty());
         assert_eq!(due(&mut wheel, start + Duration::from_millis(300)), [3]);
         assert_eq!(wheel.until_next(start), None);
+    }
+
+    #[test]
+    fn a_point_in_time_is_never_rounded_down() {
+        let start = Instant::now();
+        let wheel = Wheel::new(start);
+        for (nanoseconds, tick) in [(0, 0), (1, 1), (100_000_000, 1), (100_000_001, 2)] {
+            assert_eq!(wheel.tick_at(start + Duration::from_nanos(nanoseconds)), tick);
+        }
+        assert_eq!(wheel.tick_at(start + Duration::from_secs(1 << 40)), Tick::MAX / 2);
     }
 
     #[test]

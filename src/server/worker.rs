@@ -1,20 +1,27 @@
-//! A worker: one thread with one driver, one table of connections, one wheel, one set of caches.
+//! A worker: one thread with one driver, one table of connections, one wheel, and one service that
+//! its sessions share.
 //!
 //! Each turn: wait for completions, look at the clock once, hand every completion to its
-//! connection, then deal with deadlines. Workers share settings and a [`Control`], nothing else.
+//! connection or to the service, deal with deadlines, then do what the service wants. Workers
+//! share settings; everything else they are told comes by their mailbox.
 
+use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::Gauges;
-use super::connection::{Around, Connection, Spares, Timeouts};
+use super::chain_pool::ChainPool;
+use super::connection::Connection;
+use super::env::{Env, Timeouts, tag};
+use super::mailbox::{Mailbox, Message};
+use super::monitor::{Published, WorkerStats};
 use super::timers::{TICK, Tick, Wheel};
-use crate::driver::slots::{Handle, Slots};
-use crate::driver::{Completion, Driver, Op, OpId, Outcome, Sock, Stats, Token};
-use crate::files::Figures;
-use crate::session::{Now, Session};
+use crate::ask::{Ask, AskId, Reply};
+use crate::driver::slots::{CAPACITY_MAX, Handle, Slots};
+use crate::driver::{Completion, Driver, Op, OpId, Outcome, Sock, Token};
+use crate::service::{Service, Task};
+use crate::session::{Addresses, ConnectionInfo, Now, Session};
 
 /// Room, per listener, for connections that come before the accept can be stopped.
 pub(crate) const ACCEPT_SLACK: u32 = crate::driver::ACCEPTS_PER_WAIT;
@@ -22,24 +29,20 @@ pub(crate) const ACCEPT_SLACK: u32 = crate::driver::ACCEPTS_PER_WAIT;
 /// After the drain timeout, how long the last closes may take.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
-/// Before deadlines are looked at, how long what came before them may take to be told.
+/// Before deadlines expire, how long the driver is asked for completions that came in time.
 const LAST_LOOK: Duration = Duration::from_millis(10);
 
-/// How often that is waited for, as long as something is told.
+/// How often it is asked, at most; it ends with the first time that brings nothing.
 const LAST_LOOKS: u32 = 8;
-
-/// What a token's tag says of its slot.
-const CONNECTION: u16 = 0;
-const LISTENER: u16 = 1;
-const ORPHAN: u16 = 2;
 
 /// What a token of a worker names, for a person.
 pub(super) fn name(token: Token) -> String {
     let (handle, tag) = Handle::unpack(token.0);
     let kind = match tag {
-        CONNECTION => "connection",
-        LISTENER => "listener",
-        _ => return "one too many".to_owned(),
+        tag::LISTENER => "listener",
+        tag::SURPLUS => return "one too many".to_owned(),
+        tag::SERVICE => return "service".to_owned(),
+        _ => "connection",
     };
     match handle.generation() {
         0 => format!("{kind} {}", handle.slot()),
@@ -62,80 +65,57 @@ pub struct Settings {
     pub drain_timeout: Duration,
 }
 
-/// How the rest of the process tells a worker to stop, and sees how it is doing.
-#[derive(Debug, Default)]
-pub struct Control {
-    draining: AtomicU8,
-    connections: AtomicU32,
-    leased: AtomicU32,
-    in_flight: AtomicU32,
-    stats: [AtomicU64; Stats::COUNTERS],
-    cache: [AtomicU64; Figures::COUNT],
-}
-
-impl Control {
-    /// Asks for a drain; a wake of the worker's driver must follow.
-    pub fn drain(&self) {
-        self.draining.store(1, Ordering::Release);
-    }
-
-    /// What the worker had open at the end of its last turn.
-    pub fn gauges(&self) -> Gauges {
-        Gauges {
-            connections: self.connections.load(Ordering::Relaxed),
-            leased: self.leased.load(Ordering::Relaxed),
-            in_flight: self.in_flight.load(Ordering::Relaxed),
-        }
-    }
-
-    /// What the worker's driver had done at the end of the worker's last turn.
-    pub fn stats(&self) -> Stats {
-        Stats::from_array(self.stats.each_ref().map(|counter| counter.load(Ordering::Relaxed)))
-    }
-
-    /// What the worker's cache held and had done then.
-    pub fn cache(&self) -> Figures {
-        Figures::from_array(self.cache.each_ref().map(|figure| figure.load(Ordering::Relaxed)))
-    }
-
-    /// Tells the rest of the process how the worker is doing.
-    fn publish(&self, gauges: Gauges, stats: Stats, cache: Figures) {
-        self.connections.store(gauges.connections, Ordering::Relaxed);
-        self.leased.store(gauges.leased, Ordering::Relaxed);
-        self.in_flight.store(gauges.in_flight, Ordering::Relaxed);
-        for (counter, value) in self.stats.iter().zip(stats.to_array()) {
-            counter.store(value, Ordering::Relaxed);
-        }
-        for (figure, value) in self.cache.iter().zip(cache.to_array()) {
-            figure.store(value, Ordering::Relaxed);
-        }
-    }
-}
-
 /// A worker; see the module documentation.
 pub struct Worker<D, S: Session> {
     driver: D,
     shared: S::Shared,
-    control: Arc<Control>,
+    mailbox: Arc<Mailbox<<S::Shared as Service>::Message>>,
+    published: Arc<Published>,
     settings: Settings,
     timeouts: Timeouts,
     listeners: Vec<Listener>,
     connections: Slots<Connection<S>>,
+    /// The ops that answer the service's questions.
+    service_ops: HashMap<AskId, OpId, foldhash::fast::RandomState>,
     wheel: Wheel,
-    spares: Spares,
+    chains: ChainPool,
     now: Now,
     tick: Tick,
-    /// Set while draining: when patience ends.
+    /// Set while draining: when the drain timeout ends.
     drain_until: Option<Instant>,
+    /// Ops that were submitted and have not had their last completion.
+    ops: usize,
+    /// Of those, the ones whose owner is gone.
+    forsaken: usize,
     batch: Vec<Completion>,
     due: Vec<u32>,
+    asks: Vec<(AskId, Ask)>,
 }
 
 #[derive(Debug)]
 struct Listener {
     sock: Sock,
     accepting: Option<OpId>,
+    /// The accept was asked to end.
+    pausing: bool,
+    closing: bool,
     closed: bool,
+}
+
+/// Where a session finds the addresses of its connection.
+struct SocketAddresses<'a, D> {
+    driver: &'a D,
+    sock: Sock,
+}
+
+impl<D: Driver> Addresses for SocketAddresses<'_, D> {
+    fn peer(&self) -> io::Result<SocketAddr> {
+        self.driver.peer(self.sock)
+    }
+
+    fn local(&self) -> io::Result<SocketAddr> {
+        self.driver.local(self.sock)
+    }
 }
 
 impl<D: Driver, S: Session> Worker<D, S> {
@@ -145,7 +125,8 @@ impl<D: Driver, S: Session> Worker<D, S> {
         listeners: Vec<Sock>,
         shared: S::Shared,
         settings: Settings,
-        control: Arc<Control>,
+        mailbox: Arc<Mailbox<<S::Shared as Service>::Message>>,
+        published: Arc<Published>,
     ) -> Self {
         let now = driver.now();
         let ticks = |time: Duration| {
@@ -159,22 +140,33 @@ impl<D: Driver, S: Session> Worker<D, S> {
             drain_idle: ticks(Duration::from_secs(1)),
         };
         let slack = ACCEPT_SLACK * listeners.len() as u32;
-        let listener = |sock| Listener { sock, accepting: None, closed: false };
+        let listener = |sock| Listener {
+            sock,
+            accepting: None,
+            pausing: false,
+            closing: false,
+            closed: false,
+        };
         let mut worker = Self {
             driver,
             shared,
-            control,
+            mailbox,
+            published,
             settings,
             timeouts,
             listeners: listeners.into_iter().map(listener).collect(),
             connections: Slots::new(settings.connections_max + slack),
+            service_ops: HashMap::default(),
             wheel: Wheel::new(now.instant),
-            spares: Spares::default(),
+            chains: ChainPool::default(),
             now,
             tick: 0,
             drain_until: None,
+            ops: 0,
+            forsaken: 0,
             batch: Vec::new(),
             due: Vec::new(),
+            asks: Vec::new(),
         };
         worker.regulate_accepts();
         worker
@@ -214,31 +206,44 @@ impl<D: Driver, S: Session> Worker<D, S> {
         let mut due = std::mem::take(&mut self.due);
         self.tick = self.wheel.advance(self.now.instant, &mut due);
         self.dispatch_all(&mut batch)?;
-        if !due.is_empty() {
-            // A wait may end before anybody looked at the sockets, and the process may have been
-            // stopped for long: what has come in time must not find its deadline past.
+        self.look_at_all(&mut due, &mut batch)?;
+        (self.batch, self.due) = (batch, due);
+        if self.drain_until.is_some_and(|until| until <= self.now.instant) {
+            self.close_all();
+        }
+        self.serve();
+        self.regulate_accepts();
+        assert_eq!(self.ops, self.driver.in_flight(), "every op has an owner who counts it");
+        let stats = WorkerStats {
+            connections: self.connections.len(),
+            leased: self.driver.leased() as u32,
+            in_flight: self.ops as u32,
+        };
+        self.published.publish(stats, self.driver.stats());
+        self.shared.publish();
+        Ok(())
+    }
+
+    /// Deals with the entries of the wheel that have come up.
+    fn look_at_all(&mut self, due: &mut Vec<u32>, batch: &mut Vec<Completion>) -> io::Result<()> {
+        // What a service has to tell may be what a connection waits for.
+        self.serve();
+        // Mostly a deadline has moved since, and its entry is only put back.
+        if due.iter().any(|slot| self.is_due(*slot)) {
+            // The wait may have returned early, or the process may have been stopped for long:
+            // input that arrived in time is handled before its deadline counts as missed.
             for _ in 0..LAST_LOOKS {
-                self.driver.wait(Some(LAST_LOOK), &mut batch)?;
+                self.driver.wait(Some(LAST_LOOK), batch)?;
                 if batch.is_empty() {
                     break;
                 }
-                self.dispatch_all(&mut batch)?;
+                self.dispatch_all(batch)?;
+                self.serve();
             }
         }
         for slot in due.drain(..) {
             self.look_at(slot);
         }
-        (self.batch, self.due) = (batch, due);
-        if self.drain_until.is_some_and(|until| until <= self.now.instant) {
-            self.close_all();
-        }
-        self.regulate_accepts();
-        let gauges = Gauges {
-            connections: self.connections.len(),
-            leased: self.driver.leased() as u32,
-            in_flight: self.driver.in_flight() as u32,
-        };
-        self.control.publish(gauges, self.driver.stats(), S::figures(&self.shared));
         Ok(())
     }
 
@@ -247,32 +252,73 @@ impl<D: Driver, S: Session> Worker<D, S> {
     }
 
     fn dispatch(&mut self, completion: Completion) -> io::Result<()> {
-        if completion.token == Token::WAKE {
-            if self.control.draining.load(Ordering::Acquire) != 0 {
-                self.drain();
-            }
+        let Completion { token, more, outcome } = completion;
+        if token == Token::WAKE {
+            self.read_mail();
             return Ok(());
         }
-        let (handle, tag) = Handle::unpack(completion.token.0);
-        match (tag, completion.outcome) {
-            (LISTENER, Outcome::Accepted(accepted)) => {
-                self.accepted(handle.slot() as usize, accepted, completion.more)
+        self.ops -= usize::from(!more);
+        let (handle, tag) = Handle::unpack(token.0);
+        match (tag, outcome) {
+            (tag::LISTENER, Outcome::Accepted(accepted)) => {
+                return self.accepted(handle.slot() as usize, accepted, more);
             }
-            (LISTENER, _) => {
-                self.listeners[handle.slot() as usize].closed = true;
-                Ok(())
+            (tag::LISTENER, _) => self.listeners[handle.slot() as usize].closed = true,
+            (tag::SURPLUS, _) => self.forsaken -= 1,
+            (tag::SERVICE, outcome) => {
+                let id = AskId(handle.slot());
+                self.service_ops.remove(&id);
+                self.shared.resume(self.now, id, Reply::from_outcome(outcome));
             }
-            (ORPHAN, _) => Ok(()),
-            (_, Outcome::Closed) => {
-                self.connections.remove(handle);
+            (tag::CONNECTION, Outcome::Closed) => {
+                let gone = self.connections.remove(handle).expect("a connection closes once");
+                self.forsaken += gone.ops() - 1;
                 self.wheel.forget(handle.slot());
-                Ok(())
             }
-            (_, outcome) => {
-                self.with_connection(handle, |connection, around| {
-                    connection.complete(around, outcome, completion.more);
+            (tag::CONNECTION, outcome) => {
+                self.with_connection(handle, |connection, env| {
+                    connection.complete(env, outcome, more);
                 });
-                Ok(())
+            }
+            (_, _) if self.connections.get(handle).is_none() => self.forsaken -= 1,
+            (ask, outcome) => self.with_connection(handle, |connection, env| {
+                connection.reply(env, ask - tag::ASK, Reply::from_outcome(outcome));
+            }),
+        }
+        Ok(())
+    }
+
+    fn read_mail(&mut self) {
+        while let Some(message) = self.mailbox.take() {
+            match message {
+                Message::Drain => self.drain(),
+                Message::Service(message) => self.shared.receive(self.now, message),
+            }
+        }
+    }
+
+    /// Does what the service wants.
+    fn serve(&mut self) {
+        while let Some(task) = self.shared.poll(self.now) {
+            match task {
+                Task::Ask(id, ask) => {
+                    assert!(id.0 <= CAPACITY_MAX, "a token has no room for {id:?}");
+                    let token = Token(Handle::at(id.0).pack(tag::SERVICE));
+                    self.ops += 1;
+                    let op = self.driver.submit(token, ask.into_op());
+                    let before = self.service_ops.insert(id, op);
+                    assert!(before.is_none(), "the service asked {id:?} before the reply");
+                }
+                Task::Cancel(id) => {
+                    if let Some(op) = self.service_ops.get(&id) {
+                        self.driver.cancel(*op);
+                    }
+                }
+                Task::Answer(waiter, answer) => {
+                    self.with_connection(waiter.session.0, |connection, env| {
+                        connection.answer(env, waiter.id, answer);
+                    });
+                }
             }
         }
     }
@@ -281,19 +327,22 @@ impl<D: Driver, S: Session> Worker<D, S> {
     fn with_connection(
         &mut self,
         handle: Handle,
-        act: impl FnOnce(&mut Connection<S>, &mut Around<'_, D, S>),
+        act: impl FnOnce(&mut Connection<S>, &mut Env<'_, D, S>),
     ) {
         let Some(connection) = self.connections.get_mut(handle) else { return };
-        let mut around = Around {
+        let mut env = Env {
             driver: &mut self.driver,
             shared: &mut self.shared,
-            spares: &mut self.spares,
+            chains: &mut self.chains,
+            asks: &mut self.asks,
+            ops: &mut self.ops,
+            wheel: &self.wheel,
             now: self.now,
             tick: self.tick,
             timeouts: &self.timeouts,
-            token: Token(handle.pack(CONNECTION)),
+            handle,
         };
-        act(connection, &mut around);
+        act(connection, &mut env);
         self.wheel.watch(handle.slot(), connection.deadline);
     }
 
@@ -304,11 +353,12 @@ impl<D: Driver, S: Session> Worker<D, S> {
         more: bool,
     ) -> io::Result<()> {
         if !more {
-            self.listeners[listener].accepting = None;
+            let listener = &mut self.listeners[listener];
+            (listener.accepting, listener.pausing) = (None, false);
         }
         match accepted {
             Ok(sock) => {
-                self.open(sock);
+                self.open(listener, sock);
                 Ok(())
             }
             Err(error) if crate::driver::is_cancelled(&error) => Ok(()),
@@ -316,36 +366,43 @@ impl<D: Driver, S: Session> Worker<D, S> {
         }
     }
 
-    fn open(&mut self, sock: Sock) {
-        let draining = self.drain_until.is_some();
-        let (driver, shared, spares) = (&mut self.driver, &mut self.shared, &mut self.spares);
-        let (now, tick, timeouts) = (self.now, self.tick, &self.timeouts);
-        let inserted = self.connections.insert_with(|handle| {
-            let token = Token(handle.pack(CONNECTION));
-            let mut around = Around { driver, shared, spares, now, tick, timeouts, token };
-            Connection::new(sock, draining, &mut around)
-        });
-        match inserted {
-            Some(handle) => self.with_connection(handle, |_, _| {}),
-            None => {
-                let token = Token(Handle::at(0).pack(ORPHAN));
-                self.driver.submit(token, Op::Close { sock, reset: false });
-            }
+    fn open(&mut self, listener: usize, sock: Sock) {
+        if self.connections.is_full() {
+            let token = Token(Handle::at(0).pack(tag::SURPLUS));
+            self.ops += 1;
+            self.forsaken += 1;
+            self.driver.submit(token, Op::Close { sock, reset: false });
+            return;
         }
+        let draining = self.drain_until.is_some();
+        let info = SocketAddresses { driver: &self.driver, sock };
+        let session = S::new(&mut self.shared, &ConnectionInfo::new(listener as u16, &info));
+        let connection = Connection::new(sock, session);
+        let Ok(handle) = self.connections.insert(connection) else {
+            unreachable!("there is room, as was just seen")
+        };
+        self.with_connection(handle, |connection, env| connection.begin(env, draining));
+    }
+
+    /// Whether the deadline that an entry of the wheel stands for has come.
+    fn is_due(&self, slot: u32) -> bool {
+        let connection = self.connections.handle_at(slot).and_then(|at| self.connections.get(at));
+        connection.is_some_and(|connection| connection.deadline <= self.tick)
     }
 
     /// An entry of the wheel has come up: its deadline is due, or has moved.
     fn look_at(&mut self, slot: u32) {
         let Some(handle) = self.connections.handle_at(slot) else { return };
         let tick = self.tick;
-        self.with_connection(handle, |connection, around| {
+        self.with_connection(handle, |connection, env| {
             if connection.deadline <= tick {
-                connection.expired(around);
+                connection.expired(env);
             }
         });
     }
 
-    /// Accepts while there is room for connections: the kernel's backlog is the queue.
+    /// Accepts while there is room for connections: the kernel's backlog is the queue. While
+    /// draining, a listener is closed once its accept is in flight, which delivers what waits.
     fn regulate_accepts(&mut self) {
         let max = self.settings.connections_max;
         let full = self.connections.len() >= max;
@@ -353,14 +410,24 @@ impl<D: Driver, S: Session> Worker<D, S> {
         let room = self.connections.len() < max - max / 16;
         let draining = self.drain_until.is_some();
         for (slot, listener) in self.listeners.iter_mut().enumerate() {
+            let token = Token(Handle::at(slot as u32).pack(tag::LISTENER));
             match listener.accepting {
-                Some(op) if full => self.driver.cancel(op),
-                None if room && !draining => {
-                    let token = Token(Handle::at(slot as u32).pack(LISTENER));
+                Some(op) if full && !listener.closing && !listener.pausing => {
+                    listener.pausing = true;
+                    self.driver.cancel(op);
+                }
+                None if room && !listener.closing => {
                     let op = Op::AcceptMany { listener: listener.sock };
+                    self.ops += 1;
                     listener.accepting = Some(self.driver.submit(token, op));
                 }
                 _ => {}
+            }
+            let accepting = listener.accepting.is_some() && !listener.pausing;
+            if draining && !listener.closing && accepting {
+                listener.closing = true;
+                self.ops += 1;
+                self.driver.submit(token, Op::Close { sock: listener.sock, reset: false });
             }
         }
     }
@@ -370,18 +437,22 @@ impl<D: Driver, S: Session> Worker<D, S> {
             return;
         }
         self.drain_until = Some(self.now.instant + self.settings.drain_timeout);
-        for (slot, listener) in self.listeners.iter().enumerate() {
-            let token = Token(Handle::at(slot as u32).pack(LISTENER));
-            self.driver.submit(token, Op::Close { sock: listener.sock, reset: false });
-        }
         for handle in self.connections.handles() {
             self.with_connection(handle, Connection::drain);
         }
     }
 
+    /// The drain timeout is over: what is still there ends now.
     fn close_all(&mut self) {
         for handle in self.connections.handles() {
             self.with_connection(handle, Connection::give_up);
+        }
+        for (slot, listener) in self.listeners.iter_mut().enumerate() {
+            if !std::mem::replace(&mut listener.closing, true) {
+                let token = Token(Handle::at(slot as u32).pack(tag::LISTENER));
+                self.ops += 1;
+                self.driver.submit(token, Op::Close { sock: listener.sock, reset: false });
+            }
         }
     }
 
@@ -391,5 +462,25 @@ impl<D: Driver, S: Session> Worker<D, S> {
         let empty =
             self.connections.is_empty() && self.listeners.iter().all(|listener| listener.closed);
         empty || self.now.instant > until + CLOSE_WAIT
+    }
+
+    /// Checks that the ops of all owners add up to what the driver has in flight. For
+    /// simulations: it looks at every connection.
+    ///
+    /// # Panics
+    ///
+    /// When they do not.
+    pub fn check_ops(&self) {
+        let connections = self.connections.handles().into_iter();
+        let connections = connections.filter_map(|handle| self.connections.get(handle));
+        let listeners = self.listeners.iter().map(|listener| {
+            usize::from(listener.accepting.is_some())
+                + usize::from(listener.closing && !listener.closed)
+        });
+        let owned = connections.map(Connection::ops).sum::<usize>()
+            + listeners.sum::<usize>()
+            + self.service_ops.len();
+        let in_flight = self.driver.in_flight();
+        assert_eq!(owned + self.forsaken, in_flight, "an op has no owner, or is not in flight");
     }
 }

@@ -162,7 +162,7 @@ pub(crate) fn many_connections_are_served(kind: Kind) {
             client.read_response().expect_ok(&content(8193));
         }
     }
-    assert_eq!(fixture.gauges().connections, 200);
+    assert_eq!(fixture.stats().connections, 200);
     drop(clients);
     fixture.finish();
 }

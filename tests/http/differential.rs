@@ -6,8 +6,8 @@ use std::thread;
 
 use fastrand::Rng;
 use ringd::driver::{File, Kind, Links};
-use ringd::http::h1::fuzz;
-use ringd::http::{Content, Settings, Site};
+use ringd::http::h1::harness::{self, Harness};
+use ringd::http::{Content, Settings};
 use ringd::session::Now;
 
 use crate::support::client::Client;
@@ -27,17 +27,17 @@ fn all_drivers_answer_alike() {
     };
     let fixtures: Vec<_> = kinds.iter().map(fixture).collect();
     let root = Arc::new(File::open_root(root, Links::Beneath).unwrap());
-    let mut site = Site::new(Settings { content: content.clone(), ..Settings::new(root) });
+    let mut harness = Harness::new(Settings { content, ..Settings::new(root) });
     let mut random = Rng::with_seed(41);
     for number in 0..STREAMS {
         let mut stream = streams::stream(&mut random, 12);
         if number % 40 == 0 {
             stream.splice(0..0, *b"GET /large.bin HTTP/1.1\r\nHost: h\r\n\r\n");
         }
-        let expected = fuzz::converse(&mut site, Now::read(), [&stream[..]]);
+        let expected = harness::converse(&mut harness, Now::read(), [&stream[..]]);
         let expected = without_dates(&expected);
         // Whether it is the server that ends the conversation: then what follows has no answer.
-        let longer = fuzz::converse(&mut site, Now::read(), [&stream[..], MORE]);
+        let longer = harness::converse(&mut harness, Now::read(), [&stream[..], MORE]);
         let ends_early = without_dates(&longer) == expected;
         for (kind, fixture) in kinds.iter().zip(&fixtures) {
             let pieces = streams::split(&mut random, &stream);

@@ -123,7 +123,7 @@ pub(crate) fn the_last_answer_survives_a_request_behind_it(kind: Kind) {
     assert!(client.read_head().says_close());
     let mut left = length;
     // Until all of it is with the server's kernel, and much of it not yet with ours.
-    while left > 64 * 1024 && fixture.gauges().connections > 0 {
+    while left > 64 * 1024 && fixture.stats().connections > 0 {
         client.read_exact(4096);
         left -= 4096;
     }

@@ -47,7 +47,7 @@ pub(crate) fn a_client_that_never_reads_is_cut_off(kind: Kind) {
         assert_eq!(client.read_head().status, 200);
     }
     fixture.get("/large.bin").expect_ok(&content(1 << 20));
-    eventually("stuck clients are cut off", || fixture.gauges().connections == 0);
+    eventually("stuck clients are cut off", || fixture.stats().connections == 0);
     for client in stuck {
         let (count, end) = client.count_to_end();
         assert!(count < LENGTH && end.is_err(), "{count} bytes, {end:?}");

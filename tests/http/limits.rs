@@ -36,7 +36,7 @@ pub(crate) fn a_full_backlog_is_served(kind: Kind) {
     for client in &mut clients {
         client.read_response().expect_ok(&content(8193));
         // Some may be accepted before the server can stop accepting, but not any number.
-        assert!(fixture.gauges().connections <= 8 + 256);
+        assert!(fixture.stats().connections <= 8 + 256);
     }
     clients.into_iter().for_each(Client::expect_close);
     fixture.finish();

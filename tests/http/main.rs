@@ -8,7 +8,6 @@
 mod support;
 
 mod basics;
-mod caching;
 mod changes;
 mod codings;
 mod conditional;

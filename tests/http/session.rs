@@ -1,57 +1,38 @@
 //! The session alone, where a moment can be chosen exactly.
 
 use std::fs;
-use std::io::Read;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringd::driver::{Chain, File, Links, chain};
-use ringd::http::{Content, Http, Settings, Site};
-use ringd::session::{Inbox, Now, Reply, Session, Step};
+use ringd::ask::{Ask, AskId};
+use ringd::driver::{File, Links};
+use ringd::http::h1::harness::{Harness, perform};
+use ringd::http::{Content, Settings};
+use ringd::session::{Now, Step};
 
-/// A site over two files, with room for one name in its cache.
-fn site(directory: &tempfile::TempDir) -> Site {
+/// Sessions of a site over two files, with room for one name in its cache.
+fn harness(directory: &tempfile::TempDir) -> Harness {
     for name in ["a.txt", "b.txt"] {
         fs::write(directory.path().join(name), name).unwrap();
     }
     let root = Arc::new(File::open_root(directory.path(), Links::Beneath).unwrap());
     // Nothing beside the files is looked for, so that one open tells all.
     let content = Content { precompressed: false, ..Content::default() };
-    Site::new(Settings { cache_entries: 1, content, ..Settings::new(root) })
-}
-
-/// Performs a step and lets the session know.
-fn perform(session: &mut Http, site: &mut Site, now: Now, step: Step) {
-    let reply = match step {
-        Step::Open { root, path } => Reply::Opened(File::open_beneath(&root, &path).map(Arc::new)),
-        Step::Read { file, mut buffer, .. } => {
-            let mut file = fs::File::from(file.as_fd().try_clone_to_owned().unwrap());
-            let read = file.read_to_end(&mut buffer);
-            Reply::Read(read, buffer)
-        }
-        other => panic!("{other:?} needs nothing"),
-    };
-    session.resume(site, now, reply);
-}
-
-fn advance(session: &mut Http, site: &mut Site, now: Now, input: &str) -> (Step, Vec<u8>) {
-    let mut out = Chain::new();
-    let step = session.advance(site, now, &mut Inbox::new(input.as_bytes(), false), &mut out);
-    (step, chain::read_all(&mut out))
+    Harness::new(Settings { cache_entries: 1, content, ..Settings::new(root) })
 }
 
 /// Lets a session answer a request to its end.
-fn answer(session: &mut Http, site: &mut Site, now: Now, request: &str) -> String {
-    let (mut step, mut bytes) = advance(session, site, now, request);
-    while !matches!(step, Step::Receive(_)) {
-        perform(session, site, now, step);
-        let more;
-        // The request stays until it is answered.
-        (step, more) = advance(session, site, now, if bytes.is_empty() { request } else { "" });
-        bytes.extend(more);
-    }
-    String::from_utf8(bytes).unwrap()
+fn answer(harness: &mut Harness, session: usize, now: Now, request: &str) -> String {
+    String::from_utf8(harness.answer(session, now, request.as_bytes())).unwrap()
+}
+
+/// Calls a session that has to wait, and gives the only question that is open then.
+fn question(harness: &mut Harness, session: usize, now: Now, request: &str) -> (AskId, Ask) {
+    let said = harness.advance(session, now, request.as_bytes(), false);
+    assert_eq!((said.step, said.taken), (Step::Wait, 0));
+    let asked = harness.next_ask(now).expect("something is asked");
+    assert!(harness.next_ask(now).is_none());
+    asked
 }
 
 const A: &str = "GET /a.txt HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -62,35 +43,49 @@ const B: &str = "GET /b.txt HTTP/1.1\r\nHost: h\r\n\r\n";
 #[test]
 fn what_was_found_unchanged_may_be_evicted_before_it_is_answered() {
     let directory = tempfile::tempdir().unwrap();
-    let mut site = site(&directory);
+    let mut harness = harness(&directory);
     let mut now = Now::read();
     // Late enough for the files to count as settled.
     now.system += Duration::from_secs(10);
-    let (mut first, mut second) = (Http::new(&site), Http::new(&site));
-    assert!(answer(&mut first, &mut site, now, A).ends_with("a.txt"));
+    let (first, second) = (harness.begin(), harness.begin());
+    assert!(answer(&mut harness, first, now, A).ends_with("a.txt"));
     now.instant += Duration::from_secs(5);
-    let (step, _) = advance(&mut first, &mut site, now, A);
-    perform(&mut first, &mut site, now, step);
-    assert!(answer(&mut second, &mut site, now, B).ends_with("b.txt"));
-    assert!(answer(&mut first, &mut site, now, A).ends_with("a.txt"));
+    let (id, ask) = question(&mut harness, first, now, A);
+    harness.reply(now, id, perform(ask));
+    assert!(answer(&mut harness, second, now, B).ends_with("b.txt"));
+    // All is known already, and nothing is asked again.
+    let said = harness.advance(first, now, A.as_bytes(), false);
+    assert!(String::from_utf8(said.output).unwrap().ends_with("a.txt"), "{:?}", said.step);
 }
 
 /// Whoever asks while somebody else asks the file system gets what is known, unless that is old:
-/// then everybody asks.
+/// then everybody waits, and for the same lookup. Before lookups were shared, everybody asked.
 #[test]
 fn an_expired_page_is_asked_for_once() {
-    for (age, once) in [(1500, true), (5000, false)] {
+    for (age, goes_on) in [(1500, true), (5000, false)] {
         let directory = tempfile::tempdir().unwrap();
-        let mut site = site(&directory);
+        let mut harness = harness(&directory);
         let mut now = Now::read();
         now.system += Duration::from_secs(10);
-        let (mut first, mut second) = (Http::new(&site), Http::new(&site));
-        answer(&mut first, &mut site, now, A);
+        let sessions = [harness.begin(), harness.begin(), harness.begin()];
+        let [first, second, third] = sessions;
+        answer(&mut harness, first, now, A);
         now.instant += Duration::from_millis(age);
-        let (step, _) = advance(&mut first, &mut site, now, A);
-        assert!(matches!(step, Step::Open { .. }));
-        let (step, _) = advance(&mut second, &mut site, now, A);
-        assert_eq!(matches!(step, Step::Receive(_)), once, "{age} ms: {step:?}");
+        let (id, ask) = question(&mut harness, first, now, A);
+        assert!(matches!(ask, Ask::Open { .. }));
+        for other in [second, third] {
+            let said = harness.advance(other, now, A.as_bytes(), false);
+            let went_on = matches!(said.step, Step::Receive(_));
+            assert_eq!(went_on, goes_on, "{age} ms: {:?}", said.step);
+            assert!(harness.next_ask(now).is_none(), "{age} ms: it is asked for already");
+        }
+        harness.reply(now, id, perform(ask));
+        let waited = if goes_on { &sessions[..1] } else { &sessions };
+        for session in waited {
+            let said = harness.advance(*session, now, A.as_bytes(), false);
+            assert!(matches!(said.step, Step::Receive(_)), "{age} ms: {:?}", said.step);
+            assert!(said.output.ends_with(b"a.txt"));
+        }
     }
 }
 
@@ -98,15 +93,41 @@ fn an_expired_page_is_asked_for_once() {
 #[test]
 fn the_last_answer_of_a_drain_lingers() {
     let directory = tempfile::tempdir().unwrap();
-    let mut site = site(&directory);
+    let mut harness = harness(&directory);
     let now = Now::read();
-    let mut session = Http::new(&site);
-    session.drain();
-    let (step, _) = advance(&mut session, &mut site, now, A);
-    perform(&mut session, &mut site, now, step);
-    let (step, _) = advance(&mut session, &mut site, now, A);
-    perform(&mut session, &mut site, now, step);
-    let (step, bytes) = advance(&mut session, &mut site, now, A);
-    assert!(String::from_utf8(bytes).unwrap().contains("Connection: close\r\n"));
-    assert!(matches!(step, Step::Finish { linger: true }), "{step:?}");
+    let session = harness.begin();
+    harness.drain(session);
+    // The file is opened, then read.
+    for _ in 0..2 {
+        let (id, ask) = question(&mut harness, session, now, A);
+        harness.reply(now, id, perform(ask));
+    }
+    let said = harness.advance(session, now, A.as_bytes(), false);
+    assert!(String::from_utf8(said.output).unwrap().contains("Connection: close\r\n"));
+    assert!(matches!(said.step, Step::Finish { linger: true }), "{:?}", said.step);
+}
+
+/// A client that goes takes its question along, unless others wait for the reply too. What comes
+/// of it in either case finds nobody who is gone, and does no harm.
+#[test]
+fn who_goes_is_not_waited_for() {
+    for (others, asked) in [(false, false), (false, true), (true, false), (true, true)] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut harness = harness(&directory);
+        let now = Now::read();
+        let (first, second) = (harness.begin(), harness.begin());
+        assert_eq!(harness.advance(first, now, A.as_bytes(), false).step, Step::Wait);
+        if others {
+            assert_eq!(harness.advance(second, now, A.as_bytes(), false).step, Step::Wait);
+        }
+        let before = if asked { harness.next_ask(now) } else { None };
+        assert_eq!(before.is_some(), asked);
+        harness.close(first, now);
+        let after = harness.next_ask(now);
+        assert_eq!(after.is_some(), others && !asked, "what nobody waits for is not asked");
+        if let Some((id, ask)) = before.or(after) {
+            harness.reply(now, id, perform(ask));
+        }
+        assert!(answer(&mut harness, second, now, A).ends_with("a.txt"));
+    }
 }

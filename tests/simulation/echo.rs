@@ -1,11 +1,14 @@
 //! Worlds of echo, by any session that repeats what it hears: what comes back is what was sent, and
 //! after an orderly end all of it.
 
+use std::convert::Infallible;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use ringd::driver::sim::{Dialer, Files};
+use ringd::driver::sim::{Dialer, Files, Sim};
+use ringd::server::mailbox::Mailbox;
 use ringd::session::Session;
 
 use crate::client::{Client, Ending, Manner};
@@ -42,7 +45,7 @@ fn client(random: &mut Rng, size_max: usize) -> Client {
 impl<S: Session<Shared = ()>> Scene for EchoScene<S> {
     type Session = S;
 
-    fn shared(&self, _: &Files) {}
+    fn shared(&self, _: &mut Sim, _: &Arc<Mailbox<Infallible>>) {}
 
     fn clients(&mut self) -> &mut Vec<Client> {
         &mut self.clients

@@ -3,26 +3,28 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use ringd::driver::sim::{Dialer, Files};
-use ringd::http::{Http, Settings, Site};
+use ringd::driver::sim::{Dialer, Files, Sim};
+use ringd::driver::watch::Report;
+use ringd::http::{Http, Settings, Sites};
+use ringd::server::mailbox::Mailbox;
 
 use crate::answer::{Answer, Taken, take_answer};
 use crate::client::{Client, Ending, Manner};
-use crate::wish::Wish;
+use crate::wish::{CODED, PLAIN, Wish, form};
 use crate::world::{self, Conditions, Run, Scene};
 
 /// How long a remembered file is served without a look at the file system.
 const REVALIDATE: Duration = Duration::from_secs(1);
 
+/// The same where changes are reported without fail, so that nothing else is needed.
+const HARDLY_EVER: Duration = Duration::from_secs(3600);
+
 /// No request has a longer body.
 const BODY_MAX: usize = 3000;
-
-/// A file that may be sent in another form, and that form.
-const PLAIN: &str = "a.txt";
-const CODED: &str = "a.txt.gz";
 
 /// The names that requests ask for.
 const NAMES: [&str; 9] = [
@@ -87,6 +89,19 @@ struct HttpScene {
     sizes: Vec<usize>,
     memory_file_max: u64,
     cache_entries: usize,
+    watch: Watch,
+    revalidate: Duration,
+}
+
+/// How far the reports of changes can be relied upon.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Watch {
+    /// There are none.
+    No,
+    /// They come late or in another order, or are lost.
+    Unreliable,
+    /// They come, if not at once.
+    Reliable,
 }
 
 pub(crate) fn run(seed: u64) -> Run {
@@ -113,7 +128,19 @@ pub(crate) fn run(seed: u64) -> Run {
         sizes: sizes.into_iter().filter(|size| *size <= size_max).collect(),
         memory_file_max: [0, 100, 8192][random.usize(..3)],
         cache_entries: [0, 1, 3, 100][random.usize(..4)],
+        watch: Watch::No,
+        revalidate: REVALIDATE,
     };
+    let faults = &conditions.faults;
+    let troubles =
+        [faults.watch_fails, faults.watch_late, faults.watch_lost, faults.watch_overflow];
+    let watch = match random.u8(..3) {
+        0 => Watch::No,
+        _ if troubles == [0; 4] => Watch::Reliable,
+        _ => Watch::Unreliable,
+    };
+    let revalidate = if watch == Watch::Reliable { HARDLY_EVER } else { REVALIDATE };
+    let scene = HttpScene { watch, revalidate, ..scene };
     let first = random.u64(..);
     world::play(random, &conditions, scene, |scene, files| {
         let mut random = Rng::with_seed(first);
@@ -217,9 +244,15 @@ impl HttpScene {
     /// What a name may have been for a client.
     fn versions(&self, name: &str, client: &Client, slack: Duration) -> Vec<Option<&[u8]>> {
         let Some(history) = self.history.get(name) else { return vec![None] };
+        // Where every change is reported, an answer is no older than the report is late, or was
+        // found before its directory was watched.
+        let age_max = match self.watch {
+            Watch::Reliable => Duration::from_secs(1),
+            Watch::No | Watch::Unreliable => 2 * self.revalidate,
+        };
         let until = history.iter().skip(1).map(|next| next.from).chain([Duration::MAX]);
         let versions = history.iter().zip(until).filter(|(version, until)| {
-            let seen = until.saturating_add(2 * REVALIDATE + slack) >= client.started;
+            let seen = until.saturating_add(age_max + slack) >= client.started;
             seen && version.from <= client.ended_at
         });
         versions.map(|(version, _)| version.bytes.as_deref()).collect()
@@ -325,7 +358,7 @@ impl HttpScene {
         conditions: &Conditions,
     ) {
         let Wish { range, coded, absent } = request.wish;
-        let versions = |name| self.versions(name, client, slack(conditions));
+        let versions = |name| self.versions(name, client, conditions.slack());
         let any = |fits: &dyn Fn(&[u8]) -> bool| {
             let forms = if coded && name == PLAIN { &[PLAIN, CODED][..] } else { &[name] };
             let form = form(answer, name);
@@ -361,7 +394,7 @@ impl HttpScene {
         conditions: &Conditions,
     ) {
         let Expect::Name(name) = request.expect else { return };
-        let versions = self.versions(form(answer, name), client, slack(conditions));
+        let versions = self.versions(form(answer, name), client, conditions.slack());
         let fits = |bytes: &&[u8]| match (answer.status, request.wish.range) {
             (200, _) => answer.length == bytes.len() && bytes.starts_with(&answer.body),
             (206, Some(range)) => answer.is_part(bytes, range),
@@ -370,17 +403,6 @@ impl HttpScene {
         let is_page = matches!(answer.status, 200 | 206);
         let fits = versions.iter().flatten().any(fits);
         assert!(!is_page || fits, "{name} never held this: {client:?}");
-    }
-}
-
-/// The name of what is sent for a name.
-fn form<'a>(answer: &Answer, name: &'a str) -> &'a str {
-    match answer.field("content-encoding") {
-        None => name,
-        Some(coding) => {
-            assert_eq!((coding, name), ("gzip", PLAIN), "{answer:?}");
-            CODED
-        }
     }
 }
 
@@ -396,22 +418,21 @@ fn crawls(client: &Client, conditions: &Conditions) -> bool {
         || client.sent_at > client.started + second
 }
 
-/// How late news of a file may come because the machine is slow.
-fn slack(conditions: &Conditions) -> Duration {
-    conditions.faults.latency_max * 1000 + Duration::from_millis(500)
-}
-
 impl Scene for HttpScene {
     type Session = Http;
 
-    fn shared(&self, files: &Files) -> Site {
-        Site::new(Settings {
+    fn shared(&self, sim: &mut Sim, mailbox: &Arc<Mailbox<Vec<Report>>>) -> Sites {
+        let settings = Settings {
             memory_file_max: self.memory_file_max,
             cache_entries: self.cache_entries,
             cache_bytes: 300_000,
-            revalidate_after: REVALIDATE,
-            ..Settings::new(files.root())
-        })
+            revalidate_after: self.revalidate,
+            watch: self.watch != Watch::No,
+            ..Settings::new(sim.files().root())
+        };
+        let mailbox = Arc::clone(mailbox);
+        let watcher = sim.watcher(Box::new(move |reports| mailbox.push(reports)));
+        Sites::new(settings, Some(Box::new(watcher)))
     }
 
     fn clients(&mut self) -> &mut Vec<Client> {

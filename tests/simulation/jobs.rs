@@ -2,8 +2,9 @@
 
 use std::io;
 
+use ringd::ask::{Ask, AskId, Reply};
 use ringd::driver::{Chain, Job};
-use ringd::session::{Inbox, Now, Patience, Reply, Session, Step};
+use ringd::session::{ConnectionInfo, Context, Inbox, Patience, Session, Step, Timer};
 
 /// Bytes that one job takes.
 const PIECE: usize = 16 * 1024;
@@ -14,32 +15,42 @@ pub(crate) struct Scribe {
     /// What the job in hand is to repeat; what is to be asked again when it was refused.
     held: Vec<u8>,
     answer: Vec<u8>,
+    /// Whether a job is in hand.
+    asked: bool,
 }
 
 impl Scribe {
-    fn ask(&self) -> Step {
-        let text = self.held.clone();
-        Step::Run { job: Job::new(move || Ok(text)) }
+    fn ask(&mut self, cx: &mut Context<'_, ()>) -> Step {
+        if !std::mem::replace(&mut self.asked, true) {
+            let text = self.held.clone();
+            cx.ask(AskId(7), Ask::Run { job: Job::new(move || Ok(text)) });
+        }
+        Step::Wait
     }
 }
 
 impl Session for Scribe {
     type Shared = ();
 
-    fn new(_: &()) -> Self {
+    fn new((): &mut (), _: &ConnectionInfo<'_>) -> Self {
         Self::default()
     }
 
-    fn advance(&mut self, _: &mut (), _: Now, inbox: &mut Inbox<'_>, out: &mut Chain) -> Step {
+    fn advance(
+        &mut self,
+        cx: &mut Context<'_, ()>,
+        inbox: &mut Inbox<'_>,
+        out: &mut Chain,
+    ) -> Step {
         out.copy(&std::mem::take(&mut self.answer));
         if !self.held.is_empty() {
-            return self.ask();
+            return self.ask(cx);
         }
         let piece = &inbox.bytes()[..inbox.bytes().len().min(PIECE)];
         if !piece.is_empty() {
             self.held.extend_from_slice(piece);
             inbox.take(piece.len());
-            return self.ask();
+            return self.ask(cx);
         }
         if inbox.ended() {
             return Step::Finish { linger: false };
@@ -47,7 +58,8 @@ impl Session for Scribe {
         Step::Receive(Patience::Idle)
     }
 
-    fn resume(&mut self, _: &mut (), _: Now, reply: Reply) {
+    fn resume(&mut self, _: &mut Context<'_, ()>, id: AskId, reply: Reply) {
+        assert!(std::mem::take(&mut self.asked) && id == AskId(7), "{id:?}");
         match reply {
             Reply::Ran(Ok(answer)) => {
                 self.held.clear();
@@ -58,7 +70,7 @@ impl Session for Scribe {
         }
     }
 
-    fn expire(&mut self, _: &mut (), _: Now, _: &mut Chain) -> Step {
+    fn expire(&mut self, _: &mut Context<'_, ()>, _: Timer, _: &mut Chain) -> Step {
         Step::Finish { linger: false }
     }
 

@@ -2,6 +2,12 @@
 
 use fastrand::Rng;
 
+use crate::answer::Answer;
+
+/// A file that may be sent in another form, and that form.
+pub(crate) const PLAIN: &str = "a.txt";
+pub(crate) const CODED: &str = "a.txt.gz";
+
 /// In which form a request wants a file.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Wish {
@@ -42,5 +48,16 @@ impl Wish {
             lines.push_str("If-None-Match: *\r\n");
         }
         lines
+    }
+}
+
+/// The name of what is sent for a name.
+pub(crate) fn form<'a>(answer: &Answer, name: &'a str) -> &'a str {
+    match answer.field("content-encoding") {
+        None => name,
+        Some(coding) => {
+            assert_eq!((coding, name), ("gzip", PLAIN), "{answer:?}");
+            CODED
+        }
     }
 }

@@ -7,7 +7,10 @@ use std::time::Duration;
 use fastrand::Rng;
 use ringd::driver::sim::{Dialer, Faults, Files, Sim};
 use ringd::driver::{Driver, Limits};
-use ringd::server::worker::{Control, Settings, Worker};
+use ringd::server::Published;
+use ringd::server::mailbox::Mailbox;
+use ringd::server::worker::{Settings, Worker};
+use ringd::service::Service;
 use ringd::session::Session;
 
 use crate::client::{Client, Ending};
@@ -16,12 +19,16 @@ use crate::client::{Client, Ending};
 const TURNS_MAX: u64 = 3_000_000;
 const TIME_MAX: Duration = Duration::from_secs(24 * 3600);
 
+/// What the sessions of a scene share, and what that is told.
+pub(crate) type SharedOf<S> = <<S as Scene>::Session as Session>::Shared;
+pub(crate) type MessageOf<S> = <SharedOf<S> as Service>::Message;
+
 /// What the clients of a world say, and what they may be answered.
 pub(crate) trait Scene {
     type Session: Session;
 
-    /// What the sessions share.
-    fn shared(&self, files: &Files) -> <Self::Session as Session>::Shared;
+    /// What the sessions share, on this machine. Whoever tells it something does so by the mailbox.
+    fn shared(&self, sim: &mut Sim, mailbox: &Arc<Mailbox<MessageOf<Self>>>) -> SharedOf<Self>;
 
     /// The clients. They may be changed only by acting.
     fn clients(&mut self) -> &mut Vec<Client>;
@@ -49,6 +56,11 @@ pub(crate) struct Conditions {
 }
 
 impl Conditions {
+    /// How late news may come because the machine is slow.
+    pub(crate) fn slack(&self) -> Duration {
+        self.faults.latency_max * 1000 + Duration::from_millis(500)
+    }
+
     /// Who waited as long as this has waited for a timeout.
     pub(crate) fn shortest_timeout(&self) -> Duration {
         let Settings { header_timeout, idle_timeout, send_timeout, .. } = self.settings;
@@ -152,10 +164,16 @@ pub(crate) fn play<S: Scene>(
     let machine = sim.files();
     files(&mut scene, &machine);
     let (listener, dialer) = sim.listen().unwrap();
-    let control = Arc::new(Control::default());
-    let shared = scene.shared(&machine);
-    let mut worker: Worker<Sim, S::Session> =
-        Worker::new(sim, vec![listener], shared, *settings, Arc::clone(&control));
+    let (mailbox, published) = (Arc::new(Mailbox::default()), Arc::new(Published::default()));
+    let shared = scene.shared(&mut sim, &mailbox);
+    let mut worker: Worker<Sim, S::Session> = Worker::new(
+        sim,
+        vec![listener],
+        shared,
+        *settings,
+        Arc::clone(&mailbox),
+        Arc::clone(&published),
+    );
     let mut run = Run::default();
     let mut drain_at =
         if *early_drain { Duration::from_micros(random.u64(..400_000)) } else { Duration::MAX };
@@ -175,16 +193,17 @@ pub(crate) fn play<S: Scene>(
         let served = scene.clients().iter().all(|client| client.ending.is_some());
         if !draining && (served || drain_at <= now) {
             (draining, drain_at) = (true, Duration::MAX);
-            control.drain();
+            mailbox.push_drain();
             worker.driver_mut().waker().wake();
         }
         let next = scene.clients().iter().map(|client| client.next).min();
         let alarm = next.unwrap_or(Duration::MAX).min(disturb_at).min(drain_at);
         worker.driver_mut().set_alarm((alarm < Duration::MAX).then_some(alarm));
         worker.turn().expect("the worker goes on");
+        worker.check_ops();
         run.turns += 1;
     }
-    finish(worker, &control, faults.late > 0, &mut run);
+    finish(worker, &published, faults.late > 0, &mut run);
     assert_eq!(machine.open_count(), 0, "files are left open");
     for client in scene.clients().iter_mut().filter(|client| client.ending.is_none()) {
         // Still there when the server had gone.
@@ -198,9 +217,14 @@ pub(crate) fn play<S: Scene>(
 }
 
 /// The worker has drained: whatever it was given must come back.
-fn finish<S: Session>(mut worker: Worker<Sim, S>, control: &Control, late: bool, run: &mut Run) {
+fn finish<S: Session>(
+    mut worker: Worker<Sim, S>,
+    published: &Published,
+    late: bool,
+    run: &mut Run,
+) {
     // Where closes take long, the end of a drain does not wait for the last ones.
-    let left = control.gauges().connections;
+    let left = published.worker_stats().connections;
     assert!(left == 0 || late, "{left} connections are left open");
     let sim = worker.driver_mut();
     sim.set_alarm(None);

@@ -8,9 +8,9 @@ use std::time::Duration;
 use clap::Parser;
 use ringd::cli::{Cli, Command};
 use ringd::driver::{Choice, File, Kind, Limits, Links};
-use ringd::files::Figures;
-use ringd::http::{self, Http, Site};
-use ringd::server::{self, Gauges, Server, Stopper};
+use ringd::http::site::{CacheStats, PublishedCacheStats};
+use ringd::http::{self, Http, Sites};
+use ringd::server::{self, Server, Stopper, WorkerStats};
 use tempfile::TempDir;
 
 use super::client::{Client, Response};
@@ -19,6 +19,8 @@ use super::{eventually, root};
 /// A server and what it serves.
 pub(crate) struct Fixture {
     server: Server,
+    /// What the workers tell of their caches.
+    caches: Vec<Arc<PublishedCacheStats>>,
     workers: usize,
     path: PathBuf,
     /// Removed with the fixture; `None` for the shared root.
@@ -76,10 +78,16 @@ impl Fixture {
         };
         change(&mut setup);
         let choice = Choice::make(Some(kind)).unwrap();
-        let http = setup.http;
-        let server =
-            server::start::<Http>(&setup.server, choice, move || Site::new(http.clone())).unwrap();
-        Self { server, workers: setup.server.workers, path: path.to_owned(), _root: None }
+        let (http, workers) = (setup.http, setup.server.workers);
+        let caches: Vec<Arc<PublishedCacheStats>> = (0..workers).map(|_| Arc::default()).collect();
+        let published = caches.clone();
+        let server = server::start::<Http>(&setup.server, choice, move |seat| {
+            let published = Arc::clone(&published[seat.number]);
+            let post = Box::new(move |reports| seat.postbox.post(reports));
+            Sites::watching(http.clone(), post).publishing(published)
+        });
+        let server = server.unwrap();
+        Self { server, caches, workers, path: path.to_owned(), _root: None }
     }
 
     /// A server over a root that exists, with options of `ringd serve` about content.
@@ -100,13 +108,13 @@ impl Fixture {
         Client::connect(self.address())
     }
 
-    pub(crate) fn gauges(&self) -> Gauges {
-        self.server.gauges()
+    pub(crate) fn stats(&self) -> WorkerStats {
+        self.server.worker_stats()
     }
 
     /// What the server's cache holds and has done.
-    pub(crate) fn cache(&self) -> Figures {
-        self.server.cache()
+    pub(crate) fn cache(&self) -> CacheStats {
+        self.caches.iter().map(|cache| cache.get()).sum()
     }
 
     pub(crate) fn stopper(&self) -> Stopper {
@@ -124,7 +132,7 @@ impl Fixture {
 
     /// Whether nothing is open but the listeners.
     pub(crate) fn is_at_rest(&self) -> bool {
-        let Gauges { connections, leased, in_flight } = self.gauges();
+        let WorkerStats { connections, leased, in_flight } = self.stats();
         connections == 0 && leased == 0 && in_flight as usize <= self.workers
     }
 
@@ -137,18 +145,18 @@ impl Fixture {
 
     /// Waits until everything that was opened is closed.
     pub(crate) fn come_to_rest(&self) {
-        let mut gauges = self.gauges();
+        let mut stats = self.stats();
         let deadline = std::time::Instant::now() + super::PATIENCE;
         while !self.is_at_rest() {
-            assert!(std::time::Instant::now() < deadline, "something stays open: {gauges:?}");
+            assert!(std::time::Instant::now() < deadline, "something stays open: {stats:?}");
             std::thread::sleep(Duration::from_millis(5));
-            gauges = self.gauges();
+            stats = self.stats();
         }
     }
 
     /// Waits until the server has so many connections.
     pub(crate) fn wait_for_connections(&self, count: u32) {
-        eventually("the server accepts", || self.gauges().connections == count);
+        eventually("the server accepts", || self.stats().connections == count);
     }
 
     /// Waits for the end of a server that was told to stop.

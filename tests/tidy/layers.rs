@@ -19,11 +19,9 @@ const EVERYTHING: &str = "*";
 
 /// Each part of the source, by its module: a folder or a file. What it may import beside itself
 /// follows. The longest name that fits a file counts.
-const LAYERS: [(&str, &[&str]); 20] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     ("driver", &[]),
     ("descriptors", &["driver"]),
-    ("watch", &["driver"]),
-    ("files", &["driver"]),
     ("session", &CONTRACT),
     ("service", &CONTRACT),
     ("ask", &CONTRACT),
@@ -32,7 +30,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
     // Nothing but re-exports of what is beneath.
     ("http", &[]),
     ("http::semantics", &[]),
-    ("http::site", &["http::semantics", "watch", "files", "driver", "session", "service", "ask"]),
+    ("http::site", &["http::semantics", "driver", "session", "service", "ask"]),
     ("http::h1", &["http::site", "http::semantics", "driver", "session", "service", "ask"]),
     ("http::h2", &["http::site", "http::semantics", "driver", "session", "service", "ask"]),
     ("connect", &[]),
@@ -45,23 +43,13 @@ const LAYERS: [(&str, &[&str]); 20] = [
 ];
 
 /// Parts of the table that are not written yet.
-const PLANNED: [&str; 4] = ["ask", "http::h2", "service", "watch"];
+const PLANNED: [&str; 1] = ["http::h2"];
 
 /// Imports that the table forbids, from file to file, until they are gone.
-const KNOWN_IMPORTS: [(&str, &str); 7] = [
-    // A method, a head and its limits are needed by every version of HTTP.
-    ("src/http/site/answer.rs", "src/http/h1/head/request.rs"),
-    ("src/http/site/sites.rs", "src/http/h1/head.rs"),
-    // The figures of a cache are passed up through the session.
-    ("src/http/h1/session.rs", "src/files/figures.rs"),
-    ("src/server/mod.rs", "src/files/figures.rs"),
-    ("src/server/monitor.rs", "src/files/figures.rs"),
-    ("src/server/worker.rs", "src/files/figures.rs"),
-    ("src/session.rs", "src/files/figures.rs"),
-];
+const KNOWN_IMPORTS: [(&str, &str); 0] = [];
 
 /// Files that need each other, and why, until they do not.
-const KNOWN_CIRCLES: [(&[&str], &str); 8] = [
+const KNOWN_CIRCLES: [(&[&str], &str); 2] = [
     (
         &[
             "src/driver/aside.rs",
@@ -77,48 +65,6 @@ const KNOWN_CIRCLES: [(&[&str], &str); 8] = [
     (
         &["src/driver/kind.rs", "src/driver/probe.rs", "src/driver/probe/steps.rs"],
         "a choice of a kind runs the self-test, which makes a driver of each kind",
-    ),
-    (
-        &[
-            "src/driver/threads/budget.rs",
-            "src/driver/threads/crew.rs",
-            "src/driver/threads/mod.rs",
-        ],
-        "the budget takes its bound from mod.rs",
-    ),
-    (
-        &[
-            "src/driver/uring/aside.rs",
-            "src/driver/uring/files.rs",
-            "src/driver/uring/mod.rs",
-            "src/driver/uring/socket.rs",
-        ],
-        "parts of the driver take the kind of a completion from mod.rs",
-    ),
-    (
-        &[
-            "src/http/site/invalidation.rs",
-            "src/http/site/listing_job.rs",
-            "src/http/site/lookup.rs",
-            "src/http/site/page_loader.rs",
-            "src/http/site/sites.rs",
-        ],
-        "a site forgets names by rules of the lookup, which needs the site",
-    ),
-    (
-        &[
-            "src/http/site/listing/filter.rs",
-            "src/http/site/listing/html.rs",
-            "src/http/site/listing/json.rs",
-            "src/http/site/listing/mod.rs",
-            "src/http/site/listing/order.rs",
-        ],
-        "parts of a listing take its types from mod.rs",
-    ),
-    (&["src/server/launch.rs", "src/server/mod.rs"], "a launch takes the settings from mod.rs"),
-    (
-        &["src/server/monitor.rs", "src/server/worker.rs"],
-        "the worker and the monitor define half of the figures each",
     ),
 ];
 
@@ -140,16 +86,10 @@ const KERNEL: [&str; 11] = [
 
 /// A harness stands in for the server: it opens and reads files on the spot. Tests and fuzzers
 /// outside of the crate call it, so it cannot be behind `cfg(test)`; no part of the program may.
-const HARNESS: &str = "src/http/h1/fuzz.rs";
+const HARNESS: &str = "src/http/h1/harness.rs";
 
 /// Files of pure parts that name the kernel, and the crate that they name, until they do not.
-const KNOWN_KERNEL: [(&str, &str); 3] = [
-    // Numbers of errors.
-    ("src/http/site/listing/filter.rs", "libc"),
-    ("src/http/site/resource.rs", "libc"),
-    // The length of a path.
-    ("src/http/site/target.rs", "libc"),
-];
+const KNOWN_KERNEL: [(&str, &str); 0] = [];
 
 /// The part that a file belongs to.
 pub(crate) fn layer_of(file: &str) -> Option<&'static str> {

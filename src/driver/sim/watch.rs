@@ -1,5 +1,5 @@
-//! The simulated watcher: it keeps the contract of [`crate::watch`], and is slow, unreliable and
-//! deaf as its seed has it.
+//! The simulated watcher: it keeps the contract of [`crate::driver::watch`], and is slow,
+//! unreliable and deaf as its seed has it.
 //!
 //! It hears of what is done by [`Files`], in a [`wait`](crate::driver::Driver::wait):
 //! requests are worked on one after the other, each taking a while, and reports are posted a while
@@ -22,7 +22,7 @@ use super::log::Happening;
 use super::wire::{Net, Wire};
 use super::{Faults, Files, Sim};
 use crate::driver::File;
-use crate::watch::{
+use crate::driver::watch::{
     Change, Event, Outbox, Post, Report, Request, Requests, Sink, SiteId, Table, Watcher, ended,
 };
 
@@ -35,17 +35,17 @@ const PLANS_MAX: usize = 4096;
 /// The handle of a simulated watcher. When it is dropped, nothing is posted any more.
 #[derive(Debug)]
 pub struct Watch {
-    service: Arc<Mutex<Service>>,
+    kernel: Arc<Mutex<Kernel>>,
     net: Arc<Net>,
 }
 
 /// The machine's side of it.
 #[derive(Debug, Default)]
-pub(super) struct Watching(Weak<Mutex<Service>>);
+pub(super) struct Watching(Weak<Mutex<Kernel>>);
 
 /// What the thread of a real watcher has, and what happens to it.
 #[derive(Debug)]
-struct Service {
+struct Kernel {
     requests: Requests,
     table: Table,
     /// Those of directories that are watched, by their whole names.
@@ -88,8 +88,8 @@ struct Numbers {
     last: i32,
 }
 
-fn lock(service: &Mutex<Service>) -> MutexGuard<'_, Service> {
-    service.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(kernel: &Mutex<Kernel>) -> MutexGuard<'_, Kernel> {
+    kernel.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Sim {
@@ -98,7 +98,7 @@ impl Sim {
     /// [`Op::Run`](crate::driver::Op::Run) may change the files.
     pub fn watcher(&mut self, post: Post) -> Watch {
         let way = Way::new(self.random.fork(), self.clock.now().instant);
-        let service = Arc::new(Mutex::new(Service {
+        let kernel = Arc::new(Mutex::new(Kernel {
             requests: Requests::default(),
             table: Table::default(),
             numbers: Numbers::default(),
@@ -106,8 +106,8 @@ impl Sim {
             way,
         }));
         self.files.log_to(&self.net);
-        self.watching = Watching(Arc::downgrade(&service));
-        Watch { service, net: Arc::clone(&self.net) }
+        self.watching = Watching(Arc::downgrade(&kernel));
+        Watch { kernel, net: Arc::clone(&self.net) }
     }
 
     /// Lets the watcher do what is due, without the lock.
@@ -117,10 +117,10 @@ impl Sim {
         mut wire: MutexGuard<'a, Wire>,
     ) -> MutexGuard<'a, Wire> {
         wire.noted = false;
-        let Some(service) = self.watching.0.upgrade() else { return wire };
+        let Some(kernel) = self.watching.0.upgrade() else { return wire };
         drop(wire);
-        let posted = lock(&service).turn(self.clock.now().instant, &self.faults, &self.files);
-        drop(service);
+        let posted = lock(&kernel).turn(self.clock.now().instant, &self.faults, &self.files);
+        drop(kernel);
         let mut wire = net.lock();
         wire.woken |= posted;
         wire
@@ -129,8 +129,8 @@ impl Sim {
     /// When the watcher has something to do, since the start.
     pub(super) fn watch_due(&self) -> Option<Duration> {
         let now = self.clock.now().instant;
-        let service = self.watching.0.upgrade()?;
-        let due = lock(&service).due(now)?;
+        let kernel = self.watching.0.upgrade()?;
+        let due = lock(&kernel).due(now)?;
         Some(self.clock.elapsed() + due.saturating_duration_since(now))
     }
 }
@@ -138,18 +138,18 @@ impl Sim {
 impl Watcher for Watch {
     /// The root must be one of the simulated machine.
     fn watch(&mut self, site: SiteId, root: &Arc<File>, path: &[u8]) -> bool {
-        let added = lock(&self.service).requests.watch(site, root, path);
+        let added = lock(&self.kernel).requests.watch(site, root, path);
         self.net.note();
         added
     }
 
     fn forget(&mut self, site: SiteId) {
-        lock(&self.service).requests.forget(site);
+        lock(&self.kernel).requests.forget(site);
         self.net.note();
     }
 }
 
-impl Service {
+impl Kernel {
     /// Does what is due. Returns whether anything was posted, or refused.
     fn turn(&mut self, now: Instant, faults: &Faults, files: &Files) -> bool {
         self.hear(now, faults, files);

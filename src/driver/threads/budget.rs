@@ -11,7 +11,7 @@ use std::io;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::PROCESS_THREADS_MAX;
+use super::limits::PROCESS_THREADS_MAX;
 
 /// Memory maps of a thread: its stack, its signal stack, and a guard page for each.
 const MAPS_PER_THREAD: u32 = 4;

@@ -10,7 +10,8 @@ use super::super::aside::{Answer, Aside, Job};
 use super::super::op::{OpId, Outcome, Token, cancelled};
 use super::super::slots::Handle;
 use super::super::waker::EventFd;
-use super::{Kind, Uring};
+use super::Uring;
+use super::kind::Kind;
 
 /// The thread, and what tells of its answers.
 pub(super) struct Jobs {

@@ -16,9 +16,10 @@ use super::super::op::{Completion, Outcome, Token, cancelled};
 use super::super::pool::Lease;
 use super::super::slots::Handle;
 use super::super::sys;
+use super::kind::Kind;
 use super::room::Room;
 use super::socket::{Read, Stream, Write};
-use super::{ACCEPT_RETRY, Kind, Uring};
+use super::{ACCEPT_RETRY, Uring};
 
 impl Uring {
     /// Handles one completion.

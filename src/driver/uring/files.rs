@@ -25,7 +25,8 @@ use super::super::op::{OpId, Outcome, Token};
 use super::super::slots::{Handle, Slots};
 use super::super::sys;
 use super::super::transfer::PIECE_BYTES;
-use super::{Kind, Uring};
+use super::Uring;
+use super::kind::Kind;
 
 /// The most that one read asks for; longer ones go on from where it ended.
 const READ_MAX: usize = 1 << 30;

@@ -16,6 +16,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `ring.rs` | the queues and the one system call |
+//! | `kind.rs` | what a submission is for |
 //! | `buffers.rs` | the receive buffers that the kernel picks from |
 //! | `socket.rs` | what is kept of a socket |
 //! | `submit.rs` | ops on sockets, and what the kernel is asked for them |
@@ -32,6 +33,7 @@ mod buffers;
 mod complete;
 pub mod features;
 mod files;
+mod kind;
 mod ring;
 mod room;
 mod socket;
@@ -49,65 +51,22 @@ use io_uring::cqueue;
 use super::op::{Completion, Op, OpId, Outcome, Sock, Token};
 use super::pool::Pool;
 use super::setup::step_failed;
-use super::slots::{Handle, Slots};
+use super::slots::{CAPACITY_MAX, Handle, Slots};
 use super::waker::EventFd;
 use super::{ACCEPT_RETRY, Driver, Limits, Stats, Waker, sys};
 use aside::Jobs;
 use buffers::BufferRing;
 use files::FileOps;
+use kind::Kind;
 use ring::Ring;
 use room::Room;
 use socket::{Socket, StreamKind};
 
+/// Ops on files at a time, besides one for each socket: a worker opens files for all its sessions.
+const FILE_OPS_BESIDES: u32 = 1024;
+
 /// How long a drop waits for the kernel to give back what it owns.
 const DROP_WAIT: Duration = Duration::from_secs(1);
-
-/// What a submission is for: the low 4 bits of the tag in its user data. The others are the
-/// sequence number of the op.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u16)]
-enum Kind {
-    Accept = 1,
-    Recv = 2,
-    Send = 3,
-    Poll = 4,
-    Fetch = 5,
-    Open = 6,
-    Read = 7,
-    Wake = 8,
-    Cancel = 9,
-    Close = 10,
-    Room = 11,
-    Run = 12,
-}
-
-impl Kind {
-    const ALL: [Self; 12] = [
-        Self::Accept,
-        Self::Recv,
-        Self::Send,
-        Self::Poll,
-        Self::Fetch,
-        Self::Open,
-        Self::Read,
-        Self::Wake,
-        Self::Cancel,
-        Self::Close,
-        Self::Room,
-        Self::Run,
-    ];
-
-    /// User data of what nobody waits for, and the name of an op that is over already.
-    const NOBODY: u64 = (Self::Cancel as u64) << 48 | (u64::MAX >> 16);
-
-    fn tag(self, sequence: u16) -> u16 {
-        self as u16 | sequence << 4
-    }
-
-    fn of(tag: u16) -> Self {
-        Self::ALL[usize::from(tag & 0x0f) - 1]
-    }
-}
 
 /// The io_uring driver; see the module documentation.
 pub struct Uring {
@@ -169,7 +128,7 @@ impl Uring {
             buffers,
             pool,
             sockets: Slots::new(limits.sockets_max),
-            files: FileOps::new(limits.sockets_max),
+            files: FileOps::new((limits.sockets_max + FILE_OPS_BESIDES).min(CAPACITY_MAX)),
             done: Vec::new(),
             reaped: Vec::new(),
             runnable: VecDeque::new(),

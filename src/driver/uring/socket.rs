@@ -21,7 +21,7 @@ use std::os::fd::OwnedFd;
 use super::super::drain::Drain;
 use super::super::op::Token;
 use super::super::transfer::Transfer;
-use super::Kind;
+use super::kind::Kind;
 
 /// A socket of the proactor.
 pub(super) struct Socket {

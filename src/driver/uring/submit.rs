@@ -14,8 +14,9 @@ use super::super::op::{OpId, Outcome, Sock, Token, cancelled};
 use super::super::slots::Handle;
 use super::super::sys;
 use super::super::transfer::{Progress, Transfer};
+use super::kind::Kind;
 use super::socket::{Gather, Read, Socket, Stream, StreamKind, Write};
-use super::{Kind, Uring, buffers};
+use super::{Uring, buffers};
 
 /// Flags of every send in the ring: it never waits there. A SENDMSG that was asked to wait
 /// (`MSG_WAITALL`) failed with `EAGAIN` when the peer had half-closed. What does not fit into the

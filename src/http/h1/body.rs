@@ -17,7 +17,7 @@
 //! Chunk extensions and the trailer section have smaller bounds of their own. A body that breaks
 //! the framing or a bound is final: the connection has to be closed.
 
-use crate::http::h1::head::Body;
+use super::head::Body;
 use crate::http::semantics::status::Status;
 
 #[cfg(test)]

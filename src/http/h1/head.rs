@@ -1,7 +1,7 @@
-//! The request head: from bytes to a [`Request`] that cannot be misread.
+//! The request head: from bytes to a [`Head`] that cannot be misread.
 //!
 //! [`parse`] looks at the front of a connection's buffer. It answers `Ok(None)` until the head is
-//! complete, then `Ok(Some((request, used)))`, or a [`Refusal`] after which the connection must
+//! complete, then `Ok(Some((head, used)))`, or a [`Refusal`] after which the connection must
 //! be closed, because the end of the message can no longer be trusted. It never allocates.
 //!
 //! **The chunking law.** For any input, every prefix gets either "incomplete" or the answer that
@@ -16,32 +16,18 @@
 //! caller sees to it that a client that sends byte by byte does not cause a scan per byte.
 
 use crate::http::semantics::authority;
+use crate::http::semantics::request::RequestLimits;
 use crate::http::semantics::status::Status;
 
 mod fields;
 mod interpret;
-mod request;
+mod parsed;
 mod scan;
 #[cfg(test)]
 mod tests;
 
-pub use request::{Body, Method, Refusal, Request, Version};
+pub use parsed::{Body, Head, Refusal, Version};
 pub use scan::FIELDS_MAX;
-
-/// How much of a head is read before it is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeadLimits {
-    /// Bytes of the whole head, counting blank lines before it and the one that ends it.
-    pub head_bytes_max: usize,
-    /// Bytes of the request target, and of the method as well.
-    pub target_bytes_max: usize,
-}
-
-impl Default for HeadLimits {
-    fn default() -> Self {
-        Self { head_bytes_max: 16 * 1024, target_bytes_max: 8 * 1024 }
-    }
-}
 
 /// Parses the request head at the front of `input`.
 ///
@@ -53,8 +39,8 @@ impl Default for HeadLimits {
 /// With the refusal to send before the connection is closed.
 pub fn parse<'a>(
     input: &'a [u8],
-    limits: &HeadLimits,
-) -> Result<Option<(Request<'a>, usize)>, Refusal> {
+    limits: &RequestLimits,
+) -> Result<Option<(Head<'a>, usize)>, Refusal> {
     let window = &input[..input.len().min(limits.head_bytes_max)];
     let scanned = scan::scan(window);
     let head = match scanned {
@@ -70,7 +56,7 @@ pub fn parse<'a>(
         };
     }
     match scanned {
-        scan::Scan::Complete { length, request } => Ok(Some((request?, length))),
+        scan::Scan::Complete { length, head } => Ok(Some((head?, length))),
         scan::Scan::Fault(fault) => Err(fault),
         scan::Scan::Partial if window.len() == limits.head_bytes_max => Err(HEAD_TOO_LARGE),
         scan::Scan::Partial => Ok(None),
@@ -90,10 +76,11 @@ const HEAD_TOO_LARGE: Refusal = Refusal {
 #[doc(hidden)]
 pub fn fuzz_head(data: &[u8]) {
     // The small limits let short inputs reach every refusal.
-    let small = HeadLimits { head_bytes_max: 96, target_bytes_max: 24 };
-    for limits in [HeadLimits::default(), small] {
+    let small =
+        RequestLimits { head_bytes_max: 96, target_bytes_max: 24, ..RequestLimits::default() };
+    for limits in [RequestLimits::default(), small] {
         let whole = parse(data, &limits);
-        if let Ok(Some((request, used))) = whole {
+        if let Ok(Some((Head { request, .. }, used))) = whole {
             assert!(used <= data.len() && used <= limits.head_bytes_max);
             assert!(request.target.len() <= limits.target_bytes_max);
             assert!(data[..used].ends_with(b"\r\n\r\n"));

@@ -1,32 +1,37 @@
-//! HTTP/1.1 as a session: requests in, answers out, in order.
+//! HTTP/1.1 as a session: requests in, responses out, in order.
 //!
 //! ```text
-//! Head --- the answer can be written ------> written --- body --> Discard --> Head
-//!   |  ^                                          `----- none --------------> Head
-//!   |  `-- found -- Ask, Looking (a lookup, step by step)
+//! Head --- the response can be written ------> written --- body --> Discard --> Head
+//!   |  ^                                            `----- none --------------> Head
+//!   |  `-- found -- Lookup
 //!   `-- something is not known yet --^
-//! any -- refused, Connection: close, end of input --> Finish
+//! any -- refused, Connection: close, end of input --> Over
 //! ```
 //!
 //! All requests that are complete when the session is called are answered into one chain. A
-//! request whose answer has to wait stays in the inbox, and holds those behind it back: answers
-//! keep their order. What is answered with what is decided in `site::answer`.
+//! request whose response has to wait stays in the inbox, and holds those behind it back: answers
+//! keep their order. For the same reason nothing new is answered while something is being sent.
+//! What is answered with what is decided in `site/answer.rs`.
 
 use std::ops::ControlFlow::{self, Break, Continue};
 
+use super::Framing;
+use super::body::Discard;
+use super::head::{self, Body, Refusal};
+use super::response;
+use crate::ask::AskId;
 use crate::driver::Chain;
-use crate::files::Figures;
-use crate::http::h1::body::Discard;
-use crate::http::h1::head::{self, Body, Method, Refusal, Request, Version};
 use crate::http::semantics::status::Status;
-use crate::http::site::answer::{Exchange, Findings, Purpose, Waiting};
-use crate::http::site::lookup::{Lookup, Progress};
-use crate::http::site::response::{Answer, Complaint, Manner};
-use crate::http::site::sites::Site;
-use crate::session::{Inbox, Now, Patience, Reply, Session, Step};
+use crate::http::site::answer::{Exchange, Findings, Pending};
+use crate::http::site::templates::Problem;
+use crate::http::site::{Resolved, Sites};
+use crate::session::{ConnectionInfo, Context, Inbox, Now, Patience, Session, Step, Timer};
 
 /// Bytes of a line without an end after which an incomplete head is looked at again.
 const LOOK_AFTER: usize = 1024;
+
+/// What the session calls the lookup that it waits for. There is one at a time.
+const LOOKUP: AskId = AskId(0);
 
 /// An HTTP/1.x conversation; see the module documentation.
 #[derive(Debug)]
@@ -44,50 +49,46 @@ pub struct Http {
 #[derive(Debug)]
 enum State {
     Head,
-    /// Has a question.
-    Ask(Box<Lookup>, Purpose, Step),
-    /// Waits for what it asked for.
-    Looking(Box<Lookup>, Purpose),
-    Discard(Discard, Manner),
+    /// Something is being looked up for the request at the front of the inbox.
+    Lookup(Pending),
+    Discard(Discard, Framing),
     Over {
         linger: bool,
     },
 }
 
 impl Session for Http {
-    type Shared = Site;
+    type Shared = Sites;
 
-    fn new(_: &Site) -> Self {
+    fn new(_: &mut Sites, _: &ConnectionInfo<'_>) -> Self {
         Self { state: State::Head, draining: false, answered: false, seen: 0, findings: None }
     }
 
     fn advance(
         &mut self,
-        site: &mut Site,
-        now: Now,
+        cx: &mut Context<'_, Sites>,
         inbox: &mut Inbox<'_>,
         out: &mut Chain,
     ) -> Step {
-        site.notice_changes(now.instant);
+        if cx.sending {
+            return Step::Wait;
+        }
         loop {
             if out.is_full() {
                 return Step::Flush;
             }
             let flow = match std::mem::replace(&mut self.state, State::Head) {
-                State::Head => self.head(site, now, inbox, out),
-                State::Ask(lookup, purpose, step) => {
-                    self.state = State::Looking(lookup, purpose);
-                    Break(step)
+                State::Head => self.head(cx, inbox, out),
+                State::Lookup(pending) => {
+                    self.state = State::Lookup(pending);
+                    Break(Step::Wait)
                 }
-                State::Discard(discard, manner) => self.discard(inbox, discard, manner),
+                State::Discard(discard, framing) => self.discard(inbox, discard, framing),
                 State::Over { linger } => {
                     let linger = linger || !inbox.bytes().is_empty();
                     inbox.take(inbox.bytes().len());
                     self.state = State::Over { linger };
                     Break(Step::Finish { linger })
-                }
-                State::Looking(..) => {
-                    unreachable!("a session is not called while it waits for an answer")
                 }
             };
             if let Break(step) = flow {
@@ -96,26 +97,21 @@ impl Session for Http {
         }
     }
 
-    fn resume(&mut self, site: &mut Site, now: Now, reply: Reply) {
-        self.state = match std::mem::replace(&mut self.state, State::Head) {
-            State::Looking(lookup, purpose) => match lookup.resume(site, now, reply) {
-                Progress::Ask(lookup, step) => State::Ask(lookup, purpose, step),
-                Progress::Found(found) => {
-                    self.findings.get_or_insert_default().note(purpose, found);
-                    State::Head
-                }
-            },
-            state => unreachable!("{reply:?} does not answer {state:?}"),
+    fn answered(&mut self, _: &mut Context<'_, Sites>, _: AskId, found: Resolved) {
+        let State::Lookup(pending) = std::mem::replace(&mut self.state, State::Head) else {
+            unreachable!("nothing is looked up, and {found:?} was found")
         };
+        self.findings.get_or_insert_default().note(pending.purpose, found);
     }
 
-    fn expire(&mut self, site: &mut Site, now: Now, out: &mut Chain) -> Step {
+    fn expire(&mut self, cx: &mut Context<'_, Sites>, _: Timer, out: &mut Chain) -> Step {
         let begun = self.seen > 0 && matches!(self.state, State::Head);
         let discarding = matches!(self.state, State::Discard(..));
         self.state = State::Over { linger: false };
         if begun {
             let reason = "The request did not arrive in time.";
-            self.refuse(site, now, out, Refusal { status: Status::RequestTimeout, reason });
+            let refusal = Refusal { status: Status::RequestTimeout, reason };
+            refuse(cx.shared, cx.now, out, refusal);
         }
         Step::Finish { linger: begun || discarding }
     }
@@ -124,8 +120,10 @@ impl Session for Http {
         self.draining = true;
     }
 
-    fn figures(site: &Site) -> Figures {
-        site.figures()
+    fn closed(&mut self, cx: &mut Context<'_, Sites>) {
+        if let State::Lookup(pending) = &self.state {
+            cx.shared.leave(pending.ticket, cx.session);
+        }
     }
 }
 
@@ -133,16 +131,16 @@ impl Http {
     /// Takes a request head out of the inbox and acts on it.
     fn head(
         &mut self,
-        site: &mut Site,
-        now: Now,
+        cx: &mut Context<'_, Sites>,
         inbox: &mut Inbox<'_>,
         out: &mut Chain,
     ) -> ControlFlow<Step> {
         let bytes = inbox.bytes();
-        if !self.is_worth_parsing(bytes, inbox.ended(), site) {
+        let limits = cx.shared.settings.limits;
+        if !self.is_worth_parsing(bytes, inbox.ended(), limits.head_bytes_max) {
             return Break(Step::Receive(Patience::Busy));
         }
-        let (request, used) = match head::parse(bytes, &site.settings.head_limits) {
+        let (head, used) = match head::parse(bytes, &limits) {
             Ok(Some(parsed)) => parsed,
             Ok(None) if inbox.ended() => {
                 inbox.take(bytes.len());
@@ -155,61 +153,57 @@ impl Http {
             }
             Err(refusal) => {
                 inbox.take(bytes.len());
-                self.refuse(site, now, out, refusal);
+                refuse(cx.shared, cx.now, out, refusal);
                 return Break(self.finish(true));
             }
         };
         self.seen = 0;
         self.answered = true;
-        let manner = self.manner(&request, site);
+        let framing = Framing::of(&head, self.draining, limits.body_bytes_max);
+        let (now, waiter) = (cx.now, cx.waiter(LOOKUP));
         let findings = self.findings.as_deref();
-        match (Exchange { site, now, out, request: &request, manner, findings }).answer() {
-            Ok(()) => {
+        let sites = &mut *cx.shared;
+        let mut exchange = Exchange { sites, now, request: &head.request, findings, waiter };
+        match exchange.answer() {
+            Ok(answer) => {
+                response::write(out, cx.shared.common.at(now.system), framing, &answer);
                 inbox.take(used);
                 self.findings = None;
-                self.after(manner, request.body, site);
+                self.after(framing, head.body, limits.body_bytes_max);
                 Continue(())
             }
-            Err(Waiting { purpose, lookup, step }) => {
-                self.state = State::Looking(lookup, purpose);
-                Break(step)
+            Err(pending) => {
+                self.state = State::Lookup(pending);
+                Break(Step::Wait)
             }
         }
-    }
-
-    /// The last answer, to what is no request.
-    fn refuse(&self, site: &mut Site, now: Now, out: &mut Chain, refusal: Refusal) {
-        let Refusal { status, reason } = refusal;
-        let (texts, manner) = (&mut site.texts, Manner::LAST);
-        Answer { out, texts, now: now.system, manner, fields: "" }
-            .error(Complaint { status, reason, more: "" }, false);
     }
 
     /// Parsing an incomplete head again for every byte of it would cost its length squared. It
     /// is looked at when a line has ended, or when it has doubled or grown by [`LOOK_AFTER`]
     /// since: that finds the same, in time.
-    fn is_worth_parsing(&self, bytes: &[u8], ended: bool, site: &Site) -> bool {
+    fn is_worth_parsing(&self, bytes: &[u8], ended: bool, head_bytes_max: usize) -> bool {
         let seen = self.seen as usize;
         ended
             || bytes.len() >= 2 * seen
             || bytes.len() - seen >= LOOK_AFTER
-            || bytes.len() >= site.settings.head_limits.head_bytes_max
+            || bytes.len() >= head_bytes_max
             || memchr::memchr(b'\n', &bytes[seen..]).is_some()
     }
 
     /// What follows an answer.
-    fn after(&mut self, manner: Manner, body: Body, site: &Site) {
-        let discard = Discard::new(body, site.settings.body_bytes_max);
+    fn after(&mut self, framing: Framing, body: Body, body_bytes_max: u64) {
+        let discard = Discard::new(body, body_bytes_max);
         match discard {
-            None => self.after_body(manner),
-            Some(_) if !manner.keep_alive => self.state = State::Over { linger: true },
-            Some(discard) => self.state = State::Discard(discard, manner),
+            None => self.after_body(framing),
+            Some(_) if !framing.keep_alive => self.state = State::Over { linger: true },
+            Some(discard) => self.state = State::Discard(discard, framing),
         }
     }
 
     /// What follows an answer to a request whose body is read.
-    fn after_body(&mut self, manner: Manner) {
-        self.state = if manner.keep_alive {
+    fn after_body(&mut self, framing: Framing) {
+        self.state = if framing.keep_alive {
             State::Head
         } else {
             // A client that did not ask for the end may be sending its next request.
@@ -222,19 +216,19 @@ impl Http {
         &mut self,
         inbox: &mut Inbox<'_>,
         mut discard: Discard,
-        manner: Manner,
+        framing: Framing,
     ) -> ControlFlow<Step> {
         match discard.feed(inbox.bytes()) {
             Ok(progress) => {
                 inbox.take(progress.used);
                 if progress.done {
-                    self.after_body(manner);
+                    self.after_body(framing);
                     return Continue(());
                 }
                 if inbox.ended() {
                     return Break(self.finish(false));
                 }
-                self.state = State::Discard(discard, manner);
+                self.state = State::Discard(discard, framing);
                 Break(Step::Receive(Patience::Busy))
             }
             // The answer is out already: what can be told is told by the end.
@@ -249,22 +243,11 @@ impl Http {
         self.state = State::Over { linger };
         Step::Finish { linger }
     }
+}
 
-    /// How the answer to a request has to look.
-    fn manner(&self, request: &Request<'_>, site: &Site) -> Manner {
-        let body_ends = match request.body {
-            Body::None => true,
-            Body::Length(bytes) => bytes <= site.settings.body_bytes_max,
-            // How long it is shows when it is read.
-            Body::Chunked => true,
-        };
-        // A client that waits for 100 gets the final answer instead, and may or may not send its
-        // body afterwards: only closing tells them apart (RFC 9110 section 10.1.1).
-        let waits = request.expects_continue && !matches!(request.body, Body::None);
-        Manner {
-            head_only: request.method == Method::Head,
-            keep_alive: request.keep_alive && !self.draining && body_ends && !waits,
-            says_keep_alive: request.version == Version::Http10,
-        }
-    }
+/// The last response, to what is no request.
+fn refuse(sites: &mut Sites, now: Now, out: &mut Chain, refusal: Refusal) {
+    let Refusal { status, reason } = refusal;
+    let answer = sites.error(Problem { status, detail: reason });
+    response::write(out, sites.common.at(now.system), Framing::LAST, &answer);
 }

@@ -1,32 +1,31 @@
-//! One request and its answer.
+//! One request and its response.
 //!
-//! The request stays at the front of the inbox until its answer is written. What has to be looked
-//! up meanwhile is noted in [`Findings`], and when it is there, the request is read again and the
-//! answer is decided anew, from the beginning. So nothing of a request has to be kept, and there
-//! is one place where an answer is decided: here.
+//! The request stays at the front of the inbox until it is answered. What has to be looked up
+//! meanwhile is noted in [`Findings`], and when it is there, the request is read again and the
+//! response is decided anew, from the beginning. So nothing of a request has to be kept, and there
+//! is one place where a response is decided: here.
 
 use std::rc::Rc;
 
-use crate::driver::Chain;
-use crate::files;
-use crate::http::h1::head::{Method, Request};
+use super::cache_key::Name;
+use super::listing::{Asked, Format};
+use super::listing_job;
+use super::lookups::Ticket;
+use super::resource::{Page, Resource, Variant};
+use super::response::{Body, Response};
+use super::rules::AnswerKind;
+use super::settings::Settings;
+use super::sites::{Resolved, Sites};
+use super::target::{self, Target};
+use super::templates::{self, Problem, push_required};
+use crate::driver::Now;
 use crate::http::semantics::condition::{self, Verdict};
+use crate::http::semantics::fields::Fields;
 use crate::http::semantics::negotiate::{accepts_html, choose, prefers_json};
 use crate::http::semantics::range::{self, ContentRange, Selection};
+use crate::http::semantics::request::{Method, Request};
 use crate::http::semantics::status::Status;
-use crate::http::site::listing::{Asked, Format};
-use crate::http::site::listing_job;
-use crate::http::site::lookup::{Found, Lookup, Name, Progress};
-use crate::http::site::resource::{Page, Resource, Variant};
-use crate::http::site::response::{Answer, Complaint, Manner};
-use crate::http::site::rules::AnswerKind;
-use crate::http::site::sites::{Settings, Site};
-use crate::http::site::target::{self, Target};
-use crate::session::{Now, Step};
-
-/// What is said of the page that answers in the place of others. It must be asked for again,
-/// because there may be a file tomorrow; and who asks for something else than a page gets 404.
-const FALLBACK_FIELDS: &str = "Cache-Control: no-cache\r\nVary: Accept\r\n";
+use crate::service::Waiter;
 
 /// What a lookup is for. A request asks for each at most once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,56 +40,69 @@ pub(in crate::http) enum Purpose {
     ErrorPage(u16),
 }
 
-/// What was looked up for the request at the front of the inbox.
+/// What was looked up for a request.
 #[derive(Default, Debug)]
-pub(in crate::http) struct Findings(Vec<(Purpose, Found)>);
+pub(in crate::http) struct Findings(Vec<(Purpose, Resolved)>);
 
 impl Findings {
-    pub(in crate::http) fn note(&mut self, purpose: Purpose, found: Found) {
+    /// Notes what a lookup has led to.
+    pub(in crate::http) fn note(&mut self, purpose: Purpose, found: Resolved) {
         self.0.push((purpose, found));
     }
 
-    fn get(&self, purpose: Purpose) -> Option<&Found> {
+    fn get(&self, purpose: Purpose) -> Option<&Resolved> {
         self.0.iter().find(|(other, _)| *other == purpose).map(|(_, found)| found)
     }
 }
 
-/// A question that has to be answered first.
-#[derive(Debug)]
-pub(in crate::http) struct Waiting {
+/// A lookup that has to be over before there is a response.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::http) struct Pending {
+    /// What it is for.
     pub(in crate::http) purpose: Purpose,
-    pub(in crate::http) lookup: Box<Lookup>,
-    pub(in crate::http) step: Step,
+    /// Takes it back, by [`Sites::leave`].
+    pub(in crate::http) ticket: Ticket,
 }
 
 /// A request that is being answered.
 pub(in crate::http) struct Exchange<'a, 'r> {
-    pub(in crate::http) site: &'a mut Site,
+    /// What the sessions of the worker share.
+    pub(in crate::http) sites: &'a mut Sites,
+    /// The time of the response.
     pub(in crate::http) now: Now,
-    pub(in crate::http) out: &'a mut Chain,
+    /// The request.
     pub(in crate::http) request: &'a Request<'r>,
-    pub(in crate::http) manner: Manner,
+    /// What was looked up for it so far.
     pub(in crate::http) findings: Option<&'a Findings>,
+    /// Who is told when a lookup is over.
+    pub(in crate::http) waiter: Waiter,
 }
 
-/// Written, or not yet.
-type Written = Result<(), Waiting>;
+/// The response, or what it needs first.
+type Answer = Result<Response, Pending>;
 
 impl Exchange<'_, '_> {
-    /// Writes the answer, or says what has to be known first; then nothing is written.
-    pub(in crate::http) fn answer(&mut self) -> Written {
+    /// The response to the request, or what has to be looked up first.
+    pub(in crate::http) fn answer(&mut self) -> Answer {
+        let mut response = self.respond()?;
+        if self.request.method == Method::Head {
+            // The body stays away (RFC 9110 section 9.3.2).
+            response.body = Body::None;
+        }
+        Ok(response)
+    }
+
+    fn respond(&mut self) -> Answer {
         match self.request.method {
             Method::Get | Method::Head => {}
-            Method::Options => {
-                self.options();
-                return Ok(());
-            }
+            Method::Options => return Ok(self.options()),
             Method::Connect | Method::Refused => {
-                let reason = "This server serves files: it takes GET, HEAD and OPTIONS.";
-                return self.refuse(Status::MethodNotAllowed, reason, "");
+                let detail = "This server serves files: it takes GET, HEAD and OPTIONS.";
+                return self.refuse(Status::MethodNotAllowed, detail, &Fields::new());
             }
             Method::Unknown => {
-                return self.refuse(Status::NotImplemented, "This method is not known here.", "");
+                let detail = "This method is not known here.";
+                return self.refuse(Status::NotImplemented, detail, &Fields::new());
             }
         }
         let target = match target::resolve(self.request.target) {
@@ -101,14 +113,12 @@ impl Exchange<'_, '_> {
             return self.refuse_plainly(Status::NotFound);
         }
         let name = Name::Target { path: target.path(), directory: target.directory() };
-        match self.find(Purpose::Target, name)? {
-            Found::Trouble(status) => self.refuse_plainly(status),
-            Found::Known(resource) => match &*resource {
-                Resource::Page(page) => self.page(page, ""),
+        match self.find(Purpose::Target, &name)? {
+            Resolved::TransientError(status) => self.refuse_plainly(status),
+            Resolved::Resource(resource) => match &*resource {
+                Resource::Page(page) => self.page(page, Fields::new()),
                 Resource::Moved(location) => {
-                    let fields = self.fields();
-                    self.begin(&fields).moved(location, target.query());
-                    Ok(())
+                    Ok(templates::moved(self.fields(), location, target.query()))
                 }
                 Resource::Listing => self.entries(&target),
                 Resource::Refused(Status::NotFound) => self.missing(&target),
@@ -117,55 +127,49 @@ impl Exchange<'_, '_> {
         }
     }
 
-    fn options(&mut self) {
+    fn options(&self) -> Response {
         let is_preflight = self.request.is_preflight;
         let kind = if is_preflight { AnswerKind::Preflight } else { AnswerKind::Other };
-        let fields = self.fields_of(kind);
-        self.begin(&fields).options();
+        templates::options(self.fields_of(kind))
     }
 
-    /// A page, as far as the conditions and ranges of the request want it. `fields` are those
-    /// that it does not bring itself.
-    fn page(&mut self, page: &Page, fields: &str) -> Written {
+    /// A page, as far as the conditions and ranges of the request want it. `own` are fields that
+    /// it does not bring itself.
+    fn page(&mut self, page: &Page, own: Fields) -> Answer {
         let variant = self.variant(page);
         let request = self.request;
         if request.conditions.are_absent() && request.range.is_absent() {
-            self.begin(fields).page(variant);
-            return Ok(());
+            return Ok(Response::whole(own, variant));
         }
         let validators = variant.validators();
         match condition::judge(&request.conditions, &validators, self.now.system) {
             Verdict::Proceed => {}
-            Verdict::NotModified => {
-                self.begin(fields).not_modified(variant);
-                return Ok(());
-            }
+            Verdict::NotModified => return Ok(Response::not_modified(own, variant)),
             Verdict::Failed => {
-                let reason = "The file is not the one that the request was made for.";
-                return self.refuse(Status::PreconditionFailed, reason, "");
+                let detail = "The file is not the one that the request was made for.";
+                return self.refuse(Status::PreconditionFailed, detail, &Fields::new());
             }
         }
         // RFC 9110 section 14.2: the field has a meaning for GET alone.
-        let selection = if self.manner.head_only || !variant.has_ranges() {
+        let selection = if request.method == Method::Head || !variant.has_ranges() {
             Selection::Whole
         } else {
             range::select(request.range, request.if_range, &validators, variant.len())
         };
         match selection {
-            Selection::Whole => self.begin(fields).page(variant),
-            Selection::One(range) => self.begin(fields).range(variant, range),
+            Selection::Whole => Ok(Response::whole(own, variant)),
+            Selection::One(range) => Ok(Response::range(own, variant, range)),
             Selection::Many(ranges) => {
-                let boundary = self.site.boundary();
-                self.begin(fields).ranges(variant, &ranges, boundary);
+                let boundary = self.sites.boundary();
+                Ok(Response::ranges(own, variant, ranges, boundary))
             }
             Selection::Unsatisfiable => {
-                let of = ContentRange::Unsatisfied(variant.len());
-                let more = format!("Content-Range: {of}\r\n");
-                let reason = "The file has none of the ranges that were asked for.";
-                return self.refuse(Status::RangeNotSatisfiable, reason, &more);
+                let mut extra = Fields::new();
+                extra.push("Content-Range", ContentRange::Unsatisfied(variant.len()));
+                let detail = "The file has none of the ranges that were asked for.";
+                self.refuse(Status::RangeNotSatisfiable, detail, &extra)
             }
         }
-        Ok(())
     }
 
     /// The form of a page that the client likes best.
@@ -178,90 +182,91 @@ impl Exchange<'_, '_> {
     }
 
     /// The entries of a directory.
-    fn entries(&mut self, target: &Target<'_>) -> Written {
+    fn entries(&mut self, target: &Target<'_>) -> Answer {
         let json = prefers_json(self.request.accept.values());
         let format = if json { Format::Json } else { Format::Html };
         let asked = Asked::parse(format, target.query());
         // RFC 9110 section 13.1.2: conditions count for HEAD too, and need the tag.
-        if self.manner.head_only && self.request.conditions.are_absent() {
-            let fields = self.fields();
-            self.begin(&fields).unmade(listing_job::content_type(asked), listing_job::FIELDS);
-            return Ok(());
+        if self.request.method == Method::Head && self.request.conditions.are_absent() {
+            let content_type = listing_job::content_type(asked);
+            return Ok(templates::unmade(self.fields(), content_type, listing_job::push_fields));
         }
-        match self.find(Purpose::Entries, Name::Entries { path: target.path(), asked })? {
-            Found::Known(resource) => match &*resource {
+        match self.find(Purpose::Entries, &Name::Entries { path: target.path(), asked })? {
+            Resolved::Resource(resource) => match &*resource {
                 Resource::Page(page) => {
                     let fields = self.fields();
-                    self.page(page, &fields)
+                    self.page(page, fields)
                 }
                 Resource::Refused(status) => self.refuse_plainly(*status),
                 // It was a directory a moment ago.
                 Resource::Moved(_) | Resource::Listing => self.refuse_plainly(Status::NotFound),
             },
-            Found::Trouble(status) => self.refuse_plainly(status),
+            Resolved::TransientError(status) => self.refuse_plainly(status),
         }
     }
 
     /// Nothing is under the address: for a page of an application, that may be right.
-    fn missing(&mut self, target: &Target<'_>) -> Written {
-        let settings = Rc::clone(&self.site.settings);
+    fn missing(&mut self, target: &Target<'_>) -> Answer {
+        let settings = Rc::clone(&self.sites.settings);
         let Some(path) = fallback(&settings, target) else {
             return self.refuse_plainly(Status::NotFound);
         };
         if !accepts_html(self.request.accept.values()) {
             return self.refuse_plainly(Status::NotFound);
         }
-        let resource = match self.find(Purpose::Fallback, Name::Substitute { path })? {
-            Found::Known(resource) => resource,
-            Found::Trouble(status) => return self.refuse_plainly(status),
+        let resource = match self.find(Purpose::Fallback, &Name::Fallback { path })? {
+            Resolved::Resource(resource) => resource,
+            Resolved::TransientError(status) => return self.refuse_plainly(status),
         };
         let Resource::Page(page) = &*resource else {
             return self.refuse_plainly(Status::NotFound);
         };
-        let fields = self.fields_of_substitute(path) + FALLBACK_FIELDS;
-        self.page(page, &fields)
+        // It must be asked for again, because there may be a file tomorrow; and who asks for
+        // something else than a page gets 404.
+        let mut fields = self.fields_of_file(path);
+        fields.push("Cache-Control", "no-cache");
+        fields.push("Vary", "Accept");
+        self.page(page, fields)
     }
 
     /// An error that its status explains.
-    fn refuse_plainly(&mut self, status: Status) -> Written {
-        self.refuse(status, explain(status), "")
+    fn refuse_plainly(&mut self, status: Status) -> Answer {
+        self.refuse(status, explain(status), &Fields::new())
     }
 
     /// An error, with the operator's page for it if there is one.
-    fn refuse(&mut self, status: Status, reason: &'static str, more: &str) -> Written {
-        let complaint = Complaint { status, reason, more };
-        let settings = Rc::clone(&self.site.settings);
+    fn refuse(&mut self, status: Status, detail: &'static str, extra: &Fields) -> Answer {
+        let settings = Rc::clone(&self.sites.settings);
         if let Some(path) = settings.content.error_page(status.code())
-            && let Found::Known(resource) =
-                self.find(Purpose::ErrorPage(status.code()), Name::Substitute { path })?
+            && let Resolved::Resource(resource) =
+                self.find(Purpose::ErrorPage(status.code()), &Name::Fallback { path })?
             && let Resource::Page(page) = &*resource
         {
-            let fields = self.fields_of_substitute(path);
-            let variant = self.variant(page);
-            self.begin(&fields).error_page(complaint, variant);
-            return Ok(());
+            let mut fields = self.fields_of_file(path);
+            push_required(&mut fields, status);
+            fields.append(extra);
+            return Ok(Response::error_page(status, fields, self.variant(page)));
         }
         let fields = self.fields();
         let json = prefers_json(self.request.accept.values());
-        self.begin(&fields).error(complaint, json);
-        Ok(())
+        Ok(self.sites.templates.error(fields, Problem { status, detail }, extra, json))
     }
 
     /// The fields by rule of an answer that is no file: by its address.
-    fn fields(&self) -> String {
+    fn fields(&self) -> Fields {
         self.fields_of(AnswerKind::Other)
     }
 
     /// The fields by rule of a file that answers in the place of others: by its own path, as if
     /// it had been asked for. A policy for `*.html` has to hold for it at every address.
-    fn fields_of_substitute(&self, path: &[u8]) -> String {
-        self.site.settings.content.rules.fields(&[b"/", path].concat(), AnswerKind::Other)
+    fn fields_of_file(&self, path: &[u8]) -> Fields {
+        self.sites.settings.content.rules.fields(&[b"/", path].concat(), AnswerKind::Other)
     }
 
-    fn fields_of(&self, kind: AnswerKind<'_>) -> String {
-        let rules = &self.site.settings.content.rules;
+    fn fields_of(&self, kind: AnswerKind<'_>) -> Fields {
+        let rules = &self.sites.settings.content.rules;
         if rules.is_empty() {
-            return String::new();
+            return Fields::new();
         }
         let target = target::resolve(self.request.target);
         let path = target.as_ref().map_or(&[][..], Target::path);
@@ -271,30 +276,13 @@ impl Exchange<'_, '_> {
         rules.fields(&path, kind)
     }
 
-    fn begin<'s>(&'s mut self, fields: &'s str) -> Answer<'s> {
-        Answer {
-            out: self.out,
-            texts: &mut self.site.texts,
-            now: self.now.system,
-            manner: self.manner,
-            fields,
-        }
-    }
-
-    /// What is known of a name, or how it is found out.
-    fn find(&mut self, purpose: Purpose, name: Name<'_>) -> Result<Found, Waiting> {
+    /// What a name is, if that is known.
+    fn find(&mut self, purpose: Purpose, name: &Name<'_>) -> Result<Resolved, Pending> {
         if let Some(found) = self.findings.and_then(|findings| findings.get(purpose)) {
             return Ok(found.clone());
         }
-        let Site { cache, key, .. } = &mut *self.site;
-        name.write_key(key);
-        if let files::Lookup::Valid(resource) = cache.get(key, self.now.instant) {
-            return Ok(Found::Known(Rc::clone(resource)));
-        }
-        match Lookup::begin(self.site, self.now, &name) {
-            Progress::Found(found) => Ok(found),
-            Progress::Ask(lookup, step) => Err(Waiting { purpose, lookup, step }),
-        }
+        let found = self.sites.find(self.now, name, self.waiter);
+        found.map_err(|ticket| Pending { purpose, ticket })
     }
 }
 
@@ -307,7 +295,7 @@ fn fallback<'s>(settings: &'s Settings, target: &Target<'_>) -> Option<&'s [u8]>
 }
 
 /// A sentence for the body of an error.
-pub(in crate::http) fn explain(status: Status) -> &'static str {
+fn explain(status: Status) -> &'static str {
     match status {
         Status::BadRequest => "The address of this request cannot be read.",
         Status::Forbidden => {

@@ -27,6 +27,15 @@ pub struct Content {
     pub precompressed: bool,
 }
 
+/// What a file answers in the place of others for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FallbackUse {
+    /// Navigations within an application of one page.
+    Application,
+    /// Errors.
+    Error,
+}
+
 /// The body of a 404 where the site has such a file and nothing else is chosen.
 const NOT_FOUND_PAGE: &[u8] = b"404.html";
 
@@ -39,10 +48,10 @@ impl Content {
         chosen.map(|(_, path)| &path[..]).or(default)
     }
 
-    /// The files that were chosen to answer in the place of others, by the option that did.
-    pub fn pages(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
-        let errors = self.error_pages.iter().map(|(_, path)| ("--error-page", &path[..]));
-        self.spa.iter().map(|path| ("--spa", &path[..])).chain(errors)
+    /// The files that were chosen to answer in the place of others, and for what.
+    pub fn fallbacks(&self) -> impl Iterator<Item = (FallbackUse, &[u8])> {
+        let errors = self.error_pages.iter().map(|(_, path)| (FallbackUse::Error, &path[..]));
+        self.spa.iter().map(|path| (FallbackUse::Application, &path[..])).chain(errors)
     }
 }
 

@@ -2,171 +2,179 @@
 //!
 //! A file `a.css` may stand beside `a.css.br`, `a.css.zst` and `a.css.gz`, which hold the same in
 //! another coding. One that is older than the file itself is of an earlier version, and does not
-//! count. What is small is read; what is large stays in its file.
+//! count. What is small is read, all at once; what is large stays in its file.
 
 use std::io;
-use std::mem;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::driver::{File, FileKind, Metadata};
+use super::resource::{Description, Head, HeadTable, Page, Variant};
+use super::rules::AnswerKind;
+use super::settings::Settings;
+use crate::ask::Ask;
+use crate::driver::{File, FileFailure, FileKind, Metadata};
+use crate::http::semantics::fields::Fields;
 use crate::http::semantics::mime;
 use crate::http::semantics::negotiate::Coding;
-use crate::http::semantics::status::Status;
-use crate::http::site::lookup::open;
-use crate::http::site::resource::{Description, Head, HeadMarks, Page, Variant, status_of};
-use crate::http::site::rules::AnswerKind;
-use crate::http::site::sites::Site;
-use crate::session::{Now, Reply, Step};
+
+#[cfg(test)]
+mod tests;
 
 /// A page in the making.
 #[derive(Debug)]
-pub(in crate::http) struct Loading {
+pub(super) struct PageLoader {
     /// Where the file is, relative to the root.
     path: Vec<u8>,
     /// Whether it brings the fields that rules add for its path: not if it answers for others.
     by_rule: bool,
-    plain: Arc<File>,
-    encoded: Vec<(Coding, Arc<File>)>,
-    /// Codings that were not asked for yet, the next one last.
-    unasked: Option<Vec<Coding>>,
-    /// What is ready: the plain one, then those of `encoded`.
-    ready: Vec<Variant>,
-    reading: Option<HeadMarks>,
+    /// The file itself, then those in other codings.
+    parts: Vec<Part>,
+}
+
+/// One file of a page.
+#[derive(Debug)]
+struct Part {
+    coding: Option<Coding>,
+    file: Arc<File>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Opened,
+    /// Its content is being read behind the fields.
+    Reading(HeadTable),
+    Ready(Variant),
 }
 
 /// How it goes on.
 #[derive(Debug)]
-pub(in crate::http) enum Next {
-    Ask(Loading, Step),
+pub(super) enum Next {
+    /// The content of these parts is read, each by its number.
+    Read(PageLoader, Vec<(u8, Ask)>),
     Page(Page),
     /// All files are those that the known page was made of.
     Unchanged,
 }
 
-impl Loading {
-    pub(in crate::http) fn new(path: Vec<u8>, by_rule: bool, plain: Arc<File>) -> Self {
-        let (encoded, ready) = (Vec::new(), Vec::new());
-        Self { path, by_rule, plain, encoded, unasked: None, ready, reading: None }
+/// The codings that a file at this path may stand beside, in the order of preference.
+pub(super) fn codings_beside(settings: &Settings, path: &[u8]) -> &'static [Coding] {
+    let content_type = settings.content.types.content_type(path);
+    let wanted = settings.content.precompressed && !mime::is_compressed(&content_type);
+    if wanted { &Coding::ALL } else { &[] }
+}
+
+impl PageLoader {
+    /// A page of an opened file and of what came of opening those beside it.
+    ///
+    /// # Errors
+    ///
+    /// A shortage: it must not be remembered as a page without its codings.
+    pub(super) fn new(
+        path: Vec<u8>,
+        by_rule: bool,
+        plain: Arc<File>,
+        beside: Vec<(Coding, io::Result<Arc<File>>)>,
+    ) -> io::Result<Self> {
+        let mut parts = vec![Part { coding: None, file: plain, state: State::Opened }];
+        // There is nothing shorter than nothing.
+        let beside = if parts[0].file.metadata().len > 0 { beside } else { Vec::new() };
+        for (coding, opened) in beside {
+            match opened {
+                Ok(file) if is_of_this_version(&file, &parts[0].file) => {
+                    parts.push(Part { coding: Some(coding), file, state: State::Opened });
+                }
+                Err(error) if is_passing(&error) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(Self { path, by_rule, parts })
     }
 
-    /// Asks for what is still needed, or is done. `known` is what the page was so far.
-    pub(in crate::http) fn step(
+    /// Reads what is small. `known` is what the page was so far.
+    pub(super) fn load(
         mut self,
-        site: &Site,
-        root: &Arc<File>,
-        now: Now,
+        settings: &Settings,
+        now: SystemTime,
         known: Option<&Page>,
     ) -> Next {
-        let content_type = site.settings.content.types.content_type(&self.path);
-        let mut unasked = self.unasked.take().unwrap_or_else(|| {
-            let wanted = site.settings.content.precompressed
-                && !mime::is_compressed(&content_type)
-                && self.plain.metadata().len > 0;
-            if wanted { Coding::ALL.into_iter().rev().collect() } else { Vec::new() }
-        });
-        if let Some(coding) = unasked.last() {
-            let path = [&self.path, coding.suffix().as_bytes()].concat();
-            self.unasked = Some(mem::take(&mut unasked));
-            return Next::Ask(self, open(root, &path));
-        }
-        self.unasked = Some(unasked);
-        if self.ready.is_empty()
-            && known.is_some_and(|page| page.is_of(&self.path, &self.plain, &self.encoded))
-        {
+        let encoded = self.parts[1..].iter().filter_map(|part| Some((part.coding?, &*part.file)));
+        if known.is_some_and(|page| page.is_of(&self.path, &self.parts[0].file, encoded)) {
             return Next::Unchanged;
         }
-        while self.ready.len() <= self.encoded.len() {
-            let (coding, file) = self.file_at(self.ready.len());
-            let metadata = *file.metadata();
-            let head = self.head(site, &content_type, coding, &metadata, now.system);
-            if metadata.len == 0 {
+        let mut reads = Vec::new();
+        for number in 0..self.parts.len() {
+            let Part { coding, file, .. } = &self.parts[number];
+            let (file, metadata) = (Arc::clone(file), *file.metadata());
+            let head = self.head(settings, *coding, &metadata, now);
+            self.parts[number].state = if metadata.len == 0 {
                 // There is nothing to read, and no reason to keep a file open.
-                let (wire, marks) = head.into_buffer(0);
-                self.ready.push(Variant::of_memory(&wire, marks, metadata, now.system));
-                continue;
-            }
-            if metadata.len <= site.settings.memory_file_max {
+                let (bytes, table) = head.into_buffer(0);
+                State::Ready(Variant::of_memory(&bytes, table, metadata, now))
+            } else if metadata.len <= settings.memory_file_max {
                 // One byte more, to notice a file that grew meanwhile.
-                let (buffer, marks) = head.into_buffer(metadata.len as usize + 1);
-                self.reading = Some(marks);
-                return Next::Ask(self, Step::Read { file, offset: 0, buffer });
-            }
-            let (wire, marks) = head.into_buffer(0);
-            self.ready.push(Variant::of_file(&wire, marks, file, now.system));
+                let (buffer, table) = head.into_buffer(metadata.len as usize + 1);
+                reads.push((number as u8, Ask::Read { file, offset: 0, buffer }));
+                State::Reading(table)
+            } else {
+                let (bytes, table) = head.into_buffer(0);
+                State::Ready(Variant::of_file(&bytes, table, file, now))
+            };
         }
-        let mut ready = self.ready.into_iter();
-        let Some(plain) = ready.next() else { unreachable!("the plain one is always ready") };
-        let codings = self.encoded.into_iter().map(|(coding, _)| coding);
-        Next::Page(Page::new(&self.path, plain, codings.zip(ready).collect()))
+        if reads.is_empty() { self.finish() } else { Next::Read(self, reads) }
     }
 
-    /// Takes in what was asked for.
-    pub(in crate::http) fn resume(mut self, now: Now, reply: Reply) -> io::Result<Self> {
-        match (reply, self.reading.take()) {
-            (Reply::Opened(opened), None) => {
-                let coding = self.unasked.as_mut().and_then(Vec::pop);
-                let Some(coding) = coding else { unreachable!("a coding was asked for") };
-                match opened {
-                    Ok(file) if self.counts(&file) => self.encoded.push((coding, file)),
-                    Ok(_) => {}
-                    // A shortage must not be remembered as a page without its codings.
-                    Err(error) if status_of(&error) == Err(Status::ServiceUnavailable) => {
-                        return Err(error);
-                    }
-                    Err(_) => {}
-                }
-            }
-            (Reply::Read(Ok(read), wire), Some(marks)) => {
-                let (_, file) = self.file_at(self.ready.len());
-                let metadata = *file.metadata();
-                self.ready.push(if read as u64 == metadata.len {
-                    Variant::of_memory(&wire, marks, metadata, now.system)
-                } else {
-                    // It grows or shrinks while we look: the length that was announced is kept
-                    // or the connection breaks, as for any file that changes while it is sent.
-                    Variant::of_file(&wire[..marks.len()], marks, file, now.system)
-                });
-            }
-            (Reply::Read(Err(error), _), Some(_)) => return Err(error),
-            (reply, reading) => unreachable!("{reply:?} does not answer {reading:?}"),
-        }
-        Ok(self)
+    /// Takes in the content of a part.
+    pub(super) fn take(&mut self, number: u8, read: usize, bytes: &[u8], now: SystemTime) {
+        let Part { file, state, .. } = &mut self.parts[usize::from(number)];
+        let State::Reading(table) = std::mem::replace(state, State::Opened) else {
+            unreachable!("the content of part {number} was not asked for")
+        };
+        let metadata = *file.metadata();
+        *state = State::Ready(if read as u64 == metadata.len {
+            Variant::of_memory(bytes, table, metadata, now)
+        } else {
+            // It grows or shrinks while we look: the length that was announced is kept or the
+            // connection breaks, as for any file that changes while it is sent.
+            Variant::of_file(&bytes[..table.len()], table, Arc::clone(file), now)
+        });
     }
 
-    /// Whether a file beside the plain one is of the same version, as far as times tell.
-    fn counts(&self, beside: &File) -> bool {
-        let (plain, beside) = (self.plain.metadata(), beside.metadata());
-        beside.kind == FileKind::Regular && is_as_new(beside.modified, plain.modified)
-    }
-
-    fn file_at(&self, place: usize) -> (Option<Coding>, Arc<File>) {
-        match place.checked_sub(1) {
-            None => (None, Arc::clone(&self.plain)),
-            Some(at) => {
-                let (coding, file) = &self.encoded[at];
-                (Some(*coding), Arc::clone(file))
-            }
-        }
+    /// The page, whose parts are all ready.
+    pub(super) fn finish(self) -> Next {
+        let mut ready = self.parts.into_iter().map(|part| match part.state {
+            State::Ready(variant) => (part.coding, variant),
+            state => unreachable!("a part is {state:?}, and the page is to be finished"),
+        });
+        let Some((_, plain)) = ready.next() else { unreachable!("the file itself is a part") };
+        let encoded = ready.filter_map(|(coding, variant)| Some((coding?, variant))).collect();
+        Next::Page(Page::new(&self.path, plain, encoded))
     }
 
     fn head(
         &self,
-        site: &Site,
-        content_type: &str,
+        settings: &Settings,
         coding: Option<Coding>,
         metadata: &Metadata,
         now: SystemTime,
     ) -> Head {
-        let rules = &site.settings.content.rules;
+        let content_type = settings.content.types.content_type(&self.path);
+        let content_type = &*content_type;
         let fields = if self.by_rule {
-            rules.fields(&[b"/", &self.path[..]].concat(), AnswerKind::Page { content_type })
+            let path = [b"/", &self.path[..]].concat();
+            settings.content.rules.fields(&path, AnswerKind::Page { content_type })
         } else {
-            String::new()
+            Fields::new()
         };
-        let vary = if self.encoded.is_empty() { "" } else { "Accept-Encoding" };
+        let vary = if self.parts.len() > 1 { "Accept-Encoding" } else { "" };
         Head::of_file(Description { content_type, coding, vary, fields: &fields }, metadata, now)
     }
+}
+
+/// Whether a file beside the plain one is of the same version, as far as times tell.
+fn is_of_this_version(beside: &File, plain: &File) -> bool {
+    let (beside, plain) = (beside.metadata(), plain.metadata());
+    beside.kind == FileKind::Regular && is_as_new(beside.modified, plain.modified)
 }
 
 /// Whether a time, in seconds and nanoseconds, is at or after that of the plain file.
@@ -178,5 +186,7 @@ fn is_as_new(beside: (i64, u32), plain: (i64, u32)) -> bool {
     whole_second || beside >= plain
 }
 
-#[cfg(test)]
-mod tests;
+/// Whether an error may pass, so that nobody should remember it.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(FileFailure::of(error), FileFailure::Shortage | FileFailure::Busy)
+}

@@ -1,17 +1,16 @@
 //! What a name turned out to be, prepared for answering: the record that the cache keeps.
 //!
-//! The head fields of a page depend on the file alone, so they are written once, in an order that
-//! lets every kind of answer take what it needs as one slice. A small body stands right behind
-//! them, and both leave in one piece.
+//! The fields of a page depend on the file alone, so they are made once, in an order that lets
+//! every kind of answer take what it needs as one run. A small body lies right behind them in the
+//! same memory.
 
-use std::io;
-use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::cache::Weight;
 use crate::driver::{File, Metadata};
-use crate::files::Weight;
+use crate::http::semantics::fields::{FieldTable, Fields, PreparedFields};
 use crate::http::semantics::negotiate::{Coding, Codings};
 use crate::http::semantics::status::Status;
 use crate::http::semantics::validator::{EntityTag, Modified, Validators};
@@ -29,7 +28,7 @@ const EPOCH_END: i64 = 1;
 
 /// What a name is.
 #[derive(Debug)]
-pub(in crate::http) enum Resource {
+pub enum Resource {
     /// Content.
     Page(Page),
     /// Content under another address, which is this path.
@@ -42,7 +41,7 @@ pub(in crate::http) enum Resource {
 
 /// A file as it is, and as the files beside it hold it in other codings.
 #[derive(Debug)]
-pub(in crate::http) struct Page {
+pub struct Page {
     /// Of the plain file, relative to the root: type and fields depend on it.
     path: Box<[u8]>,
     plain: Variant,
@@ -50,12 +49,12 @@ pub(in crate::http) struct Page {
     codings: Codings,
 }
 
-/// Content in one coding, ready to be answered with.
-#[derive(Debug)]
+/// Content in one coding, ready to be answered with. A clone shares its memory.
+#[derive(Clone, Debug)]
 pub(in crate::http) struct Variant {
-    /// Head fields, the empty line, and the body if it is in memory.
-    wire: Rc<[u8]>,
-    marks: Marks,
+    /// Its fields, and the body if it is in memory.
+    prepared: Rc<PreparedFields>,
+    groups: Groups,
     len: u64,
     /// Where the body is if it is not in memory.
     file: Option<Arc<File>>,
@@ -65,54 +64,66 @@ pub(in crate::http) struct Variant {
     modified: Option<Modified>,
 }
 
-/// Head fields in the making, and where each group of them begins.
+/// Fields in the making, and where each group of them begins.
 #[derive(Debug)]
-pub(in crate::http) struct Head {
-    bytes: Vec<u8>,
-    marks: Marks,
+pub(super) struct Head {
+    fields: Fields,
+    groups: Groups,
 }
 
+/// The number of the first field of each group.
+///
 /// ```text
 /// Content-Length | Content-Type | Content-Encoding | Accept-Ranges, Last-Modified
-///   | ETag | Vary, fields by rule, nosniff, empty line | body
+///   | ETag | Vary, fields by rule, nosniff
 /// ```
 #[derive(Clone, Copy, Default, Debug)]
-struct Marks {
-    kind: u32,
-    coding: u32,
-    ranges: u32,
-    tag: u32,
-    rest: u32,
-    body: u32,
+struct Groups {
+    kind: u8,
+    coding: u8,
+    ranges: u8,
+    tag: u8,
+    rest: u16,
 }
 
-/// What the head fields of content say.
+/// A run of a variant's fields, for an answer that does not say all of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::http) enum Run {
+    /// All.
+    All,
+    /// Length, type and coding, without what tells one version from another: for an error's body.
+    UpToCoding,
+    /// Everything but the length: for one range.
+    FromType,
+    /// Everything but length and type: for many ranges.
+    FromCoding,
+    /// What an answer without content says of it (RFC 9110 section 15.4.5).
+    FromTag,
+    /// What does not tell one version from another.
+    FromRest,
+}
+
+/// What the fields of content say.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::http) struct Description<'a> {
-    pub(in crate::http) content_type: &'a str,
-    pub(in crate::http) coding: Option<Coding>,
+pub(super) struct Description<'a> {
+    pub(super) content_type: &'a str,
+    pub(super) coding: Option<Coding>,
     /// What the answer depends on besides the address: the value of `Vary`, or nothing.
-    pub(in crate::http) vary: &'a str,
-    /// Complete lines that the operator's rules add.
-    pub(in crate::http) fields: &'a str,
+    pub(super) vary: &'a str,
+    /// Fields that the operator's rules add.
+    pub(super) fields: &'a Fields,
 }
 
 impl Head {
-    /// The head of a file's content.
-    pub(in crate::http) fn of_file(
-        about: Description<'_>,
-        metadata: &Metadata,
-        now: SystemTime,
-    ) -> Self {
+    /// The fields of a file's content.
+    pub(super) fn of_file(about: Description<'_>, metadata: &Metadata, now: SystemTime) -> Self {
         let modified = modified(metadata);
         let date = modified.map(|_| {
             let (seconds, nanoseconds) = metadata.modified;
             let modified = UNIX_EPOCH + Duration::new(seconds.unsigned_abs(), nanoseconds);
             // RFC 9110 section 8.8.2.1: never later than the answer's own date.
-            let date = httpdate::fmt_http_date(modified.min(now));
-            format!("Last-Modified: {date}\r\n")
+            httpdate::fmt_http_date(modified.min(now))
         });
-        let ranges = format!("Accept-Ranges: bytes\r\n{}", date.as_deref().unwrap_or_default());
         let tag = modified.map(|_| {
             let (seconds, nanoseconds) = metadata.modified;
             let nanoseconds = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
@@ -121,87 +132,98 @@ impl Head {
             let (dash, coding) = about.coding.map_or(("", ""), |coding| ("-", coding.name()));
             format!("{weak}\"{nanoseconds:x}-{:x}{dash}{coding}\"", metadata.len)
         });
-        Self::write(about, metadata.len, &ranges, tag.as_deref())
+        Self::make(about, metadata.len, true, date.as_deref(), tag.as_deref())
     }
 
-    fn write(about: Description<'_>, len: u64, ranges: &str, tag: Option<&str>) -> Self {
-        let mut bytes = format!("Content-Length: {len}\r\n").into_bytes();
-        let mut add = |parts: &[&str]| {
-            let start = bytes.len() as u32;
-            parts.iter().for_each(|part| bytes.extend_from_slice(part.as_bytes()));
-            start
-        };
-        let kind = add(&["Content-Type: ", about.content_type, "\r\n"]);
-        let coding = match about.coding {
-            Some(coding) => add(&["Content-Encoding: ", coding.name(), "\r\n"]),
-            None => add(&[]),
-        };
-        let ranges = add(&[ranges]);
-        let tag = match tag {
-            Some(tag) => add(&["ETag: ", tag, "\r\n"]),
-            None => add(&[]),
-        };
-        let rest = match about.vary {
-            "" => add(&[]),
-            vary => add(&["Vary: ", vary, "\r\n"]),
-        };
-        add(&[about.fields, "X-Content-Type-Options: nosniff\r\n\r\n"]);
-        let body = bytes.len() as u32;
-        Self { bytes, marks: Marks { kind, coding, ranges, tag, rest, body } }
+    fn make(
+        about: Description<'_>,
+        len: u64,
+        has_ranges: bool,
+        date: Option<&str>,
+        tag: Option<&str>,
+    ) -> Self {
+        let mut fields = Fields::new();
+        fields.push("Content-Length", len);
+        let kind = fields.len() as u8;
+        fields.push("Content-Type", about.content_type);
+        let coding = fields.len() as u8;
+        if let Some(coding) = about.coding {
+            fields.push("Content-Encoding", coding.name());
+        }
+        let ranges = fields.len() as u8;
+        if has_ranges {
+            fields.push("Accept-Ranges", "bytes");
+        }
+        if let Some(date) = date {
+            fields.push("Last-Modified", date);
+        }
+        let tag_at = fields.len() as u8;
+        if let Some(tag) = tag {
+            fields.push("ETag", tag);
+        }
+        let rest = fields.len() as u16;
+        if !about.vary.is_empty() {
+            fields.push("Vary", about.vary);
+        }
+        fields.append(about.fields);
+        fields.push("X-Content-Type-Options", "nosniff");
+        Self { fields, groups: Groups { kind, coding, ranges, tag: tag_at, rest } }
     }
 
-    /// The head with room for `room` bytes of a body behind it.
-    pub(in crate::http) fn into_buffer(self, room: usize) -> (Vec<u8>, HeadMarks) {
-        let mut bytes = self.bytes;
-        bytes.reserve_exact(room);
-        (bytes, HeadMarks(self.marks))
+    /// The fields with room for `room` bytes of a body behind them.
+    pub(super) fn into_buffer(self, room: usize) -> (Vec<u8>, HeadTable) {
+        let (bytes, fields) = self.fields.into_buffer(room);
+        (bytes, HeadTable { fields, groups: self.groups })
     }
 }
 
-/// Where the groups of a head are, while its bytes are away.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::http) struct HeadMarks(Marks);
+/// Where the fields of a head are, while its bytes are away.
+#[derive(Clone, Debug)]
+pub(super) struct HeadTable {
+    fields: FieldTable,
+    groups: Groups,
+}
 
-impl HeadMarks {
-    /// Bytes of the head.
-    pub(in crate::http) fn len(self) -> usize {
-        self.0.body as usize
+impl HeadTable {
+    /// Bytes before the body.
+    pub(super) fn len(&self) -> usize {
+        self.fields.head_len()
     }
 }
 
 impl Variant {
-    /// Content that stays in the file: `wire` is the head.
-    pub(in crate::http) fn of_file(
-        wire: &[u8],
-        marks: HeadMarks,
+    /// Content that stays in the file: `bytes` is the head.
+    pub(super) fn of_file(
+        bytes: &[u8],
+        table: HeadTable,
         file: Arc<File>,
         now: SystemTime,
     ) -> Self {
         let metadata = *file.metadata();
-        Self::new(wire, marks, Some(file), metadata, now)
+        Self::new(bytes, table, Some(file), metadata, now)
     }
 
-    /// Content in memory: `wire` is the head with the body behind it.
-    pub(in crate::http) fn of_memory(
-        wire: &[u8],
-        marks: HeadMarks,
+    /// Content that is in memory, behind the head.
+    pub(super) fn of_memory(
+        bytes: &[u8],
+        table: HeadTable,
         metadata: Metadata,
         now: SystemTime,
     ) -> Self {
-        Self::new(wire, marks, None, metadata, now)
+        Self::new(bytes, table, None, metadata, now)
     }
 
     fn new(
-        wire: &[u8],
-        marks: HeadMarks,
+        bytes: &[u8],
+        table: HeadTable,
         file: Option<Arc<File>>,
         metadata: Metadata,
         now: SystemTime,
     ) -> Self {
         let settled = is_settled(&metadata, now);
         Self {
-            wire: wire.into(),
-            marks: marks.0,
+            prepared: Rc::new(PreparedFields::new(bytes, table.fields)),
+            groups: table.groups,
             len: metadata.len,
             file,
             origin: Some(metadata),
@@ -216,16 +238,16 @@ impl Variant {
 
     /// Content that was made here. Its tag is made of the content, and weak, because nothing
     /// promises that the same entries are always written the same way.
-    pub(in crate::http) fn made(about: Description<'_>, body: &[u8]) -> Self {
+    pub(super) fn made(about: Description<'_>, body: &[u8]) -> Self {
         use std::hash::BuildHasher;
         let hash = foldhash::quality::FixedState::default().hash_one(body);
         let tag = format!("W/\"{hash:x}\"");
-        let head = Head::write(about, body.len() as u64, "", Some(&tag));
-        let (mut wire, marks) = head.into_buffer(body.len());
-        wire.extend_from_slice(body);
+        let head = Head::make(about, body.len() as u64, false, None, Some(&tag));
+        let (mut bytes, table) = head.into_buffer(body.len());
+        bytes.extend_from_slice(body);
         Self {
-            wire: wire.into(),
-            marks: marks.0,
+            prepared: Rc::new(PreparedFields::new(&bytes, table.fields)),
+            groups: table.groups,
             len: body.len() as u64,
             file: None,
             origin: None,
@@ -234,76 +256,53 @@ impl Variant {
         }
     }
 
-    fn slice(&self, range: Range<u32>) -> &[u8] {
-        &self.wire[range.start as usize..range.end as usize]
+    /// Its fields, and the body if it is in memory.
+    pub(in crate::http) fn prepared(&self) -> &Rc<PreparedFields> {
+        &self.prepared
     }
 
-    /// All head fields and the empty line.
-    pub(in crate::http) fn head(&self) -> &[u8] {
-        self.slice(0..self.marks.body)
-    }
-
-    /// Head fields, the empty line, and the body if it is in memory.
-    pub(in crate::http) fn wire(&self) -> &Rc<[u8]> {
-        &self.wire
+    /// Which fields a run has, by number.
+    pub(in crate::http) fn run(&self, run: Run) -> std::ops::Range<u16> {
+        let (groups, all) = (&self.groups, self.prepared.len() as u16);
+        match run {
+            Run::All => 0..all,
+            Run::UpToCoding => 0..groups.ranges.into(),
+            Run::FromType => groups.kind.into()..all,
+            Run::FromCoding => groups.coding.into()..all,
+            Run::FromTag => groups.tag.into()..all,
+            Run::FromRest => groups.rest..all,
+        }
     }
 
     /// The value of `Content-Type`.
-    pub(in crate::http) fn content_type(&self) -> &[u8] {
-        let line = self.slice(self.marks.kind..self.marks.coding);
-        &line[b"Content-Type: ".len()..line.len() - 2]
-    }
-
-    /// Length and type, without what tells one version from another: for an error's body.
-    pub(in crate::http) fn length_type_and_coding(&self) -> &[u8] {
-        self.slice(0..self.marks.ranges)
-    }
-
-    /// Everything but the length: for one range.
-    pub(in crate::http) fn head_from_type(&self) -> &[u8] {
-        self.slice(self.marks.kind..self.marks.body)
-    }
-
-    /// Everything but length and type: for many ranges.
-    pub(in crate::http) fn head_from_coding(&self) -> &[u8] {
-        self.slice(self.marks.coding..self.marks.body)
-    }
-
-    /// What an answer without content says of it (RFC 9110 section 15.4.5).
-    pub(in crate::http) fn head_from_tag(&self) -> &[u8] {
-        self.slice(self.marks.tag..self.marks.body)
-    }
-
-    /// What does not tell one version from another, and the empty line.
-    pub(in crate::http) fn head_from_rest(&self) -> &[u8] {
-        self.slice(self.marks.rest..self.marks.body)
-    }
-
-    /// The body if it is in memory.
-    pub(in crate::http) fn body(&self) -> &[u8] {
-        &self.wire[self.marks.body as usize..]
+    pub(super) fn content_type(&self) -> &[u8] {
+        let kind = usize::from(self.groups.kind);
+        self.prepared.some(kind..kind + 1).iter().next().map_or(&[], |(_, value)| value)
     }
 
     /// Where the body is, if it is not in memory.
-    pub(in crate::http) fn file(&self) -> Option<&Arc<File>> {
+    pub(super) fn file(&self) -> Option<&Arc<File>> {
         self.file.as_ref()
     }
 
     /// Bytes of the body.
-    pub(in crate::http) fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         self.len
     }
 
     /// Whether parts of it may be asked for.
-    pub(in crate::http) fn has_ranges(&self) -> bool {
+    pub(super) fn has_ranges(&self) -> bool {
         self.origin.is_some()
     }
 
     /// What conditions are judged by.
-    pub(in crate::http) fn validators(&self) -> Validators<'_> {
-        let line = self.slice(self.marks.tag..self.marks.rest);
-        let tag = line.strip_prefix(b"ETag: ").and_then(|value| value.strip_suffix(b"\r\n"));
-        Validators { tag: tag.and_then(EntityTag::parse), modified: self.modified }
+    pub(super) fn validators(&self) -> Validators<'_> {
+        let tag = usize::from(self.groups.tag)..usize::from(self.groups.rest);
+        let tag = self.prepared.some(tag).iter().next();
+        Validators {
+            tag: tag.and_then(|(_, value)| EntityTag::parse(value)),
+            modified: self.modified,
+        }
     }
 
     /// Whether a file that was opened anew is the one that this was made of.
@@ -312,7 +311,7 @@ impl Variant {
     }
 
     fn bytes(&self) -> usize {
-        size_of::<Self>() + self.wire.len()
+        size_of::<Self>() + size_of::<PreparedFields>() + self.prepared.memory()
     }
 }
 
@@ -328,12 +327,12 @@ impl Page {
     }
 
     /// The codings there are, besides none.
-    pub(in crate::http) fn codings(&self) -> Codings {
+    pub(super) fn codings(&self) -> Codings {
         self.codings
     }
 
     /// The content in a coding that there is; else as it is.
-    pub(in crate::http) fn variant(&self, coding: Option<Coding>) -> &Variant {
+    pub(super) fn variant(&self, coding: Option<Coding>) -> &Variant {
         let encoded = coding.and_then(|coding| {
             self.encoded.iter().find(|(other, _)| *other == coding).map(|(_, variant)| variant)
         });
@@ -341,20 +340,25 @@ impl Page {
     }
 
     /// Whether files that were opened anew are those that this page was made of.
-    pub(in crate::http) fn is_of(
+    pub(super) fn is_of<'f>(
         &self,
         path: &[u8],
         plain: &File,
-        encoded: &[(Coding, Arc<File>)],
+        encoded: impl Iterator<Item = (Coding, &'f File)>,
     ) -> bool {
+        let own = self.encoded.iter().map(|(coding, variant)| (*coding, variant));
         *self.path == *path
             && self.plain.is_of(plain)
-            && self.encoded.len() == encoded.len()
-            && self
-                .encoded
-                .iter()
-                .zip(encoded)
-                .all(|((coding, variant), (other, file))| coding == other && variant.is_of(file))
+            && own
+                .map(Some)
+                .chain(std::iter::repeat(None))
+                .zip(encoded.map(Some).chain([None]))
+                .all(|pair| match pair {
+                    (Some((coding, variant)), Some((other, file))) => {
+                        coding == other && variant.is_of(file)
+                    }
+                    (own, other) => own.is_none() && other.is_none(),
+                })
     }
 
     fn variants(&self) -> impl Iterator<Item = &Variant> {
@@ -364,7 +368,7 @@ impl Page {
 
 impl Resource {
     /// What the record holds under a key, for the cache's bounds.
-    pub(in crate::http) fn weight(&self, key: &[u8]) -> Weight {
+    pub(super) fn weight(&self, key: &[u8]) -> Weight {
         let own = size_of::<Self>() + key.len();
         match self {
             Self::Page(page) => Weight {
@@ -375,33 +379,6 @@ impl Resource {
             Self::Listing | Self::Refused(_) => Weight { bytes: own, files: 0 },
         }
     }
-}
-
-/// The status for a file that could not be opened; as an error when that may pass, so that nobody
-/// should remember it.
-pub(in crate::http) fn status_of(error: &io::Error) -> Result<Status, Status> {
-    match error.raw_os_error() {
-        Some(
-            libc::ENOENT
-            | libc::ENOTDIR
-            | libc::ENAMETOOLONG
-            // What is neither file nor directory and has nobody behind it.
-            | libc::ENXIO
-            | libc::ENODEV,
-        ) => Ok(Status::NotFound),
-        // EXDEV and ELOOP: a link leads out of the root, or in circles.
-        Some(libc::EACCES | libc::EPERM | libc::ELOOP | libc::EXDEV) => Ok(Status::Forbidden),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EAGAIN) => {
-            Err(Status::ServiceUnavailable)
-        }
-        _ if error.kind() == io::ErrorKind::ResourceBusy => Err(Status::ServiceUnavailable),
-        _ => Err(Status::InternalServerError),
-    }
-}
-
-/// Whether an error is one that closing files mends.
-pub(in crate::http) fn is_short_of_files(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
 fn is_settled(metadata: &Metadata, now: SystemTime) -> bool {

@@ -1,385 +1,234 @@
-//! Answers: status lines, fields, and the small bodies of errors.
+//! Responses: what a request is answered with, whatever framing carries it.
 //!
-//! Everything is appended to a chain. `Server` and `Date` stand in every answer (RFC 9110 section
-//! 6.6.1); the text of the date is made once a second, and that of an error once.
+//! A [`Response`] is a status, fields in order, and a body. It says nothing of the connection and
+//! nothing of the server itself: `Server` and `Date` ([`CommonFields`]) stand in every response,
+//! and the framing puts them first. What a response refers to is shared, so it can be kept until it
+//! can be written, whatever happens to the cache meanwhile.
 
-use std::fmt::Arguments;
-use std::io::Write;
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
-
-use crate::driver::Chain;
+use super::resource::{Run, Variant};
+use crate::driver::File;
+use crate::http::semantics::fields::{FieldLines, Fields, PreparedFields};
 use crate::http::semantics::multipart::{Boundary, Multipart};
 use crate::http::semantics::range::ContentRange;
 use crate::http::semantics::status::Status;
-use crate::http::site::resource::Variant;
 
-/// The methods that are served (RFC 9110 section 10.2.1).
-const ALLOW: &str = "Allow: GET, HEAD, OPTIONS\r\n";
-
-/// How an answer has to look, as far as the request decides it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::http) struct Manner {
-    /// Whether the body stays away: the answer to HEAD.
-    pub(in crate::http) head_only: bool,
-    /// Whether the connection goes on.
-    pub(in crate::http) keep_alive: bool,
-    /// Whether the client takes a connection to end unless told otherwise (HTTP/1.0).
-    pub(in crate::http) says_keep_alive: bool,
+/// What a request is answered with; see the module documentation.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The status code.
+    pub status: Status,
+    /// The fields, in order. Where there is a body, or HEAD keeps it away, `Content-Length` is
+    /// among them, unless the length is not known.
+    pub fields: ResponseFields,
+    /// What follows the fields.
+    pub body: Body,
 }
 
-impl Manner {
-    /// Of the last answer on a connection.
-    pub(in crate::http) const LAST: Self =
-        Self { head_only: false, keep_alive: false, says_keep_alive: false };
-
-    fn connection_field(self) -> &'static str {
-        match (self.keep_alive, self.says_keep_alive) {
-            (false, _) => "Connection: close\r\n",
-            (true, true) => "Connection: keep-alive\r\n",
-            (true, false) => "",
-        }
-    }
+/// The fields of a response: its own, and behind them runs of those that were prepared before.
+#[derive(Clone, Default, Debug)]
+pub struct ResponseFields {
+    own: Fields,
+    prepared: Option<Rc<PreparedFields>>,
+    /// Which of the prepared ones, by number.
+    runs: [Range<u16>; 2],
 }
 
-/// Texts that many answers have in common.
-#[derive(Debug)]
-pub(in crate::http) struct Texts {
-    /// Of `ok`.
-    second: Option<u64>,
-    /// Status line, `Server` and `Date` of an answer with status 200.
-    ok: String,
-    errors: Vec<(Plain, Rc<Error>)>,
+// Responses are passed on by value.
+const _: () = assert!(size_of::<Response>() <= 64);
+
+/// The content of a response.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// There is none, or it stays away because the request was HEAD.
+    None,
+    /// What lies behind the prepared fields, all of it.
+    Prepared,
+    /// A range of bytes in memory.
+    Memory(Rc<[u8]>, Range<u32>),
+    /// A range of a file.
+    File(Arc<File>, Range<u64>),
+    /// Several ranges, each with a head of its own (RFC 9110 section 14.6).
+    Multipart(Box<MultipartBody>),
 }
 
-/// An error that its status and a sentence explain, and whether it is for programs.
-type Plain = (Status, &'static str, bool);
-
-/// The text of an error, but for what stands in every answer.
-#[derive(Debug)]
-struct Error {
-    /// Fields and the empty line.
-    head: String,
-    body: String,
+/// Several ranges of one representation.
+#[derive(Clone, Debug)]
+pub struct MultipartBody {
+    variant: Variant,
+    ranges: Box<[Range<u64>]>,
+    boundary: Boundary,
 }
 
-/// Texts of errors that are kept. There are not many more in the program.
-const ERRORS_MAX: usize = 32;
+/// A piece of a body.
+#[derive(Clone, Debug)]
+pub enum Piece {
+    /// Bytes that were made for it.
+    Bytes(Vec<u8>),
+    /// A range of the content, as [`Body::Memory`] or [`Body::File`].
+    Content(Body),
+}
 
-/// What stands before `Server` in [`Texts::ok`].
-const OK_LINE: &str = "HTTP/1.1 200 OK\r\n";
-
-impl Texts {
-    pub(in crate::http) fn new() -> Self {
-        Self { second: None, ok: String::new(), errors: Vec::new() }
-    }
-
-    fn error(&mut self, complaint: Complaint<'_>, json: bool) -> Rc<Error> {
-        let Complaint { status, reason, more } = complaint;
-        let plain = (status, reason, json);
-        let known = self.errors.iter().find(|(known, _)| *known == plain);
-        if let (Some((_, text)), true) = (known, more.is_empty()) {
-            return Rc::clone(text);
-        }
-        let text = Rc::new(Error::new(complaint, json));
-        if more.is_empty() && self.errors.len() < ERRORS_MAX {
-            self.errors.push((plain, Rc::clone(&text)));
-        }
-        text
+impl ResponseFields {
+    /// Names and values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.lines().into_iter().flat_map(FieldLines::iter)
     }
 
-    fn ok(&mut self, now: SystemTime) -> &str {
-        let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        if self.second != Some(second) {
-            self.second = Some(second);
-            let date = httpdate::fmt_http_date(now);
-            self.ok = format!("{OK_LINE}Server: ringd\r\nDate: {date}\r\n");
-        }
-        &self.ok
-    }
-
-    fn fields(&mut self, now: SystemTime) -> &str {
-        &self.ok(now)[OK_LINE.len()..]
-    }
-}
-
-/// What an error is told with.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::http) struct Complaint<'a> {
-    pub(in crate::http) status: Status,
-    /// A sentence that explains it, in plain ASCII without `<`, `&`, `"` and `\`.
-    pub(in crate::http) reason: &'static str,
-    /// Lines that this one needs.
-    pub(in crate::http) more: &'a str,
-}
-
-impl Error {
-    fn new(complaint: Complaint<'_>, json: bool) -> Self {
-        let Complaint { status, reason, more } = complaint;
-        let (code, title) = (status.code(), status.reason());
-        let (content_type, body) = if json {
-            let body =
-                format!("{{\"status\":{code},\"title\":\"{title}\",\"detail\":\"{reason}\"}}\n");
-            ("application/json", body)
-        } else {
-            (HTML, html(status, reason))
+    /// The same in three runs, for a framing that can copy runs.
+    pub fn lines(&self) -> [FieldLines<'_>; 3] {
+        let [first, second] = &self.runs;
+        let run = |run: &Range<u16>| match &self.prepared {
+            Some(prepared) => prepared.some(run.start.into()..run.end.into()),
+            None => FieldLines::NONE,
         };
-        let more = format!("{}{more}Vary: Accept\r\n", required(status));
-        Self { head: head_of_body(&more, content_type, &body), body }
+        [self.own.all(), run(first), run(second)]
+    }
+
+    /// The prepared fields and what lies behind them, whether or not all of them are sent.
+    pub fn prepared(&self) -> Option<&PreparedFields> {
+        self.prepared.as_deref()
+    }
+
+    /// If all prepared fields are sent: this response's own fields, and the prepared ones.
+    pub fn all_prepared(&self) -> Option<(&Fields, &PreparedFields)> {
+        let prepared = self.prepared.as_deref()?;
+        let all = self.runs[0] == (0..prepared.len() as u16) && self.runs[1].is_empty();
+        all.then_some((&self.own, prepared))
     }
 }
 
-/// An answer that is about to be written: the chain it goes to, and what all answers need.
-#[derive(Debug)]
-pub(in crate::http) struct Answer<'a> {
-    pub(in crate::http) out: &'a mut Chain,
-    pub(in crate::http) texts: &'a mut Texts,
-    pub(in crate::http) now: SystemTime,
-    pub(in crate::http) manner: Manner,
-    /// Lines that the operator's rules add, where the content does not bring them.
-    pub(in crate::http) fields: &'a str,
-}
+impl Response {
+    /// A response of this status with these fields, and no body.
+    pub(super) fn new(status: Status, own: Fields) -> Self {
+        let fields = ResponseFields { own, prepared: None, runs: [0..0, 0..0] };
+        Self { status, fields, body: Body::None }
+    }
 
-impl Answer<'_> {
-    /// All of the content.
-    pub(in crate::http) fn page(self, variant: &Variant) {
-        self.out.copy(self.texts.ok(self.now).as_bytes());
-        self.out.copy(self.manner.connection_field().as_bytes());
-        self.out.copy(self.fields.as_bytes());
-        if self.manner.head_only {
-            self.out.copy(variant.head());
-            return;
-        }
-        self.out.share(variant.wire());
-        if let Some(file) = variant.file() {
-            self.out.file(file, 0..variant.len());
-        }
+    /// A response with a run of a representation's fields behind its own.
+    #[inline]
+    fn about(status: Status, own: Fields, variant: &Variant, run: Run) -> Self {
+        let prepared = Some(Rc::clone(variant.prepared()));
+        let fields = ResponseFields { own, prepared, runs: [variant.run(run), 0..0] };
+        Self { status, fields, body: Body::None }
+    }
+
+    /// All of a representation.
+    #[inline]
+    pub(super) fn whole(own: Fields, variant: &Variant) -> Self {
+        let body = match variant.file() {
+            Some(file) => Body::File(Arc::clone(file), 0..variant.len()),
+            None => Body::Prepared,
+        };
+        Self { body, ..Self::about(Status::Ok, own, variant, Run::All) }
     }
 
     /// The client's copy is still good (RFC 9110 section 15.4.5).
-    pub(in crate::http) fn not_modified(mut self, variant: &Variant) {
-        self.begin(Status::NotModified, format_args!(""));
-        self.out.copy(variant.head_from_tag());
+    pub(super) fn not_modified(own: Fields, variant: &Variant) -> Self {
+        Self::about(Status::NotModified, own, variant, Run::FromTag)
     }
 
-    /// One range of the content.
-    pub(in crate::http) fn range(mut self, variant: &Variant, range: Range<u64>) {
-        let bytes = range.end - range.start;
-        let of = ContentRange::Satisfied(range.clone(), variant.len());
-        self.begin(
-            Status::PartialContent,
-            format_args!("Content-Range: {of}\r\nContent-Length: {bytes}\r\n"),
-        );
-        self.out.copy(variant.head_from_type());
-        self.part(variant, range);
+    /// One range of a representation.
+    pub(super) fn range(mut own: Fields, variant: &Variant, range: Range<u64>) -> Self {
+        own.push("Content-Range", ContentRange::Satisfied(range.clone(), variant.len()));
+        own.push("Content-Length", range.end - range.start);
+        let body = content(variant, range);
+        Self { body, ..Self::about(Status::PartialContent, own, variant, Run::FromType) }
     }
 
-    /// Several ranges of the content, each with a head of its own (RFC 9110 section 14.6).
-    pub(in crate::http) fn ranges(
-        mut self,
+    /// Several ranges of a representation.
+    pub(super) fn ranges(
+        mut own: Fields,
         variant: &Variant,
-        ranges: &[Range<u64>],
+        ranges: Box<[Range<u64>]>,
         boundary: Boundary,
-    ) {
-        let content_type = variant.content_type();
-        let parts = Multipart { ranges, len: variant.len(), content_type, boundary };
-        self.begin(
-            Status::PartialContent,
-            format_args!(
-                "Content-Length: {}\r\nContent-Type: {}\r\n",
-                parts.body_len(),
-                boundary.content_type()
-            ),
-        );
-        self.out.copy(variant.head_from_coding());
-        for (at, range) in ranges.iter().enumerate() {
-            self.out.copy_with(|buffer| parts.write_head(at, buffer));
-            self.part(variant, range.clone());
+    ) -> Self {
+        let body = MultipartBody { variant: variant.clone(), ranges, boundary };
+        own.push("Content-Length", body.parts().body_len());
+        own.push("Content-Type", boundary.content_type());
+        let body = Body::Multipart(Box::new(body));
+        Self { body, ..Self::about(Status::PartialContent, own, variant, Run::FromCoding) }
+    }
+
+    /// An error whose body is a page of the operator's.
+    pub(super) fn error_page(status: Status, own: Fields, variant: &Variant) -> Self {
+        let prepared = Some(Rc::clone(variant.prepared()));
+        let runs = [variant.run(Run::UpToCoding), variant.run(Run::FromRest)];
+        let body = content(variant, 0..variant.len());
+        Self { status, fields: ResponseFields { own, prepared, runs }, body }
+    }
+
+    /// A response whose fields and body were made before.
+    pub(super) fn prepared(status: Status, own: Fields, prepared: Rc<PreparedFields>) -> Self {
+        let all = prepared.len() as u16;
+        let fields = ResponseFields { own, prepared: Some(prepared), runs: [0..all, 0..0] };
+        Self { status, fields, body: Body::Prepared }
+    }
+}
+
+/// A range of what a variant has.
+fn content(variant: &Variant, range: Range<u64>) -> Body {
+    match variant.file() {
+        Some(file) => Body::File(Arc::clone(file), range),
+        None => {
+            let start = variant.prepared().head_len();
+            let range = start as u64 + range.start..start as u64 + range.end;
+            // What is in memory is a MiB at most.
+            Body::Memory(
+                Rc::clone(variant.prepared().bytes()),
+                range.start as u32..range.end as u32,
+            )
         }
-        self.out.copy_with(|buffer| parts.write_end(buffer));
     }
+}
 
-    fn part(&mut self, variant: &Variant, range: Range<u64>) {
-        match variant.file() {
-            Some(file) => self.out.file(file, range),
-            None => self.out.copy(&variant.body()[range.start as usize..range.end as usize]),
+impl MultipartBody {
+    fn parts(&self) -> Multipart<'_> {
+        Multipart {
+            ranges: &self.ranges,
+            len: self.variant.len(),
+            content_type: self.variant.content_type(),
+            boundary: self.boundary,
         }
     }
 
-    /// An error, with a page of the operator's as its body.
-    pub(in crate::http) fn error_page(mut self, complaint: Complaint<'_>, variant: &Variant) {
-        let Complaint { status, more, .. } = complaint;
-        self.begin(status, format_args!("{}{more}", required(status)));
-        self.out.copy(variant.length_type_and_coding());
-        self.out.copy(variant.head_from_rest());
-        if !self.manner.head_only {
-            self.part(variant, 0..variant.len());
-        }
-    }
-
-    /// An error with a small body, for people or for programs.
-    pub(in crate::http) fn error(self, complaint: Complaint<'_>, json: bool) {
-        let text = self.texts.error(complaint, json);
-        self.with_body(complaint.status, &text.head, &text.body);
-    }
-
-    /// The content is under another path (308: the method stays). The location has neither scheme
-    /// nor host, so that it holds behind any proxy. It must be asked for again, because browsers
-    /// keep a permanent redirect for good, and there may be a file tomorrow.
-    pub(in crate::http) fn moved(self, location: &str, query: Option<&[u8]>) {
-        let query = query.map_or_else(String::new, |query| {
-            // A target holds no control bytes and no spaces; what is not ASCII is encoded.
-            format!("?{}", percent_encode(query, QUERY))
+    /// The pieces of the body, in order.
+    pub fn pieces(&self) -> impl Iterator<Item = Piece> {
+        let parts = self.parts();
+        let ranges = self.ranges.iter().enumerate();
+        let heads_and_parts = ranges.flat_map(move |(number, range)| {
+            let mut head = Vec::new();
+            parts.write_head(number, &mut head);
+            [Piece::Bytes(head), Piece::Content(content(&self.variant, range.clone()))]
         });
-        let status = Status::PermanentRedirect;
-        let body = html(status, "This is under another address.");
-        let more = format!("Location: {location}{query}\r\nCache-Control: no-cache\r\n");
-        self.with_body(status, &head_of_body(&more, HTML, &body), &body);
-    }
-
-    /// What may be asked for (RFC 9110 section 9.3.7).
-    pub(in crate::http) fn options(mut self) {
-        self.begin(Status::NoContent, format_args!("{ALLOW}"));
-        self.out.copy(b"\r\n");
-    }
-
-    /// The head of content that is not made for HEAD: its length is not known (RFC 9110 section
-    /// 9.3.2 allows to leave it out).
-    pub(in crate::http) fn unmade(mut self, content_type: &str, more: &str) {
-        self.begin(
-            Status::Ok,
-            format_args!(
-                "Content-Type: {content_type}\r\n{more}X-Content-Type-Options: nosniff\r\n\r\n"
-            ),
-        );
-    }
-
-    fn with_body(mut self, status: Status, head: &str, body: &str) {
-        self.begin(status, format_args!(""));
-        self.out.copy(head.as_bytes());
-        if !self.manner.head_only {
-            self.out.copy(body.as_bytes());
-        }
-    }
-
-    /// The status line, what stands in every answer, and `more`.
-    fn begin(&mut self, status: Status, more: Arguments<'_>) {
-        let preface = self.texts.fields(self.now);
-        let (connection, fields) = (self.manner.connection_field(), self.fields);
-        let (code, reason) = (status.digits(), status.reason());
-        self.out.copy_with(|buffer| {
-            buffer.extend_from_slice(b"HTTP/1.1 ");
-            buffer.extend_from_slice(&code);
-            for part in [" ", reason, "\r\n", preface, connection, fields] {
-                buffer.extend_from_slice(part.as_bytes());
-            }
-            // To a vector of bytes it cannot fail.
-            let _ = buffer.write_fmt(more);
-        });
+        let mut end = Vec::new();
+        parts.write_end(&mut end);
+        heads_and_parts.chain([Piece::Bytes(end)])
     }
 }
 
-/// Nothing but what is not ASCII: the query goes back as it came.
-const QUERY: &AsciiSet = &CONTROLS.add(b' ');
-
-/// What an answer of this status has to say, or should.
-fn required(status: Status) -> &'static str {
-    match status {
-        Status::MethodNotAllowed => ALLOW,
-        Status::ServiceUnavailable => "Retry-After: 1\r\n",
-        // A client may not remember that something is missing: it may be there soon.
-        Status::NotFound => "Cache-Control: no-store\r\n",
-        _ => "",
-    }
+/// `Server` and `Date`, which stand in every response (RFC 9110 section 6.6.1). They are made once
+/// a second.
+#[derive(Debug, Default)]
+pub struct CommonFields {
+    second: Option<u64>,
+    fields: Fields,
 }
 
-/// How the bodies made here for people are announced.
-const HTML: &str = "text/html; charset=utf-8";
-
-/// The fields of an answer with a body that is made here, `more` among them, and the empty line.
-fn head_of_body(more: &str, content_type: &str, body: &str) -> String {
-    let len = body.len();
-    format!(
-        "{more}Content-Type: {content_type}\r\nContent-Length: {len}\r\n\
-         X-Content-Type-Options: nosniff\r\n\r\n"
-    )
-}
-
-/// A page without anything to fetch, in the reader's choice of light and dark.
-fn html(status: Status, reason: &str) -> String {
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <style>body {{ max-width: 40rem; margin: 3rem auto; padding: 0 1rem; \
-         font: 1rem/1.5 system-ui, sans-serif }}</style>\n\
-         <title>{status}</title>\n<h1>{status}</h1>\n<p>{reason}</p>\n</html>\n"
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use std::rc::Rc;
-    use std::time::UNIX_EPOCH;
-
-    use super::{Answer, Complaint, ERRORS_MAX, Manner, Status, Texts, html};
-    use crate::driver::Chain;
-    use crate::driver::chain::read_all;
-
-    /// A cache may keep a permanent redirect unless told otherwise (RFC 9110 section 15.4.9).
-    #[test]
-    fn a_redirect_is_asked_for_again() {
-        let (mut out, mut texts) = (Chain::new(), Texts::new());
-        let (now, manner) = (UNIX_EPOCH, Manner::LAST);
-        let answer = Answer { out: &mut out, texts: &mut texts, now, manner, fields: "" };
-        answer.moved("/a/", Some(b"b=c"));
-        let text = String::from_utf8(read_all(&mut out)).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 308 Permanent Redirect\r\n"), "{head}");
-        let length = format!("Content-Length: {}", body.len());
-        for line in ["Location: /a/?b=c", "Cache-Control: no-cache", &length] {
-            assert!(head.split("\r\n").any(|field| field == line), "no {line} in {head}");
+impl CommonFields {
+    /// The fields at this time.
+    pub fn at(&mut self, now: SystemTime) -> &Fields {
+        let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        if self.second != Some(second) {
+            self.second = Some(second);
+            self.fields = Fields::new();
+            self.fields.push("Server", "ringd");
+            self.fields.push("Date", httpdate::fmt_http_date(now));
         }
-    }
-
-    /// What a text says besides is another one's, and a text for programs is none for people.
-    #[test]
-    fn the_text_of_an_error_is_made_once() {
-        let mut texts = Texts::new();
-        let (status, more) = (Status::NotFound, "");
-        let missing = Complaint { status, reason: "Missing.", more };
-        let text = texts.error(missing, false);
-        assert!(Rc::ptr_eq(&text, &texts.error(missing, false)));
-        for (other, json) in [
-            (missing, true),
-            (Complaint { reason: "Gone.", ..missing }, false),
-            (Complaint { more: "Retry-After: 1\r\n", ..missing }, false),
-            (Complaint { status: Status::Forbidden, ..missing }, false),
-        ] {
-            let other = texts.error(other, json);
-            assert!(other.head != text.head || other.body != text.body, "{other:?}");
-        }
-        assert!(Rc::ptr_eq(&text, &texts.error(missing, false)));
-        let reasons: [&'static str; 2 * ERRORS_MAX] =
-            std::array::from_fn(|n| &"x".repeat(n).leak()[..]);
-        for reason in reasons {
-            let other = Complaint { reason, ..missing };
-            assert!(texts.error(other, false).body.contains(reason));
-            assert!(texts.errors.len() <= ERRORS_MAX);
-        }
-    }
-
-    #[test]
-    fn an_error_page_follows_the_readers_choice_of_light_and_dark() {
-        for status in [Status::NotFound, Status::RangeNotSatisfiable, Status::PermanentRedirect] {
-            let page = html(status, "A reason.");
-            assert!(page.contains("<meta name=\"color-scheme\" content=\"light dark\">"), "{page}");
-            let end = format!("<h1>{status}</h1>\n<p>A reason.</p>\n</html>\n");
-            assert!(page.ends_with(&end), "{page}");
-            assert!(!page.contains("url(") && !page.contains("src="), "needs more: {page}");
-        }
+        &self.fields
     }
 }

@@ -17,13 +17,14 @@ use std::sync::Arc;
 
 use globset::{Candidate, Glob, GlobBuilder, GlobSet};
 
+use crate::http::semantics::fields::Fields;
 use crate::http::semantics::grammar::{is_token, is_token_or_quoted, split, trim};
 
 mod fields;
 #[cfg(test)]
 mod tests;
 
-use fields::Fields;
+use self::fields::RuleFields;
 
 /// Bytes of field lines that rules add to an answer, at most.
 pub const FIELD_BYTES_MAX: usize = 8 * 1024;
@@ -269,7 +270,7 @@ impl Rules {
         table.cache_values.is_empty() && table.headers.is_empty() && !table.cors
     }
 
-    /// The field lines that an answer gets, each with its CRLF; at most [`FIELD_BYTES_MAX`].
+    /// The fields that an answer gets; at most [`FIELD_BYTES_MAX`] as field lines.
     ///
     /// `path` is that of the file that answers, below the root and with a slash at its front; of an
     /// answer without one, the decoded path of the request. Of the rules for
@@ -278,14 +279,14 @@ impl Rules {
     /// one replaces the field of an earlier, but `Link`, `Set-Cookie` and `Vary` add a line. An
     /// empty value takes away what earlier rules, or the default, would have sent.
     #[must_use]
-    pub fn fields(&self, path: &[u8], kind: AnswerKind<'_>) -> String {
+    pub fn fields(&self, path: &[u8], kind: AnswerKind<'_>) -> Fields {
         let table = &self.table;
-        let mut fields = Fields::default();
+        let mut fields = RuleFields::default();
         if self.is_empty() {
             if let AnswerKind::Page { content_type } = kind {
                 fields.set("Cache-Control", default_caching(content_type));
             }
-            return fields.into_lines();
+            return fields.into_fields();
         }
         let candidate = Candidate::from_bytes(path);
         if let AnswerKind::Page { content_type } = kind {
@@ -305,7 +306,7 @@ impl Rules {
             let (name, value) = &table.headers[at];
             fields.set(name, value);
         }
-        fields.into_lines()
+        fields.into_fields()
     }
 }
 

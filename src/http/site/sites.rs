@@ -1,194 +1,415 @@
-//! What the HTTP sessions of a worker share: the root, what is known of its files, settings.
+//! What the HTTP sessions of a worker share: the sites, what is known of their files, and the work
+//! of finding it out.
 //!
-//! What is known holds for a time, and until the kernel tells of a change that concerns it.
+//! A session asks for a name ([`Sites::find`]). A cached result is valid until it is too old, or a
+//! change to it is reported. While it is valid, it is returned at once; otherwise the name is
+//! looked up, once for all who ask ([`Lookups`]), and the session is told later. The outcome is
+//! cached as soon as it is known; if everybody who waits leaves before, the lookup is cancelled.
+//! Nothing is cached when another root has taken the place of the one that the lookup began in, or
+//! a newer lookup of the name was faster. When a change was reported meanwhile, the outcome is
+//! cached as expired: it is asked about again before it is used.
 
-use std::ffi::CString;
-use std::io;
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::driver::{File, FileKind};
-use crate::files::{Cache, Changes, Figures};
-use crate::http::h1::head::HeadLimits;
+use super::cache::{self, Cache};
+use super::cache_key::{Invalidation, Name, invalidated};
+use super::cache_stats::{CacheStats, PublishedCacheStats};
+use super::listing_job::Listings;
+use super::lookup::{Lookup, Outcome, Progress, Surroundings};
+use super::lookups::{Lookups, Ticket};
+use super::resource::Resource;
+use super::response::{CommonFields, Response};
+use super::root::{Freshness, Root};
+use super::settings::Settings;
+use super::templates::{Problem, ResponseTemplates};
+use crate::ask::{AskId, Reply};
+use crate::driver::slots::{CAPACITY_MAX, Handle};
+use crate::driver::watch::{Change, Inotify, Post, Report, SiteId, Watcher, is_at};
+use crate::driver::{FileFailure, Now};
+use crate::http::semantics::fields::Fields;
 use crate::http::semantics::multipart::Boundary;
-use crate::http::site::content::Content;
-use crate::http::site::invalidation::{Concern, concerned};
-use crate::http::site::listing_job::Listings;
-use crate::http::site::resource::Resource;
-use crate::http::site::response::Texts;
-use crate::session::Step;
+use crate::http::semantics::status::Status;
+use crate::service::{Service, SessionId, Task, Waiter};
 
-/// Names that may be gone through after one reading of changes, because they begin like those that
-/// are concerned; if there are more, everything is asked about.
+/// Names that may be gone through after one report, because they begin like those that a change
+/// concerns; if there are more, everything is asked about.
 const EXPIRE_MAX: usize = 4096;
 
-/// Settings of HTTP, the same for all workers.
+/// How long what was found in a directory before it was watched holds at most. Afterwards the
+/// reports of the watcher are enough.
+const UNWATCHED_MAX: Duration = Duration::from_secs(1);
+
+/// Cached files that are closed when the process runs out of descriptors.
+const SHED: usize = 16;
+
+/// Directories that are known to be watched, or were asked to be.
+const WATCHED_MAX: usize = 4096;
+
+/// The question for the root of the site. Questions of lookups have smaller numbers.
+const ASK_ROOT: AskId = AskId(CAPACITY_MAX);
+
+/// The only site there is. Its number begins all keys, so there may be more.
+const SITE: SiteId = SiteId(0);
+
+/// What a name has led to.
 #[derive(Clone, Debug)]
-pub struct Settings {
-    /// The directory to serve.
-    pub root: Arc<File>,
-    /// Where that directory is, if another one may take its place while it is served.
-    pub root_path: Option<RootPath>,
-    /// What is made of the files in it.
-    pub content: Content,
-    /// Files up to this many bytes are kept in memory; longer ones are sent from the file.
-    pub memory_file_max: u64,
-    /// Names that are remembered, per worker, and files that they hold open.
-    pub cache_entries: usize,
-    /// Bytes of memory that remembered names may hold, per worker.
-    pub cache_bytes: usize,
-    /// How long what is remembered holds before the file system is asked again.
-    pub revalidate_after: Duration,
-    /// Whether the kernel is asked to tell of changes, so that what it tells of is asked about
-    /// before its time. Only for a root that the kernel has.
-    pub watch: bool,
-    /// Bounds of request heads.
-    pub head_limits: HeadLimits,
-    /// Bytes of a request body that are read and thrown away; a longer one ends the connection.
-    pub body_bytes_max: u64,
+pub enum Resolved {
+    /// What the name is. Shared, because the cache may forget it before the answer is written.
+    Resource(Rc<Resource>),
+    /// Something that may pass, and is not remembered.
+    TransientError(Status),
 }
 
-/// A path that leads to the root, perhaps over a link that a deployment turns.
-#[derive(Clone, Debug)]
-pub struct RootPath {
-    /// Where the path begins if it is relative; its links are followed wherever they lead.
-    pub base: Arc<File>,
-    /// The path.
-    pub path: CString,
-}
-
-impl Settings {
-    /// The defaults, for a root.
-    pub fn new(root: Arc<File>) -> Self {
-        Self {
-            root,
-            root_path: None,
-            content: Content::default(),
-            memory_file_max: 8 * 1024,
-            cache_entries: 2048,
-            cache_bytes: 32 * 1024 * 1024,
-            revalidate_after: Duration::from_secs(1),
-            watch: false,
-            head_limits: HeadLimits::default(),
-            body_bytes_max: 64 * 1024,
-        }
-    }
-}
-
-/// The shared part of a worker's HTTP sessions.
+/// The shared part of a worker's HTTP sessions; see the module documentation.
 #[derive(Debug)]
-pub struct Site {
+pub struct Sites {
     pub(in crate::http) settings: Rc<Settings>,
-    pub(in crate::http) root: Root,
-    pub(in crate::http) cache: Cache<Rc<Resource>>,
-    pub(in crate::http) changes: Changes,
-    pub(in crate::http) listings: Listings,
-    pub(in crate::http) texts: Texts,
+    pub(super) templates: ResponseTemplates,
+    /// `Server` and `Date`.
+    pub(in crate::http) common: CommonFields,
+    root: Root,
+    cache: Cache<Rc<Resource>>,
+    listings: Listings,
+    lookups: Lookups,
+    /// Lookups that begin when the root is there, which has been asked for.
+    wait_for_root: Vec<Handle>,
+    root_is_asked: bool,
+    /// Lookups that need to know the root at a later time than that.
+    need_newer_root: Vec<Handle>,
+    watcher: Option<Box<dyn Watcher>>,
+    /// What the watcher knows the present root by: reports of an earlier one mean nothing.
+    watch_id: SiteId,
+    /// Directories that are watched, or were asked to be.
+    watched: HashSet<Box<[u8]>, foldhash::fast::RandomState>,
+    tasks: VecDeque<Task<Resolved>>,
     /// Where keys are put together, so that looking one up allocates nothing.
-    pub(in crate::http) key: Vec<u8>,
+    key: Vec<u8>,
     random: fastrand::Rng,
+    published: Arc<PublishedCacheStats>,
 }
 
-impl Site {
-    /// A site of which nothing is known yet.
-    pub fn new(settings: Settings) -> Self {
+impl Sites {
+    /// A site of which nothing is known yet. Changes are noticed by `watcher`; without one, what is
+    /// known holds for its time.
+    pub fn new(settings: Settings, watcher: Option<Box<dyn Watcher>>) -> Self {
         let cache =
             Cache::new(settings.cache_entries, settings.cache_bytes, settings.revalidate_after);
         // What is asked about each time needs no watch.
         let watches = settings.watch && !settings.revalidate_after.is_zero();
         Self {
             root: Root::new(&settings),
-            changes: if watches { Changes::new() } else { Changes::unwatched() },
+            lookups: Lookups::new(settings.lookups_max),
             settings: Rc::new(settings),
+            templates: ResponseTemplates::default(),
+            common: CommonFields::default(),
             cache,
             listings: Listings::default(),
-            texts: Texts::new(),
+            wait_for_root: Vec::new(),
+            root_is_asked: false,
+            need_newer_root: Vec::new(),
+            watcher: watcher.filter(|_| watches),
+            watch_id: SiteId(0),
+            watched: HashSet::default(),
+            tasks: VecDeque::new(),
             key: Vec::new(),
             random: fastrand::Rng::new(),
+            published: Arc::default(),
         }
     }
 
-    /// Expires what the kernel has told of since the last time, if that is a moment ago.
-    pub(in crate::http) fn notice_changes(&mut self, now: Instant) {
-        if !self.changes.is_due(now) {
+    /// A site whose changes the kernel tells of: reports go to `post`, which brings them to
+    /// [`Service::receive`].
+    pub fn watching(settings: Settings, post: Post) -> Self {
+        let watches = settings.watch && !settings.revalidate_after.is_zero();
+        let watcher = watches.then(|| Box::new(Inotify::new(post)) as Box<dyn Watcher>);
+        Self::new(settings, watcher)
+    }
+
+    /// Tells the rest of the process of the cache through `published`.
+    #[must_use]
+    pub fn publishing(self, published: Arc<PublishedCacheStats>) -> Self {
+        Self { published, ..self }
+    }
+
+    /// What the cache holds and has done.
+    pub fn cache_stats(&self) -> CacheStats {
+        CacheStats { watched: self.watched.len() as u64, ..self.cache.stats() }
+    }
+
+    /// What tells the parts of an answer apart: nobody who made a file can know it.
+    pub(super) fn boundary(&mut self) -> Boundary {
+        Boundary::new([self.random.u64(..), self.random.u64(..)])
+    }
+
+    /// The response to what is no request, or did not arrive.
+    pub(in crate::http) fn error(&mut self, problem: Problem) -> Response {
+        self.templates.error(Fields::new(), problem, &Fields::new(), false)
+    }
+
+    /// What a name is, if that is known; else a ticket, and the waiter is told later.
+    pub(super) fn find(
+        &mut self,
+        now: Now,
+        name: &Name<'_>,
+        waiter: Waiter,
+    ) -> Result<Resolved, Ticket> {
+        name.write_key(SITE, &mut self.key);
+        if let cache::Lookup::Valid(resource) = self.cache.get(&self.key, now.instant) {
+            return Ok(Resolved::Resource(Rc::clone(resource)));
+        }
+        let age_max = self.settings.revalidate_after;
+        if let Some(ticket) = self.lookups.join(&self.key, now.instant, age_max, waiter) {
+            return Err(ticket);
+        }
+        let lookup = Lookup::new(&self.settings, self.root.get(), name, now.instant);
+        let ticket = self.lookups.add(&self.key, lookup, waiter);
+        ticket.map_or(Ok(Resolved::TransientError(Status::ServiceUnavailable)), Err)
+    }
+
+    /// A session does not wait any more.
+    pub(in crate::http) fn leave(&mut self, ticket: Ticket, session: SessionId) {
+        let unneeded = self.lookups.leave(ticket, session);
+        let Self { lookups, wait_for_root, need_newer_root, .. } = self;
+        for waiting in [wait_for_root, need_newer_root] {
+            waiting.retain(|handle| lookups.get_mut(*handle).is_some());
+        }
+        self.tasks.extend(unneeded.into_iter().map(Task::Cancel));
+    }
+
+    /// Begins the lookups that may begin.
+    fn begin_lookups(&mut self, now: Now) {
+        while let Some(handle) = self.lookups.next_in_line() {
+            if let Some(entry) = self.lookups.get_mut(handle) {
+                entry.lookup.start(now.instant);
+            }
+            match self.root.freshness(now.instant) {
+                Freshness::Fresh | Freshness::Hangs => self.begin(now, handle),
+                Freshness::Asked => self.wait_for_root.push(handle),
+                Freshness::Due | Freshness::AskedBefore => {
+                    self.need_newer_root.push(handle);
+                    self.ask_root(now);
+                }
+            }
+        }
+    }
+
+    /// Asks for the root, if there is a lookup that needs it and no question is open.
+    fn ask_root(&mut self, now: Now) {
+        if self.root_is_asked || self.need_newer_root.is_empty() {
             return;
         }
-        let Self { changes, cache, listings, key, settings, .. } = self;
+        self.wait_for_root = std::mem::take(&mut self.need_newer_root);
+        match self.root.ask(now.instant) {
+            Some(ask) => {
+                self.root_is_asked = true;
+                self.tasks.push_back(Task::Ask(ASK_ROOT, ask));
+            }
+            None => self.begin_those_who_wait(now),
+        }
+    }
+
+    fn begin_those_who_wait(&mut self, now: Now) {
+        for handle in std::mem::take(&mut self.wait_for_root) {
+            self.begin(now, handle);
+        }
+    }
+
+    fn begin(&mut self, now: Now, handle: Handle) {
+        let root = Arc::clone(self.root.get());
+        self.step(now, handle, |lookup, site| lookup.begin(site, &root));
+        self.watch(handle);
+    }
+
+    /// Lets a lookup take a step, if it still runs, and does what comes of it.
+    fn step(
+        &mut self,
+        now: Now,
+        handle: Handle,
+        step: impl FnOnce(&mut Lookup, &mut Surroundings<'_>) -> Progress,
+    ) {
+        let Some(entry) = self.lookups.get_mut(handle) else { return };
+        let known = match self.cache.peek(&entry.key).map(|known| &**known) {
+            Some(Resource::Page(page)) => Some(page),
+            _ => None,
+        };
+        let (settings, listings): (_, &mut Listings) = (&*self.settings, &mut self.listings);
+        let mut surroundings = Surroundings { site: SITE, settings, listings, known, now };
+        match step(&mut entry.lookup, &mut surroundings) {
+            Progress::Wait => {}
+            Progress::Ask(asks) => {
+                for (part, ask) in asks {
+                    let id = self.lookups.opened(handle, part);
+                    self.tasks.push_back(Task::Ask(id, ask));
+                }
+            }
+            Progress::Done(outcome) => self.finish(handle, outcome),
+        }
+    }
+
+    /// Remembers what came of a lookup, and tells those who wait.
+    fn finish(&mut self, handle: Handle, outcome: Outcome) {
+        let entry = self.lookups.get_mut(handle).expect("it has just taken a step");
+        let (key, found) = (Rc::clone(&entry.key), entry.lookup.begun());
+        let (in_doubt, unwatched) = (entry.in_doubt, entry.unwatched);
+        let newer = self.cache.found_at(&key).is_some_and(|newer| newer > found);
+        let overtaken = newer || !Arc::ptr_eq(entry.lookup.root(), self.root.get());
+        let resolved = match outcome {
+            Outcome::Found(resource) => {
+                let resource = Rc::new(resource);
+                if !overtaken {
+                    let weight = resource.weight(&key);
+                    self.cache.insert(&key, Rc::clone(&resource), weight, found);
+                }
+                Resolved::Resource(resource)
+            }
+            Outcome::Unchanged => {
+                if !overtaken {
+                    self.cache.confirm(&key, found);
+                }
+                let known = self.cache.peek(&key).expect("it was just compared");
+                Resolved::Resource(Rc::clone(known))
+            }
+            Outcome::Failed(error) => {
+                // What was known of the name may be wrong by now, but a shortage says nothing of
+                // it.
+                let failure = FileFailure::of(&error);
+                match failure {
+                    FileFailure::Shortage => self.cache.shed(SHED),
+                    FileFailure::Busy => {}
+                    _ if overtaken => {}
+                    _ => self.cache.remove(&key),
+                }
+                Resolved::TransientError(transient(failure))
+            }
+        };
+        if in_doubt && !overtaken {
+            self.cache.expire(&key);
+        } else if unwatched && !overtaken {
+            self.cache.limit(&key, UNWATCHED_MAX);
+        }
+        for waiter in self.lookups.finish(handle) {
+            self.tasks.push_back(Task::Answer(waiter, resolved.clone()));
+        }
+    }
+
+    /// Has changes reported that concern a lookup's name, from now on.
+    fn watch(&mut self, handle: Handle) {
+        let (Some(watcher), Some(entry)) = (&mut self.watcher, self.lookups.get_mut(handle)) else {
+            return;
+        };
+        let directory = entry.lookup.directory();
+        if self.watched.contains(directory) || self.watched.len() >= WATCHED_MAX {
+            return;
+        }
+        if watcher.watch(self.watch_id, entry.lookup.root(), directory) {
+            self.watched.insert(directory.into());
+        }
+    }
+
+    /// Takes in what the watcher tells.
+    fn take_report(&mut self, report: &Report) {
+        match report {
+            Report::Watched { site, path } if *site == self.watch_id => {
+                self.watched.insert(path.clone());
+                self.limit_unwatched(&if path.is_empty() {
+                    Change::Everything
+                } else {
+                    Change::Directory { path: path.clone() }
+                });
+            }
+            Report::Unwatched { site, path } if *site == self.watch_id => {
+                self.watched.retain(|watched| !is_at(watched, path));
+            }
+            Report::Changed { site, change } if *site == self.watch_id => self.invalidate(change),
+            _ => {}
+        }
+    }
+
+    /// Expires what a change concerns.
+    fn invalidate(&mut self, change: &Change) {
+        let Self { cache, lookups, listings, key, settings, .. } = self;
+        listings.forget(SITE, change);
         let mut left = EXPIRE_MAX;
-        changes.read(now, |change| {
-            listings.forget(change);
-            concerned(change, &settings.content.index, key, &mut |concern, key| match concern {
-                Concern::Name => cache.expire(key),
-                Concern::Beginning => left -= cache.expire_beginning(key, left),
-            });
+        invalidated(SITE, change, &settings.content.index, key, &mut |invalidation, key| {
+            match invalidation {
+                Invalidation::Key => {
+                    cache.expire(key);
+                    lookups.doubt(|other| other == key);
+                }
+                Invalidation::Prefix => {
+                    left -= cache.expire_prefix(key, left);
+                    lookups.doubt(|other| other.starts_with(key));
+                }
+            }
+        });
+    }
+
+    /// What was found here before the watch began may have changed unnoticed, so it expires after
+    /// [`UNWATCHED_MAX`]. It does not expire at once, because several clients usually ask at the
+    /// same time, and one lookup should serve them all.
+    fn limit_unwatched(&mut self, watched: &Change) {
+        let Self { cache, lookups, listings, key, settings, .. } = self;
+        listings.forget(SITE, watched);
+        invalidated(SITE, watched, &settings.content.index, key, &mut |_, prefix| {
+            cache.limit_prefix(prefix, UNWATCHED_MAX, EXPIRE_MAX);
+            lookups.note_unwatched(|key| key.starts_with(prefix));
         });
     }
 
     /// Serves another root from now on: nothing that is known holds.
-    pub(in crate::http) fn begin_anew(&mut self) {
+    fn change_root(&mut self) {
         self.cache.clear();
-        self.listings.clear();
-        self.changes.forget_all();
-    }
-
-    /// What the cache holds and has done.
-    pub(in crate::http) fn figures(&self) -> Figures {
-        Figures { watched: self.changes.watched() as u64, ..self.cache.figures() }
-    }
-
-    /// What tells the parts of an answer apart: nobody who made a file can know it.
-    pub(in crate::http) fn boundary(&mut self) -> Boundary {
-        Boundary::new([self.random.u64(..), self.random.u64(..)])
+        self.listings.clear(SITE);
+        self.lookups.doubt(|_| true);
+        self.watched.clear();
+        if let Some(watcher) = &mut self.watcher {
+            watcher.forget(self.watch_id);
+        }
+        self.watch_id = SiteId(self.watch_id.0.wrapping_add(1));
     }
 }
 
-/// The directory that is served, and whether it is still the one that its path leads to.
-#[derive(Debug)]
-pub(in crate::http) struct Root {
-    current: Arc<File>,
-    path: Option<RootPath>,
-    asked: Option<Instant>,
-    ask_after: Duration,
+impl Service for Sites {
+    type Answer = Resolved;
+    type Message = Vec<Report>;
+
+    fn poll(&mut self, now: Now) -> Option<Task<Resolved>> {
+        if self.tasks.is_empty() {
+            self.begin_lookups(now);
+        }
+        self.tasks.pop_front()
+    }
+
+    fn resume(&mut self, now: Now, id: AskId, reply: Reply) {
+        if id != ASK_ROOT {
+            let (handle, part) = self.lookups.replied(id);
+            return self.step(now, handle, |lookup, site| lookup.resume(site, part, reply));
+        }
+        let Reply::Opened(opened) = reply else { unreachable!("a root is opened") };
+        self.root_is_asked = false;
+        if self.root.answered(opened) {
+            self.change_root();
+        }
+        self.begin_those_who_wait(now);
+        self.ask_root(now);
+    }
+
+    fn receive(&mut self, _: Now, reports: Vec<Report>) {
+        reports.iter().for_each(|report| self.take_report(report));
+    }
+
+    fn publish(&self) {
+        self.published.publish(self.cache_stats());
+    }
 }
 
-impl Root {
-    fn new(settings: &Settings) -> Self {
-        Self {
-            current: Arc::clone(&settings.root),
-            path: settings.root_path.clone(),
-            asked: None,
-            ask_after: settings.revalidate_after,
-        }
-    }
-
-    pub(in crate::http) fn get(&self) -> &Arc<File> {
-        &self.current
-    }
-
-    /// Asks for the root anew, if nobody has for a while.
-    pub(in crate::http) fn ask(&mut self, now: Instant) -> Option<Step> {
-        let RootPath { base, path } = self.path.as_ref()?;
-        let asked = self.asked.get_or_insert(now);
-        if now.saturating_duration_since(*asked) < self.ask_after {
-            return None;
-        }
-        *asked = now;
-        Some(Step::Open { root: Arc::clone(base), path: path.clone() })
-    }
-
-    /// Takes in what was asked for. Returns whether another directory is served from now on. One
-    /// that cannot be had changes nothing: it may be about to be put there.
-    pub(in crate::http) fn answered(&mut self, opened: io::Result<Arc<File>>) -> bool {
-        let Ok(file) = opened else { return false };
-        let (old, new) = (self.current.metadata(), file.metadata());
-        let is_new = (old.device, old.inode) != (new.device, new.inode);
-        if new.kind != FileKind::Directory || !is_new {
-            return false;
-        }
-        let links = self.current.links();
-        let Some(file) = Arc::into_inner(file) else { return false };
-        self.current = Arc::new(file.with_links(links));
-        true
+/// The status of what could not be found out.
+fn transient(failure: FileFailure) -> Status {
+    match failure {
+        FileFailure::Shortage | FileFailure::Busy => Status::ServiceUnavailable,
+        _ => Status::InternalServerError,
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 
 use super::*;
+use crate::driver::watch::{BATCH_MAX, CHANGES_MAX, REQUESTS_MAX, REST, is_at};
 use crate::driver::{Driver, Limits, Links, Token};
-use crate::watch::{BATCH_MAX, CHANGES_MAX, REQUESTS_MAX, REST, is_at};
 
 const SITE: SiteId = SiteId(1);
 const HOUR: Option<Duration> = Some(Duration::from_secs(3600));
@@ -241,7 +241,7 @@ fn what_waits_is_bounded() {
     for _ in 0..30 {
         (0..PLANS_MAX / 20).for_each(|_| files.write("d/file", b"x"));
         sim.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
-        assert!(lock(&watch.service).way.plans.len() <= PLANS_MAX);
+        assert!(lock(&watch.kernel).way.plans.len() <= PLANS_MAX);
     }
     let told = reports(&mut sim, &mailbox);
     assert_eq!((told.first().unwrap(), told.contains(&"*".into())), (&"-".into(), true));

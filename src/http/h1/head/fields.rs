@@ -1,6 +1,6 @@
 //! The header fields that the server acts on, gathered from a head.
 
-use super::request::{Body, Refusal, Version, bad_request};
+use super::parsed::{Body, Refusal, Version, bad_request};
 use crate::http::semantics::authority;
 use crate::http::semantics::condition::Conditions;
 use crate::http::semantics::field::Field;

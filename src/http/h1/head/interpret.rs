@@ -1,18 +1,20 @@
 //! The meaning of a head whose lines are well formed.
 
 use super::fields::Fields;
-use super::request::{Method, Refusal, Request, Version, bad_request};
+use super::parsed::{Head, Refusal, Version, bad_request};
 use crate::http::semantics::authority;
+use crate::http::semantics::request::{Method, Request};
 use crate::http::semantics::status::Status;
 
 /// Gives a complete head its meaning. The last step, so that it sees well-formed lines only.
+#[inline]
 pub(super) fn interpret<'a>(
     method: &str,
     raw_target: &'a [u8],
     minor: u8,
     headers: &[httparse::Header<'a>],
     head: &'a [u8],
-) -> Result<Request<'a>, Refusal> {
+) -> Result<Head<'a>, Refusal> {
     let method = Method::from_token(method);
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
     let fields = Fields::collect(headers, head)?;
@@ -27,20 +29,22 @@ pub(super) fn interpret<'a>(
             reason: "The only expectation this server can meet is 100-continue.",
         });
     }
-    Ok(Request {
-        target,
-        host: authority.unwrap_or(host),
+    Ok(Head {
+        request: Request {
+            method,
+            target,
+            host: authority.unwrap_or(host),
+            accept: fields.accept,
+            accept_encoding: fields.accept_encoding,
+            conditions: fields.conditions,
+            range: fields.range,
+            if_range: fields.if_range,
+            is_preflight: method == Method::Options && fields.asks_for_method,
+        },
         body,
-        method,
         version,
         keep_alive: fields.keep_alive(version) && method != Method::Connect,
         expects_continue: expects && fields.expects_continue,
-        accept: fields.accept,
-        accept_encoding: fields.accept_encoding,
-        conditions: fields.conditions,
-        range: fields.range,
-        if_range: fields.if_range,
-        is_preflight: method == Method::Options && fields.asks_for_method,
     })
 }
 

@@ -8,7 +8,7 @@
 use std::mem::MaybeUninit;
 
 use super::interpret::interpret;
-use super::request::{Refusal, Request, bad_request};
+use super::parsed::{Head, Refusal, bad_request};
 use crate::http::semantics::status::Status;
 
 /// The most header fields a request may have. One more is refused with 431.
@@ -22,7 +22,7 @@ pub(super) enum Scan<'a> {
     /// The view breaks the grammar.
     Fault(Refusal),
     /// A well-formed head of `length` bytes, and what it means.
-    Complete { length: usize, request: Result<Request<'a>, Refusal> },
+    Complete { length: usize, head: Result<Head<'a>, Refusal> },
 }
 
 const BAD_REQUEST_LINE: Refusal = bad_request(
@@ -45,8 +45,8 @@ pub(super) fn scan(view: &[u8]) -> Scan<'_> {
     match (outcome, head.method, head.path, head.version) {
         (Ok(httparse::Status::Partial), ..) => Scan::Partial,
         (Ok(httparse::Status::Complete(length)), Some(method), Some(target), Some(minor)) => {
-            let request = interpret(method, target.as_bytes(), minor, head.headers, view);
-            Scan::Complete { length, request }
+            let head = interpret(method, target.as_bytes(), minor, head.headers, view);
+            Scan::Complete { length, head }
         }
         (Ok(httparse::Status::Complete(_)), ..) => unreachable!("a complete head has its line"),
         (Err(httparse::Error::Version), Some(method), Some(target), _) => {
@@ -96,7 +96,7 @@ fn scan_fields<'a>(view: &'a [u8], rest: &'a [u8], method: &'a str, target: &'a 
         Ok(httparse::Status::Partial) => Scan::Partial,
         Ok(httparse::Status::Complete((used, headers))) => Scan::Complete {
             length: view.len() - lines.len() + used,
-            request: interpret(method, target.as_bytes(), 1, headers, view),
+            head: interpret(method, target.as_bytes(), 1, headers, view),
         },
         Err(error) => Scan::Fault(fault(error)),
     }

@@ -1,17 +1,18 @@
 //! What each kind of head gets, and the chunking law.
 
-use super::{Body, FIELDS_MAX, HeadLimits, Method, Refusal, Request, Version, fuzz_head, parse};
+use super::{Body, FIELDS_MAX, Head, Refusal, Version, fuzz_head, parse};
 use crate::http::semantics::condition::Conditions;
 use crate::http::semantics::field::Field;
+use crate::http::semantics::request::{Method, Request, RequestLimits};
 
 /// Parses one whole head with the default limits; it must not be incomplete.
-fn answer(head: &[u8]) -> Result<(Request<'_>, usize), Refusal> {
+fn answer(head: &[u8]) -> Result<(Head<'_>, usize), Refusal> {
     fuzz_head(head);
-    let answer = parse(head, &HeadLimits::default());
+    let answer = parse(head, &RequestLimits::default());
     answer.transpose().unwrap_or_else(|| panic!("incomplete: {}", head.escape_ascii()))
 }
 
-fn accepted(head: &[u8]) -> Request<'_> {
+fn accepted(head: &[u8]) -> Head<'_> {
     let answer = answer(head);
     answer.unwrap_or_else(|refusal| panic!("{refusal:?}: {}", head.escape_ascii())).0
 }
@@ -39,14 +40,10 @@ fn a_plain_get_is_accepted_and_its_length_known() {
     let head = b"GET /a?b HTTP/1.1\r\nHost: example.com:80\r\nAccept: */*\r\n\r\n";
     let mut input = head.to_vec();
     input.extend(b"GET /next HTTP/1.1\n");
-    let expected = Request {
+    let request = Request {
+        method: Method::Get,
         target: b"/a?b",
         host: b"example.com:80",
-        body: Body::None,
-        method: Method::Get,
-        version: Version::Http11,
-        keep_alive: true,
-        expects_continue: false,
         accept: Field::spanning("accept", b"*/*"),
         accept_encoding: Field::ABSENT,
         conditions: Conditions::default(),
@@ -54,6 +51,8 @@ fn a_plain_get_is_accepted_and_its_length_known() {
         if_range: Field::ABSENT,
         is_preflight: false,
     };
+    let (body, version) = (Body::None, Version::Http11);
+    let expected = Head { request, body, version, keep_alive: true, expects_continue: false };
     assert_eq!(answer(&input), Ok((expected, head.len())));
 }
 
@@ -61,8 +60,8 @@ fn a_plain_get_is_accepted_and_its_length_known() {
 fn blank_lines_before_the_head_are_skipped_and_counted() {
     let head = b"\r\n\r\nGET / HTTP/1.0\r\n\r\n";
     assert_eq!(answer(head).map(|(_, used)| used), Ok(head.len()));
-    assert_eq!(parse(b"", &HeadLimits::default()), Ok(None));
-    assert_eq!(parse(b"\r\n\r\n\r", &HeadLimits::default()), Ok(None));
+    assert_eq!(parse(b"", &RequestLimits::default()), Ok(None));
+    assert_eq!(parse(b"\r\n\r\n\r", &RequestLimits::default()), Ok(None));
 }
 
 #[test]
@@ -109,11 +108,11 @@ fn the_request_line_has_three_words_and_two_spaces() {
 fn the_version_decides_who_is_spoken_to() {
     for minor in 0..=9 {
         let head = format!("\r\nGET /p HTTP/1.{minor}\r\nHost: h\r\nConnection: close\r\n\r\n");
-        let (request, used) = answer(head.as_bytes()).unwrap();
+        let (parsed, used) = answer(head.as_bytes()).unwrap();
         let expected = if minor == 0 { Version::Http10 } else { Version::Http11 };
-        assert_eq!((request.version, used), (expected, head.len()));
-        assert_eq!((request.target, request.host), (&b"/p"[..], &b"h"[..]));
-        assert!(!request.keep_alive);
+        assert_eq!((parsed.version, used), (expected, head.len()));
+        assert_eq!((parsed.request.target, parsed.request.host), (&b"/p"[..], &b"h"[..]));
+        assert!(!parsed.keep_alive);
     }
     assert_codes(&[
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
@@ -130,7 +129,7 @@ fn the_version_decides_who_is_spoken_to() {
         (b"GET / HTTP/1.2\r\nHost : h\r\n\r\n", 400),
     ]);
     for part in ["GET / HTTP/", "GET / HTTP/2", "GET / HTTP/0.", "GET / HTTP/1.5\r"] {
-        assert_eq!(parse(part.as_bytes(), &HeadLimits::default()), Ok(None), "{part}");
+        assert_eq!(parse(part.as_bytes(), &RequestLimits::default()), Ok(None), "{part}");
     }
 }
 
@@ -147,7 +146,8 @@ fn methods_fall_into_offered_refused_and_unknown() {
         ("GETS", Method::Unknown),
         ("!", Method::Unknown),
     ] {
-        assert_eq!(accepted(&with_fields(&format!("{token} / HTTP/1.1"), &[])).method, method);
+        let head = with_fields(&format!("{token} / HTTP/1.1"), &[]);
+        assert_eq!(accepted(&head).request.method, method);
     }
 }
 
@@ -160,16 +160,16 @@ fn a_preflight_is_options_with_the_method_that_is_asked_for() {
         ("GET", asks, false),
     ] {
         let head = with_fields(&format!("{method} / HTTP/1.1"), &[field]);
-        assert_eq!(accepted(&head).is_preflight, is_preflight, "{method} {field}");
+        assert_eq!(accepted(&head).request.is_preflight, is_preflight, "{method} {field}");
     }
 }
 
 #[test]
 fn connect_takes_a_host_and_a_port_and_closes() {
     let head = with_fields("CONNECT example.com:443 HTTP/1.1", &["Connection: keep-alive"]);
-    let request = accepted(&head);
-    assert_eq!((request.method, request.keep_alive), (Method::Connect, false));
-    assert_eq!(request.host, b"example.com:443");
+    let accepted = accepted(&head);
+    assert_eq!((accepted.request.method, accepted.keep_alive), (Method::Connect, false));
+    assert_eq!(accepted.request.host, b"example.com:443");
     for target in ["/", "example.com", ":443", "example.com:", "http://a/", "*"] {
         assert_eq!(code(&with_fields(&format!("CONNECT {target} HTTP/1.1"), &[])), 400, "{target}");
     }
@@ -187,7 +187,7 @@ fn an_absolute_form_brings_its_own_host() {
         ("//a/p", "h", "//a/p"),
     ] {
         let head = with_fields(&format!("GET {raw} HTTP/1.1"), &[]);
-        let request = accepted(&head);
+        let request = accepted(&head).request;
         assert_eq!((request.host, request.target), (host.as_bytes(), target.as_bytes()), "{raw}");
     }
     for raw in ["http:///p", "http://", "http://:80/", "http://u@a/", "http://a..b/", "ftp://a/"] {
@@ -198,7 +198,7 @@ fn an_absolute_form_brings_its_own_host() {
 
 #[test]
 fn other_targets_begin_with_a_slash() {
-    assert_eq!(accepted(&with_fields("OPTIONS * HTTP/1.1", &[])).target, b"*");
+    assert_eq!(accepted(&with_fields("OPTIONS * HTTP/1.1", &[])).request.target, b"*");
     for line in ["GET *", "GET a", "GET a:80", "GET ?q", "OPTIONS **", "OPTIONS a", "FOO a/b"] {
         assert_eq!(code(&with_fields(&format!("{line} HTTP/1.1"), &[])), 400, "{line}");
     }
@@ -320,7 +320,8 @@ fn connection_options_add_up_and_close_wins() {
 
 #[test]
 fn a_target_at_the_limit_is_read_and_one_over_it_is_414() {
-    let limits = HeadLimits { head_bytes_max: 200, target_bytes_max: 10 };
+    let limits =
+        RequestLimits { head_bytes_max: 200, target_bytes_max: 10, ..RequestLimits::default() };
     let status = |input: &str| match parse(input.as_bytes(), &limits) {
         Ok(None) => 100,
         Ok(Some(_)) => 200,
@@ -344,7 +345,7 @@ fn a_head_at_the_limit_is_read_and_one_over_it_is_431() {
     let head = b"\r\nGET / HTTP/1.0\r\nA: b\r\n\r\n";
     // Whether the head is complete, or the status that refuses it.
     let outcome = |input: &[u8], head_bytes_max| {
-        let limits = HeadLimits { head_bytes_max, ..HeadLimits::default() };
+        let limits = RequestLimits { head_bytes_max, ..RequestLimits::default() };
         match parse(input, &limits) {
             Ok(answer) => Ok(answer.is_some()),
             Err(refusal) => Err(refusal.status.code()),
@@ -427,7 +428,8 @@ fn any_split_of_any_input_gets_the_same_answer() {
 #[test]
 #[cfg_attr(miri, ignore = "it needs many seeds")]
 fn the_generator_reaches_every_kind_of_answer() {
-    let limits = HeadLimits { head_bytes_max: 96, target_bytes_max: 24 };
+    let limits =
+        RequestLimits { head_bytes_max: 96, target_bytes_max: 24, ..RequestLimits::default() };
     let mut seen = std::collections::BTreeSet::new();
     for seed in 0..2000 {
         let head = any_head(&mut fastrand::Rng::with_seed(seed));

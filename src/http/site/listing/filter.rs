@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::ffi::CString;
 use std::io;
 
-use super::Policy;
-use crate::driver::{Entry, EntryKind, File, FileKind, Metadata};
+use super::policy::Policy;
+use crate::driver::{Entry, EntryKind, File, FileFailure, FileKind, Metadata};
 use crate::http::semantics::negotiate::Coding;
 use crate::http::site::target::{PATH_BYTES_MAX, SEGMENT_BYTES_MAX, has_hidden_segment};
 
@@ -129,8 +129,8 @@ fn describe(directory: &File, path: Vec<u8>) -> io::Result<Option<Metadata>> {
     let Ok(path) = CString::new(path) else { return Ok(None) };
     match directory.describe(&path) {
         Ok(metadata) => Ok(Some(metadata).filter(|found| found.kind != FileKind::Other)),
-        Err(error) => match error.raw_os_error() {
-            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EAGAIN) => Err(error),
+        Err(error) => match FileFailure::of(&error) {
+            FileFailure::Shortage | FileFailure::Busy => Err(error),
             _ => Ok(None),
         },
     }

@@ -6,8 +6,10 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::escape::{Text, reference};
+use super::filter::Item;
+use super::humanize;
+use super::page::Page;
 use super::query::{Asked, Order, Sort};
-use super::{Item, Page, humanize};
 
 /// How many directories above this one are links. A path has up to 2048 segments, and the n-th
 /// link has n times `../` in it.

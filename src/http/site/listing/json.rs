@@ -5,7 +5,10 @@ use std::io;
 
 use serde::Serialize;
 
-use super::{Asked, Item, Page, escape, humanize};
+use super::filter::Item;
+use super::page::Page;
+use super::query::Asked;
+use super::{escape, humanize};
 
 #[derive(Serialize)]
 struct Listing<'a> {

@@ -40,6 +40,8 @@ mod html;
 mod humanize;
 mod json;
 mod order;
+mod page;
+mod policy;
 mod query;
 #[cfg(test)]
 mod tests;
@@ -48,30 +50,12 @@ use std::io;
 use std::sync::Arc;
 
 pub use escape::fuzz_listing_name;
+pub use policy::Policy;
 pub use query::{Asked, Format, Order, PAGE_MAX, Sort, fuzz_listing_query};
 
-use self::filter::{Item, Place};
+use self::filter::Place;
+use self::page::{Contents, Page};
 use crate::driver::File;
-
-/// What is listed, and how much of it at once.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Policy {
-    /// Whether names that begin with a dot are left out, except `.well-known` at the root.
-    pub hide_dotfiles: bool,
-    /// Whether `x.br`, `x.zst` and `x.gz` are left out beside a file `x`, since they are other
-    /// forms of it.
-    pub hide_sidecars: bool,
-    /// Names that are read from one directory, hidden ones included.
-    pub entries_max: usize,
-    /// Entries on one page; 0 counts as 1.
-    pub page_size: usize,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self { hide_dotfiles: true, hide_sidecars: false, entries_max: 200_000, page_size: 1000 }
-    }
-}
 
 /// A directory to be listed. It is read when the first page is asked for; all further pages show
 /// it as it was then.
@@ -118,105 +102,5 @@ impl Listing {
             Format::Html => Ok(html::render(&page)),
             Format::Json => json::render(&page),
         }
-    }
-}
-
-/// What there is to list, and the orders in which it was asked for.
-#[derive(Default, Debug)]
-struct Contents {
-    items: Vec<Item>,
-    /// How many names were read, if there are more.
-    truncated_at: Option<usize>,
-    /// Whether all items were looked at.
-    described: bool,
-    /// At most one for each sort and order.
-    orders: Vec<Sorted>,
-}
-
-/// The places of items, in an order.
-#[derive(Debug)]
-struct Sorted {
-    by: Sort,
-    order: Order,
-    places: Box<[usize]>,
-}
-
-impl Contents {
-    fn read(place: Place<'_>, policy: &Policy) -> io::Result<Self> {
-        let read = place.directory.entries(policy.entries_max)?;
-        let truncated_at = read.more.then_some(policy.entries_max);
-        let items = place.visible(read.entries, policy)?;
-        Ok(Self { items, truncated_at, ..Self::default() })
-    }
-
-    /// Looks at every item that nobody has looked at.
-    fn describe(&mut self, place: Place<'_>) -> io::Result<()> {
-        if !self.described {
-            // What is gone leaves its place to another.
-            self.orders.clear();
-            place.describe(&mut self.items)?;
-            self.described = true;
-        }
-        Ok(())
-    }
-
-    /// The places of the items in an order. They are sorted once.
-    fn places(&mut self, by: Sort, order: Order) -> &[usize] {
-        let known = self.orders.iter().position(|sorted| (sorted.by, sorted.order) == (by, order));
-        let known = known.unwrap_or_else(|| {
-            let places = order::places(&self.items, by, order);
-            self.orders.push(Sorted { by, order, places });
-            self.orders.len() - 1
-        });
-        &self.orders[known].places
-    }
-}
-
-/// One page of a listing, ready to be written.
-#[derive(Debug)]
-struct Page<'a> {
-    /// The path below the root.
-    dir: &'a [u8],
-    /// What the page answers; its number is at most `pages`.
-    asked: Asked,
-    /// How many pages there are, at least 1.
-    pages: u32,
-    /// How many entries there are on all pages.
-    total: usize,
-    /// How many names were read, if there are more.
-    truncated_at: Option<usize>,
-    /// The entries of this page, in order.
-    items: Vec<Item>,
-}
-
-impl<'a> Page<'a> {
-    /// Takes the page that is asked for out of what there is to list.
-    fn of(dir: &'a [u8], contents: &mut Contents, asked: Asked, policy: &Policy) -> Self {
-        let total = contents.items.len();
-        // Pages with higher numbers could not be asked for.
-        let size = policy.page_size.max(total.div_ceil(PAGE_MAX as usize)).max(1);
-        let pages = total.div_ceil(size).max(1) as u32;
-        let asked = Asked { page: asked.page.clamp(1, pages), ..asked };
-        let start = (asked.page - 1) as usize * size;
-        let places = contents.places(asked.sort, asked.order);
-        let places = places[start..total.min(start + size)].to_vec();
-        let items = places.into_iter().map(|place| contents.items[place].clone()).collect();
-        Self { dir, asked, pages, total, truncated_at: contents.truncated_at, items }
-    }
-
-    /// What asks for the page before this one.
-    fn previous(&self) -> Option<Asked> {
-        (self.asked.page > 1).then(|| Asked { page: self.asked.page - 1, ..self.asked })
-    }
-
-    /// What asks for the page after this one.
-    fn next(&self) -> Option<Asked> {
-        (self.asked.page < self.pages).then(|| Asked { page: self.asked.page + 1, ..self.asked })
-    }
-
-    /// The path as people know it: from the root, with a slash at both ends.
-    fn path(&self) -> Vec<u8> {
-        let end: &[u8] = if self.dir.is_empty() { b"" } else { b"/" };
-        [b"/", self.dir, end].concat()
     }
 }

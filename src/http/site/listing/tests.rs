@@ -13,6 +13,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::filter::Item;
 use super::filter::tests::file;
 use super::*;
 use crate::driver::Links;

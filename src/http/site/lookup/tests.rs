@@ -1,153 +1,331 @@
-//! Lookups that meet another root on their way.
+//! Lookups that meet another root, a change, another lookup or a shortage on their way. They run
+//! in a site, whose questions are replied to when the test says so.
+
+mod random;
+mod root;
+mod shared;
+mod table;
+mod watched;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tempfile::TempDir;
+use watched::Stub;
 
 use super::*;
+use crate::ask::AskId;
 use crate::driver::Links;
+use crate::driver::watch::{Report, Watcher};
+use crate::http::h1::harness::perform;
+use crate::http::site::lookups::Ticket;
+use crate::http::site::sites::{Resolved, Sites};
 use crate::http::{Content, RootPath, Settings};
+use crate::service::{Service, SessionId, Task, Waiter};
 
-fn open_root(path: &Path) -> Arc<File> {
-    Arc::new(File::open_root(path, Links::Beneath).unwrap())
+/// Questions that a lookup asks at once: for a file, and for it in each coding.
+const AT_ONCE: usize = 1 + Coding::ALL.len();
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A site without sessions, and what it wants.
+#[derive(Debug)]
+struct TestSite {
+    sites: Sites,
+    now: Now,
+    /// Questions that were not performed, in their order.
+    open: Vec<(AskId, Ask)>,
+    /// Questions without a reply, performed or not.
+    asked: Vec<AskId>,
+    /// Those that are not needed any more.
+    cancelled: Vec<AskId>,
+    /// What sessions were told, by their numbers.
+    told: Vec<(u32, Resolved)>,
+    /// How many sessions there were.
+    sessions: u32,
 }
 
-/// Two releases of a site, and a site that serves the first one and asks each time which it is.
-fn releases() -> (TempDir, Site) {
-    let folder = tempfile::tempdir().unwrap();
-    for release in ["one", "two"] {
-        fs::create_dir(folder.path().join(release)).unwrap();
-        // Too large to be read, so that a lookup is a matter of opening alone.
-        fs::write(folder.path().join(release).join("page.txt"), vec![b'x'; 10_000]).unwrap();
+/// A session that waits to be told.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    session: u32,
+    ticket: Ticket,
+}
+
+impl TestSite {
+    fn new(settings: Settings) -> Self {
+        Self::watched(settings, None)
     }
-    let path = CString::new(folder.path().join("one").to_str().unwrap()).unwrap();
-    let site = Site::new(Settings {
-        root_path: Some(RootPath { base: open_root(Path::new("/")), path }),
-        revalidate_after: Duration::ZERO,
-        ..Settings::new(open_root(&folder.path().join("one")))
-    });
-    (folder, site)
-}
 
-/// Answers what is asked for until the lookup has come to its end.
-fn finish(site: &mut Site, now: Now, mut progress: Progress) -> Found {
-    loop {
-        match progress {
-            Progress::Found(found) => return found,
-            Progress::Ask(lookup, Step::Open { root, path }) => {
-                let opened = File::open_beneath(&root, &path).map(Arc::new);
-                progress = lookup.resume(site, now, Reply::Opened(opened));
+    /// At a time when no file has changed for a while.
+    fn watched(settings: Settings, watcher: Option<Box<dyn Watcher>>) -> Self {
+        let now = Now::read();
+        Self {
+            sites: Sites::new(settings, watcher),
+            now: Now { system: now.system + 10 * SECOND, ..now },
+            open: Vec::new(),
+            asked: Vec::new(),
+            cancelled: Vec::new(),
+            told: Vec::new(),
+            sessions: 0,
+        }
+    }
+
+    /// Does what the site wants, except for its questions.
+    fn poll(&mut self) {
+        while let Some(task) = self.sites.poll(self.now) {
+            match task {
+                Task::Ask(id, ask) => {
+                    assert!(!self.asked.contains(&id), "{id:?} is asked before its reply");
+                    self.asked.push(id);
+                    self.open.push((id, ask));
+                }
+                Task::Cancel(id) => self.cancelled.push(id),
+                Task::Answer(Waiter { session, id }, found) => {
+                    assert_eq!(SessionId::detached(id.0), session, "the waiter's own name");
+                    self.told.push((id.0, found));
+                }
             }
-            Progress::Ask(_, step) => panic!("{step:?}"),
         }
+    }
+
+    /// Another session asks for a name; the site does nothing yet.
+    fn find(&mut self, name: &Name<'_>) -> Result<Resolved, Waiting> {
+        self.sessions += 1;
+        let session = self.sessions;
+        let waiter = Waiter { session: SessionId::detached(session), id: AskId(session) };
+        let found = self.sites.find(self.now, name, waiter);
+        found.map_err(|ticket| Waiting { session, ticket })
+    }
+
+    /// Another session asks for a file, and has to wait.
+    fn ask(&mut self, path: &[u8]) -> Waiting {
+        let Err(waiting) = self.find(&Name::Target { path, directory: false }) else {
+            panic!("{} is known", path.escape_ascii())
+        };
+        self.poll();
+        waiting
+    }
+
+    /// What is known of a file, if that may be used.
+    fn known(&mut self, path: &[u8]) -> Option<Rc<Resource>> {
+        match self.find(&Name::Target { path, directory: false }) {
+            Ok(Resolved::Resource(resource)) => Some(resource),
+            Ok(other) => panic!("{other:?} is remembered"),
+            Err(Waiting { session, ticket }) => {
+                self.sites.leave(ticket, SessionId::detached(session));
+                None
+            }
+        }
+    }
+
+    fn leave(&mut self, waiting: Waiting) {
+        self.sites.leave(waiting.ticket, SessionId::detached(waiting.session));
+        self.poll();
+    }
+
+    fn reply(&mut self, id: AskId, reply: Reply) {
+        self.open.retain(|(other, _)| *other != id);
+        self.asked.retain(|other| *other != id);
+        self.sites.resume(self.now, id, reply);
+        self.poll();
+    }
+
+    /// Replies to all questions that were asked before, and to those that follow.
+    fn settle(&mut self) {
+        self.poll();
+        while !self.open.is_empty() {
+            let (id, ask) = self.open.remove(0);
+            self.reply(id, perform(ask));
+        }
+    }
+
+    /// Performs all that is asked for at the moment; the replies are on their way.
+    fn perform_all(&mut self) -> Vec<(AskId, Reply)> {
+        self.open.drain(..).map(|(id, ask)| (id, perform(ask))).collect()
+    }
+
+    fn reply_all(&mut self, replies: Vec<(AskId, Reply)>) {
+        replies.into_iter().for_each(|(id, reply)| self.reply(id, reply));
+    }
+
+    /// What a session was told.
+    fn told(&mut self, waiting: Waiting) -> Option<Resolved> {
+        let place = self.told.iter().position(|(session, _)| *session == waiting.session)?;
+        Some(self.told.swap_remove(place).1)
+    }
+
+    fn look_up(&mut self, path: &[u8]) -> Resolved {
+        let waiting = self.ask(path);
+        self.settle();
+        self.told(waiting).expect("everything was replied to")
+    }
+
+    /// What a file is, by what is known if that may be used.
+    fn get(&mut self, path: &[u8]) -> Resolved {
+        match self.find(&Name::Target { path, directory: false }) {
+            Ok(found) => found,
+            Err(waiting) => {
+                self.settle();
+                self.told(waiting).expect("everything was replied to")
+            }
+        }
+    }
+
+    fn hear(&mut self, reports: impl Into<Vec<Report>>) {
+        self.sites.receive(self.now, reports.into());
+        self.poll();
     }
 }
 
-#[test]
-fn a_lookup_that_a_new_root_overtakes_is_not_remembered() {
-    let (folder, mut site) = releases();
-    let now = Now::read();
-    let name = Name::Target { path: b"page.txt", directory: false };
-    let remembers = |site: &Site| site.cache.peek(b"page.txt").is_some();
-    // It has asked for the root, which is still the same, and asks for the page now.
-    let Progress::Ask(lookup, Step::Open { root, path }) = Lookup::begin(&mut site, now, &name)
-    else {
-        panic!("the root is asked for")
-    };
-    let opened = File::open_beneath(&root, &path).map(Arc::new);
-    let overtaken = lookup.resume(&mut site, now, Reply::Opened(opened));
-    // Somebody else learns that there is another one.
-    let other = File::open_root(&folder.path().join("two"), Links::Beneath).map(Arc::new);
-    assert!(site.root.answered(other));
-    site.cache.clear();
-    let old = finish(&mut site, now, overtaken);
-    assert!(matches!(&old, Found::Known(known) if matches!(**known, Resource::Page(_))));
-    assert!(!remembers(&site), "the old page was put into the cache of the new root");
-    let again = Lookup::begin(&mut site, now, &name);
-    finish(&mut site, now, again);
-    assert!(remembers(&site));
-}
-
-#[test]
-fn all_files_of_a_lookup_are_of_one_root() {
-    let (folder, mut site) = releases();
-    let (now, name) = (Now::read(), Name::Target { path: b"page.txt", directory: false });
-    let first = Arc::clone(site.root.get());
-    let mut progress = Lookup::begin(&mut site, now, &name);
-    let mut opens = 0;
-    while let Progress::Ask(lookup, Step::Open { root, path }) = progress {
-        if opens > 0 {
-            assert!(Arc::ptr_eq(&root, &first), "open {opens}");
-        }
-        opens += 1;
-        let opened = File::open_beneath(&root, &path).map(Arc::new);
-        progress = lookup.resume(&mut site, now, Reply::Opened(opened));
-        let other = File::open_root(&folder.path().join("two"), Links::Beneath).map(Arc::new);
-        if opens == 2 {
-            assert!(site.root.answered(other));
-        }
-    }
-    // The root, the page, and the page in three codings.
-    assert_eq!(opens, 5);
-}
-
-/// A site in a folder, that remembers for an hour.
-fn site_of(folder: &Path, content: Content) -> Site {
-    Site::new(Settings {
-        content,
-        revalidate_after: Duration::from_secs(3600),
-        ..Settings::new(open_root(folder))
-    })
-}
-
-/// Looks up, at a time when the file has not changed for a while.
-fn look_up(site: &mut Site, path: &[u8]) -> Found {
-    let now = Now::read();
-    let now = Now { system: now.system + Duration::from_secs(10), ..now };
-    let begun = Lookup::begin(site, now, &Name::Target { path, directory: false });
-    finish(site, now, begun)
-}
-
-fn known(found: Found) -> Rc<Resource> {
+fn resource(found: Resolved) -> Rc<Resource> {
     match found {
-        Found::Known(resource) => resource,
-        Found::Trouble(status) => panic!("{status:?}"),
+        Resolved::Resource(resource) => resource,
+        Resolved::TransientError(status) => panic!("{status:?}"),
     }
 }
 
-fn length(found: Found) -> u64 {
-    match &*known(found) {
+fn length_of(resource: &Resource) -> u64 {
+    match resource {
         Resource::Page(page) => page.variant(None).len(),
         other => panic!("{other:?}"),
     }
 }
 
-/// Two ask for one file, which is replaced in between; the one that was first is the last to end.
+fn length(found: Resolved) -> u64 {
+    length_of(&resource(found))
+}
+
+/// The path that a question opens.
+fn opens(ask: &Ask) -> &str {
+    match ask {
+        Ask::Open { path, .. } => path.to_str().unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn open_root(path: &Path) -> Arc<File> {
+    Arc::new(File::open_root(path, Links::Beneath).unwrap())
+}
+
+/// The settings of a site in a folder, that remembers for an hour.
+fn settings(folder: &Path) -> Settings {
+    Settings { revalidate_after: HOUR, ..Settings::new(open_root(folder)) }
+}
+
+/// A page too large to be read, so that a lookup is a matter of opening alone.
+fn write_page(folder: &Path, name: &str, length: usize) {
+    fs::write(folder.join("being-written"), vec![b'x'; length]).unwrap();
+    fs::rename(folder.join("being-written"), folder.join(name)).unwrap();
+}
+
+/// Two releases of a site, whose pages differ in length, and the settings of a site that serves
+/// the first one and asks each time which it is.
+fn releases() -> (TempDir, Settings) {
+    let folder = tempfile::tempdir().unwrap();
+    for (release, length) in [("one", 10_000), ("two", 20_000)] {
+        fs::create_dir(folder.path().join(release)).unwrap();
+        write_page(&folder.path().join(release), "page.txt", length);
+    }
+    turn(folder.path(), "one");
+    let root = open_root(&folder.path().join("current"));
+    let path = CString::new(folder.path().join("current").to_str().unwrap()).unwrap();
+    let root_path = Some(RootPath { base: follow_all(), path });
+    (folder, Settings { root_path, revalidate_after: Duration::ZERO, ..Settings::new(root) })
+}
+
+/// Where the path of a root begins.
+fn follow_all() -> Arc<File> {
+    Arc::new(File::open_root(Path::new("/"), Links::Follow).unwrap())
+}
+
+/// Serves another release from now on.
+fn turn(folder: &Path, release: &str) {
+    symlink(release, folder.join("next")).unwrap();
+    fs::rename(folder.join("next"), folder.join("current")).unwrap();
+}
+
+/// It has asked for the root, which is still the same, and for the page, when somebody else learns
+/// that there is another root.
+#[test]
+fn a_lookup_that_a_new_root_overtakes_is_not_remembered() {
+    let (folder, settings) = releases();
+    let mut site = TestSite::new(settings);
+    let overtaken = site.ask(b"page.txt");
+    let (id, ask) = site.open.remove(0);
+    site.reply(id, perform(ask));
+    let old = site.perform_all();
+    turn(folder.path(), "two");
+    let other = site.ask(b"other.txt");
+    let (id, ask) = site.open.remove(0);
+    site.reply(id, perform(ask));
+    site.reply_all(old);
+    assert_eq!(length(site.told(overtaken).unwrap()), 10_000, "it answers with what it found");
+    assert_eq!(site.sites.cache_stats().entries, 0, "the old page is in the cache of the new root");
+    site.leave(other);
+    site.settle();
+    assert_eq!(length(site.look_up(b"page.txt")), 20_000);
+    assert_eq!(site.sites.cache_stats().entries, 1);
+}
+
+/// Files are asked for in two steps here: the page and those beside it at once, then the file that
+/// has its clean address. The root changes in between.
+#[test]
+fn all_files_of_a_lookup_are_of_one_root() {
+    for (name, expected) in [
+        (&b"page.html"[..], &["page.html", "page.html.br", "page.html.zst", "page.html.gz"][..]),
+        (b"page", &["page", "page.br", "page.zst", "page.gz"]),
+    ] {
+        let (folder, settings) = releases();
+        write_page(&folder.path().join("one"), "page.html", 10_000);
+        let content = Content { clean_urls: true, ..Content::default() };
+        let mut site = TestSite::new(Settings { content, ..settings });
+        let first = Arc::clone(&site.sites.settings.root);
+        let waiting = site.ask(name);
+        let (id, ask) = site.open.remove(0);
+        site.reply(id, perform(ask));
+        let is_of_first = |(_, ask): &(AskId, Ask)| match ask {
+            Ask::Open { root, .. } => Arc::ptr_eq(root, &first),
+            _ => false,
+        };
+        assert!(site.open.iter().all(is_of_first));
+        assert_eq!(site.open.iter().map(|(_, ask)| opens(ask)).collect::<Vec<_>>(), expected);
+        let replies = site.perform_all();
+        turn(folder.path(), "two");
+        let other = site.ask(b"other.txt");
+        let (id, ask) = site.open.remove(0);
+        site.reply(id, perform(ask));
+        site.leave(other);
+        site.settle();
+        site.reply_all(replies);
+        assert!(!site.open.is_empty() && site.open.iter().all(is_of_first));
+        site.settle();
+        let found = site.told(waiting).unwrap();
+        match &*resource(found) {
+            Resource::Moved(to) => assert_eq!((name, &**to), (&b"page.html"[..], "/page")),
+            page => assert_eq!((name, length_of(page)), (&b"page"[..], 10_000)),
+        }
+    }
+}
+
+/// Two look one file up, which is replaced in between; the one that was first is the last to end.
+/// That they run at once takes an hour between them here: who comes sooner joins the first.
 #[test]
 fn a_slow_lookup_does_not_bring_an_old_file_back() {
     let folder = tempfile::tempdir().unwrap();
-    let place = folder.path().join("page.txt");
-    fs::write(&place, vec![b'o'; 10_000]).unwrap();
-    let mut site = site_of(folder.path(), Content::default());
-    let now = Now::read();
-    let name = Name::Target { path: b"page.txt", directory: false };
-    let Progress::Ask(slow, Step::Open { root, path }) = Lookup::begin(&mut site, now, &name)
-    else {
-        panic!("the page is asked for")
-    };
-    let old = File::open_beneath(&root, &path).map(Arc::new);
-    fs::write(folder.path().join("new"), vec![b'n'; 20_000]).unwrap();
-    fs::rename(folder.path().join("new"), &place).unwrap();
-    assert_eq!(length(look_up(&mut site, b"page.txt")), 20_000);
-    let later = Now::read();
-    let slow = slow.resume(&mut site, later, Reply::Opened(old));
-    assert_eq!(length(finish(&mut site, later, slow)), 10_000, "it answers with what it found");
-    let Some(Resource::Page(page)) = site.cache.peek(b"page.txt").map(|known| &**known) else {
-        panic!("the page is remembered")
-    };
-    assert_eq!(page.variant(None).len(), 20_000);
+    write_page(folder.path(), "page.txt", 10_000);
+    let mut site = TestSite::new(settings(folder.path()));
+    let slow = site.ask(b"page.txt");
+    let old = site.perform_all();
+    write_page(folder.path(), "page.txt", 20_000);
+    site.now.instant += HOUR + SECOND;
+    assert_eq!(length(site.look_up(b"page.txt")), 20_000);
+    site.reply_all(old);
+    assert_eq!(length(site.told(slow).unwrap()), 10_000, "it answers with what it found");
+    assert_eq!(site.known(b"page.txt").map(|page| length_of(&page)), Some(20_000));
 }
 
 /// What a shortage says of a name is nothing, and of other names neither.
@@ -155,27 +333,34 @@ fn a_slow_lookup_does_not_bring_an_old_file_back() {
 fn a_shortage_forgets_no_more_than_it_must() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["one", "two"] {
-        fs::write(folder.path().join(name), vec![b'x'; 10_000]).unwrap();
+        write_page(folder.path(), name, 10_000);
     }
-    for (error, left) in [
-        (io::ErrorKind::ResourceBusy.into(), 2),
-        (io::Error::from_raw_os_error(libc::EAGAIN), 2),
+    for (error, status, left) in [
+        (io::ErrorKind::ResourceBusy.into(), Status::ServiceUnavailable, 2),
+        (io::Error::from_raw_os_error(libc::EAGAIN), Status::ServiceUnavailable, 2),
         // A descriptor is needed, and both have one.
-        (io::Error::from_raw_os_error(libc::EMFILE), 0),
+        (io::Error::from_raw_os_error(libc::EMFILE), Status::ServiceUnavailable, 0),
         // This one may be broken.
-        (io::Error::from_raw_os_error(libc::EIO), 1),
+        (io::Error::from_raw_os_error(libc::EIO), Status::InternalServerError, 1),
     ] {
-        let mut site = site_of(folder.path(), Content::default());
-        look_up(&mut site, b"one");
-        look_up(&mut site, b"two");
-        let (now, name) = (Now::read(), Name::Target { path: b"one", directory: false });
-        let Progress::Ask(lookup, _) = Lookup::begin(&mut site, now, &name) else {
-            panic!("it is opened")
-        };
-        let told = error.to_string();
-        let ended = lookup.resume(&mut site, now, Reply::Opened(Err(error)));
-        assert!(matches!(ended, Progress::Found(Found::Trouble(_))), "{told}");
-        assert_eq!(site.cache.len(), left, "{told}");
+        let mut site = TestSite::new(settings(folder.path()));
+        site.look_up(b"one");
+        site.look_up(b"two");
+        assert_eq!(site.sites.cache_stats().entries, 2);
+        site.now.instant += HOUR;
+        let waiting = site.ask(b"one");
+        let (id, ask) = site.open.remove(0);
+        assert_eq!(opens(&ask), "one");
+        let what = error.to_string();
+        site.reply(id, Reply::Opened(Err(error)));
+        assert!(site.told(waiting).is_none(), "{what}: the files beside it are awaited");
+        site.settle();
+        let told = site.told(waiting);
+        assert!(
+            matches!(&told, Some(Resolved::TransientError(told)) if *told == status),
+            "{what}: {told:?}"
+        );
+        assert_eq!(site.sites.cache_stats().entries, left, "{what}");
     }
 }
 
@@ -183,19 +368,20 @@ fn a_shortage_forgets_no_more_than_it_must() {
 #[test]
 fn a_page_is_known_by_its_path_too() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("a.html"), vec![b'x'; 10_000]).unwrap();
-    std::os::unix::fs::symlink("a.html", folder.path().join("a")).unwrap();
+    write_page(folder.path(), "a.html", 10_000);
+    symlink("a.html", folder.path().join("a")).unwrap();
     let content = Content { clean_urls: true, ..Content::default() };
-    let mut site = site_of(folder.path(), content);
-    let content_type = |found| match &*known(found) {
+    let mut site = TestSite::new(Settings { content, ..settings(folder.path()) });
+    let content_type = |found| match &*resource(found) {
         Resource::Page(page) => {
             String::from_utf8(page.variant(None).content_type().to_vec()).unwrap()
         }
         other => panic!("{other:?}"),
     };
-    assert_eq!(content_type(look_up(&mut site, b"a")), "application/octet-stream");
+    assert_eq!(content_type(site.look_up(b"a")), "application/octet-stream");
     fs::remove_file(folder.path().join("a")).unwrap();
-    assert_eq!(content_type(look_up(&mut site, b"a")), "text/html; charset=utf-8");
+    site.now.instant += HOUR;
+    assert_eq!(content_type(site.look_up(b"a")), "text/html; charset=utf-8");
 }
 
 /// No page is sent where it cannot be had.
@@ -203,74 +389,43 @@ fn a_page_is_known_by_its_path_too() {
 fn a_page_keeps_its_address_when_the_clean_one_leads_elsewhere() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["b.html.html", "c.html", "index.htm", "index.html"] {
-        fs::write(folder.path().join(name), vec![b'x'; 10_000]).unwrap();
+        write_page(folder.path(), name, 10_000);
     }
-    std::os::unix::fs::symlink("/etc", folder.path().join("c")).unwrap();
+    symlink("/etc", folder.path().join("c")).unwrap();
     let index = vec![b"index.htm".to_vec(), b"index.html".to_vec()];
     let content = Content { clean_urls: true, index, ..Content::default() };
-    let mut site = site_of(folder.path(), content);
+    let mut site = TestSite::new(Settings { content, ..settings(folder.path()) });
     for path in [&b"b.html.html"[..], b"c.html", b"index"] {
-        assert_eq!(length(look_up(&mut site, path)), 10_000, "{}", path.escape_ascii());
+        assert_eq!(length(site.look_up(path)), 10_000, "{}", path.escape_ascii());
     }
-    let moved = known(look_up(&mut site, b"index.html"));
+    let moved = resource(site.look_up(b"index.html"));
     assert!(matches!(&*moved, Resource::Moved(to) if &**to == "/index"), "{moved:?}");
-}
-
-#[test]
-fn no_two_names_share_a_key() {
-    let key = |name: Name<'_>| {
-        let mut key = Vec::new();
-        name.write_key(&mut key);
-        key
-    };
-    let asked = listing::Asked::parse(listing::Format::Html, None);
-    let of_root = key(Name::Entries { path: b"", asked });
-    let peculiar = &of_root[1..];
-    assert_ne!(of_root, key(Name::Substitute { path: peculiar }));
-    assert_ne!(
-        key(Name::Substitute { path: b"a" }),
-        key(Name::Target { path: b"a", directory: false })
-    );
 }
 
 #[test]
 fn what_is_empty_needs_no_descriptor() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("empty"), "").unwrap();
-    let mut site = site_of(folder.path(), Content::default());
-    assert_eq!(length(look_up(&mut site, b"empty")), 0);
-    assert_eq!(site.cache.weight().files, 0);
+    let mut site = TestSite::new(settings(folder.path()));
+    assert_eq!(length(site.look_up(b"empty")), 0);
+    assert_eq!(site.sites.cache_stats().files, 0);
 }
 
-/// A site whose changes are watched, in a folder with one page.
-fn watching(folder: &Path) -> Option<Site> {
-    fs::write(folder.join("page.txt"), vec![b'o'; 10_000]).unwrap();
-    let mut site = Site::new(Settings {
-        watch: true,
-        revalidate_after: Duration::from_secs(3600),
-        ..Settings::new(open_root(folder))
-    });
-    // The first lookup begins the watch, and the second finds that nothing has changed since.
-    look_up(&mut site, b"page.txt");
-    if site.changes.watched() == 0 {
-        println!("skipped: there is no watch to be had (fs.inotify in proc(5))");
-        return None;
-    }
-    look_up(&mut site, b"page.txt");
-    assert!(is_valid(&mut site, b"page.txt") && site.figures().expirations == 0);
-    Some(site)
-}
-
-fn is_valid(site: &mut Site, key: &[u8]) -> bool {
-    matches!(site.cache.get(key, Now::read().instant), crate::files::Lookup::Valid(_))
-}
-
-/// Puts a file in the place of the page, and lets the site hear of it.
-fn replace(folder: &Path, site: &mut Site) {
-    fs::write(folder.join("new"), vec![b'n'; 20_000]).unwrap();
-    fs::rename(folder.join("new"), folder.join("page.txt")).unwrap();
-    std::thread::sleep(Duration::from_millis(11));
-    site.notice_changes(Now::read().instant);
+/// A site over a folder with a page and another file, whose changes are reported; and the watcher
+/// that it asks for that.
+fn watching(folder: &Path) -> (TestSite, Stub) {
+    write_page(folder, "page.txt", 10_000);
+    fs::write(folder.join("other.txt"), "").unwrap();
+    let stub = Stub::default();
+    let settings = Settings { watch: true, ..settings(folder) };
+    let mut site = TestSite::watched(settings, Some(Box::new(stub.clone())));
+    site.look_up(b"other.txt");
+    site.hear([watched::watched("")]);
+    // What was found while nothing was watched is asked about once more.
+    site.now.instant += SECOND;
+    site.look_up(b"other.txt");
+    assert!(site.known(b"other.txt").is_some());
+    (site, stub)
 }
 
 /// A page is opened, then replaced, and the change is heard of before the lookup ends. Whether it
@@ -279,58 +434,36 @@ fn replace(folder: &Path, site: &mut Site) {
 fn a_lookup_that_a_change_overtakes_is_asked_about_again() {
     for known in [true, false] {
         let folder = tempfile::tempdir().unwrap();
-        let Some(mut site) = watching(folder.path()) else { return };
-        if !known {
-            site.cache.clear();
+        let (mut site, _) = watching(folder.path());
+        if known {
+            site.look_up(b"page.txt");
+            site.now.instant += HOUR;
         }
-        let now = Now::read();
-        let name = Name::Target { path: b"page.txt", directory: false };
-        let Progress::Ask(slow, Step::Open { root, path }) = Lookup::begin(&mut site, now, &name)
-        else {
-            panic!("the page is asked for")
-        };
-        let old = File::open_beneath(&root, &path).map(Arc::new);
-        replace(folder.path(), &mut site);
-        let later = Now::read();
-        let later = Now { system: later.system + Duration::from_secs(10), ..later };
-        let slow = slow.resume(&mut site, later, Reply::Opened(old));
-        assert_eq!(length(finish(&mut site, later, slow)), 10_000, "it answers with what it found");
-        assert!(site.cache.peek(b"page.txt").is_some() && !is_valid(&mut site, b"page.txt"));
-        assert_eq!(length(look_up(&mut site, b"page.txt")), 20_000);
-        assert!(is_valid(&mut site, b"page.txt"));
+        let slow = site.ask(b"page.txt");
+        let old = site.perform_all();
+        write_page(folder.path(), "page.txt", 20_000);
+        site.hear([watched::changed("page.txt")]);
+        site.reply_all(old);
+        assert_eq!(length(site.told(slow).unwrap()), 10_000, "it answers with what it found");
+        assert_eq!(site.sites.cache_stats().entries, 2, "what was found is remembered");
+        assert!(site.known(b"page.txt").is_none(), "nobody uses it unasked");
+        assert_eq!(length(site.look_up(b"page.txt")), 20_000);
+        assert!(site.known(b"page.txt").is_some());
     }
 }
 
 #[test]
 fn what_has_changed_is_not_used_unasked() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(mut site) = watching(folder.path()) else { return };
-    fs::write(folder.path().join("other.txt"), "").unwrap();
-    site.notice_changes(Now::read().instant);
-    look_up(&mut site, b"other.txt");
-    replace(folder.path(), &mut site);
+    let (mut site, _) = watching(folder.path());
+    site.look_up(b"page.txt");
+    assert!(site.known(b"page.txt").is_some());
+    write_page(folder.path(), "page.txt", 20_000);
+    site.hear([watched::changed("page.txt")]);
     for _ in 0..3 {
-        assert!(!is_valid(&mut site, b"page.txt"), "nobody has asked");
-        assert!(is_valid(&mut site, b"other.txt"), "it is another file");
+        assert!(site.known(b"page.txt").is_none(), "nobody has asked");
+        assert!(site.known(b"other.txt").is_some(), "it is another file");
     }
-    assert_eq!(length(look_up(&mut site, b"page.txt")), 20_000);
-    assert!(is_valid(&mut site, b"page.txt"));
-    // Another root: its directories are others.
-    site.begin_anew();
-    assert_eq!((site.cache.len(), site.figures().watched), (0, 0));
-    look_up(&mut site, b"page.txt");
-    assert_eq!(site.figures().watched, 1);
-}
-
-/// What is asked about each time needs no watch, and what nobody wants watched has none.
-#[test]
-fn nothing_is_watched_in_vain() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("page.txt"), vec![b'o'; 10_000]).unwrap();
-    for (watch, revalidate_after) in [(true, Duration::ZERO), (false, Duration::from_secs(1))] {
-        let settings = Settings::new(open_root(folder.path()));
-        let mut site = Site::new(Settings { watch, revalidate_after, ..settings });
-        look_up(&mut site, b"page.txt");
-        assert_eq!(site.figures().watched, 0);
-    }
+    assert_eq!(length(site.look_up(b"page.txt")), 20_000);
+    assert!(site.known(b"page.txt").is_some());
 }

@@ -1,6 +1,11 @@
-//! Which files beside the plain one count as other forms of it.
+//! Which files beside the plain one count as other forms of it, and what is read of them.
 
-use super::is_as_new;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::*;
+use crate::driver::Links;
 
 #[test]
 fn a_time_in_whole_seconds_stands_for_its_second() {
@@ -19,4 +24,170 @@ fn a_time_in_whole_seconds_stands_for_its_second() {
         assert_eq!(is_as_new(beside, plain), is_new, "{beside:?}");
     }
     assert!(!is_as_new((-2, 0), (-1, 0)) && is_as_new((-1, 0), (-1, 500_000_000)));
+}
+
+/// A file, as it is opened beneath a root.
+fn open(folder: &Path, name: &str) -> io::Result<Arc<File>> {
+    File::open_root(&folder.join(name), Links::Beneath).map(Arc::new)
+}
+
+/// More than fits behind the fields by chance.
+const SMALL: u64 = 5000;
+
+/// Settings of a site that reads files of up to so many bytes.
+fn settings(folder: &Path) -> Settings {
+    let root = File::open_root(folder, Links::Beneath).unwrap();
+    Settings { memory_file_max: SMALL, ..Settings::new(Arc::new(root)) }
+}
+
+/// Late enough for all files to be settled.
+fn now() -> SystemTime {
+    SystemTime::now() + Duration::from_secs(10)
+}
+
+/// The page of a file and of those that are there beside it.
+fn loader(folder: &Path) -> PageLoader {
+    let beside = Coding::ALL.map(|coding| (coding, open(folder, &format!("a{}", coding.suffix()))));
+    let plain = open(folder, "a").unwrap();
+    PageLoader::new(b"a".to_vec(), true, plain, beside.into()).unwrap()
+}
+
+/// Loads a page, unless it is the known one.
+fn page(folder: &Path, known: Option<&Page>) -> Option<Page> {
+    let (mut loader, asks) = match loader(folder).load(&settings(folder), now(), known) {
+        Next::Page(page) => return Some(page),
+        Next::Unchanged => return None,
+        Next::Read(loader, asks) => (loader, asks),
+    };
+    for (part, ask) in asks {
+        let Ask::Read { file, mut buffer, .. } = ask else { panic!("{ask:?}") };
+        let len = file.metadata().len as usize;
+        buffer.extend(std::iter::repeat_n(b'x', len));
+        loader.take(part, len, &buffer, now());
+    }
+    match loader.finish() {
+        Next::Page(page) => Some(page),
+        next => panic!("{next:?}"),
+    }
+}
+
+#[test]
+fn only_a_regular_file_of_the_same_version_is_another_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["a", "a.br", "a.gz"] {
+        fs::write(path(name), "content").unwrap();
+    }
+    fs::create_dir(path("a.zst")).unwrap();
+    let codings = || page(folder.path(), None).unwrap().codings().iter().collect::<Vec<_>>();
+    assert_eq!(codings(), [Coding::Brotli, Coding::Gzip]);
+    let old = UNIX_EPOCH + Duration::from_secs(784_111_777);
+    fs::File::open(path("a.br")).unwrap().set_modified(old).unwrap();
+    assert_eq!(codings(), [Coding::Gzip]);
+    // There is nothing shorter than nothing.
+    fs::write(path("a"), "").unwrap();
+    fs::write(path("a.gz"), "content").unwrap();
+    assert_eq!(codings(), []);
+}
+
+/// A page without its other forms would be remembered for as long as it does not change, so one
+/// that could not be opened for lack of something is no page at all.
+#[test]
+fn a_shortage_beside_a_file_is_no_missing_form() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a"), "content").unwrap();
+    for (error, is_page) in [
+        (io::Error::from_raw_os_error(libc::EMFILE), false),
+        (io::Error::from_raw_os_error(libc::ENFILE), false),
+        (io::Error::from_raw_os_error(libc::EAGAIN), false),
+        (io::ErrorKind::ResourceBusy.into(), false),
+        (io::Error::from_raw_os_error(libc::ENOENT), true),
+        (io::Error::from_raw_os_error(libc::EACCES), true),
+        (io::Error::from_raw_os_error(libc::EXDEV), true),
+    ] {
+        let what = error.to_string();
+        let plain = open(folder.path(), "a").unwrap();
+        let loader = PageLoader::new(b"a".to_vec(), true, plain, vec![(Coding::Gzip, Err(error))]);
+        assert_eq!(loader.is_ok(), is_page, "{what}");
+    }
+}
+
+/// What is small is read, all of it at once, with a byte more to notice that it grows; what is
+/// large stays in its file, and what is empty needs none.
+#[test]
+fn small_files_are_read_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, length) in [("a", 5001), ("a.br", 5000), ("a.zst", 0), ("a.gz", 1)] {
+        fs::write(folder.path().join(name), vec![b'x'; length]).unwrap();
+    }
+    let next = loader(folder.path()).load(&settings(folder.path()), now(), None);
+    let Next::Read(mut loader, asks) = next else { panic!("{next:?}") };
+    let mut reads = Vec::new();
+    for (part, ask) in asks {
+        let Ask::Read { file, offset: 0, mut buffer } = ask else { panic!("{ask:?}") };
+        let (len, room) = (file.metadata().len as usize, buffer.capacity() - buffer.len());
+        assert!(room > len, "part {part} has room for {room} bytes of {len} and one more");
+        buffer.extend(std::iter::repeat_n(b'y', len));
+        reads.push((part, len, buffer));
+    }
+    assert_eq!(
+        reads.iter().map(|(part, len, _)| (*part, *len)).collect::<Vec<_>>(),
+        [(1, 5000), (3, 1)]
+    );
+    // The replies may come in any order.
+    for (part, len, buffer) in reads.into_iter().rev() {
+        loader.take(part, len, &buffer, now());
+    }
+    let next = loader.finish();
+    let Next::Page(page) = next else { panic!("{next:?}") };
+    for (coding, is_in_file, body) in [
+        (None, true, &b""[..]),
+        (Some(Coding::Brotli), false, &[b'y'; 5000]),
+        (Some(Coding::Zstd), false, b""),
+        (Some(Coding::Gzip), false, b"y"),
+    ] {
+        let variant = page.variant(coding);
+        let (file, content) = (variant.file().is_some(), variant.prepared().body());
+        assert_eq!((file, content), (is_in_file, body), "{coding:?}");
+    }
+}
+
+/// Its length was announced by then, and is kept or the connection breaks.
+#[test]
+fn what_changes_while_it_is_read_stays_in_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a"), "12345").unwrap();
+    for read in [4, 5, 6] {
+        let next = loader(folder.path()).load(&settings(folder.path()), now(), None);
+        let Next::Read(mut loader, mut asks) = next else { panic!("{next:?}") };
+        let Some((0, Ask::Read { mut buffer, .. })) = asks.pop() else { panic!("{asks:?}") };
+        buffer.extend_from_slice(&b"123456"[..read]);
+        loader.take(0, read, &buffer, now());
+        let next = loader.finish();
+        let Next::Page(page) = next else { panic!("{next:?}") };
+        let variant = page.variant(None);
+        let is_whole = read == 5;
+        assert_eq!((variant.file().is_none(), variant.len()), (is_whole, 5), "{read} bytes");
+        assert_eq!(variant.prepared().body(), if is_whole { &b"12345"[..] } else { b"" });
+    }
+}
+
+/// Nothing is read of a page whose files are those that it was made of.
+#[test]
+fn a_page_is_unchanged_while_all_its_files_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["a", "a.gz"] {
+        fs::write(path(name), "content").unwrap();
+    }
+    let first = page(folder.path(), None).unwrap();
+    assert!(page(folder.path(), Some(&first)).is_none());
+    fs::write(path("a.br"), "content").unwrap();
+    let second = page(folder.path(), Some(&first)).expect("a form has come");
+    assert!(page(folder.path(), Some(&second)).is_none());
+    fs::remove_file(path("a.gz")).unwrap();
+    let third = page(folder.path(), Some(&second)).expect("a form has gone");
+    fs::write(path("a"), "longer content").unwrap();
+    fs::write(path("a.br"), "content").unwrap();
+    assert!(page(folder.path(), Some(&third)).is_some(), "the file itself is another");
 }

@@ -1,4 +1,4 @@
-//! Heads as a file decides them, and what failing to open one means.
+//! Fields as a file decides them.
 
 use super::*;
 use crate::driver::FileKind;
@@ -9,21 +9,34 @@ fn metadata(modified: (i64, u32)) -> Metadata {
     Metadata { kind: FileKind::Regular, len: 255, modified, changed: modified, inode: 1, device: 1 }
 }
 
-const PLAIN: Description<'_> =
-    Description { content_type: "text/plain; charset=utf-8", coding: None, vary: "", fields: "" };
+static NO_FIELDS: Fields = Fields::new();
+
+const PLAIN: Description<'_> = Description {
+    content_type: "text/plain; charset=utf-8",
+    coding: None,
+    vary: "",
+    fields: &NO_FIELDS,
+};
 
 fn variant(about: Description<'_>, modified: (i64, u32)) -> Variant {
     let (metadata, now) = (metadata(modified), UNIX_EPOCH + NOW);
-    let (wire, marks) = Head::of_file(about, &metadata, now).into_buffer(0);
-    Variant::of_memory(&wire, marks, metadata, now)
+    let (bytes, table) = Head::of_file(about, &metadata, now).into_buffer(0);
+    Variant::of_memory(&bytes, table, metadata, now)
 }
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
+/// The fields of a run, as HTTP/1.1 writes them.
+fn run(variant: &Variant, run: Run) -> String {
+    let range = variant.run(run);
+    let lines = variant.prepared().some(range.start.into()..range.end.into());
+    text(lines.as_h1()).to_owned()
+}
+
 fn head(modified: (i64, u32)) -> String {
-    text(variant(PLAIN, modified).head()).to_owned()
+    run(&variant(PLAIN, modified), Run::All)
 }
 
 #[test]
@@ -32,33 +45,35 @@ fn a_page_has_type_length_date_and_tag() {
         head((784_111_777, 1)),
         "Content-Length: 255\r\nContent-Type: text/plain; charset=utf-8\r\n\
          Accept-Ranges: bytes\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
-         ETag: \"ae1b981bc490a01-ff\"\r\nX-Content-Type-Options: nosniff\r\n\r\n"
+         ETag: \"ae1b981bc490a01-ff\"\r\nX-Content-Type-Options: nosniff\r\n"
     );
 }
 
 #[test]
 fn every_kind_of_answer_finds_its_fields() {
+    let mut fields = Fields::new();
+    fields.push("A", "b");
     let about = Description {
         coding: Some(Coding::Zstd),
         vary: "Accept-Encoding",
-        fields: "A: b\r\n",
+        fields: &fields,
         ..PLAIN
     };
     let variant = variant(about, (784_111_777, 1));
-    let rest = "Vary: Accept-Encoding\r\nA: b\r\nX-Content-Type-Options: nosniff\r\n\r\n";
+    let rest = "Vary: Accept-Encoding\r\nA: b\r\nX-Content-Type-Options: nosniff\r\n";
     let tag = format!("ETag: \"ae1b981bc490a01-ff-zstd\"\r\n{rest}");
     let ranges =
         format!("Accept-Ranges: bytes\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n{tag}");
     let coding = format!("Content-Encoding: zstd\r\n{ranges}");
     let kind = format!("Content-Type: text/plain; charset=utf-8\r\n{coding}");
-    assert_eq!(text(variant.head_from_rest()), rest);
-    assert_eq!(text(variant.head_from_tag()), tag);
-    assert_eq!(text(variant.head_from_coding()), coding);
-    assert_eq!(text(variant.head_from_type()), kind);
-    assert_eq!(text(variant.head()), format!("Content-Length: 255\r\n{kind}"));
+    assert_eq!(run(&variant, Run::FromRest), rest);
+    assert_eq!(run(&variant, Run::FromTag), tag);
+    assert_eq!(run(&variant, Run::FromCoding), coding);
+    assert_eq!(run(&variant, Run::FromType), kind);
+    assert_eq!(run(&variant, Run::All), format!("Content-Length: 255\r\n{kind}"));
     assert_eq!(variant.content_type(), b"text/plain; charset=utf-8");
     assert_eq!(
-        text(variant.length_type_and_coding()),
+        run(&variant, Run::UpToCoding),
         "Content-Length: 255\r\nContent-Type: text/plain; charset=utf-8\r\n\
          Content-Encoding: zstd\r\n"
     );
@@ -103,26 +118,8 @@ fn the_tag_of_a_file_that_just_changed_is_weak() {
 fn what_is_made_has_a_tag_of_its_content() {
     let one = Variant::made(PLAIN, b"one");
     let other = Variant::made(PLAIN, b"other");
-    assert_eq!(one.body(), b"one");
+    assert_eq!(one.prepared().body(), b"one");
     assert!(one.validators().tag.unwrap().is_weak());
     assert_ne!(one.validators().tag.unwrap().opaque(), other.validators().tag.unwrap().opaque());
-    assert!(!one.has_ranges() && !text(one.head()).contains("Accept-Ranges"));
-}
-
-#[test]
-fn errors_of_opening_become_statuses() {
-    let cases = [
-        (libc::ENOENT, Ok(Status::NotFound)),
-        (libc::ENOTDIR, Ok(Status::NotFound)),
-        (libc::ENAMETOOLONG, Ok(Status::NotFound)),
-        (libc::ENXIO, Ok(Status::NotFound)),
-        (libc::EACCES, Ok(Status::Forbidden)),
-        (libc::EXDEV, Ok(Status::Forbidden)),
-        (libc::ELOOP, Ok(Status::Forbidden)),
-        (libc::EMFILE, Err(Status::ServiceUnavailable)),
-        (libc::EIO, Err(Status::InternalServerError)),
-    ];
-    for (code, status) in cases {
-        assert_eq!(status_of(&io::Error::from_raw_os_error(code)), status, "{code}");
-    }
+    assert!(!one.has_ranges() && !run(&one, Run::All).contains("Accept-Ranges"));
 }

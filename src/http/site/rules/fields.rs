@@ -1,13 +1,15 @@
-//! Field lines that are put together from rules, one after the other.
+//! Fields that are put together from rules, one after the other.
+
+use crate::http::semantics::fields::Fields;
 
 /// Fields whose values add up over rules. Of any other, an answer has one at most.
 const ADDITIVE: [&str; 3] = ["Link", "Set-Cookie", "Vary"];
 
 /// Fields in the order in which they were set first.
 #[derive(Debug, Default)]
-pub(super) struct Fields<'a>(Vec<(&'a str, &'a str)>);
+pub(super) struct RuleFields<'a>(Vec<(&'a str, &'a str)>);
 
-impl<'a> Fields<'a> {
+impl<'a> RuleFields<'a> {
     /// Sets a field, or adds to one of [`ADDITIVE`]. An empty value takes the field away.
     pub(super) fn set(&mut self, name: &'a str, value: &'a str) {
         let is_name = |other: &str| other.eq_ignore_ascii_case(name);
@@ -24,14 +26,11 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// As they stand in a head.
-    pub(super) fn into_lines(self) -> String {
-        let bytes = self.0.iter().map(|(name, value)| line_bytes(name, value)).sum();
-        let mut lines = String::with_capacity(bytes);
-        for (name, value) in self.0 {
-            lines.extend([name, ": ", value, "\r\n"]);
-        }
-        lines
+    /// As the fields of a response.
+    pub(super) fn into_fields(self) -> Fields {
+        let mut fields = Fields::new();
+        self.0.into_iter().for_each(|(name, value)| fields.push(name, value));
+        fields
     }
 }
 

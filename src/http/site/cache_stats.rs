@@ -1,8 +1,10 @@
 //! What a cache holds and has done, counted.
 
-/// The figures of one cache, or the sum of several.
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What one cache holds and has done, or the sum of several.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Figures {
+pub struct CacheStats {
     /// Names that are remembered at the moment.
     pub entries: u64,
     /// Bytes of memory that they hold.
@@ -23,7 +25,7 @@ pub struct Figures {
     pub evictions: u64,
 }
 
-impl Figures {
+impl CacheStats {
     /// How many figures there are.
     pub const COUNT: usize = 9;
 
@@ -34,10 +36,40 @@ impl Figures {
         [entries, bytes, files, watched, hits, misses, revalidations, expirations, evictions]
     }
 
-    /// From [`Figures::to_array`].
+    /// From [`CacheStats::to_array`].
     pub fn from_array(figures: [u64; Self::COUNT]) -> Self {
         let [entries, bytes, files, watched, hits, misses, revalidations, ..] = figures;
         let [.., expirations, evictions] = figures;
         Self { entries, bytes, files, watched, hits, misses, revalidations, expirations, evictions }
+    }
+}
+
+/// What one worker's cache tells the rest of the process at the end of each turn. It is alone in
+/// its lines of the CPUs' caches.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct PublishedCacheStats {
+    counters: [AtomicU64; CacheStats::COUNT],
+}
+
+impl PublishedCacheStats {
+    /// What was told last.
+    pub fn get(&self) -> CacheStats {
+        CacheStats::from_array(self.counters.each_ref().map(|it| it.load(Ordering::Relaxed)))
+    }
+
+    pub(super) fn publish(&self, stats: CacheStats) {
+        for (counter, value) in self.counters.iter().zip(stats.to_array()) {
+            counter.store(value, Ordering::Relaxed);
+        }
+    }
+}
+
+impl std::iter::Sum for CacheStats {
+    fn sum<I: Iterator<Item = Self>>(caches: I) -> Self {
+        let arrays = caches.map(Self::to_array);
+        Self::from_array(arrays.fold([0; Self::COUNT], |sum, cache| {
+            std::array::from_fn(|number| sum[number] + cache[number])
+        }))
     }
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tempfile::TempDir;
 
+use crate::driver::watch::{BATCH_MAX, Change, Inotify, Post, Report, SiteId, Watcher, is_at};
 use crate::driver::{File, Links};
-use crate::watch::{BATCH_MAX, Change, Inotify, Post, Report, SiteId, Watcher, is_at};
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 

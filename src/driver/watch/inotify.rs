@@ -1,7 +1,7 @@
 //! The watcher on the kernel's `inotify(7)`: a thread that waits for events and requests.
 //!
-//! The thread and the instance of inotify come with the first request, so that a worker that never
-//! asks has neither. If they cannot be had then, [`Watcher::watch`] returns false for good.
+//! The thread and the instance of inotify come at the start, so that nothing is opened but for
+//! clients once a server serves. If they cannot be had, [`Watcher::watch`] returns false for good.
 //!
 //! The thread opens directories, and a disk may keep it waiting: reports are late by that. It has a
 //! lower priority than the loop, as work aside has. It ends when the handle is dropped, which waits
@@ -11,7 +11,7 @@
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::io;
-use std::mem::{self, MaybeUninit};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -54,20 +54,13 @@ const WATCHED: WatchFlags = WatchFlags::MODIFY
 /// The handle; see the module documentation.
 #[derive(Debug)]
 pub struct Inotify {
-    state: State,
-}
-
-enum State {
-    /// Nothing was asked for.
-    Idle(Post),
-    Running(Running),
-    /// There was no thread, or no instance, to be had.
-    Failed,
+    /// `None` where there was no thread, or no instance, to be had.
+    running: Option<Running>,
 }
 
 #[derive(Debug)]
 struct Running {
-    desk: Arc<Desk>,
+    queue: Arc<RequestQueue>,
     thread: JoinHandle<()>,
     /// Nothing comes of it but its end, with the thread.
     ended: Receiver<Infallible>,
@@ -75,73 +68,52 @@ struct Running {
 
 /// Where the handle and the thread meet.
 #[derive(Debug)]
-struct Desk {
-    queue: Mutex<Queue>,
-    /// An eventfd that does not block: set when something was put into the queue.
-    bell: OwnedFd,
+struct RequestQueue {
+    waiting: Mutex<Waiting>,
+    /// An eventfd that does not block: set when something was put in.
+    notifier: OwnedFd,
 }
 
 #[derive(Debug, Default)]
-struct Queue {
+struct Waiting {
     requests: Requests,
     /// The handle is gone.
     over: bool,
 }
 
-impl std::fmt::Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Idle(_) => f.write_str("Idle"),
-            Self::Running(running) => running.fmt(f),
-            Self::Failed => f.write_str("Failed"),
-        }
-    }
-}
-
 impl Inotify {
     /// A watcher that posts to `post`.
     pub fn new(post: Post) -> Self {
-        Self { state: State::Idle(post) }
+        Self { running: Running::start(post).ok() }
     }
 
-    /// Starts the thread if nobody has.
-    fn running(&mut self) -> Option<&Running> {
-        if matches!(self.state, State::Idle(_))
-            && let State::Idle(post) = mem::replace(&mut self.state, State::Failed)
-            && let Ok(running) = Running::start(post)
-        {
-            self.state = State::Running(running);
-        }
-        match &self.state {
-            // It has ended before its time if `post` has panicked.
-            State::Running(running) if !running.thread.is_finished() => Some(running),
-            _ => None,
-        }
+    /// What runs. The thread has ended before its time if `post` has panicked.
+    fn running(&self) -> Option<&Running> {
+        self.running.as_ref().filter(|running| !running.thread.is_finished())
     }
 }
 
 impl Watcher for Inotify {
     fn watch(&mut self, site: SiteId, root: &Arc<File>, path: &[u8]) -> bool {
-        let Some(Running { desk, .. }) = self.running() else { return false };
-        let added = desk.lock().requests.watch(site, root, path);
-        desk.ring();
+        let Some(Running { queue, .. }) = self.running() else { return false };
+        let added = queue.lock().requests.watch(site, root, path);
+        queue.notify();
         added
     }
 
     fn forget(&mut self, site: SiteId) {
-        // What has not begun has nothing to forget.
-        if let State::Running(Running { desk, .. }) = &self.state {
-            desk.lock().requests.forget(site);
-            desk.ring();
+        if let Some(Running { queue, .. }) = self.running() {
+            queue.lock().requests.forget(site);
+            queue.notify();
         }
     }
 }
 
 impl Drop for Inotify {
     fn drop(&mut self) {
-        let State::Running(running) = mem::replace(&mut self.state, State::Failed) else { return };
-        running.desk.lock().over = true;
-        running.desk.ring();
+        let Some(running) = self.running.take() else { return };
+        running.queue.lock().over = true;
+        running.queue.notify();
         let ended = running.ended.recv_timeout(END_MAX);
         if ended == Err(RecvTimeoutError::Disconnected) {
             // A panic in `post` was told when it happened.
@@ -153,10 +125,10 @@ impl Drop for Inotify {
 impl Running {
     fn start(post: Post) -> io::Result<Self> {
         let instance = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let desk = Arc::new(Desk { queue: Mutex::default(), bell });
-        let service = Service {
-            desk: Arc::clone(&desk),
+        let notifier = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let queue = Arc::new(RequestQueue { waiting: Mutex::default(), notifier });
+        let service = WatchThread {
+            queue: Arc::clone(&queue),
             instance,
             table: Table::default(),
             outbox: Outbox::new(post),
@@ -167,47 +139,47 @@ impl Running {
             let _ending = ending;
             service.run();
         })?;
-        Ok(Self { desk, thread, ended })
+        Ok(Self { queue, thread, ended })
     }
 }
 
-impl Desk {
+impl RequestQueue {
     /// No code panics while it holds the lock.
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ring(&self) {
+    fn notify(&self) {
         // The write fails only when the counter is full, and then the thread is awake already.
-        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+        let _ = rustix::io::write(&self.notifier, &1u64.to_ne_bytes());
     }
 
-    /// Takes back that the bell was rung.
+    /// Takes back a notification.
     fn reset(&self) {
-        // It fails when nobody has rung.
-        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+        // It fails when nobody has notified.
+        let _ = rustix::io::read(&self.notifier, &mut [0; 8]);
     }
 }
 
 /// What the thread has.
 #[derive(Debug)]
-struct Service {
-    desk: Arc<Desk>,
+struct WatchThread {
+    queue: Arc<RequestQueue>,
     instance: OwnedFd,
     table: Table,
     outbox: Outbox,
 }
 
-impl Service {
+impl WatchThread {
     /// The thread's life: one request, or one reading, after the other.
     fn run(mut self) {
         // Each thread of Linux has its own priority (`setpriority(2)`). It works without as well.
         let _ = rustix::process::nice(NICE);
         loop {
-            // Before the queue is looked at, so that a later ring is noticed.
-            self.desk.reset();
+            // Before the queue is looked at, so that a later notification is noticed.
+            self.queue.reset();
             let (request, more) = {
-                let mut queue = self.desk.lock();
+                let mut queue = self.queue.lock();
                 if queue.over {
                     return;
                 }
@@ -298,7 +270,7 @@ impl Service {
     fn sleep(&self, now: Instant) {
         let rest = self.outbox.rests_until(now).map(|until| until - now);
         let mut sources = [
-            PollFd::new(&self.desk.bell, PollFlags::IN),
+            PollFd::new(&self.queue.notifier, PollFlags::IN),
             PollFd::new(&self.instance, PollFlags::IN),
         ];
         // While it rests, nothing is read.

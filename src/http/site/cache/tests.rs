@@ -133,11 +133,52 @@ fn names_expire_by_what_they_begin_with() {
     ] {
         let mut cache = cache(9, 100);
         names.iter().for_each(|name| cache.insert(name, 0, bytes(1), start));
-        assert_eq!(cache.expire_beginning(beginning, at_most), visited);
+        assert_eq!(cache.expire_prefix(beginning, at_most), visited);
         for name in names {
             let is_expired = matches!(cache.get(name, start), Lookup::Expired(_));
             let told = (beginning.escape_ascii().to_string(), name.escape_ascii().to_string());
             assert_eq!(is_expired, expired.contains(&name), "{told:?}");
+        }
+    }
+}
+
+/// What was found before it was watched holds for a shorter time, and for nobody once more; what is
+/// found later holds as long as anything.
+#[test]
+fn names_are_limited_by_what_they_begin_with() {
+    let start = Instant::now();
+    let names: [&[u8]; 5] = [b"a", b"a/", b"a/b", b"a/c", b"b"];
+    for (at_most, limited, expired) in [(9, &names[1..4], false), (2, &names[..], true)] {
+        let mut cache = cache(9, 100);
+        names.iter().for_each(|name| cache.insert(name, 0, bytes(1), start));
+        cache.limit_prefix(b"a/", SECOND / 4, at_most);
+        for name in names {
+            let told = name.escape_ascii();
+            let at = |cache: &mut Cache<u32>, quarters: u32| {
+                matches!(cache.get(name, start + quarters * SECOND / 4), Lookup::Valid(_))
+            };
+            assert_eq!(at(&mut cache, 0), !expired, "{told} at once");
+            // Twice, because the first one would be the one who asks.
+            for _ in 0..2 {
+                assert_eq!(at(&mut cache, 1), !limited.contains(&name), "{told} after the time");
+            }
+            assert_eq!(at(&mut cache, 3), !limited.contains(&name), "{told} before the usual time");
+        }
+        for refresh in [Cache::confirm, |cache: &mut Cache<u32>, name: &[u8], now| {
+            cache.insert(name, 0, bytes(1), now);
+        }] {
+            refresh(&mut cache, b"a/b", start);
+            cache.limit_prefix(b"a/b", 2 * SECOND, 1);
+            let after = |cache: &mut Cache<u32>, time| {
+                matches!(cache.get(b"a/b", start + time), Lookup::Valid(_))
+            };
+            assert!(after(&mut cache, SECOND / 2));
+            for _ in 0..2 {
+                assert!(!after(&mut cache, SECOND), "a limit makes nothing longer");
+            }
+            refresh(&mut cache, b"a/b", start);
+            assert_eq!(cache.get(b"a/b", start + SECOND), Lookup::Expired(&0));
+            assert_eq!(cache.get(b"a/b", start + SECOND), Lookup::Valid(&0), "once more");
         }
     }
 }
@@ -169,7 +210,7 @@ fn it_knows_what_has_expired() {
                 let begins = |other: &Vec<u8>| other.starts_with(&name);
                 let count = model.keys().filter(|other| begins(other)).count();
                 let at_most = random.usize(..12);
-                assert_eq!(cache.expire_beginning(&name, at_most), count.min(at_most));
+                assert_eq!(cache.expire_prefix(&name, at_most), count.min(at_most));
                 let expires = |other: &Vec<u8>| begins(other) || count > at_most;
                 model.iter_mut().for_each(|(name, valid)| *valid &= !expires(name));
             }
@@ -213,7 +254,7 @@ fn what_it_does_is_counted() {
         cache.get(b"a", start);
     }
     cache.insert(b"c", 0, bytes(30), start);
-    let expected = Figures {
+    let expected = CacheStats {
         entries: 2,
         bytes: 40,
         files: 1,
@@ -224,8 +265,30 @@ fn what_it_does_is_counted() {
         expirations: 1,
         evictions: 1,
     };
-    assert_eq!(cache.figures(), expected);
-    assert_eq!(Figures::from_array(expected.to_array()), expected);
-    let distinct: [u64; Figures::COUNT] = std::array::from_fn(|number| number as u64);
-    assert_eq!(Figures::from_array(distinct).to_array(), distinct);
+    assert_eq!(cache.stats(), expected);
+    assert_eq!(CacheStats::from_array(expected.to_array()), expected);
+    let distinct: [u64; CacheStats::COUNT] = std::array::from_fn(|number| number as u64);
+    assert_eq!(CacheStats::from_array(distinct).to_array(), distinct);
+}
+
+/// Names that were asked for once, long ago, must not keep those out that are asked for now.
+#[test]
+fn a_new_working_set_replaces_an_old_one() {
+    const ENTRIES: u32 = 64;
+    let now = Instant::now();
+    let mut cache = Cache::new(ENTRIES as usize, usize::MAX, Duration::from_secs(1));
+    for old in 0..ENTRIES {
+        cache.insert(&old.to_be_bytes(), old, Weight { bytes: 1, files: 0 }, now);
+    }
+    let mut hits = 0;
+    for round in 0..20 {
+        // Half of what there is room for, over and over.
+        for name in ENTRIES..ENTRIES + ENTRIES / 2 {
+            match cache.get(&name.to_be_bytes(), now) {
+                Lookup::Valid(_) => hits += u32::from(round > 2),
+                _ => cache.insert(&name.to_be_bytes(), name, Weight { bytes: 1, files: 0 }, now),
+            }
+        }
+    }
+    assert_eq!(hits, 17 * ENTRIES / 2, "from the third round on, everything is known");
 }

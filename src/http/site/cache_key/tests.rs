@@ -6,30 +6,38 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::driver::{File, Links};
-use crate::http::site::listing::Asked;
-use crate::http::site::lookup::{Lookup, Name, Progress};
-use crate::http::{Content, Settings, Site};
-use crate::session::{Now, Reply, Step};
+use crate::ask::{Ask, Reply};
+use crate::driver::{File, Links, Now};
+use crate::http::site::listing_job::Listings;
+use crate::http::site::lookup::{Lookup, Progress, Surroundings};
+use crate::http::{Content, Settings};
 
-/// Whether a change concerns a key.
-fn concerns(change: Change<'_>, index: &[&str], key: &[u8]) -> bool {
+/// The site of most keys here; the other one begins its keys with the same byte.
+const SITE: SiteId = SiteId(0x0701);
+const OTHER: SiteId = SiteId(0x0702);
+
+/// Whether a change in a site concerns a key without its first two bytes.
+fn concerns(change: &Change, index: &[&str], key: &[u8]) -> bool {
     let index: Vec<Vec<u8>> = index.iter().map(|name| name.as_bytes().to_vec()).collect();
-    let mut found = false;
-    concerned(change, &index, &mut Vec::new(), &mut |concern, told| {
-        found |= match concern {
-            Concern::Name => told == key,
-            Concern::Beginning => key.starts_with(told),
-        };
-    });
-    found
+    let concerned = |site: SiteId| {
+        let (mut found, of_site) = (false, [&SITE.0.to_be_bytes(), key].concat());
+        invalidated(site, change, &index, &mut Vec::new(), &mut |invalidation, told| {
+            found |= match invalidation {
+                Invalidation::Key => told == of_site,
+                Invalidation::Prefix => of_site.starts_with(told),
+            };
+        });
+        found
+    };
+    assert!(!concerned(OTHER), "{change:?} is of another site than {}", key.escape_ascii());
+    concerned(SITE)
 }
 
 /// What a path says of a change: where and to what, with a slash if all beneath has changed.
-fn entry(path: &str) -> Change<'_> {
+fn entry(path: &str) -> Change {
     let (path, beneath) = path.strip_suffix('/').map_or((path, false), |path| (path, true));
     let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
-    Change::Entry { directory: directory.as_bytes(), name: name.as_bytes(), beneath }
+    Change::Entry { directory: directory.as_bytes().into(), name: name.as_bytes().into(), beneath }
 }
 
 #[test]
@@ -52,45 +60,79 @@ fn a_change_concerns_what_may_depend_on_it() {
     let index = ["index.html", "start"];
     for (path, concerned, others) in cases {
         for key in concerned {
-            assert!(concerns(entry(path), &index, key.as_bytes()), "{path} and {key:?}");
+            assert!(concerns(&entry(path), &index, key.as_bytes()), "{path} and {key:?}");
         }
         for key in others {
-            assert!(!concerns(entry(path), &index, key.as_bytes()), "{path} and {key:?}");
+            assert!(!concerns(&entry(path), &index, key.as_bytes()), "{path} and {key:?}");
         }
     }
-    let moved = Change::Directory { path: b"d" };
+    let moved = Change::Directory { path: b"d".as_slice().into() };
     for (key, expected) in [("d/", true), ("d/a", true), ("d\0hna1", true), ("d", false)] {
-        assert_eq!(concerns(moved, &index, key.as_bytes()), expected, "{key:?}");
+        assert_eq!(concerns(&moved, &index, key.as_bytes()), expected, "{key:?}");
     }
-    assert!(concerns(Change::Everything, &index, b"d"));
+    for key in ["d", "", "d/", "\0/d", "\0hna1"] {
+        assert!(concerns(&Change::Everything, &index, key.as_bytes()), "{key:?}");
+    }
 }
 
-/// Performs a lookup beneath a folder; returns the paths that it opened, as far as they were
-/// there, and those that were not.
+#[test]
+fn no_two_names_share_a_key() {
+    let key_of = |site: SiteId, name: Name<'_>| {
+        let mut key = b"what was there before".to_vec();
+        name.write_key(site, &mut key);
+        key
+    };
+    let key = |name| key_of(SITE, name);
+    let asked = Asked::parse(Format::Html, None);
+    let of_root = key(Name::Entries { path: b"", asked });
+    let peculiar = &of_root[3..];
+    assert_ne!(of_root, key(Name::Fallback { path: peculiar }));
+    let target = |path, directory| Name::Target { path, directory };
+    assert_ne!(key(Name::Fallback { path: b"a" }), key(target(b"a", false)));
+    assert_ne!(key(target(b"a", true)), key(target(b"a", false)));
+    // What one site calls by its path, another one may call by its number.
+    let names = [target(b"", true), target(b"a", false), Name::Fallback { path: b"a" }];
+    for name in names {
+        assert_ne!(key_of(SITE, name), key_of(OTHER, name), "{name:?}");
+        assert_eq!(key_of(SITE, name)[..2], SITE.0.to_be_bytes(), "{name:?}");
+    }
+}
+
+/// Performs a lookup beneath a folder; returns the paths that it opened, whether or not something
+/// was there.
 fn opened(folder: &Path, content: &Content, name: &Name<'_>) -> Vec<String> {
     let root = Arc::new(File::open_root(folder, Links::Beneath).unwrap());
-    let mut site = Site::new(Settings { content: content.clone(), ..Settings::new(root) });
+    let settings = Settings { content: content.clone(), ..Settings::new(Arc::clone(&root)) };
     let now = Now::read();
     let now = Now { system: now.system + Duration::from_secs(10), ..now };
-    let mut opened = Vec::new();
-    let mut progress = Lookup::begin(&mut site, now, name);
-    while let Progress::Ask(lookup, step) = progress {
-        let reply = match step {
-            Step::Open { root, path } => {
-                opened.push(path.to_str().unwrap().to_owned());
+    let mut listings = Listings::default();
+    let (settings, listings) = (&settings, &mut listings);
+    let mut site = Surroundings { site: SITE, settings, listings, known: None, now };
+    let mut lookup = Lookup::new(settings, &root, name, now.instant);
+    let (mut paths, mut open) = (Vec::new(), Vec::new());
+    let mut progress = lookup.begin(&site, &root);
+    loop {
+        match progress {
+            Progress::Done(_) => return paths,
+            Progress::Wait => {}
+            Progress::Ask(asks) => open.extend(asks),
+        }
+        let (part, ask) = open.pop().expect("it waits for something");
+        let reply = match ask {
+            Ask::Open { root, path } => {
+                paths.push(path.to_str().unwrap().to_owned());
                 Reply::Opened(File::open_beneath(&root, &path).map(Arc::new))
             }
-            Step::Read { buffer, .. } => Reply::Read(Ok(0), buffer),
-            Step::Run { .. } => Reply::Ran(Ok(Vec::new())),
-            step => panic!("{step:?}"),
+            Ask::Read { buffer, .. } => Reply::Read(Ok(0), buffer),
+            Ask::Run { .. } => Reply::Ran(Ok(Vec::new())),
         };
-        progress = lookup.resume(&mut site, now, reply);
+        progress = lookup.resume(&mut site, part, reply);
     }
-    opened
 }
 
 /// Whatever a lookup opens, or finds missing, it depends on: a change of it concerns the name, and
-/// so does one of a directory on the way there.
+/// so does one of a directory on the way there. All of it is in the directory that is watched for
+/// the name, or is that directory.
 #[test]
 fn what_a_lookup_opens_concerns_its_name() {
     let mut random = fastrand::Rng::with_seed(5);
@@ -123,26 +165,31 @@ fn what_a_lookup_opens_concerns_its_name() {
             let asked = Asked::parse(random.choice(Format::ALL).unwrap(), None);
             let name = match random.u8(..4) {
                 0 => Name::Target { path, directory: true },
-                1 => Name::Substitute { path },
+                1 => Name::Fallback { path },
                 2 => Name::Entries { path, asked },
                 _ => Name::Target { path, directory: false },
             };
             let is_of_entries = matches!(name, Name::Entries { .. });
             let mut key = Vec::new();
-            name.write_key(&mut key);
+            name.write_key(SITE, &mut key);
             for path in opened(folder.path(), &content, &name) {
                 opens += 1;
-                let asks = |change: &str| concerns(entry(change), &["index.html", "start"], &key);
+                let key = &key[2..];
+                let asks = |change: &str| concerns(&entry(change), &["index.html", "start"], key);
                 let told = key.escape_ascii();
                 assert!(asks(&format!("{path}/")), "{told} depends on {path}");
                 // A file that is no directory has no entries, whatever is in it.
                 let is_read = folder.path().join(&path).is_file() && !is_of_entries;
                 assert!(!is_read || asks(&path), "{told} depends on the content of {path}");
+                let watched = name.directory();
+                let (parent, _) = path.rsplit_once('/').unwrap_or_default();
+                let is_watched = parent.as_bytes() == watched || path.as_bytes() == watched;
+                assert!(is_watched || path == ".", "{told} depends on {path}, elsewhere");
                 for (slash, _) in path.match_indices('/') {
                     assert!(asks(&path[..=slash]), "{told} depends on the way to {path}");
                 }
             }
         }
     }
-    assert!(opens > 2000, "{opens}");
+    assert!(opens > 6000, "{opens}");
 }

@@ -13,7 +13,7 @@ use std::ops::Bound;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::Figures;
+use super::cache_stats::CacheStats;
 
 #[cfg(test)]
 mod tests;
@@ -23,7 +23,7 @@ const EXPIRED: u64 = 0;
 
 /// The map; see the module documentation.
 #[derive(Debug)]
-pub struct Cache<V> {
+pub(super) struct Cache<V> {
     index: HashMap<Rc<[u8]>, usize, foldhash::fast::RandomState>,
     /// The names in order, to find those that begin alike.
     order: BTreeSet<Rc<[u8]>>,
@@ -37,16 +37,16 @@ pub struct Cache<V> {
     /// Entries of earlier epochs have expired, whatever their age.
     epoch: u64,
     /// What was counted so far; what there is to be counted at the moment is not in it.
-    counts: Figures,
+    counts: CacheStats,
 }
 
 /// What an entry holds.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Weight {
+pub(super) struct Weight {
     /// Memory, in bytes.
-    pub bytes: usize,
+    pub(super) bytes: usize,
     /// Open files. An entry that holds several counts as that many entries.
-    pub files: usize,
+    pub(super) files: usize,
 }
 
 #[derive(Debug)]
@@ -61,6 +61,8 @@ struct Entry<V> {
     used: bool,
     /// Somebody was told to ask the file system, and has not brought an answer.
     asked: bool,
+    /// Whether it counts as valid once more while somebody asks.
+    extends: bool,
 }
 
 impl<V> Entry<V> {
@@ -69,11 +71,16 @@ impl<V> Entry<V> {
     fn expire(&mut self) {
         (self.epoch, self.asked) = (EXPIRED, false);
     }
+
+    /// It holds for no longer than this after it was found, and not once more.
+    fn limit(&mut self, age_max: Duration) {
+        (self.extends, self.valid_until) = (false, self.valid_until.min(self.found + age_max));
+    }
 }
 
 /// What [`Cache::get`] knows of a name.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Lookup<'a, V> {
+pub(super) enum Lookup<'a, V> {
     /// This, and it may be used.
     Valid(&'a V),
     /// This, but the file system should be asked whether it still holds. If it expired just now,
@@ -90,7 +97,7 @@ impl<V> Cache<V> {
     /// An empty cache of at most `entries_max` entries, and as many files, that hold at most
     /// `bytes_max` bytes.
     /// Entries are valid for `valid_for` after they were found to hold.
-    pub fn new(entries_max: usize, bytes_max: usize, valid_for: Duration) -> Self {
+    pub(super) fn new(entries_max: usize, bytes_max: usize, valid_for: Duration) -> Self {
         Self {
             index: HashMap::default(),
             order: BTreeSet::new(),
@@ -101,28 +108,25 @@ impl<V> Cache<V> {
             bytes_max,
             valid_for,
             epoch: EXPIRED + 1,
-            counts: Figures::default(),
+            counts: CacheStats::default(),
         }
     }
 
     /// Entries.
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is no entry.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// What the entries were said to hold.
-    pub fn weight(&self) -> Weight {
+    #[cfg(test)]
+    pub(super) fn weight(&self) -> Weight {
         self.weight
     }
 
     /// What there is, and what was counted.
-    pub fn figures(&self) -> Figures {
-        Figures {
+    pub(super) fn stats(&self) -> CacheStats {
+        CacheStats {
             entries: self.entries.len() as u64,
             bytes: self.weight.bytes as u64,
             files: self.weight.files as u64,
@@ -131,7 +135,7 @@ impl<V> Cache<V> {
     }
 
     /// Looks a name up.
-    pub fn get(&mut self, name: &[u8], now: Instant) -> Lookup<'_, V> {
+    pub(super) fn get(&mut self, name: &[u8], now: Instant) -> Lookup<'_, V> {
         let Some(place) = self.index.get(name) else {
             self.counts.misses += 1;
             return Lookup::Absent;
@@ -146,25 +150,26 @@ impl<V> Cache<V> {
         self.counts.revalidations += 1;
         self.counts.expirations += u64::from(!current && !entry.asked);
         let extended = entry.valid_until + self.valid_for;
-        if !std::mem::replace(&mut entry.asked, true) && current && now < extended {
+        let extends = entry.extends && current && now < extended;
+        if !std::mem::replace(&mut entry.asked, true) && extends {
             entry.valid_until = extended;
         }
         Lookup::Expired(&entry.value)
     }
 
     /// What is known of a name, whether or not it is still valid.
-    pub fn peek(&self, name: &[u8]) -> Option<&V> {
+    pub(super) fn peek(&self, name: &[u8]) -> Option<&V> {
         self.index.get(name).map(|place| &self.entries[*place].value)
     }
 
     /// When what is known of a name was last found to hold.
-    pub fn found_at(&self, name: &[u8]) -> Option<Instant> {
+    pub(super) fn found_at(&self, name: &[u8]) -> Option<Instant> {
         self.index.get(name).map(|place| self.entries[*place].found)
     }
 
     /// Notes what was found out about a name, and what the value holds; one that would fill the
     /// cache alone is not kept.
-    pub fn insert(&mut self, name: &[u8], value: V, weight: Weight, now: Instant) {
+    pub(super) fn insert(&mut self, name: &[u8], value: V, weight: Weight, now: Instant) {
         self.remove(name);
         if weight.bytes > self.bytes_max || weight.files.max(1) > self.entries_max {
             return;
@@ -179,24 +184,25 @@ impl<V> Cache<V> {
         self.index.insert(Rc::clone(&name), self.entries.len());
         self.order.insert(Rc::clone(&name));
         let (found, valid_until, epoch) = (now, now + self.valid_for, self.epoch);
-        let (used, asked) = (false, false);
-        self.entries.push(Entry { name, value, weight, found, valid_until, epoch, used, asked });
+        let (used, asked, extends) = (false, false, true);
+        let entry = Entry { name, value, weight, found, valid_until, epoch, used, asked, extends };
+        self.entries.push(entry);
         self.weight.bytes += weight.bytes;
         self.weight.files += weight.files;
     }
 
     /// Notes that an entry was found to hold still.
-    pub fn confirm(&mut self, name: &[u8], now: Instant) {
+    pub(super) fn confirm(&mut self, name: &[u8], now: Instant) {
         if let Some(place) = self.index.get(name) {
             let entry = &mut self.entries[*place];
-            (entry.asked, entry.epoch) = (false, self.epoch);
+            (entry.asked, entry.extends, entry.epoch) = (false, true, self.epoch);
             (entry.found, entry.valid_until) = (now, now + self.valid_for);
         }
     }
 
     /// Expires an entry, because what it tells of has changed, or was found too early to be
     /// trusted.
-    pub fn expire(&mut self, name: &[u8]) {
+    pub(super) fn expire(&mut self, name: &[u8]) {
         if let Some(place) = self.index.get(name) {
             self.entries[*place].expire();
         }
@@ -204,10 +210,10 @@ impl<V> Cache<V> {
 
     /// Expires the entries whose names begin so; all entries, if these are more than `at_most`.
     /// Returns how many they were.
-    pub fn expire_beginning(&mut self, beginning: &[u8], at_most: usize) -> usize {
-        let from = (Bound::Included(beginning), Bound::Unbounded);
+    pub(super) fn expire_prefix(&mut self, prefix: &[u8], at_most: usize) -> usize {
+        let from = (Bound::Included(prefix), Bound::Unbounded);
         let names = self.order.range::<[u8], _>(from);
-        let mut names = names.take_while(|name| name.starts_with(beginning));
+        let mut names = names.take_while(|name| name.starts_with(prefix));
         let mut count = 0;
         for name in names.by_ref().take(at_most) {
             self.entries[self.index[name]].expire();
@@ -219,20 +225,41 @@ impl<V> Cache<V> {
         count
     }
 
+    /// Lets an entry hold for no longer than `age_max` after it was found, and not once more.
+    pub(super) fn limit(&mut self, name: &[u8], age_max: Duration) {
+        if let Some(place) = self.index.get(name) {
+            self.entries[*place].limit(age_max);
+        }
+    }
+
+    /// Lets the entries whose names begin so hold for no longer than `age_max` after they were
+    /// found, and not once more. Expires all entries if these are more than `at_most`.
+    pub(super) fn limit_prefix(&mut self, prefix: &[u8], age_max: Duration, at_most: usize) {
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        let names = self.order.range::<[u8], _>(from);
+        let mut names = names.take_while(|name| name.starts_with(prefix));
+        for name in names.by_ref().take(at_most) {
+            self.entries[self.index[name]].limit(age_max);
+        }
+        if names.next().is_some() {
+            self.expire_all();
+        }
+    }
+
     /// Expires all entries, in a moment.
-    pub fn expire_all(&mut self) {
+    pub(super) fn expire_all(&mut self) {
         self.epoch += 1;
     }
 
     /// Forgets a name.
-    pub fn remove(&mut self, name: &[u8]) {
+    pub(super) fn remove(&mut self, name: &[u8]) {
         if let Some(place) = self.index.get(name) {
             self.remove_at(*place);
         }
     }
 
     /// Forgets everything.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.index.clear();
         self.order.clear();
         self.entries.clear();
@@ -240,7 +267,7 @@ impl<V> Cache<V> {
     }
 
     /// Forgets the `count` entries that are the least worth keeping.
-    pub fn shed(&mut self, count: usize) {
+    pub(super) fn shed(&mut self, count: usize) {
         for _ in 0..count.min(self.entries.len()) {
             self.evict();
         }

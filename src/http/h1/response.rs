@@ -1,0 +1,68 @@
+//! Responses as HTTP/1.1 writes them (RFC 9112 section 4).
+
+use super::Framing;
+use crate::driver::Chain;
+use crate::http::semantics::fields::Fields;
+use crate::http::semantics::status::Status;
+use crate::http::site::response::{Body, Piece, Response};
+
+/// The status line of an ordinary answer.
+const OK_LINE: &[u8] = b"HTTP/1.1 200 OK\r\n";
+
+/// Appends a response to a chain. `common` are the fields that stand in every response.
+pub(super) fn write(out: &mut Chain, common: &Fields, framing: Framing, response: &Response) {
+    let Response { status, fields, body } = response;
+    out.copy_with(|buffer| {
+        write_status_line(buffer, *status);
+        buffer.extend_from_slice(common.all().as_h1());
+        buffer.extend_from_slice(framing.connection_field());
+    });
+    // All prepared fields and the body behind them in the same memory leave as one piece.
+    if let Some((own, prepared)) = fields.all_prepared() {
+        out.copy(own.all().as_h1());
+        match body {
+            Body::Prepared => out.share(prepared.bytes()),
+            body => {
+                out.copy(&prepared.bytes()[..prepared.head_len()]);
+                write_body(out, body);
+            }
+        }
+        return;
+    }
+    out.copy_with(|buffer| {
+        fields.lines().iter().for_each(|lines| buffer.extend_from_slice(lines.as_h1()));
+        buffer.extend_from_slice(b"\r\n");
+    });
+    if let (Body::Prepared, Some(prepared)) = (body, fields.prepared()) {
+        return out.copy(prepared.body());
+    }
+    write_body(out, body);
+}
+
+fn write_status_line(buffer: &mut Vec<u8>, status: Status) {
+    if status == Status::Ok {
+        return buffer.extend_from_slice(OK_LINE);
+    }
+    buffer.extend_from_slice(b"HTTP/1.1 ");
+    buffer.extend_from_slice(&status.digits());
+    buffer.push(b' ');
+    buffer.extend_from_slice(status.reason().as_bytes());
+    buffer.extend_from_slice(b"\r\n");
+}
+
+fn write_body(out: &mut Chain, body: &Body) {
+    match body {
+        // What is prepared is written with its fields.
+        Body::None | Body::Prepared => {}
+        Body::Memory(bytes, range) => out.copy(&bytes[range.start as usize..range.end as usize]),
+        Body::File(file, range) => out.file(file, range.clone()),
+        Body::Multipart(parts) => {
+            for piece in parts.pieces() {
+                match piece {
+                    Piece::Bytes(bytes) => out.copy(&bytes),
+                    Piece::Content(content) => write_body(out, &content),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The fields of a response: names and values, in order (RFC 9110 section 6.3).
+//!
+//! They lie in one piece of memory, laid out as the field lines of HTTP/1.1 (RFC 9112 section 5),
+//! with a table of where each name and value is. So HTTP/1 copies any run of them as it stands, and
+//! that copy is most of the cost of a cache hit. Every other framing goes through
+//! [`FieldLines::iter`] and sees names and values only.
+
+use std::fmt::{Display, Write};
+use std::ops::Range;
+use std::rc::Rc;
+
+/// Where a field lies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Span {
+    /// Where its name begins, which is where its line begins.
+    name: u32,
+    /// Where its value begins.
+    value: u32,
+    /// Where its value ends.
+    end: u32,
+}
+
+impl Span {
+    /// Bytes between a name and its value, and behind the value.
+    const SEPARATOR: &'static str = ": ";
+    const LINE_END: &'static str = "\r\n";
+
+    fn line_end(self) -> usize {
+        self.end as usize + Self::LINE_END.len()
+    }
+}
+
+/// Fields in the making. An empty list takes no memory besides a pointer, because most responses
+/// add nothing to what was prepared.
+#[derive(Clone, Default, Debug)]
+pub struct Fields {
+    list: Option<Box<List>>,
+}
+
+#[derive(Clone, Default, Debug)]
+struct List {
+    text: String,
+    spans: Vec<Span>,
+}
+
+impl Fields {
+    /// None yet.
+    pub const fn new() -> Self {
+        Self { list: None }
+    }
+
+    /// Adds a field behind the others.
+    ///
+    /// # Panics
+    ///
+    /// When the value has a line end in it: whatever comes from outside is checked before.
+    pub fn push(&mut self, name: &str, value: impl Display) {
+        let List { text, spans } = &mut **self.list.get_or_insert_default();
+        let start = text.len();
+        text.push_str(name);
+        text.push_str(Span::SEPARATOR);
+        let value_start = text.len();
+        // To a string it cannot fail.
+        let _ = write!(text, "{value}");
+        let end = text.len();
+        let clean = memchr::memchr2(b'\r', b'\n', &text.as_bytes()[start..]).is_none();
+        assert!(clean, "a field is one line");
+        text.push_str(Span::LINE_END);
+        spans.push(Span { name: start as u32, value: value_start as u32, end: end as u32 });
+    }
+
+    /// Adds the fields of another list behind the others.
+    pub fn append(&mut self, other: &Self) {
+        let Some(other) = &other.list else { return };
+        let List { text, spans } = &mut **self.list.get_or_insert_default();
+        let by = text.len() as u32;
+        text.push_str(&other.text);
+        let moved =
+            |span: &Span| Span { name: span.name + by, value: span.value + by, end: span.end + by };
+        spans.extend(other.spans.iter().map(moved));
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.as_ref().map_or(0, |list| list.spans.len())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_none()
+    }
+
+    /// All of them.
+    pub fn all(&self) -> FieldLines<'_> {
+        match &self.list {
+            None => FieldLines::NONE,
+            Some(list) => FieldLines { text: list.text.as_bytes(), spans: &list.spans },
+        }
+    }
+
+    /// The field lines, the empty line behind them, and room for `room` bytes of a body.
+    pub fn into_buffer(self, room: usize) -> (Vec<u8>, FieldTable) {
+        let List { text, spans } = self.list.map_or_else(List::default, |list| *list);
+        let mut bytes = text.into_bytes();
+        let text_len = bytes.len() as u32;
+        bytes.reserve_exact(Span::LINE_END.len() + room);
+        bytes.extend_from_slice(Span::LINE_END.as_bytes());
+        (bytes, FieldTable { spans: spans.into(), text_len })
+    }
+}
+
+/// The places of the fields in a buffer, kept while the buffer itself is lent to a read.
+#[derive(Clone, Debug)]
+pub struct FieldTable {
+    spans: Rc<[Span]>,
+    text_len: u32,
+}
+
+impl FieldTable {
+    /// Bytes before the body.
+    pub fn head_len(&self) -> usize {
+        self.text_len as usize + Span::LINE_END.len()
+    }
+}
+
+/// Fields that do not change any more, and what lies behind them in the same memory: the empty
+/// line that ends an HTTP/1.1 head, and a body, if that is in memory. A clone shares both.
+#[derive(Clone, Debug)]
+pub struct PreparedFields {
+    bytes: Rc<[u8]>,
+    table: FieldTable,
+}
+
+impl PreparedFields {
+    /// Of a buffer of [`Fields::into_buffer`], with the body behind it or not.
+    pub fn new(bytes: &[u8], table: FieldTable) -> Self {
+        assert!(bytes.len() >= table.head_len(), "the fields are in the buffer");
+        Self { bytes: bytes.into(), table }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.table.spans.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.table.spans.is_empty()
+    }
+
+    /// Some of them, by number.
+    pub fn some(&self, range: Range<usize>) -> FieldLines<'_> {
+        FieldLines { text: &self.bytes, spans: &self.table.spans[range] }
+    }
+
+    /// Bytes before the body.
+    pub fn head_len(&self) -> usize {
+        self.table.head_len()
+    }
+
+    /// Field lines, empty line and body.
+    pub fn bytes(&self) -> &Rc<[u8]> {
+        &self.bytes
+    }
+
+    /// The body, if it is in memory.
+    pub fn body(&self) -> &[u8] {
+        &self.bytes[self.head_len()..]
+    }
+
+    /// Bytes of memory that are held besides the record itself.
+    pub fn memory(&self) -> usize {
+        self.bytes.len() + size_of_val(&*self.table.spans)
+    }
+}
+
+/// Some fields, one behind the other.
+#[derive(Clone, Copy, Debug)]
+pub struct FieldLines<'a> {
+    text: &'a [u8],
+    spans: &'a [Span],
+}
+
+impl<'a> FieldLines<'a> {
+    /// None.
+    pub const NONE: Self = Self { text: &[], spans: &[] };
+
+    /// Names and values.
+    pub fn iter(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        self.spans.iter().map(move |span| {
+            let name_end = span.value as usize - Span::SEPARATOR.len();
+            let name = &self.text[span.name as usize..name_end];
+            (name, &self.text[span.value as usize..span.end as usize])
+        })
+    }
+
+    /// The value of the first field of a name; names ignore case.
+    pub fn get(self, name: &str) -> Option<&'a [u8]> {
+        let mut fields = self.iter();
+        fields
+            .find(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
+    }
+
+    /// As HTTP/1.1 writes them, each line with its end.
+    pub fn as_h1(self) -> &'a [u8] {
+        match self.spans {
+            [] => &[],
+            [first, .., last] | [first @ last] => &self.text[first.name as usize..last.line_end()],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(lines: FieldLines<'_>) -> Vec<(String, String)> {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        lines.iter().map(|(name, value)| (text(name), text(value))).collect()
+    }
+
+    fn pair(name: &str, value: &str) -> (String, String) {
+        (name.to_owned(), value.to_owned())
+    }
+
+    fn three() -> Fields {
+        let mut fields = Fields::new();
+        fields.push("Content-Length", 5);
+        fields.push("X-Empty", "");
+        fields.push("ETag", "\"a: b\"");
+        fields
+    }
+
+    #[test]
+    fn names_and_values_come_back_in_order() {
+        let fields = three();
+        let all = [pair("Content-Length", "5"), pair("X-Empty", ""), pair("ETag", "\"a: b\"")];
+        assert_eq!(pairs(fields.all()), all);
+        assert_eq!(fields.all().get("etag"), Some(&b"\"a: b\""[..]));
+        assert_eq!(fields.all().get("Etag2"), None);
+        assert_eq!(fields.all().as_h1(), b"Content-Length: 5\r\nX-Empty: \r\nETag: \"a: b\"\r\n");
+        assert_eq!(Fields::new().all().as_h1(), b"");
+    }
+
+    #[test]
+    fn lists_are_appended_to_each_other() {
+        let mut fields = three();
+        fields.append(&three());
+        fields.append(&Fields::new());
+        assert_eq!(fields.len(), 6);
+        assert_eq!(pairs(fields.all())[3..], pairs(three().all()));
+    }
+
+    #[test]
+    fn any_run_of_prepared_fields_can_be_had() {
+        let (mut bytes, table) = three().into_buffer(5);
+        bytes.extend_from_slice(b"hello");
+        let prepared = PreparedFields::new(&bytes, table);
+        assert_eq!(prepared.body(), b"hello");
+        assert_eq!(prepared.some(1..1).as_h1(), b"");
+        assert_eq!(prepared.some(1..3).as_h1(), b"X-Empty: \r\nETag: \"a: b\"\r\n");
+        assert_eq!(pairs(prepared.some(2..3)), [pair("ETag", "\"a: b\"")]);
+        assert!(bytes[..prepared.head_len()].ends_with(b"\"\r\n\r\n"));
+    }
+
+    #[test]
+    #[should_panic(expected = "one line")]
+    fn a_line_end_in_a_value_is_a_bug() {
+        Fields::new().push("X", "a\r\nSet-Cookie: b");
+    }
+}

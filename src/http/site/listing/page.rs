@@ -1,0 +1,113 @@
+//! One page of a listing, and what it is taken out of.
+
+use std::io;
+
+use super::filter::{Item, Place};
+use super::order;
+use super::policy::Policy;
+use super::query::{Asked, Order, PAGE_MAX, Sort};
+
+/// What there is to list, and the orders in which it was asked for.
+#[derive(Default, Debug)]
+pub(super) struct Contents {
+    pub(super) items: Vec<Item>,
+    /// How many names were read, if there are more.
+    pub(super) truncated_at: Option<usize>,
+    /// Whether all items were looked at.
+    pub(super) described: bool,
+    /// At most one for each sort and order.
+    pub(super) orders: Vec<Sorted>,
+}
+
+/// The places of items, in an order.
+#[derive(Debug)]
+pub(super) struct Sorted {
+    by: Sort,
+    order: Order,
+    places: Box<[usize]>,
+}
+
+impl Contents {
+    pub(super) fn read(place: Place<'_>, policy: &Policy) -> io::Result<Self> {
+        let read = place.directory.entries(policy.entries_max)?;
+        let truncated_at = read.more.then_some(policy.entries_max);
+        let items = place.visible(read.entries, policy)?;
+        Ok(Self { items, truncated_at, ..Self::default() })
+    }
+
+    /// Looks at every item that nobody has looked at.
+    pub(super) fn describe(&mut self, place: Place<'_>) -> io::Result<()> {
+        if !self.described {
+            // What is gone leaves its place to another.
+            self.orders.clear();
+            place.describe(&mut self.items)?;
+            self.described = true;
+        }
+        Ok(())
+    }
+
+    /// The places of the items in an order. They are sorted once.
+    fn places(&mut self, by: Sort, order: Order) -> &[usize] {
+        let known = self.orders.iter().position(|sorted| (sorted.by, sorted.order) == (by, order));
+        let known = known.unwrap_or_else(|| {
+            let places = order::places(&self.items, by, order);
+            self.orders.push(Sorted { by, order, places });
+            self.orders.len() - 1
+        });
+        &self.orders[known].places
+    }
+}
+
+/// One page of a listing, ready to be written.
+#[derive(Debug)]
+pub(super) struct Page<'a> {
+    /// The path below the root.
+    pub(super) dir: &'a [u8],
+    /// What the page answers; its number is at most `pages`.
+    pub(super) asked: Asked,
+    /// How many pages there are, at least 1.
+    pub(super) pages: u32,
+    /// How many entries there are on all pages.
+    pub(super) total: usize,
+    /// How many names were read, if there are more.
+    pub(super) truncated_at: Option<usize>,
+    /// The entries of this page, in order.
+    pub(super) items: Vec<Item>,
+}
+
+impl<'a> Page<'a> {
+    /// Takes the page that is asked for out of what there is to list.
+    pub(super) fn of(
+        dir: &'a [u8],
+        contents: &mut Contents,
+        asked: Asked,
+        policy: &Policy,
+    ) -> Self {
+        let total = contents.items.len();
+        // Pages with higher numbers could not be asked for.
+        let size = policy.page_size.max(total.div_ceil(PAGE_MAX as usize)).max(1);
+        let pages = total.div_ceil(size).max(1) as u32;
+        let asked = Asked { page: asked.page.clamp(1, pages), ..asked };
+        let start = (asked.page - 1) as usize * size;
+        let places = contents.places(asked.sort, asked.order);
+        let places = places[start..total.min(start + size)].to_vec();
+        let items = places.into_iter().map(|place| contents.items[place].clone()).collect();
+        Self { dir, asked, pages, total, truncated_at: contents.truncated_at, items }
+    }
+
+    /// What asks for the page before this one.
+    pub(super) fn previous(&self) -> Option<Asked> {
+        (self.asked.page > 1).then(|| Asked { page: self.asked.page - 1, ..self.asked })
+    }
+
+    /// What asks for the page after this one.
+    pub(super) fn next(&self) -> Option<Asked> {
+        (self.asked.page < self.pages).then(|| Asked { page: self.asked.page + 1, ..self.asked })
+    }
+
+    /// The path as people know it: from the root, with a slash at both ends.
+    pub(super) fn path(&self) -> Vec<u8> {
+        let end: &[u8] = if self.dir.is_empty() { b"" } else { b"/" };
+        [b"/", self.dir, end].concat()
+    }
+}

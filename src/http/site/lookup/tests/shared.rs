@@ -1,0 +1,375 @@
+//! One lookup for all who want a name: who may join it, who pays for it, and how it ends.
+
+use std::sync::Weak;
+
+use super::*;
+use crate::http::site::listing::{Asked, Format};
+
+/// A page in four forms, small enough to be read.
+fn write_coded_page(folder: &Path) {
+    for (name, content) in [("a.css", "plain"), ("a.css.br", "br"), ("a.css.gz", "gzip")] {
+        fs::write(folder.join(name), content).unwrap();
+    }
+    fs::write(folder.join("a.css.zst"), "zstd").unwrap();
+}
+
+/// The bodies of a page in its forms, which are in memory.
+fn bodies(found: Resolved) -> Vec<(Option<Coding>, Vec<u8>)> {
+    let resource = resource(found);
+    let Resource::Page(page) = &*resource else { panic!("{resource:?}") };
+    let there = [None].into_iter().chain(page.codings().iter().map(Some));
+    there.map(|coding| (coding, page.variant(coding).prepared().body().to_vec())).collect()
+}
+
+/// All hear of it at once, and share what was found.
+#[test]
+fn one_lookup_is_for_all_who_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    write_page(folder.path(), "page.txt", 10_000);
+    let mut site = TestSite::new(settings(folder.path()));
+    let all: Vec<Waiting> = (0..50).map(|_| site.ask(b"page.txt")).collect();
+    assert_eq!(site.open.len(), AT_ONCE, "it is looked up once");
+    let replies = site.perform_all();
+    // One who comes while the replies are on their way.
+    let late = site.ask(b"page.txt");
+    assert!(site.open.is_empty());
+    site.reply_all(replies);
+    let found = resource(site.told(late).unwrap());
+    for waiting in all {
+        assert!(Rc::ptr_eq(&resource(site.told(waiting).unwrap()), &found));
+    }
+    assert!(site.told.is_empty(), "each is told once");
+    assert!(Rc::ptr_eq(&site.known(b"page.txt").unwrap(), &found));
+}
+
+/// A disk takes its time for each question, so none waits for the reply to another one that it
+/// does not depend on; and it does not matter which reply is the first.
+#[test]
+fn a_page_in_many_forms_takes_two_rounds() {
+    let folder = tempfile::tempdir().unwrap();
+    write_coded_page(folder.path());
+    let mut random = fastrand::Rng::with_seed(11);
+    let mut expected = None;
+    for _ in 0..50 {
+        let mut site = TestSite::new(settings(folder.path()));
+        let waiting = site.ask(b"a.css");
+        let opened: Vec<&str> = site.open.iter().map(|(_, ask)| opens(ask)).collect();
+        assert_eq!(opened, ["a.css", "a.css.br", "a.css.zst", "a.css.gz"]);
+        for round in 1..=2 {
+            assert_eq!(site.open.len(), AT_ONCE, "round {round}");
+            let mut replies = site.perform_all();
+            random.shuffle(&mut replies);
+            while let Some((id, reply)) = replies.pop() {
+                assert!(site.open.is_empty() && site.told.is_empty(), "all are awaited");
+                site.reply(id, reply);
+            }
+        }
+        let bodies = bodies(site.told(waiting).unwrap());
+        let expected = expected.get_or_insert_with(|| bodies.clone());
+        assert_eq!(*expected, bodies);
+    }
+    let expected = expected.unwrap();
+    let bodies: Vec<&[u8]> = expected.iter().map(|(_, body)| &body[..]).collect();
+    assert_eq!(bodies, [&b"plain"[..], b"br", b"zstd", b"gzip"]);
+}
+
+/// A lookup says what the name was when it began. Who asks when that is too long ago has it looked
+/// up anew, and it is the new one that others join.
+#[test]
+fn a_lookup_is_joined_while_its_answer_is_young() {
+    let folder = tempfile::tempdir().unwrap();
+    write_page(folder.path(), "page.txt", 10_000);
+    for revalidate_after in [Duration::ZERO, SECOND, HOUR] {
+        let settings = Settings { revalidate_after, ..settings(folder.path()) };
+        let mut site = TestSite::new(settings);
+        let mut all = vec![site.ask(b"page.txt")];
+        site.now.instant += revalidate_after;
+        all.push(site.ask(b"page.txt"));
+        assert_eq!(site.open.len(), AT_ONCE, "as young as may be: {revalidate_after:?}");
+        site.now.instant += Duration::from_nanos(1);
+        all.push(site.ask(b"page.txt"));
+        assert_eq!(site.open.len(), 2 * AT_ONCE, "older: {revalidate_after:?}");
+        all.push(site.ask(b"page.txt"));
+        assert_eq!(site.open.len(), 2 * AT_ONCE, "the new one: {revalidate_after:?}");
+        site.settle();
+        let found: Vec<_> = all.iter().map(|one| resource(site.told(*one).unwrap())).collect();
+        let same = |one: usize, other: usize| Rc::ptr_eq(&found[one], &found[other]);
+        assert!(same(0, 1) && same(2, 3), "{revalidate_after:?}");
+    }
+}
+
+/// A lookup that has not begun is joined however long it waits, since it will say what is then.
+#[test]
+fn a_lookup_in_line_is_as_young_as_its_beginning() {
+    let folder = tempfile::tempdir().unwrap();
+    write_page(folder.path(), "page.txt", 10_000);
+    let settings = Settings { lookups_max: 1, ..settings(folder.path()) };
+    let mut site = TestSite::new(settings);
+    let first = site.ask(b"other.txt");
+    let in_line = site.ask(b"page.txt");
+    site.now.instant += 3 * HOUR;
+    let behind = site.ask(b"page.txt");
+    for waiting in [&[first][..], &[in_line, behind]] {
+        assert_eq!(site.open.len(), AT_ONCE);
+        let replies = site.perform_all();
+        site.reply_all(replies);
+        assert!(waiting.iter().all(|waiting| site.told(*waiting).is_some()));
+    }
+    assert!(site.open.is_empty(), "they wait for one lookup");
+    assert!(site.known(b"page.txt").is_some(), "it was looked up a moment ago");
+    assert!(site.known(b"other.txt").is_none(), "that was three hours ago");
+}
+
+/// What was found of a name is told and remembered if somebody waits, and forgotten if nobody does.
+#[test]
+fn what_nobody_waits_for_is_cancelled() {
+    let folder = tempfile::tempdir().unwrap();
+    write_page(folder.path(), "page.txt", 10_000);
+    let mut site = TestSite::new(settings(folder.path()));
+    let all = [(); 3].map(|()| site.ask(b"page.txt"));
+    let open: Vec<AskId> = site.open.iter().map(|(id, _)| *id).collect();
+    let replies = site.perform_all();
+    site.reply_all(replies.into_iter().take(1).collect());
+    site.leave(all[1]);
+    site.leave(all[0]);
+    assert!(site.cancelled.is_empty(), "somebody waits still");
+    site.leave(all[2]);
+    assert_eq!(site.cancelled, open[1..], "one was replied to already");
+    // To leave once more changes nothing.
+    site.leave(all[0]);
+    assert_eq!(site.cancelled.len(), AT_ONCE - 1);
+    // Who comes now has it looked up anew, while the old replies are still to come. Nothing is
+    // asked under a name that is open.
+    let again = site.ask(b"page.txt");
+    assert_eq!(site.open.len(), AT_ONCE);
+    assert!(site.open.iter().all(|(id, _)| !open.contains(id)));
+    // Whether they were cancelled in time or not.
+    let cancelled = || io::Error::from(io::ErrorKind::Interrupted);
+    site.reply(open[1], Reply::Opened(Err(cancelled())));
+    let file = Arc::clone(&site.sites.settings.root);
+    site.reply(open[2], Reply::Opened(Ok(file)));
+    let third = site.ask(b"third.txt");
+    assert!(site.open.iter().all(|(id, _)| !open.contains(id)), "one is still to be replied to");
+    site.reply(open[3], Reply::Opened(Err(cancelled())));
+    assert!(site.told.is_empty() && site.sites.cache_stats().entries == 0);
+    // Now they have been.
+    let fourth = site.ask(b"fourth.txt");
+    assert_eq!(site.open.iter().filter(|(id, _)| open.contains(id)).count(), AT_ONCE);
+    site.settle();
+    assert_eq!(length(site.told(again).unwrap()), 10_000);
+    assert!(site.told(third).is_some() && site.told(fourth).is_some() && site.told.is_empty());
+}
+
+/// Who leaves after the end, or leaves what it has not asked for, disturbs nobody.
+#[test]
+fn a_ticket_of_a_lookup_that_is_over_means_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut site = TestSite::new(settings(folder.path()));
+    let over = site.ask(b"one");
+    site.settle();
+    assert!(site.told(over).is_some());
+    let other = site.ask(b"two");
+    assert_ne!(over.ticket, other.ticket);
+    site.leave(over);
+    site.leave(Waiting { session: over.session, ticket: other.ticket });
+    assert!(site.cancelled.is_empty());
+    site.settle();
+    assert!(site.told(other).is_some());
+}
+
+/// The names of the files that are asked for at the moment, without those beside them.
+fn running(site: &TestSite) -> Vec<String> {
+    let paths = site.open.iter().map(|(_, ask)| opens(ask).to_owned());
+    paths.filter(|path| !path.contains('.')).collect()
+}
+
+/// As many as may be are looked up at a time, and the others wait in their order. One that nobody
+/// wants any more is in nobody's way, unless its replies are still to come.
+#[test]
+fn lookups_are_bounded_and_the_line_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings { lookups_max: 2, ..settings(folder.path()) };
+    let mut site = TestSite::new(settings);
+    let all = ["a", "b", "c", "d", "e", "f"].map(|name| site.ask(name.as_bytes()));
+    assert_eq!(running(&site), ["a", "b"]);
+    // It leaves the line.
+    site.leave(all[2]);
+    assert_eq!((running(&site), site.cancelled.len()), (vec!["a".into(), "b".into()], 0));
+    // What was asked for it is still to be replied to, so nothing takes its place.
+    site.leave(all[0]);
+    assert_eq!((running(&site), site.cancelled.len()), (vec!["a".into(), "b".into()], AT_ONCE));
+    for number in 1..=AT_ONCE {
+        let (id, ask) = site.open.remove(0);
+        assert!(opens(&ask).starts_with('a') && site.cancelled.contains(&id));
+        site.reply(id, perform(ask));
+        assert_eq!(running(&site).contains(&"d".into()), number == AT_ONCE);
+    }
+    assert_eq!(running(&site), ["b", "d"]);
+    // The other one ends as it should.
+    for number in 1..=AT_ONCE {
+        let (id, ask) = site.open.remove(0);
+        site.reply(id, perform(ask));
+        assert_eq!(running(&site).contains(&"e".into()), number == AT_ONCE);
+    }
+    assert_eq!(running(&site), ["d", "e"]);
+    site.settle();
+    let told = all.map(|waiting| site.told(waiting).is_some());
+    assert_eq!(told, [false, true, false, true, true, true]);
+}
+
+/// A read that fails ends a lookup though others are in flight. They count until they are replied
+/// to, and nothing is asked under their names.
+#[test]
+fn a_lookup_that_fails_early_keeps_its_place_until_all_is_in() {
+    let folder = tempfile::tempdir().unwrap();
+    write_coded_page(folder.path());
+    let settings = Settings { lookups_max: 1, ..settings(folder.path()) };
+    let mut site = TestSite::new(settings);
+    let (waiting, other) = (site.ask(b"a.css"), site.ask(b"other"));
+    let replies = site.perform_all();
+    site.reply_all(replies);
+    let reads = site.perform_all();
+    assert_eq!(reads.len(), AT_ONCE);
+    for (number, (id, reply)) in reads.into_iter().enumerate() {
+        let Reply::Read(_, buffer) = reply else { panic!("{reply:?}") };
+        let failed = if number == 0 { libc::EIO } else { libc::ENOMEM };
+        assert!(site.open.is_empty(), "the other one waits");
+        site.reply(id, Reply::Read(Err(io::Error::from_raw_os_error(failed)), buffer));
+        if number == 0 {
+            let told = site.told(waiting);
+            let expected = Status::InternalServerError;
+            assert!(matches!(told, Some(Resolved::TransientError(it)) if it == expected));
+        }
+    }
+    assert_eq!(running(&site), ["other"]);
+    site.settle();
+    assert!(site.told(other).is_some() && site.told.is_empty());
+}
+
+/// More names than fit into the table: who comes then is told to try again, at once.
+#[test]
+fn too_many_names_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings { lookups_max: 1, ..settings(folder.path()) };
+    let mut site = TestSite::new(settings);
+    let target = |name: &str| name.as_bytes().to_vec();
+    let mut last = None;
+    for number in 0..crate::http::site::lookups::LOOKUPS_MAX {
+        let path = target(&number.to_string());
+        last = Some(site.find(&Name::Target { path: &path, directory: false }).unwrap_err());
+    }
+    let refused = site.find(&Name::Target { path: b"more", directory: false });
+    let expected = Status::ServiceUnavailable;
+    assert!(matches!(refused, Ok(Resolved::TransientError(it)) if it == expected), "{refused:?}");
+    // Those who want what is looked up already are not refused, and a place that is free is taken.
+    site.ask(b"0");
+    site.leave(last.unwrap());
+    site.ask(b"more");
+}
+
+/// The bound on descriptors counts on it.
+#[test]
+fn a_lookup_has_no_more_files_open_than_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["p", "p.html", "p.html.br", "p.html.zst", "p.html.gz"] {
+        write_page(folder.path(), name, 10_000);
+    }
+    let content = Content { clean_urls: true, ..Content::default() };
+    let mut site = TestSite::new(Settings { content, ..settings(folder.path()) });
+    let waiting = site.ask(b"p.html");
+    let mut files: Vec<Weak<File>> = Vec::new();
+    let mut most = 0;
+    while !site.open.is_empty() {
+        let (id, ask) = site.open.remove(0);
+        let reply = perform(ask);
+        if let Reply::Opened(Ok(file)) = &reply {
+            files.push(Arc::downgrade(file));
+        }
+        most = most.max(files.iter().filter(|file| file.strong_count() > 0).count());
+        site.reply(id, reply);
+    }
+    assert_eq!(length(site.told(waiting).unwrap()), 10_000);
+    assert!(most <= OPENS_MAX, "{most} files were open, and {OPENS_MAX} are announced");
+}
+
+/// Two lookups of a name run at once, because the first has become old. A change that is heard of
+/// concerns both.
+#[test]
+fn a_change_throws_doubt_on_all_lookups_of_a_name() {
+    for old_ends_first in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        write_page(folder.path(), "page.txt", 10_000);
+        let mut site = TestSite::new(settings(folder.path()));
+        let old = site.ask(b"page.txt");
+        let old_replies = site.perform_all();
+        site.now.instant += HOUR + SECOND;
+        let new = site.ask(b"page.txt");
+        let new_replies = site.perform_all();
+        assert_eq!(new_replies.len(), AT_ONCE, "the first one is too old to be joined");
+        write_page(folder.path(), "page.txt", 20_000);
+        site.hear([watched::changed("page.txt")]);
+        if old_ends_first {
+            site.reply_all(old_replies);
+            assert_eq!(length(site.told(old).unwrap()), 10_000);
+        } else {
+            site.reply_all(new_replies);
+            assert_eq!(length(site.told(new).unwrap()), 10_000);
+        }
+        // They ask after the change, and the second does so while the first is being served.
+        for number in 0..2 {
+            assert!(site.known(b"page.txt").is_none(), "asker {number} would get what was before");
+        }
+    }
+}
+
+/// A listing may wait for long, and has no file open but its directory meanwhile: it takes nobody's
+/// turn.
+#[test]
+fn a_listing_that_waits_holds_up_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings { lookups_max: 1, ..settings(folder.path()) };
+    let mut site = TestSite::new(settings);
+    let asked = Asked::parse(Format::Html, None);
+    let listing = site.find(&Name::Entries { path: b"", asked }).unwrap_err();
+    let (next, last) = (site.ask(b"next"), site.ask(b"last"));
+    let (id, open) = site.open.remove(0);
+    assert!(site.open.is_empty() && opens(&open) == ".", "the directory is being opened");
+    site.reply(id, perform(open));
+    let (job, Ask::Run { .. }) = site.open.remove(0) else { panic!("{:?}", site.open) };
+    assert_eq!(running(&site), ["next"]);
+    let replies = site.perform_all();
+    site.reply_all(replies);
+    assert!(site.told(next).is_some());
+    assert_eq!(running(&site), ["last"]);
+    site.reply(job, Reply::Ran(Ok(b"page".to_vec())));
+    assert!(site.told(listing).is_some());
+    site.settle();
+    assert!(site.told(last).is_some());
+}
+
+/// Those who want the same page of a listing share the lookup; those who want another page of the
+/// same directory share the reading. When all are gone, the job is not needed.
+#[test]
+fn a_listing_is_made_for_those_who_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let content = Content { listing: true, ..Content::default() };
+    let mut site = TestSite::new(Settings { content, ..settings(folder.path()) });
+    let name = |format| Name::Entries { path: b"", asked: Asked::parse(format, None) };
+    let ask = |site: &mut TestSite, format| site.find(&name(format)).unwrap_err();
+    let (one, two) = (ask(&mut site, Format::Html), ask(&mut site, Format::Html));
+    site.poll();
+    let (id, open) = site.open.pop().unwrap();
+    assert!(site.open.is_empty() && opens(&open) == ".");
+    site.reply(id, perform(open));
+    let [(job, Ask::Run { .. })] = &site.open[..] else { panic!("{:?}", site.open) };
+    let job = *job;
+    site.leave(one);
+    assert!(site.cancelled.is_empty());
+    site.leave(two);
+    assert_eq!(site.cancelled, [job]);
+    let again = ask(&mut site, Format::Html);
+    site.poll();
+    site.reply(job, Reply::Ran(Err(io::ErrorKind::Interrupted.into())));
+    site.settle();
+    assert!(matches!(&*resource(site.told(again).unwrap()), Resource::Page(_)));
+}

@@ -1,0 +1,215 @@
+//! Sessions that use the contract as HTTP/1 does not: several questions at once, input while
+//! something is sent, deadlines of their own. Each of them is an echo, so that the same tests and
+//! simulated worlds hold for all.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use ringd::ask::{Ask, AskId, Reply};
+use ringd::driver::{Chain, Job};
+use ringd::session::{ConnectionInfo, Context, Inbox, Patience, Sent, Session, Step, Timer};
+
+/// Asks four questions at once, and puts the replies, in whatever order they come, back into
+/// theirs.
+#[derive(Debug, Default)]
+pub(crate) struct Quartet {
+    /// What each question is to repeat, and the reply to it.
+    parts: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// In which order the replies came.
+    order: Vec<u32>,
+}
+
+/// The orders in which four replies have come, in all sessions of this process.
+pub(crate) static ORDERS: Mutex<Vec<[u32; 4]>> = Mutex::new(Vec::new());
+
+/// Bytes that four questions take together.
+const PIECE: usize = 4 * 1024;
+
+impl Quartet {
+    fn ask(&self, cx: &mut Context<'_, ()>, number: u32) {
+        let part = self.parts[number as usize].0.clone();
+        cx.ask(AskId(number), Ask::Run { job: Job::new(move || Ok(part)) });
+    }
+}
+
+impl Session for Quartet {
+    type Shared = ();
+
+    fn new((): &mut (), _: &ConnectionInfo<'_>) -> Self {
+        Self::default()
+    }
+
+    fn advance(
+        &mut self,
+        cx: &mut Context<'_, ()>,
+        inbox: &mut Inbox<'_>,
+        out: &mut Chain,
+    ) -> Step {
+        if out.is_full() {
+            return Step::Flush;
+        }
+        if !self.parts.is_empty() && self.parts.iter().all(|(_, reply)| reply.is_some()) {
+            self.parts.drain(..).filter_map(|(_, reply)| reply).for_each(|reply| out.copy(&reply));
+            let order = std::mem::take(&mut self.order).try_into().expect("there are four");
+            let mut orders = ORDERS.lock().unwrap();
+            if !orders.contains(&order) {
+                orders.push(order);
+            }
+        }
+        if self.parts.is_empty() && !inbox.bytes().is_empty() {
+            let piece = &inbox.bytes()[..inbox.bytes().len().min(PIECE)];
+            let mut cuts = [0, piece.len() / 4, piece.len() / 2, piece.len() * 3 / 4, piece.len()];
+            cuts.sort_unstable();
+            self.parts =
+                cuts.windows(2).map(|cut| (piece[cut[0]..cut[1]].to_vec(), None)).collect();
+            inbox.take(piece.len());
+            (0..4).for_each(|number| self.ask(cx, number));
+        }
+        if !self.parts.is_empty() {
+            return Step::Wait;
+        }
+        if inbox.ended() { Step::Finish { linger: false } } else { Step::Receive(Patience::Idle) }
+    }
+
+    fn resume(&mut self, _: &mut Context<'_, ()>, AskId(number): AskId, reply: Reply) {
+        match reply {
+            Reply::Ran(Ok(bytes)) => {
+                let before = self.parts[number as usize].1.replace(bytes);
+                assert!(before.is_none(), "question {number} was answered twice");
+                self.order.push(number);
+            }
+            // Too many jobs wait. Asking again at once, as all others do, would keep it so.
+            Reply::Ran(Err(error)) => {
+                assert_eq!(error.kind(), io::ErrorKind::ResourceBusy, "{error}");
+                let part = &mut self.parts[number as usize];
+                part.1 = Some(part.0.clone());
+                self.order.push(number);
+            }
+            other => panic!("{other:?} answers no job"),
+        }
+    }
+
+    fn expire(&mut self, _: &mut Context<'_, ()>, _: Timer, _: &mut Chain) -> Step {
+        Step::Finish { linger: false }
+    }
+
+    fn drain(&mut self) {}
+}
+
+/// Takes what comes in also while it sends, and sends it behind that, a chain at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Duplex {
+    /// What has been taken and not written.
+    held: VecDeque<u8>,
+    written: u64,
+    sent: u64,
+}
+
+/// Bytes that were taken while something was being sent, in all sessions of this process.
+pub(crate) static TAKEN_WHILE_SENDING: AtomicU64 = AtomicU64::new(0);
+
+/// Bytes that a [`Duplex`] holds before it takes no more.
+const HELD_MAX: usize = 256 * 1024;
+
+impl Session for Duplex {
+    type Shared = ();
+
+    fn new((): &mut (), info: &ConnectionInfo<'_>) -> Self {
+        assert_eq!(info.listener, 0);
+        Self::default()
+    }
+
+    fn advance(
+        &mut self,
+        cx: &mut Context<'_, ()>,
+        inbox: &mut Inbox<'_>,
+        out: &mut Chain,
+    ) -> Step {
+        assert!(cx.sending || out.is_empty(), "what was written is on its way");
+        let room = HELD_MAX - self.held.len();
+        let count = inbox.bytes().len().min(room);
+        self.held.extend(&inbox.bytes()[..count]);
+        inbox.take(count);
+        if cx.sending {
+            TAKEN_WHILE_SENDING.fetch_add(count as u64, Ordering::Relaxed);
+        }
+        while !self.held.is_empty() && !out.is_full() {
+            let piece: Vec<u8> = self.held.drain(..self.held.len().min(4096)).collect();
+            self.written += piece.len() as u64;
+            out.copy(&piece);
+        }
+        match (self.held.is_empty(), inbox.ended() && inbox.bytes().is_empty()) {
+            (true, true) => Step::Finish { linger: false },
+            (true, false) => Step::Receive(Patience::Idle),
+            (false, _) => Step::Flush,
+        }
+    }
+
+    fn expire(&mut self, _: &mut Context<'_, ()>, _: Timer, _: &mut Chain) -> Step {
+        Step::Finish { linger: false }
+    }
+
+    fn sent(&mut self, _: &mut Context<'_, ()>, sent: Sent) {
+        self.sent += sent.bytes;
+        assert!(self.sent <= self.written, "no more leaves than was written");
+    }
+
+    fn drain(&mut self) {}
+}
+
+/// Repeats what it hears when its own time has come, not before.
+#[derive(Debug, Default)]
+pub(crate) struct Late {
+    held: Vec<u8>,
+    due: Option<Instant>,
+    ended: bool,
+}
+
+/// How long a [`Late`] holds back what it hears.
+pub(crate) const LATE_BY: Duration = Duration::from_millis(250);
+
+/// Bytes that a [`Late`] holds back at most.
+const LATE_BYTES_MAX: usize = 64 * 1024;
+
+impl Session for Late {
+    type Shared = ();
+
+    fn new((): &mut (), _: &ConnectionInfo<'_>) -> Self {
+        Self::default()
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_, ()>, inbox: &mut Inbox<'_>, _: &mut Chain) -> Step {
+        let room = LATE_BYTES_MAX - self.held.len();
+        let piece = &inbox.bytes()[..inbox.bytes().len().min(room)];
+        if !piece.is_empty() {
+            self.held.extend_from_slice(piece);
+            inbox.take(piece.len());
+            self.due.get_or_insert(cx.now.instant + LATE_BY);
+        }
+        self.ended = inbox.ended() && inbox.bytes().is_empty();
+        match (self.ended, self.due) {
+            (true, None) => Step::Finish { linger: false },
+            (true, Some(_)) => Step::Wait,
+            (false, _) => Step::Receive(Patience::Idle),
+        }
+    }
+
+    fn expire(&mut self, cx: &mut Context<'_, ()>, timer: Timer, out: &mut Chain) -> Step {
+        let due = match timer {
+            Timer::Patience => return Step::Finish { linger: false },
+            Timer::Deadline => self.due.take().expect("it has set a deadline"),
+        };
+        assert!(due <= cx.now.instant, "a deadline never comes early");
+        out.copy(&std::mem::take(&mut self.held));
+        if self.ended { Step::Finish { linger: false } } else { Step::Receive(Patience::Idle) }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.due
+    }
+
+    fn drain(&mut self) {}
+}
