@@ -1,16 +1,17 @@
 //! `ringd` serves static files over HTTP on modern Linux.
 //!
 //! ```text
-//!             bytes, replies, time                    ops: buffers, files
+//!             bytes, answers, time                    ops: buffers, files
 //!  Session  <----------------------   Connection   ----------------------->  Driver
 //!  sans-IO  ---------------------->   (one slot)   <-----------------------  uring | ready<P>
-//!             steps to take                           completions              threads | sim
+//!             steps, questions                        completions              threads | sim
 //! ```
 //!
 //! A [`driver`] performs ops and returns completions; nothing above it knows which one runs. A
 //! [`session`] is one conversation, as a function of its input: [`echo`] is the smallest one,
-//! [`http`] another. The [`server`] joins the two: connections, workers, deadlines. [`files`]
-//! holds what is remembered of files; a [`watch`] tells when they change.
+//! [`http`] another. What the sessions of a thread share, such as a cache, is a [`service`]. Both
+//! [`ask`] for files and jobs. The [`server`] joins them to a driver: connections, workers,
+//! deadlines.
 //!
 //! `docs/architecture.md` follows a request through the code; `docs/drivers.md` compares the
 //! drivers.

@@ -77,8 +77,8 @@ impl Unresolvable {
     }
 }
 
-/// Resolves `path?query`, as a [`Request`](crate::http::h1::head::Request) has it, to a path below
-/// the root.
+/// Resolves `path?query`, as a [`Request`](crate::http::semantics::request::Request) has it, to a
+/// path below the root.
 ///
 /// The path must be empty or begin with `/`. Repeated slashes count as one.
 ///
