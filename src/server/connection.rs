@@ -241,10 +241,15 @@ impl<S: Session> Connection<S> {
     }
 
     /// Submits the session's questions, unless nobody is there to be told the replies.
+    #[inline]
     fn ask<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
-        if env.asks.is_empty() {
-            return;
+        if !env.asks.is_empty() {
+            self.submit_asks(env);
         }
+    }
+
+    #[inline(never)]
+    fn submit_asks<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
         let mut asks = std::mem::take(env.asks);
         for (id, ask) in asks.drain(..) {
             if self.state == State::Open {

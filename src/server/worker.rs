@@ -297,28 +297,34 @@ impl<D: Driver, S: Session> Worker<D, S> {
         }
     }
 
-    /// Does what the service wants.
+    /// Does what the service wants, which is mostly nothing.
+    #[inline]
     fn serve(&mut self) {
         while let Some(task) = self.shared.poll(self.now) {
-            match task {
-                Task::Ask(id, ask) => {
-                    assert!(id.0 <= CAPACITY_MAX, "a token has no room for {id:?}");
-                    let token = Token(Handle::at(id.0).pack(tag::SERVICE));
-                    self.ops += 1;
-                    let op = self.driver.submit(token, ask.into_op());
-                    let before = self.service_ops.insert(id, op);
-                    assert!(before.is_none(), "the service asked {id:?} before the reply");
+            self.perform(task);
+        }
+    }
+
+    #[inline(never)]
+    fn perform(&mut self, task: Task<<S::Shared as Service>::Answer>) {
+        match task {
+            Task::Ask(id, ask) => {
+                assert!(id.0 <= CAPACITY_MAX, "a token has no room for {id:?}");
+                let token = Token(Handle::at(id.0).pack(tag::SERVICE));
+                self.ops += 1;
+                let op = self.driver.submit(token, ask.into_op());
+                let before = self.service_ops.insert(id, op);
+                assert!(before.is_none(), "the service asked {id:?} before the reply");
+            }
+            Task::Cancel(id) => {
+                if let Some(op) = self.service_ops.get(&id) {
+                    self.driver.cancel(*op);
                 }
-                Task::Cancel(id) => {
-                    if let Some(op) = self.service_ops.get(&id) {
-                        self.driver.cancel(*op);
-                    }
-                }
-                Task::Answer(waiter, answer) => {
-                    self.with_connection(waiter.session.0, |connection, env| {
-                        connection.answer(env, waiter.id, answer);
-                    });
-                }
+            }
+            Task::Answer(waiter, answer) => {
+                self.with_connection(waiter.session.0, |connection, env| {
+                    connection.answer(env, waiter.id, answer);
+                });
             }
         }
     }

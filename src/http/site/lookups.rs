@@ -113,6 +113,12 @@ impl Lookups {
         Some(Ticket(handle))
     }
 
+    /// Whether a lookup waits in line.
+    #[inline]
+    pub(super) fn has_line(&self) -> bool {
+        !self.line.is_empty()
+    }
+
     /// The next lookup that may begin.
     pub(super) fn next_in_line(&mut self) -> Option<Handle> {
         if self.opening() >= self.running_max as usize {
