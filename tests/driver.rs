@@ -19,6 +19,8 @@
 //!
 //! What a test knows of its subject is in `subject.rs`; `kernel.rs` and `simulated.rs` keep it.
 
+#[path = "support/alone.rs"]
+mod alone;
 #[path = "driver/aside.rs"]
 mod aside;
 #[path = "driver/cancels.rs"]
@@ -75,7 +77,7 @@ macro_rules! each_test {
             #[test]
             fn $test() {
                 if crate::harness::works_here::<$subject>() {
-                    crate::$file::$test::<$subject>();
+                    <$subject as crate::subject::Subject>::run(crate::$file::$test::<$subject>);
                 }
             }
         )*)*

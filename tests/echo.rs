@@ -2,6 +2,9 @@
 //!
 //! The server runs in this process, so that the tests see what it has open.
 
+#[path = "support/alone.rs"]
+mod alone;
+
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
@@ -41,7 +44,7 @@ macro_rules! each_test {
         fn $test() {
             let kind = ringd::driver::Kind::$kind;
             match ringd::driver::Choice::make(Some(kind)) {
-                Ok(_) => crate::$test(kind),
+                Ok(_) => crate::alone::with_descriptors(kind, || crate::$test(kind)),
                 Err(error) => println!("skipped: the driver {kind} does not work here: {error}"),
             }
         }

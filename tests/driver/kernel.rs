@@ -6,20 +6,23 @@ use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ringd::driver::ready::{Epoll, EpollLevel, Poll, Select, Sigio, Spin};
 use ringd::driver::threads::Threads;
 use ringd::driver::uring::Uring;
-use ringd::driver::{Driver, File, Limits, Links, Sock};
+use ringd::driver::{Driver, File, Kind, Limits, Links, Sock};
 
+use crate::alone::{alone, with_descriptors};
 use crate::harness::PATIENCE;
 use crate::subject::{Dial, Files, Peer, Subject};
 
 /// A driver that adopts descriptors. A new one needs a line below, and one in `driver.rs`.
 pub(crate) trait Kernel: Driver + Sized + 'static {
+    /// What `--driver` calls it.
+    const KIND: Kind;
+
     /// See [`Subject::CALLS_FOR_NEWS`].
     const CALLS_FOR_NEWS: Option<u64>;
 
@@ -30,8 +33,9 @@ pub(crate) trait Kernel: Driver + Sized + 'static {
 }
 
 macro_rules! kernel {
-    ($($driver:ty: $calls_for_news:expr, $gives_turns:expr;)*) => { $(
+    ($($kind:ident = $driver:ty: $calls_for_news:expr, $gives_turns:expr;)*) => { $(
         impl Kernel for $driver {
+            const KIND: Kind = Kind::$kind;
             const CALLS_FOR_NEWS: Option<u64> = $calls_for_news;
             const GIVES_TURNS: bool = $gives_turns;
 
@@ -43,15 +47,15 @@ macro_rules! kernel {
 }
 
 kernel! {
-    Uring: Some(1), true;
-    Epoll: Some(1), true;
-    EpollLevel: Some(1), true;
+    Uring = Uring: Some(1), true;
+    Epoll = Epoll: Some(1), true;
+    EpollLevel = EpollLevel: Some(1), true;
     // One says that there are signals, another takes them.
-    Sigio: Some(2), true;
-    Poll: Some(1), true;
-    Select: Some(1), true;
-    Spin: None, true;
-    Threads: Some(1), false;
+    Sigio = Sigio: Some(2), true;
+    Poll = Poll: Some(1), true;
+    Select = Select: Some(1), true;
+    Spin = Spin: None, true;
+    Threads = Threads: Some(1), false;
 }
 
 impl<D: Kernel> Subject for D {
@@ -81,6 +85,10 @@ impl<D: Kernel> Subject for D {
 
     fn files(&self) -> Folder {
         Folder::new()
+    }
+
+    fn run(test: impl FnOnce()) {
+        with_descriptors(D::KIND, test);
     }
 
     /// The limit is that of the process.
@@ -146,25 +154,6 @@ pub(crate) fn pair() -> (TcpStream, TcpStream) {
 
 pub(crate) fn dial(listener: &TcpListener) -> TcpStream {
     listener.local_addr().unwrap().dial().unwrap()
-}
-
-/// Set in the child of [`alone`].
-const CHILD: &str = "RINGD_TEST_ALONE";
-
-/// Runs this thread's test once more, alone in a child, with `test` as its content: for what
-/// belongs to a whole process.
-pub(crate) fn alone(test: impl FnOnce()) {
-    if std::env::var_os(CHILD).is_some() {
-        return test();
-    }
-    let name = std::thread::current().name().unwrap().to_owned();
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &name, "--test-threads", "1", "--nocapture"])
-        .env(CHILD, "1")
-        .output()
-        .unwrap();
-    assert!(child.status.success(), "{child:?}");
-    assert!(String::from_utf8_lossy(&child.stdout).contains("1 passed"), "{child:?}");
 }
 
 /// A directory, and beside it something that must stay out of reach.

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use ringd::driver::ready::{Select, Sigio};
 use ringd::driver::{Chain, Completion, Driver, Limits, Op, Outcome, Sock};
 
+use crate::alone::alone;
 use crate::harness::*;
-use crate::kernel::{Kernel, alone, dial, pair};
+use crate::kernel::{Kernel, dial, pair};
 
 /// `FD_SETSIZE` of `select(2)`.
 const SELECT_MAX: usize = 1024;

@@ -38,6 +38,10 @@ impl Subject for Sim {
         self.files()
     }
 
+    fn run(test: impl FnOnce()) {
+        test();
+    }
+
     fn alone(test: impl FnOnce()) {
         test();
     }

@@ -39,6 +39,9 @@ pub(crate) trait Subject: Driver + Sized + 'static {
     /// A directory of its own, empty.
     fn files(&self) -> Self::Files;
 
+    /// Runs a test where the driver gets descriptors that it can use.
+    fn run(test: impl FnOnce());
+
     /// Runs a test where it can take all descriptors without harm to others.
     fn alone(test: impl FnOnce());
 

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use ringd::driver::Kind;
 use tempfile::TempDir;
 
+use crate::support::alone::alone;
 use crate::support::client::{Client, request};
 use crate::support::fixture::Fixture;
 use crate::support::root::{self, content, set_modified, wait_until_settled};
@@ -303,9 +304,11 @@ pub(crate) fn odd_times_validate_nothing(kind: Kind) {
 /// wait for that together.
 #[test]
 fn a_tag_is_weak_until_the_file_has_settled() {
-    let kinds = Kind::ALL.into_iter().filter(|kind| runs_here(*kind));
-    let young: Vec<_> = kinds.map(Young::meet).collect();
-    young.into_iter().for_each(Young::grow_old);
+    alone(|| {
+        let kinds = Kind::ALL.into_iter().filter(|kind| runs_here(*kind));
+        let young: Vec<_> = kinds.map(Young::meet).collect();
+        young.into_iter().for_each(Young::grow_old);
+    });
 }
 
 /// A file that has just been written, and what is known of it.

@@ -10,6 +10,7 @@ use ringd::http::h1::harness::{self, Harness};
 use ringd::http::{Content, Settings};
 use ringd::session::Now;
 
+use crate::support::alone::alone;
 use crate::support::client::Client;
 use crate::support::fixture::Fixture;
 use crate::support::{root, runs_here, streams};
@@ -19,6 +20,10 @@ const MORE: &[u8] = b"GET /small.txt HTTP/1.1\r\nHost: h\r\n\r\n";
 
 #[test]
 fn all_drivers_answer_alike() {
+    alone(the_same_streams_to_all);
+}
+
+fn the_same_streams_to_all() {
     let kinds: Vec<_> = Kind::ALL.into_iter().filter(|kind| runs_here(*kind)).collect();
     let root = root::settled();
     let content = Content { listing: true, spa: Some(b"index.html".into()), ..Content::default() };

@@ -110,8 +110,9 @@ macro_rules! each_test {
         $($(
             #[test]
             fn $test() {
-                if crate::support::runs_here(ringd::driver::Kind::$kind) {
-                    crate::$file::$test(ringd::driver::Kind::$kind);
+                let kind = ringd::driver::Kind::$kind;
+                if crate::support::runs_here(kind) {
+                    crate::support::alone::with_descriptors(kind, || crate::$file::$test(kind));
                 }
             }
         )*)*

@@ -1,6 +1,7 @@
 //! What the behaviour tests share: a raw client, a server over a root of its own, the program as
 //! a child process, and generated requests.
 
+pub(crate) mod alone;
 pub(crate) mod client;
 pub(crate) mod fixture;
 pub(crate) mod multipart;
@@ -37,7 +38,7 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// The turn of a test that opens hundreds of connections: one at a time, and none more than 300.
-/// Both their ends are in this process, and `select(2)` knows no descriptors from 1024 on.
+/// Both their ends are in this process, which may have no more than 1024 descriptors.
 pub(crate) fn many_descriptors() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)

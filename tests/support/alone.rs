@@ -1,0 +1,31 @@
+//! Tests that need a process of their own, because a limit of a process decides their outcome.
+
+use std::process::Command;
+
+use ringd::driver::Kind;
+
+/// Set in the child of [`alone`].
+const CHILD: &str = "RINGD_TEST_ALONE";
+
+/// Runs this thread's test once more, alone in a child, with `test` as its content.
+pub(crate) fn alone(test: impl FnOnce()) {
+    if std::env::var_os(CHILD).is_some() {
+        return test();
+    }
+    let name = std::thread::current().name().unwrap().to_owned();
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &name, "--test-threads", "1", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8_lossy(&child.stdout);
+    let stderr = String::from_utf8_lossy(&child.stderr);
+    let passed = child.status.success() && stdout.contains("1 passed");
+    assert!(passed, "{name} failed alone: {}\n{stdout}\n{stderr}", child.status);
+}
+
+/// Runs a test of a driver: alone, if the driver cannot use every descriptor of the process.
+/// `select(2)` takes none from 1024 on, and tests that run side by side may have more open.
+pub(crate) fn with_descriptors(kind: Kind, test: impl FnOnce()) {
+    if kind.descriptors_max().is_some() { alone(test) } else { test() }
+}
