@@ -19,7 +19,7 @@
 //! for, and is the authority. `runnable`, `starved` and `resting` hold names ([`OpId`]): one in
 //! `runnable` that is stale, because its op was cancelled meanwhile, finds nothing. An op on a file
 //! is held by a `Task`, or by the helper that works on it. A close waits in `runnable` only; that
-//! of a listener that accepts, in its source, until the accept has delivered the queue.
+//! of a listener that accepts comes there again when the accept has delivered the queue.
 //!
 //! Invariants, which are asserted: an op is in `starved` or in `resting` exactly while that is its
 //! stage, and once; it has a turn only when it is queued; no more ops end than are in flight.
@@ -183,7 +183,9 @@ impl<P: Poller> Driver for Ready<P> {
 
     fn submit(&mut self, token: Token, op: Op) -> OpId {
         let op = match op {
-            Op::AcceptMany { listener } => self.start(listener, Lane::Read, token, Work::Accept),
+            Op::AcceptMany { listener } => {
+                self.start(listener, Lane::Read, token, Work::Accept(None))
+            }
             Op::RecvMany { sock } => self.start(sock, Lane::Read, token, Work::Receive),
             Op::Send { sock, chain, fin } => {
                 let transfer = Transfer::new(chain, fin);
@@ -197,9 +199,7 @@ impl<P: Poller> Driver for Ready<P> {
             Op::Run { job } => self.start_aside(token, job),
             Op::Close { sock, reset } => {
                 self.open_source(sock).closing = Some((token, reset));
-                let op = name(sock.0, Lane::Close, 0);
-                self.runnable.push_back(op);
-                op
+                self.queue_close(sock.0)
             }
         };
         self.in_flight += 1;
@@ -214,7 +214,6 @@ impl<P: Poller> Driver for Ready<P> {
                 let side = source.map(|source| source.side_mut(lane));
                 if side.is_some_and(|side| side.current(sequence).is_some()) {
                     self.end(op, Err(cancelled()));
-                    self.close_drained(handle);
                 }
             }
             Lane::File => {
@@ -345,7 +344,16 @@ impl<P: Poller> Ready<P> {
         let waits = matches!(pending.stage, Stage::Starved | Stage::Resting);
         let left = listed - self.starved.len() - self.resting.len();
         assert!(left == usize::from(waits), "{op:?}, {:?}, was listed {left} times", pending.stage);
+        if let Work::Accept(Some(_)) = pending.work {
+            self.queue_close(handle);
+        }
         self.finish(pending.token, pending.work.end(result));
+    }
+
+    fn queue_close(&mut self, handle: Handle) -> OpId {
+        let op = name(handle, Lane::Close, 0);
+        self.runnable.push_back(op);
+        op
     }
 
     fn end_task(&mut self, handle: Handle, outcome: Outcome) {

@@ -71,7 +71,7 @@ impl<P: Poller> Ready<P> {
         }
         let token = pending.token;
         let pause = match pending.work {
-            Work::Accept => self.accept(handle, token),
+            Work::Accept(_) => self.accept(handle, token),
             Work::Receive => self.receive(handle, token),
             Work::Send(_) => self.send(handle, now),
         };
@@ -80,12 +80,8 @@ impl<P: Poller> Ready<P> {
 
     /// Puts an op where it waits for what its turn lacked.
     fn settle(&mut self, op: OpId, handle: Handle, lane: Lane, pause: Pause, now: Instant) {
-        let pause = self.limit_drain(handle, pause);
         let stage = match pause {
-            Pause::Ended(result) => {
-                self.end(op, result);
-                return self.close_drained(handle);
-            }
+            Pause::Ended(result) => return self.end(op, result),
             Pause::Blocked => Stage::Armed,
             Pause::Yield => {
                 self.runnable.push_back(op);
@@ -119,7 +115,8 @@ impl<P: Poller> Ready<P> {
     fn accept(&mut self, handle: Handle, token: Token) -> Pause {
         for _ in 0..ACCEPTS_PER_WAIT {
             let listener = self.sources.get_mut(handle).expect("it is the listener's turn");
-            if listener.drain.as_mut().is_some_and(|drain| !drain.may_accept()) {
+            let mut drain = listener.read.drain();
+            if drain.as_mut().is_some_and(|drain| !drain.may_accept()) {
                 return Pause::Ended(Err(cancelled()));
             }
             self.stats.system_calls += 1;
@@ -131,11 +128,16 @@ impl<P: Poller> Ready<P> {
                 Err(error) => error,
             };
             match error.raw_os_error().unwrap_or(0) {
+                // Nobody is left in the queue of a listener that is closed.
+                libc::EAGAIN if drain.is_some() => return Pause::Ended(Err(cancelled())),
                 libc::EAGAIN => {
                     self.stats.would_block += 1;
                     return Pause::Blocked;
                 }
-                libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => return Pause::Rest,
+                libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => {
+                    let rests = drain.is_none_or(Drain::may_rest);
+                    return if rests { Pause::Rest } else { Pause::Ended(Err(cancelled())) };
+                }
                 code if sys::is_passing_accept_error(code) => {}
                 _ => return Pause::Ended(Err(error)),
             }
@@ -224,35 +226,15 @@ impl<P: Poller> Ready<P> {
     /// close it; says whether there is one. The accept takes its turns as before.
     fn drain(&mut self, handle: Handle) -> bool {
         let source = self.sources.get_mut(handle).expect("a socket is closed once");
-        let Some(op) = source.read.name(handle, Lane::Read) else { return false };
-        if !source.listener || source.drain.is_some() {
-            return source.drain.is_some();
-        }
-        source.drain = Some(Drain::begin(source.descriptor.as_fd(), &mut self.stats));
+        let op = source.read.name(handle, Lane::Read);
+        let work = source.read.pending.as_mut().map(|pending| &mut pending.work);
+        let (Some(op), Some(Work::Accept(drain))) = (op, work) else { return false };
+        *drain = Some(Drain::begin(source.descriptor.as_fd(), &mut self.stats));
         // Otherwise it is queued already, or rests until there may be descriptors.
         if requeue(&mut self.sources, op, Stage::Armed) {
             self.runnable.push_back(op);
         }
         true
-    }
-
-    /// Ends the accept of a listener that is closed when nobody is left in the queue, or when it
-    /// has rested for long.
-    fn limit_drain(&mut self, handle: Handle, pause: Pause) -> Pause {
-        let source = self.sources.get_mut(handle).expect("its turn has just ended");
-        let Some(drain) = &mut source.drain else { return pause };
-        match pause {
-            Pause::Rest if drain.may_rest() => Pause::Rest,
-            Pause::Blocked | Pause::Rest => Pause::Ended(Err(cancelled())),
-            pause => pause,
-        }
-    }
-
-    /// Closes a listener whose accept has ended because it is closed.
-    pub(super) fn close_drained(&mut self, handle: Handle) {
-        if self.sources.get(handle).is_some_and(|source| source.drain.is_some()) {
-            self.close(handle);
-        }
     }
 
     /// Ends a socket: its other ops first, then the descriptor, then the close itself.

@@ -38,12 +38,10 @@ pub(super) struct Source {
     pub(super) write: Side,
     /// The token and the manner of a close that was submitted.
     pub(super) closing: Option<(Token, bool)>,
-    /// Its queue is delivered by the accept in flight, which is the last; then it is closed.
-    pub(super) drain: Option<Drain>,
     /// What the poller watches.
     pub(super) armed: Interest,
     /// The poller has reported a direction that no op waits for.
-    pub(super) overheard: bool,
+    pub(super) spurious: bool,
     /// Is in the list of changes to be told to the poller.
     pub(super) changing: bool,
     /// The end of input or an error has been reported: a short read is not the end of news.
@@ -55,8 +53,8 @@ pub(super) struct Source {
 pub(super) struct Side {
     /// An attempt may succeed: set by reports, cleared by "would block".
     pub(super) ready: bool,
-    /// It was reported again since then: the news may be other news.
-    again: bool,
+    /// It was reported again since then, perhaps for another reason.
+    reported_again: bool,
     pub(super) pending: Option<Pending>,
     sequence: u16,
 }
@@ -72,7 +70,9 @@ pub(super) struct Pending {
 /// What an op does.
 #[derive(Debug)]
 pub(super) enum Work {
-    Accept,
+    /// With the bounds of its drain, if the listener is closed: it delivers the queue, and is the
+    /// listener's last.
+    Accept(Option<Drain>),
     Receive,
     Send(Transfer),
 }
@@ -92,14 +92,14 @@ pub(super) enum Stage {
     Fetching,
 }
 
-/// What a report means for a side.
+/// What a report of the poller means for the op on one side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Heard {
+pub(super) enum Readiness {
     /// The op waited for it, and is to be queued.
     Awaited,
     /// The op is queued already.
     Known,
-    /// No op wants to know.
+    /// No op waits for it.
     Unwanted,
 }
 
@@ -129,9 +129,8 @@ impl Source {
             read: Side::new(false),
             write: Side::new(true),
             closing: None,
-            drain: None,
             armed,
-            overheard: false,
+            spurious: false,
             changing: false,
             hangup: false,
         }
@@ -150,7 +149,7 @@ impl Source {
     /// Whether a read that is short may have left something: an end, or what came after the
     /// report that led to it.
     pub(super) fn may_hide_more(&self) -> bool {
-        self.hangup || self.read.again
+        self.hangup || self.read.reported_again
     }
 
     /// What the ops wait for.
@@ -161,7 +160,7 @@ impl Source {
 
 impl Side {
     fn new(ready: bool) -> Self {
-        Self { ready, again: false, pending: None, sequence: 0 }
+        Self { ready, reported_again: false, pending: None, sequence: 0 }
     }
 
     /// Begins an op; gives the sequence number for its name.
@@ -182,6 +181,14 @@ impl Side {
         self.pending.as_ref().map(|_| name(handle, lane, self.sequence))
     }
 
+    /// The bounds of the drain, if the op in flight is the last accept of a closed listener.
+    pub(super) fn drain(&mut self) -> Option<&mut Drain> {
+        match self.pending.as_mut()?.work {
+            Work::Accept(ref mut drain) => drain.as_mut(),
+            Work::Receive | Work::Send(_) => None,
+        }
+    }
+
     /// Takes the op that is in flight out, and makes its name stale.
     pub(super) fn take(&mut self) -> Option<Pending> {
         let pending = self.pending.take()?;
@@ -190,22 +197,22 @@ impl Side {
     }
 
     /// Notes a report; says what it means for the op.
-    pub(super) fn report(&mut self) -> Heard {
-        self.again |= self.ready;
+    pub(super) fn report(&mut self) -> Readiness {
+        self.reported_again |= self.ready;
         self.ready = true;
         match &mut self.pending {
             Some(pending) if pending.stage == Stage::Armed => {
                 pending.stage = Stage::Queued;
-                Heard::Awaited
+                Readiness::Awaited
             }
-            Some(pending) if pending.stage == Stage::Queued => Heard::Known,
-            _ => Heard::Unwanted,
+            Some(pending) if pending.stage == Stage::Queued => Readiness::Known,
+            _ => Readiness::Unwanted,
         }
     }
 
     /// Notes that an attempt was in vain: only another report makes it worth another.
     pub(super) fn block(&mut self) {
-        (self.ready, self.again) = (false, false);
+        (self.ready, self.reported_again) = (false, false);
     }
 
     fn waits(&self) -> bool {
@@ -217,8 +224,8 @@ impl Work {
     /// The outcome of the op's last completion.
     pub(super) fn end(self, result: io::Result<()>) -> Outcome {
         match (self, result) {
-            (Self::Accept, Ok(())) => unreachable!("accepting has no orderly end"),
-            (Self::Accept, Err(error)) => Outcome::Accepted(Err(error)),
+            (Self::Accept(_), Ok(())) => unreachable!("accepting has no orderly end"),
+            (Self::Accept(_), Err(error)) => Outcome::Accepted(Err(error)),
             (Self::Receive, result) => Outcome::Received(result.map(|()| None)),
             (Self::Send(transfer), result) => Outcome::Sent(result, transfer.chain),
         }

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::poller::{Event, Interest, KEYS_RESERVED, Poller};
-use super::source::{Heard, Lane, Stage, requeue};
+use super::source::{Lane, Readiness, Stage, requeue};
 use super::{KEY_BELL, KEY_WAKER, Ready, key};
 use crate::driver::{Completion, Outcome, Token};
 
@@ -39,10 +39,10 @@ impl<P: Poller> Ready<P> {
             let Some(source) = self.sources.get_mut(handle) else { continue };
             source.changing = false;
             let (armed, want) = (source.armed, source.want());
-            if armed.contains(want) && !source.overheard {
+            if armed.contains(want) && !source.spurious {
                 continue;
             }
-            source.overheard = false;
+            source.spurious = false;
             let (socket, key) = (source.descriptor.as_fd(), key(handle));
             let result = match (armed, want) {
                 _ if armed == want => Ok(()),
@@ -109,20 +109,20 @@ impl<P: Poller> Ready<P> {
         let Some(handle) = self.sources.handle_at(event.key - KEYS_RESERVED) else { return };
         let source = self.sources.get_mut(handle).expect("the slot is in use");
         source.hangup |= event.hangup;
-        let mut overheard = false;
+        let mut spurious = false;
         for (lane, ready) in [(Lane::Read, event.readable), (Lane::Write, event.writable)] {
             if !ready {
                 continue;
             }
             let side = source.side_mut(lane);
             match side.report() {
-                Heard::Awaited => self.runnable.extend(side.name(handle, lane)),
-                Heard::Known => {}
-                Heard::Unwanted => overheard = true,
+                Readiness::Awaited => self.runnable.extend(side.name(handle, lane)),
+                Readiness::Known => {}
+                Readiness::Unwanted => spurious = true,
             }
         }
-        if overheard {
-            source.overheard = true;
+        if spurious {
+            source.spurious = true;
             self.change(handle);
         }
     }
