@@ -17,8 +17,8 @@
 //! - *Input that the session cannot take* waits in the inbox. When 64 KiB wait, the connection
 //!   stops receiving; then the peer's own sends stop, which is how TCP says "not so fast". A peer
 //!   that sends and does not read stalls only itself, and holds at most the inbox and two chains.
-//! - *Time* is the server's. The session names its patience: [`Patience::Idle`] for the time
-//!   between two exchanges, [`Patience::Busy`] in the middle of one. The deadline is set anew
+//! - *Time* is the server's. The session names one of its timeouts: [`ReceiveTimeout::KeepAlive`]
+//!   between two exchanges, [`ReceiveTimeout::Header`] within one. The deadline is set anew
 //!   whenever something was sent.
 //! - *Sockets, drivers and threads* do not occur. The same code runs on every driver, and in a
 //!   test as a plain function call (see the tests below).
@@ -33,7 +33,7 @@
 //! [`Session::answered`]).
 
 use crate::driver::Chain;
-use crate::session::{ConnectionInfo, Context, Inbox, Patience, Session, Step, Timer};
+use crate::session::{ConnectionInfo, Context, Inbox, ReceiveTimeout, Session, Step, Timer};
 
 /// Bytes copied between two looks at how full the chain is.
 const PIECE: usize = 4096;
@@ -62,7 +62,7 @@ impl Session for Echo {
             // The peer has said all, and hears the last of it before the connection closes.
             return Step::Finish { linger: false };
         }
-        Step::Receive(Patience::Idle)
+        Step::Receive(ReceiveTimeout::KeepAlive)
     }
 
     fn expire(&mut self, _: &mut Context<'_, ()>, _: Timer, _: &mut Chain) -> Step {
@@ -132,6 +132,6 @@ mod tests {
         echo.drain();
         let (_, said, step) = advance(&mut echo, b"in hand", false);
         assert_eq!(said, b"in hand");
-        assert!(matches!(step, Step::Receive(Patience::Idle)), "{step:?}");
+        assert!(matches!(step, Step::Receive(ReceiveTimeout::KeepAlive)), "{step:?}");
     }
 }

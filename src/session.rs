@@ -69,7 +69,7 @@ pub trait Session: Sized {
         unreachable!("this session waits for no service, and an answer came for {id:?}")
     }
 
-    /// A timer has expired. `out` is as in [`Session::advance`]. After [`Timer::Patience`],
+    /// A timer has expired. `out` is as in [`Session::advance`]. After [`Timer::Receive`],
     /// [`Step::Receive`] starts it anew; after [`Timer::Deadline`] the session has to move its own
     /// deadline, or it is called again.
     fn expire(&mut self, cx: &mut Context<'_, Self::Shared>, timer: Timer, out: &mut Chain)
@@ -204,7 +204,7 @@ impl<'a, T> Context<'a, T> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
     /// With more input.
-    Receive(Patience),
+    Receive(ReceiveTimeout),
     /// When a reply or an answer has come, or the send in flight has ended. Input stays in the
     /// inbox.
     Wait,
@@ -220,20 +220,20 @@ pub enum Step {
     Abort,
 }
 
-/// How long a session is willing to wait for input: names one of the server's timeouts.
+/// Which of the server's timeouts bounds the wait for input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Patience {
-    /// Between two exchanges.
-    Idle,
-    /// In the middle of something; measured from its beginning, so that trickling does not help.
-    Busy,
+pub enum ReceiveTimeout {
+    /// The one between two exchanges.
+    KeepAlive,
+    /// The one within an exchange; measured from its beginning, so that trickling does not help.
+    Header,
 }
 
 /// Which timer has expired.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Timer {
     /// The server's: the input that the session waits for did not come.
-    Patience,
+    Receive,
     /// The session's own: its [`Session::deadline`] has come.
     Deadline,
 }

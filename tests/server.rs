@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ringd::driver::{Chain, Choice, Kind, Limits};
 use ringd::server::{self, Settings};
-use ringd::session::{ConnectionInfo, Context, Inbox, Patience, Session, Step, Timer};
+use ringd::session::{ConnectionInfo, Context, Inbox, ReceiveTimeout, Session, Step, Timer};
 
 /// A session with a bug.
 struct Broken;
@@ -20,7 +20,7 @@ impl Session for Broken {
 
     fn advance(&mut self, _: &mut Context<'_, ()>, inbox: &mut Inbox<'_>, _: &mut Chain) -> Step {
         assert!(inbox.bytes().is_empty(), "this panic is part of a test");
-        Step::Receive(Patience::Busy)
+        Step::Receive(ReceiveTimeout::Header)
     }
 
     fn expire(&mut self, _: &mut Context<'_, ()>, _: Timer, _: &mut Chain) -> Step {

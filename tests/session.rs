@@ -15,7 +15,9 @@ use ringd::ask::{Ask, AskId, Reply};
 use ringd::driver::{Chain, Choice, Job, Kind, Limits};
 use ringd::server::{self, Server, Settings};
 use ringd::service::{Service, Task, Waiter};
-use ringd::session::{ConnectionInfo, Context, Inbox, Now, Patience, Sent, Session, Step, Timer};
+use ringd::session::{
+    ConnectionInfo, Context, Inbox, Now, ReceiveTimeout, Sent, Session, Step, Timer,
+};
 use sessions::{Duplex, LATE_BY, Late, Quartet};
 
 /// How long anything may take that has to happen at all.
@@ -160,7 +162,11 @@ impl Session for Talker {
             self.begun = true;
             out.share(&vec![b'.'; SPEECH].into());
         }
-        if inbox.ended() { Step::Finish { linger: false } } else { Step::Receive(Patience::Idle) }
+        if inbox.ended() {
+            Step::Finish { linger: false }
+        } else {
+            Step::Receive(ReceiveTimeout::KeepAlive)
+        }
     }
 
     fn expire(&mut self, _: &mut Context<'_, Counts>, _: Timer, _: &mut Chain) -> Step {
@@ -329,8 +335,8 @@ impl Session for Customer {
         }
         match (self.waits, inbox.ended()) {
             (_, true) => Step::Finish { linger: false },
-            (true, false) => Step::Receive(Patience::Busy),
-            (false, false) => Step::Receive(Patience::Idle),
+            (true, false) => Step::Receive(ReceiveTimeout::Header),
+            (false, false) => Step::Receive(ReceiveTimeout::KeepAlive),
         }
     }
 

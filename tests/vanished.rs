@@ -13,7 +13,7 @@ use ringd::ask::{Ask, AskId, Reply};
 use ringd::driver::{Chain, Choice, Job, Kind, Limits};
 use ringd::server::{self, Server, Settings};
 use ringd::service::{Service, Task};
-use ringd::session::{ConnectionInfo, Context, Inbox, Now, Patience, Session, Step, Timer};
+use ringd::session::{ConnectionInfo, Context, Inbox, Now, ReceiveTimeout, Session, Step, Timer};
 use socket2::SockRef;
 
 /// How long anything may take that has to happen at all.
@@ -77,7 +77,7 @@ impl Session for Client {
             return Step::Wait;
         }
         if inbox.bytes().is_empty() {
-            return Step::Receive(Patience::Idle);
+            return Step::Receive(ReceiveTimeout::KeepAlive);
         }
         inbox.take(1);
         cx.shared.asked.fetch_add(1, Ordering::SeqCst);

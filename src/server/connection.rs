@@ -25,7 +25,7 @@ use super::timers::Tick;
 use crate::ask::{AskId, Reply};
 use crate::driver::{Chain, Driver, Lease, Op, Outcome, Sock, is_cancelled};
 use crate::service::Service;
-use crate::session::{Inbox, Patience, Sent, Session, Step, Timer};
+use crate::session::{Inbox, ReceiveTimeout, Sent, Session, Step, Timer};
 use questions::Questions;
 use state::{Phase, Receiving, Sending, State, Wants};
 
@@ -76,8 +76,8 @@ impl<S: Session> Connection<S> {
             sock,
             session,
             state: State::Open,
-            wants: Wants::Input(Patience::Busy),
-            phase: Phase::Busy,
+            wants: Wants::Input(ReceiveTimeout::Header),
+            phase: Phase::Receiving(ReceiveTimeout::Header),
             phase_ends: 0,
             deadline: 0,
             inbox: Vec::new(),
@@ -94,7 +94,7 @@ impl<S: Session> Connection<S> {
 
     /// Begins the conversation.
     pub(super) fn begin<D: Driver>(&mut self, env: &mut Env<'_, D, S>, draining: bool) {
-        self.begin_phase(env, Phase::Busy);
+        self.begin_phase(env, Phase::Receiving(ReceiveTimeout::Header));
         self.receive(env);
         if draining {
             self.drain(env);
@@ -218,7 +218,7 @@ impl<S: Session> Connection<S> {
     /// Turns a step, what was written before it and what was asked into ops.
     fn perform<D: Driver>(&mut self, env: &mut Env<'_, D, S>, step: Step, chain: Box<Chain>) {
         match step {
-            Step::Receive(patience) => self.wants = Wants::Input(patience),
+            Step::Receive(timeout) => self.wants = Wants::Input(timeout),
             Step::Wait => self.wants = Wants::News,
             Step::Flush => {
                 assert!(!chain.is_empty(), "a session that wants room has written something");
@@ -344,9 +344,9 @@ impl<S: Session> Connection<S> {
             Phase::Closing => {}
             Phase::Lingering => self.close(env, false),
             Phase::Waiting => self.close(env, true),
-            Phase::Idle | Phase::Busy if self.ended => self.close(env, false),
-            Phase::Idle | Phase::Busy => {
-                self.expire(env, Timer::Patience);
+            Phase::Receiving(_) if self.ended => self.close(env, false),
+            Phase::Receiving(_) => {
+                self.expire(env, Timer::Receive);
                 self.begin_phase(env, self.phase);
             }
             Phase::Sending => {
@@ -382,8 +382,8 @@ impl<S: Session> Connection<S> {
         }
         self.settle(env);
         // A request may be on its way; without a while for it, its client would see a reset.
-        if matches!(self.phase, Phase::Idle | Phase::Busy) && self.inbox.is_empty() {
-            self.phase = Phase::Idle;
+        if matches!(self.phase, Phase::Receiving(_)) && self.inbox.is_empty() {
+            self.phase = Phase::Receiving(ReceiveTimeout::KeepAlive);
             self.phase_ends = self.phase_ends.min(env.tick + env.timeouts.drain_idle);
             self.look_ahead(env);
         }
@@ -421,7 +421,6 @@ impl<S: Session> Connection<S> {
     /// After every event: receives or pauses as the inbox demands, and sets the deadline.
     fn settle<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
         if self.state == State::Closing {
-            self.phase = Phase::Closing;
             return self.check();
         }
         if self.state != State::Open {
@@ -437,13 +436,7 @@ impl<S: Session> Connection<S> {
             }
             _ => {}
         }
-        let phase = match (self.state, self.wants) {
-            (State::Lingering { .. }, _) => Phase::Lingering,
-            _ if self.sending != Sending::No => Phase::Sending,
-            (_, Wants::News | Wants::Room) => Phase::Waiting,
-            (_, Wants::Input(Patience::Idle)) => Phase::Idle,
-            (_, Wants::Input(Patience::Busy)) => Phase::Busy,
-        };
+        let phase = Phase::of(self.state, self.sending, self.wants);
         if phase != self.phase {
             self.begin_phase(env, phase);
         }
@@ -456,9 +449,9 @@ impl<S: Session> Connection<S> {
         let timeouts = env.timeouts;
         self.phase_ends = env.tick
             + match phase {
-                Phase::Idle if self.draining => timeouts.drain_idle,
-                Phase::Idle => timeouts.idle,
-                Phase::Busy => timeouts.header,
+                Phase::Receiving(ReceiveTimeout::KeepAlive) if self.draining => timeouts.drain_idle,
+                Phase::Receiving(ReceiveTimeout::KeepAlive) => timeouts.idle,
+                Phase::Receiving(ReceiveTimeout::Header) => timeouts.header,
                 Phase::Sending => timeouts.send.div_ceil(SEND_LOOKS),
                 Phase::Waiting => timeouts.send,
                 Phase::Lingering | Phase::Closing => timeouts.linger,

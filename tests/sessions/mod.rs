@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use ringd::ask::{Ask, AskId, Reply};
 use ringd::driver::{Chain, Job};
-use ringd::session::{ConnectionInfo, Context, Inbox, Patience, Sent, Session, Step, Timer};
+use ringd::session::{ConnectionInfo, Context, Inbox, ReceiveTimeout, Sent, Session, Step, Timer};
 
 /// Asks four questions at once, and puts the replies, in whatever order they come, back into
 /// theirs.
@@ -71,7 +71,11 @@ impl Session for Quartet {
         if !self.parts.is_empty() {
             return Step::Wait;
         }
-        if inbox.ended() { Step::Finish { linger: false } } else { Step::Receive(Patience::Idle) }
+        if inbox.ended() {
+            Step::Finish { linger: false }
+        } else {
+            Step::Receive(ReceiveTimeout::KeepAlive)
+        }
     }
 
     fn resume(&mut self, _: &mut Context<'_, ()>, AskId(number): AskId, reply: Reply) {
@@ -143,7 +147,7 @@ impl Session for Duplex {
         }
         match (self.held.is_empty(), inbox.ended() && inbox.bytes().is_empty()) {
             (true, true) => Step::Finish { linger: false },
-            (true, false) => Step::Receive(Patience::Idle),
+            (true, false) => Step::Receive(ReceiveTimeout::KeepAlive),
             (false, _) => Step::Flush,
         }
     }
@@ -193,18 +197,22 @@ impl Session for Late {
         match (self.ended, self.due) {
             (true, None) => Step::Finish { linger: false },
             (true, Some(_)) => Step::Wait,
-            (false, _) => Step::Receive(Patience::Idle),
+            (false, _) => Step::Receive(ReceiveTimeout::KeepAlive),
         }
     }
 
     fn expire(&mut self, cx: &mut Context<'_, ()>, timer: Timer, out: &mut Chain) -> Step {
         let due = match timer {
-            Timer::Patience => return Step::Finish { linger: false },
+            Timer::Receive => return Step::Finish { linger: false },
             Timer::Deadline => self.due.take().expect("it has set a deadline"),
         };
         assert!(due <= cx.now.instant, "a deadline never comes early");
         out.copy(&std::mem::take(&mut self.held));
-        if self.ended { Step::Finish { linger: false } } else { Step::Receive(Patience::Idle) }
+        if self.ended {
+            Step::Finish { linger: false }
+        } else {
+            Step::Receive(ReceiveTimeout::KeepAlive)
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {

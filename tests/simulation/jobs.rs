@@ -4,7 +4,7 @@ use std::io;
 
 use ringd::ask::{Ask, AskId, Reply};
 use ringd::driver::{Chain, Job};
-use ringd::session::{ConnectionInfo, Context, Inbox, Patience, Session, Step, Timer};
+use ringd::session::{ConnectionInfo, Context, Inbox, ReceiveTimeout, Session, Step, Timer};
 
 /// Bytes that one job takes.
 const PIECE: usize = 16 * 1024;
@@ -55,7 +55,7 @@ impl Session for Scribe {
         if inbox.ended() {
             return Step::Finish { linger: false };
         }
-        Step::Receive(Patience::Idle)
+        Step::Receive(ReceiveTimeout::KeepAlive)
     }
 
     fn resume(&mut self, _: &mut Context<'_, ()>, id: AskId, reply: Reply) {

@@ -25,7 +25,7 @@ use crate::http::semantics::status::Status;
 use crate::http::site::answer::{Exchange, Findings, Pending};
 use crate::http::site::templates::Problem;
 use crate::http::site::{Resolved, Sites};
-use crate::session::{ConnectionInfo, Context, Inbox, Now, Patience, Session, Step, Timer};
+use crate::session::{ConnectionInfo, Context, Inbox, Now, ReceiveTimeout, Session, Step, Timer};
 
 /// Bytes of a line without an end after which an incomplete head is looked at again.
 const LOOK_AFTER: usize = 1024;
@@ -138,7 +138,7 @@ impl Http {
         let bytes = inbox.bytes();
         let limits = cx.shared.settings.limits;
         if !self.is_worth_parsing(bytes, inbox.ended(), limits.head_bytes_max) {
-            return Break(Step::Receive(Patience::Busy));
+            return Break(Step::Receive(ReceiveTimeout::Header));
         }
         let (head, used) = match head::parse(bytes, &limits) {
             Ok(Some(parsed)) => parsed,
@@ -149,7 +149,11 @@ impl Http {
             Ok(None) => {
                 self.seen = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
                 let idle = bytes.is_empty() && self.answered;
-                return Break(Step::Receive(if idle { Patience::Idle } else { Patience::Busy }));
+                return Break(Step::Receive(if idle {
+                    ReceiveTimeout::KeepAlive
+                } else {
+                    ReceiveTimeout::Header
+                }));
             }
             Err(refusal) => {
                 inbox.take(bytes.len());
@@ -229,7 +233,7 @@ impl Http {
                     return Break(self.finish(false));
                 }
                 self.state = State::Discard(discard, framing);
-                Break(Step::Receive(Patience::Busy))
+                Break(Step::Receive(ReceiveTimeout::Header))
             }
             // The answer is out already: what can be told is told by the end.
             Err(_) => {

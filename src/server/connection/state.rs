@@ -1,7 +1,7 @@
 //! The states of a connection and of its parts; the diagram is in `connection.rs`.
 
 use crate::driver::OpId;
-use crate::session::Patience;
+use crate::session::ReceiveTimeout;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum State {
@@ -14,7 +14,7 @@ pub(super) enum State {
 /// What a session waits for, by its last step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Wants {
-    Input(Patience),
+    Input(ReceiveTimeout),
     /// A reply, an answer, or the end of the send.
     News,
     /// The end of the send, or input.
@@ -42,10 +42,25 @@ pub(super) enum Sending {
 /// What the phase's deadline is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
-    Idle,
-    Busy,
+    /// The session waits for input.
+    Receiving(ReceiveTimeout),
+    /// A send is in flight.
     Sending,
+    /// The session waits for a reply or an answer.
     Waiting,
     Lingering,
     Closing,
+}
+
+impl Phase {
+    /// What a connection in this state waits for.
+    pub(super) fn of(state: State, sending: Sending, wants: Wants) -> Self {
+        match (state, wants) {
+            (State::Closing, _) => Self::Closing,
+            (State::Lingering { .. }, _) => Self::Lingering,
+            _ if sending != Sending::No => Self::Sending,
+            (_, Wants::News | Wants::Room) => Self::Waiting,
+            (_, Wants::Input(timeout)) => Self::Receiving(timeout),
+        }
+    }
 }
