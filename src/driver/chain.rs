@@ -151,6 +151,11 @@ impl Chain {
         (self.part, self.offset) = (0, 0);
     }
 
+    /// Memory that the chain holds for what it copies, itself included, in bytes.
+    pub fn capacity(&self) -> usize {
+        size_of::<Self>() + self.copied.capacity() + self.parts.capacity() * size_of::<Part>()
+    }
+
     /// What the cursor stands on.
     pub(super) fn next(&self) -> Next<'_> {
         match self.parts.get(self.part) {
