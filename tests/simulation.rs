@@ -13,6 +13,8 @@
 mod answer;
 #[path = "simulation/client.rs"]
 mod client;
+#[path = "simulation/connection.rs"]
+mod connection;
 #[path = "simulation/echo.rs"]
 mod echo;
 #[path = "simulation/http.rs"]

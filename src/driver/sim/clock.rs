@@ -35,6 +35,11 @@ impl Clock {
         Now { instant: self.start + elapsed, system: UNIX_EPOCH + self.wall + elapsed }
     }
 
+    /// Lets virtual time pass.
+    pub(super) fn pass(&mut self, time: Duration) {
+        *self.elapsed.as_mut().expect("real time passes by itself") += time;
+    }
+
     /// Lets time pass until `next`, and virtual time for `window` more; real time, at the longest
     /// until a peer does something.
     ///

@@ -269,6 +269,12 @@ impl Sim {
         self.clock.elapsed()
     }
 
+    /// Lets virtual time pass while nobody waits, as when the process is stopped (SIGSTOP). What
+    /// happens meanwhile comes with the next wait.
+    pub fn pass(&mut self, time: Duration) {
+        self.clock.pass(time);
+    }
+
     /// Ends all faults and delays: from now on the world is calm, though still in virtual time.
     pub fn calm(&mut self) {
         self.faults = Faults::NONE;

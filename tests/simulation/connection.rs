@@ -1,0 +1,291 @@
+//! One connection at moments that are chosen exactly: what comes at the same time as a deadline,
+//! what a session leaves when it ends, and what it asks when it is told that bytes have left.
+
+use std::io::{ErrorKind, Read, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ringd::ask::{Ask, AskId, Reply};
+use ringd::driver::sim::{Faults, Peer, Sim};
+use ringd::driver::{Chain, Driver, Job, Limits, Now};
+use ringd::server::Published;
+use ringd::server::mailbox::Mailbox;
+use ringd::server::worker::{Settings, Worker};
+use ringd::service::{Service, Task, Waiter};
+use ringd::session::{ConnectionInfo, Context, Inbox, ReceiveTimeout, Sent, Session, Step, Timer};
+
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(7);
+
+/// Does what the letters of its input say, and writes a capital letter when it has.
+#[derive(Debug, Default)]
+struct Actor {
+    waits: bool,
+    done: Vec<u8>,
+    deadline: Option<Instant>,
+    asks_when_sent: bool,
+}
+
+/// Asks for each session that waits, and tells it.
+#[derive(Debug, Default)]
+struct Clerk {
+    tasks: Vec<Task<()>>,
+    waiter: Option<Waiter>,
+}
+
+impl Service for Clerk {
+    type Answer = ();
+    type Message = ();
+
+    fn poll(&mut self, _: Now) -> Option<Task<()>> {
+        self.tasks.pop()
+    }
+
+    fn resume(&mut self, _: Now, _: AskId, _: Reply) {
+        self.tasks.extend(self.waiter.take().map(|waiter| Task::Answer(waiter, ())));
+    }
+
+    fn receive(&mut self, _: Now, (): ()) {}
+}
+
+fn job() -> Ask {
+    Ask::Run { job: Job::new(|| Ok(Vec::new())) }
+}
+
+impl Session for Actor {
+    type Shared = Clerk;
+
+    fn new(_: &mut Clerk, _: &ConnectionInfo<'_>) -> Self {
+        Self::default()
+    }
+
+    fn advance(
+        &mut self,
+        cx: &mut Context<'_, Clerk>,
+        inbox: &mut Inbox<'_>,
+        out: &mut Chain,
+    ) -> Step {
+        out.copy(&std::mem::take(&mut self.done));
+        while let (false, Some(letter)) = (self.waits, inbox.bytes().first()) {
+            if *letter == b'x' {
+                return Step::Abort;
+            }
+            inbox.take(1);
+            match letter {
+                b'j' => cx.ask(AskId(1), job()),
+                b's' => {
+                    cx.shared.waiter = Some(cx.waiter(AskId(2)));
+                    cx.shared.tasks.push(Task::Ask(AskId(3), job()));
+                }
+                b'd' => self.deadline = Some(cx.now.instant + SEND_TIMEOUT),
+                b'a' => {
+                    self.asks_when_sent = true;
+                    out.copy(b"A");
+                    return Step::Receive(ReceiveTimeout::KeepAlive);
+                }
+                _ => {
+                    out.copy(&[letter.to_ascii_uppercase()]);
+                    continue;
+                }
+            }
+            self.waits = true;
+        }
+        match (self.waits, inbox.ended()) {
+            (true, _) => Step::Wait,
+            (false, true) => Step::Finish { linger: false },
+            (false, false) => Step::Receive(ReceiveTimeout::KeepAlive),
+        }
+    }
+
+    fn resume(&mut self, _: &mut Context<'_, Clerk>, _: AskId, reply: Reply) {
+        assert!(matches!(reply, Reply::Ran(Ok(_))), "{reply:?}");
+        self.waits = false;
+        self.done.push(b'J');
+    }
+
+    fn answered(&mut self, _: &mut Context<'_, Clerk>, _: AskId, (): ()) {
+        self.waits = false;
+        self.done.push(b'S');
+    }
+
+    fn expire(&mut self, cx: &mut Context<'_, Clerk>, timer: Timer, out: &mut Chain) -> Step {
+        if timer == Timer::Receive {
+            return Step::Finish { linger: false };
+        }
+        let deadline = self.deadline.take().expect("it has a deadline");
+        assert!(deadline <= cx.now.instant);
+        self.waits = false;
+        out.copy(b"D");
+        Step::Receive(ReceiveTimeout::KeepAlive)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn sent(&mut self, cx: &mut Context<'_, Clerk>, _: Sent) {
+        if std::mem::take(&mut self.asks_when_sent) {
+            cx.ask(AskId(4), job());
+        }
+    }
+
+    fn drain(&mut self) {}
+}
+
+/// A worker with one connection, in virtual time.
+struct World {
+    worker: Worker<Sim, Actor>,
+    peer: Peer,
+}
+
+impl World {
+    fn new() -> Self {
+        let limits = Limits { sockets_max: 8, buffers: 2, ..Limits::default() };
+        let mut sim = Sim::seeded(&limits, 0, Faults::NONE);
+        let (listener, dialer) = sim.listen().unwrap();
+        let settings = Settings {
+            connections_max: 4,
+            header_timeout: IDLE_TIMEOUT,
+            idle_timeout: IDLE_TIMEOUT,
+            send_timeout: SEND_TIMEOUT,
+            drain_timeout: Duration::from_secs(1),
+        };
+        let (mailbox, published) = (Arc::new(Mailbox::default()), Arc::default());
+        let published: Arc<Published> = published;
+        let worker =
+            Worker::new(sim, vec![listener], Clerk::default(), settings, mailbox, published);
+        let mut peer = dialer.dial().unwrap();
+        peer.set_nonblocking(true);
+        let mut world = Self { worker, peer };
+        world.turns(3);
+        world
+    }
+
+    /// Turns of the worker, a millisecond each if nothing happens.
+    fn turns(&mut self, count: u32) {
+        for _ in 0..count {
+            let alarm = self.worker.driver_mut().elapsed() + Duration::from_millis(1);
+            self.worker.driver_mut().set_alarm(Some(alarm));
+            self.worker.turn().unwrap();
+            self.worker.check_ops();
+        }
+    }
+
+    fn say(&mut self, words: &[u8]) {
+        self.peer.write_all(words).unwrap();
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.worker.driver_mut().pass(time);
+    }
+
+    /// What the peer has got since it last looked: `None` when the connection was reset.
+    fn heard(&mut self) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        match self.peer.read_to_end(&mut bytes) {
+            Ok(_) => Some([&bytes[..], b"."].concat()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Some(bytes),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+                None
+            }
+        }
+    }
+
+    #[track_caller]
+    fn hears(&mut self, words: &[u8]) {
+        self.turns(8);
+        let heard = self.heard();
+        let text = heard.as_deref().map(String::from_utf8_lossy);
+        assert_eq!(heard.as_deref(), Some(words), "{text:?}");
+    }
+}
+
+/// The process is stopped for longer than the timeout while a reply is on its way: it was there
+/// in time, and so is what the session makes of it.
+#[test]
+fn a_reply_that_came_while_the_process_was_stopped_is_in_time() {
+    for (question, reply) in [(b"j", b"J"), (b"s", b"S")] {
+        let mut world = World::new();
+        world.say(question);
+        world.turns(1);
+        world.pass(2 * SEND_TIMEOUT);
+        world.hears(reply);
+        world.say(b"z");
+        world.hears(b"Z");
+    }
+}
+
+#[test]
+fn input_that_came_while_the_process_was_stopped_is_in_time() {
+    let mut world = World::new();
+    world.say(b"z");
+    world.hears(b"Z");
+    world.say(b"y");
+    world.pass(2 * IDLE_TIMEOUT);
+    world.hears(b"Y");
+    world.pass(2 * IDLE_TIMEOUT);
+    world.hears(b".");
+}
+
+/// The session's deadline and the end of its phase come at the same time. What it does at the
+/// deadline begins another phase, which has not ended.
+#[test]
+fn a_deadline_begins_another_phase() {
+    for late in [Duration::ZERO, SEND_TIMEOUT] {
+        let mut world = World::new();
+        world.say(b"d");
+        world.turns(1);
+        world.pass(SEND_TIMEOUT + Duration::from_secs(1) + late);
+        world.hears(b"D");
+        world.say(b"z");
+        world.hears(b"Z");
+    }
+}
+
+#[test]
+fn a_question_that_is_asked_when_bytes_have_left_is_submitted() {
+    let mut world = World::new();
+    world.say(b"a");
+    world.hears(b"AJ");
+    world.say(b"aj");
+    world.hears(b"AJJ");
+}
+
+/// What is left in the inbox of a session that has ended is for nobody.
+#[test]
+fn a_session_that_aborts_may_leave_input() {
+    for words in [&b"x"[..], b"xyz", b"zxyz", b"jxyz", b"sxyz", b"axyz"] {
+        let mut world = World::new();
+        world.say(words);
+        world.turns(8);
+        assert_eq!(world.heard(), None, "{words:?}");
+    }
+}
+
+/// Input beyond the inbox stops the receive; when the session has taken it, the rest comes.
+#[test]
+fn a_full_inbox_pauses_and_goes_on() {
+    let mut world = World::new();
+    let flood = vec![b'z'; 300_000];
+    world.say(b"d");
+    let mut said = 0;
+    while said < flood.len() {
+        match world.peer.write(&flood[said..]) {
+            Ok(count) => said += count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => panic!("{error}"),
+        }
+        world.turns(1);
+    }
+    assert!(said > 64 * 1024, "{said} bytes");
+    world.turns(50);
+    world.pass(SEND_TIMEOUT + Duration::from_millis(200));
+    let mut heard = Vec::new();
+    for _ in 0..2000 {
+        world.turns(1);
+        heard.extend(world.heard().expect("the connection stands"));
+    }
+    assert_eq!(heard.len(), said + 1);
+    assert!(heard.starts_with(b"D") && heard[1..].iter().all(|letter| *letter == b'Z'));
+}
