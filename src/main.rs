@@ -26,7 +26,7 @@ const LINES_MAX: usize = 8;
 fn main() -> ExitCode {
     // A write beyond the limit of file sizes then fails, and does not end the process.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
-    // Who asks for figures before there are any gets none, and ends nothing.
+    // The default action of SIGUSR1 would end the process before there are statistics to show.
     let _ = signal_hook::flag::register(SIGUSR1, Arc::default());
     match run(&Cli::parse().into_command()) {
         Ok(code) => code,

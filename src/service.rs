@@ -45,7 +45,8 @@ pub struct Waiter {
 pub enum Task<A> {
     /// Get the reply to a question; [`Service::resume`] brings it.
     Ask(AskId, Ask),
-    /// The reply to this question is not needed any more. It comes all the same, soon.
+    /// The reply to this question is not needed any more. It comes all the same: soon, unless a
+    /// disk or a file system hangs.
     Cancel(AskId),
     /// Tell a session that waits. It does not matter if the session is gone.
     Answer(Waiter, A),

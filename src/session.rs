@@ -29,7 +29,8 @@ pub const ASKS_MAX: usize = 8;
 /// One conversation. All sessions of a worker have one [`Session::Shared`].
 ///
 /// The life of a session: [`new`](Session::new), any number of calls in any order, then
-/// [`closed`](Session::closed), once, and nothing after it.
+/// [`closed`](Session::closed), once, and nothing after it. A worker that fails drops its sessions
+/// without a word.
 pub trait Session: Sized {
     /// What the sessions of a worker share.
     type Shared: Service;
@@ -44,9 +45,9 @@ pub trait Session: Sized {
     /// sent, so it is empty unless [`Context::sending`] is set. A session that must not write
     /// before all is sent says [`Step::Wait`].
     ///
-    /// Called again without new input when a reply or an answer has come, when something was sent
-    /// and the session said [`Step::Flush`] or [`Step::Wait`] or left input, and after
-    /// [`Session::drain`].
+    /// Called again without new input at the end of the input, when a reply or an answer has come,
+    /// after [`Session::drain`], and when something was sent and the session said [`Step::Flush`]
+    /// or [`Step::Wait`], left input, or has all of its input.
     fn advance(
         &mut self,
         cx: &mut Context<'_, Self::Shared>,
@@ -80,14 +81,15 @@ pub trait Session: Sized {
     fn drain(&mut self);
 
     /// When the session wants [`Session::expire`] to be called with [`Timer::Deadline`], whatever
-    /// it is doing. Looked at after each call of the session. The call comes at most a tenth of a
-    /// second late, and never early.
+    /// it waits for. Looked at after each call of the session, until it has said [`Step::Finish`].
+    /// The call never comes early. It comes two tenths of a second late, and later if the worker is
+    /// busy for longer.
     fn deadline(&self) -> Option<Instant> {
         None
     }
 
     /// What was written has left: all of one send, or as much of it as the kernel took before the
-    /// connection broke. [`Session::advance`] may follow.
+    /// connection ended. [`Session::advance`] may follow, or [`Session::closed`].
     fn sent(&mut self, _: &mut Context<'_, Self::Shared>, _: Sent) {}
 
     /// The connection ends. Nothing more is sent, and no reply or answer will come: the time to
@@ -206,12 +208,13 @@ pub enum Step {
     /// With more input.
     Receive(ReceiveTimeout),
     /// When a reply or an answer has come, or the send in flight has ended. Input stays in the
-    /// inbox.
+    /// inbox. A session that waits for longer than the send timeout is reset.
     Wait,
     /// When there is room, or input: the chain is full, and there is more to write.
     Flush,
     /// No more. With `linger`, what the peer still sends is read and thrown away for a while,
-    /// because closing at once could destroy the answer on its way (RFC 9112 section 9.6).
+    /// because closing at once could destroy the answer on its way (RFC 9112 section 9.6). Of
+    /// questions that are open no reply is told.
     Finish {
         /// Whether the peer may still be sending.
         linger: bool,
@@ -225,8 +228,10 @@ pub enum Step {
 pub enum ReceiveTimeout {
     /// The one between two exchanges.
     KeepAlive,
-    /// The one within an exchange; measured from its beginning, so that trickling does not help.
+    /// The one for a request head; measured from its beginning, so that trickling does not help.
     Header,
+    /// The one for a body that is thrown away. It is as long as that for a head.
+    Body,
 }
 
 /// Which timer has expired.

@@ -161,6 +161,7 @@ macro_rules! kernel_only {
                 peers_have_addresses, listeners_have_addresses,
                 // Descriptors: it adopts none.
                 close_leaves_duplicates_told, adopting_is_refused_when_full,
+                close_of_a_listener_that_was_shut_down,
                 // A disk that is slow: its files are in memory.
                 send_of_cold_files, many_cold_file_ops,
                 // System calls: it makes none.

@@ -2,7 +2,7 @@
 
 mod support_process;
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -148,5 +148,39 @@ fn assert_refuses(address: SocketAddr) {
     while TcpStream::connect(address).is_ok() {
         assert!(begin.elapsed() < Duration::from_secs(5), "{address} still listens");
         thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The process is stopped for longer than its timeouts while hundreds of clients send a request:
+/// all of them came in time.
+#[test]
+fn a_stopped_process_serves_all_who_came_in_time() {
+    const CLIENTS: usize = 400;
+    for driver in drivers() {
+        let site = site();
+        let root = site.path().to_str().unwrap();
+        let timeouts = ["--idle-timeout", "1s", "--header-timeout", "1s", "--workers", "1"];
+        let server = Server::start(with(&[root, "--driver", driver]).args(timeouts));
+        let mut clients: Vec<TcpStream> =
+            (0..CLIENTS).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+        // Who is accepted has a deadline, which passes while nobody looks.
+        assert_serves(&server);
+        server.signal(libc::SIGSTOP);
+        for client in &mut clients {
+            client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+        }
+        thread::sleep(Duration::from_millis(2500));
+        server.signal(libc::SIGCONT);
+        let mut served = 0;
+        for client in &mut clients {
+            client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            let mut status = [0; 12];
+            let is_served = client.read_exact(&mut status).is_ok() && &status == b"HTTP/1.1 200";
+            served += usize::from(is_served);
+        }
+        assert_eq!(served, CLIENTS, "{driver}");
+        drop(clients);
+        server.signal(libc::SIGTERM);
+        assert_eq!(server.end().code, Some(0), "{driver}");
     }
 }

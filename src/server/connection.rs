@@ -7,13 +7,15 @@
 //!
 //! ```text
 //! Open -- Finish --> Finishing (what is written leaves) -- linger --> Lingering --> Closing
-//!   |                                                 `-- no linger --------------> Closing
-//!   `-- Abort, error, deadline ---------------------------------------------------> Closing
+//!   |                    |                            `-- no linger --------------> Closing
+//!   `-- Abort, error, ---+-- error, deadline ---------------------------------------> Closing
+//!       deadline
 //! ```
 //!
-//! `Closing` lasts until the driver says `Closed`; then the worker drops the record. The session is
-//! not called any more from the beginning of `Closing` on. Questions that are open then are
-//! cancelled; their replies find nobody.
+//! `Lingering` ends with the peer's last byte, an error, its deadline or [`LINGER_BYTES_MAX`].
+//! `Closing` lasts until the driver says `Closed`; then the worker drops the record. From the
+//! beginning of `Closing` on, the session is only told how far the send in flight has come, and of
+//! the end. Questions that are open then are cancelled; their replies find nobody.
 
 mod questions;
 mod state;
@@ -291,14 +293,15 @@ impl<S: Session> Connection<S> {
     ) {
         let was = std::mem::replace(&mut self.sending, Sending::No);
         assert!(was != Sending::No, "only a send in flight ends");
-        if self.state != State::Closing {
-            let told = Sent { bytes: chain.sent(), complete: sent.is_ok() };
-            self.session.sent(&mut env.session(self.queued.is_some()), told);
-            self.ask(env);
-        }
+        let told = Sent { bytes: chain.sent(), complete: sent.is_ok() };
+        self.session.sent(&mut env.session(self.queued.is_some()), told);
         env.chains.put(chain);
+        if self.state == State::Closing {
+            return self.tell_end(env);
+        }
+        self.ask(env);
         match (sent, self.state) {
-            (_, State::Closing) => {}
+            (_, State::Closing) => unreachable!("nothing follows it"),
             // The peer is gone, or a file ended before its announced length: nobody may take
             // what was sent for the whole.
             (Err(_), _) => self.close(env, true),
@@ -347,7 +350,9 @@ impl<S: Session> Connection<S> {
             Phase::Receiving(_) if self.ended => self.close(env, false),
             Phase::Receiving(_) => {
                 self.expire(env, Timer::Receive);
-                self.begin_phase(env, self.phase);
+                if self.state != State::Closing {
+                    self.begin_phase(env, self.phase);
+                }
             }
             Phase::Sending => {
                 let acknowledged = env.driver.acknowledged(self.sock).ok();
@@ -383,6 +388,7 @@ impl<S: Session> Connection<S> {
         self.settle(env);
         // A request may be on its way; without a while for it, its client would see a reset.
         if matches!(self.phase, Phase::Receiving(_)) && self.inbox.is_empty() {
+            self.wants = Wants::Input(ReceiveTimeout::KeepAlive);
             self.phase = Phase::Receiving(ReceiveTimeout::KeepAlive);
             self.phase_ends = self.phase_ends.min(env.tick + env.timeouts.drain_idle);
             self.look_ahead(env);
@@ -396,14 +402,13 @@ impl<S: Session> Connection<S> {
         self.settle(env);
     }
 
-    /// Ends the connection: the session is not called again.
+    /// Ends the connection: the session has nothing more to say.
     fn close<D: Driver>(&mut self, env: &mut Env<'_, D, S>, reset: bool) {
         if self.state == State::Closing {
             return;
         }
         (self.state, self.phase) = (State::Closing, Phase::Closing);
-        self.session.closed(&mut env.session(self.sending != Sending::No));
-        env.asks.clear();
+        self.deadline = Tick::MAX;
         self.inbox = Vec::new();
         if let Some(chain) = self.queued.take() {
             env.chains.put(chain);
@@ -411,6 +416,16 @@ impl<S: Session> Connection<S> {
         // Nobody is there to be told, and others may wait for the place in a queue.
         self.questions.ops().for_each(|op| env.driver.cancel(op));
         env.submit(tag::CONNECTION, Op::Close { sock: self.sock, reset });
+        // Otherwise the send in flight, which ends before the close, brings its last word.
+        if self.sending == Sending::No {
+            self.tell_end(env);
+        }
+    }
+
+    /// The last call of the session.
+    fn tell_end<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
+        self.session.closed(&mut env.session(false));
+        env.asks.clear();
     }
 
     fn receive<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
@@ -451,10 +466,11 @@ impl<S: Session> Connection<S> {
             + match phase {
                 Phase::Receiving(ReceiveTimeout::KeepAlive) if self.draining => timeouts.drain_idle,
                 Phase::Receiving(ReceiveTimeout::KeepAlive) => timeouts.idle,
-                Phase::Receiving(ReceiveTimeout::Header) => timeouts.header,
+                Phase::Receiving(ReceiveTimeout::Header | ReceiveTimeout::Body) => timeouts.header,
                 Phase::Sending => timeouts.send.div_ceil(SEND_LOOKS),
                 Phase::Waiting => timeouts.send,
-                Phase::Lingering | Phase::Closing => timeouts.linger,
+                Phase::Lingering => timeouts.linger,
+                Phase::Closing => unreachable!("the driver ends it"),
             };
     }
 

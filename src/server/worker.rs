@@ -32,8 +32,12 @@ const CLOSE_WAIT: Duration = Duration::from_secs(1);
 /// Before deadlines expire, how long the driver is asked for completions that came in time.
 const LAST_LOOK: Duration = Duration::from_millis(10);
 
-/// How often it is asked, at most; it ends with the first time that brings nothing.
-const LAST_LOOKS: u32 = 8;
+/// How often it is asked at most, besides once for each deadline that is due; it ends with the
+/// first time that brings nothing.
+const LAST_LOOKS: usize = 8;
+
+/// How long all of that may take.
+const LAST_LOOKS_TIME: Duration = Duration::from_secs(1);
 
 /// What a token of a worker names, for a person.
 pub(super) fn name(token: Token) -> String {
@@ -229,16 +233,20 @@ impl<D: Driver, S: Session> Worker<D, S> {
         // What a service has to tell may be what a connection waits for.
         self.serve();
         // Mostly a deadline has moved since, and its entry is only put back.
-        if due.iter().any(|slot| self.is_due(*slot)) {
+        let count = due.iter().filter(|slot| self.is_due(**slot)).count();
+        if count > 0 {
             // The wait may have returned early, or the process may have been stopped for long:
             // input that arrived in time is handled before its deadline counts as missed.
-            for _ in 0..LAST_LOOKS {
+            for _ in 0..LAST_LOOKS + count {
                 self.driver.wait(Some(LAST_LOOK), batch)?;
                 if batch.is_empty() {
                     break;
                 }
                 self.dispatch_all(batch)?;
                 self.serve();
+                if self.driver.now().instant > self.now.instant + LAST_LOOKS_TIME {
+                    break;
+                }
             }
         }
         for slot in due.drain(..) {
@@ -368,6 +376,8 @@ impl<D: Driver, S: Session> Worker<D, S> {
                 Ok(())
             }
             Err(error) if crate::driver::is_cancelled(&error) => Ok(()),
+            // It is closed in any case, and what was accepted before is served.
+            Err(_) if self.listeners[listener].closing => Ok(()),
             Err(error) => Err(error),
         }
     }

@@ -4,13 +4,14 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringd::driver::{Chain, Completion, File, FileKind, Limits, Op, Outcome, Token};
+use ringd::driver::{Chain, Completion, File, FileKind, Limits, Op, Outcome, Token, is_cancelled};
 
 use crate::files::{opened, read_file};
 use crate::harness::*;
@@ -160,6 +161,23 @@ pub(crate) fn close_leaves_duplicates_told<D: Kernel>() {
     assert_eq!(received(&run_until(driver, |all| has_received(all, 4))).0, b"next");
     drop(duplicate);
     close_all(driver, next);
+}
+
+/// Another holder of the listener ends it while its queue is delivered: the accept ends as that of
+/// any listener that is closed.
+pub(crate) fn close_of_a_listener_that_was_shut_down<D: Kernel>() {
+    let driver = &mut D::open(&limits()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let duplicate = listener.try_clone().unwrap();
+    let sock = driver.adopt(listener.into()).unwrap();
+    driver.submit(ACCEPT, Op::AcceptMany { listener: sock });
+    close(driver, sock);
+    socket2::SockRef::from(&duplicate).shutdown(Shutdown::Both).unwrap();
+    let all = run_lasts(driver, 2);
+    let [Completion { outcome: Outcome::Accepted(Err(error)), .. }, closed] = &all[..] else {
+        panic!("{all:?}")
+    };
+    assert!(is_cancelled(error) && matches!(closed.outcome, Outcome::Closed), "{all:?}");
 }
 
 /// The figures that comparisons rest on: an answer costs what it must.

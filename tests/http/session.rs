@@ -8,7 +8,7 @@ use ringd::ask::{Ask, AskId};
 use ringd::driver::{File, Links};
 use ringd::http::h1::harness::{Harness, perform};
 use ringd::http::{Content, Settings};
-use ringd::session::{Now, Step};
+use ringd::session::{Now, ReceiveTimeout, Step};
 
 /// Sessions of a site over two files, with room for one name in its cache.
 fn harness(directory: &tempfile::TempDir) -> Harness {
@@ -130,4 +130,29 @@ fn who_goes_is_not_waited_for() {
         }
         assert!(answer(&mut harness, second, now, A).ends_with("a.txt"));
     }
+}
+
+/// A body that trickles has its own timeout: the head behind it has all of its time.
+#[test]
+fn a_head_behind_a_body_has_its_own_timeout() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut harness = harness(&directory);
+    let now = Now::read();
+    let session = harness.begin();
+    let post = "POST /a.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n";
+    let mut last = Step::Wait;
+    for (bytes, timeout) in [
+        ("P", ReceiveTimeout::Header),
+        (&post[1..], ReceiveTimeout::Body),
+        ("bod", ReceiveTimeout::Body),
+        ("yGET", ReceiveTimeout::Header),
+    ] {
+        let mut said = harness.advance(session, now, bytes.as_bytes(), false);
+        while said.taken < bytes.len() && said.step != Step::Receive(ReceiveTimeout::Header) {
+            said = harness.advance(session, now, &bytes.as_bytes()[said.taken..], false);
+        }
+        assert_eq!(said.step, Step::Receive(timeout), "after {bytes:?}");
+        last = said.step;
+    }
+    assert_ne!(last, Step::Wait);
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ringd::ask::{Ask, AskId, Reply};
 use ringd::driver::sim::{Faults, Peer, Sim};
-use ringd::driver::{Chain, Driver, Job, Limits, Now};
+use ringd::driver::{Chain, Job, Limits, Now};
 use ringd::server::Published;
 use ringd::server::mailbox::Mailbox;
 use ringd::server::worker::{Settings, Worker};

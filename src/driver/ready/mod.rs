@@ -240,8 +240,8 @@ impl<P: Poller> Driver for Ready<P> {
             self.collect();
             let sent = self.run(Instant::now());
             let delivered = self.deliver(out);
-            // Whoever has moved something has had its turn in this wait, so such a round is the
-            // last. In the others there were only reports that concerned nobody.
+            // An op that has moved something has had its turn, so this round is the last. After a
+            // round that moved nothing, every report was for a socket that no op waits for.
             let moved = sent || delivered || !self.runnable.is_empty();
             if moved || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ok(());

@@ -139,6 +139,7 @@ impl<P: Poller> Ready<P> {
                     return if rests { Pause::Rest } else { Pause::Ended(Err(cancelled())) };
                 }
                 code if sys::is_passing_accept_error(code) => {}
+                _ if drain.is_some() => return Pause::Ended(Err(cancelled())),
                 _ => return Pause::Ended(Err(error)),
             }
         }

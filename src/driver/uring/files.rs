@@ -21,7 +21,7 @@ use io_uring::{opcode, squeue};
 
 use super::super::disk::OPEN_ATTEMPTS;
 use super::super::file::File;
-use super::super::op::{OpId, Outcome, Token};
+use super::super::op::{OpId, Outcome, Token, cancelled};
 use super::super::slots::{Handle, Slots};
 use super::super::sys;
 use super::super::transfer::PIECE_BYTES;
@@ -177,7 +177,8 @@ impl Uring {
     }
 
     pub(super) fn complete_read(&mut self, handle: Handle, result: i32) {
-        let Some(FileOp::Read { buffer, read, cancelled, .. }) = self.files.ops.get_mut(handle)
+        let Some(FileOp::Read { buffer, read, cancelled: unwanted, .. }) =
+            self.files.ops.get_mut(handle)
         else {
             return;
         };
@@ -188,22 +189,29 @@ impl Uring {
             // many, as was just seen.
             unsafe { buffer.set_len(len) };
             *read += count;
-            if count > 0 && buffer.len() < buffer.capacity() && !*cancelled {
+            if count > 0 && buffer.len() < buffer.capacity() && !*unwanted {
                 self.push_read(handle);
                 return;
             }
         }
-        if result == -libc::EINTR && !*cancelled {
+        if result == -libc::EINTR && !*unwanted {
             self.push_read(handle);
             return;
         }
-        let Some(FileOp::Read { token, buffer, read, .. }) = self.files.ops.remove(handle) else {
+        let Some(FileOp::Read { token, mut buffer, read, cancelled: unwanted, .. }) =
+            self.files.ops.remove(handle)
+        else {
             unreachable!("it was there above")
         };
         let outcome = match result {
             code if code < 0 => Err(io::Error::from_raw_os_error(-code)),
+            // A part is not what was asked for.
+            code if code > 0 && unwanted && buffer.len() < buffer.capacity() => Err(cancelled()),
             _ => Ok(read),
         };
+        if outcome.is_err() {
+            buffer.truncate(buffer.len() - read);
+        }
         self.finish(token, Outcome::FileRead(outcome, buffer));
     }
 
@@ -290,6 +298,33 @@ mod tests {
         let noticed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(complete));
         let message = noticed.unwrap_err().downcast::<String>().unwrap();
         assert_eq!(*message, format!("{} bytes were read into less room", room + 1));
+    }
+
+    /// After an error, or a cancel that left a part, the buffer is as it came.
+    #[test]
+    fn a_part_is_not_what_was_asked_for() {
+        let results = [(4, true, libc::ECANCELED), (-libc::EIO, false, libc::EIO)];
+        for (result, was_cancelled, code) in results {
+            let Some((mut uring, _, folder)) = opening(0) else { return };
+            let file = std::fs::File::open(folder.path().join("page")).unwrap();
+            let file = Arc::new(File::new(file.into()).unwrap());
+            let mut buffer = Vec::with_capacity(100);
+            buffer.extend_from_slice(b"before, and a part");
+            let read = buffer.len() - b"before".len();
+            let (token, cancelled) = (Token(77), was_cancelled);
+            let op = FileOp::Read { token, file, offset: 0, buffer, read, cancelled };
+            let Ok(handle) = uring.files.ops.insert(op) else { panic!("there is room") };
+            uring.in_flight += 1;
+            uring.complete_read(handle, result);
+            let mut all = Vec::new();
+            while !all.iter().any(|done: &crate::driver::Completion| done.token == token) {
+                uring.wait(None, &mut all).unwrap();
+            }
+            all.retain(|done| done.token == token);
+            let Outcome::FileRead(outcome, buffer) = all.remove(0).outcome else { panic!() };
+            assert_eq!(outcome.unwrap_err().raw_os_error(), Some(code));
+            assert_eq!(buffer, b"before");
+        }
     }
 
     /// As if a completion came twice.

@@ -7,7 +7,7 @@
 //! sent by `sendfile(2)` between reaping and waiting, because the ring has no such operation and
 //! its `SPLICE` always goes to a kernel thread; when the socket is full, the ring polls it.
 //!
-//! Invariants: of `in_flight` ops, the last completions of `finished` are in `done`; a name in
+//! Invariants: `finished` counts the ops whose last completion is in `done`; a name in
 //! `runnable`, `hungry`, `starved`, `resting` or `draining` that has become stale finds nothing.
 //!
 //! Never used on the hot path, because the kernel always hands them to a thread of its own:

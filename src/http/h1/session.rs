@@ -233,7 +233,7 @@ impl Http {
                     return Break(self.finish(false));
                 }
                 self.state = State::Discard(discard, framing);
-                Break(Step::Receive(ReceiveTimeout::Header))
+                Break(Step::Receive(ReceiveTimeout::Body))
             }
             // The answer is out already: what can be told is told by the end.
             Err(_) => {

@@ -72,7 +72,7 @@ impl<V> Entry<V> {
         (self.epoch, self.asked) = (EXPIRED, false);
     }
 
-    /// It holds for no longer than this after it was found, and not once more.
+    /// It holds for no longer than this after it was found, and is not extended.
     fn limit(&mut self, age_max: Duration) {
         (self.extends, self.valid_until) = (false, self.valid_until.min(self.found + age_max));
     }
@@ -225,7 +225,7 @@ impl<V> Cache<V> {
         count
     }
 
-    /// Lets an entry hold for no longer than `age_max` after it was found, and not once more.
+    /// Lets an entry hold for no longer than `age_max` after it was found, without extension.
     pub(super) fn limit(&mut self, name: &[u8], age_max: Duration) {
         if let Some(place) = self.index.get(name) {
             self.entries[*place].limit(age_max);
@@ -233,7 +233,7 @@ impl<V> Cache<V> {
     }
 
     /// Lets the entries whose names begin so hold for no longer than `age_max` after they were
-    /// found, and not once more. Expires all entries if these are more than `at_most`.
+    /// found, without extension. Expires all entries if these are more than `at_most`.
     pub(super) fn limit_prefix(&mut self, prefix: &[u8], age_max: Duration, at_most: usize) {
         let from = (Bound::Included(prefix), Bound::Unbounded);
         let names = self.order.range::<[u8], _>(from);

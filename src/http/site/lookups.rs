@@ -35,7 +35,7 @@ pub(super) struct Lookups {
     /// The lookup that a session may join, by the key of its name.
     current: HashMap<Rc<[u8]>, Handle, foldhash::fast::RandomState>,
     line: VecDeque<Handle>,
-    /// Those that are not in line: at most `running_max`, besides those that wait for a listing.
+    /// Those that are not in line. At most `running_max` of them do not wait for a listing.
     running: Vec<Handle>,
     running_max: u32,
 }

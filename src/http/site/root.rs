@@ -35,7 +35,7 @@ pub(super) enum Freshness {
     Hangs,
 }
 
-/// How long the answer is waited for by everybody; afterwards only by those who wait already.
+/// How long an answer may take. A question that is open for longer is not waited for.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
 impl Root {
@@ -64,9 +64,9 @@ impl Root {
         }
         match self.asked.map(age) {
             None => Freshness::Due,
+            Some(age) if age > WAIT_MAX => Freshness::Hangs,
             Some(age) if age <= self.ask_after => Freshness::Asked,
-            Some(age) if age <= WAIT_MAX => Freshness::AskedBefore,
-            Some(_) => Freshness::Hangs,
+            Some(_) => Freshness::AskedBefore,
         }
     }
 

@@ -189,6 +189,11 @@ impl Sites {
 
     /// Begins the lookups that may begin.
     fn begin_lookups(&mut self, now: Now) {
+        // Those who wait for a root that does not come would keep all others in line.
+        if self.root_is_asked && self.root.freshness(now.instant) == Freshness::Hangs {
+            self.wait_for_root.append(&mut self.need_newer_root);
+            self.begin_those_who_wait(now);
+        }
         while let Some(handle) = self.lookups.next_in_line() {
             if let Some(entry) = self.lookups.get_mut(handle) {
                 entry.lookup.start(now.instant);

@@ -110,8 +110,8 @@ fn who_comes_while_the_root_is_asked_for_waits_for_it() {
     assert_eq!(site.open.len(), 1, "{:?}", paths(&site));
 }
 
-/// Where the reply does not come, the root that is there is served on, and it is not asked for
-/// again. Only those who came soon enough to wait go on waiting.
+/// Where the reply does not come in a second, the root that is there is served on, and it is not
+/// asked for again. The next lookup takes those along who have waited.
 #[test]
 fn a_root_that_does_not_come_is_not_waited_for() {
     for revalidate_after in [Duration::ZERO, SECOND / 2, 5 * SECOND] {
@@ -121,20 +121,38 @@ fn a_root_that_does_not_come_is_not_waited_for() {
         site.now.instant += revalidate_after;
         let first = site.ask(b"first.txt");
         let (id, ask) = site.open.remove(0);
-        site.now.instant += revalidate_after.max(SECOND);
+        site.now.instant += SECOND;
         let in_time = site.ask(b"second.txt");
         assert!(site.open.is_empty(), "{revalidate_after:?}: {:?}", paths(&site));
         site.now.instant += Duration::from_nanos(1);
         let later = site.ask(b"third.txt");
-        assert_eq!(site.open.len(), AT_ONCE, "{revalidate_after:?}: {:?}", paths(&site));
+        assert_eq!(site.open.len(), 3 * AT_ONCE, "{revalidate_after:?}: {:?}", paths(&site));
         assert!(is_beneath(&site, &folder.path().join("one")));
         site.settle();
-        assert!(site.told(later).is_some());
-        assert!(site.told(first).is_none() && site.told(in_time).is_none());
+        [first, in_time, later].into_iter().for_each(|who| assert!(site.told(who).is_some()));
         site.reply(id, perform(ask));
         site.settle();
-        assert!(site.told(first).is_some() && site.told(in_time).is_some());
+        assert!(site.open.is_empty());
     }
+}
+
+/// However many wait for a root that does not come: they keep nobody in line.
+#[test]
+fn those_who_wait_for_the_root_leave_room_for_others() {
+    let (_folder, settings) = releases();
+    let mut site = TestSite::new(Settings { lookups_max: 3, revalidate_after: SECOND, ..settings });
+    site.look_up(b"page.txt");
+    site.now.instant += SECOND;
+    let mut waiting: Vec<_> = (0..5).map(|n| site.ask(format!("{n}.txt").as_bytes())).collect();
+    assert_eq!(site.open.len(), 1, "{:?}", paths(&site));
+    let root = site.open.remove(0);
+    site.now.instant += 2 * SECOND;
+    waiting.push(site.ask(b"page.txt"));
+    for _ in 0..3 {
+        site.settle();
+    }
+    waiting.into_iter().for_each(|waiting| assert!(site.told(waiting).is_some()));
+    site.reply(root.0, perform(root.1));
 }
 
 /// Those who left while they waited for the root do not begin when it comes, and leave nothing
