@@ -17,6 +17,7 @@
 //! beginning of `Closing` on, the session is only told how far the send in flight has come, and of
 //! the end. Questions that are open then are cancelled; their replies find nobody.
 
+mod deadlines;
 mod questions;
 mod state;
 
@@ -27,7 +28,7 @@ use super::timers::Tick;
 use crate::ask::{AskId, Reply};
 use crate::driver::{Chain, Driver, Lease, Op, Outcome, Sock, is_cancelled};
 use crate::service::Service;
-use crate::session::{Inbox, ReceiveTimeout, Sent, Session, Step, Timer};
+use crate::session::{Inbox, ReceiveTimeout, Sent, Session, Step};
 use questions::Questions;
 use state::{Phase, Receiving, Sending, State, Wants};
 
@@ -36,10 +37,6 @@ pub(super) const INBOX_MAX: usize = 64 * 1024;
 
 /// What a lingering connection reads and throws away at most.
 const LINGER_BYTES_MAX: usize = 64 * 1024;
-
-/// How often per timeout a send's progress is looked at: a peer that has stalled is found at most
-/// this part of the timeout late, and never early.
-const SEND_LOOKS: Tick = 4;
 
 /// One connection; see the module documentation.
 #[derive(Debug)]
@@ -328,54 +325,6 @@ impl<S: Session> Connection<S> {
         self.send(env, chain);
     }
 
-    /// The deadline has come.
-    pub(super) fn expired<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
-        let open = self.state == State::Open;
-        if open && self.session.deadline().is_some_and(|deadline| deadline <= env.now.instant) {
-            self.expire(env, Timer::Deadline);
-            // It may be doing something else now.
-            self.settle(env);
-        }
-        if self.state != State::Closing && self.phase_ends <= env.tick {
-            self.phase_over(env);
-        }
-        self.settle(env);
-    }
-
-    fn phase_over<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
-        match self.phase {
-            Phase::Closing => {}
-            Phase::Lingering => self.close(env, false),
-            Phase::Waiting => self.close(env, true),
-            Phase::Receiving(_) if self.ended => self.close(env, false),
-            Phase::Receiving(_) => {
-                self.expire(env, Timer::Receive);
-                if self.state != State::Closing {
-                    self.begin_phase(env, self.phase);
-                }
-            }
-            Phase::Sending => {
-                let acknowledged = env.driver.acknowledged(self.sock).ok();
-                if self.acknowledged != acknowledged {
-                    (self.acknowledged, self.progressed) = (acknowledged, env.tick);
-                }
-                let stalled = env.tick - self.progressed >= env.timeouts.send;
-                if stalled || acknowledged.is_none() {
-                    self.close(env, true);
-                } else {
-                    self.phase_ends = env.tick + env.timeouts.send.div_ceil(SEND_LOOKS);
-                }
-            }
-        }
-    }
-
-    fn expire<D: Driver>(&mut self, env: &mut Env<'_, D, S>, timer: Timer) {
-        let mut chain = self.queued.take().unwrap_or_else(|| env.chains.take());
-        let cx = &mut env.session(self.sending != Sending::No);
-        let step = self.session.expire(cx, timer, &mut chain);
-        self.perform(env, step, chain);
-    }
-
     /// The server is about to stop.
     pub(super) fn drain<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
         if self.state == State::Open {
@@ -457,31 +406,6 @@ impl<S: Session> Connection<S> {
         }
         self.look_ahead(env);
         self.check();
-    }
-
-    fn begin_phase<D: Driver>(&mut self, env: &Env<'_, D, S>, phase: Phase) {
-        (self.phase, self.acknowledged) = (phase, None);
-        let timeouts = env.timeouts;
-        self.phase_ends = env.tick
-            + match phase {
-                Phase::Receiving(ReceiveTimeout::KeepAlive) if self.draining => timeouts.drain_idle,
-                Phase::Receiving(ReceiveTimeout::KeepAlive) => timeouts.idle,
-                Phase::Receiving(ReceiveTimeout::Header | ReceiveTimeout::Body) => timeouts.header,
-                Phase::Sending => timeouts.send.div_ceil(SEND_LOOKS),
-                Phase::Waiting => timeouts.send,
-                Phase::Lingering => timeouts.linger,
-                Phase::Closing => unreachable!("the driver ends it"),
-            };
-    }
-
-    /// Sets when the worker has to look at the connection.
-    fn look_ahead<D: Driver>(&mut self, env: &Env<'_, D, S>) {
-        self.deadline = match self.session.deadline() {
-            Some(deadline) if self.state == State::Open => {
-                self.phase_ends.min(env.wheel.tick_at(deadline))
-            }
-            _ => self.phase_ends,
-        };
     }
 
     /// What holds after every event.

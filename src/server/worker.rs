@@ -5,6 +5,8 @@
 //! connection or to the service, deal with deadlines, then do what the service wants. Workers
 //! share settings; everything else they are told comes by their mailbox.
 
+mod deadlines;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -28,16 +30,6 @@ pub(crate) const ACCEPT_SLACK: u32 = crate::driver::ACCEPTS_PER_WAIT;
 
 /// After the drain timeout, how long the last closes may take.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
-
-/// Before deadlines expire, how long the driver is asked for completions that came in time.
-const LAST_LOOK: Duration = Duration::from_millis(10);
-
-/// How often it is asked at most, besides once for each deadline that is due; it ends with the
-/// first time that brings nothing.
-const LAST_LOOKS: usize = 8;
-
-/// How long all of that may take.
-const LAST_LOOKS_TIME: Duration = Duration::from_secs(1);
 
 /// What a token of a worker names, for a person.
 pub(super) fn name(token: Token) -> String {
@@ -228,33 +220,6 @@ impl<D: Driver, S: Session> Worker<D, S> {
         Ok(())
     }
 
-    /// Deals with the entries of the wheel that have come up.
-    fn look_at_all(&mut self, due: &mut Vec<u32>, batch: &mut Vec<Completion>) -> io::Result<()> {
-        // What a service has to tell may be what a connection waits for.
-        self.serve();
-        // Mostly a deadline has moved since, and its entry is only put back.
-        let count = due.iter().filter(|slot| self.is_due(**slot)).count();
-        if count > 0 {
-            // The wait may have returned early, or the process may have been stopped for long:
-            // input that arrived in time is handled before its deadline counts as missed.
-            for _ in 0..LAST_LOOKS + count {
-                self.driver.wait(Some(LAST_LOOK), batch)?;
-                if batch.is_empty() {
-                    break;
-                }
-                self.dispatch_all(batch)?;
-                self.serve();
-                if self.driver.now().instant > self.now.instant + LAST_LOOKS_TIME {
-                    break;
-                }
-            }
-        }
-        for slot in due.drain(..) {
-            self.look_at(slot);
-        }
-        Ok(())
-    }
-
     fn dispatch_all(&mut self, batch: &mut Vec<Completion>) -> io::Result<()> {
         batch.drain(..).try_for_each(|completion| self.dispatch(completion))
     }
@@ -398,23 +363,6 @@ impl<D: Driver, S: Session> Worker<D, S> {
             unreachable!("there is room, as was just seen")
         };
         self.with_connection(handle, |connection, env| connection.begin(env, draining));
-    }
-
-    /// Whether the deadline that an entry of the wheel stands for has come.
-    fn is_due(&self, slot: u32) -> bool {
-        let connection = self.connections.handle_at(slot).and_then(|at| self.connections.get(at));
-        connection.is_some_and(|connection| connection.deadline <= self.tick)
-    }
-
-    /// An entry of the wheel has come up: its deadline is due, or has moved.
-    fn look_at(&mut self, slot: u32) {
-        let Some(handle) = self.connections.handle_at(slot) else { return };
-        let tick = self.tick;
-        self.with_connection(handle, |connection, env| {
-            if connection.deadline <= tick {
-                connection.expired(env);
-            }
-        });
     }
 
     /// Accepts while there is room for connections: the kernel's backlog is the queue. While

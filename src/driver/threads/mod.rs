@@ -41,10 +41,10 @@
 //!
 //! # Limits
 //!
-//! A socket has at most two threads, files have [`FILE_THREADS`]. So [`SOCKETS_MAX`] sockets need at
-//! most [`THREADS_MAX`] threads. A connection beyond [`SOCKETS_MAX`] is closed at once, and counted
-//! in [`Stats::refused`]. There is a thread for every op that can block, so none waits for another's
-//! peer.
+//! A socket has at most two threads, files have [`FILE_THREADS`]. So [`SOCKETS_MAX`] sockets need
+//! at most [`THREADS_MAX`] threads. A connection beyond [`SOCKETS_MAX`] is closed at once, and
+//! counted in [`Stats::refused`]. There is a thread for every op that can block, so none waits for
+//! another's peer.
 //!
 //! Work aside ([`Op::Run`]) has one thread more, as with the other drivers.
 //!

@@ -1,0 +1,87 @@
+//! The deadlines of a connection: that of the phase it is in, and the session's own.
+
+use super::state::{Phase, State};
+use super::{Connection, Sending};
+use crate::driver::Driver;
+use crate::server::env::Env;
+use crate::server::timers::Tick;
+use crate::session::{ReceiveTimeout, Session, Timer};
+
+/// How often per timeout a send's progress is looked at: a peer that has stalled is found at most
+/// this part of the timeout late, and never early.
+const SEND_LOOKS: Tick = 4;
+
+impl<S: Session> Connection<S> {
+    /// The deadline has come.
+    pub(in crate::server) fn expired<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
+        let open = self.state == State::Open;
+        if open && self.session.deadline().is_some_and(|deadline| deadline <= env.now.instant) {
+            self.expire(env, Timer::Deadline);
+            // It may be doing something else now.
+            self.settle(env);
+        }
+        if self.state != State::Closing && self.phase_ends <= env.tick {
+            self.phase_over(env);
+        }
+        self.settle(env);
+    }
+
+    fn phase_over<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
+        match self.phase {
+            Phase::Closing => {}
+            Phase::Lingering => self.close(env, false),
+            Phase::Waiting => self.close(env, true),
+            Phase::Receiving(_) if self.ended => self.close(env, false),
+            Phase::Receiving(_) => {
+                self.expire(env, Timer::Receive);
+                if self.state != State::Closing {
+                    self.begin_phase(env, self.phase);
+                }
+            }
+            Phase::Sending => {
+                let acknowledged = env.driver.acknowledged(self.sock).ok();
+                if self.acknowledged != acknowledged {
+                    (self.acknowledged, self.progressed) = (acknowledged, env.tick);
+                }
+                let stalled = env.tick - self.progressed >= env.timeouts.send;
+                if stalled || acknowledged.is_none() {
+                    self.close(env, true);
+                } else {
+                    self.phase_ends = env.tick + env.timeouts.send.div_ceil(SEND_LOOKS);
+                }
+            }
+        }
+    }
+
+    fn expire<D: Driver>(&mut self, env: &mut Env<'_, D, S>, timer: Timer) {
+        let mut chain = self.queued.take().unwrap_or_else(|| env.chains.take());
+        let cx = &mut env.session(self.sending != Sending::No);
+        let step = self.session.expire(cx, timer, &mut chain);
+        self.perform(env, step, chain);
+    }
+
+    pub(super) fn begin_phase<D: Driver>(&mut self, env: &Env<'_, D, S>, phase: Phase) {
+        (self.phase, self.acknowledged) = (phase, None);
+        let timeouts = env.timeouts;
+        self.phase_ends = env.tick
+            + match phase {
+                Phase::Receiving(ReceiveTimeout::KeepAlive) if self.draining => timeouts.drain_idle,
+                Phase::Receiving(ReceiveTimeout::KeepAlive) => timeouts.idle,
+                Phase::Receiving(ReceiveTimeout::Header | ReceiveTimeout::Body) => timeouts.header,
+                Phase::Sending => timeouts.send.div_ceil(SEND_LOOKS),
+                Phase::Waiting => timeouts.send,
+                Phase::Lingering => timeouts.linger,
+                Phase::Closing => unreachable!("the driver ends it"),
+            };
+    }
+
+    /// Sets when the worker has to look at the connection.
+    pub(super) fn look_ahead<D: Driver>(&mut self, env: &Env<'_, D, S>) {
+        self.deadline = match self.session.deadline() {
+            Some(deadline) if self.state == State::Open => {
+                self.phase_ends.min(env.wheel.tick_at(deadline))
+            }
+            _ => self.phase_ends,
+        };
+    }
+}
