@@ -53,6 +53,8 @@ pub(super) struct Entry {
     pub(super) in_doubt: bool,
     /// It began before its directory was watched.
     pub(super) unwatched: bool,
+    /// Since when the root that it looks in was known to be the root.
+    pub(super) root_known: Option<Instant>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,6 +108,7 @@ impl Lookups {
             open: 0,
             in_doubt: false,
             unwatched: false,
+            root_known: None,
         };
         let handle = self.entries.insert(entry).ok()?;
         self.current.insert(key, handle);

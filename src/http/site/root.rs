@@ -70,6 +70,15 @@ impl Root {
         }
     }
 
+    /// Since when the directory that is served now is known to be the root. Where there is no
+    /// telling, it counts as known.
+    pub(super) fn known_since(&mut self, now: Instant) -> Instant {
+        match self.freshness(now) {
+            Freshness::Hangs => now,
+            _ => self.path.as_ref().and(self.known).unwrap_or(now),
+        }
+    }
+
     /// Asks for the root anew, if it has a path.
     pub(super) fn ask(&mut self, now: Instant) -> Option<Ask> {
         let RootPath { base, path } = self.path.as_ref()?;

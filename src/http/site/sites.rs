@@ -232,6 +232,9 @@ impl Sites {
 
     fn begin(&mut self, now: Now, handle: Handle) {
         let root = Arc::clone(self.root.get());
+        if let Some(entry) = self.lookups.get_mut(handle) {
+            entry.root_known = Some(self.root.known_since(now.instant));
+        }
         self.step(now, handle, |lookup, site| lookup.begin(site, &root));
         self.watch(handle);
     }
@@ -265,7 +268,9 @@ impl Sites {
     /// Remembers what came of a lookup, and tells those who wait.
     fn finish(&mut self, handle: Handle, outcome: Outcome) {
         let entry = self.lookups.get_mut(handle).expect("it has just taken a step");
-        let (key, found) = (Rc::clone(&entry.key), entry.lookup.begun());
+        let (key, begun) = (Rc::clone(&entry.key), entry.lookup.begun());
+        // What is in a directory that is not the root any more is as old as that.
+        let found = entry.root_known.map_or(begun, |known| known.min(begun));
         let (in_doubt, unwatched) = (entry.in_doubt, entry.unwatched);
         let newer = self.cache.found_at(&key).is_some_and(|newer| newer > found);
         let overtaken = newer || !Arc::ptr_eq(entry.lookup.root(), self.root.get());

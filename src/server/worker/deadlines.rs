@@ -10,9 +10,12 @@ use crate::session::Session;
 /// Before deadlines expire, how long the driver is asked for completions that came in time.
 const LAST_LOOK: Duration = Duration::from_millis(10);
 
-/// How often it is asked at most, besides once for each deadline that is due; it ends with the
-/// first time that brings nothing.
+/// How often it is asked at most, besides once for each deadline that is due. It ends when nothing
+/// has come for [`LAST_LOOK`].
 const LAST_LOOKS: usize = 8;
+
+/// How often a wait may return early with nothing during one such time.
+const EARLY_RETURNS_MAX: usize = 32;
 
 /// How long all of that may take.
 const LAST_LOOKS_TIME: Duration = Duration::from_secs(1);
@@ -32,7 +35,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
             // The wait may have returned early, or the process may have been stopped for long:
             // input that arrived in time is handled before its deadline counts as missed.
             for _ in 0..LAST_LOOKS + count {
-                self.driver.wait(Some(LAST_LOOK), batch)?;
+                self.look_once(batch)?;
                 if batch.is_empty() {
                     break;
                 }
@@ -45,6 +48,19 @@ impl<D: Driver, S: Session> Worker<D, S> {
         }
         for slot in due.drain(..) {
             self.look_at(slot);
+        }
+        Ok(())
+    }
+
+    /// Waits until something has come, or [`LAST_LOOK`] is over.
+    fn look_once(&mut self, batch: &mut Vec<Completion>) -> io::Result<()> {
+        let until = self.driver.now().instant + LAST_LOOK;
+        for _ in 0..EARLY_RETURNS_MAX {
+            let left = until.saturating_duration_since(self.driver.now().instant);
+            self.driver.wait(Some(left), batch)?;
+            if !batch.is_empty() || left.is_zero() {
+                break;
+            }
         }
         Ok(())
     }

@@ -177,3 +177,23 @@ fn who_waited_for_the_root_and_left_does_not_begin() {
     site.settle();
     assert!(site.told(first).is_some() && site.told.is_empty());
 }
+
+/// What is found in a root counts for as long as the root is known to be the root: a name that is
+/// looked up just before the root is asked for again is not served for another while.
+#[test]
+fn what_was_found_is_as_old_as_the_root() {
+    let (folder, settings) = releases();
+    let mut site = TestSite::new(Settings { revalidate_after: SECOND, ..settings });
+    site.look_up(b"page.txt");
+    site.now.instant += SECOND / 20;
+    turn(folder.path(), "two");
+    site.now.instant += SECOND * 9 / 10;
+    site.look_up(b"other.txt");
+    assert!(site.known(b"other.txt").is_some());
+    site.now.instant += SECOND / 20;
+    let later = site.ask(b"other.txt");
+    assert_eq!(site.open.len(), 1, "the root is asked for: {:?}", paths(&site));
+    site.settle();
+    assert!(site.told(later).is_some());
+    assert_eq!(length(site.get(b"page.txt")), 20_000);
+}
