@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use ringd::driver::{
-    Chain, Choice, Driver, File, Kind, Limits, Links, Op, Outcome, Token, Visitor,
+    Chain, Driver, DriverSelection, File, Kind, Limits, Links, Op, Outcome, Token, Visitor,
 };
 
 /// Bytes that are read of a file at a time.
@@ -113,7 +113,7 @@ fn files<D: Driver>(kind: Kind, criterion: &mut Criterion, driver: &mut D) -> io
 
 fn trips(criterion: &mut Criterion) {
     for kind in Kind::ALL {
-        let works = Choice::make(Some(kind))
+        let works = DriverSelection::make(Some(kind))
             .and_then(|_| kind.visit(Trips { kind, criterion: &mut *criterion }));
         if let Err(error) = works {
             println!("{kind} skipped: {error}");

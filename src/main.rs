@@ -11,7 +11,7 @@ use ringd::bench;
 use ringd::cli::{self, BenchArgs, Cli, Command, EchoPlan, ServePlan};
 use ringd::connect;
 use ringd::doctor;
-use ringd::driver::Choice;
+use ringd::driver::DriverSelection;
 use ringd::echo::Echo;
 use ringd::http::site::{CacheStats, PublishedCacheStats};
 use ringd::http::{Http, Sites};
@@ -41,7 +41,7 @@ fn run(command: &Command) -> Result<ExitCode, StartError> {
     match command {
         Command::Doctor(args) => return Ok(doctor::run(args, anstream::stdout())),
         Command::Serve(args) => {
-            let ServePlan { server, http, choice, root, notes } = ServePlan::make(args)?;
+            let ServePlan { server, http, selection, root, notes } = ServePlan::make(args)?;
             notes.iter().for_each(|note| tell(io::stderr(), &format!("ringd: {note}")));
             let does = format!("serving {root} at");
             let caches: Vec<Arc<PublishedCacheStats>> =
@@ -49,7 +49,7 @@ fn run(command: &Command) -> Result<ExitCode, StartError> {
             let published = caches.clone();
             serve::<Http>(
                 &server,
-                choice,
+                selection,
                 move |seat| {
                     let published = Arc::clone(&published[seat.number]);
                     let post = Box::new(move |reports| seat.postbox.post(reports));
@@ -64,10 +64,10 @@ fn run(command: &Command) -> Result<ExitCode, StartError> {
             )?;
         }
         Command::Echo(args) => {
-            let EchoPlan { server, choice } = EchoPlan::make(args)?;
+            let EchoPlan { server, selection } = EchoPlan::make(args)?;
             serve::<Echo>(
                 &server,
-                choice,
+                selection,
                 |_| (),
                 Vec::new(),
                 |server| {
@@ -80,8 +80,8 @@ fn run(command: &Command) -> Result<ExitCode, StartError> {
         Command::BenchServer(args) => {
             // Before the first thread, so that all of them inherit it.
             bench::child::pin(&args.core)?;
-            let ServePlan { server, http, choice, .. } = ServePlan::make(&args.serve)?;
-            bench::child::serve(&server, http, choice)?;
+            let ServePlan { server, http, selection, .. } = ServePlan::make(&args.serve)?;
+            bench::child::serve(&server, http, selection)?;
         }
         Command::Connect(args) => connect::run(&args.peer)?,
     }
@@ -92,7 +92,7 @@ fn run(command: &Command) -> Result<ExitCode, StartError> {
 /// `does` says what it does, and where.
 fn serve<S: Session + 'static>(
     settings: &Settings,
-    choice: Choice,
+    selection: DriverSelection,
     shared: impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static,
     caches: Vec<Arc<PublishedCacheStats>>,
     does: impl FnOnce(&Server) -> String,
@@ -101,12 +101,12 @@ fn serve<S: Session + 'static>(
     let signals = Signals::new([SIGINT, SIGTERM, SIGUSR1]).map_err(|error| {
         format!("cannot watch for signals: {error}; `ulimit -n` raises the limit of descriptors")
     })?;
-    let server = server::start::<S>(settings, choice, shared).map_err(cli::name_options)?;
+    let server = server::start::<S>(settings, selection, shared).map_err(cli::name_options)?;
     let figures = Figures { monitor: server.monitor(), caches };
     obey(signals, server.stopper(), figures).map_err(|error| {
         format!("a thread cannot be started: {error}; `ulimit -u` raises the limit of processes")
     })?;
-    let Choice { kind, why, .. } = server.choice();
+    let DriverSelection { kind, why, .. } = server.selection();
     let (does, workers) = (does(&server), settings.workers);
     tell(io::stdout(), &format!("ringd: {does}; driver: {kind} ({why}); workers: {workers}"));
     Ok(server.join()?)
@@ -166,8 +166,8 @@ fn obey(mut signals: Signals, stopper: Stopper, figures: Figures) -> io::Result<
     thread::Builder::new().name("signals".into()).spawn(watch).map(drop)
 }
 
-/// Tells a line aside: a reader that stands still must not keep the next signal waiting. Who has
-/// not read [`LINES_MAX`] of `lines` is told no more.
+/// Writes a line in another thread: a reader that stands still must not keep the next signal
+/// waiting. Who has not read [`LINES_MAX`] of `lines` is told no more.
 fn tell_aside(lines: &Arc<()>, line: String) {
     if Arc::strong_count(lines) <= LINES_MAX {
         let told = Arc::clone(lines);

@@ -18,7 +18,7 @@ use std::convert::Infallible;
 
 use crate::ask::{Ask, AskId, Reply};
 use crate::driver::Now;
-use crate::driver::slots::Handle;
+use crate::driver::slot_map::Handle;
 
 /// Identifies a session among those of its worker. The id of one that is gone matches nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

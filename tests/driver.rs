@@ -11,7 +11,7 @@
 //! | 3, 4, 9, 10, 11, 13: bounds | `limits.rs`, `crowds.rs`, `wakes.rs` |
 //! | 8: stale names, slots and descriptors that are used again | `reuse.rs` |
 //! | 12: files | `files.rs`, `changes.rs`, `links.rs` |
-//! | 12: work aside | `aside.rs` |
+//! | 12: jobs | `jobs.rs` |
 //! | 14: drops | `drops.rs` |
 //! | 15: closes of listeners | `closes.rs` |
 //! | all of it at once, by chance | `model.rs` |
@@ -21,8 +21,6 @@
 
 #[path = "support/alone.rs"]
 mod alone;
-#[path = "driver/aside.rs"]
-mod aside;
 #[path = "driver/cancels.rs"]
 mod cancels;
 #[path = "driver/changes.rs"]
@@ -43,6 +41,8 @@ mod half_closed;
 mod harness;
 #[path = "driver/interrupted.rs"]
 mod interrupted;
+#[path = "driver/jobs.rs"]
+mod jobs;
 #[path = "driver/kernel.rs"]
 mod kernel;
 #[path = "driver/kernel_only.rs"]
@@ -109,7 +109,7 @@ macro_rules! contract {
                 read_from_an_offset, read_beyond_the_end, read_appends,
                 read_of_a_directory_fails, send_beyond_four_gibibytes,
                 send_of_a_shrunk_file_fails, cancel_of_file_ops;
-            aside: jobs_give_bytes_or_errors, a_job_that_panics_is_an_error, many_jobs_at_once,
+            jobs: jobs_give_bytes_or_errors, a_job_that_panics_is_an_error, many_jobs_at_once,
                 cancel_of_jobs, jobs_are_no_wakes, jobs_are_let_go_by_a_drop;
             limits: wake_before_a_wait, wake_during_a_wait, wakes_become_one,
                 timeout_is_waited_for, buffers_run_out, no_buffer_for_an_idle_loop,
@@ -167,7 +167,7 @@ macro_rules! kernel_only {
                 // System calls: it makes none.
                 system_calls_are_few;
             // Jobs that wait: it does them itself.
-            aside: a_long_job_does_not_stop_the_loop, cancel_of_a_job_that_has_begun,
+            jobs: a_long_job_does_not_stop_the_loop, cancel_of_a_job_that_has_begun,
                 jobs_that_wait_are_bounded, drop_with_a_job_that_has_begun;
             // Links: it has none.
             links: each_policy_has_its_links, magic_links_are_never_followed,

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use ringd::driver::{Choice, Kind, Limits};
+use ringd::driver::{DriverSelection, Kind, Limits};
 use ringd::echo::Echo;
 use ringd::server::{self, Server, Settings, WorkerStats};
 use socket2::{Domain, SockRef, Socket, Type};
@@ -43,7 +43,7 @@ macro_rules! each_test {
         #[test]
         fn $test() {
             let kind = ringd::driver::Kind::$kind;
-            match ringd::driver::Choice::make(Some(kind)) {
+            match ringd::driver::DriverSelection::make(Some(kind)) {
                 Ok(_) => crate::alone::with_descriptors(kind, || crate::$test(kind)),
                 Err(error) => println!("skipped: the driver {kind} does not work here: {error}"),
             }
@@ -77,7 +77,7 @@ fn start(kind: Kind, change: impl FnOnce(&mut Settings)) -> Server {
         trace: None,
     };
     change(&mut settings);
-    server::start::<Echo>(&settings, Choice::make(Some(kind)).unwrap(), |_| ()).unwrap()
+    server::start::<Echo>(&settings, DriverSelection::make(Some(kind)).unwrap(), |_| ()).unwrap()
 }
 
 fn connect(server: &Server) -> TcpStream {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use ringd::driver::{Chain, Choice, Kind, Limits};
+use ringd::driver::{Chain, DriverSelection, Kind, Limits};
 use ringd::server::{self, Settings};
 use ringd::session::{ConnectionInfo, Context, Inbox, ReceiveTimeout, Session, Step, Timer};
 
@@ -35,8 +35,8 @@ impl Session for Broken {
 #[test]
 fn a_worker_that_panics_ends_the_server() {
     for kind in Kind::ALL {
-        let choice = match Choice::make(Some(kind)) {
-            Ok(choice) => choice,
+        let selection = match DriverSelection::make(Some(kind)) {
+            Ok(selection) => selection,
             Err(error) => {
                 println!("{kind} skipped: {error}");
                 continue;
@@ -53,7 +53,7 @@ fn a_worker_that_panics_ends_the_server() {
             limits: Limits::default(),
             trace: None,
         };
-        let server = server::start::<Broken>(&settings, choice, |_| ()).unwrap();
+        let server = server::start::<Broken>(&settings, selection, |_| ()).unwrap();
         let mut peer = TcpStream::connect(server.addresses()[0]).unwrap();
         peer.write_all(b"hello").unwrap();
         let error = server.join().unwrap_err();

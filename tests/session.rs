@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ringd::ask::{Ask, AskId, Reply};
-use ringd::driver::{Chain, Choice, Job, Kind, Limits};
+use ringd::driver::{Chain, DriverSelection, Job, Kind, Limits};
 use ringd::server::{self, Server, Settings};
 use ringd::service::{Service, Task, Waiter};
 use ringd::session::{
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Runs a test on every driver that works here.
 fn on_every_driver(test: impl Fn(Kind)) {
     for kind in Kind::ALL {
-        match Choice::make(Some(kind)) {
+        match DriverSelection::make(Some(kind)) {
             Ok(_) => {
                 println!("on {kind}");
                 test(kind);
@@ -52,8 +52,8 @@ fn start<S: Session + 'static>(
         limits: Limits::default(),
         trace: None,
     };
-    let choice = Choice::make(Some(kind)).unwrap();
-    server::start::<S>(&settings, choice, move |_| shared()).unwrap()
+    let selection = DriverSelection::make(Some(kind)).unwrap();
+    server::start::<S>(&settings, selection, move |_| shared()).unwrap()
 }
 
 fn connect(server: &Server) -> TcpStream {

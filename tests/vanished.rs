@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ringd::ask::{Ask, AskId, Reply};
-use ringd::driver::{Chain, Choice, Job, Kind, Limits};
+use ringd::driver::{Chain, DriverSelection, Job, Kind, Limits};
 use ringd::server::{self, Server, Settings};
 use ringd::service::{Service, Task};
 use ringd::session::{ConnectionInfo, Context, Inbox, Now, ReceiveTimeout, Session, Step, Timer};
@@ -104,7 +104,7 @@ impl Session for Client {
     fn drain(&mut self) {}
 }
 
-fn start(choice: Choice, work: Work) -> Server {
+fn start(selection: DriverSelection, work: Work) -> Server {
     let long = Duration::from_secs(60);
     let settings = Settings {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
@@ -117,7 +117,7 @@ fn start(choice: Choice, work: Work) -> Server {
         limits: Limits::default(),
         trace: None,
     };
-    server::start::<Client>(&settings, choice, move |_| work.clone()).unwrap()
+    server::start::<Client>(&settings, selection, move |_| work.clone()).unwrap()
 }
 
 fn ask(server: &Server) -> TcpStream {
@@ -137,11 +137,11 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 
 /// As many clients as jobs may wait come and go, twice; an honest one has its job done, and the
 /// jobs of the others are not even begun.
-fn those_who_vanish_leave_their_places(choice: Choice) {
+fn those_who_vanish_leave_their_places(selection: DriverSelection) {
     let (open, gate) = mpsc::channel();
     let work =
         Work { gate: Arc::new(Mutex::new(gate)), asked: Arc::default(), begun: Arc::default() };
-    let server = start(choice, work.clone());
+    let server = start(selection, work.clone());
     let connections = |count: u32| server.worker_stats().connections == count;
     let mut first = ask(&server);
     wait_until("the first job is begun", || work.begun.load(Ordering::SeqCst) == 1);
@@ -171,8 +171,8 @@ fn those_who_vanish_leave_their_places(choice: Choice) {
 #[test]
 fn those_who_vanish_leave_their_places_on_every_driver() {
     for kind in Kind::ALL {
-        match Choice::make(Some(kind)) {
-            Ok(choice) => those_who_vanish_leave_their_places(choice),
+        match DriverSelection::make(Some(kind)) {
+            Ok(selection) => those_who_vanish_leave_their_places(selection),
             Err(error) => println!("{kind} skipped: {error}"),
         }
     }

@@ -37,7 +37,7 @@ use std::thread;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use ringd::driver::{Choice, Kind};
+use ringd::driver::{DriverSelection, Kind};
 
 use load::{Beside, Tree};
 use subject::{Sampled, Subject};
@@ -87,7 +87,7 @@ impl Situation {
 }
 
 /// What was found in all rounds of a situation.
-struct Findings {
+struct ResolvedNames {
     latency: Histogram<u64>,
     /// The 99th percentile of each round, in microseconds.
     p99: Vec<u64>,
@@ -95,7 +95,7 @@ struct Findings {
     sent: u64,
 }
 
-impl Findings {
+impl ResolvedNames {
     fn new() -> Self {
         let latency = Histogram::new(3).expect("three digits are fine");
         Self { latency, p99: Vec::new(), sampled: Sampled::default(), sent: 0 }
@@ -115,7 +115,7 @@ fn measure(
     tree: &Tree,
     situation: Situation,
     effort: &Effort,
-    findings: &mut Findings,
+    resolved_names: &mut ResolvedNames,
 ) -> io::Result<()> {
     let subject = Subject::start(kind, tree.root())?;
     let mut hot = load::Hot::begin(subject.address())?;
@@ -141,14 +141,14 @@ fn measure(
         Ok::<_, io::Error>((asked?, sampled))
     });
     let (latency, sampled) = found?;
-    findings.p99.push(latency.value_at_quantile(0.99));
-    findings.latency.add(latency).expect("the bounds are the same");
-    findings.sampled.add(&sampled);
-    findings.sent += sent.into_inner();
+    resolved_names.p99.push(latency.value_at_quantile(0.99));
+    resolved_names.latency.add(latency).expect("the bounds are the same");
+    resolved_names.sampled.add(&sampled);
+    resolved_names.sent += sent.into_inner();
     Ok(())
 }
 
-fn print(subject: &str, situation: Situation, found: &Findings) {
+fn print(subject: &str, situation: Situation, found: &ResolvedNames) {
     let mib = |bytes: Option<u64>| {
         bytes.map_or("-".into(), |bytes| format!("{:.0}", bytes as f64 / f64::from(1 << 20)))
     };
@@ -172,15 +172,15 @@ fn print(subject: &str, situation: Situation, found: &Findings) {
 /// files were cold, and not as long while they were warm.
 fn measure_all(kind: Option<Kind>, tree: &Tree, effort: &Effort) -> io::Result<Duration> {
     let situations = Situation::all();
-    let mut found: Vec<_> = situations.iter().map(|_| Findings::new()).collect();
+    let mut found: Vec<_> = situations.iter().map(|_| ResolvedNames::new()).collect();
     for _ in 0..effort.rounds {
-        for (situation, findings) in situations.iter().zip(&mut found) {
-            measure(kind, tree, *situation, effort, findings)?;
+        for (situation, resolved_names) in situations.iter().zip(&mut found) {
+            measure(kind, tree, *situation, effort, resolved_names)?;
         }
     }
     let name = kind.map_or("control", Kind::name);
-    for (situation, findings) in situations.iter().zip(&found) {
-        print(name, *situation, findings);
+    for (situation, resolved_names) in situations.iter().zip(&found) {
+        print(name, *situation, resolved_names);
     }
     let (mut worst, mut added) = (Duration::ZERO, Vec::new());
     for (pair, beside) in found[1..].chunks(2).zip(Beside::ALL) {
@@ -224,7 +224,7 @@ fn run() -> io::Result<bool> {
     );
     let mut holds = true;
     for kind in Kind::ALL.into_iter().filter(|kind| wanted(kind.name())) {
-        if let Err(error) = Choice::make(Some(kind)) {
+        if let Err(error) = DriverSelection::make(Some(kind)) {
             println!("{kind} skipped: {error}\n");
             continue;
         }

@@ -18,7 +18,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use crate::driver::Choice;
+use crate::driver::DriverSelection;
 use crate::http::{self, Http, Sites};
 use crate::server::{self, StartError};
 
@@ -119,15 +119,15 @@ fn read_line<T: for<'de> Deserialize<'de>>(output: &mut impl BufRead) -> io::Res
 pub fn serve(
     server: &server::Settings,
     http: http::Settings,
-    choice: Choice,
+    selection: DriverSelection,
 ) -> Result<(), StartError> {
-    let server = server::start::<Http>(server, choice, move |seat| {
+    let server = server::start::<Http>(server, selection, move |seat| {
         Sites::watching(http.clone(), Box::new(move |reports| seat.postbox.post(reports)))
     })?;
     let mut output = io::stdout().lock();
     let mut say = |line: String| writeln!(output, "{line}").and_then(|()| output.flush());
     let address = *server.addresses().first().ok_or("a server listens somewhere")?;
-    let greeting = Greeting { address, driver: server.choice().kind.to_string() };
+    let greeting = Greeting { address, driver: server.selection().kind.to_string() };
     say(serde_json::to_string(&greeting)?)?;
     for line in io::stdin().lines() {
         line?;

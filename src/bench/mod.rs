@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::driver::{Choice, Kind};
+use crate::driver::{DriverSelection, Kind};
 use child::{Child, Spent};
 pub use figures::{Comparison, Figures, Trial};
 use files::Files;
@@ -106,7 +106,7 @@ pub fn run(settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Report, BenchE
     let peers = settings.against.iter().map(|url| Peer::find(url).map(Server::Peer));
     let servers = drivers.map(Ok).chain(peers).collect::<Result<Vec<_>, _>>()?;
     let pace = Pace::new(settings.time, settings.rounds, settings.cells.len(), servers.len())?;
-    let client = Choice::make(settings.client).map_err(|error| {
+    let client = DriverSelection::make(settings.client).map_err(|error| {
         format!("the client's driver does not work here: {error}; see --client-driver")
     })?;
     // The client has the last core, the workers the first ones, if there are several.

@@ -9,7 +9,7 @@ use clap::{Args, value_parser};
 use super::value::{DriverName, positive_time, size};
 use super::{Failure, ServeArgs};
 use crate::bench::{Settings, Shape, grid};
-use crate::driver::{Choice, Kind};
+use crate::driver::{DriverSelection, Kind};
 
 const AFTER_HELP: &str = "\
 Sizes are written like 0, 512, 16K, 1M. Times are written like 500ms, 90s, 2min.
@@ -135,17 +135,17 @@ impl BenchArgs {
 
     /// The drivers, each once; `auto` is the one that it chooses.
     fn drivers(&self) -> Result<Vec<Kind>, Failure> {
-        let works = |kind: &Kind| Choice::make(Some(*kind)).is_ok();
+        let works = |kind: &Kind| DriverSelection::make(Some(*kind)).is_ok();
         if self.driver.is_empty() {
             return Ok(DEFAULT.into_iter().filter(works).collect());
         }
         let mut drivers = Vec::new();
         for name in &self.driver {
-            let choice = Choice::make(name.0).map_err(|error| {
+            let selection = DriverSelection::make(name.0).map_err(|error| {
                 Failure(format!("the driver {} does not work here: {error}", name.name()))
             })?;
-            if !drivers.contains(&choice.kind) {
-                drivers.push(choice.kind);
+            if !drivers.contains(&selection.kind) {
+                drivers.push(selection.kind);
             }
         }
         Ok(drivers)

@@ -5,7 +5,7 @@ use clap::Args;
 use super::connections::connections;
 use super::{Failure, ServerArgs};
 use crate::descriptors::Descriptors;
-use crate::driver::Choice;
+use crate::driver::DriverSelection;
 use crate::server;
 
 /// The command line of `ringd echo`.
@@ -23,7 +23,7 @@ pub struct EchoPlan {
     /// For the server.
     pub server: server::Settings,
     /// The driver.
-    pub choice: Choice,
+    pub selection: DriverSelection,
 }
 
 impl EchoPlan {
@@ -38,9 +38,9 @@ impl EchoPlan {
         let args = &args.server;
         let descriptors = Descriptors::raise_limit(args.worker_count());
         let connections_max = connections(descriptors, args, 0)?;
-        let choice = args.choice()?;
+        let selection = args.selection()?;
         // Before its first byte, an echo's connection is as idle as between any two.
         let server = args.settings(connections_max, args.idle_timeout)?;
-        Ok(Self { server, choice })
+        Ok(Self { server, selection })
     }
 }

@@ -14,7 +14,7 @@ use super::server::BOUNDS;
 use super::value::{positive_time, size, time};
 use super::{ContentArgs, Failure, ServerArgs};
 use crate::descriptors::Descriptors;
-use crate::driver::{Choice, File, FileKind, Links};
+use crate::driver::{DriverSelection, File, FileKind, Links};
 use crate::http::RootPath;
 use crate::http::site::FallbackUse;
 use crate::{http, server};
@@ -106,7 +106,7 @@ pub struct ServePlan {
     /// For its sessions.
     pub http: http::Settings,
     /// The driver.
-    pub choice: Choice,
+    pub selection: DriverSelection,
     /// The root, as it is called when it is told to a person.
     pub root: String,
     /// What the operator should know before anybody is served, a line each.
@@ -127,8 +127,8 @@ impl ServePlan {
         let content = args.content.content()?;
         let notes = notes(&root, links, &content);
         let descriptors = Descriptors::raise_limit(args.server.worker_count());
-        let choice = args.server.choice()?;
-        let cache_entries = descriptors.cache_entries(args.cache_entries, choice.kind);
+        let selection = args.server.selection()?;
+        let cache_entries = descriptors.cache_entries(args.cache_entries, selection.kind);
         let connections_max = connections(descriptors, &args.server, cache_entries)?;
         Ok(Self {
             server: args.server.settings(connections_max, args.header_timeout)?,
@@ -143,7 +143,7 @@ impl ServePlan {
                 lookups_max: (descriptors.opening() as u32 / http::site::OPENS_MAX as u32).max(1),
                 ..http::Settings::new(root)
             },
-            choice,
+            selection,
             root: name_of(&args.root),
             notes,
         })

@@ -8,7 +8,7 @@ use clap::{Args, value_parser};
 
 use super::Failure;
 use super::value::{DriverName, address, positive_time, time};
-use crate::driver::{Choice, Limits, Tracer};
+use crate::driver::{DriverSelection, Limits, Tracer};
 use crate::server::Settings;
 
 /// Where help lists what bounds a server.
@@ -87,8 +87,8 @@ impl ServerArgs {
     /// # Errors
     ///
     /// When the one that is asked for does not work here.
-    pub(super) fn choice(&self) -> Result<Choice, Failure> {
-        Choice::make(self.driver.0).map_err(|error| {
+    pub(super) fn selection(&self) -> Result<DriverSelection, Failure> {
+        DriverSelection::make(self.driver.0).map_err(|error| {
             let name = self.driver.name();
             let remedy = match self.driver.0 {
                 Some(_) => "run with --driver auto to take what works",

@@ -9,7 +9,7 @@ use rlimit::Resource;
 use crate::driver::probe::{self, Step};
 use crate::driver::trial::{Trial, is_untried};
 use crate::driver::uring::features;
-use crate::driver::{Choice, Kind, calls, code_of};
+use crate::driver::{DriverSelection, Kind, calls, code_of};
 
 /// Something that was read, or why it could not be.
 pub(super) type Reading<T> = Result<T, String>;
@@ -18,7 +18,7 @@ pub(super) type Reading<T> = Result<T, String>;
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub(super) system: System,
-    pub(super) choice: Reading<Choice>,
+    pub(super) selection: Reading<DriverSelection>,
     /// Whether there can be as many rings as workers.
     pub(super) workers: Tried,
     pub(super) drivers: Vec<(Kind, Vec<(Step, Tried)>)>,
@@ -81,9 +81,9 @@ impl Facts {
         let _ = rlimit::increase_nofile_limit(u64::MAX);
         let workers = system.cpus.as_ref().map_or(1, |cpus| *cpus);
         // First, because the kernel gives back the memory of a closed ring a little later.
-        let choice = Choice::make(None);
+        let selection = DriverSelection::make(None);
         let rings = probe::open_many(Kind::Uring, workers);
-        let choice = choose(choice, rings.as_ref().err()).map_err(|error| error.to_string());
+        let selection = choose(selection, rings.as_ref().err()).map_err(|error| error.to_string());
         let named = |(step, result)| (step, Tried::from(result));
         let exercise = |kind| probe::exercise(kind).into_iter().map(named).collect();
         let drivers = Kind::ALL.map(|kind| (kind, exercise(kind))).into();
@@ -94,19 +94,22 @@ impl Facts {
             _ => Vec::new(),
         };
         let calls = calls::TRIALS.iter().map(attempt).collect();
-        Self { system, choice, workers: rings.into(), drivers, setup, ring, calls }
+        Self { system, selection, workers: rings.into(), drivers, setup, ring, calls }
     }
 }
 
 /// Chooses as the server does: it falls back when one of its workers has no ring.
-fn choose(choice: io::Result<Choice>, rings: Option<&io::Error>) -> io::Result<Choice> {
-    let choice = choice?;
+fn choose(
+    selection: io::Result<DriverSelection>,
+    rings: Option<&io::Error>,
+) -> io::Result<DriverSelection> {
+    let selection = selection?;
     match rings {
-        Some(error) if choice.kind == Kind::Uring => {
+        Some(error) if selection.kind == Kind::Uring => {
             let told = || io::Error::other(error.to_string());
-            choice.fall_back(error).ok_or_else(told)
+            selection.fall_back(error).ok_or_else(told)
         }
-        _ => Ok(choice),
+        _ => Ok(selection),
     }
 }
 

@@ -30,11 +30,12 @@ pub(super) fn judge(facts: &Facts) -> Report {
     checks.extend(limits::checks(system));
     let some_driver = facts.drivers.iter().any(|(_, steps)| works(steps));
     let fatal = checks.iter().any(|check| check.status == Status::Fatal);
-    let choice = facts.choice.as_ref().ok();
+    let selection = facts.selection.as_ref().ok();
     Report {
         version: env!("CARGO_PKG_VERSION"),
         serving: some_driver && !fatal,
-        auto: choice.map(|choice| Auto { driver: choice.kind.name(), why: choice.why.clone() }),
+        auto: selection
+            .map(|selection| Auto { driver: selection.kind.name(), why: selection.why.clone() }),
         checks,
     }
 }
@@ -174,7 +175,7 @@ fn driver(kind: Kind, steps: &[(Step, Tried)], facts: &Facts) -> Check {
     let Some((step, failure)) = failed else { return check };
     let found = format!("fails at {}: {}", step.id().replace('_', " "), said(failure));
     let Explanation { cause, mut remedies } = explain_step(kind, step, failure, &facts.system);
-    if facts.choice.as_ref().is_ok_and(|choice| choice.kind == kind) {
+    if facts.selection.as_ref().is_ok_and(|selection| selection.kind == kind) {
         let other = facts.drivers.iter().find(|(_, steps)| works(steps));
         remedies.extend(other.map(|(other, _)| {
             let place = "until then: the self-test of auto does not go as far";

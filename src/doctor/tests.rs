@@ -9,7 +9,7 @@ use super::render::render;
 use super::report::{Report, Status};
 use crate::driver::probe::Step;
 use crate::driver::uring::features;
-use crate::driver::{Choice, Kind, calls};
+use crate::driver::{DriverSelection, Kind, calls};
 
 /// A machine where everything works, seen by an ordinary user.
 fn healthy() -> Facts {
@@ -31,7 +31,7 @@ fn healthy() -> Facts {
             file_max: Ok(i64::MAX as u64),
             cpus: Ok(8),
         },
-        choice: Ok(Choice { kind: Kind::Uring, why, replaceable: true }),
+        selection: Ok(DriverSelection { kind: Kind::Uring, why, replaceable: true }),
         workers: Tried::Works,
         drivers: Kind::ALL.map(|kind| (kind, all())).into(),
         setup: works(&features::SETUP),
@@ -249,7 +249,7 @@ fn what_could_not_be_tried_or_read_is_a_note() {
         file_max: Err(gone.clone()),
         cpus: Err(gone.clone()),
     };
-    facts.choice = Err("no driver".into());
+    facts.selection = Err("no driver".into());
     let report = judge(&facts);
     assert!(report.serving);
     assert!(report.auto.is_none());

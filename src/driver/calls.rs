@@ -36,7 +36,7 @@ pub const TRIALS: [Trial; 6] = [
         call: "openat2",
         since: (5, 12),
         need: Need::Extra,
-        without: "every file is opened aside, by another thread",
+        without: "every file is opened by another thread",
         attempt: open_cached,
     },
     Trial {

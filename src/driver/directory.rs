@@ -1,6 +1,6 @@
 //! Directories: what is in one, and what a path beneath one leads to.
 //!
-//! Both wait for the disk. They are for jobs, which run aside, and for tests; never for the loop.
+//! Both wait for the disk. They are for jobs and for tests, never for the loop.
 
 use std::ffi::CStr;
 use std::io;

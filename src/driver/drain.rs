@@ -19,7 +19,7 @@ use std::os::fd::BorrowedFd;
 
 use socket2::{Protocol, SockFilter, SockRef};
 
-use super::Stats;
+use super::DriverStats;
 
 /// The most connections that wait in an accept queue: the kernel lets in one more than the backlog
 /// says, which `net.core.somaxconn` bounds at 4096 by default.
@@ -49,7 +49,7 @@ impl Drain {
     }
 
     /// Has a listener take no new connections, as far as the kernel can do that.
-    pub(super) fn begin(listener: BorrowedFd<'_>, stats: &mut Stats) -> Self {
+    pub(super) fn begin(listener: BorrowedFd<'_>, stats: &mut DriverStats) -> Self {
         let socket = SockRef::from(&listener);
         stats.system_calls += 1;
         if matches!(socket.protocol(), Ok(Some(Protocol::TCP))) {
@@ -127,7 +127,7 @@ mod tests {
             listener.set_nonblocking(true).unwrap();
             let address = listener.local_addr().unwrap();
             let mut early = TcpStream::connect(address).unwrap();
-            let mut stats = Stats::default();
+            let mut stats = DriverStats::default();
             Drain::begin(listener.as_fd(), &mut stats);
             assert_eq!(stats.system_calls, 2);
             let error = TcpStream::connect_timeout(&address, SHORT).unwrap_err();
@@ -153,7 +153,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let listener = UnixListener::bind(&path).unwrap();
-        Drain::begin(listener.as_fd(), &mut Stats::default());
+        Drain::begin(listener.as_fd(), &mut DriverStats::default());
         UnixStream::connect(&path).unwrap();
         listener.accept().unwrap();
     }

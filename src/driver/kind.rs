@@ -111,7 +111,7 @@ impl fmt::Display for Kind {
 
 /// A driver, and why it is this one.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Choice {
+pub struct DriverSelection {
     /// The driver.
     pub kind: Kind,
     /// Why, in a few words.
@@ -120,7 +120,7 @@ pub struct Choice {
     pub replaceable: bool,
 }
 
-impl Choice {
+impl DriverSelection {
     /// Chooses a driver: the one that is asked for, or the best that works.
     ///
     /// # Errors
@@ -140,7 +140,7 @@ impl Choice {
                 match probe::self_test(best.kind) {
                     Ok(()) => Ok(best),
                     Err(error) => match best.fall_back(&error) {
-                        Some(choice) => Ok(choice),
+                        Some(selection) => Ok(selection),
                         None => Err(error),
                     },
                 }
@@ -164,20 +164,20 @@ mod tests {
     use super::*;
     use crate::driver::setup::step_failed;
 
-    fn choice(replaceable: bool) -> Choice {
-        Choice { kind: Kind::Uring, why: String::new(), replaceable }
+    fn selection(replaceable: bool) -> DriverSelection {
+        DriverSelection { kind: Kind::Uring, why: String::new(), replaceable }
     }
 
     #[test]
     fn a_driver_that_was_asked_for_is_never_replaced() {
         let error = step_failed("io_uring_setup", &io::Error::from_raw_os_error(libc::EPERM));
-        assert_eq!(choice(false).fall_back(&error), None);
+        assert_eq!(selection(false).fall_back(&error), None);
     }
 
     #[test]
     fn a_fallback_says_which_step_failed_and_why() {
         let error = step_failed("io_uring_setup", &io::Error::from_raw_os_error(libc::EPERM));
-        let fallback = choice(true).fall_back(&error).unwrap();
+        let fallback = selection(true).fall_back(&error).unwrap();
         assert_eq!(fallback.kind, Kind::Epoll);
         assert_eq!(
             fallback.why,
@@ -190,7 +190,7 @@ mod tests {
     fn short_descriptors_are_an_error_and_no_reason_to_fall_back() {
         for code in [libc::EMFILE, libc::ENFILE] {
             let error = step_failed("io_uring_setup", &io::Error::from_raw_os_error(code));
-            assert_eq!(choice(true).fall_back(&error), None);
+            assert_eq!(selection(true).fall_back(&error), None);
         }
     }
 }

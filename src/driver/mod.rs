@@ -25,21 +25,22 @@
 //!    descriptor is closed, once, then [`Outcome::Closed`] comes. A [`Sock`] used after that
 //!    panics. Submitting on a socket after its close was submitted is a bug, and panics.
 //! 9. Having no free buffer is not an error: the receive waits until a [`Lease`] is dropped, and
-//!    [`Stats::starved`] counts it. One socket cannot keep the others from receiving for good.
+//!    [`DriverStats::buffer_waits`] counts it. One socket cannot keep the others from receiving
+//!    for good.
 //! 10. One op moves at most [`Limits::turn_bytes_max`] in one wait, and receives at most what the
 //!     free buffers hold; then others have their turn.
 //! 11. [`Driver::wait`] returns when there is a completion, at the timeout, or on a wake, which
 //!     is the completion [`Outcome::Woken`]. It may return early with nothing. Interrupted system
 //!     calls are retried inside.
 //! 12. A file that ends before the range of a send does fails that send with `UnexpectedEof`:
-//!     nothing is padded. A disk never stops the loop: cold data and cold names are fetched aside.
-//!     What else may take long is an [`Op::Run`]: a [`Job`] for a thread aside. When cancelled, one
+//!     nothing is padded. A disk never stops the loop: other threads fetch what is cold.
+//!     What else may take long is an [`Op::Run`]: a [`Job`] for another thread. When cancelled, one
 //!     that nobody has begun is dropped undone; one that has begun ends when it ends, even after
 //!     the driver. Of jobs that wait, what is beyond 16 at a time ends with `ResourceBusy`.
 //! 13. Running out of descriptors (`EMFILE`, `ENFILE`) does not end an accept: it is tried again
 //!     after [`ACCEPT_RETRY`]. A socket beyond [`Limits::sockets_max`] is closed at once and
-//!     counted in [`Stats::refused`]; so that a caller can stop before, an accept yields at most
-//!     [`ACCEPTS_PER_WAIT`] connections in one wait when room is short.
+//!     counted in [`DriverStats::refused`]; so that a caller can stop before, an accept yields at
+//!     most [`ACCEPTS_PER_WAIT`] connections in one wait when room is short.
 //! 14. Dropping a driver ends all ops and waits, within a bound, for what the kernel still owns.
 //!     What it does not give back in time is leaked, never freed.
 //! 15. Closing a listener delivers its queue first. When its [`Op::Close`] is submitted while an
@@ -51,7 +52,6 @@
 //!     ([`ACCEPT_RETRY`]) in a row for want of descriptors. Who is not delivered is reset by the
 //!     kernel; so is everybody when no accept is in flight.
 
-mod aside;
 pub mod calls;
 pub mod chain;
 mod directory;
@@ -59,6 +59,7 @@ mod disk;
 mod drain;
 mod failure;
 pub mod file;
+mod job_thread;
 mod kind;
 mod links;
 mod name;
@@ -69,7 +70,7 @@ pub mod probe;
 pub mod ready;
 mod setup;
 pub mod sim;
-pub mod slots;
+pub mod slot_map;
 mod sys;
 pub mod threads;
 pub mod trace;
@@ -84,12 +85,12 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-pub use aside::Job;
 pub use chain::Chain;
 pub use directory::{Entries, Entry, EntryKind};
 pub use failure::FileFailure;
 pub use file::{File, FileKind, Metadata};
-pub use kind::{Choice, Kind, Visitor};
+pub use job_thread::Job;
+pub use kind::{DriverSelection, Kind, Visitor};
 pub use links::Links;
 pub use now::Now;
 pub use op::{Completion, Op, OpId, Outcome, Sock, Token, is_cancelled};
@@ -171,7 +172,7 @@ pub trait Driver {
     fn leased(&self) -> usize;
 
     /// What the driver has done so far.
-    fn stats(&self) -> Stats;
+    fn stats(&self) -> DriverStats;
 }
 
 /// The bounds of a driver, decided at start.
@@ -195,7 +196,7 @@ impl Default for Limits {
 
 /// What a driver did, counted: the figures that a comparison of I/O models rests on.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Stats {
+pub struct DriverStats {
     /// System calls.
     pub system_calls: u64,
     /// Ops handed to the kernel without a system call of their own (io_uring submissions).
@@ -205,24 +206,25 @@ pub struct Stats {
     /// Attempts that the kernel answered with "would block".
     pub would_block: u64,
     /// Receives that had to wait for a buffer.
-    pub starved: u64,
+    pub buffer_waits: u64,
     /// Connections closed at once because the table was full, or the poller had no place.
     pub refused: u64,
 }
 
-impl Stats {
+impl DriverStats {
     /// How many counters there are.
     pub const COUNTERS: usize = 6;
 
     /// The counters, in the order in which they are declared.
     pub fn to_array(self) -> [u64; Self::COUNTERS] {
-        let Self { system_calls, submissions, completions, would_block, starved, refused } = self;
-        [system_calls, submissions, completions, would_block, starved, refused]
+        let Self { system_calls, submissions, completions, would_block, buffer_waits, refused } =
+            self;
+        [system_calls, submissions, completions, would_block, buffer_waits, refused]
     }
 
-    /// From [`Stats::to_array`].
+    /// From [`DriverStats::to_array`].
     pub fn from_array(counters: [u64; Self::COUNTERS]) -> Self {
-        let [system_calls, submissions, completions, would_block, starved, refused] = counters;
-        Self { system_calls, submissions, completions, would_block, starved, refused }
+        let [system_calls, submissions, completions, would_block, buffer_waits, refused] = counters;
+        Self { system_calls, submissions, completions, would_block, buffer_waits, refused }
     }
 }

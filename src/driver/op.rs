@@ -4,11 +4,11 @@ use std::ffi::CString;
 use std::io;
 use std::sync::Arc;
 
-use super::aside::Job;
 use super::chain::Chain;
 use super::file::File;
+use super::job_thread::Job;
 use super::pool::Lease;
-use super::slots::Handle;
+use super::slot_map::Handle;
 
 /// The caller's name for whatever an op belongs to. The driver only carries it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -71,7 +71,7 @@ pub enum Op {
         /// Relative to `root`; `.` is the directory itself.
         path: CString,
     },
-    /// Does work that may wait or compute for long, on a thread aside. One job is done after the
+    /// Does work that may wait or compute for long, on another thread. One job is done after the
     /// other.
     Run {
         /// The work.

@@ -21,7 +21,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Completion, Driver, Now, Op, OpId, Outcome, Sock, Stats, Token, Waker};
+use super::{Completion, Driver, DriverStats, Now, Op, OpId, Outcome, Sock, Token, Waker};
 use log::Log;
 
 /// What a trace begins with.
@@ -84,7 +84,7 @@ pub struct Trace<D: Driver> {
     /// Waits that brought nothing, and are not told yet.
     quiet: Option<Waited>,
     /// What the driver had done when that was last told.
-    counted: Stats,
+    counted: DriverStats,
     /// The ops in flight, to name them when they are cancelled.
     live: HashMap<(Token, &'static str), OpId>,
 }
@@ -98,7 +98,7 @@ struct Waited {
     took: Duration,
     completions: usize,
     /// What the driver had done by then.
-    stats: Stats,
+    stats: DriverStats,
 }
 
 impl<D: Driver> Trace<D> {
@@ -123,7 +123,7 @@ impl<D: Driver> Trace<D> {
             ("calls", stats.system_calls - before.system_calls, true),
             ("submissions", stats.submissions - before.submissions, true),
             ("would block", stats.would_block - before.would_block, true),
-            ("starved", stats.starved - before.starved, false),
+            ("buffer waits", stats.buffer_waits - before.buffer_waits, false),
             ("refused", stats.refused - before.refused, false),
         ];
         for (name, count, always) in counts {
@@ -256,7 +256,7 @@ impl<D: Driver> Driver for Trace<D> {
         self.driver.leased()
     }
 
-    fn stats(&self) -> Stats {
+    fn stats(&self) -> DriverStats {
         self.driver.stats()
     }
 }

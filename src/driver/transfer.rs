@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use super::chain::{Chain, Next};
 use super::file::{File, RESIDENT_FOR};
-use super::{Stats, sys};
+use super::{DriverStats, sys};
 
 /// Bytes of a file that are checked for residency at once, and fetched when they are cold; where
 /// it is not known that all of the file is in memory, one system call sends no more.
@@ -70,7 +70,7 @@ impl Transfer {
         socket: BorrowedFd<'_>,
         budget: u64,
         now: Instant,
-        stats: &mut Stats,
+        stats: &mut DriverStats,
     ) -> Progress {
         let mut left = budget;
         loop {
@@ -137,7 +137,12 @@ impl Residency {
     ///
     /// A file whose pieces were all there, in no longer time than that is taken to last, is not
     /// asked about for a while.
-    fn sendable(&mut self, piece: &Range<u64>, now: Instant, stats: &mut Stats) -> Option<u64> {
+    fn sendable(
+        &mut self,
+        piece: &Range<u64>,
+        now: Instant,
+        stats: &mut DriverStats,
+    ) -> Option<u64> {
         if let Some(fetched) = &mut self.fetched {
             if fetched.contains(&piece.start) {
                 return Some(piece.end.min(fetched.end));
@@ -186,7 +191,7 @@ mod tests {
         piece: &Range<u64>,
         now: Instant,
     ) -> Option<u64> {
-        Residency::of(known, file, now).sendable(piece, now, &mut Stats::default())
+        Residency::of(known, file, now).sendable(piece, now, &mut DriverStats::default())
     }
 
     #[test]

@@ -14,27 +14,27 @@ use super::sys;
 /// before one wait count as one.
 #[derive(Clone, Debug)]
 pub struct Waker {
-    bell: Arc<dyn Bell>,
+    notifier: Arc<dyn Notifier>,
 }
 
 /// What a driver sleeps beside.
-pub(super) trait Bell: Debug + Send + Sync {
+pub(super) trait Notifier: Debug + Send + Sync {
     /// Ends the sleep, or keeps the next one from beginning.
-    fn ring(&self);
+    fn notify(&self);
 }
 
 impl Waker {
-    pub(super) fn new(bell: Arc<dyn Bell>) -> Self {
-        Self { bell }
+    pub(super) fn new(notifier: Arc<dyn Notifier>) -> Self {
+        Self { notifier }
     }
 
     /// Wakes the driver.
     pub fn wake(&self) {
-        self.bell.ring();
+        self.notifier.notify();
     }
 }
 
-/// The bell of drivers that sleep in the kernel: an eventfd, which they watch beside their
+/// The notifier of drivers that sleep in the kernel: an eventfd, which they watch beside their
 /// sockets.
 #[derive(Clone, Debug)]
 pub(super) struct EventFd(Arc<File>);
@@ -55,8 +55,8 @@ impl EventFd {
     }
 }
 
-impl Bell for EventFd {
-    fn ring(&self) {
+impl Notifier for EventFd {
+    fn notify(&self) {
         // The write fails only when the counter is full, and then the driver is awake already.
         let _ = (&*self.0).write(&1u64.to_ne_bytes());
     }

@@ -3,7 +3,7 @@
 use super::chain_pool::ChainPool;
 use super::timers::{Tick, Wheel};
 use crate::ask::{Ask, AskId};
-use crate::driver::slots::Handle;
+use crate::driver::slot_map::Handle;
 use crate::driver::{Driver, Op, OpId, Token};
 use crate::service::SessionId;
 use crate::session::{self, Now, Session};

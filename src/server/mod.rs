@@ -25,7 +25,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc;
 
-use crate::driver::{Choice, Stats};
+use crate::driver::{DriverSelection, DriverStats};
 use crate::service::Service;
 use crate::session::Session;
 use launch::{Drain, Running, launch};
@@ -39,7 +39,7 @@ pub use settings::Settings;
 #[derive(Debug)]
 pub struct Server {
     addresses: Vec<SocketAddr>,
-    choice: Choice,
+    selection: DriverSelection,
     workers: Vec<Running>,
     /// Brings the number of each worker that ends.
     ends: mpsc::Receiver<usize>,
@@ -57,7 +57,7 @@ pub type StartError = Box<dyn std::error::Error + Send + Sync>;
 /// When an address cannot be bound, or the driver cannot be opened and may not be replaced.
 pub fn start<S>(
     settings: &Settings,
-    choice: Choice,
+    selection: DriverSelection,
     shared: impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static,
 ) -> Result<Server, StartError>
 where
@@ -74,13 +74,13 @@ where
     let mut sockets: Vec<Vec<OwnedFd>> = (0..settings.workers)
         .map(|_| groups.iter_mut().filter_map(|group| group.sockets.pop()).collect())
         .collect();
-    let mut choice = choice;
+    let mut selection = selection;
     loop {
-        match launch::<S>(settings, choice.kind, &shared, sockets) {
-            Ok((workers, ends)) => return Ok(Server { addresses, choice, workers, ends }),
+        match launch::<S>(settings, selection.kind, &shared, sockets) {
+            Ok((workers, ends)) => return Ok(Server { addresses, selection, workers, ends }),
             Err((error, returned)) => {
                 // One worker without its driver: all of them take the next best.
-                choice = choice.fall_back(&error).ok_or(error)?;
+                selection = selection.fall_back(&error).ok_or(error)?;
                 sockets = returned;
             }
         }
@@ -94,8 +94,8 @@ impl Server {
     }
 
     /// The driver that it runs on, and why.
-    pub fn choice(&self) -> &Choice {
-        &self.choice
+    pub fn selection(&self) -> &DriverSelection {
+        &self.selection
     }
 
     /// What it has open at the moment, in all workers.
@@ -104,7 +104,7 @@ impl Server {
     }
 
     /// What its drivers have done so far, in all workers.
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> DriverStats {
         self.monitor().stats()
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::driver::Stats;
+use crate::driver::DriverStats;
 
 /// What a server has open at the moment.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -24,7 +24,7 @@ pub struct Published {
     connections: AtomicU32,
     leased: AtomicU32,
     in_flight: AtomicU32,
-    stats: [AtomicU64; Stats::COUNTERS],
+    stats: [AtomicU64; DriverStats::COUNTERS],
 }
 
 impl Published {
@@ -38,11 +38,13 @@ impl Published {
     }
 
     /// What the worker's driver had done then.
-    pub fn stats(&self) -> Stats {
-        Stats::from_array(self.stats.each_ref().map(|counter| counter.load(Ordering::Relaxed)))
+    pub fn stats(&self) -> DriverStats {
+        DriverStats::from_array(
+            self.stats.each_ref().map(|counter| counter.load(Ordering::Relaxed)),
+        )
     }
 
-    pub(super) fn publish(&self, worker: WorkerStats, stats: Stats) {
+    pub(super) fn publish(&self, worker: WorkerStats, stats: DriverStats) {
         self.connections.store(worker.connections, Ordering::Relaxed);
         self.leased.store(worker.leased, Ordering::Relaxed);
         self.in_flight.store(worker.in_flight, Ordering::Relaxed);
@@ -74,11 +76,11 @@ impl Monitor {
     }
 
     /// What its drivers have done so far, in all workers.
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> DriverStats {
         let each = self.workers.iter().map(|worker| worker.stats().to_array());
-        let sum = each.fold([0; Stats::COUNTERS], |sum, worker| {
+        let sum = each.fold([0; DriverStats::COUNTERS], |sum, worker| {
             std::array::from_fn(|number| sum[number] + worker[number])
         });
-        Stats::from_array(sum)
+        DriverStats::from_array(sum)
     }
 }

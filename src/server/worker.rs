@@ -20,7 +20,7 @@ use super::mailbox::{Mailbox, Message};
 use super::monitor::{Published, WorkerStats};
 use super::timers::{TICK, Tick, Wheel};
 use crate::ask::{Ask, AskId, Reply};
-use crate::driver::slots::{CAPACITY_MAX, Handle, Slots};
+use crate::driver::slot_map::{CAPACITY_MAX, Handle, SlotMap};
 use crate::driver::{Completion, Driver, Op, OpId, Outcome, Sock, Token};
 use crate::service::{Service, Task};
 use crate::session::{Addresses, ConnectionInfo, Now, Session};
@@ -70,7 +70,7 @@ pub struct Worker<D, S: Session> {
     settings: Settings,
     timeouts: Timeouts,
     listeners: Vec<Listener>,
-    connections: Slots<Connection<S>>,
+    connections: SlotMap<Connection<S>>,
     /// The ops that answer the service's questions.
     service_ops: HashMap<AskId, OpId, foldhash::fast::RandomState>,
     wheel: Wheel,
@@ -151,7 +151,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
             settings,
             timeouts,
             listeners: listeners.into_iter().map(listener).collect(),
-            connections: Slots::new(settings.connections_max + slack),
+            connections: SlotMap::new(settings.connections_max + slack),
             service_ops: HashMap::default(),
             wheel: Wheel::new(now.instant),
             chains: ChainPool::default(),

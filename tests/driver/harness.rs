@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringd::driver::{
-    Chain, Completion, File, Limits, Op, OpId, Outcome, Sock, Stats, Token, is_cancelled,
+    Chain, Completion, DriverStats, File, Limits, Op, OpId, Outcome, Sock, Token, is_cancelled,
 };
 
 use crate::subject::{Files, Peer, Subject};
@@ -184,7 +184,12 @@ pub(crate) fn assert_home<S: Subject>(driver: &S) {
 /// Asserts that a driver made at most `calls_max` system calls since `before`, beside those that
 /// brought it `news`, so many times.
 #[track_caller]
-pub(crate) fn assert_few_calls<S: Subject>(driver: &S, before: &Stats, calls_max: u64, news: u64) {
+pub(crate) fn assert_few_calls<S: Subject>(
+    driver: &S,
+    before: &DriverStats,
+    calls_max: u64,
+    news: u64,
+) {
     let Some(calls_for_news) = S::CALLS_FOR_NEWS else { return };
     let calls = driver.stats().system_calls - before.system_calls;
     assert!(calls <= calls_max + news * calls_for_news, "{calls} calls: {:?}", driver.stats());
@@ -192,7 +197,7 @@ pub(crate) fn assert_few_calls<S: Subject>(driver: &S, before: &Stats, calls_max
 
 /// Asserts that no attempt since `before` was in vain.
 #[track_caller]
-pub(crate) fn assert_no_vain_attempts<S: Subject>(driver: &S, before: &Stats) {
+pub(crate) fn assert_no_vain_attempts<S: Subject>(driver: &S, before: &DriverStats) {
     if S::CALLS_FOR_NEWS.is_some() {
         assert_eq!(driver.stats().would_block, before.would_block);
     }

@@ -110,7 +110,7 @@ pub(crate) fn buffers_run_out<S: Subject>() {
         got.extend(received(&all).0);
     }
     assert!(got == bytes);
-    assert!(driver.stats().starved > 0);
+    assert!(driver.stats().buffer_waits > 0);
     peer.write_all(b"again").unwrap();
     drop(run_until(driver, |all| has_received(all, 5)));
     close_all(driver, sock);

@@ -1,5 +1,5 @@
 //! A client of a simulated world: it sends a script in pieces, reads at its own pace, and leaves
-//! in its own manner.
+//! in its own leaving.
 
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
@@ -11,7 +11,7 @@ use ringd::driver::sim::{Dialer, Peer};
 
 /// How a client leaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Manner {
+pub(crate) enum Leaving {
     /// Ends its output when all is sent, and reads to the end.
     HalfClose,
     /// Reads until it has what it came for, then closes.
@@ -41,7 +41,7 @@ pub(crate) enum Ending {
 
 /// A client; see the module documentation.
 pub(crate) struct Client {
-    pub(crate) manner: Manner,
+    pub(crate) leaving: Leaving,
     pub(crate) script: Vec<u8>,
     pub(crate) sent: usize,
     pub(crate) received: Vec<u8>,
@@ -66,25 +66,25 @@ const DEAF_FOR: u32 = 25;
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { manner, sent, ending, started, sent_at, ended_at, .. } = self;
+        let Self { leaving, sent, ending, started, sent_at, ended_at, .. } = self;
         let (script, received) = (self.script.len(), self.received.len());
         write!(
             f,
-            "{manner:?} client: from {started:?}, {sent} of {script} bytes sent until {sent_at:?}, \
-             {received} received until {ended_at:?}, {ending:?}"
+            "{leaving:?} client: from {started:?}, {sent} of {script} bytes sent until \
+             {sent_at:?}, {received} received until {ended_at:?}, {ending:?}"
         )
     }
 }
 
 impl Client {
-    pub(crate) fn new(random: &mut Rng, script: Vec<u8>, manner: Manner) -> Self {
+    pub(crate) fn new(random: &mut Rng, script: Vec<u8>, leaving: Leaving) -> Self {
         // Some come when the world has changed.
         let latest = [200_000, 20_000_000][random.usize(..2)];
         // So that a long script takes no more steps than a short one.
         let fast = script.len() / 200;
         let pause_max = Duration::from_micros([1, 100, 5_000, 50_000][random.usize(..4)]);
         Self {
-            manner,
+            leaving,
             script,
             sent: 0,
             received: Vec::new(),
@@ -104,7 +104,7 @@ impl Client {
 
     /// Whether it does all that it can to be served.
     pub(crate) fn is_kind(&self) -> bool {
-        matches!(self.manner, Manner::HalfClose | Manner::CloseWhenServed | Manner::Wait)
+        matches!(self.leaving, Leaving::HalfClose | Leaving::CloseWhenServed | Leaving::Wait)
     }
 
     /// Does something, and decides when to do the next thing. `served` tells whether it has what
@@ -135,13 +135,13 @@ impl Client {
         self.idle = if moved { 0 } else { self.idle + 1 };
         // Who has waited long looks less often.
         self.next += Duration::from_micros(20 << self.idle.min(20));
-        match self.manner {
-            Manner::CloseWhenServed if self.sent_all() && served(&self.received) => {
+        match self.leaving {
+            Leaving::CloseWhenServed if self.sent_all() && served(&self.received) => {
                 self.end(now, Ending::Left);
             }
-            Manner::Deaf if self.idle > DEAF_FOR => self.end(now, Ending::Left),
-            Manner::VanishAfter(count) if self.sent >= count => self.end(now, Ending::Left),
-            Manner::ResetAfter(count) if self.sent >= count => {
+            Leaving::Deaf if self.idle > DEAF_FOR => self.end(now, Ending::Left),
+            Leaving::VanishAfter(count) if self.sent >= count => self.end(now, Ending::Left),
+            Leaving::ResetAfter(count) if self.sent >= count => {
                 if let Some(peer) = self.peer.take() {
                     peer.reset();
                 }
@@ -170,7 +170,7 @@ impl Client {
         match peer.write(&self.script[self.sent..end]) {
             Ok(count) => {
                 (self.sent, self.sent_at) = (self.sent + count, now);
-                if self.sent == self.script.len() && self.manner == Manner::HalfClose {
+                if self.sent == self.script.len() && self.leaving == Leaving::HalfClose {
                     peer.shutdown(Shutdown::Write);
                 }
                 true
@@ -186,7 +186,7 @@ impl Client {
 
     fn read(&mut self, random: &mut Rng, now: Duration) -> bool {
         let Some(peer) = &mut self.peer else { return false };
-        if self.manner == Manner::Deaf {
+        if self.leaving == Leaving::Deaf {
             return false;
         }
         let start = self.received.len();

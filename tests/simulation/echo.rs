@@ -11,7 +11,7 @@ use ringd::driver::sim::{Dialer, Files, Sim};
 use ringd::server::mailbox::Mailbox;
 use ringd::session::Session;
 
-use crate::client::{Client, Ending, Manner};
+use crate::client::{Client, Ending, Leaving};
 use crate::world::{self, Conditions, Run, Scene};
 
 struct EchoScene<S> {
@@ -32,14 +32,14 @@ fn client(random: &mut Rng, size_max: usize) -> Client {
     let mut script = vec![0; random.usize(..size_max)];
     random.fill(&mut script);
     let some = random.usize(..=script.len());
-    let manner = match random.u8(..8) {
-        0 => Manner::ResetAfter(some),
-        1 => Manner::VanishAfter(some),
-        2 => Manner::Deaf,
-        3..6 => Manner::HalfClose,
-        _ => Manner::CloseWhenServed,
+    let leaving = match random.u8(..8) {
+        0 => Leaving::ResetAfter(some),
+        1 => Leaving::VanishAfter(some),
+        2 => Leaving::Deaf,
+        3..6 => Leaving::HalfClose,
+        _ => Leaving::CloseWhenServed,
     };
-    Client::new(random, script, manner)
+    Client::new(random, script, leaving)
 }
 
 impl<S: Session<Shared = ()>> Scene for EchoScene<S> {

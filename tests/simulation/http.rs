@@ -13,7 +13,7 @@ use ringd::http::{Http, Settings, Sites};
 use ringd::server::mailbox::Mailbox;
 
 use crate::answer::{Answer, Taken, take_answer};
-use crate::client::{Client, Ending, Manner};
+use crate::client::{Client, Ending, Leaving};
 use crate::wish::{CODED, PLAIN, Wish, form};
 use crate::world::{self, Conditions, Run, Scene};
 
@@ -155,15 +155,15 @@ pub(crate) fn run(seed: u64) -> Run {
 fn client(random: &mut Rng, requests: &[Request]) -> Client {
     let script: Vec<u8> = requests.iter().flat_map(|request| request.wire.clone()).collect();
     let some = random.usize(..=script.len());
-    let manner = match random.u8(..12) {
-        0 => Manner::ResetAfter(some),
-        1 => Manner::VanishAfter(some),
-        2 => Manner::Deaf,
-        3..6 => Manner::HalfClose,
-        6..9 => Manner::Wait,
-        _ => Manner::CloseWhenServed,
+    let leaving = match random.u8(..12) {
+        0 => Leaving::ResetAfter(some),
+        1 => Leaving::VanishAfter(some),
+        2 => Leaving::Deaf,
+        3..6 => Leaving::HalfClose,
+        6..9 => Leaving::Wait,
+        _ => Leaving::CloseWhenServed,
     };
-    Client::new(random, script, manner)
+    Client::new(random, script, leaving)
 }
 
 /// Requests, up to the one that ends the connection.

@@ -1,4 +1,4 @@
-//! Echo by jobs: what comes back went through work aside, whatever the steps and troubles are.
+//! Echo by jobs: what comes back went through a job, whatever the steps and troubles are.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use ringd::session::{ConnectionInfo, Context, Inbox, ReceiveTimeout, Session, St
 /// Bytes that one job takes.
 const PIECE: usize = 16 * 1024;
 
-/// A conversation that has its answers made aside.
+/// A conversation that has its answers made by jobs.
 #[derive(Debug, Default)]
 pub(crate) struct Scribe {
     /// What the job in hand is to repeat; what is to be asked again when it was refused.

@@ -237,7 +237,7 @@ fn finish<S: Session>(
     }
     assert_eq!((sim.in_flight(), sim.leased(), sim.sockets()), (0, 0, 0));
     let stats = sim.stats();
-    (run.starved, run.would_block) = (stats.starved, stats.would_block);
+    (run.starved, run.would_block) = (stats.buffer_waits, stats.would_block);
 }
 
 fn count(clients: &[Client], run: &mut Run) {

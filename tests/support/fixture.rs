@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use ringd::cli::{Cli, Command};
-use ringd::driver::{Choice, File, Kind, Limits, Links};
+use ringd::driver::{DriverSelection, File, Kind, Limits, Links};
 use ringd::http::site::{CacheStats, PublishedCacheStats};
 use ringd::http::{self, Http, Sites};
 use ringd::server::{self, Server, Stopper, WorkerStats};
@@ -77,11 +77,11 @@ impl Fixture {
             http: http::Settings::new(root),
         };
         change(&mut setup);
-        let choice = Choice::make(Some(kind)).unwrap();
+        let selection = DriverSelection::make(Some(kind)).unwrap();
         let (http, workers) = (setup.http, setup.server.workers);
         let caches: Vec<Arc<PublishedCacheStats>> = (0..workers).map(|_| Arc::default()).collect();
         let published = caches.clone();
-        let server = server::start::<Http>(&setup.server, choice, move |seat| {
+        let server = server::start::<Http>(&setup.server, selection, move |seat| {
             let published = Arc::clone(&published[seat.number]);
             let post = Box::new(move |reports| seat.postbox.post(reports));
             Sites::watching(http.clone(), post).publishing(published)

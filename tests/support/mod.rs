@@ -12,14 +12,14 @@ pub(crate) mod streams;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ringd::driver::{Choice, Kind};
+use ringd::driver::{DriverSelection, Kind};
 
 /// How long anything may take that has to happen at all.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether a driver works here; says why when it does not.
 pub(crate) fn runs_here(kind: Kind) -> bool {
-    match Choice::make(Some(kind)) {
+    match DriverSelection::make(Some(kind)) {
         Ok(_) => true,
         Err(error) => {
             println!("skipped: the driver {kind} does not work here: {error}");

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringd::driver::{Choice, Kind};
+use ringd::driver::{DriverSelection, Kind};
 use tempfile::TempDir;
 
 /// Longer than anything here takes; what waits this long hangs.
@@ -42,12 +42,12 @@ pub(crate) fn open_to_all(path: &Path) {
 
 /// Whether io_uring works on this machine at all; prints why not.
 pub(crate) fn uring_works() -> bool {
-    Choice::make(Some(Kind::Uring)).map_err(|error| println!("skipped: {error}")).is_ok()
+    DriverSelection::make(Some(Kind::Uring)).map_err(|error| println!("skipped: {error}")).is_ok()
 }
 
 /// The drivers that work on this machine; prints of the others why they do not.
 pub(crate) fn kinds() -> impl Iterator<Item = Kind> {
-    let works = |kind: &Kind| match Choice::make(Some(*kind)) {
+    let works = |kind: &Kind| match DriverSelection::make(Some(*kind)) {
         Ok(_) => true,
         Err(error) => {
             println!("{kind} skipped: {error}");

@@ -52,11 +52,11 @@ const KNOWN_IMPORTS: [(&str, &str); 0] = [];
 const KNOWN_CIRCLES: [(&[&str], &str); 2] = [
     (
         &[
-            "src/driver/aside.rs",
             "src/driver/chain.rs",
             "src/driver/directory.rs",
             "src/driver/disk.rs",
             "src/driver/file.rs",
+            "src/driver/job_thread.rs",
             "src/driver/op.rs",
             "src/driver/sim/files.rs",
         ],

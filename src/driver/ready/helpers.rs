@@ -1,4 +1,4 @@
-//! Helper threads: what would wait for a disk is done aside, so that the loop never does.
+//! Helper threads do what would wait for a disk, so that the loop never does.
 //!
 //! The driver first tries inline, in a way that does not wait; what is refused then becomes a
 //! [`Job`]. Jobs go to the helpers through a bounded queue, and wait in the driver when it is
@@ -21,7 +21,7 @@ use crate::driver::disk;
 pub(super) use crate::driver::disk::Read;
 use crate::driver::op::cancelled;
 use crate::driver::transfer::PIECE_BYTES;
-use crate::driver::waker::{Bell, EventFd};
+use crate::driver::waker::{EventFd, Notifier};
 use crate::driver::{File, OpId, Outcome, sys};
 
 /// Threads per driver. One disk gains little from more, and one slow directory must not stop
@@ -66,29 +66,29 @@ pub(super) struct Helpers {
     overflow: VecDeque<(OpId, Job)>,
     answers: Receiver<Answer>,
     answer: Sender<Answer>,
-    bell: EventFd,
+    notifier: EventFd,
 }
 
 impl Helpers {
     pub(super) fn new() -> io::Result<Self> {
         let (answer, answers) = mpsc::channel();
-        let bell = EventFd::new()?;
-        sys::set_nonblocking(&bell)?;
-        Ok(Self { jobs: None, overflow: VecDeque::new(), answers, answer, bell })
+        let notifier = EventFd::new()?;
+        sys::set_nonblocking(&notifier)?;
+        Ok(Self { jobs: None, overflow: VecDeque::new(), answers, answer, notifier })
     }
 
     /// Becomes readable when there are answers.
-    pub(super) fn bell(&self) -> &EventFd {
-        &self.bell
+    pub(super) fn notifier(&self) -> &EventFd {
+        &self.notifier
     }
 
     /// Gives a job away; its answer comes later.
-    pub(super) fn give(&mut self, op: OpId, job: Job) {
+    pub(super) fn submit(&mut self, op: OpId, job: Job) {
         if self.jobs.is_none() {
-            match start(&self.answer, &self.bell) {
+            match start(&self.answer, &self.notifier) {
                 Ok(jobs) => self.jobs = Some(jobs),
                 // No thread can be had. Waiting for the disk here is slow, failing is worse.
-                Err(_) => return answer(&self.answer, &self.bell, op, job),
+                Err(_) => return answer(&self.answer, &self.notifier, op, job),
             }
         }
         self.overflow.push_back((op, job));
@@ -96,7 +96,7 @@ impl Helpers {
     }
 
     /// Takes a job back that no helper has begun.
-    pub(super) fn withdraw(&mut self, op: OpId) -> Option<Job> {
+    pub(super) fn cancel(&mut self, op: OpId) -> Option<Job> {
         let position = self.overflow.iter().position(|(other, _)| *other == op)?;
         self.overflow.remove(position).map(|(_, job)| job)
     }
@@ -122,13 +122,13 @@ impl Helpers {
 }
 
 /// Starts the threads: at least one, or it is an error.
-fn start(answers: &Sender<Answer>, bell: &EventFd) -> io::Result<SyncSender<(OpId, Job)>> {
+fn start(answers: &Sender<Answer>, notifier: &EventFd) -> io::Result<SyncSender<(OpId, Job)>> {
     let (sender, receiver) = mpsc::sync_channel(QUEUE);
     let jobs = Arc::new(Mutex::new(receiver));
     for started in 0..THREADS {
-        let (jobs, answers, bell) = (Arc::clone(&jobs), answers.clone(), bell.clone());
+        let (jobs, answers, notifier) = (Arc::clone(&jobs), answers.clone(), notifier.clone());
         let helper = thread::Builder::new().name("disk helper".into());
-        match helper.spawn(move || help(&jobs, &answers, &bell)) {
+        match helper.spawn(move || help(&jobs, &answers, &notifier)) {
             Err(error) if started == 0 => return Err(error),
             _ => {}
         }
@@ -137,20 +137,20 @@ fn start(answers: &Sender<Answer>, bell: &EventFd) -> io::Result<SyncSender<(OpI
 }
 
 /// A helper's life: one job after the other, until the driver is gone.
-fn help(jobs: &Mutex<Receiver<(OpId, Job)>>, answers: &Sender<Answer>, bell: &EventFd) {
+fn help(jobs: &Mutex<Receiver<(OpId, Job)>>, answers: &Sender<Answer>, notifier: &EventFd) {
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((op, job)) = job else { return };
-        answer(answers, bell, op, job);
+        answer(answers, notifier, op, job);
     }
 }
 
-fn answer(answers: &Sender<Answer>, bell: &EventFd, op: OpId, job: Job) {
+fn answer(answers: &Sender<Answer>, notifier: &EventFd, op: OpId, job: Job) {
     let mut system_calls = 0;
     let result = job.perform(&mut system_calls);
     // The send fails when the driver is gone: then nobody waits for the answer.
     if answers.send(Answer { op, result, system_calls }).is_ok() {
-        bell.ring();
+        notifier.notify();
     }
 }
 

@@ -15,14 +15,15 @@
 //!
 //! # Who holds an op
 //!
-//! An op on a socket is held by its side of the `Source`; its `Stage` says what it waits
-//! for, and is the authority. `runnable`, `starved` and `resting` hold names ([`OpId`]): one in
+//! An op on a socket is held by its side of the `Source`; its `Stage` says what it waits for, and
+//! is the authority. `runnable`, `waits_for_buffer` and `backoff` hold names ([`OpId`]): one in
 //! `runnable` that is stale, because its op was cancelled meanwhile, finds nothing. An op on a file
 //! is held by a `Task`, or by the helper that works on it. A close waits in `runnable` only; that
 //! of a listener that accepts comes there again when the accept has delivered the queue.
 //!
-//! Invariants, which are asserted: an op is in `starved` or in `resting` exactly while that is its
-//! stage, and once; it has a turn only when it is queued; no more ops end than are in flight.
+//! Invariants, which are asserted: an op is in `waits_for_buffer` or in `backoff` exactly while
+//! that is its stage, and once; it has a turn only when it is queued; no more ops end than are in
+//! flight.
 //!
 //! # Buffers
 //!
@@ -36,11 +37,11 @@ mod helpers;
 mod perform;
 pub mod poll;
 pub mod poller;
-mod row;
 pub mod select;
 pub mod sigio;
 mod signal;
 mod source;
+mod sparse_set;
 pub mod spin;
 mod steps;
 
@@ -54,15 +55,15 @@ use std::time::{Duration, Instant};
 
 use self::helpers::{Helpers, Job, Read};
 use self::poller::{Event, Interest, KEYS_RESERVED, Poller, Trigger};
-use self::source::{Lane, Source, Stage, Work, name, parse};
-use super::aside::Aside;
+use self::source::{OpKind, Source, Stage, Work, name, parse};
+use super::job_thread::JobThread;
 use super::op::cancelled;
 use super::pool::Pool;
 use super::setup::step_failed;
-use super::slots::{CAPACITY_MAX, Handle, Slots};
+use super::slot_map::{CAPACITY_MAX, Handle, SlotMap};
 use super::transfer::Transfer;
 use super::waker::EventFd;
-use super::{Completion, Driver, Limits, Op, OpId, Outcome, Sock, Stats, Token, Waker, sys};
+use super::{Completion, Driver, DriverStats, Limits, Op, OpId, Outcome, Sock, Token, Waker, sys};
 
 /// The reactor on edge-triggered epoll.
 pub type Epoll = Ready<epoll::Edge>;
@@ -84,9 +85,9 @@ pub type Spin = Ready<spin::Spin>;
 
 /// The poller's key of the waker; those of sources come after the reserved ones, by slot.
 const KEY_WAKER: u32 = 0;
-/// The poller's key of the bell of helpers and of work aside.
-const KEY_BELL: u32 = 1;
-const _: () = assert!(KEY_WAKER < KEYS_RESERVED && KEY_BELL < KEYS_RESERVED);
+/// The poller's key of the notifier of helpers and of jobs.
+const KEY_NOTIFIER: u32 = 1;
+const _: () = assert!(KEY_WAKER < KEYS_RESERVED && KEY_NOTIFIER < KEYS_RESERVED);
 
 /// File ops are bounded by the caller, who has a bounded number of connections.
 const TASKS_MAX: u32 = CAPACITY_MAX;
@@ -98,17 +99,17 @@ pub struct Ready<P: Poller> {
     poller: P,
     limits: Limits,
     pool: Rc<Pool>,
-    sources: Slots<Source>,
-    tasks: Slots<Task>,
+    sources: SlotMap<Source>,
+    tasks: SlotMap<Task>,
     helpers: Helpers,
-    aside: Aside,
+    jobs: JobThread,
     waker: EventFd,
     /// Ops whose turn it is.
     runnable: VecDeque<OpId>,
     /// Receives that wait for a buffer, longest first.
-    starved: VecDeque<OpId>,
+    waits_for_buffer: VecDeque<OpId>,
     /// Accepts that wait for descriptors, and until when.
-    resting: Vec<(Instant, OpId)>,
+    backoff: Vec<(Instant, OpId)>,
     /// Sources whose interest may have changed.
     rearm: Vec<Handle>,
     /// What the next return from `wait` delivers.
@@ -118,7 +119,7 @@ pub struct Ready<P: Poller> {
     /// Receives are waiting for buffers in this turn.
     scarce: bool,
     in_flight: usize,
-    stats: Stats,
+    stats: DriverStats,
 }
 
 /// An op on a file. A helper that works on it has the job.
@@ -142,28 +143,28 @@ impl<P: Poller> Ready<P> {
         // A guessing poller reports the waker when nobody called it: reading must not block.
         sys::set_nonblocking(&waker)?;
         let helpers = Helpers::new().map_err(step("eventfd"))?;
-        let aside = Aside::new(Arc::new(helpers.bell().clone()));
+        let jobs = JobThread::new(Arc::new(helpers.notifier().clone()));
         let mut poller = P::open(limits).map_err(step("the poller"))?;
         poller.add(waker.as_fd(), KEY_WAKER, Interest::READ)?;
-        poller.add(helpers.bell().as_fd(), KEY_BELL, Interest::READ)?;
+        poller.add(helpers.notifier().as_fd(), KEY_NOTIFIER, Interest::READ)?;
         Ok(Self {
             poller,
             limits: *limits,
             pool: Pool::new(limits.buffers, limits.buffer_bytes),
-            sources: Slots::new(limits.sockets_max),
-            tasks: Slots::new(TASKS_MAX),
+            sources: SlotMap::new(limits.sockets_max),
+            tasks: SlotMap::new(TASKS_MAX),
             helpers,
-            aside,
+            jobs,
             waker,
             runnable: VecDeque::new(),
-            starved: VecDeque::new(),
-            resting: Vec::new(),
+            waits_for_buffer: VecDeque::new(),
+            backoff: Vec::new(),
             rearm: Vec::new(),
             done: Vec::new(),
             events: Vec::new(),
             scarce: false,
             in_flight: 0,
-            stats: Stats::default(),
+            stats: DriverStats::default(),
         })
     }
 }
@@ -184,19 +185,19 @@ impl<P: Poller> Driver for Ready<P> {
     fn submit(&mut self, token: Token, op: Op) -> OpId {
         let op = match op {
             Op::AcceptMany { listener } => {
-                self.start(listener, Lane::Read, token, Work::Accept(None))
+                self.start(listener, OpKind::Read, token, Work::Accept(None))
             }
-            Op::RecvMany { sock } => self.start(sock, Lane::Read, token, Work::Receive),
+            Op::RecvMany { sock } => self.start(sock, OpKind::Read, token, Work::Receive),
             Op::Send { sock, chain, fin } => {
                 let transfer = Transfer::new(chain, fin);
-                self.start(sock, Lane::Write, token, Work::Send(transfer))
+                self.start(sock, OpKind::Write, token, Work::Send(transfer))
             }
             Op::ReadFile { file, offset, buffer } => {
                 let start = buffer.len();
                 self.start_task(token, Job::Read(Read { file, offset, buffer, start }))
             }
             Op::OpenFile { root, path } => self.start_task(token, Job::Open { root, path }),
-            Op::Run { job } => self.start_aside(token, job),
+            Op::Run { job } => self.start_job(token, job),
             Op::Close { sock, reset } => {
                 self.open_source(sock).closing = Some((token, reset));
                 self.queue_close(sock.0)
@@ -207,26 +208,26 @@ impl<P: Poller> Driver for Ready<P> {
     }
 
     fn cancel(&mut self, op: OpId) {
-        let (handle, lane, sequence) = parse(op);
-        match lane {
-            Lane::Read | Lane::Write => {
+        let (handle, op_kind, sequence) = parse(op);
+        match op_kind {
+            OpKind::Read | OpKind::Write => {
                 let source = self.sources.get_mut(handle);
-                let side = source.map(|source| source.side_mut(lane));
+                let side = source.map(|source| source.side_mut(op_kind));
                 if side.is_some_and(|side| side.current(sequence).is_some()) {
                     self.end(op, Err(cancelled()));
                 }
             }
-            Lane::File => {
+            OpKind::File => {
                 // A helper's job is not taken from it: it ends by itself, and success is legal.
                 let Some(task) = self.tasks.get_mut(handle) else { return };
-                let job = task.job.take().or_else(|| self.helpers.withdraw(op));
+                let job = task.job.take().or_else(|| self.helpers.cancel(op));
                 if let Some(job) = job {
                     self.end_task(handle, job.cancel());
                 }
             }
-            Lane::Aside => self.cancel_aside(handle),
+            OpKind::JobThread => self.cancel_job(handle),
             // What is ending is not ended sooner.
-            Lane::Close => {}
+            OpKind::Close => {}
         }
     }
 
@@ -273,9 +274,9 @@ impl<P: Poller> Driver for Ready<P> {
         usize::from(self.pool.count()) - self.pool.available()
     }
 
-    fn stats(&self) -> Stats {
+    fn stats(&self) -> DriverStats {
         let system_calls = self.stats.system_calls + self.poller.system_calls();
-        Stats { system_calls, ..self.stats }
+        DriverStats { system_calls, ..self.stats }
     }
 }
 
@@ -309,9 +310,9 @@ impl<P: Poller> Ready<P> {
         source
     }
 
-    fn start(&mut self, sock: Sock, lane: Lane, token: Token, work: Work) -> OpId {
-        let side = self.open_source(sock).side_mut(lane);
-        let op = name(sock.0, lane, side.start(token, work));
+    fn start(&mut self, sock: Sock, op_kind: OpKind, token: Token, work: Work) -> OpId {
+        let side = self.open_source(sock).side_mut(op_kind);
+        let op = name(sock.0, op_kind, side.start(token, work));
         if side.ready {
             self.runnable.push_back(op);
         } else {
@@ -323,26 +324,26 @@ impl<P: Poller> Ready<P> {
     fn start_task(&mut self, token: Token, job: Job) -> OpId {
         let task = Task { token, job: Some(job) };
         let handle = self.tasks.insert(task).expect("more file ops than memory holds");
-        let op = name(handle, Lane::File, 0);
+        let op = name(handle, OpKind::File, 0);
         self.runnable.push_back(op);
         op
     }
 
     /// Ends an op on a socket that is in flight, with its last completion.
     fn end(&mut self, op: OpId, result: io::Result<()>) {
-        let (handle, lane, _) = parse(op);
+        let (handle, op_kind, _) = parse(op);
         let source = self.sources.get_mut(handle).expect("the op is in flight on it");
-        let pending = source.side_mut(lane).take().expect("the op is in flight");
-        let listed = self.starved.len() + self.resting.len();
+        let pending = source.side_mut(op_kind).take().expect("the op is in flight");
+        let listed = self.waits_for_buffer.len() + self.backoff.len();
         match pending.stage {
-            Stage::Starved => self.starved.retain(|other| *other != op),
-            Stage::Resting => self.resting.retain(|(_, other)| *other != op),
-            Stage::Fetching => drop(self.helpers.withdraw(op)),
+            Stage::WaitsForBuffer => self.waits_for_buffer.retain(|other| *other != op),
+            Stage::Backoff => self.backoff.retain(|(_, other)| *other != op),
+            Stage::Fetching => drop(self.helpers.cancel(op)),
             // A name in `runnable`, or with a helper, is met soon and found to be stale.
             Stage::Queued | Stage::Armed => {}
         }
-        let waits = matches!(pending.stage, Stage::Starved | Stage::Resting);
-        let left = listed - self.starved.len() - self.resting.len();
+        let waits = matches!(pending.stage, Stage::WaitsForBuffer | Stage::Backoff);
+        let left = listed - self.waits_for_buffer.len() - self.backoff.len();
         assert!(left == usize::from(waits), "{op:?}, {:?}, was listed {left} times", pending.stage);
         if let Work::Accept(Some(_)) = pending.work {
             self.queue_close(handle);
@@ -351,7 +352,7 @@ impl<P: Poller> Ready<P> {
     }
 
     fn queue_close(&mut self, handle: Handle) -> OpId {
-        let op = name(handle, Lane::Close, 0);
+        let op = name(handle, OpKind::Close, 0);
         self.runnable.push_back(op);
         op
     }

@@ -14,12 +14,12 @@ use std::time::Instant;
 
 use super::helpers::{Answer, Found, Job, Read};
 use super::poller::{Interest, Poller};
-use super::source::{Lane, Stage, Work, name, parse, requeue};
+use super::source::{OpKind, Stage, Work, name, parse, requeue};
 use super::{Ready, key};
-use crate::driver::aside;
 use crate::driver::drain::Drain;
+use crate::driver::job_thread;
 use crate::driver::op::cancelled;
-use crate::driver::slots::Handle;
+use crate::driver::slot_map::Handle;
 use crate::driver::transfer::Progress;
 use crate::driver::{
     ACCEPT_RETRY, ACCEPTS_PER_WAIT, Completion, File, OpId, Outcome, Sock, Token, sys,
@@ -34,7 +34,7 @@ enum Pause {
     /// The turn is spent.
     Yield,
     /// There is no free buffer.
-    Starved,
+    WaitsForBuffer,
     /// There is no free descriptor.
     Rest,
     /// A piece of a file is not in memory.
@@ -49,22 +49,22 @@ impl<P: Poller> Ready<P> {
         for _ in 0..self.runnable.len() {
             let Some(op) = self.runnable.pop_front() else { break };
             match parse(op) {
-                (handle, lane @ (Lane::Read | Lane::Write), sequence) => {
-                    sent |= lane == Lane::Write;
-                    self.turn(op, handle, lane, sequence, now);
+                (handle, op_kind @ (OpKind::Read | OpKind::Write), sequence) => {
+                    sent |= op_kind == OpKind::Write;
+                    self.turn(op, handle, op_kind, sequence, now);
                 }
-                (handle, Lane::File, _) => self.turn_file(op, handle),
-                (handle, Lane::Close, _) => self.close(handle),
-                (_, Lane::Aside, _) => unreachable!("a job takes its turn elsewhere"),
+                (handle, OpKind::File, _) => self.turn_file(op, handle),
+                (handle, OpKind::Close, _) => self.close(handle),
+                (_, OpKind::JobThread, _) => unreachable!("a job takes its turn elsewhere"),
             }
         }
         sent
     }
 
     /// The turn of an op on a socket, unless its name is stale.
-    fn turn(&mut self, op: OpId, handle: Handle, lane: Lane, sequence: u16, now: Instant) {
+    fn turn(&mut self, op: OpId, handle: Handle, op_kind: OpKind, sequence: u16, now: Instant) {
         let Some(source) = self.sources.get_mut(handle) else { return };
-        let Some(pending) = source.side_mut(lane).current(sequence) else { return };
+        let Some(pending) = source.side_mut(op_kind).current(sequence) else { return };
         if pending.stage != Stage::Queued {
             // After many cancels within one wait, a stale name can be that of a newer op.
             return;
@@ -75,11 +75,11 @@ impl<P: Poller> Ready<P> {
             Work::Receive => self.receive(handle, token),
             Work::Send(_) => self.send(handle, now),
         };
-        self.settle(op, handle, lane, pause, now);
+        self.settle(op, handle, op_kind, pause, now);
     }
 
     /// Puts an op where it waits for what its turn lacked.
-    fn settle(&mut self, op: OpId, handle: Handle, lane: Lane, pause: Pause, now: Instant) {
+    fn settle(&mut self, op: OpId, handle: Handle, op_kind: OpKind, pause: Pause, now: Instant) {
         let stage = match pause {
             Pause::Ended(result) => return self.end(op, result),
             Pause::Blocked => Stage::Armed,
@@ -87,22 +87,22 @@ impl<P: Poller> Ready<P> {
                 self.runnable.push_back(op);
                 Stage::Queued
             }
-            Pause::Starved => {
-                self.stats.starved += 1;
-                self.starved.push_back(op);
-                Stage::Starved
+            Pause::WaitsForBuffer => {
+                self.stats.buffer_waits += 1;
+                self.waits_for_buffer.push_back(op);
+                Stage::WaitsForBuffer
             }
             Pause::Rest => {
-                self.resting.push((now + ACCEPT_RETRY, op));
-                Stage::Resting
+                self.backoff.push((now + ACCEPT_RETRY, op));
+                Stage::Backoff
             }
             Pause::Cold(file, range) => {
-                self.helpers.give(op, Job::Fetch { file, range });
+                self.helpers.submit(op, Job::Fetch { file, range });
                 Stage::Fetching
             }
         };
         let source = self.sources.get_mut(handle).expect("its turn has just ended");
-        let side = source.side_mut(lane);
+        let side = source.side_mut(op_kind);
         let pending = side.pending.as_mut().expect("the op is not over");
         assert!(pending.stage == Stage::Queued, "{op:?} had a turn while {:?}", pending.stage);
         pending.stage = stage;
@@ -168,7 +168,7 @@ impl<P: Poller> Ready<P> {
         let source = self.sources.get(handle).expect("it is the source's turn");
         let mut left = self.limits.turn_bytes_max;
         while left > 0 {
-            let Some(mut lease) = self.pool.take() else { return Pause::Starved };
+            let Some(mut lease) = self.pool.take() else { return Pause::WaitsForBuffer };
             let room = lease.spare_mut();
             let len = room.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             self.stats.system_calls += 1;
@@ -221,13 +221,13 @@ impl<P: Poller> Ready<P> {
     }
 }
 
-/// Ends of sockets, files, and what was done aside.
+/// Ends of sockets, files and jobs.
 impl<P: Poller> Ready<P> {
     /// Has the accept that is in flight on a listener deliver what the queue holds, and then
     /// close it; says whether there is one. The accept takes its turns as before.
     fn drain(&mut self, handle: Handle) -> bool {
         let source = self.sources.get_mut(handle).expect("a socket is closed once");
-        let op = source.read.name(handle, Lane::Read);
+        let op = source.read.name(handle, OpKind::Read);
         let work = source.read.pending.as_mut().map(|pending| &mut pending.work);
         let (Some(op), Some(Work::Accept(drain))) = (op, work) else { return false };
         *drain = Some(Drain::begin(source.descriptor.as_fd(), &mut self.stats));
@@ -243,9 +243,9 @@ impl<P: Poller> Ready<P> {
         if self.drain(handle) {
             return;
         }
-        for lane in [Lane::Read, Lane::Write] {
+        for op_kind in [OpKind::Read, OpKind::Write] {
             let source = self.sources.get_mut(handle).expect("a socket is closed once");
-            if let Some(op) = source.side_mut(lane).name(handle, lane) {
+            if let Some(op) = source.side_mut(op_kind).name(handle, op_kind) {
                 self.end(op, Err(cancelled()));
             }
         }
@@ -272,9 +272,9 @@ impl<P: Poller> Ready<P> {
 
     /// Ends the ops of a socket that wait for what cannot be had.
     pub(super) fn fail(&mut self, handle: Handle, want: Interest, error: &io::Error) {
-        for (lane, wanted) in [(Lane::Read, want.read), (Lane::Write, want.write)] {
+        for (op_kind, wanted) in [(OpKind::Read, want.read), (OpKind::Write, want.write)] {
             let source = self.sources.get_mut(handle).expect("its change was just refused");
-            let op = source.side_mut(lane).name(handle, lane);
+            let op = source.side_mut(op_kind).name(handle, op_kind);
             if let Some(op) = op.filter(|_| wanted) {
                 self.end(op, Err(copy(error)));
             }
@@ -296,23 +296,23 @@ impl<P: Poller> Ready<P> {
         }
     }
 
-    pub(super) fn start_aside(&mut self, token: Token, job: aside::Job) -> OpId {
-        let (handle, given) = self.aside.give(token, job);
+    pub(super) fn start_job(&mut self, token: Token, job: job_thread::Job) -> OpId {
+        let (handle, given) = self.jobs.submit(token, job);
         if let Err(error) = given {
             self.finish(token, Outcome::Ran(Err(error)));
         }
-        name(handle, Lane::Aside, 0)
+        name(handle, OpKind::JobThread, 0)
     }
 
-    pub(super) fn cancel_aside(&mut self, handle: Handle) {
-        if let Some(token) = self.aside.withdraw(handle) {
+    pub(super) fn cancel_job(&mut self, handle: Handle) {
+        if let Some(token) = self.jobs.cancel(handle) {
             self.finish(token, Outcome::Ran(Err(cancelled())));
         }
     }
 
-    /// Takes in what was done aside.
-    pub(super) fn collect_aside(&mut self) {
-        while let Some((token, result)) = self.aside.next_answer() {
+    /// Takes in the answers of jobs.
+    pub(super) fn collect_jobs(&mut self) {
+        while let Some((token, result)) = self.jobs.next_answer() {
             self.finish(token, Outcome::Ran(result));
         }
     }
@@ -338,7 +338,7 @@ impl<P: Poller> Ready<P> {
             }
             // `EINVAL` comes from kernels before 5.12, which know no `RESOLVE_CACHED`.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINVAL)) => {
-                return self.helpers.give(op, Job::Open { root, path });
+                return self.helpers.submit(op, Job::Open { root, path });
             }
             Err(error) => Err(error),
         };
@@ -361,7 +361,7 @@ impl<P: Poller> Ready<P> {
             }
             // Not in memory, or on a file system that cannot tell.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EOPNOTSUPP)) => {
-                self.helpers.give(op, Job::Read(read));
+                self.helpers.submit(op, Job::Read(read));
             }
             Err(error) => self.end_task(handle, read.end(Err(error))),
         }

@@ -6,7 +6,7 @@
 //!
 //! *Cost*: one system call for a wait, whose work grows with the number of armed sources, not
 //! with the number of those that are ready. Adding and removing take constant time: the array
-//! has no gaps ([`Row`]). 20 bytes for a source.
+//! has no gaps ([`SparseSet`]). 20 bytes for a source.
 //!
 //! *Limits*: none for descriptors, other than the process' own (`RLIMIT_NOFILE`), which no array
 //! of open descriptors exceeds. It suits a few hundred sockets, or many that are all busy.
@@ -16,13 +16,13 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use super::poller::{Event, Interest, Poller, Trigger};
-use super::row::Row;
+use super::sparse_set::SparseSet;
 use crate::driver::{Limits, sys};
 
 /// The sources, as `poll(2)` wants them.
 #[derive(Debug)]
 pub struct Poll {
-    sources: Row<libc::pollfd>,
+    sources: SparseSet<libc::pollfd>,
     system_calls: u64,
 }
 
@@ -31,7 +31,7 @@ impl Poller for Poll {
     const FORGETS_CLOSED: bool = false;
 
     fn open(_limits: &Limits) -> io::Result<Self> {
-        Ok(Self { sources: Row::new(), system_calls: 0 })
+        Ok(Self { sources: SparseSet::new(), system_calls: 0 })
     }
 
     fn add(&mut self, fd: BorrowedFd<'_>, key: u32, want: Interest) -> io::Result<()> {

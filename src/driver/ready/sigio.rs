@@ -22,8 +22,8 @@ use std::time::Duration;
 
 use super::poll::{entry, event};
 use super::poller::{Event, Interest, Poller, Trigger};
-use super::row::Row;
 use super::signal::{Signal, Signals, is_overflow};
+use super::sparse_set::SparseSet;
 use crate::driver::{Limits, sys};
 
 #[cfg(test)]
@@ -37,7 +37,7 @@ const NOBODY: u32 = u32::MAX;
 pub struct Sigio {
     signals: Signals,
     /// All sources that have signals, for when these do not suffice.
-    sources: Row<libc::pollfd>,
+    sources: SparseSet<libc::pollfd>,
     /// By descriptor: whose it is.
     keys: Vec<u32>,
     /// What is polled in every wait: first the queue, then the sources without signals; and
@@ -55,7 +55,7 @@ impl Poller for Sigio {
     fn open(_limits: &Limits) -> io::Result<Self> {
         let signals = Signals::block()?;
         let beside = (vec![entry(signals.as_fd(), Interest::READ)], vec![NOBODY]);
-        let (sources, keys, found) = (Row::new(), Vec::new(), Vec::new());
+        let (sources, keys, found) = (SparseSet::new(), Vec::new(), Vec::new());
         Ok(Self { signals, sources, keys, beside, found, system_calls: 3 })
     }
 

@@ -1,14 +1,14 @@
 //! The record of one socket, and the life of an op on it.
 //!
 //! ```text
-//!            submit, not ready                      submit, ready
-//!                  |                                     |
-//!                  v        report, buffer, time,        v
-//!   +----------- Armed      answer of a helper        Queued <---+
-//!   |  Starved     | -----------------------------------> |      | budget spent
-//!   |  Resting     |                                      +------+
-//!   |  Fetching <--+-- an attempt found: would block, no buffer, |
-//!   |                  no descriptor, cold file  <---------------+
+//!               submit, not ready                      submit, ready
+//!                     |                                     |
+//!                     v        report, buffer, time,        v
+//!   +-------------- Armed      answer of a helper        Queued <---+
+//!   |  WaitsForBuffer | -----------------------------------> |      | budget spent
+//!   |  Backoff        |                                      +------+
+//!   |  Fetching <-----+-- an attempt found: would block, no buffer, |
+//!   |                     no descriptor, cold file  <---------------+
 //!   |                                                     |
 //!   +--- cancel, close ---> last completion <--- done, error
 //! ```
@@ -22,8 +22,8 @@ use std::os::fd::OwnedFd;
 use super::poller::Interest;
 use crate::driver::drain::Drain;
 use crate::driver::name::SEQUENCE_MASK;
-pub(super) use crate::driver::name::{Lane, name, parse};
-use crate::driver::slots::{Handle, Slots};
+pub(super) use crate::driver::name::{OpKind, name, parse};
+use crate::driver::slot_map::{Handle, SlotMap};
 use crate::driver::transfer::Transfer;
 use crate::driver::{OpId, Outcome, Token};
 
@@ -84,10 +84,10 @@ pub(super) enum Stage {
     Queued,
     /// A report of the poller.
     Armed,
-    /// A free buffer: it is in `starved`.
-    Starved,
-    /// The end of `ACCEPT_RETRY`: it is in `resting`.
-    Resting,
+    /// A free buffer: it is in `waits_for_buffer`.
+    WaitsForBuffer,
+    /// The end of `ACCEPT_RETRY`: it is in `backoff`.
+    Backoff,
     /// A helper, who brings a piece of a file into memory.
     Fetching,
 }
@@ -105,9 +105,9 @@ pub(super) enum Readiness {
 
 /// Moves an op from one stage to the queue, whose list is the caller's; says whether it was
 /// still there.
-pub(super) fn requeue(sources: &mut Slots<Source>, op: OpId, from: Stage) -> bool {
-    let (handle, lane, sequence) = parse(op);
-    let side = sources.get_mut(handle).map(|source| source.side_mut(lane));
+pub(super) fn requeue(sources: &mut SlotMap<Source>, op: OpId, from: Stage) -> bool {
+    let (handle, op_kind, sequence) = parse(op);
+    let side = sources.get_mut(handle).map(|source| source.side_mut(op_kind));
     let pending = side.and_then(|side| side.current(sequence));
     match pending.filter(|pending| pending.stage == from) {
         Some(pending) => {
@@ -136,11 +136,11 @@ impl Source {
         }
     }
 
-    pub(super) fn side_mut(&mut self, lane: Lane) -> &mut Side {
-        match lane {
-            Lane::Read => &mut self.read,
-            Lane::Write => &mut self.write,
-            Lane::Close | Lane::File | Lane::Aside => {
+    pub(super) fn side_mut(&mut self, op_kind: OpKind) -> &mut Side {
+        match op_kind {
+            OpKind::Read => &mut self.read,
+            OpKind::Write => &mut self.write,
+            OpKind::Close | OpKind::File | OpKind::JobThread => {
                 unreachable!("only reads and writes have a side")
             }
         }
@@ -177,8 +177,8 @@ impl Side {
     }
 
     /// The name of the op that is in flight on this side of `handle`.
-    pub(super) fn name(&self, handle: Handle, lane: Lane) -> Option<OpId> {
-        self.pending.as_ref().map(|_| name(handle, lane, self.sequence))
+    pub(super) fn name(&self, handle: Handle, op_kind: OpKind) -> Option<OpId> {
+        self.pending.as_ref().map(|_| name(handle, op_kind, self.sequence))
     }
 
     /// The bounds of the drain, if the op in flight is the last accept of a closed listener.

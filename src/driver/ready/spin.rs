@@ -19,13 +19,13 @@ use std::thread;
 use std::time::Duration;
 
 use super::poller::{Event, Interest, Poller, Trigger};
-use super::row::Row;
+use super::sparse_set::SparseSet;
 use crate::driver::Limits;
 
 /// The sources and what is wanted of them.
 #[derive(Debug)]
 pub struct Spin {
-    sources: Row<Interest>,
+    sources: SparseSet<Interest>,
     system_calls: u64,
 }
 
@@ -34,7 +34,7 @@ impl Poller for Spin {
     const FORGETS_CLOSED: bool = false;
 
     fn open(_limits: &Limits) -> io::Result<Self> {
-        Ok(Self { sources: Row::new(), system_calls: 0 })
+        Ok(Self { sources: SparseSet::new(), system_calls: 0 })
     }
 
     fn add(&mut self, _fd: BorrowedFd<'_>, key: u32, want: Interest) -> io::Result<()> {

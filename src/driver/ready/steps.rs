@@ -5,26 +5,26 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::poller::{Event, Interest, KEYS_RESERVED, Poller};
-use super::source::{Lane, Readiness, Stage, requeue};
-use super::{KEY_BELL, KEY_WAKER, Ready, key};
+use super::source::{OpKind, Readiness, Stage, requeue};
+use super::{KEY_NOTIFIER, KEY_WAKER, Ready, key};
 use crate::driver::{Completion, Outcome, Token};
 
 impl<P: Poller> Ready<P> {
     /// Queues starved receives for which there are buffers, before all others and in their
     /// order, and accepts that have rested.
     pub(super) fn revive(&mut self, now: Instant) {
-        self.scarce = !self.starved.is_empty();
-        let count = self.pool.available().min(self.starved.len());
-        for op in self.starved.drain(..count).rev() {
-            let found = requeue(&mut self.sources, op, Stage::Starved);
+        self.scarce = !self.waits_for_buffer.is_empty();
+        let count = self.pool.available().min(self.waits_for_buffer.len());
+        for op in self.waits_for_buffer.drain(..count).rev() {
+            let found = requeue(&mut self.sources, op, Stage::WaitsForBuffer);
             assert!(found, "{op:?} is in line for a buffer, but does not wait for one");
             self.runnable.push_front(op);
         }
         let (sources, runnable) = (&mut self.sources, &mut self.runnable);
-        self.resting.retain(|(until, op)| {
+        self.backoff.retain(|(until, op)| {
             let rested = *until <= now;
             if rested {
-                let found = requeue(sources, *op, Stage::Resting);
+                let found = requeue(sources, *op, Stage::Backoff);
                 assert!(found, "{op:?} is among those that rest, but does not");
                 runnable.push_back(*op);
             }
@@ -63,7 +63,7 @@ impl<P: Poller> Ready<P> {
 
     /// Asks the poller, for as long as there is nothing else to do.
     pub(super) fn poll(&mut self, deadline: Option<Instant>, now: Instant) -> io::Result<()> {
-        let rested = self.resting.iter().map(|(until, _)| *until);
+        let rested = self.backoff.iter().map(|(until, _)| *until);
         let until = deadline.into_iter().chain(rested).min();
         let timeout = if self.runnable.is_empty() && self.done.is_empty() {
             until.map(|until| until.saturating_duration_since(now))
@@ -90,14 +90,14 @@ impl<P: Poller> Ready<P> {
                         self.done.push(Completion { token: Token::WAKE, more: false, outcome });
                     }
                 }
-                KEY_BELL => {
+                KEY_NOTIFIER => {
                     self.stats.system_calls += 1;
-                    // First the bell, then the answers: one that comes between rings again.
-                    self.helpers.bell().reset();
+                    // First the notifier, then the answers: one that comes between notifies again.
+                    self.helpers.notifier().reset();
                     while let Some(answer) = self.helpers.next_answer() {
                         self.receive_answer(answer);
                     }
-                    self.collect_aside();
+                    self.collect_jobs();
                 }
                 _ => self.report(event),
             }
@@ -110,13 +110,13 @@ impl<P: Poller> Ready<P> {
         let source = self.sources.get_mut(handle).expect("the slot is in use");
         source.hangup |= event.hangup;
         let mut spurious = false;
-        for (lane, ready) in [(Lane::Read, event.readable), (Lane::Write, event.writable)] {
+        for (op_kind, ready) in [(OpKind::Read, event.readable), (OpKind::Write, event.writable)] {
             if !ready {
                 continue;
             }
-            let side = source.side_mut(lane);
+            let side = source.side_mut(op_kind);
             match side.report() {
-                Readiness::Awaited => self.runnable.extend(side.name(handle, lane)),
+                Readiness::Awaited => self.runnable.extend(side.name(handle, op_kind)),
                 Readiness::Known => {}
                 Readiness::Unwanted => spurious = true,
             }
@@ -144,7 +144,7 @@ impl<P: Poller> Ready<P> {
 mod tests {
     use super::*;
     use crate::driver::ready::Epoll;
-    use crate::driver::slots::Handle;
+    use crate::driver::slot_map::Handle;
     use crate::driver::{Driver, Limits, Op, OpId};
     use std::os::unix::net::UnixStream;
 
@@ -173,7 +173,7 @@ mod tests {
     #[should_panic = "is in line for a buffer, but does not wait for one"]
     fn a_place_in_line_that_nobody_has_is_noticed() {
         let (mut driver, _, op, _peer) = receiving();
-        driver.starved.push_back(op);
+        driver.waits_for_buffer.push_back(op);
         wait(&mut driver);
     }
 
@@ -181,16 +181,16 @@ mod tests {
     #[should_panic = "is among those that rest, but does not"]
     fn a_rest_that_nobody_takes_is_noticed() {
         let (mut driver, _, op, _peer) = receiving();
-        driver.resting.push((Instant::now(), op));
+        driver.backoff.push((Instant::now(), op));
         wait(&mut driver);
     }
 
     #[test]
-    #[should_panic = "Starved, was listed 0 times"]
+    #[should_panic = "WaitsForBuffer, was listed 0 times"]
     fn an_op_that_waits_in_no_line_is_noticed() {
         let (mut driver, handle, op, _peer) = receiving();
         let source = driver.sources.get_mut(handle).unwrap();
-        source.read.pending.as_mut().unwrap().stage = Stage::Starved;
+        source.read.pending.as_mut().unwrap().stage = Stage::WaitsForBuffer;
         driver.cancel(op);
     }
 }

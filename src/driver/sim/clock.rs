@@ -4,7 +4,7 @@ use std::io;
 use std::sync::MutexGuard;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use super::wire::{Net, Wire};
+use super::network::{Net, Network};
 use crate::driver::Now;
 
 /// Time since the machine was started.
@@ -49,21 +49,21 @@ impl Clock {
     pub(super) fn sleep<'a>(
         &mut self,
         net: &'a Net,
-        wire: MutexGuard<'a, Wire>,
+        network: MutexGuard<'a, Network>,
         next: Option<Duration>,
         window: Duration,
-    ) -> io::Result<MutexGuard<'a, Wire>> {
+    ) -> io::Result<MutexGuard<'a, Network>> {
         match (&mut self.elapsed, next) {
             (Some(_), None) => {
                 Err(io::Error::new(io::ErrorKind::Deadlock, "nothing can happen any more"))
             }
             (Some(elapsed), Some(next)) => {
                 *elapsed = (next + window).max(*elapsed);
-                Ok(wire)
+                Ok(network)
             }
             (None, next) => {
                 let now = self.start.elapsed();
-                Ok(net.wait(wire, next.map(|next| next.saturating_sub(now))))
+                Ok(net.wait(network, next.map(|next| next.saturating_sub(now))))
             }
         }
     }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::log::{Happening, Log};
-use super::wire::Net;
+use super::network::Net;
 use crate::driver::{Entries, Entry, EntryKind, File, FileKind, Links, Metadata};
 
 /// The files of a simulated machine; clones are handles to the same ones.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::wire::Net;
+use super::network::Net;
 
 /// Happenings that wait to be looked at. What is beyond is lost, and that is known.
 const LOG_MAX: usize = 4096;

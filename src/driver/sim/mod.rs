@@ -12,7 +12,7 @@
 //! | `clock.rs` | time, real or virtual |
 //! | `steps.rs` | who takes a step in a wait |
 //! | `step.rs` | what an op does when its step has come |
-//! | `wire.rs` | connections, and the peers' ends of them |
+//! | `network.rs` | connections, and the peers' ends of them |
 //! | `files.rs`, `log.rs` | files, and what happens to their names |
 //! | `watch.rs` | the watcher, which hears of that |
 //! | `faults.rs` | what goes wrong |
@@ -23,19 +23,19 @@
 //! An op in flight has a [`Place`]. A step may find its op gone, or in another place by now: steps
 //! are only hints.
 //!
-//! Invariants, which are asserted: an op is in `starved` exactly while that is its place; a socket
-//! goes when its ops have gone; `jobs` counts the jobs in flight.
+//! Invariants, which are asserted: an op is in `waits_for_buffer` exactly while that is its place;
+//! a socket goes when its ops have gone; `jobs` counts the jobs in flight.
 
 mod clock;
 mod faults;
 mod files;
 mod log;
+mod network;
 mod step;
 mod steps;
 #[cfg(test)]
 mod tests;
 mod watch;
-mod wire;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::CString;
@@ -50,20 +50,20 @@ use fastrand::Rng;
 
 use super::drain::Drain;
 use super::pool::Pool;
-use super::slots::{CAPACITY_MAX, Handle, Slots};
+use super::slot_map::{CAPACITY_MAX, Handle, SlotMap};
 use super::{
-    Chain, Completion, Driver, File, Job, Limits, Now, Op, OpId, Outcome, Sock, Stats, Token,
-    Waker, aside,
+    Chain, Completion, Driver, DriverStats, File, Job, Limits, Now, Op, OpId, Outcome, Sock, Token,
+    Waker, job_thread,
 };
 use clock::Clock;
+use network::Net;
 use watch::Watching;
-use wire::Net;
 
 pub use faults::Faults;
 pub use files::Files;
 pub(super) use files::OpenNode;
+pub use network::{Dialer, Peer};
 pub use watch::Watch;
-pub use wire::{Dialer, Peer};
 
 /// The port of the driver's ends.
 const LOCAL_PORT: u16 = 80;
@@ -80,13 +80,13 @@ pub struct Sim {
     /// Sockets and files that may be open at a time.
     descriptors_max: Option<u32>,
     pool: Rc<Pool>,
-    sockets: Slots<Socket>,
-    ops: Slots<Pending>,
+    sockets: SlotMap<Socket>,
+    ops: SlotMap<Pending>,
     /// Whose step comes when; steps at the same time come in the order of their numbers.
     steps: BTreeMap<(Duration, u64), Handle>,
     steps_made: u64,
     /// Receives that wait for a buffer, longest first.
-    starved: VecDeque<Handle>,
+    waits_for_buffer: VecDeque<Handle>,
     /// Ops that have had their turn in this wait.
     spent: Vec<Handle>,
     /// Jobs in flight.
@@ -96,7 +96,7 @@ pub struct Sim {
     /// A time at which a wait returns, whatever it was told.
     alarm: Option<Duration>,
     watching: Watching,
-    stats: Stats,
+    stats: DriverStats,
 }
 
 #[derive(Debug)]
@@ -112,7 +112,7 @@ struct Socket {
     drain: Option<Drain>,
 }
 
-/// What a socket is on the wire.
+/// What a socket is on the network.
 #[derive(Clone, Copy, Debug)]
 enum End {
     Listener(Handle),
@@ -137,8 +137,8 @@ enum Place {
     Planned,
     /// It waits for its socket to be touched; a close, for the other ops to end.
     Blocked,
-    /// It is in `starved`.
-    Starved,
+    /// It is in `waits_for_buffer`.
+    WaitsForBuffer,
 }
 
 /// What an op does. A job that was one too many is not kept.
@@ -192,18 +192,18 @@ impl Sim {
             limits: *limits,
             descriptors_max: None,
             pool: Pool::new(limits.buffers, limits.buffer_bytes),
-            sockets: Slots::new(limits.sockets_max),
-            ops: Slots::new(CAPACITY_MAX),
+            sockets: SlotMap::new(limits.sockets_max),
+            ops: SlotMap::new(CAPACITY_MAX),
             steps: BTreeMap::new(),
             steps_made: 0,
-            starved: VecDeque::new(),
+            waits_for_buffer: VecDeque::new(),
             spent: Vec::new(),
             jobs: 0,
             done: Vec::new(),
             waits: 0,
             alarm: None,
             watching: Watching::default(),
-            stats: Stats::default(),
+            stats: DriverStats::default(),
         }
     }
 
@@ -347,7 +347,7 @@ impl Driver for Sim {
             Op::Run { job } => {
                 self.jobs += 1;
                 // One more than those that wait is thought to be done already.
-                (None, Work::Run { job: (self.jobs <= 1 + aside::QUEUE).then_some(job) })
+                (None, Work::Run { job: (self.jobs <= 1 + job_thread::QUEUE).then_some(job) })
             }
             Op::Close { sock, reset } => {
                 self.open_socket(sock).closing = true;
@@ -386,17 +386,17 @@ impl Driver for Sim {
         self.waits += 1;
         let deadline = timeout.map(|timeout| self.clock.elapsed().saturating_add(timeout));
         let net = Arc::clone(&self.net);
-        let mut wire = net.lock();
+        let mut network = net.lock();
         for op in std::mem::take(&mut self.spent) {
             self.plan(op);
         }
         loop {
-            wire = self.watch(&net, wire);
-            self.revive(&mut wire);
-            self.listen_to_peers(&mut wire);
-            self.run(&mut wire);
-            net.tell(&wire);
-            if std::mem::take(&mut wire.woken) {
+            network = self.watch(&net, network);
+            self.revive(&mut network);
+            self.listen_to_peers(&mut network);
+            self.run(&mut network);
+            net.tell(&network);
+            if std::mem::take(&mut network.woken) {
                 let outcome = Outcome::Woken;
                 self.done.push(Completion { token: Token::WAKE, more: false, outcome });
             }
@@ -405,7 +405,7 @@ impl Driver for Sim {
             if over || !self.done.is_empty() || !self.spent.is_empty() {
                 break;
             }
-            if wire.noted {
+            if network.noted {
                 continue;
             }
             let next = self.steps.keys().next().map(|(due, _)| *due);
@@ -415,9 +415,9 @@ impl Driver for Sim {
             let window = self
                 .latency()
                 .min(self.alarm.unwrap_or(Duration::MAX).saturating_sub(next.unwrap_or_default()));
-            wire = self.clock.sleep(&net, wire, next, window)?;
+            network = self.clock.sleep(&net, network, next, window)?;
         }
-        drop(wire);
+        drop(network);
         self.stats.completions += self.done.len() as u64;
         out.append(&mut self.done);
         if self.happens(self.faults.clock) {
@@ -462,7 +462,7 @@ impl Driver for Sim {
         usize::from(self.pool.count()) - self.pool.available()
     }
 
-    fn stats(&self) -> Stats {
+    fn stats(&self) -> DriverStats {
         self.stats
     }
 }
@@ -470,14 +470,14 @@ impl Driver for Sim {
 impl Drop for Sim {
     fn drop(&mut self) {
         let net = Arc::clone(&self.net);
-        let mut wire = net.lock();
+        let mut network = net.lock();
         for handle in self.sockets.handles() {
             let socket = self.sockets.get(handle).expect("its handle was just listed");
             match socket.end {
-                End::Listener(listener) => wire.close_listener(listener),
-                End::Connection(connection) => wire.close(connection, false, |len| len),
+                End::Listener(listener) => network.close_listener(listener),
+                End::Connection(connection) => network.close(connection, false, |len| len),
             }
         }
-        net.tell(&wire);
+        net.tell(&network);
     }
 }

@@ -6,12 +6,12 @@ use std::mem;
 use std::sync::Arc;
 
 use super::files;
-use super::wire::{Moved, Wire};
+use super::network::{Moved, Network};
 use super::{End, Pending, Place, Sim, Work};
 use crate::driver::chain::Next;
 use crate::driver::drain::Drain;
 use crate::driver::op::cancelled;
-use crate::driver::slots::Handle;
+use crate::driver::slot_map::Handle;
 use crate::driver::{
     ACCEPT_RETRY, ACCEPTS_PER_WAIT, Chain, Completion, File, Job, Outcome, Sock, Token,
 };
@@ -32,18 +32,18 @@ enum Pause {
     /// There is more to do, in the next wait.
     Spent,
     /// There is no free buffer.
-    Starved,
+    WaitsForBuffer,
     /// There is no free descriptor.
     Rest,
 }
 
 impl Sim {
     /// Takes a step of an op, if it is still in flight.
-    pub(super) fn step(&mut self, wire: &mut Wire, op: Handle) {
+    pub(super) fn step(&mut self, network: &mut Network, op: Handle) {
         let Some(pending) = self.ops.get(op) else { return };
         // A request to cancel races with what the op was about to do.
         let lost = pending.cancelled && (self.faults.latency_max.is_zero() || self.random.bool());
-        let pause = if lost { Pause::Over(Err(cancelled())) } else { self.attempt(wire, op) };
+        let pause = if lost { Pause::Over(Err(cancelled())) } else { self.attempt(network, op) };
         let Some(pending) = self.ops.get_mut(op) else { return };
         let pause = match pause {
             Pause::Over(_) => pause,
@@ -52,7 +52,7 @@ impl Sim {
         };
         pending.place = match pause {
             Pause::Blocked | Pause::Joins => Place::Blocked,
-            Pause::Starved => Place::Starved,
+            Pause::WaitsForBuffer => Place::WaitsForBuffer,
             _ => Place::Planned,
         };
         match pause {
@@ -61,15 +61,15 @@ impl Sim {
             Pause::Joins => {}
             Pause::Again => self.plan(op),
             Pause::Spent => self.spent.push(op),
-            Pause::Starved => {
-                self.stats.starved += 1;
-                self.starved.push_back(op);
+            Pause::WaitsForBuffer => {
+                self.stats.buffer_waits += 1;
+                self.waits_for_buffer.push_back(op);
             }
             Pause::Rest => self.plan_after(op, ACCEPT_RETRY),
         }
     }
 
-    fn attempt(&mut self, wire: &mut Wire, op: Handle) -> Pause {
+    fn attempt(&mut self, network: &mut Network, op: Handle) -> Pause {
         let pending = self.ops.get_mut(op).expect("it is the op's step");
         if pending.turn.0 != self.waits {
             pending.turn = (self.waits, 0);
@@ -78,20 +78,20 @@ impl Sim {
         match &mut pending.work {
             Work::Accept { sock } => {
                 let sock = *sock;
-                let pause = self.accept(wire, op, sock, token);
+                let pause = self.accept(network, op, sock, token);
                 self.limit_drain(sock, pause)
             }
             Work::Receive { sock } => {
                 let sock = *sock;
-                self.receive(wire, op, sock, token, moved)
+                self.receive(network, op, sock, token, moved)
             }
             Work::Send { sock, chain, fin } => {
                 let (sock, fin) = (*sock, *fin);
                 let mut chain = mem::take(chain);
-                let pause = self.send(wire, op, sock, &mut chain, moved);
+                let pause = self.send(network, op, sock, &mut chain, moved);
                 let connection = self.connection_of(sock);
                 if fin && matches!(pause, Pause::Over(Ok(()))) {
-                    wire.end(connection);
+                    network.end(connection);
                 }
                 self.give_back(op, chain);
                 pause
@@ -111,7 +111,7 @@ impl Sim {
             }
             Work::Close { sock, .. } => {
                 let sock = *sock;
-                self.close(wire, op, sock)
+                self.close(network, op, sock)
             }
         }
     }
@@ -156,7 +156,7 @@ impl Sim {
                 self.plan(close);
             }
         }
-        self.starved.retain(|other| *other != op);
+        self.waits_for_buffer.retain(|other| *other != op);
         self.done.push(Completion { token: pending.token, more: false, outcome });
     }
 
@@ -205,7 +205,7 @@ impl Sim {
 
 /// Sockets.
 impl Sim {
-    fn accept(&mut self, wire: &mut Wire, op: Handle, sock: Handle, token: Token) -> Pause {
+    fn accept(&mut self, network: &mut Network, op: Handle, sock: Handle, token: Token) -> Pause {
         let End::Listener(listener) = self.sockets.get(sock).expect("its op is in flight").end
         else {
             panic!("only listeners accept")
@@ -215,21 +215,21 @@ impl Sim {
             if accepted >= u64::from(ACCEPTS_PER_WAIT) {
                 return Pause::Spent;
             }
-            if !wire.has_backlog(listener) {
+            if !network.has_backlog(listener) {
                 return Pause::Blocked;
             }
             if self.lacks_descriptor() {
                 return Pause::Rest;
             }
-            let Some(connection) = wire.accept(listener) else { return Pause::Blocked };
+            let Some(connection) = network.accept(listener) else { return Pause::Blocked };
             match self.insert(End::Connection(connection)) {
                 Some(handle) => {
-                    wire.own(connection, handle);
+                    network.own(connection, handle);
                     self.progress(op, token, 1, Outcome::Accepted(Ok(Sock(handle))));
                 }
                 None => {
                     self.stats.refused += 1;
-                    wire.close(connection, false, |len| len);
+                    network.close(connection, false, |len| len);
                 }
             }
             if !self.faults.latency_max.is_zero() {
@@ -247,22 +247,22 @@ impl Sim {
 
     fn receive(
         &mut self,
-        wire: &mut Wire,
+        network: &mut Network,
         op: Handle,
         sock: Handle,
         token: Token,
         moved: u64,
     ) -> Pause {
         let connection = self.connection_of(sock);
-        self.perhaps_reset(wire, connection);
+        self.perhaps_reset(network, connection);
         let mut left = self.limits.turn_bytes_max.saturating_sub(moved);
         loop {
             if left == 0 {
                 return Pause::Spent;
             }
-            let Some(mut lease) = self.pool.take() else { return Pause::Starved };
+            let Some(mut lease) = self.pool.take() else { return Pause::WaitsForBuffer };
             let piece_max = self.piece(lease.len().min(left.try_into().unwrap_or(usize::MAX)));
-            match wire.receive(connection, &mut lease.spare_mut()[..piece_max]) {
+            match network.receive(connection, &mut lease.spare_mut()[..piece_max]) {
                 Moved::Bytes(count) => {
                     lease.truncate(count);
                     left -= count as u64;
@@ -272,7 +272,7 @@ impl Sim {
                 Moved::Broken => return Pause::Over(Err(io::ErrorKind::ConnectionReset.into())),
                 Moved::Blocked => return Pause::Blocked,
             }
-            if !self.starved.is_empty() {
+            if !self.waits_for_buffer.is_empty() {
                 return Pause::Spent;
             }
             if !self.faults.latency_max.is_zero() {
@@ -283,14 +283,14 @@ impl Sim {
 
     fn send(
         &mut self,
-        wire: &mut Wire,
+        network: &mut Network,
         op: Handle,
         sock: Handle,
         chain: &mut Chain,
         moved: u64,
     ) -> Pause {
         let connection = self.connection_of(sock);
-        self.perhaps_reset(wire, connection);
+        self.perhaps_reset(network, connection);
         let mut left = self.limits.turn_bytes_max.saturating_sub(moved);
         let mut buffer = vec![0; self.piece(COPY_BYTES)];
         loop {
@@ -305,7 +305,7 @@ impl Sim {
                 Ok(count) => count,
                 Err(error) => return Pause::Over(Err(error)),
             };
-            match wire.send(connection, &buffer[..count]) {
+            match network.send(connection, &buffer[..count]) {
                 Moved::Bytes(count) => {
                     chain.advance(count as u64);
                     left -= count as u64;
@@ -345,7 +345,7 @@ impl Sim {
     }
 
     /// Closes a socket, once its other ops are over.
-    fn close(&mut self, wire: &mut Wire, op: Handle, sock: Handle) -> Pause {
+    fn close(&mut self, network: &mut Network, op: Handle, sock: Handle) -> Pause {
         let socket = self.sockets.get(sock).expect("a socket is closed once");
         if socket.read.is_some() || socket.write.is_some() {
             return Pause::Joins;
@@ -354,20 +354,20 @@ impl Sim {
             unreachable!("it is the step of a close")
         };
         match socket.end {
-            End::Listener(listener) => wire.close_listener(listener),
+            End::Listener(listener) => network.close_listener(listener),
             End::Connection(connection) => {
                 let (reset, lost) = (*reset, self.lost());
-                wire.close(connection, reset, |len| len - len.min(lost));
+                network.close(connection, reset, |len| len - len.min(lost));
             }
         }
         self.sockets.remove(sock);
         Pause::Over(Ok(()))
     }
 
-    fn perhaps_reset(&mut self, wire: &mut Wire, connection: Handle) {
+    fn perhaps_reset(&mut self, network: &mut Network, connection: Handle) {
         if self.happens(self.faults.reset) {
             let lost = self.lost();
-            wire.reset(connection, |len| len - len.min(lost));
+            network.reset(connection, |len| len - len.min(lost));
         }
     }
 

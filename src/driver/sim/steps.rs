@@ -2,24 +2,27 @@
 
 use std::mem;
 
-use super::wire::Wire;
+use super::network::Network;
 use super::{Place, Sim};
 
 impl Sim {
     /// Gives receives that found no buffer a step while there are buffers, and before everybody
     /// else. One that has nothing to receive leaves its buffer to the next.
-    pub(super) fn revive(&mut self, wire: &mut Wire) {
+    pub(super) fn revive(&mut self, network: &mut Network) {
         while self.pool.available() > 0 {
-            let Some(op) = self.starved.pop_front() else { break };
+            let Some(op) = self.waits_for_buffer.pop_front() else { break };
             let place = self.ops.get(op).map(|pending| pending.place);
-            assert!(place == Some(Place::Starved), "{op:?} is in line for a buffer, but {place:?}");
-            self.step(wire, op);
+            assert!(
+                place == Some(Place::WaitsForBuffer),
+                "{op:?} is in line for a buffer, but {place:?}"
+            );
+            self.step(network, op);
         }
     }
 
     /// What peers have done may be what ops wait for.
-    pub(super) fn listen_to_peers(&mut self, wire: &mut Wire) {
-        for sock in mem::take(&mut wire.touched) {
+    pub(super) fn listen_to_peers(&mut self, network: &mut Network) {
+        for sock in mem::take(&mut network.touched) {
             let Some(socket) = self.sockets.get(sock) else { continue };
             for op in [socket.read, socket.write].into_iter().flatten() {
                 let pending = self.ops.get_mut(op).expect("a side names an op in flight");
@@ -32,7 +35,7 @@ impl Sim {
     }
 
     /// Takes the steps that are due.
-    pub(super) fn run(&mut self, wire: &mut Wire) {
+    pub(super) fn run(&mut self, network: &mut Network) {
         let now = self.clock.elapsed();
         while let Some(entry) = self.steps.first_entry() {
             if entry.key().0 > now {
@@ -41,8 +44,8 @@ impl Sim {
             let op = entry.remove();
             let place = self.ops.get(op).map(|pending| (pending.place, pending.cancelled));
             // Who waits for a buffer is served in order, unless it does not want one any more.
-            if place != Some((Place::Starved, false)) {
-                self.step(wire, op);
+            if place != Some((Place::WaitsForBuffer, false)) {
+                self.step(network, op);
             }
         }
     }

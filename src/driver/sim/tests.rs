@@ -117,7 +117,7 @@ fn a_closed_listener_delivers_its_queue_in_all_worlds() {
 #[should_panic = "is in line for a buffer, but None"]
 fn a_place_in_line_that_nobody_has_is_noticed() {
     let mut sim = Sim::open(&Limits::default()).unwrap();
-    sim.starved.push_back(Handle::at(7));
+    sim.waits_for_buffer.push_back(Handle::at(7));
     let _ = sim.wait(Some(Duration::ZERO), &mut Vec::new());
 }
 

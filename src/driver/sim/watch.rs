@@ -7,8 +7,8 @@
 //! of changes may overtake each other; [`Faults`] says what is lost. What events mean, what waits
 //! and what happens when a posting is refused is not simulated: that is the code of the real one.
 //!
-//! Reports are posted by the thread that waits, without the lock of the wire: so a posting may wake
-//! a driver, but not call this watcher. After it, accepted or not, the wait returns as after a
+//! Reports are posted by the thread that waits, without the lock of the network: so a posting may
+//! wake a driver, but not call this watcher. After it, accepted or not, the wait returns as after a
 //! wake, so that whoever had no room can make some.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,7 @@ use fastrand::Rng;
 use rustix::fs::inotify::ReadFlags;
 
 use super::log::Happening;
-use super::wire::{Net, Wire};
+use super::network::{Net, Network};
 use super::{Faults, Files, Sim};
 use crate::driver::File;
 use crate::driver::watch::{
@@ -114,16 +114,16 @@ impl Sim {
     pub(super) fn watch<'a>(
         &self,
         net: &'a Net,
-        mut wire: MutexGuard<'a, Wire>,
-    ) -> MutexGuard<'a, Wire> {
-        wire.noted = false;
-        let Some(kernel) = self.watching.0.upgrade() else { return wire };
-        drop(wire);
+        mut network: MutexGuard<'a, Network>,
+    ) -> MutexGuard<'a, Network> {
+        network.noted = false;
+        let Some(kernel) = self.watching.0.upgrade() else { return network };
+        drop(network);
         let posted = lock(&kernel).turn(self.clock.now().instant, &self.faults, &self.files);
         drop(kernel);
-        let mut wire = net.lock();
-        wire.woken |= posted;
-        wire
+        let mut network = net.lock();
+        network.woken |= posted;
+        network
     }
 
     /// When the watcher has something to do, since the start.
@@ -213,7 +213,7 @@ impl Kernel {
     fn hear(&mut self, now: Instant, faults: &Faults, files: &Files) {
         let Self { table, numbers, way, .. } = self;
         let (happenings, overflowed) = files.take_log();
-        let mut heard = Heard::default();
+        let mut heard = Reported::default();
         let mut end = Vec::new();
         if overflowed || !happenings.is_empty() && way.happens(faults.watch_overflow) {
             table.lose(table.sites(), &mut heard, &mut |number| end.push(number));
@@ -351,9 +351,9 @@ impl Numbers {
 
 /// Reports that are to be sent on their way.
 #[derive(Debug, Default)]
-struct Heard(Vec<Report>);
+struct Reported(Vec<Report>);
 
-impl Sink for Heard {
+impl Sink for Reported {
     fn push(&mut self, report: Report) {
         self.0.push(report);
     }

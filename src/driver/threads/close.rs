@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Threads;
-use super::job::{Calls, Wire, accept};
+use super::job::{Calls, SharedSocket, accept};
 use super::socket::Held;
 use crate::driver::drain::Drain;
-use crate::driver::name::{Lane, name};
+use crate::driver::name::{OpKind, name};
 use crate::driver::op::cancelled;
-use crate::driver::slots::Handle;
+use crate::driver::slot_map::Handle;
 use crate::driver::{ACCEPT_RETRY, ACCEPTS_PER_WAIT, Outcome, sys};
 
 impl Threads {
@@ -23,20 +23,20 @@ impl Threads {
         let Some(reading) = socket.read.pending().filter(|reading| reading.accept) else {
             return true;
         };
-        let (token, wire) = (reading.token, Arc::clone(&socket.wire));
+        let (token, shared) = (reading.token, Arc::clone(&socket.shared));
         let close = socket.close.as_mut().expect("a close was submitted");
         if close.drain.is_none() {
             self.stats.system_calls += 1;
-            if sys::set_nonblocking(&*wire).is_err() {
+            if sys::set_nonblocking(&*shared).is_err() {
                 return true;
             }
-            close.drain = Some(Drain::begin(wire.as_fd(), &mut self.stats));
+            close.drain = Some(Drain::begin(shared.as_fd(), &mut self.stats));
         }
         if let Held::Connection(connection) = std::mem::replace(&mut socket.held, Held::Nothing) {
             self.admit(connection, token);
         }
         let mut calls = Calls::default();
-        let drained = self.accept_queued(handle, &wire, &mut calls, now);
+        let drained = self.accept_queued(handle, &shared, &mut calls, now);
         self.stats.system_calls += calls.made;
         drained
     }
@@ -45,11 +45,11 @@ impl Threads {
     fn accept_queued(
         &mut self,
         handle: Handle,
-        wire: &Wire,
+        shared: &SharedSocket,
         calls: &mut Calls,
         now: Instant,
     ) -> bool {
-        let op = name(handle, Lane::Close, 0);
+        let op = name(handle, OpKind::Close, 0);
         for _ in 1..ACCEPTS_PER_WAIT {
             let socket = self.sockets.get_mut(handle).expect("its close is under way");
             let token = socket.read.pending().expect("it was there above").token;
@@ -58,7 +58,7 @@ impl Threads {
             if !drain.may_accept() {
                 return true;
             }
-            let error = match accept(wire, calls) {
+            let error = match accept(shared, calls) {
                 Ok(connection) => {
                     self.admit(connection, token);
                     continue;
@@ -67,7 +67,7 @@ impl Threads {
             };
             match error.raw_os_error().unwrap_or(0) {
                 libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM if drain.may_rest() => {
-                    self.resting.push((now + ACCEPT_RETRY, op));
+                    self.backoff.push((now + ACCEPT_RETRY, op));
                     return false;
                 }
                 // Nobody is left. This is what was asked, so it counts as no attempt in vain.
@@ -110,11 +110,11 @@ impl Threads {
             // Both fail when the peer is gone, and then nothing blocks.
             self.stats.system_calls += 1;
             let _ = match reset {
-                true => sys::abort(socket.wire.as_fd()),
-                false => sys::shutdown(socket.wire.as_fd(), Shutdown::Both),
+                true => sys::abort(socket.shared.as_fd()),
+                false => sys::shutdown(socket.shared.as_fd(), Shutdown::Both),
             };
         }
-        socket.wire.give_up_send(true);
+        socket.shared.give_up_send(true);
         let (receives, sends) = (socket.read.pending().is_some(), socket.write.pending().is_some());
         let sent_by_thread = socket.write.busy;
         // A thread that accepts may bring one more, see `accepted_last`.
@@ -138,11 +138,11 @@ impl Threads {
         if close.reset {
             // The second time, if threads had to leave: some kernels (6.4, 6.5) refuse the first.
             self.stats.system_calls += 1;
-            let _ = sys::abort(socket.wire.as_fd());
+            let _ = sys::abort(socket.shared.as_fd());
         } else if socket.adopted && !socket.listener {
             // Without duplicates elsewhere, closing does the same.
             self.stats.system_calls += 1;
-            let _ = sys::shutdown(socket.wire.as_fd(), Shutdown::Both);
+            let _ = sys::shutdown(socket.shared.as_fd(), Shutdown::Both);
         }
         // No thread shares the descriptor any more, so this closes it.
         drop(socket);

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::driver::chain::{Chain, Next};
 use crate::driver::disk::{self, Read};
-use crate::driver::slots::Handle;
+use crate::driver::slot_map::Handle;
 use crate::driver::transfer::PIECE_BYTES;
 use crate::driver::{File, sys};
 
@@ -30,7 +30,7 @@ const KEEP_BYTES: usize = 16 * 1024;
 
 /// What threads need of a socket. The descriptor is closed when the last of them has let go.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(super) struct SharedSocket {
     descriptor: OwnedFd,
     /// The send in progress is to stop where it is.
     send_given_up: AtomicBool,
@@ -39,14 +39,14 @@ pub(super) struct Wire {
 /// A step of an op.
 #[derive(Debug)]
 pub(super) enum Job {
-    Accept(Arc<Wire>),
+    Accept(Arc<SharedSocket>),
     /// Fill the first `room` bytes of the buffer, as far as there is something at once.
     Receive {
-        wire: Arc<Wire>,
+        shared: Arc<SharedSocket>,
         buffer: Vec<u8>,
         room: usize,
     },
-    Send(Arc<Wire>, Piece),
+    Send(Arc<SharedSocket>, Piece),
     Open {
         root: Arc<File>,
         path: CString,
@@ -109,7 +109,7 @@ pub(super) struct Piece {
     file: Option<(Arc<File>, Range<u64>)>,
 }
 
-impl Wire {
+impl SharedSocket {
     pub(super) fn new(descriptor: OwnedFd) -> Arc<Self> {
         Arc::new(Self { descriptor, send_given_up: AtomicBool::new(false) })
     }
@@ -120,7 +120,7 @@ impl Wire {
     }
 }
 
-impl AsFd for Wire {
+impl AsFd for SharedSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
     }
@@ -132,10 +132,10 @@ impl Job {
     pub(super) fn perform(self, calls: &mut Calls) -> Found {
         match self {
             Self::Accept(listener) => Found::Accepted(accept(&listener, calls)),
-            Self::Receive { wire, mut buffer, room } => {
-                Found::Received(receive(&wire, &mut buffer[..room], calls), buffer)
+            Self::Receive { shared, mut buffer, room } => {
+                Found::Received(receive(&shared, &mut buffer[..room], calls), buffer)
             }
-            Self::Send(wire, piece) => Found::Sent(piece.send(&wire, calls)),
+            Self::Send(shared, piece) => Found::Sent(piece.send(&shared, calls)),
             Self::Open { root, path } => Found::Opened(disk::open(&root, &path, &mut calls.made)),
             Self::Read { mut read, bytes_max } => {
                 let result = read.advance(bytes_max, |file, room, offset| {
@@ -171,21 +171,21 @@ impl Piece {
         Some(Self { memory, more, file })
     }
 
-    fn send(self, wire: &Wire, calls: &mut Calls) -> Sent {
+    fn send(self, shared: &SharedSocket, calls: &mut Calls) -> Sent {
         let Self { mut memory, more, file } = self;
         let mut bytes = 0;
         let all = memory.len() as u64;
-        let mut result = push(wire, calls, &mut bytes, all, |sent| {
-            sys::send_waiting(wire.as_fd(), &memory[sent as usize..], more)
+        let mut result = push(shared, calls, &mut bytes, all, |sent| {
+            sys::send_waiting(shared.as_fd(), &memory[sent as usize..], more)
         });
         if let (Ok(()), Some((file, range))) = (&result, file)
             && bytes == all
         {
             let mut sent = 0;
             let len = range.end - range.start;
-            result = push(wire, calls, &mut sent, len, |sent| {
+            result = push(shared, calls, &mut sent, len, |sent| {
                 let left = (len - sent) as usize;
-                match sys::sendfile(wire.as_fd(), file.as_fd(), range.start + sent, left) {
+                match sys::sendfile(shared.as_fd(), file.as_fd(), range.start + sent, left) {
                     Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
                     sent => sent,
                 }
@@ -199,7 +199,7 @@ impl Piece {
 }
 
 /// Waits for a connection, unless the listener was made non-blocking.
-pub(super) fn accept(listener: &Wire, calls: &mut Calls) -> io::Result<OwnedFd> {
+pub(super) fn accept(listener: &SharedSocket, calls: &mut Calls) -> io::Result<OwnedFd> {
     calls.made += 1;
     let accepted = sys::accept_waiting(listener.as_fd());
     let connection = accepted.inspect_err(|error| {
@@ -217,13 +217,13 @@ pub(super) fn limit_sends(socket: &OwnedFd, calls: &mut Calls) -> io::Result<()>
 }
 
 /// Waits for something to receive.
-fn receive(wire: &Wire, room: &mut [u8], calls: &mut Calls) -> io::Result<usize> {
+fn receive(shared: &SharedSocket, room: &mut [u8], calls: &mut Calls) -> io::Result<usize> {
     loop {
         calls.made += 1;
-        match sys::recv_waiting(wire.as_fd(), room) {
+        match sys::recv_waiting(shared.as_fd(), room) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 calls.would_block += 1;
-                wait_ready(wire, libc::POLLIN, None, calls)?;
+                wait_ready(shared, libc::POLLIN, None, calls)?;
             }
             result => return result,
         }
@@ -233,13 +233,13 @@ fn receive(wire: &Wire, room: &mut [u8], calls: &mut Calls) -> io::Result<usize>
 /// Waits until a socket is ready, or the time is over, or a signal came: for a socket that
 /// somebody made non-blocking by a duplicate.
 fn wait_ready(
-    wire: &Wire,
+    shared: &SharedSocket,
     events: i16,
     timeout: Option<Duration>,
     calls: &mut Calls,
 ) -> io::Result<()> {
     calls.made += 1;
-    let fd = wire.as_fd().as_raw_fd();
+    let fd = shared.as_fd().as_raw_fd();
     match sys::poll(&mut [libc::pollfd { fd, events, revents: 0 }], timeout) {
         Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
         _ => Ok(()),
@@ -248,13 +248,13 @@ fn wait_ready(
 
 /// Sends by `call`, which is told how much is sent, until all is, or the send is given up.
 fn push(
-    wire: &Wire,
+    shared: &SharedSocket,
     calls: &mut Calls,
     sent: &mut u64,
     all: u64,
     call: impl Fn(u64) -> io::Result<usize>,
 ) -> io::Result<()> {
-    while *sent < all && !wire.send_given_up.load(Ordering::Relaxed) {
+    while *sent < all && !shared.send_given_up.load(Ordering::Relaxed) {
         let begun = Instant::now();
         calls.made += 1;
         match call(*sent) {
@@ -263,7 +263,7 @@ fn push(
                 calls.would_block += 1;
                 // As a rule `SEND_LOOKS` is over: time to look whether it is still wanted.
                 if begun.elapsed() < SEND_LOOKS / 2 {
-                    wait_ready(wire, libc::POLLOUT, Some(SEND_LOOKS), calls)?;
+                    wait_ready(shared, libc::POLLOUT, Some(SEND_LOOKS), calls)?;
                 }
             }
             Err(error) => return Err(error),
@@ -283,13 +283,13 @@ mod tests {
         let (mut ours, _peer) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         while ours.write(&[0; 4096]).is_ok() {}
-        let wire = Wire::new(ours.into());
+        let shared = SharedSocket::new(ours.into());
         let attempts = std::cell::Cell::new(0);
         let mut calls = Calls::default();
         let begun = Instant::now();
-        let result = push(&wire, &mut calls, &mut 0, 1, |_| {
+        let result = push(&shared, &mut calls, &mut 0, 1, |_| {
             attempts.set(attempts.get() + 1);
-            wire.give_up_send(attempts.get() == 3);
+            shared.give_up_send(attempts.get() == 3);
             Err(io::ErrorKind::WouldBlock.into())
         });
         assert!(result.is_ok());

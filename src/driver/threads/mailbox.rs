@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::job::Answer;
-use crate::driver::waker::Bell;
+use crate::driver::waker::Notifier;
 
 /// A mailbox of one reader; see the module documentation.
 #[derive(Debug, Default)]
@@ -18,8 +18,8 @@ pub(super) struct Mailbox {
 struct Mail {
     answers: Vec<Answer>,
     woken: bool,
-    /// There are answers of work aside, which are not kept here.
-    done_aside: bool,
+    /// There are answers of jobs, which are not kept here.
+    jobs_done: bool,
     /// The reader is gone.
     closed: bool,
     /// The reader sleeps, and has to be told. Saves a system call when it does not.
@@ -34,17 +34,17 @@ struct Mail {
 pub(super) struct News {
     /// A wake.
     pub(super) woken: bool,
-    /// Answers of work aside.
-    pub(super) done_aside: bool,
+    /// Answers of jobs.
+    pub(super) jobs_done: bool,
 }
 
-/// Tells the mailbox of answers of work aside.
+/// Tells the mailbox of answers of jobs.
 #[derive(Debug)]
-pub(super) struct AsideBell(pub(super) Arc<Mailbox>);
+pub(super) struct JobNotifier(pub(super) Arc<Mailbox>);
 
-impl Bell for AsideBell {
-    fn ring(&self) {
-        self.0.change(|mail| mail.done_aside = true);
+impl Notifier for JobNotifier {
+    fn notify(&self) {
+        self.0.change(|mail| mail.jobs_done = true);
     }
 }
 
@@ -99,16 +99,16 @@ impl Mailbox {
     pub(super) fn collect(&self, answers: &mut Vec<Answer>) -> News {
         let mut mail = self.lock();
         std::mem::swap(&mut mail.answers, answers);
-        let (woken, done_aside) = (mail.woken, mail.done_aside);
-        (mail.woken, mail.done_aside) = (false, false);
-        News { woken, done_aside }
+        let (woken, jobs_done) = (mail.woken, mail.jobs_done);
+        (mail.woken, mail.jobs_done) = (false, false);
+        News { woken, jobs_done }
     }
 
     /// Waits until there is something, or until `until`; says whether that took a sleep.
     pub(super) fn sleep(&self, until: Option<Instant>) -> bool {
         let mut mail = self.lock();
         let mut slept = false;
-        while mail.answers.is_empty() && !mail.woken && !mail.done_aside {
+        while mail.answers.is_empty() && !mail.woken && !mail.jobs_done {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
                 break;
@@ -143,8 +143,8 @@ impl Mailbox {
     }
 }
 
-impl Bell for Mailbox {
-    fn ring(&self) {
+impl Notifier for Mailbox {
+    fn notify(&self) {
         self.change(|mail| mail.woken = true);
     }
 }

@@ -8,11 +8,11 @@
 //!
 //! # A step
 //!
-//! The driver cuts an op into steps ([`job`]), gives each to a thread ([`crew`]), and hears of it
-//! through the [`mailbox`], which is the only thing that it ever waits for. One answer is one
-//! turn, and the next step begins only after it: so a turn is bounded, and a side of a socket
-//! keeps its order. Threads never see buffers of the pool or the chain: what they send is copied
-//! for them, what they receive is copied into a [`Lease`](super::Lease), and a file is shared.
+//! The driver cuts an op into steps ([`job`]), gives each to a thread ([`thread_pool`]), and hears
+//! of it through the [`mailbox`], which is the only thing that it ever waits for. One answer is one
+//! turn, and the next step begins only after it: so a turn is bounded, and a side of a socket keeps
+//! its order. Threads never see buffers of the pool or the chain: what they send is copied for
+//! them, what they receive is copied into a [`Lease`](super::Lease), and a file is shared.
 //!
 //! One [`Driver::wait`] collects the answers, starts steps, hands out received bytes, and sleeps if
 //! there was nothing to tell.
@@ -43,10 +43,10 @@
 //!
 //! A socket has at most two threads, files have [`FILE_THREADS`]. So [`SOCKETS_MAX`] sockets need
 //! at most [`THREADS_MAX`] threads. A connection beyond [`SOCKETS_MAX`] is closed at once, and
-//! counted in [`Stats::refused`]. There is a thread for every op that can block, so none waits for
-//! another's peer.
+//! counted in [`DriverStats::refused`]. There is a thread for every op that can block, so none
+//! waits for another's peer.
 //!
-//! Work aside ([`Op::Run`]) has one thread more, as with the other drivers.
+//! Jobs ([`Op::Run`]) have one thread more, as with the other drivers.
 //!
 //! All drivers of the process share [`PROCESS_THREADS_MAX`] threads, or fewer where memory maps
 //! are short: 4095 with the default `vm.max_map_count` of 65530 ([`budget`] says why). When these
@@ -60,8 +60,8 @@
 //!
 //! # Counting
 //!
-//! [`Stats::system_calls`] counts calls on sockets and files when their thread has answered, and
-//! each sleep of a wait. The handovers beside are futex(2) calls, up to two in each direction;
+//! [`DriverStats::system_calls`] counts calls on sockets and files when their thread has answered,
+//! and each sleep of a wait. The handovers beside are futex(2) calls, up to two in each direction;
 //! `strace -f` shows them. "Would block" is the answer to a send that has moved nothing in the
 //! tenth of a second before it looks, and to calls on a socket that somebody else has made
 //! non-blocking by a duplicate: then its thread waits in poll(2) before it tries again, or the
@@ -69,13 +69,13 @@
 
 mod budget;
 mod close;
-mod crew;
 mod job;
 mod limits;
 mod mailbox;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod thread_pool;
 mod turns;
 
 use std::collections::VecDeque;
@@ -87,17 +87,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::budget::Budget;
-use self::crew::Crew;
-use self::job::{Answer, Calls, Job, Wire, limit_sends};
-use self::mailbox::{AsideBell, Mailbox};
+use self::job::{Answer, Calls, Job, SharedSocket, limit_sends};
+use self::mailbox::{JobNotifier, Mailbox};
 use self::socket::{Close, Reading, Sending, Socket};
-use super::aside::Aside;
+use self::thread_pool::ThreadPool;
 use super::disk::Read;
-use super::name::{Lane, name, parse};
+use super::job_thread::JobThread;
+use super::name::{OpKind, name, parse};
 use super::op::cancelled;
 use super::pool::Pool;
-use super::slots::{CAPACITY_MAX, Handle, Slots};
-use super::{Completion, Driver, Limits, Op, OpId, Outcome, Sock, Stats, Token, Waker, sys};
+use super::slot_map::{CAPACITY_MAX, Handle, SlotMap};
+use super::{Completion, Driver, DriverStats, Limits, Op, OpId, Outcome, Sock, Token, Waker, sys};
 
 pub use self::limits::{FILE_THREADS, PROCESS_THREADS_MAX, SOCKETS_MAX, THREADS_MAX};
 
@@ -110,14 +110,14 @@ const TASKS_MAX: u32 = CAPACITY_MAX;
 /// The driver of blocking calls; see the module documentation.
 #[derive(Debug)]
 pub struct Threads {
-    crew: Crew,
+    threads: ThreadPool,
     mailbox: Arc<Mailbox>,
-    aside: Aside,
+    jobs: JobThread,
     limits: Limits,
     pool: Rc<Pool>,
-    sockets: Slots<Socket>,
+    sockets: SlotMap<Socket>,
     sockets_max: u32,
-    tasks: Slots<Task>,
+    tasks: SlotMap<Task>,
     /// Ops whose next step is to be started, and closes.
     runnable: VecDeque<OpId>,
     /// Ops on files that wait for one of the threads for files.
@@ -125,15 +125,15 @@ pub struct Threads {
     /// Threads that work on files.
     files_busy: u32,
     /// Receives that want a buffer: for bytes that are held, or to begin.
-    starved: VecDeque<OpId>,
+    waits_for_buffer: VecDeque<OpId>,
     /// Accepts that wait for descriptors or a thread, and until when.
-    resting: Vec<(Instant, OpId)>,
+    backoff: Vec<(Instant, OpId)>,
     /// What the next return from `wait` delivers.
     done: Vec<Completion>,
     /// Answers, kept for its memory.
     answers: Vec<Answer>,
     in_flight: usize,
-    stats: Stats,
+    stats: DriverStats,
 }
 
 /// An op on a file. A thread that works on it has the job.
@@ -159,23 +159,23 @@ impl Threads {
         let mailbox = Arc::new(Mailbox::default());
         let sockets_max = limits.sockets_max.min(SOCKETS_MAX);
         Self {
-            crew: Crew::new(threads_max, budget, Arc::clone(&mailbox)),
-            aside: Aside::new(Arc::new(AsideBell(Arc::clone(&mailbox)))),
+            threads: ThreadPool::new(threads_max, budget, Arc::clone(&mailbox)),
+            jobs: JobThread::new(Arc::new(JobNotifier(Arc::clone(&mailbox)))),
             mailbox,
             limits: *limits,
             pool: Pool::new(limits.buffers, limits.buffer_bytes),
-            sockets: Slots::new(sockets_max),
+            sockets: SlotMap::new(sockets_max),
             sockets_max,
-            tasks: Slots::new(TASKS_MAX),
+            tasks: SlotMap::new(TASKS_MAX),
             runnable: VecDeque::new(),
             files: VecDeque::new(),
             files_busy: 0,
-            starved: VecDeque::new(),
-            resting: Vec::new(),
+            waits_for_buffer: VecDeque::new(),
+            backoff: Vec::new(),
             done: Vec::new(),
             answers: Vec::new(),
             in_flight: 0,
-            stats: Stats::default(),
+            stats: DriverStats::default(),
         }
     }
 }
@@ -198,7 +198,7 @@ impl Driver for Threads {
             limit_sends(&socket, &mut calls)?;
         }
         self.stats.system_calls += calls.made;
-        let socket = Socket::new(Wire::new(socket), true, listener);
+        let socket = Socket::new(SharedSocket::new(socket), true, listener);
         Ok(Sock(self.sockets.insert(socket).expect("there is room, as was just seen")))
     }
 
@@ -209,7 +209,7 @@ impl Driver for Threads {
             Op::Send { sock, chain, fin } => {
                 let sending = Sending { token, chain, fin, cancelled: false };
                 let sequence = self.open_socket(sock).write.start(sending);
-                self.queue(name(sock.0, Lane::Write, sequence))
+                self.queue(name(sock.0, OpKind::Write, sequence))
             }
             Op::ReadFile { file, offset, buffer } => {
                 let start = buffer.len();
@@ -218,16 +218,16 @@ impl Driver for Threads {
             }
             Op::OpenFile { root, path } => self.start_task(token, Job::Open { root, path }),
             Op::Run { job } => {
-                let (handle, given) = self.aside.give(token, job);
+                let (handle, given) = self.jobs.submit(token, job);
                 if let Err(error) = given {
                     self.finish(token, Outcome::Ran(Err(error)));
                 }
-                name(handle, Lane::Aside, 0)
+                name(handle, OpKind::JobThread, 0)
             }
             Op::Close { sock, reset } => {
                 self.open_socket(sock).close =
                     Some(Close { token, reset, begun: false, drain: None });
-                self.queue(name(sock.0, Lane::Close, 0))
+                self.queue(name(sock.0, OpKind::Close, 0))
             }
         };
         self.in_flight += 1;
@@ -235,26 +235,26 @@ impl Driver for Threads {
     }
 
     fn cancel(&mut self, op: OpId) {
-        let (handle, lane, sequence) = parse(op);
-        match lane {
-            Lane::Read => {
+        let (handle, op_kind, sequence) = parse(op);
+        match op_kind {
+            OpKind::Read => {
                 let socket = self.sockets.get_mut(handle);
                 if socket.is_some_and(|socket| socket.read.current(sequence).is_some()) {
                     self.end_read(handle, Err(cancelled()));
                 }
             }
-            Lane::Write => {
+            OpKind::Write => {
                 let Some(socket) = self.sockets.get_mut(handle) else { return };
                 let busy = socket.write.busy;
                 let Some(sending) = socket.write.current(sequence) else { return };
                 sending.cancelled = true;
                 if busy {
-                    socket.wire.give_up_send(true);
+                    socket.shared.give_up_send(true);
                 } else {
                     self.end_send(handle, Err(cancelled()));
                 }
             }
-            Lane::File => {
+            OpKind::File => {
                 // A job that a thread has begun ends by itself, and success is legal.
                 let job = self.tasks.get_mut(handle).and_then(|task| task.job.take());
                 if let Some(job) = job {
@@ -262,13 +262,13 @@ impl Driver for Threads {
                     self.end_task(handle, end_of_file_job(job, cancelled()));
                 }
             }
-            Lane::Aside => {
-                if let Some(token) = self.aside.withdraw(handle) {
+            OpKind::JobThread => {
+                if let Some(token) = self.jobs.cancel(handle) {
                     self.finish(token, Outcome::Ran(Err(cancelled())));
                 }
             }
             // What is ending is not ended sooner.
-            Lane::Close => {}
+            OpKind::Close => {}
         }
     }
 
@@ -294,15 +294,15 @@ impl Driver for Threads {
     }
 
     fn acknowledged(&self, sock: Sock) -> io::Result<u64> {
-        sys::acknowledged(self.socket(sock).wire.as_fd())
+        sys::acknowledged(self.socket(sock).shared.as_fd())
     }
 
     fn peer(&self, sock: Sock) -> io::Result<SocketAddr> {
-        sys::peer(self.socket(sock).wire.as_fd())
+        sys::peer(self.socket(sock).shared.as_fd())
     }
 
     fn local(&self, sock: Sock) -> io::Result<SocketAddr> {
-        sys::local(self.socket(sock).wire.as_fd())
+        sys::local(self.socket(sock).shared.as_fd())
     }
 
     fn in_flight(&self) -> usize {
@@ -313,7 +313,7 @@ impl Driver for Threads {
         usize::from(self.pool.count()) - self.pool.available()
     }
 
-    fn stats(&self) -> Stats {
+    fn stats(&self) -> DriverStats {
         self.stats
     }
 }
@@ -343,24 +343,24 @@ impl Threads {
 
     fn start_read(&mut self, sock: Sock, token: Token, accept: bool) -> OpId {
         let sequence = self.open_socket(sock).read.start(Reading { token, accept });
-        self.queue(name(sock.0, Lane::Read, sequence))
+        self.queue(name(sock.0, OpKind::Read, sequence))
     }
 
     fn start_task(&mut self, token: Token, job: Job) -> OpId {
         let task = Task { token, job: Some(job) };
         let handle = self.tasks.insert(task).expect("more file ops than memory holds");
         self.files.push_back(handle);
-        name(handle, Lane::File, 0)
+        name(handle, OpKind::File, 0)
     }
 
     /// Ends the accept or receive that is in flight on a socket. What its thread brings, or has
     /// brought, stays with the socket.
     fn end_read(&mut self, handle: Handle, result: io::Result<()>) {
         let socket = self.sockets.get_mut(handle).expect("the op is in flight on it");
-        let op = socket.read.name(handle, Lane::Read);
+        let op = socket.read.name(handle, OpKind::Read);
         let reading = socket.read.take().expect("the op is in flight");
-        self.starved.retain(|other| Some(*other) != op);
-        self.resting.retain(|(_, other)| Some(*other) != op);
+        self.waits_for_buffer.retain(|other| Some(*other) != op);
+        self.backoff.retain(|(_, other)| Some(*other) != op);
         let outcome = match (reading.accept, result) {
             (true, Ok(())) => unreachable!("accepting has no orderly end"),
             (true, Err(error)) => Outcome::Accepted(Err(error)),
@@ -376,7 +376,7 @@ impl Threads {
         if sending.fin && result.is_ok() {
             self.stats.system_calls += 1;
             // It fails when the peer is gone. All bytes are with the kernel either way.
-            let _ = sys::shutdown(socket.wire.as_fd(), Shutdown::Write);
+            let _ = sys::shutdown(socket.shared.as_fd(), Shutdown::Write);
         }
         self.finish(sending.token, Outcome::Sent(result, sending.chain));
     }
@@ -408,8 +408,8 @@ impl Threads {
 
     /// Sleeps until an answer or a wake comes, or something is due.
     fn sleep(&mut self, deadline: Option<Instant>) {
-        let resting = self.resting.iter().map(|(until, _)| *until);
-        let due = resting.chain(deadline).chain(self.crew.next_leave()).min();
+        let backoff = self.backoff.iter().map(|(until, _)| *until);
+        let due = backoff.chain(deadline).chain(self.threads.next_leave()).min();
         self.stats.system_calls += u64::from(self.mailbox.sleep(due));
     }
 }
@@ -418,13 +418,13 @@ impl Drop for Threads {
     fn drop(&mut self) {
         for handle in self.sockets.handles() {
             let socket = self.sockets.get_mut(handle).expect("its handle was just listed");
-            socket.wire.give_up_send(true);
+            socket.shared.give_up_send(true);
             if socket.is_busy() {
                 // It fails when the peer is gone, and then nothing blocks.
-                let _ = sys::shutdown(socket.wire.as_fd(), Shutdown::Both);
+                let _ = sys::shutdown(socket.shared.as_fd(), Shutdown::Both);
             }
         }
-        self.crew.dismiss();
+        self.threads.shut_down();
         self.mailbox.close();
     }
 }

@@ -10,17 +10,17 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::job::Wire;
+use super::job::SharedSocket;
 use crate::driver::chain::Chain;
 use crate::driver::drain::Drain;
-use crate::driver::name::{Lane, SEQUENCE_MASK, name};
-use crate::driver::slots::Handle;
+use crate::driver::name::{OpKind, SEQUENCE_MASK, name};
+use crate::driver::slot_map::Handle;
 use crate::driver::{OpId, Token};
 
 /// A socket.
 #[derive(Debug)]
 pub(super) struct Socket {
-    pub(super) wire: Arc<Wire>,
+    pub(super) shared: Arc<SharedSocket>,
     /// Came from outside: others may hold duplicates, so closing ours need not end anything.
     pub(super) adopted: bool,
     pub(super) listener: bool,
@@ -85,9 +85,9 @@ pub(super) enum Held {
 }
 
 impl Socket {
-    pub(super) fn new(wire: Arc<Wire>, adopted: bool, listener: bool) -> Self {
+    pub(super) fn new(shared: Arc<SharedSocket>, adopted: bool, listener: bool) -> Self {
         Self {
-            wire,
+            shared,
             adopted,
             listener,
             read: Side::new(),
@@ -145,8 +145,8 @@ impl<T> Side<T> {
     }
 
     /// The name of the op that is in flight on this side of `handle`.
-    pub(super) fn name(&self, handle: Handle, lane: Lane) -> Option<OpId> {
-        self.pending.as_ref().map(|_| name(handle, lane, self.sequence))
+    pub(super) fn name(&self, handle: Handle, op_kind: OpKind) -> Option<OpId> {
+        self.pending.as_ref().map(|_| name(handle, op_kind, self.sequence))
     }
 
     /// Takes the op that is in flight out, and makes its name stale.

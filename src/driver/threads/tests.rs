@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::crew::{IDLE_KEPT, NAME};
+use super::thread_pool::{IDLE_KEPT, NAME};
 use super::*;
 use crate::driver::{Chain, File, is_cancelled};
 
@@ -210,7 +210,7 @@ fn idle_threads_are_used_again_and_let_go() {
         close(&mut driver, sock);
         assert_eq!(threads(), 1);
     }
-    driver.crew.let_go(Instant::now() + IDLE_KEPT);
+    driver.threads.let_go(Instant::now() + IDLE_KEPT);
     wait_for_threads(0);
     let (sock, mut peer) = connect(&mut driver);
     receive(&mut driver, sock);

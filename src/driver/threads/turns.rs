@@ -5,13 +5,13 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::job::{Answer, Found, Job, Piece, Sent, Wire};
+use super::job::{Answer, Found, Job, Piece, Sent, SharedSocket};
 use super::socket::{Held, Socket};
 use super::{FILE_THREADS, RECEIVE_BUFFERS, Threads, end_of_file_job};
 use crate::driver::disk::Read;
-use crate::driver::name::{Lane, parse};
+use crate::driver::name::{OpKind, parse};
 use crate::driver::op::cancelled;
-use crate::driver::slots::Handle;
+use crate::driver::slot_map::Handle;
 use crate::driver::{ACCEPT_RETRY, OpId, Outcome, Sock, Token, sys};
 
 /// What threads have brought.
@@ -24,8 +24,8 @@ impl Threads {
         if news.woken {
             self.finish(Token::WAKE, Outcome::Woken);
         }
-        if news.done_aside {
-            while let Some((token, result)) = self.aside.next_answer() {
+        if news.jobs_done {
+            while let Some((token, result)) = self.jobs.next_answer() {
                 self.finish(token, Outcome::Ran(result));
             }
         }
@@ -33,7 +33,7 @@ impl Threads {
         for Answer { thread, place, found, calls } in answers.drain(..) {
             self.stats.system_calls += calls.made;
             self.stats.would_block += calls.would_block;
-            self.crew.rest(thread, now);
+            self.threads.release(thread, now);
             match found {
                 Found::Accepted(accepted) => self.accepted(place, accepted, now),
                 Found::Received(result, buffer) => self.received(place, result, buffer),
@@ -73,7 +73,7 @@ impl Threads {
         if socket.is_draining() {
             return self.accepted_last(handle, accepted);
         }
-        let op = socket.read.name(handle, Lane::Read);
+        let op = socket.read.name(handle, OpKind::Read);
         match accepted {
             Ok(connection) => {
                 socket.held = Held::Connection(connection);
@@ -82,7 +82,7 @@ impl Threads {
             Err(error) => match error.raw_os_error().unwrap_or(0) {
                 // `EAGAIN` is for whoever made a duplicate non-blocking.
                 libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EAGAIN => {
-                    self.resting.extend(op.map(|op| (now + ACCEPT_RETRY, op)));
+                    self.backoff.extend(op.map(|op| (now + ACCEPT_RETRY, op)));
                 }
                 code if sys::is_passing_accept_error(code) => self.runnable.extend(op),
                 _ => {
@@ -103,7 +103,7 @@ impl Threads {
             Ok(count) => Held::Bytes(0..count, false),
             Err(error) => Held::Failed(error),
         };
-        self.runnable.extend(socket.read.name(handle, Lane::Read));
+        self.runnable.extend(socket.read.name(handle, OpKind::Read));
         self.close_if_idle(handle);
     }
 
@@ -112,7 +112,7 @@ impl Threads {
         socket.write.leave();
         socket.memory = sent.memory;
         let closing = socket.close.is_some();
-        let op = socket.write.name(handle, Lane::Write);
+        let op = socket.write.name(handle, OpKind::Write);
         let sending =
             socket.write.pending().expect("a send outlives the calls that are made for it");
         sending.chain.advance(sent.bytes);
@@ -139,14 +139,14 @@ impl Threads {
     /// Queues accepts that have rested, and lets threads go that have nothing to do.
     pub(super) fn revive(&mut self, now: Instant) {
         let runnable = &mut self.runnable;
-        self.resting.retain(|(until, op)| {
+        self.backoff.retain(|(until, op)| {
             let rested = *until <= now;
             if rested {
                 runnable.push_back(*op);
             }
             !rested
         });
-        self.crew.let_go(now);
+        self.threads.let_go(now);
     }
 
     /// Gives every queued op its turn: receives take what is held for them, and calls begin.
@@ -154,10 +154,10 @@ impl Threads {
         for _ in 0..self.runnable.len() {
             let Some(op) = self.runnable.pop_front() else { break };
             match parse(op) {
-                (handle, Lane::Read, sequence) => self.turn_read(op, handle, sequence, now),
-                (handle, Lane::Write, sequence) => self.turn_send(handle, sequence),
-                (handle, Lane::Close, _) => self.begin_close(handle, now),
-                (_, Lane::File | Lane::Aside, _) => {
+                (handle, OpKind::Read, sequence) => self.turn_read(op, handle, sequence, now),
+                (handle, OpKind::Write, sequence) => self.turn_send(handle, sequence),
+                (handle, OpKind::Close, _) => self.begin_close(handle, now),
+                (_, OpKind::File | OpKind::JobThread, _) => {
                     unreachable!("ops on files and jobs have queues of their own")
                 }
             }
@@ -185,7 +185,7 @@ impl Threads {
             Held::Failed(error) => self.end_read(handle, Err(error)),
             bytes @ Held::Bytes(..) => {
                 socket.held = bytes;
-                self.starved.push_back(op);
+                self.waits_for_buffer.push_back(op);
             }
         }
     }
@@ -200,31 +200,31 @@ impl Threads {
             return;
         }
         if room == 0 && !accept {
-            self.stats.starved += 1;
-            return self.starved.push_back(op);
+            self.stats.buffer_waits += 1;
+            return self.waits_for_buffer.push_back(op);
         }
         if room < room_max && !accept {
             // Where buffers are short, nobody has a second turn before all others have had the
             // chance of a first: two threads that wake each other can outrun a third.
-            self.stats.system_calls += self.crew.wait_begun();
+            self.stats.system_calls += self.threads.wait_begun();
         }
-        let thread = match self.crew.hire() {
+        let thread = match self.threads.acquire() {
             Ok(thread) => thread,
-            Err(_) if accept => return self.resting.push((now + ACCEPT_RETRY, op)),
+            Err(_) if accept => return self.backoff.push((now + ACCEPT_RETRY, op)),
             Err(error) => return self.end_read(handle, Err(error)),
         };
-        let wire = Arc::clone(&socket.wire);
+        let shared = Arc::clone(&socket.shared);
         let job = if accept {
-            Job::Accept(wire)
+            Job::Accept(shared)
         } else {
             let mut buffer = std::mem::take(&mut socket.buffer);
             if buffer.is_empty() {
                 buffer = vec![0; room_max];
             }
-            Job::Receive { wire, buffer, room }
+            Job::Receive { shared, buffer, room }
         };
         socket.read.enter();
-        self.crew.give(thread, handle, job);
+        self.threads.submit(thread, handle, job);
     }
 
     /// Takes in an accepted connection, or closes it at once when there is no room for it.
@@ -234,7 +234,7 @@ impl Threads {
             self.stats.refused += 1;
             return;
         }
-        let socket = Socket::new(Wire::new(connection), false, false);
+        let socket = Socket::new(SharedSocket::new(connection), false, false);
         let handle = self.sockets.insert(socket).expect("there is room, as was just seen");
         self.progress(token, Outcome::Accepted(Ok(Sock(handle))));
     }
@@ -242,9 +242,9 @@ impl Threads {
     /// Moves received bytes into buffers of the pool, one for each receive in turn, and has those
     /// that are through wait for more. Those that find no buffer stay in line.
     fn hand_out(&mut self, now: Instant) {
-        while let Some(op) = self.starved.pop_front() {
+        while let Some(op) = self.waits_for_buffer.pop_front() {
             let Some(mut lease) = self.pool.take() else {
-                self.starved.push_front(op);
+                self.waits_for_buffer.push_front(op);
                 break;
             };
             let (handle, _, _) = parse(op);
@@ -271,15 +271,15 @@ impl Threads {
             if through {
                 self.start_call(op, handle, false, now);
             } else {
-                self.starved.push_back(op);
+                self.waits_for_buffer.push_back(op);
             }
         }
-        for op in &self.starved {
+        for op in &self.waits_for_buffer {
             let (handle, _, _) = parse(*op);
             let socket = self.sockets.get_mut(handle).expect("ops leave the line when they end");
             if let Held::Bytes(_, counted @ false) = &mut socket.held {
                 *counted = true;
-                self.stats.starved += 1;
+                self.stats.buffer_waits += 1;
             }
         }
     }
@@ -299,11 +299,11 @@ impl Threads {
         let Some(piece) = Piece::cut(&sending.chain, self.limits.turn_bytes_max, memory) else {
             return self.end_send(handle, Ok(()));
         };
-        match self.crew.hire() {
+        match self.threads.acquire() {
             Ok(thread) => {
-                socket.wire.give_up_send(false);
+                socket.shared.give_up_send(false);
                 socket.write.enter();
-                self.crew.give(thread, handle, Job::Send(Arc::clone(&socket.wire), piece));
+                self.threads.submit(thread, handle, Job::Send(Arc::clone(&socket.shared), piece));
             }
             Err(error) => self.end_send(handle, Err(error)),
         }
@@ -315,10 +315,10 @@ impl Threads {
             let Some(handle) = self.files.pop_front() else { return };
             let task = self.tasks.get_mut(handle).expect("ops leave the line when they end");
             let job = task.job.take().expect("no thread has it");
-            match self.crew.hire() {
+            match self.threads.acquire() {
                 Ok(thread) => {
                     self.files_busy += 1;
-                    self.crew.give(thread, handle, job);
+                    self.threads.submit(thread, handle, job);
                 }
                 Err(error) => self.end_task(handle, end_of_file_job(job, error)),
             }

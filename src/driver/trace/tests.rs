@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::sync::Mutex;
 
 use super::*;
-use crate::driver::slots::Handle;
+use crate::driver::slot_map::Handle;
 use crate::driver::waker::EventFd;
 use crate::driver::{Chain, File, Job, Limits, Links};
 
@@ -13,13 +13,13 @@ use crate::driver::{Chain, File, Job, Limits, Links};
 /// test says.
 #[derive(Default)]
 struct Scripted {
-    waits: VecDeque<(Vec<Completion>, Stats)>,
+    waits: VecDeque<(Vec<Completion>, DriverStats)>,
     ops: u64,
-    stats: Stats,
+    stats: DriverStats,
 }
 
 impl Scripted {
-    fn wait(mut self, completions: Vec<Completion>, did: Stats) -> Self {
+    fn wait(mut self, completions: Vec<Completion>, did: DriverStats) -> Self {
         self.waits.push_back((completions, did));
         self
     }
@@ -70,7 +70,7 @@ impl Driver for Scripted {
         2
     }
 
-    fn stats(&self) -> Stats {
+    fn stats(&self) -> DriverStats {
         self.stats
     }
 }
@@ -89,8 +89,8 @@ fn chain(bytes: &[u8]) -> Box<Chain> {
     chain
 }
 
-fn did(system_calls: u64, submissions: u64, would_block: u64) -> Stats {
-    Stats { system_calls, submissions, would_block, ..Stats::default() }
+fn did(system_calls: u64, submissions: u64, would_block: u64) -> DriverStats {
+    DriverStats { system_calls, submissions, would_block, ..DriverStats::default() }
 }
 
 #[derive(Clone, Default)]
@@ -161,7 +161,7 @@ fn every_op_has_its_line() {
         "-> thing 2 send 104 bytes, partly of a file",
         "-> thing 3 read up to 64 bytes from 5",
         "-> thing 3 open \"a\\n\u{e4}\"",
-        "-> thing 4 run a job aside",
+        "-> thing 4 run a job",
         "-> thing 1 close by reset",
         "-> thing 0 close",
     ];
@@ -245,7 +245,8 @@ fn waits_that_bring_nothing_are_one_line_and_only_when_something_follows() {
 fn a_cancel_names_the_op_while_it_is_in_flight() {
     let over = vec![completion(1, true, Outcome::Received(Ok(None)))];
     let last = vec![completion(1, false, Outcome::Received(Ok(None)))];
-    let driver = Scripted::default().wait(over, Stats::default()).wait(last, Stats::default());
+    let driver =
+        Scripted::default().wait(over, DriverStats::default()).wait(last, DriverStats::default());
     let lines = trace_of(driver, |traced| {
         let op = traced.submit(Token(1), Op::RecvMany { sock: sock() });
         wait(traced);

@@ -35,7 +35,7 @@ pub(super) fn op_of(outcome: &Outcome) -> &'static str {
 pub(super) fn request(op: &Op) -> String {
     match op {
         Op::AcceptMany { .. } | Op::RecvMany { .. } => String::new(),
-        Op::Run { .. } => "a job aside".to_owned(),
+        Op::Run { .. } => "a job".to_owned(),
         Op::Send { chain, fin, .. } => {
             let file = if chain.has_file() { ", partly of a file" } else { "" };
             let fin = if *fin { ", then the end of output" } else { "" };

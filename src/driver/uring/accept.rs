@@ -1,4 +1,4 @@
-//! Connections: taking them in while there is room, resting, and the end of a listener.
+//! Connections: taking them in while there is room, backing off, and the end of a listener.
 //!
 //! A listener that is closed while it accepts first has its accept cancelled in the ring. What the
 //! ring has accepted by then comes before its last answer. Then the queue is accepted from inline,
@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::super::drain::Drain;
 use super::super::op::{Outcome, Sock, Token, cancelled};
-use super::super::slots::Handle;
+use super::super::slot_map::Handle;
 use super::super::{ACCEPT_RETRY, ACCEPTS_PER_WAIT, sys};
 use super::Uring;
 use super::socket::{Read, Socket, Stream};
@@ -52,12 +52,12 @@ impl Uring {
 
     /// Arms accepts again whose rest is over.
     pub(super) fn wake_accepts(&mut self, now: Instant) {
-        let resting = std::mem::take(&mut self.resting);
-        for (handle, due) in resting {
+        let backoff = std::mem::take(&mut self.backoff);
+        for (handle, due) in backoff {
             if due <= now {
                 self.arm_stream(handle);
             } else {
-                self.resting.push((handle, due));
+                self.backoff.push((handle, due));
             }
         }
     }
@@ -74,7 +74,7 @@ impl Uring {
             let tag = stream.kind.kind().tag(socket.sequence[READ]);
             self.cancel_kernel(handle, handle.pack(tag));
         } else {
-            self.resting.retain(|(other, _)| *other != handle);
+            self.backoff.retain(|(other, _)| *other != handle);
             self.draining.push_back(handle);
         }
     }
@@ -109,7 +109,7 @@ impl Uring {
                 // Nobody is left. This is what was asked, so it counts as no attempt in vain.
                 libc::EAGAIN => return self.end_drain(handle),
                 libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM if drain.may_rest() => {
-                    return self.resting.push((handle, now + ACCEPT_RETRY));
+                    return self.backoff.push((handle, now + ACCEPT_RETRY));
                 }
                 code if sys::is_passing_accept_error(code) => {}
                 _ => return self.end_drain(handle),

@@ -14,11 +14,11 @@ use io_uring::{cqueue, opcode, types::Fd};
 
 use super::super::op::{Completion, Outcome, Token, cancelled};
 use super::super::pool::Lease;
-use super::super::slots::Handle;
+use super::super::slot_map::Handle;
 use super::super::sys;
 use super::kind::Kind;
-use super::room::Room;
 use super::socket::{Read, Stream, Write};
+use super::writable_watch::WritableWatch;
 use super::{ACCEPT_RETRY, Uring};
 
 impl Uring {
@@ -29,8 +29,10 @@ impl Uring {
         let kind = Kind::of(tag);
         if last {
             self.ring.answered();
-            if !matches!(kind, Kind::Open | Kind::Read | Kind::Wake | Kind::Room | Kind::Run)
-                && let Some(socket) = self.sockets.get_mut(handle)
+            if !matches!(
+                kind,
+                Kind::Open | Kind::Read | Kind::Wake | Kind::WritableWatch | Kind::Run
+            ) && let Some(socket) = self.sockets.get_mut(handle)
             {
                 socket.answered();
             }
@@ -43,13 +45,13 @@ impl Uring {
                 self.complete_recv(handle, result, last, lease);
             }
             Kind::Send => self.complete_send(handle, result),
-            Kind::Poll => self.complete_kernel_wait(handle, Room::is_told_by(result)),
+            Kind::Poll => self.complete_kernel_wait(handle, WritableWatch::is_told_by(result)),
             Kind::Fetch => self.complete_kernel_wait(handle, true),
-            Kind::Room => self.complete_room(),
+            Kind::WritableWatch => self.complete_room(),
             Kind::Open => self.complete_open(handle, result),
             Kind::Read => self.complete_read(handle, result),
             Kind::Wake => self.complete_wake(),
-            Kind::Run => self.complete_bell(),
+            Kind::Run => self.complete_notifier(),
             // Whether a cancel found its target is told by the target's own completion.
             Kind::Cancel | Kind::Close => {}
         }
@@ -97,7 +99,7 @@ impl Uring {
             // Not the caller's cancel: the multishot makes way for one at a time.
             libc::ECANCELED => self.arm_stream(handle),
             libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => {
-                self.resting.push((handle, Instant::now() + ACCEPT_RETRY));
+                self.backoff.push((handle, Instant::now() + ACCEPT_RETRY));
             }
             code if sys::is_passing_accept_error(code) => self.arm_stream(handle),
             code => self.finish_stream(handle, Err(io::Error::from_raw_os_error(code))),
@@ -106,9 +108,9 @@ impl Uring {
 
     fn complete_recv(&mut self, handle: Handle, result: i32, last: bool, lease: Option<Lease>) {
         let Some((stream, ending)) = self.stream(handle, last) else { return };
-        let (token, fed) = (stream.token, stream.fed);
+        let (token, has_received) = (stream.token, stream.has_received);
         if result > 0 {
-            stream.fed = true;
+            stream.has_received = true;
             let lease = lease.expect("a receive with data names its buffer");
             self.progress(token, Outcome::Received(Ok(Some(lease))));
         }
@@ -121,8 +123,12 @@ impl Uring {
             // Data came, but the kernel could not keep the op armed: nothing is lost.
             code if code < 0 => self.arm_stream(handle),
             libc::ENOBUFS => {
-                self.stats.starved += 1;
-                let queue = if fed { &mut self.starved } else { &mut self.hungry };
+                self.stats.buffer_waits += 1;
+                let queue = if has_received {
+                    &mut self.waits_for_buffer
+                } else {
+                    &mut self.waits_for_first_buffer
+                };
                 queue.push_back(handle);
             }
             libc::EINTR | libc::EAGAIN => self.arm_stream(handle),
@@ -168,17 +174,17 @@ impl Uring {
         if asked || socket.closing.is_some() {
             return self.finish_send(handle, token, transfer, Err(cancelled()));
         }
-        if ready || self.room.watch(socket.fd.as_fd(), handle.slot(), &self.limits).is_err() {
+        if ready || self.writable.watch(socket.fd.as_fd(), handle.slot(), &self.limits).is_err() {
             return self.run_later(handle, token, transfer);
         }
-        socket.write = Write::Listed { token, transfer };
+        socket.write = Write::Watched { token, transfer };
         self.arm_room();
     }
 
     /// Sockets whose peer has half-closed have room again.
     fn complete_room(&mut self) {
-        self.room.armed = false;
-        for slot in self.room.found() {
+        self.writable.armed = false;
+        for slot in self.writable.found() {
             let Some(handle) = self.sockets.handle_at(slot) else { continue };
             if let Some((token, transfer)) = self.unlist(handle) {
                 self.run_later(handle, token, transfer);
@@ -188,11 +194,11 @@ impl Uring {
     }
 
     fn arm_room(&mut self) {
-        let Some(poller) = self.room.to_poll() else { return };
-        self.room.armed = true;
+        let Some(poller) = self.writable.to_poll() else { return };
+        self.writable.armed = true;
         let entry = opcode::PollAdd::new(Fd(poller), libc::POLLIN as u32)
             .build()
-            .user_data(Handle::at(0).pack(Kind::Room.tag(0)));
+            .user_data(Handle::at(0).pack(Kind::WritableWatch.tag(0)));
         // SAFETY: the entry points to nothing.
         unsafe { self.ring.push(&entry) };
     }

@@ -22,7 +22,7 @@ use io_uring::{opcode, squeue};
 use super::super::disk::OPEN_ATTEMPTS;
 use super::super::file::File;
 use super::super::op::{OpId, Outcome, Token, cancelled};
-use super::super::slots::{Handle, Slots};
+use super::super::slot_map::{Handle, SlotMap};
 use super::super::sys;
 use super::super::transfer::PIECE_BYTES;
 use super::Uring;
@@ -33,7 +33,7 @@ const READ_MAX: usize = 1 << 30;
 
 /// Ops on files that the kernel has.
 pub(super) struct FileOps {
-    ops: Slots<FileOp>,
+    ops: SlotMap<FileOp>,
     /// Where fetched data goes. Allocated at the first fetch; written by the kernel, perhaps by
     /// several fetches at once, and never read.
     sink: Vec<u8>,
@@ -61,7 +61,7 @@ enum FileOp {
 
 impl FileOps {
     pub(super) fn new(ops_max: u32) -> Self {
-        Self { ops: Slots::new(ops_max), sink: Vec::new() }
+        Self { ops: SlotMap::new(ops_max), sink: Vec::new() }
     }
 
     /// A read that brings a range of a file into the page cache.

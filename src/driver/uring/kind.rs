@@ -15,7 +15,7 @@ pub(super) enum Kind {
     Wake = 8,
     Cancel = 9,
     Close = 10,
-    Room = 11,
+    WritableWatch = 11,
     Run = 12,
 }
 
@@ -31,7 +31,7 @@ impl Kind {
         Self::Wake,
         Self::Cancel,
         Self::Close,
-        Self::Room,
+        Self::WritableWatch,
         Self::Run,
     ];
 

@@ -7,8 +7,9 @@
 //! sent by `sendfile(2)` between reaping and waiting, because the ring has no such operation and
 //! its `SPLICE` always goes to a kernel thread; when the socket is full, the ring polls it.
 //!
-//! Invariants: `finished` counts the ops whose last completion is in `done`; a name in
-//! `runnable`, `hungry`, `starved`, `resting` or `draining` that has become stale finds nothing.
+//! Invariants: `finished` counts the ops whose last completion is in `done`; a name in `runnable`,
+//! `waits_for_first_buffer`, `waits_for_buffer`, `backoff` or `draining` that has become stale
+//! finds nothing.
 //!
 //! Never used on the hot path, because the kernel always hands them to a thread of its own:
 //! `STATX`, `SHUTDOWN`, `SPLICE`.
@@ -22,22 +23,22 @@
 //! | `submit.rs` | ops on sockets, and what the kernel is asked for them |
 //! | `complete.rs` | what the kernel answered |
 //! | `accept.rs` | connections taken in, and the end of a listener |
-//! | `aside.rs` | jobs for a thread, and its answers |
-//! | `room.rs` | waiting for room where the ring's poll cannot |
+//! | `jobs.rs` | jobs for a thread, and its answers |
+//! | `writable_watch.rs` | waiting for room where the ring's poll cannot |
 //! | `files.rs` | opening, reading, and fetching cold data |
 //! | `features.rs` | what all this asks of the kernel, for `ringd doctor` to try |
 
 mod accept;
-mod aside;
 mod buffers;
 mod complete;
 pub mod features;
 mod files;
+mod jobs;
 mod kind;
 mod ring;
-mod room;
 mod socket;
 mod submit;
+mod writable_watch;
 
 use std::collections::VecDeque;
 use std::io;
@@ -51,16 +52,16 @@ use io_uring::cqueue;
 use super::op::{Completion, Op, OpId, Outcome, Sock, Token};
 use super::pool::Pool;
 use super::setup::step_failed;
-use super::slots::{CAPACITY_MAX, Handle, Slots};
+use super::slot_map::{CAPACITY_MAX, Handle, SlotMap};
 use super::waker::EventFd;
-use super::{ACCEPT_RETRY, Driver, Limits, Stats, Waker, sys};
-use aside::Jobs;
+use super::{ACCEPT_RETRY, Driver, DriverStats, Limits, Waker, sys};
 use buffers::BufferRing;
 use files::FileOps;
+use jobs::Jobs;
 use kind::Kind;
 use ring::Ring;
-use room::Room;
 use socket::{Socket, StreamKind};
+use writable_watch::WritableWatch;
 
 /// Ops on files at a time, besides one for each socket: a worker opens files for all its sessions.
 const FILE_OPS_BESIDES: u32 = 1024;
@@ -74,7 +75,7 @@ pub struct Uring {
     ring: Ring,
     buffers: BufferRing,
     pool: Rc<Pool>,
-    sockets: Slots<Socket>,
+    sockets: SlotMap<Socket>,
     files: FileOps,
     /// Completions to be returned by the next wait, or by this one.
     done: Vec<Completion>,
@@ -83,25 +84,25 @@ pub struct Uring {
     /// Sends to be tried inline.
     runnable: VecDeque<Handle>,
     /// Receives that found no buffer, having got none since they were armed.
-    hungry: VecDeque<Handle>,
+    waits_for_first_buffer: VecDeque<Handle>,
     /// Receives that found no buffer after they got some.
-    starved: VecDeque<Handle>,
+    waits_for_buffer: VecDeque<Handle>,
     /// Accepts that rest after they ran out of descriptors.
-    resting: Vec<(Handle, Instant)>,
+    backoff: Vec<(Handle, Instant)>,
     /// Listeners that are closed, whose queues are accepted from inline.
     draining: VecDeque<Handle>,
     /// Sockets that wait for room though their peer has half-closed.
-    room: Room,
+    writable: WritableWatch,
     waker: EventFd,
     /// From the first one on.
     jobs: Option<Jobs>,
-    /// Where the kernel writes the counters of the waker and of the jobs' bell.
+    /// Where the kernel writes the counters of the waker and of the jobs' notifier.
     wake_count: Box<[u8; 8]>,
     in_flight: usize,
     /// Of those, the ones whose last completion is in `done`.
     finished: usize,
     limits: Limits,
-    stats: Stats,
+    stats: DriverStats,
 }
 
 impl std::fmt::Debug for Uring {
@@ -127,23 +128,23 @@ impl Uring {
             ring,
             buffers,
             pool,
-            sockets: Slots::new(limits.sockets_max),
+            sockets: SlotMap::new(limits.sockets_max),
             files: FileOps::new((limits.sockets_max + FILE_OPS_BESIDES).min(CAPACITY_MAX)),
             done: Vec::new(),
             reaped: Vec::new(),
             runnable: VecDeque::new(),
-            hungry: VecDeque::new(),
-            starved: VecDeque::new(),
-            resting: Vec::new(),
+            waits_for_first_buffer: VecDeque::new(),
+            waits_for_buffer: VecDeque::new(),
+            backoff: Vec::new(),
             draining: VecDeque::new(),
-            room: Room::default(),
+            writable: WritableWatch::default(),
             waker: EventFd::new().map_err(step("eventfd"))?,
             jobs: None,
             wake_count: Box::new([0; 8]),
             in_flight: 0,
             finished: 0,
             limits: *limits,
-            stats: Stats::default(),
+            stats: DriverStats::default(),
         };
         driver.arm_waker();
         Ok(driver)
@@ -169,12 +170,16 @@ impl Uring {
     /// nothing to receive, and must not keep the others waiting.
     fn recycle_buffers(&mut self) -> bool {
         let buffers = self.buffers.publish();
-        for _ in 0..buffers.min(self.hungry.len() + self.starved.len()) {
-            if let Some(handle) = self.hungry.pop_front().or_else(|| self.starved.pop_front()) {
+        for _ in 0..buffers.min(self.waits_for_first_buffer.len() + self.waits_for_buffer.len()) {
+            if let Some(handle) = self
+                .waits_for_first_buffer
+                .pop_front()
+                .or_else(|| self.waits_for_buffer.pop_front())
+            {
                 self.arm_stream(handle);
             }
         }
-        buffers > 0 && !(self.hungry.is_empty() && self.starved.is_empty())
+        buffers > 0 && !(self.waits_for_first_buffer.is_empty() && self.waits_for_buffer.is_empty())
     }
 
     /// Tries the sends that hold files, each within its budget.
@@ -215,7 +220,12 @@ impl Driver for Uring {
             Kind::Send => self.cancel_send(handle, tag),
             Kind::Open | Kind::Read => self.cancel_file(handle, op.0),
             Kind::Run => self.cancel_run(handle),
-            Kind::Poll | Kind::Fetch | Kind::Wake | Kind::Cancel | Kind::Close | Kind::Room => {}
+            Kind::Poll
+            | Kind::Fetch
+            | Kind::Wake
+            | Kind::Cancel
+            | Kind::Close
+            | Kind::WritableWatch => {}
         }
     }
 
@@ -225,7 +235,7 @@ impl Driver for Uring {
         self.run_sends(now);
         self.wake_accepts(now);
         self.drain_listeners(now);
-        let accept_due = self.resting.iter().map(|(_, due)| *due).min();
+        let accept_due = self.backoff.iter().map(|(_, due)| *due).min();
         let timeout = match accept_due.map(|due| due.saturating_duration_since(now)) {
             Some(rest) => Some(timeout.map_or(rest, |timeout| timeout.min(rest))),
             None => timeout,
@@ -270,9 +280,9 @@ impl Driver for Uring {
         self.buffers.leased()
     }
 
-    fn stats(&self) -> Stats {
-        Stats {
-            system_calls: self.stats.system_calls + self.ring.enters + self.room.system_calls(),
+    fn stats(&self) -> DriverStats {
+        DriverStats {
+            system_calls: self.stats.system_calls + self.ring.enters + self.writable.system_calls(),
             submissions: self.ring.submitted,
             ..self.stats
         }
@@ -318,7 +328,7 @@ impl Uring {
 
     /// Gives up all memory that the kernel may still read or write, without freeing it.
     fn leak(&mut self) {
-        std::mem::forget(std::mem::replace(&mut self.sockets, Slots::new(0)));
+        std::mem::forget(std::mem::replace(&mut self.sockets, SlotMap::new(0)));
         std::mem::forget(std::mem::replace(&mut self.files, FileOps::new(0)));
         std::mem::forget(std::mem::take(&mut self.wake_count));
         std::mem::forget(Rc::clone(&self.pool));

@@ -53,7 +53,7 @@ pub(super) struct Stream {
     /// Whether the kernel goes on with it by itself.
     pub(super) multishot: bool,
     /// Whether it got data since it was armed.
-    pub(super) fed: bool,
+    pub(super) has_received: bool,
     pub(super) cancelled: bool,
     /// The listener is closed: what its queue holds is accepted inline once the kernel has
     /// answered, and then the stream ends.
@@ -81,8 +81,8 @@ pub(super) enum Write {
         token: Token,
         transfer: Transfer,
     },
-    /// Waiting for room, in [`Room`](super::room::Room).
-    Listed {
+    /// Waiting for room, in [`WritableWatch`](super::writable_watch::WritableWatch).
+    Watched {
         token: Token,
         transfer: Transfer,
     },

@@ -11,7 +11,7 @@ use io_uring::{opcode, squeue, types::Fd};
 
 use super::super::chain::Chain;
 use super::super::op::{OpId, Outcome, Sock, Token, cancelled};
-use super::super::slots::Handle;
+use super::super::slot_map::Handle;
 use super::super::sys;
 use super::super::transfer::{Progress, Transfer};
 use super::kind::Kind;
@@ -74,7 +74,7 @@ impl Uring {
             token,
             kind,
             armed: false,
-            fed: false,
+            has_received: false,
             multishot: false,
             cancelled: false,
             drain: None,
@@ -96,7 +96,7 @@ impl Uring {
         if stream.drain.is_some() {
             return self.draining.push_back(handle);
         }
-        (stream.armed, stream.fed, stream.multishot) = (true, false, roomy);
+        (stream.armed, stream.has_received, stream.multishot) = (true, false, roomy);
         let fd = Fd(socket.fd.as_raw_fd());
         let (kind, sequence) = (stream.kind, socket.sequence[READ]);
         let entry = match kind {
@@ -252,7 +252,7 @@ impl Uring {
                 self.finish_send(handle, token, transfer, Err(cancelled()));
             }
             asked @ Write::Kernel { cancelled: true, .. } => socket.write = asked,
-            listed @ Write::Listed { .. } => {
+            listed @ Write::Watched { .. } => {
                 socket.write = listed;
                 self.abandon_send(handle);
             }
@@ -271,8 +271,8 @@ impl Uring {
     pub(super) fn unlist(&mut self, handle: Handle) -> Option<(Token, Transfer)> {
         let socket = self.sockets.get_mut(handle)?;
         match std::mem::replace(&mut socket.write, Write::Idle) {
-            Write::Listed { token, transfer } => {
-                self.room.forget(socket.fd.as_fd(), handle.slot());
+            Write::Watched { token, transfer } => {
+                self.writable.forget(socket.fd.as_fd(), handle.slot());
                 Some((token, transfer))
             }
             other => {

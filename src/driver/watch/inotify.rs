@@ -4,9 +4,9 @@
 //! clients once a server serves. If they cannot be had, [`Watcher::watch`] returns false for good.
 //!
 //! The thread opens directories, and a disk may keep it waiting: reports are late by that. It has a
-//! lower priority than the loop, as work aside has. It ends when the handle is dropped, which waits
-//! for the end, but for no longer than [`END_MAX`]: a dead disk may keep the thread for ever, and
-//! then it is left behind.
+//! lower priority than the loop, as the thread for jobs has. It ends when the handle is dropped,
+//! which waits for the end, but for no longer than [`END_MAX`]: a dead disk may keep the thread for
+//! ever, and then it is left behind.
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};

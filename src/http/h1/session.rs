@@ -22,7 +22,7 @@ use super::response;
 use crate::ask::AskId;
 use crate::driver::Chain;
 use crate::http::semantics::status::Status;
-use crate::http::site::answer::{Exchange, Findings, Pending};
+use crate::http::site::answer::{Exchange, Pending, ResolvedNames};
 use crate::http::site::templates::Problem;
 use crate::http::site::{Resolved, Sites};
 use crate::session::{ConnectionInfo, Context, Inbox, Now, ReceiveTimeout, Session, Step, Timer};
@@ -43,7 +43,7 @@ pub struct Http {
     /// The length of the incomplete head that was looked at last.
     seen: u32,
     /// What was looked up for the request at the front of the inbox.
-    findings: Option<Box<Findings>>,
+    resolved_names: Option<Box<ResolvedNames>>,
 }
 
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Session for Http {
     type Shared = Sites;
 
     fn new(_: &mut Sites, _: &ConnectionInfo<'_>) -> Self {
-        Self { state: State::Head, draining: false, answered: false, seen: 0, findings: None }
+        Self { state: State::Head, draining: false, answered: false, seen: 0, resolved_names: None }
     }
 
     fn advance(
@@ -101,7 +101,7 @@ impl Session for Http {
         let State::Lookup(pending) = std::mem::replace(&mut self.state, State::Head) else {
             unreachable!("nothing is looked up, and {found:?} was found")
         };
-        self.findings.get_or_insert_default().note(pending.purpose, found);
+        self.resolved_names.get_or_insert_default().note(pending.purpose, found);
     }
 
     fn expire(&mut self, cx: &mut Context<'_, Sites>, _: Timer, out: &mut Chain) -> Step {
@@ -165,14 +165,14 @@ impl Http {
         self.answered = true;
         let framing = Framing::of(&head, self.draining, limits.body_bytes_max);
         let (now, waiter) = (cx.now, cx.waiter(LOOKUP));
-        let findings = self.findings.as_deref();
+        let resolved_names = self.resolved_names.as_deref();
         let sites = &mut *cx.shared;
-        let mut exchange = Exchange { sites, now, request: &head.request, findings, waiter };
+        let mut exchange = Exchange { sites, now, request: &head.request, resolved_names, waiter };
         match exchange.answer() {
             Ok(answer) => {
                 response::write(out, cx.shared.common.at(now.system), framing, &answer);
                 inbox.take(used);
-                self.findings = None;
+                self.resolved_names = None;
                 self.after(framing, head.body, limits.body_bytes_max);
                 Continue(())
             }

@@ -1,7 +1,7 @@
 //! One request and its response.
 //!
 //! The request stays at the front of the inbox until it is answered. What has to be looked up
-//! meanwhile is noted in [`Findings`], and when it is there, the request is read again and the
+//! meanwhile is noted in [`ResolvedNames`], and when it is there, the request is read again and the
 //! response is decided anew, from the beginning. So nothing of a request has to be kept, and there
 //! is one place where a response is decided: here.
 
@@ -42,9 +42,9 @@ pub(in crate::http) enum Purpose {
 
 /// What was looked up for a request.
 #[derive(Default, Debug)]
-pub(in crate::http) struct Findings(Vec<(Purpose, Resolved)>);
+pub(in crate::http) struct ResolvedNames(Vec<(Purpose, Resolved)>);
 
-impl Findings {
+impl ResolvedNames {
     /// Notes what a lookup has led to.
     pub(in crate::http) fn note(&mut self, purpose: Purpose, found: Resolved) {
         self.0.push((purpose, found));
@@ -73,7 +73,7 @@ pub(in crate::http) struct Exchange<'a, 'r> {
     /// The request.
     pub(in crate::http) request: &'a Request<'r>,
     /// What was looked up for it so far.
-    pub(in crate::http) findings: Option<&'a Findings>,
+    pub(in crate::http) resolved_names: Option<&'a ResolvedNames>,
     /// Who is told when a lookup is over.
     pub(in crate::http) waiter: Waiter,
 }
@@ -278,7 +278,9 @@ impl Exchange<'_, '_> {
 
     /// What a name is, if that is known.
     fn find(&mut self, purpose: Purpose, name: &Name<'_>) -> Result<Resolved, Pending> {
-        if let Some(found) = self.findings.and_then(|findings| findings.get(purpose)) {
+        if let Some(found) =
+            self.resolved_names.and_then(|resolved_names| resolved_names.get(purpose))
+        {
             return Ok(found.clone());
         }
         let found = self.sites.find(self.now, name, self.waiter);

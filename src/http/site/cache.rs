@@ -80,7 +80,7 @@ impl<V> Entry<V> {
 
 /// What [`Cache::get`] knows of a name.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Lookup<'a, V> {
+pub(super) enum Cached<'a, V> {
     /// This, and it may be used.
     Valid(&'a V),
     /// This, but the file system should be asked whether it still holds. If it expired just now,
@@ -135,17 +135,17 @@ impl<V> Cache<V> {
     }
 
     /// Looks a name up.
-    pub(super) fn get(&mut self, name: &[u8], now: Instant) -> Lookup<'_, V> {
+    pub(super) fn get(&mut self, name: &[u8], now: Instant) -> Cached<'_, V> {
         let Some(place) = self.index.get(name) else {
             self.counts.misses += 1;
-            return Lookup::Absent;
+            return Cached::Absent;
         };
         let entry = &mut self.entries[*place];
         entry.used = true;
         let current = entry.epoch == self.epoch;
         if current && now < entry.valid_until {
             self.counts.hits += 1;
-            return Lookup::Valid(&entry.value);
+            return Cached::Valid(&entry.value);
         }
         self.counts.revalidations += 1;
         self.counts.expirations += u64::from(!current && !entry.asked);
@@ -154,7 +154,7 @@ impl<V> Cache<V> {
         if !std::mem::replace(&mut entry.asked, true) && extends {
             entry.valid_until = extended;
         }
-        Lookup::Expired(&entry.value)
+        Cached::Expired(&entry.value)
     }
 
     /// What is known of a name, whether or not it is still valid.

@@ -3,7 +3,7 @@
 //! ```text
 //! Open: a candidate and the files beside it, at once
 //!   |  ^-- it is not there: the next candidate
-//!   |-- a page whose clean address may be taken --> Stem: is it? --.
+//!   |-- a page whose clean address may be taken --> CleanUrl: is it? --.
 //!   |-- a page --------------------------------------> Read: all small files at once --> a page
 //!   `-- a directory whose entries are wanted --------> Run: the job that makes the page
 //! ```
@@ -118,7 +118,7 @@ enum Stage {
     /// A candidate, and the files beside it.
     Open(Candidate, Vec<Option<io::Result<Arc<File>>>>),
     /// The file that has the clean address of this one, which may be there too.
-    Stem(PageLoader, Vec<u8>),
+    CleanUrl(PageLoader, Vec<u8>),
     /// Content: so many parts of it.
     Read(PageLoader, usize),
     /// The page of entries.
@@ -194,7 +194,7 @@ impl Lookup {
                 let beside = codings_beside(site.settings, &candidate.path).iter().copied();
                 self.opened(site, candidate, first, beside.zip(opened).collect())
             }
-            (Stage::Stem(page, stem), Reply::Opened(opened)) => {
+            (Stage::CleanUrl(page, stem), Reply::Opened(opened)) => {
                 let is_free = match opened {
                     Ok(file) => file.metadata().kind != FileKind::Regular,
                     Err(error) => match FileFailure::of(&error) {
@@ -279,7 +279,7 @@ impl Lookup {
                     (Ok(page), None) => self.load(site, page),
                     (Ok(page), Some(stem)) => {
                         let ask = open(&self.root, &stem);
-                        self.stage = Stage::Stem(page, stem);
+                        self.stage = Stage::CleanUrl(page, stem);
                         Progress::Ask(vec![(0, ask)])
                     }
                 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::lookup::Lookup;
 use crate::ask::AskId;
-use crate::driver::slots::{Handle, Slots};
+use crate::driver::slot_map::{Handle, SlotMap};
 use crate::service::{SessionId, Waiter};
 
 /// Lookups at a time, those in line included. A session that needs one more is told to try again.
@@ -31,7 +31,7 @@ pub struct Ticket(Handle);
 /// The table; see the module documentation.
 #[derive(Debug)]
 pub(super) struct Lookups {
-    entries: Slots<Entry>,
+    entries: SlotMap<Entry>,
     /// The lookup that a session may join, by the key of its name.
     current: HashMap<Rc<[u8]>, Handle, foldhash::fast::RandomState>,
     line: VecDeque<Handle>,
@@ -71,7 +71,7 @@ impl Lookups {
     pub(super) fn new(running_max: u32) -> Self {
         assert!(running_max > 0, "somebody has to look names up");
         Self {
-            entries: Slots::new(LOOKUPS_MAX),
+            entries: SlotMap::new(LOOKUPS_MAX),
             current: HashMap::default(),
             line: VecDeque::new(),
             running: Vec::new(),

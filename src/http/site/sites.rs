@@ -26,7 +26,7 @@ use super::root::{Freshness, Root};
 use super::settings::Settings;
 use super::templates::{Problem, ResponseTemplates};
 use crate::ask::{AskId, Reply};
-use crate::driver::slots::{CAPACITY_MAX, Handle};
+use crate::driver::slot_map::{CAPACITY_MAX, Handle};
 use crate::driver::watch::{Change, Inotify, Post, Report, SiteId, Watcher, is_at};
 use crate::driver::{FileFailure, Now};
 use crate::http::semantics::fields::Fields;
@@ -157,7 +157,7 @@ impl Sites {
         waiter: Waiter,
     ) -> Result<Resolved, Ticket> {
         name.write_key(SITE, &mut self.key);
-        if let cache::Lookup::Valid(resource) = self.cache.get(&self.key, now.instant) {
+        if let cache::Cached::Valid(resource) = self.cache.get(&self.key, now.instant) {
             return Ok(Resolved::Resource(Rc::clone(resource)));
         }
         let age_max = self.settings.revalidate_after;

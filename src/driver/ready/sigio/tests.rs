@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 
 use super::*;
-use crate::driver::waker::{Bell, EventFd};
+use crate::driver::waker::{EventFd, Notifier};
 
 fn open() -> Sigio {
     Sigio::open(&Limits::default()).unwrap()
@@ -101,7 +101,7 @@ fn files_without_signals_are_watched_all_the_same() {
     }
     assert_eq!(reports(&mut sigio), []);
     sigio.remove(wakers[0].as_fd(), 0).unwrap();
-    wakers.iter().for_each(Bell::ring);
+    wakers.iter().for_each(Notifier::notify);
     let mut keys: Vec<u32> = reports(&mut sigio).iter().map(|event| event.key).collect();
     keys.sort_unstable();
     assert_eq!(keys, [1, 2]);

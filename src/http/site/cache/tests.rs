@@ -17,10 +17,10 @@ fn an_expired_entry_is_asked_about_once() {
     let start = Instant::now();
     let mut cache = cache(4, 100);
     cache.insert(b"a", 1, bytes(10), start);
-    assert_eq!(cache.get(b"a", start), Lookup::Valid(&1));
-    assert_eq!(cache.get(b"a", start + SECOND), Lookup::Expired(&1));
-    assert_eq!(cache.get(b"a", start + SECOND), Lookup::Valid(&1));
-    assert_eq!(cache.get(b"b", start), Lookup::Absent);
+    assert_eq!(cache.get(b"a", start), Cached::Valid(&1));
+    assert_eq!(cache.get(b"a", start + SECOND), Cached::Expired(&1));
+    assert_eq!(cache.get(b"a", start + SECOND), Cached::Valid(&1));
+    assert_eq!(cache.get(b"b", start), Cached::Absent);
 }
 
 #[test]
@@ -28,14 +28,14 @@ fn an_entry_whose_askers_vanish_is_asked_about_again() {
     let start = Instant::now();
     let mut cache = cache(4, 100);
     cache.insert(b"a", 1, bytes(10), start);
-    assert_eq!(cache.get(b"a", start + SECOND), Lookup::Expired(&1));
+    assert_eq!(cache.get(b"a", start + SECOND), Cached::Expired(&1));
     // Nobody has brought an answer: from now on everybody asks.
-    assert_eq!(cache.get(b"a", start + 2 * SECOND), Lookup::Expired(&1));
-    assert_eq!(cache.get(b"a", start + 2 * SECOND), Lookup::Expired(&1));
+    assert_eq!(cache.get(b"a", start + 2 * SECOND), Cached::Expired(&1));
+    assert_eq!(cache.get(b"a", start + 2 * SECOND), Cached::Expired(&1));
     cache.confirm(b"a", start + 2 * SECOND);
-    assert_eq!(cache.get(b"a", start + 2 * SECOND), Lookup::Valid(&1));
-    assert_eq!(cache.get(b"a", start + 3 * SECOND), Lookup::Expired(&1));
-    assert_eq!(cache.get(b"a", start + 3 * SECOND), Lookup::Valid(&1));
+    assert_eq!(cache.get(b"a", start + 2 * SECOND), Cached::Valid(&1));
+    assert_eq!(cache.get(b"a", start + 3 * SECOND), Cached::Expired(&1));
+    assert_eq!(cache.get(b"a", start + 3 * SECOND), Cached::Valid(&1));
 }
 
 #[test]
@@ -43,8 +43,8 @@ fn nobody_goes_on_with_what_expired_long_ago() {
     let start = Instant::now();
     let mut cache = cache(4, 100);
     cache.insert(b"a", 1, bytes(10), start);
-    assert_eq!(cache.get(b"a", start + 10 * SECOND), Lookup::Expired(&1));
-    assert_eq!(cache.get(b"a", start + 10 * SECOND), Lookup::Expired(&1));
+    assert_eq!(cache.get(b"a", start + 10 * SECOND), Cached::Expired(&1));
+    assert_eq!(cache.get(b"a", start + 10 * SECOND), Cached::Expired(&1));
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn a_scan_does_not_push_out_what_is_used() {
     let mut cache = cache(4, 1000);
     cache.insert(b"hot", 0, bytes(1), start);
     for scan in 0..100u32 {
-        assert_eq!(cache.get(b"hot", start), Lookup::Valid(&0));
+        assert_eq!(cache.get(b"hot", start), Cached::Valid(&0));
         cache.insert(&scan.to_le_bytes(), scan, bytes(1), start);
     }
 }
@@ -85,9 +85,9 @@ fn it_is_a_bounded_map() {
                 model.insert(name, round);
             }
             _ => match cache.get(&name, start) {
-                Lookup::Valid(value) => assert_eq!(Some(value), model.get(&name)),
-                Lookup::Expired(_) => unreachable!("time stands still"),
-                Lookup::Absent => {}
+                Cached::Valid(value) => assert_eq!(Some(value), model.get(&name)),
+                Cached::Expired(_) => unreachable!("time stands still"),
+                Cached::Absent => {}
             },
         }
         let Weight { bytes, files } = cache.weight();
@@ -108,13 +108,13 @@ fn what_a_change_has_expired_is_not_extended() {
         cache.insert(b"a", 1, bytes(10), start);
         expire(&mut cache);
         for _ in 0..3 {
-            assert_eq!(cache.get(b"a", start), Lookup::Expired(&1));
+            assert_eq!(cache.get(b"a", start), Cached::Expired(&1));
         }
         cache.confirm(b"a", start);
-        assert_eq!(cache.get(b"a", start), Lookup::Valid(&1));
+        assert_eq!(cache.get(b"a", start), Cached::Valid(&1));
         expire(&mut cache);
         cache.insert(b"a", 1, bytes(10), start);
-        assert_eq!(cache.get(b"a", start), Lookup::Valid(&1));
+        assert_eq!(cache.get(b"a", start), Cached::Valid(&1));
     }
 }
 
@@ -135,7 +135,7 @@ fn names_expire_by_what_they_begin_with() {
         names.iter().for_each(|name| cache.insert(name, 0, bytes(1), start));
         assert_eq!(cache.expire_prefix(beginning, at_most), visited);
         for name in names {
-            let is_expired = matches!(cache.get(name, start), Lookup::Expired(_));
+            let is_expired = matches!(cache.get(name, start), Cached::Expired(_));
             let told = (beginning.escape_ascii().to_string(), name.escape_ascii().to_string());
             assert_eq!(is_expired, expired.contains(&name), "{told:?}");
         }
@@ -155,7 +155,7 @@ fn names_are_limited_by_what_they_begin_with() {
         for name in names {
             let told = name.escape_ascii();
             let at = |cache: &mut Cache<u32>, quarters: u32| {
-                matches!(cache.get(name, start + quarters * SECOND / 4), Lookup::Valid(_))
+                matches!(cache.get(name, start + quarters * SECOND / 4), Cached::Valid(_))
             };
             assert_eq!(at(&mut cache, 0), !expired, "{told} at once");
             // Twice, because the first one would be the one who asks.
@@ -170,15 +170,15 @@ fn names_are_limited_by_what_they_begin_with() {
             refresh(&mut cache, b"a/b", start);
             cache.limit_prefix(b"a/b", 2 * SECOND, 1);
             let after = |cache: &mut Cache<u32>, time| {
-                matches!(cache.get(b"a/b", start + time), Lookup::Valid(_))
+                matches!(cache.get(b"a/b", start + time), Cached::Valid(_))
             };
             assert!(after(&mut cache, SECOND / 2));
             for _ in 0..2 {
                 assert!(!after(&mut cache, SECOND), "a limit makes nothing longer");
             }
             refresh(&mut cache, b"a/b", start);
-            assert_eq!(cache.get(b"a/b", start + SECOND), Lookup::Expired(&0));
-            assert_eq!(cache.get(b"a/b", start + SECOND), Lookup::Valid(&0), "once more");
+            assert_eq!(cache.get(b"a/b", start + SECOND), Cached::Expired(&0));
+            assert_eq!(cache.get(b"a/b", start + SECOND), Cached::Valid(&0), "once more");
         }
     }
 }
@@ -224,9 +224,9 @@ fn it_knows_what_has_expired() {
             }
             _ => {
                 let expected = match model.get(&name) {
-                    None => Lookup::Absent,
-                    Some(true) => Lookup::Valid(&0),
-                    Some(false) => Lookup::Expired(&0),
+                    None => Cached::Absent,
+                    Some(true) => Cached::Valid(&0),
+                    Some(false) => Cached::Expired(&0),
                 };
                 seen[model.get(&name).map_or(0, |valid| 1 + usize::from(*valid))] += 1;
                 assert_eq!(cache.get(&name, start), expected);
@@ -285,7 +285,7 @@ fn a_new_working_set_replaces_an_old_one() {
         // Half of what there is room for, over and over.
         for name in ENTRIES..ENTRIES + ENTRIES / 2 {
             match cache.get(&name.to_be_bytes(), now) {
-                Lookup::Valid(_) => hits += u32::from(round > 2),
+                Cached::Valid(_) => hits += u32::from(round > 2),
                 _ => cache.insert(&name.to_be_bytes(), name, Weight { bytes: 1, files: 0 }, now),
             }
         }

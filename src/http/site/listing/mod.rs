@@ -1,7 +1,7 @@
 //! Directory listings: what is in a directory, as a page for people or as an object for programs.
 //!
 //! A [`Listing`] reads the directory and gives the body of each page. It waits for the disk, so it
-//! is for jobs that run aside, never for the loop. Everything else in here is a function of values:
+//! is for jobs, never for the loop. Everything else in here is a function of values:
 //!
 //! - `query` reads what is asked ([`Asked`]), and names it for links and for caches;
 //! - `filter` decides what is listed, and looks at it as far as needed;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::*;
-use crate::driver::slots::Handle;
+use crate::driver::slot_map::Handle;
 use crate::http::site::lookups::Lookups;
 
 const RUNNING_MAX: u32 = 3;

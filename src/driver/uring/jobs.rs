@@ -1,4 +1,4 @@
-//! Jobs for a thread aside. Their bell is an eventfd, which the ring reads as it does the waker.
+//! Jobs for another thread. The ring reads their notifier, an eventfd, as it reads the waker.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -6,29 +6,29 @@ use std::sync::Arc;
 
 use io_uring::types::Fd;
 
-use super::super::aside::{Answer, Aside, Job};
+use super::super::job_thread::{Answer, Job, JobThread};
 use super::super::op::{OpId, Outcome, Token, cancelled};
-use super::super::slots::Handle;
+use super::super::slot_map::Handle;
 use super::super::waker::EventFd;
 use super::Uring;
 use super::kind::Kind;
 
 /// The thread, and what tells of its answers.
 pub(super) struct Jobs {
-    aside: Aside,
-    bell: EventFd,
+    thread: JobThread,
+    notifier: EventFd,
 }
 
 impl Jobs {
     fn new() -> io::Result<Self> {
-        let bell = EventFd::new()?;
-        Ok(Self { aside: Aside::new(Arc::new(bell.clone())), bell })
+        let notifier = EventFd::new()?;
+        Ok(Self { thread: JobThread::new(Arc::new(notifier.clone())), notifier })
     }
 }
 
 impl Uring {
     pub(super) fn submit_run(&mut self, token: Token, job: Job) -> OpId {
-        let given = self.jobs().map(|jobs| jobs.aside.give(token, job));
+        let given = self.jobs().map(|jobs| jobs.thread.submit(token, job));
         let (name, given) = match given {
             Ok((handle, given)) => (OpId(handle.pack(Kind::Run.tag(0))), given),
             Err(error) => (OpId(Kind::NOBODY), Err(error)),
@@ -43,33 +43,33 @@ impl Uring {
     fn jobs(&mut self) -> io::Result<&mut Jobs> {
         if self.jobs.is_none() {
             self.jobs = Some(Jobs::new()?);
-            self.arm_bell();
+            self.arm_notifier();
         }
         Ok(self.jobs.as_mut().expect("they were made if there were none"))
     }
 
-    fn arm_bell(&mut self) {
+    fn arm_notifier(&mut self) {
         if let Some(jobs) = &self.jobs {
-            self.arm_eventfd(Fd(jobs.bell.as_fd().as_raw_fd()), Kind::Run);
+            self.arm_eventfd(Fd(jobs.notifier.as_fd().as_raw_fd()), Kind::Run);
         }
     }
 
     pub(super) fn cancel_run(&mut self, handle: Handle) {
-        let withdrawn = self.jobs.as_mut().and_then(|jobs| jobs.aside.withdraw(handle));
+        let withdrawn = self.jobs.as_mut().and_then(|jobs| jobs.thread.cancel(handle));
         if let Some(token) = withdrawn {
             self.finish(token, Outcome::Ran(Err(cancelled())));
         }
     }
 
-    /// The bell has rung: it may be for several answers, or for one that was taken before.
-    pub(super) fn complete_bell(&mut self) {
-        self.arm_bell();
+    /// The notifier tells of answers: of several, or of one that was taken before.
+    pub(super) fn complete_notifier(&mut self) {
+        self.arm_notifier();
         while let Some((token, result)) = self.next_answer() {
             self.finish(token, Outcome::Ran(result));
         }
     }
 
     fn next_answer(&mut self) -> Option<Answer> {
-        self.jobs.as_mut().and_then(|jobs| jobs.aside.next_answer())
+        self.jobs.as_mut().and_then(|jobs| jobs.thread.next_answer())
     }
 }

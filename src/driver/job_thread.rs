@@ -1,8 +1,8 @@
-//! Work aside: what may wait or compute for long is done by another thread, and the loop goes on.
+//! Jobs: what may wait or compute for long is done by another thread, and the loop goes on.
 //!
-//! An [`Aside`] has one thread, which starts with the first job. Jobs wait in a bounded queue; one
-//! that finds it full is refused at once, so that whoever asks for too much hears of it instead of
-//! waiting without end. Answers come back through a channel, and a bell tells the driver.
+//! A [`JobThread`] starts with the first job. Jobs wait in a bounded queue; one that finds it full
+//! is refused at once, so that whoever asks for too much hears of it instead of waiting without
+//! end. Answers come back through a channel, and a notifier tells the driver.
 //!
 //! A job owns all that it uses. So nobody waits for the thread: when the driver is dropped, the
 //! jobs that nobody has begun are dropped with it, and the one that has begun ends by itself, with
@@ -19,8 +19,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::Token;
-use super::slots::Handle;
-use super::waker::Bell;
+use super::slot_map::Handle;
+use super::waker::Notifier;
 
 /// Jobs of one driver that wait, besides the one that is done.
 pub(super) const QUEUE: usize = 16;
@@ -47,7 +47,7 @@ impl Job {
     pub fn perform(self) -> io::Result<Vec<u8>> {
         // What the work has used is its own, so nobody sees what a panic left half done.
         let done = catch_unwind(AssertUnwindSafe(self.0));
-        done.unwrap_or_else(|_| Err(io::Error::other("the work aside panicked")))
+        done.unwrap_or_else(|_| Err(io::Error::other("a job panicked")))
     }
 }
 
@@ -59,12 +59,12 @@ impl fmt::Debug for Job {
 
 /// The driver's end; see the module documentation.
 #[derive(Debug)]
-pub(super) struct Aside {
+pub(super) struct JobThread {
     /// There is one as soon as there is a thread.
-    desk: Option<Arc<Desk>>,
+    queue: Option<Arc<JobQueue>>,
     answers: Receiver<Answer>,
     answer: Sender<Answer>,
-    bell: Arc<dyn Bell>,
+    notifier: Arc<dyn Notifier>,
     given: u64,
     /// Stack of the thread, in bytes, if it is not to be the usual one.
     stack_bytes: Option<usize>,
@@ -75,7 +75,7 @@ pub(super) type Answer = (Token, io::Result<Vec<u8>>);
 
 /// Where the jobs wait.
 #[derive(Debug, Default)]
-struct Desk {
+struct JobQueue {
     queue: Mutex<Queue>,
     changed: Condvar,
 }
@@ -94,27 +94,27 @@ struct Waiting {
     job: Job,
 }
 
-impl Aside {
-    /// Nothing to do yet, and no thread. `bell` is rung after each answer.
-    pub(super) fn new(bell: Arc<dyn Bell>) -> Self {
+impl JobThread {
+    /// Nothing to do yet, and no thread. `notifier` tells of each answer.
+    pub(super) fn new(notifier: Arc<dyn Notifier>) -> Self {
         let (answer, answers) = mpsc::channel();
-        Self { desk: None, answers, answer, bell, given: 0, stack_bytes: None }
+        Self { queue: None, answers, answer, notifier, given: 0, stack_bytes: None }
     }
 
     /// Gives a job away, under a name that no other job of this driver has; its answer comes
     /// later, unless this is an error.
     ///
     /// The errors are `ResourceBusy` when the queue is full, and what a thread cannot be had for.
-    pub(super) fn give(&mut self, token: Token, job: Job) -> (Handle, io::Result<()>) {
+    pub(super) fn submit(&mut self, token: Token, job: Job) -> (Handle, io::Result<()>) {
         let (name, _) = Handle::unpack(self.given);
         self.given += 1;
-        let given = self.desk().and_then(|desk| desk.push(Waiting { name, token, job }));
+        let given = self.queue().and_then(|queue| queue.push(Waiting { name, token, job }));
         (name, given)
     }
 
     /// Drops a job that nobody has begun, and says whose it was.
-    pub(super) fn withdraw(&mut self, name: Handle) -> Option<Token> {
-        let mut queue = self.desk.as_ref()?.lock();
+    pub(super) fn cancel(&mut self, name: Handle) -> Option<Token> {
+        let mut queue = self.queue.as_ref()?.lock();
         let position = queue.waiting.iter().position(|waiting| waiting.name == name)?;
         let withdrawn = queue.waiting.remove(position);
         // What it owns is dropped outside of the lock.
@@ -128,37 +128,37 @@ impl Aside {
     }
 
     /// Where to put a job, with somebody to do it.
-    fn desk(&mut self) -> io::Result<&Arc<Desk>> {
-        if self.desk.is_none() {
-            let desk = Arc::new(Desk::default());
-            let its = (Arc::clone(&desk), self.answer.clone(), Arc::clone(&self.bell));
-            let mut thread = thread::Builder::new().name("aside".into());
+    fn queue(&mut self) -> io::Result<&Arc<JobQueue>> {
+        if self.queue.is_none() {
+            let queue = Arc::new(JobQueue::default());
+            let its = (Arc::clone(&queue), self.answer.clone(), Arc::clone(&self.notifier));
+            let mut thread = thread::Builder::new().name("ringd-jobs".into());
             if let Some(bytes) = self.stack_bytes {
                 thread = thread.stack_size(bytes);
             }
             thread.spawn(move || {
-                let (desk, answers, bell) = its;
-                desk.work(&answers, &*bell);
+                let (queue, answers, notifier) = its;
+                queue.work(&answers, &*notifier);
             })?;
-            self.desk = Some(desk);
+            self.queue = Some(queue);
         }
-        Ok(self.desk.as_ref().expect("it was made if there was none"))
+        Ok(self.queue.as_ref().expect("it was made if there was none"))
     }
 }
 
-impl Drop for Aside {
+impl Drop for JobThread {
     fn drop(&mut self) {
-        let Some(desk) = &self.desk else { return };
-        let mut queue = desk.lock();
+        let Some(shared) = &self.queue else { return };
+        let mut queue = shared.lock();
         queue.over = true;
         let waiting = std::mem::take(&mut queue.waiting);
         drop(queue);
-        desk.changed.notify_one();
+        shared.changed.notify_one();
         drop(waiting);
     }
 }
 
-impl Desk {
+impl JobQueue {
     fn push(&self, waiting: Waiting) -> io::Result<()> {
         let mut queue = self.lock();
         if queue.waiting.len() >= QUEUE {
@@ -172,14 +172,14 @@ impl Desk {
     }
 
     /// The thread's life: one job after the other, until the driver is gone.
-    fn work(&self, answers: &Sender<Answer>, bell: &dyn Bell) {
+    fn work(&self, answers: &Sender<Answer>, notifier: &dyn Notifier) {
         // Each thread of Linux has its own priority (`setpriority(2)`). It works without as well.
         let _ = rustix::process::nice(NICE);
         while let Some(Waiting { token, job, .. }) = self.next() {
             if answers.send((token, job.perform())).is_err() {
                 return;
             }
-            bell.ring();
+            notifier.notify();
         }
     }
 
@@ -207,128 +207,128 @@ mod tests {
     #[derive(Debug)]
     struct Rings(Mutex<Sender<()>>);
 
-    impl Bell for Rings {
-        fn ring(&self) {
+    impl Notifier for Rings {
+        fn notify(&self) {
             // Nobody listens any more when the test is over.
             let _ = self.0.lock().unwrap().send(());
         }
     }
 
-    fn aside() -> (Aside, Receiver<()>) {
+    fn job_thread() -> (JobThread, Receiver<()>) {
         let (ring, rings) = mpsc::channel();
-        (Aside::new(Arc::new(Rings(Mutex::new(ring)))), rings)
+        (JobThread::new(Arc::new(Rings(Mutex::new(ring)))), rings)
     }
 
     fn job(number: u8) -> Job {
         Job::new(move || Ok(vec![number]))
     }
 
-    fn answer(aside: &mut Aside, rings: &Receiver<()>) -> (u64, io::Result<Vec<u8>>) {
+    fn answer(jobs: &mut JobThread, rings: &Receiver<()>) -> (u64, io::Result<Vec<u8>>) {
         rings.recv_timeout(PATIENCE).unwrap();
-        let (token, result) = aside.next_answer().expect("the bell rings after the answer");
+        let (token, result) = jobs.next_answer().expect("the notifier rings after the answer");
         (token.0, result)
     }
 
     /// A job that has begun, and goes on when the sender is dropped.
-    fn begun(aside: &mut Aside) -> Sender<()> {
+    fn begun(jobs: &mut JobThread) -> Sender<()> {
         let ((open, gate), (began, begins)) = (mpsc::channel::<()>(), mpsc::channel());
         let work = move || {
             began.send(()).unwrap();
             let _ = gate.recv();
             Ok(b"begun".to_vec())
         };
-        aside.give(Token(0), Job::new(work)).1.unwrap();
+        jobs.submit(Token(0), Job::new(work)).1.unwrap();
         begins.recv_timeout(PATIENCE).unwrap();
         open
     }
 
     #[test]
     fn jobs_are_done_in_their_order_and_answers_ring() {
-        let (mut aside, rings) = aside();
-        assert!(aside.desk.is_none(), "no thread before there is work");
+        let (mut jobs, rings) = job_thread();
+        assert!(jobs.queue.is_none(), "no thread before there is work");
         for number in 0..5 {
-            aside.give(Token(number.into()), job(number)).1.unwrap();
+            jobs.submit(Token(number.into()), job(number)).1.unwrap();
         }
         for number in 0..5 {
-            let (token, result) = answer(&mut aside, &rings);
+            let (token, result) = answer(&mut jobs, &rings);
             assert_eq!((token, result.unwrap()), (number.into(), vec![number]));
         }
-        assert!(aside.next_answer().is_none());
+        assert!(jobs.next_answer().is_none());
     }
 
     #[test]
     fn a_full_queue_refuses() {
-        let (mut aside, rings) = aside();
-        let gate = begun(&mut aside);
+        let (mut jobs, rings) = job_thread();
+        let gate = begun(&mut jobs);
         for number in 1..=QUEUE {
-            aside.give(Token(number as u64), job(7)).1.unwrap();
+            jobs.submit(Token(number as u64), job(7)).1.unwrap();
         }
-        let refused = aside.give(Token(99), job(7)).1.unwrap_err();
+        let refused = jobs.submit(Token(99), job(7)).1.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ResourceBusy);
         drop(gate);
         for number in 0..=QUEUE {
-            assert_eq!(answer(&mut aside, &rings).0, number as u64);
+            assert_eq!(answer(&mut jobs, &rings).0, number as u64);
         }
-        aside.give(Token(99), job(7)).1.unwrap();
-        assert_eq!(answer(&mut aside, &rings).0, 99);
+        jobs.submit(Token(99), job(7)).1.unwrap();
+        assert_eq!(answer(&mut jobs, &rings).0, 99);
     }
 
     #[test]
     fn what_nobody_has_begun_is_withdrawn() {
-        let (mut aside, rings) = aside();
-        let gate = begun(&mut aside);
+        let (mut jobs, rings) = job_thread();
+        let gate = begun(&mut jobs);
         let (begun, _) = Handle::unpack(0);
-        assert_eq!(aside.withdraw(begun), None);
+        assert_eq!(jobs.cancel(begun), None);
         let owned = Arc::new(());
         let its = Arc::clone(&owned);
         let (name, _) =
-            aside.give(Token(1), Job::new(move || Ok(vec![Arc::strong_count(&its) as u8])));
-        let (other, _) = aside.give(Token(2), job(2));
-        assert_eq!(aside.withdraw(name), Some(Token(1)));
+            jobs.submit(Token(1), Job::new(move || Ok(vec![Arc::strong_count(&its) as u8])));
+        let (other, _) = jobs.submit(Token(2), job(2));
+        assert_eq!(jobs.cancel(name), Some(Token(1)));
         assert_eq!(Arc::strong_count(&owned), 1);
-        assert_eq!(aside.withdraw(name), None);
+        assert_eq!(jobs.cancel(name), None);
         drop(gate);
-        assert_eq!([answer(&mut aside, &rings).0, answer(&mut aside, &rings).0], [0, 2]);
-        assert_eq!(aside.withdraw(other), None);
+        assert_eq!([answer(&mut jobs, &rings).0, answer(&mut jobs, &rings).0], [0, 2]);
+        assert_eq!(jobs.cancel(other), None);
     }
 
     #[test]
     fn a_panic_is_an_error_and_the_thread_goes_on() {
-        let (mut aside, rings) = aside();
-        aside.give(Token(1), Job::new(|| panic!("as it is meant to"))).1.unwrap();
-        assert_eq!(answer(&mut aside, &rings).1.unwrap_err().kind(), io::ErrorKind::Other);
-        aside.give(Token(2), job(2)).1.unwrap();
-        assert_eq!(answer(&mut aside, &rings).1.unwrap(), [2]);
+        let (mut jobs, rings) = job_thread();
+        jobs.submit(Token(1), Job::new(|| panic!("as it is meant to"))).1.unwrap();
+        assert_eq!(answer(&mut jobs, &rings).1.unwrap_err().kind(), io::ErrorKind::Other);
+        jobs.submit(Token(2), job(2)).1.unwrap();
+        assert_eq!(answer(&mut jobs, &rings).1.unwrap(), [2]);
     }
 
     #[test]
     fn without_a_thread_a_job_fails_and_the_next_tries_again() {
-        let (mut aside, rings) = aside();
+        let (mut jobs, rings) = job_thread();
         // More than the address space has.
-        aside.stack_bytes = Some(1 << 47);
-        let (name, given) = aside.give(Token(1), Job::new(|| panic!("nobody does it")));
+        jobs.stack_bytes = Some(1 << 47);
+        let (name, given) = jobs.submit(Token(1), Job::new(|| panic!("nobody does it")));
         assert!(given.is_err());
-        assert_eq!(aside.withdraw(name), None);
-        aside.stack_bytes = None;
-        aside.give(Token(2), job(2)).1.unwrap();
-        assert_eq!(answer(&mut aside, &rings).0, 2);
+        assert_eq!(jobs.cancel(name), None);
+        jobs.stack_bytes = None;
+        jobs.submit(Token(2), job(2)).1.unwrap();
+        assert_eq!(answer(&mut jobs, &rings).0, 2);
     }
 
     #[test]
     fn a_drop_waits_for_nobody() {
-        let (mut aside, _rings) = aside();
-        let gate = begun(&mut aside);
+        let (mut jobs, _rings) = job_thread();
+        let gate = begun(&mut jobs);
         let waits = Arc::new(());
         let its = Arc::clone(&waits);
         let job = Job::new(move || panic!("it is withdrawn: {its:?}"));
-        aside.give(Token(1), job).1.unwrap();
-        let desk = Arc::downgrade(aside.desk.as_ref().unwrap());
-        drop(aside);
+        jobs.submit(Token(1), job).1.unwrap();
+        let queue = Arc::downgrade(jobs.queue.as_ref().unwrap());
+        drop(jobs);
         assert_eq!(Arc::strong_count(&waits), 1);
-        assert_eq!(desk.strong_count(), 1, "the thread has not ended: its job goes on");
+        assert_eq!(queue.strong_count(), 1, "the thread has not ended: its job goes on");
         drop(gate);
         let until = std::time::Instant::now() + PATIENCE;
-        while desk.strong_count() > 0 {
+        while queue.strong_count() > 0 {
             assert!(std::time::Instant::now() < until, "the thread has not ended");
             thread::sleep(Duration::from_millis(1));
         }
@@ -336,10 +336,10 @@ mod tests {
 
     #[test]
     fn the_thread_is_nicer_than_the_loop() {
-        let (mut aside, rings) = aside();
+        let (mut jobs, rings) = job_thread();
         let nice = || rustix::process::getpriority_process(None).unwrap();
-        aside.give(Token(1), Job::new(move || Ok(vec![nice() as u8]))).1.unwrap();
-        let theirs = answer(&mut aside, &rings).1.unwrap()[0];
+        jobs.submit(Token(1), Job::new(move || Ok(vec![nice() as u8]))).1.unwrap();
+        let theirs = answer(&mut jobs, &rings).1.unwrap()[0];
         assert_eq!(i32::from(theirs), (nice() + NICE).min(19));
     }
 }

@@ -1,4 +1,4 @@
-//! Jobs: work aside, one after the other, while the loop goes on.
+//! Jobs are done one after the other, while the loop goes on.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};

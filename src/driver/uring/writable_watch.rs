@@ -1,4 +1,4 @@
-//! Room in sockets whose peer has half-closed.
+//! Waiting for room in sockets whose peer has half-closed.
 //!
 //! The ring's poll reports a half-close whatever it was asked for, again and again: waiting for
 //! room would be a busy loop. epoll reports what it is asked for, so such sockets wait in an epoll
@@ -17,14 +17,14 @@ const ROOM: i32 = (libc::POLLOUT | libc::POLLERR | libc::POLLHUP | libc::POLLNVA
 
 /// Sockets that wait for room; see the module documentation.
 #[derive(Debug, Default)]
-pub(super) struct Room {
+pub(super) struct WritableWatch {
     poller: Option<Level>,
     watched: u32,
     /// Whether the ring polls the instance.
     pub(super) armed: bool,
 }
 
-impl Room {
+impl WritableWatch {
     /// Whether a completed poll means that a send may go on.
     pub(super) fn is_told_by(result: i32) -> bool {
         result < 0 || result & ROOM != 0

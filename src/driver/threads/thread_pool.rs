@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::budget::Budget;
 use super::job::{Answer, Calls, Job};
 use super::mailbox::Mailbox;
-use crate::driver::slots::{Handle, Slots};
+use crate::driver::slot_map::{Handle, SlotMap};
 
 /// Stack of a thread, in bytes. It makes system calls and little else.
 const STACK_BYTES: usize = 64 * 1024;
@@ -31,30 +31,30 @@ const DROP_WAIT: Duration = Duration::from_secs(1);
 
 /// The threads of one driver; see the module documentation.
 #[derive(Debug)]
-pub(super) struct Crew {
-    members: Slots<Member>,
+pub(super) struct ThreadPool {
+    threads: SlotMap<PoolThread>,
     /// Since when they are idle, in this order.
     idle: VecDeque<(Instant, Handle)>,
     /// Jobs given so far.
     given: u64,
     mailbox: Arc<Mailbox>,
-    /// Shared with other crews.
+    /// Shared with other pools.
     budget: &'static Budget,
 }
 
 #[derive(Debug)]
-struct Member {
+struct PoolThread {
     /// The thread ends when this is dropped.
     jobs: SyncSender<Task>,
     thread: JoinHandle<()>,
 }
 
-impl Crew {
+impl ThreadPool {
     /// No thread yet, and at most `threads_max` of them, each with a place in `budget`. They
     /// answer to `mailbox`.
     pub(super) fn new(threads_max: u32, budget: &'static Budget, mailbox: Arc<Mailbox>) -> Self {
-        let members = Slots::new(threads_max);
-        Self { members, idle: VecDeque::new(), given: 0, mailbox, budget }
+        let threads = SlotMap::new(threads_max);
+        Self { threads, idle: VecDeque::new(), given: 0, mailbox, budget }
     }
 
     /// A thread that is to be given a job at once.
@@ -62,12 +62,12 @@ impl Crew {
     /// # Errors
     ///
     /// When none is idle, and one more cannot be had.
-    pub(super) fn hire(&mut self) -> io::Result<Handle> {
+    pub(super) fn acquire(&mut self) -> io::Result<Handle> {
         if let Some((_, thread)) = self.idle.pop_back() {
             return Ok(thread);
         }
-        if self.members.is_full() {
-            let reason = format!("all {} threads are blocked", self.members.len());
+        if self.threads.is_full() {
+            let reason = format!("all {} threads are blocked", self.threads.len());
             return Err(io::Error::new(io::ErrorKind::QuotaExceeded, reason));
         }
         let place = self.budget.take()?;
@@ -81,15 +81,15 @@ impl Crew {
                 work(&receiver, &mailbox);
                 drop(place);
             })
-            .map_err(|error| refused(self.members.len(), &error))?;
-        let member = Member { jobs, thread };
-        Ok(self.members.insert(member).expect("there is room, as was just seen"))
+            .map_err(|error| refused(self.threads.len(), &error))?;
+        let pool_thread = PoolThread { jobs, thread };
+        Ok(self.threads.insert(pool_thread).expect("there is room, as was just seen"))
     }
 
-    /// Gives a thread that was just hired its job, for a socket or for an op on a file.
-    pub(super) fn give(&mut self, thread: Handle, place: Handle, job: Job) {
-        let member = self.members.get(thread).expect("it was just hired");
-        let given = member.jobs.try_send(Task { thread, place, job });
+    /// Gives a thread that was just acquired its job, for a socket or for an op on a file.
+    pub(super) fn submit(&mut self, thread: Handle, place: Handle, job: Job) {
+        let pool_thread = self.threads.get(thread).expect("it was just acquired");
+        let given = pool_thread.jobs.try_send(Task { thread, place, job });
         given.expect("an idle thread waits for a job");
         self.given += 1;
     }
@@ -104,9 +104,9 @@ impl Crew {
     }
 
     /// Notes that a thread has answered.
-    pub(super) fn rest(&mut self, thread: Handle, now: Instant) {
+    pub(super) fn release(&mut self, thread: Handle, now: Instant) {
         self.idle.push_back((now, thread));
-        let (idle, all) = (self.idle.len(), self.members.len());
+        let (idle, all) = (self.idle.len(), self.threads.len());
         assert!(idle <= all as usize, "{idle} idle threads of {all}");
     }
 
@@ -120,15 +120,15 @@ impl Crew {
         while self.next_leave().is_some_and(|due| due <= now) {
             let Some((_, thread)) = self.idle.pop_front() else { break };
             // It ends by itself and at once. Its stack is freed then, as nobody can join it.
-            drop(self.members.remove(thread).expect("idle threads are members"));
+            drop(self.threads.remove(thread).expect("it is idle"));
         }
     }
 
     /// Lets all threads go and waits for their end, within a bound. What they wait for was ended
     /// before, except for disks: a thread that is stuck there ends later, with all that it holds.
-    pub(super) fn dismiss(&mut self) {
-        let members = std::mem::replace(&mut self.members, Slots::new(0));
-        let leaving: Vec<_> = members.into_values().map(|member| member.thread).collect();
+    pub(super) fn shut_down(&mut self) {
+        let threads = std::mem::replace(&mut self.threads, SlotMap::new(0));
+        let leaving: Vec<_> = threads.into_values().map(|pool_thread| pool_thread.thread).collect();
         self.idle.clear();
         let until = Instant::now() + DROP_WAIT;
         while !leaving.iter().all(JoinHandle::is_finished) && Instant::now() < until {

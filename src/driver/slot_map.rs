@@ -18,7 +18,7 @@ const NONE: u32 = u32::MAX;
 /// Entries that a table can have at most.
 pub const CAPACITY_MAX: u32 = MASK;
 
-/// Names one entry of one [`Slots`] table.
+/// Names one entry of one [`SlotMap`] table.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Handle {
     slot: u32,
@@ -55,7 +55,7 @@ impl Handle {
 
 /// The table; see the module documentation.
 #[derive(Debug)]
-pub struct Slots<T> {
+pub struct SlotMap<T> {
     entries: Vec<Entry<T>>,
     free: u32,
     used: u32,
@@ -74,7 +74,7 @@ enum State<T> {
     Used(T),
 }
 
-impl<T> Slots<T> {
+impl<T> SlotMap<T> {
     /// An empty table for at most `capacity` entries.
     pub fn new(capacity: u32) -> Self {
         assert!(capacity <= CAPACITY_MAX, "a table has at most {CAPACITY_MAX} entries");
@@ -91,7 +91,7 @@ impl<T> Slots<T> {
         self.used == 0
     }
 
-    /// Whether [`Slots::insert`] would refuse.
+    /// Whether [`SlotMap::insert`] would refuse.
     pub fn is_full(&self) -> bool {
         self.used == self.capacity
     }
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_removed_handle_is_stale_even_when_its_slot_is_reused() {
-        let mut slots = Slots::new(4);
+        let mut slots = SlotMap::new(4);
         let first = slots.insert('a').unwrap();
         assert_eq!(slots.remove(first), Some('a'));
         let second = slots.insert('b').unwrap();
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_full_table_gives_the_value_back() {
-        let mut slots = Slots::new(2);
+        let mut slots = SlotMap::new(2);
         slots.insert(1).unwrap();
         slots.insert(2).unwrap();
         assert!(slots.is_full());
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn packing_keeps_slot_generation_and_tag() {
-        let mut slots = Slots::new(8);
+        let mut slots = SlotMap::new(8);
         for round in 0..1000 {
             let handle = slots.insert(round).unwrap();
             assert_eq!(Handle::unpack(handle.pack(0xA55A)), (handle, 0xA55A));
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn the_generation_wraps_within_its_bits() {
-        let mut slots = Slots::new(1);
+        let mut slots = SlotMap::new(1);
         let handle = slots.insert(()).unwrap();
         slots.remove(handle);
         slots.entries[0].generation = MASK;
@@ -254,8 +254,8 @@ mod tests {
     }
 
     /// A table of two entries, one of which is free; there is room for a third.
-    fn half_full() -> Slots<char> {
-        let mut slots = Slots::new(3);
+    fn half_full() -> SlotMap<char> {
+        let mut slots = SlotMap::new(3);
         let first = slots.insert('a').unwrap();
         slots.insert('b').unwrap();
         slots.remove(first);
@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn it_behaves_like_a_map_with_unique_keys() {
         let mut random = fastrand::Rng::with_seed(7);
-        let mut slots = Slots::new(16);
+        let mut slots = SlotMap::new(16);
         let mut model: Vec<(Handle, u64)> = Vec::new();
         let mut dead: Vec<Handle> = Vec::new();
         for value in 0..if cfg!(miri) { 300 } else { 20_000u64 } {

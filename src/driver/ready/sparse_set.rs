@@ -1,17 +1,17 @@
-//! Records in a row, each found by its key: what a poller has that walks all its sources, or
+//! Records without gaps, each found by its key: what a poller has that walks all its sources, or
 //! hands all of them to the kernel, in every wait.
 //!
 //! Adding and removing take constant time: the last record moves to where one has gone, so the
-//! row has no gaps. Memory is used up to the highest key and the high-water mark of records.
+//! set has no gaps. Memory is used up to the highest key and the high-water mark of records.
 
 use std::io;
 
 /// No place: the key has no record.
 const NOWHERE: u32 = u32::MAX;
 
-/// The row; see the module documentation.
+/// The set; see the module documentation.
 #[derive(Debug)]
-pub(super) struct Row<T> {
+pub(super) struct SparseSet<T> {
     records: Vec<T>,
     /// By place: whose record is there.
     keys: Vec<u32>,
@@ -19,7 +19,7 @@ pub(super) struct Row<T> {
     places: Vec<u32>,
 }
 
-impl<T> Row<T> {
+impl<T> SparseSet<T> {
     pub(super) fn new() -> Self {
         Self { records: Vec::new(), keys: Vec::new(), places: Vec::new() }
     }
@@ -76,47 +76,47 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    fn assert_holds(row: &mut Row<u64>, expected: &BTreeMap<u32, u64>) {
-        let found: BTreeMap<u32, u64> = row.iter().map(|(key, record)| (key, *record)).collect();
+    fn assert_holds(set: &mut SparseSet<u64>, expected: &BTreeMap<u32, u64>) {
+        let found: BTreeMap<u32, u64> = set.iter().map(|(key, record)| (key, *record)).collect();
         assert_eq!(&found, expected);
-        assert_eq!(row.records_mut().len(), expected.len(), "no gaps");
+        assert_eq!(set.records_mut().len(), expected.len(), "no gaps");
         for key in 0..40 {
-            assert_eq!(row.get_mut(key).ok().copied(), expected.get(&key).copied(), "{key}");
+            assert_eq!(set.get_mut(key).ok().copied(), expected.get(&key).copied(), "{key}");
         }
     }
 
     #[test]
     fn a_record_is_found_wherever_it_has_moved_to() {
-        let (mut row, mut expected) = (Row::new(), BTreeMap::new());
+        let (mut set, mut expected) = (SparseSet::new(), BTreeMap::new());
         let mut random = fastrand::Rng::with_seed(5);
         for step in 0..2000 {
             let key = random.u32(..32);
             if let Some(record) = expected.remove(&key) {
-                assert_eq!(row.remove(key).unwrap(), record);
+                assert_eq!(set.remove(key).unwrap(), record);
             } else {
-                row.insert(key, step);
+                set.insert(key, step);
                 expected.insert(key, step);
             }
-            assert_holds(&mut row, &expected);
+            assert_holds(&mut set, &expected);
         }
     }
 
     #[test]
     fn what_is_not_there_cannot_be_removed() {
-        let mut row = Row::new();
-        row.insert(3, ());
+        let mut set = SparseSet::new();
+        set.insert(3, ());
         for key in [0, 4, 1000] {
-            assert_eq!(row.remove(key).unwrap_err().kind(), io::ErrorKind::NotFound);
+            assert_eq!(set.remove(key).unwrap_err().kind(), io::ErrorKind::NotFound);
         }
-        row.remove(3).unwrap();
-        assert_eq!(row.remove(3).unwrap_err().kind(), io::ErrorKind::NotFound);
+        set.remove(3).unwrap();
+        assert_eq!(set.remove(3).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]
     #[should_panic(expected = "one source at a time")]
     fn a_key_has_one_record() {
-        let mut row = Row::new();
-        row.insert(3, ());
-        row.insert(3, ());
+        let mut set = SparseSet::new();
+        set.insert(3, ());
+        set.insert(3, ());
     }
 }

@@ -12,8 +12,8 @@ use std::net::Shutdown;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::driver::slots::{CAPACITY_MAX, Handle, Slots};
-use crate::driver::waker::Bell;
+use crate::driver::slot_map::{CAPACITY_MAX, Handle, SlotMap};
+use crate::driver::waker::Notifier;
 
 /// Bytes that wait in one direction of a connection.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -24,15 +24,15 @@ const BACKLOG: usize = 4096;
 /// The network; see the module documentation.
 #[derive(Debug)]
 pub(super) struct Net {
-    state: Mutex<Wire>,
+    state: Mutex<Network>,
     changed: Condvar,
 }
 
 /// What the lock protects.
 #[derive(Debug)]
-pub(super) struct Wire {
-    connections: Slots<Connection>,
-    listeners: Slots<Listener>,
+pub(super) struct Network {
+    connections: SlotMap<Connection>,
+    listeners: SlotMap<Listener>,
     /// What peers have changed since the driver looked: sockets, by the driver's names.
     pub(super) touched: Vec<Handle>,
     /// Somebody called the waker.
@@ -86,24 +86,24 @@ pub(super) enum Moved {
 
 impl Net {
     pub(super) fn new() -> Arc<Self> {
-        let wire = Wire {
-            connections: Slots::new(CAPACITY_MAX),
-            listeners: Slots::new(CAPACITY_MAX),
+        let network = Network {
+            connections: SlotMap::new(CAPACITY_MAX),
+            listeners: SlotMap::new(CAPACITY_MAX),
             touched: Vec::new(),
             woken: false,
             noted: false,
             sleepers: 0,
         };
-        Arc::new(Self { state: Mutex::new(wire), changed: Condvar::new() })
+        Arc::new(Self { state: Mutex::new(network), changed: Condvar::new() })
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Wire> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Network> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells everybody who waits that something has changed.
-    pub(super) fn tell(&self, wire: &Wire) {
-        if wire.sleepers > 0 {
+    pub(super) fn tell(&self, network: &Network) {
+        if network.sleepers > 0 {
             self.changed.notify_all();
         }
     }
@@ -111,36 +111,36 @@ impl Net {
     /// Waits for a change, at the longest for `time`.
     pub(super) fn wait<'a>(
         &self,
-        mut wire: MutexGuard<'a, Wire>,
+        mut network: MutexGuard<'a, Network>,
         time: Option<Duration>,
-    ) -> MutexGuard<'a, Wire> {
-        wire.sleepers += 1;
-        let mut wire = match time {
-            None => self.changed.wait(wire).unwrap_or_else(PoisonError::into_inner),
+    ) -> MutexGuard<'a, Network> {
+        network.sleepers += 1;
+        let mut network = match time {
+            None => self.changed.wait(network).unwrap_or_else(PoisonError::into_inner),
             Some(time) => {
-                let waited = self.changed.wait_timeout(wire, time);
+                let waited = self.changed.wait_timeout(network, time);
                 waited.unwrap_or_else(PoisonError::into_inner).0
             }
         };
-        wire.sleepers -= 1;
-        wire
+        network.sleepers -= 1;
+        network
     }
 }
 
 impl Net {
     /// Has the watcher look at what there is.
     pub(super) fn note(&self) {
-        let mut wire = self.lock();
-        wire.noted = true;
-        self.tell(&wire);
+        let mut network = self.lock();
+        network.noted = true;
+        self.tell(&network);
     }
 }
 
-impl Bell for Net {
-    fn ring(&self) {
-        let mut wire = self.lock();
-        wire.woken = true;
-        self.tell(&wire);
+impl Notifier for Net {
+    fn notify(&self) {
+        let mut network = self.lock();
+        network.woken = true;
+        self.tell(&network);
     }
 }
 
@@ -183,7 +183,7 @@ impl Connection {
 }
 
 /// The driver's side.
-impl Wire {
+impl Network {
     /// A connection that the driver calls `owner`.
     pub(super) fn connect(&mut self, owner: Option<Handle>) -> Handle {
         let connection = Connection {
@@ -307,9 +307,10 @@ impl Drop for End {
             connection.up.ended = true;
             connection.peer_gone = true;
         });
-        let mut wire = self.net.lock();
-        if wire.connections.get(self.connection).is_some_and(|connection| connection.driver_gone) {
-            wire.connections.remove(self.connection);
+        let mut network = self.net.lock();
+        if network.connections.get(self.connection).is_some_and(|connection| connection.driver_gone)
+        {
+            network.connections.remove(self.connection);
         }
     }
 }
@@ -317,9 +318,9 @@ impl Drop for End {
 impl End {
     /// Changes the connection, and tells everybody.
     fn change(&self, change: impl FnOnce(&mut Connection)) {
-        let mut wire = self.net.lock();
-        wire.change(self.connection, change);
-        self.net.tell(&wire);
+        let mut network = self.net.lock();
+        network.change(self.connection, change);
+        self.net.tell(&network);
     }
 }
 
@@ -362,12 +363,12 @@ impl Peer {
     fn wait_for(&self, mut attempt: impl FnMut(&mut Connection) -> Moved) -> io::Result<usize> {
         let End { net, connection } = &*self.end;
         let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut wire = net.lock();
+        let mut network = net.lock();
         loop {
-            let moved = attempt(wire.connection(*connection));
+            let moved = attempt(network.connection(*connection));
             if !matches!(moved, Moved::Blocked) {
-                wire.change(*connection, |_| {});
-                net.tell(&wire);
+                network.change(*connection, |_| {});
+                net.tell(&network);
             }
             match moved {
                 Moved::Bytes(count) => return Ok(count),
@@ -380,7 +381,7 @@ impl Peer {
             if left == Some(Duration::ZERO) {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            wire = net.wait(wire, left);
+            network = net.wait(network, left);
         }
     }
 }
@@ -424,18 +425,18 @@ impl Dialer {
     ///
     /// When the listener is closed, or its backlog full.
     pub fn dial(&self) -> io::Result<Peer> {
-        let wire = &mut *self.net.lock();
-        let Some(listener) = wire.listeners.get(self.listener) else {
+        let network = &mut *self.net.lock();
+        let Some(listener) = network.listeners.get(self.listener) else {
             return Err(io::ErrorKind::ConnectionRefused.into());
         };
         if listener.closing || listener.backlog.len() >= BACKLOG {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
-        let connection = wire.connect(None);
-        let listener = wire.listeners.get_mut(self.listener).expect("it was there just now");
+        let connection = network.connect(None);
+        let listener = network.listeners.get_mut(self.listener).expect("it was there just now");
         listener.backlog.push_back(connection);
-        wire.touched.push(listener.owner);
-        self.net.tell(wire);
+        network.touched.push(listener.owner);
+        self.net.tell(network);
         Ok(Peer::new(Arc::clone(&self.net), connection))
     }
 }
