@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use ringd::driver::{
-    Chain, Driver, DriverSelection, File, Kind, Limits, Links, Op, Outcome, Token, Visitor,
+    Chain, Driver, DriverKind, DriverSelection, File, Limits, Links, Op, Outcome, Token, Visitor,
 };
 
 /// Bytes that are read of a file at a time.
@@ -23,7 +23,7 @@ const TOKEN: Token = Token(1);
 
 /// Measures one kind of trip.
 struct Trips<'a> {
-    kind: Kind,
+    kind: DriverKind,
     criterion: &'a mut Criterion,
 }
 
@@ -49,7 +49,7 @@ fn next<D: Driver>(driver: &mut D) -> Outcome {
 }
 
 /// The shortest way through a driver: being woken.
-fn wakes<D: Driver>(kind: Kind, criterion: &mut Criterion, driver: &mut D) {
+fn wakes<D: Driver>(kind: DriverKind, criterion: &mut Criterion, driver: &mut D) {
     let waker = driver.waker();
     criterion.benchmark_group("wake").bench_function(kind.name(), |bencher| {
         bencher.iter(|| {
@@ -60,7 +60,7 @@ fn wakes<D: Driver>(kind: Kind, criterion: &mut Criterion, driver: &mut D) {
 }
 
 /// A byte is received and sent back. The other end makes two system calls, on every driver.
-fn bytes<D: Driver>(kind: Kind, criterion: &mut Criterion, driver: &mut D) -> io::Result<()> {
+fn bytes<D: Driver>(kind: DriverKind, criterion: &mut Criterion, driver: &mut D) -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let mut peer = TcpStream::connect(listener.local_addr()?)?;
     peer.set_nodelay(true)?;
@@ -86,7 +86,7 @@ fn bytes<D: Driver>(kind: Kind, criterion: &mut Criterion, driver: &mut D) -> io
 }
 
 /// A file of this package is opened; some of it is read.
-fn files<D: Driver>(kind: Kind, criterion: &mut Criterion, driver: &mut D) -> io::Result<()> {
+fn files<D: Driver>(kind: DriverKind, criterion: &mut Criterion, driver: &mut D) -> io::Result<()> {
     let folder = tempfile::tempdir()?;
     fs::write(folder.path().join("file"), [b'x'; READ])?;
     let root = Arc::new(File::open_root(folder.path(), Links::Beneath)?);
@@ -112,7 +112,7 @@ fn files<D: Driver>(kind: Kind, criterion: &mut Criterion, driver: &mut D) -> io
 }
 
 fn trips(criterion: &mut Criterion) {
-    for kind in Kind::ALL {
+    for kind in DriverKind::ALL {
         let works = DriverSelection::make(Some(kind))
             .and_then(|_| kind.visit(Trips { kind, criterion: &mut *criterion }));
         if let Err(error) = works {

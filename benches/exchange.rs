@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringd::driver::{Chain, File, Links};
-use ringd::http::Settings;
+use ringd::http::SiteSettings;
 use ringd::http::h1::harness::Harness;
 use ringd::http::h1::head::{self, FIELDS_MAX};
 use ringd::http::semantics::field::Field;
@@ -143,11 +143,11 @@ fn exchanges(criterion: &mut Criterion) {
 }
 
 /// The pages that come with the source, remembered for as long as this runs.
-fn settings() -> Settings {
+fn settings() -> SiteSettings {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("html");
     let root = Arc::new(File::open_root(&root, Links::Beneath).expect("the pages are there"));
     let revalidate_after = Duration::from_secs(3600);
-    Settings { revalidate_after, ..Settings::new(root) }
+    SiteSettings { revalidate_after, ..SiteSettings::new(root) }
 }
 
 criterion_group! {

@@ -1,7 +1,7 @@
 //! Sharing the descriptors of the process out: what is left by files and drivers is for
 //! connections. The command line and `ringd doctor` share this computation.
 
-use crate::driver::{ACCEPTS_PER_WAIT, Kind};
+use crate::driver::{ACCEPTS_PER_WAIT, DriverKind};
 
 /// Descriptors that belong to the process: standard streams, the root, signals.
 const RESERVED: u64 = 32;
@@ -39,7 +39,7 @@ impl Descriptors {
 
     /// How many names a worker's cache holds, when `wanted` leaves that open. Cached files take
     /// numbers away that a driver may need for its sockets.
-    pub(crate) fn cache_entries(self, wanted: Option<u32>, kind: Kind) -> u64 {
+    pub(crate) fn cache_entries(self, wanted: Option<u32>, kind: DriverKind) -> u64 {
         let limit = kind.descriptors_max().map_or(self.limit, |max| max.min(self.limit));
         let fair = CACHE_ENTRIES_DEFAULT.min(limit / 4 / self.workers);
         wanted.map_or(fair, u64::from)
@@ -68,6 +68,8 @@ impl Descriptors {
     /// How many are left for connections when nothing is said about them.
     pub(crate) fn left_by_default(limit: u64, workers: u64) -> u64 {
         let descriptors = Self::new(limit, workers);
-        limit.saturating_sub(descriptors.taken(1, descriptors.cache_entries(None, Kind::Epoll)))
+        limit.saturating_sub(
+            descriptors.taken(1, descriptors.cache_entries(None, DriverKind::Epoll)),
+        )
     }
 }

@@ -15,7 +15,7 @@ use ringd::driver::DriverSelection;
 use ringd::echo::Echo;
 use ringd::http::site::{CacheStats, PublishedCacheStats};
 use ringd::http::{Http, Sites};
-use ringd::server::{self, Monitor, Seat, Server, Settings, StartError, Stopper};
+use ringd::server::{self, Monitor, Seat, Server, ServerSettings, StartError, Stopper};
 use ringd::session::Session;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::iterator::Signals;
@@ -91,7 +91,7 @@ fn run(command: &Command) -> Result<ExitCode, StartError> {
 /// Runs a server until it is told to stop. `caches` are what its workers tell of their caches;
 /// `does` says what it does, and where.
 fn serve<S: Session + 'static>(
-    settings: &Settings,
+    settings: &ServerSettings,
     selection: DriverSelection,
     shared: impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static,
     caches: Vec<Arc<PublishedCacheStats>>,

@@ -5,7 +5,7 @@ mod support_process;
 
 use std::process::Command;
 
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 use serde_json::Value;
 use support_process::{Server, end_of, kinds, ringd};
 
@@ -30,7 +30,7 @@ fn figure(result: &Value, name: &str) -> f64 {
 
 #[test]
 fn every_driver_is_measured() {
-    let drivers: Vec<&str> = kinds().map(Kind::name).collect();
+    let drivers: Vec<&str> = kinds().map(DriverKind::name).collect();
     let list = drivers.join(",");
     let report = report(&mut quick(&["--driver", &list, "--size", "0,20K", "--time", "12s"]));
     assert_eq!(report["servers"], serde_json::json!(drivers));

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use clap::CommandFactory;
 use ringd::cli::Cli;
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 use support_process::jail::{Jail, is_root};
 use support_process::{
     Server, assert_serves, drivers, end_of, get, ringd, site, uring_works, with,
@@ -63,7 +63,7 @@ mod help_and_usage {
     fn every_driver_is_explained() {
         for command in [&["--help"][..], &["serve", "--help"], &["echo", "--help"]] {
             let text = help(command);
-            for kind in Kind::ALL {
+            for kind in DriverKind::ALL {
                 let explained = text.lines().any(|line| {
                     line.contains(&format!("- {kind}:")) && line.contains(kind.summary())
                 });

@@ -4,7 +4,7 @@ mod support_process;
 
 use std::process::{Command, Stdio};
 
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 use serde_json::Value;
 use support_process::jail::{Jail, is_root};
 use support_process::{Server, end_of, open_to_all, ringd, site, uring_works};
@@ -75,7 +75,7 @@ fn the_json_has_its_documented_shape() {
             assert_eq!(keys(remedy), ["line", "place"]);
         }
     }
-    for kind in Kind::ALL {
+    for kind in DriverKind::ALL {
         check(&report, &format!("driver.{kind}"));
     }
     for id in ["kernel.version", "uring.setup", "calls.openat2", "calls.sendfile"] {

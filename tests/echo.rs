@@ -11,9 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use ringd::driver::{DriverSelection, Kind, Limits};
+use ringd::driver::{DriverKind, DriverSelection, Limits};
 use ringd::echo::Echo;
-use ringd::server::{self, Server, Settings, WorkerStats};
+use ringd::server::{self, Server, ServerSettings, WorkerStats};
 use socket2::{Domain, SockRef, Socket, Type};
 
 /// How long anything may take that has to happen at all.
@@ -32,8 +32,8 @@ macro_rules! drivers {
     )*
         #[test]
         fn every_driver_is_tested() {
-            let tested = [$(Kind::$kind),*];
-            Kind::ALL.iter().for_each(|kind| assert!(tested.contains(kind), "{kind}"));
+            let tested = [$(DriverKind::$kind),*];
+            DriverKind::ALL.iter().for_each(|kind| assert!(tested.contains(kind), "{kind}"));
         }
     };
 }
@@ -42,7 +42,7 @@ macro_rules! each_test {
     ($kind:ident: $($test:ident),*) => { $(
         #[test]
         fn $test() {
-            let kind = ringd::driver::Kind::$kind;
+            let kind = ringd::driver::DriverKind::$kind;
             match ringd::driver::DriverSelection::make(Some(kind)) {
                 Ok(_) => crate::alone::with_descriptors(kind, || crate::$test(kind)),
                 Err(error) => println!("skipped: the driver {kind} does not work here: {error}"),
@@ -63,9 +63,9 @@ drivers! {
 }
 
 /// A server with one worker and long timeouts, unless `change` says otherwise.
-fn start(kind: Kind, change: impl FnOnce(&mut Settings)) -> Server {
+fn start(kind: DriverKind, change: impl FnOnce(&mut ServerSettings)) -> Server {
     let long = Duration::from_secs(60);
-    let mut settings = Settings {
+    let mut settings = ServerSettings {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         workers: 1,
         connections_max: 1000,
@@ -146,7 +146,7 @@ fn finish(server: Server) {
     server.stop().unwrap();
 }
 
-fn a_mebibyte_in_random_pieces(kind: Kind) {
+fn a_mebibyte_in_random_pieces(kind: DriverKind) {
     let server = start(kind, |_| {});
     let mut random = Rng::with_seed(1);
     let bytes = random_bytes(&mut random, 1 << 20);
@@ -154,7 +154,7 @@ fn a_mebibyte_in_random_pieces(kind: Kind) {
     finish(server);
 }
 
-fn many_clients_get_their_own_bytes(kind: Kind) {
+fn many_clients_get_their_own_bytes(kind: DriverKind) {
     let server = start(kind, |settings| settings.workers = 2);
     let address = server.addresses()[0];
     thread::scope(|scope| {
@@ -175,7 +175,7 @@ fn many_clients_get_their_own_bytes(kind: Kind) {
     server.stop().unwrap();
 }
 
-fn a_half_closed_peer_gets_all_of_it(kind: Kind) {
+fn a_half_closed_peer_gets_all_of_it(kind: DriverKind) {
     let server = start(kind, |_| {});
     for length in [0, 1, 4096, 300_000] {
         let mut stream = connect(&server);
@@ -190,7 +190,7 @@ fn a_half_closed_peer_gets_all_of_it(kind: Kind) {
 }
 
 /// All buffers in between fill up: the peer is stopped until somebody reads for it.
-fn a_peer_that_sends_before_it_reads(kind: Kind) {
+fn a_peer_that_sends_before_it_reads(kind: DriverKind) {
     let server = start(kind, |_| {});
     let stream = connect_narrow(&server);
     let bytes = random_bytes(&mut Rng::with_seed(2), 16 << 20);
@@ -213,7 +213,7 @@ fn a_peer_that_sends_before_it_reads(kind: Kind) {
     finish(server);
 }
 
-fn a_slow_reader_loses_nothing(kind: Kind) {
+fn a_slow_reader_loses_nothing(kind: DriverKind) {
     let server = start(kind, |_| {});
     let mut stream = connect_narrow(&server);
     let mut random = Rng::with_seed(4);
@@ -238,7 +238,7 @@ fn a_slow_reader_loses_nothing(kind: Kind) {
     finish(server);
 }
 
-fn a_reset_in_the_middle_leaves_nothing(kind: Kind) {
+fn a_reset_in_the_middle_leaves_nothing(kind: DriverKind) {
     let server = start(kind, |_| {});
     for round in 0..20 {
         let mut stream = connect_narrow(&server);
@@ -251,7 +251,7 @@ fn a_reset_in_the_middle_leaves_nothing(kind: Kind) {
     finish(server);
 }
 
-fn a_silent_peer_is_closed(kind: Kind) {
+fn a_silent_peer_is_closed(kind: DriverKind) {
     let timeout = Duration::from_millis(500);
     let server = start(kind, |settings| {
         (settings.idle_timeout, settings.header_timeout) = (timeout, timeout);
@@ -268,7 +268,7 @@ fn a_silent_peer_is_closed(kind: Kind) {
     finish(server);
 }
 
-fn talking_keeps_a_connection(kind: Kind) {
+fn talking_keeps_a_connection(kind: DriverKind) {
     let timeout = Duration::from_secs(1);
     let server = start(kind, |settings| {
         (settings.idle_timeout, settings.header_timeout) = (timeout, timeout);
@@ -287,7 +287,7 @@ fn talking_keeps_a_connection(kind: Kind) {
 
 /// What comes back is what was sent, from its beginning. How it ends is open: a peer that sends
 /// more than the server is willing to throw away may be told so by a reset.
-fn a_drain_ends_a_flood(kind: Kind) {
+fn a_drain_ends_a_flood(kind: DriverKind) {
     let server = start(kind, |_| {});
     let mut stream = connect(&server);
     let mut sender = stream.try_clone().unwrap();
@@ -309,7 +309,7 @@ fn a_drain_ends_a_flood(kind: Kind) {
     sending.join().unwrap();
 }
 
-fn a_drain_gives_idle_peers_a_moment(kind: Kind) {
+fn a_drain_gives_idle_peers_a_moment(kind: DriverKind) {
     let server = start(kind, |_| {});
     let (mut idle, mut late) = (connect(&server), connect(&server));
     for stream in [&mut idle, &mut late] {

@@ -15,7 +15,7 @@ use ringd::http::h1::harness::{self, Harness};
 use ringd::http::h1::{body, head};
 use ringd::http::semantics::{condition, date, negotiate, range};
 use ringd::http::site::{listing, target};
-use ringd::http::{Content, Settings};
+use ringd::http::{Content, SiteSettings};
 use ringd::session::Now;
 use tempfile::TempDir;
 
@@ -200,7 +200,7 @@ fn conversations_in_many_pieces() {
             spa: random.bool().then(|| b"index.html".into()),
             ..Content::default()
         };
-        let settings = Settings { content, ..Settings::new(Arc::clone(&root)) };
+        let settings = SiteSettings { content, ..SiteSettings::new(Arc::clone(&root)) };
         let mut harness = Harness::new(settings);
         let whole = harness::converse(&mut harness, now, [&stream[..]]);
         let pieces = harness::converse(&mut harness, now, streams::split(&mut random, &stream));

@@ -7,11 +7,11 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 use support_process::{Server, ask, assert_serves, kinds, ringd, site};
 
 /// Runs `test` on a server of one worker with room for this many connections.
-fn with_room_for(connections: &str, test: impl Fn(Kind, Server)) {
+fn with_room_for(connections: &str, test: impl Fn(DriverKind, Server)) {
     let site = site();
     for driver in kinds() {
         let mut command = ringd();
@@ -58,7 +58,7 @@ fn a_connection_beyond_the_limit_waits_until_another_one_ends() {
 #[test]
 fn a_full_server_without_work_rests() {
     with_room_for("4", |driver, server| {
-        if driver == Kind::Spin {
+        if driver == DriverKind::Spin {
             return println!("skipped: {driver} never rests, and that is its model");
         }
         let _clients = silent_clients(&server, 4);

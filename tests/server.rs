@@ -4,8 +4,8 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use ringd::driver::{Chain, DriverSelection, Kind, Limits};
-use ringd::server::{self, Settings};
+use ringd::driver::{Chain, DriverKind, DriverSelection, Limits};
+use ringd::server::{self, ServerSettings};
 use ringd::session::{ConnectionInfo, Context, Inbox, ReceiveTimeout, Session, Step, Timer};
 
 /// A session with a bug.
@@ -34,7 +34,7 @@ impl Session for Broken {
 /// that runs on fewer workers than it says.
 #[test]
 fn a_worker_that_panics_ends_the_server() {
-    for kind in Kind::ALL {
+    for kind in DriverKind::ALL {
         let selection = match DriverSelection::make(Some(kind)) {
             Ok(selection) => selection,
             Err(error) => {
@@ -42,7 +42,7 @@ fn a_worker_that_panics_ends_the_server() {
                 continue;
             }
         };
-        let settings = Settings {
+        let settings = ServerSettings {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             workers: 4,
             connections_max: 100,

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ringd::ask::{Ask, AskId, Reply};
-use ringd::driver::{Chain, DriverSelection, Job, Kind, Limits};
-use ringd::server::{self, Server, Settings};
+use ringd::driver::{Chain, DriverKind, DriverSelection, Job, Limits};
+use ringd::server::{self, Server, ServerSettings};
 use ringd::service::{Service, Task, Waiter};
 use ringd::session::{
     ConnectionInfo, Context, Inbox, Now, ReceiveTimeout, Sent, Session, Step, Timer,
@@ -24,8 +24,8 @@ use sessions::{Duplex, LATE_BY, Late, Quartet};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs a test on every driver that works here.
-fn on_every_driver(test: impl Fn(Kind)) {
-    for kind in Kind::ALL {
+fn on_every_driver(test: impl Fn(DriverKind)) {
+    for kind in DriverKind::ALL {
         match DriverSelection::make(Some(kind)) {
             Ok(_) => {
                 println!("on {kind}");
@@ -37,11 +37,11 @@ fn on_every_driver(test: impl Fn(Kind)) {
 }
 
 fn start<S: Session + 'static>(
-    kind: Kind,
+    kind: DriverKind,
     shared: impl Fn() -> S::Shared + Clone + Send + 'static,
 ) -> Server {
     let long = Duration::from_secs(60);
-    let settings = Settings {
+    let settings = ServerSettings {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         workers: 1,
         connections_max: 100,

@@ -10,17 +10,17 @@ use ringd::ask::{Ask, Reply};
 use ringd::driver::chain::read_all;
 use ringd::driver::{Chain, File, Job, Links};
 use ringd::http::h1::harness::{Harness, perform};
-use ringd::http::{Content, Http, Settings, Sites};
+use ringd::http::{Content, Http, SiteSettings, Sites};
 use ringd::service::SessionId;
 use ringd::session::{ConnectionInfo, Context, Inbox, Now, Session, Step};
 
 /// The settings of a site that remembers one name for a second.
-fn settings() -> Settings {
+fn settings() -> SiteSettings {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("html");
     let root = Arc::new(File::open_root(&root, Links::Beneath).unwrap());
     // Nothing in memory, so that a page needs no read.
-    let settings = Settings::new(root);
-    Settings { cache_entries: 1, memory_file_max: 0, content: alone(), ..settings }
+    let settings = SiteSettings::new(root);
+    SiteSettings { cache_entries: 1, memory_file_max: 0, content: alone(), ..settings }
 }
 
 /// Nothing beside a file is looked for, so that one open tells what it is.
@@ -79,8 +79,10 @@ fn status(harness: &mut Harness, session: usize, now: Now, path: &str) -> String
 fn an_answer_that_had_to_wait_brings_no_old_file_back() {
     let root = tempfile::tempdir().unwrap();
     std::fs::write(root.path().join("page.txt"), "old").unwrap();
-    let settings = Settings::new(Arc::new(File::open_root(root.path(), Links::Beneath).unwrap()));
-    let mut harness = Harness::new(Settings { memory_file_max: 0, content: alone(), ..settings });
+    let settings =
+        SiteSettings::new(Arc::new(File::open_root(root.path(), Links::Beneath).unwrap()));
+    let mut harness =
+        Harness::new(SiteSettings { memory_file_max: 0, content: alone(), ..settings });
     let mut now = Now::read();
     let (slow, other) = (harness.begin(), harness.begin());
     // Its client does not read, so its answer waits.
@@ -125,7 +127,7 @@ fn a_directory_that_is_called_like_an_index_is_a_directory() {
     ];
     for first in 0..expected.len() {
         let root = Arc::new(File::open_root(root.path(), Links::Beneath).unwrap());
-        let mut harness = Harness::new(Settings::new(root));
+        let mut harness = Harness::new(SiteSettings::new(root));
         let session = harness.begin();
         for turn in 0..2 * expected.len() {
             let (path, line) = expected[(first + turn) % expected.len()];
@@ -157,9 +159,10 @@ fn listings_that_wait_together_are_read_once() {
     let root = tempfile::tempdir().unwrap();
     std::fs::write(root.path().join("one"), "").unwrap();
     std::fs::create_dir(root.path().join("inner")).unwrap();
-    let settings = Settings::new(Arc::new(File::open_root(root.path(), Links::Beneath).unwrap()));
+    let settings =
+        SiteSettings::new(Arc::new(File::open_root(root.path(), Links::Beneath).unwrap()));
     let content = Content { listing: true, ..alone() };
-    let mut harness = Harness::new(Settings { content, ..settings });
+    let mut harness = Harness::new(SiteSettings { content, ..settings });
     let mut now = Now::read();
     let mut wait = |now, path| listing_job(&mut harness, now, path);
     let first = wait(now, "/");
@@ -256,5 +259,5 @@ fn harness_with(content: Content, files: &[&str]) -> (tempfile::TempDir, Harness
         std::fs::write(folder.path().join(name), name).unwrap();
     }
     let root = Arc::new(File::open_root(folder.path(), Links::Beneath).unwrap());
-    (folder, Harness::new(Settings { content, ..Settings::new(root) }))
+    (folder, Harness::new(SiteSettings { content, ..SiteSettings::new(root) }))
 }

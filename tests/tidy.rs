@@ -11,6 +11,7 @@ mod made_up;
 #[path = "tidy/source.rs"]
 mod source;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -113,6 +114,27 @@ fn lines_fit_the_width() {
             }
         }
     }
+    complain(&breaches);
+}
+
+/// One word means one thing: a reader who meets a public type knows which one it is.
+#[test]
+fn public_types_have_names_of_their_own() {
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+    let mut breaches = Vec::new();
+    for (path, text) in sources(&["src"]) {
+        for (number, line) in text.lines().enumerate() {
+            let words: Vec<&str> = line.split([' ', '<', '(', '{', ';', ':']).collect();
+            let ["pub", "struct" | "enum" | "trait" | "type", name, ..] = words[..] else {
+                continue;
+            };
+            let place = format!("{}:{}", path.display(), number + 1);
+            if let Some(other) = seen.insert(name.to_owned(), place.clone()) {
+                breaches.push(format!("{place}: `{name}` is the name of another type, in {other}"));
+            }
+        }
+    }
+    assert!(seen.len() > 100, "{} public types were found", seen.len());
     complain(&breaches);
 }
 

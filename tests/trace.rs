@@ -9,13 +9,13 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 use support_process::{PAGE, Server, assert_serves, jail, kinds, ringd, site};
 
 /// How long anything may take that has to happen at all.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn echo(kind: Kind, workers: &str) -> Command {
+fn echo(kind: DriverKind, workers: &str) -> Command {
     let mut command = ringd();
     command.args(["echo", "--trace", "--listen", "127.0.0.1:0", "--driver", kind.name()]);
     command.args(["--workers", workers]);
@@ -152,12 +152,12 @@ fn the_waits_show_what_sets_the_models_apart() {
         assert!(total(&lines, "calls") > 0, "{kind}: {lines:#?}");
         let (submissions, would_block) =
             (total(&lines, "submissions"), total(&lines, "would block"));
-        if kind == Kind::Uring {
+        if kind == DriverKind::Uring {
             assert!(submissions > 0 && would_block == 0, "{lines:#?}");
         } else {
             assert_eq!(submissions, 0, "{kind}: {lines:#?}");
         }
-        if [Kind::Epoll, Kind::EpollLevel].contains(&kind) {
+        if [DriverKind::Epoll, DriverKind::EpollLevel].contains(&kind) {
             assert!(would_block > 0, "{kind}: {lines:#?}");
         }
     }
@@ -208,7 +208,7 @@ fn without_the_option_nothing_is_said() {
 }
 
 /// An echo whose standard error is in the hands of the test, and where it listens.
-fn unread_echo(kind: Kind) -> (Child, SocketAddr) {
+fn unread_echo(kind: DriverKind) -> (Child, SocketAddr) {
     let mut command = echo(kind, "1");
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).stdin(Stdio::null());
     let mut child = command.spawn().unwrap();

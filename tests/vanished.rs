@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ringd::ask::{Ask, AskId, Reply};
-use ringd::driver::{Chain, DriverSelection, Job, Kind, Limits};
-use ringd::server::{self, Server, Settings};
+use ringd::driver::{Chain, DriverKind, DriverSelection, Job, Limits};
+use ringd::server::{self, Server, ServerSettings};
 use ringd::service::{Service, Task};
 use ringd::session::{ConnectionInfo, Context, Inbox, Now, ReceiveTimeout, Session, Step, Timer};
 use socket2::SockRef;
@@ -106,7 +106,7 @@ impl Session for Client {
 
 fn start(selection: DriverSelection, work: Work) -> Server {
     let long = Duration::from_secs(60);
-    let settings = Settings {
+    let settings = ServerSettings {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         workers: 1,
         connections_max: 100,
@@ -170,7 +170,7 @@ fn those_who_vanish_leave_their_places(selection: DriverSelection) {
 
 #[test]
 fn those_who_vanish_leave_their_places_on_every_driver() {
-    for kind in Kind::ALL {
+    for kind in DriverKind::ALL {
         match DriverSelection::make(Some(kind)) {
             Ok(selection) => those_who_vanish_leave_their_places(selection),
             Err(error) => println!("{kind} skipped: {error}"),

@@ -37,7 +37,7 @@ use std::thread;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use ringd::driver::{DriverSelection, Kind};
+use ringd::driver::{DriverKind, DriverSelection};
 
 use load::{Beside, Tree};
 use subject::{Sampled, Subject};
@@ -111,7 +111,7 @@ impl ResolvedNames {
 
 /// One situation for one round: a new server, the hot file asked for, and what goes on beside it.
 fn measure(
-    kind: Option<Kind>,
+    kind: Option<DriverKind>,
     tree: &Tree,
     situation: Situation,
     effort: &Effort,
@@ -170,7 +170,7 @@ fn print(subject: &str, situation: Situation, found: &ResolvedNames) {
 
 /// Measures one server in all situations; gives the longest time for which it was blocked while
 /// files were cold, and not as long while they were warm.
-fn measure_all(kind: Option<Kind>, tree: &Tree, effort: &Effort) -> io::Result<Duration> {
+fn measure_all(kind: Option<DriverKind>, tree: &Tree, effort: &Effort) -> io::Result<Duration> {
     let situations = Situation::all();
     let mut found: Vec<_> = situations.iter().map(|_| ResolvedNames::new()).collect();
     for _ in 0..effort.rounds {
@@ -178,7 +178,7 @@ fn measure_all(kind: Option<Kind>, tree: &Tree, effort: &Effort) -> io::Result<D
             measure(kind, tree, *situation, effort, resolved_names)?;
         }
     }
-    let name = kind.map_or("control", Kind::name);
+    let name = kind.map_or("control", DriverKind::name);
     for (situation, resolved_names) in situations.iter().zip(&found) {
         print(name, *situation, resolved_names);
     }
@@ -223,7 +223,7 @@ fn run() -> io::Result<bool> {
         "loop"
     );
     let mut holds = true;
-    for kind in Kind::ALL.into_iter().filter(|kind| wanted(kind.name())) {
+    for kind in DriverKind::ALL.into_iter().filter(|kind| wanted(kind.name())) {
         if let Err(error) = DriverSelection::make(Some(kind)) {
             println!("{kind} skipped: {error}\n");
             continue;

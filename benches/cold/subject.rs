@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
@@ -65,7 +65,7 @@ enum Running {
 
 impl Subject {
     /// Starts `ringd` on a driver, or the control.
-    pub(crate) fn start(kind: Option<Kind>, root: &Path) -> io::Result<Self> {
+    pub(crate) fn start(kind: Option<DriverKind>, root: &Path) -> io::Result<Self> {
         let Some(kind) = kind else {
             let control = Control::start(root, || pin(None, SERVER))?;
             let process = PathBuf::from("/proc/self");

@@ -117,8 +117,8 @@ fn read_line<T: for<'de> Deserialize<'de>>(output: &mut impl BufRead) -> io::Res
 ///
 /// When the server does not start, or ends on its own.
 pub fn serve(
-    server: &server::Settings,
-    http: http::Settings,
+    server: &server::ServerSettings,
+    http: http::SiteSettings,
     selection: DriverSelection,
 ) -> Result<(), StartError> {
     let server = server::start::<Http>(server, selection, move |seat| {

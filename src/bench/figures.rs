@@ -14,7 +14,7 @@ const SATURATED: f64 = 0.95;
 
 /// One server in one cell in one round.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Trial {
+pub struct BenchTrial {
     /// Answers in a second.
     pub requests_per_second: f64,
     /// CPU time of the server for each answer, in microseconds.
@@ -39,9 +39,9 @@ pub struct Trial {
 #[derive(Clone, Debug, Serialize)]
 pub struct Figures {
     /// The median of each figure.
-    pub median: Trial,
+    pub median: BenchTrial,
     /// Each round by itself.
-    pub rounds: Vec<Trial>,
+    pub rounds: Vec<BenchTrial>,
     /// Whether the client was at its limit and the server was not: then the rate is the
     /// client's.
     pub client_bound: bool,
@@ -60,13 +60,13 @@ pub struct Comparison {
 
 impl Figures {
     /// Puts rounds together; there is at least one.
-    pub fn new(rounds: Vec<Trial>) -> Self {
-        let of = |figure: fn(&Trial) -> f64| median(rounds.iter().map(figure).collect());
-        let maybe = |figure: fn(&Trial) -> Option<f64>| {
+    pub fn new(rounds: Vec<BenchTrial>) -> Self {
+        let of = |figure: fn(&BenchTrial) -> f64| median(rounds.iter().map(figure).collect());
+        let maybe = |figure: fn(&BenchTrial) -> Option<f64>| {
             let all: Option<Vec<f64>> = rounds.iter().map(figure).collect();
             all.map(median)
         };
-        let median = Trial {
+        let median = BenchTrial {
             requests_per_second: of(|trial| trial.requests_per_second),
             cpu_microseconds: maybe(|trial| trial.cpu_microseconds),
             server_busy: maybe(|trial| trial.server_busy),
@@ -98,7 +98,7 @@ impl Figures {
             .map(|(own, first)| Some(own.cpu_microseconds? / first.cpu_microseconds?))
             .collect();
         let time = || {
-            let ratio = |(own, first): (&Trial, &Trial)| {
+            let ratio = |(own, first): (&BenchTrial, &BenchTrial)| {
                 first.requests_per_second / own.requests_per_second
             };
             pairs().map(ratio).collect()
@@ -135,8 +135,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 mod tests {
     use super::*;
 
-    fn trial(cpu: Option<f64>, rate: f64) -> Trial {
-        Trial {
+    fn trial(cpu: Option<f64>, rate: f64) -> BenchTrial {
+        BenchTrial {
             requests_per_second: rate,
             cpu_microseconds: cpu,
             server_busy: cpu.map(|_| 0.5),
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn a_client_at_its_limit_is_noticed() {
         assert!(figures(&[1.0]).client_bound);
-        let busy = Trial { server_busy: Some(0.99), ..trial(Some(1.0), 1.0) };
+        let busy = BenchTrial { server_busy: Some(0.99), ..trial(Some(1.0), 1.0) };
         assert!(!Figures::new(vec![busy]).client_bound);
         assert!(!Figures::new(vec![trial(None, 1.0)]).client_bound, "nobody knows");
     }

@@ -15,7 +15,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::answers::Answers;
 use super::plan::Shape;
-use crate::driver::{Chain, Completion, Driver, Kind, Limits, Op, Outcome, Sock, Token, Visitor};
+use crate::driver::{
+    Chain, Completion, Driver, DriverKind, Limits, Op, Outcome, Sock, Token, Visitor,
+};
 
 /// How long the server may leave all connections without an answer.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
@@ -81,7 +83,7 @@ impl Load {
     /// When the driver does not open, no connection is made, or an answer is wrong.
     pub(super) fn run(
         &self,
-        kind: Kind,
+        kind: DriverKind,
         mark: &mut dyn FnMut() -> io::Result<()>,
     ) -> Result<Outcomes, LoadError> {
         kind.visit(Run { load: self, mark })

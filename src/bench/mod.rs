@@ -38,23 +38,23 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::driver::{DriverSelection, Kind};
+use crate::driver::{DriverKind, DriverSelection};
 use child::{Child, Spent};
-pub use figures::{Comparison, Figures, Trial};
+pub use figures::{BenchTrial, Comparison, Figures};
 use files::Files;
 use load::{Load, LoadError, Outcomes};
 pub use machine::Machine;
 use peer::Peer;
 pub use plan::{Bytes, Cell, Pace, Shape, grid};
 pub use plot::write_svg;
-pub use report::{Outcome, Report, Row, write_json};
+pub use report::{BenchReport, CellResult, Row, write_json};
 pub use table::write_table;
 
 /// What is to be compared.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct BenchSettings {
     /// Drivers of ringd; what is compared with the first server of all.
-    pub drivers: Vec<Kind>,
+    pub drivers: Vec<DriverKind>,
     /// Addresses of other servers.
     pub against: Vec<String>,
     /// What is asked for.
@@ -66,7 +66,7 @@ pub struct Settings {
     /// How long all of it may take.
     pub time: Duration,
     /// The client's driver, if it is not to be chosen.
-    pub client: Option<Kind>,
+    pub client: Option<DriverKind>,
     /// Where the files are made and kept, if anywhere.
     pub files: Option<PathBuf>,
     /// Further options of `ringd serve`.
@@ -98,7 +98,7 @@ impl From<String> for BenchError {
 ///
 /// When a server does not start or answers something else than it was asked for, or the time does
 /// not suffice.
-pub fn run(settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Report, BenchError> {
+pub fn run(settings: &BenchSettings, stop: &Arc<AtomicBool>) -> Result<BenchReport, BenchError> {
     let machine = Machine::read();
     let sizes: Vec<u64> = settings.cells.iter().map(|cell| cell.bytes).collect();
     let files = Files::make(settings.files.as_deref(), &sizes)?;
@@ -125,7 +125,7 @@ pub fn run(settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Report, BenchE
 /// A server to be compared.
 #[derive(Clone, Debug)]
 enum Server {
-    Driver(Kind),
+    Driver(DriverKind),
     Peer(Peer),
 }
 
@@ -140,10 +140,10 @@ impl fmt::Display for Server {
 
 /// A run.
 struct Bench<'a> {
-    settings: &'a Settings,
+    settings: &'a BenchSettings,
     files: Files,
     pace: Pace,
-    client: Kind,
+    client: DriverKind,
     /// Those of the servers; with none, all are used by all.
     cores: Vec<usize>,
     stop: &'a AtomicBool,
@@ -151,7 +151,7 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     /// All trials, by cell, server and round.
-    fn all_rounds(&self, servers: &[Server]) -> Result<Vec<Vec<Vec<Trial>>>, BenchError> {
+    fn all_rounds(&self, servers: &[Server]) -> Result<Vec<Vec<Vec<BenchTrial>>>, BenchError> {
         let cells = &self.settings.cells;
         let mut trials = vec![vec![Vec::new(); servers.len()]; cells.len()];
         let progress = progress(u64::from(self.pace.rounds) * (cells.len() * servers.len()) as u64);
@@ -176,7 +176,7 @@ impl Bench<'_> {
         Ok(trials)
     }
 
-    fn trial(&self, server: &Server, cell: Cell) -> Result<Trial, BenchError> {
+    fn trial(&self, server: &Server, cell: Cell) -> Result<BenchTrial, BenchError> {
         let mut marks: Vec<Option<Spent>> = Vec::new();
         match server {
             Server::Driver(kind) => {
@@ -225,7 +225,7 @@ impl Bench<'_> {
     }
 
     /// The command line of a server.
-    fn arguments(&self, kind: Kind) -> Vec<OsString> {
+    fn arguments(&self, kind: DriverKind) -> Vec<OsString> {
         let fixed = ["--listen", "127.0.0.1:0", "--driver", kind.name(), "--drain-timeout", "0s"];
         let mut arguments = vec![self.files.path().as_os_str().to_owned()];
         arguments.extend(fixed.map(OsString::from));
@@ -241,7 +241,7 @@ fn in_words(error: LoadError) -> BenchError {
 
 /// The figures of one trial: what the client has counted, and what the server has spent between
 /// the two marks.
-fn trial(outcomes: &Outcomes, marks: &[Option<Spent>]) -> Trial {
+fn trial(outcomes: &Outcomes, marks: &[Option<Spent>]) -> BenchTrial {
     let Outcomes { requests, elapsed, latency, client_busy } = outcomes;
     let (requests, seconds) = (*requests as f64, elapsed.as_secs_f64());
     let between = |count: fn(&Spent) -> Option<u64>| {
@@ -251,7 +251,7 @@ fn trial(outcomes: &Outcomes, marks: &[Option<Spent>]) -> Trial {
     };
     let cpu = between(|spent| Some(spent.cpu_nanoseconds));
     let microseconds = |quantile| latency.value_at_quantile(quantile) as f64 / 1e3;
-    Trial {
+    BenchTrial {
         requests_per_second: requests / seconds,
         cpu_microseconds: cpu.map(|nanoseconds| nanoseconds / 1e3 / requests),
         server_busy: cpu.map(|nanoseconds| nanoseconds / 1e9 / seconds),
@@ -275,23 +275,23 @@ fn progress(trials: u64) -> ProgressBar {
 }
 
 fn report(
-    settings: &Settings,
+    settings: &BenchSettings,
     machine: Machine,
     bench: &Bench<'_>,
     servers: &[Server],
-    trials: Vec<Vec<Vec<Trial>>>,
-) -> Report {
+    trials: Vec<Vec<Vec<BenchTrial>>>,
+) -> BenchReport {
     let rows = settings.cells.iter().zip(trials).map(|(cell, trials)| {
         let figures: Vec<Figures> = trials.into_iter().map(Figures::new).collect();
         let first = figures.first().cloned();
         let results = servers.iter().zip(figures).enumerate().map(|(number, (server, figures))| {
             let first = first.as_ref().filter(|_| number > 0);
             let comparison = first.map(|first| figures.against(first));
-            Outcome { server: server.to_string(), figures, comparison }
+            CellResult { server: server.to_string(), figures, comparison }
         });
         Row { cell: *cell, results: results.collect() }
     });
-    Report {
+    BenchReport {
         doubts: machine.doubts(),
         machine,
         pace: bench.pace,

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use svg::Document;
 use svg::node::element::{Group, Line, Rectangle, Style, Text, Title};
 
-use super::report::{Outcome, Report, Row};
+use super::report::{BenchReport, CellResult, Row};
 
 const LEFT: f64 = 250.0;
 const PLOT: f64 = 480.0;
@@ -41,7 +41,7 @@ text { font: 12px system-ui, sans-serif; fill: #222 } .title { font-size: 17px; 
 /// # Errors
 ///
 /// When it cannot be written.
-pub fn write_svg(report: &Report, out: &mut impl Write) -> io::Result<()> {
+pub fn write_svg(report: &BenchReport, out: &mut impl Write) -> io::Result<()> {
     let servers = report.servers.len() as f64;
     let block = servers * BAR + GAP;
     let height = TOP + block * report.rows.len() as f64 + BOTTOM;
@@ -67,7 +67,7 @@ pub fn write_svg(report: &Report, out: &mut impl Write) -> io::Result<()> {
     svg::write(out, &document.add(label))
 }
 
-fn first(report: &Report) -> &str {
+fn first(report: &BenchReport) -> &str {
     report.servers.first().map_or("the first one", String::as_str)
 }
 
@@ -77,7 +77,7 @@ struct Scale {
 }
 
 impl Scale {
-    fn of(report: &Report) -> Self {
+    fn of(report: &BenchReport) -> Self {
         let results = report.rows.iter().flat_map(|row| &row.results);
         let ratios = results.filter_map(|result| result.comparison).map(|it| it.ratio * ROOM);
         Self { max: ratios.fold(RATIO.0, f64::max).min(RATIO.1) }
@@ -104,7 +104,7 @@ impl Scale {
     }
 }
 
-fn legend(report: &Report) -> Group {
+fn legend(report: &BenchReport) -> Group {
     let mut group = Group::new();
     let mut x = 20.0;
     for (number, server) in report.servers.iter().enumerate() {
@@ -131,7 +131,7 @@ fn draw_row(row: &Row, top: f64, scale: &Scale) -> Group {
     group
 }
 
-fn draw_bar(result: &Outcome, number: usize, top: f64, scale: &Scale) -> Group {
+fn draw_bar(result: &CellResult, number: usize, top: f64, scale: &Scale) -> Group {
     let ratio = result.comparison.map_or(1.0, |it| it.ratio);
     let range = result.comparison.map_or((1.0, 1.0), |it| it.range);
     let (end, middle) = (scale.x(ratio), top + BAR / 2.0);

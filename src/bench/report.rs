@@ -10,7 +10,7 @@ use super::plan::{Cell, Pace};
 
 /// All that was found out.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct BenchReport {
     /// What it was found out on.
     pub machine: Machine,
     /// What makes it doubtful.
@@ -33,12 +33,12 @@ pub struct Row {
     /// The cell.
     pub cell: Cell,
     /// In the order of the servers.
-    pub results: Vec<Outcome>,
+    pub results: Vec<CellResult>,
 }
 
 /// One server in one cell.
 #[derive(Clone, Debug, Serialize)]
-pub struct Outcome {
+pub struct CellResult {
     /// The server.
     pub server: String,
     /// Its figures.
@@ -52,7 +52,7 @@ pub struct Outcome {
 /// # Errors
 ///
 /// When it cannot be written.
-pub fn write_json(report: &Report, out: &mut impl io::Write) -> io::Result<()> {
+pub fn write_json(report: &BenchReport, out: &mut impl io::Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, report)?;
     writeln!(out)
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 
 use super::figures::{Comparison, Figures};
-use super::report::{Outcome, Report};
+use super::report::{BenchReport, CellResult};
 
 /// The longest name of a server that is written out.
 const NAME_MAX: usize = 40;
@@ -21,7 +21,7 @@ A ratio is of CPU time, over the rounds in pairs; where the rounds do not agree,
 /// # Errors
 ///
 /// When it cannot be written.
-pub fn write_table(report: &Report, out: &mut impl Write) -> io::Result<()> {
+pub fn write_table(report: &BenchReport, out: &mut impl Write) -> io::Result<()> {
     let bold = Style::new().bold();
     let names = report.servers.iter().map(|name| name.chars().count().min(NAME_MAX));
     let width = names.max().unwrap_or_default().max("server".len());
@@ -64,12 +64,12 @@ pub fn write_table(report: &Report, out: &mut impl Write) -> io::Result<()> {
 }
 
 fn write_result(
-    result: &Outcome,
+    result: &CellResult,
     servers: &[String],
     width: usize,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let Outcome { server, figures, comparison } = result;
+    let CellResult { server, figures, comparison } = result;
     let median = &figures.median;
     let name: String = server.chars().take(NAME_MAX).collect();
     let mark = if figures.client_bound { "*" } else { " " };

@@ -8,8 +8,8 @@ use clap::{Args, value_parser};
 
 use super::value::{DriverName, positive_time, size};
 use super::{Failure, ServeArgs};
-use crate::bench::{Settings, Shape, grid};
-use crate::driver::{DriverSelection, Kind};
+use crate::bench::{BenchSettings, Shape, grid};
+use crate::driver::{DriverKind, DriverSelection};
 
 const AFTER_HELP: &str = "\
 Sizes are written like 0, 512, 16K, 1M. Times are written like 500ms, 90s, 2min.
@@ -21,7 +21,7 @@ other server must serve the same files, and be running already:
 Exit codes: 0 after a complete run, 1 after an error, 2 for a wrong command line.";
 
 /// What is compared unless something else is asked for.
-const DEFAULT: [Kind; 2] = [Kind::Uring, Kind::Epoll];
+const DEFAULT: [DriverKind; 2] = [DriverKind::Uring, DriverKind::Epoll];
 
 /// The command line of `ringd bench`.
 #[derive(Debug, Args)]
@@ -115,12 +115,12 @@ impl BenchArgs {
     /// # Errors
     ///
     /// When a file of the other server could not be there.
-    pub fn settings(&self) -> Result<Settings, Failure> {
+    pub fn settings(&self) -> Result<BenchSettings, Failure> {
         if !self.against.is_empty() && self.files.is_none() {
             let remedy = "name a folder with --files, and let the other server serve it";
             return Err(Failure(format!("--against needs files that both servers have: {remedy}")));
         }
-        Ok(Settings {
+        Ok(BenchSettings {
             drivers: self.drivers()?,
             against: self.against.clone(),
             cells: grid(&self.size, &self.connections, &self.shape),
@@ -134,8 +134,8 @@ impl BenchArgs {
     }
 
     /// The drivers, each once; `auto` is the one that it chooses.
-    fn drivers(&self) -> Result<Vec<Kind>, Failure> {
-        let works = |kind: &Kind| DriverSelection::make(Some(*kind)).is_ok();
+    fn drivers(&self) -> Result<Vec<DriverKind>, Failure> {
+        let works = |kind: &DriverKind| DriverSelection::make(Some(*kind)).is_ok();
         if self.driver.is_empty() {
             return Ok(DEFAULT.into_iter().filter(works).collect());
         }

@@ -37,14 +37,18 @@ pub(super) fn connections(
 mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
-    use crate::driver::Kind;
+    use crate::driver::DriverKind;
     use clap::Parser;
 
     fn share_out(arguments: &[&str], limit: u64) -> Result<(u32, u64), Failure> {
-        share_out_on(Kind::Uring, arguments, limit)
+        share_out_on(DriverKind::Uring, arguments, limit)
     }
 
-    fn share_out_on(kind: Kind, arguments: &[&str], limit: u64) -> Result<(u32, u64), Failure> {
+    fn share_out_on(
+        kind: DriverKind,
+        arguments: &[&str],
+        limit: u64,
+    ) -> Result<(u32, u64), Failure> {
         let command = Cli::parse_from(std::iter::once(&"ringd").chain(arguments)).into_command();
         let Command::Serve(args) = command else { panic!("{arguments:?}") };
         let descriptors = Descriptors::new(limit, 2);
@@ -55,7 +59,7 @@ mod tests {
     #[test]
     fn descriptors_are_shared_between_connections_and_files() {
         assert_eq!(share_out(&[], 20_000).unwrap(), (15_198, 2048));
-        assert_eq!(share_out_on(Kind::Select, &[], 20_000).unwrap().1, 128);
+        assert_eq!(share_out_on(DriverKind::Select, &[], 20_000).unwrap().1, 128);
         assert_eq!(share_out(&[], 256).unwrap(), (78, 32));
         assert_eq!(share_out(&[], 1 << 30).unwrap(), (65_536, 2048));
         let many = ["--max-connections", "100000"];

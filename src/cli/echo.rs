@@ -21,7 +21,7 @@ pub struct EchoArgs {
 #[derive(Debug)]
 pub struct EchoPlan {
     /// For the server.
-    pub server: server::Settings,
+    pub server: server::ServerSettings,
     /// The driver.
     pub selection: DriverSelection,
 }

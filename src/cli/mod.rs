@@ -96,7 +96,7 @@ impl Cli {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::Kind;
+    use crate::driver::DriverKind;
     use clap::CommandFactory;
     use std::path::Path;
 
@@ -131,7 +131,7 @@ mod tests {
     fn echo_has_a_port_of_its_own() {
         let Command::Echo(args) = parse(&["echo", "--driver", "epoll"]) else { panic!() };
         assert_eq!(args.server.listen, ["127.0.0.1:7891".parse().unwrap()]);
-        assert_eq!(args.server.driver, DriverName(Some(Kind::Epoll)));
+        assert_eq!(args.server.driver, DriverName(Some(DriverKind::Epoll)));
     }
 
     #[test]

@@ -102,9 +102,9 @@ pub struct ServeArgs {
 #[derive(Debug)]
 pub struct ServePlan {
     /// For the server.
-    pub server: server::Settings,
+    pub server: server::ServerSettings,
     /// For its sessions.
-    pub http: http::Settings,
+    pub http: http::SiteSettings,
     /// The driver.
     pub selection: DriverSelection,
     /// The root, as it is called when it is told to a person.
@@ -132,7 +132,7 @@ impl ServePlan {
         let connections_max = connections(descriptors, &args.server, cache_entries)?;
         Ok(Self {
             server: args.server.settings(connections_max, args.header_timeout)?,
-            http: http::Settings {
+            http: http::SiteSettings {
                 root_path: Some(root_path(&args.root)?),
                 content,
                 memory_file_max: args.memory_file_max,
@@ -141,7 +141,7 @@ impl ServePlan {
                 revalidate_after: args.revalidate,
                 watch: !args.no_watch,
                 lookups_max: (descriptors.opening() as u32 / http::site::OPENS_MAX as u32).max(1),
-                ..http::Settings::new(root)
+                ..http::SiteSettings::new(root)
             },
             selection,
             root: name_of(&args.root),

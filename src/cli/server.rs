@@ -9,7 +9,7 @@ use clap::{Args, value_parser};
 use super::Failure;
 use super::value::{DriverName, address, positive_time, time};
 use crate::driver::{DriverSelection, Limits, Tracer};
-use crate::server::Settings;
+use crate::server::ServerSettings;
 
 /// Where help lists what bounds a server.
 pub(super) const BOUNDS: &str = "Bounds";
@@ -107,14 +107,14 @@ impl ServerArgs {
         &self,
         connections_max: u32,
         header_timeout: Duration,
-    ) -> Result<Settings, Failure> {
+    ) -> Result<ServerSettings, Failure> {
         let trace = self.trace.then(|| Tracer::to(std::io::stderr())).transpose();
         let trace = trace.map_err(|error| {
             let remedy = "raise the limit (ulimit -u, pids.max of the control group), \
                           or run without --trace";
             Failure(format!("there is no thread for the trace: {error}; {remedy}"))
         })?;
-        Ok(Settings {
+        Ok(ServerSettings {
             listen: self.listen.clone(),
             workers: self.worker_count(),
             connections_max,

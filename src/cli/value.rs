@@ -6,21 +6,21 @@ use std::time::Duration;
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
-use crate::driver::Kind;
+use crate::driver::DriverKind;
 
 /// No timeout is longer, so that no sum of times overflows.
 const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The value of `--driver`: one of [`Kind::ALL`] by its name, or none, which is `auto`.
+/// The value of `--driver`: one of [`DriverKind::ALL`] by its name, or none, which is `auto`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct DriverName(pub Option<Kind>);
+pub struct DriverName(pub Option<DriverKind>);
 
 impl DriverName {
-    const ALL: [Self; Kind::ALL.len() + 1] = {
-        let mut all = [Self(None); Kind::ALL.len() + 1];
+    const ALL: [Self; DriverKind::ALL.len() + 1] = {
+        let mut all = [Self(None); DriverKind::ALL.len() + 1];
         let mut at = 0;
-        while at < Kind::ALL.len() {
-            all[at + 1] = Self(Some(Kind::ALL[at]));
+        while at < DriverKind::ALL.len() {
+            all[at + 1] = Self(Some(DriverKind::ALL[at]));
             at += 1;
         }
         all
@@ -28,7 +28,7 @@ impl DriverName {
 
     /// As it is typed.
     pub fn name(self) -> &'static str {
-        self.0.map_or("auto", Kind::name)
+        self.0.map_or("auto", DriverKind::name)
     }
 }
 
@@ -38,7 +38,7 @@ impl ValueEnum for DriverName {
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
-        let summary = self.0.map_or("uring where it works, else epoll", Kind::summary);
+        let summary = self.0.map_or("uring where it works, else epoll", DriverKind::summary);
         Some(PossibleValue::new(self.name()).help(summary))
     }
 }
@@ -110,7 +110,7 @@ mod tests {
     fn every_driver_is_a_value() {
         let names: Vec<_> = DriverName::value_variants().iter().map(|name| name.name()).collect();
         assert_eq!(names[0], "auto");
-        assert_eq!(names[1..], Kind::ALL.map(Kind::name));
+        assert_eq!(names[1..], DriverKind::ALL.map(DriverKind::name));
         for name in names {
             assert_eq!(DriverName::from_str(name, false).unwrap().name(), name);
         }

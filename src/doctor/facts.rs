@@ -6,10 +6,10 @@ use std::thread;
 
 use rlimit::Resource;
 
-use crate::driver::probe::{self, Step};
+use crate::driver::probe::{self, ProbeStep};
 use crate::driver::trial::{Trial, is_untried};
 use crate::driver::uring::features;
-use crate::driver::{DriverSelection, Kind, calls, code_of};
+use crate::driver::{DriverKind, DriverSelection, calls, code_of};
 
 /// Something that was read, or why it could not be.
 pub(super) type Reading<T> = Result<T, String>;
@@ -21,7 +21,7 @@ pub(super) struct Facts {
     pub(super) selection: Reading<DriverSelection>,
     /// Whether there can be as many rings as workers.
     pub(super) workers: Tried,
-    pub(super) drivers: Vec<(Kind, Vec<(Step, Tried)>)>,
+    pub(super) drivers: Vec<(DriverKind, Vec<(ProbeStep, Tried)>)>,
     pub(super) setup: (Trial, Tried),
     /// Nothing when there is no ring to try them on.
     pub(super) ring: Vec<(Trial, Tried)>,
@@ -82,11 +82,11 @@ impl Facts {
         let workers = system.cpus.as_ref().map_or(1, |cpus| *cpus);
         // First, because the kernel gives back the memory of a closed ring a little later.
         let selection = DriverSelection::make(None);
-        let rings = probe::open_many(Kind::Uring, workers);
+        let rings = probe::open_many(DriverKind::Uring, workers);
         let selection = choose(selection, rings.as_ref().err()).map_err(|error| error.to_string());
         let named = |(step, result)| (step, Tried::from(result));
         let exercise = |kind| probe::exercise(kind).into_iter().map(named).collect();
-        let drivers = Kind::ALL.map(|kind| (kind, exercise(kind))).into();
+        let drivers = DriverKind::ALL.map(|kind| (kind, exercise(kind))).into();
         let attempt = |trial: &Trial| (*trial, Tried::from(trial.run()));
         let setup = attempt(&features::SETUP);
         let ring = match setup.1 {
@@ -105,7 +105,7 @@ fn choose(
 ) -> io::Result<DriverSelection> {
     let selection = selection?;
     match rings {
-        Some(error) if selection.kind == Kind::Uring => {
+        Some(error) if selection.kind == DriverKind::Uring => {
             let told = || io::Error::other(error.to_string());
             selection.fall_back(error).ok_or_else(told)
         }

@@ -3,9 +3,9 @@
 use super::explain::{Explanation, explain, name};
 use super::facts::{Facts, Failure, System, Tried};
 use super::limits;
-use super::report::{Area, Auto, Check, Remedy, Report, Status};
-use crate::driver::Kind;
-use crate::driver::probe::Step;
+use super::report::{Area, Auto, Check, CheckStatus, DoctorReport, Remedy};
+use crate::driver::DriverKind;
+use crate::driver::probe::ProbeStep;
 use crate::driver::trial::{Need, Trial};
 
 /// What the proactor needs, and what serving needs.
@@ -13,7 +13,7 @@ const URING_SINCE: (u32, u32) = (6, 1);
 const SERVING_SINCE: (u32, u32) = (5, 6);
 
 /// Judges all facts.
-pub(super) fn judge(facts: &Facts) -> Report {
+pub(super) fn judge(facts: &Facts) -> DoctorReport {
     let system = &facts.system;
     let mut checks = vec![version(facts)];
     checks.extend(permissions(system));
@@ -21,7 +21,7 @@ pub(super) fn judge(facts: &Facts) -> Report {
     let ring = std::iter::once(&facts.setup).chain(&facts.ring);
     checks.extend(ring.map(|found| trial(Area::IoUring, "uring", found, system)));
     for (kind, steps) in &facts.drivers {
-        if *kind == Kind::Uring && opens(steps) {
+        if *kind == DriverKind::Uring && opens(steps) {
             checks.extend(steps[1..].iter().map(|step| uring_step(step, system)));
             checks.push(rings_of_workers(facts));
         }
@@ -29,9 +29,9 @@ pub(super) fn judge(facts: &Facts) -> Report {
     checks.extend(facts.drivers.iter().map(|(kind, steps)| driver(*kind, steps, facts)));
     checks.extend(limits::checks(system));
     let some_driver = facts.drivers.iter().any(|(_, steps)| works(steps));
-    let fatal = checks.iter().any(|check| check.status == Status::Fatal);
+    let fatal = checks.iter().any(|check| check.status == CheckStatus::Fatal);
     let selection = facts.selection.as_ref().ok();
-    Report {
+    DoctorReport {
         version: env!("CARGO_PKG_VERSION"),
         serving: some_driver && !fatal,
         auto: selection
@@ -49,17 +49,17 @@ fn version(facts: &Facts) -> Check {
         Err(reason) => return unread(check("unknown"), reason),
     };
     let without_ring =
-        facts.drivers.iter().any(|(kind, steps)| *kind == Kind::Uring && !works(steps));
+        facts.drivers.iter().any(|(kind, steps)| *kind == DriverKind::Uring && !works(steps));
     match facts.system.version() {
         Some(version) if version < SERVING_SINCE => {
             let cause = "serving needs Linux 5.6, for openat2, unless that was added to it";
-            release.but(Status::Note, cause.into(), Vec::new())
+            release.but(CheckStatus::Note, cause.into(), Vec::new())
         }
         Some(version) if version < URING_SINCE && without_ring => {
-            release.but(Status::Note, "the driver uring needs Linux 6.1".into(), Vec::new())
+            release.but(CheckStatus::Note, "the driver uring needs Linux 6.1".into(), Vec::new())
         }
         Some(_) => release,
-        None => release.but(Status::Note, "it does not tell its version".into(), Vec::new()),
+        None => release.but(CheckStatus::Note, "it does not tell its version".into(), Vec::new()),
     }
 }
 
@@ -72,7 +72,7 @@ fn permissions(system: &System) -> [Check; 2] {
     let sysctl = match &system.uring_disabled {
         Ok(value @ 0) => check("io_uring_disabled", title, format!("{value}, for everybody")),
         Ok(value) => check("io_uring_disabled", title, value.to_string()).but(
-            Status::Note,
+            CheckStatus::Note,
             "1 leaves io_uring to the privileged and to one group, 2 to nobody".into(),
             Vec::new(),
         ),
@@ -81,14 +81,14 @@ fn permissions(system: &System) -> [Check; 2] {
             title,
             "none".into(),
         )
-        .but(Status::Note, format!("it came with Linux 6.6 ({reason})"), Vec::new()),
+        .but(CheckStatus::Note, format!("it came with Linux 6.6 ({reason})"), Vec::new()),
         Err(reason) => unread(check("io_uring_disabled", title, "unknown".into()), reason),
     };
     let title = "seccomp";
     let seccomp = match &system.seccomp {
         Ok(0) => check("seccomp", title, "no filter".into()),
         Ok(_) => check("seccomp", title, "a filter".into()).but(
-            Status::Note,
+            CheckStatus::Note,
             "it may deny system calls; what it denies is seen below".into(),
             Vec::new(),
         ),
@@ -98,14 +98,14 @@ fn permissions(system: &System) -> [Check; 2] {
 }
 
 fn unread(check: Check, reason: &str) -> Check {
-    check.but(Status::Note, format!("could not be read: {reason}"), Vec::new())
+    check.but(CheckStatus::Note, format!("could not be read: {reason}"), Vec::new())
 }
 
 fn trial(area: Area, prefix: &str, (trial, tried): &(Trial, Tried), system: &System) -> Check {
     let status = match trial.need {
-        Need::Serving => Status::Fatal,
-        Need::Uring | Need::Quality => Status::Shortcoming,
-        Need::Extra => Status::Note,
+        Need::Serving => CheckStatus::Fatal,
+        Need::Uring | Need::Quality => CheckStatus::Shortcoming,
+        Need::Extra => CheckStatus::Note,
     };
     let check = Check::ok(area, format!("{prefix}.{}", trial.id), trial.title, "works");
     judge_tried(check, tried, status, |failure| {
@@ -119,14 +119,14 @@ fn trial(area: Area, prefix: &str, (trial, tried): &(Trial, Tried), system: &Sys
 fn judge_tried(
     check: Check,
     tried: &Tried,
-    status: Status,
+    status: CheckStatus,
     explain: impl FnOnce(&Failure) -> Explanation,
 ) -> Check {
     match tried {
         Tried::Works => check,
         Tried::Unknown(reason) => {
             let cause = format!("could not be tried: {reason}");
-            Check { found: "unknown".into(), ..check }.but(Status::Note, cause, Vec::new())
+            Check { found: "unknown".into(), ..check }.but(CheckStatus::Note, cause, Vec::new())
         }
         Tried::Fails(failure) => {
             let Explanation { cause, remedies } = explain(failure);
@@ -136,24 +136,24 @@ fn judge_tried(
 }
 
 /// A step that the proactor took.
-fn uring_step((step, tried): &(Step, Tried), system: &System) -> Check {
+fn uring_step((step, tried): &(ProbeStep, Tried), system: &System) -> Check {
     let title = match step {
-        Step::Open => "set-up of the driver",
-        Step::Receive => "receive into a ring's buffer",
-        Step::Wake => "wake by an eventfd",
-        Step::Send => "send",
-        Step::Gather => "send of several pieces",
-        Step::SendFile => "sendfile beside the ring",
-        Step::ReadFile => "read of a file",
-        Step::OpenFile => "open of a file",
-        Step::Accept => "multishot accept",
-        Step::ReceiveMany => "multishot receive",
-        Step::Cancel => "cancel",
-        Step::Timeout => "wait with a timeout",
+        ProbeStep::Open => "set-up of the driver",
+        ProbeStep::Receive => "receive into a ring's buffer",
+        ProbeStep::Wake => "wake by an eventfd",
+        ProbeStep::Send => "send",
+        ProbeStep::Gather => "send of several pieces",
+        ProbeStep::SendFile => "sendfile beside the ring",
+        ProbeStep::ReadFile => "read of a file",
+        ProbeStep::OpenFile => "open of a file",
+        ProbeStep::Accept => "multishot accept",
+        ProbeStep::ReceiveMany => "multishot receive",
+        ProbeStep::Cancel => "cancel",
+        ProbeStep::Timeout => "wait with a timeout",
     };
     let check = Check::ok(Area::IoUring, format!("uring.{}", step.id()), title, "works");
-    judge_tried(check, tried, Status::Shortcoming, |failure| {
-        explain_step(Kind::Uring, *step, failure, system)
+    judge_tried(check, tried, CheckStatus::Shortcoming, |failure| {
+        explain_step(DriverKind::Uring, *step, failure, system)
     })
 }
 
@@ -161,12 +161,12 @@ fn uring_step((step, tried): &(Step, Tried), system: &System) -> Check {
 fn rings_of_workers(facts: &Facts) -> Check {
     let title = "a ring for each worker";
     let check = Check::ok(Area::IoUring, "uring.workers".into(), title, "works");
-    judge_tried(check, &facts.workers, Status::Shortcoming, |failure| {
-        explain_step(Kind::Uring, Step::Open, failure, &facts.system)
+    judge_tried(check, &facts.workers, CheckStatus::Shortcoming, |failure| {
+        explain_step(DriverKind::Uring, ProbeStep::Open, failure, &facts.system)
     })
 }
 
-fn driver(kind: Kind, steps: &[(Step, Tried)], facts: &Facts) -> Check {
+fn driver(kind: DriverKind, steps: &[(ProbeStep, Tried)], facts: &Facts) -> Check {
     let check = Check::ok(Area::Drivers, format!("driver.{kind}"), kind.name(), "works");
     let failed = steps.iter().find_map(|(step, tried)| match tried {
         Tried::Fails(failure) => Some((*step, failure)),
@@ -182,31 +182,36 @@ fn driver(kind: Kind, steps: &[(Step, Tried)], facts: &Facts) -> Check {
             Remedy::new(format!("ringd --driver {other}"), place)
         }));
     }
-    Check { found, ..check }.but(Status::Shortcoming, cause, remedies)
+    Check { found, ..check }.but(CheckStatus::Shortcoming, cause, remedies)
 }
 
 /// Explains the failure of a step: by the call that the driver names, or the one that the step
 /// is about.
-fn explain_step(kind: Kind, step: Step, failure: &Failure, system: &System) -> Explanation {
+fn explain_step(
+    kind: DriverKind,
+    step: ProbeStep,
+    failure: &Failure,
+    system: &System,
+) -> Explanation {
     let named = ["io_uring_setup", "io_uring_register", "io_uring_enter"]
         .into_iter()
         .find(|call| failure.text.starts_with(call));
     match (named, step) {
         (Some(call), _) => explain(call, URING_SINCE, failure, system),
-        (None, Step::Open) if kind == Kind::Uring => {
+        (None, ProbeStep::Open) if kind == DriverKind::Uring => {
             explain("io_uring_setup", URING_SINCE, failure, system)
         }
-        (None, Step::OpenFile) => explain("openat2", SERVING_SINCE, failure, system),
-        (None, Step::SendFile) => explain("sendfile", SERVING_SINCE, failure, system),
+        (None, ProbeStep::OpenFile) => explain("openat2", SERVING_SINCE, failure, system),
+        (None, ProbeStep::SendFile) => explain("sendfile", SERVING_SINCE, failure, system),
         _ => Explanation { cause: failure.text.clone(), remedies: Vec::new() },
     }
 }
 
-fn opens(steps: &[(Step, Tried)]) -> bool {
-    matches!(steps.first(), Some((Step::Open, Tried::Works)))
+fn opens(steps: &[(ProbeStep, Tried)]) -> bool {
+    matches!(steps.first(), Some((ProbeStep::Open, Tried::Works)))
 }
 
-fn works(steps: &[(Step, Tried)]) -> bool {
+fn works(steps: &[(ProbeStep, Tried)]) -> bool {
     opens(steps) && !steps.iter().any(|(_, tried)| matches!(tried, Tried::Fails(_)))
 }
 

@@ -2,7 +2,7 @@
 
 use super::facts::{Reading, System};
 use super::remedies::{DESCRIPTORS_WANTED, ROOT, bytes, more_descriptors, more_locked_memory};
-use super::report::{Area, Check, Remedy, Status};
+use super::report::{Area, Check, CheckStatus, Remedy};
 use crate::descriptors::{CONNECTIONS_DEFAULT, Descriptors};
 
 /// What ringd asks for when it listens.
@@ -29,13 +29,13 @@ fn descriptors(nofile: &Reading<(u64, u64)>, workers: u64) -> Check {
         match Descriptors::left_by_default(*hard, workers) {
             0 => {
                 let cause = format!("{workers} workers and their files leave none for connections");
-                check.but(Status::Fatal, cause, more_descriptors())
+                check.but(CheckStatus::Fatal, cause, more_descriptors())
             }
             left if left < CONNECTIONS_DEFAULT => {
                 let cause = format!(
                     "enough for {left} connections; ringd would take {CONNECTIONS_DEFAULT}"
                 );
-                check.but(Status::Shortcoming, cause, more_descriptors())
+                check.but(CheckStatus::Shortcoming, cause, more_descriptors())
             }
             _ => check,
         }
@@ -54,7 +54,7 @@ fn locked_memory(system: &System, workers: u64) -> Check {
              at the end auto takes epoll",
             bytes(wanted)
         );
-        check.but(Status::Shortcoming, cause, more_locked_memory())
+        check.but(CheckStatus::Shortcoming, cause, more_locked_memory())
     })
 }
 
@@ -67,7 +67,7 @@ fn backlog(somaxconn: &Reading<u64>) -> Check {
         let cause = format!("ringd asks for {BACKLOG_WANTED}; a burst of connections may be lost");
         let place = "as root, in the network namespace of ringd";
         let line = format!("sysctl -w net.core.somaxconn={BACKLOG_WANTED}");
-        check.but(Status::Shortcoming, cause, vec![Remedy::new(line, place)])
+        check.but(CheckStatus::Shortcoming, cause, vec![Remedy::new(line, place)])
     })
 }
 
@@ -79,7 +79,7 @@ fn open_files(file_max: &Reading<u64>) -> Check {
         }
         let line = format!("sysctl -w fs.file-max={}", 4 * DESCRIPTORS_WANTED);
         let cause = "all processes share them".to_owned();
-        check.but(Status::Shortcoming, cause, vec![Remedy::new(line, ROOT)])
+        check.but(CheckStatus::Shortcoming, cause, vec![Remedy::new(line, ROOT)])
     })
 }
 
@@ -98,7 +98,7 @@ fn check<T>(
     match reading {
         Ok(value) => judge(value, &found),
         Err(reason) => found("unknown".into()).but(
-            Status::Note,
+            CheckStatus::Note,
             format!("could not be read: {reason}"),
             vec![],
         ),

@@ -28,7 +28,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use facts::Facts;
-pub use report::{Area, Auto, Check, Remedy, Report, Status};
+pub use report::{Area, Auto, Check, CheckStatus, DoctorReport, Remedy};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 when serving is possible with some driver, 1 when it is not, 2 for a wrong command
@@ -62,11 +62,11 @@ pub fn run(args: &Args, mut out: impl Write) -> ExitCode {
 }
 
 /// Looks at the machine.
-pub fn examine() -> Report {
+pub fn examine() -> DoctorReport {
     judge::judge(&Facts::gather())
 }
 
-fn write(report: &Report, json: bool, out: &mut impl Write) -> io::Result<()> {
+fn write(report: &DoctorReport, json: bool, out: &mut impl Write) -> io::Result<()> {
     if json {
         serde_json::to_writer_pretty(&mut *out, report)?;
         writeln!(out)?;

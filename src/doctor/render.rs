@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use super::report::{Area, Remedy, Report, Status};
+use super::report::{Area, CheckStatus, DoctorReport, Remedy};
 
 /// The width of the titles.
 const TITLE: usize = 34;
@@ -27,7 +27,7 @@ const AREAS: [(Area, &str); 5] = [
 ];
 
 /// Writes a report.
-pub(super) fn render(report: &Report, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn render(report: &DoctorReport, out: &mut impl Write) -> io::Result<()> {
     let bold = Style::new().bold();
     for (area, name) in AREAS {
         writeln!(out, "{bold}{name}{bold:#}")?;
@@ -52,19 +52,19 @@ pub(super) fn render(report: &Report, out: &mut impl Write) -> io::Result<()> {
         None => writeln!(out, "auto would find no driver")?,
     }
     let (style, verdict) = match report.serving {
-        true => (status(Status::Ok).0, "serving is possible"),
-        false => (status(Status::Fatal).0, "serving is not possible"),
+        true => (status(CheckStatus::Ok).0, "serving is possible"),
+        false => (status(CheckStatus::Fatal).0, "serving is not possible"),
     };
     writeln!(out, "{style}{verdict}{style:#}")
 }
 
 /// What mends the shortcomings, each set of lines once.
-fn remedies(report: &Report, out: &mut impl Write) -> io::Result<()> {
+fn remedies(report: &DoctorReport, out: &mut impl Write) -> io::Result<()> {
     let bold = Style::new().bold();
     let mut told: Vec<&[Remedy]> = Vec::new();
     for check in &report.checks {
         let remedies = &check.remedies[..];
-        let minor = check.status < Status::Shortcoming;
+        let minor = check.status < CheckStatus::Shortcoming;
         if minor || remedies.is_empty() || told.contains(&remedies) {
             continue;
         }
@@ -103,12 +103,12 @@ fn lines(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-fn status(status: Status) -> (Style, &'static str) {
+fn status(status: CheckStatus) -> (Style, &'static str) {
     let color = |color: AnsiColor| color.on_default();
     match status {
-        Status::Ok => (color(AnsiColor::Green), "ok"),
-        Status::Note => (color(AnsiColor::Cyan), "note"),
-        Status::Shortcoming => (color(AnsiColor::Yellow), "lacks"),
-        Status::Fatal => (color(AnsiColor::Red).bold(), "fatal"),
+        CheckStatus::Ok => (color(AnsiColor::Green), "ok"),
+        CheckStatus::Note => (color(AnsiColor::Cyan), "note"),
+        CheckStatus::Shortcoming => (color(AnsiColor::Yellow), "lacks"),
+        CheckStatus::Fatal => (color(AnsiColor::Red).bold(), "fatal"),
     }
 }

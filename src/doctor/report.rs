@@ -4,7 +4,7 @@ use serde::Serialize;
 
 /// What was found out about a machine.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Report {
+pub struct DoctorReport {
     /// The version of ringd that looked.
     pub version: &'static str,
     /// Whether serving is possible, with some driver.
@@ -35,10 +35,10 @@ pub struct Check {
     /// Its name for people.
     pub title: String,
     /// How it is.
-    pub status: Status,
+    pub status: CheckStatus,
     /// What was found.
     pub found: String,
-    /// What is behind that, when it is not [`Status::Ok`].
+    /// What is behind that, when it is not [`CheckStatus::Ok`].
     pub cause: Option<String>,
     /// Lines that mend it, each for another way of running ringd.
     pub remedies: Vec<Remedy>,
@@ -63,7 +63,7 @@ pub enum Area {
 /// How something is, the best first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Status {
+pub enum CheckStatus {
     /// As it should be.
     Ok,
     /// Worth knowing; nothing needs to be done.
@@ -90,7 +90,7 @@ impl Check {
             id,
             area,
             title: title.to_owned(),
-            status: Status::Ok,
+            status: CheckStatus::Ok,
             found: found.into(),
             cause: None,
             remedies: Vec::new(),
@@ -98,7 +98,7 @@ impl Check {
     }
 
     /// The same check with something to say.
-    pub(super) fn but(self, status: Status, cause: String, remedies: Vec<Remedy>) -> Self {
+    pub(super) fn but(self, status: CheckStatus, cause: String, remedies: Vec<Remedy>) -> Self {
         Self { status, cause: Some(cause), remedies, ..self }
     }
 }

@@ -6,14 +6,14 @@ use super::explain::explain;
 use super::facts::{Facts, Failure, System, Tried};
 use super::judge::judge;
 use super::render::render;
-use super::report::{Report, Status};
-use crate::driver::probe::Step;
+use super::report::{CheckStatus, DoctorReport};
+use crate::driver::probe::ProbeStep;
 use crate::driver::uring::features;
-use crate::driver::{DriverSelection, Kind, calls};
+use crate::driver::{DriverKind, DriverSelection, calls};
 
 /// A machine where everything works, seen by an ordinary user.
 fn healthy() -> Facts {
-    let steps = [Step::Open, Step::Receive, Step::OpenFile, Step::Accept];
+    let steps = [ProbeStep::Open, ProbeStep::Receive, ProbeStep::OpenFile, ProbeStep::Accept];
     let all = || steps.map(|step| (step, Tried::Works)).to_vec();
     let works = |trial: &crate::driver::trial::Trial| (*trial, Tried::Works);
     let why = "io_uring passed its self-test".into();
@@ -31,9 +31,9 @@ fn healthy() -> Facts {
             file_max: Ok(i64::MAX as u64),
             cpus: Ok(8),
         },
-        selection: Ok(DriverSelection { kind: Kind::Uring, why, replaceable: true }),
+        selection: Ok(DriverSelection { kind: DriverKind::Uring, why, replaceable: true }),
         workers: Tried::Works,
-        drivers: Kind::ALL.map(|kind| (kind, all())).into(),
+        drivers: DriverKind::ALL.map(|kind| (kind, all())).into(),
         setup: works(&features::SETUP),
         ring: features::TRIALS.iter().map(works).collect(),
         calls: calls::TRIALS.iter().map(works).collect(),
@@ -41,8 +41,8 @@ fn healthy() -> Facts {
 }
 
 /// The steps of the proactor.
-fn uring(facts: &mut Facts) -> &mut Vec<(Step, Tried)> {
-    let uring = facts.drivers.iter_mut().find(|(kind, _)| *kind == Kind::Uring);
+fn uring(facts: &mut Facts) -> &mut Vec<(ProbeStep, Tried)> {
+    let uring = facts.drivers.iter_mut().find(|(kind, _)| *kind == DriverKind::Uring);
     &mut uring.expect("it is one of all").1
 }
 
@@ -60,8 +60,8 @@ fn fails(code: i32) -> Tried {
     Tried::Fails(failure(code))
 }
 
-/// Status, cause and the first line that mends it, of one check.
-fn check<'r>(report: &'r Report, id: &str) -> (Status, &'r str, Option<&'r str>) {
+/// CheckStatus, cause and the first line that mends it, of one check.
+fn check<'r>(report: &'r DoctorReport, id: &str) -> (CheckStatus, &'r str, Option<&'r str>) {
     let check = report.checks.iter().find(|check| check.id == id);
     let check = check.unwrap_or_else(|| panic!("no check {id}"));
     let line = check.remedies.first().map(|remedy| &remedy.line[..]);
@@ -175,7 +175,8 @@ fn other_calls_have_causes_of_their_own() {
 #[test]
 fn a_healthy_machine_has_nothing_to_mend() {
     let report = judge(&healthy());
-    let odd: Vec<_> = report.checks.iter().filter(|check| check.status != Status::Ok).collect();
+    let odd: Vec<_> =
+        report.checks.iter().filter(|check| check.status != CheckStatus::Ok).collect();
     assert!(odd.is_empty(), "{odd:#?}");
     assert!(report.serving);
     assert_eq!(report.auto.unwrap().driver, "uring");
@@ -192,14 +193,14 @@ fn a_container_without_io_uring_can_serve() {
     facts.system.seccomp = Ok(2);
     facts.setup.1 = fails(libc::EPERM);
     facts.ring.clear();
-    *uring(&mut facts) = vec![(Step::Open, fails(libc::EPERM))];
+    *uring(&mut facts) = vec![(ProbeStep::Open, fails(libc::EPERM))];
     let report = judge(&facts);
     assert!(report.serving);
     let (status, cause, line) = check(&report, "uring.setup");
-    assert_eq!((status, line), (Status::Shortcoming, DOCKER));
+    assert_eq!((status, line), (CheckStatus::Shortcoming, DOCKER));
     assert!(cause.ends_with("without it, auto takes epoll, which serves the same"), "{cause}");
-    assert_eq!(check(&report, "driver.uring").0, Status::Shortcoming);
-    assert_eq!(check(&report, "driver.epoll").0, Status::Ok);
+    assert_eq!(check(&report, "driver.uring").0, CheckStatus::Shortcoming);
+    assert_eq!(check(&report, "driver.epoll").0, CheckStatus::Ok);
     assert!(report.checks.iter().all(|check| !check.id.starts_with("uring.flag")));
 }
 
@@ -210,7 +211,7 @@ fn without_what_every_driver_needs_nothing_is_served() {
         facts.calls.iter_mut().find(|(trial, _)| trial.id == call).unwrap().1 = fails(libc::EPERM);
         let report = judge(&facts);
         assert!(!report.serving, "{call}");
-        assert_eq!(check(&report, &format!("calls.{call}")).0, Status::Fatal);
+        assert_eq!(check(&report, &format!("calls.{call}")).0, CheckStatus::Fatal);
     }
     let mut facts = healthy();
     for (_, steps) in &mut facts.drivers {
@@ -225,7 +226,7 @@ fn where_auto_would_choose_a_driver_that_fails_later_another_one_is_named() {
     uring(&mut facts)[3].1 = fails(libc::EIO);
     let report = judge(&facts);
     assert!(report.serving);
-    assert_eq!(check(&report, "uring.accept_many").0, Status::Shortcoming);
+    assert_eq!(check(&report, "uring.accept_many").0, CheckStatus::Shortcoming);
     assert_eq!(check(&report, "driver.uring").2, Some("ringd --driver epoll"));
 }
 
@@ -254,7 +255,7 @@ fn what_could_not_be_tried_or_read_is_a_note() {
     assert!(report.serving);
     assert!(report.auto.is_none());
     for found in &report.checks {
-        assert!(found.status <= Status::Note, "{found:?}");
+        assert!(found.status <= CheckStatus::Note, "{found:?}");
     }
     let told = check(&report, "limits.nofile").1;
     assert_eq!(told, "could not be read: /proc is not there");
@@ -263,34 +264,44 @@ fn what_could_not_be_tried_or_read_is_a_note() {
 #[test]
 fn limits_have_thresholds() {
     type Change = fn(&mut System);
-    let cases: [(&str, Change, Status, Option<&str>); 9] = [
-        ("nofile", |s| s.nofile = Ok((1024, 90_000)), Status::Ok, None),
-        ("nofile", |s| s.nofile = Ok((1024, 4096)), Status::Shortcoming, Some("ulimit -n 262144")),
-        ("nofile", |s| s.nofile = Ok((64, 64)), Status::Fatal, Some("ulimit -n 262144")),
-        ("memlock", |s| s.memlock = Ok((1 << 20, 0)), Status::Ok, None),
-        ("memlock", |s| s.memlock = Ok((65536, 0)), Status::Shortcoming, Some("ulimit -l 65536")),
+    let cases: [(&str, Change, CheckStatus, Option<&str>); 9] = [
+        ("nofile", |s| s.nofile = Ok((1024, 90_000)), CheckStatus::Ok, None),
+        (
+            "nofile",
+            |s| s.nofile = Ok((1024, 4096)),
+            CheckStatus::Shortcoming,
+            Some("ulimit -n 262144"),
+        ),
+        ("nofile", |s| s.nofile = Ok((64, 64)), CheckStatus::Fatal, Some("ulimit -n 262144")),
+        ("memlock", |s| s.memlock = Ok((1 << 20, 0)), CheckStatus::Ok, None),
+        (
+            "memlock",
+            |s| s.memlock = Ok((65536, 0)),
+            CheckStatus::Shortcoming,
+            Some("ulimit -l 65536"),
+        ),
         (
             "memlock",
             |s| (s.memlock, s.capabilities) = (Ok((65536, 0)), Ok(1 << 14)),
-            Status::Ok,
+            CheckStatus::Ok,
             None,
         ),
         (
             "memlock",
             |s| (s.memlock, s.release) = (Ok((65536, 0)), Ok("6.12.1".into())),
-            Status::Ok,
+            CheckStatus::Ok,
             None,
         ),
         (
             "somaxconn",
             |s| s.somaxconn = Ok(128),
-            Status::Shortcoming,
+            CheckStatus::Shortcoming,
             Some("sysctl -w net.core.somaxconn=4096"),
         ),
         (
             "file_max",
             |s| s.file_max = Ok(10_000),
-            Status::Shortcoming,
+            CheckStatus::Shortcoming,
             Some("sysctl -w fs.file-max=1048576"),
         ),
     ];
@@ -307,8 +318,8 @@ fn limits_have_thresholds() {
 fn an_old_kernel_is_told_from_an_old_version_with_new_parts() {
     let mut facts = healthy();
     facts.system.release = Ok("5.14.0-427.el9".into());
-    assert_eq!(check(&judge(&facts), "kernel.version").0, Status::Ok);
-    *uring(&mut facts) = vec![(Step::Open, fails(libc::EINVAL))];
+    assert_eq!(check(&judge(&facts), "kernel.version").0, CheckStatus::Ok);
+    *uring(&mut facts) = vec![(ProbeStep::Open, fails(libc::EINVAL))];
     let report = judge(&facts);
     assert_eq!(check(&report, "kernel.version").1, "the driver uring needs Linux 6.1");
     assert_eq!(check(&report, "driver.uring").2, Some("install Linux 6.1 or newer"));
@@ -319,7 +330,7 @@ fn a_person_reads_each_cause_and_each_remedy_once_and_the_verdict_last() {
     let mut facts = healthy();
     facts.system.seccomp = Ok(2);
     uring(&mut facts)[1].1 = fails(libc::EPERM);
-    for (_, steps) in facts.drivers.iter_mut().filter(|(kind, _)| *kind != Kind::Uring) {
+    for (_, steps) in facts.drivers.iter_mut().filter(|(kind, _)| *kind != DriverKind::Uring) {
         steps[2].1 = fails(libc::EPERM);
     }
     let mut text = Vec::new();

@@ -13,7 +13,7 @@ use super::{Driver, Limits, probe};
 
 /// The drivers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum DriverKind {
     /// The proactor on io_uring.
     Uring,
     /// The reactor on epoll, edge-triggered.
@@ -32,7 +32,7 @@ pub enum Kind {
     Threads,
 }
 
-impl Kind {
+impl DriverKind {
     /// All drivers, from the best to the oldest.
     pub const ALL: [Self; 8] = [
         Self::Uring,
@@ -94,7 +94,7 @@ impl Kind {
     }
 }
 
-/// What is done with a driver whose type is known only at run time; see [`Kind::visit`].
+/// What is done with a driver whose type is known only at run time; see [`DriverKind::visit`].
 pub trait Visitor {
     /// What it comes to.
     type Out;
@@ -103,7 +103,7 @@ pub trait Visitor {
     fn visit<D: Driver>(self, open: fn(&Limits) -> io::Result<D>) -> Self::Out;
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for DriverKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -113,7 +113,7 @@ impl fmt::Display for Kind {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DriverSelection {
     /// The driver.
-    pub kind: Kind,
+    pub kind: DriverKind,
     /// Why, in a few words.
     pub why: String,
     /// Whether another driver may take its place.
@@ -126,17 +126,17 @@ impl DriverSelection {
     /// # Errors
     ///
     /// When the driver that is asked for does not work here.
-    pub fn make(wish: Option<Kind>) -> io::Result<Self> {
+    pub fn make(wish: Option<DriverKind>) -> io::Result<Self> {
         match wish {
             Some(kind) => {
-                if kind == Kind::Uring {
+                if kind == DriverKind::Uring {
                     probe::self_test(kind)?;
                 }
                 Ok(Self { kind, why: "as asked".into(), replaceable: false })
             }
             None => {
                 let why = "io_uring passed its self-test".into();
-                let best = Self { kind: Kind::Uring, why, replaceable: true };
+                let best = Self { kind: DriverKind::Uring, why, replaceable: true };
                 match probe::self_test(best.kind) {
                     Ok(()) => Ok(best),
                     Err(error) => match best.fall_back(&error) {
@@ -155,7 +155,7 @@ impl DriverSelection {
         if !self.replaceable || matches!(code_of(error), Some(libc::EMFILE | libc::ENFILE)) {
             return None;
         }
-        Some(Self { kind: Kind::Epoll, why: error.to_string(), replaceable: false })
+        Some(Self { kind: DriverKind::Epoll, why: error.to_string(), replaceable: false })
     }
 }
 
@@ -165,7 +165,7 @@ mod tests {
     use crate::driver::setup::step_failed;
 
     fn selection(replaceable: bool) -> DriverSelection {
-        DriverSelection { kind: Kind::Uring, why: String::new(), replaceable }
+        DriverSelection { kind: DriverKind::Uring, why: String::new(), replaceable }
     }
 
     #[test]
@@ -178,7 +178,7 @@ mod tests {
     fn a_fallback_says_which_step_failed_and_why() {
         let error = step_failed("io_uring_setup", &io::Error::from_raw_os_error(libc::EPERM));
         let fallback = selection(true).fall_back(&error).unwrap();
-        assert_eq!(fallback.kind, Kind::Epoll);
+        assert_eq!(fallback.kind, DriverKind::Epoll);
         assert_eq!(
             fallback.why,
             "io_uring_setup: EPERM; blocked by seccomp or kernel.io_uring_disabled, \

@@ -90,7 +90,7 @@ pub use directory::{Entries, Entry, EntryKind};
 pub use failure::FileFailure;
 pub use file::{File, FileKind, Metadata};
 pub use job_thread::Job;
-pub use kind::{DriverSelection, Kind, Visitor};
+pub use kind::{DriverKind, DriverSelection, Visitor};
 pub use links::Links;
 pub use now::Now;
 pub use op::{Completion, Op, OpId, Outcome, Sock, Token, is_cancelled};

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::trial::{TIME_MAX, bounded, no_answer, no_thread, untried, with_memory};
-use super::{Driver, Kind, Limits, Visitor};
+use super::{Driver, DriverKind, Limits, Visitor};
 use steps::Tester;
 
 /// More sockets than the proactor wants free to accept many at once.
@@ -22,7 +22,7 @@ const LIMITS: Limits =
 
 /// Something that the server asks of a driver.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Step {
+pub enum ProbeStep {
     /// Making it.
     Open,
     /// Receiving one message.
@@ -49,8 +49,8 @@ pub enum Step {
     Timeout,
 }
 
-impl Step {
-    /// All steps behind [`Step::Open`], in the order in which they are taken.
+impl ProbeStep {
+    /// All steps behind [`ProbeStep::Open`], in the order in which they are taken.
     const USES: [Self; 11] = [
         Self::Receive,
         Self::Wake,
@@ -88,20 +88,20 @@ impl Step {
 }
 
 /// What came of each step that was taken.
-pub type Taken = Vec<(Step, io::Result<()>)>;
+pub type Taken = Vec<(ProbeStep, io::Result<()>)>;
 
 /// Uses a driver once, before the server starts.
 ///
 /// # Errors
 ///
 /// That of the first step that failed.
-pub(super) fn self_test(kind: Kind) -> io::Result<()> {
-    take(kind, &Step::SELF_TEST).into_iter().try_for_each(|(_, result)| result)
+pub(super) fn self_test(kind: DriverKind) -> io::Result<()> {
+    take(kind, &ProbeStep::SELF_TEST).into_iter().try_for_each(|(_, result)| result)
 }
 
 /// Takes all steps on a driver. Ends early when it cannot be opened or leaves a step unanswered.
-pub fn exercise(kind: Kind) -> Taken {
-    take(kind, &Step::USES)
+pub fn exercise(kind: DriverKind) -> Taken {
+    take(kind, &ProbeStep::USES)
 }
 
 /// Opens `count` drivers at a time, as that many workers do.
@@ -109,7 +109,7 @@ pub fn exercise(kind: Kind) -> Taken {
 /// # Errors
 ///
 /// That of the first that cannot be opened.
-pub fn open_many(kind: Kind, count: usize) -> io::Result<()> {
+pub fn open_many(kind: DriverKind, count: usize) -> io::Result<()> {
     let time = TIME_MAX + Duration::from_millis(10) * count as u32;
     bounded(time, move || kind.visit(Many(count))).and_then(|result| result)
 }
@@ -125,22 +125,22 @@ impl Visitor for Many {
     }
 }
 
-fn take(kind: Kind, steps: &'static [Step]) -> Taken {
+fn take(kind: DriverKind, steps: &'static [ProbeStep]) -> Taken {
     let (told, hear) = channel();
     let course = Course { steps, told };
     let thread = thread::Builder::new().name("trial".into());
     if let Err(error) = thread.spawn(move || kind.visit(course)) {
-        return vec![(Step::Open, Err(untried(no_thread(&error))))];
+        return vec![(ProbeStep::Open, Err(untried(no_thread(&error))))];
     }
     let mut taken = Taken::new();
-    for step in std::iter::once(&Step::Open).chain(steps) {
+    for step in std::iter::once(&ProbeStep::Open).chain(steps) {
         let result = hear_of_step(&hear);
         let failed = result.as_ref().err().map(io::Error::kind);
         taken.push((*step, result));
         match failed {
             // It may go on for long, or for ever.
             Some(io::ErrorKind::TimedOut) => return taken,
-            Some(_) if *step == Step::Open => break,
+            Some(_) if *step == ProbeStep::Open => break,
             _ => {}
         }
     }
@@ -161,7 +161,7 @@ fn hear_of_step(hear: &Receiver<io::Result<()>>) -> io::Result<()> {
 
 /// Steps to be taken, and who is told of each; lives longer than the driver.
 struct Course {
-    steps: &'static [Step],
+    steps: &'static [ProbeStep],
     told: Sender<io::Result<()>>,
 }
 
@@ -191,17 +191,17 @@ mod tests {
 
     #[test]
     fn every_driver_that_opens_takes_every_step() {
-        for kind in Kind::ALL {
+        for kind in DriverKind::ALL {
             let taken = exercise(kind);
-            if let [(Step::Open, Err(error))] = &taken[..] {
+            if let [(ProbeStep::Open, Err(error))] = &taken[..] {
                 println!("skipped: {kind} does not work here: {error}");
                 continue;
             }
             let failed: Vec<_> = taken.iter().filter(|(_, result)| result.is_err()).collect();
             assert!(failed.is_empty(), "{kind}: {failed:?}");
-            assert_eq!(taken.len(), 1 + Step::USES.len());
+            assert_eq!(taken.len(), 1 + ProbeStep::USES.len());
             // A thread has one queue of signals, and so one such driver.
-            if kind != Kind::Sigio {
+            if kind != DriverKind::Sigio {
                 open_many(kind, 2).unwrap();
             }
         }

@@ -19,4 +19,4 @@ pub mod site;
 
 pub use h1::Http;
 pub use semantics::status::Status;
-pub use site::{Content, RootPath, Settings, Sites};
+pub use site::{Content, RootPath, SiteSettings, Sites};

@@ -14,10 +14,10 @@ use rustix::process::{Resource, getrlimit};
 
 use super::mailbox::{Mailbox, Postbox};
 use super::monitor::Published;
-use super::settings::Settings;
+use super::settings::ServerSettings;
 use super::worker::{self, ACCEPT_SLACK, Worker};
 use crate::driver::trial::with_memory;
-use crate::driver::{Driver, Kind, Limits, Visitor, Waker};
+use crate::driver::{Driver, DriverKind, Limits, Visitor, Waker};
 use crate::service::Service;
 use crate::session::Session;
 
@@ -77,8 +77,8 @@ pub(super) fn make_room_for_descriptors(connections_max: u32, workers: usize) {
 
 /// Starts one worker for each set of listening sockets.
 pub(super) fn launch<S: Session + 'static>(
-    settings: &Settings,
-    kind: Kind,
+    settings: &ServerSettings,
+    kind: DriverKind,
     shared: &(impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static),
     sockets: Vec<Vec<OwnedFd>>,
 ) -> Result<Workers, Unopened> {
@@ -108,8 +108,8 @@ pub(super) fn launch<S: Session + 'static>(
 
 /// Starts a thread and waits until it has its driver.
 fn open<S: Session + 'static>(
-    settings: &Settings,
-    kind: Kind,
+    settings: &ServerSettings,
+    kind: DriverKind,
     shared: &(impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static),
     number: usize,
     ended: Sender<usize>,
@@ -147,7 +147,7 @@ pub(super) fn no_thread(error: &io::Error) -> String {
 /// What a worker's thread begins with.
 struct Thread<S: Session, F> {
     number: usize,
-    settings: Settings,
+    settings: ServerSettings,
     shared: F,
     mailbox: Arc<Mailbox<MessageOf<S>>>,
     published: Arc<Published>,
@@ -208,7 +208,7 @@ impl<S: Session, F> Thread<S, F> {
         self,
         mut driver: D,
         shared: S::Shared,
-        settings: worker::Settings,
+        settings: worker::WorkerSettings,
         sockets: Vec<OwnedFd>,
     ) -> io::Result<()> {
         let listeners = sockets
@@ -232,12 +232,12 @@ impl<S: Session, F> Thread<S, F> {
         if self.settings.workers > 1 { format!("w{:<3} ", self.number) } else { String::new() }
     }
 
-    fn worker_settings(&self) -> worker::Settings {
+    fn worker_settings(&self) -> worker::WorkerSettings {
         let settings = &self.settings;
         let (workers, number) = (settings.workers as u32, self.number as u32);
         let (share, rest) =
             (settings.connections_max / workers, settings.connections_max % workers);
-        worker::Settings {
+        worker::WorkerSettings {
             // The kernel gives every worker connections, so every worker takes at least one.
             connections_max: (share + u32::from(number < rest)).max(1),
             header_timeout: settings.header_timeout,

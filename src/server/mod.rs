@@ -33,7 +33,7 @@ use listener::Group;
 
 pub use launch::Seat;
 pub use monitor::{Monitor, Published, WorkerStats};
-pub use settings::Settings;
+pub use settings::ServerSettings;
 
 /// A server that runs. Dropping it leaves it running; [`Server::stop`] ends it.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ pub type StartError = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// When an address cannot be bound, or the driver cannot be opened and may not be replaced.
 pub fn start<S>(
-    settings: &Settings,
+    settings: &ServerSettings,
     selection: DriverSelection,
     shared: impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static,
 ) -> Result<Server, StartError>

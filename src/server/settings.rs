@@ -7,7 +7,7 @@ use crate::driver::{Limits, Tracer};
 
 /// What a server is to do.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ServerSettings {
     /// Addresses to listen on; at least one.
     pub listen: Vec<SocketAddr>,
     /// Threads that serve; at least one.

@@ -46,9 +46,9 @@ pub(super) fn name(token: Token) -> String {
     }
 }
 
-/// Settings of a worker, validated; see [`server::Settings`](super::Settings).
+/// WorkerSettings of a worker, validated; see [`server::ServerSettings`](super::WorkerSettings).
 #[derive(Clone, Copy, Debug)]
-pub struct Settings {
+pub struct WorkerSettings {
     /// Connections at a time; at least one.
     pub connections_max: u32,
     /// How long a request may take to arrive.
@@ -67,7 +67,7 @@ pub struct Worker<D, S: Session> {
     shared: S::Shared,
     mailbox: Arc<Mailbox<<S::Shared as Service>::Message>>,
     published: Arc<Published>,
-    settings: Settings,
+    settings: WorkerSettings,
     timeouts: Timeouts,
     listeners: Vec<Listener>,
     connections: SlotMap<Connection<S>>,
@@ -120,7 +120,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
         driver: D,
         listeners: Vec<Sock>,
         shared: S::Shared,
-        settings: Settings,
+        settings: WorkerSettings,
         mailbox: Arc<Mailbox<<S::Shared as Service>::Message>>,
         published: Arc<Published>,
     ) -> Self {

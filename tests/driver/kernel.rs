@@ -12,7 +12,7 @@ use std::time::Duration;
 use ringd::driver::ready::{Epoll, EpollLevel, Poll, Select, Sigio, Spin};
 use ringd::driver::threads::Threads;
 use ringd::driver::uring::Uring;
-use ringd::driver::{Driver, File, Kind, Limits, Links, Sock};
+use ringd::driver::{Driver, DriverKind, File, Limits, Links, Sock};
 
 use crate::alone::{alone, with_descriptors};
 use crate::harness::PATIENCE;
@@ -21,7 +21,7 @@ use crate::subject::{Dial, Files, Peer, Subject};
 /// A driver that adopts descriptors. A new one needs a line below, and one in `driver.rs`.
 pub(crate) trait Kernel: Driver + Sized + 'static {
     /// What `--driver` calls it.
-    const KIND: Kind;
+    const KIND: DriverKind;
 
     /// See [`Subject::CALLS_FOR_NEWS`].
     const CALLS_FOR_NEWS: Option<u64>;
@@ -35,7 +35,7 @@ pub(crate) trait Kernel: Driver + Sized + 'static {
 macro_rules! kernel {
     ($($kind:ident = $driver:ty: $calls_for_news:expr, $gives_turns:expr;)*) => { $(
         impl Kernel for $driver {
-            const KIND: Kind = Kind::$kind;
+            const KIND: DriverKind = DriverKind::$kind;
             const CALLS_FOR_NEWS: Option<u64> = $calls_for_news;
             const GIVES_TURNS: bool = $gives_turns;
 

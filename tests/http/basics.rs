@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 
 use crate::support::client::Response;
 use crate::support::fixture::Fixture;
@@ -10,7 +10,7 @@ use crate::support::many_descriptors;
 use crate::support::root::{self, content};
 
 /// All files of the root, GET over one connection, and what it is asked twice for.
-pub(crate) fn files_arrive_byte_for_byte(kind: Kind) {
+pub(crate) fn files_arrive_byte_for_byte(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let mut client = fixture.connect();
     for _ in 0..2 {
@@ -23,7 +23,7 @@ pub(crate) fn files_arrive_byte_for_byte(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn head_has_the_fields_of_get_and_no_body(kind: Kind) {
+pub(crate) fn head_has_the_fields_of_get_and_no_body(kind: DriverKind) {
     // Old files: their entity tags do not turn from weak to strong between two requests.
     let fixture = Fixture::start_over(kind, root::settled(), |_| {});
     let undated = |response: &Response| {
@@ -47,7 +47,7 @@ pub(crate) fn head_has_the_fields_of_get_and_no_body(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn a_page_has_every_field(kind: Kind) {
+pub(crate) fn a_page_has_every_field(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, root::settled(), |_| {});
     for (name, length) in root::FILES {
         let path = fixture.path(name);
@@ -88,7 +88,7 @@ pub(crate) fn a_page_has_every_field(kind: Kind) {
 }
 
 /// `ureq` stands for the clients that people use.
-pub(crate) fn a_common_client_is_served(kind: Kind) {
+pub(crate) fn a_common_client_is_served(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
@@ -114,7 +114,7 @@ pub(crate) fn a_common_client_is_served(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn the_answer_is_dated_now(kind: Kind) {
+pub(crate) fn the_answer_is_dated_now(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let second = Duration::from_secs(1);
     for target in ["/small.txt", "/missing", "/dir", "/%zz"] {
@@ -128,7 +128,7 @@ pub(crate) fn the_answer_is_dated_now(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn types_follow_names(kind: Kind) {
+pub(crate) fn types_follow_names(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let cases = [
         ("page.html", "text/html; charset=utf-8"),
@@ -150,7 +150,7 @@ pub(crate) fn types_follow_names(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn many_connections_are_served(kind: Kind) {
+pub(crate) fn many_connections_are_served(kind: DriverKind) {
     let _descriptors = many_descriptors();
     let fixture = Fixture::start_with(kind, |setup| setup.server.workers = 2);
     let mut clients: Vec<_> = (0..200).map(|_| fixture.connect()).collect();

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 
 use crate::support::client::Client;
 use crate::support::eventually;
@@ -26,7 +26,7 @@ fn begin(fixture: &Fixture) -> Client {
 
 /// What was announced cannot be sent any more: the client must see a failure, not a padded or a
 /// short file that looks whole.
-pub(crate) fn a_file_that_shrinks_ends_the_connection(kind: Kind) {
+pub(crate) fn a_file_that_shrinks_ends_the_connection(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let client = begin(&fixture);
     let file = fs::File::options().write(true).open(fixture.path("long.bin")).unwrap();
@@ -38,7 +38,7 @@ pub(crate) fn a_file_that_shrinks_ends_the_connection(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn a_replaced_file_is_sent_to_its_end(kind: Kind) {
+pub(crate) fn a_replaced_file_is_sent_to_its_end(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let mut client = begin(&fixture);
     fs::write(fixture.path("new.bin"), "new").unwrap();
@@ -49,7 +49,7 @@ pub(crate) fn a_replaced_file_is_sent_to_its_end(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn a_deleted_file_is_sent_to_its_end(kind: Kind) {
+pub(crate) fn a_deleted_file_is_sent_to_its_end(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let mut client = begin(&fixture);
     fs::remove_file(fixture.path("long.bin")).unwrap();
@@ -60,7 +60,7 @@ pub(crate) fn a_deleted_file_is_sent_to_its_end(kind: Kind) {
 }
 
 /// On one connection, so that it is one session which has to learn it.
-pub(crate) fn a_changed_file_is_served_anew(kind: Kind) {
+pub(crate) fn a_changed_file_is_served_anew(kind: DriverKind) {
     let revalidate = Duration::from_millis(200);
     let fixture = Fixture::start_with(kind, |setup| setup.http.revalidate_after = revalidate);
     let mut client = fixture.connect();
@@ -97,7 +97,7 @@ pub(crate) fn a_changed_file_is_served_anew(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn a_file_that_appears_is_found(kind: Kind) {
+pub(crate) fn a_file_that_appears_is_found(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     assert_eq!(fixture.get("/soon.txt").status, 404);
     fs::write(fixture.path("soon.txt"), "here").unwrap();
@@ -107,7 +107,7 @@ pub(crate) fn a_file_that_appears_is_found(kind: Kind) {
 
 /// A page is found unchanged while its answer waits behind another; before it is the page's
 /// turn, the cache needs the room.
-pub(crate) fn a_page_may_be_forgotten_while_its_answer_waits(kind: Kind) {
+pub(crate) fn a_page_may_be_forgotten_while_its_answer_waits(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
         setup.http.revalidate_after = Duration::ZERO;
         // Room for one page of 8 KiB and little else.

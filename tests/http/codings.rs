@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 use tempfile::TempDir;
 
 use crate::support::client::{Client, Response};
@@ -207,7 +207,7 @@ impl Form<'_> {
     }
 }
 
-pub(crate) fn the_client_s_weights_choose_the_coding(kind: Kind) {
+pub(crate) fn the_client_s_weights_choose_the_coding(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, coded(), |_| {});
     let mut client = fixture.connect();
     for (name, content_type, lengths) in &FILES[..2] {
@@ -226,7 +226,7 @@ pub(crate) fn the_client_s_weights_choose_the_coding(kind: Kind) {
 }
 
 /// Our order, but only of what is there.
-pub(crate) fn what_is_there_limits_the_choice(kind: Kind) {
+pub(crate) fn what_is_there_limits_the_choice(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, coded(), |_| {});
     let mut client = fixture.connect();
     for (name, content_type, lengths) in FILES {
@@ -254,7 +254,7 @@ pub(crate) fn what_is_there_limits_the_choice(kind: Kind) {
 }
 
 /// Ranges are of the bytes that are sent, and each coding has bytes of its own.
-pub(crate) fn ranges_are_of_the_coded_bytes(kind: Kind) {
+pub(crate) fn ranges_are_of_the_coded_bytes(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, coded(), |_| {});
     let mut client = fixture.connect();
     for (name, content_type, lengths) in &FILES[..2] {
@@ -299,7 +299,7 @@ pub(crate) fn ranges_are_of_the_coded_bytes(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn strangers_are_not_sent_in_its_place(kind: Kind) {
+pub(crate) fn strangers_are_not_sent_in_its_place(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, coded(), |_| {});
     let mut client = fixture.connect();
     let wish = "Accept-Encoding: gzip, br, zstd";
@@ -339,7 +339,7 @@ pub(crate) fn strangers_are_not_sent_in_its_place(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn without_precompressed_files_are_what_they_are(kind: Kind) {
+pub(crate) fn without_precompressed_files_are_what_they_are(kind: DriverKind) {
     let fixture = Fixture::start_as(kind, coded(), &["--no-precompressed"]);
     let mut client = fixture.connect();
     for (name, content_type, lengths) in FILES {
@@ -355,7 +355,7 @@ pub(crate) fn without_precompressed_files_are_what_they_are(kind: Kind) {
 
 /// Of files that change, and of files that have not for long: those are told by their time alone.
 /// Links to the old ones make new names of them.
-pub(crate) fn a_coding_comes_and_goes(kind: Kind) {
+pub(crate) fn a_coding_comes_and_goes(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, coded(), |setup| {
         setup.http.revalidate_after = Duration::from_millis(20);
     });

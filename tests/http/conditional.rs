@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 use tempfile::TempDir;
 
 use crate::support::alone::alone;
@@ -149,7 +149,7 @@ fn dates() -> Vec<(String, u16)> {
     cases
 }
 
-pub(crate) fn conditions_decide(kind: Kind) {
+pub(crate) fn conditions_decide(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, dated(), |_| {});
     let mut client = fixture.connect();
     let tags = TAGS.into_iter().map(|(lines, status)| (lines.to_owned(), status));
@@ -181,7 +181,7 @@ pub(crate) fn conditions_decide(kind: Kind) {
 }
 
 /// RFC 9110 section 13.2.1: conditions are for what would be a success without them.
-pub(crate) fn conditions_need_something_to_be_about(kind: Kind) {
+pub(crate) fn conditions_need_something_to_be_about(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, dated(), |_| {});
     let mut client = fixture.connect();
     let conditions = [
@@ -214,7 +214,7 @@ pub(crate) fn conditions_need_something_to_be_about(kind: Kind) {
 }
 
 /// RFC 9110 section 15.4.5: what a cache needs to go on with what it has, and no more.
-pub(crate) fn not_modified_has_its_fields(kind: Kind) {
+pub(crate) fn not_modified_has_its_fields(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, dated(), |_| {});
     let mut client = fixture.connect();
     let plain = format!("\"{}\"", opaque("page.html".len()));
@@ -248,7 +248,7 @@ pub(crate) fn not_modified_has_its_fields(kind: Kind) {
 }
 
 /// Time stamps that archives invent are no validators, and those to come are none yet.
-pub(crate) fn odd_times_validate_nothing(kind: Kind) {
+pub(crate) fn odd_times_validate_nothing(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let mut client = fixture.connect();
     for (name, seconds) in [("zero.txt", 0), ("one.txt", 1), ("early.txt", -1_000_000_000)] {
@@ -305,7 +305,7 @@ pub(crate) fn odd_times_validate_nothing(kind: Kind) {
 #[test]
 fn a_tag_is_weak_until_the_file_has_settled() {
     alone(|| {
-        let kinds = Kind::ALL.into_iter().filter(|kind| runs_here(*kind));
+        let kinds = DriverKind::ALL.into_iter().filter(|kind| runs_here(*kind));
         let young: Vec<_> = kinds.map(Young::meet).collect();
         young.into_iter().for_each(Young::grow_old);
     });
@@ -313,7 +313,7 @@ fn a_tag_is_weak_until_the_file_has_settled() {
 
 /// A file that has just been written, and what is known of it.
 struct Young {
-    kind: Kind,
+    kind: DriverKind,
     fixture: Fixture,
     client: Client,
     target: String,
@@ -322,7 +322,7 @@ struct Young {
 }
 
 impl Young {
-    fn meet(kind: Kind) -> Self {
+    fn meet(kind: DriverKind) -> Self {
         let fixture = Fixture::start_with(kind, |setup| {
             setup.http.revalidate_after = Duration::from_millis(50);
         });

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::thread;
 
 use fastrand::Rng;
-use ringd::driver::{File, Kind, Links};
+use ringd::driver::{DriverKind, File, Links};
 use ringd::http::h1::harness::{self, Harness};
-use ringd::http::{Content, Settings};
+use ringd::http::{Content, SiteSettings};
 use ringd::session::Now;
 
 use crate::support::alone::alone;
@@ -24,15 +24,15 @@ fn all_drivers_answer_alike() {
 }
 
 fn the_same_streams_to_all() {
-    let kinds: Vec<_> = Kind::ALL.into_iter().filter(|kind| runs_here(*kind)).collect();
+    let kinds: Vec<_> = DriverKind::ALL.into_iter().filter(|kind| runs_here(*kind)).collect();
     let root = root::settled();
     let content = Content { listing: true, spa: Some(b"index.html".into()), ..Content::default() };
-    let fixture = |kind: &Kind| {
+    let fixture = |kind: &DriverKind| {
         Fixture::start_over(*kind, root, |setup| setup.http.content = content.clone())
     };
     let fixtures: Vec<_> = kinds.iter().map(fixture).collect();
     let root = Arc::new(File::open_root(root, Links::Beneath).unwrap());
-    let mut harness = Harness::new(Settings { content, ..Settings::new(root) });
+    let mut harness = Harness::new(SiteSettings { content, ..SiteSettings::new(root) });
     let mut random = Rng::with_seed(41);
     for number in 0..STREAMS {
         let mut stream = streams::stream(&mut random, 12);

@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 
 use crate::hostile::sparse;
 use crate::support::client::Client;
@@ -16,7 +16,7 @@ const GET: &str = "GET /small.txt HTTP/1.1\r\nHost: h\r\n\r\n";
 const LENGTH: usize = 24 << 20;
 
 /// A server in the middle of a long answer, on which others may wait; and the client of it.
-fn busy(kind: Kind) -> (Fixture, Client) {
+fn busy(kind: DriverKind) -> (Fixture, Client) {
     let fixture = Fixture::start_with(kind, |setup| setup.server.drain_timeout = PATIENCE);
     sparse(&fixture.path("long.bin"), LENGTH as u64);
     let mut client = Client::connect_narrow(fixture.address());
@@ -32,7 +32,7 @@ fn stop(fixture: &Fixture) {
     eventually("the listener is closed", || TcpStream::connect(address).is_err());
 }
 
-pub(crate) fn requests_in_hand_are_finished(kind: Kind) {
+pub(crate) fn requests_in_hand_are_finished(kind: DriverKind) {
     let (fixture, mut client) = busy(kind);
     // Another has sent half of its request.
     let mut half = fixture.connect();
@@ -49,7 +49,7 @@ pub(crate) fn requests_in_hand_are_finished(kind: Kind) {
     fixture.join().unwrap();
 }
 
-pub(crate) fn a_late_request_is_answered_with_close(kind: Kind) {
+pub(crate) fn a_late_request_is_answered_with_close(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let mut client = fixture.connect();
     client.send(GET);
@@ -64,7 +64,7 @@ pub(crate) fn a_late_request_is_answered_with_close(kind: Kind) {
 }
 
 /// A request may be on its way when the server decides to stop.
-pub(crate) fn an_idle_connection_is_given_time(kind: Kind) {
+pub(crate) fn an_idle_connection_is_given_time(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let mut idle = fixture.connect();
     idle.send(GET);
@@ -80,7 +80,7 @@ pub(crate) fn an_idle_connection_is_given_time(kind: Kind) {
     assert!(begun.elapsed() < Duration::from_secs(4), "after {:?}", begun.elapsed());
 }
 
-pub(crate) fn the_listener_refuses(kind: Kind) {
+pub(crate) fn the_listener_refuses(kind: DriverKind) {
     let (fixture, client) = busy(kind);
     stop(&fixture);
     for _ in 0..10 {
@@ -90,7 +90,7 @@ pub(crate) fn the_listener_refuses(kind: Kind) {
     fixture.join().unwrap();
 }
 
-pub(crate) fn a_stuck_client_does_not_stop_the_end(kind: Kind) {
+pub(crate) fn a_stuck_client_does_not_stop_the_end(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
         setup.server.workers = 2;
         setup.server.drain_timeout = Duration::from_millis(500);
@@ -111,7 +111,7 @@ pub(crate) fn a_stuck_client_does_not_stop_the_end(kind: Kind) {
 
 /// The client did not know that the server would close, and sent another request. It must not
 /// lose the answer to the first one over it (RFC 9112 section 9.6).
-pub(crate) fn the_last_answer_survives_a_request_behind_it(kind: Kind) {
+pub(crate) fn the_last_answer_survives_a_request_behind_it(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let length = 2 << 20;
     sparse(&fixture.path("longer.bin"), length as u64);

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -57,7 +57,7 @@ fn expect_required(response: &Response, status: u16, what: &str) {
     assert!(!response.says_close(), "{what}");
 }
 
-pub(crate) fn errors_are_for_people_or_for_programs(kind: Kind) {
+pub(crate) fn errors_are_for_people_or_for_programs(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, root::settled(), |_| {});
     let mut client = fixture.connect();
     for (method, target, lines, status, title) in ERRORS {
@@ -100,7 +100,7 @@ pub(crate) fn errors_are_for_people_or_for_programs(kind: Kind) {
 }
 
 /// An error does not repeat what the client has sent: neither the address nor a field.
-pub(crate) fn nothing_is_reflected(kind: Kind) {
+pub(crate) fn nothing_is_reflected(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, root::settled(), |_| {});
     let mut client = fixture.connect();
     for accept in ["text/html", "application/json"] {
@@ -183,7 +183,7 @@ fn pages() -> &'static Path {
 
 /// The page is the body, and the error stays what it is: in memory or not, whatever is asked
 /// about it.
-pub(crate) fn a_page_of_the_operator_s_is_the_body(kind: Kind) {
+pub(crate) fn a_page_of_the_operator_s_is_the_body(kind: DriverKind) {
     let options = [
         "--error-page",
         "403=/errors/403.txt",
@@ -234,7 +234,7 @@ pub(crate) fn a_page_of_the_operator_s_is_the_body(kind: Kind) {
 }
 
 /// A page may be there in several codings. Its answer says so, and that it is one of them.
-pub(crate) fn an_error_s_page_has_codings(kind: Kind) {
+pub(crate) fn an_error_s_page_has_codings(kind: DriverKind) {
     let options = ["--error-page", "404=/errors/coded.html"];
     let fixture = Fixture::start_as(kind, pages(), &options);
     let mut client = fixture.connect();
@@ -256,7 +256,7 @@ pub(crate) fn an_error_s_page_has_codings(kind: Kind) {
 }
 
 /// A root's own `404.html` needs no option.
-pub(crate) fn a_root_may_bring_its_page(kind: Kind) {
+pub(crate) fn a_root_may_bring_its_page(kind: DriverKind) {
     for (options, length) in [
         (&[][..], Some(404)),
         (&["--error-page", "403=/errors/403.txt"], Some(404)),
@@ -289,7 +289,7 @@ pub(crate) fn a_root_may_bring_its_page(kind: Kind) {
 }
 
 /// Errors with pages and without, one behind the other: each keeps its place and its length.
-pub(crate) fn errors_keep_their_place(kind: Kind) {
+pub(crate) fn errors_keep_their_place(kind: DriverKind) {
     let options = ["--error-page", "405=/errors/405.html"];
     let fixture = Fixture::start_as(kind, pages(), &options);
     let mut client = fixture.connect();
@@ -317,7 +317,7 @@ fn expect_body(client: &mut Client, status: u16, body: &[u8]) {
     assert!(response.body == body, "{}", response.head);
 }
 
-pub(crate) fn an_error_s_page_comes_and_goes(kind: Kind) {
+pub(crate) fn an_error_s_page_comes_and_goes(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
         setup.http.revalidate_after = Duration::from_millis(20);
     });

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 
 use crate::support::fixture::Fixture;
 use crate::support::root::content;
 
 const GET: &str = "GET /small.txt HTTP/1.1\r\nHost: h\r\n\r\n";
 
-pub(crate) fn bodies_are_thrown_away(kind: Kind) {
+pub(crate) fn bodies_are_thrown_away(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let mut client = fixture.connect();
     // As much as is read at most, with a body that looks like requests.
@@ -30,7 +30,7 @@ pub(crate) fn bodies_are_thrown_away(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn a_long_body_ends_the_connection(kind: Kind) {
+pub(crate) fn a_long_body_ends_the_connection(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let mut client = fixture.connect();
     client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 65537\r\n\r\n");
@@ -55,7 +55,7 @@ pub(crate) fn a_long_body_ends_the_connection(kind: Kind) {
 
 /// RFC 9112 section 9.6: closing at once would reset the connection, and the reset could
 /// overtake the error.
-pub(crate) fn an_error_arrives_while_the_client_still_sends(kind: Kind) {
+pub(crate) fn an_error_arrives_while_the_client_still_sends(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     for (request, status) in [
         ("GET / HTTP/1.1\r\n\r\n", 400),
@@ -77,7 +77,7 @@ pub(crate) fn an_error_arrives_while_the_client_still_sends(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn a_client_that_waits_for_100_gets_the_answer_instead(kind: Kind) {
+pub(crate) fn a_client_that_waits_for_100_gets_the_answer_instead(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let mut client = fixture.connect();
     client.send(
@@ -92,7 +92,7 @@ pub(crate) fn a_client_that_waits_for_100_gets_the_answer_instead(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn old_clients_may_keep_the_connection(kind: Kind) {
+pub(crate) fn old_clients_may_keep_the_connection(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let mut client = fixture.connect();
     for _ in 0..3 {
@@ -109,7 +109,7 @@ pub(crate) fn old_clients_may_keep_the_connection(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn half_close_after_the_request(kind: Kind) {
+pub(crate) fn half_close_after_the_request(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let mut client = fixture.connect();
     client.send("GET /large.bin HTTP/1.1\r\nHost: h\r\n\r\n".to_owned() + GET);
@@ -132,7 +132,7 @@ pub(crate) fn half_close_after_the_request(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn a_late_request_gets_408(kind: Kind) {
+pub(crate) fn a_late_request_gets_408(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
         setup.server.header_timeout = Duration::from_millis(700);
     });
@@ -161,7 +161,7 @@ pub(crate) fn a_late_request_gets_408(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn a_silent_connection_is_closed_without_a_word(kind: Kind) {
+pub(crate) fn a_silent_connection_is_closed_without_a_word(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
         setup.server.header_timeout = Duration::from_millis(300);
     });
@@ -171,7 +171,7 @@ pub(crate) fn a_silent_connection_is_closed_without_a_word(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn an_idle_connection_is_closed(kind: Kind) {
+pub(crate) fn an_idle_connection_is_closed(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
         setup.server.header_timeout = Duration::from_millis(200);
         setup.server.idle_timeout = Duration::from_millis(800);
@@ -185,7 +185,7 @@ pub(crate) fn an_idle_connection_is_closed(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn trickling_does_not_extend_the_deadline(kind: Kind) {
+pub(crate) fn trickling_does_not_extend_the_deadline(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
         setup.server.header_timeout = Duration::from_millis(500);
     });

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fastrand::Rng;
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 
 use crate::support::client::Client;
 use crate::support::fixture::Fixture;
@@ -20,7 +20,7 @@ pub(crate) fn sparse(path: &Path, length: u64) {
     File::create(path).unwrap().set_len(length).unwrap();
 }
 
-pub(crate) fn one_byte_at_a_time(kind: Kind) {
+pub(crate) fn one_byte_at_a_time(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let mut client = fixture.connect();
     let post =
@@ -35,7 +35,7 @@ pub(crate) fn one_byte_at_a_time(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn a_client_that_never_reads_is_cut_off(kind: Kind) {
+pub(crate) fn a_client_that_never_reads_is_cut_off(kind: DriverKind) {
     const LENGTH: u64 = 64 << 20;
     let fixture = Fixture::start_with(kind, |setup| {
         setup.server.send_timeout = Duration::from_millis(600);
@@ -55,7 +55,7 @@ pub(crate) fn a_client_that_never_reads_is_cut_off(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn silent_connections_are_closed(kind: Kind) {
+pub(crate) fn silent_connections_are_closed(kind: DriverKind) {
     let _descriptors = many_descriptors();
     let fixture = Fixture::start_with(kind, |setup| {
         setup.server.header_timeout = Duration::from_secs(1);
@@ -69,7 +69,7 @@ pub(crate) fn silent_connections_are_closed(kind: Kind) {
 }
 
 /// The client goes away at every moment of an exchange, without a word.
-pub(crate) fn resets_in_the_middle(kind: Kind) {
+pub(crate) fn resets_in_the_middle(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     sparse(&fixture.path("sparse.bin"), 64 << 20);
     for round in 0..60 {
@@ -92,7 +92,7 @@ pub(crate) fn resets_in_the_middle(kind: Kind) {
 }
 
 /// Valid and broken requests, pipelined at random: each stream is answered and comes to an end.
-pub(crate) fn many_generated_requests(kind: Kind) {
+pub(crate) fn many_generated_requests(kind: DriverKind) {
     let requests = match std::env::var("RINGD_TEST_REQUESTS") {
         Ok(text) => text.parse().expect("RINGD_TEST_REQUESTS is a number"),
         Err(_) => 5_000,
@@ -118,7 +118,7 @@ pub(crate) fn many_generated_requests(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn a_slow_reader_does_not_slow_others(kind: Kind) {
+pub(crate) fn a_slow_reader_does_not_slow_others(kind: DriverKind) {
     const LENGTH: usize = 8 << 20;
     let fixture = Fixture::start(kind);
     sparse(&fixture.path("sparse.bin"), LENGTH as u64);
@@ -138,7 +138,7 @@ pub(crate) fn a_slow_reader_does_not_slow_others(kind: Kind) {
 }
 
 /// Descriptors and memory of the program, before and after it was treated badly.
-pub(crate) fn the_process_gives_everything_back(kind: Kind) {
+pub(crate) fn the_process_gives_everything_back(kind: DriverKind) {
     let root = root::make();
     sparse(&root.path().join("sparse.bin"), 64 << 20);
     let process = Process::start(

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 use tempfile::TempDir;
 
 use crate::support::fixture::Fixture;
@@ -45,7 +45,7 @@ fn huge() -> &'static Path {
     ROOT.path()
 }
 
-pub(crate) fn more_than_four_gibibytes_arrive(kind: Kind) {
+pub(crate) fn more_than_four_gibibytes_arrive(kind: DriverKind) {
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let fixture = Fixture::start_over(kind, huge(), |_| {});
     let mut stream = TcpStream::connect(fixture.address()).unwrap();

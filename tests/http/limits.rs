@@ -1,6 +1,6 @@
 //! More clients than connections: the kernel's backlog is the queue, and nobody is turned away.
 
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 
 use crate::support::client::Client;
 use crate::support::fixture::Fixture;
@@ -9,7 +9,7 @@ use crate::support::root::content;
 
 const GET: &str = "GET /over.bin HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 
-pub(crate) fn more_clients_than_connections(kind: Kind) {
+pub(crate) fn more_clients_than_connections(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| setup.server.connections_max = 8);
     let mut clients: Vec<_> = (0..40).map(|_| fixture.connect()).collect();
     for client in &mut clients {
@@ -23,7 +23,7 @@ pub(crate) fn more_clients_than_connections(kind: Kind) {
 }
 
 /// The server is full for a while, and many wait; then they all are served.
-pub(crate) fn a_full_backlog_is_served(kind: Kind) {
+pub(crate) fn a_full_backlog_is_served(kind: DriverKind) {
     let _descriptors = many_descriptors();
     let fixture = Fixture::start_with(kind, |setup| setup.server.connections_max = 8);
     let holders: Vec<_> = (0..8).map(|_| fixture.connect()).collect();
@@ -43,7 +43,7 @@ pub(crate) fn a_full_backlog_is_served(kind: Kind) {
 }
 
 /// A place that becomes free is taken by who waits, though the others stay as they are.
-pub(crate) fn a_free_place_is_taken(kind: Kind) {
+pub(crate) fn a_free_place_is_taken(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| setup.server.connections_max = 2);
     let mut places: Vec<_> = (0..2).map(|_| fixture.connect()).collect();
     for client in &mut places {

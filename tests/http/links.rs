@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringd::driver::{File, Kind, Links};
+use ringd::driver::{DriverKind, File, Links};
 use ringd::http::RootPath;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -97,7 +97,7 @@ fn linked() -> &'static Path {
     &SERVED
 }
 
-pub(crate) fn each_policy_follows_its_links(kind: Kind) {
+pub(crate) fn each_policy_follows_its_links(kind: DriverKind) {
     for (column, policy) in POLICIES.into_iter().enumerate() {
         let fixture = Fixture::start_as(kind, linked(), &["--symlinks", policy]);
         let mut client = fixture.connect();
@@ -117,7 +117,7 @@ pub(crate) fn each_policy_follows_its_links(kind: Kind) {
     }
 }
 
-pub(crate) fn links_are_listed_if_they_can_be_followed(kind: Kind) {
+pub(crate) fn links_are_listed_if_they_can_be_followed(kind: DriverKind) {
     for (policy, hrefs) in [
         ("beneath", &["./dir/", "./back", "./own"][..]),
         ("never", &["./own"]),
@@ -186,7 +186,7 @@ impl Releases {
         fs::rename(self.path("next"), self.path(Self::CURRENT)).unwrap();
     }
 
-    fn serve(&self, kind: Kind) -> Fixture {
+    fn serve(&self, kind: DriverKind) -> Fixture {
         let current = self.path(Self::CURRENT);
         let base = Arc::new(File::open_root(Path::new("/"), Links::Follow).unwrap());
         let path = CString::new(current.as_os_str().as_bytes()).unwrap();
@@ -223,7 +223,7 @@ fn wait_for(client: &mut Client, version: &str) {
     });
 }
 
-pub(crate) fn a_root_behind_a_link_is_followed(kind: Kind) {
+pub(crate) fn a_root_behind_a_link_is_followed(kind: DriverKind) {
     let releases = Releases::new(&["one", "second"]);
     releases.link_to("one");
     let fixture = releases.serve(kind);
@@ -253,7 +253,7 @@ pub(crate) fn a_root_behind_a_link_is_followed(kind: Kind) {
 }
 
 /// Some deployments rename directories. While there is none of the name, the old one stays.
-pub(crate) fn a_root_that_is_renamed_is_followed(kind: Kind) {
+pub(crate) fn a_root_that_is_renamed_is_followed(kind: DriverKind) {
     let releases = Releases::new(&["one", "second"]);
     fs::rename(releases.path("one"), releases.path(Releases::CURRENT)).unwrap();
     let fixture = releases.serve(kind);
@@ -292,7 +292,7 @@ impl Turning<'_> {
 }
 
 /// No moment lets anything through: neither a file, nor its length, nor one beside it, nor names.
-pub(crate) fn a_directory_that_turns_into_a_link_shows_nothing(kind: Kind) {
+pub(crate) fn a_directory_that_turns_into_a_link_shows_nothing(kind: DriverKind) {
     let place = tempfile::tempdir().unwrap();
     let path = |name: &str| place.path().join(name);
     for (directory, says) in [("served/turn", "inside"), ("outside", "SECRET")] {

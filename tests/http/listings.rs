@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -131,7 +131,7 @@ fn shelves() -> &'static Path {
     ROOT.path()
 }
 
-fn start(kind: Kind) -> Fixture {
+fn start(kind: DriverKind) -> Fixture {
     Fixture::start_as(kind, shelves(), &["--listing"])
 }
 
@@ -203,7 +203,7 @@ fn follow(client: &mut Client, references: &[String]) -> BTreeSet<Vec<u8>> {
 }
 
 /// Whatever a file is called, its link leads to it, and its name does not speak for the page.
-pub(crate) fn each_link_leads_to_its_file(kind: Kind) {
+pub(crate) fn each_link_leads_to_its_file(kind: DriverKind) {
     let fixture = start(kind);
     let mut client = fixture.connect();
     let names = HOSTILE.iter().chain(&HOSTILE_DIRECTORIES);
@@ -228,7 +228,7 @@ pub(crate) fn each_link_leads_to_its_file(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn entries_are_in_order(kind: Kind) {
+pub(crate) fn entries_are_in_order(kind: DriverKind) {
     let fixture = start(kind);
     let mut client = fixture.connect();
     let by_name = "d/ z/ a2.txt a10.txt B.txt";
@@ -276,7 +276,7 @@ pub(crate) fn entries_are_in_order(kind: Kind) {
 }
 
 /// Every entry is on one page, and no page is endless.
-pub(crate) fn many_entries_are_on_pages(kind: Kind) {
+pub(crate) fn many_entries_are_on_pages(kind: DriverKind) {
     let fixture = start(kind);
     let mut client = fixture.connect();
     let expected: Vec<_> = (0..MANY).map(|number| format!("./{number}.txt")).collect();
@@ -309,7 +309,7 @@ pub(crate) fn many_entries_are_on_pages(kind: Kind) {
 }
 
 /// What is hidden, what leads out, and what is no file stays away; what is listed can be had.
-pub(crate) fn what_is_not_served_is_not_listed(kind: Kind) {
+pub(crate) fn what_is_not_served_is_not_listed(kind: DriverKind) {
     let options = ["--listing", "--index", "none"];
     let names = |client: &mut Client, target: &str| {
         texts(&json(&client.ask("GET", target, JSON)), "href").join(" ")
@@ -343,7 +343,7 @@ pub(crate) fn what_is_not_served_is_not_listed(kind: Kind) {
 }
 
 /// A listing is announced for what it is, and can be asked for on conditions.
-pub(crate) fn listings_have_validators(kind: Kind) {
+pub(crate) fn listings_have_validators(kind: DriverKind) {
     let fixture = start(kind);
     let mut client = fixture.connect();
     let mut tags = BTreeSet::new();
@@ -395,7 +395,7 @@ pub(crate) fn listings_have_validators(kind: Kind) {
 }
 
 /// HEAD is answered without the work.
-pub(crate) fn head_of_a_listing_has_no_body(kind: Kind) {
+pub(crate) fn head_of_a_listing_has_no_body(kind: DriverKind) {
     let fixture = start(kind);
     let mut client = fixture.connect();
     for (accept, content_type) in [(HTML, "text/html; charset=utf-8"), (JSON, "application/json")] {
@@ -415,7 +415,7 @@ pub(crate) fn head_of_a_listing_has_no_body(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn the_client_chooses_the_format(kind: Kind) {
+pub(crate) fn the_client_chooses_the_format(kind: DriverKind) {
     let fixture = start(kind);
     let mut client = fixture.connect();
     for (lines, is_json) in [
@@ -439,7 +439,7 @@ pub(crate) fn the_client_chooses_the_format(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn nothing_is_listed_unasked(kind: Kind) {
+pub(crate) fn nothing_is_listed_unasked(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, shelves(), |_| {});
     let mut client = fixture.connect();
     for target in ["/bare/", "/void/", "/hostile/", "/dir/sub/"] {
@@ -457,7 +457,7 @@ pub(crate) fn nothing_is_listed_unasked(kind: Kind) {
 }
 
 /// A listing shows what is there, with a new tag whenever that has changed.
-pub(crate) fn a_listing_follows_its_directory(kind: Kind) {
+pub(crate) fn a_listing_follows_its_directory(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
         setup.http.content.listing = true;
         setup.http.revalidate_after = Duration::from_millis(20);

@@ -110,7 +110,7 @@ macro_rules! each_test {
         $($(
             #[test]
             fn $test() {
-                let kind = ringd::driver::Kind::$kind;
+                let kind = ringd::driver::DriverKind::$kind;
                 if crate::support::runs_here(kind) {
                     crate::support::alone::with_descriptors(kind, || crate::$file::$test(kind));
                 }

@@ -2,12 +2,12 @@
 
 use std::fs;
 
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 
 use crate::support::fixture::Fixture;
 use crate::support::root::content;
 
-pub(crate) fn a_directory_is_its_index(kind: Kind) {
+pub(crate) fn a_directory_is_its_index(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     for target in ["/", "/?query", "/index.html", "//", "/dir/..", "/dir/sub/../../", "/."] {
         fixture.get(target).expect_ok(&content(300));
@@ -19,7 +19,7 @@ pub(crate) fn a_directory_is_its_index(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn a_directory_without_its_slash_moves(kind: Kind) {
+pub(crate) fn a_directory_without_its_slash_moves(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let cases = [
         ("/dir", "/dir/"),
@@ -42,7 +42,7 @@ pub(crate) fn a_directory_without_its_slash_moves(kind: Kind) {
 }
 
 /// `//host/` as a location would be another host (RFC 3986 section 4.2).
-pub(crate) fn a_location_never_names_another_host(kind: Kind) {
+pub(crate) fn a_location_never_names_another_host(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     for directory in ["evil.com", "\\evil.com", "evil.com:80", "@evil.com", "http:"] {
         fs::create_dir_all(fixture.path(directory).join("sub")).unwrap();
@@ -73,7 +73,7 @@ pub(crate) fn a_location_never_names_another_host(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn what_is_not_there_is_not_found(kind: Kind) {
+pub(crate) fn what_is_not_there_is_not_found(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let long = format!("/{}", "n".repeat(256));
     let deep = "/d".repeat(2500);
@@ -104,7 +104,7 @@ pub(crate) fn what_is_not_there_is_not_found(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn hidden_names_are_not_found(kind: Kind) {
+pub(crate) fn hidden_names_are_not_found(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     fs::create_dir_all(fixture.path("dir/.well-known")).unwrap();
     fs::write(fixture.path("dir/.well-known/x"), "x").unwrap();
@@ -126,7 +126,7 @@ pub(crate) fn hidden_names_are_not_found(kind: Kind) {
 }
 
 /// RFC 8615: it exists to be asked for.
-pub(crate) fn the_well_known_directory_is_served(kind: Kind) {
+pub(crate) fn the_well_known_directory_is_served(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     fixture.get("/.well-known/security.txt").expect_ok(&content(9));
     assert_eq!(fixture.get("/.well-known").field("location"), Some("/.well-known/"));
@@ -134,7 +134,7 @@ pub(crate) fn the_well_known_directory_is_served(kind: Kind) {
 }
 
 /// Nor does opening a FIFO wait for somebody to write to it.
-pub(crate) fn what_is_no_file_is_not_found(kind: Kind) {
+pub(crate) fn what_is_no_file_is_not_found(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     for target in ["/fifo", "/socket", "/fifo/", "/fifo/x", "/socket"] {
         assert_eq!(fixture.get(target).status, 404, "{target}");
@@ -142,7 +142,7 @@ pub(crate) fn what_is_no_file_is_not_found(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn nothing_outside_of_the_root_is_served(kind: Kind) {
+pub(crate) fn nothing_outside_of_the_root_is_served(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     for target in [
         "/outside",
@@ -162,7 +162,7 @@ pub(crate) fn nothing_outside_of_the_root_is_served(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn an_unreadable_file_is_forbidden(kind: Kind) {
+pub(crate) fn an_unreadable_file_is_forbidden(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     if fs::read(fixture.path("secret.txt")).is_ok() {
         println!("skipped: this user may read every file");
@@ -172,7 +172,7 @@ pub(crate) fn an_unreadable_file_is_forbidden(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn names_are_decoded_once(kind: Kind) {
+pub(crate) fn names_are_decoded_once(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     fs::write(fixture.path("%41"), "percent").unwrap();
     fs::write(fixture.path("A"), "letter").unwrap();

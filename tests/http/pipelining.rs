@@ -1,7 +1,7 @@
 //! Requests behind each other: answers in order, complete, whoever is slow.
 
 use fastrand::Rng;
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 
 use crate::support::client::Client;
 use crate::support::fixture::Fixture;
@@ -62,7 +62,7 @@ fn write(wishes: &[Wish]) -> String {
     wishes.iter().map(|wish| wish.request()).collect()
 }
 
-pub(crate) fn answers_come_in_order(kind: Kind) {
+pub(crate) fn answers_come_in_order(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let mut random = Rng::with_seed(21);
     let mut number = 0;
@@ -85,7 +85,7 @@ pub(crate) fn answers_come_in_order(kind: Kind) {
 }
 
 /// The client reads little at a time, through a narrow window, and writes all at once.
-pub(crate) fn answers_to_a_slow_reader_are_complete(kind: Kind) {
+pub(crate) fn answers_to_a_slow_reader_are_complete(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let mut random = Rng::with_seed(22);
     let wishes: Vec<_> = (0..40).map(|number| Wish::any(&mut random, number)).collect();
@@ -103,7 +103,7 @@ pub(crate) fn answers_to_a_slow_reader_are_complete(kind: Kind) {
 }
 
 /// The small answers are known at once, and still come behind the large one.
-pub(crate) fn requests_behind_a_large_file_wait_for_it(kind: Kind) {
+pub(crate) fn requests_behind_a_large_file_wait_for_it(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let large = ["large.bin", "over.bin", "large.bin"];
     let mut client = Client::connect_narrow(fixture.address());
@@ -121,7 +121,7 @@ pub(crate) fn requests_behind_a_large_file_wait_for_it(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn a_close_among_requests_ends_the_rest(kind: Kind) {
+pub(crate) fn a_close_among_requests_ends_the_rest(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     for last in [
         "GET /small.txt HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
@@ -140,7 +140,7 @@ pub(crate) fn a_close_among_requests_ends_the_rest(kind: Kind) {
 }
 
 /// Receiving has to pause, and to go on.
-pub(crate) fn more_requests_than_the_inbox_holds(kind: Kind) {
+pub(crate) fn more_requests_than_the_inbox_holds(kind: DriverKind) {
     const REQUESTS: usize = 20_000;
     let fixture = Fixture::start(kind);
     let mut client = Client::connect_narrow(fixture.address());

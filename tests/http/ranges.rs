@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use fastrand::Rng;
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 use tempfile::TempDir;
 
 use crate::support::client::{Client, Response, request};
@@ -166,7 +166,7 @@ fn expect_parts(response: &Response, ranges: &[(u64, u64)], body: &[u8]) {
 }
 
 /// From memory and from the file itself.
-pub(crate) fn ranges_arrive_byte_for_byte(kind: Kind) {
+pub(crate) fn ranges_arrive_byte_for_byte(kind: DriverKind) {
     let body = content(LENGTH as usize);
     for memory_file_max in [LENGTH, 0] {
         let fixture = Fixture::start_over(kind, root::settled(), |setup| {
@@ -204,7 +204,7 @@ pub(crate) fn ranges_arrive_byte_for_byte(kind: Kind) {
 }
 
 /// A range of what the client has a part of already, or all of what there is now.
-pub(crate) fn if_range_guards_ranges(kind: Kind) {
+pub(crate) fn if_range_guards_ranges(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, root::settled(), |_| {});
     let mut client = fixture.connect();
     let whole = client.ask("GET", "/exact.bin", "");
@@ -272,7 +272,7 @@ fn at_offset(offset: u64) -> [u8; 10] {
     bytes
 }
 
-pub(crate) fn ranges_beyond_four_gibibytes(kind: Kind) {
+pub(crate) fn ranges_beyond_four_gibibytes(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, far(), |_| {});
     let mut client = fixture.connect();
     let (early, late) = (4 * GIB - 5, 5 * GIB);
@@ -306,7 +306,7 @@ pub(crate) fn ranges_beyond_four_gibibytes(kind: Kind) {
 
 /// Large parts, many of them, to whoever reads slowly: order and length are kept. The ranges
 /// are drawn with a fixed seed.
-pub(crate) fn large_parts_arrive_in_order(kind: Kind) {
+pub(crate) fn large_parts_arrive_in_order(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, root::settled(), |_| {});
     let body = content(1 << 20);
     let mut random = Rng::with_seed(11);

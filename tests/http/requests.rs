@@ -1,6 +1,6 @@
 //! The table of requests: what each gets, and whether the connection goes on.
 
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 
 use self::Then::{Close, Keep};
 use crate::support::fixture::Fixture;
@@ -147,7 +147,7 @@ const HEADS: &[(&str, u16, Then)] = &[
 /// A request after which the connection ends, to see whether it was still open.
 const LAST: &str = "GET /small.txt HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 
-pub(crate) fn each_request_gets_its_answer(kind: Kind) {
+pub(crate) fn each_request_gets_its_answer(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     for (head, status, then) in HEADS {
         // Only where it stands for a whole line.

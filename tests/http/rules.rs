@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 use tempfile::TempDir;
 
 use crate::support::client::{Client, Response};
@@ -51,7 +51,7 @@ fn ask_all(client: &mut Client, target: &str) -> [Response; 4] {
     [get, head, range, same]
 }
 
-pub(crate) fn pages_and_data_are_revalidated(kind: Kind) {
+pub(crate) fn pages_and_data_are_revalidated(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, site(), |_| {});
     let mut client = fixture.connect();
     for (target, value) in [
@@ -74,7 +74,7 @@ pub(crate) fn pages_and_data_are_revalidated(kind: Kind) {
 }
 
 /// The last rule that matches counts, and only for what it names.
-pub(crate) fn the_last_rule_for_caching_counts(kind: Kind) {
+pub(crate) fn the_last_rule_for_caching_counts(kind: DriverKind) {
     let long = "max-age=31536000, immutable";
     let options = [
         "--cache-control",
@@ -128,7 +128,7 @@ pub(crate) fn the_last_rule_for_caching_counts(kind: Kind) {
 }
 
 /// Rules add up, down the tree; a later one replaces or removes what an earlier one has set.
-pub(crate) fn header_rules_merge(kind: Kind) {
+pub(crate) fn header_rules_merge(kind: DriverKind) {
     let options = [
         "--header",
         "**=X-Frame-Options: DENY",
@@ -201,7 +201,7 @@ pub(crate) fn header_rules_merge(kind: Kind) {
 }
 
 /// The Fetch standard: other sites' scripts may read what says so, and what browsers ask first.
-pub(crate) fn other_sites_may_read_if_they_may(kind: Kind) {
+pub(crate) fn other_sites_may_read_if_they_may(kind: DriverKind) {
     let asked = "Origin: https://elsewhere.example";
     let preflight = "Access-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: range";
     for cors in [false, true] {
@@ -247,7 +247,7 @@ pub(crate) fn other_sites_may_read_if_they_may(kind: Kind) {
 
 /// A policy for pages holds for the page of an application and for that of an error, whatever the
 /// address is that they answer for.
-pub(crate) fn substitutes_have_the_fields_of_their_own_path(kind: Kind) {
+pub(crate) fn substitutes_have_the_fields_of_their_own_path(kind: DriverKind) {
     let options = [
         "--spa=/docs/index.html",
         "--error-page",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ringd::ask::{Ask, AskId};
 use ringd::driver::{File, Links};
 use ringd::http::h1::harness::{Harness, perform};
-use ringd::http::{Content, Settings};
+use ringd::http::{Content, SiteSettings};
 use ringd::session::{Now, ReceiveTimeout, Step};
 
 /// Sessions of a site over two files, with room for one name in its cache.
@@ -18,7 +18,7 @@ fn harness(directory: &tempfile::TempDir) -> Harness {
     let root = Arc::new(File::open_root(directory.path(), Links::Beneath).unwrap());
     // Nothing beside the files is looked for, so that one open tells all.
     let content = Content { precompressed: false, ..Content::default() };
-    Harness::new(Settings { cache_entries: 1, content, ..Settings::new(root) })
+    Harness::new(SiteSettings { cache_entries: 1, content, ..SiteSettings::new(root) })
 }
 
 /// Lets a session answer a request to its end.

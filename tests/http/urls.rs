@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 use tempfile::TempDir;
 
 use crate::support::client::{Client, Response};
@@ -94,7 +94,7 @@ fn expect_moved(response: &Response, location: &str) {
     assert_eq!(response.field("location"), Some(location));
 }
 
-pub(crate) fn the_first_index_that_is_there_counts(kind: Kind) {
+pub(crate) fn the_first_index_that_is_there_counts(kind: DriverKind) {
     let options = ["--index", "index.htm", "--index", "home.html"];
     let fixture = Fixture::start_as(kind, tree(), &options);
     let mut client = fixture.connect();
@@ -123,7 +123,7 @@ pub(crate) fn the_first_index_that_is_there_counts(kind: Kind) {
 }
 
 /// The location leads to the directory, on the same host, with the query as it came.
-pub(crate) fn redirects_lead_where_they_should(kind: Kind) {
+pub(crate) fn redirects_lead_where_they_should(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, tree(), |_| {});
     let mut client = fixture.connect();
     let queries = ["", "?", "?a=b&c=%2F%2e", "?//evil.com/", "??", "?/../.."];
@@ -155,7 +155,7 @@ pub(crate) fn redirects_lead_where_they_should(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn clean_addresses_find_their_pages(kind: Kind) {
+pub(crate) fn clean_addresses_find_their_pages(kind: DriverKind) {
     let fixture = Fixture::start_as(kind, tree(), &["--clean-urls"]);
     let mut client = fixture.connect();
     let pages = [
@@ -216,7 +216,7 @@ pub(crate) fn clean_addresses_find_their_pages(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn addresses_are_not_clean_unasked(kind: Kind) {
+pub(crate) fn addresses_are_not_clean_unasked(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, tree(), |_| {});
     let mut client = fixture.connect();
     for target in ["/about", "/docs/v1.2/note", "/index"] {
@@ -229,7 +229,7 @@ pub(crate) fn addresses_are_not_clean_unasked(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn the_fallback_answers_navigations(kind: Kind) {
+pub(crate) fn the_fallback_answers_navigations(kind: DriverKind) {
     // What is said of the page's own path is not said of the addresses that it stands in for.
     let options = ["--spa=/app.html", "--cache-control", "**=max-age=31536000, immutable"];
     let fixture = Fixture::start_as(kind, tree(), &options);
@@ -282,7 +282,7 @@ pub(crate) fn the_fallback_answers_navigations(kind: Kind) {
 }
 
 /// The page that should answer for others can be missing itself; without a name, it is the index.
-pub(crate) fn the_fallback_has_a_default_and_may_be_missing(kind: Kind) {
+pub(crate) fn the_fallback_has_a_default_and_may_be_missing(kind: DriverKind) {
     for (options, body) in [
         (&["--spa"][..], Some(content(300))),
         (&["--spa=/nowhere.html"], None),
@@ -312,7 +312,7 @@ fn expect_missing(client: &mut Client, target: &str, lines: &str) {
 }
 
 /// However its bytes are written, a name is the same (RFC 3986 section 6.2.2).
-pub(crate) fn each_encoding_of_a_name_leads_to_it(kind: Kind) {
+pub(crate) fn each_encoding_of_a_name_leads_to_it(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let mut client = fixture.connect();
     let mut random = fastrand::Rng::with_seed(23);
@@ -343,7 +343,7 @@ pub(crate) fn each_encoding_of_a_name_leads_to_it(kind: Kind) {
 }
 
 /// RFC 8615 has one directory with a dot that exists to be asked for.
-pub(crate) fn only_one_hidden_name_is_served(kind: Kind) {
+pub(crate) fn only_one_hidden_name_is_served(kind: DriverKind) {
     for options in [&[][..], &["--listing", "--spa", "--clean-urls"]] {
         let fixture = Fixture::start_as(kind, tree(), options);
         let mut client = fixture.connect();

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
 use crate::support::eventually;
@@ -15,7 +15,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// A server that remembers for an hour, unless the kernel tells it of changes; `None` where that
 /// cannot be had.
-fn start(kind: Kind) -> Option<Fixture> {
+fn start(kind: DriverKind) -> Option<Fixture> {
     let fixture = Fixture::start_with(kind, |setup| {
         setup.http.revalidate_after = HOUR;
         setup.http.watch = true;
@@ -62,7 +62,7 @@ fn body(fixture: &Fixture, target: &str) -> String {
     }
 }
 
-pub(crate) fn a_change_is_served_though_nothing_has_expired(kind: Kind) {
+pub(crate) fn a_change_is_served_though_nothing_has_expired(kind: DriverKind) {
     type Act = fn(&Fixture);
     let cases: [(&str, &str, Act, &str); 14] = [
         ("/new.txt", "404", |f| fs::write(f.path("new.txt"), "new").unwrap(), "new"),
@@ -122,7 +122,7 @@ fn coding_comes_and_goes(fixture: &Fixture) {
 }
 
 /// Neither what was beneath the old name nor what is beneath the new one is told of by name.
-pub(crate) fn a_directory_that_moves_takes_its_files_along(kind: Kind) {
+pub(crate) fn a_directory_that_moves_takes_its_files_along(kind: DriverKind) {
     let Some(fixture) = start(kind) else { return };
     let names = ["/one/sub/page.txt", "/two/sub/page.txt", "/three/sub/page.txt"];
     for name in ["one", "two"] {
@@ -154,15 +154,19 @@ pub(crate) fn a_directory_that_moves_takes_its_files_along(kind: Kind) {
 
 /// A file that is written all the time, and others that come and go, in the same directory and in
 /// another one.
-pub(crate) fn a_busy_directory_costs_others_nothing(kind: Kind) {
+pub(crate) fn a_busy_directory_costs_others_nothing(kind: DriverKind) {
     let Some(fixture) = start(kind) else { return };
     fs::write(fixture.path("log"), "").unwrap();
     let quiet = ["/small.txt", "/dir/", "/over.bin", "/log.txt", "/bare/file.txt"];
     let settle_all = || quiet.iter().chain(&["/log"]).for_each(|name| settle(&fixture, name));
     settle_all();
     // What was found before its directory was watched is asked about once more after a second.
-    std::thread::sleep(Duration::from_millis(1200));
-    settle_all();
+    eventually("all directories are watched", || {
+        let before = fixture.cache();
+        std::thread::sleep(Duration::from_millis(1200));
+        settle_all();
+        fixture.cache().revalidations == before.revalidations
+    });
     let before = fixture.cache();
     let end = std::time::Instant::now() + Duration::from_millis(300);
     let mut rounds = 0;
@@ -185,7 +189,7 @@ pub(crate) fn a_busy_directory_costs_others_nothing(kind: Kind) {
 
 /// More happens than is read at once, and nobody asks meanwhile: the change at its end is noticed
 /// as soon as the watcher has read so far, although nothing expires for an hour.
-pub(crate) fn a_change_behind_a_storm_is_served(kind: Kind) {
+pub(crate) fn a_change_behind_a_storm_is_served(kind: DriverKind) {
     let Some(fixture) = start(kind) else { return };
     fs::write(fixture.path("page.txt"), "").unwrap();
     for number in 0..3 {
@@ -203,7 +207,7 @@ pub(crate) fn a_change_behind_a_storm_is_served(kind: Kind) {
     fixture.finish();
 }
 
-pub(crate) fn without_a_watch_the_time_counts(kind: Kind) {
+pub(crate) fn without_a_watch_the_time_counts(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
         setup.http.revalidate_after = HOUR;
         setup.http.watch = false;

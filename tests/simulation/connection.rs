@@ -10,7 +10,7 @@ use ringd::driver::sim::{Faults, Peer, Sim};
 use ringd::driver::{Chain, Job, Limits, Now};
 use ringd::server::Published;
 use ringd::server::mailbox::Mailbox;
-use ringd::server::worker::{Settings, Worker};
+use ringd::server::worker::{Worker, WorkerSettings};
 use ringd::service::{Service, Task, Waiter};
 use ringd::session::{ConnectionInfo, Context, Inbox, ReceiveTimeout, Sent, Session, Step, Timer};
 
@@ -143,7 +143,7 @@ impl World {
         let limits = Limits { sockets_max: 8, buffers: 2, ..Limits::default() };
         let mut sim = Sim::seeded(&limits, 0, Faults::NONE);
         let (listener, dialer) = sim.listen().unwrap();
-        let settings = Settings {
+        let settings = WorkerSettings {
             connections_max: 4,
             header_timeout: IDLE_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,

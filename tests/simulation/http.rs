@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use ringd::driver::sim::{Dialer, Files, Sim};
-use ringd::driver::watch::Report;
-use ringd::http::{Http, Settings, Sites};
+use ringd::driver::watch::ChangeReport;
+use ringd::http::{Http, SiteSettings, Sites};
 use ringd::server::mailbox::Mailbox;
 
 use crate::answer::{Answer, Taken, take_answer};
@@ -421,14 +421,14 @@ fn crawls(client: &Client, conditions: &Conditions) -> bool {
 impl Scene for HttpScene {
     type Session = Http;
 
-    fn shared(&self, sim: &mut Sim, mailbox: &Arc<Mailbox<Vec<Report>>>) -> Sites {
-        let settings = Settings {
+    fn shared(&self, sim: &mut Sim, mailbox: &Arc<Mailbox<Vec<ChangeReport>>>) -> Sites {
+        let settings = SiteSettings {
             memory_file_max: self.memory_file_max,
             cache_entries: self.cache_entries,
             cache_bytes: 300_000,
             revalidate_after: self.revalidate,
             watch: self.watch != Watch::No,
-            ..Settings::new(sim.files().root())
+            ..SiteSettings::new(sim.files().root())
         };
         let mailbox = Arc::clone(mailbox);
         let watcher = sim.watcher(Box::new(move |reports| mailbox.push(reports)));

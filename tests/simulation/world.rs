@@ -9,7 +9,7 @@ use ringd::driver::sim::{Dialer, Faults, Files, Sim};
 use ringd::driver::{Driver, Limits};
 use ringd::server::Published;
 use ringd::server::mailbox::Mailbox;
-use ringd::server::worker::{Settings, Worker};
+use ringd::server::worker::{Worker, WorkerSettings};
 use ringd::service::Service;
 use ringd::session::Session;
 
@@ -52,7 +52,7 @@ pub(crate) struct Conditions {
     /// The server was told to stop while clients were there.
     pub(crate) early_drain: bool,
     pub(crate) limits: Limits,
-    settings: Settings,
+    settings: WorkerSettings,
 }
 
 impl Conditions {
@@ -63,7 +63,7 @@ impl Conditions {
 
     /// Who waited as long as this has waited for a timeout.
     pub(crate) fn shortest_timeout(&self) -> Duration {
-        let Settings { header_timeout, idle_timeout, send_timeout, .. } = self.settings;
+        let WorkerSettings { header_timeout, idle_timeout, send_timeout, .. } = self.settings;
         header_timeout.min(idle_timeout).min(send_timeout)
     }
 }
@@ -140,7 +140,7 @@ pub(crate) fn conditions(random: &mut Rng) -> Conditions {
             Duration::from_millis(random.u64(50..3000))
         }
     };
-    let settings = Settings {
+    let settings = WorkerSettings {
         connections_max: 0,
         header_timeout: time(30),
         idle_timeout: time(75),
@@ -148,7 +148,7 @@ pub(crate) fn conditions(random: &mut Rng) -> Conditions {
         drain_timeout: time(10),
     };
     let connections_max = random.u32(1..60);
-    let settings = Settings { connections_max, ..settings };
+    let settings = WorkerSettings { connections_max, ..settings };
     Conditions { faults, patient, early_drain: random.u8(..6) == 0, limits, settings }
 }
 

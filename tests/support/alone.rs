@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 
 /// Set in the child of [`alone`].
 const CHILD: &str = "RINGD_TEST_ALONE";
@@ -26,6 +26,6 @@ pub(crate) fn alone(test: impl FnOnce()) {
 
 /// Runs a test of a driver: alone, if the driver cannot use every descriptor of the process.
 /// `select(2)` takes none from 1024 on, and tests that run side by side may have more open.
-pub(crate) fn with_descriptors(kind: Kind, test: impl FnOnce()) {
+pub(crate) fn with_descriptors(kind: DriverKind, test: impl FnOnce()) {
     if kind.descriptors_max().is_some() { alone(test) } else { test() }
 }

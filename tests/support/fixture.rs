@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use ringd::cli::{Cli, Command};
-use ringd::driver::{DriverSelection, File, Kind, Limits, Links};
+use ringd::driver::{DriverKind, DriverSelection, File, Limits, Links};
 use ringd::http::site::{CacheStats, PublishedCacheStats};
 use ringd::http::{self, Http, Sites};
 use ringd::server::{self, Server, Stopper, WorkerStats};
@@ -29,8 +29,8 @@ pub(crate) struct Fixture {
 
 /// What a test may set; see the fields' own documentation.
 pub(crate) struct Setup {
-    pub(crate) server: server::Settings,
-    pub(crate) http: http::Settings,
+    pub(crate) server: server::ServerSettings,
+    pub(crate) http: http::SiteSettings,
 }
 
 impl Setup {
@@ -47,23 +47,27 @@ impl Setup {
 
 impl Fixture {
     /// A server with one worker and long timeouts.
-    pub(crate) fn start(kind: Kind) -> Self {
+    pub(crate) fn start(kind: DriverKind) -> Self {
         Self::start_with(kind, |_| {})
     }
 
     /// A server whose settings differ from those of [`Fixture::start`].
-    pub(crate) fn start_with(kind: Kind, change: impl FnOnce(&mut Setup)) -> Self {
+    pub(crate) fn start_with(kind: DriverKind, change: impl FnOnce(&mut Setup)) -> Self {
         let root = root::make();
         let path = root.path().to_owned();
         Self { _root: Some(root), ..Self::start_over(kind, &path, change) }
     }
 
     /// A server over a root that exists.
-    pub(crate) fn start_over(kind: Kind, path: &Path, change: impl FnOnce(&mut Setup)) -> Self {
+    pub(crate) fn start_over(
+        kind: DriverKind,
+        path: &Path,
+        change: impl FnOnce(&mut Setup),
+    ) -> Self {
         let root = Arc::new(File::open_root(path, Links::Beneath).unwrap());
         let long = Duration::from_secs(60);
         let mut setup = Setup {
-            server: server::Settings {
+            server: server::ServerSettings {
                 listen: vec!["127.0.0.1:0".parse().unwrap()],
                 workers: 1,
                 connections_max: 4096,
@@ -74,7 +78,7 @@ impl Fixture {
                 limits: Limits::default(),
                 trace: None,
             },
-            http: http::Settings::new(root),
+            http: http::SiteSettings::new(root),
         };
         change(&mut setup);
         let selection = DriverSelection::make(Some(kind)).unwrap();
@@ -91,7 +95,7 @@ impl Fixture {
     }
 
     /// A server over a root that exists, with options of `ringd serve` about content.
-    pub(crate) fn start_as(kind: Kind, path: &Path, options: &[&str]) -> Self {
+    pub(crate) fn start_as(kind: DriverKind, path: &Path, options: &[&str]) -> Self {
         Self::start_over(kind, path, |setup| setup.content(path, options))
     }
 

@@ -12,13 +12,13 @@ pub(crate) mod streams;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ringd::driver::{DriverSelection, Kind};
+use ringd::driver::{DriverKind, DriverSelection};
 
 /// How long anything may take that has to happen at all.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether a driver works here; says why when it does not.
-pub(crate) fn runs_here(kind: Kind) -> bool {
+pub(crate) fn runs_here(kind: DriverKind) -> bool {
     match DriverSelection::make(Some(kind)) {
         Ok(_) => true,
         Err(error) => {

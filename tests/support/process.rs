@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use ringd::driver::Kind;
+use ringd::driver::DriverKind;
 
 use super::eventually;
 
@@ -16,7 +16,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn start(kind: Kind, root: &Path, more: &[&str]) -> Self {
+    pub(crate) fn start(kind: DriverKind, root: &Path, more: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ringd"))
             .arg(root)
             .args(["--listen", "127.0.0.1:0", "--workers", "2", "--driver", kind.name()])

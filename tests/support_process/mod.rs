@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringd::driver::{DriverSelection, Kind};
+use ringd::driver::{DriverKind, DriverSelection};
 use tempfile::TempDir;
 
 /// Longer than anything here takes; what waits this long hangs.
@@ -42,19 +42,21 @@ pub(crate) fn open_to_all(path: &Path) {
 
 /// Whether io_uring works on this machine at all; prints why not.
 pub(crate) fn uring_works() -> bool {
-    DriverSelection::make(Some(Kind::Uring)).map_err(|error| println!("skipped: {error}")).is_ok()
+    DriverSelection::make(Some(DriverKind::Uring))
+        .map_err(|error| println!("skipped: {error}"))
+        .is_ok()
 }
 
 /// The drivers that work on this machine; prints of the others why they do not.
-pub(crate) fn kinds() -> impl Iterator<Item = Kind> {
-    let works = |kind: &Kind| match DriverSelection::make(Some(*kind)) {
+pub(crate) fn kinds() -> impl Iterator<Item = DriverKind> {
+    let works = |kind: &DriverKind| match DriverSelection::make(Some(*kind)) {
         Ok(_) => true,
         Err(error) => {
             println!("{kind} skipped: {error}");
             false
         }
     };
-    Kind::ALL.into_iter().filter(works)
+    DriverKind::ALL.into_iter().filter(works)
 }
 
 /// A command with these arguments, which serves at a free port unless they say otherwise.
@@ -69,7 +71,7 @@ pub(crate) fn with(arguments: &[&str]) -> Command {
 
 /// The names of the drivers that work here.
 pub(crate) fn drivers() -> impl Iterator<Item = &'static str> {
-    kinds().map(Kind::name)
+    kinds().map(DriverKind::name)
 }
 
 /// A server that runs. Dropping it kills it.

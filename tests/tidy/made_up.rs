@@ -15,7 +15,7 @@ fn needs(files: &[(&'static str, &'static str)]) -> Vec<String> {
 }
 
 /// A file that defines something, beside the one under test.
-const B: (&str, &str) = ("src/b.rs", "pub struct B; pub enum Kind { One } pub fn make() {}");
+const B: (&str, &str) = ("src/b.rs", "pub struct B; pub enum DriverKind { One } pub fn make() {}");
 const ROOT: (&str, &str) = ("src/lib.rs", "mod a; mod b;");
 
 /// What `src/a.rs` needs, with this text.
@@ -32,20 +32,20 @@ fn every_way_to_name_something_counts() {
         "use crate::{b::{self, B}, a};",
         "use crate::b::B as Other;",
         "use crate::b::*;",
-        "use crate::b::{Kind::*};",
+        "use crate::b::{DriverKind::*};",
         "use crate::b as other; fn f() { other::make() }",
         "use crate::{b::{self}}; fn f() { b::make() }",
         "use super::*; fn f() { b::make() }",
         "fn f() { crate::b::make() }",
         "fn f() { Some(1).map(|_| super::b::make()) }",
-        "fn f() { println!(\"{:?}\", crate::b::Kind::One) }",
+        "fn f() { println!(\"{:?}\", crate::b::DriverKind::One) }",
         "fn f(_: &'static crate::b::B) {}",
         "fn f() { use crate::b::B; }",
         "impl Trait for crate::b::B {}",
         "impl<T: Into<crate::b::B>> Trait for T {}",
         "fn f() { <crate::b::B as Default>::default() }",
         "fn f() { for at in 0..crate::b::make() {} }",
-        "#[arg(default_value_t = crate::b::Kind::One)] struct A;",
+        "#[arg(default_value_t = crate::b::DriverKind::One)] struct A;",
         "mod inner { use crate::b::B; }",
         "mod inner { use super::super::b::B; }",
         "#[cfg(not(test))] use crate::b::B;",
@@ -136,7 +136,8 @@ fn the_binary_is_another_crate() {
 
 #[test]
 fn a_struct_may_be_spread_over_the_files_beside_it() {
-    let parent = ("src/b/mod.rs", "mod part; use part::Job; pub struct B(Job); pub enum Kind {}");
+    let parent =
+        ("src/b/mod.rs", "mod part; use part::Job; pub struct B(Job); pub enum DriverKind {}");
     let part = "pub struct Job; use super::B; impl<T: Fn() -> u8> B<T> { }";
     assert_eq!(needs(&[ROOT, parent, ("src/b/part.rs", part)]), ["b/mod -> b/part"]);
     let both = ["b/mod -> b/part", "b/part -> b/mod"];
@@ -144,7 +145,7 @@ fn a_struct_may_be_spread_over_the_files_beside_it() {
         // Without a block of its own, with one of a trait, and with something else besides.
         "pub struct Job; use super::B;",
         "pub struct Job; use super::B; impl Trait for B { }",
-        "pub struct Job; use super::{B, Kind}; impl B { }",
+        "pub struct Job; use super::{B, DriverKind}; impl B { }",
     ] {
         assert_eq!(needs(&[ROOT, parent, ("src/b/part.rs", part)]), both, "{part}");
     }

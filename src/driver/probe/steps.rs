@@ -14,7 +14,7 @@ use super::super::{
     Chain, Completion, Driver, File, FileKind, Links, Op, OpId, Outcome, Sock, Token, is_cancelled,
     sys,
 };
-use super::Step;
+use super::ProbeStep;
 
 const WORD: &[u8] = b"ping";
 
@@ -22,7 +22,7 @@ const WORD: &[u8] = b"ping";
 /// of a socket that nobody reads yet, enough not to be copied into one piece.
 const PIECE_BYTES: usize = 12 * 1024;
 
-/// How long the wait of [`Step::Timeout`] takes.
+/// How long the wait of [`ProbeStep::Timeout`] takes.
 const SHORT_WAIT: Duration = Duration::from_millis(2);
 
 /// A driver, and what it has told.
@@ -38,20 +38,20 @@ impl<D: Driver> Tester<D> {
     }
 
     /// Takes a step. Sockets of one that fails stay with the driver until it is dropped.
-    pub(super) fn take(&mut self, step: Step) -> io::Result<()> {
+    pub(super) fn take(&mut self, step: ProbeStep) -> io::Result<()> {
         match step {
-            Step::Open => Ok(()),
-            Step::Receive => self.receive(1),
-            Step::Wake => self.wake(),
-            Step::Send => self.send(&[WORD]),
-            Step::Gather => self.send(&[&[1; PIECE_BYTES], &[2; PIECE_BYTES]]),
-            Step::SendFile => self.send_file(),
-            Step::ReadFile => self.read_file(),
-            Step::OpenFile => self.open_file(),
-            Step::Accept => self.accept(),
-            Step::ReceiveMany => self.receive(2),
-            Step::Cancel => self.cancel(),
-            Step::Timeout => self.time_out(),
+            ProbeStep::Open => Ok(()),
+            ProbeStep::Receive => self.receive(1),
+            ProbeStep::Wake => self.wake(),
+            ProbeStep::Send => self.send(&[WORD]),
+            ProbeStep::Gather => self.send(&[&[1; PIECE_BYTES], &[2; PIECE_BYTES]]),
+            ProbeStep::SendFile => self.send_file(),
+            ProbeStep::ReadFile => self.read_file(),
+            ProbeStep::OpenFile => self.open_file(),
+            ProbeStep::Accept => self.accept(),
+            ProbeStep::ReceiveMany => self.receive(2),
+            ProbeStep::Cancel => self.cancel(),
+            ProbeStep::Timeout => self.time_out(),
         }
     }
 

@@ -14,20 +14,20 @@ use crate::driver::{Limits, sys};
 const EVENTS_MAX: usize = 256;
 
 /// Edge-triggered epoll: one `epoll_ctl` for the life of a socket.
-pub type Edge = Epoll<true>;
+pub type Edge = EpollPoller<true>;
 
 /// Level-triggered epoll: one `epoll_ctl` for each change of interest.
-pub type Level = Epoll<false>;
+pub type Level = EpollPoller<false>;
 
 /// An epoll instance; `EDGE` tells how sources are registered.
 #[derive(Debug)]
-pub struct Epoll<const EDGE: bool> {
+pub struct EpollPoller<const EDGE: bool> {
     instance: OwnedFd,
     events: Box<[libc::epoll_event]>,
     system_calls: u64,
 }
 
-impl<const EDGE: bool> Poller for Epoll<EDGE> {
+impl<const EDGE: bool> Poller for EpollPoller<EDGE> {
     const TRIGGER: Trigger = if EDGE { Trigger::Edge } else { Trigger::Level };
     const FORGETS_CLOSED: bool = true;
 
@@ -66,13 +66,13 @@ impl<const EDGE: bool> Poller for Epoll<EDGE> {
     }
 }
 
-impl<const EDGE: bool> AsFd for Epoll<EDGE> {
+impl<const EDGE: bool> AsFd for EpollPoller<EDGE> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.instance.as_fd()
     }
 }
 
-impl<const EDGE: bool> Epoll<EDGE> {
+impl<const EDGE: bool> EpollPoller<EDGE> {
     fn control(
         &mut self,
         operation: i32,
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(milliseconds(Some(Duration::MAX)), i32::MAX);
     }
 
-    fn reports<const EDGE: bool>(poller: &mut Epoll<EDGE>) -> Vec<Event> {
+    fn reports<const EDGE: bool>(poller: &mut EpollPoller<EDGE>) -> Vec<Event> {
         let mut out = Vec::new();
         poller.wait(Some(Duration::ZERO), &mut out).unwrap();
         out

@@ -72,16 +72,16 @@ pub type Epoll = Ready<epoll::Edge>;
 pub type EpollLevel = Ready<epoll::Level>;
 
 /// The reactor on signals.
-pub type Sigio = Ready<sigio::Sigio>;
+pub type Sigio = Ready<sigio::SigioPoller>;
 
 /// The reactor on `poll(2)`.
-pub type Poll = Ready<poll::Poll>;
+pub type Poll = Ready<poll::PollPoller>;
 
 /// The reactor on `select(2)`.
-pub type Select = Ready<select::Select>;
+pub type Select = Ready<select::SelectPoller>;
 
 /// The reactor that tries every socket.
-pub type Spin = Ready<spin::Spin>;
+pub type Spin = Ready<spin::SpinPoller>;
 
 /// The poller's key of the waker; those of sources come after the reserved ones, by slot.
 const KEY_WAKER: u32 = 0;

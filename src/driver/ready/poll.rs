@@ -21,12 +21,12 @@ use crate::driver::{Limits, sys};
 
 /// The sources, as `poll(2)` wants them.
 #[derive(Debug)]
-pub struct Poll {
+pub struct PollPoller {
     sources: SparseSet<libc::pollfd>,
     system_calls: u64,
 }
 
-impl Poller for Poll {
+impl Poller for PollPoller {
     const TRIGGER: Trigger = Trigger::Level;
     const FORGETS_CLOSED: bool = false;
 
@@ -88,7 +88,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::time::Instant;
 
-    fn reports(poll: &mut Poll) -> Vec<Event> {
+    fn reports(poll: &mut PollPoller) -> Vec<Event> {
         let mut out = Vec::new();
         poll.wait(Some(Duration::ZERO), &mut out).unwrap();
         out
@@ -98,7 +98,7 @@ mod tests {
     fn a_level_is_reported_until_the_interest_ends() {
         let (mut ours, theirs) = UnixStream::pair().unwrap();
         ours.write_all(b"x").unwrap();
-        let mut poll = Poll::open(&Limits::default()).unwrap();
+        let mut poll = PollPoller::open(&Limits::default()).unwrap();
         poll.add(theirs.as_fd(), 7, Interest::READ).unwrap();
         let event = Event { key: 7, readable: true, writable: false, hangup: false };
         assert_eq!(reports(&mut poll), [event]);
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn keys_stay_right_after_removals() {
         let mut pairs: Vec<_> = (0..10).map(|_| UnixStream::pair().unwrap()).collect();
-        let mut poll = Poll::open(&Limits::default()).unwrap();
+        let mut poll = PollPoller::open(&Limits::default()).unwrap();
         for (key, (_, theirs)) in pairs.iter().enumerate() {
             poll.add(theirs.as_fd(), key as u32, Interest::READ).unwrap();
         }
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_timeout_is_waited_for() {
-        let mut poll = Poll::open(&Limits::default()).unwrap();
+        let mut poll = PollPoller::open(&Limits::default()).unwrap();
         let (timeout, start) = (Duration::from_micros(1500), Instant::now());
         poll.wait(Some(timeout), &mut Vec::new()).unwrap();
         assert!(start.elapsed() >= timeout);

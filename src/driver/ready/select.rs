@@ -26,7 +26,7 @@ mod tests;
 
 /// The sets, and whose the descriptors in them are.
 #[derive(Debug)]
-pub struct Select {
+pub struct SelectPoller {
     read: DescriptorSet,
     write: DescriptorSet,
     /// By descriptor; of meaning where a bit is set.
@@ -34,7 +34,7 @@ pub struct Select {
     system_calls: u64,
 }
 
-impl Poller for Select {
+impl Poller for SelectPoller {
     const TRIGGER: Trigger = Trigger::Level;
     const FORGETS_CLOSED: bool = false;
 
@@ -78,7 +78,7 @@ impl Poller for Select {
     }
 }
 
-impl Select {
+impl SelectPoller {
     fn set(&mut self, index: usize, want: Interest) {
         self.read.set(index, want.read);
         self.write.set(index, want.write);

@@ -34,7 +34,7 @@ const NOBODY: u32 = u32::MAX;
 
 /// The sources and the queue of signals.
 #[derive(Debug)]
-pub struct Sigio {
+pub struct SigioPoller {
     signals: Signals,
     /// All sources that have signals, for when these do not suffice.
     sources: SparseSet<libc::pollfd>,
@@ -48,7 +48,7 @@ pub struct Sigio {
     system_calls: u64,
 }
 
-impl Poller for Sigio {
+impl Poller for SigioPoller {
     const TRIGGER: Trigger = Trigger::Edge;
     const FORGETS_CLOSED: bool = false;
 
@@ -125,7 +125,7 @@ impl Poller for Sigio {
     }
 }
 
-impl Sigio {
+impl SigioPoller {
     /// Asks all sources. What happens from now on is a signal again, or another overflow.
     fn poll_all(&mut self, out: &mut Vec<Event>) -> io::Result<()> {
         self.system_calls += 1;
@@ -138,7 +138,7 @@ impl Sigio {
 
 /// The sources are open, since each is removed before it is closed; and they are others' as well
 /// where they have duplicates. From now on, nothing is to send signals.
-impl Drop for Sigio {
+impl Drop for SigioPoller {
     fn drop(&mut self) {
         for (_, source) in self.sources.iter() {
             // It fails only for a source that is not there, which is what is wanted.

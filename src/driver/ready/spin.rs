@@ -24,12 +24,12 @@ use crate::driver::Limits;
 
 /// The sources and what is wanted of them.
 #[derive(Debug)]
-pub struct Spin {
+pub struct SpinPoller {
     sources: SparseSet<Interest>,
     system_calls: u64,
 }
 
-impl Poller for Spin {
+impl Poller for SpinPoller {
     const TRIGGER: Trigger = Trigger::Guess;
     const FORGETS_CLOSED: bool = false;
 
@@ -77,7 +77,7 @@ mod tests {
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
-    fn reports(spin: &mut Spin, timeout: Option<Duration>) -> Vec<Event> {
+    fn reports(spin: &mut SpinPoller, timeout: Option<Duration>) -> Vec<Event> {
         let mut out = Vec::new();
         spin.wait(timeout, &mut out).unwrap();
         out
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn every_armed_source_is_reported_in_every_wait() {
         let (idle, other) = UnixStream::pair().unwrap();
-        let mut spin = Spin::open(&Limits::default()).unwrap();
+        let mut spin = SpinPoller::open(&Limits::default()).unwrap();
         spin.add(idle.as_fd(), 2, Interest::READ).unwrap();
         spin.add(other.as_fd(), 5, Interest::BOTH).unwrap();
         let event = |key, writable| Event { key, readable: true, writable, hangup: false };
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_cpu_is_offered_only_when_the_driver_would_wait() {
-        let mut spin = Spin::open(&Limits::default()).unwrap();
+        let mut spin = SpinPoller::open(&Limits::default()).unwrap();
         for (timeout, calls) in [
             (Some(Duration::ZERO), 0),
             (Some(Duration::from_nanos(1)), 1),

@@ -23,7 +23,8 @@ use super::network::{Net, Network};
 use super::{Faults, Files, Sim};
 use crate::driver::File;
 use crate::driver::watch::{
-    Change, Event, Outbox, Post, Report, Request, Requests, Sink, SiteId, Table, Watcher, ended,
+    Change, ChangeReport, Event, Outbox, Post, Request, Requests, Sink, SiteId, Table, Watcher,
+    ended,
 };
 
 #[cfg(test)]
@@ -79,7 +80,7 @@ enum Plan {
         site: SiteId,
     },
     /// A report has come to where it waits to be posted.
-    Tell(Report),
+    Tell(ChangeReport),
 }
 
 #[derive(Debug, Default)]
@@ -164,7 +165,7 @@ impl Kernel {
                     table.forget(site, b"", &mut |number| numbers.end(number));
                     self.way.tell(now, faults, ended(site));
                 }
-                Plan::Tell(Report::Changed { site, change }) => {
+                Plan::Tell(ChangeReport::Changed { site, change }) => {
                     self.outbox.changed(site, || change);
                     continue;
                 }
@@ -259,11 +260,11 @@ impl Kernel {
             let name = [root, slash, above].concat();
             let fails = self.table.is_full() || self.way.happens(faults.watch_fails);
             if fails || !files.is_directory(&name) {
-                let report = Report::Unwatched { site, path: path.into() };
+                let report = ChangeReport::Unwatched { site, path: path.into() };
                 return self.way.tell(now, faults, [report]);
             }
             self.table.add(site, above, self.numbers.of(name));
-            let report = Report::Watched { site, path: above.into() };
+            let report = ChangeReport::Watched { site, path: above.into() };
             self.way.tell(now, faults, [report]);
         }
     }
@@ -296,10 +297,15 @@ impl Way {
     }
 
     /// Sends reports on their way. A change may overtake others.
-    fn tell(&mut self, now: Instant, faults: &Faults, reports: impl IntoIterator<Item = Report>) {
+    fn tell(
+        &mut self,
+        now: Instant,
+        faults: &Faults,
+        reports: impl IntoIterator<Item = ChangeReport>,
+    ) {
         for report in reports {
             let mut due = (now + self.latency(faults)).max(self.ordered);
-            if !matches!(report, Report::Changed { .. }) {
+            if !matches!(report, ChangeReport::Changed { .. }) {
                 due = due.max(self.last);
                 self.ordered = due;
             }
@@ -351,15 +357,15 @@ impl Numbers {
 
 /// Reports that are to be sent on their way.
 #[derive(Debug, Default)]
-struct Reported(Vec<Report>);
+struct Reported(Vec<ChangeReport>);
 
 impl Sink for Reported {
-    fn push(&mut self, report: Report) {
+    fn push(&mut self, report: ChangeReport) {
         self.0.push(report);
     }
 
     fn changed(&mut self, site: SiteId, change: impl FnOnce() -> Change) {
-        self.0.push(Report::Changed { site, change: change() });
+        self.0.push(ChangeReport::Changed { site, change: change() });
     }
 
     fn lose(&mut self, site: SiteId) {

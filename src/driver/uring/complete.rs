@@ -16,7 +16,7 @@ use super::super::op::{Completion, Outcome, Token, cancelled};
 use super::super::pool::Lease;
 use super::super::slot_map::Handle;
 use super::super::sys;
-use super::kind::Kind;
+use super::kind::SubmissionKind;
 use super::socket::{Read, Stream, Write};
 use super::writable_watch::WritableWatch;
 use super::{ACCEPT_RETRY, Uring};
@@ -26,12 +26,16 @@ impl Uring {
     pub(super) fn complete(&mut self, entry: &cqueue::Entry) {
         let (handle, tag) = Handle::unpack(entry.user_data());
         let last = !cqueue::more(entry.flags());
-        let kind = Kind::of(tag);
+        let kind = SubmissionKind::of(tag);
         if last {
             self.ring.answered();
             if !matches!(
                 kind,
-                Kind::Open | Kind::Read | Kind::Wake | Kind::WritableWatch | Kind::Run
+                SubmissionKind::Open
+                    | SubmissionKind::Read
+                    | SubmissionKind::Wake
+                    | SubmissionKind::WritableWatch
+                    | SubmissionKind::Run
             ) && let Some(socket) = self.sockets.get_mut(handle)
             {
                 socket.answered();
@@ -39,21 +43,23 @@ impl Uring {
         }
         let result = entry.result();
         match kind {
-            Kind::Accept => self.complete_accept(handle, result, last),
-            Kind::Recv => {
+            SubmissionKind::Accept => self.complete_accept(handle, result, last),
+            SubmissionKind::Recv => {
                 let lease = self.take_lease(entry);
                 self.complete_recv(handle, result, last, lease);
             }
-            Kind::Send => self.complete_send(handle, result),
-            Kind::Poll => self.complete_kernel_wait(handle, WritableWatch::is_told_by(result)),
-            Kind::Fetch => self.complete_kernel_wait(handle, true),
-            Kind::WritableWatch => self.complete_room(),
-            Kind::Open => self.complete_open(handle, result),
-            Kind::Read => self.complete_read(handle, result),
-            Kind::Wake => self.complete_wake(),
-            Kind::Run => self.complete_notifier(),
+            SubmissionKind::Send => self.complete_send(handle, result),
+            SubmissionKind::Poll => {
+                self.complete_kernel_wait(handle, WritableWatch::is_told_by(result));
+            }
+            SubmissionKind::Fetch => self.complete_kernel_wait(handle, true),
+            SubmissionKind::WritableWatch => self.complete_room(),
+            SubmissionKind::Open => self.complete_open(handle, result),
+            SubmissionKind::Read => self.complete_read(handle, result),
+            SubmissionKind::Wake => self.complete_wake(),
+            SubmissionKind::Run => self.complete_notifier(),
             // Whether a cancel found its target is told by the target's own completion.
-            Kind::Cancel | Kind::Close => {}
+            SubmissionKind::Cancel | SubmissionKind::Close => {}
         }
         if last {
             self.close_when_idle(handle);
@@ -198,17 +204,17 @@ impl Uring {
         self.writable.armed = true;
         let entry = opcode::PollAdd::new(Fd(poller), libc::POLLIN as u32)
             .build()
-            .user_data(Handle::at(0).pack(Kind::WritableWatch.tag(0)));
+            .user_data(Handle::at(0).pack(SubmissionKind::WritableWatch.tag(0)));
         // SAFETY: the entry points to nothing.
         unsafe { self.ring.push(&entry) };
     }
 
     pub(super) fn arm_waker(&mut self) {
-        self.arm_eventfd(Fd(self.waker.as_fd().as_raw_fd()), Kind::Wake);
+        self.arm_eventfd(Fd(self.waker.as_fd().as_raw_fd()), SubmissionKind::Wake);
     }
 
     /// Has the ring tell when an eventfd is set, and take that back.
-    pub(super) fn arm_eventfd(&mut self, fd: Fd, kind: Kind) {
+    pub(super) fn arm_eventfd(&mut self, fd: Fd, kind: SubmissionKind) {
         let len = self.wake_count.len() as u32;
         let entry = opcode::Read::new(fd, self.wake_count.as_mut_ptr(), len)
             .build()
@@ -226,7 +232,8 @@ impl Uring {
     /// What a completion that nobody handles any more has created: it must be closed.
     pub(super) fn orphan(&self, entry: &cqueue::Entry) -> Option<OwnedFd> {
         let (_, tag) = Handle::unpack(entry.user_data());
-        let makes_descriptor = matches!(Kind::of(tag), Kind::Accept | Kind::Open);
+        let makes_descriptor =
+            matches!(SubmissionKind::of(tag), SubmissionKind::Accept | SubmissionKind::Open);
         (makes_descriptor && entry.result() >= 0).then(|| sys::own(entry.result()))
     }
 }

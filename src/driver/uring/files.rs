@@ -26,7 +26,7 @@ use super::super::slot_map::{Handle, SlotMap};
 use super::super::sys;
 use super::super::transfer::PIECE_BYTES;
 use super::Uring;
-use super::kind::Kind;
+use super::kind::SubmissionKind;
 
 /// The most that one read asks for; longer ones go on from where it ended.
 const READ_MAX: usize = 1 << 30;
@@ -91,7 +91,7 @@ impl Uring {
             self.stats.system_calls += File::CALLS_OF_NEW;
             let opened = cached.and_then(|found| File::found(&root, found)).map(Arc::new);
             self.finish(token, Outcome::Opened(opened));
-            return OpId(Kind::NOBODY);
+            return OpId(SubmissionKind::NOBODY);
         }
         let how = OpenHow::new().flags(sys::OPEN_FLAGS as u64).resolve(root.links().resolve());
         let (how, retries) = (Box::new(how), OPEN_ATTEMPTS - 1);
@@ -99,7 +99,7 @@ impl Uring {
             Ok(handle) => self.push_open(handle),
             Err(_) => {
                 self.finish(token, Outcome::Opened(Err(io::ErrorKind::ResourceBusy.into())));
-                OpId(Kind::NOBODY)
+                OpId(SubmissionKind::NOBODY)
             }
         }
     }
@@ -109,7 +109,7 @@ impl Uring {
             unreachable!("callers pass an open")
         };
         let fd = Fd(root.as_fd().as_raw_fd());
-        let user_data = handle.pack(Kind::Open.tag(0));
+        let user_data = handle.pack(SubmissionKind::Open.tag(0));
         let entry =
             opcode::OpenAt2::new(fd, path.as_ptr(), &raw const **how).build().user_data(user_data);
         // SAFETY: path and flags are on the heap, at addresses that stay, and the record keeps
@@ -151,7 +151,7 @@ impl Uring {
             Err(FileOp::Read { buffer, .. }) => {
                 let refused = Err(io::ErrorKind::ResourceBusy.into());
                 self.finish(token, Outcome::FileRead(refused, buffer));
-                OpId(Kind::NOBODY)
+                OpId(SubmissionKind::NOBODY)
             }
             Err(FileOp::Open { .. }) => unreachable!("the read comes back"),
         }
@@ -165,7 +165,7 @@ impl Uring {
         let spare = buffer.spare_capacity_mut();
         let (address, len) = (spare.as_mut_ptr().cast::<u8>(), spare.len().min(READ_MAX) as u32);
         let fd = Fd(file.as_fd().as_raw_fd());
-        let user_data = handle.pack(Kind::Read.tag(0));
+        let user_data = handle.pack(SubmissionKind::Read.tag(0));
         let entry = opcode::Read::new(fd, address, len)
             .offset(*offset + *read as u64)
             .build()
@@ -221,7 +221,7 @@ impl Uring {
             Some(FileOp::Read { cancelled, .. }) => *cancelled = true,
             Some(FileOp::Open { retries, .. }) => *retries = 0,
         }
-        let entry = opcode::AsyncCancel::new(user_data).build().user_data(Kind::NOBODY);
+        let entry = opcode::AsyncCancel::new(user_data).build().user_data(SubmissionKind::NOBODY);
         // SAFETY: the entry points to nothing.
         unsafe { self.ring.push(&entry) };
     }
@@ -342,7 +342,7 @@ mod tests {
     #[test]
     fn a_cancelled_open_is_not_tried_again() {
         let Some((mut uring, handle, _folder)) = opening(OPEN_ATTEMPTS - 1) else { return };
-        uring.cancel(OpId(handle.pack(Kind::Open.tag(0))));
+        uring.cancel(OpId(handle.pack(SubmissionKind::Open.tag(0))));
         uring.complete_open(handle, -libc::EAGAIN);
         let error = opened(&mut uring).unwrap_err();
         assert!(error.kind() == io::ErrorKind::WouldBlock || is_cancelled(&error), "{error}");

@@ -11,7 +11,7 @@ use super::super::op::{OpId, Outcome, Token, cancelled};
 use super::super::slot_map::Handle;
 use super::super::waker::EventFd;
 use super::Uring;
-use super::kind::Kind;
+use super::kind::SubmissionKind;
 
 /// The thread, and what tells of its answers.
 pub(super) struct Jobs {
@@ -30,8 +30,8 @@ impl Uring {
     pub(super) fn submit_run(&mut self, token: Token, job: Job) -> OpId {
         let given = self.jobs().map(|jobs| jobs.thread.submit(token, job));
         let (name, given) = match given {
-            Ok((handle, given)) => (OpId(handle.pack(Kind::Run.tag(0))), given),
-            Err(error) => (OpId(Kind::NOBODY), Err(error)),
+            Ok((handle, given)) => (OpId(handle.pack(SubmissionKind::Run.tag(0))), given),
+            Err(error) => (OpId(SubmissionKind::NOBODY), Err(error)),
         };
         if let Err(error) = given {
             self.finish(token, Outcome::Ran(Err(error)));
@@ -50,7 +50,7 @@ impl Uring {
 
     fn arm_notifier(&mut self) {
         if let Some(jobs) = &self.jobs {
-            self.arm_eventfd(Fd(jobs.notifier.as_fd().as_raw_fd()), Kind::Run);
+            self.arm_eventfd(Fd(jobs.notifier.as_fd().as_raw_fd()), SubmissionKind::Run);
         }
     }
 

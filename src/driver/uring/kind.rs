@@ -4,7 +4,7 @@
 /// sequence number of the op.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u16)]
-pub(super) enum Kind {
+pub(super) enum SubmissionKind {
     Accept = 1,
     Recv = 2,
     Send = 3,
@@ -19,7 +19,7 @@ pub(super) enum Kind {
     Run = 12,
 }
 
-impl Kind {
+impl SubmissionKind {
     const ALL: [Self; 12] = [
         Self::Accept,
         Self::Recv,

@@ -58,7 +58,7 @@ use super::{ACCEPT_RETRY, Driver, DriverStats, Limits, Waker, sys};
 use buffers::BufferRing;
 use files::FileOps;
 use jobs::Jobs;
-use kind::Kind;
+use kind::SubmissionKind;
 use ring::Ring;
 use socket::{Socket, StreamKind};
 use writable_watch::WritableWatch;
@@ -215,17 +215,17 @@ impl Driver for Uring {
 
     fn cancel(&mut self, op: OpId) {
         let (handle, tag) = Handle::unpack(op.0);
-        match Kind::of(tag) {
-            Kind::Accept | Kind::Recv => self.cancel_stream(handle, tag),
-            Kind::Send => self.cancel_send(handle, tag),
-            Kind::Open | Kind::Read => self.cancel_file(handle, op.0),
-            Kind::Run => self.cancel_run(handle),
-            Kind::Poll
-            | Kind::Fetch
-            | Kind::Wake
-            | Kind::Cancel
-            | Kind::Close
-            | Kind::WritableWatch => {}
+        match SubmissionKind::of(tag) {
+            SubmissionKind::Accept | SubmissionKind::Recv => self.cancel_stream(handle, tag),
+            SubmissionKind::Send => self.cancel_send(handle, tag),
+            SubmissionKind::Open | SubmissionKind::Read => self.cancel_file(handle, op.0),
+            SubmissionKind::Run => self.cancel_run(handle),
+            SubmissionKind::Poll
+            | SubmissionKind::Fetch
+            | SubmissionKind::Wake
+            | SubmissionKind::Cancel
+            | SubmissionKind::Close
+            | SubmissionKind::WritableWatch => {}
         }
     }
 

@@ -21,7 +21,7 @@ use std::os::fd::OwnedFd;
 use super::super::drain::Drain;
 use super::super::op::Token;
 use super::super::transfer::Transfer;
-use super::kind::Kind;
+use super::kind::SubmissionKind;
 
 /// A socket of the proactor.
 pub(super) struct Socket {
@@ -91,7 +91,7 @@ pub(super) enum Write {
         token: Token,
         transfer: Transfer,
         /// What it was asked for: a poll or a fetch.
-        kind: Kind,
+        kind: SubmissionKind,
         cancelled: bool,
     },
 }

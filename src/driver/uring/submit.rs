@@ -14,7 +14,7 @@ use super::super::op::{OpId, Outcome, Sock, Token, cancelled};
 use super::super::slot_map::Handle;
 use super::super::sys;
 use super::super::transfer::{Progress, Transfer};
-use super::kind::Kind;
+use super::kind::SubmissionKind;
 use super::socket::{Gather, Read, Socket, Stream, StreamKind, Write};
 use super::{Uring, buffers};
 
@@ -31,10 +31,10 @@ pub(super) const READ: usize = 0;
 const WRITE: usize = 1;
 
 impl StreamKind {
-    pub(super) fn kind(self) -> Kind {
+    pub(super) fn kind(self) -> SubmissionKind {
         match self {
-            Self::Accept => Kind::Accept,
-            Self::Recv => Kind::Recv,
+            Self::Accept => SubmissionKind::Accept,
+            Self::Recv => SubmissionKind::Recv,
         }
     }
 }
@@ -56,7 +56,13 @@ impl Uring {
     /// # Safety
     ///
     /// As for [`Ring::push`](super::ring::Ring::push).
-    unsafe fn push(&mut self, handle: Handle, kind: Kind, sequence: u16, entry: squeue::Entry) {
+    unsafe fn push(
+        &mut self,
+        handle: Handle,
+        kind: SubmissionKind,
+        sequence: u16,
+        entry: squeue::Entry,
+    ) {
         let entry = entry.user_data(handle.pack(kind.tag(sequence)));
         // SAFETY: the caller promises the same.
         unsafe { self.ring.push(&entry) };
@@ -135,7 +141,7 @@ impl Uring {
     pub(super) fn cancel_kernel(&mut self, handle: Handle, user_data: u64) {
         let entry = opcode::AsyncCancel::new(user_data).build();
         // SAFETY: the entry points to nothing.
-        unsafe { self.push(handle, Kind::Cancel, 0, entry) };
+        unsafe { self.push(handle, SubmissionKind::Cancel, 0, entry) };
     }
 
     /// Ends the read side of a socket.
@@ -163,7 +169,7 @@ impl Uring {
         let socket = self.open_socket(sock);
         assert!(matches!(socket.write, Write::Idle), "a socket has one write-side op at a time");
         socket.sequence[WRITE] = (socket.sequence[WRITE] + 1) & SEQUENCE_MASK;
-        let tag = Kind::Send.tag(socket.sequence[WRITE]);
+        let tag = SubmissionKind::Send.tag(socket.sequence[WRITE]);
         let transfer = Transfer::new(chain, fin);
         if transfer.chain.is_empty() || transfer.chain.has_file() {
             self.run_later(sock.0, token, transfer);
@@ -193,7 +199,7 @@ impl Uring {
         socket.write = Write::Ring { token, transfer, gather, cancelled: false };
         // SAFETY: the chain's memory and the boxed message lie outside the record, at addresses
         // that stay, and `Write::Ring` keeps them, untouched, until the completion.
-        unsafe { self.push(handle, Kind::Send, sequence, entry) };
+        unsafe { self.push(handle, SubmissionKind::Send, sequence, entry) };
         self.ring.certain();
     }
 
@@ -223,7 +229,7 @@ impl Uring {
                 let entry =
                     opcode::PollAdd::new(Fd(socket.fd.as_raw_fd()), libc::POLLOUT as u32).build();
                 let sequence = socket.sequence[WRITE];
-                let kind = Kind::Poll;
+                let kind = SubmissionKind::Poll;
                 socket.write = Write::Kernel { token, transfer, kind, cancelled: false };
                 // SAFETY: the entry points to nothing.
                 unsafe { self.push(handle, kind, sequence, entry) };
@@ -231,7 +237,7 @@ impl Uring {
             Progress::Cold(file, range) => {
                 let sequence = socket.sequence[WRITE];
                 let entry = self.files.fetch(&file, &range);
-                let kind = Kind::Fetch;
+                let kind = SubmissionKind::Fetch;
                 socket.write = Write::Kernel { token, transfer, kind, cancelled: false };
                 // SAFETY: the entry writes to the sink, which lives as long as the driver (or is
                 // leaked with it) and is never read; the chain keeps the file open.
@@ -243,7 +249,7 @@ impl Uring {
     pub(super) fn cancel_send(&mut self, handle: Handle, tag: u16) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         let sequence = socket.sequence[WRITE];
-        if Kind::Send.tag(sequence) != tag {
+        if SubmissionKind::Send.tag(sequence) != tag {
             return;
         }
         match std::mem::replace(&mut socket.write, Write::Idle) {
@@ -327,7 +333,7 @@ impl Uring {
         // Nobody wants it any more, and others may wait for the disk behind it.
         self.cancel_fetch(handle);
         self.close_when_idle(handle);
-        OpId(handle.pack(Kind::Close.tag(0)))
+        OpId(handle.pack(SubmissionKind::Close.tag(0)))
     }
 
     /// Ends a send that the kernel has no part in at the moment.
@@ -347,10 +353,10 @@ impl Uring {
     /// Ends the wait of a send for cold data.
     fn cancel_fetch(&mut self, handle: Handle) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
-        if let Write::Kernel { kind: Kind::Fetch, cancelled, .. } = &mut socket.write
+        if let Write::Kernel { kind: SubmissionKind::Fetch, cancelled, .. } = &mut socket.write
             && !std::mem::replace(cancelled, true)
         {
-            let tag = Kind::Fetch.tag(socket.sequence[WRITE]);
+            let tag = SubmissionKind::Fetch.tag(socket.sequence[WRITE]);
             self.cancel_kernel(handle, handle.pack(tag));
         }
     }

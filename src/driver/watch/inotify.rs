@@ -22,7 +22,9 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 
-use super::{Event, Outbox, Post, REST, Report, Request, Requests, Sink, SiteId, Table, Watcher};
+use super::{
+    ChangeReport, Event, Outbox, Post, REST, Request, Requests, Sink, SiteId, Table, Watcher,
+};
 use crate::driver::File;
 
 /// How long a drop waits for the thread.
@@ -208,7 +210,7 @@ impl WatchThread {
         match request {
             Request::Forget { site } => {
                 table.forget(site, b"", &mut end_in(instance));
-                outbox.push(Report::Unwatched { site, path: [].into() });
+                outbox.push(ChangeReport::Unwatched { site, path: [].into() });
                 outbox.changed(site, || super::Change::Everything);
             }
             Request::Watch { site, root, path } if !table.holds(site, &path) => {
@@ -224,10 +226,10 @@ impl WatchThread {
                         add_watch(instance, &root, above)
                     };
                     let Ok(number) = number else {
-                        return outbox.push(Report::Unwatched { site, path });
+                        return outbox.push(ChangeReport::Unwatched { site, path });
                     };
                     table.add(site, above, number);
-                    outbox.push(Report::Watched { site, path: above.into() });
+                    outbox.push(ChangeReport::Watched { site, path: above.into() });
                 }
             }
             Request::Watch { .. } => {}

@@ -1,26 +1,27 @@
 //! Watching directories for changes, beside the loop.
 //!
-//! A [`Watcher`] is asked to watch directories, and posts [`Report`]s to whoever asked. It has a
-//! thread of its own (or is simulated), so neither side waits for the other. What is to be believed
-//! of it is this contract:
+//! A [`Watcher`] is asked to watch directories, and posts [`ChangeReport`]s to whoever asked. It
+//! has a thread of its own (or is simulated), so neither side waits for the other. What is to be
+//! believed of it is this contract:
 //!
 //! 1. [`Watcher::watch`] and [`Watcher::forget`] never wait: not for a disk, nor for a system call
 //!    on a directory. Requests are worked on in their order.
 //! 2. Directories are watched, not files: one watch tells of everything that has a name in there. A
 //!    directory is watched together with all those above it, since what happens to one of them
 //!    happens to what is beneath. Links are not followed on the way.
-//! 3. Each request has one answer: [`Report::Watched`] or [`Report::Unwatched`] of just that path.
-//!    There is none if the directory is watched already, since the answer was given. If the site is
-//!    forgotten or its reports are lost first (8, 9), `Unwatched` of the empty path is the answer.
-//!    [`Report::Watched`] comes for the directories above as well, if they were not watched, each
-//!    before those beneath it.
-//! 4. [`Report::Unwatched`] of a path ends the watches of that directory *and of all beneath it*,
-//!    the site for the empty path. Whoever wants reports asks again. Asking is not done for him.
+//! 3. Each request has one answer: [`ChangeReport::Watched`] or [`ChangeReport::Unwatched`] of just
+//!    that path. There is none if the directory is watched already, since the answer was given. If
+//!    the site is forgotten or its reports are lost first (8, 9), `Unwatched` of the empty path is
+//!    the answer. [`ChangeReport::Watched`] comes for the directories above as well, if they were
+//!    not watched, each before those beneath it.
+//! 4. [`ChangeReport::Unwatched`] of a path ends the watches of that directory *and of all beneath
+//!    it*, the site for the empty path. Whoever wants reports asks again. Asking is not done for
+//!    him.
 //! 5. Watches end only when something has happened that is reported as a change as well, after
-//!    [`Report::Unwatched`], or when they are given up (8, 9), and then everything is reported. So
-//!    nobody has to conclude a change from the end of a watch.
-//! 6. Reports of changes may come in another order than the changes. [`Report::Watched`] and
-//!    [`Report::Unwatched`] keep their place among all reports.
+//!    [`ChangeReport::Unwatched`], or when they are given up (8, 9), and then everything is
+//!    reported. So nobody has to conclude a change from the end of a watch.
+//! 6. Reports of changes may come in another order than the changes. [`ChangeReport::Watched`] and
+//!    [`ChangeReport::Unwatched`] keep their place among all reports.
 //! 7. There are at most [`WATCHES_MAX`] watches of a watcher, over all sites. The first ones stay:
 //!    who goes over all the directories of a root does not end the watch on those in use.
 //! 8. After [`Watcher::forget`] reports of the old root may still come. Then come `Unwatched` of
@@ -136,7 +137,7 @@ pub fn is_at(path: &[u8], above: &[u8]) -> bool {
 
 /// What a watcher tells.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Report {
+pub enum ChangeReport {
     /// From now on changes in this directory are reported. What was seen in it before may have
     /// changed unnoticed.
     Watched {
@@ -162,7 +163,7 @@ pub enum Report {
     },
 }
 
-impl Report {
+impl ChangeReport {
     /// Which site it is about.
     pub fn site(&self) -> SiteId {
         let (Self::Watched { site, .. }
@@ -175,7 +176,7 @@ impl Report {
 /// Takes reports, at most [`BATCH_MAX`] at a time and at least one, or gives them back when it has
 /// no room for all of them. Then none of them counts as delivered. It is called on the thread of
 /// the watcher, so waking whoever the reports are for is its business; it should not wait.
-pub type Post = Box<dyn FnMut(Vec<Report>) -> Result<(), Vec<Report>> + Send>;
+pub type Post = Box<dyn FnMut(Vec<ChangeReport>) -> Result<(), Vec<ChangeReport>> + Send>;
 
 /// Watches directories; see the contract in the module documentation.
 pub trait Watcher: fmt::Debug {

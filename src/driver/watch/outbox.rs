@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Instant;
 
-use super::{BATCH_MAX, CHANGES_MAX, Change, Post, REST, Report, Sink, SiteId};
+use super::{BATCH_MAX, CHANGES_MAX, Change, ChangeReport, Post, REST, Sink, SiteId};
 
 /// The way of reports to whoever asked for them.
 pub(crate) struct Outbox {
     post: Post,
     /// In order; of changes at most [`CHANGES_MAX`].
-    reports: Vec<Report>,
+    reports: Vec<ChangeReport>,
     changes: usize,
     /// Sites of which there were more changes than that: everything is reported at the end.
     whole: BTreeSet<SiteId>,
@@ -45,7 +45,7 @@ impl Outbox {
     fn summarise(&mut self) {
         let Self { reports, whole, .. } = self;
         reports.retain(|report| {
-            let is_change = matches!(report, Report::Changed { .. });
+            let is_change = matches!(report, ChangeReport::Changed { .. });
             if is_change {
                 whole.insert(report.site());
             }
@@ -79,18 +79,18 @@ impl Outbox {
         if !self.tell_losses() {
             return Vec::new();
         }
-        let everything = |site| Report::Changed { site, change: Change::Everything };
+        let everything = |site| ChangeReport::Changed { site, change: Change::Everything };
         let mut reports = std::mem::take(&mut self.reports);
         reports.extend(std::mem::take(&mut self.whole).into_iter().map(everything));
         self.changes = 0;
         let mut left = reports.into_iter();
         loop {
-            let batch: Vec<Report> = left.by_ref().take(BATCH_MAX).collect();
+            let batch: Vec<ChangeReport> = left.by_ref().take(BATCH_MAX).collect();
             if batch.is_empty() {
                 return Vec::new();
             }
             if let Err(refused) = (self.post)(batch) {
-                self.lost = refused.iter().chain(left.as_slice()).map(Report::site).collect();
+                self.lost = refused.iter().chain(left.as_slice()).map(ChangeReport::site).collect();
                 return self.lost.iter().copied().collect();
             }
         }
@@ -112,7 +112,7 @@ impl Outbox {
 
 impl Sink for Outbox {
     /// Adds what is no change: its place among the reports is kept.
-    fn push(&mut self, report: Report) {
+    fn push(&mut self, report: ChangeReport) {
         self.reports.push(report);
     }
 
@@ -121,7 +121,7 @@ impl Sink for Outbox {
         if self.whole.contains(&site) {
             return;
         }
-        let report = Report::Changed { site, change: change() };
+        let report = ChangeReport::Changed { site, change: change() };
         if self.reports.last() == Some(&report) {
             return;
         }
@@ -135,7 +135,7 @@ impl Sink for Outbox {
     /// Gives up what waits of a site: its end and everything is reported before all others.
     fn lose(&mut self, site: SiteId) {
         self.reports.retain(|report| report.site() != site);
-        let is_change = |report: &&Report| matches!(report, Report::Changed { .. });
+        let is_change = |report: &&ChangeReport| matches!(report, ChangeReport::Changed { .. });
         self.changes = self.reports.iter().filter(is_change).count();
         self.whole.remove(&site);
         self.lost.insert(site);
@@ -143,10 +143,10 @@ impl Sink for Outbox {
 }
 
 /// That nothing of a site is watched any more, and nothing certain.
-pub(crate) fn ended(site: SiteId) -> [Report; 2] {
+pub(crate) fn ended(site: SiteId) -> [ChangeReport; 2] {
     [
-        Report::Unwatched { site, path: [].into() },
-        Report::Changed { site, change: Change::Everything },
+        ChangeReport::Unwatched { site, path: [].into() },
+        ChangeReport::Changed { site, change: Change::Everything },
     ]
 }
 
@@ -159,12 +159,12 @@ mod tests {
     const SITE: SiteId = SiteId(1);
 
     /// Batches, and how many of them there is room for.
-    type Posted = Arc<Mutex<(usize, Vec<Vec<Report>>)>>;
+    type Posted = Arc<Mutex<(usize, Vec<Vec<ChangeReport>>)>>;
 
     fn outbox() -> (Outbox, Posted) {
         let posted = Arc::new(Mutex::new((usize::MAX, Vec::new())));
         let its = Arc::clone(&posted);
-        let post = Box::new(move |batch: Vec<Report>| {
+        let post = Box::new(move |batch: Vec<ChangeReport>| {
             let (room, batches) = &mut *its.lock().unwrap();
             if batches.len() >= *room {
                 return Err(batch);
@@ -180,8 +180,8 @@ mod tests {
         Change::Entry { directory: [].into(), name, beneath: false }
     }
 
-    fn watched(number: usize) -> Report {
-        Report::Watched { site: SITE, path: number.to_string().into_bytes().into() }
+    fn watched(number: usize) -> ChangeReport {
+        ChangeReport::Watched { site: SITE, path: number.to_string().into_bytes().into() }
     }
 
     #[test]
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn too_many_changes_become_everything() {
         let (mut outbox, posted) = outbox();
-        let everything = |site| Report::Changed { site, change: Change::Everything };
+        let everything = |site| ChangeReport::Changed { site, change: Change::Everything };
         outbox.changed(SiteId(2), || change(0));
         for number in 0..10 * CHANGES_MAX {
             if number == CHANGES_MAX / 2 || number == CHANGES_MAX * 2 {
@@ -221,7 +221,7 @@ mod tests {
         outbox.changed(SITE, || change(1));
         outbox.changed(SITE, || change(1));
         outbox.post(Instant::now() + REST);
-        let one = Report::Changed { site: SITE, change: change(1) };
+        let one = ChangeReport::Changed { site: SITE, change: change(1) };
         assert_eq!(posted.lock().unwrap().1[1], [one], "twice in a row is once");
     }
 
@@ -233,7 +233,7 @@ mod tests {
         for number in 0..BATCH_MAX {
             outbox.push(watched(number));
         }
-        let other = |number| Report::Watched { site: SiteId(number), path: [].into() };
+        let other = |number| ChangeReport::Watched { site: SiteId(number), path: [].into() };
         let sites = 2..2 + 2 * BATCH_MAX as u16;
         sites.clone().for_each(|number| outbox.push(other(number)));
         assert!(!outbox.has_room());

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rustix::fs::inotify::ReadFlags;
 
-use super::{Change, Report, SiteId, WATCHES_MAX, is_at};
+use super::{Change, ChangeReport, SiteId, WATCHES_MAX, is_at};
 
 /// Names that come, go or lead elsewhere: what is beneath them may be something else.
 const MOVES: ReadFlags = ReadFlags::CREATE
@@ -46,7 +46,7 @@ pub(crate) struct Event<'a> {
 /// Where reports go.
 pub(crate) trait Sink {
     /// Takes what is no change.
-    fn push(&mut self, report: Report);
+    fn push(&mut self, report: ChangeReport);
 
     /// Takes a change, if it makes a difference.
     fn changed(&mut self, site: SiteId, change: impl FnOnce() -> Change);
@@ -152,7 +152,7 @@ impl Table {
         // It was moved, removed or unmounted; or others may enter it now. Then the watch stays: to
         // make it anew, the kernel goes over all names in there that it has in memory.
         if !flags.contains(ReadFlags::ATTRIB) && self.forget(*site, path, end) {
-            sink.push(Report::Unwatched { site: *site, path: path[..].into() });
+            sink.push(ChangeReport::Unwatched { site: *site, path: path[..].into() });
         }
         sink.changed(*site, || match path.is_empty() {
             true => Change::Everything,
@@ -177,7 +177,7 @@ impl Table {
             let slash: &[u8] = if directory.is_empty() { b"" } else { b"/" };
             let path = [directory, slash, name].concat();
             if self.forget(*site, &path, end) {
-                sink.push(Report::Unwatched { site: *site, path: path.into() });
+                sink.push(ChangeReport::Unwatched { site: *site, path: path.into() });
             }
         }
         sink.changed(*site, || {

@@ -94,9 +94,10 @@ fn a_request_is_answered_once() {
         assert!(scene.watcher.watch(SITE, &scene.root, path.as_bytes()));
         scene.read()
     };
-    let watched = |path: &str| Report::Watched { site: SITE, path: path.as_bytes().into() };
-    let unwatched = |path: &str| Report::Unwatched { site: SITE, path: path.as_bytes().into() };
-    let change = |change: Change| Report::Changed { site: SITE, change };
+    let watched = |path: &str| ChangeReport::Watched { site: SITE, path: path.as_bytes().into() };
+    let unwatched =
+        |path: &str| ChangeReport::Unwatched { site: SITE, path: path.as_bytes().into() };
+    let change = |change: Change| ChangeReport::Changed { site: SITE, change };
     let came = |name: &str| {
         change(Change::Entry { directory: [].into(), name: name.as_bytes().into(), beneath: true })
     };
@@ -121,7 +122,7 @@ fn a_request_is_answered_once() {
 fn postings_rest() {
     let (sender, reports) = mpsc::channel();
     let (times, posted) = mpsc::channel();
-    let post = Box::new(move |batch: Vec<Report>| {
+    let post = Box::new(move |batch: Vec<ChangeReport>| {
         times.send((Instant::now(), batch.len())).unwrap();
         batch.into_iter().for_each(|report| drop(sender.send(report)));
         Ok(())
@@ -206,7 +207,7 @@ fn watches_are_bounded_and_the_first_ones_stay() {
     while !scene.watcher.watch(SITE, &scene.root, b"missing") {
         scene.next();
     }
-    while !matches!(scene.next(), Report::Unwatched { path, .. } if *path == *b"missing") {}
+    while !matches!(scene.next(), ChangeReport::Unwatched { path, .. } if *path == *b"missing") {}
     let watched = names.iter().filter(|name| scene.holds(name)).count();
     if watched < WATCHES_MAX - 3 {
         println!("skipped: the user has {watched} watches (fs.inotify.max_user_watches)");
@@ -278,14 +279,16 @@ fn a_directory_of_two_sites_is_reported_to_both() {
     let root = Arc::new(File::open_root(&scene.path("d"), Links::Beneath).unwrap());
     assert!(scene.watch("d/sub"));
     assert!(scene.watcher.watch(inner, &root, b"sub"));
-    let watched = |path: &str| Report::Watched { site: inner, path: path.as_bytes().into() };
+    let watched = |path: &str| ChangeReport::Watched { site: inner, path: path.as_bytes().into() };
     assert_eq!(scene.read(), [watched(""), watched("sub")]);
     fs::File::create(scene.path("d/sub/file")).unwrap();
-    let told = |reports: Vec<Report>| -> BTreeSet<String> {
-        let text = |report: &Report| match report {
-            Report::Changed { site, change } => format!("{} {}", site.0, told_of(change)),
-            Report::Watched { site, path } => format!("{} +{}", site.0, path.escape_ascii()),
-            Report::Unwatched { site, path } => format!("{} -{}", site.0, path.escape_ascii()),
+    let told = |reports: Vec<ChangeReport>| -> BTreeSet<String> {
+        let text = |report: &ChangeReport| match report {
+            ChangeReport::Changed { site, change } => format!("{} {}", site.0, told_of(change)),
+            ChangeReport::Watched { site, path } => format!("{} +{}", site.0, path.escape_ascii()),
+            ChangeReport::Unwatched { site, path } => {
+                format!("{} -{}", site.0, path.escape_ascii())
+            }
         };
         reports.iter().map(text).collect()
     };

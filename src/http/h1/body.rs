@@ -17,7 +17,7 @@
 //! Chunk extensions and the trailer section have smaller bounds of their own. A body that breaks
 //! the framing or a bound is final: the connection has to be closed.
 
-use super::head::Body;
+use super::head::RequestBody;
 use crate::http::semantics::status::Status;
 
 #[cfg(test)]
@@ -113,12 +113,14 @@ impl Discard {
     ///
     /// Returns `None` if there is nothing to discard.
     #[must_use]
-    pub fn new(body: Body, bytes_max: u64) -> Option<Self> {
+    pub fn new(body: RequestBody, bytes_max: u64) -> Option<Self> {
         let state = match body {
-            Body::None | Body::Length(0) => return None,
-            Body::Length(length) if length > bytes_max => State::Failed(DiscardError::TooLarge),
-            Body::Length(length) => State::Length { left: length },
-            Body::Chunked => State::Size { size: 0, digits: 0 },
+            RequestBody::None | RequestBody::Length(0) => return None,
+            RequestBody::Length(length) if length > bytes_max => {
+                State::Failed(DiscardError::TooLarge)
+            }
+            RequestBody::Length(length) => State::Length { left: length },
+            RequestBody::Chunked => State::Size { size: 0, digits: 0 },
         };
         Some(Self { state, budget: bytes_max })
     }
@@ -238,12 +240,12 @@ pub fn fuzz_discard(data: &[u8]) {
     // The first bytes choose the body, so that the rest reaches every kind of it.
     let [kind, length, stream @ ..] = data else { return };
     let body = match kind % 4 {
-        0 => Body::Length(u64::from(*length)),
-        _ => Body::Chunked,
+        0 => RequestBody::Length(u64::from(*length)),
+        _ => RequestBody::Chunked,
     };
     let bytes_max = if kind % 2 == 0 { 64 } else { 64 * 1024 };
     let Some(start) = Discard::new(body, bytes_max) else {
-        assert_eq!(body, Body::Length(0));
+        assert_eq!(body, RequestBody::Length(0));
         return;
     };
     let whole = start.clone().feed(stream);

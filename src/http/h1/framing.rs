@@ -1,7 +1,7 @@
 //! What the connection makes of a response: whether it goes on after it, and how that is said
 //! (RFC 9112 section 9).
 
-use super::head::{Body, Head, Version};
+use super::head::{Head, RequestBody, Version};
 
 /// See the module documentation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,14 +19,14 @@ impl Framing {
     /// Of the response to a request. `body_bytes_max` is how much of a body is read past.
     pub(super) fn of(head: &Head<'_>, draining: bool, body_bytes_max: u64) -> Self {
         let body_ends = match head.body {
-            Body::None => true,
-            Body::Length(bytes) => bytes <= body_bytes_max,
+            RequestBody::None => true,
+            RequestBody::Length(bytes) => bytes <= body_bytes_max,
             // How long it is shows when it is read.
-            Body::Chunked => true,
+            RequestBody::Chunked => true,
         };
         // A client that waits for 100 gets the final answer instead, and may or may not send its
         // body afterwards: only closing tells them apart (RFC 9110 section 10.1.1).
-        let waits = head.expects_continue && !matches!(head.body, Body::None);
+        let waits = head.expects_continue && !matches!(head.body, RequestBody::None);
         Self {
             keep_alive: head.keep_alive && !draining && body_ends && !waits,
             says_keep_alive: head.version == Version::Http10,

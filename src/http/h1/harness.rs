@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use crate::ask::{Ask, AskId, Reply};
 use crate::driver::chain::read_all;
 use crate::driver::{Chain, File};
-use crate::http::{Http, Settings, Sites};
+use crate::http::{Http, SiteSettings, Sites};
 use crate::service::{Service, SessionId, Task};
 use crate::session::{ConnectionInfo, Context, Inbox, Now, Session, Step};
 
@@ -41,7 +41,7 @@ pub struct Said {
 
 impl Harness {
     /// No session yet.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: SiteSettings) -> Self {
         Self { sites: Sites::new(settings, None), sessions: Vec::new(), asks: VecDeque::new() }
     }
 
@@ -215,7 +215,7 @@ pub fn converse<'a>(
 /// If the chunking law does not hold.
 pub fn fuzz_session(root: &Arc<File>, data: &[u8]) {
     let [high, low, stream @ ..] = data else { return };
-    let mut harness = Harness::new(Settings::new(Arc::clone(root)));
+    let mut harness = Harness::new(SiteSettings::new(Arc::clone(root)));
     // A fixed time, so that two conversations about the same differ in nothing.
     let now = Now { instant: Instant::now(), system: UNIX_EPOCH + Duration::from_secs(1 << 32) };
     let whole = converse(&mut harness, now, [stream]);

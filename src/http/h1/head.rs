@@ -26,7 +26,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-pub use parsed::{Body, Head, Refusal, Version};
+pub use parsed::{Head, Refusal, RequestBody, Version};
 pub use scan::FIELDS_MAX;
 
 /// Parses the request head at the front of `input`.

@@ -17,7 +17,7 @@ use std::ops::ControlFlow::{self, Break, Continue};
 
 use super::Framing;
 use super::body::Discard;
-use super::head::{self, Body, Refusal};
+use super::head::{self, Refusal, RequestBody};
 use super::response;
 use crate::ask::AskId;
 use crate::driver::Chain;
@@ -196,7 +196,7 @@ impl Http {
     }
 
     /// What follows an answer.
-    fn after(&mut self, framing: Framing, body: Body, body_bytes_max: u64) {
+    fn after(&mut self, framing: Framing, body: RequestBody, body_bytes_max: u64) {
         let discard = Discard::new(body, body_bytes_max);
         match discard {
             None => self.after_body(framing),

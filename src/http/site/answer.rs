@@ -14,7 +14,7 @@ use super::lookups::Ticket;
 use super::resource::{Page, Resource, Variant};
 use super::response::{Body, Response};
 use super::rules::AnswerKind;
-use super::settings::Settings;
+use super::settings::SiteSettings;
 use super::sites::{Resolved, Sites};
 use super::target::{self, Target};
 use super::templates::{self, Problem, push_required};
@@ -290,7 +290,7 @@ impl Exchange<'_, '_> {
 
 /// The page that answers for an address of an application: one whose last segment has no
 /// extension, because a file that is missing must not look like a page.
-fn fallback<'s>(settings: &'s Settings, target: &Target<'_>) -> Option<&'s [u8]> {
+fn fallback<'s>(settings: &'s SiteSettings, target: &Target<'_>) -> Option<&'s [u8]> {
     let name = target.path().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let is_page = target.directory() || memchr::memchr(b'.', name).is_none();
     settings.content.spa.as_deref().filter(|_| is_page)

@@ -23,7 +23,7 @@ use super::listing::Asked;
 use super::listing_job::{self, Listings, Wanted};
 use super::page_loader::{Next, PageLoader, codings_beside};
 use super::resource::{Page, Resource};
-use super::settings::Settings;
+use super::settings::SiteSettings;
 use super::target::encode_path;
 use crate::ask::{Ask, Reply};
 use crate::driver::watch::SiteId;
@@ -41,7 +41,7 @@ pub const OPENS_MAX: usize = 2 + Coding::ALL.len();
 /// What a lookup needs of its site in one step.
 pub(super) struct Surroundings<'a> {
     pub(super) site: SiteId,
-    pub(super) settings: &'a Settings,
+    pub(super) settings: &'a SiteSettings,
     pub(super) listings: &'a mut Listings,
     /// What the name was so far.
     pub(super) known: Option<&'a Page>,
@@ -128,7 +128,7 @@ enum Stage {
 impl Lookup {
     /// A lookup of a name that has not begun.
     pub(super) fn new(
-        settings: &Settings,
+        settings: &SiteSettings,
         root: &Arc<File>,
         name: &Name<'_>,
         now: Instant,
@@ -342,7 +342,7 @@ fn failed(error: io::Error) -> Progress {
 }
 
 /// What a name may stand for, the first one last.
-fn candidates(settings: &Settings, name: &Name<'_>) -> Vec<Candidate> {
+fn candidates(settings: &SiteSettings, name: &Name<'_>) -> Vec<Candidate> {
     let content = &settings.content;
     let candidate = |path: &[u8], role| Candidate { path: path.to_vec(), role };
     match *name {
@@ -374,7 +374,7 @@ fn open(root: &Arc<File>, path: &[u8]) -> Ask {
 
 /// The path whose address a page has, with clean addresses, unless that is taken. A stem that
 /// looks like a page itself stands for no other.
-fn stem(settings: &Settings, path: &[u8]) -> Option<Vec<u8>> {
+fn stem(settings: &SiteSettings, path: &[u8]) -> Option<Vec<u8>> {
     let stem = path.strip_suffix(PAGE_SUFFIX).filter(|_| settings.content.clean_urls)?;
     let has_name = !matches!(stem.last(), None | Some(b'/'));
     (has_name && !stem.ends_with(PAGE_SUFFIX)).then(|| stem.to_vec())
@@ -382,13 +382,13 @@ fn stem(settings: &Settings, path: &[u8]) -> Option<Vec<u8>> {
 
 /// Whether a file is what its directory's address shows, if that shows a page: with several names
 /// for an index, only the first is certain to be the one.
-fn is_index(settings: &Settings, path: &[u8]) -> bool {
+fn is_index(settings: &SiteSettings, path: &[u8]) -> bool {
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     settings.content.index.first().is_some_and(|index| index == name)
 }
 
 /// The clean address of a page, by its path without suffix: an index has that of its directory.
-fn clean_address(settings: &Settings, stem: &[u8]) -> Box<str> {
+fn clean_address(settings: &SiteSettings, stem: &[u8]) -> Box<str> {
     if !is_index(settings, &[stem, PAGE_SUFFIX].concat()) {
         return encode_path(stem).into();
     }

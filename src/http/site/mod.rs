@@ -38,5 +38,5 @@ pub use cache_stats::{CacheStats, PublishedCacheStats};
 pub use content::{Content, FallbackUse};
 pub use lookup::OPENS_MAX;
 pub use lookups::Ticket;
-pub use settings::{RootPath, Settings};
+pub use settings::{RootPath, SiteSettings};
 pub use sites::{Resolved, Sites};

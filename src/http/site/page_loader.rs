@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use super::resource::{Description, Head, HeadTable, Page, Variant};
 use super::rules::AnswerKind;
-use super::settings::Settings;
+use super::settings::SiteSettings;
 use crate::ask::Ask;
 use crate::driver::{File, FileFailure, FileKind, Metadata};
 use crate::http::semantics::fields::Fields;
@@ -58,7 +58,7 @@ pub(super) enum Next {
 }
 
 /// The codings that a file at this path may stand beside, in the order of preference.
-pub(super) fn codings_beside(settings: &Settings, path: &[u8]) -> &'static [Coding] {
+pub(super) fn codings_beside(settings: &SiteSettings, path: &[u8]) -> &'static [Coding] {
     let content_type = settings.content.types.content_type(path);
     let wanted = settings.content.precompressed && !mime::is_compressed(&content_type);
     if wanted { &Coding::ALL } else { &[] }
@@ -94,7 +94,7 @@ impl PageLoader {
     /// Reads what is small. `known` is what the page was so far.
     pub(super) fn load(
         mut self,
-        settings: &Settings,
+        settings: &SiteSettings,
         now: SystemTime,
         known: Option<&Page>,
     ) -> Next {
@@ -153,7 +153,7 @@ impl PageLoader {
 
     fn head(
         &self,
-        settings: &Settings,
+        settings: &SiteSettings,
         coding: Option<Coding>,
         metadata: &Metadata,
         now: SystemTime,

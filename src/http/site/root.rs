@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::settings::{RootPath, Settings};
+use super::settings::{RootPath, SiteSettings};
 use crate::ask::Ask;
 use crate::driver::{File, FileKind};
 
@@ -40,7 +40,7 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 
 impl Root {
     /// The root of a site, as it was opened at the start.
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &SiteSettings) -> Self {
         Self {
             current: Arc::clone(&settings.root),
             path: settings.root_path.clone(),

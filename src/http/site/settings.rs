@@ -8,9 +8,9 @@ use super::content::Content;
 use crate::driver::File;
 use crate::http::semantics::request::RequestLimits;
 
-/// Settings of a site, the same for all workers.
+/// SiteSettings of a site, the same for all workers.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct SiteSettings {
     /// The directory to serve.
     pub root: Arc<File>,
     /// Where that directory is, if another one may take its place while it is served.
@@ -45,7 +45,7 @@ pub struct RootPath {
     pub path: CString,
 }
 
-impl Settings {
+impl SiteSettings {
     /// The defaults, for a root.
     pub fn new(root: Arc<File>) -> Self {
         Self {

@@ -23,11 +23,11 @@ use super::lookups::{Lookups, Ticket};
 use super::resource::Resource;
 use super::response::{CommonFields, Response};
 use super::root::{Freshness, Root};
-use super::settings::Settings;
+use super::settings::SiteSettings;
 use super::templates::{Problem, ResponseTemplates};
 use crate::ask::{AskId, Reply};
 use crate::driver::slot_map::{CAPACITY_MAX, Handle};
-use crate::driver::watch::{Change, Inotify, Post, Report, SiteId, Watcher, is_at};
+use crate::driver::watch::{Change, ChangeReport, Inotify, Post, SiteId, Watcher, is_at};
 use crate::driver::{FileFailure, Now};
 use crate::http::semantics::fields::Fields;
 use crate::http::semantics::multipart::Boundary;
@@ -66,7 +66,7 @@ pub enum Resolved {
 /// The shared part of a worker's HTTP sessions; see the module documentation.
 #[derive(Debug)]
 pub struct Sites {
-    pub(in crate::http) settings: Rc<Settings>,
+    pub(in crate::http) settings: Rc<SiteSettings>,
     pub(super) templates: ResponseTemplates,
     /// `Server` and `Date`.
     pub(in crate::http) common: CommonFields,
@@ -94,7 +94,7 @@ pub struct Sites {
 impl Sites {
     /// A site of which nothing is known yet. Changes are noticed by `watcher`; without one, what is
     /// known holds for its time.
-    pub fn new(settings: Settings, watcher: Option<Box<dyn Watcher>>) -> Self {
+    pub fn new(settings: SiteSettings, watcher: Option<Box<dyn Watcher>>) -> Self {
         let cache =
             Cache::new(settings.cache_entries, settings.cache_bytes, settings.revalidate_after);
         // What is asked about each time needs no watch.
@@ -122,7 +122,7 @@ impl Sites {
 
     /// A site whose changes the kernel tells of: reports go to `post`, which brings them to
     /// [`Service::receive`].
-    pub fn watching(settings: Settings, post: Post) -> Self {
+    pub fn watching(settings: SiteSettings, post: Post) -> Self {
         let watches = settings.watch && !settings.revalidate_after.is_zero();
         let watcher = watches.then(|| Box::new(Inotify::new(post)) as Box<dyn Watcher>);
         Self::new(settings, watcher)
@@ -328,9 +328,9 @@ impl Sites {
     }
 
     /// Takes in what the watcher tells.
-    fn take_report(&mut self, report: &Report) {
+    fn take_report(&mut self, report: &ChangeReport) {
         match report {
-            Report::Watched { site, path } if *site == self.watch_id => {
+            ChangeReport::Watched { site, path } if *site == self.watch_id => {
                 self.watched.insert(path.clone());
                 self.limit_unwatched(&if path.is_empty() {
                     Change::Everything
@@ -338,10 +338,12 @@ impl Sites {
                     Change::Directory { path: path.clone() }
                 });
             }
-            Report::Unwatched { site, path } if *site == self.watch_id => {
+            ChangeReport::Unwatched { site, path } if *site == self.watch_id => {
                 self.watched.retain(|watched| !is_at(watched, path));
             }
-            Report::Changed { site, change } if *site == self.watch_id => self.invalidate(change),
+            ChangeReport::Changed { site, change } if *site == self.watch_id => {
+                self.invalidate(change);
+            }
             _ => {}
         }
     }
@@ -392,7 +394,7 @@ impl Sites {
 
 impl Service for Sites {
     type Answer = Resolved;
-    type Message = Vec<Report>;
+    type Message = Vec<ChangeReport>;
 
     /// Called in every turn, so that nothing to do costs next to nothing.
     #[inline]
@@ -417,7 +419,7 @@ impl Service for Sites {
         self.ask_root(now);
     }
 
-    fn receive(&mut self, _: Now, reports: Vec<Report>) {
+    fn receive(&mut self, _: Now, reports: Vec<ChangeReport>) {
         reports.iter().for_each(|report| self.take_report(report));
     }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::*;
 
-fn reports(select: &mut Select) -> Vec<Event> {
+fn reports(select: &mut SelectPoller) -> Vec<Event> {
     let mut out = Vec::new();
     select.wait(Some(Duration::ZERO), &mut out).unwrap();
     out
@@ -21,7 +21,7 @@ fn report(key: u32, readable: bool, writable: bool) -> Event {
 fn a_level_is_reported_until_the_interest_ends() {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     ours.write_all(b"x").unwrap();
-    let mut select = Select::open(&Limits::default()).unwrap();
+    let mut select = SelectPoller::open(&Limits::default()).unwrap();
     select.add(theirs.as_fd(), 7, Interest::READ).unwrap();
     assert_eq!(reports(&mut select), [report(7, true, false)]);
     assert_eq!(reports(&mut select), [report(7, true, false)]);
@@ -37,7 +37,7 @@ fn a_level_is_reported_until_the_interest_ends() {
 #[test]
 fn every_descriptor_below_the_bound_is_watched_and_none_beyond() {
     let (_ours, theirs) = UnixStream::pair().unwrap();
-    let mut select = Select::open(&Limits::default()).unwrap();
+    let mut select = SelectPoller::open(&Limits::default()).unwrap();
     for (least, key) in [(500, 1), (639, 2), (640, 3), (1023, 4), (1024, 5), (1500, 6)] {
         let Some(high) = duplicate(&theirs, least) else {
             println!("skipped: there is no descriptor {least} for this process");
@@ -68,7 +68,7 @@ fn duplicate(socket: &UnixStream, least: i32) -> Option<OwnedFd> {
 
 #[test]
 fn a_timeout_is_waited_for() {
-    let mut select = Select::open(&Limits::default()).unwrap();
+    let mut select = SelectPoller::open(&Limits::default()).unwrap();
     let (timeout, start) = (Duration::from_micros(1500), Instant::now());
     select.wait(Some(timeout), &mut Vec::new()).unwrap();
     assert!(start.elapsed() >= timeout);

@@ -8,11 +8,11 @@ use std::thread;
 use super::*;
 use crate::driver::waker::{EventFd, Notifier};
 
-fn open() -> Sigio {
-    Sigio::open(&Limits::default()).unwrap()
+fn open() -> SigioPoller {
+    SigioPoller::open(&Limits::default()).unwrap()
 }
 
-fn reports(sigio: &mut Sigio) -> Vec<Event> {
+fn reports(sigio: &mut SigioPoller) -> Vec<Event> {
     let mut out = Vec::new();
     sigio.wait(Some(Duration::ZERO), &mut out).unwrap();
     out
@@ -142,7 +142,7 @@ fn threads_do_not_take_each_others_signals() {
 #[test]
 fn a_thread_has_one() {
     let sigio = open();
-    let error = Sigio::open(&Limits::default()).unwrap_err();
+    let error = SigioPoller::open(&Limits::default()).unwrap_err();
     assert!(error.to_string().contains("this thread has"), "{error}");
     drop(sigio);
     open();

@@ -13,7 +13,7 @@ const HOUR: Option<Duration> = Some(Duration::from_secs(3600));
 /// What was posted, while there was room.
 #[derive(Debug, Default)]
 struct Posted {
-    reports: Vec<Report>,
+    reports: Vec<ChangeReport>,
     full: bool,
     refusals: usize,
 }
@@ -23,7 +23,7 @@ type Mailbox = Arc<Mutex<Posted>>;
 fn mailbox() -> (Post, Mailbox) {
     let mailbox = Mailbox::default();
     let its = Arc::clone(&mailbox);
-    let post = move |batch: Vec<Report>| {
+    let post = move |batch: Vec<ChangeReport>| {
         assert!((1..=BATCH_MAX).contains(&batch.len()));
         let mut posted = its.lock().unwrap();
         if posted.full {
@@ -58,12 +58,12 @@ fn reports(sim: &mut Sim, mailbox: &Mailbox) -> Vec<String> {
 
 /// A report, for a person: `+watched`, `-unwatched`, `directory|name`, with a slash if everything
 /// beneath may have changed, `*` for everything.
-fn text(report: &Report) -> String {
+fn text(report: &ChangeReport) -> String {
     let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
     match report {
-        Report::Watched { path, .. } => format!("+{}", text(path)),
-        Report::Unwatched { path, .. } => format!("-{}", text(path)),
-        Report::Changed { change, .. } => match change {
+        ChangeReport::Watched { path, .. } => format!("+{}", text(path)),
+        ChangeReport::Unwatched { path, .. } => format!("-{}", text(path)),
+        ChangeReport::Changed { change, .. } => match change {
             Change::Entry { directory, name, beneath } => {
                 format!("{}|{}{}", text(directory), text(name), if *beneath { "/" } else { "" })
             }
@@ -119,7 +119,7 @@ fn sites_share_directories_and_are_forgotten_apart() {
     let inner = files.open("d").unwrap();
     let told = |sim: &mut Sim| {
         while wait(sim) {}
-        let text = |report: Report| format!("{} {}", report.site().0, text(&report));
+        let text = |report: ChangeReport| format!("{} {}", report.site().0, text(&report));
         mailbox.lock().unwrap().reports.drain(..).map(text).collect::<Vec<_>>()
     };
     assert!(watch.watch(SITE, &files.root(), b"d/sub") && watch.watch(SiteId(2), &inner, b"sub"));
@@ -166,8 +166,8 @@ fn changes_overtake_each_other_and_nothing_else() {
     for number in 0..500 {
         let path = number.to_string().into_bytes().into();
         let report = match keeps_its_place(number) {
-            true => Report::Watched { site: SITE, path },
-            false => Report::Changed { site: SITE, change: Change::Directory { path } },
+            true => ChangeReport::Watched { site: SITE, path },
+            false => ChangeReport::Changed { site: SITE, change: Change::Directory { path } },
         };
         way.tell(now + Duration::from_millis(1) * number as u32, &faults, [report]);
     }
@@ -307,15 +307,15 @@ impl Reader {
         for report in mailbox.lock().unwrap().reports.drain(..) {
             self.told.push_str(&format!("{:?} {}\n", sim.elapsed(), text(&report)));
             match report {
-                Report::Watched { path, .. } => {
+                ChangeReport::Watched { path, .. } => {
                     self.asked.remove(&*path);
                     self.seen.insert(path.to_vec(), look(files, &path));
                 }
-                Report::Unwatched { path, .. } => {
+                ChangeReport::Unwatched { path, .. } => {
                     self.asked.retain(|other| !is_at(other, &path));
                     self.seen.retain(|other, _| !is_at(other, &path));
                 }
-                Report::Changed { change, .. } => {
+                ChangeReport::Changed { change, .. } => {
                     for (path, seen) in &mut self.seen {
                         if change.is_of_entries(path) {
                             *seen = look(files, path);

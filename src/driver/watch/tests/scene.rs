@@ -11,7 +11,9 @@ use std::time::Duration;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tempfile::TempDir;
 
-use crate::driver::watch::{BATCH_MAX, Change, Inotify, Post, Report, SiteId, Watcher, is_at};
+use crate::driver::watch::{
+    BATCH_MAX, Change, ChangeReport, Inotify, Post, SiteId, Watcher, is_at,
+};
 use crate::driver::{File, Links};
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,7 +29,7 @@ pub(super) struct Scene {
     pub(super) mark: (TempDir, Arc<File>),
     marks: u64,
     pub(super) watcher: Inotify,
-    pub(super) reports: Receiver<Report>,
+    pub(super) reports: Receiver<ChangeReport>,
     /// What is watched, as far as is known from the reports.
     pub(super) watched: BTreeSet<(SiteId, Vec<u8>)>,
 }
@@ -48,9 +50,9 @@ pub(super) fn folder_of(directories: &[&str]) -> (TempDir, Arc<File>) {
 }
 
 /// Posts to a channel.
-pub(super) fn posting() -> (Post, Receiver<Report>) {
+pub(super) fn posting() -> (Post, Receiver<ChangeReport>) {
     let (sender, reports) = mpsc::channel();
-    let post = move |batch: Vec<Report>| {
+    let post = move |batch: Vec<ChangeReport>| {
         assert!((1..=BATCH_MAX).contains(&batch.len()));
         // Nobody listens any more when the test is over.
         batch.into_iter().for_each(|report| drop(sender.send(report)));
@@ -79,7 +81,7 @@ impl Gate {
 }
 
 /// Posts to a channel, through a gate that is open at first.
-pub(super) fn gated() -> (Post, Receiver<Report>, Gate) {
+pub(super) fn gated() -> (Post, Receiver<ChangeReport>, Gate) {
     let (mut post, reports) = posting();
     let (sender, opened) = mpsc::channel();
     let shut = Arc::new(AtomicBool::new(false));
@@ -103,7 +105,7 @@ impl Scene {
     pub(super) fn posting(
         directories: &[&str],
         post: Post,
-        reports: Receiver<Report>,
+        reports: Receiver<ChangeReport>,
     ) -> Option<Self> {
         let (folder, root) = folder_of(directories);
         if !can_watch(folder.path()) {
@@ -123,39 +125,39 @@ impl Scene {
     }
 
     /// The next report, which is taken in.
-    pub(super) fn next(&mut self) -> Report {
+    pub(super) fn next(&mut self) -> ChangeReport {
         let report = self.reports.recv_timeout(PATIENCE).expect("it is reported in time");
         match &report {
-            Report::Watched { site, path } => {
+            ChangeReport::Watched { site, path } => {
                 assert!(self.watched.insert((*site, path.to_vec())), "{path:?} is watched already");
             }
-            Report::Unwatched { site, path } => {
+            ChangeReport::Unwatched { site, path } => {
                 self.watched.retain(|(other, beneath)| other != site || !is_at(beneath, path));
             }
-            Report::Changed { .. } => {}
+            ChangeReport::Changed { .. } => {}
         }
         report
     }
 
     /// All that is reported of what was asked for and has happened before: requests and events
     /// have their order.
-    pub(super) fn read(&mut self) -> Vec<Report> {
+    pub(super) fn read(&mut self) -> Vec<ChangeReport> {
         self.marks += 1;
         let missing = format!("missing-{}", self.marks);
         let mut reports = Vec::new();
         assert!(self.watcher.watch(MARK, &self.mark.1, missing.as_bytes()));
         self.read_until(&mut reports, |report| match report {
-            Report::Unwatched { path, .. } => **path == *missing.as_bytes(),
+            ChangeReport::Unwatched { path, .. } => **path == *missing.as_bytes(),
             _ => false,
         });
         let marked = self.marks.to_string();
         // One event, unlike a file, which is also closed.
         fs::create_dir(self.mark.0.path().join(&marked)).unwrap();
         self.read_until(&mut reports, |report| match report {
-            Report::Changed { change: Change::Entry { name, .. }, .. } => {
+            ChangeReport::Changed { change: Change::Entry { name, .. }, .. } => {
                 **name == *marked.as_bytes()
             }
-            Report::Changed { change, .. } => *change == Change::Everything,
+            ChangeReport::Changed { change, .. } => *change == Change::Everything,
             _ => false,
         });
         reports
@@ -163,8 +165,8 @@ impl Scene {
 
     pub(super) fn read_until(
         &mut self,
-        reports: &mut Vec<Report>,
-        is_last: impl Fn(&Report) -> bool,
+        reports: &mut Vec<ChangeReport>,
+        is_last: impl Fn(&ChangeReport) -> bool,
     ) {
         loop {
             let report = self.next();
@@ -180,7 +182,7 @@ impl Scene {
     pub(super) fn changes(&mut self) -> Vec<String> {
         let mut told = Vec::new();
         for report in self.read() {
-            if let Report::Changed { site: SITE, change } = report {
+            if let ChangeReport::Changed { site: SITE, change } = report {
                 told.push(told_of(&change));
             }
         }

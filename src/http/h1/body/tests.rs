@@ -5,13 +5,13 @@ use super::{
     Discard, DiscardError, EXTENSION_BYTES_MAX, Progress, TRAILER_BYTES_MAX, feed_in_pieces,
     fuzz_discard,
 };
-use crate::http::h1::head::Body;
+use crate::http::h1::head::RequestBody;
 
 const BYTES_MAX: u64 = 64 * 1024;
 
 /// Feeds a chunked body at once and byte by byte. Returns how many bytes it had, if it ended.
 fn chunked(stream: &[u8], bytes_max: u64) -> Result<Option<usize>, DiscardError> {
-    let start = Discard::new(Body::Chunked, bytes_max).unwrap();
+    let start = Discard::new(RequestBody::Chunked, bytes_max).unwrap();
     let whole = start.clone().feed(stream);
     assert_eq!(feed_in_pieces(start, stream, 1), whole, "{}", stream.escape_ascii());
     whole.map(|progress| progress.done.then_some(progress.used))
@@ -19,14 +19,14 @@ fn chunked(stream: &[u8], bytes_max: u64) -> Result<Option<usize>, DiscardError>
 
 #[test]
 fn there_may_be_nothing_to_discard() {
-    assert!(Discard::new(Body::None, 9).is_none());
-    assert!(Discard::new(Body::Length(0), 9).is_none());
-    assert!(Discard::new(Body::Length(1), 0).is_some());
+    assert!(Discard::new(RequestBody::None, 9).is_none());
+    assert!(Discard::new(RequestBody::Length(0), 9).is_none());
+    assert!(Discard::new(RequestBody::Length(1), 0).is_some());
 }
 
 #[test]
 fn a_known_length_is_used_and_no_more() {
-    let mut discard = Discard::new(Body::Length(5), 5).unwrap();
+    let mut discard = Discard::new(RequestBody::Length(5), 5).unwrap();
     assert_eq!(discard.feed(b""), Ok(Progress { used: 0, done: false }));
     assert_eq!(discard.feed(b"abc"), Ok(Progress { used: 3, done: false }));
     assert_eq!(discard.feed(b"deGET /"), Ok(Progress { used: 2, done: true }));
@@ -35,9 +35,9 @@ fn a_known_length_is_used_and_no_more() {
 
 #[test]
 fn a_known_length_over_the_bound_fails_at_once() {
-    let mut discard = Discard::new(Body::Length(6), 5).unwrap();
+    let mut discard = Discard::new(RequestBody::Length(6), 5).unwrap();
     assert_eq!(discard.feed(b""), Err(TooLarge));
-    let mut discard = Discard::new(Body::Length(u64::MAX), u64::MAX).unwrap();
+    let mut discard = Discard::new(RequestBody::Length(u64::MAX), u64::MAX).unwrap();
     assert_eq!(discard.feed(b"abc"), Ok(Progress { used: 3, done: false }));
 }
 
@@ -95,7 +95,7 @@ fn chunked_framing_is_strict() {
 
 #[test]
 fn an_error_is_final() {
-    let mut discard = Discard::new(Body::Chunked, BYTES_MAX).unwrap();
+    let mut discard = Discard::new(RequestBody::Chunked, BYTES_MAX).unwrap();
     assert_eq!(discard.feed(b"x"), Err(Malformed));
     assert_eq!(discard.feed(b"0\r\n\r\n"), Err(Malformed));
 }

@@ -1,6 +1,6 @@
 //! The header fields that the server acts on, gathered from a head.
 
-use super::parsed::{Body, Refusal, Version, bad_request};
+use super::parsed::{Refusal, RequestBody, Version, bad_request};
 use crate::http::semantics::authority;
 use crate::http::semantics::condition::Conditions;
 use crate::http::semantics::field::Field;
@@ -124,11 +124,11 @@ impl<'a> Fields<'a> {
     }
 
     /// RFC 9112 §6.3, with every choice that a recipient may make made for refusal.
-    pub(super) fn body(&self, version: Version) -> Result<Body, Refusal> {
+    pub(super) fn body(&self, version: Version) -> Result<RequestBody, Refusal> {
         match (self.transfer_coding, self.content_length) {
-            (TransferCoding::Absent, None) => Ok(Body::None),
+            (TransferCoding::Absent, None) => Ok(RequestBody::None),
             (TransferCoding::Absent, Some(digits)) => decimal(digits)
-                .map(Body::Length)
+                .map(RequestBody::Length)
                 .ok_or(bad_request("The Content-Length field is not a single decimal number.")),
             (_, Some(_)) => Err(bad_request(
                 "A request cannot have both a Transfer-Encoding and a Content-Length field.",
@@ -136,7 +136,7 @@ impl<'a> Fields<'a> {
             (_, None) if version == Version::Http10 => {
                 Err(bad_request("HTTP/1.0 has no Transfer-Encoding field."))
             }
-            (TransferCoding::Chunked, None) => Ok(Body::Chunked),
+            (TransferCoding::Chunked, None) => Ok(RequestBody::Chunked),
             (TransferCoding::Unknown, None) => Err(Refusal {
                 status: Status::NotImplemented,
                 reason: "The only transfer coding this server knows is chunked.",

@@ -12,7 +12,7 @@ pub struct Head<'a> {
     /// that of the `Host` field (RFC 9112 §3.2.2).
     pub request: Request<'a>,
     /// What follows the head on the connection.
-    pub body: Body,
+    pub body: RequestBody,
     /// How the client wants to be spoken to.
     pub version: Version,
     /// Whether the connection may carry another request after this one (RFC 9112 §9.3). Never
@@ -33,7 +33,7 @@ pub enum Version {
 
 /// How the request body is framed (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Body {
+pub enum RequestBody {
     /// The head is the whole request.
     None,
     /// As many bytes as `Content-Length` says, which may be zero.

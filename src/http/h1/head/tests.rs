@@ -1,6 +1,6 @@
 //! What each kind of head gets, and the chunking law.
 
-use super::{Body, FIELDS_MAX, Head, Refusal, Version, fuzz_head, parse};
+use super::{FIELDS_MAX, Head, Refusal, RequestBody, Version, fuzz_head, parse};
 use crate::http::semantics::condition::Conditions;
 use crate::http::semantics::field::Field;
 use crate::http::semantics::request::{Method, Request, RequestLimits};
@@ -51,7 +51,7 @@ fn a_plain_get_is_accepted_and_its_length_known() {
         if_range: Field::ABSENT,
         is_preflight: false,
     };
-    let (body, version) = (Body::None, Version::Http11);
+    let (body, version) = (RequestBody::None, Version::Http11);
     let expected = Head { request, body, version, keep_alive: true, expects_continue: false };
     assert_eq!(answer(&input), Ok((expected, head.len())));
 }
@@ -250,7 +250,7 @@ fn a_content_length_is_one_decimal_number() {
         [("0", 0), ("5", 5), ("007", 7), (" 5 ", 5), ("18446744073709551615", u64::MAX)]
     {
         let head = with_fields("POST / HTTP/1.1", &[&format!("Content-Length:{value}")]);
-        assert_eq!(accepted(&head).body, Body::Length(length));
+        assert_eq!(accepted(&head).body, RequestBody::Length(length));
     }
     for value in ["", "+5", "-5", "5 5", "5,5", "0x5", "5.", "18446744073709551616", "\u{0663}"] {
         let field = format!("Content-Length: {value}");
@@ -266,7 +266,7 @@ fn the_only_transfer_coding_is_chunked() {
     let length = "Content-Length: 5";
     for value in ["chunked", "CHUNKED", " chunked "] {
         let head = with_fields("POST / HTTP/1.1", &[&format!("Transfer-Encoding:{value}")]);
-        assert_eq!(accepted(&head).body, Body::Chunked);
+        assert_eq!(accepted(&head).body, RequestBody::Chunked);
     }
     let unknown = ["gzip", "gzip, chunked", "chunked, chunked", "\"chunked\"", "identity", "x"];
     for value in unknown {

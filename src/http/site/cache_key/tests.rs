@@ -10,7 +10,7 @@ use crate::ask::{Ask, Reply};
 use crate::driver::{File, Links, Now};
 use crate::http::site::listing_job::Listings;
 use crate::http::site::lookup::{Lookup, Progress, Surroundings};
-use crate::http::{Content, Settings};
+use crate::http::{Content, SiteSettings};
 
 /// The site of most keys here; the other one begins its keys with the same byte.
 const SITE: SiteId = SiteId(0x0701);
@@ -102,7 +102,8 @@ fn no_two_names_share_a_key() {
 /// was there.
 fn opened(folder: &Path, content: &Content, name: &Name<'_>) -> Vec<String> {
     let root = Arc::new(File::open_root(folder, Links::Beneath).unwrap());
-    let settings = Settings { content: content.clone(), ..Settings::new(Arc::clone(&root)) };
+    let settings =
+        SiteSettings { content: content.clone(), ..SiteSettings::new(Arc::clone(&root)) };
     let now = Now::read();
     let now = Now { system: now.system + Duration::from_secs(10), ..now };
     let mut listings = Listings::default();

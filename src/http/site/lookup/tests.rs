@@ -19,11 +19,11 @@ use watched::Stub;
 use super::*;
 use crate::ask::AskId;
 use crate::driver::Links;
-use crate::driver::watch::{Report, Watcher};
+use crate::driver::watch::{ChangeReport, Watcher};
 use crate::http::h1::harness::perform;
 use crate::http::site::lookups::Ticket;
 use crate::http::site::sites::{Resolved, Sites};
-use crate::http::{Content, RootPath, Settings};
+use crate::http::{Content, RootPath, SiteSettings};
 use crate::service::{Service, SessionId, Task, Waiter};
 
 /// Questions that a lookup asks at once: for a file, and for it in each coding.
@@ -56,12 +56,12 @@ struct Waiting {
 }
 
 impl TestSite {
-    fn new(settings: Settings) -> Self {
+    fn new(settings: SiteSettings) -> Self {
         Self::watched(settings, None)
     }
 
     /// At a time when no file has changed for a while.
-    fn watched(settings: Settings, watcher: Option<Box<dyn Watcher>>) -> Self {
+    fn watched(settings: SiteSettings, watcher: Option<Box<dyn Watcher>>) -> Self {
         let now = Now::read();
         Self {
             sites: Sites::new(settings, watcher),
@@ -175,7 +175,7 @@ impl TestSite {
         }
     }
 
-    fn hear(&mut self, reports: impl Into<Vec<Report>>) {
+    fn hear(&mut self, reports: impl Into<Vec<ChangeReport>>) {
         self.sites.receive(self.now, reports.into());
         self.poll();
     }
@@ -212,8 +212,8 @@ fn open_root(path: &Path) -> Arc<File> {
 }
 
 /// The settings of a site in a folder, that remembers for an hour.
-fn settings(folder: &Path) -> Settings {
-    Settings { revalidate_after: HOUR, ..Settings::new(open_root(folder)) }
+fn settings(folder: &Path) -> SiteSettings {
+    SiteSettings { revalidate_after: HOUR, ..SiteSettings::new(open_root(folder)) }
 }
 
 /// A page too large to be read, so that a lookup is a matter of opening alone.
@@ -224,7 +224,7 @@ fn write_page(folder: &Path, name: &str, length: usize) {
 
 /// Two releases of a site, whose pages differ in length, and the settings of a site that serves
 /// the first one and asks each time which it is.
-fn releases() -> (TempDir, Settings) {
+fn releases() -> (TempDir, SiteSettings) {
     let folder = tempfile::tempdir().unwrap();
     for (release, length) in [("one", 10_000), ("two", 20_000)] {
         fs::create_dir(folder.path().join(release)).unwrap();
@@ -234,7 +234,10 @@ fn releases() -> (TempDir, Settings) {
     let root = open_root(&folder.path().join("current"));
     let path = CString::new(folder.path().join("current").to_str().unwrap()).unwrap();
     let root_path = Some(RootPath { base: follow_all(), path });
-    (folder, Settings { root_path, revalidate_after: Duration::ZERO, ..Settings::new(root) })
+    (
+        folder,
+        SiteSettings { root_path, revalidate_after: Duration::ZERO, ..SiteSettings::new(root) },
+    )
 }
 
 /// Where the path of a root begins.
@@ -282,7 +285,7 @@ fn all_files_of_a_lookup_are_of_one_root() {
         let (folder, settings) = releases();
         write_page(&folder.path().join("one"), "page.html", 10_000);
         let content = Content { clean_urls: true, ..Content::default() };
-        let mut site = TestSite::new(Settings { content, ..settings });
+        let mut site = TestSite::new(SiteSettings { content, ..settings });
         let first = Arc::clone(&site.sites.settings.root);
         let waiting = site.ask(name);
         let (id, ask) = site.open.remove(0);
@@ -371,7 +374,7 @@ fn a_page_is_known_by_its_path_too() {
     write_page(folder.path(), "a.html", 10_000);
     symlink("a.html", folder.path().join("a")).unwrap();
     let content = Content { clean_urls: true, ..Content::default() };
-    let mut site = TestSite::new(Settings { content, ..settings(folder.path()) });
+    let mut site = TestSite::new(SiteSettings { content, ..settings(folder.path()) });
     let content_type = |found| match &*resource(found) {
         Resource::Page(page) => {
             String::from_utf8(page.variant(None).content_type().to_vec()).unwrap()
@@ -394,7 +397,7 @@ fn a_page_keeps_its_address_when_the_clean_one_leads_elsewhere() {
     symlink("/etc", folder.path().join("c")).unwrap();
     let index = vec![b"index.htm".to_vec(), b"index.html".to_vec()];
     let content = Content { clean_urls: true, index, ..Content::default() };
-    let mut site = TestSite::new(Settings { content, ..settings(folder.path()) });
+    let mut site = TestSite::new(SiteSettings { content, ..settings(folder.path()) });
     for path in [&b"b.html.html"[..], b"c.html", b"index"] {
         assert_eq!(length(site.look_up(path)), 10_000, "{}", path.escape_ascii());
     }
@@ -417,7 +420,7 @@ fn watching(folder: &Path) -> (TestSite, Stub) {
     write_page(folder, "page.txt", 10_000);
     fs::write(folder.join("other.txt"), "").unwrap();
     let stub = Stub::default();
-    let settings = Settings { watch: true, ..settings(folder) };
+    let settings = SiteSettings { watch: true, ..settings(folder) };
     let mut site = TestSite::watched(settings, Some(Box::new(stub.clone())));
     site.look_up(b"other.txt");
     site.hear([watched::watched("")]);

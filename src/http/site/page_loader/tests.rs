@@ -34,10 +34,10 @@ fn open(folder: &Path, name: &str) -> io::Result<Arc<File>> {
 /// More than fits behind the fields by chance.
 const SMALL: u64 = 5000;
 
-/// Settings of a site that reads files of up to so many bytes.
-fn settings(folder: &Path) -> Settings {
+/// SiteSettings of a site that reads files of up to so many bytes.
+fn settings(folder: &Path) -> SiteSettings {
     let root = File::open_root(folder, Links::Beneath).unwrap();
-    Settings { memory_file_max: SMALL, ..Settings::new(Arc::new(root)) }
+    SiteSettings { memory_file_max: SMALL, ..SiteSettings::new(Arc::new(root)) }
 }
 
 /// Late enough for all files to be settled.

@@ -8,7 +8,7 @@ use super::*;
 fn a_root_that_was_asked_for_in_vain_does_no_harm() {
     for other_root in [false, true] {
         let (folder, settings) = releases();
-        let mut site = TestSite::new(Settings { revalidate_after: SECOND, ..settings });
+        let mut site = TestSite::new(SiteSettings { revalidate_after: SECOND, ..settings });
         site.look_up(b"page.txt");
         site.now.instant += SECOND;
         let gone = site.ask(b"page.txt");
@@ -34,7 +34,7 @@ fn a_root_that_was_asked_for_in_vain_does_no_harm() {
 #[test]
 fn the_lookup_that_finds_another_root_is_in_no_doubt() {
     let (folder, settings) = releases();
-    let mut site = TestSite::new(Settings { revalidate_after: SECOND, ..settings });
+    let mut site = TestSite::new(SiteSettings { revalidate_after: SECOND, ..settings });
     site.look_up(b"page.txt");
     turn(folder.path(), "two");
     site.now.instant += SECOND;
@@ -86,7 +86,7 @@ fn is_beneath(site: &TestSite, root: &Path) -> bool {
 #[test]
 fn who_comes_while_the_root_is_asked_for_waits_for_it() {
     let (folder, settings) = releases();
-    let mut site = TestSite::new(Settings { revalidate_after: SECOND, ..settings });
+    let mut site = TestSite::new(SiteSettings { revalidate_after: SECOND, ..settings });
     site.look_up(b"page.txt");
     site.now.instant += SECOND;
     let first = site.ask(b"other.txt");
@@ -116,7 +116,7 @@ fn who_comes_while_the_root_is_asked_for_waits_for_it() {
 fn a_root_that_does_not_come_is_not_waited_for() {
     for revalidate_after in [Duration::ZERO, SECOND / 2, 5 * SECOND] {
         let (folder, settings) = releases();
-        let mut site = TestSite::new(Settings { revalidate_after, ..settings });
+        let mut site = TestSite::new(SiteSettings { revalidate_after, ..settings });
         site.look_up(b"page.txt");
         site.now.instant += revalidate_after;
         let first = site.ask(b"first.txt");
@@ -140,7 +140,8 @@ fn a_root_that_does_not_come_is_not_waited_for() {
 #[test]
 fn those_who_wait_for_the_root_leave_room_for_others() {
     let (_folder, settings) = releases();
-    let mut site = TestSite::new(Settings { lookups_max: 3, revalidate_after: SECOND, ..settings });
+    let mut site =
+        TestSite::new(SiteSettings { lookups_max: 3, revalidate_after: SECOND, ..settings });
     site.look_up(b"page.txt");
     site.now.instant += SECOND;
     let mut waiting: Vec<_> = (0..5).map(|n| site.ask(format!("{n}.txt").as_bytes())).collect();
@@ -160,7 +161,7 @@ fn those_who_wait_for_the_root_leave_room_for_others() {
 #[test]
 fn who_waited_for_the_root_and_left_does_not_begin() {
     let (_folder, settings) = releases();
-    let mut site = TestSite::new(Settings { revalidate_after: Duration::ZERO, ..settings });
+    let mut site = TestSite::new(SiteSettings { revalidate_after: Duration::ZERO, ..settings });
     let first = site.ask(b"page.txt");
     let (id, ask) = site.open.remove(0);
     let before = format!("{:?}", site.sites).len();
@@ -183,7 +184,7 @@ fn who_waited_for_the_root_and_left_does_not_begin() {
 #[test]
 fn what_was_found_is_as_old_as_the_root() {
     let (folder, settings) = releases();
-    let mut site = TestSite::new(Settings { revalidate_after: SECOND, ..settings });
+    let mut site = TestSite::new(SiteSettings { revalidate_after: SECOND, ..settings });
     site.look_up(b"page.txt");
     site.now.instant += SECOND / 20;
     turn(folder.path(), "two");

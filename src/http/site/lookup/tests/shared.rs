@@ -80,7 +80,7 @@ fn a_lookup_is_joined_while_its_answer_is_young() {
     let folder = tempfile::tempdir().unwrap();
     write_page(folder.path(), "page.txt", 10_000);
     for revalidate_after in [Duration::ZERO, SECOND, HOUR] {
-        let settings = Settings { revalidate_after, ..settings(folder.path()) };
+        let settings = SiteSettings { revalidate_after, ..settings(folder.path()) };
         let mut site = TestSite::new(settings);
         let mut all = vec![site.ask(b"page.txt")];
         site.now.instant += revalidate_after;
@@ -103,7 +103,7 @@ fn a_lookup_is_joined_while_its_answer_is_young() {
 fn a_lookup_in_line_is_as_young_as_its_beginning() {
     let folder = tempfile::tempdir().unwrap();
     write_page(folder.path(), "page.txt", 10_000);
-    let settings = Settings { lookups_max: 1, ..settings(folder.path()) };
+    let settings = SiteSettings { lookups_max: 1, ..settings(folder.path()) };
     let mut site = TestSite::new(settings);
     let first = site.ask(b"other.txt");
     let in_line = site.ask(b"page.txt");
@@ -188,7 +188,7 @@ fn running(site: &TestSite) -> Vec<String> {
 #[test]
 fn lookups_are_bounded_and_the_line_goes_on() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings { lookups_max: 2, ..settings(folder.path()) };
+    let settings = SiteSettings { lookups_max: 2, ..settings(folder.path()) };
     let mut site = TestSite::new(settings);
     let all = ["a", "b", "c", "d", "e", "f"].map(|name| site.ask(name.as_bytes()));
     assert_eq!(running(&site), ["a", "b"]);
@@ -223,7 +223,7 @@ fn lookups_are_bounded_and_the_line_goes_on() {
 fn a_lookup_that_fails_early_keeps_its_place_until_all_is_in() {
     let folder = tempfile::tempdir().unwrap();
     write_coded_page(folder.path());
-    let settings = Settings { lookups_max: 1, ..settings(folder.path()) };
+    let settings = SiteSettings { lookups_max: 1, ..settings(folder.path()) };
     let mut site = TestSite::new(settings);
     let (waiting, other) = (site.ask(b"a.css"), site.ask(b"other"));
     let replies = site.perform_all();
@@ -250,7 +250,7 @@ fn a_lookup_that_fails_early_keeps_its_place_until_all_is_in() {
 #[test]
 fn too_many_names_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings { lookups_max: 1, ..settings(folder.path()) };
+    let settings = SiteSettings { lookups_max: 1, ..settings(folder.path()) };
     let mut site = TestSite::new(settings);
     let target = |name: &str| name.as_bytes().to_vec();
     let mut last = None;
@@ -275,7 +275,7 @@ fn a_lookup_has_no_more_files_open_than_it_says() {
         write_page(folder.path(), name, 10_000);
     }
     let content = Content { clean_urls: true, ..Content::default() };
-    let mut site = TestSite::new(Settings { content, ..settings(folder.path()) });
+    let mut site = TestSite::new(SiteSettings { content, ..settings(folder.path()) });
     let waiting = site.ask(b"p.html");
     let mut files: Vec<Weak<File>> = Vec::new();
     let mut most = 0;
@@ -327,7 +327,7 @@ fn a_change_throws_doubt_on_all_lookups_of_a_name() {
 #[test]
 fn a_listing_that_waits_holds_up_nobody() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings { lookups_max: 1, ..settings(folder.path()) };
+    let settings = SiteSettings { lookups_max: 1, ..settings(folder.path()) };
     let mut site = TestSite::new(settings);
     let asked = Asked::parse(Format::Html, None);
     let listing = site.find(&Name::Entries { path: b"", asked }).unwrap_err();
@@ -353,7 +353,7 @@ fn a_listing_that_waits_holds_up_nobody() {
 fn a_listing_is_made_for_those_who_wait() {
     let folder = tempfile::tempdir().unwrap();
     let content = Content { listing: true, ..Content::default() };
-    let mut site = TestSite::new(Settings { content, ..settings(folder.path()) });
+    let mut site = TestSite::new(SiteSettings { content, ..settings(folder.path()) });
     let name = |format| Name::Entries { path: b"", asked: Asked::parse(format, None) };
     let ask = |site: &mut TestSite, format| site.find(&name(format)).unwrap_err();
     let (one, two) = (ask(&mut site, Format::Html), ask(&mut site, Format::Html));

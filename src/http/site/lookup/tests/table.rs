@@ -46,14 +46,14 @@ struct Pair {
     all: Vec<One>,
     /// The lookups that wait in line.
     line: VecDeque<Ticket>,
-    settings: Settings,
+    settings: SiteSettings,
     now: Instant,
     sessions: u32,
 }
 
 impl Pair {
     fn new() -> Self {
-        let settings = Settings::new(open_root(Path::new("/")));
+        let settings = SiteSettings::new(open_root(Path::new("/")));
         let table = Lookups::new(RUNNING_MAX);
         let (all, line) = (Vec::new(), VecDeque::new());
         Self { table, all, line, settings, now: Instant::now(), sessions: 0 }

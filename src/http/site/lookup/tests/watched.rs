@@ -51,27 +51,27 @@ impl Stub {
 /// The first root of a site.
 const SITE: SiteId = SiteId(0);
 
-pub(super) fn watched(path: &str) -> Report {
-    Report::Watched { site: SITE, path: path.as_bytes().into() }
+pub(super) fn watched(path: &str) -> ChangeReport {
+    ChangeReport::Watched { site: SITE, path: path.as_bytes().into() }
 }
 
-fn unwatched(path: &str) -> Report {
-    Report::Unwatched { site: SITE, path: path.as_bytes().into() }
+fn unwatched(path: &str) -> ChangeReport {
+    ChangeReport::Unwatched { site: SITE, path: path.as_bytes().into() }
 }
 
 /// A file has changed.
-pub(super) fn changed(path: &str) -> Report {
+pub(super) fn changed(path: &str) -> ChangeReport {
     changed_in(SITE, path)
 }
 
-fn changed_in(site: SiteId, path: &str) -> Report {
+fn changed_in(site: SiteId, path: &str) -> ChangeReport {
     let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
     let (directory, name) = (directory.as_bytes().into(), name.as_bytes().into());
-    Report::Changed { site, change: Change::Entry { directory, name, beneath: false } }
+    ChangeReport::Changed { site, change: Change::Entry { directory, name, beneath: false } }
 }
 
-fn everything() -> Report {
-    Report::Changed { site: SITE, change: Change::Everything }
+fn everything() -> ChangeReport {
+    ChangeReport::Changed { site: SITE, change: Change::Everything }
 }
 
 /// Requests for watches of the first root.
@@ -106,7 +106,7 @@ fn nothing_is_watched_in_vain() {
     write_page(folder.path(), "page.txt", 10_000);
     for (watch, revalidate_after) in [(true, Duration::ZERO), (false, SECOND)] {
         let stub = Stub::default();
-        let settings = Settings { watch, revalidate_after, ..settings(folder.path()) };
+        let settings = SiteSettings { watch, revalidate_after, ..settings(folder.path()) };
         let mut site = TestSite::watched(settings, Some(Box::new(stub.clone())));
         site.look_up(b"page.txt");
         assert_eq!((stub.requests(), site.sites.cache_stats().watched), (Vec::new(), 0));
@@ -285,7 +285,7 @@ fn a_lookup_in_line_is_in_no_doubt() {
     let folder = tempfile::tempdir().unwrap();
     write_page(folder.path(), "page.txt", 10_000);
     let stub = Stub::default();
-    let settings = Settings { watch: true, lookups_max: 1, ..settings(folder.path()) };
+    let settings = SiteSettings { watch: true, lookups_max: 1, ..settings(folder.path()) };
     let mut site = TestSite::watched(settings, Some(Box::new(stub.clone())));
     let first = site.ask(b"other.txt");
     let in_line = site.ask(b"page.txt");
@@ -334,7 +334,7 @@ fn a_listing_is_read_anew_after_a_change() {
 fn reports_of_an_earlier_root_are_ignored() {
     let (folder, settings) = releases();
     let stub = Stub::default();
-    let settings = Settings { watch: true, revalidate_after: SECOND, ..settings };
+    let settings = SiteSettings { watch: true, revalidate_after: SECOND, ..settings };
     let mut site = TestSite::watched(settings, Some(Box::new(stub.clone())));
     site.look_up(b"page.txt");
     assert_eq!(stub.requests(), watches([""]));
