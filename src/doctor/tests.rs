@@ -60,7 +60,7 @@ fn fails(code: i32) -> Tried {
     Tried::Fails(failure(code))
 }
 
-/// CheckStatus, cause and the first line that mends it, of one check.
+/// Status, cause and the first line that mends it, of one check.
 fn check<'r>(report: &'r DoctorReport, id: &str) -> (CheckStatus, &'r str, Option<&'r str>) {
     let check = report.checks.iter().find(|check| check.id == id);
     let check = check.unwrap_or_else(|| panic!("no check {id}"));

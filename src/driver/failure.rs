@@ -1,4 +1,4 @@
-//! Why a file could not be had, as far as callers do different things about it.
+//! Why a file or a connection could not be had, as far as somebody does different things about it.
 
 use std::io;
 
@@ -32,6 +32,47 @@ impl FileFailure {
             _ if error.kind() == io::ErrorKind::ResourceBusy => Self::Busy,
             _ => Self::Other,
         }
+    }
+}
+
+/// Why an accept failed (`accept(2)`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum AcceptFailure {
+    /// Nobody waits in the queue: `EAGAIN`.
+    Nobody,
+    /// Descriptors or memory are short: `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`. It is tried again
+    /// after [`ACCEPT_RETRY`](super::ACCEPT_RETRY).
+    Shortage,
+    /// It is to be tried again at once: the connection was gone before it was accepted, the network
+    /// failed under it, or a signal came.
+    Passing,
+    /// The listener fails.
+    Broken,
+}
+
+impl AcceptFailure {
+    /// What an error number is.
+    pub(super) fn of(code: i32) -> Self {
+        match code {
+            libc::EAGAIN => Self::Nobody,
+            libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => Self::Shortage,
+            libc::EINTR
+            | libc::ECONNABORTED
+            | libc::EPROTO
+            | libc::EPERM
+            | libc::ENETDOWN
+            | libc::ENETUNREACH
+            | libc::ENONET
+            | libc::EHOSTDOWN
+            | libc::EHOSTUNREACH
+            | libc::ENOPROTOOPT => Self::Passing,
+            _ => Self::Broken,
+        }
+    }
+
+    /// What an error of a system call is.
+    pub(super) fn of_error(error: &io::Error) -> Self {
+        Self::of(error.raw_os_error().unwrap_or(0))
     }
 }
 

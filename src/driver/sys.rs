@@ -62,25 +62,6 @@ fn accept4(listener: BorrowedFd<'_>, flags: i32) -> io::Result<OwnedFd> {
     .map(|descriptor| own(descriptor as RawFd))
 }
 
-/// Whether an accept that failed with this error is to be tried again at once: the connection
-/// was gone before it was accepted, or the network failed under it (`accept(2)`).
-pub(super) fn is_passing_accept_error(code: i32) -> bool {
-    matches!(
-        code,
-        libc::EAGAIN
-            | libc::EINTR
-            | libc::ECONNABORTED
-            | libc::EPROTO
-            | libc::EPERM
-            | libc::ENETDOWN
-            | libc::ENETUNREACH
-            | libc::ENONET
-            | libc::EHOSTDOWN
-            | libc::EHOSTUNREACH
-            | libc::ENOPROTOOPT
-    )
-}
-
 /// `recv(2)` without waiting.
 pub(super) fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     recv_flagged(socket, buffer, libc::MSG_DONTWAIT)

@@ -46,7 +46,7 @@ pub(super) fn name(token: Token) -> String {
     }
 }
 
-/// WorkerSettings of a worker, validated; see [`server::ServerSettings`](super::WorkerSettings).
+/// Settings of a worker, validated; see [`ServerSettings`](super::ServerSettings).
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerSettings {
     /// Connections at a time; at least one.

@@ -1,4 +1,4 @@
-//! SlotMap, descriptors and names that are used again at once: what was meant for the one before
+//! Slots, descriptors and names that are used again at once: what was meant for the one before
 //! must not reach the next.
 
 use std::io::{Read, Write};

@@ -17,6 +17,7 @@ use super::poller::{Interest, Poller};
 use super::source::{OpKind, Stage, Work, name, parse, requeue};
 use super::{Ready, key};
 use crate::driver::drain::Drain;
+use crate::driver::failure::AcceptFailure;
 use crate::driver::job_thread;
 use crate::driver::op::cancelled;
 use crate::driver::slot_map::Handle;
@@ -127,20 +128,19 @@ impl<P: Poller> Ready<P> {
                 }
                 Err(error) => error,
             };
-            match error.raw_os_error().unwrap_or(0) {
-                // Nobody is left in the queue of a listener that is closed.
-                libc::EAGAIN if drain.is_some() => return Pause::Ended(Err(cancelled())),
-                libc::EAGAIN => {
+            match AcceptFailure::of_error(&error) {
+                AcceptFailure::Nobody if drain.is_some() => return Pause::Ended(Err(cancelled())),
+                AcceptFailure::Nobody => {
                     self.stats.would_block += 1;
                     return Pause::Blocked;
                 }
-                libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => {
+                AcceptFailure::Shortage => {
                     let rests = drain.is_none_or(Drain::may_rest);
                     return if rests { Pause::Rest } else { Pause::Ended(Err(cancelled())) };
                 }
-                code if sys::is_passing_accept_error(code) => {}
-                _ if drain.is_some() => return Pause::Ended(Err(cancelled())),
-                _ => return Pause::Ended(Err(error)),
+                AcceptFailure::Passing => {}
+                AcceptFailure::Broken if drain.is_some() => return Pause::Ended(Err(cancelled())),
+                AcceptFailure::Broken => return Pause::Ended(Err(error)),
             }
         }
         Pause::Yield

@@ -10,6 +10,7 @@ use super::Threads;
 use super::job::{Calls, SharedSocket, accept};
 use super::socket::Held;
 use crate::driver::drain::Drain;
+use crate::driver::failure::AcceptFailure;
 use crate::driver::name::{OpKind, name};
 use crate::driver::op::cancelled;
 use crate::driver::slot_map::Handle;
@@ -65,14 +66,13 @@ impl Threads {
                 }
                 Err(error) => error,
             };
-            match error.raw_os_error().unwrap_or(0) {
-                libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM if drain.may_rest() => {
+            match AcceptFailure::of_error(&error) {
+                AcceptFailure::Passing => {}
+                AcceptFailure::Shortage if drain.may_rest() => {
                     self.backoff.push((now + ACCEPT_RETRY, op));
                     return false;
                 }
-                // Nobody is left. This is what was asked, so it counts as no attempt in vain.
-                libc::EAGAIN => return true,
-                code if sys::is_passing_accept_error(code) => {}
+                // That nobody is left is what was asked: it counts as no attempt in vain.
                 _ => return true,
             }
         }

@@ -9,10 +9,11 @@ use super::job::{Answer, Found, Job, Piece, Sent, SharedSocket};
 use super::socket::{Held, Socket};
 use super::{FILE_THREADS, RECEIVE_BUFFERS, Threads, end_of_file_job};
 use crate::driver::disk::Read;
+use crate::driver::failure::AcceptFailure;
 use crate::driver::name::{OpKind, parse};
 use crate::driver::op::cancelled;
 use crate::driver::slot_map::Handle;
-use crate::driver::{ACCEPT_RETRY, OpId, Outcome, Sock, Token, sys};
+use crate::driver::{ACCEPT_RETRY, OpId, Outcome, Sock, Token};
 
 /// What threads have brought.
 impl Threads {
@@ -79,13 +80,13 @@ impl Threads {
                 socket.held = Held::Connection(connection);
                 self.runnable.extend(op);
             }
-            Err(error) => match error.raw_os_error().unwrap_or(0) {
-                // `EAGAIN` is for whoever made a duplicate non-blocking.
-                libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EAGAIN => {
+            Err(error) => match AcceptFailure::of_error(&error) {
+                // A blocking accept finds nobody only where a duplicate was made non-blocking.
+                AcceptFailure::Shortage | AcceptFailure::Nobody => {
                     self.backoff.extend(op.map(|op| (now + ACCEPT_RETRY, op)));
                 }
-                code if sys::is_passing_accept_error(code) => self.runnable.extend(op),
-                _ => {
+                AcceptFailure::Passing => self.runnable.extend(op),
+                AcceptFailure::Broken => {
                     socket.held = Held::Failed(error);
                     self.runnable.extend(op);
                 }

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use super::super::drain::Drain;
+use super::super::failure::AcceptFailure;
 use super::super::op::{Outcome, Sock, Token, cancelled};
 use super::super::slot_map::Handle;
 use super::super::{ACCEPT_RETRY, ACCEPTS_PER_WAIT, sys};
@@ -105,13 +106,12 @@ impl Uring {
                 }
                 Err(error) => error,
             };
-            match error.raw_os_error().unwrap_or(0) {
-                // Nobody is left. This is what was asked, so it counts as no attempt in vain.
-                libc::EAGAIN => return self.end_drain(handle),
-                libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM if drain.may_rest() => {
+            match AcceptFailure::of_error(&error) {
+                AcceptFailure::Passing => {}
+                AcceptFailure::Shortage if drain.may_rest() => {
                     return self.backoff.push((handle, now + ACCEPT_RETRY));
                 }
-                code if sys::is_passing_accept_error(code) => {}
+                // That nobody is left is what was asked: it counts as no attempt in vain.
                 _ => return self.end_drain(handle),
             }
         }

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use io_uring::{cqueue, opcode, types::Fd};
 
+use super::super::failure::AcceptFailure;
 use super::super::op::{Completion, Outcome, Token, cancelled};
 use super::super::pool::Lease;
 use super::super::slot_map::Handle;
@@ -100,15 +101,18 @@ impl Uring {
         if ending {
             return self.finish_stream(handle, Err(cancelled()));
         }
-        match -result {
-            code if code <= 0 => self.arm_stream(handle),
-            // Not the caller's cancel: the multishot makes way for one at a time.
-            libc::ECANCELED => self.arm_stream(handle),
-            libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => {
+        // `ECANCELED` is not the caller's cancel here: the multishot makes way for one at a time.
+        if result >= 0 || result == -libc::ECANCELED {
+            return self.arm_stream(handle);
+        }
+        match AcceptFailure::of(-result) {
+            AcceptFailure::Shortage => {
                 self.backoff.push((handle, Instant::now() + ACCEPT_RETRY));
             }
-            code if sys::is_passing_accept_error(code) => self.arm_stream(handle),
-            code => self.finish_stream(handle, Err(io::Error::from_raw_os_error(code))),
+            AcceptFailure::Nobody | AcceptFailure::Passing => self.arm_stream(handle),
+            AcceptFailure::Broken => {
+                self.finish_stream(handle, Err(io::Error::from_raw_os_error(-result)));
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use super::content::Content;
 use crate::driver::File;
 use crate::http::semantics::request::RequestLimits;
 
-/// SiteSettings of a site, the same for all workers.
+/// Settings of a site, the same for all workers.
 #[derive(Clone, Debug)]
 pub struct SiteSettings {
     /// The directory to serve.

@@ -393,12 +393,12 @@ fn life(seed: u64) -> String {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "its worlds take many minutes there")]
 fn a_seed_replays_and_nothing_is_missed() {
-    let count = if cfg!(miri) { 1 } else { 300 };
-    let lives: Vec<String> = (0..count).map(life).collect();
-    let again: Vec<String> = (0..count).map(life).collect();
+    let lives: Vec<String> = (0..300).map(life).collect();
+    let again: Vec<String> = (0..300).map(life).collect();
     assert_eq!(lives, again);
     let any = |what: &str| lives.iter().any(|life| life.contains(what));
     let all = any(" +a/b") && any(" -a/b") && any(" *") && any(" a|x");
-    assert!(all || cfg!(miri), "worlds differ");
+    assert!(all, "worlds differ");
 }

@@ -34,7 +34,7 @@ fn open(folder: &Path, name: &str) -> io::Result<Arc<File>> {
 /// More than fits behind the fields by chance.
 const SMALL: u64 = 5000;
 
-/// SiteSettings of a site that reads files of up to so many bytes.
+/// Settings of a site that reads files of up to so many bytes.
 fn settings(folder: &Path) -> SiteSettings {
     let root = File::open_root(folder, Links::Beneath).unwrap();
     SiteSettings { memory_file_max: SMALL, ..SiteSettings::new(Arc::new(root)) }
