@@ -6,11 +6,16 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
+
+use rustix::event::EventfdFlags;
+use rustix::fs::{MemfdFlags, Mode, OFlags, ResolveFlags};
+use rustix::io::{ReadWriteFlags, preadv2};
+use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, accept_with};
 
 use super::Links;
 
@@ -34,50 +39,40 @@ fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
 }
 
 /// Takes ownership of a descriptor that the kernel has just returned.
-pub(super) fn own(descriptor: RawFd) -> OwnedFd {
+///
+/// # Safety
+///
+/// A system call or a completion has just made it, and nobody else takes it.
+pub(super) unsafe fn own(descriptor: RawFd) -> OwnedFd {
     assert!(descriptor >= 0);
-    // SAFETY: callers pass a descriptor that a system call or a completion has just created, and
-    // pass it once, so nobody else owns it.
+    // SAFETY: the caller says that it is new, so nobody else owns it.
     unsafe { OwnedFd::from_raw_fd(descriptor) }
+}
+
+/// Repeats a call of rustix while it is interrupted.
+fn retry_on_intr<T>(call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
+    rustix::io::retry_on_intr(call).map_err(io::Error::from)
 }
 
 /// `accept4(2)`: a new connection, non-blocking and closed on exec.
 pub(super) fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    accept4(listener, libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)
+    retry_on_intr(|| accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC))
 }
 
 /// `accept4(2)`, waiting for a connection, which is blocking and closed on exec. A
 /// `shutdown(2)` of the listener ends it with `EINVAL`.
 pub(super) fn accept_waiting(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    accept4(listener, libc::SOCK_CLOEXEC)
-}
-
-fn accept4(listener: BorrowedFd<'_>, flags: i32) -> io::Result<OwnedFd> {
-    let null = std::ptr::null_mut();
-    retry(|| {
-        // SAFETY: both address pointers are null, which asks for no address; the descriptor is
-        // open because it is borrowed.
-        unsafe { libc::accept4(listener.as_raw_fd(), null, null.cast(), flags) as isize }
-    })
-    .map(|descriptor| own(descriptor as RawFd))
+    retry_on_intr(|| accept_with(listener, SocketFlags::CLOEXEC))
 }
 
 /// `recv(2)` without waiting.
 pub(super) fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    recv_flagged(socket, buffer, libc::MSG_DONTWAIT)
+    Ok(retry_on_intr(|| net::recv(socket, &mut *buffer, RecvFlags::DONTWAIT))?.0)
 }
 
 /// `recv(2)`, waiting on a blocking socket until there is something.
 pub(super) fn recv_waiting(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    recv_flagged(socket, buffer, 0)
-}
-
-fn recv_flagged(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: i32) -> io::Result<usize> {
-    let (socket, len) = (socket.as_raw_fd(), buffer.len());
-    retry(|| {
-        // SAFETY: pointer and length are those of an exclusive slice that outlives the call.
-        unsafe { libc::recv(socket, buffer.as_mut_ptr().cast(), len, flags) }
-    })
+    Ok(retry_on_intr(|| net::recv(socket, &mut *buffer, RecvFlags::empty()))?.0)
 }
 
 /// `send(2)` or, for several slices, `sendmsg(2)`, without waiting and without `SIGPIPE`; `more`
@@ -88,33 +83,24 @@ pub(super) fn send(
     slices: &[IoSlice<'_>],
     more: bool,
 ) -> io::Result<usize> {
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
-    if let [slice] = slices {
-        return retry(|| {
-            // SAFETY: pointer and length are those of a slice that outlives the call.
-            unsafe { libc::send(socket.as_raw_fd(), slice.as_ptr().cast(), slice.len(), flags) }
-        });
+    let flags = SendFlags::DONTWAIT | send_flags(more);
+    match slices {
+        [slice] => retry_on_intr(|| net::send(socket, slice, flags)),
+        _ => retry_on_intr(|| {
+            net::sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), flags)
+        }),
     }
-    // SAFETY: `msghdr` is plain data for which zero is a value: no name, no control data.
-    let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
-    // `IoSlice` is guaranteed to be laid out as `iovec`; the kernel only reads through it.
-    message.msg_iov = slices.as_ptr().cast_mut().cast();
-    message.msg_iovlen = slices.len();
-    retry(|| {
-        // SAFETY: `message` points at `slices`, which borrow memory that outlives the call.
-        unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) }
-    })
+}
+
+fn send_flags(more: bool) -> SendFlags {
+    SendFlags::NOSIGNAL | if more { SendFlags::MORE } else { SendFlags::empty() }
 }
 
 /// `send(2)`, waiting on a blocking socket until all is sent, but no longer than its `SO_SNDTIMEO`
 /// without any progress: then it says how much was sent, or `WouldBlock` for nothing. `more` is as
 /// for [`send`].
 pub(super) fn send_waiting(socket: BorrowedFd<'_>, bytes: &[u8], more: bool) -> io::Result<usize> {
-    let flags = libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
-    retry(|| {
-        // SAFETY: pointer and length are those of a slice that outlives the call.
-        unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) }
-    })
+    retry_on_intr(|| net::send(socket, bytes, send_flags(more)))
 }
 
 /// `sendfile(2)` from `offset`; 0 means that the file ends there.
@@ -124,12 +110,11 @@ pub(super) fn sendfile(
     offset: u64,
     len: usize,
 ) -> io::Result<usize> {
-    let mut position =
-        libc::off_t::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
-    retry(|| {
-        // SAFETY: `position` is a live local; both descriptors are open because they are borrowed.
-        unsafe { libc::sendfile(socket.as_raw_fd(), file.as_raw_fd(), &raw mut position, len) }
-    })
+    if i64::try_from(offset).is_err() {
+        return Err(io::Error::from_raw_os_error(libc::EOVERFLOW));
+    }
+    let mut position = offset;
+    retry_on_intr(|| rustix::fs::sendfile(socket, file, Some(&mut position), len))
 }
 
 /// Whether the byte at `offset` can be read without waiting for a disk (`preadv2(2)` with
@@ -148,13 +133,11 @@ pub(super) fn preadv2_nowait(
     buffer: &mut [u8],
     offset: u64,
 ) -> io::Result<usize> {
-    let offset =
-        libc::off_t::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
-    let vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    retry(|| {
-        // SAFETY: `vector` describes an exclusive slice that outlives the call.
-        unsafe { libc::preadv2(file.as_raw_fd(), &raw const vector, 1, offset, libc::RWF_NOWAIT) }
-    })
+    if i64::try_from(offset).is_err() {
+        return Err(io::Error::from_raw_os_error(libc::EOVERFLOW));
+    }
+    let flags = ReadWriteFlags::NOWAIT;
+    retry_on_intr(|| preadv2(file, &mut [IoSliceMut::new(buffer)], offset, flags))
 }
 
 /// `openat2(2)` for serving; see [`OPEN_FLAGS`]. With `cached`, only names that the kernel has in
@@ -165,46 +148,25 @@ pub(super) fn openat2(
     links: Links,
     cached: bool,
 ) -> io::Result<OwnedFd> {
-    let resolve = links.resolve() | if cached { libc::RESOLVE_CACHED } else { 0 };
-    // SAFETY: `open_how` is plain data for which zero is a value, "no flag".
-    let mut how: libc::open_how = unsafe { MaybeUninit::zeroed().assume_init() };
-    how.flags = OPEN_FLAGS as u64;
-    how.resolve = resolve;
-    retry(|| {
-        // SAFETY: the path is a C string, `how` is live and its size is passed with it.
-        unsafe {
-            libc::syscall(
-                libc::SYS_openat2,
-                root.as_raw_fd(),
-                path.as_ptr(),
-                &raw const how,
-                size_of::<libc::open_how>(),
-            ) as isize
-        }
-    })
-    .map(|descriptor| own(descriptor as RawFd))
+    let cached = if cached { libc::RESOLVE_CACHED } else { 0 };
+    let resolve = ResolveFlags::from_bits_retain(links.resolve() | cached);
+    let flags = OFlags::from_bits_retain(OPEN_FLAGS as u32);
+    retry_on_intr(|| rustix::fs::openat2(root, path, flags, Mode::empty(), resolve))
 }
 
 /// `eventfd(2)`, blocking: a ring waits for it only when it is (io_uring fails a read of a
 /// non-blocking file with `EAGAIN` instead of waiting).
 pub(super) fn eventfd() -> io::Result<OwnedFd> {
-    retry(|| {
-        // SAFETY: the call takes no pointer.
-        unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) as isize }
-    })
-    .map(|descriptor| own(descriptor as RawFd))
+    retry_on_intr(|| rustix::event::eventfd(0, EventfdFlags::CLOEXEC))
 }
 
 /// `memfd_create(2)`: a regular file that lies in memory only.
 pub(super) fn memory_file() -> io::Result<OwnedFd> {
-    retry(|| {
-        // SAFETY: the name is a C string with static lifetime.
-        unsafe { libc::memfd_create(c"ringd".as_ptr(), libc::MFD_CLOEXEC) as isize }
-    })
-    .map(|descriptor| own(descriptor as RawFd))
+    retry_on_intr(|| rustix::fs::memfd_create(c"ringd", MemfdFlags::CLOEXEC))
 }
 
-/// The release of the running kernel, as `uname(2)` tells it.
+/// The release of the running kernel, as `uname(2)` tells it. A sandbox may deny
+/// the call, which rustix takes for impossible.
 pub(super) fn kernel_release() -> io::Result<String> {
     // SAFETY: `utsname` is plain data for which zero is a value: empty strings.
     let mut names: libc::utsname = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -266,11 +228,8 @@ pub(super) fn abort(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// Makes reads of a regular file wait, as they do by themselves; with `O_NONBLOCK`, io_uring
 /// trusts any file system not to, and some do.
 pub(super) fn set_blocking(file: BorrowedFd<'_>) -> io::Result<()> {
-    retry(|| {
-        // SAFETY: the call takes no pointer. Of the status flags only `O_NONBLOCK` was set.
-        unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, 0) as isize }
-    })
-    .map(drop)
+    // Of the status flags only `O_NONBLOCK` was set.
+    retry_on_intr(|| rustix::fs::fcntl_setfl(file, OFlags::empty()))
 }
 
 /// The address of the other end.
@@ -396,9 +355,7 @@ fn count(result: i32) -> io::Result<usize> {
 /// A duplicate with the lowest free number that is not below `least` (`F_DUPFD_CLOEXEC`).
 #[cfg(test)]
 pub(super) fn duplicate_from(file: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: the call takes no pointer.
-    retry(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, least) as isize })
-        .map(|descriptor| own(descriptor as RawFd))
+    retry_on_intr(|| rustix::io::fcntl_dupfd_cloexec(file, least))
 }
 
 #[cfg(test)]

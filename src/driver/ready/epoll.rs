@@ -6,8 +6,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::event::epoll::CreateFlags;
+
 use super::poller::{Event, Interest, Poller, Trigger};
-use crate::driver::{Limits, sys};
+use crate::driver::Limits;
 
 /// Events taken by one system call. What does not fit stays in the kernel's list, which is
 /// served in turn.
@@ -32,11 +34,10 @@ impl<const EDGE: bool> Poller for EpollPoller<EDGE> {
     const FORGETS_CLOSED: bool = true;
 
     fn open(_limits: &Limits) -> io::Result<Self> {
-        // SAFETY: the call takes no pointer.
-        let instance = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+        let instance = rustix::event::epoll::create(CreateFlags::CLOEXEC)?;
         let nothing = libc::epoll_event { events: 0, u64: 0 };
         let events = vec![nothing; EVENTS_MAX].into_boxed_slice();
-        Ok(Self { instance: sys::own(instance), events, system_calls: 1 })
+        Ok(Self { instance, events, system_calls: 1 })
     }
 
     fn add(&mut self, fd: BorrowedFd<'_>, key: u32, want: Interest) -> io::Result<()> {

@@ -71,7 +71,8 @@ impl Signals {
         let descriptor = check(unsafe {
             libc::signalfd(-1, &raw const ours, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC)
         })?;
-        let descriptor = sys::own(descriptor);
+        // SAFETY: `signalfd` has just made it, and it is taken here only.
+        let descriptor = unsafe { sys::own(descriptor) };
         // SAFETY: the call takes no pointer.
         let thread = unsafe { libc::gettid() };
         let before = mask(libc::SIG_BLOCK, &ours)?;

@@ -86,7 +86,8 @@ impl Uring {
     }
 
     fn complete_accept(&mut self, handle: Handle, result: i32, last: bool) {
-        let accepted = (result >= 0).then(|| sys::own(result));
+        // SAFETY: the accept has made the descriptor, and each completion is handled once.
+        let accepted = (result >= 0).then(|| unsafe { sys::own(result) });
         let Some((stream, ending)) = self.stream(handle, last) else { return };
         let (token, drains) = (stream.token, stream.drain.is_some() && !stream.cancelled);
         if let Some(descriptor) = accepted {
@@ -238,6 +239,8 @@ impl Uring {
         let (_, tag) = Handle::unpack(entry.user_data());
         let makes_descriptor =
             matches!(SubmissionKind::of(tag), SubmissionKind::Accept | SubmissionKind::Open);
-        (makes_descriptor && entry.result() >= 0).then(|| sys::own(entry.result()))
+        let is_open = makes_descriptor && entry.result() >= 0;
+        // SAFETY: the op has made the descriptor, and nobody else handles the completion.
+        is_open.then(|| unsafe { sys::own(entry.result()) })
     }
 }

@@ -132,7 +132,9 @@ impl Uring {
             code if code < 0 => Err(io::Error::from_raw_os_error(-code)),
             descriptor => {
                 self.stats.system_calls += File::CALLS_OF_NEW;
-                File::found(&root, sys::own(descriptor)).map(Arc::new)
+                // SAFETY: the open has made the descriptor, and each completion is handled once.
+                let descriptor = unsafe { sys::own(descriptor) };
+                File::found(&root, descriptor).map(Arc::new)
             }
         };
         self.finish(token, Outcome::Opened(opened));
