@@ -7,7 +7,7 @@ import collections
 import html
 import math
 
-# Told apart by people who see colours in other ways too (the palette of Okabe and Ito).
+# The palette of Okabe and Ito, which colour-blind people can distinguish.
 COLOURS = [
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#7f7f7f",
 ]
