@@ -1,13 +1,13 @@
 """Line plots for measure-growth.py, as SVG: one picture for an axis, a panel for each figure.
 
-Colours and their change with the reader's preference are those of src/bench/plot.rs.
+Colours and the dark mode are those of src/bench/plot.rs.
 """
 
 import collections
 import html
 import math
 
-# Told apart by people who see colours in other ways too (the palette of Okabe and Ito).
+# The palette of Okabe and Ito, which colour-blind people can distinguish.
 COLOURS = [
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#7f7f7f",
 ]
@@ -24,22 +24,22 @@ text { font: 13px system-ui, sans-serif; fill: #222 } .title { font-size: 17px; 
 WIDTH, LEFT, RIGHT = 560, 66, 24
 TOP, PANEL, GAP, BOTTOM = 100, 210, 64, 52
 
-# About as wide as a letter of a tick.
+# The approximate width of a letter of a tick's label.
 LETTER = 6.8
 
 # A figure's title, whether its scale is linear or log, and for each driver the places with the
-# median, the smallest and the largest figure.
+# median, the minimum and the maximum.
 Panel = collections.namedtuple("Panel", "title scale lines")
 
 
 class Places:
-    """The horizontal axis: logarithmic, with a place for nothing before the smallest one."""
+    """The horizontal axis: logarithmic, with a place for zero before the smallest value."""
 
     def __init__(self, places):
         self.places = sorted(places)
         some = [place for place in self.places if place > 0] or [1]
         self.low, high = math.log(some[0]), math.log(some[-1])
-        # Nothing is as far from the first one as the second one would be on a wide scale.
+        # Zero is an eighth of the axis before the first value.
         self.zero = self.low - max((high - self.low) / 8, 0.1)
         self.first = self.zero if self.places and self.places[0] == 0 else self.low
         self.span = (high - self.first) or 1
@@ -53,7 +53,7 @@ class Places:
 
 
 class Scale:
-    """The vertical axis of a panel: linear from nothing, or powers of ten."""
+    """The vertical axis of a panel: linear from zero, or powers of ten."""
 
     def __init__(self, panel, top):
         values = [value for line in panel.lines.values() for point in line for value in point[1:]]

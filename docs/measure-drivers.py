@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""What a line of echo costs each driver of ringd, as idle connections are added.
+"""What echoing a line costs with each driver of ringd, as idle connections are added.
 
     python3 docs/measure-drivers.py target/release/ringd --idle 1 100 1000 10000
 
-For each number of idle connections and each driver, `ringd echo --workers 1` is started, the idle
-ones are opened and left alone, and others (--busy) send a line each and wait for its echo, again
-and again. The columns: CPU time and system calls of the server per line, its CPU time per second
-of rest, its memory per idle connection (PSS; what the kernel keeps for a socket is not in it), its
-threads. A round goes through all drivers, and the median of the rounds is printed. CPU time is
-that of /proc/PID/task/*/schedstat. System calls need `perf` and the right to use it, or are "-".
+For each number of idle connections and each driver, the script starts `ringd echo --workers 1`,
+opens the idle connections and leaves them alone, while others (--busy) send a line each and wait
+for its echo, again and again. The columns are: CPU time and system calls of the server per line,
+its CPU time per second without any lines, its memory per idle connection (PSS, without the
+kernel's memory for sockets), its threads. A round goes through all drivers, and the median of the
+rounds is printed. CPU time is from /proc/PID/task/*/schedstat. Counting system calls needs `perf`
+and the permission to use it; otherwise the column is "-".
 """
 
 import os
@@ -49,7 +50,7 @@ def connect(address):
 
 
 def exchange(streams, seconds):
-    """Sends lines for so long, one on each stream at a time, and returns how many."""
+    """Sends lines for `seconds`, one on each stream at a time, and returns how many."""
     end, count = time.monotonic() + seconds, 0
     while count == 0 or time.monotonic() < end:
         for stream in streams:
@@ -62,10 +63,10 @@ def exchange(streams, seconds):
 
 
 def open_idle(address, count):
-    """Opens so many connections, and waits until the server has them all."""
+    """Opens `count` connections, and waits until the server has accepted them all."""
     streams = [connect(address) for _ in range(count)]
     exchange(streams[-1:], 0)
-    # Whoever is refused is readable: there is the end of its input, or an error.
+    # A refused connection is readable: it has the end of input, or an error.
     poller = select.poll()
     for stream in streams:
         poller.register(stream, select.POLLIN)
@@ -86,7 +87,7 @@ def calls_per_line(pid, streams):
     os.close(answer)
     count = 0
     os.write(tell, b"enable\n")
-    if os.read(hear, 64):  # Nothing when perf has failed.
+    if os.read(hear, 64):  # Nothing if perf has failed.
         count = exchange(streams, 0.3)
         os.write(tell, b"disable\n")
         os.read(hear, 64)
@@ -98,7 +99,7 @@ def calls_per_line(pid, streams):
 
 
 def measure(binary, driver, idle, busy):
-    """One row of figures, or None when the driver refuses so many connections."""
+    """One row of figures, or None if the driver refuses so many connections."""
     command = [binary, "echo", "--workers", "1", "--driver", driver, "--listen", "127.0.0.1:0"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     pid = server.pid
@@ -109,8 +110,8 @@ def measure(binary, driver, idle, busy):
         active = [connect(address) for _ in range(busy)]
         exchange(active, 0.2)
         memory = pss(pid)
-        resting = open_idle(address, idle)
-        memory = (pss(pid) - memory) / len(resting)
+        quiet = open_idle(address, idle)
+        memory = (pss(pid) - memory) / len(quiet)
         threads = len(os.listdir(f"/proc/{pid}/task"))
         exchange(active, 0.1)
         before = cpu(pid)
@@ -132,10 +133,10 @@ def main():
     parser = make_parser(__doc__)
     parser.add_argument("binary", help="the release build of ringd")
     idle = [1, 100, 1000, 10000]
-    parser.add_argument("--idle", type=int, nargs="+", default=idle, help="connections at rest")
+    parser.add_argument("--idle", type=int, nargs="+", default=idle, help="idle connections")
     parser.add_argument("--busy", type=int, default=1, help="connections that send lines")
-    parser.add_argument("--drivers", nargs="+", default=DRIVERS, help="to compare")
-    parser.add_argument("--rounds", type=int, default=3, help="of which the median is told")
+    parser.add_argument("--drivers", nargs="+", default=DRIVERS, help="drivers to compare")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds; their median is printed")
     options = parser.parse_args()
     check_binary(parser, options.binary)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

@@ -5,21 +5,21 @@
     python3 docs/measure-growth.py target/release/ringd --axes idle --json new.json --plots plots
 
 For each axis there is a table (Markdown, on standard output) and a plot (--plots). A cell of a
-table is the median of the rounds, with the smallest and the largest. The server has the first core,
-the client the last one. Drivers take turns in each round. Two clients load:
+table is the median of the rounds, with the minimum and the maximum. The server has the first core,
+the client the last one. Drivers take turns in each round. There are two clients:
 
 - `ringd bench`, for connections, for sizes up to 64 KiB and for workers: 1 KiB and 64 connections
-  unless the axis says otherwise, all of them busy all the time. It measures between two marks,
-  after a warm-up, and looks at every answer. Workers share all cores but the last; where there are
-  two cores, two workers share one: that says what sharing costs, not what a core adds.
-- the client of this script, for what that one cannot do: large bodies, which it throws away in the
-  kernel (MSG_TRUNC) so as not to be the bottleneck, paths at random, idle connections. It asks on
-  all connections at once (64, for large bodies 4), and counts whole answers only.
+  unless the axis says otherwise, all of them always busy. It measures between two marks, after a
+  warm-up, and checks every answer. Workers share all cores but the last; on a machine with two
+  cores, two workers share one, which shows what sharing costs and not what a core adds.
+- the client of this script, for what `ringd bench` cannot do: large bodies, which the kernel
+  discards (MSG_TRUNC) so that the client is not the bottleneck, random paths, idle connections. It
+  sends requests on all connections at once (64, for large bodies 4), and counts complete answers.
 
 Large files (1 MiB and more) are sparse: they have no blocks on the disk, and are read from the page
-cache like others once they are in it. So are those of the axis of files, with 64 bytes each and
-1,000 to a directory. There, each request is for one of all at random: where there are more than the
-cache of a worker remembers (2,048), nearly every request is a miss, which opens a file and reads it.
+cache like others once they are in it. The files of the axis of that name are sparse too, with 64
+bytes each and 1,000 to a directory. There, each request is for a random file: with more files than
+the cache of a worker holds (2,048), nearly every request is a miss, which opens and reads a file.
 """
 
 import collections
@@ -43,7 +43,7 @@ SMALL = 1024
 FILE = 64
 MIB = 1 << 20
 
-# Larger bodies are asked for by the client of this script, on this many connections.
+# The client of this script requests larger bodies, on this many connections.
 BENCH_MAX = 64 << 10
 BUSY_LARGE = 4
 
@@ -53,10 +53,10 @@ FEW_UNDER_WAY = 3500
 # linux/in.h; see ip(7).
 IP_BIND_ADDRESS_NO_PORT = 24
 
-# A source address has ports for more than this, but finding a free one takes ever longer.
+# A source address has more ports than this, but finding a free one takes longer and longer.
 PORTS_OF_ADDRESS = 10_000
 
-# What the server keeps besides the connections, and the cache entries that leave room for them.
+# Descriptors besides the connections, and the cache entries that leave room for them.
 DESCRIPTORS_BESIDES = 300
 CACHE_ENTRIES = 64
 
@@ -66,7 +66,7 @@ def connect(address, count, first=0):
     streams = []
     for turn in range(first, first + count):
         stream = socket.socket()
-        # Ports are chosen when it is known what they have to differ from.
+        # The port is chosen in connect(), when the destination is known.
         stream.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
         stream.bind((f"127.0.{1 + turn // PORTS_OF_ADDRESS}.1", 0))
         stream.connect(address)
@@ -76,7 +76,7 @@ def connect(address, count, first=0):
 
 
 class Client:
-    """Connections that ask again and again, each as soon as it has its answer."""
+    """Connections that each send the next request as soon as they have an answer."""
 
     def __init__(self, streams, path):
         """`path` makes the path of each request."""
@@ -93,7 +93,7 @@ class Client:
         self.streams[descriptor].send(request.encode())
 
     def receive(self, descriptor):
-        """Takes what is there, and says whether the answer is complete."""
+        """Reads what has arrived, and returns whether the answer is complete."""
         stream = self.streams[descriptor]
         if self.left[descriptor]:
             size = min(self.left[descriptor], len(self.sink))
@@ -112,7 +112,7 @@ class Client:
         return self.left[descriptor] == 0
 
     def run(self, seconds):
-        """Asks for so long, and returns how many answers there were; all are complete then."""
+        """Sends requests for `seconds`; returns the number of answers, all complete."""
         end, count, asked = time.monotonic() + seconds, 0, len(self.streams)
         for descriptor in self.streams:
             self.ask(descriptor)
@@ -148,7 +148,7 @@ def cost(server, client, seconds):
 
 
 def take_turns(options, measure):
-    """A row of figures for each driver: those of all rounds, by their names."""
+    """A row of figures for each driver: those of all rounds, by name."""
     found = {driver: collections.defaultdict(list) for driver in options.drivers}
     for turn in range(options.rounds):
         for driver in options.drivers if turn % 2 == 0 else options.drivers[::-1]:
@@ -160,17 +160,17 @@ def take_turns(options, measure):
 def bench(options, size=SMALL, connections=BUSY, workers=1):
     """A row of figures for each driver, from `ringd bench`."""
     trials = len(options.drivers) * options.rounds
-    # Answers that are under way at a mark are counted at the wrong side of it: they must be few.
+    # Answers in progress at a mark are counted on the wrong side of it: they must be few.
     seconds = options.seconds * max(1, connections / FEW_UNDER_WAY)
     command = [options.binary, "bench", "--json", "--driver", ",".join(options.drivers)]
     command += ["--size", str(size), "--connections", str(connections), "--shape", "keep-alive"]
     command += ["--workers", str(workers), "--rounds", str(options.rounds)]
-    # It shares the time out: a fifth of it is for warming up, and starting a server takes some.
+    # It divides the time: a fifth is for the warm-up, and starting a server takes some.
     command += ["--time", f"{round(trials * (seconds * 1.25 + 0.06) * 1000)}ms"]
     if connections > 1000:
         command += ["--", "--max-connections", str(connections + 16)]
         command += ["--cache-entries", str(CACHE_ENTRIES)]
-    # It finds a core for itself, and needs to see them all.
+    # It picks a core for itself, and needs to see them all.
     whole = {"preexec_fn": lambda: os.sched_setaffinity(0, CORES)}
     done = subprocess.run(command, capture_output=True, text=True, **whole)
     if done.returncode:
@@ -202,7 +202,7 @@ def by_size(options):
 
 
 def large(options, size):
-    """Bodies that would keep another client busy."""
+    """Bodies that are too large for `ringd bench`."""
     with tempfile.TemporaryDirectory(prefix="measure-growth-", dir=options.files) as root:
         with open(f"{root}/large.bin", "wb") as file:
             file.truncate(size)
@@ -275,15 +275,15 @@ def idle(options, driver, count):
             client = Client(connect(server.address, BUSY), lambda: "/small.bin")
             client.run(options.seconds / 4)
             memory = pss(server.pid)
-            # Each has had an answer before it rests, in groups that do not fill the backlog.
-            resting = []
+            # Each gets an answer before it is idle, in groups that do not fill the backlog.
+            quiet = []
             for first in range(0, count, 1000):
                 some = Client(connect(server.address, min(1000, count - first), first), client.path)
                 some.run(0)
-                resting.append(some)
+                quiet.append(some)
             grown = (pss(server.pid) - memory) / count if count else None
             figures = {"cpu": cost(server, client, options.seconds), "memory": grown}
-            for clients in [client, *resting]:
+            for clients in [client, *quiet]:
                 clients.close()
             return figures
 
@@ -330,7 +330,7 @@ AXES = {
 
 
 def measure(options):
-    """All that was asked for: by axis a list of places with the figures of each driver."""
+    """All figures: for each axis, a list of places with the figures of each driver."""
     found = {}
     for name in options.axes:
         found[name] = []
@@ -358,7 +358,7 @@ def report(found):
 
 def draw(found, folder):
     """Draws a plot for each axis."""
-    spreads = f"median of the rounds ({found['rounds']}); thin lines: the smallest and the largest"
+    spreads = f"median of the rounds ({found['rounds']}); thin lines: minimum and maximum"
     notes = [found["machine"], spreads]
     for name, places in found["axes"].items():
         axis, panels = AXES[name], []
@@ -381,23 +381,23 @@ def draw(found, folder):
 def main():
     parser = make_parser(__doc__)
     parser.add_argument("binary", nargs="?", help="the release build of ringd")
-    parser.add_argument("--axes", nargs="+", choices=AXES, default=list(AXES), help="to measure")
-    parser.add_argument("--drivers", nargs="+", default=["uring", "epoll"], help="to compare")
-    parser.add_argument("--seconds", type=float, default=1, help="of each trial")
-    parser.add_argument("--rounds", type=int, default=3, help="of which the median is told")
+    parser.add_argument("--axes", nargs="+", choices=AXES, default=list(AXES), help="axes")
+    parser.add_argument("--drivers", nargs="+", default=["uring", "epoll"], help="drivers")
+    parser.add_argument("--seconds", type=float, default=1, help="seconds of each trial")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds; their median is printed")
     parser.add_argument("--json", metavar="FILE", help="write all figures, of every round")
     parser.add_argument("--read", metavar="FILE", help="take what --json wrote; measure nothing")
     parser.add_argument("--plots", metavar="DIRECTORY", help="draw performance-AXIS.svg into it")
-    parser.add_argument("--files", metavar="DIRECTORY", help="make files in it, for a while")
+    parser.add_argument("--files", metavar="DIRECTORY", help="create temporary files in it")
     numbers = {"type": int, "nargs": "+", "metavar": "NUMBER"}
     sizes = [0, 1 << 10, 4 << 10, 8 << 10, 16 << 10, 64 << 10, MIB, 16 * MIB, 256 * MIB, 1 << 30]
     connections, counts = [1, 8, 64, 512, 4096, 14000], [1, 1000, 100_000, 1_000_000]
     workers, idle = sorted({1, 2, len(CORES)}), [0, 1000, 4000, 18000]
-    parser.add_argument("--connections", default=connections, help="that are busy", **numbers)
+    parser.add_argument("--connections", default=connections, help="busy connections", **numbers)
     parser.add_argument("--sizes", default=sizes, help="bytes of the body", **numbers)
-    parser.add_argument("--counts", default=counts, help="files", **numbers)
-    parser.add_argument("--workers", default=workers, help="of the server", **numbers)
-    parser.add_argument("--idle", default=idle, help="connections at rest", **numbers)
+    parser.add_argument("--counts", default=counts, help="numbers of files", **numbers)
+    parser.add_argument("--workers", default=workers, help="workers of the server", **numbers)
+    parser.add_argument("--idle", default=idle, help="idle connections", **numbers)
     options = parser.parse_args()
     if options.read:
         with open(options.read) as file:
@@ -409,7 +409,7 @@ def main():
         found = {"machine": machine(), "drivers": options.drivers, "rounds": options.rounds}
         found |= {"seconds": options.seconds, "axes": measure(options)}
     else:
-        parser.error("name the binary, or what to --read")
+        parser.error("name the binary, or a file to --read")
     if options.json:
         with open(options.json, "w") as file:
             json.dump(found, file, indent=1)

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""What a request costs ringd, and other servers that serve the same files.
+"""What a request costs ringd and other servers that serve the same files.
 
     python3 docs/measure-peers.py target/release/ringd
     python3 docs/measure-peers.py target/release/ringd --servers nginx uring --works small big
 
-Each server has one worker on the first core and is loaded from the last one. Those that are not
+Each server has one worker on the first core and is loaded from the last one. Servers that are not
 installed are left out, with a line that says so (Debian: apt install nginx lighttpd h2o wrk).
-Within a round all servers take their turn at each work, in an order that is reversed every other
-round. The figure is CPU time of the server per request: the median of the rounds with the smallest
-and the largest, and behind the × the ratio to the first server of the list, the median of the
-ratios within each round. The load is wrk, a closed loop on one core. It may be slower than the
-server, which then rests in between; that shows in rates, and hardly in CPU time per request.
-Latencies come from an open loop of this script's own, at a rate that is the same for all: from the
-moment at which a request was due, so that a server that stalls cannot hide it.
+Within a round all servers take turns at each work, in an order that is reversed every other round.
+The figure is the CPU time of the server per request: the median of the rounds with the minimum and
+the maximum. After the × is the ratio to the first server of the list, as the median of the ratios
+within each round. The load generator is wrk, a closed loop on one core. It may be slower than the
+server, which then idles in between; that affects rates, but hardly CPU time per request. Latencies
+are measured by an open loop in this script, at a rate that is the same for all servers. They count
+from the time a request was due, so a server that stalls cannot hide it.
 """
 
 import collections
@@ -92,7 +92,7 @@ MANY = 1000
 PIPELINED = 16
 SIZES = {"1k": 1 << 10, "16k": 16 << 10, "100k": 100 << 10, "1m": 1 << 20, "64m": 64 << 20}
 
-# What is asked for: connections, the file, further fields, the status, and what it is.
+# The requests: connections, the file, further fields, the expected status, and a description.
 WORKS = {
     "small": (64, "1k.bin", {}, 200, "1 KiB, 64 connections"),
     "page": (64, "16k.bin", {}, 200, "16 KiB, 64 connections"),
@@ -107,7 +107,7 @@ WORKS = {
     "206": (64, "1k.bin", {"Range": "bytes=100-199"}, 206, "206, 100 bytes of 1 KiB"),
 }
 
-# For wrk: one request after the other, or several at once; and what came of it, for this script.
+# For wrk: one request after the other, or several at once; prints the results for this script.
 SCRIPT = """
 local fields, paths, depth = {%(fields)s}, %(paths)d, %(depth)d
 local fixed
@@ -129,7 +129,7 @@ end
 
 
 def make_files(root):
-    """The files that all serve: bytes that do not compress, and are the same in each run."""
+    """The files that all servers serve: incompressible bytes, the same in each run."""
     os.makedirs(f"{root}/many", exist_ok=True)
     names = {f"{name}.bin": size for name, size in SIZES.items()}
     names |= {f"many/{number}.bin": 4096 for number in range(MANY)}
@@ -157,8 +157,8 @@ def command(name, options, folder, port):
 
 
 def check(server, work):
-    """Asks once: the answer must be the right one. Returns its length with its head, about, and
-    the fields to ask with."""
+    """Sends one request and checks its answer. Returns the approximate length with the head,
+    and the fields to send."""
     _, path, fields, status, _ = WORKS[work]
     if status == 304:
         known = ask(server.address, f"/{path}", {})[1]
@@ -194,7 +194,7 @@ def trial(server, work, options):
     requests, volume, broken = map(int, figures.groups())
     if broken > requests / 1000:
         raise ValueError(f"{broken} requests failed beside {requests}")
-    # Of large answers the last ones are not complete, and have cost all the same.
+    # The last large answers are incomplete, but have cost CPU time all the same.
     requests = volume / length if work in ("mega", "big") else requests
     return spent / requests
 
@@ -246,7 +246,7 @@ def open_loop(poller, streams, request, options):
 
 
 def run_round(turn, options, costs, delays):
-    """Starts all servers, and lets them take their turn at each work."""
+    """Starts all servers, and measures them in turns at each work."""
     names = options.servers if turn % 2 == 0 else options.servers[::-1]
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="measure-peers-"))
@@ -276,7 +276,7 @@ def attempt(name, work, measure):
 
 
 def cell(values, first):
-    """What a server needs, and how that compares with the first one."""
+    """The cost of a server, and its ratio to the first one."""
     pairs = [(mine, its) for mine, its in zip(values, first) if mine and its]
     if values is first or not pairs:
         return spread(values)
@@ -291,7 +291,7 @@ def version(name, options):
 
 
 def find_servers(options):
-    """Keeps the servers that are there."""
+    """Keeps the servers that are installed."""
     given = {"lwan": options.lwan}
     path = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
     options.found = {name: given.get(name) or shutil.which(name, path=path) for name in PEERS}
@@ -323,11 +323,12 @@ def main():
     parser.add_argument("binary", help="the release build of ringd")
     servers = {"choices": everybody, "default": everybody}
     parser.add_argument("--servers", nargs="+", help="to measure", **servers)
-    parser.add_argument("--lwan", help="the binary of lwan, which is no package")
-    parser.add_argument("--works", nargs="*", choices=WORKS, default=list(WORKS), help="to do")
-    parser.add_argument("--rate", type=float, default=4000, help="for latencies; 0 for none")
-    parser.add_argument("--seconds", type=int, default=1, help="of each trial, whole seconds")
-    parser.add_argument("--rounds", type=int, default=3, help="of which the median is told")
+    parser.add_argument("--lwan", help="the binary of lwan, for which there is no package")
+    works = {"choices": WORKS, "default": list(WORKS)}
+    parser.add_argument("--works", nargs="*", help="what to measure", **works)
+    parser.add_argument("--rate", type=float, default=4000, help="latency rate; 0: none")
+    parser.add_argument("--seconds", type=int, default=1, help="whole seconds of each trial")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds; their median is printed")
     options = parser.parse_args()
     check_binary(parser, options.binary)
     find_servers(options)
@@ -338,7 +339,7 @@ def main():
     delays = collections.defaultdict(list)
     os.sched_setaffinity(0, CORES[-1:])
     with tempfile.TemporaryDirectory(prefix="measure-peers-") as options.root:
-        # Servers that are started as root go on as somebody else.
+        # Servers that are started as root drop to another user, which must be able to read this.
         os.chmod(options.root, 0o755)
         make_files(options.root)
         versions = [f"{name} {version(name, options)}" for name in options.servers]

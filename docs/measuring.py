@@ -1,8 +1,8 @@
-"""What the scripts share: options, servers, what they spend, and figures.
+"""What the scripts share: options, servers, their CPU time and memory, and statistics.
 
 Servers run on the first core that this process may use and clients on the last one, so that they
-do not take time from each other. CPU time is that of all threads of all processes of a server, in
-/proc/PID/task/*/schedstat: it counts nanoseconds, and hardly depends on what else the machine does.
+do not take time from each other. CPU time is that of all threads of all processes of a server, from
+/proc/PID/task/*/schedstat. It is in nanoseconds and hardly depends on other work on the machine.
 """
 
 import argparse
@@ -21,7 +21,7 @@ CORES = sorted(os.sched_getaffinity(0))
 
 
 class Defaults(argparse.ArgumentDefaultsHelpFormatter):
-    """Tells the default of each option that has one."""
+    """Shows the default of each option that has one."""
 
     def _get_help_string(self, action):
         return action.help if action.default is None else super()._get_help_string(action)
@@ -40,7 +40,7 @@ def check_binary(parser, path):
 
 
 def tree(pid):
-    """A process, and those that it has started."""
+    """A process, and its children."""
     found = [pid]
     for process in found:
         for task in os.listdir(f"/proc/{process}/task"):
@@ -60,7 +60,7 @@ def cpu(pid):
 
 
 def pss(pid):
-    """Memory of a server, in KiB; what the kernel keeps for it is not in there."""
+    """Memory of a server, in KiB, without the kernel's."""
     total = 0
     for process in tree(pid):
         with open(f"/proc/{process}/smaps_rollup") as file:
@@ -75,10 +75,10 @@ def free_port():
 
 
 class Server:
-    """A server that has been started, and ends with the `with` block."""
+    """A running server, which ends with the `with` block."""
 
     def __init__(self, command, port):
-        """Runs it on the first core until it accepts; `start` says how many seconds that took."""
+        """Starts it on the first core and waits until it accepts; `start` is the seconds needed."""
         self.log = tempfile.TemporaryFile()
         self.address = ("127.0.0.1", port)
         begun = time.monotonic()
@@ -114,7 +114,7 @@ class Server:
 
 
 def ask(address, path, fields):
-    """One request; its status, its fields by their names in small letters, and its body."""
+    """One request: returns the status, the fields by lower-case name, and the body."""
     connection = http.client.HTTPConnection(*address, timeout=10)
     connection.request("GET", path, headers=fields)
     answer = connection.getresponse()
@@ -124,23 +124,23 @@ def ask(address, path, fields):
 
 
 def raise_descriptors():
-    """Takes as many descriptors as are to be had, for this process and its children."""
+    """Raises the limit of descriptors as far as allowed, for this process and its children."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
 
 
 def machine():
-    """What figures were taken on, in one line."""
+    """The machine on which the figures were measured, in one line."""
     with open("/proc/cpuinfo") as file:
         lines = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
     cores = f"{len(CORES)} core" + ("s" if len(CORES) > 1 else "")
-    load = f"load {os.getloadavg()[0]:.1f} at the beginning"
+    load = f"load {os.getloadavg()[0]:.1f} at the start"
     return f"{lines[0] if lines else 'CPU'}, {cores}, Linux {platform.release()}; {load}"
 
 
 def number(value):
-    """Three digits that count, and no more."""
+    """At most three significant digits."""
     if value is None:
         return "-"
     digits = 2 if value < 10 else 1 if value < 100 else 0
@@ -148,7 +148,7 @@ def number(value):
 
 
 def spread(values):
-    """The median of the rounds, with the smallest and the largest."""
+    """The median of the rounds, with the minimum and the maximum."""
     known = [value for value in values if value is not None]
     if not known:
         return "-"

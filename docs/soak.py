@@ -1,24 +1,26 @@
 #!/usr/bin/env python3
-"""Lets ringd serve everything at once for a long time, and checks every answer.
+"""Runs ringd under mixed load for a long time, and checks every answer.
 
     python3 docs/soak.py target/release/ringd --driver uring --minutes 30 --svg soak.svg
 
-A tree of files is made and served by `ringd serve`; a few processes (--processes) ask for them in
-every way: whole, in parts, under conditions, pipelined, slowly, wrongly, and with connections that
-break. Another process changes some of the files meanwhile: rewritten in place, replaced by rename,
-deleted and made again. What a file holds follows from its name, its version and the offset, so
-every part of an answer is checked, and an answer that mixes two versions is found. (A file that is
-rewritten in place may be mixed or cut off; there only lengths count.)
+The script creates a tree of files and serves it with `ringd serve`. A few processes (--processes)
+request the files in every way: whole, by ranges, with conditions, pipelined, slowly, with invalid
+requests, and on connections that break. Another process changes some of the files meanwhile: it
+rewrites them in place, replaces them by rename, or deletes and recreates them. The content of a
+file follows from its name, its version and the offset. So every part of an answer is checked, and
+an answer that mixes two versions is detected. (The answer for a file that is rewritten in place may
+be mixed or cut off; for these only lengths are checked.)
 
-The server is sampled every --every seconds. The columns: minutes since the beginning, memory in KiB
-(PSS and RSS; what the kernel keeps for sockets is in neither), descriptors and how many of them are
+The server is sampled every --every seconds. The columns are: minutes since the start, memory in KiB
+(PSS and RSS; the kernel's memory for sockets is in neither), descriptors and how many of them are
 sockets, threads, answers so far, CPU time in seconds. At the end the load stops, and all
-connections have to be gone. Memory, or a count of descriptors, is "flat" when its least-squares line
-over the second half of the run rises by less than 5 % of its mean. If not, it RISES: a finding to
-look at. CPU time per answer is told for each third of the run. The second half of a run of less
-than 5 minutes is still the beginning, and too short to tell.
+connections must be gone. Memory, or a count of descriptors, is "flat" if its least-squares line
+over the second half of the run rises by less than 5 % of its mean. Otherwise it RISES: look at the
+samples. CPU time per answer is printed for each third of the run. A run of less than 5 minutes is
+too short to show a trend.
 
-The exit code is 1 when an answer was wrong, a connection was left, or the server did not end well.
+The exit code is 1 if an answer was wrong, a connection was left, or the server did not stop
+properly.
 """
 
 import collections
@@ -42,8 +44,8 @@ BLOCK = 4096
 PAD = random.Random(1).randbytes(2 * BLOCK)
 PATIENCE = 30  # Seconds for an answer.
 STALE = 5  # Seconds: twice the default of --revalidate, and what a busy machine adds.
-EXAMPLES = 3  # Of each kind of error, told at the end.
-JUDGED = 5  # Minutes that a run takes at least before anything is said of a trend.
+EXAMPLES = 3  # Of each kind of error, printed at the end.
+JUDGED = 5  # Minutes: a shorter run shows no trend.
 
 # Name -> bytes. Names that end in .gz and .br stand beside another file.
 SIZES = {f"small/{number:03}.txt": number * 37 % 9000 for number in range(200)}
@@ -146,7 +148,7 @@ class Connection:
         return int(status), fields, self.take(length)
 
     def end(self):
-        """The server has nothing more to say."""
+        """The server must send nothing more."""
         rest = self.take_all()
         expect("bytes behind the last answer", rest, b"")
 
@@ -179,7 +181,7 @@ class Changes:
             return self.versions[number]
 
     def done(self, name, version):
-        """This version is in place: the one before has ended."""
+        """This version is in place, and the one before is gone."""
         self.ends[CHANGING.index(name) * KEPT + (version - 1) % KEPT] = time.monotonic()
 
     def possible(self, name, asked):
@@ -203,12 +205,12 @@ def make_tree(root):
         os.mkdir(f"{root}/{folder}")
     for name in [*SIZES, *CHANGING]:
         write(f"{root}/{name}", name, 0)
-        # Long ago: so tags are strong, and a file beside another is not older than that.
+        # An old time, so tags are strong and no coded version is older than its plain file.
         os.utime(f"{root}/{name}", (1_600_000_000, 1_600_000_000))
 
 
 def change(root, changes, over):
-    """Changes files until it is over; runs in a process of its own."""
+    """Changes files until the end of the run, in a process of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     rng = random.Random(2)
     while not over.wait(0.15):
@@ -246,7 +248,7 @@ MALFORMED = [
 
 
 class Client:
-    """One who asks: a connection that is kept, and others by the way."""
+    """A client: one persistent connection, and others in between."""
 
     def __init__(self, address, changes, seed):
         self.address = address
@@ -277,7 +279,7 @@ class Client:
         return answer
 
     def some_file(self):
-        """Mostly small ones, as on most sites."""
+        """Mostly small files, as on most sites."""
         large = self.rng.random() < 0.03
         names = [name for name in SIZES if name.startswith("large") == large]
         return self.rng.choice(names)
@@ -530,31 +532,31 @@ class Client:
                 connection.close()
         self.with_own(then)
 
-    # What is done, and how often for each other.
+    # The actions and their weights.
     QUICK = {"whole": 20, "head": 5, "one_range": 8, "several_ranges": 4, "no_such_range": 2,
              "conditions": 4, "coded": 4, "pipelined": 4, "one_request": 6, "half_closed": 3,
              "in_pieces": 1, "aborted": 2, "left": 2, "malformed": 5, "missing": 3, "moved": 1,
              "listing": 1, "bodies": 4, "renamed": 8, "remade": 4, "rewritten": 4}
     SLOW = {"slow_reader": 2, "slow_version": 2, "idle": 1}
 
-    def run(self, deeds, over, pause):
-        """Does one thing after the other until it is over."""
-        names, weights = list(deeds), list(deeds.values())
+    def run(self, actions, over, pause):
+        """Does one action after the other until the end of the run."""
+        names, weights = list(actions), list(actions.values())
         while not over.is_set():
-            deed = self.rng.choices(names, weights)[0]
+            action = self.rng.choices(names, weights)[0]
             try:
-                getattr(self, deed)()
+                getattr(self, action)()
             except (OSError, Wrong, ValueError, IndexError) as error:
-                self.errors[deed] += 1
-                if len(self.examples[deed]) < EXAMPLES:
-                    self.examples[deed].append(f"{type(error).__name__}: {error}"[:400])
+                self.errors[action] += 1
+                if len(self.examples[action]) < EXAMPLES:
+                    self.examples[action].append(f"{type(error).__name__}: {error}"[:400])
                 self.drop()
             over.wait(self.rng.expovariate(1 / pause))
         self.drop()
 
 
 def load(address, changes, over, answers, results, seed, pause):
-    """One process: a client that is quick and two that are slow."""
+    """One process: one fast client and two slow ones."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     clients = [Client(address, changes, f"{seed} {number}") for number in range(3)]
     slow = [threading.Thread(target=client.run, args=(Client.SLOW, over, 0.2))
@@ -572,13 +574,13 @@ def load(address, changes, over, answers, results, seed, pause):
     errors = sum((client.errors for client in clients), collections.Counter())
     examples = collections.defaultdict(list)
     for client in clients:
-        for deed, texts in client.examples.items():
-            examples[deed] += texts
+        for action, texts in client.examples.items():
+            examples[action] += texts
     results.put((errors, dict(examples)))
 
 
 class Server:
-    """ringd, and what the kernel tells of it."""
+    """ringd, and what the kernel reports about it."""
 
     def __init__(self, binary, driver, workers, root):
         command = [binary, "serve", root, "--listen", "127.0.0.1:0", "--listing"]
@@ -613,7 +615,7 @@ class Server:
         return [memory["Pss"], memory["Rss"], len(names), sockets, threads, cpu]
 
     def stop(self):
-        """Drains; says whether that went well."""
+        """Drains the server, and returns whether it stopped properly."""
         self.process.terminate()
         try:
             return self.process.wait(20)
@@ -647,7 +649,7 @@ def cpu_per_answer(rows):
 
 
 def judge(rows):
-    """Tells the trends. They are for people to look at: the exit code says nothing of them."""
+    """Prints the trends, for people to judge: the exit code does not depend on them."""
     short = rows[-1][0] < JUDGED
     for name, unit in [("pss_kib", "KiB"), ("rss_kib", "KiB"), ("descriptors", "descriptors")]:
         column = COLUMNS.index(name)
@@ -665,7 +667,7 @@ STYLE = """text { font: 12px system-ui, sans-serif; fill: #222 } .title { font-w
 .grid { stroke: #ddd } .paper { fill: #fff } path { fill: none; stroke-width: 1.5 }
 @media (prefers-color-scheme: dark) { text { fill: #ddd } .grid { stroke: #333 }
 .paper { fill: #111 } }"""
-# Told apart by people who see colours in other ways too (the palette of Okabe and Ito).
+# The palette of Okabe and Ito, which colour-blind people can distinguish.
 PANELS = [
     ("Memory, MiB", [("PSS", "pss_kib", 1024, "#0072b2"), ("RSS", "rss_kib", 1024, "#e69f00")]),
     ("Descriptors", [("all", "descriptors", 1, "#009e73"), ("sockets", "sockets", 1, "#cc79a7")]),
@@ -707,7 +709,7 @@ def plot(rows, title):
 
 
 def watch(server, options, answers, over):
-    """Samples to the end of the time, or until the server or somebody has ended it."""
+    """Samples until the time is over, the server has ended, or the user interrupts."""
     rows, begun = [], time.monotonic()
     now, end = begun, begun + options.minutes * 60
     print("  ".join(f"{name:>11}" for name in COLUMNS))
@@ -731,7 +733,7 @@ def watch(server, options, answers, over):
 
 
 def soak(options, root):
-    """Runs it all, and gives the samples and the count of errors."""
+    """Runs everything, and returns the samples and the counts of errors."""
     make_tree(root)
     server = Server(options.binary, options.driver, options.workers, root)
     before = server.sample()
@@ -751,8 +753,8 @@ def soak(options, root):
         except queue.Empty:
             counted, texts = {"a client that does not end": 1}, {}
         errors.update(counted)
-        for deed, some in texts.items():
-            examples[deed] += some
+        for action, some in texts.items():
+            examples[action] += some
     for process in processes:
         process.join()
     end, left = time.monotonic() + 15, None
@@ -771,10 +773,10 @@ def soak(options, root):
         errors[f"the server's end: {ended}"] += 1
     print(f"{answers.value} answers, {sum(changes.versions)} changes of files, "
           f"{errors.total()} errors")
-    for deed, count in errors.items():
+    for action, count in errors.items():
         if count:
-            print(f"  {deed}: {count}")
-            for text in examples[deed][:EXAMPLES]:
+            print(f"  {action}: {count}")
+            for text in examples[action][:EXAMPLES]:
                 print(f"    {text}")
     return rows, errors.total()
 
@@ -782,11 +784,11 @@ def soak(options, root):
 def main():
     parser = make_parser(__doc__)
     parser.add_argument("binary", help="the release build of ringd")
-    parser.add_argument("--driver", default="auto", help="as that of ringd")
-    parser.add_argument("--workers", type=int, default=2, help="of ringd")
-    parser.add_argument("--minutes", type=float, default=30, help="of load")
-    parser.add_argument("--processes", type=int, default=2, help="that ask")
-    parser.add_argument("--pause", type=float, default=5, help="ms between two deeds, on average")
+    parser.add_argument("--driver", default="auto", help="driver of ringd")
+    parser.add_argument("--workers", type=int, default=2, help="workers of ringd")
+    parser.add_argument("--minutes", type=float, default=30, help="duration of the load")
+    parser.add_argument("--processes", type=int, default=2, help="client processes")
+    parser.add_argument("--pause", type=float, default=5, help="ms between two actions, on average")
     parser.add_argument("--every", type=float, default=5, help="seconds between samples")
     parser.add_argument("--csv", help="file for the samples")
     parser.add_argument("--svg", help="file for a plot")
