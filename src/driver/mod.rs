@@ -68,6 +68,7 @@ mod op;
 pub mod pool;
 pub mod probe;
 pub mod ready;
+mod sealed;
 mod setup;
 pub mod sim;
 pub mod slot_map;
@@ -107,8 +108,9 @@ pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Performs ops; see the contract in the module documentation.
 ///
-/// A driver belongs to the thread that made it.
-pub trait Driver {
+/// A driver belongs to the thread that made it. The trait is sealed: the drivers are those of this
+/// crate.
+pub trait Driver: sealed::Sealed + 'static {
     /// Takes over a listening or connected socket, and makes it non-blocking or blocking as the
     /// driver needs it.
     ///

@@ -55,10 +55,10 @@ impl Tracer {
 
     /// Traces a driver. `name` says what a token names, `label` stands before each of its lines,
     /// to tell several drivers apart.
-    pub fn trace<D: Driver>(&self, driver: D, label: String, name: Name) -> Trace<D> {
+    pub fn trace(&self, driver: impl Driver, label: String, name: Name) -> Trace {
         Trace {
             counted: driver.stats(),
-            driver,
+            driver: Box::new(driver),
             tracer: self.clone(),
             name,
             label,
@@ -73,9 +73,10 @@ impl Tracer {
 pub type Name = fn(Token) -> String;
 
 /// A driver that is traced; see the module documentation.
-#[derive(Debug)]
-pub struct Trace<D: Driver> {
-    driver: D,
+pub struct Trace {
+    /// Behind a pointer: a trace costs far more than the indirection, and one type of traced
+    /// driver keeps the code above it from being compiled twice for each driver.
+    driver: Box<dyn Driver>,
     tracer: Tracer,
     name: Name,
     label: String,
@@ -101,7 +102,7 @@ struct Waited {
     stats: DriverStats,
 }
 
-impl<D: Driver> Trace<D> {
+impl Trace {
     /// Writes a line: when, whose, what.
     fn line(&mut self, at: Instant, mark: &str, who: &str, what: &str) {
         let time = at.duration_since(self.tracer.begun).as_secs_f64() * 1e3;
@@ -183,7 +184,9 @@ impl<D: Driver> Trace<D> {
     }
 }
 
-impl<D: Driver> Driver for Trace<D> {
+impl super::sealed::Sealed for Trace {}
+
+impl Driver for Trace {
     fn adopt(&mut self, socket: OwnedFd) -> io::Result<Sock> {
         self.driver.adopt(socket)
     }
@@ -261,7 +264,7 @@ impl<D: Driver> Driver for Trace<D> {
     }
 }
 
-impl<D: Driver> Drop for Trace<D> {
+impl Drop for Trace {
     fn drop(&mut self) {
         self.tell_quiet();
         self.flush();

@@ -59,6 +59,7 @@ use self::source::{OpKind, Source, Stage, Work, name, parse};
 use super::job_thread::JobThread;
 use super::op::cancelled;
 use super::pool::Pool;
+use super::sealed::Sealed;
 use super::setup::step_failed;
 use super::slot_map::{CAPACITY_MAX, Handle, SlotMap};
 use super::transfer::Transfer;
@@ -168,6 +169,8 @@ impl<P: Poller> Ready<P> {
         })
     }
 }
+
+impl<P: Poller> Sealed for Ready<P> {}
 
 impl<P: Poller> Driver for Ready<P> {
     fn adopt(&mut self, socket: OwnedFd) -> io::Result<Sock> {

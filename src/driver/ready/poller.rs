@@ -20,7 +20,7 @@ use std::time::Duration;
 use crate::driver::Limits;
 
 /// Watches descriptors; see the module documentation. It is dropped while what it watches is open.
-pub trait Poller: Sized {
+pub trait Poller: Sized + 'static {
     /// What a report means.
     const TRIGGER: Trigger;
 

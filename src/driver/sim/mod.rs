@@ -327,6 +327,8 @@ impl Sim {
     }
 }
 
+impl super::sealed::Sealed for Sim {}
+
 impl Driver for Sim {
     fn adopt(&mut self, _: OwnedFd) -> io::Result<Sock> {
         let message = "the simulator has no sockets of the kernel; use Sim::connect or Sim::listen";

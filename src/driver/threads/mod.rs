@@ -180,6 +180,8 @@ impl Threads {
     }
 }
 
+impl super::sealed::Sealed for Threads {}
+
 impl Driver for Threads {
     fn adopt(&mut self, socket: OwnedFd) -> io::Result<Sock> {
         if self.sockets.is_full() {

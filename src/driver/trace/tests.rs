@@ -25,6 +25,8 @@ impl Scripted {
     }
 }
 
+impl crate::driver::sealed::Sealed for Scripted {}
+
 impl Driver for Scripted {
     fn adopt(&mut self, _: OwnedFd) -> io::Result<Sock> {
         Ok(sock())
@@ -107,7 +109,7 @@ impl io::Write for Paper {
 }
 
 /// The lines that a trace writes, without the legend and the times.
-fn trace_of(driver: Scripted, act: impl FnOnce(&mut Trace<Scripted>)) -> Vec<String> {
+fn trace_of(driver: Scripted, act: impl FnOnce(&mut Trace)) -> Vec<String> {
     let paper = Paper::default();
     let tracer = Tracer::to(paper.clone()).unwrap();
     let name = |token: Token| format!("thing {}", token.0);
@@ -120,7 +122,7 @@ fn trace_of(driver: Scripted, act: impl FnOnce(&mut Trace<Scripted>)) -> Vec<Str
     lines.map(words).collect()
 }
 
-fn wait(traced: &mut Trace<Scripted>) -> Vec<Completion> {
+fn wait(traced: &mut Trace) -> Vec<Completion> {
     let mut out = Vec::new();
     traced.wait(None, &mut out).unwrap();
     out

@@ -191,6 +191,8 @@ impl Uring {
     }
 }
 
+impl super::sealed::Sealed for Uring {}
+
 impl Driver for Uring {
     fn adopt(&mut self, socket: OwnedFd) -> io::Result<Sock> {
         sys::set_nonblocking(&socket)?;
