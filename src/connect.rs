@@ -23,7 +23,7 @@ const BUFFER: usize = 64 * 1024;
 
 /// What ended the program before its peer did: the cause and the remedy, in one line.
 #[derive(Debug)]
-pub enum ConnectError {
+pub(crate) enum ConnectError {
     /// The name of the peer, and why it has no address.
     Unresolved(String, io::Error),
     /// An address, how many were tried, and why the last of them has no connection.
@@ -46,7 +46,7 @@ pub enum ConnectError {
 /// # Errors
 ///
 /// When there is no connection, when it breaks, or when a standard stream fails.
-pub fn run(peer: &str) -> Result<(), ConnectError> {
+pub(crate) fn run(peer: &str) -> Result<(), ConnectError> {
     let stream = Arc::new(connect(peer)?);
     // What the other thread has failed with. Locked while it writes, so that whoever holds the
     // lock knows how the last write went.

@@ -1,4 +1,25 @@
-//! `ringd` serves static files over HTTP on modern Linux.
+//! `ringd` serves static files over HTTP on modern Linux: as a command, and as this library.
+//!
+//! ```no_run
+//! use ringd::driver::{DriverSelection, File, Links};
+//! use ringd::http::SiteSettings;
+//! use ringd::serve;
+//! use ringd::server::ServerSettings;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let root = File::open_root("html".as_ref(), Links::Beneath)?;
+//! let site = SiteSettings::new(root.into());
+//! let driver = DriverSelection::make(None)?;
+//! let server = serve::http(&ServerSettings::default(), site, driver)?.server;
+//! println!("serving at {:?}", server.addresses());
+//! server.join()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`serve`] has more of this: a free port, a client, an orderly end.
+//!
+//! # Structure
 //!
 //! ```text
 //!             bytes, answers, time                    ops: buffers, files
@@ -15,16 +36,30 @@
 //!
 //! `docs/architecture.md` follows a request through the code; `docs/drivers.md` compares the
 //! drivers.
+//!
+//! # Features
+//!
+//! | feature | holds |
+//! | --- | --- |
+//! | `cli` (default) | the `ringd` command, with what it parses, prints and explains |
+//! | `bench` (default) | `ringd bench` |
+//! | `simulation` | the simulated driver, oracles and entries for fuzzers: for tests only |
 
 pub mod ask;
+#[cfg(feature = "bench")]
 pub mod bench;
+#[cfg(feature = "cli")]
 pub mod cli;
-pub mod connect;
+#[cfg(feature = "cli")]
+mod connect;
+#[cfg(feature = "cli")]
 mod descriptors;
+#[cfg(feature = "cli")]
 pub mod doctor;
 pub mod driver;
 pub mod echo;
 pub mod http;
+pub mod serve;
 pub mod server;
 pub mod service;
 pub mod session;

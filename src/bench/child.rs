@@ -19,8 +19,9 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::driver::DriverSelection;
-use crate::http::{self, Http, Sites};
-use crate::server::{self, StartError};
+use crate::http::SiteSettings;
+use crate::serve::{self, HttpServer};
+use crate::server::ServerSettings;
 
 /// What the child says first.
 #[derive(Debug, Serialize, Deserialize)]
@@ -117,13 +118,11 @@ fn read_line<T: for<'de> Deserialize<'de>>(output: &mut impl BufRead) -> io::Res
 ///
 /// When the server does not start, or ends on its own.
 pub fn serve(
-    server: &server::ServerSettings,
-    http: http::SiteSettings,
+    settings: &ServerSettings,
+    site: SiteSettings,
     selection: DriverSelection,
-) -> Result<(), StartError> {
-    let server = server::start::<Http>(server, selection, move |seat| {
-        Sites::watching(http.clone(), Box::new(move |reports| seat.postbox.post(reports)))
-    })?;
+) -> Result<(), Box<dyn std::error::Error>> {
+    let HttpServer { server, .. } = serve::http(settings, site, selection)?;
     let mut output = io::stdout().lock();
     let mut say = |line: String| writeln!(output, "{line}").and_then(|()| output.flush());
     let address = *server.addresses().first().ok_or("a server listens somewhere")?;

@@ -1,14 +1,19 @@
 //! `ringd bench`: its options, and the settings that they make.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::{Args, value_parser};
+use signal_hook::consts::SIGINT;
+use signal_hook::flag;
 
 use super::value::{DriverName, positive_time, size};
-use super::{Failure, ServeArgs};
-use crate::bench::{BenchSettings, Shape, grid};
+use super::{Failure, ServeArgs, ServePlan};
+use crate::bench::{self, BenchSettings, Shape, child, grid};
 use crate::driver::{DriverKind, DriverSelection};
 
 const AFTER_HELP: &str = "\
@@ -162,4 +167,51 @@ pub struct BenchServerArgs {
     /// How it serves.
     #[command(flatten)]
     pub serve: ServeArgs,
+}
+
+/// Compares servers, and reports.
+///
+/// # Errors
+///
+/// When nothing can be compared, or the report cannot be written.
+pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let unwatched = |error| Failure(format!("cannot watch for signals: {error}"));
+    // The first SIGINT lets the trial end, which takes a while; the second ends the process.
+    flag::register_conditional_default(SIGINT, Arc::clone(&stop)).map_err(unwatched)?;
+    flag::register(SIGINT, Arc::clone(&stop)).map_err(unwatched)?;
+    let report = bench::run(&args.settings()?, &stop).map_err(told)?;
+    if let Some(path) = &args.svg {
+        let mut picture = Vec::new();
+        let drawn = bench::write_svg(&report, &mut picture);
+        drawn.and_then(|()| std::fs::write(path, picture)).map_err(|error| {
+            Failure(format!("cannot write {}: {error}; check the path", path.display()))
+        })?;
+    }
+    let mut out = anstream::stdout().lock();
+    let written = match args.json {
+        true => bench::write_json(&report, &mut out),
+        false => bench::write_table(&report, &mut out),
+    };
+    match written {
+        // A reader that has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(told),
+    }
+}
+
+/// Serves as a child of a bench.
+///
+/// # Errors
+///
+/// When the server does not start, or ends on its own.
+pub(super) fn serve(args: &BenchServerArgs) -> Result<(), Failure> {
+    // Before the first thread, so that all of them inherit it.
+    child::pin(&args.core).map_err(told)?;
+    let ServePlan { server, http, selection, .. } = ServePlan::make(&args.serve)?;
+    child::serve(&server, http, selection).map_err(told)
+}
+
+fn told(error: impl ToString) -> Failure {
+    Failure(error.to_string())
 }

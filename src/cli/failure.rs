@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use crate::connect::ConnectError;
 use crate::server::StartError;
-use crate::server::listener::ListenError;
 
 /// Why a command is not possible: the cause and the remedy, in one line.
 #[derive(Debug)]
@@ -17,11 +17,22 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Adds to the error of a start which option would mend it; the server knows of no options.
-pub fn name_options(error: StartError) -> StartError {
-    let alternative = error.downcast_ref::<ListenError>().and_then(ListenError::alternative);
-    match alternative {
-        Some(address) => format!("{error} with `--listen {address}`").into(),
-        None => error,
+impl From<StartError> for Failure {
+    /// Adds the option that would mend it; the server knows of no options.
+    fn from(error: StartError) -> Self {
+        let alternative = match &error {
+            StartError::Listen(error) => error.alternative(),
+            _ => None,
+        };
+        Self(match alternative {
+            Some(address) => format!("{error} with `--listen {address}`"),
+            None => error.to_string(),
+        })
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        Self(error.to_string())
     }
 }

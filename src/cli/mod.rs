@@ -3,25 +3,31 @@
 //! Each command has a file: its options, and how they become a plan that a run needs. What they
 //! share is in [`server`], the form of values in [`value`].
 
+#[cfg(feature = "bench")]
 mod bench;
 mod connect;
 mod connections;
 mod content;
 mod echo;
 mod failure;
+mod run;
 mod serve;
 mod server;
+mod signals;
+mod tell;
 mod value;
 
 use clap::{Parser, Subcommand};
 
 use crate::doctor;
 
+#[cfg(feature = "bench")]
 pub use bench::{BenchArgs, BenchServerArgs};
 pub use connect::ConnectArgs;
 pub use content::{ContentArgs, LinksName};
 pub use echo::{EchoArgs, EchoPlan};
-pub use failure::{Failure, name_options};
+pub use failure::Failure;
+pub use run::run;
 pub use serve::{ServeArgs, ServePlan};
 pub use server::ServerArgs;
 pub use value::DriverName;
@@ -76,9 +82,11 @@ pub enum Command {
     Doctor(doctor::Args),
 
     /// Compare drivers on this machine, or ringd with another server: CPU time, rates, latencies
+    #[cfg(feature = "bench")]
     Bench(BenchArgs),
 
     /// The server of a bench
+    #[cfg(feature = "bench")]
     #[command(hide = true)]
     BenchServer(Box<BenchServerArgs>),
 
@@ -97,6 +105,7 @@ impl Cli {
 mod tests {
     use super::*;
     use crate::driver::DriverKind;
+    use crate::server::ServerSettings;
     use clap::CommandFactory;
     use std::path::Path;
 
@@ -125,6 +134,14 @@ mod tests {
             assert_eq!(args.server.driver, DriverName(None));
             assert!(!args.server.trace);
         }
+    }
+
+    #[test]
+    fn the_command_and_the_library_have_the_same_defaults() {
+        let Command::Serve(args) = parse(&[]) else { panic!() };
+        let library = ServerSettings::default();
+        let command = args.server.settings(1024, args.header_timeout).unwrap();
+        assert_eq!(format!("{command:?}"), format!("{library:?}"));
     }
 
     #[test]

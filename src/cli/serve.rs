@@ -23,8 +23,16 @@ use crate::{http, server};
 const CACHE: &str = "Cache, for each worker";
 
 /// The commands, the hidden one too: a directory that is not there may be meant as one of them.
-pub(super) const COMMANDS: [&str; 6] =
-    ["serve", "echo", "doctor", "bench", "bench-server", "connect"];
+pub(super) const COMMANDS: &[&str] = &[
+    "serve",
+    "echo",
+    "doctor",
+    #[cfg(feature = "bench")]
+    "bench",
+    #[cfg(feature = "bench")]
+    "bench-server",
+    "connect",
+];
 
 /// The command line of `ringd serve`.
 #[derive(Debug, Args)]

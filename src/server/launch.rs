@@ -15,6 +15,7 @@ use rustix::process::{Resource, getrlimit};
 use super::mailbox::{Mailbox, Postbox};
 use super::monitor::Published;
 use super::settings::ServerSettings;
+use super::start_error::StartError;
 use super::worker::{self, ACCEPT_SLACK, Worker};
 use crate::driver::trial::with_memory;
 use crate::driver::{Driver, DriverKind, Limits, Visitor, Waker};
@@ -57,7 +58,7 @@ pub(super) struct Running {
 type Workers = (Vec<Running>, Receiver<usize>);
 
 /// Why there are none, and the sockets, to be given to other ones.
-type Unopened = (io::Error, Vec<Vec<OwnedFd>>);
+type Unopened = (StartError, Vec<Vec<OwnedFd>>);
 
 /// Descriptors besides those of connections, for each worker: files in caches, listeners, drivers.
 const OTHER_DESCRIPTORS: u64 = 4096;
@@ -113,7 +114,7 @@ fn open<S: Session + 'static>(
     shared: &(impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static),
     number: usize,
     ended: Sender<usize>,
-) -> io::Result<(Running, Sender<Vec<OwnedFd>>)> {
+) -> Result<(Running, Sender<Vec<OwnedFd>>), StartError> {
     let (opened, wait_opened) = mpsc::channel();
     let (start, wait_start) = mpsc::channel();
     let mailbox = Arc::new(Mailbox::default());
@@ -131,17 +132,11 @@ fn open<S: Session + 'static>(
     let thread = thread::Builder::new()
         .name(format!("worker-{number}"))
         .spawn(move || kind.visit(thread))
-        .map_err(|error| io::Error::new(error.kind(), no_thread(&error)))?;
-    let waker = wait_opened
-        .recv()
-        .map_err(|_| io::Error::other("a worker ended while it was starting"))??;
+        .map_err(StartError::Thread)?;
+    let opened = wait_opened.recv().map_err(|_| StartError::Worker)?;
+    let waker = opened.map_err(StartError::Driver)?;
     let drain = Arc::new(Postbox::new(mailbox, waker));
     Ok((Running { thread, published, drain }, start))
-}
-
-/// Why there is no thread, and what mends it.
-pub(super) fn no_thread(error: &io::Error) -> String {
-    format!("a thread cannot be started: {error}; raise the limit of processes with `ulimit -u`")
 }
 
 /// What a worker's thread begins with.

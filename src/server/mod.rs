@@ -16,6 +16,7 @@ pub mod listener;
 pub mod mailbox;
 mod monitor;
 mod settings;
+mod start_error;
 mod timers;
 pub mod worker;
 
@@ -34,6 +35,7 @@ use listener::Group;
 pub use launch::Seat;
 pub use monitor::{Monitor, Published, WorkerStats};
 pub use settings::ServerSettings;
+pub use start_error::StartError;
 
 /// A server that runs. Dropping it leaves it running; [`Server::stop`] ends it.
 #[derive(Debug)]
@@ -44,9 +46,6 @@ pub struct Server {
     /// Brings the number of each worker that ends.
     ends: mpsc::Receiver<usize>,
 }
-
-/// A start that failed: names the cause and the remedy.
-pub type StartError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Starts a server whose sessions share, per worker, what `shared` makes for its seat.
 ///
@@ -78,11 +77,13 @@ where
     loop {
         match launch::<S>(settings, selection.kind, &shared, sockets) {
             Ok((workers, ends)) => return Ok(Server { addresses, selection, workers, ends }),
-            Err((error, returned)) => {
-                // One worker without its driver: all of them take the next best.
-                selection = selection.fall_back(&error).ok_or(error)?;
+            // One worker without its driver: all of them take the next best.
+            Err((StartError::Driver(error), returned)) => {
+                let next = selection.fall_back(&error);
+                selection = next.ok_or(StartError::Driver(error))?;
                 sockets = returned;
             }
+            Err((error, _)) => return Err(error),
         }
     }
 }
@@ -96,6 +97,11 @@ impl Server {
     /// The driver that it runs on, and why.
     pub fn selection(&self) -> &DriverSelection {
         &self.selection
+    }
+
+    /// How many workers it has.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
     }
 
     /// What it has open at the moment, in all workers.

@@ -1,6 +1,8 @@
 //! What a server is to do, and within which bounds.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZero;
+use std::thread;
 use std::time::Duration;
 
 use crate::driver::{Limits, Tracer};
@@ -25,6 +27,23 @@ pub struct ServerSettings {
     pub drain_timeout: Duration,
     /// The bounds of every driver. The number of sockets follows from `connections_max`.
     pub limits: Limits,
-    /// Whom every driver's ops and waits are told, if anybody.
+    /// Where the ops and waits of every driver are written, if anywhere.
     pub trace: Option<Tracer>,
+}
+
+/// A worker for each CPU that this process may use, on port 7890 of this machine alone.
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 7890))],
+            workers: thread::available_parallelism().map_or(1, NonZero::get),
+            connections_max: 1024,
+            header_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+            send_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(10),
+            limits: Limits::default(),
+            trace: None,
+        }
+    }
 }

@@ -1,0 +1,94 @@
+//! Servers ready to start: a session, what its workers share, and the server, joined. This is the
+//! way to embed ringd in another program.
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use std::net::TcpStream;
+//!
+//! use ringd::driver::{DriverSelection, File, Links};
+//! use ringd::http::SiteSettings;
+//! use ringd::serve;
+//! use ringd::server::ServerSettings;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let root = File::open_root("html".as_ref(), Links::Beneath)?;
+//! // Port 0 takes a free one.
+//! let settings = ServerSettings { listen: vec!["127.0.0.1:0".parse()?], ..Default::default() };
+//! // The best driver that works on this machine.
+//! let driver = DriverSelection::make(None)?;
+//! let server = serve::http(&settings, SiteSettings::new(root.into()), driver)?.server;
+//!
+//! let mut client = TcpStream::connect(server.addresses()[0])?;
+//! client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+//! let mut answer = Vec::new();
+//! client.read_to_end(&mut answer)?;
+//! assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
+//!
+//! // Connections finish what they have in hand, then the workers end.
+//! server.stop()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A session of your own goes to [`server::start`].
+
+use std::sync::Arc;
+
+use crate::driver::DriverSelection;
+use crate::echo::Echo;
+use crate::http::site::{CacheStats, PublishedCacheStats};
+use crate::http::{Http, SiteSettings, Sites};
+use crate::server::{self, Server, ServerSettings, StartError};
+
+/// A server of files that runs.
+#[derive(Debug)]
+pub struct HttpServer {
+    /// The server.
+    pub server: Server,
+    /// What its caches hold.
+    pub caches: CacheMonitor,
+}
+
+/// Sees what the caches of a server hold, from any thread. Each worker has a cache.
+#[derive(Clone, Default, Debug)]
+pub struct CacheMonitor {
+    workers: Vec<Arc<PublishedCacheStats>>,
+}
+
+impl CacheMonitor {
+    /// The sum of all workers, as of their last turns.
+    pub fn stats(&self) -> CacheStats {
+        self.workers.iter().map(|worker| worker.get()).sum()
+    }
+}
+
+/// Starts a server of files. Returns when clients can connect.
+///
+/// # Errors
+///
+/// As for [`server::start`].
+pub fn http(
+    settings: &ServerSettings,
+    site: SiteSettings,
+    selection: DriverSelection,
+) -> Result<HttpServer, StartError> {
+    let workers: Vec<Arc<PublishedCacheStats>> =
+        (0..settings.workers).map(|_| Arc::default()).collect();
+    let caches = CacheMonitor { workers };
+    let published = caches.workers.clone();
+    let server = server::start::<Http>(settings, selection, move |seat| {
+        let published = Arc::clone(&published[seat.number]);
+        let post = Box::new(move |reports| seat.postbox.post(reports));
+        Sites::watching(site.clone(), post).publishing(published)
+    })?;
+    Ok(HttpServer { server, caches })
+}
+
+/// Starts a server that sends back what it receives. Returns when clients can connect.
+///
+/// # Errors
+///
+/// As for [`server::start`].
+pub fn echo(settings: &ServerSettings, selection: DriverSelection) -> Result<Server, StartError> {
+    server::start::<Echo>(settings, selection, |_| ())
+}
