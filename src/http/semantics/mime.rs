@@ -7,6 +7,7 @@
 //! section 3).
 
 use std::borrow::Cow;
+use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -65,7 +66,7 @@ const OURS: [(&str, &str); 29] = [
     ("zst", "application/zstd"),
 ];
 
-/// A media type for names with a certain extension: the form `EXT=TYPE` of `--mime`.
+/// A media type for names with a certain extension, in the form `EXT=TYPE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
     /// In lower case, with the dot before it.
@@ -74,33 +75,66 @@ pub struct Override {
 }
 
 impl FromStr for Override {
-    type Err = String;
+    type Err = MediaTypeError;
 
-    /// # Errors
-    ///
-    /// What is wrong with the text, and how it is written.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let form = "it is written like EXT=TYPE, as in gltf=model/gltf+json";
-        let Some((extension, media_type)) = text.split_once('=') else {
-            return Err(format!("there is no equals sign; {form}"));
-        };
+    fn from_str(text: &str) -> Result<Self, MediaTypeError> {
+        let split = text.split_once('=');
+        let (extension, media_type) = split.ok_or(MediaTypeError::NoEqualsSign)?;
         let extension = extension.strip_prefix('.').unwrap_or(extension);
         if extension.split('.').any(str::is_empty) || extension.contains(['/', '\0']) {
-            return Err(format!("an extension has no slash and no empty part; {form}"));
+            return Err(MediaTypeError::MalformedExtension);
         }
         if extension.len() > EXTENSION_BYTES_MAX || media_type.len() > TYPE_BYTES_MAX {
-            return Err(format!(
-                "an extension has at most {EXTENSION_BYTES_MAX} bytes, \
-                 a type {TYPE_BYTES_MAX}; shorten it"
-            ));
+            return Err(MediaTypeError::TooLong);
         }
         if !is_media_type(media_type) {
-            return Err(format!("the type is not like text/plain or text/plain; a=b; {form}"));
+            return Err(MediaTypeError::MalformedType);
         }
         let suffix = format!(".{}", extension.to_ascii_lowercase());
         Ok(Self { suffix, media_type: with_charset(media_type).into_owned() })
     }
 }
+
+/// Why media types cannot be overridden. The text names the cause and the remedy, but no option of
+/// the command line, since overrides may come from elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MediaTypeError {
+    /// No equals sign ends the extension.
+    NoEqualsSign,
+    /// The extension has a slash, a NUL or an empty part.
+    MalformedExtension,
+    /// The type breaks the grammar of media types.
+    MalformedType,
+    /// The extension or the type is longer than its limit.
+    TooLong,
+    /// There are more than [`OVERRIDES_MAX`] overrides.
+    TooMany,
+}
+
+impl fmt::Display for MediaTypeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const FORM: &str = "write EXT=TYPE, as in gltf=model/gltf+json";
+        match self {
+            Self::NoEqualsSign => write!(f, "there is no equals sign; {FORM}"),
+            Self::MalformedExtension => {
+                write!(f, "an extension has no slash and no empty part; {FORM}")
+            }
+            Self::MalformedType => {
+                write!(f, "the type is not like text/plain or text/plain; a=b; {FORM}")
+            }
+            Self::TooLong => write!(
+                f,
+                "an extension has at most {EXTENSION_BYTES_MAX} bytes, \
+                 a type {TYPE_BYTES_MAX}; shorten it"
+            ),
+            Self::TooMany => {
+                write!(f, "there may be {OVERRIDES_MAX} media types; leave some out")
+            }
+        }
+    }
+}
+
+impl std::error::Error for MediaTypeError {}
 
 /// Whether this is a media type with its parameters (RFC 9110 section 8.3.1).
 fn is_media_type(text: &str) -> bool {
@@ -143,10 +177,10 @@ impl Types {
     ///
     /// # Errors
     ///
-    /// When there are more.
-    pub fn new(mut overrides: Vec<Override>) -> Result<Self, String> {
+    /// If there are more.
+    pub fn new(mut overrides: Vec<Override>) -> Result<Self, MediaTypeError> {
         if overrides.len() > OVERRIDES_MAX {
-            return Err(format!("there may be {OVERRIDES_MAX} media types; leave some out"));
+            return Err(MediaTypeError::TooMany);
         }
         overrides.reverse();
         // Stable: of equals, the one that was given last comes first.

@@ -20,10 +20,12 @@ use globset::{Candidate, Glob, GlobBuilder, GlobSet};
 use crate::http::semantics::fields::Fields;
 use crate::http::semantics::grammar::{is_token, is_token_or_quoted, split, trim};
 
+mod error;
 mod fields;
 #[cfg(test)]
 mod tests;
 
+pub use self::error::{FieldOwner, RuleError, RuleForm};
 use self::fields::RuleFields;
 
 /// Bytes of field lines that rules add to an answer, at most.
@@ -64,32 +66,29 @@ const REVALIDATE: &str = "no-cache";
 const REVALIDATED: [&str; 4] =
     ["text/html", "application/xhtml+xml", "application/json", "application/manifest+json"];
 
-/// Fields that rules must not set, and what to do instead.
-const REFUSED: [(&str, &str); 20] = [
-    ("Accept-Ranges", OWNED),
-    ("Allow", OWNED),
-    ("Cache-Control", "use --cache-control for it"),
-    ("Connection", OWNED),
-    ("Content-Encoding", "keep the compressed file beside the plain one, as in app.js.gz"),
-    ("Content-Length", OWNED),
-    ("Content-Range", OWNED),
-    ("Content-Type", "use --mime for it"),
-    ("Date", OWNED),
-    ("ETag", OWNED),
-    ("Keep-Alive", OWNED),
-    ("Last-Modified", OWNED),
-    ("Location", OWNED),
-    ("Proxy-Connection", OWNED),
-    ("Server", OWNED),
-    ("TE", OWNED),
-    ("Trailer", OWNED),
-    ("Transfer-Encoding", OWNED),
-    ("Upgrade", OWNED),
-    ("X-Content-Type-Options", "leave it out: every answer says nosniff already"),
+/// Fields that rules must not set, and what sets them.
+const RESERVED: [(&str, FieldOwner); 20] = [
+    ("Accept-Ranges", FieldOwner::Server),
+    ("Allow", FieldOwner::Server),
+    ("Cache-Control", FieldOwner::CacheRules),
+    ("Connection", FieldOwner::Server),
+    ("Content-Encoding", FieldOwner::CompressedFiles),
+    ("Content-Length", FieldOwner::Server),
+    ("Content-Range", FieldOwner::Server),
+    ("Content-Type", FieldOwner::MediaTypes),
+    ("Date", FieldOwner::Server),
+    ("ETag", FieldOwner::Server),
+    ("Keep-Alive", FieldOwner::Server),
+    ("Last-Modified", FieldOwner::Server),
+    ("Location", FieldOwner::Server),
+    ("Proxy-Connection", FieldOwner::Server),
+    ("Server", FieldOwner::Server),
+    ("TE", FieldOwner::Server),
+    ("Trailer", FieldOwner::Server),
+    ("Transfer-Encoding", FieldOwner::Server),
+    ("Upgrade", FieldOwner::Server),
+    ("X-Content-Type-Options", FieldOwner::EveryResponse),
 ];
-
-/// Of most fields that are refused.
-const OWNED: &str = "leave it out: ringd itself sets it where it belongs";
 
 /// What an answer is, as far as rules care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,16 +115,12 @@ pub struct CacheRule {
 }
 
 impl FromStr for CacheRule {
-    type Err = String;
+    type Err = RuleError;
 
-    /// # Errors
-    ///
-    /// What is wrong with the text, and how it is written.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let form = "it is written like GLOB=VALUE, as in '/assets/**=max-age=31536000, immutable'";
-        let (glob, value) = glob_and_rest(text, form)?;
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        let (glob, value) = split_glob(text, RuleForm::Cache)?;
         if !value.is_empty() && !split(value.as_bytes(), b',').all(is_directive) {
-            return Err(format!("the value is not like no-cache or max-age=60; {form}"));
+            return Err(RuleError::MalformedDirective);
         }
         Ok(Self { glob, value: field_value(value)? })
     }
@@ -149,60 +144,53 @@ pub struct HeaderRule {
 }
 
 impl FromStr for HeaderRule {
-    type Err = String;
+    type Err = RuleError;
 
-    /// # Errors
-    ///
-    /// What is wrong with the text, and how it is written.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let form = "it is written like GLOB=NAME:VALUE, as in '*.html=X-Frame-Options: DENY'";
-        let (glob, field) = glob_and_rest(text, form)?;
-        let Some((name, value)) = field.split_once(':') else {
-            return Err(format!("there is no colon behind the name; {form}"));
-        };
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        let (glob, field) = split_glob(text, RuleForm::Header)?;
+        let (name, value) = field.split_once(':').ok_or(RuleError::NoColon)?;
         if !is_token(name.as_bytes()) {
-            return Err(format!("a name has letters, digits and hyphens only; {form}"));
+            return Err(RuleError::MalformedName);
         }
-        if let Some((name, remedy)) = REFUSED.iter().find(|(it, _)| it.eq_ignore_ascii_case(name)) {
-            return Err(format!("{name} cannot be set by a rule; {remedy}"));
+        let reserved = RESERVED.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
+        if let Some(&(name, owner)) = reserved {
+            return Err(RuleError::Reserved { name, owner });
         }
         Ok(Self { glob, name: name.to_owned(), value: field_value(value)? })
     }
 }
 
-/// What is taken for a glob when the glob is forgotten: the directives of `Cache-Control` that have
-/// a value.
+/// Directives of `Cache-Control` with a value. A rule without its glob begins with one of them and
+/// an equals sign, so it would be parsed as a glob that matches no file.
 const DIRECTIVES: [&str; 4] = ["max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"];
 
-/// The glob in front of the first equals sign, and what is behind it.
-fn glob_and_rest<'a>(text: &'a str, form: &str) -> Result<(Glob, &'a str), String> {
-    let Some((glob, rest)) = text.split_once('=') else {
-        return Err(format!("there is no equals sign; {form}"));
+/// Splits a rule at its first equals sign into the glob and the rest.
+fn split_glob(text: &str, form: RuleForm) -> Result<(Glob, &str), RuleError> {
+    let (glob, rest) = text.split_once('=').ok_or(RuleError::NoEqualsSign(form))?;
+    if glob.is_empty() {
+        return Err(RuleError::NoGlob(form));
+    }
+    if let Some(directive) = DIRECTIVES.into_iter().find(|directive| *directive == glob) {
+        return Err(RuleError::DirectiveWithoutGlob(directive, form));
+    }
+    if glob.len() > GLOB_BYTES_MAX {
+        return Err(RuleError::GlobTooLong { bytes_max: GLOB_BYTES_MAX });
+    }
+    let anchored = if glob.starts_with('/') { glob.to_owned() } else { format!("/**/{glob}") };
+    let built = GlobBuilder::new(&anchored).literal_separator(true).build();
+    let malformed = |error: globset::Error| RuleError::MalformedGlob {
+        glob: glob.to_owned(),
+        cause: error.kind().clone(),
     };
-    let anchored = match glob {
-        "" => return Err(format!("there is no glob; {form}")),
-        directive if DIRECTIVES.contains(&directive) => {
-            return Err(format!("there is no glob before {directive}; {form}"));
-        }
-        glob if glob.len() > GLOB_BYTES_MAX => {
-            return Err(format!("a glob has at most {GLOB_BYTES_MAX} bytes; use wildcards"));
-        }
-        glob if glob.starts_with('/') => glob.to_owned(),
-        glob => format!("/**/{glob}"),
-    };
-    let glob = GlobBuilder::new(&anchored).literal_separator(true).build().map_err(|error| {
-        let kind = error.kind();
-        format!("the glob {glob} is malformed: {kind}; put a backslash before *, ?, [, {{ and }}")
-    })?;
-    Ok((glob, rest))
+    Ok((built.map_err(malformed)?, rest))
 }
 
-/// What may stand in a field, without whitespace around it (RFC 9110 section 5.5). New fields are
-/// in ASCII, so the others are asked to be, too.
-fn field_value(value: &str) -> Result<String, String> {
+/// The value of a field without the whitespace around it (RFC 9110 section 5.5). That section
+/// limits new fields to ASCII; here the limit holds for all.
+fn field_value(value: &str) -> Result<String, RuleError> {
     let allowed = |char: char| char == '\t' || char == ' ' || char.is_ascii_graphic();
     if let Some(other) = value.chars().find(|char| !allowed(*char)) {
-        return Err(format!("the value has the character {other:?}; it must be printable ASCII"));
+        return Err(RuleError::ForbiddenCharacter(other));
     }
     let is_blank = |char| char == ' ' || char == '\t';
     Ok(value.trim_matches(is_blank).to_owned())
@@ -229,19 +217,16 @@ impl Rules {
     ///
     /// # Errors
     ///
-    /// When they are too many, or too long for an answer, and what to do about it.
+    /// If there are too many rules, or if they could add too much to a response.
     pub fn new(
         cache: Vec<CacheRule>,
         headers: Vec<HeaderRule>,
         cors: bool,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, RuleError> {
         if cache.len().max(headers.len()) > RULES_MAX {
-            return Err(format!("there may be {RULES_MAX} rules of a sort; merge some by {{a,b}}"));
+            return Err(RuleError::TooMany { rules_max: RULES_MAX });
         }
-        let set = |globs: Vec<Glob>| {
-            let too_long = |error| format!("the globs are too complex: {error}; simplify them");
-            GlobSet::new(globs).map_err(too_long)
-        };
+        let set = |globs: Vec<Glob>| GlobSet::new(globs).map_err(RuleError::GlobsTooComplex);
         let (cache_globs, cache_values): (Vec<_>, Vec<_>) =
             cache.into_iter().map(|rule| (rule.glob, rule.value)).unzip();
         let (header_globs, headers): (Vec<_>, Vec<_>) =
@@ -255,10 +240,7 @@ impl Rules {
         };
         let bytes = table.bytes_max();
         if bytes > FIELD_BYTES_MAX {
-            return Err(format!(
-                "the rules for headers could add {bytes} bytes to an answer, \
-                 and {FIELD_BYTES_MAX} are allowed; shorten them"
-            ));
+            return Err(RuleError::TooLong { bytes, bytes_max: FIELD_BYTES_MAX });
         }
         Ok(Self { table: Arc::new(table) })
     }
