@@ -33,14 +33,14 @@ const TRAILER_BYTES_MAX: u32 = 8 * 1024;
 /// The place within a body that is being discarded.
 #[derive(Clone, Debug)]
 pub struct Discard {
-    state: State,
+    state: DiscardState,
     /// How many more bytes may be used before the body is too large.
     budget: u64,
 }
 
 /// Where in the body the next byte stands. The diagram is in the module documentation.
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum DiscardState {
     /// So many bytes are left of a body with a known length.
     Length {
         left: u64,
@@ -81,7 +81,7 @@ enum State {
 
 /// How far one call came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub struct DiscardProgress {
     /// Bytes of the input that belong to the body: all of them unless `done`.
     pub used: usize,
     /// Whether the body has ended; the next request begins right after `used`.
@@ -117,10 +117,10 @@ impl Discard {
         let state = match body {
             RequestBody::None | RequestBody::Length(0) => return None,
             RequestBody::Length(length) if length > bytes_max => {
-                State::Failed(DiscardError::TooLarge)
+                DiscardState::Failed(DiscardError::TooLarge)
             }
-            RequestBody::Length(length) => State::Length { left: length },
-            RequestBody::Chunked => State::Size { size: 0, digits: 0 },
+            RequestBody::Length(length) => DiscardState::Length { left: length },
+            RequestBody::Chunked => DiscardState::Size { size: 0, digits: 0 },
         };
         Some(Self { state, budget: bytes_max })
     }
@@ -133,32 +133,38 @@ impl Discard {
     /// # Errors
     ///
     /// The first error stays: every later call returns it again.
-    pub fn feed(&mut self, input: &[u8]) -> Result<Progress, DiscardError> {
+    pub fn feed(&mut self, input: &[u8]) -> Result<DiscardProgress, DiscardError> {
         let mut used = 0;
-        while used < input.len() && !matches!(self.state, State::Done | State::Failed(_)) {
+        while used < input.len()
+            && !matches!(self.state, DiscardState::Done | DiscardState::Failed(_))
+        {
             let step = self.step(&input[used..]).unwrap_or_else(|error| {
-                self.state = State::Failed(error);
+                self.state = DiscardState::Failed(error);
                 0
             });
             used += step;
         }
         match self.state {
-            State::Failed(error) => Err(error),
-            State::Done => Ok(Progress { used, done: true }),
-            _ => Ok(Progress { used, done: false }),
+            DiscardState::Failed(error) => Err(error),
+            DiscardState::Done => Ok(DiscardProgress { used, done: true }),
+            _ => Ok(DiscardProgress { used, done: false }),
         }
     }
 
     /// Uses one byte of framing or a run of data, and returns how many bytes that were.
     fn step(&mut self, input: &[u8]) -> Result<usize, DiscardError> {
         let (used, next) = match self.state {
-            State::Length { left } => skip(input, left, State::Done, |left| State::Length { left }),
-            State::Data { left } => skip(input, left, State::DataCr, |left| State::Data { left }),
+            DiscardState::Length { left } => {
+                skip(input, left, DiscardState::Done, |left| DiscardState::Length { left })
+            }
+            DiscardState::Data { left } => {
+                skip(input, left, DiscardState::DataCr, |left| DiscardState::Data { left })
+            }
             state => (1, state.after(input[0])?),
         };
         self.budget = self.budget.checked_sub(used as u64).ok_or(DiscardError::TooLarge)?;
         // A chunk that will not fit is refused before its data is read.
-        if matches!(next, State::Data { left } if left > self.budget) {
+        if matches!(next, DiscardState::Data { left } if left > self.budget) {
             return Err(DiscardError::TooLarge);
         }
         self.state = next;
@@ -167,7 +173,12 @@ impl Discard {
 }
 
 /// Skips over up to `left` bytes of data, then goes on with `after`.
-fn skip(input: &[u8], left: u64, after: State, more: fn(u64) -> State) -> (usize, State) {
+fn skip(
+    input: &[u8],
+    left: u64,
+    after: DiscardState,
+    more: fn(u64) -> DiscardState,
+) -> (usize, DiscardState) {
     let used = usize::try_from(left).map_or(input.len(), |left| left.min(input.len()));
     match left - used as u64 {
         0 => (used, after),
@@ -175,7 +186,7 @@ fn skip(input: &[u8], left: u64, after: State, more: fn(u64) -> State) -> (usize
     }
 }
 
-impl State {
+impl DiscardState {
     /// The state after one byte of chunked framing.
     fn after(self, byte: u8) -> Result<Self, DiscardError> {
         match (self, byte) {
@@ -264,7 +275,7 @@ fn feed_in_pieces(
     mut discard: Discard,
     stream: &[u8],
     piece: usize,
-) -> Result<Progress, DiscardError> {
+) -> Result<DiscardProgress, DiscardError> {
     let mut used = 0;
     for part in stream.chunks(piece) {
         let progress = discard.feed(part)?;
@@ -273,5 +284,5 @@ fn feed_in_pieces(
             break;
         }
     }
-    discard.feed(&[]).map(|progress| Progress { used, ..progress })
+    discard.feed(&[]).map(|progress| DiscardProgress { used, ..progress })
 }

@@ -4,7 +4,7 @@ use super::Framing;
 use crate::driver::Chain;
 use crate::http::semantics::fields::Fields;
 use crate::http::semantics::status::Status;
-use crate::http::site::response::{Body, Piece, Response};
+use crate::http::site::response::{Body, BodyPiece, Response};
 
 /// The status line of an ordinary answer.
 const OK_LINE: &[u8] = b"HTTP/1.1 200 OK\r\n";
@@ -59,8 +59,8 @@ fn write_body(out: &mut Chain, body: &Body) {
         Body::Multipart(parts) => {
             for piece in parts.pieces() {
                 match piece {
-                    Piece::Bytes(bytes) => out.copy(&bytes),
-                    Piece::Content(content) => write_body(out, &content),
+                    BodyPiece::Bytes(bytes) => out.copy(&bytes),
+                    BodyPiece::Content(content) => write_body(out, &content),
                 }
             }
         }

@@ -22,7 +22,7 @@ use super::response;
 use crate::ask::AskId;
 use crate::driver::Chain;
 use crate::http::semantics::status::Status;
-use crate::http::site::answer::{Exchange, Pending, ResolvedNames};
+use crate::http::site::answer::{Exchange, PendingLookup, ResolvedNames};
 use crate::http::site::templates::Problem;
 use crate::http::site::{Resolved, Sites};
 use crate::session::{ConnectionInfo, Context, Inbox, Now, ReceiveTimeout, Session, Step, Timer};
@@ -36,7 +36,7 @@ const LOOKUP: AskId = AskId(0);
 /// An HTTP/1.x conversation; see the module documentation.
 #[derive(Debug)]
 pub struct Http {
-    state: State,
+    state: HttpState,
     draining: bool,
     /// Whether a request was answered: until then, the connection's patience is short.
     answered: bool,
@@ -47,10 +47,10 @@ pub struct Http {
 }
 
 #[derive(Debug)]
-enum State {
+enum HttpState {
     Head,
     /// Something is being looked up for the request at the front of the inbox.
-    Lookup(Pending),
+    Lookup(PendingLookup),
     Discard(Discard, Framing),
     Over {
         linger: bool,
@@ -61,7 +61,13 @@ impl Session for Http {
     type Shared = Sites;
 
     fn new(_: &mut Sites, _: &ConnectionInfo<'_>) -> Self {
-        Self { state: State::Head, draining: false, answered: false, seen: 0, resolved_names: None }
+        Self {
+            state: HttpState::Head,
+            draining: false,
+            answered: false,
+            seen: 0,
+            resolved_names: None,
+        }
     }
 
     fn advance(
@@ -77,17 +83,17 @@ impl Session for Http {
             if out.is_full() {
                 return Step::Flush;
             }
-            let flow = match std::mem::replace(&mut self.state, State::Head) {
-                State::Head => self.head(cx, inbox, out),
-                State::Lookup(pending) => {
-                    self.state = State::Lookup(pending);
+            let flow = match std::mem::replace(&mut self.state, HttpState::Head) {
+                HttpState::Head => self.head(cx, inbox, out),
+                HttpState::Lookup(pending) => {
+                    self.state = HttpState::Lookup(pending);
                     Break(Step::Wait)
                 }
-                State::Discard(discard, framing) => self.discard(inbox, discard, framing),
-                State::Over { linger } => {
+                HttpState::Discard(discard, framing) => self.discard(inbox, discard, framing),
+                HttpState::Over { linger } => {
                     let linger = linger || !inbox.bytes().is_empty();
                     inbox.take(inbox.bytes().len());
-                    self.state = State::Over { linger };
+                    self.state = HttpState::Over { linger };
                     Break(Step::Finish { linger })
                 }
             };
@@ -98,16 +104,16 @@ impl Session for Http {
     }
 
     fn answered(&mut self, _: &mut Context<'_, Sites>, _: AskId, found: Resolved) {
-        let State::Lookup(pending) = std::mem::replace(&mut self.state, State::Head) else {
+        let HttpState::Lookup(pending) = std::mem::replace(&mut self.state, HttpState::Head) else {
             unreachable!("nothing is looked up, and {found:?} was found")
         };
         self.resolved_names.get_or_insert_default().note(pending.purpose, found);
     }
 
     fn expire(&mut self, cx: &mut Context<'_, Sites>, _: Timer, out: &mut Chain) -> Step {
-        let begun = self.seen > 0 && matches!(self.state, State::Head);
-        let discarding = matches!(self.state, State::Discard(..));
-        self.state = State::Over { linger: false };
+        let begun = self.seen > 0 && matches!(self.state, HttpState::Head);
+        let discarding = matches!(self.state, HttpState::Discard(..));
+        self.state = HttpState::Over { linger: false };
         if begun {
             let reason = "The request did not arrive in time.";
             let refusal = Refusal { status: Status::RequestTimeout, reason };
@@ -121,7 +127,7 @@ impl Session for Http {
     }
 
     fn closed(&mut self, cx: &mut Context<'_, Sites>) {
-        if let State::Lookup(pending) = &self.state {
+        if let HttpState::Lookup(pending) = &self.state {
             cx.shared.leave(pending.ticket, cx.session);
         }
     }
@@ -177,7 +183,7 @@ impl Http {
                 Continue(())
             }
             Err(pending) => {
-                self.state = State::Lookup(pending);
+                self.state = HttpState::Lookup(pending);
                 Break(Step::Wait)
             }
         }
@@ -200,18 +206,18 @@ impl Http {
         let discard = Discard::new(body, body_bytes_max);
         match discard {
             None => self.after_body(framing),
-            Some(_) if !framing.keep_alive => self.state = State::Over { linger: true },
-            Some(discard) => self.state = State::Discard(discard, framing),
+            Some(_) if !framing.keep_alive => self.state = HttpState::Over { linger: true },
+            Some(discard) => self.state = HttpState::Discard(discard, framing),
         }
     }
 
     /// What follows an answer to a request whose body is read.
     fn after_body(&mut self, framing: Framing) {
         self.state = if framing.keep_alive {
-            State::Head
+            HttpState::Head
         } else {
             // A client that did not ask for the end may be sending its next request.
-            State::Over { linger: self.draining }
+            HttpState::Over { linger: self.draining }
         };
     }
 
@@ -232,7 +238,7 @@ impl Http {
                 if inbox.ended() {
                     return Break(self.finish(false));
                 }
-                self.state = State::Discard(discard, framing);
+                self.state = HttpState::Discard(discard, framing);
                 Break(Step::Receive(ReceiveTimeout::Body))
             }
             // The answer is out already: what can be told is told by the end.
@@ -244,7 +250,7 @@ impl Http {
     }
 
     fn finish(&mut self, linger: bool) -> Step {
-        self.state = State::Over { linger };
+        self.state = HttpState::Over { linger };
         Step::Finish { linger }
     }
 }

@@ -238,7 +238,7 @@ fn opinions<'a>(
     let mut opinions = [None::<Opinion>; 2];
     let members = lines.into_iter().flat_map(|line| split(line, b','));
     for (position, member) in members.take(MEMBERS_MAX).enumerate() {
-        let Some(range) = Range::parse(member) else { continue };
+        let Some(range) = MediaRange::parse(member) else { continue };
         for (opinion, media_type) in opinions.iter_mut().zip(types) {
             let Some(closeness) = range.closeness(media_type) else { continue };
             let weight = range.weight;
@@ -251,14 +251,14 @@ fn opinions<'a>(
 }
 
 /// A member of `Accept`.
-struct Range<'a> {
+struct MediaRange<'a> {
     family: &'a [u8],
     name: &'a [u8],
     has_parameters: bool,
     weight: u16,
 }
 
-impl<'a> Range<'a> {
+impl<'a> MediaRange<'a> {
     fn parse(member: &'a [u8]) -> Option<Self> {
         let mut pieces = split(member, b';');
         let media_type = pieces.next()?;

@@ -7,7 +7,7 @@
 
 use std::rc::Rc;
 
-use super::cache_key::Name;
+use super::cache_key::ResourceName;
 use super::listing::{Asked, Format};
 use super::listing_job;
 use super::lookups::Ticket;
@@ -57,7 +57,7 @@ impl ResolvedNames {
 
 /// A lookup that has to be over before there is a response.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::http) struct Pending {
+pub(in crate::http) struct PendingLookup {
     /// What it is for.
     pub(in crate::http) purpose: Purpose,
     /// Takes it back, by [`Sites::leave`].
@@ -79,11 +79,11 @@ pub(in crate::http) struct Exchange<'a, 'r> {
 }
 
 /// The response, or what it needs first.
-type Answer = Result<Response, Pending>;
+type ResponseResult = Result<Response, PendingLookup>;
 
 impl Exchange<'_, '_> {
     /// The response to the request, or what has to be looked up first.
-    pub(in crate::http) fn answer(&mut self) -> Answer {
+    pub(in crate::http) fn answer(&mut self) -> ResponseResult {
         let mut response = self.respond()?;
         if self.request.method == Method::Head {
             // The body stays away (RFC 9110 section 9.3.2).
@@ -92,7 +92,7 @@ impl Exchange<'_, '_> {
         Ok(response)
     }
 
-    fn respond(&mut self) -> Answer {
+    fn respond(&mut self) -> ResponseResult {
         match self.request.method {
             Method::Get | Method::Head => {}
             Method::Options => return Ok(self.options()),
@@ -112,7 +112,7 @@ impl Exchange<'_, '_> {
         if target::has_hidden_segment(target.path()) {
             return self.refuse_plainly(Status::NotFound);
         }
-        let name = Name::Target { path: target.path(), directory: target.directory() };
+        let name = ResourceName::Target { path: target.path(), directory: target.directory() };
         match self.find(Purpose::Target, &name)? {
             Resolved::TransientError(status) => self.refuse_plainly(status),
             Resolved::Resource(resource) => match &*resource {
@@ -135,7 +135,7 @@ impl Exchange<'_, '_> {
 
     /// A page, as far as the conditions and ranges of the request want it. `own` are fields that
     /// it does not bring itself.
-    fn page(&mut self, page: &Page, own: Fields) -> Answer {
+    fn page(&mut self, page: &Page, own: Fields) -> ResponseResult {
         let variant = self.variant(page);
         let request = self.request;
         if request.conditions.are_absent() && request.range.is_absent() {
@@ -182,7 +182,7 @@ impl Exchange<'_, '_> {
     }
 
     /// The entries of a directory.
-    fn entries(&mut self, target: &Target<'_>) -> Answer {
+    fn entries(&mut self, target: &Target<'_>) -> ResponseResult {
         let json = prefers_json(self.request.accept.values());
         let format = if json { Format::Json } else { Format::Html };
         let asked = Asked::parse(format, target.query());
@@ -191,7 +191,7 @@ impl Exchange<'_, '_> {
             let content_type = listing_job::content_type(asked);
             return Ok(templates::unmade(self.fields(), content_type, listing_job::push_fields));
         }
-        match self.find(Purpose::Entries, &Name::Entries { path: target.path(), asked })? {
+        match self.find(Purpose::Entries, &ResourceName::Entries { path: target.path(), asked })? {
             Resolved::Resource(resource) => match &*resource {
                 Resource::Page(page) => {
                     let fields = self.fields();
@@ -206,7 +206,7 @@ impl Exchange<'_, '_> {
     }
 
     /// Nothing is under the address: for a page of an application, that may be right.
-    fn missing(&mut self, target: &Target<'_>) -> Answer {
+    fn missing(&mut self, target: &Target<'_>) -> ResponseResult {
         let settings = Rc::clone(&self.sites.settings);
         let Some(path) = fallback(&settings, target) else {
             return self.refuse_plainly(Status::NotFound);
@@ -214,7 +214,7 @@ impl Exchange<'_, '_> {
         if !accepts_html(self.request.accept.values()) {
             return self.refuse_plainly(Status::NotFound);
         }
-        let resource = match self.find(Purpose::Fallback, &Name::Fallback { path })? {
+        let resource = match self.find(Purpose::Fallback, &ResourceName::Fallback { path })? {
             Resolved::Resource(resource) => resource,
             Resolved::TransientError(status) => return self.refuse_plainly(status),
         };
@@ -230,16 +230,16 @@ impl Exchange<'_, '_> {
     }
 
     /// An error that its status explains.
-    fn refuse_plainly(&mut self, status: Status) -> Answer {
+    fn refuse_plainly(&mut self, status: Status) -> ResponseResult {
         self.refuse(status, explain(status), &Fields::new())
     }
 
     /// An error, with the operator's page for it if there is one.
-    fn refuse(&mut self, status: Status, detail: &'static str, extra: &Fields) -> Answer {
+    fn refuse(&mut self, status: Status, detail: &'static str, extra: &Fields) -> ResponseResult {
         let settings = Rc::clone(&self.sites.settings);
         if let Some(path) = settings.content.error_page(status.code())
             && let Resolved::Resource(resource) =
-                self.find(Purpose::ErrorPage(status.code()), &Name::Fallback { path })?
+                self.find(Purpose::ErrorPage(status.code()), &ResourceName::Fallback { path })?
             && let Resource::Page(page) = &*resource
         {
             let mut fields = self.fields_of_file(path);
@@ -277,14 +277,18 @@ impl Exchange<'_, '_> {
     }
 
     /// What a name is, if that is known.
-    fn find(&mut self, purpose: Purpose, name: &Name<'_>) -> Result<Resolved, Pending> {
+    fn find(
+        &mut self,
+        purpose: Purpose,
+        name: &ResourceName<'_>,
+    ) -> Result<Resolved, PendingLookup> {
         if let Some(found) =
             self.resolved_names.and_then(|resolved_names| resolved_names.get(purpose))
         {
             return Ok(found.clone());
         }
         let found = self.sites.find(self.now, name, self.waiter);
-        found.map_err(|ticket| Pending { purpose, ticket })
+        found.map_err(|ticket| PendingLookup { purpose, ticket })
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) struct Cache<V> {
     /// The names in order, to find those that begin alike.
     order: BTreeSet<Rc<[u8]>>,
     /// The circle.
-    entries: Vec<Entry<V>>,
+    entries: Vec<CacheEntry<V>>,
     hand: usize,
     weight: Weight,
     entries_max: usize,
@@ -50,7 +50,7 @@ pub(super) struct Weight {
 }
 
 #[derive(Debug)]
-struct Entry<V> {
+struct CacheEntry<V> {
     name: Rc<[u8]>,
     value: V,
     weight: Weight,
@@ -65,7 +65,7 @@ struct Entry<V> {
     extends: bool,
 }
 
-impl<V> Entry<V> {
+impl<V> CacheEntry<V> {
     /// It is to be asked about, also by those who come after somebody who asks already: what that
     /// one sees may be what was before the change.
     fn expire(&mut self) {
@@ -185,7 +185,8 @@ impl<V> Cache<V> {
         self.order.insert(Rc::clone(&name));
         let (found, valid_until, epoch) = (now, now + self.valid_for, self.epoch);
         let (used, asked, extends) = (false, false, true);
-        let entry = Entry { name, value, weight, found, valid_until, epoch, used, asked, extends };
+        let entry =
+            CacheEntry { name, value, weight, found, valid_until, epoch, used, asked, extends };
         self.entries.push(entry);
         self.weight.bytes += weight.bytes;
         self.weight.files += weight.files;

@@ -25,7 +25,7 @@ pub(super) const PAGE_SUFFIX: &[u8] = b".html";
 
 /// What is looked up. Paths are relative to the root, without a slash at either end.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Name<'a> {
+pub(super) enum ResourceName<'a> {
     /// What an address stands for.
     Target {
         path: &'a [u8],
@@ -38,7 +38,7 @@ pub(super) enum Name<'a> {
     Entries { path: &'a [u8], asked: Asked },
 }
 
-impl Name<'_> {
+impl ResourceName<'_> {
     /// Writes the key of the name in a site.
     pub(super) fn write_key(&self, site: SiteId, key: &mut Vec<u8>) {
         begin(key, site);

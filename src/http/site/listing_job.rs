@@ -27,10 +27,10 @@ pub(super) fn push_fields(fields: &mut Fields) {
 /// A reading is shared for as long after it was first asked for as anything is remembered, and is
 /// dropped with the last job that has it: so there are never more of them than of jobs.
 #[derive(Default, Debug)]
-pub(super) struct Listings(Vec<Shared>);
+pub(super) struct Listings(Vec<SharedListing>);
 
 #[derive(Debug)]
-struct Shared {
+struct SharedListing {
     site: SiteId,
     path: Vec<u8>,
     /// Device and inode of the directory.
@@ -95,7 +95,7 @@ impl Listings {
             let age = now.saturating_duration_since(shared.asked);
             age < shared_for && shared.listing.strong_count() > 0
         });
-        let known = |shared: &&Shared| {
+        let known = |shared: &&SharedListing| {
             shared.site == site && shared.path == path && shared.identity == identity
         };
         let known = self.0.iter().find(known);
@@ -107,7 +107,13 @@ impl Listings {
         let listing = Listing::new(Arc::clone(root), path.to_vec(), directory, policy);
         let listing = Arc::new(Mutex::new(listing));
         let shared = Arc::downgrade(&listing);
-        self.0.push(Shared { site, path: path.to_vec(), identity, asked: now, listing: shared });
+        self.0.push(SharedListing {
+            site,
+            path: path.to_vec(),
+            identity,
+            asked: now,
+            listing: shared,
+        });
         (listing, now)
     }
 }

@@ -18,10 +18,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::cache_key::{Name, PAGE_SUFFIX};
+use super::cache_key::{PAGE_SUFFIX, ResourceName};
 use super::listing::Asked;
 use super::listing_job::{self, Listings, Wanted};
-use super::page_loader::{Next, PageLoader, codings_beside};
+use super::page_loader::{LoadStep, PageLoader, codings_beside};
 use super::resource::{Page, Resource};
 use super::settings::SiteSettings;
 use super::target::encode_path;
@@ -50,18 +50,18 @@ pub(super) struct Surroundings<'a> {
 
 /// How a lookup goes on.
 #[derive(Debug)]
-pub(super) enum Progress {
+pub(super) enum LookupProgress {
     /// With the replies to these questions, each with the number of its part.
     Ask(Vec<(u8, Ask)>),
     /// With more replies to what was asked before.
     Wait,
     /// It is over.
-    Done(Outcome),
+    Done(LookupOutcome),
 }
 
 /// What a lookup has led to.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(super) enum LookupOutcome {
     /// What the name is.
     Found(Resource),
     /// The name is the page that it was so far.
@@ -84,7 +84,7 @@ pub(super) struct Lookup {
     candidates: Vec<Candidate>,
     /// What it is if it is none of them.
     otherwise: Resource,
-    stage: Stage,
+    stage: LookupStage,
 }
 
 /// A file that a name may stand for.
@@ -112,7 +112,7 @@ enum Role {
 
 /// What a lookup waits for.
 #[derive(Debug)]
-enum Stage {
+enum LookupStage {
     /// It has not begun, or is over.
     None,
     /// A candidate, and the files beside it.
@@ -130,7 +130,7 @@ impl Lookup {
     pub(super) fn new(
         settings: &SiteSettings,
         root: &Arc<File>,
-        name: &Name<'_>,
+        name: &ResourceName<'_>,
         now: Instant,
     ) -> Self {
         Self {
@@ -140,12 +140,12 @@ impl Lookup {
             begun: now,
             candidates: candidates(settings, name),
             otherwise: Resource::Refused(Status::NotFound),
-            stage: Stage::None,
+            stage: LookupStage::None,
         }
     }
 
     /// Begins, beneath this root.
-    pub(super) fn begin(&mut self, site: &Surroundings<'_>, root: &Arc<File>) -> Progress {
+    pub(super) fn begin(&mut self, site: &Surroundings<'_>, root: &Arc<File>) -> LookupProgress {
         self.root = Arc::clone(root);
         self.next(site)
     }
@@ -157,7 +157,7 @@ impl Lookup {
 
     /// Whether it waits for a page of entries.
     pub(super) fn waits_for_listing(&self) -> bool {
-        matches!(self.stage, Stage::Run(_))
+        matches!(self.stage, LookupStage::Run(_))
     }
 
     /// Since when what is found was so.
@@ -181,26 +181,26 @@ impl Lookup {
         site: &mut Surroundings<'_>,
         part: u8,
         reply: Reply,
-    ) -> Progress {
-        match (std::mem::replace(&mut self.stage, Stage::None), reply) {
-            (Stage::Open(candidate, mut opened), Reply::Opened(result)) => {
+    ) -> LookupProgress {
+        match (std::mem::replace(&mut self.stage, LookupStage::None), reply) {
+            (LookupStage::Open(candidate, mut opened), Reply::Opened(result)) => {
                 opened[usize::from(part)] = Some(result);
                 if opened.iter().any(Option::is_none) {
-                    self.stage = Stage::Open(candidate, opened);
-                    return Progress::Wait;
+                    self.stage = LookupStage::Open(candidate, opened);
+                    return LookupProgress::Wait;
                 }
                 let mut opened = opened.into_iter().flatten();
                 let Some(first) = opened.next() else { unreachable!("the candidate is one") };
                 let beside = codings_beside(site.settings, &candidate.path).iter().copied();
                 self.opened(site, candidate, first, beside.zip(opened).collect())
             }
-            (Stage::CleanUrl(page, stem), Reply::Opened(opened)) => {
+            (LookupStage::CleanUrl(page, stem), Reply::Opened(opened)) => {
                 let is_free = match opened {
                     Ok(file) => file.metadata().kind != FileKind::Regular,
                     Err(error) => match FileFailure::of(&error) {
                         FileFailure::NotFound => true,
                         FileFailure::Denied => false,
-                        _ => return Progress::Done(Outcome::Failed(error)),
+                        _ => return LookupProgress::Done(LookupOutcome::Failed(error)),
                     },
                 };
                 if is_free {
@@ -208,25 +208,27 @@ impl Lookup {
                 }
                 self.load(site, page)
             }
-            (Stage::Read(mut page, left), Reply::Read(Ok(read), bytes)) => {
+            (LookupStage::Read(mut page, left), Reply::Read(Ok(read), bytes)) => {
                 page.take(part, read, &bytes, site.now.system);
                 if left > 1 {
-                    self.stage = Stage::Read(page, left - 1);
-                    return Progress::Wait;
+                    self.stage = LookupStage::Read(page, left - 1);
+                    return LookupProgress::Wait;
                 }
                 self.go_on(page.finish())
             }
-            (Stage::Read(..), Reply::Read(Err(error), _)) => Progress::Done(Outcome::Failed(error)),
-            (Stage::Run(asked), Reply::Ran(Ok(body))) => {
+            (LookupStage::Read(..), Reply::Read(Err(error), _)) => {
+                LookupProgress::Done(LookupOutcome::Failed(error))
+            }
+            (LookupStage::Run(asked), Reply::Ran(Ok(body))) => {
                 found(Resource::Page(listing_job::page(asked, &body)))
             }
-            (Stage::Run(_), Reply::Ran(Err(error))) => failed(error),
+            (LookupStage::Run(_), Reply::Ran(Err(error))) => failed(error),
             (stage, reply) => unreachable!("{reply:?} does not answer {stage:?}"),
         }
     }
 
     /// Asks for the next candidate, and for the files that may stand beside it.
-    fn next(&mut self, site: &Surroundings<'_>) -> Progress {
+    fn next(&mut self, site: &Surroundings<'_>) -> LookupProgress {
         let Some(candidate) = self.candidates.pop() else {
             let otherwise = Resource::Refused(Status::NotFound);
             return found(std::mem::replace(&mut self.otherwise, otherwise));
@@ -239,8 +241,8 @@ impl Lookup {
             }
         }
         let opened = asks.iter().map(|_| None).collect();
-        self.stage = Stage::Open(candidate, opened);
-        Progress::Ask(asks)
+        self.stage = LookupStage::Open(candidate, opened);
+        LookupProgress::Ask(asks)
     }
 
     /// What came of opening a candidate.
@@ -250,7 +252,7 @@ impl Lookup {
         candidate: Candidate,
         opened: io::Result<Arc<File>>,
         beside: Vec<(Coding, io::Result<Arc<File>>)>,
-    ) -> Progress {
+    ) -> LookupProgress {
         let file = match opened {
             Ok(file) => file,
             Err(error) => {
@@ -262,7 +264,7 @@ impl Lookup {
                         found(Resource::Refused(Status::Forbidden))
                     }
                     FileFailure::Denied => self.next(site),
-                    _ => Progress::Done(Outcome::Failed(error)),
+                    _ => LookupProgress::Done(LookupOutcome::Failed(error)),
                 };
             }
         };
@@ -275,12 +277,12 @@ impl Lookup {
                 let stem = stem(site.settings, &path).filter(|_| role == Role::Itself);
                 let by_rule = role != Role::Fallback;
                 match (PageLoader::new(path, by_rule, file, beside), stem) {
-                    (Err(error), _) => Progress::Done(Outcome::Failed(error)),
+                    (Err(error), _) => LookupProgress::Done(LookupOutcome::Failed(error)),
                     (Ok(page), None) => self.load(site, page),
                     (Ok(page), Some(stem)) => {
                         let ask = open(&self.root, &stem);
-                        self.stage = Stage::CleanUrl(page, stem);
-                        Progress::Ask(vec![(0, ask)])
+                        self.stage = LookupStage::CleanUrl(page, stem);
+                        LookupProgress::Ask(vec![(0, ask)])
                     }
                 }
             }
@@ -301,54 +303,54 @@ impl Lookup {
         site: &mut Surroundings<'_>,
         directory: Arc<File>,
         asked: Asked,
-    ) -> Progress {
+    ) -> LookupProgress {
         let (now, shared_for) = (site.now.instant, site.settings.revalidate_after);
         let hide_sidecars = site.settings.content.precompressed;
         let (root, path) = (&self.root, &self.path[..]);
         let wanted = Wanted { site: site.site, root, path, directory, asked, hide_sidecars };
         let (job, since) = site.listings.job(now, shared_for, wanted);
         self.begun = self.begun.min(since);
-        self.stage = Stage::Run(asked);
-        Progress::Ask(vec![(0, Ask::Run { job })])
+        self.stage = LookupStage::Run(asked);
+        LookupProgress::Ask(vec![(0, Ask::Run { job })])
     }
 
-    fn load(&mut self, site: &Surroundings<'_>, page: PageLoader) -> Progress {
+    fn load(&mut self, site: &Surroundings<'_>, page: PageLoader) -> LookupProgress {
         self.go_on(page.load(site.settings, site.now.system, site.known))
     }
 
-    fn go_on(&mut self, next: Next) -> Progress {
+    fn go_on(&mut self, next: LoadStep) -> LookupProgress {
         match next {
-            Next::Read(page, reads) => {
-                self.stage = Stage::Read(page, reads.len());
-                Progress::Ask(reads)
+            LoadStep::Read(page, reads) => {
+                self.stage = LookupStage::Read(page, reads.len());
+                LookupProgress::Ask(reads)
             }
-            Next::Page(page) => found(Resource::Page(page)),
-            Next::Unchanged => Progress::Done(Outcome::Unchanged),
+            LoadStep::Page(page) => found(Resource::Page(page)),
+            LoadStep::Unchanged => LookupProgress::Done(LookupOutcome::Unchanged),
         }
     }
 }
 
-fn found(resource: Resource) -> Progress {
-    Progress::Done(Outcome::Found(resource))
+fn found(resource: Resource) -> LookupProgress {
+    LookupProgress::Done(LookupOutcome::Found(resource))
 }
 
 /// What an error of a listing means: one that stays is what the name is.
-fn failed(error: io::Error) -> Progress {
+fn failed(error: io::Error) -> LookupProgress {
     match FileFailure::of(&error) {
         FileFailure::NotFound => found(Resource::Refused(Status::NotFound)),
         FileFailure::Denied => found(Resource::Refused(Status::Forbidden)),
-        _ => Progress::Done(Outcome::Failed(error)),
+        _ => LookupProgress::Done(LookupOutcome::Failed(error)),
     }
 }
 
 /// What a name may stand for, the first one last.
-fn candidates(settings: &SiteSettings, name: &Name<'_>) -> Vec<Candidate> {
+fn candidates(settings: &SiteSettings, name: &ResourceName<'_>) -> Vec<Candidate> {
     let content = &settings.content;
     let candidate = |path: &[u8], role| Candidate { path: path.to_vec(), role };
     match *name {
-        Name::Fallback { path } => vec![candidate(path, Role::Fallback)],
-        Name::Entries { path, asked } => vec![candidate(path, Role::Entries(asked))],
-        Name::Target { path, directory: false } => {
+        ResourceName::Fallback { path } => vec![candidate(path, Role::Fallback)],
+        ResourceName::Entries { path, asked } => vec![candidate(path, Role::Entries(asked))],
+        ResourceName::Target { path, directory: false } => {
             let mut candidates = Vec::new();
             if content.clean_urls && !path.ends_with(PAGE_SUFFIX) {
                 candidates.push(candidate(&[path, PAGE_SUFFIX].concat(), Role::Page));
@@ -356,7 +358,7 @@ fn candidates(settings: &SiteSettings, name: &Name<'_>) -> Vec<Candidate> {
             candidates.push(candidate(path, Role::Itself));
             candidates
         }
-        Name::Target { path, directory: true } => {
+        ResourceName::Target { path, directory: true } => {
             let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
             let listed = content.listing.then(|| candidate(path, Role::Directory));
             let index = |name: &Vec<u8>| candidate(&[path, slash, name].concat(), Role::Index);

@@ -31,7 +31,7 @@ pub struct Ticket(Handle);
 /// The table; see the module documentation.
 #[derive(Debug)]
 pub(super) struct Lookups {
-    entries: SlotMap<Entry>,
+    entries: SlotMap<LookupEntry>,
     /// The lookup that a session may join, by the key of its name.
     current: HashMap<Rc<[u8]>, Handle, foldhash::fast::RandomState>,
     line: VecDeque<Handle>,
@@ -42,11 +42,11 @@ pub(super) struct Lookups {
 
 /// One lookup, and who waits for it.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct LookupEntry {
     pub(super) key: Rc<[u8]>,
     pub(super) lookup: Lookup,
     waiters: Vec<Waiter>,
-    state: State,
+    state: LookupState,
     /// Parts that have been asked for and not replied to, a bit each.
     open: u16,
     /// A change was heard of since it began, which it may have missed.
@@ -58,7 +58,7 @@ pub(super) struct Entry {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
+enum LookupState {
     InLine,
     /// It has its turn, and has not looked at any file.
     Starting,
@@ -90,7 +90,7 @@ impl Lookups {
         let handle = *self.current.get(key)?;
         let entry = self.entries.get_mut(handle).expect("what is current is there");
         let age = now.saturating_duration_since(entry.lookup.begun());
-        if entry.state != State::InLine && age > age_max {
+        if entry.state != LookupState::InLine && age > age_max {
             return None;
         }
         entry.waiters.push(waiter);
@@ -100,11 +100,11 @@ impl Lookups {
     /// Puts the lookup of a name in line; `None` when there are too many.
     pub(super) fn add(&mut self, key: &[u8], lookup: Lookup, waiter: Waiter) -> Option<Ticket> {
         let key: Rc<[u8]> = key.into();
-        let entry = Entry {
+        let entry = LookupEntry {
             key: Rc::clone(&key),
             lookup,
             waiters: vec![waiter],
-            state: State::InLine,
+            state: LookupState::InLine,
             open: 0,
             in_doubt: false,
             unwatched: false,
@@ -130,7 +130,7 @@ impl Lookups {
         while let Some(handle) = self.line.pop_front() {
             // It is gone if nobody waits for it any more.
             if let Some(entry) = self.entries.get_mut(handle) {
-                entry.state = State::Starting;
+                entry.state = LookupState::Starting;
                 self.running.push(handle);
                 return Some(handle);
             }
@@ -146,9 +146,10 @@ impl Lookups {
     }
 
     /// A lookup that has its turn and is not over.
-    pub(super) fn get_mut(&mut self, handle: Handle) -> Option<&mut Entry> {
-        let is_active =
-            |entry: &&mut Entry| matches!(entry.state, State::Starting | State::Running);
+    pub(super) fn get_mut(&mut self, handle: Handle) -> Option<&mut LookupEntry> {
+        let is_active = |entry: &&mut LookupEntry| {
+            matches!(entry.state, LookupState::Starting | LookupState::Running)
+        };
         self.entries.get_mut(handle).filter(is_active)
     }
 
@@ -157,7 +158,7 @@ impl Lookups {
         let entry = self.entries.get_mut(handle).expect("it runs");
         assert!(u32::from(part) < PARTS_MAX && entry.open & 1 << part == 0, "part {part} is free");
         entry.open |= 1 << part;
-        entry.state = State::Running;
+        entry.state = LookupState::Running;
         AskId(handle.slot() * PARTS_MAX + u32::from(part))
     }
 
@@ -168,7 +169,7 @@ impl Lookups {
         let entry = self.entries.get_mut(handle).expect("it was just found");
         assert!(entry.open & 1 << part != 0, "a question is replied to once");
         entry.open &= !(1 << part);
-        if entry.state == State::Done && entry.open == 0 {
+        if entry.state == LookupState::Done && entry.open == 0 {
             self.remove(handle);
         }
         (handle, part as u8)
@@ -177,8 +178,8 @@ impl Lookups {
     /// Ends a lookup whose outcome is known; gives those who wait for it.
     pub(super) fn finish(&mut self, handle: Handle) -> Vec<Waiter> {
         let entry = self.entries.get_mut(handle).expect("it runs");
-        assert!(entry.state != State::Done, "a lookup has one outcome");
-        entry.state = State::Done;
+        assert!(entry.state != LookupState::Done, "a lookup has one outcome");
+        entry.state = LookupState::Done;
         let waiters = std::mem::take(&mut entry.waiters);
         if self.current.get(&entry.key) == Some(&handle) {
             self.current.remove(&entry.key);
@@ -200,19 +201,19 @@ impl Lookups {
         let Ticket(handle) = ticket;
         let Some(entry) = self.entries.get_mut(handle) else { return Vec::new() };
         entry.waiters.retain(|waiter| waiter.session != session);
-        if entry.state == State::Done || !entry.waiters.is_empty() {
+        if entry.state == LookupState::Done || !entry.waiters.is_empty() {
             return Vec::new();
         }
         if self.current.get(&entry.key) == Some(&handle) {
             self.current.remove(&entry.key);
         }
-        if entry.state == State::InLine {
+        if entry.state == LookupState::InLine {
             // The line is bounded by the table only if it keeps no names of lookups that are gone.
             self.entries.remove(handle);
             self.line.retain(|other| *other != handle);
             return Vec::new();
         }
-        entry.state = State::Done;
+        entry.state = LookupState::Done;
         let open = entry.open;
         if open == 0 {
             self.remove(handle);
@@ -225,7 +226,7 @@ impl Lookups {
     pub(super) fn doubt(&mut self, concerns: impl Fn(&[u8]) -> bool) {
         for handle in &self.running {
             let entry = self.entries.get_mut(*handle).expect("what runs is there");
-            if entry.state == State::Running && concerns(&entry.key) {
+            if entry.state == LookupState::Running && concerns(&entry.key) {
                 entry.in_doubt = true;
                 if self.current.get(&entry.key) == Some(handle) {
                     self.current.remove(&entry.key);
@@ -238,7 +239,7 @@ impl Lookups {
     pub(super) fn note_unwatched(&mut self, concerns: impl Fn(&[u8]) -> bool) {
         for handle in &self.running {
             let entry = self.entries.get_mut(*handle).expect("what runs is there");
-            entry.unwatched |= entry.state == State::Running && concerns(&entry.key);
+            entry.unwatched |= entry.state == LookupState::Running && concerns(&entry.key);
         }
     }
 

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::resource::{Description, Head, HeadTable, Page, Variant};
+use super::resource::{Description, HeadTable, Page, Variant, VariantHead};
 use super::rules::AnswerKind;
 use super::settings::SiteSettings;
 use crate::ask::Ask;
@@ -28,19 +28,19 @@ pub(super) struct PageLoader {
     /// Whether it brings the fields that rules add for its path: not if it answers for others.
     by_rule: bool,
     /// The file itself, then those in other codings.
-    parts: Vec<Part>,
+    parts: Vec<PageFile>,
 }
 
 /// One file of a page.
 #[derive(Debug)]
-struct Part {
+struct PageFile {
     coding: Option<Coding>,
     file: Arc<File>,
-    state: State,
+    state: PageFileState,
 }
 
 #[derive(Debug)]
-enum State {
+enum PageFileState {
     Opened,
     /// Its content is being read behind the fields.
     Reading(HeadTable),
@@ -49,7 +49,7 @@ enum State {
 
 /// How it goes on.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(super) enum LoadStep {
     /// The content of these parts is read, each by its number.
     Read(PageLoader, Vec<(u8, Ask)>),
     Page(Page),
@@ -76,13 +76,17 @@ impl PageLoader {
         plain: Arc<File>,
         beside: Vec<(Coding, io::Result<Arc<File>>)>,
     ) -> io::Result<Self> {
-        let mut parts = vec![Part { coding: None, file: plain, state: State::Opened }];
+        let mut parts = vec![PageFile { coding: None, file: plain, state: PageFileState::Opened }];
         // There is nothing shorter than nothing.
         let beside = if parts[0].file.metadata().len > 0 { beside } else { Vec::new() };
         for (coding, opened) in beside {
             match opened {
                 Ok(file) if is_of_this_version(&file, &parts[0].file) => {
-                    parts.push(Part { coding: Some(coding), file, state: State::Opened });
+                    parts.push(PageFile {
+                        coding: Some(coding),
+                        file,
+                        state: PageFileState::Opened,
+                    });
                 }
                 Err(error) if is_passing(&error) => return Err(error),
                 _ => {}
@@ -97,41 +101,41 @@ impl PageLoader {
         settings: &SiteSettings,
         now: SystemTime,
         known: Option<&Page>,
-    ) -> Next {
+    ) -> LoadStep {
         let encoded = self.parts[1..].iter().filter_map(|part| Some((part.coding?, &*part.file)));
         if known.is_some_and(|page| page.is_of(&self.path, &self.parts[0].file, encoded)) {
-            return Next::Unchanged;
+            return LoadStep::Unchanged;
         }
         let mut reads = Vec::new();
         for number in 0..self.parts.len() {
-            let Part { coding, file, .. } = &self.parts[number];
+            let PageFile { coding, file, .. } = &self.parts[number];
             let (file, metadata) = (Arc::clone(file), *file.metadata());
             let head = self.head(settings, *coding, &metadata, now);
             self.parts[number].state = if metadata.len == 0 {
                 // There is nothing to read, and no reason to keep a file open.
                 let (bytes, table) = head.into_buffer(0);
-                State::Ready(Variant::of_memory(&bytes, table, metadata, now))
+                PageFileState::Ready(Variant::of_memory(&bytes, table, metadata, now))
             } else if metadata.len <= settings.memory_file_max {
                 // One byte more, to notice a file that grew meanwhile.
                 let (buffer, table) = head.into_buffer(metadata.len as usize + 1);
                 reads.push((number as u8, Ask::Read { file, offset: 0, buffer }));
-                State::Reading(table)
+                PageFileState::Reading(table)
             } else {
                 let (bytes, table) = head.into_buffer(0);
-                State::Ready(Variant::of_file(&bytes, table, file, now))
+                PageFileState::Ready(Variant::of_file(&bytes, table, file, now))
             };
         }
-        if reads.is_empty() { self.finish() } else { Next::Read(self, reads) }
+        if reads.is_empty() { self.finish() } else { LoadStep::Read(self, reads) }
     }
 
     /// Takes in the content of a part.
     pub(super) fn take(&mut self, number: u8, read: usize, bytes: &[u8], now: SystemTime) {
-        let Part { file, state, .. } = &mut self.parts[usize::from(number)];
-        let State::Reading(table) = std::mem::replace(state, State::Opened) else {
+        let PageFile { file, state, .. } = &mut self.parts[usize::from(number)];
+        let PageFileState::Reading(table) = std::mem::replace(state, PageFileState::Opened) else {
             unreachable!("the content of part {number} was not asked for")
         };
         let metadata = *file.metadata();
-        *state = State::Ready(if read as u64 == metadata.len {
+        *state = PageFileState::Ready(if read as u64 == metadata.len {
             Variant::of_memory(bytes, table, metadata, now)
         } else {
             // It grows or shrinks while we look: the length that was announced is kept or the
@@ -141,14 +145,14 @@ impl PageLoader {
     }
 
     /// The page, whose parts are all ready.
-    pub(super) fn finish(self) -> Next {
+    pub(super) fn finish(self) -> LoadStep {
         let mut ready = self.parts.into_iter().map(|part| match part.state {
-            State::Ready(variant) => (part.coding, variant),
+            PageFileState::Ready(variant) => (part.coding, variant),
             state => unreachable!("a part is {state:?}, and the page is to be finished"),
         });
         let Some((_, plain)) = ready.next() else { unreachable!("the file itself is a part") };
         let encoded = ready.filter_map(|(coding, variant)| Some((coding?, variant))).collect();
-        Next::Page(Page::new(&self.path, plain, encoded))
+        LoadStep::Page(Page::new(&self.path, plain, encoded))
     }
 
     fn head(
@@ -157,7 +161,7 @@ impl PageLoader {
         coding: Option<Coding>,
         metadata: &Metadata,
         now: SystemTime,
-    ) -> Head {
+    ) -> VariantHead {
         let content_type = settings.content.types.content_type(&self.path);
         let content_type = &*content_type;
         let fields = if self.by_rule {
@@ -167,7 +171,11 @@ impl PageLoader {
             Fields::new()
         };
         let vary = if self.parts.len() > 1 { "Accept-Encoding" } else { "" };
-        Head::of_file(Description { content_type, coding, vary, fields: &fields }, metadata, now)
+        VariantHead::of_file(
+            Description { content_type, coding, vary, fields: &fields },
+            metadata,
+            now,
+        )
     }
 }
 

@@ -66,7 +66,7 @@ pub(in crate::http) struct Variant {
 
 /// Fields in the making, and where each group of them begins.
 #[derive(Debug)]
-pub(super) struct Head {
+pub(super) struct VariantHead {
     fields: Fields,
     groups: Groups,
 }
@@ -88,7 +88,7 @@ struct Groups {
 
 /// A run of a variant's fields, for an answer that does not say all of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::http) enum Run {
+pub(in crate::http) enum FieldRun {
     /// All.
     All,
     /// Length, type and coding, without what tells one version from another: for an error's body.
@@ -114,7 +114,7 @@ pub(super) struct Description<'a> {
     pub(super) fields: &'a Fields,
 }
 
-impl Head {
+impl VariantHead {
     /// The fields of a file's content.
     pub(super) fn of_file(about: Description<'_>, metadata: &Metadata, now: SystemTime) -> Self {
         let modified = modified(metadata);
@@ -242,7 +242,7 @@ impl Variant {
         use std::hash::BuildHasher;
         let hash = foldhash::quality::FixedState::default().hash_one(body);
         let tag = format!("W/\"{hash:x}\"");
-        let head = Head::make(about, body.len() as u64, false, None, Some(&tag));
+        let head = VariantHead::make(about, body.len() as u64, false, None, Some(&tag));
         let (mut bytes, table) = head.into_buffer(body.len());
         bytes.extend_from_slice(body);
         Self {
@@ -262,15 +262,15 @@ impl Variant {
     }
 
     /// Which fields a run has, by number.
-    pub(in crate::http) fn run(&self, run: Run) -> std::ops::Range<u16> {
+    pub(in crate::http) fn run(&self, run: FieldRun) -> std::ops::Range<u16> {
         let (groups, all) = (&self.groups, self.prepared.len() as u16);
         match run {
-            Run::All => 0..all,
-            Run::UpToCoding => 0..groups.ranges.into(),
-            Run::FromType => groups.kind.into()..all,
-            Run::FromCoding => groups.coding.into()..all,
-            Run::FromTag => groups.tag.into()..all,
-            Run::FromRest => groups.rest..all,
+            FieldRun::All => 0..all,
+            FieldRun::UpToCoding => 0..groups.ranges.into(),
+            FieldRun::FromType => groups.kind.into()..all,
+            FieldRun::FromCoding => groups.coding.into()..all,
+            FieldRun::FromTag => groups.tag.into()..all,
+            FieldRun::FromRest => groups.rest..all,
         }
     }
 

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::resource::{Run, Variant};
+use super::resource::{FieldRun, Variant};
 use crate::driver::File;
 use crate::http::semantics::fields::{FieldLines, Fields, PreparedFields};
 use crate::http::semantics::multipart::{Boundary, Multipart};
@@ -66,7 +66,7 @@ pub struct MultipartBody {
 
 /// A piece of a body.
 #[derive(Clone, Debug)]
-pub enum Piece {
+pub enum BodyPiece {
     /// Bytes that were made for it.
     Bytes(Vec<u8>),
     /// A range of the content, as [`Body::Memory`] or [`Body::File`].
@@ -111,7 +111,7 @@ impl Response {
 
     /// A response with a run of a representation's fields behind its own.
     #[inline]
-    fn about(status: Status, own: Fields, variant: &Variant, run: Run) -> Self {
+    fn about(status: Status, own: Fields, variant: &Variant, run: FieldRun) -> Self {
         let prepared = Some(Rc::clone(variant.prepared()));
         let fields = ResponseFields { own, prepared, runs: [variant.run(run), 0..0] };
         Self { status, fields, body: Body::None }
@@ -124,12 +124,12 @@ impl Response {
             Some(file) => Body::File(Arc::clone(file), 0..variant.len()),
             None => Body::Prepared,
         };
-        Self { body, ..Self::about(Status::Ok, own, variant, Run::All) }
+        Self { body, ..Self::about(Status::Ok, own, variant, FieldRun::All) }
     }
 
     /// The client's copy is still good (RFC 9110 section 15.4.5).
     pub(super) fn not_modified(own: Fields, variant: &Variant) -> Self {
-        Self::about(Status::NotModified, own, variant, Run::FromTag)
+        Self::about(Status::NotModified, own, variant, FieldRun::FromTag)
     }
 
     /// One range of a representation.
@@ -137,7 +137,7 @@ impl Response {
         own.push("Content-Range", ContentRange::Satisfied(range.clone(), variant.len()));
         own.push("Content-Length", range.end - range.start);
         let body = content(variant, range);
-        Self { body, ..Self::about(Status::PartialContent, own, variant, Run::FromType) }
+        Self { body, ..Self::about(Status::PartialContent, own, variant, FieldRun::FromType) }
     }
 
     /// Several ranges of a representation.
@@ -151,13 +151,13 @@ impl Response {
         own.push("Content-Length", body.parts().body_len());
         own.push("Content-Type", boundary.content_type());
         let body = Body::Multipart(Box::new(body));
-        Self { body, ..Self::about(Status::PartialContent, own, variant, Run::FromCoding) }
+        Self { body, ..Self::about(Status::PartialContent, own, variant, FieldRun::FromCoding) }
     }
 
     /// An error whose body is a page of the operator's.
     pub(super) fn error_page(status: Status, own: Fields, variant: &Variant) -> Self {
         let prepared = Some(Rc::clone(variant.prepared()));
-        let runs = [variant.run(Run::UpToCoding), variant.run(Run::FromRest)];
+        let runs = [variant.run(FieldRun::UpToCoding), variant.run(FieldRun::FromRest)];
         let body = content(variant, 0..variant.len());
         Self { status, fields: ResponseFields { own, prepared, runs }, body }
     }
@@ -197,17 +197,17 @@ impl MultipartBody {
     }
 
     /// The pieces of the body, in order.
-    pub fn pieces(&self) -> impl Iterator<Item = Piece> {
+    pub fn pieces(&self) -> impl Iterator<Item = BodyPiece> {
         let parts = self.parts();
         let ranges = self.ranges.iter().enumerate();
         let heads_and_parts = ranges.flat_map(move |(number, range)| {
             let mut head = Vec::new();
             parts.write_head(number, &mut head);
-            [Piece::Bytes(head), Piece::Content(content(&self.variant, range.clone()))]
+            [BodyPiece::Bytes(head), BodyPiece::Content(content(&self.variant, range.clone()))]
         });
         let mut end = Vec::new();
         parts.write_end(&mut end);
-        heads_and_parts.chain([Piece::Bytes(end)])
+        heads_and_parts.chain([BodyPiece::Bytes(end)])
     }
 }
 

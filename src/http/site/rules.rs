@@ -199,11 +199,11 @@ fn field_value(value: &str) -> Result<String, RuleError> {
 /// The rules of a site. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    table: Arc<Table>,
+    table: Arc<RuleTable>,
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct RuleTable {
     cache_globs: GlobSet,
     cache_values: Vec<String>,
     header_globs: GlobSet,
@@ -231,7 +231,7 @@ impl Rules {
             cache.into_iter().map(|rule| (rule.glob, rule.value)).unzip();
         let (header_globs, headers): (Vec<_>, Vec<_>) =
             headers.into_iter().map(|rule| (rule.glob, (rule.name, rule.value))).unzip();
-        let table = Table {
+        let table = RuleTable {
             cache_globs: set(cache_globs)?,
             cache_values,
             header_globs: set(header_globs)?,
@@ -292,7 +292,7 @@ impl Rules {
     }
 }
 
-impl Table {
+impl RuleTable {
     /// Bytes of field lines, if every rule matched.
     fn bytes_max(&self) -> usize {
         let headers = self.headers.iter().map(|(name, value)| fields::line_bytes(name, value));

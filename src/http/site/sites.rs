@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cache::{self, Cache};
-use super::cache_key::{Invalidation, Name, invalidated};
+use super::cache_key::{Invalidation, ResourceName, invalidated};
 use super::cache_stats::{CacheStats, PublishedCacheStats};
 use super::listing_job::Listings;
-use super::lookup::{Lookup, Outcome, Progress, Surroundings};
+use super::lookup::{Lookup, LookupOutcome, LookupProgress, Surroundings};
 use super::lookups::{Lookups, Ticket};
 use super::resource::Resource;
 use super::response::{CommonFields, Response};
@@ -153,7 +153,7 @@ impl Sites {
     pub(super) fn find(
         &mut self,
         now: Now,
-        name: &Name<'_>,
+        name: &ResourceName<'_>,
         waiter: Waiter,
     ) -> Result<Resolved, Ticket> {
         name.write_key(SITE, &mut self.key);
@@ -244,7 +244,7 @@ impl Sites {
         &mut self,
         now: Now,
         handle: Handle,
-        step: impl FnOnce(&mut Lookup, &mut Surroundings<'_>) -> Progress,
+        step: impl FnOnce(&mut Lookup, &mut Surroundings<'_>) -> LookupProgress,
     ) {
         let Some(entry) = self.lookups.get_mut(handle) else { return };
         let known = match self.cache.peek(&entry.key).map(|known| &**known) {
@@ -254,19 +254,19 @@ impl Sites {
         let (settings, listings): (_, &mut Listings) = (&*self.settings, &mut self.listings);
         let mut surroundings = Surroundings { site: SITE, settings, listings, known, now };
         match step(&mut entry.lookup, &mut surroundings) {
-            Progress::Wait => {}
-            Progress::Ask(asks) => {
+            LookupProgress::Wait => {}
+            LookupProgress::Ask(asks) => {
                 for (part, ask) in asks {
                     let id = self.lookups.opened(handle, part);
                     self.tasks.push_back(Task::Ask(id, ask));
                 }
             }
-            Progress::Done(outcome) => self.finish(handle, outcome),
+            LookupProgress::Done(outcome) => self.finish(handle, outcome),
         }
     }
 
     /// Remembers what came of a lookup, and tells those who wait.
-    fn finish(&mut self, handle: Handle, outcome: Outcome) {
+    fn finish(&mut self, handle: Handle, outcome: LookupOutcome) {
         let entry = self.lookups.get_mut(handle).expect("it has just taken a step");
         let (key, begun) = (Rc::clone(&entry.key), entry.lookup.begun());
         // What is in a directory that is not the root any more is as old as that.
@@ -275,7 +275,7 @@ impl Sites {
         let newer = self.cache.found_at(&key).is_some_and(|newer| newer > found);
         let overtaken = newer || !Arc::ptr_eq(entry.lookup.root(), self.root.get());
         let resolved = match outcome {
-            Outcome::Found(resource) => {
+            LookupOutcome::Found(resource) => {
                 let resource = Rc::new(resource);
                 if !overtaken {
                     let weight = resource.weight(&key);
@@ -283,14 +283,14 @@ impl Sites {
                 }
                 Resolved::Resource(resource)
             }
-            Outcome::Unchanged => {
+            LookupOutcome::Unchanged => {
                 if !overtaken {
                     self.cache.confirm(&key, found);
                 }
                 let known = self.cache.peek(&key).expect("it was just compared");
                 Resolved::Resource(Rc::clone(known))
             }
-            Outcome::Failed(error) => {
+            LookupOutcome::Failed(error) => {
                 // What was known of the name may be wrong by now, but a shortage says nothing of
                 // it.
                 let failure = FileFailure::of(&error);

@@ -2,7 +2,7 @@
 
 use super::DiscardError::{Malformed, TooLarge};
 use super::{
-    Discard, DiscardError, EXTENSION_BYTES_MAX, Progress, TRAILER_BYTES_MAX, feed_in_pieces,
+    Discard, DiscardError, DiscardProgress, EXTENSION_BYTES_MAX, TRAILER_BYTES_MAX, feed_in_pieces,
     fuzz_discard,
 };
 use crate::http::h1::head::RequestBody;
@@ -27,10 +27,10 @@ fn there_may_be_nothing_to_discard() {
 #[test]
 fn a_known_length_is_used_and_no_more() {
     let mut discard = Discard::new(RequestBody::Length(5), 5).unwrap();
-    assert_eq!(discard.feed(b""), Ok(Progress { used: 0, done: false }));
-    assert_eq!(discard.feed(b"abc"), Ok(Progress { used: 3, done: false }));
-    assert_eq!(discard.feed(b"deGET /"), Ok(Progress { used: 2, done: true }));
-    assert_eq!(discard.feed(b"GET /"), Ok(Progress { used: 0, done: true }));
+    assert_eq!(discard.feed(b""), Ok(DiscardProgress { used: 0, done: false }));
+    assert_eq!(discard.feed(b"abc"), Ok(DiscardProgress { used: 3, done: false }));
+    assert_eq!(discard.feed(b"deGET /"), Ok(DiscardProgress { used: 2, done: true }));
+    assert_eq!(discard.feed(b"GET /"), Ok(DiscardProgress { used: 0, done: true }));
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn a_known_length_over_the_bound_fails_at_once() {
     let mut discard = Discard::new(RequestBody::Length(6), 5).unwrap();
     assert_eq!(discard.feed(b""), Err(TooLarge));
     let mut discard = Discard::new(RequestBody::Length(u64::MAX), u64::MAX).unwrap();
-    assert_eq!(discard.feed(b"abc"), Ok(Progress { used: 3, done: false }));
+    assert_eq!(discard.feed(b"abc"), Ok(DiscardProgress { used: 3, done: false }));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::http::semantics::status::Status;
 
 /// The fields we act on, gathered in one pass. A field that may stand once is refused twice.
 #[derive(Default)]
-pub(super) struct Fields<'a> {
+pub(super) struct RequestFields<'a> {
     host: Option<&'a [u8]>,
     content_length: Option<&'a [u8]>,
     transfer_coding: TransferCoding,
@@ -33,7 +33,7 @@ enum TransferCoding {
     Unknown,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> RequestFields<'a> {
     /// Gathers the fields of a head; the values are parts of `head`.
     pub(super) fn collect(
         headers: &[httparse::Header<'a>],

@@ -1,6 +1,6 @@
 //! The meaning of a head whose lines are well formed.
 
-use super::fields::Fields;
+use super::fields::RequestFields;
 use super::parsed::{Head, Refusal, Version, bad_request};
 use crate::http::semantics::authority;
 use crate::http::semantics::request::{Method, Request};
@@ -17,7 +17,7 @@ pub(super) fn interpret<'a>(
 ) -> Result<Head<'a>, Refusal> {
     let method = Method::from_token(method);
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
-    let fields = Fields::collect(headers, head)?;
+    let fields = RequestFields::collect(headers, head)?;
     let (authority, target) = split_target(method, raw_target)?;
     let host = fields.host(version)?;
     let body = fields.body(version)?;

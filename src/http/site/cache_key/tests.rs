@@ -9,7 +9,7 @@ use super::*;
 use crate::ask::{Ask, Reply};
 use crate::driver::{File, Links, Now};
 use crate::http::site::listing_job::Listings;
-use crate::http::site::lookup::{Lookup, Progress, Surroundings};
+use crate::http::site::lookup::{Lookup, LookupProgress, Surroundings};
 use crate::http::{Content, SiteSettings};
 
 /// The site of most keys here; the other one begins its keys with the same byte.
@@ -77,21 +77,21 @@ fn a_change_concerns_what_may_depend_on_it() {
 
 #[test]
 fn no_two_names_share_a_key() {
-    let key_of = |site: SiteId, name: Name<'_>| {
+    let key_of = |site: SiteId, name: ResourceName<'_>| {
         let mut key = b"what was there before".to_vec();
         name.write_key(site, &mut key);
         key
     };
     let key = |name| key_of(SITE, name);
     let asked = Asked::parse(Format::Html, None);
-    let of_root = key(Name::Entries { path: b"", asked });
+    let of_root = key(ResourceName::Entries { path: b"", asked });
     let peculiar = &of_root[3..];
-    assert_ne!(of_root, key(Name::Fallback { path: peculiar }));
-    let target = |path, directory| Name::Target { path, directory };
-    assert_ne!(key(Name::Fallback { path: b"a" }), key(target(b"a", false)));
+    assert_ne!(of_root, key(ResourceName::Fallback { path: peculiar }));
+    let target = |path, directory| ResourceName::Target { path, directory };
+    assert_ne!(key(ResourceName::Fallback { path: b"a" }), key(target(b"a", false)));
     assert_ne!(key(target(b"a", true)), key(target(b"a", false)));
     // What one site calls by its path, another one may call by its number.
-    let names = [target(b"", true), target(b"a", false), Name::Fallback { path: b"a" }];
+    let names = [target(b"", true), target(b"a", false), ResourceName::Fallback { path: b"a" }];
     for name in names {
         assert_ne!(key_of(SITE, name), key_of(OTHER, name), "{name:?}");
         assert_eq!(key_of(SITE, name)[..2], SITE.0.to_be_bytes(), "{name:?}");
@@ -100,7 +100,7 @@ fn no_two_names_share_a_key() {
 
 /// Performs a lookup beneath a folder; returns the paths that it opened, whether or not something
 /// was there.
-fn opened(folder: &Path, content: &Content, name: &Name<'_>) -> Vec<String> {
+fn opened(folder: &Path, content: &Content, name: &ResourceName<'_>) -> Vec<String> {
     let root = Arc::new(File::open_root(folder, Links::Beneath).unwrap());
     let settings =
         SiteSettings { content: content.clone(), ..SiteSettings::new(Arc::clone(&root)) };
@@ -114,9 +114,9 @@ fn opened(folder: &Path, content: &Content, name: &Name<'_>) -> Vec<String> {
     let mut progress = lookup.begin(&site, &root);
     loop {
         match progress {
-            Progress::Done(_) => return paths,
-            Progress::Wait => {}
-            Progress::Ask(asks) => open.extend(asks),
+            LookupProgress::Done(_) => return paths,
+            LookupProgress::Wait => {}
+            LookupProgress::Ask(asks) => open.extend(asks),
         }
         let (part, ask) = open.pop().expect("it waits for something");
         let reply = match ask {
@@ -165,12 +165,12 @@ fn what_a_lookup_opens_concerns_its_name() {
             let path = path.as_bytes();
             let asked = Asked::parse(random.choice(Format::ALL).unwrap(), None);
             let name = match random.u8(..4) {
-                0 => Name::Target { path, directory: true },
-                1 => Name::Fallback { path },
-                2 => Name::Entries { path, asked },
-                _ => Name::Target { path, directory: false },
+                0 => ResourceName::Target { path, directory: true },
+                1 => ResourceName::Fallback { path },
+                2 => ResourceName::Entries { path, asked },
+                _ => ResourceName::Target { path, directory: false },
             };
-            let is_of_entries = matches!(name, Name::Entries { .. });
+            let is_of_entries = matches!(name, ResourceName::Entries { .. });
             let mut key = Vec::new();
             name.write_key(SITE, &mut key);
             for path in opened(folder.path(), &content, &name) {

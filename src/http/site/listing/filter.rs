@@ -11,7 +11,7 @@ use crate::http::site::target::{PATH_BYTES_MAX, SEGMENT_BYTES_MAX, has_hidden_se
 
 /// Something to be listed.
 #[derive(Clone, Debug)]
-pub(super) struct Item {
+pub(super) struct ListedEntry {
     /// Its name, which can be asked for.
     pub(super) name: Vec<u8>,
     /// Whether it is a directory or leads to one.
@@ -20,7 +20,7 @@ pub(super) struct Item {
     pub(super) metadata: Option<Metadata>,
 }
 
-impl Item {
+impl ListedEntry {
     /// Length in bytes; 0 while nobody has looked.
     pub(super) fn len(&self) -> u64 {
         self.metadata.map_or(0, |metadata| metadata.len)
@@ -40,7 +40,7 @@ impl Item {
 
 /// The directory that is listed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place<'a> {
+pub(super) struct ListedDirectory<'a> {
     /// Its root, which decides where links may lead.
     pub(super) root: &'a File,
     /// Its path below the root.
@@ -49,16 +49,21 @@ pub(super) struct Place<'a> {
     pub(super) directory: &'a File,
 }
 
-impl Place<'_> {
+impl ListedDirectory<'_> {
     /// What of the entries is listed, in no order. Links are looked at, since only that tells
     /// whether they are directories; other entries have no metadata yet.
-    pub(super) fn visible(&self, entries: Vec<Entry>, policy: &Policy) -> io::Result<Vec<Item>> {
+    pub(super) fn visible(
+        &self,
+        entries: Vec<Entry>,
+        policy: &Policy,
+    ) -> io::Result<Vec<ListedEntry>> {
         let mut items = Vec::with_capacity(entries.len());
         for Entry { name, kind } in entries {
             if !self.can_be_asked_for(&name) || policy.hide_dotfiles && self.is_hidden(&name) {
                 continue;
             }
-            let mut item = Item { name, directory: kind == EntryKind::Directory, metadata: None };
+            let mut item =
+                ListedEntry { name, directory: kind == EntryKind::Directory, metadata: None };
             match kind {
                 EntryKind::File | EntryKind::Directory => {}
                 EntryKind::Other => continue,
@@ -80,7 +85,7 @@ impl Place<'_> {
     ///
     /// These were no links, so a name in the open directory is all it takes: one call, that does
     /// not walk the path again.
-    pub(super) fn describe(&self, items: &mut Vec<Item>) -> io::Result<()> {
+    pub(super) fn describe(&self, items: &mut Vec<ListedEntry>) -> io::Result<()> {
         let mut result = Ok(());
         items.retain_mut(|item| {
             if item.metadata.is_some() || result.is_err() {
@@ -137,10 +142,10 @@ fn describe(directory: &File, path: Vec<u8>) -> io::Result<Option<Metadata>> {
 }
 
 /// Leaves out files that are other forms of a file beside them.
-fn leave_out_sidecars(items: &mut Vec<Item>) {
+fn leave_out_sidecars(items: &mut Vec<ListedEntry>) {
     let files = items.iter().filter(|item| !item.directory);
     let names: HashSet<&[u8]> = files.map(|item| &item.name[..]).collect();
-    let is_sidecar = |item: &Item| {
+    let is_sidecar = |item: &ListedEntry| {
         let original = |coding: &Coding| item.name.strip_suffix(coding.suffix().as_bytes());
         !item.directory && Coding::ALL.iter().filter_map(original).any(|name| names.contains(name))
     };
@@ -152,23 +157,23 @@ fn leave_out_sidecars(items: &mut Vec<Item>) {
 pub(super) mod tests {
     use super::*;
 
-    fn item(name: &[u8], kind: FileKind, len: u64, modified: (i64, u32)) -> Item {
+    fn item(name: &[u8], kind: FileKind, len: u64, modified: (i64, u32)) -> ListedEntry {
         let metadata = Metadata { kind, len, modified, changed: (0, 0), inode: 0, device: 0 };
         let directory = kind == FileKind::Directory;
-        Item { name: name.to_vec(), directory, metadata: Some(metadata) }
+        ListedEntry { name: name.to_vec(), directory, metadata: Some(metadata) }
     }
 
-    pub(in super::super) fn file(name: &str, len: u64, modified: (i64, u32)) -> Item {
+    pub(in super::super) fn file(name: &str, len: u64, modified: (i64, u32)) -> ListedEntry {
         item(name.as_bytes(), FileKind::Regular, len, modified)
     }
 
-    pub(in super::super) fn directory(name: &str, len: u64, modified: (i64, u32)) -> Item {
+    pub(in super::super) fn directory(name: &str, len: u64, modified: (i64, u32)) -> ListedEntry {
         item(name.as_bytes(), FileKind::Directory, len, modified)
     }
 
     #[test]
     fn sidecars_are_left_out_beside_their_file_only() {
-        let mut items: Vec<Item> = [
+        let mut items: Vec<ListedEntry> = [
             "a.js",
             "a.js.br",
             "a.js.gz",
@@ -214,7 +219,7 @@ pub(super) mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = File::open_root(folder.path(), crate::driver::Links::Beneath).unwrap();
         let deep = vec![b'd'; PATH_BYTES_MAX - 4];
-        let place = |dir| Place { root: &root, dir, directory: &root };
+        let place = |dir| ListedDirectory { root: &root, dir, directory: &root };
         let table: [(&[u8], &[u8], bool); 11] = [
             (b"", b"a", true),
             (b"dir", b"a", true),

@@ -6,9 +6,9 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::escape::{Text, reference};
-use super::filter::Item;
+use super::filter::ListedEntry;
 use super::humanize;
-use super::page::Page;
+use super::page::ListingPage;
 use super::query::{Asked, Order, Sort};
 
 /// How many directories above this one are links. A path has up to 2048 segments, and the n-th
@@ -19,11 +19,11 @@ const CRUMBS_MAX: usize = 64;
 const STYLE: &str = include_str!("style.css");
 
 /// Writes the page.
-pub(super) fn render(page: &Page<'_>) -> Vec<u8> {
+pub(super) fn render(page: &ListingPage<'_>) -> Vec<u8> {
     Document(page).to_string().into_bytes()
 }
 
-struct Document<'a>(&'a Page<'a>);
+struct Document<'a>(&'a ListingPage<'a>);
 
 impl Display for Document<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -42,7 +42,7 @@ impl Display for Document<'_> {
             f.write_str("<tr><td colspan=\"3\"><a href=\"../\">Parent directory</a></td></tr>\n")?;
         }
         for item in &page.items {
-            writeln!(f, "{}", Row(item))?;
+            writeln!(f, "{}", HtmlRow(item))?;
         }
         f.write_str("</tbody>\n</table>\n")?;
         if page.pages > 1 {
@@ -77,7 +77,7 @@ impl Display for Crumbs<'_> {
 }
 
 /// How much there is.
-struct Summary<'a>(&'a Page<'a>);
+struct Summary<'a>(&'a ListingPage<'a>);
 
 impl Display for Summary<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -134,9 +134,9 @@ impl Display for Headers {
 }
 
 /// One entry.
-struct Row<'a>(&'a Item);
+struct HtmlRow<'a>(&'a ListedEntry);
 
-impl Display for Row<'_> {
+impl Display for HtmlRow<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let item = self.0;
         let href = reference(&item.name, item.directory);
@@ -159,7 +159,7 @@ impl Display for Row<'_> {
 }
 
 /// Which of the pages this is.
-struct Number<'a>(&'a Page<'a>);
+struct Number<'a>(&'a ListingPage<'a>);
 
 impl Display for Number<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -169,7 +169,7 @@ impl Display for Number<'_> {
 }
 
 /// Ways to the pages before and after this one.
-struct Paging<'a>(&'a Page<'a>);
+struct Paging<'a>(&'a ListingPage<'a>);
 
 impl Display for Paging<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

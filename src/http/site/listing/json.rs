@@ -5,13 +5,13 @@ use std::io;
 
 use serde::Serialize;
 
-use super::filter::Item;
-use super::page::Page;
+use super::filter::ListedEntry;
+use super::page::ListingPage;
 use super::query::Asked;
 use super::{escape, humanize};
 
 #[derive(Serialize)]
-struct Listing<'a> {
+struct JsonListing<'a> {
     path: Cow<'a, str>,
     page: u32,
     pages: u32,
@@ -19,11 +19,11 @@ struct Listing<'a> {
     truncated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
-    entries: Vec<Row<'a>>,
+    entries: Vec<JsonEntry<'a>>,
 }
 
 #[derive(Serialize)]
-struct Row<'a> {
+struct JsonEntry<'a> {
     name: Cow<'a, str>,
     #[serde(rename = "type")]
     kind: &'static str,
@@ -35,22 +35,22 @@ struct Row<'a> {
 }
 
 /// Writes the page.
-pub(super) fn render(page: &Page<'_>) -> io::Result<Vec<u8>> {
+pub(super) fn render(page: &ListingPage<'_>) -> io::Result<Vec<u8>> {
     let path = page.path();
-    let listing = Listing {
+    let listing = JsonListing {
         path: String::from_utf8_lossy(&path),
         page: page.asked.page,
         pages: page.pages,
         total: page.total,
         truncated: page.truncated_at.is_some(),
         next: page.next().map(Asked::reference),
-        entries: page.items.iter().map(row).collect(),
+        entries: page.items.iter().map(json_entry).collect(),
     };
     Ok(serde_json::to_vec(&listing)?)
 }
 
-fn row(item: &Item) -> Row<'_> {
-    Row {
+fn json_entry(item: &ListedEntry) -> JsonEntry<'_> {
+    JsonEntry {
         name: String::from_utf8_lossy(&item.name),
         kind: if item.directory { "directory" } else { "file" },
         size: (!item.directory).then(|| item.len()),

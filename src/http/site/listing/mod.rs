@@ -53,8 +53,8 @@ pub use escape::fuzz_listing_name;
 pub use policy::Policy;
 pub use query::{Asked, Format, Order, PAGE_MAX, Sort, fuzz_listing_query};
 
-use self::filter::Place;
-use self::page::{Contents, Page};
+use self::filter::ListedDirectory;
+use self::page::{Contents, ListingPage};
 use crate::driver::File;
 
 /// A directory to be listed. It is read when the first page is asked for; all further pages show
@@ -88,7 +88,7 @@ impl Listing {
     /// where this one has failed.
     pub fn page(&mut self, asked: &Asked) -> io::Result<Vec<u8>> {
         let Self { root, dir, directory, policy, contents } = self;
-        let place = Place { root, dir, directory };
+        let place = ListedDirectory { root, dir, directory };
         let contents = match contents {
             Some(contents) => contents,
             None => contents.insert(Contents::read(place, policy)?),
@@ -96,7 +96,7 @@ impl Listing {
         if asked.sort != Sort::Name {
             contents.describe(place)?;
         }
-        let mut page = Page::of(dir, contents, *asked, policy);
+        let mut page = ListingPage::of(dir, contents, *asked, policy);
         place.describe(&mut page.items)?;
         match asked.format {
             Format::Html => Ok(html::render(&page)),

@@ -6,12 +6,12 @@
 
 use std::cmp::Ordering;
 
-use super::filter::Item;
+use super::filter::ListedEntry;
 use super::query::{Order, Sort};
 
 /// The places of what is to be listed, in the order in which it is. By size and by time, what has
 /// not been described counts as zero.
-pub(super) fn places(items: &[Item], by: Sort, order: Order) -> Box<[usize]> {
+pub(super) fn places(items: &[ListedEntry], by: Sort, order: Order) -> Box<[usize]> {
     let mut places: Box<[usize]> = (0..items.len()).collect();
     places.sort_unstable_by(|left, right| compare(&items[*left], &items[*right], by, order));
     places
@@ -19,7 +19,7 @@ pub(super) fn places(items: &[Item], by: Sort, order: Order) -> Box<[usize]> {
 
 /// The order of two entries. Directories come first whichever end is asked for; a directory's
 /// size tells nothing, so by size they are sorted by name.
-fn compare(left: &Item, right: &Item, by: Sort, order: Order) -> Ordering {
+fn compare(left: &ListedEntry, right: &ListedEntry, by: Sort, order: Order) -> Ordering {
     right.directory.cmp(&left.directory).then_with(|| {
         let first = match by {
             Sort::Size if !left.directory => left.len().cmp(&right.len()),
@@ -141,7 +141,7 @@ mod tests {
         }
     }
 
-    fn sorted(items: &[Item], by: Sort, order: Order) -> Vec<Vec<u8>> {
+    fn sorted(items: &[ListedEntry], by: Sort, order: Order) -> Vec<Vec<u8>> {
         places(items, by, order).iter().map(|place| items[*place].name.clone()).collect()
     }
 
@@ -183,7 +183,7 @@ mod tests {
                 let name = String::from_utf8_lossy(&name(&mut random)).into_owned();
                 let (len, time) = (random.u64(..4), (random.i64(-2..2), random.u32(..2)));
                 let make = if random.bool() { file } else { directory };
-                if items.iter().all(|item: &Item| item.name != name.as_bytes()) {
+                if items.iter().all(|item: &ListedEntry| item.name != name.as_bytes()) {
                     items.push(make(&name, len, time));
                 }
             }
@@ -195,13 +195,13 @@ mod tests {
                     Sort::Size => {
                         expected.sort_by_key(|item| if item.directory { 0 } else { item.len() });
                     }
-                    Sort::Time => expected.sort_by_key(Item::modified),
+                    Sort::Time => expected.sort_by_key(ListedEntry::modified),
                 }
-                let (mut first, mut rest): (Vec<Item>, Vec<Item>) =
+                let (mut first, mut rest): (Vec<ListedEntry>, Vec<ListedEntry>) =
                     expected.into_iter().partition(|item| item.directory);
                 for order in [Order::Ascending, Order::Descending] {
                     random.shuffle(&mut items);
-                    let names = |items: &[Item]| -> Vec<Vec<u8>> {
+                    let names = |items: &[ListedEntry]| -> Vec<Vec<u8>> {
                         items.iter().map(|item| item.name.clone()).collect()
                     };
                     let expected = [names(&first), names(&rest)].concat();

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::filter::{Item, Place};
+use super::filter::{ListedDirectory, ListedEntry};
 use super::order;
 use super::policy::Policy;
 use super::query::{Asked, Order, PAGE_MAX, Sort};
@@ -10,7 +10,7 @@ use super::query::{Asked, Order, PAGE_MAX, Sort};
 /// What there is to list, and the orders in which it was asked for.
 #[derive(Default, Debug)]
 pub(super) struct Contents {
-    pub(super) items: Vec<Item>,
+    pub(super) items: Vec<ListedEntry>,
     /// How many names were read, if there are more.
     pub(super) truncated_at: Option<usize>,
     /// Whether all items were looked at.
@@ -28,7 +28,7 @@ pub(super) struct Sorted {
 }
 
 impl Contents {
-    pub(super) fn read(place: Place<'_>, policy: &Policy) -> io::Result<Self> {
+    pub(super) fn read(place: ListedDirectory<'_>, policy: &Policy) -> io::Result<Self> {
         let read = place.directory.entries(policy.entries_max)?;
         let truncated_at = read.more.then_some(policy.entries_max);
         let items = place.visible(read.entries, policy)?;
@@ -36,7 +36,7 @@ impl Contents {
     }
 
     /// Looks at every item that nobody has looked at.
-    pub(super) fn describe(&mut self, place: Place<'_>) -> io::Result<()> {
+    pub(super) fn describe(&mut self, place: ListedDirectory<'_>) -> io::Result<()> {
         if !self.described {
             // What is gone leaves its place to another.
             self.orders.clear();
@@ -60,7 +60,7 @@ impl Contents {
 
 /// One page of a listing, ready to be written.
 #[derive(Debug)]
-pub(super) struct Page<'a> {
+pub(super) struct ListingPage<'a> {
     /// The path below the root.
     pub(super) dir: &'a [u8],
     /// What the page answers; its number is at most `pages`.
@@ -72,10 +72,10 @@ pub(super) struct Page<'a> {
     /// How many names were read, if there are more.
     pub(super) truncated_at: Option<usize>,
     /// The entries of this page, in order.
-    pub(super) items: Vec<Item>,
+    pub(super) items: Vec<ListedEntry>,
 }
 
-impl<'a> Page<'a> {
+impl<'a> ListingPage<'a> {
     /// Takes the page that is asked for out of what there is to list.
     pub(super) fn of(
         dir: &'a [u8],

@@ -13,7 +13,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::filter::Item;
+use super::filter::ListedEntry;
 use super::filter::tests::file;
 use super::*;
 use crate::driver::Links;
@@ -398,7 +398,7 @@ fn a_deep_path_has_few_links() {
     let items = vec![file("a", 0, (0, 0))];
     let asked = Asked::new(Format::Html);
     let mut contents = Contents { items, ..Contents::default() };
-    let page = Page::of(dir.as_bytes(), &mut contents, asked, &Policy::default());
+    let page = ListingPage::of(dir.as_bytes(), &mut contents, asked, &Policy::default());
     let html = String::from_utf8(html::render(&page)).unwrap();
     assert_eq!(html.matches("<a href=\"../").count(), 1 + 64 + 1);
     assert!(html.len() < 64 * 1024, "{}", html.len());
@@ -407,13 +407,13 @@ fn a_deep_path_has_few_links() {
 #[test]
 fn a_hundred_thousand_entries_are_one_page_among_many() {
     let mut random = fastrand::Rng::with_seed(4);
-    let mut items: Vec<Item> = (0..100_000)
+    let mut items: Vec<ListedEntry> = (0..100_000)
         .map(|number| file(&format!("File {number}"), random.u64(..), (0, 0)))
         .collect();
     random.shuffle(&mut items);
     let asked = Asked { page: 100, ..Asked::new(Format::Html) };
     let mut contents = Contents { items, ..Contents::default() };
-    let page = Page::of(b"", &mut contents, asked, &Policy::default());
+    let page = ListingPage::of(b"", &mut contents, asked, &Policy::default());
     assert_eq!((page.pages, page.total, page.items.len()), (100, 100_000, 1000));
     let html = String::from_utf8(html::render(&page)).unwrap();
     assert_eq!(html.matches("<tr><td>").count(), 1000);
@@ -427,7 +427,7 @@ fn a_hundred_thousand_entries_are_one_page_among_many() {
     let few = Policy { page_size: 0, ..Policy::default() };
     contents.items = vec![file("a", 0, (0, 0)); PAGE_MAX as usize + 1];
     contents.orders.clear();
-    let page = Page::of(b"", &mut contents, asked, &few);
+    let page = ListingPage::of(b"", &mut contents, asked, &few);
     assert_eq!((page.pages, page.items.len()), (PAGE_MAX / 2 + 1, 2));
 }
 
@@ -436,7 +436,7 @@ fn an_entry_is_written_within_the_promised_space() {
     let length = |items| {
         let mut contents = Contents { items, ..Contents::default() };
         let asked = Asked::new(Format::Html);
-        html::render(&Page::of(b"", &mut contents, asked, &Policy::default())).len()
+        html::render(&ListingPage::of(b"", &mut contents, asked, &Policy::default())).len()
     };
     let none = length(Vec::new());
     for name in [vec![b'"'; 255], vec![0xff; 255], vec![b'&'; 255], vec![1; 255]] {

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use watched::Stub;
+use watched::StubWatcher;
 
 use super::*;
 use crate::ask::AskId;
@@ -50,7 +50,7 @@ struct TestSite {
 
 /// A session that waits to be told.
 #[derive(Clone, Copy, Debug)]
-struct Waiting {
+struct WaitingSession {
     session: u32,
     ticket: Ticket,
 }
@@ -93,17 +93,17 @@ impl TestSite {
     }
 
     /// Another session asks for a name; the site does nothing yet.
-    fn find(&mut self, name: &Name<'_>) -> Result<Resolved, Waiting> {
+    fn find(&mut self, name: &ResourceName<'_>) -> Result<Resolved, WaitingSession> {
         self.sessions += 1;
         let session = self.sessions;
         let waiter = Waiter { session: SessionId::detached(session), id: AskId(session) };
         let found = self.sites.find(self.now, name, waiter);
-        found.map_err(|ticket| Waiting { session, ticket })
+        found.map_err(|ticket| WaitingSession { session, ticket })
     }
 
     /// Another session asks for a file, and has to wait.
-    fn ask(&mut self, path: &[u8]) -> Waiting {
-        let Err(waiting) = self.find(&Name::Target { path, directory: false }) else {
+    fn ask(&mut self, path: &[u8]) -> WaitingSession {
+        let Err(waiting) = self.find(&ResourceName::Target { path, directory: false }) else {
             panic!("{} is known", path.escape_ascii())
         };
         self.poll();
@@ -112,17 +112,17 @@ impl TestSite {
 
     /// What is known of a file, if that may be used.
     fn known(&mut self, path: &[u8]) -> Option<Rc<Resource>> {
-        match self.find(&Name::Target { path, directory: false }) {
+        match self.find(&ResourceName::Target { path, directory: false }) {
             Ok(Resolved::Resource(resource)) => Some(resource),
             Ok(other) => panic!("{other:?} is remembered"),
-            Err(Waiting { session, ticket }) => {
+            Err(WaitingSession { session, ticket }) => {
                 self.sites.leave(ticket, SessionId::detached(session));
                 None
             }
         }
     }
 
-    fn leave(&mut self, waiting: Waiting) {
+    fn leave(&mut self, waiting: WaitingSession) {
         self.sites.leave(waiting.ticket, SessionId::detached(waiting.session));
         self.poll();
     }
@@ -153,7 +153,7 @@ impl TestSite {
     }
 
     /// What a session was told.
-    fn told(&mut self, waiting: Waiting) -> Option<Resolved> {
+    fn told(&mut self, waiting: WaitingSession) -> Option<Resolved> {
         let place = self.told.iter().position(|(session, _)| *session == waiting.session)?;
         Some(self.told.swap_remove(place).1)
     }
@@ -166,7 +166,7 @@ impl TestSite {
 
     /// What a file is, by what is known if that may be used.
     fn get(&mut self, path: &[u8]) -> Resolved {
-        match self.find(&Name::Target { path, directory: false }) {
+        match self.find(&ResourceName::Target { path, directory: false }) {
             Ok(found) => found,
             Err(waiting) => {
                 self.settle();
@@ -416,10 +416,10 @@ fn what_is_empty_needs_no_descriptor() {
 
 /// A site over a folder with a page and another file, whose changes are reported; and the watcher
 /// that it asks for that.
-fn watching(folder: &Path) -> (TestSite, Stub) {
+fn watching(folder: &Path) -> (TestSite, StubWatcher) {
     write_page(folder, "page.txt", 10_000);
     fs::write(folder.join("other.txt"), "").unwrap();
-    let stub = Stub::default();
+    let stub = StubWatcher::default();
     let settings = SiteSettings { watch: true, ..settings(folder) };
     let mut site = TestSite::watched(settings, Some(Box::new(stub.clone())));
     site.look_up(b"other.txt");

@@ -55,9 +55,9 @@ fn loader(folder: &Path) -> PageLoader {
 /// Loads a page, unless it is the known one.
 fn page(folder: &Path, known: Option<&Page>) -> Option<Page> {
     let (mut loader, asks) = match loader(folder).load(&settings(folder), now(), known) {
-        Next::Page(page) => return Some(page),
-        Next::Unchanged => return None,
-        Next::Read(loader, asks) => (loader, asks),
+        LoadStep::Page(page) => return Some(page),
+        LoadStep::Unchanged => return None,
+        LoadStep::Read(loader, asks) => (loader, asks),
     };
     for (part, ask) in asks {
         let Ask::Read { file, mut buffer, .. } = ask else { panic!("{ask:?}") };
@@ -66,7 +66,7 @@ fn page(folder: &Path, known: Option<&Page>) -> Option<Page> {
         loader.take(part, len, &buffer, now());
     }
     match loader.finish() {
-        Next::Page(page) => Some(page),
+        LoadStep::Page(page) => Some(page),
         next => panic!("{next:?}"),
     }
 }
@@ -121,7 +121,7 @@ fn small_files_are_read_at_once() {
         fs::write(folder.path().join(name), vec![b'x'; length]).unwrap();
     }
     let next = loader(folder.path()).load(&settings(folder.path()), now(), None);
-    let Next::Read(mut loader, asks) = next else { panic!("{next:?}") };
+    let LoadStep::Read(mut loader, asks) = next else { panic!("{next:?}") };
     let mut reads = Vec::new();
     for (part, ask) in asks {
         let Ask::Read { file, offset: 0, mut buffer } = ask else { panic!("{ask:?}") };
@@ -139,7 +139,7 @@ fn small_files_are_read_at_once() {
         loader.take(part, len, &buffer, now());
     }
     let next = loader.finish();
-    let Next::Page(page) = next else { panic!("{next:?}") };
+    let LoadStep::Page(page) = next else { panic!("{next:?}") };
     for (coding, is_in_file, body) in [
         (None, true, &b""[..]),
         (Some(Coding::Brotli), false, &[b'y'; 5000]),
@@ -159,12 +159,12 @@ fn what_changes_while_it_is_read_stays_in_its_file() {
     fs::write(folder.path().join("a"), "12345").unwrap();
     for read in [4, 5, 6] {
         let next = loader(folder.path()).load(&settings(folder.path()), now(), None);
-        let Next::Read(mut loader, mut asks) = next else { panic!("{next:?}") };
+        let LoadStep::Read(mut loader, mut asks) = next else { panic!("{next:?}") };
         let Some((0, Ask::Read { mut buffer, .. })) = asks.pop() else { panic!("{asks:?}") };
         buffer.extend_from_slice(&b"123456"[..read]);
         loader.take(0, read, &buffer, now());
         let next = loader.finish();
-        let Next::Page(page) = next else { panic!("{next:?}") };
+        let LoadStep::Page(page) = next else { panic!("{next:?}") };
         let variant = page.variant(None);
         let is_whole = read == 5;
         assert_eq!((variant.file().is_none(), variant.len()), (is_whole, 5), "{read} bytes");

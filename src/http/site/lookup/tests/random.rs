@@ -11,7 +11,7 @@ const LOOKUPS_MAX: u32 = 2;
 /// A session that waits, for which file, and the oldest version that it may be told of.
 #[derive(Debug)]
 struct Asker {
-    waiting: Waiting,
+    waiting: WaitingSession,
     file: usize,
     oldest: usize,
 }
@@ -68,7 +68,7 @@ impl World {
 
     fn ask(&mut self, file: usize) {
         let oldest = self.oldest(file);
-        let name = Name::Target { path: FILES[file].as_bytes(), directory: false };
+        let name = ResourceName::Target { path: FILES[file].as_bytes(), directory: false };
         match self.site.find(&name) {
             Ok(found) => self.check(file, oldest, found),
             Err(waiting) => self.askers.push(Asker { waiting, file, oldest }),

@@ -27,7 +27,7 @@ fn one_lookup_is_for_all_who_wait() {
     let folder = tempfile::tempdir().unwrap();
     write_page(folder.path(), "page.txt", 10_000);
     let mut site = TestSite::new(settings(folder.path()));
-    let all: Vec<Waiting> = (0..50).map(|_| site.ask(b"page.txt")).collect();
+    let all: Vec<WaitingSession> = (0..50).map(|_| site.ask(b"page.txt")).collect();
     assert_eq!(site.open.len(), AT_ONCE, "it is looked up once");
     let replies = site.perform_all();
     // One who comes while the replies are on their way.
@@ -171,7 +171,7 @@ fn a_ticket_of_a_lookup_that_is_over_means_nothing() {
     let other = site.ask(b"two");
     assert_ne!(over.ticket, other.ticket);
     site.leave(over);
-    site.leave(Waiting { session: over.session, ticket: other.ticket });
+    site.leave(WaitingSession { session: over.session, ticket: other.ticket });
     assert!(site.cancelled.is_empty());
     site.settle();
     assert!(site.told(other).is_some());
@@ -256,9 +256,10 @@ fn too_many_names_are_refused() {
     let mut last = None;
     for number in 0..crate::http::site::lookups::LOOKUPS_MAX {
         let path = target(&number.to_string());
-        last = Some(site.find(&Name::Target { path: &path, directory: false }).unwrap_err());
+        last =
+            Some(site.find(&ResourceName::Target { path: &path, directory: false }).unwrap_err());
     }
-    let refused = site.find(&Name::Target { path: b"more", directory: false });
+    let refused = site.find(&ResourceName::Target { path: b"more", directory: false });
     let expected = Status::ServiceUnavailable;
     assert!(matches!(refused, Ok(Resolved::TransientError(it)) if it == expected), "{refused:?}");
     // Those who want what is looked up already are not refused, and a place that is free is taken.
@@ -330,7 +331,7 @@ fn a_listing_that_waits_holds_up_nobody() {
     let settings = SiteSettings { lookups_max: 1, ..settings(folder.path()) };
     let mut site = TestSite::new(settings);
     let asked = Asked::parse(Format::Html, None);
-    let listing = site.find(&Name::Entries { path: b"", asked }).unwrap_err();
+    let listing = site.find(&ResourceName::Entries { path: b"", asked }).unwrap_err();
     let (next, last) = (site.ask(b"next"), site.ask(b"last"));
     let (id, open) = site.open.remove(0);
     assert!(site.open.is_empty() && opens(&open) == ".", "the directory is being opened");
@@ -354,7 +355,7 @@ fn a_listing_is_made_for_those_who_wait() {
     let folder = tempfile::tempdir().unwrap();
     let content = Content { listing: true, ..Content::default() };
     let mut site = TestSite::new(SiteSettings { content, ..settings(folder.path()) });
-    let name = |format| Name::Entries { path: b"", asked: Asked::parse(format, None) };
+    let name = |format| ResourceName::Entries { path: b"", asked: Asked::parse(format, None) };
     let ask = |site: &mut TestSite, format| site.find(&name(format)).unwrap_err();
     let (one, two) = (ask(&mut site, Format::Html), ask(&mut site, Format::Html));
     site.poll();

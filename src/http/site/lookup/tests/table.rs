@@ -70,7 +70,7 @@ impl Pair {
         if let Some(one) = expected {
             return one.waiters.push(waiter);
         }
-        let name = Name::Target { path: key, directory: false };
+        let name = ResourceName::Target { path: key, directory: false };
         let lookup = Lookup::new(&self.settings, &self.settings.root, &name, self.now);
         let ticket = self.table.add(key, lookup, waiter).unwrap();
         self.all.iter_mut().filter(|one| one.key == key).for_each(|one| one.current = false);

@@ -8,42 +8,42 @@ use crate::http::site::listing::{Asked, Format};
 
 /// A watcher that notes what it is asked for, and reports nothing by itself.
 #[derive(Clone, Default, Debug)]
-pub(super) struct Stub(Rc<RefCell<Log>>);
+pub(super) struct StubWatcher(Rc<RefCell<WatchLog>>);
 
 #[derive(Default, Debug)]
-struct Log {
-    requests: Vec<Request>,
+struct WatchLog {
+    requests: Vec<WatchRequest>,
     /// Whether it has no room for requests.
     refuses: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Request {
+enum WatchRequest {
     Watch(SiteId, String),
     Forget(SiteId),
 }
 
-impl Watcher for Stub {
+impl Watcher for StubWatcher {
     fn watch(&mut self, site: SiteId, root: &Arc<File>, path: &[u8]) -> bool {
         assert_eq!(root.metadata().kind, FileKind::Directory);
         let path = String::from_utf8(path.to_vec()).unwrap();
         let mut log = self.0.borrow_mut();
-        log.requests.push(Request::Watch(site, path));
+        log.requests.push(WatchRequest::Watch(site, path));
         !log.refuses
     }
 
     fn forget(&mut self, site: SiteId) {
-        self.0.borrow_mut().requests.push(Request::Forget(site));
+        self.0.borrow_mut().requests.push(WatchRequest::Forget(site));
     }
 }
 
-impl Stub {
+impl StubWatcher {
     fn refuse(&self, refuses: bool) {
         self.0.borrow_mut().refuses = refuses;
     }
 
     /// What was asked for since the last time.
-    fn requests(&self) -> Vec<Request> {
+    fn requests(&self) -> Vec<WatchRequest> {
         std::mem::take(&mut self.0.borrow_mut().requests)
     }
 }
@@ -75,8 +75,8 @@ fn everything() -> ChangeReport {
 }
 
 /// Requests for watches of the first root.
-fn watches<const N: usize>(paths: [&str; N]) -> Vec<Request> {
-    paths.iter().map(|path| Request::Watch(SITE, (*path).to_owned())).collect()
+fn watches<const N: usize>(paths: [&str; N]) -> Vec<WatchRequest> {
+    paths.iter().map(|path| WatchRequest::Watch(SITE, (*path).to_owned())).collect()
 }
 
 /// The watch is asked for before the files are, so that it misses no more than it must.
@@ -92,7 +92,7 @@ fn each_directory_is_watched_once() {
     for path in [&b"d/two.txt"[..], b"d/one.txt.html", b"page.txt"] {
         site.look_up(path);
     }
-    let directory = Name::Target { path: b"d/sub", directory: true };
+    let directory = ResourceName::Target { path: b"d/sub", directory: true };
     site.find(&directory).expect_err("it is not known");
     site.settle();
     assert_eq!(stub.requests(), watches(["d/sub"]));
@@ -105,7 +105,7 @@ fn nothing_is_watched_in_vain() {
     let folder = tempfile::tempdir().unwrap();
     write_page(folder.path(), "page.txt", 10_000);
     for (watch, revalidate_after) in [(true, Duration::ZERO), (false, SECOND)] {
-        let stub = Stub::default();
+        let stub = StubWatcher::default();
         let settings = SiteSettings { watch, revalidate_after, ..settings(folder.path()) };
         let mut site = TestSite::watched(settings, Some(Box::new(stub.clone())));
         site.look_up(b"page.txt");
@@ -205,7 +205,7 @@ fn a_reading_is_no_younger_than_its_beginning() {
     let queries: [Option<&[u8]>; 3] = [None, Some(b"sort=size"), Some(b"sort=time")];
     let names = queries.map(|query| {
         let asked = Asked::parse(Format::Html, query);
-        Name::Entries { path: b"d", asked }
+        ResourceName::Entries { path: b"d", asked }
     });
     let ask = |site: &mut TestSite, number: usize| {
         site.find(&names[number]).expect_err("it is not known");
@@ -284,7 +284,7 @@ fn who_asks_after_a_change_is_not_told_what_was_before() {
 fn a_lookup_in_line_is_in_no_doubt() {
     let folder = tempfile::tempdir().unwrap();
     write_page(folder.path(), "page.txt", 10_000);
-    let stub = Stub::default();
+    let stub = StubWatcher::default();
     let settings = SiteSettings { watch: true, lookups_max: 1, ..settings(folder.path()) };
     let mut site = TestSite::watched(settings, Some(Box::new(stub.clone())));
     let first = site.ask(b"other.txt");
@@ -309,7 +309,7 @@ fn a_listing_is_read_anew_after_a_change() {
         fs::create_dir(folder.path().join("d")).unwrap();
         let (mut site, _) = watching(folder.path());
         let mut job = |format| {
-            let name = Name::Entries { path: b"d", asked: Asked::parse(format, None) };
+            let name = ResourceName::Entries { path: b"d", asked: Asked::parse(format, None) };
             site.find(&name).expect_err("it is not known");
             site.poll();
             let (id, ask) = site.open.pop().unwrap();
@@ -333,7 +333,7 @@ fn a_listing_is_read_anew_after_a_change() {
 #[test]
 fn reports_of_an_earlier_root_are_ignored() {
     let (folder, settings) = releases();
-    let stub = Stub::default();
+    let stub = StubWatcher::default();
     let settings = SiteSettings { watch: true, revalidate_after: SECOND, ..settings };
     let mut site = TestSite::watched(settings, Some(Box::new(stub.clone())));
     site.look_up(b"page.txt");
@@ -342,7 +342,7 @@ fn reports_of_an_earlier_root_are_ignored() {
     site.now.instant += SECOND;
     assert_eq!(length(site.look_up(b"page.txt")), 20_000);
     let requests = stub.requests();
-    let [Request::Forget(SITE), Request::Watch(second, directory)] = &requests[..] else {
+    let [WatchRequest::Forget(SITE), WatchRequest::Watch(second, directory)] = &requests[..] else {
         panic!("{requests:?}")
     };
     assert!(*second != SITE && directory.is_empty());
