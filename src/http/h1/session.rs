@@ -1,17 +1,18 @@
-//! HTTP/1.1 as a session: requests in, responses out, in order.
+//! HTTP/1.1 as a session.
 //!
 //! ```text
-//! Head --- the response can be written ------> written --- body --> Discard --> Head
-//!   |  ^                                            `----- none --------------> Head
-//!   |  `-- found -- Lookup
-//!   `-- something is not known yet --^
-//! any -- refused, Connection: close, end of input --> Over
+//! Head ---- a name has to be looked up --------------------> Lookup
+//! Lookup -- the name was looked up ------------------------> Head
+//! Head ---- response written, the request has no body -----> Head
+//! Head ---- response written, the request has a body ------> Discard
+//! Discard - the body has ended ----------------------------> Head
+//! any ----- refusal, `close`, end of input, timeout -------> Over
 //! ```
 //!
-//! All requests that are complete when the session is called are answered into one chain. A
-//! request whose response has to wait stays in the inbox, and holds those behind it back: answers
-//! keep their order. For the same reason nothing new is answered while something is being sent.
-//! What is answered with what is decided in `site/answer.rs`.
+//! One call writes the responses to all complete requests into one chain. A request that needs a
+//! lookup stays in the inbox, and the requests after it wait, because responses must keep their
+//! order. While a chain is being sent, no request is read, so a client that pipelines requests and
+//! reads slowly makes the server hold one chain at most. `site/answer.rs` decides the responses.
 
 use std::ops::ControlFlow::{self, Break, Continue};
 
@@ -27,10 +28,10 @@ use crate::http::site::templates::Problem;
 use crate::http::site::{Resolved, Sites};
 use crate::session::{ConnectionInfo, Context, Inbox, Now, ReceiveTimeout, Session, Step, Timer};
 
-/// Bytes of a line without an end after which an incomplete head is looked at again.
-const LOOK_AFTER: usize = 1024;
+/// After this many more bytes, an incomplete head is parsed again even if no line has ended.
+const PARSE_AFTER: usize = 1024;
 
-/// What the session calls the lookup that it waits for. There is one at a time.
+/// The id of the lookup that the session waits for. There is one at a time.
 const LOOKUP: AskId = AskId(0);
 
 /// An HTTP/1.x conversation; see the module documentation.
@@ -38,18 +39,19 @@ const LOOKUP: AskId = AskId(0);
 pub struct Http {
     state: HttpState,
     draining: bool,
-    /// Whether a request was answered: until then, the connection's patience is short.
+    /// Whether a head was parsed. The keep-alive timeout applies only between requests; before the
+    /// first one, the header timeout does.
     answered: bool,
-    /// The length of the incomplete head that was looked at last.
+    /// The length of the incomplete head when it was parsed last.
     seen: u32,
-    /// What was looked up for the request at the front of the inbox.
+    /// The results of lookups for the request at the front of the inbox.
     resolved_names: Option<Box<ResolvedNames>>,
 }
 
 #[derive(Debug)]
 enum HttpState {
     Head,
-    /// Something is being looked up for the request at the front of the inbox.
+    /// A lookup for the request at the front of the inbox is running.
     Lookup(PendingLookup),
     Discard(Discard, Framing),
     Over {
@@ -105,7 +107,7 @@ impl Session for Http {
 
     fn answered(&mut self, _: &mut Context<'_, Sites>, _: AskId, found: Resolved) {
         let HttpState::Lookup(pending) = std::mem::replace(&mut self.state, HttpState::Head) else {
-            unreachable!("nothing is looked up, and {found:?} was found")
+            unreachable!("no lookup is running, but {found:?} was found")
         };
         self.resolved_names.get_or_insert_default().note(pending.purpose, found);
     }
@@ -134,7 +136,7 @@ impl Session for Http {
 }
 
 impl Http {
-    /// Takes a request head out of the inbox and acts on it.
+    /// Parses the head at the front of the inbox, and writes the response.
     fn head(
         &mut self,
         cx: &mut Context<'_, Sites>,
@@ -167,6 +169,7 @@ impl Http {
                 return Break(self.finish(true));
             }
         };
+        debug_assert!(0 < used && used <= bytes.len(), "the head is a part of the inbox");
         self.seen = 0;
         self.answered = true;
         let framing = Framing::of(&head, self.draining, limits.body_bytes_max);
@@ -189,19 +192,20 @@ impl Http {
         }
     }
 
-    /// Parsing an incomplete head again for every byte of it would cost its length squared. It
-    /// is looked at when a line has ended, or when it has doubled or grown by [`LOOK_AFTER`]
-    /// since: that finds the same, in time.
+    /// Whether to parse the head again. Parsing an incomplete head after each byte would take
+    /// quadratic time. So it is parsed again when a line has ended, or when it has doubled or has
+    /// grown by [`PARSE_AFTER`].
     fn is_worth_parsing(&self, bytes: &[u8], ended: bool, head_bytes_max: usize) -> bool {
         let seen = self.seen as usize;
+        debug_assert!(bytes.len() >= seen, "an incomplete head stays in the inbox");
         ended
             || bytes.len() >= 2 * seen
-            || bytes.len() - seen >= LOOK_AFTER
+            || bytes.len() - seen >= PARSE_AFTER
             || bytes.len() >= head_bytes_max
             || memchr::memchr(b'\n', &bytes[seen..]).is_some()
     }
 
-    /// What follows an answer.
+    /// Goes on after a response: with the body of its request, if there is one.
     fn after(&mut self, framing: Framing, body: RequestBody, body_bytes_max: u64) {
         let discard = Discard::new(body, body_bytes_max);
         match discard {
@@ -211,17 +215,17 @@ impl Http {
         }
     }
 
-    /// What follows an answer to a request whose body is read.
+    /// Goes on after the body of a request that has a response.
     fn after_body(&mut self, framing: Framing) {
         self.state = if framing.keep_alive {
             HttpState::Head
         } else {
-            // A client that did not ask for the end may be sending its next request.
+            // If the server ends the connection, the client may already be sending a request.
             HttpState::Over { linger: self.draining }
         };
     }
 
-    /// Throws away the body of a request that was answered.
+    /// Discards the body of a request that has a response.
     fn discard(
         &mut self,
         inbox: &mut Inbox<'_>,
@@ -230,6 +234,8 @@ impl Http {
     ) -> ControlFlow<Step> {
         match discard.feed(inbox.bytes()) {
             Ok(progress) => {
+                let is_all = progress.used == inbox.bytes().len();
+                debug_assert!(progress.done || is_all, "a body that goes on uses all input");
                 inbox.take(progress.used);
                 if progress.done {
                     self.after_body(framing);
@@ -241,7 +247,7 @@ impl Http {
                 self.state = HttpState::Discard(discard, framing);
                 Break(Step::Receive(ReceiveTimeout::Body))
             }
-            // The answer is out already: what can be told is told by the end.
+            // The response is written already, so the error can only close the connection.
             Err(_) => {
                 inbox.take(inbox.bytes().len());
                 Break(self.finish(true))
@@ -255,7 +261,7 @@ impl Http {
     }
 }
 
-/// The last response, to what is no request.
+/// Writes the last response of a connection, to a head that is malformed or late.
 fn refuse(sites: &mut Sites, now: Now, out: &mut Chain, refusal: Refusal) {
     let Refusal { status, reason } = refusal;
     let answer = sites.error(Problem { status, detail: reason });

@@ -1,16 +1,15 @@
-//! What the site's own rules add to answers: `Cache-Control`, other fields, and CORS.
+//! Rules that add fields to responses: `Cache-Control`, other fields, and CORS.
 //!
-//! A rule names paths by a glob and says what their answers carry. [`Rules::fields`] gives the
-//! field lines for one path, ready for an answer's head. All that a rule could break is checked
-//! when it is made: names are tokens, values are printable ASCII, the fields that the server
-//! itself answers for are refused, and all rules together cannot add more than
-//! [`FIELD_BYTES_MAX`] to an answer.
+//! A rule adds a field to the responses for paths that match its glob. Rules are validated when
+//! they are parsed: names are tokens, values are printable ASCII, and fields that the server itself
+//! sets are refused. All rules together can add at most [`FIELD_BYTES_MAX`] to a response.
 //!
-//! Globs are matched against the path of the file that answers, which begins with a slash, also
-//! where it answers in the place of others. An answer that is no file has the decoded path of the
-//! request; that of a directory ends with a slash. `*` and `?` do not cross slashes; `**` does, and
-//! so does a class of what is not meant, `[!a]`. A glob without a slash at its front matches at any
-//! depth: `*.js` means `/**/*.js`. Case matters, and bytes that are not UTF-8 match wildcards only.
+//! Globs match the path of the file that is sent, also if that is a fallback or an error page. For
+//! other responses they match the decoded path of the request, which ends with a slash if it names
+//! a directory. Paths begin with a slash. `*` and `?` do not match slashes; `**` does, and so does
+//! a negated class such as `[!a]`. A glob that does not begin with a slash matches at any depth:
+//! `*.js` means `/**/*.js`. Globs are case-sensitive, and only wildcards match bytes that are not
+//! UTF-8.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -28,20 +27,20 @@ mod tests;
 pub use self::error::{FieldOwner, RuleError, RuleForm};
 use self::fields::RuleFields;
 
-/// Bytes of field lines that rules add to an answer, at most.
+/// How many bytes of field lines rules may add to a response.
 pub const FIELD_BYTES_MAX: usize = 8 * 1024;
 
-/// Rules of each sort, at most.
+/// How many rules of each kind a site may have.
 pub const RULES_MAX: usize = 128;
 
-/// Bytes of a glob, at most.
+/// How long a glob may be.
 const GLOB_BYTES_MAX: usize = 1024;
 
-/// What `--cors` adds to every answer: anybody's pages may read them.
+/// What CORS adds to every response: scripts of all origins may read it.
 ///
-/// Exposed is what the server sends and scripts could not read otherwise (the CORS-safelisted
-/// response headers are named in the Fetch standard, section 2.2.2; older browsers did not count
-/// `Content-Length` among them).
+/// The exposed fields are those that this server sends and that are not CORS-safelisted (Fetch
+/// standard, section 2.2.2). `Content-Length` is included for older browsers, which do not count it
+/// as safelisted.
 const CORS: [(&str, &str); 3] = [
     ("Access-Control-Allow-Origin", "*"),
     (
@@ -51,18 +50,18 @@ const CORS: [(&str, &str); 3] = [
     ("Cross-Origin-Resource-Policy", "cross-origin"),
 ];
 
-/// What `--cors` adds when a browser asks beforehand. In other answers it would mean nothing.
+/// What CORS adds to responses to preflight requests.
 const PREFLIGHT: [(&str, &str); 3] = [
     ("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS"),
     ("Access-Control-Allow-Headers", "*"),
     ("Access-Control-Max-Age", "86400"),
 ];
 
-/// For pages and data that no rule names: they may be kept, and are asked for again each time.
-/// A lifetime would have to be guessed, and one that is too long shows yesterday's site.
+/// The default for pages and data: caches must revalidate them each time. Without it, clients guess
+/// a lifetime, and may show an outdated site.
 const REVALIDATE: &str = "no-cache";
 
-/// The types that get [`REVALIDATE`].
+/// The types that get [`REVALIDATE`] by default.
 const REVALIDATED: [&str; 4] =
     ["text/html", "application/xhtml+xml", "application/json", "application/manifest+json"];
 
@@ -90,27 +89,26 @@ const RESERVED: [(&str, FieldOwner); 20] = [
     ("X-Content-Type-Options", FieldOwner::EveryResponse),
 ];
 
-/// What an answer is, as far as rules care.
+/// The kind of a response, as far as rules distinguish them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerKind<'a> {
-    /// The file that was asked for, whole or in part, or that it is unchanged: 200, 206, 304.
+    /// The requested file: 200, 206 or 304.
     Page {
         /// The value of its `Content-Type`.
         content_type: &'a str,
     },
-    /// The answer to a browser that asks what scripts of other sites may do.
+    /// The response to a preflight request.
     Preflight,
-    /// An error, a redirect, the answer to another OPTIONS, or a page in place of the one that was
-    /// asked for. What a rule says of caching holds for the page at that path, so it does not hold
-    /// for these.
+    /// An error, a redirect, the response to another OPTIONS, or a fallback page. Rules for
+    /// `Cache-Control` do not apply to these, because they are for the files at the paths.
     Other,
 }
 
-/// A rule for `Cache-Control`: the form `GLOB=VALUE` of `--cache-control`.
+/// A rule for `Cache-Control`, in the form `GLOB=VALUE`.
 #[derive(Clone, Debug)]
 pub struct CacheRule {
     glob: Glob,
-    /// Empty to send none.
+    /// Empty to omit the field.
     value: String,
 }
 
@@ -134,7 +132,7 @@ fn is_directive(piece: &[u8]) -> bool {
     }
 }
 
-/// A rule for another field: the form `GLOB=NAME:VALUE` of `--header`.
+/// A rule for another field, in the form `GLOB=NAME:VALUE`.
 #[derive(Clone, Debug)]
 pub struct HeaderRule {
     glob: Glob,
@@ -207,13 +205,13 @@ struct RuleTable {
     cache_globs: GlobSet,
     cache_values: Vec<String>,
     header_globs: GlobSet,
-    /// Names and values.
+    /// Names and values, in the order of their globs.
     headers: Vec<(String, String)>,
     cors: bool,
 }
 
 impl Rules {
-    /// Puts rules together, in the order in which they were given.
+    /// Combines rules. Their order matters, see [`Rules::fields`].
     ///
     /// # Errors
     ///
@@ -245,21 +243,20 @@ impl Rules {
         Ok(Self { table: Arc::new(table) })
     }
 
-    /// Whether there are none, so that [`Rules::fields`] depends on the type alone.
+    /// Whether there are no rules, so [`Rules::fields`] depends only on the media type.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let table = &self.table;
         table.cache_values.is_empty() && table.headers.is_empty() && !table.cors
     }
 
-    /// The fields that an answer gets; at most [`FIELD_BYTES_MAX`] as field lines.
+    /// The fields to add to a response; at most [`FIELD_BYTES_MAX`] bytes of field lines.
     ///
-    /// `path` is that of the file that answers, below the root and with a slash at its front; of an
-    /// answer without one, the decoded path of the request. Of the rules for
-    /// `Cache-Control` the last that matches counts; without one, HTML and JSON must be
-    /// revalidated and the rest is left to the client. The other rules add up, in order: a later
-    /// one replaces the field of an earlier, but `Link`, `Set-Cookie` and `Vary` add a line. An
-    /// empty value takes away what earlier rules, or the default, would have sent.
+    /// `path` begins with a slash; see the module documentation. The last rule for `Cache-Control`
+    /// that matches applies. Without one, the default for HTML and JSON is `no-cache`, and other
+    /// types get no `Cache-Control`. All other rules that match apply in order: each replaces the
+    /// field of earlier rules, except that `Link`, `Set-Cookie` and `Vary` add a line. An empty
+    /// value removes the field of earlier rules, or the default.
     #[must_use]
     pub fn fields(&self, path: &[u8], kind: AnswerKind<'_>) -> Fields {
         let table = &self.table;
@@ -293,7 +290,7 @@ impl Rules {
 }
 
 impl RuleTable {
-    /// Bytes of field lines, if every rule matched.
+    /// The length of all field lines if every rule matched.
     fn bytes_max(&self) -> usize {
         let headers = self.headers.iter().map(|(name, value)| fields::line_bytes(name, value));
         let presets = CORS.iter().chain(&PREFLIGHT).filter(|_| self.cors);
@@ -304,7 +301,7 @@ impl RuleTable {
     }
 }
 
-/// What is said of caching where no rule says anything. Empty for nothing.
+/// The value of `Cache-Control` if no rule matches. Empty to omit the field.
 fn default_caching(content_type: &str) -> &'static str {
     let essence = content_type.split(';').next().unwrap_or("");
     let essence = trim(essence.as_bytes());

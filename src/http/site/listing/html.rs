@@ -1,7 +1,8 @@
-//! A page of a listing as HTML: one document without scripts, that needs nothing else.
+//! Formats a page of a listing as an HTML document without scripts and external resources.
 //!
-//! Links are relative, so they hold behind a proxy that puts the server below a prefix. Links that
-//! only sort anew are `nofollow`: a crawler would fetch the same entries six times.
+//! Links are relative, so they are correct behind a proxy that serves the site below a prefix.
+//! Links that change the order are `nofollow`; otherwise crawlers would fetch the same entries in
+//! all six orders.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -11,14 +12,14 @@ use super::humanize;
 use super::page::ListingPage;
 use super::query::{Asked, Order, Sort};
 
-/// How many directories above this one are links. A path has up to 2048 segments, and the n-th
-/// link has n times `../` in it.
+/// How many parent directories are links. A path may have 2048 segments, and the n-th link repeats
+/// `../` n times.
 const CRUMBS_MAX: usize = 64;
 
-/// The look of the page, in the reader's choice of light and dark.
+/// The style sheet, which supports light and dark color schemes.
 const STYLE: &str = include_str!("style.css");
 
-/// Writes the page.
+/// Formats the page.
 pub(super) fn render(page: &ListingPage<'_>) -> Vec<u8> {
     Document(page).to_string().into_bytes()
 }
@@ -52,7 +53,7 @@ impl Display for Document<'_> {
     }
 }
 
-/// The path from the root, each directory above a link.
+/// The path from the root, with links to the parent directories.
 struct Crumbs<'a>(&'a [u8]);
 
 impl Display for Crumbs<'_> {
@@ -76,7 +77,7 @@ impl Display for Crumbs<'_> {
     }
 }
 
-/// How much there is.
+/// The number of entries and pages.
 struct Summary<'a>(&'a ListingPage<'a>);
 
 impl Display for Summary<'_> {
@@ -106,7 +107,7 @@ impl Display for Summary<'_> {
     }
 }
 
-/// The headers of the columns, which sort.
+/// The column headers, which are links that change the order.
 struct Headers(Asked);
 
 impl Display for Headers {
@@ -133,7 +134,7 @@ impl Display for Headers {
     }
 }
 
-/// One entry.
+/// A table row for one entry.
 struct HtmlRow<'a>(&'a ListedEntry);
 
 impl Display for HtmlRow<'_> {
@@ -150,7 +151,7 @@ impl Display for HtmlRow<'_> {
         }
         f.write_str("</td><td>")?;
         if let Some(time) = humanize::time(item.modified().0) {
-            // The day, and to the minute where there is room.
+            // The style sheet hides the span where there is little room.
             let (day, minute) = (&time[..10], &time[11..16]);
             write!(f, "<time datetime=\"{time}\">{day}<span> {minute}</span></time>")?;
         }
@@ -158,7 +159,7 @@ impl Display for HtmlRow<'_> {
     }
 }
 
-/// Which of the pages this is.
+/// The number of this page, and of all pages.
 struct Number<'a>(&'a ListingPage<'a>);
 
 impl Display for Number<'_> {
@@ -168,7 +169,7 @@ impl Display for Number<'_> {
     }
 }
 
-/// Ways to the pages before and after this one.
+/// Links to the previous and the next page.
 struct Paging<'a>(&'a ListingPage<'a>);
 
 impl Display for Paging<'_> {

@@ -1,4 +1,4 @@
-//! A page of a listing as JSON; [the folder's page](super) shows its form.
+//! Formats a page of a listing as JSON, in the form that [`super`] documents.
 
 use std::borrow::Cow;
 use std::io;
@@ -34,7 +34,7 @@ struct JsonEntry<'a> {
     href: String,
 }
 
-/// Writes the page.
+/// Formats the page.
 pub(super) fn render(page: &ListingPage<'_>) -> io::Result<Vec<u8>> {
     let path = page.path();
     let listing = JsonListing {

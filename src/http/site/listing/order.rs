@@ -1,24 +1,23 @@
-//! The order of entries: directories before files, and each by name, size or time.
+//! Sorts entries: directories before files, and both by name, size or time.
 //!
-//! Names are in natural order: runs of digits compare as numbers of any length, ASCII letters
-//! without regard to case. What is still equal is ordered by its bytes, so that the order is total
-//! and a page never depends on the order in which a file system tells its names.
+//! Names are in natural order: runs of digits compare as numbers of any length, and ASCII letters
+//! without regard to case. Names that are still equal compare by bytes, so the order is total, and a
+//! page does not depend on the order in which the file system returns names.
 
 use std::cmp::Ordering;
 
 use super::filter::ListedEntry;
 use super::query::{Order, Sort};
 
-/// The places of what is to be listed, in the order in which it is. By size and by time, what has
-/// not been described counts as zero.
+/// The indices of the entries in sorted order. Sizes and times without metadata count as zero.
 pub(super) fn places(items: &[ListedEntry], by: Sort, order: Order) -> Box<[usize]> {
     let mut places: Box<[usize]> = (0..items.len()).collect();
     places.sort_unstable_by(|left, right| compare(&items[*left], &items[*right], by, order));
     places
 }
 
-/// The order of two entries. Directories come first whichever end is asked for; a directory's
-/// size tells nothing, so by size they are sorted by name.
+/// Compares two entries. Directories come first in both orders. The size of a directory is
+/// meaningless, so directories are sorted by name instead.
 fn compare(left: &ListedEntry, right: &ListedEntry, by: Sort, order: Order) -> Ordering {
     right.directory.cmp(&left.directory).then_with(|| {
         let first = match by {
@@ -34,12 +33,12 @@ fn compare(left: &ListedEntry, right: &ListedEntry, by: Sort, order: Order) -> O
     })
 }
 
-/// The natural order of two names. Only equal names are equal.
+/// The natural order of two names. Different names are never equal.
 pub(super) fn natural(left: &[u8], right: &[u8]) -> Ordering {
     loosely(left, right).then_with(|| left.cmp(right))
 }
 
-/// The natural order, in which `a01` and `A1` are equal.
+/// The natural order without tie-breaking: `a01` and `A1` are equal.
 fn loosely(mut left: &[u8], mut right: &[u8]) -> Ordering {
     loop {
         let (Some(&one), Some(&other)) = (left.first(), right.first()) else {
@@ -58,7 +57,7 @@ fn loosely(mut left: &[u8], mut right: &[u8]) -> Ordering {
     }
 }
 
-/// Takes the digits at the front, and returns them without leading zeros.
+/// Removes the digits at the front, and returns them without leading zeros.
 fn number<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
     let end = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
     let (digits, tail) = rest.split_at(end);
@@ -112,7 +111,7 @@ mod tests {
         (0..random.usize(1..6)).map(|_| random.choice(*b"0129aAbB._\xff").unwrap()).collect()
     }
 
-    /// What a name is compared by, said in another way: a list of numbers and letters.
+    /// A naive sort key for natural order: a list of numbers and letters, then the bytes.
     fn oracle(name: &[u8]) -> (Vec<(u32, u128)>, Vec<u8>) {
         let mut parts: Vec<(u32, u128)> = Vec::new();
         let mut within = false;
@@ -128,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_is_total_and_agrees_with_a_naive_one() {
+    fn the_order_is_total_and_agrees_with_the_naive_key() {
         let mut random = fastrand::Rng::with_seed(1);
         for _ in 0..20_000 {
             let (a, b, c) = (name(&mut random), name(&mut random), name(&mut random));
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn directories_come_first_and_descending_reverses_within() {
+    fn directories_come_first_in_both_orders() {
         let items = [
             file("b10", 5, (7, 1)),
             file("b9", 5, (7, 0)),
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn sorting_agrees_with_a_naive_sort_however_the_names_come() {
+    fn sorting_does_not_depend_on_the_order_of_the_input() {
         let mut random = fastrand::Rng::with_seed(2);
         for _ in 0..300 {
             let mut items = Vec::new();

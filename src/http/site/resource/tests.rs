@@ -1,4 +1,4 @@
-//! Fields as a file decides them.
+//! The fields of files and of generated content.
 
 use super::*;
 use crate::driver::FileKind;
@@ -40,7 +40,7 @@ fn head(modified: (i64, u32)) -> String {
 }
 
 #[test]
-fn a_page_has_type_length_date_and_tag() {
+fn a_file_has_type_length_date_and_tag() {
     assert_eq!(
         head((784_111_777, 1)),
         "Content-Length: 255\r\nContent-Type: text/plain; charset=utf-8\r\n\
@@ -50,7 +50,7 @@ fn a_page_has_type_length_date_and_tag() {
 }
 
 #[test]
-fn every_kind_of_answer_finds_its_fields() {
+fn each_run_has_its_fields() {
     let mut fields = Fields::new();
     fields.push("A", "b");
     let about = Description {
@@ -83,7 +83,7 @@ fn every_kind_of_answer_finds_its_fields() {
 }
 
 #[test]
-fn times_at_the_epoch_are_no_times() {
+fn a_time_stamp_at_the_epoch_gives_no_validators() {
     for seconds in [0, 1, -5] {
         let head = head((seconds, 0));
         assert!(!head.contains("Last-Modified") && !head.contains("ETag"), "{head}");
@@ -93,7 +93,7 @@ fn times_at_the_epoch_are_no_times() {
 }
 
 #[test]
-fn a_time_in_the_future_is_given_as_now() {
+fn a_time_stamp_in_the_future_is_sent_as_now() {
     let now = httpdate::fmt_http_date(UNIX_EPOCH + NOW);
     assert!(head((2_000_000_000, 0)).contains(&format!("Last-Modified: {now}\r\n")));
 }
@@ -115,7 +115,7 @@ fn the_tag_of_a_file_that_just_changed_is_weak() {
 }
 
 #[test]
-fn what_is_made_has_a_tag_of_its_content() {
+fn generated_content_has_a_weak_tag_and_no_ranges() {
     let one = Variant::made(PLAIN, b"one");
     let other = Variant::made(PLAIN, b"other");
     assert_eq!(one.prepared().body(), b"one");

@@ -1,4 +1,4 @@
-//! Which rules hold for which paths, what they add up to, and which are refused.
+//! Which rules apply to which paths, how rules combine, and which are refused.
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn assert_refused<R: FromStr<Err = RuleError> + std::fmt::Debug>(rule: &str, exp
 }
 
 #[test]
-fn globs_name_paths() {
+fn globs_match_paths() {
     let cases: [(&str, &[&str], &[&str]); 14] = [
         ("*.js", &["/a.js", "/d/e/a.js", "/.js"], &["/a.mjs", "/a.JS", "/a.js/", "/a.js/b"]),
         ("/*.js", &["/a.js"], &["/d/a.js"]),
@@ -60,7 +60,7 @@ fn globs_name_paths() {
 }
 
 #[test]
-fn names_are_bytes() {
+fn paths_need_not_be_utf8() {
     let rules = rules(&["/\u{fc}*=no-store", "/raw/*.bin=private"], &[], false);
     assert_fields(&rules, "/\u{fc}x", PAGE, &["Cache-Control: no-store"]);
     let private = "Cache-Control: private\r\n";
@@ -96,7 +96,7 @@ fn pages_and_data_are_revalidated_by_default() {
 }
 
 #[test]
-fn the_last_cache_rule_that_matches_counts() {
+fn the_last_matching_cache_rule_applies() {
     let cache =
         ["**=max-age=60", "/assets/**=max-age=31536000, immutable", "*.html=", "/x=a=\"b\""];
     let rules = rules(&cache, &[], false);
@@ -109,16 +109,16 @@ fn the_last_cache_rule_that_matches_counts() {
     assert_fields(&rules, "/x", PAGE, &["Cache-Control: a=\"b\""]);
 }
 
-/// A client must not keep an error, or a page in place of another, for a year.
+/// Otherwise clients could cache an error or a fallback page for a year.
 #[test]
-fn cache_rules_are_for_pages_only() {
+fn cache_rules_apply_to_requested_files_only() {
     let rules = rules(&["**=max-age=31536000, immutable"], &["**=X-A:b"], false);
     assert_fields(&rules, "/assets/gone.js", AnswerKind::Other, &["X-A: b"]);
     assert_fields(&rules, "/a", AnswerKind::Preflight, &["X-A: b"]);
 }
 
 #[test]
-fn header_rules_add_up() {
+fn all_matching_header_rules_apply_in_order() {
     let headers = [
         "**=X-Frame-Options: DENY",
         "**=Referrer-Policy:no-referrer",
@@ -147,7 +147,7 @@ fn header_rules_add_up() {
 }
 
 #[test]
-fn cors_is_on_every_answer() {
+fn every_response_has_the_cors_fields() {
     let rules = rules(&[], &["/mine/**=Access-Control-Allow-Origin:https://a.example"], true);
     assert!(!rules.is_empty());
     let exposed = "Access-Control-Expose-Headers: Accept-Ranges, Content-Encoding, \
@@ -232,7 +232,7 @@ fn reserved_fields_cannot_be_set() {
 }
 
 #[test]
-fn rules_are_bounded() {
+fn too_many_rules_and_too_long_globs_are_refused() {
     let glob = format!("/{}=X-A:b", "a".repeat(GLOB_BYTES_MAX));
     assert_refused::<HeaderRule>(&glob, "use wildcards");
     assert!(format!("/{}", &glob[2..]).parse::<HeaderRule>().is_ok());
@@ -246,9 +246,9 @@ fn rules_are_bounded() {
     assert_eq!(error, RuleError::TooMany { rules_max: RULES_MAX });
 }
 
-/// The bound is exact for additive fields: all that is allowed can come together.
+/// The limit is exact, because all fields that are allowed can occur in one response.
 #[test]
-fn an_answer_gets_no_more_than_the_bound() {
+fn rules_cannot_add_more_bytes_than_the_limit() {
     for cors in [false, true] {
         let presets = if cors { CORS.iter().chain(&PREFLIGHT) } else { [].iter().chain(&[]) };
         let presets: usize = presets.map(|(name, value)| fields::line_bytes(name, value)).sum();
