@@ -1,12 +1,12 @@
 //! A cache with limits on entries, bytes, open files and age.
 //!
-//! Eviction is CLOCK: entries form a circle, a use sets a mark, and the hand removes the first entry
-//! without a mark, clearing marks on its way. New entries have no mark, so a scan over names that
-//! are requested once does not evict those that are requested repeatedly.
+//! Eviction is CLOCK: entries form a circle, a use sets a mark, and the hand removes the first
+//! entry without a mark, clearing marks on its way. New entries have no mark, so a scan over names
+//! that are requested once does not evict those that are requested repeatedly.
 //!
-//! A change expires entries early: one name, all names with a prefix, or all names. An expired entry
-//! stays in the cache, because it often turns out to be unchanged, but it is not used until the
-//! file system has been asked.
+//! A change expires entries early: one name, all names with a prefix, or all names. An expired
+//! entry stays in the cache, because it often turns out to be unchanged, but it is not used until
+//! the file system has been asked.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;

@@ -38,8 +38,8 @@ use crate::http::semantics::status::Status;
 #[cfg(test)]
 mod tests;
 
-/// How many files one lookup has open at most: a file, its compressed files, and a file at its clean
-/// URL.
+/// How many files one lookup has open at most: a file, its compressed files, and a file at its
+/// clean URL.
 pub const OPENS_MAX: usize = 2 + Coding::ALL.len();
 
 /// The state of the site that a step of a lookup uses.

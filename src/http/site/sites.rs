@@ -1,14 +1,14 @@
 //! The service of HTTP sessions: what the sessions of a worker share.
 //!
 //! A session asks for a name ([`Sites::find`]). If the cached result is valid, that is, neither too
-//! old nor invalidated by a change, it is returned at once. Otherwise the name is looked up, and the
-//! session is told later; all sessions that ask for the name share the lookup ([`Lookups`]). If all
-//! of them leave, the lookup is cancelled.
+//! old nor invalidated by a change, it is returned at once. Otherwise the name is looked up, and
+//! the session is told later; all sessions that ask for the name share the lookup ([`Lookups`]). If
+//! all of them leave, the lookup is cancelled.
 //!
 //! The result of a lookup is cached, with two exceptions. It is dropped if the root has changed
-//! since the lookup began, or if a newer lookup of the name was faster. And if a change was reported
-//! since the lookup began, the result is cached as expired, so it has to be revalidated before it
-//! is used.
+//! since the lookup began, or if a newer lookup of the name was faster. And if a change was
+//! reported since the lookup began, the result is cached as expired, so it has to be revalidated
+//! before it is used.
 
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;

@@ -25,7 +25,8 @@ const QUERY: &AsciiSet = &CONTROLS.add(b' ');
 pub(in crate::http) struct Problem {
     /// The status code.
     pub(in crate::http) status: Status,
-    /// A sentence of explanation, in ASCII without `<`, `&`, `"` and `\`, because it is not escaped.
+    /// A sentence of explanation, in ASCII without `<`, `&`, `"` and `\`, because it is not
+    /// escaped.
     pub(in crate::http) detail: &'static str,
 }
 

@@ -53,8 +53,8 @@ fn harmless(character: char) -> char {
 
 /// The relative reference to an entry, percent-encoded.
 ///
-/// It begins with `./`, so that `a:b` does not parse as a scheme, and ends with `/` for a directory,
-/// which avoids a redirect.
+/// It begins with `./`, so that `a:b` does not parse as a scheme, and ends with `/` for a
+/// directory, which avoids a redirect.
 pub(super) fn reference(name: &[u8], directory: bool) -> String {
     let end = if directory { "/" } else { "" };
     format!(".{}{end}", target::encode_path(name))

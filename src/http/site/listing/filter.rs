@@ -82,8 +82,8 @@ impl ListedDirectory<'_> {
 
     /// Adds missing metadata. Entries that no longer exist are removed.
     ///
-    /// Links have metadata already. Other entries are looked up by name in the open directory, which
-    /// is cheaper than by path.
+    /// Links have metadata already. Other entries are looked up by name in the open directory,
+    /// which is cheaper than by path.
     pub(super) fn describe(&self, items: &mut Vec<ListedEntry>) -> io::Result<()> {
         let mut result = Ok(());
         items.retain_mut(|item| {

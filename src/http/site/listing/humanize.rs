@@ -1,7 +1,7 @@
 //! Formats sizes, counts and times for people.
 //!
-//! Sizes have SI units, as disks do: a kB has 1000 bytes. Times are UTC, because the server does not
-//! know the reader's time zone.
+//! Sizes have SI units, as disks do: a kB has 1000 bytes. Times are UTC, because the server does
+//! not know the reader's time zone.
 
 use std::time::{Duration, UNIX_EPOCH};
 

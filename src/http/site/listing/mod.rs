@@ -1,7 +1,7 @@
 //! Directory listings in HTML and JSON.
 //!
-//! A [`Listing`] reads a directory and makes pages of its entries. It blocks on the disk, so it runs
-//! in jobs and never in the loop of a worker. The modules are:
+//! A [`Listing`] reads a directory and makes pages of its entries. It blocks on the disk, so it
+//! runs in jobs and never in the loop of a worker. The modules are:
 //!
 //! - `query` parses the query ([`Asked`]), and formats it for links and cache keys;
 //! - `filter` selects the entries to list, and gets their metadata;

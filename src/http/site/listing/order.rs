@@ -1,8 +1,8 @@
 //! Sorts entries: directories before files, and both by name, size or time.
 //!
 //! Names are in natural order: runs of digits compare as numbers of any length, and ASCII letters
-//! without regard to case. Names that are still equal compare by bytes, so the order is total, and a
-//! page does not depend on the order in which the file system returns names.
+//! without regard to case. Names that are still equal compare by bytes, so the order is total, and
+//! a page does not depend on the order in which the file system returns names.
 
 use std::cmp::Ordering;
 
