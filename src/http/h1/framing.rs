@@ -2,7 +2,7 @@
 
 use super::head::{Head, RequestBody, Version};
 
-/// See the module documentation.
+/// What a response says about its connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Framing {
     /// Whether the connection persists.

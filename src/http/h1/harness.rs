@@ -30,7 +30,7 @@ pub struct Harness {
 
 /// The result of one call of a session.
 #[derive(Debug)]
-pub struct Said {
+pub struct AdvanceResult {
     /// What the session waits for.
     pub step: Step,
     /// Bytes of the input that the session consumed.
@@ -57,10 +57,16 @@ impl Harness {
     }
 
     /// Calls a session with some input.
-    pub fn advance(&mut self, session: usize, now: Now, input: &[u8], ended: bool) -> Said {
+    pub fn advance(
+        &mut self,
+        session: usize,
+        now: Now,
+        input: &[u8],
+        ended: bool,
+    ) -> AdvanceResult {
         let mut out = Chain::new();
         let (step, taken) = self.advance_into(session, now, input, ended, &mut out);
-        Said { step, taken, output: read_all(&mut out) }
+        AdvanceResult { step, taken, output: read_all(&mut out) }
     }
 
     /// The same, but appends the output to `out`.

@@ -66,22 +66,22 @@ pub fn judge(conditions: &Conditions<'_>, validators: &Validators<'_>, now: Syst
     // If the modification date is unknown, fields with dates are ignored (13.1.3, 13.1.4).
     let unmodified_since = |date| modified.is_none_or(|modified| modified <= date);
 
-    let goes_on = if conditions.if_match.is_absent() {
+    let precondition_holds = if conditions.if_match.is_absent() {
         date(conditions.if_unmodified_since).is_none_or(unmodified_since)
     } else {
         matches_strongly(conditions.if_match, validators.tag)
     };
-    if !goes_on {
+    if !precondition_holds {
         return Verdict::Failed;
     }
-    let has_it = if conditions.if_none_match.is_absent() {
+    let client_is_current = if conditions.if_none_match.is_absent() {
         // A date in the future is invalid (13.1.3): this server cannot have sent it.
         let date = date(conditions.if_modified_since).filter(|&date| date <= now);
         date.zip(modified).is_some_and(|(date, modified)| modified <= date)
     } else {
         matches_weakly(conditions.if_none_match, validators.tag)
     };
-    if has_it { Verdict::NotModified } else { Verdict::Proceed }
+    if client_is_current { Verdict::NotModified } else { Verdict::Proceed }
 }
 
 /// `If-Match` (RFC 9110 section 13.1.1).

@@ -24,7 +24,6 @@ impl Span {
     /// Between a name and its value.
     const SEPARATOR: &'static str = ": ";
     /// After a value.
-    /// After a value.
     const LINE_END: &'static str = "\r\n";
 
     fn line_end(self) -> usize {

@@ -26,7 +26,7 @@ const TYPE_BYTES_MAX: usize = 256;
 const UNKNOWN: &str = "application/octet-stream";
 
 /// Types that `mime_guess` lacks, or has under a wrong or outdated name.
-const OURS: [(&str, &str); 29] = [
+const OWN_TYPES: [(&str, &str); 29] = [
     // RFC 9239: the only type that all browsers accept for modules.
     ("cjs", "text/javascript"),
     ("js", "text/javascript"),
@@ -98,11 +98,11 @@ impl FromStr for Override {
 /// the command line, since overrides may come from elsewhere.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MediaTypeError {
-    /// No equals sign ends the extension.
+    /// There is no equals sign after the extension.
     NoEqualsSign,
     /// The extension has a slash, a NUL or an empty part.
     MalformedExtension,
-    /// The type breaks the grammar of media types.
+    /// The type violates the grammar of media types.
     MalformedType,
     /// The extension or the type is longer than its limit.
     TooLong,
@@ -210,8 +210,8 @@ pub fn content_type(name: &[u8]) -> String {
 fn media_type(name: &[u8]) -> &'static str {
     let Some(dot) = memchr::memrchr(b'.', name) else { return UNKNOWN };
     let Ok(extension) = std::str::from_utf8(&name[dot + 1..]) else { return UNKNOWN };
-    let ours = OURS.iter().find(|(known, _)| extension.eq_ignore_ascii_case(known));
-    if let Some((_, media_type)) = ours {
+    let own = OWN_TYPES.iter().find(|(known, _)| extension.eq_ignore_ascii_case(known));
+    if let Some((_, media_type)) = own {
         return media_type;
     }
     match mime_guess::from_ext(extension).first_raw() {

@@ -27,7 +27,7 @@ use crate::http::semantics::request::{Method, Request};
 use crate::http::semantics::status::Status;
 use crate::service::Waiter;
 
-/// What a lookup is for. A request asks for each at most once.
+/// What a lookup is for. A request needs each of these at most once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::http) enum Purpose {
     /// The target of the request.

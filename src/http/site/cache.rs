@@ -21,7 +21,7 @@ mod tests;
 /// The epoch of expired entries. The epoch of a cache is always later.
 const EXPIRED: u64 = 0;
 
-/// The map; see the module documentation.
+/// The cache; see the module documentation.
 #[derive(Debug)]
 pub(super) struct Cache<V> {
     index: HashMap<Rc<[u8]>, usize, foldhash::fast::RandomState>,

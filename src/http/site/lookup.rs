@@ -9,7 +9,7 @@
 //! CleanUrl  opens the path without `.html`
 //!             no file is there:          done, with a redirect to the clean URL
 //!             a file is there:           Read
-//! Read      reads all small files at once; then done, with a page
+//! Read      reads all small files at once, if there are any; then done, with a page
 //! Run       runs the job that makes a listing; then done, with a page
 //! ```
 //!
@@ -154,7 +154,7 @@ impl Lookup {
         self.next(site)
     }
 
-    /// Sets the time since which the outcome is known, when the lookup leaves the line.
+    /// Sets the time of [`Lookup::begun`], when the lookup leaves the line.
     pub(super) fn start(&mut self, now: Instant) {
         self.begun = now;
     }
@@ -164,7 +164,7 @@ impl Lookup {
         matches!(self.stage, LookupStage::Run(_))
     }
 
-    /// The time since which the outcome is known: files may have changed after it unnoticed.
+    /// The age of the outcome: it reflects all changes before this time, but perhaps no later ones.
     pub(super) fn begun(&self) -> Instant {
         self.begun
     }

@@ -28,7 +28,7 @@ const PARTS_MAX: u32 = 16;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ticket(Handle);
 
-/// The table; see the module documentation.
+/// The table of lookups; see the module documentation.
 #[derive(Debug)]
 pub(super) struct Lookups {
     entries: SlotMap<LookupEntry>,

@@ -141,9 +141,8 @@ impl PageLoader {
         *state = PageFileState::Ready(if read as u64 == metadata.len {
             Variant::of_memory(bytes, table, metadata, now)
         } else {
-            // The file grew or shrank. The fields have the old length already, so send from the
-            // file: if its length is still another one then, the connection is closed, as for any
-            // file that changes while it is sent.
+            // The file grew or shrank after its length was put into the fields. Send it from the
+            // file: the driver sends exactly that length, or closes the connection.
             Variant::of_file(&bytes[..table.len()], table, Arc::clone(file), now)
         });
     }

@@ -9,7 +9,7 @@ use super::settings::{RootPath, SiteSettings};
 use crate::ask::Ask;
 use crate::driver::{File, FileKind};
 
-/// See the module documentation.
+/// The root of a site; see the module documentation.
 #[derive(Debug)]
 pub(super) struct Root {
     current: Arc<File>,

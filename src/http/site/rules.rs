@@ -99,8 +99,8 @@ pub enum AnswerKind<'a> {
     },
     /// The response to a preflight request.
     Preflight,
-    /// An error, a redirect, the response to another OPTIONS, or a fallback page. Rules for
-    /// `Cache-Control` do not apply to these, because they are for the files at the paths.
+    /// An error, a redirect, the response to another OPTIONS, or a fallback page. A rule for
+    /// `Cache-Control` is about the file at a path, so it does not apply to these.
     Other,
 }
 

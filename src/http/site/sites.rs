@@ -271,7 +271,7 @@ impl Sites {
     fn finish(&mut self, handle: Handle, outcome: LookupOutcome) {
         let entry = self.lookups.get_mut(handle).expect("the lookup has just taken a step");
         let (key, begun) = (Rc::clone(&entry.key), entry.lookup.begun());
-        // The result is correct only as of when the root was known to be the root.
+        // If the root was opened before the lookup began, the result is only as recent as the root.
         let found = entry.root_known.map_or(begun, |known| known.min(begun));
         let (in_doubt, unwatched) = (entry.in_doubt, entry.unwatched);
         let newer = self.cache.found_at(&key).is_some_and(|newer| newer > found);

@@ -6,27 +6,27 @@ use std::fmt;
 /// command line, since rules may come from elsewhere.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RuleError {
-    /// No equals sign ends the glob.
+    /// There is no equals sign after the glob.
     NoEqualsSign(RuleForm),
-    /// Nothing stands before the equals sign.
+    /// There is nothing before the equals sign.
     NoGlob(RuleForm),
-    /// A directive of `Cache-Control` stands where the glob belongs.
+    /// There is a directive of `Cache-Control` in place of the glob.
     DirectiveWithoutGlob(&'static str, RuleForm),
     /// The glob is longer than its limit.
     GlobTooLong {
         /// The limit.
         bytes_max: usize,
     },
-    /// The glob breaks the grammar of globs.
+    /// The glob violates the grammar of globs.
     MalformedGlob {
         /// The glob as it was given.
         glob: String,
-        /// Where it breaks the grammar.
+        /// What is wrong with it.
         cause: globset::ErrorKind,
     },
     /// The value is not a list of cache directives.
     MalformedDirective,
-    /// No colon ends the name of the field.
+    /// There is no colon after the name of the field.
     NoColon,
     /// The name of the field is not a token.
     MalformedName,
@@ -74,7 +74,7 @@ impl fmt::Display for RuleError {
                 let form = RuleForm::Cache;
                 write!(f, "the value is not like no-cache or max-age=60; {form}")
             }
-            Self::NoColon => write!(f, "there is no colon behind the name; {}", RuleForm::Header),
+            Self::NoColon => write!(f, "there is no colon after the name; {}", RuleForm::Header),
             Self::MalformedName => {
                 let form = RuleForm::Header;
                 write!(f, "a name has letters, digits and hyphens only; {form}")
