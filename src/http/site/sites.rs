@@ -5,10 +5,9 @@
 //! the session is told later; all sessions that ask for the name share the lookup ([`Lookups`]). If
 //! all of them leave, the lookup is cancelled.
 //!
-//! The result of a lookup is cached, with two exceptions. It is dropped if the root has changed
-//! since the lookup began, or if a newer lookup of the name was faster. And if a change was
-//! reported since the lookup began, the result is cached as expired, so it has to be revalidated
-//! before it is used.
+//! The result of a lookup is cached, unless the root has changed since the lookup began, or a newer
+//! lookup of the name was faster. If a change was reported since the lookup began, the result is
+//! cached as expired, so it is revalidated before it is used.
 
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
