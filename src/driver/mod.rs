@@ -54,11 +54,13 @@
 
 pub mod calls;
 pub mod chain;
+mod completions;
 mod directory;
 mod disk;
 mod drain;
 mod failure;
 pub mod file;
+mod job;
 mod job_thread;
 mod kind;
 mod links;
@@ -89,7 +91,7 @@ pub use chain::Chain;
 pub use directory::{Entries, Entry, EntryKind};
 pub use failure::FileFailure;
 pub use file::{File, FileKind, Metadata};
-pub use job_thread::Job;
+pub use job::Job;
 pub use kind::{DriverKind, DriverSelection, Visitor};
 pub use links::Links;
 pub use now::Now;

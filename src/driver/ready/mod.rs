@@ -56,6 +56,7 @@ use std::time::{Duration, Instant};
 use self::helpers::{Helpers, Job, Read};
 use self::poller::{Event, Interest, KEYS_RESERVED, Poller, Trigger};
 use self::source::{OpKind, Source, Stage, Work, name, parse};
+use super::completions::Completions;
 use super::job_thread::JobThread;
 use super::op::cancelled;
 use super::pool::Pool;
@@ -113,12 +114,11 @@ pub struct Ready<P: Poller> {
     /// Sources whose interest may have changed.
     rearm: Vec<Handle>,
     /// What the next return from `wait` delivers.
-    done: Vec<Completion>,
+    done: Completions,
     /// The poller's reports, kept for its memory.
     events: Vec<Event>,
     /// Receives are waiting for buffers in this turn.
     scarce: bool,
-    in_flight: usize,
     stats: DriverStats,
 }
 
@@ -160,10 +160,9 @@ impl<P: Poller> Ready<P> {
             waits_for_buffer: VecDeque::new(),
             backoff: Vec::new(),
             rearm: Vec::new(),
-            done: Vec::new(),
+            done: Completions::default(),
             events: Vec::new(),
             scarce: false,
-            in_flight: 0,
             stats: DriverStats::default(),
         })
     }
@@ -183,7 +182,8 @@ impl<P: Poller> Driver for Ready<P> {
     }
 
     fn submit(&mut self, token: Token, op: Op) -> OpId {
-        let op = match op {
+        self.done.begin();
+        match op {
             Op::AcceptMany { listener } => {
                 self.start(listener, OpKind::Read, token, Work::Accept(None))
             }
@@ -197,14 +197,14 @@ impl<P: Poller> Driver for Ready<P> {
                 self.start_task(token, Job::Read(Read { file, offset, buffer, start }))
             }
             Op::OpenFile { root, path } => self.start_task(token, Job::Open { root, path }),
-            Op::Run { job } => self.start_job(token, job),
+            Op::Run { job } => {
+                name(self.jobs.start(token, job, &mut self.done), OpKind::JobThread, 0)
+            }
             Op::Close { sock, reset } => {
                 self.open_source(sock).closing = Some((token, reset));
                 self.queue_close(sock.0)
             }
-        };
-        self.in_flight += 1;
-        op
+        }
     }
 
     fn cancel(&mut self, op: OpId) {
@@ -225,7 +225,7 @@ impl<P: Poller> Driver for Ready<P> {
                     self.end_task(handle, job.cancel());
                 }
             }
-            OpKind::JobThread => self.cancel_job(handle),
+            OpKind::JobThread => self.jobs.stop(handle, &mut self.done),
             // What is ending is not ended sooner.
             OpKind::Close => {}
         }
@@ -240,7 +240,7 @@ impl<P: Poller> Driver for Ready<P> {
             self.poll(deadline, now)?;
             self.collect();
             let sent = self.run(Instant::now());
-            let delivered = self.deliver(out);
+            let delivered = self.done.deliver(out, &mut self.stats);
             // An op that has moved something has had its turn, so this round is the last. After a
             // round that moved nothing, every report was for a socket that no op waits for.
             let moved = sent || delivered || !self.runnable.is_empty();
@@ -267,11 +267,11 @@ impl<P: Poller> Driver for Ready<P> {
     }
 
     fn in_flight(&self) -> usize {
-        self.in_flight
+        self.done.in_flight()
     }
 
     fn leased(&self) -> usize {
-        usize::from(self.pool.count()) - self.pool.available()
+        self.pool.lent()
     }
 
     fn stats(&self) -> DriverStats {
@@ -300,12 +300,12 @@ impl<P: Poller> Ready<P> {
     }
 
     fn source(&self, sock: Sock) -> &Source {
-        self.sources.get(sock.0).unwrap_or_else(|| stale(sock))
+        self.sources.get(sock.0).unwrap_or_else(|| sock.stale())
     }
 
     /// The source of a socket that ops may be submitted on.
     fn open_source(&mut self, sock: Sock) -> &mut Source {
-        let source = self.sources.get_mut(sock.0).unwrap_or_else(|| stale(sock));
+        let source = self.sources.get_mut(sock.0).unwrap_or_else(|| sock.stale());
         assert!(source.closing.is_none(), "an op on {sock:?}, whose close was submitted before");
         source
     }
@@ -348,7 +348,7 @@ impl<P: Poller> Ready<P> {
         if let Work::Accept(Some(_)) = pending.work {
             self.queue_close(handle);
         }
-        self.finish(pending.token, pending.work.end(result));
+        self.done.finish(pending.token, pending.work.end(result));
     }
 
     fn queue_close(&mut self, handle: Handle) -> OpId {
@@ -359,11 +359,7 @@ impl<P: Poller> Ready<P> {
 
     fn end_task(&mut self, handle: Handle, outcome: Outcome) {
         let task = self.tasks.remove(handle).expect("the op is in flight");
-        self.finish(task.token, outcome);
-    }
-
-    fn finish(&mut self, token: Token, outcome: Outcome) {
-        self.done.push(Completion { token, more: false, outcome });
+        self.done.finish(task.token, outcome);
     }
 
     /// Notes that what the poller watches may have to change.
@@ -378,8 +374,4 @@ impl<P: Poller> Ready<P> {
 
 fn key(handle: Handle) -> u32 {
     handle.slot() + KEYS_RESERVED
-}
-
-fn stale(sock: Sock) -> ! {
-    panic!("{sock:?} is stale: the socket was closed")
 }

@@ -14,17 +14,14 @@ use std::time::Instant;
 
 use super::helpers::{Answer, Found, Job, Read};
 use super::poller::{Interest, Poller};
-use super::source::{OpKind, Stage, Work, name, parse, requeue};
+use super::source::{OpKind, Stage, Work, parse, requeue};
 use super::{Ready, key};
 use crate::driver::drain::Drain;
 use crate::driver::failure::AcceptFailure;
-use crate::driver::job_thread;
 use crate::driver::op::cancelled;
 use crate::driver::slot_map::Handle;
 use crate::driver::transfer::Progress;
-use crate::driver::{
-    ACCEPT_RETRY, ACCEPTS_PER_WAIT, Completion, File, OpId, Outcome, Sock, Token, sys,
-};
+use crate::driver::{ACCEPT_RETRY, ACCEPTS_PER_WAIT, File, OpId, Outcome, Sock, Token, sys};
 
 /// Why a turn ended.
 enum Pause {
@@ -155,8 +152,7 @@ impl<P: Poller> Ready<P> {
         }
         match self.register(socket, false, false) {
             Ok(handle) => {
-                let outcome = Outcome::Accepted(Ok(Sock(handle)));
-                self.done.push(Completion { token, more: true, outcome });
+                self.done.progress(token, Outcome::Accepted(Ok(Sock(handle))));
             }
             Err(_) => self.stats.refused += 1,
         }
@@ -176,8 +172,7 @@ impl<P: Poller> Ready<P> {
                 Ok(0) => return Pause::Ended(Ok(())),
                 Ok(count) => {
                     lease.truncate(count);
-                    let outcome = Outcome::Received(Ok(Some(lease)));
-                    self.done.push(Completion { token, more: true, outcome });
+                    self.done.progress(token, Outcome::Received(Ok(Some(lease))));
                     left -= count as u64;
                     if count < len && !source.may_hide_more() {
                         return Pause::Blocked;
@@ -267,7 +262,7 @@ impl<P: Poller> Ready<P> {
         }
         drop(source);
         self.stats.system_calls += 1;
-        self.finish(token, Outcome::Closed);
+        self.done.finish(token, Outcome::Closed);
     }
 
     /// Ends the ops of a socket that wait for what cannot be had.
@@ -293,27 +288,6 @@ impl<P: Poller> Ready<P> {
             }
             Found::Opened(opened) => self.end_task(handle, Outcome::Opened(opened)),
             Found::Read(result, read) => self.end_task(handle, read.end(result)),
-        }
-    }
-
-    pub(super) fn start_job(&mut self, token: Token, job: job_thread::Job) -> OpId {
-        let (handle, given) = self.jobs.submit(token, job);
-        if let Err(error) = given {
-            self.finish(token, Outcome::Ran(Err(error)));
-        }
-        name(handle, OpKind::JobThread, 0)
-    }
-
-    pub(super) fn cancel_job(&mut self, handle: Handle) {
-        if let Some(token) = self.jobs.cancel(handle) {
-            self.finish(token, Outcome::Ran(Err(cancelled())));
-        }
-    }
-
-    /// Takes in the answers of jobs.
-    pub(super) fn collect_jobs(&mut self) {
-        while let Some((token, result)) = self.jobs.next_answer() {
-            self.finish(token, Outcome::Ran(result));
         }
     }
 

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use super::poller::{Event, Interest, KEYS_RESERVED, Poller};
 use super::source::{OpKind, Readiness, Stage, requeue};
 use super::{KEY_NOTIFIER, KEY_WAKER, Ready, key};
-use crate::driver::{Completion, Outcome, Token};
 
 impl<P: Poller> Ready<P> {
     /// Queues starved receives for which there are buffers, before all others and in their
@@ -86,8 +85,7 @@ impl<P: Poller> Ready<P> {
                 KEY_WAKER => {
                     self.stats.system_calls += 1;
                     if self.waker.reset() {
-                        let outcome = Outcome::Woken;
-                        self.done.push(Completion { token: Token::WAKE, more: false, outcome });
+                        self.done.wake();
                     }
                 }
                 KEY_NOTIFIER => {
@@ -97,7 +95,7 @@ impl<P: Poller> Ready<P> {
                     while let Some(answer) = self.helpers.next_answer() {
                         self.receive_answer(answer);
                     }
-                    self.collect_jobs();
+                    self.jobs.collect(&mut self.done);
                 }
                 _ => self.report(event),
             }
@@ -126,18 +124,6 @@ impl<P: Poller> Ready<P> {
             self.change(handle);
         }
     }
-
-    /// Moves the completions out.
-    pub(super) fn deliver(&mut self, out: &mut Vec<Completion>) -> bool {
-        let delivered = !self.done.is_empty();
-        let last = |done: &&Completion| !done.more && done.token != Token::WAKE;
-        let ended = self.done.iter().filter(last).count();
-        assert!(ended <= self.in_flight, "{ended} of {} ops in flight ended", self.in_flight);
-        self.in_flight -= ended;
-        self.stats.completions += self.done.len() as u64;
-        out.append(&mut self.done);
-        delivered
-    }
 }
 
 #[cfg(test)]
@@ -145,7 +131,7 @@ mod tests {
     use super::*;
     use crate::driver::ready::Epoll;
     use crate::driver::slot_map::Handle;
-    use crate::driver::{Driver, Limits, Op, OpId};
+    use crate::driver::{Driver, Limits, Op, OpId, Outcome, Token};
     use std::os::unix::net::UnixStream;
 
     fn wait(driver: &mut Epoll) {
@@ -162,11 +148,10 @@ mod tests {
     }
 
     #[test]
-    #[should_panic = "1 of 0 ops in flight ended"]
+    #[should_panic = "an op ends that is not in flight"]
     fn an_end_too_many_is_noticed() {
         let mut driver = Epoll::open(&Limits::default()).unwrap();
-        driver.finish(Token(1), Outcome::Closed);
-        wait(&mut driver);
+        driver.done.finish(Token(1), Outcome::Closed);
     }
 
     #[test]

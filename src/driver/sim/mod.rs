@@ -48,12 +48,13 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use fastrand::Rng;
 
+use super::completions::Completions;
 use super::drain::Drain;
 use super::pool::Pool;
 use super::slot_map::{CAPACITY_MAX, Handle, SlotMap};
 use super::{
-    Chain, Completion, Driver, DriverStats, File, Job, Limits, Now, Op, OpId, Outcome, Sock, Token,
-    Waker, job_thread,
+    Chain, Completion, Driver, DriverStats, File, Job, Limits, Now, Op, OpId, Sock, Token, Waker,
+    job_thread,
 };
 use clock::Clock;
 use network::Net;
@@ -91,7 +92,7 @@ pub struct Sim {
     spent: Vec<Handle>,
     /// Jobs in flight.
     jobs: usize,
-    done: Vec<Completion>,
+    done: Completions,
     waits: u64,
     /// A time at which a wait returns, whatever it was told.
     alarm: Option<Duration>,
@@ -199,7 +200,7 @@ impl Sim {
             waits_for_buffer: VecDeque::new(),
             spent: Vec::new(),
             jobs: 0,
-            done: Vec::new(),
+            done: Completions::default(),
             waits: 0,
             alarm: None,
             watching: Watching::default(),
@@ -287,7 +288,7 @@ impl Sim {
     /// The socket that ops may be submitted on.
     fn open_socket(&mut self, sock: Sock) -> &mut Socket {
         let socket = self.sockets.get_mut(sock.0);
-        let socket = socket.unwrap_or_else(|| panic!("{sock:?} is stale: the socket was closed"));
+        let socket = socket.unwrap_or_else(|| sock.stale());
         assert!(!socket.closing, "an op on {sock:?}, whose close was submitted before");
         socket
     }
@@ -297,7 +298,7 @@ impl Sim {
         match self.sockets.get(sock.0) {
             Some(Socket { end: End::Connection(connection), .. }) => Some(*connection),
             Some(_) => None,
-            None => panic!("{sock:?} is stale: the socket was closed"),
+            None => sock.stale(),
         }
     }
 
@@ -334,6 +335,7 @@ impl Driver for Sim {
     }
 
     fn submit(&mut self, token: Token, op: Op) -> OpId {
+        self.done.begin();
         let (side, work) = match op {
             Op::AcceptMany { listener } => {
                 (Some((listener, true)), Work::Accept { sock: listener.0 })
@@ -397,8 +399,7 @@ impl Driver for Sim {
             self.run(&mut network);
             net.tell(&network);
             if std::mem::take(&mut network.woken) {
-                let outcome = Outcome::Woken;
-                self.done.push(Completion { token: Token::WAKE, more: false, outcome });
+                self.done.wake();
             }
             let until = [deadline, self.alarm].into_iter().flatten().min();
             let over = until.is_some_and(|until| until <= self.clock.elapsed());
@@ -418,8 +419,7 @@ impl Driver for Sim {
             network = self.clock.sleep(&net, network, next, window)?;
         }
         drop(network);
-        self.stats.completions += self.done.len() as u64;
-        out.append(&mut self.done);
+        self.done.deliver(out, &mut self.stats);
         if self.happens(self.faults.clock) {
             self.clock.wall = Duration::from_secs(1_900_000_000 + self.random.u64(..200_000_000));
             self.files.set_time(self.clock.wall);
@@ -445,7 +445,7 @@ impl Driver for Sim {
 
     /// The same for all: there is one server on this machine.
     fn local(&self, sock: Sock) -> io::Result<SocketAddr> {
-        assert!(self.sockets.get(sock.0).is_some(), "{sock:?} is stale: the socket was closed");
+        self.sockets.get(sock.0).unwrap_or_else(|| sock.stale());
         Ok((Ipv4Addr::LOCALHOST, LOCAL_PORT).into())
     }
 
@@ -454,12 +454,11 @@ impl Driver for Sim {
     }
 
     fn in_flight(&self) -> usize {
-        self.ops.len() as usize
-            + self.done.iter().filter(|done| !done.more && done.token != Token::WAKE).count()
+        self.done.in_flight()
     }
 
     fn leased(&self) -> usize {
-        usize::from(self.pool.count()) - self.pool.available()
+        self.pool.lent()
     }
 
     fn stats(&self) -> DriverStats {

@@ -12,9 +12,7 @@ use crate::driver::chain::Next;
 use crate::driver::drain::Drain;
 use crate::driver::op::cancelled;
 use crate::driver::slot_map::Handle;
-use crate::driver::{
-    ACCEPT_RETRY, ACCEPTS_PER_WAIT, Chain, Completion, File, Job, Outcome, Sock, Token,
-};
+use crate::driver::{ACCEPT_RETRY, ACCEPTS_PER_WAIT, Chain, File, Job, Outcome, Sock, Token};
 
 /// Bytes of a file that one step copies at most.
 const COPY_BYTES: usize = 16 * 1024;
@@ -157,12 +155,12 @@ impl Sim {
             }
         }
         self.waits_for_buffer.retain(|other| *other != op);
-        self.done.push(Completion { token: pending.token, more: false, outcome });
+        self.done.finish(pending.token, outcome);
     }
 
     fn progress(&mut self, op: Handle, token: Token, amount: u64, outcome: Outcome) {
         self.ops.get_mut(op).expect("it goes on").turn.1 += amount;
-        self.done.push(Completion { token, more: true, outcome });
+        self.done.progress(token, outcome);
     }
 
     /// The other ops of a socket that is closed are to end: an accept, when it has delivered who

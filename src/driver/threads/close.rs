@@ -147,6 +147,6 @@ impl Threads {
         // No thread shares the descriptor any more, so this closes it.
         drop(socket);
         self.stats.system_calls += 1;
-        self.finish(close.token, Outcome::Closed);
+        self.done.finish(close.token, Outcome::Closed);
     }
 }

@@ -91,6 +91,7 @@ use self::job::{Answer, Calls, Job, SharedSocket, limit_sends};
 use self::mailbox::{JobNotifier, Mailbox};
 use self::socket::{Close, Reading, Sending, Socket};
 use self::thread_pool::ThreadPool;
+use super::completions::Completions;
 use super::disk::Read;
 use super::job_thread::JobThread;
 use super::name::{OpKind, name, parse};
@@ -129,10 +130,9 @@ pub struct Threads {
     /// Accepts that wait for descriptors or a thread, and until when.
     backoff: Vec<(Instant, OpId)>,
     /// What the next return from `wait` delivers.
-    done: Vec<Completion>,
+    done: Completions,
     /// Answers, kept for its memory.
     answers: Vec<Answer>,
-    in_flight: usize,
     stats: DriverStats,
 }
 
@@ -172,9 +172,8 @@ impl Threads {
             files_busy: 0,
             waits_for_buffer: VecDeque::new(),
             backoff: Vec::new(),
-            done: Vec::new(),
+            done: Completions::default(),
             answers: Vec::new(),
-            in_flight: 0,
             stats: DriverStats::default(),
         }
     }
@@ -203,7 +202,8 @@ impl Driver for Threads {
     }
 
     fn submit(&mut self, token: Token, op: Op) -> OpId {
-        let op = match op {
+        self.done.begin();
+        match op {
             Op::AcceptMany { listener } => self.start_read(listener, token, true),
             Op::RecvMany { sock } => self.start_read(sock, token, false),
             Op::Send { sock, chain, fin } => {
@@ -218,20 +218,14 @@ impl Driver for Threads {
             }
             Op::OpenFile { root, path } => self.start_task(token, Job::Open { root, path }),
             Op::Run { job } => {
-                let (handle, given) = self.jobs.submit(token, job);
-                if let Err(error) = given {
-                    self.finish(token, Outcome::Ran(Err(error)));
-                }
-                name(handle, OpKind::JobThread, 0)
+                name(self.jobs.start(token, job, &mut self.done), OpKind::JobThread, 0)
             }
             Op::Close { sock, reset } => {
                 self.open_socket(sock).close =
                     Some(Close { token, reset, begun: false, drain: None });
                 self.queue(name(sock.0, OpKind::Close, 0))
             }
-        };
-        self.in_flight += 1;
-        op
+        }
     }
 
     fn cancel(&mut self, op: OpId) {
@@ -262,11 +256,7 @@ impl Driver for Threads {
                     self.end_task(handle, end_of_file_job(job, cancelled()));
                 }
             }
-            OpKind::JobThread => {
-                if let Some(token) = self.jobs.cancel(handle) {
-                    self.finish(token, Outcome::Ran(Err(cancelled())));
-                }
-            }
+            OpKind::JobThread => self.jobs.stop(handle, &mut self.done),
             // What is ending is not ended sooner.
             OpKind::Close => {}
         }
@@ -280,7 +270,7 @@ impl Driver for Threads {
             let sent = self.collect(now);
             self.revive(now);
             self.run(now);
-            let delivered = self.deliver(out);
+            let delivered = self.done.deliver(out, &mut self.stats);
             let moved = sent || delivered || !self.runnable.is_empty();
             if moved || deadline.is_some_and(|deadline| now >= deadline) {
                 return Ok(());
@@ -306,11 +296,11 @@ impl Driver for Threads {
     }
 
     fn in_flight(&self) -> usize {
-        self.in_flight
+        self.done.in_flight()
     }
 
     fn leased(&self) -> usize {
-        usize::from(self.pool.count()) - self.pool.available()
+        self.pool.lent()
     }
 
     fn stats(&self) -> DriverStats {
@@ -321,12 +311,12 @@ impl Driver for Threads {
 /// Starting and ending.
 impl Threads {
     fn socket(&self, sock: Sock) -> &Socket {
-        self.sockets.get(sock.0).unwrap_or_else(|| stale(sock))
+        self.sockets.get(sock.0).unwrap_or_else(|| sock.stale())
     }
 
     /// The record of a socket that ops may be submitted on.
     fn open_socket(&mut self, sock: Sock) -> &mut Socket {
-        let socket = self.sockets.get_mut(sock.0).unwrap_or_else(|| stale(sock));
+        let socket = self.sockets.get_mut(sock.0).unwrap_or_else(|| sock.stale());
         assert!(socket.close.is_none(), "an op on {sock:?}, whose close was submitted before");
         socket
     }
@@ -366,7 +356,7 @@ impl Threads {
             (true, Err(error)) => Outcome::Accepted(Err(error)),
             (false, result) => Outcome::Received(result.map(|()| None)),
         };
-        self.finish(reading.token, outcome);
+        self.done.finish(reading.token, outcome);
     }
 
     /// Ends the send that is in flight on a socket; no thread works on it.
@@ -378,32 +368,12 @@ impl Threads {
             // It fails when the peer is gone. All bytes are with the kernel either way.
             let _ = sys::shutdown(socket.shared.as_fd(), Shutdown::Write);
         }
-        self.finish(sending.token, Outcome::Sent(result, sending.chain));
+        self.done.finish(sending.token, Outcome::Sent(result, sending.chain));
     }
 
     fn end_task(&mut self, handle: Handle, outcome: Outcome) {
         let task = self.tasks.remove(handle).expect("the op is in flight");
-        self.finish(task.token, outcome);
-    }
-
-    fn finish(&mut self, token: Token, outcome: Outcome) {
-        self.done.push(Completion { token, more: false, outcome });
-    }
-
-    fn progress(&mut self, token: Token, outcome: Outcome) {
-        self.done.push(Completion { token, more: true, outcome });
-    }
-
-    /// Moves the completions out.
-    fn deliver(&mut self, out: &mut Vec<Completion>) -> bool {
-        let delivered = !self.done.is_empty();
-        let last = |done: &&Completion| !done.more && done.token != Token::WAKE;
-        let ended = self.done.iter().filter(last).count();
-        assert!(ended <= self.in_flight, "{ended} of {} ops in flight ended", self.in_flight);
-        self.in_flight -= ended;
-        self.stats.completions += self.done.len() as u64;
-        out.append(&mut self.done);
-        delivered
+        self.done.finish(task.token, outcome);
     }
 
     /// Sleeps until an answer or a wake comes, or something is due.
@@ -438,8 +408,4 @@ fn end_of_file_job(job: Job, error: io::Error) -> Outcome {
             unreachable!("jobs on sockets begin when they are made")
         }
     }
-}
-
-fn stale(sock: Sock) -> ! {
-    panic!("{sock:?} is stale: the socket was closed")
 }

@@ -23,12 +23,10 @@ impl Threads {
         let mut answers = std::mem::take(&mut self.answers);
         let news = self.mailbox.collect(&mut answers);
         if news.woken {
-            self.finish(Token::WAKE, Outcome::Woken);
+            self.done.wake();
         }
         if news.jobs_done {
-            while let Some((token, result)) = self.jobs.next_answer() {
-                self.finish(token, Outcome::Ran(result));
-            }
+            self.jobs.collect(&mut self.done);
         }
         let mut sent = false;
         for Answer { thread, place, found, calls } in answers.drain(..) {
@@ -237,7 +235,7 @@ impl Threads {
         }
         let socket = Socket::new(SharedSocket::new(connection), false, false);
         let handle = self.sockets.insert(socket).expect("there is room, as was just seen");
-        self.progress(token, Outcome::Accepted(Ok(Sock(handle))));
+        self.done.progress(token, Outcome::Accepted(Ok(Sock(handle))));
     }
 
     /// Moves received bytes into buffers of the pool, one for each receive in turn, and has those
@@ -268,7 +266,7 @@ impl Threads {
             let reading = socket.read.pending().expect("ops leave the line when they end");
             let token = reading.token;
             // Before the next call, which may be the op's end if no thread can be had.
-            self.progress(token, Outcome::Received(Ok(Some(lease))));
+            self.done.progress(token, Outcome::Received(Ok(Some(lease))));
             if through {
                 self.start_call(op, handle, false, now);
             } else {

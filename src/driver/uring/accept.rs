@@ -25,7 +25,7 @@ impl Uring {
     /// Takes in an accepted connection, or closes it at once when there is no room for it.
     pub(super) fn admit(&mut self, token: Token, descriptor: OwnedFd) {
         match self.sockets.insert(Socket::new(descriptor)) {
-            Ok(new) => self.progress(token, Outcome::Accepted(Ok(Sock(new)))),
+            Ok(new) => self.done.progress(token, Outcome::Accepted(Ok(Sock(new)))),
             Err(refused) => {
                 self.stats.refused += 1;
                 self.stats.system_calls += 1;

@@ -13,7 +13,7 @@ use std::time::Instant;
 use io_uring::{cqueue, opcode, types::Fd};
 
 use super::super::failure::AcceptFailure;
-use super::super::op::{Completion, Outcome, Token, cancelled};
+use super::super::op::{Outcome, cancelled};
 use super::super::pool::Lease;
 use super::super::slot_map::Handle;
 use super::super::sys;
@@ -123,7 +123,7 @@ impl Uring {
         if result > 0 {
             stream.has_received = true;
             let lease = lease.expect("a receive with data names its buffer");
-            self.progress(token, Outcome::Received(Ok(Some(lease))));
+            self.done.progress(token, Outcome::Received(Ok(Some(lease))));
         }
         if !last {
             return;
@@ -230,7 +230,7 @@ impl Uring {
     }
 
     fn complete_wake(&mut self) {
-        self.done.push(Completion { token: Token::WAKE, more: false, outcome: Outcome::Woken });
+        self.done.wake();
         self.arm_waker();
     }
 

@@ -90,7 +90,7 @@ impl Uring {
         if !cold {
             self.stats.system_calls += File::CALLS_OF_NEW;
             let opened = cached.and_then(|found| File::found(&root, found)).map(Arc::new);
-            self.finish(token, Outcome::Opened(opened));
+            self.done.finish(token, Outcome::Opened(opened));
             return OpId(SubmissionKind::NOBODY);
         }
         let how = OpenHow::new().flags(sys::OPEN_FLAGS as u64).resolve(root.links().resolve());
@@ -98,7 +98,7 @@ impl Uring {
         match self.files.ops.insert(FileOp::Open { token, root, path, how, retries }) {
             Ok(handle) => self.push_open(handle),
             Err(_) => {
-                self.finish(token, Outcome::Opened(Err(io::ErrorKind::ResourceBusy.into())));
+                self.done.finish(token, Outcome::Opened(Err(io::ErrorKind::ResourceBusy.into())));
                 OpId(SubmissionKind::NOBODY)
             }
         }
@@ -137,7 +137,7 @@ impl Uring {
                 File::found(&root, descriptor).map(Arc::new)
             }
         };
-        self.finish(token, Outcome::Opened(opened));
+        self.done.finish(token, Outcome::Opened(opened));
     }
 
     pub(super) fn submit_read(
@@ -152,7 +152,7 @@ impl Uring {
             Ok(handle) => self.push_read(handle),
             Err(FileOp::Read { buffer, .. }) => {
                 let refused = Err(io::ErrorKind::ResourceBusy.into());
-                self.finish(token, Outcome::FileRead(refused, buffer));
+                self.done.finish(token, Outcome::FileRead(refused, buffer));
                 OpId(SubmissionKind::NOBODY)
             }
             Err(FileOp::Open { .. }) => unreachable!("the read comes back"),
@@ -214,7 +214,7 @@ impl Uring {
         if outcome.is_err() {
             buffer.truncate(buffer.len() - read);
         }
-        self.finish(token, Outcome::FileRead(outcome, buffer));
+        self.done.finish(token, Outcome::FileRead(outcome, buffer));
     }
 
     pub(super) fn cancel_file(&mut self, handle: Handle, user_data: u64) {
@@ -231,6 +231,7 @@ impl Uring {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::completions::Completions;
     use super::super::super::op::is_cancelled;
     use super::super::super::{Driver, Limits, Links};
     use super::*;
@@ -252,7 +253,7 @@ mod tests {
         let how = Box::new(OpenHow::new().flags(sys::OPEN_FLAGS as u64));
         let op = FileOp::Open { token: NAME, root, path: c"page".into(), how, retries };
         let Ok(handle) = uring.files.ops.insert(op) else { panic!("there is room") };
-        uring.in_flight += 1;
+        uring.done.begin();
         Some((uring, handle, folder))
     }
 
@@ -316,7 +317,7 @@ mod tests {
             let (token, cancelled) = (Token(77), was_cancelled);
             let op = FileOp::Read { token, file, offset: 0, buffer, read, cancelled };
             let Ok(handle) = uring.files.ops.insert(op) else { panic!("there is room") };
-            uring.in_flight += 1;
+            uring.done.begin();
             uring.complete_read(handle, result);
             let mut all = Vec::new();
             while !all.iter().any(|done: &crate::driver::Completion| done.token == token) {
@@ -336,8 +337,8 @@ mod tests {
         uring.ring.outstanding = 0;
         let answered = || uring.ring.answered();
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(answered)).is_err());
-        uring.in_flight = 0;
-        let finish = || uring.finish(NAME, Outcome::Closed);
+        uring.done = Completions::default();
+        let finish = || uring.done.finish(NAME, Outcome::Closed);
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(finish)).is_err());
     }
 

@@ -7,9 +7,8 @@
 //! sent by `sendfile(2)` between reaping and waiting, because the ring has no such operation and
 //! its `SPLICE` always goes to a kernel thread; when the socket is full, the ring polls it.
 //!
-//! Invariants: `finished` counts the ops whose last completion is in `done`; a name in `runnable`,
-//! `waits_for_first_buffer`, `waits_for_buffer`, `backoff` or `draining` that has become stale
-//! finds nothing.
+//! Invariant: a name in `runnable`, `waits_for_first_buffer`, `waits_for_buffer`, `backoff` or
+//! `draining` that has become stale finds nothing.
 //!
 //! Never used on the hot path, because the kernel always hands them to a thread of its own:
 //! `STATX`, `SHUTDOWN`, `SPLICE`.
@@ -49,7 +48,8 @@ use std::time::{Duration, Instant};
 
 use io_uring::cqueue;
 
-use super::op::{Completion, Op, OpId, Outcome, Sock, Token};
+use super::completions::Completions;
+use super::op::{Completion, Op, OpId, Sock, Token};
 use super::pool::Pool;
 use super::setup::step_failed;
 use super::slot_map::{CAPACITY_MAX, Handle, SlotMap};
@@ -78,7 +78,7 @@ pub struct Uring {
     sockets: SlotMap<Socket>,
     files: FileOps,
     /// Completions to be returned by the next wait, or by this one.
-    done: Vec<Completion>,
+    done: Completions,
     /// Scratch of `wait`: what the kernel has answered in this turn.
     reaped: Vec<cqueue::Entry>,
     /// Sends to be tried inline.
@@ -98,16 +98,13 @@ pub struct Uring {
     jobs: Option<Jobs>,
     /// Where the kernel writes the counters of the waker and of the jobs' notifier.
     wake_count: Box<[u8; 8]>,
-    in_flight: usize,
-    /// Of those, the ones whose last completion is in `done`.
-    finished: usize,
     limits: Limits,
     stats: DriverStats,
 }
 
 impl std::fmt::Debug for Uring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Uring({} sockets, {} ops)", self.sockets.len(), self.in_flight)
+        write!(f, "Uring({} sockets, {} ops)", self.sockets.len(), self.done.in_flight())
     }
 }
 
@@ -130,7 +127,7 @@ impl Uring {
             pool,
             sockets: SlotMap::new(limits.sockets_max),
             files: FileOps::new((limits.sockets_max + FILE_OPS_BESIDES).min(CAPACITY_MAX)),
-            done: Vec::new(),
+            done: Completions::default(),
             reaped: Vec::new(),
             runnable: VecDeque::new(),
             waits_for_first_buffer: VecDeque::new(),
@@ -141,25 +138,11 @@ impl Uring {
             waker: EventFd::new().map_err(step("eventfd"))?,
             jobs: None,
             wake_count: Box::new([0; 8]),
-            in_flight: 0,
-            finished: 0,
             limits: *limits,
             stats: DriverStats::default(),
         };
         driver.arm_waker();
         Ok(driver)
-    }
-
-    /// Ends an op: its last completion.
-    fn finish(&mut self, token: Token, outcome: Outcome) {
-        assert!(self.finished < self.in_flight, "an op ends that is not in flight");
-        self.finished += 1;
-        self.done.push(Completion { token, more: false, outcome });
-    }
-
-    /// Reports progress of an op that goes on.
-    fn progress(&mut self, token: Token, outcome: Outcome) {
-        self.done.push(Completion { token, more: true, outcome });
     }
 
     /// Gives the kernel the buffers that came back, and then the receives that missed them, no
@@ -201,7 +184,7 @@ impl Driver for Uring {
     }
 
     fn submit(&mut self, token: Token, op: Op) -> OpId {
-        self.in_flight += 1;
+        self.done.begin();
         match op {
             Op::AcceptMany { listener } => self.submit_stream(token, listener, StreamKind::Accept),
             Op::RecvMany { sock } => self.submit_stream(token, sock, StreamKind::Recv),
@@ -248,11 +231,7 @@ impl Driver for Uring {
             self.complete(&entry);
         }
         self.reaped = reaped;
-        self.stats.completions += self.done.len() as u64;
-        let finished = std::mem::take(&mut self.finished);
-        assert!(finished <= self.in_flight, "{finished} of {} ops ended", self.in_flight);
-        self.in_flight -= finished;
-        out.append(&mut self.done);
+        self.done.deliver(out, &mut self.stats);
         result.map_err(|error| step_failed("io_uring_enter", &error))
     }
 
@@ -273,7 +252,7 @@ impl Driver for Uring {
     }
 
     fn in_flight(&self) -> usize {
-        self.in_flight
+        self.done.in_flight()
     }
 
     fn leased(&self) -> usize {

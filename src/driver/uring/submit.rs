@@ -154,7 +154,7 @@ impl Uring {
             (StreamKind::Accept, Ok(())) => Outcome::Accepted(Err(cancelled())),
             (StreamKind::Accept, Err(error)) => Outcome::Accepted(Err(error)),
         };
-        self.finish(stream.token, outcome);
+        self.done.finish(stream.token, outcome);
     }
 
     // The write side.
@@ -304,7 +304,7 @@ impl Uring {
                 let _ = sys::shutdown(socket.fd.as_fd(), Shutdown::Write);
             }
         }
-        self.finish(token, Outcome::Sent(result, transfer.chain));
+        self.done.finish(token, Outcome::Sent(result, transfer.chain));
     }
 
     // The end: ask, join, close.
@@ -371,7 +371,7 @@ impl Uring {
         assert!(matches!(socket.read, Read::Idle) && matches!(socket.write, Write::Idle));
         self.stats.system_calls += 1;
         drop(self.sockets.remove(handle));
-        self.finish(token, Outcome::Closed);
+        self.done.finish(token, Outcome::Closed);
     }
 }
 
