@@ -33,14 +33,14 @@ pub(super) fn open(root: &File, path: &CStr, system_calls: &mut u64) -> io::Resu
 ///
 /// Invariant: the bytes of `buffer` from `start` on are those of the file from `offset` on.
 #[derive(Debug)]
-pub(super) struct Read {
+pub(super) struct BufferRead {
     pub(super) file: Arc<File>,
     pub(super) offset: u64,
     pub(super) buffer: Vec<u8>,
     pub(super) start: usize,
 }
 
-impl Read {
+impl BufferRead {
     /// Reads on by `read` until the buffer is full or the file ends, which gives `true`, or
     /// `bytes_max` are read, which gives `false`.
     pub(super) fn advance(

@@ -53,14 +53,14 @@ struct JobQueue {
 
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<QueuedJob>,
     /// The driver is gone.
     over: bool,
 }
 
 #[derive(Debug)]
-struct Waiting {
-    name: Handle,
+struct QueuedJob {
+    name: Handle<Job>,
     token: Token,
     job: Job,
 }
@@ -76,15 +76,15 @@ impl JobThread {
     /// later, unless this is an error.
     ///
     /// The errors are `ResourceBusy` when the queue is full, and what a thread cannot be had for.
-    fn submit(&mut self, token: Token, job: Job) -> (Handle, io::Result<()>) {
+    fn submit(&mut self, token: Token, job: Job) -> (Handle<Job>, io::Result<()>) {
         let (name, _) = Handle::unpack(self.given);
         self.given += 1;
-        let given = self.queue().and_then(|queue| queue.push(Waiting { name, token, job }));
+        let given = self.queue().and_then(|queue| queue.push(QueuedJob { name, token, job }));
         (name, given)
     }
 
     /// Drops a job that nobody has begun, and says whose it was.
-    fn cancel(&mut self, name: Handle) -> Option<Token> {
+    fn cancel(&mut self, name: Handle<Job>) -> Option<Token> {
         let mut queue = self.queue.as_ref()?.lock();
         let position = queue.waiting.iter().position(|waiting| waiting.name == name)?;
         let withdrawn = queue.waiting.remove(position);
@@ -94,7 +94,7 @@ impl JobThread {
     }
 
     /// Starts an op that is a job, as [`JobThread::submit`] does; one that is refused ends.
-    pub(super) fn start(&mut self, token: Token, job: Job, done: &mut Completions) -> Handle {
+    pub(super) fn start(&mut self, token: Token, job: Job, done: &mut Completions) -> Handle<Job> {
         let (name, given) = self.submit(token, job);
         if let Err(error) = given {
             done.finish(token, Outcome::Ran(Err(error)));
@@ -103,7 +103,7 @@ impl JobThread {
     }
 
     /// Ends the op of a job, if nobody has begun it.
-    pub(super) fn stop(&mut self, name: Handle, done: &mut Completions) {
+    pub(super) fn stop(&mut self, name: Handle<Job>, done: &mut Completions) {
         if let Some(token) = self.cancel(name) {
             done.finish(token, Outcome::Ran(Err(cancelled())));
         }
@@ -153,7 +153,7 @@ impl Drop for JobThread {
 }
 
 impl JobQueue {
-    fn push(&self, waiting: Waiting) -> io::Result<()> {
+    fn push(&self, waiting: QueuedJob) -> io::Result<()> {
         let mut queue = self.lock();
         if queue.waiting.len() >= QUEUE {
             drop(queue);
@@ -169,7 +169,7 @@ impl JobQueue {
     fn work(&self, answers: &Sender<JobAnswer>, notifier: &dyn Notifier) {
         // Each thread of Linux has its own priority (`setpriority(2)`). It works without as well.
         let _ = rustix::process::nice(NICE);
-        while let Some(Waiting { token, job, .. }) = self.next() {
+        while let Some(QueuedJob { token, job, .. }) = self.next() {
             if answers.send((token, job.perform())).is_err() {
                 return;
             }
@@ -178,7 +178,7 @@ impl JobQueue {
     }
 
     /// Waits for the next job; `None` when there will be none.
-    fn next(&self) -> Option<Waiting> {
+    fn next(&self) -> Option<QueuedJob> {
         let idle = |queue: &mut Queue| queue.waiting.is_empty() && !queue.over;
         let queue = self.changed.wait_while(self.lock(), idle);
         queue.unwrap_or_else(PoisonError::into_inner).waiting.pop_front()

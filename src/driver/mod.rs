@@ -71,6 +71,7 @@ pub mod pool;
 pub mod probe;
 pub mod ready;
 mod setup;
+mod side;
 pub mod sim;
 pub mod slot_map;
 mod sys;

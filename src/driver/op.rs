@@ -22,7 +22,7 @@ impl Token {
 /// A socket that a driver owns. A copy kept beyond the socket's [`Outcome::Closed`] is stale;
 /// using it is a bug that panics.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Sock(pub(super) Handle);
+pub struct Sock(pub(super) Handle<Self>);
 
 impl Sock {
     /// Ends the use of a socket that is gone.

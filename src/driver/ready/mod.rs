@@ -27,9 +27,9 @@
 //!
 //! # Buffers
 //!
-//! A receive takes its buffer just before it asks the kernel. When there is none it is *starved*:
-//! disarmed, and revived in order when leases came back. A turn that began with starved receives
-//! is *scarce*: each receive gets one buffer, and the revived ones come first, so that a flooding
+//! A receive takes its buffer just before it asks the kernel. When there is none it waits in line,
+//! disarmed, and is revived in order when leases came back. In a turn that began with such a line,
+//! buffers are *scarce*: each receive gets one, and the revived ones come first, so that a flooding
 //! peer takes turns with the others.
 
 pub mod epoll;
@@ -53,11 +53,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::helpers::{Helpers, Job, Read};
+use self::helpers::{DiskJob, Helpers};
 use self::poller::{Event, Interest, KEYS_RESERVED, Poller, Trigger};
-use self::source::{OpKind, Source, Stage, Work, name, parse};
+use self::source::{Source, Sources, Stage, Work};
 use super::completions::Completions;
+use super::disk::BufferRead;
 use super::job_thread::JobThread;
+use super::name::{Direction, FileOp, OpName};
 use super::op::cancelled;
 use super::pool::Pool;
 use super::setup::step_failed;
@@ -100,8 +102,8 @@ pub struct Ready<P: Poller> {
     poller: P,
     limits: Limits,
     pool: Rc<Pool>,
-    sources: SlotMap<Source>,
-    tasks: SlotMap<Task>,
+    sources: Sources,
+    files: SlotMap<Task, FileOp>,
     helpers: Helpers,
     jobs: JobThread,
     waker: EventFd,
@@ -112,7 +114,7 @@ pub struct Ready<P: Poller> {
     /// Accepts that wait for descriptors, and until when.
     backoff: Vec<(Instant, OpId)>,
     /// Sources whose interest may have changed.
-    rearm: Vec<Handle>,
+    rearm: Vec<Handle<Sock>>,
     /// What the next return from `wait` delivers.
     done: Completions,
     /// The poller's reports, kept for its memory.
@@ -126,7 +128,7 @@ pub struct Ready<P: Poller> {
 #[derive(Debug)]
 struct Task {
     token: Token,
-    job: Option<Job>,
+    job: Option<DiskJob>,
 }
 
 impl<P: Poller> Ready<P> {
@@ -151,8 +153,8 @@ impl<P: Poller> Ready<P> {
             poller,
             limits: *limits,
             pool: Pool::new(limits.buffers, limits.buffer_bytes),
-            sources: SlotMap::new(limits.sockets_max),
-            tasks: SlotMap::new(TASKS_MAX),
+            sources: Sources::marked(limits.sockets_max),
+            files: SlotMap::marked(TASKS_MAX),
             helpers,
             jobs,
             waker,
@@ -185,21 +187,19 @@ impl<P: Poller> Driver for Ready<P> {
         self.done.begin();
         match op {
             Op::AcceptMany { listener } => {
-                self.start(listener, OpKind::Read, token, Work::Accept(None))
+                self.start(listener, Direction::Read, token, Work::Accept(None))
             }
-            Op::RecvMany { sock } => self.start(sock, OpKind::Read, token, Work::Receive),
+            Op::RecvMany { sock } => self.start(sock, Direction::Read, token, Work::Receive),
             Op::Send { sock, chain, fin } => {
                 let transfer = Transfer::new(chain, fin);
-                self.start(sock, OpKind::Write, token, Work::Send(transfer))
+                self.start(sock, Direction::Write, token, Work::Send(transfer))
             }
             Op::ReadFile { file, offset, buffer } => {
                 let start = buffer.len();
-                self.start_task(token, Job::Read(Read { file, offset, buffer, start }))
+                self.start_task(token, DiskJob::Read(BufferRead { file, offset, buffer, start }))
             }
-            Op::OpenFile { root, path } => self.start_task(token, Job::Open { root, path }),
-            Op::Run { job } => {
-                name(self.jobs.start(token, job, &mut self.done), OpKind::JobThread, 0)
-            }
+            Op::OpenFile { root, path } => self.start_task(token, DiskJob::Open { root, path }),
+            Op::Run { job } => OpName::Job(self.jobs.start(token, job, &mut self.done)).id(),
             Op::Close { sock, reset } => {
                 self.open_source(sock).closing = Some((token, reset));
                 self.queue_close(sock.0)
@@ -208,26 +208,25 @@ impl<P: Poller> Driver for Ready<P> {
     }
 
     fn cancel(&mut self, op: OpId) {
-        let (handle, op_kind, sequence) = parse(op);
-        match op_kind {
-            OpKind::Read | OpKind::Write => {
+        match OpName::of(op) {
+            OpName::Side(handle, direction, sequence) => {
                 let source = self.sources.get_mut(handle);
-                let side = source.map(|source| source.side_mut(op_kind));
-                if side.is_some_and(|side| side.current(sequence).is_some()) {
+                let side = source.map(|source| source.side_mut(direction));
+                if side.is_some_and(|side| side.op.current(sequence).is_some()) {
                     self.end(op, Err(cancelled()));
                 }
             }
-            OpKind::File => {
+            OpName::File(handle) => {
                 // A helper's job is not taken from it: it ends by itself, and success is legal.
-                let Some(task) = self.tasks.get_mut(handle) else { return };
+                let Some(task) = self.files.get_mut(handle) else { return };
                 let job = task.job.take().or_else(|| self.helpers.cancel(op));
                 if let Some(job) = job {
                     self.end_task(handle, job.cancel());
                 }
             }
-            OpKind::JobThread => self.jobs.stop(handle, &mut self.done),
+            OpName::Job(handle) => self.jobs.stop(handle, &mut self.done),
             // What is ending is not ended sooner.
-            OpKind::Close => {}
+            OpName::Close(_) => {}
         }
     }
 
@@ -286,7 +285,12 @@ impl<P: Poller> Ready<P> {
     ///
     /// An edge poller hears of it this once. A level poller begins with input: that is what a new
     /// connection, and a listener, is asked for first.
-    fn register(&mut self, socket: OwnedFd, adopted: bool, listener: bool) -> io::Result<Handle> {
+    fn register(
+        &mut self,
+        socket: OwnedFd,
+        adopted: bool,
+        listener: bool,
+    ) -> io::Result<Handle<Sock>> {
         let want = if P::TRIGGER == Trigger::Edge { Interest::BOTH } else { Interest::READ };
         let source = Source::new(socket, adopted, listener, want);
         let handle = self.sources.insert(source).expect("the caller saw that there is room");
@@ -310,9 +314,9 @@ impl<P: Poller> Ready<P> {
         source
     }
 
-    fn start(&mut self, sock: Sock, op_kind: OpKind, token: Token, work: Work) -> OpId {
-        let side = self.open_source(sock).side_mut(op_kind);
-        let op = name(sock.0, op_kind, side.start(token, work));
+    fn start(&mut self, sock: Sock, direction: Direction, token: Token, work: Work) -> OpId {
+        let side = self.open_source(sock).side_mut(direction);
+        let op = OpName::Side(sock.0, direction, side.start(token, work)).id();
         if side.ready {
             self.runnable.push_back(op);
         } else {
@@ -321,19 +325,21 @@ impl<P: Poller> Ready<P> {
         op
     }
 
-    fn start_task(&mut self, token: Token, job: Job) -> OpId {
+    fn start_task(&mut self, token: Token, job: DiskJob) -> OpId {
         let task = Task { token, job: Some(job) };
-        let handle = self.tasks.insert(task).expect("more file ops than memory holds");
-        let op = name(handle, OpKind::File, 0);
+        let handle = self.files.insert(task).expect("more file ops than memory holds");
+        let op = OpName::File(handle).id();
         self.runnable.push_back(op);
         op
     }
 
     /// Ends an op on a socket that is in flight, with its last completion.
     fn end(&mut self, op: OpId, result: io::Result<()>) {
-        let (handle, op_kind, _) = parse(op);
+        let OpName::Side(handle, direction, _) = OpName::of(op) else {
+            unreachable!("callers pass an op on a socket")
+        };
         let source = self.sources.get_mut(handle).expect("the op is in flight on it");
-        let pending = source.side_mut(op_kind).take().expect("the op is in flight");
+        let pending = source.side_mut(direction).op.take().expect("the op is in flight");
         let listed = self.waits_for_buffer.len() + self.backoff.len();
         match pending.stage {
             Stage::WaitsForBuffer => self.waits_for_buffer.retain(|other| *other != op),
@@ -351,19 +357,19 @@ impl<P: Poller> Ready<P> {
         self.done.finish(pending.token, pending.work.end(result));
     }
 
-    fn queue_close(&mut self, handle: Handle) -> OpId {
-        let op = name(handle, OpKind::Close, 0);
+    fn queue_close(&mut self, handle: Handle<Sock>) -> OpId {
+        let op = OpName::Close(handle).id();
         self.runnable.push_back(op);
         op
     }
 
-    fn end_task(&mut self, handle: Handle, outcome: Outcome) {
-        let task = self.tasks.remove(handle).expect("the op is in flight");
+    fn end_task(&mut self, handle: Handle<FileOp>, outcome: Outcome) {
+        let task = self.files.remove(handle).expect("the op is in flight");
         self.done.finish(task.token, outcome);
     }
 
     /// Notes that what the poller watches may have to change.
-    fn change(&mut self, handle: Handle) {
+    fn change(&mut self, handle: Handle<Sock>) {
         let source = self.sources.get_mut(handle).expect("callers have just used it");
         if P::TRIGGER != Trigger::Edge && !source.changing {
             source.changing = true;
@@ -372,6 +378,6 @@ impl<P: Poller> Ready<P> {
     }
 }
 
-fn key(handle: Handle) -> u32 {
+fn key(handle: Handle<Sock>) -> u32 {
     handle.slot() + KEYS_RESERVED
 }

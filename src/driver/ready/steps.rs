@@ -5,12 +5,13 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::poller::{Event, Interest, KEYS_RESERVED, Poller};
-use super::source::{OpKind, Readiness, Stage, requeue};
+use super::source::{Readiness, Stage, requeue};
 use super::{KEY_NOTIFIER, KEY_WAKER, Ready, key};
+use crate::driver::name::Direction;
 
 impl<P: Poller> Ready<P> {
-    /// Queues starved receives for which there are buffers, before all others and in their
-    /// order, and accepts that have rested.
+    /// Queues receives that waited for a buffer, as far as there are buffers, before all others and
+    /// in their order, and accepts that have rested.
     pub(super) fn revive(&mut self, now: Instant) {
         self.scarce = !self.waits_for_buffer.is_empty();
         let count = self.pool.available().min(self.waits_for_buffer.len());
@@ -108,13 +109,15 @@ impl<P: Poller> Ready<P> {
         let source = self.sources.get_mut(handle).expect("the slot is in use");
         source.hangup |= event.hangup;
         let mut spurious = false;
-        for (op_kind, ready) in [(OpKind::Read, event.readable), (OpKind::Write, event.writable)] {
+        for (direction, ready) in
+            [(Direction::Read, event.readable), (Direction::Write, event.writable)]
+        {
             if !ready {
                 continue;
             }
-            let side = source.side_mut(op_kind);
+            let side = source.side_mut(direction);
             match side.report() {
-                Readiness::Awaited => self.runnable.extend(side.name(handle, op_kind)),
+                Readiness::Awaited => self.runnable.extend(side.op.name(handle, direction)),
                 Readiness::Known => {}
                 Readiness::Unwanted => spurious = true,
             }
@@ -131,7 +134,7 @@ mod tests {
     use super::*;
     use crate::driver::ready::Epoll;
     use crate::driver::slot_map::Handle;
-    use crate::driver::{Driver, Limits, Op, OpId, Outcome, Token};
+    use crate::driver::{Driver, Limits, Op, OpId, Outcome, Sock, Token};
     use std::os::unix::net::UnixStream;
 
     fn wait(driver: &mut Epoll) {
@@ -139,7 +142,7 @@ mod tests {
     }
 
     /// A driver whose only op is a receive, and the name of that.
-    fn receiving() -> (Epoll, Handle, OpId, UnixStream) {
+    fn receiving() -> (Epoll, Handle<Sock>, OpId, UnixStream) {
         let mut driver = Epoll::open(&Limits::default()).unwrap();
         let (ours, peer) = UnixStream::pair().unwrap();
         let sock = driver.adopt(ours.into()).unwrap();
@@ -175,7 +178,7 @@ mod tests {
     fn an_op_that_waits_in_no_line_is_noticed() {
         let (mut driver, handle, op, _peer) = receiving();
         let source = driver.sources.get_mut(handle).unwrap();
-        source.read.pending.as_mut().unwrap().stage = Stage::WaitsForBuffer;
+        source.read.op.get_mut().unwrap().stage = Stage::WaitsForBuffer;
         driver.cancel(op);
     }
 }

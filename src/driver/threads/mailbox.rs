@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::job::Answer;
+use super::thread_pool::ThreadAnswer;
 use crate::driver::waker::Notifier;
 
 /// A mailbox of one reader; see the module documentation.
@@ -16,7 +16,7 @@ pub(super) struct Mailbox {
 /// Invariant: there is at most one answer of each thread.
 #[derive(Debug, Default)]
 struct Mail {
-    answers: Vec<Answer>,
+    answers: Vec<ThreadAnswer>,
     woken: bool,
     /// There are answers of jobs, which are not kept here.
     jobs_done: bool,
@@ -34,7 +34,7 @@ struct Mail {
 pub(super) struct News {
     /// A wake.
     pub(super) woken: bool,
-    /// Answers of jobs.
+    /// ThreadAnswers of jobs.
     pub(super) jobs_done: bool,
 }
 
@@ -50,7 +50,7 @@ impl Notifier for JobNotifier {
 
 impl Mailbox {
     /// Leaves an answer, or drops it when the reader is gone.
-    pub(super) fn post(&self, answer: Answer) {
+    pub(super) fn post(&self, answer: ThreadAnswer) {
         let unread = self.change(|mail| match mail.closed {
             true => Some(answer),
             false => {
@@ -96,7 +96,7 @@ impl Mailbox {
     }
 
     /// Moves the answers that have come to `answers`, which is empty; says what has come too.
-    pub(super) fn collect(&self, answers: &mut Vec<Answer>) -> News {
+    pub(super) fn collect(&self, answers: &mut Vec<ThreadAnswer>) -> News {
         let mut mail = self.lock();
         std::mem::swap(&mut mail.answers, answers);
         let (woken, jobs_done) = (mail.woken, mail.jobs_done);

@@ -87,14 +87,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::budget::Budget;
-use self::job::{Answer, Calls, Job, SharedSocket, limit_sends};
+use self::job::{Calls, FileJob, SharedSocket, limit_sends};
 use self::mailbox::{JobNotifier, Mailbox};
-use self::socket::{Close, Reading, Sending, Socket};
-use self::thread_pool::ThreadPool;
+use self::socket::{Close, ReadOp, SendOp, ThreadedSocket};
+use self::thread_pool::{ThreadAnswer, ThreadPool};
 use super::completions::Completions;
-use super::disk::Read;
+use super::disk::BufferRead;
 use super::job_thread::JobThread;
-use super::name::{OpKind, name, parse};
+use super::name::{Direction, FileOp, OpName};
 use super::op::cancelled;
 use super::pool::Pool;
 use super::slot_map::{CAPACITY_MAX, Handle, SlotMap};
@@ -116,13 +116,13 @@ pub struct Threads {
     jobs: JobThread,
     limits: Limits,
     pool: Rc<Pool>,
-    sockets: SlotMap<Socket>,
+    sockets: SlotMap<ThreadedSocket, Sock>,
     sockets_max: u32,
-    tasks: SlotMap<Task>,
+    files: SlotMap<Task, FileOp>,
     /// Ops whose next step is to be started, and closes.
     runnable: VecDeque<OpId>,
     /// Ops on files that wait for one of the threads for files.
-    files: VecDeque<Handle>,
+    files_in_line: VecDeque<Handle<FileOp>>,
     /// Threads that work on files.
     files_busy: u32,
     /// Receives that want a buffer: for bytes that are held, or to begin.
@@ -132,7 +132,7 @@ pub struct Threads {
     /// What the next return from `wait` delivers.
     done: Completions,
     /// Answers, kept for its memory.
-    answers: Vec<Answer>,
+    answers: Vec<ThreadAnswer>,
     stats: DriverStats,
 }
 
@@ -140,7 +140,7 @@ pub struct Threads {
 #[derive(Debug)]
 struct Task {
     token: Token,
-    job: Option<Job>,
+    job: Option<FileJob>,
 }
 
 impl Threads {
@@ -164,11 +164,11 @@ impl Threads {
             mailbox,
             limits: *limits,
             pool: Pool::new(limits.buffers, limits.buffer_bytes),
-            sockets: SlotMap::new(sockets_max),
+            sockets: SlotMap::marked(sockets_max),
             sockets_max,
-            tasks: SlotMap::new(TASKS_MAX),
+            files: SlotMap::marked(TASKS_MAX),
             runnable: VecDeque::new(),
-            files: VecDeque::new(),
+            files_in_line: VecDeque::new(),
             files_busy: 0,
             waits_for_buffer: VecDeque::new(),
             backoff: Vec::new(),
@@ -197,7 +197,7 @@ impl Driver for Threads {
             limit_sends(&socket, &mut calls)?;
         }
         self.stats.system_calls += calls.made;
-        let socket = Socket::new(SharedSocket::new(socket), true, listener);
+        let socket = ThreadedSocket::new(SharedSocket::new(socket), true, listener);
         Ok(Sock(self.sockets.insert(socket).expect("there is room, as was just seen")))
     }
 
@@ -207,58 +207,55 @@ impl Driver for Threads {
             Op::AcceptMany { listener } => self.start_read(listener, token, true),
             Op::RecvMany { sock } => self.start_read(sock, token, false),
             Op::Send { sock, chain, fin } => {
-                let sending = Sending { token, chain, fin, cancelled: false };
-                let sequence = self.open_socket(sock).write.start(sending);
-                self.queue(name(sock.0, OpKind::Write, sequence))
+                let send = SendOp { token, chain, fin, cancelled: false };
+                let sequence = self.open_socket(sock).write.op.start(send);
+                self.queue(OpName::Side(sock.0, Direction::Write, sequence))
             }
             Op::ReadFile { file, offset, buffer } => {
                 let start = buffer.len();
-                let read = Read { file, offset, buffer, start };
-                self.start_task(token, Job::Read { read, bytes_max: self.turn_bytes() })
+                let read = BufferRead { file, offset, buffer, start };
+                self.start_task(token, FileJob::Read { read, bytes_max: self.turn_bytes() })
             }
-            Op::OpenFile { root, path } => self.start_task(token, Job::Open { root, path }),
-            Op::Run { job } => {
-                name(self.jobs.start(token, job, &mut self.done), OpKind::JobThread, 0)
-            }
+            Op::OpenFile { root, path } => self.start_task(token, FileJob::Open { root, path }),
+            Op::Run { job } => OpName::Job(self.jobs.start(token, job, &mut self.done)).id(),
             Op::Close { sock, reset } => {
                 self.open_socket(sock).close =
                     Some(Close { token, reset, begun: false, drain: None });
-                self.queue(name(sock.0, OpKind::Close, 0))
+                self.queue(OpName::Close(sock.0))
             }
         }
     }
 
     fn cancel(&mut self, op: OpId) {
-        let (handle, op_kind, sequence) = parse(op);
-        match op_kind {
-            OpKind::Read => {
+        match OpName::of(op) {
+            OpName::Side(handle, Direction::Read, sequence) => {
                 let socket = self.sockets.get_mut(handle);
-                if socket.is_some_and(|socket| socket.read.current(sequence).is_some()) {
+                if socket.is_some_and(|socket| socket.read.op.current(sequence).is_some()) {
                     self.end_read(handle, Err(cancelled()));
                 }
             }
-            OpKind::Write => {
+            OpName::Side(handle, Direction::Write, sequence) => {
                 let Some(socket) = self.sockets.get_mut(handle) else { return };
                 let busy = socket.write.busy;
-                let Some(sending) = socket.write.current(sequence) else { return };
-                sending.cancelled = true;
+                let Some(send) = socket.write.op.current(sequence) else { return };
+                send.cancelled = true;
                 if busy {
                     socket.shared.give_up_send(true);
                 } else {
                     self.end_send(handle, Err(cancelled()));
                 }
             }
-            OpKind::File => {
+            OpName::File(handle) => {
                 // A job that a thread has begun ends by itself, and success is legal.
-                let job = self.tasks.get_mut(handle).and_then(|task| task.job.take());
+                let job = self.files.get_mut(handle).and_then(|task| task.job.take());
                 if let Some(job) = job {
-                    self.files.retain(|other| *other != handle);
-                    self.end_task(handle, end_of_file_job(job, cancelled()));
+                    self.files_in_line.retain(|other| *other != handle);
+                    self.end_task(handle, job.end(cancelled()));
                 }
             }
-            OpKind::JobThread => self.jobs.stop(handle, &mut self.done),
+            OpName::Job(handle) => self.jobs.stop(handle, &mut self.done),
             // What is ending is not ended sooner.
-            OpKind::Close => {}
+            OpName::Close(_) => {}
         }
     }
 
@@ -310,12 +307,12 @@ impl Driver for Threads {
 
 /// Starting and ending.
 impl Threads {
-    fn socket(&self, sock: Sock) -> &Socket {
+    fn socket(&self, sock: Sock) -> &ThreadedSocket {
         self.sockets.get(sock.0).unwrap_or_else(|| sock.stale())
     }
 
     /// The record of a socket that ops may be submitted on.
-    fn open_socket(&mut self, sock: Sock) -> &mut Socket {
+    fn open_socket(&mut self, sock: Sock) -> &mut ThreadedSocket {
         let socket = self.sockets.get_mut(sock.0).unwrap_or_else(|| sock.stale());
         assert!(socket.close.is_none(), "an op on {sock:?}, whose close was submitted before");
         socket
@@ -326,53 +323,54 @@ impl Threads {
         usize::try_from(self.limits.turn_bytes_max).unwrap_or(usize::MAX)
     }
 
-    fn queue(&mut self, op: OpId) -> OpId {
+    fn queue(&mut self, name: OpName) -> OpId {
+        let op = name.id();
         self.runnable.push_back(op);
         op
     }
 
     fn start_read(&mut self, sock: Sock, token: Token, accept: bool) -> OpId {
-        let sequence = self.open_socket(sock).read.start(Reading { token, accept });
-        self.queue(name(sock.0, OpKind::Read, sequence))
+        let sequence = self.open_socket(sock).read.op.start(ReadOp { token, accept });
+        self.queue(OpName::Side(sock.0, Direction::Read, sequence))
     }
 
-    fn start_task(&mut self, token: Token, job: Job) -> OpId {
+    fn start_task(&mut self, token: Token, job: FileJob) -> OpId {
         let task = Task { token, job: Some(job) };
-        let handle = self.tasks.insert(task).expect("more file ops than memory holds");
-        self.files.push_back(handle);
-        name(handle, OpKind::File, 0)
+        let handle = self.files.insert(task).expect("more file ops than memory holds");
+        self.files_in_line.push_back(handle);
+        OpName::File(handle).id()
     }
 
     /// Ends the accept or receive that is in flight on a socket. What its thread brings, or has
     /// brought, stays with the socket.
-    fn end_read(&mut self, handle: Handle, result: io::Result<()>) {
+    fn end_read(&mut self, handle: Handle<Sock>, result: io::Result<()>) {
         let socket = self.sockets.get_mut(handle).expect("the op is in flight on it");
-        let op = socket.read.name(handle, OpKind::Read);
-        let reading = socket.read.take().expect("the op is in flight");
+        let op = socket.read.op.name(handle, Direction::Read);
+        let read = socket.read.op.take().expect("the op is in flight");
         self.waits_for_buffer.retain(|other| Some(*other) != op);
         self.backoff.retain(|(_, other)| Some(*other) != op);
-        let outcome = match (reading.accept, result) {
+        let outcome = match (read.accept, result) {
             (true, Ok(())) => unreachable!("accepting has no orderly end"),
             (true, Err(error)) => Outcome::Accepted(Err(error)),
             (false, result) => Outcome::Received(result.map(|()| None)),
         };
-        self.done.finish(reading.token, outcome);
+        self.done.finish(read.token, outcome);
     }
 
     /// Ends the send that is in flight on a socket; no thread works on it.
-    fn end_send(&mut self, handle: Handle, result: io::Result<()>) {
+    fn end_send(&mut self, handle: Handle<Sock>, result: io::Result<()>) {
         let socket = self.sockets.get_mut(handle).expect("the op is in flight on it");
-        let sending = socket.write.take().expect("the op is in flight");
-        if sending.fin && result.is_ok() {
+        let send = socket.write.op.take().expect("the op is in flight");
+        if send.fin && result.is_ok() {
             self.stats.system_calls += 1;
             // It fails when the peer is gone. All bytes are with the kernel either way.
             let _ = sys::shutdown(socket.shared.as_fd(), Shutdown::Write);
         }
-        self.done.finish(sending.token, Outcome::Sent(result, sending.chain));
+        self.done.finish(send.token, Outcome::Sent(result, send.chain));
     }
 
-    fn end_task(&mut self, handle: Handle, outcome: Outcome) {
-        let task = self.tasks.remove(handle).expect("the op is in flight");
+    fn end_task(&mut self, handle: Handle<FileOp>, outcome: Outcome) {
+        let task = self.files.remove(handle).expect("the op is in flight");
         self.done.finish(task.token, outcome);
     }
 
@@ -396,16 +394,5 @@ impl Drop for Threads {
         }
         self.threads.shut_down();
         self.mailbox.close();
-    }
-}
-
-/// The outcome of an op on a file that no thread has begun.
-fn end_of_file_job(job: Job, error: io::Error) -> Outcome {
-    match job {
-        Job::Open { .. } => Outcome::Opened(Err(error)),
-        Job::Read { read, .. } => read.end(Err(error)),
-        Job::Accept(_) | Job::Receive { .. } | Job::Send(..) => {
-            unreachable!("jobs on sockets begin when they are made")
-        }
     }
 }

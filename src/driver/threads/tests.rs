@@ -392,8 +392,9 @@ fn what_comes_after_the_driver_is_dropped() {
     peer.set_read_timeout(Some(PATIENCE)).unwrap();
     let mailbox = Mailbox::default();
     mailbox.close();
-    let (thread, found) = (Handle::at(0), job::Found::Accepted(Ok(ours.into())));
-    mailbox.post(Answer { thread, place: thread, found, calls: Calls::default() });
+    let accepted = job::SocketResult::Accepted(Ok(ours.into()));
+    let result = job::JobResult::Socket(Handle::at(0), accepted);
+    mailbox.post(ThreadAnswer { thread: Handle::at(0), result, calls: Calls::default() });
     assert_eq!(peer.read(&mut [0; 1]).unwrap(), 0);
 }
 

@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::budget::Budget;
-use super::job::{Answer, Calls, Job};
+use super::job::{BlockingJob, Calls, JobResult};
 use super::mailbox::Mailbox;
 use crate::driver::slot_map::{Handle, SlotMap};
 
@@ -34,7 +34,7 @@ const DROP_WAIT: Duration = Duration::from_secs(1);
 pub(super) struct ThreadPool {
     threads: SlotMap<PoolThread>,
     /// Since when they are idle, in this order.
-    idle: VecDeque<(Instant, Handle)>,
+    idle: VecDeque<(Instant, Handle<PoolThread>)>,
     /// Jobs given so far.
     given: u64,
     mailbox: Arc<Mailbox>,
@@ -43,9 +43,9 @@ pub(super) struct ThreadPool {
 }
 
 #[derive(Debug)]
-struct PoolThread {
+pub(super) struct PoolThread {
     /// The thread ends when this is dropped.
-    jobs: SyncSender<Task>,
+    jobs: SyncSender<(Handle<PoolThread>, BlockingJob)>,
     thread: JoinHandle<()>,
 }
 
@@ -62,7 +62,7 @@ impl ThreadPool {
     /// # Errors
     ///
     /// When none is idle, and one more cannot be had.
-    pub(super) fn acquire(&mut self) -> io::Result<Handle> {
+    pub(super) fn acquire(&mut self) -> io::Result<Handle<PoolThread>> {
         if let Some((_, thread)) = self.idle.pop_back() {
             return Ok(thread);
         }
@@ -86,10 +86,10 @@ impl ThreadPool {
         Ok(self.threads.insert(pool_thread).expect("there is room, as was just seen"))
     }
 
-    /// Gives a thread that was just acquired its job, for a socket or for an op on a file.
-    pub(super) fn submit(&mut self, thread: Handle, place: Handle, job: Job) {
+    /// Gives a thread that was just acquired its job.
+    pub(super) fn submit(&mut self, thread: Handle<PoolThread>, job: BlockingJob) {
         let pool_thread = self.threads.get(thread).expect("it was just acquired");
-        let given = pool_thread.jobs.try_send(Task { thread, place, job });
+        let given = pool_thread.jobs.try_send((thread, job));
         given.expect("an idle thread waits for a job");
         self.given += 1;
     }
@@ -104,7 +104,7 @@ impl ThreadPool {
     }
 
     /// Notes that a thread has answered.
-    pub(super) fn release(&mut self, thread: Handle, now: Instant) {
+    pub(super) fn release(&mut self, thread: Handle<PoolThread>, now: Instant) {
         self.idle.push_back((now, thread));
         let (idle, all) = (self.idle.len(), self.threads.len());
         assert!(idle <= all as usize, "{idle} idle threads of {all}");
@@ -141,21 +141,22 @@ impl ThreadPool {
     }
 }
 
-/// A job, where its answer belongs, and who does it.
+/// What came of a job.
 #[derive(Debug)]
-struct Task {
-    thread: Handle,
-    place: Handle,
-    job: Job,
+pub(super) struct ThreadAnswer {
+    /// The thread, which is idle now.
+    pub(super) thread: Handle<PoolThread>,
+    pub(super) result: JobResult,
+    pub(super) calls: Calls,
 }
 
 /// The life of a thread.
-fn work(jobs: &Receiver<Task>, mailbox: &Mailbox) {
-    while let Ok(Task { thread, place, job }) = jobs.recv() {
+fn work(jobs: &Receiver<(Handle<PoolThread>, BlockingJob)>, mailbox: &Mailbox) {
+    while let Ok((thread, job)) = jobs.recv() {
         mailbox.begin();
         let mut calls = Calls::default();
-        let found = job.perform(&mut calls);
-        mailbox.post(Answer { thread, place, found, calls });
+        let result = job.perform(&mut calls);
+        mailbox.post(ThreadAnswer { thread, result, calls });
     }
 }
 

@@ -33,13 +33,13 @@ const READ_MAX: usize = 1 << 30;
 
 /// Ops on files that the kernel has.
 pub(super) struct FileOps {
-    ops: SlotMap<FileOp>,
+    ops: SlotMap<RingFileOp>,
     /// Where fetched data goes. Allocated at the first fetch; written by the kernel, perhaps by
     /// several fetches at once, and never read.
     sink: Vec<u8>,
 }
 
-enum FileOp {
+pub(super) enum RingFileOp {
     Open {
         token: Token,
         root: Arc<File>,
@@ -95,7 +95,7 @@ impl Uring {
         }
         let how = OpenHow::new().flags(sys::OPEN_FLAGS as u64).resolve(root.links().resolve());
         let (how, retries) = (Box::new(how), OPEN_ATTEMPTS - 1);
-        match self.files.ops.insert(FileOp::Open { token, root, path, how, retries }) {
+        match self.files.ops.insert(RingFileOp::Open { token, root, path, how, retries }) {
             Ok(handle) => self.push_open(handle),
             Err(_) => {
                 self.done.finish(token, Outcome::Opened(Err(io::ErrorKind::ResourceBusy.into())));
@@ -104,12 +104,12 @@ impl Uring {
         }
     }
 
-    fn push_open(&mut self, handle: Handle) -> OpId {
-        let Some(FileOp::Open { root, path, how, .. }) = self.files.ops.get(handle) else {
+    fn push_open(&mut self, handle: Handle<RingFileOp>) -> OpId {
+        let Some(RingFileOp::Open { root, path, how, .. }) = self.files.ops.get(handle) else {
             unreachable!("callers pass an open")
         };
         let fd = Fd(root.as_fd().as_raw_fd());
-        let user_data = handle.pack(SubmissionKind::Open.tag(0));
+        let user_data = SubmissionKind::Open.name_only(handle);
         let entry =
             opcode::OpenAt2::new(fd, path.as_ptr(), &raw const **how).build().user_data(user_data);
         // SAFETY: path and flags are on the heap, at addresses that stay, and the record keeps
@@ -118,8 +118,8 @@ impl Uring {
         OpId(user_data)
     }
 
-    pub(super) fn complete_open(&mut self, handle: Handle, result: i32) {
-        if let Some(FileOp::Open { retries, .. }) = self.files.ops.get_mut(handle)
+    pub(super) fn complete_open(&mut self, handle: Handle<RingFileOp>, result: i32) {
+        if let Some(RingFileOp::Open { retries, .. }) = self.files.ops.get_mut(handle)
             && matches!(-result, libc::EAGAIN | libc::EINTR)
             && *retries > 0
         {
@@ -127,7 +127,9 @@ impl Uring {
             self.push_open(handle);
             return;
         }
-        let Some(FileOp::Open { token, root, .. }) = self.files.ops.remove(handle) else { return };
+        let Some(RingFileOp::Open { token, root, .. }) = self.files.ops.remove(handle) else {
+            return;
+        };
         let opened = match result {
             code if code < 0 => Err(io::Error::from_raw_os_error(-code)),
             descriptor => {
@@ -147,27 +149,28 @@ impl Uring {
         offset: u64,
         buffer: Vec<u8>,
     ) -> OpId {
-        let op = FileOp::Read { token, file, offset, buffer, read: 0, cancelled: false };
+        let op = RingFileOp::Read { token, file, offset, buffer, read: 0, cancelled: false };
         match self.files.ops.insert(op) {
             Ok(handle) => self.push_read(handle),
-            Err(FileOp::Read { buffer, .. }) => {
+            Err(RingFileOp::Read { buffer, .. }) => {
                 let refused = Err(io::ErrorKind::ResourceBusy.into());
                 self.done.finish(token, Outcome::FileRead(refused, buffer));
                 OpId(SubmissionKind::NOBODY)
             }
-            Err(FileOp::Open { .. }) => unreachable!("the read comes back"),
+            Err(RingFileOp::Open { .. }) => unreachable!("the read comes back"),
         }
     }
 
-    fn push_read(&mut self, handle: Handle) -> OpId {
-        let Some(FileOp::Read { file, offset, buffer, read, .. }) = self.files.ops.get_mut(handle)
+    fn push_read(&mut self, handle: Handle<RingFileOp>) -> OpId {
+        let Some(RingFileOp::Read { file, offset, buffer, read, .. }) =
+            self.files.ops.get_mut(handle)
         else {
             unreachable!("callers pass a read")
         };
         let spare = buffer.spare_capacity_mut();
         let (address, len) = (spare.as_mut_ptr().cast::<u8>(), spare.len().min(READ_MAX) as u32);
         let fd = Fd(file.as_fd().as_raw_fd());
-        let user_data = handle.pack(SubmissionKind::Read.tag(0));
+        let user_data = SubmissionKind::Read.name_only(handle);
         let entry = opcode::Read::new(fd, address, len)
             .offset(*offset + *read as u64)
             .build()
@@ -178,8 +181,8 @@ impl Uring {
         OpId(user_data)
     }
 
-    pub(super) fn complete_read(&mut self, handle: Handle, result: i32) {
-        let Some(FileOp::Read { buffer, read, cancelled: unwanted, .. }) =
+    pub(super) fn complete_read(&mut self, handle: Handle<RingFileOp>, result: i32) {
+        let Some(RingFileOp::Read { buffer, read, cancelled: unwanted, .. }) =
             self.files.ops.get_mut(handle)
         else {
             return;
@@ -200,7 +203,7 @@ impl Uring {
             self.push_read(handle);
             return;
         }
-        let Some(FileOp::Read { token, mut buffer, read, cancelled: unwanted, .. }) =
+        let Some(RingFileOp::Read { token, mut buffer, read, cancelled: unwanted, .. }) =
             self.files.ops.remove(handle)
         else {
             unreachable!("it was there above")
@@ -217,11 +220,11 @@ impl Uring {
         self.done.finish(token, Outcome::FileRead(outcome, buffer));
     }
 
-    pub(super) fn cancel_file(&mut self, handle: Handle, user_data: u64) {
+    pub(super) fn cancel_file(&mut self, handle: Handle<RingFileOp>, user_data: u64) {
         match self.files.ops.get_mut(handle) {
             None => return,
-            Some(FileOp::Read { cancelled, .. }) => *cancelled = true,
-            Some(FileOp::Open { retries, .. }) => *retries = 0,
+            Some(RingFileOp::Read { cancelled, .. }) => *cancelled = true,
+            Some(RingFileOp::Open { retries, .. }) => *retries = 0,
         }
         let entry = opcode::AsyncCancel::new(user_data).build().user_data(SubmissionKind::NOBODY);
         // SAFETY: the entry points to nothing.
@@ -239,7 +242,7 @@ mod tests {
     const NAME: Token = Token(7);
 
     /// A driver whose kernel has an open in hand; none where io_uring does not work.
-    fn opening(retries: usize) -> Option<(Uring, Handle, tempfile::TempDir)> {
+    fn opening(retries: usize) -> Option<(Uring, Handle<RingFileOp>, tempfile::TempDir)> {
         let mut uring = match Uring::open(&Limits::default()) {
             Ok(uring) => uring,
             Err(error) => {
@@ -251,7 +254,7 @@ mod tests {
         std::fs::write(folder.path().join("page"), "a page").unwrap();
         let root = Arc::new(File::open_root(folder.path(), Links::Beneath).unwrap());
         let how = Box::new(OpenHow::new().flags(sys::OPEN_FLAGS as u64));
-        let op = FileOp::Open { token: NAME, root, path: c"page".into(), how, retries };
+        let op = RingFileOp::Open { token: NAME, root, path: c"page".into(), how, retries };
         let Ok(handle) = uring.files.ops.insert(op) else { panic!("there is room") };
         uring.done.begin();
         Some((uring, handle, folder))
@@ -295,7 +298,8 @@ mod tests {
         let file = Arc::new(File::new(file.into()).unwrap());
         let buffer = Vec::with_capacity(10);
         let room = buffer.capacity() as i32;
-        let op = FileOp::Read { token: NAME, file, offset: 0, buffer, read: 0, cancelled: false };
+        let op =
+            RingFileOp::Read { token: NAME, file, offset: 0, buffer, read: 0, cancelled: false };
         let Ok(handle) = uring.files.ops.insert(op) else { panic!("there is room") };
         let complete = || uring.complete_read(handle, room + 1);
         let noticed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(complete));
@@ -315,7 +319,7 @@ mod tests {
             buffer.extend_from_slice(b"before, and a part");
             let read = buffer.len() - b"before".len();
             let (token, cancelled) = (Token(77), was_cancelled);
-            let op = FileOp::Read { token, file, offset: 0, buffer, read, cancelled };
+            let op = RingFileOp::Read { token, file, offset: 0, buffer, read, cancelled };
             let Ok(handle) = uring.files.ops.insert(op) else { panic!("there is room") };
             uring.done.begin();
             uring.complete_read(handle, result);
@@ -345,7 +349,7 @@ mod tests {
     #[test]
     fn a_cancelled_open_is_not_tried_again() {
         let Some((mut uring, handle, _folder)) = opening(OPEN_ATTEMPTS - 1) else { return };
-        uring.cancel(OpId(handle.pack(SubmissionKind::Open.tag(0))));
+        uring.cancel(OpId(SubmissionKind::Open.name_only(handle)));
         uring.complete_open(handle, -libc::EAGAIN);
         let error = opened(&mut uring).unwrap_err();
         assert!(error.kind() == io::ErrorKind::WouldBlock || is_cancelled(&error), "{error}");

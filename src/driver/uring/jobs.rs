@@ -35,7 +35,7 @@ impl Uring {
         }
         let jobs = self.jobs.as_mut().expect("they were made if there were none");
         let handle = jobs.thread.start(token, job, &mut self.done);
-        OpId(handle.pack(SubmissionKind::Run.tag(0)))
+        OpId(SubmissionKind::Run.name_only(handle))
     }
 
     /// Makes what does jobs, and watches it from now on, if this is the first.
@@ -53,7 +53,7 @@ impl Uring {
         }
     }
 
-    pub(super) fn cancel_run(&mut self, handle: Handle) {
+    pub(super) fn cancel_run(&mut self, handle: Handle<Job>) {
         if let Some(jobs) = &mut self.jobs {
             jobs.thread.stop(handle, &mut self.done);
         }

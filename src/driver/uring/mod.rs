@@ -60,7 +60,7 @@ use files::FileOps;
 use jobs::Jobs;
 use kind::SubmissionKind;
 use ring::Ring;
-use socket::{Socket, StreamKind};
+use socket::{RingSocket, StreamKind};
 use writable_watch::WritableWatch;
 
 /// Ops on files at a time, besides one for each socket: a worker opens files for all its sessions.
@@ -75,22 +75,22 @@ pub struct Uring {
     ring: Ring,
     buffers: BufferRing,
     pool: Rc<Pool>,
-    sockets: SlotMap<Socket>,
+    sockets: SlotMap<RingSocket, Sock>,
     files: FileOps,
     /// Completions to be returned by the next wait, or by this one.
     done: Completions,
     /// Scratch of `wait`: what the kernel has answered in this turn.
     reaped: Vec<cqueue::Entry>,
     /// Sends to be tried inline.
-    runnable: VecDeque<Handle>,
+    runnable: VecDeque<Handle<Sock>>,
     /// Receives that found no buffer, having got none since they were armed.
-    waits_for_first_buffer: VecDeque<Handle>,
+    waits_for_first_buffer: VecDeque<Handle<Sock>>,
     /// Receives that found no buffer after they got some.
-    waits_for_buffer: VecDeque<Handle>,
+    waits_for_buffer: VecDeque<Handle<Sock>>,
     /// Accepts that rest after they ran out of descriptors.
-    backoff: Vec<(Handle, Instant)>,
+    backoff: Vec<(Handle<Sock>, Instant)>,
     /// Listeners that are closed, whose queues are accepted from inline.
-    draining: VecDeque<Handle>,
+    draining: VecDeque<Handle<Sock>>,
     /// Sockets that wait for room though their peer has half-closed.
     writable: WritableWatch,
     waker: EventFd,
@@ -125,7 +125,7 @@ impl Uring {
             ring,
             buffers,
             pool,
-            sockets: SlotMap::new(limits.sockets_max),
+            sockets: SlotMap::marked(limits.sockets_max),
             files: FileOps::new((limits.sockets_max + FILE_OPS_BESIDES).min(CAPACITY_MAX)),
             done: Completions::default(),
             reaped: Vec::new(),
@@ -178,7 +178,7 @@ impl Driver for Uring {
     fn adopt(&mut self, socket: OwnedFd) -> io::Result<Sock> {
         sys::set_nonblocking(&socket)?;
         self.sockets
-            .insert(Socket::new(socket))
+            .insert(RingSocket::new(socket))
             .map(Sock)
             .map_err(|_| io::Error::other("the driver's table of sockets is full"))
     }
@@ -197,12 +197,16 @@ impl Driver for Uring {
     }
 
     fn cancel(&mut self, op: OpId) {
-        let (handle, tag) = Handle::unpack(op.0);
-        match SubmissionKind::of(tag) {
-            SubmissionKind::Accept | SubmissionKind::Recv => self.cancel_stream(handle, tag),
-            SubmissionKind::Send => self.cancel_send(handle, tag),
-            SubmissionKind::Open | SubmissionKind::Read => self.cancel_file(handle, op.0),
-            SubmissionKind::Run => self.cancel_run(handle),
+        let (kind, sequence) = SubmissionKind::of(op.0);
+        match kind {
+            SubmissionKind::Accept | SubmissionKind::Recv => {
+                self.cancel_stream(Handle::unpack(op.0).0, sequence);
+            }
+            SubmissionKind::Send => self.cancel_send(Handle::unpack(op.0).0, sequence),
+            SubmissionKind::Open | SubmissionKind::Read => {
+                self.cancel_file(Handle::unpack(op.0).0, op.0);
+            }
+            SubmissionKind::Run => self.cancel_run(Handle::unpack(op.0).0),
             SubmissionKind::Poll
             | SubmissionKind::Fetch
             | SubmissionKind::Wake
@@ -307,7 +311,7 @@ impl Uring {
 
     /// Gives up all memory that the kernel may still read or write, without freeing it.
     fn leak(&mut self) {
-        std::mem::forget(std::mem::replace(&mut self.sockets, SlotMap::new(0)));
+        std::mem::forget(std::mem::replace(&mut self.sockets, SlotMap::marked(0)));
         std::mem::forget(std::mem::replace(&mut self.files, FileOps::new(0)));
         std::mem::forget(std::mem::take(&mut self.wake_count));
         std::mem::forget(Rc::clone(&self.pool));

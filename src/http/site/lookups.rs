@@ -26,17 +26,17 @@ const PARTS_MAX: u32 = 16;
 
 /// Names a lookup, for who waits for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Ticket(Handle);
+pub struct Ticket(Handle<Self>);
 
 /// The table; see the module documentation.
 #[derive(Debug)]
 pub(super) struct Lookups {
-    entries: SlotMap<Entry>,
+    entries: SlotMap<Entry, Ticket>,
     /// The lookup that a session may join, by the key of its name.
-    current: HashMap<Rc<[u8]>, Handle, foldhash::fast::RandomState>,
-    line: VecDeque<Handle>,
+    current: HashMap<Rc<[u8]>, Handle<Ticket>, foldhash::fast::RandomState>,
+    line: VecDeque<Handle<Ticket>>,
     /// Those that are not in line. At most `running_max` of them do not wait for a listing.
-    running: Vec<Handle>,
+    running: Vec<Handle<Ticket>>,
     running_max: u32,
 }
 
@@ -71,7 +71,7 @@ impl Lookups {
     pub(super) fn new(running_max: u32) -> Self {
         assert!(running_max > 0, "somebody has to look names up");
         Self {
-            entries: SlotMap::new(LOOKUPS_MAX),
+            entries: SlotMap::marked(LOOKUPS_MAX),
             current: HashMap::default(),
             line: VecDeque::new(),
             running: Vec::new(),
@@ -123,7 +123,7 @@ impl Lookups {
     }
 
     /// The next lookup that may begin.
-    pub(super) fn next_in_line(&mut self) -> Option<Handle> {
+    pub(super) fn next_in_line(&mut self) -> Option<Handle<Ticket>> {
         if self.opening() >= self.running_max as usize {
             return None;
         }
@@ -146,14 +146,14 @@ impl Lookups {
     }
 
     /// A lookup that has its turn and is not over.
-    pub(super) fn get_mut(&mut self, handle: Handle) -> Option<&mut Entry> {
+    pub(super) fn get_mut(&mut self, handle: Handle<Ticket>) -> Option<&mut Entry> {
         let is_active =
             |entry: &&mut Entry| matches!(entry.state, State::Starting | State::Running);
         self.entries.get_mut(handle).filter(is_active)
     }
 
     /// Notes that a part was asked for; gives the name of the question.
-    pub(super) fn opened(&mut self, handle: Handle, part: u8) -> AskId {
+    pub(super) fn opened(&mut self, handle: Handle<Ticket>, part: u8) -> AskId {
         let entry = self.entries.get_mut(handle).expect("it runs");
         assert!(u32::from(part) < PARTS_MAX && entry.open & 1 << part == 0, "part {part} is free");
         entry.open |= 1 << part;
@@ -162,7 +162,7 @@ impl Lookups {
     }
 
     /// Notes that a question was replied to: which lookup and part it was. The lookup may be over.
-    pub(super) fn replied(&mut self, id: AskId) -> (Handle, u8) {
+    pub(super) fn replied(&mut self, id: AskId) -> (Handle<Ticket>, u8) {
         let (slot, part) = (id.0 / PARTS_MAX, id.0 % PARTS_MAX);
         let handle = self.entries.handle_at(slot).expect("a lookup outlives its questions");
         let entry = self.entries.get_mut(handle).expect("it was just found");
@@ -175,7 +175,7 @@ impl Lookups {
     }
 
     /// Ends a lookup whose outcome is known; gives those who wait for it.
-    pub(super) fn finish(&mut self, handle: Handle) -> Vec<Waiter> {
+    pub(super) fn finish(&mut self, handle: Handle<Ticket>) -> Vec<Waiter> {
         let entry = self.entries.get_mut(handle).expect("it runs");
         assert!(entry.state != State::Done, "a lookup has one outcome");
         entry.state = State::Done;
@@ -189,7 +189,7 @@ impl Lookups {
         waiters
     }
 
-    fn remove(&mut self, handle: Handle) {
+    fn remove(&mut self, handle: Handle<Ticket>) {
         self.entries.remove(handle);
         self.running.retain(|other| *other != handle);
     }

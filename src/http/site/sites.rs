@@ -75,10 +75,10 @@ pub struct Sites {
     listings: Listings,
     lookups: Lookups,
     /// Lookups that begin when the root is there, which has been asked for.
-    wait_for_root: Vec<Handle>,
+    wait_for_root: Vec<Handle<Ticket>>,
     root_is_asked: bool,
     /// Lookups that need to know the root at a later time than that.
-    need_newer_root: Vec<Handle>,
+    need_newer_root: Vec<Handle<Ticket>>,
     watcher: Option<Box<dyn Watcher>>,
     /// What the watcher knows the present root by: reports of an earlier one mean nothing.
     watch_id: SiteId,
@@ -230,7 +230,7 @@ impl Sites {
         }
     }
 
-    fn begin(&mut self, now: Now, handle: Handle) {
+    fn begin(&mut self, now: Now, handle: Handle<Ticket>) {
         let root = Arc::clone(self.root.get());
         if let Some(entry) = self.lookups.get_mut(handle) {
             entry.root_known = Some(self.root.known_since(now.instant));
@@ -243,7 +243,7 @@ impl Sites {
     fn step(
         &mut self,
         now: Now,
-        handle: Handle,
+        handle: Handle<Ticket>,
         step: impl FnOnce(&mut Lookup, &mut Surroundings<'_>) -> Progress,
     ) {
         let Some(entry) = self.lookups.get_mut(handle) else { return };
@@ -266,7 +266,7 @@ impl Sites {
     }
 
     /// Remembers what came of a lookup, and tells those who wait.
-    fn finish(&mut self, handle: Handle, outcome: Outcome) {
+    fn finish(&mut self, handle: Handle<Ticket>, outcome: Outcome) {
         let entry = self.lookups.get_mut(handle).expect("it has just taken a step");
         let (key, begun) = (Rc::clone(&entry.key), entry.lookup.begun());
         // What is in a directory that is not the root any more is as old as that.
@@ -314,7 +314,7 @@ impl Sites {
     }
 
     /// Has changes reported that concern a lookup's name, from now on.
-    fn watch(&mut self, handle: Handle) {
+    fn watch(&mut self, handle: Handle<Ticket>) {
         let (Some(watcher), Some(entry)) = (&mut self.watcher, self.lookups.get_mut(handle)) else {
             return;
         };
