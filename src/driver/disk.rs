@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use super::{File, Outcome, sys};
+use super::{File, Outcome, Token, sys};
 
 /// How often a path is resolved anew when directories are renamed meanwhile (`openat2(2)`,
 /// `EAGAIN`).
@@ -27,6 +27,13 @@ pub(super) fn open(root: &File, path: &CStr, system_calls: &mut u64) -> io::Resu
             }
         }
     }
+}
+
+/// An op on a file in a driver's table. Whoever works on it has the job.
+#[derive(Debug)]
+pub(super) struct FileTask<J> {
+    pub(super) token: Token,
+    pub(super) job: Option<J>,
 }
 
 /// A read of a file into the spare capacity of a buffer.

@@ -5,9 +5,9 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Work for [`Op::Run`](super::Op::Run): a function that may take its time, and gives bytes.
-pub struct Job(Box<Work>);
+pub struct Job(Box<JobFn>);
 
-type Work = dyn FnOnce() -> io::Result<Vec<u8>> + Send;
+type JobFn = dyn FnOnce() -> io::Result<Vec<u8>> + Send;
 
 impl Job {
     /// Work that is to be done once, by another thread.

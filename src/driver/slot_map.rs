@@ -65,6 +65,9 @@ impl<K> Handle<K> {
         Self { slot, generation, table: PhantomData }
     }
 
+    /// Names no entry of any table, since there are at most [`CAPACITY_MAX`] in one.
+    pub const NOBODY: Self = Self { slot: MASK, generation: MASK, table: PhantomData };
+
     /// Names `slot` of a table whose entries are never removed, and so need no generation.
     pub fn at(slot: u32) -> Self {
         Self::new(slot, 0)

@@ -18,7 +18,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crate::driver::disk::{self, BufferRead};
-use crate::driver::op::cancelled;
 use crate::driver::transfer::PIECE_BYTES;
 use crate::driver::waker::{EventFd, Notifier};
 use crate::driver::{File, OpId, Outcome, sys};
@@ -62,18 +61,23 @@ pub(super) enum DiskResult {
 #[derive(Debug)]
 pub(super) struct Helpers {
     jobs: Option<SyncSender<(OpId, DiskJob)>>,
+    /// Jobs that find the queue full. At most `overflow_max`: one for each op on a file, and one
+    /// for each socket, whose send may fetch.
     overflow: VecDeque<(OpId, DiskJob)>,
+    overflow_max: usize,
     answers: Receiver<DiskAnswer>,
     answer: Sender<DiskAnswer>,
     notifier: EventFd,
 }
 
 impl Helpers {
-    pub(super) fn new() -> io::Result<Self> {
+    /// Helpers for a driver that has at most `jobs_max` jobs at a time.
+    pub(super) fn new(jobs_max: usize) -> io::Result<Self> {
         let (answer, answers) = mpsc::channel();
         let notifier = EventFd::new()?;
         sys::set_nonblocking(&notifier)?;
-        Ok(Self { jobs: None, overflow: VecDeque::new(), answers, answer, notifier })
+        let (jobs, overflow, overflow_max) = (None, VecDeque::new(), jobs_max);
+        Ok(Self { jobs, overflow, overflow_max, answers, answer, notifier })
     }
 
     /// Becomes readable when there are answers.
@@ -90,6 +94,7 @@ impl Helpers {
                 Err(_) => return answer(&self.answer, &self.notifier, op, job),
             }
         }
+        assert!(self.overflow.len() < self.overflow_max, "more jobs wait than there can be ops");
         self.overflow.push_back((op, job));
         self.feed();
     }
@@ -175,11 +180,11 @@ impl DiskJob {
         }
     }
 
-    /// The outcome of an op whose job is not done any more.
-    pub(super) fn cancel(self) -> Outcome {
+    /// The outcome of an op whose job is not done.
+    pub(super) fn end(self, error: io::Error) -> Outcome {
         match self {
-            Self::Open { .. } => Outcome::Opened(Err(cancelled())),
-            Self::Read(read) => read.end(Err(cancelled())),
+            Self::Open { .. } => Outcome::Opened(Err(error)),
+            Self::Read(read) => read.end(Err(error)),
             Self::Fetch { .. } => unreachable!("a fetch is no op, but a part of a send"),
         }
     }
@@ -198,5 +203,47 @@ fn fetch(file: &File, range: Range<u64>, system_calls: &mut u64) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::sim::Files;
+
+    const JOBS_MAX: usize = 3;
+
+    /// Helpers that do nothing: nobody takes from their queue.
+    fn idle() -> (Helpers, Receiver<(OpId, DiskJob)>) {
+        let (jobs, queue) = mpsc::sync_channel(QUEUE);
+        (Helpers { jobs: Some(jobs), ..Helpers::new(JOBS_MAX).unwrap() }, queue)
+    }
+
+    fn submit(helpers: &mut Helpers, number: usize) {
+        let job = DiskJob::Open { root: Files::default().root(), path: c".".into() };
+        helpers.submit(OpId(number as u64), job);
+    }
+
+    #[test]
+    fn as_many_jobs_wait_as_there_can_be_ops_and_in_their_order() {
+        let (mut helpers, queue) = idle();
+        (0..QUEUE + JOBS_MAX).for_each(|number| submit(&mut helpers, number));
+        assert_eq!(helpers.overflow.len(), JOBS_MAX);
+        assert!(helpers.cancel(OpId(QUEUE as u64 + 1)).is_some());
+        submit(&mut helpers, 99);
+        let mut order = Vec::new();
+        while let Ok((op, _)) = queue.try_recv() {
+            order.push(op.0);
+            helpers.feed();
+        }
+        let expected = (0..=QUEUE as u64).chain([QUEUE as u64 + 2, 99]);
+        assert_eq!(order, expected.collect::<Vec<_>>());
+    }
+
+    #[test]
+    #[should_panic = "more jobs wait than there can be ops"]
+    fn a_job_too_many_is_noticed() {
+        let (mut helpers, _queue) = idle();
+        (0..=QUEUE + JOBS_MAX).for_each(|number| submit(&mut helpers, number));
     }
 }

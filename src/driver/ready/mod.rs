@@ -15,11 +15,11 @@
 //!
 //! # Who holds an op
 //!
-//! An op on a socket is held by its side of the `Source`; its `Stage` says what it waits for, and
+//! An op on a socket is held by its side of the `Source`; its `OpStage` says what it waits for, and
 //! is the authority. `runnable`, `waits_for_buffer` and `backoff` hold names ([`OpId`]): one in
 //! `runnable` that is stale, because its op was cancelled meanwhile, finds nothing. An op on a file
-//! is held by a `Task`, or by the helper that works on it. A close waits in `runnable` only; that
-//! of a listener that accepts comes there again when the accept has delivered the queue.
+//! is held by a `FileTask`, or by the helper that works on it. A close waits in `runnable` only;
+//! that of a listener that accepts comes there again when the accept has delivered the queue.
 //!
 //! Invariants, which are asserted: an op is in `waits_for_buffer` or in `backoff` exactly while
 //! that is its stage, and once; it has a turn only when it is queued; no more ops end than are in
@@ -55,15 +55,15 @@ use std::time::{Duration, Instant};
 
 use self::helpers::{DiskJob, Helpers};
 use self::poller::{Event, Interest, KEYS_RESERVED, Poller, Trigger};
-use self::source::{Source, Sources, Stage, Work};
+use self::source::{OpStage, Source, Sources, Work};
 use super::completions::Completions;
-use super::disk::BufferRead;
+use super::disk::{BufferRead, FileTask};
 use super::job_thread::JobThread;
 use super::name::{Direction, FileOp, OpName};
 use super::op::cancelled;
 use super::pool::Pool;
 use super::setup::step_failed;
-use super::slot_map::{CAPACITY_MAX, Handle, SlotMap};
+use super::slot_map::{Handle, SlotMap};
 use super::transfer::Transfer;
 use super::waker::EventFd;
 use super::{Completion, Driver, DriverStats, Limits, Op, OpId, Outcome, Sock, Token, Waker, sys};
@@ -92,9 +92,6 @@ const KEY_WAKER: u32 = 0;
 const KEY_NOTIFIER: u32 = 1;
 const _: () = assert!(KEY_WAKER < KEYS_RESERVED && KEY_NOTIFIER < KEYS_RESERVED);
 
-/// File ops are bounded by the caller, who has a bounded number of connections.
-const TASKS_MAX: u32 = CAPACITY_MAX;
-
 /// A driver on a readiness poller; see the module documentation.
 #[derive(Debug)]
 pub struct Ready<P: Poller> {
@@ -103,7 +100,7 @@ pub struct Ready<P: Poller> {
     limits: Limits,
     pool: Rc<Pool>,
     sources: Sources,
-    files: SlotMap<Task, FileOp>,
+    files: SlotMap<FileTask<DiskJob>, FileOp>,
     helpers: Helpers,
     jobs: JobThread,
     waker: EventFd,
@@ -124,13 +121,6 @@ pub struct Ready<P: Poller> {
     stats: DriverStats,
 }
 
-/// An op on a file. A helper that works on it has the job.
-#[derive(Debug)]
-struct Task {
-    token: Token,
-    job: Option<DiskJob>,
-}
-
 impl<P: Poller> Ready<P> {
     /// Opens a driver.
     ///
@@ -144,7 +134,8 @@ impl<P: Poller> Ready<P> {
         let waker = EventFd::new().map_err(step("eventfd"))?;
         // A guessing poller reports the waker when nobody called it: reading must not block.
         sys::set_nonblocking(&waker)?;
-        let helpers = Helpers::new().map_err(step("eventfd"))?;
+        let jobs_max = limits.file_ops_max() as usize + limits.sockets_max as usize;
+        let helpers = Helpers::new(jobs_max).map_err(step("eventfd"))?;
         let jobs = JobThread::new(Arc::new(helpers.notifier().clone()));
         let mut poller = P::open(limits).map_err(step("the poller"))?;
         poller.add(waker.as_fd(), KEY_WAKER, Interest::READ)?;
@@ -154,7 +145,7 @@ impl<P: Poller> Ready<P> {
             limits: *limits,
             pool: Pool::new(limits.buffers, limits.buffer_bytes),
             sources: Sources::marked(limits.sockets_max),
-            files: SlotMap::marked(TASKS_MAX),
+            files: SlotMap::marked(limits.file_ops_max()),
             helpers,
             jobs,
             waker,
@@ -221,7 +212,7 @@ impl<P: Poller> Driver for Ready<P> {
                 let Some(task) = self.files.get_mut(handle) else { return };
                 let job = task.job.take().or_else(|| self.helpers.cancel(op));
                 if let Some(job) = job {
-                    self.end_task(handle, job.cancel());
+                    self.end_task(handle, job.end(cancelled()));
                 }
             }
             OpName::Job(handle) => self.jobs.stop(handle, &mut self.done),
@@ -326,11 +317,18 @@ impl<P: Poller> Ready<P> {
     }
 
     fn start_task(&mut self, token: Token, job: DiskJob) -> OpId {
-        let task = Task { token, job: Some(job) };
-        let handle = self.files.insert(task).expect("more file ops than memory holds");
-        let op = OpName::File(handle).id();
-        self.runnable.push_back(op);
-        op
+        match self.files.insert(FileTask { token, job: Some(job) }) {
+            Ok(handle) => {
+                let op = OpName::File(handle).id();
+                self.runnable.push_back(op);
+                op
+            }
+            Err(FileTask { job, .. }) => {
+                let job = job.expect("it was just put in");
+                self.done.finish(token, job.end(io::ErrorKind::ResourceBusy.into()));
+                OpName::File(Handle::NOBODY).id()
+            }
+        }
     }
 
     /// Ends an op on a socket that is in flight, with its last completion.
@@ -342,13 +340,13 @@ impl<P: Poller> Ready<P> {
         let pending = source.side_mut(direction).op.take().expect("the op is in flight");
         let listed = self.waits_for_buffer.len() + self.backoff.len();
         match pending.stage {
-            Stage::WaitsForBuffer => self.waits_for_buffer.retain(|other| *other != op),
-            Stage::Backoff => self.backoff.retain(|(_, other)| *other != op),
-            Stage::Fetching => drop(self.helpers.cancel(op)),
+            OpStage::WaitsForBuffer => self.waits_for_buffer.retain(|other| *other != op),
+            OpStage::Backoff => self.backoff.retain(|(_, other)| *other != op),
+            OpStage::Fetching => drop(self.helpers.cancel(op)),
             // A name in `runnable`, or with a helper, is met soon and found to be stale.
-            Stage::Queued | Stage::Armed => {}
+            OpStage::Queued | OpStage::Armed => {}
         }
-        let waits = matches!(pending.stage, Stage::WaitsForBuffer | Stage::Backoff);
+        let waits = matches!(pending.stage, OpStage::WaitsForBuffer | OpStage::Backoff);
         let left = listed - self.waits_for_buffer.len() - self.backoff.len();
         assert!(left == usize::from(waits), "{op:?}, {:?}, was listed {left} times", pending.stage);
         if let Work::Accept(Some(_)) = pending.work {

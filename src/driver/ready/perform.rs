@@ -1,8 +1,8 @@
 //! Turns: what an op does when its time has come.
 //!
 //! A turn makes attempts, none of which waits, until one says why it has to end. That reason is a
-//! [`TurnEnd`]. The attempts know nothing of stages and lists; what follows from that end is decided
-//! in one place, [`Ready::settle`].
+//! [`TurnEnd`]. The attempts know nothing of stages and lists; what follows from that end is
+//! decided in one place, [`Ready::settle`].
 
 use std::ffi::CString;
 use std::io;
@@ -14,10 +14,10 @@ use std::time::Instant;
 
 use super::helpers::{DiskAnswer, DiskJob, DiskResult};
 use super::poller::{Interest, Poller};
-use super::source::{Stage, Work, requeue};
+use super::source::{OpStage, Work, requeue};
 use super::{Ready, key};
 use crate::driver::disk::BufferRead;
-use crate::driver::drain::Drain;
+use crate::driver::drain::ListenerDrain;
 use crate::driver::failure::AcceptFailure;
 use crate::driver::name::{Direction, FileOp, OpName, Sequence};
 use crate::driver::op::cancelled;
@@ -72,7 +72,7 @@ impl<P: Poller> Ready<P> {
     ) {
         let Some(source) = self.sources.get_mut(handle) else { return };
         let Some(pending) = source.side_mut(direction).op.current(sequence) else { return };
-        if pending.stage != Stage::Queued {
+        if pending.stage != OpStage::Queued {
             // After many cancels within one wait, a stale name can be that of a newer op.
             return;
         }
@@ -96,31 +96,31 @@ impl<P: Poller> Ready<P> {
     ) {
         let stage = match end {
             TurnEnd::Ended(result) => return self.end(op, result),
-            TurnEnd::Blocked => Stage::Armed,
+            TurnEnd::Blocked => OpStage::Armed,
             TurnEnd::Yield => {
                 self.runnable.push_back(op);
-                Stage::Queued
+                OpStage::Queued
             }
             TurnEnd::WaitsForBuffer => {
                 self.stats.buffer_waits += 1;
                 self.waits_for_buffer.push_back(op);
-                Stage::WaitsForBuffer
+                OpStage::WaitsForBuffer
             }
             TurnEnd::Rest => {
                 self.backoff.push((now + ACCEPT_RETRY, op));
-                Stage::Backoff
+                OpStage::Backoff
             }
             TurnEnd::Cold(file, range) => {
                 self.helpers.submit(op, DiskJob::Fetch { file, range });
-                Stage::Fetching
+                OpStage::Fetching
             }
         };
         let source = self.sources.get_mut(handle).expect("its turn has just ended");
         let side = source.side_mut(direction);
         let pending = side.op.get_mut().expect("the op is not over");
-        assert!(pending.stage == Stage::Queued, "{op:?} had a turn while {:?}", pending.stage);
+        assert!(pending.stage == OpStage::Queued, "{op:?} had a turn while {:?}", pending.stage);
         pending.stage = stage;
-        if stage == Stage::Armed {
+        if stage == OpStage::Armed {
             side.block();
             self.change(handle);
         }
@@ -150,7 +150,7 @@ impl<P: Poller> Ready<P> {
                     return TurnEnd::Blocked;
                 }
                 AcceptFailure::Shortage => {
-                    let rests = drain.is_none_or(Drain::may_rest);
+                    let rests = drain.is_none_or(ListenerDrain::may_rest);
                     return if rests { TurnEnd::Rest } else { TurnEnd::Ended(Err(cancelled())) };
                 }
                 AcceptFailure::Passing => {}
@@ -245,9 +245,9 @@ impl<P: Poller> Ready<P> {
         let op = source.read.op.name(handle, Direction::Read);
         let work = source.read.op.get_mut().map(|pending| &mut pending.work);
         let (Some(op), Some(Work::Accept(drain))) = (op, work) else { return false };
-        *drain = Some(Drain::begin(source.descriptor.as_fd(), &mut self.stats));
+        *drain = Some(ListenerDrain::begin(source.descriptor.as_fd(), &mut self.stats));
         // Otherwise it is queued already, or rests until there may be descriptors.
-        if requeue(&mut self.sources, op, Stage::Armed) {
+        if requeue(&mut self.sources, op, OpStage::Armed) {
             self.runnable.push_back(op);
         }
         true
@@ -301,7 +301,7 @@ impl<P: Poller> Ready<P> {
         self.stats.system_calls += answer.system_calls;
         match (answer.result, OpName::of(answer.op)) {
             (DiskResult::Fetched, _) => {
-                if requeue(&mut self.sources, answer.op, Stage::Fetching) {
+                if requeue(&mut self.sources, answer.op, OpStage::Fetching) {
                     self.runnable.push_back(answer.op);
                 }
             }

@@ -20,7 +20,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use super::poller::Interest;
-use crate::driver::drain::Drain;
+use crate::driver::drain::ListenerDrain;
 use crate::driver::name::{Direction, OpName, Sequence};
 use crate::driver::side::Side;
 use crate::driver::slot_map::SlotMap;
@@ -65,7 +65,7 @@ pub(super) struct SourceSide {
 #[derive(Debug)]
 pub(super) struct SourceOp {
     pub(super) token: Token,
-    pub(super) stage: Stage,
+    pub(super) stage: OpStage,
     pub(super) work: Work,
 }
 
@@ -74,14 +74,14 @@ pub(super) struct SourceOp {
 pub(super) enum Work {
     /// With the bounds of its drain, if the listener is closed: it delivers the queue, and is the
     /// listener's last.
-    Accept(Option<Drain>),
+    Accept(Option<ListenerDrain>),
     Receive,
     Send(Transfer),
 }
 
 /// What an op waits for; see the module documentation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Stage {
+pub(super) enum OpStage {
     /// Its turn: it is in `runnable`.
     Queued,
     /// A report of the poller.
@@ -107,13 +107,13 @@ pub(super) enum Readiness {
 
 /// Moves an op from one stage to the queue, whose list is the caller's; says whether it was
 /// still there.
-pub(super) fn requeue(sources: &mut Sources, op: OpId, from: Stage) -> bool {
+pub(super) fn requeue(sources: &mut Sources, op: OpId, from: OpStage) -> bool {
     let OpName::Side(handle, direction, sequence) = OpName::of(op) else { return false };
     let source = sources.get_mut(handle);
     let pending = source.and_then(|source| source.side_mut(direction).op.current(sequence));
     match pending.filter(|pending| pending.stage == from) {
         Some(pending) => {
-            pending.stage = Stage::Queued;
+            pending.stage = OpStage::Queued;
             true
         }
         None => false,
@@ -164,12 +164,12 @@ impl SourceSide {
 
     /// Begins an op; gives the sequence number for its name.
     pub(super) fn start(&mut self, token: Token, work: Work) -> Sequence {
-        let stage = if self.ready { Stage::Queued } else { Stage::Armed };
+        let stage = if self.ready { OpStage::Queued } else { OpStage::Armed };
         self.op.start(SourceOp { token, stage, work })
     }
 
     /// The bounds of the drain, if the op in flight is the last accept of a closed listener.
-    pub(super) fn drain(&mut self) -> Option<&mut Drain> {
+    pub(super) fn drain(&mut self) -> Option<&mut ListenerDrain> {
         match self.op.get_mut()?.work {
             Work::Accept(ref mut drain) => drain.as_mut(),
             Work::Receive | Work::Send(_) => None,
@@ -181,11 +181,11 @@ impl SourceSide {
         self.reported_again |= self.ready;
         self.ready = true;
         match self.op.get_mut() {
-            Some(pending) if pending.stage == Stage::Armed => {
-                pending.stage = Stage::Queued;
+            Some(pending) if pending.stage == OpStage::Armed => {
+                pending.stage = OpStage::Queued;
                 Readiness::Awaited
             }
-            Some(pending) if pending.stage == Stage::Queued => Readiness::Known,
+            Some(pending) if pending.stage == OpStage::Queued => Readiness::Known,
             _ => Readiness::Unwanted,
         }
     }
@@ -196,7 +196,7 @@ impl SourceSide {
     }
 
     fn waits(&self) -> bool {
-        self.op.get().is_some_and(|pending| pending.stage == Stage::Armed)
+        self.op.get().is_some_and(|pending| pending.stage == OpStage::Armed)
     }
 }
 

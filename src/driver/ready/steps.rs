@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::poller::{Event, Interest, KEYS_RESERVED, Poller};
-use super::source::{Readiness, Stage, requeue};
+use super::source::{OpStage, Readiness, requeue};
 use super::{KEY_NOTIFIER, KEY_WAKER, Ready, key};
 use crate::driver::name::Direction;
 
@@ -16,7 +16,7 @@ impl<P: Poller> Ready<P> {
         self.scarce = !self.waits_for_buffer.is_empty();
         let count = self.pool.available().min(self.waits_for_buffer.len());
         for op in self.waits_for_buffer.drain(..count).rev() {
-            let found = requeue(&mut self.sources, op, Stage::WaitsForBuffer);
+            let found = requeue(&mut self.sources, op, OpStage::WaitsForBuffer);
             assert!(found, "{op:?} is in line for a buffer, but does not wait for one");
             self.runnable.push_front(op);
         }
@@ -24,7 +24,7 @@ impl<P: Poller> Ready<P> {
         self.backoff.retain(|(until, op)| {
             let rested = *until <= now;
             if rested {
-                let found = requeue(sources, *op, Stage::Backoff);
+                let found = requeue(sources, *op, OpStage::Backoff);
                 assert!(found, "{op:?} is among those that rest, but does not");
                 runnable.push_back(*op);
             }
@@ -178,7 +178,7 @@ mod tests {
     fn an_op_that_waits_in_no_line_is_noticed() {
         let (mut driver, handle, op, _peer) = receiving();
         let source = driver.sources.get_mut(handle).unwrap();
-        source.read.op.get_mut().unwrap().stage = Stage::WaitsForBuffer;
+        source.read.op.get_mut().unwrap().stage = OpStage::WaitsForBuffer;
         driver.cancel(op);
     }
 }

@@ -20,11 +20,11 @@
 //! A job ([`Op::Run`]) is done on the spot when its step comes, so it must neither wait for this
 //! machine nor touch its peers.
 //!
-//! An op in flight has a [`OpPlace`]. A step may find its op gone, or in another place by now: steps
-//! are only hints.
+//! An op in flight has an [`OpPlace`]. A step may find its op gone, or in another place by now:
+//! steps are only hints.
 //!
 //! Invariants, which are asserted: an op is in `waits_for_buffer` exactly while that is its place;
-//! a socket goes when its ops have gone; `jobs` counts the jobs in flight.
+//! a socket goes when its ops have gone; `jobs` and `file_ops` count those in flight.
 
 mod clock;
 mod faults;
@@ -49,7 +49,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use fastrand::Rng;
 
 use super::completions::Completions;
-use super::drain::Drain;
+use super::drain::ListenerDrain;
 use super::pool::Pool;
 use super::slot_map::{CAPACITY_MAX, Handle, SlotMap};
 use super::{
@@ -62,7 +62,6 @@ use watch::Watching;
 
 pub use faults::Faults;
 pub use files::Files;
-pub(super) use files::OpenNode;
 pub use network::{Dialer, Peer};
 pub use watch::Watch;
 
@@ -92,6 +91,8 @@ pub struct Sim {
     spent: Vec<Handle<SimOp>>,
     /// Jobs in flight.
     jobs: usize,
+    /// Ops on files in flight.
+    file_ops: u32,
     done: Completions,
     waits: u64,
     /// A time at which a wait returns, whatever it was told.
@@ -105,12 +106,10 @@ struct SimSocket {
     end: SocketEnd,
     read: Option<Handle<SimOp>>,
     write: Option<Handle<SimOp>>,
-    /// A close was submitted.
-    closing: bool,
-    /// The close, which waits until the other ops are over.
+    /// A close that was submitted, which waits until the other ops are over.
     close: Option<Handle<SimOp>>,
     /// A listener that is closed, and delivers who waits there before.
-    drain: Option<Drain>,
+    drain: Option<ListenerDrain>,
 }
 
 /// What a socket is on the network.
@@ -156,7 +155,7 @@ enum SimWork {
 
 impl SimSocket {
     fn new(end: SocketEnd) -> Self {
-        Self { end, read: None, write: None, closing: false, close: None, drain: None }
+        Self { end, read: None, write: None, close: None, drain: None }
     }
 }
 
@@ -200,6 +199,7 @@ impl Sim {
             waits_for_buffer: VecDeque::new(),
             spent: Vec::new(),
             jobs: 0,
+            file_ops: 0,
             done: Completions::default(),
             waits: 0,
             alarm: None,
@@ -290,7 +290,7 @@ impl Sim {
     fn open_socket(&mut self, sock: Sock) -> &mut SimSocket {
         let socket = self.sockets.get_mut(sock.0);
         let socket = socket.unwrap_or_else(|| sock.stale());
-        assert!(!socket.closing, "an op on {sock:?}, whose close was submitted before");
+        assert!(socket.close.is_none(), "an op on {sock:?}, whose close was submitted before");
         socket
     }
 
@@ -337,7 +337,7 @@ impl Driver for Sim {
 
     fn submit(&mut self, token: Token, op: Op) -> OpId {
         self.done.begin();
-        let (side, work) = match op {
+        let (side, mut work) = match op {
             Op::AcceptMany { listener } => {
                 (Some((listener, true)), SimWork::Accept { sock: listener.0 })
             }
@@ -353,10 +353,17 @@ impl Driver for Sim {
                 (None, SimWork::Run { job: (self.jobs <= 1 + job_thread::QUEUE).then_some(job) })
             }
             Op::Close { sock, reset } => {
-                self.open_socket(sock).closing = true;
+                self.open_socket(sock);
                 (None, SimWork::Close { sock: sock.0, reset })
             }
         };
+        if let SimWork::Read { .. } | SimWork::Open { .. } = &work {
+            if self.file_ops == self.limits.file_ops_max() {
+                self.done.finish(token, work.end(Err(io::ErrorKind::ResourceBusy.into())));
+                return OpId(Handle::<SimOp>::NOBODY.pack(0));
+            }
+            self.file_ops += 1;
+        }
         let pending =
             SimOp { token, work, place: OpPlace::Planned, cancelled: false, turn: (0, 0) };
         if let Some((sock, reads)) = side {

@@ -9,7 +9,7 @@ use super::files;
 use super::network::{Moved, Network, SimConnection};
 use super::{OpPlace, Sim, SimOp, SimWork, SocketEnd};
 use crate::driver::chain::NextPart;
-use crate::driver::drain::Drain;
+use crate::driver::drain::ListenerDrain;
 use crate::driver::op::cancelled;
 use crate::driver::slot_map::Handle;
 use crate::driver::{ACCEPT_RETRY, ACCEPTS_PER_WAIT, Chain, File, Job, Outcome, Sock, Token};
@@ -41,19 +41,19 @@ impl Sim {
         let Some(pending) = self.ops.get(op) else { return };
         // A request to cancel races with what the op was about to do.
         let lost = pending.cancelled && (self.faults.latency_max.is_zero() || self.random.bool());
-        let pause = if lost { StepEnd::Over(Err(cancelled())) } else { self.attempt(network, op) };
+        let end = if lost { StepEnd::Over(Err(cancelled())) } else { self.attempt(network, op) };
         let Some(pending) = self.ops.get_mut(op) else { return };
-        let pause = match pause {
-            StepEnd::Over(_) => pause,
+        let end = match end {
+            StepEnd::Over(_) => end,
             _ if pending.cancelled => StepEnd::Over(Err(cancelled())),
-            _ => pause,
+            _ => end,
         };
-        pending.place = match pause {
+        pending.place = match end {
             StepEnd::Blocked | StepEnd::Joins => OpPlace::Blocked,
             StepEnd::WaitsForBuffer => OpPlace::WaitsForBuffer,
             _ => OpPlace::Planned,
         };
-        match pause {
+        match end {
             StepEnd::Over(result) => self.end(op, result),
             StepEnd::Blocked => self.stats.would_block += 1,
             StepEnd::Joins => {}
@@ -76,8 +76,8 @@ impl Sim {
         match &mut pending.work {
             SimWork::Accept { sock } => {
                 let sock = *sock;
-                let pause = self.accept(network, op, sock, token);
-                self.limit_drain(sock, pause)
+                let end = self.accept(network, op, sock, token);
+                self.limit_drain(sock, end)
             }
             SimWork::Receive { sock } => {
                 let sock = *sock;
@@ -86,13 +86,13 @@ impl Sim {
             SimWork::Send { sock, chain, fin } => {
                 let (sock, fin) = (*sock, *fin);
                 let mut chain = mem::take(chain);
-                let pause = self.send(network, op, sock, &mut chain, moved);
+                let end = self.send(network, op, sock, &mut chain, moved);
                 let connection = self.connection_of(sock);
-                if fin && matches!(pause, StepEnd::Over(Ok(()))) {
+                if fin && matches!(end, StepEnd::Over(Ok(()))) {
                     network.end(connection);
                 }
                 self.give_back(op, chain);
-                pause
+                end
             }
             SimWork::Read { .. } => self.read(op),
             SimWork::Open { root, path } => {
@@ -123,19 +123,7 @@ impl Sim {
     /// Ends an op with its last completion.
     fn end(&mut self, op: Handle<SimOp>, result: io::Result<()>) {
         let work = &mut self.ops.get_mut(op).expect("it is in flight").work;
-        let outcome = match work {
-            SimWork::Accept { .. } => {
-                Outcome::Accepted(Err(result.err().unwrap_or_else(cancelled)))
-            }
-            SimWork::Receive { .. } => Outcome::Received(result.map(|()| None)),
-            SimWork::Send { chain, .. } => Outcome::Sent(result, mem::take(chain)),
-            SimWork::Read { buffer, .. } => {
-                Outcome::FileRead(result.map(|()| 0), mem::take(buffer))
-            }
-            SimWork::Open { .. } => Outcome::Opened(Err(result.err().unwrap_or_else(cancelled))),
-            SimWork::Run { .. } => Outcome::Ran(Err(result.err().unwrap_or_else(cancelled))),
-            SimWork::Close { .. } => Outcome::Closed,
-        };
+        let outcome = work.end(result);
         self.finish(op, outcome);
     }
 
@@ -144,6 +132,10 @@ impl Sim {
         if matches!(pending.work, SimWork::Run { .. }) {
             assert!(self.jobs > 0, "a job ends that was not counted");
             self.jobs -= 1;
+        }
+        if matches!(pending.work, SimWork::Read { .. } | SimWork::Open { .. }) {
+            assert!(self.file_ops > 0, "an op on a file ends that was not counted");
+            self.file_ops -= 1;
         }
         if let SimWork::Accept { sock } | SimWork::Receive { sock } | SimWork::Send { sock, .. } =
             pending.work
@@ -173,7 +165,7 @@ impl Sim {
         let socket = self.sockets.get_mut(sock).expect("its close was just submitted");
         socket.close = Some(close);
         if let (SocketEnd::Listener(listener), Some(_)) = (socket.end, socket.read) {
-            socket.drain = Some(Drain::new());
+            socket.drain = Some(ListenerDrain::new());
             self.net.lock().hold_off(listener);
         }
         let drains = socket.drain.is_some();
@@ -186,13 +178,13 @@ impl Sim {
 
     /// What the last accept of a listener does when it can do nothing now: it ends, or rests a
     /// bounded number of times.
-    fn limit_drain(&mut self, sock: Handle<Sock>, pause: StepEnd) -> StepEnd {
+    fn limit_drain(&mut self, sock: Handle<Sock>, end: StepEnd) -> StepEnd {
         let socket = self.sockets.get_mut(sock).expect("its op is in flight");
-        let Some(drain) = &mut socket.drain else { return pause };
+        let Some(drain) = &mut socket.drain else { return end };
         let may_go_on = drain.may_accept();
-        match pause {
+        match end {
             StepEnd::Rest if may_go_on && drain.may_rest() => StepEnd::Rest,
-            StepEnd::Again | StepEnd::Spent if may_go_on => pause,
+            StepEnd::Again | StepEnd::Spent if may_go_on => end,
             _ => StepEnd::Over(Err(cancelled())),
         }
     }
@@ -201,6 +193,21 @@ impl Sim {
         match self.sockets.get(sock).expect("its op is in flight").end {
             SocketEnd::Connection(connection) => connection,
             SocketEnd::Listener(_) => panic!("a listener neither receives nor sends"),
+        }
+    }
+}
+
+impl SimWork {
+    /// The outcome of an op that ends before its work is done; what it owns is taken out.
+    pub(super) fn end(&mut self, result: io::Result<()>) -> Outcome {
+        match self {
+            Self::Accept { .. } => Outcome::Accepted(Err(result.err().unwrap_or_else(cancelled))),
+            Self::Receive { .. } => Outcome::Received(result.map(|()| None)),
+            Self::Send { chain, .. } => Outcome::Sent(result, mem::take(chain)),
+            Self::Read { buffer, .. } => Outcome::FileRead(result.map(|()| 0), mem::take(buffer)),
+            Self::Open { .. } => Outcome::Opened(Err(result.err().unwrap_or_else(cancelled))),
+            Self::Run { .. } => Outcome::Ran(Err(result.err().unwrap_or_else(cancelled))),
+            Self::Close { .. } => Outcome::Closed,
         }
     }
 }

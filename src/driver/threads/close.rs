@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use super::Threads;
 use super::job::{Calls, SharedSocket, accept};
-use super::socket::Held;
-use crate::driver::drain::Drain;
+use super::socket::{Close, ClosePhase, Held};
+use crate::driver::drain::ListenerDrain;
 use crate::driver::failure::AcceptFailure;
 use crate::driver::name::OpName;
 use crate::driver::op::cancelled;
@@ -26,12 +26,13 @@ impl Threads {
         };
         let (token, shared) = (read.token, Arc::clone(&socket.shared));
         let close = socket.close.as_mut().expect("a close was submitted");
-        if close.drain.is_none() {
+        if matches!(close.phase, ClosePhase::Submitted) {
             self.stats.system_calls += 1;
             if sys::set_nonblocking(&*shared).is_err() {
                 return true;
             }
-            close.drain = Some(Drain::begin(shared.as_fd(), &mut self.stats));
+            close.phase =
+                ClosePhase::Draining(ListenerDrain::begin(shared.as_fd(), &mut self.stats));
         }
         if let Held::Connection(connection) = std::mem::replace(&mut socket.held, Held::Nothing) {
             self.admit(connection, token);
@@ -54,8 +55,9 @@ impl Threads {
         for _ in 1..ACCEPTS_PER_WAIT {
             let socket = self.sockets.get_mut(handle).expect("its close is under way");
             let token = socket.read.op.get().expect("it was there above").token;
-            let drain = socket.close.as_mut().and_then(|close| close.drain.as_mut());
-            let drain = drain.expect("it has begun");
+            let Some(Close { phase: ClosePhase::Draining(drain), .. }) = &mut socket.close else {
+                unreachable!("it has begun")
+            };
             if !drain.may_accept() {
                 return true;
             }
@@ -83,7 +85,8 @@ impl Threads {
     /// What a thread brings that has waited for a connection on a listener that is closed.
     pub(super) fn accepted_last(&mut self, handle: Handle<Sock>, accepted: io::Result<OwnedFd>) {
         let socket = self.sockets.get_mut(handle).expect("a thread was in a call on it");
-        let begun = socket.close.is_some_and(|close| close.begun);
+        let begun =
+            socket.close.is_some_and(|close| matches!(close.phase, ClosePhase::Ending { .. }));
         let token = socket.read.op.get().map(|read| read.token);
         if let (Ok(connection), Some(token)) = (accepted, token) {
             self.admit(connection, token);
@@ -102,9 +105,10 @@ impl Threads {
             return;
         }
         let socket = self.sockets.get_mut(handle).expect("a socket is closed once");
-        let accepts = socket.is_draining() && socket.read.busy;
+        let drained = socket.is_draining();
+        let accepts = drained && socket.read.busy;
         let close = socket.close.as_mut().expect("a close was submitted");
-        close.begun = true;
+        close.phase = ClosePhase::Ending { drained };
         let reset = close.reset;
         if socket.is_busy() {
             // Both fail when the peer is gone, and then nothing blocks.
@@ -130,9 +134,12 @@ impl Threads {
     /// Closes a socket whose close has begun, once no thread is in a system call on it.
     pub(super) fn close_if_idle(&mut self, handle: Handle<Sock>) {
         let socket = self.sockets.get(handle).expect("callers have just used it");
-        let Some(close) = socket.close.filter(|close| close.begun && !socket.is_busy()) else {
+        let Some(close @ Close { phase: ClosePhase::Ending { .. }, .. }) = socket.close else {
             return;
         };
+        if socket.is_busy() {
+            return;
+        }
         let socket = self.sockets.remove(handle).expect("it was just found");
         // Both fail when the peer is gone already.
         if close.reset {

@@ -3,12 +3,26 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::thread_pool::ThreadAnswer;
+use super::job::{Calls, JobResult};
+use crate::driver::slot_map::Handle;
 use crate::driver::waker::Notifier;
+
+/// Marks the handles of threads.
+#[derive(Debug)]
+pub(super) enum IoThread {}
+
+/// What came of a job.
+#[derive(Debug)]
+pub(super) struct ThreadAnswer {
+    /// The thread, which is idle now.
+    pub(super) thread: Handle<IoThread>,
+    pub(super) result: JobResult,
+    pub(super) calls: Calls,
+}
 
 /// A mailbox of one reader; see the module documentation.
 #[derive(Debug, Default)]
-pub(super) struct Mailbox {
+pub(super) struct ThreadMailbox {
     mail: Mutex<Mail>,
     changed: Condvar,
 }
@@ -40,7 +54,7 @@ pub(super) struct News {
 
 /// Tells the mailbox of answers of jobs.
 #[derive(Debug)]
-pub(super) struct JobNotifier(pub(super) Arc<Mailbox>);
+pub(super) struct JobNotifier(pub(super) Arc<ThreadMailbox>);
 
 impl Notifier for JobNotifier {
     fn notify(&self) {
@@ -48,7 +62,7 @@ impl Notifier for JobNotifier {
     }
 }
 
-impl Mailbox {
+impl ThreadMailbox {
     /// Leaves an answer, or drops it when the reader is gone.
     pub(super) fn post(&self, answer: ThreadAnswer) {
         let unread = self.change(|mail| match mail.closed {
@@ -143,7 +157,7 @@ impl Mailbox {
     }
 }
 
-impl Notifier for Mailbox {
+impl Notifier for ThreadMailbox {
     fn notify(&self) {
         self.change(|mail| mail.woken = true);
     }

@@ -88,16 +88,16 @@ use std::time::{Duration, Instant};
 
 use self::budget::Budget;
 use self::job::{Calls, FileJob, SharedSocket, limit_sends};
-use self::mailbox::{JobNotifier, Mailbox};
-use self::socket::{Close, ReadOp, SendOp, ThreadedSocket};
-use self::thread_pool::{ThreadAnswer, ThreadPool};
+use self::mailbox::{JobNotifier, ThreadAnswer, ThreadMailbox};
+use self::socket::{Close, ClosePhase, ReadOp, SendOp, ThreadedSocket};
+use self::thread_pool::ThreadPool;
 use super::completions::Completions;
-use super::disk::BufferRead;
+use super::disk::{BufferRead, FileTask};
 use super::job_thread::JobThread;
 use super::name::{Direction, FileOp, OpName};
 use super::op::cancelled;
 use super::pool::Pool;
-use super::slot_map::{CAPACITY_MAX, Handle, SlotMap};
+use super::slot_map::{Handle, SlotMap};
 use super::{Completion, Driver, DriverStats, Limits, Op, OpId, Outcome, Sock, Token, Waker, sys};
 
 pub use self::limits::{FILE_THREADS, PROCESS_THREADS_MAX, SOCKETS_MAX, THREADS_MAX};
@@ -105,20 +105,17 @@ pub use self::limits::{FILE_THREADS, PROCESS_THREADS_MAX, SOCKETS_MAX, THREADS_M
 /// Receive buffers of the pool that one `recv(2)` may fill.
 const RECEIVE_BUFFERS: usize = 4;
 
-/// File ops are bounded by the caller, who has a bounded number of connections.
-const TASKS_MAX: u32 = CAPACITY_MAX;
-
 /// The driver of blocking calls; see the module documentation.
 #[derive(Debug)]
 pub struct Threads {
     threads: ThreadPool,
-    mailbox: Arc<Mailbox>,
+    mailbox: Arc<ThreadMailbox>,
     jobs: JobThread,
     limits: Limits,
     pool: Rc<Pool>,
     sockets: SlotMap<ThreadedSocket, Sock>,
     sockets_max: u32,
-    files: SlotMap<Task, FileOp>,
+    files: SlotMap<FileTask<FileJob>, FileOp>,
     /// Ops whose next step is to be started, and closes.
     runnable: VecDeque<OpId>,
     /// Ops on files that wait for one of the threads for files.
@@ -136,13 +133,6 @@ pub struct Threads {
     stats: DriverStats,
 }
 
-/// An op on a file. A thread that works on it has the job.
-#[derive(Debug)]
-struct Task {
-    token: Token,
-    job: Option<FileJob>,
-}
-
 impl Threads {
     /// Opens a driver. It has no thread yet.
     ///
@@ -156,7 +146,7 @@ impl Threads {
     fn with_threads(limits: &Limits, threads_max: u32, budget: &'static Budget) -> Self {
         assert!(limits.sockets_max > 0);
         assert!(limits.turn_bytes_max > 0);
-        let mailbox = Arc::new(Mailbox::default());
+        let mailbox = Arc::new(ThreadMailbox::default());
         let sockets_max = limits.sockets_max.min(SOCKETS_MAX);
         Self {
             threads: ThreadPool::new(threads_max, budget, Arc::clone(&mailbox)),
@@ -166,7 +156,7 @@ impl Threads {
             pool: Pool::new(limits.buffers, limits.buffer_bytes),
             sockets: SlotMap::marked(sockets_max),
             sockets_max,
-            files: SlotMap::marked(TASKS_MAX),
+            files: SlotMap::marked(limits.file_ops_max()),
             runnable: VecDeque::new(),
             files_in_line: VecDeque::new(),
             files_busy: 0,
@@ -220,7 +210,7 @@ impl Driver for Threads {
             Op::Run { job } => OpName::Job(self.jobs.start(token, job, &mut self.done)).id(),
             Op::Close { sock, reset } => {
                 self.open_socket(sock).close =
-                    Some(Close { token, reset, begun: false, drain: None });
+                    Some(Close { token, reset, phase: ClosePhase::Submitted });
                 self.queue(OpName::Close(sock.0))
             }
         }
@@ -335,10 +325,17 @@ impl Threads {
     }
 
     fn start_task(&mut self, token: Token, job: FileJob) -> OpId {
-        let task = Task { token, job: Some(job) };
-        let handle = self.files.insert(task).expect("more file ops than memory holds");
-        self.files_in_line.push_back(handle);
-        OpName::File(handle).id()
+        match self.files.insert(FileTask { token, job: Some(job) }) {
+            Ok(handle) => {
+                self.files_in_line.push_back(handle);
+                OpName::File(handle).id()
+            }
+            Err(FileTask { job, .. }) => {
+                let job = job.expect("it was just put in");
+                self.done.finish(token, job.end(io::ErrorKind::ResourceBusy.into()));
+                OpName::File(Handle::NOBODY).id()
+            }
+        }
     }
 
     /// Ends the accept or receive that is in flight on a socket. What its thread brings, or has

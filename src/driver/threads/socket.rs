@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::job::SharedSocket;
 use crate::driver::Token;
 use crate::driver::chain::Chain;
-use crate::driver::drain::Drain;
+use crate::driver::drain::ListenerDrain;
 use crate::driver::side::Side;
 
 /// A socket.
@@ -64,10 +64,19 @@ pub(super) struct SendOp {
 pub(super) struct Close {
     pub(super) token: Token,
     pub(super) reset: bool,
-    /// The other ops have been ended, and the threads asked to leave.
-    pub(super) begun: bool,
-    /// What a listener's queue holds is delivered first.
-    pub(super) drain: Option<Drain>,
+    pub(super) phase: ClosePhase,
+}
+
+/// How far a close has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ClosePhase {
+    /// Its first turn is to come.
+    Submitted,
+    /// What the listener's queue holds is delivered.
+    Draining(ListenerDrain),
+    /// The other ops have been ended, and the threads asked to leave; with `drained`, one of them
+    /// may bring the last connection.
+    Ending { drained: bool },
 }
 
 /// What a call on the read side brought.
@@ -100,7 +109,11 @@ impl ThreadedSocket {
 
     /// Whether this is a listener that is closed, whose queue is delivered by the driver's thread.
     pub(super) fn is_draining(&self) -> bool {
-        self.close.is_some_and(|close| close.drain.is_some())
+        self.close.is_some_and(|close| match close.phase {
+            ClosePhase::Submitted => false,
+            ClosePhase::Draining(_) => true,
+            ClosePhase::Ending { drained } => drained,
+        })
     }
 
     /// Whether a thread is in a system call on the descriptor.

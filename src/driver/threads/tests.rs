@@ -390,7 +390,7 @@ fn what_nobody_collected_ends_with_the_driver() {
 fn what_comes_after_the_driver_is_dropped() {
     let (ours, mut peer) = UnixStream::pair().unwrap();
     peer.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mailbox = Mailbox::default();
+    let mailbox = ThreadMailbox::default();
     mailbox.close();
     let accepted = job::SocketResult::Accepted(Ok(ours.into()));
     let result = job::JobResult::Socket(Handle::at(0), accepted);

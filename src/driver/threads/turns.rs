@@ -9,8 +9,8 @@ use super::job::{
     BlockingJob, ChainPiece, FileJob, FileResult, JobResult, PieceSent, SharedSocket, SocketJob,
     SocketResult,
 };
+use super::mailbox::ThreadAnswer;
 use super::socket::{Held, ThreadedSocket};
-use super::thread_pool::ThreadAnswer;
 use super::{FILE_THREADS, RECEIVE_BUFFERS, Threads};
 use crate::driver::disk::BufferRead;
 use crate::driver::failure::AcceptFailure;

@@ -7,7 +7,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
-use super::super::drain::Drain;
+use super::super::drain::ListenerDrain;
 use super::super::failure::AcceptFailure;
 use super::super::op::{Outcome, Sock, Token, cancelled};
 use super::super::slot_map::Handle;
@@ -69,7 +69,7 @@ impl Uring {
     pub(super) fn begin_drain(&mut self, handle: Handle<Sock>) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         let Some(stream) = socket.read.get_mut() else { return };
-        let mut begin = || Drain::begin(socket.fd.as_fd(), &mut self.stats);
+        let mut begin = || ListenerDrain::begin(socket.fd.as_fd(), &mut self.stats);
         match stream.state {
             StreamState::Cancelled => {}
             StreamState::Armed { .. } => {

@@ -93,7 +93,10 @@ impl Uring {
             self.done.finish(token, Outcome::Opened(opened));
             return OpId(SubmissionKind::NOBODY);
         }
-        let how = OpenHow::new().flags(sys::OPEN_FLAGS as u64).resolve(root.links().resolve());
+        // What `sys::openat2` hands to the kernel, as the ring wants it: in memory.
+        let how = OpenHow::new()
+            .flags(sys::OPEN_FLAGS.bits().into())
+            .resolve(root.links().resolve().bits());
         let (how, retries) = (Box::new(how), OPEN_ATTEMPTS - 1);
         match self.files.ops.insert(RingFileOp::Open { token, root, path, how, retries }) {
             Ok(handle) => self.push_open(handle),
@@ -253,7 +256,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("page"), "a page").unwrap();
         let root = Arc::new(File::open_root(folder.path(), Links::Beneath).unwrap());
-        let how = Box::new(OpenHow::new().flags(sys::OPEN_FLAGS as u64));
+        let how = Box::new(OpenHow::new().flags(sys::OPEN_FLAGS.bits().into()));
         let op = RingFileOp::Open { token: NAME, root, path: c"page".into(), how, retries };
         let Ok(handle) = uring.files.ops.insert(op) else { panic!("there is room") };
         uring.done.begin();

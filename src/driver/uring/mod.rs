@@ -52,7 +52,7 @@ use super::completions::Completions;
 use super::op::{Completion, Op, OpId, Sock, Token};
 use super::pool::Pool;
 use super::setup::step_failed;
-use super::slot_map::{CAPACITY_MAX, Handle, SlotMap};
+use super::slot_map::{Handle, SlotMap};
 use super::waker::EventFd;
 use super::{ACCEPT_RETRY, Driver, DriverStats, Limits, Waker, sys};
 use buffers::BufferRing;
@@ -62,9 +62,6 @@ use kind::SubmissionKind;
 use ring::Ring;
 use socket::{RingSocket, StreamKind};
 use writable_watch::WritableWatch;
-
-/// Ops on files at a time, besides one for each socket: a worker opens files for all its sessions.
-const FILE_OPS_BESIDES: u32 = 1024;
 
 /// How long a drop waits for the kernel to give back what it owns.
 const DROP_WAIT: Duration = Duration::from_secs(1);
@@ -126,7 +123,7 @@ impl Uring {
             buffers,
             pool,
             sockets: SlotMap::marked(limits.sockets_max),
-            files: FileOps::new((limits.sockets_max + FILE_OPS_BESIDES).min(CAPACITY_MAX)),
+            files: FileOps::new(limits.file_ops_max()),
             done: Completions::default(),
             reaped: Vec::new(),
             runnable: VecDeque::new(),

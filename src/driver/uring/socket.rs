@@ -15,6 +15,8 @@
 //!         Kernel -> Runnable    the poll or the fetch has ended
 //!         Kernel -> Watched -> Runnable
 //!                               the peer has half-closed, so epoll tells when there is room
+//!         A cancel or a close ends Runnable and Watched at once. Ring and Kernel note it, and the
+//!         kernel's answer is followed by the last completion.
 //! end:    Close submitted -> shutdown(2), a reset, or `Recalled`
 //!         -> `kernel` counts down to 0, and a listener's queue is accepted -> close(2), slot free
 //! ```
@@ -27,7 +29,7 @@
 
 use std::os::fd::OwnedFd;
 
-use super::super::drain::Drain;
+use super::super::drain::ListenerDrain;
 use super::super::op::Token;
 use super::super::side::Side;
 use super::super::transfer::{SLICES_MAX, Transfer};
@@ -73,9 +75,9 @@ pub(super) enum StreamState {
     /// The kernel, which was asked to cancel it.
     Cancelled,
     /// The kernel, which was asked to cancel it because the listener is closed.
-    Recalled(Drain),
+    Recalled(ListenerDrain),
     /// The driver, which accepts from the queue of the closed listener.
-    Draining(Drain),
+    Draining(ListenerDrain),
 }
 
 impl StreamState {
