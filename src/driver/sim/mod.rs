@@ -193,6 +193,7 @@ impl Sim {
             descriptors_max: None,
             pool: Pool::new(limits.buffers, limits.buffer_bytes),
             sockets: SlotMap::marked(limits.sockets_max),
+            // Three for each socket, those on files, and jobs, which are refused in their step.
             ops: SlotMap::new(CAPACITY_MAX),
             steps: BTreeMap::new(),
             steps_made: 0,

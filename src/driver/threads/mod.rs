@@ -118,7 +118,7 @@ pub struct Threads {
     files: SlotMap<FileTask<FileJob>, FileOp>,
     /// Ops whose next step is to be started, and closes.
     runnable: VecDeque<OpId>,
-    /// Ops on files that wait for one of the threads for files.
+    /// Ops on files that wait for one of the threads for files; each is there once.
     files_in_line: VecDeque<Handle<FileOp>>,
     /// Threads that work on files.
     files_busy: u32,
