@@ -22,7 +22,7 @@ use crate::driver::slot_map::Handle;
 
 /// Identifies a session among those of its worker. The id of one that is gone matches nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SessionId(pub(crate) Handle);
+pub struct SessionId(pub(crate) Handle<Self>);
 
 impl SessionId {
     /// A name for sessions that run without a worker, as in tests.

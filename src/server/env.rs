@@ -51,7 +51,7 @@ pub(super) struct Env<'a, D, S: Session> {
     pub(super) tick: Tick,
     pub(super) timeouts: &'a Timeouts,
     /// Names the connection.
-    pub(super) handle: Handle,
+    pub(super) handle: Handle<SessionId>,
 }
 
 impl<D: Driver, S: Session> Env<'_, D, S> {

@@ -84,7 +84,7 @@ macro_rules! contract {
                 open_outside_of_the_root, read_a_whole_file,
                 read_from_an_offset, read_beyond_the_end, read_appends,
                 read_of_a_directory_fails, send_beyond_four_gibibytes,
-                send_of_a_shrunk_file_fails, cancel_of_file_ops;
+                send_of_a_shrunk_file_fails, cancel_of_file_ops, file_ops_are_bounded;
             jobs: jobs_give_bytes_or_errors, a_job_that_panics_is_an_error, many_jobs_at_once,
                 cancel_of_jobs, jobs_are_no_wakes, jobs_are_let_go_by_a_drop;
             limits: wake_before_a_wait, wake_during_a_wait, wakes_become_one,

@@ -26,17 +26,17 @@ const PARTS_MAX: u32 = 16;
 
 /// Identifies a lookup for a session that waits for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Ticket(Handle);
+pub struct Ticket(Handle<Self>);
 
 /// The table of lookups; see the module documentation.
 #[derive(Debug)]
 pub(super) struct Lookups {
-    entries: SlotMap<LookupEntry>,
+    entries: SlotMap<LookupEntry, Ticket>,
     /// The newest lookup of each name, which sessions may join, by key.
-    current: HashMap<Rc<[u8]>, Handle, foldhash::fast::RandomState>,
-    line: VecDeque<Handle>,
+    current: HashMap<Rc<[u8]>, Handle<Ticket>, foldhash::fast::RandomState>,
+    line: VecDeque<Handle<Ticket>>,
     /// All lookups that have left the line. At most `running_max` of them may open files.
-    running: Vec<Handle>,
+    running: Vec<Handle<Ticket>>,
     running_max: u32,
 }
 
@@ -78,7 +78,7 @@ impl Lookups {
     pub(super) fn new(running_max: u32) -> Self {
         assert!(running_max > 0, "with a limit of 0, no lookup would ever begin");
         Self {
-            entries: SlotMap::new(LOOKUPS_MAX),
+            entries: SlotMap::marked(LOOKUPS_MAX),
             current: HashMap::default(),
             line: VecDeque::new(),
             running: Vec::new(),
@@ -130,7 +130,7 @@ impl Lookups {
     }
 
     /// Takes the next lookup out of the line, if it may begin.
-    pub(super) fn next_in_line(&mut self) -> Option<Handle> {
+    pub(super) fn next_in_line(&mut self) -> Option<Handle<Ticket>> {
         if self.opening() >= self.running_max as usize {
             return None;
         }
@@ -151,12 +151,12 @@ impl Lookups {
     }
 
     /// A lookup that has left the line and is not done.
-    pub(super) fn get_mut(&mut self, handle: Handle) -> Option<&mut LookupEntry> {
+    pub(super) fn get_mut(&mut self, handle: Handle<Ticket>) -> Option<&mut LookupEntry> {
         self.entries.get_mut(handle).filter(|entry| entry.is_active())
     }
 
     /// Records that a part has a question, and returns the id of the question.
-    pub(super) fn opened(&mut self, handle: Handle, part: u8) -> AskId {
+    pub(super) fn opened(&mut self, handle: Handle<Ticket>, part: u8) -> AskId {
         let entry = self.get_mut(handle).expect("only an active lookup asks");
         let is_free = u32::from(part) < PARTS_MAX && entry.open & 1 << part == 0;
         assert!(is_free, "part {part} has one question at a time");
@@ -166,7 +166,7 @@ impl Lookups {
     }
 
     /// Records that a question has its reply. Returns the lookup, which may be done, and the part.
-    pub(super) fn replied(&mut self, id: AskId) -> (Handle, u8) {
+    pub(super) fn replied(&mut self, id: AskId) -> (Handle<Ticket>, u8) {
         let (slot, part) = (id.0 / PARTS_MAX, id.0 % PARTS_MAX);
         let handle = self.entries.handle_at(slot).expect("a lookup outlives its questions");
         let entry = self.entries.get_mut(handle).expect("the slot is in use");
@@ -179,7 +179,7 @@ impl Lookups {
     }
 
     /// Ends a lookup whose outcome is known, and returns the sessions that wait for it.
-    pub(super) fn finish(&mut self, handle: Handle) -> Vec<Waiter> {
+    pub(super) fn finish(&mut self, handle: Handle<Ticket>) -> Vec<Waiter> {
         let entry = self.entries.get_mut(handle).expect("a lookup ends once");
         assert!(entry.is_active(), "a lookup has one outcome");
         entry.state = LookupState::Done;
@@ -193,7 +193,7 @@ impl Lookups {
         waiters
     }
 
-    fn remove(&mut self, handle: Handle) {
+    fn remove(&mut self, handle: Handle<Ticket>) {
         self.entries.remove(handle);
         self.running.retain(|other| *other != handle);
     }

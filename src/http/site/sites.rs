@@ -74,11 +74,11 @@ pub struct Sites {
     listings: Listings,
     lookups: Lookups,
     /// Lookups that begin when the reply to the question for the root arrives.
-    wait_for_root: Vec<Handle>,
+    wait_for_root: Vec<Handle<Ticket>>,
     /// Whether the question for the root has no reply yet.
     root_is_asked: bool,
     /// Lookups for which that reply will be too old, so the root has to be asked for again.
-    need_newer_root: Vec<Handle>,
+    need_newer_root: Vec<Handle<Ticket>>,
     watcher: Option<Box<dyn Watcher>>,
     /// The watcher's id for the present root. Reports with other ids are about earlier roots.
     watch_id: SiteId,
@@ -231,7 +231,7 @@ impl Sites {
         }
     }
 
-    fn begin(&mut self, now: Now, handle: Handle) {
+    fn begin(&mut self, now: Now, handle: Handle<Ticket>) {
         let root = Arc::clone(self.root.get());
         if let Some(entry) = self.lookups.get_mut(handle) {
             entry.root_known = Some(self.root.known_since(now.instant));
@@ -244,7 +244,7 @@ impl Sites {
     fn step(
         &mut self,
         now: Now,
-        handle: Handle,
+        handle: Handle<Ticket>,
         step: impl FnOnce(&mut Lookup, &mut Surroundings<'_>) -> LookupProgress,
     ) {
         let Some(entry) = self.lookups.get_mut(handle) else { return };
@@ -267,7 +267,7 @@ impl Sites {
     }
 
     /// Caches the outcome of a lookup, and tells the sessions that wait for it.
-    fn finish(&mut self, handle: Handle, outcome: LookupOutcome) {
+    fn finish(&mut self, handle: Handle<Ticket>, outcome: LookupOutcome) {
         let entry = self.lookups.get_mut(handle).expect("the lookup has just taken a step");
         let (key, begun) = (Rc::clone(&entry.key), entry.lookup.begun());
         // If the root was opened before the lookup began, the result is only as recent as the root.
@@ -314,7 +314,7 @@ impl Sites {
     }
 
     /// Requests a watch of the directory of a lookup's files, if it has none.
-    fn watch(&mut self, handle: Handle) {
+    fn watch(&mut self, handle: Handle<Ticket>) {
         let (Some(watcher), Some(entry)) = (&mut self.watcher, self.lookups.get_mut(handle)) else {
             return;
         };

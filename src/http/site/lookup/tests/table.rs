@@ -18,7 +18,7 @@ struct One {
     key: &'static [u8],
     ticket: Ticket,
     /// `None` while the lookup is in line.
-    handle: Option<Handle>,
+    handle: Option<Handle<Ticket>>,
     begun: Instant,
     /// Whether it may be joined.
     current: bool,
