@@ -31,6 +31,7 @@ impl File {
     pub fn entries(&self, limit: usize) -> io::Result<Entries> {
         match self.content() {
             FileContent::Kernel(directory) => read(directory.as_fd(), limit),
+            #[cfg(any(test, feature = "simulation"))]
             FileContent::Simulated(file) => file.entries(limit),
         }
     }
@@ -46,6 +47,7 @@ impl File {
     pub fn describe(&self, path: &CStr) -> io::Result<Metadata> {
         match self.content() {
             FileContent::Kernel(directory) => describe(directory.as_fd(), path, self.links()),
+            #[cfg(any(test, feature = "simulation"))]
             FileContent::Simulated(file) => file.describe(path.to_bytes(), self.links()),
         }
     }

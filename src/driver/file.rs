@@ -12,7 +12,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{Entries, Links, sys};
+use super::{Links, sys};
 
 /// How long a file found wholly in the page cache is taken to stay there.
 ///
@@ -32,10 +32,12 @@ pub struct File {
 #[derive(Debug)]
 pub(super) enum FileContent {
     Kernel(fs::File),
+    #[cfg(any(test, feature = "simulation"))]
     Simulated(Box<dyn SimulatedFile>),
 }
 
-/// A file that is not the kernel's, but the simulator's.
+/// A file of the simulator.
+#[cfg(any(test, feature = "simulation"))]
 pub(super) trait SimulatedFile: Debug + Send + Sync {
     /// The name that it was opened by.
     fn name(&self) -> &[u8];
@@ -44,7 +46,7 @@ pub(super) trait SimulatedFile: Debug + Send + Sync {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
     /// See [`File::entries`].
-    fn entries(&self, limit: usize) -> io::Result<Entries>;
+    fn entries(&self, limit: usize) -> io::Result<super::Entries>;
 
     /// See [`File::describe`].
     fn describe(&self, path: &[u8], links: Links) -> io::Result<Metadata>;
@@ -115,6 +117,7 @@ impl File {
     }
 
     /// A file that only the simulator can read.
+    #[cfg(any(test, feature = "simulation"))]
     pub(super) fn simulated(file: Box<dyn SimulatedFile>, metadata: Metadata) -> Self {
         Self::of(FileContent::Simulated(file), metadata)
     }
@@ -190,6 +193,7 @@ impl File {
     }
 
     /// The file of the simulator.
+    #[cfg(any(test, feature = "simulation"))]
     pub(super) fn as_simulated(&self) -> &dyn SimulatedFile {
         match &self.content {
             FileContent::Simulated(file) => &**file,
@@ -201,6 +205,7 @@ impl File {
     pub(super) fn as_file(&self) -> &fs::File {
         match &self.content {
             FileContent::Kernel(file) => file,
+            #[cfg(any(test, feature = "simulation"))]
             FileContent::Simulated(_) => {
                 panic!("a simulated file was given to a driver of the kernel")
             }
@@ -212,6 +217,7 @@ impl File {
     pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         match &self.content {
             FileContent::Kernel(file) => file.read_at(buffer, offset),
+            #[cfg(any(test, feature = "simulation"))]
             FileContent::Simulated(file) => file.read_at(buffer, offset),
         }
     }

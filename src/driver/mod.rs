@@ -75,6 +75,7 @@ mod sealed;
 mod selection;
 mod setup;
 mod side;
+#[cfg(any(test, feature = "simulation"))]
 pub mod sim;
 pub mod slot_map;
 mod sys;

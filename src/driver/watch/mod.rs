@@ -65,7 +65,9 @@ use std::time::Duration;
 use crate::driver::File;
 
 pub use inotify::Inotify;
-pub(crate) use outbox::{Outbox, ended};
+pub(crate) use outbox::Outbox;
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) use outbox::ended;
 pub(crate) use requests::{Requests, WatchRequest};
 pub(crate) use table::{Sink, WatchEvent, WatchTable};
 

@@ -7,6 +7,7 @@
 pub mod body;
 mod framing;
 #[doc(hidden)]
+#[cfg(any(test, feature = "simulation"))]
 pub mod harness;
 pub mod head;
 mod response;

@@ -16,10 +16,12 @@ use crate::http::semantics::date::parse_date;
 use crate::http::semantics::field::Field;
 use crate::http::semantics::validator::{EntityTag, Member, Validators, list};
 
+#[cfg(any(test, feature = "simulation"))]
 mod laws;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(test, feature = "simulation"))]
 pub use laws::fuzz_condition;
 
 /// The fields that make a request conditional, except `If-Range`.

@@ -178,6 +178,7 @@ pub fn forms(seconds: u64) -> [String; 3] {
 ///
 /// If one of the two does not hold.
 #[doc(hidden)]
+#[cfg(any(test, feature = "simulation"))]
 pub fn fuzz_date(data: &[u8]) {
     let Some((clock, text)) = data.split_first_chunk::<5>() else { return };
     let now = clock.iter().fold(0, |now, byte| now << 8 | u64::from(*byte));

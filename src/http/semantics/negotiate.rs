@@ -10,11 +10,13 @@
 
 use crate::http::semantics::grammar::{is_token, is_token_or_quoted, split, trim};
 
+#[cfg(any(test, feature = "simulation"))]
 mod oracle;
 #[cfg(test)]
 mod tests;
 
 #[doc(hidden)]
+#[cfg(any(test, feature = "simulation"))]
 pub use oracle::{fuzz_accept, fuzz_accept_encoding};
 
 /// How many members of a list are read.

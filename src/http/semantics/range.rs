@@ -15,10 +15,12 @@ use crate::http::semantics::condition::if_range_holds;
 use crate::http::semantics::field::Field;
 use crate::http::semantics::validator::Validators;
 
+#[cfg(any(test, feature = "simulation"))]
 mod oracle;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(test, feature = "simulation"))]
 pub use oracle::fuzz_range;
 
 /// If a field has more ranges than this, it is ignored.

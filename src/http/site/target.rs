@@ -252,6 +252,7 @@ pub fn has_hidden_segment(path: &[u8]) -> bool {
 ///
 /// If an invariant of [`resolve`] does not hold.
 #[doc(hidden)]
+#[cfg(any(test, feature = "simulation"))]
 pub fn fuzz_target(data: &[u8]) {
     let Ok(target) = resolve(data) else { return };
     let path = target.path();

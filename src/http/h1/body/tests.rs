@@ -1,9 +1,9 @@
 //! Bodies of each kind, and a comparison with a naive decoder.
 
 use super::DiscardError::{Malformed, TooLarge};
+use super::fuzz::feed_in_pieces;
 use super::{
-    Discard, DiscardError, DiscardProgress, EXTENSION_BYTES_MAX, TRAILER_BYTES_MAX, feed_in_pieces,
-    fuzz_discard,
+    Discard, DiscardError, DiscardProgress, EXTENSION_BYTES_MAX, TRAILER_BYTES_MAX, fuzz_discard,
 };
 use crate::http::h1::head::RequestBody;
 

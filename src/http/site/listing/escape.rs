@@ -67,6 +67,7 @@ pub(super) fn reference(name: &[u8], directory: bool) -> String {
 ///
 /// If one of these does not hold.
 #[doc(hidden)]
+#[cfg(any(test, feature = "simulation"))]
 pub fn fuzz_listing_name(data: &[u8]) {
     let text = Text(data).to_string();
     assert!(!text.contains(['<', '>', '"', '\'']), "{text:?}");

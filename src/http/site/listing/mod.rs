@@ -50,9 +50,12 @@ mod tests;
 use std::io;
 use std::sync::Arc;
 
+#[cfg(any(test, feature = "simulation"))]
 pub use escape::fuzz_listing_name;
 pub use policy::Policy;
-pub use query::{Asked, Format, Order, PAGE_MAX, Sort, fuzz_listing_query};
+#[cfg(any(test, feature = "simulation"))]
+pub use query::fuzz_listing_query;
+pub use query::{Asked, Format, Order, PAGE_MAX, Sort};
 
 use self::filter::ListedDirectory;
 use self::page::{Contents, ListingPage};

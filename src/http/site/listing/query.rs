@@ -177,6 +177,7 @@ fn page_from(value: &[u8]) -> Option<u32> {
 ///
 /// If an invariant of [`Asked`] does not hold.
 #[doc(hidden)]
+#[cfg(any(test, feature = "simulation"))]
 pub fn fuzz_listing_query(data: &[u8]) {
     let asked = Asked::parse(Format::Html, Some(data));
     assert!((1..=PAGE_MAX).contains(&asked.page));
