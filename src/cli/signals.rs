@@ -8,7 +8,7 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator;
 
 use super::CommandError;
-use super::stderr::LineWriter;
+use super::stderr::StderrWriter;
 use crate::serve::CacheMonitor;
 use crate::server::{Monitor, Stopper};
 
@@ -34,7 +34,7 @@ impl CaughtSignals {
     ) -> Result<(), CommandError> {
         let handle_all = move || {
             let mut draining = false;
-            let stderr = LineWriter::default();
+            let stderr = StderrWriter::default();
             for signal in self.0.forever() {
                 if signal == SIGUSR1 {
                     stderr.write(statistics.to_string());

@@ -16,12 +16,12 @@ pub(super) fn print_line(mut to: impl io::Write, line: &str) {
 /// Writes each line to standard error in a separate thread, so a reader that does not read cannot
 /// block the caller. While [`LINES_MAX`] lines wait, further ones are dropped.
 #[derive(Default, Debug)]
-pub(super) struct LineWriter {
+pub(super) struct StderrWriter {
     /// Each waiting line holds a clone, so the reference count tells how many wait.
     waiting: Arc<()>,
 }
 
-impl LineWriter {
+impl StderrWriter {
     pub(super) fn write(&self, line: String) {
         if Arc::strong_count(&self.waiting) <= LINES_MAX {
             let waits = Arc::clone(&self.waiting);

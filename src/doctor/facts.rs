@@ -15,7 +15,7 @@ use crate::driver::{DriverKind, DriverSelection, calls, code_of};
 /// A fact that was read, or the reason why it is not known.
 pub(super) type Fact<T> = Result<T, UnknownFact>;
 
-/// Why a fact is not known. Its text stands behind "could not be read: " in a report.
+/// Why a fact is not known. A report shows the text after "could not be read: ".
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct UnknownFact(String);
 
@@ -82,7 +82,7 @@ pub(super) enum Tried {
     Unknown(String),
 }
 
-/// The error of what was tried.
+/// The error of a trial.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct TrialError {
     /// The error number, if the kernel returned one.
