@@ -22,7 +22,7 @@ use crate::driver::slot_map::Handle;
 
 /// Identifies a session of a worker. The id of a session that has ended matches no other session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SessionId(pub(crate) Handle);
+pub struct SessionId(pub(crate) Handle<Self>);
 
 impl SessionId {
     /// An id for a session without a worker, as in tests.

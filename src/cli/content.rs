@@ -3,6 +3,7 @@
 //!
 //! Only syntax is checked here. A page need not exist yet: it may be created later.
 
+use std::fmt::Display;
 use std::str::FromStr;
 
 use clap::builder::PossibleValue;
@@ -11,7 +12,7 @@ use clap::{Args, ValueEnum};
 use super::CommandError;
 use crate::driver::Links;
 use crate::http::semantics::mime::{Override, Types};
-use crate::http::site::rules::{CacheRule, HeaderRule, Rules};
+use crate::http::site::rules::{CacheRule, FieldOwner, HeaderRule, RuleError, Rules};
 use crate::http::site::target::{PATH_BYTES_MAX, SEGMENT_BYTES_MAX, has_hidden_segment};
 use crate::http::{Content, Status};
 
@@ -89,7 +90,12 @@ pub struct ContentArgs {
     /// as for --cache-control). May be given several times; all rules that match apply. A later
     /// rule replaces an earlier one for the same field, except for Link, Set-Cookie and Vary. An
     /// empty value removes the field
-    #[arg(long, value_name = "GLOB=NAME:VALUE", help_heading = CONTENT)]
+    #[arg(
+        long,
+        value_name = "GLOB=NAME:VALUE",
+        value_parser = header_rule,
+        help_heading = CONTENT
+    )]
     pub header: Vec<HeaderRule>,
 
     /// Allow scripts of all origins to read the responses (CORS)
@@ -113,17 +119,12 @@ impl ContentArgs {
     ///
     /// When an option was given too often, or its values are too long.
     pub fn content(&self) -> Result<Content, CommandError> {
-        let failed = |option: &'static str| {
-            move |reason: String| {
-                CommandError(format!("the values of {option} are refused: {reason}"))
-            }
-        };
-        let types = Types::new(self.mime.clone()).map_err(failed("--mime"))?;
+        let types = Types::new(self.mime.clone()).map_err(|reason| refused("--mime", &reason))?;
         let rules = Rules::new(self.cache_control.clone(), self.header.clone(), self.cors)
-            .map_err(failed("--cache-control and --header"))?;
+            .map_err(|reason| refused("--cache-control and --header", &reason))?;
         if self.index.len() > INDEX_NAMES_MAX {
             let reason = format!("at most {INDEX_NAMES_MAX} are allowed; leave some out");
-            return Err(failed("--index")(reason));
+            return Err(refused("--index", &reason));
         }
         let mut error_pages: Vec<(u16, Vec<u8>)> = Vec::new();
         for ErrorPage { status, path } in &self.error_page {
@@ -146,6 +147,22 @@ impl ContentArgs {
         }
         Ok(content)
     }
+}
+
+fn refused(option: &str, reason: &dyn Display) -> CommandError {
+    CommandError(format!("the values of {option} are refused: {reason}"))
+}
+
+/// Parses a value of `--header`. If another option sets the field, the error names that option.
+fn header_rule(text: &str) -> Result<HeaderRule, String> {
+    text.parse().map_err(|error: RuleError| {
+        let option = match error {
+            RuleError::Reserved { owner: FieldOwner::CacheRules, .. } => " (--cache-control)",
+            RuleError::Reserved { owner: FieldOwner::MediaTypes, .. } => " (--mime)",
+            _ => "",
+        };
+        format!("{error}{option}")
+    })
 }
 
 /// The value of `--symlinks`.

@@ -27,7 +27,7 @@ const COPY_MAX: usize = 8 * 1024;
 const COPIED_FULL: usize = 64 * 1024;
 
 /// A chain with this many parts is full.
-const PARTS_FULL: usize = 64;
+pub(super) const PARTS_FULL: usize = 64;
 
 /// A chain with this many files is full: each may be the last to hold its descriptor open.
 const FILES_FULL: usize = 4;
@@ -39,12 +39,12 @@ const KEEP_BYTES: usize = COPIED_FULL + 2 * COPY_MAX;
 #[derive(Default)]
 pub struct Chain {
     copied: Vec<u8>,
-    parts: Vec<Part>,
+    parts: Vec<ChainPart>,
     part: usize,
     offset: u64,
 }
 
-enum Part {
+enum ChainPart {
     Copied(Range<usize>),
     Shared(Rc<[u8]>),
     Leased(Lease),
@@ -52,7 +52,7 @@ enum Part {
 }
 
 /// What a chain wants to send next.
-pub(super) enum Next<'a> {
+pub(super) enum NextPart<'a> {
     /// Nothing: all is sent.
     Nothing,
     /// The memory parts from here to the next file or the end; `more` says that a file follows.
@@ -83,12 +83,12 @@ impl Chain {
         }
         let all_sent = self.is_empty();
         match self.parts.last_mut() {
-            Some(Part::Copied(range)) => {
+            Some(ChainPart::Copied(range)) => {
                 assert!(range.end == start, "copied parts have a gap: {} to {start}", range.end);
                 assert!(!all_sent, "a part that is sent is to grow");
                 range.end = end;
             }
-            _ => self.parts.push(Part::Copied(start..end)),
+            _ => self.parts.push(ChainPart::Copied(start..end)),
         }
     }
 
@@ -97,27 +97,27 @@ impl Chain {
         if bytes.len() <= COPY_MAX {
             self.copy(bytes);
         } else {
-            self.parts.push(Part::Shared(Rc::clone(bytes)));
+            self.parts.push(ChainPart::Shared(Rc::clone(bytes)));
         }
     }
 
     /// Appends a received buffer, which returns to its pool when the chain is sent.
     pub fn lend(&mut self, lease: Lease) {
         if !lease.is_empty() {
-            self.parts.push(Part::Leased(lease));
+            self.parts.push(ChainPart::Leased(lease));
         }
     }
 
     /// Appends a range of a file, in bytes.
     pub fn file(&mut self, file: &Arc<File>, range: Range<u64>) {
         if !range.is_empty() {
-            self.parts.push(Part::File { file: Arc::clone(file), range });
+            self.parts.push(ChainPart::File { file: Arc::clone(file), range });
         }
     }
 
     /// Whether the session should let the chain leave before it adds more.
     pub fn is_full(&self) -> bool {
-        let files = self.parts.iter().filter(|part| matches!(part, Part::File { .. }));
+        let files = self.parts.iter().filter(|part| matches!(part, ChainPart::File { .. }));
         self.copied.len() >= COPIED_FULL
             || self.parts.len() >= PARTS_FULL
             || files.count() >= FILES_FULL
@@ -130,17 +130,17 @@ impl Chain {
 
     /// Bytes that are left to send.
     pub fn remaining(&self) -> u64 {
-        self.parts[self.part..].iter().map(Part::len).sum::<u64>() - self.offset
+        self.parts[self.part..].iter().map(ChainPart::len).sum::<u64>() - self.offset
     }
 
     /// Bytes that are sent.
     pub fn sent(&self) -> u64 {
-        self.parts[..self.part].iter().map(Part::len).sum::<u64>() + self.offset
+        self.parts[..self.part].iter().map(ChainPart::len).sum::<u64>() + self.offset
     }
 
     /// Whether a part that is left is a file.
     pub fn has_file(&self) -> bool {
-        self.parts[self.part..].iter().any(|part| matches!(part, Part::File { .. }))
+        self.parts[self.part..].iter().any(|part| matches!(part, ChainPart::File { .. }))
     }
 
     /// Lets go of everything, so that the chain can be filled anew.
@@ -153,17 +153,17 @@ impl Chain {
 
     /// Memory that the chain holds for what it copies, itself included, in bytes.
     pub fn capacity(&self) -> usize {
-        size_of::<Self>() + self.copied.capacity() + self.parts.capacity() * size_of::<Part>()
+        size_of::<Self>() + self.copied.capacity() + self.parts.capacity() * size_of::<ChainPart>()
     }
 
     /// What the cursor stands on.
-    pub(super) fn next(&self) -> Next<'_> {
+    pub(super) fn next(&self) -> NextPart<'_> {
         match self.parts.get(self.part) {
-            None => Next::Nothing,
-            Some(Part::File { file, range }) => {
-                Next::File { file, range: range.start + self.offset..range.end }
+            None => NextPart::Nothing,
+            Some(ChainPart::File { file, range }) => {
+                NextPart::File { file, range: range.start + self.offset..range.end }
             }
-            Some(_) => Next::Memory { more: self.has_file() },
+            Some(_) => NextPart::Memory { more: self.has_file() },
         }
     }
 
@@ -172,7 +172,7 @@ impl Chain {
         let mut left = self.offset + bytes as u64;
         for part in &self.parts[self.part..] {
             match part {
-                Part::File { file, range } if left < part.len() => {
+                ChainPart::File { file, range } if left < part.len() => {
                     return Some((file, range.start + left..range.end));
                 }
                 _ if left < part.len() => return None,
@@ -233,7 +233,7 @@ impl fmt::Debug for Chain {
     }
 }
 
-impl Part {
+impl ChainPart {
     fn len(&self) -> u64 {
         match self {
             Self::Copied(range) => range.len() as u64,
@@ -259,14 +259,14 @@ pub fn read_all(chain: &mut Chain) -> Vec<u8> {
     let mut all = Vec::new();
     loop {
         let sent = match chain.next() {
-            Next::Nothing => return all,
-            Next::Memory { .. } => {
+            NextPart::Nothing => return all,
+            NextPart::Memory { .. } => {
                 let mut slices = [IoSlice::new(&[]); PARTS_FULL];
                 let count = chain.memory(&mut slices);
                 slices[..count].iter().for_each(|slice| all.extend_from_slice(slice));
                 slices[..count].iter().map(|slice| slice.len()).sum()
             }
-            Next::File { file, range, .. } => {
+            NextPart::File { file, range, .. } => {
                 let mut bytes = vec![0; (range.end - range.start) as usize];
                 let read = file.read_at(&mut bytes, range.start);
                 assert_eq!(read.ok(), Some(bytes.len()), "a test's file is as long as its range");
@@ -316,11 +316,11 @@ mod tests {
         let mut chain = Chain::new();
         chain.copy(b"head");
         chain.file(&file(b"0123456789"), 2..5);
-        assert!(matches!(chain.next(), Next::Memory { more: true }));
+        assert!(matches!(chain.next(), NextPart::Memory { more: true }));
         chain.advance(4);
-        assert!(matches!(chain.next(), Next::File { range: Range { start: 2, end: 5 }, .. }));
+        assert!(matches!(chain.next(), NextPart::File { range: Range { start: 2, end: 5 }, .. }));
         chain.advance(2);
-        assert!(matches!(chain.next(), Next::File { range: Range { start: 4, end: 5 }, .. }));
+        assert!(matches!(chain.next(), NextPart::File { range: Range { start: 4, end: 5 }, .. }));
         chain.advance(1);
         assert!(chain.is_empty());
     }
@@ -417,12 +417,12 @@ mod tests {
                 assert_eq!(chain.remaining() as usize, expected.len() - got.len());
                 let mut slices = [IoSlice::new(&[]); 4];
                 let chunk: Vec<u8> = match chain.next() {
-                    Next::Nothing => break,
-                    Next::Memory { .. } => {
+                    NextPart::Nothing => break,
+                    NextPart::Memory { .. } => {
                         let count = chain.memory(&mut slices);
                         slices[..count].iter().flat_map(|slice| slice.to_vec()).collect()
                     }
-                    Next::File { range, .. } => {
+                    NextPart::File { range, .. } => {
                         source[range.start as usize..range.end as usize].to_vec()
                     }
                 };

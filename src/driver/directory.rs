@@ -7,52 +7,18 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Statx, StatxFlags, makedev, openat,
-    openat2, statx,
+    AtFlags, FileType, Mode, OFlags, RawDir, Statx, StatxFlags, makedev, openat, statx,
 };
 use rustix::io::{Errno, retry_on_intr as retry};
 
 use super::disk::OPEN_ATTEMPTS;
-use super::file::Content;
-use super::{File, FileKind, Links, Metadata};
+use super::file::FileContent;
+use super::{Entries, Entry, EntryKind, File, FileKind, Links, Metadata, sys};
 
 /// Bytes of entries that one `getdents64(2)` asks for. A kernel that does not preempt itself holds
 /// the CPU for as long as a call takes, and a loop that is woken there waits: 30 us for 4 KiB, 250
 /// us for 32 KiB, on ext4. All entries of a large directory take the same time either way.
 const BUFFER_BYTES: usize = 4 * 1024;
-
-/// What a directory holds; see [`File::entries`].
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Entries {
-    /// The entries, without `.` and `..`, in the order of the file system.
-    pub entries: Vec<Entry>,
-    /// Whether there are more than were asked for.
-    pub more: bool,
-}
-
-/// One name in a directory.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Entry {
-    /// Any bytes but `/` and zero; at most 255 on the file systems of Linux.
-    pub name: Vec<u8>,
-    /// What the directory says of it.
-    pub kind: EntryKind,
-}
-
-/// The kind of an [`Entry`], `d_type` of `readdir(3)`. A link is not followed.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum EntryKind {
-    /// A regular file.
-    File,
-    /// A directory.
-    Directory,
-    /// A symbolic link.
-    Link,
-    /// FIFO, socket, device.
-    Other,
-    /// The file system does not tell: [`File::describe`] does.
-    Unknown,
-}
 
 impl File {
     /// Reads this directory from its beginning, at most `limit` entries. Other readers of the same
@@ -64,8 +30,8 @@ impl File {
     /// what a disk may fail with (`getdents(2)`, `openat(2)`).
     pub fn entries(&self, limit: usize) -> io::Result<Entries> {
         match self.content() {
-            Content::Kernel(directory) => read(directory.as_fd(), limit),
-            Content::Simulated(node) => node.entries(limit),
+            FileContent::Kernel(directory) => read(directory.as_fd(), limit),
+            FileContent::Simulated(file) => file.entries(limit),
         }
     }
 
@@ -79,8 +45,8 @@ impl File {
     /// that are not to be followed or go in circles, `ENOENT`, `ENOTDIR`, `EACCES`.
     pub fn describe(&self, path: &CStr) -> io::Result<Metadata> {
         match self.content() {
-            Content::Kernel(directory) => describe(directory.as_fd(), path, self.links()),
-            Content::Simulated(node) => node.describe(path.to_bytes(), self.links()),
+            FileContent::Kernel(directory) => describe(directory.as_fd(), path, self.links()),
+            FileContent::Simulated(file) => file.describe(path.to_bytes(), self.links()),
         }
     }
 }
@@ -137,13 +103,13 @@ fn is_plain_name(path: &CStr) -> bool {
 
 /// Finds a file, with nothing but its place opened (`O_PATH`).
 fn find(root: BorrowedFd<'_>, path: &CStr, links: Links) -> io::Result<OwnedFd> {
-    let resolve = ResolveFlags::from_bits_retain(links.resolve());
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
     let mut attempt = 1;
     loop {
-        match retry(|| openat2(root, path, flags, Mode::empty(), resolve)) {
-            Err(Errno::AGAIN) if attempt < OPEN_ATTEMPTS => attempt += 1,
-            found => return Ok(found?),
+        match sys::open_path(root, path, links) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && attempt < OPEN_ATTEMPTS => {
+                attempt += 1;
+            }
+            found => return found,
         }
     }
 }

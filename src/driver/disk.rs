@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use super::{File, Outcome, sys};
+use super::{File, Outcome, Token, sys};
 
 /// How often a path is resolved anew when directories are renamed meanwhile (`openat2(2)`,
 /// `EAGAIN`).
@@ -29,18 +29,25 @@ pub(super) fn open(root: &File, path: &CStr, system_calls: &mut u64) -> io::Resu
     }
 }
 
+/// An op on a file in a driver's table. Whoever works on it has the job.
+#[derive(Debug)]
+pub(super) struct FileTask<J> {
+    pub(super) token: Token,
+    pub(super) job: Option<J>,
+}
+
 /// A read of a file into the spare capacity of a buffer.
 ///
 /// Invariant: the bytes of `buffer` from `start` on are those of the file from `offset` on.
 #[derive(Debug)]
-pub(super) struct Read {
+pub(super) struct BufferRead {
     pub(super) file: Arc<File>,
     pub(super) offset: u64,
     pub(super) buffer: Vec<u8>,
     pub(super) start: usize,
 }
 
-impl Read {
+impl BufferRead {
     /// Reads on by `read` until the buffer is full or the file ends, which gives `true`, or
     /// `bytes_max` are read, which gives `false`.
     pub(super) fn advance(

@@ -6,11 +6,11 @@
 //!
 //! New connections must not come meanwhile: draining would have no end on a busy listener, and
 //! whoever came between the last accept and the close would be reset all the same. A filter on the
-//! socket ([`Drain::begin`]) drops the first segment (SYN) of each new connection. Its client sends
-//! it again after a second (`tcp_syn_retries`, `tcp(7)`), and by then the listener is gone, so the
-//! client is refused, or another process listens on the port. The last segment of a handshake
-//! passes the filter, so who is half connected gets in. The filter belongs to the socket: if others
-//! hold duplicates of the descriptor, nobody connects through these any more.
+//! socket ([`ListenerDrain::begin`]) drops the first segment (SYN) of each new connection. Its
+//! client sends it again after a second (`tcp_syn_retries`, `tcp(7)`), and by then the listener is
+//! gone, so the client is refused, or another process listens on the port. The last segment of a
+//! handshake passes the filter, so who is half connected gets in. The filter belongs to the socket:
+//! if others hold duplicates of the descriptor, nobody connects through these any more.
 //!
 //! A listener that is not TCP, or a kernel without socket filters, is drained without one. The
 //! number of accepts has a bound in any case.
@@ -35,14 +35,14 @@ const RESTS_MAX: u8 = 10;
 /// What a drain may still do. Invariant: `accepts` never grows, and `rests` only after an accept
 /// that brought somebody, so a drain ends.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Drain {
+pub(super) struct ListenerDrain {
     accepts: u16,
     rests: u8,
     /// The value of `accepts` at the last rest.
     rested_at: u16,
 }
 
-impl Drain {
+impl ListenerDrain {
     /// The bounds alone, for a listener that takes no new connections.
     pub(super) fn new() -> Self {
         Self { accepts: ACCEPTS_MAX, rests: RESTS_MAX, rested_at: ACCEPTS_MAX }
@@ -128,7 +128,7 @@ mod tests {
             let address = listener.local_addr().unwrap();
             let mut early = TcpStream::connect(address).unwrap();
             let mut stats = DriverStats::default();
-            Drain::begin(listener.as_fd(), &mut stats);
+            ListenerDrain::begin(listener.as_fd(), &mut stats);
             assert_eq!(stats.system_calls, 2);
             let error = TcpStream::connect_timeout(&address, SHORT).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -153,15 +153,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let listener = UnixListener::bind(&path).unwrap();
-        Drain::begin(listener.as_fd(), &mut DriverStats::default());
+        ListenerDrain::begin(listener.as_fd(), &mut DriverStats::default());
         UnixStream::connect(&path).unwrap();
         listener.accept().unwrap();
     }
 
     #[test]
     fn a_drain_ends() {
-        let mut drain = Drain::new();
-        let in_vain = |drain: &mut Drain| drain.may_accept() && drain.may_rest();
+        let mut drain = ListenerDrain::new();
+        let in_vain = |drain: &mut ListenerDrain| drain.may_accept() && drain.may_rest();
         for _ in 0..3 {
             assert_eq!((0..20).filter(|_| in_vain(&mut drain)).count(), usize::from(RESTS_MAX));
             assert!(drain.may_accept(), "somebody has come");
@@ -174,6 +174,6 @@ mod tests {
     #[test]
     #[should_panic = "no accept was tried"]
     fn a_rest_needs_an_accept_before_it() {
-        Drain::new().may_rest();
+        ListenerDrain::new().may_rest();
     }
 }

@@ -4,6 +4,7 @@
 //! whatever happens to the cache entry it came from.
 
 use std::ffi::CStr;
+use std::fmt::Debug;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,7 +12,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{Links, sim, sys};
+use super::{Entries, Links, sys};
 
 /// How long a file found wholly in the page cache is taken to stay there.
 ///
@@ -21,7 +22,7 @@ pub(super) const RESIDENT_FOR: Duration = Duration::from_secs(1);
 /// An open file and what the kernel said of it when it was opened.
 #[derive(Debug)]
 pub struct File {
-    content: Content,
+    content: FileContent,
     metadata: Metadata,
     links: Links,
     resident_until_ms: AtomicU64,
@@ -29,9 +30,27 @@ pub struct File {
 
 /// Where the bytes are.
 #[derive(Debug)]
-pub(super) enum Content {
+pub(super) enum FileContent {
     Kernel(fs::File),
-    Simulated(sim::OpenNode),
+    Simulated(Box<dyn SimulatedFile>),
+}
+
+/// A file that is not the kernel's, but the simulator's.
+pub(super) trait SimulatedFile: Debug + Send + Sync {
+    /// The name that it was opened by.
+    fn name(&self) -> &[u8];
+
+    /// Reads at an offset, in bytes; less than asked only at the end.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// See [`File::entries`].
+    fn entries(&self, limit: usize) -> io::Result<Entries>;
+
+    /// See [`File::describe`].
+    fn describe(&self, path: &[u8], links: Links) -> io::Result<Metadata>;
+
+    /// Opens a path beneath this directory.
+    fn open(&self, path: &[u8], links: Links) -> io::Result<File>;
 }
 
 /// What the serving of a file depends on. Two opens that give equal metadata gave the same
@@ -92,15 +111,15 @@ impl File {
             inode: found.ino(),
             device: found.dev(),
         };
-        Ok(Self::of(Content::Kernel(file), metadata))
+        Ok(Self::of(FileContent::Kernel(file), metadata))
     }
 
     /// A file that only the simulator can read.
-    pub(super) fn simulated(node: sim::OpenNode, metadata: Metadata) -> Self {
-        Self::of(Content::Simulated(node), metadata)
+    pub(super) fn simulated(file: Box<dyn SimulatedFile>, metadata: Metadata) -> Self {
+        Self::of(FileContent::Simulated(file), metadata)
     }
 
-    fn of(content: Content, metadata: Metadata) -> Self {
+    fn of(content: FileContent, metadata: Metadata) -> Self {
         let (links, resident_until_ms) = (Links::Beneath, AtomicU64::new(0));
         Self { content, metadata, links, resident_until_ms }
     }
@@ -166,23 +185,25 @@ impl File {
     }
 
     /// Where the bytes are.
-    pub(super) fn content(&self) -> &Content {
+    pub(super) fn content(&self) -> &FileContent {
         &self.content
     }
 
     /// The file of the simulator.
-    pub(super) fn as_simulated(&self) -> &sim::OpenNode {
+    pub(super) fn as_simulated(&self) -> &dyn SimulatedFile {
         match &self.content {
-            Content::Simulated(node) => node,
-            Content::Kernel(_) => panic!("a file of the kernel was given to the simulator"),
+            FileContent::Simulated(file) => &**file,
+            FileContent::Kernel(_) => panic!("a file of the kernel was given to the simulator"),
         }
     }
 
     /// The file of the kernel.
     pub(super) fn as_file(&self) -> &fs::File {
         match &self.content {
-            Content::Kernel(file) => file,
-            Content::Simulated(_) => panic!("a simulated file was given to a driver of the kernel"),
+            FileContent::Kernel(file) => file,
+            FileContent::Simulated(_) => {
+                panic!("a simulated file was given to a driver of the kernel")
+            }
         }
     }
 
@@ -190,8 +211,8 @@ impl File {
     /// at the end.
     pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         match &self.content {
-            Content::Kernel(file) => file.read_at(buffer, offset),
-            Content::Simulated(node) => node.read_at(buffer, offset),
+            FileContent::Kernel(file) => file.read_at(buffer, offset),
+            FileContent::Simulated(file) => file.read_at(buffer, offset),
         }
     }
 

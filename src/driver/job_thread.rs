@@ -11,14 +11,14 @@
 //! The thread has a lower priority than the loop, where both want the same CPU.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use super::Token;
+use super::completions::Completions;
+use super::job::Job;
+use super::op::{Outcome, Token, cancelled};
 use super::slot_map::Handle;
 use super::waker::Notifier;
 
@@ -28,42 +28,13 @@ pub(super) const QUEUE: usize = 16;
 /// How much lower the priority of the thread is than that of the loop (`nice(2)`).
 const NICE: i32 = 10;
 
-/// Work for [`Op::Run`](super::Op::Run): a function that may take its time, and gives bytes.
-pub struct Job(Box<Work>);
-
-type Work = dyn FnOnce() -> io::Result<Vec<u8>> + Send;
-
-impl Job {
-    /// Work that is to be done once, by another thread.
-    pub fn new(work: impl FnOnce() -> io::Result<Vec<u8>> + Send + 'static) -> Self {
-        Self(Box::new(work))
-    }
-
-    /// Does the work here and now.
-    ///
-    /// # Errors
-    ///
-    /// That of the work; a panic in it is one as well.
-    pub fn perform(self) -> io::Result<Vec<u8>> {
-        // What the work has used is its own, so nobody sees what a panic left half done.
-        let done = catch_unwind(AssertUnwindSafe(self.0));
-        done.unwrap_or_else(|_| Err(io::Error::other("a job panicked")))
-    }
-}
-
-impl fmt::Debug for Job {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Job")
-    }
-}
-
 /// The driver's end; see the module documentation.
 #[derive(Debug)]
 pub(super) struct JobThread {
     /// There is one as soon as there is a thread.
     queue: Option<Arc<JobQueue>>,
-    answers: Receiver<Answer>,
-    answer: Sender<Answer>,
+    answers: Receiver<JobAnswer>,
+    answer: Sender<JobAnswer>,
     notifier: Arc<dyn Notifier>,
     given: u64,
     /// Stack of the thread, in bytes, if it is not to be the usual one.
@@ -71,7 +42,7 @@ pub(super) struct JobThread {
 }
 
 /// The token of a job, and what came of it.
-pub(super) type Answer = (Token, io::Result<Vec<u8>>);
+type JobAnswer = (Token, io::Result<Vec<u8>>);
 
 /// Where the jobs wait.
 #[derive(Debug, Default)]
@@ -82,14 +53,14 @@ struct JobQueue {
 
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<QueuedJob>,
     /// The driver is gone.
     over: bool,
 }
 
 #[derive(Debug)]
-struct Waiting {
-    name: Handle,
+struct QueuedJob {
+    name: Handle<Job>,
     token: Token,
     job: Job,
 }
@@ -105,15 +76,15 @@ impl JobThread {
     /// later, unless this is an error.
     ///
     /// The errors are `ResourceBusy` when the queue is full, and what a thread cannot be had for.
-    pub(super) fn submit(&mut self, token: Token, job: Job) -> (Handle, io::Result<()>) {
+    fn submit(&mut self, token: Token, job: Job) -> (Handle<Job>, io::Result<()>) {
         let (name, _) = Handle::unpack(self.given);
         self.given += 1;
-        let given = self.queue().and_then(|queue| queue.push(Waiting { name, token, job }));
+        let given = self.queue().and_then(|queue| queue.push(QueuedJob { name, token, job }));
         (name, given)
     }
 
     /// Drops a job that nobody has begun, and says whose it was.
-    pub(super) fn cancel(&mut self, name: Handle) -> Option<Token> {
+    fn cancel(&mut self, name: Handle<Job>) -> Option<Token> {
         let mut queue = self.queue.as_ref()?.lock();
         let position = queue.waiting.iter().position(|waiting| waiting.name == name)?;
         let withdrawn = queue.waiting.remove(position);
@@ -122,8 +93,31 @@ impl JobThread {
         withdrawn.map(|waiting| waiting.token)
     }
 
+    /// Starts an op that is a job, as [`JobThread::submit`] does; one that is refused ends.
+    pub(super) fn start(&mut self, token: Token, job: Job, done: &mut Completions) -> Handle<Job> {
+        let (name, given) = self.submit(token, job);
+        if let Err(error) = given {
+            done.finish(token, Outcome::Ran(Err(error)));
+        }
+        name
+    }
+
+    /// Ends the op of a job, if nobody has begun it.
+    pub(super) fn stop(&mut self, name: Handle<Job>, done: &mut Completions) {
+        if let Some(token) = self.cancel(name) {
+            done.finish(token, Outcome::Ran(Err(cancelled())));
+        }
+    }
+
+    /// Ends the ops whose answers have come.
+    pub(super) fn collect(&mut self, done: &mut Completions) {
+        while let Some((token, result)) = self.next_answer() {
+            done.finish(token, Outcome::Ran(result));
+        }
+    }
+
     /// An answer that has come.
-    pub(super) fn next_answer(&mut self) -> Option<Answer> {
+    fn next_answer(&mut self) -> Option<JobAnswer> {
         self.answers.try_recv().ok()
     }
 
@@ -159,7 +153,7 @@ impl Drop for JobThread {
 }
 
 impl JobQueue {
-    fn push(&self, waiting: Waiting) -> io::Result<()> {
+    fn push(&self, waiting: QueuedJob) -> io::Result<()> {
         let mut queue = self.lock();
         if queue.waiting.len() >= QUEUE {
             drop(queue);
@@ -172,10 +166,10 @@ impl JobQueue {
     }
 
     /// The thread's life: one job after the other, until the driver is gone.
-    fn work(&self, answers: &Sender<Answer>, notifier: &dyn Notifier) {
+    fn work(&self, answers: &Sender<JobAnswer>, notifier: &dyn Notifier) {
         // Each thread of Linux has its own priority (`setpriority(2)`). It works without as well.
         let _ = rustix::process::nice(NICE);
-        while let Some(Waiting { token, job, .. }) = self.next() {
+        while let Some(QueuedJob { token, job, .. }) = self.next() {
             if answers.send((token, job.perform())).is_err() {
                 return;
             }
@@ -184,7 +178,7 @@ impl JobQueue {
     }
 
     /// Waits for the next job; `None` when there will be none.
-    fn next(&self) -> Option<Waiting> {
+    fn next(&self) -> Option<QueuedJob> {
         let idle = |queue: &mut Queue| queue.waiting.is_empty() && !queue.over;
         let queue = self.changed.wait_while(self.lock(), idle);
         queue.unwrap_or_else(PoisonError::into_inner).waiting.pop_front()

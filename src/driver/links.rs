@@ -1,5 +1,7 @@
 //! Which symbolic links are followed beneath a root.
 
+use rustix::fs::ResolveFlags;
+
 /// What a root directory says of the symbolic links on the way to what is opened beneath it
 /// (`openat2(2)`). The magic links of `proc(5)` are followed in no case.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -17,12 +19,12 @@ pub enum Links {
 
 impl Links {
     /// The flags of `struct open_how`.
-    pub(super) fn resolve(self) -> u64 {
-        libc::RESOLVE_NO_MAGICLINKS
+    pub(super) fn resolve(self) -> ResolveFlags {
+        ResolveFlags::NO_MAGICLINKS
             | match self {
-                Self::Beneath => libc::RESOLVE_BENEATH,
-                Self::Never => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS,
-                Self::Follow => 0,
+                Self::Beneath => ResolveFlags::BENEATH,
+                Self::Never => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+                Self::Follow => ResolveFlags::empty(),
             }
     }
 }

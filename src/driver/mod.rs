@@ -13,7 +13,7 @@
 //!    dropped there. Cancelling, closing or dropping the driver shortens nothing of this.
 //! 3. [`Driver::submit`] neither fails nor blocks, and no completion is seen before the next
 //!    [`Driver::wait`]. Errors are completions. Capacity is fixed when the driver is opened; of ops
-//!    on files, what is beyond [`Limits::sockets_max`] at a time may end with `ResourceBusy`.
+//!    on files, what is beyond [`Limits::file_ops_max`] at a time may end with `ResourceBusy`.
 //! 4. Per socket there is at most one read-side op (accept, receive) and one write-side op (send)
 //!    at a time. More is a bug in the caller, and panics.
 //! 5. A send completes when *all* bytes are with the kernel, or on error. Retrying is the driver's
@@ -54,11 +54,14 @@
 
 pub mod calls;
 pub mod chain;
+mod completions;
 mod directory;
 mod disk;
 mod drain;
+mod entries;
 mod failure;
 pub mod file;
+mod job;
 mod job_thread;
 mod kind;
 mod links;
@@ -69,7 +72,9 @@ pub mod pool;
 pub mod probe;
 pub mod ready;
 mod sealed;
+mod selection;
 mod setup;
+mod side;
 pub mod sim;
 pub mod slot_map;
 mod sys;
@@ -86,16 +91,19 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use slot_map::CAPACITY_MAX;
+
 pub use chain::Chain;
-pub use directory::{Entries, Entry, EntryKind};
+pub use entries::{Entries, Entry, EntryKind};
 pub use failure::FileFailure;
 pub use file::{File, FileKind, Metadata};
-pub use job_thread::Job;
-pub use kind::{DriverKind, DriverSelection, Visitor};
+pub use job::Job;
+pub use kind::{DriverKind, Visitor};
 pub use links::Links;
 pub use now::Now;
 pub use op::{Completion, Op, OpId, Outcome, Sock, Token, is_cancelled};
 pub use pool::Lease;
+pub use selection::DriverSelection;
 pub use setup::code_of;
 pub use trace::{Trace, Tracer};
 pub use waker::Waker;
@@ -188,6 +196,16 @@ pub struct Limits {
     pub buffer_bytes: u32,
     /// Bytes that one op may move in one wait.
     pub turn_bytes_max: u64,
+}
+
+/// Ops on files at a time, besides one for each socket: a worker opens files for all its sessions.
+const FILE_OPS_BESIDES: u32 = 1024;
+
+impl Limits {
+    /// Ops on files at a time. What is beyond ends with `ResourceBusy`.
+    pub fn file_ops_max(&self) -> u32 {
+        self.sockets_max.saturating_add(FILE_OPS_BESIDES).min(CAPACITY_MAX)
+    }
 }
 
 impl Default for Limits {

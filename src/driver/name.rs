@@ -1,57 +1,115 @@
-//! Names of ops, for the drivers that hold their ops by socket and side.
+//! Names of ops.
+//!
+//! An [`OpId`] is a handle with a tag of 16 bits beside it: four that say what the op is, which
+//! each driver has numbers of its own for, and twelve for a [`Sequence`].
 
-use super::OpId;
+use super::job::Job;
 use super::slot_map::Handle;
+use super::{OpId, Sock};
 
-/// The part of an op's name that says where it is.
+/// Bits of a tag that say what an op is.
+const KIND_BITS: u32 = 4;
+
+/// Which of the ops on one side of a socket one is: counted modulo 2^12, so that the names of those
+/// that are over are stale.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Sequence(u16);
+
+impl Sequence {
+    pub(super) const MAX: Self = Self(u16::MAX >> KIND_BITS);
+
+    /// That of the next op.
+    pub(super) fn next(self) -> Self {
+        if self == Self::MAX { Self(0) } else { Self(self.0 + 1) }
+    }
+
+    /// The tag of an op.
+    pub(super) fn tag(self, kind: u16) -> u16 {
+        debug_assert!(kind < 1 << KIND_BITS);
+        self.0 << KIND_BITS | kind
+    }
+
+    /// The inverse of [`Sequence::tag`].
+    pub(super) fn of_tag(tag: u16) -> (u16, Self) {
+        (tag & ((1 << KIND_BITS) - 1), Self(tag >> KIND_BITS))
+    }
+}
+
+/// The sides of a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum OpKind {
+pub(super) enum Direction {
     Read,
     Write,
-    Close,
-    File,
-    JobThread,
 }
 
-/// Bits of a sequence number, beside the four of the kind.
-const SEQUENCE_BITS: u32 = 12;
+/// Marks the handles of ops on files.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum FileOp {}
 
-/// A sequence number fits under it.
-pub(super) const SEQUENCE_MASK: u16 = (1 << SEQUENCE_BITS) - 1;
-
-/// Names an op. A name is stale once its op is over: the generation in the handle changes with
-/// the socket, the sequence with each op on one side of it.
-pub(super) fn name(handle: Handle, op_kind: OpKind, sequence: u16) -> OpId {
-    OpId(handle.pack((op_kind as u16) << SEQUENCE_BITS | sequence))
+/// What the name of an op says, with the drivers that hold their ops by socket and side. A name is
+/// stale once its op is over: the generation in the handle changes with the socket, the sequence
+/// with each op on one side of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum OpName {
+    Side(Handle<Sock>, Direction, Sequence),
+    Close(Handle<Sock>),
+    File(Handle<FileOp>),
+    Job(Handle<Job>),
 }
 
-/// The inverse of [`name`].
-pub(super) fn parse(op: OpId) -> (Handle, OpKind, u16) {
-    let (handle, tag) = Handle::unpack(op.0);
-    let op_kind = match tag >> SEQUENCE_BITS {
-        0 => OpKind::Read,
-        1 => OpKind::Write,
-        2 => OpKind::Close,
-        3 => OpKind::File,
-        _ => OpKind::JobThread,
-    };
-    (handle, op_kind, tag & SEQUENCE_MASK)
+impl OpName {
+    /// The name for the caller.
+    pub(super) fn id(self) -> OpId {
+        let only = Sequence::default();
+        OpId(match self {
+            Self::Side(handle, Direction::Read, sequence) => handle.pack(sequence.tag(0)),
+            Self::Side(handle, Direction::Write, sequence) => handle.pack(sequence.tag(1)),
+            Self::Close(handle) => handle.pack(only.tag(2)),
+            Self::File(handle) => handle.pack(only.tag(3)),
+            Self::Job(handle) => handle.pack(only.tag(4)),
+        })
+    }
+
+    /// The inverse of [`OpName::id`].
+    pub(super) fn of(op: OpId) -> Self {
+        let (handle, tag) = Handle::unpack(op.0);
+        match Sequence::of_tag(tag) {
+            (0, sequence) => Self::Side(handle, Direction::Read, sequence),
+            (1, sequence) => Self::Side(handle, Direction::Write, sequence),
+            (2, _) => Self::Close(handle),
+            (3, _) => Self::File(Handle::unpack(op.0).0),
+            _ => Self::Job(Handle::unpack(op.0).0),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::slot_map::SlotMap;
+
+    /// A handle whose slot and generation have all their bits.
+    fn handle<K>() -> Handle<K> {
+        Handle::unpack(u64::MAX).0
+    }
 
     #[test]
     fn a_name_keeps_its_parts() {
-        let mut slots = SlotMap::new(4);
-        let handle = slots.insert(()).unwrap();
-        for op_kind in [OpKind::Read, OpKind::Write, OpKind::Close, OpKind::File, OpKind::JobThread]
-        {
-            for sequence in 0..=SEQUENCE_MASK {
-                assert_eq!(parse(name(handle, op_kind, sequence)), (handle, op_kind, sequence));
+        let mut names =
+            vec![OpName::Close(handle()), OpName::File(handle()), OpName::Job(handle())];
+        let mut sequence = Sequence::default();
+        for _ in 0..1 << 12 {
+            for direction in [Direction::Read, Direction::Write] {
+                names.push(OpName::Side(handle(), direction, sequence));
             }
+            sequence = sequence.next();
         }
+        assert_eq!(sequence, Sequence::default(), "it is counted modulo 2^12");
+        for name in &names {
+            assert_eq!(OpName::of(name.id()), *name);
+        }
+        let mut ids: Vec<u64> = names.iter().map(|name| name.id().0).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), names.len());
     }
 }

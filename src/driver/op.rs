@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::chain::Chain;
 use super::file::File;
-use super::job_thread::Job;
+use super::job::Job;
 use super::pool::Lease;
 use super::slot_map::Handle;
 
@@ -22,7 +22,14 @@ impl Token {
 /// A socket that a driver owns. A copy kept beyond the socket's [`Outcome::Closed`] is stale;
 /// using it is a bug that panics.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Sock(pub(super) Handle);
+pub struct Sock(pub(super) Handle<Self>);
+
+impl Sock {
+    /// Ends the use of a socket that is gone.
+    pub(super) fn stale(self) -> ! {
+        panic!("{self:?} is stale: the socket was closed")
+    }
+}
 
 /// Names one op in flight, to cancel it. Once the op is over the name is stale, and cancelling
 /// it does nothing; of the ops that follow on the same side of a socket, the next 4,095 are told

@@ -95,6 +95,11 @@ impl Pool {
         self.free.borrow().len()
     }
 
+    /// Buffers that are not on the free stack: in leases, unless the kernel has some.
+    pub(super) fn lent(&self) -> usize {
+        usize::from(self.count) - self.available()
+    }
+
     /// Takes a free buffer, its whole length as data; `None` when all are lent.
     pub fn take(self: &Rc<Self>) -> Option<Lease> {
         let buffer = self.free.borrow_mut().pop()?;

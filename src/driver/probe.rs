@@ -5,6 +5,7 @@
 //! step, on sockets of its own. Before the server starts, a few steps decide whether the proactor
 //! is chosen ([`self_test`]); `ringd doctor` takes all of them.
 
+mod step;
 mod steps;
 
 use std::io;
@@ -16,76 +17,11 @@ use super::trial::{TIME_MAX, bounded, no_answer, no_thread, untried, with_memory
 use super::{Driver, DriverKind, Limits, Visitor};
 use steps::Tester;
 
+pub use step::ProbeStep;
+
 /// More sockets than the proactor wants free to accept many at once.
 const LIMITS: Limits =
     Limits { sockets_max: 2048, buffers: 4, buffer_bytes: 4096, turn_bytes_max: 1 << 20 };
-
-/// Something that the server asks of a driver.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ProbeStep {
-    /// Making it.
-    Open,
-    /// Receiving one message.
-    Receive,
-    /// Being woken by another thread.
-    Wake,
-    /// Sending memory.
-    Send,
-    /// Sending several pieces of memory with one call.
-    Gather,
-    /// Sending a file.
-    SendFile,
-    /// Reading a file.
-    ReadFile,
-    /// Opening a file beneath a directory.
-    OpenFile,
-    /// Accepting one connection after the other, asked once.
-    Accept,
-    /// Receiving one message after the other, asked once.
-    ReceiveMany,
-    /// Cancelling.
-    Cancel,
-    /// Waiting for a time and no longer.
-    Timeout,
-}
-
-impl ProbeStep {
-    /// All steps behind [`ProbeStep::Open`], in the order in which they are taken.
-    const USES: [Self; 11] = [
-        Self::Receive,
-        Self::Wake,
-        Self::Send,
-        Self::Gather,
-        Self::SendFile,
-        Self::ReadFile,
-        Self::OpenFile,
-        Self::Accept,
-        Self::ReceiveMany,
-        Self::Cancel,
-        Self::Timeout,
-    ];
-
-    /// The steps that decide at start.
-    const SELF_TEST: [Self; 3] = [Self::Receive, Self::Wake, Self::Send];
-
-    /// Its name for machines.
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Receive => "receive",
-            Self::Wake => "wake",
-            Self::Send => "send",
-            Self::Gather => "gather",
-            Self::SendFile => "send_file",
-            Self::ReadFile => "read_file",
-            Self::OpenFile => "open_file",
-            Self::Accept => "accept_many",
-            Self::ReceiveMany => "receive_many",
-            Self::Cancel => "cancel",
-            Self::Timeout => "timeout",
-        }
-    }
-}
 
 /// What came of each step that was taken.
 pub type Taken = Vec<(ProbeStep, io::Result<()>)>;

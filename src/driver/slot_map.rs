@@ -10,6 +10,10 @@
 //! the free list is empty exactly when all entries are in use. There are at most `capacity`
 //! entries. An entry's generation changes when it is removed, and at no other time.
 
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
+
 /// Bits of a slot and of a generation: both share a 64-bit word with a tag of 16 bits.
 const BITS: u32 = 24;
 const MASK: u32 = (1 << BITS) - 1;
@@ -18,17 +22,55 @@ const NONE: u32 = u32::MAX;
 /// Entries that a table can have at most.
 pub const CAPACITY_MAX: u32 = MASK;
 
-/// Names one entry of one [`SlotMap`] table.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Handle {
+/// Names one entry of one [`SlotMap`] table. Tables whose handles must not be taken for each other
+/// differ in `K`, which is only a mark: a table holds none.
+pub struct Handle<K> {
     slot: u32,
     generation: u32,
+    table: PhantomData<fn() -> K>,
 }
 
-impl Handle {
+// Derived, they would ask the same of `K`.
+
+impl<K> Clone for Handle<K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K> Copy for Handle<K> {}
+
+impl<K> PartialEq for Handle<K> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.slot, self.generation) == (other.slot, other.generation)
+    }
+}
+
+impl<K> Eq for Handle<K> {}
+
+impl<K> Hash for Handle<K> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.slot, self.generation).hash(state);
+    }
+}
+
+impl<K> fmt::Debug for Handle<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handle({}, generation {})", self.slot, self.generation)
+    }
+}
+
+impl<K> Handle<K> {
+    fn new(slot: u32, generation: u32) -> Self {
+        Self { slot, generation, table: PhantomData }
+    }
+
+    /// Names no entry of any table, since there are at most [`CAPACITY_MAX`] in one.
+    pub const NOBODY: Self = Self { slot: MASK, generation: MASK, table: PhantomData };
+
     /// Names `slot` of a table whose entries are never removed, and so need no generation.
     pub fn at(slot: u32) -> Self {
-        Self { slot, generation: 0 }
+        Self::new(slot, 0)
     }
 
     /// The index of the entry; dense, starting at 0.
@@ -49,36 +91,45 @@ impl Handle {
     /// The inverse of [`Handle::pack`].
     pub fn unpack(word: u64) -> (Self, u16) {
         let generation = (word >> BITS) as u32 & MASK;
-        (Self { slot: word as u32 & MASK, generation }, (word >> (2 * BITS)) as u16)
+        (Self::new(word as u32 & MASK, generation), (word >> (2 * BITS)) as u16)
     }
 }
 
-/// The table; see the module documentation.
+/// The table; see the module documentation. Its handles bear the mark `K`.
 #[derive(Debug)]
-pub struct SlotMap<T> {
-    entries: Vec<Entry<T>>,
+pub struct SlotMap<T, K = T> {
+    slots: Vec<Slot<T>>,
     free: u32,
     used: u32,
     capacity: u32,
+    handles: PhantomData<fn() -> K>,
 }
 
 #[derive(Debug)]
-struct Entry<T> {
+struct Slot<T> {
     generation: u32,
-    state: State<T>,
+    state: SlotState<T>,
 }
 
 #[derive(Debug)]
-enum State<T> {
+enum SlotState<T> {
     Free { next: u32 },
     Used(T),
 }
 
 impl<T> SlotMap<T> {
-    /// An empty table for at most `capacity` entries.
+    /// An empty table for at most `capacity` entries, with handles of its own.
     pub fn new(capacity: u32) -> Self {
+        Self::marked(capacity)
+    }
+}
+
+impl<T, K> SlotMap<T, K> {
+    /// An empty table for at most `capacity` entries, whose handles have a mark that is not the
+    /// type of the entries.
+    pub fn marked(capacity: u32) -> Self {
         assert!(capacity <= CAPACITY_MAX, "a table has at most {CAPACITY_MAX} entries");
-        Self { entries: Vec::new(), free: NONE, used: 0, capacity }
+        Self { slots: Vec::new(), free: NONE, used: 0, capacity, handles: PhantomData }
     }
 
     /// Entries in use.
@@ -97,7 +148,7 @@ impl<T> SlotMap<T> {
     }
 
     /// Stores `value`; gives it back when the table is full.
-    pub fn insert(&mut self, value: T) -> Result<Handle, T> {
+    pub fn insert(&mut self, value: T) -> Result<Handle<K>, T> {
         if self.is_full() {
             return Err(value);
         }
@@ -105,21 +156,21 @@ impl<T> SlotMap<T> {
     }
 
     /// Stores what `make` makes of its own handle; `None` when the table is full.
-    pub fn insert_with(&mut self, make: impl FnOnce(Handle) -> T) -> Option<Handle> {
+    pub fn insert_with(&mut self, make: impl FnOnce(Handle<K>) -> T) -> Option<Handle<K>> {
         if self.is_full() {
             return None;
         }
         let handle = if self.free == NONE {
-            let handle = Handle::at(self.entries.len() as u32);
-            self.entries.push(Entry { generation: 0, state: State::Used(make(handle)) });
+            let handle = Handle::at(self.slots.len() as u32);
+            self.slots.push(Slot { generation: 0, state: SlotState::Used(make(handle)) });
             handle
         } else {
-            let entry = &mut self.entries[self.free as usize];
-            let State::Free { next } = entry.state else {
+            let entry = &mut self.slots[self.free as usize];
+            let SlotState::Free { next } = entry.state else {
                 panic!("the free list names entry {}, which is in use", self.free)
             };
-            let handle = Handle { slot: self.free, generation: entry.generation };
-            entry.state = State::Used(make(handle));
+            let handle = Handle::new(self.free, entry.generation);
+            entry.state = SlotState::Used(make(handle));
             self.free = next;
             handle
         };
@@ -130,7 +181,7 @@ impl<T> SlotMap<T> {
 
     /// Asserts what can be asserted at a glance; see the invariants.
     fn check(&self) {
-        let entries = self.entries.len();
+        let entries = self.slots.len();
         assert!(self.used as usize <= entries, "{} of {entries} entries in use", self.used);
         assert!(entries <= self.capacity as usize, "{entries} entries of {}", self.capacity);
         assert!(
@@ -142,9 +193,9 @@ impl<T> SlotMap<T> {
     }
 
     /// The entry, unless the handle is stale.
-    pub fn get(&self, handle: Handle) -> Option<&T> {
-        match self.entries.get(handle.slot as usize) {
-            Some(Entry { generation, state: State::Used(value) })
+    pub fn get(&self, handle: Handle<K>) -> Option<&T> {
+        match self.slots.get(handle.slot as usize) {
+            Some(Slot { generation, state: SlotState::Used(value) })
                 if *generation == handle.generation =>
             {
                 Some(value)
@@ -154,9 +205,9 @@ impl<T> SlotMap<T> {
     }
 
     /// The entry, unless the handle is stale.
-    pub fn get_mut(&mut self, handle: Handle) -> Option<&mut T> {
-        match self.entries.get_mut(handle.slot as usize) {
-            Some(Entry { generation, state: State::Used(value) })
+    pub fn get_mut(&mut self, handle: Handle<K>) -> Option<&mut T> {
+        match self.slots.get_mut(handle.slot as usize) {
+            Some(Slot { generation, state: SlotState::Used(value) })
                 if *generation == handle.generation =>
             {
                 Some(value)
@@ -166,42 +217,42 @@ impl<T> SlotMap<T> {
     }
 
     /// The handle of whatever `slot` holds now.
-    pub fn handle_at(&self, slot: u32) -> Option<Handle> {
-        match self.entries.get(slot as usize) {
-            Some(Entry { generation, state: State::Used(_) }) => {
-                Some(Handle { slot, generation: *generation })
+    pub fn handle_at(&self, slot: u32) -> Option<Handle<K>> {
+        match self.slots.get(slot as usize) {
+            Some(Slot { generation, state: SlotState::Used(_) }) => {
+                Some(Handle::new(slot, *generation))
             }
             _ => None,
         }
     }
 
     /// Takes the entry out and makes every handle to it stale.
-    pub fn remove(&mut self, handle: Handle) -> Option<T> {
+    pub fn remove(&mut self, handle: Handle<K>) -> Option<T> {
         self.get(handle)?;
-        let entry = &mut self.entries[handle.slot as usize];
-        let state = std::mem::replace(&mut entry.state, State::Free { next: self.free });
+        let entry = &mut self.slots[handle.slot as usize];
+        let state = std::mem::replace(&mut entry.state, SlotState::Free { next: self.free });
         entry.generation = (entry.generation + 1) & MASK;
         self.free = handle.slot;
         assert!(self.used > 0, "an entry was in use, but none was counted");
         self.used -= 1;
         self.check();
         match state {
-            State::Used(value) => Some(value),
-            State::Free { .. } => unreachable!("get found it in use"),
+            SlotState::Used(value) => Some(value),
+            SlotState::Free { .. } => unreachable!("get found it in use"),
         }
     }
 
     /// The entries in use, by slot.
     pub fn into_values(self) -> impl Iterator<Item = T> {
-        self.entries.into_iter().filter_map(|entry| match entry.state {
-            State::Used(value) => Some(value),
-            State::Free { .. } => None,
+        self.slots.into_iter().filter_map(|entry| match entry.state {
+            SlotState::Used(value) => Some(value),
+            SlotState::Free { .. } => None,
         })
     }
 
     /// The handles of all entries in use, by slot.
-    pub fn handles(&self) -> Vec<Handle> {
-        (0..self.entries.len() as u32).filter_map(|slot| self.handle_at(slot)).collect()
+    pub fn handles(&self) -> Vec<Handle<K>> {
+        (0..self.slots.len() as u32).filter_map(|slot| self.handle_at(slot)).collect()
     }
 }
 
@@ -245,7 +296,7 @@ mod tests {
         let mut slots = SlotMap::new(1);
         let handle = slots.insert(()).unwrap();
         slots.remove(handle);
-        slots.entries[0].generation = MASK;
+        slots.slots[0].generation = MASK;
         let last = slots.insert(()).unwrap();
         slots.remove(last);
         let wrapped = slots.insert(()).unwrap();
@@ -300,8 +351,8 @@ mod tests {
     fn it_behaves_like_a_map_with_unique_keys() {
         let mut random = fastrand::Rng::with_seed(7);
         let mut slots = SlotMap::new(16);
-        let mut model: Vec<(Handle, u64)> = Vec::new();
-        let mut dead: Vec<Handle> = Vec::new();
+        let mut model: Vec<(Handle<u64>, u64)> = Vec::new();
+        let mut dead: Vec<Handle<u64>> = Vec::new();
         for value in 0..if cfg!(miri) { 300 } else { 20_000u64 } {
             if random.bool() {
                 match slots.insert(value) {

@@ -21,8 +21,8 @@ use super::Links;
 
 /// How files are opened for serving: a FIFO or a terminal in the root must not hang or capture
 /// the server, so opening never waits.
-pub(super) const OPEN_FLAGS: i32 =
-    libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
+pub(super) const OPEN_FLAGS: OFlags =
+    OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 /// Repeats a call while it is interrupted.
 fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
@@ -148,9 +148,22 @@ pub(super) fn openat2(
     links: Links,
     cached: bool,
 ) -> io::Result<OwnedFd> {
-    let cached = if cached { libc::RESOLVE_CACHED } else { 0 };
-    let resolve = ResolveFlags::from_bits_retain(links.resolve() | cached);
-    let flags = OFlags::from_bits_retain(OPEN_FLAGS as u32);
+    let cached = if cached { ResolveFlags::CACHED } else { ResolveFlags::empty() };
+    open_beneath(root, path, OPEN_FLAGS, links.resolve() | cached)
+}
+
+/// `openat2(2)` of the place alone (`O_PATH`): for what is asked about, and not read.
+pub(super) fn open_path(root: BorrowedFd<'_>, path: &CStr, links: Links) -> io::Result<OwnedFd> {
+    open_beneath(root, path, OFlags::PATH | OFlags::CLOEXEC, links.resolve())
+}
+
+/// The one call of `openat2(2)`. A ring makes it by itself, from the structure of `OpenHow`.
+fn open_beneath(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> io::Result<OwnedFd> {
     retry_on_intr(|| rustix::fs::openat2(root, path, flags, Mode::empty(), resolve))
 }
 
@@ -213,16 +226,9 @@ pub(super) fn shutdown(socket: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> 
 /// orderly end could be taken for a whole answer (`connect(2)`: "dissolve the association").
 /// Waiting receives, sends and polls end with an error.
 pub(super) fn abort(socket: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: `sockaddr` is plain data for which zero is a value: the family `AF_UNSPEC`.
-    let nobody: libc::sockaddr = unsafe { MaybeUninit::zeroed().assume_init() };
-    let len = size_of::<libc::sockaddr>() as libc::socklen_t;
-    retry(|| {
-        // SAFETY: the address is live and `len` is its size.
-        unsafe { libc::connect(socket.as_raw_fd(), &raw const nobody, len) as isize }
-    })
-    .map(drop)
-    // Not a TCP socket, or not connected any more: then an end is all that can be told.
-    .or_else(|_| shutdown(socket, Shutdown::Both))
+    retry_on_intr(|| net::connect_unspec(socket))
+        // Not a TCP socket, or not connected any more: then an end is all that can be told.
+        .or_else(|_| shutdown(socket, Shutdown::Both))
 }
 
 /// Makes reads of a regular file wait, as they do by themselves; with `O_NONBLOCK`, io_uring

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Completion, Driver, DriverStats, Now, Op, OpId, Outcome, Sock, Token, Waker};
-use log::Log;
+use log::TraceLog;
 
 /// What a trace begins with.
 const LEGEND: &str = "\
@@ -36,7 +36,7 @@ const LEGEND: &str = "\
 /// Traces drivers to one place, with one clock. Its clones do the same.
 #[derive(Clone, Debug)]
 pub struct Tracer {
-    log: Arc<Log>,
+    log: Arc<TraceLog>,
     begun: Instant,
 }
 
@@ -48,14 +48,14 @@ impl Tracer {
     ///
     /// When the machine gives no thread to write from.
     pub fn to(to: impl io::Write + Send + 'static) -> io::Result<Self> {
-        let log = Log::new(to)?;
+        let log = TraceLog::new(to)?;
         log.append(LEGEND);
         Ok(Self { log: Arc::new(log), begun: Instant::now() })
     }
 
     /// Traces a driver. `name` says what a token names, `label` stands before each of its lines,
     /// to tell several drivers apart.
-    pub fn trace(&self, driver: impl Driver, label: String, name: Name) -> Trace {
+    pub fn trace(&self, driver: impl Driver, label: String, name: TokenName) -> Trace {
         Trace {
             counted: driver.stats(),
             driver: Box::new(driver),
@@ -70,7 +70,7 @@ impl Tracer {
 }
 
 /// Says what a token names, in a few characters: tokens are the caller's.
-pub type Name = fn(Token) -> String;
+pub type TokenName = fn(Token) -> String;
 
 /// A driver that is traced; see the module documentation.
 pub struct Trace {
@@ -78,7 +78,7 @@ pub struct Trace {
     /// driver keeps the code above it from being compiled twice for each driver.
     driver: Box<dyn Driver>,
     tracer: Tracer,
-    name: Name,
+    name: TokenName,
     label: String,
     /// What is not yet given to the log.
     lines: String,

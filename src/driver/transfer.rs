@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::chain::{Chain, Next};
+use super::chain::{Chain, NextPart, PARTS_FULL};
 use super::file::{File, RESIDENT_FOR};
 use super::{DriverStats, sys};
 
@@ -18,12 +18,12 @@ use super::{DriverStats, sys};
 /// it is not known that all of the file is in memory, one system call sends no more.
 pub(super) const PIECE_BYTES: u64 = 256 * 1024;
 
-/// Memory parts sent by one system call.
-const SLICES_MAX: usize = 64;
+/// Memory parts sent by one system call, or by one SENDMSG of a ring: as many as a full chain has.
+pub(super) const SLICES_MAX: usize = PARTS_FULL;
 
 /// How an attempt ended.
 #[derive(Debug)]
-pub(super) enum Progress {
+pub(super) enum AttemptEnd {
     /// All is sent.
     Done,
     /// The socket takes no more now.
@@ -71,33 +71,33 @@ impl Transfer {
         budget: u64,
         now: Instant,
         stats: &mut DriverStats,
-    ) -> Progress {
+    ) -> AttemptEnd {
         let mut left = budget;
         loop {
             let sent = match self.chain.next() {
-                Next::Nothing => return Progress::Done,
-                _ if left == 0 => return Progress::Spent,
-                Next::Memory { more } => {
+                NextPart::Nothing => return AttemptEnd::Done,
+                _ if left == 0 => return AttemptEnd::Spent,
+                NextPart::Memory { more } => {
                     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
                     let bytes_max = usize::try_from(left).unwrap_or(usize::MAX);
                     let count = self.chain.memory_within(&mut slices, bytes_max);
                     stats.system_calls += 1;
                     sys::send(socket, &slices[..count], more)
                 }
-                Next::File { file, range, .. } => {
+                NextPart::File { file, range, .. } => {
                     let mut piece = range.start..range.end.min(range.start.saturating_add(left));
                     if !file.is_resident(now) {
                         piece.end = piece.end.min(piece.start + PIECE_BYTES);
                         let residency = Residency::of(&mut self.residency, file, now);
                         match residency.sendable(&piece, now, stats) {
                             Some(end) => piece.end = end,
-                            None => return Progress::Cold(Arc::clone(file), piece),
+                            None => return AttemptEnd::Cold(Arc::clone(file), piece),
                         }
                     }
                     let len = (piece.end - piece.start) as usize;
                     stats.system_calls += 1;
                     match sys::sendfile(socket, file.as_fd(), piece.start, len) {
-                        Ok(0) => return Progress::Failed(io::ErrorKind::UnexpectedEof.into()),
+                        Ok(0) => return AttemptEnd::Failed(io::ErrorKind::UnexpectedEof.into()),
                         sent => sent,
                     }
                 }
@@ -109,9 +109,9 @@ impl Transfer {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     stats.would_block += 1;
-                    return Progress::Blocked;
+                    return AttemptEnd::Blocked;
                 }
-                Err(error) => return Progress::Failed(error),
+                Err(error) => return AttemptEnd::Failed(error),
             }
         }
     }

@@ -1,17 +1,17 @@
-//! HTTP: what requests mean, how they are framed, and what this server answers.
+//! HTTP: what requests mean, how messages are framed, and how this server responds.
 //!
 //! ```text
 //! h1 --> site --> semantics
 //! ```
 //!
 //! - [`semantics`] is RFC 9110 and 9111 as pure functions: methods, status codes, fields,
-//!   validators, conditions, ranges, negotiation. It knows no framing and no file.
-//! - [`site`] decides which file answers a request and how. It knows no framing either, so every
-//!   version of HTTP gets the same answers from it.
-//! - [`h1`] is RFC 9112: how requests and responses of HTTP/1 are written, and the session that
-//!   joins a connection to the site.
+//!   validators, conditions, ranges, negotiation. It knows neither framing nor files.
+//! - [`site`] decides which file a request gets and makes the response. It does not know framing
+//!   either, so the responses are the same for every version of HTTP.
+//! - [`h1`] is RFC 9112: it parses HTTP/1 requests, writes HTTP/1 responses, and has the session of
+//!   a connection.
 //!
-//! Imports go along the arrows only; `tests/tidy.rs` holds that.
+//! Imports follow the arrows only; `tests/tidy.rs` enforces this.
 
 pub mod h1;
 pub mod semantics;

@@ -53,7 +53,7 @@ pub(super) struct Env<'a, D, S: Session> {
     pub(super) tick: Tick,
     pub(super) timeouts: &'a Timeouts,
     /// The handle of the connection.
-    pub(super) handle: Handle,
+    pub(super) handle: Handle<SessionId>,
 }
 
 impl<D: Driver, S: Session> Env<'_, D, S> {

@@ -22,7 +22,7 @@ use super::timers::{TICK, Tick, Wheel};
 use crate::ask::{Ask, AskId, Reply};
 use crate::driver::slot_map::{CAPACITY_MAX, Handle, SlotMap};
 use crate::driver::{Completion, Driver, Op, OpId, Outcome, Sock, Token};
-use crate::service::{Service, Task};
+use crate::service::{Service, SessionId, Task};
 use crate::session::{Addresses, ConnectionInfo, Now, Session};
 
 /// Room per listener for connections that the driver accepts before an accept can be stopped.
@@ -33,7 +33,7 @@ const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 /// Describes a token of a worker in a trace.
 pub(super) fn name(token: Token) -> String {
-    let (handle, tag) = Handle::unpack(token.0);
+    let (handle, tag) = Handle::<()>::unpack(token.0);
     let kind = match tag {
         tag::LISTENER => "listener",
         tag::SURPLUS => return "surplus".to_owned(),
@@ -70,7 +70,7 @@ pub struct Worker<D, S: Session> {
     settings: WorkerSettings,
     timeouts: Timeouts,
     listeners: Vec<Listener>,
-    connections: SlotMap<Connection<S>>,
+    connections: SlotMap<Connection<S>, SessionId>,
     /// The ops of the service's open questions.
     service_ops: HashMap<AskId, OpId, foldhash::fast::RandomState>,
     wheel: Wheel,
@@ -151,7 +151,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
             settings,
             timeouts,
             listeners: listeners.into_iter().map(listener).collect(),
-            connections: SlotMap::new(settings.connections_max + slack),
+            connections: SlotMap::marked(settings.connections_max + slack),
             service_ops: HashMap::default(),
             wheel: Wheel::new(now.instant),
             chains: ChainPool::default(),
@@ -283,7 +283,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
         match task {
             Task::Ask(id, ask) => {
                 assert!(id.0 <= CAPACITY_MAX, "a token has no room for {id:?}");
-                let token = Token(Handle::at(id.0).pack(tag::SERVICE));
+                let token = Token(Handle::<()>::at(id.0).pack(tag::SERVICE));
                 self.ops += 1;
                 let op = self.driver.submit(token, ask.into_op());
                 let before = self.service_ops.insert(id, op);
@@ -306,7 +306,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
     /// connection is gone.
     fn with_connection(
         &mut self,
-        handle: Handle,
+        handle: Handle<SessionId>,
         act: impl FnOnce(&mut Connection<S>, &mut Env<'_, D, S>),
     ) {
         let Some(connection) = self.connections.get_mut(handle) else { return };
@@ -350,7 +350,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
 
     fn open(&mut self, listener: usize, sock: Sock) {
         if self.connections.is_full() {
-            let token = Token(Handle::at(0).pack(tag::SURPLUS));
+            let token = Token(Handle::<()>::at(0).pack(tag::SURPLUS));
             self.ops += 1;
             self.orphaned += 1;
             self.driver.submit(token, Op::Close { sock, reset: false });
@@ -377,7 +377,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
         let room = self.connections.len() < max - max / 16;
         let draining = self.drain_until.is_some();
         for (slot, listener) in self.listeners.iter_mut().enumerate() {
-            let token = Token(Handle::at(slot as u32).pack(tag::LISTENER));
+            let token = Token(Handle::<()>::at(slot as u32).pack(tag::LISTENER));
             match listener.accepting {
                 Some(op) if full && !listener.closing && !listener.pausing => {
                     listener.pausing = true;
@@ -416,7 +416,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
         }
         for (slot, listener) in self.listeners.iter_mut().enumerate() {
             if !std::mem::replace(&mut listener.closing, true) {
-                let token = Token(Handle::at(slot as u32).pack(tag::LISTENER));
+                let token = Token(Handle::<()>::at(slot as u32).pack(tag::LISTENER));
                 self.ops += 1;
                 self.driver.submit(token, Op::Close { sock: listener.sock, reset: false });
             }

@@ -120,6 +120,36 @@ pub(crate) fn read_of_a_directory_fails<S: Subject>() {
     assert_eq!((code(result), &buffer[..]), (Some(libc::EISDIR), &b"kept"[..]));
 }
 
+/// More reads than a driver takes, before it had the chance to do any: those beyond its bound end
+/// at once, with their buffers, and the others are done.
+pub(crate) fn file_ops_are_bounded<S: Subject>() {
+    const BEYOND: usize = 10;
+    let driver = &mut S::open(&limits()).unwrap();
+    let file = file_of(driver, b"0123456789");
+    let all = limits().file_ops_max() as usize + BEYOND;
+    for _ in 0..2 {
+        for _ in 0..all {
+            let (file, buffer) = (Arc::clone(&file), Vec::with_capacity(100));
+            driver.submit(FILE, Op::ReadFile { file, offset: 0, buffer });
+        }
+        assert_eq!(driver.in_flight(), all);
+        let mut refused = 0;
+        for completion in run_lasts(driver, all) {
+            match completion.outcome {
+                Outcome::FileRead(Ok(10), buffer) => assert_eq!(buffer, b"0123456789"),
+                Outcome::FileRead(Err(error), buffer) => {
+                    assert_eq!(error.kind(), std::io::ErrorKind::ResourceBusy);
+                    assert!(buffer.is_empty() && buffer.capacity() >= 100, "the buffer comes back");
+                    refused += 1;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(refused, BEYOND);
+        assert_home(driver);
+    }
+}
+
 pub(crate) fn send_beyond_four_gibibytes<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let start = (5 << 30) + 12_345;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use ringd::driver::DriverKind;
 
+use crate::common::eventually;
 use crate::support::client::Client;
-use crate::support::eventually;
 use crate::support::fixture::Fixture;
 use crate::support::root::{content, wait_until_settled};
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use ringd::driver::DriverKind;
 use tempfile::TempDir;
 
+use crate::common::eventually;
 use crate::support::client::{Client, Response};
-use crate::support::eventually;
 use crate::support::fixture::Fixture;
 use crate::support::multipart;
 use crate::support::root::{self, content, set_modified, wait_until_settled};

@@ -8,11 +8,11 @@ use std::time::{Duration, SystemTime};
 use ringd::driver::DriverKind;
 use tempfile::TempDir;
 
-use crate::support::alone::alone;
+use crate::common::alone::alone;
+use crate::common::{eventually, runs_here};
 use crate::support::client::{Client, request};
 use crate::support::fixture::Fixture;
 use crate::support::root::{self, content, set_modified, wait_until_settled};
-use crate::support::{eventually, runs_here};
 
 /// When the files were modified: the instant of the examples in RFC 9110 section 5.6.7.
 const MODIFIED: i64 = 784_111_777;

@@ -1,38 +1,49 @@
 //! The same requests to every driver, and to a session without sockets: the same answers.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::thread;
 
 use fastrand::Rng;
-use ringd::driver::{DriverKind, File, Links};
+use ringd::driver::DriverKind;
 use ringd::http::h1::harness::{self, Harness};
-use ringd::http::{Content, SiteSettings};
 use ringd::session::Now;
 
-use crate::support::alone::alone;
+use crate::common::alone::alone;
+use crate::common::runs_here;
 use crate::support::client::Client;
-use crate::support::fixture::Fixture;
-use crate::support::{root, runs_here, streams};
+use crate::support::fixture::{Fixture, site};
+use crate::support::{root, streams};
 
-const STREAMS: usize = 400;
+const STREAMS: usize = 200;
 const MORE: &[u8] = b"GET /small.txt HTTP/1.1\r\nHost: h\r\n\r\n";
+
+/// What a site makes of its files, as options of `ringd serve`.
+const OPTIONS: [&[&str]; 2] = [
+    &["--listing", "--spa", "/index.html"],
+    &[
+        "--clean-urls",
+        "--index=small.txt",
+        "--error-page=404=/small.txt",
+        "--error-page=403=/page.css",
+        "--cache-control=*.txt=max-age=60",
+        "--header=**=X-Frame-Options: DENY",
+        "--cors",
+        "--mime=bin=application/x-test",
+        "--symlinks=never",
+    ],
+];
 
 #[test]
 fn all_drivers_answer_alike() {
-    alone(the_same_streams_to_all);
+    alone(|| OPTIONS.into_iter().for_each(the_same_streams_to_all));
 }
 
-fn the_same_streams_to_all() {
+fn the_same_streams_to_all(options: &[&str]) {
     let kinds: Vec<_> = DriverKind::ALL.into_iter().filter(|kind| runs_here(*kind)).collect();
     let root = root::settled();
-    let content = Content { listing: true, spa: Some(b"index.html".into()), ..Content::default() };
-    let fixture = |kind: &DriverKind| {
-        Fixture::start_over(*kind, root, |setup| setup.http.content = content.clone())
-    };
-    let fixtures: Vec<_> = kinds.iter().map(fixture).collect();
-    let root = Arc::new(File::open_root(root, Links::Beneath).unwrap());
-    let mut harness = Harness::new(SiteSettings { content, ..SiteSettings::new(root) });
+    let fixtures: Vec<_> =
+        kinds.iter().map(|kind| Fixture::start_as(*kind, root, options)).collect();
+    let mut harness = Harness::new(site(root, options));
     let mut random = Rng::with_seed(41);
     for number in 0..STREAMS {
         let mut stream = streams::stream(&mut random, 12);
@@ -53,7 +64,7 @@ fn the_same_streams_to_all() {
             let lost = !orderly && ends_early && expected.starts_with(&answers);
             assert!(
                 answers == expected || lost,
-                "stream {number} on {kind}: {:?}\nwas answered {:?}\ninstead of {:?}",
+                "{options:?}: stream {number} on {kind}: {:?}\nwas answered {:?}\ninstead of {:?}",
                 String::from_utf8_lossy(&stream),
                 String::from_utf8_lossy(&answers),
                 String::from_utf8_lossy(&expected),

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use ringd::driver::DriverKind;
 
+use crate::common::{WAIT_MAX, eventually};
 use crate::hostile::sparse;
 use crate::support::client::Client;
 use crate::support::fixture::Fixture;
 use crate::support::root::content;
-use crate::support::{PATIENCE, eventually};
 
 const GET: &str = "GET /small.txt HTTP/1.1\r\nHost: h\r\n\r\n";
 
@@ -17,7 +17,7 @@ const LENGTH: usize = 24 << 20;
 
 /// A server in the middle of a long answer, on which others may wait; and the client of it.
 fn busy(kind: DriverKind) -> (Fixture, Client) {
-    let fixture = Fixture::start_with(kind, |setup| setup.server.drain_timeout = PATIENCE);
+    let fixture = Fixture::start_with(kind, |setup| setup.server.drain_timeout = WAIT_MAX);
     sparse(&fixture.path("long.bin"), LENGTH as u64);
     let mut client = Client::connect_narrow(fixture.address());
     client.send("GET /long.bin HTTP/1.1\r\nHost: h\r\n\r\n");

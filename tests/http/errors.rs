@@ -10,8 +10,8 @@ use ringd::driver::DriverKind;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::common::eventually;
 use crate::support::client::{Client, Response};
-use crate::support::eventually;
 use crate::support::fixture::Fixture;
 use crate::support::root::{self, content};
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 use fastrand::Rng;
 use ringd::driver::DriverKind;
 
+use crate::common::eventually;
 use crate::support::client::Client;
 use crate::support::fixture::Fixture;
 use crate::support::process::Process;
 use crate::support::root::{self, content};
-use crate::support::{eventually, many_descriptors, streams};
+use crate::support::{many_descriptors, streams};
 
 const GET: &str = "GET /small.txt HTTP/1.1\r\nHost: h\r\n\r\n";
 

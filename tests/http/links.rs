@@ -16,8 +16,8 @@ use ringd::http::RootPath;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::common::eventually;
 use crate::support::client::Client;
-use crate::support::eventually;
 use crate::support::fixture::{Fixture, Setup};
 use crate::support::root::content;
 

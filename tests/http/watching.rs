@@ -8,7 +8,7 @@ use std::time::Duration;
 use ringd::driver::DriverKind;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
-use crate::support::eventually;
+use crate::common::eventually;
 use crate::support::fixture::Fixture;
 
 const HOUR: Duration = Duration::from_secs(3600);

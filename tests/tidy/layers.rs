@@ -50,24 +50,7 @@ const PLANNED: [&str; 1] = ["http::h2"];
 const KNOWN_IMPORTS: [(&str, &str); 0] = [];
 
 /// Files that need each other, and why, until they do not.
-const KNOWN_CIRCLES: [(&[&str], &str); 2] = [
-    (
-        &[
-            "src/driver/chain.rs",
-            "src/driver/directory.rs",
-            "src/driver/disk.rs",
-            "src/driver/file.rs",
-            "src/driver/job_thread.rs",
-            "src/driver/op.rs",
-            "src/driver/sim/files.rs",
-        ],
-        "an op holds jobs, chains and files, which name its token, outcome and simulated files",
-    ),
-    (
-        &["src/driver/kind.rs", "src/driver/probe.rs", "src/driver/probe/steps.rs"],
-        "a choice of a kind runs the self-test, which makes a driver of each kind",
-    ),
-];
+const KNOWN_CIRCLES: [(&[&str], &str); 0] = [];
 
 /// Parts that decide and do no I/O, and the ways to the kernel that they must not take.
 const PURE: [&str; 3] = ["src/http/semantics/", "src/http/h1/", "src/http/site/"];

@@ -14,7 +14,7 @@ use super::super::{
     Chain, Completion, Driver, File, FileKind, Links, Op, OpId, Outcome, Sock, Token, is_cancelled,
     sys,
 };
-use super::ProbeStep;
+use super::step::ProbeStep;
 
 const WORD: &[u8] = b"ping";
 

@@ -1,12 +1,13 @@
 //! `epoll(7)`, edge- and level-triggered.
 
-#![allow(unsafe_code)]
-
+use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::event::epoll::CreateFlags;
+use rustix::buffer::spare_capacity;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
 use super::poller::{Event, Interest, Poller, Trigger};
 use crate::driver::Limits;
@@ -22,11 +23,16 @@ pub type Edge = EpollPoller<true>;
 pub type Level = EpollPoller<false>;
 
 /// An epoll instance; `EDGE` tells how sources are registered.
-#[derive(Debug)]
 pub struct EpollPoller<const EDGE: bool> {
     instance: OwnedFd,
-    events: Box<[libc::epoll_event]>,
+    events: Vec<epoll::Event>,
     system_calls: u64,
+}
+
+impl<const EDGE: bool> fmt::Debug for EpollPoller<EDGE> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EpollPoller({:?})", self.instance)
+    }
 }
 
 impl<const EDGE: bool> Poller for EpollPoller<EDGE> {
@@ -34,31 +40,31 @@ impl<const EDGE: bool> Poller for EpollPoller<EDGE> {
     const FORGETS_CLOSED: bool = true;
 
     fn open(_limits: &Limits) -> io::Result<Self> {
-        let instance = rustix::event::epoll::create(CreateFlags::CLOEXEC)?;
-        let nothing = libc::epoll_event { events: 0, u64: 0 };
-        let events = vec![nothing; EVENTS_MAX].into_boxed_slice();
-        Ok(Self { instance, events, system_calls: 1 })
+        let instance = epoll::create(CreateFlags::CLOEXEC)?;
+        Ok(Self { instance, events: Vec::with_capacity(EVENTS_MAX), system_calls: 1 })
     }
 
     fn add(&mut self, fd: BorrowedFd<'_>, key: u32, want: Interest) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_ADD, fd, key, want)
+        self.system_calls += 1;
+        Ok(epoll::add(&self.instance, fd, EventData::new_u64(key.into()), flags::<EDGE>(want))?)
     }
 
     fn modify(&mut self, fd: BorrowedFd<'_>, key: u32, want: Interest) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_MOD, fd, key, want)
+        self.system_calls += 1;
+        Ok(epoll::modify(&self.instance, fd, EventData::new_u64(key.into()), flags::<EDGE>(want))?)
     }
 
-    fn remove(&mut self, fd: BorrowedFd<'_>, key: u32) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_DEL, fd, key, Interest::NONE)
+    fn remove(&mut self, fd: BorrowedFd<'_>, _key: u32) -> io::Result<()> {
+        self.system_calls += 1;
+        Ok(epoll::delete(&self.instance, fd)?)
     }
 
     fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Event>) -> io::Result<()> {
-        let (instance, timeout_ms) = (self.instance.as_raw_fd(), milliseconds(timeout));
         self.system_calls += 1;
-        let (address, len) = (self.events.as_mut_ptr(), self.events.len() as i32);
-        // SAFETY: pointer and length are those of a slice that outlives the call.
-        let count = check(unsafe { libc::epoll_wait(instance, address, len, timeout_ms) })?;
-        out.extend(self.events[..count as usize].iter().map(translate));
+        self.events.clear();
+        let timeout = timeout.map(time);
+        epoll::wait(&self.instance, spare_capacity(&mut self.events), timeout.as_ref())?;
+        out.extend(self.events.iter().map(translate));
         Ok(())
     }
 
@@ -73,52 +79,39 @@ impl<const EDGE: bool> AsFd for EpollPoller<EDGE> {
     }
 }
 
-impl<const EDGE: bool> EpollPoller<EDGE> {
-    fn control(
-        &mut self,
-        operation: i32,
-        fd: BorrowedFd<'_>,
-        key: u32,
-        want: Interest,
-    ) -> io::Result<()> {
-        let mut flags = if EDGE { libc::EPOLLET } else { 0 };
-        if want.read {
-            flags |= libc::EPOLLIN | libc::EPOLLRDHUP;
-        }
-        if want.write {
-            flags |= libc::EPOLLOUT;
-        }
-        let mut event = libc::epoll_event { events: flags as u32, u64: u64::from(key) };
-        let (instance, fd) = (self.instance.as_raw_fd(), fd.as_raw_fd());
-        self.system_calls += 1;
-        // SAFETY: `event` is a live local, which the kernel only reads.
-        check(unsafe { libc::epoll_ctl(instance, operation, fd, &raw mut event) }).map(drop)
+/// What asks for these directions of a descriptor.
+fn flags<const EDGE: bool>(want: Interest) -> EventFlags {
+    let mut flags = if EDGE { EventFlags::ET } else { EventFlags::empty() };
+    if want.read {
+        flags |= EventFlags::IN | EventFlags::RDHUP;
     }
+    if want.write {
+        flags |= EventFlags::OUT;
+    }
+    flags
 }
 
 /// `EPOLLERR` and `EPOLLHUP` come unasked; both mean that either direction has something to say.
-fn translate(event: &libc::epoll_event) -> Event {
-    let flags = event.events as i32;
-    let broken = flags & (libc::EPOLLERR | libc::EPOLLHUP) != 0;
+fn translate(event: &epoll::Event) -> Event {
+    // The structure is packed: its fields can be copied, but not referred to.
+    let (flags, data) = (event.flags, event.data);
+    let broken = flags.intersects(EventFlags::ERR | EventFlags::HUP);
     Event {
-        key: event.u64 as u32,
-        readable: broken || flags & (libc::EPOLLIN | libc::EPOLLRDHUP) != 0,
-        writable: broken || flags & libc::EPOLLOUT != 0,
-        hangup: broken || flags & libc::EPOLLRDHUP != 0,
+        key: data.u64() as u32,
+        readable: broken || flags.intersects(EventFlags::IN | EventFlags::RDHUP),
+        writable: broken || flags.contains(EventFlags::OUT),
+        hangup: broken || flags.contains(EventFlags::RDHUP),
     }
 }
 
-/// Whole milliseconds for `epoll_wait(2)`, rounded up, or less than a millisecond of waiting
-/// would become a loop that does not wait.
-fn milliseconds(timeout: Option<Duration>) -> i32 {
-    match timeout {
-        None => -1,
-        Some(timeout) => timeout.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(i32::MAX),
+/// Whole milliseconds, which is what `epoll_pwait(2)` takes, rounded up, or less than a millisecond
+/// of waiting would become a loop that does not wait. The longest are cut to what fits.
+fn time(timeout: Duration) -> Timespec {
+    let milliseconds = timeout.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(i32::MAX);
+    Timespec {
+        tv_sec: (milliseconds / 1000).into(),
+        tv_nsec: (milliseconds % 1000 * 1_000_000).into(),
     }
-}
-
-fn check(result: i32) -> io::Result<i32> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 #[cfg(test)]
@@ -130,11 +123,12 @@ mod tests {
 
     #[test]
     fn timeouts_are_rounded_up() {
-        assert_eq!(milliseconds(None), -1);
-        assert_eq!(milliseconds(Some(Duration::ZERO)), 0);
-        assert_eq!(milliseconds(Some(Duration::from_nanos(1))), 1);
-        assert_eq!(milliseconds(Some(Duration::from_micros(1001))), 2);
-        assert_eq!(milliseconds(Some(Duration::MAX)), i32::MAX);
+        let parts = |timeout| (time(timeout).tv_sec, time(timeout).tv_nsec);
+        assert_eq!(parts(Duration::ZERO), (0, 0));
+        assert_eq!(parts(Duration::from_nanos(1)), (0, 1_000_000));
+        assert_eq!(parts(Duration::from_micros(1001)), (0, 2_000_000));
+        assert_eq!(parts(Duration::from_micros(1_999_001)), (2, 0));
+        assert_eq!(parts(Duration::MAX), (2_147_483, 647_000_000));
     }
 
     fn reports<const EDGE: bool>(poller: &mut EpollPoller<EDGE>) -> Vec<Event> {

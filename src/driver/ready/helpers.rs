@@ -1,7 +1,7 @@
 //! Helper threads do what would wait for a disk, so that the loop never does.
 //!
 //! The driver first tries inline, in a way that does not wait; what is refused then becomes a
-//! [`Job`]. Jobs go to the helpers through a bounded queue, and wait in the driver when it is
+//! [`DiskJob`]. Jobs go to the helpers through a bounded queue, and wait in the driver when it is
 //! full. Answers come back through a channel; an eventfd of their own tells the poller, so that
 //! an answer is not mistaken for a wake.
 //!
@@ -17,9 +17,7 @@ use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use crate::driver::disk;
-pub(super) use crate::driver::disk::Read;
-use crate::driver::op::cancelled;
+use crate::driver::disk::{self, BufferRead};
 use crate::driver::transfer::PIECE_BYTES;
 use crate::driver::waker::{EventFd, Notifier};
 use crate::driver::{File, OpId, Outcome, sys};
@@ -33,28 +31,28 @@ const QUEUE: usize = 16;
 
 /// Something that may wait for a disk.
 #[derive(Debug)]
-pub(super) enum Job {
+pub(super) enum DiskJob {
     /// Open a path beneath a directory.
     Open { root: Arc<File>, path: CString },
     /// Fill a buffer.
-    Read(Read),
+    Read(BufferRead),
     /// Bring a piece of a file into the page cache.
     Fetch { file: Arc<File>, range: Range<u64> },
 }
 
-/// What became of a [`Job`].
+/// What became of a [`DiskJob`].
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct DiskAnswer {
     pub(super) op: OpId,
-    pub(super) result: Found,
+    pub(super) result: DiskResult,
     pub(super) system_calls: u64,
 }
 
-/// What a [`Job`] brought.
+/// What a [`DiskJob`] brought.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum DiskResult {
     Opened(io::Result<Arc<File>>),
-    Read(io::Result<()>, Read),
+    Read(io::Result<()>, BufferRead),
     /// The piece is as near as it will get; a read error is left for the send to report.
     Fetched,
 }
@@ -62,19 +60,24 @@ pub(super) enum Found {
 /// The driver's end; see the module documentation.
 #[derive(Debug)]
 pub(super) struct Helpers {
-    jobs: Option<SyncSender<(OpId, Job)>>,
-    overflow: VecDeque<(OpId, Job)>,
-    answers: Receiver<Answer>,
-    answer: Sender<Answer>,
+    jobs: Option<SyncSender<(OpId, DiskJob)>>,
+    /// Jobs that find the queue full. At most `overflow_max`: one for each op on a file, and one
+    /// for each socket, whose send may fetch.
+    overflow: VecDeque<(OpId, DiskJob)>,
+    overflow_max: usize,
+    answers: Receiver<DiskAnswer>,
+    answer: Sender<DiskAnswer>,
     notifier: EventFd,
 }
 
 impl Helpers {
-    pub(super) fn new() -> io::Result<Self> {
+    /// Helpers for a driver that has at most `jobs_max` jobs at a time.
+    pub(super) fn new(jobs_max: usize) -> io::Result<Self> {
         let (answer, answers) = mpsc::channel();
         let notifier = EventFd::new()?;
         sys::set_nonblocking(&notifier)?;
-        Ok(Self { jobs: None, overflow: VecDeque::new(), answers, answer, notifier })
+        let (jobs, overflow, overflow_max) = (None, VecDeque::new(), jobs_max);
+        Ok(Self { jobs, overflow, overflow_max, answers, answer, notifier })
     }
 
     /// Becomes readable when there are answers.
@@ -83,7 +86,7 @@ impl Helpers {
     }
 
     /// Gives a job away; its answer comes later.
-    pub(super) fn submit(&mut self, op: OpId, job: Job) {
+    pub(super) fn submit(&mut self, op: OpId, job: DiskJob) {
         if self.jobs.is_none() {
             match start(&self.answer, &self.notifier) {
                 Ok(jobs) => self.jobs = Some(jobs),
@@ -91,18 +94,19 @@ impl Helpers {
                 Err(_) => return answer(&self.answer, &self.notifier, op, job),
             }
         }
+        assert!(self.overflow.len() < self.overflow_max, "more jobs wait than there can be ops");
         self.overflow.push_back((op, job));
         self.feed();
     }
 
     /// Takes a job back that no helper has begun.
-    pub(super) fn cancel(&mut self, op: OpId) -> Option<Job> {
+    pub(super) fn cancel(&mut self, op: OpId) -> Option<DiskJob> {
         let position = self.overflow.iter().position(|(other, _)| *other == op)?;
         self.overflow.remove(position).map(|(_, job)| job)
     }
 
     /// An answer that has come. Each makes room for a job that waits.
-    pub(super) fn next_answer(&mut self) -> Option<Answer> {
+    pub(super) fn next_answer(&mut self) -> Option<DiskAnswer> {
         let answer = self.answers.try_recv().ok()?;
         self.feed();
         Some(answer)
@@ -122,7 +126,10 @@ impl Helpers {
 }
 
 /// Starts the threads: at least one, or it is an error.
-fn start(answers: &Sender<Answer>, notifier: &EventFd) -> io::Result<SyncSender<(OpId, Job)>> {
+fn start(
+    answers: &Sender<DiskAnswer>,
+    notifier: &EventFd,
+) -> io::Result<SyncSender<(OpId, DiskJob)>> {
     let (sender, receiver) = mpsc::sync_channel(QUEUE);
     let jobs = Arc::new(Mutex::new(receiver));
     for started in 0..THREADS {
@@ -137,7 +144,7 @@ fn start(answers: &Sender<Answer>, notifier: &EventFd) -> io::Result<SyncSender<
 }
 
 /// A helper's life: one job after the other, until the driver is gone.
-fn help(jobs: &Mutex<Receiver<(OpId, Job)>>, answers: &Sender<Answer>, notifier: &EventFd) {
+fn help(jobs: &Mutex<Receiver<(OpId, DiskJob)>>, answers: &Sender<DiskAnswer>, notifier: &EventFd) {
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((op, job)) = job else { return };
@@ -145,39 +152,39 @@ fn help(jobs: &Mutex<Receiver<(OpId, Job)>>, answers: &Sender<Answer>, notifier:
     }
 }
 
-fn answer(answers: &Sender<Answer>, notifier: &EventFd, op: OpId, job: Job) {
+fn answer(answers: &Sender<DiskAnswer>, notifier: &EventFd, op: OpId, job: DiskJob) {
     let mut system_calls = 0;
     let result = job.perform(&mut system_calls);
     // The send fails when the driver is gone: then nobody waits for the answer.
-    if answers.send(Answer { op, result, system_calls }).is_ok() {
+    if answers.send(DiskAnswer { op, result, system_calls }).is_ok() {
         notifier.notify();
     }
 }
 
-impl Job {
+impl DiskJob {
     /// Does the job, waiting for disks.
-    fn perform(self, system_calls: &mut u64) -> Found {
+    fn perform(self, system_calls: &mut u64) -> DiskResult {
         match self {
-            Self::Open { root, path } => Found::Opened(disk::open(&root, &path, system_calls)),
+            Self::Open { root, path } => DiskResult::Opened(disk::open(&root, &path, system_calls)),
             Self::Read(mut read) => {
                 let result = read.advance(usize::MAX, |file, room, offset| {
                     *system_calls += 1;
                     file.read_at(room, offset)
                 });
-                Found::Read(result.map(drop), read)
+                DiskResult::Read(result.map(drop), read)
             }
             Self::Fetch { file, range } => {
                 fetch(&file, range, system_calls);
-                Found::Fetched
+                DiskResult::Fetched
             }
         }
     }
 
-    /// The outcome of an op whose job is not done any more.
-    pub(super) fn cancel(self) -> Outcome {
+    /// The outcome of an op whose job is not done.
+    pub(super) fn end(self, error: io::Error) -> Outcome {
         match self {
-            Self::Open { .. } => Outcome::Opened(Err(cancelled())),
-            Self::Read(read) => read.end(Err(cancelled())),
+            Self::Open { .. } => Outcome::Opened(Err(error)),
+            Self::Read(read) => read.end(Err(error)),
             Self::Fetch { .. } => unreachable!("a fetch is no op, but a part of a send"),
         }
     }
@@ -196,5 +203,47 @@ fn fetch(file: &File, range: Range<u64>, system_calls: &mut u64) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::sim::Files;
+
+    const JOBS_MAX: usize = 3;
+
+    /// Helpers that do nothing: nobody takes from their queue.
+    fn idle() -> (Helpers, Receiver<(OpId, DiskJob)>) {
+        let (jobs, queue) = mpsc::sync_channel(QUEUE);
+        (Helpers { jobs: Some(jobs), ..Helpers::new(JOBS_MAX).unwrap() }, queue)
+    }
+
+    fn submit(helpers: &mut Helpers, number: usize) {
+        let job = DiskJob::Open { root: Files::default().root(), path: c".".into() };
+        helpers.submit(OpId(number as u64), job);
+    }
+
+    #[test]
+    fn as_many_jobs_wait_as_there_can_be_ops_and_in_their_order() {
+        let (mut helpers, queue) = idle();
+        (0..QUEUE + JOBS_MAX).for_each(|number| submit(&mut helpers, number));
+        assert_eq!(helpers.overflow.len(), JOBS_MAX);
+        assert!(helpers.cancel(OpId(QUEUE as u64 + 1)).is_some());
+        submit(&mut helpers, 99);
+        let mut order = Vec::new();
+        while let Ok((op, _)) = queue.try_recv() {
+            order.push(op.0);
+            helpers.feed();
+        }
+        let expected = (0..=QUEUE as u64).chain([QUEUE as u64 + 2, 99]);
+        assert_eq!(order, expected.collect::<Vec<_>>());
+    }
+
+    #[test]
+    #[should_panic = "more jobs wait than there can be ops"]
+    fn a_job_too_many_is_noticed() {
+        let (mut helpers, _queue) = idle();
+        (0..=QUEUE + JOBS_MAX).for_each(|number| submit(&mut helpers, number));
     }
 }

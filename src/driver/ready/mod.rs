@@ -15,11 +15,11 @@
 //!
 //! # Who holds an op
 //!
-//! An op on a socket is held by its side of the `Source`; its `Stage` says what it waits for, and
+//! An op on a socket is held by its side of the `Source`; its `OpStage` says what it waits for, and
 //! is the authority. `runnable`, `waits_for_buffer` and `backoff` hold names ([`OpId`]): one in
 //! `runnable` that is stale, because its op was cancelled meanwhile, finds nothing. An op on a file
-//! is held by a `Task`, or by the helper that works on it. A close waits in `runnable` only; that
-//! of a listener that accepts comes there again when the accept has delivered the queue.
+//! is held by a `FileTask`, or by the helper that works on it. A close waits in `runnable` only;
+//! that of a listener that accepts comes there again when the accept has delivered the queue.
 //!
 //! Invariants, which are asserted: an op is in `waits_for_buffer` or in `backoff` exactly while
 //! that is its stage, and once; it has a turn only when it is queued; no more ops end than are in
@@ -27,9 +27,9 @@
 //!
 //! # Buffers
 //!
-//! A receive takes its buffer just before it asks the kernel. When there is none it is *starved*:
-//! disarmed, and revived in order when leases came back. A turn that began with starved receives
-//! is *scarce*: each receive gets one buffer, and the revived ones come first, so that a flooding
+//! A receive takes its buffer just before it asks the kernel. When there is none it waits in line,
+//! disarmed, and is revived in order when leases came back. In a turn that began with such a line,
+//! buffers are *scarce*: each receive gets one, and the revived ones come first, so that a flooding
 //! peer takes turns with the others.
 
 pub mod epoll;
@@ -53,15 +53,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::helpers::{Helpers, Job, Read};
+use self::helpers::{DiskJob, Helpers};
 use self::poller::{Event, Interest, KEYS_RESERVED, Poller, Trigger};
-use self::source::{OpKind, Source, Stage, Work, name, parse};
+use self::source::{OpStage, Source, Sources, Work};
+use super::completions::Completions;
+use super::disk::{BufferRead, FileTask};
 use super::job_thread::JobThread;
+use super::name::{Direction, FileOp, OpName};
 use super::op::cancelled;
 use super::pool::Pool;
 use super::sealed::Sealed;
 use super::setup::step_failed;
-use super::slot_map::{CAPACITY_MAX, Handle, SlotMap};
+use super::slot_map::{Handle, SlotMap};
 use super::transfer::Transfer;
 use super::waker::EventFd;
 use super::{Completion, Driver, DriverStats, Limits, Op, OpId, Outcome, Sock, Token, Waker, sys};
@@ -90,9 +93,6 @@ const KEY_WAKER: u32 = 0;
 const KEY_NOTIFIER: u32 = 1;
 const _: () = assert!(KEY_WAKER < KEYS_RESERVED && KEY_NOTIFIER < KEYS_RESERVED);
 
-/// File ops are bounded by the caller, who has a bounded number of connections.
-const TASKS_MAX: u32 = CAPACITY_MAX;
-
 /// A driver on a readiness poller; see the module documentation.
 #[derive(Debug)]
 pub struct Ready<P: Poller> {
@@ -100,8 +100,8 @@ pub struct Ready<P: Poller> {
     poller: P,
     limits: Limits,
     pool: Rc<Pool>,
-    sources: SlotMap<Source>,
-    tasks: SlotMap<Task>,
+    sources: Sources,
+    files: SlotMap<FileTask<DiskJob>, FileOp>,
     helpers: Helpers,
     jobs: JobThread,
     waker: EventFd,
@@ -112,22 +112,14 @@ pub struct Ready<P: Poller> {
     /// Accepts that wait for descriptors, and until when.
     backoff: Vec<(Instant, OpId)>,
     /// Sources whose interest may have changed.
-    rearm: Vec<Handle>,
+    rearm: Vec<Handle<Sock>>,
     /// What the next return from `wait` delivers.
-    done: Vec<Completion>,
+    done: Completions,
     /// The poller's reports, kept for its memory.
     events: Vec<Event>,
     /// Receives are waiting for buffers in this turn.
     scarce: bool,
-    in_flight: usize,
     stats: DriverStats,
-}
-
-/// An op on a file. A helper that works on it has the job.
-#[derive(Debug)]
-struct Task {
-    token: Token,
-    job: Option<Job>,
 }
 
 impl<P: Poller> Ready<P> {
@@ -143,7 +135,8 @@ impl<P: Poller> Ready<P> {
         let waker = EventFd::new().map_err(step("eventfd"))?;
         // A guessing poller reports the waker when nobody called it: reading must not block.
         sys::set_nonblocking(&waker)?;
-        let helpers = Helpers::new().map_err(step("eventfd"))?;
+        let jobs_max = limits.file_ops_max() as usize + limits.sockets_max as usize;
+        let helpers = Helpers::new(jobs_max).map_err(step("eventfd"))?;
         let jobs = JobThread::new(Arc::new(helpers.notifier().clone()));
         let mut poller = P::open(limits).map_err(step("the poller"))?;
         poller.add(waker.as_fd(), KEY_WAKER, Interest::READ)?;
@@ -152,8 +145,8 @@ impl<P: Poller> Ready<P> {
             poller,
             limits: *limits,
             pool: Pool::new(limits.buffers, limits.buffer_bytes),
-            sources: SlotMap::new(limits.sockets_max),
-            tasks: SlotMap::new(TASKS_MAX),
+            sources: Sources::marked(limits.sockets_max),
+            files: SlotMap::marked(limits.file_ops_max()),
             helpers,
             jobs,
             waker,
@@ -161,10 +154,9 @@ impl<P: Poller> Ready<P> {
             waits_for_buffer: VecDeque::new(),
             backoff: Vec::new(),
             rearm: Vec::new(),
-            done: Vec::new(),
+            done: Completions::default(),
             events: Vec::new(),
             scarce: false,
-            in_flight: 0,
             stats: DriverStats::default(),
         })
     }
@@ -186,51 +178,49 @@ impl<P: Poller> Driver for Ready<P> {
     }
 
     fn submit(&mut self, token: Token, op: Op) -> OpId {
-        let op = match op {
+        self.done.begin();
+        match op {
             Op::AcceptMany { listener } => {
-                self.start(listener, OpKind::Read, token, Work::Accept(None))
+                self.start(listener, Direction::Read, token, Work::Accept(None))
             }
-            Op::RecvMany { sock } => self.start(sock, OpKind::Read, token, Work::Receive),
+            Op::RecvMany { sock } => self.start(sock, Direction::Read, token, Work::Receive),
             Op::Send { sock, chain, fin } => {
                 let transfer = Transfer::new(chain, fin);
-                self.start(sock, OpKind::Write, token, Work::Send(transfer))
+                self.start(sock, Direction::Write, token, Work::Send(transfer))
             }
             Op::ReadFile { file, offset, buffer } => {
                 let start = buffer.len();
-                self.start_task(token, Job::Read(Read { file, offset, buffer, start }))
+                self.start_task(token, DiskJob::Read(BufferRead { file, offset, buffer, start }))
             }
-            Op::OpenFile { root, path } => self.start_task(token, Job::Open { root, path }),
-            Op::Run { job } => self.start_job(token, job),
+            Op::OpenFile { root, path } => self.start_task(token, DiskJob::Open { root, path }),
+            Op::Run { job } => OpName::Job(self.jobs.start(token, job, &mut self.done)).id(),
             Op::Close { sock, reset } => {
                 self.open_source(sock).closing = Some((token, reset));
                 self.queue_close(sock.0)
             }
-        };
-        self.in_flight += 1;
-        op
+        }
     }
 
     fn cancel(&mut self, op: OpId) {
-        let (handle, op_kind, sequence) = parse(op);
-        match op_kind {
-            OpKind::Read | OpKind::Write => {
+        match OpName::of(op) {
+            OpName::Side(handle, direction, sequence) => {
                 let source = self.sources.get_mut(handle);
-                let side = source.map(|source| source.side_mut(op_kind));
-                if side.is_some_and(|side| side.current(sequence).is_some()) {
+                let side = source.map(|source| source.side_mut(direction));
+                if side.is_some_and(|side| side.op.current(sequence).is_some()) {
                     self.end(op, Err(cancelled()));
                 }
             }
-            OpKind::File => {
+            OpName::File(handle) => {
                 // A helper's job is not taken from it: it ends by itself, and success is legal.
-                let Some(task) = self.tasks.get_mut(handle) else { return };
+                let Some(task) = self.files.get_mut(handle) else { return };
                 let job = task.job.take().or_else(|| self.helpers.cancel(op));
                 if let Some(job) = job {
-                    self.end_task(handle, job.cancel());
+                    self.end_task(handle, job.end(cancelled()));
                 }
             }
-            OpKind::JobThread => self.cancel_job(handle),
+            OpName::Job(handle) => self.jobs.stop(handle, &mut self.done),
             // What is ending is not ended sooner.
-            OpKind::Close => {}
+            OpName::Close(_) => {}
         }
     }
 
@@ -243,7 +233,7 @@ impl<P: Poller> Driver for Ready<P> {
             self.poll(deadline, now)?;
             self.collect();
             let sent = self.run(Instant::now());
-            let delivered = self.deliver(out);
+            let delivered = self.done.deliver(out, &mut self.stats);
             // An op that has moved something has had its turn, so this round is the last. After a
             // round that moved nothing, every report was for a socket that no op waits for.
             let moved = sent || delivered || !self.runnable.is_empty();
@@ -270,11 +260,11 @@ impl<P: Poller> Driver for Ready<P> {
     }
 
     fn in_flight(&self) -> usize {
-        self.in_flight
+        self.done.in_flight()
     }
 
     fn leased(&self) -> usize {
-        usize::from(self.pool.count()) - self.pool.available()
+        self.pool.lent()
     }
 
     fn stats(&self) -> DriverStats {
@@ -289,7 +279,12 @@ impl<P: Poller> Ready<P> {
     ///
     /// An edge poller hears of it this once. A level poller begins with input: that is what a new
     /// connection, and a listener, is asked for first.
-    fn register(&mut self, socket: OwnedFd, adopted: bool, listener: bool) -> io::Result<Handle> {
+    fn register(
+        &mut self,
+        socket: OwnedFd,
+        adopted: bool,
+        listener: bool,
+    ) -> io::Result<Handle<Sock>> {
         let want = if P::TRIGGER == Trigger::Edge { Interest::BOTH } else { Interest::READ };
         let source = Source::new(socket, adopted, listener, want);
         let handle = self.sources.insert(source).expect("the caller saw that there is room");
@@ -303,19 +298,19 @@ impl<P: Poller> Ready<P> {
     }
 
     fn source(&self, sock: Sock) -> &Source {
-        self.sources.get(sock.0).unwrap_or_else(|| stale(sock))
+        self.sources.get(sock.0).unwrap_or_else(|| sock.stale())
     }
 
     /// The source of a socket that ops may be submitted on.
     fn open_source(&mut self, sock: Sock) -> &mut Source {
-        let source = self.sources.get_mut(sock.0).unwrap_or_else(|| stale(sock));
+        let source = self.sources.get_mut(sock.0).unwrap_or_else(|| sock.stale());
         assert!(source.closing.is_none(), "an op on {sock:?}, whose close was submitted before");
         source
     }
 
-    fn start(&mut self, sock: Sock, op_kind: OpKind, token: Token, work: Work) -> OpId {
-        let side = self.open_source(sock).side_mut(op_kind);
-        let op = name(sock.0, op_kind, side.start(token, work));
+    fn start(&mut self, sock: Sock, direction: Direction, token: Token, work: Work) -> OpId {
+        let side = self.open_source(sock).side_mut(direction);
+        let op = OpName::Side(sock.0, direction, side.start(token, work)).id();
         if side.ready {
             self.runnable.push_back(op);
         } else {
@@ -324,53 +319,58 @@ impl<P: Poller> Ready<P> {
         op
     }
 
-    fn start_task(&mut self, token: Token, job: Job) -> OpId {
-        let task = Task { token, job: Some(job) };
-        let handle = self.tasks.insert(task).expect("more file ops than memory holds");
-        let op = name(handle, OpKind::File, 0);
-        self.runnable.push_back(op);
-        op
+    fn start_task(&mut self, token: Token, job: DiskJob) -> OpId {
+        match self.files.insert(FileTask { token, job: Some(job) }) {
+            Ok(handle) => {
+                let op = OpName::File(handle).id();
+                self.runnable.push_back(op);
+                op
+            }
+            Err(FileTask { job, .. }) => {
+                let job = job.expect("it was just put in");
+                self.done.finish(token, job.end(io::ErrorKind::ResourceBusy.into()));
+                OpName::File(Handle::NOBODY).id()
+            }
+        }
     }
 
     /// Ends an op on a socket that is in flight, with its last completion.
     fn end(&mut self, op: OpId, result: io::Result<()>) {
-        let (handle, op_kind, _) = parse(op);
+        let OpName::Side(handle, direction, _) = OpName::of(op) else {
+            unreachable!("callers pass an op on a socket")
+        };
         let source = self.sources.get_mut(handle).expect("the op is in flight on it");
-        let pending = source.side_mut(op_kind).take().expect("the op is in flight");
+        let pending = source.side_mut(direction).op.take().expect("the op is in flight");
         let listed = self.waits_for_buffer.len() + self.backoff.len();
         match pending.stage {
-            Stage::WaitsForBuffer => self.waits_for_buffer.retain(|other| *other != op),
-            Stage::Backoff => self.backoff.retain(|(_, other)| *other != op),
-            Stage::Fetching => drop(self.helpers.cancel(op)),
+            OpStage::WaitsForBuffer => self.waits_for_buffer.retain(|other| *other != op),
+            OpStage::Backoff => self.backoff.retain(|(_, other)| *other != op),
+            OpStage::Fetching => drop(self.helpers.cancel(op)),
             // A name in `runnable`, or with a helper, is met soon and found to be stale.
-            Stage::Queued | Stage::Armed => {}
+            OpStage::Queued | OpStage::Armed => {}
         }
-        let waits = matches!(pending.stage, Stage::WaitsForBuffer | Stage::Backoff);
+        let waits = matches!(pending.stage, OpStage::WaitsForBuffer | OpStage::Backoff);
         let left = listed - self.waits_for_buffer.len() - self.backoff.len();
         assert!(left == usize::from(waits), "{op:?}, {:?}, was listed {left} times", pending.stage);
         if let Work::Accept(Some(_)) = pending.work {
             self.queue_close(handle);
         }
-        self.finish(pending.token, pending.work.end(result));
+        self.done.finish(pending.token, pending.work.end(result));
     }
 
-    fn queue_close(&mut self, handle: Handle) -> OpId {
-        let op = name(handle, OpKind::Close, 0);
+    fn queue_close(&mut self, handle: Handle<Sock>) -> OpId {
+        let op = OpName::Close(handle).id();
         self.runnable.push_back(op);
         op
     }
 
-    fn end_task(&mut self, handle: Handle, outcome: Outcome) {
-        let task = self.tasks.remove(handle).expect("the op is in flight");
-        self.finish(task.token, outcome);
-    }
-
-    fn finish(&mut self, token: Token, outcome: Outcome) {
-        self.done.push(Completion { token, more: false, outcome });
+    fn end_task(&mut self, handle: Handle<FileOp>, outcome: Outcome) {
+        let task = self.files.remove(handle).expect("the op is in flight");
+        self.done.finish(task.token, outcome);
     }
 
     /// Notes that what the poller watches may have to change.
-    fn change(&mut self, handle: Handle) {
+    fn change(&mut self, handle: Handle<Sock>) {
         let source = self.sources.get_mut(handle).expect("callers have just used it");
         if P::TRIGGER != Trigger::Edge && !source.changing {
             source.changing = true;
@@ -379,10 +379,6 @@ impl<P: Poller> Ready<P> {
     }
 }
 
-fn key(handle: Handle) -> u32 {
+fn key(handle: Handle<Sock>) -> u32 {
     handle.slot() + KEYS_RESERVED
-}
-
-fn stale(sock: Sock) -> ! {
-    panic!("{sock:?} is stale: the socket was closed")
 }

@@ -1,8 +1,8 @@
 //! Turns: what an op does when its time has come.
 //!
 //! A turn makes attempts, none of which waits, until one says why it has to end. That reason is a
-//! [`Pause`], or the end of the op. The attempts know nothing of stages and lists; what follows
-//! from a pause is decided in one place, [`Ready::settle`].
+//! [`TurnEnd`]. The attempts know nothing of stages and lists; what follows from that end is
+//! decided in one place, [`Ready::settle`].
 
 use std::ffi::CString;
 use std::io;
@@ -12,22 +12,21 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::helpers::{Answer, Found, Job, Read};
+use super::helpers::{DiskAnswer, DiskJob, DiskResult};
 use super::poller::{Interest, Poller};
-use super::source::{OpKind, Stage, Work, name, parse, requeue};
+use super::source::{OpStage, Work, requeue};
 use super::{Ready, key};
-use crate::driver::drain::Drain;
+use crate::driver::disk::BufferRead;
+use crate::driver::drain::ListenerDrain;
 use crate::driver::failure::AcceptFailure;
-use crate::driver::job_thread;
+use crate::driver::name::{Direction, FileOp, OpName, Sequence};
 use crate::driver::op::cancelled;
 use crate::driver::slot_map::Handle;
-use crate::driver::transfer::Progress;
-use crate::driver::{
-    ACCEPT_RETRY, ACCEPTS_PER_WAIT, Completion, File, OpId, Outcome, Sock, Token, sys,
-};
+use crate::driver::transfer::AttemptEnd;
+use crate::driver::{ACCEPT_RETRY, ACCEPTS_PER_WAIT, File, OpId, Outcome, Sock, Token, sys};
 
 /// Why a turn ended.
-enum Pause {
+enum TurnEnd {
     /// The op is over.
     Ended(io::Result<()>),
     /// Nothing can be done before the poller reports the source again.
@@ -49,76 +48,90 @@ impl<P: Poller> Ready<P> {
         let mut sent = false;
         for _ in 0..self.runnable.len() {
             let Some(op) = self.runnable.pop_front() else { break };
-            match parse(op) {
-                (handle, op_kind @ (OpKind::Read | OpKind::Write), sequence) => {
-                    sent |= op_kind == OpKind::Write;
-                    self.turn(op, handle, op_kind, sequence, now);
+            match OpName::of(op) {
+                OpName::Side(handle, direction, sequence) => {
+                    sent |= direction == Direction::Write;
+                    self.turn(op, handle, direction, sequence, now);
                 }
-                (handle, OpKind::File, _) => self.turn_file(op, handle),
-                (handle, OpKind::Close, _) => self.close(handle),
-                (_, OpKind::JobThread, _) => unreachable!("a job takes its turn elsewhere"),
+                OpName::File(handle) => self.turn_file(op, handle),
+                OpName::Close(handle) => self.close(handle),
+                OpName::Job(_) => unreachable!("a job takes its turn elsewhere"),
             }
         }
         sent
     }
 
     /// The turn of an op on a socket, unless its name is stale.
-    fn turn(&mut self, op: OpId, handle: Handle, op_kind: OpKind, sequence: u16, now: Instant) {
+    fn turn(
+        &mut self,
+        op: OpId,
+        handle: Handle<Sock>,
+        direction: Direction,
+        sequence: Sequence,
+        now: Instant,
+    ) {
         let Some(source) = self.sources.get_mut(handle) else { return };
-        let Some(pending) = source.side_mut(op_kind).current(sequence) else { return };
-        if pending.stage != Stage::Queued {
+        let Some(pending) = source.side_mut(direction).op.current(sequence) else { return };
+        if pending.stage != OpStage::Queued {
             // After many cancels within one wait, a stale name can be that of a newer op.
             return;
         }
         let token = pending.token;
-        let pause = match pending.work {
+        let end = match pending.work {
             Work::Accept(_) => self.accept(handle, token),
             Work::Receive => self.receive(handle, token),
             Work::Send(_) => self.send(handle, now),
         };
-        self.settle(op, handle, op_kind, pause, now);
+        self.settle(op, handle, direction, end, now);
     }
 
     /// Puts an op where it waits for what its turn lacked.
-    fn settle(&mut self, op: OpId, handle: Handle, op_kind: OpKind, pause: Pause, now: Instant) {
-        let stage = match pause {
-            Pause::Ended(result) => return self.end(op, result),
-            Pause::Blocked => Stage::Armed,
-            Pause::Yield => {
+    fn settle(
+        &mut self,
+        op: OpId,
+        handle: Handle<Sock>,
+        direction: Direction,
+        end: TurnEnd,
+        now: Instant,
+    ) {
+        let stage = match end {
+            TurnEnd::Ended(result) => return self.end(op, result),
+            TurnEnd::Blocked => OpStage::Armed,
+            TurnEnd::Yield => {
                 self.runnable.push_back(op);
-                Stage::Queued
+                OpStage::Queued
             }
-            Pause::WaitsForBuffer => {
+            TurnEnd::WaitsForBuffer => {
                 self.stats.buffer_waits += 1;
                 self.waits_for_buffer.push_back(op);
-                Stage::WaitsForBuffer
+                OpStage::WaitsForBuffer
             }
-            Pause::Rest => {
+            TurnEnd::Rest => {
                 self.backoff.push((now + ACCEPT_RETRY, op));
-                Stage::Backoff
+                OpStage::Backoff
             }
-            Pause::Cold(file, range) => {
-                self.helpers.submit(op, Job::Fetch { file, range });
-                Stage::Fetching
+            TurnEnd::Cold(file, range) => {
+                self.helpers.submit(op, DiskJob::Fetch { file, range });
+                OpStage::Fetching
             }
         };
         let source = self.sources.get_mut(handle).expect("its turn has just ended");
-        let side = source.side_mut(op_kind);
-        let pending = side.pending.as_mut().expect("the op is not over");
-        assert!(pending.stage == Stage::Queued, "{op:?} had a turn while {:?}", pending.stage);
+        let side = source.side_mut(direction);
+        let pending = side.op.get_mut().expect("the op is not over");
+        assert!(pending.stage == OpStage::Queued, "{op:?} had a turn while {:?}", pending.stage);
         pending.stage = stage;
-        if stage == Stage::Armed {
+        if stage == OpStage::Armed {
             side.block();
             self.change(handle);
         }
     }
 
-    fn accept(&mut self, handle: Handle, token: Token) -> Pause {
+    fn accept(&mut self, handle: Handle<Sock>, token: Token) -> TurnEnd {
         for _ in 0..ACCEPTS_PER_WAIT {
             let listener = self.sources.get_mut(handle).expect("it is the listener's turn");
             let mut drain = listener.read.drain();
             if drain.as_mut().is_some_and(|drain| !drain.may_accept()) {
-                return Pause::Ended(Err(cancelled()));
+                return TurnEnd::Ended(Err(cancelled()));
             }
             self.stats.system_calls += 1;
             let error = match sys::accept(listener.descriptor.as_fd()) {
@@ -129,21 +142,25 @@ impl<P: Poller> Ready<P> {
                 Err(error) => error,
             };
             match AcceptFailure::of_error(&error) {
-                AcceptFailure::Nobody if drain.is_some() => return Pause::Ended(Err(cancelled())),
+                AcceptFailure::Nobody if drain.is_some() => {
+                    return TurnEnd::Ended(Err(cancelled()));
+                }
                 AcceptFailure::Nobody => {
                     self.stats.would_block += 1;
-                    return Pause::Blocked;
+                    return TurnEnd::Blocked;
                 }
                 AcceptFailure::Shortage => {
-                    let rests = drain.is_none_or(Drain::may_rest);
-                    return if rests { Pause::Rest } else { Pause::Ended(Err(cancelled())) };
+                    let rests = drain.is_none_or(ListenerDrain::may_rest);
+                    return if rests { TurnEnd::Rest } else { TurnEnd::Ended(Err(cancelled())) };
                 }
                 AcceptFailure::Passing => {}
-                AcceptFailure::Broken if drain.is_some() => return Pause::Ended(Err(cancelled())),
-                AcceptFailure::Broken => return Pause::Ended(Err(error)),
+                AcceptFailure::Broken if drain.is_some() => {
+                    return TurnEnd::Ended(Err(cancelled()));
+                }
+                AcceptFailure::Broken => return TurnEnd::Ended(Err(error)),
             }
         }
-        Pause::Yield
+        TurnEnd::Yield
     }
 
     /// Takes in an accepted connection, or closes it at once when there is no room for it.
@@ -155,8 +172,7 @@ impl<P: Poller> Ready<P> {
         }
         match self.register(socket, false, false) {
             Ok(handle) => {
-                let outcome = Outcome::Accepted(Ok(Sock(handle)));
-                self.done.push(Completion { token, more: true, outcome });
+                self.done.progress(token, Outcome::Accepted(Ok(Sock(handle))));
             }
             Err(_) => self.stats.refused += 1,
         }
@@ -164,59 +180,58 @@ impl<P: Poller> Ready<P> {
 
     /// Receives until the socket is drained. A read that does not fill its room says so without
     /// one more call, unless the poller's reports told of something behind the data.
-    fn receive(&mut self, handle: Handle, token: Token) -> Pause {
+    fn receive(&mut self, handle: Handle<Sock>, token: Token) -> TurnEnd {
         let source = self.sources.get(handle).expect("it is the source's turn");
         let mut left = self.limits.turn_bytes_max;
         while left > 0 {
-            let Some(mut lease) = self.pool.take() else { return Pause::WaitsForBuffer };
+            let Some(mut lease) = self.pool.take() else { return TurnEnd::WaitsForBuffer };
             let room = lease.spare_mut();
             let len = room.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             self.stats.system_calls += 1;
             match sys::recv(source.descriptor.as_fd(), &mut room[..len]) {
-                Ok(0) => return Pause::Ended(Ok(())),
+                Ok(0) => return TurnEnd::Ended(Ok(())),
                 Ok(count) => {
                     lease.truncate(count);
-                    let outcome = Outcome::Received(Ok(Some(lease)));
-                    self.done.push(Completion { token, more: true, outcome });
+                    self.done.progress(token, Outcome::Received(Ok(Some(lease))));
                     left -= count as u64;
                     if count < len && !source.may_hide_more() {
-                        return Pause::Blocked;
+                        return TurnEnd::Blocked;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.stats.would_block += 1;
-                    return Pause::Blocked;
+                    return TurnEnd::Blocked;
                 }
-                Err(error) => return Pause::Ended(Err(error)),
+                Err(error) => return TurnEnd::Ended(Err(error)),
             }
             if self.scarce {
                 break;
             }
         }
-        Pause::Yield
+        TurnEnd::Yield
     }
 
-    fn send(&mut self, handle: Handle, now: Instant) -> Pause {
+    fn send(&mut self, handle: Handle<Sock>, now: Instant) -> TurnEnd {
         let source = self.sources.get_mut(handle).expect("it is the source's turn");
         let socket = source.descriptor.as_fd();
-        let Some(Work::Send(transfer)) = source.write.pending.as_mut().map(|send| &mut send.work)
+        let Some(Work::Send(transfer)) = source.write.op.get_mut().map(|send| &mut send.work)
         else {
             unreachable!("only sends are pending on the write side")
         };
         let budget = self.limits.turn_bytes_max;
         match transfer.attempt(socket, budget, now, &mut self.stats) {
-            Progress::Done => {
+            AttemptEnd::Done => {
                 if transfer.fin {
                     self.stats.system_calls += 1;
                     // It fails when the peer is gone. All bytes are with the kernel either way.
                     let _ = sys::shutdown(socket, Shutdown::Write);
                 }
-                Pause::Ended(Ok(()))
+                TurnEnd::Ended(Ok(()))
             }
-            Progress::Blocked => Pause::Blocked,
-            Progress::Spent => Pause::Yield,
-            Progress::Cold(file, range) => Pause::Cold(file, range),
-            Progress::Failed(error) => Pause::Ended(Err(error)),
+            AttemptEnd::Blocked => TurnEnd::Blocked,
+            AttemptEnd::Spent => TurnEnd::Yield,
+            AttemptEnd::Cold(file, range) => TurnEnd::Cold(file, range),
+            AttemptEnd::Failed(error) => TurnEnd::Ended(Err(error)),
         }
     }
 }
@@ -225,27 +240,27 @@ impl<P: Poller> Ready<P> {
 impl<P: Poller> Ready<P> {
     /// Has the accept that is in flight on a listener deliver what the queue holds, and then
     /// close it; says whether there is one. The accept takes its turns as before.
-    fn drain(&mut self, handle: Handle) -> bool {
+    fn drain(&mut self, handle: Handle<Sock>) -> bool {
         let source = self.sources.get_mut(handle).expect("a socket is closed once");
-        let op = source.read.name(handle, OpKind::Read);
-        let work = source.read.pending.as_mut().map(|pending| &mut pending.work);
+        let op = source.read.op.name(handle, Direction::Read);
+        let work = source.read.op.get_mut().map(|pending| &mut pending.work);
         let (Some(op), Some(Work::Accept(drain))) = (op, work) else { return false };
-        *drain = Some(Drain::begin(source.descriptor.as_fd(), &mut self.stats));
+        *drain = Some(ListenerDrain::begin(source.descriptor.as_fd(), &mut self.stats));
         // Otherwise it is queued already, or rests until there may be descriptors.
-        if requeue(&mut self.sources, op, Stage::Armed) {
+        if requeue(&mut self.sources, op, OpStage::Armed) {
             self.runnable.push_back(op);
         }
         true
     }
 
     /// Ends a socket: its other ops first, then the descriptor, then the close itself.
-    fn close(&mut self, handle: Handle) {
+    fn close(&mut self, handle: Handle<Sock>) {
         if self.drain(handle) {
             return;
         }
-        for op_kind in [OpKind::Read, OpKind::Write] {
+        for direction in [Direction::Read, Direction::Write] {
             let source = self.sources.get_mut(handle).expect("a socket is closed once");
-            if let Some(op) = source.side_mut(op_kind).name(handle, op_kind) {
+            if let Some(op) = source.side_mut(direction).op.name(handle, direction) {
                 self.end(op, Err(cancelled()));
             }
         }
@@ -267,14 +282,14 @@ impl<P: Poller> Ready<P> {
         }
         drop(source);
         self.stats.system_calls += 1;
-        self.finish(token, Outcome::Closed);
+        self.done.finish(token, Outcome::Closed);
     }
 
     /// Ends the ops of a socket that wait for what cannot be had.
-    pub(super) fn fail(&mut self, handle: Handle, want: Interest, error: &io::Error) {
-        for (op_kind, wanted) in [(OpKind::Read, want.read), (OpKind::Write, want.write)] {
+    pub(super) fn fail(&mut self, handle: Handle<Sock>, want: Interest, error: &io::Error) {
+        for (direction, wanted) in [(Direction::Read, want.read), (Direction::Write, want.write)] {
             let source = self.sources.get_mut(handle).expect("its change was just refused");
-            let op = source.side_mut(op_kind).name(handle, op_kind);
+            let op = source.side_mut(direction).op.name(handle, direction);
             if let Some(op) = op.filter(|_| wanted) {
                 self.end(op, Err(copy(error)));
             }
@@ -282,54 +297,37 @@ impl<P: Poller> Ready<P> {
     }
 
     /// Takes in what a helper has brought.
-    pub(super) fn receive_answer(&mut self, answer: Answer) {
+    pub(super) fn receive_answer(&mut self, answer: DiskAnswer) {
         self.stats.system_calls += answer.system_calls;
-        let (handle, _, _) = parse(answer.op);
-        match answer.result {
-            Found::Fetched => {
-                if requeue(&mut self.sources, answer.op, Stage::Fetching) {
+        match (answer.result, OpName::of(answer.op)) {
+            (DiskResult::Fetched, _) => {
+                if requeue(&mut self.sources, answer.op, OpStage::Fetching) {
                     self.runnable.push_back(answer.op);
                 }
             }
-            Found::Opened(opened) => self.end_task(handle, Outcome::Opened(opened)),
-            Found::Read(result, read) => self.end_task(handle, read.end(result)),
-        }
-    }
-
-    pub(super) fn start_job(&mut self, token: Token, job: job_thread::Job) -> OpId {
-        let (handle, given) = self.jobs.submit(token, job);
-        if let Err(error) = given {
-            self.finish(token, Outcome::Ran(Err(error)));
-        }
-        name(handle, OpKind::JobThread, 0)
-    }
-
-    pub(super) fn cancel_job(&mut self, handle: Handle) {
-        if let Some(token) = self.jobs.cancel(handle) {
-            self.finish(token, Outcome::Ran(Err(cancelled())));
-        }
-    }
-
-    /// Takes in the answers of jobs.
-    pub(super) fn collect_jobs(&mut self) {
-        while let Some((token, result)) = self.jobs.next_answer() {
-            self.finish(token, Outcome::Ran(result));
+            (DiskResult::Opened(opened), OpName::File(handle)) => {
+                self.end_task(handle, Outcome::Opened(opened));
+            }
+            (DiskResult::Read(result, read), OpName::File(handle)) => {
+                self.end_task(handle, read.end(result));
+            }
+            (result, name) => unreachable!("{result:?} for {name:?}"),
         }
     }
 
     /// The turn of an op on a file: inline if that does not wait for a disk.
-    fn turn_file(&mut self, op: OpId, handle: Handle) {
-        let job = self.tasks.get_mut(handle).and_then(|task| task.job.take());
+    fn turn_file(&mut self, op: OpId, handle: Handle<FileOp>) {
+        let job = self.files.get_mut(handle).and_then(|task| task.job.take());
         match job {
-            Some(Job::Open { root, path }) => self.open_file(op, handle, root, path),
-            Some(Job::Read(read)) => self.read_file(op, handle, read),
-            Some(Job::Fetch { .. }) => unreachable!("a fetch is no op, but a part of a send"),
+            Some(DiskJob::Open { root, path }) => self.open_file(op, handle, root, path),
+            Some(DiskJob::Read(read)) => self.read_file(op, handle, read),
+            Some(DiskJob::Fetch { .. }) => unreachable!("a fetch is no op, but a part of a send"),
             // Cancelled.
             None => {}
         }
     }
 
-    fn open_file(&mut self, op: OpId, handle: Handle, root: Arc<File>, path: CString) {
+    fn open_file(&mut self, op: OpId, handle: Handle<FileOp>, root: Arc<File>, path: CString) {
         self.stats.system_calls += 1;
         let opened = match sys::openat2(root.as_fd(), &path, root.links(), true) {
             Ok(descriptor) => {
@@ -338,14 +336,14 @@ impl<P: Poller> Ready<P> {
             }
             // `EINVAL` comes from kernels before 5.12, which know no `RESOLVE_CACHED`.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINVAL)) => {
-                return self.helpers.submit(op, Job::Open { root, path });
+                return self.helpers.submit(op, DiskJob::Open { root, path });
             }
             Err(error) => Err(error),
         };
         self.end_task(handle, Outcome::Opened(opened));
     }
 
-    fn read_file(&mut self, op: OpId, handle: Handle, mut read: Read) {
+    fn read_file(&mut self, op: OpId, handle: Handle<FileOp>, mut read: BufferRead) {
         let bytes_max = usize::try_from(self.limits.turn_bytes_max).unwrap_or(usize::MAX);
         let system_calls = &mut self.stats.system_calls;
         let result = read.advance(bytes_max, |file, room, offset| {
@@ -355,13 +353,13 @@ impl<P: Poller> Ready<P> {
         match result {
             Ok(true) => self.end_task(handle, read.end(Ok(()))),
             Ok(false) => {
-                let task = self.tasks.get_mut(handle).expect("it is the task's turn");
-                task.job = Some(Job::Read(read));
+                let task = self.files.get_mut(handle).expect("it is the task's turn");
+                task.job = Some(DiskJob::Read(read));
                 self.runnable.push_back(op);
             }
             // Not in memory, or on a file system that cannot tell.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EOPNOTSUPP)) => {
-                self.helpers.submit(op, Job::Read(read));
+                self.helpers.submit(op, DiskJob::Read(read));
             }
             Err(error) => self.end_task(handle, read.end(Err(error))),
         }

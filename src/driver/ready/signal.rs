@@ -13,6 +13,8 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use rustix::thread::Pid;
+
 use crate::driver::sys;
 
 /// A signal that was taken; see `signalfd(2)` for the fields.
@@ -46,7 +48,7 @@ thread_local! {
 pub(super) struct Signals {
     descriptor: OwnedFd,
     batch: Box<[Signal]>,
-    thread: libc::pid_t,
+    thread: Pid,
     /// Those of ours that this thread did not have blocked before.
     unblock: libc::sigset_t,
     /// They are this thread's.
@@ -73,8 +75,7 @@ impl Signals {
         })?;
         // SAFETY: `signalfd` has just made it, and it is taken here only.
         let descriptor = unsafe { sys::own(descriptor) };
-        // SAFETY: the call takes no pointer.
-        let thread = unsafe { libc::gettid() };
+        let thread = rustix::thread::gettid();
         let before = mask(libc::SIG_BLOCK, &ours)?;
         TAKEN.set(true);
         // SAFETY: the set is initialized.
@@ -97,7 +98,7 @@ impl Signals {
         }
         // SAFETY: the call takes no pointer.
         check(unsafe { libc::fcntl(fd, F_SETSIG, number()) })?;
-        let owner = Owner { kind: F_OWNER_TID, id: self.thread };
+        let owner = Owner { kind: F_OWNER_TID, id: self.thread.as_raw_nonzero().get() };
         // SAFETY: the owner is a live local, which the kernel only reads.
         check(unsafe { libc::fcntl(fd, F_SETOWN_EX, &raw const owner) })?;
         Ok(true)

@@ -20,12 +20,15 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use super::poller::Interest;
-use crate::driver::drain::Drain;
-use crate::driver::name::SEQUENCE_MASK;
-pub(super) use crate::driver::name::{OpKind, name, parse};
-use crate::driver::slot_map::{Handle, SlotMap};
+use crate::driver::drain::ListenerDrain;
+use crate::driver::name::{Direction, OpName, Sequence};
+use crate::driver::side::Side;
+use crate::driver::slot_map::SlotMap;
 use crate::driver::transfer::Transfer;
-use crate::driver::{OpId, Outcome, Token};
+use crate::driver::{OpId, Outcome, Sock, Token};
+
+/// The table of sockets.
+pub(super) type Sources = SlotMap<Source, Sock>;
 
 /// A socket.
 #[derive(Debug)]
@@ -34,8 +37,8 @@ pub(super) struct Source {
     /// Came from outside: others may hold duplicates, so closing ours need not end anything.
     pub(super) adopted: bool,
     pub(super) listener: bool,
-    pub(super) read: Side,
-    pub(super) write: Side,
+    pub(super) read: SourceSide,
+    pub(super) write: SourceSide,
     /// The token and the manner of a close that was submitted.
     pub(super) closing: Option<(Token, bool)>,
     /// What the poller watches.
@@ -50,20 +53,19 @@ pub(super) struct Source {
 
 /// One direction of a socket.
 #[derive(Debug)]
-pub(super) struct Side {
+pub(super) struct SourceSide {
     /// An attempt may succeed: set by reports, cleared by "would block".
     pub(super) ready: bool,
     /// It was reported again since then, perhaps for another reason.
     reported_again: bool,
-    pub(super) pending: Option<Pending>,
-    sequence: u16,
+    pub(super) op: Side<SourceOp>,
 }
 
 /// An op in flight.
 #[derive(Debug)]
-pub(super) struct Pending {
+pub(super) struct SourceOp {
     pub(super) token: Token,
-    pub(super) stage: Stage,
+    pub(super) stage: OpStage,
     pub(super) work: Work,
 }
 
@@ -72,14 +74,14 @@ pub(super) struct Pending {
 pub(super) enum Work {
     /// With the bounds of its drain, if the listener is closed: it delivers the queue, and is the
     /// listener's last.
-    Accept(Option<Drain>),
+    Accept(Option<ListenerDrain>),
     Receive,
     Send(Transfer),
 }
 
 /// What an op waits for; see the module documentation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Stage {
+pub(super) enum OpStage {
     /// Its turn: it is in `runnable`.
     Queued,
     /// A report of the poller.
@@ -105,13 +107,13 @@ pub(super) enum Readiness {
 
 /// Moves an op from one stage to the queue, whose list is the caller's; says whether it was
 /// still there.
-pub(super) fn requeue(sources: &mut SlotMap<Source>, op: OpId, from: Stage) -> bool {
-    let (handle, op_kind, sequence) = parse(op);
-    let side = sources.get_mut(handle).map(|source| source.side_mut(op_kind));
-    let pending = side.and_then(|side| side.current(sequence));
+pub(super) fn requeue(sources: &mut Sources, op: OpId, from: OpStage) -> bool {
+    let OpName::Side(handle, direction, sequence) = OpName::of(op) else { return false };
+    let source = sources.get_mut(handle);
+    let pending = source.and_then(|source| source.side_mut(direction).op.current(sequence));
     match pending.filter(|pending| pending.stage == from) {
         Some(pending) => {
-            pending.stage = Stage::Queued;
+            pending.stage = OpStage::Queued;
             true
         }
         None => false,
@@ -126,8 +128,8 @@ impl Source {
             descriptor,
             adopted,
             listener,
-            read: Side::new(false),
-            write: Side::new(true),
+            read: SourceSide::new(false),
+            write: SourceSide::new(true),
             closing: None,
             armed,
             spurious: false,
@@ -136,13 +138,10 @@ impl Source {
         }
     }
 
-    pub(super) fn side_mut(&mut self, op_kind: OpKind) -> &mut Side {
-        match op_kind {
-            OpKind::Read => &mut self.read,
-            OpKind::Write => &mut self.write,
-            OpKind::Close | OpKind::File | OpKind::JobThread => {
-                unreachable!("only reads and writes have a side")
-            }
+    pub(super) fn side_mut(&mut self, direction: Direction) -> &mut SourceSide {
+        match direction {
+            Direction::Read => &mut self.read,
+            Direction::Write => &mut self.write,
         }
     }
 
@@ -158,54 +157,35 @@ impl Source {
     }
 }
 
-impl Side {
+impl SourceSide {
     fn new(ready: bool) -> Self {
-        Self { ready, reported_again: false, pending: None, sequence: 0 }
+        Self { ready, reported_again: false, op: Side::new() }
     }
 
     /// Begins an op; gives the sequence number for its name.
-    pub(super) fn start(&mut self, token: Token, work: Work) -> u16 {
-        assert!(self.pending.is_none(), "a second op on one side of a socket");
-        let stage = if self.ready { Stage::Queued } else { Stage::Armed };
-        self.pending = Some(Pending { token, stage, work });
-        self.sequence
-    }
-
-    /// The op with that sequence number, if it is still in flight.
-    pub(super) fn current(&mut self, sequence: u16) -> Option<&mut Pending> {
-        self.pending.as_mut().filter(|_| self.sequence == sequence)
-    }
-
-    /// The name of the op that is in flight on this side of `handle`.
-    pub(super) fn name(&self, handle: Handle, op_kind: OpKind) -> Option<OpId> {
-        self.pending.as_ref().map(|_| name(handle, op_kind, self.sequence))
+    pub(super) fn start(&mut self, token: Token, work: Work) -> Sequence {
+        let stage = if self.ready { OpStage::Queued } else { OpStage::Armed };
+        self.op.start(SourceOp { token, stage, work })
     }
 
     /// The bounds of the drain, if the op in flight is the last accept of a closed listener.
-    pub(super) fn drain(&mut self) -> Option<&mut Drain> {
-        match self.pending.as_mut()?.work {
+    pub(super) fn drain(&mut self) -> Option<&mut ListenerDrain> {
+        match self.op.get_mut()?.work {
             Work::Accept(ref mut drain) => drain.as_mut(),
             Work::Receive | Work::Send(_) => None,
         }
-    }
-
-    /// Takes the op that is in flight out, and makes its name stale.
-    pub(super) fn take(&mut self) -> Option<Pending> {
-        let pending = self.pending.take()?;
-        self.sequence = (self.sequence + 1) & SEQUENCE_MASK;
-        Some(pending)
     }
 
     /// Notes a report; says what it means for the op.
     pub(super) fn report(&mut self) -> Readiness {
         self.reported_again |= self.ready;
         self.ready = true;
-        match &mut self.pending {
-            Some(pending) if pending.stage == Stage::Armed => {
-                pending.stage = Stage::Queued;
+        match self.op.get_mut() {
+            Some(pending) if pending.stage == OpStage::Armed => {
+                pending.stage = OpStage::Queued;
                 Readiness::Awaited
             }
-            Some(pending) if pending.stage == Stage::Queued => Readiness::Known,
+            Some(pending) if pending.stage == OpStage::Queued => Readiness::Known,
             _ => Readiness::Unwanted,
         }
     }
@@ -216,7 +196,7 @@ impl Side {
     }
 
     fn waits(&self) -> bool {
-        self.pending.as_ref().is_some_and(|pending| pending.stage == Stage::Armed)
+        self.op.get().is_some_and(|pending| pending.stage == OpStage::Armed)
     }
 }
 
@@ -248,15 +228,5 @@ mod tests {
             assert_eq!(source.may_hide_more(), hidden, "{reports}");
             source.read.block();
         }
-    }
-
-    #[test]
-    fn the_name_of_an_earlier_op_is_stale() {
-        let mut side = Side { sequence: SEQUENCE_MASK, ..Side::new(true) };
-        let first = side.start(Token(1), Work::Receive);
-        assert!(side.take().is_some());
-        let second = side.start(Token(2), Work::Receive);
-        assert!(side.current(first).is_none());
-        assert!(side.current(second).is_some());
     }
 }

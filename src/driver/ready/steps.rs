@@ -5,18 +5,18 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::poller::{Event, Interest, KEYS_RESERVED, Poller};
-use super::source::{OpKind, Readiness, Stage, requeue};
+use super::source::{OpStage, Readiness, requeue};
 use super::{KEY_NOTIFIER, KEY_WAKER, Ready, key};
-use crate::driver::{Completion, Outcome, Token};
+use crate::driver::name::Direction;
 
 impl<P: Poller> Ready<P> {
-    /// Queues starved receives for which there are buffers, before all others and in their
-    /// order, and accepts that have rested.
+    /// Queues receives that waited for a buffer, as far as there are buffers, before all others and
+    /// in their order, and accepts that have rested.
     pub(super) fn revive(&mut self, now: Instant) {
         self.scarce = !self.waits_for_buffer.is_empty();
         let count = self.pool.available().min(self.waits_for_buffer.len());
         for op in self.waits_for_buffer.drain(..count).rev() {
-            let found = requeue(&mut self.sources, op, Stage::WaitsForBuffer);
+            let found = requeue(&mut self.sources, op, OpStage::WaitsForBuffer);
             assert!(found, "{op:?} is in line for a buffer, but does not wait for one");
             self.runnable.push_front(op);
         }
@@ -24,7 +24,7 @@ impl<P: Poller> Ready<P> {
         self.backoff.retain(|(until, op)| {
             let rested = *until <= now;
             if rested {
-                let found = requeue(sources, *op, Stage::Backoff);
+                let found = requeue(sources, *op, OpStage::Backoff);
                 assert!(found, "{op:?} is among those that rest, but does not");
                 runnable.push_back(*op);
             }
@@ -86,8 +86,7 @@ impl<P: Poller> Ready<P> {
                 KEY_WAKER => {
                     self.stats.system_calls += 1;
                     if self.waker.reset() {
-                        let outcome = Outcome::Woken;
-                        self.done.push(Completion { token: Token::WAKE, more: false, outcome });
+                        self.done.wake();
                     }
                 }
                 KEY_NOTIFIER => {
@@ -97,7 +96,7 @@ impl<P: Poller> Ready<P> {
                     while let Some(answer) = self.helpers.next_answer() {
                         self.receive_answer(answer);
                     }
-                    self.collect_jobs();
+                    self.jobs.collect(&mut self.done);
                 }
                 _ => self.report(event),
             }
@@ -110,13 +109,15 @@ impl<P: Poller> Ready<P> {
         let source = self.sources.get_mut(handle).expect("the slot is in use");
         source.hangup |= event.hangup;
         let mut spurious = false;
-        for (op_kind, ready) in [(OpKind::Read, event.readable), (OpKind::Write, event.writable)] {
+        for (direction, ready) in
+            [(Direction::Read, event.readable), (Direction::Write, event.writable)]
+        {
             if !ready {
                 continue;
             }
-            let side = source.side_mut(op_kind);
+            let side = source.side_mut(direction);
             match side.report() {
-                Readiness::Awaited => self.runnable.extend(side.name(handle, op_kind)),
+                Readiness::Awaited => self.runnable.extend(side.op.name(handle, direction)),
                 Readiness::Known => {}
                 Readiness::Unwanted => spurious = true,
             }
@@ -126,18 +127,6 @@ impl<P: Poller> Ready<P> {
             self.change(handle);
         }
     }
-
-    /// Moves the completions out.
-    pub(super) fn deliver(&mut self, out: &mut Vec<Completion>) -> bool {
-        let delivered = !self.done.is_empty();
-        let last = |done: &&Completion| !done.more && done.token != Token::WAKE;
-        let ended = self.done.iter().filter(last).count();
-        assert!(ended <= self.in_flight, "{ended} of {} ops in flight ended", self.in_flight);
-        self.in_flight -= ended;
-        self.stats.completions += self.done.len() as u64;
-        out.append(&mut self.done);
-        delivered
-    }
 }
 
 #[cfg(test)]
@@ -145,7 +134,7 @@ mod tests {
     use super::*;
     use crate::driver::ready::Epoll;
     use crate::driver::slot_map::Handle;
-    use crate::driver::{Driver, Limits, Op, OpId};
+    use crate::driver::{Driver, Limits, Op, OpId, Outcome, Sock, Token};
     use std::os::unix::net::UnixStream;
 
     fn wait(driver: &mut Epoll) {
@@ -153,7 +142,7 @@ mod tests {
     }
 
     /// A driver whose only op is a receive, and the name of that.
-    fn receiving() -> (Epoll, Handle, OpId, UnixStream) {
+    fn receiving() -> (Epoll, Handle<Sock>, OpId, UnixStream) {
         let mut driver = Epoll::open(&Limits::default()).unwrap();
         let (ours, peer) = UnixStream::pair().unwrap();
         let sock = driver.adopt(ours.into()).unwrap();
@@ -162,11 +151,10 @@ mod tests {
     }
 
     #[test]
-    #[should_panic = "1 of 0 ops in flight ended"]
+    #[should_panic = "an op ends that is not in flight"]
     fn an_end_too_many_is_noticed() {
         let mut driver = Epoll::open(&Limits::default()).unwrap();
-        driver.finish(Token(1), Outcome::Closed);
-        wait(&mut driver);
+        driver.done.finish(Token(1), Outcome::Closed);
     }
 
     #[test]
@@ -190,7 +178,7 @@ mod tests {
     fn an_op_that_waits_in_no_line_is_noticed() {
         let (mut driver, handle, op, _peer) = receiving();
         let source = driver.sources.get_mut(handle).unwrap();
-        source.read.pending.as_mut().unwrap().stage = Stage::WaitsForBuffer;
+        source.read.op.get_mut().unwrap().stage = OpStage::WaitsForBuffer;
         driver.cancel(op);
     }
 }

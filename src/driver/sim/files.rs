@@ -12,31 +12,32 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::log::{Happening, Log};
+use super::log::{Happening, NameLog};
 use super::network::Net;
+use crate::driver::file::SimulatedFile;
 use crate::driver::{Entries, Entry, EntryKind, File, FileKind, Links, Metadata};
 
 /// The files of a simulated machine; clones are handles to the same ones.
 #[derive(Clone, Debug)]
 pub struct Files {
-    shared: Arc<Shared>,
+    shared: Arc<FileSystem>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
+struct FileSystem {
+    state: Mutex<Names>,
     /// Files that are open.
     open: AtomicU64,
 }
 
 #[derive(Debug)]
-struct State {
+struct Names {
     names: BTreeMap<Vec<u8>, Arc<Node>>,
     inodes: u64,
     /// Since the epoch: what files are stamped with.
     time: Duration,
     /// What happens, if there is a watcher.
-    log: Option<Log>,
+    log: Option<NameLog>,
 }
 
 /// What an inode is: it lives as long as a name or an open file refers to it.
@@ -44,23 +45,23 @@ struct State {
 struct Node {
     inode: u64,
     kind: FileKind,
-    content: Mutex<Content>,
+    content: Mutex<NodeContent>,
 }
 
 /// Bytes at offsets; zeros between them.
 #[derive(Debug, Default)]
-struct Content {
+struct NodeContent {
     len: u64,
     extents: BTreeMap<u64, Vec<u8>>,
     modified: Duration,
 }
 
 /// An inode that is open.
-pub(in crate::driver) struct OpenNode {
+struct OpenNode {
     node: Arc<Node>,
     /// The name that it was opened by: what is beneath a directory begins with it and a slash.
     name: Vec<u8>,
-    shared: Arc<Shared>,
+    shared: Arc<FileSystem>,
 }
 
 impl fmt::Debug for OpenNode {
@@ -86,8 +87,8 @@ fn errno(code: i32) -> io::Error {
 
 impl Default for Files {
     fn default() -> Self {
-        let state = State { names: BTreeMap::new(), inodes: 1, time: Duration::ZERO, log: None };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), open: AtomicU64::new(0) }) }
+        let state = Names { names: BTreeMap::new(), inodes: 1, time: Duration::ZERO, log: None };
+        Self { shared: Arc::new(FileSystem { state: Mutex::new(state), open: AtomicU64::new(0) }) }
     }
 }
 
@@ -102,7 +103,7 @@ impl Files {
         self.change(|state| {
             let (node, time) = (state.node_of(name.as_ref()), state.time);
             let extents = BTreeMap::from([(0, bytes.to_vec())]);
-            *lock(&node.content) = Content { len: bytes.len() as u64, extents, modified: time };
+            *lock(&node.content) = NodeContent { len: bytes.len() as u64, extents, modified: time };
         });
     }
 
@@ -147,10 +148,10 @@ impl Files {
     }
 
     /// Changes something, and tells the watcher.
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn change(&self, change: impl FnOnce(&mut Names)) {
         let mut state = lock(&self.shared.state);
         change(&mut state);
-        let net = state.log.as_ref().map(Log::net);
+        let net = state.log.as_ref().map(NameLog::net);
         drop(state);
         if let Some(net) = net {
             net.note();
@@ -159,12 +160,12 @@ impl Files {
 
     /// Notes from now on what happens, and tells of it there.
     pub(super) fn log_to(&self, net: &Arc<Net>) {
-        lock(&self.shared.state).log = Some(Log::new(Arc::clone(net)));
+        lock(&self.shared.state).log = Some(NameLog::new(Arc::clone(net)));
     }
 
     /// What has happened since the last time, and whether some of it was lost.
     pub(super) fn take_log(&self) -> (VecDeque<Happening>, bool) {
-        lock(&self.shared.state).log.as_mut().map(Log::take).unwrap_or_default()
+        lock(&self.shared.state).log.as_mut().map(NameLog::take).unwrap_or_default()
     }
 
     /// Whether a name is that of a directory.
@@ -196,11 +197,12 @@ impl Files {
     fn open_node(&self, name: Vec<u8>, node: Arc<Node>) -> File {
         let metadata = node.metadata();
         self.shared.open.fetch_add(1, Ordering::Relaxed);
-        File::simulated(OpenNode { node, name, shared: Arc::clone(&self.shared) }, metadata)
+        let open = OpenNode { node, name, shared: Arc::clone(&self.shared) };
+        File::simulated(Box::new(open), metadata)
     }
 }
 
-impl Shared {
+impl FileSystem {
     /// The file that a path beneath a directory leads to, and its whole name.
     fn resolve(
         &self,
@@ -246,7 +248,7 @@ impl Node {
     }
 }
 
-impl State {
+impl Names {
     /// The file of that name, which is about to be changed, and made if there is none.
     fn node_of(&mut self, name: &[u8]) -> Arc<Node> {
         self.log(|log, names| match names.contains_key(name) {
@@ -270,7 +272,7 @@ impl State {
     }
 
     /// Notes something, if there is a watcher.
-    fn log(&mut self, note: impl FnOnce(&mut Log, &BTreeMap<Vec<u8>, Arc<Node>>)) {
+    fn log(&mut self, note: impl FnOnce(&mut NameLog, &BTreeMap<Vec<u8>, Arc<Node>>)) {
         if let Some(log) = &mut self.log {
             note(log, &self.names);
         }
@@ -301,14 +303,12 @@ fn is_parent_in(names: &BTreeMap<Vec<u8>, Arc<Node>>, name: &[u8]) -> bool {
     names.range(prefix.clone()..).next().is_some_and(|(name, _)| name.starts_with(&prefix))
 }
 
-impl OpenNode {
-    /// The name that it was opened by.
-    pub(super) fn name(&self) -> &[u8] {
+impl SimulatedFile for OpenNode {
+    fn name(&self) -> &[u8] {
         &self.name
     }
 
-    /// Reads at an offset, in bytes; less than asked only at the end.
-    pub(in crate::driver) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         if self.node.kind == FileKind::Directory {
             return Err(errno(libc::EISDIR));
         }
@@ -329,8 +329,7 @@ impl OpenNode {
         Ok(count)
     }
 
-    /// See [`File::entries`].
-    pub(in crate::driver) fn entries(&self, limit: usize) -> io::Result<Entries> {
+    fn entries(&self, limit: usize) -> io::Result<Entries> {
         if self.node.kind != FileKind::Directory {
             return Err(errno(libc::ENOTDIR));
         }
@@ -363,15 +362,13 @@ impl OpenNode {
         }
     }
 
-    /// See [`File::describe`].
-    pub(in crate::driver) fn describe(&self, path: &[u8], links: Links) -> io::Result<Metadata> {
+    fn describe(&self, path: &[u8], links: Links) -> io::Result<Metadata> {
         if self.node.kind != FileKind::Directory {
             return Err(errno(libc::ENOTDIR));
         }
         self.shared.resolve(&self.name, path, links).map(|(_, node)| node.metadata())
     }
 
-    /// Opens a path beneath this directory.
     fn open(&self, path: &[u8], links: Links) -> io::Result<File> {
         if self.node.kind != FileKind::Directory {
             return Err(errno(libc::ENOTDIR));

@@ -24,14 +24,14 @@ pub(super) enum Happening {
 
 /// All that has happened since somebody looked.
 #[derive(Debug)]
-pub(super) struct Log {
+pub(super) struct NameLog {
     happenings: VecDeque<Happening>,
     overflowed: bool,
     /// Who sleeps there is told.
     net: Arc<Net>,
 }
 
-impl Log {
+impl NameLog {
     pub(super) fn new(net: Arc<Net>) -> Self {
         Self { happenings: VecDeque::new(), overflowed: false, net }
     }
@@ -94,7 +94,7 @@ fn directories(name: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
 mod tests {
     use super::*;
 
-    fn text(log: &mut Log) -> Vec<String> {
+    fn text(log: &mut NameLog) -> Vec<String> {
         let text = |happening| match happening {
             Happening::Entry { directory, name, moved } => {
                 let end = if moved { "/" } else { "" };
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn directories_come_and_go_with_names() {
-        let mut log = Log::new(Net::new());
+        let mut log = NameLog::new(Net::new());
         log.comes(b"a/b/c/file", |directory| directory == b"a");
         assert_eq!(text(&mut log), ["a|b/", "a/b|c/", "a/b/c|file/"]);
         log.went(b"a/b/c/file", |directory| directory == b"a" || directory == b"a/b");
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "it fills the log")]
     fn a_log_is_bounded() {
-        let mut log = Log::new(Net::new());
+        let mut log = NameLog::new(Net::new());
         (0..=LOG_MAX).for_each(|_| log.changed(b"file"));
         let (happenings, overflowed) = log.take();
         assert_eq!((happenings.len(), overflowed), (LOG_MAX, true));

@@ -20,11 +20,11 @@
 //! A job ([`Op::Run`]) is done on the spot when its step comes, so it must neither wait for this
 //! machine nor touch its peers.
 //!
-//! An op in flight has a [`Place`]. A step may find its op gone, or in another place by now: steps
-//! are only hints.
+//! An op in flight has an [`OpPlace`]. A step may find its op gone, or in another place by now:
+//! steps are only hints.
 //!
 //! Invariants, which are asserted: an op is in `waits_for_buffer` exactly while that is its place;
-//! a socket goes when its ops have gone; `jobs` counts the jobs in flight.
+//! a socket goes when its ops have gone; `jobs` and `file_ops` count those in flight.
 
 mod clock;
 mod faults;
@@ -48,20 +48,20 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use fastrand::Rng;
 
-use super::drain::Drain;
+use super::completions::Completions;
+use super::drain::ListenerDrain;
 use super::pool::Pool;
 use super::slot_map::{CAPACITY_MAX, Handle, SlotMap};
 use super::{
-    Chain, Completion, Driver, DriverStats, File, Job, Limits, Now, Op, OpId, Outcome, Sock, Token,
-    Waker, job_thread,
+    Chain, Completion, Driver, DriverStats, File, Job, Limits, Now, Op, OpId, Sock, Token, Waker,
+    job_thread,
 };
 use clock::Clock;
-use network::Net;
+use network::{Net, SimConnection, SimListener};
 use watch::Watching;
 
 pub use faults::Faults;
 pub use files::Files;
-pub(super) use files::OpenNode;
 pub use network::{Dialer, Peer};
 pub use watch::Watch;
 
@@ -80,18 +80,20 @@ pub struct Sim {
     /// Sockets and files that may be open at a time.
     descriptors_max: Option<u32>,
     pool: Rc<Pool>,
-    sockets: SlotMap<Socket>,
-    ops: SlotMap<Pending>,
+    sockets: SlotMap<SimSocket, Sock>,
+    ops: SlotMap<SimOp>,
     /// Whose step comes when; steps at the same time come in the order of their numbers.
-    steps: BTreeMap<(Duration, u64), Handle>,
+    steps: BTreeMap<(Duration, u64), Handle<SimOp>>,
     steps_made: u64,
     /// Receives that wait for a buffer, longest first.
-    waits_for_buffer: VecDeque<Handle>,
+    waits_for_buffer: VecDeque<Handle<SimOp>>,
     /// Ops that have had their turn in this wait.
-    spent: Vec<Handle>,
+    spent: Vec<Handle<SimOp>>,
     /// Jobs in flight.
     jobs: usize,
-    done: Vec<Completion>,
+    /// Ops on files in flight.
+    file_ops: u32,
+    done: Completions,
     waits: u64,
     /// A time at which a wait returns, whatever it was told.
     alarm: Option<Duration>,
@@ -100,31 +102,29 @@ pub struct Sim {
 }
 
 #[derive(Debug)]
-struct Socket {
-    end: End,
-    read: Option<Handle>,
-    write: Option<Handle>,
-    /// A close was submitted.
-    closing: bool,
-    /// The close, which waits until the other ops are over.
-    close: Option<Handle>,
+struct SimSocket {
+    end: SocketEnd,
+    read: Option<Handle<SimOp>>,
+    write: Option<Handle<SimOp>>,
+    /// A close that was submitted, which waits until the other ops are over.
+    close: Option<Handle<SimOp>>,
     /// A listener that is closed, and delivers who waits there before.
-    drain: Option<Drain>,
+    drain: Option<ListenerDrain>,
 }
 
 /// What a socket is on the network.
 #[derive(Clone, Copy, Debug)]
-enum End {
-    Listener(Handle),
-    Connection(Handle),
+enum SocketEnd {
+    Listener(Handle<SimListener>),
+    Connection(Handle<SimConnection>),
 }
 
 /// An op in flight.
 #[derive(Debug)]
-struct Pending {
+struct SimOp {
     token: Token,
-    work: Work,
-    place: Place,
+    work: SimWork,
+    place: OpPlace,
     cancelled: bool,
     /// The wait in which it has moved this many bytes, or accepted this many connections.
     turn: (u64, u64),
@@ -132,7 +132,7 @@ struct Pending {
 
 /// Where an op in flight is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Place {
+enum OpPlace {
     /// It has a step in `steps`, or is in `spent`.
     Planned,
     /// It waits for its socket to be touched; a close, for the other ops to end.
@@ -143,19 +143,19 @@ enum Place {
 
 /// What an op does. A job that was one too many is not kept.
 #[derive(Debug)]
-enum Work {
-    Accept { sock: Handle },
-    Receive { sock: Handle },
-    Send { sock: Handle, chain: Box<Chain>, fin: bool },
+enum SimWork {
+    Accept { sock: Handle<Sock> },
+    Receive { sock: Handle<Sock> },
+    Send { sock: Handle<Sock>, chain: Box<Chain>, fin: bool },
     Read { file: Arc<File>, offset: u64, buffer: Vec<u8> },
     Open { root: Arc<File>, path: CString },
     Run { job: Option<Job> },
-    Close { sock: Handle, reset: bool },
+    Close { sock: Handle<Sock>, reset: bool },
 }
 
-impl Socket {
-    fn new(end: End) -> Self {
-        Self { end, read: None, write: None, closing: false, close: None, drain: None }
+impl SimSocket {
+    fn new(end: SocketEnd) -> Self {
+        Self { end, read: None, write: None, close: None, drain: None }
     }
 }
 
@@ -192,14 +192,16 @@ impl Sim {
             limits: *limits,
             descriptors_max: None,
             pool: Pool::new(limits.buffers, limits.buffer_bytes),
-            sockets: SlotMap::new(limits.sockets_max),
+            sockets: SlotMap::marked(limits.sockets_max),
+            // Three for each socket, those on files, and jobs, which are refused in their step.
             ops: SlotMap::new(CAPACITY_MAX),
             steps: BTreeMap::new(),
             steps_made: 0,
             waits_for_buffer: VecDeque::new(),
             spent: Vec::new(),
             jobs: 0,
-            done: Vec::new(),
+            file_ops: 0,
+            done: Completions::default(),
             waits: 0,
             alarm: None,
             watching: Watching::default(),
@@ -220,7 +222,7 @@ impl Sim {
     pub fn connect(&mut self) -> io::Result<(Sock, Peer)> {
         let connection = self.net.lock().connect(None);
         let peer = Peer::new(Arc::clone(&self.net), connection);
-        let handle = self.insert(End::Connection(connection));
+        let handle = self.insert(SocketEnd::Connection(connection));
         let Some(handle) = handle else {
             self.net.lock().close(connection, false, |len| len);
             return Err(io::ErrorKind::QuotaExceeded.into());
@@ -237,11 +239,12 @@ impl Sim {
     pub fn listen(&mut self) -> io::Result<(Sock, Dialer)> {
         let net = Arc::clone(&self.net);
         let handle = self.sockets.insert_with(|handle| {
-            let end = End::Listener(net.lock().listen(handle));
-            Socket::new(end)
+            let end = SocketEnd::Listener(net.lock().listen(handle));
+            SimSocket::new(end)
         });
         let handle = handle.ok_or(io::ErrorKind::QuotaExceeded)?;
-        let End::Listener(listener) = self.sockets.get(handle).expect("just inserted").end else {
+        let SocketEnd::Listener(listener) = self.sockets.get(handle).expect("just inserted").end
+        else {
             unreachable!("it was made a listener")
         };
         Ok((Sock(handle), Dialer::new(net, listener)))
@@ -280,29 +283,29 @@ impl Sim {
         self.faults = Faults::NONE;
     }
 
-    fn insert(&mut self, end: End) -> Option<Handle> {
-        self.sockets.insert(Socket::new(end)).ok()
+    fn insert(&mut self, end: SocketEnd) -> Option<Handle<Sock>> {
+        self.sockets.insert(SimSocket::new(end)).ok()
     }
 
     /// The socket that ops may be submitted on.
-    fn open_socket(&mut self, sock: Sock) -> &mut Socket {
+    fn open_socket(&mut self, sock: Sock) -> &mut SimSocket {
         let socket = self.sockets.get_mut(sock.0);
-        let socket = socket.unwrap_or_else(|| panic!("{sock:?} is stale: the socket was closed"));
-        assert!(!socket.closing, "an op on {sock:?}, whose close was submitted before");
+        let socket = socket.unwrap_or_else(|| sock.stale());
+        assert!(socket.close.is_none(), "an op on {sock:?}, whose close was submitted before");
         socket
     }
 
     /// The connection of a socket.
-    fn connection(&self, sock: Sock) -> Option<Handle> {
+    fn connection(&self, sock: Sock) -> Option<Handle<SimConnection>> {
         match self.sockets.get(sock.0) {
-            Some(Socket { end: End::Connection(connection), .. }) => Some(*connection),
+            Some(SimSocket { end: SocketEnd::Connection(connection), .. }) => Some(*connection),
             Some(_) => None,
-            None => panic!("{sock:?} is stale: the socket was closed"),
+            None => sock.stale(),
         }
     }
 
     /// Plans a step of an op, after what it takes to get there.
-    fn plan(&mut self, op: Handle) {
+    fn plan(&mut self, op: Handle<SimOp>) {
         let mut latency = self.latency();
         if self.happens(self.faults.late) {
             latency *= 100;
@@ -310,7 +313,7 @@ impl Sim {
         self.plan_after(op, latency);
     }
 
-    fn plan_after(&mut self, op: Handle, time: Duration) {
+    fn plan_after(&mut self, op: Handle<SimOp>, time: Duration) {
         self.steps_made += 1;
         let due = self.clock.elapsed() + time;
         self.steps.insert((due, self.steps_made), op);
@@ -336,28 +339,36 @@ impl Driver for Sim {
     }
 
     fn submit(&mut self, token: Token, op: Op) -> OpId {
-        let (side, work) = match op {
+        self.done.begin();
+        let (side, mut work) = match op {
             Op::AcceptMany { listener } => {
-                (Some((listener, true)), Work::Accept { sock: listener.0 })
+                (Some((listener, true)), SimWork::Accept { sock: listener.0 })
             }
-            Op::RecvMany { sock } => (Some((sock, true)), Work::Receive { sock: sock.0 }),
+            Op::RecvMany { sock } => (Some((sock, true)), SimWork::Receive { sock: sock.0 }),
             Op::Send { sock, chain, fin } => {
-                (Some((sock, false)), Work::Send { sock: sock.0, chain, fin })
+                (Some((sock, false)), SimWork::Send { sock: sock.0, chain, fin })
             }
-            Op::ReadFile { file, offset, buffer } => (None, Work::Read { file, offset, buffer }),
-            Op::OpenFile { root, path } => (None, Work::Open { root, path }),
+            Op::ReadFile { file, offset, buffer } => (None, SimWork::Read { file, offset, buffer }),
+            Op::OpenFile { root, path } => (None, SimWork::Open { root, path }),
             Op::Run { job } => {
                 self.jobs += 1;
                 // One more than those that wait is thought to be done already.
-                (None, Work::Run { job: (self.jobs <= 1 + job_thread::QUEUE).then_some(job) })
+                (None, SimWork::Run { job: (self.jobs <= 1 + job_thread::QUEUE).then_some(job) })
             }
             Op::Close { sock, reset } => {
-                self.open_socket(sock).closing = true;
-                (None, Work::Close { sock: sock.0, reset })
+                self.open_socket(sock);
+                (None, SimWork::Close { sock: sock.0, reset })
             }
         };
+        if let SimWork::Read { .. } | SimWork::Open { .. } = &work {
+            if self.file_ops == self.limits.file_ops_max() {
+                self.done.finish(token, work.end(Err(io::ErrorKind::ResourceBusy.into())));
+                return OpId(Handle::<SimOp>::NOBODY.pack(0));
+            }
+            self.file_ops += 1;
+        }
         let pending =
-            Pending { token, work, place: Place::Planned, cancelled: false, turn: (0, 0) };
+            SimOp { token, work, place: OpPlace::Planned, cancelled: false, turn: (0, 0) };
         if let Some((sock, reads)) = side {
             let socket = self.open_socket(sock);
             let side = if reads { socket.read } else { socket.write };
@@ -367,7 +378,7 @@ impl Driver for Sim {
         match (&self.ops.get(handle).expect("just inserted").work, side) {
             (_, Some((sock, true))) => self.open_socket(sock).read = Some(handle),
             (_, Some((sock, false))) => self.open_socket(sock).write = Some(handle),
-            (Work::Close { sock, .. }, _) => self.begin_close(*sock, handle),
+            (SimWork::Close { sock, .. }, _) => self.begin_close(*sock, handle),
             _ => {}
         }
         self.stats.submissions += 1;
@@ -378,7 +389,7 @@ impl Driver for Sim {
     fn cancel(&mut self, op: OpId) {
         let (handle, _) = Handle::unpack(op.0);
         let Some(pending) = self.ops.get_mut(handle) else { return };
-        if !matches!(pending.work, Work::Close { .. }) {
+        if !matches!(pending.work, SimWork::Close { .. }) {
             pending.cancelled = true;
             self.plan(handle);
         }
@@ -399,8 +410,7 @@ impl Driver for Sim {
             self.run(&mut network);
             net.tell(&network);
             if std::mem::take(&mut network.woken) {
-                let outcome = Outcome::Woken;
-                self.done.push(Completion { token: Token::WAKE, more: false, outcome });
+                self.done.wake();
             }
             let until = [deadline, self.alarm].into_iter().flatten().min();
             let over = until.is_some_and(|until| until <= self.clock.elapsed());
@@ -420,8 +430,7 @@ impl Driver for Sim {
             network = self.clock.sleep(&net, network, next, window)?;
         }
         drop(network);
-        self.stats.completions += self.done.len() as u64;
-        out.append(&mut self.done);
+        self.done.deliver(out, &mut self.stats);
         if self.happens(self.faults.clock) {
             self.clock.wall = Duration::from_secs(1_900_000_000 + self.random.u64(..200_000_000));
             self.files.set_time(self.clock.wall);
@@ -447,7 +456,7 @@ impl Driver for Sim {
 
     /// The same for all: there is one server on this machine.
     fn local(&self, sock: Sock) -> io::Result<SocketAddr> {
-        assert!(self.sockets.get(sock.0).is_some(), "{sock:?} is stale: the socket was closed");
+        self.sockets.get(sock.0).unwrap_or_else(|| sock.stale());
         Ok((Ipv4Addr::LOCALHOST, LOCAL_PORT).into())
     }
 
@@ -456,12 +465,11 @@ impl Driver for Sim {
     }
 
     fn in_flight(&self) -> usize {
-        self.ops.len() as usize
-            + self.done.iter().filter(|done| !done.more && done.token != Token::WAKE).count()
+        self.done.in_flight()
     }
 
     fn leased(&self) -> usize {
-        usize::from(self.pool.count()) - self.pool.available()
+        self.pool.lent()
     }
 
     fn stats(&self) -> DriverStats {
@@ -476,8 +484,8 @@ impl Drop for Sim {
         for handle in self.sockets.handles() {
             let socket = self.sockets.get(handle).expect("its handle was just listed");
             match socket.end {
-                End::Listener(listener) => network.close_listener(listener),
-                End::Connection(connection) => network.close(connection, false, |len| len),
+                SocketEnd::Listener(listener) => network.close_listener(listener),
+                SocketEnd::Connection(connection) => network.close(connection, false, |len| len),
             }
         }
         net.tell(&network);

@@ -12,6 +12,7 @@ use std::net::Shutdown;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::driver::Sock;
 use crate::driver::slot_map::{CAPACITY_MAX, Handle, SlotMap};
 use crate::driver::waker::Notifier;
 
@@ -31,10 +32,10 @@ pub(super) struct Net {
 /// What the lock protects.
 #[derive(Debug)]
 pub(super) struct Network {
-    connections: SlotMap<Connection>,
-    listeners: SlotMap<Listener>,
+    connections: SlotMap<SimConnection>,
+    listeners: SlotMap<SimListener>,
     /// What peers have changed since the driver looked: sockets, by the driver's names.
-    pub(super) touched: Vec<Handle>,
+    pub(super) touched: Vec<Handle<Sock>>,
     /// Somebody called the waker.
     pub(super) woken: bool,
     /// The watcher has something to look at.
@@ -44,13 +45,13 @@ pub(super) struct Network {
 }
 
 #[derive(Debug)]
-struct Connection {
+pub(super) struct SimConnection {
     /// From the peer to the driver.
     up: Pipe,
     /// From the driver to the peer.
     down: Pipe,
     /// The driver's name for it, once it was accepted.
-    owner: Option<Handle>,
+    owner: Option<Handle<Sock>>,
     peer_gone: bool,
     driver_gone: bool,
 }
@@ -68,9 +69,9 @@ struct Pipe {
 }
 
 #[derive(Debug)]
-struct Listener {
-    owner: Handle,
-    backlog: VecDeque<Handle>,
+pub(super) struct SimListener {
+    owner: Handle<Sock>,
+    backlog: VecDeque<Handle<SimConnection>>,
     /// It takes no new connections.
     closing: bool,
 }
@@ -172,7 +173,7 @@ impl Pipe {
     }
 }
 
-impl Connection {
+impl SimConnection {
     /// Breaks both directions. What is on its way may still arrive: `keep` of its bytes do.
     fn reset(&mut self, keep: impl Fn(usize) -> usize) {
         for pipe in [&mut self.up, &mut self.down] {
@@ -185,8 +186,8 @@ impl Connection {
 /// The driver's side.
 impl Network {
     /// A connection that the driver calls `owner`.
-    pub(super) fn connect(&mut self, owner: Option<Handle>) -> Handle {
-        let connection = Connection {
+    pub(super) fn connect(&mut self, owner: Option<Handle<Sock>>) -> Handle<SimConnection> {
+        let connection = SimConnection {
             up: Pipe::default(),
             down: Pipe::default(),
             owner,
@@ -196,36 +197,43 @@ impl Network {
         self.connections.insert(connection).expect("more connections than memory holds")
     }
 
-    pub(super) fn listen(&mut self, owner: Handle) -> Handle {
-        let listener = Listener { owner, backlog: VecDeque::new(), closing: false };
+    pub(super) fn listen(&mut self, owner: Handle<Sock>) -> Handle<SimListener> {
+        let listener = SimListener { owner, backlog: VecDeque::new(), closing: false };
         self.listeners.insert(listener).expect("more listeners than memory holds")
     }
 
-    pub(super) fn has_backlog(&self, listener: Handle) -> bool {
+    pub(super) fn has_backlog(&self, listener: Handle<SimListener>) -> bool {
         self.listeners.get(listener).is_some_and(|listener| !listener.backlog.is_empty())
     }
 
     /// Takes no new connections from now on.
-    pub(super) fn hold_off(&mut self, listener: Handle) {
+    pub(super) fn hold_off(&mut self, listener: Handle<SimListener>) {
         if let Some(listener) = self.listeners.get_mut(listener) {
             listener.closing = true;
         }
     }
 
-    pub(super) fn accept(&mut self, listener: Handle) -> Option<Handle> {
+    pub(super) fn accept(
+        &mut self,
+        listener: Handle<SimListener>,
+    ) -> Option<Handle<SimConnection>> {
         self.listeners.get_mut(listener)?.backlog.pop_front()
     }
 
     /// Names a connection that was accepted.
-    pub(super) fn own(&mut self, connection: Handle, owner: Handle) {
+    pub(super) fn own(&mut self, connection: Handle<SimConnection>, owner: Handle<Sock>) {
         self.connection(connection).owner = Some(owner);
     }
 
-    pub(super) fn receive(&mut self, connection: Handle, buffer: &mut [u8]) -> Moved {
+    pub(super) fn receive(
+        &mut self,
+        connection: Handle<SimConnection>,
+        buffer: &mut [u8],
+    ) -> Moved {
         self.connection(connection).up.read(buffer)
     }
 
-    pub(super) fn send(&mut self, connection: Handle, bytes: &[u8]) -> Moved {
+    pub(super) fn send(&mut self, connection: Handle<SimConnection>, bytes: &[u8]) -> Moved {
         let connection = self.connection(connection);
         if connection.peer_gone {
             connection.reset(|len| len);
@@ -234,21 +242,30 @@ impl Network {
     }
 
     /// Ends the driver's output.
-    pub(super) fn end(&mut self, connection: Handle) {
+    pub(super) fn end(&mut self, connection: Handle<SimConnection>) {
         self.connection(connection).down.ended = true;
     }
 
     /// Bytes that the peer has taken.
-    pub(super) fn acknowledged(&self, connection: Handle) -> u64 {
+    pub(super) fn acknowledged(&self, connection: Handle<SimConnection>) -> u64 {
         self.connections.get(connection).map_or(0, |connection| connection.down.taken)
     }
 
-    pub(super) fn reset(&mut self, connection: Handle, keep: impl Fn(usize) -> usize) {
+    pub(super) fn reset(
+        &mut self,
+        connection: Handle<SimConnection>,
+        keep: impl Fn(usize) -> usize,
+    ) {
         self.change(connection, |connection| connection.reset(keep));
     }
 
     /// Closes the driver's end.
-    pub(super) fn close(&mut self, handle: Handle, reset: bool, keep: impl Fn(usize) -> usize) {
+    pub(super) fn close(
+        &mut self,
+        handle: Handle<SimConnection>,
+        reset: bool,
+        keep: impl Fn(usize) -> usize,
+    ) {
         let connection = self.connection(handle);
         if reset || !connection.up.bytes.is_empty() {
             connection.reset(keep);
@@ -262,19 +279,23 @@ impl Network {
     }
 
     /// Closes a listener, and resets who waits there.
-    pub(super) fn close_listener(&mut self, listener: Handle) {
+    pub(super) fn close_listener(&mut self, listener: Handle<SimListener>) {
         let Some(listener) = self.listeners.remove(listener) else { return };
         for connection in listener.backlog {
             self.close(connection, true, |_| 0);
         }
     }
 
-    fn connection(&mut self, handle: Handle) -> &mut Connection {
+    fn connection(&mut self, handle: Handle<SimConnection>) -> &mut SimConnection {
         self.connections.get_mut(handle).expect("it lives until both ends are closed")
     }
 
     /// What a peer does to a connection: the driver is to look at it.
-    fn change<R>(&mut self, handle: Handle, change: impl FnOnce(&mut Connection) -> R) -> R {
+    fn change<R>(
+        &mut self,
+        handle: Handle<SimConnection>,
+        change: impl FnOnce(&mut SimConnection) -> R,
+    ) -> R {
         let connection = self.connection(handle);
         let result = change(connection);
         let owner = connection.owner;
@@ -286,19 +307,19 @@ impl Network {
 /// The other end of a connection, for a client: blocking, as `std`'s streams are.
 #[derive(Debug)]
 pub struct Peer {
-    end: Arc<End>,
+    end: Arc<PeerEnd>,
     timeout: Option<Duration>,
     nonblocking: bool,
 }
 
 /// The peer's end, which is closed when the last [`Peer`] of it is dropped.
 #[derive(Debug)]
-struct End {
+struct PeerEnd {
     net: Arc<Net>,
-    connection: Handle,
+    connection: Handle<SimConnection>,
 }
 
-impl Drop for End {
+impl Drop for PeerEnd {
     fn drop(&mut self) {
         self.change(|connection| {
             if !connection.down.bytes.is_empty() {
@@ -315,9 +336,9 @@ impl Drop for End {
     }
 }
 
-impl End {
+impl PeerEnd {
     /// Changes the connection, and tells everybody.
-    fn change(&self, change: impl FnOnce(&mut Connection)) {
+    fn change(&self, change: impl FnOnce(&mut SimConnection)) {
         let mut network = self.net.lock();
         network.change(self.connection, change);
         self.net.tell(&network);
@@ -325,8 +346,8 @@ impl End {
 }
 
 impl Peer {
-    pub(super) fn new(net: Arc<Net>, connection: Handle) -> Self {
-        let end = Arc::new(End { net, connection });
+    pub(super) fn new(net: Arc<Net>, connection: Handle<SimConnection>) -> Self {
+        let end = Arc::new(PeerEnd { net, connection });
         Self { end, timeout: None, nonblocking: false }
     }
 
@@ -360,8 +381,8 @@ impl Peer {
     }
 
     /// Tries until something has moved, or the time is over.
-    fn wait_for(&self, mut attempt: impl FnMut(&mut Connection) -> Moved) -> io::Result<usize> {
-        let End { net, connection } = &*self.end;
+    fn wait_for(&self, mut attempt: impl FnMut(&mut SimConnection) -> Moved) -> io::Result<usize> {
+        let PeerEnd { net, connection } = &*self.end;
         let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut network = net.lock();
         loop {
@@ -411,11 +432,11 @@ impl Write for Peer {
 #[derive(Clone, Debug)]
 pub struct Dialer {
     net: Arc<Net>,
-    listener: Handle,
+    listener: Handle<SimListener>,
 }
 
 impl Dialer {
-    pub(super) fn new(net: Arc<Net>, listener: Handle) -> Self {
+    pub(super) fn new(net: Arc<Net>, listener: Handle<SimListener>) -> Self {
         Self { net, listener }
     }
 

@@ -6,21 +6,19 @@ use std::mem;
 use std::sync::Arc;
 
 use super::files;
-use super::network::{Moved, Network};
-use super::{End, Pending, Place, Sim, Work};
-use crate::driver::chain::Next;
-use crate::driver::drain::Drain;
+use super::network::{Moved, Network, SimConnection};
+use super::{OpPlace, Sim, SimOp, SimWork, SocketEnd};
+use crate::driver::chain::NextPart;
+use crate::driver::drain::ListenerDrain;
 use crate::driver::op::cancelled;
 use crate::driver::slot_map::Handle;
-use crate::driver::{
-    ACCEPT_RETRY, ACCEPTS_PER_WAIT, Chain, Completion, File, Job, Outcome, Sock, Token,
-};
+use crate::driver::{ACCEPT_RETRY, ACCEPTS_PER_WAIT, Chain, File, Job, Outcome, Sock, Token};
 
 /// Bytes of a file that one step copies at most.
 const COPY_BYTES: usize = 16 * 1024;
 
 /// How a step ended.
-enum Pause {
+enum StepEnd {
     /// The op is over.
     Over(io::Result<()>),
     /// Nothing can be done before the socket is touched.
@@ -39,111 +37,107 @@ enum Pause {
 
 impl Sim {
     /// Takes a step of an op, if it is still in flight.
-    pub(super) fn step(&mut self, network: &mut Network, op: Handle) {
+    pub(super) fn step(&mut self, network: &mut Network, op: Handle<SimOp>) {
         let Some(pending) = self.ops.get(op) else { return };
         // A request to cancel races with what the op was about to do.
         let lost = pending.cancelled && (self.faults.latency_max.is_zero() || self.random.bool());
-        let pause = if lost { Pause::Over(Err(cancelled())) } else { self.attempt(network, op) };
+        let end = if lost { StepEnd::Over(Err(cancelled())) } else { self.attempt(network, op) };
         let Some(pending) = self.ops.get_mut(op) else { return };
-        let pause = match pause {
-            Pause::Over(_) => pause,
-            _ if pending.cancelled => Pause::Over(Err(cancelled())),
-            _ => pause,
+        let end = match end {
+            StepEnd::Over(_) => end,
+            _ if pending.cancelled => StepEnd::Over(Err(cancelled())),
+            _ => end,
         };
-        pending.place = match pause {
-            Pause::Blocked | Pause::Joins => Place::Blocked,
-            Pause::WaitsForBuffer => Place::WaitsForBuffer,
-            _ => Place::Planned,
+        pending.place = match end {
+            StepEnd::Blocked | StepEnd::Joins => OpPlace::Blocked,
+            StepEnd::WaitsForBuffer => OpPlace::WaitsForBuffer,
+            _ => OpPlace::Planned,
         };
-        match pause {
-            Pause::Over(result) => self.end(op, result),
-            Pause::Blocked => self.stats.would_block += 1,
-            Pause::Joins => {}
-            Pause::Again => self.plan(op),
-            Pause::Spent => self.spent.push(op),
-            Pause::WaitsForBuffer => {
+        match end {
+            StepEnd::Over(result) => self.end(op, result),
+            StepEnd::Blocked => self.stats.would_block += 1,
+            StepEnd::Joins => {}
+            StepEnd::Again => self.plan(op),
+            StepEnd::Spent => self.spent.push(op),
+            StepEnd::WaitsForBuffer => {
                 self.stats.buffer_waits += 1;
                 self.waits_for_buffer.push_back(op);
             }
-            Pause::Rest => self.plan_after(op, ACCEPT_RETRY),
+            StepEnd::Rest => self.plan_after(op, ACCEPT_RETRY),
         }
     }
 
-    fn attempt(&mut self, network: &mut Network, op: Handle) -> Pause {
+    fn attempt(&mut self, network: &mut Network, op: Handle<SimOp>) -> StepEnd {
         let pending = self.ops.get_mut(op).expect("it is the op's step");
         if pending.turn.0 != self.waits {
             pending.turn = (self.waits, 0);
         }
         let (token, moved) = (pending.token, pending.turn.1);
         match &mut pending.work {
-            Work::Accept { sock } => {
+            SimWork::Accept { sock } => {
                 let sock = *sock;
-                let pause = self.accept(network, op, sock, token);
-                self.limit_drain(sock, pause)
+                let end = self.accept(network, op, sock, token);
+                self.limit_drain(sock, end)
             }
-            Work::Receive { sock } => {
+            SimWork::Receive { sock } => {
                 let sock = *sock;
                 self.receive(network, op, sock, token, moved)
             }
-            Work::Send { sock, chain, fin } => {
+            SimWork::Send { sock, chain, fin } => {
                 let (sock, fin) = (*sock, *fin);
                 let mut chain = mem::take(chain);
-                let pause = self.send(network, op, sock, &mut chain, moved);
+                let end = self.send(network, op, sock, &mut chain, moved);
                 let connection = self.connection_of(sock);
-                if fin && matches!(pause, Pause::Over(Ok(()))) {
+                if fin && matches!(end, StepEnd::Over(Ok(()))) {
                     network.end(connection);
                 }
                 self.give_back(op, chain);
-                pause
+                end
             }
-            Work::Read { .. } => self.read(op),
-            Work::Open { root, path } => {
+            SimWork::Read { .. } => self.read(op),
+            SimWork::Open { root, path } => {
                 let (root, path) = (Arc::clone(root), mem::take(path));
                 let opened = self.open_file(&root, &path);
                 self.finish(op, Outcome::Opened(opened));
-                Pause::Spent
+                StepEnd::Spent
             }
-            Work::Run { job } => {
+            SimWork::Run { job } => {
                 let busy = || Err(io::ErrorKind::ResourceBusy.into());
                 let ran = job.take().map_or_else(busy, Job::perform);
                 self.finish(op, Outcome::Ran(ran));
-                Pause::Spent
+                StepEnd::Spent
             }
-            Work::Close { sock, .. } => {
+            SimWork::Close { sock, .. } => {
                 let sock = *sock;
                 self.close(network, op, sock)
             }
         }
     }
 
-    fn give_back(&mut self, op: Handle, back: Box<Chain>) {
-        if let Some(Pending { work: Work::Send { chain, .. }, .. }) = self.ops.get_mut(op) {
+    fn give_back(&mut self, op: Handle<SimOp>, back: Box<Chain>) {
+        if let Some(SimOp { work: SimWork::Send { chain, .. }, .. }) = self.ops.get_mut(op) {
             *chain = back;
         }
     }
 
     /// Ends an op with its last completion.
-    fn end(&mut self, op: Handle, result: io::Result<()>) {
+    fn end(&mut self, op: Handle<SimOp>, result: io::Result<()>) {
         let work = &mut self.ops.get_mut(op).expect("it is in flight").work;
-        let outcome = match work {
-            Work::Accept { .. } => Outcome::Accepted(Err(result.err().unwrap_or_else(cancelled))),
-            Work::Receive { .. } => Outcome::Received(result.map(|()| None)),
-            Work::Send { chain, .. } => Outcome::Sent(result, mem::take(chain)),
-            Work::Read { buffer, .. } => Outcome::FileRead(result.map(|()| 0), mem::take(buffer)),
-            Work::Open { .. } => Outcome::Opened(Err(result.err().unwrap_or_else(cancelled))),
-            Work::Run { .. } => Outcome::Ran(Err(result.err().unwrap_or_else(cancelled))),
-            Work::Close { .. } => Outcome::Closed,
-        };
+        let outcome = work.end(result);
         self.finish(op, outcome);
     }
 
-    fn finish(&mut self, op: Handle, outcome: Outcome) {
+    fn finish(&mut self, op: Handle<SimOp>, outcome: Outcome) {
         let pending = self.ops.remove(op).expect("it is in flight");
-        if matches!(pending.work, Work::Run { .. }) {
+        if matches!(pending.work, SimWork::Run { .. }) {
             assert!(self.jobs > 0, "a job ends that was not counted");
             self.jobs -= 1;
         }
-        if let Work::Accept { sock } | Work::Receive { sock } | Work::Send { sock, .. } =
+        if matches!(pending.work, SimWork::Read { .. } | SimWork::Open { .. }) {
+            assert!(self.file_ops > 0, "an op on a file ends that was not counted");
+            self.file_ops -= 1;
+        }
+        if let SimWork::Accept { sock } | SimWork::Receive { sock } | SimWork::Send { sock, .. } =
             pending.work
             && let Some(socket) = self.sockets.get_mut(sock)
         {
@@ -157,21 +151,21 @@ impl Sim {
             }
         }
         self.waits_for_buffer.retain(|other| *other != op);
-        self.done.push(Completion { token: pending.token, more: false, outcome });
+        self.done.finish(pending.token, outcome);
     }
 
-    fn progress(&mut self, op: Handle, token: Token, amount: u64, outcome: Outcome) {
+    fn progress(&mut self, op: Handle<SimOp>, token: Token, amount: u64, outcome: Outcome) {
         self.ops.get_mut(op).expect("it goes on").turn.1 += amount;
-        self.done.push(Completion { token, more: true, outcome });
+        self.done.progress(token, outcome);
     }
 
     /// The other ops of a socket that is closed are to end: an accept, when it has delivered who
     /// waits.
-    pub(super) fn begin_close(&mut self, sock: Handle, close: Handle) {
+    pub(super) fn begin_close(&mut self, sock: Handle<Sock>, close: Handle<SimOp>) {
         let socket = self.sockets.get_mut(sock).expect("its close was just submitted");
         socket.close = Some(close);
-        if let (End::Listener(listener), Some(_)) = (socket.end, socket.read) {
-            socket.drain = Some(Drain::new());
+        if let (SocketEnd::Listener(listener), Some(_)) = (socket.end, socket.read) {
+            socket.drain = Some(ListenerDrain::new());
             self.net.lock().hold_off(listener);
         }
         let drains = socket.drain.is_some();
@@ -184,45 +178,67 @@ impl Sim {
 
     /// What the last accept of a listener does when it can do nothing now: it ends, or rests a
     /// bounded number of times.
-    fn limit_drain(&mut self, sock: Handle, pause: Pause) -> Pause {
+    fn limit_drain(&mut self, sock: Handle<Sock>, end: StepEnd) -> StepEnd {
         let socket = self.sockets.get_mut(sock).expect("its op is in flight");
-        let Some(drain) = &mut socket.drain else { return pause };
+        let Some(drain) = &mut socket.drain else { return end };
         let may_go_on = drain.may_accept();
-        match pause {
-            Pause::Rest if may_go_on && drain.may_rest() => Pause::Rest,
-            Pause::Again | Pause::Spent if may_go_on => pause,
-            _ => Pause::Over(Err(cancelled())),
+        match end {
+            StepEnd::Rest if may_go_on && drain.may_rest() => StepEnd::Rest,
+            StepEnd::Again | StepEnd::Spent if may_go_on => end,
+            _ => StepEnd::Over(Err(cancelled())),
         }
     }
 
-    fn connection_of(&self, sock: Handle) -> Handle {
+    fn connection_of(&self, sock: Handle<Sock>) -> Handle<SimConnection> {
         match self.sockets.get(sock).expect("its op is in flight").end {
-            End::Connection(connection) => connection,
-            End::Listener(_) => panic!("a listener neither receives nor sends"),
+            SocketEnd::Connection(connection) => connection,
+            SocketEnd::Listener(_) => panic!("a listener neither receives nor sends"),
+        }
+    }
+}
+
+impl SimWork {
+    /// The outcome of an op that ends before its work is done; what it owns is taken out.
+    pub(super) fn end(&mut self, result: io::Result<()>) -> Outcome {
+        match self {
+            Self::Accept { .. } => Outcome::Accepted(Err(result.err().unwrap_or_else(cancelled))),
+            Self::Receive { .. } => Outcome::Received(result.map(|()| None)),
+            Self::Send { chain, .. } => Outcome::Sent(result, mem::take(chain)),
+            Self::Read { buffer, .. } => Outcome::FileRead(result.map(|()| 0), mem::take(buffer)),
+            Self::Open { .. } => Outcome::Opened(Err(result.err().unwrap_or_else(cancelled))),
+            Self::Run { .. } => Outcome::Ran(Err(result.err().unwrap_or_else(cancelled))),
+            Self::Close { .. } => Outcome::Closed,
         }
     }
 }
 
 /// Sockets.
 impl Sim {
-    fn accept(&mut self, network: &mut Network, op: Handle, sock: Handle, token: Token) -> Pause {
-        let End::Listener(listener) = self.sockets.get(sock).expect("its op is in flight").end
+    fn accept(
+        &mut self,
+        network: &mut Network,
+        op: Handle<SimOp>,
+        sock: Handle<Sock>,
+        token: Token,
+    ) -> StepEnd {
+        let SocketEnd::Listener(listener) =
+            self.sockets.get(sock).expect("its op is in flight").end
         else {
             panic!("only listeners accept")
         };
         loop {
             let accepted = self.ops.get(op).expect("it is the op's step").turn.1;
             if accepted >= u64::from(ACCEPTS_PER_WAIT) {
-                return Pause::Spent;
+                return StepEnd::Spent;
             }
             if !network.has_backlog(listener) {
-                return Pause::Blocked;
+                return StepEnd::Blocked;
             }
             if self.lacks_descriptor() {
-                return Pause::Rest;
+                return StepEnd::Rest;
             }
-            let Some(connection) = network.accept(listener) else { return Pause::Blocked };
-            match self.insert(End::Connection(connection)) {
+            let Some(connection) = network.accept(listener) else { return StepEnd::Blocked };
+            match self.insert(SocketEnd::Connection(connection)) {
                 Some(handle) => {
                     network.own(connection, handle);
                     self.progress(op, token, 1, Outcome::Accepted(Ok(Sock(handle))));
@@ -233,7 +249,7 @@ impl Sim {
                 }
             }
             if !self.faults.latency_max.is_zero() {
-                return Pause::Again;
+                return StepEnd::Again;
             }
         }
     }
@@ -248,19 +264,19 @@ impl Sim {
     fn receive(
         &mut self,
         network: &mut Network,
-        op: Handle,
-        sock: Handle,
+        op: Handle<SimOp>,
+        sock: Handle<Sock>,
         token: Token,
         moved: u64,
-    ) -> Pause {
+    ) -> StepEnd {
         let connection = self.connection_of(sock);
         self.perhaps_reset(network, connection);
         let mut left = self.limits.turn_bytes_max.saturating_sub(moved);
         loop {
             if left == 0 {
-                return Pause::Spent;
+                return StepEnd::Spent;
             }
-            let Some(mut lease) = self.pool.take() else { return Pause::WaitsForBuffer };
+            let Some(mut lease) = self.pool.take() else { return StepEnd::WaitsForBuffer };
             let piece_max = self.piece(lease.len().min(left.try_into().unwrap_or(usize::MAX)));
             match network.receive(connection, &mut lease.spare_mut()[..piece_max]) {
                 Moved::Bytes(count) => {
@@ -268,15 +284,15 @@ impl Sim {
                     left -= count as u64;
                     self.progress(op, token, count as u64, Outcome::Received(Ok(Some(lease))));
                 }
-                Moved::End => return Pause::Over(Ok(())),
-                Moved::Broken => return Pause::Over(Err(io::ErrorKind::ConnectionReset.into())),
-                Moved::Blocked => return Pause::Blocked,
+                Moved::End => return StepEnd::Over(Ok(())),
+                Moved::Broken => return StepEnd::Over(Err(io::ErrorKind::ConnectionReset.into())),
+                Moved::Blocked => return StepEnd::Blocked,
             }
             if !self.waits_for_buffer.is_empty() {
-                return Pause::Spent;
+                return StepEnd::Spent;
             }
             if !self.faults.latency_max.is_zero() {
-                return Pause::Again;
+                return StepEnd::Again;
             }
         }
     }
@@ -284,26 +300,26 @@ impl Sim {
     fn send(
         &mut self,
         network: &mut Network,
-        op: Handle,
-        sock: Handle,
+        op: Handle<SimOp>,
+        sock: Handle<Sock>,
         chain: &mut Chain,
         moved: u64,
-    ) -> Pause {
+    ) -> StepEnd {
         let connection = self.connection_of(sock);
         self.perhaps_reset(network, connection);
         let mut left = self.limits.turn_bytes_max.saturating_sub(moved);
         let mut buffer = vec![0; self.piece(COPY_BYTES)];
         loop {
             if chain.is_empty() {
-                return Pause::Over(Ok(()));
+                return StepEnd::Over(Ok(()));
             }
             if left == 0 {
-                return Pause::Spent;
+                return StepEnd::Spent;
             }
             let room = buffer.len().min(left.try_into().unwrap_or(usize::MAX));
             let count = match self.copy(chain, &mut buffer[..room]) {
                 Ok(count) => count,
-                Err(error) => return Pause::Over(Err(error)),
+                Err(error) => return StepEnd::Over(Err(error)),
             };
             match network.send(connection, &buffer[..count]) {
                 Moved::Bytes(count) => {
@@ -311,13 +327,13 @@ impl Sim {
                     left -= count as u64;
                     self.ops.get_mut(op).expect("it is the op's step").turn.1 += count as u64;
                 }
-                Moved::Blocked => return Pause::Blocked,
+                Moved::Blocked => return StepEnd::Blocked,
                 Moved::Broken | Moved::End => {
-                    return Pause::Over(Err(io::ErrorKind::BrokenPipe.into()));
+                    return StepEnd::Over(Err(io::ErrorKind::BrokenPipe.into()));
                 }
             }
             if !self.faults.latency_max.is_zero() {
-                return Pause::Again;
+                return StepEnd::Again;
             }
         }
     }
@@ -325,15 +341,15 @@ impl Sim {
     /// Copies what a chain wants to send next.
     fn copy(&mut self, chain: &Chain, buffer: &mut [u8]) -> io::Result<usize> {
         match chain.next() {
-            Next::Nothing => Ok(0),
-            Next::Memory { .. } => {
+            NextPart::Nothing => Ok(0),
+            NextPart::Memory { .. } => {
                 let mut slices = [io::IoSlice::new(&[])];
                 let count = chain.memory_within(&mut slices, buffer.len());
                 let bytes = slices[..count].first().map_or(&[][..], |slice| slice);
                 buffer[..bytes.len()].copy_from_slice(bytes);
                 Ok(bytes.len())
             }
-            Next::File { file, range } => {
+            NextPart::File { file, range } => {
                 let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
                 let len = len.min(buffer.len());
                 match self.read_file(file, &mut buffer[..len], range.start)? {
@@ -345,26 +361,26 @@ impl Sim {
     }
 
     /// Closes a socket, once its other ops are over.
-    fn close(&mut self, network: &mut Network, op: Handle, sock: Handle) -> Pause {
+    fn close(&mut self, network: &mut Network, op: Handle<SimOp>, sock: Handle<Sock>) -> StepEnd {
         let socket = self.sockets.get(sock).expect("a socket is closed once");
         if socket.read.is_some() || socket.write.is_some() {
-            return Pause::Joins;
+            return StepEnd::Joins;
         }
-        let Some(Pending { work: Work::Close { reset, .. }, .. }) = self.ops.get(op) else {
+        let Some(SimOp { work: SimWork::Close { reset, .. }, .. }) = self.ops.get(op) else {
             unreachable!("it is the step of a close")
         };
         match socket.end {
-            End::Listener(listener) => network.close_listener(listener),
-            End::Connection(connection) => {
+            SocketEnd::Listener(listener) => network.close_listener(listener),
+            SocketEnd::Connection(connection) => {
                 let (reset, lost) = (*reset, self.lost());
                 network.close(connection, reset, |len| len - len.min(lost));
             }
         }
         self.sockets.remove(sock);
-        Pause::Over(Ok(()))
+        StepEnd::Over(Ok(()))
     }
 
-    fn perhaps_reset(&mut self, network: &mut Network, connection: Handle) {
+    fn perhaps_reset(&mut self, network: &mut Network, connection: Handle<SimConnection>) {
         if self.happens(self.faults.reset) {
             let lost = self.lost();
             network.reset(connection, |len| len - len.min(lost));
@@ -401,8 +417,8 @@ impl Sim {
         file.read_at(buffer, offset)
     }
 
-    fn read(&mut self, op: Handle) -> Pause {
-        let Some(Pending { work: Work::Read { file, offset, buffer }, .. }) = self.ops.get_mut(op)
+    fn read(&mut self, op: Handle<SimOp>) -> StepEnd {
+        let Some(SimOp { work: SimWork::Read { file, offset, buffer }, .. }) = self.ops.get_mut(op)
         else {
             unreachable!("it is the step of a read")
         };
@@ -413,6 +429,6 @@ impl Sim {
         buffer.truncate(len + *result.as_ref().unwrap_or(&0));
         drop(file);
         self.finish(op, Outcome::FileRead(result, buffer));
-        Pause::Spent
+        StepEnd::Spent
     }
 }

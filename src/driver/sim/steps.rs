@@ -3,7 +3,7 @@
 use std::mem;
 
 use super::network::Network;
-use super::{Place, Sim};
+use super::{OpPlace, Sim};
 
 impl Sim {
     /// Gives receives that found no buffer a step while there are buffers, and before everybody
@@ -13,7 +13,7 @@ impl Sim {
             let Some(op) = self.waits_for_buffer.pop_front() else { break };
             let place = self.ops.get(op).map(|pending| pending.place);
             assert!(
-                place == Some(Place::WaitsForBuffer),
+                place == Some(OpPlace::WaitsForBuffer),
                 "{op:?} is in line for a buffer, but {place:?}"
             );
             self.step(network, op);
@@ -26,8 +26,8 @@ impl Sim {
             let Some(socket) = self.sockets.get(sock) else { continue };
             for op in [socket.read, socket.write].into_iter().flatten() {
                 let pending = self.ops.get_mut(op).expect("a side names an op in flight");
-                if pending.place == Place::Blocked {
-                    pending.place = Place::Planned;
+                if pending.place == OpPlace::Blocked {
+                    pending.place = OpPlace::Planned;
                     self.plan(op);
                 }
             }
@@ -44,7 +44,7 @@ impl Sim {
             let op = entry.remove();
             let place = self.ops.get(op).map(|pending| (pending.place, pending.cancelled));
             // Who waits for a buffer is served in order, unless it does not want one any more.
-            if place != Some((Place::WaitsForBuffer, false)) {
+            if place != Some((OpPlace::WaitsForBuffer, false)) {
                 self.step(network, op);
             }
         }

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 
 use super::*;
+use crate::driver::Outcome;
 
 const TIMEOUT: Option<Duration> = Some(Duration::from_secs(10));
 

@@ -23,8 +23,8 @@ use super::network::{Net, Network};
 use super::{Faults, Files, Sim};
 use crate::driver::File;
 use crate::driver::watch::{
-    Change, ChangeReport, Event, Outbox, Post, Request, Requests, Sink, SiteId, Table, Watcher,
-    ended,
+    Change, ChangeReport, Outbox, Post, Requests, Sink, SiteId, WatchEvent, WatchRequest,
+    WatchTable, Watcher, ended,
 };
 
 #[cfg(test)]
@@ -48,7 +48,7 @@ pub(super) struct Watching(Weak<Mutex<Kernel>>);
 #[derive(Debug)]
 struct Kernel {
     requests: Requests,
-    table: Table,
+    table: WatchTable,
     /// Those of directories that are watched, by their whole names.
     numbers: Numbers,
     outbox: Outbox,
@@ -101,7 +101,7 @@ impl Sim {
         let way = Way::new(self.random.fork(), self.clock.now().instant);
         let kernel = Arc::new(Mutex::new(Kernel {
             requests: Requests::default(),
-            table: Table::default(),
+            table: WatchTable::default(),
             numbers: Numbers::default(),
             outbox: Outbox::new(post),
             way,
@@ -200,8 +200,8 @@ impl Kernel {
         }
         let plan = match self.requests.next() {
             None => return,
-            Some(Request::Forget { site }) => Plan::Forget { site },
-            Some(Request::Watch { site, root, path }) => {
+            Some(WatchRequest::Forget { site }) => Plan::Forget { site },
+            Some(WatchRequest::Watch { site, root, path }) => {
                 Plan::Watch { site, root: root.as_simulated().name().to_vec(), path }
             }
         };
@@ -231,7 +231,7 @@ impl Kernel {
                 }
             };
             if let Some(number) = numbers.get(directory) {
-                let event = Event { number, flags, name };
+                let event = WatchEvent { number, flags, name };
                 table.take_in(&event, &mut heard, &mut |number| end.push(number));
             }
         }

@@ -29,7 +29,7 @@ pub(super) struct Budget {
 
 /// A place for a thread, which gives it back when it ends.
 #[derive(Debug)]
-pub(super) struct Place(&'static Budget);
+pub(super) struct ThreadPermit(&'static Budget);
 
 impl Budget {
     pub(super) const fn new(max: u32) -> Self {
@@ -48,11 +48,11 @@ impl Budget {
     /// # Errors
     ///
     /// When there is none.
-    pub(super) fn take(&'static self) -> io::Result<Place> {
+    pub(super) fn take(&'static self) -> io::Result<ThreadPermit> {
         // Only the number counts; nothing is handed over by it.
         let more = |taken: u32| (taken < self.max).then(|| taken + 1);
         match self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
-            Ok(_) => Ok(Place(self)),
+            Ok(_) => Ok(ThreadPermit(self)),
             Err(_) => Err(self.exhausted()),
         }
     }
@@ -68,7 +68,7 @@ impl Budget {
     }
 }
 
-impl Drop for Place {
+impl Drop for ThreadPermit {
     fn drop(&mut self) {
         let taken = self.0.taken.fetch_sub(1, Ordering::Relaxed);
         assert!(taken > 0, "a place is given back that nobody had");

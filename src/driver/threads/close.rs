@@ -8,30 +8,31 @@ use std::time::Instant;
 
 use super::Threads;
 use super::job::{Calls, SharedSocket, accept};
-use super::socket::Held;
-use crate::driver::drain::Drain;
+use super::socket::{Close, ClosePhase, Held};
+use crate::driver::drain::ListenerDrain;
 use crate::driver::failure::AcceptFailure;
-use crate::driver::name::{OpKind, name};
+use crate::driver::name::OpName;
 use crate::driver::op::cancelled;
 use crate::driver::slot_map::Handle;
-use crate::driver::{ACCEPT_RETRY, ACCEPTS_PER_WAIT, Outcome, sys};
+use crate::driver::{ACCEPT_RETRY, ACCEPTS_PER_WAIT, Outcome, Sock, sys};
 
 impl Threads {
     /// Delivers what the queue of a listener holds, as much as one turn may; says whether that is
     /// all, which it is at once for a socket that does not accept.
-    fn drain(&mut self, handle: Handle, now: Instant) -> bool {
+    fn drain(&mut self, handle: Handle<Sock>, now: Instant) -> bool {
         let socket = self.sockets.get_mut(handle).expect("a socket is closed once");
-        let Some(reading) = socket.read.pending().filter(|reading| reading.accept) else {
+        let Some(read) = socket.read.op.get().filter(|read| read.accept) else {
             return true;
         };
-        let (token, shared) = (reading.token, Arc::clone(&socket.shared));
+        let (token, shared) = (read.token, Arc::clone(&socket.shared));
         let close = socket.close.as_mut().expect("a close was submitted");
-        if close.drain.is_none() {
+        if matches!(close.phase, ClosePhase::Submitted) {
             self.stats.system_calls += 1;
             if sys::set_nonblocking(&*shared).is_err() {
                 return true;
             }
-            close.drain = Some(Drain::begin(shared.as_fd(), &mut self.stats));
+            close.phase =
+                ClosePhase::Draining(ListenerDrain::begin(shared.as_fd(), &mut self.stats));
         }
         if let Held::Connection(connection) = std::mem::replace(&mut socket.held, Held::Nothing) {
             self.admit(connection, token);
@@ -45,17 +46,18 @@ impl Threads {
     /// Accepts without waiting. One less than a turn may bring: a thread may bring that one.
     fn accept_queued(
         &mut self,
-        handle: Handle,
+        handle: Handle<Sock>,
         shared: &SharedSocket,
         calls: &mut Calls,
         now: Instant,
     ) -> bool {
-        let op = name(handle, OpKind::Close, 0);
+        let op = OpName::Close(handle).id();
         for _ in 1..ACCEPTS_PER_WAIT {
             let socket = self.sockets.get_mut(handle).expect("its close is under way");
-            let token = socket.read.pending().expect("it was there above").token;
-            let drain = socket.close.as_mut().and_then(|close| close.drain.as_mut());
-            let drain = drain.expect("it has begun");
+            let token = socket.read.op.get().expect("it was there above").token;
+            let Some(Close { phase: ClosePhase::Draining(drain), .. }) = &mut socket.close else {
+                unreachable!("it has begun")
+            };
             if !drain.may_accept() {
                 return true;
             }
@@ -81,10 +83,11 @@ impl Threads {
     }
 
     /// What a thread brings that has waited for a connection on a listener that is closed.
-    pub(super) fn accepted_last(&mut self, handle: Handle, accepted: io::Result<OwnedFd>) {
+    pub(super) fn accepted_last(&mut self, handle: Handle<Sock>, accepted: io::Result<OwnedFd>) {
         let socket = self.sockets.get_mut(handle).expect("a thread was in a call on it");
-        let begun = socket.close.is_some_and(|close| close.begun);
-        let token = socket.read.pending().map(|reading| reading.token);
+        let begun =
+            socket.close.is_some_and(|close| matches!(close.phase, ClosePhase::Ending { .. }));
+        let token = socket.read.op.get().map(|read| read.token);
         if let (Ok(connection), Some(token)) = (accepted, token) {
             self.admit(connection, token);
         }
@@ -97,14 +100,15 @@ impl Threads {
     }
 
     /// Ends the other ops of a socket, and asks the threads to leave it.
-    pub(super) fn begin_close(&mut self, handle: Handle, now: Instant) {
+    pub(super) fn begin_close(&mut self, handle: Handle<Sock>, now: Instant) {
         if !self.drain(handle, now) {
             return;
         }
         let socket = self.sockets.get_mut(handle).expect("a socket is closed once");
-        let accepts = socket.is_draining() && socket.read.busy;
+        let drained = socket.is_draining();
+        let accepts = drained && socket.read.busy;
         let close = socket.close.as_mut().expect("a close was submitted");
-        close.begun = true;
+        close.phase = ClosePhase::Ending { drained };
         let reset = close.reset;
         if socket.is_busy() {
             // Both fail when the peer is gone, and then nothing blocks.
@@ -115,7 +119,7 @@ impl Threads {
             };
         }
         socket.shared.give_up_send(true);
-        let (receives, sends) = (socket.read.pending().is_some(), socket.write.pending().is_some());
+        let (receives, sends) = (socket.read.op.get().is_some(), socket.write.op.get().is_some());
         let sent_by_thread = socket.write.busy;
         // A thread that accepts may bring one more, see `accepted_last`.
         if receives && !accepts {
@@ -128,11 +132,14 @@ impl Threads {
     }
 
     /// Closes a socket whose close has begun, once no thread is in a system call on it.
-    pub(super) fn close_if_idle(&mut self, handle: Handle) {
+    pub(super) fn close_if_idle(&mut self, handle: Handle<Sock>) {
         let socket = self.sockets.get(handle).expect("callers have just used it");
-        let Some(close) = socket.close.filter(|close| close.begun && !socket.is_busy()) else {
+        let Some(close @ Close { phase: ClosePhase::Ending { .. }, .. }) = socket.close else {
             return;
         };
+        if socket.is_busy() {
+            return;
+        }
         let socket = self.sockets.remove(handle).expect("it was just found");
         // Both fail when the peer is gone already.
         if close.reset {
@@ -147,6 +154,6 @@ impl Threads {
         // No thread shares the descriptor any more, so this closes it.
         drop(socket);
         self.stats.system_calls += 1;
-        self.finish(close.token, Outcome::Closed);
+        self.done.finish(close.token, Outcome::Closed);
     }
 }

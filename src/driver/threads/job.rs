@@ -13,17 +13,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::driver::chain::{Chain, Next};
-use crate::driver::disk::{self, Read};
+use crate::driver::chain::{Chain, NextPart};
+use crate::driver::disk::{self, BufferRead};
+use crate::driver::name::FileOp;
 use crate::driver::slot_map::Handle;
-use crate::driver::transfer::PIECE_BYTES;
-use crate::driver::{File, sys};
+use crate::driver::transfer::{PIECE_BYTES, SLICES_MAX};
+use crate::driver::{File, Outcome, Sock, sys};
 
 /// How long a blocked send waits before it looks whether it is still wanted (`SO_SNDTIMEO`).
 pub(super) const SEND_LOOKS: Duration = Duration::from_millis(100);
-
-/// Memory parts of one piece.
-const SLICES_MAX: usize = 64;
 
 /// A piece's memory is kept for the next one up to this size.
 const KEEP_BYTES: usize = 16 * 1024;
@@ -36,9 +34,16 @@ pub(super) struct SharedSocket {
     send_given_up: AtomicBool,
 }
 
-/// A step of an op.
+/// A step of an op, and whose it is.
 #[derive(Debug)]
-pub(super) enum Job {
+pub(super) enum BlockingJob {
+    Socket(Handle<Sock>, SocketJob),
+    File(Handle<FileOp>, FileJob),
+}
+
+/// A step of an op on a socket.
+#[derive(Debug)]
+pub(super) enum SocketJob {
     Accept(Arc<SharedSocket>),
     /// Fill the first `room` bytes of the buffer, as far as there is something at once.
     Receive {
@@ -46,27 +51,28 @@ pub(super) enum Job {
         buffer: Vec<u8>,
         room: usize,
     },
-    Send(Arc<SharedSocket>, Piece),
+    Send(Arc<SharedSocket>, ChainPiece),
+}
+
+/// A step of an op on a file.
+#[derive(Debug)]
+pub(super) enum FileJob {
     Open {
         root: Arc<File>,
         path: CString,
     },
     /// Read on by at most `bytes_max`.
     Read {
-        read: Read,
+        read: BufferRead,
         bytes_max: usize,
     },
 }
 
 /// What a job brought, and to whom.
 #[derive(Debug)]
-pub(super) struct Answer {
-    /// The thread, which is idle now.
-    pub(super) thread: Handle,
-    /// The socket, or the task for what concerns files.
-    pub(super) place: Handle,
-    pub(super) found: Found,
-    pub(super) calls: Calls,
+pub(super) enum JobResult {
+    Socket(Handle<Sock>, SocketResult),
+    File(Handle<FileOp>, FileResult),
 }
 
 /// What the job took, counted.
@@ -78,21 +84,26 @@ pub(super) struct Calls {
     pub(super) would_block: u64,
 }
 
-/// What a [`Job`] brought.
+/// What a [`SocketJob`] brought.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum SocketResult {
     Accepted(io::Result<OwnedFd>),
     /// The number of bytes, and the buffer that begins with them.
     Received(io::Result<usize>, Vec<u8>),
-    Sent(Sent),
-    Opened(io::Result<Arc<File>>),
-    /// Whether the read is over.
-    Read(io::Result<bool>, Read),
+    Sent(PieceSent),
 }
 
-/// What became of a [`Piece`]. It may be sent in part, and then fail.
+/// What a [`FileJob`] brought.
 #[derive(Debug)]
-pub(super) struct Sent {
+pub(super) enum FileResult {
+    Opened(io::Result<Arc<File>>),
+    /// Whether the read is over.
+    Read(io::Result<bool>, BufferRead),
+}
+
+/// What became of a [`ChainPiece`]. It may be sent in part, and then fail.
+#[derive(Debug)]
+pub(super) struct PieceSent {
     pub(super) bytes: u64,
     pub(super) result: io::Result<()>,
     /// Empty memory, for the next piece.
@@ -102,7 +113,7 @@ pub(super) struct Sent {
 /// A piece of a chain: some memory, then a range of a file, which may be empty. Both together
 /// have at most [`PIECE_BYTES`].
 #[derive(Debug)]
-pub(super) struct Piece {
+pub(super) struct ChainPiece {
     memory: Vec<u8>,
     /// More follows at once: the last segment of the memory may wait for it.
     more: bool,
@@ -126,42 +137,68 @@ impl AsFd for SharedSocket {
     }
 }
 
-impl Job {
+impl BlockingJob {
     /// Does it, and waits for as long as that takes. What the job owned or shared, and does not
     /// return, is let go before this returns.
-    pub(super) fn perform(self, calls: &mut Calls) -> Found {
+    pub(super) fn perform(self, calls: &mut Calls) -> JobResult {
         match self {
-            Self::Accept(listener) => Found::Accepted(accept(&listener, calls)),
+            Self::Socket(handle, job) => JobResult::Socket(handle, job.perform(calls)),
+            Self::File(handle, job) => JobResult::File(handle, job.perform(calls)),
+        }
+    }
+}
+
+impl SocketJob {
+    fn perform(self, calls: &mut Calls) -> SocketResult {
+        match self {
+            Self::Accept(listener) => SocketResult::Accepted(accept(&listener, calls)),
             Self::Receive { shared, mut buffer, room } => {
-                Found::Received(receive(&shared, &mut buffer[..room], calls), buffer)
+                SocketResult::Received(receive(&shared, &mut buffer[..room], calls), buffer)
             }
-            Self::Send(shared, piece) => Found::Sent(piece.send(&shared, calls)),
-            Self::Open { root, path } => Found::Opened(disk::open(&root, &path, &mut calls.made)),
+            Self::Send(shared, piece) => SocketResult::Sent(piece.send(&shared, calls)),
+        }
+    }
+}
+
+impl FileJob {
+    fn perform(self, calls: &mut Calls) -> FileResult {
+        match self {
+            Self::Open { root, path } => {
+                FileResult::Opened(disk::open(&root, &path, &mut calls.made))
+            }
             Self::Read { mut read, bytes_max } => {
                 let result = read.advance(bytes_max, |file, room, offset| {
                     calls.made += 1;
                     file.as_file().read_at(room, offset)
                 });
-                Found::Read(result, read)
+                FileResult::Read(result, read)
             }
+        }
+    }
+
+    /// The outcome of an op that no thread has begun.
+    pub(super) fn end(self, error: io::Error) -> Outcome {
+        match self {
+            Self::Open { .. } => Outcome::Opened(Err(error)),
+            Self::Read { read, .. } => read.end(Err(error)),
         }
     }
 }
 
-impl Piece {
+impl ChainPiece {
     /// Cuts the next piece off a chain, at most `budget` bytes; its memory is copied to `memory`,
     /// which is empty. `None` when the chain is sent.
     pub(super) fn cut(chain: &Chain, budget: u64, mut memory: Vec<u8>) -> Option<Self> {
         let budget = budget.min(PIECE_BYTES);
         let more = match chain.next() {
-            Next::Nothing => return None,
-            Next::Memory { more } => {
+            NextPart::Nothing => return None,
+            NextPart::Memory { more } => {
                 let mut slices = [IoSlice::new(&[]); SLICES_MAX];
                 let count = chain.memory_within(&mut slices, budget as usize);
                 slices[..count].iter().for_each(|slice| memory.extend_from_slice(slice));
                 more
             }
-            Next::File { .. } => false,
+            NextPart::File { .. } => false,
         };
         let room = budget - memory.len() as u64;
         let file = chain.file_after(memory.len()).filter(|_| room > 0).map(|(file, range)| {
@@ -171,7 +208,7 @@ impl Piece {
         Some(Self { memory, more, file })
     }
 
-    fn send(self, shared: &SharedSocket, calls: &mut Calls) -> Sent {
+    fn send(self, shared: &SharedSocket, calls: &mut Calls) -> PieceSent {
         let Self { mut memory, more, file } = self;
         let mut bytes = 0;
         let all = memory.len() as u64;
@@ -194,7 +231,7 @@ impl Piece {
         }
         memory.clear();
         memory.shrink_to(KEEP_BYTES);
-        Sent { bytes, result, memory }
+        PieceSent { bytes, result, memory }
     }
 }
 

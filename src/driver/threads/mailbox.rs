@@ -3,12 +3,26 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::job::Answer;
+use super::job::{Calls, JobResult};
+use crate::driver::slot_map::Handle;
 use crate::driver::waker::Notifier;
+
+/// Marks the handles of threads.
+#[derive(Debug)]
+pub(super) enum IoThread {}
+
+/// What came of a job.
+#[derive(Debug)]
+pub(super) struct ThreadAnswer {
+    /// The thread, which is idle now.
+    pub(super) thread: Handle<IoThread>,
+    pub(super) result: JobResult,
+    pub(super) calls: Calls,
+}
 
 /// A mailbox of one reader; see the module documentation.
 #[derive(Debug, Default)]
-pub(super) struct Mailbox {
+pub(super) struct ThreadMailbox {
     mail: Mutex<Mail>,
     changed: Condvar,
 }
@@ -16,7 +30,7 @@ pub(super) struct Mailbox {
 /// Invariant: there is at most one answer of each thread.
 #[derive(Debug, Default)]
 struct Mail {
-    answers: Vec<Answer>,
+    answers: Vec<ThreadAnswer>,
     woken: bool,
     /// There are answers of jobs, which are not kept here.
     jobs_done: bool,
@@ -34,13 +48,13 @@ struct Mail {
 pub(super) struct News {
     /// A wake.
     pub(super) woken: bool,
-    /// Answers of jobs.
+    /// ThreadAnswers of jobs.
     pub(super) jobs_done: bool,
 }
 
 /// Tells the mailbox of answers of jobs.
 #[derive(Debug)]
-pub(super) struct JobNotifier(pub(super) Arc<Mailbox>);
+pub(super) struct JobNotifier(pub(super) Arc<ThreadMailbox>);
 
 impl Notifier for JobNotifier {
     fn notify(&self) {
@@ -48,9 +62,9 @@ impl Notifier for JobNotifier {
     }
 }
 
-impl Mailbox {
+impl ThreadMailbox {
     /// Leaves an answer, or drops it when the reader is gone.
-    pub(super) fn post(&self, answer: Answer) {
+    pub(super) fn post(&self, answer: ThreadAnswer) {
         let unread = self.change(|mail| match mail.closed {
             true => Some(answer),
             false => {
@@ -96,7 +110,7 @@ impl Mailbox {
     }
 
     /// Moves the answers that have come to `answers`, which is empty; says what has come too.
-    pub(super) fn collect(&self, answers: &mut Vec<Answer>) -> News {
+    pub(super) fn collect(&self, answers: &mut Vec<ThreadAnswer>) -> News {
         let mut mail = self.lock();
         std::mem::swap(&mut mail.answers, answers);
         let (woken, jobs_done) = (mail.woken, mail.jobs_done);
@@ -143,7 +157,7 @@ impl Mailbox {
     }
 }
 
-impl Notifier for Mailbox {
+impl Notifier for ThreadMailbox {
     fn notify(&self) {
         self.change(|mail| mail.woken = true);
     }

@@ -87,16 +87,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::budget::Budget;
-use self::job::{Answer, Calls, Job, SharedSocket, limit_sends};
-use self::mailbox::{JobNotifier, Mailbox};
-use self::socket::{Close, Reading, Sending, Socket};
+use self::job::{Calls, FileJob, SharedSocket, limit_sends};
+use self::mailbox::{JobNotifier, ThreadAnswer, ThreadMailbox};
+use self::socket::{Close, ClosePhase, ReadOp, SendOp, ThreadedSocket};
 use self::thread_pool::ThreadPool;
-use super::disk::Read;
+use super::completions::Completions;
+use super::disk::{BufferRead, FileTask};
 use super::job_thread::JobThread;
-use super::name::{OpKind, name, parse};
+use super::name::{Direction, FileOp, OpName};
 use super::op::cancelled;
 use super::pool::Pool;
-use super::slot_map::{CAPACITY_MAX, Handle, SlotMap};
+use super::slot_map::{Handle, SlotMap};
 use super::{Completion, Driver, DriverStats, Limits, Op, OpId, Outcome, Sock, Token, Waker, sys};
 
 pub use self::limits::{FILE_THREADS, PROCESS_THREADS_MAX, SOCKETS_MAX, THREADS_MAX};
@@ -104,24 +105,21 @@ pub use self::limits::{FILE_THREADS, PROCESS_THREADS_MAX, SOCKETS_MAX, THREADS_M
 /// Receive buffers of the pool that one `recv(2)` may fill.
 const RECEIVE_BUFFERS: usize = 4;
 
-/// File ops are bounded by the caller, who has a bounded number of connections.
-const TASKS_MAX: u32 = CAPACITY_MAX;
-
 /// The driver of blocking calls; see the module documentation.
 #[derive(Debug)]
 pub struct Threads {
     threads: ThreadPool,
-    mailbox: Arc<Mailbox>,
+    mailbox: Arc<ThreadMailbox>,
     jobs: JobThread,
     limits: Limits,
     pool: Rc<Pool>,
-    sockets: SlotMap<Socket>,
+    sockets: SlotMap<ThreadedSocket, Sock>,
     sockets_max: u32,
-    tasks: SlotMap<Task>,
+    files: SlotMap<FileTask<FileJob>, FileOp>,
     /// Ops whose next step is to be started, and closes.
     runnable: VecDeque<OpId>,
-    /// Ops on files that wait for one of the threads for files.
-    files: VecDeque<Handle>,
+    /// Ops on files that wait for one of the threads for files; each is there once.
+    files_in_line: VecDeque<Handle<FileOp>>,
     /// Threads that work on files.
     files_busy: u32,
     /// Receives that want a buffer: for bytes that are held, or to begin.
@@ -129,18 +127,10 @@ pub struct Threads {
     /// Accepts that wait for descriptors or a thread, and until when.
     backoff: Vec<(Instant, OpId)>,
     /// What the next return from `wait` delivers.
-    done: Vec<Completion>,
+    done: Completions,
     /// Answers, kept for its memory.
-    answers: Vec<Answer>,
-    in_flight: usize,
+    answers: Vec<ThreadAnswer>,
     stats: DriverStats,
-}
-
-/// An op on a file. A thread that works on it has the job.
-#[derive(Debug)]
-struct Task {
-    token: Token,
-    job: Option<Job>,
 }
 
 impl Threads {
@@ -156,7 +146,7 @@ impl Threads {
     fn with_threads(limits: &Limits, threads_max: u32, budget: &'static Budget) -> Self {
         assert!(limits.sockets_max > 0);
         assert!(limits.turn_bytes_max > 0);
-        let mailbox = Arc::new(Mailbox::default());
+        let mailbox = Arc::new(ThreadMailbox::default());
         let sockets_max = limits.sockets_max.min(SOCKETS_MAX);
         Self {
             threads: ThreadPool::new(threads_max, budget, Arc::clone(&mailbox)),
@@ -164,17 +154,16 @@ impl Threads {
             mailbox,
             limits: *limits,
             pool: Pool::new(limits.buffers, limits.buffer_bytes),
-            sockets: SlotMap::new(sockets_max),
+            sockets: SlotMap::marked(sockets_max),
             sockets_max,
-            tasks: SlotMap::new(TASKS_MAX),
+            files: SlotMap::marked(limits.file_ops_max()),
             runnable: VecDeque::new(),
-            files: VecDeque::new(),
+            files_in_line: VecDeque::new(),
             files_busy: 0,
             waits_for_buffer: VecDeque::new(),
             backoff: Vec::new(),
-            done: Vec::new(),
+            done: Completions::default(),
             answers: Vec::new(),
-            in_flight: 0,
             stats: DriverStats::default(),
         }
     }
@@ -200,77 +189,65 @@ impl Driver for Threads {
             limit_sends(&socket, &mut calls)?;
         }
         self.stats.system_calls += calls.made;
-        let socket = Socket::new(SharedSocket::new(socket), true, listener);
+        let socket = ThreadedSocket::new(SharedSocket::new(socket), true, listener);
         Ok(Sock(self.sockets.insert(socket).expect("there is room, as was just seen")))
     }
 
     fn submit(&mut self, token: Token, op: Op) -> OpId {
-        let op = match op {
+        self.done.begin();
+        match op {
             Op::AcceptMany { listener } => self.start_read(listener, token, true),
             Op::RecvMany { sock } => self.start_read(sock, token, false),
             Op::Send { sock, chain, fin } => {
-                let sending = Sending { token, chain, fin, cancelled: false };
-                let sequence = self.open_socket(sock).write.start(sending);
-                self.queue(name(sock.0, OpKind::Write, sequence))
+                let send = SendOp { token, chain, fin, cancelled: false };
+                let sequence = self.open_socket(sock).write.op.start(send);
+                self.queue(OpName::Side(sock.0, Direction::Write, sequence))
             }
             Op::ReadFile { file, offset, buffer } => {
                 let start = buffer.len();
-                let read = Read { file, offset, buffer, start };
-                self.start_task(token, Job::Read { read, bytes_max: self.turn_bytes() })
+                let read = BufferRead { file, offset, buffer, start };
+                self.start_task(token, FileJob::Read { read, bytes_max: self.turn_bytes() })
             }
-            Op::OpenFile { root, path } => self.start_task(token, Job::Open { root, path }),
-            Op::Run { job } => {
-                let (handle, given) = self.jobs.submit(token, job);
-                if let Err(error) = given {
-                    self.finish(token, Outcome::Ran(Err(error)));
-                }
-                name(handle, OpKind::JobThread, 0)
-            }
+            Op::OpenFile { root, path } => self.start_task(token, FileJob::Open { root, path }),
+            Op::Run { job } => OpName::Job(self.jobs.start(token, job, &mut self.done)).id(),
             Op::Close { sock, reset } => {
                 self.open_socket(sock).close =
-                    Some(Close { token, reset, begun: false, drain: None });
-                self.queue(name(sock.0, OpKind::Close, 0))
+                    Some(Close { token, reset, phase: ClosePhase::Submitted });
+                self.queue(OpName::Close(sock.0))
             }
-        };
-        self.in_flight += 1;
-        op
+        }
     }
 
     fn cancel(&mut self, op: OpId) {
-        let (handle, op_kind, sequence) = parse(op);
-        match op_kind {
-            OpKind::Read => {
+        match OpName::of(op) {
+            OpName::Side(handle, Direction::Read, sequence) => {
                 let socket = self.sockets.get_mut(handle);
-                if socket.is_some_and(|socket| socket.read.current(sequence).is_some()) {
+                if socket.is_some_and(|socket| socket.read.op.current(sequence).is_some()) {
                     self.end_read(handle, Err(cancelled()));
                 }
             }
-            OpKind::Write => {
+            OpName::Side(handle, Direction::Write, sequence) => {
                 let Some(socket) = self.sockets.get_mut(handle) else { return };
                 let busy = socket.write.busy;
-                let Some(sending) = socket.write.current(sequence) else { return };
-                sending.cancelled = true;
+                let Some(send) = socket.write.op.current(sequence) else { return };
+                send.cancelled = true;
                 if busy {
                     socket.shared.give_up_send(true);
                 } else {
                     self.end_send(handle, Err(cancelled()));
                 }
             }
-            OpKind::File => {
+            OpName::File(handle) => {
                 // A job that a thread has begun ends by itself, and success is legal.
-                let job = self.tasks.get_mut(handle).and_then(|task| task.job.take());
+                let job = self.files.get_mut(handle).and_then(|task| task.job.take());
                 if let Some(job) = job {
-                    self.files.retain(|other| *other != handle);
-                    self.end_task(handle, end_of_file_job(job, cancelled()));
+                    self.files_in_line.retain(|other| *other != handle);
+                    self.end_task(handle, job.end(cancelled()));
                 }
             }
-            OpKind::JobThread => {
-                if let Some(token) = self.jobs.cancel(handle) {
-                    self.finish(token, Outcome::Ran(Err(cancelled())));
-                }
-            }
+            OpName::Job(handle) => self.jobs.stop(handle, &mut self.done),
             // What is ending is not ended sooner.
-            OpKind::Close => {}
+            OpName::Close(_) => {}
         }
     }
 
@@ -282,7 +259,7 @@ impl Driver for Threads {
             let sent = self.collect(now);
             self.revive(now);
             self.run(now);
-            let delivered = self.deliver(out);
+            let delivered = self.done.deliver(out, &mut self.stats);
             let moved = sent || delivered || !self.runnable.is_empty();
             if moved || deadline.is_some_and(|deadline| now >= deadline) {
                 return Ok(());
@@ -308,11 +285,11 @@ impl Driver for Threads {
     }
 
     fn in_flight(&self) -> usize {
-        self.in_flight
+        self.done.in_flight()
     }
 
     fn leased(&self) -> usize {
-        usize::from(self.pool.count()) - self.pool.available()
+        self.pool.lent()
     }
 
     fn stats(&self) -> DriverStats {
@@ -322,13 +299,13 @@ impl Driver for Threads {
 
 /// Starting and ending.
 impl Threads {
-    fn socket(&self, sock: Sock) -> &Socket {
-        self.sockets.get(sock.0).unwrap_or_else(|| stale(sock))
+    fn socket(&self, sock: Sock) -> &ThreadedSocket {
+        self.sockets.get(sock.0).unwrap_or_else(|| sock.stale())
     }
 
     /// The record of a socket that ops may be submitted on.
-    fn open_socket(&mut self, sock: Sock) -> &mut Socket {
-        let socket = self.sockets.get_mut(sock.0).unwrap_or_else(|| stale(sock));
+    fn open_socket(&mut self, sock: Sock) -> &mut ThreadedSocket {
+        let socket = self.sockets.get_mut(sock.0).unwrap_or_else(|| sock.stale());
         assert!(socket.close.is_none(), "an op on {sock:?}, whose close was submitted before");
         socket
     }
@@ -338,74 +315,62 @@ impl Threads {
         usize::try_from(self.limits.turn_bytes_max).unwrap_or(usize::MAX)
     }
 
-    fn queue(&mut self, op: OpId) -> OpId {
+    fn queue(&mut self, name: OpName) -> OpId {
+        let op = name.id();
         self.runnable.push_back(op);
         op
     }
 
     fn start_read(&mut self, sock: Sock, token: Token, accept: bool) -> OpId {
-        let sequence = self.open_socket(sock).read.start(Reading { token, accept });
-        self.queue(name(sock.0, OpKind::Read, sequence))
+        let sequence = self.open_socket(sock).read.op.start(ReadOp { token, accept });
+        self.queue(OpName::Side(sock.0, Direction::Read, sequence))
     }
 
-    fn start_task(&mut self, token: Token, job: Job) -> OpId {
-        let task = Task { token, job: Some(job) };
-        let handle = self.tasks.insert(task).expect("more file ops than memory holds");
-        self.files.push_back(handle);
-        name(handle, OpKind::File, 0)
+    fn start_task(&mut self, token: Token, job: FileJob) -> OpId {
+        match self.files.insert(FileTask { token, job: Some(job) }) {
+            Ok(handle) => {
+                self.files_in_line.push_back(handle);
+                OpName::File(handle).id()
+            }
+            Err(FileTask { job, .. }) => {
+                let job = job.expect("it was just put in");
+                self.done.finish(token, job.end(io::ErrorKind::ResourceBusy.into()));
+                OpName::File(Handle::NOBODY).id()
+            }
+        }
     }
 
     /// Ends the accept or receive that is in flight on a socket. What its thread brings, or has
     /// brought, stays with the socket.
-    fn end_read(&mut self, handle: Handle, result: io::Result<()>) {
+    fn end_read(&mut self, handle: Handle<Sock>, result: io::Result<()>) {
         let socket = self.sockets.get_mut(handle).expect("the op is in flight on it");
-        let op = socket.read.name(handle, OpKind::Read);
-        let reading = socket.read.take().expect("the op is in flight");
+        let op = socket.read.op.name(handle, Direction::Read);
+        let read = socket.read.op.take().expect("the op is in flight");
         self.waits_for_buffer.retain(|other| Some(*other) != op);
         self.backoff.retain(|(_, other)| Some(*other) != op);
-        let outcome = match (reading.accept, result) {
+        let outcome = match (read.accept, result) {
             (true, Ok(())) => unreachable!("accepting has no orderly end"),
             (true, Err(error)) => Outcome::Accepted(Err(error)),
             (false, result) => Outcome::Received(result.map(|()| None)),
         };
-        self.finish(reading.token, outcome);
+        self.done.finish(read.token, outcome);
     }
 
     /// Ends the send that is in flight on a socket; no thread works on it.
-    fn end_send(&mut self, handle: Handle, result: io::Result<()>) {
+    fn end_send(&mut self, handle: Handle<Sock>, result: io::Result<()>) {
         let socket = self.sockets.get_mut(handle).expect("the op is in flight on it");
-        let sending = socket.write.take().expect("the op is in flight");
-        if sending.fin && result.is_ok() {
+        let send = socket.write.op.take().expect("the op is in flight");
+        if send.fin && result.is_ok() {
             self.stats.system_calls += 1;
             // It fails when the peer is gone. All bytes are with the kernel either way.
             let _ = sys::shutdown(socket.shared.as_fd(), Shutdown::Write);
         }
-        self.finish(sending.token, Outcome::Sent(result, sending.chain));
+        self.done.finish(send.token, Outcome::Sent(result, send.chain));
     }
 
-    fn end_task(&mut self, handle: Handle, outcome: Outcome) {
-        let task = self.tasks.remove(handle).expect("the op is in flight");
-        self.finish(task.token, outcome);
-    }
-
-    fn finish(&mut self, token: Token, outcome: Outcome) {
-        self.done.push(Completion { token, more: false, outcome });
-    }
-
-    fn progress(&mut self, token: Token, outcome: Outcome) {
-        self.done.push(Completion { token, more: true, outcome });
-    }
-
-    /// Moves the completions out.
-    fn deliver(&mut self, out: &mut Vec<Completion>) -> bool {
-        let delivered = !self.done.is_empty();
-        let last = |done: &&Completion| !done.more && done.token != Token::WAKE;
-        let ended = self.done.iter().filter(last).count();
-        assert!(ended <= self.in_flight, "{ended} of {} ops in flight ended", self.in_flight);
-        self.in_flight -= ended;
-        self.stats.completions += self.done.len() as u64;
-        out.append(&mut self.done);
-        delivered
+    fn end_task(&mut self, handle: Handle<FileOp>, outcome: Outcome) {
+        let task = self.files.remove(handle).expect("the op is in flight");
+        self.done.finish(task.token, outcome);
     }
 
     /// Sleeps until an answer or a wake comes, or something is due.
@@ -429,19 +394,4 @@ impl Drop for Threads {
         self.threads.shut_down();
         self.mailbox.close();
     }
-}
-
-/// The outcome of an op on a file that no thread has begun.
-fn end_of_file_job(job: Job, error: io::Error) -> Outcome {
-    match job {
-        Job::Open { .. } => Outcome::Opened(Err(error)),
-        Job::Read { read, .. } => read.end(Err(error)),
-        Job::Accept(_) | Job::Receive { .. } | Job::Send(..) => {
-            unreachable!("jobs on sockets begin when they are made")
-        }
-    }
-}
-
-fn stale(sock: Sock) -> ! {
-    panic!("{sock:?} is stale: the socket was closed")
 }

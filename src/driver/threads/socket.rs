@@ -11,21 +11,20 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::job::SharedSocket;
+use crate::driver::Token;
 use crate::driver::chain::Chain;
-use crate::driver::drain::Drain;
-use crate::driver::name::{OpKind, SEQUENCE_MASK, name};
-use crate::driver::slot_map::Handle;
-use crate::driver::{OpId, Token};
+use crate::driver::drain::ListenerDrain;
+use crate::driver::side::Side;
 
 /// A socket.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(super) struct ThreadedSocket {
     pub(super) shared: Arc<SharedSocket>,
     /// Came from outside: others may hold duplicates, so closing ours need not end anything.
     pub(super) adopted: bool,
     pub(super) listener: bool,
-    pub(super) read: Side<Reading>,
-    pub(super) write: Side<Sending>,
+    pub(super) read: SocketSide<ReadOp>,
+    pub(super) write: SocketSide<SendOp>,
     /// What the last call on the read side brought, and no op has taken yet.
     pub(super) held: Held,
     /// Where receives go, unless a thread has it; empty before the first.
@@ -37,23 +36,22 @@ pub(super) struct Socket {
 
 /// One direction of a socket.
 #[derive(Debug)]
-pub(super) struct Side<T> {
-    pending: Option<T>,
-    sequence: u16,
+pub(super) struct SocketSide<T> {
+    pub(super) op: Side<T>,
     /// A thread is in a system call.
     pub(super) busy: bool,
 }
 
 /// An accept or a receive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Reading {
+pub(super) struct ReadOp {
     pub(super) token: Token,
     pub(super) accept: bool,
 }
 
 /// A send.
 #[derive(Debug)]
-pub(super) struct Sending {
+pub(super) struct SendOp {
     pub(super) token: Token,
     pub(super) chain: Box<Chain>,
     pub(super) fin: bool,
@@ -66,17 +64,27 @@ pub(super) struct Sending {
 pub(super) struct Close {
     pub(super) token: Token,
     pub(super) reset: bool,
-    /// The other ops have been ended, and the threads asked to leave.
-    pub(super) begun: bool,
-    /// What a listener's queue holds is delivered first.
-    pub(super) drain: Option<Drain>,
+    pub(super) phase: ClosePhase,
+}
+
+/// How far a close has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ClosePhase {
+    /// Its first turn is to come.
+    Submitted,
+    /// What the listener's queue holds is delivered.
+    Draining(ListenerDrain),
+    /// The other ops have been ended, and the threads asked to leave; with `drained`, one of them
+    /// may bring the last connection.
+    Ending { drained: bool },
 }
 
 /// What a call on the read side brought.
 #[derive(Debug)]
 pub(super) enum Held {
     Nothing,
-    /// A part of `buffer`, never an empty one; and whether it was counted as starved.
+    /// A part of `buffer`, never an empty one; and whether it was counted as one that waits for a
+    /// buffer of the pool.
     Bytes(Range<usize>, bool),
     /// The end of input.
     End,
@@ -84,14 +92,14 @@ pub(super) enum Held {
     Connection(OwnedFd),
 }
 
-impl Socket {
+impl ThreadedSocket {
     pub(super) fn new(shared: Arc<SharedSocket>, adopted: bool, listener: bool) -> Self {
         Self {
             shared,
             adopted,
             listener,
-            read: Side::new(),
-            write: Side::new(),
+            read: SocketSide::new(),
+            write: SocketSide::new(),
             held: Held::Nothing,
             buffer: Vec::new(),
             memory: Vec::new(),
@@ -101,7 +109,11 @@ impl Socket {
 
     /// Whether this is a listener that is closed, whose queue is delivered by the driver's thread.
     pub(super) fn is_draining(&self) -> bool {
-        self.close.is_some_and(|close| close.drain.is_some())
+        self.close.is_some_and(|close| match close.phase {
+            ClosePhase::Submitted => false,
+            ClosePhase::Draining(_) => true,
+            ClosePhase::Ending { drained } => drained,
+        })
     }
 
     /// Whether a thread is in a system call on the descriptor.
@@ -110,9 +122,9 @@ impl Socket {
     }
 }
 
-impl<T> Side<T> {
+impl<T> SocketSide<T> {
     fn new() -> Self {
-        Self { pending: None, sequence: 0, busy: false }
+        Self { op: Side::new(), busy: false }
     }
 
     /// Notes that a thread is given a call.
@@ -126,35 +138,6 @@ impl<T> Side<T> {
         assert!(self.busy, "an answer to nobody's call");
         self.busy = false;
     }
-
-    /// Begins an op; gives the sequence number for its name.
-    pub(super) fn start(&mut self, op: T) -> u16 {
-        assert!(self.pending.is_none(), "a second op on one side of a socket");
-        self.pending = Some(op);
-        self.sequence
-    }
-
-    /// The op with that sequence number, if it is still in flight.
-    pub(super) fn current(&mut self, sequence: u16) -> Option<&mut T> {
-        self.pending.as_mut().filter(|_| self.sequence == sequence)
-    }
-
-    /// The op in flight.
-    pub(super) fn pending(&mut self) -> Option<&mut T> {
-        self.pending.as_mut()
-    }
-
-    /// The name of the op that is in flight on this side of `handle`.
-    pub(super) fn name(&self, handle: Handle, op_kind: OpKind) -> Option<OpId> {
-        self.pending.as_ref().map(|_| name(handle, op_kind, self.sequence))
-    }
-
-    /// Takes the op that is in flight out, and makes its name stale.
-    pub(super) fn take(&mut self) -> Option<T> {
-        let pending = self.pending.take()?;
-        self.sequence = (self.sequence + 1) & SEQUENCE_MASK;
-        Some(pending)
-    }
 }
 
 #[cfg(test)]
@@ -164,7 +147,7 @@ mod tests {
     #[test]
     #[should_panic = "a second thread on one side"]
     fn a_second_thread_on_a_side_is_noticed() {
-        let mut side: Side<Reading> = Side::new();
+        let mut side: SocketSide<ReadOp> = SocketSide::new();
         side.enter();
         side.enter();
     }
@@ -172,7 +155,7 @@ mod tests {
     #[test]
     #[should_panic = "an answer to nobody's call"]
     fn an_answer_to_nobody_is_noticed() {
-        let mut side: Side<Reading> = Side::new();
+        let mut side: SocketSide<ReadOp> = SocketSide::new();
         side.enter();
         side.leave();
         side.leave();

@@ -13,8 +13,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::budget::Budget;
-use super::job::{Answer, Calls, Job};
-use super::mailbox::Mailbox;
+use super::job::{BlockingJob, Calls};
+use super::mailbox::{IoThread, ThreadAnswer, ThreadMailbox};
 use crate::driver::slot_map::{Handle, SlotMap};
 
 /// Stack of a thread, in bytes. It makes system calls and little else.
@@ -32,12 +32,12 @@ const DROP_WAIT: Duration = Duration::from_secs(1);
 /// The threads of one driver; see the module documentation.
 #[derive(Debug)]
 pub(super) struct ThreadPool {
-    threads: SlotMap<PoolThread>,
+    threads: SlotMap<PoolThread, IoThread>,
     /// Since when they are idle, in this order.
-    idle: VecDeque<(Instant, Handle)>,
+    idle: VecDeque<(Instant, Handle<IoThread>)>,
     /// Jobs given so far.
     given: u64,
-    mailbox: Arc<Mailbox>,
+    mailbox: Arc<ThreadMailbox>,
     /// Shared with other pools.
     budget: &'static Budget,
 }
@@ -45,15 +45,19 @@ pub(super) struct ThreadPool {
 #[derive(Debug)]
 struct PoolThread {
     /// The thread ends when this is dropped.
-    jobs: SyncSender<Task>,
+    jobs: SyncSender<(Handle<IoThread>, BlockingJob)>,
     thread: JoinHandle<()>,
 }
 
 impl ThreadPool {
     /// No thread yet, and at most `threads_max` of them, each with a place in `budget`. They
     /// answer to `mailbox`.
-    pub(super) fn new(threads_max: u32, budget: &'static Budget, mailbox: Arc<Mailbox>) -> Self {
-        let threads = SlotMap::new(threads_max);
+    pub(super) fn new(
+        threads_max: u32,
+        budget: &'static Budget,
+        mailbox: Arc<ThreadMailbox>,
+    ) -> Self {
+        let threads = SlotMap::marked(threads_max);
         Self { threads, idle: VecDeque::new(), given: 0, mailbox, budget }
     }
 
@@ -62,7 +66,7 @@ impl ThreadPool {
     /// # Errors
     ///
     /// When none is idle, and one more cannot be had.
-    pub(super) fn acquire(&mut self) -> io::Result<Handle> {
+    pub(super) fn acquire(&mut self) -> io::Result<Handle<IoThread>> {
         if let Some((_, thread)) = self.idle.pop_back() {
             return Ok(thread);
         }
@@ -86,10 +90,10 @@ impl ThreadPool {
         Ok(self.threads.insert(pool_thread).expect("there is room, as was just seen"))
     }
 
-    /// Gives a thread that was just acquired its job, for a socket or for an op on a file.
-    pub(super) fn submit(&mut self, thread: Handle, place: Handle, job: Job) {
+    /// Gives a thread that was just acquired its job.
+    pub(super) fn submit(&mut self, thread: Handle<IoThread>, job: BlockingJob) {
         let pool_thread = self.threads.get(thread).expect("it was just acquired");
-        let given = pool_thread.jobs.try_send(Task { thread, place, job });
+        let given = pool_thread.jobs.try_send((thread, job));
         given.expect("an idle thread waits for a job");
         self.given += 1;
     }
@@ -104,7 +108,7 @@ impl ThreadPool {
     }
 
     /// Notes that a thread has answered.
-    pub(super) fn release(&mut self, thread: Handle, now: Instant) {
+    pub(super) fn release(&mut self, thread: Handle<IoThread>, now: Instant) {
         self.idle.push_back((now, thread));
         let (idle, all) = (self.idle.len(), self.threads.len());
         assert!(idle <= all as usize, "{idle} idle threads of {all}");
@@ -127,7 +131,7 @@ impl ThreadPool {
     /// Lets all threads go and waits for their end, within a bound. What they wait for was ended
     /// before, except for disks: a thread that is stuck there ends later, with all that it holds.
     pub(super) fn shut_down(&mut self) {
-        let threads = std::mem::replace(&mut self.threads, SlotMap::new(0));
+        let threads = std::mem::replace(&mut self.threads, SlotMap::marked(0));
         let leaving: Vec<_> = threads.into_values().map(|pool_thread| pool_thread.thread).collect();
         self.idle.clear();
         let until = Instant::now() + DROP_WAIT;
@@ -141,21 +145,13 @@ impl ThreadPool {
     }
 }
 
-/// A job, where its answer belongs, and who does it.
-#[derive(Debug)]
-struct Task {
-    thread: Handle,
-    place: Handle,
-    job: Job,
-}
-
 /// The life of a thread.
-fn work(jobs: &Receiver<Task>, mailbox: &Mailbox) {
-    while let Ok(Task { thread, place, job }) = jobs.recv() {
+fn work(jobs: &Receiver<(Handle<IoThread>, BlockingJob)>, mailbox: &ThreadMailbox) {
+    while let Ok((thread, job)) = jobs.recv() {
         mailbox.begin();
         let mut calls = Calls::default();
-        let found = job.perform(&mut calls);
-        mailbox.post(Answer { thread, place, found, calls });
+        let result = job.perform(&mut calls);
+        mailbox.post(ThreadAnswer { thread, result, calls });
     }
 }
 

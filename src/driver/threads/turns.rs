@@ -5,12 +5,16 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::job::{Answer, Found, Job, Piece, Sent, SharedSocket};
-use super::socket::{Held, Socket};
-use super::{FILE_THREADS, RECEIVE_BUFFERS, Threads, end_of_file_job};
-use crate::driver::disk::Read;
+use super::job::{
+    BlockingJob, ChainPiece, FileJob, FileResult, JobResult, PieceSent, SharedSocket, SocketJob,
+    SocketResult,
+};
+use super::mailbox::ThreadAnswer;
+use super::socket::{Held, ThreadedSocket};
+use super::{FILE_THREADS, RECEIVE_BUFFERS, Threads};
+use crate::driver::disk::BufferRead;
 use crate::driver::failure::AcceptFailure;
-use crate::driver::name::{OpKind, parse};
+use crate::driver::name::{Direction, FileOp, OpName, Sequence};
 use crate::driver::op::cancelled;
 use crate::driver::slot_map::Handle;
 use crate::driver::{ACCEPT_RETRY, OpId, Outcome, Sock, Token};
@@ -23,58 +27,57 @@ impl Threads {
         let mut answers = std::mem::take(&mut self.answers);
         let news = self.mailbox.collect(&mut answers);
         if news.woken {
-            self.finish(Token::WAKE, Outcome::Woken);
+            self.done.wake();
         }
         if news.jobs_done {
-            while let Some((token, result)) = self.jobs.next_answer() {
-                self.finish(token, Outcome::Ran(result));
-            }
+            self.jobs.collect(&mut self.done);
         }
         let mut sent = false;
-        for Answer { thread, place, found, calls } in answers.drain(..) {
+        for ThreadAnswer { thread, result, calls } in answers.drain(..) {
             self.stats.system_calls += calls.made;
             self.stats.would_block += calls.would_block;
             self.threads.release(thread, now);
-            match found {
-                Found::Accepted(accepted) => self.accepted(place, accepted, now),
-                Found::Received(result, buffer) => self.received(place, result, buffer),
-                Found::Sent(result) => {
-                    self.sent(place, result);
-                    sent = true;
+            match result {
+                JobResult::Socket(handle, result) => {
+                    sent |= matches!(result, SocketResult::Sent(_));
+                    self.answer_on_socket(handle, result, now);
                 }
-                Found::Opened(opened) => {
-                    self.file_thread_is_free();
-                    self.end_task(place, Outcome::Opened(opened));
-                }
-                Found::Read(result, read) => {
-                    self.file_thread_is_free();
-                    match result {
-                        Ok(true) => self.end_task(place, read.end(Ok(()))),
-                        Ok(false) => self.read_on(place, read),
-                        Err(error) => self.end_task(place, read.end(Err(error))),
-                    }
-                }
+                JobResult::File(handle, result) => self.answer_on_file(handle, result),
             }
         }
         self.answers = answers;
         sent
     }
+
+    fn answer_on_socket(&mut self, handle: Handle<Sock>, result: SocketResult, now: Instant) {
+        match result {
+            SocketResult::Accepted(accepted) => self.accepted(handle, accepted, now),
+            SocketResult::Received(result, buffer) => self.received(handle, result, buffer),
+            SocketResult::Sent(sent) => self.sent(handle, sent),
+        }
+    }
+
+    fn answer_on_file(&mut self, handle: Handle<FileOp>, result: FileResult) {
+        assert!(self.files_busy > 0, "no thread worked on a file");
+        self.files_busy -= 1;
+        match result {
+            FileResult::Opened(opened) => self.end_task(handle, Outcome::Opened(opened)),
+            FileResult::Read(Ok(true), read) => self.end_task(handle, read.end(Ok(()))),
+            FileResult::Read(Ok(false), read) => self.read_on(handle, read),
+            FileResult::Read(Err(error), read) => self.end_task(handle, read.end(Err(error))),
+        }
+    }
 }
 
 /// What an answer means for its op.
 impl Threads {
-    fn file_thread_is_free(&mut self) {
-        assert!(self.files_busy > 0, "no thread worked on a file");
-        self.files_busy -= 1;
-    }
-
-    fn accepted(&mut self, handle: Handle, accepted: io::Result<OwnedFd>, now: Instant) {
+    fn accepted(&mut self, handle: Handle<Sock>, accepted: io::Result<OwnedFd>, now: Instant) {
         let socket = self.sockets.get_mut(handle).expect("a thread was in a call on it");
         socket.read.leave();
         if socket.is_draining() {
             return self.accepted_last(handle, accepted);
         }
-        let op = socket.read.name(handle, OpKind::Read);
+        let op = socket.read.op.name(handle, Direction::Read);
         match accepted {
             Ok(connection) => {
                 socket.held = Held::Connection(connection);
@@ -95,7 +98,7 @@ impl Threads {
         self.close_if_idle(handle);
     }
 
-    fn received(&mut self, handle: Handle, result: io::Result<usize>, buffer: Vec<u8>) {
+    fn received(&mut self, handle: Handle<Sock>, result: io::Result<usize>, buffer: Vec<u8>) {
         let socket = self.sockets.get_mut(handle).expect("a thread was in a call on it");
         socket.read.leave();
         socket.buffer = buffer;
@@ -104,34 +107,34 @@ impl Threads {
             Ok(count) => Held::Bytes(0..count, false),
             Err(error) => Held::Failed(error),
         };
-        self.runnable.extend(socket.read.name(handle, OpKind::Read));
+        self.runnable.extend(socket.read.op.name(handle, Direction::Read));
         self.close_if_idle(handle);
     }
 
-    fn sent(&mut self, handle: Handle, sent: Sent) {
+    fn sent(&mut self, handle: Handle<Sock>, sent: PieceSent) {
         let socket = self.sockets.get_mut(handle).expect("a thread was in a call on it");
         socket.write.leave();
         socket.memory = sent.memory;
         let closing = socket.close.is_some();
-        let op = socket.write.name(handle, OpKind::Write);
-        let sending =
-            socket.write.pending().expect("a send outlives the calls that are made for it");
-        sending.chain.advance(sent.bytes);
-        let unwanted = closing || sending.cancelled;
+        let op = socket.write.op.name(handle, Direction::Write);
+        let send =
+            socket.write.op.get_mut().expect("a send outlives the calls that are made for it");
+        send.chain.advance(sent.bytes);
+        let unwanted = closing || send.cancelled;
         match sent.result {
             Err(_) if unwanted => self.end_send(handle, Err(cancelled())),
             Err(error) => self.end_send(handle, Err(error)),
-            Ok(()) if sending.chain.is_empty() => self.end_send(handle, Ok(())),
+            Ok(()) if send.chain.is_empty() => self.end_send(handle, Ok(())),
             Ok(()) if unwanted => self.end_send(handle, Err(cancelled())),
             Ok(()) => self.runnable.extend(op),
         }
         self.close_if_idle(handle);
     }
 
-    fn read_on(&mut self, handle: Handle, read: Read) {
-        let job = Job::Read { read, bytes_max: self.turn_bytes() };
-        self.tasks.get_mut(handle).expect("a thread worked on it").job = Some(job);
-        self.files.push_back(handle);
+    fn read_on(&mut self, handle: Handle<FileOp>, read: BufferRead) {
+        let job = FileJob::Read { read, bytes_max: self.turn_bytes() };
+        self.files.get_mut(handle).expect("a thread worked on it").job = Some(job);
+        self.files_in_line.push_back(handle);
     }
 }
 
@@ -154,11 +157,15 @@ impl Threads {
     pub(super) fn run(&mut self, now: Instant) {
         for _ in 0..self.runnable.len() {
             let Some(op) = self.runnable.pop_front() else { break };
-            match parse(op) {
-                (handle, OpKind::Read, sequence) => self.turn_read(op, handle, sequence, now),
-                (handle, OpKind::Write, sequence) => self.turn_send(handle, sequence),
-                (handle, OpKind::Close, _) => self.begin_close(handle, now),
-                (_, OpKind::File | OpKind::JobThread, _) => {
+            match OpName::of(op) {
+                OpName::Side(handle, Direction::Read, sequence) => {
+                    self.turn_read(op, handle, sequence, now);
+                }
+                OpName::Side(handle, Direction::Write, sequence) => {
+                    self.turn_send(handle, sequence);
+                }
+                OpName::Close(handle) => self.begin_close(handle, now),
+                OpName::File(_) | OpName::Job(_) => {
                     unreachable!("ops on files and jobs have queues of their own")
                 }
             }
@@ -169,18 +176,18 @@ impl Threads {
 
     /// The turn of an accept or a receive, unless its name is stale: takes what is held, or has a
     /// thread wait for more.
-    fn turn_read(&mut self, op: OpId, handle: Handle, sequence: u16, now: Instant) {
+    fn turn_read(&mut self, op: OpId, handle: Handle<Sock>, sequence: Sequence, now: Instant) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
-        let Some(reading) = socket.read.current(sequence).copied() else { return };
+        let Some(read) = socket.read.op.current(sequence).copied() else { return };
         if socket.is_draining() {
             return;
         }
         match std::mem::replace(&mut socket.held, Held::Nothing) {
-            Held::Nothing => self.start_call(op, handle, reading.accept, now),
+            Held::Nothing => self.start_call(op, handle, read.accept, now),
             Held::Connection(connection) => {
-                self.admit(connection, reading.token);
+                self.admit(connection, read.token);
                 // The next is waited for from now on, and comes with the next wait.
-                self.start_call(op, handle, reading.accept, now);
+                self.start_call(op, handle, read.accept, now);
             }
             Held::End => self.end_read(handle, Ok(())),
             Held::Failed(error) => self.end_read(handle, Err(error)),
@@ -193,7 +200,7 @@ impl Threads {
 
     /// Has a thread wait on the read side, unless one does already. A receive may fill as many
     /// buffers as are free, and waits in line when there is none.
-    fn start_call(&mut self, op: OpId, handle: Handle, accept: bool, now: Instant) {
+    fn start_call(&mut self, op: OpId, handle: Handle<Sock>, accept: bool, now: Instant) {
         let room_max = (RECEIVE_BUFFERS * self.pool.buffer_bytes()).min(self.turn_bytes());
         let room = room_max.min(self.pool.available() * self.pool.buffer_bytes());
         let socket = self.sockets.get_mut(handle).expect("it is the socket's turn");
@@ -216,16 +223,16 @@ impl Threads {
         };
         let shared = Arc::clone(&socket.shared);
         let job = if accept {
-            Job::Accept(shared)
+            SocketJob::Accept(shared)
         } else {
             let mut buffer = std::mem::take(&mut socket.buffer);
             if buffer.is_empty() {
                 buffer = vec![0; room_max];
             }
-            Job::Receive { shared, buffer, room }
+            SocketJob::Receive { shared, buffer, room }
         };
         socket.read.enter();
-        self.threads.submit(thread, handle, job);
+        self.threads.submit(thread, BlockingJob::Socket(handle, job));
     }
 
     /// Takes in an accepted connection, or closes it at once when there is no room for it.
@@ -235,9 +242,9 @@ impl Threads {
             self.stats.refused += 1;
             return;
         }
-        let socket = Socket::new(SharedSocket::new(connection), false, false);
+        let socket = ThreadedSocket::new(SharedSocket::new(connection), false, false);
         let handle = self.sockets.insert(socket).expect("there is room, as was just seen");
-        self.progress(token, Outcome::Accepted(Ok(Sock(handle))));
+        self.done.progress(token, Outcome::Accepted(Ok(Sock(handle))));
     }
 
     /// Moves received bytes into buffers of the pool, one for each receive in turn, and has those
@@ -248,7 +255,7 @@ impl Threads {
                 self.waits_for_buffer.push_front(op);
                 break;
             };
-            let (handle, _, _) = parse(op);
+            let handle = reader(op);
             let socket = self.sockets.get_mut(handle).expect("ops leave the line when they end");
             let Held::Bytes(range, _) = &mut socket.held else {
                 // It waited to begin. Bytes take a buffer when they are there.
@@ -265,10 +272,10 @@ impl Threads {
             if through {
                 socket.held = Held::Nothing;
             }
-            let reading = socket.read.pending().expect("ops leave the line when they end");
-            let token = reading.token;
+            let read = socket.read.op.get().expect("ops leave the line when they end");
+            let token = read.token;
             // Before the next call, which may be the op's end if no thread can be had.
-            self.progress(token, Outcome::Received(Ok(Some(lease))));
+            self.done.progress(token, Outcome::Received(Ok(Some(lease))));
             if through {
                 self.start_call(op, handle, false, now);
             } else {
@@ -276,7 +283,7 @@ impl Threads {
             }
         }
         for op in &self.waits_for_buffer {
-            let (handle, _, _) = parse(*op);
+            let handle = reader(*op);
             let socket = self.sockets.get_mut(handle).expect("ops leave the line when they end");
             if let Held::Bytes(_, counted @ false) = &mut socket.held {
                 *counted = true;
@@ -289,22 +296,23 @@ impl Threads {
 /// Sends and files.
 impl Threads {
     /// The turn of a send, unless its name is stale: gives a thread the next piece.
-    fn turn_send(&mut self, handle: Handle, sequence: u16) {
+    fn turn_send(&mut self, handle: Handle<Sock>, sequence: Sequence) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         if socket.write.busy {
             // After many cancels within one wait, a stale name can be that of a newer op.
             return;
         }
-        let Some(sending) = socket.write.current(sequence) else { return };
+        let Some(send) = socket.write.op.current(sequence) else { return };
         let memory = std::mem::take(&mut socket.memory);
-        let Some(piece) = Piece::cut(&sending.chain, self.limits.turn_bytes_max, memory) else {
+        let Some(piece) = ChainPiece::cut(&send.chain, self.limits.turn_bytes_max, memory) else {
             return self.end_send(handle, Ok(()));
         };
         match self.threads.acquire() {
             Ok(thread) => {
                 socket.shared.give_up_send(false);
                 socket.write.enter();
-                self.threads.submit(thread, handle, Job::Send(Arc::clone(&socket.shared), piece));
+                let job = SocketJob::Send(Arc::clone(&socket.shared), piece);
+                self.threads.submit(thread, BlockingJob::Socket(handle, job));
             }
             Err(error) => self.end_send(handle, Err(error)),
         }
@@ -313,16 +321,24 @@ impl Threads {
     /// Gives the ops on files to the threads for them, first come, first served.
     fn run_files(&mut self) {
         while self.files_busy < FILE_THREADS {
-            let Some(handle) = self.files.pop_front() else { return };
-            let task = self.tasks.get_mut(handle).expect("ops leave the line when they end");
+            let Some(handle) = self.files_in_line.pop_front() else { return };
+            let task = self.files.get_mut(handle).expect("ops leave the line when they end");
             let job = task.job.take().expect("no thread has it");
             match self.threads.acquire() {
                 Ok(thread) => {
                     self.files_busy += 1;
-                    self.threads.submit(thread, handle, job);
+                    self.threads.submit(thread, BlockingJob::File(handle, job));
                 }
-                Err(error) => self.end_task(handle, end_of_file_job(job, error)),
+                Err(error) => self.end_task(handle, job.end(error)),
             }
         }
+    }
+}
+
+/// The socket of an op that waits for a buffer.
+fn reader(op: OpId) -> Handle<Sock> {
+    match OpName::of(op) {
+        OpName::Side(handle, Direction::Read, _) => handle,
+        other => unreachable!("{other:?} needs no buffer"),
     }
 }

@@ -20,18 +20,18 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// A log; see the module documentation. Dropping it waits a moment for what is unwritten.
 #[derive(Debug)]
-pub(super) struct Log {
-    shared: Arc<Shared>,
+pub(super) struct TraceLog {
+    shared: Arc<SharedLog>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
+struct SharedLog {
+    state: Mutex<LogState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct LogState {
     waiting: String,
     /// Lines that found no room since the last that did.
     lost: usize,
@@ -41,7 +41,7 @@ struct State {
     ended: bool,
 }
 
-impl Log {
+impl TraceLog {
     /// Begins to write to `to`, on a thread of its own.
     ///
     /// # Errors
@@ -52,7 +52,7 @@ impl Log {
     }
 
     fn with_stack(to: impl Write + Send + 'static, stack_bytes: usize) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(SharedLog::default());
         let its = Arc::clone(&shared);
         let write = move || {
             its.write_out(to);
@@ -79,7 +79,7 @@ impl Log {
     }
 }
 
-impl Drop for Log {
+impl Drop for TraceLog {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.tell_loss();
@@ -90,7 +90,7 @@ impl Drop for Log {
     }
 }
 
-impl State {
+impl LogState {
     fn tell_loss(&mut self) {
         let lost = std::mem::take(&mut self.lost);
         if lost > 0 {
@@ -99,12 +99,12 @@ impl State {
     }
 }
 
-impl Shared {
+impl SharedLog {
     fn write_out(&self, mut to: impl Write) {
         let mut writing = String::new();
         loop {
             let state = self.lock();
-            let idle = |state: &mut State| state.waiting.is_empty() && !state.over;
+            let idle = |state: &mut LogState| state.waiting.is_empty() && !state.over;
             let state = self.changed.wait_while(state, idle);
             let mut state = state.unwrap_or_else(PoisonError::into_inner);
             if state.waiting.is_empty() {
@@ -120,7 +120,7 @@ impl Shared {
     }
 
     /// No code panics while it holds the lock, but a worker may panic and drop its log.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, LogState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -149,9 +149,9 @@ mod tests {
         }
     }
 
-    fn slow() -> (Log, mpsc::Sender<()>, mpsc::Receiver<String>) {
+    fn slow() -> (TraceLog, mpsc::Sender<()>, mpsc::Receiver<String>) {
         let ((allow, allowed), (written, writes)) = (mpsc::channel(), mpsc::channel());
-        (Log::new(Slow { allowed, written }).unwrap(), allow, writes)
+        (TraceLog::new(Slow { allowed, written }).unwrap(), allow, writes)
     }
 
     #[test]
@@ -202,6 +202,6 @@ mod tests {
     #[test]
     fn without_a_thread_there_is_no_log() {
         // More than the address space has.
-        assert!(Log::with_stack(io::sink(), 1 << 47).is_err());
+        assert!(TraceLog::with_stack(io::sink(), 1 << 47).is_err());
     }
 }

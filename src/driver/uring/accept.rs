@@ -7,14 +7,13 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
-use super::super::drain::Drain;
+use super::super::drain::ListenerDrain;
 use super::super::failure::AcceptFailure;
 use super::super::op::{Outcome, Sock, Token, cancelled};
 use super::super::slot_map::Handle;
 use super::super::{ACCEPT_RETRY, ACCEPTS_PER_WAIT, sys};
 use super::Uring;
-use super::socket::{Read, Socket, Stream};
-use super::submit::READ;
+use super::socket::{RingSocket, Stream, StreamState};
 
 /// Free sockets below which connections are accepted one by one. The kernel's multishot accept
 /// takes all that wait in a backlog at once, and what finds no room then is refused instead of
@@ -24,8 +23,8 @@ const ACCEPT_MULTI_ROOM: u32 = 1024;
 impl Uring {
     /// Takes in an accepted connection, or closes it at once when there is no room for it.
     pub(super) fn admit(&mut self, token: Token, descriptor: OwnedFd) {
-        match self.sockets.insert(Socket::new(descriptor)) {
-            Ok(new) => self.progress(token, Outcome::Accepted(Ok(Sock(new)))),
+        match self.sockets.insert(RingSocket::new(descriptor)) {
+            Ok(new) => self.done.progress(token, Outcome::Accepted(Ok(Sock(new)))),
             Err(refused) => {
                 self.stats.refused += 1;
                 self.stats.system_calls += 1;
@@ -40,14 +39,17 @@ impl Uring {
     }
 
     /// Ends a multishot accept when room has become short; it is armed again for one at a time.
-    pub(super) fn accept_singly_when_short(&mut self, handle: Handle) {
+    pub(super) fn accept_singly_when_short(&mut self, handle: Handle<Sock>) {
         let roomy = self.is_roomy();
         let Some(socket) = self.sockets.get_mut(handle) else { return };
-        let Read::Many(stream) = &mut socket.read else { return };
-        if stream.armed && stream.multishot && !roomy {
-            stream.multishot = false;
-            let tag = stream.kind.kind().tag(socket.sequence[READ]);
-            self.cancel_kernel(handle, handle.pack(tag));
+        let Some(Stream { state: StreamState::Armed { multishot, .. }, .. }) =
+            socket.read.get_mut()
+        else {
+            return;
+        };
+        if *multishot && !roomy {
+            *multishot = false;
+            self.cancel_in_kernel(handle);
         }
     }
 
@@ -64,19 +66,24 @@ impl Uring {
     }
 
     /// Closes a listener: its queue comes first, if an accept is there to deliver it.
-    pub(super) fn begin_drain(&mut self, handle: Handle) {
+    pub(super) fn begin_drain(&mut self, handle: Handle<Sock>) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
-        let Read::Many(stream) = &mut socket.read else { return };
-        if stream.cancelled {
-            return;
-        }
-        stream.drain = Some(Drain::begin(socket.fd.as_fd(), &mut self.stats));
-        if stream.armed {
-            let tag = stream.kind.kind().tag(socket.sequence[READ]);
-            self.cancel_kernel(handle, handle.pack(tag));
-        } else {
-            self.backoff.retain(|(other, _)| *other != handle);
-            self.draining.push_back(handle);
+        let Some(stream) = socket.read.get_mut() else { return };
+        let mut begin = || ListenerDrain::begin(socket.fd.as_fd(), &mut self.stats);
+        match stream.state {
+            StreamState::Cancelled => {}
+            StreamState::Armed { .. } => {
+                stream.state = StreamState::Recalled(begin());
+                self.cancel_in_kernel(handle);
+            }
+            StreamState::Parked => {
+                stream.state = StreamState::Draining(begin());
+                self.backoff.retain(|(other, _)| *other != handle);
+                self.draining.push_back(handle);
+            }
+            StreamState::Recalled(_) | StreamState::Draining(_) => {
+                unreachable!("a socket is closed once")
+            }
         }
     }
 
@@ -88,10 +95,12 @@ impl Uring {
         }
     }
 
-    fn drain_listener(&mut self, handle: Handle, now: Instant) {
+    fn drain_listener(&mut self, handle: Handle<Sock>, now: Instant) {
         for _ in 0..ACCEPTS_PER_WAIT {
             let Some(socket) = self.sockets.get_mut(handle) else { return };
-            let Read::Many(Stream { token, drain: Some(drain), .. }) = &mut socket.read else {
+            let Some(Stream { token, state: StreamState::Draining(drain), .. }) =
+                socket.read.get_mut()
+            else {
                 return;
             };
             let token = *token;
@@ -118,7 +127,7 @@ impl Uring {
         self.draining.push_back(handle);
     }
 
-    fn end_drain(&mut self, handle: Handle) {
+    fn end_drain(&mut self, handle: Handle<Sock>) {
         self.finish_stream(handle, Err(cancelled()));
         self.close_when_idle(handle);
     }

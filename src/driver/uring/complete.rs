@@ -13,34 +13,43 @@ use std::time::Instant;
 use io_uring::{cqueue, opcode, types::Fd};
 
 use super::super::failure::AcceptFailure;
-use super::super::op::{Completion, Outcome, Token, cancelled};
+use super::super::op::{Outcome, Sock, cancelled};
 use super::super::pool::Lease;
 use super::super::slot_map::Handle;
 use super::super::sys;
 use super::kind::SubmissionKind;
-use super::socket::{Read, Stream, Write};
+use super::socket::{RingSend, SendStage, Stream, StreamState};
 use super::writable_watch::WritableWatch;
 use super::{ACCEPT_RETRY, Uring};
 
 impl Uring {
     /// Handles one completion.
     pub(super) fn complete(&mut self, entry: &cqueue::Entry) {
-        let (handle, tag) = Handle::unpack(entry.user_data());
         let last = !cqueue::more(entry.flags());
-        let kind = SubmissionKind::of(tag);
         if last {
             self.ring.answered();
-            if !matches!(
-                kind,
-                SubmissionKind::Open
-                    | SubmissionKind::Read
-                    | SubmissionKind::Wake
-                    | SubmissionKind::WritableWatch
-                    | SubmissionKind::Run
-            ) && let Some(socket) = self.sockets.get_mut(handle)
-            {
-                socket.answered();
-            }
+        }
+        let (user_data, result) = (entry.user_data(), entry.result());
+        match SubmissionKind::of(user_data).0 {
+            SubmissionKind::WritableWatch => self.complete_room(),
+            SubmissionKind::Open => self.complete_open(Handle::unpack(user_data).0, result),
+            SubmissionKind::Read => self.complete_read(Handle::unpack(user_data).0, result),
+            SubmissionKind::Wake => self.complete_wake(),
+            SubmissionKind::Run => self.complete_notifier(),
+            kind => self.complete_on_socket(kind, Handle::unpack(user_data).0, entry, last),
+        }
+    }
+
+    /// Handles a completion of what was submitted about a socket.
+    fn complete_on_socket(
+        &mut self,
+        kind: SubmissionKind,
+        handle: Handle<Sock>,
+        entry: &cqueue::Entry,
+        last: bool,
+    ) {
+        if last && let Some(socket) = self.sockets.get_mut(handle) {
+            socket.answered();
         }
         let result = entry.result();
         match kind {
@@ -54,13 +63,13 @@ impl Uring {
                 self.complete_kernel_wait(handle, WritableWatch::is_told_by(result));
             }
             SubmissionKind::Fetch => self.complete_kernel_wait(handle, true),
-            SubmissionKind::WritableWatch => self.complete_room(),
-            SubmissionKind::Open => self.complete_open(handle, result),
-            SubmissionKind::Read => self.complete_read(handle, result),
-            SubmissionKind::Wake => self.complete_wake(),
-            SubmissionKind::Run => self.complete_notifier(),
             // Whether a cancel found its target is told by the target's own completion.
             SubmissionKind::Cancel | SubmissionKind::Close => {}
+            SubmissionKind::Open
+            | SubmissionKind::Read
+            | SubmissionKind::Wake
+            | SubmissionKind::WritableWatch
+            | SubmissionKind::Run => unreachable!("it is not about a socket"),
         }
         if last {
             self.close_when_idle(handle);
@@ -75,28 +84,41 @@ impl Uring {
         Some(unsafe { self.buffers.lease(buffer, len) })
     }
 
-    /// The stream that a completion belongs to, with `last` noted, and whether it is to end.
-    fn stream(&mut self, handle: Handle, last: bool) -> Option<(&mut Stream, bool)> {
+    /// The stream that a completion belongs to as it was before, and whether it is to end. After
+    /// the last completion, the kernel has given it back; after another one, `received` is noted.
+    fn answered_stream(
+        &mut self,
+        handle: Handle<Sock>,
+        last: bool,
+        received: bool,
+    ) -> Option<(Stream, bool)> {
         let socket = self.sockets.get_mut(handle)?;
-        let Read::Many(stream) = &mut socket.read else { return None };
-        assert!(stream.armed, "a completion of a stream that the kernel does not have");
-        stream.armed &= !last;
-        let ending = stream.cancelled || socket.closing.is_some();
-        Some((stream, ending))
+        let stream = socket.read.get_mut()?;
+        let before = *stream;
+        assert!(before.state.is_with_kernel(), "a completion of a stream that the kernel has not");
+        if last {
+            stream.state = match before.state {
+                StreamState::Recalled(drain) => StreamState::Draining(drain),
+                _ => StreamState::Parked,
+            };
+        } else if let StreamState::Armed { has_received, .. } = &mut stream.state {
+            *has_received |= received;
+        }
+        let ending = matches!(before.state, StreamState::Cancelled) || socket.closing.is_some();
+        Some((before, ending))
     }
 
-    fn complete_accept(&mut self, handle: Handle, result: i32, last: bool) {
+    fn complete_accept(&mut self, handle: Handle<Sock>, result: i32, last: bool) {
         // SAFETY: the accept has made the descriptor, and each completion is handled once.
         let accepted = (result >= 0).then(|| unsafe { sys::own(result) });
-        let Some((stream, ending)) = self.stream(handle, last) else { return };
-        let (token, drains) = (stream.token, stream.drain.is_some() && !stream.cancelled);
+        let Some((stream, ending)) = self.answered_stream(handle, last, false) else { return };
         if let Some(descriptor) = accepted {
-            self.admit(token, descriptor);
+            self.admit(stream.token, descriptor);
         }
         if !last {
             return self.accept_singly_when_short(handle);
         }
-        if drains {
+        if matches!(stream.state, StreamState::Recalled(_)) {
             return self.draining.push_back(handle);
         }
         if ending {
@@ -117,13 +139,18 @@ impl Uring {
         }
     }
 
-    fn complete_recv(&mut self, handle: Handle, result: i32, last: bool, lease: Option<Lease>) {
-        let Some((stream, ending)) = self.stream(handle, last) else { return };
-        let (token, has_received) = (stream.token, stream.has_received);
-        if result > 0 {
-            stream.has_received = true;
+    fn complete_recv(
+        &mut self,
+        handle: Handle<Sock>,
+        result: i32,
+        last: bool,
+        lease: Option<Lease>,
+    ) {
+        let received = result > 0;
+        let Some((stream, ending)) = self.answered_stream(handle, last, received) else { return };
+        if received {
             let lease = lease.expect("a receive with data names its buffer");
-            self.progress(token, Outcome::Received(Ok(Some(lease))));
+            self.done.progress(stream.token, Outcome::Received(Ok(Some(lease))));
         }
         if !last {
             return;
@@ -135,7 +162,8 @@ impl Uring {
             code if code < 0 => self.arm_stream(handle),
             libc::ENOBUFS => {
                 self.stats.buffer_waits += 1;
-                let queue = if has_received {
+                let armed = stream.state;
+                let queue = if matches!(armed, StreamState::Armed { has_received: true, .. }) {
                     &mut self.waits_for_buffer
                 } else {
                     &mut self.waits_for_first_buffer
@@ -147,48 +175,46 @@ impl Uring {
         }
     }
 
-    fn complete_send(&mut self, handle: Handle, result: i32) {
+    fn complete_send(&mut self, handle: Handle<Sock>, result: i32) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
-        let Write::Ring { token, mut transfer, cancelled: asked, .. } =
-            std::mem::replace(&mut socket.write, Write::Idle)
+        let closing = socket.closing.is_some();
+        let Some(RingSend { transfer, stage: SendStage::Ring { cancelled: asked, .. }, .. }) =
+            socket.write.get_mut()
         else {
             return;
         };
-        let ending = asked || socket.closing.is_some();
+        let ending = *asked || closing;
         let sent = match result {
             code if code == -libc::EAGAIN || code == -libc::EINTR => 0,
             code if code < 0 => {
                 let error = io::Error::from_raw_os_error(-code);
-                return self.finish_send(handle, token, transfer, Err(error));
+                return self.finish_send(handle, Err(error));
             }
             sent => sent as u64,
         };
         transfer.chain.advance(sent);
         if transfer.chain.is_empty() {
-            self.finish_send(handle, token, transfer, Ok(()));
+            self.finish_send(handle, Ok(()));
         } else if ending {
-            self.finish_send(handle, token, transfer, Err(cancelled()));
+            self.finish_send(handle, Err(cancelled()));
         } else {
             self.stats.would_block += 1;
-            self.run_later(handle, token, transfer);
+            self.run_later(handle);
         }
     }
 
     /// The socket takes more again, or cold data has arrived.
-    fn complete_kernel_wait(&mut self, handle: Handle, ready: bool) {
+    fn complete_kernel_wait(&mut self, handle: Handle<Sock>, ready: bool) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
-        let Write::Kernel { token, transfer, cancelled: asked, .. } =
-            std::mem::replace(&mut socket.write, Write::Idle)
-        else {
-            return;
-        };
+        let Some(send) = socket.write.get_mut() else { return };
+        let SendStage::Kernel { cancelled: asked, .. } = send.stage else { return };
         if asked || socket.closing.is_some() {
-            return self.finish_send(handle, token, transfer, Err(cancelled()));
+            return self.finish_send(handle, Err(cancelled()));
         }
         if ready || self.writable.watch(socket.fd.as_fd(), handle.slot(), &self.limits).is_err() {
-            return self.run_later(handle, token, transfer);
+            return self.run_later(handle);
         }
-        socket.write = Write::Watched { token, transfer };
+        send.stage = SendStage::Watched;
         self.arm_room();
     }
 
@@ -197,8 +223,10 @@ impl Uring {
         self.writable.armed = false;
         for slot in self.writable.found() {
             let Some(handle) = self.sockets.handle_at(slot) else { continue };
-            if let Some((token, transfer)) = self.unlist(handle) {
-                self.run_later(handle, token, transfer);
+            let Some(socket) = self.sockets.get(handle) else { continue };
+            if matches!(socket.write.get(), Some(RingSend { stage: SendStage::Watched, .. })) {
+                self.writable.forget(socket.fd.as_fd(), slot);
+                self.run_later(handle);
             }
         }
         self.arm_room();
@@ -209,7 +237,7 @@ impl Uring {
         self.writable.armed = true;
         let entry = opcode::PollAdd::new(Fd(poller), libc::POLLIN as u32)
             .build()
-            .user_data(Handle::at(0).pack(SubmissionKind::WritableWatch.tag(0)));
+            .user_data(SubmissionKind::WritableWatch.name_only(Handle::<()>::at(0)));
         // SAFETY: the entry points to nothing.
         unsafe { self.ring.push(&entry) };
     }
@@ -223,22 +251,21 @@ impl Uring {
         let len = self.wake_count.len() as u32;
         let entry = opcode::Read::new(fd, self.wake_count.as_mut_ptr(), len)
             .build()
-            .user_data(Handle::at(0).pack(kind.tag(0)));
+            .user_data(kind.name_only(Handle::<()>::at(0)));
         // SAFETY: the counter is boxed, so its address stays; nobody reads it; it is freed after
         // the ring, or leaked.
         unsafe { self.ring.push(&entry) };
     }
 
     fn complete_wake(&mut self) {
-        self.done.push(Completion { token: Token::WAKE, more: false, outcome: Outcome::Woken });
+        self.done.wake();
         self.arm_waker();
     }
 
     /// What a completion that nobody handles any more has created: it must be closed.
     pub(super) fn orphan(&self, entry: &cqueue::Entry) -> Option<OwnedFd> {
-        let (_, tag) = Handle::unpack(entry.user_data());
-        let makes_descriptor =
-            matches!(SubmissionKind::of(tag), SubmissionKind::Accept | SubmissionKind::Open);
+        let (kind, _) = SubmissionKind::of(entry.user_data());
+        let makes_descriptor = matches!(kind, SubmissionKind::Accept | SubmissionKind::Open);
         let is_open = makes_descriptor && entry.result() >= 0;
         // SAFETY: the op has made the descriptor, and nobody else handles the completion.
         is_open.then(|| unsafe { sys::own(entry.result()) })

@@ -33,13 +33,13 @@ const READ_MAX: usize = 1 << 30;
 
 /// Ops on files that the kernel has.
 pub(super) struct FileOps {
-    ops: SlotMap<FileOp>,
+    ops: SlotMap<RingFileOp>,
     /// Where fetched data goes. Allocated at the first fetch; written by the kernel, perhaps by
     /// several fetches at once, and never read.
     sink: Vec<u8>,
 }
 
-enum FileOp {
+pub(super) enum RingFileOp {
     Open {
         token: Token,
         root: Arc<File>,
@@ -90,26 +90,29 @@ impl Uring {
         if !cold {
             self.stats.system_calls += File::CALLS_OF_NEW;
             let opened = cached.and_then(|found| File::found(&root, found)).map(Arc::new);
-            self.finish(token, Outcome::Opened(opened));
+            self.done.finish(token, Outcome::Opened(opened));
             return OpId(SubmissionKind::NOBODY);
         }
-        let how = OpenHow::new().flags(sys::OPEN_FLAGS as u64).resolve(root.links().resolve());
+        // What `sys::openat2` hands to the kernel, as the ring wants it: in memory.
+        let how = OpenHow::new()
+            .flags(sys::OPEN_FLAGS.bits().into())
+            .resolve(root.links().resolve().bits());
         let (how, retries) = (Box::new(how), OPEN_ATTEMPTS - 1);
-        match self.files.ops.insert(FileOp::Open { token, root, path, how, retries }) {
+        match self.files.ops.insert(RingFileOp::Open { token, root, path, how, retries }) {
             Ok(handle) => self.push_open(handle),
             Err(_) => {
-                self.finish(token, Outcome::Opened(Err(io::ErrorKind::ResourceBusy.into())));
+                self.done.finish(token, Outcome::Opened(Err(io::ErrorKind::ResourceBusy.into())));
                 OpId(SubmissionKind::NOBODY)
             }
         }
     }
 
-    fn push_open(&mut self, handle: Handle) -> OpId {
-        let Some(FileOp::Open { root, path, how, .. }) = self.files.ops.get(handle) else {
+    fn push_open(&mut self, handle: Handle<RingFileOp>) -> OpId {
+        let Some(RingFileOp::Open { root, path, how, .. }) = self.files.ops.get(handle) else {
             unreachable!("callers pass an open")
         };
         let fd = Fd(root.as_fd().as_raw_fd());
-        let user_data = handle.pack(SubmissionKind::Open.tag(0));
+        let user_data = SubmissionKind::Open.name_only(handle);
         let entry =
             opcode::OpenAt2::new(fd, path.as_ptr(), &raw const **how).build().user_data(user_data);
         // SAFETY: path and flags are on the heap, at addresses that stay, and the record keeps
@@ -118,8 +121,8 @@ impl Uring {
         OpId(user_data)
     }
 
-    pub(super) fn complete_open(&mut self, handle: Handle, result: i32) {
-        if let Some(FileOp::Open { retries, .. }) = self.files.ops.get_mut(handle)
+    pub(super) fn complete_open(&mut self, handle: Handle<RingFileOp>, result: i32) {
+        if let Some(RingFileOp::Open { retries, .. }) = self.files.ops.get_mut(handle)
             && matches!(-result, libc::EAGAIN | libc::EINTR)
             && *retries > 0
         {
@@ -127,7 +130,9 @@ impl Uring {
             self.push_open(handle);
             return;
         }
-        let Some(FileOp::Open { token, root, .. }) = self.files.ops.remove(handle) else { return };
+        let Some(RingFileOp::Open { token, root, .. }) = self.files.ops.remove(handle) else {
+            return;
+        };
         let opened = match result {
             code if code < 0 => Err(io::Error::from_raw_os_error(-code)),
             descriptor => {
@@ -137,7 +142,7 @@ impl Uring {
                 File::found(&root, descriptor).map(Arc::new)
             }
         };
-        self.finish(token, Outcome::Opened(opened));
+        self.done.finish(token, Outcome::Opened(opened));
     }
 
     pub(super) fn submit_read(
@@ -147,27 +152,28 @@ impl Uring {
         offset: u64,
         buffer: Vec<u8>,
     ) -> OpId {
-        let op = FileOp::Read { token, file, offset, buffer, read: 0, cancelled: false };
+        let op = RingFileOp::Read { token, file, offset, buffer, read: 0, cancelled: false };
         match self.files.ops.insert(op) {
             Ok(handle) => self.push_read(handle),
-            Err(FileOp::Read { buffer, .. }) => {
+            Err(RingFileOp::Read { buffer, .. }) => {
                 let refused = Err(io::ErrorKind::ResourceBusy.into());
-                self.finish(token, Outcome::FileRead(refused, buffer));
+                self.done.finish(token, Outcome::FileRead(refused, buffer));
                 OpId(SubmissionKind::NOBODY)
             }
-            Err(FileOp::Open { .. }) => unreachable!("the read comes back"),
+            Err(RingFileOp::Open { .. }) => unreachable!("the read comes back"),
         }
     }
 
-    fn push_read(&mut self, handle: Handle) -> OpId {
-        let Some(FileOp::Read { file, offset, buffer, read, .. }) = self.files.ops.get_mut(handle)
+    fn push_read(&mut self, handle: Handle<RingFileOp>) -> OpId {
+        let Some(RingFileOp::Read { file, offset, buffer, read, .. }) =
+            self.files.ops.get_mut(handle)
         else {
             unreachable!("callers pass a read")
         };
         let spare = buffer.spare_capacity_mut();
         let (address, len) = (spare.as_mut_ptr().cast::<u8>(), spare.len().min(READ_MAX) as u32);
         let fd = Fd(file.as_fd().as_raw_fd());
-        let user_data = handle.pack(SubmissionKind::Read.tag(0));
+        let user_data = SubmissionKind::Read.name_only(handle);
         let entry = opcode::Read::new(fd, address, len)
             .offset(*offset + *read as u64)
             .build()
@@ -178,8 +184,8 @@ impl Uring {
         OpId(user_data)
     }
 
-    pub(super) fn complete_read(&mut self, handle: Handle, result: i32) {
-        let Some(FileOp::Read { buffer, read, cancelled: unwanted, .. }) =
+    pub(super) fn complete_read(&mut self, handle: Handle<RingFileOp>, result: i32) {
+        let Some(RingFileOp::Read { buffer, read, cancelled: unwanted, .. }) =
             self.files.ops.get_mut(handle)
         else {
             return;
@@ -200,7 +206,7 @@ impl Uring {
             self.push_read(handle);
             return;
         }
-        let Some(FileOp::Read { token, mut buffer, read, cancelled: unwanted, .. }) =
+        let Some(RingFileOp::Read { token, mut buffer, read, cancelled: unwanted, .. }) =
             self.files.ops.remove(handle)
         else {
             unreachable!("it was there above")
@@ -214,14 +220,14 @@ impl Uring {
         if outcome.is_err() {
             buffer.truncate(buffer.len() - read);
         }
-        self.finish(token, Outcome::FileRead(outcome, buffer));
+        self.done.finish(token, Outcome::FileRead(outcome, buffer));
     }
 
-    pub(super) fn cancel_file(&mut self, handle: Handle, user_data: u64) {
+    pub(super) fn cancel_file(&mut self, handle: Handle<RingFileOp>, user_data: u64) {
         match self.files.ops.get_mut(handle) {
             None => return,
-            Some(FileOp::Read { cancelled, .. }) => *cancelled = true,
-            Some(FileOp::Open { retries, .. }) => *retries = 0,
+            Some(RingFileOp::Read { cancelled, .. }) => *cancelled = true,
+            Some(RingFileOp::Open { retries, .. }) => *retries = 0,
         }
         let entry = opcode::AsyncCancel::new(user_data).build().user_data(SubmissionKind::NOBODY);
         // SAFETY: the entry points to nothing.
@@ -231,6 +237,7 @@ impl Uring {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::completions::Completions;
     use super::super::super::op::is_cancelled;
     use super::super::super::{Driver, Limits, Links};
     use super::*;
@@ -238,7 +245,7 @@ mod tests {
     const NAME: Token = Token(7);
 
     /// A driver whose kernel has an open in hand; none where io_uring does not work.
-    fn opening(retries: usize) -> Option<(Uring, Handle, tempfile::TempDir)> {
+    fn opening(retries: usize) -> Option<(Uring, Handle<RingFileOp>, tempfile::TempDir)> {
         let mut uring = match Uring::open(&Limits::default()) {
             Ok(uring) => uring,
             Err(error) => {
@@ -249,10 +256,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("page"), "a page").unwrap();
         let root = Arc::new(File::open_root(folder.path(), Links::Beneath).unwrap());
-        let how = Box::new(OpenHow::new().flags(sys::OPEN_FLAGS as u64));
-        let op = FileOp::Open { token: NAME, root, path: c"page".into(), how, retries };
+        let how = Box::new(OpenHow::new().flags(sys::OPEN_FLAGS.bits().into()));
+        let op = RingFileOp::Open { token: NAME, root, path: c"page".into(), how, retries };
         let Ok(handle) = uring.files.ops.insert(op) else { panic!("there is room") };
-        uring.in_flight += 1;
+        uring.done.begin();
         Some((uring, handle, folder))
     }
 
@@ -294,7 +301,8 @@ mod tests {
         let file = Arc::new(File::new(file.into()).unwrap());
         let buffer = Vec::with_capacity(10);
         let room = buffer.capacity() as i32;
-        let op = FileOp::Read { token: NAME, file, offset: 0, buffer, read: 0, cancelled: false };
+        let op =
+            RingFileOp::Read { token: NAME, file, offset: 0, buffer, read: 0, cancelled: false };
         let Ok(handle) = uring.files.ops.insert(op) else { panic!("there is room") };
         let complete = || uring.complete_read(handle, room + 1);
         let noticed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(complete));
@@ -314,9 +322,9 @@ mod tests {
             buffer.extend_from_slice(b"before, and a part");
             let read = buffer.len() - b"before".len();
             let (token, cancelled) = (Token(77), was_cancelled);
-            let op = FileOp::Read { token, file, offset: 0, buffer, read, cancelled };
+            let op = RingFileOp::Read { token, file, offset: 0, buffer, read, cancelled };
             let Ok(handle) = uring.files.ops.insert(op) else { panic!("there is room") };
-            uring.in_flight += 1;
+            uring.done.begin();
             uring.complete_read(handle, result);
             let mut all = Vec::new();
             while !all.iter().any(|done: &crate::driver::Completion| done.token == token) {
@@ -336,15 +344,15 @@ mod tests {
         uring.ring.outstanding = 0;
         let answered = || uring.ring.answered();
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(answered)).is_err());
-        uring.in_flight = 0;
-        let finish = || uring.finish(NAME, Outcome::Closed);
+        uring.done = Completions::default();
+        let finish = || uring.done.finish(NAME, Outcome::Closed);
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(finish)).is_err());
     }
 
     #[test]
     fn a_cancelled_open_is_not_tried_again() {
         let Some((mut uring, handle, _folder)) = opening(OPEN_ATTEMPTS - 1) else { return };
-        uring.cancel(OpId(handle.pack(SubmissionKind::Open.tag(0))));
+        uring.cancel(OpId(SubmissionKind::Open.name_only(handle)));
         uring.complete_open(handle, -libc::EAGAIN);
         let error = opened(&mut uring).unwrap_err();
         assert!(error.kind() == io::ErrorKind::WouldBlock || is_cancelled(&error), "{error}");

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use io_uring::types::Fd;
 
-use super::super::job_thread::{Answer, Job, JobThread};
-use super::super::op::{OpId, Outcome, Token, cancelled};
+use super::super::job::Job;
+use super::super::job_thread::JobThread;
+use super::super::op::{OpId, Outcome, Token};
 use super::super::slot_map::Handle;
 use super::super::waker::EventFd;
 use super::Uring;
@@ -28,24 +29,22 @@ impl Jobs {
 
 impl Uring {
     pub(super) fn submit_run(&mut self, token: Token, job: Job) -> OpId {
-        let given = self.jobs().map(|jobs| jobs.thread.submit(token, job));
-        let (name, given) = match given {
-            Ok((handle, given)) => (OpId(handle.pack(SubmissionKind::Run.tag(0))), given),
-            Err(error) => (OpId(SubmissionKind::NOBODY), Err(error)),
-        };
-        if let Err(error) = given {
-            self.finish(token, Outcome::Ran(Err(error)));
+        if let Err(error) = self.make_jobs() {
+            self.done.finish(token, Outcome::Ran(Err(error)));
+            return OpId(SubmissionKind::NOBODY);
         }
-        name
+        let jobs = self.jobs.as_mut().expect("they were made if there were none");
+        let handle = jobs.thread.start(token, job, &mut self.done);
+        OpId(SubmissionKind::Run.name_only(handle))
     }
 
-    /// What does jobs, made and watched from now on if this is the first.
-    fn jobs(&mut self) -> io::Result<&mut Jobs> {
+    /// Makes what does jobs, and watches it from now on, if this is the first.
+    fn make_jobs(&mut self) -> io::Result<()> {
         if self.jobs.is_none() {
             self.jobs = Some(Jobs::new()?);
             self.arm_notifier();
         }
-        Ok(self.jobs.as_mut().expect("they were made if there were none"))
+        Ok(())
     }
 
     fn arm_notifier(&mut self) {
@@ -54,22 +53,17 @@ impl Uring {
         }
     }
 
-    pub(super) fn cancel_run(&mut self, handle: Handle) {
-        let withdrawn = self.jobs.as_mut().and_then(|jobs| jobs.thread.cancel(handle));
-        if let Some(token) = withdrawn {
-            self.finish(token, Outcome::Ran(Err(cancelled())));
+    pub(super) fn cancel_run(&mut self, handle: Handle<Job>) {
+        if let Some(jobs) = &mut self.jobs {
+            jobs.thread.stop(handle, &mut self.done);
         }
     }
 
     /// The notifier tells of answers: of several, or of one that was taken before.
     pub(super) fn complete_notifier(&mut self) {
         self.arm_notifier();
-        while let Some((token, result)) = self.next_answer() {
-            self.finish(token, Outcome::Ran(result));
+        if let Some(jobs) = &mut self.jobs {
+            jobs.thread.collect(&mut self.done);
         }
-    }
-
-    fn next_answer(&mut self) -> Option<Answer> {
-        self.jobs.as_mut().and_then(|jobs| jobs.thread.next_answer())
     }
 }

@@ -1,7 +1,9 @@
 //! What a submission is for, and how its user data says so.
 
-/// What a submission is for: the low 4 bits of the tag in its user data. The others are the
-/// sequence number of the op.
+use super::super::name::Sequence;
+use super::super::slot_map::Handle;
+
+/// What a submission is for. The tag in its user data has it beside the sequence number of the op.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u16)]
 pub(super) enum SubmissionKind {
@@ -38,11 +40,20 @@ impl SubmissionKind {
     /// User data of what nobody waits for, and the name of an op that is over already.
     pub(super) const NOBODY: u64 = (Self::Cancel as u64) << 48 | (u64::MAX >> 16);
 
-    pub(super) fn tag(self, sequence: u16) -> u16 {
-        self as u16 | sequence << 4
+    /// User data of a submission for the op `sequence` of what `handle` names.
+    pub(super) fn name<K>(self, handle: Handle<K>, sequence: Sequence) -> u64 {
+        handle.pack(sequence.tag(self as u16))
     }
 
-    pub(super) fn of(tag: u16) -> Self {
-        Self::ALL[usize::from(tag & 0x0f) - 1]
+    /// User data of a submission for what `handle` names, which has one op.
+    pub(super) fn name_only<K>(self, handle: Handle<K>) -> u64 {
+        self.name(handle, Sequence::default())
+    }
+
+    /// What user data says, but for the handle, whose type depends on it.
+    pub(super) fn of(user_data: u64) -> (Self, Sequence) {
+        let (_, tag) = Handle::<()>::unpack(user_data);
+        let (kind, sequence) = Sequence::of_tag(tag);
+        (Self::ALL[usize::from(kind) - 1], sequence)
     }
 }

@@ -7,9 +7,8 @@
 //! sent by `sendfile(2)` between reaping and waiting, because the ring has no such operation and
 //! its `SPLICE` always goes to a kernel thread; when the socket is full, the ring polls it.
 //!
-//! Invariants: `finished` counts the ops whose last completion is in `done`; a name in `runnable`,
-//! `waits_for_first_buffer`, `waits_for_buffer`, `backoff` or `draining` that has become stale
-//! finds nothing.
+//! Invariant: a name in `runnable`, `waits_for_first_buffer`, `waits_for_buffer`, `backoff` or
+//! `draining` that has become stale finds nothing.
 //!
 //! Never used on the hot path, because the kernel always hands them to a thread of its own:
 //! `STATX`, `SHUTDOWN`, `SPLICE`.
@@ -49,10 +48,11 @@ use std::time::{Duration, Instant};
 
 use io_uring::cqueue;
 
-use super::op::{Completion, Op, OpId, Outcome, Sock, Token};
+use super::completions::Completions;
+use super::op::{Completion, Op, OpId, Sock, Token};
 use super::pool::Pool;
 use super::setup::step_failed;
-use super::slot_map::{CAPACITY_MAX, Handle, SlotMap};
+use super::slot_map::{Handle, SlotMap};
 use super::waker::EventFd;
 use super::{ACCEPT_RETRY, Driver, DriverStats, Limits, Waker, sys};
 use buffers::BufferRing;
@@ -60,11 +60,8 @@ use files::FileOps;
 use jobs::Jobs;
 use kind::SubmissionKind;
 use ring::Ring;
-use socket::{Socket, StreamKind};
+use socket::{RingSocket, StreamKind};
 use writable_watch::WritableWatch;
-
-/// Ops on files at a time, besides one for each socket: a worker opens files for all its sessions.
-const FILE_OPS_BESIDES: u32 = 1024;
 
 /// How long a drop waits for the kernel to give back what it owns.
 const DROP_WAIT: Duration = Duration::from_secs(1);
@@ -75,22 +72,22 @@ pub struct Uring {
     ring: Ring,
     buffers: BufferRing,
     pool: Rc<Pool>,
-    sockets: SlotMap<Socket>,
+    sockets: SlotMap<RingSocket, Sock>,
     files: FileOps,
     /// Completions to be returned by the next wait, or by this one.
-    done: Vec<Completion>,
+    done: Completions,
     /// Scratch of `wait`: what the kernel has answered in this turn.
     reaped: Vec<cqueue::Entry>,
     /// Sends to be tried inline.
-    runnable: VecDeque<Handle>,
+    runnable: VecDeque<Handle<Sock>>,
     /// Receives that found no buffer, having got none since they were armed.
-    waits_for_first_buffer: VecDeque<Handle>,
+    waits_for_first_buffer: VecDeque<Handle<Sock>>,
     /// Receives that found no buffer after they got some.
-    waits_for_buffer: VecDeque<Handle>,
+    waits_for_buffer: VecDeque<Handle<Sock>>,
     /// Accepts that rest after they ran out of descriptors.
-    backoff: Vec<(Handle, Instant)>,
+    backoff: Vec<(Handle<Sock>, Instant)>,
     /// Listeners that are closed, whose queues are accepted from inline.
-    draining: VecDeque<Handle>,
+    draining: VecDeque<Handle<Sock>>,
     /// Sockets that wait for room though their peer has half-closed.
     writable: WritableWatch,
     waker: EventFd,
@@ -98,16 +95,13 @@ pub struct Uring {
     jobs: Option<Jobs>,
     /// Where the kernel writes the counters of the waker and of the jobs' notifier.
     wake_count: Box<[u8; 8]>,
-    in_flight: usize,
-    /// Of those, the ones whose last completion is in `done`.
-    finished: usize,
     limits: Limits,
     stats: DriverStats,
 }
 
 impl std::fmt::Debug for Uring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Uring({} sockets, {} ops)", self.sockets.len(), self.in_flight)
+        write!(f, "Uring({} sockets, {} ops)", self.sockets.len(), self.done.in_flight())
     }
 }
 
@@ -128,9 +122,9 @@ impl Uring {
             ring,
             buffers,
             pool,
-            sockets: SlotMap::new(limits.sockets_max),
-            files: FileOps::new((limits.sockets_max + FILE_OPS_BESIDES).min(CAPACITY_MAX)),
-            done: Vec::new(),
+            sockets: SlotMap::marked(limits.sockets_max),
+            files: FileOps::new(limits.file_ops_max()),
+            done: Completions::default(),
             reaped: Vec::new(),
             runnable: VecDeque::new(),
             waits_for_first_buffer: VecDeque::new(),
@@ -141,25 +135,11 @@ impl Uring {
             waker: EventFd::new().map_err(step("eventfd"))?,
             jobs: None,
             wake_count: Box::new([0; 8]),
-            in_flight: 0,
-            finished: 0,
             limits: *limits,
             stats: DriverStats::default(),
         };
         driver.arm_waker();
         Ok(driver)
-    }
-
-    /// Ends an op: its last completion.
-    fn finish(&mut self, token: Token, outcome: Outcome) {
-        assert!(self.finished < self.in_flight, "an op ends that is not in flight");
-        self.finished += 1;
-        self.done.push(Completion { token, more: false, outcome });
-    }
-
-    /// Reports progress of an op that goes on.
-    fn progress(&mut self, token: Token, outcome: Outcome) {
-        self.done.push(Completion { token, more: true, outcome });
     }
 
     /// Gives the kernel the buffers that came back, and then the receives that missed them, no
@@ -197,13 +177,13 @@ impl Driver for Uring {
     fn adopt(&mut self, socket: OwnedFd) -> io::Result<Sock> {
         sys::set_nonblocking(&socket)?;
         self.sockets
-            .insert(Socket::new(socket))
+            .insert(RingSocket::new(socket))
             .map(Sock)
             .map_err(|_| io::Error::other("the driver's table of sockets is full"))
     }
 
     fn submit(&mut self, token: Token, op: Op) -> OpId {
-        self.in_flight += 1;
+        self.done.begin();
         match op {
             Op::AcceptMany { listener } => self.submit_stream(token, listener, StreamKind::Accept),
             Op::RecvMany { sock } => self.submit_stream(token, sock, StreamKind::Recv),
@@ -216,12 +196,16 @@ impl Driver for Uring {
     }
 
     fn cancel(&mut self, op: OpId) {
-        let (handle, tag) = Handle::unpack(op.0);
-        match SubmissionKind::of(tag) {
-            SubmissionKind::Accept | SubmissionKind::Recv => self.cancel_stream(handle, tag),
-            SubmissionKind::Send => self.cancel_send(handle, tag),
-            SubmissionKind::Open | SubmissionKind::Read => self.cancel_file(handle, op.0),
-            SubmissionKind::Run => self.cancel_run(handle),
+        let (kind, sequence) = SubmissionKind::of(op.0);
+        match kind {
+            SubmissionKind::Accept | SubmissionKind::Recv => {
+                self.cancel_stream(Handle::unpack(op.0).0, sequence);
+            }
+            SubmissionKind::Send => self.cancel_send(Handle::unpack(op.0).0, sequence),
+            SubmissionKind::Open | SubmissionKind::Read => {
+                self.cancel_file(Handle::unpack(op.0).0, op.0);
+            }
+            SubmissionKind::Run => self.cancel_run(Handle::unpack(op.0).0),
             SubmissionKind::Poll
             | SubmissionKind::Fetch
             | SubmissionKind::Wake
@@ -250,11 +234,7 @@ impl Driver for Uring {
             self.complete(&entry);
         }
         self.reaped = reaped;
-        self.stats.completions += self.done.len() as u64;
-        let finished = std::mem::take(&mut self.finished);
-        assert!(finished <= self.in_flight, "{finished} of {} ops ended", self.in_flight);
-        self.in_flight -= finished;
-        out.append(&mut self.done);
+        self.done.deliver(out, &mut self.stats);
         result.map_err(|error| step_failed("io_uring_enter", &error))
     }
 
@@ -275,7 +255,7 @@ impl Driver for Uring {
     }
 
     fn in_flight(&self) -> usize {
-        self.in_flight
+        self.done.in_flight()
     }
 
     fn leased(&self) -> usize {
@@ -330,7 +310,7 @@ impl Uring {
 
     /// Gives up all memory that the kernel may still read or write, without freeing it.
     fn leak(&mut self) {
-        std::mem::forget(std::mem::replace(&mut self.sockets, SlotMap::new(0)));
+        std::mem::forget(std::mem::replace(&mut self.sockets, SlotMap::marked(0)));
         std::mem::forget(std::mem::replace(&mut self.files, FileOps::new(0)));
         std::mem::forget(std::mem::take(&mut self.wake_count));
         std::mem::forget(Rc::clone(&self.pool));

@@ -10,25 +10,19 @@ use std::time::Instant;
 use io_uring::{opcode, squeue, types::Fd};
 
 use super::super::chain::Chain;
+use super::super::name::Sequence;
 use super::super::op::{OpId, Outcome, Sock, Token, cancelled};
 use super::super::slot_map::Handle;
 use super::super::sys;
-use super::super::transfer::{Progress, Transfer};
+use super::super::transfer::{AttemptEnd, SLICES_MAX, Transfer};
 use super::kind::SubmissionKind;
-use super::socket::{Gather, Read, Socket, Stream, StreamKind, Write};
+use super::socket::{Gather, RingSend, RingSocket, SendStage, Stream, StreamKind, StreamState};
 use super::{Uring, buffers};
 
 /// Flags of every send in the ring: it never waits there. A SENDMSG that was asked to wait
 /// (`MSG_WAITALL`) failed with `EAGAIN` when the peer had half-closed. What does not fit into the
 /// socket goes on inline, when a poll for room alone says so.
 const SEND_FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-
-/// The bits of a sequence number.
-const SEQUENCE_MASK: u16 = 0x0fff;
-
-/// Which count of `Socket::sequence` belongs to which side.
-pub(super) const READ: usize = 0;
-const WRITE: usize = 1;
 
 impl StreamKind {
     pub(super) fn kind(self) -> SubmissionKind {
@@ -40,14 +34,14 @@ impl StreamKind {
 }
 
 impl Uring {
-    pub(super) fn socket(&self, sock: Sock) -> &Socket {
-        self.sockets.get(sock.0).expect("a socket is not used after its close")
+    pub(super) fn socket(&self, sock: Sock) -> &RingSocket {
+        self.sockets.get(sock.0).unwrap_or_else(|| sock.stale())
     }
 
     /// The socket of a new op.
-    fn open_socket(&mut self, sock: Sock) -> &mut Socket {
-        let socket = self.sockets.get_mut(sock.0).expect("a socket is not used after its close");
-        assert!(socket.closing.is_none(), "no op is submitted after a close");
+    fn open_socket(&mut self, sock: Sock) -> &mut RingSocket {
+        let socket = self.sockets.get_mut(sock.0).unwrap_or_else(|| sock.stale());
+        assert!(socket.closing.is_none(), "an op on {sock:?}, whose close was submitted before");
         socket
     }
 
@@ -58,12 +52,12 @@ impl Uring {
     /// As for [`Ring::push`](super::ring::Ring::push).
     unsafe fn push(
         &mut self,
-        handle: Handle,
+        handle: Handle<Sock>,
         kind: SubmissionKind,
-        sequence: u16,
+        sequence: Sequence,
         entry: squeue::Entry,
     ) {
-        let entry = entry.user_data(handle.pack(kind.tag(sequence)));
+        let entry = entry.user_data(kind.name(handle, sequence));
         // SAFETY: the caller promises the same.
         unsafe { self.ring.push(&entry) };
         if let Some(socket) = self.sockets.get_mut(handle) {
@@ -74,37 +68,26 @@ impl Uring {
     // The read side.
 
     pub(super) fn submit_stream(&mut self, token: Token, sock: Sock, kind: StreamKind) -> OpId {
-        let socket = self.open_socket(sock);
-        assert!(matches!(socket.read, Read::Idle), "a socket has one read-side op at a time");
-        socket.read = Read::Many(Stream {
-            token,
-            kind,
-            armed: false,
-            has_received: false,
-            multishot: false,
-            cancelled: false,
-            drain: None,
-        });
-        socket.sequence[READ] = (socket.sequence[READ] + 1) & SEQUENCE_MASK;
-        let tag = kind.kind().tag(socket.sequence[READ]);
+        let stream = Stream { token, kind, state: StreamState::Parked };
+        let sequence = self.open_socket(sock).read.start(stream);
         self.arm_stream(sock.0);
-        OpId(sock.0.pack(tag))
+        OpId(kind.kind().name(sock.0, sequence))
     }
 
     /// Asks the kernel for the stream of a socket that has one which is not armed.
-    pub(super) fn arm_stream(&mut self, handle: Handle) {
+    pub(super) fn arm_stream(&mut self, handle: Handle<Sock>) {
         let roomy = self.is_roomy();
         let Some(socket) = self.sockets.get_mut(handle) else { return };
-        let Read::Many(stream) = &mut socket.read else { return };
-        if stream.armed {
-            return;
+        let sequence = socket.read.sequence();
+        let Some(stream) = socket.read.get_mut() else { return };
+        match stream.state {
+            StreamState::Parked => {}
+            StreamState::Draining(_) => return self.draining.push_back(handle),
+            StreamState::Armed { .. } | StreamState::Cancelled | StreamState::Recalled(_) => return,
         }
-        if stream.drain.is_some() {
-            return self.draining.push_back(handle);
-        }
-        (stream.armed, stream.has_received, stream.multishot) = (true, false, roomy);
+        stream.state = StreamState::Armed { multishot: roomy, has_received: false };
         let fd = Fd(socket.fd.as_raw_fd());
-        let (kind, sequence) = (stream.kind, socket.sequence[READ]);
+        let kind = stream.kind;
         let entry = match kind {
             StreamKind::Accept if !roomy => {
                 let null = std::ptr::null_mut();
@@ -120,41 +103,49 @@ impl Uring {
         unsafe { self.push(handle, kind.kind(), sequence, entry) };
     }
 
-    pub(super) fn cancel_stream(&mut self, handle: Handle, tag: u16) {
+    pub(super) fn cancel_stream(&mut self, handle: Handle<Sock>, sequence: Sequence) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
-        let Read::Many(stream) = &mut socket.read else { return };
-        let tag_now = stream.kind.kind().tag(socket.sequence[READ]);
-        if tag_now != tag || stream.cancelled {
-            return;
+        let Some(stream) = socket.read.current(sequence) else { return };
+        match stream.state {
+            StreamState::Cancelled => {}
+            StreamState::Armed { .. } | StreamState::Recalled(_) => {
+                stream.state = StreamState::Cancelled;
+                self.cancel_in_kernel(handle);
+            }
+            StreamState::Parked | StreamState::Draining(_) => {
+                self.finish_stream(handle, Err(cancelled()));
+                // A listener that is closed waited for nothing else.
+                self.close_when_idle(handle);
+            }
         }
-        stream.cancelled = true;
-        if stream.armed {
-            self.cancel_kernel(handle, handle.pack(tag));
-        } else {
-            self.finish_stream(handle, Err(cancelled()));
-            // A listener that is closed waited for nothing else.
-            self.close_when_idle(handle);
-        }
+    }
+
+    /// Asks the kernel to cancel the stream of a socket.
+    pub(super) fn cancel_in_kernel(&mut self, handle: Handle<Sock>) {
+        let Some(socket) = self.sockets.get(handle) else { return };
+        let Some(stream) = socket.read.get() else { return };
+        let user_data = stream.kind.kind().name(handle, socket.read.sequence());
+        self.cancel_kernel(handle, user_data);
     }
 
     /// Asks the kernel to cancel what was submitted with `user_data`.
-    pub(super) fn cancel_kernel(&mut self, handle: Handle, user_data: u64) {
+    fn cancel_kernel(&mut self, handle: Handle<Sock>, user_data: u64) {
         let entry = opcode::AsyncCancel::new(user_data).build();
         // SAFETY: the entry points to nothing.
-        unsafe { self.push(handle, SubmissionKind::Cancel, 0, entry) };
+        unsafe { self.push(handle, SubmissionKind::Cancel, Sequence::default(), entry) };
     }
 
     /// Ends the read side of a socket.
-    pub(super) fn finish_stream(&mut self, handle: Handle, result: std::io::Result<()>) {
+    pub(super) fn finish_stream(&mut self, handle: Handle<Sock>, result: std::io::Result<()>) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
-        let Read::Many(stream) = std::mem::replace(&mut socket.read, Read::Idle) else { return };
+        let Some(stream) = socket.read.take() else { return };
         let outcome = match (stream.kind, result) {
             (StreamKind::Recv, Ok(())) => Outcome::Received(Ok(None)),
             (StreamKind::Recv, Err(error)) => Outcome::Received(Err(error)),
             (StreamKind::Accept, Ok(())) => Outcome::Accepted(Err(cancelled())),
             (StreamKind::Accept, Err(error)) => Outcome::Accepted(Err(error)),
         };
-        self.finish(stream.token, outcome);
+        self.done.finish(stream.token, outcome);
     }
 
     // The write side.
@@ -166,26 +157,27 @@ impl Uring {
         chain: Box<Chain>,
         fin: bool,
     ) -> OpId {
-        let socket = self.open_socket(sock);
-        assert!(matches!(socket.write, Write::Idle), "a socket has one write-side op at a time");
-        socket.sequence[WRITE] = (socket.sequence[WRITE] + 1) & SEQUENCE_MASK;
-        let tag = SubmissionKind::Send.tag(socket.sequence[WRITE]);
         let transfer = Transfer::new(chain, fin);
-        if transfer.chain.is_empty() || transfer.chain.has_file() {
-            self.run_later(sock.0, token, transfer);
+        let inline = transfer.chain.is_empty() || transfer.chain.has_file();
+        let send = RingSend { token, transfer, stage: SendStage::Runnable };
+        let sequence = self.open_socket(sock).write.start(send);
+        if inline {
+            self.runnable.push_back(sock.0);
         } else {
-            self.send_memory(sock.0, token, transfer);
+            self.send_memory(sock.0);
         }
-        OpId(sock.0.pack(tag))
+        OpId(SubmissionKind::Send.name(sock.0, sequence))
     }
 
     /// Lets the ring send a chain of memory.
-    pub(super) fn send_memory(&mut self, handle: Handle, token: Token, transfer: Transfer) {
+    fn send_memory(&mut self, handle: Handle<Sock>) {
         let bytes_max = usize::try_from(self.limits.turn_bytes_max).unwrap_or(usize::MAX);
         let socket = self.sockets.get_mut(handle).expect("a send's socket is open");
+        let sequence = socket.write.sequence();
+        let send = socket.write.get_mut().expect("callers have just used it");
         let fd = Fd(socket.fd.as_raw_fd());
-        let mut slices = [IoSlice::new(&[]); Gather::VECTORS];
-        let count = transfer.chain.memory_within(&mut slices, bytes_max);
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let count = send.transfer.chain.memory_within(&mut slices, bytes_max);
         let mut gather = None;
         let entry = if let [slice] = slices[..count] {
             let len = u32::try_from(slice.len()).unwrap_or(u32::MAX);
@@ -195,50 +187,46 @@ impl Uring {
             gather.fill(&slices[..count]);
             opcode::SendMsg::new(fd, &raw const gather.message).flags(SEND_FLAGS as u32).build()
         };
-        let sequence = socket.sequence[WRITE];
-        socket.write = Write::Ring { token, transfer, gather, cancelled: false };
+        send.stage = SendStage::Ring { gather, cancelled: false };
         // SAFETY: the chain's memory and the boxed message lie outside the record, at addresses
-        // that stay, and `Write::Ring` keeps them, untouched, until the completion.
+        // that stay, and the send keeps them, untouched, until the completion.
         unsafe { self.push(handle, SubmissionKind::Send, sequence, entry) };
         self.ring.certain();
     }
 
     /// Queues a send to be tried inline.
-    pub(super) fn run_later(&mut self, handle: Handle, token: Token, transfer: Transfer) {
+    pub(super) fn run_later(&mut self, handle: Handle<Sock>) {
         let socket = self.sockets.get_mut(handle).expect("a send's socket is open");
-        socket.write = Write::Runnable { token, transfer };
+        let send = socket.write.get_mut().expect("callers have just used it");
+        send.stage = SendStage::Runnable;
         self.runnable.push_back(handle);
     }
 
     /// One inline attempt at a send.
-    pub(super) fn attempt_send(&mut self, handle: Handle, now: Instant) {
+    pub(super) fn attempt_send(&mut self, handle: Handle<Sock>, now: Instant) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
-        let (token, mut transfer) = match std::mem::replace(&mut socket.write, Write::Idle) {
-            Write::Runnable { token, transfer } => (token, transfer),
-            other => {
-                socket.write = other;
-                return;
-            }
-        };
+        let sequence = socket.write.sequence();
+        let Some(send) = socket.write.get_mut() else { return };
+        if !matches!(send.stage, SendStage::Runnable) {
+            return;
+        }
         let budget = self.limits.turn_bytes_max;
-        match transfer.attempt(socket.fd.as_fd(), budget, now, &mut self.stats) {
-            Progress::Done => self.finish_send(handle, token, transfer, Ok(())),
-            Progress::Failed(error) => self.finish_send(handle, token, transfer, Err(error)),
-            Progress::Spent => self.run_later(handle, token, transfer),
-            Progress::Blocked => {
+        match send.transfer.attempt(socket.fd.as_fd(), budget, now, &mut self.stats) {
+            AttemptEnd::Done => self.finish_send(handle, Ok(())),
+            AttemptEnd::Failed(error) => self.finish_send(handle, Err(error)),
+            AttemptEnd::Spent => self.runnable.push_back(handle),
+            AttemptEnd::Blocked => {
                 let entry =
                     opcode::PollAdd::new(Fd(socket.fd.as_raw_fd()), libc::POLLOUT as u32).build();
-                let sequence = socket.sequence[WRITE];
                 let kind = SubmissionKind::Poll;
-                socket.write = Write::Kernel { token, transfer, kind, cancelled: false };
+                send.stage = SendStage::Kernel { kind, cancelled: false };
                 // SAFETY: the entry points to nothing.
                 unsafe { self.push(handle, kind, sequence, entry) };
             }
-            Progress::Cold(file, range) => {
-                let sequence = socket.sequence[WRITE];
+            AttemptEnd::Cold(file, range) => {
                 let entry = self.files.fetch(&file, &range);
                 let kind = SubmissionKind::Fetch;
-                socket.write = Write::Kernel { token, transfer, kind, cancelled: false };
+                send.stage = SendStage::Kernel { kind, cancelled: false };
                 // SAFETY: the entry writes to the sink, which lives as long as the driver (or is
                 // leaked with it) and is never read; the chain keeps the file open.
                 unsafe { self.push(handle, kind, sequence, entry) };
@@ -246,65 +234,32 @@ impl Uring {
         }
     }
 
-    pub(super) fn cancel_send(&mut self, handle: Handle, tag: u16) {
+    pub(super) fn cancel_send(&mut self, handle: Handle<Sock>, sequence: Sequence) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
-        let sequence = socket.sequence[WRITE];
-        if SubmissionKind::Send.tag(sequence) != tag {
-            return;
-        }
-        match std::mem::replace(&mut socket.write, Write::Idle) {
-            Write::Idle => {}
-            Write::Runnable { token, transfer } => {
-                self.finish_send(handle, token, transfer, Err(cancelled()));
-            }
-            asked @ Write::Kernel { cancelled: true, .. } => socket.write = asked,
-            listed @ Write::Watched { .. } => {
-                socket.write = listed;
-                self.abandon_send(handle);
-            }
+        let Some(send) = socket.write.current(sequence) else { return };
+        match &mut send.stage {
+            SendStage::Runnable | SendStage::Watched => self.abandon_send(handle),
             // It does not wait, so there is nothing to cut short.
-            Write::Ring { token, transfer, gather, .. } => {
-                socket.write = Write::Ring { token, transfer, gather, cancelled: true };
-            }
-            Write::Kernel { token, transfer, kind, .. } => {
-                socket.write = Write::Kernel { token, transfer, kind, cancelled: true };
-                self.cancel_kernel(handle, handle.pack(kind.tag(sequence)));
-            }
-        }
-    }
-
-    /// Takes a send out of those that wait for room.
-    pub(super) fn unlist(&mut self, handle: Handle) -> Option<(Token, Transfer)> {
-        let socket = self.sockets.get_mut(handle)?;
-        match std::mem::replace(&mut socket.write, Write::Idle) {
-            Write::Watched { token, transfer } => {
-                self.writable.forget(socket.fd.as_fd(), handle.slot());
-                Some((token, transfer))
-            }
-            other => {
-                socket.write = other;
-                None
+            SendStage::Ring { cancelled, .. } => *cancelled = true,
+            SendStage::Kernel { cancelled: true, .. } => {}
+            SendStage::Kernel { kind, cancelled } => {
+                *cancelled = true;
+                let user_data = kind.name(handle, sequence);
+                self.cancel_kernel(handle, user_data);
             }
         }
     }
 
     /// Ends the write side of a socket.
-    pub(super) fn finish_send(
-        &mut self,
-        handle: Handle,
-        token: Token,
-        transfer: Transfer,
-        result: std::io::Result<()>,
-    ) {
-        if let Some(socket) = self.sockets.get_mut(handle) {
-            socket.write = Write::Idle;
-            if transfer.fin && result.is_ok() {
-                self.stats.system_calls += 1;
-                // It fails only when the connection is gone, which the read side reports.
-                let _ = sys::shutdown(socket.fd.as_fd(), Shutdown::Write);
-            }
+    pub(super) fn finish_send(&mut self, handle: Handle<Sock>, result: std::io::Result<()>) {
+        let Some(socket) = self.sockets.get_mut(handle) else { return };
+        let Some(send) = socket.write.take() else { return };
+        if send.transfer.fin && result.is_ok() {
+            self.stats.system_calls += 1;
+            // It fails only when the connection is gone, which the read side reports.
+            let _ = sys::shutdown(socket.fd.as_fd(), Shutdown::Write);
         }
-        self.finish(token, Outcome::Sent(result, transfer.chain));
+        self.done.finish(send.token, Outcome::Sent(result, send.transfer.chain));
     }
 
     // The end: ask, join, close.
@@ -313,65 +268,64 @@ impl Uring {
         let handle = sock.0;
         let socket = self.open_socket(sock);
         socket.closing = Some(token);
-        let listening =
-            matches!(&socket.read, Read::Many(stream) if stream.kind == StreamKind::Accept);
-        if !listening {
+        let stream = socket.read.get().copied();
+        if stream.is_some_and(|stream| stream.kind == StreamKind::Accept) {
+            self.begin_drain(handle);
+        } else {
             // Ends what the kernel has armed on this socket, and tells the peer. It fails when the
             // peer was faster.
             let _ = match reset {
                 true => sys::abort(socket.fd.as_fd()),
                 false => sys::shutdown(socket.fd.as_fd(), Shutdown::Both),
             };
-        }
-        if listening {
-            self.begin_drain(handle);
-        } else if let Read::Many(Stream { armed: false, .. }) = &socket.read {
-            self.finish_stream(handle, Err(cancelled()));
+            if stream.is_some_and(|stream| !stream.state.is_with_kernel()) {
+                self.finish_stream(handle, Err(cancelled()));
+            }
         }
         self.stats.system_calls += 1;
         self.abandon_send(handle);
         // Nobody wants it any more, and others may wait for the disk behind it.
         self.cancel_fetch(handle);
         self.close_when_idle(handle);
-        OpId(handle.pack(SubmissionKind::Close.tag(0)))
+        OpId(SubmissionKind::Close.name_only(handle))
     }
 
     /// Ends a send that the kernel has no part in at the moment.
-    fn abandon_send(&mut self, handle: Handle) {
-        if let Some((token, transfer)) = self.unlist(handle) {
-            return self.finish_send(handle, token, transfer, Err(cancelled()));
+    fn abandon_send(&mut self, handle: Handle<Sock>) {
+        let Some(socket) = self.sockets.get(handle) else { return };
+        match socket.write.get().map(|send| &send.stage) {
+            Some(SendStage::Runnable) => {}
+            Some(SendStage::Watched) => self.writable.forget(socket.fd.as_fd(), handle.slot()),
+            None | Some(SendStage::Ring { .. } | SendStage::Kernel { .. }) => return,
         }
-        let Some(socket) = self.sockets.get_mut(handle) else { return };
-        match std::mem::replace(&mut socket.write, Write::Idle) {
-            Write::Runnable { token, transfer } => {
-                self.finish_send(handle, token, transfer, Err(cancelled()));
-            }
-            other => socket.write = other,
-        }
+        self.finish_send(handle, Err(cancelled()));
     }
 
     /// Ends the wait of a send for cold data.
-    fn cancel_fetch(&mut self, handle: Handle) {
+    fn cancel_fetch(&mut self, handle: Handle<Sock>) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
-        if let Write::Kernel { kind: SubmissionKind::Fetch, cancelled, .. } = &mut socket.write
+        let sequence = socket.write.sequence();
+        let kind = SubmissionKind::Fetch;
+        if let Some(send) = socket.write.get_mut()
+            && let SendStage::Kernel { kind: SubmissionKind::Fetch, cancelled } = &mut send.stage
             && !std::mem::replace(cancelled, true)
         {
-            let tag = SubmissionKind::Fetch.tag(socket.sequence[WRITE]);
-            self.cancel_kernel(handle, handle.pack(tag));
+            self.cancel_kernel(handle, kind.name(handle, sequence));
         }
     }
 
     /// Closes a socket whose close was submitted, once the kernel has answered everything.
-    pub(super) fn close_when_idle(&mut self, handle: Handle) {
+    pub(super) fn close_when_idle(&mut self, handle: Handle<Sock>) {
         let Some(socket) = self.sockets.get(handle) else { return };
         let (Some(token), 0) = (socket.closing, socket.kernel) else { return };
-        if matches!(socket.read, Read::Many(Stream { drain: Some(_), .. })) {
+        let stream = socket.read.get();
+        if stream.is_some_and(|stream| matches!(stream.state, StreamState::Draining(_))) {
             return;
         }
-        assert!(matches!(socket.read, Read::Idle) && matches!(socket.write, Write::Idle));
+        assert!(stream.is_none() && socket.write.get().is_none(), "a closed socket has an op");
         self.stats.system_calls += 1;
         drop(self.sockets.remove(handle));
-        self.finish(token, Outcome::Closed);
+        self.done.finish(token, Outcome::Closed);
     }
 }
 

@@ -23,7 +23,8 @@ use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 
 use super::{
-    ChangeReport, Event, Outbox, Post, REST, Request, Requests, Sink, SiteId, Table, Watcher,
+    ChangeReport, Outbox, Post, REST, Requests, Sink, SiteId, WatchEvent, WatchRequest, WatchTable,
+    Watcher,
 };
 use crate::driver::File;
 
@@ -57,11 +58,11 @@ const WATCHED: WatchFlags = WatchFlags::MODIFY
 #[derive(Debug)]
 pub struct Inotify {
     /// `None` where there was no thread, or no instance, to be had.
-    running: Option<Running>,
+    running: Option<WatchHandle>,
 }
 
 #[derive(Debug)]
-struct Running {
+struct WatchHandle {
     queue: Arc<RequestQueue>,
     thread: JoinHandle<()>,
     /// Nothing comes of it but its end, with the thread.
@@ -71,13 +72,13 @@ struct Running {
 /// Where the handle and the thread meet.
 #[derive(Debug)]
 struct RequestQueue {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<WaitingRequests>,
     /// An eventfd that does not block: set when something was put in.
     notifier: OwnedFd,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct WaitingRequests {
     requests: Requests,
     /// The handle is gone.
     over: bool,
@@ -86,25 +87,25 @@ struct Waiting {
 impl Inotify {
     /// A watcher that posts to `post`.
     pub fn new(post: Post) -> Self {
-        Self { running: Running::start(post).ok() }
+        Self { running: WatchHandle::start(post).ok() }
     }
 
     /// What runs. The thread has ended before its time if `post` has panicked.
-    fn running(&self) -> Option<&Running> {
+    fn running(&self) -> Option<&WatchHandle> {
         self.running.as_ref().filter(|running| !running.thread.is_finished())
     }
 }
 
 impl Watcher for Inotify {
     fn watch(&mut self, site: SiteId, root: &Arc<File>, path: &[u8]) -> bool {
-        let Some(Running { queue, .. }) = self.running() else { return false };
+        let Some(WatchHandle { queue, .. }) = self.running() else { return false };
         let added = queue.lock().requests.watch(site, root, path);
         queue.notify();
         added
     }
 
     fn forget(&mut self, site: SiteId) {
-        if let Some(Running { queue, .. }) = self.running() {
+        if let Some(WatchHandle { queue, .. }) = self.running() {
             queue.lock().requests.forget(site);
             queue.notify();
         }
@@ -124,7 +125,7 @@ impl Drop for Inotify {
     }
 }
 
-impl Running {
+impl WatchHandle {
     fn start(post: Post) -> io::Result<Self> {
         let instance = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let notifier = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
@@ -132,7 +133,7 @@ impl Running {
         let service = WatchThread {
             queue: Arc::clone(&queue),
             instance,
-            table: Table::default(),
+            table: WatchTable::default(),
             outbox: Outbox::new(post),
         };
         let (ending, ended) = mpsc::channel();
@@ -147,7 +148,7 @@ impl Running {
 
 impl RequestQueue {
     /// No code panics while it holds the lock.
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, WaitingRequests> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -168,7 +169,7 @@ impl RequestQueue {
 struct WatchThread {
     queue: Arc<RequestQueue>,
     instance: OwnedFd,
-    table: Table,
+    table: WatchTable,
     outbox: Outbox,
 }
 
@@ -204,16 +205,16 @@ impl WatchThread {
         }
     }
 
-    fn serve(&mut self, request: Request) {
+    fn serve(&mut self, request: WatchRequest) {
         let Self { instance, table, outbox, .. } = self;
         let instance = instance.as_fd();
         match request {
-            Request::Forget { site } => {
+            WatchRequest::Forget { site } => {
                 table.forget(site, b"", &mut end_in(instance));
                 outbox.push(ChangeReport::Unwatched { site, path: [].into() });
                 outbox.changed(site, || super::Change::Everything);
             }
-            Request::Watch { site, root, path } if !table.holds(site, &path) => {
+            WatchRequest::Watch { site, root, path } if !table.holds(site, &path) => {
                 let ends = memchr::memchr_iter(b'/', &path).chain([path.len()]);
                 for end in (!path.is_empty()).then_some(0).into_iter().chain(ends) {
                     let above = &path[..end];
@@ -232,7 +233,7 @@ impl WatchThread {
                     outbox.push(ChangeReport::Watched { site, path: above.into() });
                 }
             }
-            Request::Watch { .. } => {}
+            WatchRequest::Watch { .. } => {}
         }
     }
 
@@ -247,7 +248,7 @@ impl WatchThread {
             match reader.next() {
                 Ok(event) => {
                     let name = event.file_name().map(CStr::to_bytes);
-                    let event = Event { number: event.wd(), flags: event.events(), name };
+                    let event = WatchEvent { number: event.wd(), flags: event.events(), name };
                     table.take_in(&event, outbox, &mut end_in(instance));
                     events += 1;
                 }

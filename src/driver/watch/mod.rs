@@ -66,8 +66,8 @@ use crate::driver::File;
 
 pub use inotify::Inotify;
 pub(crate) use outbox::{Outbox, ended};
-pub(crate) use requests::{Request, Requests};
-pub(crate) use table::{Event, Sink, Table};
+pub(crate) use requests::{Requests, WatchRequest};
+pub(crate) use table::{Sink, WatchEvent, WatchTable};
 
 /// Directories that are watched at a time. Each costs the kernel about a kilobyte, and counts
 /// against the user's `fs.inotify.max_user_watches`.

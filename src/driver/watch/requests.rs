@@ -8,7 +8,7 @@ use crate::driver::File;
 
 /// What a watcher is to do.
 #[derive(Debug)]
-pub(crate) enum Request {
+pub(crate) enum WatchRequest {
     /// Watch a directory, and those above it.
     Watch {
         /// Whose directory it is.
@@ -29,16 +29,18 @@ pub(crate) enum Request {
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
     /// At most [`REQUESTS_MAX`] to watch, and one to forget for each site.
-    waiting: VecDeque<Request>,
+    waiting: VecDeque<WatchRequest>,
     watches: usize,
 }
 
 impl Requests {
     /// Adds a request to watch. Returns whether there is room for it.
     pub(crate) fn watch(&mut self, site: SiteId, root: &Arc<File>, path: &[u8]) -> bool {
-        let is_same = |request: &Request| match request {
-            Request::Watch { site: other, path: same, .. } => *other == site && **same == *path,
-            Request::Forget { .. } => false,
+        let is_same = |request: &WatchRequest| match request {
+            WatchRequest::Watch { site: other, path: same, .. } => {
+                *other == site && **same == *path
+            }
+            WatchRequest::Forget { .. } => false,
         };
         if self.waiting.iter().any(is_same) {
             return true;
@@ -47,24 +49,30 @@ impl Requests {
             return false;
         }
         self.watches += 1;
-        self.waiting.push_back(Request::Watch { site, root: Arc::clone(root), path: path.into() });
+        self.waiting.push_back(WatchRequest::Watch {
+            site,
+            root: Arc::clone(root),
+            path: path.into(),
+        });
         true
     }
 
     /// Adds a request to forget, in the place of all that wait for this site.
     pub(crate) fn forget(&mut self, site: SiteId) {
         self.waiting.retain(|request| match request {
-            Request::Watch { site: other, .. } | Request::Forget { site: other } => *other != site,
+            WatchRequest::Watch { site: other, .. } | WatchRequest::Forget { site: other } => {
+                *other != site
+            }
         });
-        let is_watch = |request: &&Request| matches!(request, Request::Watch { .. });
+        let is_watch = |request: &&WatchRequest| matches!(request, WatchRequest::Watch { .. });
         self.watches = self.waiting.iter().filter(is_watch).count();
-        self.waiting.push_back(Request::Forget { site });
+        self.waiting.push_back(WatchRequest::Forget { site });
     }
 
     /// The request that is to be worked on next.
-    pub(crate) fn next(&mut self) -> Option<Request> {
+    pub(crate) fn next(&mut self) -> Option<WatchRequest> {
         let request = self.waiting.pop_front();
-        self.watches -= usize::from(matches!(request, Some(Request::Watch { .. })));
+        self.watches -= usize::from(matches!(request, Some(WatchRequest::Watch { .. })));
         request
     }
 
@@ -82,8 +90,8 @@ mod tests {
     /// The queue, for a person; it is empty afterwards.
     fn drain(requests: &mut Requests) -> Vec<String> {
         let text = |request| match request {
-            Request::Watch { site, path, .. } => format!("{}:{}", site.0, path.escape_ascii()),
-            Request::Forget { site } => format!("{}!", site.0),
+            WatchRequest::Watch { site, path, .. } => format!("{}:{}", site.0, path.escape_ascii()),
+            WatchRequest::Forget { site } => format!("{}!", site.0),
         };
         std::iter::from_fn(|| requests.next()).map(text).collect()
     }

@@ -20,21 +20,21 @@ const MOVES: ReadFlags = ReadFlags::CREATE
 /// What is watched, by place and by the kernel's number. The order is that of paths, so that a
 /// simulated run replays.
 #[derive(Default, Debug)]
-pub(crate) struct Table {
+pub(crate) struct WatchTable {
     numbers: BTreeMap<SiteId, BTreeMap<Arc<[u8]>, i32>>,
-    places: BTreeMap<i32, Vec<Place>>,
+    places: BTreeMap<i32, Vec<WatchedPlace>>,
     count: usize,
 }
 
 #[derive(Clone, Debug)]
-struct Place {
+struct WatchedPlace {
     site: SiteId,
     path: Arc<[u8]>,
 }
 
 /// What the kernel tells (`inotify(7)`).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Event<'a> {
+pub(crate) struct WatchEvent<'a> {
     /// Which watch it is of.
     pub(crate) number: i32,
     /// What has happened.
@@ -55,7 +55,7 @@ pub(crate) trait Sink {
     fn lose(&mut self, site: SiteId);
 }
 
-impl Table {
+impl WatchTable {
     /// Whether nothing more can be watched.
     pub(crate) fn is_full(&self) -> bool {
         self.count >= WATCHES_MAX
@@ -76,7 +76,7 @@ impl Table {
         let path: Arc<[u8]> = path.into();
         let before = self.numbers.entry(site).or_default().insert(Arc::clone(&path), number);
         debug_assert!(before.is_none(), "a directory is watched once");
-        self.places.entry(number).or_default().push(Place { site, path });
+        self.places.entry(number).or_default().push(WatchedPlace { site, path });
         self.count += 1;
     }
 
@@ -107,10 +107,10 @@ impl Table {
         true
     }
 
-    /// Finds out what an event means, and reports it. `end` is that of [`Table::forget`].
+    /// Finds out what an event means, and reports it. `end` is that of [`WatchTable::forget`].
     pub(crate) fn take_in(
         &mut self,
-        event: &Event<'_>,
+        event: &WatchEvent<'_>,
         sink: &mut impl Sink,
         end: &mut dyn FnMut(i32),
     ) {
@@ -144,11 +144,11 @@ impl Table {
     fn directory_changed(
         &mut self,
         flags: ReadFlags,
-        place: &Place,
+        place: &WatchedPlace,
         sink: &mut impl Sink,
         end: &mut dyn FnMut(i32),
     ) {
-        let Place { site, path } = place;
+        let WatchedPlace { site, path } = place;
         // It was moved, removed or unmounted; or others may enter it now. Then the watch stays: to
         // make it anew, the kernel goes over all names in there that it has in memory.
         if !flags.contains(ReadFlags::ATTRIB) && self.forget(*site, path, end) {
@@ -163,12 +163,12 @@ impl Table {
     fn entry_changed(
         &mut self,
         flags: ReadFlags,
-        place: &Place,
+        place: &WatchedPlace,
         name: &[u8],
         sink: &mut impl Sink,
         end: &mut dyn FnMut(i32),
     ) {
-        let Place { site, path: directory } = place;
+        let WatchedPlace { site, path: directory } = place;
         // A link to a directory is not told from a file, and who may enter may have changed.
         let entered = ReadFlags::ATTRIB | ReadFlags::ISDIR;
         let moved = flags.intersects(MOVES);

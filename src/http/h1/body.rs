@@ -1,8 +1,8 @@
-//! Walks over a request body that nobody wants, within a bound.
+//! Reads and discards a request body, up to a limit.
 //!
-//! A static server has no use for a request body, but must find its end to read the next request.
-//! [`Discard`] is given the bytes as they come and says how many belong to the body. It keeps
-//! nothing but its place, and any way of cutting the input leads to the same outcome.
+//! A static server does not use request bodies, but must find the end of a body to read the next
+//! request. [`Discard`] takes the bytes as they arrive and returns how many belong to the body. It
+//! keeps only its state, and the result does not depend on how the input is split.
 //!
 //! # States of a chunked body (RFC 9112 §7.1)
 //!
@@ -13,9 +13,10 @@
 //!                                                     └──────────────────────────────────────┘
 //! ```
 //!
-//! Every byte counts against one bound, framing included, so endless tiny chunks end as well.
-//! Chunk extensions and the trailer section have smaller bounds of their own. A body that breaks
-//! the framing or a bound is final: the connection has to be closed.
+//! The limit applies to all bytes, including framing, so a stream of tiny chunks cannot go on
+//! forever. Chunk extensions and the trailer section have smaller limits of their own. After a
+//! malformed or too long body, the connection has to be closed, because the next request cannot be
+//! found.
 
 use super::head::RequestBody;
 use crate::http::semantics::status::Status;
@@ -23,25 +24,25 @@ use crate::http::semantics::status::Status;
 #[cfg(test)]
 mod tests;
 
-/// Sixteen hexadecimal digits are the most that fit into 64 bits.
+/// 16 hexadecimal digits are 64 bits.
 const SIZE_DIGITS_MAX: u32 = 16;
-/// Per chunk. Hardly anybody sends extensions, except to make a server read on for nothing.
+/// Per chunk. Legitimate clients hardly ever send extensions, so a small limit suffices.
 const EXTENSION_BYTES_MAX: u32 = 256;
-/// The trailer section as a whole, line ends included.
+/// For the whole trailer section, including line ends.
 const TRAILER_BYTES_MAX: u32 = 8 * 1024;
 
-/// The place within a body that is being discarded.
+/// Discards one request body; see the module documentation.
 #[derive(Clone, Debug)]
 pub struct Discard {
-    state: State,
-    /// How many more bytes may be used before the body is too large.
+    state: DiscardState,
+    /// How many more bytes the body may have.
     budget: u64,
 }
 
-/// Where in the body the next byte stands. The diagram is in the module documentation.
+/// The part of the body to which the next byte belongs; see the diagram above.
 #[derive(Clone, Copy, Debug)]
-enum State {
-    /// So many bytes are left of a body with a known length.
+enum DiscardState {
+    /// The rest of a body with a known length.
     Length {
         left: u64,
     },
@@ -79,26 +80,26 @@ enum State {
     Failed(DiscardError),
 }
 
-/// How far one call came.
+/// The result of one call of [`Discard::feed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Bytes of the input that belong to the body: all of them unless `done`.
+pub struct DiscardProgress {
+    /// Bytes of the input that belong to the body; all of them unless `done`.
     pub used: usize,
-    /// Whether the body has ended; the next request begins right after `used`.
+    /// Whether the body has ended. The next request then begins right after `used`.
     pub done: bool,
 }
 
-/// Why the end of the body will not be found.
+/// Why the end of the body cannot be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiscardError {
-    /// The body, a chunk extension or the trailer section is longer than its bound.
+    /// The body, a chunk extension or the trailer section is longer than its limit.
     TooLarge,
-    /// The chunked framing is broken.
+    /// The chunked framing is malformed.
     Malformed,
 }
 
 impl DiscardError {
-    /// The status of the response, if none was sent yet.
+    /// The status of the response, if no response was sent yet.
     #[must_use]
     pub const fn status(self) -> Status {
         match self {
@@ -109,56 +110,61 @@ impl DiscardError {
 }
 
 impl Discard {
-    /// Starts before the first byte of `body`, of which at most `bytes_max` bytes are discarded.
-    ///
-    /// Returns `None` if there is nothing to discard.
+    /// Starts at the first byte of a body of at most `bytes_max` bytes. `None` if the body is
+    /// empty.
     #[must_use]
     pub fn new(body: RequestBody, bytes_max: u64) -> Option<Self> {
         let state = match body {
             RequestBody::None | RequestBody::Length(0) => return None,
             RequestBody::Length(length) if length > bytes_max => {
-                State::Failed(DiscardError::TooLarge)
+                DiscardState::Failed(DiscardError::TooLarge)
             }
-            RequestBody::Length(length) => State::Length { left: length },
-            RequestBody::Chunked => State::Size { size: 0, digits: 0 },
+            RequestBody::Length(length) => DiscardState::Length { left: length },
+            RequestBody::Chunked => DiscardState::Size { size: 0, digits: 0 },
         };
         Some(Self { state, budget: bytes_max })
     }
 
-    /// Uses up `input` as far as the body goes.
+    /// Reads `input` up to the end of the body.
     ///
-    /// Call again with the bytes that follow until `done`. A body whose announced length is over
-    /// the bound fails at the first call, without waiting for its bytes.
+    /// Call it with the following bytes until `done`. If `Content-Length` is above the limit, the
+    /// first call fails, even without input.
     ///
     /// # Errors
     ///
-    /// The first error stays: every later call returns it again.
-    pub fn feed(&mut self, input: &[u8]) -> Result<Progress, DiscardError> {
+    /// If the body is malformed or too long. All later calls return the same error.
+    pub fn feed(&mut self, input: &[u8]) -> Result<DiscardProgress, DiscardError> {
         let mut used = 0;
-        while used < input.len() && !matches!(self.state, State::Done | State::Failed(_)) {
+        while used < input.len()
+            && !matches!(self.state, DiscardState::Done | DiscardState::Failed(_))
+        {
             let step = self.step(&input[used..]).unwrap_or_else(|error| {
-                self.state = State::Failed(error);
+                self.state = DiscardState::Failed(error);
                 0
             });
             used += step;
         }
         match self.state {
-            State::Failed(error) => Err(error),
-            State::Done => Ok(Progress { used, done: true }),
-            _ => Ok(Progress { used, done: false }),
+            DiscardState::Failed(error) => Err(error),
+            DiscardState::Done => Ok(DiscardProgress { used, done: true }),
+            _ => Ok(DiscardProgress { used, done: false }),
         }
     }
 
-    /// Uses one byte of framing or a run of data, and returns how many bytes that were.
+    /// Reads one byte of framing or a run of data. Returns the number of bytes read.
     fn step(&mut self, input: &[u8]) -> Result<usize, DiscardError> {
         let (used, next) = match self.state {
-            State::Length { left } => skip(input, left, State::Done, |left| State::Length { left }),
-            State::Data { left } => skip(input, left, State::DataCr, |left| State::Data { left }),
+            DiscardState::Length { left } => {
+                skip(input, left, DiscardState::Done, |left| DiscardState::Length { left })
+            }
+            DiscardState::Data { left } => {
+                skip(input, left, DiscardState::DataCr, |left| DiscardState::Data { left })
+            }
             state => (1, state.after(input[0])?),
         };
         self.budget = self.budget.checked_sub(used as u64).ok_or(DiscardError::TooLarge)?;
-        // A chunk that will not fit is refused before its data is read.
-        if matches!(next, State::Data { left } if left > self.budget) {
+        // Fail at the size of a chunk that exceeds the limit, rather than within its data.
+        if matches!(next, DiscardState::Data { left } if left > self.budget) {
             return Err(DiscardError::TooLarge);
         }
         self.state = next;
@@ -166,8 +172,14 @@ impl Discard {
     }
 }
 
-/// Skips over up to `left` bytes of data, then goes on with `after`.
-fn skip(input: &[u8], left: u64, after: State, more: fn(u64) -> State) -> (usize, State) {
+/// Skips up to `left` bytes of data. Returns the bytes skipped and the next state: `after` when all
+/// data was skipped, else `more`.
+fn skip(
+    input: &[u8],
+    left: u64,
+    after: DiscardState,
+    more: fn(u64) -> DiscardState,
+) -> (usize, DiscardState) {
     let used = usize::try_from(left).map_or(input.len(), |left| left.min(input.len()));
     match left - used as u64 {
         0 => (used, after),
@@ -175,7 +187,7 @@ fn skip(input: &[u8], left: u64, after: State, more: fn(u64) -> State) -> (usize
     }
 }
 
-impl State {
+impl DiscardState {
     /// The state after one byte of chunked framing.
     fn after(self, byte: u8) -> Result<Self, DiscardError> {
         match (self, byte) {
@@ -188,7 +200,7 @@ impl State {
                 }
                 _ => Err(DiscardError::Malformed),
             },
-            // White space is allowed before an extension, and nowhere else (RFC 9112 §7.1.1).
+            // White space is allowed only before an extension (RFC 9112 §7.1.1).
             (Self::Gap { size, bytes }, b' ' | b'\t') => {
                 Ok(Self::Gap { size, bytes: extend(bytes, EXTENSION_BYTES_MAX)? })
             }
@@ -207,7 +219,7 @@ impl State {
             (Self::TrailerLine { bytes }, b'\r') => {
                 Ok(Self::TrailerEnd { bytes: extend(bytes, TRAILER_BYTES_MAX)? })
             }
-            // The fields are not looked into: they are dropped, and their lines end either way.
+            // Trailer fields are discarded, so they are not checked beyond their line ends.
             (Self::TrailerStart { bytes } | Self::TrailerLine { bytes }, _) if is_text(byte) => {
                 Ok(Self::TrailerLine { bytes: extend(bytes, TRAILER_BYTES_MAX)? })
             }
@@ -220,24 +232,24 @@ impl State {
     }
 }
 
-/// Counts one more byte of a bounded part.
+/// Counts one more byte of a part of limited length.
 fn extend(bytes: u32, bytes_max: u32) -> Result<u32, DiscardError> {
     if bytes < bytes_max { Ok(bytes + 1) } else { Err(DiscardError::TooLarge) }
 }
 
-/// Whether a byte may stand within a line: no control character except the tab.
+/// Whether a line may contain this byte: anything but control characters, and the tab.
 fn is_text(byte: u8) -> bool {
     byte == b'\t' || !byte.is_ascii_control()
 }
 
-/// Fuzz entry: cutting the input anywhere, or everywhere, does not change the outcome.
+/// Fuzz entry: splitting the input does not change the result.
 ///
 /// # Panics
 ///
 /// If an invariant of [`Discard`] does not hold.
 #[doc(hidden)]
 pub fn fuzz_discard(data: &[u8]) {
-    // The first bytes choose the body, so that the rest reaches every kind of it.
+    // The first two bytes select the kind of the body and its limit.
     let [kind, length, stream @ ..] = data else { return };
     let body = match kind % 4 {
         0 => RequestBody::Length(u64::from(*length)),
@@ -259,12 +271,12 @@ pub fn fuzz_discard(data: &[u8]) {
     }
 }
 
-/// Feeds `stream` in pieces of `piece` bytes, and adds up what was used.
+/// Feeds `stream` in pieces of `piece` bytes. Returns the result as of a single call.
 fn feed_in_pieces(
     mut discard: Discard,
     stream: &[u8],
     piece: usize,
-) -> Result<Progress, DiscardError> {
+) -> Result<DiscardProgress, DiscardError> {
     let mut used = 0;
     for part in stream.chunks(piece) {
         let progress = discard.feed(part)?;
@@ -273,5 +285,5 @@ fn feed_in_pieces(
             break;
         }
     }
-    discard.feed(&[]).map(|progress| Progress { used, ..progress })
+    discard.feed(&[]).map(|progress| DiscardProgress { used, ..progress })
 }

@@ -1,8 +1,8 @@
-//! Conversations without sockets: for tests, benchmarks and fuzzing.
+//! Runs HTTP/1 sessions without sockets, for tests, benchmarks and fuzzing.
 //!
-//! A [`Harness`] does for sessions what a worker does, but at once and under the control of its
-//! user: questions are collected, and answered when the user says so. It waits for disks.
-//! [`converse`] has a whole conversation; the chunking law is tested with it.
+//! A [`Harness`] stands in for a worker, under the control of its user: it collects questions, and
+//! replies when the user says so. Replies are read from the disk, which blocks. [`converse`] runs a
+//! whole conversation.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -28,24 +28,24 @@ pub struct Harness {
     asks: VecDeque<(AskId, Ask)>,
 }
 
-/// What one call of a session has led to.
+/// The result of one call of a session.
 #[derive(Debug)]
-pub struct Said {
-    /// When it wants to be called again.
+pub struct AdvanceResult {
+    /// What the session waits for.
     pub step: Step,
-    /// Bytes of the input that it has taken.
+    /// Bytes of the input that the session consumed.
     pub taken: usize,
-    /// What it has written.
+    /// What the session wrote.
     pub output: Vec<u8>,
 }
 
 impl Harness {
-    /// No session yet.
+    /// A harness without sessions.
     pub fn new(settings: SiteSettings) -> Self {
         Self { sites: Sites::new(settings, None), sessions: Vec::new(), asks: VecDeque::new() }
     }
 
-    /// Begins a session; gives its number.
+    /// Begins a session and returns its number.
     pub fn begin(&mut self) -> usize {
         self.sessions.push(Http::new(&mut self.sites, &ConnectionInfo::detached()));
         self.sessions.len() - 1
@@ -56,14 +56,20 @@ impl Harness {
         self.sessions[session].drain();
     }
 
-    /// Calls a session with this input.
-    pub fn advance(&mut self, session: usize, now: Now, input: &[u8], ended: bool) -> Said {
+    /// Calls a session with some input.
+    pub fn advance(
+        &mut self,
+        session: usize,
+        now: Now,
+        input: &[u8],
+        ended: bool,
+    ) -> AdvanceResult {
         let mut out = Chain::new();
         let (step, taken) = self.advance_into(session, now, input, ended, &mut out);
-        Said { step, taken, output: read_all(&mut out) }
+        AdvanceResult { step, taken, output: read_all(&mut out) }
     }
 
-    /// The same, into a chain of the caller's.
+    /// The same, but appends the output to `out`.
     pub fn advance_into(
         &mut self,
         session: usize,
@@ -76,37 +82,38 @@ impl Harness {
         let id = SessionId::detached(session as u32);
         let mut cx = Context::new(&mut self.sites, now, id, false, &mut asks);
         let step = self.sessions[session].advance(&mut cx, &mut inbox, out);
-        assert!(asks.is_empty(), "an HTTP/1 session asks its site");
+        assert!(asks.is_empty(), "an HTTP/1 session asks only its service");
         (step, inbox.taken())
     }
 
-    /// Ends a session, as when its client has gone.
+    /// Ends a session, as if its client had disconnected.
     pub fn close(&mut self, session: usize, now: Now) {
         let (mut asks, id) = (Vec::new(), SessionId::detached(session as u32));
         let mut cx = Context::new(&mut self.sites, now, id, false, &mut asks);
         self.sessions[session].closed(&mut cx);
     }
 
-    /// Lets the site do what it can, and gives the next question that is open, if there is one.
+    /// Polls the service, and returns the oldest question without a reply, if there is one.
     pub fn next_ask(&mut self, now: Now) -> Option<(AskId, Ask)> {
         self.poll(now);
         self.asks.pop_front()
     }
 
-    /// Brings the reply to a question.
+    /// Delivers the reply to a question.
     pub fn reply(&mut self, now: Now, id: AskId, reply: Reply) {
         self.sites.resume(now, id, reply);
         self.poll(now);
     }
 
-    /// Answers all questions from the disk, until there are no more.
+    /// Replies to all questions from the disk, until there are no more.
     pub fn settle(&mut self, now: Now) {
         while let Some((id, ask)) = self.next_ask(now) {
             self.reply(now, id, perform(ask));
         }
     }
 
-    /// Has a session answer its input to the end, with questions answered from the disk.
+    /// Calls a session until it has consumed its input, and returns the output. Questions are
+    /// replied to from the disk.
     pub fn answer(&mut self, session: usize, now: Now, input: &[u8]) -> Vec<u8> {
         let (mut output, mut start) = (Vec::new(), 0);
         loop {
@@ -143,7 +150,7 @@ impl Harness {
     }
 }
 
-/// The reply to a question, from the disk.
+/// Reads the reply to a question from the disk.
 pub fn perform(ask: Ask) -> Reply {
     match ask {
         Ask::Open { root, path } => Reply::Opened(File::open_beneath(&root, &path).map(Arc::new)),
@@ -165,7 +172,7 @@ fn refuse(ask: Ask) -> Reply {
     }
 }
 
-/// Appends what a file has at `offset`, as much as fits into the buffer's spare capacity.
+/// Appends content of a file from `offset` on, up to the capacity of the buffer.
 fn fill(file: &File, offset: u64, buffer: &mut Vec<u8>) -> io::Result<usize> {
     let file = fs::File::from(file.as_fd().try_clone_to_owned()?);
     let start = buffer.len();
@@ -181,7 +188,7 @@ fn fill(file: &File, offset: u64, buffer: &mut Vec<u8>) -> io::Result<usize> {
     Ok(end - start)
 }
 
-/// Has one conversation, whose input comes in `pieces` and then ends. Returns what the peer gets.
+/// Runs one conversation whose input arrives in `pieces` and then ends. Returns the output.
 pub fn converse<'a>(
     harness: &mut Harness,
     now: Now,
@@ -207,16 +214,16 @@ pub fn converse<'a>(
     panic!("a session waits for input after its end")
 }
 
-/// Fuzz entry: however a conversation is cut, the answers are the same. The first two bytes
-/// choose the cut, the rest is what the client sends.
+/// Fuzz entry: splitting the input does not change the output. The first two bytes select the
+/// split, the rest is the input.
 ///
 /// # Panics
 ///
-/// If the chunking law does not hold.
+/// If the output differs.
 pub fn fuzz_session(root: &Arc<File>, data: &[u8]) {
     let [high, low, stream @ ..] = data else { return };
     let mut harness = Harness::new(SiteSettings::new(Arc::clone(root)));
-    // A fixed time, so that two conversations about the same differ in nothing.
+    // A fixed time, because responses contain the date.
     let now = Now { instant: Instant::now(), system: UNIX_EPOCH + Duration::from_secs(1 << 32) };
     let whole = converse(&mut harness, now, [stream]);
     let cut = usize::from(u16::from_be_bytes([*high, *low])) % (stream.len() + 1);
@@ -225,7 +232,7 @@ pub fn fuzz_session(root: &Arc<File>, data: &[u8]) {
     assert!(pieces == whole, "cut at {cut}: {}", difference(&pieces, &whole));
 }
 
-/// Where two answers part, for the message of a failed test.
+/// Shows where two outputs begin to differ.
 fn difference(left: &[u8], right: &[u8]) -> String {
     let at = left.iter().zip(right).take_while(|(left, right)| left == right).count();
     let around = |bytes: &[u8]| {

@@ -1,19 +1,20 @@
-//! The request head: from bytes to a [`Head`] that cannot be misread.
+//! Parses request heads strictly.
 //!
-//! [`parse`] looks at the front of a connection's buffer. It answers `Ok(None)` until the head is
-//! complete, then `Ok(Some((head, used)))`, or a [`Refusal`] after which the connection must
-//! be closed, because the end of the message can no longer be trusted. It never allocates.
+//! [`parse`] reads the front of a connection's buffer. It returns `Ok(None)` until the head is
+//! complete, then `Ok(Some((head, used)))`. After a [`Refusal`], the connection must be closed,
+//! because the end of the message cannot be known. Parsing never allocates.
 //!
-//! **The chunking law.** For any input, every prefix gets either "incomplete" or the answer that
-//! the whole input gets. The answer belongs to the first byte that decides it: a byte that breaks
-//! the grammar, a byte past a limit, or the last byte of the head. Whatever is wrong with the
-//! *meaning* of the fields (two lengths, no host) is said at that last byte and not before.
+//! **The chunking law.** For any input, each prefix is either incomplete, or has the result of the
+//! whole input. The result depends on the bytes up to the first that decides it: a byte that
+//! violates the grammar, a byte beyond a limit, or the last byte of the head. Semantic errors, such
+//! as two lengths or no host, are reported at the last byte of the head and not before.
 //!
-//! The grammar is httparse's, made strict: no bare LF, no other leniency. Where two readings of a
-//! message are possible somewhere on the way (RFC 9112 §11.2), it is refused and not repaired.
+//! The grammar is that of httparse without its leniency, such as bare LF. A message that another
+//! recipient might interpret differently (request smuggling, RFC 9112 §11.2) is refused rather than
+//! repaired.
 //!
-//! No state is kept between calls: an incomplete head is scanned from its beginning every time. The
-//! caller sees to it that a client that sends byte by byte does not cause a scan per byte.
+//! No state is kept between calls: an incomplete head is scanned from its beginning again. The
+//! caller limits how often, see `is_worth_parsing` in `session.rs`.
 
 use crate::http::semantics::authority;
 use crate::http::semantics::request::RequestLimits;
@@ -31,12 +32,12 @@ pub use scan::FIELDS_MAX;
 
 /// Parses the request head at the front of `input`.
 ///
-/// On success also returns the number of bytes used, including blank lines before the head
-/// (RFC 9112 §2.2). At most `head_bytes_max` bytes of the input are looked at.
+/// Also returns the length of the head, including blank lines before it (RFC 9112 §2.2). Reads at
+/// most `head_bytes_max` bytes of the input.
 ///
 /// # Errors
 ///
-/// With the refusal to send before the connection is closed.
+/// The response to send before the connection is closed.
 pub fn parse<'a>(
     input: &'a [u8],
     limits: &RequestLimits,
@@ -48,8 +49,7 @@ pub fn parse<'a>(
         scan::Scan::Partial | scan::Scan::Fault(_) => window,
     };
     if let Some((end, breach)) = scan::first_breach(head, limits.target_bytes_max) {
-        // A fault before the breach came first on the wire, and a shorter input has already
-        // been answered with it.
+        // Report an earlier fault instead, because a shorter input was refused for that one.
         return match scan::scan(&head[..end]) {
             scan::Scan::Fault(earlier) => Err(earlier),
             scan::Scan::Partial | scan::Scan::Complete { .. } => Err(breach),
@@ -68,14 +68,14 @@ const HEAD_TOO_LARGE: Refusal = Refusal {
     reason: "The request head is larger than this server accepts.",
 };
 
-/// Fuzz entry: the chunking law, and that what is returned lies within the input.
+/// Fuzz entry: checks the chunking law, and the limits and the grammar of accepted heads.
 ///
 /// # Panics
 ///
 /// If an invariant of [`parse`] does not hold.
 #[doc(hidden)]
 pub fn fuzz_head(data: &[u8]) {
-    // The small limits let short inputs reach every refusal.
+    // With small limits, short inputs reach every refusal.
     let small =
         RequestLimits { head_bytes_max: 96, target_bytes_max: 24, ..RequestLimits::default() };
     for limits in [RequestLimits::default(), small] {
@@ -88,7 +88,7 @@ pub fn fuzz_head(data: &[u8]) {
             assert!(request.target.iter().all(|byte| *byte > b' ' && *byte != b'#'));
             assert!(authority::is_valid(request.host));
         }
-        // Long inputs are cut at a sample of their positions, to keep the work linear.
+        // Long inputs are split at a sample of positions, because each split costs a scan.
         for end in (0..data.len()).step_by(1 + data.len() / 512) {
             let part = parse(&data[..end], &limits);
             assert!(part == Ok(None) || part == whole, "cut at {end}: {part:?}, whole: {whole:?}");

@@ -1,9 +1,8 @@
-//! HTTP/1.x on the wire (RFC 9112): heads, bodies, responses, and the session of a connection.
+//! HTTP/1.x (RFC 9112): request heads, request bodies, responses, and the session of a connection.
 //!
-//! [`head::parse`] turns the front of an inbox into a [`head::Head`], asks for more, or refuses;
-//! [`body::Discard`] walks over the request body that nobody wants, within a bound. Both obey the
-//! *chunking law*: how the network cut the bytes into pieces never changes the outcome. What a
-//! request is answered with is decided by [`site`](super::site).
+//! [`head::parse`] parses a request head; [`body::Discard`] finds the end of a request body, whose
+//! content is not used. Both obey the *chunking law*: the result does not depend on how the network
+//! split the bytes. [`site`](super::site) makes the response.
 
 pub mod body;
 mod framing;

@@ -1,15 +1,15 @@
-//! Responses as HTTP/1.1 writes them (RFC 9112 section 4).
+//! Writes responses in HTTP/1.1 (RFC 9112 section 4).
 
 use super::Framing;
 use crate::driver::Chain;
 use crate::http::semantics::fields::Fields;
 use crate::http::semantics::status::Status;
-use crate::http::site::response::{Body, Piece, Response};
+use crate::http::site::response::{Body, BodyPiece, Response};
 
-/// The status line of an ordinary answer.
+/// The status line of most responses.
 const OK_LINE: &[u8] = b"HTTP/1.1 200 OK\r\n";
 
-/// Appends a response to a chain. `common` are the fields that stand in every response.
+/// Appends a response to a chain. `common` are the fields of every response.
 pub(super) fn write(out: &mut Chain, common: &Fields, framing: Framing, response: &Response) {
     let Response { status, fields, body } = response;
     out.copy_with(|buffer| {
@@ -17,7 +17,7 @@ pub(super) fn write(out: &mut Chain, common: &Fields, framing: Framing, response
         buffer.extend_from_slice(common.all().as_h1());
         buffer.extend_from_slice(framing.connection_field());
     });
-    // All prepared fields and the body behind them in the same memory leave as one piece.
+    // If all prepared fields are sent, they and the body after them are one piece of memory.
     if let Some((own, prepared)) = fields.all_prepared() {
         out.copy(own.all().as_h1());
         match body {
@@ -52,15 +52,15 @@ fn write_status_line(buffer: &mut Vec<u8>, status: Status) {
 
 fn write_body(out: &mut Chain, body: &Body) {
     match body {
-        // What is prepared is written with its fields.
+        // A prepared body was written together with the fields.
         Body::None | Body::Prepared => {}
         Body::Memory(bytes, range) => out.copy(&bytes[range.start as usize..range.end as usize]),
         Body::File(file, range) => out.file(file, range.clone()),
         Body::Multipart(parts) => {
             for piece in parts.pieces() {
                 match piece {
-                    Piece::Bytes(bytes) => out.copy(&bytes),
-                    Piece::Content(content) => write_body(out, &content),
+                    BodyPiece::Bytes(bytes) => out.copy(&bytes),
+                    BodyPiece::Content(content) => write_body(out, &content),
                 }
             }
         }

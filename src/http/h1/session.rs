@@ -1,17 +1,18 @@
-//! HTTP/1.1 as a session: requests in, responses out, in order.
+//! HTTP/1.1 as a session.
 //!
 //! ```text
-//! Head --- the response can be written ------> written --- body --> Discard --> Head
-//!   |  ^                                            `----- none --------------> Head
-//!   |  `-- found -- Lookup
-//!   `-- something is not known yet --^
-//! any -- refused, Connection: close, end of input --> Over
+//! Head ---- a name has to be looked up --------------------> Lookup
+//! Lookup -- the name was looked up ------------------------> Head
+//! Head ---- response written, the request has no body -----> Head
+//! Head ---- response written, the request has a body ------> Discard
+//! Discard - the body has ended ----------------------------> Head
+//! any ----- refusal, `close`, end of input, timeout -------> Over
 //! ```
 //!
-//! All requests that are complete when the session is called are answered into one chain. A
-//! request whose response has to wait stays in the inbox, and holds those behind it back: answers
-//! keep their order. For the same reason nothing new is answered while something is being sent.
-//! What is answered with what is decided in `site/answer.rs`.
+//! One call writes the responses to all complete requests into one chain. A request that needs a
+//! lookup stays in the inbox, and the requests after it wait, because responses must keep their
+//! order. While a chain is being sent, no request is read, so a client that pipelines requests and
+//! reads slowly makes the server hold one chain at most. `site/answer.rs` decides the responses.
 
 use std::ops::ControlFlow::{self, Break, Continue};
 
@@ -22,35 +23,36 @@ use super::response;
 use crate::ask::AskId;
 use crate::driver::Chain;
 use crate::http::semantics::status::Status;
-use crate::http::site::answer::{Exchange, Pending, ResolvedNames};
+use crate::http::site::answer::{Exchange, PendingLookup, ResolvedNames};
 use crate::http::site::templates::Problem;
 use crate::http::site::{Resolved, Sites};
 use crate::session::{ConnectionInfo, Context, Inbox, Now, ReceiveTimeout, Session, Step, Timer};
 
-/// Bytes of a line without an end after which an incomplete head is looked at again.
-const LOOK_AFTER: usize = 1024;
+/// After this many more bytes, an incomplete head is parsed again even if no line has ended.
+const PARSE_AFTER: usize = 1024;
 
-/// What the session calls the lookup that it waits for. There is one at a time.
+/// The id of the lookup that the session waits for. There is one at a time.
 const LOOKUP: AskId = AskId(0);
 
 /// An HTTP/1.x conversation; see the module documentation.
 #[derive(Debug)]
 pub struct Http {
-    state: State,
+    state: HttpState,
     draining: bool,
-    /// Whether a request was answered: until then, the connection's patience is short.
+    /// Whether a head was parsed. The keep-alive timeout applies only between requests; before the
+    /// first one, the header timeout does.
     answered: bool,
-    /// The length of the incomplete head that was looked at last.
+    /// The length of the incomplete head when it was parsed last.
     seen: u32,
-    /// What was looked up for the request at the front of the inbox.
+    /// The results of lookups for the request at the front of the inbox.
     resolved_names: Option<Box<ResolvedNames>>,
 }
 
 #[derive(Debug)]
-enum State {
+enum HttpState {
     Head,
-    /// Something is being looked up for the request at the front of the inbox.
-    Lookup(Pending),
+    /// A lookup for the request at the front of the inbox is running.
+    Lookup(PendingLookup),
     Discard(Discard, Framing),
     Over {
         linger: bool,
@@ -61,7 +63,13 @@ impl Session for Http {
     type Shared = Sites;
 
     fn new(_: &mut Sites, _: &ConnectionInfo<'_>) -> Self {
-        Self { state: State::Head, draining: false, answered: false, seen: 0, resolved_names: None }
+        Self {
+            state: HttpState::Head,
+            draining: false,
+            answered: false,
+            seen: 0,
+            resolved_names: None,
+        }
     }
 
     fn advance(
@@ -77,17 +85,17 @@ impl Session for Http {
             if out.is_full() {
                 return Step::Flush;
             }
-            let flow = match std::mem::replace(&mut self.state, State::Head) {
-                State::Head => self.head(cx, inbox, out),
-                State::Lookup(pending) => {
-                    self.state = State::Lookup(pending);
+            let flow = match std::mem::replace(&mut self.state, HttpState::Head) {
+                HttpState::Head => self.head(cx, inbox, out),
+                HttpState::Lookup(pending) => {
+                    self.state = HttpState::Lookup(pending);
                     Break(Step::Wait)
                 }
-                State::Discard(discard, framing) => self.discard(inbox, discard, framing),
-                State::Over { linger } => {
+                HttpState::Discard(discard, framing) => self.discard(inbox, discard, framing),
+                HttpState::Over { linger } => {
                     let linger = linger || !inbox.bytes().is_empty();
                     inbox.take(inbox.bytes().len());
-                    self.state = State::Over { linger };
+                    self.state = HttpState::Over { linger };
                     Break(Step::Finish { linger })
                 }
             };
@@ -98,16 +106,16 @@ impl Session for Http {
     }
 
     fn answered(&mut self, _: &mut Context<'_, Sites>, _: AskId, found: Resolved) {
-        let State::Lookup(pending) = std::mem::replace(&mut self.state, State::Head) else {
-            unreachable!("nothing is looked up, and {found:?} was found")
+        let HttpState::Lookup(pending) = std::mem::replace(&mut self.state, HttpState::Head) else {
+            unreachable!("no lookup is running, but {found:?} was found")
         };
         self.resolved_names.get_or_insert_default().note(pending.purpose, found);
     }
 
     fn expire(&mut self, cx: &mut Context<'_, Sites>, _: Timer, out: &mut Chain) -> Step {
-        let begun = self.seen > 0 && matches!(self.state, State::Head);
-        let discarding = matches!(self.state, State::Discard(..));
-        self.state = State::Over { linger: false };
+        let begun = self.seen > 0 && matches!(self.state, HttpState::Head);
+        let discarding = matches!(self.state, HttpState::Discard(..));
+        self.state = HttpState::Over { linger: false };
         if begun {
             let reason = "The request did not arrive in time.";
             let refusal = Refusal { status: Status::RequestTimeout, reason };
@@ -121,14 +129,14 @@ impl Session for Http {
     }
 
     fn closed(&mut self, cx: &mut Context<'_, Sites>) {
-        if let State::Lookup(pending) = &self.state {
+        if let HttpState::Lookup(pending) = &self.state {
             cx.shared.leave(pending.ticket, cx.session);
         }
     }
 }
 
 impl Http {
-    /// Takes a request head out of the inbox and acts on it.
+    /// Parses the head at the front of the inbox, and writes the response.
     fn head(
         &mut self,
         cx: &mut Context<'_, Sites>,
@@ -161,6 +169,7 @@ impl Http {
                 return Break(self.finish(true));
             }
         };
+        debug_assert!(0 < used && used <= bytes.len(), "the head is a part of the inbox");
         self.seen = 0;
         self.answered = true;
         let framing = Framing::of(&head, self.draining, limits.body_bytes_max);
@@ -177,45 +186,46 @@ impl Http {
                 Continue(())
             }
             Err(pending) => {
-                self.state = State::Lookup(pending);
+                self.state = HttpState::Lookup(pending);
                 Break(Step::Wait)
             }
         }
     }
 
-    /// Parsing an incomplete head again for every byte of it would cost its length squared. It
-    /// is looked at when a line has ended, or when it has doubled or grown by [`LOOK_AFTER`]
-    /// since: that finds the same, in time.
+    /// Whether to parse the head again. Parsing an incomplete head after each byte would take
+    /// quadratic time. So it is parsed again when a line has ended, or when it has doubled or has
+    /// grown by [`PARSE_AFTER`].
     fn is_worth_parsing(&self, bytes: &[u8], ended: bool, head_bytes_max: usize) -> bool {
         let seen = self.seen as usize;
+        debug_assert!(bytes.len() >= seen, "an incomplete head stays in the inbox");
         ended
             || bytes.len() >= 2 * seen
-            || bytes.len() - seen >= LOOK_AFTER
+            || bytes.len() - seen >= PARSE_AFTER
             || bytes.len() >= head_bytes_max
             || memchr::memchr(b'\n', &bytes[seen..]).is_some()
     }
 
-    /// What follows an answer.
+    /// Goes on after a response: with the body of its request, if there is one.
     fn after(&mut self, framing: Framing, body: RequestBody, body_bytes_max: u64) {
         let discard = Discard::new(body, body_bytes_max);
         match discard {
             None => self.after_body(framing),
-            Some(_) if !framing.keep_alive => self.state = State::Over { linger: true },
-            Some(discard) => self.state = State::Discard(discard, framing),
+            Some(_) if !framing.keep_alive => self.state = HttpState::Over { linger: true },
+            Some(discard) => self.state = HttpState::Discard(discard, framing),
         }
     }
 
-    /// What follows an answer to a request whose body is read.
+    /// Goes on after the body of a request that has a response.
     fn after_body(&mut self, framing: Framing) {
         self.state = if framing.keep_alive {
-            State::Head
+            HttpState::Head
         } else {
-            // A client that did not ask for the end may be sending its next request.
-            State::Over { linger: self.draining }
+            // If the server ends the connection, the client may already be sending a request.
+            HttpState::Over { linger: self.draining }
         };
     }
 
-    /// Throws away the body of a request that was answered.
+    /// Discards the body of a request that has a response.
     fn discard(
         &mut self,
         inbox: &mut Inbox<'_>,
@@ -224,6 +234,8 @@ impl Http {
     ) -> ControlFlow<Step> {
         match discard.feed(inbox.bytes()) {
             Ok(progress) => {
+                let is_all = progress.used == inbox.bytes().len();
+                debug_assert!(progress.done || is_all, "a body that goes on uses all input");
                 inbox.take(progress.used);
                 if progress.done {
                     self.after_body(framing);
@@ -232,10 +244,10 @@ impl Http {
                 if inbox.ended() {
                     return Break(self.finish(false));
                 }
-                self.state = State::Discard(discard, framing);
+                self.state = HttpState::Discard(discard, framing);
                 Break(Step::Receive(ReceiveTimeout::Body))
             }
-            // The answer is out already: what can be told is told by the end.
+            // The response is written already, so the error can only close the connection.
             Err(_) => {
                 inbox.take(inbox.bytes().len());
                 Break(self.finish(true))
@@ -244,12 +256,12 @@ impl Http {
     }
 
     fn finish(&mut self, linger: bool) -> Step {
-        self.state = State::Over { linger };
+        self.state = HttpState::Over { linger };
         Step::Finish { linger }
     }
 }
 
-/// The last response, to what is no request.
+/// Writes the last response of a connection, to a head that is malformed or late.
 fn refuse(sites: &mut Sites, now: Now, out: &mut Chain, refusal: Refusal) {
     let Refusal { status, reason } = refusal;
     let answer = sites.error(Problem { status, detail: reason });

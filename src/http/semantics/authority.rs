@@ -1,15 +1,15 @@
-//! Which bytes may name a host: `host [ ":" port ]` of RFC 3986 §3.2.2 and §3.2.3.
+//! Validates an authority: `host [ ":" port ]` of RFC 3986 §3.2.2 and §3.2.3.
 //!
-//! Used for the `Host` field and for the authority of a request target. The grammar is checked
-//! and nothing is normalised, so a caller compares names without regard to case.
+//! Used for the `Host` field and for the authority of a request target. The grammar is checked and
+//! nothing is normalised, so callers must compare host names without regard to case.
 
 use std::net::Ipv6Addr;
 
 /// Whether `bytes` are a host with an optional port.
 ///
-/// Stricter than the grammar in two points. `..` is refused, since a virtual host that is looked
-/// up as a directory must never walk upwards. `IPvFuture` is refused, since no such address
-/// exists. User information (`user@`) is no part of a host and fails for its `@`.
+/// This is stricter than the grammar in two points. It rejects `..`, because a server that maps
+/// virtual hosts to directories must not leave their parent. It rejects `IPvFuture`, because no
+/// such address exists. User information (`user@`) is not part of a host, so its `@` is rejected.
 /// An empty host is legal in a `Host` field; see [`has_host`].
 pub(in crate::http) fn is_valid(bytes: &[u8]) -> bool {
     if let Some(bracketed) = bytes.strip_prefix(b"[") {
@@ -24,7 +24,7 @@ pub(in crate::http) fn is_valid(bytes: &[u8]) -> bool {
     }
 }
 
-/// Whether a valid authority names a host at all, rather than nothing or only a port.
+/// Whether a valid authority has a host, rather than being empty or only a port.
 pub(in crate::http) fn has_host(bytes: &[u8]) -> bool {
     !matches!(bytes, [] | [b':', ..])
 }
@@ -42,7 +42,6 @@ fn is_port(bytes: &[u8]) -> bool {
 
 /// `reg-name = *( unreserved / pct-encoded / sub-delims )`, which IPv4 addresses match as well.
 fn is_name(bytes: &[u8]) -> bool {
-    // Every request names a host, and hardly any has an escape or an empty label in it.
     let mut before = b'x';
     for (at, &byte) in bytes.iter().enumerate() {
         let fits = match byte {
@@ -101,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_not() {
+    fn other_text_is_not_a_valid_authority() {
         for host in [
             "a b",
             "a/b",
@@ -135,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_and_a_port_can_be_told_apart() {
+    fn host_and_port_are_detected_separately() {
         for (authority, host, port) in [
             ("", false, false),
             (":80", false, true),

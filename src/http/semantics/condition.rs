@@ -1,14 +1,14 @@
-//! Conditional requests: whether to do what a request asks, given what the client knows already
-//! (RFC 9110 section 13).
+//! Conditional requests (RFC 9110 section 13).
 //!
-//! [`judge`] is for GET and HEAD of a representation that exists and would be answered with 200;
-//! with any other status, conditions do not count (section 13.2.1). The fields are evaluated in
-//! the order of section 13.2.2. Its last step, `If-Range`, belongs to [`range`](super::range).
+//! [`judge`] is for a GET or HEAD request whose response would be 200 without conditions; with any
+//! other status, conditions are ignored (section 13.2.1). It evaluates the fields in the order of
+//! section 13.2.2. The last step of that order, `If-Range`, is [`if_range_holds`], which
+//! [`range`](super::range) calls.
 //!
-//! Doubt ends where it costs least. In `If-None-Match` a malformed member is passed over, so that
-//! at worst the client gets what it has. A malformed `If-Match` matches nothing, so that a client
-//! that wants one state only does not get another. Dates that are none are ignored, as the RFC has
-//! it.
+//! Malformed fields have the effect that costs the client least. `If-None-Match` ignores malformed
+//! members, so the client at worst receives a representation that it already has. A malformed
+//! `If-Match` does not match, so the client does not receive a state that it excluded. Malformed
+//! dates are ignored, as the RFC requires.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -22,7 +22,7 @@ mod tests;
 
 pub use laws::fuzz_condition;
 
-/// The fields of a request that make it conditional, save `If-Range`.
+/// The fields that make a request conditional, except `If-Range`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Conditions<'a> {
     /// `If-Match`
@@ -36,7 +36,7 @@ pub struct Conditions<'a> {
 }
 
 impl Conditions<'_> {
-    /// Whether the request has none.
+    /// Whether the request has none of these fields.
     #[must_use]
     pub const fn are_absent(&self) -> bool {
         self.if_match.is_absent()
@@ -46,14 +46,14 @@ impl Conditions<'_> {
     }
 }
 
-/// What the conditions of a request lead to.
+/// The result of evaluating the conditions of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Answer as if there were no conditions.
+    /// Respond as if there were no conditions.
     Proceed,
-    /// The client has it already: 304.
+    /// Respond with 304: the client has this state already.
     NotModified,
-    /// It is not what the client wants: 412.
+    /// Respond with 412: the representation is not in a state that the client accepts.
     Failed,
 }
 
@@ -63,25 +63,25 @@ pub fn judge(conditions: &Conditions<'_>, validators: &Validators<'_>, now: Syst
     let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let date = |field: Field<'_>| field.single().and_then(|value| parse_date(value, now));
     let modified = validators.modified.map(|modified| modified.seconds);
-    // Without a date of the representation, fields with dates are ignored (13.1.3, 13.1.4).
+    // If the modification date is unknown, fields with dates are ignored (13.1.3, 13.1.4).
     let unmodified_since = |date| modified.is_none_or(|modified| modified <= date);
 
-    let goes_on = if conditions.if_match.is_absent() {
+    let precondition_holds = if conditions.if_match.is_absent() {
         date(conditions.if_unmodified_since).is_none_or(unmodified_since)
     } else {
         matches_strongly(conditions.if_match, validators.tag)
     };
-    if !goes_on {
+    if !precondition_holds {
         return Verdict::Failed;
     }
-    let has_it = if conditions.if_none_match.is_absent() {
-        // A date that is still to come cannot be one that this server has sent.
+    let client_is_current = if conditions.if_none_match.is_absent() {
+        // A date in the future is invalid (13.1.3): this server cannot have sent it.
         let date = date(conditions.if_modified_since).filter(|&date| date <= now);
         date.zip(modified).is_some_and(|(date, modified)| modified <= date)
     } else {
         matches_weakly(conditions.if_none_match, validators.tag)
     };
-    if has_it { Verdict::NotModified } else { Verdict::Proceed }
+    if client_is_current { Verdict::NotModified } else { Verdict::Proceed }
 }
 
 /// `If-Match` (RFC 9110 section 13.1.1).
@@ -103,16 +103,17 @@ fn matches_weakly(field: Field<'_>, tag: Option<EntityTag<'_>>) -> bool {
     is_any(field) || list(field).any(same)
 }
 
-/// Whether the field is `*`. Among tags it is only malformed.
+/// Whether the field is a single `*`. In a list with tags, `*` is malformed.
 fn is_any(field: Field<'_>) -> bool {
     let mut members = list(field);
     members.next() == Some(Member::Any) && members.next().is_none()
 }
 
-/// `If-Range`: whether the ranges of a request still belong to the state that the client knows
-/// (RFC 9110 section 13.1.5). It holds if the field is absent, and not if it is malformed.
+/// `If-Range`: whether the representation is still in the state of which the client has parts
+/// (RFC 9110 section 13.1.5). True if the field is absent, false if it is malformed.
 ///
-/// Both kinds of validator must be strong here, since parts of two states would be joined.
+/// Both tags and dates must be strong validators here, because the client would otherwise join
+/// parts of two states.
 #[must_use]
 pub fn if_range_holds(if_range: Field<'_>, validators: &Validators<'_>) -> bool {
     if if_range.is_absent() {
@@ -122,7 +123,7 @@ pub fn if_range_holds(if_range: Field<'_>, validators: &Validators<'_>) -> bool 
     if let Some(known) = EntityTag::parse(value) {
         return validators.tag.is_some_and(|tag| tag.matches_strongly(&known));
     }
-    // There is one date that it can be equal to. That gives a two-digit year its century, too.
+    // Only an equal date matches, so the known date also selects the century of a two-digit year.
     validators.modified.is_some_and(|modified| {
         modified.is_strong && parse_date(value, modified.seconds) == Some(modified.seconds)
     })

@@ -1,13 +1,14 @@
-//! Dates in fields, in each of the three forms that a recipient must know (RFC 9110 section
-//! 5.6.7).
+//! Parses dates in fields, in each of the three formats that a recipient must accept (RFC 9110
+//! section 5.6.7).
 //!
-//! The crate httpdate, which writes the dates of this server, is not used to read them: it has a
-//! fixed century for two-digit years, where the RFC wants one that moves with the clock, and knows
-//! neither leap seconds nor years before 1970. It serves as the oracle of the tests.
+//! The crate httpdate formats the dates that this server sends, but does not parse those that it
+//! receives: httpdate assumes a fixed century for two-digit years, where the RFC requires one that
+//! depends on the clock, and rejects leap seconds and years before 1970. The tests use it as an
+//! oracle.
 //!
-//! Reading is strict: names of days and months in their own case, one space where the grammar has
-//! one, and a day of the week that is the day of that date. What is not such a date is none, and a
-//! condition with it is ignored, which costs the client no more than a transfer.
+//! The parser is strict about case and white space, and requires that the day of the week fits the
+//! date. A condition with a malformed date is ignored, so the worst effect is one needless
+//! transfer.
 
 #[cfg(test)]
 mod tests;
@@ -27,11 +28,11 @@ const DAY_SECONDS: i64 = 24 * 60 * 60;
 /// The mean length of a Gregorian year.
 const YEAR_SECONDS: u64 = 31_556_952;
 
-/// Parses a date: seconds since the epoch, or `None` if it is not a valid one.
+/// Parses a date into seconds since the epoch, or returns `None` if it is malformed.
 ///
-/// A date before the epoch is taken for the epoch: nothing that is served has a date so early, so
-/// it compares with all of them as it should. `now`, in seconds as well, gives two-digit years
-/// their century: the last one that does not put the date more than 50 years ahead.
+/// Dates before the epoch become the epoch; no file that is served is older, so comparisons stay
+/// correct. `now`, in seconds since the epoch, selects the century of a two-digit year: the latest
+/// one in which the date is at most 50 years ahead.
 #[must_use]
 pub fn parse_date(value: &[u8], now: u64) -> Option<u64> {
     let date = match value.len() {
@@ -42,7 +43,7 @@ pub fn parse_date(value: &[u8], now: u64) -> Option<u64> {
     date.is_valid().then(|| u64::try_from(date.seconds()).unwrap_or(0))
 }
 
-/// A date as it is written, which need not exist.
+/// A date as it was written. It may not exist, like 30 February.
 #[derive(Clone, Copy)]
 struct Date {
     year: i64,
@@ -74,9 +75,9 @@ fn rfc850(value: &[u8], now: u64) -> Option<Date> {
     separated(date, &[(1, b' '), (4, b'-'), (8, b'-'), (11, b' ')])?;
     let [hour, minute, second] = time(&date[12..])?;
     let (day, month) = (number(&date[2..4])?, month(&date[5..8])?);
-    // A clock near the year 9999 is no clock.
+    // Later clocks are wrong, and would make dates with years of five digits.
     let now = now.min(7900 * YEAR_SECONDS).cast_signed();
-    // At least the year that is 50 years ahead: the mean year is a day off at most.
+    // The year 50 years ahead, or the year after it: years of mean length are off by a day at most.
     let ahead = 1970 + now / YEAR_SECONDS.cast_signed() + 51;
     let digits = number(&date[9..11])?;
     let year = ahead - (ahead - digits).rem_euclid(100);
@@ -133,7 +134,7 @@ fn time(text: &[u8]) -> Option<[i64; 3]> {
     Some([number(&text[..2])?, number(&text[3..5])?, number(&text[6..])?])
 }
 
-/// Whether the bytes at these places are these.
+/// `Some` if each separator stands at its position in `text`.
 fn separated(text: &[u8], separators: &[(usize, u8)]) -> Option<()> {
     separators.iter().all(|&(at, byte)| text.get(at) == Some(&byte)).then_some(())
 }
@@ -146,14 +147,14 @@ fn month(text: &[u8]) -> Option<usize> {
     MONTHS.iter().position(|name| *name == text)
 }
 
-/// A few digits and nothing else.
+/// A number of up to four digits, and nothing else.
 fn number(digits: &[u8]) -> Option<i64> {
     digits.iter().try_fold(0, |value, byte| {
         byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0'))
     })
 }
 
-/// The three forms of a date before the year 10000, by httpdate: what [`parse_date`] has to read.
+/// A date before the year 10000 in the three formats that [`parse_date`] accepts, by httpdate.
 #[doc(hidden)]
 #[must_use]
 pub fn forms(seconds: u64) -> [String; 3] {
@@ -169,8 +170,9 @@ pub fn forms(seconds: u64) -> [String; 3] {
     [fixdate, rfc850, asctime]
 }
 
-/// Fuzz entry: a date that is understood is one of the forms of that second, and what httpdate
-/// understands means the same here. The first five bytes are the clock, the rest is the date.
+/// Fuzz entry: a date that parses is equal to one of the formats of its second, and a date that
+/// httpdate parses has the same value here. The first five bytes are the clock, the rest is the
+/// date.
 ///
 /// # Panics
 ///
@@ -183,7 +185,7 @@ pub fn fuzz_date(data: &[u8]) {
     let text = String::from_utf8_lossy(text);
     if let Some(seconds) = read.filter(|seconds| *seconds > 0 && !text.contains(":60")) {
         let [fixdate, rfc850, asctime] = forms(seconds);
-        // The grammar has a zero for the padding of this form, too.
+        // The parser also accepts a zero in the place of the padding.
         let with_zero = format!("{}0{}", &asctime[..8], &asctime[9..]);
         let is_form = [&*fixdate, &rfc850, &asctime, &with_zero].contains(&&*text);
         assert!(is_form, "{text:?} is not {fixdate:?}");

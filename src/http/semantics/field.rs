@@ -1,9 +1,9 @@
-//! One field of a request head, which may stand there more than once.
+//! A field of a request, which may have several lines.
 //!
-//! A recipient reads several lines of one name as one list, in the order of the lines (RFC 9110
-//! section 5.3). A [`Field`] keeps no table of them: it is the part of the head from the first
-//! value to the last, and the lines between are walked again by whoever wants the values. So it is
-//! small, and costs nothing for the requests that have each field once.
+//! Several lines of one name mean the same as one list, in the order of the lines (RFC 9110 section
+//! 5.3). A [`Field`] has no table of its lines: it is the span of the head from the first value to
+//! the last, and its iterators scan the lines in between. So a field is small, and a field with one
+//! line needs no scan.
 
 #[cfg(test)]
 mod tests;
@@ -11,40 +11,39 @@ mod tests;
 /// The values of one field of a request, in order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Field<'a> {
-    /// Tells the field's lines from those between them. Not needed for a single value.
+    /// Finds the field's lines among others within the span. Unused if there is one value.
     name: &'static str,
     /// From the first byte of the first value to the last byte of the last one.
     span: Option<&'a [u8]>,
 }
 
-// A request has several of them, and is copied around.
+// Requests are copied, and have several fields.
 const _: () = assert!(size_of::<Field<'_>>() <= 32);
 
 impl<'a> Field<'a> {
-    /// A field that does not stand in the request.
+    /// A field that the request does not have.
     pub const ABSENT: Self = Self { name: "", span: None };
 
-    /// A field of one value, which has no line end in it.
+    /// A field with one value, which contains no line end.
     #[must_use]
     pub const fn one(value: &'a [u8]) -> Self {
         Self::spanning("", value)
     }
 
-    /// The field `name`, whose first value begins where `span` begins and whose last value ends
-    /// where it ends; between them are whole lines of a request head, of this field and of others.
+    /// A field whose first value begins where `span` begins, and whose last value ends where `span`
+    /// ends. The lines in between may belong to other fields.
     #[must_use]
     pub const fn spanning(name: &'static str, span: &'a [u8]) -> Self {
         Self { name, span: Some(span) }
     }
 
-    /// The field with one more value, for a parser that meets it `again` further down in `head`.
+    /// Extends the field to one more value, `again`, which stands further down in `head`.
     ///
-    /// A field that is absent becomes one of a single value; the others must have been made with
-    /// [`Self::spanning`], of a value that lies in `head` too.
+    /// The earlier values must be slices of `head` too.
     ///
     /// # Panics
     ///
-    /// If the values are not parts of `head`, or not in its order.
+    /// If the values are not slices of `head`, or not in its order.
     #[must_use]
     pub fn merge(self, name: &'static str, again: &'a [u8], head: &'a [u8]) -> Self {
         let Some(span) = self.span else { return Self::spanning(name, again) };
@@ -52,23 +51,23 @@ impl<'a> Field<'a> {
         let start = place(span);
         let end = place(again).map(|again_start| again_start + again.len());
         let span = start.zip(end).and_then(|(start, end)| head.get(start..end));
-        Self::spanning(name, span.expect("the values of a field stand in the head, in order"))
+        Self::spanning(name, span.expect("the values of a field are slices of the head, in order"))
     }
 
-    /// Whether the field does not stand in the request. One with an empty value does.
+    /// Whether the request does not have the field. A field with an empty value is not absent.
     #[must_use]
     pub const fn is_absent(self) -> bool {
         self.span.is_none()
     }
 
-    /// The value of a field that stands there exactly once.
+    /// The value of a field that has exactly one.
     #[must_use]
     pub fn single(self) -> Option<&'a [u8]> {
         let mut values = self.values();
         values.next().filter(|_| values.next().is_none())
     }
 
-    /// The values, one a line, without the white space around them.
+    /// The value of each line, without surrounding white space.
     pub fn values(self) -> impl Iterator<Item = &'a [u8]> {
         let name = self.name.as_bytes();
         let lines = self.span.into_iter().flat_map(|span| span.split(|&byte| byte == b'\n'));
@@ -81,10 +80,10 @@ impl<'a> Field<'a> {
         })
     }
 
-    /// The members of a comma-separated list over all lines, without the white space around them;
-    /// empty ones do not count (RFC 9110 section 5.6.1).
+    /// The members of the comma-separated list of all lines, without surrounding white space and
+    /// without empty members (RFC 9110 section 5.6.1).
     ///
-    /// Only for members that cannot have a comma in them. Entity tags can.
+    /// Splits at every comma, so it is wrong for members that may contain one, like entity tags.
     pub fn members(self) -> impl Iterator<Item = &'a [u8]> {
         let members = self.values().flat_map(|value| value.split(|&byte| byte == b','));
         members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())

@@ -1,28 +1,29 @@
 //! The fields of a response: names and values, in order (RFC 9110 section 6.3).
 //!
-//! They lie in one piece of memory, laid out as the field lines of HTTP/1.1 (RFC 9112 section 5),
-//! with a table of where each name and value is. So HTTP/1 copies any run of them as it stands, and
-//! that copy is most of the cost of a cache hit. Every other framing goes through
-//! [`FieldLines::iter`] and sees names and values only.
+//! All fields are in one buffer, laid out as the field lines of HTTP/1.1 (RFC 9112 section 5), with
+//! a table of the position of each name and value. HTTP/1 can therefore copy any run of fields as
+//! it is, and that copy is most of the cost of a cache hit. Other framings use
+//! [`FieldLines::iter`], which yields names and values.
 
 use std::fmt::{Display, Write};
 use std::ops::Range;
 use std::rc::Rc;
 
-/// Where a field lies.
+/// The position of a field in its buffer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Span {
-    /// Where its name begins, which is where its line begins.
+    /// Start of the name, which is the start of the line.
     name: u32,
-    /// Where its value begins.
+    /// Start of the value.
     value: u32,
-    /// Where its value ends.
+    /// End of the value.
     end: u32,
 }
 
 impl Span {
-    /// Bytes between a name and its value, and behind the value.
+    /// Between a name and its value.
     const SEPARATOR: &'static str = ": ";
+    /// After a value.
     const LINE_END: &'static str = "\r\n";
 
     fn line_end(self) -> usize {
@@ -30,8 +31,8 @@ impl Span {
     }
 }
 
-/// Fields in the making. An empty list takes no memory besides a pointer, because most responses
-/// add nothing to what was prepared.
+/// A list of fields to which more can be added. An empty list allocates nothing, because most
+/// responses add no fields to prepared ones.
 #[derive(Clone, Default, Debug)]
 pub struct Fields {
     list: Option<Box<List>>,
@@ -44,23 +45,23 @@ struct List {
 }
 
 impl Fields {
-    /// None yet.
+    /// An empty list.
     pub const fn new() -> Self {
         Self { list: None }
     }
 
-    /// Adds a field behind the others.
+    /// Appends a field.
     ///
     /// # Panics
     ///
-    /// When the value has a line end in it: whatever comes from outside is checked before.
+    /// If the value contains a line end. Callers validate text from outside first.
     pub fn push(&mut self, name: &str, value: impl Display) {
         let List { text, spans } = &mut **self.list.get_or_insert_default();
         let start = text.len();
         text.push_str(name);
         text.push_str(Span::SEPARATOR);
         let value_start = text.len();
-        // To a string it cannot fail.
+        // Writing to a string does not fail.
         let _ = write!(text, "{value}");
         let end = text.len();
         let clean = memchr::memchr2(b'\r', b'\n', &text.as_bytes()[start..]).is_none();
@@ -69,7 +70,7 @@ impl Fields {
         spans.push(Span { name: start as u32, value: value_start as u32, end: end as u32 });
     }
 
-    /// Adds the fields of another list behind the others.
+    /// Appends the fields of another list.
     pub fn append(&mut self, other: &Self) {
         let Some(other) = &other.list else { return };
         let List { text, spans } = &mut **self.list.get_or_insert_default();
@@ -80,17 +81,17 @@ impl Fields {
         spans.extend(other.spans.iter().map(moved));
     }
 
-    /// How many there are.
+    /// The number of fields.
     pub fn len(&self) -> usize {
         self.list.as_ref().map_or(0, |list| list.spans.len())
     }
 
-    /// Whether there are none.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.list.is_none()
     }
 
-    /// All of them.
+    /// All fields.
     pub fn all(&self) -> FieldLines<'_> {
         match &self.list {
             None => FieldLines::NONE,
@@ -98,7 +99,8 @@ impl Fields {
         }
     }
 
-    /// The field lines, the empty line behind them, and room for `room` bytes of a body.
+    /// A buffer of the field lines and the empty line after them, with room for a body of `room`
+    /// bytes.
     pub fn into_buffer(self, room: usize) -> (Vec<u8>, FieldTable) {
         let List { text, spans } = self.list.map_or_else(List::default, |list| *list);
         let mut bytes = text.into_bytes();
@@ -109,7 +111,8 @@ impl Fields {
     }
 }
 
-/// The places of the fields in a buffer, kept while the buffer itself is lent to a read.
+/// The positions of the fields in a buffer. They are kept apart from the buffer, because the read
+/// of a body owns the buffer until it completes.
 #[derive(Clone, Debug)]
 pub struct FieldTable {
     spans: Rc<[Span]>,
@@ -123,8 +126,8 @@ impl FieldTable {
     }
 }
 
-/// Fields that do not change any more, and what lies behind them in the same memory: the empty
-/// line that ends an HTTP/1.1 head, and a body, if that is in memory. A clone shares both.
+/// Fields that no longer change. The same buffer also holds the empty line that ends an HTTP/1.1
+/// head, and the body, if the body is in memory. Clones share the buffer.
 #[derive(Clone, Debug)]
 pub struct PreparedFields {
     bytes: Rc<[u8]>,
@@ -132,23 +135,24 @@ pub struct PreparedFields {
 }
 
 impl PreparedFields {
-    /// Of a buffer of [`Fields::into_buffer`], with the body behind it or not.
+    /// Makes prepared fields of a buffer of [`Fields::into_buffer`], to which a body may have been
+    /// appended.
     pub fn new(bytes: &[u8], table: FieldTable) -> Self {
-        assert!(bytes.len() >= table.head_len(), "the fields are in the buffer");
+        assert!(bytes.len() >= table.head_len(), "the buffer is shorter than its fields");
         Self { bytes: bytes.into(), table }
     }
 
-    /// How many there are.
+    /// The number of fields.
     pub fn len(&self) -> usize {
         self.table.spans.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no fields.
     pub fn is_empty(&self) -> bool {
         self.table.spans.is_empty()
     }
 
-    /// Some of them, by number.
+    /// The fields of a range of numbers.
     pub fn some(&self, range: Range<usize>) -> FieldLines<'_> {
         FieldLines { text: &self.bytes, spans: &self.table.spans[range] }
     }
@@ -158,7 +162,7 @@ impl PreparedFields {
         self.table.head_len()
     }
 
-    /// Field lines, empty line and body.
+    /// The whole buffer: field lines, empty line and body.
     pub fn bytes(&self) -> &Rc<[u8]> {
         &self.bytes
     }
@@ -168,13 +172,13 @@ impl PreparedFields {
         &self.bytes[self.head_len()..]
     }
 
-    /// Bytes of memory that are held besides the record itself.
+    /// Bytes of memory, without those of this struct.
     pub fn memory(&self) -> usize {
         self.bytes.len() + size_of_val(&*self.table.spans)
     }
 }
 
-/// Some fields, one behind the other.
+/// A run of fields.
 #[derive(Clone, Copy, Debug)]
 pub struct FieldLines<'a> {
     text: &'a [u8],
@@ -182,7 +186,7 @@ pub struct FieldLines<'a> {
 }
 
 impl<'a> FieldLines<'a> {
-    /// None.
+    /// No fields.
     pub const NONE: Self = Self { text: &[], spans: &[] };
 
     /// Names and values.
@@ -194,7 +198,7 @@ impl<'a> FieldLines<'a> {
         })
     }
 
-    /// The value of the first field of a name; names ignore case.
+    /// The value of the first field of this name, without regard to case.
     pub fn get(self, name: &str) -> Option<&'a [u8]> {
         let mut fields = self.iter();
         fields
@@ -202,7 +206,7 @@ impl<'a> FieldLines<'a> {
             .map(|(_, value)| value)
     }
 
-    /// As HTTP/1.1 writes them, each line with its end.
+    /// The field lines of HTTP/1.1, including the end of the last one.
     pub fn as_h1(self) -> &'a [u8] {
         match self.spans {
             [] => &[],
@@ -233,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_values_come_back_in_order() {
+    fn fields_are_kept_in_order() {
         let fields = three();
         let all = [pair("Content-Length", "5"), pair("X-Empty", ""), pair("ETag", "\"a: b\"")];
         assert_eq!(pairs(fields.all()), all);
@@ -244,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_appended_to_each_other() {
+    fn a_list_can_be_appended_to_another() {
         let mut fields = three();
         fields.append(&three());
         fields.append(&Fields::new());
@@ -253,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn any_run_of_prepared_fields_can_be_had() {
+    fn prepared_fields_can_be_read_in_runs() {
         let (mut bytes, table) = three().into_buffer(5);
         bytes.extend_from_slice(b"hello");
         let prepared = PreparedFields::new(&bytes, table);
@@ -266,7 +270,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "one line")]
-    fn a_line_end_in_a_value_is_a_bug() {
+    fn a_value_with_a_line_end_panics() {
         Fields::new().push("X", "a\r\nSet-Cookie: b");
     }
 }

@@ -1,6 +1,6 @@
-//! What values of fields are made of (RFC 9110 section 5.6): tokens, lists, quoted strings.
+//! The common grammar of field values (RFC 9110 section 5.6): tokens, lists, quoted strings.
 
-/// Whether this is a token (section 5.6.2): the form of names of fields, codings and types.
+/// Whether `bytes` is a token (section 5.6.2), as are the names of fields and codings.
 pub(in crate::http) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|byte| is_token_byte(*byte))
 }
@@ -9,7 +9,7 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Whether this is a quoted string (section 5.6.4), from quote to quote.
+/// Whether `bytes` is a quoted string (section 5.6.4), including its quotes.
 pub(in crate::http) fn is_quoted_string(bytes: &[u8]) -> bool {
     let Some(inner) = bytes.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) else {
         return false;
@@ -26,17 +26,17 @@ pub(in crate::http) fn is_quoted_string(bytes: &[u8]) -> bool {
     }
 }
 
-/// Whether this can be the value of a parameter (section 5.6.6).
+/// Whether `bytes` can be the value of a parameter (section 5.6.6).
 pub(in crate::http) fn is_token_or_quoted(bytes: &[u8]) -> bool {
     is_token(bytes) || is_quoted_string(bytes)
 }
 
-/// Whether a byte may stand in a field's value (section 5.5).
+/// Whether a field value may contain this byte (section 5.5).
 fn is_text(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
-/// Without the optional whitespace at both ends (section 5.6.3).
+/// Removes optional whitespace from both ends (section 5.6.3).
 pub(in crate::http) fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
@@ -44,9 +44,9 @@ pub(in crate::http) fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// Splits at each separator that is not within a quoted string, and trims the pieces.
+/// Splits at each separator outside of quoted strings, and trims the pieces.
 ///
-/// A quoted string that does not end reaches to the end of `bytes`.
+/// A quoted string without its closing quote extends to the end of `bytes`.
 pub(in crate::http) fn split(bytes: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(bytes);
     std::iter::from_fn(move || {
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens() {
+    fn tokens_are_recognised() {
         for good in ["gzip", "X-A", "*", "a.b~c", "0"] {
             assert!(is_token(good.as_bytes()), "{good}");
         }
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn quoted_strings() {
+    fn quoted_strings_are_recognised() {
         for good in [r#""""#, r#""a b""#, r#""a\"b""#, r#""\\""#, "\"\u{fc}\t\""] {
             assert!(is_quoted_string(good.as_bytes()), "{good}");
         }
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_end_where_no_string_is_open() {
+    fn separators_within_quoted_strings_do_not_split() {
         let cases: [(&str, &[&str]); 8] = [
             ("", &[""]),
             (",", &["", ""]),

@@ -1,12 +1,12 @@
-//! Which media type a file is announced with: by its name, never by its content.
+//! The media type of a file, by its name. Content is never inspected.
 //!
-//! [`Types`] looks a name up in the overrides of the site, then in a table of ours, then in that
-//! of the `mime_guess` package. What is in none of them is `application/octet-stream`. Text is
-//! announced as UTF-8. Nothing else gets a `charset`: JSON is UTF-8 by definition (RFC 8259
-//! section 8.1), and XML says itself what it is in, which a parameter would overrule (RFC 7303
-//! section 3).
+//! [`Types`] looks a name up in the overrides of the site, then in a table of our own, then in that
+//! of the crate `mime_guess`. If none has it, the type is `application/octet-stream`. Text types
+//! get `charset=utf-8`. Other types get no `charset`: JSON is UTF-8 by definition (RFC 8259 section
+//! 8.1), and XML declares its own encoding, which a parameter would override (RFC 7303 section 3).
 
 use std::borrow::Cow;
+use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -15,19 +15,19 @@ use crate::http::semantics::grammar::{is_token, is_token_or_quoted, split};
 #[cfg(test)]
 mod tests;
 
-/// Overrides of a site, at most.
+/// How many overrides a site may have.
 pub const OVERRIDES_MAX: usize = 256;
 
-/// Bytes of an extension and of a type, at most.
+/// Length limits of an override.
 const EXTENSION_BYTES_MAX: usize = 32;
 const TYPE_BYTES_MAX: usize = 256;
 
 /// For names without an extension, or with an unknown one (RFC 2046 section 4.5.1).
 const UNKNOWN: &str = "application/octet-stream";
 
-/// Types that the table lacks, or has under a name that is not, or no longer, the right one.
-const OURS: [(&str, &str); 29] = [
-    // RFC 9239: the only name for modules that all browsers take.
+/// Types that `mime_guess` lacks, or has under a wrong or outdated name.
+const OWN_TYPES: [(&str, &str); 29] = [
+    // RFC 9239: the only type that all browsers accept for modules.
     ("cjs", "text/javascript"),
     ("js", "text/javascript"),
     ("mjs", "text/javascript"),
@@ -50,7 +50,7 @@ const OURS: [(&str, &str); 29] = [
     // RFC 8081.
     ("otf", "font/otf"),
     ("woff", "font/woff"),
-    // MPEG transport streams, which players of HLS insist on, as in nginx. No browser runs
+    // MPEG transport streams, as in nginx: HLS players require this type, and no browser runs
     // TypeScript.
     ("m2ts", "video/mp2t"),
     ("mts", "video/mp2t"),
@@ -65,44 +65,77 @@ const OURS: [(&str, &str); 29] = [
     ("zst", "application/zstd"),
 ];
 
-/// A media type for names with a certain extension: the form `EXT=TYPE` of `--mime`.
+/// A media type for names with a certain extension, in the form `EXT=TYPE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
-    /// In lower case, with the dot before it.
+    /// The extension in lower case, with a leading dot.
     suffix: String,
     media_type: String,
 }
 
 impl FromStr for Override {
-    type Err = String;
+    type Err = MediaTypeError;
 
-    /// # Errors
-    ///
-    /// What is wrong with the text, and how it is written.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let form = "it is written like EXT=TYPE, as in gltf=model/gltf+json";
-        let Some((extension, media_type)) = text.split_once('=') else {
-            return Err(format!("there is no equals sign; {form}"));
-        };
+    fn from_str(text: &str) -> Result<Self, MediaTypeError> {
+        let split = text.split_once('=');
+        let (extension, media_type) = split.ok_or(MediaTypeError::NoEqualsSign)?;
         let extension = extension.strip_prefix('.').unwrap_or(extension);
         if extension.split('.').any(str::is_empty) || extension.contains(['/', '\0']) {
-            return Err(format!("an extension has no slash and no empty part; {form}"));
+            return Err(MediaTypeError::MalformedExtension);
         }
         if extension.len() > EXTENSION_BYTES_MAX || media_type.len() > TYPE_BYTES_MAX {
-            return Err(format!(
-                "an extension has at most {EXTENSION_BYTES_MAX} bytes, \
-                 a type {TYPE_BYTES_MAX}; shorten it"
-            ));
+            return Err(MediaTypeError::TooLong);
         }
         if !is_media_type(media_type) {
-            return Err(format!("the type is not like text/plain or text/plain; a=b; {form}"));
+            return Err(MediaTypeError::MalformedType);
         }
         let suffix = format!(".{}", extension.to_ascii_lowercase());
         Ok(Self { suffix, media_type: with_charset(media_type).into_owned() })
     }
 }
 
-/// Whether this is a media type with its parameters (RFC 9110 section 8.3.1).
+/// Why media types cannot be overridden. The text names the cause and the remedy, but no option of
+/// the command line, since overrides may come from elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MediaTypeError {
+    /// There is no equals sign after the extension.
+    NoEqualsSign,
+    /// The extension has a slash, a NUL or an empty part.
+    MalformedExtension,
+    /// The type violates the grammar of media types.
+    MalformedType,
+    /// The extension or the type is longer than its limit.
+    TooLong,
+    /// There are more than [`OVERRIDES_MAX`] overrides.
+    TooMany,
+}
+
+impl fmt::Display for MediaTypeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const FORM: &str = "write EXT=TYPE, as in gltf=model/gltf+json";
+        match self {
+            Self::NoEqualsSign => write!(f, "there is no equals sign; {FORM}"),
+            Self::MalformedExtension => {
+                write!(f, "an extension has no slash and no empty part; {FORM}")
+            }
+            Self::MalformedType => {
+                write!(f, "the type is not like text/plain or text/plain; a=b; {FORM}")
+            }
+            Self::TooLong => write!(
+                f,
+                "an extension has at most {EXTENSION_BYTES_MAX} bytes, \
+                 a type {TYPE_BYTES_MAX}; shorten it"
+            ),
+            Self::TooMany => {
+                write!(f, "there may be {OVERRIDES_MAX} media types; leave some out")
+            }
+        }
+    }
+}
+
+impl std::error::Error for MediaTypeError {}
+
+/// Whether `text` is a media type, perhaps with parameters (RFC 9110 section 8.3.1).
 fn is_media_type(text: &str) -> bool {
     let mut pieces = split(text.as_bytes(), b';');
     let is_type = pieces.next().is_some_and(|name| {
@@ -118,7 +151,7 @@ fn is_media_type(text: &str) -> bool {
     text.is_ascii() && is_trimmed && is_type && pieces.all(is_parameter)
 }
 
-/// Text without a charset gets one.
+/// Adds `charset=utf-8` to a text type that has no charset.
 fn with_charset(media_type: &str) -> Cow<'_, str> {
     let is_text = media_type.get(..5).is_some_and(|family| family.eq_ignore_ascii_case("text/"));
     let is_charset =
@@ -130,31 +163,31 @@ fn with_charset(media_type: &str) -> Cow<'_, str> {
     }
 }
 
-/// The media types of a site. Clones share what they know.
+/// The media types of a site. Clones share the overrides.
 #[derive(Clone, Debug, Default)]
 pub struct Types {
-    /// The longest suffix first, and of the same ones the one that counts.
+    /// In the order of precedence.
     overrides: Arc<[Override]>,
 }
 
 impl Types {
-    /// With overrides: the longest extension that fits wins (`tar.gz` over `gz`), and of those
-    /// that are given twice the last. At most [`OVERRIDES_MAX`] of them.
+    /// Types with overrides. The longest extension that matches takes precedence (`tar.gz` over
+    /// `gz`), and the last override of an extension over earlier ones.
     ///
     /// # Errors
     ///
-    /// When there are more.
-    pub fn new(mut overrides: Vec<Override>) -> Result<Self, String> {
+    /// If there are more than [`OVERRIDES_MAX`] overrides.
+    pub fn new(mut overrides: Vec<Override>) -> Result<Self, MediaTypeError> {
         if overrides.len() > OVERRIDES_MAX {
-            return Err(format!("there may be {OVERRIDES_MAX} media types; leave some out"));
+            return Err(MediaTypeError::TooMany);
         }
+        // The sort is stable, so of equal extensions the last one given comes first.
         overrides.reverse();
-        // Stable: of equals, the one that was given last comes first.
         overrides.sort_by_key(|one| std::cmp::Reverse(one.suffix.len()));
         Ok(Self { overrides: overrides.into() })
     }
 
-    /// The value of `Content-Type` for a file of this name, which may be a whole path.
+    /// The value of `Content-Type` for a file of this name or path.
     pub fn content_type(&self, name: &[u8]) -> Cow<'_, str> {
         let name = name.rsplit(|byte| *byte == b'/').next().unwrap_or(name);
         let fits = |one: &&Override| {
@@ -168,28 +201,29 @@ impl Types {
     }
 }
 
-/// The value of `Content-Type` for a file of this name, where nothing is overridden.
+/// The value of `Content-Type` for a file of this name or path, without overrides.
 pub fn content_type(name: &[u8]) -> String {
     Types::default().content_type(name).into_owned()
 }
 
-/// From the tables. `name` has no slash.
+/// Looks a name without slashes up in both tables.
 fn media_type(name: &[u8]) -> &'static str {
     let Some(dot) = memchr::memrchr(b'.', name) else { return UNKNOWN };
     let Ok(extension) = std::str::from_utf8(&name[dot + 1..]) else { return UNKNOWN };
-    let ours = OURS.iter().find(|(known, _)| extension.eq_ignore_ascii_case(known));
-    if let Some((_, media_type)) = ours {
+    let own = OWN_TYPES.iter().find(|(known, _)| extension.eq_ignore_ascii_case(known));
+    if let Some((_, media_type)) = own {
         return media_type;
     }
     match mime_guess::from_ext(extension).first_raw() {
-        // The same type (RFC 7303 section 9.2), but no text, so that the file says its charset.
+        // Both names mean the same (RFC 7303 section 9.2). A text type would get a charset, which
+        // would override the one that the file declares.
         Some("text/xml") => "application/xml",
         Some(media_type) => media_type,
         None => UNKNOWN,
     }
 }
 
-/// Types in the `application` family whose content is compressed already.
+/// Types whose content is compressed already, beside audio, video and images.
 const COMPRESSED: [&str; 17] = [
     "application/epub+zip",
     "application/font-woff",
@@ -210,7 +244,7 @@ const COMPRESSED: [&str; 17] = [
     "font/woff2",
 ];
 
-/// Images that are not compressed, or hardly.
+/// Image types that are not compressed, or hardly.
 const PLAIN_IMAGES: [&str; 6] = [
     "image/bmp",
     "image/svg+xml",
@@ -220,8 +254,8 @@ const PLAIN_IMAGES: [&str; 6] = [
     "image/x-win-bitmap",
 ];
 
-/// Whether the content of files of this type is compressed already, so that nobody keeps it in
-/// another coding beside. Parameters are allowed.
+/// Whether files of this type, which may have parameters, are compressed already. Such a file has
+/// no compressed file beside it.
 pub fn is_compressed(media_type: &str) -> bool {
     let essence = media_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     match essence.split_once('/') {

@@ -1,7 +1,8 @@
-//! The meaning of HTTP, whatever its framing: RFC 9110 and 9111 as pure functions.
+//! The semantics of HTTP, which are the same for every framing: RFC 9110 and 9111 as pure
+//! functions.
 //!
-//! Nothing here knows of a connection, a file or a clock. Each rule has its section beside it, and
-//! each module that reads what a client sends has a `fuzz_…` entry or an oracle in its tests.
+//! Nothing here uses a connection, a file or a clock. Rules cite their section of the RFC. Most
+//! modules that parse input of clients have a fuzz entry (`fuzz_*`), or tests against an oracle.
 
 pub mod authority;
 pub mod condition;

@@ -1,8 +1,7 @@
 //! Several ranges in one body: `multipart/byteranges` (RFC 9110 section 14.6).
 //!
-//! The body is the text of [`Multipart::write_head`] and the bytes of its range, for each range in
-//! turn, and then the text of [`Multipart::write_end`]. Nothing is kept between the calls, so that
-//! whoever sends the body needs to remember no more than the number of the part.
+//! The body is the text of [`Multipart::write_head`] and the bytes of the range, for each range in
+//! turn, followed by the text of [`Multipart::write_end`]. No state is kept between the calls.
 
 use std::io::Write;
 use std::ops::Range;
@@ -12,23 +11,23 @@ use crate::http::semantics::range::ContentRange;
 #[cfg(test)]
 mod tests;
 
-/// The line that parts the parts: 128 random bits.
+/// The boundary between parts: 128 random bits.
 ///
-/// Nothing looks for it in the file. As long as the bits are random, a file that has them is not
-/// to be expected, not even one that a client has made.
+/// The file is not searched for the boundary. Random bits are not expected to occur in it, not even
+/// in a file that an attacker wrote, because they cannot be predicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Boundary {
     random: [u64; 2],
 }
 
 impl Boundary {
-    /// A boundary of random bits, new for each answer.
+    /// Makes a boundary. The bits must be random, and new for each response.
     #[must_use]
     pub const fn new(random: [u64; 2]) -> Self {
         Self { random }
     }
 
-    /// The value of the answer's `Content-Type`.
+    /// The value of the response's `Content-Type`.
     #[must_use]
     pub fn content_type(&self) -> String {
         format!("multipart/byteranges; boundary={self}")
@@ -42,24 +41,23 @@ impl std::fmt::Display for Boundary {
     }
 }
 
-/// A body of several ranges: what stands around them.
+/// Writes the text before, between and after the ranges of a body.
 #[derive(Clone, Copy, Debug)]
 pub struct Multipart<'a> {
-    /// The ranges, in the order in which they are sent. None is empty or ends past `len`.
+    /// The ranges, in the order in which they are sent. None is empty, and none ends after `len`.
     pub ranges: &'a [Range<u64>],
     /// The length of the representation in bytes.
     pub len: u64,
-    /// The `Content-Type` that the representation would have by itself.
+    /// The `Content-Type` of the representation.
     pub content_type: &'a [u8],
-    /// What parts the ranges.
+    /// Separates the parts.
     pub boundary: Boundary,
 }
 
 impl Multipart<'_> {
     /// The length of the body in bytes, for `Content-Length`.
     ///
-    /// Ranges of a file do not come near to what a `u64` holds; if they did, it would be the
-    /// greatest one.
+    /// Saturates, though ranges of a file do not come near the largest `u64`.
     #[must_use]
     pub fn body_len(&self) -> u64 {
         let mut text = Vec::new();
@@ -73,14 +71,14 @@ impl Multipart<'_> {
         total
     }
 
-    /// Appends what stands before the range number `part`, counted from 0.
+    /// Appends the text before the range `part`, counted from 0.
     ///
     /// # Panics
     ///
-    /// If there is no such part.
+    /// If there is no such range.
     pub fn write_head(&self, part: usize, out: &mut Vec<u8>) {
-        // The line end before a boundary belongs to the boundary, and the first needs none (RFC
-        // 2046 section 5.1.1).
+        // The line end before a boundary is part of the boundary, and optional before the first one
+        // (RFC 2046 section 5.1.1).
         out.extend_from_slice(if part == 0 { b"--" } else { b"\r\n--" });
         append(out, format_args!("{}\r\nContent-Type: ", self.boundary));
         out.extend_from_slice(self.content_type);
@@ -88,7 +86,7 @@ impl Multipart<'_> {
         append(out, format_args!("\r\nContent-Range: {range}\r\n\r\n"));
     }
 
-    /// Appends what stands behind the last range.
+    /// Appends the text after the last range.
     pub fn write_end(&self, out: &mut Vec<u8>) {
         append(out, format_args!("\r\n--{}--\r\n", self.boundary));
     }

@@ -1,13 +1,12 @@
-//! What a client would rather have: content codings and media types, by weight.
+//! Content negotiation: which content coding and which media type a client prefers.
 //!
-//! [`choose`] picks the coding of an answer from `Accept-Encoding` (RFC 9110 section 12.5.3),
-//! [`prefers_json`] and [`accepts_html`] read `Accept` (section 12.5.1). All of them take the
-//! values of a field, one for each line: a list means the same on one line or on several (section
-//! 5.3).
+//! [`choose`] selects the coding of a response by `Accept-Encoding` (RFC 9110 section 12.5.3);
+//! [`prefers_json`] and [`accepts_html`] read `Accept` (section 12.5.1). Each takes the values of
+//! all lines of the field, which together form one list (section 5.3).
 //!
-//! A member that breaks the grammar is passed over, and the others count. Of a member that is
-//! said twice, the higher weight counts. The first [`MEMBERS_MAX`] members are read, empty ones
-//! included; no browser sends a quarter of that.
+//! Malformed members are ignored. If a member occurs twice, the higher weight counts. Only the
+//! first [`MEMBERS_MAX`] members are read, including empty ones; no browser sends a quarter as
+//! many.
 
 use crate::http::semantics::grammar::{is_token, is_token_or_quoted, split, trim};
 
@@ -18,13 +17,13 @@ mod tests;
 #[doc(hidden)]
 pub use oracle::{fuzz_accept, fuzz_accept_encoding};
 
-/// Members of a list that are read.
+/// How many members of a list are read.
 pub const MEMBERS_MAX: usize = 64;
 
-/// A weight of 1, in thousandths: no weight is finer (RFC 9110 section 12.4.2).
+/// The weight 1 in thousandths, which is the resolution of weights (RFC 9110 section 12.4.2).
 const WEIGHT_MAX: u16 = 1000;
 
-/// A content coding that a file may be kept in, beside its plain form.
+/// A content coding in which a compressed file may stand beside the plain one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Coding {
@@ -32,12 +31,12 @@ pub enum Coding {
     Brotli,
     /// RFC 8878.
     Zstd,
-    /// RFC 1952; `x-gzip` is the same (RFC 9110 section 8.4.1.3).
+    /// RFC 1952; also called `x-gzip` (RFC 9110 section 8.4.1.3).
     Gzip,
 }
 
 impl Coding {
-    /// In our order of preference, which decides between codings that the client likes the same.
+    /// All codings, in the server's order of preference, which decides between equal weights.
     pub const ALL: [Self; 3] = [Self::Brotli, Self::Zstd, Self::Gzip];
 
     /// The name in `Content-Encoding`.
@@ -50,7 +49,7 @@ impl Coding {
         }
     }
 
-    /// What follows the name of a file that is kept in this coding.
+    /// The suffix of file names in this coding.
     #[must_use]
     pub const fn suffix(self) -> &'static str {
         match self {
@@ -60,7 +59,7 @@ impl Coding {
         }
     }
 
-    /// The coding that a client calls so.
+    /// The coding of this name in `Accept-Encoding`.
     fn named(name: &[u8]) -> Option<Self> {
         if name.eq_ignore_ascii_case(b"x-gzip") {
             return Some(Self::Gzip);
@@ -89,13 +88,13 @@ impl Codings {
         self.0 & 1 << coding as u8 != 0
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// The codings in the set, in our order of preference.
+    /// The codings in the set, in the server's order of preference.
     pub fn iter(self) -> impl Iterator<Item = Coding> {
         Coding::ALL.into_iter().filter(move |coding| self.contains(*coding))
     }
@@ -109,12 +108,12 @@ impl FromIterator<Coding> for Codings {
     }
 }
 
-/// The coding of an answer, of those that are available, or `None` for the plain form.
+/// Selects the coding of a response from those available; `None` means the plain form.
 ///
-/// `lines` are the values of `Accept-Encoding`. Without one, and where nothing that is available
-/// is acceptable, the answer is plain, even to a client that refuses that too: section 12.5.3
-/// prefers it to an error. A coding that is accepted wins over the plain form, unless the client
-/// gives `identity` itself a higher weight.
+/// `lines` are the values of `Accept-Encoding`. The plain form is sent if there are none, or if no
+/// available coding is acceptable; even if the client refuses the plain form as well, because
+/// section 12.5.3 prefers that to an error. An accepted coding takes precedence over the plain
+/// form, unless the client gives `identity` a higher weight.
 pub fn choose<'a>(lines: impl IntoIterator<Item = &'a [u8]>, available: Codings) -> Option<Coding> {
     if available.is_empty() {
         return None;
@@ -143,7 +142,7 @@ pub fn choose<'a>(lines: impl IntoIterator<Item = &'a [u8]>, available: Codings)
     best.filter(|_| identity.is_none_or(|identity| identity <= best_weight))
 }
 
-/// `codings [ weight ]`; empty members are none.
+/// Parses `codings [ weight ]`; `None` if the member is empty or malformed.
 fn coding_and_weight(member: &[u8]) -> Option<(&[u8], u16)> {
     let (name, weight) = match memchr::memchr(b';', member) {
         Some(at) => (&member[..at], weight(trim(&member[at + 1..]))?),
@@ -153,7 +152,7 @@ fn coding_and_weight(member: &[u8]) -> Option<(&[u8], u16)> {
     is_token(name).then_some((name, weight))
 }
 
-/// `q=0.5`, in thousandths.
+/// Parses a weight like `q=0.5` into thousandths.
 fn weight(parameter: &[u8]) -> Option<u16> {
     match parameter {
         [b'q' | b'Q', b'=', value @ ..] => weight_value(value),
@@ -161,7 +160,7 @@ fn weight(parameter: &[u8]) -> Option<u16> {
     }
 }
 
-/// The `qvalue` of section 12.4.2: at most three digits behind the dot, and nothing above 1.
+/// Parses a `qvalue` (section 12.4.2): at most 1, with at most three digits after the dot.
 fn weight_value(value: &[u8]) -> Option<u16> {
     let (whole, digits) = match value {
         [whole] => (*whole, &[][..]),
@@ -180,34 +179,34 @@ fn weight_value(value: &[u8]) -> Option<u16> {
     }
 }
 
-/// How closely a range of media types names a type. The closest one decides (section 12.5.1).
+/// How specific a media range is. The most specific one decides (section 12.5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Closeness {
     /// `*/*`.
     All,
     /// `text/*`.
     Family,
-    /// `text/html;level=1`. Our answers come in one variant of a type, so such a range stands
-    /// for the type where the type alone is not named.
+    /// `text/html;level=1`. The server has no variants of a type, so this counts as the type if the
+    /// list does not have the type itself.
     Variant,
     /// `text/html`.
     Type,
 }
 
-/// What a client thinks of a media type.
+/// What `Accept` says about a media type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Opinion {
     closeness: Closeness,
     weight: u16,
-    /// Which member of the list says so.
+    /// The number of the member that decides.
     position: usize,
 }
 
-/// Whether a client would rather have `application/json` than `text/html`.
+/// Whether a client prefers `application/json` to `text/html`.
 ///
-/// `lines` are the values of `Accept`. The higher weight decides; then the closer name, so that
-/// `application/json, */*` asks for JSON; then which comes first. A client that does not care
-/// gets HTML.
+/// `lines` are the values of `Accept`. The higher weight decides. Between equal weights the more
+/// specific range decides, so `application/json, */*` prefers JSON; then the position in the list.
+/// A client without a preference gets HTML.
 pub fn prefers_json<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> bool {
     let [json, html] = opinions(lines, [("application", "json"), ("text", "html")]);
     match (json, html) {
@@ -220,17 +219,18 @@ pub fn prefers_json<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> bool {
     }
 }
 
-/// Whether a client asks for a page to show: it names `text/html` or `application/xhtml+xml`.
+/// Whether a request is a navigation, that is, whether it explicitly accepts `text/html` or
+/// `application/xhtml+xml`.
 ///
-/// `lines` are the values of `Accept`. Browsers name them when a person goes somewhere, and send
-/// `*/*` at most for the parts of a page.
+/// `lines` are the values of `Accept`. Browsers list these types when a user opens a page. For
+/// scripts, images and data they do not, though they may send `*/*`.
 pub fn accepts_html<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> bool {
     let names = [("text", "html"), ("application", "xhtml+xml")];
     let is_named = |opinion: &Opinion| opinion.closeness >= Closeness::Variant;
     opinions(lines, names).iter().flatten().any(|opinion| is_named(opinion) && opinion.weight > 0)
 }
 
-/// What `Accept` says of two types.
+/// What `Accept` says about each of two types.
 fn opinions<'a>(
     lines: impl IntoIterator<Item = &'a [u8]>,
     types: [(&str, &str); 2],
@@ -238,7 +238,7 @@ fn opinions<'a>(
     let mut opinions = [None::<Opinion>; 2];
     let members = lines.into_iter().flat_map(|line| split(line, b','));
     for (position, member) in members.take(MEMBERS_MAX).enumerate() {
-        let Some(range) = Range::parse(member) else { continue };
+        let Some(range) = MediaRange::parse(member) else { continue };
         for (opinion, media_type) in opinions.iter_mut().zip(types) {
             let Some(closeness) = range.closeness(media_type) else { continue };
             let weight = range.weight;
@@ -251,14 +251,14 @@ fn opinions<'a>(
 }
 
 /// A member of `Accept`.
-struct Range<'a> {
+struct MediaRange<'a> {
     family: &'a [u8],
     name: &'a [u8],
     has_parameters: bool,
     weight: u16,
 }
 
-impl<'a> Range<'a> {
+impl<'a> MediaRange<'a> {
     fn parse(member: &'a [u8]) -> Option<Self> {
         let mut pieces = split(member, b';');
         let media_type = pieces.next()?;
@@ -273,7 +273,7 @@ impl<'a> Range<'a> {
             match (parameter, equals) {
                 // Parameters may be empty (section 5.6.6).
                 ([], _) => {}
-                // The weight, wherever it stands (section 12.5.1).
+                // The weight may stand between other parameters (section 12.5.1).
                 ([b'q' | b'Q', b'=', value @ ..], _) => range.weight = weight_value(value)?,
                 (_, Some(at)) => {
                     let (key, value) = (&parameter[..at], &parameter[at + 1..]);
@@ -288,7 +288,7 @@ impl<'a> Range<'a> {
         Some(range)
     }
 
-    /// How closely the range names a type, if it does.
+    /// How specific the range is for a type; `None` if it does not include the type.
     fn closeness(&self, (family, name): (&str, &str)) -> Option<Closeness> {
         if self.family == b"*" {
             Some(Closeness::All)

@@ -1,11 +1,11 @@
 //! Range requests: which bytes of a representation to send (RFC 9110 section 14).
 //!
-//! [`select`] is for GET only, and for an answer that would be 200 otherwise; with any other
-//! method, `Range` has no meaning (section 14.2).
+//! [`select`] is for a GET request whose response would be 200 without `Range`; the field has no
+//! meaning for other methods (section 14.2).
 //!
-//! A server may ignore `Range` whenever it likes, and this one does so for whatever it does not
-//! understand and whatever would cost it more than the whole: many small ranges, and ranges whose
-//! bytes are asked for again and again. The work is bounded by [`SPECS_MAX`], however long the
+//! A server may always ignore `Range`. This one ignores malformed fields, and requests that would
+//! cost more than the whole representation: many small ranges, and ranges that overlap so much that
+//! they add up to more than the representation. [`SPECS_MAX`] bounds the work, however long the
 //! field is.
 
 use std::fmt;
@@ -21,32 +21,31 @@ mod tests;
 
 pub use oracle::fuzz_range;
 
-/// More ranges than this are not looked at: the whole is sent.
+/// If a field has more ranges than this, it is ignored.
 pub const SPECS_MAX: usize = 64;
 
-/// More ranges than this are not sent: the whole is.
+/// If more ranges than this remain after joining, the field is ignored.
 pub const RANGES_MAX: usize = 16;
 
-/// Ranges that are this many bytes apart stay two. Nearer ones become one with the gap, which
-/// costs less than the head of another part (RFC 9110 section 15.3.7.2).
+/// Ranges that are less than this many bytes apart are joined: sending the gap costs less than the
+/// head of another part (RFC 9110 section 15.3.7.2).
 pub const GAP_MIN: u64 = 80;
 
 /// What to send of a representation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
-    /// All of it, with 200: nothing else is asked for, or it is not understood.
+    /// All of it, with 200, because `Range` is absent or ignored.
     Whole,
-    /// These bytes, with 206. They may be all there are.
+    /// These bytes, with 206. They may be the whole representation.
     One(Range<u64>),
-    /// Two to [`RANGES_MAX`] ranges, with 206 and as [`multipart`](super::multipart). None is
-    /// empty, no two are less than [`GAP_MIN`] apart. They stand in the order in which they were
-    /// asked for.
+    /// Two to [`RANGES_MAX`] ranges, with 206, as [`multipart`](super::multipart), in the order of
+    /// the request. None is empty, and no two are less than [`GAP_MIN`] bytes apart.
     Many(Box<[Range<u64>]>),
-    /// Nothing of what is asked for exists: 416, with [`ContentRange::Unsatisfied`].
+    /// No requested range exists. Respond with 416 and [`ContentRange::Unsatisfied`].
     Unsatisfiable,
 }
 
-/// Selects from a representation of `len` bytes what the fields `Range` and `If-Range` ask for.
+/// Selects the bytes of a representation of `len` bytes that `Range` and `If-Range` request.
 #[must_use]
 pub fn select(
     range: Field<'_>,
@@ -54,14 +53,15 @@ pub fn select(
     validators: &Validators<'_>,
     len: u64,
 ) -> Selection {
-    // Of nothing there are no ranges, not even by 416: section 14.2 allows to ignore them.
+    // An empty representation has no ranges. Ignoring the field is allowed (section 14.2), and more
+    // useful than 416.
     if range.is_absent() || len == 0 || !if_range_holds(if_range, validators) {
         return Selection::Whole;
     }
     range.single().and_then(|value| selected(value, len)).unwrap_or(Selection::Whole)
 }
 
-/// What a `Range` field asks for; `None` if it is malformed or asks for too much.
+/// What a `Range` field requests; `None` if the field is malformed, or requests too much.
 fn selected(value: &[u8], len: u64) -> Option<Selection> {
     let equals = memchr::memchr(b'=', value)?;
     let (unit, set) = (&value[..equals], &value[equals + 1..]);
@@ -92,17 +92,17 @@ fn selected(value: &[u8], len: u64) -> Option<Selection> {
     }
 }
 
-/// One range as it is asked for (RFC 9110 section 14.1.2). Numbers past `u64` are its maximum,
-/// which is past the end of any file.
+/// A range as requested (RFC 9110 section 14.1.2). Numbers that do not fit saturate, since no file
+/// is that long.
 enum Spec {
-    /// `first-last` or `first-`, both inclusive.
+    /// `first-last` or `first-`; both ends are inclusive.
     From { first: u64, last: u64 },
-    /// `-count`: so many bytes at the end.
+    /// `-count`: the last `count` bytes.
     Suffix { count: u64 },
 }
 
 impl Spec {
-    /// `None` if it is malformed, which makes the whole field so (section 14.1.1).
+    /// `None` if the range is malformed, which makes the whole field malformed (section 14.1.1).
     fn parse(text: &[u8]) -> Option<Self> {
         let dash = memchr::memchr(b'-', text)?;
         match (&text[..dash], &text[dash + 1..]) {
@@ -115,7 +115,7 @@ impl Spec {
         }
     }
 
-    /// What there is of it in `len` bytes, if anything.
+    /// The part of the range that exists in `len` bytes, if any.
     fn within(&self, len: u64) -> Option<Range<u64>> {
         let range = match *self {
             Self::From { first, last } => first..last.saturating_add(1).min(len),
@@ -125,7 +125,7 @@ impl Spec {
     }
 }
 
-/// `1*DIGIT`, or the greatest number if it is too large for one.
+/// Parses `1*DIGIT`, and saturates.
 fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
@@ -136,14 +136,14 @@ fn number(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Compares digits of any number.
+/// Compares two decimal numbers of any length.
 fn is_greater(left: &[u8], right: &[u8]) -> bool {
-    let significant = |digits: &[u8]| digits.iter().take_while(|byte| **byte == b'0').count();
-    let (left, right) = (&left[significant(left)..], &right[significant(right)..]);
+    let zeros = |digits: &[u8]| digits.iter().take_while(|byte| **byte == b'0').count();
+    let (left, right) = (&left[zeros(left)..], &right[zeros(right)..]);
     (left.len(), left) > (right.len(), right)
 }
 
-/// Ranges that are at least [`GAP_MIN`] apart, in the order of their first appearance.
+/// Ranges that are at least [`GAP_MIN`] bytes apart, in the order in which they first occur.
 struct Apart {
     ranges: [Range<u64>; SPECS_MAX],
     count: usize,
@@ -156,8 +156,9 @@ impl Apart {
         &self.ranges[..self.count]
     }
 
-    /// Adds a range, joined with those that it comes near to. One pass is enough: what is near to
-    /// the joined range but not to the added one would be near to one of those that are apart.
+    /// Adds a range, joined with those that are near to it. One pass is enough: a range that is
+    /// near to the joined range, but not to the added one, would be near to one of the ranges that
+    /// were joined; but those were at least [`GAP_MIN`] apart from it.
     fn add(&mut self, range: Range<u64>) {
         let mut joined = range.clone();
         let mut place = None;
@@ -178,18 +179,18 @@ impl Apart {
     }
 }
 
-/// Whether two ranges overlap or have less than [`GAP_MIN`] bytes between them.
+/// Whether two ranges overlap, or have less than [`GAP_MIN`] bytes between them.
 fn is_near(left: &Range<u64>, right: &Range<u64>) -> bool {
     let gap = left.start.max(right.start).saturating_sub(left.end.min(right.end));
     gap < GAP_MIN
 }
 
-/// The value of `Content-Range` (RFC 9110 section 14.4), by its `Display`.
+/// The value of `Content-Range` (RFC 9110 section 14.4), for `Display`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContentRange {
-    /// The bytes that are sent, which are not none, and how many there are.
+    /// The range that is sent, which is not empty, and the length of the representation.
     Satisfied(Range<u64>, u64),
-    /// How many bytes there are, for an answer with 416.
+    /// The length of the representation, for a response with 416.
     Unsatisfied(u64),
 }
 

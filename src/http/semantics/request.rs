@@ -1,38 +1,36 @@
-//! What a request asks for, whatever its framing. Every version of HTTP fills the same record.
+//! A request, independent of framing: every version of HTTP parses to the same struct.
 
 use super::condition::Conditions;
 use super::field::Field;
 
-/// A request that passed every check of its framing.
-///
-/// Fields are present only where an answer depends on them.
+/// A request whose framing is valid. Only those header fields are kept that affect the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// What the client wants done.
+    /// The method.
     pub method: Method,
     /// Path and query as sent, beginning with `/`.
     ///
-    /// Three exceptions: an absolute-form without a path leaves `?query`; OPTIONS may have `*`;
-    /// CONNECT has `host:port`. There is no fragment.
+    /// There are three exceptions: `?query` if an absolute-form has no path, `*` for OPTIONS, and
+    /// `host:port` for CONNECT. There is no fragment.
     pub target: &'a [u8],
-    /// Host and optional port, valid but not normalised; empty if the client named none.
+    /// Host and optional port, valid but not normalised. Empty if the request has none.
     pub host: &'a [u8],
-    /// `Accept`: media types that the client likes.
+    /// `Accept`: the media types that the client accepts.
     pub accept: Field<'a>,
-    /// `Accept-Encoding`: content codings that it can undo.
+    /// `Accept-Encoding`: the content codings that the client can decode.
     pub accept_encoding: Field<'a>,
-    /// The fields that make the answer depend on the version of the file.
+    /// The fields that make the request conditional, except `If-Range`.
     pub conditions: Conditions<'a>,
-    /// `Range`: the parts that it wants.
+    /// `Range`: the parts that the client requests.
     pub range: Field<'a>,
-    /// `If-Range`: the version that it has parts of.
+    /// `If-Range`: the validator of the parts that the client has.
     pub if_range: Field<'a>,
-    /// Whether a browser asks what a script of another site may do: OPTIONS with
-    /// `Access-Control-Request-Method`, the CORS-preflight request of the Fetch standard.
+    /// Whether this is a CORS-preflight request of the Fetch standard: OPTIONS with
+    /// `Access-Control-Request-Method`.
     pub is_preflight: bool,
 }
 
-/// What the client wants done, as far as the server tells methods apart.
+/// A method, as far as the server distinguishes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// GET.
@@ -41,23 +39,23 @@ pub enum Method {
     Head,
     /// OPTIONS.
     Options,
-    /// CONNECT: gets 405.
+    /// CONNECT; gets 405.
     Connect,
-    /// Any other registered method: gets 405.
+    /// Another registered method; gets 405.
     Refused,
-    /// A method nobody registered: gets 501.
+    /// A method that is not registered; gets 501.
     Unknown,
 }
 
 impl Method {
-    /// Method names are case-sensitive (RFC 9110 section 9.1).
+    /// Parses a method name, which is case-sensitive (RFC 9110 section 9.1).
     pub fn from_token(token: &str) -> Self {
         match token {
             "GET" => Self::Get,
             "HEAD" => Self::Head,
             "OPTIONS" => Self::Options,
             "CONNECT" => Self::Connect,
-            // The rest of IANA's method registry, save `PRI`, which is no method of a request.
+            // The rest of IANA's method registry, except `PRI`, which occurs in no request.
             "ACL" | "BASELINE-CONTROL" | "BIND" | "CHECKIN" | "CHECKOUT" | "COPY" | "DELETE"
             | "LABEL" | "LINK" | "LOCK" | "MERGE" | "MKACTIVITY" | "MKCALENDAR" | "MKCOL"
             | "MKREDIRECTREF" | "MKWORKSPACE" | "MOVE" | "ORDERPATCH" | "PATCH" | "POST"
@@ -69,14 +67,14 @@ impl Method {
     }
 }
 
-/// How much of a request is read before it is refused.
+/// Size limits of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestLimits {
-    /// Bytes of the whole head; in HTTP/1 counting blank lines before it and the one that ends it.
+    /// Bytes of the head. In HTTP/1 this includes blank lines before it, and the line that ends it.
     pub head_bytes_max: usize,
-    /// Bytes of the request target, and of the method as well.
+    /// Bytes of the request target. The method has the same limit.
     pub target_bytes_max: usize,
-    /// Bytes of a body that are read and thrown away; a longer one ends the connection.
+    /// Bytes of a body that are read and discarded. A longer body ends the connection.
     pub body_bytes_max: u64,
 }
 

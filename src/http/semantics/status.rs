@@ -1,74 +1,74 @@
-//! The status codes this server knows: those it sends, and some that it does not need yet.
+//! The status codes that this server sends, and some that it does not need yet.
 //!
-//! A closed set: a response cannot carry a code that has no reason phrase here.
+//! The set is closed, so every status of a response has a reason phrase.
 
 use std::fmt;
 
-/// A status code (RFC 9110 §15), with the phrase that goes with it on the status line.
+/// A status code (RFC 9110 §15) with its reason phrase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u16)]
 pub enum Status {
     /// The whole representation follows.
     Ok = 200,
-    /// Success, and there is nothing to send: the answer to OPTIONS.
+    /// Success without content, for OPTIONS.
     NoContent = 204,
     /// One or several ranges follow.
     PartialContent = 206,
     /// The resource has moved; a client may turn the method into GET.
     MovedPermanently = 301,
-    /// The client's copy is still good.
+    /// The client's copy is still current.
     NotModified = 304,
     /// The resource has moved; the method stays the same.
     PermanentRedirect = 308,
-    /// The request breaks the grammar, or could be read in two ways.
+    /// The request is malformed or ambiguous.
     BadRequest = 400,
-    /// The file exists and this process may not read it.
+    /// The file exists, but this process may not read it.
     Forbidden = 403,
-    /// There is nothing under that name, or nothing we show.
+    /// The target does not exist, or is not served.
     NotFound = 404,
-    /// A method we know and do not offer.
+    /// A registered method that this server does not support.
     MethodNotAllowed = 405,
     /// The head did not arrive in time.
     RequestTimeout = 408,
-    /// The precondition the client set does not hold.
+    /// A precondition of the client is false.
     PreconditionFailed = 412,
-    /// The request body is longer than we are willing to discard.
+    /// The request body is longer than the limit.
     ContentTooLarge = 413,
     /// The request target is longer than the limit.
     UriTooLong = 414,
     /// No requested range lies within the file.
     RangeNotSatisfiable = 416,
-    /// The client expects something other than `100-continue`.
+    /// The request has an expectation other than `100-continue`.
     ExpectationFailed = 417,
-    /// The request names a host that is not served here.
+    /// This server does not serve the host that the request names.
     MisdirectedRequest = 421,
-    /// The head as a whole is too large, or has too many fields (RFC 6585 §5).
+    /// The head is too large, or has too many fields (RFC 6585 §5).
     HeaderFieldsTooLarge = 431,
-    /// The server failed, through no fault of the client.
+    /// The server could not read the file.
     InternalServerError = 500,
-    /// A method or a transfer coding we do not know.
+    /// A method or a transfer coding that this server does not know.
     NotImplemented = 501,
-    /// The server is out of a resource for the moment.
+    /// The server temporarily lacks a resource, such as descriptors.
     ServiceUnavailable = 503,
     /// A major version other than 1.
     VersionNotSupported = 505,
 }
 
 impl Status {
-    /// The three digits, as a number.
+    /// The status code as a number.
     #[must_use]
     pub const fn code(self) -> u16 {
         self as u16
     }
 
-    /// The three digits, as they stand on the status line.
+    /// The status code as ASCII digits.
     #[must_use]
     pub const fn digits(self) -> [u8; 3] {
         let code = self.code();
         [(code / 100) as u8 + b'0', (code / 10 % 10) as u8 + b'0', (code % 10) as u8 + b'0']
     }
 
-    /// The reason phrase of the status line, as registered with IANA.
+    /// The reason phrase, as registered with IANA.
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
@@ -98,7 +98,7 @@ impl Status {
     }
 }
 
-/// Writes the status as it stands on a status line: `404 Not Found`.
+/// Formats the status like `404 Not Found`.
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.code(), self.reason())
@@ -110,7 +110,7 @@ mod tests {
     use crate::http::semantics::status::Status;
 
     #[test]
-    fn a_status_reads_as_on_the_status_line() {
+    fn a_status_has_a_code_and_a_reason() {
         for (status, line) in [
             (Status::Ok, "200 OK"),
             (Status::PermanentRedirect, "308 Permanent Redirect"),

@@ -1,7 +1,7 @@
-//! Validators: what tells one state of a representation from another (RFC 9110 section 8.8).
+//! Validators: entity tags and modification dates (RFC 9110 section 8.8).
 //!
-//! An entity tag is read byte by byte and never split at commas first, because its opaque part
-//! may have commas in it. [`list`] reads lists of them.
+//! [`list`] parses lists of entity tags. It does not split at commas first, because the opaque part
+//! of a tag may contain commas.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::http::semantics::field::Field;
 #[cfg(test)]
 mod tests;
 
-/// What is known of the state of the representation that would be sent.
+/// The validators of a representation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Validators<'a> {
     /// The value of `ETag`.
@@ -22,10 +22,10 @@ pub struct Validators<'a> {
 /// When a representation was last modified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Modified {
-    /// Seconds since the epoch, as they are sent: a later change within the second is not seen.
+    /// Whole seconds since the epoch, as in the field.
     pub seconds: u64,
-    /// Whether there cannot have been a change since that has the same date (RFC 9110 section
-    /// 8.8.2.2). The caller knows, from the age of the file.
+    /// Whether the date is a strong validator: the file cannot have changed again within the same
+    /// second (RFC 9110 section 8.8.2.2). The caller decides that by the age of the file.
     pub is_strong: bool,
 }
 
@@ -37,14 +37,14 @@ pub struct EntityTag<'a> {
 }
 
 impl<'a> EntityTag<'a> {
-    /// Reads an entity tag and nothing else: `"opaque"` or `W/"opaque"`.
+    /// Parses text that is exactly one entity tag: `"opaque"` or `W/"opaque"`.
     #[must_use]
     pub fn parse(text: &'a [u8]) -> Option<Self> {
         let (tag, rest) = Self::split(text)?;
         rest.is_empty().then_some(tag)
     }
 
-    /// Reads the entity tag that `text` begins with, and returns what follows it.
+    /// Parses the entity tag at the start of `text`, and also returns the text after it.
     fn split(text: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (is_weak, quoted) = match text.strip_prefix(b"W/") {
             Some(quoted) => (true, quoted),
@@ -57,13 +57,13 @@ impl<'a> EntityTag<'a> {
         Some((Self { opaque, is_weak }, rest.strip_prefix(b"\"")?))
     }
 
-    /// What stands between the quotes.
+    /// The text between the quotes.
     #[must_use]
     pub const fn opaque(&self) -> &'a [u8] {
         self.opaque
     }
 
-    /// Whether the tag promises the same meaning only, and not the same bytes.
+    /// Whether the tag is weak: equal tags mean equivalent content, but perhaps different bytes.
     #[must_use]
     pub const fn is_weak(&self) -> bool {
         self.is_weak
@@ -83,7 +83,7 @@ impl<'a> EntityTag<'a> {
 }
 
 impl fmt::Display for EntityTag<'_> {
-    /// As it stands in a field, save that bytes outside of UTF-8 are replaced.
+    /// Formats the tag as in a field, but replaces bytes that are not UTF-8.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let weak = if self.is_weak { "W/" } else { "" };
         write!(formatter, "{weak}\"{}\"", String::from_utf8_lossy(self.opaque))
@@ -95,18 +95,18 @@ impl fmt::Display for EntityTag<'_> {
 pub enum Member<'a> {
     /// An entity tag.
     Tag(EntityTag<'a>),
-    /// `*`, which stands for any tag if it stands alone.
+    /// `*`, which matches any tag if it is the only member.
     Any,
-    /// Anything else, up to the comma that ends it.
+    /// Other text, up to the next comma.
     Malformed,
 }
 
-/// The members of a list of entity tags, over all lines of the field. Empty ones do not count.
+/// The members of a list of entity tags, from all lines of the field, without empty members.
 pub fn list<'a>(field: Field<'a>) -> impl Iterator<Item = Member<'a>> {
     field.values().flat_map(|value| Members { rest: value })
 }
 
-/// What is left of one line of a list.
+/// The rest of one line of a list.
 struct Members<'a> {
     rest: &'a [u8],
 }

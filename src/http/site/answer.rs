@@ -1,13 +1,13 @@
-//! One request and its response.
+//! Decides the response to a request.
 //!
-//! The request stays at the front of the inbox until it is answered. What has to be looked up
-//! meanwhile is noted in [`ResolvedNames`], and when it is there, the request is read again and the
-//! response is decided anew, from the beginning. So nothing of a request has to be kept, and there
-//! is one place where a response is decided: here.
+//! If a name has to be looked up first, the request stays at the front of the session's inbox. When
+//! the lookup is done, its result is in [`ResolvedNames`], and the request is parsed again and its
+//! response decided again from the start. So the state of a waiting request is just the names that
+//! were resolved.
 
 use std::rc::Rc;
 
-use super::cache_key::Name;
+use super::cache_key::ResourceName;
 use super::listing::{Asked, Format};
 use super::listing_job;
 use super::lookups::Ticket;
@@ -27,25 +27,25 @@ use crate::http::semantics::request::{Method, Request};
 use crate::http::semantics::status::Status;
 use crate::service::Waiter;
 
-/// What a lookup is for. A request asks for each at most once.
+/// What a lookup is for. A request needs each of these at most once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::http) enum Purpose {
-    /// What the address names.
+    /// The target of the request.
     Target,
-    /// The entries of the directory that it names.
+    /// The entries of the directory that is the target.
     Entries,
-    /// The page that answers in the place of what does not exist.
+    /// The fallback page, because the target does not exist.
     Fallback,
-    /// The body of an error, by its code. It may change while a lookup waits.
+    /// The error page of this status code. The status may be another one when the lookup is done.
     ErrorPage(u16),
 }
 
-/// What was looked up for a request.
+/// The results of lookups for a request.
 #[derive(Default, Debug)]
 pub(in crate::http) struct ResolvedNames(Vec<(Purpose, Resolved)>);
 
 impl ResolvedNames {
-    /// Notes what a lookup has led to.
+    /// Adds the result of a lookup.
     pub(in crate::http) fn note(&mut self, purpose: Purpose, found: Resolved) {
         self.0.push((purpose, found));
     }
@@ -55,16 +55,16 @@ impl ResolvedNames {
     }
 }
 
-/// A lookup that has to be over before there is a response.
+/// A lookup that a response waits for.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::http) struct Pending {
-    /// What it is for.
+pub(in crate::http) struct PendingLookup {
+    /// What the lookup is for.
     pub(in crate::http) purpose: Purpose,
-    /// Takes it back, by [`Sites::leave`].
+    /// Stops waiting for it, by [`Sites::leave`].
     pub(in crate::http) ticket: Ticket,
 }
 
-/// A request that is being answered.
+/// A request whose response is being decided.
 pub(in crate::http) struct Exchange<'a, 'r> {
     /// What the sessions of the worker share.
     pub(in crate::http) sites: &'a mut Sites,
@@ -72,36 +72,36 @@ pub(in crate::http) struct Exchange<'a, 'r> {
     pub(in crate::http) now: Now,
     /// The request.
     pub(in crate::http) request: &'a Request<'r>,
-    /// What was looked up for it so far.
+    /// The results of earlier lookups for the request.
     pub(in crate::http) resolved_names: Option<&'a ResolvedNames>,
-    /// Who is told when a lookup is over.
+    /// The session that is told when a lookup is done.
     pub(in crate::http) waiter: Waiter,
 }
 
-/// The response, or what it needs first.
-type Answer = Result<Response, Pending>;
+/// The response, or the lookup that it needs first.
+type ResponseResult = Result<Response, PendingLookup>;
 
 impl Exchange<'_, '_> {
-    /// The response to the request, or what has to be looked up first.
-    pub(in crate::http) fn answer(&mut self) -> Answer {
+    /// The response to the request, or the lookup that it needs first.
+    pub(in crate::http) fn answer(&mut self) -> ResponseResult {
         let mut response = self.respond()?;
         if self.request.method == Method::Head {
-            // The body stays away (RFC 9110 section 9.3.2).
+            // A response to HEAD has no content (RFC 9110 section 9.3.2).
             response.body = Body::None;
         }
         Ok(response)
     }
 
-    fn respond(&mut self) -> Answer {
+    fn respond(&mut self) -> ResponseResult {
         match self.request.method {
             Method::Get | Method::Head => {}
             Method::Options => return Ok(self.options()),
             Method::Connect | Method::Refused => {
-                let detail = "This server serves files: it takes GET, HEAD and OPTIONS.";
+                let detail = "This server supports only GET, HEAD and OPTIONS.";
                 return self.refuse(Status::MethodNotAllowed, detail, &Fields::new());
             }
             Method::Unknown => {
-                let detail = "This method is not known here.";
+                let detail = "This server does not know the method of the request.";
                 return self.refuse(Status::NotImplemented, detail, &Fields::new());
             }
         }
@@ -112,7 +112,7 @@ impl Exchange<'_, '_> {
         if target::has_hidden_segment(target.path()) {
             return self.refuse_plainly(Status::NotFound);
         }
-        let name = Name::Target { path: target.path(), directory: target.directory() };
+        let name = ResourceName::Target { path: target.path(), directory: target.directory() };
         match self.find(Purpose::Target, &name)? {
             Resolved::TransientError(status) => self.refuse_plainly(status),
             Resolved::Resource(resource) => match &*resource {
@@ -133,9 +133,9 @@ impl Exchange<'_, '_> {
         templates::options(self.fields_of(kind))
     }
 
-    /// A page, as far as the conditions and ranges of the request want it. `own` are fields that
-    /// it does not bring itself.
-    fn page(&mut self, page: &Page, own: Fields) -> Answer {
+    /// The response for a page, by the conditions and ranges of the request. `own` are fields that
+    /// the page itself does not have.
+    fn page(&mut self, page: &Page, own: Fields) -> ResponseResult {
         let variant = self.variant(page);
         let request = self.request;
         if request.conditions.are_absent() && request.range.is_absent() {
@@ -146,11 +146,11 @@ impl Exchange<'_, '_> {
             Verdict::Proceed => {}
             Verdict::NotModified => return Ok(Response::not_modified(own, variant)),
             Verdict::Failed => {
-                let detail = "The file is not the one that the request was made for.";
+                let detail = "The file is not in the state that the request requires.";
                 return self.refuse(Status::PreconditionFailed, detail, &Fields::new());
             }
         }
-        // RFC 9110 section 14.2: the field has a meaning for GET alone.
+        // Range is defined only for GET (RFC 9110 section 14.2).
         let selection = if request.method == Method::Head || !variant.has_ranges() {
             Selection::Whole
         } else {
@@ -166,13 +166,13 @@ impl Exchange<'_, '_> {
             Selection::Unsatisfiable => {
                 let mut extra = Fields::new();
                 extra.push("Content-Range", ContentRange::Unsatisfied(variant.len()));
-                let detail = "The file has none of the ranges that were asked for.";
+                let detail = "The file has none of the requested ranges.";
                 self.refuse(Status::RangeNotSatisfiable, detail, &extra)
             }
         }
     }
 
-    /// The form of a page that the client likes best.
+    /// The variant of a page that the client prefers.
     fn variant<'p>(&self, page: &'p Page) -> &'p Variant {
         let codings = page.codings();
         if codings.is_empty() {
@@ -181,32 +181,34 @@ impl Exchange<'_, '_> {
         page.variant(choose(self.request.accept_encoding.values(), codings))
     }
 
-    /// The entries of a directory.
-    fn entries(&mut self, target: &Target<'_>) -> Answer {
+    /// The response with the entries of a directory.
+    fn entries(&mut self, target: &Target<'_>) -> ResponseResult {
         let json = prefers_json(self.request.accept.values());
         let format = if json { Format::Json } else { Format::Html };
         let asked = Asked::parse(format, target.query());
-        // RFC 9110 section 13.1.2: conditions count for HEAD too, and need the tag.
+        // Conditions apply to HEAD too (RFC 9110 section 13.1.2), and need the tag of the page.
+        // Without conditions, HEAD does not need the page.
         if self.request.method == Method::Head && self.request.conditions.are_absent() {
             let content_type = listing_job::content_type(asked);
             return Ok(templates::unmade(self.fields(), content_type, listing_job::push_fields));
         }
-        match self.find(Purpose::Entries, &Name::Entries { path: target.path(), asked })? {
+        match self.find(Purpose::Entries, &ResourceName::Entries { path: target.path(), asked })? {
             Resolved::Resource(resource) => match &*resource {
                 Resource::Page(page) => {
                     let fields = self.fields();
                     self.page(page, fields)
                 }
                 Resource::Refused(status) => self.refuse_plainly(*status),
-                // It was a directory a moment ago.
+                // The directory has been replaced since.
                 Resource::Moved(_) | Resource::Listing => self.refuse_plainly(Status::NotFound),
             },
             Resolved::TransientError(status) => self.refuse_plainly(status),
         }
     }
 
-    /// Nothing is under the address: for a page of an application, that may be right.
-    fn missing(&mut self, target: &Target<'_>) -> Answer {
+    /// The response for a target that does not exist: the fallback page for navigations of a
+    /// single-page application, else 404.
+    fn missing(&mut self, target: &Target<'_>) -> ResponseResult {
         let settings = Rc::clone(&self.sites.settings);
         let Some(path) = fallback(&settings, target) else {
             return self.refuse_plainly(Status::NotFound);
@@ -214,32 +216,32 @@ impl Exchange<'_, '_> {
         if !accepts_html(self.request.accept.values()) {
             return self.refuse_plainly(Status::NotFound);
         }
-        let resource = match self.find(Purpose::Fallback, &Name::Fallback { path })? {
+        let resource = match self.find(Purpose::Fallback, &ResourceName::Fallback { path })? {
             Resolved::Resource(resource) => resource,
             Resolved::TransientError(status) => return self.refuse_plainly(status),
         };
         let Resource::Page(page) = &*resource else {
             return self.refuse_plainly(Status::NotFound);
         };
-        // It must be asked for again, because there may be a file tomorrow; and who asks for
-        // something else than a page gets 404.
+        // Caches must revalidate, because a file may be added at this path, and the response
+        // depends on Accept.
         let mut fields = self.fields_of_file(path);
         fields.push("Cache-Control", "no-cache");
         fields.push("Vary", "Accept");
         self.page(page, fields)
     }
 
-    /// An error that its status explains.
-    fn refuse_plainly(&mut self, status: Status) -> Answer {
+    /// An error response with the usual explanation of its status.
+    fn refuse_plainly(&mut self, status: Status) -> ResponseResult {
         self.refuse(status, explain(status), &Fields::new())
     }
 
-    /// An error, with the operator's page for it if there is one.
-    fn refuse(&mut self, status: Status, detail: &'static str, extra: &Fields) -> Answer {
+    /// An error response, with the site's error page if it has one for the status.
+    fn refuse(&mut self, status: Status, detail: &'static str, extra: &Fields) -> ResponseResult {
         let settings = Rc::clone(&self.sites.settings);
         if let Some(path) = settings.content.error_page(status.code())
             && let Resolved::Resource(resource) =
-                self.find(Purpose::ErrorPage(status.code()), &Name::Fallback { path })?
+                self.find(Purpose::ErrorPage(status.code()), &ResourceName::Fallback { path })?
             && let Resource::Page(page) = &*resource
         {
             let mut fields = self.fields_of_file(path);
@@ -252,13 +254,13 @@ impl Exchange<'_, '_> {
         Ok(self.sites.templates.error(fields, Problem { status, detail }, extra, json))
     }
 
-    /// The fields by rule of an answer that is no file: by its address.
+    /// The fields that rules add to a response that is not a file, by the path of the request.
     fn fields(&self) -> Fields {
         self.fields_of(AnswerKind::Other)
     }
 
-    /// The fields by rule of a file that answers in the place of others: by its own path, as if
-    /// it had been asked for. A policy for `*.html` has to hold for it at every address.
+    /// The fields that rules add to a fallback or an error page, by the path of the file rather
+    /// than of the request: a rule for `*.html` has to apply wherever such a page is sent.
     fn fields_of_file(&self, path: &[u8]) -> Fields {
         self.sites.settings.content.rules.fields(&[b"/", path].concat(), AnswerKind::Other)
     }
@@ -276,36 +278,40 @@ impl Exchange<'_, '_> {
         rules.fields(&path, kind)
     }
 
-    /// What a name is, if that is known.
-    fn find(&mut self, purpose: Purpose, name: &Name<'_>) -> Result<Resolved, Pending> {
+    /// What a name stands for, or the lookup that will find it.
+    fn find(
+        &mut self,
+        purpose: Purpose,
+        name: &ResourceName<'_>,
+    ) -> Result<Resolved, PendingLookup> {
         if let Some(found) =
             self.resolved_names.and_then(|resolved_names| resolved_names.get(purpose))
         {
             return Ok(found.clone());
         }
         let found = self.sites.find(self.now, name, self.waiter);
-        found.map_err(|ticket| Pending { purpose, ticket })
+        found.map_err(|ticket| PendingLookup { purpose, ticket })
     }
 }
 
-/// The page that answers for an address of an application: one whose last segment has no
-/// extension, because a file that is missing must not look like a page.
+/// The fallback page for a target, if its last segment has no extension: a missing script or image
+/// must get 404 rather than a page.
 fn fallback<'s>(settings: &'s SiteSettings, target: &Target<'_>) -> Option<&'s [u8]> {
     let name = target.path().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let is_page = target.directory() || memchr::memchr(b'.', name).is_none();
     settings.content.spa.as_deref().filter(|_| is_page)
 }
 
-/// A sentence for the body of an error.
+/// A sentence for the body of an error response.
 fn explain(status: Status) -> &'static str {
     match status {
-        Status::BadRequest => "The address of this request cannot be read.",
+        Status::BadRequest => "The address of this request is malformed.",
         Status::Forbidden => {
-            "The server may not show this: it is not permitted to read it, or a symbolic link \
-             leads where links are not followed."
+            "The server may not read this file, or the path has a symbolic link that the server \
+             does not follow."
         }
-        Status::NotFound => "There is nothing under this address.",
-        Status::ServiceUnavailable => "The server is short of something. Try again in a moment.",
+        Status::NotFound => "There is nothing at this address.",
+        Status::ServiceUnavailable => "The server is overloaded. Try again in a moment.",
         _ => "The server could not read this file.",
     }
 }

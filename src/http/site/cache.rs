@@ -1,12 +1,12 @@
-//! A bounded map from names to what is known of them, with an age limit.
+//! A cache with limits on entries, bytes, open files and age.
 //!
-//! Eviction is CLOCK: entries stand in a circle, a use sets a mark, and the hand removes the first
-//! entry that it finds unmarked, clearing marks on its way. New entries start unmarked, so a scan
-//! over names that are asked for once cannot push out those that are asked for again.
+//! Eviction is CLOCK: entries form a circle, a use sets a mark, and the hand removes the first
+//! entry without a mark, clearing marks on its way. New entries have no mark, so a scan over names
+//! that are requested once does not evict those that are requested repeatedly.
 //!
-//! An entry may also be expired before its time, because something has changed: by name, by what
-//! names begin with, or all at once. It stays, for it may turn out to be what it was, but nobody
-//! uses it unasked.
+//! A change expires entries early: one name, all names with a prefix, or all names. An expired
+//! entry stays in the cache, because it often turns out to be unchanged, but it is not used until
+//! the file system has been asked.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
@@ -18,17 +18,17 @@ use super::cache_stats::CacheStats;
 #[cfg(test)]
 mod tests;
 
-/// The epoch of what was expired; no cache is ever in it.
+/// The epoch of expired entries. The epoch of a cache is always later.
 const EXPIRED: u64 = 0;
 
-/// The map; see the module documentation.
+/// The cache; see the module documentation.
 #[derive(Debug)]
 pub(super) struct Cache<V> {
     index: HashMap<Rc<[u8]>, usize, foldhash::fast::RandomState>,
-    /// The names in order, to find those that begin alike.
+    /// The names in order, to find those with a prefix.
     order: BTreeSet<Rc<[u8]>>,
     /// The circle.
-    entries: Vec<Entry<V>>,
+    entries: Vec<CacheEntry<V>>,
     hand: usize,
     weight: Weight,
     entries_max: usize,
@@ -36,11 +36,11 @@ pub(super) struct Cache<V> {
     valid_for: Duration,
     /// Entries of earlier epochs have expired, whatever their age.
     epoch: u64,
-    /// What was counted so far; what there is to be counted at the moment is not in it.
+    /// Counters of events. Its numbers of entries, bytes and files are not used.
     counts: CacheStats,
 }
 
-/// What an entry holds.
+/// The resources that an entry holds.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Weight {
     /// Memory, in bytes.
@@ -50,53 +50,53 @@ pub(super) struct Weight {
 }
 
 #[derive(Debug)]
-struct Entry<V> {
+struct CacheEntry<V> {
     name: Rc<[u8]>,
     value: V,
     weight: Weight,
-    /// When it was last found to hold.
+    /// When the value was last known to be correct.
     found: Instant,
     valid_until: Instant,
     epoch: u64,
+    /// The mark of CLOCK.
     used: bool,
-    /// Somebody was told to ask the file system, and has not brought an answer.
+    /// A caller of `get` was told to revalidate, and has not reported the result.
     asked: bool,
-    /// Whether it counts as valid once more while somebody asks.
+    /// Whether the first revalidation extends the validity, so that other callers can go on.
     extends: bool,
 }
 
-impl<V> Entry<V> {
-    /// It is to be asked about, also by those who come after somebody who asks already: what that
-    /// one sees may be what was before the change.
+impl<V> CacheEntry<V> {
+    /// Expires the entry. A revalidation that is under way does not count, because it may have read
+    /// the state before the change.
     fn expire(&mut self) {
         (self.epoch, self.asked) = (EXPIRED, false);
     }
 
-    /// It holds for no longer than this after it was found, and is not extended.
+    /// Limits the validity to `age_max` after the value was found, without an extension.
     fn limit(&mut self, age_max: Duration) {
         (self.extends, self.valid_until) = (false, self.valid_until.min(self.found + age_max));
     }
 }
 
-/// What [`Cache::get`] knows of a name.
+/// The result of [`Cache::get`].
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Cached<'a, V> {
-    /// This, and it may be used.
+    /// The value may be used.
     Valid(&'a V),
-    /// This, but the file system should be asked whether it still holds. If it expired just now,
-    /// it counts as valid once more for as long, so that one asks and the others go on; only
-    /// once, because the one may vanish before it brings the answer. So nothing is used that was
-    /// found to hold longer ago than twice that time. What was expired by a change is not valid
-    /// for anybody until somebody brings the answer.
+    /// The caller should revalidate the value. If the entry expired by age, its validity is
+    /// extended by the same period, so that one caller revalidates and the others go on. It is
+    /// extended only once, because that caller may disappear. So no value is used that was found
+    /// more than two periods ago. If a change has expired the entry, all callers get this until one
+    /// of them has revalidated it.
     Expired(&'a V),
-    /// Nothing.
+    /// The name is not in the cache.
     Absent,
 }
 
 impl<V> Cache<V> {
-    /// An empty cache of at most `entries_max` entries, and as many files, that hold at most
-    /// `bytes_max` bytes.
-    /// Entries are valid for `valid_for` after they were found to hold.
+    /// An empty cache of at most `entries_max` entries, `entries_max` files and `bytes_max` bytes.
+    /// Entries are valid for `valid_for` after they were found.
     pub(super) fn new(entries_max: usize, bytes_max: usize, valid_for: Duration) -> Self {
         Self {
             index: HashMap::default(),
@@ -112,19 +112,19 @@ impl<V> Cache<V> {
         }
     }
 
-    /// Entries.
+    /// The number of entries.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// What the entries were said to hold.
+    /// The sum of the weights of all entries.
     #[cfg(test)]
     pub(super) fn weight(&self) -> Weight {
         self.weight
     }
 
-    /// What there is, and what was counted.
+    /// The present size, and the counters of events.
     pub(super) fn stats(&self) -> CacheStats {
         CacheStats {
             entries: self.entries.len() as u64,
@@ -157,18 +157,18 @@ impl<V> Cache<V> {
         Cached::Expired(&entry.value)
     }
 
-    /// What is known of a name, whether or not it is still valid.
+    /// The value of a name, whether or not it is still valid.
     pub(super) fn peek(&self, name: &[u8]) -> Option<&V> {
         self.index.get(name).map(|place| &self.entries[*place].value)
     }
 
-    /// When what is known of a name was last found to hold.
+    /// When the value of a name was last known to be correct.
     pub(super) fn found_at(&self, name: &[u8]) -> Option<Instant> {
         self.index.get(name).map(|place| self.entries[*place].found)
     }
 
-    /// Notes what was found out about a name, and what the value holds; one that would fill the
-    /// cache alone is not kept.
+    /// Inserts the value that was found for a name. A value heavier than the whole cache is
+    /// dropped.
     pub(super) fn insert(&mut self, name: &[u8], value: V, weight: Weight, now: Instant) {
         self.remove(name);
         if weight.bytes > self.bytes_max || weight.files.max(1) > self.entries_max {
@@ -185,13 +185,17 @@ impl<V> Cache<V> {
         self.order.insert(Rc::clone(&name));
         let (found, valid_until, epoch) = (now, now + self.valid_for, self.epoch);
         let (used, asked, extends) = (false, false, true);
-        let entry = Entry { name, value, weight, found, valid_until, epoch, used, asked, extends };
+        let entry =
+            CacheEntry { name, value, weight, found, valid_until, epoch, used, asked, extends };
         self.entries.push(entry);
         self.weight.bytes += weight.bytes;
         self.weight.files += weight.files;
+        assert!(self.entries.len() <= self.entries_max, "the cache has too many entries");
+        assert!(self.weight.files <= self.entries_max, "the cache has too many files");
+        assert!(self.weight.bytes <= self.bytes_max, "the cache has too many bytes");
     }
 
-    /// Notes that an entry was found to hold still.
+    /// Renews an entry whose value was found to be unchanged.
     pub(super) fn confirm(&mut self, name: &[u8], now: Instant) {
         if let Some(place) = self.index.get(name) {
             let entry = &mut self.entries[*place];
@@ -200,23 +204,44 @@ impl<V> Cache<V> {
         }
     }
 
-    /// Expires an entry, because what it tells of has changed, or was found too early to be
-    /// trusted.
+    /// Expires an entry, because its files may have changed.
     pub(super) fn expire(&mut self, name: &[u8]) {
         if let Some(place) = self.index.get(name) {
             self.entries[*place].expire();
         }
     }
 
-    /// Expires the entries whose names begin so; all entries, if these are more than `at_most`.
-    /// Returns how many they were.
+    /// Expires the entries whose names begin with `prefix`. If there are more than `at_most`,
+    /// expires all entries of the cache instead. Returns how many entries were visited.
     pub(super) fn expire_prefix(&mut self, prefix: &[u8], at_most: usize) -> usize {
+        self.visit_prefix(prefix, at_most, CacheEntry::expire)
+    }
+
+    /// Limits the validity of an entry to `age_max` after it was found, without an extension.
+    pub(super) fn limit(&mut self, name: &[u8], age_max: Duration) {
+        if let Some(place) = self.index.get(name) {
+            self.entries[*place].limit(age_max);
+        }
+    }
+
+    /// Limits the validity of the entries whose names begin with `prefix`, as [`Cache::limit`]
+    /// does. If there are more than `at_most`, expires all entries of the cache instead.
+    pub(super) fn limit_prefix(&mut self, prefix: &[u8], age_max: Duration, at_most: usize) {
+        self.visit_prefix(prefix, at_most, |entry| entry.limit(age_max));
+    }
+
+    fn visit_prefix(
+        &mut self,
+        prefix: &[u8],
+        at_most: usize,
+        mut visit: impl FnMut(&mut CacheEntry<V>),
+    ) -> usize {
         let from = (Bound::Included(prefix), Bound::Unbounded);
         let names = self.order.range::<[u8], _>(from);
         let mut names = names.take_while(|name| name.starts_with(prefix));
         let mut count = 0;
         for name in names.by_ref().take(at_most) {
-            self.entries[self.index[name]].expire();
+            visit(&mut self.entries[self.index[name]]);
             count += 1;
         }
         if names.next().is_some() {
@@ -225,40 +250,19 @@ impl<V> Cache<V> {
         count
     }
 
-    /// Lets an entry hold for no longer than `age_max` after it was found, without extension.
-    pub(super) fn limit(&mut self, name: &[u8], age_max: Duration) {
-        if let Some(place) = self.index.get(name) {
-            self.entries[*place].limit(age_max);
-        }
-    }
-
-    /// Lets the entries whose names begin so hold for no longer than `age_max` after they were
-    /// found, without extension. Expires all entries if these are more than `at_most`.
-    pub(super) fn limit_prefix(&mut self, prefix: &[u8], age_max: Duration, at_most: usize) {
-        let from = (Bound::Included(prefix), Bound::Unbounded);
-        let names = self.order.range::<[u8], _>(from);
-        let mut names = names.take_while(|name| name.starts_with(prefix));
-        for name in names.by_ref().take(at_most) {
-            self.entries[self.index[name]].limit(age_max);
-        }
-        if names.next().is_some() {
-            self.expire_all();
-        }
-    }
-
-    /// Expires all entries, in a moment.
+    /// Expires all entries in constant time.
     pub(super) fn expire_all(&mut self) {
         self.epoch += 1;
     }
 
-    /// Forgets a name.
+    /// Removes a name.
     pub(super) fn remove(&mut self, name: &[u8]) {
         if let Some(place) = self.index.get(name) {
             self.remove_at(*place);
         }
     }
 
-    /// Forgets everything.
+    /// Removes all entries.
     pub(super) fn clear(&mut self) {
         self.index.clear();
         self.order.clear();
@@ -266,23 +270,24 @@ impl<V> Cache<V> {
         (self.hand, self.weight) = (0, Weight::default());
     }
 
-    /// Forgets the `count` entries that are the least worth keeping.
+    /// Evicts up to `count` entries.
     pub(super) fn shed(&mut self, count: usize) {
         for _ in 0..count.min(self.entries.len()) {
             self.evict();
         }
     }
 
-    /// Removes one entry; there must be one.
+    /// Evicts one entry.
     fn evict(&mut self) {
-        // Ends within two rounds: the first clears every mark.
+        assert!(!self.entries.is_empty(), "an empty cache is within its limits");
+        // Ends within two rounds, because the first one clears all marks.
         loop {
             if self.hand >= self.entries.len() {
                 self.hand = 0;
             }
             let place = self.hand;
-            // The newest entry takes the place of the one that goes; it has a round to prove
-            // itself.
+            // `remove_at` moves the newest entry to this place. The hand goes on, so that the entry
+            // has a whole round to be used.
             self.hand += 1;
             if !std::mem::replace(&mut self.entries[place].used, false) {
                 self.counts.evictions += 1;
@@ -300,5 +305,7 @@ impl<V> Cache<V> {
         if let Some(moved) = self.entries.get(place) {
             *self.index.get_mut(&moved.name).expect("every entry is in the index") = place;
         }
+        debug_assert_eq!(self.index.len(), self.entries.len());
+        debug_assert_eq!(self.order.len(), self.entries.len());
     }
 }

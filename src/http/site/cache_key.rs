@@ -1,17 +1,16 @@
-//! The names under which a site's files are remembered, and which of them a change invalidates.
+//! The keys of the cache, and which of them a change of a file invalidates.
 //!
-//! The two directions stand side by side, since one is the reverse of the other: a lookup goes from
-//! a name to the files that may stand for it (`lookup.rs`, `page_loader.rs`), a change from a file
-//! to the names that it may stand for. A name that is invalidated for no reason is looked up once
-//! more than it had to be; one that is missing here would be served as it was.
+//! A lookup maps a name to the files that it depends on (`lookup.rs`, `page_loader.rs`);
+//! [`invalidated`] maps a file to the names that may depend on it. Invalidating too many names
+//! costs lookups; missing one would serve an outdated file.
 //!
 //! ```text
-//! site (2 bytes) | path             what an address names, with a slash behind it or not
-//!                | path \0 question  the entries of a directory, as they were asked for
-//!                | \0 / path        a file that answers in the place of others
+//! site (2 bytes) | path          a target; a trailing slash is part of the path
+//!                | path \0 query  the entries of a directory, with format, order and page
+//!                | \0 / path     a fallback or error page
 //! ```
 //!
-//! No path holds a NUL or ends in a slash, so no two names share a key.
+//! Paths contain no NUL and have no other trailing slash, so no two names share a key.
 
 use super::listing::{Asked, Format};
 use crate::driver::watch::{Change, SiteId};
@@ -20,25 +19,25 @@ use crate::http::semantics::negotiate::Coding;
 #[cfg(test)]
 mod tests;
 
-/// What a file is called whose address is clean.
+/// The suffix that clean URLs leave out.
 pub(super) const PAGE_SUFFIX: &[u8] = b".html";
 
-/// What is looked up. Paths are relative to the root, without a slash at either end.
+/// A name that can be looked up. Paths are relative to the root, without a slash at either end.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Name<'a> {
-    /// What an address stands for.
+pub(super) enum ResourceName<'a> {
+    /// The target of a request.
     Target {
         path: &'a [u8],
-        /// Whether the address ends in a slash.
+        /// Whether the target ends in a slash.
         directory: bool,
     },
-    /// A file that answers in the place of others: exactly this one.
+    /// A fallback or error page: exactly the file at this path.
     Fallback { path: &'a [u8] },
     /// The entries of a directory.
     Entries { path: &'a [u8], asked: Asked },
 }
 
-impl Name<'_> {
+impl ResourceName<'_> {
     /// Writes the key of the name in a site.
     pub(super) fn write_key(&self, site: SiteId, key: &mut Vec<u8>) {
         begin(key, site);
@@ -50,7 +49,7 @@ impl Name<'_> {
                 }
             }
             Self::Fallback { path } => {
-                // No key of entries continues like this.
+                // In the key of entries, a letter follows the NUL.
                 key.extend_from_slice(b"\0/");
                 key.extend_from_slice(path);
             }
@@ -62,7 +61,7 @@ impl Name<'_> {
         }
     }
 
-    /// The path that the name is made of.
+    /// The path in the name.
     pub(super) fn path(&self) -> &[u8] {
         match self {
             Self::Target { path, .. } | Self::Fallback { path } | Self::Entries { path, .. } => {
@@ -71,7 +70,7 @@ impl Name<'_> {
         }
     }
 
-    /// The directory that holds what the name may stand for.
+    /// The directory that contains the files on which the name depends.
     pub(super) fn directory(&self) -> &[u8] {
         let path = self.path();
         match self {
@@ -83,23 +82,23 @@ impl Name<'_> {
     }
 }
 
-/// Begins the key of something in a site.
+/// Starts a key with the number of its site.
 fn begin(key: &mut Vec<u8>, site: SiteId) {
     key.clear();
     key.extend_from_slice(&site.0.to_be_bytes());
 }
 
-/// Which keys a change invalidates.
+/// How to read a key that a change invalidates.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Invalidation {
-    /// This one.
+    /// This key.
     Key,
-    /// Those that begin so.
+    /// All keys with this prefix.
     Prefix,
 }
 
-/// Tells which keys of a site a change invalidates. `index` are the names that stand for their
-/// directory; `key` is room for putting keys together.
+/// Calls `tell` for all keys of a site that a change invalidates. `index` are the names of index
+/// files; `key` is a scratch buffer.
 pub(super) fn invalidated(
     site: SiteId,
     change: &Change,
@@ -119,7 +118,7 @@ pub(super) fn invalidated(
     };
     let slash: &[u8] = if directory.is_empty() || name.is_empty() { b"" } else { b"/" };
     if beneath {
-        // Files and directories; entries; what answers in the place of others.
+        // Targets; listings; fallback and error pages.
         tell_of(Invalidation::Prefix, &[directory, slash, name, b"/"]);
         tell_of(Invalidation::Prefix, &[directory, slash, name, b"\0"]);
         tell_of(Invalidation::Prefix, &[b"\0/", directory, slash, name, b"/"]);
@@ -138,14 +137,14 @@ pub(super) fn invalidated(
             tell_of(Invalidation::Key, &[directory, b"/"]);
         }
     }
-    // A page has its own address while something else has the clean one.
+    // With clean URLs, `name.html` redirects to `name` unless a file is there.
     tell_of(Invalidation::Key, &[directory, slash, name, PAGE_SUFFIX]);
     for format in Format::ALL {
         tell_of(Invalidation::Prefix, &[directory, b"\0", &[format.initial()]]);
     }
 }
 
-/// What stands before a suffix, if that is not all.
+/// The name without a suffix, if the name has the suffix and more.
 fn without<'n>(name: &'n [u8], suffix: &[u8]) -> Option<&'n [u8]> {
     name.strip_suffix(suffix).filter(|stem| !stem.is_empty())
 }

@@ -1,42 +1,42 @@
-//! What a cache holds and has done, counted.
+//! Statistics of caches.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What one cache holds and has done, or the sum of several.
+/// The statistics of one cache, or the sum of several.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct CacheStats {
-    /// Names that are remembered at the moment.
+    /// Names in the cache.
     pub entries: u64,
-    /// Bytes of memory that they hold.
+    /// Bytes of memory that the entries use.
     pub bytes: u64,
-    /// Files that they hold open.
+    /// Files that the entries keep open.
     pub files: u64,
-    /// Directories that the kernel was asked to tell of changes in.
+    /// Directories that are watched for changes.
     pub watched: u64,
-    /// How often a name was known, and valid.
+    /// Requests for a name that was in the cache and valid.
     pub hits: u64,
-    /// How often a name was not known.
+    /// Requests for a name that was not in the cache.
     pub misses: u64,
-    /// How often a name was known, but the file system was asked whether it still holds.
+    /// Requests for a name that was in the cache, but had to be revalidated.
     pub revalidations: u64,
-    /// Entries that were asked about before their time, because something has changed.
+    /// Revalidations of entries that a change had expired. Each change counts once.
     pub expirations: u64,
-    /// Entries that made room for others.
+    /// Entries that were removed to make room for others.
     pub evictions: u64,
 }
 
 impl CacheStats {
-    /// How many figures there are.
+    /// The number of fields.
     pub const COUNT: usize = 9;
 
-    /// The figures, in the order in which they are declared.
+    /// All fields, in the order of their declaration.
     pub fn to_array(self) -> [u64; Self::COUNT] {
         let Self { entries, bytes, files, watched, .. } = self;
         let Self { hits, misses, revalidations, expirations, evictions, .. } = self;
         [entries, bytes, files, watched, hits, misses, revalidations, expirations, evictions]
     }
 
-    /// From [`CacheStats::to_array`].
+    /// The inverse of [`CacheStats::to_array`].
     pub fn from_array(figures: [u64; Self::COUNT]) -> Self {
         let [entries, bytes, files, watched, hits, misses, revalidations, ..] = figures;
         let [.., expirations, evictions] = figures;
@@ -44,8 +44,8 @@ impl CacheStats {
     }
 }
 
-/// What one worker's cache tells the rest of the process at the end of each turn. It is alone in
-/// its lines of the CPUs' caches.
+/// The statistics of one worker's cache, which other threads can read. The worker stores them at
+/// the end of each turn. The alignment avoids false sharing.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct PublishedCacheStats {
@@ -53,7 +53,7 @@ pub struct PublishedCacheStats {
 }
 
 impl PublishedCacheStats {
-    /// What was told last.
+    /// The statistics that were stored last.
     pub fn get(&self) -> CacheStats {
         CacheStats::from_array(self.counters.each_ref().map(|it| it.load(Ordering::Relaxed)))
     }

@@ -1,46 +1,46 @@
-//! What a site makes of its files: the choices that its owner has.
+//! Settings of a site that affect the content of responses.
 
 use crate::http::semantics::mime::Types;
 use crate::http::site::rules::Rules;
 
-/// How names lead to files, and what is said of those. Clones share the large parts.
+/// Which file a request gets, and with which fields.
 ///
-/// Paths in here are relative to the root, without a slash at either end, as
-/// [`Target::path`](crate::http::site::target::Target::path) has them.
+/// Paths are relative to the root, without a slash at either end, like
+/// [`Target::path`](crate::http::site::target::Target::path).
 #[derive(Clone, Debug)]
 pub struct Content {
     /// Media types by extension.
     pub types: Types,
-    /// Fields that are added to answers.
+    /// Fields that are added to responses.
     pub rules: Rules,
-    /// Names that stand for a directory, the first that is there.
+    /// Names of index files, in order of preference.
     pub index: Vec<Vec<u8>>,
-    /// Whether `/a` finds `a.html`.
+    /// Whether `/a` serves `a.html`.
     pub clean_urls: bool,
-    /// The file that answers navigations to what is not there.
+    /// The fallback page of a single-page application, for navigations to other paths.
     pub spa: Option<Vec<u8>>,
-    /// Whether a directory without an index lists what is in it.
+    /// Whether a directory without an index file is listed.
     pub listing: bool,
-    /// Status codes with the file that is the body of their answers; each code once.
+    /// Error pages by status code; each code occurs once.
     pub error_pages: Vec<(u16, Vec<u8>)>,
-    /// Whether compressed files beside a file are sent in its place.
+    /// Whether a compressed file beside a plain one is sent to clients that accept its coding.
     pub precompressed: bool,
 }
 
-/// What a file answers in the place of others for.
+/// When a file is sent in place of the one that was requested.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FallbackUse {
-    /// Navigations within an application of one page.
+    /// For navigations within a single-page application.
     Application,
-    /// Errors.
+    /// For errors.
     Error,
 }
 
-/// The body of a 404 where the site has such a file and nothing else is chosen.
+/// The error page for 404 if the settings have none.
 const NOT_FOUND_PAGE: &[u8] = b"404.html";
 
 impl Content {
-    /// The file that may be the body of answers with a status, by its code.
+    /// The path of the error page for a status code, if it may have one. The file may not exist.
     #[must_use]
     pub fn error_page(&self, code: u16) -> Option<&[u8]> {
         let chosen = self.error_pages.iter().find(|(other, _)| *other == code);
@@ -48,7 +48,7 @@ impl Content {
         chosen.map(|(_, path)| &path[..]).or(default)
     }
 
-    /// The files that were chosen to answer in the place of others, and for what.
+    /// The fallback page and the error pages of the settings.
     pub fn fallbacks(&self) -> impl Iterator<Item = (FallbackUse, &[u8])> {
         let errors = self.error_pages.iter().map(|(_, path)| (FallbackUse::Error, &path[..]));
         self.spa.iter().map(|path| (FallbackUse::Application, &path[..])).chain(errors)

@@ -1,5 +1,5 @@
-//! The page of a directory's entries: a job for another thread, because reading a large directory
-//! takes its time.
+//! The job that makes a page of a directory listing. It runs on another thread, because reading a
+//! large directory takes long.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -10,52 +10,53 @@ use crate::driver::watch::{Change, SiteId};
 use crate::driver::{File, Job};
 use crate::http::semantics::fields::Fields;
 
-/// What the answer says besides type and length: which page it is depends on `Accept`, and what
-/// it lists may change at any time.
+/// `Accept` selects between HTML and JSON.
 const VARY: &str = "Accept";
+/// The directory may change at any time.
 const CACHE_CONTROL: &str = "no-cache";
 
-/// The same as fields.
+/// Appends the fields above.
 pub(super) fn push_fields(fields: &mut Fields) {
     fields.push("Vary", VARY);
     fields.push("Cache-Control", CACHE_CONTROL);
 }
 
-/// Listings that somebody waits for. Who asks for a page of one meanwhile gets it of the same
-/// reading, since for a large directory that is nearly all of the work.
+/// The listings of unfinished jobs. Requests for other pages of the same directory share a listing,
+/// because for a large directory, reading it is nearly all of the work.
 ///
-/// A reading is shared for as long after it was first asked for as anything is remembered, and is
-/// dropped with the last job that has it: so there are never more of them than of jobs.
+/// A listing is shared for the same time for which results are cached, and is dropped with the last
+/// job that uses it. So there are never more listings than jobs.
 #[derive(Default, Debug)]
-pub(super) struct Listings(Vec<Shared>);
+pub(super) struct Listings(Vec<SharedListing>);
 
 #[derive(Debug)]
-struct Shared {
+struct SharedListing {
     site: SiteId,
     path: Vec<u8>,
     /// Device and inode of the directory.
     identity: (u64, u64),
+    /// When the listing was first requested.
     asked: Instant,
     listing: Weak<Mutex<Listing>>,
 }
 
 impl Listings {
-    /// Another root is served: nothing that was read beneath the old one is shared any more.
+    /// Stops sharing all listings of a site, because its root has changed.
     pub(super) fn clear(&mut self, site: SiteId) {
         self.0.retain(|shared| shared.site != site);
     }
 
-    /// Shares no more what was read before a change.
+    /// Stops sharing the listings that a change affects.
     pub(super) fn forget(&mut self, site: SiteId, change: &Change) {
         self.0.retain(|shared| shared.site != site || !change.is_of_entries(&shared.path));
     }
 }
 
-/// A directory that is to be listed.
+/// A request for a page of a listing.
 #[derive(Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) site: SiteId,
-    /// The root that the path begins at.
+    /// The root to which `path` is relative.
     pub(super) root: &'a Arc<File>,
     pub(super) path: &'a [u8],
     pub(super) directory: Arc<File>,
@@ -65,8 +66,8 @@ pub(super) struct Wanted<'a> {
 }
 
 impl Listings {
-    /// The work of listing a directory, and since when it may have been read. A reading is shared
-    /// for this time.
+    /// A job that makes the page, and the earliest time at which the directory may have been read.
+    /// Listings are shared for `shared_for`.
     pub(super) fn job(
         &mut self,
         now: Instant,
@@ -76,13 +77,13 @@ impl Listings {
         let asked = wanted.asked;
         let (listing, since) = self.listing(now, shared_for, wanted);
         let job = Job::new(move || {
-            // A panic leaves a listing behind that can be asked for pages.
+            // A listing stays usable after a panic, so poisoning does not matter.
             listing.lock().unwrap_or_else(PoisonError::into_inner).page(&asked)
         });
         (job, since)
     }
 
-    /// The listing that somebody waits for already, or a new one, and when it was first asked for.
+    /// The listing of an unfinished job or a new one, and when it was first requested.
     fn listing(
         &mut self,
         now: Instant,
@@ -95,7 +96,7 @@ impl Listings {
             let age = now.saturating_duration_since(shared.asked);
             age < shared_for && shared.listing.strong_count() > 0
         });
-        let known = |shared: &&Shared| {
+        let known = |shared: &&SharedListing| {
             shared.site == site && shared.path == path && shared.identity == identity
         };
         let known = self.0.iter().find(known);
@@ -107,12 +108,18 @@ impl Listings {
         let listing = Listing::new(Arc::clone(root), path.to_vec(), directory, policy);
         let listing = Arc::new(Mutex::new(listing));
         let shared = Arc::downgrade(&listing);
-        self.0.push(Shared { site, path: path.to_vec(), identity, asked: now, listing: shared });
+        self.0.push(SharedListing {
+            site,
+            path: path.to_vec(),
+            identity,
+            asked: now,
+            listing: shared,
+        });
         (listing, now)
     }
 }
 
-/// The page that came of it.
+/// Makes a page of the output of the job.
 pub(super) fn page(asked: Asked, body: &[u8]) -> Page {
     let mut caching = Fields::new();
     caching.push("Cache-Control", CACHE_CONTROL);
@@ -125,7 +132,7 @@ pub(super) fn page(asked: Asked, body: &[u8]) -> Page {
     Page::new(&[], Variant::made(about, body), Vec::new())
 }
 
-/// How a listing is announced.
+/// The value of `Content-Type`.
 pub(super) fn content_type(asked: Asked) -> &'static str {
     match asked.format {
         Format::Html => "text/html; charset=utf-8",

@@ -1,27 +1,31 @@
-//! From a name to a [`Resource`]: which files are opened and read, and in which order.
+//! Maps a name to a [`Resource`]: opens and reads the files on which the name depends.
 //!
 //! ```text
-//! Open: a candidate and the files beside it, at once
-//!   |  ^-- it is not there: the next candidate
-//!   |-- a page whose clean address may be taken --> CleanUrl: is it? --.
-//!   |-- a page --------------------------------------> Read: all small files at once --> a page
-//!   `-- a directory whose entries are wanted --------> Run: the job that makes the page
+//! Open      opens a candidate and its compressed files, all at once
+//!             not found, or a directory: Open the next candidate; after the last one, done
+//!             a page with a clean URL:   CleanUrl
+//!             another page:              Read
+//!             a directory to list:       Run
+//! CleanUrl  opens the path without `.html`
+//!             no file is there:          done, with a redirect to the clean URL
+//!             a file is there:           Read
+//! Read      reads all small files at once, if there are any; then done, with a page
+//! Run       runs the job that makes a listing; then done, with a page
 //! ```
 //!
-//! A lookup performs nothing and knows no cache: it asks, several questions at a time, each a
-//! *part* of the lookup, and goes on when all replies are there. All files of a lookup are opened
-//! beneath one root. Who wants the outcome, and what is remembered of it, is the business of
-//! `sites.rs`.
+//! A lookup does no I/O and does not use the cache. It asks several questions at a time, each of
+//! which is a *part* of the lookup, and goes on when all have replies. All files are opened beneath
+//! the same root. `sites.rs` caches the outcome and tells the sessions that wait for it.
 
 use std::ffi::CString;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::cache_key::{Name, PAGE_SUFFIX};
+use super::cache_key::{PAGE_SUFFIX, ResourceName};
 use super::listing::Asked;
 use super::listing_job::{self, Listings, Wanted};
-use super::page_loader::{Next, PageLoader, codings_beside};
+use super::page_loader::{LoadStep, PageLoader, codings_beside};
 use super::resource::{Page, Resource};
 use super::settings::SiteSettings;
 use super::target::encode_path;
@@ -34,60 +38,60 @@ use crate::http::semantics::status::Status;
 #[cfg(test)]
 mod tests;
 
-/// Files that one lookup has open at a time, at most: a file, that in each coding, and what may
-/// have its clean address.
+/// How many files one lookup has open at most: a file, its compressed files, and a file at its
+/// clean URL.
 pub const OPENS_MAX: usize = 2 + Coding::ALL.len();
 
-/// What a lookup needs of its site in one step.
+/// The state of the site that a step of a lookup uses.
 pub(super) struct Surroundings<'a> {
     pub(super) site: SiteId,
     pub(super) settings: &'a SiteSettings,
     pub(super) listings: &'a mut Listings,
-    /// What the name was so far.
+    /// The page that is cached under the name.
     pub(super) known: Option<&'a Page>,
     pub(super) now: Now,
 }
 
-/// How a lookup goes on.
+/// What a lookup needs next.
 #[derive(Debug)]
-pub(super) enum Progress {
-    /// With the replies to these questions, each with the number of its part.
+pub(super) enum LookupProgress {
+    /// Replies to these questions, each with the number of its part.
     Ask(Vec<(u8, Ask)>),
-    /// With more replies to what was asked before.
+    /// The remaining replies to earlier questions.
     Wait,
-    /// It is over.
-    Done(Outcome),
+    /// Nothing: the lookup is done.
+    Done(LookupOutcome),
 }
 
-/// What a lookup has led to.
+/// The outcome of a lookup.
 #[derive(Debug)]
-pub(super) enum Outcome {
-    /// What the name is.
+pub(super) enum LookupOutcome {
+    /// The resource that the name stands for.
     Found(Resource),
-    /// The name is the page that it was so far.
+    /// The name still stands for the cached page.
     Unchanged,
-    /// It could not be found out.
+    /// The resource is unknown because of this error.
     Failed(io::Error),
 }
 
-/// A name that is being looked up; see the module documentation.
+/// One lookup; see the module documentation.
 #[derive(Debug)]
 pub(super) struct Lookup {
     path: Vec<u8>,
-    /// Bytes of the path that name the directory in which changes may concern it.
+    /// The length of the prefix of `path` that names the directory to watch.
     directory: usize,
-    /// Beneath which everything is opened.
+    /// All files are opened beneath this directory.
     root: Arc<File>,
-    /// No answer is older than this.
+    /// No file was opened or read before this time.
     begun: Instant,
-    /// What it may be, the next one last.
+    /// The files that remain to be tried, in reverse order.
     candidates: Vec<Candidate>,
-    /// What it is if it is none of them.
+    /// The outcome if no candidate exists.
     otherwise: Resource,
-    stage: Stage,
+    stage: LookupStage,
 }
 
-/// A file that a name may stand for.
+/// A file for which the name may stand.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Candidate {
     path: Vec<u8>,
@@ -96,41 +100,41 @@ struct Candidate {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Role {
-    /// The file of that name.
+    /// The file at the path of the name.
     Itself,
-    /// The file with `.html` behind the name.
+    /// The file at the path with `.html` appended.
     Page,
-    /// A directory's index.
+    /// An index file.
     Index,
-    /// A directory without an index, whose entries may be shown.
+    /// A directory without an index file, which may be listed.
     Directory,
-    /// The file that answers in the place of others.
+    /// A fallback or error page.
     Fallback,
-    /// The directory whose entries are wanted.
+    /// A directory to list.
     Entries(Asked),
 }
 
-/// What a lookup waits for.
+/// What a lookup waits for; see the diagram above.
 #[derive(Debug)]
-enum Stage {
-    /// It has not begun, or is over.
+enum LookupStage {
+    /// Nothing: it has not begun, or is done.
     None,
-    /// A candidate, and the files beside it.
+    /// The candidate and its compressed files. Missing replies are `None`.
     Open(Candidate, Vec<Option<io::Result<Arc<File>>>>),
-    /// The file that has the clean address of this one, which may be there too.
+    /// The file at the clean URL of this page, if there is one, by its path.
     CleanUrl(PageLoader, Vec<u8>),
-    /// Content: so many parts of it.
+    /// The content of the page's small files, and the number of missing replies.
     Read(PageLoader, usize),
-    /// The page of entries.
+    /// The page of a listing.
     Run(Asked),
 }
 
 impl Lookup {
-    /// A lookup of a name that has not begun.
+    /// A lookup that has not begun.
     pub(super) fn new(
         settings: &SiteSettings,
         root: &Arc<File>,
-        name: &Name<'_>,
+        name: &ResourceName<'_>,
         now: Instant,
     ) -> Self {
         Self {
@@ -140,67 +144,70 @@ impl Lookup {
             begun: now,
             candidates: candidates(settings, name),
             otherwise: Resource::Refused(Status::NotFound),
-            stage: Stage::None,
+            stage: LookupStage::None,
         }
     }
 
-    /// Begins, beneath this root.
-    pub(super) fn begin(&mut self, site: &Surroundings<'_>, root: &Arc<File>) -> Progress {
+    /// Begins to open files beneath this root.
+    pub(super) fn begin(&mut self, site: &Surroundings<'_>, root: &Arc<File>) -> LookupProgress {
         self.root = Arc::clone(root);
         self.next(site)
     }
 
-    /// It has its turn: from now on it is as old as it tells.
+    /// Sets the time of [`Lookup::begun`], when the lookup leaves the line.
     pub(super) fn start(&mut self, now: Instant) {
         self.begun = now;
     }
 
-    /// Whether it waits for a page of entries.
+    /// Whether the lookup waits for the job that makes a listing.
     pub(super) fn waits_for_listing(&self) -> bool {
-        matches!(self.stage, Stage::Run(_))
+        matches!(self.stage, LookupStage::Run(_))
     }
 
-    /// Since when what is found was so.
+    /// The age of the outcome: it reflects all changes before this time, but perhaps no later ones.
     pub(super) fn begun(&self) -> Instant {
         self.begun
     }
 
-    /// The root that everything is opened beneath.
+    /// The directory beneath which all files are opened.
     pub(super) fn root(&self) -> &Arc<File> {
         &self.root
     }
 
-    /// The directory in which changes may concern the name.
+    /// The directory to watch for changes of the name's files.
     pub(super) fn directory(&self) -> &[u8] {
         &self.path[..self.directory]
     }
 
-    /// Takes in the reply to the question of a part.
+    /// Takes the reply to the question of a part.
     pub(super) fn resume(
         &mut self,
         site: &mut Surroundings<'_>,
         part: u8,
         reply: Reply,
-    ) -> Progress {
-        match (std::mem::replace(&mut self.stage, Stage::None), reply) {
-            (Stage::Open(candidate, mut opened), Reply::Opened(result)) => {
-                opened[usize::from(part)] = Some(result);
+    ) -> LookupProgress {
+        match (std::mem::replace(&mut self.stage, LookupStage::None), reply) {
+            (LookupStage::Open(candidate, mut opened), Reply::Opened(result)) => {
+                let before = opened[usize::from(part)].replace(result);
+                assert!(before.is_none(), "part {part} has one reply");
                 if opened.iter().any(Option::is_none) {
-                    self.stage = Stage::Open(candidate, opened);
-                    return Progress::Wait;
+                    self.stage = LookupStage::Open(candidate, opened);
+                    return LookupProgress::Wait;
                 }
                 let mut opened = opened.into_iter().flatten();
-                let Some(first) = opened.next() else { unreachable!("the candidate is one") };
+                let Some(first) = opened.next() else {
+                    unreachable!("the first part is the candidate")
+                };
                 let beside = codings_beside(site.settings, &candidate.path).iter().copied();
                 self.opened(site, candidate, first, beside.zip(opened).collect())
             }
-            (Stage::CleanUrl(page, stem), Reply::Opened(opened)) => {
+            (LookupStage::CleanUrl(page, stem), Reply::Opened(opened)) => {
                 let is_free = match opened {
                     Ok(file) => file.metadata().kind != FileKind::Regular,
                     Err(error) => match FileFailure::of(&error) {
                         FileFailure::NotFound => true,
                         FileFailure::Denied => false,
-                        _ => return Progress::Done(Outcome::Failed(error)),
+                        _ => return LookupProgress::Done(LookupOutcome::Failed(error)),
                     },
                 };
                 if is_free {
@@ -208,25 +215,27 @@ impl Lookup {
                 }
                 self.load(site, page)
             }
-            (Stage::Read(mut page, left), Reply::Read(Ok(read), bytes)) => {
+            (LookupStage::Read(mut page, left), Reply::Read(Ok(read), bytes)) => {
                 page.take(part, read, &bytes, site.now.system);
                 if left > 1 {
-                    self.stage = Stage::Read(page, left - 1);
-                    return Progress::Wait;
+                    self.stage = LookupStage::Read(page, left - 1);
+                    return LookupProgress::Wait;
                 }
                 self.go_on(page.finish())
             }
-            (Stage::Read(..), Reply::Read(Err(error), _)) => Progress::Done(Outcome::Failed(error)),
-            (Stage::Run(asked), Reply::Ran(Ok(body))) => {
+            (LookupStage::Read(..), Reply::Read(Err(error), _)) => {
+                LookupProgress::Done(LookupOutcome::Failed(error))
+            }
+            (LookupStage::Run(asked), Reply::Ran(Ok(body))) => {
                 found(Resource::Page(listing_job::page(asked, &body)))
             }
-            (Stage::Run(_), Reply::Ran(Err(error))) => failed(error),
+            (LookupStage::Run(_), Reply::Ran(Err(error))) => failed(error),
             (stage, reply) => unreachable!("{reply:?} does not answer {stage:?}"),
         }
     }
 
-    /// Asks for the next candidate, and for the files that may stand beside it.
-    fn next(&mut self, site: &Surroundings<'_>) -> Progress {
+    /// Opens the next candidate and its compressed files.
+    fn next(&mut self, site: &Surroundings<'_>) -> LookupProgress {
         let Some(candidate) = self.candidates.pop() else {
             let otherwise = Resource::Refused(Status::NotFound);
             return found(std::mem::replace(&mut self.otherwise, otherwise));
@@ -238,31 +247,32 @@ impl Lookup {
                 asks.push((number, open(&self.root, &path)));
             }
         }
+        debug_assert!(asks.len() < OPENS_MAX, "the file at the clean URL is one more");
         let opened = asks.iter().map(|_| None).collect();
-        self.stage = Stage::Open(candidate, opened);
-        Progress::Ask(asks)
+        self.stage = LookupStage::Open(candidate, opened);
+        LookupProgress::Ask(asks)
     }
 
-    /// What came of opening a candidate.
+    /// Goes on after a candidate was opened, or could not be opened.
     fn opened(
         &mut self,
         site: &mut Surroundings<'_>,
         candidate: Candidate,
         opened: io::Result<Arc<File>>,
         beside: Vec<(Coding, io::Result<Arc<File>>)>,
-    ) -> Progress {
+    ) -> LookupProgress {
         let file = match opened {
             Ok(file) => file,
             Err(error) => {
                 return match FileFailure::of(&error) {
                     FileFailure::NotFound => self.next(site),
-                    // Links out of the root end in this too; that there is a page of the same name
-                    // does not mend it.
+                    // This includes links that lead out of the root. A page `a.html` does not
+                    // replace a forbidden `a`.
                     FileFailure::Denied if candidate.role != Role::Page => {
                         found(Resource::Refused(Status::Forbidden))
                     }
                     FileFailure::Denied => self.next(site),
-                    _ => Progress::Done(Outcome::Failed(error)),
+                    _ => LookupProgress::Done(LookupOutcome::Failed(error)),
                 };
             }
         };
@@ -275,12 +285,12 @@ impl Lookup {
                 let stem = stem(site.settings, &path).filter(|_| role == Role::Itself);
                 let by_rule = role != Role::Fallback;
                 match (PageLoader::new(path, by_rule, file, beside), stem) {
-                    (Err(error), _) => Progress::Done(Outcome::Failed(error)),
+                    (Err(error), _) => LookupProgress::Done(LookupOutcome::Failed(error)),
                     (Ok(page), None) => self.load(site, page),
                     (Ok(page), Some(stem)) => {
                         let ask = open(&self.root, &stem);
-                        self.stage = Stage::CleanUrl(page, stem);
-                        Progress::Ask(vec![(0, ask)])
+                        self.stage = LookupStage::CleanUrl(page, stem);
+                        LookupProgress::Ask(vec![(0, ask)])
                     }
                 }
             }
@@ -295,60 +305,60 @@ impl Lookup {
         }
     }
 
-    /// Has the entries of a directory read.
+    /// Starts the job that makes a page of a listing.
     fn list(
         &mut self,
         site: &mut Surroundings<'_>,
         directory: Arc<File>,
         asked: Asked,
-    ) -> Progress {
+    ) -> LookupProgress {
         let (now, shared_for) = (site.now.instant, site.settings.revalidate_after);
         let hide_sidecars = site.settings.content.precompressed;
         let (root, path) = (&self.root, &self.path[..]);
         let wanted = Wanted { site: site.site, root, path, directory, asked, hide_sidecars };
         let (job, since) = site.listings.job(now, shared_for, wanted);
         self.begun = self.begun.min(since);
-        self.stage = Stage::Run(asked);
-        Progress::Ask(vec![(0, Ask::Run { job })])
+        self.stage = LookupStage::Run(asked);
+        LookupProgress::Ask(vec![(0, Ask::Run { job })])
     }
 
-    fn load(&mut self, site: &Surroundings<'_>, page: PageLoader) -> Progress {
+    fn load(&mut self, site: &Surroundings<'_>, page: PageLoader) -> LookupProgress {
         self.go_on(page.load(site.settings, site.now.system, site.known))
     }
 
-    fn go_on(&mut self, next: Next) -> Progress {
+    fn go_on(&mut self, next: LoadStep) -> LookupProgress {
         match next {
-            Next::Read(page, reads) => {
-                self.stage = Stage::Read(page, reads.len());
-                Progress::Ask(reads)
+            LoadStep::Read(page, reads) => {
+                self.stage = LookupStage::Read(page, reads.len());
+                LookupProgress::Ask(reads)
             }
-            Next::Page(page) => found(Resource::Page(page)),
-            Next::Unchanged => Progress::Done(Outcome::Unchanged),
+            LoadStep::Page(page) => found(Resource::Page(page)),
+            LoadStep::Unchanged => LookupProgress::Done(LookupOutcome::Unchanged),
         }
     }
 }
 
-fn found(resource: Resource) -> Progress {
-    Progress::Done(Outcome::Found(resource))
+fn found(resource: Resource) -> LookupProgress {
+    LookupProgress::Done(LookupOutcome::Found(resource))
 }
 
-/// What an error of a listing means: one that stays is what the name is.
-fn failed(error: io::Error) -> Progress {
+/// The outcome of a listing that failed. Errors that persist are cached.
+fn failed(error: io::Error) -> LookupProgress {
     match FileFailure::of(&error) {
         FileFailure::NotFound => found(Resource::Refused(Status::NotFound)),
         FileFailure::Denied => found(Resource::Refused(Status::Forbidden)),
-        _ => Progress::Done(Outcome::Failed(error)),
+        _ => LookupProgress::Done(LookupOutcome::Failed(error)),
     }
 }
 
-/// What a name may stand for, the first one last.
-fn candidates(settings: &SiteSettings, name: &Name<'_>) -> Vec<Candidate> {
+/// The files for which a name may stand, in reverse order.
+fn candidates(settings: &SiteSettings, name: &ResourceName<'_>) -> Vec<Candidate> {
     let content = &settings.content;
     let candidate = |path: &[u8], role| Candidate { path: path.to_vec(), role };
     match *name {
-        Name::Fallback { path } => vec![candidate(path, Role::Fallback)],
-        Name::Entries { path, asked } => vec![candidate(path, Role::Entries(asked))],
-        Name::Target { path, directory: false } => {
+        ResourceName::Fallback { path } => vec![candidate(path, Role::Fallback)],
+        ResourceName::Entries { path, asked } => vec![candidate(path, Role::Entries(asked))],
+        ResourceName::Target { path, directory: false } => {
             let mut candidates = Vec::new();
             if content.clean_urls && !path.ends_with(PAGE_SUFFIX) {
                 candidates.push(candidate(&[path, PAGE_SUFFIX].concat(), Role::Page));
@@ -356,7 +366,7 @@ fn candidates(settings: &SiteSettings, name: &Name<'_>) -> Vec<Candidate> {
             candidates.push(candidate(path, Role::Itself));
             candidates
         }
-        Name::Target { path, directory: true } => {
+        ResourceName::Target { path, directory: true } => {
             let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
             let listed = content.listing.then(|| candidate(path, Role::Directory));
             let index = |name: &Vec<u8>| candidate(&[path, slash, name].concat(), Role::Index);
@@ -365,29 +375,29 @@ fn candidates(settings: &SiteSettings, name: &Name<'_>) -> Vec<Candidate> {
     }
 }
 
-/// Asks for a path below a root, which is `.` itself. A NUL can come from settings only; no
-/// file has that name.
+/// Asks for the file at a path below the root. Only settings could contain a NUL; the empty path,
+/// which then replaces it, is not found.
 fn open(root: &Arc<File>, path: &[u8]) -> Ask {
     let path = if path.is_empty() { b"." } else { path };
     Ask::Open { root: Arc::clone(root), path: CString::new(path).unwrap_or_default() }
 }
 
-/// The path whose address a page has, with clean addresses, unless that is taken. A stem that
-/// looks like a page itself stands for no other.
+/// The path of a page's clean URL, if it has one: the path without `.html`. `a.html.html` has none,
+/// because `a.html` would redirect again.
 fn stem(settings: &SiteSettings, path: &[u8]) -> Option<Vec<u8>> {
     let stem = path.strip_suffix(PAGE_SUFFIX).filter(|_| settings.content.clean_urls)?;
     let has_name = !matches!(stem.last(), None | Some(b'/'));
     (has_name && !stem.ends_with(PAGE_SUFFIX)).then(|| stem.to_vec())
 }
 
-/// Whether a file is what its directory's address shows, if that shows a page: with several names
-/// for an index, only the first is certain to be the one.
+/// Whether a file is certain to be the index of its directory: only the first name for an index is,
+/// because it takes precedence over the others.
 fn is_index(settings: &SiteSettings, path: &[u8]) -> bool {
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     settings.content.index.first().is_some_and(|index| index == name)
 }
 
-/// The clean address of a page, by its path without suffix: an index has that of its directory.
+/// The clean URL of a page, by its path without suffix. That of an index is its directory.
 fn clean_address(settings: &SiteSettings, stem: &[u8]) -> Box<str> {
     if !is_index(settings, &[stem, PAGE_SUFFIX].concat()) {
         return encode_path(stem).into();

@@ -1,13 +1,13 @@
-//! The lookups of a worker: one for each name, whoever asks, and a bounded number at a time.
+//! The table of a worker's lookups. Sessions share lookups, and a limited number runs at a time.
 //!
 //! ```text
-//! join --> in line --> starting (perhaps the root is asked for) --> running --> done
+//! add --> InLine --> Starting (may wait for the root) --> Running --> Done --> removed
 //! ```
 //!
-//! A session that asks for a name joins the lookup of that name if there is one that tells what the
-//! name is now: not one that began longer ago than answers may be old, and not one that a change
-//! has overtaken ([`Lookups::doubt`]). Such a lookup goes on for those who wait for it, and a newer
-//! one takes its place. When nobody waits any more, what it has asked is cancelled.
+//! A session that needs a name joins the lookup of that name, unless the lookup began too long ago,
+//! or the name changed after it began ([`Lookups::doubt`]). Then a new lookup starts, and the old
+//! one goes on for the sessions that wait for it. When the last session leaves a lookup, its
+//! questions are cancelled. It is removed when all its questions have replies.
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -18,60 +18,67 @@ use crate::ask::AskId;
 use crate::driver::slot_map::{Handle, SlotMap};
 use crate::service::{SessionId, Waiter};
 
-/// Lookups at a time, those in line included. A session that needs one more is told to try again.
+/// The capacity of the table. A request for another lookup gets 503.
 pub(super) const LOOKUPS_MAX: u32 = 1 << 16;
 
-/// Parts of a lookup, at most: an [`AskId`] is the slot of the lookup times this, plus the part.
+/// The most parts of a lookup. An [`AskId`] is the slot of the lookup times this, plus the part.
 const PARTS_MAX: u32 = 16;
 
-/// Names a lookup, for who waits for it.
+/// Identifies a lookup for a session that waits for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Ticket(Handle);
+pub struct Ticket(Handle<Self>);
 
-/// The table; see the module documentation.
+/// The table of lookups; see the module documentation.
 #[derive(Debug)]
 pub(super) struct Lookups {
-    entries: SlotMap<Entry>,
-    /// The lookup that a session may join, by the key of its name.
-    current: HashMap<Rc<[u8]>, Handle, foldhash::fast::RandomState>,
-    line: VecDeque<Handle>,
-    /// Those that are not in line. At most `running_max` of them do not wait for a listing.
-    running: Vec<Handle>,
+    entries: SlotMap<LookupEntry, Ticket>,
+    /// The newest lookup of each name, which sessions may join, by key.
+    current: HashMap<Rc<[u8]>, Handle<Ticket>, foldhash::fast::RandomState>,
+    line: VecDeque<Handle<Ticket>>,
+    /// All lookups that have left the line. At most `running_max` of them may open files.
+    running: Vec<Handle<Ticket>>,
     running_max: u32,
 }
 
-/// One lookup, and who waits for it.
+/// One lookup, and the sessions that wait for it.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct LookupEntry {
     pub(super) key: Rc<[u8]>,
     pub(super) lookup: Lookup,
     waiters: Vec<Waiter>,
-    state: State,
-    /// Parts that have been asked for and not replied to, a bit each.
+    state: LookupState,
+    /// A bit for each part whose question has no reply yet.
     open: u16,
-    /// A change was heard of since it began, which it may have missed.
+    /// A change was reported after the lookup began, so its result may be outdated.
     pub(super) in_doubt: bool,
     /// It began before its directory was watched.
     pub(super) unwatched: bool,
-    /// Since when the root that it looks in was known to be the root.
+    /// When its root was last known to be the root of the site.
     pub(super) root_known: Option<Instant>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
+enum LookupState {
     InLine,
-    /// It has its turn, and has not looked at any file.
+    /// It has left the line, and has asked nothing yet.
     Starting,
     Running,
-    /// Its outcome is known, or nobody wants it. What it has asked is still to be replied to.
+    /// Its outcome is known or no longer needed, but some questions have no reply yet.
     Done,
+}
+
+impl LookupEntry {
+    /// Whether the lookup has left the line and is not done.
+    fn is_active(&self) -> bool {
+        matches!(self.state, LookupState::Starting | LookupState::Running)
+    }
 }
 
 impl Lookups {
     pub(super) fn new(running_max: u32) -> Self {
-        assert!(running_max > 0, "somebody has to look names up");
+        assert!(running_max > 0, "with a limit of 0, no lookup would ever begin");
         Self {
-            entries: SlotMap::new(LOOKUPS_MAX),
+            entries: SlotMap::marked(LOOKUPS_MAX),
             current: HashMap::default(),
             line: VecDeque::new(),
             running: Vec::new(),
@@ -79,7 +86,7 @@ impl Lookups {
         }
     }
 
-    /// Joins the lookup of a name, unless there is none or it began more than `age_max` ago.
+    /// Joins the lookup of a name. `None` if there is none, or if it began more than `age_max` ago.
     pub(super) fn join(
         &mut self,
         key: &[u8],
@@ -88,23 +95,23 @@ impl Lookups {
         waiter: Waiter,
     ) -> Option<Ticket> {
         let handle = *self.current.get(key)?;
-        let entry = self.entries.get_mut(handle).expect("what is current is there");
+        let entry = self.entries.get_mut(handle).expect("a current lookup is in the table");
         let age = now.saturating_duration_since(entry.lookup.begun());
-        if entry.state != State::InLine && age > age_max {
+        if entry.state != LookupState::InLine && age > age_max {
             return None;
         }
         entry.waiters.push(waiter);
         Some(Ticket(handle))
     }
 
-    /// Puts the lookup of a name in line; `None` when there are too many.
+    /// Appends a lookup to the line. `None` if the table is full.
     pub(super) fn add(&mut self, key: &[u8], lookup: Lookup, waiter: Waiter) -> Option<Ticket> {
         let key: Rc<[u8]> = key.into();
-        let entry = Entry {
+        let entry = LookupEntry {
             key: Rc::clone(&key),
             lookup,
             waiters: vec![waiter],
-            state: State::InLine,
+            state: LookupState::InLine,
             open: 0,
             in_doubt: false,
             unwatched: false,
@@ -116,69 +123,66 @@ impl Lookups {
         Some(Ticket(handle))
     }
 
-    /// Whether a lookup waits in line.
+    /// Whether any lookup is in line.
     #[inline]
     pub(super) fn has_line(&self) -> bool {
         !self.line.is_empty()
     }
 
-    /// The next lookup that may begin.
-    pub(super) fn next_in_line(&mut self) -> Option<Handle> {
+    /// Takes the next lookup out of the line, if it may begin.
+    pub(super) fn next_in_line(&mut self) -> Option<Handle<Ticket>> {
         if self.opening() >= self.running_max as usize {
             return None;
         }
-        while let Some(handle) = self.line.pop_front() {
-            // It is gone if nobody waits for it any more.
-            if let Some(entry) = self.entries.get_mut(handle) {
-                entry.state = State::Starting;
-                self.running.push(handle);
-                return Some(handle);
-            }
-        }
-        None
+        let handle = self.line.pop_front()?;
+        let entry = self.entries.get_mut(handle).expect("a lookup in line is in the table");
+        assert_eq!(entry.state, LookupState::InLine, "a lookup begins once");
+        entry.state = LookupState::Starting;
+        self.running.push(handle);
+        debug_assert!(self.opening() <= self.running_max as usize, "too many lookups open files");
+        Some(handle)
     }
 
-    /// Lookups that have files open, or may open some. One that waits for a listing does not count:
-    /// it holds its directory only, and may wait for long.
+    /// The number of lookups that may open files. A lookup that waits for a listing does not count:
+    /// it only has its directory open, and may wait for long.
     fn opening(&self) -> usize {
         let entries = self.running.iter().filter_map(|handle| self.entries.get(*handle));
         entries.filter(|entry| !entry.lookup.waits_for_listing()).count()
     }
 
-    /// A lookup that has its turn and is not over.
-    pub(super) fn get_mut(&mut self, handle: Handle) -> Option<&mut Entry> {
-        let is_active =
-            |entry: &&mut Entry| matches!(entry.state, State::Starting | State::Running);
-        self.entries.get_mut(handle).filter(is_active)
+    /// A lookup that has left the line and is not done.
+    pub(super) fn get_mut(&mut self, handle: Handle<Ticket>) -> Option<&mut LookupEntry> {
+        self.entries.get_mut(handle).filter(|entry| entry.is_active())
     }
 
-    /// Notes that a part was asked for; gives the name of the question.
-    pub(super) fn opened(&mut self, handle: Handle, part: u8) -> AskId {
-        let entry = self.entries.get_mut(handle).expect("it runs");
-        assert!(u32::from(part) < PARTS_MAX && entry.open & 1 << part == 0, "part {part} is free");
+    /// Records that a part has a question, and returns the id of the question.
+    pub(super) fn opened(&mut self, handle: Handle<Ticket>, part: u8) -> AskId {
+        let entry = self.get_mut(handle).expect("only an active lookup asks");
+        let is_free = u32::from(part) < PARTS_MAX && entry.open & 1 << part == 0;
+        assert!(is_free, "part {part} has one question at a time");
         entry.open |= 1 << part;
-        entry.state = State::Running;
+        entry.state = LookupState::Running;
         AskId(handle.slot() * PARTS_MAX + u32::from(part))
     }
 
-    /// Notes that a question was replied to: which lookup and part it was. The lookup may be over.
-    pub(super) fn replied(&mut self, id: AskId) -> (Handle, u8) {
+    /// Records that a question has its reply. Returns the lookup, which may be done, and the part.
+    pub(super) fn replied(&mut self, id: AskId) -> (Handle<Ticket>, u8) {
         let (slot, part) = (id.0 / PARTS_MAX, id.0 % PARTS_MAX);
         let handle = self.entries.handle_at(slot).expect("a lookup outlives its questions");
-        let entry = self.entries.get_mut(handle).expect("it was just found");
-        assert!(entry.open & 1 << part != 0, "a question is replied to once");
+        let entry = self.entries.get_mut(handle).expect("the slot is in use");
+        assert!(entry.open & 1 << part != 0, "a question has one reply");
         entry.open &= !(1 << part);
-        if entry.state == State::Done && entry.open == 0 {
+        if entry.state == LookupState::Done && entry.open == 0 {
             self.remove(handle);
         }
         (handle, part as u8)
     }
 
-    /// Ends a lookup whose outcome is known; gives those who wait for it.
-    pub(super) fn finish(&mut self, handle: Handle) -> Vec<Waiter> {
-        let entry = self.entries.get_mut(handle).expect("it runs");
-        assert!(entry.state != State::Done, "a lookup has one outcome");
-        entry.state = State::Done;
+    /// Ends a lookup whose outcome is known, and returns the sessions that wait for it.
+    pub(super) fn finish(&mut self, handle: Handle<Ticket>) -> Vec<Waiter> {
+        let entry = self.entries.get_mut(handle).expect("a lookup ends once");
+        assert!(entry.is_active(), "a lookup has one outcome");
+        entry.state = LookupState::Done;
         let waiters = std::mem::take(&mut entry.waiters);
         if self.current.get(&entry.key) == Some(&handle) {
             self.current.remove(&entry.key);
@@ -189,30 +193,30 @@ impl Lookups {
         waiters
     }
 
-    fn remove(&mut self, handle: Handle) {
+    fn remove(&mut self, handle: Handle<Ticket>) {
         self.entries.remove(handle);
         self.running.retain(|other| *other != handle);
     }
 
-    /// A session does not wait any more. If nobody else does, the lookup ends; gives the names of
-    /// the questions that are not needed then.
+    /// Stops waiting. If no other session waits for the lookup, it ends, and the ids of its
+    /// questions without a reply are returned to be cancelled.
     pub(super) fn leave(&mut self, ticket: Ticket, session: SessionId) -> Vec<AskId> {
         let Ticket(handle) = ticket;
         let Some(entry) = self.entries.get_mut(handle) else { return Vec::new() };
         entry.waiters.retain(|waiter| waiter.session != session);
-        if entry.state == State::Done || !entry.waiters.is_empty() {
+        if entry.state == LookupState::Done || !entry.waiters.is_empty() {
             return Vec::new();
         }
         if self.current.get(&entry.key) == Some(&handle) {
             self.current.remove(&entry.key);
         }
-        if entry.state == State::InLine {
-            // The line is bounded by the table only if it keeps no names of lookups that are gone.
+        if entry.state == LookupState::InLine {
+            // Without this, the line could grow beyond the capacity of the table.
             self.entries.remove(handle);
             self.line.retain(|other| *other != handle);
             return Vec::new();
         }
-        entry.state = State::Done;
+        entry.state = LookupState::Done;
         let open = entry.open;
         if open == 0 {
             self.remove(handle);
@@ -221,11 +225,12 @@ impl Lookups {
         parts.map(|part| AskId(handle.slot() * PARTS_MAX + part)).collect()
     }
 
-    /// A change concerns the names of these keys: lookups that run may have missed it.
+    /// Marks running lookups of keys that a change concerns: they may have read the state before
+    /// the change, so no more sessions may join them.
     pub(super) fn doubt(&mut self, concerns: impl Fn(&[u8]) -> bool) {
         for handle in &self.running {
-            let entry = self.entries.get_mut(*handle).expect("what runs is there");
-            if entry.state == State::Running && concerns(&entry.key) {
+            let entry = self.entries.get_mut(*handle).expect("a running lookup is in the table");
+            if entry.state == LookupState::Running && concerns(&entry.key) {
                 entry.in_doubt = true;
                 if self.current.get(&entry.key) == Some(handle) {
                     self.current.remove(&entry.key);
@@ -234,15 +239,16 @@ impl Lookups {
         }
     }
 
-    /// Directories with these names are watched from now on: lookups in them have begun before.
+    /// Marks running lookups of keys whose directory is watched only from now on: they may have
+    /// missed a change.
     pub(super) fn note_unwatched(&mut self, concerns: impl Fn(&[u8]) -> bool) {
         for handle in &self.running {
-            let entry = self.entries.get_mut(*handle).expect("what runs is there");
-            entry.unwatched |= entry.state == State::Running && concerns(&entry.key);
+            let entry = self.entries.get_mut(*handle).expect("a running lookup is in the table");
+            entry.unwatched |= entry.state == LookupState::Running && concerns(&entry.key);
         }
     }
 
-    /// Lookups, for the figures of a test.
+    /// The number of lookups in the table.
     #[cfg(test)]
     pub(super) fn len(&self) -> u32 {
         self.entries.len()

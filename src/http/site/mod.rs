@@ -1,19 +1,19 @@
-//! Which file answers a request, and how.
+//! Decides which file a request gets, and makes the response.
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `sites.rs` | what the sessions of a worker share; finding out what a name is |
-//! | `answer.rs` | one request and its response: the place where an answer is decided |
-//! | `response.rs`, `templates.rs` | responses; those that the server makes itself |
-//! | `target.rs` | from a request target to a path |
-//! | `lookup.rs`, `page_loader.rs` | from a name to a resource; the files of a page |
-//! | `lookups.rs` | one lookup for each name, and who waits for it |
-//! | `resource.rs` | what a name is, with its fields made |
-//! | `cache.rs`, `cache_stats.rs` | what is known of names; figures |
-//! | `cache_key.rs` | the keys of names, and which a change invalidates |
+//! | `sites.rs` | what the sessions of a worker share: cache, lookups, watches |
+//! | `answer.rs` | decides the response to a request |
+//! | `response.rs`, `templates.rs` | responses; those whose body the server generates |
+//! | `target.rs` | maps request targets to paths |
+//! | `lookup.rs`, `page_loader.rs` | maps a name to a resource; loads the files of a page |
+//! | `lookups.rs` | the table of lookups: one for each name, and the sessions that wait for it |
+//! | `resource.rs` | resources with prepared fields |
+//! | `cache.rs`, `cache_stats.rs` | the cache of resources; its counters |
+//! | `cache_key.rs` | the keys of names, and which of them a change invalidates |
 //! | `root.rs` | the directory that is served |
-//! | `rules.rs`, `content.rs`, `settings.rs` | the choices of the site's owner |
-//! | `listing/`, `listing_job.rs` | what is in a directory, as a page; the job that makes it |
+//! | `rules.rs`, `content.rs`, `settings.rs` | settings of the site |
+//! | `listing/`, `listing_job.rs` | directory listings; the job that makes one |
 
 pub(in crate::http) mod answer;
 mod cache;

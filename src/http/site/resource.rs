@@ -1,8 +1,8 @@
-//! What a name turned out to be, prepared for answering: the record that the cache keeps.
+//! Resources: what a name stands for, with fields prepared for responses. The cache keeps them.
 //!
-//! The fields of a page depend on the file alone, so they are made once, in an order that lets
-//! every kind of answer take what it needs as one run. A small body lies right behind them in the
-//! same memory.
+//! The fields of a page depend only on its file, so they are prepared once. Their order lets each
+//! kind of response use one or two runs of them. A small body follows the fields in the same
+//! buffer.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,55 +18,56 @@ use crate::http::semantics::validator::{EntityTag, Modified, Validators};
 #[cfg(test)]
 mod tests;
 
-/// A file that changed less than this before it was looked at may change again without its time
-/// stamps telling: the kernel's clock for them has a grain. Until then, a page is read anew
-/// whenever it expires, and its entity tag is weak.
+/// The kernel's clock for time stamps is coarse, so a file that has just changed may change again
+/// without a new time stamp. Until a file is this old, its page is read again whenever it expires,
+/// and has a weak entity tag.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
-/// Time stamps up to here are not times: reproducible archives set them to 0 or 1.
+/// Time stamps up to this one are not meaningful: reproducible archives set them to 0 or 1.
 const EPOCH_END: i64 = 1;
 
-/// What a name is.
+/// What a name stands for.
 #[derive(Debug)]
 pub enum Resource {
-    /// Content.
+    /// A file or a listing.
     Page(Page),
-    /// Content under another address, which is this path.
+    /// A redirect to this path.
     Moved(Box<str>),
-    /// A directory whose entries are shown.
+    /// A directory that may be listed.
     Listing,
-    /// Nothing that is served.
+    /// An error with this status.
     Refused(Status),
 }
 
-/// A file as it is, and as the files beside it hold it in other codings.
+/// The content of a file, plain and compressed.
 #[derive(Debug)]
 pub struct Page {
-    /// Of the plain file, relative to the root: type and fields depend on it.
+    /// The path of the plain file, relative to the root. Type and fields depend on it.
     path: Box<[u8]>,
     plain: Variant,
     encoded: Vec<(Coding, Variant)>,
     codings: Codings,
 }
 
-/// Content in one coding, ready to be answered with. A clone shares its memory.
+/// Content in one coding, with prepared fields. Clones share memory.
 #[derive(Clone, Debug)]
 pub(in crate::http) struct Variant {
-    /// Its fields, and the body if it is in memory.
+    /// The fields, and the body if it is in memory.
     prepared: Rc<PreparedFields>,
     groups: Groups,
     len: u64,
-    /// Where the body is if it is not in memory.
+    /// The body, if it is not in memory.
     file: Option<Arc<File>>,
-    /// What the file was when it was opened; `None` if there is no file, and no range of it.
+    /// The metadata of the file when it was opened. `None` for a listing, which has no ranges.
     origin: Option<Metadata>,
+    /// Whether the file was older than [`SETTLED_AFTER`].
     settled: bool,
     modified: Option<Modified>,
 }
 
-/// Fields in the making, and where each group of them begins.
+/// The fields of a variant, before they are put into a buffer.
 #[derive(Debug)]
-pub(super) struct Head {
+pub(super) struct VariantHead {
     fields: Fields,
     groups: Groups,
 }
@@ -86,49 +87,49 @@ struct Groups {
     rest: u16,
 }
 
-/// A run of a variant's fields, for an answer that does not say all of them.
+/// A run of a variant's fields.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::http) enum Run {
-    /// All.
+pub(in crate::http) enum FieldRun {
+    /// All fields.
     All,
-    /// Length, type and coding, without what tells one version from another: for an error's body.
+    /// Length, type and coding, for error pages, which have no validators.
     UpToCoding,
-    /// Everything but the length: for one range.
+    /// All but the length, for one range.
     FromType,
-    /// Everything but length and type: for many ranges.
+    /// All but length and type, for several ranges.
     FromCoding,
-    /// What an answer without content says of it (RFC 9110 section 15.4.5).
+    /// The fields of a response with 304 (RFC 9110 section 15.4.5).
     FromTag,
-    /// What does not tell one version from another.
+    /// The fields after the validators, for error pages.
     FromRest,
 }
 
-/// What the fields of content say.
+/// The values from which fields are made.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Description<'a> {
     pub(super) content_type: &'a str,
     pub(super) coding: Option<Coding>,
-    /// What the answer depends on besides the address: the value of `Vary`, or nothing.
+    /// The value of `Vary`. Empty to omit the field.
     pub(super) vary: &'a str,
-    /// Fields that the operator's rules add.
+    /// Fields that rules add.
     pub(super) fields: &'a Fields,
 }
 
-impl Head {
-    /// The fields of a file's content.
+impl VariantHead {
+    /// The fields of a file.
     pub(super) fn of_file(about: Description<'_>, metadata: &Metadata, now: SystemTime) -> Self {
         let modified = modified(metadata);
         let date = modified.map(|_| {
             let (seconds, nanoseconds) = metadata.modified;
             let modified = UNIX_EPOCH + Duration::new(seconds.unsigned_abs(), nanoseconds);
-            // RFC 9110 section 8.8.2.1: never later than the answer's own date.
+            // Must not be later than `Date` (RFC 9110 section 8.8.2.1).
             httpdate::fmt_http_date(modified.min(now))
         });
         let tag = modified.map(|_| {
             let (seconds, nanoseconds) = metadata.modified;
             let nanoseconds = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
             let weak = if is_settled(metadata, now) { "" } else { "W/" };
-            // Each coding has tags of its own (RFC 9110 section 8.8.3.3).
+            // Tags must differ between codings (RFC 9110 section 8.8.3.3).
             let (dash, coding) = about.coding.map_or(("", ""), |coding| ("-", coding.name()));
             format!("{weak}\"{nanoseconds:x}-{:x}{dash}{coding}\"", metadata.len)
         });
@@ -170,14 +171,14 @@ impl Head {
         Self { fields, groups: Groups { kind, coding, ranges, tag: tag_at, rest } }
     }
 
-    /// The fields with room for `room` bytes of a body behind them.
+    /// A buffer of the fields, with room for a body of `room` bytes.
     pub(super) fn into_buffer(self, room: usize) -> (Vec<u8>, HeadTable) {
         let (bytes, fields) = self.fields.into_buffer(room);
         (bytes, HeadTable { fields, groups: self.groups })
     }
 }
 
-/// Where the fields of a head are, while its bytes are away.
+/// The positions of a variant's fields in a buffer that is used elsewhere for now.
 #[derive(Clone, Debug)]
 pub(super) struct HeadTable {
     fields: FieldTable,
@@ -192,7 +193,7 @@ impl HeadTable {
 }
 
 impl Variant {
-    /// Content that stays in the file: `bytes` is the head.
+    /// Content that is sent from the file. `bytes` are the fields.
     pub(super) fn of_file(
         bytes: &[u8],
         table: HeadTable,
@@ -203,7 +204,7 @@ impl Variant {
         Self::new(bytes, table, Some(file), metadata, now)
     }
 
-    /// Content that is in memory, behind the head.
+    /// Content that is in memory. `bytes` are the fields and the content.
     pub(super) fn of_memory(
         bytes: &[u8],
         table: HeadTable,
@@ -228,7 +229,7 @@ impl Variant {
             file,
             origin: Some(metadata),
             settled,
-            // As it is sent: not later than the answer's own date.
+            // As in `Last-Modified`, not later than `Date`.
             modified: modified(&metadata).map(|seconds| {
                 let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
                 Modified { seconds: seconds.min(now), is_strong: settled }
@@ -236,13 +237,13 @@ impl Variant {
         }
     }
 
-    /// Content that was made here. Its tag is made of the content, and weak, because nothing
-    /// promises that the same entries are always written the same way.
+    /// Generated content. Its tag is a hash of the content, and weak, because another version of
+    /// this program may generate equivalent content with other bytes.
     pub(super) fn made(about: Description<'_>, body: &[u8]) -> Self {
         use std::hash::BuildHasher;
         let hash = foldhash::quality::FixedState::default().hash_one(body);
         let tag = format!("W/\"{hash:x}\"");
-        let head = Head::make(about, body.len() as u64, false, None, Some(&tag));
+        let head = VariantHead::make(about, body.len() as u64, false, None, Some(&tag));
         let (mut bytes, table) = head.into_buffer(body.len());
         bytes.extend_from_slice(body);
         Self {
@@ -256,21 +257,21 @@ impl Variant {
         }
     }
 
-    /// Its fields, and the body if it is in memory.
+    /// The fields, and the body if it is in memory.
     pub(in crate::http) fn prepared(&self) -> &Rc<PreparedFields> {
         &self.prepared
     }
 
-    /// Which fields a run has, by number.
-    pub(in crate::http) fn run(&self, run: Run) -> std::ops::Range<u16> {
+    /// The numbers of the fields in a run.
+    pub(in crate::http) fn run(&self, run: FieldRun) -> std::ops::Range<u16> {
         let (groups, all) = (&self.groups, self.prepared.len() as u16);
         match run {
-            Run::All => 0..all,
-            Run::UpToCoding => 0..groups.ranges.into(),
-            Run::FromType => groups.kind.into()..all,
-            Run::FromCoding => groups.coding.into()..all,
-            Run::FromTag => groups.tag.into()..all,
-            Run::FromRest => groups.rest..all,
+            FieldRun::All => 0..all,
+            FieldRun::UpToCoding => 0..groups.ranges.into(),
+            FieldRun::FromType => groups.kind.into()..all,
+            FieldRun::FromCoding => groups.coding.into()..all,
+            FieldRun::FromTag => groups.tag.into()..all,
+            FieldRun::FromRest => groups.rest..all,
         }
     }
 
@@ -280,22 +281,22 @@ impl Variant {
         self.prepared.some(kind..kind + 1).iter().next().map_or(&[], |(_, value)| value)
     }
 
-    /// Where the body is, if it is not in memory.
+    /// The body, if it is not in memory.
     pub(super) fn file(&self) -> Option<&Arc<File>> {
         self.file.as_ref()
     }
 
-    /// Bytes of the body.
+    /// The length of the body.
     pub(super) fn len(&self) -> u64 {
         self.len
     }
 
-    /// Whether parts of it may be asked for.
+    /// Whether range requests are supported.
     pub(super) fn has_ranges(&self) -> bool {
         self.origin.is_some()
     }
 
-    /// What conditions are judged by.
+    /// The validators, for conditional requests.
     pub(super) fn validators(&self) -> Validators<'_> {
         let tag = usize::from(self.groups.tag)..usize::from(self.groups.rest);
         let tag = self.prepared.some(tag).iter().next();
@@ -305,7 +306,7 @@ impl Variant {
         }
     }
 
-    /// Whether a file that was opened anew is the one that this was made of.
+    /// Whether a newly opened file is the one of this variant, unchanged.
     fn is_of(&self, file: &File) -> bool {
         self.settled && self.origin.as_ref() == Some(file.metadata())
     }
@@ -316,7 +317,7 @@ impl Variant {
 }
 
 impl Page {
-    /// The page of the file at a path; the codings are those of the files beside it.
+    /// The page of the plain file at `path`, and of the compressed files beside it.
     pub(in crate::http) fn new(
         path: &[u8],
         plain: Variant,
@@ -326,12 +327,12 @@ impl Page {
         Self { path: path.into(), plain, encoded, codings }
     }
 
-    /// The codings there are, besides none.
+    /// The codings of the compressed variants.
     pub(super) fn codings(&self) -> Codings {
         self.codings
     }
 
-    /// The content in a coding that there is; else as it is.
+    /// The variant in this coding. The plain one if there is none.
     pub(super) fn variant(&self, coding: Option<Coding>) -> &Variant {
         let encoded = coding.and_then(|coding| {
             self.encoded.iter().find(|(other, _)| *other == coding).map(|(_, variant)| variant)
@@ -339,7 +340,7 @@ impl Page {
         encoded.unwrap_or(&self.plain)
     }
 
-    /// Whether files that were opened anew are those that this page was made of.
+    /// Whether newly opened files are those of this page, unchanged.
     pub(super) fn is_of<'f>(
         &self,
         path: &[u8],
@@ -367,7 +368,7 @@ impl Page {
 }
 
 impl Resource {
-    /// What the record holds under a key, for the cache's bounds.
+    /// The weight of the resource and its key in the cache.
     pub(super) fn weight(&self, key: &[u8]) -> Weight {
         let own = size_of::<Self>() + key.len();
         match self {
@@ -387,7 +388,7 @@ fn is_settled(metadata: &Metadata, now: SystemTime) -> bool {
     now.duration_since(changed).is_ok_and(|age| age > SETTLED_AFTER)
 }
 
-/// Whole seconds since the epoch, if the time stamp means anything.
+/// Whole seconds since the epoch, if the time stamp is meaningful.
 fn modified(metadata: &Metadata) -> Option<u64> {
     let seconds = metadata.modified.0;
     (seconds > EPOCH_END).then_some(seconds.unsigned_abs())

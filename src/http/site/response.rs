@@ -1,58 +1,57 @@
-//! Responses: what a request is answered with, whatever framing carries it.
+//! Responses, independent of framing.
 //!
-//! A [`Response`] is a status, fields in order, and a body. It says nothing of the connection and
-//! nothing of the server itself: `Server` and `Date` ([`CommonFields`]) stand in every response,
-//! and the framing puts them first. What a response refers to is shared, so it can be kept until it
-//! can be written, whatever happens to the cache meanwhile.
+//! A [`Response`] is a status, fields in order, and a body. It has no fields about the connection,
+//! and neither `Server` nor `Date` ([`CommonFields`]), which the framing adds to every response. A
+//! response shares ownership of its content, so it stays valid if the cache evicts the content.
 
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::resource::{Run, Variant};
+use super::resource::{FieldRun, Variant};
 use crate::driver::File;
 use crate::http::semantics::fields::{FieldLines, Fields, PreparedFields};
 use crate::http::semantics::multipart::{Boundary, Multipart};
 use crate::http::semantics::range::ContentRange;
 use crate::http::semantics::status::Status;
 
-/// What a request is answered with; see the module documentation.
+/// A response; see the module documentation.
 #[derive(Clone, Debug)]
 pub struct Response {
     /// The status code.
     pub status: Status,
-    /// The fields, in order. Where there is a body, or HEAD keeps it away, `Content-Length` is
-    /// among them, unless the length is not known.
+    /// The fields, in order. They include `Content-Length` if there is content whose length is
+    /// known, also in the response to HEAD.
     pub fields: ResponseFields,
-    /// What follows the fields.
+    /// The content.
     pub body: Body,
 }
 
-/// The fields of a response: its own, and behind them runs of those that were prepared before.
+/// The fields of a response: its own fields, followed by runs of prepared fields.
 #[derive(Clone, Default, Debug)]
 pub struct ResponseFields {
     own: Fields,
     prepared: Option<Rc<PreparedFields>>,
-    /// Which of the prepared ones, by number.
+    /// The numbers of the prepared fields that are used.
     runs: [Range<u16>; 2],
 }
 
-// Responses are passed on by value.
+// Responses are moved often.
 const _: () = assert!(size_of::<Response>() <= 64);
 
 /// The content of a response.
 #[derive(Clone, Debug)]
 pub enum Body {
-    /// There is none, or it stays away because the request was HEAD.
+    /// No content, as in every response to HEAD.
     None,
-    /// What lies behind the prepared fields, all of it.
+    /// The whole body that follows the prepared fields in their buffer.
     Prepared,
     /// A range of bytes in memory.
     Memory(Rc<[u8]>, Range<u32>),
     /// A range of a file.
     File(Arc<File>, Range<u64>),
-    /// Several ranges, each with a head of its own (RFC 9110 section 14.6).
+    /// Several ranges, as `multipart/byteranges` (RFC 9110 section 14.6).
     Multipart(Box<MultipartBody>),
 }
 
@@ -66,10 +65,10 @@ pub struct MultipartBody {
 
 /// A piece of a body.
 #[derive(Clone, Debug)]
-pub enum Piece {
-    /// Bytes that were made for it.
+pub enum BodyPiece {
+    /// Text around the ranges.
     Bytes(Vec<u8>),
-    /// A range of the content, as [`Body::Memory`] or [`Body::File`].
+    /// A range, as [`Body::Memory`] or [`Body::File`].
     Content(Body),
 }
 
@@ -79,7 +78,7 @@ impl ResponseFields {
         self.lines().into_iter().flat_map(FieldLines::iter)
     }
 
-    /// The same in three runs, for a framing that can copy runs.
+    /// All fields as three runs, for a framing that copies runs.
     pub fn lines(&self) -> [FieldLines<'_>; 3] {
         let [first, second] = &self.runs;
         let run = |run: &Range<u16>| match &self.prepared {
@@ -89,12 +88,12 @@ impl ResponseFields {
         [self.own.all(), run(first), run(second)]
     }
 
-    /// The prepared fields and what lies behind them, whether or not all of them are sent.
+    /// All prepared fields and their body, whether or not they are used.
     pub fn prepared(&self) -> Option<&PreparedFields> {
         self.prepared.as_deref()
     }
 
-    /// If all prepared fields are sent: this response's own fields, and the prepared ones.
+    /// The response's own fields and the prepared ones, if all prepared fields are used.
     pub fn all_prepared(&self) -> Option<(&Fields, &PreparedFields)> {
         let prepared = self.prepared.as_deref()?;
         let all = self.runs[0] == (0..prepared.len() as u16) && self.runs[1].is_empty();
@@ -103,44 +102,44 @@ impl ResponseFields {
 }
 
 impl Response {
-    /// A response of this status with these fields, and no body.
+    /// A response without a body.
     pub(super) fn new(status: Status, own: Fields) -> Self {
         let fields = ResponseFields { own, prepared: None, runs: [0..0, 0..0] };
         Self { status, fields, body: Body::None }
     }
 
-    /// A response with a run of a representation's fields behind its own.
+    /// A response with its own fields and a run of a variant's fields, without a body.
     #[inline]
-    fn about(status: Status, own: Fields, variant: &Variant, run: Run) -> Self {
+    fn about(status: Status, own: Fields, variant: &Variant, run: FieldRun) -> Self {
         let prepared = Some(Rc::clone(variant.prepared()));
         let fields = ResponseFields { own, prepared, runs: [variant.run(run), 0..0] };
         Self { status, fields, body: Body::None }
     }
 
-    /// All of a representation.
+    /// A response with a whole variant.
     #[inline]
     pub(super) fn whole(own: Fields, variant: &Variant) -> Self {
         let body = match variant.file() {
             Some(file) => Body::File(Arc::clone(file), 0..variant.len()),
             None => Body::Prepared,
         };
-        Self { body, ..Self::about(Status::Ok, own, variant, Run::All) }
+        Self { body, ..Self::about(Status::Ok, own, variant, FieldRun::All) }
     }
 
-    /// The client's copy is still good (RFC 9110 section 15.4.5).
+    /// A response with 304 (RFC 9110 section 15.4.5).
     pub(super) fn not_modified(own: Fields, variant: &Variant) -> Self {
-        Self::about(Status::NotModified, own, variant, Run::FromTag)
+        Self::about(Status::NotModified, own, variant, FieldRun::FromTag)
     }
 
-    /// One range of a representation.
+    /// A response with one range of a variant.
     pub(super) fn range(mut own: Fields, variant: &Variant, range: Range<u64>) -> Self {
         own.push("Content-Range", ContentRange::Satisfied(range.clone(), variant.len()));
         own.push("Content-Length", range.end - range.start);
         let body = content(variant, range);
-        Self { body, ..Self::about(Status::PartialContent, own, variant, Run::FromType) }
+        Self { body, ..Self::about(Status::PartialContent, own, variant, FieldRun::FromType) }
     }
 
-    /// Several ranges of a representation.
+    /// A response with several ranges of a variant.
     pub(super) fn ranges(
         mut own: Fields,
         variant: &Variant,
@@ -151,18 +150,18 @@ impl Response {
         own.push("Content-Length", body.parts().body_len());
         own.push("Content-Type", boundary.content_type());
         let body = Body::Multipart(Box::new(body));
-        Self { body, ..Self::about(Status::PartialContent, own, variant, Run::FromCoding) }
+        Self { body, ..Self::about(Status::PartialContent, own, variant, FieldRun::FromCoding) }
     }
 
-    /// An error whose body is a page of the operator's.
+    /// An error whose body is an error page of the site.
     pub(super) fn error_page(status: Status, own: Fields, variant: &Variant) -> Self {
         let prepared = Some(Rc::clone(variant.prepared()));
-        let runs = [variant.run(Run::UpToCoding), variant.run(Run::FromRest)];
+        let runs = [variant.run(FieldRun::UpToCoding), variant.run(FieldRun::FromRest)];
         let body = content(variant, 0..variant.len());
         Self { status, fields: ResponseFields { own, prepared, runs }, body }
     }
 
-    /// A response whose fields and body were made before.
+    /// A response with prepared fields and their body.
     pub(super) fn prepared(status: Status, own: Fields, prepared: Rc<PreparedFields>) -> Self {
         let all = prepared.len() as u16;
         let fields = ResponseFields { own, prepared: Some(prepared), runs: [0..all, 0..0] };
@@ -170,14 +169,14 @@ impl Response {
     }
 }
 
-/// A range of what a variant has.
+/// A range of a variant.
 fn content(variant: &Variant, range: Range<u64>) -> Body {
     match variant.file() {
         Some(file) => Body::File(Arc::clone(file), range),
         None => {
             let start = variant.prepared().head_len();
             let range = start as u64 + range.start..start as u64 + range.end;
-            // What is in memory is a MiB at most.
+            // Offsets fit into 32 bits, because files in memory have at most a MiB.
             Body::Memory(
                 Rc::clone(variant.prepared().bytes()),
                 range.start as u32..range.end as u32,
@@ -197,22 +196,22 @@ impl MultipartBody {
     }
 
     /// The pieces of the body, in order.
-    pub fn pieces(&self) -> impl Iterator<Item = Piece> {
+    pub fn pieces(&self) -> impl Iterator<Item = BodyPiece> {
         let parts = self.parts();
         let ranges = self.ranges.iter().enumerate();
         let heads_and_parts = ranges.flat_map(move |(number, range)| {
             let mut head = Vec::new();
             parts.write_head(number, &mut head);
-            [Piece::Bytes(head), Piece::Content(content(&self.variant, range.clone()))]
+            [BodyPiece::Bytes(head), BodyPiece::Content(content(&self.variant, range.clone()))]
         });
         let mut end = Vec::new();
         parts.write_end(&mut end);
-        heads_and_parts.chain([Piece::Bytes(end)])
+        heads_and_parts.chain([BodyPiece::Bytes(end)])
     }
 }
 
-/// `Server` and `Date`, which stand in every response (RFC 9110 section 6.6.1). They are made once
-/// a second.
+/// `Server` and `Date`, which every response has (RFC 9110 section 6.6.1). They are formatted once
+/// per second.
 #[derive(Debug, Default)]
 pub struct CommonFields {
     second: Option<u64>,

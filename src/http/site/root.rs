@@ -1,4 +1,5 @@
-//! The directory that is served, and whether it is still the one that its path leads to.
+//! The root directory of a site, which is opened again from time to time, because its path may lead
+//! to another directory, as when a deployment replaces a symbolic link.
 
 use std::io;
 use std::sync::Arc;
@@ -8,34 +9,34 @@ use super::settings::{RootPath, SiteSettings};
 use crate::ask::Ask;
 use crate::driver::{File, FileKind};
 
-/// See the module documentation.
+/// The root of a site; see the module documentation.
 #[derive(Debug)]
 pub(super) struct Root {
     current: Arc<File>,
     path: Option<RootPath>,
-    /// Since when it is known to be this one.
+    /// When the path was last known to lead to `current`.
     known: Option<Instant>,
-    /// When the question was asked that has not been answered.
+    /// When the path was asked for, if there is no reply yet.
     asked: Option<Instant>,
     ask_after: Duration,
 }
 
-/// What is known of the root at a moment.
+/// Whether the root may be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Freshness {
-    /// It may be used unasked.
+    /// The root may be used.
     Fresh,
-    /// It is to be asked for.
+    /// The path has to be asked for first.
     Due,
-    /// It was asked for, recently enough for the answer to be used.
+    /// The path was asked for. The reply will be recent enough.
     Asked,
-    /// It was asked for before that: the answer will be too old.
+    /// The path was asked for, but too long ago: it has to be asked for again after the reply.
     AskedBefore,
-    /// It was asked for so long ago that there may be no answer. The one that is open serves on.
+    /// The path was asked for, and the reply is overdue. The old root is used.
     Hangs,
 }
 
-/// How long an answer may take. A question that is open for longer is not waited for.
+/// How long to wait for the reply before the old root is used.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
 impl Root {
@@ -55,7 +56,7 @@ impl Root {
         &self.current
     }
 
-    /// What is known now. The first to ask takes the root as it was opened at the start.
+    /// Whether the root may be used now. The first call counts the root as opened just then.
     pub(super) fn freshness(&mut self, now: Instant) -> Freshness {
         let known = *self.known.get_or_insert(now);
         let age = |time| now.saturating_duration_since(time);
@@ -70,8 +71,8 @@ impl Root {
         }
     }
 
-    /// Since when the directory that is served now is known to be the root. Where there is no
-    /// telling, it counts as known.
+    /// When the current directory was last known to be the root. `now` if that cannot be found out:
+    /// if the root has no path, or the reply is overdue.
     pub(super) fn known_since(&mut self, now: Instant) -> Instant {
         match self.freshness(now) {
             Freshness::Hangs => now,
@@ -79,15 +80,15 @@ impl Root {
         }
     }
 
-    /// Asks for the root anew, if it has a path.
+    /// The question for the root, if the root has a path.
     pub(super) fn ask(&mut self, now: Instant) -> Option<Ask> {
         let RootPath { base, path } = self.path.as_ref()?;
         self.asked = Some(now);
         Some(Ask::Open { root: Arc::clone(base), path: path.clone() })
     }
 
-    /// Takes in what was asked for. Returns whether another directory is served from now on. One
-    /// that cannot be had changes nothing: it may be about to be put there.
+    /// Takes the reply. Returns whether the root is another directory now. If opening failed, the
+    /// old root stays, because a deployment may be about to create the new one.
     pub(super) fn answered(&mut self, opened: io::Result<Arc<File>>) -> bool {
         if let Some(asked) = self.asked.take() {
             self.known = Some(asked);

@@ -1,16 +1,15 @@
-//! What the site's own rules add to answers: `Cache-Control`, other fields, and CORS.
+//! Rules that add fields to responses: `Cache-Control`, other fields, and CORS.
 //!
-//! A rule names paths by a glob and says what their answers carry. [`Rules::fields`] gives the
-//! field lines for one path, ready for an answer's head. All that a rule could break is checked
-//! when it is made: names are tokens, values are printable ASCII, the fields that the server
-//! itself answers for are refused, and all rules together cannot add more than
-//! [`FIELD_BYTES_MAX`] to an answer.
+//! A rule adds a field to the responses for paths that match its glob. Rules are validated when
+//! they are parsed: names are tokens, values are printable ASCII, and fields that the server itself
+//! sets are refused. All rules together can add at most [`FIELD_BYTES_MAX`] to a response.
 //!
-//! Globs are matched against the path of the file that answers, which begins with a slash, also
-//! where it answers in the place of others. An answer that is no file has the decoded path of the
-//! request; that of a directory ends with a slash. `*` and `?` do not cross slashes; `**` does, and
-//! so does a class of what is not meant, `[!a]`. A glob without a slash at its front matches at any
-//! depth: `*.js` means `/**/*.js`. Case matters, and bytes that are not UTF-8 match wildcards only.
+//! Globs match the path of the file that is sent, also if that is a fallback or an error page. For
+//! other responses they match the decoded path of the request, which ends with a slash if it names
+//! a directory. Paths begin with a slash. `*` and `?` do not match slashes; `**` does, and so does
+//! a negated class such as `[!a]`. A glob that does not begin with a slash matches at any depth:
+//! `*.js` means `/**/*.js`. Globs are case-sensitive, and only wildcards match bytes that are not
+//! UTF-8.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -20,26 +19,28 @@ use globset::{Candidate, Glob, GlobBuilder, GlobSet};
 use crate::http::semantics::fields::Fields;
 use crate::http::semantics::grammar::{is_token, is_token_or_quoted, split, trim};
 
+mod error;
 mod fields;
 #[cfg(test)]
 mod tests;
 
+pub use self::error::{FieldOwner, RuleError, RuleForm};
 use self::fields::RuleFields;
 
-/// Bytes of field lines that rules add to an answer, at most.
+/// How many bytes of field lines rules may add to a response.
 pub const FIELD_BYTES_MAX: usize = 8 * 1024;
 
-/// Rules of each sort, at most.
+/// How many rules of each kind a site may have.
 pub const RULES_MAX: usize = 128;
 
-/// Bytes of a glob, at most.
+/// How long a glob may be.
 const GLOB_BYTES_MAX: usize = 1024;
 
-/// What `--cors` adds to every answer: anybody's pages may read them.
+/// What CORS adds to every response: scripts of all origins may read it.
 ///
-/// Exposed is what the server sends and scripts could not read otherwise (the CORS-safelisted
-/// response headers are named in the Fetch standard, section 2.2.2; older browsers did not count
-/// `Content-Length` among them).
+/// The exposed fields are those that this server sends and that are not CORS-safelisted (Fetch
+/// standard, section 2.2.2). `Content-Length` is included for older browsers, which do not count it
+/// as safelisted.
 const CORS: [(&str, &str); 3] = [
     ("Access-Control-Allow-Origin", "*"),
     (
@@ -49,83 +50,75 @@ const CORS: [(&str, &str); 3] = [
     ("Cross-Origin-Resource-Policy", "cross-origin"),
 ];
 
-/// What `--cors` adds when a browser asks beforehand. In other answers it would mean nothing.
+/// What CORS adds to responses to preflight requests.
 const PREFLIGHT: [(&str, &str); 3] = [
     ("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS"),
     ("Access-Control-Allow-Headers", "*"),
     ("Access-Control-Max-Age", "86400"),
 ];
 
-/// For pages and data that no rule names: they may be kept, and are asked for again each time.
-/// A lifetime would have to be guessed, and one that is too long shows yesterday's site.
+/// The default for pages and data: caches must revalidate them each time. Without it, clients guess
+/// a lifetime, and may show an outdated site.
 const REVALIDATE: &str = "no-cache";
 
-/// The types that get [`REVALIDATE`].
+/// The types that get [`REVALIDATE`] by default.
 const REVALIDATED: [&str; 4] =
     ["text/html", "application/xhtml+xml", "application/json", "application/manifest+json"];
 
-/// Fields that rules must not set, and what to do instead.
-const REFUSED: [(&str, &str); 20] = [
-    ("Accept-Ranges", OWNED),
-    ("Allow", OWNED),
-    ("Cache-Control", "use --cache-control for it"),
-    ("Connection", OWNED),
-    ("Content-Encoding", "keep the compressed file beside the plain one, as in app.js.gz"),
-    ("Content-Length", OWNED),
-    ("Content-Range", OWNED),
-    ("Content-Type", "use --mime for it"),
-    ("Date", OWNED),
-    ("ETag", OWNED),
-    ("Keep-Alive", OWNED),
-    ("Last-Modified", OWNED),
-    ("Location", OWNED),
-    ("Proxy-Connection", OWNED),
-    ("Server", OWNED),
-    ("TE", OWNED),
-    ("Trailer", OWNED),
-    ("Transfer-Encoding", OWNED),
-    ("Upgrade", OWNED),
-    ("X-Content-Type-Options", "leave it out: every answer says nosniff already"),
+/// Fields that rules must not set, and what sets them.
+const RESERVED: [(&str, FieldOwner); 20] = [
+    ("Accept-Ranges", FieldOwner::Server),
+    ("Allow", FieldOwner::Server),
+    ("Cache-Control", FieldOwner::CacheRules),
+    ("Connection", FieldOwner::Server),
+    ("Content-Encoding", FieldOwner::CompressedFiles),
+    ("Content-Length", FieldOwner::Server),
+    ("Content-Range", FieldOwner::Server),
+    ("Content-Type", FieldOwner::MediaTypes),
+    ("Date", FieldOwner::Server),
+    ("ETag", FieldOwner::Server),
+    ("Keep-Alive", FieldOwner::Server),
+    ("Last-Modified", FieldOwner::Server),
+    ("Location", FieldOwner::Server),
+    ("Proxy-Connection", FieldOwner::Server),
+    ("Server", FieldOwner::Server),
+    ("TE", FieldOwner::Server),
+    ("Trailer", FieldOwner::Server),
+    ("Transfer-Encoding", FieldOwner::Server),
+    ("Upgrade", FieldOwner::Server),
+    ("X-Content-Type-Options", FieldOwner::EveryResponse),
 ];
 
-/// Of most fields that are refused.
-const OWNED: &str = "leave it out: ringd itself sets it where it belongs";
-
-/// What an answer is, as far as rules care.
+/// The kind of a response, as far as rules distinguish them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerKind<'a> {
-    /// The file that was asked for, whole or in part, or that it is unchanged: 200, 206, 304.
+    /// The requested file: 200, 206 or 304.
     Page {
         /// The value of its `Content-Type`.
         content_type: &'a str,
     },
-    /// The answer to a browser that asks what scripts of other sites may do.
+    /// The response to a preflight request.
     Preflight,
-    /// An error, a redirect, the answer to another OPTIONS, or a page in place of the one that was
-    /// asked for. What a rule says of caching holds for the page at that path, so it does not hold
-    /// for these.
+    /// An error, a redirect, the response to another OPTIONS, or a fallback page. A rule for
+    /// `Cache-Control` is about the file at a path, so it does not apply to these.
     Other,
 }
 
-/// A rule for `Cache-Control`: the form `GLOB=VALUE` of `--cache-control`.
+/// A rule for `Cache-Control`, in the form `GLOB=VALUE`.
 #[derive(Clone, Debug)]
 pub struct CacheRule {
     glob: Glob,
-    /// Empty to send none.
+    /// Empty to omit the field.
     value: String,
 }
 
 impl FromStr for CacheRule {
-    type Err = String;
+    type Err = RuleError;
 
-    /// # Errors
-    ///
-    /// What is wrong with the text, and how it is written.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let form = "it is written like GLOB=VALUE, as in '/assets/**=max-age=31536000, immutable'";
-        let (glob, value) = glob_and_rest(text, form)?;
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        let (glob, value) = split_glob(text, RuleForm::Cache)?;
         if !value.is_empty() && !split(value.as_bytes(), b',').all(is_directive) {
-            return Err(format!("the value is not like no-cache or max-age=60; {form}"));
+            return Err(RuleError::MalformedDirective);
         }
         Ok(Self { glob, value: field_value(value)? })
     }
@@ -139,7 +132,7 @@ fn is_directive(piece: &[u8]) -> bool {
     }
 }
 
-/// A rule for another field: the form `GLOB=NAME:VALUE` of `--header`.
+/// A rule for another field, in the form `GLOB=NAME:VALUE`.
 #[derive(Clone, Debug)]
 pub struct HeaderRule {
     glob: Glob,
@@ -149,60 +142,53 @@ pub struct HeaderRule {
 }
 
 impl FromStr for HeaderRule {
-    type Err = String;
+    type Err = RuleError;
 
-    /// # Errors
-    ///
-    /// What is wrong with the text, and how it is written.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let form = "it is written like GLOB=NAME:VALUE, as in '*.html=X-Frame-Options: DENY'";
-        let (glob, field) = glob_and_rest(text, form)?;
-        let Some((name, value)) = field.split_once(':') else {
-            return Err(format!("there is no colon behind the name; {form}"));
-        };
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        let (glob, field) = split_glob(text, RuleForm::Header)?;
+        let (name, value) = field.split_once(':').ok_or(RuleError::NoColon)?;
         if !is_token(name.as_bytes()) {
-            return Err(format!("a name has letters, digits and hyphens only; {form}"));
+            return Err(RuleError::MalformedName);
         }
-        if let Some((name, remedy)) = REFUSED.iter().find(|(it, _)| it.eq_ignore_ascii_case(name)) {
-            return Err(format!("{name} cannot be set by a rule; {remedy}"));
+        let reserved = RESERVED.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
+        if let Some(&(name, owner)) = reserved {
+            return Err(RuleError::Reserved { name, owner });
         }
         Ok(Self { glob, name: name.to_owned(), value: field_value(value)? })
     }
 }
 
-/// What is taken for a glob when the glob is forgotten: the directives of `Cache-Control` that have
-/// a value.
+/// Directives of `Cache-Control` with a value. A rule without its glob begins with one of them and
+/// an equals sign, so it would be parsed as a glob that matches no file.
 const DIRECTIVES: [&str; 4] = ["max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"];
 
-/// The glob in front of the first equals sign, and what is behind it.
-fn glob_and_rest<'a>(text: &'a str, form: &str) -> Result<(Glob, &'a str), String> {
-    let Some((glob, rest)) = text.split_once('=') else {
-        return Err(format!("there is no equals sign; {form}"));
+/// Splits a rule at its first equals sign into the glob and the rest.
+fn split_glob(text: &str, form: RuleForm) -> Result<(Glob, &str), RuleError> {
+    let (glob, rest) = text.split_once('=').ok_or(RuleError::NoEqualsSign(form))?;
+    if glob.is_empty() {
+        return Err(RuleError::NoGlob(form));
+    }
+    if let Some(directive) = DIRECTIVES.into_iter().find(|directive| *directive == glob) {
+        return Err(RuleError::DirectiveWithoutGlob(directive, form));
+    }
+    if glob.len() > GLOB_BYTES_MAX {
+        return Err(RuleError::GlobTooLong { bytes_max: GLOB_BYTES_MAX });
+    }
+    let anchored = if glob.starts_with('/') { glob.to_owned() } else { format!("/**/{glob}") };
+    let built = GlobBuilder::new(&anchored).literal_separator(true).build();
+    let malformed = |error: globset::Error| RuleError::MalformedGlob {
+        glob: glob.to_owned(),
+        cause: error.kind().clone(),
     };
-    let anchored = match glob {
-        "" => return Err(format!("there is no glob; {form}")),
-        directive if DIRECTIVES.contains(&directive) => {
-            return Err(format!("there is no glob before {directive}; {form}"));
-        }
-        glob if glob.len() > GLOB_BYTES_MAX => {
-            return Err(format!("a glob has at most {GLOB_BYTES_MAX} bytes; use wildcards"));
-        }
-        glob if glob.starts_with('/') => glob.to_owned(),
-        glob => format!("/**/{glob}"),
-    };
-    let glob = GlobBuilder::new(&anchored).literal_separator(true).build().map_err(|error| {
-        let kind = error.kind();
-        format!("the glob {glob} is malformed: {kind}; put a backslash before *, ?, [, {{ and }}")
-    })?;
-    Ok((glob, rest))
+    Ok((built.map_err(malformed)?, rest))
 }
 
-/// What may stand in a field, without whitespace around it (RFC 9110 section 5.5). New fields are
-/// in ASCII, so the others are asked to be, too.
-fn field_value(value: &str) -> Result<String, String> {
+/// The value of a field without the whitespace around it (RFC 9110 section 5.5). That section
+/// limits new fields to ASCII; here the limit holds for all.
+fn field_value(value: &str) -> Result<String, RuleError> {
     let allowed = |char: char| char == '\t' || char == ' ' || char.is_ascii_graphic();
     if let Some(other) = value.chars().find(|char| !allowed(*char)) {
-        return Err(format!("the value has the character {other:?}; it must be printable ASCII"));
+        return Err(RuleError::ForbiddenCharacter(other));
     }
     let is_blank = |char| char == ' ' || char == '\t';
     Ok(value.trim_matches(is_blank).to_owned())
@@ -211,42 +197,39 @@ fn field_value(value: &str) -> Result<String, String> {
 /// The rules of a site. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    table: Arc<Table>,
+    table: Arc<RuleTable>,
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct RuleTable {
     cache_globs: GlobSet,
     cache_values: Vec<String>,
     header_globs: GlobSet,
-    /// Names and values.
+    /// Names and values, in the order of their globs.
     headers: Vec<(String, String)>,
     cors: bool,
 }
 
 impl Rules {
-    /// Puts rules together, in the order in which they were given.
+    /// Combines rules. Their order matters, see [`Rules::fields`].
     ///
     /// # Errors
     ///
-    /// When they are too many, or too long for an answer, and what to do about it.
+    /// If there are too many rules, or if they could add too much to a response.
     pub fn new(
         cache: Vec<CacheRule>,
         headers: Vec<HeaderRule>,
         cors: bool,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, RuleError> {
         if cache.len().max(headers.len()) > RULES_MAX {
-            return Err(format!("there may be {RULES_MAX} rules of a sort; merge some by {{a,b}}"));
+            return Err(RuleError::TooMany { rules_max: RULES_MAX });
         }
-        let set = |globs: Vec<Glob>| {
-            let too_long = |error| format!("the globs are too complex: {error}; simplify them");
-            GlobSet::new(globs).map_err(too_long)
-        };
+        let set = |globs: Vec<Glob>| GlobSet::new(globs).map_err(RuleError::GlobsTooComplex);
         let (cache_globs, cache_values): (Vec<_>, Vec<_>) =
             cache.into_iter().map(|rule| (rule.glob, rule.value)).unzip();
         let (header_globs, headers): (Vec<_>, Vec<_>) =
             headers.into_iter().map(|rule| (rule.glob, (rule.name, rule.value))).unzip();
-        let table = Table {
+        let table = RuleTable {
             cache_globs: set(cache_globs)?,
             cache_values,
             header_globs: set(header_globs)?,
@@ -255,29 +238,25 @@ impl Rules {
         };
         let bytes = table.bytes_max();
         if bytes > FIELD_BYTES_MAX {
-            return Err(format!(
-                "the rules for headers could add {bytes} bytes to an answer, \
-                 and {FIELD_BYTES_MAX} are allowed; shorten them"
-            ));
+            return Err(RuleError::TooLong { bytes, bytes_max: FIELD_BYTES_MAX });
         }
         Ok(Self { table: Arc::new(table) })
     }
 
-    /// Whether there are none, so that [`Rules::fields`] depends on the type alone.
+    /// Whether there are no rules, so [`Rules::fields`] depends only on the media type.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let table = &self.table;
         table.cache_values.is_empty() && table.headers.is_empty() && !table.cors
     }
 
-    /// The fields that an answer gets; at most [`FIELD_BYTES_MAX`] as field lines.
+    /// The fields to add to a response; at most [`FIELD_BYTES_MAX`] bytes of field lines.
     ///
-    /// `path` is that of the file that answers, below the root and with a slash at its front; of an
-    /// answer without one, the decoded path of the request. Of the rules for
-    /// `Cache-Control` the last that matches counts; without one, HTML and JSON must be
-    /// revalidated and the rest is left to the client. The other rules add up, in order: a later
-    /// one replaces the field of an earlier, but `Link`, `Set-Cookie` and `Vary` add a line. An
-    /// empty value takes away what earlier rules, or the default, would have sent.
+    /// `path` begins with a slash; see the module documentation. The last rule for `Cache-Control`
+    /// that matches applies. Without one, the default for HTML and JSON is `no-cache`, and other
+    /// types get no `Cache-Control`. All other rules that match apply in order: each replaces the
+    /// field of earlier rules, except that `Link`, `Set-Cookie` and `Vary` add a line. An empty
+    /// value removes the field of earlier rules, or the default.
     #[must_use]
     pub fn fields(&self, path: &[u8], kind: AnswerKind<'_>) -> Fields {
         let table = &self.table;
@@ -310,8 +289,8 @@ impl Rules {
     }
 }
 
-impl Table {
-    /// Bytes of field lines, if every rule matched.
+impl RuleTable {
+    /// The length of all field lines if every rule matched.
     fn bytes_max(&self) -> usize {
         let headers = self.headers.iter().map(|(name, value)| fields::line_bytes(name, value));
         let presets = CORS.iter().chain(&PREFLIGHT).filter(|_| self.cors);
@@ -322,7 +301,7 @@ impl Table {
     }
 }
 
-/// What is said of caching where no rule says anything. Empty for nothing.
+/// The value of `Cache-Control` if no rule matches. Empty to omit the field.
 fn default_caching(content_type: &str) -> &'static str {
     let essence = content_type.split(';').next().unwrap_or("");
     let essence = trim(essence.as_bytes());

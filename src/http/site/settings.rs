@@ -1,4 +1,4 @@
-//! What a site serves, and within which bounds.
+//! Settings of a site.
 
 use std::ffi::CString;
 use std::sync::Arc;
@@ -8,45 +8,44 @@ use super::content::Content;
 use crate::driver::File;
 use crate::http::semantics::request::RequestLimits;
 
-/// Settings of a site, the same for all workers.
+/// Settings of a site; the same for all workers.
 #[derive(Clone, Debug)]
 pub struct SiteSettings {
     /// The directory to serve.
     pub root: Arc<File>,
-    /// Where that directory is, if another one may take its place while it is served.
+    /// The path of that directory, if the path may lead to another directory later.
     pub root_path: Option<RootPath>,
-    /// What is made of the files in it.
+    /// Which file a request gets, and with which fields.
     pub content: Content,
-    /// Files up to this many bytes are kept in memory; longer ones are sent from the file.
+    /// Files of at most this many bytes are cached in memory; longer ones are sent from the file.
     pub memory_file_max: u64,
-    /// Names that are remembered, per worker, and files that they hold open.
+    /// Limit of the cache of each worker: its names, and also its open files.
     pub cache_entries: usize,
-    /// Bytes of memory that remembered names may hold, per worker.
+    /// Limit of the cache of each worker: its bytes of memory.
     pub cache_bytes: usize,
-    /// How long what is remembered holds before the file system is asked again.
+    /// How long a cached result is valid.
     pub revalidate_after: Duration,
-    /// Whether changes are watched for, so that what has changed is asked about before its time.
+    /// Whether to watch for changes, which invalidate cached results early.
     pub watch: bool,
-    /// Names that are looked up at the same time, per worker; each may have [`OPENS_MAX`] files
-    /// open meanwhile. Others wait.
+    /// How many lookups each worker runs at a time. Each may have [`OPENS_MAX`] files open.
     ///
     /// [`OPENS_MAX`]: super::OPENS_MAX
     pub lookups_max: u32,
-    /// Bounds of requests.
+    /// Size limits of requests.
     pub limits: RequestLimits,
 }
 
-/// A path that leads to the root, perhaps over a link that a deployment turns.
+/// A path to the root, which may contain a symbolic link that deployments replace.
 #[derive(Clone, Debug)]
 pub struct RootPath {
-    /// Where the path begins if it is relative; its links are followed wherever they lead.
+    /// The directory where a relative path starts. It must follow all symbolic links.
     pub base: Arc<File>,
     /// The path.
     pub path: CString,
 }
 
 impl SiteSettings {
-    /// The defaults, for a root.
+    /// The default settings for a root.
     pub fn new(root: Arc<File>) -> Self {
         Self {
             root,

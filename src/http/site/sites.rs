@@ -1,13 +1,13 @@
-//! What the HTTP sessions of a worker share: the sites, what is known of their files, and the work
-//! of finding it out.
+//! The service of HTTP sessions: what the sessions of a worker share.
 //!
-//! A session asks for a name ([`Sites::find`]). A cached result is valid until it is too old, or a
-//! change to it is reported. While it is valid, it is returned at once; otherwise the name is
-//! looked up, once for all who ask ([`Lookups`]), and the session is told later. The outcome is
-//! cached as soon as it is known; if everybody who waits leaves before, the lookup is cancelled.
-//! Nothing is cached when another root has taken the place of the one that the lookup began in, or
-//! a newer lookup of the name was faster. When a change was reported meanwhile, the outcome is
-//! cached as expired: it is asked about again before it is used.
+//! A session asks for a name ([`Sites::find`]). If the cached result is valid, that is, neither too
+//! old nor invalidated by a change, it is returned at once. Otherwise the name is looked up, and
+//! the session is told later; all sessions that ask for the name share the lookup ([`Lookups`]). If
+//! all of them leave, the lookup is cancelled.
+//!
+//! The result of a lookup is cached, unless the root has changed since the lookup began, or a newer
+//! lookup of the name was faster. If a change was reported since the lookup began, the result is
+//! cached as expired, so it is revalidated before it is used.
 
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cache::{self, Cache};
-use super::cache_key::{Invalidation, Name, invalidated};
+use super::cache_key::{Invalidation, ResourceName, invalidated};
 use super::cache_stats::{CacheStats, PublishedCacheStats};
 use super::listing_job::Listings;
-use super::lookup::{Lookup, Outcome, Progress, Surroundings};
+use super::lookup::{Lookup, LookupOutcome, LookupProgress, Surroundings};
 use super::lookups::{Lookups, Ticket};
 use super::resource::Resource;
 use super::response::{CommonFields, Response};
@@ -34,36 +34,35 @@ use crate::http::semantics::multipart::Boundary;
 use crate::http::semantics::status::Status;
 use crate::service::{Service, SessionId, Task, Waiter};
 
-/// Names that may be gone through after one report, because they begin like those that a change
-/// concerns; if there are more, everything is asked about.
+/// How many entries of the cache a report may visit. If it concerns more, the whole cache expires.
 const EXPIRE_MAX: usize = 4096;
 
-/// How long what was found in a directory before it was watched holds at most. Afterwards the
-/// reports of the watcher are enough.
+/// How long a result is valid at most if it was found before its directory was watched.
 const UNWATCHED_MAX: Duration = Duration::from_secs(1);
 
-/// Cached files that are closed when the process runs out of descriptors.
+/// How many entries are evicted when the process runs out of descriptors.
 const SHED: usize = 16;
 
-/// Directories that are known to be watched, or were asked to be.
+/// How many directories are watched at most.
 const WATCHED_MAX: usize = 4096;
 
-/// The question for the root of the site. Questions of lookups have smaller numbers.
+/// The id of the question for the root. The ids of lookups' questions are smaller.
 const ASK_ROOT: AskId = AskId(CAPACITY_MAX);
 
-/// The only site there is. Its number begins all keys, so there may be more.
+/// The only site so far. Keys begin with the number of their site.
 const SITE: SiteId = SiteId(0);
 
-/// What a name has led to.
+/// The result for a name.
 #[derive(Clone, Debug)]
 pub enum Resolved {
-    /// What the name is. Shared, because the cache may forget it before the answer is written.
+    /// What the name stands for. Shared, because the cache may evict it before the response is
+    /// written.
     Resource(Rc<Resource>),
-    /// Something that may pass, and is not remembered.
+    /// An error that may pass, so it is not cached.
     TransientError(Status),
 }
 
-/// The shared part of a worker's HTTP sessions; see the module documentation.
+/// The service of HTTP sessions; see the module documentation.
 #[derive(Debug)]
 pub struct Sites {
     pub(in crate::http) settings: Rc<SiteSettings>,
@@ -74,30 +73,30 @@ pub struct Sites {
     cache: Cache<Rc<Resource>>,
     listings: Listings,
     lookups: Lookups,
-    /// Lookups that begin when the root is there, which has been asked for.
-    wait_for_root: Vec<Handle>,
+    /// Lookups that begin when the reply to the question for the root arrives.
+    wait_for_root: Vec<Handle<Ticket>>,
+    /// Whether the question for the root has no reply yet.
     root_is_asked: bool,
-    /// Lookups that need to know the root at a later time than that.
-    need_newer_root: Vec<Handle>,
+    /// Lookups for which that reply will be too old, so the root has to be asked for again.
+    need_newer_root: Vec<Handle<Ticket>>,
     watcher: Option<Box<dyn Watcher>>,
-    /// What the watcher knows the present root by: reports of an earlier one mean nothing.
+    /// The watcher's id for the present root. Reports with other ids are about earlier roots.
     watch_id: SiteId,
-    /// Directories that are watched, or were asked to be.
+    /// Directories for which a watch was requested.
     watched: HashSet<Box<[u8]>, foldhash::fast::RandomState>,
     tasks: VecDeque<Task<Resolved>>,
-    /// Where keys are put together, so that looking one up allocates nothing.
+    /// A scratch buffer for keys, so that the lookup of a key does not allocate.
     key: Vec<u8>,
     random: fastrand::Rng,
     published: Arc<PublishedCacheStats>,
 }
 
 impl Sites {
-    /// A site of which nothing is known yet. Changes are noticed by `watcher`; without one, what is
-    /// known holds for its time.
+    /// A site with an empty cache. Without a `watcher`, cached results expire only by age.
     pub fn new(settings: SiteSettings, watcher: Option<Box<dyn Watcher>>) -> Self {
         let cache =
             Cache::new(settings.cache_entries, settings.cache_bytes, settings.revalidate_after);
-        // What is asked about each time needs no watch.
+        // If every request revalidates, watches are not needed.
         let watches = settings.watch && !settings.revalidate_after.is_zero();
         Self {
             root: Root::new(&settings),
@@ -120,7 +119,7 @@ impl Sites {
         }
     }
 
-    /// A site whose changes the kernel tells of: reports go to `post`, which brings them to
+    /// A site that is watched with inotify. Reports go to `post`, which must deliver them to
     /// [`Service::receive`].
     pub fn watching(settings: SiteSettings, post: Post) -> Self {
         let watches = settings.watch && !settings.revalidate_after.is_zero();
@@ -128,32 +127,33 @@ impl Sites {
         Self::new(settings, watcher)
     }
 
-    /// Tells the rest of the process of the cache through `published`.
+    /// Publishes the statistics of the cache in `published`.
     #[must_use]
     pub fn publishing(self, published: Arc<PublishedCacheStats>) -> Self {
         Self { published, ..self }
     }
 
-    /// What the cache holds and has done.
+    /// The statistics of the cache.
     pub fn cache_stats(&self) -> CacheStats {
         CacheStats { watched: self.watched.len() as u64, ..self.cache.stats() }
     }
 
-    /// What tells the parts of an answer apart: nobody who made a file can know it.
+    /// A random boundary for a multipart response.
     pub(super) fn boundary(&mut self) -> Boundary {
         Boundary::new([self.random.u64(..), self.random.u64(..)])
     }
 
-    /// The response to what is no request, or did not arrive.
+    /// The response to a malformed or late request.
     pub(in crate::http) fn error(&mut self, problem: Problem) -> Response {
         self.templates.error(Fields::new(), problem, &Fields::new(), false)
     }
 
-    /// What a name is, if that is known; else a ticket, and the waiter is told later.
+    /// The result for a name if it is cached and valid. Otherwise a ticket, and the waiter is told
+    /// later.
     pub(super) fn find(
         &mut self,
         now: Now,
-        name: &Name<'_>,
+        name: &ResourceName<'_>,
         waiter: Waiter,
     ) -> Result<Resolved, Ticket> {
         name.write_key(SITE, &mut self.key);
@@ -169,7 +169,7 @@ impl Sites {
         ticket.map_or(Ok(Resolved::TransientError(Status::ServiceUnavailable)), Err)
     }
 
-    /// A session does not wait any more.
+    /// Stops waiting for a lookup.
     pub(in crate::http) fn leave(&mut self, ticket: Ticket, session: SessionId) {
         let unneeded = self.lookups.leave(ticket, session);
         let Self { lookups, wait_for_root, need_newer_root, .. } = self;
@@ -187,9 +187,9 @@ impl Sites {
         self.tasks.pop_front()
     }
 
-    /// Begins the lookups that may begin.
+    /// Begins as many lookups as may run.
     fn begin_lookups(&mut self, now: Now) {
-        // Those who wait for a root that does not come would keep all others in line.
+        // Otherwise lookups that wait for an overdue reply would block all others.
         if self.root_is_asked && self.root.freshness(now.instant) == Freshness::Hangs {
             self.wait_for_root.append(&mut self.need_newer_root);
             self.begin_those_who_wait(now);
@@ -209,11 +209,12 @@ impl Sites {
         }
     }
 
-    /// Asks for the root, if there is a lookup that needs it and no question is open.
+    /// Asks for the root if a lookup needs it, unless the last question has no reply yet.
     fn ask_root(&mut self, now: Now) {
         if self.root_is_asked || self.need_newer_root.is_empty() {
             return;
         }
+        assert!(self.wait_for_root.is_empty(), "lookups wait only while the root is asked for");
         self.wait_for_root = std::mem::take(&mut self.need_newer_root);
         match self.root.ask(now.instant) {
             Some(ask) => {
@@ -230,7 +231,7 @@ impl Sites {
         }
     }
 
-    fn begin(&mut self, now: Now, handle: Handle) {
+    fn begin(&mut self, now: Now, handle: Handle<Ticket>) {
         let root = Arc::clone(self.root.get());
         if let Some(entry) = self.lookups.get_mut(handle) {
             entry.root_known = Some(self.root.known_since(now.instant));
@@ -239,12 +240,12 @@ impl Sites {
         self.watch(handle);
     }
 
-    /// Lets a lookup take a step, if it still runs, and does what comes of it.
+    /// Lets a lookup take a step, unless it is done, and executes what it needs next.
     fn step(
         &mut self,
         now: Now,
-        handle: Handle,
-        step: impl FnOnce(&mut Lookup, &mut Surroundings<'_>) -> Progress,
+        handle: Handle<Ticket>,
+        step: impl FnOnce(&mut Lookup, &mut Surroundings<'_>) -> LookupProgress,
     ) {
         let Some(entry) = self.lookups.get_mut(handle) else { return };
         let known = match self.cache.peek(&entry.key).map(|known| &**known) {
@@ -254,28 +255,28 @@ impl Sites {
         let (settings, listings): (_, &mut Listings) = (&*self.settings, &mut self.listings);
         let mut surroundings = Surroundings { site: SITE, settings, listings, known, now };
         match step(&mut entry.lookup, &mut surroundings) {
-            Progress::Wait => {}
-            Progress::Ask(asks) => {
+            LookupProgress::Wait => {}
+            LookupProgress::Ask(asks) => {
                 for (part, ask) in asks {
                     let id = self.lookups.opened(handle, part);
                     self.tasks.push_back(Task::Ask(id, ask));
                 }
             }
-            Progress::Done(outcome) => self.finish(handle, outcome),
+            LookupProgress::Done(outcome) => self.finish(handle, outcome),
         }
     }
 
-    /// Remembers what came of a lookup, and tells those who wait.
-    fn finish(&mut self, handle: Handle, outcome: Outcome) {
-        let entry = self.lookups.get_mut(handle).expect("it has just taken a step");
+    /// Caches the outcome of a lookup, and tells the sessions that wait for it.
+    fn finish(&mut self, handle: Handle<Ticket>, outcome: LookupOutcome) {
+        let entry = self.lookups.get_mut(handle).expect("the lookup has just taken a step");
         let (key, begun) = (Rc::clone(&entry.key), entry.lookup.begun());
-        // What is in a directory that is not the root any more is as old as that.
+        // If the root was opened before the lookup began, the result is only as recent as the root.
         let found = entry.root_known.map_or(begun, |known| known.min(begun));
         let (in_doubt, unwatched) = (entry.in_doubt, entry.unwatched);
         let newer = self.cache.found_at(&key).is_some_and(|newer| newer > found);
         let overtaken = newer || !Arc::ptr_eq(entry.lookup.root(), self.root.get());
         let resolved = match outcome {
-            Outcome::Found(resource) => {
+            LookupOutcome::Found(resource) => {
                 let resource = Rc::new(resource);
                 if !overtaken {
                     let weight = resource.weight(&key);
@@ -283,16 +284,15 @@ impl Sites {
                 }
                 Resolved::Resource(resource)
             }
-            Outcome::Unchanged => {
+            LookupOutcome::Unchanged => {
                 if !overtaken {
                     self.cache.confirm(&key, found);
                 }
-                let known = self.cache.peek(&key).expect("it was just compared");
+                let known = self.cache.peek(&key).expect("the lookup has just compared the page");
                 Resolved::Resource(Rc::clone(known))
             }
-            Outcome::Failed(error) => {
-                // What was known of the name may be wrong by now, but a shortage says nothing of
-                // it.
+            LookupOutcome::Failed(error) => {
+                // The cached result may be wrong, unless the error is only a shortage.
                 let failure = FileFailure::of(&error);
                 match failure {
                     FileFailure::Shortage => self.cache.shed(SHED),
@@ -313,8 +313,8 @@ impl Sites {
         }
     }
 
-    /// Has changes reported that concern a lookup's name, from now on.
-    fn watch(&mut self, handle: Handle) {
+    /// Requests a watch of the directory of a lookup's files, if it has none.
+    fn watch(&mut self, handle: Handle<Ticket>) {
         let (Some(watcher), Some(entry)) = (&mut self.watcher, self.lookups.get_mut(handle)) else {
             return;
         };
@@ -327,7 +327,7 @@ impl Sites {
         }
     }
 
-    /// Takes in what the watcher tells.
+    /// Processes a report of the watcher.
     fn take_report(&mut self, report: &ChangeReport) {
         match report {
             ChangeReport::Watched { site, path } if *site == self.watch_id => {
@@ -348,7 +348,7 @@ impl Sites {
         }
     }
 
-    /// Expires what a change concerns.
+    /// Expires the results that a change concerns.
     fn invalidate(&mut self, change: &Change) {
         let Self { cache, lookups, listings, key, settings, .. } = self;
         listings.forget(SITE, change);
@@ -367,9 +367,9 @@ impl Sites {
         });
     }
 
-    /// What was found here before the watch began may have changed unnoticed, so it expires after
-    /// [`UNWATCHED_MAX`]. It does not expire at once, because several clients usually ask at the
-    /// same time, and one lookup should serve them all.
+    /// Limits the validity of results from before a watch began to [`UNWATCHED_MAX`], because a
+    /// change may have been missed. They do not expire at once, since clients usually send several
+    /// requests at a time, which should share one lookup.
     fn limit_unwatched(&mut self, watched: &Change) {
         let Self { cache, lookups, listings, key, settings, .. } = self;
         listings.forget(SITE, watched);
@@ -379,7 +379,7 @@ impl Sites {
         });
     }
 
-    /// Serves another root from now on: nothing that is known holds.
+    /// Discards all results, because the root is another directory now.
     fn change_root(&mut self) {
         self.cache.clear();
         self.listings.clear(SITE);
@@ -396,7 +396,7 @@ impl Service for Sites {
     type Answer = Resolved;
     type Message = Vec<ChangeReport>;
 
-    /// Called in every turn, so that nothing to do costs next to nothing.
+    /// The case without work is inlined, because the worker polls in every turn.
     #[inline]
     fn poll(&mut self, now: Now) -> Option<Task<Resolved>> {
         if self.tasks.is_empty() && !self.lookups.has_line() {
@@ -410,7 +410,9 @@ impl Service for Sites {
             let (handle, part) = self.lookups.replied(id);
             return self.step(now, handle, |lookup, site| lookup.resume(site, part, reply));
         }
-        let Reply::Opened(opened) = reply else { unreachable!("a root is opened") };
+        let Reply::Opened(opened) = reply else {
+            unreachable!("the question for the root is to open it")
+        };
         self.root_is_asked = false;
         if self.root.answered(opened) {
             self.change_root();
@@ -428,7 +430,7 @@ impl Service for Sites {
     }
 }
 
-/// The status of what could not be found out.
+/// The status of a response if a lookup failed.
 fn transient(failure: FileFailure) -> Status {
     match failure {
         FileFailure::Shortage | FileFailure::Busy => Status::ServiceUnavailable,

@@ -1,16 +1,15 @@
-//! From a request target to a path below the served root, and back.
+//! Maps request targets to paths below the served root, and paths to references.
 //!
-//! [`resolve`] decodes a target exactly once and yields a [`Target`]: a relative path of plain
-//! bytes with no empty, `.` or `..` segment, no NUL and no leading `/`. It is safe to open below
-//! a directory, as far as names alone can be; links are for the kernel to judge. [`encode_path`]
-//! is the way back, for `Location` and for links.
+//! [`resolve`] decodes a target exactly once, to a relative path without empty segments, `.`, `..`,
+//! NUL and leading `/`. Such a path does not leave the root by itself; for symbolic links, the
+//! kernel enforces that. [`encode_path`] is the inverse, for `Location` and for links.
 //!
-//! Names are bytes: they need not be UTF-8, a backslash and a plus sign stand for themselves,
-//! and only `/` separates. An encoded slash is not a separator. It would have to be part of a
-//! name, and no file has such a name, so the answer is 404.
+//! Names are bytes: they need not be UTF-8. Backslash and plus have no special meaning, and only
+//! `/` separates segments. An encoded slash does not separate segments; since no file name contains
+//! a slash, such a target gets 404.
 //!
-//! Names that begin with a dot resolve like any other. Whether they are served is the caller's
-//! policy, for which there is [`has_hidden_segment`].
+//! Names that begin with a dot resolve like others. The caller decides with
+//! [`has_hidden_segment`] whether to serve them.
 
 use std::borrow::Cow;
 
@@ -21,13 +20,13 @@ use crate::http::semantics::status::Status;
 #[cfg(test)]
 mod tests;
 
-/// The longest name a Linux directory can hold.
+/// The longest file name on Linux.
 pub const SEGMENT_BYTES_MAX: usize = 255;
 
-/// The longest path a system call takes: `PATH_MAX` counts the NUL at the end.
+/// The longest path that a system call accepts: `PATH_MAX` without the terminating NUL.
 pub const PATH_BYTES_MAX: usize = 4096 - 1;
 
-/// A path below the root, and the query that came with it.
+/// A path below the root, and the query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target<'a> {
     path: Cow<'a, [u8]>,
@@ -36,33 +35,31 @@ pub struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// The decoded path, relative to the root and without a slash at either end.
-    ///
-    /// Empty for the root itself.
+    /// The decoded path, relative to the root, without a slash at either end. Empty for the root.
     #[must_use]
     pub fn path(&self) -> &[u8] {
         &self.path
     }
 
-    /// Whether the target ended with `/` or with a dot segment, and so names a directory.
+    /// Whether the target names a directory, because it ends with `/` or with a dot segment.
     #[must_use]
     pub const fn directory(&self) -> bool {
         self.directory
     }
 
-    /// What follows the first `?`, as sent.
+    /// The query after the first `?`, as sent.
     #[must_use]
     pub const fn query(&self) -> Option<&'a [u8]> {
         self.query
     }
 }
 
-/// Why a target has no path.
+/// Why a target does not resolve to a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unresolvable {
-    /// Malformed, or above the root. Takes precedence over `NotFound`.
+    /// The target is malformed or leads above the root. Takes precedence over `NotFound`.
     Bad,
-    /// Well-formed, but no file can have that name.
+    /// The target is well-formed, but no file can have such a name.
     NotFound,
 }
 
@@ -77,16 +74,16 @@ impl Unresolvable {
     }
 }
 
-/// Resolves `path?query`, as a [`Request`](crate::http::semantics::request::Request) has it, to a
-/// path below the root.
+/// Resolves the target of a [`Request`](crate::http::semantics::request::Request) to a path below
+/// the root.
 ///
-/// The path must be empty or begin with `/`. Repeated slashes count as one.
+/// The path in the target must be empty or begin with `/`. Repeated slashes count as one.
 ///
 /// # Errors
 ///
-/// [`Unresolvable::Bad`] for a `%` without two hexadecimal digits, for a NUL byte and for a `..`
-/// that leads above the root. [`Unresolvable::NotFound`] for an encoded slash and for a segment
-/// or a path that is longer than the file system allows; a later `..` does not undo these.
+/// [`Unresolvable::Bad`] for a `%` without two hexadecimal digits, for a NUL byte, and for a `..`
+/// that leads above the root. [`Unresolvable::NotFound`] for an encoded slash, and for a segment or
+/// a path that is longer than the file system allows, even if `..` removes it later.
 pub fn resolve(raw: &[u8]) -> Result<Target<'_>, Unresolvable> {
     let target = match resolve_plain(raw) {
         Some(target) => target,
@@ -98,9 +95,9 @@ pub fn resolve(raw: &[u8]) -> Result<Target<'_>, Unresolvable> {
     Ok(target)
 }
 
-/// The common case: the path is in the target as it stands. One pass, no allocation.
+/// The common case, in one pass and without allocation: the path is a slice of the target.
 ///
-/// Returns `None` at the first byte that needs the general case.
+/// Returns `None` if the target needs the general case.
 fn resolve_plain(raw: &[u8]) -> Option<Target<'_>> {
     if raw.first() != Some(&b'/') {
         return None;
@@ -132,10 +129,10 @@ fn resolve_plain(raw: &[u8]) -> Option<Target<'_>> {
     })
 }
 
-/// The general case: decodes each segment, then obeys it if it is a dot segment.
+/// The general case: decodes each segment, then applies it if it is a dot segment.
 ///
-/// RFC 3986 §5.2.4, but after decoding, so that `%2e%2e` is `..` (§6.2.2.2), and with an error
-/// where that section would stay at the root.
+/// This is the algorithm of RFC 3986 §5.2.4, with two differences: segments are decoded first, so
+/// `%2e%2e` is `..` (§6.2.2.2), and `..` at the root is an error.
 fn resolve_encoded(raw: &[u8]) -> Result<Target<'_>, Unresolvable> {
     let (raw_path, query) = match memchr::memchr(b'?', raw) {
         Some(at) => (&raw[..at], Some(&raw[at + 1..])),
@@ -170,7 +167,7 @@ fn resolve_encoded(raw: &[u8]) -> Result<Target<'_>, Unresolvable> {
     Ok(Target { path: Cow::Owned(path), directory, query })
 }
 
-/// Appends one segment to `path`, percent-decoded. Returns whether a file can have that name.
+/// Percent-decodes one segment and appends it to `path`. Returns whether a file can have that name.
 fn decode(segment: &[u8], path: &mut Vec<u8>) -> Result<bool, Unresolvable> {
     let mut possible = true;
     let mut rest = segment;
@@ -184,8 +181,8 @@ fn decode(segment: &[u8], path: &mut Vec<u8>) -> Result<bool, Unresolvable> {
         rest = tail;
         match byte {
             0 => return Err(Unresolvable::Bad),
-            // The answer is 404 by now. A byte that is not special stands in for the slash, so
-            // that one segment stays one for the `..` that may follow, and cannot become one.
+            // The result is 404 by now, unless a later segment is malformed. An ordinary byte
+            // replaces the slash, so `..` still removes the whole segment.
             b'/' => {
                 possible = false;
                 path.push(b'_');
@@ -204,7 +201,7 @@ fn hexadecimal(digit: u8) -> Result<u8, Unresolvable> {
     }
 }
 
-/// What may stand in a path unencoded: `pchar` and `/` (RFC 3986 §3.3). The complement.
+/// All bytes except those that a path may contain unencoded: `pchar` and `/` (RFC 3986 §3.3).
 const ENCODED_IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -225,9 +222,10 @@ const ENCODED_IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'@')
     .remove(b'/');
 
-/// The path as a relative reference with exactly one leading `/`, for `Location` and for links.
+/// Encodes a path as a reference with exactly one leading `/`, for `Location` and for links.
 ///
-/// Two leading slashes would begin an authority (RFC 3986 §4.2), and send the client elsewhere.
+/// Two leading slashes would begin an authority (RFC 3986 §4.2), so the reference would lead to
+/// another host.
 #[must_use]
 pub fn encode_path(path: &[u8]) -> String {
     let name_start = path.iter().position(|&byte| byte != b'/').unwrap_or(path.len());
@@ -239,7 +237,7 @@ pub fn encode_path(path: &[u8]) -> String {
 
 /// Whether a resolved path has a segment that begins with a dot.
 ///
-/// `.well-known` at the root does not count, since it exists to be asked for (RFC 8615).
+/// `.well-known` at the root is not hidden, because clients are meant to request it (RFC 8615).
 #[must_use]
 pub fn has_hidden_segment(path: &[u8]) -> bool {
     let is_hidden = |(at, segment): (usize, &[u8])| {
@@ -248,7 +246,7 @@ pub fn has_hidden_segment(path: &[u8]) -> bool {
     path.split(|&byte| byte == b'/').enumerate().any(is_hidden)
 }
 
-/// Fuzz entry: a resolved path is what the module promises, and survives the way back.
+/// Fuzz entry: a resolved path has the promised form, and resolves to itself after encoding.
 ///
 /// # Panics
 ///

@@ -1,6 +1,4 @@
-//! Responses that this server makes itself: errors, redirects, and what may be asked for.
-//!
-//! The text of an error is made once and shared from then on.
+//! Responses that the server generates: errors, redirects and OPTIONS.
 
 use std::rc::Rc;
 
@@ -10,37 +8,38 @@ use super::response::Response;
 use crate::http::semantics::fields::{Fields, PreparedFields};
 use crate::http::semantics::status::Status;
 
-/// The methods that are served (RFC 9110 section 10.2.1).
+/// The supported methods (RFC 9110 section 10.2.1).
 const ALLOW: &str = "GET, HEAD, OPTIONS";
 
-/// Texts of errors that are kept. There are not many more in the program.
+/// How many bodies of errors are kept. The program has hardly more.
 const ERRORS_MAX: usize = 32;
 
-/// How the bodies made here for people are announced.
 const HTML: &str = "text/html; charset=utf-8";
 
-/// Nothing but what is not ASCII: the query goes back as it came.
+/// The bytes to encode in the query of a redirect, besides those that are not ASCII. All others
+/// stay as the client sent them.
 const QUERY: &AsciiSet = &CONTROLS.add(b' ');
 
-/// What an error is told with (the words are those of RFC 9457).
+/// An error, in the terms of RFC 9457.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::http) struct Problem {
     /// The status code.
     pub(in crate::http) status: Status,
-    /// A sentence that explains it, in plain ASCII without `<`, `&`, `"` and `\`.
+    /// A sentence of explanation, in ASCII without `<`, `&`, `"` and `\`, because it is not
+    /// escaped.
     pub(in crate::http) detail: &'static str,
 }
 
-/// Texts that many responses have in common.
+/// Prepared fields and bodies of errors.
 #[derive(Debug, Default)]
 pub(super) struct ResponseTemplates {
-    /// By problem, and whether it is for programs.
+    /// By problem, and whether the body is JSON.
     errors: Vec<(Problem, bool, Rc<PreparedFields>)>,
 }
 
 impl ResponseTemplates {
-    /// An error with a small body, for people or for programs. `own` are the fields of this
-    /// response, `extra` those that the problem needs besides.
+    /// An error with a small body in HTML or JSON. `own` are fields by rules, `extra` are fields
+    /// that the problem needs.
     pub(super) fn error(
         &mut self,
         mut own: Fields,
@@ -62,7 +61,7 @@ impl ResponseTemplates {
     }
 }
 
-/// The fields and the body of an error, but for what stands before them.
+/// The prepared fields and the body of an error.
 fn error_text(problem: Problem, json: bool) -> PreparedFields {
     let Problem { status, detail } = problem;
     let (code, title) = (status.code(), status.reason());
@@ -76,7 +75,7 @@ fn error_text(problem: Problem, json: bool) -> PreparedFields {
     }
 }
 
-/// Fields and a body that is made here, in one piece.
+/// Prepares fields and a body in one buffer.
 fn with_body(mut fields: Fields, content_type: &str, body: &str) -> PreparedFields {
     fields.push("Content-Type", content_type);
     fields.push("Content-Length", body.len());
@@ -86,25 +85,23 @@ fn with_body(mut fields: Fields, content_type: &str, body: &str) -> PreparedFiel
     PreparedFields::new(&bytes, table)
 }
 
-/// Adds what a response of this status has to say, or should.
+/// Adds the fields that a response with this status must or should have.
 pub(super) fn push_required(fields: &mut Fields, status: Status) {
     match status {
         Status::MethodNotAllowed => fields.push("Allow", ALLOW),
         Status::ServiceUnavailable => fields.push("Retry-After", 1),
-        // A client may not remember that something is missing: it may be there soon.
+        // Caches must not store a 404, because the file may be added soon.
         Status::NotFound => fields.push("Cache-Control", "no-store"),
         _ => {}
     }
 }
 
-/// The content is under another path (308: the method stays). The location has neither scheme
-/// nor host, so that it holds behind any proxy. It must be asked for again, because browsers
-/// keep a permanent redirect for good, and there may be a file tomorrow.
+/// A redirect with 308, which preserves the method. The location has neither scheme nor host, so it
+/// is correct behind any proxy. Caches must revalidate, because browsers keep a permanent redirect
+/// forever, and a file may be added at this path.
 pub(super) fn moved(own: Fields, location: &str, query: Option<&[u8]>) -> Response {
-    let query = query.map_or_else(String::new, |query| {
-        // A target holds no control bytes and no spaces; what is not ASCII is encoded.
-        format!("?{}", percent_encode(query, QUERY))
-    });
+    let query =
+        query.map_or_else(String::new, |query| format!("?{}", percent_encode(query, QUERY)));
     let status = Status::PermanentRedirect;
     let mut fields = Fields::new();
     fields.push("Location", format_args!("{location}{query}"));
@@ -113,14 +110,14 @@ pub(super) fn moved(own: Fields, location: &str, query: Option<&[u8]>) -> Respon
     Response::prepared(status, own, Rc::new(with_body(fields, HTML, &body)))
 }
 
-/// What may be asked for (RFC 9110 section 9.3.7).
+/// The response to OPTIONS (RFC 9110 section 9.3.7).
 pub(super) fn options(mut own: Fields) -> Response {
     own.push("Allow", ALLOW);
     Response::new(Status::NoContent, own)
 }
 
-/// The head of content that is not made for HEAD: its length is not known (RFC 9110 section
-/// 9.3.2 allows to leave it out).
+/// The response to HEAD for content that is not generated. Its length is not known, so there is no
+/// `Content-Length`, as RFC 9110 section 9.3.2 allows.
 pub(super) fn unmade(
     mut own: Fields,
     content_type: &str,
@@ -132,7 +129,7 @@ pub(super) fn unmade(
     Response::new(Status::Ok, own)
 }
 
-/// A page without anything to fetch, in the reader's choice of light and dark.
+/// A page without external resources, in the reader's preferred color scheme.
 fn html(status: Status, reason: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
@@ -158,9 +155,9 @@ mod tests {
         fields.find(|(other, _)| *other == name.as_bytes()).map(|(_, value)| value)
     }
 
-    /// A cache may keep a permanent redirect unless told otherwise (RFC 9110 section 15.4.9).
+    /// By default, caches may store a permanent redirect (RFC 9110 section 15.4.9).
     #[test]
-    fn a_redirect_is_asked_for_again() {
+    fn a_redirect_must_be_revalidated() {
         let response = moved(Fields::new(), "/a/", Some(b"b=c"));
         assert_eq!(response.status, Status::PermanentRedirect);
         let length = body(&response).len().to_string();
@@ -171,9 +168,8 @@ mod tests {
         }
     }
 
-    /// What a text says besides is another one's, and a text for programs is none for people.
     #[test]
-    fn the_text_of_an_error_is_made_once() {
+    fn each_error_is_formatted_once() {
         let mut templates = ResponseTemplates::default();
         let missing = Problem { status: Status::NotFound, detail: "Missing." };
         let mut make = |problem, json| {
@@ -201,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_page_follows_the_readers_choice_of_light_and_dark() {
+    fn a_generated_page_supports_both_color_schemes_and_fetches_nothing() {
         for status in [Status::NotFound, Status::RangeNotSatisfiable, Status::PermanentRedirect] {
             let page = html(status, "A reason.");
             assert!(page.contains("<meta name=\"color-scheme\" content=\"light dark\">"), "{page}");

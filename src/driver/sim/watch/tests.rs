@@ -12,16 +12,16 @@ const HOUR: Option<Duration> = Some(Duration::from_secs(3600));
 
 /// What was posted, while there was room.
 #[derive(Debug, Default)]
-struct Posted {
+struct PostedReports {
     reports: Vec<ChangeReport>,
     full: bool,
     refusals: usize,
 }
 
-type Mailbox = Arc<Mutex<Posted>>;
+type SharedReports = Arc<Mutex<PostedReports>>;
 
-fn mailbox() -> (Post, Mailbox) {
-    let mailbox = Mailbox::default();
+fn mailbox() -> (Post, SharedReports) {
+    let mailbox = SharedReports::default();
     let its = Arc::clone(&mailbox);
     let post = move |batch: Vec<ChangeReport>| {
         assert!((1..=BATCH_MAX).contains(&batch.len()));
@@ -36,7 +36,7 @@ fn mailbox() -> (Post, Mailbox) {
     (Box::new(post), mailbox)
 }
 
-fn seeded(seed: u64, faults: Faults) -> (Sim, Watch, Mailbox) {
+fn seeded(seed: u64, faults: Faults) -> (Sim, Watch, SharedReports) {
     let mut sim = Sim::seeded(&Limits::default(), seed, faults);
     let (post, mailbox) = mailbox();
     let watch = sim.watcher(post);
@@ -51,7 +51,7 @@ fn wait(sim: &mut Sim) -> bool {
 }
 
 /// All that is reported, until an hour passes without a report.
-fn reports(sim: &mut Sim, mailbox: &Mailbox) -> Vec<String> {
+fn reports(sim: &mut Sim, mailbox: &SharedReports) -> Vec<String> {
     while wait(sim) {}
     mailbox.lock().unwrap().reports.drain(..).map(|report| text(&report)).collect()
 }
@@ -251,7 +251,7 @@ fn what_waits_is_bounded() {
     reports(&mut sim, &mailbox);
     (0..=4096).for_each(|_| files.write("d/file", b"x"));
     assert_eq!(reports(&mut sim, &mailbox), ["-", "*"]);
-    // Posted at once.
+    // PostedReports at once.
     assert!(watch.watch(SITE, &root, b"d"));
     reports(&mut sim, &mailbox);
     sim.calm();
@@ -303,7 +303,7 @@ impl Reader {
     }
 
     /// Takes in what was posted.
-    fn read(&mut self, sim: &Sim, mailbox: &Mailbox, files: &Files) {
+    fn read(&mut self, sim: &Sim, mailbox: &SharedReports, files: &Files) {
         for report in mailbox.lock().unwrap().reports.drain(..) {
             self.told.push_str(&format!("{:?} {}\n", sim.elapsed(), text(&report)));
             match report {

@@ -1,15 +1,15 @@
-//! What each kind of body gets, and a comparison with a naive decoder.
+//! Bodies of each kind, and a comparison with a naive decoder.
 
 use super::DiscardError::{Malformed, TooLarge};
 use super::{
-    Discard, DiscardError, EXTENSION_BYTES_MAX, Progress, TRAILER_BYTES_MAX, feed_in_pieces,
+    Discard, DiscardError, DiscardProgress, EXTENSION_BYTES_MAX, TRAILER_BYTES_MAX, feed_in_pieces,
     fuzz_discard,
 };
 use crate::http::h1::head::RequestBody;
 
 const BYTES_MAX: u64 = 64 * 1024;
 
-/// Feeds a chunked body at once and byte by byte. Returns how many bytes it had, if it ended.
+/// Feeds a chunked body at once and byte by byte. Returns its length if it ended.
 fn chunked(stream: &[u8], bytes_max: u64) -> Result<Option<usize>, DiscardError> {
     let start = Discard::new(RequestBody::Chunked, bytes_max).unwrap();
     let whole = start.clone().feed(stream);
@@ -18,27 +18,27 @@ fn chunked(stream: &[u8], bytes_max: u64) -> Result<Option<usize>, DiscardError>
 }
 
 #[test]
-fn there_may_be_nothing_to_discard() {
+fn an_empty_body_needs_no_discarding() {
     assert!(Discard::new(RequestBody::None, 9).is_none());
     assert!(Discard::new(RequestBody::Length(0), 9).is_none());
     assert!(Discard::new(RequestBody::Length(1), 0).is_some());
 }
 
 #[test]
-fn a_known_length_is_used_and_no_more() {
+fn a_body_with_content_length_ends_after_that_many_bytes() {
     let mut discard = Discard::new(RequestBody::Length(5), 5).unwrap();
-    assert_eq!(discard.feed(b""), Ok(Progress { used: 0, done: false }));
-    assert_eq!(discard.feed(b"abc"), Ok(Progress { used: 3, done: false }));
-    assert_eq!(discard.feed(b"deGET /"), Ok(Progress { used: 2, done: true }));
-    assert_eq!(discard.feed(b"GET /"), Ok(Progress { used: 0, done: true }));
+    assert_eq!(discard.feed(b""), Ok(DiscardProgress { used: 0, done: false }));
+    assert_eq!(discard.feed(b"abc"), Ok(DiscardProgress { used: 3, done: false }));
+    assert_eq!(discard.feed(b"deGET /"), Ok(DiscardProgress { used: 2, done: true }));
+    assert_eq!(discard.feed(b"GET /"), Ok(DiscardProgress { used: 0, done: true }));
 }
 
 #[test]
-fn a_known_length_over_the_bound_fails_at_once() {
+fn a_content_length_above_the_limit_fails_at_once() {
     let mut discard = Discard::new(RequestBody::Length(6), 5).unwrap();
     assert_eq!(discard.feed(b""), Err(TooLarge));
     let mut discard = Discard::new(RequestBody::Length(u64::MAX), u64::MAX).unwrap();
-    assert_eq!(discard.feed(b"abc"), Ok(Progress { used: 3, done: false }));
+    assert_eq!(discard.feed(b"abc"), Ok(DiscardProgress { used: 3, done: false }));
 }
 
 #[test]
@@ -94,14 +94,14 @@ fn chunked_framing_is_strict() {
 }
 
 #[test]
-fn an_error_is_final() {
+fn an_error_is_returned_again() {
     let mut discard = Discard::new(RequestBody::Chunked, BYTES_MAX).unwrap();
     assert_eq!(discard.feed(b"x"), Err(Malformed));
     assert_eq!(discard.feed(b"0\r\n\r\n"), Err(Malformed));
 }
 
 #[test]
-fn every_byte_counts_against_the_bound() {
+fn every_byte_counts_towards_the_limit() {
     let body = b"5\r\nhello\r\n0\r\n\r\n";
     let length = body.len() as u64;
     assert_eq!(chunked(body, length), Ok(Some(body.len())));
@@ -111,14 +111,14 @@ fn every_byte_counts_against_the_bound() {
 }
 
 #[test]
-fn a_chunk_over_the_bound_fails_before_its_data() {
+fn a_chunk_above_the_limit_fails_before_its_data() {
     assert_eq!(chunked(b"5\r\n", 8), Ok(None));
     assert_eq!(chunked(b"6\r\n", 8), Err(TooLarge));
     assert_eq!(chunked(b"ffffffffffffffff\r\n", BYTES_MAX), Err(TooLarge));
 }
 
 #[test]
-fn extensions_and_trailers_have_bounds_of_their_own() {
+fn extensions_and_trailers_have_limits_of_their_own() {
     let extension = |bytes: u32| format!("1;{}\r\na\r\n", "x".repeat(bytes as usize - 1));
     let fits = extension(EXTENSION_BYTES_MAX);
     assert_eq!(chunked(fits.repeat(3).as_bytes(), BYTES_MAX), Ok(None));
@@ -133,9 +133,9 @@ fn extensions_and_trailers_have_bounds_of_their_own() {
     assert_eq!(chunked(over.as_bytes(), BYTES_MAX), Err(TooLarge));
 }
 
-/// The same framing in the most obvious way, on a whole body: where it ends, if it does.
+/// A naive decoder of whole chunked bodies: returns the length of the body, if it ends.
 ///
-/// It knows no bounds, and cannot tell a body that is cut off from one that is malformed.
+/// It has no limits, and does not distinguish incomplete bodies from malformed ones.
 fn naive(stream: &[u8]) -> Option<usize> {
     let line_end = |at: usize| {
         let length = stream[at..].windows(2).position(|pair| pair == b"\r\n")?;
@@ -173,7 +173,7 @@ fn naive(stream: &[u8]) -> Option<usize> {
     }
 }
 
-/// Draws a chunked body, and damages one in two.
+/// Draws a chunked body, and damages every second one.
 fn any_body(random: &mut fastrand::Rng) -> Vec<u8> {
     let mut body = Vec::new();
     for _ in 0..random.usize(..4) {
@@ -198,7 +198,7 @@ fn any_body(random: &mut fastrand::Rng) -> Vec<u8> {
 }
 
 #[test]
-fn any_body_ends_where_the_naive_way_says() {
+fn any_body_ends_where_the_naive_decoder_says() {
     let mut ended = 0;
     for seed in 0..5000 {
         let body = any_body(&mut fastrand::Rng::with_seed(seed));
@@ -210,7 +210,7 @@ fn any_body_ends_where_the_naive_way_says() {
 }
 
 #[test]
-fn any_split_of_any_body_has_the_same_outcome() {
+fn splitting_any_body_does_not_change_the_result() {
     for seed in 0..5000 {
         println!("seed {seed}");
         let mut random = fastrand::Rng::with_seed(seed);

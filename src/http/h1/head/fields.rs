@@ -1,4 +1,4 @@
-//! The header fields that the server acts on, gathered from a head.
+//! Collects the header fields of a request that the server uses.
 
 use super::parsed::{Refusal, RequestBody, Version, bad_request};
 use crate::http::semantics::authority;
@@ -6,9 +6,9 @@ use crate::http::semantics::condition::Conditions;
 use crate::http::semantics::field::Field;
 use crate::http::semantics::status::Status;
 
-/// The fields we act on, gathered in one pass. A field that may stand once is refused twice.
+/// The header fields that the server uses.
 #[derive(Default)]
-pub(super) struct Fields<'a> {
+pub(super) struct RequestFields<'a> {
     host: Option<&'a [u8]>,
     content_length: Option<&'a [u8]>,
     transfer_coding: TransferCoding,
@@ -24,7 +24,7 @@ pub(super) struct Fields<'a> {
     pub(super) asks_for_method: bool,
 }
 
-/// What all `Transfer-Encoding` fields together amount to.
+/// The sum of all `Transfer-Encoding` lines.
 #[derive(Clone, Copy, Default)]
 enum TransferCoding {
     #[default]
@@ -33,8 +33,8 @@ enum TransferCoding {
     Unknown,
 }
 
-impl<'a> Fields<'a> {
-    /// Gathers the fields of a head; the values are parts of `head`.
+impl<'a> RequestFields<'a> {
+    /// Collects the fields in one pass. Their values are slices of `head`.
     pub(super) fn collect(
         headers: &[httparse::Header<'a>],
         head: &'a [u8],
@@ -42,7 +42,7 @@ impl<'a> Fields<'a> {
         let mut fields = Self::default();
         for &httparse::Header { name, value } in headers {
             let add = |field: &mut Field<'a>, name| *field = field.merge(name, value, head);
-            // The length tells almost all names apart before any letter is compared.
+            // Comparing the length first avoids most comparisons of names.
             match name.len() {
                 4 if name.eq_ignore_ascii_case("host") => {
                     let twice = bad_request("The request has two Host fields.");
@@ -108,12 +108,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// `close` wins over `keep-alive`, and both over the version's default (RFC 9112 §9.3).
+    /// `close` takes precedence over `keep-alive`, and both over the default of the version (RFC
+    /// 9112 §9.3).
     pub(super) fn keep_alive(&self, version: Version) -> bool {
         !self.connection_close && (version == Version::Http11 || self.connection_keep_alive)
     }
 
-    /// RFC 9112 §3.2: exactly one valid `Host` in HTTP/1.1, even when the target overrides it.
+    /// HTTP/1.1 requires exactly one valid `Host`, even if the target overrides it (RFC 9112 §3.2).
     pub(super) fn host(&self, version: Version) -> Result<&'a [u8], Refusal> {
         match self.host {
             Some(host) if authority::is_valid(host) => Ok(host),
@@ -123,7 +124,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// RFC 9112 §6.3, with every choice that a recipient may make made for refusal.
+    /// The framing of the body by RFC 9112 §6.3. Where a recipient may be lenient, this refuses.
     pub(super) fn body(&self, version: Version) -> Result<RequestBody, Refusal> {
         match (self.transfer_coding, self.content_length) {
             (TransferCoding::Absent, None) => Ok(RequestBody::None),
@@ -145,7 +146,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Stores the value of a field that may stand only once.
+/// Stores the value of a field that may occur only once.
 fn once<'a>(slot: &mut Option<&'a [u8]>, value: &'a [u8], twice: Refusal) -> Result<(), Refusal> {
     match slot.replace(value) {
         None => Ok(()),
@@ -153,7 +154,7 @@ fn once<'a>(slot: &mut Option<&'a [u8]>, value: &'a [u8], twice: Refusal) -> Res
     }
 }
 
-/// `1*DIGIT`, without a sign, white space or overflow.
+/// Parses `1*DIGIT`, without a sign, white space or overflow.
 fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;

@@ -1,12 +1,12 @@
-//! The meaning of a head whose lines are well formed.
+//! Interprets a head whose lines are well formed.
 
-use super::fields::Fields;
+use super::fields::RequestFields;
 use super::parsed::{Head, Refusal, Version, bad_request};
 use crate::http::semantics::authority;
 use crate::http::semantics::request::{Method, Request};
 use crate::http::semantics::status::Status;
 
-/// Gives a complete head its meaning. The last step, so that it sees well-formed lines only.
+/// Interprets a complete head whose lines are well formed.
 #[inline]
 pub(super) fn interpret<'a>(
     method: &str,
@@ -17,11 +17,11 @@ pub(super) fn interpret<'a>(
 ) -> Result<Head<'a>, Refusal> {
     let method = Method::from_token(method);
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
-    let fields = Fields::collect(headers, head)?;
+    let fields = RequestFields::collect(headers, head)?;
     let (authority, target) = split_target(method, raw_target)?;
     let host = fields.host(version)?;
     let body = fields.body(version)?;
-    // In HTTP/1.0 the field has no meaning and must be ignored (RFC 9110 §10.1.1).
+    // HTTP/1.0 has no `Expect`, so it must be ignored (RFC 9110 §10.1.1).
     let expects = version == Version::Http11;
     if expects && fields.expects_unknown {
         return Err(Refusal {
@@ -50,7 +50,7 @@ pub(super) fn interpret<'a>(
 
 /// Splits a request target into its authority, if it has one, and its path and query.
 ///
-/// Accepts the four forms of RFC 9112 §3.2, each only where that section allows it.
+/// Accepts each of the four forms of RFC 9112 §3.2 only for the methods that may use it.
 fn split_target(method: Method, raw: &[u8]) -> Result<(Option<&[u8]>, &[u8]), Refusal> {
     if memchr::memchr(b'#', raw).is_some() {
         return Err(bad_request("A request target cannot have a fragment."));
@@ -67,7 +67,7 @@ fn split_target(method: Method, raw: &[u8]) -> Result<(Option<&[u8]>, &[u8]), Re
     }
 }
 
-/// `http://authority/path?query`, which every server must accept (RFC 9112 §3.2.2).
+/// Splits `http://authority/path?query`, which every server must accept (RFC 9112 §3.2.2).
 fn split_absolute_form(raw: &[u8]) -> Result<(Option<&[u8]>, &[u8]), Refusal> {
     let Some(rest) = strip_scheme(raw, b"http://").or_else(|| strip_scheme(raw, b"https://"))
     else {
@@ -82,7 +82,7 @@ fn split_absolute_form(raw: &[u8]) -> Result<(Option<&[u8]>, &[u8]), Refusal> {
     Ok((Some(authority), if target.is_empty() { b"/" } else { target }))
 }
 
-/// Schemes are case-insensitive (RFC 3986 §3.1).
+/// Removes a scheme, which is case-insensitive (RFC 3986 §3.1).
 fn strip_scheme<'a>(raw: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
     let (front, rest) = raw.split_at_checked(scheme.len())?;
     front.eq_ignore_ascii_case(scheme).then_some(rest)

@@ -1,9 +1,8 @@
-//! The lines of a head: httparse, and the rules that it does not enforce.
+//! Scans the lines of a head: with httparse, and by rules that httparse does not enforce.
 //!
-//! Two functions, both of which read their view from the front, so that a longer view can never
-//! take back what a shorter one decided. [`scan`] finds the end of the head or the first fault
-//! against httparse's grammar. [`first_breach`] finds the first place where one of our own rules
-//! is broken. The caller obeys whichever comes first.
+//! [`scan`] finds the end of the head, or the first fault by httparse's grammar. [`first_breach`]
+//! finds the first violation of the other rules. The caller uses the one that comes first. Both
+//! read forwards, so more input never changes a result.
 
 use std::mem::MaybeUninit;
 
@@ -11,17 +10,17 @@ use super::interpret::interpret;
 use super::parsed::{Head, Refusal, bad_request};
 use crate::http::semantics::status::Status;
 
-/// The most header fields a request may have. One more is refused with 431.
+/// The most header fields that a request may have. More are refused with 431.
 pub const FIELDS_MAX: usize = 100;
 
-/// What a view of the input holds.
-#[expect(clippy::large_enum_variant, reason = "the large one is what is wanted")]
+/// What the input so far contains.
+#[expect(clippy::large_enum_variant, reason = "the large variant is the common one")]
 pub(super) enum Scan<'a> {
-    /// The head goes on after the view, and there is no fault so far.
+    /// The beginning of a head, without a fault.
     Partial,
-    /// The view breaks the grammar.
+    /// A violation of the grammar.
     Fault(Refusal),
-    /// A well-formed head of `length` bytes, and what it means.
+    /// A well-formed head of `length` bytes.
     Complete { length: usize, head: Result<Head<'a>, Refusal> },
 }
 
@@ -38,7 +37,7 @@ const TARGET_TOO_LONG: Refusal = Refusal {
 };
 
 pub(super) fn scan(view: &[u8]) -> Scan<'_> {
-    // Uninitialised on purpose: clearing a hundred slots would cost more than parsing a small GET.
+    // Uninitialised, because clearing 100 slots would cost more than parsing a small GET.
     let mut slots = [const { MaybeUninit::uninit() }; FIELDS_MAX];
     let mut head = httparse::Request::new(&mut []);
     let outcome = head.parse_with_uninit_headers(view, &mut slots);
@@ -48,7 +47,9 @@ pub(super) fn scan(view: &[u8]) -> Scan<'_> {
             let head = interpret(method, target.as_bytes(), minor, head.headers, view);
             Scan::Complete { length, head }
         }
-        (Ok(httparse::Status::Complete(_)), ..) => unreachable!("a complete head has its line"),
+        (Ok(httparse::Status::Complete(_)), ..) => {
+            unreachable!("a complete head has a request line")
+        }
         (Err(httparse::Error::Version), Some(method), Some(target), _) => {
             scan_other_version(view, method, target)
         }
@@ -62,10 +63,10 @@ pub(super) fn scan(view: &[u8]) -> Scan<'_> {
 /// The first byte of a TLS connection: a record of type "handshake" (RFC 8446 §5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// Continues at a version that httparse does not take: neither HTTP/1.0 nor HTTP/1.1.
+/// Continues at a version that httparse rejects because it is neither HTTP/1.0 nor HTTP/1.1.
 ///
-/// A higher minor version is read as 1.1, the highest that we know (RFC 9110 §2.5). httparse
-/// reports some versions before all eight bytes are there, so a part of a version is no fault.
+/// A higher minor version is read as 1.1 (RFC 9110 §2.5). httparse rejects some versions before all
+/// their eight bytes have arrived, so an incomplete version is not a fault.
 fn scan_other_version<'a>(view: &'a [u8], method: &'a str, target: &'a str) -> Scan<'a> {
     let version_at = line_start(view) + method.len() + 1 + target.len() + 1;
     let version = &view[version_at..];
@@ -84,7 +85,7 @@ fn scan_other_version<'a>(view: &'a [u8], method: &'a str, target: &'a str) -> S
     }
 }
 
-/// The rest of a head whose request line httparse refused for its minor version alone.
+/// Scans the fields of a head whose request line httparse rejected only for its minor version.
 fn scan_fields<'a>(view: &'a [u8], rest: &'a [u8], method: &'a str, target: &'a str) -> Scan<'a> {
     let lines = match rest {
         [] | [b'\r'] => return Scan::Partial,
@@ -117,8 +118,8 @@ fn fault(error: httparse::Error) -> Refusal {
             status: Status::HeaderFieldsTooLarge,
             reason: "The request has more header fields than this server accepts.",
         },
-        // White space before the colon and obsolete line folding (RFC 9112 §5.1, §5.2) end up
-        // here too, since neither can be part of a name.
+        // This includes white space before the colon and obsolete line folding (RFC 9112 §5.1,
+        // §5.2), since a name contains no white space.
         httparse::Error::HeaderName => {
             bad_request("A header line does not begin with a valid name and a colon.")
         }
@@ -132,24 +133,21 @@ fn fault(error: httparse::Error) -> Refusal {
     }
 }
 
-/// Where `view` first breaks a rule that httparse does not have, and how.
-///
-/// The view up to that place breaks none, and the refusal is known as soon as the byte at that
-/// place has arrived.
+/// The position of the first byte that violates a rule which httparse does not enforce.
 pub(super) fn first_breach(view: &[u8], target_bytes_max: usize) -> Option<(usize, Refusal)> {
     let bare_line_feed = first_bare_line_feed(view).map(|at| (at, BARE_LINE_FEED));
     let long_target = first_excess(view, target_bytes_max).map(|at| (at, TARGET_TOO_LONG));
     [bare_line_feed, long_target].into_iter().flatten().min_by_key(|&(at, _)| at)
 }
 
-/// The place of the first LF without a CR before it.
+/// The position of the first LF without a CR before it.
 ///
-/// RFC 9112 §2.2 lets a recipient take one for a line end. Peers that do not would see other
-/// lines than we do, so we do not either.
+/// RFC 9112 §2.2 allows a recipient to accept it as a line end. But a proxy that does not accept it
+/// would see other lines than this server, so it is refused.
 fn first_bare_line_feed(view: &[u8]) -> Option<usize> {
     let is_bare = |before: u8, byte: u8| (byte == b'\n') & (before != b'\r');
-    // Hardly any head has one. Without an early exit this loop becomes vector instructions, which
-    // is several times faster than stopping at each of the many line ends.
+    // Hardly any head has one. A loop without an early exit is vectorised, which is several times
+    // faster than searching line end by line end.
     let pairs = view.iter().zip(view.iter().skip(1));
     let found = pairs.fold(false, |found, (&before, &byte)| found | is_bare(before, byte));
     if !found && view.first() != Some(&b'\n') {
@@ -158,10 +156,10 @@ fn first_bare_line_feed(view: &[u8]) -> Option<usize> {
     memchr::memchr_iter(b'\n', view).find(|&at| at == 0 || view[at - 1] != b'\r')
 }
 
-/// The place of the first byte of a target, or of a method, beyond `bytes_max`.
+/// The position of the first byte of the method or the target beyond `bytes_max`.
 fn first_excess(view: &[u8], bytes_max: usize) -> Option<usize> {
     let method_at = line_start(view);
-    // Where a word that may have `bytes_max` bytes ends, if it does.
+    // The end of the word at this position, if the word has at most `bytes_max` bytes.
     let end_of_word = |at: usize| {
         let bytes = &view[at..];
         memchr::memchr(b' ', &bytes[..bytes.len().min(bytes_max.saturating_add(1))])
@@ -175,7 +173,7 @@ fn first_excess(view: &[u8], bytes_max: usize) -> Option<usize> {
     (view.len() - word_at > bytes_max).then_some(word_at + bytes_max)
 }
 
-/// Where the request line begins: after any blank lines (RFC 9112 §2.2).
+/// The start of the request line, after any blank lines (RFC 9112 §2.2).
 fn line_start(view: &[u8]) -> usize {
     view.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(view.len())
 }

@@ -1,11 +1,11 @@
-//! What each kind of head gets, and the chunking law.
+//! Heads of each kind, and the chunking law.
 
 use super::{FIELDS_MAX, Head, Refusal, RequestBody, Version, fuzz_head, parse};
 use crate::http::semantics::condition::Conditions;
 use crate::http::semantics::field::Field;
 use crate::http::semantics::request::{Method, Request, RequestLimits};
 
-/// Parses one whole head with the default limits; it must not be incomplete.
+/// Parses a complete head with the default limits.
 fn answer(head: &[u8]) -> Result<(Head<'_>, usize), Refusal> {
     fuzz_head(head);
     let answer = parse(head, &RequestLimits::default());
@@ -17,12 +17,12 @@ fn accepted(head: &[u8]) -> Head<'_> {
     answer.unwrap_or_else(|refusal| panic!("{refusal:?}: {}", head.escape_ascii())).0
 }
 
-/// The status code of the refusal, or 200 for a head that is accepted.
+/// The status code of the refusal, or 200 if the head is accepted.
 fn code(head: &[u8]) -> u16 {
     answer(head).map_or_else(|refusal| refusal.status.code(), |_| 200)
 }
 
-/// A request line, a host, and more field lines.
+/// A head of a request line, a host and these field lines.
 fn with_fields(line: &str, fields: &[&str]) -> Vec<u8> {
     let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
     format!("{line}\r\nHost: h\r\n{fields}\r\n").into_bytes()
@@ -36,7 +36,7 @@ fn assert_codes(cases: &[(&[u8], u16)]) {
 }
 
 #[test]
-fn a_plain_get_is_accepted_and_its_length_known() {
+fn a_plain_get_is_accepted_with_its_length() {
     let head = b"GET /a?b HTTP/1.1\r\nHost: example.com:80\r\nAccept: */*\r\n\r\n";
     let mut input = head.to_vec();
     input.extend(b"GET /next HTTP/1.1\n");
@@ -105,7 +105,7 @@ fn the_request_line_has_three_words_and_two_spaces() {
 }
 
 #[test]
-fn the_version_decides_who_is_spoken_to() {
+fn minor_versions_are_read_as_1_0_or_1_1_and_other_majors_are_refused() {
     for minor in 0..=9 {
         let head = format!("\r\nGET /p HTTP/1.{minor}\r\nHost: h\r\nConnection: close\r\n\r\n");
         let (parsed, used) = answer(head.as_bytes()).unwrap();
@@ -134,7 +134,7 @@ fn the_version_decides_who_is_spoken_to() {
 }
 
 #[test]
-fn methods_fall_into_offered_refused_and_unknown() {
+fn methods_are_supported_refused_or_unknown() {
     for (token, method) in [
         ("GET", Method::Get),
         ("HEAD", Method::Head),
@@ -152,7 +152,7 @@ fn methods_fall_into_offered_refused_and_unknown() {
 }
 
 #[test]
-fn a_preflight_is_options_with_the_method_that_is_asked_for() {
+fn options_with_a_requested_method_is_a_preflight() {
     let asks = "access-CONTROL-request-method: GET";
     for (method, field, is_preflight) in [
         ("OPTIONS", asks, true),
@@ -165,7 +165,7 @@ fn a_preflight_is_options_with_the_method_that_is_asked_for() {
 }
 
 #[test]
-fn connect_takes_a_host_and_a_port_and_closes() {
+fn connect_requires_a_host_and_a_port_and_closes() {
     let head = with_fields("CONNECT example.com:443 HTTP/1.1", &["Connection: keep-alive"]);
     let accepted = accepted(&head);
     assert_eq!((accepted.request.method, accepted.keep_alive), (Method::Connect, false));
@@ -176,7 +176,7 @@ fn connect_takes_a_host_and_a_port_and_closes() {
 }
 
 #[test]
-fn an_absolute_form_brings_its_own_host() {
+fn the_host_of_an_absolute_form_replaces_the_field() {
     for (raw, host, target) in [
         ("http://a/p?q", "a", "/p?q"),
         ("HTTPS://a:1/p", "a:1", "/p"),
@@ -197,7 +197,7 @@ fn an_absolute_form_brings_its_own_host() {
 }
 
 #[test]
-fn other_targets_begin_with_a_slash() {
+fn other_targets_must_begin_with_a_slash() {
     assert_eq!(accepted(&with_fields("OPTIONS * HTTP/1.1", &[])).request.target, b"*");
     for line in ["GET *", "GET a", "GET a:80", "GET ?q", "OPTIONS **", "OPTIONS a", "FOO a/b"] {
         assert_eq!(code(&with_fields(&format!("{line} HTTP/1.1"), &[])), 400, "{line}");
@@ -205,7 +205,7 @@ fn other_targets_begin_with_a_slash() {
 }
 
 #[test]
-fn a_host_is_required_once_and_must_be_valid() {
+fn exactly_one_valid_host_is_required() {
     assert_codes(&[
         (b"GET / HTTP/1.1\r\n\r\n", 400),
         (b"GET / HTTP/1.0\r\n\r\n", 200),
@@ -221,7 +221,7 @@ fn a_host_is_required_once_and_must_be_valid() {
 }
 
 #[test]
-fn field_lines_are_never_repaired() {
+fn malformed_field_lines_are_refused() {
     for (field, expected) in [
         ("A: b", 200),
         ("A:", 200),
@@ -319,7 +319,7 @@ fn connection_options_add_up_and_close_wins() {
 }
 
 #[test]
-fn a_target_at_the_limit_is_read_and_one_over_it_is_414() {
+fn a_target_longer_than_the_limit_gets_414() {
     let limits =
         RequestLimits { head_bytes_max: 200, target_bytes_max: 10, ..RequestLimits::default() };
     let status = |input: &str| match parse(input.as_bytes(), &limits) {
@@ -341,7 +341,7 @@ fn a_target_at_the_limit_is_read_and_one_over_it_is_414() {
 }
 
 #[test]
-fn a_head_at_the_limit_is_read_and_one_over_it_is_431() {
+fn a_head_longer_than_the_limit_gets_431() {
     let head = b"\r\nGET / HTTP/1.0\r\nA: b\r\n\r\n";
     // Whether the head is complete, or the status that refuses it.
     let outcome = |input: &[u8], head_bytes_max| {
@@ -359,7 +359,7 @@ fn a_head_at_the_limit_is_read_and_one_over_it_is_431() {
 }
 
 #[test]
-fn a_hundred_fields_are_read_and_one_more_is_431() {
+fn more_fields_than_the_limit_get_431() {
     for line in ["GET / HTTP/1.1", "GET / HTTP/1.9"] {
         // One of them is the host.
         let fields = ["A: b"; FIELDS_MAX];
@@ -368,7 +368,7 @@ fn a_hundred_fields_are_read_and_one_more_is_431() {
     }
 }
 
-/// Draws a head that is mostly right, from pieces that make the rules meet.
+/// Draws a head from pieces that violate different rules, and damages a few bytes.
 fn any_head(random: &mut fastrand::Rng) -> Vec<u8> {
     const LINES: [&str; 12] = [
         "GET / HTTP/1.1\r\n",
@@ -418,7 +418,7 @@ fn any_head(random: &mut fastrand::Rng) -> Vec<u8> {
 }
 
 #[test]
-fn any_split_of_any_input_gets_the_same_answer() {
+fn splitting_any_input_does_not_change_the_result() {
     for seed in 0..if cfg!(miri) { 5 } else { 2000 } {
         println!("seed {seed}");
         fuzz_head(&any_head(&mut fastrand::Rng::with_seed(seed)));
@@ -427,7 +427,7 @@ fn any_split_of_any_input_gets_the_same_answer() {
 
 #[test]
 #[cfg_attr(miri, ignore = "it needs many seeds")]
-fn the_generator_reaches_every_kind_of_answer() {
+fn the_generator_reaches_every_kind_of_result() {
     let limits =
         RequestLimits { head_bytes_max: 96, target_bytes_max: 24, ..RequestLimits::default() };
     let mut seen = std::collections::BTreeSet::new();
@@ -438,6 +438,5 @@ fn the_generator_reaches_every_kind_of_answer() {
             Err(refusal) => refusal.status.code(),
         });
     }
-    // Prefixes of these inputs are what is incomplete.
     assert_eq!(Vec::from_iter(seen), [200, 400, 414, 417, 431, 501, 505]);
 }

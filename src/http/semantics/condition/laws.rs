@@ -1,4 +1,4 @@
-//! What holds for any conditions whatever, to be tried on many.
+//! Properties that hold for all conditions, for fuzzing.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -14,12 +14,12 @@ const NAMES: [(u8, &str); 4] = [
     (b'S', "if-modified-since"),
 ];
 
-/// Fuzz entry: laws of [`judge`]. The first byte chooses the validators. The rest is lines, whose
-/// first byte is the field, by the letters `M`, `U`, `N` and `S`.
+/// Fuzz entry: properties of [`judge`]. The first byte of `data` selects the validators. The rest
+/// is lines. The first byte of a line selects its field: `M`, `U`, `N` or `S`.
 ///
 /// # Panics
 ///
-/// If a law does not hold.
+/// If a property does not hold.
 #[doc(hidden)]
 pub fn fuzz_condition(data: &[u8]) {
     let Some((&choice, text)) = data.split_first() else { return };
@@ -30,7 +30,7 @@ pub fn fuzz_condition(data: &[u8]) {
     let now = UNIX_EPOCH + Duration::from_secs(modified.seconds + 60);
     let verdict = |conditions: &Conditions<'_>| judge(conditions, &validators, now);
 
-    // A head, and the values of each of its fields in one line.
+    // The same fields twice: as the lines of a head, and with all values of a field in one line.
     let mut head = Vec::new();
     let mut joined: [Option<Vec<u8>>; NAMES.len()] = Default::default();
     for line in text.split(|byte| matches!(byte, b'\r' | b'\n')) {
@@ -58,7 +58,7 @@ pub fn fuzz_condition(data: &[u8]) {
     assert_tags_count(&in_one_line, tag, verdict);
 }
 
-/// The conditions of a head, put together line by line.
+/// Collects the conditions of a head line by line.
 fn of_head(head: &[u8]) -> Conditions<'_> {
     let mut fields = [Field::ABSENT; NAMES.len()];
     for line in head.split(|&byte| byte == b'\n') {
@@ -73,7 +73,7 @@ fn of_head(head: &[u8]) -> Conditions<'_> {
     Conditions { if_match, if_unmodified_since, if_none_match, if_modified_since }
 }
 
-/// Which fields can lead to what, and which do not count besides which.
+/// Checks which verdicts each field can cause, and which fields take precedence over others.
 fn assert_precedence(conditions: &Conditions<'_>, verdict: impl Fn(&Conditions<'_>) -> Verdict) {
     let whole = verdict(conditions);
     let Conditions { if_match, if_unmodified_since, if_none_match, if_modified_since } =
@@ -94,7 +94,7 @@ fn assert_precedence(conditions: &Conditions<'_>, verdict: impl Fn(&Conditions<'
     assert_eq!(verdict(&without), whole, "{conditions:?}");
 }
 
-/// One more tag in `If-None-Match`, whose lines have been joined.
+/// Checks that adding a tag to `If-None-Match` has an effect exactly if the tag matches.
 fn assert_tags_count(
     conditions: &Conditions<'_>,
     tag: &[u8],

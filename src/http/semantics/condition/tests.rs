@@ -1,4 +1,4 @@
-//! The conditions one by one, their order, and what must not make a difference.
+//! Each condition, their precedence, and differences in spelling that must have no effect.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -23,7 +23,7 @@ fn known(tag: &'static str) -> Validators<'static> {
     Validators { tag: EntityTag::parse(tag.as_bytes()), modified }
 }
 
-/// The verdict for fields written as in a request.
+/// The verdict for these fields of a request.
 fn verdict(validators: &Validators<'_>, fields: &[(&str, &str)]) -> Verdict {
     let mut conditions = Conditions::default();
     for (name, value) in fields {
@@ -32,7 +32,7 @@ fn verdict(validators: &Validators<'_>, fields: &[(&str, &str)]) -> Verdict {
             "If-Unmodified-Since" => &mut conditions.if_unmodified_since,
             "If-None-Match" => &mut conditions.if_none_match,
             "If-Modified-Since" => &mut conditions.if_modified_since,
-            _ => unreachable!("no condition: {name}"),
+            _ => unreachable!("{name} is not a condition"),
         };
         *place = Field::one(value.as_bytes());
     }
@@ -47,7 +47,7 @@ fn assert_one(name: &str, tag: &'static str, cases: &[(&str, Verdict)]) {
 }
 
 #[test]
-fn without_conditions_nothing_stops() {
+fn a_request_without_conditions_proceeds() {
     assert_eq!(verdict(&known("\"a\""), &[]), Proceed);
     assert_eq!(verdict(&Validators::default(), &[]), Proceed);
 }
@@ -63,10 +63,10 @@ fn if_none_match_compares_weakly() {
         ("\"b\",\"c\"", Proceed),
         ("*", NotModified),
         ("", Proceed),
-        // A comma in a tag parts nothing.
+        // A comma within a tag does not separate members.
         ("\"x,\"a\"", Proceed),
         ("\"b,\", \"a\"", NotModified),
-        // What is malformed is passed over.
+        // Malformed members are ignored.
         ("a", Proceed),
         ("junk, \"a\"", NotModified),
         ("\"a\"junk", Proceed),
@@ -100,7 +100,7 @@ fn if_match_compares_strongly() {
 }
 
 #[test]
-fn a_star_matches_what_has_no_tag() {
+fn a_star_matches_a_representation_without_a_tag() {
     let none = Validators::default();
     assert_eq!(verdict(&none, &[("If-None-Match", "*")]), NotModified);
     assert_eq!(verdict(&none, &[("If-Match", "*")]), Proceed);
@@ -118,7 +118,7 @@ fn dates_are_compared_by_the_second() {
         ("Sun, 06 Nov 1994 09:49:37 GMT", NotModified),
         (EARLIER, Proceed),
         ("Mon, 01 Jan 1900 00:00:00 GMT", Proceed),
-        // Later than now, or no date.
+        // Dates in the future, and malformed dates.
         (AFTER_NOW, Proceed),
         ("", Proceed),
         ("0", Proceed),
@@ -139,14 +139,14 @@ fn dates_are_compared_by_the_second() {
 }
 
 #[test]
-fn dates_do_not_count_for_what_has_none() {
+fn conditions_with_dates_are_ignored_if_the_modification_date_is_unknown() {
     let undated = Validators { modified: None, ..known("\"a\"") };
     assert_eq!(verdict(&undated, &[("If-Modified-Since", SAME)]), Proceed);
     assert_eq!(verdict(&undated, &[("If-Unmodified-Since", EARLIER)]), Proceed);
 }
 
 #[test]
-fn a_date_that_stands_twice_is_none() {
+fn a_condition_with_two_dates_is_ignored() {
     let twice = format!("{SAME}\r\nName: {SAME}");
     let if_modified_since = Field::spanning("name", twice.as_bytes());
     assert_eq!(if_modified_since.values().count(), 2);
@@ -159,7 +159,7 @@ fn a_date_that_stands_twice_is_none() {
 }
 
 #[test]
-fn tags_in_several_lines_are_one_list() {
+fn several_lines_of_tags_form_one_list() {
     let lines = b"\"b\"\r\nHost: h\r\nif-NONE-match: \"c\", \"a\"";
     let if_none_match = Field::spanning("if-none-match", lines);
     let conditions = Conditions { if_none_match, ..Conditions::default() };
@@ -169,7 +169,7 @@ fn tags_in_several_lines_are_one_list() {
 
 /// RFC 9110 section 13.2.2.
 #[test]
-fn tags_go_before_dates_and_failures_before_304() {
+fn tags_take_precedence_over_dates_and_412_over_304() {
     let all = |if_match, unmodified, if_none_match, modified| {
         let fields = [
             ("If-Match", if_match),
@@ -177,8 +177,8 @@ fn tags_go_before_dates_and_failures_before_304() {
             ("If-None-Match", if_none_match),
             ("If-Modified-Since", modified),
         ];
-        let stands = |field: &(&str, &str)| field.1 != "-";
-        let fields: Vec<_> = fields.into_iter().filter(stands).collect();
+        let is_present = |field: &(&str, &str)| field.1 != "-";
+        let fields: Vec<_> = fields.into_iter().filter(is_present).collect();
         verdict(&known("\"a\""), &fields)
     };
     assert_eq!(all("\"a\"", EARLIER, "-", "-"), Proceed);
@@ -196,16 +196,15 @@ fn tags_go_before_dates_and_failures_before_304() {
 }
 
 #[test]
-fn a_clock_before_the_epoch_is_the_epoch() {
+fn a_clock_before_the_epoch_counts_as_the_epoch() {
     let if_modified_since = Field::one(SAME.as_bytes());
     let conditions = Conditions { if_modified_since, ..Conditions::default() };
     let early = UNIX_EPOCH - Duration::from_secs(5);
     assert_eq!(judge(&conditions, &known("\"a\""), early), Proceed);
 }
 
-/// A list matches if one of its tags does, however it is written.
 #[test]
-fn lists_match_if_a_member_does() {
+fn a_list_matches_exactly_if_one_of_its_members_does() {
     let mut random = fastrand::Rng::with_seed(1);
     let mut matches = [0; 2];
     for _ in 0..5000 {
@@ -237,6 +236,6 @@ fn lists_match_if_a_member_does() {
 }
 
 #[test]
-fn the_fuzz_entry_reads_lines() {
+fn the_fuzz_entry_accepts_several_lines() {
     fuzz_condition(b"\x00N\"b\"\nxother\nN \"a\"\nM*\nSSun, 06 Nov 1994 08:49:37 GMT");
 }

@@ -1,4 +1,4 @@
-//! Dates in the three forms, what is not one, and all of it against httpdate.
+//! Dates in the three formats, malformed dates, and a comparison with httpdate.
 
 use super::{forms, fuzz_date, parse_date};
 
@@ -11,7 +11,7 @@ fn parse(text: &str) -> Option<u64> {
 }
 
 #[test]
-fn the_three_forms_of_the_rfc_are_one_date() {
+fn the_three_formats_of_the_rfc_give_the_same_date() {
     for text in [
         "Sun, 06 Nov 1994 08:49:37 GMT",
         "Sunday, 06-Nov-94 08:49:37 GMT",
@@ -23,7 +23,7 @@ fn the_three_forms_of_the_rfc_are_one_date() {
 }
 
 #[test]
-fn what_is_not_exactly_a_date_is_none() {
+fn malformed_dates_are_rejected() {
     for text in [
         "",
         "0",
@@ -49,7 +49,7 @@ fn what_is_not_exactly_a_date_is_none() {
         "Wed, 00 Nov 1994 08:49:37 GMT",
         "Wed, 29 Feb 2023 00:00:00 GMT",
         "Thu, 31 Apr 2026 00:00:00 GMT",
-        // A Sunday.
+        // This date is a Sunday.
         "Mon, 06 Nov 1994 08:49:37 GMT",
         "Monday, 06-Nov-94 08:49:37 GMT",
         "Mon Nov  6 08:49:37 1994",
@@ -66,7 +66,7 @@ fn what_is_not_exactly_a_date_is_none() {
 }
 
 #[test]
-fn leap_days_and_leap_seconds_exist() {
+fn leap_days_and_leap_seconds_are_accepted() {
     assert_eq!(parse("Tue, 29 Feb 2000 00:00:00 GMT"), Some(951_782_400));
     assert_eq!(parse("Thu, 29 Feb 2024 00:00:00 GMT"), Some(1_709_164_800));
     assert_eq!(parse("Mon, 29 Feb 2100 00:00:00 GMT"), None);
@@ -77,7 +77,7 @@ fn leap_days_and_leap_seconds_exist() {
 }
 
 #[test]
-fn dates_before_the_epoch_are_the_epoch() {
+fn dates_before_the_epoch_become_the_epoch() {
     for text in [
         "Thu, 01 Jan 1970 00:00:00 GMT",
         "Wed, 31 Dec 1969 23:59:59 GMT",
@@ -89,27 +89,26 @@ fn dates_before_the_epoch_are_the_epoch() {
 }
 
 #[test]
-fn two_digit_years_lie_at_most_fifty_years_ahead() {
-    // One day before and one after the bound: 50 years ahead and not, else 50 years ago.
+fn two_digit_years_are_at_most_fifty_years_ahead() {
+    // One day less than 50 years ahead; one day more, which becomes 50 years ago.
     assert_eq!(parse("Friday, 20-Nov-76 12:00:00 GMT"), Some(NOW - 86_400 + 1_577_923_200));
     assert_eq!(parse("Monday, 22-Nov-76 12:00:00 GMT"), Some(NOW + 86_400 - 1_577_836_800));
-    // To the second.
+    // The bound is exact to the second.
     assert_eq!(parse("Saturday, 21-Nov-76 12:00:00 GMT"), Some(3_373_185_600));
     assert_eq!(parse("Sunday, 21-Nov-76 12:00:01 GMT"), Some(217_425_601));
     assert_eq!(parse("Saturday, 21-Nov-76 12:00:01 GMT"), None);
-    // With a clock of 1994, 44 is ahead and 45 is not.
+    // If the clock says 1994, then 44 means 2044, and 45 means 1945.
     let at = |text: &str| parse_date(text.as_bytes(), 784_111_777);
     assert_eq!(at("Friday, 01-Jan-44 00:00:00 GMT"), Some(2_335_219_200));
     assert_eq!(at("Monday, 01-Jan-45 00:00:00 GMT"), Some(0));
 }
 
-/// The oracle: httpdate writes a time, in all three forms it is that time again.
 #[test]
-fn every_form_of_any_time_is_that_time() {
+fn every_format_of_any_time_parses_to_that_time() {
     let mut random = fastrand::Rng::with_seed(1);
     for _ in 0..20_000 {
         let seconds = random.u64(..7800 * 31_556_952);
-        // Any clock of the 100 years around the time, leaving a day for leap years.
+        // Any clock within 50 years of the time, less a day because of leap years.
         let years = 50 * 31_556_952 - 86_400;
         let now = random.u64(seconds.saturating_sub(years)..seconds + years);
         for text in forms(seconds) {
@@ -119,7 +118,7 @@ fn every_form_of_any_time_is_that_time() {
 }
 
 #[test]
-fn a_wild_clock_does_no_harm() {
+fn an_absurd_clock_gives_no_absurd_date() {
     for now in [0, 1, u64::MAX / 2, u64::MAX] {
         let year = parse_date(b"Sunday, 06-Nov-94 08:49:37 GMT", now);
         assert!(year.is_none_or(|seconds| seconds < 10_000 * 31_556_952), "{now}: {year:?}");

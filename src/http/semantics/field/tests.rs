@@ -1,11 +1,11 @@
-//! Fields that stand in a head never, once and several times.
+//! Fields with no line, with one and with several.
 
 use super::Field;
 
 const HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\nRange: a, b\r\nX-Range: no\r\n\
     rANGE:\r\nRangeX: no\r\nRange:,c ,, d\t\r\nX: Range: no\r\n\r\n";
 
-/// The field as a parser collects it, with httparse's idea of values.
+/// Collects a field from a head that httparse has parsed.
 fn collect<'a>(head: &'a [u8], name: &'static str) -> Field<'a> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut request = httparse::Request::new(&mut headers);
@@ -30,14 +30,14 @@ fn an_absent_field_has_no_value_and_an_empty_one_has_one() {
 }
 
 #[test]
-fn a_field_that_stands_once_is_its_value() {
+fn a_field_with_one_line_has_one_value() {
     let field = collect(HEAD, "host");
     assert_eq!((field.single(), values(&field)), (Some(&b"h"[..]), vec![&b"h"[..]]));
     assert_eq!(field.members().collect::<Vec<_>>(), [b"h"]);
 }
 
 #[test]
-fn lines_of_one_name_are_one_list_in_order() {
+fn lines_of_one_name_form_one_list_in_order() {
     let field = collect(HEAD, "range");
     assert_eq!(values(&field), [&b"a, b"[..], b"", b",c ,, d"]);
     assert_eq!(field.members().collect::<Vec<_>>(), [b"a", b"b", b"c", b"d"]);
@@ -45,14 +45,14 @@ fn lines_of_one_name_are_one_list_in_order() {
 }
 
 #[test]
-fn an_empty_value_has_its_place_in_the_head_too() {
+fn empty_values_are_kept() {
     let head = b"GET / HTTP/1.1\r\nA:\r\nB: x\r\nA: \t\r\nA: y\r\na:\r\n\r\n";
     assert_eq!(values(&collect(head, "a")), [&b""[..], b"", b"y", b""]);
     assert_eq!(collect(head, "b").single(), Some(&b"x"[..]));
 }
 
 #[test]
-fn any_head_gives_the_values_that_its_lines_have() {
+fn any_head_yields_the_values_of_its_lines() {
     for seed in 0..300 {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut head = b"GET / HTTP/1.1\r\n".to_vec();
@@ -76,6 +76,6 @@ fn any_head_gives_the_values_that_its_lines_have() {
 
 #[test]
 #[should_panic(expected = "in order")]
-fn values_from_elsewhere_are_a_mistake() {
+fn a_value_from_outside_the_head_panics() {
     let _ = collect(HEAD, "range").merge("range", b"elsewhere", HEAD);
 }

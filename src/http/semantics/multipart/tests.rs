@@ -1,4 +1,4 @@
-//! Bodies of several ranges, read by a parser that knows nothing of how they were made.
+//! Bodies of several ranges, read back by an independent parser.
 
 use std::ops::Range;
 
@@ -16,7 +16,7 @@ fn body(multipart: &Multipart<'_>, file: &[u8]) -> Vec<u8> {
     body
 }
 
-/// Takes a body apart at its boundary: fields and content of each part.
+/// Splits a body at its boundary into the fields and the content of each part.
 fn parse<'a>(body: &'a [u8], content_type: &str) -> Vec<(Vec<String>, &'a [u8])> {
     let boundary = content_type.strip_prefix("multipart/byteranges; boundary=").unwrap();
     assert!(!boundary.is_empty() && boundary.len() <= 70, "RFC 2046 section 5.1.1");
@@ -38,7 +38,7 @@ fn parse<'a>(body: &'a [u8], content_type: &str) -> Vec<(Vec<String>, &'a [u8])>
 }
 
 #[test]
-fn the_body_is_what_the_rfc_shows() {
+fn the_body_has_the_form_of_the_rfc() {
     let ranges = [500..503, 7000..7001];
     let multipart =
         Multipart { ranges: &ranges, len: 8000, content_type: b"text/plain", boundary: BOUNDARY };
@@ -54,7 +54,7 @@ fn the_body_is_what_the_rfc_shows() {
 }
 
 #[test]
-fn any_ranges_are_found_again() {
+fn a_parser_reads_back_any_ranges() {
     for seed in 0..300 {
         let mut random = fastrand::Rng::with_seed(seed);
         let file: Vec<u8> =

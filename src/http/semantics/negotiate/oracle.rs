@@ -1,13 +1,14 @@
-//! Negotiation told again, naively and in other words, and the fuzz entries that compare.
+//! A second, naive implementation of negotiation, and fuzz entries that compare both.
 
 use super::{Coding, Codings, MEMBERS_MAX, accepts_html, choose, prefers_json};
 
-/// Fuzz entry: the coding is the one that a naive reading picks, however the list is spread over
-/// lines. The first byte says what is available, newlines part the lines.
+/// Fuzz entry: the naive implementation selects the same coding, and it does not matter how the
+/// list is split into lines. The first byte says which codings are available; newlines separate the
+/// lines.
 ///
 /// # Panics
 ///
-/// If the two readings differ.
+/// If the two differ.
 pub fn fuzz_accept_encoding(data: &[u8]) {
     let [available, list @ ..] = data else { return };
     let has = |coding: &Coding| available >> *coding as u8 & 1 != 0;
@@ -20,18 +21,18 @@ pub fn fuzz_accept_encoding(data: &[u8]) {
     assert_eq!(choice, choose([&joined.to_ascii_uppercase()[..]], available));
 }
 
-/// Fuzz entry: what is read from `Accept` is what a naive reading finds, however the list is
-/// spread over lines, which newlines part.
+/// Fuzz entry: the naive implementation reads the same preferences from `Accept`, and it does not
+/// matter how the list is split into lines. Newlines separate the lines.
 ///
 /// # Panics
 ///
-/// If the two readings differ.
+/// If the two differ.
 pub fn fuzz_accept(data: &[u8]) {
     let lines = || data.split(|byte| *byte == b'\n');
     let answers = (prefers_json(lines()), accepts_html(lines()));
     let joined = join(data);
-    // The naive reading knows no strings, and one that does not end would reach into the next
-    // line when the lines are joined.
+    // The naive implementation does not parse quoted strings. Also, joining the lines would extend
+    // an unterminated string into the next line.
     if joined.contains(&b'"') {
         return;
     }
@@ -44,14 +45,14 @@ pub fn fuzz_accept(data: &[u8]) {
     assert_eq!(answers, naive, "{}", data.escape_ascii());
 }
 
-/// The lines of a field in one (RFC 9110 section 5.3).
+/// Joins the lines of a field to one list (RFC 9110 section 5.3).
 fn join(data: &[u8]) -> Vec<u8> {
     data.iter().map(|byte| if *byte == b'\n' { b',' } else { *byte }).collect()
 }
 
-/// The members of a list in lower case, in pieces: what it names, and the parameters.
+/// The members of a list in lower case, each split into its name and its parameters.
 ///
-/// Bytes that are not ASCII become a letter that no name has.
+/// Bytes that are not ASCII become characters that no name contains.
 fn members(list: &[u8]) -> Vec<Vec<String>> {
     let text: String = list.iter().map(|byte| char::from(*byte)).collect();
     let blank = [' ', '\t'];
@@ -61,7 +62,7 @@ fn members(list: &[u8]) -> Vec<Vec<String>> {
     text.split(',').take(MEMBERS_MAX).map(pieces).collect()
 }
 
-/// The weight in a parameter, if it is one that is well formed.
+/// The weight in a parameter, if the parameter is a well-formed weight.
 fn naive_weight(parameter: &str) -> Option<f64> {
     let value = parameter.strip_prefix("q=")?;
     let plain = value.chars().all(|char| char.is_ascii_digit() || char == '.');
@@ -76,7 +77,7 @@ fn naive_token(name: &str) -> bool {
     !name.is_empty() && name.chars().all(allowed)
 }
 
-/// All acceptable codings with their weights, sorted; the first is it.
+/// Sorts all acceptable codings by weight, and selects the first.
 fn naive_choice(list: &[u8], available: Codings) -> Option<Coding> {
     let mut said: Vec<(String, f64)> = Vec::new();
     for member in members(list) {
@@ -98,7 +99,7 @@ fn naive_choice(list: &[u8], available: Codings) -> Option<Coding> {
     }
     ranking.extend(weight_of("identity").map(|weight| (weight, None)));
     ranking.retain(|(weight, _)| *weight > 0.0);
-    // Stable: at the same weight the order is ours, and the plain form comes last.
+    // The sort is stable: equal weights keep the server's order, with the plain form last.
     ranking.sort_by(|(one, _), (other, _)| other.total_cmp(one));
     ranking.first().and_then(|(_, coding)| *coding)
 }
@@ -149,13 +150,14 @@ fn naive_accept(list: &[u8]) -> (bool, bool) {
     (prefers_json, shows("text/html") || shows("application/xhtml+xml"))
 }
 
-/// Which of four steps, from near to far, names the type; the weight there, and the position.
+/// How specific the range that decides about a type is (0 is the most specific), its weight, and
+/// its position.
 fn naive_opinion(said: &[Naive], media_type: &str) -> Option<(usize, f64, usize)> {
     let family = media_type.split('/').next().unwrap_or("");
     let family = format!("{family}/*");
     let steps = [(media_type, false), (media_type, true), (&family, false), ("*/*", false)];
     for (step, (name, has_parameters)) in steps.into_iter().enumerate() {
-        // Parameters make a difference for a type only.
+        // Parameters of a wildcard range make no difference.
         let is_named = |said: &&Naive| said.0 == name && (step >= 2 || said.1 == has_parameters);
         let mut found: Vec<_> = said.iter().filter(is_named).collect();
         found.sort_by(|one, other| other.2.total_cmp(&one.2));

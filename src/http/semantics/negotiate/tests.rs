@@ -1,4 +1,4 @@
-//! Which coding is chosen and which type is preferred, by the cases of RFC 9110.
+//! Which coding is selected and which type is preferred, including the examples of RFC 9110.
 
 use super::Coding::{Brotli, Gzip, Zstd};
 use super::*;
@@ -18,7 +18,7 @@ fn assert_chosen(lines: &[&str], available: Codings, expected: Option<Coding>) {
 }
 
 #[test]
-fn sets_of_codings() {
+fn a_set_contains_the_codings_that_were_inserted() {
     assert_eq!(all().iter().collect::<Vec<_>>(), [Brotli, Zstd, Gzip]);
     let one: Codings = [Gzip].into_iter().collect();
     assert!(one.contains(Gzip) && !one.contains(Brotli) && !one.contains(Zstd));
@@ -28,9 +28,9 @@ fn sets_of_codings() {
 }
 
 #[test]
-fn codings_when_all_are_available() {
+fn weights_decide_between_all_codings() {
     let cases: [(&str, Option<Coding>); 40] = [
-        // What clients send.
+        // Typical lists.
         ("gzip, deflate", Some(Gzip)),
         ("gzip, deflate, br", Some(Brotli)),
         ("gzip, deflate, br, zstd", Some(Brotli)),
@@ -68,9 +68,9 @@ fn codings_when_all_are_available() {
         ("x-gzip", Some(Gzip)),
         ("X-GZip;Q=0.3, identity;q=0.2", Some(Gzip)),
         (" ,\t, br \t;\t q=0.5 ,,", Some(Brotli)),
-        // Said twice: the higher weight counts.
+        // A coding that occurs twice has the higher weight.
         ("gzip;q=0, x-gzip, br;q=0.5", Some(Gzip)),
-        // What is malformed is passed over, the rest counts.
+        // Malformed members are ignored.
         ("br;q=2, gzip", Some(Gzip)),
         ("br;q=1.001, zstd;q=0.0001, gzip", Some(Gzip)),
         ("br;q=.5, zstd;q=-1, gzip", Some(Gzip)),
@@ -84,7 +84,7 @@ fn codings_when_all_are_available() {
 }
 
 #[test]
-fn codings_when_some_are_available() {
+fn only_available_codings_are_selected() {
     let only = |codings: &[Coding]| codings.iter().copied().collect();
     assert_chosen(&["gzip, br"], only(&[Gzip]), Some(Gzip));
     assert_chosen(&["gzip, br"], only(&[Zstd]), None);
@@ -96,19 +96,19 @@ fn codings_when_some_are_available() {
 }
 
 #[test]
-fn an_absent_field_is_not_an_invitation() {
+fn an_absent_field_selects_the_plain_form() {
     assert_eq!(choose([], all()), None);
 }
 
 #[test]
-fn a_list_may_be_spread_over_lines() {
+fn a_list_may_have_several_lines() {
     assert_chosen(&["gzip", "br;q=0.5"], all(), Some(Gzip));
     assert_chosen(&["identity", "", "br"], all(), Some(Brotli));
     assert_chosen(&["br;q=", "0.5, gzip"], all(), Some(Gzip));
 }
 
 #[test]
-fn only_so_many_members_are_read() {
+fn members_beyond_the_limit_are_ignored() {
     let front = |count| "a,".repeat(count) + "br";
     assert_chosen(&[&front(MEMBERS_MAX - 1)], all(), Some(Brotli));
     assert_chosen(&[&front(MEMBERS_MAX)], all(), None);
@@ -120,7 +120,7 @@ fn only_so_many_members_are_read() {
 }
 
 #[test]
-fn every_well_formed_weight() {
+fn weights_are_parsed_to_the_thousandth() {
     for thousandths in 0..=1000_u16 {
         let full = format!("{}.{:03}", thousandths / 1000, thousandths % 1000);
         let short = full.trim_end_matches('0');
@@ -142,7 +142,7 @@ fn lists(lines: &[&'static str]) -> Vec<&'static [u8]> {
 }
 
 #[test]
-fn json_is_for_those_who_ask_for_it() {
+fn json_is_preferred_only_if_it_outranks_html() {
     let cases = [
         ("application/json", true),
         ("Application/JSON;q=0.1", true),
@@ -165,11 +165,11 @@ fn json_is_for_those_who_ask_for_it() {
         ("text/html", false),
         ("image/png", false),
         ("", false),
-        // The closest range decides, wherever it stands.
+        // The most specific range decides, at any position.
         ("application/json;q=0.1, application/*, text/html;q=0.5", false),
         ("application/*;q=0.1, application/json, text/html;q=0.5", true),
         ("application/json;v=1, application/json;q=0.1, text/html;q=0.5", false),
-        // What is malformed is passed over.
+        // Malformed members are ignored.
         ("application/json;q=2", false),
         ("application/json;q", false),
         ("application/json;v=a b", false),
@@ -188,9 +188,9 @@ fn json_is_for_those_who_ask_for_it() {
     assert!(prefers_json(lists(&["text/html;q=0.5", "application/json"])));
 }
 
-/// The example of section 12.5.1, read for the two types that we have.
+/// The example of section 12.5.1.
 #[test]
-fn the_example_of_the_rfc() {
+fn the_example_of_the_rfc_has_its_weights() {
     let line = "text/*;q=0.3, text/plain;q=0.7, text/plain;format=flowed, \
                 text/plain;format=fixed;q=0.4, */*;q=0.5";
     let types = [("text", "html"), ("image", "jpeg")];
@@ -201,7 +201,7 @@ fn the_example_of_the_rfc() {
 }
 
 #[test]
-fn a_navigation_names_html() {
+fn a_request_that_lists_html_is_a_navigation() {
     let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,\
                    image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7";
     let cases = [

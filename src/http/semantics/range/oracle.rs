@@ -1,13 +1,12 @@
-//! The selection of ranges once more, without care for time or memory, to compare with.
+//! A second, naive implementation of the selection of ranges, and a fuzz entry that compares both.
 
 use super::{GAP_MIN, RANGES_MAX, SPECS_MAX, Selection, select};
 use crate::http::semantics::field::Field;
 use crate::http::semantics::validator::Validators;
 
-/// First and last byte of each range that a field asks for, as far as there is something; `None`
-/// if the field is malformed.
+/// First and last byte of each requested range that exists; `None` if the field is malformed.
 ///
-/// Numbers are texts of one length, so that none is too large to be compared.
+/// Numbers are compared as strings, padded to equal length, so they cannot overflow.
 pub(super) fn asked(value: &str, len: u64) -> Option<Vec<(u64, u64)>> {
     let width = value.len() + 20;
     let padded = |text: &str| {
@@ -46,11 +45,11 @@ pub(super) fn asked(value: &str, len: u64) -> Option<Vec<(u64, u64)>> {
     (1..=SPECS_MAX).contains(&count).then_some(found)
 }
 
-/// What [`select`] has to answer.
+/// What [`select`] has to return for a representation without validators.
 pub(super) fn naive(value: &str, len: u64) -> Selection {
     let Some(mut ranges) = asked(value, len).filter(|_| len > 0) else { return Selection::Whole };
     let sum: u128 = ranges.iter().map(|(first, last)| u128::from(last - first) + 1).sum();
-    // Joins any two that are near, until none are.
+    // Joins pairs of ranges that are near, until there are none.
     let near = |ranges: &[(u64, u64)]| {
         let pairs = (0..ranges.len()).flat_map(|i| (i + 1..ranges.len()).map(move |j| (i, j)));
         pairs.into_iter().find(|&(i, j)| {
@@ -73,8 +72,8 @@ pub(super) fn naive(value: &str, len: u64) -> Selection {
     }
 }
 
-/// Fuzz entry: the selection is what a naive one is. The first eight bytes are the length of the
-/// representation, of which the very first says how many count; the rest is the field.
+/// Fuzz entry: the naive implementation selects the same. The first byte says how many of the next
+/// seven bytes are the length of the representation; the rest is the field.
 ///
 /// # Panics
 ///
@@ -85,7 +84,7 @@ pub fn fuzz_range(data: &[u8]) {
     let used = usize::from(used % 8);
     let len = number[..used].iter().fold(0, |len, byte| len << 8 | u64::from(*byte));
     let text = String::from_utf8_lossy(value);
-    // No such value comes out of a head: it has white space around it, or control characters.
+    // The parser of heads removes surrounding white space and rejects control characters.
     if text.trim() != text || text.contains(|letter| letter < ' ' && letter != '\t') {
         return;
     }

@@ -1,11 +1,11 @@
-//! The rules of ranges one by one, and all together against a naive selection.
+//! The rules about ranges, each alone, and a comparison with the naive implementation.
 
 use super::Selection::{Many, One, Unsatisfiable, Whole};
 use super::{ContentRange, GAP_MIN, Selection, fuzz_range, oracle, select};
 use crate::http::semantics::field::Field;
 use crate::http::semantics::validator::{EntityTag, Modified, Validators};
 
-/// What a `Range` field selects of `len` bytes.
+/// What a `Range` field selects from `len` bytes.
 fn of(value: &str, len: u64) -> Selection {
     let selection =
         select(Field::one(value.as_bytes()), Field::ABSENT, &Validators::default(), len);
@@ -18,12 +18,12 @@ fn many(ranges: &[std::ops::Range<u64>]) -> Selection {
 }
 
 #[test]
-fn without_the_field_the_whole_is_sent() {
+fn a_request_without_range_gets_the_whole() {
     assert_eq!(select(Field::ABSENT, Field::ABSENT, &Validators::default(), 10), Whole);
 }
 
 #[test]
-fn one_range_is_cut_to_what_there_is() {
+fn a_range_is_clipped_to_the_representation() {
     for (value, range) in [
         ("bytes=0-", 0..1000),
         ("bytes=0-0", 0..1),
@@ -42,10 +42,10 @@ fn one_range_is_cut_to_what_there_is() {
         // RFC 9110 section 14.1: units are case-insensitive.
         ("Bytes=1-2", 1..3),
         ("BYTES=1-2", 1..3),
-        // Section 5.6.1.2: empty members and the white space around members do not count.
+        // Section 5.6.1.2: empty members and white space around members are ignored.
         ("bytes= 1-2", 1..3),
         ("bytes=,\t1-2 ,, ", 1..3),
-        // What does not exist does not count besides what does.
+        // Ranges that do not exist are ignored if another one does.
         ("bytes=1-2,1000-", 1..3),
         ("bytes=-0,1-2", 1..3),
     ] {
@@ -54,7 +54,7 @@ fn one_range_is_cut_to_what_there_is() {
 }
 
 #[test]
-fn what_does_not_exist_is_unsatisfiable() {
+fn ranges_after_the_end_are_unsatisfiable() {
     for value in [
         "bytes=1000-",
         "bytes=1000-1000",
@@ -73,7 +73,7 @@ fn what_does_not_exist_is_unsatisfiable() {
 }
 
 #[test]
-fn what_is_not_understood_is_ignored() {
+fn malformed_fields_are_ignored() {
     for value in [
         "",
         "abc",
@@ -115,7 +115,7 @@ fn what_is_not_understood_is_ignored() {
 }
 
 #[test]
-fn a_repeated_field_is_ignored() {
+fn a_field_with_two_lines_is_ignored() {
     let head = b"Range: bytes=0-5\r\nRange: bytes=7-9\r\n\r\n";
     let field = Field::spanning("range", &head[7..head.len() - 4]);
     assert_eq!(field.values().count(), 2);
@@ -123,14 +123,14 @@ fn a_repeated_field_is_ignored() {
 }
 
 #[test]
-fn nothing_has_no_ranges() {
+fn ranges_of_an_empty_representation_are_ignored() {
     for value in ["bytes=0-", "bytes=0-0", "bytes=-1", "bytes=-0", "bytes=5-9,10-", "x"] {
         assert_eq!(of(value, 0), Whole, "{value}");
     }
 }
 
 #[test]
-fn ranges_that_are_near_become_one() {
+fn near_ranges_are_joined() {
     let gap = GAP_MIN;
     assert_eq!(of("bytes=0-99,50-149", 1000), One(0..150));
     assert_eq!(of("bytes=0-99,100-149", 1000), One(0..150));
@@ -143,9 +143,9 @@ fn ranges_that_are_near_become_one() {
 }
 
 #[test]
-fn ranges_keep_the_order_of_their_first_appearance() {
+fn ranges_keep_the_order_of_the_request() {
     assert_eq!(of("bytes=500-509,0-9,250-259", 1000), many(&[500..510, 0..10, 250..260]));
-    // The third belongs to the first, the fourth joins the second and the fifth of what is there.
+    // The third range joins the first; the last one joins the second and the fifth.
     assert_eq!(
         of("bytes=500-509,0-9,510-519,800-809,179-189,89-99", 1000),
         many(&[500..520, 0..190, 800..810])
@@ -153,7 +153,7 @@ fn ranges_keep_the_order_of_their_first_appearance() {
 }
 
 #[test]
-fn the_example_of_the_rfc() {
+fn the_examples_of_the_rfc_select_their_ranges() {
     // RFC 9110 section 14.1.2.
     let first_middle_last = "bytes= 0-999, 4500-5499, -1000";
     assert_eq!(of(first_middle_last, 10_000), many(&[0..1000, 4500..5500, 9000..10_000]));
@@ -166,16 +166,16 @@ fn list(count: u64, step: u64) -> String {
 }
 
 #[test]
-fn too_much_is_answered_with_the_whole() {
-    // Of ranges that are apart there are at most sixteen.
+fn a_request_for_too_much_gets_the_whole() {
+    // At most 16 ranges are sent.
     assert!(matches!(of(&list(16, 1000), 1 << 20), Many(ranges) if ranges.len() == 16));
     assert_eq!(of(&list(17, 1000), 1 << 20), Whole);
-    // They may be joined of up to 64, whether they exist or not.
+    // At most 64 ranges are read, whether they exist or not.
     assert_eq!(of(&list(64, 10), 1 << 20), One(0..631));
     assert_eq!(of(&list(65, 10), 1 << 20), Whole);
     assert_eq!(of(&list(64, 10), 1), One(0..1));
     assert_eq!(of(&list(65, 10), 1), Whole);
-    // No byte of a file need be asked for twice, on the average.
+    // The requested bytes must not add up to more than the representation.
     assert_eq!(of("bytes=0-59,0-39", 100), One(0..60));
     assert_eq!(of("bytes=0-59,0-40", 100), Whole);
     assert_eq!(of("bytes=0-,0-,0-,0-,0-", 100), Whole);
@@ -183,7 +183,7 @@ fn too_much_is_answered_with_the_whole() {
 }
 
 #[test]
-fn the_largest_representation_has_ranges() {
+fn ranges_of_the_largest_representation_do_not_overflow() {
     let len = u64::MAX;
     assert_eq!(of("bytes=0-", len), One(0..len));
     assert_eq!(of("bytes=-1", len), One(len - 1..len));
@@ -193,7 +193,7 @@ fn the_largest_representation_has_ranges() {
 }
 
 #[test]
-fn if_range_guards_the_ranges() {
+fn ranges_are_ignored_unless_if_range_holds() {
     const DATE: u64 = 784_111_777;
     let tag = |text: &'static str| EntityTag::parse(text.as_bytes());
     let date = |is_strong| Some(Modified { seconds: DATE, is_strong });
@@ -233,13 +233,13 @@ fn if_range_guards_the_ranges() {
 }
 
 #[test]
-fn content_range_is_what_the_rfc_shows() {
+fn content_range_has_the_form_of_the_rfc() {
     // RFC 9110 section 14.4.
     assert_eq!(ContentRange::Satisfied(42..1234, 1234).to_string(), "bytes 42-1233/1234");
     assert_eq!(ContentRange::Unsatisfied(1234).to_string(), "bytes */1234");
 }
 
-/// A field of ranges that mostly lie in `len` bytes.
+/// Draws a field of ranges, most of which lie within `len` bytes.
 fn any_field(random: &mut fastrand::Rng, len: u64) -> String {
     let specs: Vec<String> = (0..random.usize(1..24))
         .map(|_| {
@@ -255,9 +255,9 @@ fn any_field(random: &mut fastrand::Rng, len: u64) -> String {
     format!("bytes={}", specs.join(", "))
 }
 
-/// Byte by byte: what is sent is what was asked for, and besides only gaps that are short.
+/// Compares byte by byte.
 #[test]
-fn the_selected_bytes_are_those_asked_for() {
+fn selected_are_the_requested_bytes_and_short_gaps() {
     let mut seen = [0; 4];
     for seed in 0..3000 {
         let mut random = fastrand::Rng::with_seed(seed);
@@ -301,7 +301,7 @@ fn the_selected_bytes_are_those_asked_for() {
 }
 
 #[test]
-fn the_fuzz_entry_reads_lengths() {
+fn the_fuzz_entry_accepts_short_and_long_lengths() {
     fuzz_range(b"\x01\x64\0\0\0\0\0\0bytes=0-5");
     fuzz_range(b"\x07\xff\xff\xff\xff\xff\xff\xffbytes=-5,0-0");
 }

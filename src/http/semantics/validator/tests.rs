@@ -13,7 +13,7 @@ fn members(value: &str) -> Vec<Member<'_>> {
 }
 
 #[test]
-fn a_tag_is_what_the_grammar_says() {
+fn tags_are_parsed_by_the_grammar() {
     for (text, opaque, is_weak) in [
         ("\"\"", "", false),
         ("\"xyzzy\"", "xyzzy", false),
@@ -51,7 +51,7 @@ fn a_tag_is_what_the_grammar_says() {
 
 /// The table of RFC 9110 section 8.8.3.2.
 #[test]
-fn tags_compare_as_in_the_table() {
+fn tags_compare_as_the_rfc_says() {
     for (one, other, strongly, weakly) in [
         ("W/\"1\"", "W/\"1\"", false, true),
         ("W/\"1\"", "W/\"2\"", false, false),
@@ -66,7 +66,7 @@ fn tags_compare_as_in_the_table() {
 }
 
 #[test]
-fn lists_are_split_between_tags_and_not_in_them() {
+fn lists_are_split_between_tags_and_not_within_them() {
     assert_eq!(members("\"a\""), [Tag(tag("\"a\""))]);
     assert_eq!(
         members("\"a,b\",W/\"c\"\t, \"\""),
@@ -85,7 +85,7 @@ fn lists_are_split_between_tags_and_not_in_them() {
 }
 
 #[test]
-fn what_is_malformed_ends_at_a_comma() {
+fn a_malformed_member_ends_at_a_comma() {
     let b = Tag(tag("\"b\""));
     for text in [
         "a, \"b\"",

@@ -1,4 +1,4 @@
-//! The bounds, the age limit and the figures of the cache.
+//! The limits, the expiry and the statistics of the cache.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn cache(entries_max: usize, bytes_max: usize) -> Cache<u32> {
 }
 
 #[test]
-fn an_expired_entry_is_asked_about_once() {
+fn one_caller_revalidates_an_expired_entry() {
     let start = Instant::now();
     let mut cache = cache(4, 100);
     cache.insert(b"a", 1, bytes(10), start);
@@ -24,12 +24,12 @@ fn an_expired_entry_is_asked_about_once() {
 }
 
 #[test]
-fn an_entry_whose_askers_vanish_is_asked_about_again() {
+fn an_entry_is_extended_only_once() {
     let start = Instant::now();
     let mut cache = cache(4, 100);
     cache.insert(b"a", 1, bytes(10), start);
     assert_eq!(cache.get(b"a", start + SECOND), Cached::Expired(&1));
-    // Nobody has brought an answer: from now on everybody asks.
+    // The first caller did not report a result, so all callers revalidate now.
     assert_eq!(cache.get(b"a", start + 2 * SECOND), Cached::Expired(&1));
     assert_eq!(cache.get(b"a", start + 2 * SECOND), Cached::Expired(&1));
     cache.confirm(b"a", start + 2 * SECOND);
@@ -39,7 +39,7 @@ fn an_entry_whose_askers_vanish_is_asked_about_again() {
 }
 
 #[test]
-fn nobody_goes_on_with_what_expired_long_ago() {
+fn an_entry_that_expired_long_ago_is_not_extended() {
     let start = Instant::now();
     let mut cache = cache(4, 100);
     cache.insert(b"a", 1, bytes(10), start);
@@ -48,7 +48,7 @@ fn nobody_goes_on_with_what_expired_long_ago() {
 }
 
 #[test]
-fn a_scan_does_not_push_out_what_is_used() {
+fn a_scan_does_not_evict_entries_in_use() {
     let start = Instant::now();
     let mut cache = cache(4, 1000);
     cache.insert(b"hot", 0, bytes(1), start);
@@ -66,9 +66,9 @@ fn a_value_larger_than_the_cache_is_not_kept() {
     assert_eq!((cache.len(), cache.weight()), (1, bytes(100)));
 }
 
-/// Random operations: the bounds hold, and what is there is what was put there last.
+/// Compares the cache with a map under random operations.
 #[test]
-fn it_is_a_bounded_map() {
+fn the_cache_is_a_map_within_its_limits() {
     let start = Instant::now();
     let mut random = fastrand::Rng::with_seed(3);
     let mut cache = cache(16, 500);
@@ -86,7 +86,7 @@ fn it_is_a_bounded_map() {
             }
             _ => match cache.get(&name, start) {
                 Cached::Valid(value) => assert_eq!(Some(value), model.get(&name)),
-                Cached::Expired(_) => unreachable!("time stands still"),
+                Cached::Expired(_) => unreachable!("the time does not change"),
                 Cached::Absent => {}
             },
         }
@@ -99,9 +99,8 @@ fn it_is_a_bounded_map() {
     }
 }
 
-/// What has changed is nobody's to use, however young it is, until somebody has asked.
 #[test]
-fn what_a_change_has_expired_is_not_extended() {
+fn an_entry_that_a_change_expired_is_not_extended() {
     let start = Instant::now();
     let mut cache = cache(4, 100);
     for expire in [|cache: &mut Cache<u32>| cache.expire(b"a"), Cache::expire_all] {
@@ -119,33 +118,32 @@ fn what_a_change_has_expired_is_not_extended() {
 }
 
 #[test]
-fn names_expire_by_what_they_begin_with() {
+fn names_with_a_prefix_expire() {
     let start = Instant::now();
     let names: [&[u8]; 6] = [b"", b"a", b"a/", b"a/b", b"a/c", b"a0"];
-    for (beginning, at_most, visited, expired) in [
+    for (prefix, at_most, visited, expired) in [
         (&b"a/"[..], 9, 3, &names[2..5]),
         (b"a", 9, 5, &names[1..]),
         (b"", 9, 6, &names[..]),
         (b"b", 9, 0, &[]),
-        // As many as may be; one more than may be, and so all.
+        // As many as the limit; one more than the limit, so all names expire.
         (b"a/", 3, 3, &names[2..5]),
         (b"a/", 2, 2, &names[..]),
     ] {
         let mut cache = cache(9, 100);
         names.iter().for_each(|name| cache.insert(name, 0, bytes(1), start));
-        assert_eq!(cache.expire_prefix(beginning, at_most), visited);
+        assert_eq!(cache.expire_prefix(prefix, at_most), visited);
         for name in names {
             let is_expired = matches!(cache.get(name, start), Cached::Expired(_));
-            let told = (beginning.escape_ascii().to_string(), name.escape_ascii().to_string());
-            assert_eq!(is_expired, expired.contains(&name), "{told:?}");
+            let names = (prefix.escape_ascii().to_string(), name.escape_ascii().to_string());
+            assert_eq!(is_expired, expired.contains(&name), "{names:?}");
         }
     }
 }
 
-/// What was found before it was watched holds for a shorter time, and for nobody once more; what is
-/// found later holds as long as anything.
+/// A limited entry is valid for a shorter time and is not extended, until it is renewed.
 #[test]
-fn names_are_limited_by_what_they_begin_with() {
+fn names_with_a_prefix_are_limited() {
     let start = Instant::now();
     let names: [&[u8]; 5] = [b"a", b"a/", b"a/b", b"a/c", b"b"];
     for (at_most, limited, expired) in [(9, &names[1..4], false), (2, &names[..], true)] {
@@ -153,16 +151,16 @@ fn names_are_limited_by_what_they_begin_with() {
         names.iter().for_each(|name| cache.insert(name, 0, bytes(1), start));
         cache.limit_prefix(b"a/", SECOND / 4, at_most);
         for name in names {
-            let told = name.escape_ascii();
+            let text = name.escape_ascii();
             let at = |cache: &mut Cache<u32>, quarters: u32| {
                 matches!(cache.get(name, start + quarters * SECOND / 4), Cached::Valid(_))
             };
-            assert_eq!(at(&mut cache, 0), !expired, "{told} at once");
-            // Twice, because the first one would be the one who asks.
+            assert_eq!(at(&mut cache, 0), !expired, "{text} at once");
+            // Twice, because the first call could extend the entry for the second.
             for _ in 0..2 {
-                assert_eq!(at(&mut cache, 1), !limited.contains(&name), "{told} after the time");
+                assert_eq!(at(&mut cache, 1), !limited.contains(&name), "{text} at the limit");
             }
-            assert_eq!(at(&mut cache, 3), !limited.contains(&name), "{told} before the usual time");
+            assert_eq!(at(&mut cache, 3), !limited.contains(&name), "{text} after the limit");
         }
         for refresh in [Cache::confirm, |cache: &mut Cache<u32>, name: &[u8], now| {
             cache.insert(name, 0, bytes(1), now);
@@ -174,18 +172,18 @@ fn names_are_limited_by_what_they_begin_with() {
             };
             assert!(after(&mut cache, SECOND / 2));
             for _ in 0..2 {
-                assert!(!after(&mut cache, SECOND), "a limit makes nothing longer");
+                assert!(!after(&mut cache, SECOND), "a limit does not prolong the validity");
             }
             refresh(&mut cache, b"a/b", start);
             assert_eq!(cache.get(b"a/b", start + SECOND), Cached::Expired(&0));
-            assert_eq!(cache.get(b"a/b", start + SECOND), Cached::Valid(&0), "once more");
+            assert_eq!(cache.get(b"a/b", start + SECOND), Cached::Valid(&0), "extended");
         }
     }
 }
 
-/// Random changes, and a map that is gone through from one end to the other.
+/// Compares the cache with a naive map under random changes.
 #[test]
-fn it_knows_what_has_expired() {
+fn the_cache_knows_which_entries_have_expired() {
     let start = Instant::now();
     let mut random = fastrand::Rng::with_seed(7);
     let mut cache = cache(64, 1000);
@@ -238,7 +236,7 @@ fn it_knows_what_has_expired() {
 }
 
 #[test]
-fn what_it_does_is_counted() {
+fn events_are_counted() {
     let start = Instant::now();
     let mut cache = cache(2, 100);
     cache.get(b"a", start);
@@ -248,9 +246,9 @@ fn what_it_does_is_counted() {
     cache.get(b"a", start);
     cache.expire(b"a");
     cache.expire(b"a");
-    cache.expire(b"nobody knows it");
+    cache.expire(b"not in the cache");
     for _ in 0..2 {
-        // Whoever asks after the first is not counted as a change.
+        // The second call counts as a revalidation, but not as an expiration.
         cache.get(b"a", start);
     }
     cache.insert(b"c", 0, bytes(30), start);
@@ -271,7 +269,6 @@ fn what_it_does_is_counted() {
     assert_eq!(CacheStats::from_array(distinct).to_array(), distinct);
 }
 
-/// Names that were asked for once, long ago, must not keep those out that are asked for now.
 #[test]
 fn a_new_working_set_replaces_an_old_one() {
     const ENTRIES: u32 = 64;
@@ -282,7 +279,7 @@ fn a_new_working_set_replaces_an_old_one() {
     }
     let mut hits = 0;
     for round in 0..20 {
-        // Half of what there is room for, over and over.
+        // Half as many names as fit, repeatedly.
         for name in ENTRIES..ENTRIES + ENTRIES / 2 {
             match cache.get(&name.to_be_bytes(), now) {
                 Cached::Valid(_) => hits += u32::from(round > 2),
@@ -290,5 +287,5 @@ fn a_new_working_set_replaces_an_old_one() {
             }
         }
     }
-    assert_eq!(hits, 17 * ENTRIES / 2, "from the third round on, everything is known");
+    assert_eq!(hits, 17 * ENTRIES / 2, "from the fourth round on, all names are in the cache");
 }

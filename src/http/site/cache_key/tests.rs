@@ -1,4 +1,4 @@
-//! Changes and keys: by a table, and by what lookups open.
+//! Which keys a change invalidates: by a table, and compared with the files that lookups open.
 
 use std::fs;
 use std::path::Path;
@@ -9,14 +9,14 @@ use super::*;
 use crate::ask::{Ask, Reply};
 use crate::driver::{File, Links, Now};
 use crate::http::site::listing_job::Listings;
-use crate::http::site::lookup::{Lookup, Progress, Surroundings};
+use crate::http::site::lookup::{Lookup, LookupProgress, Surroundings};
 use crate::http::{Content, SiteSettings};
 
-/// The site of most keys here; the other one begins its keys with the same byte.
+/// The site of most keys. The number of the other site begins with the same byte.
 const SITE: SiteId = SiteId(0x0701);
 const OTHER: SiteId = SiteId(0x0702);
 
-/// Whether a change in a site concerns a key without its first two bytes.
+/// Whether a change in `SITE` concerns a key, which is given without its first two bytes.
 fn concerns(change: &Change, index: &[&str], key: &[u8]) -> bool {
     let index: Vec<Vec<u8>> = index.iter().map(|name| name.as_bytes().to_vec()).collect();
     let concerned = |site: SiteId| {
@@ -29,11 +29,11 @@ fn concerns(change: &Change, index: &[&str], key: &[u8]) -> bool {
         });
         found
     };
-    assert!(!concerned(OTHER), "{change:?} is of another site than {}", key.escape_ascii());
+    assert!(!concerned(OTHER), "{change:?} in another site concerns {}", key.escape_ascii());
     concerned(SITE)
 }
 
-/// What a path says of a change: where and to what, with a slash if all beneath has changed.
+/// The change of the entry at a path. A trailing slash means that everything beneath has changed.
 fn entry(path: &str) -> Change {
     let (path, beneath) = path.strip_suffix('/').map_or((path, false), |path| (path, true));
     let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -41,7 +41,7 @@ fn entry(path: &str) -> Change {
 }
 
 #[test]
-fn a_change_concerns_what_may_depend_on_it() {
+fn a_change_concerns_the_keys_that_may_depend_on_it() {
     let cases: [(&str, &[&str], &[&str]); 13] = [
         ("a", &["a", "a.html", "\0/a", "\0hna1", "\0jta2"], &["b", "/", "a/", "ab", "\0/b", "a/a"]),
         ("d/a", &["d/a", "d/a.html", "\0/d/a", "d\0hna1"], &["a", "d", "d/", "d/b", "\0hna1"]),
@@ -77,30 +77,29 @@ fn a_change_concerns_what_may_depend_on_it() {
 
 #[test]
 fn no_two_names_share_a_key() {
-    let key_of = |site: SiteId, name: Name<'_>| {
+    let key_of = |site: SiteId, name: ResourceName<'_>| {
         let mut key = b"what was there before".to_vec();
         name.write_key(site, &mut key);
         key
     };
     let key = |name| key_of(SITE, name);
     let asked = Asked::parse(Format::Html, None);
-    let of_root = key(Name::Entries { path: b"", asked });
+    let of_root = key(ResourceName::Entries { path: b"", asked });
     let peculiar = &of_root[3..];
-    assert_ne!(of_root, key(Name::Fallback { path: peculiar }));
-    let target = |path, directory| Name::Target { path, directory };
-    assert_ne!(key(Name::Fallback { path: b"a" }), key(target(b"a", false)));
+    assert_ne!(of_root, key(ResourceName::Fallback { path: peculiar }));
+    let target = |path, directory| ResourceName::Target { path, directory };
+    assert_ne!(key(ResourceName::Fallback { path: b"a" }), key(target(b"a", false)));
     assert_ne!(key(target(b"a", true)), key(target(b"a", false)));
-    // What one site calls by its path, another one may call by its number.
-    let names = [target(b"", true), target(b"a", false), Name::Fallback { path: b"a" }];
+    // The number of one site may be a path in another.
+    let names = [target(b"", true), target(b"a", false), ResourceName::Fallback { path: b"a" }];
     for name in names {
         assert_ne!(key_of(SITE, name), key_of(OTHER, name), "{name:?}");
         assert_eq!(key_of(SITE, name)[..2], SITE.0.to_be_bytes(), "{name:?}");
     }
 }
 
-/// Performs a lookup beneath a folder; returns the paths that it opened, whether or not something
-/// was there.
-fn opened(folder: &Path, content: &Content, name: &Name<'_>) -> Vec<String> {
+/// Performs a lookup beneath a folder. Returns the paths that it tried to open.
+fn opened(folder: &Path, content: &Content, name: &ResourceName<'_>) -> Vec<String> {
     let root = Arc::new(File::open_root(folder, Links::Beneath).unwrap());
     let settings =
         SiteSettings { content: content.clone(), ..SiteSettings::new(Arc::clone(&root)) };
@@ -114,11 +113,11 @@ fn opened(folder: &Path, content: &Content, name: &Name<'_>) -> Vec<String> {
     let mut progress = lookup.begin(&site, &root);
     loop {
         match progress {
-            Progress::Done(_) => return paths,
-            Progress::Wait => {}
-            Progress::Ask(asks) => open.extend(asks),
+            LookupProgress::Done(_) => return paths,
+            LookupProgress::Wait => {}
+            LookupProgress::Ask(asks) => open.extend(asks),
         }
-        let (part, ask) = open.pop().expect("it waits for something");
+        let (part, ask) = open.pop().expect("the lookup waits for a reply");
         let reply = match ask {
             Ask::Open { root, path } => {
                 paths.push(path.to_str().unwrap().to_owned());
@@ -131,11 +130,11 @@ fn opened(folder: &Path, content: &Content, name: &Name<'_>) -> Vec<String> {
     }
 }
 
-/// Whatever a lookup opens, or finds missing, it depends on: a change of it concerns the name, and
-/// so does one of a directory on the way there. All of it is in the directory that is watched for
-/// the name, or is that directory.
+/// A lookup depends on each path that it tries to open: a change of the path or of a parent
+/// directory must concern the name. All paths must be in the directory that is watched for the
+/// name, or be that directory.
 #[test]
-fn what_a_lookup_opens_concerns_its_name() {
+fn a_change_of_any_path_that_a_lookup_opens_concerns_its_name() {
     let mut random = fastrand::Rng::with_seed(5);
     let parts = ["a", "b", "index", "start", ".html", ".html", ".br", ".gz", ".zst", ".css"];
     let some = |random: &mut fastrand::Rng| -> String {
@@ -149,7 +148,7 @@ fn what_a_lookup_opens_concerns_its_name() {
         let directories = ["", "a/", "a/b/", "index/"];
         for _ in 0..random.usize(..12) {
             let path = folder.path().join(random.choice(directories).unwrap());
-            // It fails where there is a file of that name.
+            // Fails if there is a file of that name.
             if fs::create_dir_all(&path).is_ok() {
                 let _ = fs::write(path.join(some(&mut random)), "content");
             }
@@ -165,29 +164,29 @@ fn what_a_lookup_opens_concerns_its_name() {
             let path = path.as_bytes();
             let asked = Asked::parse(random.choice(Format::ALL).unwrap(), None);
             let name = match random.u8(..4) {
-                0 => Name::Target { path, directory: true },
-                1 => Name::Fallback { path },
-                2 => Name::Entries { path, asked },
-                _ => Name::Target { path, directory: false },
+                0 => ResourceName::Target { path, directory: true },
+                1 => ResourceName::Fallback { path },
+                2 => ResourceName::Entries { path, asked },
+                _ => ResourceName::Target { path, directory: false },
             };
-            let is_of_entries = matches!(name, Name::Entries { .. });
+            let is_of_entries = matches!(name, ResourceName::Entries { .. });
             let mut key = Vec::new();
             name.write_key(SITE, &mut key);
             for path in opened(folder.path(), &content, &name) {
                 opens += 1;
                 let key = &key[2..];
                 let asks = |change: &str| concerns(&entry(change), &["index.html", "start"], key);
-                let told = key.escape_ascii();
-                assert!(asks(&format!("{path}/")), "{told} depends on {path}");
-                // A file that is no directory has no entries, whatever is in it.
+                let text = key.escape_ascii();
+                assert!(asks(&format!("{path}/")), "{text} depends on {path}");
+                // A listing does not depend on the content of a file.
                 let is_read = folder.path().join(&path).is_file() && !is_of_entries;
-                assert!(!is_read || asks(&path), "{told} depends on the content of {path}");
+                assert!(!is_read || asks(&path), "{text} depends on the content of {path}");
                 let watched = name.directory();
                 let (parent, _) = path.rsplit_once('/').unwrap_or_default();
                 let is_watched = parent.as_bytes() == watched || path.as_bytes() == watched;
-                assert!(is_watched || path == ".", "{told} depends on {path}, elsewhere");
+                assert!(is_watched || path == ".", "{text} depends on {path}, which is unwatched");
                 for (slash, _) in path.match_indices('/') {
-                    assert!(asks(&path[..=slash]), "{told} depends on the way to {path}");
+                    assert!(asks(&path[..=slash]), "{text} depends on the parents of {path}");
                 }
             }
         }

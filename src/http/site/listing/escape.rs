@@ -1,16 +1,16 @@
-//! Names, which are any bytes, as text and as references; text as HTML.
+//! Escapes file names, which may be any bytes, for HTML and for references.
 
 use std::fmt::{self, Display, Formatter, Write};
 
 use crate::http::site::target;
 
-/// A name in text and in attributes of HTML.
+/// Formats a name for text and attributes in HTML.
 ///
 /// Bytes that are not UTF-8 become U+FFFD, as do characters that would change how the rest of the
-/// page reads: controls of text direction that would outlast an element (UAX #9), separators of
-/// lines and paragraphs, and what Unicode calls noncharacters. Control characters become their
-/// pictures, so that a line break in a name is seen. The rest stands as it is: letters of any
-/// script, joiners, emoji.
+/// page is displayed: bidirectional controls with effect beyond an element (UAX #9), line and
+/// paragraph separators, and noncharacters. Control characters become their Unicode pictures, so
+/// that a line break in a name is visible. All other characters are kept, including joiners and
+/// emoji.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Text<'a>(pub(super) &'a [u8]);
 
@@ -35,10 +35,10 @@ impl Display for Text<'_> {
     }
 }
 
-/// The character itself, or what is shown instead of it.
+/// The character itself, or its replacement.
 fn harmless(character: char) -> char {
     let picture = match character {
-        // The pictures of the 32 controls and of delete, in the order of their codes.
+        // The Unicode pictures of the 32 control characters have consecutive codes.
         '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(character)),
         '\x7f' => Some('\u{2421}'),
         '\u{80}'..='\u{9f}'
@@ -51,17 +51,17 @@ fn harmless(character: char) -> char {
     picture.unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
-/// The relative reference to an entry: each byte as it is or percent-encoded.
+/// The relative reference to an entry, percent-encoded.
 ///
-/// It begins with `./`, so that `a:b` is not taken for a scheme, and ends with `/` for a
-/// directory, so that it leads there without a redirect.
+/// It begins with `./`, so that `a:b` does not parse as a scheme, and ends with `/` for a
+/// directory, which avoids a redirect.
 pub(super) fn reference(name: &[u8], directory: bool) -> String {
     let end = if directory { "/" } else { "" };
     format!(".{}{end}", target::encode_path(name))
 }
 
-/// Fuzz entry: a name neither ends the text nor the attribute it stands in, and its reference
-/// leads to it. Bytes that are no name are passed over.
+/// Fuzz entry: a name does not end the text or the attribute that contains it, and its reference
+/// resolves to the name. Bytes that cannot be a name are only escaped.
 ///
 /// # Panics
 ///
@@ -85,7 +85,7 @@ pub fn fuzz_listing_name(data: &[u8]) {
         let reference = reference(data, directory);
         assert!(reference.is_ascii() && !reference.contains(['<', '>', '"', '?', '#', '\\', ' ']));
         let from_root = reference.strip_prefix('.').expect("a reference begins with ./");
-        let target = target::resolve(from_root.as_bytes()).expect("a name can be asked for");
+        let target = target::resolve(from_root.as_bytes()).expect("a name can be requested");
         assert_eq!((target.path(), target.directory()), (data, directory));
         assert_eq!(target.query(), None);
     }
@@ -104,7 +104,7 @@ mod tests {
             (b"&amp;", "&amp;amp;"),
             (b"a\nb\tc\x7f\0", "a␊b␉c␡␀"),
             (b"a\xffb\xc3", "a\u{fffd}b\u{fffd}"),
-            // Overlong, and a surrogate: not UTF-8, so each byte stands alone.
+            // An overlong encoding and a surrogate are not UTF-8, so each byte is replaced.
             (b"\xc0\xbcb", "\u{fffd}\u{fffd}b"),
             (b"\xed\xa0\x80", "\u{fffd}\u{fffd}\u{fffd}"),
             ("evil\u{202e}gpj.exe".as_bytes(), "evil\u{fffd}gpj.exe"),
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn references_encode_what_would_mean_something_else() {
+    fn references_encode_reserved_bytes() {
         let table: [(&[u8], &str); 11] = [
             (b"a.txt", "./a.txt"),
             (b"a:b", "./a:b"),

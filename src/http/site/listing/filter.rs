@@ -1,4 +1,4 @@
-//! What of a directory is listed, and what is known of it.
+//! Selects the entries of a directory that are listed, and gets their metadata.
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -9,30 +9,29 @@ use crate::driver::{Entry, EntryKind, File, FileFailure, FileKind, Metadata};
 use crate::http::semantics::negotiate::Coding;
 use crate::http::site::target::{PATH_BYTES_MAX, SEGMENT_BYTES_MAX, has_hidden_segment};
 
-/// Something to be listed.
+/// An entry that is listed.
 #[derive(Clone, Debug)]
-pub(super) struct Item {
-    /// Its name, which can be asked for.
+pub(super) struct ListedEntry {
+    /// The name, which a request can name.
     pub(super) name: Vec<u8>,
-    /// Whether it is a directory or leads to one.
+    /// Whether it is a directory or a link to one.
     pub(super) directory: bool,
-    /// What it is, or leads to; none while nobody has looked.
+    /// The metadata of the file, or of the target of a link. `None` until needed.
     pub(super) metadata: Option<Metadata>,
 }
 
-impl Item {
-    /// Length in bytes; 0 while nobody has looked.
+impl ListedEntry {
+    /// The length in bytes; 0 without metadata.
     pub(super) fn len(&self) -> u64 {
         self.metadata.map_or(0, |metadata| metadata.len)
     }
 
-    /// When the content changed: seconds and nanoseconds since the epoch; 0 while nobody has
-    /// looked.
+    /// The modification time: seconds and nanoseconds since the epoch; 0 without metadata.
     pub(super) fn modified(&self) -> (i64, u32) {
         self.metadata.map_or((0, 0), |metadata| metadata.modified)
     }
 
-    fn look(&mut self, metadata: Metadata) {
+    fn set_metadata(&mut self, metadata: Metadata) {
         self.directory = metadata.kind == FileKind::Directory;
         self.metadata = Some(metadata);
     }
@@ -40,32 +39,37 @@ impl Item {
 
 /// The directory that is listed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place<'a> {
-    /// Its root, which decides where links may lead.
+pub(super) struct ListedDirectory<'a> {
+    /// The root, which decides where links may lead.
     pub(super) root: &'a File,
-    /// Its path below the root.
+    /// The path below the root.
     pub(super) dir: &'a [u8],
     /// The directory itself.
     pub(super) directory: &'a File,
 }
 
-impl Place<'_> {
-    /// What of the entries is listed, in no order. Links are looked at, since only that tells
-    /// whether they are directories; other entries have no metadata yet.
-    pub(super) fn visible(&self, entries: Vec<Entry>, policy: &Policy) -> io::Result<Vec<Item>> {
+impl ListedDirectory<'_> {
+    /// The entries to list, in any order. Links get their metadata, which is needed to know whether
+    /// they lead to directories; other entries have none yet.
+    pub(super) fn visible(
+        &self,
+        entries: Vec<Entry>,
+        policy: &Policy,
+    ) -> io::Result<Vec<ListedEntry>> {
         let mut items = Vec::with_capacity(entries.len());
         for Entry { name, kind } in entries {
-            if !self.can_be_asked_for(&name) || policy.hide_dotfiles && self.is_hidden(&name) {
+            if !self.can_be_requested(&name) || policy.hide_dotfiles && self.is_hidden(&name) {
                 continue;
             }
-            let mut item = Item { name, directory: kind == EntryKind::Directory, metadata: None };
+            let mut item =
+                ListedEntry { name, directory: kind == EntryKind::Directory, metadata: None };
             match kind {
                 EntryKind::File | EntryKind::Directory => {}
                 EntryKind::Other => continue,
                 EntryKind::Link | EntryKind::Unknown => {
                     let path = self.path_of(&item.name);
                     let Some(metadata) = describe(self.root, path)? else { continue };
-                    item.look(metadata);
+                    item.set_metadata(metadata);
                 }
             }
             items.push(item);
@@ -76,18 +80,18 @@ impl Place<'_> {
         Ok(items)
     }
 
-    /// Looks at what nobody has looked at; what is gone meanwhile is left out.
+    /// Adds missing metadata. Entries that no longer exist are removed.
     ///
-    /// These were no links, so a name in the open directory is all it takes: one call, that does
-    /// not walk the path again.
-    pub(super) fn describe(&self, items: &mut Vec<Item>) -> io::Result<()> {
+    /// Links have metadata already. Other entries are looked up by name in the open directory,
+    /// which is cheaper than by path.
+    pub(super) fn describe(&self, items: &mut Vec<ListedEntry>) -> io::Result<()> {
         let mut result = Ok(());
         items.retain_mut(|item| {
             if item.metadata.is_some() || result.is_err() {
                 return true;
             }
             match describe(self.directory, item.name.clone()) {
-                Ok(Some(metadata)) => item.look(metadata),
+                Ok(Some(metadata)) => item.set_metadata(metadata),
                 Ok(None) => return false,
                 Err(error) => result = Err(error),
             }
@@ -104,9 +108,9 @@ impl Place<'_> {
         }
     }
 
-    /// Whether a request can name an entry. Some file systems have longer names than Linux, and
-    /// a deep directory has entries that no single path reaches.
-    fn can_be_asked_for(&self, name: &[u8]) -> bool {
+    /// Whether a request can name an entry. Some file systems have longer names than requests may
+    /// have, and in a deep directory, the path of an entry may be too long.
+    fn can_be_requested(&self, name: &[u8]) -> bool {
         let slash = usize::from(!self.dir.is_empty());
         let path_bytes = self.dir.len() + slash + name.len();
         name.len() <= SEGMENT_BYTES_MAX
@@ -115,16 +119,16 @@ impl Place<'_> {
             && !name.iter().any(|byte| matches!(byte, 0 | b'/'))
     }
 
-    /// Whether an entry has a name that hides it here.
+    /// Whether an entry is hidden by its name.
     fn is_hidden(&self, name: &[u8]) -> bool {
         if self.dir.is_empty() { has_hidden_segment(name) } else { name.starts_with(b".") }
     }
 }
 
-/// What a path leads to, if it can be served.
+/// The metadata of a file, if it can be served.
 ///
-/// Whatever keeps it from being looked at would keep it from being opened too, so it is not there.
-/// Except for a shortage, which passes: a page that lacks half of its entries must not be made.
+/// An entry whose metadata cannot be read could not be opened either, so it is treated as missing.
+/// But a shortage fails the listing, because the page could otherwise lack entries at random.
 fn describe(directory: &File, path: Vec<u8>) -> io::Result<Option<Metadata>> {
     let Ok(path) = CString::new(path) else { return Ok(None) };
     match directory.describe(&path) {
@@ -136,11 +140,11 @@ fn describe(directory: &File, path: Vec<u8>) -> io::Result<Option<Metadata>> {
     }
 }
 
-/// Leaves out files that are other forms of a file beside them.
-fn leave_out_sidecars(items: &mut Vec<Item>) {
+/// Removes compressed files that stand beside their plain file.
+fn leave_out_sidecars(items: &mut Vec<ListedEntry>) {
     let files = items.iter().filter(|item| !item.directory);
     let names: HashSet<&[u8]> = files.map(|item| &item.name[..]).collect();
-    let is_sidecar = |item: &Item| {
+    let is_sidecar = |item: &ListedEntry| {
         let original = |coding: &Coding| item.name.strip_suffix(coding.suffix().as_bytes());
         !item.directory && Coding::ALL.iter().filter_map(original).any(|name| names.contains(name))
     };
@@ -152,23 +156,23 @@ fn leave_out_sidecars(items: &mut Vec<Item>) {
 pub(super) mod tests {
     use super::*;
 
-    fn item(name: &[u8], kind: FileKind, len: u64, modified: (i64, u32)) -> Item {
+    fn item(name: &[u8], kind: FileKind, len: u64, modified: (i64, u32)) -> ListedEntry {
         let metadata = Metadata { kind, len, modified, changed: (0, 0), inode: 0, device: 0 };
         let directory = kind == FileKind::Directory;
-        Item { name: name.to_vec(), directory, metadata: Some(metadata) }
+        ListedEntry { name: name.to_vec(), directory, metadata: Some(metadata) }
     }
 
-    pub(in super::super) fn file(name: &str, len: u64, modified: (i64, u32)) -> Item {
+    pub(in super::super) fn file(name: &str, len: u64, modified: (i64, u32)) -> ListedEntry {
         item(name.as_bytes(), FileKind::Regular, len, modified)
     }
 
-    pub(in super::super) fn directory(name: &str, len: u64, modified: (i64, u32)) -> Item {
+    pub(in super::super) fn directory(name: &str, len: u64, modified: (i64, u32)) -> ListedEntry {
         item(name.as_bytes(), FileKind::Directory, len, modified)
     }
 
     #[test]
-    fn sidecars_are_left_out_beside_their_file_only() {
-        let mut items: Vec<Item> = [
+    fn compressed_files_are_left_out_only_beside_their_plain_file() {
+        let mut items: Vec<ListedEntry> = [
             "a.js",
             "a.js.br",
             "a.js.gz",
@@ -210,11 +214,11 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn names_that_no_request_can_have_are_left_out() {
+    fn entries_that_no_request_can_name_are_left_out() {
         let folder = tempfile::tempdir().unwrap();
         let root = File::open_root(folder.path(), crate::driver::Links::Beneath).unwrap();
         let deep = vec![b'd'; PATH_BYTES_MAX - 4];
-        let place = |dir| Place { root: &root, dir, directory: &root };
+        let place = |dir| ListedDirectory { root: &root, dir, directory: &root };
         let table: [(&[u8], &[u8], bool); 11] = [
             (b"", b"a", true),
             (b"dir", b"a", true),
@@ -229,7 +233,7 @@ pub(super) mod tests {
             (b"", b"a\0b", false),
         ];
         for (dir, name, can) in table {
-            assert_eq!(place(dir).can_be_asked_for(name), can, "{}", name.escape_ascii());
+            assert_eq!(place(dir).can_be_requested(name), can, "{}", name.escape_ascii());
         }
     }
 }

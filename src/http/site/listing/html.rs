@@ -1,29 +1,30 @@
-//! A page of a listing as HTML: one document without scripts, that needs nothing else.
+//! Formats a page of a listing as an HTML document without scripts and external resources.
 //!
-//! Links are relative, so they hold behind a proxy that puts the server below a prefix. Links that
-//! only sort anew are `nofollow`: a crawler would fetch the same entries six times.
+//! Links are relative, so they are correct behind a proxy that serves the site below a prefix.
+//! Links that change the order are `nofollow`; otherwise crawlers would fetch the same entries in
+//! all six orders.
 
 use std::fmt::{self, Display, Formatter};
 
 use super::escape::{Text, reference};
-use super::filter::Item;
+use super::filter::ListedEntry;
 use super::humanize;
-use super::page::Page;
+use super::page::ListingPage;
 use super::query::{Asked, Order, Sort};
 
-/// How many directories above this one are links. A path has up to 2048 segments, and the n-th
-/// link has n times `../` in it.
+/// How many parent directories are links. A path may have 2048 segments, and the n-th link repeats
+/// `../` n times.
 const CRUMBS_MAX: usize = 64;
 
-/// The look of the page, in the reader's choice of light and dark.
+/// The style sheet, which supports light and dark color schemes.
 const STYLE: &str = include_str!("style.css");
 
-/// Writes the page.
-pub(super) fn render(page: &Page<'_>) -> Vec<u8> {
+/// Formats the page.
+pub(super) fn render(page: &ListingPage<'_>) -> Vec<u8> {
     Document(page).to_string().into_bytes()
 }
 
-struct Document<'a>(&'a Page<'a>);
+struct Document<'a>(&'a ListingPage<'a>);
 
 impl Display for Document<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -42,7 +43,7 @@ impl Display for Document<'_> {
             f.write_str("<tr><td colspan=\"3\"><a href=\"../\">Parent directory</a></td></tr>\n")?;
         }
         for item in &page.items {
-            writeln!(f, "{}", Row(item))?;
+            writeln!(f, "{}", HtmlRow(item))?;
         }
         f.write_str("</tbody>\n</table>\n")?;
         if page.pages > 1 {
@@ -52,7 +53,7 @@ impl Display for Document<'_> {
     }
 }
 
-/// The path from the root, each directory above a link.
+/// The path from the root, with links to the parent directories.
 struct Crumbs<'a>(&'a [u8]);
 
 impl Display for Crumbs<'_> {
@@ -76,8 +77,8 @@ impl Display for Crumbs<'_> {
     }
 }
 
-/// How much there is.
-struct Summary<'a>(&'a Page<'a>);
+/// The number of entries and pages.
+struct Summary<'a>(&'a ListingPage<'a>);
 
 impl Display for Summary<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -106,7 +107,7 @@ impl Display for Summary<'_> {
     }
 }
 
-/// The headers of the columns, which sort.
+/// The column headers, which are links that change the order.
 struct Headers(Asked);
 
 impl Display for Headers {
@@ -133,10 +134,10 @@ impl Display for Headers {
     }
 }
 
-/// One entry.
-struct Row<'a>(&'a Item);
+/// A table row for one entry.
+struct HtmlRow<'a>(&'a ListedEntry);
 
-impl Display for Row<'_> {
+impl Display for HtmlRow<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let item = self.0;
         let href = reference(&item.name, item.directory);
@@ -150,7 +151,7 @@ impl Display for Row<'_> {
         }
         f.write_str("</td><td>")?;
         if let Some(time) = humanize::time(item.modified().0) {
-            // The day, and to the minute where there is room.
+            // The style sheet hides the span where there is little room.
             let (day, minute) = (&time[..10], &time[11..16]);
             write!(f, "<time datetime=\"{time}\">{day}<span> {minute}</span></time>")?;
         }
@@ -158,8 +159,8 @@ impl Display for Row<'_> {
     }
 }
 
-/// Which of the pages this is.
-struct Number<'a>(&'a Page<'a>);
+/// The number of this page, and of all pages.
+struct Number<'a>(&'a ListingPage<'a>);
 
 impl Display for Number<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -168,8 +169,8 @@ impl Display for Number<'_> {
     }
 }
 
-/// Ways to the pages before and after this one.
-struct Paging<'a>(&'a Page<'a>);
+/// Links to the previous and the next page.
+struct Paging<'a>(&'a ListingPage<'a>);
 
 impl Display for Paging<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -1,12 +1,11 @@
-//! Sizes, counts and times as people read them.
+//! Formats sizes, counts and times for people.
 //!
-//! Sizes are decimal, as the units of the SI are and as disks are sold: a kB has 1000 bytes, a MB
-//! 1000 kB. The exact number is always near. Times are UTC, since a server does not know where its
-//! reader is.
+//! Sizes have SI units, as disks do: a kB has 1000 bytes. Times are UTC, because the server does
+//! not know the reader's time zone.
 
 use std::time::{Duration, UNIX_EPOCH};
 
-/// A number of bytes with one decimal, rounded: `1.4 MB`.
+/// Formats a number of bytes, rounded to one decimal: `1.4 MB`.
 pub(super) fn size(bytes: u64) -> String {
     if bytes < 1000 {
         return format!("{bytes} B");
@@ -15,15 +14,15 @@ pub(super) fn size(bytes: u64) -> String {
     for name in ["kB", "MB", "GB", "TB", "PB", "EB"] {
         unit *= 1000;
         let tenths = (u128::from(bytes) * 10 + unit / 2) / unit;
-        // Rounding may reach the next unit: 999,950 bytes are 1.0 MB.
+        // Rounding may require the next unit: 999,950 bytes are 1.0 MB.
         if tenths < 10_000 {
             return format!("{}.{} {name}", tenths / 10, tenths % 10);
         }
     }
-    unreachable!("64 bits count less than 19 EB")
+    unreachable!("64-bit sizes are below 19 EB")
 }
 
-/// A number with its digits in groups: `1,433,600`.
+/// Formats a number with groups of digits: `1,433,600`.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
@@ -36,10 +35,10 @@ pub(super) fn grouped(number: u64) -> String {
     grouped
 }
 
-/// Seconds since the epoch as RFC 3339 has them, `2026-01-02T03:04:05Z`.
+/// Formats seconds since the epoch by RFC 3339: `2026-01-02T03:04:05Z`.
 ///
-/// None for times that it has no form for, or that this library does not write: before 1970 and
-/// after 9999. File systems can say either.
+/// `None` before 1970, which the library does not support, and after 9999, which RFC 3339 does not.
+/// Files can have such times.
 pub(super) fn time(seconds: i64) -> Option<String> {
     /// The first second of the year 10000.
     const END: u64 = 253_402_300_800;
@@ -77,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn digits_are_in_groups_of_three_from_the_right() {
+    fn digits_are_grouped_from_the_right() {
         let table = [(0, "0"), (999, "999"), (1000, "1,000"), (123_456, "123,456")];
         for (number, text) in table {
             assert_eq!(grouped(number), text);
@@ -87,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_written_where_they_can_be() {
+    fn times_outside_of_rfc_3339_are_omitted() {
         let table = [
             (0, Some("1970-01-01T00:00:00Z")),
             (1_709_164_799, Some("2024-02-28T23:59:59Z")),

@@ -5,19 +5,19 @@
 use std::fmt::Write;
 use std::{fmt, io};
 
-use super::filter::Item;
-use super::page::Page;
+use super::filter::ListedEntry;
+use super::page::ListingPage;
 use super::query::Asked;
 use super::{escape, humanize};
 
 /// Writes the page.
-pub(super) fn render(page: &Page<'_>) -> io::Result<Vec<u8>> {
+pub(super) fn render(page: &ListingPage<'_>) -> io::Result<Vec<u8>> {
     let mut out = String::new();
     write_page(&mut out, page).map_err(io::Error::other)?;
     Ok(out.into_bytes())
 }
 
-fn write_page(out: &mut String, page: &Page<'_>) -> fmt::Result {
+fn write_page(out: &mut String, page: &ListingPage<'_>) -> fmt::Result {
     let path = page.path();
     let path = Quoted(&String::from_utf8_lossy(&path));
     let (number, pages, total) = (page.asked.page, page.pages, page.total);
@@ -38,7 +38,7 @@ fn write_page(out: &mut String, page: &Page<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn write_entry(out: &mut String, item: &Item) -> fmt::Result {
+fn write_entry(out: &mut String, item: &ListedEntry) -> fmt::Result {
     let name = String::from_utf8_lossy(&item.name);
     let kind = if item.directory { "directory" } else { "file" };
     write!(out, r#"{{"name":{},"type":"{kind}","#, Quoted(&name))?;

@@ -1,26 +1,26 @@
-//! Directory listings: what is in a directory, as a page for people or as an object for programs.
+//! Directory listings in HTML and JSON.
 //!
-//! A [`Listing`] reads the directory and gives the body of each page. It waits for the disk, so it
-//! is for jobs, never for the loop. Everything else in here is a function of values:
+//! A [`Listing`] reads a directory and makes pages of its entries. It blocks on the disk, so it
+//! runs in jobs and never in the loop of a worker. The modules are:
 //!
-//! - `query` reads what is asked ([`Asked`]), and names it for links and for caches;
-//! - `filter` decides what is listed, and looks at it as far as needed;
-//! - `order` sorts it, `html` and `json` write one page of it;
-//! - `escape` makes names harmless, `humanize` writes numbers for people.
+//! - `query` parses the query ([`Asked`]), and formats it for links and cache keys;
+//! - `filter` selects the entries to list, and gets their metadata;
+//! - `order` sorts them, `page` selects those of a page, `html` and `json` format it;
+//! - `escape` escapes names, `humanize` formats numbers for people.
 //!
-//! The work has bounds. At most [`Policy::entries_max`] names are read, in one pass, and what lies
-//! beyond is not listed; the page says so. By name, only links and the entries of one page are
-//! looked at one by one; by size and by time all are. A page has at most [`Policy::page_size`]
-//! entries, and writes each in less than 3 KiB, with a name of 255 bytes that all need escaping.
+//! The work is limited. At most [`Policy::entries_max`] names are read; if there are more, the page
+//! says so. To sort by name, only links and the entries of the page need metadata; to sort by size
+//! or time, all entries do. A page has at most [`Policy::page_size`] entries, each of which takes
+//! less than 3 KiB even if all 255 bytes of its name have to be escaped.
 //!
-//! What is listed can be opened, as far as a moment's look can tell: links that lead nowhere, or
-//! where the root's policy does not let them, are left out, and so are FIFOs, sockets and devices.
+//! Only entries that can be opened are listed. Dangling links, links that the root does not allow
+//! to be followed, FIFOs, sockets and devices are left out.
 //!
 //! # JSON
 //!
-//! The answer is an object, not an array as nginx's autoindex gives it. A directory may be longer
-//! than a page; a program that does not know of pages then fails at once, rather than take a part
-//! for the whole. It follows `next` while there is one.
+//! The response is an object, not an array as from nginx's autoindex: a directory may have several
+//! pages, and a program that expects an array should fail rather than read only the first page.
+//! Programs follow `next` while it is present.
 //!
 //! ```json
 //! {"path": "/pub/", "page": 1, "pages": 2, "total": 1001, "truncated": false, "next": "?page=2",
@@ -30,9 +30,10 @@
 //!    "href": "./a%20b"}]}
 //! ```
 //!
-//! `total` counts the entries on all pages; `truncated` says that there were more names than are
-//! read. `next` and `href` are relative to the listing. `href` is exact where `name` cannot be: a
-//! name that is not UTF-8 has U+FFFD in it. `mtime` is absent when RFC 3339 has no form for it.
+//! `total` is the number of entries on all pages. `truncated` is true if the directory has more
+//! names than were read. `next` and `href` are relative to the listing. `href` is always exact, but
+//! in `name`, bytes that are not UTF-8 become U+FFFD. `mtime` is absent if the time cannot be
+//! written as RFC 3339.
 
 mod escape;
 mod filter;
@@ -53,12 +54,12 @@ pub use escape::fuzz_listing_name;
 pub use policy::Policy;
 pub use query::{Asked, Format, Order, PAGE_MAX, Sort, fuzz_listing_query};
 
-use self::filter::Place;
-use self::page::{Contents, Page};
+use self::filter::ListedDirectory;
+use self::page::{Contents, ListingPage};
 use crate::driver::File;
 
-/// A directory to be listed. It is read when the first page is asked for; all further pages show
-/// it as it was then.
+/// A directory listing. The directory is read for the first page; further pages use the same
+/// entries.
 #[derive(Debug)]
 pub struct Listing {
     root: Arc<File>,
@@ -69,26 +70,25 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// A listing of `directory`, which is at `dir` below `root`: a path as
-    /// [`Target::path`](super::target::Target::path) has it, empty for the root itself.
+    /// A listing of `directory`, whose path below `root` is `dir`, in the form of
+    /// [`Target::path`](super::target::Target::path).
     #[must_use]
     pub fn new(root: Arc<File>, dir: Vec<u8>, directory: Arc<File>, policy: Policy) -> Self {
         Self { root, dir, directory, policy, contents: None }
     }
 
-    /// Makes a page.
+    /// Makes a page. If there are fewer pages than `asked.page`, makes the last one.
     ///
-    /// The same question about the same directory has the same answer, byte for byte. A page
-    /// beyond the last is the last.
+    /// The result depends only on `asked` and the directory, byte by byte.
     ///
     /// # Errors
     ///
-    /// Those of [`File::entries`], and a lack of descriptors or memory while links are looked at.
-    /// An entry that cannot be looked at for another reason is left out. The next page begins
-    /// where this one has failed.
+    /// Those of [`File::entries`], and a shortage of descriptors or memory while metadata is read.
+    /// An entry whose metadata cannot be read for another reason is left out. After an error, the
+    /// next call goes on where this one failed.
     pub fn page(&mut self, asked: &Asked) -> io::Result<Vec<u8>> {
         let Self { root, dir, directory, policy, contents } = self;
-        let place = Place { root, dir, directory };
+        let place = ListedDirectory { root, dir, directory };
         let contents = match contents {
             Some(contents) => contents,
             None => contents.insert(Contents::read(place, policy)?),
@@ -96,7 +96,7 @@ impl Listing {
         if asked.sort != Sort::Name {
             contents.describe(place)?;
         }
-        let mut page = Page::of(dir, contents, *asked, policy);
+        let mut page = ListingPage::of(dir, contents, *asked, policy);
         place.describe(&mut page.items)?;
         match asked.format {
             Format::Html => Ok(html::render(&page)),

@@ -1,25 +1,24 @@
-//! The order of entries: directories before files, and each by name, size or time.
+//! Sorts entries: directories before files, and both by name, size or time.
 //!
-//! Names are in natural order: runs of digits compare as numbers of any length, ASCII letters
-//! without regard to case. What is still equal is ordered by its bytes, so that the order is total
-//! and a page never depends on the order in which a file system tells its names.
+//! Names are in natural order: runs of digits compare as numbers of any length, and ASCII letters
+//! without regard to case. Names that are still equal compare by bytes, so the order is total, and
+//! a page does not depend on the order in which the file system returns names.
 
 use std::cmp::Ordering;
 
-use super::filter::Item;
+use super::filter::ListedEntry;
 use super::query::{Order, Sort};
 
-/// The places of what is to be listed, in the order in which it is. By size and by time, what has
-/// not been described counts as zero.
-pub(super) fn places(items: &[Item], by: Sort, order: Order) -> Box<[usize]> {
+/// The indices of the entries in sorted order. Sizes and times without metadata count as zero.
+pub(super) fn places(items: &[ListedEntry], by: Sort, order: Order) -> Box<[usize]> {
     let mut places: Box<[usize]> = (0..items.len()).collect();
     places.sort_unstable_by(|left, right| compare(&items[*left], &items[*right], by, order));
     places
 }
 
-/// The order of two entries. Directories come first whichever end is asked for; a directory's
-/// size tells nothing, so by size they are sorted by name.
-fn compare(left: &Item, right: &Item, by: Sort, order: Order) -> Ordering {
+/// Compares two entries. Directories come first in both orders. The size of a directory is
+/// meaningless, so directories are sorted by name instead.
+fn compare(left: &ListedEntry, right: &ListedEntry, by: Sort, order: Order) -> Ordering {
     right.directory.cmp(&left.directory).then_with(|| {
         let first = match by {
             Sort::Size if !left.directory => left.len().cmp(&right.len()),
@@ -34,12 +33,12 @@ fn compare(left: &Item, right: &Item, by: Sort, order: Order) -> Ordering {
     })
 }
 
-/// The natural order of two names. Only equal names are equal.
+/// The natural order of two names. Different names are never equal.
 pub(super) fn natural(left: &[u8], right: &[u8]) -> Ordering {
     loosely(left, right).then_with(|| left.cmp(right))
 }
 
-/// The natural order, in which `a01` and `A1` are equal.
+/// The natural order without tie-breaking: `a01` and `A1` are equal.
 fn loosely(mut left: &[u8], mut right: &[u8]) -> Ordering {
     loop {
         let (Some(&one), Some(&other)) = (left.first(), right.first()) else {
@@ -58,7 +57,7 @@ fn loosely(mut left: &[u8], mut right: &[u8]) -> Ordering {
     }
 }
 
-/// Takes the digits at the front, and returns them without leading zeros.
+/// Removes the digits at the front, and returns them without leading zeros.
 fn number<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
     let end = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
     let (digits, tail) = rest.split_at(end);
@@ -112,7 +111,7 @@ mod tests {
         (0..random.usize(1..6)).map(|_| random.choice(*b"0129aAbB._\xff").unwrap()).collect()
     }
 
-    /// What a name is compared by, said in another way: a list of numbers and letters.
+    /// A naive sort key for natural order: a list of numbers and letters, then the bytes.
     fn oracle(name: &[u8]) -> (Vec<(u32, u128)>, Vec<u8>) {
         let mut parts: Vec<(u32, u128)> = Vec::new();
         let mut within = false;
@@ -128,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_is_total_and_agrees_with_a_naive_one() {
+    fn the_order_is_total_and_agrees_with_the_naive_key() {
         let mut random = fastrand::Rng::with_seed(1);
         for _ in 0..20_000 {
             let (a, b, c) = (name(&mut random), name(&mut random), name(&mut random));
@@ -141,12 +140,12 @@ mod tests {
         }
     }
 
-    fn sorted(items: &[Item], by: Sort, order: Order) -> Vec<Vec<u8>> {
+    fn sorted(items: &[ListedEntry], by: Sort, order: Order) -> Vec<Vec<u8>> {
         places(items, by, order).iter().map(|place| items[*place].name.clone()).collect()
     }
 
     #[test]
-    fn directories_come_first_and_descending_reverses_within() {
+    fn directories_come_first_in_both_orders() {
         let items = [
             file("b10", 5, (7, 1)),
             file("b9", 5, (7, 0)),
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn sorting_agrees_with_a_naive_sort_however_the_names_come() {
+    fn sorting_does_not_depend_on_the_order_of_the_input() {
         let mut random = fastrand::Rng::with_seed(2);
         for _ in 0..300 {
             let mut items = Vec::new();
@@ -183,7 +182,7 @@ mod tests {
                 let name = String::from_utf8_lossy(&name(&mut random)).into_owned();
                 let (len, time) = (random.u64(..4), (random.i64(-2..2), random.u32(..2)));
                 let make = if random.bool() { file } else { directory };
-                if items.iter().all(|item: &Item| item.name != name.as_bytes()) {
+                if items.iter().all(|item: &ListedEntry| item.name != name.as_bytes()) {
                     items.push(make(&name, len, time));
                 }
             }
@@ -195,13 +194,13 @@ mod tests {
                     Sort::Size => {
                         expected.sort_by_key(|item| if item.directory { 0 } else { item.len() });
                     }
-                    Sort::Time => expected.sort_by_key(Item::modified),
+                    Sort::Time => expected.sort_by_key(ListedEntry::modified),
                 }
-                let (mut first, mut rest): (Vec<Item>, Vec<Item>) =
+                let (mut first, mut rest): (Vec<ListedEntry>, Vec<ListedEntry>) =
                     expected.into_iter().partition(|item| item.directory);
                 for order in [Order::Ascending, Order::Descending] {
                     random.shuffle(&mut items);
-                    let names = |items: &[Item]| -> Vec<Vec<u8>> {
+                    let names = |items: &[ListedEntry]| -> Vec<Vec<u8>> {
                         items.iter().map(|item| item.name.clone()).collect()
                     };
                     let expected = [names(&first), names(&rest)].concat();

@@ -1,25 +1,25 @@
-//! One page of a listing, and what it is taken out of.
+//! One page of a listing, and the contents from which it is made.
 
 use std::io;
 
-use super::filter::{Item, Place};
+use super::filter::{ListedDirectory, ListedEntry};
 use super::order;
 use super::policy::Policy;
 use super::query::{Asked, Order, PAGE_MAX, Sort};
 
-/// What there is to list, and the orders in which it was asked for.
+/// The entries of a listing, and their sorted orders.
 #[derive(Default, Debug)]
 pub(super) struct Contents {
-    pub(super) items: Vec<Item>,
-    /// How many names were read, if there are more.
+    pub(super) items: Vec<ListedEntry>,
+    /// How many names were read, if the directory has more.
     pub(super) truncated_at: Option<usize>,
-    /// Whether all items were looked at.
+    /// Whether all items have metadata.
     pub(super) described: bool,
-    /// At most one for each sort and order.
+    /// The orders that were requested so far.
     pub(super) orders: Vec<Sorted>,
 }
 
-/// The places of items, in an order.
+/// The indices of the items in one order.
 #[derive(Debug)]
 pub(super) struct Sorted {
     by: Sort,
@@ -28,17 +28,17 @@ pub(super) struct Sorted {
 }
 
 impl Contents {
-    pub(super) fn read(place: Place<'_>, policy: &Policy) -> io::Result<Self> {
+    pub(super) fn read(place: ListedDirectory<'_>, policy: &Policy) -> io::Result<Self> {
         let read = place.directory.entries(policy.entries_max)?;
         let truncated_at = read.more.then_some(policy.entries_max);
         let items = place.visible(read.entries, policy)?;
         Ok(Self { items, truncated_at, ..Self::default() })
     }
 
-    /// Looks at every item that nobody has looked at.
-    pub(super) fn describe(&mut self, place: Place<'_>) -> io::Result<()> {
+    /// Adds missing metadata to all items.
+    pub(super) fn describe(&mut self, place: ListedDirectory<'_>) -> io::Result<()> {
         if !self.described {
-            // What is gone leaves its place to another.
+            // Items that no longer exist are removed, which invalidates indices.
             self.orders.clear();
             place.describe(&mut self.items)?;
             self.described = true;
@@ -46,7 +46,7 @@ impl Contents {
         Ok(())
     }
 
-    /// The places of the items in an order. They are sorted once.
+    /// The indices of the items in an order. They are sorted once for each order.
     fn places(&mut self, by: Sort, order: Order) -> &[usize] {
         let known = self.orders.iter().position(|sorted| (sorted.by, sorted.order) == (by, order));
         let known = known.unwrap_or_else(|| {
@@ -58,25 +58,25 @@ impl Contents {
     }
 }
 
-/// One page of a listing, ready to be written.
+/// One page of a listing.
 #[derive(Debug)]
-pub(super) struct Page<'a> {
-    /// The path below the root.
+pub(super) struct ListingPage<'a> {
+    /// The path of the directory below the root.
     pub(super) dir: &'a [u8],
-    /// What the page answers; its number is at most `pages`.
+    /// The request for the page. Its number is at most `pages`.
     pub(super) asked: Asked,
-    /// How many pages there are, at least 1.
+    /// The number of pages, at least 1.
     pub(super) pages: u32,
-    /// How many entries there are on all pages.
+    /// The number of entries on all pages.
     pub(super) total: usize,
-    /// How many names were read, if there are more.
+    /// How many names were read, if the directory has more.
     pub(super) truncated_at: Option<usize>,
     /// The entries of this page, in order.
-    pub(super) items: Vec<Item>,
+    pub(super) items: Vec<ListedEntry>,
 }
 
-impl<'a> Page<'a> {
-    /// Takes the page that is asked for out of what there is to list.
+impl<'a> ListingPage<'a> {
+    /// Makes the requested page.
     pub(super) fn of(
         dir: &'a [u8],
         contents: &mut Contents,
@@ -84,7 +84,7 @@ impl<'a> Page<'a> {
         policy: &Policy,
     ) -> Self {
         let total = contents.items.len();
-        // Pages with higher numbers could not be asked for.
+        // Pages grow if there would be more than can be requested.
         let size = policy.page_size.max(total.div_ceil(PAGE_MAX as usize)).max(1);
         let pages = total.div_ceil(size).max(1) as u32;
         let asked = Asked { page: asked.page.clamp(1, pages), ..asked };
@@ -95,17 +95,17 @@ impl<'a> Page<'a> {
         Self { dir, asked, pages, total, truncated_at: contents.truncated_at, items }
     }
 
-    /// What asks for the page before this one.
+    /// The request for the previous page.
     pub(super) fn previous(&self) -> Option<Asked> {
         (self.asked.page > 1).then(|| Asked { page: self.asked.page - 1, ..self.asked })
     }
 
-    /// What asks for the page after this one.
+    /// The request for the next page.
     pub(super) fn next(&self) -> Option<Asked> {
         (self.asked.page < self.pages).then(|| Asked { page: self.asked.page + 1, ..self.asked })
     }
 
-    /// The path as people know it: from the root, with a slash at both ends.
+    /// The path of the directory with a slash at both ends, for display.
     pub(super) fn path(&self) -> Vec<u8> {
         let end: &[u8] = if self.dir.is_empty() { b"" } else { b"/" };
         [b"/", self.dir, end].concat()

@@ -1,16 +1,15 @@
-//! What is listed, and how much of it at once.
+//! Settings of listings.
 
-/// What is listed, and how much of it at once.
+/// Which entries are listed, and how many.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Policy {
     /// Whether names that begin with a dot are left out, except `.well-known` at the root.
     pub hide_dotfiles: bool,
-    /// Whether `x.br`, `x.zst` and `x.gz` are left out beside a file `x`, since they are other
-    /// forms of it.
+    /// Whether the compressed files `x.br`, `x.zst` and `x.gz` are left out if there is a file `x`.
     pub hide_sidecars: bool,
-    /// Names that are read from one directory, hidden ones included.
+    /// How many names are read from a directory, including hidden ones.
     pub entries_max: usize,
-    /// Entries on one page; 0 counts as 1.
+    /// The number of entries on a page; 0 counts as 1.
     pub page_size: usize,
 }
 

@@ -1,26 +1,26 @@
-//! What is asked of a listing: `?sort=name|size|time&order=asc|desc&page=N`, and the format.
+//! Parses the query of a listing: `?sort=name|size|time&order=asc|desc&page=N`.
 //!
-//! A query has no bad form. Unknown parameters and values mean nothing, and of several parameters
-//! of one name the first counts. So whatever is asked has one canonical form, which is what links
-//! say ([`Asked::reference`]) and what a cache may file the answer under ([`Asked::key`]).
+//! No query is an error. Unknown parameters and values are ignored, and the first of several
+//! parameters with the same name counts. Each query has a canonical form, for links
+//! ([`Asked::reference`]) and for cache keys ([`Asked::key`]).
 
-/// The last page that can be asked for, so that a cache does not see endless different questions.
+/// The last page that can be requested. The limit bounds the number of different cache keys.
 pub const PAGE_MAX: u32 = 200_000;
 
-/// The form of the answer.
+/// The format of a listing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
-    /// A page for people, `text/html; charset=utf-8`.
+    /// `text/html; charset=utf-8`, for people.
     Html,
-    /// An object for programs, `application/json`.
+    /// `application/json`, for programs.
     Json,
 }
 
 impl Format {
-    /// Both.
+    /// All formats.
     pub const ALL: [Self; 2] = [Self::Html, Self::Json];
 
-    /// What [`Asked::key`] begins with.
+    /// The first byte of [`Asked::key`].
     #[must_use]
     pub const fn initial(self) -> u8 {
         match self {
@@ -37,12 +37,12 @@ pub enum Sort {
     Name,
     /// The length in bytes.
     Size,
-    /// The time of the last change of the content.
+    /// The modification time.
     Time,
 }
 
 impl Sort {
-    /// As the query says it.
+    /// The value of the parameter.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -57,17 +57,17 @@ impl Sort {
     }
 }
 
-/// Which end comes first.
+/// The direction of sorting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
-    /// The least.
+    /// The least entry comes first.
     Ascending,
-    /// The greatest.
+    /// The greatest entry comes first.
     Descending,
 }
 
 impl Order {
-    /// As the query says it.
+    /// The value of the parameter.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -83,27 +83,27 @@ impl Order {
     }
 }
 
-/// What is asked of a listing.
+/// A request for a page of a listing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Asked {
-    /// The form of the answer.
+    /// The format.
     pub format: Format,
     /// What entries are sorted by.
     pub sort: Sort,
-    /// Which end comes first.
+    /// The direction of sorting.
     pub order: Order,
-    /// The page, counted from 1; at most [`PAGE_MAX`].
+    /// The number of the page, from 1 to [`PAGE_MAX`].
     pub page: u32,
 }
 
 impl Asked {
-    /// The first page by name, the least first: what a request without a query asks for.
+    /// The request without a query: the first page, by name, ascending.
     #[must_use]
     pub const fn new(format: Format) -> Self {
         Self { format, sort: Sort::Name, order: Order::Ascending, page: 1 }
     }
 
-    /// Reads the query of a request, what follows the `?`.
+    /// Parses the query of a request, without the `?`.
     #[must_use]
     pub fn parse(format: Format, query: Option<&[u8]>) -> Self {
         let query = query.unwrap_or_default();
@@ -119,7 +119,7 @@ impl Asked {
         }
     }
 
-    /// A few bytes that differ whenever the answers may: digits and lower-case letters.
+    /// A short key that differs between all requests: digits and lower-case letters.
     #[must_use]
     pub fn key(self) -> Vec<u8> {
         let format = char::from(self.format.initial());
@@ -128,24 +128,24 @@ impl Asked {
         format!("{format}{sort}{order}{}", self.page).into_bytes()
     }
 
-    /// The relative reference that asks for this, from the listing itself: `?sort=size&page=2`.
-    /// What goes without saying is not said; where nothing is left it is `./`.
+    /// The relative reference for this request, from the listing itself: `?sort=size&page=2`.
+    /// Defaults are omitted; without any parameter, it is `./`.
     #[must_use]
     pub fn reference(self) -> String {
         let mut reference = String::new();
-        let mut say = |name: &str, value: &str| {
+        let mut push = |name: &str, value: &str| {
             reference.push(if reference.is_empty() { '?' } else { '&' });
             reference.extend([name, "=", value]);
         };
         let default = Self::new(self.format);
         if self.sort != default.sort {
-            say("sort", self.sort.name());
+            push("sort", self.sort.name());
         }
         if self.order != default.order {
-            say("order", self.order.name());
+            push("order", self.order.name());
         }
         if self.page != default.page {
-            say("page", &self.page.to_string());
+            push("page", &self.page.to_string());
         }
         if reference.is_empty() {
             reference.push_str("./");
@@ -154,7 +154,7 @@ impl Asked {
     }
 }
 
-/// The value of the first parameter of that name.
+/// The value of the first parameter with this name.
 fn value<'a>(query: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let parameters = query.split(|&byte| byte == b'&');
     let mut values =
@@ -162,7 +162,7 @@ fn value<'a>(query: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     values.next()
 }
 
-/// A page's number: decimal digits, at most as many as [`PAGE_MAX`] has.
+/// Parses the number of a page: at most as many digits as [`PAGE_MAX`] has.
 fn page_from(value: &[u8]) -> Option<u32> {
     if value.len() > 6 || !value.iter().all(u8::is_ascii_digit) {
         return None;
@@ -171,7 +171,7 @@ fn page_from(value: &[u8]) -> Option<u32> {
     (1..=PAGE_MAX).contains(&page).then_some(page)
 }
 
-/// Fuzz entry: whatever is asked is within bounds, and its canonical form asks for the same.
+/// Fuzz entry: a parsed query is within its limits, and its canonical form parses to the same.
 ///
 /// # Panics
 ///
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_means_nothing() {
+    fn unknown_parameters_and_values_are_ignored() {
         use Order::{Ascending, Descending};
         use Sort::{Name, Size};
         for query in [
@@ -243,14 +243,14 @@ mod tests {
         ] {
             assert_asks(query, Name, Ascending, 1);
         }
-        // The first of a name counts, also where it says nothing.
+        // The first parameter with a name counts, even if its value is ignored.
         assert_asks("sort=size&sort=time", Size, Ascending, 1);
         assert_asks("sort=x&sort=time&order=desc", Name, Descending, 1);
         assert_eq!(Asked::parse(Format::Html, None), Asked::new(Format::Html));
     }
 
     #[test]
-    fn references_say_what_is_not_the_default() {
+    fn references_omit_defaults() {
         let reference =
             |query: &str| Asked::parse(Format::Html, Some(query.as_bytes())).reference();
         assert_eq!(reference(""), "./");
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_differ_whenever_the_question_does() {
+    fn different_requests_have_different_keys() {
         let mut keys = std::collections::BTreeSet::new();
         for format in [Format::Html, Format::Json] {
             for sort in [Sort::Name, Sort::Size, Sort::Time] {

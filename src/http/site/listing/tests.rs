@@ -1,5 +1,4 @@
-//! Listings of real directories, with the names that nobody should give to a file, and of made-up
-//! long ones.
+//! Listings of real directories with hostile names, and of large lists in memory.
 
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr};
@@ -13,13 +12,13 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::filter::Item;
+use super::filter::ListedEntry;
 use super::filter::tests::file;
 use super::*;
 use crate::driver::Links;
 use crate::http::site::target;
 
-/// A root, and questions about what is in it.
+/// A root, and requests for listings beneath it.
 struct Fixture {
     folder: TempDir,
     root: Arc<File>,
@@ -71,7 +70,7 @@ impl Fixture {
         serde_json::from_str(&self.ask(dir, Format::Json, query)).unwrap()
     }
 
-    /// The names of the page in JSON, directories with a slash.
+    /// The names on the page in JSON, with a slash after those of directories.
     fn names(&self, dir: &str, query: &str) -> Vec<String> {
         let listing = self.json(dir, query);
         let name = |entry: &Value| {
@@ -82,14 +81,14 @@ impl Fixture {
     }
 }
 
-/// The references to entries in a page, as a browser reads them.
+/// The references to entries in a page of HTML, unescaped.
 fn references(html: &str) -> Vec<String> {
     let entry = |row: &str| Some(row.split_once('"')?.0.replace("&#39;", "'"));
     let rows = html.split("<tr><td><a href=\"").skip(1);
     rows.map(|row| entry(row).unwrap().replace("&amp;", "&")).collect()
 }
 
-/// The path below the root that a reference in the listing of `dir` leads to.
+/// Resolves a reference in the listing of `dir` to a path below the root.
 fn follow(dir: &str, reference: &str) -> Vec<u8> {
     let relative = reference.strip_prefix("./").unwrap();
     let base = target::encode_path(dir.as_bytes());
@@ -100,7 +99,7 @@ fn follow(dir: &str, reference: &str) -> Vec<u8> {
     target.path().to_vec()
 }
 
-/// Names that mean something to a browser, to a shell, to a terminal or to a URL.
+/// Names with special meaning for browsers, shells, terminals or URLs.
 fn hostile() -> Vec<Vec<u8>> {
     let names = "% %2e%2e %zz 100% #fragment ?query=1 -rf --help a:b javascript:alert(1) http: C: \
         back\\slash ..\\.. \"quoted\" 'single' <script>alert(1) <!-- ]]> &amp; &lt a&b=c dots... ~ \
@@ -128,7 +127,7 @@ fn hostile() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn every_reference_opens_the_file_it_stands_for() {
+fn every_reference_resolves_to_its_file() {
     for dir in ["", "in", "in/%20 <&'\">?#"] {
         let mut fixture = Fixture::new();
         fixture.policy.hide_dotfiles = false;
@@ -162,16 +161,16 @@ fn every_reference_opens_the_file_it_stands_for() {
     }
 }
 
-/// Only the page's own elements are there, and they close in the order in which they opened.
+/// The body has only elements of the template, and they are properly nested.
 #[test]
-fn hostile_names_leave_the_elements_alone() {
+fn hostile_names_do_not_add_elements() {
     const ELEMENTS: [&str; 14] = [
         "main", "h1", "a", "bdi", "p", "table", "thead", "tr", "th", "tbody", "td", "time", "span",
         "nav",
     ];
     let mut fixture = Fixture::new();
     fixture.policy.page_size = 7;
-    // The slash makes two directories of it.
+    // The slash separates two directories.
     let dir = "<b>&\"'\n</title><script>x";
     for name in hostile() {
         fixture.directory([dir.as_bytes(), b"/", &name].concat());
@@ -200,7 +199,7 @@ fn hostile_names_leave_the_elements_alone() {
 }
 
 #[test]
-fn hidden_names_special_files_and_lost_links_are_left_out() {
+fn hidden_names_special_files_and_broken_links_are_left_out() {
     let mut fixture = Fixture::new();
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("secret"), "secret").unwrap();
@@ -252,7 +251,7 @@ fn hidden_names_special_files_and_lost_links_are_left_out() {
 }
 
 #[test]
-fn links_are_listed_where_the_root_lets_them_lead() {
+fn links_are_listed_if_the_root_allows_to_follow_them() {
     let mut fixture = Fixture::new();
     let outside = tempfile::tempdir().unwrap();
     fixture.file("page", "12345");
@@ -311,7 +310,7 @@ fn pages_partition_the_entries_in_every_order() {
 }
 
 #[test]
-fn a_directory_that_is_too_long_says_so() {
+fn a_truncated_listing_says_so() {
     let mut fixture = Fixture::new();
     for number in 0..10 {
         fixture.file(format!("{number}"), "");
@@ -326,7 +325,7 @@ fn a_directory_that_is_too_long_says_so() {
 }
 
 #[test]
-fn a_page_says_where_it_is_and_what_else_there_is() {
+fn a_page_has_path_order_entries_and_links_to_other_pages() {
     let mut fixture = Fixture::new();
     fixture.directory("a/b c/d");
     for number in 1..=5 {
@@ -369,7 +368,7 @@ fn a_page_says_where_it_is_and_what_else_there_is() {
 }
 
 #[test]
-fn json_has_the_form_that_is_documented() {
+fn json_has_the_documented_form() {
     let fixture = Fixture::new();
     fixture.directory("pub/iso");
     fixture.file("pub/a b", "1234567");
@@ -393,27 +392,27 @@ fn json_has_the_form_that_is_documented() {
 }
 
 #[test]
-fn a_deep_path_has_few_links() {
+fn a_deep_path_has_a_limited_number_of_links() {
     let dir = vec!["d"; 2048].join("/");
     let items = vec![file("a", 0, (0, 0))];
     let asked = Asked::new(Format::Html);
     let mut contents = Contents { items, ..Contents::default() };
-    let page = Page::of(dir.as_bytes(), &mut contents, asked, &Policy::default());
+    let page = ListingPage::of(dir.as_bytes(), &mut contents, asked, &Policy::default());
     let html = String::from_utf8(html::render(&page)).unwrap();
     assert_eq!(html.matches("<a href=\"../").count(), 1 + 64 + 1);
     assert!(html.len() < 64 * 1024, "{}", html.len());
 }
 
 #[test]
-fn a_hundred_thousand_entries_are_one_page_among_many() {
+fn a_page_of_a_large_directory_has_only_its_entries() {
     let mut random = fastrand::Rng::with_seed(4);
-    let mut items: Vec<Item> = (0..100_000)
+    let mut items: Vec<ListedEntry> = (0..100_000)
         .map(|number| file(&format!("File {number}"), random.u64(..), (0, 0)))
         .collect();
     random.shuffle(&mut items);
     let asked = Asked { page: 100, ..Asked::new(Format::Html) };
     let mut contents = Contents { items, ..Contents::default() };
-    let page = Page::of(b"", &mut contents, asked, &Policy::default());
+    let page = ListingPage::of(b"", &mut contents, asked, &Policy::default());
     assert_eq!((page.pages, page.total, page.items.len()), (100, 100_000, 1000));
     let html = String::from_utf8(html::render(&page)).unwrap();
     assert_eq!(html.matches("<tr><td>").count(), 1000);
@@ -423,20 +422,20 @@ fn a_hundred_thousand_entries_are_one_page_among_many() {
     );
     assert!(html.contains("File 99000<") && html.contains("File 99999<"));
     assert!(!html.contains("File 98999<"));
-    // The page grows where its number could not be asked for.
+    // Pages grow if there would be more than can be requested.
     let few = Policy { page_size: 0, ..Policy::default() };
     contents.items = vec![file("a", 0, (0, 0)); PAGE_MAX as usize + 1];
     contents.orders.clear();
-    let page = Page::of(b"", &mut contents, asked, &few);
+    let page = ListingPage::of(b"", &mut contents, asked, &few);
     assert_eq!((page.pages, page.items.len()), (PAGE_MAX / 2 + 1, 2));
 }
 
 #[test]
-fn an_entry_is_written_within_the_promised_space() {
+fn an_entry_takes_less_than_3_kib() {
     let length = |items| {
         let mut contents = Contents { items, ..Contents::default() };
         let asked = Asked::new(Format::Html);
-        html::render(&Page::of(b"", &mut contents, asked, &Policy::default())).len()
+        html::render(&ListingPage::of(b"", &mut contents, asked, &Policy::default())).len()
     };
     let none = length(Vec::new());
     for name in [vec![b'"'; 255], vec![0xff; 255], vec![b'&'; 255], vec![1; 255]] {
@@ -446,9 +445,8 @@ fn an_entry_is_written_within_the_promised_space() {
     }
 }
 
-/// Whatever was asked for before, a page is the one that a new listing would make.
 #[test]
-fn pages_of_one_listing_are_as_if_each_were_the_first() {
+fn a_page_does_not_depend_on_earlier_requests_for_the_listing() {
     let mut fixture = Fixture::new();
     fixture.policy.page_size = 5;
     let mut random = fastrand::Rng::with_seed(7);
@@ -472,9 +470,9 @@ fn pages_of_one_listing_are_as_if_each_were_the_first() {
     }
 }
 
-/// What is gone when it is looked at leaves no gap, and nobody is listed twice.
+/// Entries that disappear leave no gap, and no entry is listed twice.
 #[test]
-fn a_listing_holds_while_its_directory_changes() {
+fn a_listing_is_consistent_while_its_directory_changes() {
     let mut fixture = Fixture::new();
     fixture.policy.page_size = 4;
     for name in ["a", "b", "c", "d", "e", "f"] {
@@ -490,7 +488,7 @@ fn a_listing_holds_while_its_directory_changes() {
     assert_eq!(names("page=2"), ["e", "f"]);
     fixture.file("g", "g");
     fs::remove_file(fixture.path("b")).unwrap();
-    assert_eq!(names(""), ["a", "c", "d"], "its place on the page is known, the rest is not");
+    assert_eq!(names(""), ["a", "c", "d"], "b is gone, but pages are not recomputed");
     assert_eq!(names("sort=size&order=desc"), ["f", "e", "d", "c"]);
     assert_eq!(names(""), ["a", "c", "d", "e"]);
     assert_eq!(names("page=2"), ["f"]);

@@ -1,5 +1,6 @@
-//! Lookups that meet another root, a change, another lookup or a shortage on their way. They run
-//! in a site, whose questions are replied to when the test says so.
+//! Lookups during which the root changes, a file changes, another lookup runs or a resource is
+//! lacking. They run in a site without sessions, whose questions get their replies when the test
+//! says so.
 
 mod random;
 mod root;
@@ -14,7 +15,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use watched::Stub;
+use watched::StubWatcher;
 
 use super::*;
 use crate::ask::AskId;
@@ -26,31 +27,31 @@ use crate::http::site::sites::{Resolved, Sites};
 use crate::http::{Content, RootPath, SiteSettings};
 use crate::service::{Service, SessionId, Task, Waiter};
 
-/// Questions that a lookup asks at once: for a file, and for it in each coding.
+/// The questions that a lookup asks at once: for a file, and for its compressed files.
 const AT_ONCE: usize = 1 + Coding::ALL.len();
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A site without sessions, and what it wants.
+/// A site without sessions, and its tasks.
 #[derive(Debug)]
 struct TestSite {
     sites: Sites,
     now: Now,
-    /// Questions that were not performed, in their order.
+    /// Questions that were not performed yet, in their order.
     open: Vec<(AskId, Ask)>,
     /// Questions without a reply, performed or not.
     asked: Vec<AskId>,
-    /// Those that are not needed any more.
+    /// Questions that were cancelled.
     cancelled: Vec<AskId>,
-    /// What sessions were told, by their numbers.
+    /// The results that sessions were told, by the number of the session.
     told: Vec<(u32, Resolved)>,
-    /// How many sessions there were.
+    /// The number of the last session.
     sessions: u32,
 }
 
-/// A session that waits to be told.
+/// A session that waits for a lookup.
 #[derive(Clone, Copy, Debug)]
-struct Waiting {
+struct WaitingSession {
     session: u32,
     ticket: Ticket,
 }
@@ -60,7 +61,7 @@ impl TestSite {
         Self::watched(settings, None)
     }
 
-    /// At a time when no file has changed for a while.
+    /// A site with a watcher, at a time when all files are settled.
     fn watched(settings: SiteSettings, watcher: Option<Box<dyn Watcher>>) -> Self {
         let now = Now::read();
         Self {
@@ -74,55 +75,55 @@ impl TestSite {
         }
     }
 
-    /// Does what the site wants, except for its questions.
+    /// Takes the tasks of the site. Questions are not performed yet.
     fn poll(&mut self) {
         while let Some(task) = self.sites.poll(self.now) {
             match task {
                 Task::Ask(id, ask) => {
-                    assert!(!self.asked.contains(&id), "{id:?} is asked before its reply");
+                    assert!(!self.asked.contains(&id), "{id:?} is asked again before its reply");
                     self.asked.push(id);
                     self.open.push((id, ask));
                 }
                 Task::Cancel(id) => self.cancelled.push(id),
                 Task::Answer(Waiter { session, id }, found) => {
-                    assert_eq!(SessionId::detached(id.0), session, "the waiter's own name");
+                    assert_eq!(SessionId::detached(id.0), session, "the id belongs to the session");
                     self.told.push((id.0, found));
                 }
             }
         }
     }
 
-    /// Another session asks for a name; the site does nothing yet.
-    fn find(&mut self, name: &Name<'_>) -> Result<Resolved, Waiting> {
+    /// Lets a new session ask for a name, without polling the site.
+    fn find(&mut self, name: &ResourceName<'_>) -> Result<Resolved, WaitingSession> {
         self.sessions += 1;
         let session = self.sessions;
         let waiter = Waiter { session: SessionId::detached(session), id: AskId(session) };
         let found = self.sites.find(self.now, name, waiter);
-        found.map_err(|ticket| Waiting { session, ticket })
+        found.map_err(|ticket| WaitingSession { session, ticket })
     }
 
-    /// Another session asks for a file, and has to wait.
-    fn ask(&mut self, path: &[u8]) -> Waiting {
-        let Err(waiting) = self.find(&Name::Target { path, directory: false }) else {
-            panic!("{} is known", path.escape_ascii())
+    /// Lets a new session ask for a file that is not cached.
+    fn ask(&mut self, path: &[u8]) -> WaitingSession {
+        let Err(waiting) = self.find(&ResourceName::Target { path, directory: false }) else {
+            panic!("{} is cached", path.escape_ascii())
         };
         self.poll();
         waiting
     }
 
-    /// What is known of a file, if that may be used.
+    /// The cached result for a file, if it is valid.
     fn known(&mut self, path: &[u8]) -> Option<Rc<Resource>> {
-        match self.find(&Name::Target { path, directory: false }) {
+        match self.find(&ResourceName::Target { path, directory: false }) {
             Ok(Resolved::Resource(resource)) => Some(resource),
-            Ok(other) => panic!("{other:?} is remembered"),
-            Err(Waiting { session, ticket }) => {
+            Ok(other) => panic!("{other:?} is cached"),
+            Err(WaitingSession { session, ticket }) => {
                 self.sites.leave(ticket, SessionId::detached(session));
                 None
             }
         }
     }
 
-    fn leave(&mut self, waiting: Waiting) {
+    fn leave(&mut self, waiting: WaitingSession) {
         self.sites.leave(waiting.ticket, SessionId::detached(waiting.session));
         self.poll();
     }
@@ -134,7 +135,7 @@ impl TestSite {
         self.poll();
     }
 
-    /// Replies to all questions that were asked before, and to those that follow.
+    /// Performs all questions and those that follow, and replies to them.
     fn settle(&mut self) {
         self.poll();
         while !self.open.is_empty() {
@@ -143,7 +144,13 @@ impl TestSite {
         }
     }
 
-    /// Performs all that is asked for at the moment; the replies are on their way.
+    /// Performs the oldest question and replies to it.
+    fn reply_next(&mut self) {
+        let (id, ask) = self.open.remove(0);
+        self.reply(id, perform(ask));
+    }
+
+    /// Performs all present questions, and returns the replies for later.
     fn perform_all(&mut self) -> Vec<(AskId, Reply)> {
         self.open.drain(..).map(|(id, ask)| (id, perform(ask))).collect()
     }
@@ -152,8 +159,19 @@ impl TestSite {
         replies.into_iter().for_each(|(id, reply)| self.reply(id, reply));
     }
 
-    /// What a session was told.
-    fn told(&mut self, waiting: Waiting) -> Option<Resolved> {
+    /// Checks that lookups run one at a time, each for these sessions.
+    fn assert_told_in_turn(&mut self, turns: &[&[WaitingSession]]) {
+        for sessions in turns {
+            assert_eq!(self.open.len(), AT_ONCE, "one lookup runs");
+            let replies = self.perform_all();
+            self.reply_all(replies);
+            assert!(sessions.iter().all(|session| self.told(*session).is_some()));
+        }
+        assert!(self.open.is_empty(), "no lookup is left");
+    }
+
+    /// The result that a session was told.
+    fn told(&mut self, waiting: WaitingSession) -> Option<Resolved> {
         let place = self.told.iter().position(|(session, _)| *session == waiting.session)?;
         Some(self.told.swap_remove(place).1)
     }
@@ -161,21 +179,21 @@ impl TestSite {
     fn look_up(&mut self, path: &[u8]) -> Resolved {
         let waiting = self.ask(path);
         self.settle();
-        self.told(waiting).expect("everything was replied to")
+        self.told(waiting).expect("all questions have replies")
     }
 
-    /// What a file is, by what is known if that may be used.
+    /// The result for a file, from the cache if it is valid.
     fn get(&mut self, path: &[u8]) -> Resolved {
-        match self.find(&Name::Target { path, directory: false }) {
+        match self.find(&ResourceName::Target { path, directory: false }) {
             Ok(found) => found,
             Err(waiting) => {
                 self.settle();
-                self.told(waiting).expect("everything was replied to")
+                self.told(waiting).expect("all questions have replies")
             }
         }
     }
 
-    fn hear(&mut self, reports: impl Into<Vec<ChangeReport>>) {
+    fn receive(&mut self, reports: impl Into<Vec<ChangeReport>>) {
         self.sites.receive(self.now, reports.into());
         self.poll();
     }
@@ -211,26 +229,26 @@ fn open_root(path: &Path) -> Arc<File> {
     Arc::new(File::open_root(path, Links::Beneath).unwrap())
 }
 
-/// The settings of a site in a folder, that remembers for an hour.
+/// The settings of a site whose results are valid for an hour.
 fn settings(folder: &Path) -> SiteSettings {
     SiteSettings { revalidate_after: HOUR, ..SiteSettings::new(open_root(folder)) }
 }
 
-/// A page too large to be read, so that a lookup is a matter of opening alone.
+/// Writes a page that is too large to be read, so that lookups only open files.
 fn write_page(folder: &Path, name: &str, length: usize) {
     fs::write(folder.join("being-written"), vec![b'x'; length]).unwrap();
     fs::rename(folder.join("being-written"), folder.join(name)).unwrap();
 }
 
-/// Two releases of a site, whose pages differ in length, and the settings of a site that serves
-/// the first one and asks each time which it is.
+/// Two releases of a site, whose pages differ in length, and settings that serve the first one and
+/// revalidate each time.
 fn releases() -> (TempDir, SiteSettings) {
     let folder = tempfile::tempdir().unwrap();
     for (release, length) in [("one", 10_000), ("two", 20_000)] {
         fs::create_dir(folder.path().join(release)).unwrap();
         write_page(&folder.path().join(release), "page.txt", length);
     }
-    turn(folder.path(), "one");
+    deploy(folder.path(), "one");
     let root = open_root(&folder.path().join("current"));
     let path = CString::new(folder.path().join("current").to_str().unwrap()).unwrap();
     let root_path = Some(RootPath { base: follow_all(), path });
@@ -240,44 +258,41 @@ fn releases() -> (TempDir, SiteSettings) {
     )
 }
 
-/// Where the path of a root begins.
+/// The base of a root's path.
 fn follow_all() -> Arc<File> {
     Arc::new(File::open_root(Path::new("/"), Links::Follow).unwrap())
 }
 
-/// Serves another release from now on.
-fn turn(folder: &Path, release: &str) {
+/// Replaces the link to the current release.
+fn deploy(folder: &Path, release: &str) {
     symlink(release, folder.join("next")).unwrap();
     fs::rename(folder.join("next"), folder.join("current")).unwrap();
 }
 
-/// It has asked for the root, which is still the same, and for the page, when somebody else learns
-/// that there is another root.
+/// The root changes after the lookup has opened its page, and another lookup notices.
 #[test]
-fn a_lookup_that_a_new_root_overtakes_is_not_remembered() {
+fn the_result_of_a_lookup_beneath_an_old_root_is_not_cached() {
     let (folder, settings) = releases();
     let mut site = TestSite::new(settings);
     let overtaken = site.ask(b"page.txt");
-    let (id, ask) = site.open.remove(0);
-    site.reply(id, perform(ask));
+    site.reply_next();
     let old = site.perform_all();
-    turn(folder.path(), "two");
+    deploy(folder.path(), "two");
     let other = site.ask(b"other.txt");
-    let (id, ask) = site.open.remove(0);
-    site.reply(id, perform(ask));
+    site.reply_next();
     site.reply_all(old);
-    assert_eq!(length(site.told(overtaken).unwrap()), 10_000, "it answers with what it found");
-    assert_eq!(site.sites.cache_stats().entries, 0, "the old page is in the cache of the new root");
+    assert_eq!(length(site.told(overtaken).unwrap()), 10_000, "the session gets the old page");
+    assert_eq!(site.sites.cache_stats().entries, 0, "the old page is not cached");
     site.leave(other);
     site.settle();
     assert_eq!(length(site.look_up(b"page.txt")), 20_000);
     assert_eq!(site.sites.cache_stats().entries, 1);
 }
 
-/// Files are asked for in two steps here: the page and those beside it at once, then the file that
-/// has its clean address. The root changes in between.
+/// The root changes between two steps of a lookup: first it opens the page and its compressed
+/// files, then the file at the clean URL.
 #[test]
-fn all_files_of_a_lookup_are_of_one_root() {
+fn all_files_of_a_lookup_are_opened_beneath_one_root() {
     for (name, expected) in [
         (&b"page.html"[..], &["page.html", "page.html.br", "page.html.zst", "page.html.gz"][..]),
         (b"page", &["page", "page.br", "page.zst", "page.gz"]),
@@ -288,8 +303,7 @@ fn all_files_of_a_lookup_are_of_one_root() {
         let mut site = TestSite::new(SiteSettings { content, ..settings });
         let first = Arc::clone(&site.sites.settings.root);
         let waiting = site.ask(name);
-        let (id, ask) = site.open.remove(0);
-        site.reply(id, perform(ask));
+        site.reply_next();
         let is_of_first = |(_, ask): &(AskId, Ask)| match ask {
             Ask::Open { root, .. } => Arc::ptr_eq(root, &first),
             _ => false,
@@ -297,10 +311,9 @@ fn all_files_of_a_lookup_are_of_one_root() {
         assert!(site.open.iter().all(is_of_first));
         assert_eq!(site.open.iter().map(|(_, ask)| opens(ask)).collect::<Vec<_>>(), expected);
         let replies = site.perform_all();
-        turn(folder.path(), "two");
+        deploy(folder.path(), "two");
         let other = site.ask(b"other.txt");
-        let (id, ask) = site.open.remove(0);
-        site.reply(id, perform(ask));
+        site.reply_next();
         site.leave(other);
         site.settle();
         site.reply_all(replies);
@@ -314,10 +327,10 @@ fn all_files_of_a_lookup_are_of_one_root() {
     }
 }
 
-/// Two look one file up, which is replaced in between; the one that was first is the last to end.
-/// That they run at once takes an hour between them here: who comes sooner joins the first.
+/// A file is replaced between two lookups, and the first one ends last. They are an hour apart,
+/// because otherwise the second session would join the first lookup.
 #[test]
-fn a_slow_lookup_does_not_bring_an_old_file_back() {
+fn a_slow_lookup_does_not_replace_a_newer_result() {
     let folder = tempfile::tempdir().unwrap();
     write_page(folder.path(), "page.txt", 10_000);
     let mut site = TestSite::new(settings(folder.path()));
@@ -327,13 +340,13 @@ fn a_slow_lookup_does_not_bring_an_old_file_back() {
     site.now.instant += HOUR + SECOND;
     assert_eq!(length(site.look_up(b"page.txt")), 20_000);
     site.reply_all(old);
-    assert_eq!(length(site.told(slow).unwrap()), 10_000, "it answers with what it found");
+    assert_eq!(length(site.told(slow).unwrap()), 10_000, "the session gets the old page");
     assert_eq!(site.known(b"page.txt").map(|page| length_of(&page)), Some(20_000));
 }
 
-/// What a shortage says of a name is nothing, and of other names neither.
+/// A shortage says nothing about the cached result of a name.
 #[test]
-fn a_shortage_forgets_no_more_than_it_must() {
+fn an_error_removes_no_more_of_the_cache_than_necessary() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["one", "two"] {
         write_page(folder.path(), name, 10_000);
@@ -341,9 +354,9 @@ fn a_shortage_forgets_no_more_than_it_must() {
     for (error, status, left) in [
         (io::ErrorKind::ResourceBusy.into(), Status::ServiceUnavailable, 2),
         (io::Error::from_raw_os_error(libc::EAGAIN), Status::ServiceUnavailable, 2),
-        // A descriptor is needed, and both have one.
+        // Entries with files are evicted to free descriptors.
         (io::Error::from_raw_os_error(libc::EMFILE), Status::ServiceUnavailable, 0),
-        // This one may be broken.
+        // The cached result of this name may be wrong.
         (io::Error::from_raw_os_error(libc::EIO), Status::InternalServerError, 1),
     ] {
         let mut site = TestSite::new(settings(folder.path()));
@@ -356,7 +369,7 @@ fn a_shortage_forgets_no_more_than_it_must() {
         assert_eq!(opens(&ask), "one");
         let what = error.to_string();
         site.reply(id, Reply::Opened(Err(error)));
-        assert!(site.told(waiting).is_none(), "{what}: the files beside it are awaited");
+        assert!(site.told(waiting).is_none(), "{what}: the compressed files have no replies yet");
         site.settle();
         let told = site.told(waiting);
         assert!(
@@ -367,9 +380,9 @@ fn a_shortage_forgets_no_more_than_it_must() {
     }
 }
 
-/// The type is that of the name, so another name is another page, even of the same file.
+/// The media type depends on the path, so another path to the same file is another page.
 #[test]
-fn a_page_is_known_by_its_path_too() {
+fn a_page_is_unchanged_only_if_its_path_is() {
     let folder = tempfile::tempdir().unwrap();
     write_page(folder.path(), "a.html", 10_000);
     symlink("a.html", folder.path().join("a")).unwrap();
@@ -387,9 +400,8 @@ fn a_page_is_known_by_its_path_too() {
     assert_eq!(content_type(site.look_up(b"a")), "text/html; charset=utf-8");
 }
 
-/// No page is sent where it cannot be had.
 #[test]
-fn a_page_keeps_its_address_when_the_clean_one_leads_elsewhere() {
+fn a_page_does_not_redirect_to_a_clean_url_that_is_taken() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["b.html.html", "c.html", "index.htm", "index.html"] {
         write_page(folder.path(), name, 10_000);
@@ -406,7 +418,7 @@ fn a_page_keeps_its_address_when_the_clean_one_leads_elsewhere() {
 }
 
 #[test]
-fn what_is_empty_needs_no_descriptor() {
+fn an_empty_file_is_not_kept_open() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("empty"), "").unwrap();
     let mut site = TestSite::new(settings(folder.path()));
@@ -414,27 +426,26 @@ fn what_is_empty_needs_no_descriptor() {
     assert_eq!(site.sites.cache_stats().files, 0);
 }
 
-/// A site over a folder with a page and another file, whose changes are reported; and the watcher
-/// that it asks for that.
-fn watching(folder: &Path) -> (TestSite, Stub) {
+/// A site with two files, whose directory is watched already, and its watcher.
+fn watching(folder: &Path) -> (TestSite, StubWatcher) {
     write_page(folder, "page.txt", 10_000);
     fs::write(folder.join("other.txt"), "").unwrap();
-    let stub = Stub::default();
+    let stub = StubWatcher::default();
     let settings = SiteSettings { watch: true, ..settings(folder) };
     let mut site = TestSite::watched(settings, Some(Box::new(stub.clone())));
     site.look_up(b"other.txt");
-    site.hear([watched::watched("")]);
-    // What was found while nothing was watched is asked about once more.
+    site.receive([watched::watched("")]);
+    // The result from before the watch is valid for a second. Look the file up again.
     site.now.instant += SECOND;
     site.look_up(b"other.txt");
     assert!(site.known(b"other.txt").is_some());
     (site, stub)
 }
 
-/// A page is opened, then replaced, and the change is heard of before the lookup ends. Whether it
-/// finds the page new or as it was known: nobody uses that unasked.
+/// A page is replaced after the lookup has opened it, and the change is reported before the lookup
+/// ends. It does not matter whether the page was cached before.
 #[test]
-fn a_lookup_that_a_change_overtakes_is_asked_about_again() {
+fn the_result_of_a_lookup_is_cached_as_expired_if_a_change_was_reported() {
     for known in [true, false] {
         let folder = tempfile::tempdir().unwrap();
         let (mut site, _) = watching(folder.path());
@@ -445,27 +456,27 @@ fn a_lookup_that_a_change_overtakes_is_asked_about_again() {
         let slow = site.ask(b"page.txt");
         let old = site.perform_all();
         write_page(folder.path(), "page.txt", 20_000);
-        site.hear([watched::changed("page.txt")]);
+        site.receive([watched::changed("page.txt")]);
         site.reply_all(old);
-        assert_eq!(length(site.told(slow).unwrap()), 10_000, "it answers with what it found");
-        assert_eq!(site.sites.cache_stats().entries, 2, "what was found is remembered");
-        assert!(site.known(b"page.txt").is_none(), "nobody uses it unasked");
+        assert_eq!(length(site.told(slow).unwrap()), 10_000, "the session gets the old page");
+        assert_eq!(site.sites.cache_stats().entries, 2, "the result is cached");
+        assert!(site.known(b"page.txt").is_none(), "the result is expired");
         assert_eq!(length(site.look_up(b"page.txt")), 20_000);
         assert!(site.known(b"page.txt").is_some());
     }
 }
 
 #[test]
-fn what_has_changed_is_not_used_unasked() {
+fn a_reported_change_expires_only_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let (mut site, _) = watching(folder.path());
     site.look_up(b"page.txt");
     assert!(site.known(b"page.txt").is_some());
     write_page(folder.path(), "page.txt", 20_000);
-    site.hear([watched::changed("page.txt")]);
+    site.receive([watched::changed("page.txt")]);
     for _ in 0..3 {
-        assert!(site.known(b"page.txt").is_none(), "nobody has asked");
-        assert!(site.known(b"other.txt").is_some(), "it is another file");
+        assert!(site.known(b"page.txt").is_none(), "the result is expired");
+        assert!(site.known(b"other.txt").is_some(), "another file did not change");
     }
     assert_eq!(length(site.look_up(b"page.txt")), 20_000);
     assert!(site.known(b"page.txt").is_some());

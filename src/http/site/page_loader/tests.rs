@@ -1,4 +1,4 @@
-//! Which files beside the plain one count as other forms of it, and what is read of them.
+//! Which compressed files are used, and which files are read.
 
 use std::fs;
 use std::path::Path;
@@ -8,13 +8,13 @@ use super::*;
 use crate::driver::Links;
 
 #[test]
-fn a_time_in_whole_seconds_stands_for_its_second() {
+fn a_time_in_whole_seconds_is_not_older_than_its_second() {
     let plain = (1_700_000_000, 738_460_206);
     for (beside, is_new) in [
         (plain, true),
         ((plain.0, plain.1 + 1), true),
         ((plain.0 + 1, 0), true),
-        // What `brotli -k` leaves behind.
+        // As `brotli -k` sets it.
         ((plain.0, 0), true),
         ((plain.0, plain.1 - 1), false),
         ((plain.0, 1), false),
@@ -26,38 +26,38 @@ fn a_time_in_whole_seconds_stands_for_its_second() {
     assert!(!is_as_new((-2, 0), (-1, 0)) && is_as_new((-1, 0), (-1, 500_000_000)));
 }
 
-/// A file, as it is opened beneath a root.
+/// Opens a file.
 fn open(folder: &Path, name: &str) -> io::Result<Arc<File>> {
     File::open_root(&folder.join(name), Links::Beneath).map(Arc::new)
 }
 
-/// More than fits behind the fields by chance.
+/// More than the spare capacity that a buffer may have by chance.
 const SMALL: u64 = 5000;
 
-/// Settings of a site that reads files of up to so many bytes.
+/// Settings of a site that reads files of at most [`SMALL`] bytes.
 fn settings(folder: &Path) -> SiteSettings {
     let root = File::open_root(folder, Links::Beneath).unwrap();
     SiteSettings { memory_file_max: SMALL, ..SiteSettings::new(Arc::new(root)) }
 }
 
-/// Late enough for all files to be settled.
+/// A time at which all files of a test are settled.
 fn now() -> SystemTime {
     SystemTime::now() + Duration::from_secs(10)
 }
 
-/// The page of a file and of those that are there beside it.
+/// A loader for the file `a` and the compressed files beside it.
 fn loader(folder: &Path) -> PageLoader {
     let beside = Coding::ALL.map(|coding| (coding, open(folder, &format!("a{}", coding.suffix()))));
     let plain = open(folder, "a").unwrap();
     PageLoader::new(b"a".to_vec(), true, plain, beside.into()).unwrap()
 }
 
-/// Loads a page, unless it is the known one.
+/// Loads the page of `a`. `None` if it is the known one.
 fn page(folder: &Path, known: Option<&Page>) -> Option<Page> {
     let (mut loader, asks) = match loader(folder).load(&settings(folder), now(), known) {
-        Next::Page(page) => return Some(page),
-        Next::Unchanged => return None,
-        Next::Read(loader, asks) => (loader, asks),
+        LoadStep::Page(page) => return Some(page),
+        LoadStep::Unchanged => return None,
+        LoadStep::Read(loader, asks) => (loader, asks),
     };
     for (part, ask) in asks {
         let Ask::Read { file, mut buffer, .. } = ask else { panic!("{ask:?}") };
@@ -66,13 +66,13 @@ fn page(folder: &Path, known: Option<&Page>) -> Option<Page> {
         loader.take(part, len, &buffer, now());
     }
     match loader.finish() {
-        Next::Page(page) => Some(page),
+        LoadStep::Page(page) => Some(page),
         next => panic!("{next:?}"),
     }
 }
 
 #[test]
-fn only_a_regular_file_of_the_same_version_is_another_form() {
+fn only_regular_files_that_are_not_older_are_used() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     for name in ["a", "a.br", "a.gz"] {
@@ -84,16 +84,15 @@ fn only_a_regular_file_of_the_same_version_is_another_form() {
     let old = UNIX_EPOCH + Duration::from_secs(784_111_777);
     fs::File::open(path("a.br")).unwrap().set_modified(old).unwrap();
     assert_eq!(codings(), [Coding::Gzip]);
-    // There is nothing shorter than nothing.
+    // An empty file cannot be compressed.
     fs::write(path("a"), "").unwrap();
     fs::write(path("a.gz"), "content").unwrap();
     assert_eq!(codings(), []);
 }
 
-/// A page without its other forms would be remembered for as long as it does not change, so one
-/// that could not be opened for lack of something is no page at all.
+/// Otherwise the page would be cached without the compressed file until it changes.
 #[test]
-fn a_shortage_beside_a_file_is_no_missing_form() {
+fn a_transient_error_of_a_compressed_file_fails_the_page() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a"), "content").unwrap();
     for (error, is_page) in [
@@ -112,21 +111,21 @@ fn a_shortage_beside_a_file_is_no_missing_form() {
     }
 }
 
-/// What is small is read, all of it at once, with a byte more to notice that it grows; what is
-/// large stays in its file, and what is empty needs none.
+/// Buffers have room for one byte more, which shows if a file grows. Empty files are not read, and
+/// large files stay open.
 #[test]
-fn small_files_are_read_at_once() {
+fn all_small_files_are_read_at_once() {
     let folder = tempfile::tempdir().unwrap();
     for (name, length) in [("a", 5001), ("a.br", 5000), ("a.zst", 0), ("a.gz", 1)] {
         fs::write(folder.path().join(name), vec![b'x'; length]).unwrap();
     }
     let next = loader(folder.path()).load(&settings(folder.path()), now(), None);
-    let Next::Read(mut loader, asks) = next else { panic!("{next:?}") };
+    let LoadStep::Read(mut loader, asks) = next else { panic!("{next:?}") };
     let mut reads = Vec::new();
     for (part, ask) in asks {
         let Ask::Read { file, offset: 0, mut buffer } = ask else { panic!("{ask:?}") };
         let (len, room) = (file.metadata().len as usize, buffer.capacity() - buffer.len());
-        assert!(room > len, "part {part} has room for {room} bytes of {len} and one more");
+        assert!(room > len, "part {part} of {len} bytes has room for {room}");
         buffer.extend(std::iter::repeat_n(b'y', len));
         reads.push((part, len, buffer));
     }
@@ -139,7 +138,7 @@ fn small_files_are_read_at_once() {
         loader.take(part, len, &buffer, now());
     }
     let next = loader.finish();
-    let Next::Page(page) = next else { panic!("{next:?}") };
+    let LoadStep::Page(page) = next else { panic!("{next:?}") };
     for (coding, is_in_file, body) in [
         (None, true, &b""[..]),
         (Some(Coding::Brotli), false, &[b'y'; 5000]),
@@ -152,19 +151,18 @@ fn small_files_are_read_at_once() {
     }
 }
 
-/// Its length was announced by then, and is kept or the connection breaks.
 #[test]
-fn what_changes_while_it_is_read_stays_in_its_file() {
+fn a_file_whose_length_changes_while_it_is_read_stays_open() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a"), "12345").unwrap();
     for read in [4, 5, 6] {
         let next = loader(folder.path()).load(&settings(folder.path()), now(), None);
-        let Next::Read(mut loader, mut asks) = next else { panic!("{next:?}") };
+        let LoadStep::Read(mut loader, mut asks) = next else { panic!("{next:?}") };
         let Some((0, Ask::Read { mut buffer, .. })) = asks.pop() else { panic!("{asks:?}") };
         buffer.extend_from_slice(&b"123456"[..read]);
         loader.take(0, read, &buffer, now());
         let next = loader.finish();
-        let Next::Page(page) = next else { panic!("{next:?}") };
+        let LoadStep::Page(page) = next else { panic!("{next:?}") };
         let variant = page.variant(None);
         let is_whole = read == 5;
         assert_eq!((variant.file().is_none(), variant.len()), (is_whole, 5), "{read} bytes");
@@ -172,9 +170,8 @@ fn what_changes_while_it_is_read_stays_in_its_file() {
     }
 }
 
-/// Nothing is read of a page whose files are those that it was made of.
 #[test]
-fn a_page_is_unchanged_while_all_its_files_are() {
+fn a_page_is_not_read_again_while_its_files_are_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     for name in ["a", "a.gz"] {
@@ -183,11 +180,11 @@ fn a_page_is_unchanged_while_all_its_files_are() {
     let first = page(folder.path(), None).unwrap();
     assert!(page(folder.path(), Some(&first)).is_none());
     fs::write(path("a.br"), "content").unwrap();
-    let second = page(folder.path(), Some(&first)).expect("a form has come");
+    let second = page(folder.path(), Some(&first)).expect("a compressed file was added");
     assert!(page(folder.path(), Some(&second)).is_none());
     fs::remove_file(path("a.gz")).unwrap();
-    let third = page(folder.path(), Some(&second)).expect("a form has gone");
+    let third = page(folder.path(), Some(&second)).expect("a compressed file was removed");
     fs::write(path("a"), "longer content").unwrap();
     fs::write(path("a.br"), "content").unwrap();
-    assert!(page(folder.path(), Some(&third)).is_some(), "the file itself is another");
+    assert!(page(folder.path(), Some(&third)).is_some(), "the plain file has changed");
 }

@@ -1,4 +1,4 @@
-//! Fields as a file decides them.
+//! The fields of files and of generated content.
 
 use super::*;
 use crate::driver::FileKind;
@@ -20,7 +20,7 @@ const PLAIN: Description<'_> = Description {
 
 fn variant(about: Description<'_>, modified: (i64, u32)) -> Variant {
     let (metadata, now) = (metadata(modified), UNIX_EPOCH + NOW);
-    let (bytes, table) = Head::of_file(about, &metadata, now).into_buffer(0);
+    let (bytes, table) = VariantHead::of_file(about, &metadata, now).into_buffer(0);
     Variant::of_memory(&bytes, table, metadata, now)
 }
 
@@ -29,18 +29,18 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 /// The fields of a run, as HTTP/1.1 writes them.
-fn run(variant: &Variant, run: Run) -> String {
+fn run(variant: &Variant, run: FieldRun) -> String {
     let range = variant.run(run);
     let lines = variant.prepared().some(range.start.into()..range.end.into());
     text(lines.as_h1()).to_owned()
 }
 
 fn head(modified: (i64, u32)) -> String {
-    run(&variant(PLAIN, modified), Run::All)
+    run(&variant(PLAIN, modified), FieldRun::All)
 }
 
 #[test]
-fn a_page_has_type_length_date_and_tag() {
+fn a_file_has_type_length_date_and_tag() {
     assert_eq!(
         head((784_111_777, 1)),
         "Content-Length: 255\r\nContent-Type: text/plain; charset=utf-8\r\n\
@@ -50,7 +50,7 @@ fn a_page_has_type_length_date_and_tag() {
 }
 
 #[test]
-fn every_kind_of_answer_finds_its_fields() {
+fn each_run_has_its_fields() {
     let mut fields = Fields::new();
     fields.push("A", "b");
     let about = Description {
@@ -66,14 +66,14 @@ fn every_kind_of_answer_finds_its_fields() {
         format!("Accept-Ranges: bytes\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n{tag}");
     let coding = format!("Content-Encoding: zstd\r\n{ranges}");
     let kind = format!("Content-Type: text/plain; charset=utf-8\r\n{coding}");
-    assert_eq!(run(&variant, Run::FromRest), rest);
-    assert_eq!(run(&variant, Run::FromTag), tag);
-    assert_eq!(run(&variant, Run::FromCoding), coding);
-    assert_eq!(run(&variant, Run::FromType), kind);
-    assert_eq!(run(&variant, Run::All), format!("Content-Length: 255\r\n{kind}"));
+    assert_eq!(run(&variant, FieldRun::FromRest), rest);
+    assert_eq!(run(&variant, FieldRun::FromTag), tag);
+    assert_eq!(run(&variant, FieldRun::FromCoding), coding);
+    assert_eq!(run(&variant, FieldRun::FromType), kind);
+    assert_eq!(run(&variant, FieldRun::All), format!("Content-Length: 255\r\n{kind}"));
     assert_eq!(variant.content_type(), b"text/plain; charset=utf-8");
     assert_eq!(
-        run(&variant, Run::UpToCoding),
+        run(&variant, FieldRun::UpToCoding),
         "Content-Length: 255\r\nContent-Type: text/plain; charset=utf-8\r\n\
          Content-Encoding: zstd\r\n"
     );
@@ -83,7 +83,7 @@ fn every_kind_of_answer_finds_its_fields() {
 }
 
 #[test]
-fn times_at_the_epoch_are_no_times() {
+fn a_time_stamp_at_the_epoch_gives_no_validators() {
     for seconds in [0, 1, -5] {
         let head = head((seconds, 0));
         assert!(!head.contains("Last-Modified") && !head.contains("ETag"), "{head}");
@@ -93,7 +93,7 @@ fn times_at_the_epoch_are_no_times() {
 }
 
 #[test]
-fn a_time_in_the_future_is_given_as_now() {
+fn a_time_stamp_in_the_future_is_sent_as_now() {
     let now = httpdate::fmt_http_date(UNIX_EPOCH + NOW);
     assert!(head((2_000_000_000, 0)).contains(&format!("Last-Modified: {now}\r\n")));
 }
@@ -115,11 +115,11 @@ fn the_tag_of_a_file_that_just_changed_is_weak() {
 }
 
 #[test]
-fn what_is_made_has_a_tag_of_its_content() {
+fn generated_content_has_a_weak_tag_and_no_ranges() {
     let one = Variant::made(PLAIN, b"one");
     let other = Variant::made(PLAIN, b"other");
     assert_eq!(one.prepared().body(), b"one");
     assert!(one.validators().tag.unwrap().is_weak());
     assert_ne!(one.validators().tag.unwrap().opaque(), other.validators().tag.unwrap().opaque());
-    assert!(!one.has_ranges() && !run(&one, Run::All).contains("Accept-Ranges"));
+    assert!(!one.has_ranges() && !run(&one, FieldRun::All).contains("Accept-Ranges"));
 }

@@ -1,16 +1,16 @@
-//! Fields that are put together from rules, one after the other.
+//! Combines the fields of several rules.
 
 use crate::http::semantics::fields::Fields;
 
-/// Fields whose values add up over rules. Of any other, an answer has one at most.
+/// Fields of which a response may have several lines. Other fields occur once.
 const ADDITIVE: [&str; 3] = ["Link", "Set-Cookie", "Vary"];
 
-/// Fields in the order in which they were set first.
+/// Fields, in the order in which they were first set.
 #[derive(Debug, Default)]
 pub(super) struct RuleFields<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> RuleFields<'a> {
-    /// Sets a field, or adds to one of [`ADDITIVE`]. An empty value takes the field away.
+    /// Sets a field, or adds a line to one of [`ADDITIVE`]. An empty value removes the field.
     pub(super) fn set(&mut self, name: &'a str, value: &'a str) {
         let is_name = |other: &str| other.eq_ignore_ascii_case(name);
         if value.is_empty() {
@@ -26,7 +26,7 @@ impl<'a> RuleFields<'a> {
         }
     }
 
-    /// As the fields of a response.
+    /// Converts to the fields of a response.
     pub(super) fn into_fields(self) -> Fields {
         let mut fields = Fields::new();
         self.0.into_iter().for_each(|(name, value)| fields.push(name, value));
@@ -34,7 +34,7 @@ impl<'a> RuleFields<'a> {
     }
 }
 
-/// Bytes of a line with its end.
+/// The length of a field line, including its end.
 pub(super) const fn line_bytes(name: &str, value: &str) -> usize {
     name.len() + ": ".len() + value.len() + "\r\n".len()
 }

@@ -1,4 +1,4 @@
-//! Which rules hold for which paths, what they add up to, and which are refused.
+//! Which rules apply to which paths, how rules combine, and which are refused.
 
 use super::*;
 
@@ -23,8 +23,15 @@ fn lines(rules: &Rules, path: &[u8], kind: AnswerKind<'_>) -> String {
     String::from_utf8(rules.fields(path, kind).all().as_h1().to_vec()).unwrap()
 }
 
+#[track_caller]
+fn assert_refused<R: FromStr<Err = RuleError> + std::fmt::Debug>(rule: &str, expected: &str) {
+    let error = rule.parse::<R>().unwrap_err().to_string();
+    assert!(error.contains(expected), "{rule}: {error}");
+    assert!(!error.contains("--"), "{error} names an option of the command line");
+}
+
 #[test]
-fn globs_name_paths() {
+fn globs_match_paths() {
     let cases: [(&str, &[&str], &[&str]); 14] = [
         ("*.js", &["/a.js", "/d/e/a.js", "/.js"], &["/a.mjs", "/a.JS", "/a.js/", "/a.js/b"]),
         ("/*.js", &["/a.js"], &["/d/a.js"]),
@@ -53,7 +60,7 @@ fn globs_name_paths() {
 }
 
 #[test]
-fn names_are_bytes() {
+fn paths_need_not_be_utf8() {
     let rules = rules(&["/\u{fc}*=no-store", "/raw/*.bin=private"], &[], false);
     assert_fields(&rules, "/\u{fc}x", PAGE, &["Cache-Control: no-store"]);
     let private = "Cache-Control: private\r\n";
@@ -89,7 +96,7 @@ fn pages_and_data_are_revalidated_by_default() {
 }
 
 #[test]
-fn the_last_cache_rule_that_matches_counts() {
+fn the_last_matching_cache_rule_applies() {
     let cache =
         ["**=max-age=60", "/assets/**=max-age=31536000, immutable", "*.html=", "/x=a=\"b\""];
     let rules = rules(&cache, &[], false);
@@ -102,16 +109,16 @@ fn the_last_cache_rule_that_matches_counts() {
     assert_fields(&rules, "/x", PAGE, &["Cache-Control: a=\"b\""]);
 }
 
-/// A client must not keep an error, or a page in place of another, for a year.
+/// Otherwise clients could cache an error or a fallback page for a year.
 #[test]
-fn cache_rules_are_for_pages_only() {
+fn cache_rules_apply_to_requested_files_only() {
     let rules = rules(&["**=max-age=31536000, immutable"], &["**=X-A:b"], false);
     assert_fields(&rules, "/assets/gone.js", AnswerKind::Other, &["X-A: b"]);
     assert_fields(&rules, "/a", AnswerKind::Preflight, &["X-A: b"]);
 }
 
 #[test]
-fn header_rules_add_up() {
+fn all_matching_header_rules_apply_in_order() {
     let headers = [
         "**=X-Frame-Options: DENY",
         "**=Referrer-Policy:no-referrer",
@@ -140,7 +147,7 @@ fn header_rules_add_up() {
 }
 
 #[test]
-fn cors_is_on_every_answer() {
+fn every_response_has_the_cors_fields() {
     let rules = rules(&[], &["/mine/**=Access-Control-Allow-Origin:https://a.example"], true);
     assert!(!rules.is_empty());
     let exposed = "Access-Control-Expose-Headers: Accept-Ranges, Content-Encoding, \
@@ -188,8 +195,7 @@ fn a_malformed_rule_names_cause_and_remedy() {
         ("a\\=X-A:b", "is malformed"),
     ];
     for (rule, expected) in headers {
-        let error = rule.parse::<HeaderRule>().unwrap_err();
-        assert!(error.contains(expected), "{rule}: {error}");
+        assert_refused::<HeaderRule>(rule, expected);
     }
     let cache = [
         ("*.html", "no equals sign"),
@@ -207,44 +213,42 @@ fn a_malformed_rule_names_cause_and_remedy() {
         ("[a=no-cache", "is malformed"),
     ];
     for (rule, expected) in cache {
-        let error = rule.parse::<CacheRule>().unwrap_err();
-        assert!(error.contains(expected), "{rule}: {error}");
+        assert_refused::<CacheRule>(rule, expected);
     }
 }
 
 #[test]
-fn what_the_server_answers_for_cannot_be_set() {
-    for (name, remedy) in REFUSED {
-        for name in [name.to_owned(), name.to_lowercase(), name.to_uppercase()] {
+fn reserved_fields_cannot_be_set() {
+    for (name, owner) in RESERVED {
+        for written in [name.to_owned(), name.to_lowercase(), name.to_uppercase()] {
             for value in ["1", ""] {
-                let error = format!("**={name}:{value}").parse::<HeaderRule>().unwrap_err();
-                assert!(error.contains("cannot be set") && error.contains(remedy), "{error}");
+                let error = format!("**={written}:{value}").parse::<HeaderRule>().unwrap_err();
+                assert_eq!(error, RuleError::Reserved { name, owner });
+                let expected = format!("{name} cannot be set by a header rule; {owner}");
+                assert_eq!(error.to_string(), expected);
             }
         }
     }
-    let error = "**=Content-Type:text/html".parse::<HeaderRule>().unwrap_err();
-    assert!(error.contains("--mime"), "{error}");
-    let error = "**=cache-control:no-store".parse::<HeaderRule>().unwrap_err();
-    assert!(error.contains("--cache-control"), "{error}");
 }
 
 #[test]
-fn rules_are_bounded() {
+fn too_many_rules_and_too_long_globs_are_refused() {
     let glob = format!("/{}=X-A:b", "a".repeat(GLOB_BYTES_MAX));
-    assert!(glob.parse::<HeaderRule>().unwrap_err().contains("use wildcards"));
+    assert_refused::<HeaderRule>(&glob, "use wildcards");
     assert!(format!("/{}", &glob[2..]).parse::<HeaderRule>().is_ok());
 
     let many = |count| vec!["/a=X-A:b".parse::<HeaderRule>().unwrap(); count];
     assert!(Rules::new(Vec::new(), many(RULES_MAX), false).is_ok());
-    let error = Rules::new(Vec::new(), many(RULES_MAX + 1), false).unwrap_err();
-    assert!(error.contains("merge some by {a,b}"), "{error}");
+    let error = Rules::new(Vec::new(), many(RULES_MAX + 1), false).unwrap_err().to_string();
+    assert!(error.contains("128") && error.contains("merge some by {a,b}"), "{error}");
     let cache = vec!["/a=no-store".parse::<CacheRule>().unwrap(); RULES_MAX + 1];
-    assert!(Rules::new(cache, Vec::new(), false).unwrap_err().contains("128"));
+    let error = Rules::new(cache, Vec::new(), false).unwrap_err();
+    assert_eq!(error, RuleError::TooMany { rules_max: RULES_MAX });
 }
 
-/// The bound is exact for additive fields: all that is allowed can come together.
+/// The limit is exact, because all fields that are allowed can occur in one response.
 #[test]
-fn an_answer_gets_no_more_than_the_bound() {
+fn rules_cannot_add_more_bytes_than_the_limit() {
     for cors in [false, true] {
         let presets = if cors { CORS.iter().chain(&PREFLIGHT) } else { [].iter().chain(&[]) };
         let presets: usize = presets.map(|(name, value)| fields::line_bytes(name, value)).sum();
@@ -252,7 +256,10 @@ fn an_answer_gets_no_more_than_the_bound() {
         let room = FIELD_BYTES_MAX - presets - caching - fields::line_bytes("Link", "");
         let rule = |bytes| format!("**=Link:{}", "x".repeat(bytes)).parse().unwrap();
         let error = Rules::new(Vec::new(), vec![rule(room + 1)], cors).unwrap_err();
-        assert!(error.contains("shorten them"), "{error}");
+        let expected =
+            RuleError::TooLong { bytes: FIELD_BYTES_MAX + 1, bytes_max: FIELD_BYTES_MAX };
+        assert_eq!(error, expected);
+        assert!(error.to_string().contains("shorten them"), "{error}");
         let rules = Rules::new(Vec::new(), vec![rule(room)], cors).unwrap();
         assert_eq!(
             lines(&rules, b"/a.html", AnswerKind::Preflight).len(),

@@ -1,4 +1,4 @@
-//! What each kind of target resolves to, and a comparison with a naive resolver.
+//! Targets of each kind, and a comparison with a naive implementation.
 
 use std::borrow::Cow;
 
@@ -22,7 +22,7 @@ fn assert_resolves(raw: &str, path: &str, directory: bool) {
 }
 
 #[test]
-fn plain_paths_lose_their_slashes_at_both_ends() {
+fn plain_paths_resolve_without_outer_slashes() {
     assert_resolves("/", "", true);
     assert_resolves("", "", true);
     assert_resolves("/a", "a", false);
@@ -41,7 +41,7 @@ fn plain_paths_are_borrowed() {
 }
 
 #[test]
-fn bytes_are_decoded_once_and_need_not_be_text() {
+fn bytes_are_decoded_once_and_need_not_be_utf8() {
     assert_resolves("/a%20b", "a b", false);
     assert_resolves("/%61%2B%5c", "a+\\", false);
     assert_resolves("/%2561", "%61", false);
@@ -59,7 +59,7 @@ fn repeated_slashes_count_as_one() {
 }
 
 #[test]
-fn dot_segments_are_obeyed_after_decoding() {
+fn dot_segments_are_applied_after_decoding() {
     for (raw, path, directory) in [
         ("/.", "", true),
         ("/a/.", "a", true),
@@ -80,7 +80,7 @@ fn dot_segments_are_obeyed_after_decoding() {
 }
 
 #[test]
-fn nothing_leads_above_the_root() {
+fn targets_above_the_root_are_bad() {
     for raw in ["/..", "/../a", "/a/../..", "/%2e%2e/a", "//..", "/./..", "/a%2Fb/../.."] {
         assert_eq!(parts(raw.as_bytes()), Err(Bad), "{raw}");
     }
@@ -96,7 +96,7 @@ fn malformed_paths_are_bad() {
 }
 
 #[test]
-fn an_encoded_slash_is_no_separator() {
+fn a_target_with_an_encoded_slash_is_not_found() {
     for raw in ["/a%2Fb", "/%2f", "/..%2F..%2Fetc", "/a/%2F..", "/a%2Fb/../c"] {
         assert_eq!(parts(raw.as_bytes()), Err(NotFound), "{raw}");
     }
@@ -173,7 +173,7 @@ fn hidden_segments_begin_with_a_dot() {
     }
 }
 
-/// The same rules in the most obvious way: split, decode each part, keep a stack.
+/// A naive implementation: splits the path, decodes each segment, and keeps a stack of them.
 fn naive(raw: &[u8]) -> Result<Parts, Unresolvable> {
     let mut halves = raw.splitn(2, |&byte| byte == b'?');
     let raw_path = halves.next().unwrap_or_default();
@@ -207,7 +207,7 @@ fn naive(raw: &[u8]) -> Result<Parts, Unresolvable> {
 }
 
 #[test]
-fn any_target_resolves_as_the_naive_way_does() {
+fn any_target_resolves_like_the_naive_implementation() {
     const PIECES: [&[u8]; 20] = [
         b"/", b"/", b"/", b"/", b"a", b"bc", b".", b".", b"..", b"%2e", b"%2E%2e", b"%2F", b"%61",
         b"%", b"%0", b"%00", b"?", b"+", b"\\", b"\xff",
@@ -219,7 +219,7 @@ fn any_target_resolves_as_the_naive_way_does() {
         if random.u8(..20) > 0 {
             raw.push(b'/');
         }
-        // Most draws leave out the pieces that end everything, so that long paths occur too.
+        // Most targets have no malformed pieces, so that long paths resolve too.
         let kinds = if random.u8(..4) > 0 { 11 } else { PIECES.len() };
         for _ in 0..random.usize(..12) {
             match random.u8(..40) {

@@ -1,5 +1,5 @@
-//! Files that change, sessions that come and go, replies and reports that are late, in any order:
-//! nobody is told what is too old, and nobody is forgotten.
+//! Random order of changes, requests, cancellations, replies and reports: no session gets a result
+//! that is too old, and every session gets a result.
 
 use std::time::Instant;
 
@@ -8,10 +8,10 @@ use super::*;
 const FILES: [&str; 2] = ["a.txt", "b.txt"];
 const LOOKUPS_MAX: u32 = 2;
 
-/// A session that waits, for which file, and the oldest version that it may be told of.
+/// A session that waits for a file, and the oldest version that it may get.
 #[derive(Debug)]
 struct Asker {
-    waiting: Waiting,
+    waiting: WaitingSession,
     file: usize,
     oldest: usize,
 }
@@ -20,15 +20,16 @@ struct Asker {
 struct World {
     folder: TempDir,
     site: TestSite,
-    /// When each version of each file came; its length tells which it is.
+    /// When each version of each file was written. The length of a file is unique for its version.
     versions: [Vec<Instant>; 2],
-    /// The version of each file of which was heard last.
-    heard: [usize; 2],
-    /// Changes of which nothing was heard yet.
-    unheard: Vec<usize>,
-    /// Replies that are on their way.
+    /// The last version of each file whose change was reported.
+    reported: [usize; 2],
+    /// Files whose last changes were not reported yet.
+    unreported: Vec<usize>,
+    /// Replies that were not delivered yet.
     late: Vec<(AskId, Reply)>,
     askers: Vec<Asker>,
+    /// How many sessions got a result.
     told: usize,
 }
 
@@ -38,9 +39,9 @@ impl World {
         let mut settings = settings(folder.path());
         (settings.revalidate_after, settings.lookups_max) = (SECOND, LOOKUPS_MAX);
         let site = TestSite::new(settings);
-        let (versions, heard, unheard) = ([Vec::new(), Vec::new()], [0; 2], Vec::new());
+        let (versions, reported, unreported) = ([Vec::new(), Vec::new()], [0; 2], Vec::new());
         let (late, askers, told) = (Vec::new(), Vec::new(), 0);
-        let mut world = Self { folder, site, versions, heard, unheard, late, askers, told };
+        let mut world = Self { folder, site, versions, reported, unreported, late, askers, told };
         (0..FILES.len()).for_each(|file| world.change(file));
         world
     }
@@ -49,26 +50,27 @@ impl World {
         let version = self.versions[file].len();
         write_page(self.folder.path(), FILES[file], 10_000 + version);
         self.versions[file].push(self.site.now.instant);
-        self.unheard.push(file);
+        self.unreported.push(file);
     }
 
-    fn hear(&mut self) {
-        for file in self.unheard.drain(..) {
-            self.heard[file] = self.versions[file].len() - 1;
-            self.site.hear([watched::changed(FILES[file])]);
+    fn report(&mut self) {
+        for file in self.unreported.drain(..) {
+            self.reported[file] = self.versions[file].len() - 1;
+            self.site.receive([watched::changed(FILES[file])]);
         }
     }
 
-    /// What was so long ago may not be told, nor what was before the last report.
+    /// The oldest version that a session may get now: the one of two seconds ago, or the last one
+    /// that was reported.
     fn oldest(&self, file: usize) -> usize {
         let since = self.site.now.instant - 2 * SECOND;
-        let came = self.versions[file].iter().rposition(|came| *came <= since);
-        came.unwrap_or(0).max(self.heard[file])
+        let version = self.versions[file].iter().rposition(|written| *written <= since);
+        version.unwrap_or(0).max(self.reported[file])
     }
 
     fn ask(&mut self, file: usize) {
         let oldest = self.oldest(file);
-        let name = Name::Target { path: FILES[file].as_bytes(), directory: false };
+        let name = ResourceName::Target { path: FILES[file].as_bytes(), directory: false };
         match self.site.find(&name) {
             Ok(found) => self.check(file, oldest, found),
             Err(waiting) => self.askers.push(Asker { waiting, file, oldest }),
@@ -80,7 +82,7 @@ impl World {
         self.told += 1;
         if let Resolved::Resource(resource) = found {
             let version = length_of(&resource) as usize - 10_000;
-            assert!(version >= oldest, "version {version} of {file}, and not {oldest} or later");
+            assert!(version >= oldest, "version {version} of {file} is older than {oldest}");
         }
     }
 
@@ -102,7 +104,8 @@ impl World {
         self.site.reply(id, reply);
         for (session, found) in std::mem::take(&mut self.site.told) {
             let is_it = |asker: &Asker| asker.waiting.session == session;
-            let place = self.askers.iter().position(is_it).expect("it waits");
+            let place =
+                self.askers.iter().position(is_it).expect("only sessions that wait are told");
             let Asker { file, oldest, .. } = self.askers.swap_remove(place);
             self.check(file, oldest, found);
         }
@@ -119,7 +122,7 @@ impl World {
         let (file, place) = (random.usize(..FILES.len()), random.usize(..64));
         match random.u8(..32) {
             0 => self.change(file),
-            1 => self.hear(),
+            1 => self.report(),
             2..8 => self.ask(file),
             8..18 => self.perform(place, random.u8(..40) == 0),
             18..28 => self.reply(place),
@@ -130,7 +133,7 @@ impl World {
         assert!(open <= LOOKUPS_MAX as usize * AT_ONCE, "{open} questions are open");
     }
 
-    /// Replies to everything, and whoever has waited is told.
+    /// Replies to all questions. Then every session must have its result.
     fn end(&mut self) {
         while !self.site.open.is_empty() || !self.late.is_empty() {
             self.perform(0, false);
@@ -141,7 +144,7 @@ impl World {
 }
 
 #[test]
-fn nobody_is_told_what_is_too_old() {
+fn no_session_gets_a_result_that_is_too_old() {
     let mut told = 0;
     for seed in 0..30 {
         let mut random = fastrand::Rng::with_seed(seed);
@@ -150,5 +153,5 @@ fn nobody_is_told_what_is_too_old() {
         world.end();
         told += world.told;
     }
-    assert!(told > 2000, "{told} were told");
+    assert!(told > 2000, "only {told} sessions got a result");
 }

@@ -1,11 +1,10 @@
-//! Lookups and the root that they begin in, which is asked for now and then.
+//! Lookups, and the root of the site, which is opened again from time to time.
 
 use super::*;
 
-/// The root is asked for by one lookup at a time, and nobody depends on whether that one is still
-/// wanted when the reply comes.
+/// The reply to the question for the root is used even if the lookup that needed it was cancelled.
 #[test]
-fn a_root_that_was_asked_for_in_vain_does_no_harm() {
+fn the_root_is_updated_after_its_lookup_was_cancelled() {
     for other_root in [false, true] {
         let (folder, settings) = releases();
         let mut site = TestSite::new(SiteSettings { revalidate_after: SECOND, ..settings });
@@ -14,7 +13,7 @@ fn a_root_that_was_asked_for_in_vain_does_no_harm() {
         let gone = site.ask(b"page.txt");
         let (id, ask) = site.open.remove(0);
         if other_root {
-            turn(folder.path(), "two");
+            deploy(folder.path(), "two");
         }
         site.leave(gone);
         site.now.instant += SECOND;
@@ -29,36 +28,34 @@ fn a_root_that_was_asked_for_in_vain_does_no_harm() {
     }
 }
 
-/// A lookup that waits for the root begins when the reply is there, so a root that has changed by
-/// then throws no doubt on it: what it finds is remembered, and others may wait for it.
+/// The lookup begins beneath the new root, so its result is cached, and others may join it.
 #[test]
-fn the_lookup_that_finds_another_root_is_in_no_doubt() {
+fn a_lookup_that_waited_for_a_new_root_is_not_in_doubt() {
     let (folder, settings) = releases();
     let mut site = TestSite::new(SiteSettings { revalidate_after: SECOND, ..settings });
     site.look_up(b"page.txt");
-    turn(folder.path(), "two");
+    deploy(folder.path(), "two");
     site.now.instant += SECOND;
     let waiting = site.ask(b"page.txt");
-    let (id, ask) = site.open.remove(0);
-    site.reply(id, perform(ask));
+    site.reply_next();
     assert_eq!(site.open.len(), AT_ONCE);
     let behind = site.ask(b"page.txt");
-    assert_eq!(site.open.len(), AT_ONCE, "there is one that it can wait for");
+    assert_eq!(site.open.len(), AT_ONCE, "the second session joins the lookup");
     site.settle();
     let found = [waiting, behind].map(|waiting| length(site.told(waiting).unwrap()));
     assert_eq!(found, [20_000, 20_000]);
-    assert!(site.known(b"page.txt").is_some(), "it was looked up in this root");
+    assert!(site.known(b"page.txt").is_some(), "the result is cached");
 }
 
-/// Where everything is asked about each time, so is the root: who asks after it has changed gets
-/// what is in the new one, also if somebody else has asked for the root just before.
+/// If results are never valid, a request needs a root that was opened after it, even if the
+/// question of an earlier request has no reply yet.
 #[test]
-fn a_root_that_was_asked_for_before_is_not_believed_without_end() {
+fn the_reply_to_an_earlier_question_for_the_root_may_be_too_old() {
     let (folder, settings) = releases();
     let mut site = TestSite::new(settings);
     let before = site.ask(b"page.txt");
     let root = site.perform_all();
-    turn(folder.path(), "two");
+    deploy(folder.path(), "two");
     site.now.instant += SECOND;
     let after = site.ask(b"page.txt");
     site.settle();
@@ -68,12 +65,12 @@ fn a_root_that_was_asked_for_before_is_not_believed_without_end() {
     assert_eq!(length(site.told(after).unwrap()), 20_000);
 }
 
-/// The paths that are asked for at the moment.
+/// The paths of the open questions.
 fn paths(site: &TestSite) -> Vec<&str> {
     site.open.iter().map(|(_, ask)| opens(ask)).collect()
 }
 
-/// Whether all that is asked for is beneath the root that is served now.
+/// Whether all open questions are for files beneath this root.
 fn is_beneath(site: &TestSite, root: &Path) -> bool {
     let root = open_root(root);
     site.open.iter().all(|(_, ask)| match ask {
@@ -82,9 +79,10 @@ fn is_beneath(site: &TestSite, root: &Path) -> bool {
     })
 }
 
-/// The root was asked for a moment ago, and the reply tells what is to be known.
+/// The second session asks soon after the question for the root, so the reply is recent enough for
+/// both.
 #[test]
-fn who_comes_while_the_root_is_asked_for_waits_for_it() {
+fn lookups_share_the_question_for_the_root() {
     let (folder, settings) = releases();
     let mut site = TestSite::new(SiteSettings { revalidate_after: SECOND, ..settings });
     site.look_up(b"page.txt");
@@ -94,13 +92,13 @@ fn who_comes_while_the_root_is_asked_for_waits_for_it() {
     site.now.instant += SECOND / 2;
     let second = site.ask(b"third.txt");
     assert!(site.open.is_empty(), "{:?}", paths(&site));
-    turn(folder.path(), "two");
+    deploy(folder.path(), "two");
     site.reply(id, perform(ask));
     assert_eq!(site.open.len(), 2 * AT_ONCE);
     assert!(is_beneath(&site, &folder.path().join("two")));
     site.settle();
     assert!(site.told(first).is_some() && site.told(second).is_some());
-    // For as long as it is known, nobody asks; and it is known since the question.
+    // The root is not asked for again until a second after the question.
     site.now.instant += SECOND / 4;
     site.ask(b"fourth.txt");
     assert_eq!(site.open.len(), AT_ONCE);
@@ -110,10 +108,10 @@ fn who_comes_while_the_root_is_asked_for_waits_for_it() {
     assert_eq!(site.open.len(), 1, "{:?}", paths(&site));
 }
 
-/// Where the reply does not come in a second, the root that is there is served on, and it is not
-/// asked for again. The next lookup takes those along who have waited.
+/// If the reply takes more than a second, the old root is used, and the question is not asked
+/// again. The next lookup also starts those that waited.
 #[test]
-fn a_root_that_does_not_come_is_not_waited_for() {
+fn an_overdue_reply_for_the_root_is_not_waited_for() {
     for revalidate_after in [Duration::ZERO, SECOND / 2, 5 * SECOND] {
         let (folder, settings) = releases();
         let mut site = TestSite::new(SiteSettings { revalidate_after, ..settings });
@@ -129,16 +127,17 @@ fn a_root_that_does_not_come_is_not_waited_for() {
         assert_eq!(site.open.len(), 3 * AT_ONCE, "{revalidate_after:?}: {:?}", paths(&site));
         assert!(is_beneath(&site, &folder.path().join("one")));
         site.settle();
-        [first, in_time, later].into_iter().for_each(|who| assert!(site.told(who).is_some()));
+        let all = [first, in_time, later];
+        all.into_iter().for_each(|session| assert!(site.told(session).is_some()));
         site.reply(id, perform(ask));
         site.settle();
         assert!(site.open.is_empty());
     }
 }
 
-/// However many wait for a root that does not come: they keep nobody in line.
+/// More lookups wait for the root than may run at a time.
 #[test]
-fn those_who_wait_for_the_root_leave_room_for_others() {
+fn lookups_that_wait_for_an_overdue_root_do_not_block_others() {
     let (_folder, settings) = releases();
     let mut site =
         TestSite::new(SiteSettings { lookups_max: 3, revalidate_after: SECOND, ..settings });
@@ -156,10 +155,9 @@ fn those_who_wait_for_the_root_leave_room_for_others() {
     site.reply(root.0, perform(root.1));
 }
 
-/// Those who left while they waited for the root do not begin when it comes, and leave nothing
-/// behind.
+/// A cancelled lookup must not leave anything in the lists of those that wait for the root.
 #[test]
-fn who_waited_for_the_root_and_left_does_not_begin() {
+fn a_lookup_that_is_cancelled_while_it_waits_for_the_root_does_not_begin() {
     let (_folder, settings) = releases();
     let mut site = TestSite::new(SiteSettings { revalidate_after: Duration::ZERO, ..settings });
     let first = site.ask(b"page.txt");
@@ -171,7 +169,7 @@ fn who_waited_for_the_root_and_left_does_not_begin() {
         site.leave(waiting);
     }
     let after = format!("{:?}", site.sites).len();
-    assert!(after < 2 * before, "{before} bytes of text have become {after}");
+    assert!(after < 2 * before, "the debug text of the site grew from {before} to {after} bytes");
     assert!(site.open.is_empty() && site.cancelled.is_empty());
     site.reply(id, perform(ask));
     assert_eq!(site.open.len(), AT_ONCE);
@@ -179,15 +177,15 @@ fn who_waited_for_the_root_and_left_does_not_begin() {
     assert!(site.told(first).is_some() && site.told.is_empty());
 }
 
-/// What is found in a root counts for as long as the root is known to be the root: a name that is
-/// looked up just before the root is asked for again is not served for another while.
+/// The age of a result counts from when the root was last known to be the root. So a name that is
+/// looked up just before the root expires does not stay valid after it.
 #[test]
-fn what_was_found_is_as_old_as_the_root() {
+fn a_result_expires_with_its_root() {
     let (folder, settings) = releases();
     let mut site = TestSite::new(SiteSettings { revalidate_after: SECOND, ..settings });
     site.look_up(b"page.txt");
     site.now.instant += SECOND / 20;
-    turn(folder.path(), "two");
+    deploy(folder.path(), "two");
     site.now.instant += SECOND * 9 / 10;
     site.look_up(b"other.txt");
     assert!(site.known(b"other.txt").is_some());

@@ -1,11 +1,11 @@
-//! One lookup for all who want a name: who may join it, who pays for it, and how it ends.
+//! Sessions that share lookups: when they may join one, how many run at a time, and how they end.
 
 use std::sync::Weak;
 
 use super::*;
 use crate::http::site::listing::{Asked, Format};
 
-/// A page in four forms, small enough to be read.
+/// Writes a page and its compressed files, all small enough to be read.
 fn write_coded_page(folder: &Path) {
     for (name, content) in [("a.css", "plain"), ("a.css.br", "br"), ("a.css.gz", "gzip")] {
         fs::write(folder.join(name), content).unwrap();
@@ -13,7 +13,7 @@ fn write_coded_page(folder: &Path) {
     fs::write(folder.join("a.css.zst"), "zstd").unwrap();
 }
 
-/// The bodies of a page in its forms, which are in memory.
+/// The bodies of all variants of a page, which must be in memory.
 fn bodies(found: Resolved) -> Vec<(Option<Coding>, Vec<u8>)> {
     let resource = resource(found);
     let Resource::Page(page) = &*resource else { panic!("{resource:?}") };
@@ -21,16 +21,15 @@ fn bodies(found: Resolved) -> Vec<(Option<Coding>, Vec<u8>)> {
     there.map(|coding| (coding, page.variant(coding).prepared().body().to_vec())).collect()
 }
 
-/// All hear of it at once, and share what was found.
 #[test]
-fn one_lookup_is_for_all_who_wait() {
+fn all_sessions_that_ask_for_a_name_share_one_lookup() {
     let folder = tempfile::tempdir().unwrap();
     write_page(folder.path(), "page.txt", 10_000);
     let mut site = TestSite::new(settings(folder.path()));
-    let all: Vec<Waiting> = (0..50).map(|_| site.ask(b"page.txt")).collect();
-    assert_eq!(site.open.len(), AT_ONCE, "it is looked up once");
+    let all: Vec<WaitingSession> = (0..50).map(|_| site.ask(b"page.txt")).collect();
+    assert_eq!(site.open.len(), AT_ONCE, "the name is looked up once");
     let replies = site.perform_all();
-    // One who comes while the replies are on their way.
+    // A session may also join after the questions were performed.
     let late = site.ask(b"page.txt");
     assert!(site.open.is_empty());
     site.reply_all(replies);
@@ -38,14 +37,14 @@ fn one_lookup_is_for_all_who_wait() {
     for waiting in all {
         assert!(Rc::ptr_eq(&resource(site.told(waiting).unwrap()), &found));
     }
-    assert!(site.told.is_empty(), "each is told once");
+    assert!(site.told.is_empty(), "each session is told once");
     assert!(Rc::ptr_eq(&site.known(b"page.txt").unwrap(), &found));
 }
 
-/// A disk takes its time for each question, so none waits for the reply to another one that it
-/// does not depend on; and it does not matter which reply is the first.
+/// A lookup asks all questions at once that do not depend on each other, and accepts the replies in
+/// any order.
 #[test]
-fn a_page_in_many_forms_takes_two_rounds() {
+fn a_page_with_compressed_files_takes_two_rounds() {
     let folder = tempfile::tempdir().unwrap();
     write_coded_page(folder.path());
     let mut random = fastrand::Rng::with_seed(11);
@@ -60,7 +59,7 @@ fn a_page_in_many_forms_takes_two_rounds() {
             let mut replies = site.perform_all();
             random.shuffle(&mut replies);
             while let Some((id, reply)) = replies.pop() {
-                assert!(site.open.is_empty() && site.told.is_empty(), "all are awaited");
+                assert!(site.open.is_empty() && site.told.is_empty(), "some replies are missing");
                 site.reply(id, reply);
             }
         }
@@ -73,10 +72,10 @@ fn a_page_in_many_forms_takes_two_rounds() {
     assert_eq!(bodies, [&b"plain"[..], b"br", b"zstd", b"gzip"]);
 }
 
-/// A lookup says what the name was when it began. Who asks when that is too long ago has it looked
-/// up anew, and it is the new one that others join.
+/// The age of a result counts from the beginning of its lookup. When that is too long ago, a
+/// session starts a new lookup, which later sessions join.
 #[test]
-fn a_lookup_is_joined_while_its_answer_is_young() {
+fn a_lookup_is_not_joined_if_it_began_too_long_ago() {
     let folder = tempfile::tempdir().unwrap();
     write_page(folder.path(), "page.txt", 10_000);
     for revalidate_after in [Duration::ZERO, SECOND, HOUR] {
@@ -85,10 +84,10 @@ fn a_lookup_is_joined_while_its_answer_is_young() {
         let mut all = vec![site.ask(b"page.txt")];
         site.now.instant += revalidate_after;
         all.push(site.ask(b"page.txt"));
-        assert_eq!(site.open.len(), AT_ONCE, "as young as may be: {revalidate_after:?}");
+        assert_eq!(site.open.len(), AT_ONCE, "recent enough: {revalidate_after:?}");
         site.now.instant += Duration::from_nanos(1);
         all.push(site.ask(b"page.txt"));
-        assert_eq!(site.open.len(), 2 * AT_ONCE, "older: {revalidate_after:?}");
+        assert_eq!(site.open.len(), 2 * AT_ONCE, "too old: {revalidate_after:?}");
         all.push(site.ask(b"page.txt"));
         assert_eq!(site.open.len(), 2 * AT_ONCE, "the new one: {revalidate_after:?}");
         site.settle();
@@ -98,9 +97,9 @@ fn a_lookup_is_joined_while_its_answer_is_young() {
     }
 }
 
-/// A lookup that has not begun is joined however long it waits, since it will say what is then.
+/// Its age counts only from when it leaves the line.
 #[test]
-fn a_lookup_in_line_is_as_young_as_its_beginning() {
+fn a_lookup_in_line_can_always_be_joined() {
     let folder = tempfile::tempdir().unwrap();
     write_page(folder.path(), "page.txt", 10_000);
     let settings = SiteSettings { lookups_max: 1, ..settings(folder.path()) };
@@ -109,20 +108,13 @@ fn a_lookup_in_line_is_as_young_as_its_beginning() {
     let in_line = site.ask(b"page.txt");
     site.now.instant += 3 * HOUR;
     let behind = site.ask(b"page.txt");
-    for waiting in [&[first][..], &[in_line, behind]] {
-        assert_eq!(site.open.len(), AT_ONCE);
-        let replies = site.perform_all();
-        site.reply_all(replies);
-        assert!(waiting.iter().all(|waiting| site.told(*waiting).is_some()));
-    }
-    assert!(site.open.is_empty(), "they wait for one lookup");
-    assert!(site.known(b"page.txt").is_some(), "it was looked up a moment ago");
-    assert!(site.known(b"other.txt").is_none(), "that was three hours ago");
+    site.assert_told_in_turn(&[&[first], &[in_line, behind]]);
+    assert!(site.known(b"page.txt").is_some(), "its lookup began just now");
+    assert!(site.known(b"other.txt").is_none(), "its lookup began three hours ago");
 }
 
-/// What was found of a name is told and remembered if somebody waits, and forgotten if nobody does.
 #[test]
-fn what_nobody_waits_for_is_cancelled() {
+fn a_lookup_is_cancelled_when_the_last_session_leaves() {
     let folder = tempfile::tempdir().unwrap();
     write_page(folder.path(), "page.txt", 10_000);
     let mut site = TestSite::new(settings(folder.path()));
@@ -132,27 +124,27 @@ fn what_nobody_waits_for_is_cancelled() {
     site.reply_all(replies.into_iter().take(1).collect());
     site.leave(all[1]);
     site.leave(all[0]);
-    assert!(site.cancelled.is_empty(), "somebody waits still");
+    assert!(site.cancelled.is_empty(), "one session still waits");
     site.leave(all[2]);
-    assert_eq!(site.cancelled, open[1..], "one was replied to already");
-    // To leave once more changes nothing.
+    assert_eq!(site.cancelled, open[1..], "the first question has its reply already");
+    // Leaving again changes nothing.
     site.leave(all[0]);
     assert_eq!(site.cancelled.len(), AT_ONCE - 1);
-    // Who comes now has it looked up anew, while the old replies are still to come. Nothing is
-    // asked under a name that is open.
+    // A session that asks now starts a new lookup. The ids of questions without a reply are not
+    // reused.
     let again = site.ask(b"page.txt");
     assert_eq!(site.open.len(), AT_ONCE);
     assert!(site.open.iter().all(|(id, _)| !open.contains(id)));
-    // Whether they were cancelled in time or not.
+    // A cancelled question may fail or succeed.
     let cancelled = || io::Error::from(io::ErrorKind::Interrupted);
     site.reply(open[1], Reply::Opened(Err(cancelled())));
     let file = Arc::clone(&site.sites.settings.root);
     site.reply(open[2], Reply::Opened(Ok(file)));
     let third = site.ask(b"third.txt");
-    assert!(site.open.iter().all(|(id, _)| !open.contains(id)), "one is still to be replied to");
+    assert!(site.open.iter().all(|(id, _)| !open.contains(id)), "one reply is missing");
     site.reply(open[3], Reply::Opened(Err(cancelled())));
     assert!(site.told.is_empty() && site.sites.cache_stats().entries == 0);
-    // Now they have been.
+    // Now all have replies, so the ids may be reused.
     let fourth = site.ask(b"fourth.txt");
     assert_eq!(site.open.iter().filter(|(id, _)| open.contains(id)).count(), AT_ONCE);
     site.settle();
@@ -160,9 +152,9 @@ fn what_nobody_waits_for_is_cancelled() {
     assert!(site.told(third).is_some() && site.told(fourth).is_some() && site.told.is_empty());
 }
 
-/// Who leaves after the end, or leaves what it has not asked for, disturbs nobody.
+/// Leaving a lookup that is done, or that another session waits for, has no effect.
 #[test]
-fn a_ticket_of_a_lookup_that_is_over_means_nothing() {
+fn leaving_with_a_wrong_ticket_has_no_effect() {
     let folder = tempfile::tempdir().unwrap();
     let mut site = TestSite::new(settings(folder.path()));
     let over = site.ask(b"one");
@@ -171,31 +163,31 @@ fn a_ticket_of_a_lookup_that_is_over_means_nothing() {
     let other = site.ask(b"two");
     assert_ne!(over.ticket, other.ticket);
     site.leave(over);
-    site.leave(Waiting { session: over.session, ticket: other.ticket });
+    site.leave(WaitingSession { session: over.session, ticket: other.ticket });
     assert!(site.cancelled.is_empty());
     site.settle();
     assert!(site.told(other).is_some());
 }
 
-/// The names of the files that are asked for at the moment, without those beside them.
+/// The names that are being looked up, by the open questions.
 fn running(site: &TestSite) -> Vec<String> {
     let paths = site.open.iter().map(|(_, ask)| opens(ask).to_owned());
     paths.filter(|path| !path.contains('.')).collect()
 }
 
-/// As many as may be are looked up at a time, and the others wait in their order. One that nobody
-/// wants any more is in nobody's way, unless its replies are still to come.
+/// The others wait in line, in order. A cancelled lookup counts until all its questions have
+/// replies.
 #[test]
-fn lookups_are_bounded_and_the_line_goes_on() {
+fn a_limited_number_of_lookups_runs_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let settings = SiteSettings { lookups_max: 2, ..settings(folder.path()) };
     let mut site = TestSite::new(settings);
     let all = ["a", "b", "c", "d", "e", "f"].map(|name| site.ask(name.as_bytes()));
     assert_eq!(running(&site), ["a", "b"]);
-    // It leaves the line.
+    // The third lookup leaves the line.
     site.leave(all[2]);
     assert_eq!((running(&site), site.cancelled.len()), (vec!["a".into(), "b".into()], 0));
-    // What was asked for it is still to be replied to, so nothing takes its place.
+    // The first lookup is cancelled, but still counts, because its questions have no replies.
     site.leave(all[0]);
     assert_eq!((running(&site), site.cancelled.len()), (vec!["a".into(), "b".into()], AT_ONCE));
     for number in 1..=AT_ONCE {
@@ -205,10 +197,9 @@ fn lookups_are_bounded_and_the_line_goes_on() {
         assert_eq!(running(&site).contains(&"d".into()), number == AT_ONCE);
     }
     assert_eq!(running(&site), ["b", "d"]);
-    // The other one ends as it should.
+    // The second lookup ends normally.
     for number in 1..=AT_ONCE {
-        let (id, ask) = site.open.remove(0);
-        site.reply(id, perform(ask));
+        site.reply_next();
         assert_eq!(running(&site).contains(&"e".into()), number == AT_ONCE);
     }
     assert_eq!(running(&site), ["d", "e"]);
@@ -217,10 +208,10 @@ fn lookups_are_bounded_and_the_line_goes_on() {
     assert_eq!(told, [false, true, false, true, true, true]);
 }
 
-/// A read that fails ends a lookup though others are in flight. They count until they are replied
-/// to, and nothing is asked under their names.
+/// A read that fails ends a lookup while other reads are in flight. The lookup counts until these
+/// have replies.
 #[test]
-fn a_lookup_that_fails_early_keeps_its_place_until_all_is_in() {
+fn a_failed_lookup_counts_until_all_replies_have_arrived() {
     let folder = tempfile::tempdir().unwrap();
     write_coded_page(folder.path());
     let settings = SiteSettings { lookups_max: 1, ..settings(folder.path()) };
@@ -233,7 +224,7 @@ fn a_lookup_that_fails_early_keeps_its_place_until_all_is_in() {
     for (number, (id, reply)) in reads.into_iter().enumerate() {
         let Reply::Read(_, buffer) = reply else { panic!("{reply:?}") };
         let failed = if number == 0 { libc::EIO } else { libc::ENOMEM };
-        assert!(site.open.is_empty(), "the other one waits");
+        assert!(site.open.is_empty(), "the other lookup waits");
         site.reply(id, Reply::Read(Err(io::Error::from_raw_os_error(failed)), buffer));
         if number == 0 {
             let told = site.told(waiting);
@@ -246,9 +237,8 @@ fn a_lookup_that_fails_early_keeps_its_place_until_all_is_in() {
     assert!(site.told(other).is_some() && site.told.is_empty());
 }
 
-/// More names than fit into the table: who comes then is told to try again, at once.
 #[test]
-fn too_many_names_are_refused() {
+fn a_lookup_is_refused_at_once_if_the_table_is_full() {
     let folder = tempfile::tempdir().unwrap();
     let settings = SiteSettings { lookups_max: 1, ..settings(folder.path()) };
     let mut site = TestSite::new(settings);
@@ -256,20 +246,21 @@ fn too_many_names_are_refused() {
     let mut last = None;
     for number in 0..crate::http::site::lookups::LOOKUPS_MAX {
         let path = target(&number.to_string());
-        last = Some(site.find(&Name::Target { path: &path, directory: false }).unwrap_err());
+        last =
+            Some(site.find(&ResourceName::Target { path: &path, directory: false }).unwrap_err());
     }
-    let refused = site.find(&Name::Target { path: b"more", directory: false });
+    let refused = site.find(&ResourceName::Target { path: b"more", directory: false });
     let expected = Status::ServiceUnavailable;
     assert!(matches!(refused, Ok(Resolved::TransientError(it)) if it == expected), "{refused:?}");
-    // Those who want what is looked up already are not refused, and a place that is free is taken.
+    // A session may still join a lookup. When one lookup is cancelled, another fits.
     site.ask(b"0");
     site.leave(last.unwrap());
     site.ask(b"more");
 }
 
-/// The bound on descriptors counts on it.
+/// The limit of descriptors is computed from [`OPENS_MAX`].
 #[test]
-fn a_lookup_has_no_more_files_open_than_it_says() {
+fn a_lookup_opens_at_most_opens_max_files() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["p", "p.html", "p.html.br", "p.html.zst", "p.html.gz"] {
         write_page(folder.path(), name, 10_000);
@@ -289,13 +280,13 @@ fn a_lookup_has_no_more_files_open_than_it_says() {
         site.reply(id, reply);
     }
     assert_eq!(length(site.told(waiting).unwrap()), 10_000);
-    assert!(most <= OPENS_MAX, "{most} files were open, and {OPENS_MAX} are announced");
+    assert!(most <= OPENS_MAX, "{most} files were open at a time, more than {OPENS_MAX}");
 }
 
-/// Two lookups of a name run at once, because the first has become old. A change that is heard of
-/// concerns both.
+/// Two lookups of a name run, because the first one began too long ago to be joined. Then a change
+/// is reported.
 #[test]
-fn a_change_throws_doubt_on_all_lookups_of_a_name() {
+fn a_change_puts_all_lookups_of_a_name_in_doubt() {
     for old_ends_first in [true, false] {
         let folder = tempfile::tempdir().unwrap();
         write_page(folder.path(), "page.txt", 10_000);
@@ -305,9 +296,9 @@ fn a_change_throws_doubt_on_all_lookups_of_a_name() {
         site.now.instant += HOUR + SECOND;
         let new = site.ask(b"page.txt");
         let new_replies = site.perform_all();
-        assert_eq!(new_replies.len(), AT_ONCE, "the first one is too old to be joined");
+        assert_eq!(new_replies.len(), AT_ONCE, "the first lookup began too long ago");
         write_page(folder.path(), "page.txt", 20_000);
-        site.hear([watched::changed("page.txt")]);
+        site.receive([watched::changed("page.txt")]);
         if old_ends_first {
             site.reply_all(old_replies);
             assert_eq!(length(site.told(old).unwrap()), 10_000);
@@ -315,22 +306,22 @@ fn a_change_throws_doubt_on_all_lookups_of_a_name() {
             site.reply_all(new_replies);
             assert_eq!(length(site.told(new).unwrap()), 10_000);
         }
-        // They ask after the change, and the second does so while the first is being served.
+        // Twice, because the first request must not make the result valid for the second.
         for number in 0..2 {
-            assert!(site.known(b"page.txt").is_none(), "asker {number} would get what was before");
+            assert!(site.known(b"page.txt").is_none(), "request {number} gets the old page");
         }
     }
 }
 
-/// A listing may wait for long, and has no file open but its directory meanwhile: it takes nobody's
-/// turn.
+/// A listing may take long, and only has its directory open meanwhile, so it does not count towards
+/// the limit.
 #[test]
-fn a_listing_that_waits_holds_up_nobody() {
+fn a_lookup_that_waits_for_a_listing_does_not_block_others() {
     let folder = tempfile::tempdir().unwrap();
     let settings = SiteSettings { lookups_max: 1, ..settings(folder.path()) };
     let mut site = TestSite::new(settings);
     let asked = Asked::parse(Format::Html, None);
-    let listing = site.find(&Name::Entries { path: b"", asked }).unwrap_err();
+    let listing = site.find(&ResourceName::Entries { path: b"", asked }).unwrap_err();
     let (next, last) = (site.ask(b"next"), site.ask(b"last"));
     let (id, open) = site.open.remove(0);
     assert!(site.open.is_empty() && opens(&open) == ".", "the directory is being opened");
@@ -347,14 +338,12 @@ fn a_listing_that_waits_holds_up_nobody() {
     assert!(site.told(last).is_some());
 }
 
-/// Those who want the same page of a listing share the lookup; those who want another page of the
-/// same directory share the reading. When all are gone, the job is not needed.
 #[test]
-fn a_listing_is_made_for_those_who_wait() {
+fn the_job_of_a_listing_is_cancelled_when_the_last_session_leaves() {
     let folder = tempfile::tempdir().unwrap();
     let content = Content { listing: true, ..Content::default() };
     let mut site = TestSite::new(SiteSettings { content, ..settings(folder.path()) });
-    let name = |format| Name::Entries { path: b"", asked: Asked::parse(format, None) };
+    let name = |format| ResourceName::Entries { path: b"", asked: Asked::parse(format, None) };
     let ask = |site: &mut TestSite, format| site.find(&name(format)).unwrap_err();
     let (one, two) = (ask(&mut site, Format::Html), ask(&mut site, Format::Html));
     site.poll();

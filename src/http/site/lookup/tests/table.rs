@@ -1,5 +1,5 @@
-//! The table of lookups against a model of it: what is joined, in which order lookups begin, and
-//! when a place is free again.
+//! Compares the table of lookups with a model: which lookups can be joined, in which order they
+//! begin, and when they are removed.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -12,21 +12,21 @@ const RUNNING_MAX: u32 = 3;
 const AGE_MAX: Duration = Duration::from_secs(2);
 const KEYS: [&[u8]; 3] = [b"a", b"b", b"c"];
 
-/// One lookup, by the model.
+/// A lookup in the model.
 #[derive(Debug)]
 struct One {
     key: &'static [u8],
     ticket: Ticket,
-    /// Once it has begun.
-    handle: Option<Handle>,
+    /// `None` while the lookup is in line.
+    handle: Option<Handle<Ticket>>,
     begun: Instant,
     /// Whether it may be joined.
     current: bool,
     over: bool,
     waiters: Vec<Waiter>,
     open: Vec<(u8, AskId)>,
-    /// Whether it has asked for anything.
-    looks: bool,
+    /// Whether it has asked any question.
+    has_asked: bool,
 }
 
 impl One {
@@ -39,12 +39,12 @@ impl One {
     }
 }
 
-/// The table and its model.
+/// The table and its model. Each operation is applied to both, and the results are compared.
 #[derive(Debug)]
 struct Pair {
     table: Lookups,
     all: Vec<One>,
-    /// The lookups that wait in line.
+    /// The lookups in line.
     line: VecDeque<Ticket>,
     settings: SiteSettings,
     now: Instant,
@@ -59,7 +59,7 @@ impl Pair {
         Self { table, all, line, settings, now: Instant::now(), sessions: 0 }
     }
 
-    fn want(&mut self, key: &'static [u8]) {
+    fn find(&mut self, key: &'static [u8]) {
         self.sessions += 1;
         let session = SessionId::detached(self.sessions);
         let waiter = Waiter { session, id: AskId(self.sessions) };
@@ -70,15 +70,15 @@ impl Pair {
         if let Some(one) = expected {
             return one.waiters.push(waiter);
         }
-        let name = Name::Target { path: key, directory: false };
+        let name = ResourceName::Target { path: key, directory: false };
         let lookup = Lookup::new(&self.settings, &self.settings.root, &name, self.now);
         let ticket = self.table.add(key, lookup, waiter).unwrap();
         self.all.iter_mut().filter(|one| one.key == key).for_each(|one| one.current = false);
         self.line.push_back(ticket);
         let (handle, open, waiters) = (None, Vec::new(), vec![waiter]);
         let (begun, current, over) = (self.now, true, false);
-        let looks = false;
-        self.all.push(One { key, ticket, handle, begun, current, over, waiters, open, looks });
+        let has_asked = false;
+        self.all.push(One { key, ticket, handle, begun, current, over, waiters, open, has_asked });
     }
 
     fn begin(&mut self) {
@@ -94,7 +94,7 @@ impl Pair {
         }
     }
 
-    /// Asks for another part of a lookup.
+    /// Asks the question of one more part.
     fn open(&mut self, number: usize, part: u8) {
         let one = &mut self.all[number];
         let is_free = one.open.iter().all(|(other, _)| *other != part);
@@ -103,7 +103,7 @@ impl Pair {
             let all = self.all.iter().flat_map(|one| &one.open);
             assert!(all.into_iter().all(|(_, other)| *other != id), "{id:?} is open");
             self.all[number].open.push((part, id));
-            self.all[number].looks = true;
+            self.all[number].has_asked = true;
         }
     }
 
@@ -141,7 +141,7 @@ impl Pair {
         cancelled.sort_unstable();
         expected.sort_unstable();
         assert_eq!(cancelled, expected);
-        // The order of those who wait is the table's business.
+        // `swap_remove` has changed the order of the waiters.
         one.waiters.sort_unstable_by_key(|waiter| waiter.id);
         self.drop_if_over(number);
     }
@@ -149,7 +149,7 @@ impl Pair {
     fn doubt(&mut self, key: &[u8]) {
         self.table.doubt(|other| other == key);
         for one in &mut self.all {
-            one.current &= !(one.runs() && one.looks && one.key == key);
+            one.current &= !(one.runs() && one.has_asked && one.key == key);
         }
     }
 
@@ -161,7 +161,7 @@ impl Pair {
 }
 
 #[test]
-fn the_table_does_what_its_model_does() {
+fn the_table_agrees_with_its_model() {
     let mut random = fastrand::Rng::with_seed(17);
     for _ in 0..20 {
         let mut pair = Pair::new();
@@ -169,7 +169,7 @@ fn the_table_does_what_its_model_does() {
             let number = random.usize(..pair.all.len().max(1));
             let is_there = !pair.all.is_empty();
             match random.u8(..16) {
-                0..4 => pair.want(KEYS[random.usize(..KEYS.len())]),
+                0..4 => pair.find(KEYS[random.usize(..KEYS.len())]),
                 4..6 => pair.begin(),
                 6..9 if is_there => pair.open(number, random.u8(..4)),
                 9..12 if is_there => pair.reply(number),
@@ -183,16 +183,15 @@ fn the_table_does_what_its_model_does() {
     }
 }
 
-/// Sessions that come and go while nothing can begin leave nothing behind.
 #[test]
-fn the_line_holds_those_who_wait_and_no_others() {
+fn a_cancelled_lookup_leaves_the_line() {
     let mut pair = Pair::new();
     let mut sizes = Vec::new();
     for _ in 0..100 {
-        pair.want(KEYS[0]);
+        pair.find(KEYS[0]);
         pair.leave(0, 0);
-        // All that it holds is in its text.
+        // The debug text contains all elements of the table.
         sizes.push(format!("{:?}", pair.table).len());
     }
-    assert!(sizes[99] < 2 * sizes[0], "it grows: {sizes:?}");
+    assert!(sizes[99] < 2 * sizes[0], "the table grows: {sizes:?}");
 }

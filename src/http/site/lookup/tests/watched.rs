@@ -1,4 +1,4 @@
-//! What a site asks of its watcher, and what reports do to lookups.
+//! Which watches a site requests, and the effect of reports on lookups.
 
 use std::cell::RefCell;
 
@@ -6,49 +6,49 @@ use super::*;
 use crate::driver::watch::Change;
 use crate::http::site::listing::{Asked, Format};
 
-/// A watcher that notes what it is asked for, and reports nothing by itself.
+/// A watcher that logs requests, and sends no reports by itself.
 #[derive(Clone, Default, Debug)]
-pub(super) struct Stub(Rc<RefCell<Log>>);
+pub(super) struct StubWatcher(Rc<RefCell<WatchLog>>);
 
 #[derive(Default, Debug)]
-struct Log {
-    requests: Vec<Request>,
-    /// Whether it has no room for requests.
+struct WatchLog {
+    requests: Vec<WatchRequest>,
+    /// Whether requests for watches fail.
     refuses: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Request {
+enum WatchRequest {
     Watch(SiteId, String),
     Forget(SiteId),
 }
 
-impl Watcher for Stub {
+impl Watcher for StubWatcher {
     fn watch(&mut self, site: SiteId, root: &Arc<File>, path: &[u8]) -> bool {
         assert_eq!(root.metadata().kind, FileKind::Directory);
         let path = String::from_utf8(path.to_vec()).unwrap();
         let mut log = self.0.borrow_mut();
-        log.requests.push(Request::Watch(site, path));
+        log.requests.push(WatchRequest::Watch(site, path));
         !log.refuses
     }
 
     fn forget(&mut self, site: SiteId) {
-        self.0.borrow_mut().requests.push(Request::Forget(site));
+        self.0.borrow_mut().requests.push(WatchRequest::Forget(site));
     }
 }
 
-impl Stub {
+impl StubWatcher {
     fn refuse(&self, refuses: bool) {
         self.0.borrow_mut().refuses = refuses;
     }
 
-    /// What was asked for since the last time.
-    fn requests(&self) -> Vec<Request> {
+    /// The requests since the last call.
+    fn requests(&self) -> Vec<WatchRequest> {
         std::mem::take(&mut self.0.borrow_mut().requests)
     }
 }
 
-/// The first root of a site.
+/// The watcher's id of the first root.
 const SITE: SiteId = SiteId(0);
 
 pub(super) fn watched(path: &str) -> ChangeReport {
@@ -59,7 +59,7 @@ fn unwatched(path: &str) -> ChangeReport {
     ChangeReport::Unwatched { site: SITE, path: path.as_bytes().into() }
 }
 
-/// A file has changed.
+/// A report that a file has changed.
 pub(super) fn changed(path: &str) -> ChangeReport {
     changed_in(SITE, path)
 }
@@ -74,12 +74,12 @@ fn everything() -> ChangeReport {
     ChangeReport::Changed { site: SITE, change: Change::Everything }
 }
 
-/// Requests for watches of the first root.
-fn watches<const N: usize>(paths: [&str; N]) -> Vec<Request> {
-    paths.iter().map(|path| Request::Watch(SITE, (*path).to_owned())).collect()
+/// Requests for watches beneath the first root.
+fn watches<const N: usize>(paths: [&str; N]) -> Vec<WatchRequest> {
+    paths.iter().map(|path| WatchRequest::Watch(SITE, (*path).to_owned())).collect()
 }
 
-/// The watch is asked for before the files are, so that it misses no more than it must.
+/// The watch is requested when the lookup begins, to miss as few changes as possible.
 #[test]
 fn each_directory_is_watched_once() {
     let folder = tempfile::tempdir().unwrap();
@@ -92,20 +92,20 @@ fn each_directory_is_watched_once() {
     for path in [&b"d/two.txt"[..], b"d/one.txt.html", b"page.txt"] {
         site.look_up(path);
     }
-    let directory = Name::Target { path: b"d/sub", directory: true };
-    site.find(&directory).expect_err("it is not known");
+    let directory = ResourceName::Target { path: b"d/sub", directory: true };
+    site.find(&directory).expect_err("the name is not cached");
     site.settle();
     assert_eq!(stub.requests(), watches(["d/sub"]));
     assert_eq!(site.sites.cache_stats().watched, 3);
 }
 
-/// What is asked about each time needs no watch, and what nobody wants watched has none.
+/// Watches are useless if every request revalidates, and may be disabled in the settings.
 #[test]
-fn nothing_is_watched_in_vain() {
+fn no_watch_is_requested_if_it_is_not_needed() {
     let folder = tempfile::tempdir().unwrap();
     write_page(folder.path(), "page.txt", 10_000);
     for (watch, revalidate_after) in [(true, Duration::ZERO), (false, SECOND)] {
-        let stub = Stub::default();
+        let stub = StubWatcher::default();
         let settings = SiteSettings { watch, revalidate_after, ..settings(folder.path()) };
         let mut site = TestSite::watched(settings, Some(Box::new(stub.clone())));
         site.look_up(b"page.txt");
@@ -113,9 +113,8 @@ fn nothing_is_watched_in_vain() {
     }
 }
 
-/// A watcher that has no room at the moment is asked again by the next lookup.
 #[test]
-fn a_watch_that_is_refused_is_asked_for_again() {
+fn a_watch_that_failed_is_requested_again_by_the_next_lookup() {
     let folder = tempfile::tempdir().unwrap();
     let (mut site, stub) = watching(folder.path());
     stub.requests();
@@ -130,10 +129,8 @@ fn a_watch_that_is_refused_is_asked_for_again() {
     }
 }
 
-/// A site that has files in many directories keeps the number of those that it has watched within
-/// a bound.
 #[test]
-fn watched_directories_are_bounded() {
+fn the_number_of_watched_directories_is_limited() {
     let folder = tempfile::tempdir().unwrap();
     let (mut site, stub) = watching(folder.path());
     for number in 0..5000 {
@@ -141,15 +138,15 @@ fn watched_directories_are_bounded() {
         for (id, _) in std::mem::take(&mut site.open) {
             site.reply(id, Reply::Opened(Err(io::Error::from_raw_os_error(libc::ENOENT))));
         }
-        site.told(waiting).expect("all was replied to");
+        site.told(waiting).expect("all questions have replies");
     }
     assert_eq!((stub.requests().len(), site.sites.cache_stats().watched), (4096, 4096));
 }
 
-/// What was seen in a directory before it was watched may have changed unnoticed: what is known of
-/// it, and what is just being looked up, holds for a second and no longer.
+/// A change before the watch began may have been missed. So results from before it are valid for
+/// only a second, and so are those of lookups that run when it begins.
 #[test]
-fn a_watch_that_begins_limits_what_was_found_before() {
+fn results_from_before_a_watch_are_valid_for_a_second() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("d")).unwrap();
     for directory in ["", "d"] {
@@ -158,7 +155,7 @@ fn a_watch_that_begins_limits_what_was_found_before() {
         paths.iter().for_each(|path| drop(site.look_up(path)));
         let slow = site.ask(b"d/slow.txt");
         let replies = site.perform_all();
-        site.hear([watched(directory)]);
+        site.receive([watched(directory)]);
         assert!(paths.iter().all(|path| site.known(path).is_some()));
         site.reply_all(replies);
         assert!(site.told(slow).is_some() && site.known(b"d/slow.txt").is_some());
@@ -166,27 +163,26 @@ fn a_watch_that_begins_limits_what_was_found_before() {
         let beneath = [true, true, directory.is_empty(), directory.is_empty()];
         for (path, limited) in paths.iter().zip(beneath) {
             assert_eq!(site.known(path).is_none(), limited, "{}", path.escape_ascii());
-            assert_eq!(site.known(path).is_none(), limited, "it holds no longer for others");
+            assert_eq!(site.known(path).is_none(), limited, "it is not extended");
         }
         for _ in 0..2 {
             assert!(site.known(b"d/slow.txt").is_none());
         }
-        // What is found from now on holds for its time.
+        // Results from now on are valid for the usual time.
         site.look_up(b"d/slow.txt");
         site.now.instant += HOUR - SECOND;
         assert!(site.known(b"d/slow.txt").is_some());
     }
 }
 
-/// A lookup that began before its directory was watched says nothing of other names, also of those
-/// that begin like its own and were looked up since.
+/// Another name that begins with the name of the lookup, and was looked up later, is not limited.
 #[test]
-fn a_lookup_that_was_not_watched_limits_its_own_name_alone() {
+fn a_lookup_from_before_a_watch_limits_only_its_own_result() {
     let folder = tempfile::tempdir().unwrap();
     let (mut site, _) = watching(folder.path());
     let slow = site.ask(b"d/page");
     let replies = site.perform_all();
-    site.hear([watched("d")]);
+    site.receive([watched("d")]);
     site.look_up(b"d/page.txt");
     site.reply_all(replies);
     assert!(site.told(slow).is_some());
@@ -195,30 +191,30 @@ fn a_lookup_that_was_not_watched_limits_its_own_name_alone() {
     assert_eq!(known, [false, true]);
 }
 
-/// A listing that was read before its directory was watched is not shared with those who ask after
-/// that, and is asked about again.
+/// A listing that was read before its directory was watched is not shared with later requests, and
+/// expires after a second.
 #[test]
-fn a_reading_is_no_younger_than_its_beginning() {
+fn a_listing_from_before_a_watch_is_not_shared_after_it() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("d")).unwrap();
     let (mut site, _) = watching(folder.path());
     let queries: [Option<&[u8]>; 3] = [None, Some(b"sort=size"), Some(b"sort=time")];
     let names = queries.map(|query| {
         let asked = Asked::parse(Format::Html, query);
-        Name::Entries { path: b"d", asked }
+        ResourceName::Entries { path: b"d", asked }
     });
     let ask = |site: &mut TestSite, number: usize| {
-        site.find(&names[number]).expect_err("it is not known");
+        site.find(&names[number]).expect_err("the name is not cached");
         site.poll();
         let (id, ask) = site.open.pop().unwrap();
         site.reply(id, perform(ask));
         site.open.pop().unwrap()
     };
     let (first, second) = (ask(&mut site, 0), ask(&mut site, 1));
-    // It reads for both of them.
+    // The first job reads the directory for both.
     let mut replies = vec![(first.0, perform(first.1))];
     fs::write(folder.path().join("d/new.txt"), "").unwrap();
-    site.hear([watched("d")]);
+    site.receive([watched("d")]);
     let third = ask(&mut site, 2);
     replies.extend([second, third].map(|(id, ask)| (id, perform(ask))));
     let shows_new = |(_, reply): &(AskId, Reply)| match reply {
@@ -232,10 +228,9 @@ fn a_reading_is_no_younger_than_its_beginning() {
     assert_eq!(known, [false, false, true], "only the last one was read after the watch began");
 }
 
-/// Nothing more is reported of a directory whose watch has ended, nor of those beneath it, by the
-/// contract of watchers: the next lookup there asks for it again.
+/// When the watch of a directory ends, so do those of all directories beneath it.
 #[test]
-fn a_watch_that_ends_is_asked_for_again() {
+fn a_watch_that_has_ended_is_requested_again() {
     for (ended, again) in [
         ("d/sub", watches(["d/sub"])),
         ("d", watches(["d", "d/sub"])),
@@ -245,31 +240,31 @@ fn a_watch_that_ends_is_asked_for_again() {
         let (mut site, stub) = watching(folder.path());
         let names = [&b"one"[..], b"d/one", b"d/sub/one", b"dx/one"];
         names.iter().for_each(|name| drop(site.look_up(name)));
-        site.hear(["d", "d/sub", "dx"].map(watched));
+        site.receive(["d", "d/sub", "dx"].map(watched));
         assert_eq!(stub.requests(), watches(["", "d", "d/sub", "dx"]));
-        site.hear([unwatched(ended), everything()]);
+        site.receive([unwatched(ended), everything()]);
         names.iter().for_each(|name| drop(site.look_up(name)));
         assert_eq!(stub.requests(), again, "the watch of {ended:?} has ended");
         assert_eq!(site.sites.cache_stats().watched, 4);
     }
 }
 
-/// Who asks after a change waits for a lookup that has not missed it, and whoever comes behind
-/// waits for the same one. It does not matter which of the two ends first.
+/// A session that asks after a change was reported starts a new lookup, and later sessions join it.
+/// It does not matter which of the two lookups ends first.
 #[test]
-fn who_asks_after_a_change_is_not_told_what_was_before() {
+fn a_lookup_from_before_a_change_is_not_joined_after_it() {
     for first_ends_first in [true, false] {
         let folder = tempfile::tempdir().unwrap();
         let (mut site, _) = watching(folder.path());
         let before = site.ask(b"page.txt");
         let old = site.perform_all();
         write_page(folder.path(), "page.txt", 20_000);
-        site.hear([changed("page.txt")]);
+        site.receive([changed("page.txt")]);
         site.now.instant += Duration::from_nanos(1);
         let after = site.ask(b"page.txt");
         assert_eq!(site.open.len(), AT_ONCE);
         let behind = site.ask(b"page.txt");
-        assert_eq!(site.open.len(), AT_ONCE, "there is one that it can wait for");
+        assert_eq!(site.open.len(), AT_ONCE, "the third session joins the new lookup");
         let new = site.perform_all();
         let ends = if first_ends_first { [old, new] } else { [new, old] };
         ends.into_iter().for_each(|replies| site.reply_all(replies));
@@ -279,42 +274,36 @@ fn who_asks_after_a_change_is_not_told_what_was_before() {
     }
 }
 
-/// A lookup that has not begun misses nothing.
+/// A lookup that has not begun has not read an old state.
 #[test]
-fn a_lookup_in_line_is_in_no_doubt() {
+fn a_change_does_not_put_a_lookup_in_line_in_doubt() {
     let folder = tempfile::tempdir().unwrap();
     write_page(folder.path(), "page.txt", 10_000);
-    let stub = Stub::default();
+    let stub = StubWatcher::default();
     let settings = SiteSettings { watch: true, lookups_max: 1, ..settings(folder.path()) };
     let mut site = TestSite::watched(settings, Some(Box::new(stub.clone())));
     let first = site.ask(b"other.txt");
     let in_line = site.ask(b"page.txt");
-    site.hear([changed("page.txt")]);
+    site.receive([changed("page.txt")]);
     let behind = site.ask(b"page.txt");
-    for waiting in [&[first][..], &[in_line, behind]] {
-        assert_eq!(site.open.len(), AT_ONCE);
-        let replies = site.perform_all();
-        site.reply_all(replies);
-        assert!(waiting.iter().all(|waiting| site.told(*waiting).is_some()));
-    }
-    assert!(site.open.is_empty(), "they wait for one lookup");
+    site.assert_told_in_turn(&[&[first], &[in_line, behind]]);
     assert!(site.known(b"page.txt").is_some());
 }
 
-/// The entries that somebody waits for are shared with others until something is heard of them.
+/// A listing is shared until a change of its directory is reported.
 #[test]
-fn a_listing_is_read_anew_after_a_change() {
+fn a_listing_is_read_again_after_a_change() {
     for changed_path in [None, Some("d/new.txt"), Some("new.txt")] {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("d")).unwrap();
         let (mut site, _) = watching(folder.path());
         let mut job = |format| {
-            let name = Name::Entries { path: b"d", asked: Asked::parse(format, None) };
-            site.find(&name).expect_err("it is not known");
+            let name = ResourceName::Entries { path: b"d", asked: Asked::parse(format, None) };
+            site.find(&name).expect_err("the name is not cached");
             site.poll();
             let (id, ask) = site.open.pop().unwrap();
             site.reply(id, perform(ask));
-            site.hear(changed_path.map(changed).into_iter().collect::<Vec<_>>());
+            site.receive(changed_path.map(changed).into_iter().collect::<Vec<_>>());
             match site.open.pop() {
                 Some((_, Ask::Run { job })) => job,
                 other => panic!("{other:?}"),
@@ -328,21 +317,20 @@ fn a_listing_is_read_anew_after_a_change() {
     }
 }
 
-/// The directories of another root are others, and bear another name: reports that are still on
-/// their way mean nothing.
+/// Each root has its own id, so late reports about an earlier root can be recognised.
 #[test]
-fn reports_of_an_earlier_root_are_ignored() {
+fn reports_about_an_earlier_root_are_ignored() {
     let (folder, settings) = releases();
-    let stub = Stub::default();
+    let stub = StubWatcher::default();
     let settings = SiteSettings { watch: true, revalidate_after: SECOND, ..settings };
     let mut site = TestSite::watched(settings, Some(Box::new(stub.clone())));
     site.look_up(b"page.txt");
     assert_eq!(stub.requests(), watches([""]));
-    turn(folder.path(), "two");
+    deploy(folder.path(), "two");
     site.now.instant += SECOND;
     assert_eq!(length(site.look_up(b"page.txt")), 20_000);
     let requests = stub.requests();
-    let [Request::Forget(SITE), Request::Watch(second, directory)] = &requests[..] else {
+    let [WatchRequest::Forget(SITE), WatchRequest::Watch(second, directory)] = &requests[..] else {
         panic!("{requests:?}")
     };
     assert!(*second != SITE && directory.is_empty());
@@ -351,8 +339,8 @@ fn reports_of_an_earlier_root_are_ignored() {
         [&b"page.txt"[..], b"d/other.txt"].map(|path| site.known(path).is_some())
     };
     assert_eq!((known(&mut site), site.sites.cache_stats().watched), ([true, true], 2));
-    site.hear([everything(), unwatched(""), changed("page.txt"), watched(""), watched("c")]);
+    site.receive([everything(), unwatched(""), changed("page.txt"), watched(""), watched("c")]);
     assert_eq!((known(&mut site), site.sites.cache_stats().watched), ([true, true], 2));
-    site.hear([changed_in(*second, "page.txt")]);
+    site.receive([changed_in(*second, "page.txt")]);
     assert_eq!(known(&mut site), [false, true]);
 }

@@ -1,0 +1,125 @@
+//! `ringd bench` from its command line to its figures, on every driver. Nothing is said of how
+//! large the figures are: only that they are those of a server that answered.
+
+use std::process::Command;
+
+use crate::process::{Server, end_of, kinds, ringd};
+use ringd::driver::DriverKind;
+use serde_json::Value;
+
+const SHAPES: [&str; 3] = ["keep-alive", "pipelined", "close"];
+
+/// A bench that is over soon.
+fn quick(arguments: &[&str]) -> Command {
+    let mut command = ringd();
+    command.args(["bench", "--rounds", "1", "--connections", "3"]).args(arguments);
+    command
+}
+
+fn report(command: &mut Command) -> Value {
+    let end = end_of(command.arg("--json"));
+    assert_eq!((end.code, end.errors.as_str()), (Some(0), ""), "{command:?}");
+    serde_json::from_str(&end.output).unwrap()
+}
+
+fn figure(result: &Value, name: &str) -> f64 {
+    result["figures"]["median"][name].as_f64().unwrap_or_else(|| panic!("{name} in {result:#}"))
+}
+
+#[test]
+fn every_driver_is_measured() {
+    let drivers: Vec<&str> = kinds().map(DriverKind::name).collect();
+    let list = drivers.join(",");
+    let report = report(&mut quick(&["--driver", &list, "--size", "0,20K", "--time", "12s"]));
+    assert_eq!(report["servers"], serde_json::json!(drivers));
+    let rows = report["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2 * SHAPES.len());
+    for (row, shape) in rows.iter().zip(SHAPES.iter().flat_map(|shape| [shape; 2])) {
+        assert_eq!(row["cell"]["shape"], *shape);
+        assert_eq!(row["cell"]["connections"], 3);
+        let results = row["results"].as_array().unwrap();
+        for (result, driver) in results.iter().zip(&drivers) {
+            assert_eq!(result["server"], *driver);
+            assert_eq!(result["comparison"].is_null(), *driver == drivers[0]);
+            for name in ["requests_per_second", "cpu_microseconds", "server_busy", "client_busy"] {
+                assert!(figure(result, name) > 0.0, "{name} in {result:#}");
+            }
+            let p50 = figure(result, "p50_microseconds");
+            assert!(p50 > 0.0 && figure(result, "p999_microseconds") >= p50, "{result:#}");
+            assert!(figure(result, "system_calls") > 0.0 || shape == &"pipelined", "{result:#}");
+            // What holds a file is sent by a system call, and receives are armed once.
+            let submits = *driver == "uring" && row["cell"]["bytes"] == 0;
+            assert!(figure(result, "submissions") > 0.0 || !submits, "{result:#}");
+            assert!(figure(result, "submissions") == 0.0 || *driver == "uring", "{result:#}");
+        }
+    }
+}
+
+#[test]
+fn a_client_can_run_on_any_driver() {
+    for kind in kinds() {
+        let client = ["--client-driver", kind.name(), "--driver", "epoll", "--time", "600ms"];
+        let report = report(quick(&client).args(["--size", "1K", "--shape", "keep-alive"]));
+        assert_eq!(report["client"], kind.name());
+        assert!(figure(&report["rows"][0]["results"][0], "requests_per_second") > 0.0);
+    }
+}
+
+#[test]
+fn another_server_is_compared_and_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = folder.path().join("files");
+    std::fs::create_dir(&files).unwrap();
+    let server = Server::start(ringd().arg(&files).args(["--listen", "127.0.0.1:0"]));
+    let url = format!("http://{}/", server.address());
+    let picture = folder.path().join("plot.svg");
+    let mut command = quick(&["--driver", "epoll", "--size", "1K", "--time", "3s"]);
+    command.arg("--files").arg(&files).args(["--against", &url]).arg("--svg").arg(&picture);
+    let report = report(&mut command);
+    assert_eq!(report["servers"], serde_json::json!(["epoll", url]));
+    let other = &report["rows"][0]["results"][1];
+    assert!(figure(other, "cpu_microseconds") > 0.0, "its process is found by its socket");
+    assert!(other["figures"]["median"]["system_calls"].is_null(), "it does not tell");
+    let drawn = std::fs::read_to_string(picture).unwrap();
+    assert!(drawn.starts_with("<svg") && drawn.contains(&url), "{drawn}");
+    let mut tags = 0;
+    for event in svg::read(&drawn).unwrap() {
+        assert!(!matches!(event, svg::parser::Event::Error(_)), "{event:?}");
+        tags += 1;
+    }
+    assert!(tags > 30);
+}
+
+#[test]
+fn a_table_names_cells_servers_and_the_machine() {
+    let end = end_of(&mut quick(&["--driver", "poll,spin", "--size", "1K", "--time", "2s"]));
+    assert_eq!(end.code, Some(0), "{end:?}");
+    for words in ["1 KiB, 3 connections, keep-alive", "poll", "spin", "CPU µs", "Linux", "1 round"]
+    {
+        assert!(end.output.contains(words), "{words} is not in:\n{}", end.output);
+    }
+    assert!(!end.output.contains('\u{1b}'), "no colour where nobody sees it");
+}
+
+#[test]
+fn what_cannot_be_compared_is_told_with_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = tempfile::tempdir().unwrap();
+    let server = Server::start(ringd().arg(empty.path()).args(["--listen", "127.0.0.1:0"]));
+    let url = format!("http://{}/", server.address());
+    let files = folder.path().to_str().unwrap();
+    let short = ["--size", "1K", "--shape", "close", "--time", "3s", "--driver", "epoll"];
+    for (arguments, says) in [
+        (&["--against", &url][..], "--files"),
+        (&["--against", &url, "--files", files], "404 Not Found; does it serve"),
+        (&["--against", "https://127.0.0.1/", "--files", files], "http://127.0.0.1:8080/"),
+        (&["--rounds", "1000"], "too short"),
+        (&["--", "--no-such-option"], "did not start"),
+    ] {
+        let arguments = [&short[..], arguments].concat();
+        let mut command = ringd();
+        let end = end_of(command.arg("bench").args(&arguments));
+        assert_eq!((end.code, end.output.as_str()), (Some(1), ""), "{arguments:?}: {end:?}");
+        assert!(end.errors.contains(says), "{arguments:?}: {}", end.errors);
+    }
+}

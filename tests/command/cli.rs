@@ -1,0 +1,370 @@
+//! The command as a person meets it: help, errors, the start line.
+
+use std::net::{SocketAddr, TcpListener};
+
+use crate::jail::{Jail, is_root};
+use crate::process::{Server, assert_serves, drivers, end_of, get, ringd, site, uring_works, with};
+use clap::CommandFactory;
+use ringd::cli::Cli;
+use ringd::driver::DriverKind;
+
+mod help_and_usage {
+    use super::*;
+
+    /// What `ringd` says to these arguments, which are no error.
+    fn help(arguments: &[&str]) -> String {
+        let end = end_of(ringd().args(arguments));
+        assert_eq!((end.code, end.errors.as_str()), (Some(0), ""), "{arguments:?}");
+        let widest = end.output.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(100), "a line of {widest:?} columns in:\n{}", end.output);
+        end.output
+    }
+
+    #[test]
+    fn help_explains_every_option() {
+        for flag in ["--help", "-h"] {
+            let text = help(&[flag]);
+            for option in Cli::command().get_arguments().filter_map(|option| option.get_long()) {
+                let line = text.lines().find(|line| line.contains(&format!("--{option}")));
+                assert!(line.is_some(), "--{option} is not in:\n{text}");
+            }
+            let words = ["[ROOT]", "127.0.0.1:7890", "io_uring", "SIGTERM", "seccomp", "./echo"];
+            for word in words {
+                assert!(text.contains(word), "{word} is not in:\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_has_its_help() {
+        let overview = help(&["--help"]);
+        let cli = Cli::command();
+        // What is hidden is for the program itself.
+        for command in cli.get_subcommands().filter(|command| !command.is_hide_set()) {
+            let name = command.get_name();
+            assert!(overview.contains(&format!("\n  {name} ")), "{name} is not in:\n{overview}");
+            let text = help(&[name, "--help"]);
+            for argument in command.get_arguments() {
+                let spelled = match argument.get_long() {
+                    Some(long) => format!("--{long}"),
+                    None => argument.get_value_names().unwrap()[0].to_string(),
+                };
+                assert!(text.contains(&spelled), "{spelled} is not in:\n{text}");
+            }
+        }
+        assert!(help(&["echo", "-h"]).contains("127.0.0.1:7891"));
+    }
+
+    #[test]
+    fn every_driver_is_explained() {
+        for command in [&["--help"][..], &["serve", "--help"], &["echo", "--help"]] {
+            let text = help(command);
+            for kind in DriverKind::ALL {
+                let explained = text.lines().any(|line| {
+                    line.contains(&format!("- {kind}:")) && line.contains(kind.summary())
+                });
+                assert!(explained, "{kind} is not in:\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn version_is_that_of_the_package() {
+        let end = end_of(&mut with(&["--version"]));
+        assert_eq!(end.code, Some(0));
+        assert_eq!(end.output.trim_end(), concat!("ringd ", env!("CARGO_PKG_VERSION")));
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_told_what_is_wrong_with_it() {
+        let cases: [(&[&str], &[&str]); 15] = [
+            (&["echo", "--cache-bytes", "1"], &["--cache-bytes"]),
+            (&["echo", "somewhere"], &["somewhere"]),
+            (&["--color"], &["--color"]),
+            (&["-x"], &["-x"]),
+            (&["one", "two"], &["two"]),
+            (&["--driver", "kqueue"], &["kqueue", "uring", "epoll-lt"]),
+            (&["--listen", "localhost"], &["localhost", "--listen"]),
+            (&["--listen", "127.0.0.1"], &["127.0.0.1", "--listen"]),
+            (&["--listen", "127.0.0.1:65536"], &["127.0.0.1:65536", "--listen"]),
+            (&["--idle-timeout", "soon"], &["soon", "--idle-timeout"]),
+            (&["--send-timeout", "0s"], &["0s", "--send-timeout", "longer than 0s"]),
+            (&["--workers", "0"], &["0", "--workers"]),
+            (&["--max-connections", "0"], &["0", "--max-connections"]),
+            (&["--cache-bytes", "lots"], &["lots", "--cache-bytes"]),
+            (&["--memory-file-max", "1048577"], &["1048577", "--memory-file-max"]),
+        ];
+        for (arguments, words) in cases {
+            let end = end_of(&mut with(arguments));
+            assert_eq!((end.code, end.output.as_str()), (Some(2), ""), "{arguments:?}: {end:?}");
+            end.assert_names(words);
+            end.assert_names(&["--help"]);
+        }
+    }
+}
+
+mod what_cannot_be_served {
+    use super::*;
+
+    #[test]
+    fn a_root_that_is_missing() {
+        let site = site();
+        let missing = site.path().join("missing");
+        let missing = missing.to_str().unwrap();
+        end_of(&mut with(&[missing])).assert_failed(1, &[missing, "no such directory", "name the"]);
+    }
+
+    #[test]
+    fn a_root_that_is_a_file() {
+        let site = site();
+        let file = site.path().join("index.html");
+        let file = file.to_str().unwrap();
+        end_of(&mut with(&[file])).assert_failed(1, &[file, "not a directory", "name the"]);
+    }
+
+    #[test]
+    fn a_root_that_may_not_be_read() {
+        if !is_root() {
+            println!("skipped: only root has a directory that others may not read and can be them");
+            return;
+        }
+        let site = site();
+        let closed = site.path().join("closed");
+        std::fs::create_dir(&closed).unwrap();
+        std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+            .unwrap();
+        let jail = Jail { unprivileged: true, ..Jail::default() };
+        let mut command = with(&[closed.to_str().unwrap()]);
+        end_of(jail.hold(&mut command)).assert_failed(1, &["permission denied", "readable"]);
+    }
+
+    #[test]
+    fn a_port_that_another_program_uses() {
+        let site = site();
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = other.local_addr().unwrap().to_string();
+        let mut command = with(&[site.path().to_str().unwrap(), "--listen", &address]);
+        let words = [&*address, "the port is in use", "--listen 127.0.0.1:0"];
+        end_of(&mut command).assert_failed(1, &words);
+    }
+
+    #[test]
+    fn a_port_that_another_ringd_uses() {
+        let site = site();
+        let root = site.path().to_str().unwrap();
+        let first = Server::start(&mut with(&[root]));
+        let address = first.address().to_string();
+        for driver in drivers() {
+            let mut command = with(&[root, "--listen", &address, "--driver", driver]);
+            end_of(&mut command).assert_failed(1, &[&address, "the port is in use"]);
+        }
+        assert_serves(&first);
+    }
+
+    #[test]
+    fn a_privileged_port_without_privileges() {
+        let path = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+        let first: u32 = std::fs::read_to_string(path).unwrap().trim().parse().unwrap();
+        if first < 2 {
+            println!("skipped: {path} makes every port an ordinary one");
+            return;
+        }
+        let site = site();
+        let mut command = with(&[site.path().to_str().unwrap(), "--listen", "127.0.0.1:1"]);
+        let jail = Jail { unprivileged: is_root(), ..Jail::default() };
+        let words = ["127.0.0.1:1", "CAP_NET_BIND_SERVICE", "--listen 127.0.0.1:8080"];
+        end_of(jail.hold(&mut command)).assert_failed(1, &words);
+    }
+
+    #[test]
+    fn an_address_that_the_machine_does_not_have() {
+        // Set aside for documentation (RFC 5737).
+        let listen = "192.0.2.1:0";
+        let site = site();
+        let mut command = with(&[site.path().to_str().unwrap(), "--listen", listen]);
+        end_of(&mut command).assert_failed(1, &[listen, "no such address", "ip address"]);
+    }
+
+    #[test]
+    fn more_connections_than_descriptors() {
+        let site = site();
+        let jail = Jail { nofile: Some(256), ..Jail::default() };
+        let mut command = with(&[site.path().to_str().unwrap(), "--max-connections", "1000"]);
+        let words = ["--max-connections 1000", "the limit is 256", "ulimit -n"];
+        end_of(jail.hold(&mut command)).assert_failed(1, &words);
+    }
+
+    #[test]
+    fn more_echoes_than_descriptors() {
+        let jail = Jail { nofile: Some(256), ..Jail::default() };
+        let mut command = with(&["echo", "--max-connections", "1000"]);
+        let end = end_of(jail.hold(&mut command));
+        end.assert_failed(1, &["--max-connections 1000", "the limit is 256", "ulimit -n"]);
+        assert!(!end.errors.contains("--cache-entries"), "{}", end.errors);
+    }
+
+    #[test]
+    fn a_command_behind_its_options() {
+        let end = end_of(ringd().args(["--driver", "epoll", "echo"]));
+        end.assert_failed(1, &["cannot serve echo", "a command comes before its options"]);
+    }
+
+    #[test]
+    fn anything_with_64_descriptors() {
+        let site = site();
+        let jail = Jail { nofile: Some(64), ..Jail::default() };
+        let mut command = with(&[site.path().to_str().unwrap(), "--workers", "1"]);
+        let words = ["the limit of 64 descriptors", "ulimit -n", "--workers"];
+        end_of(jail.hold(&mut command)).assert_failed(1, &words);
+    }
+}
+
+mod what_is_served {
+    use super::*;
+
+    #[test]
+    fn the_start_line_says_where_what_and_how() {
+        let site = site();
+        let root = site.path().canonicalize().unwrap();
+        for driver in drivers() {
+            let arguments = [root.to_str().unwrap(), "--driver", driver, "--workers", "2"];
+            let server = Server::start(&mut with(&arguments));
+            let address = server.address();
+            assert_ne!(address.port(), 0, "{}", server.line);
+            assert_eq!(
+                server.line,
+                format!(
+                    "ringd: serving {} at http://{address}/; driver: {driver} (as asked); \
+                     workers: 2",
+                    root.display()
+                )
+            );
+            assert_serves(&server);
+        }
+    }
+
+    /// Who deploys by turning a link wants to see the link, and what it leads to.
+    #[test]
+    fn the_start_line_tells_a_link_from_where_it_leads() {
+        let site = site();
+        let folder = tempfile::tempdir().unwrap();
+        let real = site.path().canonicalize().unwrap();
+        let link = folder.path().canonicalize().unwrap().join("current");
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let server = Server::start(&mut with(&[link.to_str().unwrap()]));
+        let told = format!("ringd: serving {} (now {}) at http://", link.display(), real.display());
+        assert!(server.line.starts_with(&told), "{}", server.line);
+        assert_serves(&server);
+    }
+
+    /// They may be there tomorrow, so it is no error.
+    #[test]
+    fn pages_that_are_not_there_are_told() {
+        let site = site();
+        std::fs::create_dir(site.path().join("folder")).unwrap();
+        for (options, notes) in [
+            (&["--spa", "--error-page", "404=/index.html"][..], vec![]),
+            (&["--spa=/a.html"], vec!["--spa: there is no file /a.html"]),
+            (
+                &["--error-page", "404=/folder", "--error-page", "403=/b.html"],
+                vec!["--error-page: there is no file /folder", "there is no file /b.html"],
+            ),
+        ] {
+            let server = Server::start(with(options).arg(site.path()));
+            assert_serves(&server);
+            server.signal(libc::SIGTERM);
+            let end = server.end();
+            for note in &notes {
+                assert!(end.errors.contains(note), "{note} is not in {}", end.errors);
+            }
+            let told = end.errors.lines().filter(|line| line.contains("there is no file"));
+            assert_eq!(told.count(), notes.len(), "{}", end.errors);
+        }
+    }
+
+    #[test]
+    fn serving_may_be_spelled_out() {
+        let site = site();
+        assert_serves(&Server::start(&mut with(&["serve", site.path().to_str().unwrap()])));
+    }
+
+    #[test]
+    fn a_directory_that_is_called_like_a_command() {
+        let site = site();
+        let parent = tempfile::tempdir().unwrap();
+        std::fs::rename(site.path(), parent.path().join("echo")).unwrap();
+        for arguments in [&["./echo"][..], &["serve", "echo"]] {
+            let server = Server::start(with(arguments).current_dir(&parent));
+            assert!(server.line.starts_with("ringd: serving "), "{}", server.line);
+            assert_serves(&server);
+        }
+        let echo = Server::start(with(&["echo"]).current_dir(&parent));
+        assert!(echo.line.starts_with("ringd: echoing at 127.0.0.1:"), "{}", echo.line);
+    }
+
+    #[test]
+    fn echo_says_where_and_how() {
+        for driver in drivers() {
+            let mut command = with(&["echo", "--driver", driver, "--workers", "2"]);
+            let server = Server::start(&mut command);
+            let address = server.address();
+            let line =
+                format!("ringd: echoing at {address}; driver: {driver} (as asked); workers: 2");
+            assert_eq!(server.line, line);
+            server.signal(libc::SIGTERM);
+            assert_eq!(server.end().code, Some(0));
+        }
+    }
+
+    #[test]
+    fn auto_says_why_it_took_its_driver() {
+        let site = site();
+        let server = Server::start(&mut with(&[site.path().to_str().unwrap()]));
+        let says =
+            if uring_works() { "driver: uring (io_uring passed" } else { "driver: epoll (io_" };
+        assert!(server.line.contains(says), "{}", server.line);
+        assert_serves(&server);
+    }
+
+    #[test]
+    fn several_addresses_at_once() {
+        let site = site();
+        let mut listen = vec!["127.0.0.1:0", "127.0.0.2:0"];
+        match TcpListener::bind("[::1]:0") {
+            Ok(_) => listen.push("[::1]:0"),
+            Err(error) => println!("without [::1], which this machine does not have: {error}"),
+        }
+        for driver in drivers() {
+            let mut command = ringd();
+            command.arg(site.path()).args(["--driver", driver]);
+            for address in &listen {
+                command.args(["--listen", address]);
+            }
+            let server = Server::start(&mut command);
+            let hosts = server.addresses().iter().map(SocketAddr::ip).collect::<Vec<_>>();
+            let expected = listen.iter().map(|address| address.parse::<SocketAddr>().unwrap().ip());
+            assert_eq!(hosts, expected.collect::<Vec<_>>(), "{}", server.line);
+            assert_serves(&server);
+        }
+    }
+
+    #[test]
+    fn a_little_with_128_descriptors() {
+        let site = site();
+        let root = site.path().to_str().unwrap();
+        for name in 0..100 {
+            std::fs::write(site.path().join(name.to_string()), vec![b'x'; 20_000]).unwrap();
+        }
+        for driver in drivers() {
+            let jail = Jail { nofile: Some(128), ..Jail::default() };
+            let mut command = with(&[root, "--workers", "1", "--driver", driver]);
+            let server = Server::start(jail.hold(&mut command));
+            // More files than there are descriptors: the cache has to let go of some.
+            for name in 0..100 {
+                let (head, body) = get(server.address(), &format!("/{name}"));
+                assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{driver}, file {name}: {head}");
+                assert_eq!(body.len(), 20_000);
+            }
+        }
+    }
+}

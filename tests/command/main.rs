@@ -1,0 +1,15 @@
+//! The `ringd` command as a process: what it prints, how it serves, how it ends.
+
+mod jail;
+mod process;
+
+mod bench;
+mod cli;
+mod connect;
+mod doctor;
+mod limits;
+mod sandbox;
+mod scale;
+mod statistics;
+mod stopping;
+mod trace;

@@ -1,0 +1,263 @@
+//! The server as a process: started, spoken to over TCP, stopped by signals.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ringd::driver::{DriverKind, DriverSelection};
+use tempfile::TempDir;
+
+/// Longer than anything here takes; what waits this long hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A page that the server has to get right.
+pub(crate) const PAGE: &[u8] = b"<!doctype html>\n<title>a page</title>\n";
+
+/// The binary under test.
+pub(crate) fn ringd() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_ringd"))
+}
+
+/// A directory with [`PAGE`] as its index, readable for everybody.
+pub(crate) fn site() -> TempDir {
+    let site = tempfile::tempdir().unwrap();
+    open_to_all(site.path());
+    std::fs::write(site.path().join("index.html"), PAGE).unwrap();
+    site
+}
+
+/// Lets other users into a directory.
+pub(crate) fn open_to_all(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+/// Whether io_uring works on this machine at all; prints why not.
+pub(crate) fn uring_works() -> bool {
+    DriverSelection::make(Some(DriverKind::Uring))
+        .map_err(|error| println!("skipped: {error}"))
+        .is_ok()
+}
+
+/// The drivers that work on this machine; prints of the others why they do not.
+pub(crate) fn kinds() -> impl Iterator<Item = DriverKind> {
+    let works = |kind: &DriverKind| match DriverSelection::make(Some(*kind)) {
+        Ok(_) => true,
+        Err(error) => {
+            println!("{kind} skipped: {error}");
+            false
+        }
+    };
+    DriverKind::ALL.into_iter().filter(works)
+}
+
+/// A command with these arguments, which serves at a free port unless they say otherwise.
+pub(crate) fn with(arguments: &[&str]) -> Command {
+    let mut command = ringd();
+    command.args(arguments);
+    if !arguments.contains(&"--listen") {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    command
+}
+
+/// The names of the drivers that work here.
+pub(crate) fn drivers() -> impl Iterator<Item = &'static str> {
+    kinds().map(DriverKind::name)
+}
+
+/// A server that runs. Dropping it kills it.
+pub(crate) struct Server {
+    child: Child,
+    /// The line that it has printed.
+    pub(crate) line: String,
+    output: Receiver<String>,
+    errors: Receiver<String>,
+}
+
+/// What a process has left behind.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) code: Option<i32>,
+    pub(crate) output: String,
+    pub(crate) errors: String,
+}
+
+impl Server {
+    /// Starts a server, and waits until it says that it serves.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        Self::try_start(command).unwrap_or_else(|end| panic!("{command:?} did not start: {end:?}"))
+    }
+
+    /// Starts a server; gives its end back when it does not say that it serves.
+    pub(crate) fn try_start(command: &mut Command) -> Result<Self, End> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"));
+        let output = lines_of(child.stdout.take().unwrap());
+        let errors = lines_of(child.stderr.take().unwrap());
+        let mut server = Self { child, line: String::new(), output, errors };
+        match server.output.recv_timeout(PATIENCE) {
+            Ok(line) => {
+                server.line = line;
+                Ok(server)
+            }
+            Err(_) => Err(server.end()),
+        }
+    }
+
+    /// Where it listens, read from its line.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let (_, rest) = self.line.split_once(" at ").expect("a start line says where");
+        let (places, _) = rest.split_once(';').expect("it says more");
+        let address =
+            |place: &str| place.trim_start_matches("http://").trim_end_matches('/').parse();
+        places.split(' ').map(|place| address(place).unwrap()).collect()
+    }
+
+    /// Where it listens, when that is one address.
+    pub(crate) fn address(&self) -> SocketAddr {
+        let addresses = self.addresses();
+        assert_eq!(addresses.len(), 1, "{}", self.line);
+        addresses[0]
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: i32) {
+        crate::jail::kill(self.child.id(), signal);
+    }
+
+    /// Waits for a line on standard error.
+    pub(crate) fn error_line(&self) -> String {
+        self.errors.recv_timeout(PATIENCE).expect("a line on standard error")
+    }
+
+    /// Whether it runs.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// CPU time that it has used, in the kernel's ticks (`proc(5)`, `/proc/pid/stat`).
+    pub(crate) fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // Behind the name, which ends with the last bracket: state is field 3, times 14 and 15.
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let fields = fields.split(' ').skip(11).take(2);
+        fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    }
+
+    /// What it holds, for a person.
+    pub(crate) fn memory(&self) -> String {
+        format!("{} resident, {} threads", self.status("VmRSS"), self.status("Threads"))
+    }
+
+    /// A field of its status (`proc(5)`, `/proc/pid/status`).
+    pub(crate) fn status(&self, field: &str) -> String {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let value = |line: &str| line.strip_prefix(field)?.strip_prefix(':').map(str::to_owned);
+        status.lines().find_map(value).expect("a field of the status").trim().to_owned()
+    }
+
+    /// Waits until the process has ended.
+    pub(crate) fn end(mut self) -> End {
+        let begin = Instant::now();
+        while self.is_running() {
+            assert!(begin.elapsed() < PATIENCE, "the process does not end");
+            thread::sleep(Duration::from_millis(5));
+        }
+        let code = self.child.wait().unwrap().code();
+        let all = |lines: &Receiver<String>| lines.iter().map(|line| line + "\n").collect();
+        End { code, output: all(&self.output), errors: all(&self.errors) }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl End {
+    /// Asserts an exit code and one line on standard error that has all of `words`.
+    #[track_caller]
+    pub(crate) fn assert_failed(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        assert_eq!(self.output, "", "a failure has nothing to say on standard output");
+        assert_eq!(self.errors.lines().count(), 1, "{}", self.errors);
+        assert!(self.errors.starts_with("ringd: "), "{}", self.errors);
+        self.assert_names(words);
+    }
+
+    /// Asserts that standard error has all of `words`.
+    #[track_caller]
+    pub(crate) fn assert_names(&self, words: &[&str]) {
+        for word in words {
+            assert!(self.errors.contains(word), "no {word:?} in: {}", self.errors);
+        }
+    }
+}
+
+/// Runs a command that is expected not to serve.
+#[track_caller]
+pub(crate) fn end_of(command: &mut Command) -> End {
+    match Server::try_start(command) {
+        Ok(server) if server.line.contains("; driver: ") => {
+            panic!("{command:?} serves: {}", server.line)
+        }
+        Ok(mut server) => {
+            let first = std::mem::take(&mut server.line);
+            let end = server.end();
+            End { output: first + "\n" + &end.output, ..end }
+        }
+        Err(end) => end,
+    }
+}
+
+/// Asks for a path on a connection of its own; returns the head and the body.
+pub(crate) fn get(address: SocketAddr, path: &str) -> (String, Vec<u8>) {
+    let mut stream = ask(address, path);
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a whole head") + 4;
+    let body = answer.split_off(end);
+    (String::from_utf8(answer).unwrap(), body)
+}
+
+/// Sends a request for a path and leaves the answer to the caller.
+pub(crate) fn ask(address: SocketAddr, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    stream
+}
+
+/// Asserts that a server serves [`PAGE`] at all of its addresses.
+#[track_caller]
+pub(crate) fn assert_serves(server: &Server) {
+    for address in server.addresses() {
+        let (head, body) = get(address, "/");
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        assert_eq!(body, PAGE);
+    }
+}
+
+fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines() {
+            let Ok(line) = line else { return };
+            // Nobody listens any more when the test is over.
+            let _ = sender.send(line);
+        }
+    });
+    receiver
+}

@@ -1,0 +1,88 @@
+//! In a sandbox that denies a part of io_uring: `auto` serves on epoll and says why, `uring`
+//! refuses and says why.
+
+use std::process::Command;
+
+use crate::jail::{Jail, is_root};
+use crate::process::{Server, assert_serves, end_of, open_to_all, ringd, site, uring_works};
+
+/// The system calls of io_uring, as a person calls them.
+const CALLS: [(&str, libc::c_long); 3] = [
+    ("io_uring_setup", libc::SYS_io_uring_setup),
+    ("io_uring_register", libc::SYS_io_uring_register),
+    ("io_uring_enter", libc::SYS_io_uring_enter),
+];
+
+/// How sandboxes deny: by saying so, or by playing an old kernel.
+const CODES: [(&str, i32); 2] = [("EPERM", libc::EPERM), ("ENOSYS", libc::ENOSYS)];
+
+/// Runs `test` once per call and error, with a command that is denied the call.
+fn in_every_sandbox(arguments: &[&str], test: impl Fn(&mut Command, &str)) {
+    // Where io_uring is blocked already, no later step is reached than the first.
+    let calls = if uring_works() { &CALLS[..] } else { &CALLS[..1] };
+    let site = site();
+    for (call, number) in calls {
+        for (code, errno) in CODES {
+            let jail = Jail { denied: Some((*number, errno)), ..Jail::default() };
+            let mut command = ringd();
+            command.arg(site.path()).args(["--listen", "127.0.0.1:0"]).args(arguments);
+            test(jail.hold(&mut command), &format!("{call}: {code}"));
+        }
+    }
+}
+
+#[test]
+fn auto_serves_on_epoll_and_names_the_call_that_is_denied() {
+    in_every_sandbox(&[], |command, denied| {
+        let server = Server::start(command);
+        let driver = format!("; driver: epoll ({denied};");
+        assert!(server.line.contains(&driver), "{driver:?} is not in: {}", server.line);
+        assert_serves(&server);
+        server.signal(libc::SIGTERM);
+        let end = server.end();
+        assert_eq!((end.code, end.output.as_str()), (Some(0), ""), "one start line: {end:?}");
+    });
+}
+
+#[test]
+fn uring_refuses_and_names_the_call_that_is_denied() {
+    in_every_sandbox(&["--driver", "uring"], |command, denied| {
+        end_of(command).assert_failed(1, &["the driver uring does not work here", denied, "auto"]);
+    });
+}
+
+#[test]
+fn a_driver_other_than_uring_does_not_ask_for_it() {
+    in_every_sandbox(&["--driver", "epoll"], |command, _| {
+        let server = Server::start(command);
+        assert!(server.line.contains("; driver: epoll (as asked);"), "{}", server.line);
+        assert_serves(&server);
+    });
+}
+
+#[test]
+fn an_ordinary_user_with_little_locked_memory_is_served_for() {
+    if !is_root() {
+        println!("skipped: only root can become another user");
+        return;
+    }
+    let site = site();
+    // The place where cargo builds may be closed to other users. Another process copies, because
+    // a file that is open for writing in a child that some other test is just starting is "busy".
+    let program = tempfile::tempdir().unwrap();
+    open_to_all(program.path());
+    let binary = program.path().join("ringd");
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_ringd")).arg(&binary).status();
+    assert!(copied.unwrap().success());
+    let jail = Jail { memlock: Some(64 * 1024), unprivileged: true, ..Jail::default() };
+    let says = ["driver: uring (io_uring passed its self-test)", "driver: epoll (io_uring"];
+    // One ring may fit where eight do not: then the self-test passes, and a worker fails.
+    for workers in ["1", "8"] {
+        let mut command = Command::new(&binary);
+        command.arg(site.path()).args(["--listen", "127.0.0.1:0", "--workers", workers]);
+        let server = Server::start(jail.hold(&mut command));
+        assert!(says.iter().any(|driver| server.line.contains(driver)), "{}", server.line);
+        println!("{}", server.line);
+        assert_serves(&server);
+    }
+}

@@ -1,0 +1,184 @@
+//! How the command ends: signals, drains, and what is left behind.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::process::{Server, ask, assert_serves, drivers, site, with};
+
+/// Larger than what socket buffers take, so that the server is not done before its client is.
+const LARGE_BYTES: u64 = 64 << 20;
+
+/// A server with a large file, and a client in the middle of it.
+fn busy_server(driver: &str) -> (tempfile::TempDir, Server, TcpStream) {
+    let site = site();
+    let large = std::fs::File::create(site.path().join("large")).unwrap();
+    large.set_len(LARGE_BYTES).unwrap();
+    let root = site.path().to_str().unwrap();
+    let mut command = with(&[root, "--driver", driver, "--drain-timeout", "60s"]);
+    let server = Server::start(&mut command);
+    let mut client = ask(server.address(), "/large");
+    let mut status = [0; 15];
+    client.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200 OK");
+    (site, server, client)
+}
+
+#[test]
+fn a_signal_lets_the_request_in_hand_finish() {
+    for driver in drivers() {
+        for signal in [libc::SIGTERM, libc::SIGINT] {
+            let (_site, server, mut client) = busy_server(driver);
+            let address = server.address();
+            server.signal(signal);
+            let says = server.error_line();
+            assert!(says.contains("finishing open connections"), "{says}");
+            assert_refuses(address);
+            let mut rest = Vec::new();
+            client.read_to_end(&mut rest).unwrap();
+            let end = rest.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+            assert_eq!((rest.len() - end) as u64, LARGE_BYTES, "{driver}");
+            let end = server.end();
+            assert_eq!((end.code, end.errors.as_str()), (Some(0), ""), "{driver}: {end:?}");
+        }
+    }
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    for driver in drivers() {
+        for signal in [libc::SIGTERM, libc::SIGINT] {
+            let (_site, mut server, client) = busy_server(driver);
+            server.signal(signal);
+            server.error_line();
+            thread::sleep(Duration::from_millis(300));
+            assert!(server.is_running(), "{driver}: it waits for its client");
+            let second = Instant::now();
+            server.signal(signal);
+            let end = server.end();
+            assert_eq!(end.code, Some(128 + signal), "{driver}: {end:?}");
+            assert!(second.elapsed() < Duration::from_secs(2), "{:?}", second.elapsed());
+            drop(client);
+        }
+    }
+}
+
+#[test]
+fn an_idle_client_does_not_keep_the_server() {
+    let site = site();
+    for driver in drivers() {
+        let root = site.path().to_str().unwrap();
+        let server = Server::start(&mut with(&[root, "--driver", driver]));
+        let _idle = TcpStream::connect(server.address()).unwrap();
+        assert_serves(&server);
+        let begin = Instant::now();
+        server.signal(libc::SIGTERM);
+        assert_eq!(server.end().code, Some(0));
+        assert!(begin.elapsed() < Duration::from_secs(5), "{driver}: {:?}", begin.elapsed());
+    }
+}
+
+#[test]
+fn the_drain_timeout_ends_a_stuck_client() {
+    let site = site();
+    std::fs::File::create(site.path().join("large")).unwrap().set_len(LARGE_BYTES).unwrap();
+    for driver in drivers() {
+        let root = site.path().to_str().unwrap();
+        let mut command = with(&[root, "--driver", driver, "--drain-timeout", "500ms"]);
+        let server = Server::start(&mut command);
+        let mut stuck = ask(server.address(), "/large");
+        stuck.read_exact(&mut [0; 15]).unwrap();
+        server.signal(libc::SIGTERM);
+        let end = server.end();
+        assert_eq!(end.code, Some(0), "{driver}: {end:?}");
+    }
+}
+
+/// Nobody reads what is said: the disk of the log is full, or its reader has gone.
+fn full() -> std::fs::File {
+    std::fs::File::options().write(true).open("/dev/full").unwrap()
+}
+
+#[test]
+fn a_signal_is_obeyed_though_nobody_hears_the_reply() {
+    let site = site();
+    let mut child = with(&[site.path().to_str().unwrap()])
+        .stdout(std::process::Stdio::piped())
+        .stderr(full())
+        .spawn()
+        .unwrap();
+    let mut line = [0; 15];
+    child.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+    assert_eq!(&line, b"ringd: serving ");
+    crate::jail::kill(child.id(), libc::SIGTERM);
+    let begin = Instant::now();
+    let mut ended = None;
+    while ended.is_none() && begin.elapsed() < Duration::from_secs(5) {
+        thread::sleep(Duration::from_millis(10));
+        ended = child.try_wait().unwrap();
+    }
+    // It fails only when the child has ended already.
+    let _ = child.kill();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "it ended by itself");
+}
+
+#[test]
+fn a_server_serves_though_nobody_hears_its_start_line() {
+    let site = site();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut child = with(&[site.path().to_str().unwrap(), "--listen", &free])
+        .stdout(full())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    thread::sleep(Duration::from_millis(500));
+    let runs = child.try_wait().unwrap();
+    // As above.
+    let _ = child.kill();
+    child.wait().unwrap();
+    assert_eq!(runs, None);
+}
+
+/// Waits until nobody listens any more.
+fn assert_refuses(address: SocketAddr) {
+    let begin = Instant::now();
+    while TcpStream::connect(address).is_ok() {
+        assert!(begin.elapsed() < Duration::from_secs(5), "{address} still listens");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The process is stopped for longer than its timeouts while hundreds of clients send a request:
+/// all of them came in time.
+#[test]
+fn a_stopped_process_serves_all_who_came_in_time() {
+    const CLIENTS: usize = 400;
+    for driver in drivers() {
+        let site = site();
+        let root = site.path().to_str().unwrap();
+        let timeouts = ["--idle-timeout", "1s", "--header-timeout", "1s", "--workers", "1"];
+        let server = Server::start(with(&[root, "--driver", driver]).args(timeouts));
+        let mut clients: Vec<TcpStream> =
+            (0..CLIENTS).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+        // Who is accepted has a deadline, which passes while nobody looks.
+        assert_serves(&server);
+        server.signal(libc::SIGSTOP);
+        for client in &mut clients {
+            client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+        }
+        thread::sleep(Duration::from_millis(2500));
+        server.signal(libc::SIGCONT);
+        let mut served = 0;
+        for client in &mut clients {
+            client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            let mut status = [0; 12];
+            let is_served = client.read_exact(&mut status).is_ok() && &status == b"HTTP/1.1 200";
+            served += usize::from(is_served);
+        }
+        assert_eq!(served, CLIENTS, "{driver}");
+        drop(clients);
+        server.signal(libc::SIGTERM);
+        assert_eq!(server.end().code, Some(0), "{driver}");
+    }
+}

@@ -1,0 +1,55 @@
+//! What the tests of several binaries share.
+
+#![allow(dead_code, reason = "each binary uses a part of this")]
+
+pub(crate) mod alone;
+
+use std::time::{Duration, Instant};
+
+use ringd::driver::{DriverKind, DriverSelection};
+use ringd::server::ServerSettings;
+
+/// How long anything may take that has to happen at all.
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// Whether a driver works here; says why when it does not.
+pub(crate) fn runs_here(kind: DriverKind) -> bool {
+    match DriverSelection::make(Some(kind)) {
+        Ok(_) => true,
+        Err(error) => {
+            println!("skipped: the driver {kind} does not work here: {error}");
+            false
+        }
+    }
+}
+
+/// Runs a test on every driver that works here.
+pub(crate) fn on_every_driver(test: impl Fn(DriverKind)) {
+    for kind in DriverKind::ALL.into_iter().filter(|kind| runs_here(*kind)) {
+        println!("on {kind}");
+        test(kind);
+    }
+}
+
+/// Waits until `holds`, and fails with `what` when that takes too long.
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + WAIT_MAX;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A server on a free port with one worker and timeouts that no test waits for.
+pub(crate) fn settings() -> ServerSettings {
+    let long = Duration::from_secs(60);
+    ServerSettings {
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        workers: 1,
+        header_timeout: long,
+        idle_timeout: long,
+        send_timeout: long,
+        drain_timeout: Duration::from_secs(5),
+        ..ServerSettings::default()
+    }
+}

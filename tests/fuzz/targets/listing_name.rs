@@ -1,0 +1,5 @@
+//! Fuzzes a name in a listing.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ringd::http::site::listing::fuzz_listing_name(data));

@@ -1,0 +1,307 @@
+//! Replays the fuzz entries of the crate with fixed seeds: random bytes, and requests that were
+//! changed a little. What fails here fails again with the same seed. For a longer run with other
+//! seeds: `RINGD_TEST_INPUTS=1000000 RINGD_TEST_SEED=7 cargo test --release --test http fuzz`.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use fastrand::Rng;
+use ringd::http::h1::harness::{self, Harness};
+use ringd::http::h1::{body, head};
+use ringd::http::semantics::{condition, date, negotiate, range};
+use ringd::http::site::{listing, target};
+use ringd::http::{Content, SiteSettings};
+use ringd::session::Now;
+
+use crate::support::sample::root;
+use crate::support::streams;
+
+/// Inputs of each sort for each entry; `RINGD_TEST_INPUTS` asks for more.
+fn inputs() -> usize {
+    number_from("RINGD_TEST_INPUTS").unwrap_or(3000)
+}
+
+/// Other seeds than the fixed ones, when `RINGD_TEST_SEED` names one.
+fn seeded(seed: u64) -> Rng {
+    let offset = number_from("RINGD_TEST_SEED").unwrap_or(0) as u64;
+    Rng::with_seed(seed + 1000 * offset)
+}
+
+fn number_from(variable: &str) -> Option<usize> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// Runs `entry` on random bytes, then on what `make` makes, mutated half of the time.
+fn replay(seed: u64, make: impl Fn(&mut Rng) -> Vec<u8>, entry: impl Fn(&[u8])) {
+    let mut random = seeded(seed);
+    for _ in 0..inputs() {
+        let length = random.usize(..200);
+        let bytes: Vec<u8> = (0..length).map(|_| random.u8(..)).collect();
+        entry(&bytes);
+    }
+    for _ in 0..inputs() {
+        let mut bytes = make(&mut random);
+        if random.bool() {
+            streams::mutate(&mut random, &mut bytes);
+        }
+        entry(&bytes);
+    }
+}
+
+/// What coverage-guided fuzzing has kept, one input for each way through the code, goes to its entry
+/// in every `cargo test`. `tests/fuzz/` makes it.
+#[test]
+fn the_corpus() {
+    let (_directory, root) = root();
+    let session = |data: &[u8]| harness::fuzz_session(&root, data);
+    let entries: [(&str, &dyn Fn(&[u8])); 11] = [
+        ("accept", &negotiate::fuzz_accept),
+        ("accept_encoding", &negotiate::fuzz_accept_encoding),
+        ("body", &body::fuzz_discard),
+        ("condition", &condition::fuzz_condition),
+        ("date", &date::fuzz_date),
+        ("head", &head::fuzz_head),
+        ("listing_name", &listing::fuzz_listing_name),
+        ("listing_query", &listing::fuzz_listing_query),
+        ("range", &range::fuzz_range),
+        ("session", &session),
+        ("target", &target::fuzz_target),
+    ];
+    for (name, entry) in entries {
+        let folder = format!("tests/fuzz/corpus/{name}");
+        let inputs = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
+        let mut count = 0;
+        for input in inputs {
+            let path = input.unwrap().path();
+            println!("{}", path.display());
+            entry(&fs::read(&path).unwrap());
+            count += 1;
+        }
+        assert!(count > 0, "{folder} is empty");
+    }
+}
+
+#[test]
+fn heads() {
+    replay(1, streams::request, head::fuzz_head);
+}
+
+#[test]
+fn targets() {
+    let make = |random: &mut Rng| {
+        let request = streams::request(random);
+        request.split(|byte| *byte == b' ').nth(1).unwrap_or_default().to_vec()
+    };
+    replay(2, make, target::fuzz_target);
+}
+
+#[test]
+fn bodies() {
+    let make = |random: &mut Rng| {
+        let mut bytes = vec![random.u8(..), random.u8(..)];
+        for _ in 0..random.usize(..4) {
+            let length = random.usize(..40);
+            bytes.extend_from_slice(format!("{length:X}\r\n").as_bytes());
+            bytes.extend((0..length).map(|_| random.u8(..)));
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes.extend_from_slice(b"0\r\n\r\n");
+        bytes
+    };
+    replay(3, make, body::fuzz_discard);
+}
+
+#[test]
+fn listing_queries() {
+    let make = |random: &mut Rng| {
+        let parts = [
+            "sort", "order", "page", "=", "&", "name", "size", "time", "asc", "desc", "1", "2",
+            "200000", "200001", "%", "+",
+        ];
+        let parts = (0..random.usize(..12)).map(|_| random.choice(parts).unwrap());
+        parts.collect::<String>().into_bytes()
+    };
+    replay(6, make, listing::fuzz_listing_query);
+}
+
+#[test]
+fn listing_names() {
+    let make = |random: &mut Rng| {
+        let parts = "< > \" ' & &amp; % %2e ? # : \\ . .. a ä \u{202e} \u{2069} \u{1f600} \u{fffe}";
+        let parts: Vec<&str> = parts.split(' ').chain([" ", "\n", "\u{85}"]).collect();
+        let parts = (0..random.usize(..12)).map(|_| parts[random.usize(..parts.len())]);
+        parts.collect::<String>().into_bytes()
+    };
+    replay(7, make, listing::fuzz_listing_name);
+}
+
+#[test]
+fn conversations() {
+    let (_directory, root) = root();
+    let make = |random: &mut Rng| {
+        let mut bytes = vec![random.u8(..), random.u8(..)];
+        bytes.extend(streams::stream(random, 6));
+        bytes
+    };
+    replay(4, make, |data| harness::fuzz_session(&root, data));
+}
+
+#[test]
+fn conditions() {
+    const VALUES: [&str; 14] = [
+        "*",
+        "\"a\"",
+        "W/\"a\"",
+        "\"a,b\"",
+        "\"b\", \"a\"",
+        " ,W/\"c\",\t\"a\" ,",
+        "\"a",
+        "junk, \"a\"",
+        "",
+        "Sun, 06 Nov 1994 08:49:36 GMT",
+        "Sun, 06 Nov 1994 08:49:37 GMT",
+        "Sunday, 06-Nov-94 08:49:38 GMT",
+        "Sun Nov  6 08:49:37 1994",
+        "Sun, 06 Nov 2094 08:49:37 GMT",
+    ];
+    let make = |random: &mut Rng| {
+        let mut bytes = vec![random.u8(..)];
+        for _ in 0..random.usize(..6) {
+            bytes.push(b"MUNSx"[random.usize(..5)]);
+            bytes.extend_from_slice(VALUES[random.usize(..VALUES.len())].as_bytes());
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes
+    };
+    replay(6, make, condition::fuzz_condition);
+}
+
+#[test]
+fn ranges() {
+    let make = |random: &mut Rng| {
+        let used = random.u8(..8);
+        let mut bytes = vec![used];
+        bytes.extend((0..7).map(|_| random.u8(..)));
+        let top = 1 << (8 * u32::from(used)).min(63);
+        let specs: Vec<String> = (0..random.usize(1..20))
+            .map(|_| {
+                let (first, width) = (random.u64(..top), random.u64(..1 + top / 16));
+                match random.u8(..20) {
+                    0 => String::new(),
+                    1 => format!("-{width}"),
+                    2 => format!("{first}-"),
+                    3 => format!("{first}-{width}"),
+                    4 => format!("{first}0000000000000000000-"),
+                    5 => format!("0{first}-{first}0000000000000000000"),
+                    _ => format!("{first}-{}", first + width),
+                }
+            })
+            .collect();
+        let separator = [",", ", ", ",,\t"][random.usize(..3)];
+        bytes.extend_from_slice(format!("bytes={}", specs.join(separator)).as_bytes());
+        bytes
+    };
+    replay(7, make, range::fuzz_range);
+}
+
+#[test]
+fn dates() {
+    let make = |random: &mut Rng| {
+        let clock = random.u64(..1 << 33);
+        let mut bytes = clock.to_be_bytes()[3..].to_vec();
+        let seconds = random.u64(..1 << 33);
+        bytes.extend_from_slice(date::forms(seconds)[random.usize(..3)].as_bytes());
+        bytes
+    };
+    replay(8, make, date::fuzz_date);
+}
+
+/// The chunking law, with more cuts than the fuzz entry makes: down to single bytes.
+#[test]
+fn conversations_in_many_pieces() {
+    let (_directory, root) = root();
+    let now = Now { instant: Instant::now(), system: UNIX_EPOCH + Duration::from_secs(1 << 32) };
+    let mut random = seeded(5);
+    for _ in 0..inputs() {
+        let stream = streams::stream(&mut random, 12);
+        let content = Content {
+            listing: random.bool(),
+            clean_urls: random.bool(),
+            spa: random.bool().then(|| b"index.html".into()),
+            ..Content::default()
+        };
+        let settings = SiteSettings { content, ..SiteSettings::new(Arc::clone(&root)) };
+        let mut harness = Harness::new(settings);
+        let whole = harness::converse(&mut harness, now, [&stream[..]]);
+        let pieces = harness::converse(&mut harness, now, streams::split(&mut random, &stream));
+        assert!(whole == pieces, "{:?}", String::from_utf8_lossy(&stream));
+    }
+}
+
+#[test]
+fn accepted_codings() {
+    let words = [
+        "br",
+        "zstd",
+        "gzip",
+        "x-gzip",
+        "identity",
+        "*",
+        "deflate",
+        "GZip",
+        ";q=0",
+        ";q=1",
+        ";q=0.5",
+        "; Q=0.500",
+        ";q=0.001",
+        ";q=1.",
+        ";q=2",
+        ";q=.5",
+        ";q",
+        ";",
+        " ",
+        "\t",
+    ];
+    replay(6, |random| list(random, &words), negotiate::fuzz_accept_encoding);
+}
+
+#[test]
+fn accepted_types() {
+    let words = [
+        "text/html",
+        "application/json",
+        "application/xhtml+xml",
+        "text/*",
+        "application/*",
+        "*/*",
+        "Text/HTML",
+        "a/b",
+        ";q=0",
+        ";q=1",
+        ";q=0.5",
+        "; Q=0.500",
+        ";q=1.001",
+        ";v=1",
+        ";v=\"a,b;c\\\"\"",
+        ";v",
+        ";",
+        " ",
+        "\"",
+    ];
+    replay(7, |random| list(random, &words), negotiate::fuzz_accept);
+}
+
+/// A list of members that are made of words, behind a byte; now and then it goes on in a new line.
+fn list(random: &mut Rng, words: &[&str]) -> Vec<u8> {
+    let mut list = vec![random.u8(..)];
+    let members_max = if random.u8(..20) == 0 { 90 } else { 6 };
+    for _ in 0..random.usize(..members_max) {
+        list.extend_from_slice(words[random.usize(..words.len())].as_bytes());
+        for _ in 0..random.usize(..3) {
+            list.extend_from_slice(words[random.usize(..words.len())].as_bytes());
+        }
+        list.push(if random.u8(..8) == 0 { b'\n' } else { b',' });
+    }
+    list
+}

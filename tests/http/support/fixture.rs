@@ -1,0 +1,160 @@
+//! A server in this process, over a root of its own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use ringd::cli::{Cli, Command};
+use ringd::driver::{DriverKind, DriverSelection, File, Links};
+use ringd::http::SiteSettings;
+use ringd::http::site::CacheStats;
+use ringd::serve::{self, CacheMonitor, HttpServer};
+use ringd::server::{Server, ServerSettings, Stopper, WorkerStats};
+use tempfile::TempDir;
+
+use super::client::{Client, Response};
+use super::root;
+use crate::common::{WAIT_MAX, eventually, settings};
+
+/// A server and what it serves.
+pub(crate) struct Fixture {
+    server: Server,
+    caches: CacheMonitor,
+    workers: usize,
+    path: PathBuf,
+    /// Removed with the fixture; `None` for the shared root.
+    _root: Option<TempDir>,
+}
+
+/// What a test may set; see the fields' own documentation.
+pub(crate) struct Setup {
+    pub(crate) server: ServerSettings,
+    pub(crate) http: SiteSettings,
+}
+
+impl Setup {
+    /// Takes over what options of `ringd serve` say of the content of a root.
+    pub(crate) fn content(&mut self, root: &Path, options: &[&str]) {
+        let SiteSettings { content, root, .. } = site(root, options);
+        (self.http.content, self.http.root) = (content, root);
+    }
+}
+
+/// A root with what options of `ringd serve` say of its content.
+pub(crate) fn site(root: &Path, options: &[&str]) -> SiteSettings {
+    let arguments = ["ringd", "serve"].iter().chain(options);
+    let cli = Cli::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}"));
+    let Command::Serve(args) = cli.into_command() else { unreachable!("that is the command") };
+    let links = args.content.symlinks.into();
+    let root = Arc::new(File::open_root(root, links).unwrap());
+    SiteSettings { content: args.content.content().unwrap(), ..SiteSettings::new(root) }
+}
+
+impl Fixture {
+    /// A server with one worker and long timeouts.
+    pub(crate) fn start(kind: DriverKind) -> Self {
+        Self::start_with(kind, |_| {})
+    }
+
+    /// A server whose settings differ from those of [`Fixture::start`].
+    pub(crate) fn start_with(kind: DriverKind, change: impl FnOnce(&mut Setup)) -> Self {
+        let root = root::make();
+        let path = root.path().to_owned();
+        Self { _root: Some(root), ..Self::start_over(kind, &path, change) }
+    }
+
+    /// A server over a root that exists.
+    pub(crate) fn start_over(
+        kind: DriverKind,
+        path: &Path,
+        change: impl FnOnce(&mut Setup),
+    ) -> Self {
+        let root = Arc::new(File::open_root(path, Links::Beneath).unwrap());
+        let mut setup = Setup {
+            server: ServerSettings { connections_max: 4096, ..settings() },
+            http: SiteSettings::new(root),
+        };
+        change(&mut setup);
+        let selection = DriverSelection::make(Some(kind)).unwrap();
+        let workers = setup.server.workers;
+        let HttpServer { server, caches } =
+            serve::http(&setup.server, setup.http, selection).unwrap();
+        Self { server, caches, workers, path: path.to_owned(), _root: None }
+    }
+
+    /// A server over a root that exists, with options of `ringd serve` about content.
+    pub(crate) fn start_as(kind: DriverKind, path: &Path, options: &[&str]) -> Self {
+        Self::start_over(kind, path, |setup| setup.content(path, options))
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server.addresses()[0]
+    }
+
+    /// Where a name of the root is.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    pub(crate) fn stats(&self) -> WorkerStats {
+        self.server.worker_stats()
+    }
+
+    /// What the server's cache holds and has done.
+    pub(crate) fn cache(&self) -> CacheStats {
+        self.caches.stats()
+    }
+
+    pub(crate) fn stopper(&self) -> Stopper {
+        self.server.stopper()
+    }
+
+    /// One GET on a connection of its own.
+    pub(crate) fn get(&self, target: &str) -> Response {
+        let mut client = self.connect();
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
+        let response = client.read_response();
+        client.expect_close();
+        response
+    }
+
+    /// Whether nothing is open but the listeners.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let WorkerStats { connections, leased, in_flight } = self.stats();
+        connections == 0 && leased == 0 && in_flight as usize <= self.workers
+    }
+
+    /// The end of a test: the server still answers, holds nothing, and stops without complaint.
+    pub(crate) fn finish(self) {
+        self.get("/small.txt").expect_ok(&root::content(20));
+        self.come_to_rest();
+        self.server.stop().expect("a server that drains");
+    }
+
+    /// Waits until everything that was opened is closed.
+    pub(crate) fn come_to_rest(&self) {
+        let mut stats = self.stats();
+        let deadline = std::time::Instant::now() + WAIT_MAX;
+        while !self.is_at_rest() {
+            assert!(std::time::Instant::now() < deadline, "something stays open: {stats:?}");
+            std::thread::sleep(Duration::from_millis(5));
+            stats = self.stats();
+        }
+    }
+
+    /// Waits until the server has so many connections.
+    pub(crate) fn wait_for_connections(&self, count: u32) {
+        eventually("the server accepts", || self.stats().connections == count);
+    }
+
+    /// Waits for the end of a server that was told to stop.
+    pub(crate) fn join(self) -> std::io::Result<()> {
+        self.server.join()
+    }
+}

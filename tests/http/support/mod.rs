@@ -1,0 +1,19 @@
+//! What the tests of HTTP share: a raw client, a server over a root of its own, the program as a
+//! child process, and generated requests.
+
+pub(crate) mod client;
+pub(crate) mod fixture;
+pub(crate) mod multipart;
+pub(crate) mod process;
+pub(crate) mod root;
+pub(crate) mod sample;
+pub(crate) mod streams;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The turn of a test that opens hundreds of connections: one at a time, and none more than 300.
+/// Both their ends are in this process, which may have no more than 1024 descriptors.
+pub(crate) fn many_descriptors() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}

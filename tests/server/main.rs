@@ -1,0 +1,13 @@
+//! The server and its sessions, on every driver: the session contract, echo, clients that vanish,
+//! workers that fail. The server runs in this process, so that the tests see what it has open.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/sessions.rs"]
+mod sessions;
+
+mod contract;
+mod echo;
+mod panics;
+mod replies;
+mod vanished;

@@ -1,0 +1,102 @@
+//! The production worker in simulated worlds: seeded clients, seeded troubles, virtual time.
+//!
+//! A seed decides everything: the limits, the files, what each client sends and when, what goes
+//! wrong. After each run nothing is in flight, every lease and file is back, every connection is
+//! closed, and every byte that a client got is what an oracle, which knows nothing of the code
+//! under test, says it may have got.
+//!
+//! * `RINGD_TEST_SEEDS=10000 cargo test --release --test simulation` runs that many worlds of each
+//!   sort, from a seed of the day unless `RINGD_TEST_SEED` says where to begin.
+//! * A failure prints the one command that replays it.
+
+mod answer;
+mod client;
+mod connection;
+mod echo;
+mod http;
+mod jobs;
+#[path = "../common/sessions.rs"]
+mod sessions;
+mod wish;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+
+use jobs::Scribe;
+use ringd::echo::Echo;
+use sessions::{Duplex, Late, ORDERS, Quartet, TAKEN_WHILE_SENDING};
+use world::Run;
+
+/// Worlds of each sort that run by default, always the same ones.
+const SEEDS: u64 = 300;
+
+/// Runs one sort of world on many seeds.
+fn seeds(sort: &str, run: impl Fn(u64) -> Run) {
+    let count = variable("RINGD_TEST_SEEDS");
+    let first = variable("RINGD_TEST_SEED");
+    let count = count.unwrap_or(if first.is_some() { 1 } else { SEEDS });
+    let first = first.unwrap_or(0);
+    let mut total = Run::default();
+    for seed in first..first + count {
+        match catch_unwind(AssertUnwindSafe(|| run(seed))) {
+            Ok(run) => total.add(&run),
+            Err(_) => panic!(
+                "the world above failed; replay it with\n  \
+                 RINGD_TEST_SEED={seed} cargo test --test simulation {sort}"
+            ),
+        }
+    }
+    println!("{count} worlds from seed {first}: {total:?}");
+    if count >= SEEDS {
+        total.assert_telling();
+    }
+}
+
+fn variable(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{name}={value} is not a number")))
+}
+
+#[test]
+fn http_worlds() {
+    seeds("http_worlds", http::run);
+}
+
+#[test]
+fn echo_worlds() {
+    seeds("echo_worlds", echo::run::<Echo>);
+}
+
+#[test]
+fn job_worlds() {
+    seeds("job_worlds", echo::run::<Scribe>);
+}
+
+/// Four questions at once: over all worlds the replies come in every order there is.
+#[test]
+fn question_worlds() {
+    seeds("question_worlds", echo::run::<Quartet>);
+    let orders = ORDERS.lock().unwrap().len();
+    assert!(variable("RINGD_TEST_SEED").is_some() || orders == 24, "{orders} of 24 orders");
+}
+
+#[test]
+fn duplex_worlds() {
+    seeds("duplex_worlds", echo::run::<Duplex>);
+    assert!(TAKEN_WHILE_SENDING.load(Ordering::Relaxed) > 0, "nothing came while it was sending");
+}
+
+#[test]
+fn deadline_worlds() {
+    seeds("deadline_worlds", echo::run::<Late>);
+}
+
+#[test]
+fn a_seed_replays() {
+    for seed in 0..20 {
+        assert_eq!(http::run(seed), http::run(seed), "seed {seed}");
+        assert_eq!(echo::run::<Echo>(seed), echo::run::<Echo>(seed), "seed {seed}");
+        assert_eq!(echo::run::<Scribe>(seed), echo::run::<Scribe>(seed), "seed {seed}");
+    }
+}
