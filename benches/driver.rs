@@ -1,7 +1,8 @@
-//! One op and its completion, on every driver that works here: `cargo bench --bench driver`.
+//! The time of one op and its completion on every driver that works here:
+//! `cargo bench --bench driver`.
 //!
-//! A trip by itself is the worst case for a driver that hands many ops over at once: nothing is
-//! shared with other ops. What many connections cost, is for `ringd bench` to say.
+//! A single op is the worst case for a driver that submits ops in batches, because nothing is
+//! shared with other ops. `ringd bench` measures many connections.
 
 use std::ffi::CString;
 use std::fs;
@@ -16,22 +17,22 @@ use ringd::driver::{
     Chain, Driver, DriverKind, DriverSelection, File, Limits, Links, Op, Outcome, Token, Visitor,
 };
 
-/// Bytes that are read of a file at a time.
+/// The size of a read from a file.
 const READ: usize = 4096;
 
 const TOKEN: Token = Token(1);
 
-/// Measures one kind of trip.
-struct Trips<'a> {
+/// Measures the ops of one driver.
+struct OpBenches<'a> {
     kind: DriverKind,
     criterion: &'a mut Criterion,
 }
 
-impl Visitor for Trips<'_> {
+impl Visitor for OpBenches<'_> {
     type Out = io::Result<()>;
 
     fn visit<D: Driver>(self, open: fn(&Limits) -> io::Result<D>) -> io::Result<()> {
-        let Trips { kind, criterion } = self;
+        let OpBenches { kind, criterion } = self;
         let limits = Limits { sockets_max: 16, ..Limits::default() };
         wakes(kind, criterion, &mut open(&limits)?);
         bytes(kind, criterion, &mut open(&limits)?)?;
@@ -39,7 +40,7 @@ impl Visitor for Trips<'_> {
     }
 }
 
-/// Waits for the one completion that is under way.
+/// Waits for the completion of the only op in flight.
 fn next<D: Driver>(driver: &mut D) -> Outcome {
     let mut completions = Vec::with_capacity(1);
     while completions.is_empty() {
@@ -48,7 +49,7 @@ fn next<D: Driver>(driver: &mut D) -> Outcome {
     completions.remove(0).outcome
 }
 
-/// The shortest way through a driver: being woken.
+/// A wake, which is the shortest path through a driver.
 fn wakes<D: Driver>(kind: DriverKind, criterion: &mut Criterion, driver: &mut D) {
     let waker = driver.waker();
     criterion.benchmark_group("wake").bench_function(kind.name(), |bencher| {
@@ -59,7 +60,7 @@ fn wakes<D: Driver>(kind: DriverKind, criterion: &mut Criterion, driver: &mut D)
     });
 }
 
-/// A byte is received and sent back. The other end makes two system calls, on every driver.
+/// Receiving a byte and sending it back. The peer makes two system calls, with every driver.
 fn bytes<D: Driver>(kind: DriverKind, criterion: &mut Criterion, driver: &mut D) -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let mut peer = TcpStream::connect(listener.local_addr()?)?;
@@ -71,21 +72,23 @@ fn bytes<D: Driver>(kind: DriverKind, criterion: &mut Criterion, driver: &mut D)
     let mut spare = Some(Box::new(Chain::new()));
     criterion.benchmark_group("receive and send").bench_function(kind.name(), |bencher| {
         bencher.iter(|| {
-            peer.write_all(b"x").expect("the connection stands");
-            let Outcome::Received(Ok(Some(lease))) = next(driver) else { panic!("a byte") };
-            let mut chain = spare.take().expect("it came back");
+            peer.write_all(b"x").expect("the connection is open");
+            let Outcome::Received(Ok(Some(lease))) = next(driver) else {
+                panic!("no byte arrived")
+            };
+            let mut chain = spare.take().expect("the last send returned it");
             chain.clear();
             chain.copy(&lease);
             driver.submit(TOKEN, Op::Send { sock, chain, fin: false });
-            let Outcome::Sent(Ok(()), chain) = next(driver) else { panic!("it was sent") };
+            let Outcome::Sent(Ok(()), chain) = next(driver) else { panic!("the send failed") };
             spare = Some(chain);
-            peer.read_exact(&mut [0]).expect("it comes back");
+            peer.read_exact(&mut [0]).expect("the byte is echoed");
         });
     });
     Ok(())
 }
 
-/// A file of this package is opened; some of it is read.
+/// Opening a file, and reading 4 KiB of it.
 fn files<D: Driver>(kind: DriverKind, criterion: &mut Criterion, driver: &mut D) -> io::Result<()> {
     let folder = tempfile::tempdir()?;
     fs::write(folder.path().join("file"), [b'x'; READ])?;
@@ -104,17 +107,19 @@ fn files<D: Driver>(kind: DriverKind, criterion: &mut Criterion, driver: &mut D)
             let mut buffer = std::mem::take(&mut spare);
             buffer.clear();
             driver.submit(TOKEN, Op::ReadFile { file: Arc::clone(&file), offset: 0, buffer });
-            let Outcome::FileRead(Ok(READ), buffer) = next(driver) else { panic!("it is there") };
+            let Outcome::FileRead(Ok(READ), buffer) = next(driver) else {
+                panic!("the read failed")
+            };
             spare = black_box(buffer);
         });
     });
     Ok(())
 }
 
-fn trips(criterion: &mut Criterion) {
+fn ops(criterion: &mut Criterion) {
     for kind in DriverKind::ALL {
         let works = DriverSelection::make(Some(kind))
-            .and_then(|_| kind.visit(Trips { kind, criterion: &mut *criterion }));
+            .and_then(|_| kind.visit(OpBenches { kind, criterion: &mut *criterion }));
         if let Err(error) = works {
             println!("{kind} skipped: {error}");
         }
@@ -126,6 +131,6 @@ criterion_group! {
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_secs(1));
-    targets = trips
+    targets = ops
 }
 criterion_main!(benches);

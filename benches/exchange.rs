@@ -1,8 +1,8 @@
-//! The work above the kernel, measured without sockets: `cargo bench`.
+//! The work of ringd per request, measured without sockets: `cargo bench --bench exchange`.
 //!
-//! What is measured is what happens for every request once its file is known: the head is
-//! parsed, the target resolved, the answer written. What the kernel does is left out, because it
-//! costs many times as much and would hide all of this.
+//! This is the work for a request whose file is in the cache: parsing the head, resolving the
+//! target, writing the response. The work of the kernel is left out, because it takes many times as
+//! long and would hide all differences.
 
 use std::hint::black_box;
 use std::mem::MaybeUninit;
@@ -23,13 +23,13 @@ use ringd::http::semantics::validator::Validators;
 use ringd::http::site::target;
 use ringd::session::{Now, Step};
 
-/// What a tool sends.
+/// A request of a command-line tool.
 const PLAIN: &[u8] = b"GET /robots.txt HTTP/1.1\r\n\
     Host: 127.0.0.1:7890\r\n\
     User-Agent: bench/1.0\r\n\
     Accept: */*\r\n\r\n";
 
-/// What a browser sends.
+/// A request of a browser.
 const BROWSER: &[u8] = b"GET /images/sequence.svg?version=3 HTTP/1.1\r\n\
     Host: www.example.org\r\n\
     User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
@@ -44,8 +44,8 @@ const BROWSER: &[u8] = b"GET /images/sequence.svg?version=3 HTTP/1.1\r\n\
     Priority: u=5, i\r\n\
     Cache-Control: max-age=0\r\n\r\n";
 
-/// Parsing a head; beside it, the scanner that it is built on, alone. The difference is what
-/// the checks of the meaning cost.
+/// Parsing a head, and for comparison only scanning it with `httparse`. The difference is the cost
+/// of interpreting and checking the fields.
 fn heads(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("head");
     for (name, head) in [("plain", PLAIN), ("browser", BROWSER)] {
@@ -65,7 +65,7 @@ fn heads(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Resolving a target: one that is a path already, and one that has to be rewritten.
+/// Resolving a target that is in normal form, and one that must be decoded and normalised.
 fn targets(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("target");
     for (name, target) in [
@@ -79,7 +79,7 @@ fn targets(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What decides on parts and codings, from the text of the fields.
+/// Selecting ranges and codings from field values.
 fn choices(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("choice");
     let validators = Validators::default();
@@ -106,8 +106,7 @@ fn choices(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Whole exchanges on one connection, with a small page that the cache holds: parsed, looked up,
-/// judged, and answered with the head that its kind of answer needs.
+/// Whole exchanges on one connection with a small page in the cache, for several kinds of response.
 fn exchanges(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("exchange");
     let ask = |target: &str, fields: &str| {
@@ -126,7 +125,7 @@ fn exchanges(criterion: &mut Criterion) {
         let session = harness.begin();
         let mut chain = Chain::new();
         let now = Now::read();
-        // Once before, so that the cache knows all that is asked for.
+        // The first exchange loads the page into the cache.
         harness.answer(session, now, &request);
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
@@ -142,7 +141,7 @@ fn exchanges(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The pages that come with the source, remembered for as long as this runs.
+/// A site with the pages of this repository, which stay in the cache during the whole run.
 fn settings() -> SiteSettings {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("html");
     let root = Arc::new(File::open_root(&root, Links::Beneath).expect("the pages are there"));

@@ -1,9 +1,9 @@
 //! Questions that need I/O, and the replies to them.
 //!
-//! A session or a service performs no I/O. It *asks*: each question has an [`AskId`] that the asker
-//! chooses, several may be open at once, up to the asker's limit, and replies come in any order.
-//! The connection (for a session) or the worker (for the service) turns questions into ops; the
-//! worker turns completions into replies.
+//! A session or a service performs no I/O; it asks a question instead. The asker gives each
+//! question an [`AskId`], may have several questions open, up to its limit, and gets the replies in
+//! any order. The connection (for a session) or the worker (for a service) turns questions into
+//! ops, and the worker turns completions into replies.
 
 use std::ffi::CString;
 use std::io;
@@ -11,44 +11,46 @@ use std::sync::Arc;
 
 use crate::driver::{File, Job, Op, Outcome};
 
-/// The asker's own name for a question. It may be used again once the reply has come.
+/// Identifies an open question among those of its asker, who chooses it. It may be used again after
+/// the reply.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct AskId(pub u32);
 
 /// A question.
 #[derive(Debug)]
 pub enum Ask {
-    /// A file beneath `root`, for reading.
+    /// Open a file beneath `root` for reading.
     Open {
         /// A directory.
         root: Arc<File>,
-        /// Relative to `root`.
+        /// The path, relative to `root`.
         path: CString,
     },
-    /// The content of a file, as much as fits into the spare capacity of `buffer`.
+    /// Read from a file, at most as much as the spare capacity of `buffer`.
     Read {
         /// The file.
         file: Arc<File>,
-        /// Where to begin, in bytes.
+        /// The position in the file, in bytes.
         offset: u64,
-        /// Comes back in [`Reply::Read`].
+        /// The content is appended to it; [`Reply::Read`] returns it.
         buffer: Vec<u8>,
     },
-    /// Work that may wait or compute for long, done on another thread.
+    /// Run a function that may take long, on another thread.
     Run {
-        /// The work.
+        /// The function.
         job: Job,
     },
 }
 
-/// The reply to an [`Ask`]. Each question gets exactly one, unless its asker is gone.
+/// The reply to an [`Ask`]. Each question gets exactly one reply, unless its asker is gone.
 #[derive(Debug)]
 pub enum Reply {
-    /// To [`Ask::Open`].
+    /// The reply to [`Ask::Open`].
     Opened(io::Result<Arc<File>>),
-    /// To [`Ask::Read`]: the bytes appended to the buffer, and the buffer.
+    /// The reply to [`Ask::Read`]: the number of bytes read, and the buffer.
     Read(io::Result<usize>, Vec<u8>),
-    /// To [`Ask::Run`]: what the job gave. `ResourceBusy` says that too many wait already.
+    /// The reply to [`Ask::Run`]: the result of the job. The error `ResourceBusy` means that too
+    /// many jobs are waiting.
     Ran(io::Result<Vec<u8>>),
 }
 
@@ -64,17 +66,17 @@ impl Ask {
 }
 
 impl Reply {
-    /// The reply that an outcome is.
+    /// Turns the outcome of the op of a question into the reply.
     ///
     /// # Panics
     ///
-    /// When the outcome is that of an op that [`Ask::into_op`] does not make.
+    /// If [`Ask::into_op`] does not make ops with this outcome.
     pub fn from_outcome(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Opened(opened) => Self::Opened(opened),
             Outcome::FileRead(read, buffer) => Self::Read(read, buffer),
             Outcome::Ran(ran) => Self::Ran(ran),
-            outcome => panic!("{outcome:?} is no reply to a question"),
+            outcome => panic!("{outcome:?} is not the reply to a question"),
         }
     }
 }

@@ -1,12 +1,12 @@
-//! `ringd connect`: a client for any TCP server, in blocking calls, as a first program is written.
+//! `ringd connect`: a client for any TCP server, written with blocking calls.
 //!
 //! ```text
 //! standard input --> thread "input" --> peer --> main thread --> standard output
 //! ```
 //!
-//! A blocking call waits for one thing, so two directions need two threads. The peer decides when
-//! the program ends. So the main thread listens to it, and the other one may be left alone with a
-//! terminal that says nothing: it ends with the process.
+//! A blocking call waits in one direction only, so two directions need two threads. The program
+//! ends when the peer closes the connection, so the main thread receives. The other thread may then
+//! still be blocked in a read from the terminal; it ends with the process.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -15,41 +15,43 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// How long a connection to one address may take to be made.
+/// Timeout for connecting to one address.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
 
-/// Bytes read at a time.
+/// The size of a read.
 const BUFFER: usize = 64 * 1024;
 
-/// What ended the program before its peer did: the cause and the remedy, in one line.
+/// Why the program ended before the peer closed the connection. The text is one line with the cause
+/// and the remedy.
 #[derive(Debug)]
 pub(crate) enum ConnectError {
-    /// The name of the peer, and why it has no address.
+    /// The peer has no address.
     Unresolved(String, io::Error),
-    /// An address, how many were tried, and why the last of them has no connection.
+    /// No address could be connected to: the last address, the number of addresses, and the error
+    /// of the last one.
     Unconnected(SocketAddr, usize, io::Error),
-    /// An established connection broke.
+    /// An established connection failed.
     Broken(io::Error),
-    /// Standard input failed.
+    /// Reading standard input failed.
     Input(io::Error),
-    /// Standard output failed.
+    /// Writing standard output failed.
     Output(io::Error),
-    /// No thread could be started.
+    /// The thread could not be started.
     Thread(io::Error),
 }
 
-/// Connects to `peer`, a host and a port, and copies until the peer ends.
+/// Connects to `peer`, a host and a port, and copies in both directions until the peer closes.
 ///
-/// The end of standard input ends the output of the connection. A standard output that nobody
-/// reads any more is an orderly end, as for any filter.
+/// At the end of standard input, the connection is half-closed. A closed pipe at standard output is
+/// not an error, as for any filter.
 ///
 /// # Errors
 ///
-/// When there is no connection, when it breaks, or when a standard stream fails.
+/// When no connection can be established, when it fails, or when a standard stream fails.
 pub(crate) fn run(peer: &str) -> Result<(), ConnectError> {
     let stream = Arc::new(connect(peer)?);
-    // What the other thread has failed with. Locked while it writes, so that whoever holds the
-    // lock knows how the last write went.
+    // The error of the other thread. That thread holds the lock while it writes, so after locking,
+    // the main thread knows the result of the last write.
     let failure = Arc::new(Mutex::new(None));
     let input = {
         let (stream, failure) = (Arc::clone(&stream), Arc::clone(&failure));
@@ -60,8 +62,9 @@ pub(crate) fn run(peer: &str) -> Result<(), ConnectError> {
         Err(ConnectError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(error),
         Ok(()) => {
-            // After a reset, the kernel tells the error once: the end that is seen here may be
-            // its second half. A write that blocks is woken, and fails.
+            // The kernel reports a reset only once. If the other thread got the error, this thread
+            // sees an ordinary end. The shutdown wakes a blocked write of the other thread, so the
+            // lock becomes free.
             let _ = stream.shutdown(Shutdown::Both);
             let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
             failure.take().map_or(Ok(()), Err)
@@ -77,7 +80,7 @@ fn connect(peer: &str) -> Result<TcpStream, ConnectError> {
     for (tried, address) in addresses.into_iter().enumerate() {
         match TcpStream::connect_timeout(&address, CONNECT_WAIT) {
             Ok(stream) => {
-                // A line is whole when it is sent. Where that cannot be said, it is only slower.
+                // Send each line at once. Without this option, lines are only slower.
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
@@ -87,7 +90,7 @@ fn connect(peer: &str) -> Result<TcpStream, ConnectError> {
     Err(failed)
 }
 
-/// Copies to the peer, to the end of the input.
+/// Copies the input to the peer.
 fn send_all(mut input: impl Read, mut to: &TcpStream, failure: &Mutex<Option<ConnectError>>) {
     let mut buffer = vec![0; BUFFER];
     loop {
@@ -95,13 +98,13 @@ fn send_all(mut input: impl Read, mut to: &TcpStream, failure: &Mutex<Option<Con
         let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
         match read {
             Ok(0) => {
-                // It fails when the connection is over, which the main thread sees.
+                // This fails if the connection has ended, which the main thread notices.
                 let _ = to.shutdown(Shutdown::Write);
                 return;
             }
             Ok(count) => match to.write_all(&buffer[..count]) {
                 Ok(()) => {}
-                // The peer has ended before: how, is seen where it is read.
+                // The peer has closed already; the main thread sees whether that was an error.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return,
                 Err(error) => {
                     *failure = Some(ConnectError::Broken(error));
@@ -117,7 +120,7 @@ fn send_all(mut input: impl Read, mut to: &TcpStream, failure: &Mutex<Option<Con
     }
 }
 
-/// Copies from the peer, to its end; what comes is shown at once.
+/// Copies from the peer to the output, and flushes after each read.
 fn receive_all(mut from: &TcpStream, mut output: impl Write) -> Result<(), ConnectError> {
     let mut buffer = vec![0; BUFFER];
     loop {
@@ -145,25 +148,25 @@ impl fmt::Display for ConnectError {
         match self {
             Self::Unresolved(peer, error) => write!(
                 f,
-                "{peer} has no address: {error}; check the name, or give the address in figures"
+                "{peer} has no address: {error}; check the name, or use a numeric address"
             ),
             Self::Unconnected(address, tried, error) => {
                 write!(f, "cannot connect to {address}: ")?;
                 match error.kind() {
                     io::ErrorKind::ConnectionRefused => {
-                        write!(f, "refused, nobody listens there; start the server, check the port")
+                        f.write_str("refused; start the server, or check the port")
                     }
                     io::ErrorKind::ConnectionReset => {
-                        write!(f, "reset by the peer as soon as it was made; its log may say why")
+                        write!(f, "reset by the peer at once; check the log of the server")
                     }
                     io::ErrorKind::TimedOut => write!(
                         f,
-                        "timed out, no answer in {CONNECT_WAIT:?}; check the address, and whether \
-                         a firewall drops it"
+                        "timed out after {CONNECT_WAIT:?}; check the address, and whether a \
+                         firewall drops the packets"
                     ),
                     io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => write!(
                         f,
-                        "unreachable, no way leads there; check the address, and `ip route`"
+                        "unreachable, there is no route; check the address, and `ip route`"
                     ),
                     _ => write!(f, "{error}; check the address"),
                 }?;
@@ -175,15 +178,15 @@ impl fmt::Display for ConnectError {
             Self::Broken(error) => match error.kind() {
                 io::ErrorKind::ConnectionReset => write!(
                     f,
-                    "the connection was reset by the peer: what was sent may be lost; its log may \
-                     say why"
+                    "the connection was reset by the peer, so what was sent may be lost; check the \
+                     log of the server"
                 ),
                 io::ErrorKind::TimedOut => write!(
                     f,
-                    "the connection timed out: the peer acknowledges nothing; check the network \
-                     in between"
+                    "the connection timed out, because the peer acknowledges nothing; check the \
+                     network"
                 ),
-                _ => write!(f, "the connection broke: {error}; connect again"),
+                _ => write!(f, "the connection failed: {error}; connect again"),
             },
             Self::Input(error) => {
                 write!(f, "cannot read standard input: {error}; check what it is redirected from")

@@ -1,25 +1,25 @@
-//! Sharing the descriptors of the process out: what is left by files and drivers is for
-//! connections. The command line and `ringd doctor` share this computation.
+//! Divides the descriptors of the process: connections get what files and drivers leave. The
+//! command line and `ringd doctor` share this computation.
 
 use crate::driver::{ACCEPTS_PER_WAIT, DriverKind};
 
-/// Descriptors that belong to the process: standard streams, the root, signals.
+/// Descriptors of the process itself: standard streams, the root, signals.
 const RESERVED: u64 = 32;
 
-/// Descriptors of a worker: a ring or a poller, events, inotify.
+/// Descriptors of each worker: a ring or a poller, eventfds, inotify.
 const PER_WORKER: u64 = 16;
 
-/// Files that a worker opens at a time, at most and at least.
+/// The maximum and the minimum of files that a worker opens at a time for lookups.
 const OPENING_MAX: u64 = 256;
 const OPENING_MIN: u64 = 4;
 
-/// Connections at a time, when the limit of descriptors allows it and nothing else is said.
+/// The default of `--max-connections`, if the limit of descriptors allows it.
 pub(crate) const CONNECTIONS_DEFAULT: u64 = 65_536;
 
-/// Cached names per worker, likewise.
+/// The default of `--cache-entries`, if the limit of descriptors allows it.
 const CACHE_ENTRIES_DEFAULT: u64 = 2048;
 
-/// The descriptors of the process, and among how many workers they are shared out.
+/// The limit of descriptors of the process, and the number of workers that share it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Descriptors {
     limit: u64,
@@ -31,41 +31,41 @@ impl Descriptors {
         Self { limit, workers }
     }
 
-    /// Raises the soft limit of descriptors to the hard one.
+    /// Raises the soft limit of descriptors to the hard limit.
     pub(crate) fn raise_limit(workers: usize) -> Self {
         let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
         Self::new(limit, workers as u64)
     }
 
-    /// How many names a worker's cache holds, when `wanted` leaves that open. Cached files take
-    /// numbers away that a driver may need for its sockets.
+    /// The number of names in the cache of a worker: `wanted`, or a default. The default considers
+    /// that cached files take descriptors below the maximum that the driver can use for sockets.
     pub(crate) fn cache_entries(self, wanted: Option<u32>, kind: DriverKind) -> u64 {
         let limit = kind.descriptors_max().map_or(self.limit, |max| max.min(self.limit));
-        let fair = CACHE_ENTRIES_DEFAULT.min(limit / 4 / self.workers);
-        wanted.map_or(fair, u64::from)
+        let default = CACHE_ENTRIES_DEFAULT.min(limit / 4 / self.workers);
+        wanted.map_or(default, u64::from)
     }
 
-    /// How many files a worker has open at a time to find out what they are.
+    /// The maximum number of files that a worker opens at a time for lookups.
     pub(crate) fn opening(self) -> u64 {
         (self.limit / 16 / self.workers).clamp(OPENING_MIN, OPENING_MAX)
     }
 
-    /// The limit.
+    /// The limit of descriptors of the process.
     pub(crate) fn limit(self) -> u64 {
         self.limit
     }
 
-    /// How many are taken before the first connection, with so many addresses to listen on and
-    /// `files` open in each worker.
+    /// The number of descriptors that are not available for connections, if the server listens on
+    /// `addresses` addresses and each worker caches `files` open files.
     pub(crate) fn taken(self, addresses: u64, files: u64) -> u64 {
         let listeners = addresses * self.workers;
-        // Connections that come before an accept can be stopped; where descriptors are short,
-        // rather a pause in accepting than no room at all.
+        // Connections that may be accepted before an accept can be stopped. With few descriptors,
+        // less is reserved: accepting may then pause, but there is room for connections.
         let slack = (listeners * u64::from(ACCEPTS_PER_WAIT)).min(self.limit / 8);
         RESERVED + self.workers * (files + self.opening() + PER_WORKER) + listeners + slack
     }
 
-    /// How many are left for connections when nothing is said about them.
+    /// The number of descriptors left for connections with the default options.
     pub(crate) fn left_by_default(limit: u64, workers: u64) -> u64 {
         let descriptors = Self::new(limit, workers);
         limit.saturating_sub(

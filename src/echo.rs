@@ -1,49 +1,48 @@
-//! Echo: what comes in goes out. The smallest [`Session`], and the one to read first.
+//! Echo: sends its input back. It is the smallest [`Session`], and the one to read first.
 //!
-//! A session is one conversation, written as a function: it is given what has arrived, it writes
-//! its answer, and it says what it needs next. Somebody else moves the bytes.
+//! A session is one conversation, written as a function: it gets the bytes that have arrived,
+//! writes its answer, and returns what it waits for next. Other code moves the bytes.
 //!
 //! ```text
 //!  peer --> [ inbox ] --> Echo::advance --> [ out ] --> peer
 //!                              |
-//!                              `--> a Step: more input, room, or the end
+//!                              `--> a Step: wait for input, for room, or finish
 //! ```
 //!
-//! Everything that makes network code hard is missing here, because the connection
-//! (`src/server/connection.rs`) has done it before [`Session::advance`] is called:
+//! The difficult parts of network code are elsewhere, in the connection
+//! (`src/server/connection.rs`) and the driver:
 //!
-//! - *A send that takes only a part* is the driver's work. What is in `out` is sent as a whole.
-//!   What the session writes meanwhile goes into the next chain, and is sent after it.
-//! - *Input that the session cannot take* waits in the inbox. When 64 KiB wait, the connection
-//!   stops receiving; then the peer's own sends stop, which is how TCP says "not so fast". A peer
-//!   that sends and does not read stalls only itself, and holds at most the inbox and two chains.
-//! - *Time* is the server's. The session names one of its timeouts: [`ReceiveTimeout::KeepAlive`]
-//!   between two exchanges, [`ReceiveTimeout::Header`] within one. The deadline is set anew
-//!   whenever something was sent.
-//! - *Sockets, drivers and threads* do not occur. The same code runs on every driver, and in a
-//!   test as a plain function call (see the tests below).
+//! - *Partial sends*: the driver sends all of `out`. What the session writes meanwhile goes into
+//!   the next chain, which is sent afterwards.
+//! - *Backpressure*: input that the session does not take waits in the inbox. When 64 KiB wait, the
+//!   connection stops receiving, and TCP flow control stops the peer. A peer that sends but does
+//!   not read blocks only itself, and occupies at most the inbox and two chains.
+//! - *Timeouts*: the session names a timeout of the server, [`ReceiveTimeout::KeepAlive`] between
+//!   two exchanges and [`ReceiveTimeout::Header`] within one. The deadline restarts after each
+//!   send.
+//! - *Sockets, drivers and threads*: a session knows none of them. The same code runs on every
+//!   driver, and in a test as a plain function call (see the tests below).
 //!
-//! What is left for a session to keep are two rules. The *chunking law*: however the input is cut
-//! into pieces, the output is the same bytes; so it decides nothing by what happens to have come
-//! together. And a *bound*: it writes no more at a time than a [`Chain`] should hold, and asks for
-//! a [`Step::Flush`] when that is [full](Chain::is_full).
+//! A session must keep two rules. The *chunking law*: the output does not depend on how the input
+//! is split into pieces. The *bound*: a session writes no more at a time than a [`Chain`] should
+//! hold, and returns [`Step::Flush`] when the chain is [full](Chain::is_full).
 //!
-//! `src/http/h1/session.rs` is the same with more to say: there the input is parsed, and an answer
-//! may need a file first. It waits for a service that all sessions share ([`Step::Wait`], and then
+//! `src/http/h1/session.rs` is the session of HTTP/1.1. It parses its input, and an answer may need
+//! a file first. Then it waits for the service that all sessions share ([`Step::Wait`], then
 //! [`Session::answered`]).
 
 use crate::driver::Chain;
 use crate::session::{ConnectionInfo, Context, Inbox, ReceiveTimeout, Session, Step, Timer};
 
-/// Bytes copied between two looks at how full the chain is.
+/// The number of bytes copied before the next check whether the chain is full.
 const PIECE: usize = 4096;
 
-/// A conversation that repeats what it hears; see the module documentation.
+/// A conversation that sends its input back; see the module documentation.
 #[derive(Debug)]
 pub struct Echo;
 
 impl Session for Echo {
-    /// Sessions of one worker could share settings or a cache here. An echo needs nothing.
+    /// Sessions of a worker may share settings or a cache. Echo sessions share nothing.
     type Shared = ();
 
     fn new((): &mut (), _: &ConnectionInfo<'_>) -> Self {
@@ -59,7 +58,8 @@ impl Session for Echo {
             inbox.take(piece.len());
         }
         if inbox.ended() {
-            // The peer has said all, and hears the last of it before the connection closes.
+            // The output is sent before the connection closes. The peer sends no more, so lingering
+            // is not needed.
             return Step::Finish { linger: false };
         }
         Step::Receive(ReceiveTimeout::KeepAlive)
@@ -69,9 +69,8 @@ impl Session for Echo {
         Step::Finish { linger: false }
     }
 
-    /// The server stops. A stream has no place where it may be cut: what still comes is echoed
-    /// until the peer ends, or is quiet for a while, or the server's patience is over; the
-    /// connection sees to that.
+    /// Continues to echo during a drain, because a stream has no boundary at which it could end.
+    /// The connection ends when the peer closes or idles, or when the drain timeout is over.
     fn drain(&mut self) {}
 }
 
@@ -82,7 +81,7 @@ mod tests {
     use crate::service::SessionId;
     use crate::session::Now;
 
-    /// One call of the session: what it takes, what it says, and what it needs.
+    /// Calls the session once; returns how many bytes it takes, its output, and its step.
     fn advance(echo: &mut Echo, input: &[u8], ended: bool) -> (usize, Vec<u8>, Step) {
         let (mut inbox, mut out) = (Inbox::new(input, ended), Chain::new());
         let (mut shared, mut asks) = ((), Vec::new());
@@ -93,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn any_split_comes_back_as_the_same_bytes() {
+    fn the_output_does_not_depend_on_how_the_input_is_split() {
         let mut random = fastrand::Rng::with_seed(3);
         let len = if cfg!(miri) { 3_000 } else { 300_000 };
         let input: Vec<u8> = (0..len).map(|_| random.u8(..)).collect();
@@ -102,36 +101,36 @@ mod tests {
             let (mut output, mut arrived, mut taken) = (Vec::new(), 0, 0);
             while taken < input.len() {
                 arrived = (arrived + random.usize(1..=piece_max)).min(input.len());
-                let (count, said, _) = advance(&mut echo, &input[taken..arrived], false);
-                assert_eq!(count, said.len());
+                let (count, written, _) = advance(&mut echo, &input[taken..arrived], false);
+                assert_eq!(count, written.len());
                 taken += count;
-                output.extend(said);
+                output.extend(written);
             }
             assert!(output == input, "pieces of up to {piece_max}");
         }
     }
 
     #[test]
-    fn a_flood_is_echoed_in_turns_of_bounded_size() {
+    fn one_call_writes_a_bounded_number_of_bytes() {
         let flood = vec![b'x'; 1 << 18];
-        let (taken, said, step) = advance(&mut Echo, &flood, true);
+        let (taken, written, step) = advance(&mut Echo, &flood, true);
         assert!(matches!(step, Step::Flush), "{step:?}");
-        assert_eq!((taken, said.len()), (64 * 1024, 64 * 1024));
+        assert_eq!((taken, written.len()), (64 * 1024, 64 * 1024));
     }
 
     #[test]
-    fn the_end_of_the_input_is_the_end_after_the_last_byte() {
-        let (_, said, step) = advance(&mut Echo, b"the last words", true);
-        assert_eq!(said, b"the last words");
+    fn the_session_finishes_after_the_last_byte() {
+        let (_, written, step) = advance(&mut Echo, b"the last words", true);
+        assert_eq!(written, b"the last words");
         assert!(matches!(step, Step::Finish { linger: false }), "{step:?}");
     }
 
     #[test]
-    fn a_drain_cuts_nothing_off() {
+    fn input_is_echoed_during_a_drain() {
         let mut echo = Echo;
         echo.drain();
-        let (_, said, step) = advance(&mut echo, b"in hand", false);
-        assert_eq!(said, b"in hand");
+        let (_, written, step) = advance(&mut echo, b"in flight", false);
+        assert_eq!(written, b"in flight");
         assert!(matches!(step, Step::Receive(ReceiveTimeout::KeepAlive)), "{step:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! `ringd` serves static files over HTTP on modern Linux: as a command, and as this library.
+//! `ringd` serves static files over HTTP on Linux. It is a command and a library.
 //!
 //! ```no_run
 //! use ringd::driver::{DriverSelection, File, Links};
@@ -17,7 +17,7 @@
 //! # }
 //! ```
 //!
-//! [`serve`] has more of this: a free port, a client, an orderly end.
+//! [`serve`] has a longer example, with a port that the kernel picks, a client, and a drain.
 //!
 //! # Structure
 //!
@@ -28,22 +28,22 @@
 //!             steps, questions                        completions              threads | sim
 //! ```
 //!
-//! A [`driver`] performs ops and returns completions; nothing above it knows which one runs. A
-//! [`session`] is one conversation, as a function of its input: [`echo`] is the smallest one,
-//! [`http`] another. What the sessions of a thread share, such as a cache, is a [`service`]. Both
-//! [`ask`] for files and jobs. The [`server`] joins them to a driver: connections, workers,
-//! deadlines.
+//! A [`driver`] performs ops and returns completions; the code above it does not know which driver
+//! runs. A [`session`] is one conversation, written as a function of its input: [`echo`] is the
+//! smallest one, [`http`] serves files. A [`service`] is what the sessions of a worker share, such
+//! as a cache. Sessions and services [`ask`] for files and jobs. The [`server`] joins them to a
+//! driver: it has the workers, the connections and their deadlines.
 //!
 //! `docs/architecture.md` follows a request through the code; `docs/drivers.md` compares the
 //! drivers.
 //!
 //! # Features
 //!
-//! | feature | holds |
+//! | feature | content |
 //! | --- | --- |
-//! | `cli` (default) | the `ringd` command, with what it parses, prints and explains |
+//! | `cli` (default) | the commands of `ringd`, except `bench` |
 //! | `bench` (default) | `ringd bench` |
-//! | `simulation` | the simulated driver, oracles and entries for fuzzers: for tests only |
+//! | `simulation` | the simulated driver, oracles and entry points for fuzzers; for tests only |
 
 pub mod ask;
 #[cfg(feature = "bench")]

@@ -1,4 +1,4 @@
-//! The `ringd` command; [`ringd::cli`] has all of it.
+//! The `ringd` command, which is implemented in [`ringd::cli`].
 
 use std::process::ExitCode;
 

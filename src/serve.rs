@@ -1,5 +1,4 @@
-//! Servers ready to start: a session, what its workers share, and the server, joined. This is the
-//! way to embed ringd in another program.
+//! Starts a file server or an echo server. This is how to embed ringd in another program.
 //!
 //! ```
 //! use std::io::{Read, Write};
@@ -12,7 +11,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let root = File::open_root("html".as_ref(), Links::Beneath)?;
-//! // Port 0 takes a free one.
+//! // With port 0, the kernel picks a free port.
 //! let settings = ServerSettings { listen: vec!["127.0.0.1:0".parse()?], ..Default::default() };
 //! // The best driver that works on this machine.
 //! let driver = DriverSelection::make(None)?;
@@ -24,13 +23,13 @@
 //! client.read_to_end(&mut answer)?;
 //! assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
 //!
-//! // Connections finish what they have in hand, then the workers end.
+//! // Finish the requests in progress, then end the workers.
 //! server.stop()?;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! A session of your own goes to [`server::start`].
+//! To serve a protocol of your own, pass its session type to [`server::start`].
 
 use std::sync::Arc;
 
@@ -40,29 +39,29 @@ use crate::http::site::{CacheStats, PublishedCacheStats};
 use crate::http::{Http, SiteSettings, Sites};
 use crate::server::{self, Server, ServerSettings, StartError};
 
-/// A server of files that runs.
+/// A running file server.
 #[derive(Debug)]
 pub struct HttpServer {
     /// The server.
     pub server: Server,
-    /// What its caches hold.
+    /// Reads the statistics of its caches.
     pub caches: CacheMonitor,
 }
 
-/// Sees what the caches of a server hold, from any thread. Each worker has a cache.
+/// Reads the statistics of a server's caches, from any thread. Each worker has its own cache.
 #[derive(Clone, Default, Debug)]
 pub struct CacheMonitor {
     workers: Vec<Arc<PublishedCacheStats>>,
 }
 
 impl CacheMonitor {
-    /// The sum of all workers, as of their last turns.
+    /// The sum over all workers, each at the end of its last turn.
     pub fn stats(&self) -> CacheStats {
         self.workers.iter().map(|worker| worker.get()).sum()
     }
 }
 
-/// Starts a server of files. Returns when clients can connect.
+/// Starts a file server. Returns when clients can connect.
 ///
 /// # Errors
 ///
@@ -84,7 +83,7 @@ pub fn http(
     Ok(HttpServer { server, caches })
 }
 
-/// Starts a server that sends back what it receives. Returns when clients can connect.
+/// Starts an echo server. Returns when clients can connect.
 ///
 /// # Errors
 ///

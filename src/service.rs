@@ -1,9 +1,9 @@
-//! Services: what the sessions of a worker share, and the work that is done once for all of them.
+//! Services: the state that the sessions of a worker share, and the work done once for all of them.
 //!
-//! A [`Service`] is to a worker what a session is to a connection: a state machine without I/O. It
-//! holds what sessions share, such as a cache. When several sessions need the same thing, the
-//! service asks for it once ([`Task::Ask`]), and tells each session that waits
-//! ([`Task::Answer`]). Its work may outlive the connection that was the reason for it.
+//! Like a session, a [`Service`] is a state machine without I/O. It holds what sessions share, such
+//! as a cache. If several sessions need the same thing, the service asks for it once
+//! ([`Task::Ask`]) and then answers each session that waits ([`Task::Answer`]). Its work may
+//! continue after the connection that caused it has ended.
 //!
 //! ```text
 //!  sessions -- call --> Service -- Task::Ask ----> worker --> driver
@@ -12,7 +12,7 @@
 //!                          `------- Reply, Message ---'
 //! ```
 //!
-//! The unit type is the service of sessions that share nothing.
+//! The unit type `()` is the service of sessions that share nothing.
 
 use std::convert::Infallible;
 
@@ -20,57 +20,56 @@ use crate::ask::{Ask, AskId, Reply};
 use crate::driver::Now;
 use crate::driver::slot_map::Handle;
 
-/// Identifies a session among those of its worker. The id of one that is gone matches nothing.
+/// Identifies a session of a worker. The id of a session that has ended matches no other session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SessionId(pub(crate) Handle<Self>);
 
 impl SessionId {
-    /// A name for sessions that run without a worker, as in tests.
+    /// An id for a session without a worker, as in tests.
     pub fn detached(number: u32) -> Self {
         Self(Handle::at(number))
     }
 }
 
-/// A session that waits for a service: which one, and its name for what it waits for.
+/// A session that waits for an answer of its service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Waiter {
     /// The session.
     pub session: SessionId,
-    /// Comes back to the session with the answer.
+    /// Chosen by the session; passed back with the answer.
     pub id: AskId,
 }
 
-/// What a service wants its worker to do.
+/// A task of the worker, from its service.
 #[derive(Debug)]
 pub enum Task<A> {
-    /// Get the reply to a question; [`Service::resume`] brings it.
+    /// Get the reply to a question. [`Service::resume`] takes the reply.
     Ask(AskId, Ask),
-    /// The reply to this question is not needed any more. It comes all the same: soon, unless a
-    /// disk or a file system hangs.
+    /// Cancel a question. It still gets a reply: soon, unless a disk or a file system hangs.
     Cancel(AskId),
-    /// Tell a session that waits. It does not matter if the session is gone.
+    /// Pass an answer to a session that waits. If the session has ended, the answer is dropped.
     Answer(Waiter, A),
 }
 
-/// What sessions share; see the module documentation.
+/// The state that the sessions of a worker share; see the module documentation.
 pub trait Service {
-    /// What a session that waits is told.
+    /// The answers to sessions that wait.
     type Answer;
 
-    /// What other threads send to this service, through the worker's mailbox.
+    /// The messages from other threads, which arrive through the worker's mailbox.
     type Message: Send + std::fmt::Debug + 'static;
 
-    /// What the worker is to do next; `None` when there is nothing at the moment. The worker asks
-    /// in every turn until it gets `None`, so it must come after a bounded number of tasks.
+    /// The next task for the worker; `None` if there is none. The worker calls this in every turn
+    /// until it returns `None`, which must happen after a bounded number of tasks.
     fn poll(&mut self, now: Now) -> Option<Task<Self::Answer>>;
 
-    /// Brings the reply to a [`Task::Ask`].
+    /// Takes the reply to a [`Task::Ask`].
     fn resume(&mut self, now: Now, id: AskId, reply: Reply);
 
-    /// Brings what another thread has sent.
+    /// Takes a message from another thread.
     fn receive(&mut self, now: Now, message: Self::Message);
 
-    /// A turn of the worker has ended: the time to tell the rest of the process how things are.
+    /// Publishes statistics to other threads. Called at the end of each turn of the worker.
     fn publish(&self) {}
 }
 
@@ -83,7 +82,7 @@ impl Service for () {
     }
 
     fn resume(&mut self, _: Now, _: AskId, reply: Reply) {
-        unreachable!("nothing was asked, and {reply:?} came")
+        unreachable!("{reply:?}, but this service asks no questions")
     }
 
     fn receive(&mut self, _: Now, message: Infallible) {

@@ -1,17 +1,17 @@
 //! Sessions: conversations as functions of their input, without sockets, drivers or clocks.
 //!
-//! A [`Session`] is one conversation in one protocol. It is given bytes and the time, writes its
-//! answers into a [`Chain`], and says in a [`Step`] when it is to be called again. Because it
-//! performs no I/O, it can be tested, fuzzed and replayed like any function; because it does not
-//! block, one thread runs thousands.
+//! A [`Session`] is one conversation in one protocol. It gets bytes and the time, writes its
+//! answers into a [`Chain`], and returns a [`Step`], which says when to call it again. Because it
+//! performs no I/O, it can be tested, fuzzed and replayed like any function. Because it does not
+//! block, one thread runs thousands of sessions.
 //!
-//! What it needs from outside it asks for: files and jobs by [`Context::ask`], several at once if
-//! it likes, and everything that sessions share from its [`Service`].
+//! A session asks for files and jobs with [`Context::ask`], also for several at once. Everything
+//! that sessions share is in their [`Service`].
 //!
-//! The rule that makes answers independent of timing, the *chunking law*: however the input is
-//! cut into pieces, the bytes written are the same.
+//! The *chunking law*: the output must not depend on how the input is split into pieces. It makes
+//! answers independent of timing.
 //!
-//! [`crate::echo`] is the smallest session, and explains the rest on the way.
+//! [`crate::echo`] is the smallest session; its documentation explains the rest.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,31 +23,31 @@ use crate::service::{Service, SessionId, Waiter};
 
 pub use crate::driver::Now;
 
-/// Questions that one session may have open at a time.
+/// Maximum number of open questions per session.
 pub const ASKS_MAX: usize = 8;
 
-/// One conversation. All sessions of a worker have one [`Session::Shared`].
+/// One conversation. All sessions of a worker share one [`Session::Shared`].
 ///
-/// The life of a session: [`new`](Session::new), any number of calls in any order, then
-/// [`closed`](Session::closed), once, and nothing after it. A worker that fails drops its sessions
-/// without a word.
+/// The first call is [`new`](Session::new), the last one [`closed`](Session::closed), with any
+/// number of other calls in any order between them. A worker that fails drops its sessions without
+/// calling [`closed`](Session::closed).
 pub trait Session: Sized {
-    /// What the sessions of a worker share.
+    /// The service that the sessions of a worker share.
     type Shared: Service;
 
     /// Begins a conversation.
     fn new(shared: &mut Self::Shared, info: &ConnectionInfo<'_>) -> Self;
 
-    /// Takes what is complete in `inbox`, writes answers to `out`, and says what is next.
+    /// Takes complete messages from `inbox`, writes answers to `out`, and returns the next step.
     ///
-    /// Input comes while earlier output is still being sent ([`Context::sending`]). What is
-    /// written then goes behind it: `out` holds what has been written and has not begun to be
-    /// sent, so it is empty unless [`Context::sending`] is set. A session that must not write
-    /// before all is sent says [`Step::Wait`].
+    /// Input also arrives while earlier output is being sent; [`Context::sending`] is set then.
+    /// `out` holds the output that is queued behind that send, so it is empty unless
+    /// [`Context::sending`] is set. A session that must not write before everything is sent returns
+    /// [`Step::Wait`].
     ///
-    /// Called again without new input at the end of the input, when a reply or an answer has come,
-    /// after [`Session::drain`], and when something was sent and the session said [`Step::Flush`]
-    /// or [`Step::Wait`], left input, or has all of its input.
+    /// This is also called without new input: at the end of the input, after a reply or an answer,
+    /// after [`Session::drain`], and when a send has completed and the last step was
+    /// [`Step::Flush`] or [`Step::Wait`], or input is left, or the input has ended.
     fn advance(
         &mut self,
         cx: &mut Context<'_, Self::Shared>,
@@ -55,58 +55,58 @@ pub trait Session: Sized {
         out: &mut Chain,
     ) -> Step;
 
-    /// Brings the reply to a question of [`Context::ask`]; [`Session::advance`] follows.
+    /// Takes the reply to a question of [`Context::ask`]. [`Session::advance`] is called next.
     fn resume(&mut self, _: &mut Context<'_, Self::Shared>, id: AskId, reply: Reply) {
-        unreachable!("this session asks nothing, and {reply:?} came for {id:?}")
+        unreachable!("{reply:?} for {id:?}, but this session asks no questions")
     }
 
-    /// Brings what the service tells a session that waits for it; [`Session::advance`] follows.
+    /// Takes an answer of the service that the session waits for. [`Session::advance`] is called
+    /// next.
     fn answered(
         &mut self,
         _: &mut Context<'_, Self::Shared>,
         id: AskId,
         _: <Self::Shared as Service>::Answer,
     ) {
-        unreachable!("this session waits for no service, and an answer came for {id:?}")
+        unreachable!("an answer for {id:?}, but this session does not wait for its service")
     }
 
-    /// A timer has expired. `out` is as in [`Session::advance`]. After [`Timer::Receive`],
-    /// [`Step::Receive`] starts it anew; after [`Timer::Deadline`] the session has to move its own
-    /// deadline, or it is called again.
+    /// A timer has expired. `out` is as in [`Session::advance`]. After [`Timer::Receive`], the step
+    /// [`Step::Receive`] restarts the timer. After [`Timer::Deadline`], the session must move its
+    /// deadline, or this is called again.
     fn expire(&mut self, cx: &mut Context<'_, Self::Shared>, timer: Timer, out: &mut Chain)
     -> Step;
 
-    /// The server is about to stop: finish what is in hand, then [`Step::Finish`].
-    /// [`Session::advance`] follows if the session waits for input.
+    /// The server is about to stop: the session finishes the exchange in progress, then returns
+    /// [`Step::Finish`]. [`Session::advance`] is called next if the session waits for input.
     fn drain(&mut self);
 
-    /// When the session wants [`Session::expire`] to be called with [`Timer::Deadline`], whatever
-    /// it waits for. Looked at after each call of the session, until it has said [`Step::Finish`].
-    /// The call never comes early. It comes two tenths of a second late, and later if the worker is
-    /// busy for longer.
+    /// The session's own deadline: when to call [`Session::expire`] with [`Timer::Deadline`],
+    /// whatever the session waits for. This is called after each other call of the session, until
+    /// [`Step::Finish`]. The call of [`Session::expire`] never comes early. It comes up to 0.2 s
+    /// late, and later while the worker is busy.
     fn deadline(&self) -> Option<Instant> {
         None
     }
 
-    /// What was written has left: all of one send, or as much of it as the kernel took before the
-    /// connection ended. [`Session::advance`] may follow, or [`Session::closed`].
+    /// A send has completed, or the connection failed during it. [`Session::advance`] or
+    /// [`Session::closed`] may be called next.
     fn sent(&mut self, _: &mut Context<'_, Self::Shared>, _: Sent) {}
 
-    /// The connection ends. Nothing more is sent, and no reply or answer will come: the time to
-    /// take back what the service was asked for, and to note how it went.
+    /// The connection ends: nothing more is sent, and no reply or answer will arrive. Here a
+    /// session withdraws what it has requested from the service, and writes its log.
     fn closed(&mut self, _: &mut Context<'_, Self::Shared>) {}
 }
 
-/// What a session may know of its connection when it begins.
+/// What a session can learn about its connection when it begins.
 #[derive(Clone, Copy)]
 pub struct ConnectionInfo<'a> {
-    /// Which listener the connection came by, counted from 0 in the order of the settings.
+    /// The number of the listener that accepted the connection, in the order of the settings.
     pub listener: u16,
     addresses: &'a dyn Addresses,
 }
 
-/// Where the addresses of a connection can be had. It costs a system call each, so only who needs
-/// them asks.
+/// Reads the addresses of a connection. Each costs a system call, so they are read only on demand.
 pub trait Addresses {
     /// The address of the peer.
     ///
@@ -123,7 +123,7 @@ pub trait Addresses {
     fn local(&self) -> io::Result<SocketAddr>;
 }
 
-/// No addresses, for conversations without a socket.
+/// The implementation for conversations without a socket, which have no addresses.
 impl Addresses for () {
     fn peer(&self) -> io::Result<SocketAddr> {
         Err(io::ErrorKind::NotConnected.into())
@@ -135,12 +135,12 @@ impl Addresses for () {
 }
 
 impl<'a> ConnectionInfo<'a> {
-    /// Of a connection that came by this listener.
+    /// For a connection that this listener accepted.
     pub fn new(listener: u16, addresses: &'a dyn Addresses) -> Self {
         Self { listener, addresses }
     }
 
-    /// Of a conversation without a socket.
+    /// For a conversation without a socket.
     pub const fn detached() -> Self {
         Self { listener: 0, addresses: &() }
     }
@@ -164,21 +164,21 @@ impl<'a> ConnectionInfo<'a> {
     }
 }
 
-/// What a session has at hand during one call.
+/// What a session can use during a call.
 pub struct Context<'a, T> {
-    /// What the sessions of the worker share.
+    /// The service that the sessions of the worker share.
     pub shared: &'a mut T,
     /// The time of this turn of the worker.
     pub now: Now,
-    /// The session's name, for the service.
+    /// Identifies the session to the service.
     pub session: SessionId,
-    /// Whether something that was written before is still being sent.
+    /// Whether earlier output is still being sent.
     pub sending: bool,
     asks: &'a mut Vec<(AskId, Ask)>,
 }
 
 impl<'a, T> Context<'a, T> {
-    /// What a call of a session needs. Questions are collected in `asks`.
+    /// Creates a context. The questions of the session are added to `asks`.
     pub fn new(
         shared: &'a mut T,
         now: Now,
@@ -189,66 +189,68 @@ impl<'a, T> Context<'a, T> {
         Self { shared, now, session, sending, asks }
     }
 
-    /// Asks a question; [`Session::resume`] brings the reply. At most [`ASKS_MAX`] questions of a
-    /// session are open at a time, each under a name of its own.
+    /// Asks a question. [`Session::resume`] gets the reply. A session may have at most [`ASKS_MAX`]
+    /// questions open, each with a different id.
     pub fn ask(&mut self, id: AskId, ask: Ask) {
         self.asks.push((id, ask));
     }
 
-    /// A [`Waiter`] for this session: the answer of the service comes back with `id`.
+    /// Names this session to the service as a waiter. The answer will have this `id`.
     pub fn waiter(&self, id: AskId) -> Waiter {
         Waiter { session: self.session, id }
     }
 }
 
-/// When a session is to be called again. What it has written is sent, or queued behind the send in
-/// flight, whatever the step; only [`Step::Abort`] throws it away.
+/// When to call a session again. Its output is sent, or queued behind the send in flight, with
+/// every step except [`Step::Abort`], which discards it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
-    /// With more input.
+    /// When input arrives.
     Receive(ReceiveTimeout),
-    /// When a reply or an answer has come, or the send in flight has ended. Input stays in the
-    /// inbox. A session that waits for longer than the send timeout is reset.
+    /// When a reply or an answer arrives, or the send in flight completes. Input stays in the
+    /// inbox. If this takes longer than the send timeout, the connection is reset.
     Wait,
-    /// When there is room, or input: the chain is full, and there is more to write.
+    /// When the send in flight completes, or input arrives. The chain is full, and the session has
+    /// more to write.
     Flush,
-    /// No more. With `linger`, what the peer still sends is read and thrown away for a while,
-    /// because closing at once could destroy the answer on its way (RFC 9112 section 9.6). Of
-    /// questions that are open no reply is told.
+    /// Never: the connection is closed after the output is sent. With `linger`, further input is
+    /// read and discarded for a while, because closing at once could destroy the last answer (RFC
+    /// 9112, section 9.6). Replies to open questions are discarded.
     Finish {
         /// Whether the peer may still be sending.
         linger: bool,
     },
-    /// No more: the connection is reset at once, and what was not sent is lost.
+    /// Never: the connection is reset at once, and unsent output is lost.
     Abort,
 }
 
-/// Which of the server's timeouts bounds the wait for input.
+/// The timeout of the server that limits the wait for input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReceiveTimeout {
-    /// The one between two exchanges.
+    /// The timeout between two exchanges.
     KeepAlive,
-    /// The one for a request head; measured from its beginning, so that trickling does not help.
+    /// The timeout of a request head. It counts from the start of the head, so a client that sends
+    /// one byte at a time does not extend it.
     Header,
-    /// The one for a body that is thrown away. It is as long as that for a head.
+    /// The timeout of a body that is discarded; as long as that of a head.
     Body,
 }
 
-/// Which timer has expired.
+/// The timer that has expired.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Timer {
-    /// The server's: the input that the session waits for did not come.
+    /// The server's timeout for input.
     Receive,
-    /// The session's own: its [`Session::deadline`] has come.
+    /// The session's own deadline, [`Session::deadline`].
     Deadline,
 }
 
-/// What has left.
+/// The result of a send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sent {
-    /// Bytes that were handed to the kernel.
+    /// The number of bytes that the kernel has accepted.
     pub bytes: u64,
-    /// Whether that is all of what was to be sent.
+    /// Whether these are all bytes of the send.
     pub complete: bool,
 }
 
@@ -261,28 +263,32 @@ pub struct Inbox<'a> {
 }
 
 impl<'a> Inbox<'a> {
-    /// An inbox of `bytes`; with `ended`, nothing will follow them.
+    /// An inbox with these bytes. `ended` means that no more input will follow.
     pub fn new(bytes: &'a [u8], ended: bool) -> Self {
         Self { bytes, taken: 0, ended }
     }
 
-    /// What is there.
+    /// The bytes that have not been taken.
     pub fn bytes(&self) -> &'a [u8] {
         &self.bytes[self.taken..]
     }
 
-    /// Takes the first `count` bytes out.
+    /// Takes the first `count` bytes.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
     pub fn take(&mut self, count: usize) {
         self.taken += count;
-        assert!(self.taken <= self.bytes.len(), "a session takes no more than there is");
+        assert!(self.taken <= self.bytes.len(), "a session takes only bytes that are in the inbox");
     }
 
-    /// Whether nothing follows [`Inbox::bytes`].
+    /// Whether the input ends after [`Inbox::bytes`].
     pub fn ended(&self) -> bool {
         self.ended
     }
 
-    /// How many bytes were taken out.
+    /// The number of bytes that have been taken.
     pub fn taken(&self) -> usize {
         self.taken
     }

@@ -1,7 +1,7 @@
-//! The fault that the bench looks for: a loop that waits for disks.
+//! The control: a server whose event loop waits for disks, which the benchmark must detect.
 //!
-//! It serves just enough for the bench, tries all its sockets in turn, and never waits for one of
-//! them. What it sends of files may be cold, which it does not ask.
+//! It implements just enough HTTP for the benchmark, and tries all its non-blocking sockets in
+//! turn. It calls `sendfile(2)` without checking whether the file is in the page cache.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -14,10 +14,10 @@ use std::thread::{self, JoinHandle};
 
 use rustix::fs::sendfile;
 
-/// Bytes of a file that are sent in one turn.
+/// The maximum number of bytes of a file per turn.
 const PIECE: u64 = 256 * 1024;
 
-/// A running control; ends when it is dropped.
+/// A running control, which ends when this is dropped.
 pub(crate) struct Control {
     address: SocketAddr,
     thread: u32,
@@ -26,20 +26,20 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Starts the loop in a thread, which calls `prepare` first.
+    /// Starts the loop in a thread that first calls `prepare`.
     pub(crate) fn start(root: &Path, prepare: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let (address, root) = (listener.local_addr()?, root.to_owned());
         let over = Arc::new(AtomicBool::new(false));
-        let (its_over, (tell, hear)) = (Arc::clone(&over), mpsc::channel());
+        let (thread_over, (sender, receiver)) = (Arc::clone(&over), mpsc::channel());
         let running = thread::spawn(move || {
             prepare();
             let thread = rustix::thread::gettid().as_raw_nonzero().get();
-            tell.send(thread as u32).expect("the number is waited for");
-            serve(&listener, &root, &its_over);
+            sender.send(thread as u32).expect("the receiver waits for the number");
+            serve(&listener, &root, &thread_over);
         });
-        let thread = hear.recv().map_err(io::Error::other)?;
+        let thread = receiver.recv().map_err(io::Error::other)?;
         Ok(Self { address, thread, over, running: Some(running) })
     }
 
@@ -47,7 +47,7 @@ impl Control {
         self.address
     }
 
-    /// The number of its thread.
+    /// The id of its thread.
     pub(crate) fn thread(&self) -> u32 {
         self.thread
     }
@@ -57,13 +57,13 @@ impl Drop for Control {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
         if let Some(running) = self.running.take() {
-            // A panic has been printed, and the clients have noticed.
+            // Ignore a panic: it has been printed, and the clients fail.
             let _ = running.join();
         }
     }
 }
 
-/// A connection, and what is left of the file that it is sent.
+/// A connection, and the rest of the file that is being sent: file, offset and end.
 struct Peer {
     stream: TcpStream,
     sending: Option<(File, u64, u64)>,
@@ -85,7 +85,8 @@ fn serve(listener: &TcpListener, root: &Path, over: &AtomicBool) {
 }
 
 impl Peer {
-    /// Does what can be done, but waits for disks; `false` when the client is gone.
+    /// Receives a request or sends a piece of a file. Does not wait for the socket, but may wait
+    /// for a disk. Returns `false` if the client has closed.
     fn turn(&mut self, root: &Path) -> io::Result<bool> {
         if let Some((file, offset, end)) = &mut self.sending {
             let piece = (*end - *offset).min(PIECE) as usize;
@@ -95,7 +96,8 @@ impl Peer {
             }
             return Ok(true);
         }
-        // A client of the bench asks once, in one segment, and reads before it asks again.
+        // A client of the benchmark sends one request in one segment, and reads the answer before
+        // it sends the next one.
         let mut buffer = [0; 512];
         let count = self.stream.read(&mut buffer)?;
         let text = String::from_utf8_lossy(&buffer[..count]);

@@ -1,4 +1,4 @@
-//! The files, who asks for the hot one, and who downloads the others.
+//! The files, the client of the hot file, and the downloads of the other files.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -16,26 +16,26 @@ use super::subject::read_bytes;
 
 const MIB: u64 = 1 << 20;
 
-/// Between two requests for the hot file.
+/// The time between two requests for the hot file.
 const INTERVAL: Duration = Duration::from_micros(500);
 
-/// Requests for the hot file before any counts.
+/// The number of requests for the hot file before the measurement.
 const WARM_UP: usize = 200;
 
-/// Connections that are opened before, so that the server's table of descriptors has grown.
+/// The number of connections that are opened first, so the server's descriptor table has grown.
 const DESCRIPTORS: usize = 300;
 
-/// How long an answer may take before the bench gives up.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Timeout for reading an answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Files that are downloaded beside the hot one.
+/// The files that are downloaded at the same time as the hot one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Beside {
-    /// One after the other, by `sendfile(2)`.
+    /// A large file on one connection, sent with `sendfile(2)`.
     Large,
-    /// Several at once, by `sendfile(2)`.
+    /// Many files on several connections, sent with `sendfile(2)`.
     Many,
-    /// So small that a lookup reads them into memory.
+    /// Small files, which a lookup reads into memory.
     Small,
 }
 
@@ -50,7 +50,7 @@ impl Beside {
         }
     }
 
-    /// How many files there are, and the bytes of each.
+    /// The number of files, and the size of each.
     fn files(self) -> (usize, u64) {
         match self {
             Self::Large => (1, 64 * MIB),
@@ -67,7 +67,8 @@ impl Beside {
         }
     }
 
-    /// Bytes a second, of all connections: little enough for warm and cold to keep up with.
+    /// Bytes per second of all connections together. A cold download must be able to reach this
+    /// rate, so warm and cold downloads transfer the same number of bytes.
     fn rate(self) -> u64 {
         match self {
             Self::Large | Self::Many => 64 * MIB,
@@ -76,15 +77,15 @@ impl Beside {
     }
 }
 
-/// What is served.
+/// The directory that is served.
 pub(crate) struct Tree {
     folder: TempDir,
     smaller: u64,
 }
 
 impl Tree {
-    /// Writes the files where they can be cold: beside what cargo builds, or else where temporary
-    /// files go.
+    /// Creates the files in a directory whose files can be evicted from the page cache: in cargo's
+    /// target directory, otherwise in the directory for temporary files.
     pub(crate) fn grow(smaller: u64) -> io::Result<Option<Self>> {
         for parent in [PathBuf::from(env!("CARGO_TARGET_TMPDIR")), std::env::temp_dir()] {
             fs::create_dir_all(&parent)?;
@@ -96,7 +97,7 @@ impl Tree {
                 for number in 0..count {
                     let mut file = File::create(tree.path(beside, number))?;
                     file.write_all(&content)?;
-                    // What is dirty stays in memory whatever is advised.
+                    // The kernel does not evict dirty pages.
                     file.sync_data()?;
                 }
             }
@@ -138,12 +139,12 @@ impl Tree {
         self.root().join(format!("{}-{number}", beside.name()))
     }
 
-    /// The files that one of several connections asks for.
+    /// The numbers of the files that a connection downloads.
     fn share(&self, beside: Beside, connection: usize) -> impl Iterator<Item = usize> + use<> {
         (connection..self.files(beside).0).step_by(beside.connections())
     }
 
-    /// Brings files into the page cache.
+    /// Reads files into the page cache.
     pub(crate) fn warm(&self, beside: Option<Beside>) -> io::Result<()> {
         let Some(beside) = beside else { return Ok(()) };
         for number in 0..self.files(beside).0 {
@@ -152,13 +153,14 @@ impl Tree {
         Ok(())
     }
 
-    /// Puts a file out of the page cache.
+    /// Evicts a file from the page cache.
     fn evict(&self, beside: Beside, number: usize) -> io::Result<()> {
         let file = OpenOptions::new().read(true).open(self.path(beside, number))?;
         Ok(fadvise(&file, 0, None, Advice::DontNeed)?)
     }
 
-    /// Whether what is read after an eviction comes from a disk, as far as the kernel tells.
+    /// Whether a read after an eviction comes from a disk. If the kernel does not count reads,
+    /// assumes that it does.
     fn can_be_cold(&self) -> io::Result<bool> {
         let before = read_bytes(Path::new("/proc/self"));
         self.evict(Beside::Large, 0)?;
@@ -171,7 +173,7 @@ impl Tree {
 fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(READ_TIMEOUT))?;
     Ok(stream)
 }
 
@@ -179,11 +181,12 @@ fn request(name: &str) -> String {
     format!("GET /{name} HTTP/1.1\r\nHost: bench\r\n\r\n")
 }
 
-fn told(of: &str, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{of}: {error}"))
+fn with_context(context: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{context}: {error}"))
 }
 
-/// Reads a head, and gives the bytes of the answer, head included, and those that are here.
+/// Reads the head of an answer. Returns the length of the answer including its head, and the number
+/// of bytes in the buffer.
 fn head(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<(u64, u64)> {
     let mut filled = 0;
     loop {
@@ -203,17 +206,18 @@ fn head(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<(u64, u64)> {
     }
 }
 
-/// Who asks for the hot file, on one connection.
-pub(crate) struct Hot {
+/// The client of the hot file, with one connection.
+pub(crate) struct HotClient {
     stream: TcpStream,
     request: String,
     answer: Vec<u8>,
 }
 
-impl Hot {
-    /// Connects, and asks until everything is as it will be.
+impl HotClient {
+    /// Connects, and sends requests until the server is warmed up.
     pub(crate) fn begin(address: SocketAddr) -> io::Result<Self> {
-        // A table of descriptors that grows makes the thread wait (for RCU), for no disk.
+        // The worker waits for RCU when the descriptor table grows. Let it grow now, because that
+        // wait would look like a wait for a disk.
         let many: io::Result<Vec<_>> = (0..DESCRIPTORS).map(|_| connect(address)).collect();
         drop(many?);
         let stream = connect(address)?;
@@ -224,27 +228,30 @@ impl Hot {
         Ok(hot)
     }
 
-    /// Answers are not all of one length: a tag is weak as long as its file is young.
+    /// Sends a request and reads the answer. Answers differ in length, because the entity tag of a
+    /// new file is weak.
     fn exchange(&mut self) -> io::Result<()> {
         self.stream.write_all(self.request.as_bytes())?;
         let (bytes, here) = head(&mut self.stream, &mut self.answer)?;
         self.stream.read_exact(&mut self.answer[here as usize..bytes as usize])
     }
 
-    /// Asks at the fixed rate for so long; gives the latencies in microseconds.
-    pub(crate) fn ask(&mut self, time: Duration) -> io::Result<Histogram<u64>> {
+    /// Sends requests at the fixed rate for `time`; returns the latencies in microseconds.
+    pub(crate) fn measure(&mut self, time: Duration) -> io::Result<Histogram<u64>> {
         let mut latency = Histogram::new(3).expect("three digits are fine");
         let end = Instant::now() + time;
         let (mut due, mut answered) = (Instant::now(), Instant::now());
         while due < end {
-            // Late because of the answer before: the server's. Late after a sleep: the client's.
+            // If the last answer delays this request, the latency counts from when it was due,
+            // because the server caused the delay. If the sleep is too long, the latency does not
+            // include that, because the client caused the delay.
             let since = if answered >= due {
                 due
             } else {
                 thread::sleep(due.saturating_duration_since(Instant::now()));
                 Instant::now()
             };
-            self.exchange().map_err(|error| told("the hot file", &error))?;
+            self.exchange().map_err(|error| with_context("the hot file", &error))?;
             answered = Instant::now();
             let _ = latency.record((answered - since).as_micros() as u64);
             due += INTERVAL;
@@ -253,20 +260,20 @@ impl Hot {
     }
 }
 
-/// One of those who download the other files.
+/// A connection that downloads the other files.
 pub(crate) struct Download<'a> {
     pub(crate) tree: &'a Tree,
     pub(crate) beside: Beside,
-    /// Which of the connections it is.
+    /// The number of the connection.
     pub(crate) number: usize,
     pub(crate) cold: bool,
     pub(crate) over: &'a AtomicBool,
-    /// Bytes that have come.
+    /// The number of bytes received by all downloads.
     pub(crate) sent: &'a AtomicU64,
 }
 
 impl Download<'_> {
-    /// Downloads its share of the files again and again until it is over.
+    /// Repeatedly downloads its share of the files until `over` is set.
     pub(crate) fn run(&self, address: SocketAddr) -> io::Result<()> {
         let mut stream = connect(address)?;
         let mut buffer = vec![0; 128 * 1024];
@@ -279,7 +286,7 @@ impl Download<'_> {
                 let name = format!("{}-{number}", self.beside.name());
                 let asked = stream.write_all(request(&name).as_bytes());
                 let answer = asked.and_then(|()| head(&mut stream, &mut buffer));
-                let (bytes, here) = answer.map_err(|error| told(&name, &error))?;
+                let (bytes, here) = answer.map_err(|error| with_context(&name, &error))?;
                 let mut left = bytes - here;
                 received += here;
                 self.sent.fetch_add(here, Ordering::Relaxed);
@@ -289,24 +296,25 @@ impl Download<'_> {
                         Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
                         read => read,
                     };
-                    let context = |error| told(&format!("{name}, {left} bytes left"), &error);
+                    let context =
+                        |error| with_context(&format!("{name}, {left} bytes left"), &error);
                     let count = count.map_err(context)? as u64;
                     left -= count;
                     received += count;
                     self.sent.fetch_add(count, Ordering::Relaxed);
-                    if self.rest(begun, received) {
+                    if self.throttle(begun, received) {
                         return Ok(());
                     }
                 }
-                if self.rest(begun, received) {
+                if self.throttle(begun, received) {
                     return Ok(());
                 }
             }
         }
     }
 
-    /// Sleeps as long as it has had more than its share of the rate; says whether it is over.
-    fn rest(&self, begun: Instant, received: u64) -> bool {
+    /// Sleeps while the download is ahead of its rate; returns whether `over` is set.
+    fn throttle(&self, begun: Instant, received: u64) -> bool {
         let rate = self.beside.rate() as f64 / self.beside.connections() as f64;
         let due = begun + Duration::from_secs_f64(received as f64 / rate);
         while !self.over.load(Ordering::Relaxed) {

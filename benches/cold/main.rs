@@ -1,30 +1,34 @@
-//! Hot files beside cold ones: `cargo bench --bench cold`, or `... -- uring epoll` for some.
+//! Whether cold files delay requests for a hot file: `cargo bench --bench cold`, or
+//! `cargo bench --bench cold -- uring epoll` for some of the drivers.
 //!
-//! A worker is one thread. If it waited for a disk, everybody would. So a hot file is asked for at
-//! a fixed rate while others are downloaded from the same single worker, which runs in a process
-//! and on a core of its own: files that are in the page cache (*warm*), and files that were put
-//! out of it before each download (*cold*). The bytes and their rate are the same, so what differs
-//! is the disk.
+//! A worker is one thread. If it waits for a disk, all its connections wait. This benchmark
+//! requests a hot file at a fixed rate while other files are downloaded from the same worker. It
+//! measures downloads of files in the page cache (*warm*), and of files that are evicted from it
+//! before each download (*cold*). Bytes and rate are the same, so only the disk makes a difference.
+//! The server has one worker, in a separate process on its own core.
 //!
-//! | column | what it is |
+//! | column | meaning |
 //! | --- | --- |
-//! | p50 to max | from when a hot request was due to its answer, in microseconds |
-//! | blocked | the share of samples in which the worker slept uninterruptibly, as for a disk |
+//! | p50 to max | latency of the hot file, counted from when the request was due, in microseconds |
+//! | blocked | the share of samples in which the worker was in uninterruptible sleep (disk wait) |
 //! | longest | the longest run of such samples, in microseconds |
-//! | sent | what was downloaded beside the hot file, in MiB |
-//! | disk | what the process read from the disk meanwhile, in MiB |
-//! | loop | how much of that the worker's thread has asked for, as by read-ahead |
+//! | sent | bytes of the other downloads, in MiB |
+//! | disk | bytes that the process read from the disk, in MiB |
+//! | loop | the part of `disk` that the thread of the worker caused, for example by read-ahead |
 //!
-//! A request that is due while the one before it is unanswered counts from when it was due, so one
-//! long wait is not hidden by those that it delays; what the client itself oversleeps does not
-//! count. Where cores are shared with others, the latencies are those of the machine. Hence the
-//! verdict is about the worker's thread, whose state (`/proc/PID/task/TID/stat`) is sampled about
-//! every 100 µs: it must not be blocked for more than 1 ms at a time when files are cold, unless it
-//! was when they were warm. The `control` shows what that finds: it is a loop that does what
-//! `ringd` avoids, `sendfile(2)` of what may be cold. If it is not blocked, the disk is too fast
-//! for this to tell anything.
+//! If a request is due while the last one is unanswered, its latency counts from when it was due,
+//! so one long wait shows in all requests that it delays. A delay that the client causes does not
+//! count.
 //!
-//! Contents are cold; names are not: only root can make the kernel forget one, and for all.
+//! The latencies also depend on other work on the machine. Therefore the result depends only on the
+//! thread of the worker, whose state (`/proc/PID/task/TID/stat`) is sampled about every 100 µs: it
+//! must not be blocked for more than 1 ms at a time with cold files, unless it is blocked as long
+//! with warm ones. The `control` shows that the benchmark detects such waits: it does what `ringd`
+//! avoids, it calls `sendfile(2)` for files that may be cold. If the control is not blocked, the
+//! disk is too fast for a result.
+//!
+//! Only file contents are cold, not names: only root can evict names, and only for the whole
+//! machine.
 
 mod control;
 mod load;
@@ -42,25 +46,25 @@ use ringd::driver::{DriverKind, DriverSelection};
 use load::{Beside, Tree};
 use subject::{Sampled, Subject};
 
-/// How long the worker may be blocked at a time.
+/// The longest time that the worker may be blocked by cold files.
 const BLOCKED_MAX: Duration = Duration::from_millis(1);
 
-/// How much is done.
+/// The duration of the benchmark.
 struct Effort {
     rounds: usize,
-    /// Of one situation in one round.
+    /// The time per situation and round.
     time: Duration,
-    /// Divides the sizes of the files.
+    /// The files are smaller, or fewer, by this factor.
     smaller: u64,
 }
 
 impl Effort {
     const FULL: Self = Self { rounds: 3, time: Duration::from_millis(1200), smaller: 1 };
-    /// Without `--bench`, cargo wants to know whether it works at all.
+    /// Without `--bench`, cargo runs this as a test that the benchmark works.
     const QUICK: Self = Self { rounds: 1, time: Duration::from_millis(50), smaller: 16 };
 }
 
-/// What the hot file is asked for beside.
+/// The downloads that run at the same time as the requests for the hot file.
 #[derive(Clone, Copy)]
 struct Situation {
     beside: Option<Beside>,
@@ -68,7 +72,7 @@ struct Situation {
 }
 
 impl Situation {
-    /// What is compared, cold right after warm.
+    /// All situations. Each cold one directly follows its warm one.
     fn all() -> Vec<Self> {
         let pairs = Beside::ALL
             .into_iter()
@@ -86,8 +90,8 @@ impl Situation {
     }
 }
 
-/// What was found in all rounds of a situation.
-struct ResolvedNames {
+/// The measurements of a situation over all rounds.
+struct Measurements {
     latency: Histogram<u64>,
     /// The 99th percentile of each round, in microseconds.
     p99: Vec<u64>,
@@ -95,13 +99,13 @@ struct ResolvedNames {
     sent: u64,
 }
 
-impl ResolvedNames {
+impl Measurements {
     fn new() -> Self {
         let latency = Histogram::new(3).expect("three digits are fine");
         Self { latency, p99: Vec::new(), sampled: Sampled::default(), sent: 0 }
     }
 
-    /// The median of the rounds.
+    /// The median of the 99th percentiles of the rounds.
     fn p99(&self) -> u64 {
         let mut all = self.p99.clone();
         all.sort_unstable();
@@ -109,16 +113,16 @@ impl ResolvedNames {
     }
 }
 
-/// One situation for one round: a new server, the hot file asked for, and what goes on beside it.
+/// Measures one situation in one round, with a new server.
 fn measure(
     kind: Option<DriverKind>,
     tree: &Tree,
     situation: Situation,
     effort: &Effort,
-    resolved_names: &mut ResolvedNames,
+    measurements: &mut Measurements,
 ) -> io::Result<()> {
     let subject = Subject::start(kind, tree.root())?;
-    let mut hot = load::Hot::begin(subject.address())?;
+    let mut hot = load::HotClient::begin(subject.address())?;
     let (over, sent) = (AtomicBool::new(false), AtomicU64::new(0));
     tree.warm(situation.beside)?;
     let found = thread::scope(|scope| {
@@ -132,23 +136,23 @@ fn measure(
                 scope.spawn(move || download.run(address))
             })
             .collect();
-        let asked = hot.ask(effort.time);
+        let latency = hot.measure(effort.time);
         over.store(true, Ordering::Relaxed);
         let ended: io::Result<()> =
             loads.into_iter().try_for_each(|load| load.join().expect("a load does not panic"));
         let sampled = sampler.join().expect("the sampler does not panic")?;
         ended?;
-        Ok::<_, io::Error>((asked?, sampled))
+        Ok::<_, io::Error>((latency?, sampled))
     });
     let (latency, sampled) = found?;
-    resolved_names.p99.push(latency.value_at_quantile(0.99));
-    resolved_names.latency.add(latency).expect("the bounds are the same");
-    resolved_names.sampled.add(&sampled);
-    resolved_names.sent += sent.into_inner();
+    measurements.p99.push(latency.value_at_quantile(0.99));
+    measurements.latency.add(latency).expect("the bounds are the same");
+    measurements.sampled.add(&sampled);
+    measurements.sent += sent.into_inner();
     Ok(())
 }
 
-fn print(subject: &str, situation: Situation, found: &ResolvedNames) {
+fn print(subject: &str, situation: Situation, found: &Measurements) {
     let mib = |bytes: Option<u64>| {
         bytes.map_or("-".into(), |bytes| format!("{:.0}", bytes as f64 / f64::from(1 << 20)))
     };
@@ -168,19 +172,19 @@ fn print(subject: &str, situation: Situation, found: &ResolvedNames) {
     );
 }
 
-/// Measures one server in all situations; gives the longest time for which it was blocked while
-/// files were cold, and not as long while they were warm.
+/// Measures one server in all situations. Returns the longest time for which cold files blocked it;
+/// zero if it was blocked as long with warm files.
 fn measure_all(kind: Option<DriverKind>, tree: &Tree, effort: &Effort) -> io::Result<Duration> {
     let situations = Situation::all();
-    let mut found: Vec<_> = situations.iter().map(|_| ResolvedNames::new()).collect();
+    let mut found: Vec<_> = situations.iter().map(|_| Measurements::new()).collect();
     for _ in 0..effort.rounds {
-        for (situation, resolved_names) in situations.iter().zip(&mut found) {
-            measure(kind, tree, *situation, effort, resolved_names)?;
+        for (situation, measurements) in situations.iter().zip(&mut found) {
+            measure(kind, tree, *situation, effort, measurements)?;
         }
     }
     let name = kind.map_or("control", DriverKind::name);
-    for (situation, resolved_names) in situations.iter().zip(&found) {
-        print(name, *situation, resolved_names);
+    for (situation, measurements) in situations.iter().zip(&found) {
+        print(name, *situation, measurements);
     }
     let (mut worst, mut added) = (Duration::ZERO, Vec::new());
     for (pair, beside) in found[1..].chunks(2).zip(Beside::ALL) {
@@ -203,7 +207,7 @@ fn run() -> io::Result<bool> {
     let names: Vec<_> = arguments.iter().filter(|name| !name.starts_with('-')).collect();
     let wanted = |name: &str| names.is_empty() || names.iter().any(|it| *it == name);
     let Some(tree) = Tree::grow(effort.smaller)? else {
-        println!("skipped: no directory whose files can be put out of the page cache (a tmpfs?)");
+        println!("skipped: found no directory whose files can be evicted from the page cache");
         return Ok(true);
     };
     subject::pin_clients();
@@ -234,9 +238,9 @@ fn run() -> io::Result<bool> {
         }
     }
     if measure_all(None, &tree, &effort)? <= BLOCKED_MAX {
-        println!("The control is not blocked either: this disk is too fast to tell.");
+        println!("The control is not blocked either: the disk is too fast for a result.");
     }
-    // What so short a time shows is chance.
+    // A quick run is too short for a verdict.
     Ok(holds || !full)
 }
 

@@ -1,4 +1,4 @@
-//! A server with one worker, and what the kernel tells of the worker's thread.
+//! The server under test, with one worker, and the samples of the worker's thread.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
@@ -16,21 +16,21 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::control::Control;
 
-/// Between two samples of a thread's state.
+/// The time between two samples of the state of the thread.
 const SAMPLE: Duration = Duration::from_micros(100);
 
-/// Samples that are further apart say nothing of the time between them.
+/// If two samples are further apart, the state between them is not known.
 const GAP_MAX: Duration = Duration::from_millis(1);
 
-/// Fewer names than there are small files: each request for one of those is a lookup.
+/// Less than the number of small files, so each request for one of them causes a lookup.
 const CACHE_ENTRIES: &str = "64";
 
-/// The first core serves, the second asks.
+/// The cores of the server and of the clients.
 const SERVER: usize = 0;
 const CLIENT: usize = 1;
 
-/// Keeps this thread, and those that it starts, apart from the server. Where there is one core, it
-/// fails, and everything shares that.
+/// Binds this thread, and the threads that it starts later, to another core than the server. With
+/// only one core this has no effect.
 pub(crate) fn pin_clients() {
     pin(None, CLIENT);
 }
@@ -38,27 +38,30 @@ pub(crate) fn pin_clients() {
 fn pin(process: Option<Pid>, core: usize) {
     let mut set = CpuSet::new();
     set.set(core);
-    // Without it the figures are less steady, no more.
+    // An error is ignored: without binding, the measurements only vary more.
     let _ = sched_setaffinity(process, &set);
 }
 
-/// Bytes that a process or a thread has had read from disks (`proc_pid_io(5)`), if it is told.
-pub(crate) fn read_bytes(of: &Path) -> Option<u64> {
-    let text = fs::read_to_string(of.join("io")).ok()?;
+/// The number of bytes that a process or a thread has read from disks (`proc_pid_io(5)`); `None` if
+/// it cannot be read.
+pub(crate) fn read_bytes(task: &Path) -> Option<u64> {
+    let text = fs::read_to_string(task.join("io")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("read_bytes: "))?;
     line.parse().ok()
 }
 
-/// What is measured.
+/// The server under test.
 pub(crate) struct Subject {
     address: SocketAddr,
+    /// The directory of the process in `/proc`.
     process: PathBuf,
+    /// The directory of the worker's thread in `/proc`.
     worker: PathBuf,
-    /// Ended when it is dropped.
-    running: Running,
+    /// Ends when it is dropped.
+    running: RunningServer,
 }
 
-enum Running {
+enum RunningServer {
     Child(Child),
     Control(#[allow(dead_code, reason = "held until it is dropped")] Control),
 }
@@ -71,7 +74,7 @@ impl Subject {
             let process = PathBuf::from("/proc/self");
             let worker = process.join("task").join(control.thread().to_string());
             let address = control.address();
-            return Ok(Self { address, process, worker, running: Running::Control(control) });
+            return Ok(Self { address, process, worker, running: RunningServer::Control(control) });
         };
         let mut child = Command::new(env!("CARGO_BIN_EXE_ringd"))
             .arg(root)
@@ -85,7 +88,7 @@ impl Subject {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             worker: process.clone(),
             process,
-            running: Running::Child(child),
+            running: RunningServer::Child(child),
         };
         let mut banner = String::new();
         BufReader::new(output.ok_or(io::ErrorKind::BrokenPipe)?).read_line(&mut banner)?;
@@ -100,7 +103,7 @@ impl Subject {
         self.address
     }
 
-    /// Finds the thread that is the worker, and gives all threads the server's core.
+    /// Finds the thread of the worker, and binds all threads to the core of the server.
     fn find_worker(&mut self) -> io::Result<()> {
         for task in fs::read_dir(self.process.join("task"))? {
             let task = task?;
@@ -118,7 +121,7 @@ impl Subject {
         Ok(())
     }
 
-    /// Samples the worker's state until it is over.
+    /// Samples the state of the worker until `over` is set.
     pub(crate) fn sample(&self, over: &AtomicBool) -> io::Result<Sampled> {
         let stat = File::open(self.worker.join("stat"))?;
         let disk = || (read_bytes(&self.process), read_bytes(&self.worker));
@@ -129,11 +132,11 @@ impl Subject {
             let count = stat.read_at(&mut text, 0)?;
             let now = Instant::now();
             sampled.samples += 1;
-            // The state stands behind the name, which is in brackets (`proc_pid_stat(5)`).
+            // The state follows the name, which is in parentheses (`proc_pid_stat(5)`).
             let state = text[..count].iter().rposition(|byte| *byte == b')').map(|at| at + 2);
             if state.is_some_and(|at| text[at] == b'D') {
                 sampled.blocked += 1;
-                // Too long without a sample: it may have been awake in between.
+                // After a long gap between samples, the worker may have been awake in between.
                 blocked_since = blocked_since.filter(|_| now - last < GAP_MAX);
                 let since = *blocked_since.get_or_insert(now);
                 sampled.longest = sampled.longest.max(now - since + SAMPLE);
@@ -152,24 +155,24 @@ impl Subject {
 
 impl Drop for Subject {
     fn drop(&mut self) {
-        if let Running::Child(child) = &mut self.running {
-            // If it has ended already, so be it.
+        if let RunningServer::Child(child) = &mut self.running {
+            // This fails if the process has already ended.
             let _ = child.kill();
             let _ = child.wait();
         }
     }
 }
 
-/// What the samples of a worker say.
+/// The result of sampling a worker.
 #[derive(Default)]
 pub(crate) struct Sampled {
     samples: u64,
     blocked: u64,
-    /// The longest run of samples in which it was blocked.
+    /// The longest run of samples in which the worker was blocked.
     pub(crate) longest: Duration,
-    /// Bytes that the process has read from disks.
+    /// The number of bytes that the process has read from disks.
     pub(crate) disk: Option<u64>,
-    /// Those of them that the worker's thread has asked for.
+    /// The part of `disk` that the thread of the worker caused.
     pub(crate) disk_by_loop: Option<u64>,
 }
 

@@ -1,12 +1,12 @@
-//! The server under test: a process of its own, so that its CPU time is its own.
+//! The server under test. It is a separate process, so its CPU time can be measured separately.
 //!
 //! ```text
 //! ringd bench  -- a line: "report" -->  ringd bench-server
 //!              <-- a line: JSON -----
 //! ```
 //!
-//! The child says where it listens, answers each line with its counters, and drains when its
-//! standard input ends. So it ends with its parent, however that ends.
+//! The child first writes its address. It answers each line with its counters, and drains when its
+//! standard input ends, which also happens when its parent ends in any way.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Write};
@@ -23,40 +23,41 @@ use crate::http::SiteSettings;
 use crate::serve::{self, HttpServer};
 use crate::server::ServerSettings;
 
-/// What the child says first.
+/// The first line that the child writes.
 #[derive(Debug, Serialize, Deserialize)]
 struct Greeting {
     address: SocketAddr,
     driver: String,
 }
 
-/// What a server has spent since it began.
+/// What a server has used since it started.
 #[derive(Clone, Copy, Default, Debug, Serialize, Deserialize)]
-pub(super) struct Spent {
-    /// CPU time of all its threads.
+pub(super) struct ServerUsage {
+    /// CPU time of all threads.
     pub(super) cpu_nanoseconds: u64,
-    /// System calls, if it counts them.
+    /// System calls; `None` for a server that does not count them.
     pub(super) system_calls: Option<u64>,
-    /// Submissions to io_uring, if it counts them.
+    /// Submissions to io_uring; `None` for a server that does not count them.
     pub(super) submissions: Option<u64>,
 }
 
-/// A child that serves.
+/// A child process that serves.
 #[derive(Debug)]
 pub(super) struct Child {
     process: process::Child,
-    /// Closed to end it.
+    /// Closing it ends the child.
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     greeting: Greeting,
 }
 
 impl Child {
-    /// Starts a server with these arguments of `ringd serve`, on these cores if they are named.
+    /// Starts a server with these arguments of `ringd serve`, bound to `cores` unless that is
+    /// empty.
     ///
     /// # Errors
     ///
-    /// When it does not start; it has said why on standard error.
+    /// When it does not start. It prints the cause on standard error itself.
     pub(super) fn start(arguments: &[OsString], cores: &[usize]) -> io::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("bench-server").args(arguments);
@@ -81,17 +82,17 @@ impl Child {
         self.greeting.address
     }
 
-    /// The driver that it runs on.
+    /// The name of the driver that the server runs on.
     pub(super) fn driver(&self) -> &str {
         &self.greeting.driver
     }
 
-    /// What it has spent so far.
+    /// What the server has used so far.
     ///
     /// # Errors
     ///
-    /// When it has ended.
-    pub(super) fn spent(&mut self) -> io::Result<Spent> {
+    /// When the child has ended.
+    pub(super) fn usage(&mut self) -> io::Result<ServerUsage> {
         let input = self.input.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
         input.write_all(b"report\n")?;
         read_line(&mut self.output)
@@ -101,7 +102,7 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         drop(self.input.take());
-        // It drains, and every wait of a drain is bounded.
+        // The child drains now, which takes a bounded time.
         let _ = self.process.wait();
     }
 }
@@ -112,11 +113,11 @@ fn read_line<T: for<'de> Deserialize<'de>>(output: &mut impl BufRead) -> io::Res
     Ok(serde_json::from_str(&line)?)
 }
 
-/// The child's side: serves with these settings until standard input ends.
+/// The code of the child: serves until standard input ends.
 ///
 /// # Errors
 ///
-/// When the server does not start, or ends on its own.
+/// When the server does not start, fails, or cannot use its standard streams.
 pub fn serve(
     settings: &ServerSettings,
     site: SiteSettings,
@@ -124,34 +125,36 @@ pub fn serve(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let HttpServer { server, .. } = serve::http(settings, site, selection)?;
     let mut output = io::stdout().lock();
-    let mut say = |line: String| writeln!(output, "{line}").and_then(|()| output.flush());
-    let address = *server.addresses().first().ok_or("a server listens somewhere")?;
+    let mut write_line = |line: String| writeln!(output, "{line}").and_then(|()| output.flush());
+    let address = *server.addresses().first().ok_or("the server has no address")?;
     let greeting = Greeting { address, driver: server.selection().kind.to_string() };
-    say(serde_json::to_string(&greeting)?)?;
+    write_line(serde_json::to_string(&greeting)?)?;
     for line in io::stdin().lines() {
         line?;
         let stats = server.stats();
         let cpu: Duration = clock_gettime(ClockId::ProcessCPUTime).try_into().unwrap_or_default();
-        let spent = Spent {
+        let usage = ServerUsage {
             cpu_nanoseconds: cpu.as_nanos() as u64,
             system_calls: Some(stats.system_calls),
             submissions: Some(stats.submissions),
         };
-        say(serde_json::to_string(&spent)?)?;
+        write_line(serde_json::to_string(&usage)?)?;
     }
     Ok(server.stop()?)
 }
 
-/// Keeps this thread, and those that it starts, on these cores; on all, if none are named.
+/// Binds this thread, and the threads that it starts later, to `cores`. Does nothing if `cores` is
+/// empty.
 ///
 /// # Errors
 ///
-/// When there is no such core (`sched_setaffinity(2)`).
+/// When a core does not exist or may not be used (`sched_setaffinity(2)`).
 pub fn pin(cores: &[usize]) -> io::Result<()> {
     let mut set = CpuSet::new();
     for core in cores {
         if *core >= CpuSet::MAX_CPU {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no such core"));
+            let message = format!("there is no core {core}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         set.set(*core);
     }

@@ -1,5 +1,6 @@
-//! The files that are asked for: one of each size, of bytes that do not compress.
+//! The files that the client requests: one of each size, with random content.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -7,37 +8,54 @@ use std::path::{Path, PathBuf};
 use fastrand::Rng;
 use tempfile::TempDir;
 
-/// Bytes that are written at a time.
+/// Bytes per write.
 const PIECE: usize = 64 * 1024;
 
-/// A folder with files; one that was made for the run goes away with it.
+/// The directory with the files; a temporary one is deleted with its value.
 #[derive(Debug)]
-pub(super) enum Files {
+pub(super) enum BenchFiles {
     Kept(PathBuf),
     Temporary(TempDir),
 }
 
-impl Files {
-    /// Makes a file of each size, in this folder or in one of its own. A file that has its length
-    /// already is left as it is.
+/// Why the files cannot be created.
+#[derive(Debug)]
+pub enum FilesError {
+    /// The directory cannot be created.
+    Directory(PathBuf, io::Error),
+    /// A file cannot be written.
+    File(PathBuf, io::Error),
+}
+
+impl fmt::Display for FilesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (verb, path, error) = match self {
+            Self::Directory(path, error) => ("create a directory for the files:", path, error),
+            Self::File(path, error) => ("write", path, error),
+        };
+        let path = path.display();
+        write!(f, "cannot {verb} {path}: {error}; name another directory with --files")
+    }
+}
+
+impl BenchFiles {
+    /// Creates a file of each size, in `folder` or in a temporary directory. A file that already
+    /// has the right length is kept.
     ///
     /// # Errors
     ///
-    /// In words, when it cannot be written.
-    pub(super) fn make(folder: Option<&Path>, sizes: &[u64]) -> Result<Self, String> {
+    /// When the directory or a file cannot be written.
+    pub(super) fn make(folder: Option<&Path>, sizes: &[u64]) -> Result<Self, FilesError> {
         let files = match folder {
             Some(folder) => fs::create_dir_all(folder).map(|()| Self::Kept(folder.to_owned())),
             None => tempfile::Builder::new().prefix("ringd-bench-").tempdir().map(Self::Temporary),
         };
         let files = files.map_err(|error| {
-            let place = folder.map_or_else(std::env::temp_dir, Path::to_owned);
-            format!("no folder for the files, {}: {error}; name one with --files", place.display())
+            FilesError::Directory(folder.map_or_else(std::env::temp_dir, Path::to_owned), error)
         })?;
         for size in sizes {
             let path = files.path().join(Self::name(*size));
-            fill(&path, *size).map_err(|error| {
-                format!("cannot write {}: {error}; name a folder with --files", path.display())
-            })?;
+            fill(&path, *size).map_err(|error| FilesError::File(path, error))?;
         }
         Ok(files)
     }
@@ -49,7 +67,7 @@ impl Files {
         }
     }
 
-    /// What the file of this size is called.
+    /// The name of the file of this size.
     pub(super) fn name(bytes: u64) -> String {
         format!("{bytes}.bin")
     }
@@ -77,27 +95,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_have_their_size_and_go_away() {
-        let files = Files::make(None, &[0, 1, 100_000]).unwrap();
+    fn temporary_files_have_their_size_and_are_deleted() {
+        let files = BenchFiles::make(None, &[0, 1, 100_000]).unwrap();
         let path = files.path().to_owned();
         for size in [0, 1, 100_000] {
-            assert_eq!(fs::metadata(path.join(Files::name(size))).unwrap().len(), size);
+            assert_eq!(fs::metadata(path.join(BenchFiles::name(size))).unwrap().len(), size);
         }
         drop(files);
         assert!(!path.exists());
     }
 
     #[test]
-    fn a_folder_that_was_named_stays_with_what_fits() {
+    fn a_named_directory_and_files_of_the_right_length_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("a/b");
-        drop(Files::make(Some(&place), &[3]).unwrap());
+        drop(BenchFiles::make(Some(&place), &[3]).unwrap());
         fs::write(place.join("3.bin"), "abc").unwrap();
         fs::write(place.join("4.bin"), "not four").unwrap();
-        drop(Files::make(Some(&place), &[3, 4]).unwrap());
+        drop(BenchFiles::make(Some(&place), &[3, 4]).unwrap());
         assert_eq!(fs::read(place.join("3.bin")).unwrap(), b"abc");
         assert_eq!(fs::read(place.join("4.bin")).unwrap().len(), 4);
-        let error = Files::make(Some(&place.join("3.bin/x")), &[3]).unwrap_err();
+        let error = BenchFiles::make(Some(&place.join("3.bin/x")), &[3]).unwrap_err().to_string();
         assert!(error.contains("3.bin/x") && error.contains("--files"), "{error}");
     }
 }

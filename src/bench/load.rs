@@ -1,9 +1,9 @@
-//! The load: many connections that ask for one file again and again, from one thread.
+//! The load: many connections that repeatedly request one file, from one thread.
 //!
-//! The client is built on a driver, like the server. Each of its connections has one exchange in
-//! hand at a time (a *closed loop*): the next request follows the answer, so the server decides
-//! the pace. What is measured is whatever ends between two marks; between the beginning and the
-//! first mark, the server warms up.
+//! The client uses a driver, like the server. It is a *closed loop*: each connection sends its next
+//! request, or batch of pipelined requests, after the last answer has arrived, so the server
+//! determines the rate. Answers that arrive between two marks are measured. Before the first mark,
+//! the server warms up.
 
 use std::fmt;
 use std::io;
@@ -13,166 +13,221 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::answers::Answers;
+use super::answers::{AnswerError, Answers};
 use super::plan::Shape;
 use crate::driver::{
     Chain, Completion, Driver, DriverKind, Limits, Op, Outcome, Sock, Token, Visitor,
 };
 
-/// How long the server may leave all connections without an answer.
+/// After this time without any answer, the load fails.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// How long a connection may take to be made.
+/// Timeout for establishing a connection.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
-/// The longest latency that is told apart, in nanoseconds; longer ones count as this.
+/// The longest latency that the histogram records, in nanoseconds; longer ones count as this.
 const LATENCY_MAX: u64 = 60_000_000_000;
 
-/// Connections that may end before their answer, for each thousand requests: above that, the
-/// figures mean little.
+/// Maximum number of connections that may end before their answer, per thousand requests. With
+/// more, the measurements are not meaningful.
 const BROKEN_PER_THOUSAND: u64 = 1;
 
-/// What is asked of a server.
+/// The requests of one trial.
 #[derive(Clone, Debug)]
 pub(super) struct Load {
     pub(super) address: SocketAddr,
-    /// One request, as it is sent.
+    /// The bytes of one request.
     pub(super) request: Vec<u8>,
-    /// Bytes of the body of each answer.
+    /// The expected length of each body.
     pub(super) length: u64,
     pub(super) shape: Shape,
     pub(super) connections: u32,
-    /// Before the first mark.
+    /// The time before the first mark.
     pub(super) warm_up: Duration,
-    /// From the first mark to the second.
+    /// The time between the two marks.
     pub(super) time: Duration,
 }
 
-/// What came of it.
+/// The measurements of the client.
 #[derive(Debug)]
-pub(super) struct Outcomes {
+pub(super) struct LoadResult {
     pub(super) requests: u64,
     pub(super) elapsed: Duration,
     /// Nanoseconds from a request to the end of its answer.
     pub(super) latency: Histogram<u64>,
-    /// The share of one CPU that this process took.
+    /// CPU time of this process as a share of one core.
     pub(super) client_busy: f64,
 }
 
-/// Why a load came to nothing.
+/// Why a load failed.
 #[derive(Debug)]
-pub(super) struct LoadError(String);
+pub enum LoadError {
+    /// The driver of the client does not open.
+    Driver(io::Error),
+    /// The driver of the client failed.
+    Wait(io::Error),
+    /// The histogram of latencies cannot be created.
+    Histogram(hdrhistogram::CreationError),
+    /// A connection cannot be established.
+    Connect(SocketAddr, io::Error),
+    /// The driver cannot take another connection.
+    Adopt(io::Error),
+    /// The server does not report what it has used.
+    Report(io::Error),
+    /// An answer is not the expected one.
+    Answer(AnswerError),
+    /// More answers than requests arrived.
+    SurplusAnswer,
+    /// No answer arrived on any connection for a long time.
+    Silence,
+    /// No answer arrived between the two marks.
+    NoAnswer(Duration),
+    /// Too many connections ended before their answer.
+    Broken {
+        /// Connections that ended before their answer.
+        broken: u64,
+        /// Answers that arrived.
+        requests: u64,
+    },
+}
 
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            Self::Driver(error) => write!(
+                f,
+                "the driver of the client does not open: {error}; choose another one with \
+                 --client-driver"
+            ),
+            Self::Wait(error) => write!(f, "the driver of the client failed: {error}"),
+            Self::Histogram(error) => {
+                write!(f, "cannot create the histogram of latencies: {error}")
+            }
+            Self::Connect(address, error) => write!(f, "cannot connect to {address}: {error}"),
+            Self::Adopt(error) => write!(
+                f,
+                "the client cannot take another connection: {error}; use fewer --connections"
+            ),
+            Self::Report(error) => write!(f, "the server does not report its CPU time: {error}"),
+            Self::Answer(error) => error.fmt(f),
+            Self::SurplusAnswer => f.write_str("the server sent more answers than requested"),
+            Self::Silence => write!(f, "no answer arrived within {SILENCE_MAX:?}"),
+            Self::NoAnswer(time) => {
+                write!(f, "no answer arrived within {time:?}; give it more --time")
+            }
+            Self::Broken { broken, requests } => {
+                write!(
+                    f,
+                    "{broken} connections ended before their answer, after {requests} answers"
+                )
+            }
+        }
     }
 }
 
-impl From<String> for LoadError {
-    fn from(text: String) -> Self {
-        Self(text)
+impl From<AnswerError> for LoadError {
+    fn from(error: AnswerError) -> Self {
+        Self::Answer(error)
     }
 }
 
 impl Load {
-    /// Loads the server from a client on a driver of this kind; `mark` is called twice.
+    /// Runs the load on a driver of this kind. Calls `mark` at the beginning and at the end of the
+    /// measured time.
     ///
     /// # Errors
     ///
-    /// When the driver does not open, no connection is made, or an answer is wrong.
+    /// When the driver does not open, a connection cannot be established, or an answer is wrong.
     pub(super) fn run(
         &self,
         kind: DriverKind,
         mark: &mut dyn FnMut() -> io::Result<()>,
-    ) -> Result<Outcomes, LoadError> {
-        kind.visit(Run { load: self, mark })
+    ) -> Result<LoadResult, LoadError> {
+        kind.visit(LoadRun { load: self, mark })
     }
 
-    /// Bounds for as many connections, with buffers that a large body fills in few pieces.
+    /// The limits of the client's driver. Its buffers are large, so a large body takes few
+    /// receives.
     fn limits(&self) -> Limits {
         let sockets_max = self.connections.saturating_mul(2).saturating_add(16);
         Limits { sockets_max, buffers: 256, buffer_bytes: 64 * 1024, ..Limits::default() }
     }
 }
 
-/// A load that waits for its driver.
-struct Run<'a> {
+/// Runs a load on the driver that it is given; see [`Load::run`].
+struct LoadRun<'a> {
     load: &'a Load,
     mark: &'a mut dyn FnMut() -> io::Result<()>,
 }
 
-impl Visitor for Run<'_> {
-    type Out = Result<Outcomes, LoadError>;
+impl Visitor for LoadRun<'_> {
+    type Out = Result<LoadResult, LoadError>;
 
     fn visit<D: Driver>(self, open: fn(&Limits) -> io::Result<D>) -> Self::Out {
-        let Run { load, mark } = self;
-        let driver = open(&load.limits())
-            .map_err(|error| format!("the client has no driver: {error}; see --client-driver"))?;
+        let LoadRun { load, mark } = self;
+        let driver = open(&load.limits()).map_err(LoadError::Driver)?;
         let mut client = Client::begin(load, driver)?;
-        let marked = |error: io::Error| format!("the server does not report: {error}");
         client.run(load.warm_up)?;
-        mark().map_err(marked)?;
-        client.forget();
+        mark().map_err(LoadError::Report)?;
+        client.reset_counters();
         let (begun, cpu) = (Instant::now(), cpu_time());
         client.run(load.time)?;
         let (elapsed, cpu) = (begun.elapsed(), cpu_time().saturating_sub(cpu));
-        mark().map_err(marked)?;
+        mark().map_err(LoadError::Report)?;
         let Client { requests, broken, latency, .. } = client;
         if requests == 0 {
-            return Err(LoadError(format!("no answer came within {:?}; give --time", load.time)));
+            return Err(LoadError::NoAnswer(load.time));
         }
         if broken > requests * BROKEN_PER_THOUSAND / 1000 {
-            return Err(LoadError(format!(
-                "{broken} of {requests} connections ended before their answer"
-            )));
+            return Err(LoadError::Broken { broken, requests });
         }
         let client_busy = cpu.as_secs_f64() / elapsed.as_secs_f64();
-        Ok(Outcomes { requests, elapsed, latency, client_busy })
+        Ok(LoadResult { requests, elapsed, latency, client_busy })
     }
 }
 
-/// The CPU time of this process, which loads and does nothing else.
+/// The CPU time of this process, whose only work is the load.
 fn cpu_time() -> Duration {
     clock_gettime(ClockId::ProcessCPUTime).try_into().unwrap_or_default()
 }
 
-/// Connections on a driver, and what they have counted.
+/// The connections of a load, and the counters of all of them.
 struct Client<'a, D> {
     load: &'a Load,
     driver: D,
     requests_at_once: Vec<u8>,
-    peers: Vec<Peer>,
+    connections: Vec<ClientConnection>,
     batch: Vec<Completion>,
     requests: u64,
     broken: u64,
     latency: Histogram<u64>,
 }
 
-/// One connection after the other, of which each takes the place of the one before.
-struct Peer {
+/// One of the concurrent connections. When it closes, a new connection replaces it.
+struct ClientConnection {
     sock: Sock,
     answers: Answers,
-    /// When the requests in hand were sent; the first one's connection belongs to it.
+    /// When the current requests were sent. For the first ones on a connection, when it was begun:
+    /// the time to connect counts as latency.
     since: Instant,
-    /// Answers that are still to come.
+    /// The number of answers that have not arrived yet.
     waiting: u32,
-    /// `None` while it is being sent.
+    /// `None` while it is in flight.
     chain: Option<Box<Chain>>,
-    /// Whether the close was submitted.
+    /// Whether a close has been submitted.
     closing: bool,
 }
 
 impl<'a, D: Driver> Client<'a, D> {
-    /// Makes all connections, and sends the first requests.
+    /// Establishes all connections and sends the first requests.
     fn begin(load: &'a Load, driver: D) -> Result<Self, LoadError> {
-        let latency = Histogram::new_with_bounds(1, LATENCY_MAX, 3)
-            .map_err(|error| format!("the client has no histogram: {error}"))?;
+        let latency =
+            Histogram::new_with_bounds(1, LATENCY_MAX, 3).map_err(LoadError::Histogram)?;
         let mut client = Self {
             load,
             driver,
             requests_at_once: load.request.repeat(load.shape.depth() as usize),
-            peers: Vec::new(),
+            connections: Vec::new(),
             batch: Vec::new(),
             requests: 0,
             broken: 0,
@@ -180,7 +235,7 @@ impl<'a, D: Driver> Client<'a, D> {
         };
         for number in 0..load.connections as usize {
             let (since, sock) = client.connect()?;
-            client.peers.push(Peer {
+            client.connections.push(ClientConnection {
                 sock,
                 answers: Answers::new(load.length),
                 since,
@@ -188,48 +243,43 @@ impl<'a, D: Driver> Client<'a, D> {
                 chain: Some(Box::default()),
                 closing: false,
             });
-            client.ask_first(number, since);
+            client.begin_connection(number, since);
         }
         Ok(client)
     }
 
-    /// Forgets what was counted.
-    fn forget(&mut self) {
+    fn reset_counters(&mut self) {
         (self.requests, self.broken) = (0, 0);
         self.latency.reset();
     }
 
-    /// A new connection, and when it was begun.
+    /// Establishes a connection; returns it and the time when it was begun.
     fn connect(&mut self) -> Result<(Instant, Sock), LoadError> {
         let since = Instant::now();
         let address = self.load.address;
         let stream = TcpStream::connect_timeout(&address, CONNECT_WAIT)
             .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
-            .map_err(|error| format!("no connection to {address}: {error}"))?;
-        let sock = self
-            .driver
-            .adopt(stream.into())
-            .map_err(|error| format!("the client has no room for a connection: {error}"))?;
+            .map_err(|error| LoadError::Connect(address, error))?;
+        let sock = self.driver.adopt(stream.into()).map_err(LoadError::Adopt)?;
         Ok((since, sock))
     }
 
-    /// Goes on for this long.
+    /// Runs the loop for this time.
     fn run(&mut self, time: Duration) -> Result<(), LoadError> {
         let mut now = Instant::now();
-        let (end, mut heard) = (now + time, now);
+        let (end, mut last_answer) = (now + time, now);
         let mut batch = std::mem::take(&mut self.batch);
         while now < end {
-            let broken = |error: io::Error| format!("the client's driver is broken: {error}");
-            self.driver.wait(Some(end - now), &mut batch).map_err(broken)?;
+            self.driver.wait(Some(end - now), &mut batch).map_err(LoadError::Wait)?;
             let before = self.requests;
             for completion in batch.drain(..) {
                 self.complete(completion)?;
             }
             now = Instant::now();
             if self.requests > before {
-                heard = now;
-            } else if now - heard > SILENCE_MAX {
-                return Err(LoadError(format!("no answer came in {SILENCE_MAX:?}")));
+                last_answer = now;
+            } else if now - last_answer > SILENCE_MAX {
+                return Err(LoadError::Silence);
             }
         }
         self.batch = batch;
@@ -238,76 +288,75 @@ impl<'a, D: Driver> Client<'a, D> {
 
     fn complete(&mut self, completion: Completion) -> Result<(), LoadError> {
         let number = completion.token.0 as usize;
-        let Some(peer) = self.peers.get_mut(number) else { return Ok(()) };
+        let Some(connection) = self.connections.get_mut(number) else { return Ok(()) };
         match completion.outcome {
             Outcome::Received(Ok(Some(bytes))) => {
-                let complete = peer.answers.feed(&bytes)?;
+                let complete = connection.answers.feed(&bytes)?;
                 if complete == 0 {
                     return Ok(());
                 }
-                peer.waiting = peer
-                    .waiting
-                    .checked_sub(complete)
-                    .ok_or_else(|| "an answer came that nobody had asked for".to_owned())?;
+                connection.waiting =
+                    connection.waiting.checked_sub(complete).ok_or(LoadError::SurplusAnswer)?;
                 let now = Instant::now();
-                let nanoseconds = (now - peer.since).as_nanos() as u64;
+                let nanoseconds = (now - connection.since).as_nanos() as u64;
                 self.latency.saturating_record_n(nanoseconds, complete.into());
                 self.requests += u64::from(complete);
-                self.ask(number, now);
+                self.request_again(number, now);
             }
             Outcome::Received(_) => self.close(number),
             Outcome::Sent(sent, chain) => {
-                peer.chain = Some(chain);
+                connection.chain = Some(chain);
                 match sent {
-                    Ok(()) => self.ask(number, Instant::now()),
+                    Ok(()) => self.request_again(number, Instant::now()),
                     Err(_) => self.close(number),
                 }
             }
             Outcome::Closed => {
                 let (since, sock) = self.connect()?;
-                let peer = &mut self.peers[number];
-                (peer.sock, peer.closing) = (sock, false);
-                peer.answers.restart();
-                self.ask_first(number, since);
+                let connection = &mut self.connections[number];
+                (connection.sock, connection.closing) = (sock, false);
+                connection.answers.restart();
+                self.begin_connection(number, since);
             }
             _ => {}
         }
         Ok(())
     }
 
-    /// Asks on a new connection.
-    fn ask_first(&mut self, number: usize, since: Instant) {
-        let op = Op::RecvMany { sock: self.peers[number].sock };
+    /// Arms the receive of a new connection and sends the first requests.
+    fn begin_connection(&mut self, number: usize, since: Instant) {
+        let op = Op::RecvMany { sock: self.connections[number].sock };
         self.driver.submit(Token(number as u64), op);
         self.send(number, since);
     }
 
-    /// Asks again, if all answers are there and the connection is one that goes on.
-    fn ask(&mut self, number: usize, now: Instant) {
-        let peer = &self.peers[number];
-        // What closes is closed by the server first, which the client waits for.
-        if peer.waiting == 0 && !peer.closing && self.load.shape != Shape::Close {
+    /// Sends the next requests if all answers have arrived and the connection persists.
+    fn request_again(&mut self, number: usize, now: Instant) {
+        let connection = &self.connections[number];
+        // With `Shape::Close` the client waits until the server closes the connection.
+        if connection.waiting == 0 && !connection.closing && self.load.shape != Shape::Close {
             self.send(number, now);
         }
     }
 
     fn send(&mut self, number: usize, since: Instant) {
-        let peer = &mut self.peers[number];
-        // An answer may be there before it is told that its request has been sent.
-        let Some(mut chain) = peer.chain.take() else { return };
+        let connection = &mut self.connections[number];
+        // The answer may complete before the send of its request. The completion of the send then
+        // calls this again.
+        let Some(mut chain) = connection.chain.take() else { return };
         chain.clear();
         chain.copy(&self.requests_at_once);
-        (peer.since, peer.waiting) = (since, self.load.shape.depth());
-        let op = Op::Send { sock: peer.sock, chain, fin: false };
+        (connection.since, connection.waiting) = (since, self.load.shape.depth());
+        let op = Op::Send { sock: connection.sock, chain, fin: false };
         self.driver.submit(Token(number as u64), op);
     }
 
-    /// Ends a connection; another one follows.
+    /// Closes a connection. Its last completion establishes the next one.
     fn close(&mut self, number: usize) {
-        let peer = &mut self.peers[number];
-        if !std::mem::replace(&mut peer.closing, true) {
-            self.broken += u64::from(peer.waiting > 0);
-            let op = Op::Close { sock: peer.sock, reset: false };
+        let connection = &mut self.connections[number];
+        if !std::mem::replace(&mut connection.closing, true) {
+            self.broken += u64::from(connection.waiting > 0);
+            let op = Op::Close { sock: connection.sock, reset: false };
             self.driver.submit(Token(number as u64), op);
         }
     }

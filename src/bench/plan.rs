@@ -1,4 +1,4 @@
-//! What is compared: a grid of cells, each tried with every server in every round.
+//! The plan of a run: a grid of cells, in which every server has a trial in every round.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,32 +6,32 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::Serialize;
 
-/// Requests that are sent at once when they are pipelined.
+/// The number of pipelined requests that are sent at once.
 const PIPELINED: u32 = 16;
 
-/// The shortest time that a figure can be taken in.
+/// The shortest time of a trial that gives a meaningful result.
 const TIME_MIN: Duration = Duration::from_millis(50);
 
-/// Of the time of a cell, what starting a server and ending it takes.
+/// The part of a trial that starting and ending the server takes.
 const START: Duration = Duration::from_millis(60);
 
-/// Of what is left, the part in which the server warms up: one in this many.
+/// The warm-up is this fraction (one nth) of the remaining time.
 const WARM_UP_PART: u32 = 5;
 
-/// How requests follow each other on a connection.
+/// A request pattern.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Shape {
-    /// One request after the other, on connections that stay open
+    /// One request at a time on persistent connections
     KeepAlive,
-    /// A connection for each request
+    /// A new connection for each request
     Close,
-    /// 16 requests at once, then the next 16
+    /// 16 pipelined requests at a time on persistent connections
     Pipelined,
 }
 
 impl Shape {
-    /// Requests that are sent at once.
+    /// The number of requests that are sent at once.
     pub(super) fn depth(self) -> u32 {
         match self {
             Self::KeepAlive | Self::Close => 1,
@@ -50,14 +50,14 @@ impl fmt::Display for Shape {
     }
 }
 
-/// One row of the grid: what is asked for, and how.
+/// One cell of the grid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct Cell {
-    /// Bytes of the body.
+    /// The size of the body.
     pub bytes: u64,
-    /// Connections at a time.
+    /// The number of concurrent connections.
     pub connections: u32,
-    /// How requests follow each other.
+    /// The request pattern.
     pub shape: Shape,
 }
 
@@ -69,7 +69,7 @@ impl fmt::Display for Cell {
     }
 }
 
-/// A number of bytes, for a person.
+/// A number of bytes that is displayed with the largest unit that divides it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bytes(pub u64);
 
@@ -84,15 +84,15 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// How often and how long each cell is tried.
+/// The number of rounds, and the time of each trial.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct Pace {
-    /// Rounds, in each of which every cell is tried with every server.
+    /// The number of rounds; each has a trial of every cell with every server.
     pub rounds: u32,
-    /// Before a trial is measured, in seconds.
+    /// The warm-up of a trial, in seconds in JSON.
     #[serde(rename = "warm_up_seconds", serialize_with = "seconds")]
     pub warm_up: Duration,
-    /// The time of a trial, in seconds.
+    /// The measured time of a trial, in seconds in JSON.
     #[serde(rename = "trial_seconds", serialize_with = "seconds")]
     pub time: Duration,
 }
@@ -101,13 +101,42 @@ fn seconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok
     serializer.serialize_f64(time.as_secs_f64())
 }
 
+/// The error of a total time that does not suffice for all trials.
+#[derive(Clone, Debug)]
+pub struct TimeError {
+    total: Duration,
+    rounds: u32,
+    cells: usize,
+    servers: usize,
+    /// A time that suffices.
+    needed: Duration,
+}
+
+impl fmt::Display for TimeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { total, rounds, cells, servers, needed } = self;
+        let trials = u64::from(*rounds).saturating_mul((cells * servers) as u64);
+        let seconds = needed.as_secs();
+        write!(
+            f,
+            "{total:?} is too short for {trials} trials ({cells} cells, {servers} servers, \
+             {rounds} rounds); use --time {seconds}s, or fewer sizes, connections, shapes or rounds"
+        )
+    }
+}
+
 impl Pace {
-    /// Shares `total` out.
+    /// Divides `total` among the trials.
     ///
     /// # Errors
     ///
-    /// In words, when there is too little of it.
-    pub fn new(total: Duration, rounds: u32, cells: usize, servers: usize) -> Result<Self, String> {
+    /// When `total` is too short.
+    pub fn new(
+        total: Duration,
+        rounds: u32,
+        cells: usize,
+        servers: usize,
+    ) -> Result<Self, TimeError> {
         let trials = rounds.saturating_mul((cells * servers) as u32);
         let each = total / trials.max(1);
         let left = each.saturating_sub(START);
@@ -115,18 +144,14 @@ impl Pace {
         let time = left - warm_up;
         if time < TIME_MIN {
             let needed = (TIME_MIN * 2 + START) * trials;
-            return Err(format!(
-                "{total:?} is too short for {trials} trials ({cells} cells of the grid, each with \
-                 {servers} servers in {rounds} rounds); give --time {}s, or fewer \
-                 sizes, connections or shapes",
-                needed.as_secs() + 1
-            ));
+            let needed = Duration::from_secs(needed.as_secs() + 1);
+            return Err(TimeError { total, rounds, cells, servers, needed });
         }
         Ok(Self { rounds, warm_up, time })
     }
 }
 
-/// All combinations, in the order in which they are read.
+/// All combinations, in the order of the report.
 pub fn grid(sizes: &[u64], connections: &[u32], shapes: &[Shape]) -> Vec<Cell> {
     let mut cells = Vec::new();
     for &shape in shapes {
@@ -155,8 +180,8 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_told_in_the_unit_that_fits() {
-        for (bytes, told) in [
+    fn bytes_are_displayed_with_the_largest_unit_that_divides_them() {
+        for (bytes, text) in [
             (0, "0 B"),
             (1000, "1000 B"),
             (1024, "1 KiB"),
@@ -165,19 +190,19 @@ mod tests {
             (3 << 20, "3 MiB"),
             (1 << 30, "1 GiB"),
         ] {
-            assert_eq!(Bytes(bytes).to_string(), told);
+            assert_eq!(Bytes(bytes).to_string(), text);
         }
     }
 
     #[test]
-    fn the_time_is_shared_out_or_too_short() {
+    fn the_time_is_divided_among_the_trials_or_too_short() {
         let total = Duration::from_secs(90);
         let pace = Pace::new(total, 5, 18, 2).unwrap();
         assert!((pace.time + pace.warm_up + START) * (5 * 18 * 2) <= total);
         assert!(pace.time > pace.warm_up);
         let error = Pace::new(Duration::from_secs(1), 5, 18, 2).unwrap_err();
-        let needed = error.split("--time ").nth(1).unwrap().split('s').next().unwrap();
-        let needed = Duration::from_secs(needed.parse().unwrap());
-        assert!(Pace::new(needed, 5, 18, 2).is_ok(), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("--time {}s", error.needed.as_secs())), "{text}");
+        assert!(Pace::new(error.needed, 5, 18, 2).is_ok(), "{text}");
     }
 }

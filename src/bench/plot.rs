@@ -1,16 +1,17 @@
-//! The report as a picture: CPU time for each answer, as bars, cell by cell.
+//! The report as a plot: a bar for the CPU time per answer of each server in each cell.
 //!
-//! Cells differ by orders of magnitude, so a bar's length is relative: the first server of each
-//! cell has the length 1, and the line through it is where the others tie. What a bar is in
-//! microseconds stands behind it. Thin lines show the smallest and the largest ratio of a round.
+//! CPU times of different cells differ by orders of magnitude, so bars are relative to the first
+//! server of their cell, whose bar has the length 1. The text after a bar is the CPU time in
+//! microseconds. A thin line spans the smallest and the largest ratio of a round.
 
 use std::io::{self, Write};
 
 use svg::Document;
 use svg::node::element::{Group, Line, Rectangle, Style, Text, Title};
 
-use super::report::{BenchReport, CellResult, Row};
+use super::report::{BenchReport, CellReport, CellResult};
 
+/// The layout, in units of the SVG.
 const LEFT: f64 = 250.0;
 const PLOT: f64 = 480.0;
 const RIGHT: f64 = 170.0;
@@ -19,13 +20,13 @@ const BAR: f64 = 13.0;
 const GAP: f64 = 14.0;
 const BOTTOM: f64 = 64.0;
 
-/// The axis reaches at least this far, and at most that far: longer bars are cut, with a mark.
+/// The smallest and the largest end of the axis. Longer bars are cut and marked with an arrow.
 const RATIO: (f64, f64) = (1.5, 4.0);
 
-/// Beyond the longest bar, so that its spread can be seen; a single wild round is cut.
+/// The axis extends beyond the longest bar by this factor, so the thin line usually fits.
 const ROOM: f64 = 1.2;
 
-/// Told apart by people who see colours in other ways too (the palette of Okabe and Ito).
+/// The palette of Okabe and Ito, which people with colour blindness can distinguish.
 const COLOURS: [&str; 8] =
     ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#7f7f7f"];
 
@@ -52,26 +53,26 @@ pub fn write_svg(report: &BenchReport, out: &mut impl Write) -> io::Result<()> {
         .set("width", width)
         .set("height", height)
         .set("role", "img")
-        .add(Title::new("CPU time for each answer, relative to the first server"))
+        .add(Title::new("CPU time per answer, relative to the first server"))
         .add(Style::new(STYLE))
         .add(Rectangle::new().set("class", "paper").set("width", width).set("height", height))
-        .add(text(20.0, 30.0, "title", "CPU time for each answer (less is better)"))
+        .add(text(20.0, 30.0, "title", "CPU time per answer (less is better)"))
         .add(text(20.0, 50.0, "note", &report.machine.describe()))
         .add(legend(report))
         .add(scale.axis(TOP, height - BOTTOM));
     for (number, row) in report.rows.iter().enumerate() {
         document = document.add(draw_row(row, TOP + GAP / 2.0 + block * number as f64, &scale));
     }
-    let label = format!("CPU time of the server, in multiples of what {} needs", first(report));
+    let label = format!("CPU time per answer, relative to {}", first(report));
     let label = text(LEFT + PLOT / 2.0, height - 30.0, "", &label).set("text-anchor", "middle");
     svg::write(out, &document.add(label))
 }
 
 fn first(report: &BenchReport) -> &str {
-    report.servers.first().map_or("the first one", String::as_str)
+    report.servers.first().map_or("the first server", String::as_str)
 }
 
-/// From a ratio to a place on the picture.
+/// Maps a ratio to a horizontal position.
 struct Scale {
     max: f64,
 }
@@ -87,7 +88,7 @@ impl Scale {
         LEFT + PLOT * (ratio.min(self.max) / self.max)
     }
 
-    /// Lines at each half, named.
+    /// Vertical lines at all multiples of one half, with labels.
     fn axis(&self, top: f64, bottom: f64) -> Group {
         let mut group = Group::new();
         let halves = (self.max * 2.0).floor() as u32;
@@ -114,13 +115,13 @@ fn legend(report: &BenchReport) -> Group {
             "",
             server,
         ));
-        // About as wide as the text will be.
+        // An estimate of the width of the text.
         x += 40.0 + 7.0 * server.chars().count() as f64;
     }
     group
 }
 
-fn draw_row(row: &Row, top: f64, scale: &Scale) -> Group {
+fn draw_row(row: &CellReport, top: f64, scale: &Scale) -> Group {
     let middle = top + BAR * row.results.len() as f64 / 2.0 + 4.0;
     let name = row.cell.to_string();
     let mut group =
@@ -136,9 +137,9 @@ fn draw_bar(result: &CellResult, number: usize, top: f64, scale: &Scale) -> Grou
     let range = result.comparison.map_or((1.0, 1.0), |it| it.range);
     let (end, middle) = (scale.x(ratio), top + BAR / 2.0);
     let cut = if ratio > scale.max { " →" } else { "" };
-    let value = match result.figures.median.cpu_microseconds {
+    let value = match result.stats.median.cpu_microseconds {
         Some(value) => format!("{value:.2} µs{cut}"),
-        None => format!("{:.0} answers/s{cut}", result.figures.median.requests_per_second),
+        None => format!("{:.0} answers/s{cut}", result.stats.median.requests_per_second),
     };
     let after = scale.x(range.1.max(ratio)) + 6.0;
     Group::new()

@@ -1,49 +1,50 @@
-//! What a bench has found out, and its shape as JSON.
+//! The report of a run. Its fields are those of `--json`.
 
 use std::io;
 
 use serde::Serialize;
 
-use super::figures::{Comparison, Figures};
 use super::machine::Machine;
 use super::plan::{Cell, Pace};
+use super::stats::{BenchStats, Comparison};
 
-/// All that was found out.
+/// The results of all trials.
 #[derive(Clone, Debug, Serialize)]
 pub struct BenchReport {
-    /// What it was found out on.
+    /// The machine.
     pub machine: Machine,
-    /// What makes it doubtful.
+    /// Reasons to doubt the measurements.
     pub doubts: Vec<String>,
-    /// How often and how long.
+    /// The number of rounds, and the time of each trial.
     pub pace: Pace,
-    /// The client's driver.
+    /// The driver of the client.
     pub client: String,
-    /// Threads of each server of ours.
+    /// Worker threads of each server of ringd.
     pub workers: usize,
-    /// The servers; all others are compared with the first one.
+    /// The servers; the others are compared with the first one.
     pub servers: Vec<String>,
-    /// Cell by cell.
-    pub rows: Vec<Row>,
+    /// The results, cell by cell.
+    pub rows: Vec<CellReport>,
 }
 
-/// What was found out in one cell.
+/// The results of one cell.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
+pub struct CellReport {
     /// The cell.
     pub cell: Cell,
-    /// In the order of the servers.
+    /// The results, in the order of the servers.
     pub results: Vec<CellResult>,
 }
 
-/// One server in one cell.
+/// The results of one server in one cell.
 #[derive(Clone, Debug, Serialize)]
 pub struct CellResult {
     /// The server.
     pub server: String,
-    /// Its figures.
-    pub figures: Figures,
-    /// How it compares with the first server; `None` for that one.
+    /// The statistics of its trials. Scripts read them under their older name in JSON.
+    #[serde(rename = "figures")]
+    pub stats: BenchStats,
+    /// The comparison with the first server; `None` for the first server itself.
     pub comparison: Option<Comparison>,
 }
 

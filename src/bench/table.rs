@@ -1,22 +1,23 @@
-//! The report as text: a block for each cell, a line for each server.
+//! The report as text: a table for each cell, with a line for each server.
 
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use super::figures::{Comparison, Figures};
 use super::report::{BenchReport, CellResult};
+use super::stats::{BenchStats, Comparison};
 
-/// The longest name of a server that is written out.
+/// Longer names of servers are cut to this number of characters.
 const NAME_MAX: usize = 40;
 
 const LEGEND: &str = "\
-CPU: the server's CPU time for each answer, and half of its range over the rounds. Latencies are
-those of a closed loop: how long an answer takes when every connection asks again at once.
-Calls, subm.: system calls of the server, and submissions to io_uring, for each answer.
-A ratio is of CPU time, over the rounds in pairs; where the rounds do not agree, it is a tie.";
+CPU: CPU time of the server per answer; ±: half of its range over the rounds, relative to it.
+p50, p99, p99.9: latencies of a closed loop, in which every connection sends its next request as
+soon as it has its answer. calls, subm.: system calls and submissions to io_uring per answer.
+The last column compares CPU times with the first server, within each round. If the rounds do not
+agree on which is better, it is a tie.";
 
-/// Writes a report for a person, with colour as ANSI escape codes, which `out` may strip.
+/// Writes a report as text. It contains ANSI escape codes for colours, which `out` may strip.
 ///
 /// # Errors
 ///
@@ -37,11 +38,11 @@ pub fn write_table(report: &BenchReport, out: &mut impl Write) -> io::Result<()>
         }
         writeln!(out)?;
     }
-    if report.rows.iter().any(|row| row.results.iter().any(|it| it.figures.client_bound)) {
+    if report.rows.iter().any(|row| row.results.iter().any(|it| it.stats.client_bound)) {
         writeln!(
             out,
-            "* The client was at its limit and the server was not: the rate is the client's, the \
-             CPU time is right."
+            "* The client was fully busy and the server was not: the client limits the rate. The \
+             CPU time is valid."
         )?;
     }
     writeln!(out, "{LEGEND}\n")?;
@@ -50,7 +51,7 @@ pub fn write_table(report: &BenchReport, out: &mut impl Write) -> io::Result<()>
     let plural = if pace.rounds == 1 { "" } else { "s" };
     writeln!(
         out,
-        "{} round{plural} of {:.2} s for each cell and server; workers: {}; client on {}",
+        "{} round{plural} of {:.2} s per cell and server; workers: {}; driver of the client: {}",
         pace.rounds,
         pace.time.as_secs_f64(),
         report.workers,
@@ -58,7 +59,7 @@ pub fn write_table(report: &BenchReport, out: &mut impl Write) -> io::Result<()>
     )?;
     let yellow = AnsiColor::Yellow.on_default();
     for doubt in &report.doubts {
-        writeln!(out, "{yellow}Doubt:{yellow:#} {doubt}")?;
+        writeln!(out, "{yellow}Warning:{yellow:#} {doubt}")?;
     }
     out.flush()
 }
@@ -69,16 +70,16 @@ fn write_result(
     width: usize,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let CellResult { server, figures, comparison } = result;
-    let median = &figures.median;
+    let CellResult { server, stats, comparison } = result;
+    let median = &stats.median;
     let name: String = server.chars().take(NAME_MAX).collect();
-    let mark = if figures.client_bound { "*" } else { " " };
+    let mark = if stats.client_bound { "*" } else { " " };
     writeln!(
         out,
         "  {name:width$}  {:>9.0}{mark}  {:>9} {:>5}  {:>9.0}  {:>9.0}  {:>9.0}  {:>6}  {:>6}  {}",
         median.requests_per_second,
         number(median.cpu_microseconds),
-        spread(figures),
+        spread(stats),
         median.p50_microseconds,
         median.p99_microseconds,
         median.p999_microseconds,
@@ -88,8 +89,8 @@ fn write_result(
     )
 }
 
-fn spread(figures: &Figures) -> String {
-    figures.spread().map_or_else(|| "-".into(), |spread| format!("{:.0} %", spread * 100.0))
+fn spread(stats: &BenchStats) -> String {
+    stats.spread().map_or_else(|| "-".into(), |spread| format!("{:.0} %", spread * 100.0))
 }
 
 fn number(value: Option<f64>) -> String {

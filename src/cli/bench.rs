@@ -1,4 +1,4 @@
-//! `ringd bench`: its options, and the settings that they make.
+//! `ringd bench`: its options and their conversion into settings.
 
 use std::ffi::OsString;
 use std::io;
@@ -12,28 +12,27 @@ use signal_hook::consts::SIGINT;
 use signal_hook::flag;
 
 use super::value::{DriverName, positive_time, size};
-use super::{Failure, ServeArgs, ServePlan};
+use super::{CommandError, ServeArgs, ServePlan};
 use crate::bench::{self, BenchSettings, Shape, child, grid};
 use crate::driver::{DriverKind, DriverSelection};
 
 const AFTER_HELP: &str = "\
-Sizes are written like 0, 512, 16K, 1M. Times are written like 500ms, 90s, 2min.
+Sizes are written like 0, 512, 16K or 1M, times like 500ms, 90s or 2min.
 
-Each trial starts a server on cores of its own and loads it from the last one. With --against, the
-other server must serve the same files, and be running already:
+Each trial starts a server on its own cores; the client has the last core. With --against, the other
+server must already be running and serve the same files:
     ringd bench --files /tmp/files --against http://127.0.0.1:8080/
 
 Exit codes: 0 after a complete run, 1 after an error, 2 for a wrong command line.";
 
-/// What is compared unless something else is asked for.
+/// The drivers that are compared without `--driver`, if they work.
 const DEFAULT: [DriverKind; 2] = [DriverKind::Uring, DriverKind::Epoll];
 
 /// The command line of `ringd bench`.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct BenchArgs {
-    /// Drivers to compare; the others are compared with the first one. By default uring and epoll,
-    /// as far as they work here
+    /// Drivers to compare; ratios are to the first one [default: uring and epoll, if they work]
     #[arg(short, long, value_name = "DRIVER,...", value_delimiter = ',')]
     pub driver: Vec<DriverName>,
 
@@ -41,7 +40,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "URL")]
     pub against: Vec<String>,
 
-    /// Bytes of the body
+    /// Body sizes in bytes
     #[arg(
         long,
         value_name = "BYTES,...",
@@ -51,7 +50,7 @@ pub struct BenchArgs {
     )]
     pub size: Vec<u64>,
 
-    /// Connections at a time
+    /// Numbers of concurrent connections
     #[arg(
         long,
         value_name = "COUNT,...",
@@ -61,7 +60,7 @@ pub struct BenchArgs {
     )]
     pub connections: Vec<u32>,
 
-    /// How requests follow each other on a connection
+    /// Request patterns
     #[arg(
         long,
         value_name = "SHAPE,...",
@@ -70,7 +69,7 @@ pub struct BenchArgs {
     )]
     pub shape: Vec<Shape>,
 
-    /// Threads that serve; each gets a core of its own, as far as there are enough
+    /// Worker threads of a server; each gets its own core if there are enough
     #[arg(
         short,
         long,
@@ -80,11 +79,11 @@ pub struct BenchArgs {
     )]
     pub workers: u16,
 
-    /// How long all of it may take; the default grid, with two servers, needs 29s at least
+    /// Total duration; the default grid with two servers needs at least 29s
     #[arg(long, value_name = "TIME", default_value = "90s", value_parser = positive_time)]
     pub time: Duration,
 
-    /// How often each cell of the grid is tried with each server
+    /// Trials of each grid cell with each server
     #[arg(
         long,
         value_name = "COUNT",
@@ -97,19 +96,19 @@ pub struct BenchArgs {
     #[arg(long)]
     pub json: bool,
 
-    /// Draw a plot into this file
+    /// Also draw a plot into this file
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
 
-    /// Where the files are made that are asked for, and stay; without it, they go away again
+    /// Directory to create the files in and keep them; without it, they are temporary
     #[arg(long, value_name = "DIRECTORY")]
     pub files: Option<PathBuf>,
 
-    /// The driver of the client
+    /// Driver of the client
     #[arg(long, value_name = "DRIVER", default_value = "auto")]
     pub client_driver: DriverName,
 
-    /// Options of `ringd serve` for all of its servers, behind `--`
+    /// Options of `ringd serve` for the servers under test, after `--`
     #[arg(last = true, value_name = "SERVER OPTIONS")]
     pub server_options: Vec<OsString>,
 }
@@ -119,11 +118,14 @@ impl BenchArgs {
     ///
     /// # Errors
     ///
-    /// When a file of the other server could not be there.
-    pub fn settings(&self) -> Result<BenchSettings, Failure> {
+    /// When `--against` comes without `--files`, or a driver that was named does not work.
+    pub fn settings(&self) -> Result<BenchSettings, CommandError> {
         if !self.against.is_empty() && self.files.is_none() {
-            let remedy = "name a folder with --files, and let the other server serve it";
-            return Err(Failure(format!("--against needs files that both servers have: {remedy}")));
+            return Err(CommandError(
+                "--against needs files that both servers serve; name a directory with --files, \
+                 and configure the other server to serve it"
+                    .to_owned(),
+            ));
         }
         Ok(BenchSettings {
             drivers: self.drivers()?,
@@ -138,8 +140,8 @@ impl BenchArgs {
         })
     }
 
-    /// The drivers, each once; `auto` is the one that it chooses.
-    fn drivers(&self) -> Result<Vec<DriverKind>, Failure> {
+    /// The drivers without duplicates; `auto` is replaced by its choice.
+    fn drivers(&self) -> Result<Vec<DriverKind>, CommandError> {
         let works = |kind: &DriverKind| DriverSelection::make(Some(*kind)).is_ok();
         if self.driver.is_empty() {
             return Ok(DEFAULT.into_iter().filter(works).collect());
@@ -147,7 +149,10 @@ impl BenchArgs {
         let mut drivers = Vec::new();
         for name in &self.driver {
             let selection = DriverSelection::make(name.0).map_err(|error| {
-                Failure(format!("the driver {} does not work here: {error}", name.name()))
+                CommandError(format!(
+                    "the driver {} does not work here: {error}; choose others with --driver",
+                    name.name()
+                ))
             })?;
             if !drivers.contains(&selection.kind) {
                 drivers.push(selection.kind);
@@ -157,35 +162,37 @@ impl BenchArgs {
     }
 }
 
-/// The command line of the server that a bench starts.
+/// The command line of the servers that `ringd bench` starts.
 #[derive(Debug, Args)]
 pub struct BenchServerArgs {
-    /// A core that it may use; by default it uses all
+    /// Core that the server may use; without it, all
     #[arg(long)]
     pub core: Vec<usize>,
 
-    /// How it serves.
+    /// The options of `ringd serve`.
     #[command(flatten)]
     pub serve: ServeArgs,
 }
 
-/// Compares servers, and reports.
+/// Compares servers and writes the report.
 ///
 /// # Errors
 ///
-/// When nothing can be compared, or the report cannot be written.
-pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
+/// When a trial fails, the run is interrupted, or the report cannot be written.
+pub(super) fn run(args: &BenchArgs) -> Result<(), CommandError> {
     let stop = Arc::new(AtomicBool::new(false));
-    let unwatched = |error| Failure(format!("cannot watch for signals: {error}"));
-    // The first SIGINT lets the trial end, which takes a while; the second ends the process.
+    let unwatched = |error| {
+        CommandError(format!("cannot handle SIGINT: {error}; raise the limit with `ulimit -n`"))
+    };
+    // The first SIGINT stops the run after the current trial, the second ends the process.
     flag::register_conditional_default(SIGINT, Arc::clone(&stop)).map_err(unwatched)?;
     flag::register(SIGINT, Arc::clone(&stop)).map_err(unwatched)?;
-    let report = bench::run(&args.settings()?, &stop).map_err(told)?;
+    let report = bench::run(&args.settings()?, &stop).map_err(command_error)?;
     if let Some(path) = &args.svg {
-        let mut picture = Vec::new();
-        let drawn = bench::write_svg(&report, &mut picture);
-        drawn.and_then(|()| std::fs::write(path, picture)).map_err(|error| {
-            Failure(format!("cannot write {}: {error}; check the path", path.display()))
+        let mut svg = Vec::new();
+        let drawn = bench::write_svg(&report, &mut svg);
+        drawn.and_then(|()| std::fs::write(path, svg)).map_err(|error| {
+            CommandError(format!("cannot write {}: {error}; check --svg", path.display()))
         })?;
     }
     let mut out = anstream::stdout().lock();
@@ -194,24 +201,28 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
         false => bench::write_table(&report, &mut out),
     };
     match written {
-        // A reader that has seen enough.
+        // A reader such as `head` may close the pipe before the end.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(told),
+        written => written.map_err(|error| {
+            CommandError(format!(
+                "cannot write standard output: {error}; check where it is redirected to"
+            ))
+        }),
     }
 }
 
-/// Serves as a child of a bench.
+/// Runs a server as a child process of `ringd bench`.
 ///
 /// # Errors
 ///
-/// When the server does not start, or ends on its own.
-pub(super) fn serve(args: &BenchServerArgs) -> Result<(), Failure> {
-    // Before the first thread, so that all of them inherit it.
-    child::pin(&args.core).map_err(told)?;
+/// When the server does not start, or ends before its standard input does.
+pub(super) fn serve(args: &BenchServerArgs) -> Result<(), CommandError> {
+    // Threads inherit the affinity, so it is set before the first one starts.
+    child::pin(&args.core).map_err(command_error)?;
     let ServePlan { server, http, selection, .. } = ServePlan::make(&args.serve)?;
-    child::serve(&server, http, selection).map_err(told)
+    child::serve(&server, http, selection).map_err(command_error)
 }
 
-fn told(error: impl ToString) -> Failure {
-    Failure(error.to_string())
+fn command_error(error: impl ToString) -> CommandError {
+    CommandError(error.to_string())
 }

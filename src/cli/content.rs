@@ -1,7 +1,7 @@
-//! The options of `ringd serve` that say what a site makes of its files.
+//! The options of `ringd serve` about content: media types, index files, error pages, rules for
+//! header fields.
 //!
-//! What is checked here can be checked without the site; whether a page is there shows when it is
-//! served.
+//! Only syntax is checked here. A page need not exist yet: it may be created later.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use std::str::FromStr;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
-use super::Failure;
+use super::CommandError;
 use crate::driver::Links;
 use crate::http::semantics::mime::{Override, Types};
 use crate::http::site::rules::{CacheRule, FieldOwner, HeaderRule, RuleError, Rules};
@@ -19,14 +19,14 @@ use crate::http::{Content, Status};
 #[cfg(test)]
 mod tests;
 
-/// Where help lists what a site makes of its files.
+/// The heading of these options in the help.
 const CONTENT: &str = "Content";
 
-/// Names of index pages, at most: each may have to be looked for.
+/// Maximum number of index names: a request for a directory may look up each of them.
 const INDEX_NAMES_MAX: usize = 8;
 
-/// The errors that a request can end with once it was understood. What was not understood ends
-/// the connection, and waits for no file.
+/// The errors that can have a page: those of a request that was parsed. A request that cannot be
+/// parsed gets an error without a page, and its connection is closed.
 const ERRORS: [Status; 9] = [
     Status::BadRequest,
     Status::Forbidden,
@@ -43,22 +43,21 @@ const ERRORS: [Status; 9] = [
 #[derive(Debug, Args)]
 pub struct ContentArgs {
     /// Media type of files whose name ends in .EXT, as in gltf=model/gltf+json; may be given
-    /// several times, and the last for an extension counts
+    /// several times, the last one for an extension applies
     #[arg(long, value_name = "EXT=TYPE", help_heading = CONTENT)]
     pub mime: Vec<Override>,
 
-    /// Name of the file that stands for its directory; may be given several times, and the first
-    /// that is there counts [default: index.html]
+    /// Index file of a directory; may be given several times, the first that exists is used
+    /// [default: index.html]
     #[arg(long, value_name = "NAME", value_parser = index_name, help_heading = CONTENT)]
     pub index: Vec<String>,
 
-    /// Serve /a.html at /a, and redirect there who asks for /a.html
+    /// Serve /a.html at /a, and redirect /a.html there
     #[arg(long, help_heading = CONTENT)]
     pub clean_urls: bool,
 
-    /// Answer with this page when a browser goes to an address that has no file, so that its
-    /// scripts can show what is meant. Missing scripts, images and data stay missing [without a
-    /// value: /index.html]
+    /// Serve this page when a browser navigates to a path that has no file (single-page
+    /// application). Missing scripts, images and data still get 404 [without a value: /index.html]
     #[arg(
         long,
         value_name = "PATH",
@@ -70,27 +69,26 @@ pub struct ContentArgs {
     )]
     pub spa: Option<String>,
 
-    /// List what is in a directory that has no index; without this it is not found
+    /// List directories that have no index file; without this they get 404
     #[arg(long, help_heading = CONTENT)]
     pub listing: bool,
 
-    /// File that is sent with an error, as in 403=/forbidden.html; may be given several times, and
-    /// the last for a status counts. Its path begins at the directory that is served [default:
-    /// 404=/404.html if it is there]
+    /// File to send as the body of an error, as in 403=/forbidden.html; may be given several
+    /// times, the last one for a status applies. The path is relative to the root [default:
+    /// 404=/404.html if it exists]
     #[arg(long, value_name = "STATUS=PATH", help_heading = CONTENT)]
     pub error_page: Vec<ErrorPage>,
 
-    /// Cache-Control of the files that a glob names, as in
-    /// '/assets/**=max-age=31536000, immutable'; may be given several times, and the last that
-    /// matches counts. In a glob, * and ? stay within a directory, ** does not; {js,css} is one or
-    /// the other, [0-9] one of these; *.js is /**/*.js. An empty value sends none. By default
-    /// no-cache for HTML and JSON
+    /// Cache-Control of files that match a glob, as in '/assets/**=max-age=31536000, immutable';
+    /// may be given several times, the last rule that matches applies. In a glob, * and ? do not
+    /// match a slash, ** does; {js,css} matches either, [0-9] one character; *.js means /**/*.js.
+    /// An empty value sends no field [default: no-cache for HTML and JSON]
     #[arg(long, value_name = "GLOB=VALUE", help_heading = CONTENT)]
     pub cache_control: Vec<CacheRule>,
 
-    /// Header field of answers at the paths that a glob names, as in '**=X-Frame-Options: DENY';
-    /// globs are those of --cache-control. May be given several times, and all that match add up.
-    /// A later one replaces an earlier of the same name, but for Link, Set-Cookie and Vary. An
+    /// Response header field for paths that match a glob, as in '**=X-Frame-Options: DENY' (globs
+    /// as for --cache-control). May be given several times; all rules that match apply. A later
+    /// rule replaces an earlier one for the same field, except for Link, Set-Cookie and Vary. An
     /// empty value removes the field
     #[arg(
         long,
@@ -100,32 +98,32 @@ pub struct ContentArgs {
     )]
     pub header: Vec<HeaderRule>,
 
-    /// Let scripts of all sites read what is served (CORS)
+    /// Allow scripts of all origins to read the responses (CORS)
     #[arg(long, help_heading = CONTENT)]
     pub cors: bool,
 
-    /// Send a.js itself, also to clients that take a compressed a.js.br, a.js.zst or a.js.gz that
-    /// stands beside it
+    /// Do not send a.js.br, a.js.zst or a.js.gz in place of a.js
     #[arg(long, help_heading = CONTENT)]
     pub no_precompressed: bool,
 
-    /// Which symbolic links are followed
+    /// Symbolic links to follow
     #[arg(long, value_name = "WHICH", default_value = "beneath", help_heading = CONTENT)]
     pub symlinks: LinksName,
 }
 
 impl ContentArgs {
-    /// What the sessions need. The links are for the driver: see [`ContentArgs::symlinks`].
+    /// The settings that the sessions need. [`ContentArgs::symlinks`] is for the driver, and is
+    /// left out.
     ///
     /// # Errors
     ///
-    /// When there is too much of something.
-    pub fn content(&self) -> Result<Content, Failure> {
+    /// When an option was given too often, or its values are too long.
+    pub fn content(&self) -> Result<Content, CommandError> {
         let types = Types::new(self.mime.clone()).map_err(|reason| refused("--mime", &reason))?;
         let rules = Rules::new(self.cache_control.clone(), self.header.clone(), self.cors)
             .map_err(|reason| refused("--cache-control and --header", &reason))?;
         if self.index.len() > INDEX_NAMES_MAX {
-            let reason = format!("there may be {INDEX_NAMES_MAX}; leave some out");
+            let reason = format!("at most {INDEX_NAMES_MAX} are allowed; leave some out");
             return Err(refused("--index", &reason));
         }
         let mut error_pages: Vec<(u16, Vec<u8>)> = Vec::new();
@@ -151,8 +149,8 @@ impl ContentArgs {
     }
 }
 
-fn refused(option: &str, reason: &dyn Display) -> Failure {
-    Failure(format!("the values of {option} are refused: {reason}"))
+fn refused(option: &str, reason: &dyn Display) -> CommandError {
+    CommandError(format!("the values of {option} are refused: {reason}"))
 }
 
 /// Parses a value of `--header`. If another option sets the field, the error names that option.
@@ -170,11 +168,11 @@ fn header_rule(text: &str) -> Result<HeaderRule, String> {
 /// The value of `--symlinks`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LinksName {
-    /// Those that lead to places beneath the root.
+    /// Follow relative links that stay beneath the root.
     Beneath,
-    /// None.
+    /// Follow no links.
     Never,
-    /// All.
+    /// Follow all links.
     Follow,
 }
 
@@ -185,9 +183,11 @@ impl ValueEnum for LinksName {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let (name, help) = match self {
-            Self::Beneath => ("beneath", "relative links that stay beneath the directory served"),
-            Self::Never => ("never", "none: what is behind a link is refused"),
-            Self::Follow => ("follow", "all, wherever they lead: what they show is public"),
+            Self::Beneath => ("beneath", "relative links that stay beneath the root"),
+            Self::Never => ("never", "none: a path through a link gets 403"),
+            Self::Follow => {
+                ("follow", "all links, wherever they lead: their targets become public")
+            }
         };
         Some(PossibleValue::new(name).help(help))
     }
@@ -206,9 +206,9 @@ impl From<LinksName> for Links {
 /// The value of `--error-page`: `STATUS=PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorPage {
-    /// The status of the answers.
+    /// The status whose responses get the page.
     pub status: Status,
-    /// Relative to the root, as [`Content`] has it.
+    /// The path of the page, relative to the root, without a leading slash.
     pub path: String,
 }
 
@@ -217,63 +217,64 @@ impl FromStr for ErrorPage {
 
     /// # Errors
     ///
-    /// What is wrong with the text, and how it is written.
+    /// A message with the mistake and the expected form.
     fn from_str(text: &str) -> Result<Self, String> {
         let Some((code, path)) = text.split_once('=') else {
-            let form = "it is written like STATUS=PATH, as in 404=/404.html";
-            return Err(format!("there is no equals sign; {form}"));
+            return Err("the equals sign is missing; the form is STATUS=PATH, as in \
+                        404=/404.html"
+                .into());
         };
         let is_it = |status: &Status| status.code().to_string() == code;
         let Some(status) = ERRORS.into_iter().find(is_it) else {
             let codes = ERRORS.map(|status| status.code().to_string()).join(", ");
-            return Err(format!("the status is not one of the errors that are sent: {codes}"));
+            return Err(format!("the status must be one of the errors of ringd: {codes}"));
         };
         Ok(Self { status, path: page(path)? })
     }
 }
 
-/// A file that is served, by its path; without the slash at its front.
+/// Parses the path of a file beneath the root; returns it without the leading slash.
 fn page(text: &str) -> Result<String, String> {
     let Some(path) = text.strip_prefix('/') else {
         return Err(format!(
-            "begin the path with a slash, which stands for the directory that is served: /{text}"
+            "the path must begin with a slash, which stands for the root: /{text}"
         ));
     };
     if path.is_empty() || path.ends_with('/') {
         return Err(format!(
-            "the path is that of a directory; name a file, as in {text}index.html"
+            "the path names a directory; it must name a file, as in {text}index.html"
         ));
     }
     if path.len() > PATH_BYTES_MAX {
-        return Err(format!("a path has at most {PATH_BYTES_MAX} bytes; choose a shorter one"));
+        return Err(format!("the path may have at most {PATH_BYTES_MAX} bytes"));
     }
     path.split('/').try_for_each(name)?;
     if has_hidden_segment(path.as_bytes()) {
-        return Err("names that begin with a dot are not served; choose another".into());
+        return Err("names that begin with a dot are not served; choose another name".into());
     }
     Ok(path.to_owned())
 }
 
-/// A name of an index page.
+/// Parses the name of an index file.
 fn index_name(text: &str) -> Result<String, String> {
     if text.contains('/') {
-        return Err("it is the name of a file in each directory, and a name has no slash".into());
+        return Err("the name of an index file must not contain a slash".into());
     }
     name(text)?;
     if text.starts_with('.') {
-        return Err("names that begin with a dot are not served; choose another".into());
+        return Err("names that begin with a dot are not served; choose another name".into());
     }
     Ok(text.to_owned())
 }
 
-/// Makes sure that a file can have this name.
+/// Checks that a file can have this name.
 fn name(text: &str) -> Result<(), String> {
     match text {
-        "" => Err("a name is empty; name a file, as in index.html".into()),
-        "." | ".." => Err(format!("{text} is no name of a file; leave it out")),
-        text if text.contains('\0') => Err("a name contains a NUL; leave it out".into()),
+        "" => Err("the path has an empty segment; it must name a file, as in index.html".into()),
+        "." | ".." => Err(format!("the path must not contain the segment {text}")),
+        text if text.contains('\0') => Err("the name must not contain a NUL byte".into()),
         text if text.len() > SEGMENT_BYTES_MAX => {
-            Err(format!("a name has at most {SEGMENT_BYTES_MAX} bytes; choose a shorter one"))
+            Err(format!("a file name may have at most {SEGMENT_BYTES_MAX} bytes"))
         }
         _ => Ok(()),
     }

@@ -1,9 +1,9 @@
-//! `ringd echo`: its options, and the plan that they make.
+//! `ringd echo`: its options and their conversion into a plan.
 
 use clap::Args;
 
 use super::connections::connections;
-use super::{Failure, ServerArgs};
+use super::{CommandError, ServerArgs};
 use crate::descriptors::Descriptors;
 use crate::driver::DriverSelection;
 use crate::server;
@@ -17,29 +17,28 @@ pub struct EchoArgs {
     pub server: ServerArgs,
 }
 
-/// All that a run needs.
+/// Everything that a run of `ringd echo` needs.
 #[derive(Debug)]
 pub struct EchoPlan {
-    /// For the server.
+    /// The settings of the server.
     pub server: server::ServerSettings,
     /// The driver.
     pub selection: DriverSelection,
 }
 
 impl EchoPlan {
-    /// Turns a command line into settings, looking at the machine where it must.
-    ///
-    /// Raises the soft limit of descriptors to the hard one.
+    /// Turns a command line into a plan. Tests the driver, and raises the soft limit of descriptors
+    /// to the hard limit.
     ///
     /// # Errors
     ///
-    /// When the limits do not suffice, or the driver does not work.
-    pub fn make(args: &EchoArgs) -> Result<Self, Failure> {
+    /// When descriptors do not suffice, or the driver does not work.
+    pub fn make(args: &EchoArgs) -> Result<Self, CommandError> {
         let args = &args.server;
         let descriptors = Descriptors::raise_limit(args.worker_count());
         let connections_max = connections(descriptors, args, 0)?;
         let selection = args.selection()?;
-        // Before its first byte, an echo's connection is as idle as between any two.
+        // An echo connection is idle before its first byte, so the first timeout is the idle one.
         let server = args.settings(connections_max, args.idle_timeout)?;
         Ok(Self { server, selection })
     }

@@ -1,20 +1,21 @@
-//! The command line: what a person types, turned into settings that cannot be wrong.
+//! The command line: parses the arguments and turns them into validated settings.
 //!
-//! Each command has a file: its options, and how they become a plan that a run needs. What they
-//! share is in [`server`], the form of values in [`value`].
+//! Each command has a file with its options and their conversion into a plan, which holds
+//! everything that a run needs. [`server`] has the options that all servers share, [`value`] the
+//! parsers of values.
 
 #[cfg(feature = "bench")]
 mod bench;
+mod command_error;
 mod connect;
 mod connections;
 mod content;
 mod echo;
-mod failure;
 mod run;
 mod serve;
 mod server;
 mod signals;
-mod tell;
+mod stderr;
 mod value;
 
 use clap::{Parser, Subcommand};
@@ -23,35 +24,35 @@ use crate::doctor;
 
 #[cfg(feature = "bench")]
 pub use bench::{BenchArgs, BenchServerArgs};
+pub use command_error::CommandError;
 pub use connect::ConnectArgs;
 pub use content::{ContentArgs, LinksName};
 pub use echo::{EchoArgs, EchoPlan};
-pub use failure::Failure;
 pub use run::run;
 pub use serve::{ServeArgs, ServePlan};
 pub use server::ServerArgs;
 pub use value::DriverName;
 
-/// Where the name of a command also could be the name of a directory.
+/// How to serve a directory that has the name of a command.
 const NOT_A_COMMAND: &str = "\
-The commands come before their options. A directory that is called like one of them is served
-with its path: ringd ./echo";
+The command comes before its options. To serve a directory that has the name of a command, write it
+as a path: ringd ./echo";
 
-/// What every server's help ends with.
+/// The end of the help of every server.
 const NOTES: &str = "\
-Times are written like 500ms, 10s, 2min.
+Times are written like 500ms, 10s or 2min, sizes like 8192, 16K or 1M.
 
-When io_uring is blocked (EPERM): containers deny it by default, and so can the sysctl
-kernel.io_uring_disabled (0 allows it, 1 only for privileged users, 2 for nobody). Allow the
-calls io_uring_setup, io_uring_enter and io_uring_register in the container's seccomp profile,
-or stay with epoll, which serves the same.
+If io_uring is blocked (EPERM): most container runtimes deny it by default, and the sysctl
+kernel.io_uring_disabled may (0 allows it, 1 only for privileged users, 2 for nobody). Allow
+io_uring_setup, io_uring_enter and io_uring_register in the container's seccomp profile, or stay
+with epoll, which serves the same content. `ringd doctor` shows the cause.
 
-Signals: SIGINT and SIGTERM let connections finish (--drain-timeout); a second one ends at once.
-SIGUSR1 prints a line of figures on standard error.
-Exit codes: 0 after a drain, 1 when serving is not possible, 2 for a wrong command line, 128 plus
-the signal's number after a second signal.";
+Signals: SIGINT and SIGTERM drain the server (--drain-timeout); a second one ends the process at
+once. SIGUSR1 prints a line of statistics on standard error.
+Exit codes: 0 after a drain, 1 if serving is not possible or a worker failed, 2 for a wrong command
+line, 128 plus the signal's number after a second signal.";
 
-/// Serves the files of a directory over HTTP. Without a command, that is what it does
+/// Serve the files of a directory over HTTP (the default command)
 #[derive(Debug, Parser)]
 #[command(
     name = "ringd",
@@ -67,35 +68,35 @@ pub struct Cli {
     serve: ServeArgs,
 }
 
-/// What `ringd` is to do.
+/// The commands of `ringd`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve the files of a directory over HTTP: what ringd does without a command
+    /// Serve the files of a directory over HTTP; the default command
     #[command(after_help = NOTES)]
     Serve(Box<ServeArgs>),
 
-    /// Send back what comes in, over TCP: the smallest server, for trying drivers out
+    /// Run a TCP echo server, the smallest server, to try out drivers
     #[command(after_help = NOTES)]
     Echo(EchoArgs),
 
-    /// Tell whether and how ringd can serve on this machine, and what would mend the rest
+    /// Test what works on this machine, and print how to fix what does not
     Doctor(doctor::Args),
 
     /// Compare drivers on this machine, or ringd with another server: CPU time, rates, latencies
     #[cfg(feature = "bench")]
     Bench(BenchArgs),
 
-    /// The server of a bench
+    /// Run a server under test; `ringd bench` starts it
     #[cfg(feature = "bench")]
     #[command(hide = true)]
     BenchServer(Box<BenchServerArgs>),
 
-    /// Connect to a TCP server: standard input goes there, its answers to standard output
+    /// Connect standard input and output to a TCP server
     Connect(ConnectArgs),
 }
 
 impl Cli {
-    /// The command, spelled out or not.
+    /// The command; [`Command::Serve`] if none was given.
     pub fn into_command(self) -> Command {
         self.command.unwrap_or_else(|| Command::Serve(Box::new(self.serve)))
     }
@@ -114,19 +115,19 @@ mod tests {
     }
 
     #[test]
-    fn serve_knows_all_commands() {
+    fn the_list_of_commands_is_complete() {
         let cli = Cli::command();
         let names: Vec<_> = cli.get_subcommands().map(clap::Command::get_name).collect();
         assert_eq!(names, serve::COMMANDS);
     }
 
     #[test]
-    fn the_definition_is_sound() {
+    fn clap_accepts_the_definition() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn without_a_command_it_serves() {
+    fn the_default_command_is_serve() {
         for arguments in [&[][..], &["serve"]] {
             let Command::Serve(args) = parse(arguments) else { panic!("{arguments:?}") };
             assert_eq!(args.root, Path::new("./html"));
@@ -145,14 +146,14 @@ mod tests {
     }
 
     #[test]
-    fn echo_has_a_port_of_its_own() {
+    fn echo_has_its_own_default_port() {
         let Command::Echo(args) = parse(&["echo", "--driver", "epoll"]) else { panic!() };
         assert_eq!(args.server.listen, ["127.0.0.1:7891".parse().unwrap()]);
         assert_eq!(args.server.driver, DriverName(Some(DriverKind::Epoll)));
     }
 
     #[test]
-    fn a_directory_may_be_called_like_a_command() {
+    fn a_directory_may_have_the_name_of_a_command() {
         let Command::Serve(args) = parse(&["./echo"]) else { panic!() };
         assert_eq!(args.root, Path::new("./echo"));
         let Command::Serve(args) = parse(&["serve", "echo"]) else { panic!() };
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_serving_do_not_go_with_a_command() {
+    fn echo_refuses_options_of_serve() {
         let mixed = ["ringd", "echo", "--cache-bytes", "1"];
         assert!(Cli::try_parse_from(mixed).is_err());
     }

@@ -1,4 +1,4 @@
-//! Running a command: parse, start, say so, stop when told.
+//! Runs the command that the command line names.
 
 use std::io;
 use std::process::ExitCode;
@@ -7,30 +7,31 @@ use std::sync::Arc;
 use clap::Parser;
 use signal_hook::consts::{SIGUSR1, SIGXFSZ};
 
-use super::signals::{Signals, Statistics};
-use super::tell::tell;
-use super::{Cli, Command, EchoArgs, EchoPlan, Failure, ServeArgs, ServePlan};
+use super::signals::{CaughtSignals, Statistics};
+use super::stderr::print_line;
+use super::{Cli, Command, CommandError, EchoArgs, EchoPlan, ServeArgs, ServePlan};
 use crate::driver::DriverSelection;
 use crate::serve::{self, CacheMonitor};
 use crate::server::Server;
 use crate::{connect, doctor};
 
-/// Does what the command line of this process says.
+/// Parses the command line of this process and runs its command.
 pub fn run() -> ExitCode {
-    // A write beyond the limit of file sizes then fails, and does not end the process.
+    // Handle SIGXFSZ, so that a write beyond the limit of file sizes fails instead of ending the
+    // process.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
-    // The default action of SIGUSR1 would end the process before there are statistics to show.
+    // Ignore SIGUSR1 until statistics exist; its default action would end the process.
     let _ = signal_hook::flag::register(SIGUSR1, Arc::default());
     match dispatch(&Cli::parse().into_command()) {
         Ok(code) => code,
         Err(error) => {
-            tell(io::stderr(), &format!("ringd: {error}"));
+            print_line(io::stderr(), &format!("ringd: {error}"));
             ExitCode::FAILURE
         }
     }
 }
 
-fn dispatch(command: &Command) -> Result<ExitCode, Failure> {
+fn dispatch(command: &Command) -> Result<ExitCode, CommandError> {
     match command {
         Command::Doctor(args) => return Ok(doctor::run(args, anstream::stdout())),
         Command::Serve(args) => serve(args)?,
@@ -44,36 +45,39 @@ fn dispatch(command: &Command) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn serve(args: &ServeArgs) -> Result<(), Failure> {
+fn serve(args: &ServeArgs) -> Result<(), CommandError> {
     let ServePlan { server, http, selection, root, notes } = ServePlan::make(args)?;
-    notes.iter().for_each(|note| tell(io::stderr(), &format!("ringd: {note}")));
-    let signals = Signals::watch()?;
+    notes.iter().for_each(|note| print_line(io::stderr(), &format!("ringd: {note}")));
+    let signals = CaughtSignals::catch()?;
     let serve::HttpServer { server, caches } = serve::http(&server, http, selection)?;
     let urls = server.addresses().iter().map(|address| format!(" http://{address}/"));
-    let does = format!("serving {root} at") + &urls.collect::<String>();
-    run_server(server, signals, caches, &does)
+    let activity = format!("serving {root} at") + &urls.collect::<String>();
+    run_server(server, signals, caches, &activity)
 }
 
-fn echo(args: &EchoArgs) -> Result<(), Failure> {
+fn echo(args: &EchoArgs) -> Result<(), CommandError> {
     let EchoPlan { server, selection } = EchoPlan::make(args)?;
-    let signals = Signals::watch()?;
+    let signals = CaughtSignals::catch()?;
     let server = serve::echo(&server, selection)?;
     let addresses = server.addresses().iter().map(|address| format!(" {address}"));
-    let does = "echoing at".to_owned() + &addresses.collect::<String>();
-    run_server(server, signals, CacheMonitor::default(), &does)
+    let activity = "echoing at".to_owned() + &addresses.collect::<String>();
+    run_server(server, signals, CacheMonitor::default(), &activity)
 }
 
-/// Says what the server does, and waits until a signal has ended it.
+/// Handles signals, prints the start line, and waits until the server has ended.
 fn run_server(
     server: Server,
-    signals: Signals,
+    signals: CaughtSignals,
     caches: CacheMonitor,
-    does: &str,
-) -> Result<(), Failure> {
+    activity: &str,
+) -> Result<(), CommandError> {
     let statistics = Statistics { monitor: server.monitor(), caches };
-    signals.obey(server.stopper(), statistics)?;
+    signals.handle(server.stopper(), statistics)?;
     let DriverSelection { kind, why, .. } = server.selection();
     let workers = server.workers();
-    tell(io::stdout(), &format!("ringd: {does}; driver: {kind} ({why}); workers: {workers}"));
-    server.join().map_err(|error| Failure(error.to_string()))
+    print_line(
+        io::stdout(),
+        &format!("ringd: {activity}; driver: {kind} ({why}); workers: {workers}"),
+    );
+    server.join().map_err(|error| CommandError(format!("serving has ended: {error}")))
 }

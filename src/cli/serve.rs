@@ -1,4 +1,4 @@
-//! `ringd serve`, and `ringd` alone: its options, and the plan that they make.
+//! `ringd serve`, the default command: its options and their conversion into a plan.
 
 use std::ffi::CString;
 use std::io;
@@ -8,21 +8,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, value_parser};
+use rustix::io::Errno;
 
 use super::connections::connections;
 use super::server::BOUNDS;
 use super::value::{positive_time, size, time};
-use super::{ContentArgs, Failure, ServerArgs};
+use super::{CommandError, ContentArgs, ServerArgs};
 use crate::descriptors::Descriptors;
 use crate::driver::{DriverSelection, File, FileKind, Links};
 use crate::http::RootPath;
 use crate::http::site::FallbackUse;
 use crate::{http, server};
 
-/// Where help lists what is remembered of files.
-const CACHE: &str = "Cache, for each worker";
+/// The heading of the options of the cache in the help.
+const CACHE: &str = "Cache (per worker)";
 
-/// The commands, the hidden one too: a directory that is not there may be meant as one of them.
+/// All commands, also the hidden one. If a root that does not exist has one of these names, the
+/// error explains where a command goes.
 pub(super) const COMMANDS: &[&str] = &[
     "serve",
     "echo",
@@ -38,7 +40,7 @@ pub(super) const COMMANDS: &[&str] = &[
 #[derive(Debug, Args)]
 #[command(mut_arg("listen", |listen| listen.default_value("127.0.0.1:7890")))]
 pub struct ServeArgs {
-    /// The directory to serve
+    /// Directory to serve
     #[arg(default_value = "./html")]
     pub root: PathBuf,
 
@@ -46,11 +48,11 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub server: ServerArgs,
 
-    /// Options about what is made of the files.
+    /// Options about content.
     #[command(flatten)]
     pub content: ContentArgs,
 
-    /// How long a request may take to arrive
+    /// How long a request head may take to arrive
     #[arg(
         long,
         value_name = "TIME",
@@ -60,8 +62,7 @@ pub struct ServeArgs {
     )]
     pub header_timeout: Duration,
 
-    /// Names that are remembered; each may hold a file open [default: 2048, or fewer where
-    /// descriptors are short]
+    /// Cached names; each may hold a file open [default: 2048, fewer if descriptors are scarce]
     #[arg(
         long,
         value_name = "COUNT",
@@ -70,7 +71,7 @@ pub struct ServeArgs {
     )]
     pub cache_entries: Option<u32>,
 
-    /// Bytes of small files and heads that are remembered
+    /// Memory for cached small files and response heads
     #[arg(
         long,
         value_name = "BYTES",
@@ -80,7 +81,7 @@ pub struct ServeArgs {
     )]
     pub cache_bytes: usize,
 
-    /// Files up to this size are sent from memory, larger ones by sendfile(2)
+    /// Files up to this size are sent from memory, larger ones with sendfile(2); at most 1M
     #[arg(
         long,
         value_name = "BYTES",
@@ -90,7 +91,7 @@ pub struct ServeArgs {
     )]
     pub memory_file_max: u64,
 
-    /// How long a remembered file is served before the file system is asked whether it changed
+    /// How long a cached file is served before it is checked for changes
     #[arg(
         long,
         value_name = "TIME",
@@ -100,36 +101,34 @@ pub struct ServeArgs {
     )]
     pub revalidate: Duration,
 
-    /// Do not let the kernel tell of changes (inotify): what is remembered is served for all of
-    /// --revalidate
+    /// Do not use inotify to notice changes; they then show after --revalidate
     #[arg(long, help_heading = CACHE)]
     pub no_watch: bool,
 }
 
-/// All that a run needs.
+/// Everything that a run of `ringd serve` needs.
 #[derive(Debug)]
 pub struct ServePlan {
-    /// For the server.
+    /// The settings of the server.
     pub server: server::ServerSettings,
-    /// For its sessions.
+    /// The settings of the site.
     pub http: http::SiteSettings,
     /// The driver.
     pub selection: DriverSelection,
-    /// The root, as it is called when it is told to a person.
+    /// The root for the start line: its absolute path, and the target of a link in it.
     pub root: String,
-    /// What the operator should know before anybody is served, a line each.
+    /// Notes for the operator, printed before the server starts.
     pub notes: Vec<String>,
 }
 
 impl ServePlan {
-    /// Turns a command line into settings, looking at the machine where it must.
-    ///
-    /// Raises the soft limit of descriptors to the hard one.
+    /// Turns a command line into a plan. Opens the root, tests the driver, and raises the soft
+    /// limit of descriptors to the hard limit.
     ///
     /// # Errors
     ///
-    /// When the root cannot be served, the limits do not suffice, or the driver does not work.
-    pub fn make(args: &ServeArgs) -> Result<Self, Failure> {
+    /// When the root cannot be served, descriptors do not suffice, or the driver does not work.
+    pub fn make(args: &ServeArgs) -> Result<Self, CommandError> {
         let links = args.content.symlinks.into();
         let root = open_root(&args.root, links)?;
         let content = args.content.content()?;
@@ -152,29 +151,29 @@ impl ServePlan {
                 ..http::SiteSettings::new(root)
             },
             selection,
-            root: name_of(&args.root),
+            root: display_root(&args.root),
             notes,
         })
     }
 }
 
-/// The root as it was given, from the top; and where it leads at the moment, if there is a link on
-/// the way.
-fn name_of(root: &Path) -> String {
-    let name = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
-    // Dots are no links.
-    let name = name.components().collect::<PathBuf>();
+/// The absolute path of the root; if it contains a symbolic link, also the current target.
+fn display_root(root: &Path) -> String {
+    let absolute = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+    // Collecting the components removes `.`, which would make the two paths differ without a link.
+    let absolute = absolute.components().collect::<PathBuf>();
     match root.canonicalize() {
-        Ok(real) if real != name => format!("{} (now {})", name.display(), real.display()),
-        _ => name.display().to_string(),
+        Ok(real) if real != absolute => format!("{} (now {})", absolute.display(), real.display()),
+        _ => absolute.display().to_string(),
     }
 }
 
-/// What may surprise, though it may be meant.
+/// Notes about settings that are valid but may be a mistake.
 fn notes(root: &File, links: Links, content: &http::Content) -> Vec<String> {
     let mut notes = Vec::new();
     if links == Links::Follow {
-        let note = "all symbolic links are followed, out of the root too, as --symlinks says";
+        let note = "--symlinks follow: links that leave the root are followed too, so their \
+                    targets are public";
         notes.push(note.to_owned());
     }
     for (its_use, path) in content.fallbacks() {
@@ -186,18 +185,21 @@ fn notes(root: &File, links: Links, content: &http::Content) -> Vec<String> {
         let is_file = |file: &File| file.metadata().kind == FileKind::Regular;
         if !matches!(file, Ok(Ok(file)) if is_file(&file)) {
             let path = String::from_utf8_lossy(path);
-            notes.push(format!("{option}: there is no file /{path} in the root yet"));
+            notes.push(format!(
+                "{option}: there is no file /{path} in the root yet; create it, or check the path"
+            ));
         }
     }
     notes
 }
 
-/// Bytes of the cache.
+/// Parses `--cache-bytes`.
 fn cache_bytes(text: &str) -> Result<usize, String> {
-    usize::try_from(size(text)?).map_err(|_| "it must be less than the address space".into())
+    usize::try_from(size(text)?).map_err(|_| "it must fit into the address space".into())
 }
 
-/// Bytes of a file that is kept in memory. A larger one would hold up others while it is copied.
+/// Parses `--memory-file-max`. The limit is 1 MiB, because copying a larger file would delay the
+/// other connections of the worker.
 fn memory_file_max(text: &str) -> Result<u64, String> {
     match size(text)? {
         bytes if bytes > 1 << 20 => Err("it must be at most 1M".into()),
@@ -205,57 +207,62 @@ fn memory_file_max(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Opens the root, and makes sure that files beneath it can be opened the safe way.
-fn open_root(path: &Path, links: Links) -> Result<Arc<File>, Failure> {
+/// Opens the root, and checks that `openat2(2)` works on it.
+fn open_root(path: &Path, links: Links) -> Result<Arc<File>, CommandError> {
     let failed = |reason: &str| {
         let path = path.display();
-        Failure(format!("cannot serve {path}: {reason}"))
+        CommandError(format!("cannot serve {path}: {reason}"))
     };
     let root = File::open_root(path, links).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound if let Ok(target) = path.read_link() => {
             let target = target.display();
-            failed(&format!("it is a link to {target}, and there is no such directory"))
+            failed(&format!("it is a link to {target}, which does not exist; correct the link"))
         }
-        io::ErrorKind::NotFound if is_command(path) => {
-            failed("there is no such directory; a command comes before its options")
-        }
+        io::ErrorKind::NotFound if is_command(path) => failed(
+            "there is no such directory; if you meant the command, a command comes before \
+                    its options",
+        ),
         io::ErrorKind::NotFound => {
             failed("there is no such directory; name the one to serve, as in `ringd DIRECTORY`")
         }
         io::ErrorKind::PermissionDenied => {
-            failed("permission denied; the directory must be readable for the user of ringd")
+            failed("permission denied; make the directory readable for the user of ringd")
         }
-        _ => failed(&error.to_string()),
+        _ => failed(&format!("{error}; check the directory")),
     })?;
     if root.metadata().kind != FileKind::Directory {
         return Err(failed("it is not a directory; name the directory that the file is in"));
     }
     match File::open_beneath(&root, c".") {
         Ok(_) => Ok(Arc::new(root)),
-        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
-            Err(failed("the kernel lacks openat2(2); Linux 5.6 or newer is needed"))
-        }
-        Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-            Err(failed("openat2(2) is denied; allow it in the seccomp profile"))
-        }
-        Err(error) => Err(failed(&error.to_string())),
+        Err(error) => Err(match Errno::from_io_error(&error) {
+            Some(Errno::NOSYS) => {
+                failed("the kernel does not have openat2(2); Linux 5.6 or newer is needed")
+            }
+            Some(Errno::PERM) => failed("openat2(2) is denied; allow it in the seccomp profile"),
+            _ => failed(&format!("{error}; check the directory")),
+        }),
     }
 }
 
-/// What leads to the root, and will lead to another one when a link on the way is turned.
-fn root_path(path: &Path) -> Result<RootPath, Failure> {
+/// The path of the root and where it begins. A worker opens it again from time to time, because a
+/// deployment may replace a symbolic link in it.
+fn root_path(path: &Path) -> Result<RootPath, CommandError> {
     let failed = |error: io::Error| {
-        let here = "the current directory cannot be read";
-        Failure(format!("{here}: {error}; start ringd in another one"))
+        let path = path.display();
+        CommandError(format!(
+            "cannot open the directory that {path} is relative to: {error}; start ringd in a \
+             directory that it may read, or name the root by its absolute path"
+        ))
     };
-    // An absolute path needs no beginning, and the current directory may be closed to us.
+    // For an absolute path the current directory is not needed, and it may be unreadable.
     let base = if path.is_absolute() { "/" } else { "." };
     let base = File::open_root(Path::new(base), Links::Follow).map_err(failed)?;
     let path = CString::new(path.as_os_str().as_bytes()).map_err(|error| failed(error.into()))?;
     Ok(RootPath { base: Arc::new(base), path })
 }
 
-/// Whether a root that does not exist is rather a command behind options.
+/// Whether a root that does not exist is likely meant as a command.
 fn is_command(root: &Path) -> bool {
     root.to_str().is_some_and(|root| COMMANDS.contains(&root))
 }
@@ -265,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unusable_root_names_cause_and_remedy() {
+    fn the_error_of_an_unusable_root_names_cause_and_remedy() {
         let missing =
             open_root(Path::new("/no/such/directory"), Links::Beneath).unwrap_err().to_string();
         assert!(missing.contains("no such directory") && missing.contains("ringd DIRECTORY"));
@@ -274,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_behind_options_is_told_from_a_directory() {
+    fn the_error_of_a_command_after_options_says_where_it_goes() {
         let command = open_root(Path::new("echo"), Links::Beneath).unwrap_err().to_string();
         assert!(command.contains("before its options"), "{command}");
     }

@@ -1,4 +1,4 @@
-//! What is common to every server's command line.
+//! The options that `ringd serve` and `ringd echo` share.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -6,36 +6,37 @@ use std::time::Duration;
 
 use clap::{Args, value_parser};
 
-use super::Failure;
+use super::CommandError;
 use super::value::{DriverName, address, positive_time, time};
 use crate::driver::{DriverSelection, Limits, Tracer};
 use crate::server::ServerSettings;
 
-/// Where help lists what bounds a server.
+/// The heading of the limits and timeouts in the help.
 pub(super) const BOUNDS: &str = "Bounds";
 
 /// Options of every command that serves.
 #[derive(Debug, Args)]
 pub struct ServerArgs {
-    /// Address and port to listen on; may be given several times. Port 0 takes a free one
+    /// Address and port to listen on; may be given several times. With port 0, the kernel picks a
+    /// free port
     #[arg(short, long, value_name = "ADDR:PORT", value_parser = address)]
     pub listen: Vec<SocketAddr>,
 
-    /// How I/O is done
+    /// I/O driver
     #[arg(short, long, value_name = "DRIVER", default_value = "auto")]
     pub driver: DriverName,
 
-    /// Threads that serve; by default one for each CPU that this process may use
+    /// Number of worker threads [default: one per usable CPU]
     #[arg(short, long, value_name = "COUNT", value_parser = value_parser!(u16).range(1..=1024))]
     pub workers: Option<u16>,
 
-    /// Tell on standard error what the driver is asked to do, and what becomes of it
+    /// Log each operation of the driver and its result on standard error
     #[arg(long)]
     pub trace: bool,
 
-    /// Connections at a time, in all; more wait in the kernel's backlog. By default as many as
-    /// the limit of descriptors allows, at most 65536. Beyond what they can hold themselves,
-    /// select (descriptors below 1024) and threads (2048 for each worker) close connections
+    /// Maximum number of concurrent connections; more wait in the kernel's backlog [default: as the
+    /// limit of descriptors allows, at most 65536]. The drivers select (descriptors below 1024) and
+    /// threads (2048 sockets per worker) close connections beyond their own limits
     #[arg(
         long,
         value_name = "COUNT",
@@ -44,7 +45,7 @@ pub struct ServerArgs {
     )]
     pub max_connections: Option<u32>,
 
-    /// How long a connection may stay silent between two exchanges
+    /// How long a connection may be idle between requests
     #[arg(
         long,
         value_name = "TIME",
@@ -54,7 +55,7 @@ pub struct ServerArgs {
     )]
     pub idle_timeout: Duration,
 
-    /// How long a client may leave what is sent unacknowledged
+    /// How long a client may acknowledge nothing of what is sent
     #[arg(
         long,
         value_name = "TIME",
@@ -64,7 +65,7 @@ pub struct ServerArgs {
     )]
     pub send_timeout: Duration,
 
-    /// How long connections may take to finish when the server is told to stop
+    /// How long connections may take to finish after a signal to stop
     #[arg(
         long,
         value_name = "TIME",
@@ -76,43 +77,44 @@ pub struct ServerArgs {
 }
 
 impl ServerArgs {
-    /// Threads that serve.
+    /// The number of worker threads.
     pub(super) fn worker_count(&self) -> usize {
         let available = || thread::available_parallelism().map_or(1, std::num::NonZero::get);
         self.workers.map_or_else(available, usize::from)
     }
 
-    /// The driver, tried out.
+    /// Chooses and tests the driver.
     ///
     /// # Errors
     ///
-    /// When the one that is asked for does not work here.
-    pub(super) fn selection(&self) -> Result<DriverSelection, Failure> {
+    /// When the named driver does not work here; with `auto`, when none does.
+    pub(super) fn selection(&self) -> Result<DriverSelection, CommandError> {
         DriverSelection::make(self.driver.0).map_err(|error| {
             let name = self.driver.name();
             let remedy = match self.driver.0 {
-                Some(_) => "run with --driver auto to take what works",
-                None => "ringd doctor tells more",
+                Some(_) => "use --driver auto to take one that works",
+                None => "run `ringd doctor` for the cause",
             };
-            Failure(format!("the driver {name} does not work here: {error}; {remedy}"))
+            CommandError(format!("the driver {name} does not work here: {error}; {remedy}"))
         })
     }
 
-    /// For the server. With `--trace`, the legend is written.
+    /// The settings of the server. With `--trace`, this also starts the trace, which writes its
+    /// legend.
     ///
     /// # Errors
     ///
-    /// When there is no thread for the trace.
+    /// When the thread of the trace cannot be started.
     pub(super) fn settings(
         &self,
         connections_max: u32,
         header_timeout: Duration,
-    ) -> Result<ServerSettings, Failure> {
+    ) -> Result<ServerSettings, CommandError> {
         let trace = self.trace.then(|| Tracer::to(std::io::stderr())).transpose();
         let trace = trace.map_err(|error| {
-            let remedy = "raise the limit (ulimit -u, pids.max of the control group), \
-                          or run without --trace";
-            Failure(format!("there is no thread for the trace: {error}; {remedy}"))
+            let remedy = "raise the limit of processes (`ulimit -u`, pids.max of the control \
+                          group), or run without --trace";
+            CommandError(format!("cannot start a thread for the trace: {error}; {remedy}"))
         })?;
         Ok(ServerSettings {
             listen: self.listen.clone(),

@@ -1,4 +1,4 @@
-//! What signals do to a server: the first SIGINT or SIGTERM drains it, the second ends the process,
+//! Signal handling of a server: the first SIGINT or SIGTERM drains it, the second ends the process,
 //! SIGUSR1 prints statistics.
 
 use std::fmt;
@@ -7,53 +7,58 @@ use std::thread;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator;
 
-use super::Failure;
-use super::tell::Teller;
+use super::CommandError;
+use super::stderr::StderrWriter;
 use crate::serve::CacheMonitor;
 use crate::server::{Monitor, Stopper};
 
-/// The signals of this process, caught.
-pub(super) struct Signals(iterator::Signals);
+/// The signals of this process; they wait here until [`CaughtSignals::handle`] is called.
+pub(super) struct CaughtSignals(iterator::Signals);
 
-impl Signals {
-    /// Catches signals from now on. Call it before the first worker starts, so that no signal
-    /// meets its default action.
-    pub(super) fn watch() -> Result<Self, Failure> {
+impl CaughtSignals {
+    /// Catches the signals. Call this before the first worker starts: the default action of a
+    /// signal that comes earlier ends the process.
+    pub(super) fn catch() -> Result<Self, CommandError> {
         let signals = iterator::Signals::new([SIGINT, SIGTERM, SIGUSR1]);
         signals.map(Self).map_err(|error| {
-            let remedy = "`ulimit -n` raises the limit of descriptors";
-            Failure(format!("cannot watch for signals: {error}; {remedy}"))
+            let remedy = "raise the limit of descriptors with `ulimit -n`";
+            CommandError(format!("cannot handle signals: {error}; {remedy}"))
         })
     }
 
-    /// Does what each signal asks for, from a thread of its own.
-    pub(super) fn obey(mut self, stopper: Stopper, statistics: Statistics) -> Result<(), Failure> {
-        let watch = move || {
+    /// Handles the signals in a separate thread.
+    pub(super) fn handle(
+        mut self,
+        stopper: Stopper,
+        statistics: Statistics,
+    ) -> Result<(), CommandError> {
+        let handle_all = move || {
             let mut draining = false;
-            let teller = Teller::default();
+            let stderr = StderrWriter::default();
             for signal in self.0.forever() {
                 if signal == SIGUSR1 {
-                    teller.tell(statistics.to_string());
+                    stderr.write(statistics.to_string());
                     continue;
                 }
                 if draining {
                     std::process::exit(128 + signal);
                 }
                 draining = true;
-                let message = "ringd: finishing open connections; a second signal ends at once";
-                teller.tell(message.to_owned());
+                let message = "ringd: finishing open connections; a second signal ends the process \
+                               at once";
+                stderr.write(message.to_owned());
                 stopper.stop();
             }
         };
-        let started = thread::Builder::new().name("signals".into()).spawn(watch);
+        let started = thread::Builder::new().name("signals".into()).spawn(handle_all);
         started.map(drop).map_err(|error| {
-            let remedy = "`ulimit -u` raises the limit of processes";
-            Failure(format!("a thread cannot be started: {error}; {remedy}"))
+            let remedy = "raise the limit of processes with `ulimit -u`";
+            CommandError(format!("cannot start a thread for signals: {error}; {remedy}"))
         })
     }
 }
 
-/// What a server has open and has done; shown as one line.
+/// The statistics of a server; their `Display` form is the line that SIGUSR1 prints.
 pub(super) struct Statistics {
     pub(super) monitor: Monitor,
     pub(super) caches: CacheMonitor,
@@ -67,7 +72,7 @@ impl fmt::Display for Statistics {
             f,
             "ringd: connections {}; driver: system calls {}, submissions {}, completions {}; \
              cache: entries {}, bytes {}, files {}, watched directories {}, hits {}, misses {}, \
-             asked again {}, changed {}, evicted {}",
+             revalidated {}, changed {}, evicted {}",
             worker.connections,
             driver.system_calls,
             driver.submissions,

@@ -1,4 +1,7 @@
-//! The values of options: how they are written, and what is said of those that are not.
+//! Parsers for the values of options.
+//!
+//! The error of a parser is a `String`, here and in the other files of the command line: clap only
+//! prints it, after the option and the value.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,10 +11,10 @@ use clap::builder::PossibleValue;
 
 use crate::driver::DriverKind;
 
-/// No timeout is longer, so that no sum of times overflows.
+/// The longest time that is accepted, so that sums of times cannot overflow.
 const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The value of `--driver`: one of [`DriverKind::ALL`] by its name, or none, which is `auto`.
+/// The value of `--driver`: the name of one of [`DriverKind::ALL`], or `auto`, which is `None`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DriverName(pub Option<DriverKind>);
 
@@ -26,7 +29,7 @@ impl DriverName {
         all
     };
 
-    /// As it is typed.
+    /// The name on the command line.
     pub fn name(self) -> &'static str {
         self.0.map_or("auto", DriverKind::name)
     }
@@ -38,12 +41,12 @@ impl ValueEnum for DriverName {
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
-        let summary = self.0.map_or("uring where it works, else epoll", DriverKind::summary);
+        let summary = self.0.map_or("uring if it works, otherwise epoll", DriverKind::summary);
         Some(PossibleValue::new(self.name()).help(summary))
     }
 }
 
-/// An address to listen on.
+/// Parses an address to listen on.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         "it must be an IP address and a port, as in 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080"
@@ -51,7 +54,7 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// A server to connect to: an address and a port, or a name and a port.
+/// Checks the server of `ringd connect`: an address and a port, or a host name and a port.
 pub(super) fn peer(text: &str) -> Result<String, String> {
     let is_name = |host: &str| !host.is_empty() && !host.contains([':', '[', ']', ' ']);
     let named = match text.rsplit_once(':') {
@@ -62,13 +65,13 @@ pub(super) fn peer(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     let forms = "127.0.0.1:7891, [::1]:7891 or localhost:7891";
-    Err(format!("it must be an address or a name, and a port, as in {forms}"))
+    Err(format!("it must be an address or a host name, and a port, as in {forms}"))
 }
 
-/// No size is larger.
+/// The largest size that is accepted.
 const SIZE_MAX: u64 = 16 << 30;
 
-/// A number of bytes, with a unit or without.
+/// Parses a number of bytes, with or without a unit.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(['K', 'M', 'G']);
     let unit = match &text[digits.len()..] {
@@ -85,7 +88,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "a size is written like 0, 512, 16K or 1M, and is at most 16G".into())
 }
 
-/// A time, which may be nothing.
+/// Parses a time, which may be zero.
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(time) if time > TIME_MAX => Err("it must be at most 365 days".into()),
@@ -94,10 +97,10 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A time that something may take.
+/// Parses a time longer than zero.
 pub(super) fn positive_time(text: &str) -> Result<Duration, String> {
     match time(text)? {
-        Duration::ZERO => Err("it must be longer than nothing".into()),
+        Duration::ZERO => Err("it must be longer than 0s".into()),
         time => Ok(time),
     }
 }
@@ -107,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_driver_is_a_value() {
+    fn every_driver_can_be_named() {
         let names: Vec<_> = DriverName::value_variants().iter().map(|name| name.name()).collect();
         assert_eq!(names[0], "auto");
         assert_eq!(names[1..], DriverKind::ALL.map(DriverKind::name));
@@ -117,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_has_a_port() {
+    fn a_peer_without_a_port_is_refused() {
         for good in ["127.0.0.1:1", "[::1]:80", "localhost:7891", "a.example.:65535"] {
             assert_eq!(peer(good).as_deref(), Ok(good));
         }
@@ -127,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_has_a_unit_or_none() {
+    fn sizes_are_parsed_with_and_without_a_unit() {
         for (text, bytes) in [("0", 0), ("512", 512), ("16K", 16 << 10), ("3M", 3 << 20)] {
             assert_eq!(size(text), Ok(bytes));
         }
@@ -138,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn no_time_overflows() {
+    fn times_are_bounded() {
         assert_eq!(time("0s"), Ok(Duration::ZERO));
         assert!(positive_time("0s").is_err());
         assert!(time("1000000years").is_err());

@@ -1,18 +1,18 @@
-//! What the facts mean. Nothing here touches the machine.
+//! Turns the facts into checks. Nothing here accesses the machine.
 
-use super::explain::{Explanation, explain, name};
-use super::facts::{Facts, Failure, System, Tried};
+use super::explain::{Explanation, errno_name, explain};
+use super::facts::{Facts, System, TrialError, Tried, UnknownFact};
 use super::limits;
 use super::report::{Area, Auto, Check, CheckStatus, DoctorReport, Remedy};
 use crate::driver::DriverKind;
 use crate::driver::probe::ProbeStep;
 use crate::driver::trial::{Need, Trial};
 
-/// What the proactor needs, and what serving needs.
+/// The Linux versions that the driver uring and serving need.
 const URING_SINCE: (u32, u32) = (6, 1);
 const SERVING_SINCE: (u32, u32) = (5, 6);
 
-/// Judges all facts.
+/// Makes the report.
 pub(super) fn judge(facts: &Facts) -> DoctorReport {
     let system = &facts.system;
     let mut checks = vec![version(facts)];
@@ -40,8 +40,8 @@ pub(super) fn judge(facts: &Facts) -> DoctorReport {
     }
 }
 
-/// A version alone proves nothing, since kernels have parts of newer ones: what counts is what
-/// works. It is worth a note when it fits what does not.
+/// The version of the kernel. An old version is at most worth a note, because distributions add
+/// newer features to older kernels: below 5.6 always, below 6.1 if the driver uring does not work.
 fn version(facts: &Facts) -> Check {
     let check = |found: &str| Check::ok(Area::Kernel, "kernel.version".into(), "version", found);
     let release = match &facts.system.release {
@@ -52,36 +52,42 @@ fn version(facts: &Facts) -> Check {
         facts.drivers.iter().any(|(kind, steps)| *kind == DriverKind::Uring && !works(steps));
     match facts.system.version() {
         Some(version) if version < SERVING_SINCE => {
-            let cause = "serving needs Linux 5.6, for openat2, unless that was added to it";
+            let cause = "serving needs openat2, which is part of Linux 5.6 and newer; some \
+                         distributions add it to older kernels";
             release.but(CheckStatus::Note, cause.into(), Vec::new())
         }
         Some(version) if version < URING_SINCE && without_ring => {
             release.but(CheckStatus::Note, "the driver uring needs Linux 6.1".into(), Vec::new())
         }
         Some(_) => release,
-        None => release.but(CheckStatus::Note, "it does not tell its version".into(), Vec::new()),
+        None => release.but(
+            CheckStatus::Note,
+            "the release does not begin with a version".into(),
+            Vec::new(),
+        ),
     }
 }
 
-/// Who lets this process do what: the sysctl and seccomp. They are notes at most, since what they
-/// deny is tried below.
+/// The sysctl and the seccomp filter, which may deny calls. They get at most a note, because other
+/// checks try the calls themselves.
 fn permissions(system: &System) -> [Check; 2] {
     let check =
         |id: &str, title, found| Check::ok(Area::Kernel, format!("kernel.{id}"), title, found);
     let title = "sysctl kernel.io_uring_disabled";
     let sysctl = match &system.uring_disabled {
-        Ok(value @ 0) => check("io_uring_disabled", title, format!("{value}, for everybody")),
+        Ok(value @ 0) => check("io_uring_disabled", title, format!("{value} (allowed for all)")),
         Ok(value) => check("io_uring_disabled", title, value.to_string()).but(
             CheckStatus::Note,
-            "1 leaves io_uring to the privileged and to one group, 2 to nobody".into(),
+            "1 allows io_uring to privileged processes and one group, 2 to nobody".into(),
             Vec::new(),
         ),
-        Err(reason) if system.version().is_some_and(|version| version < (6, 6)) => check(
-            "io_uring_disabled",
-            title,
-            "none".into(),
-        )
-        .but(CheckStatus::Note, format!("it came with Linux 6.6 ({reason})"), Vec::new()),
+        Err(reason) if system.version().is_some_and(|version| version < (6, 6)) => {
+            check("io_uring_disabled", title, "none".into()).but(
+                CheckStatus::Note,
+                format!("it exists since Linux 6.6 ({reason})"),
+                Vec::new(),
+            )
+        }
         Err(reason) => unread(check("io_uring_disabled", title, "unknown".into()), reason),
     };
     let title = "seccomp";
@@ -89,7 +95,7 @@ fn permissions(system: &System) -> [Check; 2] {
         Ok(0) => check("seccomp", title, "no filter".into()),
         Ok(_) => check("seccomp", title, "a filter".into()).but(
             CheckStatus::Note,
-            "it may deny system calls; what it denies is seen below".into(),
+            "it may deny system calls; the checks below show which".into(),
             Vec::new(),
         ),
         Err(reason) => unread(check("seccomp", title, "unknown".into()), reason),
@@ -97,7 +103,7 @@ fn permissions(system: &System) -> [Check; 2] {
     [sysctl, seccomp]
 }
 
-fn unread(check: Check, reason: &str) -> Check {
+fn unread(check: Check, reason: &UnknownFact) -> Check {
     check.but(CheckStatus::Note, format!("could not be read: {reason}"), Vec::new())
 }
 
@@ -108,19 +114,19 @@ fn trial(area: Area, prefix: &str, (trial, tried): &(Trial, Tried), system: &Sys
         Need::Extra => CheckStatus::Note,
     };
     let check = Check::ok(area, format!("{prefix}.{}", trial.id), trial.title, "works");
-    judge_tried(check, tried, status, |failure| {
-        let Explanation { cause, remedies } = explain(trial.call, trial.since, failure, system);
+    judge_tried(check, tried, status, |error| {
+        let Explanation { cause, remedies } = explain(trial.call, trial.since, error, system);
         Explanation { cause: format!("{cause}; without it, {}", trial.without), remedies }
     })
 }
 
-/// What a check comes to that is as it should be if what was tried works, and has `status`
-/// otherwise.
+/// Completes `check` with the result of its trial: it gets `status` if the trial failed, and a note
+/// if there is no result.
 fn judge_tried(
     check: Check,
     tried: &Tried,
     status: CheckStatus,
-    explain: impl FnOnce(&Failure) -> Explanation,
+    explain: impl FnOnce(&TrialError) -> Explanation,
 ) -> Check {
     match tried {
         Tried::Works => check,
@@ -128,21 +134,21 @@ fn judge_tried(
             let cause = format!("could not be tried: {reason}");
             Check { found: "unknown".into(), ..check }.but(CheckStatus::Note, cause, Vec::new())
         }
-        Tried::Fails(failure) => {
-            let Explanation { cause, remedies } = explain(failure);
-            Check { found: said(failure), ..check }.but(status, cause, remedies)
+        Tried::Fails(error) => {
+            let Explanation { cause, remedies } = explain(error);
+            Check { found: error_name(error), ..check }.but(status, cause, remedies)
         }
     }
 }
 
-/// A step that the proactor took.
+/// The check of one step of the probe of the driver uring.
 fn uring_step((step, tried): &(ProbeStep, Tried), system: &System) -> Check {
     let title = match step {
-        ProbeStep::Open => "set-up of the driver",
-        ProbeStep::Receive => "receive into a ring's buffer",
+        ProbeStep::Open => "setup of the driver",
+        ProbeStep::Receive => "receive into a provided buffer",
         ProbeStep::Wake => "wake by an eventfd",
         ProbeStep::Send => "send",
-        ProbeStep::Gather => "send of several pieces",
+        ProbeStep::Gather => "send of several buffers",
         ProbeStep::SendFile => "sendfile beside the ring",
         ProbeStep::ReadFile => "read of a file",
         ProbeStep::OpenFile => "open of a file",
@@ -152,58 +158,58 @@ fn uring_step((step, tried): &(ProbeStep, Tried), system: &System) -> Check {
         ProbeStep::Timeout => "wait with a timeout",
     };
     let check = Check::ok(Area::IoUring, format!("uring.{}", step.id()), title, "works");
-    judge_tried(check, tried, CheckStatus::Shortcoming, |failure| {
-        explain_step(DriverKind::Uring, *step, failure, system)
+    judge_tried(check, tried, CheckStatus::Shortcoming, |error| {
+        explain_step(DriverKind::Uring, *step, error, system)
     })
 }
 
-/// One ring may fit into locked memory where those of all workers do not.
+/// Checks the rings of all workers together: locked memory may suffice for one ring only.
 fn rings_of_workers(facts: &Facts) -> Check {
     let title = "a ring for each worker";
     let check = Check::ok(Area::IoUring, "uring.workers".into(), title, "works");
-    judge_tried(check, &facts.workers, CheckStatus::Shortcoming, |failure| {
-        explain_step(DriverKind::Uring, ProbeStep::Open, failure, &facts.system)
+    judge_tried(check, &facts.workers, CheckStatus::Shortcoming, |error| {
+        explain_step(DriverKind::Uring, ProbeStep::Open, error, &facts.system)
     })
 }
 
 fn driver(kind: DriverKind, steps: &[(ProbeStep, Tried)], facts: &Facts) -> Check {
     let check = Check::ok(Area::Drivers, format!("driver.{kind}"), kind.name(), "works");
     let failed = steps.iter().find_map(|(step, tried)| match tried {
-        Tried::Fails(failure) => Some((*step, failure)),
+        Tried::Fails(error) => Some((*step, error)),
         _ => None,
     });
-    let Some((step, failure)) = failed else { return check };
-    let found = format!("fails at {}: {}", step.id().replace('_', " "), said(failure));
-    let Explanation { cause, mut remedies } = explain_step(kind, step, failure, &facts.system);
+    let Some((step, error)) = failed else { return check };
+    let found = format!("fails at {}: {}", step.id().replace('_', " "), error_name(error));
+    let Explanation { cause, mut remedies } = explain_step(kind, step, error, &facts.system);
     if facts.selection.as_ref().is_ok_and(|selection| selection.kind == kind) {
         let other = facts.drivers.iter().find(|(_, steps)| works(steps));
         remedies.extend(other.map(|(other, _)| {
-            let place = "until then: the self-test of auto does not go as far";
+            let place = "until then, because auto does not test this and takes the driver";
             Remedy::new(format!("ringd --driver {other}"), place)
         }));
     }
     Check { found, ..check }.but(CheckStatus::Shortcoming, cause, remedies)
 }
 
-/// Explains the failure of a step: by the call that the driver names, or the one that the step
-/// is about.
+/// Explains why a step failed: by the system call that the error names, otherwise by the call that
+/// the step makes.
 fn explain_step(
     kind: DriverKind,
     step: ProbeStep,
-    failure: &Failure,
+    error: &TrialError,
     system: &System,
 ) -> Explanation {
     let named = ["io_uring_setup", "io_uring_register", "io_uring_enter"]
         .into_iter()
-        .find(|call| failure.text.starts_with(call));
+        .find(|call| error.text.starts_with(call));
     match (named, step) {
-        (Some(call), _) => explain(call, URING_SINCE, failure, system),
+        (Some(call), _) => explain(call, URING_SINCE, error, system),
         (None, ProbeStep::Open) if kind == DriverKind::Uring => {
-            explain("io_uring_setup", URING_SINCE, failure, system)
+            explain("io_uring_setup", URING_SINCE, error, system)
         }
-        (None, ProbeStep::OpenFile) => explain("openat2", SERVING_SINCE, failure, system),
-        (None, ProbeStep::SendFile) => explain("sendfile", SERVING_SINCE, failure, system),
-        _ => Explanation { cause: failure.text.clone(), remedies: Vec::new() },
+        (None, ProbeStep::OpenFile) => explain("openat2", SERVING_SINCE, error, system),
+        (None, ProbeStep::SendFile) => explain("sendfile", SERVING_SINCE, error, system),
+        _ => Explanation { cause: error.text.clone(), remedies: Vec::new() },
     }
 }
 
@@ -215,6 +221,6 @@ fn works(steps: &[(ProbeStep, Tried)]) -> bool {
     opens(steps) && !steps.iter().any(|(_, tried)| matches!(tried, Tried::Fails(_)))
 }
 
-fn said(failure: &Failure) -> String {
-    failure.code.and_then(name).map_or_else(|| failure.text.clone(), str::to_owned)
+fn error_name(error: &TrialError) -> String {
+    error.code.and_then(errno_name).map_or_else(|| error.text.clone(), str::to_owned)
 }

@@ -1,17 +1,18 @@
-//! Limits of the process and the machine: descriptors, locked memory, backlog, CPUs.
+//! The checks of limits of the process and the machine: descriptors, locked memory, backlog, open
+//! files, CPUs.
 
-use super::facts::{Reading, System};
+use super::facts::{Fact, System};
 use super::remedies::{DESCRIPTORS_WANTED, ROOT, bytes, more_descriptors, more_locked_memory};
 use super::report::{Area, Check, CheckStatus, Remedy};
 use crate::descriptors::{CONNECTIONS_DEFAULT, Descriptors};
 
-/// What ringd asks for when it listens.
+/// The backlog that ringd requests for its listening sockets.
 const BACKLOG_WANTED: u64 = 4096;
 
-/// Locked memory that a worker's ring of full size takes, with some room.
+/// Locked memory for the ring of one worker at full size, with a margin.
 const RING_BYTES: u64 = 128 * 1024;
 
-/// Judges all of them.
+/// All checks of limits.
 pub(super) fn checks(system: &System) -> Vec<Check> {
     let workers = *system.cpus.as_ref().unwrap_or(&1) as u64;
     vec![
@@ -23,17 +24,18 @@ pub(super) fn checks(system: &System) -> Vec<Check> {
     ]
 }
 
-fn descriptors(nofile: &Reading<(u64, u64)>, workers: u64) -> Check {
+fn descriptors(nofile: &Fact<(u64, u64)>, workers: u64) -> Check {
     check("nofile", "descriptors (nofile)", nofile, |(soft, hard), check| {
-        let check = check(format!("{}, {} at most", count(*soft), count(*hard)));
+        let check = check(format!("soft limit {}, hard limit {}", count(*soft), count(*hard)));
         match Descriptors::left_by_default(*hard, workers) {
             0 => {
-                let cause = format!("{workers} workers and their files leave none for connections");
+                let cause =
+                    format!("{workers} workers and their open files leave none for connections");
                 check.but(CheckStatus::Fatal, cause, more_descriptors())
             }
             left if left < CONNECTIONS_DEFAULT => {
                 let cause = format!(
-                    "enough for {left} connections; ringd would take {CONNECTIONS_DEFAULT}"
+                    "they suffice for {left} connections; the default is {CONNECTIONS_DEFAULT}"
                 );
                 check.but(CheckStatus::Shortcoming, cause, more_descriptors())
             }
@@ -46,56 +48,59 @@ fn locked_memory(system: &System, workers: u64) -> Check {
     check("memlock", "locked memory (memlock)", &system.memlock, |(soft, _), check| {
         let check = check(bytes(*soft));
         let wanted = RING_BYTES * workers;
-        if !system.pays_for_rings() || *soft >= wanted {
+        if !system.locks_memory_for_rings() || *soft >= wanted {
             return check;
         }
         let cause = format!(
-            "the rings of {workers} workers take up to {}; with less, their queues shrink, and \
-             at the end auto takes epoll",
+            "the rings of {workers} workers need up to {}; with less, their queues are made \
+             smaller, and in the end auto takes epoll",
             bytes(wanted)
         );
         check.but(CheckStatus::Shortcoming, cause, more_locked_memory())
     })
 }
 
-fn backlog(somaxconn: &Reading<u64>) -> Check {
+fn backlog(somaxconn: &Fact<u64>) -> Check {
     check("somaxconn", "backlog (somaxconn)", somaxconn, |most, check| {
         let check = check(most.to_string());
         if *most >= BACKLOG_WANTED {
             return check;
         }
-        let cause = format!("ringd asks for {BACKLOG_WANTED}; a burst of connections may be lost");
+        let cause = format!(
+            "ringd requests a backlog of {BACKLOG_WANTED}; with less, connections of a burst may \
+             be dropped"
+        );
         let place = "as root, in the network namespace of ringd";
         let line = format!("sysctl -w net.core.somaxconn={BACKLOG_WANTED}");
         check.but(CheckStatus::Shortcoming, cause, vec![Remedy::new(line, place)])
     })
 }
 
-fn open_files(file_max: &Reading<u64>) -> Check {
+fn open_files(file_max: &Fact<u64>) -> Check {
     check("file_max", "open files of the machine", file_max, |most, check| {
         let check = check(count(*most));
         if *most >= DESCRIPTORS_WANTED {
             return check;
         }
         let line = format!("sysctl -w fs.file-max={}", 4 * DESCRIPTORS_WANTED);
-        let cause = "all processes share them".to_owned();
+        let cause = "all processes of the machine share this number".to_owned();
         check.but(CheckStatus::Shortcoming, cause, vec![Remedy::new(line, ROOT)])
     })
 }
 
-fn cpus(cpus: &Reading<usize>) -> Check {
-    check("cpus", "CPUs, as many workers", cpus, |cpus, check| check(cpus.to_string()))
+fn cpus(cpus: &Fact<usize>) -> Check {
+    check("cpus", "CPUs (default number of workers)", cpus, |cpus, check| check(cpus.to_string()))
 }
 
-/// A check of something that may not have been readable.
+/// Makes a check of a fact, or a note if the fact could not be read.
 fn check<T>(
     id: &str,
     title: &str,
-    reading: &Reading<T>,
+    fact: &Fact<T>,
     judge: impl FnOnce(&T, &dyn Fn(String) -> Check) -> Check,
 ) -> Check {
     let found = |found: String| Check::ok(Area::Limits, format!("limits.{id}"), title, found);
-    match reading {
+    match fact {
         Ok(value) => judge(value, &found),
         Err(reason) => found("unknown".into()).but(
             CheckStatus::Note,

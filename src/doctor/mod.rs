@@ -1,18 +1,18 @@
-//! `ringd doctor`: whether and how ringd can serve on this machine, and what would mend the rest.
+//! `ringd doctor`: tests what works on this machine, and prints how to fix what does not.
 //!
-//! Facts are gathered first, by doing wherever that is possible, and judged afterwards, by
-//! functions that touch nothing. What cannot be found out, in a sandbox or without `/proc`, is a
-//! finding like any other.
+//! It first gathers facts, by trying the system calls themselves where possible. Functions without
+//! side effects then turn the facts into checks. A fact that cannot be found out, in a sandbox or
+//! without `/proc`, becomes a note.
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `facts.rs` | what is found out, and how |
-//! | `judge.rs` | what that means: the checks, one by one |
-//! | `explain.rs` | what is behind an error, and the line that mends it |
-//! | `limits.rs` | the same for the limits of the process and the machine |
+//! | `facts.rs` | the facts, and how they are gathered |
+//! | `judge.rs` | the checks, made from the facts |
+//! | `explain.rs` | the causes of errors, and their remedies |
+//! | `limits.rs` | the checks of limits of the process and the machine |
 //! | `remedies.rs` | the lines that raise a limit |
-//! | `report.rs` | the result, which is also the shape of `--json` |
-//! | `render.rs` | the result for a person |
+//! | `report.rs` | the report, whose fields are those of `--json` |
+//! | `render.rs` | the report as text |
 
 mod explain;
 mod facts;
@@ -31,29 +31,28 @@ use facts::Facts;
 pub use report::{Area, Auto, Check, CheckStatus, DoctorReport, Remedy};
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 when serving is possible with some driver, 1 when it is not, 2 for a wrong command
-line. NO_COLOR in the environment means no colour.";
+Exit codes: 0 if at least one driver works, 1 if none does, 2 for a wrong command line. If the
+environment variable NO_COLOR is set, the text has no colour.";
 
-/// Tells whether and how ringd can serve on this machine, and what would mend the rest.
+/// The command line of `ringd doctor`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
-    /// Writes one JSON object instead of text
+    /// Write one JSON object instead of text
     #[arg(long)]
     pub json: bool,
 }
 
-/// Looks at the machine and reports to `out`: in JSON, or for a person, with colour as ANSI
-/// escape codes, which `out` may strip.
+/// Tests the machine and writes the report to `out`, as JSON or as text. The text contains ANSI
+/// escape codes for colours, which `out` may strip.
 ///
-/// It takes part of a second, and two seconds more for each call that a sandbox leaves without an
-/// answer.
+/// It takes less than a second, plus two seconds for each system call that does not return.
 pub fn run(args: &Args, mut out: impl Write) -> ExitCode {
     let report = examine();
     match write(&report, args.json, &mut out) {
-        // A reader that is gone does not change the answer, which is the exit code.
+        // The exit code does not depend on whether the reader of the pipe has gone.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            let _ = writeln!(io::stderr(), "ringd: the report cannot be written: {error}");
+            let _ = writeln!(io::stderr(), "ringd: cannot write the report: {error}");
             ExitCode::FAILURE
         }
         _ if report.serving => ExitCode::SUCCESS,
@@ -61,7 +60,7 @@ pub fn run(args: &Args, mut out: impl Write) -> ExitCode {
     }
 }
 
-/// Looks at the machine.
+/// Tests the machine.
 pub fn examine() -> DoctorReport {
     judge::judge(&Facts::gather())
 }

@@ -1,14 +1,14 @@
-//! The lines that raise a limit, and where they are written.
+//! The lines that raise a limit, and where they belong.
 
 use super::report::Remedy;
 use crate::descriptors::CONNECTIONS_DEFAULT;
 
-const SHELL: &str = "in the shell that starts ringd, as root above the hard limit";
+const SHELL: &str = "in the shell that starts ringd; root is needed above the hard limit";
 const UNIT: &str = "in the [Service] section of a systemd unit";
-pub(super) const ROOT: &str = "as root, outside of containers";
+pub(super) const ROOT: &str = "as root on the host";
 
-/// A limit of descriptors that has enough for the connections that ringd takes by default, and for
-/// some dozens of workers besides.
+/// A limit of descriptors that suffices for the default maximum of connections and for dozens of
+/// workers.
 pub(super) const DESCRIPTORS_WANTED: u64 = 4 * CONNECTIONS_DEFAULT;
 
 pub(super) fn more_descriptors() -> Vec<Remedy> {
@@ -26,7 +26,7 @@ pub(super) fn more_locked_memory() -> Vec<Remedy> {
     ]
 }
 
-/// A number of bytes for a person.
+/// Formats a number of bytes.
 pub(super) fn bytes(number: u64) -> String {
     match number {
         _ if number >= i64::MAX as u64 => "unlimited".into(),

@@ -1,4 +1,4 @@
-//! The result for a person: a table by area, then the verdict and what mends the rest.
+//! The report as text: a table of checks for each area, then the remedies and the verdict.
 
 use std::io::{self, Write};
 
@@ -6,16 +6,16 @@ use anstyle::{AnsiColor, Style};
 
 use super::report::{Area, CheckStatus, DoctorReport, Remedy};
 
-/// The width of the titles.
+/// The width of the column of titles.
 const TITLE: usize = 34;
 
-/// What stands before a cause.
+/// The indentation of a cause.
 const CAUSE: &str = "         ";
 
-/// What stands before the place of a line.
+/// The indentation of the text that says where a line belongs.
 const PLACE: &str = "      ";
 
-/// The width of a page, but for words that are longer.
+/// The maximum width of a line; only a longer word exceeds it.
 const WIDTH: usize = 100;
 
 const AREAS: [(Area, &str); 5] = [
@@ -31,15 +31,15 @@ pub(super) fn render(report: &DoctorReport, out: &mut impl Write) -> io::Result<
     let bold = Style::new().bold();
     for (area, name) in AREAS {
         writeln!(out, "{bold}{name}{bold:#}")?;
-        let mut told = None;
+        let mut printed = None;
         for check in report.checks.iter().filter(|check| check.area == area) {
             let (style, word) = status(check.status);
             let (title, found) = (&check.title, &check.found);
             writeln!(out, "  {style}{word:5}{style:#}  {title:TITLE$}  {found}")?;
-            // Once for all that have the same.
-            if check.cause.is_some() && check.cause != told {
-                told.clone_from(&check.cause);
-                for line in lines(told.as_deref().unwrap_or_default(), WIDTH - CAUSE.len()) {
+            // Print a cause once if several checks in a row have it.
+            if check.cause.is_some() && check.cause != printed {
+                printed.clone_from(&check.cause);
+                for line in lines(printed.as_deref().unwrap_or_default(), WIDTH - CAUSE.len()) {
                     writeln!(out, "{CAUSE}{line}")?;
                 }
             }
@@ -58,20 +58,20 @@ pub(super) fn render(report: &DoctorReport, out: &mut impl Write) -> io::Result<
     writeln!(out, "{style}{verdict}{style:#}")
 }
 
-/// What mends the shortcomings, each set of lines once.
+/// Writes the remedies, each set of lines once.
 fn remedies(report: &DoctorReport, out: &mut impl Write) -> io::Result<()> {
     let bold = Style::new().bold();
-    let mut told: Vec<&[Remedy]> = Vec::new();
+    let mut printed: Vec<&[Remedy]> = Vec::new();
     for check in &report.checks {
         let remedies = &check.remedies[..];
         let minor = check.status < CheckStatus::Shortcoming;
-        if minor || remedies.is_empty() || told.contains(&remedies) {
+        if minor || remedies.is_empty() || printed.contains(&remedies) {
             continue;
         }
-        if told.is_empty() {
-            writeln!(out, "{bold}What mends it{bold:#} (one line of each is enough)")?;
+        if printed.is_empty() {
+            writeln!(out, "{bold}How to fix it{bold:#} (one line for each problem is enough)")?;
         }
-        told.push(remedies);
+        printed.push(remedies);
         writeln!(out, "  {}:", check.title)?;
         for Remedy { line, place } in remedies {
             writeln!(out, "    {bold}{line}{bold:#}")?;
@@ -80,13 +80,13 @@ fn remedies(report: &DoctorReport, out: &mut impl Write) -> io::Result<()> {
             }
         }
     }
-    if !told.is_empty() {
+    if !printed.is_empty() {
         writeln!(out)?;
     }
     Ok(())
 }
 
-/// Breaks a text into lines of `width` columns.
+/// Wraps a text into lines of at most `width` columns.
 fn lines(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {

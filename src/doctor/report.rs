@@ -1,18 +1,17 @@
-//! The result. Its fields are those of `--json`: names stay, new ones may come.
+//! The report. Its fields are those of `--json`: existing names are stable, new ones may be added.
 
 use serde::Serialize;
 
-/// What was found out about a machine.
+/// The results of all checks of a machine.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct DoctorReport {
-    /// The version of ringd that looked.
+    /// The version of ringd.
     pub version: &'static str,
-    /// Whether serving is possible, with some driver.
+    /// Whether serving is possible with at least one driver.
     pub serving: bool,
-    /// What `--driver auto` would choose; nothing when it finds none.
+    /// What `--driver auto` would choose; `None` if no driver works.
     pub auto: Option<Auto>,
-    /// All checks, in a fixed order. Those that make no sense after another one has failed are
-    /// not there.
+    /// All checks, in a fixed order. A check that depends on a failed one is left out.
     pub checks: Vec<Check>,
 }
 
@@ -21,38 +20,38 @@ pub struct DoctorReport {
 pub struct Auto {
     /// The name of the driver.
     pub driver: &'static str,
-    /// Why it is this one.
+    /// The reason for the choice.
     pub why: String,
 }
 
-/// One thing that was looked at.
+/// One check.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Check {
-    /// Its name for machines, such as `uring.setup`.
+    /// The stable name, such as `uring.setup`.
     pub id: String,
-    /// What it belongs to.
+    /// The area that it belongs to.
     pub area: Area,
-    /// Its name for people.
+    /// The name in the text.
     pub title: String,
-    /// How it is.
+    /// The verdict.
     pub status: CheckStatus,
-    /// What was found.
+    /// What was found: a value, `works`, or an error.
     pub found: String,
-    /// What is behind that, when it is not [`CheckStatus::Ok`].
+    /// The cause; `None` if the status is [`CheckStatus::Ok`].
     pub cause: Option<String>,
-    /// Lines that mend it, each for another way of running ringd.
+    /// Alternative remedies, one for each way of running ringd.
     pub remedies: Vec<Remedy>,
 }
 
-/// What checks are about.
+/// An area of checks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Area {
-    /// The kernel and who it lets do what.
+    /// The kernel, and what it permits.
     Kernel,
-    /// The calls that every driver makes.
+    /// The system calls that all drivers make.
     Calls,
-    /// The proactor's ring.
+    /// The features of io_uring that the driver uring uses.
     IoUring,
     /// The drivers.
     Drivers,
@@ -60,31 +59,31 @@ pub enum Area {
     Limits,
 }
 
-/// How something is, the best first.
+/// The verdict of a check, from the best to the worst.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckStatus {
-    /// As it should be.
+    /// Works, or is high enough.
     Ok,
-    /// Worth knowing; nothing needs to be done.
+    /// Worth knowing; no action is needed.
     Note,
-    /// Serving is possible, but not as it could be.
+    /// Serving is possible, but slower or with less capacity.
     Shortcoming,
     /// Serving is not possible.
     Fatal,
 }
 
-/// A line that mends something.
+/// A line that fixes a problem.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Remedy {
-    /// The line itself.
+    /// The line.
     pub line: String,
-    /// Where it belongs.
+    /// Where the line belongs.
     pub place: &'static str,
 }
 
 impl Check {
-    /// A check with nothing to complain of.
+    /// A check with the status [`CheckStatus::Ok`].
     pub(super) fn ok(area: Area, id: String, title: &str, found: impl Into<String>) -> Self {
         Self {
             id,
@@ -97,7 +96,7 @@ impl Check {
         }
     }
 
-    /// The same check with something to say.
+    /// The same check with another status, a cause and remedies.
     pub(super) fn but(self, status: CheckStatus, cause: String, remedies: Vec<Remedy>) -> Self {
         Self { status, cause: Some(cause), remedies, ..self }
     }

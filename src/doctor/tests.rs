@@ -1,9 +1,9 @@
-//! The judgement, on machines that are made up.
+//! The checks, on simulated facts.
 
 use std::io;
 
 use super::explain::explain;
-use super::facts::{Facts, Failure, System, Tried};
+use super::facts::{Facts, System, TrialError, Tried, UnknownFact};
 use super::judge::judge;
 use super::render::render;
 use super::report::{CheckStatus, DoctorReport};
@@ -11,7 +11,7 @@ use crate::driver::probe::ProbeStep;
 use crate::driver::uring::features;
 use crate::driver::{DriverKind, DriverSelection, calls};
 
-/// A machine where everything works, seen by an ordinary user.
+/// The facts of a machine where everything works, for an unprivileged user.
 fn healthy() -> Facts {
     let steps = [ProbeStep::Open, ProbeStep::Receive, ProbeStep::OpenFile, ProbeStep::Accept];
     let all = || steps.map(|step| (step, Tried::Works)).to_vec();
@@ -40,7 +40,7 @@ fn healthy() -> Facts {
     }
 }
 
-/// The steps of the proactor.
+/// The steps of the probe of the driver uring.
 fn uring(facts: &mut Facts) -> &mut Vec<(ProbeStep, Tried)> {
     let uring = facts.drivers.iter_mut().find(|(kind, _)| *kind == DriverKind::Uring);
     &mut uring.expect("it is one of all").1
@@ -52,15 +52,15 @@ fn system(change: impl FnOnce(&mut System)) -> System {
     system
 }
 
-fn failure(code: i32) -> Failure {
-    Failure { code: Some(code), text: io::Error::from_raw_os_error(code).to_string() }
+fn trial_error(code: i32) -> TrialError {
+    TrialError { code: Some(code), text: io::Error::from_raw_os_error(code).to_string() }
 }
 
 fn fails(code: i32) -> Tried {
-    Tried::Fails(failure(code))
+    Tried::Fails(trial_error(code))
 }
 
-/// Status, cause and the first line that mends it, of one check.
+/// The status, the cause and the line of the first remedy of a check.
 fn check<'r>(report: &'r DoctorReport, id: &str) -> (CheckStatus, &'r str, Option<&'r str>) {
     let check = report.checks.iter().find(|check| check.id == id);
     let check = check.unwrap_or_else(|| panic!("no check {id}"));
@@ -73,14 +73,19 @@ const SYSCTL: Option<&str> = Some("sysctl -w kernel.io_uring_disabled=0");
 
 #[test]
 fn an_error_of_io_uring_setup_has_the_right_cause_and_remedy() {
-    type Change = fn(&mut System);
-    let cases: [(i32, Change, &str, Option<&str>); 18] = [
+    type AlterSystem = fn(&mut System);
+    let cases: [(i32, AlterSystem, &str, Option<&str>); 18] = [
         (libc::EPERM, |s| s.uring_disabled = Ok(2), "is 2: nobody may", SYSCTL),
-        (libc::EPERM, |s| s.uring_disabled = Ok(1), "is 1: only CAP_SYS_ADMIN", SYSCTL),
+        (
+            libc::EPERM,
+            |s| s.uring_disabled = Ok(1),
+            "is 1: only processes with CAP_SYS_ADMIN",
+            SYSCTL,
+        ),
         (
             libc::EPERM,
             |s| (s.uring_disabled, s.seccomp) = (Ok(2), Ok(2)),
-            "is 2: nobody may use io_uring; a seccomp filter is on",
+            "is 2: nobody may use io_uring; a seccomp filter is active",
             SYSCTL,
         ),
         (
@@ -100,7 +105,7 @@ fn an_error_of_io_uring_setup_has_the_right_cause_and_remedy() {
             libc::EPERM,
             |s| {
                 s.release = Ok("6.1.0".into());
-                (s.uring_disabled, s.seccomp) = (Err("not there".into()), Ok(2));
+                (s.uring_disabled, s.seccomp) = (Err(UnknownFact::new("no such file")), Ok(2));
             },
             "a seccomp filter denies",
             DOCKER,
@@ -108,10 +113,10 @@ fn an_error_of_io_uring_setup_has_the_right_cause_and_remedy() {
         (
             libc::EPERM,
             |s| {
-                s.uring_disabled = Err("no /proc".into());
-                s.seccomp = Err("no /proc".into());
+                s.uring_disabled = Err(UnknownFact::new("no /proc"));
+                s.seccomp = Err(UnknownFact::new("no /proc"));
             },
-            "/proc does not tell which",
+            "it is not known which",
             SYSCTL,
         ),
         (libc::EPERM, |_| (), "a security module", Some("journalctl -k --grep 'avc|apparmor'")),
@@ -120,18 +125,18 @@ fn an_error_of_io_uring_setup_has_the_right_cause_and_remedy() {
         (
             libc::ENOSYS,
             |s| s.release = Ok("4.19.0-26-amd64".into()),
-            "came with Linux 5.1",
+            "needs Linux 5.1",
             Some("install Linux 6.1 or newer"),
         ),
         (libc::ENOSYS, |s| s.seccomp = Ok(2), "filter denies io_uring_setup with ENOSYS", DOCKER),
         (libc::ENOSYS, |_| (), "CONFIG_IO_URING, or a sandbox such as gVisor", None),
         (libc::EOPNOTSUPP, |_| (), "a sandbox such as gVisor", None),
         (libc::ENOMEM, |s| s.memlock = Ok((65536, 65536)), "64 KiB", Some("ulimit -l 65536")),
-        (libc::EMFILE, |_| (), "out of descriptors", Some("ulimit -n 262144")),
-        (libc::ENFILE, |_| (), "out of open files", Some("sysctl -w fs.file-max=1000000")),
+        (libc::EMFILE, |_| (), "limit of descriptors", Some("ulimit -n 262144")),
+        (libc::ENFILE, |_| (), "limit of open files", Some("sysctl -w fs.file-max=1000000")),
     ];
     for (number, (code, change, cause, line)) in cases.into_iter().enumerate() {
-        let found = explain("io_uring_setup", (5, 1), &failure(code), &system(change));
+        let found = explain("io_uring_setup", (5, 1), &trial_error(code), &system(change));
         assert!(found.cause.contains(cause), "case {number}: {cause:?} is not in {found:?}");
         let first = found.remedies.first().map(|remedy| &remedy.line[..]);
         assert_eq!(first, line, "case {number}");
@@ -139,41 +144,41 @@ fn an_error_of_io_uring_setup_has_the_right_cause_and_remedy() {
 }
 
 #[test]
-fn a_sysctl_can_let_one_group_in() {
+fn one_remedy_allows_io_uring_to_the_group_of_the_process() {
     let found = explain(
         "io_uring_setup",
         (5, 1),
-        &failure(libc::EPERM),
+        &trial_error(libc::EPERM),
         &system(|system| system.uring_disabled = Ok(1)),
     );
     assert_eq!(found.remedies[1].line, "sysctl -w kernel.io_uring_group=1000");
 }
 
 #[test]
-fn other_calls_have_causes_of_their_own() {
+fn errors_of_other_calls_have_other_causes() {
     let openat2 = |code, change: fn(&mut System)| {
-        explain("openat2", (5, 6), &failure(code), &system(change)).cause
+        explain("openat2", (5, 6), &trial_error(code), &system(change)).cause
     };
     let old = openat2(libc::ENOSYS, |system| system.release = Ok("5.4.0".into()));
-    assert_eq!(old, "it came with Linux 5.6, and this kernel is older");
+    assert_eq!(old, "it needs Linux 5.6, and this kernel is older");
     let denied = openat2(libc::EPERM, |system| system.seccomp = Ok(2));
     assert_eq!(denied, "a seccomp filter denies openat2 with EPERM");
-    // The sysctl is about rings only.
+    // The sysctl does not affect openat2.
     let module = openat2(libc::EPERM, |system| system.uring_disabled = Ok(2));
-    assert_eq!(module, "a security module (SELinux, AppArmor, BPF) forbids openat2");
+    assert_eq!(module, "a security module (SELinux, AppArmor, BPF) denies openat2");
     let flag = explain(
         "io_uring_setup",
         (6, 1),
-        &failure(libc::EINVAL),
+        &trial_error(libc::EINVAL),
         &system(|system| system.release = Ok("5.15.167.4-microsoft-standard-WSL2".into())),
     );
-    assert_eq!(flag.cause, "it came with Linux 6.1, and this kernel is older");
-    let odd = explain("openat2", (5, 6), &failure(libc::EIO), &healthy().system);
-    assert_eq!(odd.cause, failure(libc::EIO).text);
+    assert_eq!(flag.cause, "it needs Linux 6.1, and this kernel is older");
+    let odd = explain("openat2", (5, 6), &trial_error(libc::EIO), &healthy().system);
+    assert_eq!(odd.cause, trial_error(libc::EIO).text);
 }
 
 #[test]
-fn a_healthy_machine_has_nothing_to_mend() {
+fn all_checks_pass_on_a_healthy_machine() {
     let report = judge(&healthy());
     let odd: Vec<_> =
         report.checks.iter().filter(|check| check.status != CheckStatus::Ok).collect();
@@ -184,7 +189,7 @@ fn a_healthy_machine_has_nothing_to_mend() {
     let all = ids.len();
     ids.sort();
     ids.dedup();
-    assert_eq!(ids.len(), all, "no two checks have one name");
+    assert_eq!(ids.len(), all, "ids of checks are unique");
 }
 
 #[test]
@@ -205,7 +210,7 @@ fn a_container_without_io_uring_can_serve() {
 }
 
 #[test]
-fn without_what_every_driver_needs_nothing_is_served() {
+fn serving_is_not_possible_without_a_call_that_every_driver_needs() {
     for call in ["listen", "openat2", "sendfile"] {
         let mut facts = healthy();
         facts.calls.iter_mut().find(|(trial, _)| trial.id == call).unwrap().1 = fails(libc::EPERM);
@@ -221,7 +226,7 @@ fn without_what_every_driver_needs_nothing_is_served() {
 }
 
 #[test]
-fn where_auto_would_choose_a_driver_that_fails_later_another_one_is_named() {
+fn a_remedy_names_another_driver_if_the_choice_of_auto_fails() {
     let mut facts = healthy();
     uring(&mut facts)[3].1 = fails(libc::EIO);
     let report = judge(&facts);
@@ -231,12 +236,12 @@ fn where_auto_would_choose_a_driver_that_fails_later_another_one_is_named() {
 }
 
 #[test]
-fn what_could_not_be_tried_or_read_is_a_note() {
+fn an_unknown_fact_or_trial_is_a_note() {
     let mut facts = healthy();
     let unknown = Tried::Unknown("no sockets to try it with".into());
     facts.calls.iter_mut().for_each(|(_, tried)| *tried = unknown.clone());
     facts.drivers.iter_mut().for_each(|(_, steps)| steps[1].1 = unknown.clone());
-    let gone = "/proc is not there".to_owned();
+    let gone = UnknownFact::new("/proc is not mounted");
     facts.system = System {
         release: Err(gone.clone()),
         uring_disabled: Err(gone.clone()),
@@ -257,14 +262,14 @@ fn what_could_not_be_tried_or_read_is_a_note() {
     for found in &report.checks {
         assert!(found.status <= CheckStatus::Note, "{found:?}");
     }
-    let told = check(&report, "limits.nofile").1;
-    assert_eq!(told, "could not be read: /proc is not there");
+    let cause = check(&report, "limits.nofile").1;
+    assert_eq!(cause, "could not be read: /proc is not mounted");
 }
 
 #[test]
-fn limits_have_thresholds() {
-    type Change = fn(&mut System);
-    let cases: [(&str, Change, CheckStatus, Option<&str>); 9] = [
+fn limits_below_their_thresholds_are_reported() {
+    type AlterSystem = fn(&mut System);
+    let cases: [(&str, AlterSystem, CheckStatus, Option<&str>); 9] = [
         ("nofile", |s| s.nofile = Ok((1024, 90_000)), CheckStatus::Ok, None),
         (
             "nofile",
@@ -315,7 +320,7 @@ fn limits_have_thresholds() {
 }
 
 #[test]
-fn an_old_kernel_is_told_from_an_old_version_with_new_parts() {
+fn an_old_version_is_noted_only_if_uring_does_not_work() {
     let mut facts = healthy();
     facts.system.release = Ok("5.14.0-427.el9".into());
     assert_eq!(check(&judge(&facts), "kernel.version").0, CheckStatus::Ok);
@@ -326,7 +331,7 @@ fn an_old_kernel_is_told_from_an_old_version_with_new_parts() {
 }
 
 #[test]
-fn a_person_reads_each_cause_and_each_remedy_once_and_the_verdict_last() {
+fn the_text_has_each_cause_and_remedy_once_and_ends_with_the_verdict() {
     let mut facts = healthy();
     facts.system.seccomp = Ok(2);
     uring(&mut facts)[1].1 = fails(libc::EPERM);

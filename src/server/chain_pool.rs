@@ -1,31 +1,30 @@
-//! Chains that are not in use, so that a busy worker allocates none.
+//! A pool of unused chains, so a busy worker does not allocate.
 //!
-//! A wait may bring an event for each of thousands of connections, each of which fills a chain
-//! before the first is sent. So the pool is bounded by the memory that it holds, not by a small
-//! number of chains.
+//! One wait may bring events for thousands of connections, each of which fills a chain before the
+//! first one is sent. Therefore the pool is bounded by its memory, not by the number of chains.
 
 use crate::driver::Chain;
 
-/// Memory of the chains that are kept, in bytes; a chain that does not fit any more is freed.
+/// Maximum capacity of all chains in the pool. A chain that would exceed it is freed.
 const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// See the module documentation. Invariant: `bytes` is the capacity of all `chains`.
+/// See the module documentation. Invariant: `bytes` is the total capacity of `chains`.
 #[derive(Debug, Default)]
 pub(super) struct ChainPool {
-    #[expect(clippy::vec_box, reason = "chains travel through the driver in their boxes")]
+    #[expect(clippy::vec_box, reason = "a send passes its boxed chain to the driver and back")]
     chains: Vec<Box<Chain>>,
     bytes: usize,
 }
 
 impl ChainPool {
-    /// An empty chain.
+    /// Returns an empty chain.
     pub(super) fn take(&mut self) -> Box<Chain> {
         let Some(chain) = self.chains.pop() else { return Box::default() };
         self.bytes -= chain.capacity();
         chain
     }
 
-    /// Takes a chain back. Its leases and files are let go of, whether or not it is kept.
+    /// Takes a chain back. Its leases and files are released, even if the chain is not kept.
     pub(super) fn put(&mut self, mut chain: Box<Chain>) {
         chain.clear();
         let bytes = self.bytes + chain.capacity();
@@ -46,9 +45,10 @@ mod tests {
         chain
     }
 
-    /// Of small chains thousands are kept, of large ones as many as fit; all come out empty.
+    /// The pool keeps thousands of small chains, or as many large ones as fit, and returns all of
+    /// them empty.
     #[test]
-    fn the_memory_that_is_kept_is_bounded() {
+    fn the_memory_of_the_pool_is_bounded() {
         for (len, kept) in [(0, 4096..1 << 17), (1024, 2048..4096), (64 * 1024, 32..64)] {
             let mut pool = ChainPool::default();
             (0..kept.end).for_each(|_| pool.put(filled(len)));

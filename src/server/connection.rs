@@ -1,21 +1,22 @@
 //! A connection: joins one session to one socket.
 //!
-//! Bytes that arrive go to the session; what it writes and asks becomes ops. A socket has room for
-//! one send at a time. What the session writes while one is in flight is *queued*: one chain,
-//! which is sent next. Input that the session does not take waits in the inbox, up to a bound:
-//! then receiving pauses.
+//! Received bytes go to the session; its output and its questions become ops. A socket has at most
+//! one send in flight. What the session writes meanwhile goes into one *queued* chain, which is
+//! sent next. Input that the session does not take waits in the inbox. When the inbox exceeds
+//! [`INBOX_MAX`], receiving pauses.
 //!
 //! ```text
-//! Open -- Finish --> Finishing (what is written leaves) -- linger --> Lingering --> Closing
-//!   |                    |                            `-- no linger --------------> Closing
-//!   `-- Abort, error, ---+-- error, deadline ---------------------------------------> Closing
+//! Open -- Finish --> Finishing (sends what is written) -- linger ----> Lingering --> Closing
+//!   |                    |                             `-- no linger --------------> Closing
+//!   `-- Abort, error, ---+-- error, deadline --------------------------------------> Closing
 //!       deadline
 //! ```
 //!
-//! `Lingering` ends with the peer's last byte, an error, its deadline or [`LINGER_BYTES_MAX`].
-//! `Closing` lasts until the driver says `Closed`; then the worker drops the record. From the
-//! beginning of `Closing` on, the session is only told how far the send in flight has come, and of
-//! the end. Questions that are open then are cancelled; their replies find nobody.
+//! `Lingering` ends when the peer ends its output, on an error, at its deadline, or after
+//! [`LINGER_BYTES_MAX`]. `Closing` lasts until the driver returns `Closed`; the worker then removes
+//! the connection. In `Closing` the session gets only two more calls: [`Session::sent`] if a send
+//! was in flight, then [`Session::closed`]. Its open questions are cancelled, and their replies are
+//! discarded.
 
 mod deadlines;
 mod questions;
@@ -32,10 +33,10 @@ use crate::session::{Inbox, ReceiveTimeout, Sent, Session, Step};
 use questions::Questions;
 use state::{Phase, Receiving, Sending, State, Wants};
 
-/// Input that a session has not taken: beyond this, receiving pauses.
+/// Receiving pauses while the inbox holds more bytes than this.
 pub(super) const INBOX_MAX: usize = 64 * 1024;
 
-/// What a lingering connection reads and throws away at most.
+/// Maximum number of bytes that a lingering connection reads and discards.
 const LINGER_BYTES_MAX: usize = 64 * 1024;
 
 /// One connection; see the module documentation.
@@ -47,29 +48,29 @@ pub(super) struct Connection<S> {
     /// What the session waits for.
     wants: Wants,
     phase: Phase,
-    /// When the phase ends, if nothing happens.
+    /// The deadline of the phase.
     phase_ends: Tick,
-    /// When the worker has to look at the connection: the end of the phase, or the session's own
-    /// deadline if that is sooner.
+    /// When the worker must call [`Connection::expired`]: at the deadline of the phase or at that
+    /// of the session, whichever is earlier.
     pub(super) deadline: Tick,
     /// Input that the session has not taken.
     inbox: Vec<u8>,
     receiving: Receiving,
-    /// Whether the peer has sent its last byte.
+    /// Whether the peer has ended its output.
     ended: bool,
     sending: Sending,
-    /// What the session has written behind the send in flight.
+    /// What the session has written since the send in flight was submitted.
     queued: Option<Box<Chain>>,
     questions: Questions,
     draining: bool,
-    /// What the peer had acknowledged when that was last looked at, while sending.
+    /// During a send: the number of bytes that the peer had acknowledged at the last check.
     acknowledged: Option<u64>,
-    /// When that was last seen to have changed.
+    /// When `acknowledged` last changed.
     progressed: Tick,
 }
 
 impl<S: Session> Connection<S> {
-    /// Joins a session to a socket; [`Connection::begin`] follows.
+    /// Joins a session to a socket. The caller then calls [`Connection::begin`].
     pub(super) fn new(sock: Sock, session: S) -> Self {
         Self {
             sock,
@@ -91,7 +92,7 @@ impl<S: Session> Connection<S> {
         }
     }
 
-    /// Begins the conversation.
+    /// Submits the receive and starts the first deadline.
     pub(super) fn begin<D: Driver>(&mut self, env: &mut Env<'_, D, S>, draining: bool) {
         self.begin_phase(env, Phase::Receiving(ReceiveTimeout::Header));
         self.receive(env);
@@ -102,7 +103,7 @@ impl<S: Session> Connection<S> {
         }
     }
 
-    /// Handles a completion of one of the connection's ops on its socket, other than its close.
+    /// Handles a completion of an op on the socket, except that of the close.
     pub(super) fn complete<D: Driver>(
         &mut self,
         env: &mut Env<'_, D, S>,
@@ -112,22 +113,22 @@ impl<S: Session> Connection<S> {
         match outcome {
             Outcome::Received(received) => self.received(env, received, more),
             Outcome::Sent(sent, chain) => self.sent(env, sent, chain),
-            outcome => unreachable!("{outcome:?} is not of a connection's socket"),
+            outcome => unreachable!("{outcome:?} is not the outcome of a receive or a send"),
         }
         self.settle(env);
     }
 
-    /// Brings the reply to a question of the session.
+    /// Passes the reply to a question to the session.
     pub(super) fn reply<D: Driver>(&mut self, env: &mut Env<'_, D, S>, place: u16, reply: Reply) {
         let id = self.questions.remove(place);
         if matches!(self.state, State::Open) {
             self.session.resume(&mut env.session(self.sending != Sending::No), id, reply);
-            self.go_on(env);
+            self.advance_with_inbox(env);
         }
         self.settle(env);
     }
 
-    /// Brings an answer of the service, if the session may still be called.
+    /// Passes an answer of the service to the session, unless the session has finished.
     pub(super) fn answer<D: Driver>(
         &mut self,
         env: &mut Env<'_, D, S>,
@@ -136,7 +137,7 @@ impl<S: Session> Connection<S> {
     ) {
         if matches!(self.state, State::Open) {
             self.session.answered(&mut env.session(self.sending != Sending::No), id, answer);
-            self.go_on(env);
+            self.advance_with_inbox(env);
         }
         self.settle(env);
     }
@@ -147,7 +148,7 @@ impl<S: Session> Connection<S> {
         received: io::Result<Option<Lease>>,
         more: bool,
     ) {
-        assert!(self.receiving != Receiving::No, "only a receive in flight brings bytes");
+        assert!(self.receiving != Receiving::No, "bytes arrive only while a receive is in flight");
         if !more {
             self.receiving = Receiving::No;
         }
@@ -156,21 +157,21 @@ impl<S: Session> Connection<S> {
             (Ok(Some(lease)), State::Open) => self.input(env, &lease),
             (Ok(Some(lease)), State::Lingering { bytes }) => match bytes.checked_sub(lease.len()) {
                 Some(bytes) => self.state = State::Lingering { bytes },
-                // The peer sends on beyond the bound. After an orderly close it would depend on the
-                // driver whether the peer hears of it.
+                // The peer sends more than the bound. Reset the connection: after an orderly close,
+                // it would depend on the driver whether the peer gets a reset.
                 None => self.close(env, true),
             },
-            // The session said its last word: what else comes is not for it.
+            // The session has finished, so further input is discarded.
             (Ok(Some(_)), State::Finishing { .. }) => {}
             (Ok(None), state) => {
                 self.ended = true;
                 match state {
-                    State::Open if self.wants != Wants::News => self.go_on(env),
+                    State::Open if self.wants != Wants::News => self.advance_with_inbox(env),
                     State::Lingering { .. } => self.close(env, false),
                     State::Open | State::Finishing { .. } | State::Closing => {}
                 }
             }
-            // The pause that was asked for.
+            // The receive was cancelled to pause receiving.
             (Err(error), _) if is_cancelled(&error) => {}
             (Err(_), _) => self.close(env, false),
         }
@@ -179,7 +180,7 @@ impl<S: Session> Connection<S> {
     fn input<D: Driver>(&mut self, env: &mut Env<'_, D, S>, bytes: &[u8]) {
         let wanted = self.wants != Wants::News;
         if wanted && self.inbox.is_empty() {
-            // The common case: the session reads the driver's buffer, nothing is copied.
+            // The common case: the session reads the driver's buffer without a copy.
             let taken = self.advance(env, bytes);
             if self.state == State::Open {
                 self.inbox.extend_from_slice(&bytes[taken..]);
@@ -188,12 +189,12 @@ impl<S: Session> Connection<S> {
         }
         self.inbox.extend_from_slice(bytes);
         if wanted {
-            self.go_on(env);
+            self.advance_with_inbox(env);
         }
     }
 
-    /// Lets the session go on with what is in the inbox.
-    fn go_on<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
+    /// Calls the session with the content of the inbox.
+    fn advance_with_inbox<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
         if self.state != State::Open {
             return;
         }
@@ -214,13 +215,13 @@ impl<S: Session> Connection<S> {
         inbox.taken()
     }
 
-    /// Turns a step, what was written before it and what was asked into ops.
+    /// Turns the result of a call of the session into ops: its step, its output, its questions.
     fn perform<D: Driver>(&mut self, env: &mut Env<'_, D, S>, step: Step, chain: Box<Chain>) {
         match step {
             Step::Receive(timeout) => self.wants = Wants::Input(timeout),
             Step::Wait => self.wants = Wants::News,
             Step::Flush => {
-                assert!(!chain.is_empty(), "a session that wants room has written something");
+                assert!(!chain.is_empty(), "a session flushes only after it has written");
                 self.wants = Wants::Room;
             }
             Step::Finish { linger } => {
@@ -239,7 +240,7 @@ impl<S: Session> Connection<S> {
         }
     }
 
-    /// Submits the session's questions, unless nobody is there to be told the replies.
+    /// Submits the questions of the session. Most calls ask none, so only this check is inlined.
     #[inline]
     fn ask<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
         if !env.asks.is_empty() {
@@ -247,6 +248,7 @@ impl<S: Session> Connection<S> {
         }
     }
 
+    /// Submits the questions, or discards them if the session has finished and takes no replies.
     #[inline(never)]
     fn submit_asks<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
         let mut asks = std::mem::take(env.asks);
@@ -258,7 +260,7 @@ impl<S: Session> Connection<S> {
         *env.asks = asks;
     }
 
-    /// Keeps what is to be sent next.
+    /// Queues a chain behind the send in flight.
     fn queue<D: Driver>(&mut self, env: &mut Env<'_, D, S>, chain: Box<Chain>) {
         if chain.is_empty() {
             env.chains.put(chain);
@@ -267,7 +269,7 @@ impl<S: Session> Connection<S> {
         }
     }
 
-    /// Sends a chain, or goes on to what follows the last one.
+    /// Sends a chain. If it is empty and the session has finished, closes the connection.
     fn send<D: Driver>(&mut self, env: &mut Env<'_, D, S>, chain: Box<Chain>) {
         let fin = self.state == State::Finishing { linger: true };
         // Lingering needs the half-close even when there is nothing left to send.
@@ -289,18 +291,18 @@ impl<S: Session> Connection<S> {
         chain: Box<Chain>,
     ) {
         let was = std::mem::replace(&mut self.sending, Sending::No);
-        assert!(was != Sending::No, "only a send in flight ends");
-        let told = Sent { bytes: chain.sent(), complete: sent.is_ok() };
-        self.session.sent(&mut env.session(self.queued.is_some()), told);
+        assert!(was != Sending::No, "only a send in flight completes");
+        let report = Sent { bytes: chain.sent(), complete: sent.is_ok() };
+        self.session.sent(&mut env.session(self.queued.is_some()), report);
         env.chains.put(chain);
         if self.state == State::Closing {
-            return self.tell_end(env);
+            return self.end_session(env);
         }
         self.ask(env);
         match (sent, self.state) {
-            (_, State::Closing) => unreachable!("nothing follows it"),
-            // The peer is gone, or a file ended before its announced length: nobody may take
-            // what was sent for the whole.
+            (_, State::Closing) => unreachable!("this state returns above"),
+            // The peer is gone, or a file ended before its announced length. Reset the connection,
+            // so the peer does not take the part for the whole.
             (Err(_), _) => self.close(env, true),
             (Ok(()), State::Finishing { .. }) if was == Sending::Last && !self.ended => {
                 self.state = State::Lingering { bytes: LINGER_BYTES_MAX };
@@ -311,47 +313,47 @@ impl<S: Session> Connection<S> {
                 if self.queued.is_some() {
                     self.send_next(env);
                 }
-                let left = self.ended || !self.inbox.is_empty();
-                if left || !matches!(self.wants, Wants::Input(_)) {
-                    self.go_on(env);
+                let has_input = self.ended || !self.inbox.is_empty();
+                if has_input || !matches!(self.wants, Wants::Input(_)) {
+                    self.advance_with_inbox(env);
                 }
             }
         }
     }
 
-    /// Sends what the session has written while the last send was in flight.
+    /// Sends the queued chain, or an empty one if nothing is queued.
     fn send_next<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
         let chain = self.queued.take().unwrap_or_else(|| env.chains.take());
         self.send(env, chain);
     }
 
-    /// The server is about to stop.
+    /// Tells the session that the server is about to stop, and shortens the wait for input.
     pub(super) fn drain<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
         if self.state == State::Open {
             self.draining = true;
             self.session.drain();
             if matches!(self.wants, Wants::Input(_)) {
-                self.go_on(env);
+                self.advance_with_inbox(env);
             }
         }
         self.settle(env);
-        // A request may be on its way; without a while for it, its client would see a reset.
+        // A request may be on its way. Wait a moment for it, because closing now would reset it.
         if matches!(self.phase, Phase::Receiving(_)) && self.inbox.is_empty() {
             self.wants = Wants::Input(ReceiveTimeout::KeepAlive);
             self.phase = Phase::Receiving(ReceiveTimeout::KeepAlive);
             self.phase_ends = self.phase_ends.min(env.tick + env.timeouts.drain_idle);
-            self.look_ahead(env);
+            self.set_deadline(env);
         }
     }
 
-    /// Ends the connection because there is no time left: visibly as a failure when an answer is
-    /// cut off by it.
+    /// Closes the connection because the drain timeout is over. Resets it if a send is in flight,
+    /// so the peer notices that the answer is incomplete.
     pub(super) fn give_up<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
         self.close(env, self.sending != Sending::No);
         self.settle(env);
     }
 
-    /// Ends the connection: the session has nothing more to say.
+    /// Closes the connection, unless it is closing already.
     fn close<D: Driver>(&mut self, env: &mut Env<'_, D, S>, reset: bool) {
         if self.state == State::Closing {
             return;
@@ -362,17 +364,18 @@ impl<S: Session> Connection<S> {
         if let Some(chain) = self.queued.take() {
             env.chains.put(chain);
         }
-        // Nobody is there to be told, and others may wait for the place in a queue.
+        // The replies are not needed any more, and cancelled ops make room in the queues of the
+        // driver.
         self.questions.ops().for_each(|op| env.driver.cancel(op));
         env.submit(tag::CONNECTION, Op::Close { sock: self.sock, reset });
-        // Otherwise the send in flight, which ends before the close, brings its last word.
+        // A send in flight completes before the close; `sent` then makes the last call.
         if self.sending == Sending::No {
-            self.tell_end(env);
+            self.end_session(env);
         }
     }
 
-    /// The last call of the session.
-    fn tell_end<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
+    /// Makes the last call of the session.
+    fn end_session<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
         self.session.closed(&mut env.session(false));
         env.asks.clear();
     }
@@ -382,13 +385,14 @@ impl<S: Session> Connection<S> {
         self.receiving = Receiving::Yes(op);
     }
 
-    /// After every event: receives or pauses as the inbox demands, and sets the deadline.
+    /// Called after every event: resumes or pauses receiving, depending on the inbox, and sets the
+    /// deadline.
     fn settle<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
         if self.state == State::Closing {
-            return self.check();
+            return self.check_invariants();
         }
         if self.state != State::Open {
-            // The session has said its last word: nobody will read this.
+            // The session has finished and will not read it.
             self.inbox = Vec::new();
         }
         let full = self.inbox.len() > INBOX_MAX;
@@ -404,31 +408,47 @@ impl<S: Session> Connection<S> {
         if phase != self.phase {
             self.begin_phase(env, phase);
         }
-        self.look_ahead(env);
-        self.check();
+        self.set_deadline(env);
+        self.check_invariants();
     }
 
-    /// What holds after every event.
-    fn check(&self) {
+    /// Checks the invariants that hold after every event.
+    fn check_invariants(&self) {
         let sending = self.sending != Sending::No;
         match self.state {
             State::Open => {
-                assert!(sending || self.wants != Wants::Room, "nobody will say that there is room");
-                assert!(self.sending != Sending::Last, "more may be written");
+                assert!(sending || self.wants != Wants::Room, "only a send in flight makes room");
+                assert!(self.sending != Sending::Last, "an open session may write more");
             }
             State::Finishing { linger } => {
-                assert!(sending, "what is written leaves, or the connection closes");
-                assert!(linger || self.sending == Sending::Yes, "the end is not announced");
+                assert!(sending, "without a send, the connection would be closed");
+                assert!(
+                    linger || self.sending == Sending::Yes,
+                    "without lingering, the send does not end the output"
+                );
             }
-            State::Lingering { .. } => assert!(!sending && !self.ended, "the peer may send"),
-            State::Closing => assert!(self.phase == Phase::Closing, "nothing else follows"),
+            State::Lingering { .. } => {
+                assert!(
+                    !sending && !self.ended,
+                    "the last send is complete, and the peer may send"
+                );
+            }
+            State::Closing => {
+                assert!(self.phase == Phase::Closing, "a closing connection has no other phase");
+            }
         }
-        assert!(self.queued.is_none() || sending, "what is written is sent at once");
-        assert!(self.state == State::Open || self.inbox.is_empty(), "nobody reads the inbox");
-        assert!(!self.ended || self.receiving == Receiving::No, "nothing comes after the end");
+        assert!(self.queued.is_none() || sending, "a chain is queued only behind a send");
+        assert!(
+            self.state == State::Open || self.inbox.is_empty(),
+            "only an open session reads the inbox"
+        );
+        assert!(
+            !self.ended || self.receiving == Receiving::No,
+            "no receive is in flight after the end of input"
+        );
     }
 
-    /// Ops that are in flight for the connection.
+    /// The number of ops in flight for the connection.
     pub(super) fn ops(&self) -> usize {
         usize::from(self.receiving != Receiving::No)
             + usize::from(self.sending != Sending::No)

@@ -1,4 +1,4 @@
-//! What a connection needs of its worker while it handles one event.
+//! The parts of a worker that a connection uses while it handles an event.
 
 use super::chain_pool::ChainPool;
 use super::timers::{Tick, Wheel};
@@ -11,29 +11,31 @@ use crate::session::{self, Now, Session};
 /// The timeouts of connections, in ticks of the wheel.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timeouts {
-    /// For a request to arrive, from its first byte or the connection's beginning.
+    /// How long a request may take to arrive, from its first byte or from the start of the
+    /// connection.
     pub(super) header: Tick,
-    /// Between two requests.
+    /// How long a connection may be idle between two requests.
     pub(super) idle: Tick,
-    /// For the peer to acknowledge something of what is sent; and for a reply or an answer to come.
+    /// How long the peer may acknowledge nothing of what is sent, and how long a reply or an answer
+    /// may take.
     pub(super) send: Tick,
-    /// For what a peer still sends after the last answer.
+    /// How long input is read and discarded after the last answer.
     pub(super) linger: Tick,
-    /// For a request to arrive that was on its way when the server began to drain.
+    /// During a drain, how long a connection waits for a request that may be on its way.
     pub(super) drain_idle: Tick,
 }
 
-/// Tags of a worker's tokens: what the rest of the token names.
+/// The tags of a worker's tokens. A tag says what the handle in the token stands for.
 pub(super) mod tag {
-    /// The table of connections: an op on its socket.
+    /// A connection; the op is on its socket.
     pub(crate) const CONNECTION: u16 = 0;
     /// A listener.
     pub(crate) const LISTENER: u16 = 1;
-    /// A connection that was one too many.
+    /// The close of a connection that was accepted beyond the capacity of the table.
     pub(crate) const SURPLUS: u16 = 2;
     /// A question of the service.
     pub(crate) const SERVICE: u16 = 3;
-    /// The table of connections: question 0 of its session; the others follow.
+    /// A connection; the op is question 0 of its session. Question n has the tag `ASK + n`.
     pub(crate) const ASK: u16 = 8;
 }
 
@@ -42,15 +44,15 @@ pub(super) struct Env<'a, D, S: Session> {
     pub(super) driver: &'a mut D,
     pub(super) shared: &'a mut S::Shared,
     pub(super) chains: &'a mut ChainPool,
-    /// Questions that the session has asked in this event.
+    /// The questions that the session has asked during this event.
     pub(super) asks: &'a mut Vec<(AskId, Ask)>,
-    /// Ops that the worker has submitted and not heard the last of.
+    /// The number of ops of the worker that have not had their last completion.
     pub(super) ops: &'a mut usize,
     pub(super) wheel: &'a Wheel,
     pub(super) now: Now,
     pub(super) tick: Tick,
     pub(super) timeouts: &'a Timeouts,
-    /// Names the connection.
+    /// The handle of the connection.
     pub(super) handle: Handle<SessionId>,
 }
 
@@ -61,7 +63,7 @@ impl<D: Driver, S: Session> Env<'_, D, S> {
         self.driver.submit(Token(self.handle.pack(tag)), op)
     }
 
-    /// What a call of the session needs.
+    /// The context for a call of the session.
     pub(super) fn session(&mut self, sending: bool) -> session::Context<'_, S::Shared> {
         let session = SessionId(self.handle);
         session::Context::new(self.shared, self.now, session, sending, self.asks)

@@ -1,7 +1,8 @@
-//! Starting workers: all of them on one kind of driver, or none.
+//! Starts the workers: all of them on one kind of driver, or none.
 //!
-//! A ring belongs to the thread that makes it, so every worker opens its driver on its own thread
-//! and reports. Only when all have one do they get their sockets and begin.
+//! A ring belongs to the thread that creates it, so each worker opens its driver on its own thread
+//! and reports the result. The workers get their sockets after all of them have opened their
+//! driver.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -22,19 +23,19 @@ use crate::driver::{Driver, DriverKind, Limits, Visitor, Waker};
 use crate::service::Service;
 use crate::session::Session;
 
-/// What the messages of a worker are, by its sessions.
+/// The messages to the service of these sessions.
 type MessageOf<S> = <<S as Session>::Shared as Service>::Message;
 
-/// A worker's place in the server: what the service that its sessions share is made for.
+/// A worker, as seen by the function that creates its service.
 #[derive(Debug)]
 pub struct Seat<S: Session> {
-    /// Which worker it is, counted from 0.
+    /// The number of the worker, counted from 0.
     pub number: usize,
-    /// The way to the worker's mailbox.
+    /// Sends messages to the worker's mailbox.
     pub postbox: Postbox<MessageOf<S>>,
 }
 
-/// Asks a worker to drain.
+/// Asks a worker to drain, whatever the type of its messages.
 pub(super) trait Drain: std::fmt::Debug + Send + Sync {
     /// See [`Postbox::drain`].
     fn drain(&self);
@@ -46,31 +47,31 @@ impl<M: Send + std::fmt::Debug> Drain for Postbox<M> {
     }
 }
 
-/// A worker that runs.
+/// A running worker.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(super) struct RunningWorker {
     pub(super) thread: JoinHandle<io::Result<()>>,
     pub(super) published: Arc<Published>,
     pub(super) drain: Arc<dyn Drain>,
 }
 
-/// Workers that run, and what brings the number of each that ends.
-type Workers = (Vec<Running>, Receiver<usize>);
+/// The running workers, and a channel with the number of each worker that ends.
+type Workers = (Vec<RunningWorker>, Receiver<usize>);
 
-/// Why there are none, and the sockets, to be given to other ones.
-type Unopened = (StartError, Vec<Vec<OwnedFd>>);
+/// Why the workers did not start, and the sockets, for an attempt with another driver.
+type FailedLaunch = (StartError, Vec<Vec<OwnedFd>>);
 
-/// Descriptors besides those of connections, for each worker: files in caches, listeners, drivers.
+/// Descriptors per worker in addition to connections: cached files, listeners, the driver.
 const OTHER_DESCRIPTORS: u64 = 4096;
 
-/// Makes the process's table of descriptors as large as it will be. A table that threads share
-/// grows by waiting for all processors (`synchronize_rcu` in the kernel), and who waits is the
-/// worker that needs the next number: 10 ms were measured. Now there are no other threads yet.
+/// Grows the descriptor table of the process to its final size, before there are other threads. If
+/// threads share the table, the kernel waits for all processors when it grows (`synchronize_rcu`),
+/// which delays a worker by 10 ms, as measured.
 pub(super) fn make_room_for_descriptors(connections_max: u32, workers: usize) {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let needed = u64::from(connections_max) + OTHER_DESCRIPTORS * workers as u64;
     let highest = limit.min(needed).saturating_sub(1);
-    // Whoever needs the room asks for it again, and hears of an error then.
+    // An error is ignored: the table then grows on demand, as usual.
     if let (Ok(highest), Ok(any)) = (i32::try_from(highest), std::fs::File::open("/dev/null")) {
         let _ = fcntl_dupfd_cloexec(any, highest);
     }
@@ -82,7 +83,7 @@ pub(super) fn launch<S: Session + 'static>(
     kind: DriverKind,
     shared: &(impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static),
     sockets: Vec<Vec<OwnedFd>>,
-) -> Result<Workers, Unopened> {
+) -> Result<Workers, FailedLaunch> {
     let (ended, ends) = mpsc::channel();
     let mut workers = Vec::new();
     let mut starts = Vec::new();
@@ -93,7 +94,7 @@ pub(super) fn launch<S: Session + 'static>(
                 starts.push(start);
             }
             Err(error) => {
-                // Tells the threads that wait for their sockets to end.
+                // Ends the threads that wait for their sockets.
                 drop(starts);
                 workers.into_iter().for_each(|worker| drop(worker.thread.join()));
                 return Err((error, sockets));
@@ -101,7 +102,7 @@ pub(super) fn launch<S: Session + 'static>(
         }
     }
     for (start, sockets) in starts.into_iter().zip(sockets) {
-        // It fails when the thread is gone, which `ends` tells.
+        // This fails if the thread has ended, which `ends` reports.
         let _ = start.send(sockets);
     }
     Ok((workers, ends))
@@ -114,12 +115,12 @@ fn open<S: Session + 'static>(
     shared: &(impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static),
     number: usize,
     ended: Sender<usize>,
-) -> Result<(Running, Sender<Vec<OwnedFd>>), StartError> {
+) -> Result<(RunningWorker, Sender<Vec<OwnedFd>>), StartError> {
     let (opened, wait_opened) = mpsc::channel();
     let (start, wait_start) = mpsc::channel();
     let mailbox = Arc::new(Mailbox::default());
     let published = Arc::new(Published::default());
-    let thread = Thread::<S, _> {
+    let thread = WorkerThread::<S, _> {
         number,
         settings: settings.clone(),
         shared: shared.clone(),
@@ -127,7 +128,7 @@ fn open<S: Session + 'static>(
         published: Arc::clone(&published),
         opened,
         start: wait_start,
-        _ending: Ending { number, ended },
+        _end_report: EndReport { number, ended },
     };
     let thread = thread::Builder::new()
         .name(format!("worker-{number}"))
@@ -136,11 +137,11 @@ fn open<S: Session + 'static>(
     let opened = wait_opened.recv().map_err(|_| StartError::Worker)?;
     let waker = opened.map_err(StartError::Driver)?;
     let drain = Arc::new(Postbox::new(mailbox, waker));
-    Ok((Running { thread, published, drain }, start))
+    Ok((RunningWorker { thread, published, drain }, start))
 }
 
-/// What a worker's thread begins with.
-struct Thread<S: Session, F> {
+/// Everything that the thread of a worker needs at its start.
+struct WorkerThread<S: Session, F> {
     number: usize,
     settings: ServerSettings,
     shared: F,
@@ -148,26 +149,26 @@ struct Thread<S: Session, F> {
     published: Arc<Published>,
     opened: Sender<io::Result<Waker>>,
     start: Receiver<Vec<OwnedFd>>,
-    _ending: Ending,
+    _end_report: EndReport,
 }
 
-/// Tells that a worker has ended, in whatever way, by being dropped with its thread.
-struct Ending {
+/// Reports that a worker has ended. Because the report is sent on drop, a panic is reported too.
+struct EndReport {
     number: usize,
     ended: Sender<usize>,
 }
 
-impl Drop for Ending {
+impl Drop for EndReport {
     fn drop(&mut self) {
-        // Nobody listens any more when the start has failed.
+        // If the start has failed, the receiver is gone.
         let _ = self.ended.send(self.number);
     }
 }
 
-impl<S: Session, F: Fn(Seat<S>) -> S::Shared> Visitor for Thread<S, F> {
+impl<S: Session, F: Fn(Seat<S>) -> S::Shared> Visitor for WorkerThread<S, F> {
     type Out = io::Result<()>;
 
-    /// Opens the driver, reports, and serves.
+    /// Opens the driver, reports the result, waits for the sockets, and serves.
     fn visit<D: Driver>(self, open: fn(&Limits) -> io::Result<D>) -> io::Result<()> {
         let settings = self.worker_settings();
         let listeners = self.settings.listen.len() as u32;
@@ -175,7 +176,8 @@ impl<S: Session, F: Fn(Seat<S>) -> S::Shared> Visitor for Thread<S, F> {
             sockets_max: settings.connections_max + (ACCEPT_SLACK + 1) * listeners,
             ..self.settings.limits
         };
-        // The memory of a ring that was tried before comes back a moment later.
+        // The kernel returns the locked memory of a closed ring, such as that of the self-test,
+        // with a delay, so opening is retried for a while.
         let opened = with_memory(|| open(&limits));
         let (driver, waker) = match opened {
             Ok(driver) => {
@@ -183,12 +185,13 @@ impl<S: Session, F: Fn(Seat<S>) -> S::Shared> Visitor for Thread<S, F> {
                 (driver, waker)
             }
             Err(error) => {
-                // Whoever started this thread waits for the report, or is gone.
+                // The receiver waits for this report, or is gone.
                 let _ = self.opened.send(Err(error));
                 return Ok(());
             }
         };
-        // It may open something too, and after the report nothing is opened but for clients.
+        // The service may open descriptors too. Create it before the report: after the start, only
+        // clients use up descriptors.
         let postbox = Postbox::new(Arc::clone(&self.mailbox), waker.clone());
         let shared = (self.shared)(Seat { number: self.number, postbox });
         let _ = self.opened.send(Ok(waker));
@@ -197,8 +200,8 @@ impl<S: Session, F: Fn(Seat<S>) -> S::Shared> Visitor for Thread<S, F> {
     }
 }
 
-impl<S: Session, F> Thread<S, F> {
-    /// Serves what the sockets bring, with a trace around the driver if there is to be one.
+impl<S: Session, F> WorkerThread<S, F> {
+    /// Serves the connections of these sockets, with a traced driver if a trace is configured.
     fn serve<D: Driver>(
         self,
         mut driver: D,
@@ -222,7 +225,7 @@ impl<S: Session, F> Thread<S, F> {
         }
     }
 
-    /// Tells the worker from others in a trace.
+    /// The prefix of this worker's lines in a trace; empty if there is only one worker.
     fn label(&self) -> String {
         if self.settings.workers > 1 { format!("w{:<3} ", self.number) } else { String::new() }
     }
@@ -233,7 +236,7 @@ impl<S: Session, F> Thread<S, F> {
         let (share, rest) =
             (settings.connections_max / workers, settings.connections_max % workers);
         worker::WorkerSettings {
-            // The kernel gives every worker connections, so every worker takes at least one.
+            // The kernel assigns connections to every worker, so each must accept at least one.
             connections_max: (share + u32::from(number < rest)).max(1),
             header_timeout: settings.header_timeout,
             idle_timeout: settings.idle_timeout,

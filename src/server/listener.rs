@@ -1,4 +1,4 @@
-//! Listening sockets: for every address one per worker, so that the kernel spreads connections.
+//! Listening sockets: one per address and worker, so the kernel distributes connections.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -6,11 +6,12 @@ use std::os::fd::OwnedFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Connections that may wait to be accepted, per socket; the kernel clamps it to
-/// `net.core.somaxconn`.
+use crate::driver::FileFailure;
+
+/// The backlog of each socket; the kernel limits it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// An address that cannot be listened on, and why.
+/// Why an address cannot be listened on.
 #[derive(Debug)]
 pub struct ListenError {
     address: SocketAddr,
@@ -22,17 +23,19 @@ impl std::fmt::Display for ListenError {
         write!(f, "cannot listen on {}: ", self.address)?;
         match self.error.kind() {
             io::ErrorKind::AddrInUse => {
-                write!(f, "the port is in use; stop the other server, or choose a free port")
+                write!(f, "the port is in use; stop the other server, or choose another port")
             }
             io::ErrorKind::PermissionDenied => {
                 write!(f, "ports below 1024 need root or CAP_NET_BIND_SERVICE; choose a higher one")
             }
             io::ErrorKind::AddrNotAvailable => {
-                write!(f, "this machine has no such address; `ip address` lists those it has")
+                write!(f, "this machine has no such address; `ip address` lists its addresses")
             }
-            _ if matches!(self.error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
-                f.write_str("descriptors are short; raise the limit with `ulimit -n`")
-            }
+            _ if FileFailure::of(&self.error) == FileFailure::Shortage => write!(
+                f,
+                "{}; raise the limit of descriptors with `ulimit -n`, or free memory",
+                self.error
+            ),
             _ => write!(f, "{}; check the address", self.error),
         }
     }
@@ -41,7 +44,7 @@ impl std::fmt::Display for ListenError {
 impl std::error::Error for ListenError {}
 
 impl ListenError {
-    /// An address and port in place of this one, if another port would mend it.
+    /// Another address to try; `None` if another port would not help.
     #[must_use]
     pub fn alternative(&self) -> Option<SocketAddr> {
         let port = match self.error.kind() {
@@ -53,21 +56,22 @@ impl ListenError {
     }
 }
 
-/// The sockets of one address: one per worker, all bound to the same port.
+/// The sockets of one address, one per worker, all bound to the same port.
 #[derive(Debug)]
 pub struct Group {
-    /// The address, with the real port when 0 was asked for.
+    /// The address. If port 0 was requested, this has the port that the kernel picked.
     pub address: SocketAddr,
     /// One listening socket per worker.
     pub sockets: Vec<OwnedFd>,
 }
 
-/// Binds `workers` sockets to `address` and lets them listen.
+/// Binds `workers` sockets to `address` and makes them listen.
 ///
 /// # Errors
 ///
-/// When the address cannot be bound, also when another ringd has it: `SO_REUSEPORT` alone would
-/// let two servers of one user share a port without either knowing.
+/// When the address cannot be bound, for example because another server has it. A first bind
+/// without `SO_REUSEPORT` detects that: with the option alone, two servers of one user would share
+/// the port unnoticed.
 pub fn bind(address: SocketAddr, workers: usize) -> Result<Group, ListenError> {
     let failed = |error| ListenError { address, error };
     if address.port() != 0 {
@@ -89,18 +93,19 @@ pub fn bind(address: SocketAddr, workers: usize) -> Result<Group, ListenError> {
 
 fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A restart must not wait for the old connections' TIME_WAIT.
+    // Allow a restart while connections of the last run are in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
-    // Inherited by accepted connections: answers are whole when they are sent.
+    // Accepted connections inherit this. Answers are sent as a whole, so delaying a segment to
+    // merge it with later data gains nothing.
     socket.set_tcp_nodelay(true)?;
     if address.is_ipv6() {
-        // So that [::] and 0.0.0.0 can be listened on side by side.
+        // Allow listening on [::] and 0.0.0.0 with the same port.
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
     if !shared {
-        // Two sockets that merely reuse an address collide when one listens.
+        // `SO_REUSEADDR` lets two sockets bind the same port; a conflict shows when one listens.
         socket.listen(1)?;
     }
     Ok(socket)

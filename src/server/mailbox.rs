@@ -1,84 +1,85 @@
-//! How other threads tell a worker something: a bounded queue and the waker of its driver.
+//! Messages from other threads to a worker: a bounded queue, and the waker of the worker's driver.
 //!
-//! The request to drain and what a service is told, such as reports of its watcher, come this way,
-//! so a worker looks in one place and shares nothing that changes; settings will come by it too.
-//! The owner is the worker; everybody else has a [`Postbox`]. A message for the service is refused
-//! when [`MESSAGES_MAX`] wait, and the sender decides what that means. The request to drain always
-//! has a place, and counts once.
+//! Messages are the request to drain, and messages to the service, such as reports of its watcher.
+//! Because everything arrives here, a worker shares no mutable state with other threads. The worker
+//! owns the mailbox; other threads have a [`Postbox`]. A message to the service is refused if
+//! [`MESSAGES_MAX`] are waiting, and the sender decides what to do then. A request to drain is
+//! never refused, and repeating it has no effect.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::driver::Waker;
 
-/// Messages for a service that wait at a time.
+/// Maximum number of waiting messages to the service.
 pub const MESSAGES_MAX: usize = 64;
 
-/// What a worker is told.
+/// A message to a worker.
 #[derive(Debug)]
 pub enum Message<M> {
-    /// Stop accepting, let connections finish what they have in hand, and end.
+    /// Stop accepting, finish the requests in progress, and end.
     Drain,
-    /// Something for the service that the worker's sessions share.
+    /// A message to the service.
     Service(M),
 }
 
-/// Where a worker's messages wait.
+/// The queue of messages to a worker.
 #[derive(Debug)]
 pub struct Mailbox<M> {
-    state: Mutex<State<M>>,
+    queued: Mutex<QueuedMessages<M>>,
 }
 
 #[derive(Debug)]
-struct State<M> {
+struct QueuedMessages<M> {
     messages: VecDeque<M>,
     drain: bool,
 }
 
 impl<M> Default for Mailbox<M> {
     fn default() -> Self {
-        let state = State { messages: VecDeque::with_capacity(MESSAGES_MAX), drain: false };
-        Self { state: Mutex::new(state) }
+        let queued =
+            QueuedMessages { messages: VecDeque::with_capacity(MESSAGES_MAX), drain: false };
+        Self { queued: Mutex::new(queued) }
     }
 }
 
 impl<M> Mailbox<M> {
-    /// Puts a message for the service in, without waking the worker.
+    /// Adds a message to the service, without waking the worker.
     ///
     /// # Errors
     ///
-    /// Gives the message back when there is no room.
+    /// Returns the message if the mailbox is full.
     pub fn push(&self, message: M) -> Result<(), M> {
-        let mut state = self.lock();
-        if state.messages.len() >= MESSAGES_MAX {
+        let mut queued = self.lock();
+        if queued.messages.len() >= MESSAGES_MAX {
             return Err(message);
         }
-        state.messages.push_back(message);
+        queued.messages.push_back(message);
         Ok(())
     }
 
-    /// Puts the request to drain in, without waking the worker.
+    /// Adds the request to drain, without waking the worker.
     pub fn push_drain(&self) {
         self.lock().drain = true;
     }
 
-    /// Takes the next message out: a drain before all others, since what they ask for is not
-    /// needed any more.
+    /// Takes the next message. A drain comes first, because it makes the other messages less
+    /// important.
     pub(super) fn take(&self) -> Option<Message<M>> {
-        let mut state = self.lock();
-        if std::mem::take(&mut state.drain) {
+        let mut queued = self.lock();
+        if std::mem::take(&mut queued.drain) {
             return Some(Message::Drain);
         }
-        state.messages.pop_front().map(Message::Service)
+        queued.messages.pop_front().map(Message::Service)
     }
 
-    /// No code panics while it holds the lock.
-    fn lock(&self) -> MutexGuard<'_, State<M>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Ignores poisoning, because no code panics while it holds the lock.
+    fn lock(&self) -> MutexGuard<'_, QueuedMessages<M>> {
+        self.queued.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The way to a worker's mailbox, for other threads.
+/// Sends messages to a worker, from any thread.
 #[derive(Debug)]
 pub struct Postbox<M> {
     mailbox: Arc<Mailbox<M>>,
@@ -92,23 +93,23 @@ impl<M> Clone for Postbox<M> {
 }
 
 impl<M> Postbox<M> {
-    /// The way to this mailbox, whose worker has this waker.
+    /// A postbox for this mailbox, whose worker has this waker.
     pub fn new(mailbox: Arc<Mailbox<M>>, waker: Waker) -> Self {
         Self { mailbox, waker }
     }
 
-    /// Tells the worker's service something.
+    /// Sends a message to the service, and wakes the worker.
     ///
     /// # Errors
     ///
-    /// Gives the message back when there is no room.
+    /// Returns the message if the mailbox is full.
     pub fn post(&self, message: M) -> Result<(), M> {
         self.mailbox.push(message)?;
         self.waker.wake();
         Ok(())
     }
 
-    /// Asks the worker to drain.
+    /// Asks the worker to drain, and wakes it.
     pub fn drain(&self) {
         self.mailbox.push_drain();
         self.waker.wake();
@@ -120,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_come_in_their_order_and_a_drain_before_them() {
+    fn messages_keep_their_order_and_a_drain_comes_first() {
         let mailbox = Mailbox::default();
         for number in 0..3 {
             mailbox.push(number).unwrap();
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_mailbox_gives_the_message_back_and_still_takes_a_drain() {
+    fn a_full_mailbox_refuses_messages_but_accepts_a_drain() {
         let mailbox = Mailbox::default();
         for number in 0..MESSAGES_MAX {
             mailbox.push(number).unwrap();

@@ -1,12 +1,12 @@
-//! The server: workers, their listeners, and the order in which they start and stop.
+//! The server: starts and stops the workers, and binds their listeners.
 //!
 //! ```text
-//! start: bind all sockets -> one thread per worker opens its driver -> all open: go
-//! stop:  drain (no new connections, finish what is in hand) -> join
+//! start: bind all sockets -> each worker opens its driver on its thread -> all begin to serve
+//! stop:  drain (no new connections, finish the requests in progress) -> join
 //! ```
 //!
-//! The driver is chosen once for the whole process, before anything is accepted: when it fails in
-//! one worker, it is replaced in all of them, or the start fails.
+//! All workers use the same driver. If it fails to open in one worker, all workers take the next
+//! one, or the start fails. No connection is accepted before that is decided.
 
 mod chain_pool;
 mod connection;
@@ -29,7 +29,7 @@ use std::sync::mpsc;
 use crate::driver::{DriverSelection, DriverStats};
 use crate::service::Service;
 use crate::session::Session;
-use launch::{Drain, Running, launch};
+use launch::{Drain, RunningWorker, launch};
 use listener::Group;
 
 pub use launch::Seat;
@@ -37,23 +37,23 @@ pub use monitor::{Monitor, Published, WorkerStats};
 pub use settings::ServerSettings;
 pub use start_error::StartError;
 
-/// A server that runs. Dropping it leaves it running; [`Server::stop`] ends it.
+/// A running server. Dropping this value does not stop the server; [`Server::stop`] does.
 #[derive(Debug)]
 pub struct Server {
     addresses: Vec<SocketAddr>,
     selection: DriverSelection,
-    workers: Vec<Running>,
-    /// Brings the number of each worker that ends.
+    workers: Vec<RunningWorker>,
+    /// Receives the number of each worker that ends.
     ends: mpsc::Receiver<usize>,
 }
 
-/// Starts a server whose sessions share, per worker, what `shared` makes for its seat.
+/// Starts a server. `shared` creates the service of each worker, which the worker's sessions share.
 ///
-/// Returns when connections can be made: all listeners are bound and every worker has its driver.
+/// Returns when clients can connect: all listeners are bound, and every worker has its driver.
 ///
 /// # Errors
 ///
-/// When an address cannot be bound, or the driver cannot be opened and may not be replaced.
+/// When an address cannot be bound, or when the driver does not open and there is no other one.
 pub fn start<S>(
     settings: &ServerSettings,
     selection: DriverSelection,
@@ -77,7 +77,7 @@ where
     loop {
         match launch::<S>(settings, selection.kind, &shared, sockets) {
             Ok((workers, ends)) => return Ok(Server { addresses, selection, workers, ends }),
-            // One worker without its driver: all of them take the next best.
+            // The driver of one worker did not open, so all workers take the next one.
             Err((StartError::Driver(error), returned)) => {
                 let next = selection.fall_back(&error);
                 selection = next.ok_or(StartError::Driver(error))?;
@@ -89,32 +89,32 @@ where
 }
 
 impl Server {
-    /// The addresses it listens on, with the real ports.
+    /// The addresses that the server listens on. Port 0 is replaced by the actual port.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// The driver that it runs on, and why.
+    /// The driver of the workers, and the reason for the choice.
     pub fn selection(&self) -> &DriverSelection {
         &self.selection
     }
 
-    /// How many workers it has.
+    /// The number of workers.
     pub fn workers(&self) -> usize {
         self.workers.len()
     }
 
-    /// What it has open at the moment, in all workers.
+    /// What is open at the moment, summed over all workers.
     pub fn worker_stats(&self) -> WorkerStats {
         self.monitor().worker_stats()
     }
 
-    /// What its drivers have done so far, in all workers.
+    /// What the drivers have done so far, summed over all workers.
     pub fn stats(&self) -> DriverStats {
         self.monitor().stats()
     }
 
-    /// A handle that sees how the server is doing, from any thread.
+    /// A handle that reads the statistics of the server, from any thread.
     pub fn monitor(&self) -> Monitor {
         Monitor::new(self.workers.iter().map(|worker| Arc::clone(&worker.published)).collect())
     }
@@ -124,16 +124,16 @@ impl Server {
         Stopper { workers: self.workers.iter().map(|worker| Arc::clone(&worker.drain)).collect() }
     }
 
-    /// Waits until all workers have ended, which they do after a drain.
+    /// Waits until all workers have ended. They end after a drain.
     ///
     /// # Errors
     ///
-    /// When one of them failed; the others are drained then.
+    /// When a worker failed. The other workers are drained before this returns.
     pub fn join(self) -> io::Result<()> {
         let stopper = self.stopper();
-        let mut workers: Vec<Option<Running>> = self.workers.into_iter().map(Some).collect();
+        let mut workers: Vec<Option<RunningWorker>> = self.workers.into_iter().map(Some).collect();
         let mut result = Ok(());
-        // In the order in which they end: the others must hear of the first that fails.
+        // Join the workers in the order in which they end, so a failure drains the others at once.
         for number in self.ends.iter().take(workers.len()) {
             let Some(worker) = workers[number].take() else { continue };
             let ended = worker
@@ -148,7 +148,7 @@ impl Server {
         result
     }
 
-    /// Drains the server and waits for its end.
+    /// Drains the server, and waits until it has ended.
     ///
     /// # Errors
     ///
@@ -166,7 +166,7 @@ pub struct Stopper {
 }
 
 impl Stopper {
-    /// Stops accepting, lets connections finish what they have in hand, ends the workers.
+    /// Stops accepting, finishes the requests in progress, and ends the workers.
     pub fn stop(&self) {
         self.workers.iter().for_each(|worker| worker.drain());
     }

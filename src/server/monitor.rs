@@ -1,4 +1,5 @@
-//! How a server is doing: what its workers told at the end of their last turns, added up.
+//! Statistics of a server: each worker publishes its own at the end of a turn; they are added up
+//! here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -10,14 +11,14 @@ use crate::driver::DriverStats;
 pub struct WorkerStats {
     /// Connections.
     pub connections: u32,
-    /// Receive buffers that are lent out.
+    /// Receive buffers in use.
     pub leased: u32,
     /// Ops that have not had their last completion.
     pub in_flight: u32,
 }
 
-/// What one worker tells the rest of the process at the end of each turn. It is alone in its lines
-/// of the CPUs' caches, so that the workers do not slow each other down by telling.
+/// The statistics that a worker publishes at the end of each turn. The alignment keeps those of
+/// different workers in different cache lines, so their writes do not slow each other down.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Published {
@@ -37,7 +38,7 @@ impl Published {
         }
     }
 
-    /// What the worker's driver had done then.
+    /// What the worker's driver had done by the end of the worker's last turn.
     pub fn stats(&self) -> DriverStats {
         DriverStats::from_array(
             self.stats.each_ref().map(|counter| counter.load(Ordering::Relaxed)),
@@ -54,7 +55,7 @@ impl Published {
     }
 }
 
-/// Sees how a server is doing; see [`Server::monitor`](super::Server::monitor).
+/// Reads the statistics of a server; see [`Server::monitor`](super::Server::monitor).
 #[derive(Clone, Debug)]
 pub struct Monitor {
     workers: Vec<Arc<Published>>,
@@ -65,7 +66,7 @@ impl Monitor {
         Self { workers }
     }
 
-    /// What it has open at the moment, in all workers.
+    /// What is open at the moment, summed over all workers.
     pub fn worker_stats(&self) -> WorkerStats {
         let each = self.workers.iter().map(|worker| worker.worker_stats());
         each.fold(WorkerStats::default(), |sum, worker| WorkerStats {
@@ -75,7 +76,7 @@ impl Monitor {
         })
     }
 
-    /// What its drivers have done so far, in all workers.
+    /// What the drivers have done so far, summed over all workers.
     pub fn stats(&self) -> DriverStats {
         let each = self.workers.iter().map(|worker| worker.stats().to_array());
         let sum = each.fold([0; DriverStats::COUNTERS], |sum, worker| {

@@ -1,4 +1,4 @@
-//! What a server is to do, and within which bounds.
+//! The settings of a server.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZero;
@@ -7,31 +7,32 @@ use std::time::Duration;
 
 use crate::driver::{Limits, Tracer};
 
-/// What a server is to do.
+/// The settings of a server.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
     /// Addresses to listen on; at least one.
     pub listen: Vec<SocketAddr>,
-    /// Threads that serve; at least one.
+    /// The number of workers; at least one.
     pub workers: usize,
-    /// Connections at a time, in all.
+    /// Maximum number of concurrent connections of all workers together.
     pub connections_max: u32,
-    /// How long a request may take to arrive, from its first byte (the first one: from the
-    /// beginning of the connection).
+    /// How long a request may take to arrive, counted from its first byte; for the first request,
+    /// from the start of the connection.
     pub header_timeout: Duration,
-    /// How long a connection may rest between two requests.
+    /// How long a connection may be idle between requests.
     pub idle_timeout: Duration,
-    /// How long a peer may leave what is sent unacknowledged.
+    /// How long a peer may acknowledge nothing of what is sent.
     pub send_timeout: Duration,
     /// How long a drain waits for connections to finish.
     pub drain_timeout: Duration,
-    /// The bounds of every driver. The number of sockets follows from `connections_max`.
+    /// The limits of each driver. `sockets_max` is replaced by a value derived from
+    /// `connections_max`.
     pub limits: Limits,
-    /// Where the ops and waits of every driver are written, if anywhere.
+    /// Logs the ops and waits of all drivers; `None` for no trace.
     pub trace: Option<Tracer>,
 }
 
-/// A worker for each CPU that this process may use, on port 7890 of this machine alone.
+/// One worker per usable CPU, listening on port 7890 of the loopback address.
 impl Default for ServerSettings {
     fn default() -> Self {
         Self {

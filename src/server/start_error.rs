@@ -1,20 +1,20 @@
-//! Why a server does not start.
+//! The error of a server that does not start.
 
 use std::fmt;
 use std::io;
 
 use super::listener::ListenError;
 
-/// A start that failed. Its text names the cause and the remedy.
+/// Why a server does not start. The text names the cause and the remedy.
 #[derive(Debug)]
 pub enum StartError {
     /// An address cannot be listened on.
     Listen(ListenError),
-    /// A worker has no driver: the one that was asked for does not open, or none does.
+    /// The driver of a worker does not open, and there is no other one to fall back to.
     Driver(io::Error),
-    /// A worker has no thread.
+    /// The thread of a worker cannot be started.
     Thread(io::Error),
-    /// A worker panicked before it had its driver.
+    /// A worker panicked before it had opened its driver.
     Worker,
 }
 
@@ -25,8 +25,7 @@ impl fmt::Display for StartError {
             Self::Driver(error) => error.fmt(f),
             Self::Thread(error) => write!(
                 f,
-                "a thread cannot be started: {error}; raise the limit of processes with \
-                 `ulimit -u`"
+                "cannot start a thread: {error}; raise the limit of processes with `ulimit -u`"
             ),
             Self::Worker => {
                 f.write_str("a worker panicked while it was starting; please report it")

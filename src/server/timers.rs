@@ -1,27 +1,28 @@
-//! A timing wheel: one deadline per connection, cheap to move into the future.
+//! A timing wheel: one deadline per connection; postponing a deadline is free.
 //!
-//! Deadlines are counted in ticks of [`TICK`]. An entry sits in the bucket of the tick at which
-//! it is to be *looked at*; the deadline itself is kept by its owner. When a deadline moves later,
-//! as it does with every request, nothing happens here: the entry is looked at when its bucket
-//! comes up, and moves on. Only a deadline that moves earlier moves its entry.
+//! Deadlines are counted in ticks of [`TICK`]. An entry is in the bucket of the tick at which its
+//! owner checks its deadline; the owner keeps the deadline itself. When a deadline moves later, as
+//! it does with every request, the entry stays: its owner is called too early, finds that the
+//! deadline has moved, and inserts the entry again. Only a deadline that moves earlier moves its
+//! entry.
 //!
-//! Buckets are lists threaded through one table, so an entry costs 12 bytes. The table grows with
-//! the number of connections; apart from that, nothing is allocated while the server runs.
+//! Buckets are linked lists within one table, so an entry costs 12 bytes. The table grows with the
+//! number of connections; nothing else is allocated while the server runs.
 
 use std::time::{Duration, Instant};
 
 /// The resolution of deadlines.
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
-/// Buckets of the wheel; a deadline beyond them is looked at when they have gone round.
+/// The number of buckets. A deadline further ahead is first checked after one round of the wheel.
 const BUCKETS: u32 = 1024;
 
 const NONE: u32 = u32::MAX;
 
-/// A point in time, in ticks since the wheel was made.
+/// A point in time, in ticks since the wheel was created.
 pub(super) type Tick = u32;
 
-/// The wheel; entries are named by the slots of the connection table.
+/// The wheel. An entry is identified by the slot of its connection in the table.
 #[derive(Debug)]
 pub(super) struct Wheel {
     start: Instant,
@@ -42,7 +43,7 @@ struct Link {
 }
 
 impl Wheel {
-    /// An empty wheel that begins now.
+    /// An empty wheel whose tick 0 is `now`.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             start: now,
@@ -53,13 +54,13 @@ impl Wheel {
         }
     }
 
-    /// The first tick that is not before a point in time.
+    /// The first tick that is not before `time`.
     pub(super) fn tick_at(&self, time: Instant) -> Tick {
         let elapsed = time.saturating_duration_since(self.start).as_nanos();
         Tick::try_from(elapsed.div_ceil(TICK.as_nanos())).unwrap_or(Tick::MAX / 2)
     }
 
-    /// Makes sure that the entry is looked at no later than at `deadline`.
+    /// Schedules a check of the entry no later than at `deadline`.
     pub(super) fn watch(&mut self, entry: u32, deadline: Tick) {
         if self.links.len() <= entry as usize {
             let unlinked = Link { tick: NONE, previous: NONE, next: NONE };
@@ -80,7 +81,7 @@ impl Wheel {
         self.occupied[bucket / 64] |= 1 << (bucket % 64);
     }
 
-    /// Takes an entry out.
+    /// Removes an entry.
     pub(super) fn forget(&mut self, entry: u32) {
         if (entry as usize) < self.links.len() {
             self.unlink(entry);
@@ -106,11 +107,11 @@ impl Wheel {
         self.links[entry as usize].tick = NONE;
     }
 
-    /// Takes the entries to be looked at by `now` out, into `due`, and says which tick it is.
+    /// Moves the entries that are to be checked by `now` into `due`; returns the current tick.
     pub(super) fn advance(&mut self, now: Instant, due: &mut Vec<u32>) -> Tick {
         let elapsed = now.saturating_duration_since(self.start).as_nanos() / TICK.as_nanos();
         let target = Tick::try_from(elapsed).unwrap_or(Tick::MAX - 1).max(self.current);
-        // After a pause of more than a turn of the wheel, every bucket is due once.
+        // After a pause of more than one round of the wheel, every bucket is emptied once.
         let from = (self.current + 1).max(target.saturating_sub(BUCKETS - 1));
         for tick in from..=target {
             let bucket = (tick % BUCKETS) as usize;
@@ -128,17 +129,18 @@ impl Wheel {
         target
     }
 
-    /// How long until the next entry is to be looked at; `None` when there is none.
+    /// The time until the next check; `None` if there are no entries.
     pub(super) fn until_next(&self, now: Instant) -> Option<Duration> {
         let tick = self.current + 1 + self.distance_to_next()?;
         Some((self.start + TICK * tick).saturating_duration_since(now))
     }
 
-    /// Buckets between the next tick and the first occupied one, a word of bits at a time.
+    /// The distance from the next tick to the first occupied bucket. Scans a word of bits at a
+    /// time.
     fn distance_to_next(&self) -> Option<u32> {
         let first = (self.current + 1) % BUCKETS;
         let mut distance = 0;
-        // The first word is looked at twice: from `first` on, and in the end before it.
+        // The first word is scanned twice: first from bit `first` on, at the end before that bit.
         while distance < BUCKETS {
             let bucket = (first + distance) % BUCKETS;
             let word = self.occupied[(bucket / 64) as usize] >> (bucket % 64);
@@ -174,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_point_in_time_is_never_rounded_down() {
+    fn a_time_is_rounded_up_to_a_tick() {
         let start = Instant::now();
         let wheel = Wheel::new(start);
         for (nanoseconds, tick) in [(0, 0), (1, 1), (100_000_000, 1), (100_000_001, 2)] {
@@ -184,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_that_moves_later_moves_nothing() {
+    fn a_deadline_that_moves_later_does_not_move_the_entry() {
         let start = Instant::now();
         let mut wheel = Wheel::new(start);
         wheel.watch(0, 5);
@@ -214,7 +216,8 @@ mod tests {
         assert!(due(&mut wheel, start + TICK * 2_000_000).is_empty());
     }
 
-    /// Random watches and removals against a map; owners watch again what came too early.
+    /// Compares random insertions and removals with a simple model. As a worker does, it inserts an
+    /// entry again if its deadline has moved.
     #[test]
     fn no_deadline_is_missed_and_none_comes_early() {
         let mut random = fastrand::Rng::with_seed(5);

@@ -1,9 +1,9 @@
-//! A worker: one thread with one driver, one table of connections, one wheel, and one service that
-//! its sessions share.
+//! A worker: one thread with one driver, one table of connections, one timing wheel, and one
+//! service that its sessions share.
 //!
-//! Each turn: wait for completions, look at the clock once, hand every completion to its
-//! connection or to the service, deal with deadlines, then do what the service wants. Workers
-//! share settings; everything else they are told comes by their mailbox.
+//! In each turn it waits for completions, reads the clock once, passes each completion to its
+//! connection or to the service, handles deadlines, and performs the tasks of the service. Workers
+//! share their settings; everything else reaches them as a message in their mailbox.
 
 mod deadlines;
 
@@ -25,18 +25,18 @@ use crate::driver::{Completion, Driver, Op, OpId, Outcome, Sock, Token};
 use crate::service::{Service, SessionId, Task};
 use crate::session::{Addresses, ConnectionInfo, Now, Session};
 
-/// Room, per listener, for connections that come before the accept can be stopped.
+/// Room per listener for connections that the driver accepts before an accept can be stopped.
 pub(crate) const ACCEPT_SLACK: u32 = crate::driver::ACCEPTS_PER_WAIT;
 
-/// After the drain timeout, how long the last closes may take.
+/// How long the last closes may take after the drain timeout.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
-/// What a token of a worker names, for a person.
+/// Describes a token of a worker in a trace.
 pub(super) fn name(token: Token) -> String {
     let (handle, tag) = Handle::<()>::unpack(token.0);
     let kind = match tag {
         tag::LISTENER => "listener",
-        tag::SURPLUS => return "one too many".to_owned(),
+        tag::SURPLUS => return "surplus".to_owned(),
         tag::SERVICE => return "service".to_owned(),
         _ => "connection",
     };
@@ -49,13 +49,13 @@ pub(super) fn name(token: Token) -> String {
 /// Settings of a worker, validated; see [`ServerSettings`](super::ServerSettings).
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerSettings {
-    /// Connections at a time; at least one.
+    /// Maximum number of concurrent connections; at least one.
     pub connections_max: u32,
     /// How long a request may take to arrive.
     pub header_timeout: Duration,
-    /// How long a connection may rest between two requests.
+    /// How long a connection may be idle between requests.
     pub idle_timeout: Duration,
-    /// How long a peer may leave what is sent unacknowledged.
+    /// How long a peer may acknowledge nothing of what is sent.
     pub send_timeout: Duration,
     /// How long a drain waits for connections to finish.
     pub drain_timeout: Duration,
@@ -71,18 +71,18 @@ pub struct Worker<D, S: Session> {
     timeouts: Timeouts,
     listeners: Vec<Listener>,
     connections: SlotMap<Connection<S>, SessionId>,
-    /// The ops that answer the service's questions.
+    /// The ops of the service's open questions.
     service_ops: HashMap<AskId, OpId, foldhash::fast::RandomState>,
     wheel: Wheel,
     chains: ChainPool,
     now: Now,
     tick: Tick,
-    /// Set while draining: when the drain timeout ends.
+    /// The end of the drain timeout; set while draining.
     drain_until: Option<Instant>,
-    /// Ops that were submitted and have not had their last completion.
+    /// The number of ops that have not had their last completion.
     ops: usize,
-    /// Of those, the ones whose owner is gone.
-    forsaken: usize,
+    /// The number of these ops whose connection is gone.
+    orphaned: usize,
     batch: Vec<Completion>,
     due: Vec<u32>,
     asks: Vec<(AskId, Ask)>,
@@ -92,13 +92,13 @@ pub struct Worker<D, S: Session> {
 struct Listener {
     sock: Sock,
     accepting: Option<OpId>,
-    /// The accept was asked to end.
+    /// The accept has been cancelled and has not completed yet.
     pausing: bool,
     closing: bool,
     closed: bool,
 }
 
-/// Where a session finds the addresses of its connection.
+/// Reads the addresses of a socket for its session.
 struct SocketAddresses<'a, D> {
     driver: &'a D,
     sock: Sock,
@@ -115,7 +115,7 @@ impl<D: Driver> Addresses for SocketAddresses<'_, D> {
 }
 
 impl<D: Driver, S: Session> Worker<D, S> {
-    /// A worker that serves what `listeners` bring.
+    /// Creates a worker that serves the connections of `listeners`.
     pub fn new(
         driver: D,
         listeners: Vec<Sock>,
@@ -159,7 +159,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
             tick: 0,
             drain_until: None,
             ops: 0,
-            forsaken: 0,
+            orphaned: 0,
             batch: Vec::new(),
             due: Vec::new(),
             asks: Vec::new(),
@@ -168,16 +168,16 @@ impl<D: Driver, S: Session> Worker<D, S> {
         worker
     }
 
-    /// The driver, for whoever simulates the machine that it is.
+    /// The driver, for tests that control a simulated machine.
     pub fn driver_mut(&mut self) -> &mut D {
         &mut self.driver
     }
 
-    /// Serves until it has drained.
+    /// Serves until a drain is complete.
     ///
     /// # Errors
     ///
-    /// When the driver is broken, or a listener fails.
+    /// When the driver or a listener fails.
     pub fn run(mut self) -> io::Result<()> {
         while !self.is_done() {
             self.turn()?;
@@ -185,7 +185,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
         Ok(())
     }
 
-    /// One turn: waits, at the longest until the next deadline, and does what is to be done then.
+    /// Performs one turn: waits until something completes or the next deadline, then handles it.
     ///
     /// # Errors
     ///
@@ -202,14 +202,14 @@ impl<D: Driver, S: Session> Worker<D, S> {
         let mut due = std::mem::take(&mut self.due);
         self.tick = self.wheel.advance(self.now.instant, &mut due);
         self.dispatch_all(&mut batch)?;
-        self.look_at_all(&mut due, &mut batch)?;
+        self.check_deadlines(&mut due, &mut batch)?;
         (self.batch, self.due) = (batch, due);
         if self.drain_until.is_some_and(|until| until <= self.now.instant) {
             self.close_all();
         }
         self.serve();
         self.regulate_accepts();
-        assert_eq!(self.ops, self.driver.in_flight(), "every op has an owner who counts it");
+        assert_eq!(self.ops, self.driver.in_flight(), "the worker counts every op in flight");
         let stats = WorkerStats {
             connections: self.connections.len(),
             leased: self.driver.leased() as u32,
@@ -237,7 +237,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
                 return self.accepted(handle.slot() as usize, accepted, more);
             }
             (tag::LISTENER, _) => self.listeners[handle.slot() as usize].closed = true,
-            (tag::SURPLUS, _) => self.forsaken -= 1,
+            (tag::SURPLUS, _) => self.orphaned -= 1,
             (tag::SERVICE, outcome) => {
                 let id = AskId(handle.slot());
                 self.service_ops.remove(&id);
@@ -245,7 +245,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
             }
             (tag::CONNECTION, Outcome::Closed) => {
                 let gone = self.connections.remove(handle).expect("a connection closes once");
-                self.forsaken += gone.ops() - 1;
+                self.orphaned += gone.ops() - 1;
                 self.wheel.forget(handle.slot());
             }
             (tag::CONNECTION, outcome) => {
@@ -253,7 +253,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
                     connection.complete(env, outcome, more);
                 });
             }
-            (_, _) if self.connections.get(handle).is_none() => self.forsaken -= 1,
+            (_, _) if self.connections.get(handle).is_none() => self.orphaned -= 1,
             (ask, outcome) => self.with_connection(handle, |connection, env| {
                 connection.reply(env, ask - tag::ASK, Reply::from_outcome(outcome));
             }),
@@ -270,7 +270,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
         }
     }
 
-    /// Does what the service wants, which is mostly nothing.
+    /// Performs the tasks of the service; most turns have none.
     #[inline]
     fn serve(&mut self) {
         while let Some(task) = self.shared.poll(self.now) {
@@ -287,7 +287,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
                 self.ops += 1;
                 let op = self.driver.submit(token, ask.into_op());
                 let before = self.service_ops.insert(id, op);
-                assert!(before.is_none(), "the service asked {id:?} before the reply");
+                assert!(before.is_none(), "the service asked {id:?} again before the reply");
             }
             Task::Cancel(id) => {
                 if let Some(op) = self.service_ops.get(&id) {
@@ -302,7 +302,8 @@ impl<D: Driver, S: Session> Worker<D, S> {
         }
     }
 
-    /// Runs `act` on a connection, unless it is gone, and watches its deadline.
+    /// Calls `act` with a connection and updates its deadline in the wheel. Does nothing if the
+    /// connection is gone.
     fn with_connection(
         &mut self,
         handle: Handle<SessionId>,
@@ -341,7 +342,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
                 Ok(())
             }
             Err(error) if crate::driver::is_cancelled(&error) => Ok(()),
-            // It is closed in any case, and what was accepted before is served.
+            // The listener is being closed anyway. Connections accepted before are served.
             Err(_) if self.listeners[listener].closing => Ok(()),
             Err(error) => Err(error),
         }
@@ -351,7 +352,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
         if self.connections.is_full() {
             let token = Token(Handle::<()>::at(0).pack(tag::SURPLUS));
             self.ops += 1;
-            self.forsaken += 1;
+            self.orphaned += 1;
             self.driver.submit(token, Op::Close { sock, reset: false });
             return;
         }
@@ -360,17 +361,19 @@ impl<D: Driver, S: Session> Worker<D, S> {
         let session = S::new(&mut self.shared, &ConnectionInfo::new(listener as u16, &info));
         let connection = Connection::new(sock, session);
         let Ok(handle) = self.connections.insert(connection) else {
-            unreachable!("there is room, as was just seen")
+            unreachable!("the table is not full, as checked above")
         };
         self.with_connection(handle, |connection, env| connection.begin(env, draining));
     }
 
-    /// Accepts while there is room for connections: the kernel's backlog is the queue. While
-    /// draining, a listener is closed once its accept is in flight, which delivers what waits.
+    /// Accepts while there is room for connections; the others wait in the kernel's backlog. While
+    /// draining, closes a listener when its accept is in flight, so the connections in the backlog
+    /// are delivered first.
     fn regulate_accepts(&mut self) {
         let max = self.settings.connections_max;
         let full = self.connections.len() >= max;
-        // A gap between stopping and starting, so that a full server does not do both in turn.
+        // Resume below 15/16 of the maximum, so a full server does not stop and resume all the
+        // time.
         let room = self.connections.len() < max - max / 16;
         let draining = self.drain_until.is_some();
         for (slot, listener) in self.listeners.iter_mut().enumerate() {
@@ -406,7 +409,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
         }
     }
 
-    /// The drain timeout is over: what is still there ends now.
+    /// Closes everything that is still open, because the drain timeout is over.
     fn close_all(&mut self) {
         for handle in self.connections.handles() {
             self.with_connection(handle, Connection::give_up);
@@ -420,7 +423,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
         }
     }
 
-    /// Whether it has drained.
+    /// Whether the drain is complete.
     pub fn is_done(&self) -> bool {
         let Some(until) = self.drain_until else { return false };
         let empty =
@@ -428,12 +431,12 @@ impl<D: Driver, S: Session> Worker<D, S> {
         empty || self.now.instant > until + CLOSE_WAIT
     }
 
-    /// Checks that the ops of all owners add up to what the driver has in flight. For
-    /// simulations: it looks at every connection.
+    /// Checks that the ops of all connections, listeners and the service add up to the ops that the
+    /// driver has in flight. For simulations only, because it visits every connection.
     ///
     /// # Panics
     ///
-    /// When they do not.
+    /// If they do not add up.
     pub fn check_ops(&self) {
         let connections = self.connections.handles().into_iter();
         let connections = connections.filter_map(|handle| self.connections.get(handle));
@@ -445,6 +448,10 @@ impl<D: Driver, S: Session> Worker<D, S> {
             + listeners.sum::<usize>()
             + self.service_ops.len();
         let in_flight = self.driver.in_flight();
-        assert_eq!(owned + self.forsaken, in_flight, "an op has no owner, or is not in flight");
+        assert_eq!(
+            owned + self.orphaned,
+            in_flight,
+            "an op has no owner, or an owner waits for none"
+        );
     }
 }

@@ -88,7 +88,7 @@ mod help_and_usage {
             (&["--listen", "127.0.0.1"], &["127.0.0.1", "--listen"]),
             (&["--listen", "127.0.0.1:65536"], &["127.0.0.1:65536", "--listen"]),
             (&["--idle-timeout", "soon"], &["soon", "--idle-timeout"]),
-            (&["--send-timeout", "0s"], &["0s", "--send-timeout", "longer than nothing"]),
+            (&["--send-timeout", "0s"], &["0s", "--send-timeout", "longer than 0s"]),
             (&["--workers", "0"], &["0", "--workers"]),
             (&["--max-connections", "0"], &["0", "--max-connections"]),
             (&["--cache-bytes", "lots"], &["lots", "--cache-bytes"]),

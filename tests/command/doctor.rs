@@ -217,7 +217,7 @@ fn an_ordinary_user_with_little_locked_memory_is_told_so() {
         assert_eq!(report["auto"]["driver"], "epoll");
         assert!(report["auto"]["why"].as_str().unwrap().contains("ENOMEM"), "{report:#}");
         assert_eq!(memlock["status"], "shortcoming", "{memlock:#}");
-        assert_eq!(rings["cause"], "locked memory is short: 64 KiB");
+        assert_eq!(rings["cause"], "the limit of locked memory is too low: 64 KiB");
         assert_eq!(rings["remedies"][0]["line"], "ulimit -l 65536");
     }
     println!("{}: {}", chosen(&report), memlock["status"]);

@@ -45,7 +45,7 @@ fn a_signal_prints_the_figures() {
             assert_serves(&server);
         }
         ask_until(&server, "everything is counted", |figures| {
-            let asked = figures["hits"] + figures["misses"] + figures["asked again"];
+            let asked = figures["hits"] + figures["misses"] + figures["revalidated"];
             let cache = (figures["entries"], figures["misses"], figures["evicted"]);
             (figures["connections"], asked, cache) == (1, 5, (1, 1, 0))
                 && figures["bytes"] > 0

@@ -1,27 +1,27 @@
-//! Every option about content: what it becomes, and what is said of values that are refused.
+//! Every option about content: the setting that it makes, and the errors for invalid values.
 
 use clap::{CommandFactory, Parser};
 
 use super::*;
 use crate::http::site::rules::AnswerKind;
 
-/// As in the command that has these options.
+/// A root and the options about content, as `ringd serve` has them.
 #[derive(Debug, Parser)]
-struct Command {
+struct TestArgs {
     #[arg(default_value = "./html")]
     root: String,
     #[command(flatten)]
     content: ContentArgs,
 }
 
-/// The fields by rule, as HTTP/1.1 writes them.
+/// The header fields that the rules add to a response, as HTTP/1.1 writes them.
 fn lines(content: &Content, path: &[u8], kind: AnswerKind<'_>) -> String {
     String::from_utf8(content.rules.fields(path, kind).all().as_h1().to_vec()).unwrap()
 }
 
-fn command(arguments: &[&str]) -> Result<Command, String> {
+fn command(arguments: &[&str]) -> Result<TestArgs, String> {
     let all = std::iter::once(&"ringd").chain(arguments);
-    Command::try_parse_from(all).map_err(|error| error.to_string())
+    TestArgs::try_parse_from(all).map_err(|error| error.to_string())
 }
 
 #[track_caller]
@@ -38,12 +38,12 @@ fn assert_refused(option: &str, cases: &[(&str, &str)]) {
 }
 
 #[test]
-fn the_definition_is_sound() {
-    Command::command().debug_assert();
+fn clap_accepts_the_definition() {
+    TestArgs::command().debug_assert();
 }
 
 #[test]
-fn without_options_it_is_the_default() {
+fn without_options_the_content_is_the_default() {
     let (content, default) = (content(&[]), Content::default());
     assert_eq!(content.index, default.index);
     assert_eq!(content.index, [b"index.html"]);
@@ -58,7 +58,7 @@ fn without_options_it_is_the_default() {
 }
 
 #[test]
-fn switches() {
+fn switches_turn_features_on_and_off() {
     let content = content(&["--clean-urls", "--listing", "--cors", "--no-precompressed"]);
     assert!(content.clean_urls && content.listing && !content.precompressed);
     let fields = content.rules.fields(b"/a", AnswerKind::Other);
@@ -67,41 +67,41 @@ fn switches() {
 }
 
 #[test]
-fn media_types() {
+fn media_types_are_added() {
     let content = content(&["--mime", "a=text/a", "--mime=tar.gz=application/x-tar+gzip"]);
     assert_eq!(content.types.content_type(b"x.a"), "text/a; charset=utf-8");
     assert_eq!(content.types.content_type(b"x.tar.gz"), "application/x-tar+gzip");
     assert_refused("--mime", &[("a", "equals sign"), ("a=b", "EXT=TYPE"), ("=a/b", "empty part")]);
     let many = vec!["--mime=a=a/b"; 257];
-    let failure = command(&many).unwrap().content.content().unwrap_err().to_string();
-    assert!(failure.contains("--mime") && failure.contains("leave some out"), "{failure}");
+    let error = command(&many).unwrap().content.content().unwrap_err().to_string();
+    assert!(error.contains("--mime") && error.contains("leave some out"), "{error}");
 }
 
 #[test]
-fn names_of_indexes_replace_the_default() {
+fn index_names_replace_the_default() {
     let content = content(&["--index", "index.htm", "--index", "default.html"]);
     assert_eq!(content.index, [&b"index.htm"[..], b"default.html"]);
     assert_refused(
         "--index",
         &[
-            ("a/b", "no slash"),
-            ("/index.html", "no slash"),
-            ("..", "no name of a file"),
+            ("a/b", "not contain a slash"),
+            ("/index.html", "not contain a slash"),
+            ("..", "segment .."),
             (".index", "dot"),
             (&"a".repeat(256), "at most 255"),
         ],
     );
     assert!(command(&["--index", ""]).unwrap_err().contains("empty"));
     assert_eq!(self::content(&["--index=a"; 8]).index.len(), 8);
-    let failure = command(&["--index=a"; 9]).unwrap().content.content().unwrap_err().to_string();
-    assert!(failure.contains("--index") && failure.contains("leave some out"), "{failure}");
+    let error = command(&["--index=a"; 9]).unwrap().content.content().unwrap_err().to_string();
+    assert!(error.contains("--index") && error.contains("leave some out"), "{error}");
 }
 
 #[test]
-fn the_page_of_an_application() {
+fn the_page_of_a_single_page_application_is_parsed() {
     assert_eq!(content(&["--spa"]).spa.as_deref(), Some(&b"index.html"[..]));
     assert_eq!(content(&["--spa=/app/200.html"]).spa.as_deref(), Some(&b"app/200.html"[..]));
-    // The root is not the page, and a percent sign is one.
+    // A separate argument is the root, not the page. A percent sign is not an escape.
     let command = command(&["--spa", "./site"]).unwrap();
     assert_eq!((&*command.root, command.content.spa.as_deref()), ("./site", Some("index.html")));
     assert_eq!(content(&["--spa=/a%20b"]).spa.as_deref(), Some(&b"a%20b"[..]));
@@ -109,13 +109,13 @@ fn the_page_of_an_application() {
     assert_refused(
         "--spa",
         &[
-            ("app.html", "served: /app.html"),
+            ("app.html", "the root: /app.html"),
             ("/", "as in /index.html"),
             ("/app/", "as in /app/index.html"),
             ("//a", "empty"),
             ("/a//b", "empty"),
-            ("/../a", "no name of a file"),
-            ("/a/./b", "no name of a file"),
+            ("/../a", "segment .."),
+            ("/a/./b", "segment ."),
             ("/.a", "dot"),
             ("/a/.b/c", "dot"),
             (&format!("/{}", "a".repeat(256)), "at most 255"),
@@ -125,7 +125,7 @@ fn the_page_of_an_application() {
 }
 
 #[test]
-fn pages_for_errors() {
+fn error_pages_are_parsed() {
     let arguments = [
         "--error-page=404=/old.html",
         "--error-page=503=/e/5xx.html",
@@ -148,16 +148,16 @@ fn pages_for_errors() {
             ("0404=/a", "404, 405"),
             ("4xx=/a", "404, 405"),
             ("418=/a", "404, 405"),
-            ("404=404.html", "served: /404.html"),
+            ("404=404.html", "the root: /404.html"),
             ("404=/", "name a file"),
-            ("404=/../a", "no name of a file"),
+            ("404=/../a", "segment .."),
             ("404=/.404.html", "dot"),
         ],
     );
 }
 
 #[test]
-fn rules_for_headers() {
+fn rules_for_header_fields_are_parsed() {
     let content = content(&[
         "--cache-control=/assets/**=max-age=31536000, immutable",
         "--cache-control",
@@ -185,12 +185,12 @@ fn rules_for_headers() {
         ],
     );
     let long = format!("--header=*=a:{}", "b".repeat(9000));
-    let failure = command(&[&long]).unwrap().content.content().unwrap_err().to_string();
-    assert!(failure.contains("--header") && failure.contains("shorten them"), "{failure}");
+    let error = command(&[&long]).unwrap().content.content().unwrap_err().to_string();
+    assert!(error.contains("--header") && error.contains("shorten them"), "{error}");
 }
 
 #[test]
-fn kinds_of_links() {
+fn every_kind_of_symbolic_links_can_be_chosen() {
     for links in LinksName::value_variants() {
         let name = links.to_possible_value().unwrap();
         let arguments = ["--symlinks", name.get_name()];

@@ -1,4 +1,4 @@
-//! The deadlines of a connection: that of the phase it is in, and the session's own.
+//! The deadlines of a connection: that of its phase, and that of its session.
 
 use super::state::{Phase, State};
 use super::{Connection, Sending};
@@ -7,33 +7,34 @@ use crate::server::env::Env;
 use crate::server::timers::Tick;
 use crate::session::{ReceiveTimeout, Session, Timer};
 
-/// How often per timeout a send's progress is looked at: a peer that has stalled is found at most
-/// this part of the timeout late, and never early.
-const SEND_LOOKS: Tick = 4;
+/// How often the progress of a send is checked within the send timeout. A stalled peer is detected
+/// late by at most a quarter of the timeout, and never early.
+const SEND_CHECKS: Tick = 4;
 
 impl<S: Session> Connection<S> {
-    /// The deadline has come.
+    /// Handles the deadlines that are over.
     pub(in crate::server) fn expired<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
         let open = self.state == State::Open;
         if open && self.session.deadline().is_some_and(|deadline| deadline <= env.now.instant) {
-            self.expire(env, Timer::Deadline);
-            // It may be doing something else now.
+            self.expire_session(env, Timer::Deadline);
+            // The session may have begun another phase, so its deadline is set before it is
+            // checked.
             self.settle(env);
         }
         if self.state != State::Closing && self.phase_ends <= env.tick {
-            self.phase_over(env);
+            self.phase_expired(env);
         }
         self.settle(env);
     }
 
-    fn phase_over<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
+    fn phase_expired<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
         match self.phase {
             Phase::Closing => {}
             Phase::Lingering => self.close(env, false),
             Phase::Waiting => self.close(env, true),
             Phase::Receiving(_) if self.ended => self.close(env, false),
             Phase::Receiving(_) => {
-                self.expire(env, Timer::Receive);
+                self.expire_session(env, Timer::Receive);
                 if self.state != State::Closing {
                     self.begin_phase(env, self.phase);
                 }
@@ -47,13 +48,13 @@ impl<S: Session> Connection<S> {
                 if stalled || acknowledged.is_none() {
                     self.close(env, true);
                 } else {
-                    self.phase_ends = env.tick + env.timeouts.send.div_ceil(SEND_LOOKS);
+                    self.phase_ends = env.tick + env.timeouts.send.div_ceil(SEND_CHECKS);
                 }
             }
         }
     }
 
-    fn expire<D: Driver>(&mut self, env: &mut Env<'_, D, S>, timer: Timer) {
+    fn expire_session<D: Driver>(&mut self, env: &mut Env<'_, D, S>, timer: Timer) {
         let mut chain = self.queued.take().unwrap_or_else(|| env.chains.take());
         let cx = &mut env.session(self.sending != Sending::No);
         let step = self.session.expire(cx, timer, &mut chain);
@@ -68,15 +69,15 @@ impl<S: Session> Connection<S> {
                 Phase::Receiving(ReceiveTimeout::KeepAlive) if self.draining => timeouts.drain_idle,
                 Phase::Receiving(ReceiveTimeout::KeepAlive) => timeouts.idle,
                 Phase::Receiving(ReceiveTimeout::Header | ReceiveTimeout::Body) => timeouts.header,
-                Phase::Sending => timeouts.send.div_ceil(SEND_LOOKS),
+                Phase::Sending => timeouts.send.div_ceil(SEND_CHECKS),
                 Phase::Waiting => timeouts.send,
                 Phase::Lingering => timeouts.linger,
-                Phase::Closing => unreachable!("the driver ends it"),
+                Phase::Closing => unreachable!("only the driver ends this phase"),
             };
     }
 
-    /// Sets when the worker has to look at the connection.
-    pub(super) fn look_ahead<D: Driver>(&mut self, env: &Env<'_, D, S>) {
+    /// Sets the time of the next call of [`Connection::expired`].
+    pub(super) fn set_deadline<D: Driver>(&mut self, env: &Env<'_, D, S>) {
         self.deadline = match self.session.deadline() {
             Some(deadline) if self.state == State::Open => {
                 self.phase_ends.min(env.wheel.tick_at(deadline))

@@ -1,6 +1,6 @@
-//! The questions that a session has open: which op will bring which reply.
+//! The open questions of a session, and the op of each.
 //!
-//! The table is made with the first question, so a session that asks none pays eight bytes for it.
+//! The table is allocated with the first question, so a session that asks none pays eight bytes.
 
 use crate::ask::AskId;
 use crate::driver::OpId;
@@ -19,11 +19,11 @@ struct Question {
 }
 
 impl Questions {
-    /// Adds a question; `submit` is told its place and gives the op that will bring the reply.
+    /// Adds a question. `submit` gets the position in the table and returns the op of the question.
     ///
     /// # Panics
     ///
-    /// When the session has [`ASKS_MAX`] questions open, or one of this name.
+    /// If the session has [`ASKS_MAX`] questions open, or one with this id.
     pub(super) fn add(&mut self, id: AskId, submit: impl FnOnce(u16) -> OpId) {
         let table = self.table.get_or_insert_default();
         let open = table.iter().flatten().any(|question| question.id == id);
@@ -33,7 +33,7 @@ impl Questions {
         table[place] = Some(Question { id, op: submit(place as u16) });
     }
 
-    /// Takes the question at a place out, whose reply has come.
+    /// Removes the question at a position, because its reply has arrived.
     pub(super) fn remove(&mut self, place: u16) -> AskId {
         let table = self.table.as_mut().expect("a reply answers a question");
         table[usize::from(place)].take().expect("each question gets one reply").id

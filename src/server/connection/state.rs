@@ -1,4 +1,4 @@
-//! The states of a connection and of its parts; the diagram is in `connection.rs`.
+//! The states of a connection and of its parts. `connection.rs` has the diagram.
 
 use crate::driver::OpId;
 use crate::session::ReceiveTimeout;
@@ -6,12 +6,18 @@ use crate::session::ReceiveTimeout;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum State {
     Open,
-    Finishing { linger: bool },
-    Lingering { bytes: usize },
+    /// The session has finished; its last output is being sent.
+    Finishing {
+        linger: bool,
+    },
+    /// Input is discarded, up to this many bytes.
+    Lingering {
+        bytes: usize,
+    },
     Closing,
 }
 
-/// What a session waits for, by its last step.
+/// What a session waits for, according to its last step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Wants {
     Input(ReceiveTimeout),
@@ -26,7 +32,7 @@ pub(super) enum Wants {
 pub(super) enum Receiving {
     No,
     Yes(OpId),
-    /// It was asked to end because the inbox is full.
+    /// Cancelled because the inbox is full; the last completion has not arrived yet.
     Pausing,
 }
 
@@ -35,11 +41,11 @@ pub(super) enum Receiving {
 pub(super) enum Sending {
     No,
     Yes,
-    /// The last one: it ends the connection's output.
+    /// The last send, which half-closes the connection.
     Last,
 }
 
-/// What the phase's deadline is for.
+/// What the connection waits for, which determines its timeout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
     /// The session waits for input.
@@ -53,7 +59,7 @@ pub(super) enum Phase {
 }
 
 impl Phase {
-    /// What a connection in this state waits for.
+    /// The phase that follows from the states.
     pub(super) fn of(state: State, sending: Sending, wants: Wants) -> Self {
         match (state, wants) {
             (State::Closing, _) => Self::Closing,

@@ -1,4 +1,4 @@
-//! What a worker does when the deadlines of connections may have come.
+//! Handles the deadlines of connections.
 
 use std::io;
 use std::time::Duration;
@@ -7,54 +7,54 @@ use super::Worker;
 use crate::driver::{Completion, Driver};
 use crate::session::Session;
 
-/// Before deadlines expire, how long the driver is asked for completions that came in time.
-const LAST_LOOK: Duration = Duration::from_millis(10);
+/// Before deadlines expire, the worker waits this long for completions of events that were in time.
+const LAST_WAIT: Duration = Duration::from_millis(10);
 
-/// How often it is asked at most, besides once for each deadline that is due. It ends when nothing
-/// has come for [`LAST_LOOK`].
-const LAST_LOOKS: usize = 8;
+/// Maximum number of such waits, in addition to one for each deadline that is due. The first wait
+/// without a completion is the last one.
+const LAST_WAITS: usize = 8;
 
-/// How often a wait may return early with nothing during one such time.
+/// How often the driver may return early without a completion within one such wait.
 const EARLY_RETURNS_MAX: usize = 32;
 
-/// How long all of that may take.
-const LAST_LOOKS_TIME: Duration = Duration::from_secs(1);
+/// Maximum total time of these waits.
+const LAST_WAITS_TIME: Duration = Duration::from_secs(1);
 
 impl<D: Driver, S: Session> Worker<D, S> {
-    /// Deals with the entries of the wheel that have come up.
-    pub(super) fn look_at_all(
+    /// Checks the deadlines of the entries that the wheel has returned.
+    pub(super) fn check_deadlines(
         &mut self,
         due: &mut Vec<u32>,
         batch: &mut Vec<Completion>,
     ) -> io::Result<()> {
-        // What a service has to tell may be what a connection waits for.
+        // A connection may be waiting for an answer that the service has ready.
         self.serve();
-        // Mostly a deadline has moved since, and its entry is only put back.
+        // Most deadlines have moved since, and their entries are only inserted again.
         let count = due.iter().filter(|slot| self.is_due(**slot)).count();
         if count > 0 {
-            // The wait may have returned early, or the process may have been stopped for long:
-            // input that arrived in time is handled before its deadline counts as missed.
-            for _ in 0..LAST_LOOKS + count {
-                self.look_once(batch)?;
+            // The last wait may not have returned everything, or the process may have been stopped
+            // for a while. Handle input that arrived in time before its deadline counts as missed.
+            for _ in 0..LAST_WAITS + count {
+                self.wait_once_more(batch)?;
                 if batch.is_empty() {
                     break;
                 }
                 self.dispatch_all(batch)?;
                 self.serve();
-                if self.driver.now().instant > self.now.instant + LAST_LOOKS_TIME {
+                if self.driver.now().instant > self.now.instant + LAST_WAITS_TIME {
                     break;
                 }
             }
         }
         for slot in due.drain(..) {
-            self.look_at(slot);
+            self.check_deadline(slot);
         }
         Ok(())
     }
 
-    /// Waits until something has come, or [`LAST_LOOK`] is over.
-    fn look_once(&mut self, batch: &mut Vec<Completion>) -> io::Result<()> {
-        let until = self.driver.now().instant + LAST_LOOK;
+    /// Waits until something completes, or [`LAST_WAIT`] is over.
+    fn wait_once_more(&mut self, batch: &mut Vec<Completion>) -> io::Result<()> {
+        let until = self.driver.now().instant + LAST_WAIT;
         for _ in 0..EARLY_RETURNS_MAX {
             let left = until.saturating_duration_since(self.driver.now().instant);
             self.driver.wait(Some(left), batch)?;
@@ -65,14 +65,15 @@ impl<D: Driver, S: Session> Worker<D, S> {
         Ok(())
     }
 
-    /// Whether the deadline that an entry of the wheel stands for has come.
+    /// Whether the deadline of a connection has passed.
     fn is_due(&self, slot: u32) -> bool {
         let connection = self.connections.handle_at(slot).and_then(|at| self.connections.get(at));
         connection.is_some_and(|connection| connection.deadline <= self.tick)
     }
 
-    /// An entry of the wheel has come up: its deadline is due, or has moved.
-    fn look_at(&mut self, slot: u32) {
+    /// Handles the deadline of a connection if it has passed, and inserts the entry into the wheel
+    /// again.
+    fn check_deadline(&mut self, slot: u32) {
         let Some(handle) = self.connections.handle_at(slot) else { return };
         let tick = self.tick;
         self.with_connection(handle, |connection, env| {

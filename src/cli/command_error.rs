@@ -1,24 +1,24 @@
-//! What is said when a command is not possible.
+//! The error of a command.
 
 use std::fmt;
 
 use crate::connect::ConnectError;
 use crate::server::StartError;
 
-/// Why a command is not possible: the cause and the remedy, in one line.
+/// Why a command failed: one line with the cause and the remedy.
 #[derive(Debug)]
-pub struct Failure(pub(super) String);
+pub struct CommandError(pub(super) String);
 
-impl fmt::Display for Failure {
+impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for CommandError {}
 
-impl From<StartError> for Failure {
-    /// Adds the option that would mend it; the server knows of no options.
+impl From<StartError> for CommandError {
+    /// Adds the option that helps, because the server does not know the options.
     fn from(error: StartError) -> Self {
         let alternative = match &error {
             StartError::Listen(error) => error.alternative(),
@@ -31,7 +31,7 @@ impl From<StartError> for Failure {
     }
 }
 
-impl From<ConnectError> for Failure {
+impl From<ConnectError> for CommandError {
     fn from(error: ConnectError) -> Self {
         Self(error.to_string())
     }

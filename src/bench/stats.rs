@@ -1,69 +1,68 @@
-//! From trials to figures: the middle, the spread, and whether a difference is one.
+//! The statistics of trials: medians, spreads, and comparisons of two servers.
 //!
-//! The machine is never quiet, so nothing is said by one trial. A figure is the median over the
-//! rounds. Two servers are compared within each round, where they ran one after the other, and
-//! the ratios of all rounds must agree on who is better; else it is a tie.
+//! Other work on the machine disturbs every trial, so each value is the median over the rounds. Two
+//! servers are compared within each round, where their trials follow each other directly. If the
+//! rounds do not agree on which server is better, the result is a tie.
 
 use serde::Serialize;
 
-/// Ratios nearer to 1 than this are a tie, however well the rounds agree.
+/// Ratios that differ from 1 by less than this are a tie, even if all rounds agree.
 const TIE: f64 = 0.02;
 
-/// The share of a core from which on it is taken to be busy all the time.
+/// A thread that uses at least this share of a core counts as fully busy.
 const SATURATED: f64 = 0.95;
 
-/// One server in one cell in one round.
+/// The measurements of one trial: one server in one cell in one round.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct BenchTrial {
-    /// Answers in a second.
+    /// Answers per second.
     pub requests_per_second: f64,
-    /// CPU time of the server for each answer, in microseconds.
+    /// CPU time of the server per answer, in microseconds; `None` if it cannot be read.
     pub cpu_microseconds: Option<f64>,
-    /// The share of one core that the server took.
+    /// CPU time of the server as a share of one core; `None` if it cannot be read.
     pub server_busy: Option<f64>,
-    /// The share of one core that the client took.
+    /// CPU time of the client as a share of one core.
     pub client_busy: f64,
-    /// Half of all answers took no longer, in microseconds.
+    /// Median latency, in microseconds.
     pub p50_microseconds: f64,
-    /// 99 of a hundred took no longer.
+    /// 99th percentile of the latency, in microseconds.
     pub p99_microseconds: f64,
-    /// 999 of a thousand took no longer.
+    /// 99.9th percentile of the latency, in microseconds.
     pub p999_microseconds: f64,
-    /// System calls of the server for each answer.
+    /// System calls of the server per answer; `None` if it does not count them.
     pub system_calls: Option<f64>,
-    /// Submissions to io_uring for each answer.
+    /// Submissions to io_uring per answer; `None` if the server does not count them.
     pub submissions: Option<f64>,
 }
 
-/// The same over all rounds.
+/// The statistics of one server in one cell over all rounds.
 #[derive(Clone, Debug, Serialize)]
-pub struct Figures {
-    /// The median of each figure.
+pub struct BenchStats {
+    /// The median of each measurement.
     pub median: BenchTrial,
-    /// Each round by itself.
+    /// The measurements of each round.
     pub rounds: Vec<BenchTrial>,
-    /// Whether the client was at its limit and the server was not: then the rate is the
-    /// client's.
+    /// Whether the client was fully busy and the server was not, so the client limits the rate.
     pub client_bound: bool,
 }
 
 /// How a server compares with the first one.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct Comparison {
-    /// What it needs, in multiples of what the first one needs: the median over the rounds.
+    /// The cost of this server divided by the cost of the first one: the median over the rounds.
     pub ratio: f64,
-    /// The smallest ratio of a round, and the largest.
+    /// The smallest and the largest ratio of a round.
     pub range: (f64, f64),
-    /// Whether the rounds do not agree that there is a difference.
+    /// Whether the rounds do not agree, or the difference is less than 2 %.
     pub tie: bool,
 }
 
-impl Figures {
-    /// Puts rounds together; there is at least one.
+impl BenchStats {
+    /// Makes the statistics of the rounds, of which there must be at least one.
     pub fn new(rounds: Vec<BenchTrial>) -> Self {
-        let of = |figure: fn(&BenchTrial) -> f64| median(rounds.iter().map(figure).collect());
-        let maybe = |figure: fn(&BenchTrial) -> Option<f64>| {
-            let all: Option<Vec<f64>> = rounds.iter().map(figure).collect();
+        let of = |value: fn(&BenchTrial) -> f64| median(rounds.iter().map(value).collect());
+        let maybe = |value: fn(&BenchTrial) -> Option<f64>| {
+            let all: Option<Vec<f64>> = rounds.iter().map(value).collect();
             all.map(median)
         };
         let median = BenchTrial {
@@ -77,13 +76,13 @@ impl Figures {
             system_calls: maybe(|trial| trial.system_calls),
             submissions: maybe(|trial| trial.submissions),
         };
-        let server_rests = median.server_busy.is_some_and(|busy| busy < SATURATED);
-        let client_bound = median.client_busy >= SATURATED && server_rests;
+        let server_idles = median.server_busy.is_some_and(|busy| busy < SATURATED);
+        let client_bound = median.client_busy >= SATURATED && server_idles;
         Self { median, rounds, client_bound }
     }
 
-    /// Half of the distance between the smallest and the largest CPU time of a round, as a share
-    /// of the median.
+    /// Half of the difference between the largest and the smallest CPU time of a round, relative to
+    /// the median; `None` if the CPU time is not known.
     pub fn spread(&self) -> Option<f64> {
         let all: Option<Vec<f64>> =
             self.rounds.iter().map(|trial| trial.cpu_microseconds).collect();
@@ -91,7 +90,8 @@ impl Figures {
         Some((high - low) / 2.0 / self.median.cpu_microseconds?)
     }
 
-    /// Compares with the first server, by CPU time; by time where that is not known of both.
+    /// Compares this server with the first one by CPU time, or by rate if one CPU time is not
+    /// known.
     pub fn against(&self, first: &Self) -> Comparison {
         let pairs = || self.rounds.iter().zip(&first.rounds);
         let cpu: Option<Vec<f64>> = pairs()
@@ -120,7 +120,7 @@ fn bounds(values: &[f64]) -> Option<(f64, f64)> {
     Some((low, high))
 }
 
-/// The one in the middle, or the mean of the two that are; nothing has the median 0.
+/// The median; 0 if there are no values.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -149,12 +149,12 @@ mod tests {
         }
     }
 
-    fn figures(cpu: &[f64]) -> Figures {
-        Figures::new(cpu.iter().map(|cpu| trial(Some(*cpu), 1000.0)).collect())
+    fn stats(cpu: &[f64]) -> BenchStats {
+        BenchStats::new(cpu.iter().map(|cpu| trial(Some(*cpu), 1000.0)).collect())
     }
 
     #[test]
-    fn the_median_is_in_the_middle() {
+    fn the_median_is_the_middle_value_or_the_mean_of_two() {
         for (values, middle) in [
             (vec![], 0.0),
             (vec![3.0], 3.0),
@@ -168,21 +168,21 @@ mod tests {
 
     #[test]
     fn rounds_that_disagree_are_a_tie() {
-        let first = figures(&[10.0, 20.0, 30.0]);
-        let worse = figures(&[12.0, 24.0, 33.0]).against(&first);
+        let first = stats(&[10.0, 20.0, 30.0]);
+        let worse = stats(&[12.0, 24.0, 33.0]).against(&first);
         assert!(!worse.tie && (worse.ratio - 1.2).abs() < 1e-9, "{worse:?}");
         assert!((worse.range.0 - 1.1).abs() < 1e-9 && (worse.range.1 - 1.2).abs() < 1e-9);
-        assert!(figures(&[12.0, 19.0, 40.0]).against(&first).tie);
-        // They agree, on next to nothing.
-        assert!(figures(&[10.1, 20.2, 30.3]).against(&first).tie);
-        assert!(!figures(&[8.0, 15.0, 20.0]).against(&first).tie);
+        assert!(stats(&[12.0, 19.0, 40.0]).against(&first).tie);
+        // All rounds agree, but the difference is below the threshold.
+        assert!(stats(&[10.1, 20.2, 30.3]).against(&first).tie);
+        assert!(!stats(&[8.0, 15.0, 20.0]).against(&first).tie);
         assert!(first.against(&first).tie);
     }
 
     #[test]
     fn without_cpu_time_the_rates_are_compared() {
-        let first = Figures::new(vec![trial(Some(1.0), 1000.0), trial(Some(1.0), 2000.0)]);
-        let other = Figures::new(vec![trial(None, 500.0), trial(None, 1000.0)]);
+        let first = BenchStats::new(vec![trial(Some(1.0), 1000.0), trial(Some(1.0), 2000.0)]);
+        let other = BenchStats::new(vec![trial(None, 500.0), trial(None, 1000.0)]);
         let comparison = other.against(&first);
         assert!(!comparison.tie && (comparison.ratio - 2.0).abs() < 1e-9, "{comparison:?}");
         assert_eq!(other.spread(), None);
@@ -190,16 +190,19 @@ mod tests {
     }
 
     #[test]
-    fn a_client_at_its_limit_is_noticed() {
-        assert!(figures(&[1.0]).client_bound);
+    fn a_client_that_limits_the_rate_is_detected() {
+        assert!(stats(&[1.0]).client_bound);
         let busy = BenchTrial { server_busy: Some(0.99), ..trial(Some(1.0), 1.0) };
-        assert!(!Figures::new(vec![busy]).client_bound);
-        assert!(!Figures::new(vec![trial(None, 1.0)]).client_bound, "nobody knows");
+        assert!(!BenchStats::new(vec![busy]).client_bound);
+        assert!(
+            !BenchStats::new(vec![trial(None, 1.0)]).client_bound,
+            "the server's load is not known"
+        );
     }
 
     #[test]
     fn the_spread_is_half_of_the_range() {
-        assert!((figures(&[9.0, 10.0, 12.0]).spread().unwrap() - 0.15).abs() < 1e-9);
-        assert!(figures(&[9.0]).spread().unwrap() < 1e-9);
+        assert!((stats(&[9.0, 10.0, 12.0]).spread().unwrap() - 0.15).abs() < 1e-9);
+        assert!(stats(&[9.0]).spread().unwrap() < 1e-9);
     }
 }

@@ -1,40 +1,68 @@
-//! Another server to compare with: what it spends is read from outside, where that is possible.
+//! Another server to compare with, whose CPU time is read from `/proc`.
 //!
-//! Its processes are those that hold the listening socket (`proc(5)`: `net/tcp`, `PID/fd`).
-//! `schedstat` counts their time in nanoseconds. Who may not look at them, or has them on
-//! another machine, gets no figure for CPU time.
+//! Its processes are those that hold the listening socket (`proc(5)`: `net/tcp`, `PID/fd`), and
+//! `schedstat` has their CPU time in nanoseconds. The CPU time is not known if the server runs on
+//! another machine, or if its processes may not be inspected.
 
+use std::fmt;
 use std::fs;
+use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
-use super::child::Spent;
+use super::child::ServerUsage;
 
-/// `TCP_LISTEN` in the table of the kernel.
+/// A URL for error messages.
+const EXAMPLE: &str = "http://127.0.0.1:8080/";
+
+/// The state `TCP_LISTEN` in `/proc/net/tcp`.
 const LISTEN: &str = "0A";
 
-/// A server that somebody else has started.
+/// A server that is already running.
 #[derive(Clone, Debug)]
-pub(super) struct Peer {
-    /// As it was given.
+pub(super) struct OtherServer {
+    /// The URL, as given on the command line.
     pub(super) url: String,
-    /// What goes into `Host`.
+    /// The value of `Host`.
     pub(super) authority: String,
     pub(super) address: SocketAddr,
-    /// What stands before the name of a file; ends with a slash.
+    /// The path before the name of a file; ends with a slash.
     pub(super) prefix: String,
+    /// The directories of its processes in `/proc`.
     processes: Vec<PathBuf>,
 }
 
-impl Peer {
-    /// The server at an address such as `http://127.0.0.1:8080/files/`.
+/// Why the URL of another server cannot be used.
+#[derive(Debug)]
+pub struct UrlError {
+    url: String,
+    /// The error of the lookup of the host; `None` if the URL does not begin with `http://`.
+    lookup: Option<io::Error>,
+}
+
+impl fmt::Display for UrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url, lookup } = self;
+        match lookup {
+            Some(error) => write!(
+                f,
+                "{url}: the host has no address: {error}; check the name, or use an address, as in \
+                 {EXAMPLE}"
+            ),
+            None => write!(f, "{url}: the URL must begin with http://, as in {EXAMPLE}"),
+        }
+    }
+}
+
+impl OtherServer {
+    /// The server at a URL such as `http://127.0.0.1:8080/files/`.
     ///
     /// # Errors
     ///
-    /// In words, when it is no such address, or nobody has the name.
-    pub(super) fn find(url: &str) -> Result<Self, String> {
-        let form = "it is written like http://127.0.0.1:8080/";
-        let rest = url.strip_prefix("http://").ok_or_else(|| format!("{url}: {form}"))?;
+    /// When the URL has another form, or its host has no address.
+    pub(super) fn find(url: &str) -> Result<Self, UrlError> {
+        let failed = |lookup| UrlError { url: url.to_owned(), lookup };
+        let rest = url.strip_prefix("http://").ok_or_else(|| failed(None))?;
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let with_port = match authority.rsplit_once(':') {
             Some((_, port)) if port.parse::<u16>().is_ok() => authority.to_owned(),
@@ -42,9 +70,9 @@ impl Peer {
         };
         let address = with_port
             .to_socket_addrs()
-            .map_err(|error| format!("{url}: {authority} has no address: {error}; {form}"))?
+            .map_err(|error| failed(Some(error)))?
             .next()
-            .ok_or_else(|| format!("{url}: {authority} has no address"))?;
+            .ok_or_else(|| failed(Some(io::ErrorKind::NotFound.into())))?;
         Ok(Self {
             url: url.to_owned(),
             authority: authority.to_owned(),
@@ -54,30 +82,30 @@ impl Peer {
         })
     }
 
-    /// What it has spent since it began, if that can be seen.
-    pub(super) fn spent(&self) -> Option<Spent> {
+    /// What the server has used since it started; `None` if it cannot be read.
+    pub(super) fn usage(&self) -> Option<ServerUsage> {
         if self.processes.is_empty() {
             return None;
         }
         let times = self.processes.iter().map(|process| cpu_nanoseconds(process));
         let cpu_nanoseconds = times.sum::<Option<u64>>()?;
-        Some(Spent { cpu_nanoseconds, ..Spent::default() })
+        Some(ServerUsage { cpu_nanoseconds, ..ServerUsage::default() })
     }
 }
 
-/// The time of all threads of a process.
+/// The CPU time of all threads of a process.
 fn cpu_nanoseconds(process: &std::path::Path) -> Option<u64> {
     let mut sum = 0;
     for thread in fs::read_dir(process.join("task")).ok()? {
         let text = fs::read_to_string(thread.ok()?.path().join("schedstat"));
-        // A thread that has ended meanwhile has taken its time with it.
+        // Skip a thread that has just ended; its time is lost.
         let Ok(text) = text else { continue };
         sum += text.split(' ').next()?.parse::<u64>().ok()?;
     }
     Some(sum)
 }
 
-/// The processes that hold a socket which listens at an address, as folders of `/proc`.
+/// The processes with a socket that listens at an address, as directories of `/proc`.
 fn processes_listening(address: SocketAddr) -> Vec<PathBuf> {
     if !is_local(address.ip()) {
         return Vec::new();
@@ -93,7 +121,7 @@ fn processes_listening(address: SocketAddr) -> Vec<PathBuf> {
             .filter_map(|descriptor| fs::read_link(descriptor.path()).ok())
             .any(|target| sockets.iter().any(|socket| target.as_os_str() == socket.as_str()))
     };
-    // Only numbers: `self` and `thread-self` are there once more.
+    // Only numeric names: `self` and `thread-self` are further names of this process.
     let is_process = |path: &PathBuf| {
         path.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit))
     };
@@ -101,7 +129,7 @@ fn processes_listening(address: SocketAddr) -> Vec<PathBuf> {
     processes.filter(is_process).filter(holds).collect()
 }
 
-/// The sockets of a table that listen on a port, as `/proc/PID/fd` names them.
+/// The listening sockets of a port in a table such as `/proc/net/tcp`, named as in `/proc/PID/fd`.
 fn inodes_listening(table: &str, port: u16) -> Vec<String> {
     let port = format!(":{port:04X}");
     let lines = table.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
@@ -111,7 +139,7 @@ fn inodes_listening(table: &str, port: u16) -> Vec<String> {
         .collect()
 }
 
-/// Whether an address is one of this machine: only that can be bound.
+/// Whether this machine has the address, which means that a socket can be bound to it.
 fn is_local(ip: IpAddr) -> bool {
     std::net::UdpSocket::bind((ip, 0)).is_ok()
 }
@@ -122,30 +150,30 @@ mod tests {
     use std::net::TcpListener;
 
     #[test]
-    fn a_server_of_this_machine_is_found_by_its_socket() {
+    fn the_processes_of_a_server_on_this_machine_are_found() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let peer = Peer::find(&format!("http://{address}/a/b")).unwrap();
-        assert_eq!((peer.address, &*peer.prefix), (address, "/a/b/"));
-        assert_eq!(peer.authority, address.to_string());
+        let server = OtherServer::find(&format!("http://{address}/a/b")).unwrap();
+        assert_eq!((server.address, &*server.prefix), (address, "/a/b/"));
+        assert_eq!(server.authority, address.to_string());
         let own = std::process::id().to_string();
-        assert!(peer.processes.iter().any(|process| process.ends_with(&own)), "{peer:?}");
-        let before = peer.spent().unwrap().cpu_nanoseconds;
-        while peer.spent().unwrap().cpu_nanoseconds == before {}
+        assert!(server.processes.iter().any(|process| process.ends_with(&own)), "{server:?}");
+        let before = server.usage().unwrap().cpu_nanoseconds;
+        while server.usage().unwrap().cpu_nanoseconds == before {}
     }
 
     #[test]
-    fn what_is_no_address_is_told_with_the_form() {
+    fn the_error_of_an_invalid_url_begins_with_the_url() {
         for bad in ["https://127.0.0.1/", "127.0.0.1:80", "http://", "http://no such host/"] {
-            let error = Peer::find(bad).unwrap_err();
+            let error = OtherServer::find(bad).unwrap_err().to_string();
             assert!(error.starts_with(bad), "{error}");
         }
-        assert_eq!(Peer::find("http://127.0.0.1").unwrap().address.port(), 80);
-        assert_eq!(Peer::find("http://127.0.0.1").unwrap().prefix, "/");
+        assert_eq!(OtherServer::find("http://127.0.0.1").unwrap().address.port(), 80);
+        assert_eq!(OtherServer::find("http://127.0.0.1").unwrap().prefix, "/");
     }
 
     #[test]
-    fn only_sockets_that_listen_count() {
+    fn only_listening_sockets_are_taken_from_the_table() {
         let table = "  sl  local_address rem_address   st\n   \
             0: 0100007F:1ED2 00000000:0000 0A 00000000:00000000 00:00000000 0000000 0 0 4711 1\n   \
             1: 0100007F:1ED2 0100007F:A0A0 01 00000000:00000000 00:00000000 00000000 0 0 4712 1\n";
