@@ -75,7 +75,7 @@ pub fn http(
         (0..settings.workers).map(|_| Arc::default()).collect();
     let caches = CacheMonitor { workers };
     let published = caches.workers.clone();
-    let server = server::start::<Http>(settings, selection, move |seat| {
+    let server = server::start_inlined::<Http>(settings, selection, move |seat| {
         let published = Arc::clone(&published[seat.number]);
         let post = Box::new(move |reports| seat.postbox.post(reports));
         Sites::watching(site.clone(), post).publishing(published)

@@ -52,6 +52,7 @@
 //!     ([`ACCEPT_RETRY`]) in a row for want of descriptors. Who is not delivered is reset by the
 //!     kernel; so is everybody when no accept is in flight.
 
+mod boxed;
 pub mod calls;
 pub mod chain;
 mod completions;

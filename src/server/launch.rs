@@ -5,6 +5,7 @@
 //! driver.
 
 use std::io;
+use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -13,18 +14,15 @@ use std::thread::{self, JoinHandle};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, getrlimit};
 
-use super::mailbox::{Mailbox, Postbox};
+use super::dispatch::{Dispatch, Indirect, WorkerParts};
+use super::mailbox::{Mailbox, MessageOf, Postbox};
 use super::monitor::Published;
 use super::settings::ServerSettings;
 use super::start_error::StartError;
-use super::worker::{self, ACCEPT_SLACK, Worker};
+use super::worker::{self, ACCEPT_SLACK};
 use crate::driver::trial::with_memory;
 use crate::driver::{Driver, DriverKind, Limits, Visitor, Waker};
-use crate::service::Service;
 use crate::session::Session;
-
-/// The messages to the service of these sessions.
-type MessageOf<S> = <<S as Session>::Shared as Service>::Message;
 
 /// A worker, as seen by the function that creates its service.
 #[derive(Debug)]
@@ -78,7 +76,7 @@ pub(super) fn make_room_for_descriptors(connections_max: u32, workers: usize) {
 }
 
 /// Starts one worker for each set of listening sockets.
-pub(super) fn launch<S: Session + 'static>(
+pub(super) fn launch<S: Session + 'static, C: Dispatch>(
     settings: &ServerSettings,
     kind: DriverKind,
     shared: &(impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static),
@@ -88,7 +86,7 @@ pub(super) fn launch<S: Session + 'static>(
     let mut workers = Vec::new();
     let mut starts = Vec::new();
     for number in 0..sockets.len() {
-        match open::<S>(settings, kind, shared, number, ended.clone()) {
+        match open::<S, C>(settings, kind, shared, number, ended.clone()) {
             Ok((worker, start)) => {
                 workers.push(worker);
                 starts.push(start);
@@ -109,7 +107,7 @@ pub(super) fn launch<S: Session + 'static>(
 }
 
 /// Starts a thread and waits until it has its driver.
-fn open<S: Session + 'static>(
+fn open<S: Session + 'static, C: Dispatch>(
     settings: &ServerSettings,
     kind: DriverKind,
     shared: &(impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static),
@@ -120,7 +118,7 @@ fn open<S: Session + 'static>(
     let (start, wait_start) = mpsc::channel();
     let mailbox = Arc::new(Mailbox::default());
     let published = Arc::new(Published::default());
-    let thread = WorkerThread::<S, _> {
+    let thread = WorkerThread::<S, _, C> {
         number,
         settings: settings.clone(),
         shared: shared.clone(),
@@ -129,6 +127,7 @@ fn open<S: Session + 'static>(
         opened,
         start: wait_start,
         _end_report: EndReport { number, ended },
+        _dispatch: PhantomData,
     };
     let thread = thread::Builder::new()
         .name(format!("worker-{number}"))
@@ -141,7 +140,7 @@ fn open<S: Session + 'static>(
 }
 
 /// Everything that the thread of a worker needs at its start.
-struct WorkerThread<S: Session, F> {
+struct WorkerThread<S: Session, F, C> {
     number: usize,
     settings: ServerSettings,
     shared: F,
@@ -150,6 +149,7 @@ struct WorkerThread<S: Session, F> {
     opened: Sender<io::Result<Waker>>,
     start: Receiver<Vec<OwnedFd>>,
     _end_report: EndReport,
+    _dispatch: PhantomData<C>,
 }
 
 /// Reports that a worker has ended. Because the report is sent on drop, a panic is reported too.
@@ -165,7 +165,7 @@ impl Drop for EndReport {
     }
 }
 
-impl<S: Session, F: Fn(Seat<S>) -> S::Shared> Visitor for WorkerThread<S, F> {
+impl<S: Session, F: Fn(Seat<S>) -> S::Shared, C: Dispatch> Visitor for WorkerThread<S, F, C> {
     type Out = io::Result<()>;
 
     /// Opens the driver, reports the result, waits for the sockets, and serves.
@@ -200,7 +200,7 @@ impl<S: Session, F: Fn(Seat<S>) -> S::Shared> Visitor for WorkerThread<S, F> {
     }
 }
 
-impl<S: Session, F> WorkerThread<S, F> {
+impl<S: Session, F, C: Dispatch> WorkerThread<S, F, C> {
     /// Serves the connections of these sockets, with a traced driver if a trace is configured.
     fn serve<D: Driver>(
         self,
@@ -214,14 +214,11 @@ impl<S: Session, F> WorkerThread<S, F> {
             .map(|socket| driver.adopt(socket))
             .collect::<io::Result<Vec<_>>>()?;
         let (mailbox, published) = (Arc::clone(&self.mailbox), Arc::clone(&self.published));
+        let parts = WorkerParts::<S> { listeners, shared, settings, mailbox, published };
         match &self.settings.trace {
-            None => {
-                Worker::<D, S>::new(driver, listeners, shared, settings, mailbox, published).run()
-            }
-            Some(tracer) => {
-                let driver = tracer.trace(driver, self.label(), worker::name);
-                Worker::<_, S>::new(driver, listeners, shared, settings, mailbox, published).run()
-            }
+            None => C::run(driver, parts),
+            // Writing the trace costs far more than a call through a pointer.
+            Some(tracer) => Indirect::run(tracer.trace(driver, self.label(), worker::name), parts),
         }
     }
 

@@ -10,6 +10,11 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::driver::Waker;
+use crate::service::Service;
+use crate::session::Session;
+
+/// The messages to the service of these sessions.
+pub(super) type MessageOf<S> = <<S as Session>::Shared as Service>::Message;
 
 /// Maximum number of waiting messages to the service.
 pub const MESSAGES_MAX: usize = 64;

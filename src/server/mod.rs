@@ -10,6 +10,7 @@
 
 mod chain_pool;
 mod connection;
+mod dispatch;
 mod env;
 mod launch;
 pub mod listener;
@@ -27,8 +28,8 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 use crate::driver::{DriverSelection, DriverStats};
-use crate::service::Service;
 use crate::session::Session;
+use dispatch::{Direct, Dispatch, Indirect};
 use launch::{Drain, RunningWorker, launch};
 use listener::Group;
 
@@ -54,15 +55,33 @@ pub struct Server {
 /// # Errors
 ///
 /// When an address cannot be bound, or when the driver does not open and there is no other one.
-pub fn start<S>(
+pub fn start<S: Session + 'static>(
     settings: &ServerSettings,
     selection: DriverSelection,
     shared: impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static,
-) -> Result<Server, StartError>
-where
-    S: Session + 'static,
-    <S::Shared as Service>::Message: 'static,
-{
+) -> Result<Server, StartError> {
+    start_with::<S, Indirect>(settings, selection, shared)
+}
+
+/// Starts a server as [`start`] does, but compiles the worker and its sessions for each driver, so
+/// that calls of the driver are inlined: for a session that is worth the code.
+///
+/// # Errors
+///
+/// As for [`start`].
+pub fn start_inlined<S: Session + 'static>(
+    settings: &ServerSettings,
+    selection: DriverSelection,
+    shared: impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static,
+) -> Result<Server, StartError> {
+    start_with::<S, Direct>(settings, selection, shared)
+}
+
+fn start_with<S: Session + 'static, C: Dispatch>(
+    settings: &ServerSettings,
+    selection: DriverSelection,
+    shared: impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static,
+) -> Result<Server, StartError> {
     launch::make_room_for_descriptors(settings.connections_max, settings.workers);
     let mut groups = settings
         .listen
@@ -75,7 +94,7 @@ where
         .collect();
     let mut selection = selection;
     loop {
-        match launch::<S>(settings, selection.kind, &shared, sockets) {
+        match launch::<S, C>(settings, selection.kind, &shared, sockets) {
             Ok((workers, ends)) => return Ok(Server { addresses, selection, workers, ends }),
             // The driver of one worker did not open, so all workers take the next one.
             Err((StartError::Driver(error), returned)) => {

@@ -1,8 +1,8 @@
 //! Many connections, all open at once, each answered in turn; and what is beyond a driver's limit
 //! is refused while the others are served on.
 //!
-//! `RINGD_TEST_CONNECTIONS=10000 cargo test --release --test command scale -- --nocapture` prints what
-//! each driver needs for that many; by default there are a few more than `select` can hold.
+//! By default there are a few more than `select` can hold. For more, and to see what each driver
+//! needs: `RINGD_TEST_CONNECTIONS=10000 cargo test --release --test command scale -- --nocapture`.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -2,4 +2,6 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| ringd::http::semantics::negotiate::fuzz_accept_encoding(data));
+use ringd::http::semantics::negotiate::fuzz_accept_encoding;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz_accept_encoding(data));

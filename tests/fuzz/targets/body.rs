@@ -2,4 +2,6 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| ringd::http::h1::body::fuzz_discard(data));
+use ringd::http::h1::body::fuzz_discard;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz_discard(data));

@@ -2,4 +2,6 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| ringd::http::semantics::condition::fuzz_condition(data));
+use ringd::http::semantics::condition::fuzz_condition;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz_condition(data));

@@ -2,4 +2,6 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| ringd::http::semantics::date::fuzz_date(data));
+use ringd::http::semantics::date::fuzz_date;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz_date(data));

@@ -2,4 +2,6 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| ringd::http::h1::head::fuzz_head(data));
+use ringd::http::h1::head::fuzz_head;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz_head(data));

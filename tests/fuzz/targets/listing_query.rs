@@ -2,4 +2,6 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| ringd::http::site::listing::fuzz_listing_query(data));
+use ringd::http::site::listing::fuzz_listing_query;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz_listing_query(data));

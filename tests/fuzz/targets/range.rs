@@ -2,4 +2,6 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| ringd::http::semantics::range::fuzz_range(data));
+use ringd::http::semantics::range::fuzz_range;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz_range(data));

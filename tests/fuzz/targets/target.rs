@@ -2,4 +2,6 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| ringd::http::site::target::fuzz_target(data));
+use ringd::http::site::target::fuzz_target;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz_target(data));

@@ -1,0 +1,61 @@
+//! A driver behind a pointer is a driver, so that code above can be compiled once for all of them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use super::sealed::Sealed;
+use super::{Completion, Driver, DriverStats, Now, Op, OpId, Sock, Token, Waker};
+
+impl Sealed for Box<dyn Driver> {}
+
+impl Driver for Box<dyn Driver> {
+    fn adopt(&mut self, socket: OwnedFd) -> io::Result<Sock> {
+        (**self).adopt(socket)
+    }
+
+    fn submit(&mut self, token: Token, op: Op) -> OpId {
+        (**self).submit(token, op)
+    }
+
+    fn cancel(&mut self, op: OpId) {
+        (**self).cancel(op);
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()> {
+        (**self).wait(timeout, out)
+    }
+
+    fn waker(&self) -> Waker {
+        (**self).waker()
+    }
+
+    fn acknowledged(&self, sock: Sock) -> io::Result<u64> {
+        (**self).acknowledged(sock)
+    }
+
+    fn peer(&self, sock: Sock) -> io::Result<SocketAddr> {
+        (**self).peer(sock)
+    }
+
+    fn local(&self, sock: Sock) -> io::Result<SocketAddr> {
+        (**self).local(sock)
+    }
+
+    fn now(&self) -> Now {
+        (**self).now()
+    }
+
+    fn in_flight(&self) -> usize {
+        (**self).in_flight()
+    }
+
+    fn leased(&self) -> usize {
+        (**self).leased()
+    }
+
+    fn stats(&self) -> DriverStats {
+        (**self).stats()
+    }
+}
