@@ -37,8 +37,9 @@ impl Descriptors {
         Self::new(limit, workers as u64)
     }
 
-    /// The number of names in the cache of a worker: `wanted`, or a default. The default considers
-    /// that cached files take descriptors below the maximum that the driver can use for sockets.
+    /// The number of names in the cache of a worker: `wanted`, or a default. The default follows
+    /// from the smaller of the process's limit and the driver's own (1024 for select), because
+    /// cached files use the same low descriptor numbers as sockets.
     pub(crate) fn cache_entries(self, wanted: Option<u32>, kind: DriverKind) -> u64 {
         let limit = kind.descriptors_max().map_or(self.limit, |max| max.min(self.limit));
         let default = CACHE_ENTRIES_DEFAULT.min(limit / 4 / self.workers);

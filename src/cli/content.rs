@@ -25,8 +25,8 @@ const CONTENT: &str = "Content";
 /// Maximum number of index names: a request for a directory may look up each of them.
 const INDEX_NAMES_MAX: usize = 8;
 
-/// The errors that can have a page: those of a request that was parsed. A request that cannot be
-/// parsed gets an error without a page, and its connection is closed.
+/// The errors that can have a page: those of a request that reaches the site. An error in the head
+/// or the body of a request is answered without a page, and the connection is closed.
 const ERRORS: [Status; 9] = [
     Status::BadRequest,
     Status::Forbidden,

@@ -1,10 +1,12 @@
 //! In a sandbox that denies a part of io_uring: `auto` serves on epoll and says why, `uring`
 //! refuses and says why.
 
+use std::io::Read;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::jail::{Jail, is_root};
-use crate::process::{Server, assert_serves, end_of, open_to_all, ringd, site, uring_works};
+use crate::process::{Server, ask, assert_serves, end_of, open_to_all, ringd, site, uring_works};
 
 /// The system calls of io_uring, as a person calls them.
 const CALLS: [(&str, libc::c_long); 3] = [
@@ -85,4 +87,21 @@ fn an_ordinary_user_with_little_locked_memory_is_served_for() {
         println!("{}", server.line);
         assert_serves(&server);
     }
+}
+
+/// Without `TCP_INFO`, the server cannot see progress: a download has all of the send timeout.
+#[test]
+fn a_download_has_the_whole_send_timeout_if_its_progress_cannot_be_seen() {
+    const LENGTH: u64 = 64 << 20;
+    let site = site();
+    std::fs::File::create(site.path().join("large")).unwrap().set_len(LENGTH).unwrap();
+    let jail = Jail { denied: Some((libc::SYS_getsockopt, libc::EPERM)), ..Jail::default() };
+    let mut command = ringd();
+    command.arg(site.path()).args(["--listen", "127.0.0.1:0", "--driver", "epoll"]);
+    let server = Server::start(jail.hold(command.args(["--send-timeout", "8s"])));
+    let mut client = ask(server.address(), "/large");
+    // The first check of progress comes after a quarter of the timeout.
+    std::thread::sleep(Duration::from_secs(3));
+    let mut body = vec![0; LENGTH as usize];
+    client.read_exact(&mut body).expect("the download goes on");
 }

@@ -65,7 +65,7 @@ impl Fields {
         let _ = write!(text, "{value}");
         let end = text.len();
         let clean = memchr::memchr2(b'\r', b'\n', &text.as_bytes()[start..]).is_none();
-        assert!(clean, "a field is one line");
+        assert!(clean, "a header field contains CR or LF");
         text.push_str(Span::LINE_END);
         spans.push(Span { name: start as u32, value: value_start as u32, end: end as u32 });
     }

@@ -27,7 +27,7 @@ const UNKNOWN: &str = "application/octet-stream";
 
 /// Types that `mime_guess` lacks, or has under a wrong or outdated name.
 const OWN_TYPES: [(&str, &str); 29] = [
-    // RFC 9239: the only type that all browsers accept for modules.
+    // RFC 9239: the other names of this type are obsolete.
     ("cjs", "text/javascript"),
     ("js", "text/javascript"),
     ("mjs", "text/javascript"),
@@ -116,10 +116,13 @@ impl fmt::Display for MediaTypeError {
         match self {
             Self::NoEqualsSign => write!(f, "there is no equals sign; {FORM}"),
             Self::MalformedExtension => {
-                write!(f, "an extension has no slash and no empty part; {FORM}")
+                write!(f, "the extension contains a slash or an empty part; {FORM}")
             }
             Self::MalformedType => {
-                write!(f, "the type is not like text/plain or text/plain; a=b; {FORM}")
+                write!(
+                    f,
+                    "the type is not a media type such as text/plain or text/plain; a=b; {FORM}"
+                )
             }
             Self::TooLong => write!(
                 f,

@@ -247,7 +247,7 @@ impl Lookup {
                 asks.push((number, open(&self.root, &path)));
             }
         }
-        debug_assert!(asks.len() < OPENS_MAX, "the file at the clean URL is one more");
+        debug_assert!(asks.len() < OPENS_MAX, "no open is left for the file at the clean URL");
         let opened = asks.iter().map(|_| None).collect();
         self.stage = LookupStage::Open(candidate, opened);
         LookupProgress::Ask(asks)

@@ -40,12 +40,13 @@ impl<S: Session> Connection<S> {
                 }
             }
             Phase::Sending => {
+                // A sandbox may deny the call. Then a send has as long as one without progress.
                 let acknowledged = env.driver.acknowledged(self.sock).ok();
                 if self.acknowledged != acknowledged {
                     (self.acknowledged, self.progressed) = (acknowledged, env.tick);
                 }
                 let stalled = env.tick - self.progressed >= env.timeouts.send;
-                if stalled || acknowledged.is_none() {
+                if stalled {
                     self.close(env, true);
                 } else {
                     self.phase_ends = env.tick + env.timeouts.send.div_ceil(SEND_CHECKS);
@@ -62,7 +63,7 @@ impl<S: Session> Connection<S> {
     }
 
     pub(super) fn begin_phase<D: Driver>(&mut self, env: &Env<'_, D, S>, phase: Phase) {
-        (self.phase, self.acknowledged) = (phase, None);
+        (self.phase, self.acknowledged, self.progressed) = (phase, None, env.tick);
         let timeouts = env.timeouts;
         self.phase_ends = env.tick
             + match phase {

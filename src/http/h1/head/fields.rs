@@ -24,7 +24,7 @@ pub(super) struct RequestFields<'a> {
     pub(super) asks_for_method: bool,
 }
 
-/// The sum of all `Transfer-Encoding` lines.
+/// The transfer coding that all `Transfer-Encoding` lines together specify.
 #[derive(Clone, Copy, Default)]
 enum TransferCoding {
     #[default]

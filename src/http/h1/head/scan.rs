@@ -126,7 +126,9 @@ fn fault(error: httparse::Error) -> Refusal {
         httparse::Error::HeaderValue => {
             bad_request("A header value has a control character in it.")
         }
-        httparse::Error::Version => bad_request("The request line does not end with HTTP/1.1."),
+        httparse::Error::Version => {
+            bad_request("The request line does not end with a valid HTTP version.")
+        }
         httparse::Error::NewLine | httparse::Error::Token | httparse::Error::Status => {
             BAD_REQUEST_LINE
         }

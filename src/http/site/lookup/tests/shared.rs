@@ -224,7 +224,7 @@ fn a_failed_lookup_counts_until_all_replies_have_arrived() {
     for (number, (id, reply)) in reads.into_iter().enumerate() {
         let Reply::Read(_, buffer) = reply else { panic!("{reply:?}") };
         let failed = if number == 0 { libc::EIO } else { libc::ENOMEM };
-        assert!(site.open.is_empty(), "the other lookup waits");
+        assert!(site.open.is_empty(), "the other lookup did not wait");
         site.reply(id, Reply::Read(Err(io::Error::from_raw_os_error(failed)), buffer));
         if number == 0 {
             let told = site.told(waiting);
