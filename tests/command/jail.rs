@@ -17,6 +17,8 @@ const NOBODY: u32 = 65534;
 pub(crate) struct Jail {
     /// A system call that fails, and with which error.
     pub(crate) denied: Option<(libc::c_long, i32)>,
+    /// Whether `getsockopt(2)` of `TCP_INFO` fails with `EPERM`.
+    pub(crate) no_tcp_info: bool,
     /// Descriptors.
     pub(crate) nofile: Option<u64>,
     /// Bytes of locked memory.
@@ -43,8 +45,13 @@ impl Jail {
         if self.unprivileged {
             drop_privileges()?;
         }
+        if self.no_tcp_info {
+            // The second and the third argument: `level` and `optname`.
+            let option = [(1, libc::IPPROTO_TCP as u32), (2, libc::TCP_INFO as u32)];
+            deny(libc::SYS_getsockopt, option, libc::EPERM)?;
+        }
         match self.denied {
-            Some((call, code)) => deny(call, code),
+            Some((call, code)) => deny(call, [], code),
             None => Ok(()),
         }
     }
@@ -79,24 +86,36 @@ fn drop_privileges() -> io::Result<()> {
     check(unsafe { libc::setuid(NOBODY) })
 }
 
-/// Makes one system call fail, in this process and what it executes (seccomp(2)).
+/// Makes one system call fail, in this process and what it executes (seccomp(2)): if each of its
+/// `arguments`, by index, has the value that is given here.
 ///
 /// The numbers are those of the architecture that this test is built for, as are the calls that
 /// the server makes; so the filter need not tell architectures apart.
-fn deny(call: libc::c_long, code: i32) -> io::Result<()> {
+fn deny<const N: usize>(
+    call: libc::c_long,
+    arguments: [(u32, u32); N],
+    code: i32,
+) -> io::Result<()> {
     const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     const JUMP_IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    /// Where the arguments begin in `struct seccomp_data`, behind the number of the call, the
+    /// architecture and the instruction pointer.
+    const ARGUMENTS: u32 = 16;
     let step = |code, jf, k| libc::sock_filter { code, jt: 0, jf, k };
-    let mut filter = [
-        // The number of the call is the first field of `struct seccomp_data`.
-        step(LOAD, 0, 0),
-        step(JUMP_IF_EQUAL, 1, call as u32),
-        step(RETURN, 0, libc::SECCOMP_RET_ERRNO | code as u32),
-        step(RETURN, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program =
-        libc::sock_fprog { len: filter.len() as libc::c_ushort, filter: filter.as_mut_ptr() };
+    let allow = step(RETURN, 0, libc::SECCOMP_RET_ALLOW);
+    let mut filter = [allow; 8];
+    let length = 4 + 2 * N;
+    assert!(length <= filter.len(), "the filter is too long");
+    // The number of the call is the first field. Each comparison that fails jumps to the last step.
+    let tests = [(0, call as u32)].into_iter();
+    let tests = tests.chain(arguments.map(|(index, value)| (ARGUMENTS + 8 * index, value)));
+    for (number, (offset, value)) in tests.enumerate() {
+        filter[2 * number] = step(LOAD, 0, offset);
+        filter[2 * number + 1] = step(JUMP_IF_EQUAL, (length - 2 * number - 3) as u8, value);
+    }
+    filter[length - 2] = step(RETURN, 0, libc::SECCOMP_RET_ERRNO | code as u32);
+    let program = libc::sock_fprog { len: length as libc::c_ushort, filter: filter.as_mut_ptr() };
     // Without it, only root may install a filter.
     // SAFETY: the call takes numbers.
     check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
