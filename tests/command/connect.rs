@@ -11,7 +11,7 @@ use fastrand::Rng;
 use socket2::SockRef;
 
 /// How long anything may take that has to happen at all.
-const PATIENCE: Duration = Duration::from_secs(10);
+const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// The client, with all its streams in the hands of the test.
 fn connect(to: &str) -> Child {
@@ -35,13 +35,13 @@ fn connected_with(change: impl FnOnce(&mut Command)) -> (Child, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = connect_with(&listener.local_addr().unwrap().to_string(), change);
     let (peer, _) = listener.accept().unwrap();
-    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    peer.set_read_timeout(Some(WAIT_MAX)).unwrap();
     (client, peer)
 }
 
 /// Waits for the end of a client; its standard input stays as it is.
 fn end(mut client: Child) -> End {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     while client.try_wait().unwrap().is_none() {
         if Instant::now() > deadline {
             client.kill().unwrap();

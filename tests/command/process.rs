@@ -12,7 +12,7 @@ use ringd::driver::{DriverKind, DriverSelection};
 use tempfile::TempDir;
 
 /// Longer than anything here takes; what waits this long hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// A page that the server has to get right.
 pub(crate) const PAGE: &[u8] = b"<!doctype html>\n<title>a page</title>\n";
@@ -104,7 +104,7 @@ impl Server {
         let output = lines_of(child.stdout.take().unwrap());
         let errors = lines_of(child.stderr.take().unwrap());
         let mut server = Self { child, line: String::new(), output, errors };
-        match server.output.recv_timeout(PATIENCE) {
+        match server.output.recv_timeout(WAIT_MAX) {
             Ok(line) => {
                 server.line = line;
                 Ok(server)
@@ -136,7 +136,7 @@ impl Server {
 
     /// Waits for a line on standard error.
     pub(crate) fn error_line(&self) -> String {
-        self.errors.recv_timeout(PATIENCE).expect("a line on standard error")
+        self.errors.recv_timeout(WAIT_MAX).expect("a line on standard error")
     }
 
     /// Whether it runs.
@@ -169,7 +169,7 @@ impl Server {
     pub(crate) fn end(mut self) -> End {
         let begin = Instant::now();
         while self.is_running() {
-            assert!(begin.elapsed() < PATIENCE, "the process does not end");
+            assert!(begin.elapsed() < WAIT_MAX, "the process does not end");
             thread::sleep(Duration::from_millis(5));
         }
         let code = self.child.wait().unwrap().code();
@@ -235,7 +235,7 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> (String, Vec<u8>) {
 /// Sends a request for a path and leaves the answer to the caller.
 pub(crate) fn ask(address: SocketAddr, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(WAIT_MAX)).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
     stream
 }

@@ -12,7 +12,7 @@ use crate::process::{PAGE, Server, assert_serves, kinds, ringd, site};
 use ringd::driver::DriverKind;
 
 /// How long anything may take that has to happen at all.
-const PATIENCE: Duration = Duration::from_secs(10);
+const WAIT_MAX: Duration = Duration::from_secs(10);
 
 fn echo(kind: DriverKind, workers: &str) -> Command {
     let mut command = ringd();
@@ -24,7 +24,7 @@ fn echo(kind: DriverKind, workers: &str) -> Command {
 /// Sends, and reads the same; then both sides end.
 fn exchange(address: SocketAddr, text: &str) {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(WAIT_MAX)).unwrap();
     stream.write_all(text.as_bytes()).unwrap();
     let mut answer = vec![0; text.len()];
     stream.read_exact(&mut answer).unwrap();
@@ -220,7 +220,7 @@ fn unread_echo(kind: DriverKind) -> (Child, SocketAddr) {
 /// The exit code of a child that ends by itself.
 fn code_of(mut child: Child) -> Option<i32> {
     let begun = Instant::now();
-    while child.try_wait().unwrap().is_none() && begun.elapsed() < PATIENCE {
+    while child.try_wait().unwrap().is_none() && begun.elapsed() < WAIT_MAX {
         thread::sleep(Duration::from_millis(10));
     }
     // It fails only when the child has ended already.
