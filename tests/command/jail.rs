@@ -1,7 +1,7 @@
-//! What a process is denied before it starts: system calls, descriptors, memory, privileges.
+//! Restrictions on a child process: system calls, descriptors, memory, privileges.
 //!
-//! Everything is done in the child, between `fork` and `exec`, by system calls alone: the test
-//! process and its other threads are not touched.
+//! All are set in the child, between `fork` and `exec`, by system calls alone, so the test
+//! process and its other threads are not affected.
 
 #![allow(unsafe_code)]
 
@@ -12,21 +12,21 @@ use std::process::Command;
 /// The number of the user `nobody`.
 const NOBODY: u32 = 65534;
 
-/// What a child has to do without.
+/// The restrictions on a child.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Jail {
-    /// A system call that fails, and with which error.
+    /// A system call that fails, and the error that it returns.
     pub(crate) denied: Option<(libc::c_long, i32)>,
-    /// Descriptors.
+    /// The limit on descriptors.
     pub(crate) nofile: Option<u64>,
-    /// Bytes of locked memory.
+    /// The limit on locked memory, in bytes.
     pub(crate) memlock: Option<u64>,
-    /// Whether the child gives up being root.
+    /// Whether the child drops root privileges.
     pub(crate) unprivileged: bool,
 }
 
 impl Jail {
-    /// Puts the child that `command` starts into this jail.
+    /// Sets the restrictions in the child that `command` starts.
     pub(crate) fn hold(self, command: &mut Command) -> &mut Command {
         // SAFETY: between fork and exec, `lock` makes system calls on data of its own stack and
         // nothing else: it neither allocates nor takes a lock.
@@ -52,15 +52,15 @@ impl Jail {
 
 /// Sends a signal to a child that has not been waited for.
 pub(crate) fn kill(process: u32, signal: i32) {
-    // SAFETY: `kill` takes two numbers; the process is a child that nobody has waited for, so
-    // its number names nobody else.
+    // SAFETY: `kill` takes two numbers; the process is a child that has not been waited for, so
+    // its number refers to no other process.
     let result = unsafe { libc::kill(process as libc::pid_t, signal) };
-    check(result).expect("a child can be signalled");
+    check(result).expect("a child accepts signals");
 }
 
-/// Whether this process may become somebody else.
+/// Whether this process may become another user.
 pub(crate) fn is_root() -> bool {
-    // SAFETY: `geteuid` takes nothing and cannot fail.
+    // SAFETY: `geteuid` takes no argument and cannot fail.
     unsafe { libc::geteuid() == 0 }
 }
 
@@ -71,7 +71,7 @@ fn limit(resource: libc::__rlimit_resource_t, most: u64) -> io::Result<()> {
 }
 
 fn drop_privileges() -> io::Result<()> {
-    // SAFETY: no groups are read, so the list may be null.
+    // SAFETY: the count is zero, so no groups are read and the list may be null.
     check(unsafe { libc::setgroups(0, std::ptr::null()) })?;
     // SAFETY: the call takes a number.
     check(unsafe { libc::setgid(NOBODY) })?;
@@ -79,17 +79,17 @@ fn drop_privileges() -> io::Result<()> {
     check(unsafe { libc::setuid(NOBODY) })
 }
 
-/// Makes one system call fail, in this process and what it executes (seccomp(2)).
+/// Makes one system call fail, in this process and in the program that it executes (seccomp(2)).
 ///
-/// The numbers are those of the architecture that this test is built for, as are the calls that
-/// the server makes; so the filter need not tell architectures apart.
+/// The test and the server are built for the same architecture, so the filter need not check the
+/// architecture of a call.
 fn deny(call: libc::c_long, code: i32) -> io::Result<()> {
     const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     const JUMP_IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
     let step = |code, jf, k| libc::sock_filter { code, jt: 0, jf, k };
     let mut filter = [
-        // The number of the call is the first field of `struct seccomp_data`.
+        // The number of the system call is the first field of `struct seccomp_data`.
         step(LOAD, 0, 0),
         step(JUMP_IF_EQUAL, 1, call as u32),
         step(RETURN, 0, libc::SECCOMP_RET_ERRNO | code as u32),
