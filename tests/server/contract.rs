@@ -167,7 +167,7 @@ fn eventually(what: &str, holds: impl Fn() -> bool) {
 
 /// What HTTP/2 needs: the peer does not read, and its input arrives nevertheless.
 #[test]
-fn a_session_hears_while_its_peer_does_not_read() {
+fn a_session_gets_input_while_its_peer_does_not_read() {
     on_every_driver(|kind| {
         let counts = Counts::default();
         let shared = counts.clone();
@@ -201,7 +201,7 @@ fn a_session_hears_while_its_peer_does_not_read() {
 /// A peer that vanishes during a send: the session learns how much was sent, and that it is not
 /// all.
 #[test]
-fn a_session_is_told_what_has_left_of_a_broken_send() {
+fn a_session_learns_how_much_of_a_broken_send_was_sent() {
     on_every_driver(|kind| {
         let counts = Counts::default();
         let shared = counts.clone();
@@ -325,7 +325,7 @@ impl Session for Customer {
 }
 
 #[test]
-fn a_service_works_once_for_all_who_wait() {
+fn a_service_works_once_for_all_sessions_that_wait() {
     on_every_driver(|kind| {
         let (baked, gate) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(())));
         let (its_baked, its_gate) = (Arc::clone(&baked), Arc::clone(&gate));

@@ -20,10 +20,10 @@ macro_rules! drivers {
     ($($name:ident => $kind:ident,)*) => { $(
         mod $name {
             each_test!($kind: a_mebibyte_in_random_pieces, many_clients_get_their_own_bytes,
-                a_half_closed_peer_gets_all_of_it, a_peer_that_sends_before_it_reads,
+                a_half_closed_peer_gets_everything, a_peer_that_sends_before_it_reads,
                 a_slow_reader_loses_nothing, a_reset_in_the_middle_leaves_nothing,
-                a_silent_peer_is_closed, talking_keeps_a_connection,
-                a_drain_ends_a_flood, a_drain_gives_idle_peers_a_moment);
+                a_silent_peer_is_closed, activity_keeps_a_connection_open,
+                a_drain_ends_a_flood, a_drain_gives_idle_peers_time);
         }
     )*
         #[test]
@@ -163,7 +163,7 @@ fn many_clients_get_their_own_bytes(kind: DriverKind) {
     server.stop().unwrap();
 }
 
-fn a_half_closed_peer_gets_all_of_it(kind: DriverKind) {
+fn a_half_closed_peer_gets_everything(kind: DriverKind) {
     let server = start(kind, |_| {});
     for length in [0, 1, 4096, 300_000] {
         let mut stream = connect(&server);
@@ -256,7 +256,7 @@ fn a_silent_peer_is_closed(kind: DriverKind) {
     finish(server);
 }
 
-fn talking_keeps_a_connection(kind: DriverKind) {
+fn activity_keeps_a_connection_open(kind: DriverKind) {
     let timeout = Duration::from_secs(1);
     let server = start(kind, |settings| {
         (settings.idle_timeout, settings.header_timeout) = (timeout, timeout);
@@ -297,7 +297,7 @@ fn a_drain_ends_a_flood(kind: DriverKind) {
     sending.join().unwrap();
 }
 
-fn a_drain_gives_idle_peers_a_moment(kind: DriverKind) {
+fn a_drain_gives_idle_peers_time(kind: DriverKind) {
     let server = start(kind, |_| {});
     let (mut idle, mut late) = (connect(&server), connect(&server));
     for stream in [&mut idle, &mut late] {

@@ -47,7 +47,7 @@ fn reply(harness: &mut Harness, now: Now) {
 }
 
 #[test]
-fn a_page_that_was_confirmed_is_served_even_when_the_cache_has_forgotten_it() {
+fn a_revalidated_page_is_served_even_if_it_was_evicted() {
     let mut harness = Harness::new(settings());
     // Late enough for the files to count as settled.
     let mut now = Now::read();
@@ -76,7 +76,7 @@ fn status(harness: &mut Harness, session: usize, now: Now, path: &str) -> String
 }
 
 #[test]
-fn an_answer_that_had_to_wait_brings_no_old_file_back() {
+fn a_delayed_answer_does_not_restore_an_old_file() {
     let root = tempfile::tempdir().unwrap();
     std::fs::write(root.path().join("page.txt"), "old").unwrap();
     let settings =
@@ -99,7 +99,7 @@ fn an_answer_that_had_to_wait_brings_no_old_file_back() {
 
 /// During a send, a session writes nothing and takes no input: the input stays.
 #[test]
-fn nothing_is_answered_while_something_is_sent() {
+fn nothing_is_answered_during_a_send() {
     let mut sites = Sites::new(settings(), None);
     let mut session = Http::new(&mut sites, &ConnectionInfo::detached());
     let (now, input) = (Now::read(), "OPTIONS / HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -116,7 +116,7 @@ fn nothing_is_answered_while_something_is_sent() {
 
 /// `d/` and `d/index.html` are one name; the result does not depend on which is requested first.
 #[test]
-fn a_directory_that_is_called_like_an_index_is_a_directory() {
+fn a_directory_named_like_an_index_is_a_directory() {
     let root = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(root.path().join("d/index.html")).unwrap();
     let expected = [
@@ -217,7 +217,7 @@ fn error(code: i32) -> io::Result<()> {
 
 /// Crawlers drop pages that return 404.
 #[test]
-fn a_shortage_is_no_missing_page() {
+fn a_shortage_is_not_a_404() {
     let content = Content { spa: Some(b"app.html".to_vec()), ..alone() };
     let (_folder, mut harness) = harness_with(content, &["app.html"]);
     let answer = browse(&mut harness, &mut Now::read(), "/route", &|name, _| match name {

@@ -117,7 +117,7 @@ fn ask(server: &Server) -> TcpStream {
 
 /// As many clients as jobs can wait connect, ask and vanish, twice. The job of one that stays is
 /// run, and those of the others do not even begin.
-fn those_who_vanish_leave_their_places(kind: DriverKind) {
+fn jobs_of_vanished_clients_are_dropped(kind: DriverKind) {
     let (open, gate) = mpsc::channel();
     let work =
         Work { gate: Arc::new(Mutex::new(gate)), asked: Arc::default(), begun: Arc::default() };
@@ -149,6 +149,6 @@ fn those_who_vanish_leave_their_places(kind: DriverKind) {
 }
 
 #[test]
-fn those_who_vanish_leave_their_places_on_every_driver() {
-    on_every_driver(those_who_vanish_leave_their_places);
+fn jobs_of_vanished_clients_are_dropped_on_every_driver() {
+    on_every_driver(jobs_of_vanished_clients_are_dropped);
 }

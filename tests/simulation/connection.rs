@@ -244,7 +244,7 @@ fn a_deadline_begins_another_phase() {
 }
 
 #[test]
-fn a_question_that_is_asked_when_bytes_have_left_is_submitted() {
+fn a_question_asked_when_bytes_are_sent_is_submitted() {
     let mut world = World::new();
     world.say(b"a");
     world.hears(b"AJ");
