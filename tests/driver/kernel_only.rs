@@ -217,6 +217,6 @@ pub(crate) fn adopting_is_refused_when_full<D: Kernel>() {
     let (sock, _peer) = connect(driver);
     let (ours, mut peer) = pair();
     assert!(driver.adopt(ours.into()).is_err());
-    assert_eq!(peer.read(&mut [0; 1]).unwrap(), 0, "what is refused is closed");
+    assert_eq!(peer.read(&mut [0; 1]).unwrap(), 0, "a refused socket is closed");
     close_all(driver, sock);
 }

@@ -1,6 +1,6 @@
-//! Echo on every driver that works here: what comes back, in what order, and how it ends.
+//! Echo on every driver that works on this machine: the echoed bytes, their order, and the end.
 //!
-//! The server runs in this process, so that the tests see what it has open.
+//! The server runs in this process, so the tests can see what it holds.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
