@@ -1,4 +1,4 @@
-//! The command as a person meets it: help, errors, the start line.
+//! The command line: help, errors, the start line.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -11,7 +11,7 @@ use ringd::driver::DriverKind;
 mod help_and_usage {
     use super::*;
 
-    /// What `ringd` says to these arguments, which are no error.
+    /// The output for these arguments, which are no error.
     fn help(arguments: &[&str]) -> String {
         let end = end_of(ringd().args(arguments));
         assert_eq!((end.code, end.errors.as_str()), (Some(0), ""), "{arguments:?}");
@@ -39,7 +39,7 @@ mod help_and_usage {
     fn every_command_has_its_help() {
         let overview = help(&["--help"]);
         let cli = Cli::command();
-        // What is hidden is for the program itself.
+        // Hidden commands are for the program itself.
         for command in cli.get_subcommands().filter(|command| !command.is_hide_set()) {
             let name = command.get_name();
             assert!(overview.contains(&format!("\n  {name} ")), "{name} is not in:\n{overview}");
@@ -76,7 +76,7 @@ mod help_and_usage {
     }
 
     #[test]
-    fn a_wrong_command_line_is_told_what_is_wrong_with_it() {
+    fn a_wrong_command_line_gets_a_precise_error() {
         let cases: [(&[&str], &[&str]); 15] = [
             (&["echo", "--cache-bytes", "1"], &["--cache-bytes"]),
             (&["echo", "somewhere"], &["somewhere"]),
@@ -125,7 +125,7 @@ mod what_cannot_be_served {
     #[test]
     fn a_root_that_may_not_be_read() {
         if !is_root() {
-            println!("skipped: only root has a directory that others may not read and can be them");
+            println!("skipped: only root can become another user");
             return;
         }
         let site = site();
@@ -178,7 +178,7 @@ mod what_cannot_be_served {
 
     #[test]
     fn an_address_that_the_machine_does_not_have() {
-        // Set aside for documentation (RFC 5737).
+        // Reserved for documentation (RFC 5737).
         let listen = "192.0.2.1:0";
         let site = site();
         let mut command = with(&[site.path().to_str().unwrap(), "--listen", listen]);
@@ -223,7 +223,7 @@ mod what_is_served {
     use super::*;
 
     #[test]
-    fn the_start_line_says_where_what_and_how() {
+    fn the_start_line_has_address_root_and_driver() {
         let site = site();
         let root = site.path().canonicalize().unwrap();
         for driver in drivers() {
@@ -243,9 +243,9 @@ mod what_is_served {
         }
     }
 
-    /// Who deploys by turning a link wants to see the link, and what it leads to.
+    /// An operator who deploys by replacing a link needs to see the link and its target.
     #[test]
-    fn the_start_line_tells_a_link_from_where_it_leads() {
+    fn the_start_line_shows_a_link_and_its_target() {
         let site = site();
         let folder = tempfile::tempdir().unwrap();
         let real = site.path().canonicalize().unwrap();
@@ -257,9 +257,9 @@ mod what_is_served {
         assert_serves(&server);
     }
 
-    /// They may be there tomorrow, so it is no error.
+    /// The pages may be created later, so this is no error.
     #[test]
-    fn pages_that_are_not_there_are_told() {
+    fn missing_pages_are_reported() {
         let site = site();
         std::fs::create_dir(site.path().join("folder")).unwrap();
         for (options, notes) in [
@@ -289,7 +289,7 @@ mod what_is_served {
     }
 
     #[test]
-    fn a_directory_that_is_called_like_a_command() {
+    fn a_directory_named_like_a_command() {
         let site = site();
         let parent = tempfile::tempdir().unwrap();
         std::fs::rename(site.path(), parent.path().join("echo")).unwrap();
@@ -303,7 +303,7 @@ mod what_is_served {
     }
 
     #[test]
-    fn echo_says_where_and_how() {
+    fn the_start_line_of_echo_has_address_and_driver() {
         for driver in drivers() {
             let mut command = with(&["echo", "--driver", driver, "--workers", "2"]);
             let server = Server::start(&mut command);
@@ -317,7 +317,7 @@ mod what_is_served {
     }
 
     #[test]
-    fn auto_says_why_it_took_its_driver() {
+    fn auto_reports_why_it_chose_its_driver() {
         let site = site();
         let server = Server::start(&mut with(&[site.path().to_str().unwrap()]));
         let says =
@@ -332,7 +332,7 @@ mod what_is_served {
         let mut listen = vec!["127.0.0.1:0", "127.0.0.2:0"];
         match TcpListener::bind("[::1]:0") {
             Ok(_) => listen.push("[::1]:0"),
-            Err(error) => println!("without [::1], which this machine does not have: {error}"),
+            Err(error) => println!("[::1] is not available: {error}"),
         }
         for driver in drivers() {
             let mut command = ringd();
@@ -359,7 +359,7 @@ mod what_is_served {
             let jail = Jail { nofile: Some(128), ..Jail::default() };
             let mut command = with(&[root, "--workers", "1", "--driver", driver]);
             let server = Server::start(jail.hold(&mut command));
-            // More files than there are descriptors: the cache has to let go of some.
+            // More files than descriptors: the cache has to close some.
             for name in 0..100 {
                 let (head, body) = get(server.address(), &format!("/{name}"));
                 assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{driver}, file {name}: {head}");

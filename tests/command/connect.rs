@@ -1,4 +1,4 @@
-//! `ringd connect` as a person meets it: against plain listeners, and against `ringd echo`.
+//! `ringd connect` as a process: against plain listeners, and against `ringd echo`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -10,10 +10,10 @@ use crate::process::{End, Server, end_of, kinds, ringd};
 use fastrand::Rng;
 use socket2::SockRef;
 
-/// How long anything may take that has to happen at all.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest that anything that must happen may take.
+const WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// The client, with all its streams in the hands of the test.
+/// The client, with all its standard streams piped to the test.
 fn connect(to: &str) -> Child {
     connect_with(to, |_| {})
 }
@@ -35,13 +35,13 @@ fn connected_with(change: impl FnOnce(&mut Command)) -> (Child, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = connect_with(&listener.local_addr().unwrap().to_string(), change);
     let (peer, _) = listener.accept().unwrap();
-    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    peer.set_read_timeout(Some(WAIT_MAX)).unwrap();
     (client, peer)
 }
 
-/// Waits for the end of a client; its standard input stays as it is.
+/// Waits for the end of a client; its standard input stays open.
 fn end(mut client: Child) -> End {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     while client.try_wait().unwrap().is_none() {
         if Instant::now() > deadline {
             client.kill().unwrap();
@@ -68,7 +68,7 @@ fn assert_orderly(end: &End, output: &str) {
 }
 
 #[test]
-fn lines_go_there_and_answers_come_at_once() {
+fn lines_and_answers_pass_at_once() {
     let (mut client, peer) = connected();
     let mut stdin = client.stdin.take().unwrap();
     let mut stdout = BufReader::new(client.stdout.take().unwrap());
@@ -78,7 +78,7 @@ fn lines_go_there_and_answers_come_at_once() {
         let mut line = String::new();
         heard.read_line(&mut line).unwrap();
         assert_eq!(line, question);
-        // No end of line, and still it is shown.
+        // Output without the end of a line is shown, too.
         (&peer).write_all(b"what?").unwrap();
         let mut answer = [0; 5];
         stdout.read_exact(&mut answer).unwrap();
@@ -89,7 +89,7 @@ fn lines_go_there_and_answers_come_at_once() {
 }
 
 #[test]
-fn the_end_of_the_input_is_told_and_the_answer_still_comes() {
+fn the_end_of_input_is_sent_and_the_answer_still_comes() {
     let (mut client, mut peer) = connected();
     client.stdin.take().unwrap().write_all(b"question").unwrap();
     let mut heard = String::new();
@@ -101,7 +101,7 @@ fn the_end_of_the_input_is_told_and_the_answer_still_comes() {
     assert_orderly(&end(client), "a late answer");
 }
 
-/// As before a terminal at which nobody types.
+/// As at a terminal without input.
 #[test]
 fn a_peer_that_ends_first_ends_the_program() {
     let (mut client, mut peer) = connected();
@@ -112,7 +112,7 @@ fn a_peer_that_ends_first_ends_the_program() {
     drop(stdin);
 }
 
-/// The peer does not read, so the client is stuck in a write when the last word comes.
+/// The peer does not read, so the client is blocked in a write when the end comes.
 #[test]
 fn a_peer_that_ends_while_we_send_ends_the_program() {
     let (mut client, mut peer) = connected();
@@ -144,7 +144,7 @@ fn every_byte_passes_both_ways() {
 }
 
 #[test]
-fn an_output_that_nobody_reads_ends_it_quietly() {
+fn a_closed_output_ends_the_program_quietly() {
     let (mut client, mut peer) = connected();
     let stdin = client.stdin.take();
     drop(client.stdout.take());
@@ -175,7 +175,7 @@ fn an_input_that_cannot_be_read_is_an_error() {
 }
 
 #[test]
-fn a_reset_is_an_error_though_it_hits_the_sending_side() {
+fn a_reset_is_an_error_also_while_sending() {
     for sends in [false, true] {
         for _ in 0..20 {
             let (mut client, mut peer) = connected();
@@ -204,7 +204,7 @@ fn a_port_without_a_server_refuses() {
 
 #[test]
 fn names_are_resolved_and_every_address_is_tried() {
-    // Most machines have two addresses of this name; only one of them has a server.
+    // This name usually has two addresses; only one of them has a server.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut client = connect(&format!("localhost:{port}"));
@@ -216,14 +216,14 @@ fn names_are_resolved_and_every_address_is_tried() {
 }
 
 #[test]
-fn a_name_that_nobody_has() {
-    // No such name is ever given out (RFC 6761).
+fn a_name_that_does_not_resolve() {
+    // This name never resolves (RFC 6761).
     let client = connect("no-such-host.invalid:80");
     end(client).assert_failed(1, &["no-such-host.invalid:80 has no address", "check the name"]);
 }
 
 #[test]
-fn a_wrong_command_line_is_told_what_is_wrong_with_it() {
+fn a_wrong_command_line_gets_a_precise_error() {
     let cases: [(&[&str], &str); 4] = [
         (&["connect"], "ADDR:PORT"),
         (&["connect", "localhost"], "localhost:7891"),
@@ -237,7 +237,7 @@ fn a_wrong_command_line_is_told_what_is_wrong_with_it() {
     }
 }
 
-/// Both programs together, on every driver: what is typed comes back.
+/// Both programs together, on every driver: the echo returns the input.
 #[test]
 fn an_echo_answers_what_is_typed() {
     for kind in kinds() {
@@ -257,7 +257,7 @@ fn an_echo_answers_what_is_typed() {
     }
 }
 
-/// What a client shows when this is typed in random pieces.
+/// The client's output for this input, which is typed in random pieces.
 fn type_through(address: SocketAddr, typed: &[u8], random: &mut Rng) -> Vec<u8> {
     let mut client = connect(&address.to_string());
     let mut stdin = client.stdin.take().unwrap();

@@ -1,4 +1,4 @@
-//! `ringd doctor` as a process: on this machine, and where something is denied to it.
+//! `ringd doctor` as a process: on this machine, and under restrictions.
 
 use std::process::{Command, Stdio};
 
@@ -7,7 +7,7 @@ use crate::process::{Server, end_of, open_to_all, ringd, site, uring_works};
 use ringd::driver::DriverKind;
 use serde_json::Value;
 
-/// What the doctor says in a jail: its exit code and its report.
+/// The exit code and the report of the doctor in a jail.
 fn report(command: &mut Command, jail: Jail) -> (Option<i32>, Value) {
     let end = end_of(jail.hold(command.args(["doctor", "--json"])));
     assert_eq!(end.errors, "", "{end:?}");
@@ -25,7 +25,7 @@ fn check<'r>(report: &'r Value, id: &str) -> &'r Value {
     checks.find(|check| check["id"] == id).unwrap_or_else(|| panic!("no {id} in {report:#}"))
 }
 
-/// What the start line says of the driver.
+/// The driver in the start line.
 fn served_by(jail: Jail) -> String {
     let site = site();
     let mut command = ringd();
@@ -41,7 +41,7 @@ fn chosen(report: &Value) -> String {
 }
 
 #[test]
-fn here_it_says_what_the_start_line_says() {
+fn the_doctor_agrees_with_the_start_line() {
     let (code, report) = report(&mut ringd(), Jail::default());
     assert_eq!(code, Some(0), "{report:#}");
     assert_eq!(report["serving"], true);
@@ -85,7 +85,7 @@ fn the_json_has_its_documented_shape() {
 }
 
 #[test]
-fn where_the_ring_works_every_piece_of_it_was_tried() {
+fn if_the_ring_works_every_part_of_it_is_ok() {
     if !uring_works() {
         return;
     }
@@ -111,7 +111,7 @@ fn where_the_ring_works_every_piece_of_it_was_tried() {
 }
 
 #[test]
-fn a_sandbox_without_io_uring_is_served_in_and_named() {
+fn a_sandbox_without_io_uring_is_reported_and_can_serve() {
     for code in [libc::EPERM, libc::ENOSYS] {
         let jail = deny(libc::SYS_io_uring_setup, code);
         let (exit, report) = report(&mut ringd(), jail);
@@ -120,7 +120,7 @@ fn a_sandbox_without_io_uring_is_served_in_and_named() {
         assert_eq!(chosen(&report), served_by(jail));
         let setup = check(&report, "uring.setup");
         assert_eq!(setup["status"], "shortcoming", "{setup:#}");
-        // Where the machine itself denies it, the filter is not the first to be named.
+        // If the machine denies it anyway, the filter is not the first cause.
         if uring_works() {
             assert!(setup["cause"].as_str().unwrap().contains("seccomp filter"), "{setup:#}");
             let line = setup["remedies"][0]["line"].as_str().unwrap();
@@ -162,7 +162,7 @@ fn without_openat2_nothing_is_served() {
 }
 
 #[test]
-fn what_a_sandbox_denies_is_a_finding_and_no_accident() {
+fn denied_calls_are_findings_and_not_failures() {
     for call in [libc::SYS_socket, libc::SYS_socketpair, libc::SYS_memfd_create, libc::SYS_uname] {
         let (exit, report) = report(&mut ringd(), deny(call, libc::EPERM));
         let possible = call != libc::SYS_socket;
@@ -175,7 +175,7 @@ fn what_a_sandbox_denies_is_a_finding_and_no_accident() {
 fn few_descriptors_are_judged_as_the_server_judges_them() {
     let site = site();
     let workers = std::thread::available_parallelism().unwrap().get() as u64;
-    // About as many as the workers and their files take.
+    // About as many as the workers and their files need.
     let edge = (32 + 17 * workers) * 8 / 5;
     let mut verdicts = Vec::new();
     for descriptors in [40].into_iter().chain(edge - 2..edge + 3).chain([4096]) {
@@ -194,12 +194,12 @@ fn few_descriptors_are_judged_as_the_server_judges_them() {
 }
 
 #[test]
-fn an_ordinary_user_with_little_locked_memory_is_told_so() {
+fn little_locked_memory_is_reported() {
     if !is_root() {
         println!("skipped: only root can become another user");
         return;
     }
-    // The place where cargo builds may be closed to other users.
+    // The build directory may be closed to other users.
     let program = tempfile::tempdir().unwrap();
     open_to_all(program.path());
     let binary = program.path().join("ringd");
@@ -211,7 +211,7 @@ fn an_ordinary_user_with_little_locked_memory_is_told_so() {
     let memlock = check(&report, "limits.memlock");
     assert_eq!(memlock["found"], "64 KiB");
     let mut checks = report["checks"].as_array().unwrap().iter();
-    // It is not there where there is no ring at all.
+    // The check is missing if io_uring does not work at all.
     let rings = checks.find(|check| check["id"] == "uring.workers" && check["status"] != "ok");
     if let Some(rings) = rings {
         assert_eq!(report["auto"]["driver"], "epoll");
@@ -224,7 +224,7 @@ fn an_ordinary_user_with_little_locked_memory_is_told_so() {
 }
 
 #[test]
-fn a_person_gets_text_with_a_verdict_and_no_escape_codes_in_a_pipe() {
+fn the_text_has_a_verdict_and_no_escape_codes_in_a_pipe() {
     let end = end_of(ringd().arg("doctor"));
     assert_eq!((end.code, &end.errors[..]), (Some(0), ""), "{end:?}");
     assert!(end.output.ends_with("\nserving is possible\n"), "{}", end.output);
@@ -233,7 +233,7 @@ fn a_person_gets_text_with_a_verdict_and_no_escape_codes_in_a_pipe() {
 }
 
 #[test]
-fn a_reader_that_is_gone_does_not_change_the_answer() {
+fn a_closed_output_does_not_change_the_exit_code() {
     let mut command = ringd();
     command.arg("doctor").stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();

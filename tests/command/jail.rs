@@ -1,7 +1,7 @@
-//! What a process is denied before it starts: system calls, descriptors, memory, privileges.
+//! Restrictions on a child process: system calls, descriptors, memory, privileges.
 //!
-//! Everything is done in the child, between `fork` and `exec`, by system calls alone: the test
-//! process and its other threads are not touched.
+//! All are set in the child, between `fork` and `exec`, by system calls alone, so the test
+//! process and its other threads are not affected.
 
 #![allow(unsafe_code)]
 
@@ -12,23 +12,23 @@ use std::process::Command;
 /// The number of the user `nobody`.
 const NOBODY: u32 = 65534;
 
-/// What a child has to do without.
+/// The restrictions on a child.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Jail {
-    /// A system call that fails, and with which error.
+    /// A system call that fails, and the error that it returns.
     pub(crate) denied: Option<(libc::c_long, i32)>,
     /// Whether `getsockopt(2)` of `TCP_INFO` fails with `EPERM`.
     pub(crate) no_tcp_info: bool,
-    /// Descriptors.
+    /// The limit on descriptors.
     pub(crate) nofile: Option<u64>,
-    /// Bytes of locked memory.
+    /// The limit on locked memory, in bytes.
     pub(crate) memlock: Option<u64>,
-    /// Whether the child gives up being root.
+    /// Whether the child drops root privileges.
     pub(crate) unprivileged: bool,
 }
 
 impl Jail {
-    /// Puts the child that `command` starts into this jail.
+    /// Sets the restrictions in the child that `command` starts.
     pub(crate) fn hold(self, command: &mut Command) -> &mut Command {
         // SAFETY: between fork and exec, `lock` makes system calls on data of its own stack and
         // nothing else: it neither allocates nor takes a lock.
@@ -59,15 +59,15 @@ impl Jail {
 
 /// Sends a signal to a child that has not been waited for.
 pub(crate) fn kill(process: u32, signal: i32) {
-    // SAFETY: `kill` takes two numbers; the process is a child that nobody has waited for, so
-    // its number names nobody else.
+    // SAFETY: `kill` takes two numbers; the process is a child that has not been waited for, so
+    // its number refers to no other process.
     let result = unsafe { libc::kill(process as libc::pid_t, signal) };
-    check(result).expect("a child can be signalled");
+    check(result).expect("a child accepts signals");
 }
 
-/// Whether this process may become somebody else.
+/// Whether this process may become another user.
 pub(crate) fn is_root() -> bool {
-    // SAFETY: `geteuid` takes nothing and cannot fail.
+    // SAFETY: `geteuid` takes no argument and cannot fail.
     unsafe { libc::geteuid() == 0 }
 }
 
@@ -78,7 +78,7 @@ fn limit(resource: libc::__rlimit_resource_t, most: u64) -> io::Result<()> {
 }
 
 fn drop_privileges() -> io::Result<()> {
-    // SAFETY: no groups are read, so the list may be null.
+    // SAFETY: the count is zero, so no groups are read and the list may be null.
     check(unsafe { libc::setgroups(0, std::ptr::null()) })?;
     // SAFETY: the call takes a number.
     check(unsafe { libc::setgid(NOBODY) })?;
@@ -86,11 +86,11 @@ fn drop_privileges() -> io::Result<()> {
     check(unsafe { libc::setuid(NOBODY) })
 }
 
-/// Makes one system call fail, in this process and what it executes (seccomp(2)): if each of its
-/// `arguments`, by index, has the value that is given here.
+/// Makes one system call fail, in this process and in the program that it executes (seccomp(2)), if
+/// its `arguments`, by index, have the values that are given.
 ///
-/// The numbers are those of the architecture that this test is built for, as are the calls that
-/// the server makes; so the filter need not tell architectures apart.
+/// The test and the server are built for the same architecture, so the filter need not check the
+/// architecture of a call.
 fn deny<const N: usize>(
     call: libc::c_long,
     arguments: [(u32, u32); N],
@@ -107,7 +107,7 @@ fn deny<const N: usize>(
     let mut filter = [allow; 8];
     let length = 4 + 2 * N;
     assert!(length <= filter.len(), "the filter is too long");
-    // The number of the call is the first field. Each comparison that fails jumps to the last step.
+    // The number of the system call is the first field. Each comparison that fails jumps to the last step.
     let tests = [(0, call as u32)].into_iter();
     let tests = tests.chain(arguments.map(|(index, value)| (ARGUMENTS + 8 * index, value)));
     for (number, (offset, value)) in tests.enumerate() {

@@ -1,4 +1,4 @@
-//! Bounds of the server as clients meet them, on every driver that works here.
+//! Bounds of the server, on every driver that works on this machine.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::process::{Server, ask, assert_serves, kinds, ringd, site};
 use ringd::driver::DriverKind;
 
-/// Runs `test` on a server of one worker with room for this many connections.
+/// Runs `test` on a server with one worker and room for this many connections.
 fn with_room_for(connections: &str, test: impl Fn(DriverKind, Server)) {
     let site = site();
     for driver in kinds() {
@@ -19,20 +19,20 @@ fn with_room_for(connections: &str, test: impl Fn(DriverKind, Server)) {
     }
 }
 
-/// A table that grows while threads share it makes one of them wait, for milliseconds.
+/// If the descriptor table grows while threads share it, a thread waits for milliseconds.
 #[test]
-fn the_table_of_descriptors_has_its_size_from_the_start() {
+fn the_descriptor_table_has_its_size_from_the_start() {
     with_room_for("600", |driver, server| {
         let entries: usize = server.status("FDSize").parse().unwrap();
         assert!(entries >= 600, "{driver}: {entries} entries");
     });
 }
 
-/// Connects `count` clients that say nothing.
+/// Connects `count` clients that send nothing.
 fn silent_clients(server: &Server, count: usize) -> Vec<TcpStream> {
     let address = server.address();
     let clients = (0..count).map(|_| TcpStream::connect(address).unwrap()).collect();
-    // The kernel connects before the server accepts.
+    // The kernel completes the connects before the server accepts.
     thread::sleep(Duration::from_millis(200));
     clients
 }
@@ -45,7 +45,7 @@ fn a_connection_beyond_the_limit_waits_until_another_one_ends() {
         waiting.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
         let answer = waiting.read(&mut [0; 1]);
         let kind = answer.map_err(|error| error.kind());
-        assert_eq!(kind, Err(ErrorKind::WouldBlock), "{driver}: there is no room for it");
+        assert_eq!(kind, Err(ErrorKind::WouldBlock), "{driver}: the connection waits");
         drop(clients);
         waiting.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         assert_eq!(waiting.read(&mut [0; 15]).unwrap(), 15, "{driver}");
@@ -54,10 +54,10 @@ fn a_connection_beyond_the_limit_waits_until_another_one_ends() {
 }
 
 #[test]
-fn a_full_server_without_work_rests() {
+fn a_full_idle_server_does_not_spin() {
     with_room_for("4", |driver, server| {
         if driver == DriverKind::Spin {
-            return println!("skipped: {driver} never rests, and that is its model");
+            return println!("skipped: {driver} polls all the time by design");
         }
         let _clients = silent_clients(&server, 4);
         let before = server.cpu_ticks();
@@ -67,9 +67,9 @@ fn a_full_server_without_work_rests() {
     });
 }
 
-/// A file that is remembered takes a number that a connection may need.
+/// A cached file holds a descriptor number that a connection may need.
 #[test]
-fn remembered_files_leave_room_for_connections_on_select() {
+fn cached_files_leave_room_for_connections_on_select() {
     let site = site();
     for number in 0..1100 {
         std::fs::write(site.path().join(format!("{number}.bin")), [7; 10_000]).unwrap();
@@ -86,7 +86,7 @@ fn remembered_files_leave_room_for_connections_on_select() {
         while !answer.ends_with(b"\r\n\r\n") {
             let mut buffer = [0; 4096];
             let count = client.read(&mut buffer).unwrap();
-            assert!(count > 0, "the server goes on");
+            assert!(count > 0, "the server still answers");
             answer.extend_from_slice(&buffer[..count]);
         }
         assert!(answer.starts_with(b"HTTP/1.1 200 "), "{number}");
@@ -94,7 +94,7 @@ fn remembered_files_leave_room_for_connections_on_select() {
     assert_serves(&server);
 }
 
-/// What has come in time finds no deadline past, however long the server was kept from looking.
+/// Input that arrived in time is answered, however long the process was stopped.
 #[test]
 fn a_server_that_was_stopped_answers_what_came_meanwhile() {
     let site = site();

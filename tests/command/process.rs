@@ -1,4 +1,4 @@
-//! The server as a process: started, spoken to over TCP, stopped by signals.
+//! The server as a process: started, used over TCP, stopped by signals.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use ringd::driver::{DriverKind, DriverSelection};
 use tempfile::TempDir;
 
-/// Longer than anything here takes; what waits this long hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than anything here takes, so whatever takes longer hangs.
+const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// A page that the server has to get right.
+/// The content of the page that the server has to return.
 pub(crate) const PAGE: &[u8] = b"<!doctype html>\n<title>a page</title>\n";
 
 /// The binary under test.
@@ -22,7 +22,7 @@ pub(crate) fn ringd() -> Command {
     Command::new(env!("CARGO_BIN_EXE_ringd"))
 }
 
-/// A directory with [`PAGE`] as its index, readable for everybody.
+/// A directory with [`PAGE`] as its index, readable for all users.
 pub(crate) fn site() -> TempDir {
     let site = tempfile::tempdir().unwrap();
     open_to_all(site.path());
@@ -30,20 +30,20 @@ pub(crate) fn site() -> TempDir {
     site
 }
 
-/// Lets other users into a directory.
+/// Makes a directory readable for other users.
 pub(crate) fn open_to_all(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
 }
 
-/// Whether io_uring works on this machine at all; prints why not.
+/// Whether io_uring works on this machine; prints the reason if not.
 pub(crate) fn uring_works() -> bool {
     DriverSelection::make(Some(DriverKind::Uring))
         .map_err(|error| println!("skipped: {error}"))
         .is_ok()
 }
 
-/// The drivers that work on this machine; prints of the others why they do not.
+/// The drivers that work on this machine; prints the reason for each other one.
 pub(crate) fn kinds() -> impl Iterator<Item = DriverKind> {
     let works = |kind: &DriverKind| match DriverSelection::make(Some(*kind)) {
         Ok(_) => true,
@@ -55,7 +55,7 @@ pub(crate) fn kinds() -> impl Iterator<Item = DriverKind> {
     DriverKind::ALL.into_iter().filter(works)
 }
 
-/// A command with these arguments, which serves at a free port unless they say otherwise.
+/// A command with these arguments, which listens on a free port unless they say otherwise.
 pub(crate) fn with(arguments: &[&str]) -> Command {
     let mut command = ringd();
     command.args(arguments);
@@ -65,21 +65,21 @@ pub(crate) fn with(arguments: &[&str]) -> Command {
     command
 }
 
-/// The names of the drivers that work here.
+/// The names of the drivers that work on this machine.
 pub(crate) fn drivers() -> impl Iterator<Item = &'static str> {
     kinds().map(DriverKind::name)
 }
 
-/// A server that runs. Dropping it kills it.
+/// A running server. Dropping it kills it.
 pub(crate) struct Server {
     child: Child,
-    /// The line that it has printed.
+    /// Its start line.
     pub(crate) line: String,
     output: Receiver<String>,
     errors: Receiver<String>,
 }
 
-/// What a process has left behind.
+/// The exit code and output of a process that has ended.
 #[derive(Debug)]
 pub(crate) struct End {
     pub(crate) code: Option<i32>,
@@ -88,12 +88,12 @@ pub(crate) struct End {
 }
 
 impl Server {
-    /// Starts a server, and waits until it says that it serves.
+    /// Starts a server, and waits for its start line.
     pub(crate) fn start(command: &mut Command) -> Self {
         Self::try_start(command).unwrap_or_else(|end| panic!("{command:?} did not start: {end:?}"))
     }
 
-    /// Starts a server; gives its end back when it does not say that it serves.
+    /// Starts a server; returns its end if it prints no start line.
     pub(crate) fn try_start(command: &mut Command) -> Result<Self, End> {
         let mut child = command
             .stdin(Stdio::null())
@@ -104,7 +104,7 @@ impl Server {
         let output = lines_of(child.stdout.take().unwrap());
         let errors = lines_of(child.stderr.take().unwrap());
         let mut server = Self { child, line: String::new(), output, errors };
-        match server.output.recv_timeout(PATIENCE) {
+        match server.output.recv_timeout(WAIT_MAX) {
             Ok(line) => {
                 server.line = line;
                 Ok(server)
@@ -113,16 +113,16 @@ impl Server {
         }
     }
 
-    /// Where it listens, read from its line.
+    /// The addresses in its start line.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        let (_, rest) = self.line.split_once(" at ").expect("a start line says where");
-        let (places, _) = rest.split_once(';').expect("it says more");
+        let (_, rest) = self.line.split_once(" at ").expect("a start line has addresses");
+        let (places, _) = rest.split_once(';').expect("a start line has more than addresses");
         let address =
             |place: &str| place.trim_start_matches("http://").trim_end_matches('/').parse();
         places.split(' ').map(|place| address(place).unwrap()).collect()
     }
 
-    /// Where it listens, when that is one address.
+    /// The address in its start line, which must be the only one.
     pub(crate) fn address(&self) -> SocketAddr {
         let addresses = self.addresses();
         assert_eq!(addresses.len(), 1, "{}", self.line);
@@ -136,24 +136,25 @@ impl Server {
 
     /// Waits for a line on standard error.
     pub(crate) fn error_line(&self) -> String {
-        self.errors.recv_timeout(PATIENCE).expect("a line on standard error")
+        self.errors.recv_timeout(WAIT_MAX).expect("a line on standard error")
     }
 
-    /// Whether it runs.
+    /// Whether it is still running.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// CPU time that it has used, in the kernel's ticks (`proc(5)`, `/proc/pid/stat`).
+    /// The CPU time that it has used, in the kernel's ticks (`proc(5)`, `/proc/pid/stat`).
     pub(crate) fn cpu_ticks(&self) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // Behind the name, which ends with the last bracket: state is field 3, times 14 and 15.
+        // After the name, which ends with the last bracket: state is field 3, times are 14 and
+        // 15.
         let (_, fields) = stat.rsplit_once(") ").unwrap();
         let fields = fields.split(' ').skip(11).take(2);
         fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
     }
 
-    /// What it holds, for a person.
+    /// Its memory use, as text.
     pub(crate) fn memory(&self) -> String {
         format!("{} resident, {} threads", self.status("VmRSS"), self.status("Threads"))
     }
@@ -169,7 +170,7 @@ impl Server {
     pub(crate) fn end(mut self) -> End {
         let begin = Instant::now();
         while self.is_running() {
-            assert!(begin.elapsed() < PATIENCE, "the process does not end");
+            assert!(begin.elapsed() < WAIT_MAX, "the process does not end");
             thread::sleep(Duration::from_millis(5));
         }
         let code = self.child.wait().unwrap().code();
@@ -180,24 +181,24 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail only when it has ended already.
+        // Both fail only if it has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 impl End {
-    /// Asserts an exit code and one line on standard error that has all of `words`.
+    /// Asserts an exit code, and one line on standard error that contains all of `words`.
     #[track_caller]
     pub(crate) fn assert_failed(&self, code: i32, words: &[&str]) {
         assert_eq!(self.code, Some(code), "{self:?}");
-        assert_eq!(self.output, "", "a failure has nothing to say on standard output");
+        assert_eq!(self.output, "", "a failure prints nothing to standard output");
         assert_eq!(self.errors.lines().count(), 1, "{}", self.errors);
         assert!(self.errors.starts_with("ringd: "), "{}", self.errors);
         self.assert_names(words);
     }
 
-    /// Asserts that standard error has all of `words`.
+    /// Asserts that standard error contains all of `words`.
     #[track_caller]
     pub(crate) fn assert_names(&self, words: &[&str]) {
         for word in words {
@@ -206,7 +207,7 @@ impl End {
     }
 }
 
-/// Runs a command that is expected not to serve.
+/// Runs a command that is expected to fail.
 #[track_caller]
 pub(crate) fn end_of(command: &mut Command) -> End {
     match Server::try_start(command) {
@@ -222,7 +223,7 @@ pub(crate) fn end_of(command: &mut Command) -> End {
     }
 }
 
-/// Asks for a path on a connection of its own; returns the head and the body.
+/// Requests a path on its own connection; returns the head and the body.
 pub(crate) fn get(address: SocketAddr, path: &str) -> (String, Vec<u8>) {
     let mut stream = ask(address, path);
     let mut answer = Vec::new();
@@ -232,15 +233,15 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> (String, Vec<u8>) {
     (String::from_utf8(answer).unwrap(), body)
 }
 
-/// Sends a request for a path and leaves the answer to the caller.
+/// Sends a request for a path, and returns the connection.
 pub(crate) fn ask(address: SocketAddr, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(WAIT_MAX)).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
     stream
 }
 
-/// Asserts that a server serves [`PAGE`] at all of its addresses.
+/// Asserts that a server returns [`PAGE`] at all of its addresses.
 #[track_caller]
 pub(crate) fn assert_serves(server: &Server) {
     for address in server.addresses() {
@@ -255,7 +256,7 @@ fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
     thread::spawn(move || {
         for line in BufReader::new(stream).lines() {
             let Ok(line) = line else { return };
-            // Nobody listens any more when the test is over.
+            // The receiver is gone once the test is over.
             let _ = sender.send(line);
         }
     });

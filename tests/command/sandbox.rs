@@ -1,5 +1,5 @@
-//! In a sandbox that denies a part of io_uring: `auto` serves on epoll and says why, `uring`
-//! refuses and says why.
+//! In a sandbox that denies a part of io_uring: `auto` serves on epoll, `uring` refuses, and both
+//! print the reason.
 
 use std::io::Read;
 use std::process::Command;
@@ -8,19 +8,19 @@ use std::time::Duration;
 use crate::jail::{Jail, is_root};
 use crate::process::{Server, ask, assert_serves, end_of, open_to_all, ringd, site, uring_works};
 
-/// The system calls of io_uring, as a person calls them.
+/// The system calls of io_uring, and their names.
 const CALLS: [(&str, libc::c_long); 3] = [
     ("io_uring_setup", libc::SYS_io_uring_setup),
     ("io_uring_register", libc::SYS_io_uring_register),
     ("io_uring_enter", libc::SYS_io_uring_enter),
 ];
 
-/// How sandboxes deny: by saying so, or by playing an old kernel.
+/// How sandboxes deny a call: openly, or like a kernel that does not have it.
 const CODES: [(&str, i32); 2] = [("EPERM", libc::EPERM), ("ENOSYS", libc::ENOSYS)];
 
-/// Runs `test` once per call and error, with a command that is denied the call.
+/// Runs `test` once per call and error, with a command to which the call is denied.
 fn in_every_sandbox(arguments: &[&str], test: impl Fn(&mut Command, &str)) {
-    // Where io_uring is blocked already, no later step is reached than the first.
+    // If io_uring is blocked anyway, only the first step is reached.
     let calls = if uring_works() { &CALLS[..] } else { &CALLS[..1] };
     let site = site();
     for (call, number) in calls {
@@ -63,14 +63,15 @@ fn a_driver_other_than_uring_does_not_ask_for_it() {
 }
 
 #[test]
-fn an_ordinary_user_with_little_locked_memory_is_served_for() {
+fn an_ordinary_user_with_little_locked_memory_can_serve() {
     if !is_root() {
         println!("skipped: only root can become another user");
         return;
     }
     let site = site();
-    // The place where cargo builds may be closed to other users. Another process copies, because
-    // a file that is open for writing in a child that some other test is just starting is "busy".
+    // The build directory may be closed to other users. A separate process copies, because a file
+    // that this process has open for writing may be inherited by another test's child, and
+    // executing it would then fail with ETXTBSY.
     let program = tempfile::tempdir().unwrap();
     open_to_all(program.path());
     let binary = program.path().join("ringd");

@@ -1,8 +1,9 @@
-//! Many connections, all open at once, each answered in turn; and what is beyond a driver's limit
-//! is refused while the others are served on.
+//! Many connections, all open at once, each answered in turn; connections beyond a driver's limit
+//! are refused, and the others are still served.
 //!
-//! By default there are a few more than `select` can hold. For more, and to see what each driver
-//! needs: `RINGD_TEST_CONNECTIONS=10000 cargo test --release --test command scale -- --nocapture`.
+//! By default there are a few more than `select` can hold. For more, and to see the memory of
+//! each driver: `RINGD_TEST_CONNECTIONS=10000 cargo test --release --test command scale --
+//! --nocapture`.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,12 +15,13 @@ use ringd::driver::threads::SOCKETS_MAX;
 
 const CONNECTIONS: usize = 1200;
 
-/// Descriptors that `select(2)` knows; the server needs some for itself.
+/// The number of descriptors that `select(2)` supports; the server needs some for itself.
 const SELECT_MAX: usize = 1024;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// Asks for the page and reads all of the answer; `false` when the connection is closed instead.
+/// Requests the page and reads the whole answer; returns false if the connection is closed
+/// instead.
 fn is_answered(client: &mut TcpStream) -> bool {
     if client.write_all(REQUEST).is_err() {
         return false;
@@ -30,7 +32,7 @@ fn is_answered(client: &mut TcpStream) -> bool {
             Ok(0) => break,
             Ok(count) => answer.extend_from_slice(&buffer[..count]),
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
-            Err(error) => panic!("an answer does not come: {error}"),
+            Err(error) => panic!("no answer: {error}"),
         }
         let text = String::from_utf8_lossy(&answer);
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
@@ -45,7 +47,7 @@ fn is_answered(client: &mut TcpStream) -> bool {
     false
 }
 
-/// How many connections a driver can hold, when that is not for the limits to say.
+/// How many connections a driver can hold, if that does not depend on the settings.
 fn limit_of(kind: DriverKind) -> Option<usize> {
     match kind {
         DriverKind::Select => Some(SELECT_MAX),
@@ -80,11 +82,14 @@ fn many(kind: DriverKind, count: usize, root: &std::path::Path) {
         client
     };
     let mut clients: Vec<TcpStream> = (0..count).map(connect).collect();
-    // All are open; then each is asked.
+    // All connections are open; then each gets a request.
     clients.retain_mut(is_answered);
     let served = clients.len();
-    // And once more, while the others are gone.
-    assert!(clients.iter_mut().all(is_answered), "{kind}: it does not go on serving");
+    // Again, after the refused connections are gone.
+    assert!(
+        clients.iter_mut().all(is_answered),
+        "{kind}: the server does not serve the others any more"
+    );
     println!(
         "{kind}: {served} of {count} answered twice, {} refused; {:.1?}, {:.2} s of CPU, {}",
         count - served,
@@ -96,11 +101,11 @@ fn many(kind: DriverKind, count: usize, root: &std::path::Path) {
         None => assert_eq!(served, count, "{kind}"),
         Some(limit) => {
             assert!(served > limit * 9 / 10 && served <= limit, "{kind}: {served}");
-            // What leaves makes room, as soon as the server has seen that it is gone.
+            // Closed connections make room, once the server has noticed.
             drop(clients);
             let until = Instant::now() + Duration::from_secs(20);
             while !is_answered(&mut connect(0)) {
-                assert!(Instant::now() < until, "{kind}: nobody is served any more");
+                assert!(Instant::now() < until, "{kind}: a new client is not served");
                 std::thread::sleep(Duration::from_millis(10));
             }
         }

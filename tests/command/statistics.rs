@@ -1,4 +1,4 @@
-//! The line of figures that a running server prints when it is asked.
+//! The line of statistics that a running server prints on SIGUSR1.
 
 use std::collections::HashMap;
 use std::net::TcpStream;
@@ -6,11 +6,11 @@ use std::net::TcpStream;
 use crate::process::{Server, assert_serves, drivers, get, ringd, site, with};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
-/// Asks for the line, and reads it: `name value` between commas.
+/// Requests the line, and parses it: `name value` between commas.
 fn ask(server: &Server) -> HashMap<String, u64> {
     server.signal(libc::SIGUSR1);
     let line = server.error_line();
-    let parts = line.strip_prefix("ringd: ").expect("a line of the server's").split([',', ';']);
+    let parts = line.strip_prefix("ringd: ").expect("a line from the server").split([',', ';']);
     let figure = |part: &str| {
         let part = part.trim().trim_start_matches("driver: ").trim_start_matches("cache: ");
         let (name, value) = part.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
@@ -19,7 +19,7 @@ fn ask(server: &Server) -> HashMap<String, u64> {
     parts.map(figure).collect()
 }
 
-/// Asks until a figure is as it should be: a worker tells at the end of its turn.
+/// Repeats the request until `holds`, because a worker publishes at the end of its turn.
 fn ask_until(server: &Server, what: &str, holds: impl Fn(&HashMap<String, u64>) -> bool) {
     let mut figures = HashMap::new();
     for _ in 0..200 {
@@ -33,7 +33,7 @@ fn ask_until(server: &Server, what: &str, holds: impl Fn(&HashMap<String, u64>) 
 }
 
 #[test]
-fn a_signal_prints_the_figures() {
+fn a_signal_prints_the_statistics() {
     for driver in drivers() {
         let site = site();
         let root = site.path().to_str().unwrap();
@@ -54,13 +54,13 @@ fn a_signal_prints_the_figures() {
                 && figures["completions"] > 10
         });
         drop(open);
-        // Figures are told while a drain waits, too, and stop nothing.
+        // During a drain, statistics are printed too, and stop nothing.
         server.signal(libc::SIGTERM);
         assert_eq!(server.end().code, Some(0));
     }
 }
 
-/// What changes is counted where there is a watch, and not where nobody wants one.
+/// Changes are counted with a watch, and not without one.
 #[test]
 fn changes_are_counted() {
     let site = site();
@@ -70,7 +70,7 @@ fn changes_are_counted() {
     (0..2).for_each(|_| assert_serves(&server));
     let instance = inotify::init(CreateFlags::CLOEXEC);
     if !instance.is_ok_and(|one| inotify::add_watch(&one, root, WatchFlags::MODIFY).is_ok()) {
-        println!("skipped: there is no watch to be had (fs.inotify in proc(5))");
+        println!("skipped: inotify is not available (fs.inotify in proc(5))");
         return;
     }
     assert!(ask(&server)["watched directories"] > 0);
@@ -93,9 +93,9 @@ fn changes_are_counted() {
     assert_eq!((figures["watched directories"], figures["changed"]), (0, 0));
 }
 
-/// It has no cache, but connections and a driver.
+/// It has no cache, but it has connections and a driver.
 #[test]
-fn an_echo_server_has_figures() {
+fn an_echo_server_has_statistics() {
     let server = Server::start(ringd().args(["echo", "--listen", "127.0.0.1:0"]));
     let figures = ask(&server);
     assert_eq!((figures["connections"], figures["entries"]), (0, 0));

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::process::{Server, ask, assert_serves, drivers, site, with};
 
-/// Larger than what socket buffers take, so that the server is not done before its client is.
+/// More than socket buffers hold, so the server cannot finish before its client reads.
 const LARGE_BYTES: u64 = 64 << 20;
 
-/// A server with a large file, and a client in the middle of it.
+/// A server with a large file, and a client that has requested it.
 fn busy_server(driver: &str) -> (tempfile::TempDir, Server, TcpStream) {
     let site = site();
     let large = std::fs::File::create(site.path().join("large")).unwrap();
@@ -26,7 +26,7 @@ fn busy_server(driver: &str) -> (tempfile::TempDir, Server, TcpStream) {
 }
 
 #[test]
-fn a_signal_lets_the_request_in_hand_finish() {
+fn a_signal_lets_the_open_request_finish() {
     for driver in drivers() {
         for signal in [libc::SIGTERM, libc::SIGINT] {
             let (_site, server, mut client) = busy_server(driver);
@@ -53,7 +53,7 @@ fn a_second_signal_ends_at_once() {
             server.signal(signal);
             server.error_line();
             thread::sleep(Duration::from_millis(300));
-            assert!(server.is_running(), "{driver}: it waits for its client");
+            assert!(server.is_running(), "{driver}: the server waits for its client");
             let second = Instant::now();
             server.signal(signal);
             let end = server.end();
@@ -95,13 +95,13 @@ fn the_drain_timeout_ends_a_stuck_client() {
     }
 }
 
-/// Nobody reads what is said: the disk of the log is full, or its reader has gone.
+/// A stream that cannot be written to, like a log on a full disk.
 fn full() -> std::fs::File {
     std::fs::File::options().write(true).open("/dev/full").unwrap()
 }
 
 #[test]
-fn a_signal_is_obeyed_though_nobody_hears_the_reply() {
+fn a_signal_works_if_standard_error_cannot_be_written() {
     let site = site();
     let mut child = with(&[site.path().to_str().unwrap()])
         .stdout(std::process::Stdio::piped())
@@ -118,13 +118,13 @@ fn a_signal_is_obeyed_though_nobody_hears_the_reply() {
         thread::sleep(Duration::from_millis(10));
         ended = child.try_wait().unwrap();
     }
-    // It fails only when the child has ended already.
+    // Fails only if the child has already ended.
     let _ = child.kill();
-    assert_eq!(child.wait().unwrap().code(), Some(0), "it ended by itself");
+    assert_eq!(child.wait().unwrap().code(), Some(0), "the child ended by itself");
 }
 
 #[test]
-fn a_server_serves_though_nobody_hears_its_start_line() {
+fn a_server_serves_if_standard_output_cannot_be_written() {
     let site = site();
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let mut child = with(&[site.path().to_str().unwrap(), "--listen", &free])
@@ -134,13 +134,13 @@ fn a_server_serves_though_nobody_hears_its_start_line() {
         .unwrap();
     thread::sleep(Duration::from_millis(500));
     let runs = child.try_wait().unwrap();
-    // As above.
+    // Fails only if the child has already ended.
     let _ = child.kill();
     child.wait().unwrap();
     assert_eq!(runs, None);
 }
 
-/// Waits until nobody listens any more.
+/// Waits until connections are refused.
 fn assert_refuses(address: SocketAddr) {
     let begin = Instant::now();
     while TcpStream::connect(address).is_ok() {
@@ -149,10 +149,10 @@ fn assert_refuses(address: SocketAddr) {
     }
 }
 
-/// The process is stopped for longer than its timeouts while hundreds of clients send a request:
-/// all of them came in time.
+/// The process is stopped for longer than its timeouts while hundreds of clients send a request.
+/// All requests are in time.
 #[test]
-fn a_stopped_process_serves_all_who_came_in_time() {
+fn a_stopped_process_serves_requests_that_came_in_time() {
     const CLIENTS: usize = 400;
     for driver in drivers() {
         let site = site();
@@ -161,7 +161,7 @@ fn a_stopped_process_serves_all_who_came_in_time() {
         let server = Server::start(with(&[root, "--driver", driver]).args(timeouts));
         let mut clients: Vec<TcpStream> =
             (0..CLIENTS).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
-        // Who is accepted has a deadline, which passes while nobody looks.
+        // The accepted connections have deadlines, which pass while the process is stopped.
         assert_serves(&server);
         server.signal(libc::SIGSTOP);
         for client in &mut clients {

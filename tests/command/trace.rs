@@ -1,4 +1,4 @@
-//! `--trace` as a person reads it, on every driver that works here.
+//! The output of `--trace`, on every driver that works on this machine.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,8 +11,8 @@ use crate::jail;
 use crate::process::{PAGE, Server, assert_serves, kinds, ringd, site};
 use ringd::driver::DriverKind;
 
-/// How long anything may take that has to happen at all.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest that anything that must happen may take.
+const WAIT_MAX: Duration = Duration::from_secs(10);
 
 fn echo(kind: DriverKind, workers: &str) -> Command {
     let mut command = ringd();
@@ -21,10 +21,10 @@ fn echo(kind: DriverKind, workers: &str) -> Command {
     command
 }
 
-/// Sends, and reads the same; then both sides end.
+/// Sends a text and reads it back; then both sides end.
 fn exchange(address: SocketAddr, text: &str) {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(WAIT_MAX)).unwrap();
     stream.write_all(text.as_bytes()).unwrap();
     let mut answer = vec![0; text.len()];
     stream.read_exact(&mut answer).unwrap();
@@ -40,16 +40,16 @@ struct Line {
     worker: String,
     mark: String,
     who: String,
-    /// The op and what there is to say of it; what a wait brought and took.
+    /// The op and its details, or the counts of a wait.
     what: String,
 }
 
-/// Ends a server, and reads its trace.
+/// Ends a server, and parses its trace.
 fn trace_of(server: Server, workers: usize) -> Vec<Line> {
     server.signal(libc::SIGTERM);
     let end = server.end();
     assert_eq!(end.code, Some(0), "{end:?}");
-    // What the program says for itself may come anywhere.
+    // Messages of the program may come anywhere.
     let mut lines = end.errors.lines().filter(|line| !line.starts_with("ringd: ")).peekable();
     assert!(lines.peek().unwrap().starts_with("# -> an op is submitted"), "the legend is first");
     lines.filter(|line| !line.starts_with('#')).map(|line| parse(line, workers)).collect()
@@ -74,7 +74,8 @@ fn parse(line: &str, workers: usize) -> Line {
 fn total(lines: &[Line], name: &str) -> u64 {
     let waits = lines.iter().filter(|line| line.mark == "==");
     let count = |line: &Line| {
-        let (_, rest) = line.what.split_once(&format!("{name} ")).expect("every wait has it");
+        let (_, rest) =
+            line.what.split_once(&format!("{name} ")).expect("every wait has this count");
         rest.split(' ').next().unwrap().parse::<u64>().unwrap()
     };
     waits.map(count).sum()
@@ -114,7 +115,7 @@ fn an_exchange_can_be_followed() {
     }
 }
 
-/// The first line of the contract, as it can be read.
+/// The first clause of the contract, checked in the trace.
 #[test]
 fn every_op_has_one_last_completion() {
     for kind in kinds() {
@@ -141,7 +142,7 @@ fn every_op_has_one_last_completion() {
 }
 
 #[test]
-fn the_waits_show_what_sets_the_models_apart() {
+fn the_waits_show_how_the_models_differ() {
     for kind in kinds() {
         let server = Server::start(&mut echo(kind, "1"));
         exchange(server.address(), "hello");
@@ -193,7 +194,7 @@ fn serving_files_can_be_followed_too() {
 }
 
 #[test]
-fn without_the_option_nothing_is_said() {
+fn without_the_option_there_is_no_trace() {
     for kind in kinds() {
         let mut command = ringd();
         command.args(["echo", "--listen", "127.0.0.1:0", "--driver", kind.name()]);
@@ -201,12 +202,12 @@ fn without_the_option_nothing_is_said() {
         exchange(server.address(), "hello");
         server.signal(libc::SIGTERM);
         let errors = server.end().errors;
-        // What it says to the signal, if it is not gone before.
+        // The message about the signal, unless the process has already ended.
         assert!(errors.lines().all(|line| line.starts_with("ringd: finishing")), "{errors}");
     }
 }
 
-/// An echo whose standard error is in the hands of the test, and where it listens.
+/// An echo server whose standard error the test holds, and its address.
 fn unread_echo(kind: DriverKind) -> (Child, SocketAddr) {
     let mut command = echo(kind, "1");
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).stdin(Stdio::null());
@@ -220,24 +221,24 @@ fn unread_echo(kind: DriverKind) -> (Child, SocketAddr) {
 /// The exit code of a child that ends by itself.
 fn code_of(mut child: Child) -> Option<i32> {
     let begun = Instant::now();
-    while child.try_wait().unwrap().is_none() && begun.elapsed() < PATIENCE {
+    while child.try_wait().unwrap().is_none() && begun.elapsed() < WAIT_MAX {
         thread::sleep(Duration::from_millis(10));
     }
-    // It fails only when the child has ended already.
+    // Fails only if the child has already ended.
     let _ = child.kill();
     child.wait().unwrap().code()
 }
 
-/// Whoever reads the trace may go away, or stand still like a pager: the server goes on.
+/// The reader of the trace may close it, or not read, like a pager: the server continues.
 #[test]
-fn nobody_has_to_read_it() {
+fn the_trace_need_not_be_read() {
     for kind in kinds() {
         for gone in [true, false] {
             let (mut child, address) = unread_echo(kind);
             if gone {
                 drop(child.stderr.take());
             }
-            // More than 500 bytes of trace each: more than a pipe takes, 64 KiB (pipe(7)).
+            // More than 500 bytes of trace each: in all more than a pipe holds, 64 KiB (pipe(7)).
             for _ in 0..500 {
                 exchange(address, "hello");
             }
@@ -248,19 +249,19 @@ fn nobody_has_to_read_it() {
 }
 
 #[test]
-fn a_second_signal_is_obeyed_though_nobody_reads() {
+fn a_second_signal_works_if_the_trace_is_not_read() {
     let kind = kinds().next().unwrap();
     let (mut child, address) = unread_echo(kind);
     for _ in 0..500 {
         exchange(address, "hello");
     }
-    // A client that reads nothing keeps the server for the whole drain timeout.
+    // A client that does not read keeps the server for the whole drain timeout.
     let mut stuck = TcpStream::connect(address).unwrap();
     stuck.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
     while stuck.write_all(&[b'x'; 60_000]).is_ok() {}
     jail::kill(child.id(), libc::SIGTERM);
     thread::sleep(Duration::from_millis(500));
-    assert_eq!(child.try_wait().unwrap(), None, "it waits for its client");
+    assert_eq!(child.try_wait().unwrap(), None, "the server waits for its client");
     jail::kill(child.id(), libc::SIGTERM);
     let second = Instant::now();
     assert_eq!(code_of(child), Some(128 + libc::SIGTERM));

@@ -1,13 +1,13 @@
-//! Tests that need a process of their own, because a limit of a process decides their outcome.
+//! Tests that need a process of their own, because a limit on the process decides their outcome.
 
 use std::process::Command;
 
 use ringd::driver::DriverKind;
 
-/// Set in the child of [`alone`].
+/// Set in the child process of [`alone`].
 const CHILD: &str = "RINGD_TEST_ALONE";
 
-/// Runs this thread's test once more, alone in a child, with `test` as its content.
+/// Runs this test again, alone in a child process, and there calls `test`.
 pub(crate) fn alone(test: impl FnOnce()) {
     if std::env::var_os(CHILD).is_some() {
         return test();
@@ -25,7 +25,7 @@ pub(crate) fn alone(test: impl FnOnce()) {
 }
 
 /// Runs a test of a driver: alone, if the driver cannot use every descriptor of the process.
-/// `select(2)` takes none from 1024 on, and tests that run side by side may have more open.
+/// `select(2)` takes no descriptor above 1023, and tests that run in parallel may have more open.
 pub(crate) fn with_descriptors(kind: DriverKind, test: impl FnOnce()) {
     if kind.descriptors_max().is_some() { alone(test) } else { test() }
 }

@@ -1,6 +1,6 @@
 //! What the tests of several binaries share.
 
-#![allow(dead_code, reason = "each binary uses a part of this")]
+#![allow(dead_code, reason = "no binary uses all of this")]
 
 pub(crate) mod alone;
 
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use ringd::driver::{DriverKind, DriverSelection};
 use ringd::server::ServerSettings;
 
-/// How long anything may take that has to happen at all.
+/// The longest that anything that must happen may take.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(20);
 
-/// Whether a driver works here; says why when it does not.
+/// Whether a driver works on this machine; prints the reason if not.
 pub(crate) fn runs_here(kind: DriverKind) -> bool {
     match DriverSelection::make(Some(kind)) {
         Ok(_) => true,
@@ -23,7 +23,7 @@ pub(crate) fn runs_here(kind: DriverKind) -> bool {
     }
 }
 
-/// Runs a test on every driver that works here.
+/// Runs a test on every driver that works on this machine.
 pub(crate) fn on_every_driver(test: impl Fn(DriverKind)) {
     for kind in DriverKind::ALL.into_iter().filter(|kind| runs_here(*kind)) {
         println!("on {kind}");
@@ -31,7 +31,7 @@ pub(crate) fn on_every_driver(test: impl Fn(DriverKind)) {
     }
 }
 
-/// Waits until `holds`, and fails with `what` when that takes too long.
+/// Waits until `holds` returns true; fails with `what` if that takes too long.
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + WAIT_MAX;
     while !holds() {
@@ -40,7 +40,7 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// A server on a free port with one worker and timeouts that no test waits for.
+/// A server on a free port, with one worker and with timeouts longer than any test.
 pub(crate) fn settings() -> ServerSettings {
     let long = Duration::from_secs(60);
     ServerSettings {

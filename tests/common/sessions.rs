@@ -1,6 +1,6 @@
-//! Sessions that use the contract as HTTP/1 does not: several questions at once, input while
-//! something is sent, deadlines of their own. Each of them is an echo, so that the same tests and
-//! simulated worlds hold for all.
+//! Sessions that use the parts of the contract that HTTP/1 does not: several questions at once,
+//! input during a send, deadlines of their own. Each of them is an echo, so the same tests and
+//! simulated worlds apply to all.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,20 +12,19 @@ use ringd::ask::{Ask, AskId, Reply};
 use ringd::driver::{Chain, Job};
 use ringd::session::{ConnectionInfo, Context, Inbox, ReceiveTimeout, Sent, Session, Step, Timer};
 
-/// Asks four questions at once, and puts the replies, in whatever order they come, back into
-/// theirs.
+/// Asks four questions at once, and puts the replies, which come in any order, back in order.
 #[derive(Debug, Default)]
 pub(crate) struct Quartet {
-    /// What each question is to repeat, and the reply to it.
+    /// The bytes of each question, and its reply.
     parts: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    /// In which order the replies came.
+    /// The order in which the replies came.
     order: Vec<u32>,
 }
 
-/// The orders in which four replies have come, in all sessions of this process.
+/// The orders in which four replies have come, over all sessions of this process.
 pub(crate) static ORDERS: Mutex<Vec<[u32; 4]>> = Mutex::new(Vec::new());
 
-/// Bytes that four questions take together.
+/// Bytes of input that four questions take together.
 const PIECE: usize = 4 * 1024;
 
 impl Quartet {
@@ -85,14 +84,15 @@ impl Session for Quartet {
                 assert!(before.is_none(), "question {number} was answered twice");
                 self.order.push(number);
             }
-            // Too many jobs wait. Asking again at once, as all others do, would keep it so.
+            // The queue of jobs is full. Asking again at once, as all others do, would keep it
+            // full.
             Reply::Ran(Err(error)) => {
                 assert_eq!(error.kind(), io::ErrorKind::ResourceBusy, "{error}");
                 let part = &mut self.parts[number as usize];
                 part.1 = Some(part.0.clone());
                 self.order.push(number);
             }
-            other => panic!("{other:?} answers no job"),
+            other => panic!("{other:?} is no reply to a job"),
         }
     }
 
@@ -103,19 +103,19 @@ impl Session for Quartet {
     fn drain(&mut self) {}
 }
 
-/// Takes what comes in also while it sends, and sends it behind that, a chain at a time.
+/// Takes input during a send, and queues it behind what is being sent, one chain at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Duplex {
-    /// What has been taken and not written.
+    /// Input that was taken and is not written yet.
     held: VecDeque<u8>,
     written: u64,
     sent: u64,
 }
 
-/// Bytes that were taken while something was being sent, in all sessions of this process.
+/// Bytes that were taken during a send, over all sessions of this process.
 pub(crate) static TAKEN_WHILE_SENDING: AtomicU64 = AtomicU64::new(0);
 
-/// Bytes that a [`Duplex`] holds before it takes no more.
+/// A [`Duplex`] that holds this many bytes takes no more.
 const HELD_MAX: usize = 256 * 1024;
 
 impl Session for Duplex {
@@ -132,7 +132,7 @@ impl Session for Duplex {
         inbox: &mut Inbox<'_>,
         out: &mut Chain,
     ) -> Step {
-        assert!(cx.sending || out.is_empty(), "what was written is on its way");
+        assert!(cx.sending || out.is_empty(), "the chain is empty unless a send is in flight");
         let room = HELD_MAX - self.held.len();
         let count = inbox.bytes().len().min(room);
         self.held.extend(&inbox.bytes()[..count]);
@@ -158,13 +158,13 @@ impl Session for Duplex {
 
     fn sent(&mut self, _: &mut Context<'_, ()>, sent: Sent) {
         self.sent += sent.bytes;
-        assert!(self.sent <= self.written, "no more leaves than was written");
+        assert!(self.sent <= self.written, "more was sent than written");
     }
 
     fn drain(&mut self) {}
 }
 
-/// Repeats what it hears when its own time has come, not before.
+/// Echoes its input when its deadline comes, not before.
 #[derive(Debug, Default)]
 pub(crate) struct Late {
     held: Vec<u8>,
@@ -172,10 +172,10 @@ pub(crate) struct Late {
     ended: bool,
 }
 
-/// How long a [`Late`] holds back what it hears.
+/// How long a [`Late`] holds back its input.
 pub(crate) const LATE_BY: Duration = Duration::from_millis(250);
 
-/// Bytes that a [`Late`] holds back at most.
+/// A [`Late`] that holds this many bytes takes no more.
 const LATE_BYTES_MAX: usize = 64 * 1024;
 
 impl Session for Late {
@@ -206,7 +206,7 @@ impl Session for Late {
             Timer::Receive => return Step::Finish { linger: false },
             Timer::Deadline => self.due.take().expect("it has set a deadline"),
         };
-        assert!(due <= cx.now.instant, "a deadline never comes early");
+        assert!(due <= cx.now.instant, "the deadline came early");
         out.copy(&std::mem::take(&mut self.held));
         if self.ended {
             Step::Finish { linger: false }

@@ -1,4 +1,4 @@
-//! Cancelling: a request, whose answer is the op's own last completion.
+//! Cancels. A cancel is a request; the last completion of the op reports its result.
 
 use std::io::{Read, Write};
 
@@ -47,7 +47,7 @@ pub(crate) fn cancel_of_an_accept<S: Subject>() {
         Outcome::Accepted(result) => assert_cancelled(result),
         other => panic!("{other:?}"),
     }
-    // The listener is as good as before.
+    // The listener still works.
     let _second = dialer.dial().unwrap();
     driver.submit(ACCEPT, Op::AcceptMany { listener });
     let all = run_until(driver, |all| !all.is_empty());
@@ -86,14 +86,14 @@ pub(crate) fn cancel_spares_the_next_op<S: Subject>() {
     close_all(driver, sock);
 }
 
-/// The name of a send that is over spares the sends after it, stuck as they are.
+/// Cancelling by the name of a finished send leaves later sends alone, even if they are blocked.
 pub(crate) fn cancel_spares_the_next_send<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let (sock, peer) = connect(driver);
     let first = block_send(driver, sock);
     driver.cancel(first);
     let Outcome::Sent(Err(_), chain) = last(run_lasts(driver, 1), SEND) else {
-        panic!("nobody reads so much")
+        panic!("the peer has not read the rest")
     };
     let left = STUCK_BYTES - chain.remaining() as usize;
     block_send(driver, sock);
@@ -108,7 +108,7 @@ pub(crate) fn cancel_spares_the_next_send<S: Subject>() {
     close_all(driver, sock);
 }
 
-/// Data that came while nobody received is found by the next receive.
+/// Data that arrives while no receive is armed is returned by the next receive.
 pub(crate) fn receive_again_after_a_cancel<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let (sock, mut peer) = connect(driver);
@@ -123,7 +123,7 @@ pub(crate) fn receive_again_after_a_cancel<S: Subject>() {
     close_all(driver, sock);
 }
 
-/// More ops on one side than an op's name can tell apart, each cancelled.
+/// More ops on one side than an op's name can tell apart, each of them cancelled.
 pub(crate) fn many_cancels<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let (sock, mut peer) = connect(driver);
@@ -141,7 +141,7 @@ pub(crate) fn many_cancels<S: Subject>() {
     assert!(got.ends_with(b"sent"));
 }
 
-/// An op that is cancelled again and again ends once, and its socket closes.
+/// An op that is cancelled many times ends once, and its socket closes.
 pub(crate) fn cancel_many_times<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let (sock, _peer) = connect(driver);
@@ -154,7 +154,7 @@ pub(crate) fn cancel_many_times<S: Subject>() {
     assert_home(driver);
 }
 
-/// The name of an op that is long over cancels none of its followers.
+/// The name of an op that ended long ago cancels none of the ops after it.
 pub(crate) fn cancel_with_an_old_name<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let (sock, mut peer) = connect(driver);

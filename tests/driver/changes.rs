@@ -1,4 +1,4 @@
-//! Files that change while an op is on its way through them.
+//! Files that change while an op uses them.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,17 +13,17 @@ use crate::subject::{Files, Subject};
 
 const LEN: usize = STUCK_BYTES;
 
-/// Waits until nobody holds a file any more: a helper may be the last.
-pub(crate) fn assert_let_go(file: &Weak<File>) {
-    let deadline = Instant::now() + PATIENCE;
+/// Waits until no one holds the file any more: a helper thread may be the last.
+pub(crate) fn assert_released(file: &Weak<File>) {
+    let deadline = Instant::now() + WAIT_MAX;
     while file.strong_count() > 0 {
-        assert!(Instant::now() < deadline, "a file is held open");
+        assert!(Instant::now() < deadline, "the file is still held");
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
 }
 
-/// Sends `range` of a file, changes the files when that is stuck, and gives back what the peer
-/// got and how the send ended.
+/// Sends `range` of a file, changes the files while the send is blocked, and returns the bytes
+/// that the peer got and the result of the send.
 fn send_through_a_change<S: Subject>(
     content: &[u8],
     range: std::ops::Range<u64>,
@@ -50,7 +50,7 @@ fn send_through_a_change<S: Subject>(
         got
     });
     let result = sent(run_lasts(driver, 1));
-    assert_let_go(&weak);
+    assert_released(&weak);
     close_all(driver, sock);
     (reading.join().unwrap(), result)
 }
@@ -64,7 +64,7 @@ pub(crate) fn truncated_while_it_is_sent<S: Subject>() {
     assert!(got == bytes[..SHORT], "{} bytes", got.len());
 }
 
-/// What was opened is what is sent, whatever its name means by now.
+/// A send sends the file that was opened, whatever its name refers to by then.
 pub(crate) fn replaced_while_it_is_sent<S: Subject>() {
     let (bytes, next) = (pattern(LEN), pattern(LEN + 1));
     let replace = |files: &S::Files| {
@@ -85,7 +85,7 @@ pub(crate) fn deleted_while_it_is_sent<S: Subject>() {
     assert!(got == [&bytes[..], b"tail"].concat(), "{} bytes", got.len());
 }
 
-/// What a file grows by was not asked for.
+/// Bytes that are appended to the file after the submit are not sent.
 pub(crate) fn growing_while_it_is_sent<S: Subject>() {
     let bytes = pattern(LEN);
     let grow = |files: &S::Files| files.write_at("file", LEN as u64, b"and more");
@@ -94,7 +94,7 @@ pub(crate) fn growing_while_it_is_sent<S: Subject>() {
     assert!(got == [&bytes[5..], b"tail"].concat(), "{} bytes", got.len());
 }
 
-/// A part of a file, with more of it behind: not a byte more is sent.
+/// A range in the middle of a file: not a byte beyond it is sent.
 pub(crate) fn parts_of_a_larger_file<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let bytes = pattern(2 << 20);
@@ -112,7 +112,7 @@ pub(crate) fn parts_of_a_larger_file<S: Subject>() {
     close_all(driver, sock);
 }
 
-/// A read has seen the file before or after a change, and nothing else.
+/// A read returns the content from before or from after a change, and nothing else.
 pub(crate) fn changed_while_it_is_read<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let files = driver.files();
@@ -133,7 +133,7 @@ pub(crate) fn changed_while_it_is_read<S: Subject>() {
             _ => files.write_at("file", 300_000, b"more"),
         }
         let Outcome::FileRead(result, buffer) = last(run_lasts(driver, 1), FILE) else {
-            panic!("a read ends as a read")
+            panic!("a read ends with `FileRead`")
         };
         let count = result.unwrap();
         let known = count.min(bytes.len());
@@ -144,12 +144,12 @@ pub(crate) fn changed_while_it_is_read<S: Subject>() {
             3 => assert!((bytes.len()..=bytes.len() + 4).contains(&count), "{count}"),
             _ => assert_eq!(count, bytes.len()),
         }
-        assert_let_go(&weak);
+        assert_released(&weak);
     }
     assert_home(driver);
 }
 
-/// A name that is given to another file again and again is always one of the two.
+/// A name that is given to another file again and again always opens one of the two.
 pub(crate) fn replaced_while_it_is_opened<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let files = driver.files();
@@ -180,7 +180,7 @@ pub(crate) fn replaced_while_it_is_opened<S: Subject>() {
     assert_home(driver);
 }
 
-/// Offsets that need more than 32 bits, and ranges that lie across the border.
+/// Offsets that need more than 32 bits, and ranges that cross 4 GiB.
 pub(crate) fn beyond_four_gibibytes<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let files = driver.files();

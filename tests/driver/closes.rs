@@ -1,4 +1,4 @@
-//! The end of a listener: who is connected by then is delivered, and nobody else comes.
+//! Closing a listener: the connections in its queue are delivered, and it accepts no others.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -13,32 +13,32 @@ use ringd::driver::{
 use crate::harness::*;
 use crate::subject::{Dial, Peer, Subject};
 
-/// Room for so many connections that accepts need not be careful.
+/// Room for so many connections that the driver need not accept one at a time.
 fn roomy() -> Limits {
     Limits { sockets_max: 4096, ..limits() }
 }
 
-/// A client that has said its number.
+/// A client that has sent its number.
 fn client<D: Dial>(dialer: &D, number: usize) -> D::Peer {
     let mut peer = dialer.dial().unwrap();
     peer.write_all(&number.to_le_bytes()).unwrap();
     peer
 }
 
-/// Waits for the end of a listener whose accept is in flight; gives the connections that were
-/// delivered before. Where room is short, no wait brings more than it may.
+/// Waits for the end of a listener whose accept is in flight; returns the connections that were
+/// delivered before. If `short`, checks that no wait exceeds the bound on accepts.
 #[track_caller]
 fn ended<S: Subject>(driver: &mut S, short: bool) -> Vec<Sock> {
-    let (deadline, mut all) = (Instant::now() + PATIENCE, Vec::new());
+    let (deadline, mut all) = (Instant::now() + WAIT_MAX, Vec::new());
     while lasts(&all) < 2 {
-        assert!(Instant::now() < deadline, "no end in sight after {all:#?}");
+        assert!(Instant::now() < deadline, "the close has not completed after {all:#?}");
         let before = all.len();
         driver.wait(Some(Duration::from_millis(50)), &mut all).unwrap();
         let count = accepted(&all[before..]).len();
         assert!(!short || count <= ACCEPTS_PER_WAIT as usize, "{count} in one wait");
     }
     let Some(Completion { token: CLOSE, more: false, outcome: Outcome::Closed }) = all.pop() else {
-        panic!("the close is not the last that comes");
+        panic!("the close is not the last completion");
     };
     match all.pop() {
         Some(Completion { token: ACCEPT, more: false, outcome: Outcome::Accepted(Err(error)) }) => {
@@ -52,13 +52,13 @@ fn ended<S: Subject>(driver: &mut S, short: bool) -> Vec<Sock> {
     socks
 }
 
-/// Serves each connection: its number comes, and goes back. Gives the numbers.
+/// Serves each connection: reads its number and sends it back. Returns the numbers.
 fn serve<S: Subject>(driver: &mut S, socks: &[Sock]) -> Vec<usize> {
     for (place, sock) in socks.iter().enumerate() {
         driver.submit(Token(1000 + place as u64), Op::RecvMany { sock: *sock });
     }
     let mut words: HashMap<u64, Vec<u8>> = HashMap::new();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     while words.values().filter(|word| word.len() == size_of::<usize>()).count() < socks.len() {
         assert!(Instant::now() < deadline, "{words:?}");
         let mut all = Vec::new();
@@ -81,7 +81,7 @@ fn serve<S: Subject>(driver: &mut S, socks: &[Sock]) -> Vec<usize> {
     numbers
 }
 
-/// The client was served: it gets its number, then the end.
+/// Whether the client was served: it receives its number, then the end.
 fn was_served(mut peer: impl Peer, number: usize) -> bool {
     let mut word = Vec::new();
     peer.read_to_end(&mut word).is_ok() && word == number.to_le_bytes()
@@ -96,16 +96,16 @@ fn deliver<S: Subject>(limits: &Limits, count: usize, waits: bool, reset: bool) 
     let peers: Vec<S::Peer> = (0..count).map(|number| client(&dialer, number)).collect();
     driver.submit(CLOSE, Op::Close { sock: listener, reset });
     let socks = ended(driver, limits.sockets_max <= 1024);
-    assert_eq!(socks.len(), count, "of those who are connected");
+    assert_eq!(socks.len(), count, "of the connections");
     let mut numbers = serve(driver, &socks);
     numbers.sort_unstable();
-    assert!(numbers.into_iter().eq(0..count), "each of them is somebody else");
+    assert!(numbers.into_iter().eq(0..count), "each connection is delivered once");
     for (number, peer) in peers.into_iter().enumerate() {
         assert!(was_served(peer, number), "client {number} of {count}");
     }
 }
 
-/// All who are connected are delivered, before the accept ends, before the close does.
+/// The whole queue is delivered before the accept ends, and the accept ends before the close.
 pub(crate) fn close_delivers_the_queue<S: Subject>() {
     for count in [0, 1, 50, 200] {
         deliver::<S>(&limits(), count, false, false);
@@ -113,7 +113,7 @@ pub(crate) fn close_delivers_the_queue<S: Subject>() {
     }
 }
 
-/// The same when the accept has been with the kernel, or a thread, for long.
+/// The same if the accept was armed in the kernel, or blocked in a thread, long before.
 pub(crate) fn close_delivers_what_an_armed_accept_brings<S: Subject>() {
     for count in [0, 1, 2, 50, 200] {
         deliver::<S>(&limits(), count, true, false);
@@ -121,13 +121,13 @@ pub(crate) fn close_delivers_what_an_armed_accept_brings<S: Subject>() {
     }
 }
 
-/// A listener has no peer to be told by a reset.
+/// A listener has no peer, so a reset makes no difference.
 pub(crate) fn close_with_reset_delivers_the_queue<S: Subject>() {
     deliver::<S>(&limits(), 50, false, true);
     deliver::<S>(&roomy(), 50, true, true);
 }
 
-/// Nobody asked for those who wait, so they are turned away.
+/// Without an accept in flight, the connections in the queue are refused.
 pub(crate) fn close_without_an_accept<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let (listener, dialer) = driver.listen();
@@ -141,7 +141,7 @@ pub(crate) fn close_without_an_accept<S: Subject>() {
     assert_home(driver);
 }
 
-/// An accept that was cancelled before brings nobody, but the close comes.
+/// An accept that was cancelled before delivers nothing, but the close completes.
 pub(crate) fn close_behind_a_cancelled_accept<S: Subject>() {
     for waits in [false, true] {
         let driver = &mut S::open(&limits()).unwrap();
@@ -163,7 +163,7 @@ pub(crate) fn close_behind_a_cancelled_accept<S: Subject>() {
     }
 }
 
-/// A caller who has no room for more cancels the accept while the queue is delivered.
+/// A caller without room for more connections cancels the accept during the delivery.
 pub(crate) fn cancel_while_the_queue_is_delivered<S: Subject>() {
     for waits in 0..4 {
         let driver = &mut S::open(&limits()).unwrap();
@@ -188,7 +188,7 @@ pub(crate) fn cancel_while_the_queue_is_delivered<S: Subject>() {
     }
 }
 
-/// What finds no room is closed and counted, as ever; the rest is delivered.
+/// Connections that exceed the table are closed and counted, as always; the rest is delivered.
 pub(crate) fn close_with_a_full_table<S: Subject>() {
     let driver = &mut S::open(&Limits { sockets_max: 3, ..limits() }).unwrap();
     let (listener, dialer) = listen(driver);
@@ -201,7 +201,7 @@ pub(crate) fn close_with_a_full_table<S: Subject>() {
     assert_eq!(served.filter(|served| *served).count(), 2);
 }
 
-/// Two listeners end at once, and each delivers its own.
+/// Two listeners close at once, and each delivers its own queue.
 pub(crate) fn close_two_listeners_at_once<S: Subject>() {
     const COUNT: usize = 90;
     let driver = &mut S::open(&limits()).unwrap();
@@ -222,25 +222,27 @@ pub(crate) fn close_two_listeners_at_once<S: Subject>() {
     serve(driver, &socks);
 }
 
-/// Who comes when the delivery has begun is kept out, and refused when the listener is gone.
-pub(crate) fn a_closing_listener_takes_nobody_new<S: Subject>() {
+/// A client that connects after the delivery began is not accepted, and is refused once the
+/// listener is gone.
+pub(crate) fn a_closing_listener_accepts_no_new_connections<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let (listener, dialer) = listen(driver);
     let _peers: Vec<S::Peer> = (0..200).map(|number| client(&dialer, number)).collect();
     close(driver, listener);
     let all = run_until(driver, |all| !accepted(all).is_empty());
-    assert_eq!(lasts(&all), 0, "there is more than one wait may bring");
+    assert_eq!(lasts(&all), 0, "one wait may not return the whole queue");
     let late = std::thread::spawn(move || dialer.dial().is_err());
     std::thread::sleep(Duration::from_millis(50));
     let mut socks = accepted(&all);
     socks.extend(ended(driver, true));
     assert_eq!(socks.len(), 200);
-    assert!(late.join().unwrap(), "somebody came in late");
+    assert!(late.join().unwrap(), "a late client was accepted");
     serve(driver, &socks);
 }
 
-/// Clients come on and on while the listener ends: whoever was connected by then is served, and
-/// so is everybody who believes to be connected, but for one whose handshake was under way.
+/// Clients keep connecting while the listener closes. Every client that was connected before the
+/// close is served, and so is every other one whose connect succeeded, except for one whose
+/// handshake was in progress.
 pub(crate) fn close_while_clients_come<S: Subject>() {
     const CLIENTS_MAX: usize = 200;
     let driver = &mut S::open(&roomy()).unwrap();
@@ -292,7 +294,7 @@ pub(crate) fn close_without_descriptors<S: Subject>() {
     });
 }
 
-/// Running out of descriptors does not lose those who are connected.
+/// Running out of descriptors loses no connection of the queue.
 fn close_waits_for_descriptors<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let (listener, dialer) = driver.listen();
@@ -312,7 +314,7 @@ fn close_waits_for_descriptors<S: Subject>() {
     assert!(peers.into_iter().enumerate().all(|(number, peer)| was_served(peer, number)));
 }
 
-/// But a close does not wait for them for ever.
+/// But a close does not wait for descriptors for ever.
 fn close_gives_up_without_descriptors<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let (listener, dialer) = driver.listen();
@@ -325,7 +327,7 @@ fn close_gives_up_without_descriptors<S: Subject>() {
     assert_home(driver);
 }
 
-/// The drop of a driver ends a close that is under way.
+/// Dropping a driver ends a close that is in progress.
 pub(crate) fn drop_while_the_queue_is_delivered<S: Subject>() {
     for waits in 0..3 {
         let mut driver = S::open(&limits()).unwrap();

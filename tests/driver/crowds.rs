@@ -1,4 +1,4 @@
-//! Crowds: more at once than any queue on the way holds, and everybody has a turn.
+//! Load: more ops at once than any queue holds, and every socket gets its turn.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -9,8 +9,8 @@ use ringd::driver::{Completion, Limits, Op, Outcome, Sock, Token};
 use crate::harness::*;
 use crate::subject::{Dial, Files, Peer, Subject};
 
-/// More ops than the ring's completion queue has entries (4096), all of which can be done at
-/// once, and nobody takes a completion before they are all submitted.
+/// More ops than the ring's completion queue has entries (4096). All of them can complete at
+/// once, and no completion is taken before all ops are submitted.
 pub(crate) fn more_completions_than_a_queue_holds<S: Subject>() {
     const COUNT: u64 = 5000;
     let driver = &mut S::open(&Limits { sockets_max: 6000, ..limits() }).unwrap();
@@ -32,7 +32,7 @@ pub(crate) fn more_completions_than_a_queue_holds<S: Subject>() {
     assert_home(driver);
 }
 
-/// The same with receives that go on: the kernel ends them when its queue is full.
+/// The same with multishot receives, which the kernel ends when its queue is full.
 pub(crate) fn more_received_than_a_queue_holds<S: Subject>() {
     const PEERS: usize = 120;
     const BYTES: usize = 50 * 64;
@@ -48,18 +48,18 @@ pub(crate) fn more_received_than_a_queue_holds<S: Subject>() {
         peer.write_all(&pattern(BYTES + number)).unwrap();
     }
     let mut got: Vec<Vec<u8>> = vec![Vec::new(); PEERS];
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     while got.iter().enumerate().any(|(number, got)| got.len() < BYTES + number) {
         assert!(Instant::now() < deadline);
         let mut all = Vec::new();
-        driver.wait(Some(PATIENCE), &mut all).unwrap();
+        driver.wait(Some(WAIT_MAX), &mut all).unwrap();
         for Completion { token, outcome, .. } in all {
             let Outcome::Received(Ok(Some(lease))) = outcome else { panic!("{outcome:?}") };
             got[token.0 as usize].extend_from_slice(&lease);
         }
     }
     for (number, got) in got.iter().enumerate() {
-        assert!(*got == pattern(BYTES + number), "the order of connection {number}");
+        assert!(*got == pattern(BYTES + number), "connection {number} is out of order");
     }
     for (sock, _) in &peers {
         close(driver, *sock);
@@ -128,7 +128,7 @@ pub(crate) fn a_thousand_ops_at_once<S: Subject>() {
     assert_home(driver);
 }
 
-/// Two listeners with crowds before their doors, and one client inside who wants to be served.
+/// Two listeners with full backlogs, and one connected client that waits to be served.
 pub(crate) fn accepts_take_turns<S: Subject>() {
     const COUNT: usize = 100;
     let driver = &mut S::open(&limits()).unwrap();
@@ -143,7 +143,7 @@ pub(crate) fn accepts_take_turns<S: Subject>() {
     }
     client.write_all(b"hello").unwrap();
     let (mut counts, mut served_at, mut socks) = ([0; 2], None, vec![inside]);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     while counts.iter().sum::<usize>() < 2 * COUNT || served_at.is_none() {
         assert!(Instant::now() < deadline, "{counts:?}");
         let mut all = Vec::new();
@@ -174,7 +174,7 @@ pub(crate) fn accepts_take_turns<S: Subject>() {
     assert_home(driver);
 }
 
-/// Receives that were starved are all served when the buffers are back, longest first or not.
+/// All starved receives are served once the buffers are back, in whatever order they starved.
 pub(crate) fn no_starved_receive_is_forgotten<S: Subject>() {
     const COUNT: usize = 20;
     let driver = &mut S::open(&Limits { buffers: 4, buffer_bytes: 64, ..limits() }).unwrap();
@@ -194,7 +194,7 @@ pub(crate) fn no_starved_receive_is_forgotten<S: Subject>() {
     drop(held);
     let mut got = [0; COUNT + 1];
     while got[1..].iter().any(|count| *count < 100) {
-        // Nothing happens but that buffers come back: no event may be needed to see it.
+        // The buffers come back, and no event follows: the driver must notice by itself.
         for Completion { token, outcome, .. } in run_unhurried(driver) {
             let Outcome::Received(Ok(Some(lease))) = outcome else { panic!("{outcome:?}") };
             assert!(lease.iter().all(|byte| u64::from(*byte) == token.0));
@@ -209,7 +209,7 @@ pub(crate) fn no_starved_receive_is_forgotten<S: Subject>() {
     assert_home(driver);
 }
 
-/// Where all flood, all are served alike.
+/// If all sockets are flooded, all are served equally.
 pub(crate) fn many_floods_take_turns<S: Subject>() {
     const COUNT: usize = 8;
     let driver = &mut S::open(&Limits { buffers: 2, buffer_bytes: 64, ..limits() }).unwrap();
@@ -221,11 +221,11 @@ pub(crate) fn many_floods_take_turns<S: Subject>() {
         floods.push((sock, peer));
     }
     let mut got = [0; COUNT];
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     while got.iter().any(|count| *count < 1000) {
         assert!(Instant::now() < deadline, "{got:?}");
         let mut all = Vec::new();
-        driver.wait(Some(PATIENCE), &mut all).unwrap();
+        driver.wait(Some(WAIT_MAX), &mut all).unwrap();
         for Completion { token, outcome, .. } in all {
             let Outcome::Received(Ok(Some(lease))) = outcome else { panic!("{outcome:?}") };
             got[token.0 as usize] += lease.len();
@@ -239,7 +239,7 @@ pub(crate) fn many_floods_take_turns<S: Subject>() {
     assert_home(driver);
 }
 
-/// A file that could be sent for ever, in small turns: others have theirs.
+/// A file that could be sent for ever is sent in short turns, and the others get theirs.
 pub(crate) fn a_long_send_leaves_room_for_others<S: Subject>() {
     let driver = &mut S::open(&Limits { turn_bytes_max: 20_000, ..limits() }).unwrap();
     let bytes = pattern(4 << 20);
@@ -253,7 +253,7 @@ pub(crate) fn a_long_send_leaves_room_for_others<S: Subject>() {
     let reading = slow_reader(long_peer, bytes.len());
     peer.write_all(b"ping").unwrap();
     let all = run_until(driver, |all| has_received(all, 4));
-    assert_eq!(lasts(&all), 0, "four megabytes in one turn");
+    assert_eq!(lasts(&all), 0, "one turn sent four megabytes");
     drop(all);
     send(driver, short, b"pong");
     let all = run_lasts(driver, 1);

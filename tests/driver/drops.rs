@@ -1,4 +1,4 @@
-//! The end of a driver: whatever is in flight, nothing stays open and nothing is used any more.
+//! Dropping a driver: whatever is in flight, nothing stays open and no memory is used any more.
 
 use std::io::{Read, Write};
 use std::rc::Rc;
@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use ringd::driver::{Chain, Job, Limits, Op, Outcome, Token};
 
-use crate::changes::assert_let_go;
+use crate::changes::assert_released;
 use crate::harness::*;
 use crate::subject::{Dial, Files, Subject};
 
-/// Every kind of op, in every state that it can wait in.
+/// Every kind of op, in every state in which it can wait.
 pub(crate) fn drop_with_every_op_in_flight<S: Subject>() {
     for waits in [0, 1, 3] {
         let mut driver = S::open(&Limits { buffers: 2, ..limits() }).unwrap();
@@ -38,7 +38,7 @@ pub(crate) fn drop_with_every_op_in_flight<S: Subject>() {
             peers.push(peer);
         }
         for _ in 0..waits {
-            // The leases are kept, so that the receives starve.
+            // The leases are kept so that the receives starve.
             driver.wait(Some(std::time::Duration::ZERO), &mut held).unwrap();
         }
         for number in 0..20 {
@@ -53,24 +53,24 @@ pub(crate) fn drop_with_every_op_in_flight<S: Subject>() {
         drop((file, root));
         let start = Instant::now();
         drop(driver);
-        assert!(start.elapsed() < PATIENCE, "the bound is far less");
+        assert!(start.elapsed() < WAIT_MAX, "the drop took longer than its bound");
         for completion in &held {
             if let Outcome::Received(Ok(Some(lease))) = &completion.outcome {
                 assert!(pattern(10_000).windows(lease.len()).any(|window| window == &**lease));
             }
         }
         drop(held);
-        assert_let_go(&weak.0);
-        assert_let_go(&weak.1);
+        assert_released(&weak.0);
+        assert_released(&weak.1);
         for mut peer in peers {
             match std::io::copy(&mut peer, &mut std::io::sink()) {
                 Ok(count) => assert!(count < STUCK_BYTES as u64),
-                Err(error) => assert!(is_reset(&error), "the peer is not told: {error}"),
+                Err(error) => assert!(is_reset(&error), "the peer sees no end: {error}"),
             }
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_MAX;
         while dialer.dial().is_ok() {
-            assert!(Instant::now() < deadline, "somebody still listens");
+            assert!(Instant::now() < deadline, "the listener is still open");
         }
     }
 }
@@ -80,9 +80,9 @@ fn is_reset(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionReset | BrokenPipe)
 }
 
-/// So many ops that the ring has handed some of them over before the first wait, an accept among
-/// them: the connection that it brought is closed with the driver, though nobody was told of it.
-pub(crate) fn drop_with_untold_completions<S: Subject>() {
+/// So many ops that the ring hands some of them over before the first wait, an accept among them.
+/// The connection that it accepted is closed with the driver, although no completion returned it.
+pub(crate) fn drop_with_unreturned_completions<S: Subject>() {
     let mut driver = S::open(&Limits { sockets_max: 2048, ..limits() }).unwrap();
     let (listener, dialer) = driver.listen();
     let peers: Vec<S::Peer> = (0..5).map(|_| dialer.dial().unwrap()).collect();
@@ -96,15 +96,15 @@ pub(crate) fn drop_with_untold_completions<S: Subject>() {
     for mut peer in peers {
         match peer.read(&mut [0; 1]) {
             Ok(count) => assert_eq!(count, 0),
-            Err(error) => assert!(is_reset(&error), "the peer is not told: {error}"),
+            Err(error) => assert!(is_reset(&error), "the peer sees no end: {error}"),
         }
     }
     let weak = Arc::downgrade(&file);
     drop(file);
-    assert_let_go(&weak);
+    assert_released(&weak);
 }
 
-/// Leases outlive their driver, and a second one does not write to them.
+/// Leases outlive their driver, and another driver does not write to their buffers.
 pub(crate) fn leases_outlive_the_driver<S: Subject>() {
     let bytes = pattern(20_000);
     let held: Vec<_> = {
@@ -126,7 +126,7 @@ pub(crate) fn leases_outlive_the_driver<S: Subject>() {
     close_all(driver, sock);
 }
 
-/// What was received may be sent as it is; the buffer comes back with the chain.
+/// Received bytes can be sent as they are; the buffer comes back with the chain.
 pub(crate) fn lent_buffers_come_back<S: Subject>() {
     let driver = &mut S::open(&Limits { buffers: 4, ..limits() }).unwrap();
     let (sock, mut peer) = connect(driver);
@@ -146,11 +146,11 @@ pub(crate) fn lent_buffers_come_back<S: Subject>() {
     chain.share(&Rc::from(vec![7; STUCK_BYTES]));
     let op = send_chain(driver, sock, chain);
     run_none_fast(driver);
-    assert_eq!(driver.leased(), leases, "the kernel may still read them");
+    assert_eq!(driver.leased(), leases, "the kernel may still read the buffers");
     driver.cancel(op);
-    assert_eq!(driver.leased(), leases, "a cancel is a request");
+    assert_eq!(driver.leased(), leases, "a cancel does not end the op by itself");
     let Outcome::Sent(Err(_), chain) = last(run_lasts(driver, 1), SEND) else {
-        panic!("nobody reads so much")
+        panic!("the peer has not read the rest")
     };
     assert_eq!(driver.leased(), leases);
     drop(chain);
@@ -161,7 +161,7 @@ pub(crate) fn lent_buffers_come_back<S: Subject>() {
     assert!(got.is_empty() || got.starts_with(b"lent"));
 }
 
-/// Two machines in one process have nothing in common.
+/// Two drivers in one process share nothing.
 pub(crate) fn two_drivers_on_two_threads<S: Subject>() {
     let exchange = |mark: u8| {
         move || {
@@ -195,8 +195,8 @@ pub(crate) fn two_drivers_on_two_threads<S: Subject>() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
-/// Files that are open beside each other: each op lets go of its own.
-pub(crate) fn files_are_let_go<S: Subject>() {
+/// Several files are open at once: each op releases its own.
+pub(crate) fn files_are_released<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let files = driver.files();
     let (sock, mut peer) = connect(driver);
@@ -211,7 +211,7 @@ pub(crate) fn files_are_let_go<S: Subject>() {
                 chain.file(&file, 0..1000);
                 send_chain(driver, sock, chain);
             }
-            // It ends too early.
+            // The file is shorter than the range.
             1 => {
                 let (sock, _peer) = connect(driver);
                 chain.file(&file, 0..1001);
@@ -227,7 +227,7 @@ pub(crate) fn files_are_let_go<S: Subject>() {
                 let op = driver.submit(FILE, op);
                 driver.cancel(op);
             }
-            // A file is no directory.
+            // A file cannot be opened as a directory.
             4 => {
                 let root = Arc::clone(&file);
                 driver.submit(FILE, Op::OpenFile { root, path: c"missing".into() });
@@ -241,7 +241,7 @@ pub(crate) fn files_are_let_go<S: Subject>() {
         }
         drop(file);
         drop(run_lasts(driver, 1));
-        assert_let_go(&weak);
+        assert_released(&weak);
     }
     peer.read_exact(&mut [0; 1000]).unwrap();
     close_all(driver, sock);

@@ -1,4 +1,4 @@
-//! Nothing, where something is usual: empty chains, empty files, empty buffers.
+//! Empty chains, empty files, empty buffers.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::files::{opened, read_file};
 use crate::harness::*;
 use crate::subject::{Files, Peer, Subject};
 
-/// An empty chain is sent at once, even to a peer that takes nothing more.
+/// An empty chain is sent at once, even if the peer's window is full.
 pub(crate) fn empty_sends<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let (sock, mut peer) = connect(driver);
@@ -17,7 +17,7 @@ pub(crate) fn empty_sends<S: Subject>() {
         send(driver, sock, b"");
         assert_eq!(driver.in_flight(), 1);
         let Outcome::Sent(Ok(()), chain) = last(run_lasts(driver, 1), SEND) else {
-            panic!("an empty send has nothing to fail with")
+            panic!("an empty send failed")
         };
         assert_eq!((chain.is_empty(), chain.remaining()), (true, 0));
     }
@@ -42,7 +42,7 @@ pub(crate) fn empty_send_with_fin<S: Subject>() {
     close_all(driver, sock);
 }
 
-/// Empty pieces of a chain are no pieces, wherever they stand.
+/// Empty parts of a chain are skipped, wherever they stand.
 pub(crate) fn empty_parts_of_a_chain<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let (sock, mut peer) = connect(driver);
@@ -83,7 +83,7 @@ pub(crate) fn empty_files<S: Subject>() {
     assert!(buffer.capacity() >= 100);
     let (result, buffer) = read_file(driver, &file, 0, Vec::new());
     assert_eq!((result.unwrap(), buffer.capacity()), (0, 0));
-    // It ends before the range of this send does.
+    // The file ends before the range of this send does.
     let (sock, mut peer) = connect(driver);
     let mut chain = Chain::new();
     chain.file(&file, 0..1);
@@ -95,7 +95,7 @@ pub(crate) fn empty_files<S: Subject>() {
     assert_eq!(Arc::strong_count(&file), 1);
 }
 
-/// Nothing is to be read into, and nothing more is.
+/// A read into a buffer without room reads nothing.
 pub(crate) fn empty_buffers<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let file = file_of(driver, b"0123456789");
@@ -106,7 +106,7 @@ pub(crate) fn empty_buffers<S: Subject>() {
     assert_home(driver);
 }
 
-/// A peer that comes and goes without a word.
+/// A peer that connects and closes without sending anything.
 pub(crate) fn empty_connections<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let (listener, dialer) = listen(driver);

@@ -9,7 +9,7 @@ use ringd::driver::{Chain, Completion, File, FileKind, Op, Outcome, Token};
 use crate::harness::*;
 use crate::subject::{Files, Subject};
 
-/// A file and a directory. Where there is a kernel, there is also a file beside the root.
+/// A file and a directory. The kernel's drivers also get a file beside the root.
 fn site<S: Subject>(driver: &S) -> S::Files {
     let files = driver.files();
     files.write("page", b"a page");
@@ -43,7 +43,7 @@ pub(crate) fn open_a_directory<S: Subject>() {
     assert_eq!(open_path::<S>(".").unwrap().metadata().kind, FileKind::Directory);
 }
 
-pub(crate) fn open_what_is_missing<S: Subject>() {
+pub(crate) fn open_a_missing_file<S: Subject>() {
     assert_eq!(code(open_path::<S>("missing")), Some(libc::ENOENT));
     assert_eq!(code(open_path::<S>("page/beneath")), Some(libc::ENOTDIR));
 }
@@ -69,7 +69,7 @@ pub(crate) fn read_file<S: Subject>(
 }
 
 pub(crate) fn read_a_whole_file<S: Subject>() {
-    // More than a turn may move, and more room than there are bytes.
+    // More than one turn may read, and more capacity than the file has bytes.
     let driver = &mut S::open(&limits()).unwrap();
     let bytes = pattern(3_000_000);
     let file = file_of(driver, &bytes);
@@ -120,8 +120,8 @@ pub(crate) fn read_of_a_directory_fails<S: Subject>() {
     assert_eq!((code(result), &buffer[..]), (Some(libc::EISDIR), &b"kept"[..]));
 }
 
-/// More reads than a driver takes, before it had the chance to do any: those beyond its bound end
-/// at once, with their buffers, and the others are done.
+/// More reads than a driver queues, submitted before it can perform any: those beyond the bound
+/// end at once and return their buffers, and the others are performed.
 pub(crate) fn file_ops_are_bounded<S: Subject>() {
     const BEYOND: usize = 10;
     let driver = &mut S::open(&limits()).unwrap();

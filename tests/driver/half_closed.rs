@@ -1,5 +1,5 @@
-//! A peer that has said all it has to say may still take its time to listen. (To io_uring, its
-//! half-close makes the socket ready for everything, again and again.)
+//! A peer that has ended its output may still be slow to read. (A half-closed socket polls as
+//! ready for everything, so io_uring could spin on it.)
 
 use std::io::Read;
 use std::rc::Rc;
@@ -34,7 +34,8 @@ fn send_to_a_half_closed_reader<S: Subject>(driver: &mut S, chain: Chain, bytes:
         driver.wait(Some(Duration::from_millis(100)), &mut early).unwrap();
     }
     assert!(early.is_empty(), "{early:?}");
-    // Some while the socket's buffers still grow; a driver that spins makes thousands.
+    // A few calls are needed while the socket's buffers grow; a driver that spins makes
+    // thousands.
     assert_few_calls(driver, &before, 100, 0);
     let reader = std::thread::spawn({
         let mut got = vec![0; bytes.len()];
@@ -49,7 +50,7 @@ fn send_to_a_half_closed_reader<S: Subject>(driver: &mut S, chain: Chain, bytes:
     close_all(driver, sock);
 }
 
-/// Several of them: one that is done leaves the others waiting, but not for ever.
+/// Several blocked sends: the end of one leaves the others blocked, but not for ever.
 pub(crate) fn half_closed_readers_in_turn<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let mut stuck = Vec::new();
@@ -70,8 +71,8 @@ pub(crate) fn half_closed_readers_in_turn<S: Subject>() {
     assert_home(driver);
 }
 
-/// Such a send ends like any other when it is cancelled or its socket is closed.
-pub(crate) fn half_closed_reader_is_given_up<S: Subject>() {
+/// Such a send ends like any other if it is cancelled or its socket is closed.
+pub(crate) fn half_closed_reader_is_cancelled_or_closed<S: Subject>() {
     for cancel in [true, false] {
         let driver = &mut S::open(&limits()).unwrap();
         let (sock, peer) = connect(driver);

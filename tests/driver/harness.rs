@@ -1,4 +1,4 @@
-//! What the tests have in common: a loop with a deadline, peers, and files.
+//! What the tests share: a loop with a deadline, peers, and files.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,8 +9,8 @@ use ringd::driver::{
 
 use crate::subject::{Files, Peer, Subject};
 
-/// How long anything may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest that anything may take.
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(10);
 
 pub(crate) const RECEIVE: Token = Token(1);
 pub(crate) const SEND: Token = Token(2);
@@ -18,7 +18,7 @@ pub(crate) const CLOSE: Token = Token(3);
 pub(crate) const ACCEPT: Token = Token(4);
 pub(crate) const FILE: Token = Token(5);
 
-/// More than fits into the buffers of a connection whose peer does not read.
+/// More than the buffers of a connection hold while its peer does not read.
 pub(crate) const STUCK_BYTES: usize = 20 << 20;
 
 /// Limits that are small enough for tests to reach.
@@ -26,7 +26,7 @@ pub(crate) fn limits() -> Limits {
     Limits { sockets_max: 256, buffers: 64, buffer_bytes: 4096, turn_bytes_max: 1 << 20 }
 }
 
-/// Whether the driver can be opened here; says why when it cannot.
+/// Whether the driver can be opened on this machine; prints the reason if not.
 pub(crate) fn works_here<S: Subject>() -> bool {
     match S::open(&limits()) {
         Ok(_) => true,
@@ -37,27 +37,27 @@ pub(crate) fn works_here<S: Subject>() -> bool {
     }
 }
 
-/// Waits until `enough` of the completions so far.
+/// Waits until `enough` accepts the completions so far.
 pub(crate) fn run_until<S: Subject>(
     driver: &mut S,
     mut enough: impl FnMut(&[Completion]) -> bool,
 ) -> Vec<Completion> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     let mut all = Vec::new();
     while !enough(&all) {
-        assert!(Instant::now() < deadline, "no end in sight after {all:#?}");
+        assert!(Instant::now() < deadline, "not enough after {all:#?}");
         driver.wait(Some(Duration::from_millis(50)), &mut all).unwrap();
     }
     all
 }
 
-/// Waits for something to be told, which has to come by itself: a timeout may not bring it.
+/// Waits for a completion that has to come by itself, without the timeout's help.
 #[track_caller]
 pub(crate) fn run_unhurried<S: Subject>(driver: &mut S) -> Vec<Completion> {
     let (start, mut all) = (Instant::now(), Vec::new());
     while all.is_empty() {
-        driver.wait(Some(PATIENCE), &mut all).unwrap();
-        assert!(start.elapsed() < PATIENCE, "it came by the timeout only: {all:?}");
+        driver.wait(Some(WAIT_MAX), &mut all).unwrap();
+        assert!(start.elapsed() < WAIT_MAX, "it came with the timeout only: {all:?}");
     }
     all
 }
@@ -67,7 +67,7 @@ pub(crate) fn run_lasts<S: Subject>(driver: &mut S, count: usize) -> Vec<Complet
     run_until(driver, |all| lasts(all) >= count)
 }
 
-/// What comes within a short time.
+/// Returns the completions of a short time.
 pub(crate) fn run_none<S: Subject>(driver: &mut S) -> Vec<Completion> {
     let mut all = Vec::new();
     driver.wait(Some(Duration::from_millis(20)), &mut all).unwrap();
@@ -127,12 +127,12 @@ pub(crate) fn has_received(all: &[Completion], count: usize) -> bool {
     received(all).0.len() >= count
 }
 
-/// A connection: the driver's end, and a peer with a deadline.
+/// A connection: the driver's socket, and a peer with a deadline.
 pub(crate) fn connect<S: Subject>(driver: &mut S) -> (Sock, S::Peer) {
     driver.connect()
 }
 
-/// A listener that accepts, and the way to it.
+/// A listener with an accept in flight, and a dialer for it.
 pub(crate) fn listen<S: Subject>(driver: &mut S) -> (Sock, S::Dialer) {
     let (listener, dialer) = driver.listen();
     driver.submit(ACCEPT, Op::AcceptMany { listener });
@@ -166,7 +166,7 @@ pub(crate) fn close<S: Subject>(driver: &mut S, sock: Sock) {
     driver.submit(CLOSE, Op::Close { sock, reset: false });
 }
 
-/// Closes a socket and sees that everything has come home.
+/// Closes a socket and checks that no op and no lease is left.
 pub(crate) fn close_all<S: Subject>(driver: &mut S, sock: Sock) {
     close(driver, sock);
     let all = run_until(driver, |all| {
@@ -181,8 +181,8 @@ pub(crate) fn assert_home<S: Subject>(driver: &S) {
     assert_eq!(driver.leased(), 0);
 }
 
-/// Asserts that a driver made at most `calls_max` system calls since `before`, beside those that
-/// brought it `news`, so many times.
+/// Asserts that a driver made at most `calls_max` system calls since `before`, plus those that it
+/// takes to report `news` events.
 #[track_caller]
 pub(crate) fn assert_few_calls<S: Subject>(
     driver: &S,
@@ -195,7 +195,7 @@ pub(crate) fn assert_few_calls<S: Subject>(
     assert!(calls <= calls_max + news * calls_for_news, "{calls} calls: {:?}", driver.stats());
 }
 
-/// Asserts that no attempt since `before` was in vain.
+/// Asserts that no system call since `before` failed with `EAGAIN`.
 #[track_caller]
 pub(crate) fn assert_no_vain_attempts<S: Subject>(driver: &S, before: &DriverStats) {
     if S::CALLS_FOR_NEWS.is_some() {
@@ -212,14 +212,14 @@ pub(crate) fn code<T: std::fmt::Debug>(result: std::io::Result<T>) -> Option<i32
     result.unwrap_err().raw_os_error()
 }
 
-/// Bytes that differ at every place where a mistake would put them.
+/// Bytes that reveal any piece that is lost, repeated or moved.
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     fastrand::Rng::with_seed(len as u64).fill(&mut bytes);
     bytes
 }
 
-/// An open file of these bytes, which has no name any more.
+/// An open file with these bytes, whose name is already removed.
 pub(crate) fn file_of<S: Subject>(driver: &S, bytes: &[u8]) -> Arc<File> {
     let files = driver.files();
     files.write("nameless", bytes);
@@ -248,7 +248,7 @@ pub(crate) fn slow_reader(mut peer: impl Peer, count: usize) -> std::thread::Joi
     })
 }
 
-/// Sends until the peer, which does not read, lets no more in.
+/// Starts a send that blocks, because the peer does not read.
 pub(crate) fn block_send<S: Subject>(driver: &mut S, sock: Sock) -> OpId {
     let mut chain = Chain::new();
     chain.share(&std::rc::Rc::from(vec![7; STUCK_BYTES]));

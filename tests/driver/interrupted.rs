@@ -1,4 +1,4 @@
-//! Signals that interrupt every system call: no caller of a driver hears of them.
+//! Signals that interrupt every system call: callers of a driver do not notice.
 
 #![allow(unsafe_code)]
 
@@ -14,18 +14,18 @@ use crate::harness::*;
 use crate::kernel::Kernel;
 use crate::subject::{Dial, Files, Peer, Subject};
 
-/// Nobody else in these tests uses it, and its queueing kin are not those of `Sigio`.
+/// Used by no other test, and a standard signal, so it does not use up the queue of `Sigio`.
 const SIGNAL: i32 = libc::SIGUSR2;
 
-/// Signals that were handled.
+/// How many signals were handled.
 static HANDLED: AtomicU64 = AtomicU64::new(0);
 
 extern "C" fn handle(_: i32) {
     HANDLED.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A thread that sends all others signals until it is dropped, or patience is over: drivers may
-/// have helpers. So its test has to be alone.
+/// A thread that sends signals to all other threads until it is dropped or time runs out. Drivers
+/// may have threads of their own, so all threads get them and the test has to run alone.
 struct Storm {
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -45,8 +45,9 @@ impl Storm {
         let thread = std::thread::spawn({
             let stop = Arc::clone(&stop);
             move || {
-                // A wait that begins anew with each signal ends when the storm does.
-                let end = Instant::now() + 2 * PATIENCE;
+                // A driver that restarts its timeout at every signal must still end: so the storm
+                // ends.
+                let end = Instant::now() + 2 * WAIT_MAX;
                 while !stop.load(Ordering::Relaxed) && Instant::now() < end {
                     signal_all_others();
                     std::thread::sleep(Duration::from_micros(300));
@@ -80,7 +81,7 @@ impl Drop for Storm {
     }
 }
 
-/// A timeout is neither cut off for good nor begun anew by each signal.
+/// A signal neither ends a timeout for good nor restarts it.
 pub(crate) fn interrupted_waits_keep_their_time<D: Kernel>() {
     D::alone(interrupted_waits::<D>);
 }
@@ -95,9 +96,9 @@ fn interrupted_waits<D: Kernel>() {
     let (start, timeout, mut all) = (Instant::now(), Duration::from_millis(60), Vec::new());
     while start.elapsed() < timeout || HANDLED.load(Ordering::Relaxed) < before + 10 {
         driver.wait(Some(timeout), &mut all).unwrap();
-        assert!(all.is_empty() && start.elapsed() < PATIENCE);
+        assert!(all.is_empty() && start.elapsed() < WAIT_MAX);
     }
-    // Nor does it hide an event from a wait without an end.
+    // A signal does not hide an event from a wait without a timeout, either.
     let writing = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(30));
         peer.write_all(b"late").unwrap();
@@ -109,7 +110,7 @@ fn interrupted_waits<D: Kernel>() {
     close_all(driver, sock);
 }
 
-/// Every kind of op, in the storm.
+/// Every kind of op, while signals arrive.
 pub(crate) fn interrupted_ops_go_on<D: Kernel>() {
     D::alone(interrupted_ops::<D>);
 }
@@ -153,7 +154,7 @@ fn interrupted_ops<D: Kernel>() {
         peer
     });
     let (mut got, mut is_sent) = (Vec::new(), false);
-    let deadline = Instant::now() + 2 * PATIENCE;
+    let deadline = Instant::now() + 2 * WAIT_MAX;
     while !is_sent || got.len() < 100_000 {
         assert!(Instant::now() < deadline, "{is_sent}, {} bytes", got.len());
         for completion in run_until(driver, |all| !all.is_empty()) {

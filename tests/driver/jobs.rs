@@ -1,4 +1,4 @@
-//! Jobs are done one after the other, while the loop goes on.
+//! Jobs run one after the other, while the loop goes on.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use crate::harness::*;
 use crate::kernel::Kernel;
 use crate::subject::{Files, Subject};
 
-/// Jobs that wait besides the one that is done.
+/// How many jobs can wait, besides the one that runs.
 const WAITING: usize = 16;
 
 fn run<S: Subject>(
@@ -31,7 +31,7 @@ fn ran(completion: Completion) -> (u64, io::Result<Vec<u8>>) {
     }
 }
 
-/// The results of so many jobs, by token.
+/// The results of `count` jobs, by token.
 fn results<S: Subject>(driver: &mut S, count: usize) -> Vec<(u64, io::Result<Vec<u8>>)> {
     let mut results: Vec<_> = run_lasts(driver, count).into_iter().map(ran).collect();
     results.sort_by_key(|(number, _)| *number);
@@ -42,7 +42,7 @@ fn result<S: Subject>(driver: &mut S) -> io::Result<Vec<u8>> {
     results(driver, 1).remove(0).1
 }
 
-/// A job that has begun, and goes on when the sender is dropped.
+/// A job that has begun, and continues when the sender is dropped.
 fn begin<S: Subject>(driver: &mut S, number: u64) -> (OpId, Sender<()>) {
     let ((open, gate), (began, begins)) = (mpsc::channel::<()>(), mpsc::channel());
     let op = run(driver, number, move || {
@@ -50,19 +50,19 @@ fn begin<S: Subject>(driver: &mut S, number: u64) -> (OpId, Sender<()>) {
         let _ = gate.recv();
         Ok(b"done".to_vec())
     });
-    begins.recv_timeout(PATIENCE).unwrap();
+    begins.recv_timeout(WAIT_MAX).unwrap();
     (op, open)
 }
 
 fn assert_dropped<T>(weak: &Weak<T>) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     while weak.strong_count() > 0 {
-        assert!(Instant::now() < deadline, "a job is held");
+        assert!(Instant::now() < deadline, "a job was not dropped");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-pub(crate) fn jobs_give_bytes_or_errors<S: Subject>() {
+pub(crate) fn jobs_return_bytes_or_errors<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     run(driver, 1, || Ok(pattern(100_000)));
     assert_eq!(driver.in_flight(), 1);
@@ -72,7 +72,7 @@ pub(crate) fn jobs_give_bytes_or_errors<S: Subject>() {
     run(driver, 3, || Ok(Vec::new()));
     let all = run_unhurried(driver);
     assert!(matches!(&all[..], [Completion { token: Token(3), outcome: Outcome::Ran(Ok(_)), .. }]));
-    // A directory is what jobs are for.
+    // Jobs are meant for work such as reading a directory.
     let files = driver.files();
     files.write("page", b"a page");
     let root = files.root();
@@ -85,7 +85,7 @@ pub(crate) fn a_job_that_panics_is_an_error<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let owned = Arc::new(());
     let (weak, its) = (Arc::downgrade(&owned), owned);
-    run(driver, 1, move || panic!("as it is meant to: {its:?}"));
+    run(driver, 1, move || panic!("this panic is part of the test: {its:?}"));
     assert_eq!(result(driver).unwrap_err().kind(), io::ErrorKind::Other);
     assert_dropped(&weak);
     run(driver, 2, || Ok(b"still here".to_vec()));
@@ -93,7 +93,7 @@ pub(crate) fn a_job_that_panics_is_an_error<S: Subject>() {
     assert_home(driver);
 }
 
-/// More jobs than wait: each ends once, done or refused, and the driver is as good as before.
+/// More jobs than can wait: each ends once, done or refused, and the driver still works.
 pub(crate) fn many_jobs_at_once<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     for round in 0..20 {
@@ -119,7 +119,7 @@ pub(crate) fn many_jobs_at_once<S: Subject>() {
     }
 }
 
-/// A job was done, or it was cancelled and nobody has begun it: never both, never neither.
+/// A job ran, or it was cancelled before it began: never both, never neither.
 pub(crate) fn cancel_of_jobs<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     for round in 0..50 {
@@ -150,14 +150,14 @@ pub(crate) fn cancel_of_jobs<S: Subject>() {
         assert_eq!(performed.load(Ordering::Relaxed), done);
         assert_eq!(Arc::strong_count(&performed), 1);
         assert_home(driver);
-        // Their names are stale.
+        // The names are stale by now.
         ops.into_iter().for_each(|op| driver.cancel(op));
         run(driver, 1, || Ok(b"spared".to_vec()));
         assert_eq!(result(driver).unwrap(), b"spared");
     }
 }
 
-pub(crate) fn jobs_are_no_wakes<S: Subject>() {
+pub(crate) fn jobs_do_not_use_up_wakes<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     run(driver, 1, || Ok(Vec::new()));
     result(driver).unwrap();
@@ -171,7 +171,7 @@ pub(crate) fn jobs_are_no_wakes<S: Subject>() {
     assert_few_calls(driver, &before, 10, 0);
 }
 
-pub(crate) fn jobs_are_let_go_by_a_drop<S: Subject>() {
+pub(crate) fn a_drop_releases_jobs<S: Subject>() {
     for waits in 0..3 {
         let mut driver = S::open(&limits()).unwrap();
         let owned = Arc::new(());
@@ -185,12 +185,12 @@ pub(crate) fn jobs_are_let_go_by_a_drop<S: Subject>() {
         }
         let (weak, start) = (Arc::downgrade(&owned), Instant::now());
         drop((driver, owned));
-        assert!(start.elapsed() < PATIENCE);
+        assert!(start.elapsed() < WAIT_MAX);
         assert_dropped(&weak);
     }
 }
 
-/// While a job takes its time, everything else goes on, and then its end is told.
+/// While a long job runs, everything else goes on, and then its completion is returned.
 pub(crate) fn a_long_job_does_not_stop_the_loop<D: Kernel>() {
     let driver = &mut D::open(&limits()).unwrap();
     let (sock, mut peer) = connect(driver);
@@ -213,7 +213,7 @@ pub(crate) fn cancel_of_a_job_that_has_begun<D: Kernel>() {
     let (begun, gate) = begin(driver, 1);
     let owned = Arc::new(());
     let its = Arc::clone(&owned);
-    let waits = run(driver, 2, move || panic!("nobody does it: {its:?}"));
+    let waits = run(driver, 2, move || panic!("a cancelled job ran: {its:?}"));
     driver.cancel(begun);
     driver.cancel(waits);
     let (number, cancelled) = results(driver, 1).remove(0);
@@ -233,7 +233,7 @@ pub(crate) fn jobs_that_wait_are_bounded<D: Kernel>() {
     for number in 1..=WAITING as u64 + 2 {
         run(driver, number, || Ok(Vec::new()));
     }
-    // Those beyond the bound end at once, the others are not begun yet.
+    // The jobs beyond the bound end at once; the others have not begun.
     let refused = results(driver, 2);
     for ((number, result), expected) in refused.into_iter().zip(WAITING as u64 + 1..) {
         assert_eq!(number, expected);
@@ -246,7 +246,7 @@ pub(crate) fn jobs_that_wait_are_bounded<D: Kernel>() {
     assert_home(driver);
 }
 
-/// A job that has begun does not hold the driver up, and ends by itself.
+/// A job that has begun does not delay the drop, and ends by itself.
 pub(crate) fn drop_with_a_job_that_has_begun<D: Kernel>() {
     let mut driver = D::open(&limits()).unwrap();
     let owned = Arc::new(());
@@ -257,13 +257,13 @@ pub(crate) fn drop_with_a_job_that_has_begun<D: Kernel>() {
         let _ = gate.recv();
         Ok(vec![Arc::strong_count(&its) as u8])
     });
-    begins.recv_timeout(PATIENCE).unwrap();
+    begins.recv_timeout(WAIT_MAX).unwrap();
     let waits = Arc::clone(&owned);
-    run(&mut driver, 2, move || panic!("nobody does it: {waits:?}"));
+    run(&mut driver, 2, move || panic!("a dropped job ran: {waits:?}"));
     let start = Instant::now();
     drop(driver);
-    assert!(start.elapsed() < PATIENCE);
-    assert_eq!(Arc::strong_count(&owned), 2, "what waits is gone, what has begun goes on");
+    assert!(start.elapsed() < WAIT_MAX);
+    assert_eq!(Arc::strong_count(&owned), 2, "only the job that has begun is left");
     drop(open);
     let weak = Arc::downgrade(&owned);
     drop(owned);

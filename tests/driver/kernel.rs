@@ -1,4 +1,4 @@
-//! The kernel's drivers: peers are sockets of `std::net`, files lie in a temporary directory.
+//! The kernel's drivers: peers are sockets of `std::net`, files are in a temporary directory.
 
 use std::ffi::CString;
 use std::fs;
@@ -15,12 +15,12 @@ use ringd::driver::uring::Uring;
 use ringd::driver::{Driver, DriverKind, File, Limits, Links, Sock};
 
 use crate::alone::{alone, with_descriptors};
-use crate::harness::PATIENCE;
+use crate::harness::WAIT_MAX;
 use crate::subject::{Dial, Files, Peer, Subject};
 
-/// A driver that adopts descriptors. A new one needs a line below, and one in `driver.rs`.
+/// A driver that adopts descriptors. A new one needs a line below, and one in `main.rs`.
 pub(crate) trait Kernel: Driver + Sized + 'static {
-    /// What `--driver` calls it.
+    /// Its name for `--driver`.
     const KIND: DriverKind;
 
     /// See [`Subject::CALLS_FOR_NEWS`].
@@ -50,7 +50,7 @@ kernel! {
     Uring = Uring: Some(1), true;
     Epoll = Epoll: Some(1), true;
     EpollLevel = EpollLevel: Some(1), true;
-    // One says that there are signals, another takes them.
+    // One call waits for a signal, another drains the queue.
     Sigio = Sigio: Some(2), true;
     Poll = Poll: Some(1), true;
     Select = Select: Some(1), true;
@@ -77,7 +77,7 @@ impl<D: Kernel> Subject for D {
 
     fn listen(&mut self) -> (Sock, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        // The one of std has a queue of 128.
+        // The standard library sets a backlog of 128.
         socket2::SockRef::from(&listener).listen(4096).unwrap();
         let address = listener.local_addr().unwrap();
         (self.adopt(listener.into()).unwrap(), address)
@@ -91,7 +91,7 @@ impl<D: Kernel> Subject for D {
         with_descriptors(D::KIND, test);
     }
 
-    /// The limit is that of the process.
+    /// The limit on descriptors is per process.
     fn alone(test: impl FnOnce()) {
         alone(test);
     }
@@ -113,7 +113,7 @@ impl<D: Kernel> Subject for D {
 
 impl Peer for TcpStream {
     fn half_close(&self) {
-        // It fails when the connection is gone, which is an end, too.
+        // Fails if the connection is gone, which also ends the output.
         let _ = self.shutdown(Shutdown::Write);
     }
 
@@ -139,8 +139,8 @@ impl Dial for SocketAddr {
 
     fn dial(&self) -> io::Result<TcpStream> {
         let peer = TcpStream::connect(self)?;
-        peer.set_read_timeout(Some(PATIENCE))?;
-        peer.set_write_timeout(Some(PATIENCE))?;
+        peer.set_read_timeout(Some(WAIT_MAX))?;
+        peer.set_write_timeout(Some(WAIT_MAX))?;
         peer.set_nodelay(true)?;
         Ok(peer)
     }
@@ -156,7 +156,7 @@ pub(crate) fn dial(listener: &TcpListener) -> TcpStream {
     listener.local_addr().unwrap().dial().unwrap()
 }
 
-/// A directory, and beside it something that must stay out of reach.
+/// A directory, and beside it a file that must stay out of reach.
 #[derive(Clone)]
 pub(crate) struct Folder {
     outside: Arc<tempfile::TempDir>,

@@ -1,6 +1,6 @@
 //! What only the kernel has: links and FIFOs, duplicates of descriptors, cold pages, addresses,
-//! and system calls to be counted. The simulator is excused from these, by the list in
-//! `driver.rs`, and from nothing else.
+//! and a count of system calls. The list in `main.rs` exempts the simulator from these tests and
+//! from no others.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -49,7 +49,7 @@ pub(crate) fn peers_have_addresses<D: Kernel>() {
     close_all(driver, sock);
 }
 
-/// Of a listener, and of what it accepts.
+/// Listeners and the connections that they accept have addresses.
 pub(crate) fn listeners_have_addresses<D: Kernel>() {
     let driver = &mut D::open(&limits()).unwrap();
     let (listener, address) = listen(driver);
@@ -65,7 +65,7 @@ pub(crate) fn listeners_have_addresses<D: Kernel>() {
     assert_home(driver);
 }
 
-/// Drops a file from the page cache, as far as the file system goes along.
+/// Evicts a file from the page cache, if the file system allows it.
 fn chill(file: &fs::File) {
     file.sync_all().unwrap();
     #[allow(unsafe_code)]
@@ -74,7 +74,7 @@ fn chill(file: &fs::File) {
     assert_eq!(result, 0);
 }
 
-/// What is not in memory is sent, read and opened all the same, and cancelled without harm.
+/// Files that are not in the page cache are sent, read and opened as well, and can be cancelled.
 pub(crate) fn send_of_cold_files<D: Kernel>() {
     let driver = &mut D::open(&limits()).unwrap();
     let bytes = pattern(3 << 20);
@@ -103,7 +103,7 @@ pub(crate) fn send_of_cold_files<D: Kernel>() {
         let mut all = Vec::new();
         driver.wait(Some(Duration::ZERO), &mut all).unwrap();
         driver.cancel(op);
-        // Nobody reads, so it cannot be done.
+        // The peer does not read, so the send cannot complete.
         all.extend(run_until(driver, |more| lasts(&all) + lasts(more) == 1));
         assert_cancelled(sent(all));
     }
@@ -116,7 +116,7 @@ pub(crate) fn send_of_cold_files<D: Kernel>() {
     drop(peer);
 }
 
-/// More than any queue outside of the driver holds.
+/// More file ops than any queue outside the driver holds.
 pub(crate) fn many_cold_file_ops<D: Kernel>() {
     let driver = &mut D::open(&limits()).unwrap();
     let bytes = pattern(200_000);
@@ -140,9 +140,9 @@ pub(crate) fn many_cold_file_ops<D: Kernel>() {
     assert_home(driver);
 }
 
-/// An adopted socket may have duplicates: closing must reach the peer, and the reports of the
-/// duplicate must not reach the next owner of the slot.
-pub(crate) fn close_leaves_duplicates_told<D: Kernel>() {
+/// An adopted socket may have duplicates. A close must reach the peer nevertheless, and events of
+/// the duplicate must not reach the next owner of the slot.
+pub(crate) fn close_reaches_the_peer_despite_duplicates<D: Kernel>() {
     let driver = &mut D::open(&limits()).unwrap();
     let (ours, mut peer) = pair();
     let duplicate = ours.try_clone().unwrap();
@@ -163,8 +163,8 @@ pub(crate) fn close_leaves_duplicates_told<D: Kernel>() {
     close_all(driver, next);
 }
 
-/// Another holder of the listener ends it while its queue is delivered: the accept ends as that of
-/// any listener that is closed.
+/// Another holder of the listener shuts it down while its queue is delivered: the accept ends
+/// like that of any listener that is closed.
 pub(crate) fn close_of_a_listener_that_was_shut_down<D: Kernel>() {
     let driver = &mut D::open(&limits()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -180,14 +180,14 @@ pub(crate) fn close_of_a_listener_that_was_shut_down<D: Kernel>() {
     assert!(is_cancelled(error) && matches!(closed.outcome, Outcome::Closed), "{all:?}");
 }
 
-/// The figures that comparisons rest on: an answer costs what it must.
+/// The numbers on which comparisons of drivers rest: system calls for each answer.
 pub(crate) fn system_calls_are_few<D: Kernel>() {
     let driver = &mut D::open(&limits()).unwrap();
     let (sock, mut peer) = connect(driver);
     let file = file_of(driver, &pattern(20_000));
     let op = receive(driver, sock);
     driver.wait(Some(Duration::from_millis(10)), &mut Vec::new()).unwrap();
-    // The first send of a file looks whether it is in memory; the others remember.
+    // The first send of a file checks whether it is in memory; the others remember.
     for (len, calls_max) in [(0, 3), (20_000, 5), (20_000, 4)] {
         peer.write_all(b"request").unwrap();
         let before = driver.stats();
@@ -202,7 +202,7 @@ pub(crate) fn system_calls_are_few<D: Kernel>() {
         assert_no_vain_attempts(driver, &before);
         assert_few_calls(driver, &before, calls_max, 1);
     }
-    // A short read has drained the socket: the next receive does not ask in vain.
+    // A short read has drained the socket, so the next receive makes no call that would fail.
     let before = driver.stats();
     driver.cancel(op);
     run_lasts(driver, 1);
@@ -217,6 +217,6 @@ pub(crate) fn adopting_is_refused_when_full<D: Kernel>() {
     let (sock, _peer) = connect(driver);
     let (ours, mut peer) = pair();
     assert!(driver.adopt(ours.into()).is_err());
-    assert_eq!(peer.read(&mut [0; 1]).unwrap(), 0, "what is refused is closed");
+    assert_eq!(peer.read(&mut [0; 1]).unwrap(), 0, "a refused socket is closed");
     close_all(driver, sock);
 }

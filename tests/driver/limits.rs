@@ -42,7 +42,7 @@ pub(crate) fn wake_during_a_wait<S: Subject>() {
     }
 }
 
-pub(crate) fn wakes_become_one<S: Subject>() {
+pub(crate) fn wakes_coalesce<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     for _ in 0..10 {
         driver.waker().wake();
@@ -58,19 +58,19 @@ pub(crate) fn timeout_is_waited_for<S: Subject>() {
     for timeout in [Duration::ZERO, Duration::from_micros(1500), Duration::from_millis(50)] {
         let start = Instant::now();
         driver.wait(Some(timeout), &mut all).unwrap();
-        assert!(start.elapsed() >= timeout && start.elapsed() < PATIENCE);
+        assert!(start.elapsed() >= timeout && start.elapsed() < WAIT_MAX);
     }
     assert!(all.is_empty());
 }
 
-/// Nothing happens, and nothing is done about it.
+/// While nothing happens, the driver makes no system calls beyond its waits.
 pub(crate) fn idle_waits_do_not_spin<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let (sock, peer) = connect(driver);
     let (half, mut half_peer) = connect(driver);
     receive(driver, sock);
     receive(driver, half);
-    // The one has ended in both directions, and nobody asks it anything any more.
+    // This connection has ended in both directions, and no op on it is in flight.
     let mut chain = Box::new(Chain::new());
     chain.copy(b"x");
     driver.submit(SEND, Op::Send { sock: half, chain, fin: true });
@@ -116,8 +116,8 @@ pub(crate) fn buffers_run_out<S: Subject>() {
     close_all(driver, sock);
 }
 
-/// While all buffers are lent, waiting is waiting; when they are back, so is the data.
-pub(crate) fn no_buffer_for_an_idle_loop<S: Subject>() {
+/// While all buffers are leased, a wait blocks; once they are back, the data is received.
+pub(crate) fn waits_block_while_all_buffers_are_leased<S: Subject>() {
     let driver = &mut S::open(&two_buffers()).unwrap();
     let (sock, mut peer) = connect(driver);
     peer.write_all(&pattern(1000)).unwrap();
@@ -135,13 +135,13 @@ pub(crate) fn no_buffer_for_an_idle_loop<S: Subject>() {
     let mut count = received(&held).0.len();
     drop(held);
     while count < 1000 {
-        // There is a buffer and there is data: no timeout is needed to see it.
+        // There are a buffer and data, so no timeout is needed.
         count += received(&run_unhurried(driver)).0.len();
     }
     close_all(driver, sock);
 }
 
-/// Receives that have nothing to receive use up no turn of those that have.
+/// Receives without data take no turn from those that have data.
 pub(crate) fn idle_receives_do_not_hold_up_others<S: Subject>() {
     let driver = &mut S::open(&two_buffers()).unwrap();
     let (sock, mut peer) = connect(driver);
@@ -179,11 +179,11 @@ pub(crate) fn drop_before_the_first_wait<S: Subject>() {
         driver.waker().wake();
         drop(driver);
     }
-    assert!(start.elapsed() < Duration::from_secs(4), "each waited out the bound");
+    assert!(start.elapsed() < Duration::from_secs(4), "each drop waited for its whole bound");
 }
 
 pub(crate) fn one_flood_does_not_starve_others<S: Subject>() {
-    // With as many receives as buffers, the one that is first must not take them all every time.
+    // With as many receives as buffers, the first one must not take all of them every time.
     flood_and_others(&mut S::open(&two_buffers()).unwrap(), 1);
     flood_and_others(&mut S::open(&two_buffers()).unwrap(), 5);
 }
@@ -195,7 +195,7 @@ fn flood_and_others<S: Subject>(driver: &mut S, count: usize) {
     while let Ok(count) = flood.write(&[0; 10_000]) {
         flooding += count;
     }
-    assert!(flooding > 50_000, "there is always more of the flood");
+    assert!(flooding > 50_000, "the flood fills the buffers");
     driver.submit(Token(0), Op::RecvMany { sock: flooded });
     run_until(driver, |all| has_received(all, 128));
     let mut others: Vec<(Sock, S::Peer)> = (0..count).map(|_| connect(driver)).collect();
@@ -204,7 +204,7 @@ fn flood_and_others<S: Subject>(driver: &mut S, count: usize) {
         peer.write_all(&pattern(640)).unwrap();
     }
     let mut counts = vec![0; 1 + count];
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     while counts[1..].iter().any(|count| *count < 640) {
         assert!(Instant::now() < deadline, "{counts:?}");
         let mut all = Vec::new();
@@ -214,7 +214,7 @@ fn flood_and_others<S: Subject>(driver: &mut S, count: usize) {
             counts[token.0 as usize] += lease.len();
         }
     }
-    // It has its turns, but the others have theirs, before it is over.
+    // The flooded socket gets its turns, but the others get theirs before it is drained.
     assert!(counts[0] > 0 && counts[0] < 20_000, "{counts:?}");
     for sock in others.iter().map(|(sock, _)| *sock).chain([flooded]) {
         close(driver, sock);
@@ -224,7 +224,7 @@ fn flood_and_others<S: Subject>(driver: &mut S, count: usize) {
 }
 
 pub(crate) fn a_turn_is_bounded<S: Subject>() {
-    // Of the kernel's own receives, the buffers are the bound.
+    // For receives that the kernel performs, the buffers are the bound.
     let limits = Limits { turn_bytes_max: 10_000, buffers: 2, ..limits() };
     let driver = &mut S::open(&limits).unwrap();
     let (sock, mut peer) = connect(driver);
@@ -233,7 +233,7 @@ pub(crate) fn a_turn_is_bounded<S: Subject>() {
     let mut count = 0;
     while count < 40_000 {
         let mut all = Vec::new();
-        driver.wait(Some(PATIENCE), &mut all).unwrap();
+        driver.wait(Some(WAIT_MAX), &mut all).unwrap();
         let moved = received(&all).0.len();
         assert!(moved <= 10_000, "{moved}");
         count += moved;
@@ -244,7 +244,7 @@ pub(crate) fn a_turn_is_bounded<S: Subject>() {
     let mut all = Vec::new();
     for _ in 0..5 {
         driver.wait(Some(Duration::from_millis(1)), &mut all).unwrap();
-        assert!(all.is_empty(), "more than five sixths in five turns");
+        assert!(all.is_empty(), "the send took too few turns");
     }
     sent(run_lasts(driver, 1)).unwrap();
     close_all(driver, sock);
@@ -254,7 +254,7 @@ pub(crate) fn a_full_table_refuses<S: Subject>() {
     let driver = &mut S::open(&Limits { sockets_max: 3, ..limits() }).unwrap();
     let (listener, dialer) = listen(driver);
     let mut peers: Vec<S::Peer> = (0..5).map(|_| dialer.dial().unwrap()).collect();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     let mut all = Vec::new();
     while driver.stats().refused < 3 {
         assert!(Instant::now() < deadline);
@@ -265,7 +265,7 @@ pub(crate) fn a_full_table_refuses<S: Subject>() {
     for peer in &mut peers[2..] {
         assert_eq!(peer.read(&mut [0; 1]).unwrap_or(0), 0);
     }
-    // Room is used again.
+    // The slot is used again.
     close(driver, socks[0]);
     run_lasts(driver, 1);
     let _next = dialer.dial().unwrap();
@@ -282,12 +282,12 @@ pub(crate) fn many_accepts_in_turns<S: Subject>() {
     let (listener, dialer) = listen(driver);
     let _peers: Vec<S::Peer> = (0..120).map(|_| dialer.dial().unwrap()).collect();
     let mut all = Vec::new();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     while accepted(&all).len() < 120 {
         assert!(Instant::now() < deadline, "{all:?}");
         let before = all.len();
         driver.wait(Some(Duration::from_millis(50)), &mut all).unwrap();
-        // Room is short: the caller can stop before anybody is refused.
+        // Room is short: the caller can stop before a connection is refused.
         assert!(all.len() - before <= ACCEPTS_PER_WAIT as usize);
     }
     for sock in accepted(&all).into_iter().chain([listener]) {
@@ -310,11 +310,11 @@ fn descriptors_run_out_alone<S: Subject>() {
     files.write("page", b"a page");
     let root = files.root();
     let taken = driver.take_descriptors();
-    // What is opened is told, since the caller can do something about it.
+    // An open reports the error, because the caller can free descriptors.
     let op = |root| Op::OpenFile { root, path: c"page".into() };
     driver.submit(FILE, op(std::sync::Arc::clone(&root)));
     assert_eq!(code(opened(last(run_lasts(driver, 1), FILE))), Some(libc::EMFILE));
-    // Armed only now: the kernel looks at the limit when it is asked, not when it accepts.
+    // Armed only now: the kernel checks the limit when an accept is armed, not when it completes.
     driver.submit(ACCEPT, Op::AcceptMany { listener });
     let mut all = Vec::new();
     let start = Instant::now();
@@ -324,10 +324,10 @@ fn descriptors_run_out_alone<S: Subject>() {
     }
     assert!(all.is_empty(), "{all:?}");
     assert_few_calls(driver, &before, 49, 0);
-    // Whatever the last rest was, now there is one that lasts.
+    // The last backoff may be nearly over; this wait begins one that lasts.
     driver.wait(Some(Duration::from_millis(1)), &mut all).unwrap();
     driver.give_descriptors(taken);
-    // No event comes now: the driver wakes by itself, however long it was told to wait.
+    // No event follows: the driver wakes by itself, whatever the timeout.
     let all = run_unhurried(driver);
     let [sock] = accepted(&all)[..] else { panic!("{all:?}") };
     send(driver, sock, b"welcome");

@@ -1,4 +1,4 @@
-//! Links: which of them an open follows is the policy of the root that it begins at.
+//! Links: the policy of the root decides which of them an open follows.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -17,8 +17,8 @@ use crate::subject::{Files, Subject};
 const XDEV: Result<u64, i32> = Err(libc::EXDEV);
 const LOOP: Result<u64, i32> = Err(libc::ELOOP);
 
-/// A tree with every kind of link. The page has 6 bytes, the one in the folder 7, and what must
-/// stay out of reach 1.
+/// A tree with every kind of link. The page has 6 bytes, the one in the directory 7, and the file
+/// that must stay out of reach 1.
 fn tree(files: &Folder) {
     files.write("page", b"a page");
     files.write("inner/page", b"another");
@@ -45,7 +45,7 @@ fn c_path(path: &Path) -> CString {
     CString::new(path.as_os_str().as_bytes()).unwrap()
 }
 
-/// The table, by policy: the length of what is opened, or the error.
+/// The table, by policy: the length of the file that is opened, or the error.
 pub(crate) fn each_policy_has_its_links<D: Kernel>() {
     let driver = &mut D::open(&limits()).unwrap();
     let files = driver.files();
@@ -78,7 +78,7 @@ pub(crate) fn each_policy_has_its_links<D: Kernel>() {
     assert_home(driver);
 }
 
-/// The links of `proc(5)` that are no paths are followed by nobody.
+/// The links of `proc(5)` that are not paths are not followed under any policy.
 pub(crate) fn magic_links_are_never_followed<D: Kernel>() {
     let driver = &mut D::open(&limits()).unwrap();
     for links in [Links::Beneath, Links::Never, Links::Follow] {
@@ -90,7 +90,7 @@ pub(crate) fn magic_links_are_never_followed<D: Kernel>() {
     }
 }
 
-/// What is opened beneath a root is as strict as the root, until somebody says otherwise.
+/// A directory that is opened beneath a root inherits its policy, until it is set anew.
 pub(crate) fn a_directory_inherits_its_links<D: Kernel>() {
     let driver = &mut D::open(&limits()).unwrap();
     let files = driver.files();
@@ -105,10 +105,10 @@ pub(crate) fn a_directory_inherits_its_links<D: Kernel>() {
             Links::Follow => assert_eq!(back.unwrap().metadata().len, 6),
         }
     }
-    // A root that is opened anew by its own path, as a server does to see it replaced.
+    // The root is opened again by its own path, as a server does to notice a replacement.
     let anchor = root(&files, Links::Follow);
     let anew = open(driver, &anchor, &c_path(&files.path("inner"))).unwrap();
-    let anew = Arc::into_inner(anew).expect("nobody else has what was just opened");
+    let anew = Arc::into_inner(anew).expect("a file that was just opened has one owner");
     let anew = Arc::new(anew.with_links(Links::Beneath));
     assert_eq!(anew.metadata().kind, FileKind::Directory);
     assert_eq!(open(driver, &anew, c"page").unwrap().metadata().len, 7);

@@ -1,5 +1,5 @@
-//! Where one readiness interface ends sooner than the others: at a bound of the machine that
-//! only it has. Beyond, the driver above it has to keep its contract all the same.
+//! Bounds of the machine that only one readiness interface has. The driver on top of it has to
+//! keep its contract beyond them.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -25,7 +25,7 @@ fn assert_served<D: Kernel>(driver: &mut D, sock: Sock, peer: &mut TcpStream) {
     peer.read_exact(&mut [0; 4]).unwrap();
 }
 
-/// The descriptors are those of the process, so others' count too.
+/// The limit is on descriptor numbers of the process, so the test runs alone.
 #[test]
 fn select_refuses_descriptors_that_have_no_bit_and_serves_the_rest() {
     alone(|| {
@@ -46,21 +46,21 @@ fn select_refuses_descriptors_that_have_no_bit_and_serves_the_rest() {
         let taken: Vec<_> =
             (0..SELECT_MAX).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
         let mut late: Vec<TcpStream> = (0..3).map(|_| dial(&dialled)).collect();
-        let (deadline, mut all) = (Instant::now() + PATIENCE, Vec::new());
+        let (deadline, mut all) = (Instant::now() + WAIT_MAX, Vec::new());
         while driver.stats().refused < 3 {
             assert!(Instant::now() < deadline, "{:?}", driver.stats());
             driver.wait(Some(Duration::from_millis(20)), &mut all).unwrap();
         }
         assert!(all.is_empty() && driver.stats().refused == 3, "{all:?}");
         for peer in &mut late {
-            assert_eq!(peer.read(&mut [0; 1]).unwrap(), 0, "what is refused is closed");
+            assert_eq!(peer.read(&mut [0; 1]).unwrap(), 0, "a refused connection is closed");
         }
         let (ours, mut peer) = pair();
         let error = driver.adopt(ours.into()).unwrap_err();
         assert!(error.to_string().contains("use --driver poll or epoll"), "{error}");
-        assert_eq!(peer.read(&mut [0; 1]).unwrap(), 0, "what is refused is closed");
+        assert_eq!(peer.read(&mut [0; 1]).unwrap(), 0, "a refused socket is closed");
         assert_served(driver, sock, &mut early);
-        // With descriptors that have a bit again, there is room again.
+        // Once descriptors below the limit are free, connections are accepted again.
         drop((taken, late, peer));
         let mut next_peer = dial(&dialled);
         let next = accepted(&run_until(driver, |all| !all.is_empty()))[0];
@@ -93,15 +93,14 @@ fn overflow(driver: &mut Sigio) {
     let dialled = listener.try_clone().unwrap();
     let listener = driver.adopt(listener.into()).unwrap();
     driver.submit(ACCEPT, Op::AcceptMany { listener });
-    // Known and silent before anything happens: what adding finds cannot help.
+    // All connections are known and quiet before the overflow, so adding them reports nothing.
     let mut peers: Vec<TcpStream> = (0..COUNT).map(|_| dial(&dialled)).collect();
     let socks = accepted(&run_until(driver, |all| accepted(all).len() == COUNT));
     for sock in &socks {
         receive(driver, *sock);
     }
     driver.wait(Some(Duration::from_millis(20)), &mut Vec::new()).unwrap();
-    // Many more events than the queue has room for, all before the next wait: data, an end, and
-    // data again behind an end that others have told.
+    // Each round brings many more events than the queue has room for.
     for round in 0..4 {
         for peer in &mut peers {
             peer.write_all(b"event").unwrap();
@@ -109,7 +108,7 @@ fn overflow(driver: &mut Sigio) {
         let all = run_until(driver, |all| has_received(all, 5 * COUNT));
         assert_eq!(received(&all).0, b"event".repeat(COUNT), "round {round}");
     }
-    // Room for output is an event like any other.
+    // Writability is an event like any other.
     let bytes = pattern(8 << 20);
     let mut chain = Chain::new();
     chain.share(&Rc::from(&bytes[..]));

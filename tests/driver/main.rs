@@ -1,23 +1,24 @@
-//! The contract of `ringd::driver`, line by line, on every driver and on the simulator.
+//! The contract of `ringd::driver`, clause by clause, on every driver and on the simulator.
 //!
 //! One source of tests, one module for each subject: a driver that needs an exception has a bug.
-//! No test depends on speed: what must happen has a generous deadline, what must not is looked
-//! for after something that comes later for certain.
+//! No test depends on speed: what must happen has a generous deadline, and what must not happen
+//! is checked after something that certainly comes later.
 //!
-//! | line of the contract | file |
+//! | clause of the contract | file |
 //! | --- | --- |
 //! | 1, 2, 5, 6, 8: ops and their ends | `sockets.rs`, `half_closed.rs`, `resets.rs`, `empty.rs` |
 //! | 7: cancels | `cancels.rs`, `races.rs` |
 //! | 3, 4, 9, 10, 11, 13: bounds | `limits.rs`, `crowds.rs`, `wakes.rs` |
-//! | 8: stale names, slots and descriptors that are used again | `reuse.rs` |
+//! | 8: stale names, reused slots and descriptors | `reuse.rs` |
 //! | 12: files | `files.rs`, `changes.rs`, `links.rs` |
 //! | 12: jobs | `jobs.rs` |
 //! | 14: drops | `drops.rs` |
 //! | 15: closes of listeners | `closes.rs` |
-//! | all of it at once, by chance | `model.rs` |
+//! | all of them, with random ops | `model.rs` |
 //! | what only a kernel has | `kernel_only.rs`, `interrupted.rs` |
 //!
-//! What a test knows of its subject is in `subject.rs`; `kernel.rs` and `simulated.rs` keep it.
+//! What a test may use of its subject is in `subject.rs`; `kernel.rs` and `simulated.rs`
+//! implement it.
 
 #[path = "../common/alone.rs"]
 mod alone;
@@ -46,7 +47,7 @@ mod sockets;
 mod subject;
 mod wakes;
 
-/// Expands to tests of one subject.
+/// Expands to the tests of one subject.
 macro_rules! each_test {
     ($subject:ty; $($file:ident: $($test:ident),*;)*) => {
         $($(
@@ -74,21 +75,21 @@ macro_rules! contract {
                 nothing_completes_before_the_wait, both_directions_at_once,
                 acknowledged_follows_the_reader, drop_with_ops_in_flight, many_connections;
             half_closed: half_closed_slow_reader, half_closed_readers_in_turn,
-                half_closed_reader_is_given_up;
+                half_closed_reader_is_cancelled_or_closed;
             cancels: cancel_of_a_receive, cancel_of_a_blocked_send, cancel_of_an_accept,
                 cancel_of_a_finished_op, cancel_spares_the_next_op,
                 cancel_spares_the_next_send,
                 receive_again_after_a_cancel, many_cancels, cancel_many_times,
                 cancel_with_an_old_name;
-            files: open_a_file, open_a_directory, open_what_is_missing,
+            files: open_a_file, open_a_directory, open_a_missing_file,
                 open_outside_of_the_root, read_a_whole_file,
                 read_from_an_offset, read_beyond_the_end, read_appends,
                 read_of_a_directory_fails, send_beyond_four_gibibytes,
                 send_of_a_shrunk_file_fails, cancel_of_file_ops, file_ops_are_bounded;
-            jobs: jobs_give_bytes_or_errors, a_job_that_panics_is_an_error, many_jobs_at_once,
-                cancel_of_jobs, jobs_are_no_wakes, jobs_are_let_go_by_a_drop;
-            limits: wake_before_a_wait, wake_during_a_wait, wakes_become_one,
-                timeout_is_waited_for, buffers_run_out, no_buffer_for_an_idle_loop,
+            jobs: jobs_return_bytes_or_errors, a_job_that_panics_is_an_error, many_jobs_at_once,
+                cancel_of_jobs, jobs_do_not_use_up_wakes, a_drop_releases_jobs;
+            limits: wake_before_a_wait, wake_during_a_wait, wakes_coalesce,
+                timeout_is_waited_for, buffers_run_out, waits_block_while_all_buffers_are_leased,
                 one_flood_does_not_starve_others, idle_receives_do_not_hold_up_others,
                 drop_before_the_first_wait, a_turn_is_bounded, a_full_table_refuses,
                 descriptors_run_out, many_accepts_in_turns, idle_waits_do_not_spin;
@@ -103,14 +104,14 @@ macro_rules! contract {
                 reset_during_a_send_of_memory, reset_during_a_send_of_a_file,
                 reset_during_a_close, reset_before_the_first_op, reset_before_the_accept,
                 the_peer_ends_first, the_driver_ends_first;
-            drops: drop_with_every_op_in_flight, drop_with_untold_completions,
+            drops: drop_with_every_op_in_flight, drop_with_unreturned_completions,
                 leases_outlive_the_driver,
-                lent_buffers_come_back, two_drivers_on_two_threads, files_are_let_go;
+                lent_buffers_come_back, two_drivers_on_two_threads, files_are_released;
             wakes: no_wake_is_lost, many_threads_wake, work_goes_on_between_wakes,
                 wakers_outlive_the_driver, timeouts_beside_quiet_ops,
-                what_is_over_is_told_at_once;
-            races: cancel_before_it_is_told, cancels_lose_no_byte,
-                cancelled_sends_tell_how_far_they_got, cancelled_accepts_lose_nobody,
+                finished_ops_are_returned_at_once;
+            races: cancel_before_the_completion_is_returned, cancels_lose_no_byte,
+                cancelled_sends_report_how_far_they_got, cancelled_accepts_lose_no_connection,
                 cancel_races_with_the_end, cancel_ends_one_side;
             crowds: more_completions_than_a_queue_holds, more_received_than_a_queue_holds,
                 a_thousand_ops_at_once, accepts_take_turns, no_starved_receive_is_forgotten,
@@ -119,14 +120,14 @@ macro_rules! contract {
                 close_with_reset_delivers_the_queue, close_without_an_accept,
                 close_behind_a_cancelled_accept, cancel_while_the_queue_is_delivered,
                 close_with_a_full_table, close_two_listeners_at_once, close_while_clients_come,
-                a_closing_listener_takes_nobody_new,
+                a_closing_listener_accepts_no_new_connections,
                 close_without_descriptors, drop_while_the_queue_is_delivered;
             model: random_ops_follow_the_model;
         );
     };
 }
 
-/// Tests of what the simulator does not have; the reason for each is what it is about.
+/// Tests of what the simulator does not have. Each comment gives the reason.
 macro_rules! kernel_only {
     ($driver:ty) => {
         each_test!($driver;
@@ -136,19 +137,19 @@ macro_rules! kernel_only {
                 // Addresses: its peers have none.
                 peers_have_addresses, listeners_have_addresses,
                 // Descriptors: it adopts none.
-                close_leaves_duplicates_told, adopting_is_refused_when_full,
+                close_reaches_the_peer_despite_duplicates, adopting_is_refused_when_full,
                 close_of_a_listener_that_was_shut_down,
-                // A disk that is slow: its files are in memory.
+                // Slow disks: its files are in memory.
                 send_of_cold_files, many_cold_file_ops,
                 // System calls: it makes none.
                 system_calls_are_few;
-            // Jobs that wait: it does them itself.
+            // Jobs that wait: it runs them itself.
             jobs: a_long_job_does_not_stop_the_loop, cancel_of_a_job_that_has_begun,
                 jobs_that_wait_are_bounded, drop_with_a_job_that_has_begun;
             // Links: it has none.
             links: each_policy_has_its_links, magic_links_are_never_followed,
                 a_directory_inherits_its_links;
-            // Signals: it makes no call that one could interrupt.
+            // Signals: it makes no system call that a signal could interrupt.
             interrupted: interrupted_waits_keep_their_time, interrupted_ops_go_on;
         );
     };

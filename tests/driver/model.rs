@@ -1,9 +1,9 @@
-//! Ops drawn from a seed, against a model of the contract.
+//! Random ops from a seed, checked against a model of the contract.
 //!
 //! The model knows which ops are in flight, which leases are held, and which bytes each side of
-//! each connection may see: streams are checked by position, so a byte that is lost, doubled or
-//! sent to somebody else is found where it happens. A failure prints the command that makes the
-//! same draws again; `RINGD_TEST_SEEDS=1000` makes more of them.
+//! each connection may see. Streams are checked by position, so a byte that is lost, repeated or
+//! sent to the wrong connection is found where it happens. A failure prints the command that
+//! replays it; `RINGD_TEST_SEEDS=1000` runs more seeds.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{ErrorKind, Read, Write};
@@ -18,7 +18,7 @@ use ringd::driver::{
 use crate::harness::*;
 use crate::subject::{Dial, Files, Peer, Subject};
 
-/// Worlds of each subject, and draws in each.
+/// Seeds per subject, and steps per seed.
 const SEEDS: u64 = 6;
 const DRAWS: usize = 250;
 const CONNECTIONS_MAX: usize = 6;
@@ -38,7 +38,7 @@ pub(crate) fn random_ops_follow_the_model<S: Subject>() {
     }
 }
 
-/// Says which seed it was when a test panics.
+/// Prints the seed when a test panics.
 struct Told(u64);
 
 impl Drop for Told {
@@ -49,12 +49,12 @@ impl Drop for Told {
     }
 }
 
-/// What an op in flight may answer.
+/// The kind of an op in flight, which decides its outcome.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum DriverKind {
     Accept,
     Receive(usize),
-    /// With the length of the stream before it.
+    /// The connection, and the length of its stream before this send.
     Send(usize, usize),
     Read {
         offset: usize,
@@ -70,22 +70,22 @@ struct Connection<P> {
     peer: Option<P>,
     receiving: Option<OpId>,
     sending: Option<OpId>,
-    /// What was submitted for sending, less what a failed send did not send.
+    /// Bytes submitted for sending, without those that a failed send left over.
     down: Vec<u8>,
-    /// Bytes of it that the peer has seen.
+    /// How many of them the peer has read.
     down_seen: usize,
-    /// What the peer has written, and how much of it was received.
+    /// Bytes that the peer has written, and how many of them were received.
     up: Vec<u8>,
     up_seen: usize,
-    /// The driver has ended its output; a peer has ended its own.
+    /// The driver has ended its output; the peer has ended its own.
     fin: bool,
     half_closed: bool,
-    /// A send has failed, a peer was reset, or a socket closed: what is missing may be lost.
+    /// A send failed, the peer reset the connection, or the socket was closed: bytes may be lost.
     torn: bool,
 }
 
 impl<P> Connection<P> {
-    /// Without a peer that the test holds, nothing is known of its other end.
+    /// If the test holds no peer, the connection counts as torn.
     fn new(sock: Option<Sock>, peer: Option<P>) -> Self {
         let torn = peer.is_none();
         Self {
@@ -124,9 +124,9 @@ struct World<S: Subject> {
     file: Arc<File>,
     content: Vec<u8>,
     ops: HashMap<Token, DriverKind>,
-    /// All ops there were: a cancel may name any.
+    /// All ops so far, because a cancel may name any of them.
     names: Vec<(OpId, Token)>,
-    /// Those that were cancelled: no other may say so.
+    /// Ops that were cancelled: no other op may end as cancelled.
     cancelled: HashSet<Token>,
     leases: Vec<Lease>,
     /// Leases in the chains of sends, by token.
@@ -190,7 +190,7 @@ impl<S: Subject> World<S> {
                 let op = Op::AcceptMany { listener: self.listener };
                 self.accepting = Some(self.submit(DriverKind::Accept, op));
             }
-            // Its peer is dropped: who it was cannot be told from the socket.
+            // The peer is dropped, because an accepted socket does not show whose it is.
             3 if self.waiting < 3 => {
                 self.waiting += 1;
                 drop(self.dialer.dial().unwrap());
@@ -307,7 +307,7 @@ impl<S: Subject> World<S> {
         match peer.write(&self.content[start..end]) {
             Ok(count) => connection.up.extend_from_slice(&self.content[start..start + count]),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) => assert!(connection.torn, "nobody has torn it: {error}"),
+            Err(error) => assert!(connection.torn, "the connection is intact: {error}"),
         }
     }
 
@@ -316,16 +316,16 @@ impl<S: Subject> World<S> {
         let Some(peer) = &mut connection.peer else { return };
         let mut buffer = vec![0; self.random.usize(1..100_000)];
         match peer.read(&mut buffer) {
-            Ok(0) => assert!(connection.fin || connection.torn, "nobody has ended it"),
+            Ok(0) => assert!(connection.fin || connection.torn, "an end without a cause"),
             Ok(count) => {
                 let end = connection.down_seen + count;
-                // A send that failed said what it had sent, so not a byte is too much.
+                // A failed send reports how much it sent, so the bound is exact.
                 assert!(end <= connection.down.len(), "more than was sent");
                 assert!(connection.down[connection.down_seen..end] == buffer[..count]);
                 connection.down_seen = end;
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) => assert!(connection.torn, "nobody has torn it: {error}"),
+            Err(error) => assert!(connection.torn, "the connection is intact: {error}"),
         }
     }
 
@@ -348,7 +348,7 @@ impl<S: Subject> World<S> {
         for completion in all {
             self.complete(completion);
         }
-        // Some are given back at once, some later.
+        // Some leases are returned at once, some later.
         while !self.leases.is_empty() && self.random.bool() {
             let any = self.random.usize(..self.leases.len());
             self.leases.swap_remove(any);
@@ -358,10 +358,10 @@ impl<S: Subject> World<S> {
     fn complete(&mut self, Completion { token, more, outcome }: Completion) {
         if token == Token::WAKE {
             assert!(matches!(outcome, Outcome::Woken) && !more);
-            assert_eq!(std::mem::take(&mut self.wakes), 1, "nobody has woken it");
+            assert_eq!(std::mem::take(&mut self.wakes), 1, "a wake without a cause");
             return;
         }
-        let kind = *self.ops.get(&token).expect("an op that is over, or never was");
+        let kind = *self.ops.get(&token).expect("the op is not in flight");
         if !more {
             self.ops.remove(&token);
             self.lent.remove(&token);
@@ -403,19 +403,19 @@ impl<S: Subject> World<S> {
                 let others = (connection.receiving, connection.sending);
                 assert_eq!(others, (None, None), "closed before its other ops were over");
             }
-            (kind, outcome) => panic!("{kind:?} was answered by {outcome:?}"),
+            (kind, outcome) => panic!("{kind:?} completed with {outcome:?}"),
         }
     }
 
     fn accepted(&mut self, result: std::io::Result<Sock>, more: bool) {
         match result {
             Ok(sock) => {
-                assert!(more && self.waiting > 0, "nobody has dialled");
+                assert!(more && self.waiting > 0, "accepted without a client");
                 self.waiting -= 1;
                 self.connections.push(Connection::new(Some(sock), None));
             }
             Err(error) => {
-                assert!(!more, "it goes on after {error}");
+                assert!(!more, "it continues after {error}");
                 self.accepting = None;
             }
         }
@@ -439,7 +439,7 @@ impl<S: Subject> World<S> {
                 assert!(!more && (connection.half_closed || connection.torn));
                 assert!(connection.torn || connection.up_seen == connection.up.len());
             }
-            Err(error) => assert!(!more, "it goes on after {error}"),
+            Err(error) => assert!(!more, "it continues after {error}"),
         }
     }
 
@@ -453,7 +453,7 @@ impl<S: Subject> World<S> {
                 let length = connection.down.len() - left;
                 assert!(length >= before && length >= connection.down_seen);
                 connection.down.truncate(length);
-                // The end is not told when the words before it were not.
+                // A send that failed did not send its end.
                 connection.fin = false;
             }
         }
@@ -465,9 +465,9 @@ impl<S: Subject> World<S> {
         assert_eq!(self.driver.leased(), self.leases.len() + lent);
     }
 
-    /// Everything that can still arrive does; then everything is closed.
+    /// Waits for everything that can still arrive, then closes everything.
     fn finish(mut self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_MAX;
         for number in 0..self.connections.len() {
             while self.connections[number].is_unfinished() {
                 assert!(Instant::now() < deadline, "connection {number} is stuck");

@@ -1,5 +1,5 @@
-//! Cancels that race with what they cancel: whichever is first, nothing is lost, nothing comes
-//! twice, and the one last completion tells the truth.
+//! Cancels that race with their target: whichever is first, nothing is lost or repeated, and the
+//! one last completion is correct.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -9,9 +9,9 @@ use ringd::driver::{Chain, Completion, Op, OpId, Outcome, is_cancelled};
 use crate::harness::*;
 use crate::subject::{Dial, Files, Peer, Subject};
 
-/// The op is over, but nobody has been told yet: the cancel comes too late or just in time, and
-/// the op ends once.
-pub(crate) fn cancel_before_it_is_told<S: Subject>() {
+/// The op has ended, but its completion is not returned yet: the cancel is too late or just in
+/// time, and the op ends once.
+pub(crate) fn cancel_before_the_completion_is_returned<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let files = driver.files();
     files.write("page", b"a page");
@@ -57,7 +57,7 @@ pub(crate) fn cancel_before_it_is_told<S: Subject>() {
     assert_home(driver);
 }
 
-/// A stream that is cancelled and received anew at any moment is still the whole stream.
+/// A stream whose receive is cancelled and armed again at any moment is still complete.
 pub(crate) fn cancels_lose_no_byte<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let bytes = pattern(400_000);
@@ -76,7 +76,7 @@ pub(crate) fn cancels_lose_no_byte<S: Subject>() {
     });
     let mut random = fastrand::Rng::with_seed(11);
     let (mut got, mut cancels) = (Vec::new(), 0);
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = std::time::Instant::now() + WAIT_MAX;
     while got.len() < bytes.len() {
         assert!(std::time::Instant::now() < deadline, "{} bytes", got.len());
         let op = receive(driver, sock);
@@ -98,8 +98,8 @@ pub(crate) fn cancels_lose_no_byte<S: Subject>() {
     close_all(driver, sock);
 }
 
-/// The chain of a send that was cancelled says how much of it has left; no more leaves later.
-pub(crate) fn cancelled_sends_tell_how_far_they_got<S: Subject>() {
+/// The chain of a cancelled send shows how much of it was sent; nothing more is sent later.
+pub(crate) fn cancelled_sends_report_how_far_they_got<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let bytes = pattern(200_000);
     let file = file_of(driver, &bytes);
@@ -131,7 +131,9 @@ pub(crate) fn cancelled_sends_tell_how_far_they_got<S: Subject>() {
         driver.cancel(op);
         let before = lasts(&all);
         all.extend(run_until(driver, |more| before + lasts(more) == 1));
-        let Outcome::Sent(result, chain) = last(all, SEND) else { panic!("a send ends as one") };
+        let Outcome::Sent(result, chain) = last(all, SEND) else {
+            panic!("a send ends with `Sent`")
+        };
         match result {
             Ok(()) => assert_eq!(chain.remaining(), 0),
             Err(error) => assert!(is_cancelled(&error), "{error}"),
@@ -144,8 +146,8 @@ pub(crate) fn cancelled_sends_tell_how_far_they_got<S: Subject>() {
     assert!(got == expected, "{} of {} bytes", got.len(), expected.len());
 }
 
-/// Nobody who waits at the door is lost by cancelling and accepting anew.
-pub(crate) fn cancelled_accepts_lose_nobody<S: Subject>() {
+/// Cancelling an accept and accepting again loses no connection of the queue.
+pub(crate) fn cancelled_accepts_lose_no_connection<S: Subject>() {
     const COUNT: usize = 60;
     let driver = &mut S::open(&limits()).unwrap();
     let (listener, dialer) = driver.listen();
@@ -160,7 +162,7 @@ pub(crate) fn cancelled_accepts_lose_nobody<S: Subject>() {
     });
     let mut random = fastrand::Rng::with_seed(13);
     let mut socks = Vec::new();
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = std::time::Instant::now() + WAIT_MAX;
     while socks.len() < COUNT {
         assert!(std::time::Instant::now() < deadline, "{} of {COUNT}", socks.len());
         let op = driver.submit(ACCEPT, Op::AcceptMany { listener });
@@ -174,7 +176,7 @@ pub(crate) fn cancelled_accepts_lose_nobody<S: Subject>() {
         socks.extend(accepted(&all));
     }
     let peers = dialling.join().unwrap();
-    // Each of them is somebody else.
+    // Each socket is a different client.
     for sock in socks.iter().copied() {
         send(driver, sock, b"x");
         sent(run_lasts(driver, 1)).unwrap();
@@ -203,7 +205,7 @@ pub(crate) fn cancel_races_with_the_end<S: Subject>() {
         driver.cancel(op);
         let mut all = run_lasts(driver, 1);
         if !received(&all).1 {
-            // Whatever the cancel left is still there, the end too.
+            // Whatever the cancel left is still there, including the end.
             let result = all.pop().map(|end| end.outcome);
             assert!(matches!(result, Some(Outcome::Received(Err(error))) if is_cancelled(&error)));
             receive(driver, sock);

@@ -1,4 +1,4 @@
-//! Peers that go away with a reset, at the worst moment of each op; and ends in every order.
+//! Peers that reset the connection at the worst moment of each op; and both orders of ending.
 
 use std::io::{Read, Write};
 use std::rc::Rc;
@@ -26,13 +26,13 @@ pub(crate) fn reset_during_an_idle_receive<S: Subject>() {
     assert!(run_none(driver).is_empty());
     peer.reset();
     let Outcome::Received(result) = last(assert_ends(driver, sock, 1), RECEIVE) else {
-        panic!("a receive ends as a receive")
+        panic!("a receive ends with `Received`")
     };
     assert_eq!(result.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
     assert_home(driver);
 }
 
-/// While the receive waits for a buffer, it hears of the reset as soon as it has one.
+/// A receive that waits for a buffer reports the reset once it has one.
 pub(crate) fn reset_during_a_starved_receive<S: Subject>() {
     let driver = &mut S::open(&Limits { buffers: 2, buffer_bytes: 64, ..limits() }).unwrap();
     let (sock, mut peer) = connect(driver);
@@ -43,11 +43,11 @@ pub(crate) fn reset_during_a_starved_receive<S: Subject>() {
     peer.reset();
     run_none(driver);
     drop(held);
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = std::time::Instant::now() + WAIT_MAX;
     let mut ended = false;
     while !ended {
         assert!(std::time::Instant::now() < deadline);
-        // Each lease is given back at once, or it would starve again.
+        // Each lease is returned at once, or the receive would starve again.
         ended = lasts(&run_none(driver)) == 1;
     }
     close_all(driver, sock);
@@ -62,7 +62,7 @@ pub(crate) fn reset_during_a_send_of_memory<S: Subject>() {
     assert_home(driver);
 }
 
-/// The file is let go with the send that failed.
+/// A failed send releases its file.
 pub(crate) fn reset_during_a_send_of_a_file<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let (sock, peer) = connect(driver);
@@ -110,7 +110,7 @@ pub(crate) fn reset_before_the_first_op<S: Subject>() {
     assert_home(driver);
 }
 
-/// An accept outlives the connections that were gone before it saw them.
+/// An accept continues after connections that were reset before it took them.
 pub(crate) fn reset_before_the_accept<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let (listener, dialer) = driver.listen();
@@ -122,7 +122,7 @@ pub(crate) fn reset_before_the_accept<S: Subject>() {
     let mut peer = dialer.dial().unwrap();
     peer.write_all(b"alive").unwrap();
     let (mut socks, mut words) = (Vec::new(), Vec::new());
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = std::time::Instant::now() + WAIT_MAX;
     while words != b"alive" {
         assert!(std::time::Instant::now() < deadline, "{words:?}");
         let all = run_until(driver, |all| !all.is_empty());
@@ -136,7 +136,7 @@ pub(crate) fn reset_before_the_accept<S: Subject>() {
     for sock in socks {
         close(driver, sock);
     }
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = std::time::Instant::now() + WAIT_MAX;
     while driver.in_flight() > 0 {
         assert!(std::time::Instant::now() < deadline);
         run_none(driver);
@@ -144,7 +144,7 @@ pub(crate) fn reset_before_the_accept<S: Subject>() {
     assert_home(driver);
 }
 
-/// The peer ends first, then the driver, which still has much to say.
+/// The peer ends first, then the driver, which still has much to send.
 pub(crate) fn the_peer_ends_first<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let bytes = pattern(8 << 20);
@@ -163,15 +163,15 @@ pub(crate) fn the_peer_ends_first<S: Subject>() {
     driver.submit(SEND, Op::Send { sock, chain, fin: true });
     sent(run_lasts(driver, 1)).unwrap();
     assert!(reading.join().unwrap() == bytes);
-    // A receive behind the end finds the end again.
+    // A second receive after the end reports the end again.
     receive(driver, sock);
     let Outcome::Received(Ok(None) | Err(_)) = last(run_lasts(driver, 1), RECEIVE) else {
-        panic!("there is nothing to receive")
+        panic!("a receive after the end returned data")
     };
     close_all(driver, sock);
 }
 
-/// The driver ends first, and hears out a peer who takes its time.
+/// The driver ends first, and receives all that a slow peer still sends.
 pub(crate) fn the_driver_ends_first<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let bytes = pattern(1 << 20);
@@ -193,11 +193,11 @@ pub(crate) fn the_driver_ends_first<S: Subject>() {
     });
     receive(driver, sock);
     let (mut got, mut end) = (Vec::new(), false);
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = std::time::Instant::now() + WAIT_MAX;
     while !end {
         assert!(std::time::Instant::now() < deadline, "{} bytes", got.len());
         let mut all = Vec::new();
-        driver.wait(Some(PATIENCE), &mut all).unwrap();
+        driver.wait(Some(WAIT_MAX), &mut all).unwrap();
         let (bytes, ended) = received(&all);
         got.extend(bytes);
         end = ended;

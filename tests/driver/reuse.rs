@@ -1,5 +1,5 @@
-//! Slots, descriptors and names that are used again at once: what was meant for the one before
-//! must not reach the next.
+//! Slots, descriptors and names that are reused at once: nothing meant for the old socket may
+//! reach the new one.
 
 use std::io::{Read, Write};
 
@@ -8,8 +8,8 @@ use ringd::driver::{Chain, Job, Op, OpId, Outcome, Token};
 use crate::harness::*;
 use crate::subject::{Dial, Peer, Subject};
 
-/// A socket with ops in both directions is closed, and the next one gets its slot and, where
-/// there are descriptors, its number, before the old peer has said its last word.
+/// A socket with ops in both directions is closed. The next one gets its slot and, with a kernel,
+/// its descriptor number, before the old peer has sent its last bytes.
 pub(crate) fn reuse_right_after_close<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     for round in 0..30u64 {
@@ -65,11 +65,11 @@ pub(crate) fn accepted_and_closed_at_once<S: Subject>() {
     let mut seen = std::collections::HashSet::new();
     let (mut open, mut served) = (0, 0);
     let mut peers: Vec<S::Peer> = (0..COUNT).map(|_| dialer.dial().unwrap()).collect();
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = std::time::Instant::now() + WAIT_MAX;
     while served < COUNT {
         assert!(std::time::Instant::now() < deadline, "{served} of {COUNT}");
         let mut all = Vec::new();
-        driver.wait(Some(PATIENCE), &mut all).unwrap();
+        driver.wait(Some(WAIT_MAX), &mut all).unwrap();
         for completion in all {
             match completion.outcome {
                 Outcome::Accepted(Ok(sock)) => {
@@ -87,7 +87,7 @@ pub(crate) fn accepted_and_closed_at_once<S: Subject>() {
     }
     assert_eq!(open, 0);
     for peer in &mut peers {
-        // What was not sent before the close is cut off, but nobody gets another's words.
+        // Unsent bytes are cut off by the close, but no peer gets those of another.
         let mut got = Vec::new();
         let _ = peer.read_to_end(&mut got);
         assert!(b"bye".starts_with(&got[..]), "{got:?}");
@@ -95,7 +95,7 @@ pub(crate) fn accepted_and_closed_at_once<S: Subject>() {
     close_all(driver, listener);
 }
 
-/// The names of ops that are over cancel nothing in the slot's next life, of no kind.
+/// Stale names of ops, of every kind, cancel nothing after their slot is reused.
 pub(crate) fn stale_names_of_every_kind<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let file = file_of(driver, b"0123456789");

@@ -1,4 +1,4 @@
-//! The simulator, calm and in real time: peers and files in memory.
+//! The simulator, without faults and in real time: peers and files are in memory.
 
 use std::fs;
 use std::io;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use ringd::driver::sim::{self, Sim};
 use ringd::driver::{File, Limits, Sock};
 
-use crate::harness::PATIENCE;
+use crate::harness::WAIT_MAX;
 use crate::subject::{Dial, Files, Peer, Subject};
 
 impl Subject for Sim {
@@ -26,7 +26,7 @@ impl Subject for Sim {
 
     fn connect(&mut self) -> (Sock, sim::Peer) {
         let (sock, mut peer) = self.connect().unwrap();
-        peer.set_timeout(Some(PATIENCE));
+        peer.set_timeout(Some(WAIT_MAX));
         (sock, peer)
     }
 
@@ -83,7 +83,7 @@ impl Dial for sim::Dialer {
 
     fn dial(&self) -> io::Result<sim::Peer> {
         let mut peer = self.dial()?;
-        peer.set_timeout(Some(PATIENCE));
+        peer.set_timeout(Some(WAIT_MAX));
         Ok(peer)
     }
 }

@@ -56,11 +56,11 @@ pub(crate) fn echo_keeps_every_byte<S: Subject>() {
     let mut next = Chain::new();
     let mut ended = false;
     let mut closed = false;
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = std::time::Instant::now() + WAIT_MAX;
     while !closed {
         assert!(std::time::Instant::now() < deadline);
         let mut all = Vec::new();
-        driver.wait(Some(PATIENCE), &mut all).unwrap();
+        driver.wait(Some(WAIT_MAX), &mut all).unwrap();
         for completion in all {
             match completion.outcome {
                 Outcome::Received(Ok(Some(lease))) => next.lend(lease),
@@ -150,7 +150,7 @@ pub(crate) fn fin_ends_output_but_not_input<S: Subject>() {
     close_all(driver, sock);
 }
 
-/// With edge triggering both come in one report, and no other follows.
+/// With edge-triggered polling both are one event, and no other follows.
 pub(crate) fn data_then_end_before_the_first_wait<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     for len in [1, 5, 4095, 4096, 4097, 3 * 4096] {
@@ -186,7 +186,7 @@ pub(crate) fn reset_by_the_peer<S: Subject>() {
     let errors = all.iter().filter(|completion| {
         matches!(&completion.outcome, Outcome::Received(Err(_)) | Outcome::Sent(Err(_), _))
     });
-    // The socket has one error to give: the other side may see an orderly end.
+    // A socket reports its error once, so the other side may see an orderly end.
     assert!(errors.count() >= 1, "{all:?}");
     drop(all);
     close_all(driver, sock);
@@ -232,7 +232,7 @@ pub(crate) fn close_with_reset<S: Subject>() {
     assert_home(driver);
 }
 
-/// Even when nothing is left to throw away, a reset is no orderly end.
+/// A reset is no orderly end, even if no bytes are left to discard.
 pub(crate) fn reset_after_all_was_sent<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let (sock, mut peer) = connect(driver);
@@ -255,10 +255,10 @@ pub(crate) fn close_releases_the_listener<S: Subject>() {
     let all = run_lasts(driver, 2);
     assert!(matches!(all.last().unwrap().outcome, Outcome::Closed));
     assert!(matches!(last(all, ACCEPT), Outcome::Accepted(Err(_))));
-    // A child of another test holds a duplicate until it executes its program.
-    let deadline = std::time::Instant::now() + PATIENCE;
+    // A child process of another test holds a duplicate until it calls exec.
+    let deadline = std::time::Instant::now() + WAIT_MAX;
     while dialer.dial().is_ok() {
-        assert!(std::time::Instant::now() < deadline, "somebody still listens");
+        assert!(std::time::Instant::now() < deadline, "the listener is still open");
     }
     assert_home(driver);
 }
@@ -275,7 +275,7 @@ pub(crate) fn both_ends_have_addresses<S: Subject>() {
     let socks = accepted(&run_until(driver, |all| accepted(all).len() == 2));
     let ends = |sock| (driver.local(sock).unwrap(), driver.peer(sock).unwrap());
     let [one, other] = [ends(socks[0]), ends(socks[1])];
-    assert_eq!((one.0, other.0), (local, local), "they came to the same listener");
+    assert_eq!((one.0, other.0), (local, local), "both connected to the same listener");
     assert!(one.1 != other.1 && one.1 != local && other.1 != local);
     close(driver, socks[0]);
     run_until(driver, |all| lasts(all) == 1);
@@ -352,7 +352,7 @@ pub(crate) fn acknowledged_follows_the_reader<S: Subject>() {
     sent(run_lasts(driver, 1)).unwrap();
     peer.read_exact(&mut [0; 1000]).unwrap();
     run_until(driver, |_| true);
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = std::time::Instant::now() + WAIT_MAX;
     while driver.acknowledged(sock).unwrap() < before + 1000 {
         assert!(std::time::Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(1));
@@ -373,14 +373,14 @@ pub(crate) fn drop_with_ops_in_flight<S: Subject>() {
     send_chain(&mut driver, sock, chain);
     driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
     drop(driver);
-    // A lease outlives its driver; the file and the socket are let go.
+    // A lease outlives its driver; the file and the socket are released.
     assert_eq!(received(&all).0, b"kept");
     assert_eq!(std::sync::Arc::strong_count(&file), 1);
     let copied = std::io::copy(&mut peer, &mut std::io::sink());
     assert!(copied.is_err() || copied.unwrap() < STUCK_BYTES as u64);
 }
 
-/// A hundred connections, each with its own words.
+/// A hundred connections, each with bytes of its own.
 pub(crate) fn many_connections<S: Subject>() {
     const COUNT: usize = 100;
     let driver = &mut S::open(&limits()).unwrap();
@@ -397,11 +397,11 @@ pub(crate) fn many_connections<S: Subject>() {
     });
     let mut socks = HashMap::new();
     let mut closed = 0;
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = std::time::Instant::now() + WAIT_MAX;
     while closed < COUNT {
         assert!(std::time::Instant::now() < deadline);
         let mut all = Vec::new();
-        driver.wait(Some(PATIENCE), &mut all).unwrap();
+        driver.wait(Some(WAIT_MAX), &mut all).unwrap();
         for Completion { token, outcome, .. } in all {
             match outcome {
                 Outcome::Accepted(Ok(sock)) => {

@@ -1,4 +1,4 @@
-//! Wakes from other threads, at every moment of a wait; and what they must not hide.
+//! Wakes from other threads, at every moment of a wait; and completions that they must not hide.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ fn wakes(all: &[Completion]) -> usize {
     all.iter().filter(|completion| matches!(completion.outcome, Outcome::Woken)).count()
 }
 
-/// One wake per round, now before the wait, now within it, now just between.
+/// One wake per round: before the wait, during it, or right at its start.
 pub(crate) fn no_wake_is_lost<S: Subject>() {
     const ROUNDS: u64 = 1000;
     let driver = &mut S::open(&limits()).unwrap();
@@ -37,8 +37,8 @@ pub(crate) fn no_wake_is_lost<S: Subject>() {
         }
         let (start, mut all) = (Instant::now(), Vec::new());
         while all.is_empty() {
-            driver.wait(Some(PATIENCE), &mut all).unwrap();
-            assert!(start.elapsed() < PATIENCE, "the wake of round {round} was lost");
+            driver.wait(Some(WAIT_MAX), &mut all).unwrap();
+            assert!(start.elapsed() < WAIT_MAX, "the wake of round {round} was lost");
         }
         assert_eq!((wakes(&all), all.len()), (1, 1));
     }
@@ -47,7 +47,7 @@ pub(crate) fn no_wake_is_lost<S: Subject>() {
     assert_home(driver);
 }
 
-/// What was written before a wake is seen after it, however many threads write and wake.
+/// Whatever a thread wrote before a wake is seen after it, however many threads write and wake.
 pub(crate) fn many_threads_wake<S: Subject>() {
     const THREADS: u64 = 4;
     const WAKES: u64 = 500;
@@ -67,20 +67,20 @@ pub(crate) fn many_threads_wake<S: Subject>() {
     let (mut woken, start) = (0, Instant::now());
     while count.load(Ordering::SeqCst) < THREADS * WAKES {
         let mut all = Vec::new();
-        driver.wait(Some(PATIENCE), &mut all).unwrap();
-        assert!(start.elapsed() < 2 * PATIENCE, "a wake was lost");
+        driver.wait(Some(WAIT_MAX), &mut all).unwrap();
+        assert!(start.elapsed() < 2 * WAIT_MAX, "a wake was lost");
         woken += wakes(&all);
     }
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert!(woken as u64 <= THREADS * WAKES, "more wakes than there were");
     let _rest = run_none(driver);
     assert!(run_none(driver).is_empty());
-    // It still can be woken.
+    // The driver can still be woken.
     driver.waker().wake();
     assert_eq!(wakes(&run_until(driver, |all| !all.is_empty())), 1);
 }
 
-/// A driver that is woken all the time does its work all the same.
+/// A driver that is woken all the time still performs its ops.
 pub(crate) fn work_goes_on_between_wakes<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let stop = Arc::new(AtomicU64::new(0));
@@ -110,7 +110,7 @@ pub(crate) fn work_goes_on_between_wakes<S: Subject>() {
     close_all(driver, sock);
 }
 
-/// Wakers may be kept for longer than their driver, and used.
+/// Wakers may outlive their driver, and be used.
 pub(crate) fn wakers_outlive_the_driver<S: Subject>() {
     let driver = S::open(&limits()).unwrap();
     let waker = driver.waker();
@@ -123,8 +123,8 @@ pub(crate) fn wakers_outlive_the_driver<S: Subject>() {
     waker.wake();
 }
 
-/// Whatever is over without any event to come is told without one.
-pub(crate) fn what_is_over_is_told_at_once<S: Subject>() {
+/// Ops that end without an event are returned without one.
+pub(crate) fn finished_ops_are_returned_at_once<S: Subject>() {
     let driver = &mut S::open(&Limits { buffers: 2, buffer_bytes: 64, ..limits() }).unwrap();
     let files = driver.files();
     files.write("page", b"a page");
@@ -139,7 +139,7 @@ pub(crate) fn what_is_over_is_told_at_once<S: Subject>() {
     assert!(run_none(driver).is_empty());
     driver.cancel(op);
     let Outcome::Received(result) = last(run_unhurried(driver), RECEIVE) else {
-        panic!("a receive ends as a receive")
+        panic!("a receive ends with `Received`")
     };
     assert_cancelled(result);
     drop(held);
@@ -148,7 +148,7 @@ pub(crate) fn what_is_over_is_told_at_once<S: Subject>() {
     assert_home(driver);
 }
 
-/// Waits without an end end with an event, and timeouts are kept beside sockets that are quiet.
+/// Waits without a timeout end with an event, and timeouts are kept while sockets are quiet.
 pub(crate) fn timeouts_beside_quiet_ops<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let (sock, mut peer) = connect(driver);
@@ -159,12 +159,12 @@ pub(crate) fn timeouts_beside_quiet_ops<S: Subject>() {
     for timeout in [100, 900, 1500, 2100, 10_900].map(Duration::from_micros) {
         let (start, mut all) = (Instant::now(), Vec::new());
         let mut waits = 0;
-        // It may return early; but it gets there, and not by trying again and again.
+        // A wait may return early, but the loop gets there without spinning.
         while start.elapsed() < timeout {
             driver.wait(Some(timeout.saturating_sub(start.elapsed())), &mut all).unwrap();
             waits += 1;
         }
-        assert!(all.is_empty() && start.elapsed() < PATIENCE);
+        assert!(all.is_empty() && start.elapsed() < WAIT_MAX);
         assert!(S::CALLS_FOR_NEWS.is_none() || waits < 10, "{waits} waits for {timeout:?}");
     }
     assert_few_calls(driver, &before, 30, 0);

@@ -9,7 +9,7 @@ use crate::support::fixture::Fixture;
 use crate::support::many_descriptors;
 use crate::support::root::{self, content};
 
-/// All files of the root, GET over one connection, and what it is asked twice for.
+/// Each file of the root twice, over one connection: the second time from the cache.
 pub(crate) fn files_arrive_byte_for_byte(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let mut client = fixture.connect();
@@ -24,7 +24,7 @@ pub(crate) fn files_arrive_byte_for_byte(kind: DriverKind) {
 }
 
 pub(crate) fn head_has_the_fields_of_get_and_no_body(kind: DriverKind) {
-    // Old files: their entity tags do not turn from weak to strong between two requests.
+    // Old files, so no entity tag turns from weak to strong between two requests.
     let fixture = Fixture::start_over(kind, root::settled(), |_| {});
     let undated = |response: &Response| {
         let fields = response.fields().filter(|field| field.0 != "Date");
@@ -87,7 +87,7 @@ pub(crate) fn a_page_has_every_field(kind: DriverKind) {
     fixture.finish();
 }
 
-/// `ureq` stands for the clients that people use.
+/// `ureq` stands for common HTTP clients.
 pub(crate) fn a_common_client_is_served(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let agent: ureq::Agent = ureq::Agent::config_builder()
@@ -104,17 +104,17 @@ pub(crate) fn a_common_client_is_served(kind: DriverKind) {
         assert_eq!(head.headers()["content-length"], length.to_string().as_str());
         assert!(head.body_mut().read_to_vec().unwrap().is_empty());
     }
-    // It follows the redirect, by its relative location.
+    // It follows the redirect, whose location is relative.
     let mut index = agent.get(url("/dir?x")).call().unwrap();
     assert!(index.body_mut().read_to_vec().unwrap() == content(77));
     assert_eq!(agent.get(url("/missing")).call().unwrap().status(), 404);
-    let posted = agent.post(url("/small.txt")).send("a body that nobody wants").unwrap();
+    let posted = agent.post(url("/small.txt")).send("an unwanted body").unwrap();
     assert_eq!(posted.status(), 405);
     drop((posted, agent));
     fixture.finish();
 }
 
-pub(crate) fn the_answer_is_dated_now(kind: DriverKind) {
+pub(crate) fn the_date_is_current(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let second = Duration::from_secs(1);
     for target in ["/small.txt", "/missing", "/dir", "/%zz"] {
@@ -142,7 +142,7 @@ pub(crate) fn types_follow_names(kind: DriverKind) {
         ("odd.nobody-knows-it", "application/octet-stream"),
     ];
     for (name, expected) in cases {
-        // What is in it does not matter.
+        // The type depends on the name, not on the content.
         std::fs::write(fixture.path(name), "<!doctype html><script>").unwrap();
         let response = fixture.get(&format!("/{name}"));
         assert_eq!(response.field("content-type"), Some(expected), "{name}");

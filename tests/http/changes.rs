@@ -1,4 +1,4 @@
-//! Files that change while they are served, and between two requests.
+//! Files that change while they are sent, and between two requests.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,10 +11,10 @@ use crate::support::client::Client;
 use crate::support::fixture::Fixture;
 use crate::support::root::{content, wait_until_settled};
 
-/// More than the kernel takes on behalf of a client that does not read.
+/// More than the kernel buffers for a client that does not read.
 const LENGTH: usize = 24 << 20;
 
-/// Asks for a file that is too long to leave at once.
+/// Requests a file that is too long to be sent at once.
 fn begin(fixture: &Fixture) -> Client {
     fs::write(fixture.path("long.bin"), content(LENGTH)).unwrap();
     let mut client = Client::connect_narrow(fixture.address());
@@ -24,8 +24,8 @@ fn begin(fixture: &Fixture) -> Client {
     client
 }
 
-/// What was announced cannot be sent any more: the client must see a failure, not a padded or a
-/// short file that looks whole.
+/// The announced length cannot be sent any more: the client must see a failure, not a padded or
+/// shortened file that looks complete.
 pub(crate) fn a_file_that_shrinks_ends_the_connection(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let client = begin(&fixture);
@@ -34,7 +34,7 @@ pub(crate) fn a_file_that_shrinks_ends_the_connection(kind: DriverKind) {
     let (bytes, end) = client.read_to_end();
     assert_eq!(end.expect_err("a reset").kind(), ErrorKind::ConnectionReset);
     assert!(bytes.len() <= LENGTH / 2, "{} bytes of {}", bytes.len(), LENGTH / 2);
-    assert!(bytes == content(LENGTH)[..bytes.len()], "other bytes than those of the file");
+    assert!(bytes == content(LENGTH)[..bytes.len()], "the bytes differ from those of the file");
     fixture.finish();
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn a_deleted_file_is_sent_to_its_end(kind: DriverKind) {
     fixture.finish();
 }
 
-/// On one connection, so that it is one session which has to learn it.
+/// On one connection, so that the same session has to notice each change.
 pub(crate) fn a_changed_file_is_served_anew(kind: DriverKind) {
     let revalidate = Duration::from_millis(200);
     let fixture = Fixture::start_with(kind, |setup| setup.http.revalidate_after = revalidate);
@@ -69,7 +69,7 @@ pub(crate) fn a_changed_file_is_served_anew(kind: DriverKind) {
         client.read_response()
     };
     let mut tags = Vec::new();
-    // In place and of the same length; by rename; larger than what is kept in memory; smaller.
+    // In place with the same length; by rename; larger than what is kept in memory; smaller.
     let large = "large".repeat(10_000);
     for (round, body) in ["one", "two", "three", &large, "small"].into_iter().enumerate() {
         let name = if round < 2 { "page.txt" } else { "page.new" };
@@ -85,14 +85,14 @@ pub(crate) fn a_changed_file_is_served_anew(kind: DriverKind) {
                 tags.push(response.field("etag").unwrap().to_owned());
                 break;
             }
-            // What is known may be used for as long as it is valid, and not longer.
+            // A cached answer may be used while it is valid, and not longer.
             assert!(begun - written <= revalidate, "{round}: {}", response.head);
             std::thread::sleep(Duration::from_millis(10));
         }
     }
     tags.sort_unstable();
     tags.dedup();
-    assert_eq!(tags.len(), 5, "each content has its own tag");
+    assert_eq!(tags.len(), 5, "two contents have the same tag");
     drop(client);
     fixture.finish();
 }
@@ -105,9 +105,8 @@ pub(crate) fn a_file_that_appears_is_found(kind: DriverKind) {
     fixture.finish();
 }
 
-/// A page is found unchanged while its answer waits behind another; before it is the page's
-/// turn, the cache needs the room.
-pub(crate) fn a_page_may_be_forgotten_while_its_answer_waits(kind: DriverKind) {
+/// A revalidated page waits behind another answer. Before it is sent, the cache needs the room.
+pub(crate) fn a_page_may_be_evicted_while_its_answer_waits(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
         setup.http.revalidate_after = Duration::ZERO;
         // Room for one page of 8 KiB and little else.

@@ -1,5 +1,5 @@
-//! Content codings: files beside a file, sent in its place to those who take them (RFC 9110
-//! section 12.5.3).
+//! Content codings: precompressed files, sent in place of a file to clients that accept them (RFC
+//! 9110 section 12.5.3).
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -20,14 +20,14 @@ use crate::support::root::{self, content, set_modified, wait_until_settled};
 /// When most of the files were modified.
 const MODIFIED: i64 = 784_111_777;
 
-/// The plain form, in `Accept-Encoding` and in our tables.
+/// The file without a coding, in `Accept-Encoding` and in the tables here.
 const PLAIN: &str = "identity";
 
 /// The codings, with the suffixes of their files.
 const CODINGS: [(&str, &str); 4] = [(PLAIN, ""), ("br", ".br"), ("zstd", ".zst"), ("gzip", ".gz")];
 
-/// Files in several codings: the name, the type, and the length in each of [`CODINGS`]; 0 is
-/// none. What is longer than 8 KiB is sent from the file.
+/// Files in several codings: the name, the type, and the length in each of [`CODINGS`], where 0
+/// means that it does not exist. Files longer than 8 KiB are not kept in memory.
 const FILES: [(&str, &str, [usize; 4]); 6] = [
     ("app.js", "text/javascript; charset=utf-8", [3000, 1000, 1100, 1200]),
     ("big.js", "text/javascript; charset=utf-8", [60_000, 20_000, 21_000, 22_000]),
@@ -37,8 +37,8 @@ const FILES: [(&str, &str, [usize; 4]); 6] = [
     ("y.tar", "application/x-tar", [3000, 0, 0, 1200]),
 ];
 
-/// What must not be taken for a coding of the file whose name it begins with, and that file: it
-/// is there but for `alone.js`.
+/// Files that must not be taken for a coding of the file whose name they begin with, which comes
+/// first. It exists, except for `alone.js`.
 const STRANGERS: [(&str, &str); 7] = [
     ("old.js", "old.js.gz"),
     ("alone.js", "alone.js.gz"),
@@ -91,13 +91,13 @@ fn coded() -> &'static Path {
     ROOT.path()
 }
 
-/// The tag of a file of that length in a coding.
+/// The tag of a file with that length in a coding.
 fn tag(length: usize, coding: &str) -> String {
     let suffix = if coding == PLAIN { String::new() } else { format!("-{coding}") };
     format!("\"{:x}-{length:x}{suffix}\"", MODIFIED * 1_000_000_000)
 }
 
-/// Field lines, and the coding of a file that is there in all.
+/// Field lines, and the coding that they choose if all codings exist.
 const WISHES: [(&str, &str); 53] = [
     ("X: y", PLAIN),
     ("Accept-Encoding:", PLAIN),
@@ -109,7 +109,7 @@ const WISHES: [(&str, &str); 53] = [
     ("accept-encoding: BR", "br"),
     ("Accept-Encoding: deflate", PLAIN),
     ("Accept-Encoding: compress, deflate, dcb", PLAIN),
-    // Among equals our order counts: browsers name gzip first.
+    // For equal weights, the server's order decides: browsers name gzip first.
     ("Accept-Encoding: gzip, deflate, br, zstd", "br"),
     ("Accept-Encoding: gzip, zstd", "zstd"),
     ("Accept-Encoding: gzip;q=0.3, zstd;q=0.3, br;q=0.3", "br"),
@@ -127,7 +127,7 @@ const WISHES: [(&str, &str); 53] = [
     ("Accept-Encoding: gzip\t;\tQ=0.5", "gzip"),
     ("Accept-Encoding: br;q=0, zstd;q=0, gzip", "gzip"),
     ("Accept-Encoding: br;q=0.2, gzip;q=0.5, br;q=0.7", "br"),
-    // Any coding that is not named.
+    // `*` stands for all codings that are not named.
     ("Accept-Encoding: *", "br"),
     ("Accept-Encoding: *;q=0", PLAIN),
     ("Accept-Encoding: br;q=0, *", "zstd"),
@@ -136,7 +136,7 @@ const WISHES: [(&str, &str); 53] = [
     ("Accept-Encoding: gzip;q=0.5, *;q=0.4", "gzip"),
     ("Accept-Encoding: gzip;q=0.5, *;q=0", "gzip"),
     ("Accept-Encoding: gzip;q=0.4, *;q=0.5", "br"),
-    // No coding at all is one, too.
+    // `identity` is a coding, too.
     ("Accept-Encoding: identity", PLAIN),
     ("Accept-Encoding: identity, gzip", "gzip"),
     ("Accept-Encoding: identity;q=0.5, gzip;q=0.5", "gzip"),
@@ -144,11 +144,11 @@ const WISHES: [(&str, &str); 53] = [
     ("Accept-Encoding: identity;q=0.5, gzip;q=0.6", "gzip"),
     ("Accept-Encoding: identity;q=0, gzip", "gzip"),
     ("Accept-Encoding: identity;q=0, *", "br"),
-    // Where nothing is acceptable, something is better than an error.
+    // If nothing is acceptable, the plain file is better than an error.
     ("Accept-Encoding: identity;q=0", PLAIN),
     ("Accept-Encoding: identity;q=0, deflate", PLAIN),
     ("Accept-Encoding: identity;q=0, *;q=0", PLAIN),
-    // What is malformed does not count, and the rest does.
+    // Malformed members are ignored, and the rest counts.
     ("Accept-Encoding: ,, gzip ,", "gzip"),
     ("Accept-Encoding: g zip, br;q=0.5", "br"),
     ("Accept-Encoding: br;q=2, gzip;q=0.1", "gzip"),
@@ -160,7 +160,7 @@ const WISHES: [(&str, &str); 53] = [
     ("Accept-Encoding: brotli, gzipped", PLAIN),
 ];
 
-/// The form of a file that was expected, and its content.
+/// A coding of a file, with its type and its content.
 struct Form<'a> {
     content_type: &'a str,
     coding: &'a str,
@@ -168,7 +168,7 @@ struct Form<'a> {
 }
 
 impl Form<'_> {
-    /// Checks what every answer says that is about this form.
+    /// Checks the fields that every answer with this coding has.
     fn expect_fields(&self, response: &Response, what: &str) {
         let coding = Some(self.coding).filter(|coding| *coding != PLAIN);
         assert_eq!(response.field("content-encoding"), coding, "{what}");
@@ -177,7 +177,7 @@ impl Form<'_> {
         assert_eq!(response.field("etag"), Some(&*tag), "{what}");
     }
 
-    /// GET, HEAD, a range and a 304, all with the same wish.
+    /// GET, HEAD, a range and a 304, all with the same `Accept-Encoding`.
     fn expect(&self, client: &mut Client, target: &str, wish: &str) {
         let what = format!("{target} {wish}");
         let length = self.body.len();
@@ -207,7 +207,7 @@ impl Form<'_> {
     }
 }
 
-pub(crate) fn the_client_s_weights_choose_the_coding(kind: DriverKind) {
+pub(crate) fn the_weights_of_the_client_choose_the_coding(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, coded(), |_| {});
     let mut client = fixture.connect();
     for (name, content_type, lengths) in &FILES[..2] {
@@ -225,8 +225,8 @@ pub(crate) fn the_client_s_weights_choose_the_coding(kind: DriverKind) {
     fixture.finish();
 }
 
-/// Our order, but only of what is there.
-pub(crate) fn what_is_there_limits_the_choice(kind: DriverKind) {
+/// The server's order, restricted to the codings that exist.
+pub(crate) fn only_codings_that_exist_are_chosen(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, coded(), |_| {});
     let mut client = fixture.connect();
     for (name, content_type, lengths) in FILES {
@@ -253,7 +253,7 @@ pub(crate) fn what_is_there_limits_the_choice(kind: DriverKind) {
     fixture.finish();
 }
 
-/// Ranges are of the bytes that are sent, and each coding has bytes of its own.
+/// Ranges are ranges of the sent bytes, which differ in each coding.
 pub(crate) fn ranges_are_of_the_coded_bytes(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, coded(), |_| {});
     let mut client = fixture.connect();
@@ -282,7 +282,7 @@ pub(crate) fn ranges_are_of_the_coded_bytes(kind: DriverKind) {
             assert_eq!(beyond.status, 416);
             assert_eq!(beyond.field("content-range"), Some(&*format!("bytes */{length}")));
             assert_eq!(beyond.field("content-encoding"), None);
-            // To go on with a part, it has to be a part of the same.
+            // A part can only be continued with a part in the same coding.
             for ((other, _), other_length) in CODINGS.into_iter().zip(*lengths) {
                 let lines = format!("Range: bytes=7-8\r\nIf-Range: {}", tag(other_length, other));
                 let response = get(&lines);
@@ -299,22 +299,22 @@ pub(crate) fn ranges_are_of_the_coded_bytes(kind: DriverKind) {
     fixture.finish();
 }
 
-pub(crate) fn strangers_are_not_sent_in_its_place(kind: DriverKind) {
+pub(crate) fn files_with_similar_names_are_not_codings(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, coded(), |_| {});
     let mut client = fixture.connect();
     let wish = "Accept-Encoding: gzip, br, zstd";
     for (name, stranger) in STRANGERS {
         let response = client.ask("GET", &format!("/{name}"), wish);
         if name == "alone.js" {
-            // The plain file is what an address stands for.
+            // The plain file has to exist.
             assert_eq!(response.status, 404);
         } else {
             response.expect_ok(&content(700));
             assert_eq!(response.field("content-encoding"), None, "{stranger}");
-            assert_eq!(response.field("vary"), None, "{name} is there in one form only");
+            assert_eq!(response.field("vary"), None, "{name} exists in one coding only");
         }
     }
-    // What is compressed already is a file like others: its type is its own.
+    // A compressed file is an ordinary file under its own name, with its own type.
     for (name, content_type, length) in [
         ("x.tar.gz", "application/gzip", 900),
         ("y.tar.gz", "application/gzip", 1200),
@@ -327,11 +327,11 @@ pub(crate) fn strangers_are_not_sent_in_its_place(kind: DriverKind) {
         assert_eq!(response.field("content-encoding"), None, "{name}");
         assert_eq!(response.field("etag"), Some(&*tag(length, PLAIN)), "{name}");
     }
-    // As new as the file, or newer.
+    // Used if it is as new as the file, or newer.
     let later = client.ask("GET", "/later.js", wish);
     later.expect_ok(&content(300));
     assert_eq!(later.field("content-encoding"), Some("gzip"));
-    // Nothing is not made longer.
+    // An empty file is not replaced by a longer one.
     let nothing = client.ask("GET", "/nothing.js", wish);
     nothing.expect_ok(b"");
     assert_eq!(nothing.field("content-encoding"), None);
@@ -339,7 +339,7 @@ pub(crate) fn strangers_are_not_sent_in_its_place(kind: DriverKind) {
     fixture.finish();
 }
 
-pub(crate) fn without_precompressed_files_are_what_they_are(kind: DriverKind) {
+pub(crate) fn without_precompressed_every_file_is_plain(kind: DriverKind) {
     let fixture = Fixture::start_as(kind, coded(), &["--no-precompressed"]);
     let mut client = fixture.connect();
     for (name, content_type, lengths) in FILES {
@@ -353,8 +353,8 @@ pub(crate) fn without_precompressed_files_are_what_they_are(kind: DriverKind) {
     fixture.finish();
 }
 
-/// Of files that change, and of files that have not for long: those are told by their time alone.
-/// Links to the old ones make new names of them.
+/// With files that change, and with new files, whose tags depend on their time alone; links to
+/// the old files serve as new names for them.
 pub(crate) fn a_coding_comes_and_goes(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, coded(), |setup| {
         setup.http.revalidate_after = Duration::from_millis(20);
@@ -394,7 +394,7 @@ pub(crate) fn a_coding_comes_and_goes(kind: DriverKind) {
         fs::remove_file(path(".br")).unwrap();
         wait_for(Some("gzip"), 1200);
         if !settled {
-            // A new version of the file, and later of what is beside it.
+            // A new version of the file, and later of its coding.
             set_modified(&path(""), MODIFIED + 10);
             wait_for(None, 3000);
             set_modified(&path(".gz"), MODIFIED + 20);

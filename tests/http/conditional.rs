@@ -1,4 +1,4 @@
-//! Conditional requests: what the client knows decides what it gets (RFC 9110 section 13).
+//! Conditional requests (RFC 9110 section 13).
 
 use std::fs;
 use std::path::Path;
@@ -18,16 +18,16 @@ use crate::support::root::{self, content, set_modified, wait_until_settled};
 const MODIFIED: i64 = 784_111_777;
 const DATES: [&str; 3] =
     ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"];
-/// A second earlier, in the same forms.
+/// A second earlier, in the same formats.
 const BEFORE: [&str; 3] =
     ["Sun, 06 Nov 1994 08:49:36 GMT", "Sunday, 06-Nov-94 08:49:36 GMT", "Sun Nov  6 08:49:36 1994"];
 const AFTER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
 const FUTURE: &str = "Fri, 31 Dec 2100 23:59:59 GMT";
 
-/// In memory and not, and their lengths.
+/// A file that is kept in memory and one that is not, and their lengths.
 const FILES: [(&str, usize); 2] = [("dated.txt", 2000), ("dated.bin", 20_000)];
 
-/// Old files, all from the same second.
+/// Old files with the same time of modification.
 fn dated() -> &'static Path {
     static ROOT: LazyLock<TempDir> = LazyLock::new(|| {
         let root = root::make();
@@ -46,13 +46,13 @@ fn dated() -> &'static Path {
     ROOT.path()
 }
 
-/// The tag of a file of that time, without the quotes.
+/// The tag of a file with that time, without the quotes.
 fn opaque(length: usize) -> String {
     format!("{:x}-{length:x}", MODIFIED * 1_000_000_000)
 }
 
-/// Field lines, where `TAG` stands for the file's own tag with quotes and `OPAQUE` for what is
-/// within them, and the status that they lead to.
+/// Field lines and the status that they lead to. `TAG` stands for the file's own tag with quotes,
+/// and `OPAQUE` for the text between the quotes.
 const TAGS: [(&str, u16); 42] = [
     ("X: y", 200),
     ("If-Match: *", 200),
@@ -62,7 +62,7 @@ const TAGS: [(&str, u16); 42] = [
     ("If-Match: ,, TAG ,", 200),
     ("If-Match: \"x\"", 412),
     ("If-Match: \"x\", \"OPAQUE,\"", 412),
-    // Only strong tags will do (section 13.1.1).
+    // Only strong tags match (section 13.1.1).
     ("If-Match: W/TAG", 412),
     ("If-Match: W/\"x\", W/TAG", 412),
     ("If-Match: W/TAG, TAG", 200),
@@ -91,7 +91,7 @@ const TAGS: [(&str, u16); 42] = [
     ("If-None-Match: *, \"x\"", 200),
     ("If-None-Match:", 200),
     ("if-none-match: TAG", 304),
-    // In the order of section 13.2.2.
+    // Precedence as in section 13.2.2.
     ("If-Match: TAG\r\nIf-None-Match: TAG", 304),
     ("If-None-Match: TAG\r\nIf-Match: \"x\"", 412),
     ("If-Match: *\r\nIf-None-Match: \"x\"", 200),
@@ -101,7 +101,7 @@ const TAGS: [(&str, u16); 42] = [
     ("If-Match: \"x\"\r\nRange: bytes=0-1", 412),
 ];
 
-/// What dates lead to: lines made of the dates above.
+/// Lines with the dates above, and the status that they lead to.
 fn dates() -> Vec<(String, u16)> {
     let mut cases = Vec::new();
     let mut add = |line: &str, status| cases.push((line.to_owned(), status));
@@ -115,7 +115,7 @@ fn dates() -> Vec<(String, u16)> {
     }
     add(&format!("If-Modified-Since: {AFTER}"), 304);
     add(&format!("If-Unmodified-Since: {AFTER}"), 200);
-    // What is later than now was never sent (section 13.1.3).
+    // Dates in the future are ignored (section 13.1.3).
     add(&format!("If-Modified-Since: {FUTURE}"), 200);
     add(&format!("If-Unmodified-Since: {FUTURE}"), 200);
     for none in [
@@ -135,7 +135,7 @@ fn dates() -> Vec<(String, u16)> {
     }
     let [date, before] = [DATES[0], BEFORE[0]];
     add(&format!("If-Modified-Since: {date}\r\nIf-Modified-Since: {date}"), 200);
-    // Tags say more than dates: with them, dates are ignored.
+    // Tags take precedence: dates beside them are ignored.
     add(&format!("If-None-Match: \"x\"\r\nIf-Modified-Since: {date}"), 200);
     add(&format!("If-Modified-Since: {date}\r\nIf-None-Match: \"x\""), 200);
     add(&format!("If-None-Match: TAG\r\nIf-Modified-Since: {before}"), 304);
@@ -170,7 +170,7 @@ pub(crate) fn conditions_decide(kind: DriverKind) {
             if matches!(status, 200 | 206 | 304) {
                 assert_eq!(response.field("etag"), Some(&*tag), "{lines}");
             }
-            // Of ranges, HEAD knows nothing (section 14.2).
+            // HEAD ignores `Range` (section 14.2).
             let status = if *status == 206 { 200 } else { *status };
             let head = client.ask("HEAD", &target, &lines);
             assert_eq!(head.status, status, "HEAD {target} {lines}");
@@ -180,8 +180,9 @@ pub(crate) fn conditions_decide(kind: DriverKind) {
     fixture.finish();
 }
 
-/// RFC 9110 section 13.2.1: conditions are for what would be a success without them.
-pub(crate) fn conditions_need_something_to_be_about(kind: DriverKind) {
+/// RFC 9110 section 13.2.1: conditions are evaluated only if the answer would be a success
+/// without them.
+pub(crate) fn conditions_apply_to_successful_answers_only(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, dated(), |_| {});
     let mut client = fixture.connect();
     let conditions = [
@@ -213,7 +214,7 @@ pub(crate) fn conditions_need_something_to_be_about(kind: DriverKind) {
     fixture.finish();
 }
 
-/// RFC 9110 section 15.4.5: what a cache needs to go on with what it has, and no more.
+/// RFC 9110 section 15.4.5: the fields that a cache needs to update its entry, and no more.
 pub(crate) fn not_modified_has_its_fields(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, dated(), |_| {});
     let mut client = fixture.connect();
@@ -236,7 +237,7 @@ pub(crate) fn not_modified_has_its_fields(kind: DriverKind) {
         let lines = format!("Accept-Encoding: {accept}\r\nIf-Match: {other}");
         assert_eq!(client.ask("GET", "/page.html", &lines).status, 412);
     }
-    // There is no body, whatever the fields say: the next answer follows at once.
+    // There is no body, whatever the fields say: the next answer follows immediately.
     let same = request("GET", "/page.html", "If-None-Match: *");
     client.send(same.repeat(5) + &request("GET", "/dated.bin", ""));
     for _ in 0..5 {
@@ -247,7 +248,7 @@ pub(crate) fn not_modified_has_its_fields(kind: DriverKind) {
     fixture.finish();
 }
 
-/// Time stamps that archives invent are no validators, and those to come are none yet.
+/// Times that archives invent are not used as validators, nor are times in the future.
 pub(crate) fn odd_times_validate_nothing(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let mut client = fixture.connect();
@@ -261,7 +262,7 @@ pub(crate) fn odd_times_validate_nothing(kind: DriverKind) {
             ("If-None-Match: *", 304),
             ("If-Match: \"3b9aca00-1f4\"", 412),
             ("If-Match: *", 200),
-            // Without a date of the file, dates are ignored.
+            // If the file has no usable time, dates are ignored.
             ("If-Modified-Since: Sun, 06 Nov 2022 08:49:37 GMT", 200),
             ("If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT", 200),
             ("Range: bytes=0-1", 206),
@@ -280,7 +281,7 @@ pub(crate) fn odd_times_validate_nothing(kind: DriverKind) {
     let tag = two.field("etag").unwrap();
     assert_eq!(tag.trim_start_matches("W/"), "\"77359400-3\"");
 
-    // RFC 9110 section 8.8.2.1: no date is later than that of the answer.
+    // RFC 9110 section 8.8.2.1: no `Last-Modified` is later than `Date`.
     fs::write(fixture.path("future.txt"), "to come").unwrap();
     let year = Duration::from_secs(365 * 24 * 3600);
     let later = SystemTime::now() + year;
@@ -300,8 +301,8 @@ pub(crate) fn odd_times_validate_nothing(kind: DriverKind) {
     fixture.finish();
 }
 
-/// A file that has just changed may change again unseen, so its tag promises little. All drivers
-/// wait for that together.
+/// A file that has just changed may change again with the same time, so its tag is weak. All
+/// drivers wait together.
 #[test]
 fn a_tag_is_weak_until_the_file_has_settled() {
     alone(|| {
@@ -311,7 +312,7 @@ fn a_tag_is_weak_until_the_file_has_settled() {
     });
 }
 
-/// A file that has just been written, and what is known of it.
+/// A file that has just been written, and its validators.
 struct Young {
     kind: DriverKind,
     fixture: Fixture,
@@ -329,13 +330,15 @@ impl Young {
         let client = fixture.connect();
         let (target, tag, date) = (String::new(), String::new(), String::new());
         let mut young = Self { kind, fixture, client, target, tag, date };
-        // On a machine that stands still for two seconds, a file grows old at once.
+        // If the machine stalls for two seconds, the file has settled too early, so try another
+        // one.
         let found = (0..20).find_map(|number| young.look_at_a_new_file(number));
         assert_eq!(found, Some(([412, 304, 200], [412, 304, 200], 200)));
         young
     }
 
-    /// What tag, tag without its mark, and date are good for, if that was found out in time.
+    /// The statuses that the tag, the tag without `W/`, and the date lead to, if the file is
+    /// still young.
     fn look_at_a_new_file(&mut self, number: usize) -> Option<([u16; 3], [u16; 3], u16)> {
         self.target = format!("/young-{number}.txt");
         let path = self.fixture.path(&self.target[1..]);
@@ -362,7 +365,7 @@ impl Young {
         self.fixture.finish();
     }
 
-    /// The tag as it will be.
+    /// The tag once the file has settled.
     fn strong(&self) -> String {
         self.tag.strip_prefix("W/").expect("a weak tag").to_owned()
     }

@@ -1,4 +1,5 @@
-//! The same requests to every driver, and to a session without sockets: the same answers.
+//! Sends the same requests to every driver and to a session without sockets, and compares the
+//! answers.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -17,7 +18,7 @@ use crate::support::{root, streams};
 const STREAMS: usize = 200;
 const MORE: &[u8] = b"GET /small.txt HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// What a site makes of its files, as options of `ringd serve`.
+/// Options of `ringd serve` about content.
 const OPTIONS: [&[&str]; 2] = [
     &["--listing", "--spa", "/index.html"],
     &[
@@ -35,10 +36,10 @@ const OPTIONS: [&[&str]; 2] = [
 
 #[test]
 fn all_drivers_answer_alike() {
-    alone(|| OPTIONS.into_iter().for_each(the_same_streams_to_all));
+    alone(|| OPTIONS.into_iter().for_each(send_the_same_streams_to_all));
 }
 
-fn the_same_streams_to_all(options: &[&str]) {
+fn send_the_same_streams_to_all(options: &[&str]) {
     let kinds: Vec<_> = DriverKind::ALL.into_iter().filter(|kind| runs_here(*kind)).collect();
     let root = root::settled();
     let fixtures: Vec<_> =
@@ -52,15 +53,15 @@ fn the_same_streams_to_all(options: &[&str]) {
         }
         let expected = harness::converse(&mut harness, Now::read(), [&stream[..]]);
         let expected = without_dates(&expected);
-        // Whether it is the server that ends the conversation: then what follows has no answer.
+        // Whether the server ends the conversation: then later requests get no answer.
         let longer = harness::converse(&mut harness, Now::read(), [&stream[..], MORE]);
         let ends_early = without_dates(&longer) == expected;
         for (kind, fixture) in kinds.iter().zip(&fixtures) {
             let pieces = streams::split(&mut random, &stream);
             let (answers, orderly) = exchange(fixture.address(), &pieces);
             let answers = without_dates(&answers);
-            // A client that writes on after the end may reset the connection, and lose what is on
-            // its way (RFC 9112, 9.6); what came until then is the same.
+            // A client that sends after the end may reset the connection, and lose what is in
+            // flight (RFC 9112 section 9.6). The answers until then must be the same.
             let lost = !orderly && ends_early && expected.starts_with(&answers);
             assert!(
                 answers == expected || lost,
@@ -74,8 +75,8 @@ fn the_same_streams_to_all(options: &[&str]) {
     fixtures.into_iter().for_each(Fixture::finish);
 }
 
-/// Sends all pieces while it reads. Returns what came, and whether nobody met a reset: only one of
-/// the two sides is told of it.
+/// Sends all pieces while it reads. Returns the received bytes, and whether neither direction met
+/// a reset, because only one of them reports it.
 fn exchange(address: SocketAddr, pieces: &[&[u8]]) -> (Vec<u8>, bool) {
     let client = Client::connect(address);
     let mut twin = client.twin();
@@ -90,7 +91,7 @@ fn exchange(address: SocketAddr, pieces: &[&[u8]]) -> (Vec<u8>, bool) {
     })
 }
 
-/// Answers without the values of their `Date` fields, which depend on the time of day.
+/// Answers without the values of their `Date` fields, which depend on the time.
 fn without_dates(answers: &[u8]) -> Vec<u8> {
     const FIELD: &[u8] = b"\r\nDate: ";
     const VALUE_BYTES: usize = "Sun, 06 Nov 1994 08:49:37 GMT".len();

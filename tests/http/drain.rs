@@ -1,4 +1,4 @@
-//! The end of a server: what is in hand is finished, what is stuck does not hold it up.
+//! Draining: requests in progress are finished, and stuck clients do not delay the end.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ const GET: &str = "GET /small.txt HTTP/1.1\r\nHost: h\r\n\r\n";
 
 const LENGTH: usize = 24 << 20;
 
-/// A server in the middle of a long answer, on which others may wait; and the client of it.
+/// A server that is sending a long answer, and the client that reads it.
 fn busy(kind: DriverKind) -> (Fixture, Client) {
     let fixture = Fixture::start_with(kind, |setup| setup.server.drain_timeout = WAIT_MAX);
     sparse(&fixture.path("long.bin"), LENGTH as u64);
@@ -25,16 +25,16 @@ fn busy(kind: DriverKind) -> (Fixture, Client) {
     (fixture, client)
 }
 
-/// Waits until nobody listens any more: then the server drains.
+/// Stops the server, and waits until its listener is closed, which begins the drain.
 fn stop(fixture: &Fixture) {
     fixture.stopper().stop();
     let address = fixture.address();
     eventually("the listener is closed", || TcpStream::connect(address).is_err());
 }
 
-pub(crate) fn requests_in_hand_are_finished(kind: DriverKind) {
+pub(crate) fn requests_in_progress_are_finished(kind: DriverKind) {
     let (fixture, mut client) = busy(kind);
-    // Another has sent half of its request.
+    // A second client has sent half of its request.
     let mut half = fixture.connect();
     half.send("GET /small.txt HTTP/1.1\r\n");
     fixture.wait_for_connections(2);
@@ -63,7 +63,7 @@ pub(crate) fn a_late_request_is_answered_with_close(kind: DriverKind) {
     fixture.join().unwrap();
 }
 
-/// A request may be on its way when the server decides to stop.
+/// A request may be on its way when the server is stopped.
 pub(crate) fn an_idle_connection_is_given_time(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let mut idle = fixture.connect();
@@ -90,7 +90,7 @@ pub(crate) fn the_listener_refuses(kind: DriverKind) {
     fixture.join().unwrap();
 }
 
-pub(crate) fn a_stuck_client_does_not_stop_the_end(kind: DriverKind) {
+pub(crate) fn a_stuck_client_does_not_prevent_the_end(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
         setup.server.workers = 2;
         setup.server.drain_timeout = Duration::from_millis(500);
@@ -109,8 +109,8 @@ pub(crate) fn a_stuck_client_does_not_stop_the_end(kind: DriverKind) {
     drop(stuck);
 }
 
-/// The client did not know that the server would close, and sent another request. It must not
-/// lose the answer to the first one over it (RFC 9112 section 9.6).
+/// The client did not know that the server would close, and sent another request. That must not
+/// cost it the answer to the first one (RFC 9112 section 9.6).
 pub(crate) fn the_last_answer_survives_a_request_behind_it(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let length = 2 << 20;
@@ -122,7 +122,7 @@ pub(crate) fn the_last_answer_survives_a_request_behind_it(kind: DriverKind) {
     client.send("GET /longer.bin HTTP/1.1\r\nHost: h\r\n\r\n");
     assert!(client.read_head().says_close());
     let mut left = length;
-    // Until all of it is with the server's kernel, and much of it not yet with ours.
+    // Until the server's kernel has everything, and the client's kernel still lacks much of it.
     while left > 64 * 1024 && fixture.stats().connections > 0 {
         client.read_exact(4096);
         left -= 4096;

@@ -1,4 +1,4 @@
-//! Errors: what they say, in which form, and what they never say.
+//! Errors: content, format, and what they must not contain.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::support::client::{Client, Response};
 use crate::support::fixture::Fixture;
 use crate::support::root::{self, content};
 
-/// A request for each error that a request can end with: method, target, and field lines.
+/// A request for each error: method, target, field lines, status, and title.
 const ERRORS: [(&str, &str, &str, u16, &str); 10] = [
     ("GET", "/missing", "", 404, "Not Found"),
     ("GET", "/.hidden", "", 404, "Not Found"),
@@ -29,25 +29,25 @@ const ERRORS: [(&str, &str, &str, u16, &str); 10] = [
     ("GET", "/small.txt", "Range: bytes=20-", 416, "Range Not Satisfiable"),
 ];
 
-/// Field lines, together with what `Accept` says.
+/// Field lines with an `Accept` field added.
 fn with_accept(lines: &str, accept: &str) -> String {
     let between = if lines.is_empty() { "" } else { "\r\n" };
     format!("{lines}{between}Accept: {accept}")
 }
 
-/// The fields of an answer, without its date and without what HEAD may leave out.
+/// The fields of an answer, without its date.
 fn undated(response: &Response) -> Vec<(&str, &str)> {
     response.fields().filter(|field| field.0 != "Date").collect()
 }
 
-/// What an error has to say, whatever its body is.
+/// Checks the fields that an error must have, whatever its body is.
 fn expect_required(response: &Response, status: u16, what: &str) {
     assert_eq!(response.status, status, "{what}");
     let allow = (status == 405).then_some("GET, HEAD, OPTIONS");
     assert_eq!(response.field("allow"), allow, "{what}");
     let of = (status == 416).then_some("bytes */20");
     assert_eq!(response.field("content-range"), of, "{what}");
-    // It may be there in a moment.
+    // The file may be created at any moment.
     let caching = (status == 404).then_some("no-store");
     assert_eq!(response.field("cache-control"), caching, "{what}");
     assert_eq!(response.field("x-content-type-options"), Some("nosniff"), "{what}");
@@ -57,7 +57,7 @@ fn expect_required(response: &Response, status: u16, what: &str) {
     assert!(!response.says_close(), "{what}");
 }
 
-pub(crate) fn errors_are_for_people_or_for_programs(kind: DriverKind) {
+pub(crate) fn errors_are_html_or_json(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, root::settled(), |_| {});
     let mut client = fixture.connect();
     for (method, target, lines, status, title) in ERRORS {
@@ -99,8 +99,8 @@ pub(crate) fn errors_are_for_people_or_for_programs(kind: DriverKind) {
     fixture.finish();
 }
 
-/// An error does not repeat what the client has sent: neither the address nor a field.
-pub(crate) fn nothing_is_reflected(kind: DriverKind) {
+/// An error does not repeat anything that the client sent: neither the target nor a field.
+pub(crate) fn errors_reflect_no_input(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, root::settled(), |_| {});
     let mut client = fixture.connect();
     for accept in ["text/html", "application/json"] {
@@ -149,7 +149,7 @@ pub(crate) fn nothing_is_reflected(kind: DriverKind) {
             }
         }
     }
-    // The body of a redirect is about nothing, and its location is no markup.
+    // The body of a redirect does not contain the target, and its location contains no markup.
     let plain = client.ask("GET", "/dir", "");
     let moved = client.ask("GET", "//dir?\"><script>alert(1)</script>", "");
     assert_eq!((moved.status, &moved.body), (308, &plain.body));
@@ -157,7 +157,7 @@ pub(crate) fn nothing_is_reflected(kind: DriverKind) {
     fixture.finish();
 }
 
-/// The pages of an operator, with whatever they are.
+/// The pages that an operator chooses for errors, with all kinds of files.
 fn pages() -> &'static Path {
     static ROOT: LazyLock<TempDir> = LazyLock::new(|| {
         let root = root::make();
@@ -181,9 +181,9 @@ fn pages() -> &'static Path {
     ROOT.path()
 }
 
-/// The page is the body, and the error stays what it is: in memory or not, whatever is asked
-/// about it.
-pub(crate) fn a_page_of_the_operator_s_is_the_body(kind: DriverKind) {
+/// The body is the page, and the status remains that of the error: whether the page is in memory
+/// or not, and for every request that leads to the error.
+pub(crate) fn an_error_page_is_the_body(kind: DriverKind) {
     let options = [
         "--error-page",
         "403=/errors/403.txt",
@@ -210,7 +210,7 @@ pub(crate) fn a_page_of_the_operator_s_is_the_body(kind: DriverKind) {
         };
         let mut more = vec![lines.to_owned(), with_accept(lines, "text/html")];
         if method == "GET" && lines.is_empty() {
-            // Conditions and ranges are for what would be a success (RFC 9110 section 13.2.1).
+            // Conditions and ranges apply to successful answers only (RFC 9110 section 13.2.1).
             more.push("Range: bytes=0-1".to_owned());
             more.push("If-None-Match: *".to_owned());
             more.push("If-Match: \"x\"".to_owned());
@@ -227,14 +227,14 @@ pub(crate) fn a_page_of_the_operator_s_is_the_body(kind: DriverKind) {
             }
         }
     }
-    // A page that is asked for by its name is a page.
+    // If it is requested by its own name, the page is an ordinary file.
     client.ask("GET", "/errors/403.txt", "").expect_ok(&content(403));
     drop(client);
     fixture.finish();
 }
 
-/// A page may be there in several codings. Its answer says so, and that it is one of them.
-pub(crate) fn an_error_s_page_has_codings(kind: DriverKind) {
+/// A page may exist in several codings. The error has the fields that say so.
+pub(crate) fn an_error_page_has_codings(kind: DriverKind) {
     let options = ["--error-page", "404=/errors/coded.html"];
     let fixture = Fixture::start_as(kind, pages(), &options);
     let mut client = fixture.connect();
@@ -255,15 +255,15 @@ pub(crate) fn an_error_s_page_has_codings(kind: DriverKind) {
     fixture.finish();
 }
 
-/// A root's own `404.html` needs no option.
-pub(crate) fn a_root_may_bring_its_page(kind: DriverKind) {
+/// A `404.html` in the root needs no option.
+pub(crate) fn a_404_page_in_the_root_needs_no_option(kind: DriverKind) {
     for (options, length) in [
         (&[][..], Some(404)),
         (&["--error-page", "403=/errors/403.txt"], Some(404)),
         (&["--error-page", "404=/errors/403.txt"], Some(403)),
-        // Of two for one status, the later counts.
+        // Of two options for one status, the last one is used.
         (&["--error-page", "404=/errors/403.txt", "--error-page", "404=/small.txt"], Some(20)),
-        // What is chosen is not replaced by what is not.
+        // If the chosen page does not exist, `404.html` does not replace it.
         (&["--error-page", "404=/errors/nowhere.html"], None),
         (&["--error-page", "404=/errors"], None),
         (&["--error-page", "404=/errors/fifo"], None),
@@ -280,7 +280,7 @@ pub(crate) fn a_root_may_bring_its_page(kind: DriverKind) {
                 None => assert!(response.body.starts_with(b"<!doctype html>"), "{options:?}"),
             }
         }
-        // It is for what is missing only.
+        // It is used for 404 only.
         let bad = client.ask("GET", "/%zz", "");
         assert!(bad.status == 400 && bad.body.starts_with(b"<!doctype html>"));
         drop(client);
@@ -288,7 +288,7 @@ pub(crate) fn a_root_may_bring_its_page(kind: DriverKind) {
     }
 }
 
-/// Errors with pages and without, one behind the other: each keeps its place and its length.
+/// Errors with and without a page, one after the other: each has its place and its length.
 pub(crate) fn errors_keep_their_place(kind: DriverKind) {
     let options = ["--error-page", "405=/errors/405.html"];
     let fixture = Fixture::start_as(kind, pages(), &options);
@@ -317,7 +317,7 @@ fn expect_body(client: &mut Client, status: u16, body: &[u8]) {
     assert!(response.body == body, "{}", response.head);
 }
 
-pub(crate) fn an_error_s_page_comes_and_goes(kind: DriverKind) {
+pub(crate) fn an_error_page_comes_and_goes(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
         setup.http.revalidate_after = Duration::from_millis(20);
     });

@@ -1,4 +1,4 @@
-//! Where messages end, how connections end, and how long anything may take.
+//! Where messages end, how connections end, and how long each may take.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::support::root::content;
 
 const GET: &str = "GET /small.txt HTTP/1.1\r\nHost: h\r\n\r\n";
 
-pub(crate) fn bodies_are_thrown_away(kind: DriverKind) {
+pub(crate) fn bodies_are_discarded(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let mut client = fixture.connect();
     // As much as is read at most, with a body that looks like requests.
@@ -39,7 +39,7 @@ pub(crate) fn a_long_body_ends_the_connection(kind: DriverKind) {
     assert_eq!(response.status, 405);
     assert!(response.says_close());
     client.expect_close();
-    // Of chunks nobody knows how many will come: the answer is out when it shows.
+    // The number of chunks is unknown, so the answer is sent before the body proves too long.
     let mut client = fixture.connect();
     client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
     assert_eq!(client.read_response().status, 405);
@@ -53,8 +53,8 @@ pub(crate) fn a_long_body_ends_the_connection(kind: DriverKind) {
     fixture.finish();
 }
 
-/// RFC 9112 section 9.6: closing at once would reset the connection, and the reset could
-/// overtake the error.
+/// RFC 9112 section 9.6: closing at once would reset the connection, and the reset could overtake
+/// the error.
 pub(crate) fn an_error_arrives_while_the_client_still_sends(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     for (request, status) in [
@@ -68,7 +68,7 @@ pub(crate) fn an_error_arrives_while_the_client_still_sends(kind: DriverKind) {
         for _ in 0..10 {
             client.send([b'x'; 4096]);
         }
-        // The answer is read only when all that was sent has met the other end.
+        // The client reads the answer only after the server has received everything.
         client.half_close();
         let response = client.read_response();
         assert_eq!((response.status, response.says_close()), (status, true), "{request:?}");
@@ -85,7 +85,7 @@ pub(crate) fn a_client_that_waits_for_100_gets_the_answer_instead(kind: DriverKi
     );
     let response = client.read_response();
     response.expect_ok(&content(20));
-    // Whether the body comes now cannot be known: this connection is over.
+    // The server cannot know whether the body follows, so it closes this connection.
     assert!(response.says_close());
     client.send("12345");
     client.expect_close();
@@ -117,7 +117,7 @@ pub(crate) fn half_close_after_the_request(kind: DriverKind) {
     client.read_response().expect_ok(&content(1024 * 1024));
     client.read_response().expect_ok(&content(20));
     client.expect_close();
-    // In the middle of a request there is nobody to answer.
+    // In the middle of a request there is nothing to answer.
     for part in ["", "\r\n", "GET /small", "GET / HTTP/1.1\r\nHost: h\r\n"] {
         let mut client = fixture.connect();
         client.send(part);
@@ -142,10 +142,10 @@ pub(crate) fn a_late_request_gets_408(kind: DriverKind) {
     for (part, client) in &mut late {
         client.send(*part);
     }
-    // Also the second one on a connection, and one behind a body.
+    // Also the second request on a connection, and one after a body.
     let mut second = fixture.connect();
     second.send(GET.to_owned() + "GET /");
-    // A body that does not come is no request that could be answered.
+    // A request without its body cannot be answered.
     let mut behind = fixture.connect();
     behind.send("GET /small.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n12345");
     for (part, mut client) in late {
@@ -161,13 +161,13 @@ pub(crate) fn a_late_request_gets_408(kind: DriverKind) {
     fixture.finish();
 }
 
-pub(crate) fn a_silent_connection_is_closed_without_a_word(kind: DriverKind) {
+pub(crate) fn a_silent_connection_is_closed_without_an_answer(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
         setup.server.header_timeout = Duration::from_millis(300);
     });
     let begun = Instant::now();
     fixture.connect().expect_close();
-    assert!(begun.elapsed() >= Duration::from_millis(200), "it was given time");
+    assert!(begun.elapsed() >= Duration::from_millis(200), "the client was given time");
     fixture.finish();
 }
 
@@ -201,6 +201,6 @@ pub(crate) fn trickling_does_not_extend_the_deadline(kind: DriverKind) {
     });
     assert_eq!(client.read_response().status, 408);
     client.expect_end();
-    assert!(writer.join().unwrap() < Duration::from_secs(9), "it went on for ever");
+    assert!(writer.join().unwrap() < Duration::from_secs(9), "the server read for ever");
     fixture.finish();
 }

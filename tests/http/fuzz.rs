@@ -1,6 +1,6 @@
-//! Replays the fuzz entries of the crate with fixed seeds: random bytes, and requests that were
-//! changed a little. What fails here fails again with the same seed. For a longer run with other
-//! seeds: `RINGD_TEST_INPUTS=1000000 RINGD_TEST_SEED=7 cargo test --release --test http fuzz`.
+//! Replays the fuzz entries of the crate with fixed seeds: random bytes, and slightly changed
+//! requests. A failure repeats with the same seed. For a longer run with other seeds:
+//! `RINGD_TEST_INPUTS=1000000 RINGD_TEST_SEED=7 cargo test --release --test http fuzz`.
 
 use std::fs;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use ringd::session::Now;
 use crate::support::sample::root;
 use crate::support::streams;
 
-/// Inputs of each sort for each entry; `RINGD_TEST_INPUTS` asks for more.
+/// How many inputs of each sort an entry gets; `RINGD_TEST_INPUTS` sets another number.
 fn inputs() -> usize {
     number_from("RINGD_TEST_INPUTS").unwrap_or(3000)
 }
 
-/// Other seeds than the fixed ones, when `RINGD_TEST_SEED` names one.
+/// A fixed seed, moved by `RINGD_TEST_SEED` if that is set.
 fn seeded(seed: u64) -> Rng {
     let offset = number_from("RINGD_TEST_SEED").unwrap_or(0) as u64;
     Rng::with_seed(seed + 1000 * offset)
@@ -32,7 +32,7 @@ fn number_from(variable: &str) -> Option<usize> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// Runs `entry` on random bytes, then on what `make` makes, mutated half of the time.
+/// Runs `entry` on random bytes, then on inputs from `make`, of which half are mutated.
 fn replay(seed: u64, make: impl Fn(&mut Rng) -> Vec<u8>, entry: impl Fn(&[u8])) {
     let mut random = seeded(seed);
     for _ in 0..inputs() {
@@ -49,8 +49,8 @@ fn replay(seed: u64, make: impl Fn(&mut Rng) -> Vec<u8>, entry: impl Fn(&[u8])) 
     }
 }
 
-/// Gives an entry the inputs that the fuzzer in `tests/fuzz/` has kept, because each takes a way
-/// through the code that no other takes.
+/// Runs an entry on the inputs that the fuzzer in `tests/fuzz/` has kept, because each covers
+/// code that no other covers.
 fn replay_corpus(name: &str, entry: impl Fn(&[u8])) {
     let folder = format!("tests/fuzz/corpus/{name}");
     let inputs = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
@@ -215,7 +215,8 @@ fn dates() {
     replay(8, make, date::fuzz_date);
 }
 
-/// The chunking law, with more cuts than the fuzz entry makes: down to single bytes.
+/// The answers do not depend on how the input is cut: here with more cuts than the fuzz entry
+/// makes, down to single bytes.
 #[test]
 fn conversations_in_many_pieces() {
     let (_directory, root) = root();
@@ -290,7 +291,8 @@ fn accepted_types() {
     replay(7, |random| list(random, &words), negotiate::fuzz_accept);
 }
 
-/// A list of members that are made of words, behind a byte; now and then it goes on in a new line.
+/// A byte, then a list of members that are made of words; some lines end in the middle of the
+/// list.
 fn list(random: &mut Rng, words: &[&str]) -> Vec<u8> {
     let mut list = vec![random.u8(..)];
     let members_max = if random.u8(..20) == 0 { 90 } else { 6 };

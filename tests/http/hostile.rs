@@ -1,4 +1,4 @@
-//! Clients that mean harm, or do not know better: they get nowhere, and nobody else notices.
+//! Hostile or broken clients: they gain nothing, and other clients are not affected.
 
 use std::fs::File;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::support::{many_descriptors, streams};
 
 const GET: &str = "GET /small.txt HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// Makes a file without content.
+/// Creates a file that is one hole.
 pub(crate) fn sparse(path: &Path, length: u64) {
     File::create(path).unwrap().set_len(length).unwrap();
 }
@@ -69,7 +69,7 @@ pub(crate) fn silent_connections_are_closed(kind: DriverKind) {
     fixture.finish();
 }
 
-/// The client goes away at every moment of an exchange, without a word.
+/// The client resets the connection at every moment of an exchange.
 pub(crate) fn resets_in_the_middle(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     sparse(&fixture.path("sparse.bin"), 64 << 20);
@@ -114,7 +114,11 @@ pub(crate) fn many_generated_requests(kind: DriverKind) {
         let (answers, end) = client.read_to_end();
         let text = || String::from_utf8_lossy(&stream).into_owned();
         assert!(answers.is_empty() || answers.starts_with(b"HTTP/1.1 "), "{}", text());
-        assert!(whole && end.is_ok() || !answers.is_empty(), "{end:?} without a word: {}", text());
+        assert!(
+            whole && end.is_ok() || !answers.is_empty(),
+            "{end:?} without an answer: {}",
+            text()
+        );
     }
     fixture.finish();
 }
@@ -138,8 +142,8 @@ pub(crate) fn a_slow_reader_does_not_slow_others(kind: DriverKind) {
     fixture.finish();
 }
 
-/// Descriptors and memory of the program, before and after it was treated badly.
-pub(crate) fn the_process_gives_everything_back(kind: DriverKind) {
+/// Descriptors and memory of the process, before and after the attacks.
+pub(crate) fn the_process_releases_everything(kind: DriverKind) {
     let root = root::make();
     sparse(&root.path().join("sparse.bin"), 64 << 20);
     let process = Process::start(
@@ -167,7 +171,7 @@ pub(crate) fn the_process_gives_everything_back(kind: DriverKind) {
         }
         drop(clients);
     };
-    // The first time, buffers and threads come to stay.
+    // The first requests allocate buffers and threads that are kept.
     assert_eq!(answers("/small.txt"), 200);
     let descriptors = process.descriptors();
     treat_badly();

@@ -14,10 +14,10 @@ use tempfile::TempDir;
 use crate::support::fixture::Fixture;
 use crate::support::root;
 
-/// What comes behind the last of these bounds makes the test longer, and no better.
+/// A longer file would make the test slower and test nothing more.
 const LENGTH: u64 = (4 << 30) + (4 << 20);
 
-/// Where the file is not zero: around the bounds that counters of 31 and 32 bits have.
+/// Offsets of the bytes that are not zero: around the limits of 31-bit and 32-bit counters.
 const MARKS: [u64; 7] = [
     0,
     (1 << 20) - 8,
@@ -28,10 +28,10 @@ const MARKS: [u64; 7] = [
     LENGTH - 8,
 ];
 
-/// One driver at a time: they would only share the memory's bandwidth.
+/// One driver at a time: in parallel, they would only share the memory bandwidth.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// One file for all of them: the kernel reads what is not zero, and makes what is, only once.
+/// One file for all drivers, because creating the data and the hole's pages costs time.
 fn huge() -> &'static Path {
     static ROOT: LazyLock<TempDir> = LazyLock::new(|| {
         let root = root::make();
@@ -57,7 +57,7 @@ pub(crate) fn more_than_four_gibibytes_arrive(kind: DriverKind) {
     let mut offset = 0u64;
     let mut found = Vec::new();
     loop {
-        // Whole buffers, so that no mark lies across two.
+        // Fills whole buffers, so no mark lies across two of them.
         let mut filled = 0;
         while filled < buffer.len() {
             match stream.read(&mut buffer[filled..]) {
@@ -75,7 +75,7 @@ pub(crate) fn more_than_four_gibibytes_arrive(kind: DriverKind) {
         offset += filled as u64;
     }
     assert_eq!(offset, LENGTH);
-    // All of them are there, and nothing else is.
+    // All marks are there, and nothing else.
     assert_eq!(found, MARKS);
     fixture.finish();
 }
@@ -105,7 +105,7 @@ fn marks_in(piece: &[u8], start: u64) -> Vec<u64> {
     marks
 }
 
-/// In blocks, which a compiler turns into comparisons of vectors.
+/// Compares blocks, which the compiler vectorizes.
 fn first_nonzero(bytes: &[u8]) -> Option<usize> {
     const ZEROS: [u8; 4096] = [0; 4096];
     let mut at = 0;
@@ -118,7 +118,7 @@ fn first_nonzero(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-/// Byte by byte, so that nothing of the body is taken.
+/// Reads byte by byte, so that nothing of the body is consumed.
 fn read_head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! More clients than connections: the kernel's backlog is the queue, and nobody is turned away.
+//! More clients than connections: they wait in the kernel's backlog, and none is refused.
 
 use ringd::driver::DriverKind;
 
@@ -22,7 +22,7 @@ pub(crate) fn more_clients_than_connections(kind: DriverKind) {
     fixture.finish();
 }
 
-/// The server is full for a while, and many wait; then they all are served.
+/// The server is full for a while and many clients wait; then all of them are served.
 pub(crate) fn a_full_backlog_is_served(kind: DriverKind) {
     let _descriptors = many_descriptors();
     let fixture = Fixture::start_with(kind, |setup| setup.server.connections_max = 8);
@@ -35,15 +35,15 @@ pub(crate) fn a_full_backlog_is_served(kind: DriverKind) {
     drop(holders);
     for client in &mut clients {
         client.read_response().expect_ok(&content(8193));
-        // Some may be accepted before the server can stop accepting, but not any number.
+        // Some may be accepted before the server stops accepting, but a bounded number.
         assert!(fixture.stats().connections <= 8 + 256);
     }
     clients.into_iter().for_each(Client::expect_close);
     fixture.finish();
 }
 
-/// A place that becomes free is taken by who waits, though the others stay as they are.
-pub(crate) fn a_free_place_is_taken(kind: DriverKind) {
+/// A client that waits gets the first free place, even if the other connections stay open.
+pub(crate) fn a_free_connection_is_reused(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| setup.server.connections_max = 2);
     let mut places: Vec<_> = (0..2).map(|_| fixture.connect()).collect();
     for client in &mut places {

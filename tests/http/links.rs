@@ -1,5 +1,5 @@
-//! Symbolic links: which are followed beneath the root, the link that leads to it, and links that
-//! change under the server's hands.
+//! Symbolic links: which are followed beneath the root, the link to the root itself, and links
+//! that change during requests.
 
 use std::ffi::CString;
 use std::fs;
@@ -24,7 +24,7 @@ use crate::support::root::content;
 /// The values of `--symlinks`.
 const POLICIES: [&str; 3] = ["beneath", "never", "follow"];
 
-/// What each policy makes of an address: the status, and what is sent with 200.
+/// The answer to a target under each policy: the status, and the body of a 200.
 type Answers = [(u16, &'static str); 3];
 
 const ALWAYS: Answers = [(200, "a page"); 3];
@@ -50,11 +50,11 @@ const CASES: [(&str, Answers); 18] = [
     ("/inner/out/secret", IF_FOLLOWED),
     ("/out", [(403, ""), (403, ""), (308, "")]),
     ("/circle", [(403, ""); 3]),
-    // Links of proc(5) that are no paths are followed in no case.
+    // Links of proc(5) that are not paths are never followed.
     ("/magic", [(403, ""); 3]),
 ];
 
-/// A root `served` with links of every sort, and `outside` beside it.
+/// A root `served` with links of every kind, and `outside` beside it.
 fn linked() -> &'static Path {
     static ROOT: LazyLock<TempDir> = LazyLock::new(|| {
         let place = tempfile::tempdir().unwrap();
@@ -151,7 +151,7 @@ fn listed(client: &mut Client, target: &str) -> Option<Vec<String>> {
     Some(entries.map(|entry| entry["href"].as_str().unwrap().to_owned()).collect())
 }
 
-/// Releases of a site, of which one is served, by a path that leads there.
+/// Releases of a site, and the path that leads to the one that is served.
 struct Releases {
     place: TempDir,
 }
@@ -180,7 +180,7 @@ impl Releases {
         self.place.path().join(name)
     }
 
-    /// Turns the link, in one step as a deployment does.
+    /// Replaces the link atomically, as a deployment does.
     fn link_to(&self, target: &str) {
         symlink(target, self.path("next")).unwrap();
         fs::rename(self.path("next"), self.path(Self::CURRENT)).unwrap();
@@ -198,7 +198,7 @@ impl Releases {
     }
 }
 
-/// Checks that all there is comes from one release, and nothing from the others.
+/// Checks that all answers come from one release, and none from the others.
 fn expect_release(client: &mut Client, version: &str, others: &[&str]) {
     client.ask("GET", "/page.txt", "").expect_ok(version.as_bytes());
     client.ask("GET", &format!("/only-{version}.txt"), "").expect_ok(version.as_bytes());
@@ -212,7 +212,7 @@ fn expect_release(client: &mut Client, version: &str, others: &[&str]) {
             assert_eq!((missing.status, &*missing.body), (404, body.as_bytes()), "{target}");
         }
     }
-    // The new root is as strict as the old one was.
+    // The new root has the link policy of the old one.
     assert_eq!(client.ask("GET", "/away", "").status, 403);
 }
 
@@ -228,16 +228,16 @@ pub(crate) fn a_root_behind_a_link_is_followed(kind: DriverKind) {
     releases.link_to("one");
     let fixture = releases.serve(kind);
     let mut client = fixture.connect();
-    // What is known of one release must not be known of another: whoever comes asks for both.
+    // Cached results of one release must not be used for another, so both are requested.
     expect_release(&mut client, "one", &["second"]);
     releases.link_to("second");
     wait_for(&mut client, "second");
     expect_release(&mut client, "second", &["one"]);
-    // The way back.
+    // Back again.
     releases.link_to("one");
     wait_for(&mut client, "one");
     expect_release(&mut client, "one", &["second"]);
-    // What is no directory is no site, so the old one stays.
+    // A path that is no directory is no root, so the old one stays.
     for broken in ["nowhere", "one/page.txt", Releases::CURRENT] {
         releases.link_to(broken);
         let begun = Instant::now();
@@ -252,7 +252,7 @@ pub(crate) fn a_root_behind_a_link_is_followed(kind: DriverKind) {
     fixture.finish();
 }
 
-/// Some deployments rename directories. While there is none of the name, the old one stays.
+/// Some deployments rename directories. While the name does not exist, the old root stays.
 pub(crate) fn a_root_that_is_renamed_is_followed(kind: DriverKind) {
     let releases = Releases::new(&["one", "second"]);
     fs::rename(releases.path("one"), releases.path(Releases::CURRENT)).unwrap();
@@ -270,7 +270,7 @@ pub(crate) fn a_root_that_is_renamed_is_followed(kind: DriverKind) {
     fixture.finish();
 }
 
-/// A directory that somebody exchanges for a link and back, as fast as can be.
+/// A directory that is replaced by a link and put back, as fast as possible.
 struct Turning<'a> {
     place: &'a Path,
 }
@@ -291,7 +291,7 @@ impl Turning<'_> {
     }
 }
 
-/// No moment lets anything through: neither a file, nor its length, nor one beside it, nor names.
+/// At no moment does anything leak: neither a file, its length, its codings, nor names.
 pub(crate) fn a_directory_that_turns_into_a_link_shows_nothing(kind: DriverKind) {
     let place = tempfile::tempdir().unwrap();
     let path = |name: &str| place.path().join(name);
@@ -300,7 +300,7 @@ pub(crate) fn a_directory_that_turns_into_a_link_shows_nothing(kind: DriverKind)
         fs::write(path(directory).join("small.js"), says).unwrap();
         fs::write(path(directory).join("large.bin"), says.repeat(2000)).unwrap();
     }
-    // What would be sent in the place of the file inside, and what would be listed.
+    // What would be sent in place of the file inside, and what would be listed.
     fs::write(path("outside/small.js.gz"), "SECRET").unwrap();
     fs::write(path("outside/SECRET.txt"), "SECRET").unwrap();
     fs::write(path("served/small.txt"), content(20)).unwrap();
@@ -331,7 +331,7 @@ pub(crate) fn a_directory_that_turns_into_a_link_shows_nothing(kind: DriverKind)
                     turning.to_directory();
                 }
             });
-            // The turning ends whatever becomes of the looking.
+            // The replacing stops even if the checks panic.
             let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 for round in 0..400 {
                     look(round);
@@ -340,7 +340,7 @@ pub(crate) fn a_directory_that_turns_into_a_link_shows_nothing(kind: DriverKind)
             stopped.store(true, Ordering::Relaxed);
             looked.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         });
-        // Both states are what they should be when they stay.
+        // Each of the two states gives the right answers while it lasts.
         assert_eq!([0, 1, 2, 3].map(&mut look), [200, 200, 200, 404]);
         turning.to_link();
         assert_eq!([0, 1, 2, 3].map(&mut look), [403; 4]);

@@ -1,4 +1,4 @@
-//! Listings: what is in a directory, for people and for programs.
+//! Listings: the entries of a directory, as HTML and as JSON.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -20,7 +20,7 @@ use crate::support::root::{self, set_modified};
 const JSON: &str = "Accept: application/json";
 const HTML: &str = "Accept: text/html";
 
-/// Names of files that somebody may have uploaded, to whom the page must not belong.
+/// Names that an uploader may choose to inject markup into the page, or to mislead its links.
 const HOSTILE: [&[u8]; 43] = [
     b"line\nbreak",
     b"cr\r\nLocation: x",
@@ -67,7 +67,7 @@ const HOSTILE: [&[u8]; 43] = [
     b"\xe2\x82\xac\xe2\x82",
 ];
 
-/// How a few of them look to people.
+/// How the page shows some of them.
 const SHOWN: [(&[u8], &str); 6] = [
     (b"line\nbreak", "line\u{240a}break"),
     (b"it's", "it&#39;s"),
@@ -77,14 +77,14 @@ const SHOWN: [(&[u8], &str); 6] = [
     ("\u{202e}gpj.exe".as_bytes(), "\u{fffd}gpj.exe"),
 ];
 
-/// Names of directories of that sort.
+/// The same for directories.
 const HOSTILE_DIRECTORIES: [&[u8]; 5] = [b"<dir>", b"d?r", b"d%72", b"\xffdir", b"c:"];
 
 /// Enough entries for three pages.
 const MANY: usize = 2100;
 const PAGE: usize = 1000;
 
-/// Files and directories whose order is known: the name, the length, and the time.
+/// Files and directories with a known order: the name, the length, and the time.
 const ORDERED: [(&str, u64, i64); 5] = [
     ("z/", 0, 1_000_000_100),
     ("d/", 0, 1_000_000_200),
@@ -147,8 +147,8 @@ fn texts(listing: &Value, key: &str) -> Vec<String> {
     entries.iter().map(|entry| entry[key].as_str().unwrap().to_owned()).collect()
 }
 
-/// The references of the entries of an HTML page, as a browser reads them. The page itself is
-/// read strictly: markup is what the page has, and nothing of a name is taken for it.
+/// The references of the entries of an HTML page, as a browser reads them. The page is parsed
+/// strictly: only the page's own markup may occur, and none may come from a name.
 fn references(response: &Response) -> Vec<String> {
     assert_eq!(response.status, 200, "{}", response.head);
     assert_eq!(response.field("content-type"), Some("text/html; charset=utf-8"));
@@ -162,7 +162,7 @@ fn references(response: &Response) -> Vec<String> {
         const ELEMENTS: &str =
             " head body main html h1 p table thead tbody tr th td a bdi data time span nav ";
         assert!(ELEMENTS.contains(&format!(" {element} ")), "<{tag}>");
-        // Values stand in quotes that they do not end.
+        // Values are quoted, and no value ends its quotes.
         for (at, attribute) in tag.split('"').enumerate() {
             let name =
                 attribute.trim_start().strip_suffix('=').and_then(|it| it.split(' ').next_back());
@@ -182,12 +182,12 @@ fn references(response: &Response) -> Vec<String> {
     links.map(|link| link.replace("&#39;", "'").replace("&amp;", "&")).collect()
 }
 
-/// What follows a marker, up to the next quote.
+/// The text after a marker, up to the next quote.
 fn quoted<'a>(page: &'a str, marker: &str) -> Option<&'a str> {
     page.split_once(marker).map(|(_, rest)| rest.split('"').next().unwrap())
 }
 
-/// Follows all references of a listing at `/hostile/`, and returns what they lead to.
+/// Follows all references of a listing at `/hostile/`, and returns the names of their files.
 fn follow(client: &mut Client, references: &[String]) -> BTreeSet<Vec<u8>> {
     let mut found = BTreeSet::new();
     for reference in references.iter().filter(|reference| *reference != "../") {
@@ -196,13 +196,13 @@ fn follow(client: &mut Client, references: &[String]) -> BTreeSet<Vec<u8>> {
         assert!(!path.contains(['?', '#', '\\', '"', '<']), "{reference}");
         let response = client.ask("GET", &format!("/hostile/{path}"), "");
         assert_eq!(response.status, 200, "{reference}");
-        let name = response.body.strip_prefix(b"in ").expect("what was written");
-        assert!(found.insert(name.to_vec()), "{reference} leads where another one does");
+        let name = response.body.strip_prefix(b"in ").expect("the content that the test wrote");
+        assert!(found.insert(name.to_vec()), "{reference} leads to the file of another one");
     }
     found
 }
 
-/// Whatever a file is called, its link leads to it, and its name does not speak for the page.
+/// Whatever the name of a file is, its link leads to it, and it adds no markup to the page.
 pub(crate) fn each_link_leads_to_its_file(kind: DriverKind) {
     let fixture = start(kind);
     let mut client = fixture.connect();
@@ -218,10 +218,11 @@ pub(crate) fn each_link_leads_to_its_file(kind: DriverKind) {
     let listing = json(&client.ask("GET", "/hostile/", JSON));
     let hrefs = texts(&listing, "href");
     assert_eq!(follow(&mut client, &hrefs), all);
-    assert_eq!(hrefs, links[1..], "the same order, behind the directory above");
+    assert_eq!(hrefs, links[1..], "the same order, after the parent directory");
     let lossy = all.iter().map(|name| String::from_utf8_lossy(name).into_owned());
     assert_eq!(texts(&listing, "name").into_iter().collect::<BTreeSet<_>>(), lossy.collect());
-    // The name of a directory is text on its own page, and a link on those beneath.
+    // The name of a directory is text on its own page, and part of the links on the pages below
+    // it.
     let inner = client.ask("GET", "/hostile/%3Cdir%3E/", HTML);
     inner.expect_ok(b"in <dir>");
     drop(client);
@@ -241,7 +242,7 @@ pub(crate) fn entries_are_in_order(kind: DriverKind) {
         ("?sort=size&order=desc", "z/ d/ a2.txt B.txt a10.txt"),
         ("?sort=time", "z/ d/ a10.txt B.txt a2.txt"),
         ("?order=desc&sort=time", "d/ z/ a2.txt B.txt a10.txt"),
-        // What is not understood means nothing.
+        // Parameters that are not understood are ignored.
         ("?sort=mood&order=up&page=-1", by_name),
         ("?sort=%73ize", by_name),
         ("?C=S;O=D", by_name),
@@ -265,7 +266,7 @@ pub(crate) fn entries_are_in_order(kind: DriverKind) {
         "name": "d", "type": "directory", "mtime": "2001-09-09T01:50:00Z", "href": "./d/",
     });
     assert_eq!(listing["entries"][0], expected);
-    // A link that only sorts anew is not for crawlers.
+    // Crawlers should not follow a link that only changes the order.
     let page = client.ask("GET", "/ordered/", HTML);
     let page = String::from_utf8(page.body).unwrap();
     for query in ["?order=desc", "?sort=size", "?sort=time"] {
@@ -275,8 +276,8 @@ pub(crate) fn entries_are_in_order(kind: DriverKind) {
     fixture.finish();
 }
 
-/// Every entry is on one page, and no page is endless.
-pub(crate) fn many_entries_are_on_pages(kind: DriverKind) {
+/// Every entry is on one page, and each page has a bounded length.
+pub(crate) fn many_entries_are_split_into_pages(kind: DriverKind) {
     let fixture = start(kind);
     let mut client = fixture.connect();
     let expected: Vec<_> = (0..MANY).map(|number| format!("./{number}.txt")).collect();
@@ -308,8 +309,8 @@ pub(crate) fn many_entries_are_on_pages(kind: DriverKind) {
     fixture.finish();
 }
 
-/// What is hidden, what leads out, and what is no file stays away; what is listed can be had.
-pub(crate) fn what_is_not_served_is_not_listed(kind: DriverKind) {
+/// Hidden files, links that lead out and special files are not listed; listed files are served.
+pub(crate) fn files_that_are_not_served_are_not_listed(kind: DriverKind) {
     let options = ["--listing", "--index", "none"];
     let names = |client: &mut Client, target: &str| {
         texts(&json(&client.ask("GET", target, JSON)), "href").join(" ")
@@ -336,13 +337,13 @@ pub(crate) fn what_is_not_served_is_not_listed(kind: DriverKind) {
     let mut client = fixture.connect();
     let all = "./x.txt ./x.txt.br ./x.txt.gz ./x.txt.old ./y.tar.gz";
     assert_eq!(names(&mut client, "/coded/"), all);
-    // An index is shown in the place of its directory.
+    // The index is served in place of the listing.
     client.ask("GET", "/", JSON).expect_ok(&root::content(300));
     drop(client);
     fixture.finish();
 }
 
-/// A listing is announced for what it is, and can be asked for on conditions.
+/// A listing has the right type, and supports conditional requests.
 pub(crate) fn listings_have_validators(kind: DriverKind) {
     let fixture = start(kind);
     let mut client = fixture.connect();
@@ -368,7 +369,7 @@ pub(crate) fn listings_have_validators(kind: DriverKind) {
             ("If-None-Match: *".to_owned(), 304),
             ("If-None-Match: \"x\"".to_owned(), 200),
             ("If-Match: *".to_owned(), 200),
-            // No promise is made that the same bytes come twice.
+            // The tag is weak: the same bytes are not guaranteed.
             (format!("If-Match: {tag}"), 412),
             (format!("If-Modified-Since: {old}"), 200),
             (format!("If-Unmodified-Since: {old}"), 200),
@@ -383,18 +384,19 @@ pub(crate) fn listings_have_validators(kind: DriverKind) {
                 304 => assert_eq!(response.own_fields(), ["ETag", "Vary", "Cache-Control"]),
                 _ => {}
             }
-            // RFC 9110 section 9.3.2: the same, but for the content and what depends on it.
+            // RFC 9110 section 9.3.2: the same answer, except for the body and the fields that
+            // describe it.
             let head = client.ask("HEAD", target, &lines);
             assert_eq!(head.status, status, "HEAD {target} {lines}");
             assert_eq!(head.field("vary"), Some("Accept"));
         }
-        assert!(tags.insert(tag), "another question with the tag of one before");
+        assert!(tags.insert(tag), "two representations have the same tag");
     }
     drop(client);
     fixture.finish();
 }
 
-/// HEAD is answered without the work.
+/// HEAD is answered without reading the directory.
 pub(crate) fn head_of_a_listing_has_no_body(kind: DriverKind) {
     let fixture = start(kind);
     let mut client = fixture.connect();
@@ -439,7 +441,7 @@ pub(crate) fn the_client_chooses_the_format(kind: DriverKind) {
     fixture.finish();
 }
 
-pub(crate) fn nothing_is_listed_unasked(kind: DriverKind) {
+pub(crate) fn listings_are_off_by_default(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, shelves(), |_| {});
     let mut client = fixture.connect();
     for target in ["/bare/", "/void/", "/hostile/", "/dir/sub/"] {
@@ -456,7 +458,7 @@ pub(crate) fn nothing_is_listed_unasked(kind: DriverKind) {
     fixture.finish();
 }
 
-/// A listing shows what is there, with a new tag whenever that has changed.
+/// A listing shows the current entries, with a new tag whenever they have changed.
 pub(crate) fn a_listing_follows_its_directory(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
         setup.http.content.listing = true;
@@ -491,7 +493,7 @@ pub(crate) fn a_listing_follows_its_directory(kind: DriverKind) {
     fs::write(directory.join("index.html"), "an index").unwrap();
     eventually("the index is shown", || client.ask("GET", "/shelf/", JSON).body == b"an index");
     fs::remove_dir_all(&directory).unwrap();
-    eventually("it is gone", || client.ask("GET", "/shelf/", JSON).status == 404);
+    eventually("the directory is gone", || client.ask("GET", "/shelf/", JSON).status == 404);
     drop(client);
     fixture.finish();
 }

@@ -1,4 +1,4 @@
-//! From targets to files: what is served, what moves, what is not there.
+//! From targets to files: which are served, redirected, or not found.
 
 use std::fs;
 
@@ -19,7 +19,7 @@ pub(crate) fn a_directory_is_its_index(kind: DriverKind) {
     fixture.finish();
 }
 
-pub(crate) fn a_directory_without_its_slash_moves(kind: DriverKind) {
+pub(crate) fn a_directory_without_its_slash_redirects(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let cases = [
         ("/dir", "/dir/"),
@@ -41,7 +41,7 @@ pub(crate) fn a_directory_without_its_slash_moves(kind: DriverKind) {
     fixture.finish();
 }
 
-/// `//host/` as a location would be another host (RFC 3986 section 4.2).
+/// As a location, `//host/` would lead to another host (RFC 3986 section 4.2).
 pub(crate) fn a_location_never_names_another_host(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     for directory in ["evil.com", "\\evil.com", "evil.com:80", "@evil.com", "http:"] {
@@ -67,13 +67,16 @@ pub(crate) fn a_location_never_names_another_host(kind: DriverKind) {
         assert_eq!(response.status, 308, "{target}");
         let location = response.field("location").unwrap();
         let next = location.strip_prefix('/').and_then(|rest| rest.bytes().next());
-        assert!(next.is_some_and(|byte| !b"/\\".contains(&byte)), "{target} moves to {location}");
+        assert!(
+            next.is_some_and(|byte| !b"/\\".contains(&byte)),
+            "{target} redirects to {location}"
+        );
         assert!(location.ends_with('/'));
     }
     fixture.finish();
 }
 
-pub(crate) fn what_is_not_there_is_not_found(kind: DriverKind) {
+pub(crate) fn missing_files_are_not_found(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let long = format!("/{}", "n".repeat(256));
     let deep = "/d".repeat(2500);
@@ -125,7 +128,7 @@ pub(crate) fn hidden_names_are_not_found(kind: DriverKind) {
     fixture.finish();
 }
 
-/// RFC 8615: it exists to be asked for.
+/// RFC 8615: clients have to be able to request it.
 pub(crate) fn the_well_known_directory_is_served(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     fixture.get("/.well-known/security.txt").expect_ok(&content(9));
@@ -133,8 +136,8 @@ pub(crate) fn the_well_known_directory_is_served(kind: DriverKind) {
     fixture.finish();
 }
 
-/// Nor does opening a FIFO wait for somebody to write to it.
-pub(crate) fn what_is_no_file_is_not_found(kind: DriverKind) {
+/// Opening a FIFO does not wait for a writer, either.
+pub(crate) fn special_files_are_not_found(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     for target in ["/fifo", "/socket", "/fifo/", "/fifo/x", "/socket"] {
         assert_eq!(fixture.get(target).status, 404, "{target}");

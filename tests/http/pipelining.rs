@@ -1,4 +1,4 @@
-//! Requests behind each other: answers in order, complete, whoever is slow.
+//! Pipelined requests: the answers are complete and in order, for slow clients as well.
 
 use fastrand::Rng;
 use ringd::driver::DriverKind;
@@ -7,7 +7,7 @@ use crate::support::client::Client;
 use crate::support::fixture::Fixture;
 use crate::support::root::{self, content};
 
-/// A request and what its answer must be.
+/// A request, and the answer that it must get.
 #[derive(Clone, Copy, Debug)]
 enum Wish {
     Get(&'static str, usize),
@@ -21,7 +21,7 @@ impl Wish {
     fn any(random: &mut Rng, number: usize) -> Self {
         match random.u8(..10) {
             0 => Self::Head(random.usize(..root::FILES.len())),
-            // Names that nobody has asked for before, so that a file must be looked for.
+            // Names that were not requested before, so each needs a lookup.
             1..3 => Self::Missing(number),
             3 => Self::Options,
             4 => Self::Moved,
@@ -84,7 +84,7 @@ pub(crate) fn answers_come_in_order(kind: DriverKind) {
     fixture.finish();
 }
 
-/// The client reads little at a time, through a narrow window, and writes all at once.
+/// The client sends everything at once, and reads little at a time through a small window.
 pub(crate) fn answers_to_a_slow_reader_are_complete(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let mut random = Rng::with_seed(22);
@@ -93,7 +93,7 @@ pub(crate) fn answers_to_a_slow_reader_are_complete(kind: DriverKind) {
     client.send(write(&wishes));
     for (number, wish) in wishes.iter().enumerate() {
         if number % 4 == 0 {
-            // Nobody else has to wait meanwhile.
+            // Other clients do not have to wait meanwhile.
             fixture.get("/over.bin").expect_ok(&content(8193));
         }
         wish.check(&mut client);
@@ -102,7 +102,7 @@ pub(crate) fn answers_to_a_slow_reader_are_complete(kind: DriverKind) {
     fixture.finish();
 }
 
-/// The small answers are known at once, and still come behind the large one.
+/// The small answers are in the cache, and still come after the large one.
 pub(crate) fn requests_behind_a_large_file_wait_for_it(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let large = ["large.bin", "over.bin", "large.bin"];
@@ -139,7 +139,7 @@ pub(crate) fn a_close_among_requests_ends_the_rest(kind: DriverKind) {
     fixture.finish();
 }
 
-/// Receiving has to pause, and to go on.
+/// The receive has to pause, and to continue.
 pub(crate) fn more_requests_than_the_inbox_holds(kind: DriverKind) {
     const REQUESTS: usize = 20_000;
     let fixture = Fixture::start(kind);

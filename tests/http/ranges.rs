@@ -1,4 +1,4 @@
-//! Ranges: parts of files, one or many (RFC 9110 section 14).
+//! Ranges: parts of files, one or several (RFC 9110 section 14).
 
 use std::fs;
 use std::io::Write;
@@ -15,10 +15,10 @@ use crate::support::fixture::Fixture;
 use crate::support::multipart::{self, content_range};
 use crate::support::root::{self, content};
 
-/// The file that is cut: `exact.bin`, which may be in memory.
+/// The length of the file: `exact.bin`, which may be kept in memory.
 const LENGTH: u64 = 8192;
 
-/// What comes of a `Range`: the first and the last byte of each part.
+/// The result of a `Range`: the first and the last byte of each part.
 #[derive(Clone, Copy, Debug)]
 enum Expect {
     Whole,
@@ -58,7 +58,7 @@ const ONE: [(&str, Expect); 47] = [
     ("bytes=9000-,10000-10001,-0", Nothing),
     ("bytes=18446744073709551616-", Nothing),
     ("bytes=99999999999999999999999999-99999999999999999999999999", Nothing),
-    // What is not understood, or not valid, is ignored (sections 14.1.1 and 14.2).
+    // A range that is not understood or not valid is ignored (sections 14.1.1 and 14.2).
     ("bytes=5-2", Whole),
     ("bytes=99999999999999999999999999-99999999999999999999999998", Whole),
     ("bytes=0-3,5-2", Whole),
@@ -87,7 +87,7 @@ const MANY: [(&str, Expect); 16] = [
     ("bytes=0-0,-1", Many(&[(0, 0), (LAST, LAST)])),
     ("bytes=0-0, 9000-, 500-600 ,-1", Many(&[(0, 0), (500, 600), (LAST, LAST)])),
     ("bytes=0-9,90-99", Many(&[(0, 9), (90, 99)])),
-    // What is near to each other becomes one, and one part needs no multipart (15.3.7.2).
+    // Ranges near each other are merged, and a single part is not sent as multipart (15.3.7.2).
     ("bytes=0-9,89-99", One(0, 99)),
     ("bytes=0-9,10-19", One(0, 19)),
     ("bytes=0-99,50-149", One(0, 149)),
@@ -96,13 +96,13 @@ const MANY: [(&str, Expect); 16] = [
     ("bytes=0-9,1000-1009,5-14,1005-1014", Many(&[(0, 14), (1000, 1014)])),
     ("bytes=0-9,200-209,100-109", Many(&[(0, 9), (200, 209), (100, 109)])),
     ("bytes=0-9,150-159,80-89", One(0, 159)),
-    // More than the whole is abuse: the whole it is.
+    // More bytes than the file has is abuse: the whole file is sent.
     ("bytes=0-,0-,0-,0-", Whole),
     ("bytes=0-8191,0-0", Whole),
     ("bytes=0-4095,4096-8191", One(0, LAST)),
 ];
 
-/// As many parts as there may be, and those that are too many.
+/// Values with the maximum number of parts, and with more.
 fn crowds() -> Vec<(String, Vec<(u64, u64)>)> {
     let list = |count: u64, step: u64| {
         let ranges: Vec<_> = (0..count).map(|at| (at * step, at * step + 1)).collect();
@@ -165,7 +165,7 @@ fn expect_parts(response: &Response, ranges: &[(u64, u64)], body: &[u8]) {
     }
 }
 
-/// From memory and from the file itself.
+/// From memory and from the file.
 pub(crate) fn ranges_arrive_byte_for_byte(kind: DriverKind) {
     let body = content(LENGTH as usize);
     for memory_file_max in [LENGTH, 0] {
@@ -185,7 +185,7 @@ pub(crate) fn ranges_arrive_byte_for_byte(kind: DriverKind) {
                 Nothing => None,
             };
             check(&mut client, value, ranges, &body);
-            // The field is for GET (section 14.2).
+            // The field applies to GET only (section 14.2).
             let head = client.ask("HEAD", "/exact.bin", &format!("Range: {value}"));
             assert_eq!((head.status, head.field("content-range")), (200, None));
             assert_eq!(head.field("content-length"), Some("8192"));
@@ -193,7 +193,7 @@ pub(crate) fn ranges_arrive_byte_for_byte(kind: DriverKind) {
         for (value, ranges) in crowds() {
             check(&mut client, &value, Some(&ranges), &body);
         }
-        // Of nothing there is no part.
+        // An empty file has no ranges.
         for value in ["bytes=0-", "bytes=0-0", "bytes=-5", "bytes=5-", "bytes=-0"] {
             let lines = format!("Range: {value}");
             client.ask("GET", "/empty.txt", &lines).expect_ok(b"");
@@ -203,7 +203,7 @@ pub(crate) fn ranges_arrive_byte_for_byte(kind: DriverKind) {
     }
 }
 
-/// A range of what the client has a part of already, or all of what there is now.
+/// A range if the client's copy is current, and otherwise the whole file.
 pub(crate) fn if_range_guards_ranges(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, root::settled(), |_| {});
     let mut client = fixture.connect();
@@ -229,18 +229,18 @@ pub(crate) fn if_range_guards_ranges(kind: DriverKind) {
         let lines = format!("Range: bytes=5-6\r\nIf-Range: {value}");
         let response = client.ask("GET", "/exact.bin", &lines);
         assert_eq!(response.status, *status, "{value}");
-        // What is not there is not asked for either.
+        // An unsatisfiable range is not 416 if the validator does not match.
         let lines = format!("If-Range: {value}\r\nRange: bytes=9000-");
         let status = if *status == 206 { 416 } else { 200 };
         assert_eq!(client.ask("GET", "/exact.bin", &lines).status, status, "{value}");
-        // Without a range, it means nothing.
+        // Without `Range`, it is ignored.
         let lines = format!("If-Range: {value}");
         client.ask("GET", "/exact.bin", &lines).expect_ok(&whole.body);
     }
     let lines = format!("Range: bytes=0-0,500-500\r\nIf-Range: {tag}");
     let many = client.ask("GET", "/exact.bin", &lines);
     expect_parts(&many, &[(0, 0), (500, 500)], &whole.body);
-    // Nobody knows the boundary before.
+    // The boundary cannot be predicted.
     let again = client.ask("GET", "/exact.bin", &lines);
     assert_ne!(multipart::boundary(&many), multipart::boundary(&again));
     assert_eq!(many.body.len(), again.body.len());
@@ -251,7 +251,7 @@ pub(crate) fn if_range_guards_ranges(kind: DriverKind) {
 const GIB: u64 = 1 << 30;
 const FAR: u64 = 6 * GIB + 77;
 
-/// A file of which most is a hole.
+/// A file that consists mostly of a hole.
 fn far() -> &'static Path {
     static ROOT: LazyLock<TempDir> = LazyLock::new(|| {
         let root = root::make();
@@ -304,8 +304,8 @@ pub(crate) fn ranges_beyond_four_gibibytes(kind: DriverKind) {
     fixture.finish();
 }
 
-/// Large parts, many of them, to whoever reads slowly: order and length are kept. The ranges
-/// are drawn with a fixed seed.
+/// Many large parts for a slow reader: their order and length are right. The ranges are drawn
+/// with a fixed seed.
 pub(crate) fn large_parts_arrive_in_order(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, root::settled(), |_| {});
     let body = content(1 << 20);
@@ -314,7 +314,7 @@ pub(crate) fn large_parts_arrive_in_order(kind: DriverKind) {
     let mut wishes = Vec::new();
     let mut wire = String::new();
     for _ in 0..12 {
-        // One range in each piece of 64 KiB, so that none is near to another.
+        // One range in each piece of 64 KiB, so that none are merged.
         let mut ranges: Vec<(u64, u64)> = (0..random.u64(2..=16))
             .map(|piece| {
                 let first = piece * 65_536 + random.u64(..10_000);

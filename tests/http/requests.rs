@@ -1,18 +1,18 @@
-//! The table of requests: what each gets, and whether the connection goes on.
+//! The table of requests: the answer to each, and whether the connection persists.
 
 use ringd::driver::DriverKind;
 
 use self::Then::{Close, Keep};
 use crate::support::fixture::Fixture;
 
-/// What follows the answer.
+/// What happens to the connection after the answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Then {
     Keep,
     Close,
 }
 
-/// Bytes up to the end of a head; `H` stands for a valid `Host` field.
+/// Requests up to the end of their heads; `H` stands for a valid `Host` field.
 const HEADS: &[(&str, u16, Then)] = &[
     // The request line (RFC 9112 section 3).
     ("GET / HTTP/1.1\r\nH\r\n\r\n", 200, Keep),
@@ -31,7 +31,7 @@ const HEADS: &[(&str, u16, Then)] = &[
     ("GET /\r\n\r\n", 400, Close),
     ("GET\r\n\r\n", 400, Close),
     ("\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n", 400, Close),
-    // Methods (RFC 9110 section 9): known and refused, unknown, and their case.
+    // Methods (RFC 9110 section 9): supported, refused, unknown, and in lower case.
     ("OPTIONS * HTTP/1.1\r\nH\r\n\r\n", 204, Keep),
     ("OPTIONS /missing HTTP/1.1\r\nH\r\n\r\n", 204, Keep),
     ("POST / HTTP/1.1\r\nH\r\n\r\n", 405, Keep),
@@ -144,13 +144,13 @@ const HEADS: &[(&str, u16, Then)] = &[
     ("GET / HTTP/1.0\r\nExpect: a miracle\r\n\r\n", 200, Close),
 ];
 
-/// A request after which the connection ends, to see whether it was still open.
+/// A request that closes the connection, to find out whether it was still open.
 const LAST: &str = "GET /small.txt HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 
 pub(crate) fn each_request_gets_its_answer(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     for (head, status, then) in HEADS {
-        // Only where it stands for a whole line.
+        // `H` counts only if it is a whole line.
         let request = head.replace("\nH\r\n", "\nHost: h\r\n").replace("\nH\r\n", "\nHost: h\r\n");
         check(&fixture, request.as_bytes(), *status, *then);
     }
@@ -193,7 +193,7 @@ fn check(fixture: &Fixture, request: &[u8], status: u16, then: Then) {
     assert_eq!(response.says_close(), then == Close, "{name:?}: {}", response.head);
     assert!(response.field("date").is_some() && response.field("server").is_some());
     match status {
-        // RFC 9110 section 15.5.6: it must say what is allowed.
+        // RFC 9110 section 15.5.6 requires `Allow`.
         204 | 405 => assert_eq!(response.field("allow"), Some("GET, HEAD, OPTIONS")),
         _ => assert_eq!(response.field("allow"), None),
     }

@@ -39,7 +39,7 @@ fn site() -> &'static Path {
     ROOT.path()
 }
 
-/// Everything that can be answered about a file: GET, HEAD, one range, and that it is the same.
+/// All answers about a file: GET, HEAD, one range, and 304.
 fn ask_all(client: &mut Client, target: &str) -> [Response; 4] {
     let get = client.ask("GET", target, "");
     assert_eq!(get.status, 200, "{target}");
@@ -60,7 +60,7 @@ pub(crate) fn pages_and_data_are_revalidated(kind: DriverKind) {
         ("/data.json", Some("no-cache")),
         ("/app.webmanifest", Some("no-cache")),
         ("/page.xhtml", Some("no-cache")),
-        // No lifetime is guessed.
+        // No lifetime by default.
         ("/style.css", None),
         ("/photo.png", None),
         ("/assets/app.js", None),
@@ -73,8 +73,8 @@ pub(crate) fn pages_and_data_are_revalidated(kind: DriverKind) {
     fixture.finish();
 }
 
-/// The last rule that matches counts, and only for what it names.
-pub(crate) fn the_last_rule_for_caching_counts(kind: DriverKind) {
+/// The last rule that matches applies, and only to the paths that it names.
+pub(crate) fn the_last_rule_for_caching_applies(kind: DriverKind) {
     let long = "max-age=31536000, immutable";
     let options = [
         "--cache-control",
@@ -99,7 +99,7 @@ pub(crate) fn the_last_rule_for_caching_counts(kind: DriverKind) {
         ("/style.css", Some("max-age=60")),
         ("/assets/odd%20%5B1%5D.css", Some("max-age=60")),
         ("/assets/raw.css", None),
-        // The file decides that stands for the address.
+        // The rule for the file that is served applies, not that for the target.
         ("/docs/", Some("no-store")),
         ("/page.html", Some("private, no-cache=\"set-cookie\"")),
         ("/data.json", Some("no-cache")),
@@ -109,7 +109,7 @@ pub(crate) fn the_last_rule_for_caching_counts(kind: DriverKind) {
             assert_eq!(response.field("cache-control"), value, "{target}");
         }
     }
-    // What is not the file must not be kept as if it were.
+    // Answers other than the file must not be cached as if they were the file.
     for (method, target, lines, status, value) in [
         ("GET", "/assets/missing.js", "", 404, Some("no-store")),
         ("HEAD", "/assets/missing.js", "", 404, Some("no-store")),
@@ -175,7 +175,7 @@ pub(crate) fn header_rules_merge(kind: DriverKind) {
     for response in ask_all(&mut client, "/page.xhtml") {
         assert_eq!(response.list("vary"), "Cookie");
     }
-    // Security is for every answer, whatever it is.
+    // Security fields are on every answer.
     for (method, target, lines, status) in [
         ("GET", "/missing", "", 404),
         ("HEAD", "/missing", "", 404),
@@ -190,7 +190,7 @@ pub(crate) fn header_rules_merge(kind: DriverKind) {
     ] {
         let response = client.ask(method, target, lines);
         assert_eq!(response.status, status, "{method} {target}");
-        // A target that cannot be read has the path of the root.
+        // A target that cannot be parsed gets the rules for the root's path.
         assert_eq!(response.field("x-frame-options"), deny, "{method} {target}");
     }
     let missing = client.ask("GET", "/assets/missing.css", "");
@@ -200,8 +200,9 @@ pub(crate) fn header_rules_merge(kind: DriverKind) {
     fixture.finish();
 }
 
-/// The Fetch standard: other sites' scripts may read what says so, and what browsers ask first.
-pub(crate) fn other_sites_may_read_if_they_may(kind: DriverKind) {
+/// The Fetch standard: scripts of other sites may read the answer if its fields allow it, and
+/// browsers send a preflight request first.
+pub(crate) fn other_sites_may_read_if_configured(kind: DriverKind) {
     let asked = "Origin: https://elsewhere.example";
     let preflight = "Access-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: range";
     for cors in [false, true] {
@@ -229,7 +230,7 @@ pub(crate) fn other_sites_may_read_if_they_may(kind: DriverKind) {
             assert_eq!(response.field("access-control-allow-origin"), any, "{method} {target}");
             let policy = response.field("cross-origin-resource-policy");
             assert_eq!(policy, cors.then_some("cross-origin"), "{method} {target}");
-            // Anybody may read, but nobody with somebody's cookies.
+            // All sites may read the answers, but without credentials.
             assert_eq!(response.field("access-control-allow-credentials"), None);
             let methods = response.field("access-control-allow-methods").unwrap_or_default();
             assert_eq!(methods.contains("GET"), cors && lines == preflight);
@@ -245,8 +246,8 @@ pub(crate) fn other_sites_may_read_if_they_may(kind: DriverKind) {
     }
 }
 
-/// A policy for pages holds for the page of an application and for that of an error, whatever the
-/// address is that they answer for.
+/// A rule for pages applies to the fallback page and to error pages, whatever target they are
+/// sent for.
 pub(crate) fn substitutes_have_the_fields_of_their_own_path(kind: DriverKind) {
     let options = [
         "--spa=/docs/index.html",
@@ -266,7 +267,7 @@ pub(crate) fn substitutes_have_the_fields_of_their_own_path(kind: DriverKind) {
         ("HEAD", "/deep/link", "text/html", 200, Some("pages"), Some("docs"), None),
         ("GET", "/deep/missing.js", "*/*", 404, Some("pages"), None, None),
         ("HEAD", "/docs/missing.js", "*/*", 404, Some("pages"), None, None),
-        // No file answers these.
+        // These are answered without a file.
         ("GET", "/assets", "*/*", 308, None, None, None),
         ("POST", "/deep/link", "*/*", 405, None, None, Some("deep")),
     ] {

@@ -1,4 +1,4 @@
-//! The session alone, where a moment can be chosen exactly.
+//! The session alone, where each moment can be chosen exactly.
 
 use std::fs;
 use std::sync::Arc;
@@ -10,27 +10,27 @@ use ringd::http::h1::harness::{Harness, perform};
 use ringd::http::{Content, SiteSettings};
 use ringd::session::{Now, ReceiveTimeout, Step};
 
-/// Sessions of a site over two files, with room for one name in its cache.
+/// Sessions of a site with two files, and room for one name in its cache.
 fn harness(directory: &tempfile::TempDir) -> Harness {
     for name in ["a.txt", "b.txt"] {
         fs::write(directory.path().join(name), name).unwrap();
     }
     let root = Arc::new(File::open_root(directory.path(), Links::Beneath).unwrap());
-    // Nothing beside the files is looked for, so that one open tells all.
+    // Precompressed files are not looked up, so one open decides the result.
     let content = Content { precompressed: false, ..Content::default() };
     Harness::new(SiteSettings { cache_entries: 1, content, ..SiteSettings::new(root) })
 }
 
-/// Lets a session answer a request to its end.
+/// Lets a session answer a request completely.
 fn answer(harness: &mut Harness, session: usize, now: Now, request: &str) -> String {
     String::from_utf8(harness.answer(session, now, request.as_bytes())).unwrap()
 }
 
-/// Calls a session that has to wait, and gives the only question that is open then.
+/// Calls a session that has to wait, and returns the only open question.
 fn question(harness: &mut Harness, session: usize, now: Now, request: &str) -> (AskId, Ask) {
     let said = harness.advance(session, now, request.as_bytes(), false);
     assert_eq!((said.step, said.taken), (Step::Wait, 0));
-    let asked = harness.next_ask(now).expect("something is asked");
+    let asked = harness.next_ask(now).expect("an open question");
     assert!(harness.next_ask(now).is_none());
     asked
 }
@@ -38,10 +38,10 @@ fn question(harness: &mut Harness, session: usize, now: Now, request: &str) -> (
 const A: &str = "GET /a.txt HTTP/1.1\r\nHost: h\r\n\r\n";
 const B: &str = "GET /b.txt HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// The answer to an open may have to wait until what was written before it is sent. Meanwhile
-/// other sessions use the cache.
+/// The answer to an open may have to wait until earlier output is sent. Meanwhile other sessions
+/// use the cache.
 #[test]
-fn what_was_found_unchanged_may_be_evicted_before_it_is_answered() {
+fn a_revalidated_page_may_be_evicted_before_it_is_answered() {
     let directory = tempfile::tempdir().unwrap();
     let mut harness = harness(&directory);
     let mut now = Now::read();
@@ -53,13 +53,13 @@ fn what_was_found_unchanged_may_be_evicted_before_it_is_answered() {
     let (id, ask) = question(&mut harness, first, now, A);
     harness.reply(now, id, perform(ask));
     assert!(answer(&mut harness, second, now, B).ends_with("b.txt"));
-    // All is known already, and nothing is asked again.
+    // The result is already known, and is not asked for again.
     let said = harness.advance(first, now, A.as_bytes(), false);
     assert!(String::from_utf8(said.output).unwrap().ends_with("a.txt"), "{:?}", said.step);
 }
 
-/// Whoever asks while somebody else asks the file system gets what is known, unless that is old:
-/// then everybody waits, and for the same lookup. Before lookups were shared, everybody asked.
+/// During a revalidation, requests get the cached page, unless it is too old: then all wait for
+/// the same lookup. Without shared lookups, each session would start one.
 #[test]
 fn an_expired_page_is_asked_for_once() {
     for (age, goes_on) in [(1500, true), (5000, false)] {
@@ -89,7 +89,7 @@ fn an_expired_page_is_asked_for_once() {
     }
 }
 
-/// A server that drains ends the connection of its own accord: the client may be sending.
+/// A server that drains closes while the client may still be sending.
 #[test]
 fn the_last_answer_of_a_drain_lingers() {
     let directory = tempfile::tempdir().unwrap();
@@ -107,10 +107,10 @@ fn the_last_answer_of_a_drain_lingers() {
     assert!(matches!(said.step, Step::Finish { linger: true }), "{:?}", said.step);
 }
 
-/// A client that goes takes its question along, unless others wait for the reply too. What comes
-/// of it in either case finds nobody who is gone, and does no harm.
+/// If a client closes, its question is dropped, unless other sessions wait for the reply too. In
+/// either case the reply reaches no closed session.
 #[test]
-fn who_goes_is_not_waited_for() {
+fn closed_sessions_are_not_waited_for() {
     for (others, asked) in [(false, false), (false, true), (true, false), (true, true)] {
         let directory = tempfile::tempdir().unwrap();
         let mut harness = harness(&directory);
@@ -124,7 +124,11 @@ fn who_goes_is_not_waited_for() {
         assert_eq!(before.is_some(), asked);
         harness.close(first, now);
         let after = harness.next_ask(now);
-        assert_eq!(after.is_some(), others && !asked, "what nobody waits for is not asked");
+        assert_eq!(
+            after.is_some(),
+            others && !asked,
+            "a question is asked only if a session waits"
+        );
         if let Some((id, ask)) = before.or(after) {
             harness.reply(now, id, perform(ask));
         }
@@ -132,7 +136,7 @@ fn who_goes_is_not_waited_for() {
     }
 }
 
-/// A body that trickles has its own timeout: the head behind it has all of its time.
+/// A slow body has its own timeout, so the head after it gets the whole header timeout.
 #[test]
 fn a_head_behind_a_body_has_its_own_timeout() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Addresses: which of them lead to a file, which move, and which stay missing.
+//! Addresses: which lead to a file, which redirect, and which are not found.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::support::root::{self, content};
 
 const BROWSER: &str = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
-/// Directories whose names need care in a location; each has an `index.html` that says its name.
+/// Directories whose names need care in a location; the content of each `index.html` is its name.
 const ODD: [&str; 14] = [
     "evil.com",
     "a:b",
@@ -31,7 +31,7 @@ const ODD: [&str; 14] = [
     " ~+&=,!'()*",
 ];
 
-/// Pages for clean addresses; each says its name.
+/// Pages for clean URLs; the content of each is its name.
 const PAGES: [&str; 8] = [
     "about.html",
     "docs.html",
@@ -74,7 +74,7 @@ fn tree() -> &'static Path {
     ROOT.path()
 }
 
-/// Bytes of a path, each percent-encoded that may mean something.
+/// A path with each byte percent-encoded that may have a meaning.
 fn encode(path: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
     let encoded = path.bytes().map(|byte| match plain(byte) {
@@ -84,7 +84,7 @@ fn encode(path: &str) -> String {
     encoded.collect()
 }
 
-/// What a client reads out of a location: decoded once.
+/// The path of a location as a client reads it: decoded once.
 fn decode(path: &str) -> Vec<u8> {
     percent_encoding::percent_decode_str(path).collect()
 }
@@ -94,7 +94,7 @@ fn expect_moved(response: &Response, location: &str) {
     assert_eq!(response.field("location"), Some(location));
 }
 
-pub(crate) fn the_first_index_that_is_there_counts(kind: DriverKind) {
+pub(crate) fn the_first_index_that_exists_is_served(kind: DriverKind) {
     let options = ["--index", "index.htm", "--index", "home.html"];
     let fixture = Fixture::start_as(kind, tree(), &options);
     let mut client = fixture.connect();
@@ -102,14 +102,14 @@ pub(crate) fn the_first_index_that_is_there_counts(kind: DriverKind) {
         ("/both/", Some("both/index.htm")),
         ("/both/?query", Some("both/index.htm")),
         ("/second/", Some("second/home.html")),
-        // A directory of that name is no page.
+        // A directory of that name is no index.
         ("/odd/", Some("odd/home.html")),
         ("/odd/index.htm/", None),
-        // The default is not added to what is chosen.
+        // The default index is not added to the chosen names.
         ("/third/", None),
         ("/third/index.html", Some("third/index.html")),
         ("/", None),
-        // Who asks for an index by its name gets it: it is a file like others.
+        // If an index is requested by its name, it is a file like any other.
         ("/both/home.html", Some("both/home.html")),
     ] {
         let response = client.ask("GET", target, "");
@@ -122,7 +122,7 @@ pub(crate) fn the_first_index_that_is_there_counts(kind: DriverKind) {
     fixture.finish();
 }
 
-/// The location leads to the directory, on the same host, with the query as it came.
+/// The location leads to the directory on the same host, and keeps the query unchanged.
 pub(crate) fn redirects_lead_where_they_should(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, tree(), |_| {});
     let mut client = fixture.connect();
@@ -134,8 +134,9 @@ pub(crate) fn redirects_lead_where_they_should(kind: DriverKind) {
                 let response = client.ask("GET", &target, "");
                 assert_eq!(response.status, 308, "{target}");
                 let location = response.field("location").unwrap().to_owned();
-                let path = location.strip_suffix(query).expect("the query as it came");
-                // Neither a host nor a scheme (RFC 3986 section 4.2), and nothing to trip over.
+                let path = location.strip_suffix(query).expect("the unchanged query");
+                // Neither a host nor a scheme (RFC 3986 section 4.2), and no characters that need
+                // care.
                 assert!(path.starts_with('/') && path.ends_with('/'), "{location}");
                 assert!(!location.starts_with("//") && !location.starts_with("/\\"), "{location}");
                 assert!(path.bytes().all(|byte| byte.is_ascii_graphic()), "{location}");
@@ -148,14 +149,14 @@ pub(crate) fn redirects_lead_where_they_should(kind: DriverKind) {
         let head = client.ask("HEAD", &format!("/{}", encode(name)), "");
         assert_eq!(head.status, 308);
     }
-    // Bytes that are no ASCII are not sent back as such.
+    // Bytes that are not ASCII are encoded in the location.
     let response = client.ask("GET", "/dir?caf\u{e9}", "");
     expect_moved(&response, "/dir/?caf%C3%A9");
     drop(client);
     fixture.finish();
 }
 
-pub(crate) fn clean_addresses_find_their_pages(kind: DriverKind) {
+pub(crate) fn clean_urls_find_their_pages(kind: DriverKind) {
     let fixture = Fixture::start_as(kind, tree(), &["--clean-urls"]);
     let mut client = fixture.connect();
     let pages = [
@@ -166,7 +167,7 @@ pub(crate) fn clean_addresses_find_their_pages(kind: DriverKind) {
         ("/docs", "docs.html"),
         ("/docs/", "docs/index.html"),
         ("/plain", "plain"),
-        // Its clean address is taken, so it keeps its own.
+        // Its clean URL is taken by another file, so it is served here.
         ("/plain.html", "plain.html"),
         ("/%C3%BCber%20uns", "\u{fc}ber uns.html"),
         ("/docs/v1.2/note", "docs/v1.2/note.html"),
@@ -187,7 +188,7 @@ pub(crate) fn clean_addresses_find_their_pages(kind: DriverKind) {
         ("/docs/index.html", "/docs/"),
         ("/docs/index.html?", "/docs/?"),
         ("/index.html", "/"),
-        // The page of a directory has one address, however it is asked for.
+        // The page of a directory has one address, so all others redirect to it.
         ("/index", "/"),
         ("/docs/index", "/docs/"),
         ("//index.html?a//b", "/?a//b"),
@@ -205,7 +206,7 @@ pub(crate) fn clean_addresses_find_their_pages(kind: DriverKind) {
     {
         assert_eq!(client.ask("GET", missing, "").status, 404, "{missing}");
     }
-    // The page's coding and its conditions go with it.
+    // Codings and conditions work for clean URLs.
     let coded = client.ask("GET", "/about", "Accept-Encoding: gzip");
     coded.expect_ok(b"about.html.gz");
     assert_eq!(coded.field("content-encoding"), Some("gzip"));
@@ -216,7 +217,7 @@ pub(crate) fn clean_addresses_find_their_pages(kind: DriverKind) {
     fixture.finish();
 }
 
-pub(crate) fn addresses_are_not_clean_unasked(kind: DriverKind) {
+pub(crate) fn clean_urls_are_off_by_default(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, tree(), |_| {});
     let mut client = fixture.connect();
     for target in ["/about", "/docs/v1.2/note", "/index"] {
@@ -230,14 +231,14 @@ pub(crate) fn addresses_are_not_clean_unasked(kind: DriverKind) {
 }
 
 pub(crate) fn the_fallback_answers_navigations(kind: DriverKind) {
-    // What is said of the page's own path is not said of the addresses that it stands in for.
+    // The rule for the page's own path does not apply to the addresses that it answers for.
     let options = ["--spa=/app.html", "--cache-control", "**=max-age=31536000, immutable"];
     let fixture = Fixture::start_as(kind, tree(), &options);
     let mut client = fixture.connect();
     let own = client.ask("GET", "/app.html", BROWSER);
     own.expect_ok(b"app.html");
     assert_eq!(own.field("cache-control"), Some("max-age=31536000, immutable"));
-    // Without the mark of a weak one, which it loses after a while.
+    // Without `W/`, because the tag turns strong after a while.
     let tag = own.field("etag").unwrap().trim_start_matches("W/");
     for target in
         ["/route", "/route/", "/a/b/c?d", "/v1.2/route", "/bare/", "/bare/x", "/na%C3%AFve"]
@@ -257,8 +258,8 @@ pub(crate) fn the_fallback_answers_navigations(kind: DriverKind) {
         assert_eq!((same.status, same.field("cache-control")), (304, Some("no-cache")));
         assert_eq!(same.field("vary"), Some("Accept"));
     }
-    // What a page loads is no navigation, whatever its address, and a file that is missing must
-    // not look like a page, whoever asks.
+    // Requests that a page makes are no navigations, whatever their target. A missing file must
+    // not look like a page, whatever `Accept` says.
     for accept in ["X: y", "Accept: */*", "Accept: image/*", "Accept: text/html;q=0", "Accept:"] {
         expect_missing(&mut client, "/route", accept);
     }
@@ -281,7 +282,7 @@ pub(crate) fn the_fallback_answers_navigations(kind: DriverKind) {
     fixture.finish();
 }
 
-/// The page that should answer for others can be missing itself; without a name, it is the index.
+/// The fallback page may be missing; without a name, it is the index.
 pub(crate) fn the_fallback_has_a_default_and_may_be_missing(kind: DriverKind) {
     for (options, body) in [
         (&["--spa"][..], Some(content(300))),
@@ -311,7 +312,7 @@ fn expect_missing(client: &mut Client, target: &str, lines: &str) {
     }
 }
 
-/// However its bytes are written, a name is the same (RFC 3986 section 6.2.2).
+/// All encodings of a name are the same name (RFC 3986 section 6.2.2).
 pub(crate) fn each_encoding_of_a_name_leads_to_it(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let mut client = fixture.connect();
@@ -333,7 +334,7 @@ pub(crate) fn each_encoding_of_a_name_leads_to_it(kind: DriverKind) {
                 }
             }
             client.ask("GET", &target, "").expect_ok(chunk);
-            // Twice encoded is another name.
+            // A name that is encoded twice is a different name.
             let twice = target.replace('%', "%25");
             assert_eq!(client.ask("GET", &twice, "").status, 404, "{twice}");
         }
@@ -342,7 +343,7 @@ pub(crate) fn each_encoding_of_a_name_leads_to_it(kind: DriverKind) {
     fixture.finish();
 }
 
-/// RFC 8615 has one directory with a dot that exists to be asked for.
+/// RFC 8615 defines one directory with a dot that clients may request.
 pub(crate) fn only_one_hidden_name_is_served(kind: DriverKind) {
     for options in [&[][..], &["--listing", "--spa", "--clean-urls"]] {
         let fixture = Fixture::start_as(kind, tree(), options);

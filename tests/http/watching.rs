@@ -1,4 +1,4 @@
-//! Changes that the kernel tells of: what is remembered would hold for an hour.
+//! Changes that inotify reports. Without a report, cached answers would be valid for an hour.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -13,8 +13,8 @@ use crate::support::fixture::Fixture;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A server that remembers for an hour, unless the kernel tells it of changes; `None` where that
-/// cannot be had.
+/// A server that caches for an hour, unless inotify reports a change; `None` if inotify is not
+/// available.
 fn start(kind: DriverKind) -> Option<Fixture> {
     let fixture = Fixture::start_with(kind, |setup| {
         setup.http.revalidate_after = HOUR;
@@ -22,12 +22,12 @@ fn start(kind: DriverKind) -> Option<Fixture> {
         setup.http.content.clean_urls = true;
         setup.http.content.listing = true;
     });
-    // The second request finds that nothing has changed since the watch began.
+    // The second request revalidates what was loaded before the watch began.
     for _ in 0..2 {
         fixture.get("/small.txt");
     }
     if !can_watch(&fixture.path(".")) {
-        println!("skipped: there is no watch to be had (fs.inotify in proc(5))");
+        println!("skipped: inotify is not available (fs.inotify in proc(5))");
         fixture.finish();
         return None;
     }
@@ -35,15 +35,15 @@ fn start(kind: DriverKind) -> Option<Fixture> {
     Some(fixture)
 }
 
-/// Whether the kernel has an instance and a watch for us, whatever the server does.
+/// Whether the kernel grants an inotify instance and a watch, whatever the server does.
 fn can_watch(folder: &Path) -> bool {
     let instance = inotify::init(CreateFlags::CLOEXEC);
     instance.is_ok_and(|one| inotify::add_watch(&one, folder, WatchFlags::MODIFY).is_ok())
 }
 
-/// Asks until a name is remembered and nothing is asked about it any more.
+/// Requests a name until it is cached and no longer revalidated.
 fn settle(fixture: &Fixture, target: &str) {
-    eventually("the name is remembered", || {
+    eventually("the name is cached", || {
         let before = fixture.cache();
         fixture.get(target);
         let after = fixture.cache();
@@ -52,7 +52,7 @@ fn settle(fixture: &Fixture, target: &str) {
     });
 }
 
-/// The body of an answer; the status, if there is no such thing.
+/// The body of an answer, or its status if it is an error.
 fn body(fixture: &Fixture, target: &str) -> String {
     let response = fixture.get(target);
     match response.status {
@@ -99,7 +99,7 @@ pub(crate) fn a_change_is_served_though_nothing_has_expired(kind: DriverKind) {
     fixture.finish();
 }
 
-/// Puts a file in its place the way that nobody can see half of.
+/// Replaces a file atomically.
 fn replace(fixture: &Fixture, name: &str, content: &str) {
     fs::create_dir_all(fixture.path(name).parent().unwrap()).unwrap();
     fs::write(fixture.path("being-written"), content).unwrap();
@@ -121,7 +121,7 @@ fn coding_comes_and_goes(fixture: &Fixture) {
     eventually("the coding is gone", || !coding());
 }
 
-/// Neither what was beneath the old name nor what is beneath the new one is told of by name.
+/// Neither the files below the old name nor those below the new one are reported by name.
 pub(crate) fn a_directory_that_moves_takes_its_files_along(kind: DriverKind) {
     let Some(fixture) = start(kind) else { return };
     let names = ["/one/sub/page.txt", "/two/sub/page.txt", "/three/sub/page.txt"];
@@ -140,10 +140,10 @@ pub(crate) fn a_directory_that_moves_takes_its_files_along(kind: DriverKind) {
     expect(["404", "two", "one"]);
     fs::rename(fixture.path("two"), fixture.path("one")).unwrap();
     expect(["two", "404", "one"]);
-    // What is watched is what is there now.
+    // The watch is on the directory that now has the name.
     fs::write(fixture.path("one/sub/page.txt"), "written").unwrap();
     expect(["written", "404", "one"]);
-    // A link that turns takes what is beneath it along.
+    // If a link is replaced, the names below it change with it.
     symlink("three", fixture.path("two")).unwrap();
     expect(["written", "one", "one"]);
     symlink("one", fixture.path("next")).unwrap();
@@ -152,15 +152,15 @@ pub(crate) fn a_directory_that_moves_takes_its_files_along(kind: DriverKind) {
     fixture.finish();
 }
 
-/// A file that is written all the time, and others that come and go, in the same directory and in
-/// another one.
-pub(crate) fn a_busy_directory_costs_others_nothing(kind: DriverKind) {
+/// One file is written all the time, and others are created and renamed, in the same directory
+/// and in another one.
+pub(crate) fn a_busy_directory_does_not_expire_others(kind: DriverKind) {
     let Some(fixture) = start(kind) else { return };
     fs::write(fixture.path("log"), "").unwrap();
     let quiet = ["/small.txt", "/dir/", "/over.bin", "/log.txt", "/bare/file.txt"];
     let settle_all = || quiet.iter().chain(&["/log"]).for_each(|name| settle(&fixture, name));
     settle_all();
-    // What was found before its directory was watched is asked about once more after a second.
+    // What was loaded before its directory was watched is revalidated once more after a second.
     eventually("all directories are watched", || {
         let before = fixture.cache();
         std::thread::sleep(Duration::from_millis(1200));
@@ -178,17 +178,17 @@ pub(crate) fn a_busy_directory_costs_others_nothing(kind: DriverKind) {
         quiet.iter().for_each(|target| drop(fixture.get(target)));
     }
     let after = fixture.cache();
-    assert_eq!(after.revalidations, before.revalidations, "nobody had to ask");
-    // Where there is no page, the page for errors is looked for as well.
+    assert_eq!(after.revalidations, before.revalidations, "the quiet names are not revalidated");
+    // If a name is not found, the page for the error is looked up as well.
     assert!(after.hits >= before.hits + rounds * quiet.len() as u64);
     assert_eq!((after.misses, after.evictions), (before.misses, before.evictions));
     eventually("what was written is served", || body(&fixture, "/log") == rounds.to_string());
-    assert!(fixture.cache().expirations > before.expirations, "it was told of");
+    assert!(fixture.cache().expirations > before.expirations, "the change was reported");
     fixture.finish();
 }
 
-/// More happens than is read at once, and nobody asks meanwhile: the change at its end is noticed
-/// as soon as the watcher has read so far, although nothing expires for an hour.
+/// More changes than are read at once, and no requests meanwhile. The last change is noticed once
+/// the watcher has read up to it, although nothing expires for an hour.
 pub(crate) fn a_change_behind_a_storm_is_served(kind: DriverKind) {
     let Some(fixture) = start(kind) else { return };
     fs::write(fixture.path("page.txt"), "").unwrap();
@@ -207,7 +207,7 @@ pub(crate) fn a_change_behind_a_storm_is_served(kind: DriverKind) {
     fixture.finish();
 }
 
-pub(crate) fn without_a_watch_the_time_counts(kind: DriverKind) {
+pub(crate) fn without_a_watch_entries_are_valid_for_their_time(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
         setup.http.revalidate_after = HOUR;
         setup.http.watch = false;
@@ -216,7 +216,7 @@ pub(crate) fn without_a_watch_the_time_counts(kind: DriverKind) {
     assert_eq!(body(&fixture, "/page.txt"), "old");
     fs::write(fixture.path("page.txt"), "new").unwrap();
     std::thread::sleep(Duration::from_millis(100));
-    assert_eq!(body(&fixture, "/page.txt"), "old", "it is remembered");
+    assert_eq!(body(&fixture, "/page.txt"), "old", "the old answer is cached");
     assert_eq!((fixture.cache().watched, fixture.cache().expirations), (0, 0));
     fixture.finish();
 }

@@ -1,5 +1,5 @@
-//! The session contract on every driver: questions in any order, input while something is sent,
-//! deadlines of a session's own, addresses, and the word that bytes have left.
+//! The session contract on every driver: questions in any order, input during a send, deadlines
+//! of a session's own, addresses, and the reports of sent bytes.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -34,7 +34,7 @@ fn connect(server: &Server) -> TcpStream {
     stream
 }
 
-/// Sends bytes and reads them back, at the same time, and then the end.
+/// Sends bytes and reads them back at the same time, and then reads the end.
 fn echo(server: &Server, bytes: &[u8]) {
     let stream = connect(server);
     std::thread::scope(|scope| {
@@ -53,7 +53,7 @@ fn bytes(count: usize) -> Vec<u8> {
     (0..count).map(|_| random.u8(..)).collect()
 }
 
-/// In which order replies come depends on the driver here; `simulation.rs` sees all orders.
+/// The order of replies depends on the driver here; `tests/simulation/` covers all orders.
 #[test]
 fn a_session_asks_four_questions_at_once() {
     on_every_driver(|kind| {
@@ -74,7 +74,7 @@ fn a_session_reads_while_it_sends() {
     });
 }
 
-/// Sends more than any socket holds, and counts what it hears meanwhile.
+/// Sends more than any socket buffers, and counts the input that arrives meanwhile.
 #[derive(Debug)]
 struct Talker {
     heard: u64,
@@ -165,42 +165,43 @@ fn eventually(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// What HTTP/2 needs to live: the peer takes nothing, and is heard all the same.
+/// What HTTP/2 needs: the peer does not read, and its input arrives nevertheless.
 #[test]
-fn a_session_hears_while_its_peer_does_not_read() {
+fn a_session_gets_input_while_its_peer_does_not_read() {
     on_every_driver(|kind| {
         let counts = Counts::default();
         let shared = counts.clone();
         let server = start::<Talker>(kind, move || shared.clone());
         let mut peer = connect(&server);
         peer.write_all(b"?").unwrap();
-        // The speech has begun when some of it can be seen.
+        // The send has begun once some of it has arrived.
         peer.peek(&mut [0]).unwrap();
         for number in 1..=5 {
             peer.write_all(b"x").unwrap();
             let heard = || counts.heard_while_sending.load(Ordering::SeqCst) == number;
-            eventually("it hears while it sends", heard);
+            eventually("input arrives during the send", heard);
         }
-        assert_eq!(counts.whole.load(Ordering::SeqCst), 0, "nothing has been sent as a whole");
+        assert_eq!(counts.whole.load(Ordering::SeqCst), 0, "the send is not complete");
         let mut speech = vec![0; SPEECH + 5];
         peer.read_exact(&mut speech).unwrap();
         assert!(speech[..SPEECH].iter().all(|byte| *byte == b'.'));
         assert_eq!(&speech[SPEECH..], b"!!!!!");
-        eventually("all is told", || {
+        eventually("all sent bytes are reported", || {
             counts.sent.load(Ordering::SeqCst) == SPEECH as u64 + 5
                 && counts.whole.load(Ordering::SeqCst) == 2
         });
         let addresses = (peer.local_addr().unwrap(), peer.peer_addr().unwrap());
         assert_eq!(*counts.addresses.lock().unwrap(), [addresses]);
         drop(peer);
-        eventually("the end is told", || counts.closed.load(Ordering::SeqCst) == 1);
+        eventually("the end is reported", || counts.closed.load(Ordering::SeqCst) == 1);
         server.stop().unwrap();
     });
 }
 
-/// A peer that vanishes in the middle of a speech: what has left is told, and that it is not all.
+/// A peer that vanishes during a send: the session learns how much was sent, and that it is not
+/// all.
 #[test]
-fn a_session_is_told_what_has_left_of_a_broken_send() {
+fn a_session_learns_how_much_of_a_broken_send_was_sent() {
     on_every_driver(|kind| {
         let counts = Counts::default();
         let shared = counts.clone();
@@ -210,7 +211,7 @@ fn a_session_is_told_what_has_left_of_a_broken_send() {
         peer.read_exact(&mut vec![0; 1000]).unwrap();
         socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
         drop(peer);
-        eventually("the end is told", || counts.closed.load(Ordering::SeqCst) == 1);
+        eventually("the end is reported", || counts.closed.load(Ordering::SeqCst) == 1);
         assert_eq!(counts.whole.load(Ordering::SeqCst), 0);
         let sent = counts.sent.load(Ordering::SeqCst);
         assert!((1000..SPEECH as u64).contains(&sent), "{sent}");
@@ -239,7 +240,7 @@ fn a_session_has_a_deadline_of_its_own() {
     });
 }
 
-/// A service that has its work done once for all who wait, and on when they have left.
+/// A service that has its work done once for all sessions that wait, and continues if some leave.
 #[derive(Debug, Default)]
 struct Bakery {
     waiters: Vec<Waiter>,
@@ -324,7 +325,7 @@ impl Session for Customer {
 }
 
 #[test]
-fn a_service_works_once_for_all_who_wait() {
+fn a_service_works_once_for_all_sessions_that_wait() {
     on_every_driver(|kind| {
         let (baked, gate) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(())));
         let (its_baked, its_gate) = (Arc::clone(&baked), Arc::clone(&gate));
@@ -339,9 +340,9 @@ fn a_service_works_once_for_all_who_wait() {
         std::thread::sleep(Duration::from_millis(50));
         let mut others: Vec<_> = (0..10).map(|_| connect(&server)).collect();
         others.iter_mut().for_each(|other| other.write_all(b"1").unwrap());
-        // Who was the reason for the work leaves before it is done.
+        // The session that caused the work leaves before it is done.
         drop(first);
-        eventually("it has left", || server.worker_stats().connections == 10);
+        eventually("the session has left", || server.worker_stats().connections == 10);
         std::thread::sleep(Duration::from_millis(50));
         drop(closed);
         for other in &mut others {

@@ -1,6 +1,6 @@
-//! Echo on every driver that works here: what comes back, in what order, and how it ends.
+//! Echo on every driver that works on this machine: the echoed bytes, their order, and the end.
 //!
-//! The server runs in this process, so that the tests see what it has open.
+//! The server runs in this process, so the tests can see what it holds.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -20,10 +20,10 @@ macro_rules! drivers {
     ($($name:ident => $kind:ident,)*) => { $(
         mod $name {
             each_test!($kind: a_mebibyte_in_random_pieces, many_clients_get_their_own_bytes,
-                a_half_closed_peer_gets_all_of_it, a_peer_that_sends_before_it_reads,
+                a_half_closed_peer_gets_everything, a_peer_that_sends_before_it_reads,
                 a_slow_reader_loses_nothing, a_reset_in_the_middle_leaves_nothing,
-                a_silent_peer_is_closed, talking_keeps_a_connection,
-                a_drain_ends_a_flood, a_drain_gives_idle_peers_a_moment);
+                a_silent_peer_is_closed, activity_keeps_a_connection_open,
+                a_drain_ends_a_flood, a_drain_gives_idle_peers_time);
         }
     )*
         #[test]
@@ -72,10 +72,10 @@ fn connect_to(address: SocketAddr) -> TcpStream {
     ready(TcpStream::connect(address).unwrap())
 }
 
-/// A client whose kernel takes few bytes that nobody has read, and few that nobody has taken.
+/// A client whose kernel buffers little, in both directions.
 fn connect_narrow(server: &Server) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    // Before the handshake, which announces the window.
+    // Before the handshake, because it announces the window.
     socket.set_recv_buffer_size(16 * 1024).unwrap();
     socket.set_send_buffer_size(16 * 1024).unwrap();
     socket.connect(&server.addresses()[0].into()).unwrap();
@@ -118,12 +118,16 @@ fn come_to_rest(server: &Server) {
         if (connections, leased) == (0, 0) && in_flight <= 1 {
             return;
         }
-        assert!(Instant::now() < deadline, "something stays open: {:?}", server.worker_stats());
+        assert!(
+            Instant::now() < deadline,
+            "the server still holds something: {:?}",
+            server.worker_stats()
+        );
         thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// The end of a test: the server echoes as before, holds nothing, and stops without complaint.
+/// The end of a test: the server echoes as before, holds nothing, and stops without an error.
 fn finish(server: Server) {
     assert_eq!(exchange(&connect(&server), b"still here", &mut Rng::with_seed(0)), b"still here");
     come_to_rest(&server);
@@ -159,7 +163,7 @@ fn many_clients_get_their_own_bytes(kind: DriverKind) {
     server.stop().unwrap();
 }
 
-fn a_half_closed_peer_gets_all_of_it(kind: DriverKind) {
+fn a_half_closed_peer_gets_everything(kind: DriverKind) {
     let server = start(kind, |_| {});
     for length in [0, 1, 4096, 300_000] {
         let mut stream = connect(&server);
@@ -173,7 +177,7 @@ fn a_half_closed_peer_gets_all_of_it(kind: DriverKind) {
     finish(server);
 }
 
-/// All buffers in between fill up: the peer is stopped until somebody reads for it.
+/// All buffers in between fill up: the peer is blocked until it is read from.
 fn a_peer_that_sends_before_it_reads(kind: DriverKind) {
     let server = start(kind, |_| {});
     let stream = connect_narrow(&server);
@@ -187,9 +191,9 @@ fn a_peer_that_sends_before_it_reads(kind: DriverKind) {
                 sender.shutdown(Shutdown::Write).unwrap();
             }
         });
-        // Many times what it takes to fill what has a bound.
+        // Many times as long as it takes to fill all bounded buffers.
         thread::sleep(Duration::from_millis(300));
-        assert!(!sent.is_finished(), "16 MiB are nowhere, and must not be in the server");
+        assert!(!sent.is_finished(), "16 MiB were sent, so the server holds them");
         let mut got = Vec::new();
         (&mut &stream).read_to_end(&mut got).unwrap();
         assert!(got == bytes, "{} bytes came", got.len());
@@ -227,7 +231,7 @@ fn a_reset_in_the_middle_leaves_nothing(kind: DriverKind) {
     for round in 0..20 {
         let mut stream = connect_narrow(&server);
         stream.set_nonblocking(true).unwrap();
-        // As much as goes; with nobody reading, some of it is stuck on either way.
+        // As much as fits; the client does not read, so some of it is stuck in either direction.
         let sent = stream.write_all(&vec![b'x'; round << 16]);
         assert!(sent.is_ok() || sent.unwrap_err().kind() == io::ErrorKind::WouldBlock);
         SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
@@ -252,7 +256,7 @@ fn a_silent_peer_is_closed(kind: DriverKind) {
     finish(server);
 }
 
-fn talking_keeps_a_connection(kind: DriverKind) {
+fn activity_keeps_a_connection_open(kind: DriverKind) {
     let timeout = Duration::from_secs(1);
     let server = start(kind, |settings| {
         (settings.idle_timeout, settings.header_timeout) = (timeout, timeout);
@@ -269,8 +273,8 @@ fn talking_keeps_a_connection(kind: DriverKind) {
     finish(server);
 }
 
-/// What comes back is what was sent, from its beginning. How it ends is open: a peer that sends
-/// more than the server is willing to throw away may be told so by a reset.
+/// The server echoes a prefix of what was sent. How the connection ends is not fixed: a peer that
+/// sends more than the server is willing to discard may get a reset.
 fn a_drain_ends_a_flood(kind: DriverKind) {
     let server = start(kind, |_| {});
     let mut stream = connect(&server);
@@ -293,7 +297,7 @@ fn a_drain_ends_a_flood(kind: DriverKind) {
     sending.join().unwrap();
 }
 
-fn a_drain_gives_idle_peers_a_moment(kind: DriverKind) {
+fn a_drain_gives_idle_peers_time(kind: DriverKind) {
     let server = start(kind, |_| {});
     let (mut idle, mut late) = (connect(&server), connect(&server));
     for stream in [&mut idle, &mut late] {

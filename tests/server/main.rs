@@ -1,5 +1,5 @@
 //! The server and its sessions, on every driver: the session contract, echo, clients that vanish,
-//! workers that fail. The server runs in this process, so that the tests see what it has open.
+//! workers that fail. The server runs in this process, so the tests can see what it holds.
 
 #[path = "../common/mod.rs"]
 mod common;

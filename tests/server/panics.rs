@@ -1,4 +1,4 @@
-//! The server around the sessions: what happens when a worker fails.
+//! What the server does if a worker fails.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -31,8 +31,8 @@ impl Session for Broken {
     fn drain(&mut self) {}
 }
 
-/// Whichever worker it is, its end is noticed and ends the others: nobody is left with a server
-/// that runs on fewer workers than it says.
+/// The end of any worker is noticed and ends the others, so no server keeps running with fewer
+/// workers than it reports.
 #[test]
 fn a_worker_that_panics_ends_the_server() {
     on_every_driver(|kind| {

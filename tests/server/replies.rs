@@ -1,5 +1,5 @@
-//! What may happen between a session's question and its next turn: a connection that is sending
-//! brings the answer at once, and lets the session go on only when the send is over.
+//! What may happen between a session's question and its next turn. If a connection is sending,
+//! the session gets the reply at once, but continues only when the send is complete.
 
 use std::io;
 use std::path::Path;
@@ -14,16 +14,16 @@ use ringd::http::{Content, Http, SiteSettings, Sites};
 use ringd::service::SessionId;
 use ringd::session::{ConnectionInfo, Context, Inbox, Now, Session, Step};
 
-/// The settings of a site that remembers one name for a second.
+/// The settings of a site whose cache holds one name, for a second.
 fn settings() -> SiteSettings {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("html");
     let root = Arc::new(File::open_root(&root, Links::Beneath).unwrap());
-    // Nothing in memory, so that a page needs no read.
+    // No content in memory, so a page needs no read.
     let settings = SiteSettings::new(root);
     SiteSettings { cache_entries: 1, memory_file_max: 0, content: alone(), ..settings }
 }
 
-/// Nothing beside a file is looked for, so that one open tells what it is.
+/// Without precompressed files, so one open decides the outcome of a name.
 fn alone() -> Content {
     Content { precompressed: false, ..Content::default() }
 }
@@ -33,23 +33,23 @@ fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
 }
 
-/// Gives a session a request for which something has to be looked up.
+/// Sends a session a request that needs a lookup.
 fn ask(harness: &mut Harness, session: usize, now: Now, path: &str) {
     let said = harness.advance(session, now, get(path).as_bytes(), false);
     assert_eq!((said.step, said.taken), (Step::Wait, 0), "{path}");
 }
 
-/// Answers the question that is open.
+/// Answers the open question.
 fn reply(harness: &mut Harness, now: Now) {
-    let (id, ask) = harness.next_ask(now).expect("something is asked");
+    let (id, ask) = harness.next_ask(now).expect("an open question");
     assert!(matches!(ask, Ask::Open { .. }), "{ask:?} opens nothing");
     harness.reply(now, id, perform(ask));
 }
 
 #[test]
-fn a_page_that_was_confirmed_is_served_even_when_the_cache_has_forgotten_it() {
+fn a_revalidated_page_is_served_even_if_it_was_evicted() {
     let mut harness = Harness::new(settings());
-    // Later than any change of the files, so that they count as settled.
+    // Late enough for the files to count as settled.
     let mut now = Now::read();
     now.system = SystemTime::now() + Duration::from_secs(60);
     let (one, other) = (harness.begin(), harness.begin());
@@ -58,7 +58,7 @@ fn a_page_that_was_confirmed_is_served_even_when_the_cache_has_forgotten_it() {
     now.instant += Duration::from_secs(2);
     ask(&mut harness, one, now, "/style.css");
     reply(&mut harness, now);
-    // Before the first session has its turn, another one needs the only place in the cache.
+    // Before the first session has its turn, another one takes the only place in the cache.
     ask(&mut harness, other, now, "/missing");
     reply(&mut harness, now);
     harness.answer(other, now, get("/missing").as_bytes());
@@ -69,14 +69,14 @@ fn a_page_that_was_confirmed_is_served_even_when_the_cache_has_forgotten_it() {
     assert!(said.output.len() as u64 > style.len(), "head and body");
 }
 
-/// The status line that a session answers a request with.
+/// The status line of a session's answer to a request.
 fn status(harness: &mut Harness, session: usize, now: Now, path: &str) -> String {
     let answer = String::from_utf8(harness.answer(session, now, get(path).as_bytes())).unwrap();
     answer.lines().next().unwrap().to_owned()
 }
 
 #[test]
-fn an_answer_that_had_to_wait_brings_no_old_file_back() {
+fn a_delayed_answer_does_not_restore_an_old_file() {
     let root = tempfile::tempdir().unwrap();
     std::fs::write(root.path().join("page.txt"), "old").unwrap();
     let settings =
@@ -85,7 +85,7 @@ fn an_answer_that_had_to_wait_brings_no_old_file_back() {
         Harness::new(SiteSettings { memory_file_max: 0, content: alone(), ..settings });
     let mut now = Now::read();
     let (slow, other) = (harness.begin(), harness.begin());
-    // Its client does not read, so its answer waits.
+    // The client does not read, so its answer waits.
     ask(&mut harness, slow, now, "/page.txt");
     reply(&mut harness, now);
 
@@ -97,10 +97,9 @@ fn an_answer_that_had_to_wait_brings_no_old_file_back() {
     assert_eq!(status(&mut harness, other, now, "/page.txt"), "HTTP/1.1 404 Not Found");
 }
 
-/// While something is being sent, nothing is written and nothing is taken: what is there by then
-/// keeps.
+/// During a send, a session writes nothing and takes no input: the input stays.
 #[test]
-fn nothing_is_answered_while_something_is_sent() {
+fn nothing_is_answered_during_a_send() {
     let mut sites = Sites::new(settings(), None);
     let mut session = Http::new(&mut sites, &ConnectionInfo::detached());
     let (now, input) = (Now::read(), "OPTIONS / HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -115,9 +114,9 @@ fn nothing_is_answered_while_something_is_sent() {
     }
 }
 
-/// `d/` and `d/index.html` are one name; what they get does not depend on who comes first.
+/// `d/` and `d/index.html` are one name; the result does not depend on which is requested first.
 #[test]
-fn a_directory_that_is_called_like_an_index_is_a_directory() {
+fn a_directory_named_like_an_index_is_a_directory() {
     let root = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(root.path().join("d/index.html")).unwrap();
     let expected = [
@@ -136,12 +135,12 @@ fn a_directory_that_is_called_like_an_index_is_a_directory() {
     }
 }
 
-/// Opens what a request for a listing asks for; gives the job that makes the page.
+/// Answers the opens of a request for a listing, and returns the job that makes the page.
 fn listing_job(harness: &mut Harness, now: Now, path: &str) -> Job {
     let session = harness.begin();
     loop {
         ask(harness, session, now, path);
-        match harness.next_ask(now).expect("something is asked") {
+        match harness.next_ask(now).expect("an open question") {
             (_, Ask::Run { job }) => return job,
             (id, ask) => harness.reply(now, id, perform(ask)),
         }
@@ -152,8 +151,8 @@ fn page_of(job: Job) -> String {
     String::from_utf8(job.perform().unwrap()).unwrap()
 }
 
-/// Reading a large directory is nearly all the work of a page, so those who wait at the same time
-/// share it: whatever pages they want. Nobody else gets it.
+/// Reading a large directory is nearly all the work of a page, so requests that wait at the same
+/// time share the entries, whichever pages they want. Later requests read it again.
 #[test]
 fn listings_that_wait_together_are_read_once() {
     let root = tempfile::tempdir().unwrap();
@@ -174,14 +173,17 @@ fn listings_that_wait_together_are_read_once() {
     std::fs::write(root.path().join("two"), "").unwrap();
     std::fs::write(root.path().join("inner/three"), "").unwrap();
     let shows_two = |job: Job| page_of(job).contains("./two");
-    assert!(!shows_two(together), "it was read for the first");
+    assert!(!shows_two(together), "the entries of the first are shared");
     assert!(page_of(elsewhere).contains("./three"));
-    assert!(shows_two(later), "what was asked for a second ago is not shared");
-    assert!(shows_two(wait(now, "/?sort=size")), "nobody waits any more");
+    assert!(shows_two(later), "entries of a second ago are not shared");
+    assert!(
+        shows_two(wait(now, "/?sort=size")),
+        "no request waits, so the directory is read again"
+    );
 }
 
-/// A head of a request for a page, as a browser sends it, and what comes of it when each open of
-/// a name has the outcome that `open` says.
+/// Sends a request for a page, as a browser does, and returns the answer if each open of a name
+/// has the outcome that `open` returns.
 fn browse(harness: &mut Harness, now: &mut Now, path: &str, open: Opens<'_>) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n");
     let (session, mut output) = (harness.begin(), Vec::new());
@@ -213,9 +215,9 @@ fn error(code: i32) -> io::Result<()> {
     Err(io::Error::from_raw_os_error(code))
 }
 
-/// Crawlers forget what is not found.
+/// Crawlers drop pages that return 404.
 #[test]
-fn a_shortage_is_no_missing_page() {
+fn a_shortage_is_not_a_404() {
     let content = Content { spa: Some(b"app.html".to_vec()), ..alone() };
     let (_folder, mut harness) = harness_with(content, &["app.html"]);
     let answer = browse(&mut harness, &mut Now::read(), "/route", &|name, _| match name {
@@ -225,7 +227,7 @@ fn a_shortage_is_no_missing_page() {
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("Retry-After: 1"), "{answer}");
 }
 
-/// What is known of a name may expire while the page of its error is opened.
+/// The result of a lookup may expire while the page for the error is opened.
 #[test]
 fn an_error_has_the_page_of_its_own_status() {
     let pages = vec![(404, b"404.html".to_vec()), (403, b"403.html".to_vec())];
@@ -237,7 +239,7 @@ fn an_error_has_the_page_of_its_own_status() {
     assert!(other.starts_with("HTTP/1.1 404 ") && other.ends_with("404.html"), "{other}");
     now.instant += Duration::from_millis(500);
     browse(&mut harness, &mut now, "/page", &ok);
-    // The page of the error has expired, but not that there is no page.
+    // The error's page has expired, but not the result that there is no such page.
     now.instant += Duration::from_millis(700);
     let answer = browse(&mut harness, &mut now, "/page", &|name, now| match name {
         "page" => error(libc::EACCES),
@@ -252,7 +254,8 @@ fn an_error_has_the_page_of_its_own_status() {
     assert_eq!((status, body), ("HTTP/1.1 403", "403.html"), "{answer}");
 }
 
-/// Sessions of a site of files that hold their names, in a folder that goes away with them.
+/// Sessions of a site whose files contain their own names, in a directory that is removed with
+/// it.
 fn harness_with(content: Content, files: &[&str]) -> (tempfile::TempDir, Harness) {
     let folder = tempfile::tempdir().unwrap();
     for name in files {

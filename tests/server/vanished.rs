@@ -1,5 +1,5 @@
-//! Clients that vanish: what they have asked for and nobody has begun is not done for them, so that
-//! it stands in nobody's way.
+//! Clients that vanish: jobs that they asked for and that have not begun are dropped, so they
+//! delay no other client.
 
 use std::convert::Infallible;
 use std::io::{Read, Write};
@@ -18,19 +18,19 @@ use socket2::SockRef;
 
 use crate::common::{WAIT_MAX, eventually, on_every_driver, settings};
 
-/// Jobs that wait besides the one that is done, by the contract of drivers.
+/// How many jobs can wait, besides the one that runs; from the contract of drivers.
 const WAITING: usize = 16;
 
 /// What the sessions of a server share with the test.
 #[derive(Clone, Debug)]
 struct Work {
-    /// Jobs wait for it to be closed.
+    /// Jobs block until it is closed.
     gate: Arc<Mutex<Receiver<()>>>,
     asked: Arc<AtomicUsize>,
     begun: Arc<AtomicUsize>,
 }
 
-/// It has no work of its own.
+/// A service without work of its own.
 impl Service for Work {
     type Answer = Infallible;
     type Message = Infallible;
@@ -48,10 +48,10 @@ impl Service for Work {
     }
 }
 
-/// Each byte asks for a job; the answer is a byte, which says whether it was done.
+/// Each byte asks for a job; the answer is a byte that shows whether it ran.
 #[derive(Debug)]
 struct Client {
-    /// Whether a job was asked for, and its reply has not come.
+    /// Whether a job was asked for and its reply has not come.
     waits: bool,
     answer: Option<u8>,
 }
@@ -115,9 +115,9 @@ fn ask(server: &Server) -> TcpStream {
     client
 }
 
-/// As many clients as jobs may wait come and go, twice; an honest one has its job done, and the
-/// jobs of the others are not even begun.
-fn those_who_vanish_leave_their_places(kind: DriverKind) {
+/// As many clients as jobs can wait connect, ask and vanish, twice. The job of one that stays is
+/// run, and those of the others do not even begin.
+fn jobs_of_vanished_clients_are_dropped(kind: DriverKind) {
     let (open, gate) = mpsc::channel();
     let work =
         Work { gate: Arc::new(Mutex::new(gate)), asked: Arc::default(), begun: Arc::default() };
@@ -128,15 +128,15 @@ fn those_who_vanish_leave_their_places(kind: DriverKind) {
     for round in 1..=2 {
         let clients: Vec<TcpStream> = (0..WAITING).map(|_| ask(&server)).collect();
         let asked = 1 + round * WAITING;
-        eventually("all have asked", || work.asked.load(Ordering::SeqCst) == asked);
+        eventually("all clients have asked", || work.asked.load(Ordering::SeqCst) == asked);
         for client in clients {
-            // A close is a reset then.
+            // Makes the close a reset.
             SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
         }
-        eventually("they are gone", || connections(1));
+        eventually("the clients are gone", || connections(1));
     }
     let mut honest = ask(&server);
-    eventually("all have asked", || work.asked.load(Ordering::SeqCst) == 2 + 2 * WAITING);
+    eventually("all clients have asked", || work.asked.load(Ordering::SeqCst) == 2 + 2 * WAITING);
     drop(open);
     for client in [&mut first, &mut honest] {
         let mut answer = [0];
@@ -149,6 +149,6 @@ fn those_who_vanish_leave_their_places(kind: DriverKind) {
 }
 
 #[test]
-fn those_who_vanish_leave_their_places_on_every_driver() {
-    on_every_driver(those_who_vanish_leave_their_places);
+fn jobs_of_vanished_clients_are_dropped_on_every_driver() {
+    on_every_driver(jobs_of_vanished_clients_are_dropped);
 }

@@ -1,6 +1,6 @@
-//! Answers, as a client of a simulated world takes them apart.
+//! Parses answers, as a client of a simulated world reads them.
 
-/// An answer as a client reads it.
+/// An answer, as a client reads it.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -9,17 +9,18 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
-/// What there is of an answer.
+/// The result of parsing.
 #[derive(Debug)]
 pub(crate) enum Taken {
     /// A whole answer, and its bytes on the wire.
     Whole(Answer, usize),
-    /// The beginning of one: all that is there of its body, if its head is there.
+    /// The beginning of one: if its head is complete, that and the part of the body that has
+    /// arrived.
     Part(Option<Answer>),
 }
 
 impl Answer {
-    /// The value of a field; there may be one at most.
+    /// The value of a field, which may occur at most once.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let mut values = self.fields.iter().filter(|field| field.0 == name);
         let value = values.next().map(|field| &field.1[..]);
@@ -32,12 +33,12 @@ impl Answer {
         matches!(self.status, 200 | 206)
     }
 
-    /// Whether all of the body has come.
+    /// Whether the whole body has arrived.
     pub(crate) fn is_complete(&self) -> bool {
         self.body.len() == self.length
     }
 
-    /// Whether it is a range of these bytes, as far as it has come.
+    /// Whether it is this range of the bytes, as far as it has arrived.
     pub(crate) fn is_part(&self, bytes: &[u8], (first, last): (usize, usize)) -> bool {
         let last = last.min(bytes.len().saturating_sub(1));
         let of = format!("bytes {first}-{last}/{}", bytes.len());
@@ -47,7 +48,7 @@ impl Answer {
     }
 }
 
-/// Takes the first answer of a stream apart, strictly.
+/// Parses the first answer of a stream strictly.
 pub(crate) fn take_answer(bytes: &[u8], head_only: bool) -> Taken {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
         return Taken::Part(None);
@@ -67,7 +68,7 @@ pub(crate) fn take_answer(bytes: &[u8], head_only: bool) -> Taken {
     assert!(length.is_some() || matches!(status, 204 | 304), "{answer:?}");
     answer.length = length.unwrap_or(0);
     let body = &bytes[end + 4..];
-    // Who answers 408 has not read what the method was.
+    // A server that answers 408 has not read the method.
     let expected = if head_only && status != 408 { 0 } else { answer.length };
     answer.body = body[..body.len().min(expected)].to_vec();
     match answer.body.len() {

@@ -1,5 +1,5 @@
 //! A client of a simulated world: it sends a script in pieces, reads at its own pace, and leaves
-//! in its own leaving.
+//! in one of several ways.
 
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
@@ -12,30 +12,30 @@ use ringd::driver::sim::{Dialer, Peer};
 /// How a client leaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Leaving {
-    /// Ends its output when all is sent, and reads to the end.
+    /// Ends its output when everything is sent, and reads to the end.
     HalfClose,
-    /// Reads until it has what it came for, then closes.
+    /// Reads until it has all its answers, then closes.
     CloseWhenServed,
-    /// Waits for the server to end.
+    /// Waits until the server closes.
     Wait,
     /// Resets after it has sent this many bytes.
     ResetAfter(usize),
     /// Closes after it has sent this many bytes.
     VanishAfter(usize),
-    /// Sends, but never reads; leaves after a while.
+    /// Sends but never reads; leaves after a while.
     Deaf,
 }
 
 /// How a conversation ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ending {
-    /// The server ended it in order.
+    /// The server closed in order.
     Ended,
     /// By a reset.
     Broken,
-    /// The client had enough.
+    /// The client closed.
     Left,
-    /// The client was not let in.
+    /// The connection was refused.
     Refused,
 }
 
@@ -46,22 +46,22 @@ pub(crate) struct Client {
     pub(crate) sent: usize,
     pub(crate) received: Vec<u8>,
     pub(crate) ending: Option<Ending>,
-    /// When the last byte was sent, when the last one came, and when the end came.
+    /// When the last byte was sent, when the last byte was received, and when the end came.
     pub(crate) sent_at: Duration,
     pub(crate) heard_at: Duration,
     pub(crate) ended_at: Duration,
-    /// When it does something next.
+    /// When it acts next.
     pub(crate) next: Duration,
     pub(crate) started: Duration,
     piece_max: usize,
     read_max: usize,
     pause_max: Duration,
-    /// Reads and writes that moved nothing, one after the other.
+    /// Successive reads and writes that moved no bytes.
     idle: u32,
     peer: Option<Peer>,
 }
 
-/// After this many fruitless tries a client that waits for nothing in particular leaves.
+/// A client that waits for nothing in particular leaves after this many fruitless attempts.
 const DEAF_FOR: u32 = 25;
 
 impl fmt::Debug for Client {
@@ -78,9 +78,9 @@ impl fmt::Debug for Client {
 
 impl Client {
     pub(crate) fn new(random: &mut Rng, script: Vec<u8>, leaving: Leaving) -> Self {
-        // Some come when the world has changed.
+        // Some clients come when the files have changed.
         let latest = [200_000, 20_000_000][random.usize(..2)];
-        // So that a long script takes no more steps than a short one.
+        // A long script takes no more steps than a short one.
         let fast = script.len() / 200;
         let pause_max = Duration::from_micros([1, 100, 5_000, 50_000][random.usize(..4)]);
         Self {
@@ -107,8 +107,8 @@ impl Client {
         matches!(self.leaving, Leaving::HalfClose | Leaving::CloseWhenServed | Leaving::Wait)
     }
 
-    /// Does something, and decides when to do the next thing. `served` tells whether it has what
-    /// it came for.
+    /// Takes one step, and decides when to take the next. `served` says whether it has all its
+    /// answers.
     pub(crate) fn act(
         &mut self,
         random: &mut Rng,
@@ -133,7 +133,7 @@ impl Client {
             return;
         }
         self.idle = if moved { 0 } else { self.idle + 1 };
-        // Who has waited long looks less often.
+        // A client that has waited long polls less often.
         self.next += Duration::from_micros(20 << self.idle.min(20));
         match self.leaving {
             Leaving::CloseWhenServed if self.sent_all() && served(&self.received) => {
@@ -176,7 +176,7 @@ impl Client {
                 true
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => false,
-            // The server does not listen any more. What it has said may still be there.
+            // The server does not listen any more. What it has sent may still be readable.
             Err(_) => {
                 self.script.truncate(self.sent);
                 true

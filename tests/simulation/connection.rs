@@ -1,5 +1,5 @@
-//! One connection at moments that are chosen exactly: what comes at the same time as a deadline,
-//! what a session leaves when it ends, and what it asks when it is told that bytes have left.
+//! One connection at exactly chosen moments: events at the same time as a deadline, what a
+//! session leaves behind when it ends, and questions asked when bytes are reported as sent.
 
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use ringd::session::{ConnectionInfo, Context, Inbox, ReceiveTimeout, Sent, Sessi
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(7);
 
-/// Does what the letters of its input say, and writes a capital letter when it has.
+/// Does what the letters of its input say, and writes each as a capital when it is done.
 #[derive(Debug, Default)]
 struct Actor {
     waits: bool,
@@ -26,7 +26,7 @@ struct Actor {
     asks_when_sent: bool,
 }
 
-/// Asks for each session that waits, and tells it.
+/// Asks once for each session that waits, and passes on the reply.
 #[derive(Debug, Default)]
 struct Clerk {
     tasks: Vec<Task<()>>,
@@ -112,7 +112,7 @@ impl Session for Actor {
         if timer == Timer::Receive {
             return Step::Finish { linger: false };
         }
-        let deadline = self.deadline.take().expect("it has a deadline");
+        let deadline = self.deadline.take().expect("a deadline is set");
         assert!(deadline <= cx.now.instant);
         self.waits = false;
         out.copy(b"D");
@@ -161,7 +161,7 @@ impl World {
         world
     }
 
-    /// Turns of the worker, a millisecond each if nothing happens.
+    /// Runs turns of the worker, a millisecond each if nothing happens.
     fn turns(&mut self, count: u32) {
         for _ in 0..count {
             let alarm = self.worker.driver_mut().elapsed() + Duration::from_millis(1);
@@ -179,7 +179,7 @@ impl World {
         self.worker.driver_mut().pass(time);
     }
 
-    /// What the peer has got since it last looked: `None` when the connection was reset.
+    /// What the peer has received since the last call: `None` if the connection was reset.
     fn heard(&mut self) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         match self.peer.read_to_end(&mut bytes) {
@@ -201,8 +201,8 @@ impl World {
     }
 }
 
-/// The process is stopped for longer than the timeout while a reply is on its way: it was there
-/// in time, and so is what the session makes of it.
+/// The process is stopped for longer than the timeout while a reply is on its way. The reply was
+/// in time, and so is the session's answer.
 #[test]
 fn a_reply_that_came_while_the_process_was_stopped_is_in_time() {
     for (question, reply) in [(b"j", b"J"), (b"s", b"S")] {
@@ -228,8 +228,8 @@ fn input_that_came_while_the_process_was_stopped_is_in_time() {
     world.hears(b".");
 }
 
-/// The session's deadline and the end of its phase come at the same time. What it does at the
-/// deadline begins another phase, which has not ended.
+/// The session's deadline and the end of its phase come at the same time. At the deadline, the
+/// session begins another phase, which must not end with the old one.
 #[test]
 fn a_deadline_begins_another_phase() {
     for late in [Duration::ZERO, SEND_TIMEOUT] {
@@ -244,7 +244,7 @@ fn a_deadline_begins_another_phase() {
 }
 
 #[test]
-fn a_question_that_is_asked_when_bytes_have_left_is_submitted() {
+fn a_question_asked_when_bytes_are_sent_is_submitted() {
     let mut world = World::new();
     world.say(b"a");
     world.hears(b"AJ");
@@ -252,7 +252,7 @@ fn a_question_that_is_asked_when_bytes_have_left_is_submitted() {
     world.hears(b"AJJ");
 }
 
-/// What is left in the inbox of a session that has ended is for nobody.
+/// Input that is left in the inbox of a session that has ended is discarded.
 #[test]
 fn a_session_that_aborts_may_leave_input() {
     for words in [&b"x"[..], b"xyz", b"zxyz", b"jxyz", b"sxyz", b"axyz"] {
@@ -263,7 +263,7 @@ fn a_session_that_aborts_may_leave_input() {
     }
 }
 
-/// Input beyond the inbox stops the receive; when the session has taken it, the rest comes.
+/// A full inbox stops the receive; when the session has taken its content, the rest arrives.
 #[test]
 fn a_full_inbox_pauses_and_goes_on() {
     let mut world = World::new();
@@ -284,7 +284,7 @@ fn a_full_inbox_pauses_and_goes_on() {
     let mut heard = Vec::new();
     for _ in 0..2000 {
         world.turns(1);
-        heard.extend(world.heard().expect("the connection stands"));
+        heard.extend(world.heard().expect("the connection was reset"));
     }
     assert_eq!(heard.len(), said + 1);
     assert!(heard.starts_with(b"D") && heard[1..].iter().all(|letter| *letter == b'Z'));

@@ -1,5 +1,5 @@
-//! Worlds of echo, by any session that repeats what it hears: what comes back is what was sent, and
-//! after an orderly end all of it.
+//! Worlds of echo, for any session that echoes: each client receives what it sent, and after an
+//! orderly end all of it.
 
 use std::convert::Infallible;
 use std::marker::PhantomData;
@@ -64,13 +64,13 @@ impl<S: Session<Shared = ()>> Scene for EchoScene<S> {
     fn judge(&mut self, conditions: &Conditions, run: &mut Run) {
         for client in &self.clients {
             let sent = &client.script[..client.sent];
-            assert!(sent.starts_with(&client.received), "another echo than what was said");
+            assert!(sent.starts_with(&client.received), "the echo differs from what was sent");
             let all = client.received.len() == client.script.len();
             run.answers += u64::from(all);
             run.cut += u64::from(!all);
             let calm = conditions.faults.reset == 0 && conditions.patient;
             if client.is_kind() && calm && !conditions.early_drain {
-                assert!(all, "not everything came back: {client:?}");
+                assert!(all, "not everything was echoed: {client:?}");
                 assert!(matches!(client.ending, Some(Ending::Ended | Ending::Left)), "{client:?}");
                 run.complete += 1;
             }

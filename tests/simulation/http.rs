@@ -1,5 +1,5 @@
-//! Worlds of HTTP: files that change, requests of every sort, and an oracle that knows what each
-//! name held at what time.
+//! Worlds of HTTP: files that change, requests of every sort, and an oracle that knows the
+//! content of each name at each time.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,13 +17,13 @@ use crate::client::{Client, Ending, Leaving};
 use crate::wish::{CODED, PLAIN, Wish, form};
 use crate::world::{self, Conditions, Run, Scene};
 
-/// How long a remembered file is served without a look at the file system.
+/// How long a cached file is served without a look at the file system.
 const REVALIDATE: Duration = Duration::from_secs(1);
 
-/// The same where changes are reported without fail, so that nothing else is needed.
+/// The same if every change is reported, so that nothing needs to expire.
 const HARDLY_EVER: Duration = Duration::from_secs(3600);
 
-/// No request has a longer body.
+/// The longest body of a request.
 const BODY_MAX: usize = 3000;
 
 /// The names that requests ask for.
@@ -39,10 +39,10 @@ const NAMES: [&str; 9] = [
     "folder/.hidden",
 ];
 
-/// The others are never there.
+/// The other names never exist.
 const THERE: usize = 7;
 
-/// What a request asks for, and what may come.
+/// A request, and the answers that are allowed.
 #[derive(Clone)]
 struct Request {
     wire: Vec<u8>,
@@ -57,7 +57,7 @@ struct Request {
 
 #[derive(Clone, Copy, Debug)]
 enum Expect {
-    /// What the name holds.
+    /// The content of the name.
     Name(&'static str),
     /// This status, whatever the files are.
     Status(u16),
@@ -69,7 +69,7 @@ impl fmt::Debug for Request {
     }
 }
 
-/// What a name held, from a time on; `None` is nothing.
+/// The content of a name from some time on; `None` if it did not exist.
 #[derive(Debug)]
 struct Version {
     from: Duration,
@@ -79,12 +79,12 @@ struct Version {
 struct HttpScene {
     clients: Vec<Client>,
     requests: Vec<Vec<Request>>,
-    /// Of each client: complete answers, and the bytes up to there.
+    /// For each client: how many answers are complete, and the bytes up to there.
     served: Vec<(usize, usize)>,
     history: BTreeMap<&'static str, Vec<Version>>,
     /// Whether files change.
     changes: bool,
-    /// Whether a file was cut while it may have been sent.
+    /// Whether a file was truncated while it may have been in transit.
     cuts: bool,
     sizes: Vec<usize>,
     memory_file_max: u64,
@@ -93,24 +93,24 @@ struct HttpScene {
     revalidate: Duration,
 }
 
-/// How far the reports of changes can be relied upon.
+/// How reliable the reports of changes are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Watch {
-    /// There are none.
+    /// There are no reports.
     No,
     /// They come late or in another order, or are lost.
     Unreliable,
-    /// They come, if not at once.
+    /// They all come, if not at once.
     Reliable,
 }
 
 pub(crate) fn run(seed: u64) -> Run {
     let mut random = Rng::with_seed(seed);
     let conditions = world::conditions(&mut random);
-    // Where bytes move one by one, fewer do for the same number of steps.
+    // If bytes move one by one, less content takes the same number of steps.
     let size_max = conditions.faults.piece_max.saturating_mul(400).min(200_000);
     let sizes = [0, 1, 100, 8192, 8193, 60_000, 200_000];
-    // In some worlds everybody wants the same.
+    // In some worlds all clients want the same name.
     let names = match random.u8(..3) {
         0 => vec![NAMES[random.usize(..NAMES.len())]],
         _ => NAMES.to_vec(),
@@ -144,7 +144,7 @@ pub(crate) fn run(seed: u64) -> Run {
     let first = random.u64(..);
     world::play(random, &conditions, scene, |scene, files| {
         let mut random = Rng::with_seed(first);
-        // So that the folder is there, whatever goes.
+        // Keeps the directory in existence, whatever else is removed.
         files.write("folder/kept", b"");
         for name in &NAMES[..THERE] {
             scene.replace(&mut random, Duration::ZERO, name, files);
@@ -181,7 +181,8 @@ fn conversation(random: &mut Rng, names: &[&'static str]) -> Vec<Request> {
     requests
 }
 
-/// The same file several times, the last time with an end: as much as one turn answers.
+/// The same file several times, and the last request ends the connection: as much as one turn
+/// answers.
 fn burst(random: &mut Rng, name: &'static str) -> Vec<Request> {
     let count = [4, 8][random.usize(..2)];
     let get = |number| {
@@ -221,13 +222,13 @@ fn request(random: &mut Rng, name: &'static str) -> Request {
     }
     wire.push_str("\r\n");
     let mut wire = wire.into_bytes();
-    // A body that could be taken for requests.
+    // A body that could be mistaken for requests.
     wire.extend(b"GET / HTTP/1.1\r\n".iter().cycle().take(body));
     Request { wire, head_only: method == "HEAD", last, body: body > 0, expect, wish }
 }
 
 impl HttpScene {
-    /// Gives a name new content, of another inode.
+    /// Gives a name new content, in a new inode.
     fn replace(&mut self, random: &mut Rng, now: Duration, name: &'static str, files: &Files) {
         let size = self.sizes[random.usize(..self.sizes.len())];
         let mut bytes = vec![0; size];
@@ -241,10 +242,10 @@ impl HttpScene {
         self.history.entry(name).or_default().push(Version { from: now, bytes });
     }
 
-    /// What a name may have been for a client.
+    /// The contents that a client may get for a name.
     fn versions(&self, name: &str, client: &Client, slack: Duration) -> Vec<Option<&[u8]>> {
         let Some(history) = self.history.get(name) else { return vec![None] };
-        // Where every change is reported, an answer is no older than the report is late, or was
+        // If every change is reported, an answer is no older than the report is late, or was
         // found before its directory was watched.
         let age_max = match self.watch {
             Watch::Reliable => Duration::from_secs(1),
@@ -288,7 +289,7 @@ impl HttpScene {
         }
         if client.ending == Some(Ending::Ended) {
             let whole = answered == requests.len() || rest.is_empty();
-            assert!(whole, "an orderly end within an answer: {client:?}");
+            assert!(whole, "an orderly end in the middle of an answer: {client:?}");
         }
         if answered == requests.len() {
             assert!(
@@ -298,8 +299,8 @@ impl HttpScene {
             );
         }
         let calm = conditions.faults.reset == 0 && conditions.faults.disk == 0 && !self.cuts;
-        // Who still sends a body after the last answer is listened to for a while only; then a
-        // reset ends it, which may destroy the answer if it has not been read.
+        // If a client still sends a body after the last answer, the server reads on for a limited
+        // time only. Then it resets, which may destroy an answer that is not read yet.
         let sends_on = requests.iter().any(|request| request.last && request.body);
         if sends_on && client.ending == Some(Ending::Broken) && crawls(client, conditions) {
             return;
@@ -307,7 +308,7 @@ impl HttpScene {
         if client.is_kind() && calm && conditions.patient && !conditions.early_drain {
             assert_eq!(answered, requests.len(), "not everything was answered: {client:?}");
             assert!(matches!(client.ending, Some(Ending::Ended | Ending::Left)), "{client:?}");
-            // Where an end was announced, nobody waits for a timeout after the last byte.
+            // If an end was announced, no timeout delays it after the last byte.
             let announced = requests.last().is_some_and(|request| request.last);
             let waited = client.ended_at.saturating_sub(client.sent_at.max(client.heard_at));
             assert!(!announced || waited < conditions.shortest_timeout(), "{client:?}");
@@ -315,7 +316,7 @@ impl HttpScene {
         }
     }
 
-    /// Checks a whole answer; says whether it tells of trouble.
+    /// Checks a whole answer; returns whether it reports a fault.
     fn judge_answer(
         &self,
         answer: &Answer,
@@ -371,7 +372,7 @@ impl HttpScene {
             304 if absent => any(&|_| true),
             _ if absent => panic!("{} for what is there: {client:?}", answer.status),
             200 if request.head_only => any(&|bytes| answer.length == bytes.len()),
-            // There are no ranges of nothing.
+            // An empty file has no ranges.
             200 => any(&|bytes| answer.body == bytes && (range.is_none() || bytes.is_empty())),
             206 if !request.head_only => any(&|bytes| {
                 range.is_some_and(|range| answer.is_part(bytes, range)) && answer.is_complete()
@@ -406,11 +407,11 @@ impl HttpScene {
     }
 }
 
-/// Whether what a client sends may take longer than a lingering close waits.
+/// Whether a client may send for longer than a lingering close waits.
 fn crawls(client: &Client, conditions: &Conditions) -> bool {
     let faults = &conditions.faults;
     let piece_max = faults.piece_max.min(conditions.limits.buffer_bytes as usize);
-    // Pieces of every length up to that are as likely.
+    // All lengths of pieces up to the maximum are equally likely.
     let steps = (2 * BODY_MAX / piece_max) as u32;
     let second = Duration::from_secs(1);
     faults.late > 0
@@ -456,7 +457,7 @@ impl Scene for HttpScene {
         if !self.changes {
             return Duration::MAX;
         }
-        // What changes bears the time of the change, as on a machine.
+        // A changed file gets the time of the change, as on a real machine.
         files.set_time(Duration::from_secs(2_000_000_000) + now);
         let name = NAMES[random.usize(..THERE)];
         match random.u8(..6) {
@@ -475,7 +476,7 @@ impl Scene for HttpScene {
             }
             _ => self.replace(random, now, name, files),
         }
-        // Less and less often, or the days that some clients wait would be full of it.
+        // Changes become rarer, or the days that some clients wait would be full of them.
         now + now / 4 + Duration::from_micros(random.u64(1000..2_000_000))
     }
 

@@ -1,4 +1,4 @@
-//! Echo by jobs: what comes back went through a job, whatever the steps and troubles are.
+//! Echo through jobs: every echoed byte went through a job, whatever the faults.
 
 use std::io;
 
@@ -9,13 +9,13 @@ use ringd::session::{ConnectionInfo, Context, Inbox, ReceiveTimeout, Session, St
 /// Bytes that one job takes.
 const PIECE: usize = 16 * 1024;
 
-/// A conversation that has its answers made by jobs.
+/// A session whose answers are made by jobs.
 #[derive(Debug, Default)]
 pub(crate) struct Scribe {
-    /// What the job in hand is to repeat; what is to be asked again when it was refused.
+    /// The bytes of the job in flight; they are asked again if the job was refused.
     held: Vec<u8>,
     answer: Vec<u8>,
-    /// Whether a job is in hand.
+    /// Whether a job is in flight.
     asked: bool,
 }
 
@@ -66,7 +66,7 @@ impl Session for Scribe {
                 self.answer = answer;
             }
             Reply::Ran(Err(error)) => assert_eq!(error.kind(), io::ErrorKind::ResourceBusy),
-            other => panic!("{other:?} answers no job"),
+            other => panic!("{other:?} is no reply to a job"),
         }
     }
 

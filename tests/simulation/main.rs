@@ -1,9 +1,9 @@
-//! The production worker in simulated worlds: seeded clients, seeded troubles, virtual time.
+//! The production worker in simulated worlds: seeded clients, seeded faults, virtual time.
 //!
 //! A seed decides everything: the limits, the files, what each client sends and when, what goes
-//! wrong. After each run nothing is in flight, every lease and file is back, every connection is
-//! closed, and every byte that a client got is what an oracle, which knows nothing of the code
-//! under test, says it may have got.
+//! wrong. After each run nothing is in flight, every lease and file is returned, every connection
+//! is closed, and every byte that a client received was allowed by an oracle, which shares no
+//! code with the server.
 //!
 //! * `RINGD_TEST_SEEDS=10000 cargo test --release --test simulation` runs that many worlds of each
 //!   sort, from a seed of the day unless `RINGD_TEST_SEED` says where to begin.
@@ -28,7 +28,7 @@ use ringd::echo::Echo;
 use sessions::{Duplex, Late, ORDERS, Quartet, TAKEN_WHILE_SENDING};
 use world::Run;
 
-/// Worlds of each sort that run by default, always the same ones.
+/// Worlds of each sort that run by default, always with the same seeds.
 const SEEDS: u64 = 300;
 
 /// Runs one sort of world on many seeds.
@@ -73,7 +73,7 @@ fn job_worlds() {
     seeds("job_worlds", echo::run::<Scribe>);
 }
 
-/// Four questions at once: over all worlds the replies come in every order there is.
+/// Four questions at once: over all worlds, the replies come in every possible order.
 #[test]
 fn question_worlds() {
     seeds("question_worlds", echo::run::<Quartet>);
@@ -84,7 +84,7 @@ fn question_worlds() {
 #[test]
 fn duplex_worlds() {
     seeds("duplex_worlds", echo::run::<Duplex>);
-    assert!(TAKEN_WHILE_SENDING.load(Ordering::Relaxed) > 0, "nothing came while it was sending");
+    assert!(TAKEN_WHILE_SENDING.load(Ordering::Relaxed) > 0, "no input was taken during a send");
 }
 
 #[test]

@@ -1,22 +1,22 @@
-//! What a request of a simulated world wants of a file, besides all of it.
+//! What a request of a simulated world asks of a file, besides all of it.
 
 use fastrand::Rng;
 
 use crate::answer::Answer;
 
-/// A file that may be sent in another form, and that form.
+/// A file that may be sent in another coding, and the file in that coding.
 pub(crate) const PLAIN: &str = "a.txt";
 pub(crate) const CODED: &str = "a.txt.gz";
 
-/// In which form a request wants a file.
+/// The coding, range and condition of a request.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Wish {
-    /// The first and the last byte that it wants; one range at most, so that no boundary, which is
-    /// another one each time, is in the answer.
+    /// The first and the last byte that it asks for. At most one range, because the boundary of a
+    /// multipart answer is random.
     pub(crate) range: Option<(usize, usize)>,
-    /// Whether it takes gzip.
+    /// Whether it accepts gzip.
     pub(crate) coded: bool,
-    /// Whether it wants nothing if there is something.
+    /// Whether it has `If-None-Match: *`.
     pub(crate) absent: bool,
 }
 
@@ -35,7 +35,7 @@ impl Wish {
         wish
     }
 
-    /// The field lines that say so.
+    /// The field lines that express it.
     pub(crate) fn lines(&self) -> String {
         let mut lines = String::new();
         if let Some((first, last)) = self.range {
@@ -51,7 +51,7 @@ impl Wish {
     }
 }
 
-/// The name of what is sent for a name.
+/// The name of the file that was sent for a name.
 pub(crate) fn form<'a>(answer: &Answer, name: &'a str) -> &'a str {
     match answer.field("content-encoding") {
         None => name,

@@ -1,5 +1,5 @@
-//! A world: one worker on the simulator, clients, and what disturbs them. It is generic over the
-//! protocol, which a [`Scene`] brings.
+//! A world: one worker on the simulator, its clients, and the faults. It is generic over the
+//! protocol, which a [`Scene`] supplies.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,53 +15,53 @@ use ringd::session::Session;
 
 use crate::client::{Client, Ending};
 
-/// No world needs more turns, or more virtual time.
+/// A bound on the turns of a world, and below on its virtual time.
 const TURNS_MAX: u64 = 3_000_000;
 const TIME_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// What the sessions of a scene share, and what that is told.
+/// What the sessions of a scene share, and the messages that it receives.
 pub(crate) type SharedOf<S> = <<S as Scene>::Session as Session>::Shared;
 pub(crate) type MessageOf<S> = <SharedOf<S> as Service>::Message;
 
-/// What the clients of a world say, and what they may be answered.
+/// What the clients of a world send, and the answers that are allowed.
 pub(crate) trait Scene {
     type Session: Session;
 
-    /// What the sessions share, on this machine. Whoever tells it something does so by the mailbox.
+    /// What the sessions share, on this machine. Messages to it go through the mailbox.
     fn shared(&self, sim: &mut Sim, mailbox: &Arc<Mailbox<MessageOf<Self>>>) -> SharedOf<Self>;
 
-    /// The clients. They may be changed only by acting.
+    /// The clients. Only `act` may change them.
     fn clients(&mut self) -> &mut Vec<Client>;
 
-    /// Lets one client do something.
+    /// Lets one client take a step.
     fn act(&mut self, random: &mut Rng, client: usize, now: Duration, dialer: &Dialer);
 
-    /// Changes the world; says when to be asked again.
+    /// Changes the world; returns when to be called again.
     fn disturb(&mut self, random: &mut Rng, now: Duration, files: &Files) -> Duration;
 
-    /// Checks what every client has got.
+    /// Checks what every client has received.
     fn judge(&mut self, conditions: &Conditions, run: &mut Run);
 }
 
-/// Under which conditions a world runs.
+/// The conditions of a world.
 #[derive(Debug)]
 pub(crate) struct Conditions {
     pub(crate) faults: Faults,
     /// The server's timeouts are longer than anything takes.
     pub(crate) patient: bool,
-    /// The server was told to stop while clients were there.
+    /// The server is stopped while there are clients.
     pub(crate) early_drain: bool,
     pub(crate) limits: Limits,
     settings: WorkerSettings,
 }
 
 impl Conditions {
-    /// How late news may come because the machine is slow.
+    /// How late an event may be noticed because the machine is slow.
     pub(crate) fn slack(&self) -> Duration {
         self.faults.latency_max * 1000 + Duration::from_millis(500)
     }
 
-    /// Who waited as long as this has waited for a timeout.
+    /// A client that has waited this long may have hit a timeout.
     pub(crate) fn shortest_timeout(&self) -> Duration {
         let WorkerSettings { header_timeout, idle_timeout, send_timeout, .. } = self.settings;
         header_timeout.min(idle_timeout).min(send_timeout)
@@ -76,7 +76,7 @@ pub(crate) struct Run {
     pub(crate) answers: u64,
     /// Answers that were cut off.
     pub(crate) cut: u64,
-    /// Answers that told of trouble.
+    /// Answers that report a fault.
     pub(crate) troubles: u64,
     /// Clients that had to be served completely, and were.
     pub(crate) complete: u64,
@@ -86,7 +86,7 @@ pub(crate) struct Run {
     pub(crate) refused: u64,
     pub(crate) starved: u64,
     pub(crate) would_block: u64,
-    /// A sum over everything that was received, and when: tells two runs apart.
+    /// A hash over all received bytes and their times, which distinguishes two runs.
     pub(crate) hash: u64,
 }
 
@@ -115,9 +115,9 @@ impl Run {
         ]
     }
 
-    /// Worlds in which nothing goes wrong, or nothing goes right, test nothing.
+    /// A world in which nothing fails, or everything fails, tests nothing.
     pub(crate) fn assert_telling(&self) {
-        // Not every protocol has a word for trouble.
+        // Not every protocol can report faults.
         let mut all = Self { troubles: 1, ..self.clone() };
         assert!(all.fields().into_iter().all(|field| *field > 0), "something never happened");
     }
@@ -152,7 +152,7 @@ pub(crate) fn conditions(random: &mut Rng) -> Conditions {
     Conditions { faults, patient, early_drain: random.u8(..6) == 0, limits, settings }
 }
 
-/// Plays a scene to its end, and judges it.
+/// Plays a scene to its end, and checks the results.
 pub(crate) fn play<S: Scene>(
     mut random: Rng,
     conditions: &Conditions,
@@ -181,7 +181,7 @@ pub(crate) fn play<S: Scene>(
     let mut draining = false;
     while !worker.is_done() {
         let now = worker.driver_mut().elapsed();
-        assert!(now < TIME_MAX && run.turns < TURNS_MAX, "no end in sight");
+        assert!(now < TIME_MAX && run.turns < TURNS_MAX, "the world does not end");
         for client in 0..scene.clients().len() {
             if scene.clients()[client].next <= now {
                 scene.act(&mut random, client, now, &dialer);
@@ -199,14 +199,14 @@ pub(crate) fn play<S: Scene>(
         let next = scene.clients().iter().map(|client| client.next).min();
         let alarm = next.unwrap_or(Duration::MAX).min(disturb_at).min(drain_at);
         worker.driver_mut().set_alarm((alarm < Duration::MAX).then_some(alarm));
-        worker.turn().expect("the worker goes on");
+        worker.turn().expect("a turn succeeds");
         worker.check_ops();
         run.turns += 1;
     }
     finish(worker, &published, faults.late > 0, &mut run);
     assert_eq!(machine.open_count(), 0, "files are left open");
     for client in scene.clients().iter_mut().filter(|client| client.ending.is_none()) {
-        // Still there when the server had gone.
+        // The connection still exists after the server has ended.
         while client.ending.is_none() {
             client.act(&mut random, TIME_MAX, &dialer, |_| false);
         }
@@ -216,14 +216,14 @@ pub(crate) fn play<S: Scene>(
     run
 }
 
-/// The worker has drained: whatever it was given must come back.
+/// The worker has drained: every resource that it was given must come back.
 fn finish<S: Session>(
     mut worker: Worker<Sim, S>,
     published: &Published,
     late: bool,
     run: &mut Run,
 ) {
-    // Where closes take long, the end of a drain does not wait for the last ones.
+    // If closes take long, a drain ends without waiting for the last ones.
     let left = published.worker_stats().connections;
     assert!(left == 0 || late, "{left} connections are left open");
     let sim = worker.driver_mut();

@@ -1,18 +1,18 @@
-//! Circles of files that need each other.
+//! Circles of files that import each other.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::imports::Need;
 
-/// Files that need each other, directly or through others.
+/// Files that import each other, directly or through others.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Circle {
     pub(crate) files: BTreeSet<String>,
-    /// The needs that make a shortest way round.
+    /// The imports of a shortest circle.
     pub(crate) way: Vec<Need>,
 }
 
-/// All of them, each as large as it gets: the strongly connected components of the graph of files.
+/// All circles, each as large as possible: the strongly connected components of the file graph.
 pub(crate) fn circles(needs: &[Need]) -> Vec<Circle> {
     let mut graph = Graph::new();
     for need in needs {
@@ -34,7 +34,7 @@ pub(crate) fn circles(needs: &[Need]) -> Vec<Circle> {
 
 type Graph<'a> = BTreeMap<String, BTreeMap<String, &'a Need>>;
 
-/// All that a file needs, itself only if there is a way back.
+/// All files that a file reaches, itself only if it is on a circle.
 fn reached(graph: &Graph<'_>, from: &String) -> BTreeSet<String> {
     let mut reached = BTreeSet::new();
     let mut left = vec![from];
@@ -48,7 +48,7 @@ fn reached(graph: &Graph<'_>, from: &String) -> BTreeSet<String> {
     reached
 }
 
-/// A shortest way from a file back to it.
+/// A shortest path from a file back to itself.
 fn way_round(graph: &Graph<'_>, from: &String) -> Vec<Need> {
     let mut before: BTreeMap<&String, (&String, &Need)> = BTreeMap::new();
     let mut left = VecDeque::from([from]);

@@ -1,21 +1,22 @@
-//! Which file imports which: paths, resolved to the file that defines what they name.
+//! Which file imports which: paths are resolved to the file that defines the item.
 //!
-//! A re-export is followed to that file. One of something beneath the module is no dependency by
-//! itself, because it only says where to look; it is one if the file uses the name too. The import
-//! of a module is none either: what counts is what the code names through it.
+//! A re-export is followed to that file. A re-export of something below the module is no
+//! dependency by itself, because it only says where to look; it is one if the file uses the name
+//! too. The import of a module is none either: the names that the code uses through it count.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::source::{Import, Mention, Module, modules_of};
 
-/// Imports that are followed from one to the next; more would be an endless chain.
+/// The longest chain of imports that is followed; a longer one would be endless.
 const HOPS_MAX: usize = 16;
 
 /// How far imports are followed.
 #[derive(Clone, Copy)]
 struct Reach {
     hops: usize,
-    /// Whether globs are. The path of a glob is resolved without, so that none leads to itself.
+    /// Whether globs are followed. The path of a glob is resolved without, so that none leads to
+    /// itself.
     globs: bool,
 }
 
@@ -23,12 +24,12 @@ impl Reach {
     const FULL: Self = Self { hops: HOPS_MAX, globs: true };
 
     fn next(self) -> Self {
-        assert!(self.hops > 0, "an import leads to itself");
+        assert!(self.hops > 0, "a chain of imports has no end");
         Self { hops: self.hops - 1, ..self }
     }
 }
 
-/// A file that needs another one.
+/// A file that imports another one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Need {
     pub(crate) from: String,
@@ -38,16 +39,16 @@ pub(crate) struct Need {
     pub(crate) path: String,
 }
 
-/// A path to another crate, with its imports put in.
+/// A path into another crate, with its imports resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Foreign {
     pub(crate) file: String,
     pub(crate) line: usize,
-    /// From the name of the crate on, as in `std::fs::read`; a glob ends in `*`.
+    /// Begins with the name of the crate, as in `std::fs::read`; a glob ends in `*`.
     pub(crate) path: String,
 }
 
-/// What a path leads to.
+/// The target of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Target {
     /// The module that defines the item.
@@ -63,7 +64,7 @@ pub(crate) struct Crate {
 }
 
 impl Crate {
-    /// Reads files, each by its name and text.
+    /// Reads files, given as names and texts.
     pub(crate) fn read<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let all: Vec<Module> =
             files.into_iter().flat_map(|(file, text)| modules_of(file, text)).collect();
@@ -81,7 +82,7 @@ impl Crate {
         self.modules.values().map(|module| module.file.as_str()).collect()
     }
 
-    /// Each pair of files at each line that joins them.
+    /// Each pair of files, at each line that connects them.
     pub(crate) fn needs(&self) -> Vec<Need> {
         let mut needs = BTreeSet::new();
         for module in self.modules.values() {
@@ -99,7 +100,7 @@ impl Crate {
         needs.into_iter().collect()
     }
 
-    /// The modules that a module needs, and where it says so.
+    /// The modules that a module needs, and the paths that name them.
     fn needed<'a>(&'a self, module: &'a Module) -> Vec<(Vec<String>, &'a Mention)> {
         let mut needed = Vec::new();
         for import in &module.imports {
@@ -124,7 +125,7 @@ impl Crate {
         needed
     }
 
-    /// The modules that define what a glob import of a module may bring.
+    /// The modules that define what a glob import of a module may import.
     fn contents(&self, path: &[String]) -> Vec<Vec<String>> {
         let shown = self.modules[path].imports.iter().filter(|import| import.is_public);
         let shown = shown.filter_map(|import| {
@@ -137,7 +138,7 @@ impl Crate {
         own.into_iter().chain(shown).collect()
     }
 
-    /// All paths to other crates.
+    /// All paths into other crates.
     pub(crate) fn foreign(&self) -> Vec<Foreign> {
         let mut all = Vec::new();
         for module in self.modules.values() {
@@ -156,9 +157,9 @@ impl Crate {
         all
     }
 
-    /// Whether a file `dir/part.rs` names a struct of `dir/mod.rs` because it has `impl` blocks of
-    /// it: the blocks of a large struct are spread over files beside its definition. Whatever else
-    /// such a file takes from `mod.rs` is a need like any other.
+    /// Whether a file `dir/part.rs` names a struct of `dir/mod.rs` because it has `impl` blocks
+    /// of it: the blocks of a large struct are spread over files beside its definition. Any other
+    /// use of `mod.rs` in such a file is a need like any other.
     fn is_struct_of_parent(&self, part: &Module, target: &[String], mention: &Mention) -> bool {
         let is_parent = part.path.split_last().is_some_and(|(_, parent)| parent == target);
         let parent = &self.modules[target];
@@ -166,7 +167,7 @@ impl Crate {
         is_parent && parent.file.ends_with("/mod.rs") && mention.path.iter().any(is_own)
     }
 
-    /// What a path means in a module.
+    /// The target of a path in a module.
     fn resolve(&self, module: &[String], path: &[String], reach: Reach) -> Target {
         let (mut at, mut rest) = match path[0].as_str() {
             "" => return Target::Foreign(path[1..].to_vec()),
@@ -190,7 +191,7 @@ impl Crate {
                     Target::Module(path)
                 }
                 Target::Module(path) if name == "self" => Target::Module(path),
-                // What cannot be found, such as what a macro makes, is the module's.
+                // A name that cannot be found, because a macro makes it, counts for the module.
                 Target::Module(path) => match self.find(&path, name, reach) {
                     Some(target) => target,
                     None => Target::Item(path),
@@ -200,7 +201,7 @@ impl Crate {
         at
     }
 
-    /// What a name means in a module, by its own items and imports.
+    /// The target of a name in a module, by its own items and imports.
     fn find(&self, path: &[String], name: &str, reach: Reach) -> Option<Target> {
         let child = beneath(path, name);
         if self.modules.contains_key(&child) {

@@ -1,8 +1,8 @@
-//! Which part of the source may import which, and that no files need each other in a circle.
+//! Which part of the source may import which, and that no files import each other in a circle.
 //!
-//! `src/http/mod.rs` and `docs/architecture.md` have the picture. A part that is not in the table
-//! is a breach, so a new folder is entered here with what it may import. The lists of what is known
-//! have what the rules forbid and the source still does; an entry that is no longer needed fails.
+//! `src/http/mod.rs` and `docs/architecture.md` show the layers. A part that is missing in the
+//! table is a violation, so a new folder must be entered with its allowed imports. The `KNOWN_`
+//! lists hold violations that are still in the source; an entry without its violation fails.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,14 +11,14 @@ use super::circles::{Circle, circles};
 use super::complain;
 use super::imports::{Crate, Foreign, Need};
 
-/// What a conversation is, without I/O, and what it may be asked.
+/// The session contract, and the parts that it refers to.
 const CONTRACT: [&str; 4] = ["driver", "session", "service", "ask"];
 
-/// Stands for all parts but the binary.
+/// Stands for all parts except the binary.
 const EVERYTHING: &str = "*";
 
-/// Each part of the source, by its module: a folder or a file. What it may import beside itself
-/// follows. The longest name that fits a file counts.
+/// Each part of the source, by its module, and the parts that it may import besides itself. The
+/// longest prefix that matches a file decides.
 const LAYERS: [(&str, &[&str]); 19] = [
     ("driver", &[]),
     ("descriptors", &["driver"]),
@@ -27,7 +27,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
     ("ask", &CONTRACT),
     ("echo", &CONTRACT),
     ("server", &CONTRACT),
-    // Nothing but re-exports of what is beneath.
+    // Only re-exports from the modules below it.
     ("http", &[]),
     ("http::semantics", &[]),
     ("http::site", &["http::semantics", "driver", "session", "service", "ask"]),
@@ -39,20 +39,20 @@ const LAYERS: [(&str, &[&str]); 19] = [
     ("bench", &["serve", "server", "http", "http::site", "driver"]),
     ("cli", &[EVERYTHING]),
     ("main", &[EVERYTHING]),
-    // `lib.rs` declares modules.
+    // `lib.rs` only declares modules.
     ("", &[]),
 ];
 
-/// Parts of the table that are not written yet.
+/// Parts in the table that do not exist yet.
 const PLANNED: [&str; 1] = ["http::h2"];
 
-/// Imports that the table forbids, from file to file, until they are gone.
+/// Imports that the table forbids and that still exist, from file to file.
 const KNOWN_IMPORTS: [(&str, &str); 0] = [];
 
-/// Files that need each other, and why, until they do not.
+/// Circles of files that still exist, each with the reason.
 const KNOWN_CIRCLES: [(&[&str], &str); 0] = [];
 
-/// Parts that decide and do no I/O, and the ways to the kernel that they must not take.
+/// Parts that decide and perform no I/O, and the crates and modules that they must not use.
 const PURE: [&str; 3] = ["src/http/semantics/", "src/http/h1/", "src/http/site/"];
 const KERNEL: [&str; 11] = [
     "io_uring",
@@ -68,11 +68,12 @@ const KERNEL: [&str; 11] = [
     "std::process",
 ];
 
-/// A harness stands in for the server: it opens and reads files on the spot. Tests and fuzzers
-/// outside of the crate call it, so it cannot be behind `cfg(test)`; no part of the program may.
+/// The harness stands in for the server: it opens and reads files itself. Tests and fuzzers
+/// outside the crate call it, so it cannot be behind `cfg(test)`; no part of the program may use
+/// it.
 const HARNESS: &str = "src/http/h1/harness.rs";
 
-/// Files of pure parts that name the kernel, and the crate that they name, until they do not.
+/// Files of pure parts that still use the kernel, and the crate that they use.
 const KNOWN_KERNEL: [(&str, &str); 0] = [];
 
 /// The part that a file belongs to.
@@ -93,20 +94,20 @@ fn may_import(from: &str, to: &str) -> bool {
     from == to || listed.contains(&to) || (listed.contains(&EVERYTHING) && to != "main")
 }
 
-/// Imports that the table does not have.
+/// Imports that the table does not allow.
 pub(crate) fn forbidden(source: &Crate) -> Vec<Need> {
     let forbidden = |need: &Need| match (layer_of(&need.from), layer_of(&need.to)) {
         (Some(from), Some(to)) => !may_import(from, to),
-        // Files without a part are told by themselves.
+        // Files without a part are reported by another test.
         _ => false,
     };
     let mut all: Vec<Need> = source.needs().into_iter().filter(forbidden).collect();
-    // One line tells enough of each pair of files.
+    // One line is enough for each pair of files.
     all.dedup_by(|need, before| (&need.from, &need.to) == (&before.from, &before.to));
     all
 }
 
-/// Ways to the kernel in parts that must not know it, each with the crate or module.
+/// Uses of the kernel in pure parts, each with the crate or module.
 pub(crate) fn kernel_paths(source: &Crate) -> Vec<(Foreign, &'static str)> {
     let way = |path: &str| {
         let leads = |way: &&str| match path.strip_suffix("::*") {
@@ -161,15 +162,17 @@ fn every_file_has_a_part_and_every_part_has_files() {
     let written: BTreeSet<&str> = files.iter().filter_map(|file| layer_of(file)).collect();
     for (layer, imported) in LAYERS {
         match (written.contains(layer), PLANNED.contains(&layer)) {
-            (false, false) => breaches.push(format!("LAYERS: there is no `{layer}`")),
+            (false, false) => breaches.push(format!("LAYERS: `{layer}` does not exist")),
             (true, true) => {
-                breaches.push(format!("`{layer}` is written: PLANNED must not list it"));
+                breaches.push(format!("`{layer}` exists: PLANNED must not list it"));
             }
             _ => {}
         }
         for other in imported {
             if *other != EVERYTHING && !LAYERS.iter().any(|(layer, _)| layer == other) {
-                breaches.push(format!("LAYERS: `{layer}` may import `{other}`, which is no part"));
+                breaches.push(format!(
+                    "LAYERS: `{layer}` may import `{other}`, which is not in the table"
+                ));
             }
         }
     }
@@ -194,7 +197,7 @@ fn no_files_need_each_other() {
 }
 
 #[test]
-fn what_decides_does_not_know_the_kernel() {
+fn pure_parts_do_not_use_the_kernel() {
     let source = source();
     let found = kernel_paths(&source);
     let known = |file: &str, way: &str| file == HARNESS || KNOWN_KERNEL.contains(&(file, way));

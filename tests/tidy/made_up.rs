@@ -1,4 +1,4 @@
-//! The analysis of imports, on sources that are made up for it.
+//! Tests of the analysis of imports, on made-up sources.
 
 use super::circles::circles;
 use super::imports::Crate;
@@ -14,11 +14,11 @@ fn needs(files: &[(&'static str, &'static str)]) -> Vec<String> {
     all
 }
 
-/// A file that defines something, beside the one under test.
+/// A file with definitions, beside the one under test.
 const B: (&str, &str) = ("src/b.rs", "pub struct B; pub enum DriverKind { One } pub fn make() {}");
 const ROOT: (&str, &str) = ("src/lib.rs", "mod a; mod b;");
 
-/// What `src/a.rs` needs, with this text.
+/// The needs of `src/a.rs` with this text.
 fn needs_of(text: &'static str) -> Vec<String> {
     needs(&[ROOT, ("src/a.rs", text), B])
 }
@@ -102,12 +102,12 @@ fn a_re_export_is_followed_to_the_file_that_defines() {
         ("use crate::b::Of;", "a -> b/d"),
         ("use crate::b; fn f() { b::C::new() }", "a -> b/c"),
         ("use crate::C;", "a -> b/c"),
-        // What only a macro can have made is of the module that was named.
+        // An item that only a macro can have made counts for the module that was named.
         ("use crate::b::Made;", "a -> b/mod"),
     ] {
         let root = ("src/lib.rs", "mod a; mod b; pub use b::C;");
         let all = needs(&[root, ("src/a.rs", text), parent, c, d]);
-        // The one of `c` is of something that is not beneath it, so it counts.
+        // The import in `c` is of something that is not below it, so it counts.
         assert_eq!(all, [to, "b/c -> b/d"], "{text}");
     }
 }
@@ -142,27 +142,27 @@ fn a_struct_may_be_spread_over_the_files_beside_it() {
     assert_eq!(needs(&[ROOT, parent, ("src/b/part.rs", part)]), ["b/mod -> b/part"]);
     let both = ["b/mod -> b/part", "b/part -> b/mod"];
     for part in [
-        // Without a block of its own, with one of a trait, and with something else besides.
+        // Without an `impl` block, with one of a trait, and with another import besides.
         "pub struct Job; use super::B;",
         "pub struct Job; use super::B; impl Trait for B { }",
         "pub struct Job; use super::{B, DriverKind}; impl B { }",
     ] {
         assert_eq!(needs(&[ROOT, parent, ("src/b/part.rs", part)]), both, "{part}");
     }
-    // Only beside a mod.rs.
+    // Only beside a `mod.rs`.
     let file = ("src/b.rs", parent.1);
     let part = ("src/b/part.rs", "pub struct Job; use super::B; impl B { }");
     assert_eq!(needs(&[ROOT, file, part]), ["b -> b/part", "b/part -> b"]);
 }
 
 #[test]
-fn a_circle_is_found_and_told() {
+fn a_circle_is_found_and_described() {
     let files = [
         ("src/lib.rs", "mod a; mod b; mod c; mod d;"),
         ("src/a.rs", "use crate::b::B;\npub struct A;"),
         ("src/b.rs", "\nuse crate::c::C;\npub struct B;"),
         ("src/c.rs", "pub struct C(crate::a::A);"),
-        // It needs the circle and is no part of it.
+        // It imports the circle and is not part of it.
         ("src/d.rs", "use crate::{a::A, c::C}; pub struct D;"),
     ];
     let found = circles(&Crate::read(files).needs());
@@ -202,7 +202,7 @@ fn a_forbidden_import_is_found() {
 }
 
 #[test]
-fn the_longest_name_says_which_part_a_file_belongs_to() {
+fn the_longest_prefix_decides_the_part_of_a_file() {
     for (file, layer) in [
         ("src/lib.rs", Some("")),
         ("src/main.rs", Some("main")),
@@ -218,7 +218,7 @@ fn the_longest_name_says_which_part_a_file_belongs_to() {
 }
 
 #[test]
-fn a_way_to_the_kernel_is_found() {
+fn a_use_of_the_kernel_is_found() {
     let found = |file: &'static str, text: &'static str| {
         let found = kernel_paths(&Crate::read([(file, text)]));
         found.into_iter().map(|(path, way)| format!("{} {way}", path.line)).collect::<Vec<_>>()

@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Lines of a source file, and of a function.
+/// The maximum lengths of a source file and of a function, in lines.
 const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
 
-/// Where `unsafe` may stand: the files that talk to the kernel or hand out raw memory.
+/// Files that may contain `unsafe`: those that call the kernel or hand out raw memory.
 const UNSAFE_FILES: [&str; 8] = [
     "src/driver/pool.rs",
     "src/driver/ready/signal.rs",
@@ -26,7 +26,7 @@ const UNSAFE_FILES: [&str; 8] = [
     "src/driver/uring/submit.rs",
 ];
 
-/// What must not be left behind. Written apart, so that this file passes.
+/// Marks of unfinished work. They are split so that this file passes.
 const BANNED: [&str; 5] = [
     concat!("todo", "!("),
     concat!("unimplemented", "!("),
@@ -42,7 +42,7 @@ fn sources(folders: &[&str]) -> Vec<(PathBuf, String)> {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                // What a build of the fuzz targets leaves there.
+                // The output of a build of the fuzz targets.
                 if !path.ends_with("fuzz/target") {
                     folders.push(path);
                 }
@@ -52,7 +52,7 @@ fn sources(folders: &[&str]) -> Vec<(PathBuf, String)> {
             }
         }
     }
-    assert!(files.len() > 20, "the tests run in the package's folder");
+    assert!(files.len() > 20, "the tests do not run in the package's folder");
     files
 }
 
@@ -114,9 +114,9 @@ fn lines_fit_the_width() {
     complain(&breaches);
 }
 
-/// One word means one thing: a reader who meets a public type knows which one it is.
+/// One word means one thing: the name of a public type identifies it.
 #[test]
-fn public_types_have_names_of_their_own() {
+fn public_types_have_unique_names() {
     let mut seen: BTreeMap<String, String> = BTreeMap::new();
     let mut breaches = Vec::new();
     for (path, text) in sources(&["src"]) {
@@ -168,12 +168,16 @@ fn unsafe_code_stays_in_its_files_and_is_justified() {
             }
             unused.retain(|listed| path != Path::new(listed));
             if !UNSAFE_FILES.iter().any(|allowed| path == Path::new(allowed)) {
-                breaches.push(format!("{}:{}: not a file for it", path.display(), number + 1));
+                breaches.push(format!(
+                    "{}:{}: unsafe code is not allowed in this file",
+                    path.display(),
+                    number + 1
+                ));
             }
             let justified = |line: &&str| line.contains("SAFETY:") || line.contains("# Safety");
             let before = &lines[number.saturating_sub(8)..number];
             if !before.iter().any(justified) {
-                breaches.push(format!("{}:{}: no reason given", path.display(), number + 1));
+                breaches.push(format!("{}:{}: no SAFETY comment", path.display(), number + 1));
             }
         }
     }
@@ -181,15 +185,15 @@ fn unsafe_code_stays_in_its_files_and_is_justified() {
     complain(&breaches);
 }
 
-/// The page whose tables name the tests that hold each case, and the head of that column.
+/// The page whose tables name the tests for each case, and the head of that column.
 const CASES: &str = "docs/http.md";
 const TESTS_COLUMN: &str = "held by";
 
-/// The folders that the files of tests are named from.
+/// The folders that references to tests are relative to.
 const TEST_FOLDERS: [&str; 5] =
     ["src/http/semantics", "src/http/h1", "src/http/site", "src", "tests"];
 
-/// The cells of a row of a table, without the white space around them.
+/// The cells of a row of a table, trimmed.
 fn cells(line: &str) -> Vec<String> {
     let row = line.trim().trim_start_matches('|').trim_end_matches('|');
     row.replace("\\|", "\0").split('|').map(|cell| cell.trim().to_owned()).collect()
@@ -200,7 +204,7 @@ fn is_test(reference: &str) -> bool {
     let Some((file, name)) = reference.split_once("::") else { return false };
     TEST_FOLDERS.iter().any(|folder| {
         let text = fs::read_to_string(format!("{folder}/{file}.rs")).unwrap_or_default();
-        // Tests of all drivers are functions that a macro calls for each of them.
+        // Tests for all drivers are functions that a macro calls for each driver.
         let (alone, shared) = (format!("#[test]\nfn {name}("), format!("\npub(crate) fn {name}"));
         let unindented = text.replace("\n    ", "\n");
         unindented.contains(&alone)
@@ -228,5 +232,5 @@ fn every_case_names_the_tests_that_hold_it() {
         }
     }
     complain(&breaches);
-    assert!(references > 100, "{references} tests are named: the tables are not found any more");
+    assert!(references > 100, "{references} tests are named: the tables were not found");
 }

@@ -1,8 +1,9 @@
-//! What one source file defines, imports and names in its code.
+//! The definitions, imports and names in one source file.
 //!
-//! The text is read as tokens, so comments and strings do not count. Neither does what is only
-//! there for tests: an item behind `#[cfg(test)]`, or a file that is declared so. Single names are
-//! not resolved, paths are: a name without a path is defined in the file or imported by a `use`.
+//! The text is read as tokens, so comments and strings do not count. Code for tests does not
+//! count either: an item behind `#[cfg(test)]`, or a file that is declared so. Paths are
+//! resolved, single names are not: a name without a path is defined in the file or imported by a
+//! `use`.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -14,32 +15,32 @@ use proc_macro2::{Delimiter, Group, Spacing, TokenStream, TokenTree};
 pub(crate) struct Module {
     /// The file, such as `src/http/mod.rs`.
     pub(crate) file: String,
-    /// The names from the root of the crate; `main` for the binary, which is another crate.
+    /// Its path from the root of the crate; `main` for the binary, which is another crate.
     pub(crate) path: Vec<String>,
     /// The names of the items that it defines.
     pub(crate) items: BTreeSet<String>,
     pub(crate) imports: Vec<Import>,
-    /// Paths in the code, of two names at least.
+    /// Paths in the code, of at least two names.
     pub(crate) mentions: Vec<Mention>,
-    /// Names in the code that begin a path, or are all of it.
+    /// Names in the code that begin a path or stand alone.
     pub(crate) names: BTreeSet<String>,
-    /// The types that have an `impl` block of their own here, one without a trait.
+    /// Types that have an inherent `impl` block here.
     pub(crate) impls: BTreeSet<String>,
-    /// Modules beneath it that are for tests only.
+    /// Modules below it that are for tests only.
     pub(crate) tests: BTreeSet<String>,
 }
 
 /// One name of a `use`.
 #[derive(Debug)]
 pub(crate) struct Import {
-    /// What it is called here; nothing for a glob.
+    /// Its name here; `None` for a glob.
     pub(crate) name: Option<String>,
     pub(crate) mention: Mention,
     /// Whether it is a `pub use`, of any visibility.
     pub(crate) is_public: bool,
 }
 
-/// A path and where it stands. One that begins with `::` has an empty first name.
+/// A path and its line. A path that begins with `::` has an empty first name.
 #[derive(Clone, Debug)]
 pub(crate) struct Mention {
     pub(crate) path: Vec<String>,
@@ -57,7 +58,7 @@ pub(crate) fn modules_of(file: &str, text: &str) -> Vec<Module> {
     modules
 }
 
-/// Reads the tokens of module `at`. At its `top`, they are items.
+/// Reads the tokens of module `at`. If `top` is set, they are items.
 fn read(tokens: TokenStream, modules: &mut Vec<Module>, at: usize, top: bool) {
     let trees: Vec<TokenTree> = tokens.into_iter().collect();
     let mut next = 0;
@@ -76,10 +77,10 @@ fn read(tokens: TokenStream, modules: &mut Vec<Module>, at: usize, top: bool) {
                         read(attribute.stream(), modules, at, false);
                     }
                 }
-                // An attribute may stand before `pub`, never behind it.
+                // An attribute stands before `pub`, never after it.
                 continue;
             }
-            // The name of a lifetime is none of a path.
+            // The name of a lifetime is not part of a path.
             TokenTree::Punct(punct) if punct.as_char() == '\'' => next += 1,
             TokenTree::Group(group) => read(group.stream(), modules, at, false),
             TokenTree::Ident(ident) => match ident.to_string().as_str() {
@@ -115,7 +116,7 @@ fn is_group(tree: Option<&TokenTree>, wanted: Delimiter) -> bool {
     matches!(tree, Some(TokenTree::Group(group)) if group.delimiter() == wanted)
 }
 
-/// Whether `::` stands at a place.
+/// Whether `::` stands at this position.
 fn is_separator(trees: &[TokenTree], at: usize) -> bool {
     let joint = matches!(trees.get(at), Some(TokenTree::Punct(punct))
         if punct.as_char() == ':' && punct.spacing() == Spacing::Joint);
@@ -144,8 +145,7 @@ fn is_for_tests(attribute: &Group) -> bool {
     (0..all.len()).any(|at| name_at(&all, at).is_some_and(|name| name == "test"))
 }
 
-/// Skips the item that begins `at`, behind the first of its attributes. A module that it declares
-/// is one for tests.
+/// Skips the item whose first attribute ends before `at`. A module that it declares is for tests.
 fn skip_item(trees: &[TokenTree], mut at: usize, module: &mut Module) -> usize {
     let mut is_use = false;
     while let Some(tree) = trees.get(at) {
@@ -163,7 +163,7 @@ fn skip_item(trees: &[TokenTree], mut at: usize, module: &mut Module) -> usize {
     at
 }
 
-/// Reads `mod name { }`. A module of its own file is read with that.
+/// Reads `mod name { }`. A module in its own file is read with that file.
 fn read_module(trees: &[TokenTree], at: usize, modules: &mut Vec<Module>, parent: usize) -> usize {
     let Some(name) = name_at(trees, at) else { return at };
     if let Some(TokenTree::Group(group)) = trees.get(at + 1) {
@@ -178,7 +178,7 @@ fn read_module(trees: &[TokenTree], at: usize, modules: &mut Vec<Module>, parent
     at + 1
 }
 
-/// Notes the item that a keyword begins, at the top of a module.
+/// Records the item that a keyword begins, at the top level of a module.
 fn note_item(keyword: &str, behind: &[TokenTree], module: &mut Module) {
     match keyword {
         "fn" | "struct" | "enum" | "union" | "trait" | "type" | "const" | "static" => {
@@ -190,7 +190,7 @@ fn note_item(keyword: &str, behind: &[TokenTree], module: &mut Module) {
     }
 }
 
-/// The name of the type of an `impl` block, if there is no trait.
+/// The name of the type of an inherent `impl` block.
 fn own_impl(behind: &[TokenTree]) -> Option<String> {
     let (mut depth, mut name) = (0_usize, None);
     for (at, tree) in behind.iter().enumerate() {
@@ -210,12 +210,12 @@ fn own_impl(behind: &[TokenTree]) -> Option<String> {
     name
 }
 
-/// Reads the path whose first name stands at `at`.
+/// Reads the path that begins at `at`.
 fn read_path(trees: &[TokenTree], at: usize, module: &mut Module) -> usize {
     let TokenTree::Ident(first) = &trees[at] else { return at + 1 };
     let line = first.span().start().line;
     let is_global = at >= 2 && is_separator(trees, at - 2);
-    // What follows `>::` belongs to a type that has been read, what follows a dot to a value.
+    // After `>::` the names belong to a type that has been read, and after a dot to a value.
     let is_associated = is_global && at >= 3 && is_punct(trees.get(at - 3), '>');
     let is_member = at >= 1 && is_punct(trees.get(at - 1), '.');
     let mut path: Vec<String> = is_global.then(String::new).into_iter().collect();
@@ -237,7 +237,7 @@ fn read_path(trees: &[TokenTree], at: usize, module: &mut Module) -> usize {
     next
 }
 
-/// Reads the tree of a `use`, or a branch of it, behind what `so_far` has. Returns where it ends.
+/// Reads the tree of a `use`, or a branch of it, after the path `so_far`. Returns where it ends.
 fn read_use(
     trees: &[TokenTree],
     mut at: usize,
@@ -268,7 +268,7 @@ fn read_use(
                 while branch < branches.len() {
                     branch = read_use(&branches, branch, &stem, imports);
                 }
-                // Behind the comma or the semicolon.
+                // After the comma or the semicolon.
                 return at + 1;
             }
             TokenTree::Punct(punct) => match punct.as_char() {

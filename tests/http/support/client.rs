@@ -1,4 +1,4 @@
-//! A client that sends exactly what it is told and reads answers strictly.
+//! A client that sends exactly the given bytes and parses answers strictly.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-/// How long a read or a write may block before the test has failed.
+/// The longest that a read or a write may block; then the test fails.
 const BLOCKED_MAX: Duration = Duration::from_secs(20);
 
-/// A connection to a server, from the outside.
+/// A connection to a server.
 pub(crate) struct Client {
     stream: TcpStream,
-    /// What was read beyond the last answer.
+    /// Bytes that were read beyond the last answer.
     rest: Vec<u8>,
 }
 
@@ -25,7 +25,7 @@ pub(crate) struct Response {
     pub(crate) body: Vec<u8>,
 }
 
-/// The bytes of a request. `fields` are lines without the last line end, or nothing.
+/// The bytes of a request. `fields` are lines without the last line end, or empty.
 pub(crate) fn request(method: &str, target: &str, fields: &str) -> String {
     let end = if fields.is_empty() { "" } else { "\r\n" };
     format!("{method} {target} HTTP/1.1\r\nHost: h\r\n{fields}{end}\r\n")
@@ -37,11 +37,11 @@ impl Client {
         Self::new(stream)
     }
 
-    /// A client whose kernel takes few bytes that nobody has read yet.
+    /// A client whose kernel buffers little.
     pub(crate) fn connect_narrow(address: SocketAddr) -> Self {
         let domain = socket2::Domain::for_address(address);
         let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
-        // Before the handshake, which announces the window.
+        // Before the handshake, because it announces the window.
         socket.set_recv_buffer_size(16 * 1024).unwrap();
         socket.connect(&address.into()).expect("the server accepts connections");
         Self::new(socket.into())
@@ -58,18 +58,18 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).expect("the server reads");
     }
 
-    /// Sends to a server that may have closed: whether all bytes went.
+    /// Sends to a server that may have closed; returns whether all bytes were sent.
     pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).is_ok()
     }
 
-    /// Ends the output; input still comes. It fails, and says so, when the server was faster and
-    /// has reset the connection.
+    /// Ends the output; input still comes. Returns false if the server was faster and has reset
+    /// the connection.
     pub(crate) fn half_close(&self) -> bool {
         self.stream.shutdown(Shutdown::Write).is_ok()
     }
 
-    /// Goes away with a reset.
+    /// Resets the connection.
     pub(crate) fn reset(self) {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
@@ -79,13 +79,14 @@ impl Client {
         Self { stream: self.stream.try_clone().unwrap(), rest: Vec::new() }
     }
 
-    /// One request, and its answer. `fields` are lines without the last line end, or nothing.
+    /// Sends one request and returns its answer. `fields` are lines without the last line end, or
+    /// empty.
     pub(crate) fn ask(&mut self, method: &str, target: &str, fields: &str) -> Response {
         self.send(request(method, target, fields));
         if method == "HEAD" { self.read_head() } else { self.read_response() }
     }
 
-    /// The answer to a request that was not HEAD.
+    /// Reads the answer to a request that was not HEAD.
     pub(crate) fn read_response(&mut self) -> Response {
         let mut response = self.read_head();
         let length = response.field("content-length").map_or(0, |length| length.parse().unwrap());
@@ -93,7 +94,7 @@ impl Client {
         response
     }
 
-    /// The head of an answer; for HEAD that is all of it.
+    /// Reads the head of an answer, which is all of it for HEAD.
     pub(crate) fn read_head(&mut self) -> Response {
         let end = loop {
             if let Some(at) = self.rest.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -101,7 +102,7 @@ impl Client {
             }
             let read = self.read_more().expect("a head comes");
             let text = String::from_utf8_lossy(&self.rest);
-            assert!(read > 0, "the end came within a head: {text:?}");
+            assert!(read > 0, "the connection ended within a head: {text:?}");
         };
         let head: Vec<u8> = self.rest.drain(..end).collect();
         Response::of_head(String::from_utf8(head).expect("heads are ASCII"))
@@ -109,13 +110,13 @@ impl Client {
 
     pub(crate) fn read_exact(&mut self, length: usize) -> Vec<u8> {
         while self.rest.len() < length {
-            let read = self.read_more().expect("the body goes on");
+            let read = self.read_more().expect("the body continues");
             assert!(read > 0, "{} of {length} bytes of a body came", self.rest.len());
         }
         self.rest.drain(..length).collect()
     }
 
-    /// Everything up to the end, and whether that was an orderly one.
+    /// Reads to the end; returns all bytes, and an error if the end was not orderly.
     pub(crate) fn read_to_end(mut self) -> (Vec<u8>, io::Result<()>) {
         loop {
             match self.read_more() {
@@ -126,7 +127,7 @@ impl Client {
         }
     }
 
-    /// Reads to the end without keeping anything: how many bytes came, and how it ended.
+    /// Reads to the end and discards everything; returns how many bytes came, and how it ended.
     pub(crate) fn count_to_end(mut self) -> (u64, io::Result<()>) {
         let mut count = 0;
         loop {
@@ -140,21 +141,21 @@ impl Client {
         }
     }
 
-    /// The server closes in good order, having said nothing more.
+    /// Expects an orderly end, without further bytes.
     pub(crate) fn expect_close(self) {
         let (rest, end) = self.read_to_end();
         assert!(rest.is_empty(), "more than the answer: {:?}", String::from_utf8_lossy(&rest));
         end.expect("an orderly close");
     }
 
-    /// The connection ends, in whatever way, within the deadline.
+    /// Expects the end of the connection, orderly or not, within the deadline.
     pub(crate) fn expect_end(self) {
         if let (_, Err(error)) = self.count_to_end() {
             assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         }
     }
 
-    /// Reads something, or sees the end. That nothing at all happens is never what a test wants.
+    /// Reads some bytes, or the end. No test expects that nothing happens at all.
     fn read_more(&mut self) -> io::Result<usize> {
         let mut buffer = [0; 64 * 1024];
         let read = loop {
@@ -183,7 +184,7 @@ impl Response {
         Self { status, head, body: Vec::new() }
     }
 
-    /// The value of a field; there may be one at most.
+    /// The value of a field, which may occur at most once.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let mut values = self.fields().filter(|field| field.0.eq_ignore_ascii_case(name));
         let value = values.next().map(|field| field.1);
@@ -202,13 +203,13 @@ impl Response {
         self.fields().map(|field| field.0).filter(|name| !COMMON.contains(name)).collect()
     }
 
-    /// The values of a field that may stand on several lines, joined as one list.
+    /// The values of a field that may occur on several lines, joined as one list.
     pub(crate) fn list(&self, name: &str) -> String {
         let lines = self.fields().filter(|field| field.0.eq_ignore_ascii_case(name));
         lines.map(|field| field.1).collect::<Vec<_>>().join(", ")
     }
 
-    /// Whether the server says that it will close.
+    /// Whether the server announces that it will close.
     pub(crate) fn says_close(&self) -> bool {
         self.field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
@@ -216,6 +217,6 @@ impl Response {
     pub(crate) fn expect_ok(&self, body: &[u8]) {
         assert_eq!(self.status, 200, "{}", self.head);
         assert_eq!(self.body.len(), body.len(), "{}", self.head);
-        assert!(self.body == body, "another body than that of the file");
+        assert!(self.body == body, "the body differs from the file");
     }
 }

@@ -1,4 +1,4 @@
-//! A server in this process, over a root of its own.
+//! A server in this process, with a root of its own.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use super::client::{Client, Response};
 use super::root;
 use crate::common::{WAIT_MAX, eventually, settings};
 
-/// A server and what it serves.
+/// A server and its root.
 pub(crate) struct Fixture {
     server: Server,
     caches: CacheMonitor,
@@ -28,25 +28,25 @@ pub(crate) struct Fixture {
     _root: Option<TempDir>,
 }
 
-/// What a test may set; see the fields' own documentation.
+/// The settings that a test may change; see the documentation of the fields.
 pub(crate) struct Setup {
     pub(crate) server: ServerSettings,
     pub(crate) http: SiteSettings,
 }
 
 impl Setup {
-    /// Takes over what options of `ringd serve` say of the content of a root.
+    /// Applies options of `ringd serve` about content.
     pub(crate) fn content(&mut self, root: &Path, options: &[&str]) {
         let SiteSettings { content, root, .. } = site(root, options);
         (self.http.content, self.http.root) = (content, root);
     }
 }
 
-/// A root with what options of `ringd serve` say of its content.
+/// The settings of a site from options of `ringd serve` about content.
 pub(crate) fn site(root: &Path, options: &[&str]) -> SiteSettings {
     let arguments = ["ringd", "serve"].iter().chain(options);
     let cli = Cli::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}"));
-    let Command::Serve(args) = cli.into_command() else { unreachable!("that is the command") };
+    let Command::Serve(args) = cli.into_command() else { unreachable!("the command is `serve`") };
     let links = args.content.symlinks.into();
     let root = Arc::new(File::open_root(root, links).unwrap());
     SiteSettings { content: args.content.content().unwrap(), ..SiteSettings::new(root) }
@@ -58,14 +58,14 @@ impl Fixture {
         Self::start_with(kind, |_| {})
     }
 
-    /// A server whose settings differ from those of [`Fixture::start`].
+    /// A server with settings that `change` modifies.
     pub(crate) fn start_with(kind: DriverKind, change: impl FnOnce(&mut Setup)) -> Self {
         let root = root::make();
         let path = root.path().to_owned();
         Self { _root: Some(root), ..Self::start_over(kind, &path, change) }
     }
 
-    /// A server over a root that exists.
+    /// A server with an existing root.
     pub(crate) fn start_over(
         kind: DriverKind,
         path: &Path,
@@ -84,7 +84,7 @@ impl Fixture {
         Self { server, caches, workers, path: path.to_owned(), _root: None }
     }
 
-    /// A server over a root that exists, with options of `ringd serve` about content.
+    /// A server with an existing root, and with options of `ringd serve` about content.
     pub(crate) fn start_as(kind: DriverKind, path: &Path, options: &[&str]) -> Self {
         Self::start_over(kind, path, |setup| setup.content(path, options))
     }
@@ -93,7 +93,7 @@ impl Fixture {
         self.server.addresses()[0]
     }
 
-    /// Where a name of the root is.
+    /// The path of a name in the root.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -106,7 +106,7 @@ impl Fixture {
         self.server.worker_stats()
     }
 
-    /// What the server's cache holds and has done.
+    /// The statistics of the server's cache.
     pub(crate) fn cache(&self) -> CacheStats {
         self.caches.stats()
     }
@@ -115,7 +115,7 @@ impl Fixture {
         self.server.stopper()
     }
 
-    /// One GET on a connection of its own.
+    /// One GET on its own connection.
     pub(crate) fn get(&self, target: &str) -> Response {
         let mut client = self.connect();
         client.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
@@ -130,11 +130,11 @@ impl Fixture {
         connections == 0 && leased == 0 && in_flight as usize <= self.workers
     }
 
-    /// The end of a test: the server still answers, holds nothing, and stops without complaint.
+    /// The end of a test: the server still answers, holds nothing, and stops without an error.
     pub(crate) fn finish(self) {
         self.get("/small.txt").expect_ok(&root::content(20));
         self.come_to_rest();
-        self.server.stop().expect("a server that drains");
+        self.server.stop().expect("the server drains");
     }
 
     /// Waits until everything that was opened is closed.
@@ -142,18 +142,21 @@ impl Fixture {
         let mut stats = self.stats();
         let deadline = std::time::Instant::now() + WAIT_MAX;
         while !self.is_at_rest() {
-            assert!(std::time::Instant::now() < deadline, "something stays open: {stats:?}");
+            assert!(
+                std::time::Instant::now() < deadline,
+                "the server still holds something: {stats:?}"
+            );
             std::thread::sleep(Duration::from_millis(5));
             stats = self.stats();
         }
     }
 
-    /// Waits until the server has so many connections.
+    /// Waits until the server has this many connections.
     pub(crate) fn wait_for_connections(&self, count: u32) {
         eventually("the server accepts", || self.stats().connections == count);
     }
 
-    /// Waits for the end of a server that was told to stop.
+    /// Waits for the end of a server that was stopped.
     pub(crate) fn join(self) -> std::io::Result<()> {
         self.server.join()
     }

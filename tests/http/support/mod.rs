@@ -1,5 +1,5 @@
-//! What the tests of HTTP share: a raw client, a server over a root of its own, the program as a
-//! child process, and generated requests.
+//! What the tests of HTTP share: a raw client, a server with its own root, the program as a child
+//! process, and generated requests.
 
 pub(crate) mod client;
 pub(crate) mod fixture;
@@ -11,8 +11,8 @@ pub(crate) mod streams;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The turn of a test that opens hundreds of connections: one at a time, and none more than 300.
-/// Both their ends are in this process, which may have no more than 1024 descriptors.
+/// A lock for tests that open hundreds of connections, at most 300: one at a time, because both
+/// ends are in this process, which may have no more than 1024 descriptors.
 pub(crate) fn many_descriptors() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)

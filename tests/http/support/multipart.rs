@@ -1,9 +1,9 @@
-//! A reader of `multipart/byteranges` that owes nothing to the writer: RFC 2046 section 5.1.1 and
-//! RFC 9110 section 14.6, read strictly.
+//! A strict parser of `multipart/byteranges` (RFC 2046 section 5.1.1, RFC 9110 section 14.6) that
+//! shares no code with the writer.
 
 use super::client::Response;
 
-/// One part: its fields, and the bytes.
+/// One part: its fields and its bytes.
 pub(crate) struct Part {
     pub(crate) content_type: String,
     /// First and last byte, and the length of the whole.
@@ -11,7 +11,7 @@ pub(crate) struct Part {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// `bytes 0-4/10`
+/// Parses `bytes 0-4/10`.
 pub(crate) fn content_range(value: &str) -> (u64, u64, u64) {
     let number = |text: &str| {
         assert!(text.bytes().all(|byte| byte.is_ascii_digit()), "{value}");
@@ -22,7 +22,7 @@ pub(crate) fn content_range(value: &str) -> (u64, u64, u64) {
     (number(first), number(last), number(length))
 }
 
-/// What the answer says that parts its parts.
+/// The boundary from `Content-Type`.
 pub(crate) fn boundary(response: &Response) -> &str {
     let content_type = response.field("content-type").unwrap();
     let boundary = content_type.strip_prefix("multipart/byteranges; boundary=").unwrap();

@@ -1,4 +1,4 @@
-//! The program as a child process, to see what only the kernel knows of it.
+//! The program as a child process, to read what the kernel reports about it.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use ringd::driver::DriverKind;
 
 use crate::common::eventually;
 
-/// A running `ringd`; killed when it is dropped before [`Process::stop`].
+/// A running `ringd`; killed if it is dropped before [`Process::stop`].
 pub(crate) struct Process {
     child: Child,
     address: SocketAddr,
@@ -26,7 +26,7 @@ impl Process {
             .unwrap();
         let mut banner = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut banner).unwrap();
-        let (_, rest) = banner.split_once("http://").expect("the banner says where");
+        let (_, rest) = banner.split_once("http://").expect("the banner has an address");
         let address = rest[..rest.find('/').unwrap()].parse().unwrap();
         Self { child, address }
     }
@@ -35,19 +35,19 @@ impl Process {
         self.address
     }
 
-    /// Descriptors that it has open.
+    /// How many descriptors it has open.
     pub(crate) fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
-    /// Memory that it occupies, in KiB.
+    /// Its resident memory, in KiB.
     pub(crate) fn resident_kib(&self) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// Ends it by SIGTERM, and sees that it calls that a success.
+    /// Ends it with SIGTERM, and checks that it exits with success.
     pub(crate) fn stop(mut self) {
         let kill = format!("kill -TERM {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
@@ -62,7 +62,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Too late for either is what is hoped for.
+        // Fails if the process has ended, which is expected.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! A directory to serve, with one of everything that a request may meet.
+//! A directory to serve, with one file of every kind that a request may meet.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
-/// Regular files of the root and their lengths; [`content`] is what is in them. The default
-/// bound of files in memory is 8 KiB.
+/// Regular files of the root and their lengths; [`content`] makes their content. By default,
+/// files up to 8 KiB are kept in memory.
 pub(crate) const FILES: [(&str, usize); 9] = [
     ("index.html", 300),
     ("small.txt", 20),
@@ -24,11 +24,11 @@ pub(crate) const FILES: [(&str, usize); 9] = [
     (".well-known/security.txt", 9),
 ];
 
-/// A page's style with two forms beside it, all of them of the same old time: the lengths.
+/// A style sheet and two codings of it, all with the same old time, and their lengths.
 pub(crate) const CODED: [(&str, usize); 3] =
     [("page.css", 400), ("page.css.br", 100), ("page.css.gz", 150)];
 
-/// What is in a file of so many bytes: no two offsets near each other look alike.
+/// The content of a file of that length: no two offsets near each other look alike.
 pub(crate) fn content(length: usize) -> Vec<u8> {
     (0..length).map(|at| ((at * 31) ^ (at >> 8) ^ length) as u8).collect()
 }
@@ -50,7 +50,7 @@ pub(crate) fn make() -> TempDir {
     for name in [".hidden", ".git/config", "bare/file.txt", "dir/.env", "a b/\u{fc} %.txt"] {
         fs::write(path.join(name), name).unwrap();
     }
-    fs::write(path.join("secret.txt"), "nobody may read this").unwrap();
+    fs::write(path.join("secret.txt"), "this must not be read").unwrap();
     fs::set_permissions(path.join("secret.txt"), fs::Permissions::from_mode(0o000)).unwrap();
     symlink("small.txt", path.join("inside")).unwrap();
     symlink("/", path.join("outside")).unwrap();
@@ -58,13 +58,13 @@ pub(crate) fn make() -> TempDir {
     symlink("circle", path.join("circle")).unwrap();
     let made = Command::new("mkfifo").arg(path.join("fifo")).status();
     assert!(made.is_ok_and(|status| status.success()), "mkfifo(1) makes a FIFO");
-    // The name stays when the listener is gone.
+    // The name remains after the listener is closed.
     drop(UnixListener::bind(path.join("socket")).unwrap());
     root
 }
 
-/// A root that all may read and none may change, old enough for entity tags to be strong: so its
-/// answers do not depend on when they are asked for.
+/// A root that is never changed, old enough for strong entity tags, so the answers do not depend
+/// on the time of the request.
 pub(crate) fn settled() -> &'static Path {
     static ROOT: LazyLock<TempDir> = LazyLock::new(|| {
         let root = make();
@@ -74,7 +74,7 @@ pub(crate) fn settled() -> &'static Path {
     ROOT.path()
 }
 
-/// Waits until a file is old enough for its time stamps to tell the next change.
+/// Waits until the file is so old that any further change changes its time.
 pub(crate) fn wait_until_settled(path: &Path) {
     use std::os::unix::fs::MetadataExt;
     let metadata = fs::metadata(path).unwrap();
@@ -83,7 +83,7 @@ pub(crate) fn wait_until_settled(path: &Path) {
     std::thread::sleep(settled.duration_since(SystemTime::now()).unwrap_or_default());
 }
 
-/// Gives a file or a directory a time of modification, in seconds since the epoch.
+/// Sets the time of modification of a file or directory, in seconds since the epoch.
 pub(crate) fn set_modified(path: &Path, seconds: i64) {
     let since = Duration::from_secs(seconds.unsigned_abs());
     let epoch = SystemTime::UNIX_EPOCH;

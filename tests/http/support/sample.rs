@@ -1,5 +1,5 @@
-//! A small directory to serve, for conversations without a server: those of `fuzz.rs`, and those of
-//! the fuzzer in `tests/fuzz/`.
+//! A small directory to serve, for conversations without a server: in `fuzz.rs`, and in the
+//! fuzzer of `tests/fuzz/`.
 
 use std::fs;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use ringd::driver::{File, Links};
 use tempfile::TempDir;
 
-/// The directory, which is removed with the first of the two, and the same as a root.
+/// The directory, which is removed when the first value is dropped, and the same as a root.
 pub(crate) fn root() -> (TempDir, Arc<File>) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();

@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-/// Names that requests ask for: of what is there, and of what is not.
+/// Targets of requests: some exist, some do not.
 const TARGETS: [&str; 34] = [
     "/",
     "/small.txt",
@@ -40,10 +40,10 @@ const TARGETS: [&str; 34] = [
     "http://host:80/small.txt",
 ];
 
-/// A file that has other forms, all of them old: the tags below are theirs.
+/// A file with several codings, all of them old: the tags below are its tags.
 const CODED: &str = "/page.css";
 
-/// Lines that a request may have, and that do not matter to it.
+/// Field lines that have no effect on the answer.
 const FIELDS: [&str; 8] = [
     "Accept: */*",
     "User-Agent: test/1.0 (a; b)",
@@ -55,8 +55,8 @@ const FIELDS: [&str; 8] = [
     "X-Bytes: \u{fc}\u{20ac}",
 ];
 
-/// Lines that decide in which form, in which part and whether at all a file is sent. None has two
-/// ranges: answers with many parts have a boundary that is another one each time.
+/// Field lines that decide the coding, the range and the condition. None has two ranges, because
+/// the boundary of a multipart answer is random.
 const CHOICES: [&str; 36] = [
     "Accept-Encoding: gzip, br",
     "accept-encoding: br;q=0.5, gzip",
@@ -96,7 +96,7 @@ const CHOICES: [&str; 36] = [
     "If-Unmodified-Since: ",
 ];
 
-/// Lines that make a request another one, or none.
+/// Field lines that change the framing, or make the request invalid.
 const ODD_FIELDS: [&str; 12] = [
     "Connection: close",
     "Host: again",
@@ -112,7 +112,7 @@ const ODD_FIELDS: [&str; 12] = [
     "X: a\x00b",
 ];
 
-/// A request, most often a valid one that leaves the connection open.
+/// A request, usually a valid one that leaves the connection open.
 pub(crate) fn request(random: &mut Rng) -> Vec<u8> {
     let method = match random.u8(..20) {
         0..13 => "GET",
@@ -159,7 +159,7 @@ pub(crate) fn request(random: &mut Rng) -> Vec<u8> {
     bytes
 }
 
-/// Changes a few bytes somewhere: the result may still be a request.
+/// Changes a few bytes; the result may still be a request.
 pub(crate) fn mutate(random: &mut Rng, bytes: &mut Vec<u8>) {
     const TELLING: &[u8] = b"\r\n \t:/.%?#;,0\x00\x7f\xff";
     for _ in 0..random.usize(1..4) {
@@ -177,7 +177,7 @@ pub(crate) fn mutate(random: &mut Rng, bytes: &mut Vec<u8>) {
     }
 }
 
-/// Requests behind each other on one connection; some streams have a broken one among them.
+/// Pipelined requests; some streams have a broken one among them.
 pub(crate) fn stream(random: &mut Rng, requests_max: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for _ in 0..random.usize(1..=requests_max) {
@@ -190,7 +190,7 @@ pub(crate) fn stream(random: &mut Rng, requests_max: usize) -> Vec<u8> {
     bytes
 }
 
-/// Cuts a stream into pieces, in one of several manners.
+/// Cuts a stream into pieces, in one of several ways.
 pub(crate) fn split<'a>(random: &mut Rng, bytes: &'a [u8]) -> Vec<&'a [u8]> {
     let piece_max = [1, 5, 100, 5000][random.usize(..4)];
     let mut pieces = Vec::new();
