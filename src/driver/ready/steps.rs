@@ -77,9 +77,9 @@ impl<P: Poller> Ready<P> {
     }
 
     /// Queues the ops that waited for a report or an answer. Performs no op, so no slot is reused
-    /// while a report may still name it. A report may still be wrong: between fork and exec, a child
-    /// process holds duplicates, which keep closed sources in an epoll instance. A wrong report
-    /// costs one attempt.
+    /// while a report may still name it. A report may still be wrong: between fork and exec, a
+    /// child process holds duplicates, which keep closed sources in an epoll instance. A wrong
+    /// report costs one attempt.
     pub(super) fn collect(&mut self) {
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {
