@@ -117,8 +117,7 @@ impl Threads {
         socket.memory = sent.memory;
         let closing = socket.close.is_some();
         let op = socket.write.op.name(handle, Direction::Write);
-        let send =
-            socket.write.op.get_mut().expect("a send outlives the calls made for it");
+        let send = socket.write.op.get_mut().expect("a send outlives the calls made for it");
         send.chain.advance(sent.bytes);
         let unwanted = closing || send.cancelled;
         match sent.result {
