@@ -42,7 +42,7 @@ pub(super) struct Source {
     pub(super) write: SourceSide,
     /// The token of the close that was submitted, and whether it resets the connection.
     pub(super) closing: Option<(Token, bool)>,
-    /// The interest that the poller knows.
+    /// The interest that is registered with the poller.
     pub(super) armed: Interest,
     /// The poller has reported a direction that no op waits for.
     pub(super) spurious: bool,

@@ -249,8 +249,8 @@ impl Sim {
         Ok((Sock(handle), Dialer::new(net, listener)))
     }
 
-    /// Limits the sockets and files open at a time; beyond the limit, accepts and opens fail with
-    /// `EMFILE`.
+    /// Limits the sockets and files open at a time. Beyond the limit, opens fail with `EMFILE`, and
+    /// accepts pause.
     pub fn set_descriptors_max(&mut self, max: Option<u32>) {
         self.descriptors_max = max;
     }

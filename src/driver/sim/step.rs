@@ -155,7 +155,7 @@ impl Sim {
     }
 
     fn progress(&mut self, op: Handle<SimOp>, token: Token, amount: u64, outcome: Outcome) {
-        self.ops.get_mut(op).expect("it goes on").turn.1 += amount;
+        self.ops.get_mut(op).expect("it is in flight").turn.1 += amount;
         self.done.progress(token, outcome);
     }
 
@@ -198,7 +198,7 @@ impl Sim {
 }
 
 impl SimWork {
-    /// The last outcome of an op; takes the buffer or the chain out.
+    /// The outcome of the op's last completion; takes the buffer or the chain out of the op.
     pub(super) fn end(&mut self, result: io::Result<()>) -> Outcome {
         match self {
             Self::Accept { .. } => Outcome::Accepted(Err(result.err().unwrap_or_else(cancelled))),
@@ -254,7 +254,7 @@ impl Sim {
         }
     }
 
-    /// Whether no descriptor is free, or a fault says so.
+    /// Whether descriptors have run out, by the limit or by a fault.
     fn lacks_descriptor(&mut self) -> bool {
         let open = u64::from(self.sockets.len()) + self.files.open_count();
         self.happens(self.faults.descriptors)

@@ -15,7 +15,7 @@ use super::limits::PROCESS_THREADS_MAX;
 /// Memory maps of a thread: its stack, its signal stack, and a guard page for each.
 const MAPS_PER_THREAD: u32 = 4;
 
-/// Threads may use one in this many of the memory maps. The rest is for the heap, for libraries,
+/// Threads may use `1 / SHARE` of the memory maps. The rest is for the heap, for libraries,
 /// and for other threads of the process.
 const SHARE: u32 = 4;
 
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn threads_take_a_quarter_of_the_memory_maps_at_most() {
+    fn threads_use_at_most_a_quarter_of_the_memory_maps() {
         // The default on Linux.
         assert_eq!(threads_max(Some(65_530)), 4095);
         assert_eq!(threads_max(Some(u32::MAX)), PROCESS_THREADS_MAX);
