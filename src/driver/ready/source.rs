@@ -48,7 +48,7 @@ pub(super) struct Source {
     pub(super) spurious: bool,
     /// Is in `rearm`, the list of changes of interest.
     pub(super) changing: bool,
-    /// The end of input or an error was reported: after a short read, there is more to receive.
+    /// The end of input or an error was reported: it may follow a short read.
     pub(super) hangup: bool,
 }
 

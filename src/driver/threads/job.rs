@@ -110,8 +110,8 @@ pub(super) struct PieceSent {
     pub(super) memory: Vec<u8>,
 }
 
-/// A piece of a chain: some memory, which may be empty, then a range of a file. Both together have
-/// at most [`PIECE_BYTES`].
+/// A piece of a chain: some memory, then a range of a file, at most [`PIECE_BYTES`] together.
+/// Either may be absent.
 #[derive(Debug)]
 pub(super) struct ChainPiece {
     memory: Vec<u8>,

@@ -37,7 +37,7 @@ struct Mail {
     jobs_done: bool,
     /// The reader is gone.
     closed: bool,
-    /// The reader sleeps and must be notified. Otherwise, a post saves that system call.
+    /// The reader sleeps and must be notified. If it does not sleep, that system call is saved.
     asleep: bool,
     /// Jobs that threads have begun.
     begun: u64,
