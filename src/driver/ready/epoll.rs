@@ -12,8 +12,8 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use super::poller::{Event, Interest, Poller, Trigger};
 use crate::driver::Limits;
 
-/// Events taken by one system call. What does not fit stays in the kernel's list, which is
-/// served in turn.
+/// Events that one system call returns. The rest stay in the kernel's ready list, which is a queue,
+/// so no source starves.
 const EVENTS_MAX: usize = 256;
 
 /// Edge-triggered epoll: one `epoll_ctl` for the life of a socket.
@@ -22,7 +22,7 @@ pub type Edge = EpollPoller<true>;
 /// Level-triggered epoll: one `epoll_ctl` for each change of interest.
 pub type Level = EpollPoller<false>;
 
-/// An epoll instance; `EDGE` tells how sources are registered.
+/// An epoll instance; `EDGE` selects edge-triggered registration.
 pub struct EpollPoller<const EDGE: bool> {
     instance: OwnedFd,
     events: Vec<epoll::Event>,
@@ -79,7 +79,7 @@ impl<const EDGE: bool> AsFd for EpollPoller<EDGE> {
     }
 }
 
-/// What asks for these directions of a descriptor.
+/// The epoll flags of an interest.
 fn flags<const EDGE: bool>(want: Interest) -> EventFlags {
     let mut flags = if EDGE { EventFlags::ET } else { EventFlags::empty() };
     if want.read {
@@ -91,9 +91,10 @@ fn flags<const EDGE: bool>(want: Interest) -> EventFlags {
     flags
 }
 
-/// `EPOLLERR` and `EPOLLHUP` come unasked; both mean that either direction has something to say.
+/// Converts an event. epoll always reports `EPOLLERR` and `EPOLLHUP`; after either, a receive and a
+/// send both return at once.
 fn translate(event: &epoll::Event) -> Event {
-    // The structure is packed: its fields can be copied, but not referred to.
+    // The struct is packed: copy its fields, because references to them may be unaligned.
     let (flags, data) = (event.flags, event.data);
     let broken = flags.intersects(EventFlags::ERR | EventFlags::HUP);
     Event {
@@ -104,8 +105,8 @@ fn translate(event: &epoll::Event) -> Event {
     }
 }
 
-/// Whole milliseconds, which is what `epoll_pwait(2)` takes, rounded up, or less than a millisecond
-/// of waiting would become a loop that does not wait. The longest are cut to what fits.
+/// Rounds a timeout up to the whole milliseconds that `epoll_pwait(2)` takes; rounding down would
+/// turn the last fraction of a millisecond into a busy loop. Limits it to what an `i32` holds.
 fn time(timeout: Duration) -> Timespec {
     let milliseconds = timeout.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(i32::MAX);
     Timespec {
@@ -147,7 +148,7 @@ mod tests {
         assert_eq!(reports(&mut poller), [event]);
         assert_eq!(reports(&mut poller), []);
         drop(ours);
-        let [event] = reports(&mut poller)[..] else { panic!("one source, one report") };
+        let [event] = reports(&mut poller)[..] else { panic!("expected exactly one event") };
         assert!(event.readable && event.hangup);
     }
 

@@ -1,13 +1,13 @@
-//! Helper threads do what would wait for a disk, so that the loop never does.
+//! Helper threads perform the calls that may wait for a disk, so the loop never blocks on one.
 //!
-//! The driver first tries inline, in a way that does not wait; what is refused then becomes a
-//! [`DiskJob`]. Jobs go to the helpers through a bounded queue, and wait in the driver when it is
-//! full. Answers come back through a channel; an eventfd of their own tells the poller, so that
-//! an answer is not mistaken for a wake.
+//! The driver first tries a non-blocking call inline; if that would block, it makes a [`DiskJob`].
+//! Jobs go to the helpers through a bounded queue, and wait in the driver while the queue is full.
+//! Answers come back through a channel. A separate eventfd reports them to the poller, so an answer
+//! is not mistaken for a wake.
 //!
-//! A job owns all that it uses. So nobody waits for a helper: when the driver is dropped, the
-//! helpers find their channel closed behind the jobs that are in it, and what those own is freed
-//! there. The threads start with the first job: a server whose files are in memory has none.
+//! A job owns everything it uses, so dropping the driver does not wait for the helpers: they finish
+//! the jobs left in the channel, free what those own, and exit when they find the channel closed.
+//! The first job starts the threads: a server whose files are in memory has none.
 
 use std::collections::VecDeque;
 use std::ffi::CString;
@@ -22,14 +22,14 @@ use crate::driver::transfer::PIECE_BYTES;
 use crate::driver::waker::{EventFd, Notifier};
 use crate::driver::{File, OpId, Outcome, sys};
 
-/// Threads per driver. One disk gains little from more, and one slow directory must not stop
-/// every other job.
+/// Threads per driver: more than one, so a slow directory does not stop all other jobs; no more,
+/// because one disk gains little from them.
 const THREADS: usize = 2;
 
-/// Jobs that wait outside the driver.
+/// Capacity of the queue between the driver and the helpers.
 const QUEUE: usize = 16;
 
-/// Something that may wait for a disk.
+/// A call that may wait for a disk.
 #[derive(Debug)]
 pub(super) enum DiskJob {
     /// Open a path beneath a directory.
@@ -40,7 +40,7 @@ pub(super) enum DiskJob {
     Fetch { file: Arc<File>, range: Range<u64> },
 }
 
-/// What became of a [`DiskJob`].
+/// The answer of a helper.
 #[derive(Debug)]
 pub(super) struct DiskAnswer {
     pub(super) op: OpId,
@@ -48,12 +48,12 @@ pub(super) struct DiskAnswer {
     pub(super) system_calls: u64,
 }
 
-/// What a [`DiskJob`] brought.
+/// The result of a [`DiskJob`].
 #[derive(Debug)]
 pub(super) enum DiskResult {
     Opened(io::Result<Arc<File>>),
     Read(io::Result<()>, BufferRead),
-    /// The piece is as near as it will get; a read error is left for the send to report.
+    /// The fetch has ended. It ignores read errors: the send of the piece reports them.
     Fetched,
 }
 
@@ -61,8 +61,8 @@ pub(super) enum DiskResult {
 #[derive(Debug)]
 pub(super) struct Helpers {
     jobs: Option<SyncSender<(OpId, DiskJob)>>,
-    /// Jobs that find the queue full. At most `overflow_max`: one for each op on a file, and one
-    /// for each socket, whose send may fetch.
+    /// Jobs that do not fit into the queue. At most `overflow_max`: one for each op on a file, and
+    /// one for each socket, whose send may fetch.
     overflow: VecDeque<(OpId, DiskJob)>,
     overflow_max: usize,
     answers: Receiver<DiskAnswer>,
@@ -71,7 +71,7 @@ pub(super) struct Helpers {
 }
 
 impl Helpers {
-    /// Helpers for a driver that has at most `jobs_max` jobs at a time.
+    /// Creates the helpers of a driver that has at most `jobs_max` jobs at a time.
     pub(super) fn new(jobs_max: usize) -> io::Result<Self> {
         let (answer, answers) = mpsc::channel();
         let notifier = EventFd::new()?;
@@ -85,27 +85,27 @@ impl Helpers {
         &self.notifier
     }
 
-    /// Gives a job away; its answer comes later.
+    /// Queues a job for the helpers.
     pub(super) fn submit(&mut self, op: OpId, job: DiskJob) {
         if self.jobs.is_none() {
             match start(&self.answer, &self.notifier) {
                 Ok(jobs) => self.jobs = Some(jobs),
-                // No thread can be had. Waiting for the disk here is slow, failing is worse.
+                // No thread can be started. Block the loop: failing the op would be worse.
                 Err(_) => return answer(&self.answer, &self.notifier, op, job),
             }
         }
-        assert!(self.overflow.len() < self.overflow_max, "more jobs wait than there can be ops");
+        assert!(self.overflow.len() < self.overflow_max, "more jobs wait than ops can exist");
         self.overflow.push_back((op, job));
         self.feed();
     }
 
-    /// Takes a job back that no helper has begun.
+    /// Takes back a job that is not in the helpers' queue yet.
     pub(super) fn cancel(&mut self, op: OpId) -> Option<DiskJob> {
         let position = self.overflow.iter().position(|(other, _)| *other == op)?;
         self.overflow.remove(position).map(|(_, job)| job)
     }
 
-    /// An answer that has come. Each makes room for a job that waits.
+    /// Returns the next answer, if there is one, and refills the queue.
     pub(super) fn next_answer(&mut self) -> Option<DiskAnswer> {
         let answer = self.answers.try_recv().ok()?;
         self.feed();
@@ -125,7 +125,7 @@ impl Helpers {
     }
 }
 
-/// Starts the threads: at least one, or it is an error.
+/// Starts the threads. One is enough; fails if there is none.
 fn start(
     answers: &Sender<DiskAnswer>,
     notifier: &EventFd,
@@ -143,7 +143,7 @@ fn start(
     Ok(sender)
 }
 
-/// A helper's life: one job after the other, until the driver is gone.
+/// The loop of a helper: performs jobs until the driver is dropped.
 fn help(jobs: &Mutex<Receiver<(OpId, DiskJob)>>, answers: &Sender<DiskAnswer>, notifier: &EventFd) {
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -155,14 +155,14 @@ fn help(jobs: &Mutex<Receiver<(OpId, DiskJob)>>, answers: &Sender<DiskAnswer>, n
 fn answer(answers: &Sender<DiskAnswer>, notifier: &EventFd, op: OpId, job: DiskJob) {
     let mut system_calls = 0;
     let result = job.perform(&mut system_calls);
-    // The send fails when the driver is gone: then nobody waits for the answer.
+    // The send fails if the driver has been dropped; then nobody needs the answer.
     if answers.send(DiskAnswer { op, result, system_calls }).is_ok() {
         notifier.notify();
     }
 }
 
 impl DiskJob {
-    /// Does the job, waiting for disks.
+    /// Performs the job; blocks for as long as the disk takes.
     fn perform(self, system_calls: &mut u64) -> DiskResult {
         match self {
             Self::Open { root, path } => DiskResult::Opened(disk::open(&root, &path, system_calls)),
@@ -180,17 +180,17 @@ impl DiskJob {
         }
     }
 
-    /// The outcome of an op whose job is not done.
+    /// The outcome of an op whose job was not performed.
     pub(super) fn end(self, error: io::Error) -> Outcome {
         match self {
             Self::Open { .. } => Outcome::Opened(Err(error)),
             Self::Read(read) => read.end(Err(error)),
-            Self::Fetch { .. } => unreachable!("a fetch is no op, but a part of a send"),
+            Self::Fetch { .. } => unreachable!("a fetch is part of a send, not an op"),
         }
     }
 }
 
-/// Reads a piece for the sake of the page cache.
+/// Reads a piece to bring it into the page cache; discards the bytes.
 fn fetch(file: &File, range: Range<u64>, system_calls: &mut u64) {
     let mut scratch = vec![0; PIECE_BYTES.min(range.end - range.start) as usize];
     let mut offset = range.start;
@@ -213,7 +213,7 @@ mod tests {
 
     const JOBS_MAX: usize = 3;
 
-    /// Helpers that do nothing: nobody takes from their queue.
+    /// Helpers without threads: the test reads the queue itself.
     fn idle() -> (Helpers, Receiver<(OpId, DiskJob)>) {
         let (jobs, queue) = mpsc::sync_channel(QUEUE);
         (Helpers { jobs: Some(jobs), ..Helpers::new(JOBS_MAX).unwrap() }, queue)
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_jobs_wait_as_there_can_be_ops_and_in_their_order() {
+    fn jobs_beyond_the_queue_wait_in_order() {
         let (mut helpers, queue) = idle();
         (0..QUEUE + JOBS_MAX).for_each(|number| submit(&mut helpers, number));
         assert_eq!(helpers.overflow.len(), JOBS_MAX);
@@ -241,8 +241,8 @@ mod tests {
     }
 
     #[test]
-    #[should_panic = "more jobs wait than there can be ops"]
-    fn a_job_too_many_is_noticed() {
+    #[should_panic = "more jobs wait than ops can exist"]
+    fn one_job_too_many_panics() {
         let (mut helpers, _queue) = idle();
         (0..=QUEUE + JOBS_MAX).for_each(|number| submit(&mut helpers, number));
     }

@@ -1,36 +1,38 @@
-//! The reactor: the [`Driver`] contract kept by non-blocking system calls and a [`Poller`].
+//! The reactor: implements the [`Driver`] contract with non-blocking calls and a [`Poller`].
 //!
 //! # A wait
 //!
-//! One [`Driver::wait`] is a walk through five steps, each of which collects for the next. No
-//! step calls an earlier one, so there is no recursion, and the poller is asked in every turn, so
-//! that new events are seen however much there is to do (`steps.rs`):
+//! One [`Driver::wait`] performs five steps (`steps.rs`), each of which produces the input of the
+//! next. No step calls an earlier one, so there is no recursion. Every round polls, so a busy
+//! driver sees new events too:
 //!
-//! 1. *Revive*: ops whose buffer or whose hour has come are queued.
-//! 2. *Rearm*: changes of interest are told to the poller, each source's at most once.
-//! 3. *Poll*: without waiting when something is queued or done, otherwise until the timeout.
-//! 4. *Collect*: reports and helpers' answers queue the ops that waited for them.
-//! 5. *Run*: every queued op gets one turn (`perform.rs`): a number of attempts within
-//!    [`Limits::turn_bytes_max`]. What is not finished is queued again, for the next wait.
+//! 1. *Revive*: queue the ops that waited for a buffer or for the end of a backoff.
+//! 2. *Rearm*: pass changes of interest to the poller, at most one per source.
+//! 3. *Poll*: without waiting if an op is queued or a completion is ready, otherwise until the
+//!    timeout.
+//! 4. *Collect*: queue the ops that waited for the poller's reports and the helpers' answers.
+//! 5. *Run*: each queued op gets one turn (`perform.rs`): a number of attempts within
+//!    [`Limits::turn_bytes_max`]. Unfinished ops are queued again, for the next wait.
 //!
-//! # Who holds an op
+//! # Where an op is stored
 //!
-//! An op on a socket is held by its side of the `Source`; its `OpStage` says what it waits for, and
-//! is the authority. `runnable`, `waits_for_buffer` and `backoff` hold names ([`OpId`]): one in
-//! `runnable` that is stale, because its op was cancelled meanwhile, finds nothing. An op on a file
-//! is held by a `FileTask`, or by the helper that works on it. A close waits in `runnable` only;
-//! that of a listener that accepts comes there again when the accept has delivered the queue.
+//! An op on a socket is stored in its side of the `Source`. Its `OpStage` says what it waits for,
+//! and is authoritative. `runnable`, `waits_for_buffer` and `backoff` store names ([`OpId`]). A
+//! name in `runnable` whose op was cancelled meanwhile is stale, and its turn does nothing. An op
+//! on a file is stored in a `FileTask`, or in the job of the helper that works on it. A close is
+//! only ever in `runnable`; the close of a listener with an accept in flight is queued again after
+//! the accept has delivered the backlog.
 //!
-//! Invariants, which are asserted: an op is in `waits_for_buffer` or in `backoff` exactly while
-//! that is its stage, and once; it has a turn only when it is queued; no more ops end than are in
-//! flight.
+//! Invariants, which are asserted: an op is in `waits_for_buffer` or `backoff` exactly once while
+//! that is its stage, and never otherwise; an op has a turn only while it is queued; no more ops
+//! end than are in flight.
 //!
 //! # Buffers
 //!
-//! A receive takes its buffer just before it asks the kernel. When there is none it waits in line,
-//! disarmed, and is revived in order when leases came back. In a turn that began with such a line,
-//! buffers are *scarce*: each receive gets one, and the revived ones come first, so that a flooding
-//! peer takes turns with the others.
+//! A receive takes its buffer just before it asks the kernel. If no buffer is free, the receive
+//! waits in `waits_for_buffer`, disarmed; returned leases revive such receives in order. In a turn
+//! that begins with receives in that queue, buffers are *scarce*: each receive gets one buffer, and
+//! the revived ones run first, so a flooding peer cannot starve the others.
 
 pub mod epoll;
 mod helpers;
@@ -84,19 +86,19 @@ pub type Poll = Ready<poll::PollPoller>;
 /// The reactor on `select(2)`.
 pub type Select = Ready<select::SelectPoller>;
 
-/// The reactor that tries every socket.
+/// The reactor without a readiness interface: it tries every socket.
 pub type Spin = Ready<spin::SpinPoller>;
 
-/// The poller's key of the waker; those of sources come after the reserved ones, by slot.
+/// The poller's key of the waker. The keys of sources follow the reserved keys, by slot.
 const KEY_WAKER: u32 = 0;
-/// The poller's key of the notifier of helpers and of jobs.
+/// The poller's key of the notifier, which the helpers and the job thread share.
 const KEY_NOTIFIER: u32 = 1;
 const _: () = assert!(KEY_WAKER < KEYS_RESERVED && KEY_NOTIFIER < KEYS_RESERVED);
 
 /// A driver on a readiness poller; see the module documentation.
 #[derive(Debug)]
 pub struct Ready<P: Poller> {
-    /// First, so that it is dropped before the sockets that it watches.
+    /// The first field, to be dropped before the sockets that it watches.
     poller: P,
     limits: Limits,
     pool: Rc<Pool>,
@@ -105,19 +107,19 @@ pub struct Ready<P: Poller> {
     helpers: Helpers,
     jobs: JobThread,
     waker: EventFd,
-    /// Ops whose turn it is.
+    /// Ops that are due a turn.
     runnable: VecDeque<OpId>,
-    /// Receives that wait for a buffer, longest first.
+    /// Receives that wait for a buffer, oldest first.
     waits_for_buffer: VecDeque<OpId>,
-    /// Accepts that wait for descriptors, and until when.
+    /// Accepts that pause because descriptors ran out, and when each resumes.
     backoff: Vec<(Instant, OpId)>,
     /// Sources whose interest may have changed.
     rearm: Vec<Handle<Sock>>,
-    /// What the next return from `wait` delivers.
+    /// Completions that `wait` delivers when it returns.
     done: Completions,
-    /// The poller's reports, kept for its memory.
+    /// The poller's reports. Empty between waits; kept to reuse its memory.
     events: Vec<Event>,
-    /// Receives are waiting for buffers in this turn.
+    /// This turn began with receives that waited for buffers.
     scarce: bool,
     stats: DriverStats,
 }
@@ -127,13 +129,13 @@ impl<P: Poller> Ready<P> {
     ///
     /// # Errors
     ///
-    /// When the poller or an eventfd cannot be had.
+    /// When the poller or an eventfd cannot be created.
     pub fn open(limits: &Limits) -> io::Result<Self> {
         assert!(limits.sockets_max > 0);
         assert!(limits.turn_bytes_max > 0);
         let step = |name: &'static str| move |error: io::Error| step_failed(name, &error);
         let waker = EventFd::new().map_err(step("eventfd"))?;
-        // A guessing poller reports the waker when nobody called it: reading must not block.
+        // A guessing poller reports the waker without a wake, so reading it must not block.
         sys::set_nonblocking(&waker)?;
         let jobs_max = limits.file_ops_max() as usize + limits.sockets_max as usize;
         let helpers = Helpers::new(jobs_max).map_err(step("eventfd"))?;
@@ -211,7 +213,7 @@ impl<P: Poller> Driver for Ready<P> {
                 }
             }
             OpName::File(handle) => {
-                // A helper's job is not taken from it: it ends by itself, and success is legal.
+                // A job in a helper's hands cannot be stopped; contract 7 allows it to succeed.
                 let Some(task) = self.files.get_mut(handle) else { return };
                 let job = task.job.take().or_else(|| self.helpers.cancel(op));
                 if let Some(job) = job {
@@ -219,7 +221,7 @@ impl<P: Poller> Driver for Ready<P> {
                 }
             }
             OpName::Job(handle) => self.jobs.stop(handle, &mut self.done),
-            // What is ending is not ended sooner.
+            // A close is on its way to completion already.
             OpName::Close(_) => {}
         }
     }
@@ -234,8 +236,8 @@ impl<P: Poller> Driver for Ready<P> {
             self.collect();
             let sent = self.run(Instant::now());
             let delivered = self.done.deliver(out, &mut self.stats);
-            // An op that has moved something has had its turn, so this round is the last. After a
-            // round that moved nothing, every report was for a socket that no op waits for.
+            // Return if an op made progress, to end its turn (contract 10). Otherwise no op waited
+            // for what the poller reported: poll again.
             let moved = sent || delivered || !self.runnable.is_empty();
             if moved || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ok(());
@@ -273,12 +275,12 @@ impl<P: Poller> Driver for Ready<P> {
     }
 }
 
-/// Starting and ending.
+/// Starts and ends of ops.
 impl<P: Poller> Ready<P> {
     /// Adds a socket to the table and to the poller.
     ///
-    /// An edge poller hears of it this once. A level poller begins with input: that is what a new
-    /// connection, and a listener, is asked for first.
+    /// An edge poller needs no further call for it. A level poller watches for input first, because
+    /// the first op on a new connection is a receive, and on a listener an accept.
     fn register(
         &mut self,
         socket: OwnedFd,
@@ -287,7 +289,7 @@ impl<P: Poller> Ready<P> {
     ) -> io::Result<Handle<Sock>> {
         let want = if P::TRIGGER == Trigger::Edge { Interest::BOTH } else { Interest::READ };
         let source = Source::new(socket, adopted, listener, want);
-        let handle = self.sources.insert(source).expect("the caller saw that there is room");
+        let handle = self.sources.insert(source).expect("the caller has checked for room");
         let socket = self.sources.get(handle).expect("just inserted").descriptor.as_fd();
         if let Err(error) = self.poller.add(socket, key(handle), want) {
             self.sources.remove(handle);
@@ -301,7 +303,7 @@ impl<P: Poller> Ready<P> {
         self.sources.get(sock.0).unwrap_or_else(|| sock.stale())
     }
 
-    /// The source of a socket that ops may be submitted on.
+    /// The source of a socket that accepts new ops.
     fn open_source(&mut self, sock: Sock) -> &mut Source {
         let source = self.sources.get_mut(sock.0).unwrap_or_else(|| sock.stale());
         assert!(source.closing.is_none(), "an op on {sock:?}, whose close was submitted before");
@@ -327,17 +329,17 @@ impl<P: Poller> Ready<P> {
                 op
             }
             Err(FileTask { job, .. }) => {
-                let job = job.expect("it was just put in");
+                let job = job.expect("the task was created with a job");
                 self.done.finish(token, job.end(io::ErrorKind::ResourceBusy.into()));
                 OpName::File(Handle::NOBODY).id()
             }
         }
     }
 
-    /// Ends an op on a socket that is in flight, with its last completion.
+    /// Ends an op in flight on a socket, with its last completion.
     fn end(&mut self, op: OpId, result: io::Result<()>) {
         let OpName::Side(handle, direction, _) = OpName::of(op) else {
-            unreachable!("callers pass an op on a socket")
+            unreachable!("callers pass ops on sockets only")
         };
         let source = self.sources.get_mut(handle).expect("the op is in flight on it");
         let pending = source.side_mut(direction).op.take().expect("the op is in flight");
@@ -346,7 +348,7 @@ impl<P: Poller> Ready<P> {
             OpStage::WaitsForBuffer => self.waits_for_buffer.retain(|other| *other != op),
             OpStage::Backoff => self.backoff.retain(|(_, other)| *other != op),
             OpStage::Fetching => drop(self.helpers.cancel(op)),
-            // A name in `runnable`, or with a helper, is met soon and found to be stale.
+            // A name left in `runnable` or with a helper is stale, and ignored when its turn comes.
             OpStage::Queued | OpStage::Armed => {}
         }
         let waits = matches!(pending.stage, OpStage::WaitsForBuffer | OpStage::Backoff);
@@ -369,7 +371,7 @@ impl<P: Poller> Ready<P> {
         self.done.finish(task.token, outcome);
     }
 
-    /// Notes that what the poller watches may have to change.
+    /// Notes that the interest of a source may have changed.
     fn change(&mut self, handle: Handle<Sock>) {
         let source = self.sources.get_mut(handle).expect("callers have just used it");
         if P::TRIGGER != Trigger::Edge && !source.changing {

@@ -1,8 +1,8 @@
-//! Turns: what an op does when its time has come.
+//! Turns: the attempts that a queued op makes.
 //!
-//! A turn makes attempts, none of which waits, until one says why it has to end. That reason is a
-//! [`TurnEnd`]. The attempts know nothing of stages and lists; what follows from that end is
-//! decided in one place, [`Ready::settle`].
+//! A turn makes non-blocking attempts until one ends it, and returns the reason, a [`TurnEnd`]. The
+//! attempts know nothing of stages and queues; [`Ready::settle`] alone decides where the op goes
+//! next.
 
 use std::ffi::CString;
 use std::io;
@@ -27,23 +27,23 @@ use crate::driver::{ACCEPT_RETRY, ACCEPTS_PER_WAIT, File, OpId, Outcome, Sock, T
 
 /// Why a turn ended.
 enum TurnEnd {
-    /// The op is over.
+    /// The op has ended.
     Ended(io::Result<()>),
-    /// Nothing can be done before the poller reports the source again.
+    /// The kernel would block: the op waits for a report of the poller.
     Blocked,
-    /// The turn is spent.
+    /// The op has used up its turn, and continues in the next.
     Yield,
     /// There is no free buffer.
     WaitsForBuffer,
-    /// There is no free descriptor.
+    /// No descriptor is free: the accept pauses.
     Rest,
     /// A piece of a file is not in memory.
     Cold(Arc<File>, Range<u64>),
 }
 
 impl<P: Poller> Ready<P> {
-    /// Gives every queued op its turn; says whether a send was among them, which may have moved
-    /// bytes without a completion.
+    /// Gives each queued op one turn. Returns whether one of them was a send, because a send may
+    /// move bytes without a completion.
     pub(super) fn run(&mut self, now: Instant) -> bool {
         let mut sent = false;
         for _ in 0..self.runnable.len() {
@@ -55,13 +55,13 @@ impl<P: Poller> Ready<P> {
                 }
                 OpName::File(handle) => self.turn_file(op, handle),
                 OpName::Close(handle) => self.close(handle),
-                OpName::Job(_) => unreachable!("a job takes its turn elsewhere"),
+                OpName::Job(_) => unreachable!("jobs run on their own thread"),
             }
         }
         sent
     }
 
-    /// The turn of an op on a socket, unless its name is stale.
+    /// Gives an op on a socket its turn, unless its name is stale.
     fn turn(
         &mut self,
         op: OpId,
@@ -73,7 +73,8 @@ impl<P: Poller> Ready<P> {
         let Some(source) = self.sources.get_mut(handle) else { return };
         let Some(pending) = source.side_mut(direction).op.current(sequence) else { return };
         if pending.stage != OpStage::Queued {
-            // After many cancels within one wait, a stale name can be that of a newer op.
+            // The sequence number wraps: after many cancels in one wait, a stale name may match a
+            // newer op.
             return;
         }
         let token = pending.token;
@@ -85,7 +86,7 @@ impl<P: Poller> Ready<P> {
         self.settle(op, handle, direction, end, now);
     }
 
-    /// Puts an op where it waits for what its turn lacked.
+    /// Ends an op, or moves it to the stage in which it waits for what its turn lacked.
     fn settle(
         &mut self,
         op: OpId,
@@ -117,7 +118,7 @@ impl<P: Poller> Ready<P> {
         };
         let source = self.sources.get_mut(handle).expect("its turn has just ended");
         let side = source.side_mut(direction);
-        let pending = side.op.get_mut().expect("the op is not over");
+        let pending = side.op.get_mut().expect("the op has not ended");
         assert!(pending.stage == OpStage::Queued, "{op:?} had a turn while {:?}", pending.stage);
         pending.stage = stage;
         if stage == OpStage::Armed {
@@ -163,7 +164,7 @@ impl<P: Poller> Ready<P> {
         TurnEnd::Yield
     }
 
-    /// Takes in an accepted connection, or closes it at once when there is no room for it.
+    /// Registers an accepted connection, or closes it if the table is full.
     fn admit(&mut self, socket: OwnedFd, token: Token) {
         if self.sources.is_full() {
             self.stats.system_calls += 1;
@@ -178,8 +179,8 @@ impl<P: Poller> Ready<P> {
         }
     }
 
-    /// Receives until the socket is drained. A read that does not fill its room says so without
-    /// one more call, unless the poller's reports told of something behind the data.
+    /// Receives until the socket is drained. A short read shows that it is, which saves a call that
+    /// would block, unless the poller has reported something that may lie behind the data.
     fn receive(&mut self, handle: Handle<Sock>, token: Token) -> TurnEnd {
         let source = self.sources.get(handle).expect("it is the source's turn");
         let mut left = self.limits.turn_bytes_max;
@@ -216,14 +217,14 @@ impl<P: Poller> Ready<P> {
         let socket = source.descriptor.as_fd();
         let Some(Work::Send(transfer)) = source.write.op.get_mut().map(|send| &mut send.work)
         else {
-            unreachable!("only sends are pending on the write side")
+            unreachable!("the write side has sends only")
         };
         let budget = self.limits.turn_bytes_max;
         match transfer.attempt(socket, budget, now, &mut self.stats) {
             AttemptEnd::Done => {
                 if transfer.fin {
                     self.stats.system_calls += 1;
-                    // It fails when the peer is gone. All bytes are with the kernel either way.
+                    // Fails if the peer is gone. The kernel has all bytes either way.
                     let _ = sys::shutdown(socket, Shutdown::Write);
                 }
                 TurnEnd::Ended(Ok(()))
@@ -236,24 +237,24 @@ impl<P: Poller> Ready<P> {
     }
 }
 
-/// Ends of sockets, files and jobs.
+/// Closes, failures, and ops on files.
 impl<P: Poller> Ready<P> {
-    /// Has the accept that is in flight on a listener deliver what the queue holds, and then
-    /// close it; says whether there is one. The accept takes its turns as before.
+    /// Begins to deliver the backlog of a closed listener through the accept in flight on it; the
+    /// end of the accept queues the close again. Returns `false` if there is no accept.
     fn drain(&mut self, handle: Handle<Sock>) -> bool {
         let source = self.sources.get_mut(handle).expect("a socket is closed once");
         let op = source.read.op.name(handle, Direction::Read);
         let work = source.read.op.get_mut().map(|pending| &mut pending.work);
         let (Some(op), Some(Work::Accept(drain))) = (op, work) else { return false };
         *drain = Some(ListenerDrain::begin(source.descriptor.as_fd(), &mut self.stats));
-        // Otherwise it is queued already, or rests until there may be descriptors.
+        // In any other stage it is queued already, or backs off until descriptors may be free.
         if requeue(&mut self.sources, op, OpStage::Armed) {
             self.runnable.push_back(op);
         }
         true
     }
 
-    /// Ends a socket: its other ops first, then the descriptor, then the close itself.
+    /// Closes a socket: ends its other ops, closes the descriptor, and completes the close.
     fn close(&mut self, handle: Handle<Sock>) {
         if self.drain(handle) {
             return;
@@ -268,15 +269,15 @@ impl<P: Poller> Ready<P> {
         let (token, reset) = source.closing.expect("a close was submitted");
         let socket = source.descriptor.as_fd();
         if source.armed != Interest::NONE && (source.adopted || !P::FORGETS_CLOSED) {
-            // It fails only for a source that is not there, which is what is wanted.
+            // Fails only if the poller does not have the source, which is the goal.
             let _ = self.poller.remove(socket, key(handle));
         }
-        // Both fail when the peer is gone already.
+        // Both calls fail if the peer is gone already.
         if reset {
             self.stats.system_calls += 1;
             let _ = sys::abort(socket);
         } else if source.adopted && !source.listener {
-            // Without duplicates elsewhere, closing does the same.
+            // A duplicate of an adopted socket would keep the connection open.
             self.stats.system_calls += 1;
             let _ = sys::shutdown(socket, Shutdown::Both);
         }
@@ -285,10 +286,10 @@ impl<P: Poller> Ready<P> {
         self.done.finish(token, Outcome::Closed);
     }
 
-    /// Ends the ops of a socket that wait for what cannot be had.
+    /// Fails the ops that wait for a report, after the poller has refused to watch their socket.
     pub(super) fn fail(&mut self, handle: Handle<Sock>, want: Interest, error: &io::Error) {
         for (direction, wanted) in [(Direction::Read, want.read), (Direction::Write, want.write)] {
-            let source = self.sources.get_mut(handle).expect("its change was just refused");
+            let source = self.sources.get_mut(handle).expect("the poller has just refused it");
             let op = source.side_mut(direction).op.name(handle, direction);
             if let Some(op) = op.filter(|_| wanted) {
                 self.end(op, Err(copy(error)));
@@ -296,7 +297,7 @@ impl<P: Poller> Ready<P> {
         }
     }
 
-    /// Takes in what a helper has brought.
+    /// Processes the answer of a helper.
     pub(super) fn receive_answer(&mut self, answer: DiskAnswer) {
         self.stats.system_calls += answer.system_calls;
         match (answer.result, OpName::of(answer.op)) {
@@ -315,14 +316,14 @@ impl<P: Poller> Ready<P> {
         }
     }
 
-    /// The turn of an op on a file: inline if that does not wait for a disk.
+    /// Gives an op on a file its turn: inline, or through a helper if it would wait for a disk.
     fn turn_file(&mut self, op: OpId, handle: Handle<FileOp>) {
         let job = self.files.get_mut(handle).and_then(|task| task.job.take());
         match job {
             Some(DiskJob::Open { root, path }) => self.open_file(op, handle, root, path),
             Some(DiskJob::Read(read)) => self.read_file(op, handle, read),
-            Some(DiskJob::Fetch { .. }) => unreachable!("a fetch is no op, but a part of a send"),
-            // Cancelled.
+            Some(DiskJob::Fetch { .. }) => unreachable!("a fetch is part of a send, not an op"),
+            // The op was cancelled.
             None => {}
         }
     }
@@ -334,7 +335,7 @@ impl<P: Poller> Ready<P> {
                 self.stats.system_calls += File::CALLS_OF_NEW;
                 File::found(&root, descriptor).map(Arc::new)
             }
-            // `EINVAL` comes from kernels before 5.12, which know no `RESOLVE_CACHED`.
+            // Kernels before 5.12 do not know `RESOLVE_CACHED`, and return `EINVAL`.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINVAL)) => {
                 return self.helpers.submit(op, DiskJob::Open { root, path });
             }
@@ -357,7 +358,7 @@ impl<P: Poller> Ready<P> {
                 task.job = Some(DiskJob::Read(read));
                 self.runnable.push_back(op);
             }
-            // Not in memory, or on a file system that cannot tell.
+            // The data is not in memory, or the file system does not support `RWF_NOWAIT`.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EOPNOTSUPP)) => {
                 self.helpers.submit(op, DiskJob::Read(read));
             }

@@ -1,15 +1,15 @@
-//! `poll(2)`: an array that says what is watched, handed over anew in every wait.
+//! `poll(2)`: every wait passes the whole array of watched descriptors to the kernel.
 //!
-//! The kernel keeps nothing between two waits. So a change of interest is a store to memory and
-//! costs no system call, while each wait copies the whole array in, asks every socket, queues
-//! itself at every socket when none is ready, and copies the array out.
+//! The kernel keeps no state between two waits. So a change of interest is a store to memory and
+//! costs no system call. But each wait copies the whole array in, polls every socket, adds itself
+//! to the wait queue of every socket if none is ready, and copies the array out.
 //!
-//! *Cost*: one system call for a wait, whose work grows with the number of armed sources, not
-//! with the number of those that are ready. Adding and removing take constant time: the array
-//! has no gaps ([`SparseSet`]). 20 bytes for a source.
+//! *Cost*: one system call per wait, whose work grows with the number of armed sources, not of
+//! ready ones. Adding and removing take constant time: the array has no gaps ([`SparseSet`]). 20
+//! bytes per source.
 //!
-//! *Limits*: none for descriptors, other than the process' own (`RLIMIT_NOFILE`), which no array
-//! of open descriptors exceeds. It suits a few hundred sockets, or many that are all busy.
+//! *Limits*: only the process' own limit of descriptors (`RLIMIT_NOFILE`). It suits a few hundred
+//! sockets, or many sockets that are all busy.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -19,7 +19,7 @@ use super::poller::{Event, Interest, Poller, Trigger};
 use super::sparse_set::SparseSet;
 use crate::driver::{Limits, sys};
 
-/// The sources, as `poll(2)` wants them.
+/// The sources, in the layout of `poll(2)`.
 #[derive(Debug)]
 pub struct PollPoller {
     sources: SparseSet<libc::pollfd>,
@@ -61,15 +61,15 @@ impl Poller for PollPoller {
     }
 }
 
-/// What asks `poll(2)` for these directions of a descriptor.
+/// The `pollfd` of a descriptor and an interest.
 pub(super) fn entry(fd: BorrowedFd<'_>, want: Interest) -> libc::pollfd {
     let read = if want.read { libc::POLLIN | libc::POLLRDHUP } else { 0 };
     let write = if want.write { libc::POLLOUT } else { 0 };
     libc::pollfd { fd: fd.as_raw_fd(), events: read | write, revents: 0 }
 }
 
-/// The report of what `poll(2)` says of a source. `POLLERR`, `POLLHUP` and `POLLNVAL` come
-/// unasked; each means that either direction has something to say.
+/// Converts the result of `poll(2)` for a source. `poll(2)` always reports `POLLERR`, `POLLHUP` and
+/// `POLLNVAL`; after any of them, a receive and a send both return at once.
 pub(super) fn event(key: u32, flags: libc::c_short) -> Event {
     let broken = flags & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0;
     Event {
@@ -113,9 +113,9 @@ mod tests {
         assert_eq!(reports(&mut poll), []);
     }
 
-    /// The array moves entries when others are removed: reports must not change their owners.
+    /// A removal moves another entry; its reports must still have the right key.
     #[test]
-    fn keys_stay_right_after_removals() {
+    fn keys_stay_correct_after_removals() {
         let mut pairs: Vec<_> = (0..10).map(|_| UnixStream::pair().unwrap()).collect();
         let mut poll = PollPoller::open(&Limits::default()).unwrap();
         for (key, (_, theirs)) in pairs.iter().enumerate() {
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_is_waited_for() {
+    fn a_wait_lasts_until_its_timeout() {
         let mut poll = PollPoller::open(&Limits::default()).unwrap();
         let (timeout, start) = (Duration::from_micros(1500), Instant::now());
         poll.wait(Some(timeout), &mut Vec::new()).unwrap();

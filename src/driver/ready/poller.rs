@@ -1,17 +1,18 @@
-//! What differs between readiness interfaces: how to learn which descriptors can make progress.
+//! The interface of the pollers: how a reactor learns which descriptors are ready.
 //!
-//! A [`Poller`] only watches. It performs no I/O, owns no socket and knows no op; the driver
-//! above it ([`Ready`](super::Ready)) asks nothing of it but this trait, and never its name.
+//! A [`Poller`] only watches. It performs no I/O, owns no socket and knows no op. The driver above
+//! it ([`Ready`](super::Ready)) uses this trait only, and never depends on which poller it has.
 //!
-//! The three kinds of [`Trigger`] are used in three ways:
+//! The driver handles the three kinds of [`Trigger`] as follows:
 //!
-//! * *Level*: a source is added with the interest it needs, and reported again in every wait for
-//!   as long as it is ready. The driver keeps it armed only while an op is blocked. It disarms
-//!   lazily, when a report comes that no op wants: most sockets that blocked once block again,
-//!   and until then two changes of interest are saved.
-//! * *Edge*: a source is added once, for both directions, and reported when it *becomes* ready.
-//!   Adding counts as becoming. The driver remembers a report until the kernel says "would block".
-//! * *Guess*: as level, but every armed source is reported, ready or not.
+//! * *Level*: the driver adds a source with the interest it needs, and the poller reports it in
+//!   every wait while it is ready. The driver arms a source when an op blocks on it. It disarms
+//!   lazily, after a report that no op waits for: most sockets that blocked once block again, and
+//!   staying armed until then saves two changes of interest.
+//! * *Edge*: the driver adds a source once, for both directions, and the poller reports it when it
+//!   *becomes* ready, or if it is ready when it is added. The driver remembers a report until the
+//!   kernel returns "would block".
+//! * *Guess*: as level, but the poller reports every armed source, ready or not.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -19,13 +20,13 @@ use std::time::Duration;
 
 use crate::driver::Limits;
 
-/// Watches descriptors; see the module documentation. It is dropped while what it watches is open.
+/// Watches descriptors; see the module documentation. The driver drops it before the descriptors.
 pub trait Poller: Sized + 'static {
     /// What a report means.
     const TRIGGER: Trigger;
 
-    /// Whether a descriptor that nobody else holds is forgotten when it is closed. Otherwise
-    /// every source is removed before its descriptor is closed.
+    /// Whether closing the last duplicate of a descriptor removes its source. If not, the driver
+    /// removes every source before it closes the descriptor.
     const FORGETS_CLOSED: bool;
 
     /// Sets up a poller for at most `limits.sockets_max + KEYS_RESERVED` sources.
@@ -33,32 +34,32 @@ pub trait Poller: Sized + 'static {
 
     /// Begins to watch a descriptor.
     ///
-    /// `key` comes back in events. Keys are dense and below `sockets_max + KEYS_RESERVED`, so
-    /// that they can index a table; one key names one source at a time. `want` is not empty.
+    /// Events carry `key`. Keys are dense and below `sockets_max + KEYS_RESERVED`, so they can
+    /// index a table; a key names one source at a time. `want` is not empty.
     ///
     /// # Errors
     ///
     /// When the descriptor cannot be watched, or a limit of the machine is reached.
     fn add(&mut self, fd: BorrowedFd<'_>, key: u32, want: Interest) -> io::Result<()>;
 
-    /// Changes what is wanted of a source that was added. `want` is not empty.
+    /// Changes the interest of a source that was added. `want` is not empty.
     fn modify(&mut self, fd: BorrowedFd<'_>, key: u32, want: Interest) -> io::Result<()>;
 
     /// Stops watching a source that was added.
     fn remove(&mut self, fd: BorrowedFd<'_>, key: u32) -> io::Result<()>;
 
-    /// Appends what can make progress, after waiting for it until `timeout`.
+    /// Waits until a source is ready, at most until `timeout`, and appends the events to `out`.
     ///
-    /// A timeout is rounded up, never down, or the driver would spin through the rest. Returning
-    /// early with nothing is allowed, and so is the error `Interrupted`. A source that fits no
-    /// more into one wait is reported by the next.
+    /// A poller rounds the timeout up, never down, because the driver would spin through the rest.
+    /// It may return early without events, or with the error `Interrupted`. Sources that do not fit
+    /// into one wait are reported by the next.
     fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Event>) -> io::Result<()>;
 
     /// System calls made so far.
     fn system_calls(&self) -> u64;
 }
 
-/// Keys that the driver uses for itself, beside one for each socket.
+/// Keys that the driver uses for itself, in addition to one per socket.
 pub const KEYS_RESERVED: u32 = 2;
 
 /// What the reports of a [`Poller`] mean.
@@ -68,7 +69,7 @@ pub enum Trigger {
     Level,
     /// The source has become ready since the last report.
     Edge,
-    /// The source is armed, and might be ready.
+    /// The source is armed, and may or may not be ready.
     Guess,
 }
 
@@ -89,7 +90,7 @@ impl Interest {
     /// Both directions.
     pub const BOTH: Self = Self { read: true, write: true };
 
-    /// Whether all directions of `other` are in this.
+    /// Whether this includes all directions of `other`.
     pub fn contains(self, other: Self) -> bool {
         (self.read || !other.read) && (self.write || !other.write)
     }
@@ -100,13 +101,13 @@ impl Interest {
 pub struct Event {
     /// The key that the source was added with.
     pub key: u32,
-    /// A receive or an accept may make progress: with data, with the end of input or an error.
+    /// A receive or an accept would not block: it returns data, the end of input, or an error.
     pub readable: bool,
-    /// A send may make progress, if only with an error.
+    /// A send would not block, though it may fail.
     pub writable: bool,
-    /// The end of input or an error may lie behind the data. An edge comes once for both, so a
-    /// receive must not stop after a short read. An edge poller that cannot tell says `true`,
-    /// unless it makes one report for each cause: then the second report tells it, as the next
-    /// one does for pollers of other kinds.
+    /// The end of input or an error may lie behind the data. One edge may report both, so a receive
+    /// must not stop after a short read. An edge poller that cannot distinguish them sets `true`,
+    /// unless it reports each cause separately. It may then set `false`, as level and guessing
+    /// pollers may: another report follows.
     pub hangup: bool,
 }

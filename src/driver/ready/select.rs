@@ -1,17 +1,16 @@
-//! `select(2)`: three sets of bits, one bit for each descriptor that a process may have had in
-//! 1983.
+//! `select(2)`: sets of bits, with one bit per descriptor.
 //!
-//! The kernel keeps nothing between two waits, and overwrites the sets with its answer. So each
-//! wait copies them, and afterwards walks all words up to the highest descriptor to find the bits
-//! that are left. A bit has no room for a name: a table leads from descriptors to keys.
+//! The kernel keeps no state between two waits, and overwrites the sets with its result. So each
+//! wait copies the sets, and then scans all words up to the highest descriptor for the bits that
+//! are left. A table maps descriptors to keys.
 //!
-//! *Cost*: one system call for a wait, whose work grows with the highest descriptor that is
-//! watched, by whomever the smaller ones are used. 256 bytes for the sets, 4 KiB for the table.
+//! *Cost*: one system call per wait, whose work grows with the highest watched descriptor, even if
+//! the lower ones are not watched. 256 bytes for the sets, 4 KiB for the table.
 //!
-//! *Limits*: descriptors below [`FD_SETSIZE`], 1024, and that is the number itself, not how many
-//! are watched: files that other parts of the process have open count as well. A descriptor
-//! beyond is refused, where `FD_SET` would write behind the set. A bit says nothing of how a
-//! connection ended; the attempt finds out. It suits programs that run everywhere.
+//! *Limits*: descriptors below [`FD_SETSIZE`], 1024. This bounds the number of the descriptor, not
+//! how many are watched: files that other parts of the process have open count as well. A higher
+//! descriptor is refused; `FD_SET` would write past the end of the set. A bit does not show how a
+//! connection ended; the next attempt finds out. It suits programs that must run everywhere.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -24,12 +23,12 @@ use crate::driver::sys::{self, DescriptorSet, FD_SETSIZE};
 #[cfg(test)]
 mod tests;
 
-/// The sets, and whose the descriptors in them are.
+/// The sets, and the keys of the descriptors in them.
 #[derive(Debug)]
 pub struct SelectPoller {
     read: DescriptorSet,
     write: DescriptorSet,
-    /// By descriptor; of meaning where a bit is set.
+    /// By descriptor; valid where a bit is set.
     keys: Box<[u32]>,
     system_calls: u64,
 }
@@ -85,7 +84,7 @@ impl SelectPoller {
     }
 }
 
-/// Where a descriptor is in the sets, if there is a place for it.
+/// The index of a descriptor in the sets; an error if it is too high.
 fn index(fd: BorrowedFd<'_>) -> io::Result<usize> {
     let number = fd.as_raw_fd();
     match usize::try_from(number) {

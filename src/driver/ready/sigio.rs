@@ -1,20 +1,21 @@
 //! Signal-driven I/O: the kernel sends a signal for every event (`O_ASYNC`, `fcntl(2)`).
 //!
-//! Each socket is told once to send its events to this thread (`F_SETOWN_EX`, `F_OWNER_TID`), as
-//! a real-time signal that names the descriptor and the event (`F_SETSIG`). The signals are
-//! blocked and taken in batches from a descriptor (`signalfd(2)`), so no handler runs. They are
-//! edges ([`Trigger::Edge`]): one comes for each event and none for what is so already, which is
-//! why adding asks `poll(2)` once. One event is one signal: two pieces of data are two reports.
+//! `add` makes a socket send its events to this thread (`F_SETOWN_EX`, `F_OWNER_TID`), as a
+//! real-time signal that carries the descriptor and the event (`F_SETSIG`). The signals are blocked
+//! and read in batches from a descriptor (`signalfd(2)`), so no handler runs. They are edges
+//! ([`Trigger::Edge`]): the kernel sends one for each event, and none for a state that exists
+//! already, so `add` also calls `poll(2)` once. Each event is a signal of its own: two segments are
+//! two reports.
 //!
-//! *Cost*: four system calls to add a socket and one to remove it; two for a wait that brings
-//! news, whatever the number of sockets, and one for a wait that does not. The kernel allocates,
-//! queues and copies 128 bytes for each segment that arrives, where epoll marks a socket once.
+//! *Cost*: four system calls to add a socket and one to remove it; two for a wait with events,
+//! whatever the number of sockets, and one for a wait without. The kernel allocates, queues and
+//! copies 128 bytes for each segment that arrives, where epoll marks a socket once.
 //!
-//! *Limits*: the queue of signals is bounded, for all processes of a user together
-//! (`RLIMIT_SIGPENDING`). An event that finds it full becomes a plain `SIGIO`, which names
-//! nobody: then one `poll(2)` asks all sources. So in the worst case this is `poll`, and nothing
-//! is lost. A thread can have one such driver. Files without signals, such as the eventfds of the
-//! driver itself, are polled beside the queue in every wait: there must be few of them.
+//! *Limits*: the signal queue is bounded, for all processes of a user together
+//! (`RLIMIT_SIGPENDING`). If it is full, the kernel sends a plain `SIGIO`, which carries no
+//! descriptor; the wait then polls all sources once. So the worst case is as slow as `poll`, and no
+//! event is lost. A thread can have only one such driver. Files that send no signals, such as the
+//! driver's own eventfds, are polled together with the queue in every wait: there must be few.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -29,21 +30,21 @@ use crate::driver::{Limits, sys};
 #[cfg(test)]
 mod tests;
 
-/// No key: nobody's descriptor, and the entry of the queue.
+/// The key of a descriptor without a source, and of the signal queue.
 const NOBODY: u32 = u32::MAX;
 
-/// The sources and the queue of signals.
+/// The sources and the signal queue.
 #[derive(Debug)]
 pub struct SigioPoller {
     signals: Signals,
-    /// All sources that have signals, for when these do not suffice.
+    /// All sources that send signals, to be polled after an overflow.
     sources: SparseSet<libc::pollfd>,
-    /// By descriptor: whose it is.
+    /// The key of each descriptor.
     keys: Vec<u32>,
-    /// What is polled in every wait: first the queue, then the sources without signals; and
-    /// their keys.
+    /// The entries that every wait polls, and their keys: first the signal queue, then the sources
+    /// that send no signals.
     beside: (Vec<libc::pollfd>, Vec<u32>),
-    /// What adding found, for the next wait.
+    /// Events that `add` found, for the next wait.
     found: Vec<Event>,
     system_calls: u64,
 }
@@ -67,7 +68,7 @@ impl Poller for SigioPoller {
             self.beside.1.push(key);
             return Ok(());
         }
-        // Events from now on are signals; those before are for poll to tell.
+        // Events from now on are sent as signals; this poll finds the earlier ones.
         self.system_calls += 3;
         sys::poll_now(std::slice::from_mut(&mut source))?;
         self.found.extend((source.revents != 0).then(|| event(key, source.revents)));
@@ -80,14 +81,14 @@ impl Poller for SigioPoller {
         Ok(())
     }
 
-    /// Signals come for both directions, whichever is wanted.
+    /// The interest matters for polls only: a socket sends signals for both directions.
     fn modify(&mut self, fd: BorrowedFd<'_>, key: u32, want: Interest) -> io::Result<()> {
         *self.sources.get_mut(key)? = entry(fd, want);
         Ok(())
     }
 
-    /// Signals that are queued may still be taken for the next owner of the descriptor. They are
-    /// reports too many, which cost an attempt.
+    /// Signals that are still queued may be attributed to the next source with this descriptor.
+    /// Such a spurious report costs one attempt.
     fn remove(&mut self, fd: BorrowedFd<'_>, key: u32) -> io::Result<()> {
         if let Some(place) = self.beside.1.iter().position(|other| *other == key) {
             self.beside.0.swap_remove(place);
@@ -126,7 +127,7 @@ impl Poller for SigioPoller {
 }
 
 impl SigioPoller {
-    /// Asks all sources. What happens from now on is a signal again, or another overflow.
+    /// Polls all sources. Later events are sent as signals again, or overflow the queue again.
     fn poll_all(&mut self, out: &mut Vec<Event>) -> io::Result<()> {
         self.system_calls += 1;
         sys::poll_now(self.sources.records_mut())?;
@@ -136,19 +137,19 @@ impl SigioPoller {
     }
 }
 
-/// The sources are open, since each is removed before it is closed; and they are others' as well
-/// where they have duplicates. From now on, nothing is to send signals.
+/// Stops the signals of all sources: a duplicate of a descriptor would keep them coming. The
+/// descriptors are still open, because the driver removes each before it closes it.
 impl Drop for SigioPoller {
     fn drop(&mut self) {
         for (_, source) in self.sources.iter() {
-            // It fails only for a source that is not there, which is what is wanted.
+            // Fails only if the descriptor sends no signals, which is the goal.
             let _ = self.signals.release(source.fd);
         }
     }
 }
 
-/// The report of a signal, unless its descriptor is nobody's any more. Its band has the bits of
-/// `poll(2)`.
+/// Converts a signal to an event; `None` if its descriptor has no source any more. The band of the
+/// signal has the bits of `poll(2)`.
 fn translate(signal: &Signal, keys: &[u32]) -> Option<Event> {
     let index = usize::try_from(signal.ssi_fd).ok().filter(|_| !is_overflow(signal))?;
     let key = keys.get(index).copied().filter(|key| *key != NOBODY)?;

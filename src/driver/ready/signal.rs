@@ -1,9 +1,8 @@
-//! The system calls of signal-driven I/O, each wrapped so that the poller itself is safe.
+//! Safe wrappers of the system calls of signal-driven I/O.
 //!
-//! Two signals are blocked in the thread for as long as [`Signals`] exist, and read from a
-//! descriptor (`signalfd(2)`) instead. A thread reads those that were sent to itself and those
-//! that were sent to the process; the owner that [`Signals::direct`] sets is this very thread, so
-//! those of other threads stay with them.
+//! While [`Signals`] exists, two signals are blocked in its thread and read from a descriptor
+//! (`signalfd(2)`) instead. Such a read returns signals sent to the reading thread or to the
+//! process. [`Signals::direct`] has them sent to this thread, so no thread reads those of another.
 
 #![allow(unsafe_code)]
 
@@ -17,17 +16,17 @@ use rustix::thread::Pid;
 
 use crate::driver::sys;
 
-/// A signal that was taken; see `signalfd(2)` for the fields.
+/// A signal as read from the descriptor; see `signalfd(2)` for the fields.
 pub(super) type Signal = libc::signalfd_siginfo;
 
-/// Signals that one read takes. More wait in the kernel's queue.
+/// Signals that one read returns at most. The rest stay in the kernel's queue.
 const BATCH: usize = 256;
 
-/// Reads that empty the queue in the end, more than any queue is long; whoever sends signals
-/// without end must not keep us.
+/// Reads that the drop makes at most to empty the queue. They suffice for any queue; the bound
+/// protects against a process that keeps sending signals.
 const DRAINS_MAX: usize = 4096;
 
-// What the `libc` crate lacks (asm-generic/fcntl.h).
+// Constants that the `libc` crate lacks (asm-generic/fcntl.h).
 const F_SETSIG: i32 = 10;
 const F_SETOWN_EX: i32 = 15;
 const F_OWNER_TID: i32 = 0;
@@ -49,46 +48,47 @@ pub(super) struct Signals {
     descriptor: OwnedFd,
     batch: Box<[Signal]>,
     thread: Pid,
-    /// Those of ours that this thread did not have blocked before.
+    /// Of our signals, those that were not blocked before, and that the drop unblocks.
     unblock: libc::sigset_t,
-    /// They are this thread's.
+    /// Makes the type neither `Send` nor `Sync`: the signal mask belongs to this thread.
     _here: PhantomData<*const ()>,
 }
 
-/// The real-time signal that tells of one event of one descriptor. Of these, each is queued.
+/// The signal that reports one event of one descriptor. The kernel queues each instance of a
+/// real-time signal, and would merge those of another.
 fn number() -> i32 {
     libc::SIGRTMIN()
 }
 
 impl Signals {
-    /// Blocks the signals in this thread. An error when it has done so already: the owners of
-    /// two would take each other's.
+    /// Blocks the signals in this thread. Fails if the thread has a `Signals` already: each of the
+    /// two would read the other's signals.
     pub(super) fn block() -> io::Result<Self> {
         if TAKEN.get() {
             let message = "this thread has a signal-driven driver, and can have no second one";
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
         }
         let ours = set(|_| true);
-        // SAFETY: the set is live; with -1, a new descriptor is made.
+        // SAFETY: the set is a live local; with -1, the call creates a descriptor.
         let descriptor = check(unsafe {
             libc::signalfd(-1, &raw const ours, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC)
         })?;
-        // SAFETY: `signalfd` has just made it, and it is taken here only.
+        // SAFETY: `signalfd` has just created the descriptor, and nothing else owns it.
         let descriptor = unsafe { sys::own(descriptor) };
         let thread = rustix::thread::gettid();
         let before = mask(libc::SIG_BLOCK, &ours)?;
         TAKEN.set(true);
         // SAFETY: the set is initialized.
         let unblock = set(|signal| unsafe { libc::sigismember(&raw const before, signal) } == 0);
-        // SAFETY: the signal is plain data for which zero is a value.
+        // SAFETY: the struct has integer fields only, for which zero is a valid value.
         let none: Signal = unsafe { MaybeUninit::zeroed().assume_init() };
         let batch = vec![none; BATCH].into_boxed_slice();
         Ok(Self { descriptor, batch, thread, unblock, _here: PhantomData })
     }
 
-    /// Makes a descriptor send its events to this thread, and says whether it can: not every
-    /// kind of file has signals. Those of the first moment may miss their way: the caller asks
-    /// once what is ready afterwards.
+    /// Makes a descriptor send its events to this thread. Returns `false` if this kind of file
+    /// sends no signals. Events that occur during this call may be lost, so the caller polls once
+    /// afterwards.
     pub(super) fn direct(&self, fd: BorrowedFd<'_>) -> io::Result<bool> {
         let fd = fd.as_raw_fd();
         match set_async(fd, true) {
@@ -104,15 +104,15 @@ impl Signals {
         Ok(true)
     }
 
-    /// Ends what [`Signals::direct`] began. Signals that are queued stay so.
+    /// Reverts [`Signals::direct`]. Queued signals stay queued.
     pub(super) fn release(&self, fd: RawFd) -> io::Result<()> {
         set_async(fd, false)
     }
 
-    /// Takes the signals that are queued, or so many of them as one read brings.
+    /// Reads queued signals, at most [`BATCH`].
     pub(super) fn take(&mut self) -> io::Result<&[Signal]> {
         let (address, len) = (self.batch.as_mut_ptr().cast(), size_of_val(&*self.batch));
-        // SAFETY: pointer and length are those of an exclusive slice, whose fields take any bytes.
+        // SAFETY: pointer and length describe an exclusive slice of structs that accept any bytes.
         let count = unsafe { libc::read(self.descriptor.as_raw_fd(), address, len) };
         match usize::try_from(count) {
             Ok(count) => Ok(&self.batch[..count / size_of::<Signal>()]),
@@ -130,30 +130,30 @@ impl AsFd for Signals {
     }
 }
 
-/// By now nothing sends to this thread any more. A signal that is left in the queue would end
-/// the process when it is unblocked.
+/// By now, no descriptor sends signals to this thread. A signal left in the queue would end the
+/// process when it is unblocked, so the drop empties the queue first.
 impl Drop for Signals {
     fn drop(&mut self) {
         TAKEN.set(false);
         let is_empty = |taken: io::Result<&[Signal]>| taken.is_ok_and(<[Signal]>::is_empty);
         if (0..DRAINS_MAX).any(|_| is_empty(self.take())) {
-            // It fails for no set of signals. Blocked signals are no harm.
+            // Cannot fail with a valid set; and signals that stay blocked do no harm.
             let _ = mask(libc::SIG_UNBLOCK, &self.unblock);
         }
     }
 }
 
-/// `SIGIO` tells that the queue was full.
+/// Whether this is the `SIGIO` that the kernel sends if the queue is full.
 pub(super) fn is_overflow(signal: &Signal) -> bool {
     signal.ssi_signo == libc::SIGIO as u32
 }
 
-/// The set of those of our signals that are `member`s.
+/// The set of our signals for which `member` returns true.
 fn set(member: impl Fn(i32) -> bool) -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
-    // SAFETY: the call initializes the set that it is given.
+    // SAFETY: the call writes to the set only, and initializes it.
     unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-    // SAFETY: it was initialized in the line before.
+    // SAFETY: `sigemptyset` has just initialized the set.
     let mut set = unsafe { set.assume_init() };
     for signal in [number(), libc::SIGIO].into_iter().filter(|signal| member(*signal)) {
         // SAFETY: the set is initialized and exclusive.
@@ -162,7 +162,7 @@ fn set(member: impl Fn(i32) -> bool) -> libc::sigset_t {
     set
 }
 
-/// Changes this thread's mask; returns the mask before.
+/// Changes this thread's signal mask and returns the previous mask.
 fn mask(how: i32, set: &libc::sigset_t) -> io::Result<libc::sigset_t> {
     let mut before = *set;
     // SAFETY: both sets are initialized, and `before` is exclusive.
@@ -172,7 +172,7 @@ fn mask(how: i32, set: &libc::sigset_t) -> io::Result<libc::sigset_t> {
     }
 }
 
-/// Sets or clears `O_ASYNC` alone; unlike `F_SETFL`, it fails for files without signals.
+/// Sets or clears `O_ASYNC`. Unlike `F_SETFL`, the call fails for files that send no signals.
 fn set_async(fd: RawFd, on: bool) -> io::Result<()> {
     let on = i32::from(on);
     // SAFETY: the argument is a live local, which the kernel only reads.

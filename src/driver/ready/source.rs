@@ -1,4 +1,4 @@
-//! The record of one socket, and the life of an op on it.
+//! The record of one socket, and the stages of an op on it.
 //!
 //! ```text
 //!               submit, not ready                      submit, ready
@@ -13,8 +13,8 @@
 //!   +--- cancel, close ---> last completion <--- done, error
 //! ```
 //!
-//! Exactly one thing can move an op out of each stage, so an op is never in two lists, and only
-//! `Armed` is of interest to the poller.
+//! An op leaves each stage for one cause only, besides its end, so it is never in two queues. Only
+//! `Armed` concerns the poller.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -34,29 +34,30 @@ pub(super) type Sources = SlotMap<Source, Sock>;
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) descriptor: OwnedFd,
-    /// Came from outside: others may hold duplicates, so closing ours need not end anything.
+    /// The caller opened the socket: there may be duplicates, so closing ours may not end the
+    /// connection.
     pub(super) adopted: bool,
     pub(super) listener: bool,
     pub(super) read: SourceSide,
     pub(super) write: SourceSide,
-    /// The token and the manner of a close that was submitted.
+    /// The token of the close that was submitted, and whether it resets the connection.
     pub(super) closing: Option<(Token, bool)>,
-    /// What the poller watches.
+    /// The interest that is registered with the poller.
     pub(super) armed: Interest,
     /// The poller has reported a direction that no op waits for.
     pub(super) spurious: bool,
-    /// Is in the list of changes to be told to the poller.
+    /// Is in `rearm`, the list of changes of interest.
     pub(super) changing: bool,
-    /// The end of input or an error has been reported: a short read is not the end of news.
+    /// The end of input or an error was reported: it may follow a short read.
     pub(super) hangup: bool,
 }
 
 /// One direction of a socket.
 #[derive(Debug)]
 pub(super) struct SourceSide {
-    /// An attempt may succeed: set by reports, cleared by "would block".
+    /// An attempt may succeed: set by a report, cleared by "would block".
     pub(super) ready: bool,
-    /// It was reported again since then, perhaps for another reason.
+    /// Another report arrived while `ready` was set, perhaps for another cause.
     reported_again: bool,
     pub(super) op: Side<SourceOp>,
 }
@@ -72,8 +73,7 @@ pub(super) struct SourceOp {
 /// What an op does.
 #[derive(Debug)]
 pub(super) enum Work {
-    /// With the bounds of its drain, if the listener is closed: it delivers the queue, and is the
-    /// listener's last.
+    /// With a drain if the listener is being closed: the accept then delivers the backlog and ends.
     Accept(Option<ListenerDrain>),
     Receive,
     Send(Transfer),
@@ -90,14 +90,14 @@ pub(super) enum OpStage {
     WaitsForBuffer,
     /// The end of `ACCEPT_RETRY`: it is in `backoff`.
     Backoff,
-    /// A helper, who brings a piece of a file into memory.
+    /// A helper that brings a piece of a file into memory.
     Fetching,
 }
 
 /// What a report of the poller means for the op on one side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Readiness {
-    /// The op waited for it, and is to be queued.
+    /// The op waited for it; the caller queues the op.
     Awaited,
     /// The op is queued already.
     Known,
@@ -105,8 +105,8 @@ pub(super) enum Readiness {
     Unwanted,
 }
 
-/// Moves an op from one stage to the queue, whose list is the caller's; says whether it was
-/// still there.
+/// Moves an op from the stage `from` to `Queued`; the caller adds it to `runnable`. Returns `false`
+/// if the op has left that stage meanwhile.
 pub(super) fn requeue(sources: &mut Sources, op: OpId, from: OpStage) -> bool {
     let OpName::Side(handle, direction, sequence) = OpName::of(op) else { return false };
     let source = sources.get_mut(handle);
@@ -121,8 +121,8 @@ pub(super) fn requeue(sources: &mut Sources, op: OpId, from: OpStage) -> bool {
 }
 
 impl Source {
-    /// A new connection takes output at once. Whether it has input is for the poller to say: a
-    /// client that has just connected has seldom sent anything yet.
+    /// A new connection is ready for output. For input, it waits for the poller: a client that has
+    /// just connected has seldom sent anything yet.
     pub(super) fn new(descriptor: OwnedFd, adopted: bool, listener: bool, armed: Interest) -> Self {
         Self {
             descriptor,
@@ -145,13 +145,13 @@ impl Source {
         }
     }
 
-    /// Whether a read that is short may have left something: an end, or what came after the
-    /// report that led to it.
+    /// Whether there may be more to receive after a short read: the end of input, an error, or data
+    /// that arrived after the first report.
     pub(super) fn may_hide_more(&self) -> bool {
         self.hangup || self.read.reported_again
     }
 
-    /// What the ops wait for.
+    /// The directions in which ops wait for a report.
     pub(super) fn want(&self) -> Interest {
         Interest { read: self.read.waits(), write: self.write.waits() }
     }
@@ -162,13 +162,13 @@ impl SourceSide {
         Self { ready, reported_again: false, op: Side::new() }
     }
 
-    /// Begins an op; gives the sequence number for its name.
+    /// Starts an op; returns the sequence number for its name.
     pub(super) fn start(&mut self, token: Token, work: Work) -> Sequence {
         let stage = if self.ready { OpStage::Queued } else { OpStage::Armed };
         self.op.start(SourceOp { token, stage, work })
     }
 
-    /// The bounds of the drain, if the op in flight is the last accept of a closed listener.
+    /// The drain, if the op in flight is the accept of a listener that is being closed.
     pub(super) fn drain(&mut self) -> Option<&mut ListenerDrain> {
         match self.op.get_mut()?.work {
             Work::Accept(ref mut drain) => drain.as_mut(),
@@ -176,7 +176,7 @@ impl SourceSide {
         }
     }
 
-    /// Notes a report; says what it means for the op.
+    /// Notes a report and returns what it means for the op.
     pub(super) fn report(&mut self) -> Readiness {
         self.reported_again |= self.ready;
         self.ready = true;
@@ -190,7 +190,7 @@ impl SourceSide {
         }
     }
 
-    /// Notes that an attempt was in vain: only another report makes it worth another.
+    /// Notes that an attempt would block: there is no point in another before the next report.
     pub(super) fn block(&mut self) {
         (self.ready, self.reported_again) = (false, false);
     }
@@ -204,7 +204,7 @@ impl Work {
     /// The outcome of the op's last completion.
     pub(super) fn end(self, result: io::Result<()>) -> Outcome {
         match (self, result) {
-            (Self::Accept(_), Ok(())) => unreachable!("accepting has no orderly end"),
+            (Self::Accept(_), Ok(())) => unreachable!("an accept ends with an error only"),
             (Self::Accept(_), Err(error)) => Outcome::Accepted(Err(error)),
             (Self::Receive, result) => Outcome::Received(result.map(|()| None)),
             (Self::Send(transfer), result) => Outcome::Sent(result, transfer.chain),
@@ -216,9 +216,9 @@ impl Work {
 mod tests {
     use super::*;
 
-    /// A poller whose every report has one cause need not say that the second is the end.
+    /// A poller that reports each cause separately does not set `hangup`.
     #[test]
-    fn two_reports_may_hide_more_than_a_short_read_shows() {
+    fn after_two_reports_a_short_read_may_hide_more() {
         let descriptor = tempfile::tempfile().unwrap().into();
         let mut source = Source::new(descriptor, false, false, Interest::BOTH);
         for (reports, hidden) in [(1, false), (2, true), (1, false)] {

@@ -1,21 +1,21 @@
-//! Records without gaps, each found by its key: what a poller has that walks all its sources, or
-//! hands all of them to the kernel, in every wait.
+//! A dense array of records with an index by key, for pollers that walk all their sources, or pass
+//! them all to the kernel, in every wait.
 //!
-//! Adding and removing take constant time: the last record moves to where one has gone, so the
-//! set has no gaps. Memory is used up to the highest key and the high-water mark of records.
+//! Adding and removing take constant time: the last record fills the gap that a removal leaves. The
+//! memory grows with the highest key and the largest number of records so far.
 
 use std::io;
 
-/// No place: the key has no record.
+/// The place of a key without a record.
 const NOWHERE: u32 = u32::MAX;
 
 /// The set; see the module documentation.
 #[derive(Debug)]
 pub(super) struct SparseSet<T> {
     records: Vec<T>,
-    /// By place: whose record is there.
+    /// The key of the record at each place.
     keys: Vec<u32>,
-    /// By key: where its record is.
+    /// The place of the record of each key.
     places: Vec<u32>,
 }
 
@@ -36,7 +36,7 @@ impl<T> SparseSet<T> {
         self.keys.push(key);
     }
 
-    /// Takes out the record of a key; an error when it has none.
+    /// Removes the record of a key; an error if it has none.
     pub(super) fn remove(&mut self, key: u32) -> io::Result<T> {
         let place = self.place(key)?;
         self.places[key as usize] = NOWHERE;
@@ -47,7 +47,7 @@ impl<T> SparseSet<T> {
         Ok(self.records.swap_remove(place))
     }
 
-    /// The record of a key; an error when it has none.
+    /// The record of a key; an error if it has none.
     pub(super) fn get_mut(&mut self, key: u32) -> io::Result<&mut T> {
         let place = self.place(key)?;
         Ok(&mut self.records[place])
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_found_wherever_it_has_moved_to() {
+    fn a_record_is_found_after_it_has_moved() {
         let (mut set, mut expected) = (SparseSet::new(), BTreeMap::new());
         let mut random = fastrand::Rng::with_seed(5);
         for step in 0..2000 {
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_cannot_be_removed() {
+    fn removing_an_absent_key_is_an_error() {
         let mut set = SparseSet::new();
         set.insert(3, ());
         for key in [0, 4, 1000] {

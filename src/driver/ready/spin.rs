@@ -1,17 +1,17 @@
 //! No readiness interface: non-blocking sockets, tried again and again.
 //!
-//! What a program did before the kernel could tell it anything: it marks its sockets
-//! non-blocking, asks each whether it can go on, and begins anew. Most answers are "would block".
-//! The poller makes the guess ([`Trigger::Guess`]); the driver's attempts are the asking.
+//! Programs did this before there was `select(2)`: they try each non-blocking socket in a loop, and
+//! most attempts return "would block". This poller reports every armed source as ready
+//! ([`Trigger::Guess`]); the driver makes the attempts.
 //!
-//! *Cost*: one system call for every socket that waits for something, in every turn, ready or
-//! not; and all of one CPU, even when nothing happens. No state is kept in the kernel.
+//! *Cost*: one system call in every turn for each socket with a blocked op, ready or not; and a
+//! whole CPU, even without traffic. The kernel keeps no state.
 //!
 //! *Limits*: none of its own. It suits a thread that has a CPU to itself and sockets that are
-//! nearly always ready. On a machine that is shared, a turn that found nothing should not keep
-//! the others from running. What a turn found is not for a poller to see, but the driver says it
-//! when it has nothing else to do: it allows a wait. Then the thread offers its CPU
-//! (`sched_yield(2)`), once, and sleeps never.
+//! nearly always ready. On a shared machine, a turn without progress should let other threads run.
+//! A poller does not see the progress of a turn, but the driver passes a timeout other than zero
+//! only if it has nothing else to do. The poller then yields the CPU once (`sched_yield(2)`); it
+//! never sleeps.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -22,7 +22,7 @@ use super::poller::{Event, Interest, Poller, Trigger};
 use super::sparse_set::SparseSet;
 use crate::driver::Limits;
 
-/// The sources and what is wanted of them.
+/// The sources and their interest.
 #[derive(Debug)]
 pub struct SpinPoller {
     sources: SparseSet<Interest>,
@@ -51,7 +51,7 @@ impl Poller for SpinPoller {
         self.sources.remove(key).map(drop)
     }
 
-    /// Returns at once. A caller that waits for the end of `timeout` calls again.
+    /// Returns at once; the driver calls again until its deadline.
     fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Event>) -> io::Result<()> {
         if timeout != Some(Duration::ZERO) {
             self.system_calls += 1;
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cpu_is_offered_only_when_the_driver_would_wait() {
+    fn the_cpu_is_yielded_only_when_the_driver_would_wait() {
         let mut spin = SpinPoller::open(&Limits::default()).unwrap();
         for (timeout, calls) in [
             (Some(Duration::ZERO), 0),

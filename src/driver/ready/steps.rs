@@ -1,4 +1,4 @@
-//! The steps of a wait, but for the last, which is in `perform.rs`.
+//! The steps of a wait, except the last, which is in `perform.rs`.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -10,14 +10,14 @@ use super::{KEY_NOTIFIER, KEY_WAKER, Ready, key};
 use crate::driver::name::Direction;
 
 impl<P: Poller> Ready<P> {
-    /// Queues receives that waited for a buffer, as far as there are buffers, before all others and
-    /// in their order, and accepts that have rested.
+    /// Queues as many of the receives that wait for a buffer as there are free buffers, in order
+    /// and before all other ops; and the accepts whose backoff is over.
     pub(super) fn revive(&mut self, now: Instant) {
         self.scarce = !self.waits_for_buffer.is_empty();
         let count = self.pool.available().min(self.waits_for_buffer.len());
         for op in self.waits_for_buffer.drain(..count).rev() {
             let found = requeue(&mut self.sources, op, OpStage::WaitsForBuffer);
-            assert!(found, "{op:?} is in line for a buffer, but does not wait for one");
+            assert!(found, "{op:?} is in `waits_for_buffer`, but does not wait for one");
             self.runnable.push_front(op);
         }
         let (sources, runnable) = (&mut self.sources, &mut self.runnable);
@@ -25,15 +25,15 @@ impl<P: Poller> Ready<P> {
             let rested = *until <= now;
             if rested {
                 let found = requeue(sources, *op, OpStage::Backoff);
-                assert!(found, "{op:?} is among those that rest, but does not");
+                assert!(found, "{op:?} is in `backoff`, but does not back off");
                 runnable.push_back(*op);
             }
             !rested
         });
     }
 
-    /// Tells the poller what has changed. When it cannot watch a source, the ops that wait for a
-    /// report fail, since none would come.
+    /// Passes changes of interest to the poller. If the poller cannot watch a source, fails the ops
+    /// that wait for a report, because none would arrive.
     pub(super) fn apply_changes(&mut self) {
         while let Some(handle) = self.rearm.pop() {
             let Some(source) = self.sources.get_mut(handle) else { continue };
@@ -47,7 +47,7 @@ impl<P: Poller> Ready<P> {
             let result = match (armed, want) {
                 _ if armed == want => Ok(()),
                 (_, Interest::NONE) => {
-                    // It fails only for a source that is not there, which is what is wanted.
+                    // Fails only if the poller does not have the source, which is the goal.
                     let _ = self.poller.remove(socket, key);
                     Ok(())
                 }
@@ -61,7 +61,7 @@ impl<P: Poller> Ready<P> {
         }
     }
 
-    /// Asks the poller, for as long as there is nothing else to do.
+    /// Polls: without waiting if there is other work, otherwise until an event or the timeout.
     pub(super) fn poll(&mut self, deadline: Option<Instant>, now: Instant) -> io::Result<()> {
         let rested = self.backoff.iter().map(|(until, _)| *until);
         let until = deadline.into_iter().chain(rested).min();
@@ -76,9 +76,10 @@ impl<P: Poller> Ready<P> {
         }
     }
 
-    /// Queues what was waited for. Nothing is performed here, so no slot changes its owner while
-    /// a report may still name it. And should a report be wrong all the same, for a duplicate in
-    /// a child process that has not executed its program yet: it costs an attempt, no more.
+    /// Queues the ops that waited for a report or an answer. Performs no op, so no slot is reused
+    /// while a report may still name it. A report may still be wrong: between fork and exec, a
+    /// child process holds duplicates, which keep closed sources in an epoll instance. A wrong
+    /// report costs one attempt.
     pub(super) fn collect(&mut self) {
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {
@@ -91,7 +92,7 @@ impl<P: Poller> Ready<P> {
                 }
                 KEY_NOTIFIER => {
                     self.stats.system_calls += 1;
-                    // First the notifier, then the answers: one that comes between notifies again.
+                    // Reset the notifier first: an answer that arrives later notifies again.
                     self.helpers.notifier().reset();
                     while let Some(answer) = self.helpers.next_answer() {
                         self.receive_answer(answer);
@@ -141,7 +142,7 @@ mod tests {
         driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
     }
 
-    /// A driver whose only op is a receive, and the name of that.
+    /// A driver whose only op is a receive, and the name of that op.
     fn receiving() -> (Epoll, Handle<Sock>, OpId, UnixStream) {
         let mut driver = Epoll::open(&Limits::default()).unwrap();
         let (ours, peer) = UnixStream::pair().unwrap();
@@ -152,22 +153,22 @@ mod tests {
 
     #[test]
     #[should_panic = "an op ends that is not in flight"]
-    fn an_end_too_many_is_noticed() {
+    fn ending_an_op_that_is_not_in_flight_panics() {
         let mut driver = Epoll::open(&Limits::default()).unwrap();
         driver.done.finish(Token(1), Outcome::Closed);
     }
 
     #[test]
-    #[should_panic = "is in line for a buffer, but does not wait for one"]
-    fn a_place_in_line_that_nobody_has_is_noticed() {
+    #[should_panic = "is in `waits_for_buffer`, but does not wait for one"]
+    fn a_wrong_entry_in_waits_for_buffer_panics() {
         let (mut driver, _, op, _peer) = receiving();
         driver.waits_for_buffer.push_back(op);
         wait(&mut driver);
     }
 
     #[test]
-    #[should_panic = "is among those that rest, but does not"]
-    fn a_rest_that_nobody_takes_is_noticed() {
+    #[should_panic = "is in `backoff`, but does not back off"]
+    fn a_wrong_entry_in_backoff_panics() {
         let (mut driver, _, op, _peer) = receiving();
         driver.backoff.push((Instant::now(), op));
         wait(&mut driver);
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     #[should_panic = "WaitsForBuffer, was listed 0 times"]
-    fn an_op_that_waits_in_no_line_is_noticed() {
+    fn an_op_missing_from_its_queue_panics() {
         let (mut driver, handle, op, _peer) = receiving();
         let source = driver.sources.get_mut(handle).unwrap();
         source.read.op.get_mut().unwrap().stage = OpStage::WaitsForBuffer;

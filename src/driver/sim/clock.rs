@@ -1,4 +1,4 @@
-//! Time, real or virtual: virtual time passes by being slept through.
+//! Real or virtual time. Virtual time advances when the driver sleeps.
 
 use std::io;
 use std::sync::MutexGuard;
@@ -7,13 +7,13 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use super::network::{Net, Network};
 use crate::driver::Now;
 
-/// Time since the machine was started.
+/// The clock of a simulated machine.
 #[derive(Debug)]
 pub(super) struct Clock {
     start: Instant,
-    /// Virtual time; `None` for real time.
+    /// Virtual time since the start; `None` for real time.
     elapsed: Option<Duration>,
-    /// The wall clock at the start, since the epoch.
+    /// The wall clock at the start, as time since the epoch.
     pub(super) wall: Duration,
 }
 
@@ -35,17 +35,17 @@ impl Clock {
         Now { instant: self.start + elapsed, system: UNIX_EPOCH + self.wall + elapsed }
     }
 
-    /// Lets virtual time pass.
+    /// Advances virtual time.
     pub(super) fn pass(&mut self, time: Duration) {
-        *self.elapsed.as_mut().expect("real time passes by itself") += time;
+        *self.elapsed.as_mut().expect("only virtual time can be advanced") += time;
     }
 
-    /// Lets time pass until `next`, and virtual time for `window` more; real time, at the longest
-    /// until a peer does something.
+    /// Advances virtual time to `next + window`. In real time, sleeps until `next` or until a peer
+    /// changes something.
     ///
     /// # Errors
     ///
-    /// When virtual time would have to pass for ever.
+    /// When virtual time has no next event: the sleep would never end.
     pub(super) fn sleep<'a>(
         &mut self,
         net: &'a Net,
@@ -55,7 +55,7 @@ impl Clock {
     ) -> io::Result<MutexGuard<'a, Network>> {
         match (&mut self.elapsed, next) {
             (Some(_), None) => {
-                Err(io::Error::new(io::ErrorKind::Deadlock, "nothing can happen any more"))
+                Err(io::Error::new(io::ErrorKind::Deadlock, "the simulation has no next event"))
             }
             (Some(elapsed), Some(next)) => {
                 *elapsed = (next + window).max(*elapsed);

@@ -1,17 +1,17 @@
-//! What goes wrong in a simulated world, and how often: drawn from a seed.
+//! The faults of a simulated world and their probabilities, drawn from a seed.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 
-/// The troubles of one world. Chances are in a thousand, per step of an op.
+/// The faults of one world. Chances are per mille, for each step of an op.
 #[derive(Clone, Debug)]
 pub struct Faults {
-    /// How long a step takes at most.
+    /// The longest time that a step takes.
     pub latency_max: Duration,
     /// The chance that a step takes a hundred times as long.
     pub late: u16,
-    /// Bytes that one step moves at most.
+    /// The most bytes that one step moves.
     pub piece_max: usize,
     /// The chance that a connection is reset.
     pub reset: u16,
@@ -19,22 +19,22 @@ pub struct Faults {
     pub descriptors: u16,
     /// The chance that a file cannot be read.
     pub disk: u16,
-    /// The chance that the wall clock is set, per wait.
+    /// The chance that the wall clock is set, for each wait.
     pub clock: u16,
-    /// Whether a reset also destroys bytes that are on their way.
+    /// Whether a reset also destroys bytes in transit.
     pub loses: bool,
     /// The chance that a directory cannot be watched.
     pub watch_fails: u16,
     /// The chance that a request to watch or a report takes a hundred times as long.
     pub watch_late: u16,
-    /// The chance that nobody is told of a change, as of one that the kernel does not see.
+    /// The chance that a change is not reported, as if the kernel had not seen it.
     pub watch_lost: u16,
-    /// The chance that all changes since the last wait are lost, and that is told.
+    /// The chance that all changes since the last wait are lost, and the loss is reported.
     pub watch_overflow: u16,
 }
 
 impl Faults {
-    /// A world in which everything happens at once and nothing fails.
+    /// A world without latency and without faults.
     pub const NONE: Self = Self {
         latency_max: Duration::ZERO,
         late: 0,
@@ -50,8 +50,8 @@ impl Faults {
         watch_overflow: 0,
     };
 
-    /// The troubles of the world with this seed. Each is absent from many worlds, so that runs
-    /// get far enough for the others to matter.
+    /// Draws the faults of a world. Many worlds lack any given fault, so runs get far enough to
+    /// meet the others.
     pub fn draw(random: &mut Rng) -> Self {
         let mut chance =
             |of: u8, max: u16| if random.u8(..of) == 0 { random.u16(1..=max) } else { 0 };

@@ -1,8 +1,9 @@
 //! Files in memory: a flat table of names, each with sparse content.
 //!
-//! A directory is there because a name beneath it is, as in an object store. There are no links,
-//! so nothing leads out of a root but `..`, which is refused as `RESOLVE_BENEATH` would, and an
-//! absolute path, which begins at [`Files::root`] where [`Links::Follow`] allows it.
+//! A directory exists while there is a name beneath it, as in an object store. There are no links,
+//! so only two kinds of path could leave a root: those with `..`, which are refused as
+//! `RESOLVE_BENEATH` refuses them, and absolute paths, which start at [`Files::root`] and need
+//! [`Links::Follow`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::CStr;
@@ -17,7 +18,7 @@ use super::network::Net;
 use crate::driver::file::SimulatedFile;
 use crate::driver::{Entries, Entry, EntryKind, File, FileKind, Links, Metadata};
 
-/// The files of a simulated machine; clones are handles to the same ones.
+/// The files of a simulated machine. Clones are handles to the same files.
 #[derive(Clone, Debug)]
 pub struct Files {
     shared: Arc<FileSystem>,
@@ -26,7 +27,7 @@ pub struct Files {
 #[derive(Debug)]
 struct FileSystem {
     state: Mutex<Names>,
-    /// Files that are open.
+    /// The number of open files.
     open: AtomicU64,
 }
 
@@ -34,13 +35,13 @@ struct FileSystem {
 struct Names {
     names: BTreeMap<Vec<u8>, Arc<Node>>,
     inodes: u64,
-    /// Since the epoch: what files are stamped with.
+    /// The time stamp of changes, since the epoch.
     time: Duration,
-    /// What happens, if there is a watcher.
+    /// The log of changes, if there is a watcher.
     log: Option<NameLog>,
 }
 
-/// What an inode is: it lives as long as a name or an open file refers to it.
+/// An inode. It exists while a name or an open file refers to it.
 #[derive(Debug)]
 struct Node {
     inode: u64,
@@ -48,7 +49,7 @@ struct Node {
     content: Mutex<NodeContent>,
 }
 
-/// Bytes at offsets; zeros between them.
+/// Extents of bytes by offset; the gaps between them are zeros.
 #[derive(Debug, Default)]
 struct NodeContent {
     len: u64,
@@ -56,10 +57,10 @@ struct NodeContent {
     modified: Duration,
 }
 
-/// An inode that is open.
+/// An open file or directory.
 struct OpenNode {
     node: Arc<Node>,
-    /// The name that it was opened by: what is beneath a directory begins with it and a slash.
+    /// The name it was opened by. Names beneath a directory begin with its name and a slash.
     name: Vec<u8>,
     shared: Arc<FileSystem>,
 }
@@ -76,7 +77,7 @@ impl Drop for OpenNode {
     }
 }
 
-/// A lock is never held while something can panic that is not a bug of the simulator itself.
+/// Ignores poisoning: only a bug of the simulator can panic while a lock is held.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -93,12 +94,12 @@ impl Default for Files {
 }
 
 impl Files {
-    /// Sets the time that changes are stamped with from now on, since the epoch.
+    /// Sets the time stamp of later changes, since the epoch.
     pub fn set_time(&self, time: Duration) {
         lock(&self.shared.state).time = time;
     }
 
-    /// Writes a file anew, in place if the name is taken: its inode stays.
+    /// Replaces the content of a file, or creates it. An existing file keeps its inode.
     pub fn write(&self, name: impl AsRef<[u8]>, bytes: &[u8]) {
         self.change(|state| {
             let (node, time) = (state.node_of(name.as_ref()), state.time);
@@ -107,8 +108,8 @@ impl Files {
         });
     }
 
-    /// Writes at an offset, in bytes; what lies between the end and the offset is zeros. Writing
-    /// over what was written at another offset is not supported.
+    /// Writes at an offset, in bytes; a gap between the end and the offset reads as zeros. Writes
+    /// from different offsets must not overlap.
     pub fn write_at(&self, name: impl AsRef<[u8]>, offset: u64, bytes: &[u8]) {
         self.change(|state| {
             let (node, time) = (state.node_of(name.as_ref()), state.time);
@@ -119,7 +120,7 @@ impl Files {
         });
     }
 
-    /// Cuts a file, or extends it by zeros, to `len` bytes.
+    /// Truncates a file to `len` bytes, or extends it with zeros.
     pub fn truncate(&self, name: impl AsRef<[u8]>, len: u64) {
         self.change(|state| {
             let (node, time) = (state.node_of(name.as_ref()), state.time);
@@ -132,12 +133,12 @@ impl Files {
         });
     }
 
-    /// Takes a name away. Who has the file open keeps it.
+    /// Removes a name. The file lives on while it is open.
     pub fn remove(&self, name: impl AsRef<[u8]>) {
         self.change(|state| drop(state.take(name.as_ref())));
     }
 
-    /// Gives a file another name, in place of what had it.
+    /// Renames a file; replaces a file that has the new name.
     pub fn rename(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) {
         self.change(|state| {
             if let Some(node) = state.take(from.as_ref()) {
@@ -147,7 +148,7 @@ impl Files {
         });
     }
 
-    /// Changes something, and tells the watcher.
+    /// Applies a change, and notifies the watcher.
     fn change(&self, change: impl FnOnce(&mut Names)) {
         let mut state = lock(&self.shared.state);
         change(&mut state);
@@ -158,23 +159,23 @@ impl Files {
         }
     }
 
-    /// Notes from now on what happens, and tells of it there.
+    /// Starts a new log of changes, which notifies `net`.
     pub(super) fn log_to(&self, net: &Arc<Net>) {
         lock(&self.shared.state).log = Some(NameLog::new(Arc::clone(net)));
     }
 
-    /// What has happened since the last time, and whether some of it was lost.
+    /// Takes the log since the last call. Returns also whether events were lost.
     pub(super) fn take_log(&self) -> (VecDeque<Happening>, bool) {
         lock(&self.shared.state).log.as_mut().map(NameLog::take).unwrap_or_default()
     }
 
-    /// Whether a name is that of a directory.
+    /// Whether `name` is a directory.
     pub(super) fn is_directory(&self, name: &[u8]) -> bool {
         let found = lock(&self.shared.state).find(name);
         found.is_ok_and(|node| node.kind == FileKind::Directory)
     }
 
-    /// The directory that all names are beneath.
+    /// The root directory.
     pub fn root(&self) -> Arc<File> {
         Arc::new(self.open_node(Vec::new(), Arc::new(Node::directory(1))))
     }
@@ -183,13 +184,13 @@ impl Files {
     ///
     /// # Errors
     ///
-    /// When there is none under this name.
+    /// When no file has this name.
     pub fn open(&self, name: impl AsRef<[u8]>) -> io::Result<Arc<File>> {
         let (name, node) = self.shared.resolve(&[], name.as_ref(), Links::Beneath)?;
         Ok(Arc::new(self.open_node(name, node)))
     }
 
-    /// Files that are open at the moment, the root included.
+    /// The number of open files, including the root.
     pub fn open_count(&self) -> u64 {
         self.shared.open.load(Ordering::Relaxed)
     }
@@ -203,7 +204,7 @@ impl Files {
 }
 
 impl FileSystem {
-    /// The file that a path beneath a directory leads to, and its whole name.
+    /// Resolves a path beneath a directory to a file and its full name.
     fn resolve(
         &self,
         directory: &[u8],
@@ -249,7 +250,7 @@ impl Node {
 }
 
 impl Names {
-    /// The file of that name, which is about to be changed, and made if there is none.
+    /// The file with this name, which the caller is about to change; created if there is none.
     fn node_of(&mut self, name: &[u8]) -> Arc<Node> {
         self.log(|log, names| match names.contains_key(name) {
             true => log.changed(name),
@@ -264,14 +265,14 @@ impl Names {
         Arc::clone(node)
     }
 
-    /// Takes a name away.
+    /// Removes a name and returns its file.
     fn take(&mut self, name: &[u8]) -> Option<Arc<Node>> {
         let node = self.names.remove(name)?;
         self.log(|log, names| log.went(name, |name| is_parent_in(names, name)));
         Some(node)
     }
 
-    /// Notes something, if there is a watcher.
+    /// Writes to the log, if there is a watcher.
     fn log(&mut self, note: impl FnOnce(&mut NameLog, &BTreeMap<Vec<u8>, Arc<Node>>)) {
         if let Some(log) = &mut self.log {
             note(log, &self.names);
@@ -285,7 +286,7 @@ impl Names {
         if let Some(node) = self.names.get(name) {
             return Ok(Arc::clone(node));
         }
-        // Something beneath a file, or beneath a directory, makes the difference of the errors.
+        // A name beneath a file is `ENOTDIR`, any other missing name is `ENOENT`.
         let is_parent = |parent: &[u8], child: &[u8]| {
             child.strip_prefix(parent).is_some_and(|rest| rest.first() == Some(&b'/'))
         };
@@ -297,7 +298,7 @@ impl Names {
     }
 }
 
-/// Whether there is a name beneath this one.
+/// Whether there is a name beneath `name`.
 fn is_parent_in(names: &BTreeMap<Vec<u8>, Arc<Node>>, name: &[u8]) -> bool {
     let prefix = [name, b"/"].concat();
     names.range(prefix.clone()..).next().is_some_and(|(name, _)| name.starts_with(&prefix))
@@ -340,8 +341,8 @@ impl SimulatedFile for OpenNode {
         let state = lock(&self.shared.state);
         let beneath = state.names.range(prefix.clone()..);
         let mut found = Entries::default();
-        // The names are in order, so those of one directory come one after the other: but for what
-        // sorts before the slash.
+        // The names are sorted, but those beneath one directory need not be adjacent: bytes that
+        // sort before the slash come between a directory's name and the names beneath it.
         let mut seen = BTreeSet::new();
         for name in beneath.map_while(|(name, _)| name.strip_prefix(&prefix[..])) {
             let mut parts = name.splitn(2, |byte| *byte == b'/');
@@ -441,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_tells_what_is_in_it() {
+    fn a_directory_lists_its_entries() {
         let files = Files::default();
         for name in ["a", "b!", "b/one", "b/two/three", "b0"] {
             files.write(name, b"four");

@@ -1,33 +1,33 @@
-//! What happens to the names of files, for the simulated watcher: what `inotify(7)` would see.
+//! The log of changes to files and names, for the simulated watcher: the events of `inotify(7)`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::network::Net;
 
-/// Happenings that wait to be looked at. What is beyond is lost, and that is known.
+/// The capacity of the log. Events beyond it are lost, and the log records that.
 const LOG_MAX: usize = 4096;
 
-/// Something that has happened. Names are whole ones.
+/// An event. Directories have their full names.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Happening {
-    /// To what a directory has under a name.
+    /// An entry of a directory changed.
     Entry {
         directory: Vec<u8>,
         name: Vec<u8>,
-        /// It came, went or is another one.
+        /// The entry was created, removed or replaced, not only its content changed.
         moved: bool,
     },
-    /// A directory has gone, with the last name beneath it.
+    /// A directory ceased to exist, with the last name beneath it.
     Gone { directory: Vec<u8> },
 }
 
-/// All that has happened since somebody looked.
+/// The events since the last [`NameLog::take`].
 #[derive(Debug)]
 pub(super) struct NameLog {
     happenings: VecDeque<Happening>,
     overflowed: bool,
-    /// Who sleeps there is told.
+    /// To be notified of new events.
     net: Arc<Net>,
 }
 
@@ -36,23 +36,23 @@ impl NameLog {
         Self { happenings: VecDeque::new(), overflowed: false, net }
     }
 
-    /// Whom to tell that there is more, without the locks that are held while it is written.
+    /// The network to notify of new events, after the lock of the files is released.
     pub(super) fn net(&self) -> Arc<Net> {
         Arc::clone(&self.net)
     }
 
-    /// What has happened since the last time, and whether some of it was lost.
+    /// Takes the events since the last call. Returns also whether events were lost.
     pub(super) fn take(&mut self) -> (VecDeque<Happening>, bool) {
         (std::mem::take(&mut self.happenings), std::mem::take(&mut self.overflowed))
     }
 
-    /// A file has changed.
+    /// Logs that the content of a file changed.
     pub(super) fn changed(&mut self, name: &[u8]) {
         self.entry(name, false);
     }
 
-    /// A name is about to come, or to stand for something else. The directories on the way to it
-    /// come with it, unless they are there.
+    /// Logs that a name is about to be created or replaced, and with it the directories on its path
+    /// that do not exist yet.
     pub(super) fn comes(&mut self, name: &[u8], is_there: impl Fn(&[u8]) -> bool) {
         for directory in directories(name).filter(|directory| !is_there(directory)) {
             self.entry(directory, true);
@@ -60,7 +60,7 @@ impl NameLog {
         self.entry(name, true);
     }
 
-    /// A name has gone, and directories that are not there any more with it.
+    /// Logs that a name was removed, and with it the directories on its path that ceased to exist.
     pub(super) fn went(&mut self, name: &[u8], is_there: impl Fn(&[u8]) -> bool) {
         self.entry(name, true);
         for directory in directories(name).rev().take_while(|directory| !is_there(directory)) {
@@ -85,7 +85,7 @@ impl NameLog {
     }
 }
 
-/// The directories on the way to a name, but for the one that is always there.
+/// The directories on the path to a name, except the root.
 fn directories(name: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     memchr::memchr_iter(b'/', name).map(|slash| &name[..slash])
 }

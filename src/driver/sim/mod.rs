@@ -1,30 +1,29 @@
-//! A simulated machine: the [`Driver`] contract kept in memory, for tests that need no kernel.
+//! A simulated machine: implements the [`Driver`] contract in memory, for tests without a kernel.
 //!
-//! It comes in two ways. [`Sim::open`] is calm: everything happens at once, in real time, and the
-//! peers may be threads. [`Sim::seeded`] is a world of trouble in virtual time, drawn from a seed:
-//! steps take long and overtake each other, bytes move in small pieces, connections are reset,
-//! descriptors run out, disks fail, the wall clock jumps. The same seed gives the same run, so a
-//! failure can be looked at as often as one likes.
+//! There are two kinds. [`Sim::open`] runs in real time without latency and faults, and its peers
+//! may be threads. [`Sim::seeded`] runs in virtual time with faults: steps take long and overtake
+//! each other, bytes move in small pieces, connections are reset, descriptors run out, disks fail,
+//! the wall clock jumps. A seed determines the run, so a failure can be replayed.
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `mod.rs` | the driver: its ops, and whose step is next |
-//! | `clock.rs` | time, real or virtual |
-//! | `steps.rs` | who takes a step in a wait |
-//! | `step.rs` | what an op does when its step has come |
+//! | `mod.rs` | the driver: its ops, and the schedule of their steps |
+//! | `clock.rs` | real or virtual time |
+//! | `steps.rs` | which ops take a step in a wait |
+//! | `step.rs` | what an op does in a step |
 //! | `network.rs` | connections, and the peers' ends of them |
-//! | `files.rs`, `log.rs` | files, and what happens to their names |
-//! | `watch.rs` | the watcher, which hears of that |
-//! | `faults.rs` | what goes wrong |
+//! | `files.rs`, `log.rs` | files, and the log of their changes |
+//! | `watch.rs` | the watcher, which reports these changes |
+//! | `faults.rs` | the faults |
 //!
-//! A job ([`Op::Run`]) is done on the spot when its step comes, so it must neither wait for this
-//! machine nor touch its peers.
+//! A step of a job ([`Op::Run`]) runs the job on the driver's thread, so a job must neither wait
+//! for this machine nor use its peers.
 //!
-//! An op in flight has an [`OpPlace`]. A step may find its op gone, or in another place by now:
-//! steps are only hints.
+//! An op in flight has an [`OpPlace`]. A step is only a hint: when it is due, its op may have ended
+//! or be in another place.
 //!
 //! Invariants, which are asserted: an op is in `waits_for_buffer` exactly while that is its place;
-//! a socket goes when its ops have gone; `jobs` and `file_ops` count those in flight.
+//! a socket is removed after its ops have ended; `jobs` and `file_ops` count those in flight.
 
 mod clock;
 mod faults;
@@ -77,15 +76,15 @@ pub struct Sim {
     faults: Faults,
     random: Rng,
     limits: Limits,
-    /// Sockets and files that may be open at a time.
+    /// The most sockets and files open at a time.
     descriptors_max: Option<u32>,
     pool: Rc<Pool>,
     sockets: SlotMap<SimSocket, Sock>,
     ops: SlotMap<SimOp>,
-    /// Whose step comes when; steps at the same time come in the order of their numbers.
+    /// The schedule: by time, and by number for steps at the same time.
     steps: BTreeMap<(Duration, u64), Handle<SimOp>>,
     steps_made: u64,
-    /// Receives that wait for a buffer, longest first.
+    /// Receives that wait for a buffer, oldest first.
     waits_for_buffer: VecDeque<Handle<SimOp>>,
     /// Ops that have had their turn in this wait.
     spent: Vec<Handle<SimOp>>,
@@ -95,7 +94,7 @@ pub struct Sim {
     file_ops: u32,
     done: Completions,
     waits: u64,
-    /// A time at which a wait returns, whatever it was told.
+    /// A time at which a wait returns, whatever its timeout.
     alarm: Option<Duration>,
     watching: Watching,
     stats: DriverStats,
@@ -106,13 +105,13 @@ struct SimSocket {
     end: SocketEnd,
     read: Option<Handle<SimOp>>,
     write: Option<Handle<SimOp>>,
-    /// A close that was submitted, which waits until the other ops are over.
+    /// The close that was submitted; it waits until the other ops have ended.
     close: Option<Handle<SimOp>>,
-    /// A listener that is closed, and delivers who waits there before.
+    /// Set while a listener that is being closed delivers its backlog.
     drain: Option<ListenerDrain>,
 }
 
-/// What a socket is on the network.
+/// The end of a socket in the network.
 #[derive(Clone, Copy, Debug)]
 enum SocketEnd {
     Listener(Handle<SimListener>),
@@ -126,22 +125,22 @@ struct SimOp {
     work: SimWork,
     place: OpPlace,
     cancelled: bool,
-    /// The wait in which it has moved this many bytes, or accepted this many connections.
+    /// The number of a wait, and the bytes or connections that the op has moved in that wait.
     turn: (u64, u64),
 }
 
 /// Where an op in flight is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum OpPlace {
-    /// It has a step in `steps`, or is in `spent`.
+    /// The op has a step in `steps`, or is in `spent`.
     Planned,
-    /// It waits for its socket to be touched; a close, for the other ops to end.
+    /// The op waits until a peer touches its socket; a close waits until the other ops end.
     Blocked,
-    /// It is in `waits_for_buffer`.
+    /// The op is in `waits_for_buffer`.
     WaitsForBuffer,
 }
 
-/// What an op does. A job that was one too many is not kept.
+/// What an op does. A job that is to be refused is not kept.
 #[derive(Debug)]
 enum SimWork {
     Accept { sock: Handle<Sock> },
@@ -160,7 +159,7 @@ impl SimSocket {
 }
 
 impl Sim {
-    /// A calm machine in real time.
+    /// Opens a machine in real time, without latency and faults.
     ///
     /// # Errors
     ///
@@ -172,9 +171,9 @@ impl Sim {
         Ok(Self::new(limits, clock, Faults::NONE, Rng::with_seed(0)))
     }
 
-    /// A machine in virtual time, with troubles.
+    /// Opens a machine in virtual time, with faults.
     pub fn seeded(limits: &Limits, seed: u64, faults: Faults) -> Self {
-        // Some day in 2033, for all seeds.
+        // A day in 2033, the same for all seeds.
         let wall = Duration::from_secs(2_000_000_000);
         let clock = Clock::simulated(Instant::now(), wall);
         Self::new(limits, clock, faults, Rng::with_seed(seed))
@@ -193,7 +192,7 @@ impl Sim {
             descriptors_max: None,
             pool: Pool::new(limits.buffers, limits.buffer_bytes),
             sockets: SlotMap::marked(limits.sockets_max),
-            // Three for each socket, those on files, and jobs, which are refused in their step.
+            // No tighter bound: jobs beyond the limit are ops too, until their step refuses them.
             ops: SlotMap::new(CAPACITY_MAX),
             steps: BTreeMap::new(),
             steps_made: 0,
@@ -214,7 +213,7 @@ impl Sim {
         self.files.clone()
     }
 
-    /// A connection that is accepted already, and its other end.
+    /// Creates a connection that is accepted already, and its peer.
     ///
     /// # Errors
     ///
@@ -231,7 +230,7 @@ impl Sim {
         Ok((Sock(handle), peer))
     }
 
-    /// A listener, and the way to it.
+    /// Creates a listener, and the dialer that connects to it.
     ///
     /// # Errors
     ///
@@ -245,24 +244,24 @@ impl Sim {
         let handle = handle.ok_or(io::ErrorKind::QuotaExceeded)?;
         let SocketEnd::Listener(listener) = self.sockets.get(handle).expect("just inserted").end
         else {
-            unreachable!("it was made a listener")
+            unreachable!("the socket was created as a listener")
         };
         Ok((Sock(handle), Dialer::new(net, listener)))
     }
 
-    /// Sets how many sockets and files may be open at a time; beyond, accepts and opens meet
-    /// `EMFILE`.
+    /// Limits the sockets and files open at a time. Beyond the limit, opens fail with `EMFILE`, and
+    /// accepts pause.
     pub fn set_descriptors_max(&mut self, max: Option<u32>) {
         self.descriptors_max = max;
     }
 
-    /// Sets a time since the start at which a wait returns, whatever it was told. Virtual time
-    /// does not pass over it.
+    /// Sets a time since the start at which a wait returns, whatever its timeout. A wait does not
+    /// advance virtual time past the alarm.
     pub fn set_alarm(&mut self, at: Option<Duration>) {
         self.alarm = at;
     }
 
-    /// Sockets that are open.
+    /// The number of open sockets.
     pub fn sockets(&self) -> u32 {
         self.sockets.len()
     }
@@ -272,13 +271,13 @@ impl Sim {
         self.clock.elapsed()
     }
 
-    /// Lets virtual time pass while nobody waits, as when the process is stopped (SIGSTOP). What
-    /// happens meanwhile comes with the next wait.
+    /// Advances virtual time outside a wait, as if the process were stopped (SIGSTOP). The next
+    /// wait handles what happens meanwhile.
     pub fn pass(&mut self, time: Duration) {
         self.clock.pass(time);
     }
 
-    /// Ends all faults and delays: from now on the world is calm, though still in virtual time.
+    /// Turns all faults and latencies off. Time stays virtual.
     pub fn calm(&mut self) {
         self.faults = Faults::NONE;
     }
@@ -287,7 +286,7 @@ impl Sim {
         self.sockets.insert(SimSocket::new(end)).ok()
     }
 
-    /// The socket that ops may be submitted on.
+    /// A socket that accepts new ops.
     fn open_socket(&mut self, sock: Sock) -> &mut SimSocket {
         let socket = self.sockets.get_mut(sock.0);
         let socket = socket.unwrap_or_else(|| sock.stale());
@@ -304,7 +303,7 @@ impl Sim {
         }
     }
 
-    /// Plans a step of an op, after what it takes to get there.
+    /// Schedules a step of an op after a random latency.
     fn plan(&mut self, op: Handle<SimOp>) {
         let mut latency = self.latency();
         if self.happens(self.faults.late) {
@@ -324,7 +323,7 @@ impl Sim {
         if max == 0 { Duration::ZERO } else { Duration::from_nanos(self.random.u64(..max)) }
     }
 
-    /// Whether something happens that has this chance in a thousand.
+    /// Draws whether an event with this chance, per mille, happens.
     fn happens(&mut self, chance: u16) -> bool {
         chance > 0 && self.random.u16(..1000) < chance
     }
@@ -352,7 +351,7 @@ impl Driver for Sim {
             Op::OpenFile { root, path } => (None, SimWork::Open { root, path }),
             Op::Run { job } => {
                 self.jobs += 1;
-                // One more than those that wait is thought to be done already.
+                // One more than the queue holds, because the job thread works on one.
                 (None, SimWork::Run { job: (self.jobs <= 1 + job_thread::QUEUE).then_some(job) })
             }
             Op::Close { sock, reset } => {
@@ -374,7 +373,7 @@ impl Driver for Sim {
             let side = if reads { socket.read } else { socket.write };
             assert!(side.is_none(), "a second op on one side of a socket");
         }
-        let handle = self.ops.insert(pending).expect("more ops than memory holds");
+        let handle = self.ops.insert(pending).expect("the table of ops is full");
         match (&self.ops.get(handle).expect("just inserted").work, side) {
             (_, Some((sock, true))) => self.open_socket(sock).read = Some(handle),
             (_, Some((sock, false))) => self.open_socket(sock).write = Some(handle),
@@ -422,8 +421,8 @@ impl Driver for Sim {
             }
             let next = self.steps.keys().next().map(|(due, _)| *due);
             let next = [next, self.watch_due(), until].into_iter().flatten().min();
-            // A little later, so that what comes at nearly the same time comes together; but not
-            // over an alarm.
+            // Sleep a little longer, so steps at nearly the same time share a wait; but not past
+            // the alarm.
             let window = self
                 .latency()
                 .min(self.alarm.unwrap_or(Duration::MAX).saturating_sub(next.unwrap_or_default()));
@@ -454,7 +453,7 @@ impl Driver for Sim {
         Ok((Ipv4Addr::LOCALHOST, port).into())
     }
 
-    /// The same for all: there is one server on this machine.
+    /// All sockets have the same address: the machine has one server.
     fn local(&self, sock: Sock) -> io::Result<SocketAddr> {
         self.sockets.get(sock.0).unwrap_or_else(|| sock.stale());
         Ok((Ipv4Addr::LOCALHOST, LOCAL_PORT).into())

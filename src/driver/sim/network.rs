@@ -1,10 +1,10 @@
 //! Connections in memory, between a driver on one side and peers on the other.
 //!
-//! They behave as TCP on loopback does: bytes wait in a bounded buffer for their reader, an end
-//! comes after them, and so does a reset. What closes with unread input resets.
+//! They behave like TCP on loopback: bytes wait for their reader in a bounded buffer, and an end or
+//! a reset arrives after them. Closing with unread input resets the connection.
 //!
-//! Everything lies behind one lock, with one condition for everybody who waits: the driver on its
-//! thread, and peers on theirs.
+//! One lock protects everything, with one condition variable for all waiting threads: the driver's
+//! and the peers'.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -16,7 +16,7 @@ use crate::driver::Sock;
 use crate::driver::slot_map::{CAPACITY_MAX, Handle, SlotMap};
 use crate::driver::waker::Notifier;
 
-/// Bytes that wait in one direction of a connection.
+/// The buffer of one direction of a connection.
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Connections that wait to be accepted.
@@ -29,16 +29,16 @@ pub(super) struct Net {
     changed: Condvar,
 }
 
-/// What the lock protects.
+/// The state that the lock protects.
 #[derive(Debug)]
 pub(super) struct Network {
     connections: SlotMap<SimConnection>,
     listeners: SlotMap<SimListener>,
-    /// What peers have changed since the driver looked: sockets, by the driver's names.
+    /// The driver's sockets that peers have changed since its last look.
     pub(super) touched: Vec<Handle<Sock>>,
-    /// Somebody called the waker.
+    /// A waker was called.
     pub(super) woken: bool,
-    /// The watcher has something to look at.
+    /// The watcher has work.
     pub(super) noted: bool,
     /// Threads that wait for a change.
     sleepers: u32,
@@ -50,21 +50,21 @@ pub(super) struct SimConnection {
     up: Pipe,
     /// From the driver to the peer.
     down: Pipe,
-    /// The driver's name for it, once it was accepted.
+    /// The driver's socket, once the connection is accepted.
     owner: Option<Handle<Sock>>,
     peer_gone: bool,
     driver_gone: bool,
 }
 
-/// One direction.
+/// One direction of a connection.
 #[derive(Debug, Default)]
 struct Pipe {
     bytes: VecDeque<u8>,
-    /// Bytes that were taken out since the beginning.
+    /// Bytes read since the connection began.
     taken: u64,
-    /// Nothing follows what is there.
+    /// The end of input follows the bytes.
     ended: bool,
-    /// A reset follows what is there.
+    /// A reset follows the bytes.
     broken: bool,
 }
 
@@ -72,11 +72,11 @@ struct Pipe {
 pub(super) struct SimListener {
     owner: Handle<Sock>,
     backlog: VecDeque<Handle<SimConnection>>,
-    /// It takes no new connections.
+    /// The listener refuses new connections.
     closing: bool,
 }
 
-/// What a read or a write has come to.
+/// The result of a read or a write.
 #[derive(Debug)]
 pub(super) enum Moved {
     Bytes(usize),
@@ -102,14 +102,14 @@ impl Net {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells everybody who waits that something has changed.
+    /// Wakes all waiting threads after a change.
     pub(super) fn tell(&self, network: &Network) {
         if network.sleepers > 0 {
             self.changed.notify_all();
         }
     }
 
-    /// Waits for a change, at the longest for `time`.
+    /// Waits for a change, for at most `time`.
     pub(super) fn wait<'a>(
         &self,
         mut network: MutexGuard<'a, Network>,
@@ -129,7 +129,7 @@ impl Net {
 }
 
 impl Net {
-    /// Has the watcher look at what there is.
+    /// Notifies the watcher that it has work.
     pub(super) fn note(&self) {
         let mut network = self.lock();
         network.noted = true;
@@ -174,7 +174,7 @@ impl Pipe {
 }
 
 impl SimConnection {
-    /// Breaks both directions. What is on its way may still arrive: `keep` of its bytes do.
+    /// Breaks both directions. `keep` maps the number of bytes in transit to how many still arrive.
     fn reset(&mut self, keep: impl Fn(usize) -> usize) {
         for pipe in [&mut self.up, &mut self.down] {
             pipe.bytes.truncate(keep(pipe.bytes.len()));
@@ -185,7 +185,7 @@ impl SimConnection {
 
 /// The driver's side.
 impl Network {
-    /// A connection that the driver calls `owner`.
+    /// Creates a connection; `owner` is the driver's socket, if it is accepted already.
     pub(super) fn connect(&mut self, owner: Option<Handle<Sock>>) -> Handle<SimConnection> {
         let connection = SimConnection {
             up: Pipe::default(),
@@ -194,19 +194,19 @@ impl Network {
             peer_gone: false,
             driver_gone: false,
         };
-        self.connections.insert(connection).expect("more connections than memory holds")
+        self.connections.insert(connection).expect("the table of connections is full")
     }
 
     pub(super) fn listen(&mut self, owner: Handle<Sock>) -> Handle<SimListener> {
         let listener = SimListener { owner, backlog: VecDeque::new(), closing: false };
-        self.listeners.insert(listener).expect("more listeners than memory holds")
+        self.listeners.insert(listener).expect("the table of listeners is full")
     }
 
     pub(super) fn has_backlog(&self, listener: Handle<SimListener>) -> bool {
         self.listeners.get(listener).is_some_and(|listener| !listener.backlog.is_empty())
     }
 
-    /// Takes no new connections from now on.
+    /// Makes a listener refuse new connections.
     pub(super) fn hold_off(&mut self, listener: Handle<SimListener>) {
         if let Some(listener) = self.listeners.get_mut(listener) {
             listener.closing = true;
@@ -220,7 +220,7 @@ impl Network {
         self.listeners.get_mut(listener)?.backlog.pop_front()
     }
 
-    /// Names a connection that was accepted.
+    /// Assigns an accepted connection to the driver's socket.
     pub(super) fn own(&mut self, connection: Handle<SimConnection>, owner: Handle<Sock>) {
         self.connection(connection).owner = Some(owner);
     }
@@ -246,7 +246,7 @@ impl Network {
         self.connection(connection).down.ended = true;
     }
 
-    /// Bytes that the peer has taken.
+    /// Bytes that the peer has read.
     pub(super) fn acknowledged(&self, connection: Handle<SimConnection>) -> u64 {
         self.connections.get(connection).map_or(0, |connection| connection.down.taken)
     }
@@ -278,7 +278,7 @@ impl Network {
         }
     }
 
-    /// Closes a listener, and resets who waits there.
+    /// Closes a listener, and resets the connections in its backlog.
     pub(super) fn close_listener(&mut self, listener: Handle<SimListener>) {
         let Some(listener) = self.listeners.remove(listener) else { return };
         for connection in listener.backlog {
@@ -287,10 +287,10 @@ impl Network {
     }
 
     fn connection(&mut self, handle: Handle<SimConnection>) -> &mut SimConnection {
-        self.connections.get_mut(handle).expect("it lives until both ends are closed")
+        self.connections.get_mut(handle).expect("a connection exists until both ends are closed")
     }
 
-    /// What a peer does to a connection: the driver is to look at it.
+    /// Changes a connection on behalf of a peer, and marks its socket as touched.
     fn change<R>(
         &mut self,
         handle: Handle<SimConnection>,
@@ -304,7 +304,7 @@ impl Network {
     }
 }
 
-/// The other end of a connection, for a client: blocking, as `std`'s streams are.
+/// The client's end of a connection. It blocks, like the streams of `std`.
 #[derive(Debug)]
 pub struct Peer {
     end: Arc<PeerEnd>,
@@ -312,7 +312,7 @@ pub struct Peer {
     nonblocking: bool,
 }
 
-/// The peer's end, which is closed when the last [`Peer`] of it is dropped.
+/// The peer's end, shared by its [`Peer`]s; dropping the last one closes it.
 #[derive(Debug)]
 struct PeerEnd {
     net: Arc<Net>,
@@ -337,7 +337,7 @@ impl Drop for PeerEnd {
 }
 
 impl PeerEnd {
-    /// Changes the connection, and tells everybody.
+    /// Changes the connection, and wakes all waiting threads.
     fn change(&self, change: impl FnOnce(&mut SimConnection)) {
         let mut network = self.net.lock();
         network.change(self.connection, change);
@@ -351,7 +351,7 @@ impl Peer {
         Self { end, timeout: None, nonblocking: false }
     }
 
-    /// Ends a direction, or both.
+    /// Shuts down the peer's output; the read side needs nothing.
     pub fn shutdown(&self, how: Shutdown) {
         self.end.change(|connection| {
             if how != Shutdown::Read {
@@ -360,27 +360,27 @@ impl Peer {
         });
     }
 
-    /// Goes away with a reset.
+    /// Resets the connection.
     pub fn reset(self) {
         self.end.change(|connection| connection.reset(|len| len));
     }
 
-    /// A second handle to the same end.
+    /// Returns another handle to the same end.
     pub fn try_clone(&self) -> Self {
         Self { end: Arc::clone(&self.end), timeout: self.timeout, nonblocking: self.nonblocking }
     }
 
-    /// How long a read or a write waits; for ever by default.
+    /// Sets how long a read or a write waits; by default, without limit.
     pub fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.timeout = timeout;
     }
 
-    /// Whether reads and writes fail with `WouldBlock` instead of waiting.
+    /// Sets whether reads and writes fail with `WouldBlock` instead of waiting.
     pub fn set_nonblocking(&mut self, nonblocking: bool) {
         self.nonblocking = nonblocking;
     }
 
-    /// Tries until something has moved, or the time is over.
+    /// Repeats an attempt until it does not block, or the timeout expires.
     fn wait_for(&self, mut attempt: impl FnMut(&mut SimConnection) -> Moved) -> io::Result<usize> {
         let PeerEnd { net, connection } = &*self.end;
         let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
@@ -428,7 +428,7 @@ impl Write for Peer {
     }
 }
 
-/// Where a client finds a listener.
+/// Connects clients to a listener.
 #[derive(Clone, Debug)]
 pub struct Dialer {
     net: Arc<Net>,
@@ -440,11 +440,11 @@ impl Dialer {
         Self { net, listener }
     }
 
-    /// Makes a connection; it waits in the backlog until it is accepted.
+    /// Creates a connection, which waits in the backlog until it is accepted.
     ///
     /// # Errors
     ///
-    /// When the listener is closed, or its backlog full.
+    /// When the listener is closed, or its backlog is full.
     pub fn dial(&self) -> io::Result<Peer> {
         let network = &mut *self.net.lock();
         let Some(listener) = network.listeners.get(self.listener) else {
@@ -454,7 +454,7 @@ impl Dialer {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         let connection = network.connect(None);
-        let listener = network.listeners.get_mut(self.listener).expect("it was there just now");
+        let listener = network.listeners.get_mut(self.listener).expect("it was just found");
         listener.backlog.push_back(connection);
         network.touched.push(listener.owner);
         self.net.tell(network);

@@ -1,4 +1,4 @@
-//! Steps: what an op of the simulated machine does when its time has come.
+//! Steps: what an op of the simulated machine does when its step is due.
 
 use std::ffi::CStr;
 use std::io;
@@ -14,24 +14,24 @@ use crate::driver::op::cancelled;
 use crate::driver::slot_map::Handle;
 use crate::driver::{ACCEPT_RETRY, ACCEPTS_PER_WAIT, Chain, File, Job, Outcome, Sock, Token};
 
-/// Bytes of a file that one step copies at most.
+/// The most bytes of a chain that one attempt copies.
 const COPY_BYTES: usize = 16 * 1024;
 
 /// How a step ended.
 enum StepEnd {
-    /// The op is over.
+    /// The op has ended.
     Over(io::Result<()>),
-    /// Nothing can be done before the socket is touched.
+    /// The op waits until a peer touches the socket.
     Blocked,
-    /// Nothing can be done before the socket's other ops are over.
+    /// The close waits until the socket's other ops have ended.
     Joins,
-    /// There is more to do, at once.
+    /// The op continues in this wait.
     Again,
-    /// There is more to do, in the next wait.
+    /// The op has used up its turn, and continues in the next wait.
     Spent,
     /// There is no free buffer.
     WaitsForBuffer,
-    /// There is no free descriptor.
+    /// No descriptor is free: the accept pauses.
     Rest,
 }
 
@@ -39,7 +39,7 @@ impl Sim {
     /// Takes a step of an op, if it is still in flight.
     pub(super) fn step(&mut self, network: &mut Network, op: Handle<SimOp>) {
         let Some(pending) = self.ops.get(op) else { return };
-        // A request to cancel races with what the op was about to do.
+        // A cancel races with the step that the op was about to take.
         let lost = pending.cancelled && (self.faults.latency_max.is_zero() || self.random.bool());
         let end = if lost { StepEnd::Over(Err(cancelled())) } else { self.attempt(network, op) };
         let Some(pending) = self.ops.get_mut(op) else { return };
@@ -155,12 +155,12 @@ impl Sim {
     }
 
     fn progress(&mut self, op: Handle<SimOp>, token: Token, amount: u64, outcome: Outcome) {
-        self.ops.get_mut(op).expect("it goes on").turn.1 += amount;
+        self.ops.get_mut(op).expect("it is in flight").turn.1 += amount;
         self.done.progress(token, outcome);
     }
 
-    /// The other ops of a socket that is closed are to end: an accept, when it has delivered who
-    /// waits.
+    /// Begins a close: cancels the other ops of the socket, but lets an accept deliver the backlog
+    /// first.
     pub(super) fn begin_close(&mut self, sock: Handle<Sock>, close: Handle<SimOp>) {
         let socket = self.sockets.get_mut(sock).expect("its close was just submitted");
         socket.close = Some(close);
@@ -176,8 +176,8 @@ impl Sim {
         }
     }
 
-    /// What the last accept of a listener does when it can do nothing now: it ends, or rests a
-    /// bounded number of times.
+    /// Ends the accept of a listener that is being closed when the backlog is empty or the bounds
+    /// of the drain are reached. Returns `end` unchanged for other accepts.
     fn limit_drain(&mut self, sock: Handle<Sock>, end: StepEnd) -> StepEnd {
         let socket = self.sockets.get_mut(sock).expect("its op is in flight");
         let Some(drain) = &mut socket.drain else { return end };
@@ -198,7 +198,7 @@ impl Sim {
 }
 
 impl SimWork {
-    /// The outcome of an op that ends before its work is done; what it owns is taken out.
+    /// The outcome of the op's last completion; takes the buffer or the chain out of the op.
     pub(super) fn end(&mut self, result: io::Result<()>) -> Outcome {
         match self {
             Self::Accept { .. } => Outcome::Accepted(Err(result.err().unwrap_or_else(cancelled))),
@@ -254,7 +254,7 @@ impl Sim {
         }
     }
 
-    /// Whether a descriptor is wanted in vain.
+    /// Whether descriptors have run out, by the limit or by a fault.
     fn lacks_descriptor(&mut self) -> bool {
         let open = u64::from(self.sockets.len()) + self.files.open_count();
         self.happens(self.faults.descriptors)
@@ -338,7 +338,7 @@ impl Sim {
         }
     }
 
-    /// Copies what a chain wants to send next.
+    /// Copies the next bytes of a chain.
     fn copy(&mut self, chain: &Chain, buffer: &mut [u8]) -> io::Result<usize> {
         match chain.next() {
             NextPart::Nothing => Ok(0),
@@ -360,14 +360,14 @@ impl Sim {
         }
     }
 
-    /// Closes a socket, once its other ops are over.
+    /// Closes a socket, once its other ops have ended.
     fn close(&mut self, network: &mut Network, op: Handle<SimOp>, sock: Handle<Sock>) -> StepEnd {
         let socket = self.sockets.get(sock).expect("a socket is closed once");
         if socket.read.is_some() || socket.write.is_some() {
             return StepEnd::Joins;
         }
         let Some(SimOp { work: SimWork::Close { reset, .. }, .. }) = self.ops.get(op) else {
-            unreachable!("it is the step of a close")
+            unreachable!("callers pass a close")
         };
         match socket.end {
             SocketEnd::Listener(listener) => network.close_listener(listener),
@@ -387,12 +387,12 @@ impl Sim {
         }
     }
 
-    /// Bytes on their way that a reset destroys.
+    /// Draws how many bytes in transit a reset destroys.
     fn lost(&mut self) -> usize {
         if self.faults.loses { self.random.usize(..100_000) } else { 0 }
     }
 
-    /// Bytes that this step moves, of `max`.
+    /// Draws how many bytes this step moves, at most `max`.
     fn piece(&mut self, max: usize) -> usize {
         match self.faults.piece_max.min(max) {
             piece if self.faults.latency_max.is_zero() => piece,
@@ -420,7 +420,7 @@ impl Sim {
     fn read(&mut self, op: Handle<SimOp>) -> StepEnd {
         let Some(SimOp { work: SimWork::Read { file, offset, buffer }, .. }) = self.ops.get_mut(op)
         else {
-            unreachable!("it is the step of a read")
+            unreachable!("callers pass a read")
         };
         let (file, offset, mut buffer) = (file.clone(), *offset, mem::take(buffer));
         let len = buffer.len();

@@ -1,4 +1,4 @@
-//! The parts of a wait: who takes a step, and when.
+//! The parts of a wait: which ops take a step, and when.
 
 use std::mem;
 
@@ -6,21 +6,21 @@ use super::network::Network;
 use super::{OpPlace, Sim};
 
 impl Sim {
-    /// Gives receives that found no buffer a step while there are buffers, and before everybody
-    /// else. One that has nothing to receive leaves its buffer to the next.
+    /// Gives the receives that wait for a buffer a step, before all other ops and while buffers are
+    /// free. A receive without input leaves its buffer to the next.
     pub(super) fn revive(&mut self, network: &mut Network) {
         while self.pool.available() > 0 {
             let Some(op) = self.waits_for_buffer.pop_front() else { break };
             let place = self.ops.get(op).map(|pending| pending.place);
             assert!(
                 place == Some(OpPlace::WaitsForBuffer),
-                "{op:?} is in line for a buffer, but {place:?}"
+                "{op:?} is in `waits_for_buffer`, but its place is {place:?}"
             );
             self.step(network, op);
         }
     }
 
-    /// What peers have done may be what ops wait for.
+    /// Schedules the blocked ops on sockets that peers have touched.
     pub(super) fn listen_to_peers(&mut self, network: &mut Network) {
         for sock in mem::take(&mut network.touched) {
             let Some(socket) = self.sockets.get(sock) else { continue };
@@ -43,7 +43,7 @@ impl Sim {
             }
             let op = entry.remove();
             let place = self.ops.get(op).map(|pending| (pending.place, pending.cancelled));
-            // Who waits for a buffer is served in order, unless it does not want one any more.
+            // `revive` serves the receives that wait for a buffer, in order, unless cancelled.
             if place != Some((OpPlace::WaitsForBuffer, false)) {
                 self.step(network, op);
             }

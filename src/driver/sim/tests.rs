@@ -1,4 +1,4 @@
-//! The simulator's own promises: it replays, and its troubles are real ones.
+//! Tests of the simulator itself: runs replay, and faults occur.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -8,10 +8,10 @@ use crate::driver::Outcome;
 
 const TIMEOUT: Option<Duration> = Some(Duration::from_secs(10));
 
-/// What each side of an exchange sends.
+/// The bytes that each side of an exchange sends.
 const BYTES: usize = 5000;
 
-/// Receives what a peer has written before, and sends it back: all completions, as text.
+/// Receives what a peer has written before, and sends as much. Returns all completions, as text.
 fn exchange(seed: u64) -> String {
     let faults = Faults::draw(&mut Rng::with_seed(seed));
     let mut sim = Sim::seeded(&Limits::default(), seed, faults);
@@ -53,9 +53,9 @@ fn virtual_time_passes_without_waiting() {
     assert!(sim.elapsed() < Duration::from_secs(3602));
 }
 
-/// A wait that would never end is a bug of somebody, and is told.
+/// A wait that would never end is a bug of the test or of the code under test.
 #[test]
-fn a_world_in_which_nothing_can_happen_is_an_error() {
+fn a_wait_without_a_next_event_is_an_error() {
     let mut sim = Sim::seeded(&Limits::default(), 1, Faults::NONE);
     let (sock, _peer) = sim.connect().unwrap();
     sim.submit(Token(1), Op::RecvMany { sock });
@@ -86,9 +86,9 @@ fn faults_happen() {
     assert!(runs.iter().any(|run| pieces(run) > 100) && runs.iter().any(|run| pieces(run) == 2));
 }
 
-/// Whatever goes wrong meanwhile: who is connected when a listener is closed is delivered.
+/// Faults do not keep a listener that is being closed from delivering its backlog.
 #[test]
-fn a_closed_listener_delivers_its_queue_in_all_worlds() {
+fn a_closed_listener_delivers_its_backlog_in_all_worlds() {
     const CLIENTS: usize = 100;
     for seed in 0..if cfg!(miri) { 2 } else { 300 } {
         let random = &mut Rng::with_seed(seed);
@@ -102,7 +102,7 @@ fn a_closed_listener_delivers_its_queue_in_all_worlds() {
             sim.wait(Some(Duration::from_micros(10)), &mut all).unwrap();
         }
         sim.submit(Token(2), Op::Close { sock: listener, reset: false });
-        assert!(dialer.dial().is_err(), "it takes nobody new");
+        assert!(dialer.dial().is_err(), "a closing listener refuses new connections");
         while sim.in_flight() > 0 {
             sim.wait(TIMEOUT, &mut all).unwrap();
         }
@@ -118,8 +118,8 @@ fn a_closed_listener_delivers_its_queue_in_all_worlds() {
 }
 
 #[test]
-#[should_panic = "is in line for a buffer, but None"]
-fn a_place_in_line_that_nobody_has_is_noticed() {
+#[should_panic = "is in `waits_for_buffer`, but its place is None"]
+fn a_wrong_entry_in_waits_for_buffer_panics() {
     let mut sim = Sim::open(&Limits::default()).unwrap();
     sim.waits_for_buffer.push_back(Handle::at(7));
     let _ = sim.wait(Some(Duration::ZERO), &mut Vec::new());
@@ -127,7 +127,7 @@ fn a_place_in_line_that_nobody_has_is_noticed() {
 
 #[test]
 #[should_panic = "a job ends that was not counted"]
-fn a_job_too_many_is_noticed() {
+fn ending_a_job_that_was_not_counted_panics() {
     let mut sim = Sim::open(&Limits::default()).unwrap();
     sim.submit(Token(1), Op::Run { job: Job::new(|| Ok(Vec::new())) });
     sim.jobs = 0;

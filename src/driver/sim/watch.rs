@@ -1,15 +1,16 @@
-//! The simulated watcher: it keeps the contract of [`crate::driver::watch`], and is slow,
-//! unreliable and deaf as its seed has it.
+//! The simulated watcher: it keeps the contract of [`crate::driver::watch`], with latencies and
+//! lost reports that the seed determines.
 //!
-//! It hears of what is done by [`Files`], in a [`wait`](crate::driver::Driver::wait):
-//! requests are worked on one after the other, each taking a while, and reports are posted a while
-//! after what they tell of. So a lookup may see what is reported later, or be over before. Reports
-//! of changes may overtake each other; [`Faults`] says what is lost. What events mean, what waits
-//! and what happens when a posting is refused is not simulated: that is the code of the real one.
+//! It runs inside a [`wait`](crate::driver::Driver::wait), and learns changes from the log of
+//! [`Files`]. It processes one request at a time, after a latency, and posts each report some time
+//! after the change. So a lookup may see a change before its report, or end before the change is
+//! reported. Reports of changes may overtake each other; [`Faults`] decides which are lost. The
+//! table of watches, the pending requests and the outbox are the code of the real watcher, not
+//! simulated.
 //!
-//! Reports are posted by the thread that waits, without the lock of the network: so a posting may
-//! wake a driver, but not call this watcher. After it, accepted or not, the wait returns as after a
-//! wake, so that whoever had no room can make some.
+//! The thread that waits posts the reports, without the lock of the network, so a post may wake a
+//! driver, but must not call this watcher. After a post, accepted or refused, the wait returns as
+//! after a wake, so a receiver that was full can make room.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -30,59 +31,61 @@ use crate::driver::watch::{
 #[cfg(test)]
 mod tests;
 
-/// Steps that are planned; if reports would be more, all that are on their way are lost.
+/// The most plans at a time. If there are more, all reports in transit are lost.
 const PLANS_MAX: usize = 4096;
 
-/// The handle of a simulated watcher. When it is dropped, nothing is posted any more.
+/// The handle of a simulated watcher. After it is dropped, nothing is posted.
 #[derive(Debug)]
 pub struct Watch {
     kernel: Arc<Mutex<Kernel>>,
     net: Arc<Net>,
 }
 
-/// The machine's side of it.
+/// The machine's reference to the watcher.
 #[derive(Debug, Default)]
 pub(super) struct Watching(Weak<Mutex<Kernel>>);
 
-/// What the thread of a real watcher has, and what happens to it.
+/// The state that the thread of a real watcher has, and the plans that replace the thread.
 #[derive(Debug)]
 struct Kernel {
     requests: Requests,
     table: WatchTable,
-    /// Those of directories that are watched, by their whole names.
+    /// The watch descriptors.
     numbers: Numbers,
     outbox: Outbox,
     way: Way,
 }
 
-/// What is in work, and reports on their way.
+/// The request in progress, and the reports in transit.
 #[derive(Debug)]
 struct Way {
     random: Rng,
     plans: BTreeMap<(Instant, u64), Plan>,
     made: u64,
-    /// When the last report comes that keeps its place, and when the last of all.
+    /// When the last report that must stay in order arrives.
     ordered: Instant,
+    /// When the last report of any kind arrives.
     last: Instant,
-    /// A request is in work: the next one waits.
+    /// A request is in progress: the next one waits.
     busy: bool,
 }
 
 #[derive(Debug)]
 enum Plan {
-    /// A request is done. Of the root its whole name is left.
+    /// Completes a request to watch.
     Watch {
         site: SiteId,
+        /// The full name of the root.
         root: Vec<u8>,
         path: Box<[u8]>,
     },
-    Forget {
-        site: SiteId,
-    },
-    /// A report has come to where it waits to be posted.
+    /// Completes a request to forget a site.
+    Forget { site: SiteId },
+    /// Puts a report into the outbox.
     Tell(ChangeReport),
 }
 
+/// The watch descriptors, by the full names of the watched directories.
 #[derive(Debug, Default)]
 struct Numbers {
     numbers: BTreeMap<Vec<u8>, i32>,
@@ -94,8 +97,8 @@ fn lock(kernel: &Mutex<Kernel>) -> MutexGuard<'_, Kernel> {
 }
 
 impl Sim {
-    /// A watcher of this machine's files, which posts to `post` while this machine waits. It takes
-    /// the place of the one before, of which nothing more is heard. From now on no
+    /// Creates a watcher of this machine's files, which posts to `post` during waits. It replaces
+    /// the previous watcher, which posts nothing more. From now on, no
     /// [`Op::Run`](crate::driver::Op::Run) may change the files.
     pub fn watcher(&mut self, post: Post) -> Watch {
         let way = Way::new(self.random.fork(), self.clock.now().instant);
@@ -111,7 +114,7 @@ impl Sim {
         Watch { kernel, net: Arc::clone(&self.net) }
     }
 
-    /// Lets the watcher do what is due, without the lock.
+    /// Runs the watcher's due plans, without the lock of the network.
     pub(super) fn watch<'a>(
         &self,
         net: &'a Net,
@@ -127,7 +130,7 @@ impl Sim {
         network
     }
 
-    /// When the watcher has something to do, since the start.
+    /// When the watcher's next work is due, since the start.
     pub(super) fn watch_due(&self) -> Option<Duration> {
         let now = self.clock.now().instant;
         let kernel = self.watching.0.upgrade()?;
@@ -137,7 +140,7 @@ impl Sim {
 }
 
 impl Watcher for Watch {
-    /// The root must be one of the simulated machine.
+    /// The root must be a directory of the simulated machine.
     fn watch(&mut self, site: SiteId, root: &Arc<File>, path: &[u8]) -> bool {
         let added = lock(&self.kernel).requests.watch(site, root, path);
         self.net.note();
@@ -151,7 +154,7 @@ impl Watcher for Watch {
 }
 
 impl Kernel {
-    /// Does what is due. Returns whether anything was posted, or refused.
+    /// Does the work that is due. Returns whether a post was made, accepted or refused.
     fn turn(&mut self, now: Instant, faults: &Faults, files: &Files) -> bool {
         self.hear(now, faults, files);
         self.begin(now, faults);
@@ -186,14 +189,14 @@ impl Kernel {
         posts
     }
 
-    /// When there is something to do.
+    /// When the next work is due.
     fn due(&self, now: Instant) -> Option<Instant> {
         let plan = self.way.plans.keys().next().map(|(due, _)| *due);
         let rest = self.outbox.rests_until(now).unwrap_or(now);
         [plan, (!self.outbox.is_empty()).then_some(rest)].into_iter().flatten().min()
     }
 
-    /// Begins with a request, if none is in work.
+    /// Begins the next request, if none is in progress.
     fn begin(&mut self, now: Instant, faults: &Faults) {
         if self.way.busy {
             return;
@@ -210,7 +213,7 @@ impl Kernel {
         self.way.plan(due, plan);
     }
 
-    /// Finds out what has happened to files, as far as that is heard.
+    /// Reads the log of changes, and plans reports of those that are not lost.
     fn hear(&mut self, now: Instant, faults: &Faults, files: &Files) {
         let Self { table, numbers, way, .. } = self;
         let (happenings, overflowed) = files.take_log();
@@ -239,7 +242,7 @@ impl Kernel {
         way.tell(now, faults, heard.0);
     }
 
-    /// Watches a directory, and those above it.
+    /// Watches a directory and those above it.
     fn establish(
         &mut self,
         now: Instant,
@@ -269,7 +272,7 @@ impl Kernel {
         }
     }
 
-    /// Reports of these sites were lost.
+    /// Drops the reports in transit of these sites, and ends their watches.
     fn lose(&mut self, sites: Vec<SiteId>) {
         let Self { table, numbers, outbox, way, .. } = self;
         way.plans.retain(|_, plan| match plan {
@@ -290,13 +293,13 @@ impl Way {
         self.plans.insert((due, self.made), plan);
     }
 
-    /// The next plan, if its time has come.
+    /// The next plan, if it is due.
     fn due(&mut self, now: Instant) -> Option<Plan> {
         let entry = self.plans.first_entry().filter(|entry| entry.key().0 <= now)?;
         Some(entry.remove())
     }
 
-    /// Sends reports on their way. A change may overtake others.
+    /// Plans the arrival of reports. Changes may overtake each other.
     fn tell(
         &mut self,
         now: Instant,
@@ -314,7 +317,7 @@ impl Way {
         }
     }
 
-    /// The sites that have reports on their way.
+    /// The sites with reports in transit.
     fn sites(&self) -> Vec<SiteId> {
         let site = |plan: &Plan| match plan {
             Plan::Tell(report) => Some(report.site()),
@@ -330,7 +333,7 @@ impl Way {
         Duration::from_nanos(nanos) * times
     }
 
-    /// Whether something happens that has this chance in a thousand.
+    /// Draws whether an event with this chance, per mille, happens.
     fn happens(&mut self, chance: u16) -> bool {
         chance > 0 && self.random.u16(..1000) < chance
     }
@@ -341,7 +344,7 @@ impl Numbers {
         self.numbers.get(directory).copied()
     }
 
-    /// The number of a directory: a new one if it is not watched.
+    /// The watch descriptor of a directory; a new one if it is not watched yet.
     fn of(&mut self, directory: Vec<u8>) -> i32 {
         let Self { numbers, last } = self;
         *numbers.entry(directory).or_insert_with(|| {
@@ -355,7 +358,7 @@ impl Numbers {
     }
 }
 
-/// Reports that are to be sent on their way.
+/// Collects reports, to plan their arrival.
 #[derive(Debug, Default)]
 struct Reported(Vec<ChangeReport>);
 

@@ -1,10 +1,9 @@
-//! How many threads the drivers of one process may have together.
+//! The number of threads that all drivers of a process may have together.
 //!
-//! A thread takes memory maps, of which a process may have `vm.max_map_count`
-//! (`/proc/sys/vm/max_map_count`; proc(5), Documentation/admin-guide/sysctl/vm.rst of Linux). When
-//! they run out, std does not fail to start a thread: it aborts the whole process, in the new
-//! thread, which finds no place for its signal stack. Connections must not be able to bring that
-//! about, however many drivers there are, so all of them share one count.
+//! A thread uses memory maps, and a process may have at most `vm.max_map_count` of them (proc(5),
+//! Documentation/admin-guide/sysctl/vm.rst of Linux). When they run out, std does not return an
+//! error: the new thread cannot map its signal stack, and aborts the whole process. Clients must
+//! not be able to cause that, however many drivers there are, so all drivers share one count.
 
 use std::fs;
 use std::io;
@@ -16,18 +15,18 @@ use super::limits::PROCESS_THREADS_MAX;
 /// Memory maps of a thread: its stack, its signal stack, and a guard page for each.
 const MAPS_PER_THREAD: u32 = 4;
 
-/// The part of all memory maps that threads may take: one in so many. The rest is for the heap,
-/// for libraries, and for the threads of others in this process.
+/// Threads may use `1 / SHARE` of the memory maps. The rest is for the heap, for libraries,
+/// and for other threads of the process.
 const SHARE: u32 = 4;
 
-/// A number of threads that may live at a time.
+/// A bound on the number of threads that exist at a time.
 #[derive(Debug)]
 pub(super) struct Budget {
     max: u32,
     taken: AtomicU32,
 }
 
-/// A place for a thread, which gives it back when it ends.
+/// The permit of one thread, dropped when the thread ends.
 #[derive(Debug)]
 pub(super) struct ThreadPermit(&'static Budget);
 
@@ -36,20 +35,20 @@ impl Budget {
         Self { max, taken: AtomicU32::new(0) }
     }
 
-    /// The one of this process, decided when it is first asked for.
+    /// The budget of this process; its bound is computed on first use.
     pub(super) fn of_process() -> &'static Self {
         static PROCESS: LazyLock<Budget> =
             LazyLock::new(|| Budget::new(threads_max(max_map_count())));
         &PROCESS
     }
 
-    /// A place for one more thread.
+    /// Takes a permit for one more thread.
     ///
     /// # Errors
     ///
-    /// When there is none.
+    /// When the budget is exhausted.
     pub(super) fn take(&'static self) -> io::Result<ThreadPermit> {
-        // Only the number counts; nothing is handed over by it.
+        // Relaxed: the counter does not synchronize any other memory.
         let more = |taken: u32| (taken < self.max).then(|| taken + 1);
         match self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
             Ok(_) => Ok(ThreadPermit(self)),
@@ -60,7 +59,7 @@ impl Budget {
     fn exhausted(&self) -> io::Error {
         let reason = format!(
             "all {} threads that the drivers of this process may have are blocked; allow fewer \
-             connections, take another driver, or raise vm.max_map_count (at most \
+             connections, use another driver, or raise vm.max_map_count (at most \
              {PROCESS_THREADS_MAX} threads)",
             self.max
         );
@@ -71,11 +70,11 @@ impl Budget {
 impl Drop for ThreadPermit {
     fn drop(&mut self) {
         let taken = self.0.taken.fetch_sub(1, Ordering::Relaxed);
-        assert!(taken > 0, "a place is given back that nobody had");
+        assert!(taken > 0, "a permit was returned twice");
     }
 }
 
-/// Memory maps that this process may have, if that can be read.
+/// The number of memory maps that this process may have, if it can be read.
 fn max_map_count() -> Option<u32> {
     fs::read_to_string("/proc/sys/vm/max_map_count").ok()?.trim().parse().ok()
 }
@@ -89,17 +88,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn threads_take_a_quarter_of_the_memory_maps_at_most() {
-        // The default of Linux.
+    fn threads_use_at_most_a_quarter_of_the_memory_maps() {
+        // The default on Linux.
         assert_eq!(threads_max(Some(65_530)), 4095);
         assert_eq!(threads_max(Some(u32::MAX)), PROCESS_THREADS_MAX);
         assert_eq!(threads_max(None), PROCESS_THREADS_MAX);
-        // Where the limit cannot be read, the default must be enough.
+        // If the limit cannot be read, the maximum must fit into the default.
         const { assert!(PROCESS_THREADS_MAX * MAPS_PER_THREAD < 65_530 * 3 / 4) };
     }
 
     #[test]
-    fn a_place_is_given_back() {
+    fn a_dropped_permit_can_be_taken_again() {
         static BUDGET: Budget = Budget::new(2);
         let places = [BUDGET.take().unwrap(), BUDGET.take().unwrap()];
         let error = BUDGET.take().unwrap_err();

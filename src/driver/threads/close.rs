@@ -1,4 +1,4 @@
-//! Ends of sockets: other ops first, then the threads, then the descriptor.
+//! Closes sockets: ends the other ops, makes the threads leave, then closes the descriptor.
 
 use std::io;
 use std::net::Shutdown;
@@ -17,8 +17,8 @@ use crate::driver::slot_map::Handle;
 use crate::driver::{ACCEPT_RETRY, ACCEPTS_PER_WAIT, Outcome, Sock, sys};
 
 impl Threads {
-    /// Delivers what the queue of a listener holds, as much as one turn may; says whether that is
-    /// all, which it is at once for a socket that does not accept.
+    /// Delivers the backlog of a listener, as far as one turn allows. Returns whether the backlog
+    /// is delivered; at once `true` for a socket without an accept in flight.
     fn drain(&mut self, handle: Handle<Sock>, now: Instant) -> bool {
         let socket = self.sockets.get_mut(handle).expect("a socket is closed once");
         let Some(read) = socket.read.op.get().filter(|read| read.accept) else {
@@ -43,7 +43,8 @@ impl Threads {
         drained
     }
 
-    /// Accepts without waiting. One less than a turn may bring: a thread may bring that one.
+    /// Accepts without blocking: one connection less than a turn may deliver, because the
+    /// listener's thread may have accepted one.
     fn accept_queued(
         &mut self,
         handle: Handle<Sock>,
@@ -54,9 +55,9 @@ impl Threads {
         let op = OpName::Close(handle).id();
         for _ in 1..ACCEPTS_PER_WAIT {
             let socket = self.sockets.get_mut(handle).expect("its close is under way");
-            let token = socket.read.op.get().expect("it was there above").token;
+            let token = socket.read.op.get().expect("`drain` has found an accept").token;
             let Some(Close { phase: ClosePhase::Draining(drain), .. }) = &mut socket.close else {
-                unreachable!("it has begun")
+                unreachable!("`drain` has begun the drain")
             };
             if !drain.may_accept() {
                 return true;
@@ -74,7 +75,7 @@ impl Threads {
                     self.backoff.push((now + ACCEPT_RETRY, op));
                     return false;
                 }
-                // That nobody is left is what was asked: it counts as no attempt in vain.
+                // An empty backlog is the goal here, so `would_block` does not count it.
                 _ => return true,
             }
         }
@@ -82,7 +83,7 @@ impl Threads {
         false
     }
 
-    /// What a thread brings that has waited for a connection on a listener that is closed.
+    /// Processes the answer of a thread that was in an accept on a listener that is being closed.
     pub(super) fn accepted_last(&mut self, handle: Handle<Sock>, accepted: io::Result<OwnedFd>) {
         let socket = self.sockets.get_mut(handle).expect("a thread was in a call on it");
         let begun =
@@ -99,7 +100,7 @@ impl Threads {
         }
     }
 
-    /// Ends the other ops of a socket, and asks the threads to leave it.
+    /// Ends the other ops of a socket, and makes the threads leave their calls on it.
     pub(super) fn begin_close(&mut self, handle: Handle<Sock>, now: Instant) {
         if !self.drain(handle, now) {
             return;
@@ -111,7 +112,7 @@ impl Threads {
         close.phase = ClosePhase::Ending { drained };
         let reset = close.reset;
         if socket.is_busy() {
-            // Both fail when the peer is gone, and then nothing blocks.
+            // Both calls fail if the peer is gone, and then no call blocks.
             self.stats.system_calls += 1;
             let _ = match reset {
                 true => sys::abort(socket.shared.as_fd()),
@@ -121,7 +122,7 @@ impl Threads {
         socket.shared.give_up_send(true);
         let (receives, sends) = (socket.read.op.get().is_some(), socket.write.op.get().is_some());
         let sent_by_thread = socket.write.busy;
-        // A thread that accepts may bring one more, see `accepted_last`.
+        // A thread in an accept may return one more connection, see `accepted_last`.
         if receives && !accepts {
             self.end_read(handle, Err(cancelled()));
         }
@@ -141,17 +142,17 @@ impl Threads {
             return;
         }
         let socket = self.sockets.remove(handle).expect("it was just found");
-        // Both fail when the peer is gone already.
+        // Both calls fail if the peer is gone already.
         if close.reset {
-            // The second time, if threads had to leave: some kernels (6.4, 6.5) refuse the first.
+            // The second attempt, if a thread was in a call: kernels 6.4 and 6.5 refuse the first.
             self.stats.system_calls += 1;
             let _ = sys::abort(socket.shared.as_fd());
         } else if socket.adopted && !socket.listener {
-            // Without duplicates elsewhere, closing does the same.
+            // A duplicate of an adopted socket would keep the connection open.
             self.stats.system_calls += 1;
             let _ = sys::shutdown(socket.shared.as_fd(), Shutdown::Both);
         }
-        // No thread shares the descriptor any more, so this closes it.
+        // No thread holds the descriptor any more, so this closes it.
         drop(socket);
         self.stats.system_calls += 1;
         self.done.finish(close.token, Outcome::Closed);

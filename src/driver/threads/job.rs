@@ -1,8 +1,8 @@
-//! Jobs: what a thread does in blocking system calls, and what it answers.
+//! Blocking jobs: the system calls that a thread makes, and their results.
 //!
 //! A job is one step of an op: one accept, one receive, one piece of a send, one open, a bounded
-//! part of a read. It owns all that it uses, or shares it by an [`Arc`]: a thread that is stuck
-//! keeps its socket, its file and its memory alive, and nobody else has to wait for it.
+//! part of a read. It owns everything it uses, or shares it by an [`Arc`], so a stuck thread keeps
+//! its socket, file and memory alive, and the driver need not wait for it.
 
 use std::ffi::CString;
 use std::io::{self, IoSlice};
@@ -20,21 +20,21 @@ use crate::driver::slot_map::Handle;
 use crate::driver::transfer::{PIECE_BYTES, SLICES_MAX};
 use crate::driver::{File, Outcome, Sock, sys};
 
-/// How long a blocked send waits before it looks whether it is still wanted (`SO_SNDTIMEO`).
+/// The interval at which a blocked send checks whether it was given up (`SO_SNDTIMEO`).
 pub(super) const SEND_LOOKS: Duration = Duration::from_millis(100);
 
-/// A piece's memory is kept for the next one up to this size.
+/// The largest memory of a piece that is kept for the next piece.
 const KEEP_BYTES: usize = 16 * 1024;
 
-/// What threads need of a socket. The descriptor is closed when the last of them has let go.
+/// The part of a socket that threads share. Dropping the last reference closes the descriptor.
 #[derive(Debug)]
 pub(super) struct SharedSocket {
     descriptor: OwnedFd,
-    /// The send in progress is to stop where it is.
+    /// Asks the send in progress to stop where it is.
     send_given_up: AtomicBool,
 }
 
-/// A step of an op, and whose it is.
+/// A step of an op, and its socket or file op.
 #[derive(Debug)]
 pub(super) enum BlockingJob {
     Socket(Handle<Sock>, SocketJob),
@@ -45,7 +45,7 @@ pub(super) enum BlockingJob {
 #[derive(Debug)]
 pub(super) enum SocketJob {
     Accept(Arc<SharedSocket>),
-    /// Fill the first `room` bytes of the buffer, as far as there is something at once.
+    /// Wait for input, and receive what there is into the first `room` bytes of the buffer.
     Receive {
         shared: Arc<SharedSocket>,
         buffer: Vec<u8>,
@@ -61,21 +61,21 @@ pub(super) enum FileJob {
         root: Arc<File>,
         path: CString,
     },
-    /// Read on by at most `bytes_max`.
+    /// Continue a read by at most `bytes_max`.
     Read {
         read: BufferRead,
         bytes_max: usize,
     },
 }
 
-/// What a job brought, and to whom.
+/// The result of a job, and its socket or file op.
 #[derive(Debug)]
 pub(super) enum JobResult {
     Socket(Handle<Sock>, SocketResult),
     File(Handle<FileOp>, FileResult),
 }
 
-/// What the job took, counted.
+/// Counts the system calls of a job.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Calls {
     /// System calls.
@@ -84,38 +84,38 @@ pub(super) struct Calls {
     pub(super) would_block: u64,
 }
 
-/// What a [`SocketJob`] brought.
+/// The result of a [`SocketJob`].
 #[derive(Debug)]
 pub(super) enum SocketResult {
     Accepted(io::Result<OwnedFd>),
-    /// The number of bytes, and the buffer that begins with them.
+    /// The number of bytes received, and the buffer, which begins with them.
     Received(io::Result<usize>, Vec<u8>),
     Sent(PieceSent),
 }
 
-/// What a [`FileJob`] brought.
+/// The result of a [`FileJob`].
 #[derive(Debug)]
 pub(super) enum FileResult {
     Opened(io::Result<Arc<File>>),
-    /// Whether the read is over.
+    /// Whether the read is complete.
     Read(io::Result<bool>, BufferRead),
 }
 
-/// What became of a [`ChainPiece`]. It may be sent in part, and then fail.
+/// The result of a [`ChainPiece`]. A piece may be sent in part, and then fail.
 #[derive(Debug)]
 pub(super) struct PieceSent {
     pub(super) bytes: u64,
     pub(super) result: io::Result<()>,
-    /// Empty memory, for the next piece.
+    /// An empty vector, for the next piece.
     pub(super) memory: Vec<u8>,
 }
 
-/// A piece of a chain: some memory, then a range of a file, which may be empty. Both together
-/// have at most [`PIECE_BYTES`].
+/// A piece of a chain: some memory, then a range of a file, at most [`PIECE_BYTES`] together.
+/// Either may be absent.
 #[derive(Debug)]
 pub(super) struct ChainPiece {
     memory: Vec<u8>,
-    /// More follows at once: the last segment of the memory may wait for it.
+    /// More bytes follow at once, so the kernel may hold back a partial segment (`MSG_MORE`).
     more: bool,
     file: Option<(Arc<File>, Range<u64>)>,
 }
@@ -125,7 +125,7 @@ impl SharedSocket {
         Arc::new(Self { descriptor, send_given_up: AtomicBool::new(false) })
     }
 
-    /// Tells a send in progress whether it is to stop. It hears of it within [`SEND_LOOKS`].
+    /// Sets whether the send in progress is to stop. It notices within [`SEND_LOOKS`].
     pub(super) fn give_up_send(&self, give_up: bool) {
         self.send_given_up.store(give_up, Ordering::Relaxed);
     }
@@ -138,8 +138,8 @@ impl AsFd for SharedSocket {
 }
 
 impl BlockingJob {
-    /// Does it, and waits for as long as that takes. What the job owned or shared, and does not
-    /// return, is let go before this returns.
+    /// Performs the job; blocks for as long as it takes. Before returning, drops everything that
+    /// the job holds and that is not part of the result.
     pub(super) fn perform(self, calls: &mut Calls) -> JobResult {
         match self {
             Self::Socket(handle, job) => JobResult::Socket(handle, job.perform(calls)),
@@ -176,7 +176,7 @@ impl FileJob {
         }
     }
 
-    /// The outcome of an op that no thread has begun.
+    /// The outcome of an op whose job no thread has begun.
     pub(super) fn end(self, error: io::Error) -> Outcome {
         match self {
             Self::Open { .. } => Outcome::Opened(Err(error)),
@@ -186,8 +186,8 @@ impl FileJob {
 }
 
 impl ChainPiece {
-    /// Cuts the next piece off a chain, at most `budget` bytes; its memory is copied to `memory`,
-    /// which is empty. `None` when the chain is sent.
+    /// The next piece of a chain, at most `budget` bytes. Its memory is copied to `memory`, which
+    /// is empty. Returns `None` if the chain is empty.
     pub(super) fn cut(chain: &Chain, budget: u64, mut memory: Vec<u8>) -> Option<Self> {
         let budget = budget.min(PIECE_BYTES);
         let more = match chain.next() {
@@ -246,8 +246,8 @@ pub(super) fn accept(listener: &SharedSocket, calls: &mut Calls) -> io::Result<O
     Ok(connection)
 }
 
-/// Has blocked sends on a socket return after [`SEND_LOOKS`]. A connection would have that from
-/// its listener, but only TCP passes it on, and only since the listener has it.
+/// Makes blocked sends on a socket return after [`SEND_LOOKS`]. Setting this on the listener would
+/// not be enough: only TCP passes it on to connections, and only to those established afterwards.
 pub(super) fn limit_sends(socket: &OwnedFd, calls: &mut Calls) -> io::Result<()> {
     calls.made += 1;
     socket2::SockRef::from(socket).set_write_timeout(Some(SEND_LOOKS))
@@ -267,8 +267,8 @@ fn receive(shared: &SharedSocket, room: &mut [u8], calls: &mut Calls) -> io::Res
     }
 }
 
-/// Waits until a socket is ready, or the time is over, or a signal came: for a socket that
-/// somebody made non-blocking by a duplicate.
+/// Waits until a socket is ready, for at most `timeout`; may return early after a signal. For
+/// sockets that somebody has made non-blocking through a duplicate.
 fn wait_ready(
     shared: &SharedSocket,
     events: i16,
@@ -283,7 +283,8 @@ fn wait_ready(
     }
 }
 
-/// Sends by `call`, which is told how much is sent, until all is, or the send is given up.
+/// Repeats `call`, which receives the number of bytes sent so far, until all bytes are sent or the
+/// send is given up.
 fn push(
     shared: &SharedSocket,
     calls: &mut Calls,
@@ -298,7 +299,7 @@ fn push(
             Ok(count) => *sent += count as u64,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 calls.would_block += 1;
-                // As a rule `SEND_LOOKS` is over: time to look whether it is still wanted.
+                // Usually `SO_SNDTIMEO` has expired. If not, the socket is non-blocking: wait.
                 if begun.elapsed() < SEND_LOOKS / 2 {
                     wait_ready(shared, libc::POLLOUT, Some(SEND_LOOKS), calls)?;
                 }
@@ -316,7 +317,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     #[test]
-    fn a_send_that_would_block_is_counted_and_waits_before_it_is_tried_again() {
+    fn a_send_that_would_block_is_counted_and_waits_before_the_next_attempt() {
         let (mut ours, _peer) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         while ours.write(&[0; 4096]).is_ok() {}

@@ -1,4 +1,5 @@
-//! What the driver sleeps on: the place where threads leave their answers and wakers their wakes.
+//! The mailbox on which the driver sleeps: threads post their answers to it, and wakers their
+//! wakes.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -11,7 +12,7 @@ use crate::driver::waker::Notifier;
 #[derive(Debug)]
 pub(super) enum IoThread {}
 
-/// What came of a job.
+/// The result of a job.
 #[derive(Debug)]
 pub(super) struct ThreadAnswer {
     /// The thread, which is idle now.
@@ -20,39 +21,40 @@ pub(super) struct ThreadAnswer {
     pub(super) calls: Calls,
 }
 
-/// A mailbox of one reader; see the module documentation.
+/// A mailbox with one reader; see the module documentation.
 #[derive(Debug, Default)]
 pub(super) struct ThreadMailbox {
     mail: Mutex<Mail>,
     changed: Condvar,
 }
 
-/// Invariant: there is at most one answer of each thread.
+/// Invariant: each thread has at most one answer here.
 #[derive(Debug, Default)]
 struct Mail {
     answers: Vec<ThreadAnswer>,
     woken: bool,
-    /// There are answers of jobs, which are not kept here.
+    /// The job thread has answers, which it stores itself.
     jobs_done: bool,
     /// The reader is gone.
     closed: bool,
-    /// The reader sleeps, and has to be told. Saves a system call when it does not.
+    /// The reader sleeps and must be notified. If it does not sleep, that system call is saved.
     asleep: bool,
-    /// Jobs that threads have begun, and how many the reader waits for.
+    /// Jobs that threads have begun.
     begun: u64,
+    /// The value of `begun` that the reader waits for; 0 for none.
     begun_awaited: u64,
 }
 
-/// What has come besides the answers of threads.
+/// What the mailbox received besides the answers of threads.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct News {
     /// A wake.
     pub(super) woken: bool,
-    /// ThreadAnswers of jobs.
+    /// The job thread has answers.
     pub(super) jobs_done: bool,
 }
 
-/// Tells the mailbox of answers of jobs.
+/// Notifies the mailbox that the job thread has answers.
 #[derive(Debug)]
 pub(super) struct JobNotifier(pub(super) Arc<ThreadMailbox>);
 
@@ -63,7 +65,7 @@ impl Notifier for JobNotifier {
 }
 
 impl ThreadMailbox {
-    /// Leaves an answer, or drops it when the reader is gone.
+    /// Posts an answer, or drops it if the reader is gone.
     pub(super) fn post(&self, answer: ThreadAnswer) {
         let unread = self.change(|mail| match mail.closed {
             true => Some(answer),
@@ -72,12 +74,12 @@ impl ThreadMailbox {
                 None
             }
         });
-        // Outside of the lock: this may close files.
+        // Outside the lock, because this may close files.
         drop(unread);
     }
 
-    /// Drops the answers that nobody has read, and all that will come: wakers keep a mailbox for
-    /// as long as they like, and must not keep connections and files with it.
+    /// Drops the unread answers, and all later ones: wakers may keep the mailbox alive for any
+    /// time, but must not keep connections and files open.
     pub(super) fn close(&self) {
         let unread = self.change(|mail| {
             mail.closed = true;
@@ -86,7 +88,7 @@ impl ThreadMailbox {
         drop(unread);
     }
 
-    /// Notes that a thread has its job in hand.
+    /// Notes that a thread has begun its job.
     pub(super) fn begin(&self) {
         let mut mail = self.lock();
         mail.begun += 1;
@@ -97,7 +99,7 @@ impl ThreadMailbox {
         }
     }
 
-    /// Waits until so many jobs have been begun; says whether that took a sleep.
+    /// Waits until `count` jobs have been begun. Returns whether it slept.
     pub(super) fn wait_begun(&self, count: u64) -> bool {
         let mut mail = self.lock();
         let slept = mail.begun < count;
@@ -109,7 +111,7 @@ impl ThreadMailbox {
         slept
     }
 
-    /// Moves the answers that have come to `answers`, which is empty; says what has come too.
+    /// Moves the answers to `answers`, which is empty, and returns what else has arrived.
     pub(super) fn collect(&self, answers: &mut Vec<ThreadAnswer>) -> News {
         let mut mail = self.lock();
         std::mem::swap(&mut mail.answers, answers);
@@ -118,7 +120,7 @@ impl ThreadMailbox {
         News { woken, jobs_done }
     }
 
-    /// Waits until there is something, or until `until`; says whether that took a sleep.
+    /// Waits until the mailbox has something, at most until `until`. Returns whether it slept.
     pub(super) fn sleep(&self, until: Option<Instant>) -> bool {
         let mut mail = self.lock();
         let mut slept = false;
@@ -152,7 +154,7 @@ impl ThreadMailbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, Mail> {
-        // Nothing that holds the lock can panic halfway.
+        // A panic under the lock cannot leave the mail half changed.
         self.mail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

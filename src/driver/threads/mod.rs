@@ -1,71 +1,73 @@
-//! The blocking model: the [`Driver`] contract kept by threads that wait in system calls.
+//! The blocking model: implements the [`Driver`] contract with threads in blocking system calls.
 //!
-//! Every op is done the way the manual pages teach it first: `accept(2)`, `recv(2)`, `send(2)` and
-//! `sendfile(2)` on blocking sockets, each call in a thread that waits in it. The kernel's
-//! scheduler is the event loop. What this costs is what the model is here to show: for each idle
-//! connection a thread with its two stacks, and for each step of an op two handovers between
-//! threads, where a reactor makes one system call.
+//! Every op uses the calls that the manual pages teach first: `accept(2)`, `recv(2)`, `send(2)` and
+//! `sendfile(2)` on blocking sockets, each in a thread that blocks in it. The kernel's scheduler is
+//! the event loop. The driver exists to show what this model costs: a thread with two stacks for
+//! each idle connection, and two handovers between threads for each step of an op, where a reactor
+//! makes one system call.
 //!
 //! # A step
 //!
-//! The driver cuts an op into steps ([`job`]), gives each to a thread ([`thread_pool`]), and hears
-//! of it through the [`mailbox`], which is the only thing that it ever waits for. One answer is one
-//! turn, and the next step begins only after it: so a turn is bounded, and a side of a socket keeps
-//! its order. Threads never see buffers of the pool or the chain: what they send is copied for
-//! them, what they receive is copied into a [`Lease`](super::Lease), and a file is shared.
+//! The driver divides an op into steps ([`job`]), gives each step to a thread ([`thread_pool`]),
+//! and receives the answer through the [`mailbox`], which is the only thing it ever waits on. One
+//! answer is one turn, and the next step of the op begins only after it. So a turn is bounded, and
+//! the completions of a side of a socket stay in order. Threads never access the chain or the
+//! buffers of the pool: the driver copies the bytes to send for them, and copies what they received
+//! into a [`Lease`](super::Lease). Files are shared.
 //!
-//! One [`Driver::wait`] collects the answers, starts steps, hands out received bytes, and sleeps if
-//! there was nothing to tell.
+//! One [`Driver::wait`] collects the answers, starts steps, distributes received bytes, and sleeps
+//! if there is no completion.
 //!
-//! Invariants, which are asserted: a thread that answers for a side of a socket is the one that
-//! made it busy; no more threads are idle than there are, and none has two jobs; no more ops end
-//! than are in flight.
+//! Invariants, which are asserted: an answer for a side of a socket comes from the thread that made
+//! the side busy; no more threads are idle than exist, and none has two jobs; no more ops end than
+//! are in flight.
 //!
-//! # Ending what blocks
+//! # Ending blocked calls
 //!
-//! * *Close*: `shutdown(2)`, or `connect(2)` to nobody for a reset, makes every call on the socket
-//!   return. The descriptor is closed when no thread is in a call on it, or the call might end up
-//!   on the next file of that number. A listener is shut down too, which ends it for all holders
-//!   of duplicates; but what its queue holds is accepted before, by the driver's own thread, for
-//!   which the descriptor is made non-blocking. What the thread that waits there has accepted, or
-//!   accepts last, is delivered with it.
-//! * *Cancel of a receive or an accept*: ends at once. The thread stays where it is, and what it
-//!   brings is held for the next op on that side ([`socket`]): at most one piece, one connection.
-//! * *Cancel of a send*: a blocked send looks every tenth of a second whether it is still wanted
-//!   (`SO_SNDTIMEO`, `socket(7)`; set on each connection, as only some inherit it), and says how
-//!   far it got. So nothing leaves after the last completion, and the file is let go before it.
-//!   (A receive could look likewise; but there are thousands that only wait, and they should
-//!   sleep.)
-//! * *Drop*: all sockets are shut down, and the threads waited for. One that waits for a disk
-//!   ends when it can; what it uses is its own, and what it brings is dropped.
+//! * *Close*: `shutdown(2)`, or `connect(2)` with `AF_UNSPEC` for a reset, makes every call on the
+//!   socket return. The descriptor is closed when no thread is in a call on it; otherwise such a
+//!   call might act on the next file with that number. A listener is shut down too, which ends it
+//!   for the holders of duplicates as well. Before that, the driver's own thread makes the
+//!   descriptor non-blocking and accepts the backlog. It also delivers the connection that the
+//!   listener's thread has accepted, or accepts last.
+//! * *Cancel of a receive or an accept*: ends the op at once. Its thread stays in the call, and the
+//!   result is held for the next op on that side ([`socket`]): at most one piece of input, or one
+//!   connection.
+//! * *Cancel of a send*: a blocked send checks every tenth of a second whether it was given up
+//!   (`SO_SNDTIMEO`, `socket(7)`; set on each connection, because only some inherit it), and then
+//!   returns how much it has sent. So no byte is sent after the last completion, and the thread
+//!   drops the file before it. (A receive could check in the same way, but thousands of idle
+//!   receives should sleep.)
+//! * *Drop*: shuts down all sockets and waits for the threads. A thread that waits for a disk may
+//!   end later; it owns everything it uses, and its answer is dropped.
 //!
 //! # Limits
 //!
-//! A socket has at most two threads, files have [`FILE_THREADS`]. So [`SOCKETS_MAX`] sockets need
-//! at most [`THREADS_MAX`] threads. A connection beyond [`SOCKETS_MAX`] is closed at once, and
-//! counted in [`DriverStats::refused`]. There is a thread for every op that can block, so none
-//! waits for another's peer.
+//! A socket has at most two threads, and there are [`FILE_THREADS`] for files. So [`SOCKETS_MAX`]
+//! sockets need at most [`THREADS_MAX`] threads. A connection beyond [`SOCKETS_MAX`] is closed at
+//! once, and counted in [`DriverStats::refused`]. There is a thread for every socket op that can
+//! block, so no op waits for the peer of another.
 //!
-//! Jobs ([`Op::Run`]) have one thread more, as with the other drivers.
+//! Jobs ([`Op::Run`]) have one more thread, as in the other drivers.
 //!
-//! All drivers of the process share [`PROCESS_THREADS_MAX`] threads, or fewer where memory maps
-//! are short: 4095 with the default `vm.max_map_count` of 65530 ([`budget`] says why). When these
-//! are taken, or the machine gives no more, an op that needs a thread fails with an error that says
-//! so; an accept rests ([`ACCEPT_RETRY`](super::ACCEPT_RETRY)).
+//! All drivers of the process share [`PROCESS_THREADS_MAX`] threads, or fewer if memory maps are
+//! short: 4095 with the default `vm.max_map_count` of 65530 ([`budget`] explains why). When these
+//! threads are in use, or the machine refuses another, an op that needs a thread fails with an
+//! error that says so; an accept pauses instead ([`ACCEPT_RETRY`](super::ACCEPT_RETRY)).
 //!
-//! A receive begins when a buffer is free, and may fill [`RECEIVE_BUFFERS`] by one call. No buffer
-//! is set aside for it: thousands wait, few receive. What finds none when it comes stays in line
-//! with the driver. Where buffers are short, the scheduler must not decide who has a turn, see
-//! `start_call` in `turns.rs`.
+//! A receive begins when a buffer is free, and one call may fill [`RECEIVE_BUFFERS`]. It reserves
+//! no buffer, because thousands of receives may wait while few have input. If no buffer is free
+//! when the bytes arrive, they wait in the driver. While buffers are scarce, the order of turns
+//! must not depend on the scheduler; see `start_call` in `turns.rs`.
 //!
-//! # Counting
+//! # Statistics
 //!
-//! [`DriverStats::system_calls`] counts calls on sockets and files when their thread has answered,
-//! and each sleep of a wait. The handovers beside are futex(2) calls, up to two in each direction;
-//! `strace -f` shows them. "Would block" is the answer to a send that has moved nothing in the
-//! tenth of a second before it looks, and to calls on a socket that somebody else has made
-//! non-blocking by a duplicate: then its thread waits in poll(2) before it tries again, or the
-//! accept rests.
+//! [`DriverStats::system_calls`] counts the calls on sockets and files, when their thread answers,
+//! and each sleep of a wait. It does not count the handovers, which are up to two futex(2) calls in
+//! each direction; `strace -f` shows them. [`DriverStats::would_block`] counts sends that moved
+//! nothing for a tenth of a second, and calls on a socket that somebody has made non-blocking
+//! through a duplicate. In the second case, the thread waits in poll(2) before it tries again; an
+//! accept pauses.
 
 mod budget;
 mod close;
@@ -116,29 +118,29 @@ pub struct Threads {
     sockets: SlotMap<ThreadedSocket, Sock>,
     sockets_max: u32,
     files: SlotMap<FileTask<FileJob>, FileOp>,
-    /// Ops whose next step is to be started, and closes.
+    /// Closes, and ops that are due their next step.
     runnable: VecDeque<OpId>,
-    /// Ops on files that wait for one of the threads for files; each is there once.
+    /// Ops on files that wait for one of the threads for files; each is here at most once.
     files_in_line: VecDeque<Handle<FileOp>>,
     /// Threads that work on files.
     files_busy: u32,
-    /// Receives that want a buffer: for bytes that are held, or to begin.
+    /// Receives that wait for a buffer: for held bytes, or to begin.
     waits_for_buffer: VecDeque<OpId>,
-    /// Accepts that wait for descriptors or a thread, and until when.
+    /// Accepts that pause for lack of descriptors or threads, and when each resumes.
     backoff: Vec<(Instant, OpId)>,
-    /// What the next return from `wait` delivers.
+    /// Completions that `wait` delivers when it returns.
     done: Completions,
-    /// Answers, kept for its memory.
+    /// The collected answers. Empty between waits; kept to reuse its memory.
     answers: Vec<ThreadAnswer>,
     stats: DriverStats,
 }
 
 impl Threads {
-    /// Opens a driver. It has no thread yet.
+    /// Opens a driver. Threads start with the first ops.
     ///
     /// # Errors
     ///
-    /// None. It is other drivers that may lack something.
+    /// Never; the signature is that of the other drivers.
     pub fn open(limits: &Limits) -> io::Result<Self> {
         Ok(Self::with_threads(limits, THREADS_MAX, Budget::of_process()))
     }
@@ -176,8 +178,8 @@ impl Driver for Threads {
         if self.sockets.is_full() {
             let max = self.sockets_max;
             let reason = format!(
-                "all {max} sockets of this driver are taken, and each may need two threads; \
-                 allow fewer connections, or take another driver"
+                "all {max} sockets of this driver are in use, and each may need two threads; \
+                 allow fewer connections, or use another driver"
             );
             return Err(io::Error::new(io::ErrorKind::QuotaExceeded, reason));
         }
@@ -190,7 +192,7 @@ impl Driver for Threads {
         }
         self.stats.system_calls += calls.made;
         let socket = ThreadedSocket::new(SharedSocket::new(socket), true, listener);
-        Ok(Sock(self.sockets.insert(socket).expect("there is room, as was just seen")))
+        Ok(Sock(self.sockets.insert(socket).expect("the table is not full")))
     }
 
     fn submit(&mut self, token: Token, op: Op) -> OpId {
@@ -238,7 +240,7 @@ impl Driver for Threads {
                 }
             }
             OpName::File(handle) => {
-                // A job that a thread has begun ends by itself, and success is legal.
+                // A job that a thread has begun cannot be stopped; contract 7 allows it to succeed.
                 let job = self.files.get_mut(handle).and_then(|task| task.job.take());
                 if let Some(job) = job {
                     self.files_in_line.retain(|other| *other != handle);
@@ -246,7 +248,7 @@ impl Driver for Threads {
                 }
             }
             OpName::Job(handle) => self.jobs.stop(handle, &mut self.done),
-            // What is ending is not ended sooner.
+            // A close is on its way to completion already.
             OpName::Close(_) => {}
         }
     }
@@ -255,7 +257,7 @@ impl Driver for Threads {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             let now = Instant::now();
-            // A send that has had its turn, though it is not done, ends the wait.
+            // A send that has had its turn ends the wait, even without a completion (contract 10).
             let sent = self.collect(now);
             self.revive(now);
             self.run(now);
@@ -297,20 +299,20 @@ impl Driver for Threads {
     }
 }
 
-/// Starting and ending.
+/// Starts and ends of ops.
 impl Threads {
     fn socket(&self, sock: Sock) -> &ThreadedSocket {
         self.sockets.get(sock.0).unwrap_or_else(|| sock.stale())
     }
 
-    /// The record of a socket that ops may be submitted on.
+    /// The record of a socket that accepts new ops.
     fn open_socket(&mut self, sock: Sock) -> &mut ThreadedSocket {
         let socket = self.sockets.get_mut(sock.0).unwrap_or_else(|| sock.stale());
         assert!(socket.close.is_none(), "an op on {sock:?}, whose close was submitted before");
         socket
     }
 
-    /// Bytes that a job may move.
+    /// Bytes that one job may move.
     fn turn_bytes(&self) -> usize {
         usize::try_from(self.limits.turn_bytes_max).unwrap_or(usize::MAX)
     }
@@ -333,15 +335,15 @@ impl Threads {
                 OpName::File(handle).id()
             }
             Err(FileTask { job, .. }) => {
-                let job = job.expect("it was just put in");
+                let job = job.expect("the task was created with a job");
                 self.done.finish(token, job.end(io::ErrorKind::ResourceBusy.into()));
                 OpName::File(Handle::NOBODY).id()
             }
         }
     }
 
-    /// Ends the accept or receive that is in flight on a socket. What its thread brings, or has
-    /// brought, stays with the socket.
+    /// Ends the accept or receive in flight on a socket. The result of its thread, now or later,
+    /// stays with the socket.
     fn end_read(&mut self, handle: Handle<Sock>, result: io::Result<()>) {
         let socket = self.sockets.get_mut(handle).expect("the op is in flight on it");
         let op = socket.read.op.name(handle, Direction::Read);
@@ -349,20 +351,20 @@ impl Threads {
         self.waits_for_buffer.retain(|other| Some(*other) != op);
         self.backoff.retain(|(_, other)| Some(*other) != op);
         let outcome = match (read.accept, result) {
-            (true, Ok(())) => unreachable!("accepting has no orderly end"),
+            (true, Ok(())) => unreachable!("an accept ends with an error only"),
             (true, Err(error)) => Outcome::Accepted(Err(error)),
             (false, result) => Outcome::Received(result.map(|()| None)),
         };
         self.done.finish(read.token, outcome);
     }
 
-    /// Ends the send that is in flight on a socket; no thread works on it.
+    /// Ends the send in flight on a socket. No thread works on it.
     fn end_send(&mut self, handle: Handle<Sock>, result: io::Result<()>) {
         let socket = self.sockets.get_mut(handle).expect("the op is in flight on it");
         let send = socket.write.op.take().expect("the op is in flight");
         if send.fin && result.is_ok() {
             self.stats.system_calls += 1;
-            // It fails when the peer is gone. All bytes are with the kernel either way.
+            // Fails if the peer is gone. The kernel has all bytes either way.
             let _ = sys::shutdown(socket.shared.as_fd(), Shutdown::Write);
         }
         self.done.finish(send.token, Outcome::Sent(result, send.chain));
@@ -373,7 +375,7 @@ impl Threads {
         self.done.finish(task.token, outcome);
     }
 
-    /// Sleeps until an answer or a wake comes, or something is due.
+    /// Sleeps until an answer or a wake arrives, or a deadline is due.
     fn sleep(&mut self, deadline: Option<Instant>) {
         let backoff = self.backoff.iter().map(|(until, _)| *until);
         let due = backoff.chain(deadline).chain(self.threads.next_leave()).min();
@@ -387,7 +389,7 @@ impl Drop for Threads {
             let socket = self.sockets.get_mut(handle).expect("its handle was just listed");
             socket.shared.give_up_send(true);
             if socket.is_busy() {
-                // It fails when the peer is gone, and then nothing blocks.
+                // Fails if the peer is gone, and then no call blocks.
                 let _ = sys::shutdown(socket.shared.as_fd(), Shutdown::Both);
             }
         }

@@ -1,9 +1,9 @@
-//! The record of one socket: for each direction an op, and a thread that may be in a system call.
+//! The record of one socket: for each side, an op, and whether a thread is in a system call.
 //!
-//! The two come and go separately. An op can end while its thread still waits: when a receive or
-//! an accept is cancelled, the call cannot be taken back. What it brings then is *held*, and the
-//! thread counts as that of the next op. So at most one thread waits on each side, and no byte and
-//! no connection is lost.
+//! The two are independent. An op can end before its thread returns: cancelling a receive or an
+//! accept does not end the blocked call. The result of the call is then *held* for the next op, and
+//! the thread works for that op. So at most one thread blocks on each side, and no byte and no
+//! connection is lost.
 
 use std::io;
 use std::ops::Range;
@@ -20,25 +20,26 @@ use crate::driver::side::Side;
 #[derive(Debug)]
 pub(super) struct ThreadedSocket {
     pub(super) shared: Arc<SharedSocket>,
-    /// Came from outside: others may hold duplicates, so closing ours need not end anything.
+    /// The caller opened the socket: there may be duplicates, so closing ours may not end the
+    /// connection.
     pub(super) adopted: bool,
     pub(super) listener: bool,
     pub(super) read: SocketSide<ReadOp>,
     pub(super) write: SocketSide<SendOp>,
-    /// What the last call on the read side brought, and no op has taken yet.
+    /// The result of the last call on the read side, which no op has taken yet.
     pub(super) held: Held,
-    /// Where receives go, unless a thread has it; empty before the first.
+    /// The buffer of receives. Empty before the first, and while a thread has it.
     pub(super) buffer: Vec<u8>,
-    /// Memory for the pieces of sends, unless a thread has it.
+    /// Memory for the pieces of sends. Empty while a thread has it.
     pub(super) memory: Vec<u8>,
     pub(super) close: Option<Close>,
 }
 
-/// One direction of a socket.
+/// One side of a socket.
 #[derive(Debug)]
 pub(super) struct SocketSide<T> {
     pub(super) op: Side<T>,
-    /// A thread is in a system call.
+    /// A thread is in a system call on this side.
     pub(super) busy: bool,
 }
 
@@ -55,7 +56,7 @@ pub(super) struct SendOp {
     pub(super) token: Token,
     pub(super) chain: Box<Chain>,
     pub(super) fin: bool,
-    /// It ends with the answer that its thread gives now.
+    /// The send ends when its thread answers.
     pub(super) cancelled: bool,
 }
 
@@ -67,24 +68,23 @@ pub(super) struct Close {
     pub(super) phase: ClosePhase,
 }
 
-/// How far a close has come.
+/// The phase of a close.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ClosePhase {
-    /// Its first turn is to come.
+    /// It has not had a turn yet.
     Submitted,
-    /// What the listener's queue holds is delivered.
+    /// The driver delivers the listener's backlog.
     Draining(ListenerDrain),
-    /// The other ops have been ended, and the threads asked to leave; with `drained`, one of them
-    /// may bring the last connection.
+    /// The other ops have ended, and the threads are leaving their calls. With `drained`, the
+    /// listener's thread may still return a last connection.
     Ending { drained: bool },
 }
 
-/// What a call on the read side brought.
+/// The result of a call on the read side.
 #[derive(Debug)]
 pub(super) enum Held {
     Nothing,
-    /// A part of `buffer`, never an empty one; and whether it was counted as one that waits for a
-    /// buffer of the pool.
+    /// The filled part of `buffer`, never empty; and whether it was counted in `buffer_waits`.
     Bytes(Range<usize>, bool),
     /// The end of input.
     End,
@@ -107,7 +107,8 @@ impl ThreadedSocket {
         }
     }
 
-    /// Whether this is a listener that is closed, whose queue is delivered by the driver's thread.
+    /// Whether this is a listener that is being closed, and the driver's own thread delivers its
+    /// backlog.
     pub(super) fn is_draining(&self) -> bool {
         self.close.is_some_and(|close| match close.phase {
             ClosePhase::Submitted => false,
@@ -127,7 +128,7 @@ impl<T> SocketSide<T> {
         Self { op: Side::new(), busy: false }
     }
 
-    /// Notes that a thread is given a call.
+    /// Notes that a thread begins a call.
     pub(super) fn enter(&mut self) {
         assert!(!self.busy, "a second thread on one side of a socket");
         self.busy = true;
@@ -135,7 +136,7 @@ impl<T> SocketSide<T> {
 
     /// Notes that the thread has answered.
     pub(super) fn leave(&mut self) {
-        assert!(self.busy, "an answer to nobody's call");
+        assert!(self.busy, "an answer without a call");
         self.busy = false;
     }
 }
@@ -146,15 +147,15 @@ mod tests {
 
     #[test]
     #[should_panic = "a second thread on one side"]
-    fn a_second_thread_on_a_side_is_noticed() {
+    fn a_second_thread_on_a_side_panics() {
         let mut side: SocketSide<ReadOp> = SocketSide::new();
         side.enter();
         side.enter();
     }
 
     #[test]
-    #[should_panic = "an answer to nobody's call"]
-    fn an_answer_to_nobody_is_noticed() {
+    #[should_panic = "an answer without a call"]
+    fn an_answer_without_a_call_panics() {
         let mut side: SocketSide<ReadOp> = SocketSide::new();
         side.enter();
         side.leave();

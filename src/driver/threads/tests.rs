@@ -1,4 +1,4 @@
-//! Tests of what only this driver has: threads, their limits, and calls that outlive their ops.
+//! Tests of what is special about this driver: threads, limits, and calls that outlive their ops.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -13,7 +13,7 @@ use crate::driver::{Chain, File, is_cancelled};
 const PATIENCE: Duration = Duration::from_secs(10);
 const TOKEN: Token = Token(1);
 
-/// The tests count the threads of the process, so they run one after the other.
+/// Serializes the tests, because they count the threads of the process.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -23,14 +23,14 @@ fn limits() -> Limits {
     Limits { sockets_max: 64, buffers: 16, buffer_bytes: 1024, turn_bytes_max: 1 << 20 }
 }
 
-/// Threads of this process that belong to a driver of this kind.
+/// The number of threads of this process that belong to drivers of this kind.
 fn threads() -> usize {
     let tasks = fs::read_dir("/proc/self/task").unwrap();
     let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
     names.filter(|name| name.trim_end() == NAME).count()
 }
 
-/// A thread that has ended is listed for a moment longer.
+/// Waits until the process has `count` such threads: `/proc` lists an ended thread for a moment.
 fn wait_for_threads(count: usize) {
     let deadline = Instant::now() + PATIENCE;
     while threads() != count {
@@ -46,7 +46,7 @@ fn run_until(
     let deadline = Instant::now() + PATIENCE;
     let mut all = Vec::new();
     while !enough(&all, driver) {
-        assert!(Instant::now() < deadline, "no end in sight after {all:?}");
+        assert!(Instant::now() < deadline, "timeout after {all:?}");
         driver.wait(Some(Duration::from_millis(20)), &mut all).unwrap();
     }
     all
@@ -84,7 +84,7 @@ fn receive(driver: &mut Threads, sock: Sock) -> OpId {
 }
 
 #[test]
-fn beyond_its_limit_it_refuses_and_goes_on() {
+fn sockets_beyond_the_limit_are_refused_and_others_are_served() {
     let _alone = alone();
     let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap();
     if descriptors < u64::from(3 * SOCKETS_MAX) {
@@ -114,7 +114,7 @@ fn beyond_its_limit_it_refuses_and_goes_on() {
 }
 
 #[test]
-fn without_a_thread_ops_fail_and_accepts_wait() {
+fn without_a_free_thread_ops_fail_and_accepts_wait() {
     let _alone = alone();
     let mut driver = Threads::with_threads(&limits(), 1, Budget::of_process());
     let (first, mut first_peer) = connect(&mut driver);
@@ -124,13 +124,13 @@ fn without_a_thread_ops_fail_and_accepts_wait() {
     receive(&mut driver, first);
     driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
     receive(&mut driver, second);
-    let Outcome::Received(Err(error)) = run(&mut driver) else { panic!("a thread too many") };
+    let Outcome::Received(Err(error)) = run(&mut driver) else { panic!("one thread too many") };
     assert!(error.to_string().contains("all 1 threads are blocked"), "{error}");
     let file = Arc::new(File::new(tempfile::tempfile().unwrap().into()).unwrap());
     let buffer = Vec::with_capacity(100);
     driver.submit(TOKEN, Op::ReadFile { file, offset: 0, buffer });
-    let Outcome::FileRead(Err(_), buffer) = run(&mut driver) else { panic!("a thread too many") };
-    assert!(buffer.capacity() >= 100, "the buffer comes back");
+    let Outcome::FileRead(Err(_), buffer) = run(&mut driver) else { panic!("one thread too many") };
+    assert!(buffer.capacity() >= 100, "the buffer is returned");
     let mut chain = Box::new(Chain::new());
     chain.copy(b"x");
     driver.submit(TOKEN, Op::Send { sock: second, chain, fin: false });
@@ -139,7 +139,7 @@ fn without_a_thread_ops_fail_and_accepts_wait() {
     let mut none = Vec::new();
     driver.wait(Some(Duration::from_millis(20)), &mut none).unwrap();
     assert!(none.is_empty(), "{none:?}");
-    // The one that has a thread does not notice.
+    // The op that has a thread is not affected.
     first_peer.write_all(b"served").unwrap();
     assert!(matches!(run(&mut driver), Outcome::Received(Ok(Some(_)))));
     driver.submit(TOKEN, Op::Close { sock: first, reset: false });
@@ -153,9 +153,9 @@ fn without_a_thread_ops_fail_and_accepts_wait() {
     assert!(matches!(run(&mut driver), Outcome::Received(Ok(Some(_)))));
 }
 
-/// What was received is told before the error that ends the receive, not after it.
+/// The received bytes come before the error that ends the receive.
 #[test]
-fn without_a_thread_a_receive_ends_after_its_bytes() {
+fn without_a_free_thread_a_receive_delivers_its_bytes_and_ends() {
     let _alone = alone();
     let mut driver = Threads::with_threads(&limits(), 1, Budget::of_process());
     let (first, mut peer) = connect(&mut driver);
@@ -163,7 +163,7 @@ fn without_a_thread_a_receive_ends_after_its_bytes() {
     receive(&mut driver, first);
     driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
     peer.write_all(b"served").unwrap();
-    // The second takes the thread as soon as the first one's answer is there.
+    // The second receive takes the thread as soon as that has answered for the first.
     receive(&mut driver, second);
     driver.mailbox.sleep(Some(Instant::now() + PATIENCE));
     let mut all = Vec::new();
@@ -193,13 +193,13 @@ fn no_thread_outlives_its_driver() {
     }
     wait_for_threads(41);
     drop(driver);
-    // The peers are still there: what the threads waited for was ended by the drop.
+    // The peers are still open, so it was the drop that ended the blocked calls.
     wait_for_threads(0);
     drop(peers);
 }
 
 #[test]
-fn idle_threads_are_used_again_and_let_go() {
+fn idle_threads_are_reused_and_end_after_a_while() {
     let _alone = alone();
     let mut driver = Threads::open(&limits()).unwrap();
     for _ in 0..10 {
@@ -218,7 +218,7 @@ fn idle_threads_are_used_again_and_let_go() {
     assert!(matches!(run(&mut driver), Outcome::Received(Ok(Some(_)))));
 }
 
-/// The thread of a cancelled receive may have bytes at any moment.
+/// The thread of a cancelled receive may return bytes at any moment.
 #[test]
 fn cancelling_receives_loses_no_byte() {
     const BYTES: usize = 300_000;
@@ -235,7 +235,7 @@ fn cancelling_receives_loses_no_byte() {
             let (piece, rest) = left.split_at(random.usize(1..200).min(left.len()));
             peer.write_all(piece).unwrap();
             left = rest;
-            // No faster than the other end cancels, but at any moment.
+            // Keep pace with the cancels, at random moments.
             poked.recv().unwrap();
         }
     });
@@ -245,7 +245,7 @@ fn cancelling_receives_loses_no_byte() {
     let mut op = receive(&mut driver, sock);
     while !ended {
         assert!(Instant::now() < deadline, "{} bytes after {cancels} cancels", got.len());
-        // It fails when all is written.
+        // Fails after the writer has ended.
         let _ = poke.send(());
         let mut all = Vec::new();
         driver.wait(Some(Duration::from_micros(50)), &mut all).unwrap();
@@ -296,7 +296,7 @@ fn cancelling_accepts_loses_no_connection() {
 }
 
 #[test]
-fn a_cancelled_send_has_let_go_of_everything() {
+fn a_cancelled_send_releases_its_file_and_its_place_in_the_stream() {
     let _alone = alone();
     let mut driver = Threads::open(&limits()).unwrap();
     let (listener, dialled) = listen(&mut driver);
@@ -322,7 +322,7 @@ fn a_cancelled_send_has_let_go_of_everything() {
     let sent = 4 + (64 << 20) - chain.remaining() as usize;
     chain.clear();
     assert_eq!(Arc::strong_count(&file), 1);
-    // What is sent next is next in the stream.
+    // The next send continues the stream.
     chain.copy(b"tail");
     driver.submit(TOKEN, Op::Send { sock, chain, fin: true });
     let reading = std::thread::spawn(move || {
@@ -336,7 +336,7 @@ fn a_cancelled_send_has_let_go_of_everything() {
     assert!(got.starts_with(b"head\0") && got.ends_with(b"\0tail"));
 }
 
-/// A send that nobody reads, on the connection that is accepted next, ends when it is cancelled.
+/// Accepts a connection, blocks a send on it, cancels the send, and checks that it ends.
 fn cancel_a_send_that_blocks(driver: &mut Threads, listener: OwnedFd) {
     let listener = driver.adopt(listener).unwrap();
     driver.submit(TOKEN, Op::AcceptMany { listener });
@@ -353,9 +353,9 @@ fn cancel_a_send_that_blocks(driver: &mut Threads, listener: OwnedFd) {
     assert!(is_cancelled(&error));
 }
 
-/// Such a connection does not have the options that the listener was given later.
+/// Such a connection does not inherit options that the listener got later.
 #[test]
-fn a_send_on_a_connection_from_before_the_adoption_can_be_cancelled() {
+fn a_send_on_a_connection_established_before_the_adoption_can_be_cancelled() {
     let _alone = alone();
     let mut driver = Threads::open(&limits()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -368,9 +368,9 @@ fn a_send_on_a_connection_from_before_the_adoption_can_be_cancelled() {
     cancel_a_send_that_blocks(&mut driver, listener.into());
 }
 
-/// Wakers hold the mailbox.
+/// A waker keeps the mailbox alive, but must not keep a connection open.
 #[test]
-fn what_nobody_collected_ends_with_the_driver() {
+fn uncollected_answers_are_dropped_with_the_driver() {
     let _alone = alone();
     let mut driver = Threads::open(&limits()).unwrap();
     let (listener, dialled) = listen(&mut driver);
@@ -387,7 +387,7 @@ fn what_nobody_collected_ends_with_the_driver() {
 }
 
 #[test]
-fn what_comes_after_the_driver_is_dropped() {
+fn answers_to_a_closed_mailbox_are_dropped() {
     let (ours, mut peer) = UnixStream::pair().unwrap();
     peer.set_read_timeout(Some(PATIENCE)).unwrap();
     let mailbox = ThreadMailbox::default();
@@ -410,7 +410,7 @@ fn drivers_share_the_threads_of_the_process() {
     let (sock, mut peer) = connect(&mut second);
     peer.write_all(b"served").unwrap();
     receive(&mut second, sock);
-    let Outcome::Received(Err(error)) = run(&mut second) else { panic!("a thread too many") };
+    let Outcome::Received(Err(error)) = run(&mut second) else { panic!("one thread too many") };
     assert!(error.to_string().contains("all 1 threads that the drivers"), "{error}");
     drop(first);
     wait_for_threads(0);
@@ -418,9 +418,9 @@ fn drivers_share_the_threads_of_the_process() {
     assert!(matches!(run(&mut second), Outcome::Received(Ok(Some(_)))));
 }
 
-/// The status flags of a socket are those of all its duplicates.
+/// All duplicates of a socket share its status flags.
 #[test]
-fn a_socket_that_is_made_non_blocking_costs_waits_and_nothing_else() {
+fn a_socket_made_non_blocking_through_a_duplicate_works_without_spinning() {
     const BYTES: usize = 64 << 20;
     let _alone = alone();
     let mut driver = Threads::open(&limits()).unwrap();
@@ -450,14 +450,14 @@ fn a_socket_that_is_made_non_blocking_costs_waits_and_nothing_else() {
     run_until(&mut driver, |all, _| sent(all));
     assert_eq!(reading.join().unwrap(), BYTES);
     assert!(driver.stats().would_block > 0);
-    // A Unix socket takes 64 KiB at a time or less.
+    // A Unix socket accepts at most 64 KiB per call.
     let calls = driver.stats().system_calls;
     assert!(calls < 30_000, "{calls} system calls");
 }
 
 #[test]
 #[should_panic = "an op ends that is not in flight"]
-fn an_end_too_many_is_noticed() {
+fn ending_an_op_that_is_not_in_flight_panics() {
     let mut driver = Threads::open(&limits()).unwrap();
     driver.done.finish(TOKEN, Outcome::Closed);
 }

@@ -1,9 +1,8 @@
-//! The threads: they grow in number when a job finds none idle, and leave when they are idle for
-//! long.
+//! The thread pool: it grows if no thread is idle, and ends threads that have been idle for long.
 //!
-//! Each thread has a channel of its own for jobs, and tells by its answer that it is idle. So who
-//! is idle is known to the driver alone, without a lock. The thread that became idle last is
-//! taken first: its stack is in the caches, and the others can be let go.
+//! Each thread has its own channel of jobs, and is idle again when it answers. So the driver knows
+//! the idle threads without a lock. It reuses the thread that became idle last: its stack is still
+//! in the caches, and the other threads stay idle until they end.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,10 +16,10 @@ use super::job::{BlockingJob, Calls};
 use super::mailbox::{IoThread, ThreadAnswer, ThreadMailbox};
 use crate::driver::slot_map::{Handle, SlotMap};
 
-/// Stack of a thread, in bytes. It makes system calls and little else.
+/// The stack of a thread, in bytes. A thread does little besides system calls.
 const STACK_BYTES: usize = 64 * 1024;
 
-/// The name of the threads, as `top -H` shows it.
+/// The name of the threads, which `top -H` shows.
 pub(super) const NAME: &str = "ringd-io";
 
 /// How long an idle thread is kept.
@@ -33,12 +32,12 @@ const DROP_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct ThreadPool {
     threads: SlotMap<PoolThread, IoThread>,
-    /// Since when they are idle, in this order.
+    /// Idle threads, and since when; the longest idle first.
     idle: VecDeque<(Instant, Handle<IoThread>)>,
-    /// Jobs given so far.
+    /// Jobs submitted so far.
     given: u64,
     mailbox: Arc<ThreadMailbox>,
-    /// Shared with other pools.
+    /// Shared with the pools of other drivers.
     budget: &'static Budget,
 }
 
@@ -50,8 +49,8 @@ struct PoolThread {
 }
 
 impl ThreadPool {
-    /// No thread yet, and at most `threads_max` of them, each with a place in `budget`. They
-    /// answer to `mailbox`.
+    /// An empty pool of at most `threads_max` threads, each with a permit of `budget`. The threads
+    /// post their answers to `mailbox`.
     pub(super) fn new(
         threads_max: u32,
         budget: &'static Budget,
@@ -61,11 +60,11 @@ impl ThreadPool {
         Self { threads, idle: VecDeque::new(), given: 0, mailbox, budget }
     }
 
-    /// A thread that is to be given a job at once.
+    /// Takes an idle thread, or starts one. The caller submits a job to it at once.
     ///
     /// # Errors
     ///
-    /// When none is idle, and one more cannot be had.
+    /// When no thread is idle, and none can be started.
     pub(super) fn acquire(&mut self) -> io::Result<Handle<IoThread>> {
         if let Some((_, thread)) = self.idle.pop_back() {
             return Ok(thread);
@@ -75,7 +74,7 @@ impl ThreadPool {
             return Err(io::Error::new(io::ErrorKind::QuotaExceeded, reason));
         }
         let place = self.budget.take()?;
-        // Room for one: whoever has a job is not given another.
+        // Capacity one suffices, because a thread has at most one job.
         let (jobs, receiver) = sync_channel(1);
         let mailbox = Arc::clone(&self.mailbox);
         let thread = thread::Builder::new()
@@ -87,22 +86,22 @@ impl ThreadPool {
             })
             .map_err(|error| refused(self.threads.len(), &error))?;
         let pool_thread = PoolThread { jobs, thread };
-        Ok(self.threads.insert(pool_thread).expect("there is room, as was just seen"))
+        Ok(self.threads.insert(pool_thread).expect("the table is not full"))
     }
 
-    /// Gives a thread that was just acquired its job.
+    /// Submits a job to a thread that was just acquired.
     pub(super) fn submit(&mut self, thread: Handle<IoThread>, job: BlockingJob) {
         let pool_thread = self.threads.get(thread).expect("it was just acquired");
         let given = pool_thread.jobs.try_send((thread, job));
-        given.expect("an idle thread waits for a job");
+        given.expect("the channel of an idle thread is empty");
         self.given += 1;
     }
 
-    /// Waits until the threads have begun what they were given, and leaves them the CPU for it;
-    /// gives the number of system calls.
+    /// Waits until the threads have begun all submitted jobs, and yields the CPU to them. Returns
+    /// the number of system calls.
     pub(super) fn wait_begun(&self) -> u64 {
         let slept = self.mailbox.wait_begun(self.given);
-        // Whoever has just told that it begins may have lost its CPU to this thread.
+        // The thread that began last may have lost its CPU to this one.
         thread::yield_now();
         1 + u64::from(slept)
     }
@@ -114,22 +113,22 @@ impl ThreadPool {
         assert!(idle <= all as usize, "{idle} idle threads of {all}");
     }
 
-    /// When the next thread will have been idle for long.
+    /// When the next idle thread is due to end.
     pub(super) fn next_leave(&self) -> Option<Instant> {
         self.idle.front().map(|(since, _)| *since + IDLE_KEPT)
     }
 
-    /// Lets threads go that have been idle for long.
+    /// Ends the threads that have been idle for [`IDLE_KEPT`].
     pub(super) fn let_go(&mut self, now: Instant) {
         while self.next_leave().is_some_and(|due| due <= now) {
             let Some((_, thread)) = self.idle.pop_front() else { break };
-            // It ends by itself and at once. Its stack is freed then, as nobody can join it.
+            // The thread ends when its channel closes. Detached, it frees its own stack.
             drop(self.threads.remove(thread).expect("it is idle"));
         }
     }
 
-    /// Lets all threads go and waits for their end, within a bound. What they wait for was ended
-    /// before, except for disks: a thread that is stuck there ends later, with all that it holds.
+    /// Ends all threads and waits for them, within a bound. The caller has ended all blocked calls,
+    /// except on disks: a thread that is stuck there ends later, and then drops what it holds.
     pub(super) fn shut_down(&mut self) {
         let threads = std::mem::replace(&mut self.threads, SlotMap::marked(0));
         let leaving: Vec<_> = threads.into_values().map(|pool_thread| pool_thread.thread).collect();
@@ -139,13 +138,13 @@ impl ThreadPool {
             thread::sleep(Duration::from_millis(1));
         }
         for thread in leaving.into_iter().filter(JoinHandle::is_finished) {
-            // It returns nothing, and nothing follows from a panic any more.
+            // The thread returns nothing, and a panic no longer matters here.
             let _ = thread.join();
         }
     }
 }
 
-/// The life of a thread.
+/// The loop of a thread: performs jobs until the pool drops its channel.
 fn work(jobs: &Receiver<(Handle<IoThread>, BlockingJob)>, mailbox: &ThreadMailbox) {
     while let Ok((thread, job)) = jobs.recv() {
         mailbox.begin();
@@ -155,11 +154,11 @@ fn work(jobs: &Receiver<(Handle<IoThread>, BlockingJob)>, mailbox: &ThreadMailbo
     }
 }
 
-/// The machine gives no more threads.
+/// The error if the machine refuses to start another thread.
 fn refused(threads: u32, error: &io::Error) -> io::Error {
     let reason = format!(
-        "no thread for a blocking call beside {threads} others: {error}; raise the limit \
-         (ulimit -u, pids.max of the control group), or take another driver"
+        "cannot start a thread for a blocking call in addition to {threads} others: {error}; \
+         raise the limit (ulimit -u, pids.max of the control group), or use another driver"
     );
     io::Error::new(error.kind(), reason)
 }

@@ -1,4 +1,4 @@
-//! The steps of a wait: what answers mean, and which calls begin.
+//! The steps of a wait: processing the answers of threads, and starting calls.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -19,10 +19,10 @@ use crate::driver::op::cancelled;
 use crate::driver::slot_map::Handle;
 use crate::driver::{ACCEPT_RETRY, OpId, Outcome, Sock, Token};
 
-/// What threads have brought.
+/// Answers of threads.
 impl Threads {
-    /// Takes the answers in; says whether one of them was a send's, which may have moved bytes
-    /// without a completion.
+    /// Processes the answers. Returns whether one of them was for a send, because a send may move
+    /// bytes without a completion.
     pub(super) fn collect(&mut self, now: Instant) -> bool {
         let mut answers = std::mem::take(&mut self.answers);
         let news = self.mailbox.collect(&mut answers);
@@ -69,7 +69,7 @@ impl Threads {
     }
 }
 
-/// What an answer means for its op.
+/// The effect of an answer on its op.
 impl Threads {
     fn accepted(&mut self, handle: Handle<Sock>, accepted: io::Result<OwnedFd>, now: Instant) {
         let socket = self.sockets.get_mut(handle).expect("a thread was in a call on it");
@@ -84,7 +84,7 @@ impl Threads {
                 self.runnable.extend(op);
             }
             Err(error) => match AcceptFailure::of_error(&error) {
-                // A blocking accept finds nobody only where a duplicate was made non-blocking.
+                // An accept would block only if a duplicate was made non-blocking.
                 AcceptFailure::Shortage | AcceptFailure::Nobody => {
                     self.backoff.extend(op.map(|op| (now + ACCEPT_RETRY, op)));
                 }
@@ -117,8 +117,7 @@ impl Threads {
         socket.memory = sent.memory;
         let closing = socket.close.is_some();
         let op = socket.write.op.name(handle, Direction::Write);
-        let send =
-            socket.write.op.get_mut().expect("a send outlives the calls that are made for it");
+        let send = socket.write.op.get_mut().expect("a send outlives the calls made for it");
         send.chain.advance(sent.bytes);
         let unwanted = closing || send.cancelled;
         match sent.result {
@@ -138,9 +137,9 @@ impl Threads {
     }
 }
 
-/// What is due, and turns.
+/// Turns of ops.
 impl Threads {
-    /// Queues accepts that have rested, and lets threads go that have nothing to do.
+    /// Queues the accepts whose backoff is over, and ends threads that have been idle for long.
     pub(super) fn revive(&mut self, now: Instant) {
         let runnable = &mut self.runnable;
         self.backoff.retain(|(until, op)| {
@@ -153,7 +152,7 @@ impl Threads {
         self.threads.let_go(now);
     }
 
-    /// Gives every queued op its turn: receives take what is held for them, and calls begin.
+    /// Gives each queued op one turn: an op takes the held result of its side, or starts a call.
     pub(super) fn run(&mut self, now: Instant) {
         for _ in 0..self.runnable.len() {
             let Some(op) = self.runnable.pop_front() else { break };
@@ -174,8 +173,8 @@ impl Threads {
         self.run_files();
     }
 
-    /// The turn of an accept or a receive, unless its name is stale: takes what is held, or has a
-    /// thread wait for more.
+    /// Gives an accept or a receive its turn, unless its name is stale: takes the held result, or
+    /// makes a thread wait for one.
     fn turn_read(&mut self, op: OpId, handle: Handle<Sock>, sequence: Sequence, now: Instant) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         let Some(read) = socket.read.op.current(sequence).copied() else { return };
@@ -186,7 +185,7 @@ impl Threads {
             Held::Nothing => self.start_call(op, handle, read.accept, now),
             Held::Connection(connection) => {
                 self.admit(connection, read.token);
-                // The next is waited for from now on, and comes with the next wait.
+                // Wait for the next connection; a later wait delivers it.
                 self.start_call(op, handle, read.accept, now);
             }
             Held::End => self.end_read(handle, Ok(())),
@@ -198,8 +197,8 @@ impl Threads {
         }
     }
 
-    /// Has a thread wait on the read side, unless one does already. A receive may fill as many
-    /// buffers as are free, and waits in line when there is none.
+    /// Makes a thread wait on the read side, unless one does already. A receive may fill as many
+    /// buffers as are free, up to [`RECEIVE_BUFFERS`]; if none is free, it waits for one.
     fn start_call(&mut self, op: OpId, handle: Handle<Sock>, accept: bool, now: Instant) {
         let room_max = (RECEIVE_BUFFERS * self.pool.buffer_bytes()).min(self.turn_bytes());
         let room = room_max.min(self.pool.available() * self.pool.buffer_bytes());
@@ -212,8 +211,8 @@ impl Threads {
             return self.waits_for_buffer.push_back(op);
         }
         if room < room_max && !accept {
-            // Where buffers are short, nobody has a second turn before all others have had the
-            // chance of a first: two threads that wake each other can outrun a third.
+            // While buffers are scarce, no receive may have a second turn before all others had the
+            // chance of a first: two threads that wake each other can starve a third.
             self.stats.system_calls += self.threads.wait_begun();
         }
         let thread = match self.threads.acquire() {
@@ -235,7 +234,7 @@ impl Threads {
         self.threads.submit(thread, BlockingJob::Socket(handle, job));
     }
 
-    /// Takes in an accepted connection, or closes it at once when there is no room for it.
+    /// Registers an accepted connection, or closes it if the table is full.
     pub(super) fn admit(&mut self, connection: OwnedFd, token: Token) {
         if self.sockets.is_full() {
             self.stats.system_calls += 1;
@@ -243,12 +242,12 @@ impl Threads {
             return;
         }
         let socket = ThreadedSocket::new(SharedSocket::new(connection), false, false);
-        let handle = self.sockets.insert(socket).expect("there is room, as was just seen");
+        let handle = self.sockets.insert(socket).expect("the table is not full");
         self.done.progress(token, Outcome::Accepted(Ok(Sock(handle))));
     }
 
-    /// Moves received bytes into buffers of the pool, one for each receive in turn, and has those
-    /// that are through wait for more. Those that find no buffer stay in line.
+    /// Copies held bytes into buffers of the pool, one buffer for each receive in turn. A receive
+    /// with no bytes left starts the next call; one that finds no free buffer stays in the queue.
     fn hand_out(&mut self, now: Instant) {
         while let Some(op) = self.waits_for_buffer.pop_front() {
             let Some(mut lease) = self.pool.take() else {
@@ -256,9 +255,9 @@ impl Threads {
                 break;
             };
             let handle = reader(op);
-            let socket = self.sockets.get_mut(handle).expect("ops leave the line when they end");
+            let socket = self.sockets.get_mut(handle).expect("an op leaves the queue when it ends");
             let Held::Bytes(range, _) = &mut socket.held else {
-                // It waited to begin. Bytes take a buffer when they are there.
+                // The receive waited to begin. It takes a buffer when its bytes arrive.
                 drop(lease);
                 self.start_call(op, handle, false, now);
                 continue;
@@ -272,9 +271,9 @@ impl Threads {
             if through {
                 socket.held = Held::Nothing;
             }
-            let read = socket.read.op.get().expect("ops leave the line when they end");
+            let read = socket.read.op.get().expect("an op leaves the queue when it ends");
             let token = read.token;
-            // Before the next call, which may be the op's end if no thread can be had.
+            // Before the next call: if no thread can be started for that, the op ends.
             self.done.progress(token, Outcome::Received(Ok(Some(lease))));
             if through {
                 self.start_call(op, handle, false, now);
@@ -284,7 +283,7 @@ impl Threads {
         }
         for op in &self.waits_for_buffer {
             let handle = reader(*op);
-            let socket = self.sockets.get_mut(handle).expect("ops leave the line when they end");
+            let socket = self.sockets.get_mut(handle).expect("an op leaves the queue when it ends");
             if let Held::Bytes(_, counted @ false) = &mut socket.held {
                 *counted = true;
                 self.stats.buffer_waits += 1;
@@ -295,11 +294,12 @@ impl Threads {
 
 /// Sends and files.
 impl Threads {
-    /// The turn of a send, unless its name is stale: gives a thread the next piece.
+    /// Gives a send its turn, unless its name is stale: a thread sends the next piece.
     fn turn_send(&mut self, handle: Handle<Sock>, sequence: Sequence) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         if socket.write.busy {
-            // After many cancels within one wait, a stale name can be that of a newer op.
+            // The sequence number wraps: after many cancels in one wait, a stale name may match a
+            // newer op.
             return;
         }
         let Some(send) = socket.write.op.current(sequence) else { return };
@@ -318,12 +318,12 @@ impl Threads {
         }
     }
 
-    /// Gives the ops on files to the threads for them, first come, first served.
+    /// Starts the ops on files, in order, on the threads for files.
     fn run_files(&mut self) {
         while self.files_busy < FILE_THREADS {
             let Some(handle) = self.files_in_line.pop_front() else { return };
-            let task = self.files.get_mut(handle).expect("ops leave the line when they end");
-            let job = task.job.take().expect("no thread has it");
+            let task = self.files.get_mut(handle).expect("an op leaves the queue when it ends");
+            let job = task.job.take().expect("no thread has the job");
             match self.threads.acquire() {
                 Ok(thread) => {
                     self.files_busy += 1;

@@ -1,4 +1,4 @@
-//! Tests of the sets: what is reported, and what has no place in them.
+//! Tests of the sets: reports, and descriptors beyond the bound.
 
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -40,7 +40,7 @@ fn every_descriptor_below_the_bound_is_watched_and_none_beyond() {
     let mut select = SelectPoller::open(&Limits::default()).unwrap();
     for (least, key) in [(500, 1), (639, 2), (640, 3), (1023, 4), (1024, 5), (1500, 6)] {
         let Some(high) = duplicate(&theirs, least) else {
-            println!("skipped: there is no descriptor {least} for this process");
+            println!("skipped: this process cannot have descriptor {least}");
             continue;
         };
         let number = high.as_raw_fd();
@@ -61,13 +61,13 @@ fn every_descriptor_below_the_bound_is_watched_and_none_beyond() {
     }
 }
 
-/// A duplicate whose number is `least` or more, as far as the process' limit allows.
+/// A duplicate whose number is at least `least`, if the process' limit allows one.
 fn duplicate(socket: &UnixStream, least: i32) -> Option<OwnedFd> {
     sys::duplicate_from(socket.as_fd(), least).ok()
 }
 
 #[test]
-fn a_timeout_is_waited_for() {
+fn a_wait_lasts_until_its_timeout() {
     let mut select = SelectPoller::open(&Limits::default()).unwrap();
     let (timeout, start) = (Duration::from_micros(1500), Instant::now());
     select.wait(Some(timeout), &mut Vec::new()).unwrap();

@@ -1,4 +1,4 @@
-//! Tests of the signals: edges, their queue, and that they stay where they belong.
+//! Tests of the signals: edges, the queue and its overflow, threads, cleanup.
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -22,7 +22,7 @@ fn readable(key: u32) -> Event {
     Event { key, readable: true, writable: false, hangup: false }
 }
 
-/// Makes `theirs` readable again and again.
+/// Makes `theirs` readable `count` times.
 fn events(count: usize, ours: &mut UnixStream, theirs: &mut UnixStream) {
     for _ in 0..count {
         ours.write_all(b"x").unwrap();
@@ -46,7 +46,7 @@ fn an_edge_is_reported_once_and_adding_counts_as_one() {
     assert!(out.iter().any(|event| event.key == 7 && event.readable && event.hangup), "{out:?}");
 }
 
-/// Each event is a signal of its own, so that the driver can tell one from two.
+/// The driver relies on this: a second report means that a short read may have left something.
 #[test]
 fn two_events_are_two_reports() {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
@@ -76,7 +76,7 @@ fn room_is_reported_after_a_write_that_found_none() {
 }
 
 #[test]
-fn what_is_removed_is_silent_and_its_descriptor_may_have_another_owner() {
+fn a_removed_descriptor_is_silent_and_can_be_added_again() {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     let mut sigio = open();
     sigio.add(theirs.as_fd(), 7, Interest::BOTH).unwrap();
@@ -84,16 +84,16 @@ fn what_is_removed_is_silent_and_its_descriptor_may_have_another_owner() {
     ours.write_all(b"x").unwrap();
     sigio.remove(theirs.as_fd(), 7).unwrap();
     ours.write_all(b"x").unwrap();
-    assert_eq!(reports(&mut sigio), [], "neither what is queued nor what comes");
+    assert_eq!(reports(&mut sigio), [], "no queued and no new signal");
     sigio.add(theirs.as_fd(), 9, Interest::BOTH).unwrap();
     assert_eq!(reports(&mut sigio), [Event { writable: true, ..readable(9) }]);
     ours.write_all(b"x").unwrap();
     assert_eq!(reports(&mut sigio), [readable(9)]);
 }
 
-/// An eventfd takes `O_ASYNC` and sends no signal.
+/// An eventfd sends no signals.
 #[test]
-fn files_without_signals_are_watched_all_the_same() {
+fn files_without_signals_are_watched_too() {
     let mut sigio = open();
     let wakers = [EventFd::new().unwrap(), EventFd::new().unwrap(), EventFd::new().unwrap()];
     for (key, waker) in wakers.iter().enumerate() {
@@ -140,7 +140,7 @@ fn threads_do_not_take_each_others_signals() {
 }
 
 #[test]
-fn a_thread_has_one() {
+fn a_thread_has_only_one_poller() {
     let sigio = open();
     let error = SigioPoller::open(&Limits::default()).unwrap_err();
     assert!(error.to_string().contains("this thread has"), "{error}");
@@ -148,8 +148,8 @@ fn a_thread_has_one() {
     open();
 }
 
-/// Real-time signals end a process that does not expect them: none may be left, and none may come
-/// for a duplicate that lives on.
+/// An unblocked real-time signal without a handler ends the process: none may remain queued, and a
+/// duplicate that stays open must not send more.
 #[test]
 fn dropping_leaves_no_signal_behind() {
     for _ in 0..2 {

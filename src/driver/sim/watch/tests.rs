@@ -1,4 +1,4 @@
-//! The simulated watcher keeps its contract, is troubled, and replays.
+//! Tests of the simulated watcher: it keeps its contract, has faults, and replays.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
@@ -10,7 +10,7 @@ use crate::driver::{Driver, Limits, Links, Token};
 const SITE: SiteId = SiteId(1);
 const HOUR: Option<Duration> = Some(Duration::from_secs(3600));
 
-/// What was posted, while there was room.
+/// The receiver of posts: accepted reports, and the number of refusals while it is full.
 #[derive(Debug, Default)]
 struct PostedReports {
     reports: Vec<ChangeReport>,
@@ -43,21 +43,21 @@ fn seeded(seed: u64, faults: Faults) -> (Sim, Watch, SharedReports) {
     (sim, watch, mailbox)
 }
 
-/// Waits once; says whether that was ended by a wake.
+/// Waits once. Returns whether a wake ended the wait.
 fn wait(sim: &mut Sim) -> bool {
     let mut done = Vec::new();
     sim.wait(HOUR, &mut done).unwrap();
     done.iter().any(|done| done.token == Token::WAKE)
 }
 
-/// All that is reported, until an hour passes without a report.
+/// All reports until an hour passes without one.
 fn reports(sim: &mut Sim, mailbox: &SharedReports) -> Vec<String> {
     while wait(sim) {}
     mailbox.lock().unwrap().reports.drain(..).map(|report| text(&report)).collect()
 }
 
-/// A report, for a person: `+watched`, `-unwatched`, `directory|name`, with a slash if everything
-/// beneath may have changed, `*` for everything.
+/// Formats a report: `+watched`, `-unwatched`, `directory|name` with a slash if everything beneath
+/// may have changed, `*` for everything.
 fn text(report: &ChangeReport) -> String {
     let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
     match report {
@@ -74,7 +74,7 @@ fn text(report: &ChangeReport) -> String {
 }
 
 #[test]
-fn what_is_done_to_files_is_reported() {
+fn changes_to_files_are_reported() {
     let (mut sim, mut watch, mailbox) = seeded(1, Faults::NONE);
     let files = sim.files();
     files.write("d/sub/file", b"x");
@@ -95,7 +95,7 @@ fn what_is_done_to_files_is_reported() {
         (|files| files.rename("d/sub/new", "d/new"), &["d/sub|new/", "d|new/"]),
         (
             |files| files.remove("d/sub/file"),
-            // The directory ends, and the one above tells of it.
+            // The watch of the directory ends, and the watch above reports the change.
             &["d/sub|file/", "-d/sub", "d/sub|", "d|sub/"],
         ),
         (|files| files.remove("none"), &[]),
@@ -112,7 +112,7 @@ fn what_is_done_to_files_is_reported() {
 }
 
 #[test]
-fn sites_share_directories_and_are_forgotten_apart() {
+fn sites_share_directories_and_are_forgotten_separately() {
     let (mut sim, mut watch, mailbox) = seeded(1, Faults::NONE);
     let files = sim.files();
     files.write("d/sub/file", b"x");
@@ -135,9 +135,9 @@ fn sites_share_directories_and_are_forgotten_apart() {
     assert_eq!(told(&mut sim), [""; 0]);
 }
 
-/// A wait that has nothing else to do goes on to the next report, and no further.
+/// A wait without other work lasts until the next report, and no longer.
 #[test]
-fn reports_take_their_time() {
+fn reports_arrive_after_a_latency() {
     let latency_max = Duration::from_millis(100);
     let (mut sim, mut watch, mailbox) = seeded(3, Faults { latency_max, ..Faults::NONE });
     let files = sim.files();
@@ -158,7 +158,7 @@ fn reports_take_their_time() {
 }
 
 #[test]
-fn changes_overtake_each_other_and_nothing_else() {
+fn changes_overtake_only_each_other() {
     let now = Instant::now();
     let faults = Faults { latency_max: Duration::from_millis(20), ..Faults::NONE };
     let mut way = Way::new(Rng::with_seed(1), now);
@@ -178,11 +178,11 @@ fn changes_overtake_each_other_and_nothing_else() {
     assert!(
         order.iter().enumerate().all(|(at, number)| at == *number || !keeps_its_place(*number))
     );
-    assert!(order.iter().enumerate().any(|(at, number)| at != *number), "some overtake others");
+    assert!(order.iter().enumerate().any(|(at, number)| at != *number), "some changes overtake");
 }
 
 #[test]
-fn there_are_troubles() {
+fn faults_of_the_watcher_occur() {
     let run = |faults| {
         let (mut sim, mut watch, mailbox) = seeded(1, faults);
         let files = sim.files();
@@ -208,7 +208,7 @@ fn there_are_troubles() {
 }
 
 #[test]
-fn who_has_refused_is_told_of_everything() {
+fn after_refusals_everything_is_reported() {
     let (mut sim, mut watch, mailbox) = seeded(1, Faults::NONE);
     let files = sim.files();
     files.write("d/file", b"x");
@@ -217,7 +217,7 @@ fn who_has_refused_is_told_of_everything() {
     mailbox.lock().unwrap().full = true;
     files.write("d/file", b"y");
     for refusals in 1..5 {
-        assert!(wait(&mut sim), "whoever is full can make room");
+        assert!(wait(&mut sim), "a full receiver can make room");
         assert_eq!(mailbox.lock().unwrap().refusals, refusals);
     }
     assert!(sim.elapsed() >= 4 * REST);
@@ -230,7 +230,7 @@ fn who_has_refused_is_told_of_everything() {
 
 #[test]
 #[cfg_attr(miri, ignore = "it fills every queue")]
-fn what_waits_is_bounded() {
+fn every_queue_is_bounded() {
     let latency_max = Duration::from_secs(1);
     let (mut sim, mut watch, mailbox) = seeded(1, Faults { latency_max, ..Faults::NONE });
     let files = sim.files();
@@ -238,7 +238,7 @@ fn what_waits_is_bounded() {
     let root = files.root();
     assert!(watch.watch(SITE, &root, b"d"));
     assert_eq!(reports(&mut sim, &mailbox), ["+", "+d"]);
-    // On their way.
+    // Reports in transit.
     for _ in 0..30 {
         (0..PLANS_MAX / 20).for_each(|_| files.write("d/file", b"x"));
         sim.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
@@ -246,12 +246,12 @@ fn what_waits_is_bounded() {
     }
     let told = reports(&mut sim, &mailbox);
     assert_eq!((told.first().unwrap(), told.contains(&"*".into())), (&"-".into(), true));
-    // Before anybody looks.
+    // The log.
     assert!(watch.watch(SITE, &root, b"d"));
     reports(&mut sim, &mailbox);
     (0..=4096).for_each(|_| files.write("d/file", b"x"));
     assert_eq!(reports(&mut sim, &mailbox), ["-", "*"]);
-    // PostedReports at once.
+    // Changes in one post.
     assert!(watch.watch(SITE, &root, b"d"));
     reports(&mut sim, &mailbox);
     sim.calm();
@@ -266,7 +266,7 @@ fn what_waits_is_bounded() {
     assert_eq!(reports(&mut sim, &mailbox).len(), REQUESTS_MAX);
 }
 
-/// In real time somebody else may change files while this machine sleeps.
+/// In real time, another thread may change files while the machine sleeps.
 #[test]
 fn a_change_ends_the_sleep_of_a_calm_machine() {
     let mut sim = Sim::open(&Limits::default()).unwrap();
@@ -285,13 +285,14 @@ fn a_change_ends_the_sleep_of_a_calm_machine() {
     assert_eq!(told, ["+", "|file"]);
 }
 
-/// What somebody knows who looks at a directory when he is told to, and not otherwise.
+/// A model of a user of the watcher, which looks at a directory only after a report.
 #[derive(Debug, Default)]
 struct Reader {
-    /// What he has seen in directories that are watched.
+    /// The last known content of watched directories.
     seen: BTreeMap<Vec<u8>, String>,
-    /// What he has asked for without an answer.
+    /// Requests without an answer.
     asked: BTreeSet<Vec<u8>>,
+    /// All reports, as text.
     told: String,
 }
 
@@ -302,7 +303,7 @@ impl Reader {
         }
     }
 
-    /// Takes in what was posted.
+    /// Processes the posted reports.
     fn read(&mut self, sim: &Sim, mailbox: &SharedReports, files: &Files) {
         for report in mailbox.lock().unwrap().reports.drain(..) {
             self.told.push_str(&format!("{:?} {}\n", sim.elapsed(), text(&report)));
@@ -326,7 +327,8 @@ impl Reader {
         }
     }
 
-    /// What he knows is true when nothing more is to come, and all that he asked is answered.
+    /// Checks, when no report is in transit, that the known content is current and that every
+    /// request has an answer.
     fn check(&self, files: &Files) {
         let Self { seen, asked, told } = self;
         for (path, seen) in seen {
@@ -336,7 +338,7 @@ impl Reader {
     }
 }
 
-/// What is in a directory: names, and the content of files.
+/// The content of a directory: names, inodes and lengths.
 fn look(files: &Files, path: &[u8]) -> String {
     let Ok(directory) = files.open(if path.is_empty() { b"." } else { path }) else {
         return "missing".into();
@@ -351,7 +353,7 @@ fn look(files: &Files, path: &[u8]) -> String {
     entries.iter().map(text).collect::<Vec<_>>().join("\n")
 }
 
-/// A life of a watcher, as text. Nothing is lost in silence.
+/// A random run of a watcher, as text, in which every loss is reported.
 fn life(seed: u64) -> String {
     let mut random = Rng::with_seed(seed);
     let faults = Faults { watch_lost: 0, ..Faults::draw(&mut random) };
@@ -400,5 +402,5 @@ fn a_seed_replays_and_nothing_is_missed() {
     assert_eq!(lives, again);
     let any = |what: &str| lives.iter().any(|life| life.contains(what));
     let all = any(" +a/b") && any(" -a/b") && any(" *") && any(" a|x");
-    assert!(all, "worlds differ");
+    assert!(all, "the runs have reports of every kind");
 }
