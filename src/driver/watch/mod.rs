@@ -49,7 +49,7 @@
 //! | `table.rs` | what is watched, and what the kernel's events mean |
 //! | `outbox.rs` | reports that wait to be posted, and what happens when they are refused |
 //!
-//! The simulated watcher ([`crate::driver::sim::Watch`]) shares the last three with it.
+//! The simulated watcher (`sim::Watch`) shares the last three with it.
 
 mod inotify;
 mod outbox;
