@@ -1,4 +1,4 @@
-//! A driver behind a pointer is a driver, so that code above can be compiled once for all of them.
+//! Implements [`Driver`] for a boxed driver, so code above can be compiled once for all drivers.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What every driver asks of the kernel besides waiting, each call tried once.
+//! The system calls that every driver needs besides waiting, each tried once.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::trial::{Need, TIME_MAX, Trial, no_answer, untried};
 use super::{File, Links, sys};
 
-/// The calls.
+/// One trial for each call.
 pub const TRIALS: [Trial; 6] = [
     Trial {
         id: "listen",
@@ -18,25 +18,25 @@ pub const TRIALS: [Trial; 6] = [
         call: "socket",
         since: (2, 6),
         need: Need::Serving,
-        without: "there is nothing to serve on",
+        without: "ringd cannot accept connections",
         attempt: listen,
     },
     Trial {
         id: "openat2",
-        title: "openat2, beneath the root",
+        title: "openat2 within the root",
         call: "openat2",
         since: (5, 6),
         need: Need::Serving,
-        without: "ringd opens files in no other way, and does not start",
+        without: "ringd cannot open files, and does not start",
         attempt: open_beneath,
     },
     Trial {
         id: "openat2_cached",
-        title: "openat2, cached names only",
+        title: "openat2 with cached names only",
         call: "openat2",
         since: (5, 12),
         need: Need::Extra,
-        without: "every file is opened by another thread",
+        without: "another thread opens every file",
         attempt: open_cached,
     },
     Trial {
@@ -50,11 +50,11 @@ pub const TRIALS: [Trial; 6] = [
     },
     Trial {
         id: "preadv2_nowait",
-        title: "preadv2, without waiting",
+        title: "preadv2 without waiting",
         call: "preadv2",
         since: (4, 14),
         need: Need::Extra,
-        without: "a file that is not in memory may hold a worker up",
+        without: "a file that is not in memory may block a worker",
         attempt: read_resident,
     },
     Trial {
@@ -68,11 +68,11 @@ pub const TRIALS: [Trial; 6] = [
     },
 ];
 
-/// The release of the running kernel, as `uname(2)` tells it.
+/// The release of the running kernel (`uname(2)`).
 ///
 /// # Errors
 ///
-/// Where a sandbox denies even that.
+/// If a sandbox denies the call.
 pub fn kernel_release() -> io::Result<String> {
     sys::kernel_release()
 }
@@ -84,13 +84,14 @@ fn listen() -> io::Result<()> {
     peer.write_all(BYTES)?;
     let mut got = [0; BYTES.len()];
     (&accepted).read_exact(&mut got)?;
-    expect(got == BYTES, "other bytes came")
+    expect(got == BYTES, "received wrong bytes")
 }
 
-/// A TCP connection to ourselves.
+/// A TCP connection over loopback: its client, and the accepted socket.
 fn connection() -> io::Result<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    // ringd connects to nobody; loopback may be down where other networks are not.
+    // ringd never connects, so this failure does not count against it: loopback may be down on a
+    // machine whose other interfaces are up.
     let peer = TcpStream::connect_timeout(&listener.local_addr()?, TIME_MAX).map_err(untried)?;
     let accepted = TcpStream::from(sys::accept(listener.as_fd())?);
     accepted.set_nonblocking(false)?;
@@ -122,11 +123,11 @@ fn send_file() -> io::Result<()> {
     let sent = sys::sendfile(socket.as_fd(), file.as_fd(), 0, BYTES.len())?;
     let mut got = [0; BYTES.len()];
     peer.read_exact(&mut got[..sent])?;
-    expect(sent == BYTES.len() && got == BYTES, "other bytes were sent")
+    expect(sent == BYTES.len() && got == BYTES, "sent wrong bytes")
 }
 
 fn read_resident() -> io::Result<()> {
-    // A file on a disk, which was read a moment ago.
+    // A file on a disk; the read brings its first page into the page cache.
     let program = std::env::current_exe().map_err(untried)?;
     let mut file = std::fs::File::open(program).map_err(untried)?;
     file.read_exact(&mut [0; 1]).map_err(untried)?;
@@ -157,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_this_machine_serves_with_works_here() {
+    fn the_calls_that_serving_needs_work_here() {
         for trial in TRIALS.iter().filter(|trial| trial.need == Need::Serving) {
             trial.run().unwrap_or_else(|error| panic!("{}: {error}", trial.id));
         }

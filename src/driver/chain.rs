@@ -1,14 +1,14 @@
-//! What one write sends: memory and file ranges, in order (nginx's `ngx_buf_t` idea).
+//! The content of one send: memory and file ranges, in order (the idea of nginx's `ngx_buf_t`).
 //!
-//! The session fills a chain, the driver empties it. Small pieces are copied behind each other,
-//! so that the answers of a turn, pipelined ones too, leave as one piece of memory; larger ones
-//! are held by reference and pinned until the write ends. Which system calls carry the chain is
-//! the driver's business.
+//! The session fills a chain, and the driver sends it. Small pieces are copied one behind the
+//! other, so the answers of one turn, pipelined ones included, leave as one piece of memory. Larger
+//! pieces are held by reference until the send ends. The driver chooses the system calls that send
+//! the chain.
 //!
-//! Invariants: the parts before `part` are sent, of part `part` the first `offset` bytes are, and
-//! at least one is not; behind the last part, `offset` is 0. No part is empty. The copied parts
-//! are ranges of `copied` that follow each other without a gap, up to its end. A part that is sent
-//! does not grow.
+//! Invariants: the parts before `part` are sent; of the part `part`, the first `offset` bytes are
+//! sent, and at least one byte is not. When all parts are sent, `offset` is 0. No part is empty.
+//! The copied parts are adjacent ranges of `copied`, up to its end. A part that was sent does not
+//! grow.
 
 use std::fmt;
 use std::io::IoSlice;
@@ -19,8 +19,8 @@ use std::sync::Arc;
 use super::file::File;
 use super::pool::Lease;
 
-/// Memory up to this size is copied rather than referenced: below it one more `iovec` costs
-/// more than the copy.
+/// Memory up to this size is copied rather than referenced: below it, one more `iovec` costs more
+/// than the copy.
 const COPY_MAX: usize = 8 * 1024;
 
 /// A chain with this much copied memory is full.
@@ -29,13 +29,13 @@ const COPIED_FULL: usize = 64 * 1024;
 /// A chain with this many parts is full.
 pub(super) const PARTS_FULL: usize = 64;
 
-/// A chain with this many files is full: each may be the last to hold its descriptor open.
+/// A chain with this many files is full, because it may be the last owner of each descriptor.
 const FILES_FULL: usize = 4;
 
 /// A spare chain keeps at most this much memory.
 const KEEP_BYTES: usize = COPIED_FULL + 2 * COPY_MAX;
 
-/// The parts of one write; see the module documentation.
+/// A chain of parts; see the module documentation.
 #[derive(Default)]
 pub struct Chain {
     copied: Vec<u8>,
@@ -72,7 +72,7 @@ impl Chain {
         self.copy_with(|copied| copied.extend_from_slice(bytes));
     }
 
-    /// Appends what `write` appends to its buffer. The bytes that are there already stay.
+    /// Appends what `write` appends to the buffer. `write` leaves the bytes that are there alone.
     pub fn copy_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.copied.len();
         write(&mut self.copied);
@@ -85,14 +85,14 @@ impl Chain {
         match self.parts.last_mut() {
             Some(ChainPart::Copied(range)) => {
                 assert!(range.end == start, "copied parts have a gap: {} to {start}", range.end);
-                assert!(!all_sent, "a part that is sent is to grow");
+                assert!(!all_sent, "a part that was sent would grow");
                 range.end = end;
             }
             _ => self.parts.push(ChainPart::Copied(start..end)),
         }
     }
 
-    /// Appends shared bytes: by reference, or as a copy when they are few.
+    /// Appends shared bytes: by reference, or as a copy if they are few.
     pub fn share(&mut self, bytes: &Rc<[u8]>) {
         if bytes.len() <= COPY_MAX {
             self.copy(bytes);
@@ -115,7 +115,7 @@ impl Chain {
         }
     }
 
-    /// Whether the session should let the chain leave before it adds more.
+    /// Whether the session should have the chain sent before it adds more.
     pub fn is_full(&self) -> bool {
         let files = self.parts.iter().filter(|part| matches!(part, ChainPart::File { .. }));
         self.copied.len() >= COPIED_FULL
@@ -138,12 +138,12 @@ impl Chain {
         self.parts[..self.part].iter().map(ChainPart::len).sum::<u64>() + self.offset
     }
 
-    /// Whether a part that is left is a file.
+    /// Whether a file is left to send.
     pub fn has_file(&self) -> bool {
         self.parts[self.part..].iter().any(|part| matches!(part, ChainPart::File { .. }))
     }
 
-    /// Lets go of everything, so that the chain can be filled anew.
+    /// Drops all content, so the chain can be reused.
     pub fn clear(&mut self) {
         self.parts.clear();
         self.copied.clear();
@@ -151,12 +151,12 @@ impl Chain {
         (self.part, self.offset) = (0, 0);
     }
 
-    /// Memory that the chain holds for what it copies, itself included, in bytes.
+    /// Memory of the chain itself, its copies and its list of parts, in bytes.
     pub fn capacity(&self) -> usize {
         size_of::<Self>() + self.copied.capacity() + self.parts.capacity() * size_of::<ChainPart>()
     }
 
-    /// What the cursor stands on.
+    /// What the cursor points to.
     pub(super) fn next(&self) -> NextPart<'_> {
         match self.parts.get(self.part) {
             None => NextPart::Nothing,
@@ -167,7 +167,8 @@ impl Chain {
         }
     }
 
-    /// The range of a file that follows when `bytes` more are sent, if it is one.
+    /// The rest of the file range that the cursor reaches after `bytes` more bytes; `None` if it
+    /// reaches no file.
     pub(super) fn file_after(&self, bytes: usize) -> Option<(&Arc<File>, Range<u64>)> {
         let mut left = self.offset + bytes as u64;
         for part in &self.parts[self.part..] {
@@ -182,13 +183,13 @@ impl Chain {
         None
     }
 
-    /// Writes the memory parts from the cursor to the next file or the end into `slices`, as
-    /// many as fit, and says how many those are.
+    /// Fills `slices` with the memory parts from the cursor to the next file or the end, as many as
+    /// fit, and returns their number.
     pub(super) fn memory<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         self.memory_within(slices, usize::MAX)
     }
 
-    /// The same, but no more than `bytes_max` in all.
+    /// The same, but at most `bytes_max` bytes in total.
     pub(super) fn memory_within<'a>(
         &'a self,
         slices: &mut [IoSlice<'a>],
@@ -200,7 +201,7 @@ impl Chain {
         for part in &self.parts[self.part..] {
             let Some(bytes) = part.bytes(&self.copied) else { break };
             let Some(slice) = slices.get_mut(count).filter(|_| left > 0) else { break };
-            assert!(skip < bytes.len(), "{skip} bytes are sent of a part of {}", bytes.len());
+            assert!(skip < bytes.len(), "offset {skip} in a part of {} bytes", bytes.len());
             let end = bytes.len().min(skip.saturating_add(left));
             *slice = IoSlice::new(&bytes[skip..end]);
             left -= end - skip;
@@ -210,9 +211,9 @@ impl Chain {
         count
     }
 
-    /// Moves the cursor over `sent` bytes.
+    /// Advances the cursor by `sent` bytes.
     pub(super) fn advance(&mut self, sent: u64) {
-        let mut left = self.offset.checked_add(sent).expect("more was sent than there was");
+        let mut left = self.offset.checked_add(sent).expect("more was sent than the chain holds");
         while let Some(part) = self.parts.get(self.part) {
             let len = part.len();
             if left < len {
@@ -221,7 +222,7 @@ impl Chain {
             left -= len;
             self.part += 1;
         }
-        assert!(left == 0 || self.part < self.parts.len(), "more was sent than there was");
+        assert!(left == 0 || self.part < self.parts.len(), "more was sent than the chain holds");
         self.offset = left;
     }
 }
@@ -253,7 +254,7 @@ impl ChainPart {
     }
 }
 
-/// Reads a chain as a peer would receive it. For tests of sessions.
+/// Reads a chain as a peer would receive it, for tests of sessions.
 #[doc(hidden)]
 pub fn read_all(chain: &mut Chain) -> Vec<u8> {
     let mut all = Vec::new();
@@ -326,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_seen_behind_the_memory_before_it() {
+    fn the_file_behind_some_memory_is_found() {
         let mut chain = Chain::new();
         chain.copy(b"head");
         chain.file(&file(b"0123456789"), 2..5);
@@ -347,7 +348,7 @@ mod tests {
         assert_eq!(chain.remaining(), 0);
     }
 
-    /// One part of four bytes.
+    /// A chain of one part with four bytes.
     fn four() -> Chain {
         let mut chain = Chain::new();
         chain.copy(b"four");
@@ -355,13 +356,13 @@ mod tests {
     }
 
     #[test]
-    #[should_panic = "more was sent than there was"]
+    #[should_panic = "more was sent than the chain holds"]
     fn a_cursor_beyond_the_end_is_noticed() {
         four().advance(5);
     }
 
     #[test]
-    #[should_panic = "more was sent than there was"]
+    #[should_panic = "more was sent than the chain holds"]
     fn a_cursor_that_overflows_is_noticed() {
         let mut chain = four();
         chain.advance(1);
@@ -369,16 +370,16 @@ mod tests {
     }
 
     #[test]
-    #[should_panic = "4 bytes are sent of a part of 4"]
-    fn a_cursor_behind_its_part_is_noticed() {
+    #[should_panic = "offset 4 in a part of 4 bytes"]
+    fn a_cursor_at_the_end_of_its_part_is_noticed() {
         let mut chain = four();
         chain.offset = 4;
         chain.memory(&mut [IoSlice::new(&[])]);
     }
 
     #[test]
-    #[should_panic = "a part that is sent is to grow"]
-    fn a_copy_to_what_is_sent_is_noticed() {
+    #[should_panic = "a part that was sent would grow"]
+    fn a_copy_to_a_part_that_was_sent_is_noticed() {
         let mut chain = four();
         chain.advance(4);
         chain.copy(b"more");
@@ -392,7 +393,7 @@ mod tests {
         chain.copy(b"more");
     }
 
-    /// However the peer takes the bytes, they are those of the parts, in order.
+    /// Whatever amounts the peer takes, it gets the bytes of the parts, in order.
     #[test]
     fn any_partial_progress_sends_every_byte_once() {
         let mut random = fastrand::Rng::with_seed(11);

@@ -1,4 +1,4 @@
-//! The completions that the next return from a wait delivers, and the number of ops in flight.
+//! The completions that the next wait returns, and the number of ops in flight.
 //!
 //! Invariant, which is asserted: no more ops end than are in flight.
 
@@ -11,29 +11,29 @@ pub(super) struct Completions {
     waiting: Vec<Completion>,
     /// Ops whose last completion has not been delivered.
     in_flight: usize,
-    /// Of those, the ones whose last completion waits.
+    /// Ops of these whose last completion is in `waiting`.
     ended: usize,
 }
 
 impl Completions {
-    /// Counts an op that is submitted.
+    /// Counts a submitted op.
     pub(super) fn begin(&mut self) {
         self.in_flight += 1;
     }
 
-    /// Ends an op: its last completion.
+    /// Adds the last completion of an op.
     pub(super) fn finish(&mut self, token: Token, outcome: Outcome) {
         assert!(self.ended < self.in_flight, "an op ends that is not in flight");
         self.ended += 1;
         self.waiting.push(Completion { token, more: false, outcome });
     }
 
-    /// Reports progress of an op that goes on.
+    /// Adds a completion of an op that continues.
     pub(super) fn progress(&mut self, token: Token, outcome: Outcome) {
         self.waiting.push(Completion { token, more: true, outcome });
     }
 
-    /// Reports a wake, which ends no op.
+    /// Adds the completion of a wake, which belongs to no op.
     pub(super) fn wake(&mut self) {
         let outcome = Outcome::Woken;
         self.waiting.push(Completion { token: Token::WAKE, more: false, outcome });
@@ -49,7 +49,7 @@ impl Completions {
         self.in_flight
     }
 
-    /// Moves the completions out, and counts them; says whether there were any.
+    /// Moves the completions to `out`, and counts them. Returns whether there were any.
     pub(super) fn deliver(&mut self, out: &mut Vec<Completion>, stats: &mut DriverStats) -> bool {
         let delivered = !self.waiting.is_empty();
         self.in_flight -= std::mem::take(&mut self.ended);
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     #[should_panic = "an op ends that is not in flight"]
-    fn an_end_too_many_is_noticed() {
+    fn a_second_end_of_an_op_is_noticed() {
         let mut completions = Completions::default();
         completions.begin();
         completions.finish(TOKEN, Outcome::Closed);

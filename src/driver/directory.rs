@@ -1,6 +1,6 @@
-//! Directories: what is in one, and what a path beneath one leads to.
+//! Directories: their entries, and the metadata of files beneath them.
 //!
-//! Both wait for the disk. They are for jobs and for tests, never for the loop.
+//! Both may wait for a disk, so they are for jobs and tests, never for the loop.
 
 use std::ffi::CStr;
 use std::io;
@@ -15,19 +15,19 @@ use super::disk::OPEN_ATTEMPTS;
 use super::file::FileContent;
 use super::{Entries, Entry, EntryKind, File, FileKind, Links, Metadata, sys};
 
-/// Bytes of entries that one `getdents64(2)` asks for. A kernel that does not preempt itself holds
-/// the CPU for as long as a call takes, and a loop that is woken there waits: 30 us for 4 KiB, 250
-/// us for 32 KiB, on ext4. All entries of a large directory take the same time either way.
+/// Bytes of entries that one `getdents64(2)` asks for. A kernel without preemption holds the CPU
+/// for the whole call, which delays a loop that is woken meanwhile: by 30 us for 4 KiB and by 250
+/// us for 32 KiB, on ext4. Reading all of a large directory takes the same time either way.
 const BUFFER_BYTES: usize = 4 * 1024;
 
 impl File {
-    /// Reads this directory from its beginning, at most `limit` entries. Other readers of the same
-    /// open directory are not disturbed: it is opened anew for the reading.
+    /// Reads this directory from its beginning, at most `limit` entries. It opens the directory
+    /// again, so other readers of the same descriptor keep their position.
     ///
     /// # Errors
     ///
-    /// `ENOTDIR` when this is no directory, `ENOENT` when it was removed meanwhile, `EACCES`, and
-    /// what a disk may fail with (`getdents(2)`, `openat(2)`).
+    /// `ENOTDIR` if this is not a directory, `ENOENT` if it was removed, `EACCES`, and errors of
+    /// the disk (`getdents(2)`, `openat(2)`).
     pub fn entries(&self, limit: usize) -> io::Result<Entries> {
         match self.content() {
             FileContent::Kernel(directory) => read(directory.as_fd(), limit),
@@ -36,14 +36,14 @@ impl File {
         }
     }
 
-    /// What [`Metadata`] a file beneath this directory would have if it were opened. Links are
-    /// followed as an open would follow them, by the [`Links`] of this directory. Takes no
-    /// permission on the file itself, and does not wait for the other end of a FIFO.
+    /// The [`Metadata`] that a file beneath this directory would have if it were opened. Links are
+    /// followed as in an open, according to the [`Links`] of this directory. Needs no permission on
+    /// the file itself, and does not wait for the other end of a FIFO.
     ///
     /// # Errors
     ///
-    /// Those of `openat2(2)` with `O_PATH`: `EXDEV` for what is not beneath, `ELOOP` for links
-    /// that are not to be followed or go in circles, `ENOENT`, `ENOTDIR`, `EACCES`.
+    /// Those of `openat2(2)` with `O_PATH`: `EXDEV` for a path that leaves the directory, `ELOOP`
+    /// for links that must not be followed or form a loop, `ENOENT`, `ENOTDIR`, `EACCES`.
     pub fn describe(&self, path: &CStr) -> io::Result<Metadata> {
         match self.content() {
             FileContent::Kernel(directory) => describe(directory.as_fd(), path, self.links()),
@@ -85,7 +85,7 @@ fn read(directory: BorrowedFd<'_>, limit: usize) -> io::Result<Entries> {
 }
 
 fn describe(root: BorrowedFd<'_>, path: &CStr, links: Links) -> io::Result<Metadata> {
-    // A name in the directory itself leads nowhere else, unless it is a link. One call does.
+    // A plain name does not leave the directory, unless it is a link, so one call is enough.
     if is_plain_name(path) {
         let metadata = stat(root, path, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT)?;
         if let Some(metadata) = metadata {
@@ -97,13 +97,13 @@ fn describe(root: BorrowedFd<'_>, path: &CStr, links: Links) -> io::Result<Metad
     metadata.ok_or_else(|| Errno::LOOP.into())
 }
 
-/// Whether a path is a name in the directory itself.
+/// Whether a path is a single name in the directory itself.
 fn is_plain_name(path: &CStr) -> bool {
     let path = path.to_bytes();
     !path.is_empty() && !path.contains(&b'/') && !matches!(path, b"." | b"..")
 }
 
-/// Finds a file, with nothing but its place opened (`O_PATH`).
+/// Opens only the location of a file (`O_PATH`).
 fn find(root: BorrowedFd<'_>, path: &CStr, links: Links) -> io::Result<OwnedFd> {
     let mut attempt = 1;
     loop {
@@ -116,7 +116,7 @@ fn find(root: BorrowedFd<'_>, path: &CStr, links: Links) -> io::Result<OwnedFd> 
     }
 }
 
-/// The metadata of what is there; `None` for a link.
+/// The metadata of a file; `None` for a link.
 fn stat(root: BorrowedFd<'_>, path: &CStr, flags: AtFlags) -> io::Result<Option<Metadata>> {
     let found = retry(|| statx(root, path, flags, StatxFlags::BASIC_STATS))?;
     let kind = match FileType::from_raw_mode(found.stx_mode.into()) {
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_is_told() {
+    fn every_kind_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         fs::write(path("a file"), "x").unwrap();
@@ -208,7 +208,7 @@ mod tests {
             let found = directory.entries(limit).unwrap();
             assert_eq!((found.entries.len(), found.more), (len, more), "{limit}");
         }
-        // Each reading begins anew, in the middle of another one as well.
+        // Each call starts at the beginning, even after one that stopped in the middle.
         let all = names(&directory.entries(usize::MAX).unwrap());
         assert_eq!(all.len(), count);
         assert_eq!(names(&directory.entries(usize::MAX).unwrap()), all);
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_description_is_what_an_open_says() {
+    fn a_description_equals_the_metadata_of_an_open() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         fs::create_dir(path("inner")).unwrap();
@@ -316,7 +316,7 @@ mod tests {
         }
     }
 
-    /// A description goes the way of an open, whatever the links are to be.
+    /// A description resolves a path as an open does, for every kind of `Links`.
     #[test]
     fn describing_follows_the_links_that_an_open_follows() {
         let outside = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Ops on files as far as they are the same wherever they may wait for a disk.
+//! File ops that may wait for a disk: what the drivers have in common.
 
 use std::ffi::CStr;
 use std::io;
@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use super::{File, Outcome, Token, sys};
 
-/// How often a path is resolved anew when directories are renamed meanwhile (`openat2(2)`,
-/// `EAGAIN`).
+/// How often a path is resolved if directories are renamed meanwhile (`openat2(2)`, `EAGAIN`).
 pub(super) const OPEN_ATTEMPTS: usize = 4;
 
-/// Opens a path beneath a directory, waiting for the disk.
+/// Opens a path beneath a directory; may wait for the disk.
 pub(super) fn open(root: &File, path: &CStr, system_calls: &mut u64) -> io::Result<Arc<File>> {
     let mut attempt = 1;
     loop {
@@ -29,7 +28,7 @@ pub(super) fn open(root: &File, path: &CStr, system_calls: &mut u64) -> io::Resu
     }
 }
 
-/// An op on a file in a driver's table. Whoever works on it has the job.
+/// A file op in a driver's table. `job` is `None` while a thread works on it.
 #[derive(Debug)]
 pub(super) struct FileTask<J> {
     pub(super) token: Token,
@@ -38,7 +37,7 @@ pub(super) struct FileTask<J> {
 
 /// A read of a file into the spare capacity of a buffer.
 ///
-/// Invariant: the bytes of `buffer` from `start` on are those of the file from `offset` on.
+/// Invariant: the bytes of `buffer` from `start` on are the bytes of the file from `offset` on.
 #[derive(Debug)]
 pub(super) struct BufferRead {
     pub(super) file: Arc<File>,
@@ -48,8 +47,8 @@ pub(super) struct BufferRead {
 }
 
 impl BufferRead {
-    /// Reads on by `read` until the buffer is full or the file ends, which gives `true`, or
-    /// `bytes_max` are read, which gives `false`.
+    /// Calls `read` until the buffer is full or the file ends, and returns `true`; or until it has
+    /// read `bytes_max` bytes, and returns `false`.
     pub(super) fn advance(
         &mut self,
         bytes_max: usize,
@@ -82,7 +81,7 @@ impl BufferRead {
         }
     }
 
-    /// The outcome of the op. After an error the buffer is as it came.
+    /// The outcome of the op. After an error, the buffer is as it was before the read.
     pub(super) fn end(mut self, result: io::Result<()>) -> Outcome {
         if result.is_err() {
             self.buffer.truncate(self.start);

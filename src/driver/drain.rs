@@ -1,19 +1,20 @@
-//! Draining a listener that is closed: what its accept queue holds is delivered first.
+//! Draining a listener that is being closed: the connections in its accept queue are delivered
+//! first.
 //!
 //! Connections that the kernel has established wait in the accept queue of their listener
-//! (`listen(2)`). When the descriptor is closed, the kernel resets them, although their clients
-//! are connected and may have sent a request. So a driver accepts them before it closes.
+//! (`listen(2)`). When the descriptor is closed, the kernel resets them, although their clients are
+//! connected and may have sent a request. So a driver accepts them before it closes the descriptor.
 //!
-//! New connections must not come meanwhile: draining would have no end on a busy listener, and
-//! whoever came between the last accept and the close would be reset all the same. A filter on the
-//! socket ([`ListenerDrain::begin`]) drops the first segment (SYN) of each new connection. Its
-//! client sends it again after a second (`tcp_syn_retries`, `tcp(7)`), and by then the listener is
-//! gone, so the client is refused, or another process listens on the port. The last segment of a
-//! handshake passes the filter, so who is half connected gets in. The filter belongs to the socket:
-//! if others hold duplicates of the descriptor, nobody connects through these any more.
+//! No new connections may arrive meanwhile: draining a busy listener would never end, and a client
+//! that came between the last accept and the close would still be reset. So a filter on the socket
+//! ([`ListenerDrain::begin`]) drops the first segment (SYN) of each new connection. Its client
+//! sends it again after a second (`tcp_syn_retries`, `tcp(7)`). By then the listener is gone, so
+//! the client is refused, or another process listens on the port. The last segment of a handshake
+//! passes the filter, so half-open connections are completed. The filter belongs to the socket: no
+//! client can connect through duplicates of the descriptor either.
 //!
-//! A listener that is not TCP, or a kernel without socket filters, is drained without one. The
-//! number of accepts has a bound in any case.
+//! A listener that is not TCP, or a kernel without socket filters, is drained without a filter. The
+//! number of accepts is bounded in any case.
 
 use std::os::fd::BorrowedFd;
 
@@ -21,53 +22,53 @@ use socket2::{Protocol, SockFilter, SockRef};
 
 use super::DriverStats;
 
-/// The most connections that wait in an accept queue: the kernel lets in one more than the backlog
-/// says, which `net.core.somaxconn` bounds at 4096 by default.
+/// The most connections in an accept queue: the kernel admits one more than the backlog, which
+/// `net.core.somaxconn` limits to 4096 by default.
 const QUEUE_MAX: u16 = 4096 + 1;
 
-/// Accepts of one drain: a full queue, and as many handshakes that end meanwhile.
+/// Accepts of one drain: a full queue, and as many handshakes that complete meanwhile.
 const ACCEPTS_MAX: u16 = 2 * QUEUE_MAX;
 
-/// How often a drain rests in a row for want of descriptors, each time for
+/// How many pauses in a row a drain makes for lack of descriptors, each of
 /// [`ACCEPT_RETRY`](super::ACCEPT_RETRY).
 const RESTS_MAX: u8 = 10;
 
-/// What a drain may still do. Invariant: `accepts` never grows, and `rests` only after an accept
-/// that brought somebody, so a drain ends.
+/// How much a drain may still do. Invariant: `accepts` never grows, and `rests` grows only after an
+/// accept that succeeded, so a drain ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ListenerDrain {
     accepts: u16,
     rests: u8,
-    /// The value of `accepts` at the last rest.
+    /// The value of `accepts` at the last pause.
     rested_at: u16,
 }
 
 impl ListenerDrain {
-    /// The bounds alone, for a listener that takes no new connections.
+    /// The limits alone, for a listener that gets no new connections.
     pub(super) fn new() -> Self {
         Self { accepts: ACCEPTS_MAX, rests: RESTS_MAX, rested_at: ACCEPTS_MAX }
     }
 
-    /// Has a listener take no new connections, as far as the kernel can do that.
+    /// Keeps new connections away from a listener, if the kernel can do that.
     pub(super) fn begin(listener: BorrowedFd<'_>, stats: &mut DriverStats) -> Self {
         let socket = SockRef::from(&listener);
         stats.system_calls += 1;
         if matches!(socket.protocol(), Ok(Some(Protocol::TCP))) {
             stats.system_calls += 1;
-            // It fails where the kernel has no filters, or the socket's is locked.
+            // It fails if the kernel has no filters, or if the socket's filter is locked.
             let _ = socket.attach_filter(&NO_SYN);
         }
         Self::new()
     }
 
-    /// Whether one more accept may be tried.
+    /// Whether one more accept may be tried; counts it.
     pub(super) fn may_accept(&mut self) -> bool {
         let may = self.accepts > 0;
         self.accepts = self.accepts.saturating_sub(1);
         may
     }
 
-    /// Whether the drain may wait for a free descriptor once more, after an accept that found none.
+    /// Whether the drain may pause once more, after an accept that found no descriptor; counts it.
     pub(super) fn may_rest(&mut self) -> bool {
         assert!(self.accepts < self.rested_at, "no accept was tried since the last rest");
         if self.rested_at - self.accepts > 1 {
@@ -80,14 +81,14 @@ impl ListenerDrain {
     }
 }
 
-/// Flags of a TCP header (RFC 9293, 3.1), which are in this byte of it.
+/// The byte of a TCP header that holds its flags (RFC 9293, 3.1).
 const FLAGS_OFFSET: u32 = 13;
 const SYN: u32 = 0x02;
 const ACK: u32 = 0x10;
 
 /// A classic BPF program (Documentation/networking/filter.rst of Linux) that drops segments with
-/// SYN and without ACK. For a filter on a TCP socket, a packet begins with the TCP header. The
-/// result is the number of bytes that are kept of it.
+/// SYN and without ACK. The packet that a filter on a TCP socket sees begins with the TCP header.
+/// The result is the number of bytes of the packet to keep.
 const NO_SYN: [SockFilter; 5] = [
     instruction(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, FLAGS_OFFSET),
     instruction(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, 0, SYN | ACK),
@@ -96,7 +97,7 @@ const NO_SYN: [SockFilter; 5] = [
     instruction(libc::BPF_RET | libc::BPF_K, 0, 0),
 ];
 
-/// An instruction; a jump that is taken skips `skip` others.
+/// An instruction. A jump that is taken skips `skip` others.
 const fn instruction(code: u32, skip: u8, operand: u32) -> SockFilter {
     assert!(code <= u16::MAX as u32);
     SockFilter::new(code as u16, skip, 0, operand)
@@ -115,9 +116,10 @@ mod tests {
     /// Long enough for a connection on loopback, too short for a SYN to be sent again.
     const SHORT: Duration = Duration::from_millis(300);
 
-    /// Who is connected is accepted, whoever comes later is not, and learns so by a refusal.
+    /// A client that is connected is accepted; one that comes later is not, and is refused after
+    /// the close.
     #[test]
-    fn a_drained_listener_takes_nobody_new() {
+    fn a_drained_listener_accepts_no_new_clients() {
         for address in [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), (Ipv6Addr::LOCALHOST, 0).into()]
         {
             let Ok(listener) = TcpListener::bind(address) else {
@@ -132,7 +134,7 @@ mod tests {
             assert_eq!(stats.system_calls, 2);
             let error = TcpStream::connect_timeout(&address, SHORT).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-            // It keeps what it has, and data passes.
+            // The client that is connected stays connected, and data passes the filter.
             let mut accepted = TcpStream::from(sys::accept(listener.as_fd()).unwrap());
             accepted.set_nonblocking(false).unwrap();
             early.write_all(b"question").unwrap();
@@ -147,7 +149,7 @@ mod tests {
         }
     }
 
-    /// The filter reads TCP headers.
+    /// The filter reads TCP headers, so it is not attached to other sockets.
     #[test]
     fn a_listener_that_is_not_tcp_is_left_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
@@ -164,7 +166,7 @@ mod tests {
         let in_vain = |drain: &mut ListenerDrain| drain.may_accept() && drain.may_rest();
         for _ in 0..3 {
             assert_eq!((0..20).filter(|_| in_vain(&mut drain)).count(), usize::from(RESTS_MAX));
-            assert!(drain.may_accept(), "somebody has come");
+            assert!(drain.may_accept(), "an accept that succeeds");
         }
         let left = (0..u16::MAX).filter(|_| drain.may_accept()).count();
         assert_eq!(left, usize::from(ACCEPTS_MAX) - 3 * 21);

@@ -1,6 +1,6 @@
-//! What a directory holds.
+//! The entries of a directory.
 
-/// What a directory holds; see [`File::entries`](super::File::entries).
+/// The entries of a directory; see [`File::entries`](super::File::entries).
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Entries {
     /// The entries, without `.` and `..`, in the order of the file system.
@@ -9,12 +9,12 @@ pub struct Entries {
     pub more: bool,
 }
 
-/// One name in a directory.
+/// One entry of a directory.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Entry {
-    /// Any bytes but `/` and zero; at most 255 on the file systems of Linux.
+    /// The name: any bytes but `/` and zero; at most 255 on the file systems of Linux.
     pub name: Vec<u8>,
-    /// What the directory says of it.
+    /// The kind, according to the directory.
     pub kind: EntryKind,
 }
 
@@ -29,6 +29,6 @@ pub enum EntryKind {
     Link,
     /// FIFO, socket, device.
     Other,
-    /// The file system does not tell: [`File::describe`](super::File::describe) does.
+    /// The file system does not tell; [`File::describe`](super::File::describe) does.
     Unknown,
 }

@@ -1,26 +1,26 @@
-//! Why a file or a connection could not be had, as far as somebody does different things about it.
+//! Kinds of errors, as far as callers handle them differently.
 
 use std::io;
 
 /// The kind of an error of an open, a read or a job.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FileFailure {
-    /// There is nothing of that name, or nothing that could be read: `ENOENT`, `ENOTDIR`,
-    /// `ENAMETOOLONG`; and a FIFO, socket or device without anybody behind it (`ENXIO`, `ENODEV`).
+    /// There is no such file, or nothing that can be read: `ENOENT`, `ENOTDIR`, `ENAMETOOLONG`;
+    /// also a FIFO, socket or device with nothing at the other end (`ENXIO`, `ENODEV`).
     NotFound,
-    /// It may not be read, or a link leads where links are not followed: `EACCES`, `EPERM`,
+    /// Reading is forbidden, or a link leads where links are not followed: `EACCES`, `EPERM`,
     /// `ELOOP`, `EXDEV`.
     Denied,
-    /// Descriptors or memory are short: `EMFILE`, `ENFILE`, `ENOMEM`. Closing files mends it.
+    /// Descriptors or memory ran out: `EMFILE`, `ENFILE`, `ENOMEM`. Closing files helps.
     Shortage,
-    /// Too much is going on at the moment: `EAGAIN`, or a queue that is full.
+    /// Too much is in progress at the moment: `EAGAIN`, or a full queue.
     Busy,
-    /// The disk, or something else that nobody expects.
+    /// An error of the disk, or an unexpected one.
     Other,
 }
 
 impl FileFailure {
-    /// What an error is.
+    /// Classifies an error.
     pub fn of(error: &io::Error) -> Self {
         match error.raw_os_error() {
             Some(
@@ -38,20 +38,20 @@ impl FileFailure {
 /// Why an accept failed (`accept(2)`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum AcceptFailure {
-    /// Nobody waits in the queue: `EAGAIN`.
+    /// The queue is empty: `EAGAIN`.
     Nobody,
-    /// Descriptors or memory are short: `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`. It is tried again
-    /// after [`ACCEPT_RETRY`](super::ACCEPT_RETRY).
+    /// Descriptors or memory ran out: `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`. The accept is tried
+    /// again after [`ACCEPT_RETRY`](super::ACCEPT_RETRY).
     Shortage,
-    /// It is to be tried again at once: the connection was gone before it was accepted, the network
-    /// failed under it, or a signal came.
+    /// The accept can be tried again at once: the connection ended before it was accepted, its
+    /// network failed, or a signal came.
     Passing,
-    /// The listener fails.
+    /// The listener itself fails.
     Broken,
 }
 
 impl AcceptFailure {
-    /// What an error number is.
+    /// Classifies an error number.
     pub(super) fn of(code: i32) -> Self {
         match code {
             libc::EAGAIN => Self::Nobody,
@@ -70,7 +70,7 @@ impl AcceptFailure {
         }
     }
 
-    /// What an error of a system call is.
+    /// Classifies an error of a system call.
     pub(super) fn of_error(error: &io::Error) -> Self {
         Self::of(error.raw_os_error().unwrap_or(0))
     }

@@ -1,7 +1,7 @@
-//! An open file, shared by the caches that remember it and the ops that read it.
+//! An open file, shared by the caches that hold it and the ops that read it.
 //!
-//! The descriptor closes when the last owner lets go, so an op in flight keeps its file open
-//! whatever happens to the cache entry it came from.
+//! The descriptor is closed when the last owner drops the file, so an op in flight keeps its file
+//! open whatever happens to the cache entry.
 
 use std::ffi::CStr;
 use std::fmt::Debug;
@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 
 use super::{Links, sys};
 
-/// How long a file found wholly in the page cache is taken to stay there.
+/// How long a file that was found completely in the page cache is assumed to stay there.
 ///
-/// Within this time sends skip the residency check (`preadv2`, about 0.7 µs per 256 KiB).
+/// During this time, sends skip the residency check (`preadv2`, about 0.7 µs per 256 KiB).
 pub(super) const RESIDENT_FOR: Duration = Duration::from_secs(1);
 
-/// An open file and what the kernel said of it when it was opened.
+/// An open file, and its metadata when it was opened.
 #[derive(Debug)]
 pub struct File {
     content: FileContent,
@@ -28,7 +28,7 @@ pub struct File {
     resident_until_ms: AtomicU64,
 }
 
-/// Where the bytes are.
+/// Where the content is.
 #[derive(Debug)]
 pub(super) enum FileContent {
     Kernel(fs::File),
@@ -39,10 +39,10 @@ pub(super) enum FileContent {
 /// A file of the simulator.
 #[cfg(any(test, feature = "simulation"))]
 pub(super) trait SimulatedFile: Debug + Send + Sync {
-    /// The name that it was opened by.
+    /// The name by which it was opened.
     fn name(&self) -> &[u8];
 
-    /// Reads at an offset, in bytes; less than asked only at the end.
+    /// Reads at an offset, in bytes; reads less than asked for only at the end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
     /// See [`File::entries`].
@@ -55,11 +55,11 @@ pub(super) trait SimulatedFile: Debug + Send + Sync {
     fn open(&self, path: &[u8], links: Links) -> io::Result<File>;
 }
 
-/// What the serving of a file depends on. Two opens that give equal metadata gave the same
+/// The metadata that decides how a file is served. Two opens with equal metadata have the same
 /// content, as far as the file system can tell.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Metadata {
-    /// What was opened.
+    /// The kind of file.
     pub kind: FileKind,
     /// Length in bytes.
     pub len: u64,
@@ -69,11 +69,11 @@ pub struct Metadata {
     pub changed: (i64, u32),
     /// Inode number.
     pub inode: u64,
-    /// Number of the file system.
+    /// Device number of the file system.
     pub device: u64,
 }
 
-/// The kinds of files that a server tells apart.
+/// The kinds of files that a server distinguishes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FileKind {
     /// Content that can be sent.
@@ -88,8 +88,9 @@ impl File {
     /// System calls that [`File::new`] makes for a regular file: `statx(2)` and `fcntl(2)`.
     pub(super) const CALLS_OF_NEW: u64 = 2;
 
-    /// Takes an open descriptor and reads its metadata (`fstat`, which does not wait for a disk
-    /// once the file is open). As a root it has [`Links::Beneath`].
+    /// Takes ownership of an open descriptor and reads its metadata (`fstat`, which does not wait
+    /// for a disk once the file is open). If the file is used as a root, its links are
+    /// [`Links::Beneath`].
     ///
     /// # Errors
     ///
@@ -127,8 +128,8 @@ impl File {
         Self { content, metadata, links, resident_until_ms }
     }
 
-    /// Opens a directory to serve from, with symbolic links on the way to it followed, and those
-    /// beneath it as `links` says. May wait for a disk: for use before serving.
+    /// Opens a directory to serve from. Symbolic links on the way to it are followed; `links`
+    /// decides about those beneath it. May wait for a disk, so it is for use before serving.
     ///
     /// # Errors
     ///
@@ -137,23 +138,23 @@ impl File {
         Ok(Self::new(fs::File::open(path)?.into())?.with_links(links))
     }
 
-    /// Opens a path beneath `root` as [`Op::OpenFile`](super::Op::OpenFile) does, but waits for
-    /// it: for tests, and to find out before serving whether the kernel can.
+    /// Opens a path beneath `root` as [`Op::OpenFile`](super::Op::OpenFile) does, but may wait for
+    /// a disk: for tests, and to find out before serving whether the kernel can do it.
     ///
     /// # Errors
     ///
-    /// Those of `openat2(2)`; which links are refused is for the [`Links`] of `root` to say.
+    /// Those of `openat2(2)`; the [`Links`] of `root` decide which links are refused.
     pub fn open_beneath(root: &Self, path: &CStr) -> io::Result<Self> {
         Self::found(root, sys::openat2(root.as_fd(), path, root.links, false)?)
     }
 
-    /// Opens a path beneath `root` if there are no links on the way, and the kernel has all its
-    /// names in memory, so that it waits for no disk.
+    /// Opens a path beneath `root` if there are no links on the way and the kernel has all its
+    /// names in memory, so it does not wait for a disk.
     ///
     /// # Errors
     ///
-    /// Those of `openat2(2)` with `RESOLVE_CACHED`: `WouldBlock` where it would have to look, and
-    /// `EINVAL` before Linux 5.12; and `ELOOP` for links.
+    /// Those of `openat2(2)` with `RESOLVE_CACHED`: `WouldBlock` if a name is not in memory,
+    /// `EINVAL` before Linux 5.12, `ELOOP` for links.
     pub fn open_in_memory(root: &Self, path: &CStr) -> io::Result<OwnedFd> {
         sys::openat2(root.as_fd(), path, Links::Never, true)
     }
@@ -167,12 +168,12 @@ impl File {
         sys::openat2(root.as_fd(), path, Links::Never, false)
     }
 
-    /// What was opened beneath a root; it has the root's [`Links`].
+    /// A file from a descriptor that was opened beneath a root; it has the root's [`Links`].
     pub(super) fn found(root: &Self, descriptor: OwnedFd) -> io::Result<Self> {
         Ok(Self::new(descriptor)?.with_links(root.links))
     }
 
-    /// The same file; if it is a directory, what is opened beneath it from now on obeys `links`.
+    /// The same file. If it is a directory, opens beneath it obey `links` from now on.
     pub fn with_links(self, links: Links) -> Self {
         Self { links, ..self }
     }
@@ -182,12 +183,12 @@ impl File {
         self.links
     }
 
-    /// What the kernel said when the file was opened.
+    /// The metadata when the file was opened.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
-    /// Where the bytes are.
+    /// Where the content is.
     pub(super) fn content(&self) -> &FileContent {
         &self.content
     }
@@ -197,7 +198,7 @@ impl File {
     pub(super) fn as_simulated(&self) -> &dyn SimulatedFile {
         match &self.content {
             FileContent::Simulated(file) => &**file,
-            FileContent::Kernel(_) => panic!("a file of the kernel was given to the simulator"),
+            FileContent::Kernel(_) => panic!("a kernel file was given to the simulator"),
         }
     }
 
@@ -207,13 +208,13 @@ impl File {
             FileContent::Kernel(file) => file,
             #[cfg(any(test, feature = "simulation"))]
             FileContent::Simulated(_) => {
-                panic!("a simulated file was given to a driver of the kernel")
+                panic!("a simulated file was given to a real driver")
             }
         }
     }
 
-    /// Reads at an offset, in bytes, waiting for a disk; less than asked may come, nothing only
-    /// at the end.
+    /// Reads at an offset, in bytes; may wait for a disk. It may read less than asked for, and
+    /// reads nothing only at the end.
     pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         match &self.content {
             FileContent::Kernel(file) => file.read_at(buffer, offset),

@@ -1,27 +1,27 @@
-//! Work for another thread.
+//! Jobs: functions that run on another thread.
 
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Work for [`Op::Run`](super::Op::Run): a function that may take its time, and gives bytes.
+/// The work of an [`Op::Run`](super::Op::Run): a function that may take long, and returns bytes.
 pub struct Job(Box<JobFn>);
 
 type JobFn = dyn FnOnce() -> io::Result<Vec<u8>> + Send;
 
 impl Job {
-    /// Work that is to be done once, by another thread.
+    /// A job that another thread runs once.
     pub fn new(work: impl FnOnce() -> io::Result<Vec<u8>> + Send + 'static) -> Self {
         Self(Box::new(work))
     }
 
-    /// Does the work here and now.
+    /// Runs the job on this thread.
     ///
     /// # Errors
     ///
-    /// That of the work; a panic in it is one as well.
+    /// The error of the work, or one for a panic in it.
     pub fn perform(self) -> io::Result<Vec<u8>> {
-        // What the work has used is its own, so nobody sees what a panic left half done.
+        // The work owns all that it uses, so nothing can observe what a panic left half done.
         let done = catch_unwind(AssertUnwindSafe(self.0));
         done.unwrap_or_else(|_| Err(io::Error::other("a job panicked")))
     }

@@ -1,14 +1,14 @@
-//! Jobs: what may wait or compute for long is done by another thread, and the loop goes on.
+//! The thread for jobs, which keeps long waits and computations out of the loop.
 //!
-//! A [`JobThread`] starts with the first job. Jobs wait in a bounded queue; one that finds it full
-//! is refused at once, so that whoever asks for too much hears of it instead of waiting without
-//! end. Answers come back through a channel, and a notifier tells the driver.
+//! The thread starts with the first job. Jobs wait in a bounded queue. If the queue is full, a job
+//! is refused at once, so a caller that asks for too much gets an error instead of an endless wait.
+//! Results come back through a channel, and a notifier wakes the driver.
 //!
-//! A job owns all that it uses. So nobody waits for the thread: when the driver is dropped, the
-//! jobs that nobody has begun are dropped with it, and the one that has begun ends by itself, with
-//! nobody to hear its answer.
+//! A job owns all that it uses, so nothing has to wait for the thread. When the driver is dropped,
+//! the jobs that have not started are dropped with it. The job that has started runs to its end,
+//! and its result is discarded.
 //!
-//! The thread has a lower priority than the loop, where both want the same CPU.
+//! The thread has a lower priority than the loop, for when both want the same CPU.
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,29 +22,29 @@ use super::op::{Outcome, Token, cancelled};
 use super::slot_map::Handle;
 use super::waker::Notifier;
 
-/// Jobs of one driver that wait, besides the one that is done.
+/// Jobs of one driver that wait, besides the one that runs.
 pub(super) const QUEUE: usize = 16;
 
 /// How much lower the priority of the thread is than that of the loop (`nice(2)`).
 const NICE: i32 = 10;
 
-/// The driver's end; see the module documentation.
+/// The driver's side; see the module documentation.
 #[derive(Debug)]
 pub(super) struct JobThread {
-    /// There is one as soon as there is a thread.
+    /// `None` until the thread starts.
     queue: Option<Arc<JobQueue>>,
     answers: Receiver<JobAnswer>,
     answer: Sender<JobAnswer>,
     notifier: Arc<dyn Notifier>,
     given: u64,
-    /// Stack of the thread, in bytes, if it is not to be the usual one.
+    /// Stack size of the thread, in bytes; `None` is the default.
     stack_bytes: Option<usize>,
 }
 
-/// The token of a job, and what came of it.
+/// The token of a job, and its result.
 type JobAnswer = (Token, io::Result<Vec<u8>>);
 
-/// Where the jobs wait.
+/// The queue, shared by the driver and the thread.
 #[derive(Debug, Default)]
 struct JobQueue {
     queue: Mutex<Queue>,
@@ -66,16 +66,17 @@ struct QueuedJob {
 }
 
 impl JobThread {
-    /// Nothing to do yet, and no thread. `notifier` tells of each answer.
+    /// Starts no thread yet. The thread calls `notifier` after each result.
     pub(super) fn new(notifier: Arc<dyn Notifier>) -> Self {
         let (answer, answers) = mpsc::channel();
         Self { queue: None, answers, answer, notifier, given: 0, stack_bytes: None }
     }
 
-    /// Gives a job away, under a name that no other job of this driver has; its answer comes
-    /// later, unless this is an error.
+    /// Queues a job under a name that no other job of this driver has. Its result comes later,
+    /// unless this returns an error.
     ///
-    /// The errors are `ResourceBusy` when the queue is full, and what a thread cannot be had for.
+    /// The errors are `ResourceBusy` if the queue is full, and the reason why a thread cannot
+    /// start.
     fn submit(&mut self, token: Token, job: Job) -> (Handle<Job>, io::Result<()>) {
         let (name, _) = Handle::unpack(self.given);
         self.given += 1;
@@ -83,17 +84,18 @@ impl JobThread {
         (name, given)
     }
 
-    /// Drops a job that nobody has begun, and says whose it was.
+    /// Drops a job that has not started, and returns its token.
     fn cancel(&mut self, name: Handle<Job>) -> Option<Token> {
         let mut queue = self.queue.as_ref()?.lock();
         let position = queue.waiting.iter().position(|waiting| waiting.name == name)?;
         let withdrawn = queue.waiting.remove(position);
-        // What it owns is dropped outside of the lock.
+        // The lock is released first: dropping the job drops all that it owns.
         drop(queue);
         withdrawn.map(|waiting| waiting.token)
     }
 
-    /// Starts an op that is a job, as [`JobThread::submit`] does; one that is refused ends.
+    /// Starts an op that is a job, as [`JobThread::submit`] does. If the job is refused, the op
+    /// ends.
     pub(super) fn start(&mut self, token: Token, job: Job, done: &mut Completions) -> Handle<Job> {
         let (name, given) = self.submit(token, job);
         if let Err(error) = given {
@@ -102,26 +104,26 @@ impl JobThread {
         name
     }
 
-    /// Ends the op of a job, if nobody has begun it.
+    /// Ends the op of a job that has not started.
     pub(super) fn stop(&mut self, name: Handle<Job>, done: &mut Completions) {
         if let Some(token) = self.cancel(name) {
             done.finish(token, Outcome::Ran(Err(cancelled())));
         }
     }
 
-    /// Ends the ops whose answers have come.
+    /// Ends the ops whose results have arrived.
     pub(super) fn collect(&mut self, done: &mut Completions) {
         while let Some((token, result)) = self.next_answer() {
             done.finish(token, Outcome::Ran(result));
         }
     }
 
-    /// An answer that has come.
+    /// A result that has arrived.
     fn next_answer(&mut self) -> Option<JobAnswer> {
         self.answers.try_recv().ok()
     }
 
-    /// Where to put a job, with somebody to do it.
+    /// The queue. Starts the thread if there is none.
     fn queue(&mut self) -> io::Result<&Arc<JobQueue>> {
         if self.queue.is_none() {
             let queue = Arc::new(JobQueue::default());
@@ -136,7 +138,7 @@ impl JobThread {
             })?;
             self.queue = Some(queue);
         }
-        Ok(self.queue.as_ref().expect("it was made if there was none"))
+        Ok(self.queue.as_ref().expect("the thread is running"))
     }
 }
 
@@ -165,9 +167,9 @@ impl JobQueue {
         Ok(())
     }
 
-    /// The thread's life: one job after the other, until the driver is gone.
+    /// Runs one job after the other, until the driver is gone.
     fn work(&self, answers: &Sender<JobAnswer>, notifier: &dyn Notifier) {
-        // Each thread of Linux has its own priority (`setpriority(2)`). It works without as well.
+        // On Linux, each thread has its own priority (`setpriority(2)`). A failure does no harm.
         let _ = rustix::process::nice(NICE);
         while let Some(QueuedJob { token, job, .. }) = self.next() {
             if answers.send((token, job.perform())).is_err() {
@@ -177,14 +179,14 @@ impl JobQueue {
         }
     }
 
-    /// Waits for the next job; `None` when there will be none.
+    /// Waits for the next job; `None` if there will be none.
     fn next(&self) -> Option<QueuedJob> {
         let idle = |queue: &mut Queue| queue.waiting.is_empty() && !queue.over;
         let queue = self.changed.wait_while(self.lock(), idle);
         queue.unwrap_or_else(PoisonError::into_inner).waiting.pop_front()
     }
 
-    /// No code panics while it holds the lock.
+    /// No code panics while it holds the lock, so a poisoned lock has consistent content.
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -197,13 +199,13 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
-    /// Tells of each ring.
+    /// Reports each notification.
     #[derive(Debug)]
     struct Rings(Mutex<Sender<()>>);
 
     impl Notifier for Rings {
         fn notify(&self) {
-            // Nobody listens any more when the test is over.
+            // The receiver is gone when the test is over.
             let _ = self.0.lock().unwrap().send(());
         }
     }
@@ -219,11 +221,11 @@ mod tests {
 
     fn answer(jobs: &mut JobThread, rings: &Receiver<()>) -> (u64, io::Result<Vec<u8>>) {
         rings.recv_timeout(PATIENCE).unwrap();
-        let (token, result) = jobs.next_answer().expect("the notifier rings after the answer");
+        let (token, result) = jobs.next_answer().expect("the result comes before its notification");
         (token.0, result)
     }
 
-    /// A job that has begun, and goes on when the sender is dropped.
+    /// Starts a job that runs until the sender is dropped.
     fn begun(jobs: &mut JobThread) -> Sender<()> {
         let ((open, gate), (began, begins)) = (mpsc::channel::<()>(), mpsc::channel());
         let work = move || {
@@ -237,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_are_done_in_their_order_and_answers_ring() {
+    fn jobs_run_in_order_and_each_result_notifies() {
         let (mut jobs, rings) = job_thread();
         assert!(jobs.queue.is_none(), "no thread before there is work");
         for number in 0..5 {
@@ -268,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_has_begun_is_withdrawn() {
+    fn a_job_that_has_not_started_can_be_cancelled() {
         let (mut jobs, rings) = job_thread();
         let gate = begun(&mut jobs);
         let (begun, _) = Handle::unpack(0);
@@ -289,7 +291,7 @@ mod tests {
     #[test]
     fn a_panic_is_an_error_and_the_thread_goes_on() {
         let (mut jobs, rings) = job_thread();
-        jobs.submit(Token(1), Job::new(|| panic!("as it is meant to"))).1.unwrap();
+        jobs.submit(Token(1), Job::new(|| panic!("intended"))).1.unwrap();
         assert_eq!(answer(&mut jobs, &rings).1.unwrap_err().kind(), io::ErrorKind::Other);
         jobs.submit(Token(2), job(2)).1.unwrap();
         assert_eq!(answer(&mut jobs, &rings).1.unwrap(), [2]);
@@ -298,9 +300,9 @@ mod tests {
     #[test]
     fn without_a_thread_a_job_fails_and_the_next_tries_again() {
         let (mut jobs, rings) = job_thread();
-        // More than the address space has.
+        // More than the address space holds.
         jobs.stack_bytes = Some(1 << 47);
-        let (name, given) = jobs.submit(Token(1), Job::new(|| panic!("nobody does it")));
+        let (name, given) = jobs.submit(Token(1), Job::new(|| panic!("it must not run")));
         assert!(given.is_err());
         assert_eq!(jobs.cancel(name), None);
         jobs.stack_bytes = None;
@@ -309,17 +311,17 @@ mod tests {
     }
 
     #[test]
-    fn a_drop_waits_for_nobody() {
+    fn a_drop_does_not_wait_for_the_job_that_runs() {
         let (mut jobs, _rings) = job_thread();
         let gate = begun(&mut jobs);
         let waits = Arc::new(());
         let its = Arc::clone(&waits);
-        let job = Job::new(move || panic!("it is withdrawn: {its:?}"));
+        let job = Job::new(move || panic!("it must not run: {its:?}"));
         jobs.submit(Token(1), job).1.unwrap();
         let queue = Arc::downgrade(jobs.queue.as_ref().unwrap());
         drop(jobs);
         assert_eq!(Arc::strong_count(&waits), 1);
-        assert_eq!(queue.strong_count(), 1, "the thread has not ended: its job goes on");
+        assert_eq!(queue.strong_count(), 1, "the thread still runs its job");
         drop(gate);
         let until = std::time::Instant::now() + PATIENCE;
         while queue.strong_count() > 0 {

@@ -19,15 +19,15 @@ pub enum DriverKind {
     Epoll,
     /// The reactor on epoll, level-triggered.
     EpollLevel,
-    /// The reactor on signals.
+    /// The reactor on real-time signals.
     Sigio,
     /// The reactor on `poll(2)`.
     Poll,
     /// The reactor on `select(2)`.
     Select,
-    /// The reactor that tries every socket.
+    /// The reactor without a poller.
     Spin,
-    /// Blocking calls in threads.
+    /// Blocking calls, one thread for each.
     Threads,
 }
 
@@ -58,27 +58,29 @@ impl DriverKind {
         }
     }
 
-    /// What it is, in one line for a person who has to choose.
+    /// A summary in one line, for users who choose a driver.
     pub fn summary(self) -> &'static str {
         match self {
-            Self::Uring => "The proactor on io_uring (Linux 6.1)",
-            Self::Epoll => "The reactor on epoll, edge-triggered",
-            Self::EpollLevel => "The reactor on epoll, level-triggered",
-            Self::Sigio => "The reactor on signals, one for each event",
-            Self::Poll => "The reactor on poll, which asks all sockets in every wait",
-            Self::Select => "The reactor on select, with descriptors below 1024",
-            Self::Spin => "The reactor without help, which tries all sockets all the time",
-            Self::Threads => "Blocking calls, each in a thread",
+            Self::Uring => "Proactor on io_uring (Linux 6.1 or newer)",
+            Self::Epoll => "Reactor on epoll, edge-triggered",
+            Self::EpollLevel => "Reactor on epoll, level-triggered",
+            Self::Sigio => "Reactor on real-time signals, one per event",
+            Self::Poll => "Reactor on poll, which checks every socket in every wait",
+            Self::Select => "Reactor on select, limited to descriptors below 1024",
+            Self::Spin => {
+                "Reactor without a poller: tries every socket in every turn (uses a whole CPU)"
+            }
+            Self::Threads => "Blocking calls, one thread for each",
         }
     }
 
-    /// The descriptors of the process, numbered from 0, among which its sockets must be, when
-    /// that is not for the process's own limit to say.
+    /// The number below which all descriptors of the process must be; `None` if only the limit of
+    /// the process counts.
     pub fn descriptors_max(self) -> Option<u64> {
         (self == Self::Select).then_some(FD_SETSIZE as u64)
     }
 
-    /// Gives `visitor` the constructor of this driver. The one place that names them all.
+    /// Passes the constructor of this driver to `visitor`. The only place that names them all.
     pub fn visit<V: Visitor>(self, visitor: V) -> V::Out {
         match self {
             Self::Uring => visitor.visit(Uring::open),
@@ -93,12 +95,12 @@ impl DriverKind {
     }
 }
 
-/// What is done with a driver whose type is known only at run time; see [`DriverKind::visit`].
+/// A function of a driver whose type is known only at run time; see [`DriverKind::visit`].
 pub trait Visitor {
-    /// What it comes to.
+    /// The result.
     type Out;
 
-    /// Does it, with the driver that `open` opens on the calling thread.
+    /// Runs with the driver that `open` opens on the calling thread.
     fn visit<D: Driver>(self, open: fn(&Limits) -> io::Result<D>) -> Self::Out;
 }
 

@@ -2,18 +2,20 @@
 
 use rustix::fs::ResolveFlags;
 
-/// What a root directory says of the symbolic links on the way to what is opened beneath it
-/// (`openat2(2)`). The magic links of `proc(5)` are followed in no case.
+/// How the symbolic links in a path beneath a root directory are treated (`openat2(2)`). Magic
+/// links (`proc(5)`) are never followed.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Links {
-    /// Those that stay beneath the root are followed; the others, and absolute ones, fail with
+    /// Links that stay beneath the root are followed; all others, and absolute ones, fail with
     /// `EXDEV` (`RESOLVE_BENEATH`).
     #[default]
     Beneath,
-    /// None is followed: each fails with `ELOOP` (`RESOLVE_NO_SYMLINKS`). Nothing leaves the root.
+    /// No link is followed: each fails with `ELOOP` (`RESOLVE_NO_SYMLINKS`). No path leaves the
+    /// root.
     Never,
-    /// All are followed, wherever they lead. Who sets the links decides what can be reached. The
-    /// path may be absolute, and then begins at `/`; that is how such a root is opened anew.
+    /// All links are followed, wherever they lead, so those who create links decide what can be
+    /// reached. The path may be absolute, and then starts at `/`; such a root is opened again in
+    /// this way.
     Follow,
 }
 

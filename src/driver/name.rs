@@ -1,7 +1,7 @@
 //! Names of ops.
 //!
-//! An [`OpId`] is a handle with a tag of 16 bits beside it: four that say what the op is, which
-//! each driver has numbers of its own for, and twelve for a [`Sequence`].
+//! An [`OpId`] is a handle with a tag of 16 bits. Four bits say what the op is; each driver has its
+//! own numbers for this. Twelve bits hold a [`Sequence`].
 
 use super::job::Job;
 use super::slot_map::Handle;
@@ -10,20 +10,20 @@ use super::{OpId, Sock};
 /// Bits of a tag that say what an op is.
 const KIND_BITS: u32 = 4;
 
-/// Which of the ops on one side of a socket one is: counted modulo 2^12, so that the names of those
-/// that are over are stale.
+/// The number of an op among those on one side of a socket, modulo 2^12. Through it, the names of
+/// earlier ops are stale.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Sequence(u16);
 
 impl Sequence {
     pub(super) const MAX: Self = Self(u16::MAX >> KIND_BITS);
 
-    /// That of the next op.
+    /// The number of the next op.
     pub(super) fn next(self) -> Self {
         if self == Self::MAX { Self(0) } else { Self(self.0 + 1) }
     }
 
-    /// The tag of an op.
+    /// The tag of an op of this kind.
     pub(super) fn tag(self, kind: u16) -> u16 {
         debug_assert!(kind < 1 << KIND_BITS);
         self.0 << KIND_BITS | kind
@@ -42,12 +42,12 @@ pub(super) enum Direction {
     Write,
 }
 
-/// Marks the handles of ops on files.
+/// Marks the handles of file ops.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum FileOp {}
 
-/// What the name of an op says, with the drivers that hold their ops by socket and side. A name is
-/// stale once its op is over: the generation in the handle changes with the socket, the sequence
+/// The content of an op's name, in drivers that keep ops by socket and side. A name is stale once
+/// its op has ended: the generation in the handle changes with the socket, and the sequence number
 /// with each op on one side of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum OpName {
@@ -87,7 +87,7 @@ impl OpName {
 mod tests {
     use super::*;
 
-    /// A handle whose slot and generation have all their bits.
+    /// A handle with all bits of slot and generation set.
     fn handle<K>() -> Handle<K> {
         Handle::unpack(u64::MAX).0
     }
@@ -103,7 +103,7 @@ mod tests {
             }
             sequence = sequence.next();
         }
-        assert_eq!(sequence, Sequence::default(), "it is counted modulo 2^12");
+        assert_eq!(sequence, Sequence::default(), "the numbers wrap at 2^12");
         for name in &names {
             assert_eq!(OpName::of(name.id()), *name);
         }

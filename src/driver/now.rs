@@ -1,18 +1,18 @@
-//! The time.
+//! The two clocks.
 
 use std::time::{Instant, SystemTime};
 
-/// The time, looked at once a turn.
+/// The time, read once per turn.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
-    /// For intervals.
+    /// For intervals (monotonic).
     pub instant: Instant,
-    /// For people: dates.
+    /// For dates (wall clock).
     pub system: SystemTime,
 }
 
 impl Now {
-    /// Looks at both clocks.
+    /// Reads both clocks.
     pub fn read() -> Self {
         Self { instant: Instant::now(), system: SystemTime::now() }
     }

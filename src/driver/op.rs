@@ -1,4 +1,4 @@
-//! The vocabulary between a driver and its caller: ops go in, completions come out.
+//! The types that pass between a driver and its caller: ops go in, completions come out.
 
 use std::ffi::CString;
 use std::io;
@@ -10,95 +10,96 @@ use super::job::Job;
 use super::pool::Lease;
 use super::slot_map::Handle;
 
-/// The caller's name for whatever an op belongs to. The driver only carries it.
+/// The caller's name for whatever an op belongs to. The driver only returns it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Token(pub u64);
 
 impl Token {
-    /// The token of [`Outcome::Woken`], which answers no op.
+    /// The token of [`Outcome::Woken`], which belongs to no op.
     pub const WAKE: Self = Self(u64::MAX);
 }
 
-/// A socket that a driver owns. A copy kept beyond the socket's [`Outcome::Closed`] is stale;
-/// using it is a bug that panics.
+/// A socket that a driver owns. After [`Outcome::Closed`], all copies are stale; using one is a
+/// bug, and panics.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Sock(pub(super) Handle<Self>);
 
 impl Sock {
-    /// Ends the use of a socket that is gone.
+    /// Panics, because the socket is gone.
     pub(super) fn stale(self) -> ! {
         panic!("{self:?} is stale: the socket was closed")
     }
 }
 
-/// Names one op in flight, to cancel it. Once the op is over the name is stale, and cancelling
-/// it does nothing; of the ops that follow on the same side of a socket, the next 4,095 are told
-/// apart.
+/// Names an op in flight, to cancel it. Once the op has ended, the name is stale, and cancelling it
+/// does nothing. It cannot be confused with the next 4,095 ops on the same side of the socket.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct OpId(pub(super) u64);
 
-/// Something for the driver to do. What it holds belongs to the driver until the op's last
-/// completion, and comes back in it or is dropped there.
+/// A request to a driver. Everything in it belongs to the driver until the op's last completion,
+/// which returns or drops it.
 #[derive(Debug)]
 pub enum Op {
-    /// Accepts connections until cancelled; each is a completion with a new [`Sock`].
+    /// Accepts connections until cancelled. Each completion has a new [`Sock`].
     AcceptMany {
         /// A listening socket.
         listener: Sock,
     },
-    /// Receives until the end of input, an error or a cancel; each piece is a completion.
+    /// Receives until the end of input, an error or a cancel. Each completion has a piece of the
+    /// input.
     RecvMany {
         /// A connected socket.
         sock: Sock,
     },
-    /// Sends a chain, all of it, then half-closes the socket when `fin` is set (`shutdown(2)`
-    /// with `SHUT_WR`).
+    /// Sends a whole chain, then half-closes the socket if `fin` is set (`shutdown(2)` with
+    /// `SHUT_WR`).
     Send {
         /// A connected socket.
         sock: Sock,
         /// What to send.
         chain: Box<Chain>,
-        /// Whether this is the last thing that the peer gets.
+        /// Whether nothing follows on this connection.
         fin: bool,
     },
-    /// Reads into the buffer's spare capacity: as much as fits, less only at the end of file.
+    /// Reads into the spare capacity of the buffer: as much as fits, or less at the end of the
+    /// file.
     ReadFile {
         /// The file.
         file: Arc<File>,
         /// Where to begin, in bytes.
         offset: u64,
-        /// Comes back with the bytes appended.
+        /// Returned with the bytes appended.
         buffer: Vec<u8>,
     },
-    /// Opens a path beneath a directory for reading (`openat2(2)`), by the directory's
-    /// [`Links`](super::Links), never waiting for a FIFO or a device.
+    /// Opens a path beneath a directory for reading (`openat2(2)`), according to the directory's
+    /// [`Links`](super::Links). Does not wait for FIFOs or devices.
     OpenFile {
         /// The directory.
         root: Arc<File>,
         /// Relative to `root`; `.` is the directory itself.
         path: CString,
     },
-    /// Does work that may wait or compute for long, on another thread. One job is done after the
+    /// Runs a job, which may wait or compute for long, on another thread. Jobs run one after the
     /// other.
     Run {
-        /// The work.
+        /// The job.
         job: Job,
     },
-    /// Ends a socket: shuts it down, waits for its other ops' last completions, closes it.
+    /// Ends a socket: shuts it down, waits for the last completions of its other ops, closes it.
     Close {
         /// A listening or connected socket.
         sock: Sock,
-        /// Whether the peer is told by a reset, and what is not yet sent is thrown away.
+        /// Whether to reset the connection, which discards unsent data.
         reset: bool,
     },
 }
 
-/// What became of an op.
+/// A result of an op.
 #[derive(Debug)]
 pub struct Completion {
     /// The token the op was submitted with.
     pub token: Token,
-    /// Whether the op goes on: more completions follow.
+    /// Whether the op continues: more completions follow.
     pub more: bool,
     /// The result.
     pub outcome: Outcome,
@@ -107,21 +108,22 @@ pub struct Completion {
 /// The result in a [`Completion`], by kind of op.
 #[derive(Debug)]
 pub enum Outcome {
-    /// A new connection, owned by the driver; or why accepting ended.
+    /// A new connection, owned by the driver; or the reason why the accept ended.
     Accepted(io::Result<Sock>),
-    /// Bytes; or `None`, the orderly end of input.
+    /// Received bytes; `None` is the orderly end of input.
     Received(io::Result<Option<Lease>>),
-    /// Whether all of the chain went to the kernel. The chain comes back, not yet cleared.
+    /// Whether the kernel has taken the whole chain. The chain is returned, not yet cleared.
     Sent(io::Result<()>, Box<Chain>),
-    /// The bytes read, appended to the buffer: their number.
+    /// The number of bytes read, and the buffer with these bytes appended.
     FileRead(io::Result<usize>, Vec<u8>),
-    /// The open file, which nobody else has yet. A directory has the [`Links`](super::Links) of
-    /// the one that it was opened beneath.
+    /// The open file, to which nothing else refers yet. A directory has the [`Links`](super::Links)
+    /// of the one beneath which it was opened.
     Opened(io::Result<Arc<File>>),
-    /// What a job gave; or its error, that it panicked, or why it was not begun: `ResourceBusy`
-    /// when too many wait, `ECANCELED`, or what no thread could be had for.
+    /// The result of a job: its bytes or its error; an error for a panic; or the reason why it did
+    /// not run: `ResourceBusy` if too many jobs wait, `ECANCELED`, or the reason why no thread
+    /// could start.
     Ran(io::Result<Vec<u8>>),
-    /// The socket is gone.
+    /// The socket is closed.
     Closed,
     /// [`Waker::wake`](super::Waker::wake) was called.
     Woken,
@@ -135,7 +137,7 @@ pub(super) fn cancelled() -> io::Error {
     io::Error::from_raw_os_error(libc::ECANCELED)
 }
 
-/// Whether an error says that the op was cancelled or its socket was closed under it.
+/// Whether an error means that the op was cancelled or its socket was closed.
 pub fn is_cancelled(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ECANCELED)
 }

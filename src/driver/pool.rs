@@ -1,14 +1,17 @@
-//! Receive buffers: one allocation, cut into equal pieces that are lent out one at a time.
+//! Receive buffers: one allocation, divided into buffers of equal size that are lent one at a time.
 //!
-//! A [`Lease`] is the right to one buffer. It is taken by a driver just before (readiness) or
-//! chosen by the kernel during (completion) a receive, travels upwards in a completion, and goes
-//! back by being dropped. So no buffer belongs to an idle connection, and none can be forgotten.
+//! A [`Lease`] is the right to use one buffer. A readiness driver takes it just before a receive;
+//! on io_uring, the kernel picks the buffer during the receive. The lease goes up in a completion,
+//! and returns the buffer when it is dropped. So no buffer belongs to an idle connection, and none
+//! can be forgotten.
 //!
-//! The free buffers are a stack. Readiness drivers pop from it. The io_uring driver empties it
-//! into the kernel's buffer ring once per turn: for it, the stack holds what came back meanwhile.
+//! The free buffers are a stack. Readiness drivers pop from it. The io_uring driver moves the whole
+//! stack to the kernel's buffer ring once per turn; there the stack holds the buffers that came
+//! back since.
 //!
-//! Invariant: every buffer has one holder: the free stack, one lease, or the kernel. Each handover
-//! asserts who had it, since two leases of one buffer would be two exclusive rights to its bytes.
+//! Invariant: every buffer has one holder: the free stack, one lease, or the kernel. Each transfer
+//! asserts the previous holder, because two leases of one buffer would be two exclusive rights to
+//! its bytes.
 
 #![allow(unsafe_code)]
 
@@ -19,24 +22,24 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
-/// Buffers start on a page, so that each lies in as few pages as it can.
+/// Buffers start on a page boundary, so each lies in as few pages as possible.
 const ALIGNMENT: usize = 4096;
 
 /// The buffers of one driver.
 pub struct Pool {
-    /// What was allocated.
+    /// The whole allocation.
     allocation: NonNull<u8>,
     layout: Layout,
-    /// The first page in it: where the buffers are.
+    /// The first page boundary in it, where the buffers begin.
     memory: NonNull<u8>,
     buffer_bytes: usize,
     count: u16,
     free: RefCell<Vec<u16>>,
-    /// Of each buffer.
+    /// The holder of each buffer.
     holders: Box<[Cell<Holder>]>,
 }
 
-/// Who has a buffer.
+/// What holds a buffer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Holder {
     Free,
@@ -44,8 +47,8 @@ enum Holder {
     Kernel,
 }
 
-/// The right to one buffer of a [`Pool`], and to its first bytes as data. Dropping it returns
-/// the buffer.
+/// The right to use one buffer of a [`Pool`]; the first bytes of the buffer are data. Dropping it
+/// returns the buffer.
 pub struct Lease {
     pool: Rc<Pool>,
     buffer: u16,
@@ -53,61 +56,62 @@ pub struct Lease {
 }
 
 impl Pool {
-    /// Allocates `count` buffers of `buffer_bytes` each, zeroed; pages are used when touched.
+    /// Allocates `count` zeroed buffers of `buffer_bytes` each. The kernel provides each page when
+    /// it is first touched.
     pub fn new(count: u16, buffer_bytes: u32) -> Rc<Self> {
         assert!(count > 0 && buffer_bytes > 0);
         let bytes = usize::from(count) * buffer_bytes as usize;
-        // An allocation that asks for an alignment is zeroed by hand, all pages of it. One that
-        // does not comes from the kernel as it is.
+        // With an alignment, the allocator zeroes the memory itself and touches all pages. Without
+        // one, it gets zeroed memory from the kernel and touches none.
         let layout = Layout::array::<u8>(bytes + ALIGNMENT).expect("limits bound the size");
         // SAFETY: `layout` is not of size zero: both factors were just asserted to be positive.
         let allocation = unsafe { alloc_zeroed(layout) };
         let Some(allocation) = NonNull::new(allocation) else { handle_alloc_error(layout) };
         let to_page = allocation.align_offset(ALIGNMENT);
-        assert!(to_page < ALIGNMENT, "every allocation holds the start of a page");
-        // SAFETY: less than a page is skipped of an allocation that is a page longer than needed.
+        assert!(to_page < ALIGNMENT, "every allocation of a page or more has a page boundary");
+        // SAFETY: it skips less than a page, and the allocation is a page longer than needed.
         let memory = unsafe { allocation.add(to_page) };
-        // The stack is filled downwards so that buffer 0 is lent first and few pages are touched.
+        // The stack is filled from the top, so buffer 0 is lent first and few pages are touched.
         let free = RefCell::new((0..count).rev().collect());
         let buffer_bytes = buffer_bytes as usize;
         let holders = (0..count).map(|_| Cell::new(Holder::Free)).collect();
         Rc::new(Self { allocation, layout, memory, buffer_bytes, count, free, holders })
     }
 
-    /// Hands a buffer over.
+    /// Changes the holder of a buffer.
     fn pass(&self, buffer: u16, from: Holder, to: Holder) {
         let was = self.holders[usize::from(buffer)].replace(to);
         assert!(was == from, "buffer {buffer} goes from {from:?} to {to:?}, but {was:?} had it");
     }
 
-    /// Bytes of one buffer.
+    /// Size of one buffer, in bytes.
     pub fn buffer_bytes(&self) -> usize {
         self.buffer_bytes
     }
 
-    /// Buffers in all.
+    /// The number of buffers.
     pub fn count(&self) -> u16 {
         self.count
     }
 
-    /// Buffers on the free stack.
+    /// The number of buffers on the free stack.
     pub fn available(&self) -> usize {
         self.free.borrow().len()
     }
 
-    /// Buffers that are not on the free stack: in leases, unless the kernel has some.
+    /// The number of buffers not on the free stack: in leases, or with the kernel.
     pub(super) fn lent(&self) -> usize {
         usize::from(self.count) - self.available()
     }
 
-    /// Takes a free buffer, its whole length as data; `None` when all are lent.
+    /// Takes a free buffer, with its whole length as data; `None` if all are lent.
     pub fn take(self: &Rc<Self>) -> Option<Lease> {
         let buffer = self.free.borrow_mut().pop()?;
         self.pass(buffer, Holder::Free, Holder::Lease);
         Some(Lease { pool: Rc::clone(self), buffer, len: self.buffer_bytes as u32 })
     }
 
-    /// Moves the free buffers out, to be owned by the kernel until [`Pool::adopt`].
+    /// Passes all free buffers to `give`. The kernel owns them until [`Pool::adopt`].
     pub(super) fn drain_free(&self, mut give: impl FnMut(u16)) {
         for buffer in self.free.borrow_mut().drain(..) {
             self.pass(buffer, Holder::Free, Holder::Kernel);
@@ -115,18 +119,18 @@ impl Pool {
         }
     }
 
-    /// Where a buffer lies, for the kernel.
+    /// The address of a buffer, for the kernel.
     pub(super) fn address(&self, buffer: u16) -> *mut u8 {
         assert!(buffer < self.count);
         // SAFETY: the buffer's index was just checked, so the offset stays inside `memory`.
         unsafe { self.memory.as_ptr().add(usize::from(buffer) * self.buffer_bytes) }
     }
 
-    /// Makes a lease of a buffer that the kernel has filled with `len` bytes and given up.
+    /// Makes a lease of a buffer that the kernel has filled with `len` bytes and released.
     ///
     /// # Safety
     ///
-    /// The buffer was moved out by [`Pool::drain_free`], the kernel has named it in a completion,
+    /// [`Pool::drain_free`] has given this buffer away, the kernel has named it in a completion,
     /// and that completion is turned into a lease once.
     pub(super) unsafe fn adopt(self: &Rc<Self>, buffer: u16, len: usize) -> Lease {
         assert!(buffer < self.count && len <= self.buffer_bytes);
@@ -150,11 +154,12 @@ impl fmt::Debug for Pool {
 }
 
 impl Lease {
-    /// The whole buffer, for a system call to fill; say with [`Lease::truncate`] how much it did.
+    /// The whole buffer, for a system call to fill. [`Lease::truncate`] then sets the length of the
+    /// data.
     pub(super) fn spare_mut(&mut self) -> &mut [u8] {
         let address = self.pool.address(self.buffer);
         // SAFETY: this lease is the only right to the buffer, the memory was zeroed when it was
-        // allocated, and the pool outlives the borrow because the lease holds it.
+        // allocated, and the lease keeps the pool alive for the borrow.
         unsafe { std::slice::from_raw_parts_mut(address, self.pool.buffer_bytes) }
     }
 
@@ -249,14 +254,14 @@ mod tests {
         pool.drain_free(|_| {});
         // SAFETY: buffer 2 was drained above and no kernel holds it.
         let _first = unsafe { pool.adopt(2, 5) };
-        // SAFETY: this is the breach that is to be noticed; nobody touches the bytes.
+        // SAFETY: this breach is what the test is about; it panics before the bytes are used.
         let _second = unsafe { pool.adopt(2, 5) };
     }
 
     #[test]
     #[should_panic = "goes from Kernel to Lease, but Free had it"]
     fn a_buffer_that_the_kernel_never_had_is_noticed() {
-        // SAFETY: this is the breach that is to be noticed; nobody touches the bytes.
+        // SAFETY: this breach is what the test is about; it panics before the bytes are used.
         let _lease = unsafe { Pool::new(4, 16).adopt(2, 5) };
     }
 

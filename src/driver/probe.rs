@@ -1,9 +1,9 @@
-//! Whether a driver works here: found out by using it.
+//! Tests whether a driver works on this machine, by using it.
 //!
-//! Kernel versions and feature bits say little about a sandbox that allows one of io_uring's
-//! calls and denies another. So a driver is made to do what the server will ask of it, step by
-//! step, on sockets of its own. Before the server starts, a few steps decide whether the proactor
-//! is chosen ([`self_test`]); `ringd doctor` takes all of them.
+//! Kernel versions and feature bits say little about a sandbox that allows one io_uring call and
+//! denies another. So the probe makes a driver do what the server will ask of it, step by step, on
+//! sockets of its own. Before the server starts, a few steps decide whether the proactor is used
+//! ([`self_test`]); `ringd doctor` takes all steps.
 
 mod step;
 mod steps;
@@ -19,32 +19,33 @@ use steps::Tester;
 
 pub use step::ProbeStep;
 
-/// More sockets than the proactor wants free to accept many at once.
+/// More free sockets than the proactor needs to use a multishot accept.
 const LIMITS: Limits =
     Limits { sockets_max: 2048, buffers: 4, buffer_bytes: 4096, turn_bytes_max: 1 << 20 };
 
-/// What came of each step that was taken.
+/// The result of each step that was taken.
 pub type Taken = Vec<(ProbeStep, io::Result<()>)>;
 
-/// Uses a driver once, before the server starts.
+/// Tests a driver before the server starts.
 ///
 /// # Errors
 ///
-/// That of the first step that failed.
+/// The error of the first step that failed.
 pub(super) fn self_test(kind: DriverKind) -> io::Result<()> {
     take(kind, &ProbeStep::SELF_TEST).into_iter().try_for_each(|(_, result)| result)
 }
 
-/// Takes all steps on a driver. Ends early when it cannot be opened or leaves a step unanswered.
+/// Takes all steps on a driver. Ends early if it cannot be opened or does not complete a step in
+/// time.
 pub fn exercise(kind: DriverKind) -> Taken {
     take(kind, &ProbeStep::USES)
 }
 
-/// Opens `count` drivers at a time, as that many workers do.
+/// Opens `count` drivers at the same time, as that many workers do.
 ///
 /// # Errors
 ///
-/// That of the first that cannot be opened.
+/// The error of the first driver that cannot be opened.
 pub fn open_many(kind: DriverKind, count: usize) -> io::Result<()> {
     let time = TIME_MAX + Duration::from_millis(10) * count as u32;
     bounded(time, move || kind.visit(Many(count))).and_then(|result| result)
@@ -74,28 +75,28 @@ fn take(kind: DriverKind, steps: &'static [ProbeStep]) -> Taken {
         let failed = result.as_ref().err().map(io::Error::kind);
         taken.push((*step, result));
         match failed {
-            // It may go on for long, or for ever.
+            // The step may take long, or forever.
             Some(io::ErrorKind::TimedOut) => return taken,
             Some(_) if *step == ProbeStep::Open => break,
             _ => {}
         }
     }
-    // The sender goes after the driver, whose locked memory may be wanted for the next one.
+    // The sender is dropped after the driver, whose locked memory the next driver may need.
     let _ = hear.recv_timeout(TIME_MAX);
     taken
 }
 
-/// A step ends in time by itself, but for calls that never return.
+/// The result of a step. A step limits its own time; this limit is for calls that never return.
 fn hear_of_step(hear: &Receiver<io::Result<()>>) -> io::Result<()> {
     hear.recv_timeout(2 * TIME_MAX).unwrap_or_else(|error| {
         Err(match error {
             RecvTimeoutError::Timeout => no_answer(2 * TIME_MAX),
-            RecvTimeoutError::Disconnected => io::Error::other("the test of the driver panicked"),
+            RecvTimeoutError::Disconnected => io::Error::other("the probe of the driver panicked"),
         })
     })
 }
 
-/// Steps to be taken, and who is told of each; lives longer than the driver.
+/// The steps to take, and the receiver of their results. Outlives the driver.
 struct Course {
     steps: &'static [ProbeStep],
     told: Sender<io::Result<()>>,
@@ -109,7 +110,7 @@ impl Visitor for Course {
             Ok(driver) => driver,
             Err(error) => return drop(self.told.send(Err(error))),
         };
-        // Nobody listens any more when a step took too long.
+        // The receiver is gone if a step took too long.
         let mut listens = self.told.send(Ok(())).is_ok();
         let mut tester = Tester::new(driver);
         for step in self.steps {
@@ -126,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_driver_that_opens_takes_every_step() {
+    fn every_driver_that_opens_passes_every_step() {
         for kind in DriverKind::ALL {
             let taken = exercise(kind);
             if let [(ProbeStep::Open, Err(error))] = &taken[..] {
@@ -136,7 +137,7 @@ mod tests {
             let failed: Vec<_> = taken.iter().filter(|(_, result)| result.is_err()).collect();
             assert!(failed.is_empty(), "{kind}: {failed:?}");
             assert_eq!(taken.len(), 1 + ProbeStep::USES.len());
-            // A thread has one queue of signals, and so one such driver.
+            // A thread has one queue of signals, so it can have only one such driver.
             if kind != DriverKind::Sigio {
                 open_many(kind, 2).unwrap();
             }

@@ -1,4 +1,4 @@
-//! Which driver to take.
+//! The choice of a driver.
 
 use std::io;
 
@@ -6,23 +6,23 @@ use super::kind::DriverKind;
 use super::probe;
 use super::setup::code_of;
 
-/// A driver, and why it is this one.
+/// A driver, and why it was chosen.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DriverSelection {
     /// The driver.
     pub kind: DriverKind,
-    /// Why, in a few words.
+    /// The reason, in a few words.
     pub why: String,
     /// Whether another driver may take its place.
     pub replaceable: bool,
 }
 
 impl DriverSelection {
-    /// Chooses a driver: the one that is asked for, or the best that works.
+    /// Chooses a driver: the requested one, or the best one that works.
     ///
     /// # Errors
     ///
-    /// When the driver that is asked for does not work here.
+    /// If the requested driver does not work here, or if descriptors have run out.
     pub fn make(wish: Option<DriverKind>) -> io::Result<Self> {
         match wish {
             Some(kind) => {
@@ -45,9 +45,8 @@ impl DriverSelection {
         }
     }
 
-    /// What to take instead when this driver fails with `error`; `None` when it was asked for,
-    /// when it is the last one, or when the error is not the driver's: without descriptors
-    /// nothing works.
+    /// The driver to use when this one fails with `error`. `None` if this one was requested, if it
+    /// is the last one, or if descriptors have run out: then no driver works.
     pub fn fall_back(&self, error: &io::Error) -> Option<Self> {
         if !self.replaceable || matches!(code_of(error), Some(libc::EMFILE | libc::ENFILE)) {
             return None;
@@ -66,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_driver_that_was_asked_for_is_never_replaced() {
+    fn a_requested_driver_is_never_replaced() {
         let error = step_failed("io_uring_setup", &io::Error::from_raw_os_error(libc::EPERM));
         assert_eq!(selection(false).fall_back(&error), None);
     }
@@ -84,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn short_descriptors_are_an_error_and_no_reason_to_fall_back() {
+    fn running_out_of_descriptors_causes_no_fallback() {
         for code in [libc::EMFILE, libc::ENFILE] {
             let error = step_failed("io_uring_setup", &io::Error::from_raw_os_error(code));
             assert_eq!(selection(true).fall_back(&error), None);

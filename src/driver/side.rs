@@ -1,14 +1,14 @@
-//! One side of a socket: the op in flight on it, of which there is at most one.
+//! One side of a socket, with at most one op in flight.
 
 use super::name::{Direction, OpName, Sequence};
 use super::slot_map::Handle;
 use super::{OpId, Sock};
 
-/// A side of a socket, with what the driver keeps of an op on it.
+/// A side of a socket; `T` is what the driver keeps of an op on it.
 #[derive(Debug)]
 pub(super) struct Side<T> {
     op: Option<T>,
-    /// That of the op in flight, or of the next.
+    /// The number of the op in flight, or of the next op.
     sequence: Sequence,
 }
 
@@ -17,14 +17,14 @@ impl<T> Side<T> {
         Self { op: None, sequence: Sequence::default() }
     }
 
-    /// Begins an op; gives the sequence number for its name.
+    /// Starts an op, and returns the sequence number for its name.
     pub(super) fn start(&mut self, op: T) -> Sequence {
         assert!(self.op.is_none(), "a second op on one side of a socket");
         self.op = Some(op);
         self.sequence
     }
 
-    /// The op with that sequence number, if it is still in flight.
+    /// The op with this sequence number, if it is still in flight.
     pub(super) fn current(&mut self, sequence: Sequence) -> Option<&mut T> {
         self.op.as_mut().filter(|_| self.sequence == sequence)
     }
@@ -44,12 +44,12 @@ impl<T> Side<T> {
         self.sequence
     }
 
-    /// The name of the op in flight, if this is that side of the socket `handle`.
+    /// The name of the op in flight; this is the side `direction` of the socket `handle`.
     pub(super) fn name(&self, handle: Handle<Sock>, direction: Direction) -> Option<OpId> {
         self.op.as_ref().map(|_| OpName::Side(handle, direction, self.sequence).id())
     }
 
-    /// Takes the op in flight out, and makes its name stale.
+    /// Removes the op in flight, and makes its name stale.
     pub(super) fn take(&mut self) -> Option<T> {
         let op = self.op.take()?;
         self.sequence = self.sequence.next();

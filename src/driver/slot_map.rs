@@ -1,14 +1,14 @@
 //! A table of fixed capacity whose entries are named by slot *and* generation.
 //!
-//! A handle stays valid until its entry is removed; afterwards the slot may hold somebody else,
-//! but under another generation, so an old handle finds nothing instead of the wrong thing. That
-//! is what a bare descriptor number or a pointer cannot give (`docs/architecture.md`, identity).
+//! A handle is valid until its entry is removed. Afterwards the slot may hold another entry, but
+//! with another generation, so an old handle finds nothing instead of the wrong entry. A bare
+//! descriptor number or a pointer cannot do this (`docs/architecture.md`, identity).
 //!
-//! The capacity is decided when the table is made. Memory is used up to the high-water mark only.
+//! The capacity is fixed when the table is made. Memory is used up to the high-water mark only.
 //!
-//! Invariants: every entry is either in use, and counted by `used`, or in the free list, once. So
-//! the free list is empty exactly when all entries are in use. There are at most `capacity`
-//! entries. An entry's generation changes when it is removed, and at no other time.
+//! Invariants: every entry is either in use and counted by `used`, or in the free list, once. So
+//! the free list is empty exactly if all entries are in use. There are at most `capacity` entries.
+//! An entry's generation changes only when it is removed.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -19,18 +19,18 @@ const BITS: u32 = 24;
 const MASK: u32 = (1 << BITS) - 1;
 const NONE: u32 = u32::MAX;
 
-/// Entries that a table can have at most.
+/// The largest capacity of a table.
 pub const CAPACITY_MAX: u32 = MASK;
 
-/// Names one entry of one [`SlotMap`] table. Tables whose handles must not be taken for each other
-/// differ in `K`, which is only a mark: a table holds none.
+/// Names an entry of a [`SlotMap`]. `K` is only a marker: tables whose handles must not be confused
+/// have different ones.
 pub struct Handle<K> {
     slot: u32,
     generation: u32,
     table: PhantomData<fn() -> K>,
 }
 
-// Derived, they would ask the same of `K`.
+// Written by hand, because `derive` would require the same traits of `K`.
 
 impl<K> Clone for Handle<K> {
     fn clone(&self) -> Self {
@@ -65,10 +65,10 @@ impl<K> Handle<K> {
         Self { slot, generation, table: PhantomData }
     }
 
-    /// Names no entry of any table, since there are at most [`CAPACITY_MAX`] in one.
+    /// Names no entry of any table, since none has more than [`CAPACITY_MAX`].
     pub const NOBODY: Self = Self { slot: MASK, generation: MASK, table: PhantomData };
 
-    /// Names `slot` of a table whose entries are never removed, and so need no generation.
+    /// Names `slot` of a table whose entries are never removed, so it needs no generation.
     pub fn at(slot: u32) -> Self {
         Self::new(slot, 0)
     }
@@ -78,7 +78,7 @@ impl<K> Handle<K> {
         self.slot
     }
 
-    /// How many entries its slot had before, counted modulo 2^24.
+    /// How many entries its slot held before, modulo 2^24.
     pub fn generation(self) -> u32 {
         self.generation
     }
@@ -95,7 +95,7 @@ impl<K> Handle<K> {
     }
 }
 
-/// The table; see the module documentation. Its handles bear the mark `K`.
+/// The table; see the module documentation. Its handles have the marker `K`.
 #[derive(Debug)]
 pub struct SlotMap<T, K = T> {
     slots: Vec<Slot<T>>,
@@ -118,21 +118,21 @@ enum SlotState<T> {
 }
 
 impl<T> SlotMap<T> {
-    /// An empty table for at most `capacity` entries, with handles of its own.
+    /// An empty table for at most `capacity` entries; the type of the entries marks the handles.
     pub fn new(capacity: u32) -> Self {
         Self::marked(capacity)
     }
 }
 
 impl<T, K> SlotMap<T, K> {
-    /// An empty table for at most `capacity` entries, whose handles have a mark that is not the
+    /// An empty table for at most `capacity` entries, whose handles have another marker than the
     /// type of the entries.
     pub fn marked(capacity: u32) -> Self {
         assert!(capacity <= CAPACITY_MAX, "a table has at most {CAPACITY_MAX} entries");
         Self { slots: Vec::new(), free: NONE, used: 0, capacity, handles: PhantomData }
     }
 
-    /// Entries in use.
+    /// The number of entries in use.
     pub fn len(&self) -> u32 {
         self.used
     }
@@ -147,7 +147,7 @@ impl<T, K> SlotMap<T, K> {
         self.used == self.capacity
     }
 
-    /// Stores `value`; gives it back when the table is full.
+    /// Stores `value`; returns it if the table is full.
     pub fn insert(&mut self, value: T) -> Result<Handle<K>, T> {
         if self.is_full() {
             return Err(value);
@@ -155,7 +155,7 @@ impl<T, K> SlotMap<T, K> {
         Ok(self.insert_with(|_| value).expect("the table is not full"))
     }
 
-    /// Stores what `make` makes of its own handle; `None` when the table is full.
+    /// Stores what `make` returns for the new handle; `None` if the table is full.
     pub fn insert_with(&mut self, make: impl FnOnce(Handle<K>) -> T) -> Option<Handle<K>> {
         if self.is_full() {
             return None;
@@ -179,7 +179,7 @@ impl<T, K> SlotMap<T, K> {
         Some(handle)
     }
 
-    /// Asserts what can be asserted at a glance; see the invariants.
+    /// Asserts those invariants that take constant time.
     fn check(&self) {
         let entries = self.slots.len();
         assert!(self.used as usize <= entries, "{} of {entries} entries in use", self.used);
@@ -216,7 +216,7 @@ impl<T, K> SlotMap<T, K> {
         }
     }
 
-    /// The handle of whatever `slot` holds now.
+    /// The handle of the entry in `slot`, if it is in use.
     pub fn handle_at(&self, slot: u32) -> Option<Handle<K>> {
         match self.slots.get(slot as usize) {
             Some(Slot { generation, state: SlotState::Used(_) }) => {
@@ -226,7 +226,7 @@ impl<T, K> SlotMap<T, K> {
         }
     }
 
-    /// Takes the entry out and makes every handle to it stale.
+    /// Removes the entry, and makes all its handles stale.
     pub fn remove(&mut self, handle: Handle<K>) -> Option<T> {
         self.get(handle)?;
         let entry = &mut self.slots[handle.slot as usize];
@@ -242,7 +242,7 @@ impl<T, K> SlotMap<T, K> {
         }
     }
 
-    /// The entries in use, by slot.
+    /// The entries in use, in the order of their slots.
     pub fn into_values(self) -> impl Iterator<Item = T> {
         self.slots.into_iter().filter_map(|entry| match entry.state {
             SlotState::Used(value) => Some(value),
@@ -250,7 +250,7 @@ impl<T, K> SlotMap<T, K> {
         })
     }
 
-    /// The handles of all entries in use, by slot.
+    /// The handles of all entries in use, in the order of their slots.
     pub fn handles(&self) -> Vec<Handle<K>> {
         (0..self.slots.len() as u32).filter_map(|slot| self.handle_at(slot)).collect()
     }
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_table_gives_the_value_back() {
+    fn a_full_table_returns_the_value() {
         let mut slots = SlotMap::new(2);
         slots.insert(1).unwrap();
         slots.insert(2).unwrap();
@@ -346,7 +346,7 @@ mod tests {
         slots.remove(handle);
     }
 
-    /// Random inserts and removals against a map as oracle.
+    /// Random inserts and removals, checked against a simple model.
     #[test]
     fn it_behaves_like_a_map_with_unique_keys() {
         let mut random = fastrand::Rng::with_seed(7);

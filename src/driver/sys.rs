@@ -1,7 +1,7 @@
-//! The system calls that std does not offer, each wrapped so that the rest of the crate is safe.
+//! Safe wrappers of the system calls that std does not offer.
 //!
-//! Interrupted calls are repeated here, but for those that wait until a time; "would block" is an
-//! error of kind `WouldBlock`.
+//! They repeat interrupted calls, except those with a timeout. "Would block" is an error of kind
+//! `WouldBlock`.
 
 #![allow(unsafe_code)]
 
@@ -19,12 +19,12 @@ use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, 
 
 use super::Links;
 
-/// How files are opened for serving: a FIFO or a terminal in the root must not hang or capture
-/// the server, so opening never waits.
+/// How files are opened for serving: the open does not wait, so a FIFO or a terminal in the root
+/// cannot block the server or become its controlling terminal.
 pub(super) const OPEN_FLAGS: OFlags =
     OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
-/// Repeats a call while it is interrupted.
+/// Repeats a call until it is not interrupted.
 fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
     loop {
         let result = call();
@@ -42,41 +42,41 @@ fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
 ///
 /// # Safety
 ///
-/// A system call or a completion has just made it, and nobody else takes it.
+/// A system call or a completion has just created it, and nothing else owns it.
 pub(super) unsafe fn own(descriptor: RawFd) -> OwnedFd {
     assert!(descriptor >= 0);
-    // SAFETY: the caller says that it is new, so nobody else owns it.
+    // SAFETY: the caller promises that it is new and that nothing else owns it.
     unsafe { OwnedFd::from_raw_fd(descriptor) }
 }
 
-/// Repeats a call of rustix while it is interrupted.
+/// Repeats a call of rustix until it is not interrupted.
 fn retry_on_intr<T>(call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
     rustix::io::retry_on_intr(call).map_err(io::Error::from)
 }
 
-/// `accept4(2)`: a new connection, non-blocking and closed on exec.
+/// `accept4(2)`: a new connection, non-blocking and close-on-exec.
 pub(super) fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     retry_on_intr(|| accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC))
 }
 
-/// `accept4(2)`, waiting for a connection, which is blocking and closed on exec. A
-/// `shutdown(2)` of the listener ends it with `EINVAL`.
+/// `accept4(2)` that waits for a connection, which is blocking and close-on-exec. A `shutdown(2)`
+/// of the listener ends it with `EINVAL`.
 pub(super) fn accept_waiting(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     retry_on_intr(|| accept_with(listener, SocketFlags::CLOEXEC))
 }
 
-/// `recv(2)` without waiting.
+/// `recv(2)` that does not wait.
 pub(super) fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(retry_on_intr(|| net::recv(socket, &mut *buffer, RecvFlags::DONTWAIT))?.0)
 }
 
-/// `recv(2)`, waiting on a blocking socket until there is something.
+/// `recv(2)` that waits for data, on a blocking socket.
 pub(super) fn recv_waiting(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(retry_on_intr(|| net::recv(socket, &mut *buffer, RecvFlags::empty()))?.0)
 }
 
-/// `send(2)` or, for several slices, `sendmsg(2)`, without waiting and without `SIGPIPE`; `more`
-/// says that other bytes follow at once: the kernel may wait for them to fill a segment
+/// `send(2)` or, for several slices, `sendmsg(2)`, without waiting and without `SIGPIPE`. `more`
+/// means that other bytes follow at once, so the kernel may wait for them to fill a segment
 /// (`MSG_MORE`).
 pub(super) fn send(
     socket: BorrowedFd<'_>,
@@ -96,14 +96,14 @@ fn send_flags(more: bool) -> SendFlags {
     SendFlags::NOSIGNAL | if more { SendFlags::MORE } else { SendFlags::empty() }
 }
 
-/// `send(2)`, waiting on a blocking socket until all is sent, but no longer than its `SO_SNDTIMEO`
-/// without any progress: then it says how much was sent, or `WouldBlock` for nothing. `more` is as
-/// for [`send`].
+/// `send(2)` that waits until all is sent, on a blocking socket. After `SO_SNDTIMEO` without
+/// progress, it returns how much was sent, or `WouldBlock` if nothing was. `more` is as for
+/// [`send`].
 pub(super) fn send_waiting(socket: BorrowedFd<'_>, bytes: &[u8], more: bool) -> io::Result<usize> {
     retry_on_intr(|| net::send(socket, bytes, send_flags(more)))
 }
 
-/// `sendfile(2)` from `offset`; 0 means that the file ends there.
+/// `sendfile(2)` from `offset`; returns 0 if the file ends there.
 pub(super) fn sendfile(
     socket: BorrowedFd<'_>,
     file: BorrowedFd<'_>,
@@ -118,7 +118,7 @@ pub(super) fn sendfile(
 }
 
 /// Whether the byte at `offset` can be read without waiting for a disk (`preadv2(2)` with
-/// `RWF_NOWAIT`). File systems that cannot tell count as resident; so does the end of file.
+/// `RWF_NOWAIT`). True for file systems that cannot tell, and at the end of the file.
 pub(super) fn is_resident(file: BorrowedFd<'_>, offset: u64) -> bool {
     let mut byte = 0u8;
     match preadv2_nowait(file, std::slice::from_mut(&mut byte), offset) {
@@ -127,7 +127,7 @@ pub(super) fn is_resident(file: BorrowedFd<'_>, offset: u64) -> bool {
     }
 }
 
-/// `preadv2(2)` with `RWF_NOWAIT`: what the page cache holds, or `WouldBlock`.
+/// `preadv2(2)` with `RWF_NOWAIT`: reads what the page cache holds, or fails with `WouldBlock`.
 pub(super) fn preadv2_nowait(
     file: BorrowedFd<'_>,
     buffer: &mut [u8],
@@ -140,8 +140,8 @@ pub(super) fn preadv2_nowait(
     retry_on_intr(|| preadv2(file, &mut [IoSliceMut::new(buffer)], offset, flags))
 }
 
-/// `openat2(2)` for serving; see [`OPEN_FLAGS`]. With `cached`, only names that the kernel has in
-/// memory are tried, the others fail with `WouldBlock` (`RESOLVE_CACHED`).
+/// `openat2(2)` for serving; see [`OPEN_FLAGS`]. With `cached`, it fails with `WouldBlock` unless
+/// the kernel has all names in memory (`RESOLVE_CACHED`).
 pub(super) fn openat2(
     root: BorrowedFd<'_>,
     path: &CStr,
@@ -152,12 +152,12 @@ pub(super) fn openat2(
     open_beneath(root, path, OPEN_FLAGS, links.resolve() | cached)
 }
 
-/// `openat2(2)` of the place alone (`O_PATH`): for what is asked about, and not read.
+/// `openat2(2)` with `O_PATH`: for reading the metadata of a file, not its content.
 pub(super) fn open_path(root: BorrowedFd<'_>, path: &CStr, links: Links) -> io::Result<OwnedFd> {
     open_beneath(root, path, OFlags::PATH | OFlags::CLOEXEC, links.resolve())
 }
 
-/// The one call of `openat2(2)`. A ring makes it by itself, from the structure of `OpenHow`.
+/// The only call of `openat2(2)`. A ring makes the call itself, from an `OpenHow`.
 fn open_beneath(
     root: BorrowedFd<'_>,
     path: &CStr,
@@ -167,40 +167,40 @@ fn open_beneath(
     retry_on_intr(|| rustix::fs::openat2(root, path, flags, Mode::empty(), resolve))
 }
 
-/// `eventfd(2)`, blocking: a ring waits for it only when it is (io_uring fails a read of a
-/// non-blocking file with `EAGAIN` instead of waiting).
+/// `eventfd(2)`, blocking, because io_uring waits only for blocking files: a read of a non-blocking
+/// one fails with `EAGAIN`.
 pub(super) fn eventfd() -> io::Result<OwnedFd> {
     retry_on_intr(|| rustix::event::eventfd(0, EventfdFlags::CLOEXEC))
 }
 
-/// `memfd_create(2)`: a regular file that lies in memory only.
+/// `memfd_create(2)`: a regular file in memory.
 pub(super) fn memory_file() -> io::Result<OwnedFd> {
     retry_on_intr(|| rustix::fs::memfd_create(c"ringd", MemfdFlags::CLOEXEC))
 }
 
-/// The release of the running kernel, as `uname(2)` tells it. A sandbox may deny
-/// the call, which rustix takes for impossible.
+/// The release of the running kernel (`uname(2)`). A sandbox may deny the call, which rustix
+/// assumes to be impossible.
 pub(super) fn kernel_release() -> io::Result<String> {
-    // SAFETY: `utsname` is plain data for which zero is a value: empty strings.
+    // SAFETY: `utsname` is plain data, and zero is a valid value: empty strings.
     let mut names: libc::utsname = unsafe { MaybeUninit::zeroed().assume_init() };
     retry(|| {
-        // SAFETY: `names` is a live local.
+        // SAFETY: `names` is a live local, of the type that the call fills.
         unsafe { libc::uname(&raw mut names) as isize }
     })?;
     let release = names.release.iter().map(|byte| *byte as u8).take_while(|byte| *byte != 0);
     Ok(release.map(char::from).collect())
 }
 
-/// `tcpi_bytes_acked` of `struct tcp_info` (linux/tcp.h): 8 one-byte fields, 24 four-byte ones,
-/// two eight-byte ones, then this one. `libc` knows only an older, shorter structure.
+/// The offset of `tcpi_bytes_acked` in `struct tcp_info` (linux/tcp.h), behind 8 one-byte fields,
+/// 24 four-byte ones and two eight-byte ones. `libc` has only an older, shorter structure.
 const BYTES_ACKED_OFFSET: usize = 8 + 24 * 4 + 2 * 8;
 
-/// Bytes the peer of a TCP connection has acknowledged (`TCP_INFO`, `tcp(7)`; Linux 4.1).
+/// Bytes that the peer of a TCP connection has acknowledged (`TCP_INFO`, `tcp(7)`; Linux 4.1).
 pub(super) fn acknowledged(socket: BorrowedFd<'_>) -> io::Result<u64> {
     let mut info = [0u8; BYTES_ACKED_OFFSET + 8];
     let mut len = info.len() as libc::socklen_t;
     retry(|| {
-        // SAFETY: `info` and `len` are live, and `len` is the size of `info`.
+        // SAFETY: `info` and `len` are live locals, and `len` is the size of `info`.
         unsafe {
             libc::getsockopt(
                 socket.as_raw_fd(),
@@ -213,7 +213,7 @@ pub(super) fn acknowledged(socket: BorrowedFd<'_>) -> io::Result<u64> {
     })?;
     let field = &info[BYTES_ACKED_OFFSET..];
     let acked = u64::from_ne_bytes(field.try_into().expect("the array is as long as the field"));
-    // The kernel counts the SYN as one acknowledged byte; a difference does not see it.
+    // The kernel counts the SYN as one acknowledged byte. Callers only use differences.
     Ok(acked)
 }
 
@@ -222,63 +222,63 @@ pub(super) fn shutdown(socket: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> 
     socket2::SockRef::from(&socket).shutdown(how)
 }
 
-/// Ends a connection at once: throws away what is unsent and tells the peer by a reset, where an
-/// orderly end could be taken for a whole answer (`connect(2)`: "dissolve the association").
-/// Waiting receives, sends and polls end with an error.
+/// Ends a connection at once: discards unsent data and resets the connection, because a peer could
+/// take an orderly end for the end of a complete answer (`connect(2)`: "dissolve the association").
+/// Receives, sends and polls that wait end with an error.
 pub(super) fn abort(socket: BorrowedFd<'_>) -> io::Result<()> {
     retry_on_intr(|| net::connect_unspec(socket))
-        // Not a TCP socket, or not connected any more: then an end is all that can be told.
+        // Not a TCP socket, or no longer connected: only a shutdown is possible.
         .or_else(|_| shutdown(socket, Shutdown::Both))
 }
 
-/// Makes reads of a regular file wait, as they do by themselves; with `O_NONBLOCK`, io_uring
-/// trusts any file system not to, and some do.
+/// Makes reads of a regular file wait. With `O_NONBLOCK`, io_uring assumes that a read does not
+/// wait, which is wrong on some file systems.
 pub(super) fn set_blocking(file: BorrowedFd<'_>) -> io::Result<()> {
-    // Of the status flags only `O_NONBLOCK` was set.
+    // `O_NONBLOCK` is the only status flag that was set.
     retry_on_intr(|| rustix::fs::fcntl_setfl(file, OFlags::empty()))
 }
 
-/// The address of the other end.
+/// The address of the peer.
 pub(super) fn peer(socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     let address = socket2::SockRef::from(&socket).peer_addr()?;
     address.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
-/// The address of this end (`getsockname(2)`).
+/// The local address (`getsockname(2)`).
 pub(super) fn local(socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     let address = socket2::SockRef::from(&socket).local_addr()?;
     address.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
-/// Makes a socket, or what else `fcntl(2)` takes, non-blocking.
+/// Makes a descriptor non-blocking (`fcntl(2)`).
 pub(super) fn set_nonblocking(file: &impl AsFd) -> io::Result<()> {
     socket2::SockRef::from(file).set_nonblocking(true)
 }
 
-/// `ppoll(2)` without a signal mask: `poll(2)` with a timeout that need not be rounded. Returns
-/// how many entries have something in `revents`.
+/// `ppoll(2)` without a signal mask: `poll(2)` with a timeout that need not be rounded. Returns the
+/// number of entries whose `revents` is not zero.
 pub(super) fn poll(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize> {
     let timeout = timeout.map(timespec);
     let (address, len) = (entries.as_mut_ptr(), entries.len() as libc::nfds_t);
-    // SAFETY: pointer and length are those of an exclusive slice, the timeout is null or a live
-    // local, and so on for the whole call; a null mask leaves the thread's as it is.
+    // SAFETY: pointer and length are those of an exclusive slice, and the timeout is null or a live
+    // local; both outlive the call. A null mask leaves the thread's mask as it is.
     count(unsafe { libc::ppoll(address, len, pointer(&timeout), std::ptr::null()) })
 }
 
-/// `poll(2)` of what is so already.
+/// `poll(2)` with a timeout of zero.
 pub(super) fn poll_now(entries: &mut [libc::pollfd]) -> io::Result<usize> {
     let (address, len) = (entries.as_mut_ptr(), entries.len() as libc::nfds_t);
     // SAFETY: pointer and length are those of an exclusive slice that outlives the call.
     retry(|| unsafe { libc::poll(address, len, 0) as isize })
 }
 
-/// Bits of a set of `select(2)`: descriptors from this one on have none.
+/// Bits of an `fd_set`: `select(2)` cannot watch descriptors from this number on.
 pub(super) const FD_SETSIZE: usize = libc::FD_SETSIZE;
 
 const WORD_BITS: usize = libc::c_ulong::BITS as usize;
 
-/// The `fd_set` of `select(2)`, in safe words: to set a bit that is not there panics, where
-/// `FD_SET` writes behind the set.
+/// The `fd_set` of `select(2)` with bounds checks: setting a bit that does not exist panics, while
+/// `FD_SET` writes beyond the set.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct DescriptorSet {
@@ -289,7 +289,7 @@ const _: () = assert!(size_of::<DescriptorSet>() == size_of::<libc::fd_set>());
 const _: () = assert!(align_of::<DescriptorSet>() == align_of::<libc::fd_set>());
 
 impl DescriptorSet {
-    /// Puts a descriptor in or takes it out.
+    /// Adds or removes a descriptor.
     pub(super) fn set(&mut self, descriptor: usize, member: bool) {
         let (word, bit) = (&mut self.words[descriptor / WORD_BITS], 1 << (descriptor % WORD_BITS));
         if member {
@@ -303,7 +303,7 @@ impl DescriptorSet {
         self.words[descriptor / WORD_BITS] & 1 << (descriptor % WORD_BITS) != 0
     }
 
-    /// What is in either set.
+    /// The descriptors that are in either set.
     pub(super) fn union(&self, other: &Self) -> Self {
         Self { words: std::array::from_fn(|index| self.words[index] | other.words[index]) }
     }
@@ -327,7 +327,7 @@ impl DescriptorSet {
 }
 
 /// `pselect(2)` without a signal mask: `select(2)` with a timeout that need not be rounded.
-/// Leaves in the sets what is ready.
+/// Afterwards the sets hold the descriptors that are ready.
 pub(super) fn select(
     read: &mut DescriptorSet,
     write: &mut DescriptorSet,
@@ -337,12 +337,12 @@ pub(super) fn select(
     let end = read.end().max(write.end()) as i32;
     let null = std::ptr::null_mut();
     let (read, write) = ((&raw mut *read).cast(), (&raw mut *write).cast());
-    // SAFETY: the sets are live and exclusive, laid out as `fd_set`, and `end` is within them;
-    // the timeout is null or a live local; a null mask leaves the thread's as it is.
+    // SAFETY: the sets are live and exclusive, laid out as `fd_set`, and `end` is within them; the
+    // timeout is null or a live local. A null mask leaves the thread's mask as it is.
     count(unsafe { libc::pselect(end, read, write, null, pointer(&timeout), std::ptr::null()) })
 }
 
-/// A time that the kernel takes: the longest are cut to what fits, some hundred billion years.
+/// A duration as the kernel takes it. The longest ones are cut to some hundred billion years.
 fn timespec(time: Duration) -> libc::timespec {
     libc::timespec {
         tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
@@ -358,7 +358,7 @@ fn count(result: i32) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
 
-/// A duplicate with the lowest free number that is not below `least` (`F_DUPFD_CLOEXEC`).
+/// A duplicate with the lowest free number from `least` on (`F_DUPFD_CLOEXEC`).
 #[cfg(test)]
 pub(super) fn duplicate_from(file: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd> {
     retry_on_intr(|| rustix::io::fcntl_dupfd_cloexec(file, least))

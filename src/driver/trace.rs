@@ -1,13 +1,13 @@
-//! A driver that tells what it is asked to do, and what becomes of it: `--trace`.
+//! A driver that logs its ops and completions: `--trace`.
 //!
-//! [`Trace`] wraps any driver and is one, so it sees exactly what goes through the contract, and
-//! costs nothing where it is not used. It writes a line per op submitted, completion, cancel and
-//! wait; waits that bring nothing are told as one, when something follows. The lines of a wait
-//! leave together, before the next one begins.
+//! [`Trace`] wraps any driver and is a driver itself, so it sees exactly what passes through the
+//! contract, and costs nothing if it is not used. It writes a line for each op submitted,
+//! completion, cancel and wait. Waits without completions share one line, written when something
+//! follows. The lines of a wait are written out together, before the next wait begins.
 //!
-//! The line of a wait is where the I/O models differ: how many system calls it took since the
-//! one before, how many ops went to the kernel without one, how often the kernel answered "would
-//! block". A readiness driver learns that it may try, and tries; a completion driver is told the
+//! The line of a wait shows where the I/O models differ: how many system calls were made since the
+//! wait before, how many ops went to the kernel without one, how often the kernel returned "would
+//! block". A readiness driver learns that it may try, and tries; a completion driver gets the
 //! result.
 
 mod log;
@@ -24,16 +24,16 @@ use std::time::{Duration, Instant};
 use super::{Completion, Driver, DriverStats, Now, Op, OpId, Outcome, Sock, Token, Waker};
 use log::TraceLog;
 
-/// What a trace begins with.
+/// The first lines of a trace.
 const LEGEND: &str = "\
-# -> an op is submitted    <- it completes (more: it goes on)    -x it is asked to end
-# == a wait: how long it took and how many completions it brought; and since the wait before,
-#    system calls, ops handed over without one (a ring's), and answers \"would block\"
-# connection 0#2 is the second connection in place 0
+# -> an op is submitted    <- it completes (more: it goes on)    -x a cancel
+# == a wait: its duration and its completions; and since the wait before: system calls,
+#    submissions without a system call of their own (io_uring), and \"would block\" results
+# connection 0#2 is the second connection in slot 0
 #  time, ms     who               what
 ";
 
-/// Traces drivers to one place, with one clock. Its clones do the same.
+/// Writes the traces of several drivers to one place, with one clock. Its clones do the same.
 #[derive(Clone, Debug)]
 pub struct Tracer {
     log: Arc<TraceLog>,
@@ -41,20 +41,20 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// Writes the legend to `to`, and then whatever the drivers do. A `to` that blocks does not
-    /// block them; when it fails, the trace ends and they go on.
+    /// Writes the legend to `to`, and then what the drivers do. If `to` blocks, the drivers do not;
+    /// if it fails, the trace ends and the drivers continue.
     ///
     /// # Errors
     ///
-    /// When the machine gives no thread to write from.
+    /// If no thread can be started to write from.
     pub fn to(to: impl io::Write + Send + 'static) -> io::Result<Self> {
         let log = TraceLog::new(to)?;
         log.append(LEGEND);
         Ok(Self { log: Arc::new(log), begun: Instant::now() })
     }
 
-    /// Traces a driver. `name` says what a token names, `label` stands before each of its lines,
-    /// to tell several drivers apart.
+    /// Traces a driver. `name` describes a token. `label` starts each line, to distinguish several
+    /// drivers.
     pub fn trace(&self, driver: impl Driver, label: String, name: TokenName) -> Trace {
         Trace {
             counted: driver.stats(),
@@ -69,41 +69,41 @@ impl Tracer {
     }
 }
 
-/// Says what a token names, in a few characters: tokens are the caller's.
+/// Describes a token in a few characters; only the caller knows what its tokens mean.
 pub type TokenName = fn(Token) -> String;
 
 /// A driver that is traced; see the module documentation.
 pub struct Trace {
-    /// Behind a pointer: a trace costs far more than the indirection, and one type of traced
-    /// driver keeps the code above it from being compiled twice for each driver.
+    /// Boxed: a trace costs far more than the indirection, and with one type of traced driver, the
+    /// code above it is not compiled twice for each driver.
     driver: Box<dyn Driver>,
     tracer: Tracer,
     name: TokenName,
     label: String,
-    /// What is not yet given to the log.
+    /// Lines that are not yet in the log.
     lines: String,
-    /// Waits that brought nothing, and are not told yet.
+    /// Waits without completions, not yet written.
     quiet: Option<Waited>,
-    /// What the driver had done when that was last told.
+    /// The driver's statistics at the last line of a wait.
     counted: DriverStats,
     /// The ops in flight, to name them when they are cancelled.
     live: HashMap<(Token, &'static str), OpId>,
 }
 
-/// One wait, or several that brought nothing.
+/// One wait, or several without completions.
 #[derive(Clone, Copy, Debug)]
 struct Waited {
     waits: u32,
-    /// When the last of them was over.
+    /// When the last of them ended.
     until: Instant,
     took: Duration,
     completions: usize,
-    /// What the driver had done by then.
+    /// The driver's statistics at that time.
     stats: DriverStats,
 }
 
 impl Trace {
-    /// Writes a line: when, whose, what.
+    /// Writes a line: time, subject and event.
     fn line(&mut self, at: Instant, mark: &str, who: &str, what: &str) {
         let time = at.duration_since(self.tracer.begun).as_secs_f64() * 1e3;
         let label = &self.label;
@@ -137,7 +137,7 @@ impl Trace {
         self.line(until, "==", &who, &what);
     }
 
-    /// Tells of waits that brought nothing, because something follows.
+    /// Writes the line of waits without completions, because something follows.
     fn tell_quiet(&mut self) {
         if let Some(quiet) = self.quiet.take() {
             self.line_of_wait(quiet);
@@ -165,7 +165,7 @@ impl Trace {
             self.live.remove(&(*token, op));
         }
         let mut what = match outcome {
-            // It is a convenience; a peer that is gone already has no address.
+            // The address is only for convenience. A peer that has disconnected has none.
             Outcome::Accepted(Ok(sock)) => match self.driver.peer(*sock) {
                 Ok(peer) => format!("{op:<7} {peer}"),
                 Err(_) => format!("{op:<7} a peer that is gone"),
@@ -177,7 +177,7 @@ impl Trace {
         self.line(Instant::now(), "<-", &who, &what);
     }
 
-    /// Gives the lines away.
+    /// Passes the lines to the log.
     fn flush(&mut self) {
         self.tracer.log.append(&self.lines);
         self.lines.clear();
@@ -210,7 +210,7 @@ impl Driver for Trace {
                 let who = (self.name)(token);
                 self.line(Instant::now(), "-x", &who, name);
             }
-            None => self.line(Instant::now(), "-x", "", "an op that is over"),
+            None => self.line(Instant::now(), "-x", "", "an op that has ended"),
         }
         self.driver.cancel(op);
     }

@@ -1,8 +1,9 @@
-//! One non-blocking attempt at sending a chain: the part of a send that reactor and ring share.
+//! One non-blocking attempt at sending a chain: the part of a send that reactor and proactor share.
 //!
-//! Memory leaves by `send(2)` or `sendmsg(2)`, a file by `sendfile(2)`; memory before a file is
-//! sent with `MSG_MORE`, so that a head and the first bytes of its file share a segment. Before a
-//! piece of a file is sent, one look at the page cache tells whether a disk would stop the loop.
+//! Memory is sent with `send(2)` or `sendmsg(2)`, a file with `sendfile(2)`. Memory before a file
+//! is sent with `MSG_MORE`, so a head and the first bytes of its file share a segment. Before it
+//! sends a piece of a file, the attempt checks the page cache, because a disk must not block the
+//! loop.
 
 use std::io::{self, IoSlice};
 use std::ops::Range;
@@ -14,8 +15,8 @@ use super::chain::{Chain, NextPart, PARTS_FULL};
 use super::file::{File, RESIDENT_FOR};
 use super::{DriverStats, sys};
 
-/// Bytes of a file that are checked for residency at once, and fetched when they are cold; where
-/// it is not known that all of the file is in memory, one system call sends no more.
+/// Bytes of a file that are checked for residency, and fetched if cold, at a time. Unless the whole
+/// file is known to be in memory, one system call sends no more.
 pub(super) const PIECE_BYTES: u64 = 256 * 1024;
 
 /// Memory parts sent by one system call, or by one SENDMSG of a ring: as many as a full chain has.
@@ -24,38 +25,38 @@ pub(super) const SLICES_MAX: usize = PARTS_FULL;
 /// How an attempt ended.
 #[derive(Debug)]
 pub(super) enum AttemptEnd {
-    /// All is sent.
+    /// Everything is sent.
     Done,
-    /// The socket takes no more now.
+    /// The socket is full.
     Blocked,
     /// The budget is spent; the socket may take more.
     Spent,
-    /// The next piece is not in memory: fetch it, then try again. Fetching is by reading, which
-    /// brings the file's pages into the page cache; what was read is not used.
+    /// The next piece is not in memory: fetch it, then try again. A fetch reads the piece, which
+    /// brings its pages into the page cache; the bytes themselves are not used.
     Cold(Arc<File>, Range<u64>),
-    /// The connection is beyond help.
+    /// The connection has failed.
     Failed(io::Error),
 }
 
-/// A chain on its way.
+/// A send in progress.
 #[derive(Debug)]
 pub(super) struct Transfer {
     pub(super) chain: Box<Chain>,
     pub(super) fin: bool,
-    /// Made when it is needed, which for hot files is once in [`RESIDENT_FOR`].
+    /// Made when needed, which for hot files is once in [`RESIDENT_FOR`].
     residency: Option<Box<Residency>>,
 }
 
-/// What is known of the page cache along one transfer, of the file that is being sent.
+/// What is known of the page cache, for the file that is being sent.
 #[derive(Debug)]
 struct Residency {
     file: Arc<File>,
-    /// When the first piece was asked about.
+    /// When the first piece was checked.
     since: Instant,
     /// The bytes up to here were in memory.
     resident_to: u64,
-    /// The piece that was fetched last: it is not fetched again, or a file system that keeps
-    /// nothing in memory would be fetched from for ever.
+    /// The piece that was fetched last. It is not fetched again: with a file system that caches
+    /// nothing, that would never end.
     fetched: Option<Range<u64>>,
 }
 
@@ -64,7 +65,8 @@ impl Transfer {
         Self { chain, fin, residency: None }
     }
 
-    /// Sends until done, blocked, cold, or `budget` bytes have gone.
+    /// Sends until the chain is sent, the socket is full, the data is cold, or `budget` bytes are
+    /// sent.
     pub(super) fn attempt(
         &mut self,
         socket: BorrowedFd<'_>,
@@ -118,7 +120,7 @@ impl Transfer {
 }
 
 impl Residency {
-    /// What is known of this file, which is nothing if another one was sent before.
+    /// What is known of this file; nothing if another one was sent before.
     fn of<'a>(known: &'a mut Option<Box<Self>>, file: &Arc<File>, now: Instant) -> &'a mut Self {
         known.take_if(|known| !Arc::ptr_eq(&known.file, file));
         known.get_or_insert_with(|| {
@@ -127,16 +129,16 @@ impl Residency {
         })
     }
 
-    /// Up to where a piece can be sent without waiting for a disk, as far as that can be known;
-    /// `None` when it has to be fetched first.
+    /// The end of what can be sent of a piece without waiting for a disk, as far as that can be
+    /// known; `None` if the piece must be fetched first.
     ///
-    /// The last byte is asked for: read-ahead makes it likely that the rest is there too. Behind
-    /// a cold piece the others are fetched unasked. What read-ahead brings of
-    /// them is often still under way; and to ask is to read, for which the kernel reads ahead at
-    /// the expense of the loop, and lets it wait when the disk's queue is full.
+    /// Only the last byte is checked: read-ahead makes it likely that the rest is there too. After
+    /// a cold piece, the others are fetched without a check. Their read-ahead is often still in
+    /// progress. And a check is a read, for which the kernel starts read-ahead at the expense of
+    /// the loop, and blocks the loop if the queue of the disk is full.
     ///
-    /// A file whose pieces were all there, in no longer time than that is taken to last, is not
-    /// asked about for a while.
+    /// If all pieces were in memory, and checking them took no longer than [`RESIDENT_FOR`], the
+    /// file is not checked again for a while.
     fn sendable(
         &mut self,
         piece: &Range<u64>,
@@ -172,7 +174,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// An open file of some pieces, all in memory: it was just written.
+    /// An open file of several pieces, all in memory because they were just written.
     fn pieces(count: u64) -> Arc<File> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("file"), vec![0; (count * PIECE_BYTES) as usize])
@@ -195,18 +197,18 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_seen_in_memory_is_not_asked_about_for_a_while() {
+    fn a_file_found_in_memory_is_not_checked_for_a_while() {
         let (file, mut known, now) = (pieces(2), None, Instant::now());
         assert_eq!(sendable(&mut known, &file, &piece(0), now), Some(piece(0).end));
-        assert!(!file.is_resident(now), "half of it was seen");
+        assert!(!file.is_resident(now), "only half of it was checked");
         assert_eq!(sendable(&mut known, &file, &piece(1), now), Some(piece(1).end));
         assert!(file.is_resident(now));
         assert!(!file.is_resident(now + RESIDENT_FOR));
     }
 
-    /// Its beginning may have gone meanwhile.
+    /// Its beginning may have been evicted meanwhile.
     #[test]
-    fn a_file_that_was_seen_over_a_long_time_is_asked_about_again() {
+    fn a_file_that_took_long_to_check_is_checked_again() {
         let (file, mut known, now) = (pieces(2), None, Instant::now());
         let later = now + RESIDENT_FOR + Duration::from_millis(1);
         assert_eq!(sendable(&mut known, &file, &piece(0), now), Some(piece(0).end));
@@ -215,19 +217,19 @@ mod tests {
     }
 
     #[test]
-    fn the_end_alone_does_not_vouch_for_a_file() {
+    fn finding_the_end_in_memory_is_not_enough() {
         let (file, mut known, now) = (pieces(2), None, Instant::now());
         assert_eq!(sendable(&mut known, &file, &piece(1), now), Some(piece(1).end));
         assert!(!file.is_resident(now));
     }
 
     #[test]
-    fn behind_a_cold_piece_the_others_are_fetched_unasked() {
+    fn after_a_cold_piece_the_others_are_fetched_without_a_check() {
         let (file, now) = (pieces(3), Instant::now());
         let fetched = Some(piece(0));
         let known = Residency { file: Arc::clone(&file), since: now, resident_to: 0, fetched };
         let mut known = Some(Box::new(known));
-        // What was fetched is sent, also from its middle, and no further.
+        // What was fetched is sent, also from its middle, but nothing beyond its end.
         assert_eq!(sendable(&mut known, &file, &piece(0), now), Some(piece(0).end));
         let straddling = 1000..1000 + PIECE_BYTES;
         assert_eq!(sendable(&mut known, &file, &straddling, now), Some(piece(0).end));
@@ -235,16 +237,16 @@ mod tests {
             assert_eq!(sendable(&mut known, &file, &piece(number), now), None);
             assert_eq!(sendable(&mut known, &file, &piece(number), now), Some(piece(number).end));
         }
-        assert!(!file.is_resident(now), "only what was fetched is known");
+        assert!(!file.is_resident(now), "the pieces were fetched, not found in memory");
     }
 
     #[test]
-    fn what_is_known_of_a_file_says_nothing_of_another() {
+    fn what_is_known_of_one_file_is_not_used_for_another() {
         let (one, other, now) = (pieces(1), pieces(2), Instant::now());
         let fetched = Some(piece(1));
         let known = Residency { file: one, since: now, resident_to: piece(0).end, fetched };
         let mut known = Some(Box::new(known));
         assert_eq!(sendable(&mut known, &other, &piece(1), now), Some(piece(1).end));
-        assert!(!other.is_resident(now), "its first piece was not seen");
+        assert!(!other.is_resident(now), "its first piece was not checked");
     }
 }

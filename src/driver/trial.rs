@@ -1,7 +1,7 @@
-//! Trials: something is asked of the kernel, once, to see whether it works here.
+//! Trials: single requests to the kernel that show whether a feature works on this machine.
 //!
-//! Each runs on a thread of its own, because a ring belongs to its thread, and for a bounded time,
-//! because a sandbox may leave a call without an answer. A thread that hangs is left behind.
+//! Each trial runs on a thread of its own, because a ring belongs to its thread, and for a bounded
+//! time, because a call in a sandbox may never return. A thread that hangs is abandoned.
 
 use std::fmt;
 use std::io;
@@ -14,55 +14,55 @@ use super::setup::code_of;
 /// How long one trial may take.
 pub(super) const TIME_MAX: Duration = Duration::from_secs(2);
 
-/// Locked memory of a ring that was closed comes back a little later: how often, and after which
-/// pause, a trial that found it short is repeated.
+/// The kernel returns the locked memory of a closed ring a little later. So a trial that lacks
+/// locked memory is repeated: this many times, each after this pause.
 const SHORT_MEMORY: (u32, Duration) = (10, Duration::from_millis(20));
 
-/// Something that may be asked of the kernel.
+/// A feature of the kernel, and how to try it.
 #[derive(Clone, Copy, Debug)]
 pub struct Trial {
-    /// Its name for machines.
+    /// Its name in output for machines.
     pub id: &'static str,
-    /// Its name for people.
+    /// Its name in output for people.
     pub title: &'static str,
-    /// The system call that it is about.
+    /// The system call that provides it.
     pub call: &'static str,
-    /// The version of Linux that brought it.
+    /// The first version of Linux that has it.
     pub since: (u32, u32),
     /// Who needs it.
     pub need: Need,
-    /// What it is like without it.
+    /// The consequence of its absence.
     pub without: &'static str,
     pub(super) attempt: fn() -> io::Result<()>,
 }
 
-/// Who needs something.
+/// Who needs a feature.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Need {
-    /// Whoever serves.
+    /// Every server.
     Serving,
     /// The proactor; without it, a reactor takes its place.
     Uring,
-    /// Who wants to be served well.
+    /// No server, but the service is worse without it.
     Quality,
-    /// Nobody: there is another way, at a small cost.
+    /// No server: there is another way, at a small cost.
     Extra,
 }
 
 impl Trial {
-    /// Tries it.
+    /// Tries the feature.
     ///
     /// # Errors
     ///
-    /// What the kernel said; that it said nothing for two seconds (`TimedOut`); or an error
-    /// that [`is_untried`] knows.
+    /// The error of the kernel; `TimedOut` after two seconds without an answer; or an error that
+    /// [`is_untried`] recognises.
     pub fn run(&self) -> io::Result<()> {
         let attempt = self.attempt;
         bounded(TIME_MAX, move || with_memory(attempt)).and_then(|result| result)
     }
 }
 
-/// The reason why something could not be tried: what the trial itself needs is not there.
+/// Why a trial could not run: something that only the trial needs is missing.
 #[derive(Debug)]
 struct Untried(io::Error);
 
@@ -74,12 +74,12 @@ impl fmt::Display for Untried {
 
 impl std::error::Error for Untried {}
 
-/// Marks an error as one of the trial, not of what is tried.
+/// Marks an error as one of the trial, not of the feature.
 pub(super) fn untried(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), Untried(error))
 }
 
-/// Whether an error says that something could not be tried, rather than that it does not work.
+/// Whether an error means that the trial could not run, rather than that the feature does not work.
 pub fn is_untried(error: &io::Error) -> bool {
     error.get_ref().and_then(|cause| cause.downcast_ref::<Untried>()).is_some()
 }
@@ -88,14 +88,14 @@ pub fn is_untried(error: &io::Error) -> bool {
 ///
 /// # Errors
 ///
-/// When there can be no thread, when the work panics, or when `time` is over first.
+/// If no thread can be started, if the work panics, or if `time` is over first.
 pub(super) fn bounded<T: Send + 'static>(
     time: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
     let (done, result) = channel();
     let started = thread::Builder::new().name("trial".into()).spawn(move || {
-        // Nobody listens any more when the time is over.
+        // The receiver is gone if the time is over.
         let _ = done.send(work());
     });
     started.map_err(|error| untried(no_thread(&error)))?;
@@ -105,18 +105,18 @@ pub(super) fn bounded<T: Send + 'static>(
     })
 }
 
-/// The error of a trial that has no thread to run on.
+/// The error of a trial for which no thread could be started.
 pub(super) fn no_thread(error: &io::Error) -> io::Error {
-    let message = format!("no thread for it: {error}; ulimit -u raises the limit of processes");
+    let message = format!("cannot start a thread: {error}; raise the limit with ulimit -u");
     io::Error::new(error.kind(), message)
 }
 
-/// The error of what did not come in time.
+/// The error of a result that did not come in time.
 pub(super) fn no_answer(time: Duration) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", time.as_secs()))
 }
 
-/// Repeats what fails for want of locked memory, for a while.
+/// Repeats, for a while, an attempt that fails for lack of locked memory.
 pub fn with_memory<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let (times, pause) = SHORT_MEMORY;
     for _ in 0..times {
@@ -138,13 +138,13 @@ mod tests {
         let hangs = bounded(Duration::from_millis(10), move || held.recv());
         assert_eq!(hangs.unwrap_err().kind(), io::ErrorKind::TimedOut);
         drop(hold);
-        let panics = bounded(TIME_MAX, || assert_eq!(1, 2, "a panic that is meant to be"));
+        let panics = bounded(TIME_MAX, || assert_eq!(1, 2, "an intended panic"));
         assert_eq!(panics.unwrap_err().to_string(), "the trial panicked");
         assert_eq!(bounded(TIME_MAX, || 7).unwrap(), 7);
     }
 
     #[test]
-    fn short_memory_is_waited_for_and_other_errors_are_not() {
+    fn only_a_lack_of_memory_is_retried() {
         let mut left = vec![Ok(()), Err(libc::ENOMEM), Err(libc::ENOMEM)];
         let mut next = || left.pop().unwrap().map_err(io::Error::from_raw_os_error);
         assert!(with_memory(&mut next).is_ok());

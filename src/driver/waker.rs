@@ -8,18 +8,18 @@ use std::sync::Arc;
 
 use super::sys;
 
-/// Ends the [`wait`](super::Driver::wait) of the driver it came from.
+/// Ends the [`wait`](super::Driver::wait) of the driver that it belongs to.
 ///
-/// A wake is never lost: when it comes before the wait, the wait returns at once. Several wakes
+/// A wake is never lost: if it comes before the wait, the wait returns at once. Several wakes
 /// before one wait count as one.
 #[derive(Clone, Debug)]
 pub struct Waker {
     notifier: Arc<dyn Notifier>,
 }
 
-/// What a driver sleeps beside.
+/// What wakes a driver that sleeps.
 pub(super) trait Notifier: Debug + Send + Sync {
-    /// Ends the sleep, or keeps the next one from beginning.
+    /// Ends the sleep, or prevents the next one.
     fn notify(&self);
 }
 
@@ -34,8 +34,8 @@ impl Waker {
     }
 }
 
-/// The notifier of drivers that sleep in the kernel: an eventfd, which they watch beside their
-/// sockets.
+/// The notifier of drivers that sleep in the kernel: an eventfd, which they watch together with
+/// their sockets.
 #[derive(Clone, Debug)]
 pub(super) struct EventFd(Arc<File>);
 
@@ -44,12 +44,12 @@ impl EventFd {
         Ok(Self(Arc::new(File::from(sys::eventfd()?))))
     }
 
-    /// A waker that sets it.
+    /// A waker that writes to the eventfd.
     pub(super) fn waker(&self) -> Waker {
         Waker::new(Arc::new(self.clone()))
     }
 
-    /// Takes back that it was set; says whether it was. It must be non-blocking.
+    /// Clears the eventfd, and returns whether it was set. It must be non-blocking.
     pub(super) fn reset(&self) -> bool {
         io::Read::read(&mut &*self.0, &mut [0; 8]).is_ok()
     }
@@ -57,7 +57,7 @@ impl EventFd {
 
 impl Notifier for EventFd {
     fn notify(&self) {
-        // The write fails only when the counter is full, and then the driver is awake already.
+        // The write fails only if the counter is full, and then the driver is awake already.
         let _ = (&*self.0).write(&1u64.to_ne_bytes());
     }
 }

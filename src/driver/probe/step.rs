@@ -1,9 +1,9 @@
-//! The steps by which a driver is tried.
+//! The steps of a probe.
 
-/// Something that the server asks of a driver.
+/// Something that the server needs a driver to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ProbeStep {
-    /// Making it.
+    /// Opening the driver.
     Open,
     /// Receiving one message.
     Receive,
@@ -19,18 +19,18 @@ pub enum ProbeStep {
     ReadFile,
     /// Opening a file beneath a directory.
     OpenFile,
-    /// Accepting one connection after the other, asked once.
+    /// Accepting several connections with one op.
     Accept,
-    /// Receiving one message after the other, asked once.
+    /// Receiving several messages with one op.
     ReceiveMany,
-    /// Cancelling.
+    /// Cancelling an op.
     Cancel,
-    /// Waiting for a time and no longer.
+    /// Ending a wait at its timeout.
     Timeout,
 }
 
 impl ProbeStep {
-    /// All steps behind [`ProbeStep::Open`], in the order in which they are taken.
+    /// All steps after [`ProbeStep::Open`], in the order in which they are taken.
     pub(super) const USES: [Self; 11] = [
         Self::Receive,
         Self::Wake,
@@ -45,10 +45,10 @@ impl ProbeStep {
         Self::Timeout,
     ];
 
-    /// The steps that decide at start.
+    /// The steps that decide about a driver at start.
     pub(super) const SELF_TEST: [Self; 3] = [Self::Receive, Self::Wake, Self::Send];
 
-    /// Its name for machines.
+    /// Its name in output for machines.
     pub fn id(self) -> &'static str {
         match self {
             Self::Open => "open",

@@ -1,4 +1,4 @@
-//! What the steps do: ops on a driver whose results are compared with what they must be.
+//! What the steps do: ops on a driver, whose results are compared with the expected ones.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -18,14 +18,14 @@ use super::step::ProbeStep;
 
 const WORD: &[u8] = b"ping";
 
-/// Bytes of a file, and of each piece of a chain that has several: little enough for the buffers
-/// of a socket that nobody reads yet, enough not to be copied into one piece.
+/// Size of a file, and of each piece of a chain with several: small enough for the buffers of a
+/// socket that is not read yet, large enough not to be copied into one piece.
 const PIECE_BYTES: usize = 12 * 1024;
 
-/// How long the wait of [`ProbeStep::Timeout`] takes.
+/// The timeout of the wait in [`ProbeStep::Timeout`].
 const SHORT_WAIT: Duration = Duration::from_millis(2);
 
-/// A driver, and what it has told.
+/// A driver, and its completions that no step has used yet.
 pub(super) struct Tester<D> {
     driver: D,
     tokens: u64,
@@ -37,7 +37,7 @@ impl<D: Driver> Tester<D> {
         Self { driver, tokens: 0, seen: VecDeque::new() }
     }
 
-    /// Takes a step. Sockets of one that fails stay with the driver until it is dropped.
+    /// Takes a step. If a step fails, its sockets stay with the driver until it is dropped.
     pub(super) fn take(&mut self, step: ProbeStep) -> io::Result<()> {
         match step {
             ProbeStep::Open => Ok(()),
@@ -64,7 +64,7 @@ impl<D: Driver> Tester<D> {
             match self.answer(token)?.outcome {
                 Outcome::Received(lease) => {
                     let lease = lease?;
-                    expect(lease.is_some_and(|lease| *lease == *WORD), "other bytes came")?;
+                    expect(lease.is_some_and(|lease| *lease == *WORD), "received wrong bytes")?;
                 }
                 _ => return Err(confused()),
             }
@@ -119,7 +119,7 @@ impl<D: Driver> Tester<D> {
         match self.answer(token)?.outcome {
             Outcome::FileRead(result, buffer) => {
                 result?;
-                expect(buffer == content, "other bytes were read")
+                expect(buffer == content, "read wrong bytes")
             }
             _ => Err(confused()),
         }
@@ -130,7 +130,7 @@ impl<D: Driver> Tester<D> {
         let (token, _) = self.submit(Op::OpenFile { root, path: c".".into() });
         match self.answer(token)?.outcome {
             Outcome::Opened(file) => {
-                expect(file?.metadata().kind == FileKind::Directory, "another file was opened")
+                expect(file?.metadata().kind == FileKind::Directory, "opened the wrong file")
             }
             _ => Err(confused()),
         }
@@ -169,14 +169,14 @@ impl<D: Driver> Tester<D> {
     fn time_out(&mut self) -> io::Result<()> {
         let begin = Instant::now();
         let mut none = Vec::new();
-        // It may return early with nothing.
+        // A wait may return early with nothing.
         while begin.elapsed() < SHORT_WAIT {
             self.driver.wait(Some(SHORT_WAIT), &mut none)?;
         }
-        expect(none.is_empty(), "something came that nobody asked for")
+        expect(none.is_empty(), "got an unexpected completion")
     }
 
-    // What the steps have in common.
+    // Helpers of the steps.
 
     fn submit(&mut self, op: Op) -> (Token, OpId) {
         self.tokens += 1;
@@ -200,13 +200,13 @@ impl<D: Driver> Tester<D> {
         }
     }
 
-    /// Whether the kernel goes on by itself: what was submitted between two completions of one op
-    /// would be that op, again. Drivers that submit nothing pass.
+    /// Checks that the kernel keeps the op armed: a submission between two completions of the op
+    /// would be the op again. Drivers without submissions pass.
     fn submitted_once(&self, before: &mut Option<u64>) -> io::Result<()> {
         let now = self.driver.stats().submissions;
         let same = before.is_none_or(|before| before == now);
         *before = Some(now);
-        expect(same, "the kernel ends it after the first completion")
+        expect(same, "the kernel ends the op after its first completion")
     }
 
     fn pair(&mut self) -> io::Result<(UnixStream, Sock)> {
@@ -243,7 +243,7 @@ fn dial(listener: &TcpListener) -> io::Result<TcpStream> {
 fn expect_from(peer: &mut impl Read, bytes: &[u8]) -> io::Result<()> {
     let mut got = vec![0; bytes.len()];
     peer.read_exact(&mut got)?;
-    expect(got == bytes, "other bytes were sent")
+    expect(got == bytes, "sent wrong bytes")
 }
 
 fn expect(kept: bool, otherwise: &'static str) -> io::Result<()> {
@@ -251,5 +251,5 @@ fn expect(kept: bool, otherwise: &'static str) -> io::Result<()> {
 }
 
 fn confused() -> io::Error {
-    io::Error::other("the driver answered another question")
+    io::Error::other("the completion has the wrong kind of outcome")
 }

@@ -1,24 +1,24 @@
-//! Where the lines go: a bounded buffer, and a thread that writes it out.
+//! The output of a trace: a bounded buffer, and a thread that writes it out.
 //!
-//! A driver must not wait for whoever reads its trace: a pager that stands still would stop the
-//! server. So appending never blocks. When the reader is too slow the buffer fills up, and the
-//! lines that find no room are counted instead; when it is gone, they are thrown away.
+//! A driver must not wait for the reader of its trace: a pager that is left open would stop the
+//! server. So appending never blocks. If the reader is too slow, the buffer fills up, and lines
+//! that do not fit are counted instead. If the reader is gone, all lines are discarded.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// Bytes that wait to be written at most.
+/// The most bytes that wait to be written.
 const WAITING_MAX: usize = 1 << 20;
 
-/// Stack of the thread, in bytes. What it writes is on the heap.
+/// Stack size of the thread, in bytes. What it writes is on the heap.
 const STACK_BYTES: usize = 256 * 1024;
 
 /// How long dropping a log waits for its reader.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
-/// A log; see the module documentation. Dropping it waits a moment for what is unwritten.
+/// A log; see the module documentation. Dropping it waits a moment for unwritten lines.
 #[derive(Debug)]
 pub(super) struct TraceLog {
     shared: Arc<SharedLog>,
@@ -33,20 +33,20 @@ struct SharedLog {
 #[derive(Debug, Default)]
 struct LogState {
     waiting: String,
-    /// Lines that found no room since the last that did.
+    /// Lines that did not fit since the last one that did.
     lost: usize,
-    /// Whether nobody will append any more.
+    /// Whether nothing more will be appended.
     over: bool,
     /// Whether the thread has ended.
     ended: bool,
 }
 
 impl TraceLog {
-    /// Begins to write to `to`, on a thread of its own.
+    /// Starts a thread that writes to `to`.
     ///
     /// # Errors
     ///
-    /// When the machine gives no thread.
+    /// If no thread can be started.
     pub(super) fn new(to: impl Write + Send + 'static) -> io::Result<Self> {
         Self::with_stack(to, STACK_BYTES)
     }
@@ -94,7 +94,7 @@ impl LogState {
     fn tell_loss(&mut self) {
         let lost = std::mem::take(&mut self.lost);
         if lost > 0 {
-            self.waiting += &format!("# {lost} lines are missing: nobody read them in time\n");
+            self.waiting += &format!("# {lost} lines are missing: the reader was too slow\n");
         }
     }
 }
@@ -131,7 +131,7 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Instant;
 
-    /// Takes each write when it is allowed to.
+    /// A reader that accepts a write when the test allows it.
     struct Slow {
         allowed: mpsc::Receiver<()>,
         written: mpsc::Sender<String>,
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_written_before_a_log_is_gone() {
+    fn dropping_a_log_writes_everything_out() {
         let (log, allow, writes) = slow();
         for _ in 0..100 {
             allow.send(()).unwrap();
@@ -166,10 +166,10 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stands_still_costs_lines_and_not_the_server() {
+    fn a_reader_that_stalls_costs_lines_but_blocks_nothing() {
         let (log, allow, writes) = slow();
         let line = "x".repeat(1023) + "\n";
-        // What the thread has taken already has a buffer of its own.
+        // The thread holds what it has already taken in a buffer of its own.
         for _ in 0..3 * WAITING_MAX / line.len() {
             log.append(&line);
         }
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_is_gone_is_no_loss() {
+    fn lines_are_discarded_when_the_reader_is_gone() {
         let (log, allow, _writes) = slow();
         drop(allow);
         log.append("a line\n");
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn without_a_thread_there_is_no_log() {
-        // More than the address space has.
+        // More than the address space holds.
         assert!(TraceLog::with_stack(io::sink(), 1 << 47).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! What a trace says of a driver that does as it is told.
+//! The trace of a driver that follows a script.
 
 use std::collections::VecDeque;
 use std::ffi::CString;
@@ -9,8 +9,8 @@ use crate::driver::slot_map::Handle;
 use crate::driver::waker::EventFd;
 use crate::driver::{Chain, File, Job, Limits, Links};
 
-/// A driver without a kernel: each wait yields what the test has put here, and counts as the
-/// test says.
+/// A driver without a kernel: each wait returns the completions and adds the statistics that the
+/// test has set.
 #[derive(Default)]
 struct Scripted {
     waits: VecDeque<(Vec<Completion>, DriverStats)>,
@@ -128,7 +128,7 @@ fn wait(traced: &mut Trace) -> Vec<Completion> {
     out
 }
 
-/// Without the time that a wait took.
+/// The lines, without the durations of waits.
 fn untimed(lines: &[String]) -> Vec<String> {
     let untime = |line: &String| match line.split_once(" ms ") {
         Some((before, rest)) => format!("{} {rest}", before.rsplit_once(' ').unwrap().0),
@@ -159,8 +159,8 @@ fn every_op_has_its_line() {
     let expected = [
         "-> thing 0 accept",
         "-> thing 1 recv",
-        "-> thing 1 send 1 byte, then the end of output",
-        "-> thing 2 send 104 bytes, partly of a file",
+        "-> thing 1 send 1 byte, then half-close",
+        "-> thing 2 send 104 bytes, partly from a file",
         "-> thing 3 read up to 64 bytes from 5",
         "-> thing 3 open \"a\\n\u{e4}\"",
         "-> thing 4 run a job",
@@ -171,7 +171,7 @@ fn every_op_has_its_line() {
 }
 
 #[test]
-fn every_completion_has_its_line_behind_that_of_its_wait() {
+fn every_completion_has_its_line_after_that_of_its_wait() {
     let file =
         || Ok(Arc::new(File::open_root(std::path::Path::new("src"), Links::Beneath).unwrap()));
     let mut sent = chain(b"four");
@@ -198,7 +198,7 @@ fn every_completion_has_its_line_behind_that_of_its_wait() {
     let driver = Scripted::default().wait(completions, did(1, 2, 3));
     let lines = trace_of(driver, |traced| {
         let out = wait(traced);
-        assert_eq!(out.len(), 13, "what is told is passed on");
+        assert_eq!(out.len(), 13, "the completions are passed on");
     });
     let expected = [
         "== wait completions 13 calls 1 submissions 2 would block 3",
@@ -220,7 +220,7 @@ fn every_completion_has_its_line_behind_that_of_its_wait() {
 }
 
 #[test]
-fn waits_that_bring_nothing_are_one_line_and_only_when_something_follows() {
+fn waits_without_completions_share_one_line_when_something_follows() {
     let closed = || vec![completion(1, false, Outcome::Closed)];
     let driver = Scripted::default()
         .wait(Vec::new(), did(1, 0, 1))
@@ -258,11 +258,11 @@ fn a_cancel_names_the_op_while_it_is_in_flight() {
         assert!(traced.live.is_empty());
     });
     let cancels: Vec<_> = lines.iter().filter(|line| line.starts_with("-x")).collect();
-    assert_eq!(cancels, ["-x thing 1 recv", "-x an op that is over"]);
+    assert_eq!(cancels, ["-x thing 1 recv", "-x an op that has ended"]);
 }
 
 #[test]
-fn a_wait_that_fails_is_told_and_fails() {
+fn a_wait_that_fails_is_logged_and_fails() {
     let lines = trace_of(Scripted::default(), |traced| {
         let error = traced.wait(None, &mut Vec::new()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
@@ -281,9 +281,9 @@ fn the_rest_of_the_contract_is_passed_on() {
     });
 }
 
-/// On a real driver: a wake from another thread, and a chain that the driver has really sent.
+/// With a real driver: a wake from another thread, and a chain that the driver really sends.
 #[test]
-fn a_real_driver_is_the_same_when_it_is_traced() {
+fn a_real_driver_works_the_same_when_it_is_traced() {
     let paper = Paper::default();
     let tracer = Tracer::to(paper.clone()).unwrap();
     let driver = crate::driver::ready::Epoll::open(&Limits::default()).unwrap();
@@ -297,7 +297,7 @@ fn a_real_driver_is_the_same_when_it_is_traced() {
     while !(woken && sent) {
         let mut out = Vec::new();
         traced.wait(Some(Duration::from_secs(10)), &mut out).unwrap();
-        assert!(!out.is_empty(), "neither the send nor the wake in time");
+        assert!(!out.is_empty(), "neither the send nor the wake completed in time");
         woken |= out.iter().any(|completion| completion.token == Token::WAKE);
         sent |= out.iter().any(|completion| matches!(completion.outcome, Outcome::Sent(..)));
     }

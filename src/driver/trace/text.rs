@@ -1,4 +1,4 @@
-//! Ops, outcomes and errors in a few words.
+//! Short texts for ops, outcomes and errors.
 
 use std::io;
 
@@ -31,14 +31,14 @@ pub(super) fn op_of(outcome: &Outcome) -> &'static str {
     }
 }
 
-/// What an op asks for, besides what its name says.
+/// The arguments of an op.
 pub(super) fn request(op: &Op) -> String {
     match op {
         Op::AcceptMany { .. } | Op::RecvMany { .. } => String::new(),
         Op::Run { .. } => "a job".to_owned(),
         Op::Send { chain, fin, .. } => {
-            let file = if chain.has_file() { ", partly of a file" } else { "" };
-            let fin = if *fin { ", then the end of output" } else { "" };
+            let file = if chain.has_file() { ", partly from a file" } else { "" };
+            let fin = if *fin { ", then half-close" } else { "" };
             format!("{}{file}{fin}", bytes(chain.remaining()))
         }
         Op::ReadFile { offset, buffer, .. } => {
@@ -50,7 +50,7 @@ pub(super) fn request(op: &Op) -> String {
     }
 }
 
-/// What an op came to.
+/// The result of an op.
 pub(super) fn result(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Accepted(Ok(_)) => "a connection".to_owned(),
@@ -65,7 +65,7 @@ pub(super) fn result(outcome: &Outcome) -> String {
         Outcome::Opened(Ok(file)) => match file.metadata().kind {
             FileKind::Regular => format!("a file of {}", bytes(file.metadata().len)),
             FileKind::Directory => "a directory".to_owned(),
-            FileKind::Other => "neither file nor directory".to_owned(),
+            FileKind::Other => "neither a file nor a directory".to_owned(),
         },
         Outcome::Accepted(Err(failed))
         | Outcome::Received(Err(failed))
@@ -76,7 +76,7 @@ pub(super) fn result(outcome: &Outcome) -> String {
     }
 }
 
-/// An error: the name that manual pages give it, or what the library says.
+/// An error: its name in the manual pages, or the description of the library.
 pub(super) fn error(error: &io::Error) -> String {
     let name = match error.raw_os_error() {
         Some(libc::ECANCELED) => "ECANCELED",

@@ -1,8 +1,9 @@
-//! Connections: taking them in while there is room, backing off, and the end of a listener.
+//! Connections: accepting them while there is room, pausing, and closing a listener.
 //!
-//! A listener that is closed while it accepts first has its accept cancelled in the ring. What the
-//! ring has accepted by then comes before its last answer. Then the queue is accepted from inline,
-//! since the descriptor does not block: in turns, as contract 13 wants it, until nobody is left.
+//! If a listener is closed while its accept is armed, the driver first cancels the accept in the
+//! ring. The connections that the ring has accepted by then come before its last completion. Then
+//! the driver accepts from the queue inline, since the descriptor does not block: in turns, as
+//! clause 13 requires, until the queue is empty.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
@@ -15,13 +16,13 @@ use super::super::{ACCEPT_RETRY, ACCEPTS_PER_WAIT, sys};
 use super::Uring;
 use super::socket::{RingSocket, Stream, StreamState};
 
-/// Free sockets below which connections are accepted one by one. The kernel's multishot accept
-/// takes all that wait in a backlog at once, and what finds no room then is refused instead of
-/// waiting; a burst of more connections than this is rare enough for that.
+/// Below this number of free sockets, connections are accepted one by one. A multishot accept takes
+/// all connections that wait in the backlog, and those that find no room are refused instead of
+/// waiting. A burst of more connections than this is rare enough.
 const ACCEPT_MULTI_ROOM: u32 = 1024;
 
 impl Uring {
-    /// Takes in an accepted connection, or closes it at once when there is no room for it.
+    /// Registers an accepted connection, or closes it if the table is full.
     pub(super) fn admit(&mut self, token: Token, descriptor: OwnedFd) {
         match self.sockets.insert(RingSocket::new(descriptor)) {
             Ok(new) => self.done.progress(token, Outcome::Accepted(Ok(Sock(new)))),
@@ -38,7 +39,7 @@ impl Uring {
         self.limits.sockets_max - self.sockets.len() > ACCEPT_MULTI_ROOM
     }
 
-    /// Ends a multishot accept when room has become short; it is armed again for one at a time.
+    /// Ends a multishot accept if room is short; it is armed again for one connection at a time.
     pub(super) fn accept_singly_when_short(&mut self, handle: Handle<Sock>) {
         let roomy = self.is_roomy();
         let Some(socket) = self.sockets.get_mut(handle) else { return };
@@ -53,7 +54,7 @@ impl Uring {
         }
     }
 
-    /// Arms accepts again whose rest is over.
+    /// Arms the accepts whose pause is over.
     pub(super) fn wake_accepts(&mut self, now: Instant) {
         let backoff = std::mem::take(&mut self.backoff);
         for (handle, due) in backoff {
@@ -65,7 +66,7 @@ impl Uring {
         }
     }
 
-    /// Closes a listener: its queue comes first, if an accept is there to deliver it.
+    /// Begins to close a listener. If an accept is in flight, it delivers the queue first.
     pub(super) fn begin_drain(&mut self, handle: Handle<Sock>) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         let Some(stream) = socket.read.get_mut() else { return };
@@ -87,7 +88,7 @@ impl Uring {
         }
     }
 
-    /// Gives every listener that is closed its turn.
+    /// Gives each closed listener its turn.
     pub(super) fn drain_listeners(&mut self, now: Instant) {
         for _ in 0..self.draining.len() {
             let Some(handle) = self.draining.pop_front() else { break };
@@ -120,7 +121,7 @@ impl Uring {
                 AcceptFailure::Shortage if drain.may_rest() => {
                     return self.backoff.push((handle, now + ACCEPT_RETRY));
                 }
-                // That nobody is left is what was asked: it counts as no attempt in vain.
+                // An empty queue is the goal, and no failed attempt.
                 _ => return self.end_drain(handle),
             }
         }

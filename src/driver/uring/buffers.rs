@@ -1,11 +1,12 @@
-//! The provided-buffer ring: free receive buffers, from which the kernel chooses.
+//! The provided-buffer ring: free receive buffers, from which the kernel picks.
 //!
 //! The ring is an array that kernel and driver share. The driver writes a buffer's address and
 //! number at the tail and publishes the tail; the kernel takes from the head and names the buffer
-//! in the completion. What comes back as a dropped lease is published once a turn.
+//! in the completion. Buffers that come back with a dropped lease are published once per turn.
 //!
-//! Invariant: `with_kernel` buffers lie between head and tail, so no more than there are entries,
-//! or the driver would overwrite what the kernel is about to read. The [`Pool`] knows which.
+//! Invariant: `with_kernel` buffers lie between head and tail. There are never more of them than
+//! entries, or the driver would overwrite entries that the kernel has not read. The [`Pool`] knows
+//! which buffers they are.
 
 #![allow(unsafe_code)]
 
@@ -19,7 +20,7 @@ use io_uring::types::BufRingEntry;
 
 use super::super::pool::{Lease, Pool};
 
-/// The number by which receives name this group of buffers.
+/// The number by which receives refer to this group of buffers.
 pub(super) const GROUP: u16 = 0;
 
 /// A page-aligned array of buffer entries, registered with the kernel.
@@ -29,7 +30,7 @@ pub(super) struct BufferRing {
     bytes: usize,
     mask: u16,
     tail: u16,
-    /// Buffers published and not named in a completion since.
+    /// Buffers that are published and not yet named in a completion.
     with_kernel: u16,
 }
 
@@ -37,7 +38,7 @@ impl BufferRing {
     /// Registers a ring for all buffers of `pool`, whose count must be a power of two.
     pub(super) fn register(submitter: &Submitter<'_>, pool: &Rc<Pool>) -> io::Result<Self> {
         let count = pool.count();
-        assert!(count.is_power_of_two(), "the kernel wants a power of two of buffers");
+        assert!(count.is_power_of_two(), "the number of buffers is not a power of two");
         let bytes = usize::from(count) * size_of::<BufRingEntry>();
         // SAFETY: an anonymous private mapping at an address of the kernel's choice touches no
         // memory that is in use.
@@ -64,12 +65,12 @@ impl BufferRing {
             with_kernel: 0,
         };
         // SAFETY: the mapping is page-aligned, has room for `count` entries, and is unmapped only
-        // when the ring that it is registered with is gone (see `Drop`).
+        // after the ring with which it is registered is closed (see `Drop`).
         unsafe { submitter.register_buf_ring_with_flags(address as u64, count, GROUP, 0) }?;
         Ok(ring)
     }
 
-    /// Gives the kernel all buffers that came back; says how many it has to choose from.
+    /// Gives the kernel all buffers that came back; returns how many it has to pick from.
     pub(super) fn publish(&mut self) -> usize {
         let before = self.tail;
         let (pool, entries, mask) = (Rc::clone(&self.pool), self.entries, self.mask);
@@ -94,7 +95,7 @@ impl BufferRing {
             self.with_kernel <= self.pool.count(),
             "the kernel has more buffers than there are"
         );
-        // SAFETY: `entries` is the base of the ring, its first entry is initialised.
+        // SAFETY: `entries` is the base of the ring, and its first entry is initialised.
         let tail = unsafe { BufRingEntry::tail(self.entries.as_ptr()) };
         // SAFETY: the tail is a 16-bit field of the mapping that the driver alone writes; the
         // kernel reads it with acquire order.
@@ -103,7 +104,7 @@ impl BufferRing {
         usize::from(self.with_kernel)
     }
 
-    /// The lease of a buffer that a completion has named.
+    /// The lease of a buffer that a completion names.
     ///
     /// # Safety
     ///
@@ -117,14 +118,14 @@ impl BufferRing {
 }
 
 impl BufferRing {
-    /// Buffers that are lent out in leases.
+    /// Buffers that are lent in leases.
     pub(super) fn leased(&self) -> usize {
         let with_driver = usize::from(self.pool.count() - self.with_kernel);
         assert!(self.pool.available() <= with_driver, "a buffer is both free and with the kernel");
         with_driver - self.pool.available()
     }
 
-    /// Gives up the mapping without unmapping it, because the kernel may still use it.
+    /// Keeps the mapping on drop, because the kernel may still use it.
     pub(super) fn leak(&mut self) {
         self.bytes = 0;
     }
@@ -135,8 +136,8 @@ impl Drop for BufferRing {
         if self.bytes == 0 {
             return;
         }
-        // SAFETY: the mapping is this ring's own. The owner drops it when the kernel has answered
-        // all receives and the ring is closed, or leaks it.
+        // SAFETY: the mapping belongs to this ring alone. The owner drops it after the kernel has
+        // completed all receives and the ring is closed; otherwise it leaks it.
         unsafe { libc::munmap(self.entries.as_ptr().cast(), self.bytes) };
     }
 }

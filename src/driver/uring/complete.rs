@@ -1,8 +1,8 @@
-//! The kernel's answers, and what they mean for the op they belong to.
+//! The kernel's completions, and what they mean for the ops that they belong to.
 //!
-//! Rules that are easy to get wrong, in the order the code applies them: a result counts even
-//! when MORE is absent; a buffer that is named is always taken back; an op without MORE is armed
-//! again from its state; only then is the socket looked at for a pending close.
+//! Rules that are easy to get wrong, in the order in which the code applies them: a result counts
+//! even if MORE is absent; a buffer that is named is always taken back; an op without MORE is armed
+//! again according to its state; only then is a pending close of the socket considered.
 
 #![allow(unsafe_code)]
 
@@ -40,7 +40,7 @@ impl Uring {
         }
     }
 
-    /// Handles a completion of what was submitted about a socket.
+    /// Handles a completion of a submission about a socket.
     fn complete_on_socket(
         &mut self,
         kind: SubmissionKind,
@@ -63,7 +63,7 @@ impl Uring {
                 self.complete_kernel_wait(handle, WritableWatch::is_told_by(result));
             }
             SubmissionKind::Fetch => self.complete_kernel_wait(handle, true),
-            // Whether a cancel found its target is told by the target's own completion.
+            // The completion of the target shows whether the cancel found it.
             SubmissionKind::Cancel | SubmissionKind::Close => {}
             SubmissionKind::Open
             | SubmissionKind::Read
@@ -76,7 +76,7 @@ impl Uring {
         }
     }
 
-    /// The buffer that a receive was given, whatever became of it.
+    /// The buffer that a receive got, whatever its result.
     fn take_lease(&mut self, entry: &cqueue::Entry) -> Option<Lease> {
         let buffer = cqueue::buffer_select(entry.flags())?;
         let len = entry.result().max(0) as usize;
@@ -84,8 +84,8 @@ impl Uring {
         Some(unsafe { self.buffers.lease(buffer, len) })
     }
 
-    /// The stream that a completion belongs to as it was before, and whether it is to end. After
-    /// the last completion, the kernel has given it back; after another one, `received` is noted.
+    /// The stream of a completion as it was before, and whether it is to end. The last completion
+    /// returns the stream to the driver; an earlier one notes `received`.
     fn answered_stream(
         &mut self,
         handle: Handle<Sock>,
@@ -95,7 +95,7 @@ impl Uring {
         let socket = self.sockets.get_mut(handle)?;
         let stream = socket.read.get_mut()?;
         let before = *stream;
-        assert!(before.state.is_with_kernel(), "a completion of a stream that the kernel has not");
+        assert!(before.state.is_with_kernel(), "a completion of a stream not with the kernel");
         if last {
             stream.state = match before.state {
                 StreamState::Recalled(drain) => StreamState::Draining(drain),
@@ -109,7 +109,7 @@ impl Uring {
     }
 
     fn complete_accept(&mut self, handle: Handle<Sock>, result: i32, last: bool) {
-        // SAFETY: the accept has made the descriptor, and each completion is handled once.
+        // SAFETY: the accept has created the descriptor, and each completion is handled once.
         let accepted = (result >= 0).then(|| unsafe { sys::own(result) });
         let Some((stream, ending)) = self.answered_stream(handle, last, false) else { return };
         if let Some(descriptor) = accepted {
@@ -124,7 +124,8 @@ impl Uring {
         if ending {
             return self.finish_stream(handle, Err(cancelled()));
         }
-        // `ECANCELED` is not the caller's cancel here: the multishot makes way for one at a time.
+        // Not the caller's cancel: the multishot is replaced by accepts of one connection at a
+        // time.
         if result >= 0 || result == -libc::ECANCELED {
             return self.arm_stream(handle);
         }
@@ -158,7 +159,7 @@ impl Uring {
         match -result {
             0 => self.finish_stream(handle, Ok(())),
             _ if ending => self.finish_stream(handle, Err(cancelled())),
-            // Data came, but the kernel could not keep the op armed: nothing is lost.
+            // There was data, but the kernel could not keep the op armed: nothing is lost.
             code if code < 0 => self.arm_stream(handle),
             libc::ENOBUFS => {
                 self.stats.buffer_waits += 1;
@@ -203,7 +204,7 @@ impl Uring {
         }
     }
 
-    /// The socket takes more again, or cold data has arrived.
+    /// The socket has room again, or cold data has arrived.
     fn complete_kernel_wait(&mut self, handle: Handle<Sock>, ready: bool) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         let Some(send) = socket.write.get_mut() else { return };
@@ -246,14 +247,14 @@ impl Uring {
         self.arm_eventfd(Fd(self.waker.as_fd().as_raw_fd()), SubmissionKind::Wake);
     }
 
-    /// Has the ring tell when an eventfd is set, and take that back.
+    /// Arms a read of an eventfd, which completes when the eventfd is set, and clears it.
     pub(super) fn arm_eventfd(&mut self, fd: Fd, kind: SubmissionKind) {
         let len = self.wake_count.len() as u32;
         let entry = opcode::Read::new(fd, self.wake_count.as_mut_ptr(), len)
             .build()
             .user_data(kind.name_only(Handle::<()>::at(0)));
-        // SAFETY: the counter is boxed, so its address stays; nobody reads it; it is freed after
-        // the ring, or leaked.
+        // SAFETY: the counter is boxed, so its address is stable; nothing reads it; it is freed
+        // after the ring, or leaked.
         unsafe { self.ring.push(&entry) };
     }
 
@@ -262,12 +263,12 @@ impl Uring {
         self.arm_waker();
     }
 
-    /// What a completion that nobody handles any more has created: it must be closed.
+    /// The descriptor that a completion has created, if nothing else handles it: it must be closed.
     pub(super) fn orphan(&self, entry: &cqueue::Entry) -> Option<OwnedFd> {
         let (kind, _) = SubmissionKind::of(entry.user_data());
         let makes_descriptor = matches!(kind, SubmissionKind::Accept | SubmissionKind::Open);
         let is_open = makes_descriptor && entry.result() >= 0;
-        // SAFETY: the op has made the descriptor, and nobody else handles the completion.
+        // SAFETY: the op has created the descriptor, and nothing else handles the completion.
         is_open.then(|| unsafe { sys::own(entry.result()) })
     }
 }

@@ -1,6 +1,6 @@
-//! What the driver asks of io_uring, piece by piece, each tried on a ring of its own.
+//! The features of io_uring that the driver needs, each tried on a ring of its own.
 //!
-//! Using the driver says more (`probe.rs`); this says which piece it is that is missing.
+//! Using the driver is the better test (`probe.rs`); this shows which feature is missing.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use super::super::trial::{Need, TIME_MAX, Trial};
 use super::buffers::BufferRing;
 use super::ring::{FLAGS, Ring};
 
-/// Whether there is an io_uring at all; without it, none of the others can be tried.
+/// Whether io_uring exists at all; without it, no other feature can be tried.
 pub const SETUP: Trial = Trial {
     id: "setup",
     title: "io_uring_setup",
@@ -24,7 +24,7 @@ pub const SETUP: Trial = Trial {
     attempt: || small(|builder| builder).map(drop),
 };
 
-/// All pieces but [`SETUP`].
+/// All features but [`SETUP`].
 pub const TRIALS: [Trial; 15] = [
     flag::<0>(),
     flag::<1>(),
@@ -61,7 +61,7 @@ pub const TRIALS: [Trial; 15] = [
     },
     Trial {
         id: "buffer_ring",
-        title: "ring of buffers",
+        title: "provided-buffer ring",
         call: "io_uring_register",
         since: (5, 19),
         need: Need::Uring,
@@ -81,7 +81,7 @@ pub const TRIALS: [Trial; 15] = [
 
 const NO_URING: &str = "auto takes epoll, which serves the same";
 
-/// A piece of `io_uring_setup(2)`.
+/// A feature of `io_uring_setup(2)`.
 const fn setup(
     id: &'static str,
     title: &'static str,
@@ -90,13 +90,13 @@ const fn setup(
     attempt: fn() -> io::Result<()>,
 ) -> Trial {
     let without = match need {
-        Need::Extra => "a little time is lost",
+        Need::Extra => "ringd is slightly slower",
         _ => NO_URING,
     };
     Trial { id, title, call: "io_uring_setup", since, need, without, attempt }
 }
 
-/// A flag of [`FLAGS`]: alone, or, since some need others, with those before it.
+/// A flag of [`FLAGS`]: tried alone or, because some need others, with those before it.
 const fn flag<const AT: usize>() -> Trial {
     let flag = &FLAGS[AT];
     setup(flag.id, flag.title, flag.since, Need::Uring, || {
@@ -108,7 +108,7 @@ fn with_those_before<const AT: usize>(builder: &mut Builder) -> &mut Builder {
     FLAGS[..=AT].iter().fold(builder, |builder, flag| (flag.set)(builder))
 }
 
-/// A ring of few entries.
+/// A ring with few entries.
 fn small(set: impl FnOnce(&mut Builder) -> &mut Builder) -> io::Result<IoUring> {
     let mut builder = IoUring::builder();
     set(&mut builder);
@@ -126,17 +126,17 @@ fn wait_a_little() -> io::Result<()> {
     let mut ring = Ring::open()?;
     let begin = Instant::now();
     ring.enter(true, Some(WAIT), &mut none)?;
-    // A signal may have ended it early.
+    // A signal may end the wait early.
     match begin.elapsed() < TIME_MAX / 2 && none.is_empty() {
         true => Ok(()),
-        false => Err(io::Error::other("the timeout is not kept")),
+        false => Err(io::Error::other("the timeout does not work")),
     }
 }
 
 fn register_buffers() -> io::Result<()> {
     let ring = Ring::open()?;
     let buffers = BufferRing::register(&ring.submitter(), &Pool::new(4, 4096));
-    // Before the buffers that it knows of.
+    // The ring is dropped before the buffers that are registered with it.
     drop(ring);
     buffers.map(drop)
 }
@@ -145,7 +145,7 @@ fn cancel_all() -> io::Result<()> {
     let ring = Ring::open()?;
     let wait = Timespec::from(Duration::from_millis(10));
     match ring.submitter().register_sync_cancel(Some(wait), CancelBuilder::any()) {
-        // There is nothing to be cancelled.
+        // There is nothing to cancel.
         Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
         _ => Ok(()),
     }
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_the_driver_works_nothing_that_it_needs_is_missing() {
+    fn where_the_driver_works_no_required_feature_is_missing() {
         if let Err(error) = Ring::open() {
             return println!("skipped: io_uring does not work here: {error}");
         }
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_pieces_have_one_name() {
+    fn every_feature_has_its_own_id() {
         let mut names: Vec<_> = TRIALS.iter().map(|trial| trial.id).collect();
         names.sort_unstable();
         names.dedup();

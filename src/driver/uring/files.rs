@@ -1,12 +1,12 @@
-//! Files: opening, reading, and fetching cold data, none of which may stop the loop.
+//! Files: opening, reading, and fetching cold data, without blocking the loop.
 //!
-//! An open first asks for names that the kernel has in memory, inline, which is cheaper than the
-//! ring; only a cold name goes through the ring, to a kernel thread. Reads go through the ring,
-//! which performs them at once when the data is in memory. Cold data of a send is fetched by
-//! reading it into a sink: what counts is that it is in the page cache afterwards.
+//! An open is first tried inline with names that the kernel has in memory, which is cheaper than
+//! the ring. Only a cold name goes through the ring, to a kernel thread. Reads go through the ring,
+//! which performs them at once if the data is in memory. Cold data of a send is fetched by reading
+//! it into a sink: only the page cache matters.
 //!
-//! Invariant: a read's buffer holds what it held before and `read` bytes more, never beyond its
-//! capacity; so is what the kernel says of each part of it.
+//! Invariant: the buffer of a read holds its earlier bytes and `read` more, never beyond its
+//! capacity. The count in each of the kernel's completions is checked against that.
 
 #![allow(unsafe_code)]
 
@@ -28,14 +28,14 @@ use super::super::transfer::PIECE_BYTES;
 use super::Uring;
 use super::kind::SubmissionKind;
 
-/// The most that one read asks for; longer ones go on from where it ended.
+/// The most bytes of one submission; a longer read continues where the last one ended.
 const READ_MAX: usize = 1 << 30;
 
-/// Ops on files that the kernel has.
+/// File ops that the kernel has.
 pub(super) struct FileOps {
     ops: SlotMap<RingFileOp>,
-    /// Where fetched data goes. Allocated at the first fetch; written by the kernel, perhaps by
-    /// several fetches at once, and never read.
+    /// Where fetched data goes. Allocated at the first fetch. The kernel writes to it, perhaps for
+    /// several fetches at once, and nothing reads it.
     sink: Vec<u8>,
 }
 
@@ -45,7 +45,7 @@ pub(super) enum RingFileOp {
         root: Arc<File>,
         path: CString,
         how: Box<OpenHow>,
-        /// How often it may be tried again; not at all when it is cancelled.
+        /// How often it may be tried again; 0 once it is cancelled.
         retries: usize,
     },
     Read {
@@ -70,8 +70,8 @@ impl FileOps {
         let len = (range.end - range.start).min(PIECE_BYTES) as u32;
         let fd = Fd(file.as_fd().as_raw_fd());
         let read = opcode::Read::new(fd, self.sink.as_mut_ptr(), len).offset(range.start).build();
-        // It is known to be cold. The ring would begin with an attempt that reads ahead inline,
-        // which takes its time, and longer when the disk's queue is full.
+        // The data is known to be cold. Otherwise the ring would first try inline and start
+        // read-ahead, which takes time, and more of it if the queue of the disk is full.
         read.flags(squeue::Flags::ASYNC)
     }
 }
@@ -93,7 +93,7 @@ impl Uring {
             self.done.finish(token, Outcome::Opened(opened));
             return OpId(SubmissionKind::NOBODY);
         }
-        // What `sys::openat2` hands to the kernel, as the ring wants it: in memory.
+        // The arguments of `sys::openat2`, in memory as the ring needs them.
         let how = OpenHow::new()
             .flags(sys::OPEN_FLAGS.bits().into())
             .resolve(root.links().resolve().bits());
@@ -115,8 +115,8 @@ impl Uring {
         let user_data = SubmissionKind::Open.name_only(handle);
         let entry =
             opcode::OpenAt2::new(fd, path.as_ptr(), &raw const **how).build().user_data(user_data);
-        // SAFETY: path and flags are on the heap, at addresses that stay, and the record keeps
-        // them and the root until the completion.
+        // SAFETY: path and flags are on the heap, at stable addresses, and the record keeps them
+        // and the root until the completion.
         unsafe { self.ring.push(&entry) };
         OpId(user_data)
     }
@@ -137,7 +137,7 @@ impl Uring {
             code if code < 0 => Err(io::Error::from_raw_os_error(-code)),
             descriptor => {
                 self.stats.system_calls += File::CALLS_OF_NEW;
-                // SAFETY: the open has made the descriptor, and each completion is handled once.
+                // SAFETY: the open has created the descriptor, and each completion is handled once.
                 let descriptor = unsafe { sys::own(descriptor) };
                 File::found(&root, descriptor).map(Arc::new)
             }
@@ -160,7 +160,7 @@ impl Uring {
                 self.done.finish(token, Outcome::FileRead(refused, buffer));
                 OpId(SubmissionKind::NOBODY)
             }
-            Err(RingFileOp::Open { .. }) => unreachable!("the read comes back"),
+            Err(RingFileOp::Open { .. }) => unreachable!("a read was inserted"),
         }
     }
 
@@ -193,8 +193,8 @@ impl Uring {
         if let Ok(count) = usize::try_from(result) {
             let len = buffer.len() + count;
             assert!(len <= buffer.capacity(), "{count} bytes were read into less room");
-            // SAFETY: the kernel has written `count` bytes to the spare capacity, and there are so
-            // many, as was just seen.
+            // SAFETY: the kernel has written `count` bytes to the spare capacity, which has room
+            // for them, as was just asserted.
             unsafe { buffer.set_len(len) };
             *read += count;
             if count > 0 && buffer.len() < buffer.capacity() && !*unwanted {
@@ -209,11 +209,11 @@ impl Uring {
         let Some(RingFileOp::Read { token, mut buffer, read, cancelled: unwanted, .. }) =
             self.files.ops.remove(handle)
         else {
-            unreachable!("it was there above")
+            unreachable!("the read was found above")
         };
         let outcome = match result {
             code if code < 0 => Err(io::Error::from_raw_os_error(-code)),
-            // A part is not what was asked for.
+            // A part of the data is not what was asked for.
             code if code > 0 && unwanted && buffer.len() < buffer.capacity() => Err(cancelled()),
             _ => Ok(read),
         };
@@ -244,7 +244,8 @@ mod tests {
 
     const NAME: Token = Token(7);
 
-    /// A driver whose kernel has an open in hand; none where io_uring does not work.
+    /// A driver with an open in its table, as if the kernel had it; `None` if io_uring does not
+    /// work.
     fn opening(retries: usize) -> Option<(Uring, Handle<RingFileOp>, tempfile::TempDir)> {
         let mut uring = match Uring::open(&Limits::default()) {
             Ok(uring) => uring,
@@ -275,10 +276,10 @@ mod tests {
         }
     }
 
-    /// The kernel does not vouch for a way up while anything on the machine is renamed
+    /// The kernel cannot vouch for a path with `..` while anything on the machine is renamed
     /// (`openat2(2)`, `EAGAIN`).
     #[test]
-    fn an_open_that_was_disturbed_is_tried_again() {
+    fn an_open_that_was_disturbed_is_retried() {
         for disturbance in [libc::EAGAIN, libc::EINTR] {
             let Some((mut uring, handle, _folder)) = opening(OPEN_ATTEMPTS - 1) else { return };
             uring.complete_open(handle, -disturbance);
@@ -287,13 +288,13 @@ mod tests {
     }
 
     #[test]
-    fn an_open_is_not_tried_without_end() {
+    fn the_retries_of_an_open_are_bounded() {
         let Some((mut uring, handle, _folder)) = opening(0) else { return };
         uring.complete_open(handle, -libc::EAGAIN);
         assert_eq!(opened(&mut uring).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 
-    /// As if the kernel had written beyond the end.
+    /// As if the kernel had written beyond the end of the buffer.
     #[test]
     fn a_read_of_more_than_there_is_room_for_is_noticed() {
         let Some((mut uring, _, folder)) = opening(0) else { return };
@@ -310,9 +311,9 @@ mod tests {
         assert_eq!(*message, format!("{} bytes were read into less room", room + 1));
     }
 
-    /// After an error, or a cancel that left a part, the buffer is as it came.
+    /// After an error, or a cancel that left a part, the buffer is as it was before the read.
     #[test]
-    fn a_part_is_not_what_was_asked_for() {
+    fn a_partial_read_leaves_no_bytes() {
         let results = [(4, true, libc::ECANCELED), (-libc::EIO, false, libc::EIO)];
         for (result, was_cancelled, code) in results {
             let Some((mut uring, _, folder)) = opening(0) else { return };
@@ -350,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_open_is_not_tried_again() {
+    fn a_cancelled_open_is_not_retried() {
         let Some((mut uring, handle, _folder)) = opening(OPEN_ATTEMPTS - 1) else { return };
         uring.cancel(OpId(SubmissionKind::Open.name_only(handle)));
         uring.complete_open(handle, -libc::EAGAIN);

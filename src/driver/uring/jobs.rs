@@ -1,4 +1,4 @@
-//! Jobs for another thread. The ring reads their notifier, an eventfd, as it reads the waker.
+//! Jobs for another thread. Their notifier is an eventfd, which the ring reads like the waker.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -14,7 +14,7 @@ use super::super::waker::EventFd;
 use super::Uring;
 use super::kind::SubmissionKind;
 
-/// The thread, and what tells of its answers.
+/// The thread, and the eventfd that reports its results.
 pub(super) struct Jobs {
     thread: JobThread,
     notifier: EventFd,
@@ -33,12 +33,12 @@ impl Uring {
             self.done.finish(token, Outcome::Ran(Err(error)));
             return OpId(SubmissionKind::NOBODY);
         }
-        let jobs = self.jobs.as_mut().expect("they were made if there were none");
+        let jobs = self.jobs.as_mut().expect("the jobs are prepared");
         let handle = jobs.thread.start(token, job, &mut self.done);
         OpId(SubmissionKind::Run.name_only(handle))
     }
 
-    /// Makes what does jobs, and watches it from now on, if this is the first.
+    /// If this is the first job, prepares the thread and arms its notifier.
     fn make_jobs(&mut self) -> io::Result<()> {
         if self.jobs.is_none() {
             self.jobs = Some(Jobs::new()?);
@@ -59,7 +59,8 @@ impl Uring {
         }
     }
 
-    /// The notifier tells of answers: of several, or of one that was taken before.
+    /// Collects results: a notification may stand for several, or for one that was collected
+    /// before.
     pub(super) fn complete_notifier(&mut self) {
         self.arm_notifier();
         if let Some(jobs) = &mut self.jobs {

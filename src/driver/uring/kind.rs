@@ -1,9 +1,9 @@
-//! What a submission is for, and how its user data says so.
+//! What a submission is for, and how its user data encodes it.
 
 use super::super::name::Sequence;
 use super::super::slot_map::Handle;
 
-/// What a submission is for. The tag in its user data has it beside the sequence number of the op.
+/// What a submission is for. The tag in its user data holds this and the sequence number of the op.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u16)]
 pub(super) enum SubmissionKind {
@@ -37,20 +37,21 @@ impl SubmissionKind {
         Self::Run,
     ];
 
-    /// User data of what nobody waits for, and the name of an op that is over already.
+    /// User data of submissions whose completions are ignored, and the name of an op that has
+    /// ended.
     pub(super) const NOBODY: u64 = (Self::Cancel as u64) << 48 | (u64::MAX >> 16);
 
-    /// User data of a submission for the op `sequence` of what `handle` names.
+    /// User data of a submission for the op `sequence` on what `handle` names.
     pub(super) fn name<K>(self, handle: Handle<K>, sequence: Sequence) -> u64 {
         handle.pack(sequence.tag(self as u16))
     }
 
-    /// User data of a submission for what `handle` names, which has one op.
+    /// User data of a submission for what `handle` names, if that has only one op.
     pub(super) fn name_only<K>(self, handle: Handle<K>) -> u64 {
         self.name(handle, Sequence::default())
     }
 
-    /// What user data says, but for the handle, whose type depends on it.
+    /// Decodes user data, except for the handle, whose type depends on the kind.
     pub(super) fn of(user_data: u64) -> (Self, Sequence) {
         let (_, tag) = Handle::<()>::unpack(user_data);
         let (kind, sequence) = Sequence::of_tag(tag);

@@ -1,17 +1,17 @@
-//! The proactor: ops become submissions to io_uring, completions come back with their results.
+//! The proactor: ops become submissions to io_uring, and completions come back with their results.
 //!
-//! One turn is one system call: [`Driver::wait`] hands over what was submitted since the last
-//! one, waits, and reaps. Accepts and receives are multishot: armed once, they complete again and
-//! again, receives into buffers that the kernel picks from a shared ring. When sockets are short,
-//! connections are accepted one by one. Memory is sent by the ring. A chain that holds a file is
-//! sent by `sendfile(2)` between reaping and waiting, because the ring has no such operation and
-//! its `SPLICE` always goes to a kernel thread; when the socket is full, the ring polls it.
+//! One turn is one system call: [`Driver::wait`] submits what was queued since the last one, waits,
+//! and reaps. Accepts and receives are multishot: armed once, they complete repeatedly. Receives
+//! use buffers that the kernel picks from a shared ring. If sockets are short, connections are
+//! accepted one by one. The ring sends memory. A chain that holds a file is sent with `sendfile(2)`
+//! between reaping and waiting, because the ring has no such operation and its `SPLICE` always goes
+//! to a kernel thread. If the socket is full, the ring polls it.
 //!
-//! Invariant: a name in `runnable`, `waits_for_first_buffer`, `waits_for_buffer`, `backoff` or
-//! `draining` that has become stale finds nothing.
+//! Invariant: a stale name in `runnable`, `waits_for_first_buffer`, `waits_for_buffer`, `backoff`
+//! or `draining` finds nothing.
 //!
-//! Never used on the hot path, because the kernel always hands them to a thread of its own:
-//! `STATX`, `SHUTDOWN`, `SPLICE`.
+//! The hot path never uses `STATX`, `SHUTDOWN` and `SPLICE`, because the kernel always hands them
+//! to a thread of its own.
 //!
 //! | file | holds |
 //! | --- | --- |
@@ -19,13 +19,13 @@
 //! | `kind.rs` | what a submission is for |
 //! | `buffers.rs` | the receive buffers that the kernel picks from |
 //! | `socket.rs` | what is kept of a socket |
-//! | `submit.rs` | ops on sockets, and what the kernel is asked for them |
-//! | `complete.rs` | what the kernel answered |
-//! | `accept.rs` | connections taken in, and the end of a listener |
-//! | `jobs.rs` | jobs for a thread, and its answers |
-//! | `writable_watch.rs` | waiting for room where the ring's poll cannot |
+//! | `submit.rs` | ops on sockets, and their submissions |
+//! | `complete.rs` | the kernel's completions |
+//! | `accept.rs` | accepting connections, and closing a listener |
+//! | `jobs.rs` | jobs for a thread, and their results |
+//! | `writable_watch.rs` | waiting for room if the peer has half-closed |
 //! | `files.rs` | opening, reading, and fetching cold data |
-//! | `features.rs` | what all this asks of the kernel, for `ringd doctor` to try |
+//! | `features.rs` | the features of io_uring that all this needs, for `ringd doctor` |
 
 mod accept;
 mod buffers;
@@ -68,30 +68,30 @@ const DROP_WAIT: Duration = Duration::from_secs(1);
 
 /// The io_uring driver; see the module documentation.
 pub struct Uring {
-    // The ring is dropped before everything that it points to.
+    // The ring is dropped before all that it points to.
     ring: Ring,
     buffers: BufferRing,
     pool: Rc<Pool>,
     sockets: SlotMap<RingSocket, Sock>,
     files: FileOps,
-    /// Completions to be returned by the next wait, or by this one.
+    /// Completions that the next wait returns, or this one.
     done: Completions,
-    /// Scratch of `wait`: what the kernel has answered in this turn.
+    /// Scratch space of `wait`: the kernel's completions in this turn.
     reaped: Vec<cqueue::Entry>,
-    /// Sends to be tried inline.
+    /// Sends to try inline.
     runnable: VecDeque<Handle<Sock>>,
-    /// Receives that found no buffer, having got none since they were armed.
+    /// Receives that found no buffer, and have had none since they were armed.
     waits_for_first_buffer: VecDeque<Handle<Sock>>,
-    /// Receives that found no buffer after they got some.
+    /// Receives that found no buffer after they had some.
     waits_for_buffer: VecDeque<Handle<Sock>>,
-    /// Accepts that rest after they ran out of descriptors.
+    /// Accepts that pause after descriptors ran out.
     backoff: Vec<(Handle<Sock>, Instant)>,
-    /// Listeners that are closed, whose queues are accepted from inline.
+    /// Closed listeners whose queues are accepted from inline.
     draining: VecDeque<Handle<Sock>>,
-    /// Sockets that wait for room though their peer has half-closed.
+    /// Sockets that wait for room although their peer has half-closed.
     writable: WritableWatch,
     waker: EventFd,
-    /// From the first one on.
+    /// `None` before the first job.
     jobs: Option<Jobs>,
     /// Where the kernel writes the counters of the waker and of the jobs' notifier.
     wake_count: Box<[u8; 8]>,
@@ -106,12 +106,12 @@ impl std::fmt::Debug for Uring {
 }
 
 impl Uring {
-    /// Makes a ring and its buffers, for the calling thread.
+    /// Makes a ring and its buffers for the calling thread.
     ///
     /// # Errors
     ///
-    /// Names the step that failed and why; no io_uring, or one that is too old, is not a reason
-    /// to panic.
+    /// The step that failed, and why. A kernel without io_uring, or with one that is too old, is an
+    /// error and no panic.
     pub fn open(limits: &Limits) -> io::Result<Self> {
         let step = |name: &'static str| move |error: io::Error| step_failed(name, &error);
         let ring = Ring::open().map_err(step("io_uring_setup"))?;
@@ -142,11 +142,12 @@ impl Uring {
         Ok(driver)
     }
 
-    /// Gives the kernel the buffers that came back, and then the receives that missed them, no
-    /// more than there are buffers. The kernel serves them in the order in which they are armed,
-    /// and the first may take all: whoever got nothing the last time comes first.
+    /// Gives the kernel the buffers that came back, and then arms the receives that lacked one, at
+    /// most as many as there are buffers. The kernel serves them in the order in which they are
+    /// armed, and the first may take all buffers. So those that got nothing the last time come
+    /// first.
     ///
-    /// Says whether there are both buffers and receives left: those that were armed may have
+    /// Returns whether both buffers and receives are left: the receives that were armed may have
     /// nothing to receive, and must not keep the others waiting.
     fn recycle_buffers(&mut self) -> bool {
         let buffers = self.buffers.publish();
@@ -275,10 +276,10 @@ impl Drop for Uring {
     fn drop(&mut self) {
         for handle in self.sockets.handles() {
             let socket = self.sockets.get_mut(handle).expect("its handle was just listed");
-            // Ends receives, sends and polls; accepts end by the cancel below.
+            // Ends receives, sends and polls; the cancel below ends accepts.
             let _ = sys::shutdown(socket.fd.as_fd(), Shutdown::Both);
         }
-        // What is queued is submitted first: the cancel does not reach it otherwise.
+        // What is queued is submitted first, because the cancel does not reach it otherwise.
         let mut open = self.reap_orphans(false);
         let _ = self.ring.submitter().register_sync_cancel(
             Some(io_uring::types::Timespec::from(DROP_WAIT)),
@@ -295,7 +296,7 @@ impl Drop for Uring {
 }
 
 impl Uring {
-    /// Reaps completions that nobody is told of any more; says whether the ring still works.
+    /// Reaps completions and ignores them; returns whether the ring still works.
     fn reap_orphans(&mut self, wait: bool) -> bool {
         let mut reaped = Vec::new();
         let entered = self.ring.enter(wait, Some(Duration::from_millis(10)), &mut reaped);
@@ -308,7 +309,7 @@ impl Uring {
         entered.is_ok()
     }
 
-    /// Gives up all memory that the kernel may still read or write, without freeing it.
+    /// Leaks all memory that the kernel may still read or write.
     fn leak(&mut self) {
         std::mem::forget(std::mem::replace(&mut self.sockets, SlotMap::marked(0)));
         std::mem::forget(std::mem::replace(&mut self.files, FileOps::new(0)));

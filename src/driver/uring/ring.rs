@@ -1,14 +1,14 @@
-//! The ring itself: made with the right flags, fed with submissions, emptied of completions.
+//! The ring: set up with the right flags, fed with submissions, emptied of completions.
 //!
-//! One system call a turn: [`Ring::enter`] submits what was pushed, waits, and times out. A push
-//! never fails: when the submission queue is full it is handed to the kernel, and what the kernel
-//! does not take yet waits in order.
+//! One system call per turn: [`Ring::enter`] submits what was pushed, and waits, with a timeout. A
+//! push never fails: if the submission queue is full, it is handed to the kernel, and what the
+//! kernel does not take yet waits in order.
 //!
-//! The ring belongs to the thread that made it (`IORING_SETUP_SINGLE_ISSUER`), and completions
-//! are only produced inside `enter` (`IORING_SETUP_DEFER_TASKRUN`): nothing interrupts the loop.
+//! The ring belongs to the thread that made it (`IORING_SETUP_SINGLE_ISSUER`), and completions are
+//! produced only inside `enter` (`IORING_SETUP_DEFER_TASKRUN`), so nothing interrupts the loop.
 //!
-//! Invariant: `outstanding` is the number of submissions that were pushed and have not had their
-//! last completion. So it is never below zero, nor above `submitted`; a drop relies on it.
+//! Invariant: `outstanding` is the number of submissions that were pushed and whose last completion
+//! has not come. So it is never negative, and never above `submitted`. A drop relies on it.
 
 #![allow(unsafe_code)]
 
@@ -19,16 +19,16 @@ use std::time::Duration;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{Builder, EnterFlags, IoUring, cqueue, squeue};
 
-/// Submissions that fit into one system call; more are split over several.
+/// The most submissions in one system call; more are split over several.
 const SUBMISSIONS: u32 = 512;
 
-/// Completions the kernel can hold before it must keep them aside, which ends multishot ops.
+/// Completions in the queue. The kernel keeps any more aside, which ends multishot ops.
 const COMPLETIONS: u32 = 4096;
 
-/// The smallest queues worth running with, where locked memory is scarce (`RLIMIT_MEMLOCK`).
+/// The smallest queues worth running with, if locked memory is short (`RLIMIT_MEMLOCK`).
 const SUBMISSIONS_MIN: u32 = 64;
 
-/// A flag of set-up: its names, the version of Linux that brought it, and how a builder is told.
+/// A set-up flag: its names, the first version of Linux that has it, and how to set it.
 pub(super) struct Flag {
     pub(super) id: &'static str,
     pub(super) title: &'static str,
@@ -36,7 +36,7 @@ pub(super) struct Flag {
     pub(super) set: fn(&mut Builder) -> &mut Builder,
 }
 
-/// The flags that the driver is built on. Some need those before them.
+/// The flags that the driver requires. Some need those before them.
 pub(super) const FLAGS: [Flag; 5] = [
     Flag {
         id: "flag.single_issuer",
@@ -70,9 +70,9 @@ pub(super) struct Ring {
     ring: IoUring,
     waiting: VecDeque<squeue::Entry>,
     enter_flags: EnterFlags,
-    /// Submissions since the last `enter` whose completions do not wait for anybody.
+    /// Submissions since the last `enter` that complete without waiting for anything.
     certain: u32,
-    /// Submissions that the kernel has yet to answer with their last completion.
+    /// Submissions whose last completion has not come.
     pub(super) outstanding: u64,
     pub(super) enters: u64,
     pub(super) submitted: u64,
@@ -81,8 +81,8 @@ pub(super) struct Ring {
 impl Ring {
     /// Makes a ring for this thread.
     ///
-    /// A kernel that lacks an optional flag gets a ring without it; one that lacks what the
-    /// driver is built on (`DEFER_TASKRUN`, Linux 6.1) is an error. When locked memory is short,
+    /// If the kernel lacks an optional flag, the ring does without it. If it lacks one that the
+    /// driver requires (`DEFER_TASKRUN`, Linux 6.1), that is an error. If locked memory is short,
     /// the queues are halved until they fit.
     pub(super) fn open() -> io::Result<Self> {
         let (mut submissions, mut completions) = (SUBMISSIONS, COMPLETIONS);
@@ -106,7 +106,7 @@ impl Ring {
     fn new(ring: IoUring) -> Self {
         let mut enter_flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
         if ring.params().is_feature_no_iowait() {
-            // Or an idle server is accounted as a CPU that waits for a disk.
+            // Otherwise an idle server is accounted as a CPU that waits for a disk (iowait).
             enter_flags |= EnterFlags::NO_IOWAIT;
         }
         Self {
@@ -129,18 +129,18 @@ impl Ring {
     ///
     /// # Safety
     ///
-    /// What the entry points to stays where it is, valid and (if the kernel writes it) untouched
-    /// until the entry's last completion has been reaped.
+    /// What the entry points to stays at its address, valid and (if the kernel writes it)
+    /// untouched, until the entry's last completion has been reaped.
     pub(super) unsafe fn push(&mut self, entry: &squeue::Entry) {
         self.outstanding += 1;
         self.submitted += 1;
         assert!(self.outstanding <= self.submitted);
         if self.waiting.is_empty() {
-            // SAFETY: the caller promises this function's contract, which is that of `push`.
+            // SAFETY: the caller keeps the contract of this function, which is that of `push`.
             if unsafe { self.ring.submission().push(entry) }.is_ok() {
                 return;
             }
-            // The kernel takes what is queued; its answer is looked at in the next `enter`.
+            // The kernel takes what is queued; the next `enter` deals with the result.
             self.enters += 1;
             let _ = self.ring.submitter().submit();
             // SAFETY: as above.
@@ -151,8 +151,8 @@ impl Ring {
         self.waiting.push_back(entry.clone());
     }
 
-    /// Submits, waits until something completes or the time is up, and appends the completions
-    /// to `reaped`. Without `wait`, it only looks.
+    /// Submits, waits until something completes or the timeout is over, and appends the completions
+    /// to `reaped`. Without `wait`, it only submits and reaps.
     pub(super) fn enter(
         &mut self,
         wait: bool,
@@ -171,8 +171,9 @@ impl Ring {
         if let Some(timespec) = &timespec {
             arguments = arguments.timespec(timespec);
         }
-        // The kernel performs about 20 items of work in an `enter`, or as many as completions are
-        // asked for: a busy loop asks for those that it is certain to get, and so has fewer turns.
+        // The kernel performs about 20 items of work in an `enter`, or as many as the completions
+        // that it is asked to wait for. A busy loop waits for those that are certain to come, and
+        // so needs fewer turns.
         let certain = std::mem::take(&mut self.certain);
         let want = if self.waiting.is_empty() { certain.max(u32::from(wait)) } else { 0 };
         let to_submit = self.ring.submission().len() as u32;
@@ -183,7 +184,7 @@ impl Ring {
             self.ring.submitter().enter(to_submit, want, self.enter_flags.bits(), Some(&arguments))
         };
         if let Err(error) = result {
-            // The time is up, a signal came, or the kernel wants completions reaped first.
+            // The timeout is over, a signal came, or the kernel wants completions reaped first.
             let harmless = [libc::ETIME, libc::EINTR, libc::EAGAIN, libc::EBUSY];
             if !error.raw_os_error().is_some_and(|code| harmless.contains(&code)) {
                 return Err(error);
@@ -193,15 +194,15 @@ impl Ring {
         Ok(())
     }
 
-    /// Notes that the submission that was pushed last completes at once, whatever its result: the
-    /// next `enter` may wait for it.
+    /// Notes that the last submission completes at once, whatever its result, so the next `enter`
+    /// may wait for it.
     pub(super) fn certain(&mut self) {
         self.certain += 1;
     }
 
-    /// Notes that a submission has had its last completion.
+    /// Counts the last completion of a submission.
     pub(super) fn answered(&mut self) {
-        assert!(self.outstanding > 0, "a completion that answers no submission");
+        assert!(self.outstanding > 0, "a completion without a submission");
         self.outstanding -= 1;
     }
 }

@@ -1,31 +1,31 @@
-//! What the proactor keeps of one socket: at most one read-side and one write-side op, and the
-//! number of submissions that the kernel still owes an answer to.
+//! What the proactor keeps of a socket: at most one read-side and one write-side op, and the number
+//! of submissions that the kernel has not completed.
 //!
 //! ```text
 //! read:   submit -> Parked -> Armed -> last completion
 //!         Armed  -> Parked      no buffer, no descriptor; or the kernel could not keep it armed
-//!         Armed  -> Cancelled   the caller wants its end: the kernel is asked, and its answer is
-//!                               the last completion
+//!         Armed  -> Cancelled   the caller has cancelled: the kernel's last completion ends the
+//!                               stream
 //!         Armed  -> Recalled -> Draining -> last completion
-//!                               the listener is closed: the kernel is asked to give the accept
-//!                               back, and then the queue is accepted from inline
+//!                               the listener is closed: the kernel is asked to cancel the
+//!                               accept, and then the driver accepts from the queue inline
 //!         Parked -> Draining, and Recalled -> Cancelled, for the same reasons
 //! write:  submit -> Ring -> last completion, or Runnable
 //!         submit -> Runnable -> last completion, or Kernel
 //!         Kernel -> Runnable    the poll or the fetch has ended
 //!         Kernel -> Watched -> Runnable
-//!                               the peer has half-closed, so epoll tells when there is room
+//!                               the peer has half-closed, so epoll reports room
 //!         A cancel or a close ends Runnable and Watched at once. Ring and Kernel note it, and the
-//!         kernel's answer is followed by the last completion.
+//!         last completion follows the kernel's answer.
 //! end:    Close submitted -> shutdown(2), a reset, or `Recalled`
 //!         -> `kernel` counts down to 0, and a listener's queue is accepted -> close(2), slot free
 //! ```
 //!
-//! While `kernel` is above 0 the record stays, and with it all that the kernel may read or write.
+//! While `kernel` is above 0, the record stays, and with it all memory that the kernel may access.
 //!
-//! Invariants: `kernel` counts up with each submission about the socket and down with its last
-//! completion. It is at least 1 while the kernel has a stream, or a send is in the ring, polled for
-//! or fetched for. A closed socket has neither op.
+//! Invariants: `kernel` goes up with each submission about the socket, and down with its last
+//! completion. It is at least 1 while the kernel has a stream, or while a send is in the ring or
+//! waits for a poll or a fetch. A closed socket has neither op.
 
 use std::os::fd::OwnedFd;
 
@@ -42,11 +42,11 @@ pub(super) struct RingSocket {
     pub(super) write: Side<RingSend>,
     /// The token of a submitted close.
     pub(super) closing: Option<Token>,
-    /// Submissions that the kernel has not answered with their last completion.
+    /// Submissions whose last completion has not come.
     pub(super) kernel: u8,
 }
 
-/// An accept or a receive that goes on until it is cancelled or fails.
+/// An accept or a receive, which continues until it is cancelled or fails.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stream {
     pub(super) token: Token,
@@ -60,16 +60,16 @@ pub(super) enum StreamKind {
     Recv,
 }
 
-/// Who has a stream; see the module documentation.
+/// What has a stream; see the module documentation.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum StreamState {
     /// The driver: it waits for a buffer or a descriptor.
     Parked,
     /// The kernel.
     Armed {
-        /// The kernel goes on with it by itself.
+        /// The kernel keeps it armed by itself.
         multishot: bool,
-        /// It got data since it was armed.
+        /// It has received data since it was armed.
         has_received: bool,
     },
     /// The kernel, which was asked to cancel it.
@@ -99,21 +99,22 @@ pub(super) struct RingSend {
 
 /// What a send waits for; see the module documentation.
 pub(super) enum SendStage {
-    /// Its turn: it is in the queue of sends to be tried inline.
+    /// Its turn: it is in the queue of sends to try inline.
     Runnable,
-    /// The kernel, which sends its memory; `gather` is what a SENDMSG points to.
+    /// The kernel, which sends its memory. A SENDMSG points to `gather`.
     Ring {
         #[expect(dead_code, reason = "only the kernel reads it")]
         gather: Option<Box<Gather>>,
         cancelled: bool,
     },
-    /// The kernel: until the socket takes more (a poll), or a file's pages are in memory (a fetch).
+    /// The kernel: until the socket has room (a poll), or the data of a file is in memory (a
+    /// fetch).
     Kernel { kind: SubmissionKind, cancelled: bool },
-    /// Room, in [`WritableWatch`](super::writable_watch::WritableWatch).
+    /// Room, which [`WritableWatch`](super::writable_watch::WritableWatch) reports.
     Watched,
 }
 
-/// The arguments of a SENDMSG, at an address that stays.
+/// The arguments of a SENDMSG, at a stable address.
 pub(super) struct Gather {
     pub(super) message: libc::msghdr,
     pub(super) vectors: [libc::iovec; Self::VECTORS],
@@ -134,9 +135,9 @@ impl RingSocket {
         self.kernel = self.kernel.checked_add(1).expect("a socket has few submissions at a time");
     }
 
-    /// Counts the last completion of one.
+    /// Counts the last completion of a submission.
     pub(super) fn answered(&mut self) {
-        assert!(self.kernel > 0, "a completion that answers no submission about its socket");
+        assert!(self.kernel > 0, "a completion without a submission about its socket");
         self.kernel -= 1;
     }
 }

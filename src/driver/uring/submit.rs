@@ -1,4 +1,4 @@
-//! Ops on sockets: what the kernel is asked for, and what is done inline.
+//! Ops on sockets: what is submitted to the kernel, and what is done inline.
 
 #![allow(unsafe_code)]
 
@@ -19,9 +19,9 @@ use super::kind::SubmissionKind;
 use super::socket::{Gather, RingSend, RingSocket, SendStage, Stream, StreamKind, StreamState};
 use super::{Uring, buffers};
 
-/// Flags of every send in the ring: it never waits there. A SENDMSG that was asked to wait
-/// (`MSG_WAITALL`) failed with `EAGAIN` when the peer had half-closed. What does not fit into the
-/// socket goes on inline, when a poll for room alone says so.
+/// Flags of every send in the ring: it never waits there. With `MSG_WAITALL`, a SENDMSG failed with
+/// `EAGAIN` if the peer had half-closed. What does not fit into the socket is sent inline, after a
+/// poll has reported room.
 const SEND_FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
 impl StreamKind {
@@ -45,7 +45,7 @@ impl Uring {
         socket
     }
 
-    /// Hands an entry about `handle`'s socket to the kernel.
+    /// Submits an entry about the socket of `handle`.
     ///
     /// # Safety
     ///
@@ -74,7 +74,7 @@ impl Uring {
         OpId(kind.kind().name(sock.0, sequence))
     }
 
-    /// Asks the kernel for the stream of a socket that has one which is not armed.
+    /// Arms the stream of a socket, if there is one and it is not armed.
     pub(super) fn arm_stream(&mut self, handle: Handle<Sock>) {
         let roomy = self.is_roomy();
         let Some(socket) = self.sockets.get_mut(handle) else { return };
@@ -114,7 +114,7 @@ impl Uring {
             }
             StreamState::Parked | StreamState::Draining(_) => {
                 self.finish_stream(handle, Err(cancelled()));
-                // A listener that is closed waited for nothing else.
+                // A closed listener waited only for this.
                 self.close_when_idle(handle);
             }
         }
@@ -135,7 +135,7 @@ impl Uring {
         unsafe { self.push(handle, SubmissionKind::Cancel, Sequence::default(), entry) };
     }
 
-    /// Ends the read side of a socket.
+    /// Ends the read-side op of a socket.
     pub(super) fn finish_stream(&mut self, handle: Handle<Sock>, result: std::io::Result<()>) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         let Some(stream) = socket.read.take() else { return };
@@ -169,12 +169,12 @@ impl Uring {
         OpId(SubmissionKind::Send.name(sock.0, sequence))
     }
 
-    /// Lets the ring send a chain of memory.
+    /// Submits a chain of memory to the ring.
     fn send_memory(&mut self, handle: Handle<Sock>) {
         let bytes_max = usize::try_from(self.limits.turn_bytes_max).unwrap_or(usize::MAX);
         let socket = self.sockets.get_mut(handle).expect("a send's socket is open");
         let sequence = socket.write.sequence();
-        let send = socket.write.get_mut().expect("callers have just used it");
+        let send = socket.write.get_mut().expect("callers pass a socket with a send");
         let fd = Fd(socket.fd.as_raw_fd());
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let count = send.transfer.chain.memory_within(&mut slices, bytes_max);
@@ -188,16 +188,16 @@ impl Uring {
             opcode::SendMsg::new(fd, &raw const gather.message).flags(SEND_FLAGS as u32).build()
         };
         send.stage = SendStage::Ring { gather, cancelled: false };
-        // SAFETY: the chain's memory and the boxed message lie outside the record, at addresses
-        // that stay, and the send keeps them, untouched, until the completion.
+        // SAFETY: the chain's memory and the boxed message are outside of the record, at stable
+        // addresses, and the send keeps them, untouched, until the completion.
         unsafe { self.push(handle, SubmissionKind::Send, sequence, entry) };
         self.ring.certain();
     }
 
-    /// Queues a send to be tried inline.
+    /// Queues a send to try inline.
     pub(super) fn run_later(&mut self, handle: Handle<Sock>) {
         let socket = self.sockets.get_mut(handle).expect("a send's socket is open");
-        let send = socket.write.get_mut().expect("callers have just used it");
+        let send = socket.write.get_mut().expect("callers pass a socket with a send");
         send.stage = SendStage::Runnable;
         self.runnable.push_back(handle);
     }
@@ -239,7 +239,7 @@ impl Uring {
         let Some(send) = socket.write.current(sequence) else { return };
         match &mut send.stage {
             SendStage::Runnable | SendStage::Watched => self.abandon_send(handle),
-            // It does not wait, so there is nothing to cut short.
+            // It does not wait, so there is nothing to cancel.
             SendStage::Ring { cancelled, .. } => *cancelled = true,
             SendStage::Kernel { cancelled: true, .. } => {}
             SendStage::Kernel { kind, cancelled } => {
@@ -250,7 +250,7 @@ impl Uring {
         }
     }
 
-    /// Ends the write side of a socket.
+    /// Ends the write-side op of a socket.
     pub(super) fn finish_send(&mut self, handle: Handle<Sock>, result: std::io::Result<()>) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         let Some(send) = socket.write.take() else { return };
@@ -272,8 +272,8 @@ impl Uring {
         if stream.is_some_and(|stream| stream.kind == StreamKind::Accept) {
             self.begin_drain(handle);
         } else {
-            // Ends what the kernel has armed on this socket, and tells the peer. It fails when the
-            // peer was faster.
+            // Ends the ops that the kernel has armed on this socket, and informs the peer. It fails
+            // if the peer has already ended the connection.
             let _ = match reset {
                 true => sys::abort(socket.fd.as_fd()),
                 false => sys::shutdown(socket.fd.as_fd(), Shutdown::Both),
@@ -284,13 +284,13 @@ impl Uring {
         }
         self.stats.system_calls += 1;
         self.abandon_send(handle);
-        // Nobody wants it any more, and others may wait for the disk behind it.
+        // The data is not needed any more, and other reads may wait for the disk behind it.
         self.cancel_fetch(handle);
         self.close_when_idle(handle);
         OpId(SubmissionKind::Close.name_only(handle))
     }
 
-    /// Ends a send that the kernel has no part in at the moment.
+    /// Ends a send that is not with the kernel at the moment.
     fn abandon_send(&mut self, handle: Handle<Sock>) {
         let Some(socket) = self.sockets.get(handle) else { return };
         match socket.write.get().map(|send| &send.stage) {
@@ -301,7 +301,7 @@ impl Uring {
         self.finish_send(handle, Err(cancelled()));
     }
 
-    /// Ends the wait of a send for cold data.
+    /// Cancels the fetch that a send waits for.
     fn cancel_fetch(&mut self, handle: Handle<Sock>) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         let sequence = socket.write.sequence();
@@ -314,7 +314,7 @@ impl Uring {
         }
     }
 
-    /// Closes a socket whose close was submitted, once the kernel has answered everything.
+    /// Closes a socket whose close was submitted, once the kernel has completed everything.
     pub(super) fn close_when_idle(&mut self, handle: Handle<Sock>) {
         let Some(socket) = self.sockets.get(handle) else { return };
         let (Some(token), 0) = (socket.closing, socket.kernel) else { return };
@@ -331,7 +331,7 @@ impl Uring {
 
 impl Gather {
     fn new() -> Box<Self> {
-        // SAFETY: `msghdr` is plain data for which zero is a value: no name, no control data.
+        // SAFETY: `msghdr` is plain data, and zero is a valid value: no name, no control data.
         let message = unsafe { std::mem::MaybeUninit::zeroed().assume_init() };
         let empty = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
         Box::new(Self { message, vectors: [empty; Self::VECTORS] })

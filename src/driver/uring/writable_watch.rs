@@ -1,8 +1,8 @@
 //! Waiting for room in sockets whose peer has half-closed.
 //!
 //! The ring's poll reports a half-close whatever it was asked for, again and again: waiting for
-//! room would be a busy loop. epoll reports what it is asked for, so such sockets wait in an epoll
-//! instance, and the ring polls that. Others never come here.
+//! room would be a busy loop. epoll reports only what it was asked for. So these sockets wait in an
+//! epoll instance, and the ring polls that. Other sockets never come here.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -12,7 +12,7 @@ use super::super::Limits;
 use super::super::ready::epoll::Level;
 use super::super::ready::poller::{Event, Interest, Poller};
 
-/// What a poll for room is answered with when there is room, or a send would tell the error.
+/// The results of a poll for room that let a send go on: room, or an error that the send returns.
 const ROOM: i32 = (libc::POLLOUT | libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) as i32;
 
 /// Sockets that wait for room; see the module documentation.
@@ -25,7 +25,7 @@ pub(super) struct WritableWatch {
 }
 
 impl WritableWatch {
-    /// Whether a completed poll means that a send may go on.
+    /// Whether the result of a poll means that a send may go on.
     pub(super) fn is_told_by(result: i32) -> bool {
         result < 0 || result & ROOM != 0
     }
@@ -46,27 +46,27 @@ impl WritableWatch {
         Ok(())
     }
 
-    /// Ends the watching of a socket.
+    /// Stops watching a socket.
     pub(super) fn forget(&mut self, socket: BorrowedFd<'_>, slot: u32) {
         if let Some(poller) = &mut self.poller {
-            // It fails only for a socket that is not there, which is what is wanted.
+            // It fails only if the socket is not watched, which is the goal.
             let _ = poller.remove(socket, slot);
             assert!(self.watched > 0, "a socket is forgotten that was not watched");
             self.watched -= 1;
         }
     }
 
-    /// The slots of sockets that have room, or an error to tell.
+    /// The slots of sockets with room, or with an error.
     pub(super) fn found(&mut self) -> Vec<u32> {
         let mut events: Vec<Event> = Vec::new();
         if let Some(poller) = &mut self.poller {
-            // What an interrupted or failed look misses is found by the next.
+            // The next call finds what an interrupted or failed one has missed.
             let _ = poller.wait(Some(Duration::ZERO), &mut events);
         }
         events.iter().map(|event| event.key).collect()
     }
 
-    /// What the ring should poll now, if it does not yet.
+    /// The epoll instance, if the ring should poll it and does not yet.
     pub(super) fn to_poll(&self) -> Option<RawFd> {
         let poller = self.poller.as_ref().filter(|_| self.watched > 0 && !self.armed)?;
         Some(poller.as_fd().as_raw_fd())

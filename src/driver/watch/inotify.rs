@@ -1,12 +1,12 @@
-//! The watcher on the kernel's `inotify(7)`: a thread that waits for events and requests.
+//! The watcher on `inotify(7)`: a thread that waits for events and requests.
 //!
-//! The thread and the instance of inotify come at the start, so that nothing is opened but for
-//! clients once a server serves. If they cannot be had, [`Watcher::watch`] returns false for good.
+//! The thread and the inotify instance are made at start: a server that serves opens nothing except
+//! for its clients. If that fails, [`Watcher::watch`] always returns false.
 //!
-//! The thread opens directories, and a disk may keep it waiting: reports are late by that. It has a
-//! lower priority than the loop, as the thread for jobs has. It ends when the handle is dropped,
-//! which waits for the end, but for no longer than [`END_MAX`]: a dead disk may keep the thread for
-//! ever, and then it is left behind.
+//! The thread opens directories, so a slow disk delays its reports. It has a lower priority than
+//! the loop, like the thread for jobs. It ends when the handle is dropped. The drop waits for that,
+//! but at most [`END_MAX`]: a dead disk may block the thread forever, and then the thread is
+//! abandoned.
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
@@ -34,15 +34,15 @@ const END_MAX: Duration = Duration::from_millis(500);
 /// How much lower the priority of the thread is than that of the loop (`nice(2)`).
 const NICE: i32 = 10;
 
-/// Events after which a reading takes in no more. The next one follows after the rest; the kernel
-/// keeps what is left, usually up to 16384 events (`fs.inotify.max_queued_events`).
+/// One read of events stops after this many. The next one follows after the rest. The kernel keeps
+/// the events that are left, usually up to 16384 (`fs.inotify.max_queued_events`).
 const EVENTS_MAX: usize = 4096;
 
-/// Bytes that are read at once: events of names of common length, about a hundred.
+/// Bytes of one read: about a hundred events with names of common length.
 const BUFFER_BYTES: usize = 4096;
 
-/// A write through a mapping shows when the file is closed. A directory that is watched already
-/// under another path keeps its number, and the flags are the same, so nothing changes.
+/// A write through a mapping is reported when the file is closed. A directory that is already
+/// watched under another path keeps its number, and the flags are the same, so nothing changes.
 const WATCHED: WatchFlags = WatchFlags::MODIFY
     .union(WatchFlags::CLOSE_WRITE)
     .union(WatchFlags::ATTRIB)
@@ -57,7 +57,7 @@ const WATCHED: WatchFlags = WatchFlags::MODIFY
 /// The handle; see the module documentation.
 #[derive(Debug)]
 pub struct Inotify {
-    /// `None` where there was no thread, or no instance, to be had.
+    /// `None` if the thread or the instance could not be made.
     running: Option<WatchHandle>,
 }
 
@@ -65,15 +65,15 @@ pub struct Inotify {
 struct WatchHandle {
     queue: Arc<RequestQueue>,
     thread: JoinHandle<()>,
-    /// Nothing comes of it but its end, with the thread.
+    /// Disconnected when the thread ends; carries nothing.
     ended: Receiver<Infallible>,
 }
 
-/// Where the handle and the thread meet.
+/// What the handle and the thread share.
 #[derive(Debug)]
 struct RequestQueue {
     waiting: Mutex<WaitingRequests>,
-    /// An eventfd that does not block: set when something was put in.
+    /// A non-blocking eventfd, set when there is something for the thread.
     notifier: OwnedFd,
 }
 
@@ -90,7 +90,7 @@ impl Inotify {
         Self { running: WatchHandle::start(post).ok() }
     }
 
-    /// What runs. The thread has ended before its time if `post` has panicked.
+    /// The handle, while the thread runs. A panic in `post` ends the thread early.
     fn running(&self) -> Option<&WatchHandle> {
         self.running.as_ref().filter(|running| !running.thread.is_finished())
     }
@@ -119,7 +119,7 @@ impl Drop for Inotify {
         running.queue.notify();
         let ended = running.ended.recv_timeout(END_MAX);
         if ended == Err(RecvTimeoutError::Disconnected) {
-            // A panic in `post` was told when it happened.
+            // A panic in `post` was reported when it happened.
             let _ = running.thread.join();
         }
     }
@@ -138,7 +138,7 @@ impl WatchHandle {
         };
         let (ending, ended) = mpsc::channel();
         let thread = thread::Builder::new().name("watcher".into()).spawn(move || {
-            // The last that is dropped.
+            // Dropped last, when the thread ends.
             let _ending = ending;
             service.run();
         })?;
@@ -147,24 +147,24 @@ impl WatchHandle {
 }
 
 impl RequestQueue {
-    /// No code panics while it holds the lock.
+    /// No code panics while it holds the lock, so a poisoned lock has consistent content.
     fn lock(&self) -> MutexGuard<'_, WaitingRequests> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn notify(&self) {
-        // The write fails only when the counter is full, and then the thread is awake already.
+        // The write fails only if the counter is full, and then the thread is awake already.
         let _ = rustix::io::write(&self.notifier, &1u64.to_ne_bytes());
     }
 
-    /// Takes back a notification.
+    /// Clears the notification.
     fn reset(&self) {
-        // It fails when nobody has notified.
+        // It fails if there was no notification.
         let _ = rustix::io::read(&self.notifier, &mut [0; 8]);
     }
 }
 
-/// What the thread has.
+/// The state of the thread.
 #[derive(Debug)]
 struct WatchThread {
     queue: Arc<RequestQueue>,
@@ -174,12 +174,12 @@ struct WatchThread {
 }
 
 impl WatchThread {
-    /// The thread's life: one request, or one reading, after the other.
+    /// The loop of the thread: in each turn, one request and one read of events.
     fn run(mut self) {
-        // Each thread of Linux has its own priority (`setpriority(2)`). It works without as well.
+        // On Linux, each thread has its own priority (`setpriority(2)`). A failure does no harm.
         let _ = rustix::process::nice(NICE);
         loop {
-            // Before the queue is looked at, so that a later notification is noticed.
+            // Before it looks at the queue, so a later notification is not lost.
             self.queue.reset();
             let (request, more) = {
                 let mut queue = self.queue.lock();
@@ -237,7 +237,7 @@ impl WatchThread {
         }
     }
 
-    /// Takes in what the kernel has to tell, as much as is told at once.
+    /// Handles the events that the kernel has, up to the limit of one read.
     fn read(&mut self, now: Instant) {
         let Self { instance, table, outbox, .. } = self;
         let instance = instance.as_fd();
@@ -255,49 +255,49 @@ impl WatchThread {
                 Err(Errno::INTR) => {}
                 Err(Errno::WOULDBLOCK) => break,
                 Err(_) => {
-                    // Nobody knows what was missed.
+                    // It is unknown what was missed.
                     outbox.rest(now);
                     table.lose(table.sites(), outbox, &mut end_in(instance));
                     break;
                 }
             }
         }
-        // What brings no report costs as much as what does.
+        // Events cost the same if they cause no report.
         if events > 0 && outbox.is_empty() {
             outbox.rest(now);
         }
     }
 
-    /// Waits for a ring, and for events or the end of the rest that there was at `now`: one that
-    /// has ended since then may have kept something from being posted.
+    /// Waits for a notification, and for events or the end of the rest. The rest is that at `now`:
+    /// one that has ended since then may have kept reports from being posted.
     fn sleep(&self, now: Instant) {
         let rest = self.outbox.rests_until(now).map(|until| until - now);
         let mut sources = [
             PollFd::new(&self.queue.notifier, PollFlags::IN),
             PollFd::new(&self.instance, PollFlags::IN),
         ];
-        // While it rests, nothing is read.
+        // During a rest, no events are read.
         let sources = if rest.is_some() { &mut sources[..1] } else { &mut sources[..] };
         let rest = rest.and_then(|rest| Timespec::try_from(rest).ok());
         match poll(sources, rest.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
-            // For lack of memory: the loop must not spin.
+            // Memory is short: the loop must not spin.
             Err(_) => thread::sleep(REST),
         }
     }
 }
 
-/// Ends watches by their numbers.
+/// Removes watches by their numbers.
 fn end_in(instance: BorrowedFd<'_>) -> impl FnMut(i32) {
     move |number| {
-        // It fails when the directory is gone, and the watch with it.
+        // It fails if the directory is gone, because its watch is gone as well.
         let _ = inotify::remove_watch(instance, number);
     }
 }
 
-/// Opens the directory and watches what was opened: `inotify_add_watch(2)` takes nothing but a
-/// path, and `/proc/self/fd` has one. No link is followed on the way, for a watch does not tell
-/// when a link that it was reached by, or one behind that, begins to lead elsewhere.
+/// Opens the directory and watches the open directory: `inotify_add_watch(2)` takes only a path,
+/// and `/proc/self/fd` has one. No link on the way is followed, because a watch does not report
+/// when a link on the path to it begins to lead elsewhere.
 fn add_watch(instance: BorrowedFd<'_>, root: &File, path: &[u8]) -> io::Result<i32> {
     let place = |directory: BorrowedFd<'_>| {
         let place = format!("/proc/self/fd/{}", directory.as_raw_fd());

@@ -1,45 +1,45 @@
-//! Watching directories for changes, beside the loop.
+//! Watching directories for changes, outside of the loop.
 //!
-//! A [`Watcher`] is asked to watch directories, and posts [`ChangeReport`]s to whoever asked. It
-//! has a thread of its own (or is simulated), so neither side waits for the other. What is to be
-//! believed of it is this contract:
+//! A [`Watcher`] gets requests to watch directories, and posts [`ChangeReport`]s. It has a thread
+//! of its own (or is simulated), so neither side waits for the other. It keeps this contract:
 //!
-//! 1. [`Watcher::watch`] and [`Watcher::forget`] never wait: not for a disk, nor for a system call
-//!    on a directory. Requests are worked on in their order.
-//! 2. Directories are watched, not files: one watch tells of everything that has a name in there. A
-//!    directory is watched together with all those above it, since what happens to one of them
-//!    happens to what is beneath. Links are not followed on the way.
-//! 3. Each request has one answer: [`ChangeReport::Watched`] or [`ChangeReport::Unwatched`] of just
-//!    that path. There is none if the directory is watched already, since the answer was given. If
-//!    the site is forgotten or its reports are lost first (8, 9), `Unwatched` of the empty path is
-//!    the answer. [`ChangeReport::Watched`] comes for the directories above as well, if they were
-//!    not watched, each before those beneath it.
+//! 1. [`Watcher::watch`] and [`Watcher::forget`] never wait for a disk, nor for a system call on a
+//!    directory. Requests are served in order.
+//! 2. Directories are watched, not files: one watch reports changes of every name in the directory.
+//!    A directory is watched together with all directories above it, because what happens to one of
+//!    them affects it. Links on the way are not followed.
+//! 3. Each request has one answer: [`ChangeReport::Watched`] or [`ChangeReport::Unwatched`] of
+//!    exactly that path. If the directory is already watched, there is no answer, because it was
+//!    given before. If the site is forgotten or its reports are lost first (8, 9), the answer is
+//!    `Unwatched` of the empty path. [`ChangeReport::Watched`] also comes for the directories above
+//!    that were not watched, each before those beneath it.
 //! 4. [`ChangeReport::Unwatched`] of a path ends the watches of that directory *and of all beneath
-//!    it*, the site for the empty path. Whoever wants reports asks again. Asking is not done for
-//!    him.
-//! 5. Watches end only when something has happened that is reported as a change as well, after
-//!    [`ChangeReport::Unwatched`], or when they are given up (8, 9), and then everything is
-//!    reported. So nobody has to conclude a change from the end of a watch.
+//!    it*; the empty path stands for the whole site. To get reports again, the user must ask again;
+//!    the watcher does not do that by itself.
+//! 5. Watches end for two reasons only. Either something has happened that is also reported as a
+//!    change, after [`ChangeReport::Unwatched`]; or they are given up (8, 9), and then
+//!    [`Change::Everything`] is reported. So users need not infer a change from the end of a watch.
 //! 6. Reports of changes may come in another order than the changes. [`ChangeReport::Watched`] and
 //!    [`ChangeReport::Unwatched`] keep their place among all reports.
-//! 7. There are at most [`WATCHES_MAX`] watches of a watcher, over all sites. The first ones stay:
-//!    who goes over all the directories of a root does not end the watch on those in use.
-//! 8. After [`Watcher::forget`] reports of the old root may still come. Then come `Unwatched` of
-//!    the empty path and [`Change::Everything`]; what comes after that is of the new root. So a
-//!    report that was taken for one of the new root does no lasting harm.
-//! 9. Reports that are refused by [`Post`] are lost, and the watcher remembers of which sites they
-//!    were. It ends all watches of these sites, and tries again, after a rest, to post `Unwatched`
-//!    of the empty path and [`Change::Everything`] for each, until that succeeds. Nothing else is
-//!    posted before. So does it when the kernel has dropped events, for all sites.
-//! 10. A change is reported at once after quiet, and at most [`REST`] later while there are more.
-//!     If there are more than [`CHANGES_MAX`] in that time, [`Change::Everything`] is reported in
-//!     their place, for the sites that they are of.
-//! 11. Two paths, of two sites or of one, may lead to the same directory: then each is reported of.
+//! 7. A watcher has at most [`WATCHES_MAX`] watches, over all sites. The first ones stay: a client
+//!    that visits every directory of a root does not end the watches on the directories in use.
+//! 8. After [`Watcher::forget`], reports of the old root may still come. Then `Unwatched` of the
+//!    empty path and [`Change::Everything`] come, and what comes after them is about the new root.
+//!    So a report of the old root that was taken for one of the new root does no lasting harm.
+//! 9. Reports that [`Post`] refuses are lost, and the watcher remembers their sites. It ends all
+//!    watches of these sites. After a rest, it tries to post `Unwatched` of the empty path and
+//!    [`Change::Everything`] for each of them, until that succeeds. It posts nothing else before.
+//!    It does the same, for all sites, if the kernel has dropped events.
+//! 10. The first change after a quiet period is reported at once; further changes are reported at
+//!     most [`REST`] later. If there are more than [`CHANGES_MAX`] in that time,
+//!     [`Change::Everything`] is reported instead, for the sites that have changed.
+//! 11. Two paths, of one site or of two, may lead to the same directory: then a change is reported
+//!     for each.
 //!
-//! The kernel does not tell of everything: not of what other machines write to a network file
-//! system, of writes through a mapping before the file is closed, nor of what happens to a file
-//! under its other names, or where a symbolic link leads. And there may be no watch to be had.
-//! Whoever uses this needs another way of noticing changes in the long run.
+//! The kernel does not report everything: not what other machines write to a network file system,
+//! not writes through a mapping before the file is closed, not what happens to a file under its
+//! other names or at the target of a symbolic link. Watches may also be unavailable. So users need
+//! another way to notice changes in the long run.
 //!
 //! | file | holds |
 //! | --- | --- |
@@ -47,9 +47,9 @@
 //! | `inotify.rs` | the watcher on the kernel's `inotify(7)`: a thread and its system calls |
 //! | `requests.rs` | requests that wait |
 //! | `table.rs` | what is watched, and what the kernel's events mean |
-//! | `outbox.rs` | reports that wait to be posted, and what is done when they are refused |
+//! | `outbox.rs` | reports that wait to be posted, and what happens when they are refused |
 //!
-//! The simulated watcher ([`crate::driver::sim::Watch`]) has the last three in common with it.
+//! The simulated watcher (`sim::Watch`) shares the last three with it.
 
 mod inotify;
 mod outbox;
@@ -71,50 +71,52 @@ pub(crate) use outbox::ended;
 pub(crate) use requests::{Requests, WatchRequest};
 pub(crate) use table::{Sink, WatchEvent, WatchTable};
 
-/// Directories that are watched at a time. Each costs the kernel about a kilobyte, and counts
-/// against the user's `fs.inotify.max_user_watches`.
+/// The most directories that are watched at a time. Each costs the kernel about a kilobyte, and
+/// counts against the user's `fs.inotify.max_user_watches`.
 pub const WATCHES_MAX: usize = 1024;
 
-/// Requests that wait at a time.
+/// The most requests that wait.
 pub const REQUESTS_MAX: usize = 256;
 
-/// Reports that are posted at once.
+/// The most reports in one batch.
 pub const BATCH_MAX: usize = 256;
 
-/// Changes that are posted one by one after a rest; if there are more, everything may have changed.
+/// The most changes that are reported one by one after a rest. If there are more,
+/// [`Change::Everything`] is.
 pub const CHANGES_MAX: usize = 256;
 
-/// Between two postings. A change is reported this late, and a storm of them costs little.
+/// The rest between two posts. It delays a change by at most this, and keeps bursts of changes
+/// cheap.
 pub const REST: Duration = Duration::from_millis(10);
 
-/// Which site a path belongs to; paths are relative to its root, without a slash at either end,
-/// empty for the root.
+/// The site of a path. Paths are relative to its root, without a slash at either end; the root is
+/// the empty path.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SiteId(pub u16);
 
-/// Something that has changed. Paths are relative to the root, without a slash at either end.
+/// A change. Paths are relative to the root, without a slash at either end.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
-    /// What a directory has under a name.
+    /// What a name in a directory stands for.
     Entry {
         /// The directory; empty for the root.
         directory: Box<[u8]>,
         /// The name.
         name: Box<[u8]>,
-        /// Whether everything beneath may be something else as well.
+        /// Whether everything beneath may have changed as well.
         beneath: bool,
     },
-    /// The directory that a path leads to, and so everything beneath.
+    /// The directory at a path, and so everything beneath it.
     Directory {
-        /// The path; not that of the root.
+        /// The path, which is not that of the root.
         path: Box<[u8]>,
     },
-    /// Anything: reports were lost or were too many, or the root itself has changed.
+    /// Anything: reports were lost or too many, or the root itself has changed.
     Everything,
 }
 
 impl Change {
-    /// Whether the directory at this path may have other entries now.
+    /// Whether the entries of the directory at this path may have changed.
     pub fn is_of_entries(&self, path: &[u8]) -> bool {
         match self {
             Self::Entry { directory, name, beneath } => {
@@ -131,42 +133,42 @@ impl Change {
     }
 }
 
-/// Whether a path is this one, or leads beneath it.
+/// Whether a path is `above` or lies beneath it.
 pub fn is_at(path: &[u8], above: &[u8]) -> bool {
     let rest = path.strip_prefix(above);
     above.is_empty() || matches!(rest, Some([] | [b'/', ..]))
 }
 
-/// What a watcher tells.
+/// A report of a watcher.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ChangeReport {
-    /// From now on changes in this directory are reported. What was seen in it before may have
-    /// changed unnoticed.
+    /// From now on, changes of this directory are reported. It may have changed before, without a
+    /// report.
     Watched {
-        /// Whose directory it is.
+        /// The site of the directory.
         site: SiteId,
         /// Its path.
         path: Box<[u8]>,
     },
-    /// Nothing more is reported of this directory and of those beneath it: it was moved, removed
-    /// or unmounted, rights or events were lost, or it could not be watched.
+    /// Changes of this directory and of those beneath it are no longer reported: it was moved,
+    /// removed or unmounted, permissions or events were lost, or it could not be watched.
     Unwatched {
-        /// Whose directory it is.
+        /// The site of the directory.
         site: SiteId,
         /// Its path.
         path: Box<[u8]>,
     },
     /// Something has changed.
     Changed {
-        /// Where.
+        /// The site.
         site: SiteId,
-        /// What.
+        /// The change.
         change: Change,
     },
 }
 
 impl ChangeReport {
-    /// Which site it is about.
+    /// The site that it is about.
     pub fn site(&self) -> SiteId {
         let (Self::Watched { site, .. }
         | Self::Unwatched { site, .. }
@@ -175,15 +177,15 @@ impl ChangeReport {
     }
 }
 
-/// Takes reports, at most [`BATCH_MAX`] at a time and at least one, or gives them back when it has
-/// no room for all of them. Then none of them counts as delivered. It is called on the thread of
-/// the watcher, so waking whoever the reports are for is its business; it should not wait.
+/// Takes reports, at least one and at most [`BATCH_MAX`] at a time. If it has no room for all of
+/// them, it returns them, and none of them counts as delivered. It runs on the watcher's thread, so
+/// it must wake the receiver of the reports, and should not wait.
 pub type Post = Box<dyn FnMut(Vec<ChangeReport>) -> Result<(), Vec<ChangeReport>> + Send>;
 
 /// Watches directories; see the contract in the module documentation.
 pub trait Watcher: fmt::Debug {
-    /// Asks for reports of a directory and those above it. Returns false when nothing comes of it:
-    /// because too many requests wait already ([`REQUESTS_MAX`]), or nothing can be watched at all.
+    /// Asks for reports of a directory and of those above it. Returns false if there will be no
+    /// answer, because too many requests wait ([`REQUESTS_MAX`]) or nothing can be watched at all.
     fn watch(&mut self, site: SiteId, root: &Arc<File>, path: &[u8]) -> bool;
 
     /// Ends all watches of a site, because another root is served.

@@ -1,4 +1,4 @@
-//! Reports that wait to be posted, and what is done when they are too many or are refused.
+//! Reports that wait to be posted, and what happens when they are too many or are refused.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,17 +6,17 @@ use std::time::Instant;
 
 use super::{BATCH_MAX, CHANGES_MAX, Change, ChangeReport, Post, REST, Sink, SiteId};
 
-/// The way of reports to whoever asked for them.
+/// The queue of reports on their way to [`Post`].
 pub(crate) struct Outbox {
     post: Post,
-    /// In order; of changes at most [`CHANGES_MAX`].
+    /// In order; at most [`CHANGES_MAX`] of them are changes.
     reports: Vec<ChangeReport>,
     changes: usize,
-    /// Sites of which there were more changes than that: everything is reported at the end.
+    /// Sites with more changes than that: [`Change::Everything`] is reported for them at the end.
     whole: BTreeSet<SiteId>,
-    /// Sites of which reports were lost, and that do not know.
+    /// Sites whose reports were lost, as long as the loss itself is not reported.
     lost: BTreeSet<SiteId>,
-    /// Nothing is posted before.
+    /// Nothing is posted before this time.
     rests_until: Option<Instant>,
 }
 
@@ -29,19 +29,19 @@ impl fmt::Debug for Outbox {
 }
 
 impl Outbox {
-    /// Nothing waits yet.
+    /// An empty outbox.
     pub(crate) fn new(post: Post) -> Self {
         let (whole, lost) = (BTreeSet::new(), BTreeSet::new());
         Self { post, reports: Vec::new(), changes: 0, whole, lost, rests_until: None }
     }
 
-    /// Whether there is room for the answers to a request. They are not bounded by this alone, but
-    /// no request makes more than there are watches.
+    /// Whether there is room for the answers to a request. This alone does not bound them, but no
+    /// request causes more answers than there are watches.
     pub(crate) fn has_room(&self) -> bool {
         self.reports.len() < BATCH_MAX
     }
 
-    /// Reports everything of the sites that have changes here, in their place.
+    /// Replaces the changes that wait by [`Change::Everything`] for their sites.
     fn summarise(&mut self) {
         let Self { reports, whole, .. } = self;
         reports.retain(|report| {
@@ -54,23 +54,23 @@ impl Outbox {
         self.changes = 0;
     }
 
-    /// When it may be posted again, if it rests.
+    /// When the rest ends, if there is one.
     pub(crate) fn rests_until(&self, now: Instant) -> Option<Instant> {
         self.rests_until.filter(|until| *until > now)
     }
 
-    /// Rests, although nothing was posted.
+    /// Begins a rest, although nothing was posted.
     pub(crate) fn rest(&mut self, now: Instant) {
         self.rests_until = Some(now + REST);
     }
 
-    /// Whether anything waits.
+    /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.reports.is_empty() && self.whole.is_empty() && self.lost.is_empty()
     }
 
-    /// Posts what waits, unless it rests. Returns the sites of which reports were refused: what is
-    /// watched of them is to be forgotten.
+    /// Posts what waits, unless there is a rest. Returns the sites whose reports were refused; the
+    /// caller must end their watches.
     pub(crate) fn post(&mut self, now: Instant) -> Vec<SiteId> {
         if self.is_empty() || self.rests_until(now).is_some() {
             return Vec::new();
@@ -96,7 +96,7 @@ impl Outbox {
         }
     }
 
-    /// Tells of all losses; returns whether that was possible.
+    /// Reports all losses; returns whether that succeeded.
     fn tell_losses(&mut self) -> bool {
         while !self.lost.is_empty() {
             let sites: Vec<SiteId> = self.lost.iter().copied().take(BATCH_MAX / 2).collect();
@@ -111,12 +111,12 @@ impl Outbox {
 }
 
 impl Sink for Outbox {
-    /// Adds what is no change: its place among the reports is kept.
+    /// Adds a report that is not a change, and so keeps its place.
     fn push(&mut self, report: ChangeReport) {
         self.reports.push(report);
     }
 
-    /// Adds a change, unless it is contained in what waits.
+    /// Adds a change, unless a report that waits covers it.
     fn changed(&mut self, site: SiteId, change: impl FnOnce() -> Change) {
         if self.whole.contains(&site) {
             return;
@@ -132,7 +132,8 @@ impl Sink for Outbox {
         }
     }
 
-    /// Gives up what waits of a site: its end and everything is reported before all others.
+    /// Drops the reports that wait for a site. Its end and [`Change::Everything`] are reported
+    /// before all others.
     fn lose(&mut self, site: SiteId) {
         self.reports.retain(|report| report.site() != site);
         let is_change = |report: &&ChangeReport| matches!(report, ChangeReport::Changed { .. });
@@ -142,7 +143,7 @@ impl Sink for Outbox {
     }
 }
 
-/// That nothing of a site is watched any more, and nothing certain.
+/// Reports that nothing of a site is watched any more, and that anything may have changed.
 pub(crate) fn ended(site: SiteId) -> [ChangeReport; 2] {
     [
         ChangeReport::Unwatched { site, path: [].into() },
@@ -158,7 +159,7 @@ mod tests {
 
     const SITE: SiteId = SiteId(1);
 
-    /// Batches, and how many of them there is room for.
+    /// Batches, and the number of batches to accept.
     type Posted = Arc<Mutex<(usize, Vec<Vec<ChangeReport>>)>>;
 
     fn outbox() -> (Outbox, Posted) {
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_is_posted_at_once_and_the_next_after_a_rest() {
+    fn the_first_report_is_posted_at_once_and_the_next_after_a_rest() {
         let (mut outbox, posted) = outbox();
         let start = Instant::now();
         let count = || posted.lock().unwrap().1.len();
@@ -217,16 +218,16 @@ mod tests {
         let numbers = [CHANGES_MAX / 2, CHANGES_MAX * 2].map(watched);
         let expected = [&numbers[..], &[everything(SITE), everything(SiteId(2))]].concat();
         assert_eq!(posted.lock().unwrap().1, [expected]);
-        // It begins anew.
+        // It starts anew.
         outbox.changed(SITE, || change(1));
         outbox.changed(SITE, || change(1));
         outbox.post(Instant::now() + REST);
         let one = ChangeReport::Changed { site: SITE, change: change(1) };
-        assert_eq!(posted.lock().unwrap().1[1], [one], "twice in a row is once");
+        assert_eq!(posted.lock().unwrap().1[1], [one], "a repetition is reported once");
     }
 
     #[test]
-    fn what_is_refused_is_told_of_before_all_others() {
+    fn a_loss_is_reported_before_all_others() {
         let (mut outbox, posted) = outbox();
         let mut now = Instant::now();
         posted.lock().unwrap().0 = 1;

@@ -1,4 +1,4 @@
-//! Requests that wait for a watcher. They are bounded, and each is there once.
+//! Requests that wait for a watcher. Their number is bounded, and each waits once.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,35 +6,35 @@ use std::sync::Arc;
 use super::{REQUESTS_MAX, SiteId};
 use crate::driver::File;
 
-/// What a watcher is to do.
+/// A request to a watcher.
 #[derive(Debug)]
 pub(crate) enum WatchRequest {
     /// Watch a directory, and those above it.
     Watch {
-        /// Whose directory it is.
+        /// The site of the directory.
         site: SiteId,
-        /// Where the path begins.
+        /// The directory that the path is relative to.
         root: Arc<File>,
         /// The path.
         path: Box<[u8]>,
     },
     /// End all watches of a site.
     Forget {
-        /// Which one.
+        /// The site.
         site: SiteId,
     },
 }
 
-/// A queue of them.
+/// A queue of requests.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
-    /// At most [`REQUESTS_MAX`] to watch, and one to forget for each site.
+    /// At most [`REQUESTS_MAX`] requests to watch, and one to forget for each site.
     waiting: VecDeque<WatchRequest>,
     watches: usize,
 }
 
 impl Requests {
-    /// Adds a request to watch. Returns whether there is room for it.
+    /// Adds a request to watch; returns whether there is room for it.
     pub(crate) fn watch(&mut self, site: SiteId, root: &Arc<File>, path: &[u8]) -> bool {
         let is_same = |request: &WatchRequest| match request {
             WatchRequest::Watch { site: other, path: same, .. } => {
@@ -57,7 +57,7 @@ impl Requests {
         true
     }
 
-    /// Adds a request to forget, in the place of all that wait for this site.
+    /// Adds a request to forget, which replaces all requests that wait for this site.
     pub(crate) fn forget(&mut self, site: SiteId) {
         self.waiting.retain(|request| match request {
             WatchRequest::Watch { site: other, .. } | WatchRequest::Forget { site: other } => {
@@ -69,14 +69,14 @@ impl Requests {
         self.waiting.push_back(WatchRequest::Forget { site });
     }
 
-    /// The request that is to be worked on next.
+    /// Takes the next request.
     pub(crate) fn next(&mut self) -> Option<WatchRequest> {
         let request = self.waiting.pop_front();
         self.watches -= usize::from(matches!(request, Some(WatchRequest::Watch { .. })));
         request
     }
 
-    /// Whether none waits.
+    /// Whether no request waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
     use crate::driver::sim::Files;
 
-    /// The queue, for a person; it is empty afterwards.
+    /// The queue as text; it is empty afterwards.
     fn drain(requests: &mut Requests) -> Vec<String> {
         let text = |request| match request {
             WatchRequest::Watch { site, path, .. } => format!("{}:{}", site.0, path.escape_ascii()),
@@ -97,21 +97,21 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_bounded_and_none_is_there_twice() {
+    fn requests_are_bounded_and_none_waits_twice() {
         let root = Files::default().root();
         let mut requests = Requests::default();
         for number in 0..REQUESTS_MAX {
             assert!(requests.watch(SiteId(1), &root, number.to_string().as_bytes()));
         }
         assert!(!requests.watch(SiteId(1), &root, b"more"));
-        assert!(!requests.watch(SiteId(2), &root, b"7"), "it is another site's");
+        assert!(!requests.watch(SiteId(2), &root, b"7"), "another site has other requests");
         assert!(requests.watch(SiteId(1), &root, b"7"), "it waits already");
         assert_eq!(drain(&mut requests).len(), REQUESTS_MAX);
         assert!(requests.is_empty() && requests.watch(SiteId(1), &root, b"more"));
     }
 
     #[test]
-    fn what_is_forgotten_is_not_watched_before() {
+    fn forgetting_a_site_drops_its_earlier_requests() {
         let root = Files::default().root();
         let mut requests = Requests::default();
         requests.watch(SiteId(1), &root, b"old");

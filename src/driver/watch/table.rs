@@ -1,8 +1,8 @@
-//! What is watched, and what the events of `inotify(7)` mean. No system calls here.
+//! What is watched, and what the events of `inotify(7)` mean. Makes no system calls.
 //!
-//! The kernel watches an inode once and gives it a number, so a number may stand for several
-//! places: paths of several sites, or of one, that lead to the same directory. An event is one of
-//! all of them.
+//! The kernel watches an inode once and gives the watch a number. So one number may stand for
+//! several places: paths, of one site or of several, that lead to the same directory. An event
+//! applies to all of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use rustix::fs::inotify::ReadFlags;
 
 use super::{Change, ChangeReport, SiteId, WATCHES_MAX, is_at};
 
-/// Names that come, go or lead elsewhere: what is beneath them may be something else.
+/// A name appears, disappears or stands for something else: all beneath it may have changed.
 const MOVES: ReadFlags = ReadFlags::CREATE
     .union(ReadFlags::DELETE)
     .union(ReadFlags::MOVED_FROM)
     .union(ReadFlags::MOVED_TO);
 
-/// What is watched, by place and by the kernel's number. The order is that of paths, so that a
-/// simulated run replays.
+/// The watches, by place and by the kernel's number. They are ordered by path, so a simulated run
+/// can be replayed.
 #[derive(Default, Debug)]
 pub(crate) struct WatchTable {
     numbers: BTreeMap<SiteId, BTreeMap<Arc<[u8]>, i32>>,
@@ -32,31 +32,31 @@ struct WatchedPlace {
     path: Arc<[u8]>,
 }
 
-/// What the kernel tells (`inotify(7)`).
+/// An event of the kernel (`inotify(7)`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WatchEvent<'a> {
-    /// Which watch it is of.
+    /// The number of its watch.
     pub(crate) number: i32,
     /// What has happened.
     pub(crate) flags: ReadFlags,
-    /// To which entry; `None` if it is about the directory itself.
+    /// The name of the entry; `None` for the directory itself.
     pub(crate) name: Option<&'a [u8]>,
 }
 
-/// Where reports go.
+/// Where the table sends reports.
 pub(crate) trait Sink {
-    /// Takes what is no change.
+    /// Takes a report that is not a change.
     fn push(&mut self, report: ChangeReport);
 
-    /// Takes a change, if it makes a difference.
+    /// Takes a change, unless it is already covered.
     fn changed(&mut self, site: SiteId, change: impl FnOnce() -> Change);
 
-    /// Takes note that events of a site were lost, of which nothing is watched any more.
+    /// Notes that events of a site were lost. Nothing of the site is watched any more.
     fn lose(&mut self, site: SiteId);
 }
 
 impl WatchTable {
-    /// Whether nothing more can be watched.
+    /// Whether no more can be watched.
     pub(crate) fn is_full(&self) -> bool {
         self.count >= WATCHES_MAX
     }
@@ -66,12 +66,12 @@ impl WatchTable {
         self.numbers.get(&site).is_some_and(|numbers| numbers.contains_key(path))
     }
 
-    /// The sites of which anything is watched.
+    /// The sites with watches.
     pub(crate) fn sites(&self) -> Vec<SiteId> {
         self.numbers.keys().copied().collect()
     }
 
-    /// Notes a watch on a directory; those above it are watched.
+    /// Adds the watch of a directory; those above it are already watched.
     pub(crate) fn add(&mut self, site: SiteId, path: &[u8], number: i32) {
         let path: Arc<[u8]> = path.into();
         let before = self.numbers.entry(site).or_default().insert(Arc::clone(&path), number);
@@ -80,8 +80,8 @@ impl WatchTable {
         self.count += 1;
     }
 
-    /// Ends the watch on a directory, and those beneath it. Tells `end` which numbers stand for
-    /// nothing any more, and returns whether the directory was watched.
+    /// Ends the watches of a directory and of those beneath it. Calls `end` with the numbers that
+    /// are no longer used. Returns whether the directory was watched.
     pub(crate) fn forget(&mut self, site: SiteId, path: &[u8], end: &mut dyn FnMut(i32)) -> bool {
         let Some(numbers) = self.numbers.get_mut(&site) else { return false };
         if !numbers.contains_key(path) {
@@ -93,7 +93,7 @@ impl WatchTable {
                 return true;
             }
             *count -= 1;
-            let left = places.get_mut(number).expect("a place has a number, and that has it");
+            let left = places.get_mut(number).expect("the number of a place lists the place");
             left.retain(|place| place.site != site || place.path != *other);
             if left.is_empty() {
                 places.remove(number);
@@ -107,7 +107,7 @@ impl WatchTable {
         true
     }
 
-    /// Finds out what an event means, and reports it. `end` is that of [`WatchTable::forget`].
+    /// Reports what an event means. `end` is as for [`WatchTable::forget`].
     pub(crate) fn take_in(
         &mut self,
         event: &WatchEvent<'_>,
@@ -115,10 +115,10 @@ impl WatchTable {
         end: &mut dyn FnMut(i32),
     ) {
         if event.flags.contains(ReadFlags::QUEUE_OVERFLOW) {
-            // Directories may have been moved: no path is certain any more.
+            // Directories may have been moved, so no path is certain any more.
             return self.lose(self.sites(), sink, end);
         }
-        // Watches that have ended may have left events behind.
+        // Events of a watch that has ended may still come.
         let Some(places) = self.places.get(&event.number) else { return };
         for place in places.clone() {
             match event.name {
@@ -128,7 +128,7 @@ impl WatchTable {
         }
     }
 
-    /// Ends all watches of these sites, of which reports are lost.
+    /// Ends all watches of these sites, whose reports are lost.
     pub(crate) fn lose(
         &mut self,
         sites: Vec<SiteId>,
@@ -149,8 +149,9 @@ impl WatchTable {
         end: &mut dyn FnMut(i32),
     ) {
         let WatchedPlace { site, path } = place;
-        // It was moved, removed or unmounted; or others may enter it now. Then the watch stays: to
-        // make it anew, the kernel goes over all names in there that it has in memory.
+        // It was moved, removed or unmounted; or its permissions have changed. In the last case the
+        // watch stays, because to make it again, the kernel would go over all names of the
+        // directory that it has in memory.
         if !flags.contains(ReadFlags::ATTRIB) && self.forget(*site, path, end) {
             sink.push(ChangeReport::Unwatched { site: *site, path: path[..].into() });
         }
@@ -169,7 +170,8 @@ impl WatchTable {
         end: &mut dyn FnMut(i32),
     ) {
         let WatchedPlace { site, path: directory } = place;
-        // A link to a directory is not told from a file, and who may enter may have changed.
+        // A name that moves may be a link to a directory, which looks like a file here. Permissions
+        // of a directory decide about all beneath it.
         let entered = ReadFlags::ATTRIB | ReadFlags::ISDIR;
         let moved = flags.intersects(MOVES);
         let beneath = moved || flags.contains(entered);

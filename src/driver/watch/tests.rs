@@ -1,4 +1,4 @@
-//! What is reported of real directories.
+//! Reports of changes in real directories.
 
 mod scene;
 
@@ -15,7 +15,7 @@ use crate::driver::Links;
 use scene::{MARK, PATIENCE, SITE, Scene, can_watch, folder_of, gated, posting, told_of};
 
 #[test]
-fn what_happens_is_told() {
+fn changes_are_reported() {
     type Act = fn(&Path);
     let cases: [(&str, Act, &[&str]); 11] = [
         ("create", |root| drop(fs::File::create(root.join("new")).unwrap()), &["|new/", "|new"]),
@@ -49,7 +49,7 @@ fn what_happens_is_told() {
         act(scene.folder.path());
         let told = scene.changes();
         if case == "a directory goes" {
-            // In whatever order things are removed.
+            // The order in which things are removed is not fixed.
             for change in ["|d/", "d|file/", "d|sub/"] {
                 assert!(told.contains(&change.into()), "{told:?}");
             }
@@ -70,7 +70,8 @@ fn turn(root: &Path) {
     fs::rename(root.join("next"), root.join("link")).unwrap();
 }
 
-/// Where a directory was, there may be another: it is watched by what its path leads to now.
+/// Another directory may take the place of one that is watched: its path is watched where it leads
+/// now.
 #[test]
 fn a_path_is_watched_where_it_leads() {
     let Some(mut scene) = Scene::new(&["old/sub", "new/sub"]) else { return };
@@ -86,7 +87,7 @@ fn a_path_is_watched_where_it_leads() {
     assert_eq!(scene.changes(), told);
 }
 
-/// Whoever remembers the answers knows what is in doubt.
+/// So a user that remembers the answers knows what is watched.
 #[test]
 fn a_request_is_answered_once() {
     let Some(mut scene) = Scene::new(&["d/sub"]) else { return };
@@ -104,22 +105,22 @@ fn a_request_is_answered_once() {
     assert_eq!(ask(&mut scene, "d/sub"), [watched("d"), watched("d/sub")]);
     assert_eq!(ask(&mut scene, "d/sub"), []);
     assert_eq!(ask(&mut scene, "d"), []);
-    // What is missing is in the directory above, as far as there is one.
+    // A missing directory is reported by the directory above it, if that exists.
     assert_eq!(ask(&mut scene, "new/sub"), [unwatched("new/sub")]);
     assert_eq!(ask(&mut scene, "d/new"), [unwatched("d/new")]);
     fs::create_dir(scene.path("new")).unwrap();
     assert_eq!(scene.read(), [came("new")]);
     assert_eq!(ask(&mut scene, "new/sub"), [watched("new"), unwatched("new/sub")]);
-    // What was moved is watched anew.
+    // A directory that was moved is watched again.
     fs::rename(scene.path("d"), scene.path("e")).unwrap();
     assert_eq!(scene.read(), [unwatched("d"), came("d"), came("e")]);
     assert_eq!(ask(&mut scene, "d/sub"), [unwatched("d/sub")]);
     assert_eq!(ask(&mut scene, "e/sub"), [watched("e"), watched("e/sub")]);
 }
 
-/// Not faster than that: nothing is said of how late it may be.
+/// Tests the minimum only: reports may be late on a busy machine.
 #[test]
-fn postings_rest() {
+fn there_is_a_rest_between_posts() {
     let (sender, reports) = mpsc::channel();
     let (times, posted) = mpsc::channel();
     let post = Box::new(move |batch: Vec<ChangeReport>| {
@@ -136,7 +137,7 @@ fn postings_rest() {
     let posted: Vec<(Instant, usize)> = posted.try_iter().collect();
     assert!(posted.len() > 3, "there was more than one posting");
     for pair in posted.windows(2) {
-        // The rest is counted from when the posting was decided on.
+        // The rest begins when the post is decided, which may be a little before.
         let between = pair[1].0 - pair[0].0;
         assert!(between > REST / 2 || pair[0].1 == BATCH_MAX, "{between:?}");
     }
@@ -144,7 +145,7 @@ fn postings_rest() {
 
 #[test]
 fn a_storm_becomes_everything() {
-    // Less than the kernel keeps: each is created and closed.
+    // Fewer than the kernel can queue: each file is created and closed.
     const FILES: usize = 2000;
     let (post, reports, gate) = gated();
     let Some(mut scene) = Scene::posting(&["d"], post, reports) else { return };
@@ -155,10 +156,11 @@ fn a_storm_becomes_everything() {
     }
     gate.open();
     let told = scene.changes();
-    // What the first posting had when the gate was shut, and all the rest.
+    // The changes of the post that was under way when the gate was shut, and one report for the
+    // rest.
     assert!(told.len() <= CHANGES_MAX + 1, "{}", told.len());
     assert_eq!(told.last().map(String::as_str), Some("everything"));
-    assert!(scene.holds("d"), "what is watched stays");
+    assert!(scene.holds("d"), "the watches stay");
     fs::File::create(scene.path("d/after")).unwrap();
     assert_eq!(scene.changes(), ["d|after/", "d|after"]);
 }
@@ -177,7 +179,7 @@ fn after_lost_events_no_path_is_certain() {
     gate.shut();
     let names = ["one", "two"].map(|name| scene.path(name));
     fs::write(&names[0], "").unwrap();
-    // Some are read before it posts: there are two events for each, so that leaves enough.
+    // Some events are read before the post waits. Each rename causes two, so enough are left.
     for round in 0..max {
         fs::rename(&names[round % 2], &names[(round + 1) % 2]).unwrap();
     }
@@ -216,13 +218,13 @@ fn watches_are_bounded_and_the_first_ones_stay() {
     // The root and `d` are watched too, and the root of the marks.
     assert_eq!((watched, scene.watched.len()), (WATCHES_MAX - 3, WATCHES_MAX));
     assert!(scene.watch(names[0]) && !scene.watch(names[watched]));
-    // What is gone makes room.
+    // A directory that is removed makes room.
     fs::remove_dir(scene.path(names[0])).unwrap();
     scene.read();
     assert!(scene.watch(names[watched]));
 }
 
-/// Nobody would tell of the links that a path leads through.
+/// Nothing would report a change of the links on the way to a directory.
 #[test]
 fn a_directory_behind_a_link_is_not_watched() {
     let Some(mut scene) = Scene::new(&["d/sub"]) else { return };
@@ -232,7 +234,7 @@ fn a_directory_behind_a_link_is_not_watched() {
         fs::write(scene.path("d/file"), "").unwrap();
         assert!(!scene.watch(missing), "{missing:?}");
     }
-    // The directory above is, if there is one, and tells of what is not there yet.
+    // The directory above is watched, if it exists, and reports when the missing one appears.
     assert_eq!(scene.count(), 2);
     assert!(scene.watch("d/sub"));
     scene.watcher.forget(SITE);
@@ -244,14 +246,14 @@ fn a_directory_behind_a_link_is_not_watched() {
 }
 
 #[test]
-fn nothing_is_watched_unasked() {
+fn nothing_is_watched_without_a_request() {
     let (post, reports) = posting();
     drop(Inotify::new(post));
     assert_eq!(reports.recv(), Err(mpsc::RecvError));
 }
 
 #[test]
-fn a_change_may_be_of_entries() {
+fn a_change_says_whose_entries_have_changed() {
     let entry = |directory: &str, name: &str, beneath| Change::Entry {
         directory: directory.as_bytes().into(),
         name: name.as_bytes().into(),
@@ -271,7 +273,7 @@ fn a_change_may_be_of_entries() {
     }
 }
 
-/// The same inode: the kernel has one watch, and each site hears of it.
+/// The inode is the same: the kernel has one watch, and each site gets reports.
 #[test]
 fn a_directory_of_two_sites_is_reported_to_both() {
     let Some(mut scene) = Scene::new(&["d/sub"]) else { return };
@@ -295,12 +297,12 @@ fn a_directory_of_two_sites_is_reported_to_both() {
     let set = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     let both = ["1 d/sub|file/", "1 d/sub|file", "2 sub|file/", "2 sub|file"];
     assert_eq!(told(scene.read()), set(&both));
-    // What one forgets is still watched for the other.
+    // What one site forgets is still watched for the other.
     scene.watcher.forget(inner);
     scene.read();
     fs::remove_file(scene.path("d/sub/file")).unwrap();
     assert_eq!(told(scene.read()), set(&["1 d/sub|file/"]));
-    // The root of one is a directory of the other: it ends for both.
+    // The root of one site is a directory of the other: the watch ends for both.
     assert!(scene.watcher.watch(inner, &root, b"sub"));
     scene.read();
     fs::rename(scene.path("d"), scene.path("e")).unwrap();
@@ -308,9 +310,9 @@ fn a_directory_of_two_sites_is_reported_to_both() {
     assert_eq!(scene.count(), 1);
 }
 
-/// Nothing is lost silently while there is no room for reports.
+/// No report is lost silently while there is no room for reports.
 #[test]
-fn who_has_refused_is_told_of_everything() {
+fn refused_reports_become_everything() {
     let (mut post, reports) = posting();
     let (full, refusals) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let (is_full, refused) = (Arc::clone(&full), Arc::clone(&refusals));
@@ -327,10 +329,10 @@ fn who_has_refused_is_told_of_everything() {
     fs::File::create(scene.path("d/file")).unwrap();
     let until = Instant::now() + PATIENCE;
     while refusals.load(Ordering::SeqCst) < 3 {
-        assert!(Instant::now() < until, "it is tried again");
+        assert!(Instant::now() < until, "the post is not tried again");
         std::thread::sleep(Duration::from_millis(1));
     }
-    // Nobody watches any more.
+    // Nothing is watched any more.
     fs::File::create(scene.path("d/other")).unwrap();
     full.store(false, Ordering::SeqCst);
     assert_eq!((scene.read(), scene.count()), (ended(SITE).to_vec(), 0));
@@ -344,14 +346,14 @@ fn a_drop_ends_the_thread() {
     let Some(scene) = Scene::new(&["d"]) else { return };
     let Scene { watcher, reports, .. } = scene;
     drop(watcher);
-    // What it posted to is gone with it.
+    // The sender is dropped with `post`.
     while reports.try_recv().is_ok() {}
     assert_eq!(reports.try_recv(), Err(mpsc::TryRecvError::Disconnected));
 }
 
-/// As on a disk that does not answer: here it is the posting that never ends.
+/// As with a disk that does not answer; here it is `post` that hangs.
 #[test]
-fn a_drop_leaves_a_thread_behind_that_hangs() {
+fn a_drop_abandons_a_thread_that_hangs() {
     let (gate, opened) = mpsc::channel::<()>();
     let (reached, reaches) = mpsc::channel();
     let post = Box::new(move |_| {
@@ -361,7 +363,7 @@ fn a_drop_leaves_a_thread_behind_that_hangs() {
     });
     let (folder, root) = folder_of(&[]);
     if !can_watch(folder.path()) {
-        println!("skipped: there is no watch to be had (fs.inotify in proc(5))");
+        println!("skipped: no watch is available (fs.inotify in proc(5))");
         return;
     }
     let mut watcher = Inotify::new(post);

@@ -1,4 +1,4 @@
-//! A root that is watched, and what was reported of it.
+//! A root that is watched, and the reports about it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,11 +18,11 @@ use crate::driver::{File, Links};
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The site of most tests, and the one that marks how far the reports have come.
+/// The site of most tests, and the site whose reports mark how far the others have come.
 pub(super) const SITE: SiteId = SiteId(1);
 pub(super) const MARK: SiteId = SiteId(99);
 
-/// A root with directories in it, what watches it, and what it has reported.
+/// A root with directories in it, its watcher, and the reports.
 pub(super) struct Scene {
     pub(super) folder: TempDir,
     pub(super) root: Arc<File>,
@@ -30,11 +30,11 @@ pub(super) struct Scene {
     marks: u64,
     pub(super) watcher: Inotify,
     pub(super) reports: Receiver<ChangeReport>,
-    /// What is watched, as far as is known from the reports.
+    /// What is watched, according to the reports.
     pub(super) watched: BTreeSet<(SiteId, Vec<u8>)>,
 }
 
-/// Whether the kernel has an instance and a watch for us, apart from what is tested here.
+/// Whether inotify works here, apart from the code under test.
 pub(super) fn can_watch(folder: &Path) -> bool {
     let instance = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK);
     instance.is_ok_and(|one| inotify::add_watch(&one, folder, WatchFlags::MODIFY).is_ok())
@@ -54,26 +54,26 @@ pub(super) fn posting() -> (Post, Receiver<ChangeReport>) {
     let (sender, reports) = mpsc::channel();
     let post = move |batch: Vec<ChangeReport>| {
         assert!((1..=BATCH_MAX).contains(&batch.len()));
-        // Nobody listens any more when the test is over.
+        // The receiver is gone when the test is over.
         batch.into_iter().for_each(|report| drop(sender.send(report)));
         Ok(())
     };
     (Box::new(post), reports)
 }
 
-/// Keeps the thread of a watcher in its posting.
+/// Holds the thread of a watcher in `post`.
 pub(super) struct Gate {
     shut: Arc<AtomicBool>,
     sender: mpsc::Sender<()>,
 }
 
 impl Gate {
-    /// From now on the next posting waits, and so nobody reads events.
+    /// From now on, the next post waits, and so no events are read.
     pub(super) fn shut(&self) {
         self.shut.store(true, Ordering::SeqCst);
     }
 
-    /// Ends that.
+    /// Lets the post go on.
     pub(super) fn open(self) {
         self.shut.store(false, Ordering::SeqCst);
         self.sender.send(()).unwrap();
@@ -96,7 +96,7 @@ pub(super) fn gated() -> (Post, Receiver<ChangeReport>, Gate) {
 }
 
 impl Scene {
-    /// `None` where the kernel has no inotify for us. The root is watched.
+    /// `None` if inotify does not work here. The root is watched.
     pub(super) fn new(directories: &[&str]) -> Option<Self> {
         let (post, reports) = posting();
         Self::posting(directories, post, reports)
@@ -109,7 +109,7 @@ impl Scene {
     ) -> Option<Self> {
         let (folder, root) = folder_of(directories);
         if !can_watch(folder.path()) {
-            println!("skipped: there is no watch to be had (fs.inotify in proc(5))");
+            println!("skipped: no watch is available (fs.inotify in proc(5))");
             return None;
         }
         let (mark, watched) = (folder_of(&[]), BTreeSet::new());
@@ -124,9 +124,9 @@ impl Scene {
         self.folder.path().join(path)
     }
 
-    /// The next report, which is taken in.
+    /// The next report, which updates `watched`.
     pub(super) fn next(&mut self) -> ChangeReport {
-        let report = self.reports.recv_timeout(PATIENCE).expect("it is reported in time");
+        let report = self.reports.recv_timeout(PATIENCE).expect("a report comes in time");
         match &report {
             ChangeReport::Watched { site, path } => {
                 assert!(self.watched.insert((*site, path.to_vec())), "{path:?} is watched already");
@@ -139,8 +139,7 @@ impl Scene {
         report
     }
 
-    /// All that is reported of what was asked for and has happened before: requests and events
-    /// have their order.
+    /// All reports about earlier requests and events, both of which are handled in order.
     pub(super) fn read(&mut self) -> Vec<ChangeReport> {
         self.marks += 1;
         let missing = format!("missing-{}", self.marks);
@@ -151,7 +150,7 @@ impl Scene {
             _ => false,
         });
         let marked = self.marks.to_string();
-        // One event, unlike a file, which is also closed.
+        // A directory causes one event; a file would also be closed.
         fs::create_dir(self.mark.0.path().join(&marked)).unwrap();
         self.read_until(&mut reports, |report| match report {
             ChangeReport::Changed { change: Change::Entry { name, .. }, .. } => {
@@ -178,7 +177,7 @@ impl Scene {
         }
     }
 
-    /// The changes among them, each once if it is told several times in a row.
+    /// The changes among them; a change that is reported several times in a row counts once.
     pub(super) fn changes(&mut self) -> Vec<String> {
         let mut told = Vec::new();
         for report in self.read() {
@@ -194,12 +193,12 @@ impl Scene {
         self.watched.contains(&(SITE, path.as_bytes().to_vec()))
     }
 
-    /// Directories that are watched, without the marks.
+    /// The number of watched directories, without the marks.
     pub(super) fn count(&self) -> usize {
         self.watched.iter().filter(|(site, _)| *site != MARK).count()
     }
 
-    /// Watches a directory; says whether that was possible.
+    /// Watches a directory; returns whether that succeeded.
     pub(super) fn watch(&mut self, path: &str) -> bool {
         assert!(self.watcher.watch(SITE, &self.root, path.as_bytes()));
         self.read();
@@ -207,7 +206,7 @@ impl Scene {
     }
 }
 
-/// A change, for a person: `directory|name`, with a slash if everything beneath may have changed.
+/// A change as text: `directory|name`, with a slash if everything beneath may have changed.
 pub(super) fn told_of(change: &Change) -> String {
     let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
     match change {
