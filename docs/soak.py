@@ -42,7 +42,7 @@ from measuring import check_binary, make_parser
 
 BLOCK = 4096
 PAD = random.Random(1).randbytes(2 * BLOCK)
-PATIENCE = 30  # Seconds for an answer.
+WAIT_MAX = 30  # Seconds for an answer.
 STALE = 5  # Seconds: twice the default of --revalidate, and what a busy machine adds.
 EXAMPLES = 3  # Of each kind of error, printed at the end.
 JUDGED = 5  # Minutes: a shorter run shows no trend.
@@ -105,7 +105,7 @@ class Connection:
         if "receive_buffer" in options:
             size = options["receive_buffer"]
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
-        self.socket.settimeout(PATIENCE)
+        self.socket.settimeout(WAIT_MAX)
         self.socket.connect(address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.pause = options.get("pause", 0)
@@ -749,7 +749,7 @@ def soak(options, root):
     errors, examples = collections.Counter(), collections.defaultdict(list)
     for _ in range(options.processes):
         try:
-            counted, texts = results.get(timeout=4 * PATIENCE)
+            counted, texts = results.get(timeout=4 * WAIT_MAX)
         except queue.Empty:
             counted, texts = {"a client that does not end": 1}, {}
         errors.update(counted)

@@ -39,13 +39,13 @@ impl FileFailure {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum AcceptFailure {
     /// The queue is empty: `EAGAIN`.
-    Nobody,
+    WouldBlock,
     /// Descriptors or memory ran out: `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`. The accept is tried
     /// again after [`ACCEPT_RETRY`](super::ACCEPT_RETRY).
     Shortage,
     /// The accept can be tried again at once: the connection ended before it was accepted, its
     /// network failed, or a signal came.
-    Passing,
+    Transient,
     /// The listener itself fails.
     Broken,
 }
@@ -54,7 +54,7 @@ impl AcceptFailure {
     /// Classifies an error number.
     pub(super) fn of(code: i32) -> Self {
         match code {
-            libc::EAGAIN => Self::Nobody,
+            libc::EAGAIN => Self::WouldBlock,
             libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => Self::Shortage,
             libc::EINTR
             | libc::ECONNABORTED
@@ -65,7 +65,7 @@ impl AcceptFailure {
             | libc::ENONET
             | libc::EHOSTDOWN
             | libc::EHOSTUNREACH
-            | libc::ENOPROTOOPT => Self::Passing,
+            | libc::ENOPROTOOPT => Self::Transient,
             _ => Self::Broken,
         }
     }

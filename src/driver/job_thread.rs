@@ -197,7 +197,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const WAIT_MAX: Duration = Duration::from_secs(10);
 
     /// Reports each notification.
     #[derive(Debug)]
@@ -220,7 +220,7 @@ mod tests {
     }
 
     fn answer(jobs: &mut JobThread, rings: &Receiver<()>) -> (u64, io::Result<Vec<u8>>) {
-        rings.recv_timeout(PATIENCE).unwrap();
+        rings.recv_timeout(WAIT_MAX).unwrap();
         let (token, result) = jobs.next_answer().expect("the result comes before its notification");
         (token.0, result)
     }
@@ -234,7 +234,7 @@ mod tests {
             Ok(b"begun".to_vec())
         };
         jobs.submit(Token(0), Job::new(work)).1.unwrap();
-        begins.recv_timeout(PATIENCE).unwrap();
+        begins.recv_timeout(WAIT_MAX).unwrap();
         open
     }
 
@@ -323,7 +323,7 @@ mod tests {
         assert_eq!(Arc::strong_count(&waits), 1);
         assert_eq!(queue.strong_count(), 1, "the thread still runs its job");
         drop(gate);
-        let until = std::time::Instant::now() + PATIENCE;
+        let until = std::time::Instant::now() + WAIT_MAX;
         while queue.strong_count() > 0 {
             assert!(std::time::Instant::now() < until, "the thread has not ended");
             thread::sleep(Duration::from_millis(1));

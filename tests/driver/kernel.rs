@@ -23,8 +23,8 @@ pub(crate) trait Kernel: Driver + Sized + 'static {
     /// Its name for `--driver`.
     const KIND: DriverKind;
 
-    /// See [`Subject::CALLS_FOR_NEWS`].
-    const CALLS_FOR_NEWS: Option<u64>;
+    /// See [`Subject::CALLS_FOR_EVENTS`].
+    const CALLS_FOR_EVENTS: Option<u64>;
 
     /// See [`Subject::GIVES_TURNS`].
     const GIVES_TURNS: bool;
@@ -36,7 +36,7 @@ macro_rules! kernel {
     ($($kind:ident = $driver:ty: $calls_for_news:expr, $gives_turns:expr;)*) => { $(
         impl Kernel for $driver {
             const KIND: DriverKind = DriverKind::$kind;
-            const CALLS_FOR_NEWS: Option<u64> = $calls_for_news;
+            const CALLS_FOR_EVENTS: Option<u64> = $calls_for_news;
             const GIVES_TURNS: bool = $gives_turns;
 
             fn start(limits: &Limits) -> io::Result<Self> {
@@ -63,7 +63,7 @@ impl<D: Kernel> Subject for D {
     type Dialer = SocketAddr;
     type Files = Folder;
 
-    const CALLS_FOR_NEWS: Option<u64> = D::CALLS_FOR_NEWS;
+    const CALLS_FOR_EVENTS: Option<u64> = D::CALLS_FOR_EVENTS;
     const GIVES_TURNS: bool = D::GIVES_TURNS;
 
     fn open(limits: &Limits) -> io::Result<Self> {

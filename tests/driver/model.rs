@@ -51,7 +51,7 @@ impl Drop for Told {
 
 /// The kind of an op in flight, which decides its outcome.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum DriverKind {
+enum OpKind {
     Accept,
     Receive(usize),
     /// The connection, and the length of its stream before this send.
@@ -123,7 +123,7 @@ struct World<S: Subject> {
     files: S::Files,
     file: Arc<File>,
     content: Vec<u8>,
-    ops: HashMap<Token, DriverKind>,
+    ops: HashMap<Token, OpKind>,
     /// All ops so far, because a cancel may name any of them.
     names: Vec<(OpId, Token)>,
     /// Ops that were cancelled: no other op may end as cancelled.
@@ -188,7 +188,7 @@ impl<S: Subject> World<S> {
             }
             2 if self.accepting.is_none() => {
                 let op = Op::AcceptMany { listener: self.listener };
-                self.accepting = Some(self.submit(DriverKind::Accept, op));
+                self.accepting = Some(self.submit(OpKind::Accept, op));
             }
             // The peer is dropped, because an accepted socket does not show whose it is.
             3 if self.waiting < 3 => {
@@ -204,7 +204,7 @@ impl<S: Subject> World<S> {
             21 => self.read(),
             22 => {
                 let op = Op::OpenFile { root: self.files.root(), path: c"file".into() };
-                self.submit(DriverKind::Open, op);
+                self.submit(OpKind::Open, op);
             }
             23 if !self.names.is_empty() => {
                 let any = self.random.usize(..self.names.len());
@@ -233,7 +233,7 @@ impl<S: Subject> World<S> {
         self.connections.push(Connection::new(Some(sock), Some(peer)));
     }
 
-    fn submit(&mut self, kind: DriverKind, op: Op) -> OpId {
+    fn submit(&mut self, kind: OpKind, op: Op) -> OpId {
         self.tokens += 1;
         let token = Token(self.tokens);
         let name = self.driver.submit(token, op);
@@ -245,7 +245,7 @@ impl<S: Subject> World<S> {
     fn receive(&mut self, number: usize) {
         let Some(connection) = self.connections.get(number) else { return };
         if let (Some(sock), None) = (connection.sock, connection.receiving) {
-            let name = self.submit(DriverKind::Receive(number), Op::RecvMany { sock });
+            let name = self.submit(OpKind::Receive(number), Op::RecvMany { sock });
             self.connections[number].receiving = Some(name);
         }
     }
@@ -278,7 +278,7 @@ impl<S: Subject> World<S> {
         }
         let fin = self.random.u8(..10) == 0;
         connection.fin |= fin;
-        let name = self.submit(DriverKind::Send(number, before), Op::Send { sock, chain, fin });
+        let name = self.submit(OpKind::Send(number, before), Op::Send { sock, chain, fin });
         self.connections[number].sending = Some(name);
         self.lent.insert(Token(self.tokens), lent);
     }
@@ -286,7 +286,7 @@ impl<S: Subject> World<S> {
     fn read(&mut self) {
         let offset = self.random.usize(..self.content.len() + 100);
         let buffer = Vec::with_capacity(self.random.usize(..50_000));
-        let kind = DriverKind::Read { offset, room: buffer.capacity() };
+        let kind = OpKind::Read { offset, room: buffer.capacity() };
         let file = Arc::clone(&self.file);
         self.submit(kind, Op::ReadFile { file, offset: offset as u64, buffer });
     }
@@ -296,7 +296,7 @@ impl<S: Subject> World<S> {
         let Some(sock) = connection.sock.take() else { return };
         connection.torn = true;
         let reset = self.random.bool();
-        self.submit(DriverKind::Close(number), Op::Close { sock, reset });
+        self.submit(OpKind::Close(number), Op::Close { sock, reset });
     }
 
     fn peer_writes(&mut self, number: usize) {
@@ -369,21 +369,21 @@ impl<S: Subject> World<S> {
         let was_cancelled = self.cancelled.contains(&token);
         let may_fail = |error: &std::io::Error| was_cancelled && is_cancelled(error);
         match (kind, outcome) {
-            (DriverKind::Accept, Outcome::Accepted(result)) => {
+            (OpKind::Accept, Outcome::Accepted(result)) => {
                 assert!(result.as_ref().err().is_none_or(may_fail), "{result:?}");
                 self.accepted(result, more);
             }
-            (DriverKind::Receive(number), Outcome::Received(result)) => {
+            (OpKind::Receive(number), Outcome::Received(result)) => {
                 let is_well = result.as_ref().err().is_none_or(may_fail);
                 assert!(is_well || self.connections[number].torn, "{result:?}");
                 self.received(number, result, more);
             }
-            (DriverKind::Send(number, before), Outcome::Sent(result, chain)) if !more => {
+            (OpKind::Send(number, before), Outcome::Sent(result, chain)) if !more => {
                 let is_well = result.as_ref().err().is_none_or(may_fail);
                 assert!(is_well || self.connections[number].torn, "{result:?}");
                 self.sent(number, before, result, &chain);
             }
-            (DriverKind::Read { offset, room }, Outcome::FileRead(result, buffer)) if !more => {
+            (OpKind::Read { offset, room }, Outcome::FileRead(result, buffer)) if !more => {
                 let start = offset.min(self.content.len());
                 let end = self.content.len().min(start + room);
                 match result {
@@ -394,11 +394,11 @@ impl<S: Subject> World<S> {
                     Err(error) => assert!(may_fail(&error), "{error}"),
                 }
             }
-            (DriverKind::Open, Outcome::Opened(result)) if !more => match result {
+            (OpKind::Open, Outcome::Opened(result)) if !more => match result {
                 Ok(file) => assert_eq!(file.metadata().len, self.content.len() as u64),
                 Err(error) => assert!(may_fail(&error), "{error}"),
             },
-            (DriverKind::Close(number), Outcome::Closed) if !more => {
+            (OpKind::Close(number), Outcome::Closed) if !more => {
                 let connection = &self.connections[number];
                 let others = (connection.receiving, connection.sending);
                 assert_eq!(others, (None, None), "closed before its other ops were over");
@@ -480,11 +480,11 @@ impl<S: Subject> World<S> {
         for number in 0..self.connections.len() {
             self.close(number);
         }
-        let accepts = self.ops.iter().filter(|(_, kind)| **kind == DriverKind::Accept);
+        let accepts = self.ops.iter().filter(|(_, kind)| **kind == OpKind::Accept);
         self.cancelled.extend(accepts.map(|(token, _)| *token));
         let op = Op::Close { sock: self.listener, reset: false };
         self.connections.push(Connection::new(None, None));
-        self.submit(DriverKind::Close(self.connections.len() - 1), op);
+        self.submit(OpKind::Close(self.connections.len() - 1), op);
         while !self.ops.is_empty() {
             assert!(Instant::now() < deadline, "stuck with {:?}", self.ops);
             self.wait(Duration::from_millis(1));

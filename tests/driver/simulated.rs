@@ -17,7 +17,7 @@ impl Subject for Sim {
     type Dialer = sim::Dialer;
     type Files = sim::Files;
 
-    const CALLS_FOR_NEWS: Option<u64> = Some(0);
+    const CALLS_FOR_EVENTS: Option<u64> = Some(0);
     const GIVES_TURNS: bool = true;
 
     fn open(limits: &Limits) -> io::Result<Self> {

@@ -22,7 +22,7 @@ pub(crate) trait Subject: Driver + Sized + 'static {
     /// System calls of a wait that reports an event; one that reports none takes fewer. `None` is
     /// for a driver without notification, which polls sockets by trying: its calls cannot be
     /// bounded.
-    const CALLS_FOR_NEWS: Option<u64>;
+    const CALLS_FOR_EVENTS: Option<u64>;
 
     /// Whether the driver itself decides whose turn it is. If the kernel's scheduler does, every
     /// socket is served, but nothing bounds how many others come first.

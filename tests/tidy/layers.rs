@@ -1,4 +1,4 @@
-//! Which part of the source may import which, and that no files import each other in a circle.
+//! Which part of the source may import which, and that no files import each other in a cycle.
 //!
 //! `src/http/mod.rs` and `docs/architecture.md` show the layers. A part that is missing in the
 //! table is a violation, so a new folder must be entered with its allowed imports. The `KNOWN_`
@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::circles::{Circle, circles};
 use super::complain;
+use super::cycles::{Cycle, cycles};
 use super::imports::{Crate, Foreign, Need};
 
 /// The session contract, and the parts that it refers to.
@@ -49,8 +49,8 @@ const PLANNED: [&str; 1] = ["http::h2"];
 /// Imports that the table forbids and that still exist, from file to file.
 const KNOWN_IMPORTS: [(&str, &str); 0] = [];
 
-/// Circles of files that still exist, each with the reason.
-const KNOWN_CIRCLES: [(&[&str], &str); 0] = [];
+/// Cycles of files that still exist, each with the reason.
+const KNOWN_CYCLES: [(&[&str], &str); 0] = [];
 
 /// Parts that decide and perform no I/O, and the crates and modules that they must not use.
 const PURE: [&str; 3] = ["src/http/semantics/", "src/http/h1/", "src/http/site/"];
@@ -181,16 +181,15 @@ fn every_file_has_a_part_and_every_part_has_files() {
 
 #[test]
 fn no_files_need_each_other() {
-    let circles = circles(&source().needs());
-    let is_within = |circle: &Circle, known: &[&str]| {
-        circle.files.iter().all(|file| known.contains(&file.as_str()))
+    let cycles = cycles(&source().needs());
+    let is_within = |cycle: &Cycle, known: &[&str]| {
+        cycle.files.iter().all(|file| known.contains(&file.as_str()))
     };
-    let is_new = |circle: &&Circle| !KNOWN_CIRCLES.iter().any(|(all, _)| is_within(circle, all));
-    let mut breaches: Vec<String> =
-        circles.iter().filter(is_new).map(ToString::to_string).collect();
-    for file in KNOWN_CIRCLES.iter().flat_map(|(files, _)| *files) {
-        if !circles.iter().any(|circle| circle.files.contains(*file)) {
-            breaches.push(format!("{file} is in no circle: KNOWN_CIRCLES must not list it"));
+    let is_new = |cycle: &&Cycle| !KNOWN_CYCLES.iter().any(|(all, _)| is_within(cycle, all));
+    let mut breaches: Vec<String> = cycles.iter().filter(is_new).map(ToString::to_string).collect();
+    for file in KNOWN_CYCLES.iter().flat_map(|(files, _)| *files) {
+        if !cycles.iter().any(|cycle| cycle.files.contains(*file)) {
+            breaches.push(format!("{file} is in no cycle: KNOWN_CYCLES must not list it"));
         }
     }
     complain(&breaches);
@@ -221,10 +220,10 @@ fn pure_parts_do_not_use_the_kernel() {
 
 #[test]
 fn lists_name_files_that_exist() {
-    let circles = KNOWN_CIRCLES.iter().flat_map(|(files, _)| files.iter().copied());
+    let cycles = KNOWN_CYCLES.iter().flat_map(|(files, _)| files.iter().copied());
     let imports = KNOWN_IMPORTS.iter().flat_map(|(from, to)| [*from, *to]);
     let kernel = KNOWN_KERNEL.iter().map(|(file, _)| *file);
-    let all = circles.chain(imports).chain(kernel).chain(PURE).chain([HARNESS]);
+    let all = cycles.chain(imports).chain(kernel).chain(PURE).chain([HARNESS]);
     let all = all.chain(super::UNSAFE_FILES).chain(super::TEST_FOLDERS).chain([super::CASES]);
     let missing = all.filter(|file| !Path::new(file).exists());
     complain(

@@ -1,6 +1,6 @@
 //! Tests of the analysis of imports, on made-up sources.
 
-use super::circles::circles;
+use super::cycles::cycles;
 use super::imports::Crate;
 use super::layers::{forbidden, kernel_paths, layer_of};
 
@@ -156,16 +156,16 @@ fn a_struct_may_be_spread_over_the_files_beside_it() {
 }
 
 #[test]
-fn a_circle_is_found_and_described() {
+fn a_cycle_is_found_and_described() {
     let files = [
         ("src/lib.rs", "mod a; mod b; mod c; mod d;"),
         ("src/a.rs", "use crate::b::B;\npub struct A;"),
         ("src/b.rs", "\nuse crate::c::C;\npub struct B;"),
         ("src/c.rs", "pub struct C(crate::a::A);"),
-        // It imports the circle and is not part of it.
+        // It imports the cycle and is not part of it.
         ("src/d.rs", "use crate::{a::A, c::C}; pub struct D;"),
     ];
-    let found = circles(&Crate::read(files).needs());
+    let found = cycles(&Crate::read(files).needs());
     assert_eq!(found.len(), 1, "{found:?}");
     let told = "3 files need each other: src/a.rs, src/b.rs, src/c.rs\
         \n    src/a.rs:1: crate::b::B is in src/b.rs\
@@ -174,7 +174,7 @@ fn a_circle_is_found_and_described() {
     assert_eq!(found[0].to_string(), told);
     let mut open = files;
     open[3] = ("src/c.rs", "#[cfg(test)] mod tests { use crate::a::A; } pub struct C;");
-    assert_eq!(circles(&Crate::read(open).needs()), []);
+    assert_eq!(cycles(&Crate::read(open).needs()), []);
 }
 
 #[test]

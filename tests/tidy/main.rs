@@ -1,6 +1,6 @@
 //! House rules that a machine can check.
 
-mod circles;
+mod cycles;
 mod imports;
 mod layers;
 mod made_up;

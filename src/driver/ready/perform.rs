@@ -36,7 +36,7 @@ enum TurnEnd {
     /// There is no free buffer.
     WaitsForBuffer,
     /// No descriptor is free: the accept pauses.
-    Rest,
+    Backoff,
     /// A piece of a file is not in memory.
     Cold(Arc<File>, Range<u64>),
 }
@@ -107,7 +107,7 @@ impl<P: Poller> Ready<P> {
                 self.waits_for_buffer.push_back(op);
                 OpStage::WaitsForBuffer
             }
-            TurnEnd::Rest => {
+            TurnEnd::Backoff => {
                 self.backoff.push((now + ACCEPT_RETRY, op));
                 OpStage::Backoff
             }
@@ -143,18 +143,18 @@ impl<P: Poller> Ready<P> {
                 Err(error) => error,
             };
             match AcceptFailure::of_error(&error) {
-                AcceptFailure::Nobody if drain.is_some() => {
+                AcceptFailure::WouldBlock if drain.is_some() => {
                     return TurnEnd::Ended(Err(cancelled()));
                 }
-                AcceptFailure::Nobody => {
+                AcceptFailure::WouldBlock => {
                     self.stats.would_block += 1;
                     return TurnEnd::Blocked;
                 }
                 AcceptFailure::Shortage => {
                     let rests = drain.is_none_or(ListenerDrain::may_rest);
-                    return if rests { TurnEnd::Rest } else { TurnEnd::Ended(Err(cancelled())) };
+                    return if rests { TurnEnd::Backoff } else { TurnEnd::Ended(Err(cancelled())) };
                 }
-                AcceptFailure::Passing => {}
+                AcceptFailure::Transient => {}
                 AcceptFailure::Broken if drain.is_some() => {
                     return TurnEnd::Ended(Err(cancelled()));
                 }

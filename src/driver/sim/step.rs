@@ -32,7 +32,7 @@ enum StepEnd {
     /// There is no free buffer.
     WaitsForBuffer,
     /// No descriptor is free: the accept pauses.
-    Rest,
+    Backoff,
 }
 
 impl Sim {
@@ -63,7 +63,7 @@ impl Sim {
                 self.stats.buffer_waits += 1;
                 self.waits_for_buffer.push_back(op);
             }
-            StepEnd::Rest => self.plan_after(op, ACCEPT_RETRY),
+            StepEnd::Backoff => self.plan_after(op, ACCEPT_RETRY),
         }
     }
 
@@ -183,7 +183,7 @@ impl Sim {
         let Some(drain) = &mut socket.drain else { return end };
         let may_go_on = drain.may_accept();
         match end {
-            StepEnd::Rest if may_go_on && drain.may_rest() => StepEnd::Rest,
+            StepEnd::Backoff if may_go_on && drain.may_rest() => StepEnd::Backoff,
             StepEnd::Again | StepEnd::Spent if may_go_on => end,
             _ => StepEnd::Over(Err(cancelled())),
         }
@@ -235,7 +235,7 @@ impl Sim {
                 return StepEnd::Blocked;
             }
             if self.lacks_descriptor() {
-                return StepEnd::Rest;
+                return StepEnd::Backoff;
             }
             let Some(connection) = network.accept(listener) else { return StepEnd::Blocked };
             match self.insert(SocketEnd::Connection(connection)) {

@@ -70,7 +70,7 @@ impl Threads {
                 Err(error) => error,
             };
             match AcceptFailure::of_error(&error) {
-                AcceptFailure::Passing => {}
+                AcceptFailure::Transient => {}
                 AcceptFailure::Shortage if drain.may_rest() => {
                     self.backoff.push((now + ACCEPT_RETRY, op));
                     return false;

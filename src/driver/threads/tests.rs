@@ -10,7 +10,7 @@ use super::thread_pool::{IDLE_KEPT, NAME};
 use super::*;
 use crate::driver::{Chain, File, is_cancelled};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const WAIT_MAX: Duration = Duration::from_secs(10);
 const TOKEN: Token = Token(1);
 
 /// Serializes the tests, because they count the threads of the process.
@@ -32,7 +32,7 @@ fn threads() -> usize {
 
 /// Waits until the process has `count` such threads: `/proc` lists an ended thread for a moment.
 fn wait_for_threads(count: usize) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     while threads() != count {
         assert!(Instant::now() < deadline, "{} threads, not {count}", threads());
         std::thread::sleep(Duration::from_millis(1));
@@ -43,7 +43,7 @@ fn run_until(
     driver: &mut Threads,
     mut enough: impl FnMut(&[Completion], &Threads) -> bool,
 ) -> Vec<Completion> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     let mut all = Vec::new();
     while !enough(&all, driver) {
         assert!(Instant::now() < deadline, "timeout after {all:?}");
@@ -58,7 +58,7 @@ fn run(driver: &mut Threads) -> Outcome {
 
 fn connect(driver: &mut Threads) -> (Sock, UnixStream) {
     let (ours, peer) = UnixStream::pair().unwrap();
-    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    peer.set_read_timeout(Some(WAIT_MAX)).unwrap();
     (driver.adopt(ours.into()).unwrap(), peer)
 }
 
@@ -70,7 +70,7 @@ fn listen(driver: &mut Threads) -> (Sock, TcpListener) {
 
 fn dial(listener: &TcpListener) -> TcpStream {
     let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    peer.set_read_timeout(Some(WAIT_MAX)).unwrap();
     peer
 }
 
@@ -165,7 +165,7 @@ fn without_a_free_thread_a_receive_delivers_its_bytes_and_ends() {
     peer.write_all(b"served").unwrap();
     // The second receive takes the thread as soon as that has answered for the first.
     receive(&mut driver, second);
-    driver.mailbox.sleep(Some(Instant::now() + PATIENCE));
+    driver.mailbox.sleep(Some(Instant::now() + WAIT_MAX));
     let mut all = Vec::new();
     driver.wait(Some(Duration::ZERO), &mut all).unwrap();
     let outcomes: Vec<_> = all.iter().map(|one| (one.more, &one.outcome)).collect();
@@ -241,7 +241,7 @@ fn cancelling_receives_loses_no_byte() {
     });
     let mut got = Vec::new();
     let (mut ended, mut cancels) = (false, 0);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     let mut op = receive(&mut driver, sock);
     while !ended {
         assert!(Instant::now() < deadline, "{} bytes after {cancels} cancels", got.len());
@@ -279,7 +279,7 @@ fn cancelling_accepts_loses_no_connection() {
         std::thread::spawn(move || (0..COUNT).map(|_| dial(&dialled)).collect::<Vec<_>>());
     let mut op = driver.submit(TOKEN, Op::AcceptMany { listener });
     let mut accepted = 0;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     while accepted < COUNT {
         assert!(Instant::now() < deadline, "{accepted} connections");
         let mut all = Vec::new();
@@ -378,7 +378,7 @@ fn uncollected_answers_are_dropped_with_the_driver() {
     driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
     let waker = driver.waker();
     let mut peer = dial(&dialled);
-    driver.mailbox.sleep(Some(Instant::now() + PATIENCE));
+    driver.mailbox.sleep(Some(Instant::now() + WAIT_MAX));
     drop(driver);
     let end = peer.read(&mut [0; 1]);
     let reset = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionReset;
@@ -389,7 +389,7 @@ fn uncollected_answers_are_dropped_with_the_driver() {
 #[test]
 fn answers_to_a_closed_mailbox_are_dropped() {
     let (ours, mut peer) = UnixStream::pair().unwrap();
-    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    peer.set_read_timeout(Some(WAIT_MAX)).unwrap();
     let mailbox = ThreadMailbox::default();
     mailbox.close();
     let accepted = job::SocketResult::Accepted(Ok(ours.into()));
@@ -425,7 +425,7 @@ fn a_socket_made_non_blocking_through_a_duplicate_works_without_spinning() {
     let _alone = alone();
     let mut driver = Threads::open(&limits()).unwrap();
     let (ours, mut peer) = UnixStream::pair().unwrap();
-    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    peer.set_read_timeout(Some(WAIT_MAX)).unwrap();
     let duplicate = ours.try_clone().unwrap();
     let sock = driver.adopt(ours.into()).unwrap();
     duplicate.set_nonblocking(true).unwrap();

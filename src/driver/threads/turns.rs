@@ -85,10 +85,10 @@ impl Threads {
             }
             Err(error) => match AcceptFailure::of_error(&error) {
                 // An accept would block only if a duplicate was made non-blocking.
-                AcceptFailure::Shortage | AcceptFailure::Nobody => {
+                AcceptFailure::Shortage | AcceptFailure::WouldBlock => {
                     self.backoff.extend(op.map(|op| (now + ACCEPT_RETRY, op)));
                 }
-                AcceptFailure::Passing => self.runnable.extend(op),
+                AcceptFailure::Transient => self.runnable.extend(op),
                 AcceptFailure::Broken => {
                     socket.held = Held::Failed(error);
                     self.runnable.extend(op);

@@ -117,7 +117,7 @@ impl Uring {
                 Err(error) => error,
             };
             match AcceptFailure::of_error(&error) {
-                AcceptFailure::Passing => {}
+                AcceptFailure::Transient => {}
                 AcceptFailure::Shortage if drain.may_rest() => {
                     return self.backoff.push((handle, now + ACCEPT_RETRY));
                 }

@@ -133,7 +133,7 @@ impl Uring {
             AcceptFailure::Shortage => {
                 self.backoff.push((handle, Instant::now() + ACCEPT_RETRY));
             }
-            AcceptFailure::Nobody | AcceptFailure::Passing => self.arm_stream(handle),
+            AcceptFailure::WouldBlock | AcceptFailure::Transient => self.arm_stream(handle),
             AcceptFailure::Broken => {
                 self.finish_stream(handle, Err(io::Error::from_raw_os_error(-result)));
             }

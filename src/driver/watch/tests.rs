@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::driver::Links;
-use scene::{MARK, PATIENCE, SITE, Scene, can_watch, folder_of, gated, posting, told_of};
+use scene::{MARK, SITE, Scene, WAIT_MAX, can_watch, folder_of, gated, posting, told_of};
 
 #[test]
 fn changes_are_reported() {
@@ -327,7 +327,7 @@ fn refused_reports_become_everything() {
     assert!(scene.watch("d"));
     full.store(true, Ordering::SeqCst);
     fs::File::create(scene.path("d/file")).unwrap();
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + WAIT_MAX;
     while refusals.load(Ordering::SeqCst) < 3 {
         assert!(Instant::now() < until, "the post is not tried again");
         std::thread::sleep(Duration::from_millis(1));
@@ -368,9 +368,9 @@ fn a_drop_abandons_a_thread_that_hangs() {
     }
     let mut watcher = Inotify::new(post);
     assert!(watcher.watch(SITE, &root, b""));
-    reaches.recv_timeout(PATIENCE).unwrap();
+    reaches.recv_timeout(WAIT_MAX).unwrap();
     drop(watcher);
     assert_eq!(reaches.try_recv(), Err(mpsc::TryRecvError::Empty), "the thread is still there");
     drop(gate);
-    assert_eq!(reaches.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected));
+    assert_eq!(reaches.recv_timeout(WAIT_MAX), Err(mpsc::RecvTimeoutError::Disconnected));
 }

@@ -16,7 +16,7 @@ use crate::driver::watch::{
 };
 use crate::driver::{File, Links};
 
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// The site of most tests, and the site whose reports mark how far the others have come.
 pub(super) const SITE: SiteId = SiteId(1);
@@ -88,7 +88,7 @@ pub(super) fn gated() -> (Post, Receiver<ChangeReport>, Gate) {
     let gate = Gate { shut: Arc::clone(&shut), sender };
     let post = move |batch| {
         if shut.load(Ordering::SeqCst) {
-            opened.recv_timeout(PATIENCE).unwrap();
+            opened.recv_timeout(WAIT_MAX).unwrap();
         }
         post(batch)
     };
@@ -126,7 +126,7 @@ impl Scene {
 
     /// The next report, which updates `watched`.
     pub(super) fn next(&mut self) -> ChangeReport {
-        let report = self.reports.recv_timeout(PATIENCE).expect("a report comes in time");
+        let report = self.reports.recv_timeout(WAIT_MAX).expect("a report comes in time");
         match &report {
             ChangeReport::Watched { site, path } => {
                 assert!(self.watched.insert((*site, path.to_vec())), "{path:?} is watched already");

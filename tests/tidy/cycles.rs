@@ -1,4 +1,4 @@
-//! Circles of files that import each other.
+//! Cycles of files that import each other.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -6,35 +6,35 @@ use super::imports::Need;
 
 /// Files that import each other, directly or through others.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Circle {
+pub(crate) struct Cycle {
     pub(crate) files: BTreeSet<String>,
-    /// The imports of a shortest circle.
+    /// The imports of a shortest cycle.
     pub(crate) way: Vec<Need>,
 }
 
-/// All circles, each as large as possible: the strongly connected components of the file graph.
-pub(crate) fn circles(needs: &[Need]) -> Vec<Circle> {
+/// All cycles, each as large as possible: the strongly connected components of the file graph.
+pub(crate) fn cycles(needs: &[Need]) -> Vec<Cycle> {
     let mut graph = Graph::new();
     for need in needs {
         graph.entry(need.from.clone()).or_default().entry(need.to.clone()).or_insert(need);
     }
     let reached: BTreeMap<&String, BTreeSet<String>> =
         graph.keys().map(|from| (from, reached(&graph, from))).collect();
-    let mut circles: Vec<Circle> = Vec::new();
+    let mut cycles: Vec<Cycle> = Vec::new();
     for (from, all) in &reached {
-        let known = circles.iter().any(|circle| circle.files.contains(*from));
+        let known = cycles.iter().any(|cycle| cycle.files.contains(*from));
         if !known && all.contains(*from) {
             let back = |to: &&String| reached.get(to).is_some_and(|all| all.contains(*from));
             let files = all.iter().filter(back).cloned().collect();
-            circles.push(Circle { files, way: way_round(&graph, from) });
+            cycles.push(Cycle { files, way: way_round(&graph, from) });
         }
     }
-    circles
+    cycles
 }
 
 type Graph<'a> = BTreeMap<String, BTreeMap<String, &'a Need>>;
 
-/// All files that a file reaches, itself only if it is on a circle.
+/// All files that a file reaches, itself only if it is on a cycle.
 fn reached(graph: &Graph<'_>, from: &String) -> BTreeSet<String> {
     let mut reached = BTreeSet::new();
     let mut left = vec![from];
@@ -72,7 +72,7 @@ fn way_round(graph: &Graph<'_>, from: &String) -> Vec<Need> {
     way
 }
 
-impl std::fmt::Display for Circle {
+impl std::fmt::Display for Cycle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let files: Vec<&str> = self.files.iter().map(String::as_str).collect();
         write!(f, "{} files need each other: {}", files.len(), files.join(", "))?;
