@@ -179,10 +179,13 @@ mod tests {
         drop(log);
         let written = writes.iter().collect::<String>();
         assert!(written.len() <= 2 * WAITING_MAX + 100, "{} bytes", written.len());
-        let last = written.lines().last().unwrap();
-        assert!(last.contains("lines are missing"), "{last}");
-        let lost: usize = last.split(' ').nth(1).unwrap().parse().unwrap();
-        assert_eq!(written.lines().count() - 1 + lost, 3 * WAITING_MAX / line.len());
+        // There are several such lines if the thread takes what waits while lines are appended.
+        let is_gap = |line: &&str| line.contains("lines are missing");
+        let lost = |line: &str| line.split(' ').nth(1).unwrap().parse::<usize>().unwrap();
+        let lost: usize = written.lines().filter(is_gap).map(lost).sum();
+        assert!(lost > 0, "nothing was lost");
+        let whole = written.lines().filter(|line| !is_gap(line)).count();
+        assert_eq!(whole + lost, 3 * WAITING_MAX / line.len());
     }
 
     #[test]

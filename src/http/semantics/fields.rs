@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "one line")]
+    #[should_panic(expected = "contains CR or LF")]
     fn a_value_with_a_line_end_panics() {
         Fields::new().push("X", "a\r\nSet-Cookie: b");
     }
