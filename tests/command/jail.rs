@@ -107,7 +107,8 @@ fn deny<const N: usize>(
     let mut filter = [allow; 8];
     let length = 4 + 2 * N;
     assert!(length <= filter.len(), "the filter is too long");
-    // The number of the system call is the first field. Each comparison that fails jumps to the last step.
+    // The number of the system call is the first field. Each comparison that fails jumps to the
+    // last step.
     let tests = [(0, call as u32)].into_iter();
     let tests = tests.chain(arguments.map(|(index, value)| (ARGUMENTS + 8 * index, value)));
     for (number, (offset, value)) in tests.enumerate() {
