@@ -1,6 +1,10 @@
-//! Divides the descriptors of the process: connections get what files and drivers leave. The
-//! command line and `ringd doctor` share this computation.
+//! Divides the descriptors of the process among connections, cached files, and files that only
+//! responses in flight keep open. The command line and `ringd doctor` share this computation.
+//!
+//! Each share is enforced, so none can use up the descriptors of another: as long as there are
+//! fewer connections than the maximum, there is a descriptor for the next one.
 
+use crate::driver::chain::FILES_MAX;
 use crate::driver::{ACCEPTS_PER_WAIT, DriverKind};
 
 /// Descriptors of the process itself: standard streams, the root, signals.
@@ -12,6 +16,12 @@ const PER_WORKER: u64 = 16;
 /// The maximum and the minimum of files that a worker opens at a time for lookups.
 const OPENING_MAX: u64 = 256;
 const OPENING_MIN: u64 = 4;
+
+/// The minimum of files that the responses of a worker may keep open besides the cached ones.
+const IN_FLIGHT_MIN: u64 = 8;
+
+/// One descriptor of this many is for a file of a response, the others are for connections.
+const IN_FLIGHT_SHARE: u64 = 3;
 
 /// The default of `--max-connections`, if the limit of descriptors allows it.
 pub(crate) const CONNECTIONS_DEFAULT: u64 = 65_536;
@@ -37,11 +47,16 @@ impl Descriptors {
         Self::new(limit, workers as u64)
     }
 
-    /// The number of names in the cache of a worker: `wanted`, or a default. The default follows
-    /// from the smaller of the process's limit and the driver's own (1024 for select), because
-    /// cached files use the same low descriptor numbers as sockets.
-    pub(crate) fn cache_entries(self, wanted: Option<u32>, kind: DriverKind) -> u64 {
+    /// The descriptors that a driver can use for sockets: select only those below 1024. Files take
+    /// numbers from the same range.
+    pub(crate) fn usable_by(self, kind: DriverKind) -> Self {
         let limit = kind.descriptors_max().map_or(self.limit, |max| max.min(self.limit));
+        Self { limit, ..self }
+    }
+
+    /// The number of names in the cache of a worker: `wanted`, or a default.
+    pub(crate) fn cache_entries(self, wanted: Option<u32>, kind: DriverKind) -> u64 {
+        let limit = self.usable_by(kind).limit;
         let default = CACHE_ENTRIES_DEFAULT.min(limit / 4 / self.workers);
         wanted.map_or(default, u64::from)
     }
@@ -56,8 +71,26 @@ impl Descriptors {
         self.limit
     }
 
-    /// The number of descriptors that are not available for connections, if the server listens on
-    /// `addresses` addresses and each worker caches `files` open files.
+    /// The number of files that each worker has open at least: the cached ones, and some of
+    /// responses in flight.
+    pub(crate) fn files_min(self, cache_entries: u64) -> u64 {
+        cache_entries + IN_FLIGHT_MIN
+    }
+
+    /// The number of connections by default, if `left` descriptors are left for connections and for
+    /// files of responses in flight.
+    pub(crate) fn connections(self, left: u64) -> u64 {
+        (left - left / IN_FLIGHT_SHARE).min(CONNECTIONS_DEFAULT)
+    }
+
+    /// The number of files of responses in flight for which each worker has descriptors besides
+    /// [`Descriptors::files_min`]. A connection keeps at most [`FILES_MAX`] open.
+    pub(crate) fn files_in_flight(self, left: u64, connections: u64) -> u64 {
+        (left.saturating_sub(connections) / self.workers).min(connections * FILES_MAX)
+    }
+
+    /// The number of descriptors that are not available for connections and files of responses in
+    /// flight, if the server listens on `addresses` addresses and each worker has `files` open.
     pub(crate) fn taken(self, addresses: u64, files: u64) -> u64 {
         let listeners = addresses * self.workers;
         // Connections that may be accepted before an accept can be stopped. With few descriptors,
@@ -66,11 +99,10 @@ impl Descriptors {
         RESERVED + self.workers * (files + self.opening() + PER_WORKER) + listeners + slack
     }
 
-    /// The number of descriptors left for connections with the default options.
+    /// The number of connections with the default options.
     pub(crate) fn left_by_default(limit: u64, workers: u64) -> u64 {
         let descriptors = Self::new(limit, workers);
-        limit.saturating_sub(
-            descriptors.taken(1, descriptors.cache_entries(None, DriverKind::Epoll)),
-        )
+        let files = descriptors.files_min(descriptors.cache_entries(None, DriverKind::Epoll));
+        descriptors.connections(limit.saturating_sub(descriptors.taken(1, files)))
     }
 }

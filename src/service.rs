@@ -15,6 +15,7 @@
 //! The unit type `()` is the service of sessions that share nothing.
 
 use std::convert::Infallible;
+use std::time::Instant;
 
 use crate::ask::{Ask, AskId, Reply};
 use crate::driver::Now;
@@ -62,6 +63,12 @@ pub trait Service {
     /// The next task for the worker; `None` if there is none. The worker calls this in every turn
     /// until it returns `None`, which must happen after a bounded number of tasks.
     fn poll(&mut self, now: Now) -> Option<Task<Self::Answer>>;
+
+    /// When the worker must call [`Service::poll`] even if nothing has happened. Called once in each
+    /// turn. The call of [`Service::poll`] never comes early.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
 
     /// Takes the reply to a [`Task::Ask`].
     fn resume(&mut self, now: Now, id: AskId, reply: Reply);

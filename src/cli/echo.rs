@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::connections::connections;
+use super::connections::shares;
 use super::{CommandError, ServerArgs};
 use crate::descriptors::Descriptors;
 use crate::driver::DriverSelection;
@@ -36,8 +36,8 @@ impl EchoPlan {
     pub fn make(args: &EchoArgs) -> Result<Self, CommandError> {
         let args = &args.server;
         let descriptors = Descriptors::raise_limit(args.worker_count());
-        let connections_max = connections(descriptors, args, 0)?;
         let selection = args.selection()?;
+        let connections_max = shares(descriptors, args, selection.kind, 0)?.connections;
         // An echo connection is idle before its first byte, so the first timeout is the idle one.
         let server = args.settings(connections_max, args.idle_timeout)?;
         Ok(Self { server, selection })

@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{Args, value_parser};
 use rustix::io::Errno;
 
-use super::connections::connections;
+use super::connections::shares;
 use super::server::BOUNDS;
 use super::value::{positive_time, size, time};
 use super::{CommandError, ContentArgs, ServerArgs};
@@ -70,6 +70,16 @@ pub struct ServeArgs {
         help_heading = CACHE
     )]
     pub cache_entries: Option<u32>,
+
+    /// How long a cached name that no request uses is kept, with its open file
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "60s",
+        value_parser = positive_time,
+        help_heading = CACHE
+    )]
+    pub cache_idle: Duration,
 
     /// Memory for cached small files and response heads
     #[arg(
@@ -136,14 +146,17 @@ impl ServePlan {
         let descriptors = Descriptors::raise_limit(args.server.worker_count());
         let selection = args.server.selection()?;
         let cache_entries = descriptors.cache_entries(args.cache_entries, selection.kind);
-        let connections_max = connections(descriptors, &args.server, cache_entries)?;
+        let files = descriptors.files_min(cache_entries);
+        let shares = shares(descriptors, &args.server, selection.kind, files)?;
         Ok(Self {
-            server: args.server.settings(connections_max, args.header_timeout)?,
+            server: args.server.settings(shares.connections, args.header_timeout)?,
             http: http::SiteSettings {
                 root_path: Some(root_path(&args.root)?),
                 content,
                 memory_file_max: args.memory_file_max,
                 cache_entries: cache_entries as usize,
+                files_max: shares.files as usize,
+                cache_idle: args.cache_idle,
                 cache_bytes: args.cache_bytes,
                 revalidate_after: args.revalidate,
                 watch: !args.no_watch,

@@ -23,17 +23,19 @@ use super::pool::Lease;
 /// than the copy.
 const COPY_MAX: usize = 8 * 1024;
 
-/// A chain with this much copied memory is full.
-const COPIED_FULL: usize = 64 * 1024;
+/// A chain with this much memory, copied or shared, is full. Shared memory counts, because the
+/// chain may be its last owner.
+const MEMORY_FULL: usize = 64 * 1024;
 
 /// A chain with this many parts is full.
 pub(super) const PARTS_FULL: usize = 64;
 
-/// A chain with this many files is full, because it may be the last owner of each descriptor.
-const FILES_FULL: usize = 4;
+/// A chain with this many files is full, because it may be the last owner of each descriptor. An
+/// answer that does not fill a chain adds at most one file.
+pub(crate) const FILES_MAX: u64 = 4;
 
 /// A spare chain keeps at most this much memory.
-const KEEP_BYTES: usize = COPIED_FULL + 2 * COPY_MAX;
+const KEEP_BYTES: usize = MEMORY_FULL + 2 * COPY_MAX;
 
 /// A chain of parts; see the module documentation.
 #[derive(Default)]
@@ -118,9 +120,17 @@ impl Chain {
     /// Whether the session should have the chain sent before it adds more.
     pub fn is_full(&self) -> bool {
         let files = self.parts.iter().filter(|part| matches!(part, ChainPart::File { .. }));
-        self.copied.len() >= COPIED_FULL
+        self.copied.len() + self.shared_bytes() >= MEMORY_FULL
             || self.parts.len() >= PARTS_FULL
-            || files.count() >= FILES_FULL
+            || files.count() as u64 >= FILES_MAX
+    }
+
+    fn shared_bytes(&self) -> usize {
+        let shared = self.parts.iter().map(|part| match part {
+            ChainPart::Shared(bytes) => bytes.len(),
+            _ => 0,
+        });
+        shared.sum()
     }
 
     /// Whether nothing is left to send.
@@ -154,6 +164,11 @@ impl Chain {
     /// Memory of the chain itself, its copies and its list of parts, in bytes.
     pub fn capacity(&self) -> usize {
         size_of::<Self>() + self.copied.capacity() + self.parts.capacity() * size_of::<ChainPart>()
+    }
+
+    /// Memory that the chain keeps in use: its own ([`Chain::capacity`]), and what it shares.
+    pub fn memory_in_use(&self) -> usize {
+        self.capacity() + self.shared_bytes()
     }
 
     /// What the cursor points to.
@@ -310,6 +325,37 @@ mod tests {
         assert_eq!(Rc::strong_count(&body), 2);
         chain.clear();
         assert_eq!(Rc::strong_count(&body), 1);
+    }
+
+    /// A chain may be the last owner of its memory and its files, so both fill it.
+    #[test]
+    fn memory_and_files_fill_a_chain() {
+        let body: Rc<[u8]> = vec![7; MEMORY_FULL / 2].into();
+        let on_disk = file(b"0123456789");
+        for (fill, count) in [
+            (&(|chain: &mut Chain| chain.share(&body)) as &dyn Fn(&mut Chain), 2),
+            (&|chain| chain.copy(&body), 2),
+            (&|chain| chain.file(&on_disk, 0..10), FILES_MAX),
+        ] {
+            let mut chain = Chain::new();
+            for _ in 0..count {
+                assert!(!chain.is_full());
+                fill(&mut chain);
+            }
+            assert!(chain.is_full());
+        }
+    }
+
+    #[test]
+    fn a_spare_chain_gives_most_of_its_memory_back() {
+        let mut chain = Chain::new();
+        chain.copy(&vec![0; 10 * KEEP_BYTES]);
+        chain.clear();
+        assert!(chain.capacity() < 2 * KEEP_BYTES, "{}", chain.capacity());
+        chain.copy(&vec![0; MEMORY_FULL]);
+        let kept = chain.capacity();
+        chain.clear();
+        assert_eq!(chain.capacity(), kept, "it is kept for the next answers");
     }
 
     #[test]

@@ -9,9 +9,11 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::open_files::{CountedFile, OpenFiles};
 use super::{Links, sys};
 
 /// How long a file that was found completely in the page cache is assumed to stay there.
@@ -26,6 +28,8 @@ pub struct File {
     metadata: Metadata,
     links: Links,
     resident_until_ms: AtomicU64,
+    /// Set by [`File::count_in`].
+    counted: OnceLock<CountedFile>,
 }
 
 /// Where the content is.
@@ -125,7 +129,13 @@ impl File {
 
     fn of(content: FileContent, metadata: Metadata) -> Self {
         let (links, resident_until_ms) = (Links::Beneath, AtomicU64::new(0));
-        Self { content, metadata, links, resident_until_ms }
+        Self { content, metadata, links, resident_until_ms, counted: OnceLock::new() }
+    }
+
+    /// Counts the file among the open files of a worker, until it is closed. A file is counted only
+    /// once.
+    pub fn count_in(&self, files: &OpenFiles) {
+        self.counted.get_or_init(|| files.add());
     }
 
     /// Opens a directory to serve from. Symbolic links on the way to it are followed; `links`
@@ -243,6 +253,6 @@ impl AsFd for File {
 
 /// Milliseconds since the first call in this process.
 fn milliseconds(now: Instant) -> u64 {
-    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    static START: OnceLock<Instant> = OnceLock::new();
     now.saturating_duration_since(*START.get_or_init(Instant::now)).as_millis() as u64
 }

@@ -196,6 +196,10 @@ impl<D: Driver, S: Session> Worker<D, S> {
             let left = until.saturating_duration_since(self.now.instant).max(TICK);
             timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
         }
+        if let Some(deadline) = self.shared.deadline() {
+            let left = deadline.saturating_duration_since(self.now.instant);
+            timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
+        }
         let mut batch = std::mem::take(&mut self.batch);
         self.driver.wait(timeout, &mut batch)?;
         self.now = self.driver.now();

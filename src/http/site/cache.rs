@@ -6,7 +6,11 @@
 //!
 //! A change expires entries early: one name, all names with a prefix, or all names. An expired
 //! entry stays in the cache, because it often turns out to be unchanged, but it is not used until
-//! the file system has been asked.
+//! the file system has been asked. An entry that holds files is removed instead: the change may be
+//! that a file was deleted, and an open file keeps its space on the disk.
+//!
+//! An entry that is not used for a while is removed too ([`Cache::sweep`]), because an open file
+//! also keeps its file system mounted.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
@@ -21,6 +25,15 @@ mod tests;
 /// The epoch of expired entries. The epoch of a cache is always later.
 const EXPIRED: u64 = 0;
 
+/// How many entries a sweep visits at a time, so that it delays the loop by microseconds only.
+const SWEEP_MAX: usize = 1024;
+
+/// The pause between two parts of a sweep.
+const SWEEP_PAUSE: Duration = Duration::from_millis(1);
+
+/// How many entries are visited to find some that hold files.
+const SHED_VISITS_MAX: usize = 4096;
+
 /// The cache; see the module documentation.
 #[derive(Debug)]
 pub(super) struct Cache<V> {
@@ -34,6 +47,11 @@ pub(super) struct Cache<V> {
     entries_max: usize,
     bytes_max: usize,
     valid_for: Duration,
+    idle_max: Duration,
+    /// When the next part of a sweep is due. `None` while the cache is empty.
+    sweep_at: Option<Instant>,
+    /// The entry at which that part begins.
+    swept: usize,
     /// Entries of earlier epochs have expired, whatever their age.
     epoch: u64,
     /// Counters of events. Its numbers of entries, bytes and files are not used.
@@ -57,6 +75,7 @@ struct CacheEntry<V> {
     /// When the value was last known to be correct.
     found: Instant,
     valid_until: Instant,
+    used_at: Instant,
     epoch: u64,
     /// The mark of CLOCK.
     used: bool,
@@ -96,8 +115,14 @@ pub(super) enum Cached<'a, V> {
 
 impl<V> Cache<V> {
     /// An empty cache of at most `entries_max` entries, `entries_max` files and `bytes_max` bytes.
-    /// Entries are valid for `valid_for` after they were found.
-    pub(super) fn new(entries_max: usize, bytes_max: usize, valid_for: Duration) -> Self {
+    /// Entries are valid for `valid_for` after they were found, and removed if they are not used for
+    /// `idle_max`.
+    pub(super) fn new(
+        entries_max: usize,
+        bytes_max: usize,
+        valid_for: Duration,
+        idle_max: Duration,
+    ) -> Self {
         Self {
             index: HashMap::default(),
             order: BTreeSet::new(),
@@ -107,6 +132,9 @@ impl<V> Cache<V> {
             entries_max,
             bytes_max,
             valid_for,
+            idle_max,
+            sweep_at: None,
+            swept: 0,
             epoch: EXPIRED + 1,
             counts: CacheStats::default(),
         }
@@ -141,7 +169,7 @@ impl<V> Cache<V> {
             return Cached::Absent;
         };
         let entry = &mut self.entries[*place];
-        entry.used = true;
+        (entry.used, entry.used_at) = (true, now);
         let current = entry.epoch == self.epoch;
         if current && now < entry.valid_until {
             self.counts.hits += 1;
@@ -160,6 +188,13 @@ impl<V> Cache<V> {
     /// The value of a name, whether or not it is still valid.
     pub(super) fn peek(&self, name: &[u8]) -> Option<&V> {
         self.index.get(name).map(|place| &self.entries[*place].value)
+    }
+
+    /// The value of a name that expired only by age, and was found at most `age_max` ago.
+    pub(super) fn stale(&self, name: &[u8], now: Instant, age_max: Duration) -> Option<&V> {
+        let entry = self.index.get(name).map(|place| &self.entries[*place])?;
+        let age = now.saturating_duration_since(entry.found);
+        (entry.epoch == self.epoch && age <= age_max).then_some(&entry.value)
     }
 
     /// When the value of a name was last known to be correct.
@@ -184,10 +219,21 @@ impl<V> Cache<V> {
         self.index.insert(Rc::clone(&name), self.entries.len());
         self.order.insert(Rc::clone(&name));
         let (found, valid_until, epoch) = (now, now + self.valid_for, self.epoch);
-        let (used, asked, extends) = (false, false, true);
-        let entry =
-            CacheEntry { name, value, weight, found, valid_until, epoch, used, asked, extends };
-        self.entries.push(entry);
+        self.entries.push(CacheEntry {
+            name,
+            value,
+            weight,
+            found,
+            valid_until,
+            used_at: now,
+            epoch,
+            used: false,
+            asked: false,
+            extends: true,
+        });
+        if self.sweep_at.is_none() {
+            self.sweep_at = now.checked_add(self.sweep_interval());
+        }
         self.weight.bytes += weight.bytes;
         self.weight.files += weight.files;
         assert!(self.entries.len() <= self.entries_max, "the cache has too many entries");
@@ -204,17 +250,31 @@ impl<V> Cache<V> {
         }
     }
 
-    /// Expires an entry, because its files may have changed.
+    /// Expires an entry, because its files may have changed. Removes it if it holds files.
     pub(super) fn expire(&mut self, name: &[u8]) {
-        if let Some(place) = self.index.get(name) {
-            self.entries[*place].expire();
+        let Some(place) = self.index.get(name).copied() else { return };
+        if self.entries[place].weight.files > 0 {
+            self.counts.expirations += 1;
+            self.remove_at(place);
+        } else {
+            self.entries[place].expire();
         }
     }
 
-    /// Expires the entries whose names begin with `prefix`. If there are more than `at_most`,
-    /// expires all entries of the cache instead. Returns how many entries were visited.
+    /// Expires the entries whose names begin with `prefix`, as [`Cache::expire`] does. If there are
+    /// more than `at_most`, expires all entries of the cache instead. Returns how many entries were
+    /// visited.
     pub(super) fn expire_prefix(&mut self, prefix: &[u8], at_most: usize) -> usize {
-        self.visit_prefix(prefix, at_most, CacheEntry::expire)
+        let mut with_files = Vec::new();
+        let count = self.visit_prefix(prefix, at_most, |entry| {
+            if entry.weight.files > 0 {
+                with_files.push(Rc::clone(&entry.name));
+            } else {
+                entry.expire();
+            }
+        });
+        with_files.iter().for_each(|name| self.expire(name));
+        count
     }
 
     /// Limits the validity of an entry to `age_max` after it was found, without an extension.
@@ -250,9 +310,11 @@ impl<V> Cache<V> {
         count
     }
 
-    /// Expires all entries in constant time.
+    /// Expires all entries in constant time. A sweep removes those that hold files.
     pub(super) fn expire_all(&mut self) {
         self.epoch += 1;
+        // A time in the past, so the sweep is due.
+        (self.sweep_at, self.swept) = (self.entries.first().map(|entry| entry.used_at), 0);
     }
 
     /// Removes a name.
@@ -268,13 +330,68 @@ impl<V> Cache<V> {
         self.order.clear();
         self.entries.clear();
         (self.hand, self.weight) = (0, Weight::default());
+        (self.sweep_at, self.swept) = (None, 0);
     }
 
-    /// Evicts up to `count` entries.
-    pub(super) fn shed(&mut self, count: usize) {
-        for _ in 0..count.min(self.entries.len()) {
-            self.evict();
+    /// Evicts entries until `files` files are closed, and returns how many were closed. Passes over
+    /// entries without files and over those `in_use`, whose files something else keeps open:
+    /// evicting them would close nothing.
+    pub(super) fn shed_files(&mut self, files: usize, in_use: impl Fn(&V) -> bool) -> usize {
+        let mut closed = 0;
+        // The first round clears all marks, as in `evict`.
+        for _ in 0..SHED_VISITS_MAX.min(2 * self.entries.len()) {
+            if closed >= files || self.entries.is_empty() {
+                break;
+            }
+            if self.hand >= self.entries.len() {
+                self.hand = 0;
+            }
+            let entry = &mut self.entries[self.hand];
+            let held = entry.weight.files;
+            if held == 0 || std::mem::replace(&mut entry.used, false) || in_use(&entry.value) {
+                self.hand += 1;
+                continue;
+            }
+            closed += held;
+            self.counts.evictions += 1;
+            self.remove_at(self.hand);
         }
+        closed
+    }
+
+    /// When [`Cache::sweep`] has something to do; `None` while the cache is empty.
+    #[inline]
+    pub(super) fn sweep_at(&self) -> Option<Instant> {
+        self.sweep_at
+    }
+
+    /// Removes the next entries that were not used for a while, and those that hold files and have
+    /// expired by a change, if it is time.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        if self.sweep_at.is_none_or(|due| now < due) {
+            return;
+        }
+        for _ in 0..SWEEP_MAX {
+            let Some(entry) = self.entries.get(self.swept) else { break };
+            let idle = now.saturating_duration_since(entry.used_at) >= self.idle_max;
+            let outdated = entry.weight.files > 0 && entry.epoch != self.epoch;
+            if idle || outdated {
+                self.remove_at(self.swept);
+            } else {
+                self.swept += 1;
+            }
+        }
+        let ended = self.swept >= self.entries.len();
+        let pause = if ended { self.sweep_interval() } else { SWEEP_PAUSE };
+        if ended {
+            self.swept = 0;
+        }
+        self.sweep_at = now.checked_add(pause).filter(|_| !self.entries.is_empty());
+    }
+
+    /// The time between two sweeps. An entry is removed at most this long after it is due.
+    fn sweep_interval(&self) -> Duration {
+        (self.idle_max / 4).max(SWEEP_PAUSE)
     }
 
     /// Evicts one entry.

@@ -368,6 +368,15 @@ impl Page {
 }
 
 impl Resource {
+    /// The files that the resource keeps open.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Arc<File>> {
+        let page = match self {
+            Self::Page(page) => Some(page),
+            Self::Moved(_) | Self::Listing | Self::Refused(_) => None,
+        };
+        page.into_iter().flat_map(Page::variants).filter_map(Variant::file)
+    }
+
     /// The weight of the resource and its key in the cache.
     pub(super) fn weight(&self, key: &[u8]) -> Weight {
         let own = size_of::<Self>() + key.len();

@@ -21,6 +21,12 @@ pub struct SiteSettings {
     pub memory_file_max: u64,
     /// Limit of the cache of each worker: its names, and also its open files.
     pub cache_entries: usize,
+    /// Limit of the open files of each worker: those in the cache, and those that only a response
+    /// in flight keeps open. A response that needs a further file is 503, unless the cache can close
+    /// one. Files that lookups have open meanwhile are not included (`lookups_max`).
+    pub files_max: usize,
+    /// How long a cached name that no request uses stays in the cache, with its open file.
+    pub cache_idle: Duration,
     /// Limit of the cache of each worker: its bytes of memory.
     pub cache_bytes: usize,
     /// How long a cached result is valid.
@@ -53,6 +59,8 @@ impl SiteSettings {
             content: Content::default(),
             memory_file_max: 8 * 1024,
             cache_entries: 2048,
+            files_max: 8192,
+            cache_idle: Duration::from_secs(60),
             cache_bytes: 32 * 1024 * 1024,
             revalidate_after: Duration::from_secs(1),
             watch: false,

@@ -12,7 +12,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::cache::{self, Cache};
 use super::cache_key::{Invalidation, ResourceName, invalidated};
@@ -28,7 +28,7 @@ use super::templates::{Problem, ResponseTemplates};
 use crate::ask::{AskId, Reply};
 use crate::driver::slot_map::{CAPACITY_MAX, Handle};
 use crate::driver::watch::{Change, ChangeReport, Inotify, Post, SiteId, Watcher, is_at};
-use crate::driver::{FileFailure, Now};
+use crate::driver::{FileFailure, Now, OpenFiles};
 use crate::http::semantics::fields::Fields;
 use crate::http::semantics::multipart::Boundary;
 use crate::http::semantics::status::Status;
@@ -40,8 +40,12 @@ const EXPIRE_MAX: usize = 4096;
 /// How long a result is valid at most if it was found before its directory was watched.
 const UNWATCHED_MAX: Duration = Duration::from_secs(1);
 
-/// How many entries are evicted when the process runs out of descriptors.
+/// How many files of the cache are closed when the process runs out of descriptors.
 const SHED: usize = 16;
+
+/// How old a result may be that is used because descriptors have run out and it cannot be
+/// revalidated. No change was reported since.
+const STALE_MAX: Duration = Duration::from_secs(60);
 
 /// How many directories are watched at most.
 const WATCHED_MAX: usize = 4096;
@@ -71,6 +75,8 @@ pub struct Sites {
     pub(in crate::http) common: CommonFields,
     root: Root,
     cache: Cache<Rc<Resource>>,
+    /// The files of all resources, also of those that only a response in flight uses.
+    open_files: OpenFiles,
     listings: Listings,
     lookups: Lookups,
     /// Lookups that begin when the reply to the question for the root arrives.
@@ -94,8 +100,12 @@ pub struct Sites {
 impl Sites {
     /// A site with an empty cache. Without a `watcher`, cached results expire only by age.
     pub fn new(settings: SiteSettings, watcher: Option<Box<dyn Watcher>>) -> Self {
-        let cache =
-            Cache::new(settings.cache_entries, settings.cache_bytes, settings.revalidate_after);
+        let cache = Cache::new(
+            settings.cache_entries,
+            settings.cache_bytes,
+            settings.revalidate_after,
+            settings.cache_idle,
+        );
         // If every request revalidates, watches are not needed.
         let watches = settings.watch && !settings.revalidate_after.is_zero();
         Self {
@@ -105,6 +115,7 @@ impl Sites {
             templates: ResponseTemplates::default(),
             common: CommonFields::default(),
             cache,
+            open_files: OpenFiles::default(),
             listings: Listings::default(),
             wait_for_root: Vec::new(),
             root_is_asked: false,
@@ -136,6 +147,12 @@ impl Sites {
     /// The statistics of the cache.
     pub fn cache_stats(&self) -> CacheStats {
         CacheStats { watched: self.watched.len() as u64, ..self.cache.stats() }
+    }
+
+    /// The counter of the files that resources keep open.
+    #[cfg(test)]
+    pub(super) fn open_files(&self) -> OpenFiles {
+        self.open_files.clone()
     }
 
     /// A random boundary for a multipart response.
@@ -181,6 +198,7 @@ impl Sites {
 
     #[inline(never)]
     fn next_task(&mut self, now: Now) -> Option<Task<Resolved>> {
+        self.cache.sweep(now.instant);
         if self.tasks.is_empty() {
             self.begin_lookups(now);
         }
@@ -262,12 +280,12 @@ impl Sites {
                     self.tasks.push_back(Task::Ask(id, ask));
                 }
             }
-            LookupProgress::Done(outcome) => self.finish(handle, outcome),
+            LookupProgress::Done(outcome) => self.finish(now, handle, outcome),
         }
     }
 
     /// Caches the outcome of a lookup, and tells the sessions that wait for it.
-    fn finish(&mut self, handle: Handle<Ticket>, outcome: LookupOutcome) {
+    fn finish(&mut self, now: Now, handle: Handle<Ticket>, outcome: LookupOutcome) {
         let entry = self.lookups.get_mut(handle).expect("the lookup has just taken a step");
         let (key, begun) = (Rc::clone(&entry.key), entry.lookup.begun());
         // If the root was opened before the lookup began, the result is only as recent as the root.
@@ -277,12 +295,20 @@ impl Sites {
         let overtaken = newer || !Arc::ptr_eq(entry.lookup.root(), self.root.get());
         let resolved = match outcome {
             LookupOutcome::Found(resource) => {
-                let resource = Rc::new(resource);
+                let weight = resource.weight(&key);
                 if !overtaken {
-                    let weight = resource.weight(&key);
-                    self.cache.insert(&key, Rc::clone(&resource), weight, found);
+                    self.cache.remove(&key);
                 }
-                Resolved::Resource(resource)
+                if self.has_room_for(weight.files) {
+                    resource.files().for_each(|file| file.count_in(&self.open_files));
+                    let resource = Rc::new(resource);
+                    if !overtaken {
+                        self.cache.insert(&key, Rc::clone(&resource), weight, found);
+                    }
+                    Resolved::Resource(resource)
+                } else {
+                    Resolved::TransientError(Status::ServiceUnavailable)
+                }
             }
             LookupOutcome::Unchanged => {
                 if !overtaken {
@@ -292,15 +318,25 @@ impl Sites {
                 Resolved::Resource(Rc::clone(known))
             }
             LookupOutcome::Failed(error) => {
-                // The cached result may be wrong, unless the error is only a shortage.
                 let failure = FileFailure::of(&error);
-                match failure {
-                    FileFailure::Shortage => self.cache.shed(SHED),
-                    FileFailure::Busy => {}
-                    _ if overtaken => {}
-                    _ => self.cache.remove(&key),
+                if failure == FileFailure::Shortage {
+                    self.cache.shed_files(SHED, |resource| is_in_use(resource));
                 }
-                Resolved::TransientError(transient(failure))
+                match (failure, self.cache.stale(&key, now.instant, STALE_MAX)) {
+                    (FileFailure::Shortage | FileFailure::Busy, Some(known)) => {
+                        Resolved::Resource(Rc::clone(known))
+                    }
+                    (FileFailure::Shortage | FileFailure::Busy, None) => {
+                        Resolved::TransientError(Status::ServiceUnavailable)
+                    }
+                    _ => {
+                        // The cached result may be wrong.
+                        if !overtaken {
+                            self.cache.remove(&key);
+                        }
+                        Resolved::TransientError(Status::InternalServerError)
+                    }
+                }
             }
         };
         if in_doubt && !overtaken {
@@ -311,6 +347,15 @@ impl Sites {
         for waiter in self.lookups.finish(handle) {
             self.tasks.push_back(Task::Answer(waiter, resolved.clone()));
         }
+    }
+
+    /// Whether the files of a resource may stay open. Closes files of the cache to make room, if
+    /// nothing else uses them.
+    fn has_room_for(&mut self, files: usize) -> bool {
+        let in_excess = (self.open_files.count() + files).saturating_sub(self.settings.files_max);
+        files == 0
+            || in_excess == 0
+            || self.cache.shed_files(in_excess, |resource| is_in_use(resource)) >= in_excess
     }
 
     /// Requests a watch of the directory of a lookup's files, if it has none.
@@ -399,10 +444,16 @@ impl Service for Sites {
     /// The case without work is inlined, because the worker polls in every turn.
     #[inline]
     fn poll(&mut self, now: Now) -> Option<Task<Resolved>> {
-        if self.tasks.is_empty() && !self.lookups.has_line() {
+        let sweep = self.cache.sweep_at().is_some_and(|due| due <= now.instant);
+        if self.tasks.is_empty() && !self.lookups.has_line() && !sweep {
             return None;
         }
         self.next_task(now)
+    }
+
+    #[inline]
+    fn deadline(&self) -> Option<Instant> {
+        self.cache.sweep_at()
     }
 
     fn resume(&mut self, now: Now, id: AskId, reply: Reply) {
@@ -430,10 +481,7 @@ impl Service for Sites {
     }
 }
 
-/// The status of a response if a lookup failed.
-fn transient(failure: FileFailure) -> Status {
-    match failure {
-        FileFailure::Shortage | FileFailure::Busy => Status::ServiceUnavailable,
-        _ => Status::InternalServerError,
-    }
+/// Whether something besides the cache uses a resource or its files.
+fn is_in_use(resource: &Rc<Resource>) -> bool {
+    Rc::strong_count(resource) > 1 || resource.files().any(|file| Arc::strong_count(file) > 1)
 }

@@ -3,13 +3,15 @@
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn bytes(bytes: usize) -> Weight {
     Weight { bytes, files: 0 }
 }
 
 fn cache(entries_max: usize, bytes_max: usize) -> Cache<u32> {
-    Cache::new(entries_max, bytes_max, SECOND)
+    Cache::new(entries_max, bytes_max, SECOND, MINUTE)
 }
 
 #[test]
@@ -77,7 +79,7 @@ fn the_cache_is_a_map_within_its_limits() {
         let name = [random.u8(..40)];
         match random.u8(..10) {
             0 => cache.remove(&name),
-            1 => cache.shed(random.usize(..3)),
+            1 => drop(cache.shed_files(random.usize(..3), |value| value % 2 == 0)),
             2 if random.u8(..100) == 0 => cache.clear(),
             2..5 => {
                 let weight = Weight { bytes: random.usize(..120), files: random.usize(..4) };
@@ -240,7 +242,7 @@ fn events_are_counted() {
     let start = Instant::now();
     let mut cache = cache(2, 100);
     cache.get(b"a", start);
-    cache.insert(b"a", 0, Weight { bytes: 10, files: 1 }, start);
+    cache.insert(b"a", 0, bytes(10), start);
     cache.insert(b"b", 0, bytes(20), start);
     cache.get(b"a", start);
     cache.get(b"a", start);
@@ -251,7 +253,7 @@ fn events_are_counted() {
         // The second call counts as a revalidation, but not as an expiration.
         cache.get(b"a", start);
     }
-    cache.insert(b"c", 0, bytes(30), start);
+    cache.insert(b"c", 0, Weight { bytes: 30, files: 1 }, start);
     let expected = CacheStats {
         entries: 2,
         bytes: 40,
@@ -273,7 +275,7 @@ fn events_are_counted() {
 fn a_new_working_set_replaces_an_old_one() {
     const ENTRIES: u32 = 64;
     let now = Instant::now();
-    let mut cache = Cache::new(ENTRIES as usize, usize::MAX, Duration::from_secs(1));
+    let mut cache = Cache::new(ENTRIES as usize, usize::MAX, SECOND, MINUTE);
     for old in 0..ENTRIES {
         cache.insert(&old.to_be_bytes(), old, Weight { bytes: 1, files: 0 }, now);
     }
@@ -288,4 +290,110 @@ fn a_new_working_set_replaces_an_old_one() {
         }
     }
     assert_eq!(hits, 17 * ENTRIES / 2, "from the fourth round on, all names are in the cache");
+}
+
+fn with_file() -> Weight {
+    Weight { bytes: 1, files: 1 }
+}
+
+/// Runs the sweeps that are due within a time, as the worker does.
+fn sweep_for(cache: &mut Cache<u32>, from: Instant, time: Duration) {
+    while let Some(due) = cache.sweep_at().filter(|due| *due <= from + time) {
+        cache.sweep(due.max(from));
+    }
+}
+
+#[test]
+fn an_entry_that_is_not_used_is_removed_after_the_idle_time() {
+    let start = Instant::now();
+    let mut cache = cache(4, 100);
+    cache.insert(b"idle", 1, with_file(), start);
+    cache.insert(b"used", 2, with_file(), start);
+    sweep_for(&mut cache, start, MINUTE - SECOND);
+    assert_eq!(cache.len(), 2);
+    assert!(!matches!(cache.get(b"used", start + MINUTE - SECOND), Cached::Absent));
+    sweep_for(&mut cache, start, MINUTE + MINUTE / 4);
+    assert_eq!(cache.get(b"idle", start + MINUTE), Cached::Absent);
+    assert!(cache.peek(b"used").is_some());
+    sweep_for(&mut cache, start, 3 * MINUTE);
+    assert_eq!((cache.len(), cache.sweep_at()), (0, None), "an empty cache wakes nobody");
+    cache.insert(b"new", 1, bytes(1), start + HOUR);
+    assert!(cache.sweep_at().is_some());
+}
+
+/// A sweep of a large cache takes several parts, none of which visits more entries than allowed.
+#[test]
+fn a_sweep_is_bounded_and_visits_every_entry() {
+    const COUNT: u32 = 3 * SWEEP_MAX as u32 + 7;
+    let start = Instant::now();
+    let mut cache = cache(COUNT as usize, usize::MAX);
+    for name in 0..COUNT {
+        cache.insert(&name.to_be_bytes(), name, bytes(1), start);
+    }
+    let mut now = start + MINUTE;
+    let mut parts = 0;
+    while cache.len() > 0 {
+        let before = cache.len();
+        cache.sweep(now);
+        assert!(before - cache.len() <= SWEEP_MAX);
+        now = cache.sweep_at().unwrap_or(now);
+        parts += 1;
+    }
+    assert_eq!(parts, 4);
+    assert!(now < start + MINUTE + SECOND, "the parts follow each other closely");
+}
+
+/// A change may be that the file was deleted. An open file would keep its space on the disk.
+#[test]
+fn a_change_removes_entries_that_hold_files() {
+    let start = Instant::now();
+    for expire in [
+        |cache: &mut Cache<u32>| cache.expire(b"a file"),
+        |cache: &mut Cache<u32>| {
+            cache.expire_prefix(b"a ", 10);
+        },
+        |cache: &mut Cache<u32>| {
+            // More names than may be visited expire the whole cache.
+            cache.expire_prefix(b"a ", 1);
+            sweep_for(cache, Instant::now(), Duration::ZERO);
+        },
+    ] {
+        let mut cache = cache(4, 100);
+        cache.insert(b"a file", 1, with_file(), start);
+        cache.insert(b"a page", 2, bytes(1), start);
+        expire(&mut cache);
+        assert_eq!((cache.peek(b"a file"), cache.peek(b"a page")), (None, Some(&2)));
+        assert_eq!(cache.weight().files, 0);
+    }
+}
+
+#[test]
+fn only_entries_whose_files_close_are_shed() {
+    let start = Instant::now();
+    let mut cache = cache(8, 100);
+    cache.insert(b"page", 1, bytes(1), start);
+    cache.insert(b"in use", 2, with_file(), start);
+    for name in [&b"one"[..], b"two", b"three"] {
+        cache.insert(name, 3, with_file(), start);
+    }
+    let in_use = |value: &u32| *value == 2;
+    assert_eq!(cache.shed_files(1, in_use), 1);
+    assert_eq!(cache.weight().files, 3);
+    // A mark saves an entry from the first round only.
+    let _ = cache.get(b"two", start);
+    assert_eq!(cache.shed_files(10, in_use), 2);
+    assert_eq!((cache.peek(b"page"), cache.peek(b"in use"), cache.len()), (Some(&1), Some(&2), 2));
+    assert_eq!(cache.shed_files(1, in_use), 0);
+}
+
+#[test]
+fn a_result_that_expired_by_age_is_stale_for_a_while() {
+    let start = Instant::now();
+    let mut cache = cache(4, 100);
+    cache.insert(b"a", 1, bytes(1), start);
+    assert_eq!(cache.stale(b"a", start + MINUTE, MINUTE), Some(&1));
+    assert_eq!(cache.stale(b"a", start + MINUTE + SECOND, MINUTE), None);
+    assert_eq!(cache.stale(b"b", start, MINUTE), None);
+    cache.expire(b"a");
+    assert_eq!(cache.stale(b"a", start, MINUTE), None, "it has changed");
 }
