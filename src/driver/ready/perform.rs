@@ -151,8 +151,12 @@ impl<P: Poller> Ready<P> {
                     return TurnEnd::Blocked;
                 }
                 AcceptFailure::Shortage => {
-                    let rests = drain.is_none_or(ListenerDrain::may_rest);
-                    return if rests { TurnEnd::Backoff } else { TurnEnd::Ended(Err(cancelled())) };
+                    let pauses = drain.is_none_or(ListenerDrain::may_pause);
+                    return if pauses {
+                        TurnEnd::Backoff
+                    } else {
+                        TurnEnd::Ended(Err(cancelled()))
+                    };
                 }
                 AcceptFailure::Transient => {}
                 AcceptFailure::Broken if drain.is_some() => {

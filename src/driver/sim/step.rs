@@ -183,7 +183,7 @@ impl Sim {
         let Some(drain) = &mut socket.drain else { return end };
         let may_go_on = drain.may_accept();
         match end {
-            StepEnd::Backoff if may_go_on && drain.may_rest() => StepEnd::Backoff,
+            StepEnd::Backoff if may_go_on && drain.may_pause() => StepEnd::Backoff,
             StepEnd::Again | StepEnd::Spent if may_go_on => end,
             _ => StepEnd::Over(Err(cancelled())),
         }
