@@ -415,7 +415,7 @@ impl<S: Subject> World<S> {
                 self.connections.push(Connection::new(Some(sock), None));
             }
             Err(error) => {
-                assert!(!more, "it continues after {error}");
+                assert!(!more, "the accept continues after {error}");
                 self.accepting = None;
             }
         }
@@ -439,7 +439,7 @@ impl<S: Subject> World<S> {
                 assert!(!more && (connection.half_closed || connection.torn));
                 assert!(connection.torn || connection.up_seen == connection.up.len());
             }
-            Err(error) => assert!(!more, "it continues after {error}"),
+            Err(error) => assert!(!more, "the receive continues after {error}"),
         }
     }
 

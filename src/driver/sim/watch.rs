@@ -45,7 +45,8 @@ pub struct Watch {
 #[derive(Debug, Default)]
 pub(super) struct Watching(Weak<Mutex<Kernel>>);
 
-/// The state that the thread of a real watcher has, and the plans that replace the thread.
+/// The state that the thread of a real watcher has, and the schedule that takes the place of the
+/// thread: what it would do, and when.
 #[derive(Debug)]
 struct Kernel {
     requests: Requests,
@@ -56,7 +57,7 @@ struct Kernel {
     schedule: Schedule,
 }
 
-/// The request in progress, and the reports in transit.
+/// When the request in progress completes, and when the reports in transit arrive.
 #[derive(Debug)]
 struct Schedule {
     random: Rng,

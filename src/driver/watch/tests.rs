@@ -135,7 +135,7 @@ fn there_is_a_rest_between_posts() {
     }
     scene.read();
     let posted: Vec<(Instant, usize)> = posted.try_iter().collect();
-    assert!(posted.len() > 3, "there was more than one posting");
+    assert!(posted.len() > 3, "there were only {} posts", posted.len());
     for pair in posted.windows(2) {
         // The rest begins when the post is decided, which may be a little before.
         let between = pair[1].0 - pair[0].0;
