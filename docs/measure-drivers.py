@@ -79,21 +79,21 @@ def calls_per_line(pid, streams):
     """System calls of the server for each line, counted by the kernel."""
     if not shutil.which("perf"):
         return None
-    (control, tell), (hear, answer) = os.pipe(), os.pipe()
+    (control, commands), (replies, answer) = os.pipe(), os.pipe()
     command = ["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p", str(pid)]
     command += ["--delay=-1", f"--control=fd:{control},{answer}"]
     pipes = {"stderr": subprocess.PIPE, "pass_fds": [control, answer]}
     perf = subprocess.Popen(command, text=True, **pipes)
     os.close(answer)
     count = 0
-    os.write(tell, b"enable\n")
-    if os.read(hear, 64):  # Nothing if perf has failed.
+    os.write(commands, b"enable\n")
+    if os.read(replies, 64):  # Nothing if perf has failed.
         count = exchange(streams, 0.3)
-        os.write(tell, b"disable\n")
-        os.read(hear, 64)
+        os.write(commands, b"disable\n")
+        os.read(replies, 64)
     perf.send_signal(signal.SIGINT)
     figures = [line.split(",")[0] for line in perf.communicate()[1].splitlines()]
-    for end in control, tell, hear:
+    for end in control, commands, replies:
         os.close(end)
     return next((int(figure) / count for figure in figures if figure.isdigit() and count), None)
 

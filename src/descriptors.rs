@@ -7,10 +7,10 @@
 use crate::driver::chain::FILES_MAX;
 use crate::driver::{ACCEPTS_PER_WAIT, DriverKind};
 
-/// Descriptors of the process itself: standard streams, the root, signals.
+/// The number of descriptors that the process itself needs: standard streams, the root, signals.
 const RESERVED: u64 = 32;
 
-/// Descriptors of each worker: a ring or a poller, eventfds, inotify.
+/// The number of descriptors that each worker needs: a ring or a poller, eventfds, inotify.
 const PER_WORKER: u64 = 16;
 
 /// The maximum and the minimum of files that a worker opens at a time for lookups.

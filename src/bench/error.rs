@@ -44,7 +44,7 @@ pub enum FailedTrial {
     OtherDriver(String),
     /// The load on a server of ringd failed.
     Load(LoadError),
-    /// The load on another server failed, which should serve the files in this directory.
+    /// The load on another server failed. That server should serve the files in this directory.
     OtherServer(LoadError, Option<PathBuf>),
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Other work on the machine disturbs every trial, so each value is the median over the rounds. Two
 //! servers are compared within each round, where their trials follow each other directly. If the
-//! rounds do not agree on which server is better, the result is a tie.
+//! rounds do not agree on which server is better, or if the servers differ by less than 2 %, the
+//! result is a tie.
 
 use serde::Serialize;
 

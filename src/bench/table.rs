@@ -14,8 +14,9 @@ const LEGEND: &str = "\
 CPU: CPU time of the server per answer; ±: half of its range over the rounds, relative to it.
 p50, p99, p99.9: latencies of a closed loop, in which every connection sends its next request as
 soon as it has its answer. calls, subm.: system calls and submissions to io_uring per answer.
-The last column compares CPU times with the first server, within each round. If the rounds do not
-agree on which is better, it is a tie.";
+The last column is the CPU time divided by that of the first server: the median of the ratios of
+the single rounds. If the rounds do not agree on which is better, or if the ratio is within 2 % of
+1, it is a tie.";
 
 /// Writes a report as text. It contains ANSI escape codes for colours, which `out` may strip.
 ///

@@ -29,8 +29,9 @@ fn descriptors(nofile: &Fact<(u64, u64)>, workers: u64) -> Check {
         let check = check(format!("soft limit {}, hard limit {}", count(*soft), count(*hard)));
         match Descriptors::left_by_default(*hard, workers) {
             0 => {
-                let cause =
-                    format!("{workers} workers and their open files leave none for connections");
+                let cause = format!(
+                    "{workers} workers and their open files leave no descriptors for connections"
+                );
                 check.but(CheckStatus::Fatal, cause, more_descriptors())
             }
             left if left < CONNECTIONS_DEFAULT => {

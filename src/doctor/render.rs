@@ -48,7 +48,7 @@ pub(super) fn render(report: &DoctorReport, out: &mut impl Write) -> io::Result<
     }
     remedies(report, out)?;
     match &report.auto {
-        Some(auto) => writeln!(out, "auto would choose {}: {}", auto.driver, auto.why)?,
+        Some(auto) => writeln!(out, "auto would choose {} ({})", auto.driver, auto.why)?,
         None => writeln!(out, "auto would find no driver")?,
     }
     let (style, verdict) = match report.serving {

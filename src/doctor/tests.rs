@@ -43,7 +43,7 @@ fn healthy() -> Facts {
 /// The steps of the probe of the driver uring.
 fn uring(facts: &mut Facts) -> &mut Vec<(ProbeStep, Tried)> {
     let uring = facts.drivers.iter_mut().find(|(kind, _)| *kind == DriverKind::Uring);
-    &mut uring.expect("it is one of all").1
+    &mut uring.expect("the facts cover all drivers").1
 }
 
 fn system(change: impl FnOnce(&mut System)) -> System {

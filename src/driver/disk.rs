@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::{File, Outcome, Token, sys};
 
-/// How often a path is resolved if directories are renamed meanwhile (`openat2(2)`, `EAGAIN`).
+/// How many times a path is resolved, at most, if directories are renamed meanwhile (`openat2(2)`,
+/// `EAGAIN`).
 pub(super) const OPEN_ATTEMPTS: usize = 4;
 
 /// Opens a path beneath a directory; may wait for the disk.

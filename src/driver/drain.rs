@@ -26,27 +26,27 @@ use super::DriverStats;
 /// `net.core.somaxconn` limits to 4096 by default.
 const QUEUE_MAX: u16 = 4096 + 1;
 
-/// Accepts of one drain: a full queue, and as many handshakes that complete meanwhile.
+/// The most accepts of one drain: a full queue, and as many handshakes that complete meanwhile.
 const ACCEPTS_MAX: u16 = 2 * QUEUE_MAX;
 
 /// How many pauses in a row a drain makes for lack of descriptors, each of
 /// [`ACCEPT_RETRY`](super::ACCEPT_RETRY).
-const RESTS_MAX: u8 = 10;
+const PAUSES_MAX: u8 = 10;
 
-/// How much a drain may still do. Invariant: `accepts` never grows, and `rests` grows only after an
-/// accept that succeeded, so a drain ends.
+/// How much a drain may still do. Invariant: `accepts` never grows, and `pauses` grows only after
+/// an accept that succeeded, so a drain ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ListenerDrain {
     accepts: u16,
-    rests: u8,
+    pauses: u8,
     /// The value of `accepts` at the last pause.
-    rested_at: u16,
+    paused_at: u16,
 }
 
 impl ListenerDrain {
     /// The limits alone, for a listener that gets no new connections.
     pub(super) fn new() -> Self {
-        Self { accepts: ACCEPTS_MAX, rests: RESTS_MAX, rested_at: ACCEPTS_MAX }
+        Self { accepts: ACCEPTS_MAX, pauses: PAUSES_MAX, paused_at: ACCEPTS_MAX }
     }
 
     /// Keeps new connections away from a listener, if the kernel can do that.
@@ -69,14 +69,14 @@ impl ListenerDrain {
     }
 
     /// Whether the drain may pause once more, after an accept that found no descriptor; counts it.
-    pub(super) fn may_rest(&mut self) -> bool {
-        assert!(self.accepts < self.rested_at, "no accept was tried since the last rest");
-        if self.rested_at - self.accepts > 1 {
-            self.rests = RESTS_MAX;
+    pub(super) fn may_pause(&mut self) -> bool {
+        assert!(self.accepts < self.paused_at, "no accept was tried since the last pause");
+        if self.paused_at - self.accepts > 1 {
+            self.pauses = PAUSES_MAX;
         }
-        self.rested_at = self.accepts;
-        let may = self.rests > 0;
-        self.rests = self.rests.saturating_sub(1);
+        self.paused_at = self.accepts;
+        let may = self.pauses > 0;
+        self.pauses = self.pauses.saturating_sub(1);
         may
     }
 }
@@ -163,9 +163,9 @@ mod tests {
     #[test]
     fn a_drain_ends() {
         let mut drain = ListenerDrain::new();
-        let in_vain = |drain: &mut ListenerDrain| drain.may_accept() && drain.may_rest();
+        let in_vain = |drain: &mut ListenerDrain| drain.may_accept() && drain.may_pause();
         for _ in 0..3 {
-            assert_eq!((0..20).filter(|_| in_vain(&mut drain)).count(), usize::from(RESTS_MAX));
+            assert_eq!((0..20).filter(|_| in_vain(&mut drain)).count(), usize::from(PAUSES_MAX));
             assert!(drain.may_accept(), "an accept that succeeds");
         }
         let left = (0..u16::MAX).filter(|_| drain.may_accept()).count();
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     #[should_panic = "no accept was tried"]
-    fn a_rest_needs_an_accept_before_it() {
-        ListenerDrain::new().may_rest();
+    fn a_pause_needs_an_accept_before_it() {
+        ListenerDrain::new().may_pause();
     }
 }

@@ -203,7 +203,7 @@ impl File {
         &self.content
     }
 
-    /// The file of the simulator.
+    /// This file as the simulator knows it. Panics if it is a file of the kernel.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn as_simulated(&self) -> &dyn SimulatedFile {
         match &self.content {
@@ -212,7 +212,7 @@ impl File {
         }
     }
 
-    /// The file of the kernel.
+    /// This file as the kernel knows it. Panics if it is a file of the simulator.
     pub(super) fn as_file(&self) -> &fs::File {
         match &self.content {
             FileContent::Kernel(file) => file,

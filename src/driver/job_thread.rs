@@ -22,7 +22,7 @@ use super::op::{Outcome, Token, cancelled};
 use super::slot_map::Handle;
 use super::waker::Notifier;
 
-/// Jobs of one driver that wait, besides the one that runs.
+/// The most jobs of one driver that wait, besides the one that runs.
 pub(super) const QUEUE: usize = 16;
 
 /// How much lower the priority of the thread is than that of the loop (`nice(2)`).

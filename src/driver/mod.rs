@@ -113,7 +113,8 @@ pub use setup::code_of;
 pub use trace::{Trace, Tracer};
 pub use waker::Waker;
 
-/// Connections that one accept yields in one wait, unless there is room for a thousand more.
+/// The most connections that one accept yields in one wait, unless there is room for a thousand
+/// more.
 pub const ACCEPTS_PER_WAIT: u32 = 64;
 
 /// How long an accept pauses after the process or the machine ran out of descriptors.

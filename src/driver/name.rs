@@ -10,8 +10,8 @@ use super::{OpId, Sock};
 /// Bits of a tag that say what an op is.
 const KIND_BITS: u32 = 4;
 
-/// The number of an op among those on one side of a socket, modulo 2^12. Through it, the names of
-/// earlier ops are stale.
+/// The number of an op among those on one side of a socket, modulo 2^12. It makes the names
+/// of earlier ops stale.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Sequence(u16);
 

@@ -63,15 +63,15 @@ impl Visitor for Many {
 }
 
 fn take(kind: DriverKind, steps: &'static [ProbeStep]) -> Taken {
-    let (told, hear) = channel();
-    let course = Course { steps, told };
+    let (sender, receiver) = channel();
+    let course = Course { steps, sender };
     let thread = thread::Builder::new().name("trial".into());
     if let Err(error) = thread.spawn(move || kind.visit(course)) {
         return vec![(ProbeStep::Open, Err(untried(no_thread(&error))))];
     }
     let mut taken = Taken::new();
     for step in std::iter::once(&ProbeStep::Open).chain(steps) {
-        let result = hear_of_step(&hear);
+        let result = wait_for_step(&receiver);
         let failed = result.as_ref().err().map(io::Error::kind);
         taken.push((*step, result));
         match failed {
@@ -82,13 +82,13 @@ fn take(kind: DriverKind, steps: &'static [ProbeStep]) -> Taken {
         }
     }
     // The sender is dropped after the driver, whose locked memory the next driver may need.
-    let _ = hear.recv_timeout(TIME_MAX);
+    let _ = receiver.recv_timeout(TIME_MAX);
     taken
 }
 
 /// The result of a step. A step limits its own time; this limit is for calls that never return.
-fn hear_of_step(hear: &Receiver<io::Result<()>>) -> io::Result<()> {
-    hear.recv_timeout(2 * TIME_MAX).unwrap_or_else(|error| {
+fn wait_for_step(receiver: &Receiver<io::Result<()>>) -> io::Result<()> {
+    receiver.recv_timeout(2 * TIME_MAX).unwrap_or_else(|error| {
         Err(match error {
             RecvTimeoutError::Timeout => no_answer(2 * TIME_MAX),
             RecvTimeoutError::Disconnected => io::Error::other("the probe of the driver panicked"),
@@ -99,7 +99,7 @@ fn hear_of_step(hear: &Receiver<io::Result<()>>) -> io::Result<()> {
 /// The steps to take, and the receiver of their results. Outlives the driver.
 struct Course {
     steps: &'static [ProbeStep],
-    told: Sender<io::Result<()>>,
+    sender: Sender<io::Result<()>>,
 }
 
 impl Visitor for Course {
@@ -108,16 +108,16 @@ impl Visitor for Course {
     fn visit<D: Driver>(self, open: fn(&Limits) -> io::Result<D>) {
         let driver = match with_memory(|| open(&LIMITS)) {
             Ok(driver) => driver,
-            Err(error) => return drop(self.told.send(Err(error))),
+            Err(error) => return drop(self.sender.send(Err(error))),
         };
         // The receiver is gone if a step took too long.
-        let mut listens = self.told.send(Ok(())).is_ok();
+        let mut listens = self.sender.send(Ok(())).is_ok();
         let mut tester = Tester::new(driver);
         for step in self.steps {
             if !listens {
                 return;
             }
-            listens = self.told.send(tester.take(*step)).is_ok();
+            listens = self.sender.send(tester.take(*step)).is_ok();
         }
     }
 }

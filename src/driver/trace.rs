@@ -138,7 +138,7 @@ impl Trace {
     }
 
     /// Writes the line of waits without completions, because something follows.
-    fn tell_quiet(&mut self) {
+    fn write_quiet(&mut self) {
         if let Some(quiet) = self.quiet.take() {
             self.line_of_wait(quiet);
         }
@@ -148,7 +148,7 @@ impl Trace {
         let (until, stats) = (Instant::now(), self.driver.stats());
         let mut waited = Waited { waits: 1, until, took: until - began, completions, stats };
         if completions > 0 {
-            self.tell_quiet();
+            self.write_quiet();
             return self.line_of_wait(waited);
         }
         if let Some(quiet) = self.quiet {
@@ -192,7 +192,7 @@ impl Driver for Trace {
     }
 
     fn submit(&mut self, token: Token, op: Op) -> OpId {
-        self.tell_quiet();
+        self.write_quiet();
         let name = text::op(&op);
         let what = format!("{name:<7} {}", text::request(&op));
         let who = (self.name)(token);
@@ -203,7 +203,7 @@ impl Driver for Trace {
     }
 
     fn cancel(&mut self, op: OpId) {
-        self.tell_quiet();
+        self.write_quiet();
         let named = self.live.iter().find(|(_, id)| **id == op).map(|(named, _)| *named);
         match named {
             Some((token, name)) => {
@@ -225,7 +225,7 @@ impl Driver for Trace {
             self.completed(completion);
         }
         if let Err(error) = &result {
-            self.tell_quiet();
+            self.write_quiet();
             self.line(Instant::now(), "==", "wait", &text::error(error));
         }
         result
@@ -266,7 +266,7 @@ impl Driver for Trace {
 
 impl Drop for Trace {
     fn drop(&mut self) {
-        self.tell_quiet();
+        self.write_quiet();
         self.flush();
     }
 }

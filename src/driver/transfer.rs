@@ -15,11 +15,12 @@ use super::chain::{Chain, NextPart, PARTS_FULL};
 use super::file::{File, RESIDENT_FOR};
 use super::{DriverStats, sys};
 
-/// Bytes of a file that are checked for residency, and fetched if cold, at a time. Unless the whole
-/// file is known to be in memory, one system call sends no more.
+/// How many bytes of a file are checked for residency, and fetched if cold, at a time. Unless the
+/// whole file is known to be in memory, one system call sends no more.
 pub(super) const PIECE_BYTES: u64 = 256 * 1024;
 
-/// Memory parts sent by one system call, or by one SENDMSG of a ring: as many as a full chain has.
+/// The most memory parts that one system call, or one SENDMSG of a ring, sends: as many as a full
+/// chain has.
 pub(super) const SLICES_MAX: usize = PARTS_FULL;
 
 /// How an attempt ended.

@@ -59,7 +59,8 @@ type Workers = (Vec<RunningWorker>, Receiver<usize>);
 /// Why the workers did not start, and the sockets, for an attempt with another driver.
 type FailedLaunch = (StartError, Vec<Vec<OwnedFd>>);
 
-/// Descriptors per worker in addition to connections: cached files, listeners, the driver.
+/// The number of descriptors per worker in addition to connections: cached files, listeners, the
+/// driver.
 const OTHER_DESCRIPTORS: u64 = 4096;
 
 /// Grows the descriptor table of the process to its final size, before there are other threads. If

@@ -57,7 +57,7 @@ pub(crate) fn run_unhurried<S: Subject>(driver: &mut S) -> Vec<Completion> {
     let (start, mut all) = (Instant::now(), Vec::new());
     while all.is_empty() {
         driver.wait(Some(WAIT_MAX), &mut all).unwrap();
-        assert!(start.elapsed() < WAIT_MAX, "it came with the timeout only: {all:?}");
+        assert!(start.elapsed() < WAIT_MAX, "the completions came only with the timeout: {all:?}");
     }
     all
 }

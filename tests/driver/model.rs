@@ -32,16 +32,16 @@ pub(crate) fn random_ops_follow_the_model<S: Subject>() {
     let count = variable("RINGD_TEST_SEEDS").unwrap_or(if first.is_some() { 1 } else { SEEDS });
     let first = first.unwrap_or(0);
     for seed in first..first + count {
-        let told = Told(seed);
+        let printer = SeedPrinter(seed);
         World::<S>::new(seed).run();
-        std::mem::forget(told);
+        std::mem::forget(printer);
     }
 }
 
 /// Prints the seed when a test panics.
-struct Told(u64);
+struct SeedPrinter(u64);
 
-impl Drop for Told {
+impl Drop for SeedPrinter {
     fn drop(&mut self) {
         let name = std::thread::current().name().unwrap_or_default().to_owned();
         let seed = self.0;
@@ -415,7 +415,7 @@ impl<S: Subject> World<S> {
                 self.connections.push(Connection::new(Some(sock), None));
             }
             Err(error) => {
-                assert!(!more, "it continues after {error}");
+                assert!(!more, "the accept continues after {error}");
                 self.accepting = None;
             }
         }
@@ -439,7 +439,7 @@ impl<S: Subject> World<S> {
                 assert!(!more && (connection.half_closed || connection.torn));
                 assert!(connection.torn || connection.up_seen == connection.up.len());
             }
-            Err(error) => assert!(!more, "it continues after {error}"),
+            Err(error) => assert!(!more, "the receive continues after {error}"),
         }
     }
 

@@ -104,7 +104,7 @@ pub(crate) fn a_common_client_is_served(kind: DriverKind) {
         assert_eq!(head.headers()["content-length"], length.to_string().as_str());
         assert!(head.body_mut().read_to_vec().unwrap().is_empty());
     }
-    // It follows the redirect, whose location is relative.
+    // The client follows the redirect, whose location is relative.
     let mut index = agent.get(url("/dir?x")).call().unwrap();
     assert!(index.body_mut().read_to_vec().unwrap() == content(77));
     assert_eq!(agent.get(url("/missing")).call().unwrap().status(), 404);

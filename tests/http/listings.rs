@@ -197,7 +197,7 @@ fn follow(client: &mut Client, references: &[String]) -> BTreeSet<Vec<u8>> {
         let response = client.ask("GET", &format!("/hostile/{path}"), "");
         assert_eq!(response.status, 200, "{reference}");
         let name = response.body.strip_prefix(b"in ").expect("the content that the test wrote");
-        assert!(found.insert(name.to_vec()), "{reference} leads to the file of another one");
+        assert!(found.insert(name.to_vec()), "{reference} leads to the file of another reference");
     }
     found
 }

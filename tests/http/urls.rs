@@ -1,4 +1,4 @@
-//! Addresses: which lead to a file, which redirect, and which are not found.
+//! URLs: which of them lead to a file, which redirect, and which are not found.
 
 use std::fs;
 use std::path::Path;

@@ -28,7 +28,7 @@ use ringd::echo::Echo;
 use sessions::{Duplex, Late, ORDERS, Quartet, TAKEN_WHILE_SENDING};
 use world::Run;
 
-/// Worlds of each sort that run by default, always with the same seeds.
+/// The number of worlds of each sort that run by default, always with the same seeds.
 const SEEDS: u64 = 300;
 
 /// Runs one sort of world on many seeds.

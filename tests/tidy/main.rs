@@ -187,7 +187,7 @@ fn unsafe_code_stays_in_its_files_and_is_justified() {
 
 /// The page whose tables name the tests for each case, and the head of that column.
 const CASES: &str = "docs/http.md";
-const TESTS_COLUMN: &str = "held by";
+const TESTS_COLUMN: &str = "covered by";
 
 /// The folders that references to tests are relative to.
 const TEST_FOLDERS: [&str; 5] =

@@ -59,7 +59,7 @@ pub trait Poller: Sized + 'static {
     fn system_calls(&self) -> u64;
 }
 
-/// Keys that the driver uses for itself, in addition to one per socket.
+/// The number of keys that the driver uses for itself, in addition to one per socket.
 pub const KEYS_RESERVED: u32 = 2;
 
 /// What the reports of a [`Poller`] mean.

@@ -78,7 +78,7 @@ impl Signals {
         let thread = rustix::thread::gettid();
         let before = mask(libc::SIG_BLOCK, &ours)?;
         TAKEN.set(true);
-        // SAFETY: the set is initialized.
+        // SAFETY: the set is initialised.
         let unblock = set(|signal| unsafe { libc::sigismember(&raw const before, signal) } == 0);
         // SAFETY: the struct has integer fields only, for which zero is a valid value.
         let none: Signal = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -153,10 +153,10 @@ fn set(member: impl Fn(i32) -> bool) -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
     // SAFETY: the call writes to the set only, and initializes it.
     unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-    // SAFETY: `sigemptyset` has just initialized the set.
+    // SAFETY: `sigemptyset` has just initialised the set.
     let mut set = unsafe { set.assume_init() };
     for signal in [number(), libc::SIGIO].into_iter().filter(|signal| member(*signal)) {
-        // SAFETY: the set is initialized and exclusive.
+        // SAFETY: the set is initialised and exclusive.
         unsafe { libc::sigaddset(&raw mut set, signal) };
     }
     set
@@ -165,7 +165,7 @@ fn set(member: impl Fn(i32) -> bool) -> libc::sigset_t {
 /// Changes this thread's signal mask and returns the previous mask.
 fn mask(how: i32, set: &libc::sigset_t) -> io::Result<libc::sigset_t> {
     let mut before = *set;
-    // SAFETY: both sets are initialized, and `before` is exclusive.
+    // SAFETY: both sets are initialised, and `before` is exclusive.
     match unsafe { libc::pthread_sigmask(how, set, &raw mut before) } {
         0 => Ok(before),
         code => Err(io::Error::from_raw_os_error(code)),

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::log::{Happening, NameLog};
+use super::log::{NameEvent, NameLog};
 use super::network::Net;
 use crate::driver::file::SimulatedFile;
 use crate::driver::{Entries, Entry, EntryKind, File, FileKind, Links, Metadata};
@@ -165,7 +165,7 @@ impl Files {
     }
 
     /// Takes the log since the last call. Returns also whether events were lost.
-    pub(super) fn take_log(&self) -> (VecDeque<Happening>, bool) {
+    pub(super) fn take_log(&self) -> (VecDeque<NameEvent>, bool) {
         lock(&self.shared.state).log.as_mut().map(NameLog::take).unwrap_or_default()
     }
 

@@ -10,7 +10,7 @@ const LOG_MAX: usize = 4096;
 
 /// An event. Directories have their full names.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Happening {
+pub(super) enum NameEvent {
     /// An entry of a directory changed.
     Entry {
         directory: Vec<u8>,
@@ -25,7 +25,7 @@ pub(super) enum Happening {
 /// The events since the last [`NameLog::take`].
 #[derive(Debug)]
 pub(super) struct NameLog {
-    happenings: VecDeque<Happening>,
+    events: VecDeque<NameEvent>,
     overflowed: bool,
     /// To be notified of new events.
     net: Arc<Net>,
@@ -33,7 +33,7 @@ pub(super) struct NameLog {
 
 impl NameLog {
     pub(super) fn new(net: Arc<Net>) -> Self {
-        Self { happenings: VecDeque::new(), overflowed: false, net }
+        Self { events: VecDeque::new(), overflowed: false, net }
     }
 
     /// The network to notify of new events, after the lock of the files is released.
@@ -42,8 +42,8 @@ impl NameLog {
     }
 
     /// Takes the events since the last call. Returns also whether events were lost.
-    pub(super) fn take(&mut self) -> (VecDeque<Happening>, bool) {
-        (std::mem::take(&mut self.happenings), std::mem::take(&mut self.overflowed))
+    pub(super) fn take(&mut self) -> (VecDeque<NameEvent>, bool) {
+        (std::mem::take(&mut self.events), std::mem::take(&mut self.overflowed))
     }
 
     /// Logs that the content of a file changed.
@@ -64,7 +64,7 @@ impl NameLog {
     pub(super) fn went(&mut self, name: &[u8], is_there: impl Fn(&[u8]) -> bool) {
         self.entry(name, true);
         for directory in directories(name).rev().take_while(|directory| !is_there(directory)) {
-            self.push(Happening::Gone { directory: directory.to_vec() });
+            self.push(NameEvent::Gone { directory: directory.to_vec() });
             self.entry(directory, true);
         }
     }
@@ -74,12 +74,12 @@ impl NameLog {
             Some(slash) => (name[..slash].to_vec(), name[slash + 1..].to_vec()),
             None => (Vec::new(), name.to_vec()),
         };
-        self.push(Happening::Entry { directory, name, moved });
+        self.push(NameEvent::Entry { directory, name, moved });
     }
 
-    fn push(&mut self, happening: Happening) {
-        match self.happenings.len() < LOG_MAX {
-            true => self.happenings.push_back(happening),
+    fn push(&mut self, event: NameEvent) {
+        match self.events.len() < LOG_MAX {
+            true => self.events.push_back(event),
             false => self.overflowed = true,
         }
     }
@@ -95,12 +95,12 @@ mod tests {
     use super::*;
 
     fn text(log: &mut NameLog) -> Vec<String> {
-        let text = |happening| match happening {
-            Happening::Entry { directory, name, moved } => {
+        let text = |event| match event {
+            NameEvent::Entry { directory, name, moved } => {
                 let end = if moved { "/" } else { "" };
                 format!("{}|{}{end}", directory.escape_ascii(), name.escape_ascii())
             }
-            Happening::Gone { directory } => format!("-{}", directory.escape_ascii()),
+            NameEvent::Gone { directory } => format!("-{}", directory.escape_ascii()),
         };
         log.take().0.into_iter().map(text).collect()
     }
@@ -121,8 +121,8 @@ mod tests {
     fn a_log_is_bounded() {
         let mut log = NameLog::new(Net::new());
         (0..=LOG_MAX).for_each(|_| log.changed(b"file"));
-        let (happenings, overflowed) = log.take();
-        assert_eq!((happenings.len(), overflowed), (LOG_MAX, true));
+        let (events, overflowed) = log.take();
+        assert_eq!((events.len(), overflowed), (LOG_MAX, true));
         assert_eq!(log.take(), (VecDeque::new(), false));
     }
 }

@@ -16,10 +16,10 @@ use crate::driver::Sock;
 use crate::driver::slot_map::{CAPACITY_MAX, Handle, SlotMap};
 use crate::driver::waker::Notifier;
 
-/// The buffer of one direction of a connection.
+/// The size of the buffer of one direction of a connection.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Connections that wait to be accepted.
+/// The most connections that wait to be accepted.
 const BACKLOG: usize = 4096;
 
 /// The network; see the module documentation.

@@ -122,13 +122,13 @@ impl Sim {
 
     /// Ends an op with its last completion.
     fn end(&mut self, op: Handle<SimOp>, result: io::Result<()>) {
-        let work = &mut self.ops.get_mut(op).expect("it is in flight").work;
+        let work = &mut self.ops.get_mut(op).expect("the op is in flight").work;
         let outcome = work.end(result);
         self.finish(op, outcome);
     }
 
     fn finish(&mut self, op: Handle<SimOp>, outcome: Outcome) {
-        let pending = self.ops.remove(op).expect("it is in flight");
+        let pending = self.ops.remove(op).expect("the op is in flight");
         if matches!(pending.work, SimWork::Run { .. }) {
             assert!(self.jobs > 0, "a job ends that was not counted");
             self.jobs -= 1;
@@ -155,7 +155,7 @@ impl Sim {
     }
 
     fn progress(&mut self, op: Handle<SimOp>, token: Token, amount: u64, outcome: Outcome) {
-        self.ops.get_mut(op).expect("it is in flight").turn.1 += amount;
+        self.ops.get_mut(op).expect("the op is in flight").turn.1 += amount;
         self.done.progress(token, outcome);
     }
 
@@ -183,7 +183,7 @@ impl Sim {
         let Some(drain) = &mut socket.drain else { return end };
         let may_go_on = drain.may_accept();
         match end {
-            StepEnd::Backoff if may_go_on && drain.may_rest() => StepEnd::Backoff,
+            StepEnd::Backoff if may_go_on && drain.may_pause() => StepEnd::Backoff,
             StepEnd::Again | StepEnd::Spent if may_go_on => end,
             _ => StepEnd::Over(Err(cancelled())),
         }

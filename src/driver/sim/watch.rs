@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use rustix::fs::inotify::ReadFlags;
 
-use super::log::Happening;
+use super::log::NameEvent;
 use super::network::{Net, Network};
 use super::{Faults, Files, Sim};
 use crate::driver::File;
@@ -45,7 +45,8 @@ pub struct Watch {
 #[derive(Debug, Default)]
 pub(super) struct Watching(Weak<Mutex<Kernel>>);
 
-/// The state that the thread of a real watcher has, and the plans that replace the thread.
+/// The state that the thread of a real watcher has, and the schedule that takes the place of the
+/// thread: what it would do, and when.
 #[derive(Debug)]
 struct Kernel {
     requests: Requests,
@@ -53,12 +54,12 @@ struct Kernel {
     /// The watch descriptors.
     numbers: Numbers,
     outbox: Outbox,
-    way: Way,
+    schedule: Schedule,
 }
 
-/// The request in progress, and the reports in transit.
+/// When the request in progress completes, and when the reports in transit arrive.
 #[derive(Debug)]
-struct Way {
+struct Schedule {
     random: Rng,
     plans: BTreeMap<(Instant, u64), Plan>,
     made: u64,
@@ -82,7 +83,7 @@ enum Plan {
     /// Completes a request to forget a site.
     Forget { site: SiteId },
     /// Puts a report into the outbox.
-    Tell(ChangeReport),
+    Report(ChangeReport),
 }
 
 /// The watch descriptors, by the full names of the watched directories.
@@ -101,13 +102,13 @@ impl Sim {
     /// the previous watcher, which posts nothing more. From now on, no
     /// [`Op::Run`](crate::driver::Op::Run) may change the files.
     pub fn watcher(&mut self, post: Post) -> Watch {
-        let way = Way::new(self.random.fork(), self.clock.now().instant);
+        let schedule = Schedule::new(self.random.fork(), self.clock.now().instant);
         let kernel = Arc::new(Mutex::new(Kernel {
             requests: Requests::default(),
             table: WatchTable::default(),
             numbers: Numbers::default(),
             outbox: Outbox::new(post),
-            way,
+            schedule,
         }));
         self.files.log_to(&self.net);
         self.watching = Watching(Arc::downgrade(&kernel));
@@ -156,9 +157,9 @@ impl Watcher for Watch {
 impl Kernel {
     /// Does the work that is due. Returns whether a post was made, accepted or refused.
     fn turn(&mut self, now: Instant, faults: &Faults, files: &Files) -> bool {
-        self.hear(now, faults, files);
+        self.read_log(now, faults, files);
         self.begin(now, faults);
-        while let Some(plan) = self.way.due(now) {
+        while let Some(plan) = self.schedule.due(now) {
             match plan {
                 Plan::Watch { site, root, path } => {
                     self.establish(now, faults, files, (site, &root, &path));
@@ -166,22 +167,22 @@ impl Kernel {
                 Plan::Forget { site } => {
                     let Self { table, numbers, .. } = self;
                     table.forget(site, b"", &mut |number| numbers.end(number));
-                    self.way.tell(now, faults, ended(site));
+                    self.schedule.report(now, faults, ended(site));
                 }
-                Plan::Tell(ChangeReport::Changed { site, change }) => {
+                Plan::Report(ChangeReport::Changed { site, change }) => {
                     self.outbox.changed(site, || change);
                     continue;
                 }
-                Plan::Tell(report) => {
+                Plan::Report(report) => {
                     self.outbox.push(report);
                     continue;
                 }
             }
-            self.way.busy = false;
+            self.schedule.busy = false;
             self.begin(now, faults);
         }
-        if self.way.plans.len() > PLANS_MAX {
-            self.lose(self.way.sites());
+        if self.schedule.plans.len() > PLANS_MAX {
+            self.lose(self.schedule.sites());
         }
         let posts = !self.outbox.is_empty() && self.outbox.rests_until(now).is_none();
         let lost = self.outbox.post(now);
@@ -191,14 +192,14 @@ impl Kernel {
 
     /// When the next work is due.
     fn due(&self, now: Instant) -> Option<Instant> {
-        let plan = self.way.plans.keys().next().map(|(due, _)| *due);
+        let plan = self.schedule.plans.keys().next().map(|(due, _)| *due);
         let rest = self.outbox.rests_until(now).unwrap_or(now);
         [plan, (!self.outbox.is_empty()).then_some(rest)].into_iter().flatten().min()
     }
 
     /// Begins the next request, if none is in progress.
     fn begin(&mut self, now: Instant, faults: &Faults) {
-        if self.way.busy {
+        if self.schedule.busy {
             return;
         }
         let plan = match self.requests.next() {
@@ -208,38 +209,38 @@ impl Kernel {
                 Plan::Watch { site, root: root.as_simulated().name().to_vec(), path }
             }
         };
-        self.way.busy = true;
-        let due = now + self.way.latency(faults);
-        self.way.plan(due, plan);
+        self.schedule.busy = true;
+        let due = now + self.schedule.latency(faults);
+        self.schedule.plan(due, plan);
     }
 
     /// Reads the log of changes, and plans reports of those that are not lost.
-    fn hear(&mut self, now: Instant, faults: &Faults, files: &Files) {
-        let Self { table, numbers, way, .. } = self;
-        let (happenings, overflowed) = files.take_log();
-        let mut heard = Reported::default();
+    fn read_log(&mut self, now: Instant, faults: &Faults, files: &Files) {
+        let Self { table, numbers, schedule, .. } = self;
+        let (logged, overflowed) = files.take_log();
+        let mut reported = Reported::default();
         let mut end = Vec::new();
-        if overflowed || !happenings.is_empty() && way.happens(faults.watch_overflow) {
-            table.lose(table.sites(), &mut heard, &mut |number| end.push(number));
+        if overflowed || !logged.is_empty() && schedule.happens(faults.watch_overflow) {
+            table.lose(table.sites(), &mut reported, &mut |number| end.push(number));
         }
-        for happening in &happenings {
-            if way.happens(faults.watch_lost) {
+        for entry in &logged {
+            if schedule.happens(faults.watch_lost) {
                 continue;
             }
-            let (directory, flags, name) = match happening {
-                Happening::Gone { directory } => (directory, ReadFlags::DELETE_SELF, None),
-                Happening::Entry { directory, name, moved } => {
+            let (directory, flags, name) = match entry {
+                NameEvent::Gone { directory } => (directory, ReadFlags::DELETE_SELF, None),
+                NameEvent::Entry { directory, name, moved } => {
                     let flags = if *moved { ReadFlags::CREATE } else { ReadFlags::MODIFY };
                     (directory, flags, Some(&name[..]))
                 }
             };
             if let Some(number) = numbers.get(directory) {
                 let event = WatchEvent { number, flags, name };
-                table.take_in(&event, &mut heard, &mut |number| end.push(number));
+                table.take_in(&event, &mut reported, &mut |number| end.push(number));
             }
         }
         end.into_iter().for_each(|number| numbers.end(number));
-        way.tell(now, faults, heard.0);
+        schedule.report(now, faults, reported.0);
     }
 
     /// Watches a directory and those above it.
@@ -261,29 +262,29 @@ impl Kernel {
             }
             let slash: &[u8] = if root.is_empty() || above.is_empty() { b"" } else { b"/" };
             let name = [root, slash, above].concat();
-            let fails = self.table.is_full() || self.way.happens(faults.watch_fails);
+            let fails = self.table.is_full() || self.schedule.happens(faults.watch_fails);
             if fails || !files.is_directory(&name) {
                 let report = ChangeReport::Unwatched { site, path: path.into() };
-                return self.way.tell(now, faults, [report]);
+                return self.schedule.report(now, faults, [report]);
             }
             self.table.add(site, above, self.numbers.of(name));
             let report = ChangeReport::Watched { site, path: above.into() };
-            self.way.tell(now, faults, [report]);
+            self.schedule.report(now, faults, [report]);
         }
     }
 
     /// Drops the reports in transit of these sites, and ends their watches.
     fn lose(&mut self, sites: Vec<SiteId>) {
-        let Self { table, numbers, outbox, way, .. } = self;
-        way.plans.retain(|_, plan| match plan {
-            Plan::Tell(report) => !sites.contains(&report.site()),
+        let Self { table, numbers, outbox, schedule, .. } = self;
+        schedule.plans.retain(|_, plan| match plan {
+            Plan::Report(report) => !sites.contains(&report.site()),
             Plan::Watch { .. } | Plan::Forget { .. } => true,
         });
         table.lose(sites, outbox, &mut |number| numbers.end(number));
     }
 }
 
-impl Way {
+impl Schedule {
     fn new(random: Rng, now: Instant) -> Self {
         Self { random, plans: BTreeMap::new(), made: 0, ordered: now, last: now, busy: false }
     }
@@ -300,7 +301,7 @@ impl Way {
     }
 
     /// Plans the arrival of reports. Changes may overtake each other.
-    fn tell(
+    fn report(
         &mut self,
         now: Instant,
         faults: &Faults,
@@ -313,14 +314,14 @@ impl Way {
                 self.ordered = due;
             }
             self.last = self.last.max(due);
-            self.plan(due, Plan::Tell(report));
+            self.plan(due, Plan::Report(report));
         }
     }
 
     /// The sites with reports in transit.
     fn sites(&self) -> Vec<SiteId> {
         let site = |plan: &Plan| match plan {
-            Plan::Tell(report) => Some(report.site()),
+            Plan::Report(report) => Some(report.site()),
             Plan::Watch { .. } | Plan::Forget { .. } => None,
         };
         self.plans.values().filter_map(site).collect::<BTreeSet<_>>().into_iter().collect()

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::limits::PROCESS_THREADS_MAX;
 
-/// Memory maps of a thread: its stack, its signal stack, and a guard page for each.
+/// The number of memory maps of a thread: its stack, its signal stack, and a guard page for each.
 const MAPS_PER_THREAD: u32 = 4;
 
 /// Threads may use `1 / SHARE` of the memory maps. The rest is for the heap, for libraries,

@@ -71,7 +71,7 @@ impl Threads {
             };
             match AcceptFailure::of_error(&error) {
                 AcceptFailure::Transient => {}
-                AcceptFailure::Shortage if drain.may_rest() => {
+                AcceptFailure::Shortage if drain.may_pause() => {
                     self.backoff.push((now + ACCEPT_RETRY, op));
                     return false;
                 }

@@ -23,7 +23,7 @@ use crate::driver::{File, Outcome, Sock, sys};
 /// The interval at which a blocked send checks whether it was given up (`SO_SNDTIMEO`).
 pub(super) const SEND_LOOKS: Duration = Duration::from_millis(100);
 
-/// The largest memory of a piece that is kept for the next piece.
+/// The memory of a piece is kept for the next piece if it is no larger than this.
 const KEEP_BYTES: usize = 16 * 1024;
 
 /// The part of a socket that threads share. Dropping the last reference closes the descriptor.

@@ -104,7 +104,7 @@ use super::{Completion, Driver, DriverStats, Limits, Op, OpId, Outcome, Sock, To
 
 pub use self::limits::{FILE_THREADS, PROCESS_THREADS_MAX, SOCKETS_MAX, THREADS_MAX};
 
-/// Receive buffers of the pool that one `recv(2)` may fill.
+/// The most receive buffers of the pool that one `recv(2)` may fill.
 const RECEIVE_BUFFERS: usize = 4;
 
 /// The driver of blocking calls; see the module documentation.

@@ -124,12 +124,16 @@ fn without_a_free_thread_ops_fail_and_accepts_wait() {
     receive(&mut driver, first);
     driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
     receive(&mut driver, second);
-    let Outcome::Received(Err(error)) = run(&mut driver) else { panic!("one thread too many") };
+    let Outcome::Received(Err(error)) = run(&mut driver) else {
+        panic!("no thread was free, and yet the op did not fail")
+    };
     assert!(error.to_string().contains("all 1 threads are blocked"), "{error}");
     let file = Arc::new(File::new(tempfile::tempfile().unwrap().into()).unwrap());
     let buffer = Vec::with_capacity(100);
     driver.submit(TOKEN, Op::ReadFile { file, offset: 0, buffer });
-    let Outcome::FileRead(Err(_), buffer) = run(&mut driver) else { panic!("one thread too many") };
+    let Outcome::FileRead(Err(_), buffer) = run(&mut driver) else {
+        panic!("no thread was free, and yet the op did not fail")
+    };
     assert!(buffer.capacity() >= 100, "the buffer is returned");
     let mut chain = Box::new(Chain::new());
     chain.copy(b"x");
@@ -210,7 +214,7 @@ fn idle_threads_are_reused_and_end_after_a_while() {
         close(&mut driver, sock);
         assert_eq!(threads(), 1);
     }
-    driver.threads.let_go(Instant::now() + IDLE_KEPT);
+    driver.threads.end_idle(Instant::now() + IDLE_KEPT);
     wait_for_threads(0);
     let (sock, mut peer) = connect(&mut driver);
     receive(&mut driver, sock);
@@ -410,7 +414,9 @@ fn drivers_share_the_threads_of_the_process() {
     let (sock, mut peer) = connect(&mut second);
     peer.write_all(b"served").unwrap();
     receive(&mut second, sock);
-    let Outcome::Received(Err(error)) = run(&mut second) else { panic!("one thread too many") };
+    let Outcome::Received(Err(error)) = run(&mut second) else {
+        panic!("no thread was free, and yet the op did not fail")
+    };
     assert!(error.to_string().contains("all 1 threads that the drivers"), "{error}");
     drop(first);
     wait_for_threads(0);

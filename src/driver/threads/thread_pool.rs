@@ -119,7 +119,7 @@ impl ThreadPool {
     }
 
     /// Ends the threads that have been idle for [`IDLE_KEPT`].
-    pub(super) fn let_go(&mut self, now: Instant) {
+    pub(super) fn end_idle(&mut self, now: Instant) {
         while self.next_leave().is_some_and(|due| due <= now) {
             let Some((_, thread)) = self.idle.pop_front() else { break };
             // The thread ends when its channel closes. Detached, it frees its own stack.

@@ -149,7 +149,7 @@ impl Threads {
             }
             !rested
         });
-        self.threads.let_go(now);
+        self.threads.end_idle(now);
     }
 
     /// Gives each queued op one turn: an op takes the held result of its side, or starts a call.
@@ -169,7 +169,7 @@ impl Threads {
                 }
             }
         }
-        self.hand_out(now);
+        self.deliver_held(now);
         self.run_files();
     }
 
@@ -248,7 +248,7 @@ impl Threads {
 
     /// Copies held bytes into buffers of the pool, one buffer for each receive in turn. A receive
     /// with no bytes left starts the next call; one that finds no free buffer stays in the queue.
-    fn hand_out(&mut self, now: Instant) {
+    fn deliver_held(&mut self, now: Instant) {
         while let Some(op) = self.waits_for_buffer.pop_front() {
             let Some(mut lease) = self.pool.take() else {
                 self.waits_for_buffer.push_front(op);

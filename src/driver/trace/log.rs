@@ -73,7 +73,7 @@ impl TraceLog {
             state.lost += lines.lines().count();
             return;
         }
-        state.tell_loss();
+        state.write_loss();
         state.waiting.push_str(lines);
         self.shared.changed.notify_all();
     }
@@ -82,7 +82,7 @@ impl TraceLog {
 impl Drop for TraceLog {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        state.tell_loss();
+        state.write_loss();
         state.over = true;
         self.shared.changed.notify_all();
         let waited = self.shared.changed.wait_timeout_while(state, LAST_WAIT, |state| !state.ended);
@@ -91,7 +91,7 @@ impl Drop for TraceLog {
 }
 
 impl LogState {
-    fn tell_loss(&mut self) {
+    fn write_loss(&mut self) {
         let lost = std::mem::take(&mut self.lost);
         if lost > 0 {
             self.waiting += &format!("# {lost} lines are missing: the reader was too slow\n");

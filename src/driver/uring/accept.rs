@@ -118,7 +118,7 @@ impl Uring {
             };
             match AcceptFailure::of_error(&error) {
                 AcceptFailure::Transient => {}
-                AcceptFailure::Shortage if drain.may_rest() => {
+                AcceptFailure::Shortage if drain.may_pause() => {
                     return self.backoff.push((handle, now + ACCEPT_RETRY));
                 }
                 // An empty queue is the goal, and no failed attempt.

@@ -60,7 +60,7 @@ impl Uring {
             }
             SubmissionKind::Send => self.complete_send(handle, result),
             SubmissionKind::Poll => {
-                self.complete_kernel_wait(handle, WritableWatch::is_told_by(result));
+                self.complete_kernel_wait(handle, WritableWatch::reports_room(result));
             }
             SubmissionKind::Fetch => self.complete_kernel_wait(handle, true),
             // The completion of the target shows whether the cancel found it.

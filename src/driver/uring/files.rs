@@ -45,7 +45,7 @@ pub(super) enum RingFileOp {
         root: Arc<File>,
         path: CString,
         how: Box<OpenHow>,
-        /// How often it may be tried again; 0 once it is cancelled.
+        /// How many more times it may be tried; 0 once it is cancelled.
         retries: usize,
     },
     Read {

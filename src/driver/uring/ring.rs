@@ -22,7 +22,7 @@ use io_uring::{Builder, EnterFlags, IoUring, cqueue, squeue};
 /// The most submissions in one system call; more are split over several.
 const SUBMISSIONS: u32 = 512;
 
-/// Completions in the queue. The kernel keeps any more aside, which ends multishot ops.
+/// The size of the completion queue. The kernel keeps any more aside, which ends multishot ops.
 const COMPLETIONS: u32 = 4096;
 
 /// The smallest queues worth running with, if locked memory is short (`RLIMIT_MEMLOCK`).

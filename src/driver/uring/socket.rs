@@ -60,12 +60,12 @@ pub(super) enum StreamKind {
     Recv,
 }
 
-/// What has a stream; see the module documentation.
+/// Who acts next on a stream, the driver or the kernel; see the module documentation.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum StreamState {
-    /// The driver: it waits for a buffer or a descriptor.
+    /// The driver, when a buffer or a descriptor is free.
     Parked,
-    /// The kernel.
+    /// The kernel, when there is data or a connection.
     Armed {
         /// The kernel keeps it armed by itself.
         multishot: bool,
@@ -81,7 +81,7 @@ pub(super) enum StreamState {
 }
 
 impl StreamState {
-    /// Whether the kernel has it.
+    /// Whether the kernel acts next.
     pub(super) fn is_with_kernel(&self) -> bool {
         match self {
             Self::Armed { .. } | Self::Cancelled | Self::Recalled(_) => true,
@@ -107,8 +107,8 @@ pub(super) enum SendStage {
         gather: Option<Box<Gather>>,
         cancelled: bool,
     },
-    /// The kernel: until the socket has room (a poll), or the data of a file is in memory (a
-    /// fetch).
+    /// A submission that does not send: a poll for room in the socket, or a fetch of a file's data
+    /// into memory.
     Kernel { kind: SubmissionKind, cancelled: bool },
     /// Room, which [`WritableWatch`](super::writable_watch::WritableWatch) reports.
     Watched,
@@ -121,7 +121,7 @@ pub(super) struct Gather {
 }
 
 impl Gather {
-    /// Memory parts in one SENDMSG.
+    /// The most memory parts in one SENDMSG.
     pub(super) const VECTORS: usize = SLICES_MAX;
 }
 

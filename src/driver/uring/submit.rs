@@ -114,7 +114,7 @@ impl Uring {
             }
             StreamState::Parked | StreamState::Draining(_) => {
                 self.finish_stream(handle, Err(cancelled()));
-                // A closed listener waited only for this.
+                // If the listener is being closed, the close waited only for the accept to end.
                 self.close_when_idle(handle);
             }
         }

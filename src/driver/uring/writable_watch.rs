@@ -26,7 +26,7 @@ pub(super) struct WritableWatch {
 
 impl WritableWatch {
     /// Whether the result of a poll means that a send may go on.
-    pub(super) fn is_told_by(result: i32) -> bool {
+    pub(super) fn reports_room(result: i32) -> bool {
         result < 0 || result & ROOM != 0
     }
 

@@ -85,8 +85,8 @@ pub const BATCH_MAX: usize = 256;
 /// [`Change::Everything`] is.
 pub const CHANGES_MAX: usize = 256;
 
-/// The rest between two posts. It delays a change by at most this, and keeps bursts of changes
-/// cheap.
+/// The pause between two posts, called a rest. It delays a change by at most this, and keeps bursts
+/// of changes cheap.
 pub const REST: Duration = Duration::from_millis(10);
 
 /// The site of a path. Paths are relative to its root, without a slash at either end; the root is

@@ -76,7 +76,7 @@ impl Outbox {
             return Vec::new();
         }
         self.rest(now);
-        if !self.tell_losses() {
+        if !self.report_losses() {
             return Vec::new();
         }
         let everything = |site| ChangeReport::Changed { site, change: Change::Everything };
@@ -97,7 +97,7 @@ impl Outbox {
     }
 
     /// Reports all losses; returns whether that succeeded.
-    fn tell_losses(&mut self) -> bool {
+    fn report_losses(&mut self) -> bool {
         while !self.lost.is_empty() {
             let sites: Vec<SiteId> = self.lost.iter().copied().take(BATCH_MAX / 2).collect();
             let batch = sites.iter().flat_map(|site| ended(*site)).collect();
@@ -143,7 +143,8 @@ impl Sink for Outbox {
     }
 }
 
-/// Reports that nothing of a site is watched any more, and that anything may have changed.
+/// The two reports that end all watches of a site: nothing of it is watched any more, and anything
+/// may have changed.
 pub(crate) fn ended(site: SiteId) -> [ChangeReport; 2] {
     [
         ChangeReport::Unwatched { site, path: [].into() },

@@ -93,7 +93,7 @@ impl WatchTable {
                 return true;
             }
             *count -= 1;
-            let left = places.get_mut(number).expect("the number of a place lists the place");
+            let left = places.get_mut(number).expect("each watch number lists its places");
             left.retain(|place| place.site != site || place.path != *other);
             if left.is_empty() {
                 places.remove(number);

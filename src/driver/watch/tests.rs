@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::driver::Links;
-use scene::{MARK, SITE, Scene, WAIT_MAX, can_watch, folder_of, gated, posting, told_of};
+use scene::{MARK, SITE, Scene, WAIT_MAX, can_watch, folder_of, gated, posting, text_of};
 
 #[test]
 fn changes_are_reported() {
@@ -135,7 +135,7 @@ fn there_is_a_rest_between_posts() {
     }
     scene.read();
     let posted: Vec<(Instant, usize)> = posted.try_iter().collect();
-    assert!(posted.len() > 3, "there was more than one posting");
+    assert!(posted.len() > 3, "there were only {} posts", posted.len());
     for pair in posted.windows(2) {
         // The rest begins when the post is decided, which may be a little before.
         let between = pair[1].0 - pair[0].0;
@@ -269,7 +269,7 @@ fn a_change_says_whose_entries_have_changed() {
         (Change::Everything, &["", "a", "a/b"], &[]),
     ] {
         let is_of = |path: &&str| change.is_of_entries(path.as_bytes());
-        assert!(concerned.iter().all(is_of) && !others.iter().any(is_of), "{}", told_of(&change));
+        assert!(concerned.iter().all(is_of) && !others.iter().any(is_of), "{}", text_of(&change));
     }
 }
 
@@ -286,7 +286,7 @@ fn a_directory_of_two_sites_is_reported_to_both() {
     fs::File::create(scene.path("d/sub/file")).unwrap();
     let told = |reports: Vec<ChangeReport>| -> BTreeSet<String> {
         let text = |report: &ChangeReport| match report {
-            ChangeReport::Changed { site, change } => format!("{} {}", site.0, told_of(change)),
+            ChangeReport::Changed { site, change } => format!("{} {}", site.0, text_of(change)),
             ChangeReport::Watched { site, path } => format!("{} +{}", site.0, path.escape_ascii()),
             ChangeReport::Unwatched { site, path } => {
                 format!("{} -{}", site.0, path.escape_ascii())

@@ -242,7 +242,7 @@ fn extend(bytes: u32, bytes_max: u32) -> Result<u32, DiscardError> {
     if bytes < bytes_max { Ok(bytes + 1) } else { Err(DiscardError::TooLarge) }
 }
 
-/// Whether a line may contain this byte: anything but control characters, and the tab.
+/// Whether a line may contain this byte: the tab, or anything that is not a control character.
 fn is_text(byte: u8) -> bool {
     byte == b'\t' || !byte.is_ascii_control()
 }

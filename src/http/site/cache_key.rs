@@ -97,31 +97,31 @@ pub(super) enum Invalidation {
     Prefix,
 }
 
-/// Calls `tell` for all keys of a site that a change invalidates. `index` are the names of index
+/// Calls `report` for all keys of a site that a change invalidates. `index` are the names of index
 /// files; `key` is a scratch buffer.
 pub(super) fn invalidated(
     site: SiteId,
     change: &Change,
     index: &[Vec<u8>],
     key: &mut Vec<u8>,
-    tell: &mut impl FnMut(Invalidation, &[u8]),
+    report: &mut impl FnMut(Invalidation, &[u8]),
 ) {
-    let mut tell_of = |invalidation, parts: &[&[u8]]| {
+    let mut report_keys = |invalidation, parts: &[&[u8]]| {
         begin(key, site);
         parts.iter().for_each(|part| key.extend_from_slice(part));
-        tell(invalidation, key);
+        report(invalidation, key);
     };
     let (directory, name, beneath) = match change {
         Change::Entry { directory, name, beneath } => (&**directory, &**name, *beneath),
         Change::Directory { path } => (&**path, &b""[..], true),
-        Change::Everything => return tell_of(Invalidation::Prefix, &[]),
+        Change::Everything => return report_keys(Invalidation::Prefix, &[]),
     };
     let slash: &[u8] = if directory.is_empty() || name.is_empty() { b"" } else { b"/" };
     if beneath {
         // Targets; listings; fallback and error pages.
-        tell_of(Invalidation::Prefix, &[directory, slash, name, b"/"]);
-        tell_of(Invalidation::Prefix, &[directory, slash, name, b"\0"]);
-        tell_of(Invalidation::Prefix, &[b"\0/", directory, slash, name, b"/"]);
+        report_keys(Invalidation::Prefix, &[directory, slash, name, b"/"]);
+        report_keys(Invalidation::Prefix, &[directory, slash, name, b"\0"]);
+        report_keys(Invalidation::Prefix, &[b"\0/", directory, slash, name, b"/"]);
     }
     if name.is_empty() {
         return;
@@ -130,17 +130,17 @@ pub(super) fn invalidated(
     let files = [Some(name), coding].into_iter().flatten();
     for file in files {
         for stem in [Some(file), without(file, PAGE_SUFFIX)].into_iter().flatten() {
-            tell_of(Invalidation::Key, &[directory, slash, stem]);
-            tell_of(Invalidation::Key, &[b"\0/", directory, slash, stem]);
+            report_keys(Invalidation::Key, &[directory, slash, stem]);
+            report_keys(Invalidation::Key, &[b"\0/", directory, slash, stem]);
         }
         if index.iter().any(|index| index == file) {
-            tell_of(Invalidation::Key, &[directory, b"/"]);
+            report_keys(Invalidation::Key, &[directory, b"/"]);
         }
     }
     // With clean URLs, `name.html` redirects to `name` unless a file is there.
-    tell_of(Invalidation::Key, &[directory, slash, name, PAGE_SUFFIX]);
+    report_keys(Invalidation::Key, &[directory, slash, name, PAGE_SUFFIX]);
     for format in Format::ALL {
-        tell_of(Invalidation::Prefix, &[directory, b"\0", &[format.initial()]]);
+        report_keys(Invalidation::Prefix, &[directory, b"\0", &[format.initial()]]);
     }
 }
 

@@ -7,8 +7,8 @@ use crate::server::env::Env;
 use crate::server::timers::Tick;
 use crate::session::{ReceiveTimeout, Session, Timer};
 
-/// How often the progress of a send is checked within the send timeout. A stalled peer is detected
-/// late by at most a quarter of the timeout, and never early.
+/// How many times the progress of a send is checked within the send timeout. A stalled peer is
+/// detected late by at most a quarter of the timeout, and never early.
 const SEND_CHECKS: Tick = 4;
 
 impl<S: Session> Connection<S> {

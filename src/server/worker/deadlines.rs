@@ -14,7 +14,7 @@ const LAST_WAIT: Duration = Duration::from_millis(10);
 /// without a completion is the last one.
 const LAST_WAITS: usize = 8;
 
-/// How often the driver may return early without a completion within one such wait.
+/// How many times the driver may return early without a completion within one such wait.
 const EARLY_RETURNS_MAX: usize = 32;
 
 /// Maximum total time of these waits.

@@ -161,7 +161,7 @@ fn reports_arrive_after_a_latency() {
 fn changes_overtake_only_each_other() {
     let now = Instant::now();
     let faults = Faults { latency_max: Duration::from_millis(20), ..Faults::NONE };
-    let mut way = Way::new(Rng::with_seed(1), now);
+    let mut schedule = Schedule::new(Rng::with_seed(1), now);
     let keeps_its_place = |number: usize| number.is_multiple_of(10);
     for number in 0..500 {
         let path = number.to_string().into_bytes().into();
@@ -169,10 +169,10 @@ fn changes_overtake_only_each_other() {
             true => ChangeReport::Watched { site: SITE, path },
             false => ChangeReport::Changed { site: SITE, change: Change::Directory { path } },
         };
-        way.tell(now + Duration::from_millis(1) * number as u32, &faults, [report]);
+        schedule.report(now + Duration::from_millis(1) * number as u32, &faults, [report]);
     }
     let mut order = Vec::new();
-    while let Some(Plan::Tell(report)) = way.due(now + Duration::from_secs(3600)) {
+    while let Some(Plan::Report(report)) = schedule.due(now + Duration::from_secs(3600)) {
         order.push(text(&report).trim_matches(['+', '|']).parse::<usize>().unwrap());
     }
     assert!(
@@ -242,7 +242,7 @@ fn every_queue_is_bounded() {
     for _ in 0..30 {
         (0..PLANS_MAX / 20).for_each(|_| files.write("d/file", b"x"));
         sim.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
-        assert!(lock(&watch.kernel).way.plans.len() <= PLANS_MAX);
+        assert!(lock(&watch.kernel).schedule.plans.len() <= PLANS_MAX);
     }
     let told = reports(&mut sim, &mailbox);
     assert_eq!((told.first().unwrap(), told.contains(&"*".into())), (&"-".into(), true));

@@ -182,7 +182,7 @@ impl Scene {
         let mut told = Vec::new();
         for report in self.read() {
             if let ChangeReport::Changed { site: SITE, change } = report {
-                told.push(told_of(&change));
+                told.push(text_of(&change));
             }
         }
         told.dedup();
@@ -207,7 +207,7 @@ impl Scene {
 }
 
 /// A change as text: `directory|name`, with a slash if everything beneath may have changed.
-pub(super) fn told_of(change: &Change) -> String {
+pub(super) fn text_of(change: &Change) -> String {
     let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
     match change {
         Change::Entry { directory, name, beneath } => {

@@ -53,7 +53,8 @@ pub fn fuzz_condition(data: &[u8]) {
         if_none_match: one(2),
         if_modified_since: one(3),
     };
-    assert_eq!(verdict(&in_one_line), whole, "in one line each, {conditions:?}");
+    let same = verdict(&in_one_line);
+    assert_eq!(same, whole, "with all values of a field in one line: {conditions:?}");
     assert_precedence(&conditions, verdict);
     assert_tags_count(&in_one_line, tag, verdict);
 }
