@@ -47,16 +47,11 @@ impl Descriptors {
         Self::new(limit, workers as u64)
     }
 
-    /// The descriptors that a driver can use for sockets: select only those below 1024. Files take
-    /// numbers from the same range.
-    pub(crate) fn usable_by(self, kind: DriverKind) -> Self {
-        let limit = kind.descriptors_max().map_or(self.limit, |max| max.min(self.limit));
-        Self { limit, ..self }
-    }
-
-    /// The number of names in the cache of a worker: `wanted`, or a default.
+    /// The number of names in the cache of a worker: `wanted`, or a default. The default follows
+    /// from the smaller of the process's limit and the driver's own (1024 for select), because
+    /// cached files use the same low descriptor numbers as sockets.
     pub(crate) fn cache_entries(self, wanted: Option<u32>, kind: DriverKind) -> u64 {
-        let limit = self.usable_by(kind).limit;
+        let limit = kind.descriptors_max().map_or(self.limit, |max| max.min(self.limit));
         let default = CACHE_ENTRIES_DEFAULT.min(limit / 4 / self.workers);
         wanted.map_or(default, u64::from)
     }
@@ -85,7 +80,13 @@ impl Descriptors {
 
     /// The number of files of responses in flight for which each worker has descriptors besides
     /// [`Descriptors::files_min`]. A connection keeps at most [`FILES_MAX`] open.
-    pub(crate) fn files_in_flight(self, left: u64, connections: u64) -> u64 {
+    ///
+    /// If the driver can use only low descriptors for sockets, there are no more files, because they
+    /// would take numbers from the same range.
+    pub(crate) fn files_in_flight(self, left: u64, connections: u64, kind: DriverKind) -> u64 {
+        if kind.descriptors_max().is_some() {
+            return 0;
+        }
         (left.saturating_sub(connections) / self.workers).min(connections * FILES_MAX)
     }
 

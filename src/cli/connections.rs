@@ -25,11 +25,9 @@ pub(super) fn shares(
     kind: DriverKind,
     files: u64,
 ) -> Result<Shares, CommandError> {
-    let addresses = args.listen.len() as u64;
-    let (limit, taken) = (descriptors.limit(), descriptors.taken(addresses, files));
+    let limit = descriptors.limit();
+    let taken = descriptors.taken(args.listen.len() as u64, files);
     let left = limit.saturating_sub(taken);
-    let descriptors = descriptors.usable_by(kind);
-    let usable = descriptors.limit().saturating_sub(descriptors.taken(addresses, files));
     let or_cache = if files > 0 { " or --cache-entries" } else { "" };
     let connections = match args.max_connections.map(u64::from) {
         Some(wanted) if wanted > left => {
@@ -39,17 +37,17 @@ pub(super) fn shares(
                 wanted + taken
             )));
         }
-        None if usable == 0 => {
+        None if left == 0 => {
             return Err(CommandError(format!(
                 "the limit of {limit} descriptors leaves none for connections; raise it with \
                  `ulimit -n`, or lower --workers{or_cache}"
             )));
         }
         Some(wanted) => wanted,
-        None if files == 0 => usable.min(CONNECTIONS_DEFAULT),
-        None => descriptors.connections(usable),
+        None if files == 0 => left.min(CONNECTIONS_DEFAULT),
+        None => descriptors.connections(left),
     };
-    let files = files + descriptors.files_in_flight(usable, connections);
+    let files = files + descriptors.files_in_flight(left, connections, kind);
     // The option's parser accepts no more than a u32 holds.
     Ok(Shares { connections: connections as u32, files })
 }
@@ -82,7 +80,7 @@ mod tests {
     #[test]
     fn descriptors_are_divided_between_connections_and_files() {
         assert_eq!(divide(&[], 20_000).unwrap(), (10_122, 4586, 2048));
-        assert_eq!(divide_on(DriverKind::Select, &[], 20_000).unwrap(), (330, 218, 128));
+        assert_eq!(divide_on(DriverKind::Select, &[], 20_000).unwrap(), (12_684, 136, 128));
         assert_eq!(divide(&[], 256).unwrap(), (42, 50, 32));
         assert_eq!(divide(&[], 1 << 30).unwrap(), (65_536, 264_200, 2048));
         let many = ["--max-connections", "100000"];

@@ -138,6 +138,11 @@ impl File {
         self.counted.get_or_init(|| files.add());
     }
 
+    /// Whether [`File::count_in`] was called.
+    pub fn is_counted(&self) -> bool {
+        self.counted.get().is_some()
+    }
+
     /// Opens a directory to serve from. Symbolic links on the way to it are followed; `links`
     /// decides about those beneath it. May wait for a disk, so it is for use before serving.
     ///

@@ -1,5 +1,7 @@
 //! The `ringd` command as a process: what it prints, how it serves, how it ends.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod jail;
 mod process;
 
@@ -10,6 +12,7 @@ mod doctor;
 mod limits;
 mod sandbox;
 mod scale;
+mod scarce;
 mod statistics;
 mod stopping;
 mod trace;

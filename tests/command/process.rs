@@ -154,6 +154,20 @@ impl Server {
         fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
     }
 
+    /// What its descriptors refer to (`proc(5)`, `/proc/pid/fd`).
+    pub(crate) fn descriptors(&self) -> Vec<String> {
+        let folder = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        // A descriptor may be closed meanwhile.
+        let target =
+            |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.path().read_link().ok();
+        folder.filter_map(target).map(|target| target.to_string_lossy().into_owned()).collect()
+    }
+
+    /// Its process number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its memory use, as text.
     pub(crate) fn memory(&self) -> String {
         format!("{} resident, {} threads", self.status("VmRSS"), self.status("Threads"))

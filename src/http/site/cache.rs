@@ -31,6 +31,9 @@ const SWEEP_MAX: usize = 1024;
 /// The pause between two parts of a sweep.
 const SWEEP_PAUSE: Duration = Duration::from_millis(1);
 
+/// How long an entry that was requested again stays hot.
+const HOT_FOR: Duration = Duration::from_secs(10);
+
 /// How many entries are visited to find some that hold files.
 const SHED_VISITS_MAX: usize = 4096;
 
@@ -58,6 +61,15 @@ pub(super) struct Cache<V> {
     counts: CacheStats,
 }
 
+/// Which entries [`Cache::shed_files`] evicts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shed {
+    /// Those that are not hot at this time: requested only once, or not within [`HOT_FOR`].
+    Cold(Instant),
+    /// Any.
+    Any,
+}
+
 /// The resources that an entry holds.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Weight {
@@ -79,6 +91,8 @@ struct CacheEntry<V> {
     epoch: u64,
     /// The mark of CLOCK.
     used: bool,
+    /// Whether it was requested again after it was found first.
+    reused: bool,
     /// A caller of `get` was told to revalidate, and has not reported the result.
     asked: bool,
     /// Whether the first revalidation extends the validity, so that other callers can go on.
@@ -90,6 +104,10 @@ impl<V> CacheEntry<V> {
     /// the state before the change.
     fn expire(&mut self) {
         (self.epoch, self.asked) = (EXPIRED, false);
+    }
+
+    fn is_hot(&self, now: Instant) -> bool {
+        self.reused && now.saturating_duration_since(self.used_at) < HOT_FOR
     }
 
     /// Limits the validity to `age_max` after the value was found, without an extension.
@@ -169,7 +187,7 @@ impl<V> Cache<V> {
             return Cached::Absent;
         };
         let entry = &mut self.entries[*place];
-        (entry.used, entry.used_at) = (true, now);
+        (entry.used, entry.reused, entry.used_at) = (true, true, now);
         let current = entry.epoch == self.epoch;
         if current && now < entry.valid_until {
             self.counts.hits += 1;
@@ -228,6 +246,7 @@ impl<V> Cache<V> {
             used_at: now,
             epoch,
             used: false,
+            reused: false,
             asked: false,
             extends: true,
         });
@@ -317,10 +336,16 @@ impl<V> Cache<V> {
         (self.sweep_at, self.swept) = (self.entries.first().map(|entry| entry.used_at), 0);
     }
 
-    /// Removes a name.
-    pub(super) fn remove(&mut self, name: &[u8]) {
+    /// Removes a name, and returns whether it was in the cache.
+    pub(super) fn remove(&mut self, name: &[u8]) -> bool {
+        let place = self.index.get(name).copied();
+        place.inspect(|place| self.remove_at(*place)).is_some()
+    }
+
+    /// Records that an entry replaces an older one of the same name.
+    pub(super) fn note_reuse(&mut self, name: &[u8]) {
         if let Some(place) = self.index.get(name) {
-            self.remove_at(*place);
+            (self.entries[*place].used, self.entries[*place].reused) = (true, true);
         }
     }
 
@@ -336,19 +361,24 @@ impl<V> Cache<V> {
     /// Evicts entries until `files` files are closed, and returns how many were closed. Passes over
     /// entries without files and over those `in_use`, whose files something else keeps open:
     /// evicting them would close nothing.
-    pub(super) fn shed_files(&mut self, files: usize, in_use: impl Fn(&V) -> bool) -> usize {
+    pub(super) fn shed_files(
+        &mut self,
+        files: usize,
+        shed: Shed,
+        in_use: impl Fn(&V) -> bool,
+    ) -> usize {
         let mut closed = 0;
-        // The first round clears all marks, as in `evict`.
-        for _ in 0..SHED_VISITS_MAX.min(2 * self.entries.len()) {
+        for _ in 0..SHED_VISITS_MAX.min(self.entries.len()) {
             if closed >= files || self.entries.is_empty() {
                 break;
             }
             if self.hand >= self.entries.len() {
                 self.hand = 0;
             }
-            let entry = &mut self.entries[self.hand];
+            let entry = &self.entries[self.hand];
             let held = entry.weight.files;
-            if held == 0 || std::mem::replace(&mut entry.used, false) || in_use(&entry.value) {
+            let kept = matches!(shed, Shed::Cold(now) if entry.is_hot(now));
+            if held == 0 || kept || in_use(&entry.value) {
                 self.hand += 1;
                 continue;
             }

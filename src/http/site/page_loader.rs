@@ -112,6 +112,8 @@ impl PageLoader {
         let mut reads = Vec::new();
         for number in 0..self.parts.len() {
             let PageFile { coding, file, .. } = &self.parts[number];
+            // The same file may be open already. Then the new descriptor is not needed.
+            let file = known.and_then(|page| page.same_file(*coding, file)).unwrap_or(file);
             let (file, metadata) = (Arc::clone(file), *file.metadata());
             let head = self.head(settings, *coding, &metadata, now);
             self.parts[number].state = if metadata.len == 0 {

@@ -362,6 +362,17 @@ impl Page {
                 })
     }
 
+    /// The open file of the variant in this coding, if it is the same file, unchanged.
+    pub(super) fn same_file(&self, coding: Option<Coding>, file: &File) -> Option<&Arc<File>> {
+        let own = match coding {
+            None => Some(&self.plain),
+            Some(_) => {
+                self.encoded.iter().find(|(other, _)| Some(*other) == coding).map(|(_, own)| own)
+            }
+        };
+        own?.file().filter(|own| own.metadata() == file.metadata())
+    }
+
     fn variants(&self) -> impl Iterator<Item = &Variant> {
         std::iter::once(&self.plain).chain(self.encoded.iter().map(|(_, variant)| variant))
     }

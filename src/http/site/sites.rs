@@ -9,13 +9,15 @@
 //! lookup of the name was faster. If a change was reported since the lookup began, the result is
 //! cached as expired, so it is revalidated before it is used.
 
+mod changes;
+
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::cache::{self, Cache};
-use super::cache_key::{Invalidation, ResourceName, invalidated};
+use super::cache::{self, Cache, Shed};
+use super::cache_key::ResourceName;
 use super::cache_stats::{CacheStats, PublishedCacheStats};
 use super::listing_job::Listings;
 use super::lookup::{Lookup, LookupOutcome, LookupProgress, Surroundings};
@@ -27,18 +29,13 @@ use super::settings::SiteSettings;
 use super::templates::{Problem, ResponseTemplates};
 use crate::ask::{AskId, Reply};
 use crate::driver::slot_map::{CAPACITY_MAX, Handle};
-use crate::driver::watch::{Change, ChangeReport, Inotify, Post, SiteId, Watcher, is_at};
+use crate::driver::watch::{ChangeReport, Inotify, Post, SiteId, Watcher};
 use crate::driver::{FileFailure, Now, OpenFiles};
 use crate::http::semantics::fields::Fields;
 use crate::http::semantics::multipart::Boundary;
 use crate::http::semantics::status::Status;
 use crate::service::{Service, SessionId, Task, Waiter};
-
-/// How many entries of the cache a report may visit. If it concerns more, the whole cache expires.
-const EXPIRE_MAX: usize = 4096;
-
-/// How long a result is valid at most if it was found before its directory was watched.
-const UNWATCHED_MAX: Duration = Duration::from_secs(1);
+use changes::UNWATCHED_MAX;
 
 /// How many files of the cache are closed when the process runs out of descriptors.
 const SHED: usize = 16;
@@ -294,22 +291,7 @@ impl Sites {
         let newer = self.cache.found_at(&key).is_some_and(|newer| newer > found);
         let overtaken = newer || !Arc::ptr_eq(entry.lookup.root(), self.root.get());
         let resolved = match outcome {
-            LookupOutcome::Found(resource) => {
-                let weight = resource.weight(&key);
-                if !overtaken {
-                    self.cache.remove(&key);
-                }
-                if self.has_room_for(weight.files) {
-                    resource.files().for_each(|file| file.count_in(&self.open_files));
-                    let resource = Rc::new(resource);
-                    if !overtaken {
-                        self.cache.insert(&key, Rc::clone(&resource), weight, found);
-                    }
-                    Resolved::Resource(resource)
-                } else {
-                    Resolved::TransientError(Status::ServiceUnavailable)
-                }
-            }
+            LookupOutcome::Found(resource) => self.keep(now, &key, resource, found, overtaken),
             LookupOutcome::Unchanged => {
                 if !overtaken {
                     self.cache.confirm(&key, found);
@@ -319,12 +301,13 @@ impl Sites {
             }
             LookupOutcome::Failed(error) => {
                 let failure = FileFailure::of(&error);
-                if failure == FileFailure::Shortage {
-                    self.cache.shed_files(SHED, |resource| is_in_use(resource));
+                let stale = self.cache.stale(&key, now.instant, STALE_MAX).map(Rc::clone);
+                if failure == FileFailure::Shortage && stale.is_none() {
+                    self.cache.shed_files(SHED, Shed::Any, is_in_use);
                 }
-                match (failure, self.cache.stale(&key, now.instant, STALE_MAX)) {
+                match (failure, stale) {
                     (FileFailure::Shortage | FileFailure::Busy, Some(known)) => {
-                        Resolved::Resource(Rc::clone(known))
+                        Resolved::Resource(known)
                     }
                     (FileFailure::Shortage | FileFailure::Busy, None) => {
                         Resolved::TransientError(Status::ServiceUnavailable)
@@ -349,13 +332,42 @@ impl Sites {
         }
     }
 
-    /// Whether the files of a resource may stay open. Closes files of the cache to make room, if
-    /// nothing else uses them.
-    fn has_room_for(&mut self, files: usize) -> bool {
+    /// Takes a resource that was found, if its files may stay open, and caches it, unless a newer
+    /// result is known.
+    fn keep(
+        &mut self,
+        now: Now,
+        key: &[u8],
+        resource: Resource,
+        found: Instant,
+        overtaken: bool,
+    ) -> Resolved {
+        let weight = resource.weight(key);
+        // Removed first, because its files make room.
+        let was_known = !overtaken && self.cache.remove(key);
+        let new = resource.files().filter(|file| !file.is_counted()).count();
+        if !self.has_room_for(now, new) {
+            return Resolved::TransientError(Status::ServiceUnavailable);
+        }
+        resource.files().for_each(|file| file.count_in(&self.open_files));
+        let resource = Rc::new(resource);
+        if !overtaken {
+            self.cache.insert(key, Rc::clone(&resource), weight, found);
+            if was_known {
+                self.cache.note_reuse(key);
+            }
+        }
+        Resolved::Resource(resource)
+    }
+
+    /// Whether so many more files may stay open. Makes room if the cache has files that nothing uses.
+    /// Hot files stay open: otherwise clients that request many files and do not read could push out
+    /// those that all other clients want.
+    fn has_room_for(&mut self, now: Now, files: usize) -> bool {
         let in_excess = (self.open_files.count() + files).saturating_sub(self.settings.files_max);
         files == 0
             || in_excess == 0
-            || self.cache.shed_files(in_excess, |resource| is_in_use(resource)) >= in_excess
+            || self.cache.shed_files(in_excess, Shed::Cold(now.instant), is_in_use) >= in_excess
     }
 
     /// Requests a watch of the directory of a lookup's files, if it has none.
@@ -370,70 +382,6 @@ impl Sites {
         if watcher.watch(self.watch_id, entry.lookup.root(), directory) {
             self.watched.insert(directory.into());
         }
-    }
-
-    /// Processes a report of the watcher.
-    fn take_report(&mut self, report: &ChangeReport) {
-        match report {
-            ChangeReport::Watched { site, path } if *site == self.watch_id => {
-                self.watched.insert(path.clone());
-                self.limit_unwatched(&if path.is_empty() {
-                    Change::Everything
-                } else {
-                    Change::Directory { path: path.clone() }
-                });
-            }
-            ChangeReport::Unwatched { site, path } if *site == self.watch_id => {
-                self.watched.retain(|watched| !is_at(watched, path));
-            }
-            ChangeReport::Changed { site, change } if *site == self.watch_id => {
-                self.invalidate(change);
-            }
-            _ => {}
-        }
-    }
-
-    /// Expires the results that a change concerns.
-    fn invalidate(&mut self, change: &Change) {
-        let Self { cache, lookups, listings, key, settings, .. } = self;
-        listings.forget(SITE, change);
-        let mut left = EXPIRE_MAX;
-        invalidated(SITE, change, &settings.content.index, key, &mut |invalidation, key| {
-            match invalidation {
-                Invalidation::Key => {
-                    cache.expire(key);
-                    lookups.doubt(|other| other == key);
-                }
-                Invalidation::Prefix => {
-                    left -= cache.expire_prefix(key, left);
-                    lookups.doubt(|other| other.starts_with(key));
-                }
-            }
-        });
-    }
-
-    /// Limits the validity of results from before a watch began to [`UNWATCHED_MAX`], because a
-    /// change may have been missed. They do not expire at once, since clients usually send several
-    /// requests at a time, which should share one lookup.
-    fn limit_unwatched(&mut self, watched: &Change) {
-        let Self { cache, lookups, listings, key, settings, .. } = self;
-        listings.forget(SITE, watched);
-        invalidated(SITE, watched, &settings.content.index, key, &mut |_, prefix| {
-            cache.limit_prefix(prefix, UNWATCHED_MAX, EXPIRE_MAX);
-            lookups.note_unwatched(|key| key.starts_with(prefix));
-        });
-    }
-
-    /// Discards all results, because the root is another directory now.
-    fn change_root(&mut self) {
-        self.cache.clear();
-        self.listings.clear(SITE);
-        self.lookups.doubt(|_| true);
-        self.watched.clear();
-        if let Some(watcher) = &mut self.watcher {
-            watcher.forget(self.watch_id);
-        }
-        self.watch_id = SiteId(self.watch_id.0.wrapping_add(1));
     }
 }
 

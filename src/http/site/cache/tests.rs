@@ -78,8 +78,14 @@ fn the_cache_is_a_map_within_its_limits() {
     for round in 0..if cfg!(miri) { 300 } else { 20_000 } {
         let name = [random.u8(..40)];
         match random.u8(..10) {
-            0 => cache.remove(&name),
-            1 => drop(cache.shed_files(random.usize(..3), |value| value % 2 == 0)),
+            0 => {
+                let known = cache.peek(&name).is_some();
+                assert_eq!(cache.remove(&name), known);
+            }
+            1 => {
+                let shed = if random.bool() { Shed::Any } else { Shed::Cold(start) };
+                cache.shed_files(random.usize(..3), shed, |value| value % 2 == 0);
+            }
             2 if random.u8(..100) == 0 => cache.clear(),
             2..5 => {
                 let weight = Weight { bytes: random.usize(..120), files: random.usize(..4) };
@@ -377,13 +383,14 @@ fn only_entries_whose_files_close_are_shed() {
         cache.insert(name, 3, with_file(), start);
     }
     let in_use = |value: &u32| *value == 2;
-    assert_eq!(cache.shed_files(1, in_use), 1);
+    assert_eq!(cache.shed_files(1, Shed::Any, in_use), 1);
     assert_eq!(cache.weight().files, 3);
-    // A mark saves an entry from the first round only.
     let _ = cache.get(b"two", start);
-    assert_eq!(cache.shed_files(10, in_use), 2);
+    assert_eq!(cache.shed_files(10, Shed::Cold(start + HOT_FOR / 2), in_use), 1);
+    assert!(cache.peek(b"two").is_some(), "it is hot");
+    assert_eq!(cache.shed_files(10, Shed::Cold(start + HOT_FOR), in_use), 1);
     assert_eq!((cache.peek(b"page"), cache.peek(b"in use"), cache.len()), (Some(&1), Some(&2), 2));
-    assert_eq!(cache.shed_files(1, in_use), 0);
+    assert_eq!(cache.shed_files(1, Shed::Any, in_use), 0);
 }
 
 #[test]
