@@ -77,6 +77,10 @@ impl Chain {
     /// Appends what `write` appends to the buffer. `write` leaves the bytes that are there alone.
     pub fn copy_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.copied.len();
+        if start > KEEP_BYTES / 4 && self.copied.capacity() < KEEP_BYTES {
+            // Doubling would end far beyond what a chain needs.
+            self.copied.reserve_exact(KEEP_BYTES - start);
+        }
         write(&mut self.copied);
         let end = self.copied.len();
         assert!(end >= start, "a writer may only append");

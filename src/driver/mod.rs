@@ -28,8 +28,8 @@
 //! 9. Having no free buffer is not an error: the receive waits until a [`Lease`] is dropped, and
 //!    [`DriverStats::buffer_waits`] counts it. No socket can keep the others from receiving
 //!    forever.
-//! 10. In one wait, an op moves at most [`Limits::turn_bytes_max`], and receives at most what the
-//!     free buffers hold; then the other ops have their turn.
+//! 10. In one wait, an op moves at most [`Limits::turn_bytes_max`], and a receive takes at most
+//!     [`RECEIVE_BYTES_MAX`] and what the free buffers hold; then the other ops have their turn.
 //! 11. [`Driver::wait`] returns when there is a completion, at the timeout, or on a wake, which is
 //!     the completion [`Outcome::Woken`]. It may return early with nothing. It retries interrupted
 //!     system calls itself.
@@ -116,6 +116,10 @@ pub use waker::Waker;
 /// The most connections that one accept yields in one wait, unless there is room for a thousand
 /// more.
 pub const ACCEPTS_PER_WAIT: u32 = 64;
+
+/// Bytes that a receive takes in one wait at most. On the ring it is the kernel that ends the turn of
+/// a receive, after 32 buffers (Linux 6.8), and earlier kernels after all free ones.
+pub const RECEIVE_BYTES_MAX: u64 = 64 * 1024;
 
 /// How long an accept pauses after the process or the machine ran out of descriptors.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);

@@ -27,14 +27,22 @@ use std::io;
 use super::env::{Env, tag};
 use super::timers::Tick;
 use crate::ask::{AskId, Reply};
-use crate::driver::{Chain, Driver, Lease, Op, Outcome, Sock, is_cancelled};
+use crate::driver::{Chain, Driver, Lease, Op, Outcome, RECEIVE_BYTES_MAX, Sock, is_cancelled};
 use crate::service::Service;
 use crate::session::{Inbox, ReceiveTimeout, Sent, Session, Step};
 use questions::Questions;
 use state::{Phase, Receiving, Sending, State, Wants};
 
-/// Receiving pauses while the inbox holds more bytes than this.
-pub(super) const INBOX_MAX: usize = 64 * 1024;
+/// Receiving pauses while the inbox holds more bytes than this. A message that a session takes only
+/// as a whole must not be longer.
+pub const INBOX_MAX: usize = 32 * 1024;
+
+/// The inbox grows by this much at a time: doubling would keep up to half of it unused.
+const INBOX_STEP: usize = 16 * 1024;
+
+/// The most memory of an inbox. What one wait receives may exceed [`INBOX_MAX`], and so may what the
+/// next wait receives before the receive has ended.
+pub const INBOX_MEMORY_MAX: usize = INBOX_MAX + 2 * RECEIVE_BYTES_MAX as usize + INBOX_STEP;
 
 /// Maximum number of bytes that a lingering connection reads and discards.
 const LINGER_BYTES_MAX: usize = 64 * 1024;
@@ -58,6 +66,9 @@ pub(super) struct Connection<S> {
     receiving: Receiving,
     /// Whether the peer has ended its output.
     ended: bool,
+    /// The memory of the chain that is being sent.
+    #[cfg(any(test, feature = "simulation"))]
+    sent_memory: usize,
     sending: Sending,
     /// What the session has written since the send in flight was submitted.
     queued: Option<Box<Chain>>,
@@ -83,6 +94,8 @@ impl<S: Session> Connection<S> {
             inbox: Vec::new(),
             receiving: Receiving::No,
             ended: false,
+            #[cfg(any(test, feature = "simulation"))]
+            sent_memory: 0,
             sending: Sending::No,
             queued: None,
             questions: Questions::default(),
@@ -183,14 +196,23 @@ impl<S: Session> Connection<S> {
             // The common case: the session reads the driver's buffer without a copy.
             let taken = self.advance(env, bytes);
             if self.state == State::Open {
-                self.inbox.extend_from_slice(&bytes[taken..]);
+                self.keep_input(&bytes[taken..]);
             }
             return;
         }
-        self.inbox.extend_from_slice(bytes);
+        self.keep_input(bytes);
         if wanted {
             self.advance_with_inbox(env);
         }
+    }
+
+    /// Appends input to the inbox.
+    fn keep_input(&mut self, bytes: &[u8]) {
+        let needed = self.inbox.len() + bytes.len();
+        if needed > self.inbox.capacity() && needed > INBOX_STEP {
+            self.inbox.reserve_exact(needed.next_multiple_of(INBOX_STEP) - self.inbox.len());
+        }
+        self.inbox.extend_from_slice(bytes);
     }
 
     /// Calls the session with the content of the inbox.
@@ -275,6 +297,8 @@ impl<S: Session> Connection<S> {
         // Lingering needs the half-close even when there is nothing left to send.
         if !chain.is_empty() || fin {
             self.sending = if fin { Sending::Last } else { Sending::Yes };
+            #[cfg(any(test, feature = "simulation"))]
+            (self.sent_memory = chain.memory_in_use());
             env.submit(tag::CONNECTION, Op::Send { sock: self.sock, chain, fin });
             return;
         }
@@ -292,6 +316,8 @@ impl<S: Session> Connection<S> {
     ) {
         let was = std::mem::replace(&mut self.sending, Sending::No);
         assert!(was != Sending::No, "only a send in flight completes");
+        #[cfg(any(test, feature = "simulation"))]
+        (self.sent_memory = 0);
         let report = Sent { bytes: chain.sent(), complete: sent.is_ok() };
         self.session.sent(&mut env.session(self.queued.is_some()), report);
         env.chains.put(chain);
@@ -446,6 +472,14 @@ impl<S: Session> Connection<S> {
             !self.ended || self.receiving == Receiving::No,
             "no receive is in flight after the end of input"
         );
+    }
+
+    /// Memory of input that was not taken and of output that was not sent. Buffers that the driver
+    /// lends are not included, because they have a limit of their own.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn memory_in_use(&self) -> usize {
+        let queued = self.queued.as_ref().map_or(0, |chain| chain.memory_in_use());
+        self.inbox.capacity() + queued + self.sent_memory
     }
 
     /// The number of ops in flight for the connection.

@@ -33,6 +33,7 @@ use dispatch::{Direct, Dispatch, Indirect};
 use launch::{Drain, RunningWorker, launch};
 use listener::Group;
 
+pub use connection::{INBOX_MAX, INBOX_MEMORY_MAX};
 pub use launch::Seat;
 pub use monitor::{Monitor, Published, WorkerStats};
 pub use settings::ServerSettings;

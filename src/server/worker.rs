@@ -458,4 +458,13 @@ impl<D: Driver, S: Session> Worker<D, S> {
             "an op has no owner, or an owner waits for none"
         );
     }
+
+    /// The memory of the connection that uses most of it, in bytes: input that was not taken, and
+    /// output that was not sent.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn connection_memory_max(&self) -> usize {
+        let connections = self.connections.handles().into_iter();
+        let connections = connections.filter_map(|handle| self.connections.get(handle));
+        connections.map(Connection::memory_in_use).max().unwrap_or(0)
+    }
 }

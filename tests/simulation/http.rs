@@ -10,12 +10,13 @@ use fastrand::Rng;
 use ringd::driver::sim::{Dialer, Files, Sim};
 use ringd::driver::watch::ChangeReport;
 use ringd::http::{Http, SiteSettings, Sites};
+use ringd::server::INBOX_MEMORY_MAX;
 use ringd::server::mailbox::Mailbox;
 
 use crate::answer::{Answer, Taken, take_answer};
 use crate::client::{Client, Ending, Leaving};
 use crate::wish::{CODED, PLAIN, Wish, form};
-use crate::world::{self, Conditions, Run, Scene};
+use crate::world::{self, CHAIN_MEMORY_MAX, Conditions, Run, Scene};
 
 /// How long a cached file is served without a look at the file system.
 const REVALIDATE: Duration = Duration::from_secs(1);
@@ -421,6 +422,9 @@ fn crawls(client: &Client, conditions: &Conditions) -> bool {
 
 impl Scene for HttpScene {
     type Session = Http;
+
+    /// Input, and one chain: no request is read while answers are being sent.
+    const MEMORY_MAX: usize = INBOX_MEMORY_MAX + CHAIN_MEMORY_MAX;
 
     fn shared(&self, sim: &mut Sim, mailbox: &Arc<Mailbox<Vec<ChangeReport>>>) -> Sites {
         let settings = SiteSettings {

@@ -15,6 +15,7 @@ mod connection;
 mod echo;
 mod http;
 mod jobs;
+mod memory;
 #[path = "../common/sessions.rs"]
 mod sessions;
 mod wish;

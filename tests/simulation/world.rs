@@ -17,6 +17,9 @@ use crate::client::{Client, Ending};
 
 /// A bound on the turns of a world, and below on its virtual time.
 const TURNS_MAX: u64 = 3_000_000;
+/// The most memory of a chain that answers of usual length have filled.
+pub(crate) const CHAIN_MEMORY_MAX: usize = 128 * 1024;
+
 const TIME_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// What the sessions of a scene share, and the messages that it receives.
@@ -26,6 +29,9 @@ pub(crate) type MessageOf<S> = <SharedOf<S> as Service>::Message;
 /// What the clients of a world send, and the answers that are allowed.
 pub(crate) trait Scene {
     type Session: Session;
+
+    /// The most memory that one connection may use, if its sessions have a bound.
+    const MEMORY_MAX: usize = usize::MAX;
 
     /// What the sessions share, on this machine. Messages to it go through the mailbox.
     fn shared(&self, sim: &mut Sim, mailbox: &Arc<Mailbox<MessageOf<Self>>>) -> SharedOf<Self>;
@@ -201,6 +207,8 @@ pub(crate) fn play<S: Scene>(
         worker.driver_mut().set_alarm((alarm < Duration::MAX).then_some(alarm));
         worker.turn().expect("a turn succeeds");
         worker.check_ops();
+        let memory = worker.connection_memory_max();
+        assert!(memory <= S::MEMORY_MAX, "a connection uses {memory} bytes");
         run.turns += 1;
     }
     finish(worker, &published, faults.late > 0, &mut run);

@@ -23,7 +23,9 @@ use crate::driver::name::{Direction, FileOp, OpName, Sequence};
 use crate::driver::op::cancelled;
 use crate::driver::slot_map::Handle;
 use crate::driver::transfer::AttemptEnd;
-use crate::driver::{ACCEPT_RETRY, ACCEPTS_PER_WAIT, File, OpId, Outcome, Sock, Token, sys};
+use crate::driver::{
+    ACCEPT_RETRY, ACCEPTS_PER_WAIT, File, OpId, Outcome, RECEIVE_BYTES_MAX, Sock, Token, sys,
+};
 
 /// Why a turn ended.
 enum TurnEnd {
@@ -183,7 +185,7 @@ impl<P: Poller> Ready<P> {
     /// would block, unless the poller has reported something that may lie behind the data.
     fn receive(&mut self, handle: Handle<Sock>, token: Token) -> TurnEnd {
         let source = self.sources.get(handle).expect("it is the source's turn");
-        let mut left = self.limits.turn_bytes_max;
+        let mut left = self.limits.turn_bytes_max.min(RECEIVE_BYTES_MAX);
         while left > 0 {
             let Some(mut lease) = self.pool.take() else { return TurnEnd::WaitsForBuffer };
             let room = lease.spare_mut();

@@ -12,7 +12,9 @@ use crate::driver::chain::NextPart;
 use crate::driver::drain::ListenerDrain;
 use crate::driver::op::cancelled;
 use crate::driver::slot_map::Handle;
-use crate::driver::{ACCEPT_RETRY, ACCEPTS_PER_WAIT, Chain, File, Job, Outcome, Sock, Token};
+use crate::driver::{
+    ACCEPT_RETRY, ACCEPTS_PER_WAIT, Chain, File, Job, Outcome, RECEIVE_BYTES_MAX, Sock, Token,
+};
 
 /// The most bytes of a chain that one attempt copies.
 const COPY_BYTES: usize = 16 * 1024;
@@ -271,7 +273,8 @@ impl Sim {
     ) -> StepEnd {
         let connection = self.connection_of(sock);
         self.perhaps_reset(network, connection);
-        let mut left = self.limits.turn_bytes_max.saturating_sub(moved);
+        let most = self.limits.turn_bytes_max.min(RECEIVE_BYTES_MAX);
+        let mut left = most.saturating_sub(moved);
         loop {
             if left == 0 {
                 return StepEnd::Spent;
