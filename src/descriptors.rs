@@ -81,8 +81,8 @@ impl Descriptors {
     /// The number of files of responses in flight for which each worker has descriptors besides
     /// [`Descriptors::files_min`]. A connection keeps at most [`FILES_MAX`] open.
     ///
-    /// If the driver can use only low descriptors for sockets, there are no more files, because they
-    /// would take numbers from the same range.
+    /// If the driver can use only low descriptors for sockets, there are none, because they would
+    /// take numbers from the same range.
     pub(crate) fn files_in_flight(self, left: u64, connections: u64, kind: DriverKind) -> u64 {
         if kind.descriptors_max().is_some() {
             return 0;

@@ -64,8 +64,8 @@ pub trait Service {
     /// until it returns `None`, which must happen after a bounded number of tasks.
     fn poll(&mut self, now: Now) -> Option<Task<Self::Answer>>;
 
-    /// When the worker must call [`Service::poll`] even if nothing has happened. Called once in each
-    /// turn. The call of [`Service::poll`] never comes early.
+    /// When the worker must call [`Service::poll`] even if nothing has happened. This is called
+    /// once in each turn. The call of [`Service::poll`] never comes early.
     fn deadline(&self) -> Option<Instant> {
         None
     }

@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn descriptors_are_divided_between_connections_and_files() {
         assert_eq!(divide(&[], 20_000).unwrap(), (10_122, 4586, 2048));
-        assert_eq!(divide_on(DriverKind::Select, &[], 20_000).unwrap(), (12_684, 136, 128));
+        assert_eq!(divide_on(DriverKind::Select, &[], 20_000).unwrap(), (12_682, 136, 128));
         assert_eq!(divide(&[], 256).unwrap(), (42, 50, 32));
         assert_eq!(divide(&[], 1 << 30).unwrap(), (65_536, 264_200, 2048));
         let many = ["--max-connections", "100000"];

@@ -270,7 +270,7 @@ fn an_unknown_fact_or_trial_is_a_note() {
 fn limits_below_their_thresholds_are_reported() {
     type AlterSystem = fn(&mut System);
     let cases: [(&str, AlterSystem, CheckStatus, Option<&str>); 9] = [
-        ("nofile", |s| s.nofile = Ok((1024, 90_000)), CheckStatus::Ok, None),
+        ("nofile", |s| s.nofile = Ok((1024, 120_000)), CheckStatus::Ok, None),
         (
             "nofile",
             |s| s.nofile = Ok((1024, 4096)),

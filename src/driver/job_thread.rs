@@ -336,6 +336,7 @@ mod tests {
         let nice = || rustix::process::getpriority_process(None).unwrap();
         jobs.submit(Token(1), Job::new(move || Ok(vec![nice() as u8]))).1.unwrap();
         let theirs = answer(&mut jobs, &rings).1.unwrap()[0];
-        assert_eq!(i32::from(theirs), (nice() + NICE).min(19));
+        // The value may be negative.
+        assert_eq!(i32::from(theirs as i8), (nice() + NICE).min(19));
     }
 }

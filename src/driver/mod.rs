@@ -117,8 +117,8 @@ pub use waker::Waker;
 /// more.
 pub const ACCEPTS_PER_WAIT: u32 = 64;
 
-/// Bytes that a receive takes in one wait at most. On the ring it is the kernel that ends the turn of
-/// a receive, after 32 buffers (Linux 6.8), and earlier kernels after all free ones.
+/// Bytes that a receive takes in one wait at most. On the ring, the kernel ends the turn of a
+/// receive: after 32 buffers (Linux 6.8), or earlier kernels after all free ones.
 pub const RECEIVE_BYTES_MAX: u64 = 64 * 1024;
 
 /// How long an accept pauses after the process or the machine ran out of descriptors.

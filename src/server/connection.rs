@@ -40,7 +40,7 @@ pub const INBOX_MAX: usize = 32 * 1024;
 /// The inbox grows by this much at a time: doubling would keep up to half of it unused.
 const INBOX_STEP: usize = 16 * 1024;
 
-/// The most memory of an inbox. What one wait receives may exceed [`INBOX_MAX`], and so may what the
+/// The most memory of an inbox. It exceeds [`INBOX_MAX`] by what one wait receives, and by what the
 /// next wait receives before the receive has ended.
 pub const INBOX_MEMORY_MAX: usize = INBOX_MAX + 2 * RECEIVE_BYTES_MAX as usize + INBOX_STEP;
 

@@ -192,7 +192,8 @@ fn a_mount_beneath_the_root_can_be_unmounted() {
     let site = tempfile::tempdir().unwrap();
     let mounted = site.path().join("mounted");
     fs::create_dir(&mounted).unwrap();
-    let script = "mount -t tmpfs none \"$1/mounted\" && head -c 20000 /dev/zero >\"$1/mounted/large\" \
+    let script = "mount -t tmpfs none \"$1/mounted\" \
+                  && head -c 20000 /dev/zero >\"$1/mounted/large\" \
                   && exec \"$2\" \"$1\" --listen 127.0.0.1:0 --cache-idle 1s";
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", script, "sh"]).arg(site.path());

@@ -65,6 +65,24 @@ pub(crate) fn listeners_have_addresses<D: Kernel>() {
     assert_home(driver);
 }
 
+/// A receive stops at a byte of urgent data (`tcp(7)`), although more follows it. The kernel does
+/// not report readiness again for what is there already.
+pub(crate) fn urgent_data_hides_nothing<D: Kernel>() {
+    let driver = &mut D::open(&limits()).unwrap();
+    let (ours, mut client) = pair();
+    let sock = driver.adopt(ours.into()).unwrap();
+    driver.submit(RECEIVE, Op::RecvMany { sock });
+    driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+    for _ in 0..3 {
+        client.write_all(b"before").unwrap();
+        socket2::SockRef::from(&client).send_out_of_band(b"!").unwrap();
+        client.write_all(b"after").unwrap();
+        let all = run_until(driver, |all| received(all).0.len() >= 11);
+        assert_eq!(received(&all).0.escape_ascii().to_string(), "beforeafter");
+    }
+    close_all(driver, sock);
+}
+
 /// Evicts a file from the page cache, if the file system allows it.
 fn chill(file: &fs::File) {
     file.sync_all().unwrap();

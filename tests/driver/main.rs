@@ -139,6 +139,8 @@ macro_rules! kernel_only {
                 // Descriptors: it adopts none.
                 close_reaches_the_peer_despite_duplicates, adopting_is_refused_when_full,
                 close_of_a_listener_that_was_shut_down,
+                // Urgent data (`MSG_OOB`): its peers send none.
+                urgent_data_hides_nothing,
                 // Slow disks: its files are in memory.
                 send_of_cold_files, many_cold_file_ops,
                 // System calls: it makes none.

@@ -84,6 +84,9 @@ fn flags<const EDGE: bool>(want: Interest) -> EventFlags {
     let mut flags = if EDGE { EventFlags::ET } else { EventFlags::empty() };
     if want.read {
         flags |= EventFlags::IN | EventFlags::RDHUP;
+        if EDGE {
+            flags |= EventFlags::PRI;
+        }
     }
     if want.write {
         flags |= EventFlags::OUT;
@@ -101,7 +104,8 @@ fn translate(event: &epoll::Event) -> Event {
         key: data.u64() as u32,
         readable: broken || flags.intersects(EventFlags::IN | EventFlags::RDHUP),
         writable: broken || flags.contains(EventFlags::OUT),
-        hangup: broken || flags.contains(EventFlags::RDHUP),
+        // A receive stops at urgent data, and what follows it makes no edge of its own.
+        hangup: broken || flags.intersects(EventFlags::RDHUP | EventFlags::PRI),
     }
 }
 

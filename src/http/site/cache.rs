@@ -133,8 +133,8 @@ pub(super) enum Cached<'a, V> {
 
 impl<V> Cache<V> {
     /// An empty cache of at most `entries_max` entries, `entries_max` files and `bytes_max` bytes.
-    /// Entries are valid for `valid_for` after they were found, and removed if they are not used for
-    /// `idle_max`.
+    /// Entries are valid for `valid_for` after they were found. They are removed if they are not
+    /// used for `idle_max`.
     pub(super) fn new(
         entries_max: usize,
         bytes_max: usize,

@@ -22,8 +22,8 @@ pub struct SiteSettings {
     /// Limit of the cache of each worker: its names, and also its open files.
     pub cache_entries: usize,
     /// Limit of the open files of each worker: those in the cache, and those that only a response
-    /// in flight keeps open. A response that needs a further file is 503, unless the cache can close
-    /// one. Files that lookups have open meanwhile are not included (`lookups_max`).
+    /// in flight keeps open. A response that needs a further file is 503, unless the cache can
+    /// close one. Files that lookups have open meanwhile are not included (`lookups_max`).
     pub files_max: usize,
     /// How long a cached name that no request uses stays in the cache, with its open file.
     pub cache_idle: Duration,

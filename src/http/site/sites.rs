@@ -35,7 +35,9 @@ use crate::http::semantics::fields::Fields;
 use crate::http::semantics::multipart::Boundary;
 use crate::http::semantics::status::Status;
 use crate::service::{Service, SessionId, Task, Waiter};
-use changes::UNWATCHED_MAX;
+
+/// How long a result is valid at most if it was found before its directory was watched.
+const UNWATCHED_MAX: Duration = Duration::from_secs(1);
 
 /// How many files of the cache are closed when the process runs out of descriptors.
 const SHED: usize = 16;
@@ -360,9 +362,9 @@ impl Sites {
         Resolved::Resource(resource)
     }
 
-    /// Whether so many more files may stay open. Makes room if the cache has files that nothing uses.
-    /// Hot files stay open: otherwise clients that request many files and do not read could push out
-    /// those that all other clients want.
+    /// Whether so many more files may stay open. Makes room if the cache has files that nothing
+    /// uses. Hot files stay open: otherwise clients that request many files and do not read could
+    /// push out those that all other clients want.
     fn has_room_for(&mut self, now: Now, files: usize) -> bool {
         let in_excess = (self.open_files.count() + files).saturating_sub(self.settings.files_max);
         files == 0

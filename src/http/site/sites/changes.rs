@@ -1,16 +1,11 @@
 //! What reports of changes, and a change of the root, do to the results of a site.
 
-use std::time::Duration;
-
-use super::{SITE, Sites};
+use super::{SITE, Sites, UNWATCHED_MAX};
 use crate::driver::watch::{Change, ChangeReport, SiteId, is_at};
 use crate::http::site::cache_key::{Invalidation, invalidated};
 
 /// How many entries of the cache a report may visit. If it concerns more, the whole cache expires.
 const EXPIRE_MAX: usize = 4096;
-
-/// How long a result is valid at most if it was found before its directory was watched.
-pub(super) const UNWATCHED_MAX: Duration = Duration::from_secs(1);
 
 impl Sites {
     /// Processes a report of the watcher.
