@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use ringd::ask::{Ask, AskId};
 use ringd::driver::{File, Links};
@@ -87,6 +87,62 @@ fn an_expired_page_is_asked_for_once() {
             assert!(said.output.ends_with(b"a.txt"));
         }
     }
+}
+
+/// Nothing that a clock says may end a worker: neither a clock that is not set, nor one far ahead.
+#[test]
+fn a_clock_out_of_range_only_costs_the_dates() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("far.txt"), "far").unwrap();
+    let far = fs::File::options().write(true).open(directory.path().join("far.txt")).unwrap();
+    far.set_modified(UNIX_EPOCH + Duration::from_secs(1 << 40)).unwrap();
+    let day = Duration::from_secs(86400);
+    for (system, has_clock) in [
+        (UNIX_EPOCH - Duration::from_secs(1 << 40), false),
+        (UNIX_EPOCH - Duration::from_nanos(1), false),
+        (UNIX_EPOCH, true),
+        (UNIX_EPOCH + Duration::from_secs(253_402_300_799), true),
+        (UNIX_EPOCH + Duration::from_secs(253_402_300_800), false),
+        (UNIX_EPOCH + Duration::from_secs(1 << 60), false),
+    ] {
+        let content = Content { listing: true, ..Content::default() };
+        let root = Arc::new(File::open_root(directory.path(), Links::Beneath).unwrap());
+        let mut harness = Harness::new(SiteSettings { content, ..SiteSettings::new(root) });
+        let mut now = Now { system, ..Now::read() };
+        let session = harness.begin();
+        for (target, fields, status) in [
+            ("/far.txt", "", 200),
+            ("/far.txt", "If-Modified-Since: Friday, 06-Nov-20 08:49:37 GMT\r\n", 200),
+            ("/far.txt", "Range: bytes=0-0\r\nIf-Range: Sun, 06 Nov 1994 08:49:37 GMT\r\n", 200),
+            ("/", "", 200),
+            ("/?sort=time", "Accept: application/json\r\n", 200),
+            ("/missing", "", 404),
+            ("/\u{1}", "", 400),
+        ] {
+            let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+            let said = answer(&mut harness, session, now, &request);
+            assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{system:?} {said}");
+            assert_eq!(said.contains("\r\nDate: "), has_clock, "{system:?} {said}");
+            now.instant += day;
+        }
+    }
+}
+
+/// `Duration::MAX` is how a program says that results are valid forever.
+#[test]
+fn results_may_be_valid_forever() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("a.txt"), "a.txt").unwrap();
+    let root = Arc::new(File::open_root(directory.path(), Links::Beneath).unwrap());
+    let settings = SiteSettings { revalidate_after: Duration::MAX, ..SiteSettings::new(root) };
+    let mut harness = Harness::new(settings);
+    let mut now = Now::read();
+    let session = harness.begin();
+    for _ in 0..3 {
+        assert!(answer(&mut harness, session, now, A).ends_with("a.txt"));
+        now.instant += Duration::from_secs(365 * 86400);
+    }
+    assert_eq!(harness.sites.cache_stats().revalidations, 0);
 }
 
 /// A server that drains closes while the client may still be sending.
