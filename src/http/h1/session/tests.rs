@@ -96,3 +96,21 @@ fn the_end_of_the_time_for_a_body_lingers() {
     assert!(matches!(step, Step::Finish { linger: true }), "{step:?}");
     assert!(out.is_empty(), "the request has its answer already");
 }
+
+/// Input behind the last request would reset the connection, and the reset could overtake the
+/// answer. Without such input, closing at once is safe.
+#[test]
+fn the_last_answer_lingers_only_if_there_is_more_input() {
+    let last = "OPTIONS * HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    for (more, lingers) in [("", false), ("\r", true), ("GET / HTTP/1.1\r\n", true)] {
+        let (mut sites, mut http) = begin(0);
+        let input = last.to_owned() + more;
+        let (step, taken, out) = advance(&mut sites, &mut http, input.as_bytes());
+        assert!(matches!(step, Step::Finish { linger } if linger == lingers), "{more:?} {step:?}");
+        assert_eq!(taken, input.len(), "the input is discarded");
+        assert!(out.starts_with(b"HTTP/1.1 204 "));
+        // Also if the input arrives later.
+        let (step, ..) = advance(&mut sites, &mut http, b"more");
+        assert!(matches!(step, Step::Finish { linger: true }), "{more:?} {step:?}");
+    }
+}

@@ -261,6 +261,9 @@ fn references_are_relative_to_the_target() {
         ("/a\\sub", "/a%5Csub/", "/a%5Csub/"),
         ("/sub/.", "/sub/", "/sub/"),
         ("/a/%2e%2e", "/", "/"),
+        // Nothing leads out of the root.
+        ("/../sub", "/sub/", "/sub/"),
+        ("/a/../../sub", "/sub/", "/sub/"),
         // A backslash in a query means nothing.
         ("/sub?\\", "/sub/", "sub/"),
     ] {
