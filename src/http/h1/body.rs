@@ -18,10 +18,9 @@
 //! whatever their names, so they cannot change what the head says.
 //!
 //! The limit applies to all bytes, including framing, so a stream of tiny chunks cannot go on
-//! forever. Chunk extensions and the trailer section have smaller limits of their own, and a trailer
-//! section has no more fields than a head. After a
-//! malformed or too long body, the connection has to be closed, because the next request cannot be
-//! found.
+//! forever. Chunk extensions and the trailer section have smaller limits of their own, and a
+//! trailer section has no more fields than a head. After a malformed or too long body, the
+//! connection has to be closed, because the next request cannot be found.
 
 use super::head::{FIELDS_MAX, RequestBody};
 use crate::http::semantics::grammar::is_token_byte;

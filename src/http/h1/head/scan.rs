@@ -76,8 +76,8 @@ fn scan_target<'a>(view: &'a [u8], method: &'a str) -> Scan<'a> {
     }
 }
 
-/// Continues at a version that httparse rejects because it is neither HTTP/1.0 nor HTTP/1.1, or that
-/// it has not read.
+/// Continues at a version that httparse has not read, or rejects because it is neither HTTP/1.0 nor
+/// HTTP/1.1.
 ///
 /// A higher minor version is read as 1.1 (RFC 9110 §2.5). httparse rejects some versions before all
 /// their eight bytes have arrived, so an incomplete version is not a fault.
