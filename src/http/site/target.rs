@@ -27,6 +27,9 @@ pub const SEGMENT_BYTES_MAX: usize = 255;
 /// The longest path that a system call accepts: `PATH_MAX` without the terminating NUL.
 pub const PATH_BYTES_MAX: usize = 4096 - 1;
 
+/// The most `../` in a reference. Only repeated slashes in a target require any.
+const UPS_MAX: usize = 16;
+
 /// A path below the root, and the query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target<'a> {
@@ -243,7 +246,8 @@ pub fn encode_path(path: &[u8]) -> String {
 /// prefix. It has neither host nor scheme (RFC 3986 §4.2).
 ///
 /// Clients disagree about where a target's directory is if the target has a backslash or an encoded
-/// dot segment. Then the reference is the path itself.
+/// dot segment. Then the reference is the path itself. So it is if the target has so many repeated
+/// slashes that a relative reference would be long.
 #[must_use]
 pub fn reference(raw: &[u8], path: &str) -> String {
     relative_reference(raw, path).unwrap_or_else(|| path.to_owned())
@@ -262,7 +266,11 @@ fn relative_reference(raw: &[u8], path: &str) -> Option<String> {
         .zip(&wanted[..wanted.len() - 1])
         .take_while(|(base, wanted)| percent_decode(base).eq(percent_decode(wanted.as_bytes())));
     let shared = shared.count();
-    let ups = "../".repeat(base.len() - shared);
+    let ups = base.len() - shared;
+    if ups > UPS_MAX {
+        return None;
+    }
+    let ups = "../".repeat(ups);
     let rest = &wanted[shared..];
     // `a:b` would be a URI with a scheme, a leading slash an absolute path, and an empty reference
     // the target itself.

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use super::Unresolvable::{Bad, NotFound};
 use super::{
-    PATH_BYTES_MAX, SEGMENT_BYTES_MAX, Unresolvable, encode_path, fuzz_target, has_hidden_segment,
-    reference, resolve,
+    PATH_BYTES_MAX, SEGMENT_BYTES_MAX, UPS_MAX, Unresolvable, encode_path, fuzz_target,
+    has_hidden_segment, reference, resolve,
 };
 
 type Parts = (Vec<u8>, bool, Option<Vec<u8>>);
@@ -269,6 +269,14 @@ fn references_are_relative_to_the_target() {
     ] {
         assert_eq!(reference(raw.as_bytes(), path), expected, "{raw}");
     }
+}
+
+#[test]
+fn a_reference_has_a_bounded_length() {
+    let slashes = |count: usize| "/".repeat(count + 1) + "sub";
+    let most = reference(slashes(UPS_MAX).as_bytes(), "/sub/");
+    assert_eq!(most, "../".repeat(UPS_MAX) + "sub/");
+    assert_eq!(reference(slashes(UPS_MAX + 1).as_bytes(), "/sub/"), "/sub/");
 }
 
 /// Draws a target of segments that need care.
