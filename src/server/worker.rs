@@ -31,6 +31,9 @@ pub(crate) const ACCEPT_SLACK: u32 = crate::driver::ACCEPTS_PER_WAIT;
 /// How long the last closes may take after the drain timeout.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
+/// A hundred years: forever, without an overflow of an [`Instant`].
+const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// Describes a token of a worker in a trace.
 pub(super) fn name(token: Token) -> String {
     let (handle, tag) = Handle::<()>::unpack(token.0);
@@ -407,7 +410,8 @@ impl<D: Driver, S: Session> Worker<D, S> {
         if self.drain_until.is_some() {
             return;
         }
-        self.drain_until = Some(self.now.instant + self.settings.drain_timeout);
+        let timeout = self.settings.drain_timeout.min(DRAIN_TIMEOUT_MAX);
+        self.drain_until = Some(self.now.instant + timeout);
         for handle in self.connections.handles() {
             self.with_connection(handle, Connection::drain);
         }

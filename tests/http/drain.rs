@@ -32,6 +32,22 @@ fn stop(fixture: &Fixture) {
     eventually("the listener is closed", || TcpStream::connect(address).is_err());
 }
 
+/// `Duration::MAX` is how a program says that there is no limit.
+pub(crate) fn timeouts_may_be_endless(kind: DriverKind) {
+    let fixture = Fixture::start_with(kind, |setup| {
+        setup.server.header_timeout = Duration::MAX;
+        setup.server.idle_timeout = Duration::MAX;
+        setup.server.send_timeout = Duration::MAX;
+        setup.server.drain_timeout = Duration::MAX;
+        setup.http.revalidate_after = Duration::MAX;
+    });
+    for _ in 0..2 {
+        fixture.get("/small.txt").expect_ok(&content(20));
+        fixture.get("/over.bin").expect_ok(&content(8193));
+    }
+    fixture.finish();
+}
+
 pub(crate) fn requests_in_progress_are_finished(kind: DriverKind) {
     let (fixture, mut client) = busy(kind);
     // A second client has sent half of its request.

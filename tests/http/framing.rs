@@ -53,6 +53,47 @@ pub(crate) fn a_long_body_ends_the_connection(kind: DriverKind) {
     fixture.finish();
 }
 
+/// Lines behind the last chunk that are no fields: a proxy that reads them as a request and a
+/// server that reads them as a part of the body disagree about every request after them.
+pub(crate) fn what_is_no_trailer_ends_the_connection(kind: DriverKind) {
+    let fixture = Fixture::start(kind);
+    let head = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for trailer in [
+        "no colon\r\n\r\n",
+        " A: b\r\n\r\n",
+        "\tA: b\r\n\r\n",
+        "A : b\r\n\r\n",
+        ": b\r\n\r\n",
+        "A: b\r\n folded\r\n\r\n",
+        GET,
+        "\n",
+        "\rx",
+        "A: b\n\r\n",
+        &("A: b\r\n".repeat(101) + "\r\n"),
+    ] {
+        let body = format!("1\r\nx\r\n0\r\n{trailer}");
+        // The answer is decided by the head, however the bytes arrive.
+        let mut client = fixture.connect();
+        client.send(head.to_owned() + &body + GET);
+        assert_eq!(client.read_response().status, 405, "{trailer:?}");
+        client.expect_close();
+        let mut client = fixture.connect();
+        client.send(head);
+        assert_eq!(client.read_response().status, 405, "{trailer:?}");
+        client.send(body + GET);
+        client.expect_close();
+    }
+    // Fields of a trailer section mean nothing, whatever their names.
+    let mut client = fixture.connect();
+    for trailer in ["A:\r\n", "Content-Length: 9\r\n", "Transfer-Encoding: gzip\r\nHost: x\r\n"] {
+        client.send(format!("{head}0\r\n{trailer}\r\n{GET}"));
+        assert_eq!(client.read_response().status, 405, "{trailer:?}");
+        client.read_response().expect_ok(&content(20));
+    }
+    drop(client);
+    fixture.finish();
+}
+
 /// RFC 9112 section 9.6: closing at once would reset the connection, and the reset could overtake
 /// the error.
 pub(crate) fn an_error_arrives_while_the_client_still_sends(kind: DriverKind) {
@@ -158,6 +199,32 @@ pub(crate) fn a_late_request_gets_408(kind: DriverKind) {
     second.expect_close();
     behind.read_response().expect_ok(&content(20));
     behind.expect_close();
+    fixture.finish();
+}
+
+/// A connection with only blank lines is idle: its end is silent.
+pub(crate) fn blank_lines_are_no_request(kind: DriverKind) {
+    let fixture = Fixture::start_with(kind, |setup| {
+        setup.server.header_timeout = Duration::from_millis(700);
+        setup.server.idle_timeout = Duration::from_millis(700);
+    });
+    let blanks = ["\r\n", "\r", "\r\n\r\n"];
+    let mut idle = blanks.map(|blank| (fixture.connect(), fixture.connect(), blank));
+    for (first, second, blank) in &mut idle {
+        first.send(*blank);
+        second.send(GET.to_owned() + blank);
+    }
+    for (first, mut second, _) in idle {
+        first.expect_close();
+        second.read_response().expect_ok(&content(20));
+        second.expect_close();
+    }
+    // What follows them is a request as ever, and late if it is.
+    let mut client = fixture.connect();
+    client.send("\r\n\r\n".to_owned() + GET + "\r\nGET /");
+    client.read_response().expect_ok(&content(20));
+    assert_eq!(client.read_response().status, 408);
+    client.expect_close();
     fixture.finish();
 }
 

@@ -40,10 +40,12 @@ macro_rules! every_driver {
                     a_page_has_every_field, a_common_client_is_served, the_date_is_current,
                     types_follow_names, many_connections_are_served;
                 framing: bodies_are_discarded, a_long_body_ends_the_connection,
+                    what_is_no_trailer_ends_the_connection,
                     an_error_arrives_while_the_client_still_sends,
                     a_client_that_waits_for_100_gets_the_answer_instead,
                     old_clients_may_keep_the_connection, half_close_after_the_request,
-                    a_late_request_gets_408, a_silent_connection_is_closed_without_an_answer,
+                    a_late_request_gets_408, blank_lines_are_no_request,
+                    a_silent_connection_is_closed_without_an_answer,
                     an_idle_connection_is_closed, trickling_does_not_extend_the_deadline;
                 pipelining: answers_come_in_order, answers_to_a_slow_reader_are_complete,
                     requests_behind_a_large_file_wait_for_it, a_close_among_requests_ends_the_rest,
@@ -56,7 +58,8 @@ macro_rules! every_driver {
                     a_changed_file_is_served_anew, a_file_that_appears_is_found,
                     a_page_may_be_evicted_while_its_answer_waits;
                 large: more_than_four_gibibytes_arrive;
-                drain: requests_in_progress_are_finished, a_late_request_is_answered_with_close,
+                drain: timeouts_may_be_endless, requests_in_progress_are_finished,
+                    a_late_request_is_answered_with_close,
                     an_idle_connection_is_given_time, the_listener_refuses,
                     a_stuck_client_does_not_prevent_the_end,
                     the_last_answer_survives_a_request_behind_it;
@@ -86,13 +89,15 @@ macro_rules! two_drivers {
                     a_location_never_names_another_host, missing_files_are_not_found,
                     hidden_names_are_not_found, the_well_known_directory_is_served,
                     special_files_are_not_found, nothing_outside_of_the_root_is_served,
-                    an_unreadable_file_is_forbidden, names_are_decoded_once;
+                    an_unreadable_file_is_forbidden, names_are_decoded_once,
+                    a_location_survives_a_prefix, bytes_above_ascii_may_be_sent_raw;
                 requests: each_request_gets_its_answer;
                 conditional: conditions_decide, conditions_apply_to_successful_answers_only,
                     not_modified_has_its_fields, odd_times_validate_nothing;
                 codings: the_weights_of_the_client_choose_the_coding,
                     only_codings_that_exist_are_chosen,
-                    ranges_are_of_the_coded_bytes, files_with_similar_names_are_not_codings,
+                    ranges_are_of_the_coded_bytes, a_date_does_not_mix_codings,
+                    files_with_similar_names_are_not_codings,
                     without_precompressed_every_file_is_plain, a_coding_comes_and_goes;
                 urls: the_first_index_that_exists_is_served, redirects_lead_where_they_should,
                     clean_urls_find_their_pages, clean_urls_are_off_by_default,

@@ -4,6 +4,7 @@ use std::fs;
 
 use ringd::driver::DriverKind;
 
+use crate::support::client::resolve;
 use crate::support::fixture::Fixture;
 use crate::support::root::content;
 
@@ -22,16 +23,18 @@ pub(crate) fn a_directory_is_its_index(kind: DriverKind) {
 pub(crate) fn a_directory_without_its_slash_redirects(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let cases = [
-        ("/dir", "/dir/"),
-        ("/dir?a=b&c=/d?e", "/dir/?a=b&c=/d?e"),
-        ("/dir?", "/dir/?"),
-        ("/dir/sub", "/dir/sub/"),
-        ("//dir", "/dir/"),
-        ("/x/../dir", "/dir/"),
-        ("/%64ir", "/dir/"),
-        ("/a%20b", "/a%20b/"),
-        ("http://elsewhere/dir?x", "/dir/?x"),
-        ("/bare", "/bare/"),
+        ("/dir", "dir/"),
+        ("/dir?a=b&c=/d?e", "dir/?a=b&c=/d?e"),
+        ("/dir?", "dir/?"),
+        ("/dir/sub", "sub/"),
+        ("//dir", "../dir/"),
+        ("/dir//sub", "../sub/"),
+        ("/x/../dir", "dir/"),
+        ("/x/%2e%2e/dir", "/dir/"),
+        ("/%64ir", "dir/"),
+        ("/a%20b", "a%20b/"),
+        ("http://elsewhere/dir?x", "dir/?x"),
+        ("/bare", "bare/"),
     ];
     for (target, location) in cases {
         let response = fixture.get(target);
@@ -66,13 +69,69 @@ pub(crate) fn a_location_never_names_another_host(kind: DriverKind) {
         let response = fixture.get(target);
         assert_eq!(response.status, 308, "{target}");
         let location = response.field("location").unwrap();
-        let next = location.strip_prefix('/').and_then(|rest| rest.bytes().next());
-        assert!(
-            next.is_some_and(|byte| !b"/\\".contains(&byte)),
-            "{target} redirects to {location}"
-        );
-        assert!(location.ends_with('/'));
+        assert!(!location.starts_with("//"), "{target} redirects to {location}");
+        assert!(!location.contains('\\'), "{target} redirects to {location}");
+        let first = location.split('/').next().unwrap();
+        assert!(!first.contains(':'), "{target} redirects to {location}");
+        assert!(resolve(target, location).ends_with('/'));
     }
+    fixture.finish();
+}
+
+/// A proxy serves this server beneath `/files/`, and removes that from the targets. A location that
+/// begins with a slash would lead out of it.
+pub(crate) fn a_location_survives_a_prefix(kind: DriverKind) {
+    let fixture = Fixture::start_with(kind, |setup| {
+        setup.http.content.clean_urls = true;
+    });
+    fs::create_dir_all(fixture.path("a:b/\u{fc}")).unwrap();
+    fs::write(fixture.path("dir/page.html"), "page").unwrap();
+    for (target, expected) in [
+        ("/dir", "/files/dir/"),
+        ("/dir?a=/b:c", "/files/dir/?a=/b:c"),
+        ("/dir/sub", "/files/dir/sub/"),
+        ("/dir//sub", "/files/dir/sub/"),
+        ("//dir/sub", "/files/dir/sub/"),
+        ("/./dir/../dir/sub", "/files/dir/sub/"),
+        ("/a%20b", "/files/a%20b/"),
+        ("/a:b", "/files/a:b/"),
+        ("/a%3Ab", "/files/a:b/"),
+        ("/a:b/\u{fc}", "/files/a:b/%C3%BC/"),
+        ("/index.html", "/files/"),
+        ("/index?x", "/files/?x"),
+        ("/dir/index.html", "/files/dir/"),
+        ("/dir/page.html?x", "/files/dir/page?x"),
+    ] {
+        let response = fixture.get(target);
+        assert_eq!(response.status, 308, "{target}");
+        let location = response.field("location").unwrap();
+        assert_eq!(resolve(&format!("/files{target}"), location), expected, "{location}");
+    }
+    fixture.finish();
+}
+
+/// Clients that do not encode a target send the bytes of a name as they are.
+pub(crate) fn bytes_above_ascii_may_be_sent_raw(kind: DriverKind) {
+    use std::os::unix::ffi::OsStrExt;
+    let fixture = Fixture::start(kind);
+    let path = |name: &[u8]| fixture.path("").join(std::ffi::OsStr::from_bytes(name));
+    let mut client = fixture.connect();
+    for (name, encoded) in [
+        (&b"\xe4.txt"[..], "%E4.txt"),
+        ("\u{e4}.txt".as_bytes(), "%C3%A4.txt"),
+        (b"\xff\xfe", "%FF%FE"),
+        (b"\xc3", "%C3"),
+    ] {
+        fs::write(path(name), encoded).unwrap();
+        for target in [name, encoded.as_bytes()] {
+            client.send([b"GET /", target, b"?\xe4 HTTP/1.1\r\nHost: h\r\n\r\n"].concat());
+            client.read_response().expect_ok(encoded.as_bytes());
+        }
+    }
+    fs::create_dir(path(b"d\xe4")).unwrap();
+    client.send(b"GET /d\xe4?\xe4 HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!(client.read_response().field("location"), Some("d%E4/?%E4"));
+    drop(client);
     fixture.finish();
 }
 
@@ -132,7 +191,7 @@ pub(crate) fn hidden_names_are_not_found(kind: DriverKind) {
 pub(crate) fn the_well_known_directory_is_served(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     fixture.get("/.well-known/security.txt").expect_ok(&content(9));
-    assert_eq!(fixture.get("/.well-known").field("location"), Some("/.well-known/"));
+    assert_eq!(fixture.get("/.well-known").field("location"), Some(".well-known/"));
     fixture.finish();
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use ringd::ask::{Ask, AskId};
 use ringd::driver::{File, Links};
@@ -87,6 +87,140 @@ fn an_expired_page_is_asked_for_once() {
             assert!(said.output.ends_with(b"a.txt"));
         }
     }
+}
+
+/// Nothing that a clock says may end a worker: neither a clock that is not set, nor one far ahead.
+#[test]
+fn a_clock_out_of_range_only_costs_the_dates() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("far.txt"), "far").unwrap();
+    let far = fs::File::options().write(true).open(directory.path().join("far.txt")).unwrap();
+    far.set_modified(UNIX_EPOCH + Duration::from_secs(1 << 40)).unwrap();
+    let day = Duration::from_secs(86400);
+    for (system, has_clock) in [
+        (UNIX_EPOCH - Duration::from_secs(1 << 40), false),
+        (UNIX_EPOCH - Duration::from_nanos(1), false),
+        (UNIX_EPOCH, true),
+        (UNIX_EPOCH + Duration::from_secs(253_402_300_799), true),
+        (UNIX_EPOCH + Duration::from_secs(253_402_300_800), false),
+        (UNIX_EPOCH + Duration::from_secs(1 << 60), false),
+    ] {
+        let content = Content { listing: true, ..Content::default() };
+        let root = Arc::new(File::open_root(directory.path(), Links::Beneath).unwrap());
+        let mut harness = Harness::new(SiteSettings { content, ..SiteSettings::new(root) });
+        let mut now = Now { system, ..Now::read() };
+        let session = harness.begin();
+        for (target, fields, status) in [
+            ("/far.txt", "", 200),
+            ("/far.txt", "If-Modified-Since: Friday, 06-Nov-20 08:49:37 GMT\r\n", 200),
+            ("/far.txt", "Range: bytes=0-0\r\nIf-Range: Sun, 06 Nov 1994 08:49:37 GMT\r\n", 200),
+            ("/", "", 200),
+            ("/?sort=time", "Accept: application/json\r\n", 200),
+            ("/missing", "", 404),
+            ("/\u{1}", "", 400),
+        ] {
+            let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+            let said = answer(&mut harness, session, now, &request);
+            assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{system:?} {said}");
+            assert_eq!(said.contains("\r\nDate: "), has_clock, "{system:?} {said}");
+            now.instant += day;
+        }
+    }
+}
+
+/// Responses are put together from runs of prepared fields and fields of their own.
+#[test]
+fn no_response_has_a_field_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("dir")).unwrap();
+    for (name, length) in [("a.css", 1000), ("a.css.br", 500), ("404.html", 100), ("big.js", 9000)]
+    {
+        fs::write(directory.path().join(name), vec![b'x'; length]).unwrap();
+    }
+    let root = Arc::new(File::open_root(directory.path(), Links::Beneath).unwrap());
+    let content = Content { listing: true, ..Content::default() };
+    let mut harness = Harness::new(SiteSettings { content, ..SiteSettings::new(root) });
+    let mut now = Now::read();
+    now.system += Duration::from_secs(10);
+    let mut statuses = std::collections::BTreeSet::new();
+    for target in ["/a.css", "/big.js", "/missing", "/dir", "/dir/", "/%zz"] {
+        for lines in [
+            "",
+            "Range: bytes=0-0",
+            "Range: bytes=0-0,200-201",
+            "Range: bytes=99999-",
+            "If-None-Match: *",
+            "If-Match: \"x\"",
+        ] {
+            for coding in ["br", "identity"] {
+                for method in ["GET", "HEAD", "POST", "OPTIONS"] {
+                    let fields = format!("Accept-Encoding: {coding}\r\nConnection: close\r\n");
+                    let lines = if lines.is_empty() { "X: y" } else { lines };
+                    let head = format!("{method} {target} HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
+                    let session = harness.begin();
+                    let said = answer(&mut harness, session, now, &format!("{head}{fields}\r\n"));
+                    let (head, _) = said.split_once("\r\n\r\n").unwrap();
+                    statuses.insert(head[9..12].to_owned());
+                    let names = head.split("\r\n").skip(1).map(|line| line.split(':').next());
+                    let mut names: Vec<_> =
+                        names.map(|name| name.unwrap().to_lowercase()).collect();
+                    names.sort_unstable();
+                    let all = names.len();
+                    names.dedup();
+                    assert_eq!(names.len(), all, "{method} {target} {lines}: {head}");
+                }
+            }
+        }
+    }
+    let expected = ["200", "204", "206", "304", "308", "400", "404", "405", "412", "416"];
+    assert_eq!(Vec::from_iter(statuses), expected);
+}
+
+/// Reading a directory is nearly all of the work of a listing, and HEAD needs it only for the tag.
+#[test]
+fn a_directory_is_not_read_for_head() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("a.txt"), "a.txt").unwrap();
+    let root = Arc::new(File::open_root(directory.path(), Links::Beneath).unwrap());
+    let content = Content { listing: true, ..Content::default() };
+    let mut harness = Harness::new(SiteSettings { content, ..SiteSettings::new(root) });
+    let now = Now::read();
+    for (method, fields, reads) in
+        [("HEAD", "", false), ("HEAD", "If-None-Match: \"x\"\r\n", true), ("GET", "", true)]
+    {
+        let request = format!("{method} / HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+        let (session, mut jobs) = (harness.begin(), 0);
+        let mut said = harness.advance(session, now, request.as_bytes(), false);
+        while said.step == Step::Wait {
+            while let Some((id, ask)) = harness.next_ask(now) {
+                jobs += usize::from(matches!(ask, Ask::Run { .. }));
+                harness.reply(now, id, perform(ask));
+            }
+            said = harness.advance(session, now, request.as_bytes(), false);
+        }
+        let head = String::from_utf8(said.output).unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{method} {head}");
+        // The page is cached after the first reading.
+        assert!(jobs == usize::from(reads) || method == "GET", "{method} {fields}: {jobs} jobs");
+        assert_eq!(head.contains("Content-Length: "), reads, "{method} {head}");
+    }
+}
+
+/// `Duration::MAX` is how a program says that results are valid forever.
+#[test]
+fn results_may_be_valid_forever() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("a.txt"), "a.txt").unwrap();
+    let root = Arc::new(File::open_root(directory.path(), Links::Beneath).unwrap());
+    let settings = SiteSettings { revalidate_after: Duration::MAX, ..SiteSettings::new(root) };
+    let mut harness = Harness::new(settings);
+    let mut now = Now::read();
+    let session = harness.begin();
+    for _ in 0..3 {
+        assert!(answer(&mut harness, session, now, A).ends_with("a.txt"));
+        now.instant += Duration::from_secs(365 * 86400);
+    }
+    assert_eq!(harness.sites.cache_stats().revalidations, 0);
 }
 
 /// A server that drains closes while the client may still be sending.

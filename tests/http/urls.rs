@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use ringd::driver::DriverKind;
 use tempfile::TempDir;
 
-use crate::support::client::{Client, Response};
+use crate::support::client::{Client, Response, resolve};
 use crate::support::fixture::Fixture;
 use crate::support::root::{self, content};
 
@@ -89,9 +89,9 @@ fn decode(path: &str) -> Vec<u8> {
     percent_encoding::percent_decode_str(path).collect()
 }
 
-fn expect_moved(response: &Response, location: &str) {
-    assert_eq!(response.status, 308, "to {location}: {}", response.head);
-    assert_eq!(response.field("location"), Some(location));
+fn expect_moved(response: &Response, target: &str, to: &str) {
+    assert_eq!(response.status, 308, "to {to}: {}", response.head);
+    assert_eq!(resolve(target, response.field("location").unwrap()), to, "from {target}");
 }
 
 pub(crate) fn the_first_index_that_exists_is_served(kind: DriverKind) {
@@ -137,12 +137,14 @@ pub(crate) fn redirects_lead_where_they_should(kind: DriverKind) {
                 let path = location.strip_suffix(query).expect("the unchanged query");
                 // Neither a host nor a scheme (RFC 3986 section 4.2), and no characters that need
                 // care.
-                assert!(path.starts_with('/') && path.ends_with('/'), "{location}");
-                assert!(!location.starts_with("//") && !location.starts_with("/\\"), "{location}");
+                assert!(path.ends_with('/') && !location.starts_with('/'), "{location}");
+                assert!(!path.split('/').next().unwrap().contains(':'), "{location}");
                 assert!(path.bytes().all(|byte| byte.is_ascii_graphic()), "{location}");
                 assert!(!path.contains(['"', '<', '>', '\\', '?', '#']), "{location}");
+                let next = resolve(&target, &location);
+                let path = next.strip_suffix(query).expect("the unchanged query");
                 assert_eq!(decode(path), format!("/{name}/").as_bytes());
-                let index = client.ask("GET", &location, "");
+                let index = client.ask("GET", &next, "");
                 index.expect_ok(format!("{name}/index.html").as_bytes());
             }
         }
@@ -151,7 +153,7 @@ pub(crate) fn redirects_lead_where_they_should(kind: DriverKind) {
     }
     // Bytes that are not ASCII are encoded in the location.
     let response = client.ask("GET", "/dir?caf\u{e9}", "");
-    expect_moved(&response, "/dir/?caf%C3%A9");
+    expect_moved(&response, "/dir?caf\u{e9}", "/dir/?caf%C3%A9");
     drop(client);
     fixture.finish();
 }
@@ -199,8 +201,8 @@ pub(crate) fn clean_urls_find_their_pages(kind: DriverKind) {
         ("/folder.html", "/folder.html/"),
     ];
     for (target, location) in moved {
-        expect_moved(&client.ask("GET", target, ""), location);
-        expect_moved(&client.ask("HEAD", target, ""), location);
+        expect_moved(&client.ask("GET", target, ""), target, location);
+        expect_moved(&client.ask("HEAD", target, ""), target, location);
     }
     for missing in ["/about/", "/about.htm", "/folder", "/About", "/about.html/", "/.html", "/nor"]
     {
@@ -225,7 +227,7 @@ pub(crate) fn clean_urls_are_off_by_default(kind: DriverKind) {
     }
     client.ask("GET", "/about.html", "").expect_ok(b"about.html");
     client.ask("GET", "/index.html", "").expect_ok(&content(300));
-    expect_moved(&client.ask("GET", "/docs", ""), "/docs/");
+    expect_moved(&client.ask("GET", "/docs", ""), "/docs", "/docs/");
     drop(client);
     fixture.finish();
 }

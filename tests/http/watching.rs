@@ -9,6 +9,7 @@ use ringd::driver::DriverKind;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
 use crate::common::eventually;
+use crate::support::client::resolve;
 use crate::support::fixture::Fixture;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -57,7 +58,7 @@ fn body(fixture: &Fixture, target: &str) -> String {
     let response = fixture.get(target);
     match response.status {
         200 => String::from_utf8_lossy(&response.body).into_owned(),
-        308 => response.field("location").unwrap().to_owned(),
+        308 => resolve(target, response.field("location").unwrap()),
         status => status.to_string(),
     }
 }

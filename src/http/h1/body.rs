@@ -9,16 +9,21 @@
 //! ```text
 //! Size ─CR──────────────────▶ SizeEnd ─LF, size > 0─▶ Data ─▶ DataCr ─CR─▶ DataEnd ─LF─▶ Size
 //!   ├─;────────▶ Extension ─CR─▲   └──LF, size = 0─▶ TrailerStart ─CR─▶ LastEnd ─LF─▶ Done
-//!   └─▶ Gap ─;─────▲                                  ▲ └─▶ TrailerLine ─CR─▶ TrailerEnd ─LF─┐
-//!                                                     └──────────────────────────────────────┘
+//!   └─▶ Gap ─;─────▲                                  ▲ └─▶ TrailerName ─:─▶ TrailerValue ─CR─┐
+//!                                                     └───────────LF─ TrailerEnd ◀────────────┘
 //! ```
 //!
+//! A trailer line is a field line, as in a head: a token, a colon at once, and a value without
+//! control characters (§7.1.2, §5.1). Folded lines are malformed (§5.2). Fields are discarded
+//! whatever their names, so they cannot change what the head says.
+//!
 //! The limit applies to all bytes, including framing, so a stream of tiny chunks cannot go on
-//! forever. Chunk extensions and the trailer section have smaller limits of their own. After a
-//! malformed or too long body, the connection has to be closed, because the next request cannot be
-//! found.
+//! forever. Chunk extensions and the trailer section have smaller limits of their own, and a
+//! trailer section has no more fields than a head. After a malformed or too long body, the
+//! connection has to be closed, because the next request cannot be found.
 
-use super::head::RequestBody;
+use super::head::{FIELDS_MAX, RequestBody};
+use crate::http::semantics::grammar::is_token_byte;
 use crate::http::semantics::status::Status;
 
 #[cfg(any(test, feature = "simulation"))]
@@ -71,18 +76,20 @@ enum DiscardState {
     },
     DataCr,
     DataEnd,
-    TrailerStart {
-        bytes: u32,
-    },
-    TrailerLine {
-        bytes: u32,
-    },
-    TrailerEnd {
-        bytes: u32,
-    },
+    TrailerStart(Trailers),
+    TrailerName(Trailers),
+    TrailerValue(Trailers),
+    TrailerEnd(Trailers),
     LastEnd,
     Done,
     Failed(DiscardError),
+}
+
+/// How much of the trailer section was read.
+#[derive(Clone, Copy, Default, Debug)]
+struct Trailers {
+    bytes: u32,
+    fields: u32,
 }
 
 /// The result of one call of [`Discard::feed`].
@@ -97,9 +104,10 @@ pub struct DiscardProgress {
 /// Why the end of the body cannot be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiscardError {
-    /// The body, a chunk extension or the trailer section is longer than its limit.
+    /// The body, a chunk extension or the trailer section is longer than its limit, or the trailer
+    /// section has too many fields.
     TooLarge,
-    /// The chunked framing is malformed.
+    /// The chunked framing or a trailer field is malformed.
     Malformed,
 }
 
@@ -216,30 +224,42 @@ impl DiscardState {
             (Self::Extension { size, bytes }, _) if is_text(byte) => {
                 Ok(Self::Extension { size, bytes: extend(bytes, EXTENSION_BYTES_MAX)? })
             }
-            (Self::SizeEnd { size: 0 }, b'\n') => Ok(Self::TrailerStart { bytes: 0 }),
+            (Self::SizeEnd { size: 0 }, b'\n') => Ok(Self::TrailerStart(Trailers::default())),
             (Self::SizeEnd { size }, b'\n') => Ok(Self::Data { left: size }),
             (Self::DataCr, b'\r') => Ok(Self::DataEnd),
             (Self::DataEnd, b'\n') => Ok(Self::Size { size: 0, digits: 0 }),
-            (Self::TrailerStart { .. }, b'\r') => Ok(Self::LastEnd),
-            (Self::TrailerLine { bytes }, b'\r') => {
-                Ok(Self::TrailerEnd { bytes: extend(bytes, TRAILER_BYTES_MAX)? })
+            (Self::TrailerStart(_), b'\r') => Ok(Self::LastEnd),
+            (Self::TrailerStart(read), _) if is_token_byte(byte) => {
+                Ok(Self::TrailerName(read.field()?.byte()?))
             }
-            // Trailer fields are discarded, so they are not checked beyond their line ends.
-            (Self::TrailerStart { bytes } | Self::TrailerLine { bytes }, _) if is_text(byte) => {
-                Ok(Self::TrailerLine { bytes: extend(bytes, TRAILER_BYTES_MAX)? })
+            (Self::TrailerName(read), b':') => Ok(Self::TrailerValue(read.byte()?)),
+            (Self::TrailerName(read), _) if is_token_byte(byte) => {
+                Ok(Self::TrailerName(read.byte()?))
             }
-            (Self::TrailerEnd { bytes }, b'\n') => {
-                Ok(Self::TrailerStart { bytes: extend(bytes, TRAILER_BYTES_MAX)? })
-            }
+            (Self::TrailerValue(read), b'\r') => Ok(Self::TrailerEnd(read.byte()?)),
+            (Self::TrailerValue(read), _) if is_text(byte) => Ok(Self::TrailerValue(read.byte()?)),
+            (Self::TrailerEnd(read), b'\n') => Ok(Self::TrailerStart(read.byte()?)),
             (Self::LastEnd, b'\n') => Ok(Self::Done),
             _ => Err(DiscardError::Malformed),
         }
     }
 }
 
-/// Counts one more byte of a part of limited length.
-fn extend(bytes: u32, bytes_max: u32) -> Result<u32, DiscardError> {
-    if bytes < bytes_max { Ok(bytes + 1) } else { Err(DiscardError::TooLarge) }
+impl Trailers {
+    /// Counts one more byte.
+    fn byte(self) -> Result<Self, DiscardError> {
+        Ok(Self { bytes: extend(self.bytes, TRAILER_BYTES_MAX)?, ..self })
+    }
+
+    /// Counts one more field.
+    fn field(self) -> Result<Self, DiscardError> {
+        Ok(Self { fields: extend(self.fields, FIELDS_MAX as u32)?, ..self })
+    }
+}
+
+/// Counts one more byte or field of a part with a limit.
+fn extend(count: u32, count_max: u32) -> Result<u32, DiscardError> {
+    if count < count_max { Ok(count + 1) } else { Err(DiscardError::TooLarge) }
 }
 
 /// Whether a line may contain this byte: the tab, or anything that is not a control character.

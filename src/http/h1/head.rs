@@ -66,6 +66,12 @@ pub fn parse<'a>(
     }
 }
 
+/// Whether all of these bytes belong to blank lines, which may precede a head (RFC 9112 §2.2).
+#[must_use]
+pub fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
+}
+
 const HEAD_TOO_LARGE: Refusal = Refusal {
     status: Status::HeaderFieldsTooLarge,
     reason: "The request head is larger than this server accepts.",

@@ -28,6 +28,9 @@ use crate::http::site::templates::Problem;
 use crate::http::site::{Resolved, Sites};
 use crate::session::{ConnectionInfo, Context, Inbox, Now, ReceiveTimeout, Session, Step, Timer};
 
+#[cfg(test)]
+mod tests;
+
 /// After this many more bytes, an incomplete head is parsed again even if no line has ended.
 const PARSE_AFTER: usize = 1024;
 
@@ -44,6 +47,8 @@ pub struct Http {
     answered: bool,
     /// The length of the incomplete head when it was parsed last.
     seen: u32,
+    /// Whether a request has begun: a connection with only blank lines is idle.
+    begun: bool,
     /// The results of lookups for the request at the front of the inbox.
     resolved_names: Option<Box<ResolvedNames>>,
 }
@@ -68,6 +73,7 @@ impl Session for Http {
             draining: false,
             answered: false,
             seen: 0,
+            begun: false,
             resolved_names: None,
         }
     }
@@ -113,7 +119,7 @@ impl Session for Http {
     }
 
     fn expire(&mut self, cx: &mut Context<'_, Sites>, _: Timer, out: &mut Chain) -> Step {
-        let begun = self.seen > 0 && matches!(self.state, HttpState::Head);
+        let begun = self.begun && matches!(self.state, HttpState::Head);
         let discarding = matches!(self.state, HttpState::Discard(..));
         self.state = HttpState::Over { linger: false };
         if begun {
@@ -146,7 +152,7 @@ impl Http {
         let bytes = inbox.bytes();
         let limits = cx.shared.settings.limits;
         if !self.is_worth_parsing(bytes, inbox.ended(), limits.head_bytes_max) {
-            return Break(Step::Receive(ReceiveTimeout::Header));
+            return Break(Step::Receive(self.timeout(bytes)));
         }
         let (head, used) = match head::parse(bytes, &limits) {
             Ok(Some(parsed)) => parsed,
@@ -155,13 +161,9 @@ impl Http {
                 return Break(self.finish(false));
             }
             Ok(None) => {
+                let timeout = self.timeout(bytes);
                 self.seen = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-                let idle = bytes.is_empty() && self.answered;
-                return Break(Step::Receive(if idle {
-                    ReceiveTimeout::KeepAlive
-                } else {
-                    ReceiveTimeout::Header
-                }));
+                return Break(Step::Receive(timeout));
             }
             Err(refusal) => {
                 inbox.take(bytes.len());
@@ -170,7 +172,7 @@ impl Http {
             }
         };
         debug_assert!(0 < used && used <= bytes.len(), "the head is a part of the inbox");
-        self.seen = 0;
+        (self.seen, self.begun) = (0, false);
         self.answered = true;
         let framing = Framing::of(&head, self.draining, limits.body_bytes_max);
         let (now, waiter) = (cx.now, cx.waiter(LOOKUP));
@@ -189,6 +191,16 @@ impl Http {
                 self.state = HttpState::Lookup(pending);
                 Break(Step::Wait)
             }
+        }
+    }
+
+    /// The timeout for the rest of an incomplete head.
+    fn timeout(&mut self, bytes: &[u8]) -> ReceiveTimeout {
+        self.begun |= !head::is_blank(&bytes[self.seen as usize..]);
+        if self.begun || !self.answered {
+            ReceiveTimeout::Header
+        } else {
+            ReceiveTimeout::KeepAlive
         }
     }
 

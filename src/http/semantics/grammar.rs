@@ -5,7 +5,8 @@ pub(in crate::http) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|byte| is_token_byte(*byte))
 }
 
-fn is_token_byte(byte: u8) -> bool {
+/// Whether a token may contain this byte.
+pub(in crate::http) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

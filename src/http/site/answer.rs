@@ -117,8 +117,9 @@ impl Exchange<'_, '_> {
             Resolved::TransientError(status) => self.refuse_plainly(status),
             Resolved::Resource(resource) => match &*resource {
                 Resource::Page(page) => self.page(page, Fields::new()),
-                Resource::Moved(location) => {
-                    Ok(templates::moved(self.fields(), location, target.query()))
+                Resource::Moved(path) => {
+                    let location = target::reference(self.request.target, path);
+                    Ok(templates::moved(self.fields(), &location, target.query()))
                 }
                 Resource::Listing => self.entries(&target),
                 Resource::Refused(Status::NotFound) => self.missing(&target),

@@ -70,6 +70,9 @@ pub(super) enum Shed {
     Any,
 }
 
+/// A hundred years: forever, without an overflow of an [`Instant`].
+const VALID_FOR_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// The resources that an entry holds.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Weight {
@@ -149,7 +152,7 @@ impl<V> Cache<V> {
             weight: Weight::default(),
             entries_max,
             bytes_max,
-            valid_for,
+            valid_for: valid_for.min(VALID_FOR_MAX),
             idle_max,
             sweep_at: None,
             swept: 0,

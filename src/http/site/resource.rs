@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::cache::Weight;
 use crate::driver::{File, Metadata};
+use crate::http::semantics::date::{clock_seconds, format_date};
 use crate::http::semantics::fields::{FieldTable, Fields, PreparedFields};
 use crate::http::semantics::negotiate::{Coding, Codings};
 use crate::http::semantics::status::Status;
@@ -31,7 +32,7 @@ const EPOCH_END: i64 = 1;
 pub enum Resource {
     /// A file or a listing.
     Page(Page),
-    /// A redirect to this path.
+    /// A redirect to this path, which is encoded and begins with `/`.
     Moved(Box<str>),
     /// A directory that may be listed.
     Listing,
@@ -118,14 +119,9 @@ pub(super) struct Description<'a> {
 impl VariantHead {
     /// The fields of a file.
     pub(super) fn of_file(about: Description<'_>, metadata: &Metadata, now: SystemTime) -> Self {
-        let modified = modified(metadata);
-        let date = modified.map(|_| {
-            let (seconds, nanoseconds) = metadata.modified;
-            let modified = UNIX_EPOCH + Duration::new(seconds.unsigned_abs(), nanoseconds);
-            // Must not be later than `Date` (RFC 9110 section 8.8.2.1).
-            httpdate::fmt_http_date(modified.min(now))
-        });
-        let tag = modified.map(|_| {
+        let date = last_modified(metadata, now).and_then(format_date);
+        let date = date.map(|date| date.to_string());
+        let tag = modified(metadata).map(|_| {
             let (seconds, nanoseconds) = metadata.modified;
             let nanoseconds = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
             let weak = if is_settled(metadata, now) { "" } else { "W/" };
@@ -229,11 +225,8 @@ impl Variant {
             file,
             origin: Some(metadata),
             settled,
-            // As in `Last-Modified`, not later than `Date`.
-            modified: modified(&metadata).map(|seconds| {
-                let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-                Modified { seconds: seconds.min(now), is_strong: settled }
-            }),
+            modified: last_modified(&metadata, now)
+                .map(|seconds| Modified { seconds, is_strong: settled }),
         }
     }
 
@@ -306,6 +299,11 @@ impl Variant {
         }
     }
 
+    /// `Last-Modified`, in seconds since the epoch.
+    fn modified_at(&self) -> Option<u64> {
+        self.modified.map(|modified| modified.seconds)
+    }
+
     /// Whether a newly opened file is the one of this variant, unchanged.
     fn is_of(&self, file: &File) -> bool {
         self.settled && self.origin.as_ref() == Some(file.metadata())
@@ -324,7 +322,22 @@ impl Page {
         encoded: Vec<(Coding, Variant)>,
     ) -> Self {
         let codings = encoded.iter().map(|(coding, _)| *coding).collect();
-        Self { path: path.into(), plain, encoded, codings }
+        let mut page = Self { path: path.into(), plain, encoded, codings };
+        page.weaken_shared_dates();
+        page
+    }
+
+    /// Makes the dates weak that several variants have in common. A client that has a part of one
+    /// variant would otherwise get the rest of another one (RFC 9110 sections 8.8.2.2 and 13.1.5).
+    fn weaken_shared_dates(&mut self) {
+        let dates: Vec<_> = self.variants().filter_map(Variant::modified_at).collect();
+        let is_shared = |date: u64| dates.iter().filter(|other| **other == date).count() > 1;
+        let encoded = self.encoded.iter_mut().map(|(_, variant)| variant);
+        for variant in std::iter::once(&mut self.plain).chain(encoded) {
+            if let Some(modified) = &mut variant.modified {
+                modified.is_strong &= !is_shared(modified.seconds);
+            }
+        }
     }
 
     /// The codings of the compressed variants.
@@ -404,8 +417,18 @@ impl Resource {
 
 fn is_settled(metadata: &Metadata, now: SystemTime) -> bool {
     let (seconds, nanoseconds) = metadata.modified.max(metadata.changed);
-    let changed = UNIX_EPOCH + Duration::new(seconds.max(0).unsigned_abs(), nanoseconds);
-    now.duration_since(changed).is_ok_and(|age| age > SETTLED_AFTER)
+    // A time stamp beyond what the clock can say is in the future.
+    let since = Duration::new(seconds.max(0).unsigned_abs(), nanoseconds);
+    let changed = UNIX_EPOCH.checked_add(since);
+    changed
+        .and_then(|changed| now.duration_since(changed).ok())
+        .is_some_and(|age| age > SETTLED_AFTER)
+}
+
+/// `Last-Modified` in seconds since the epoch. Not later than `Date` (RFC 9110 section 8.8.2.1), so
+/// there is none without a clock.
+fn last_modified(metadata: &Metadata, now: SystemTime) -> Option<u64> {
+    Some(modified(metadata)?.min(clock_seconds(now)?))
 }
 
 /// Whole seconds since the epoch, if the time stamp is meaningful.

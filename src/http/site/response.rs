@@ -7,10 +7,11 @@
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use super::resource::{FieldRun, Variant};
 use crate::driver::File;
+use crate::http::semantics::date::{clock_seconds, format_date};
 use crate::http::semantics::fields::{FieldLines, Fields, PreparedFields};
 use crate::http::semantics::multipart::{Boundary, Multipart};
 use crate::http::semantics::range::ContentRange;
@@ -210,24 +211,81 @@ impl MultipartBody {
     }
 }
 
-/// `Server` and `Date`, which every response has (RFC 9110 section 6.6.1). They are formatted once
-/// per second.
+/// `Server` and `Date`, which every response has. They are formatted once per second. If the clock
+/// is outside of the years 1970 to 9999, there is no `Date` (RFC 9110 section 6.6.1).
 #[derive(Debug, Default)]
 pub struct CommonFields {
-    second: Option<u64>,
+    /// What the clock said when the fields were made. `None` if they were not.
+    made_at: Option<Option<u64>>,
     fields: Fields,
 }
 
 impl CommonFields {
     /// The fields at this time.
     pub fn at(&mut self, now: SystemTime) -> &Fields {
-        let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        if self.second != Some(second) {
-            self.second = Some(second);
+        let seconds = clock_seconds(now);
+        if self.made_at != Some(seconds) {
+            self.made_at = Some(seconds);
             self.fields = Fields::new();
             self.fields.push("Server", "ringd");
-            self.fields.push("Date", httpdate::fmt_http_date(now));
+            if let Some(date) = seconds.and_then(format_date) {
+                self.fields.push("Date", date);
+            }
         }
         &self.fields
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    fn value(fields: &Fields, name: &str) -> Option<String> {
+        let mut lines = fields.all().iter();
+        let found = lines.find(|(other, _)| *other == name.as_bytes());
+        found.map(|(_, value)| String::from_utf8(value.to_vec()).unwrap())
+    }
+
+    /// The text is kept for a second and not longer, also if the clock is set back.
+    #[test]
+    fn the_date_is_made_again_in_each_second() {
+        let mut common = CommonFields::default();
+        for (milliseconds, date) in [
+            (784_111_777_000, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (784_111_777_999, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (784_111_778_000, "Sun, 06 Nov 1994 08:49:38 GMT"),
+            (784_111_838_000, "Sun, 06 Nov 1994 08:50:38 GMT"),
+            (784_111_777_500, "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ] {
+            let fields = common.at(UNIX_EPOCH + Duration::from_millis(milliseconds));
+            assert_eq!(value(fields, "Date").as_deref(), Some(date), "{milliseconds}");
+            assert_eq!(value(fields, "Server").as_deref(), Some("ringd"));
+        }
+    }
+
+    /// A clock outside of the years 1970 to 9999 is none (RFC 9110 section 6.6.1).
+    #[test]
+    fn a_clock_that_is_out_of_range_gives_no_date() {
+        let after = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let mut common = CommonFields::default();
+        for (now, has_date) in [
+            (UNIX_EPOCH - Duration::from_nanos(1), false),
+            (UNIX_EPOCH, true),
+            (UNIX_EPOCH - Duration::from_secs(1 << 40), false),
+            (after(253_402_300_799), true),
+            (after(253_402_300_800), false),
+            (after(1 << 60), false),
+            (after(784_111_777), true),
+        ] {
+            let fields = common.at(now);
+            assert_eq!(value(fields, "Date").is_some(), has_date, "{now:?}");
+            assert_eq!(value(fields, "Server").as_deref(), Some("ringd"), "{now:?}");
+        }
+        // Also if it is the first time of all.
+        let mut common = CommonFields::default();
+        let fields = common.at(UNIX_EPOCH - Duration::from_secs(1));
+        assert_eq!(fields.len(), 1);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! [`resolve`] decodes a target exactly once, to a relative path without empty segments, `.`, `..`,
 //! NUL and leading `/`. Such a path does not leave the root by itself; for symbolic links, the
-//! kernel enforces that. [`encode_path`] is the inverse, for `Location` and for links.
+//! kernel enforces that. [`encode_path`] is the inverse, for links. [`reference`] makes an encoded
+//! path relative to a target, for `Location`.
 //!
 //! Names are bytes: they need not be UTF-8. Backslash and plus have no special meaning, and only
 //! `/` separates segments. An encoded slash does not separate segments; since no file name contains
@@ -13,7 +14,7 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
 
 use crate::http::semantics::status::Status;
 
@@ -25,6 +26,9 @@ pub const SEGMENT_BYTES_MAX: usize = 255;
 
 /// The longest path that a system call accepts: `PATH_MAX` without the terminating NUL.
 pub const PATH_BYTES_MAX: usize = 4096 - 1;
+
+/// The most `../` in a reference. Only repeated slashes in a target require any.
+const UPS_MAX: usize = 16;
 
 /// A path below the root, and the query.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -222,7 +226,7 @@ const ENCODED_IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'@')
     .remove(b'/');
 
-/// Encodes a path as a reference with exactly one leading `/`, for `Location` and for links.
+/// Encodes a path as a reference with exactly one leading `/`.
 ///
 /// Two leading slashes would begin an authority (RFC 3986 §4.2), so the reference would lead to
 /// another host.
@@ -233,6 +237,67 @@ pub fn encode_path(path: &[u8]) -> String {
     encoded.push('/');
     encoded.extend(percent_encode(&path[name_start..], ENCODED_IN_PATH));
     encoded
+}
+
+/// A reference to an encoded path, for the `Location` of a response to this target.
+///
+/// A proxy may serve this server's files beneath a prefix that it removes from targets. So the
+/// reference is relative: the client resolves it against the target that it has sent, with the
+/// prefix. It has neither host nor scheme (RFC 3986 §4.2).
+///
+/// Clients disagree about where a target's directory is if the target has a backslash or an encoded
+/// dot segment. Then the reference is the path itself. So it is if the target has so many repeated
+/// slashes that a relative reference would be long.
+#[must_use]
+pub fn reference(raw: &[u8], path: &str) -> String {
+    relative_reference(raw, path).unwrap_or_else(|| path.to_owned())
+}
+
+fn relative_reference(raw: &[u8], path: &str) -> Option<String> {
+    let end = memchr::memchr2(b'?', b'\\', raw).unwrap_or(raw.len());
+    if raw.get(end) == Some(&b'\\') {
+        return None;
+    }
+    let base = base_segments(raw[..end].strip_prefix(b"/")?)?;
+    let wanted: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
+    // The last segment is not a directory, so it is always a part of the reference.
+    let shared = base
+        .iter()
+        .zip(&wanted[..wanted.len() - 1])
+        .take_while(|(base, wanted)| percent_decode(base).eq(percent_decode(wanted.as_bytes())));
+    let shared = shared.count();
+    let ups = base.len() - shared;
+    if ups > UPS_MAX {
+        return None;
+    }
+    let ups = "../".repeat(ups);
+    let rest = &wanted[shared..];
+    // `a:b` would be a URI with a scheme, a leading slash an absolute path, and an empty reference
+    // the target itself.
+    let needs_dot = ups.is_empty() && (rest[0].is_empty() || rest[0].contains(':'));
+    let dot = if needs_dot { "./" } else { "" };
+    Some(format!("{dot}{ups}{}", rest.join("/")))
+}
+
+/// The segments of the directory against which a client resolves a reference (RFC 3986 §5.2).
+/// Empty segments count. `None` if clients disagree about it.
+fn base_segments(raw_path: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut base = Vec::new();
+    let mut segments = raw_path.split(|&byte| byte == b'/').peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        let is_dots = percent_decode(segment).eq(b".".iter().copied())
+            || percent_decode(segment).eq(b"..".iter().copied());
+        match segment {
+            _ if is_dots && is_last => return None,
+            _ if is_last => {}
+            b"." => {}
+            b".." => drop(base.pop()?),
+            _ if is_dots => return None,
+            _ => base.push(segment),
+        }
+    }
+    Some(base)
 }
 
 /// Whether a resolved path has a segment that begins with a dot.

@@ -96,9 +96,9 @@ pub(super) fn push_required(fields: &mut Fields, status: Status) {
     }
 }
 
-/// A redirect with 308, which preserves the method. The location has neither scheme nor host, so it
-/// is correct behind any proxy. Caches must revalidate, because browsers keep a permanent redirect
-/// forever, and a file may be added at this path.
+/// A redirect with 308, which preserves the method. The location has neither scheme nor host, since
+/// only a proxy in front of this server may know them. Caches must revalidate, because browsers
+/// keep a permanent redirect forever, and a file may be added at this path.
 pub(super) fn moved(own: Fields, location: &str, query: Option<&[u8]>) -> Response {
     let query =
         query.map_or_else(String::new, |query| format!("?{}", percent_encode(query, QUERY)));

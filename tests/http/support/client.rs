@@ -25,6 +25,16 @@ pub(crate) struct Response {
     pub(crate) body: Vec<u8>,
 }
 
+/// What a client requests next that has requested `target` and is redirected to `location`: a path
+/// and a query. The location must lead to the same host.
+pub(crate) fn resolve(target: &str, location: &str) -> String {
+    let base = if target.starts_with('/') { "http://h" } else { "" };
+    let base = url::Url::parse(&format!("{base}{target}")).unwrap();
+    let next = base.join(location).unwrap();
+    assert_eq!(next.origin(), base.origin(), "{target} redirects to {location}");
+    next[url::Position::BeforePath..].to_owned()
+}
+
 /// The bytes of a request. `fields` are lines without the last line end, or empty.
 pub(crate) fn request(method: &str, target: &str, fields: &str) -> String {
     let end = if fields.is_empty() { "" } else { "\r\n" };

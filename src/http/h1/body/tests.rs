@@ -5,7 +5,7 @@ use super::fuzz::feed_in_pieces;
 use super::{
     Discard, DiscardError, DiscardProgress, EXTENSION_BYTES_MAX, TRAILER_BYTES_MAX, fuzz_discard,
 };
-use crate::http::h1::head::RequestBody;
+use crate::http::h1::head::{FIELDS_MAX, RequestBody};
 
 const BYTES_MAX: u64 = 64 * 1024;
 
@@ -52,6 +52,7 @@ fn a_chunked_body_ends_after_its_trailer_section() {
         "1 \t;a=\"b;\u{e9}\"\r\nx\r\n0 ;\r\n\r\n",
         "2\r\n\r\n\r\n0\r\n\r\n",
         "0\r\nA: b\r\nC: d\r\n\r\n",
+        "0\r\nA:b\r\nx-!#$%&'*+.^_`|~9:\r\nC: \t \r\nD: : e\u{e9}\r\n\r\n",
     ] {
         let mut stream = body.as_bytes().to_vec();
         assert_eq!(chunked(&stream[..stream.len() - 1], BYTES_MAX), Ok(None), "{body:?}");
@@ -93,6 +94,47 @@ fn chunked_framing_is_strict() {
     }
 }
 
+/// Trailer lines are field lines (RFC 9112 section 7.1.2). If other lines were accepted, a request
+/// that a proxy sees behind the last chunk could pass as a part of the body.
+#[test]
+fn trailers_are_field_lines() {
+    for line in [
+        "A",
+        "A\r",
+        "A\r\nB: c",
+        "no colon",
+        ": nameless",
+        ":",
+        "A : b",
+        "A\t: b",
+        " A: b",
+        "\tA: b",
+        " ",
+        "A: b\r\n folded",
+        "A: b\r\n\tfolded",
+        "A: b\r\n ",
+        "GET / HTTP/1.1",
+        "GET /small.txt HTTP/1.1\r\nHost: h",
+        "GET http://h/ HTTP/1.1",
+        "(A): b",
+        "A/B: c",
+        "A\"B\": c",
+        "A=B: c",
+        "A{B}: c",
+        "\u{e9}: b",
+        "A\0: b",
+        "A: \0",
+        "A: \x7f",
+        "A: b\rC: d",
+        "0",
+    ] {
+        for before in ["", "X: y\r\n"] {
+            let body = format!("0\r\n{before}{line}\r\n\r\n");
+            assert_eq!(chunked(body.as_bytes(), BYTES_MAX), Err(Malformed), "{body:?}");
+        }
+    }
+}
+
 #[test]
 fn an_error_is_returned_again() {
     let mut discard = Discard::new(RequestBody::Chunked, BYTES_MAX).unwrap();
@@ -126,11 +168,23 @@ fn extensions_and_trailers_have_limits_of_their_own() {
     let gap = format!("1{}", " ".repeat(EXTENSION_BYTES_MAX as usize + 1));
     assert_eq!(chunked(gap.as_bytes(), BYTES_MAX), Err(TooLarge));
 
-    let trailer = |lines: u32| format!("0\r\n{}\r\n", "A: bcd\r\n".repeat(lines as usize));
-    let fits = trailer(TRAILER_BYTES_MAX / 8);
+    let line = format!("A: {}\r\n", "b".repeat(128 - 5));
+    let trailer = |bytes: u32| {
+        let lines = line.repeat(bytes as usize / line.len());
+        format!("0\r\n{lines}A: {}\r\n\r\n", "b".repeat(bytes as usize % line.len()))
+    };
+    let fits = trailer(TRAILER_BYTES_MAX - 5);
     assert_eq!(chunked(fits.as_bytes(), BYTES_MAX), Ok(Some(fits.len())));
-    let over = trailer(TRAILER_BYTES_MAX / 8 + 1);
+    let over = trailer(TRAILER_BYTES_MAX - 4);
     assert_eq!(chunked(over.as_bytes(), BYTES_MAX), Err(TooLarge));
+}
+
+#[test]
+fn a_trailer_section_has_as_many_fields_as_a_head() {
+    let trailer = |fields: usize| format!("0\r\n{}\r\n", "A: b\r\n".repeat(fields));
+    let fits = trailer(FIELDS_MAX);
+    assert_eq!(chunked(fits.as_bytes(), BYTES_MAX), Ok(Some(fits.len())));
+    assert_eq!(chunked(trailer(FIELDS_MAX + 1).as_bytes(), BYTES_MAX), Err(TooLarge));
 }
 
 /// A naive decoder of whole chunked bodies: returns the length of the body, if it ends.
@@ -169,6 +223,12 @@ fn naive(stream: &[u8]) -> Option<usize> {
         if end == at {
             return Some(end + 2);
         }
+        let colon = stream[at..end].iter().position(|&byte| byte == b':')?;
+        let name = str::from_utf8(&stream[at..at + colon]).ok()?;
+        let delimits = |char: char| "(),/:;<=>?@[\\]{}\" \t".contains(char);
+        if name.is_empty() || !name.is_ascii() || name.contains(delimits) {
+            return None;
+        }
         at = end + 2;
     }
 }
@@ -184,14 +244,17 @@ fn any_body(random: &mut fastrand::Rng) -> Vec<u8> {
         body.extend(b"\r\n");
     }
     body.extend(b"0\r\n");
-    body.extend(b"A: b\r\n".repeat(random.usize(..3)));
+    for _ in 0..random.usize(..3) {
+        let odd = [&b"A b\r\n"[..], b" A: b\r\n", b"A : b\r\n", b": b\r\n", b"A:\r\n"];
+        body.extend(if random.u8(..8) == 0 { odd[random.usize(..5)] } else { b"A: b\r\n" });
+    }
     body.extend(b"\r\nGET /");
     if random.bool() {
         let at = random.usize(..body.len());
         match random.u8(..3) {
-            0 => body[at] = b"\r\n 0f;x\0"[random.usize(..8)],
+            0 => body[at] = b"\r\n 0f;x\0:"[random.usize(..9)],
             1 => drop(body.remove(at)),
-            _ => body.insert(at, b"\r\n 0f;x\0"[random.usize(..8)]),
+            _ => body.insert(at, b"\r\n 0f;x\0:"[random.usize(..9)]),
         }
     }
     body

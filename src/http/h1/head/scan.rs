@@ -51,8 +51,9 @@ pub(super) fn scan(view: &[u8]) -> Scan<'_> {
             unreachable!("a complete head has a request line")
         }
         (Err(httparse::Error::Version), Some(method), Some(target), _) => {
-            scan_other_version(view, method, target)
+            scan_version(view, method, target.as_bytes())
         }
+        (Err(httparse::Error::Token), Some(method), None, _) => scan_target(view, method),
         (Err(_), None, ..) if view.first() == Some(&TLS_HANDSHAKE) => Scan::Fault(bad_request(
             "This looks like a TLS handshake, and this port speaks plain HTTP.",
         )),
@@ -63,16 +64,29 @@ pub(super) fn scan(view: &[u8]) -> Scan<'_> {
 /// The first byte of a TLS connection: a record of type "handshake" (RFC 8446 §5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// Continues at a version that httparse rejects because it is neither HTTP/1.0 nor HTTP/1.1.
+/// Continues at a target that httparse rejects, perhaps only because it is not UTF-8. A target may
+/// have any bytes above ASCII, because names of files do.
+#[cold]
+fn scan_target<'a>(view: &'a [u8], method: &'a str) -> Scan<'a> {
+    let rest = &view[line_start(view) + method.len() + 1..];
+    let end = rest.iter().position(|byte| !matches!(byte, b'!'..=b'~' | 0x80..));
+    match end.map(|end| (&rest[..end], rest[end])) {
+        Some((target, b' ')) if !target.is_empty() => scan_version(view, method, target),
+        _ => Scan::Fault(BAD_REQUEST_LINE),
+    }
+}
+
+/// Continues at a version that httparse has not read, or rejects because it is neither HTTP/1.0 nor
+/// HTTP/1.1.
 ///
 /// A higher minor version is read as 1.1 (RFC 9110 §2.5). httparse rejects some versions before all
 /// their eight bytes have arrived, so an incomplete version is not a fault.
-fn scan_other_version<'a>(view: &'a [u8], method: &'a str, target: &'a str) -> Scan<'a> {
+fn scan_version<'a>(view: &'a [u8], method: &'a str, target: &'a [u8]) -> Scan<'a> {
     let version_at = line_start(view) + method.len() + 1 + target.len() + 1;
     let version = &view[version_at..];
     match *version {
-        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9', ref rest @ ..] => {
-            scan_fields(view, rest, method, target)
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'0'..=b'9', ref rest @ ..] => {
+            scan_fields(view, rest, method, target, minor - b'0')
         }
         [b'H', b'T', b'T', b'P', b'/', b'2'..=b'9', b'.', b'0'..=b'9', ..] => {
             Scan::Fault(Refusal {
@@ -85,8 +99,14 @@ fn scan_other_version<'a>(view: &'a [u8], method: &'a str, target: &'a str) -> S
     }
 }
 
-/// Scans the fields of a head whose request line httparse rejected only for its minor version.
-fn scan_fields<'a>(view: &'a [u8], rest: &'a [u8], method: &'a str, target: &'a str) -> Scan<'a> {
+/// Scans the fields of a head whose request line httparse rejects and this server does not.
+fn scan_fields<'a>(
+    view: &'a [u8],
+    rest: &'a [u8],
+    method: &'a str,
+    target: &'a [u8],
+    minor: u8,
+) -> Scan<'a> {
     let lines = match rest {
         [] | [b'\r'] => return Scan::Partial,
         [b'\r', b'\n', lines @ ..] => lines,
@@ -97,7 +117,7 @@ fn scan_fields<'a>(view: &'a [u8], rest: &'a [u8], method: &'a str, target: &'a 
         Ok(httparse::Status::Partial) => Scan::Partial,
         Ok(httparse::Status::Complete((used, headers))) => Scan::Complete {
             length: view.len() - lines.len() + used,
-            head: interpret(method, target.as_bytes(), 1, headers, view),
+            head: interpret(method, target, minor, headers, view),
         },
         Err(error) => Scan::Fault(fault(error)),
     }

@@ -93,7 +93,6 @@ fn the_request_line_has_three_words_and_two_spaces() {
         (b"GET /a b HTTP/1.0\r\n\r\n", 400),
         (b"GET /\x7f HTTP/1.0\r\n\r\n", 400),
         (b"GET /\0 HTTP/1.0\r\n\r\n", 400),
-        (b"GET /\xff HTTP/1.0\r\n\r\n", 400),
         (b"GET /a#b HTTP/1.0\r\n\r\n", 400),
         (b"G(T / HTTP/1.0\r\n\r\n", 400),
         (b"GET /\r\n", 400),
@@ -102,6 +101,47 @@ fn the_request_line_has_three_words_and_two_spaces() {
     ]);
     assert!(answer(b"\x16").unwrap_err().reason.contains("TLS"));
     assert!(!answer(b"\r\n\x16").unwrap_err().reason.contains("TLS"));
+}
+
+/// Clients send names in the encoding of their users. Whether they are UTF-8 makes no difference.
+#[test]
+fn a_target_may_have_any_bytes_above_ascii() {
+    for target in [&b"/\xe4.txt"[..], b"/\xff", b"/\x80\xc3?\xfe", b"/\xc3\xa4", b"http://h/\xe4"] {
+        for version in ["HTTP/1.0", "HTTP/1.1", "HTTP/1.2"] {
+            let rest = format!(" {version}\r\nHost: h\r\n\r\n");
+            for front in [&b"GET "[..], b"\r\n\r\nGET "] {
+                let head = accepted_bytes(&[front, target, rest.as_bytes()].concat());
+                assert_eq!(head, target.strip_prefix(b"http://h").unwrap_or(target));
+            }
+        }
+    }
+    assert_eq!(accepted(b"GET /\xe4 HTTP/1.0\r\n\r\n").version, Version::Http10);
+    assert_eq!(accepted(b"GET /\xe4 HTTP/1.1\r\nHost: h\r\n\r\n").version, Version::Http11);
+    assert_codes(&[
+        (b"GET /\xe4 HTTP/2.0\r\n\r\n", 505),
+        (b"GET /\xe4 HTTP/1\r\n\r\n", 400),
+        (b"GET /\xe4 HTTP/1.0 \r\n\r\n", 400),
+        (b"GET /\xe4  HTTP/1.0\r\n\r\n", 400),
+        (b"GET /\xe4 b HTTP/1.0\r\n\r\n", 400),
+        (b"GET /\xe4\x7f HTTP/1.0\r\n\r\n", 400),
+        (b"GET /\xe4\0 HTTP/1.0\r\n\r\n", 400),
+        (b"GET /\xe4\r\n\r\n", 400),
+        (b"GET /\xe4 HTTP/1.0\n\n", 400),
+        (b"GET /\xe4 HTTP/1.1\r\n\r\n", 400),
+        (b"GET /\xe4 HTTP/1.1\r\nHost: h\r\nA : b\r\n\r\n", 400),
+        (b"GET \xe4 HTTP/1.0\r\n\r\n", 400),
+        (b"GET /\xe4#b HTTP/1.0\r\n\r\n", 400),
+        (b"G\xe4T / HTTP/1.0\r\n\r\n", 400),
+        (b"GET http://\xe4/ HTTP/1.0\r\n\r\n", 400),
+    ]);
+    let fields = "A: b\r\n".repeat(FIELDS_MAX + 1);
+    let many = [b"GET /\xe4 HTTP/1.0\r\n", fields.as_bytes(), b"\r\n"].concat();
+    assert_eq!(code(&many), 431);
+}
+
+/// The target of an accepted head.
+fn accepted_bytes(head: &[u8]) -> Vec<u8> {
+    accepted(head).request.target.to_vec()
 }
 
 #[test]
@@ -370,7 +410,7 @@ fn more_fields_than_the_limit_get_431() {
 
 /// Draws a head from pieces that violate different rules, and damages a few bytes.
 fn any_head(random: &mut fastrand::Rng) -> Vec<u8> {
-    const LINES: [&str; 12] = [
+    const LINES: [&str; 13] = [
         "GET / HTTP/1.1\r\n",
         "GET /a%20b?c=d HTTP/1.1\r\n",
         "HEAD http://a/b HTTP/1.0\r\n",
@@ -381,6 +421,7 @@ fn any_head(random: &mut fastrand::Rng) -> Vec<u8> {
         "GET / HTTP/2.0\r\n",
         "GET / HTTP/1.1\n",
         "GET /caf\u{e9} HTTP/1.2\r\n",
+        "GET /caf\u{fffd} HTTP/1.1\r\n",
         "GET /\r\n",
         "FOO /012345678901234567890\u{7f} HTTP/1.1\r\n",
     ];
@@ -406,6 +447,10 @@ fn any_head(random: &mut fastrand::Rng) -> Vec<u8> {
     }
     head.push_str("\r\nGET /next HTTP/1.1\r\n");
     let mut head = head.into_bytes();
+    // In Latin-1, which is not UTF-8.
+    if let Some(at) = head.windows(3).position(|three| three == "\u{fffd}".as_bytes()) {
+        head.splice(at..at + 3, [0xe9]);
+    }
     for _ in 0..random.usize(..3) {
         let at = random.usize(..head.len());
         match random.u8(..3) {

@@ -118,8 +118,9 @@ fn dates_are_compared_by_the_second() {
         ("Sun, 06 Nov 1994 09:49:37 GMT", NotModified),
         (EARLIER, Proceed),
         ("Mon, 01 Jan 1900 00:00:00 GMT", Proceed),
-        // Dates in the future, and malformed dates.
-        (AFTER_NOW, Proceed),
+        // A date in the future is a date (section 13.1.3).
+        (AFTER_NOW, NotModified),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", NotModified),
         ("", Proceed),
         ("0", Proceed),
         ("yesterday", Proceed),
@@ -197,10 +198,18 @@ fn tags_take_precedence_over_dates_and_412_over_304() {
 
 #[test]
 fn a_clock_before_the_epoch_counts_as_the_epoch() {
-    let if_modified_since = Field::one(SAME.as_bytes());
-    let conditions = Conditions { if_modified_since, ..Conditions::default() };
     let early = UNIX_EPOCH - Duration::from_secs(5);
-    assert_eq!(judge(&conditions, &known("\"a\""), early), Proceed);
+    for (date, expected) in [
+        (SAME, NotModified),
+        (EARLIER, Proceed),
+        // The century is that of the epoch: 1994, and 1920, which had another Friday.
+        ("Sunday, 06-Nov-94 08:49:37 GMT", NotModified),
+        ("Friday, 06-Nov-20 08:49:37 GMT", Proceed),
+    ] {
+        let if_modified_since = Field::one(date.as_bytes());
+        let conditions = Conditions { if_modified_since, ..Conditions::default() };
+        assert_eq!(judge(&conditions, &known("\"a\""), early), expected, "{date}");
+    }
 }
 
 #[test]

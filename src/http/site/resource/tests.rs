@@ -114,6 +114,108 @@ fn the_tag_of_a_file_that_just_changed_is_weak() {
     assert_eq!(young.validators().tag.unwrap().opaque()[..4], *b"de0b");
 }
 
+/// Two codings with the same date: the date does not say which of them a client has a part of (RFC
+/// 9110 section 8.8.2.2).
+#[test]
+fn a_date_that_two_codings_share_is_weak() {
+    let (shared, other) = ((784_111_777, 1), (784_111_778, 0));
+    for (gzip, zstd, strong) in [
+        (shared, other, [false, false, true]),
+        // Clients see only whole seconds.
+        ((shared.0, 999), other, [false, false, true]),
+        (other, other, [true, false, false]),
+        (other, (784_111_779, 0), [true, true, true]),
+        (shared, shared, [false, false, false]),
+    ] {
+        let coded = |coding, modified| {
+            (coding, variant(Description { coding: Some(coding), ..PLAIN }, modified))
+        };
+        let encoded = vec![coded(Coding::Gzip, gzip), coded(Coding::Zstd, zstd)];
+        let page = Page::new(b"a", variant(PLAIN, shared), encoded);
+        let codings = [None, Some(Coding::Gzip), Some(Coding::Zstd)];
+        let is_strong = codings.map(|coding| {
+            let validators = page.variant(coding).validators();
+            assert!(!validators.tag.unwrap().is_weak(), "tags differ between codings");
+            validators.modified.unwrap().is_strong
+        });
+        assert_eq!(is_strong, strong, "{gzip:?} {zstd:?}");
+    }
+    let alone = Page::new(b"a", variant(PLAIN, shared), Vec::new());
+    assert!(alone.variant(None).validators().modified.unwrap().is_strong);
+}
+
+/// `Date` and `Last-Modified` have years of four digits, and none before 1970. Nothing that a clock
+/// or a file says may end the worker.
+#[test]
+fn no_time_of_a_file_or_a_clock_is_too_far_away() {
+    let ends = [i64::MIN, i64::MIN + 1, -62_135_596_801, -1, 0, 1, 2, 253_402_300_799]
+        .into_iter()
+        .chain([253_402_300_800, 1 << 40, 1 << 56, i64::MAX - 1, i64::MAX]);
+    let clocks = [
+        UNIX_EPOCH - Duration::from_secs(1 << 40),
+        UNIX_EPOCH - Duration::from_nanos(1),
+        UNIX_EPOCH,
+        UNIX_EPOCH + NOW,
+        UNIX_EPOCH + Duration::from_secs(253_402_300_799),
+        UNIX_EPOCH + Duration::from_secs(253_402_300_800),
+        UNIX_EPOCH + Duration::from_secs(1 << 60),
+    ];
+    for (number, now) in clocks.into_iter().enumerate() {
+        let has_clock = (2..=4).contains(&number);
+        for seconds in ends.clone() {
+            let metadata = metadata((seconds, 999_999_999));
+            let (bytes, table) = VariantHead::of_file(PLAIN, &metadata, now).into_buffer(0);
+            let variant = Variant::of_memory(&bytes, table, metadata, now);
+            let head = run(&variant, FieldRun::All);
+            let dated = has_clock && seconds > 1;
+            assert_eq!(head.contains("Last-Modified"), dated, "{now:?} {seconds}: {head}");
+            assert_eq!(variant.validators().modified.is_some(), dated, "{now:?} {seconds}");
+            // The tag needs no clock: it is weak until the clock is past the time stamp.
+            assert_eq!(variant.validators().tag.is_some(), seconds > 1, "{now:?} {seconds}");
+            if let Some(Modified { seconds: sent, .. }) = variant.validators().modified {
+                let at = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(sent));
+                assert!(head.contains(&format!("Last-Modified: {at}\r\n")), "{head}");
+            }
+        }
+    }
+}
+
+/// The cache weighs what a page keeps in memory and open, in all codings.
+#[test]
+fn the_weight_of_a_page_includes_its_codings() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "x").unwrap();
+    let open = |coding| {
+        let file = File::open_root(file.path(), crate::driver::Links::Beneath).unwrap();
+        let (file, now) = (Arc::new(file), UNIX_EPOCH + NOW);
+        let about = Description { coding, ..PLAIN };
+        let (bytes, table) = VariantHead::of_file(about, file.metadata(), now).into_buffer(0);
+        Variant::of_file(&bytes, table, file, now)
+    };
+    let in_memory = |coding, len: usize| {
+        let (metadata, now) = (metadata((2, 0)), UNIX_EPOCH + NOW);
+        let about = Description { coding, ..PLAIN };
+        let (mut bytes, table) = VariantHead::of_file(about, &metadata, now).into_buffer(len);
+        bytes.resize(bytes.len() + len, b'x');
+        Variant::of_memory(&bytes, table, metadata, now)
+    };
+    let weight = |plain, encoded| {
+        Resource::Page(Page::new(b"path", plain, encoded)).weight(b"a key of 17 bytes")
+    };
+    let gzip = Some(Coding::Gzip);
+    let alone = weight(in_memory(None, 1000), Vec::new());
+    assert!(alone.bytes > 1000 + 4 + 17 && alone.files == 0, "{alone:?}");
+    let two = weight(in_memory(None, 1000), vec![(Coding::Gzip, in_memory(gzip, 5000))]);
+    assert!(two.bytes > alone.bytes + 5000 && two.files == 0, "{two:?}");
+    let opened = weight(open(None), vec![(Coding::Gzip, open(gzip))]);
+    assert_eq!(opened.files, 2);
+    let mixed = weight(in_memory(None, 1000), vec![(Coding::Gzip, open(gzip))]);
+    assert!(mixed.files == 1 && mixed.bytes > alone.bytes, "{mixed:?}");
+    let moved = Resource::Moved("/x/".into()).weight(b"key");
+    let listing = Resource::Listing.weight(b"key");
+    assert_eq!((moved.bytes - listing.bytes, moved.files, listing.files), (3, 0, 0));
+}
+
 #[test]
 fn generated_content_has_a_weak_tag_and_no_ranges() {
     let one = Variant::made(PLAIN, b"one");

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use super::Unresolvable::{Bad, NotFound};
 use super::{
-    PATH_BYTES_MAX, SEGMENT_BYTES_MAX, Unresolvable, encode_path, fuzz_target, has_hidden_segment,
-    resolve,
+    PATH_BYTES_MAX, SEGMENT_BYTES_MAX, UPS_MAX, Unresolvable, encode_path, fuzz_target,
+    has_hidden_segment, reference, resolve,
 };
 
 type Parts = (Vec<u8>, bool, Option<Vec<u8>>);
@@ -229,4 +229,123 @@ fn any_target_resolves_like_the_naive_implementation() {
         }
         assert_eq!(parts(&raw), naive(&raw), "seed {seed}: {}", raw.escape_ascii());
     }
+}
+
+#[test]
+fn references_are_relative_to_the_target() {
+    for (raw, path, expected) in [
+        ("/sub", "/sub/", "sub/"),
+        ("/a/sub", "/a/sub/", "sub/"),
+        ("/a/sub?x/y", "/a/sub/", "sub/"),
+        ("/%61/s%75b", "/a/sub/", "sub/"),
+        ("/index.html", "/", "./"),
+        ("/a/index", "/a/", "./"),
+        ("/a.html", "/a", "a"),
+        // A scheme, and an authority.
+        ("/a:b", "/a:b/", "./a:b/"),
+        ("/x/a:b.html", "/x/a:b", "./a:b"),
+        ("/a/b:c", "/a/b:c/", "./b:c/"),
+        // Repeated slashes are directories for the client.
+        ("//sub", "/sub/", "../sub/"),
+        ("//a/sub", "/a/sub/", "../../a/sub/"),
+        ("/a//sub", "/a/sub/", "../sub/"),
+        ("///index.html", "/", "../../"),
+        ("//a:b", "/a:b/", "../a:b/"),
+        // Dot segments are none.
+        ("/x/../sub", "/sub/", "sub/"),
+        ("/./a/./sub", "/a/sub/", "sub/"),
+        ("/a//../sub", "/a/sub/", "sub/"),
+        // Browsers decode dots and turn backslashes; other clients do not.
+        ("/%2e/sub", "/sub/", "/sub/"),
+        ("/x/.%2E/sub", "/sub/", "/sub/"),
+        ("/a\\sub", "/a%5Csub/", "/a%5Csub/"),
+        ("/sub/.", "/sub/", "/sub/"),
+        ("/a/%2e%2e", "/", "/"),
+        // Nothing leads out of the root.
+        ("/../sub", "/sub/", "/sub/"),
+        ("/a/../../sub", "/sub/", "/sub/"),
+        // A backslash in a query means nothing.
+        ("/sub?\\", "/sub/", "sub/"),
+    ] {
+        assert_eq!(reference(raw.as_bytes(), path), expected, "{raw}");
+    }
+}
+
+#[test]
+fn a_reference_has_a_bounded_length() {
+    let slashes = |count: usize| "/".repeat(count + 1) + "sub";
+    let most = reference(slashes(UPS_MAX).as_bytes(), "/sub/");
+    assert_eq!(most, "../".repeat(UPS_MAX) + "sub/");
+    assert_eq!(reference(slashes(UPS_MAX + 1).as_bytes(), "/sub/"), "/sub/");
+}
+
+/// Draws a target of segments that need care.
+fn any_target(random: &mut fastrand::Rng) -> String {
+    const SEGMENTS: [&str; 24] = [
+        "a",
+        "b.html",
+        "",
+        "",
+        ".",
+        "..",
+        "%2e",
+        "%2E%2e",
+        ".%2e",
+        "a:b",
+        "http:",
+        "%61",
+        "a%20b",
+        "\u{e4}",
+        "%c3%a4",
+        "%e4",
+        "\\",
+        "a\\b",
+        "%5c",
+        "@x",
+        "...",
+        "%2541",
+        "a;b=c",
+        "~'()*+,!$&=",
+    ];
+    let count = random.usize(1..6);
+    let segments = (0..count).map(|_| SEGMENTS[random.usize(..SEGMENTS.len())]);
+    let path: String = segments.map(|segment| format!("/{segment}")).collect();
+    path + ["", "?", "?a=b", "?//c/../d:e"][random.usize(..4)]
+}
+
+/// A client resolves the reference to the path, also if a proxy has removed a prefix from the
+/// target. The crate url resolves as browsers do.
+#[test]
+fn clients_resolve_any_reference_to_its_path() {
+    let (mut relative, mut absolute) = (0, 0);
+    for seed in 0..20_000 {
+        let raw = any_target(&mut fastrand::Rng::with_seed(seed));
+        let Ok(target) = resolve(raw.as_bytes()) else { continue };
+        let path = encode_path(target.path());
+        let parent = &path[..=path.rfind('/').unwrap()];
+        let slash = if target.path().is_empty() { "" } else { "/" };
+        let elsewhere = "/other/place".to_owned();
+        for wanted in [format!("{path}{slash}"), path.clone(), parent.to_owned(), elsewhere] {
+            let reference = reference(raw.as_bytes(), &wanted);
+            let resolved = |prefix: &str| {
+                let base = url::Url::parse(&format!("http://host{prefix}{raw}")).unwrap();
+                let resolved = base.join(&reference).unwrap();
+                assert_eq!(resolved.host_str(), Some("host"), "{raw} {reference}");
+                percent_encoding::percent_decode_str(resolved.path()).collect::<Vec<u8>>()
+            };
+            let decoded: Vec<u8> = percent_encoding::percent_decode_str(&wanted).collect();
+            assert_eq!(resolved(""), decoded, "seed {seed}: {raw} {reference}");
+            assert!(!reference.is_empty() && !reference.starts_with("//"), "{raw} {reference}");
+            if reference.starts_with('/') {
+                absolute += 1;
+                let is_odd = raw.contains('\\') || raw.to_lowercase().contains("%2e");
+                assert!(is_odd || target.directory(), "{raw} {reference}");
+            } else {
+                relative += 1;
+                let beneath = [b"/files/x", &decoded[..]].concat();
+                assert_eq!(resolved("/files/x"), beneath, "{raw} {reference}");
+            }
+        }
+    }
+    assert!(relative > 5000 && absolute > 1000, "{relative} relative, {absolute} absolute");
 }
