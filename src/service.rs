@@ -15,6 +15,7 @@
 //! The unit type `()` is the service of sessions that share nothing.
 
 use std::convert::Infallible;
+use std::time::Instant;
 
 use crate::ask::{Ask, AskId, Reply};
 use crate::driver::Now;
@@ -68,6 +69,11 @@ pub trait Service {
 
     /// Takes a message from another thread.
     fn receive(&mut self, now: Now, message: Self::Message);
+
+    /// When to call [`Service::poll`] again at the latest, even if nothing happens until then.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
 
     /// Publishes statistics to other threads. Called at the end of each turn of the worker.
     fn publish(&self) {}

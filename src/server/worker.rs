@@ -9,7 +9,6 @@ mod deadlines;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -98,22 +97,6 @@ struct Listener {
     closed: bool,
 }
 
-/// Reads the addresses of a socket for its session.
-struct SocketAddresses<'a, D> {
-    driver: &'a D,
-    sock: Sock,
-}
-
-impl<D: Driver> Addresses for SocketAddresses<'_, D> {
-    fn peer(&self) -> io::Result<SocketAddr> {
-        self.driver.peer(self.sock)
-    }
-
-    fn local(&self) -> io::Result<SocketAddr> {
-        self.driver.local(self.sock)
-    }
-}
-
 impl<D: Driver, S: Session> Worker<D, S> {
     /// Creates a worker that serves the connections of `listeners`.
     pub fn new(
@@ -194,6 +177,10 @@ impl<D: Driver, S: Session> Worker<D, S> {
         let mut timeout = self.wheel.until_next(self.now.instant);
         if let Some(until) = self.drain_until {
             let left = until.saturating_duration_since(self.now.instant).max(TICK);
+            timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
+        }
+        if let Some(until) = self.shared.deadline() {
+            let left = until.saturating_duration_since(self.now.instant);
             timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
         }
         let mut batch = std::mem::take(&mut self.batch);
@@ -321,6 +308,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
             tick: self.tick,
             timeouts: &self.timeouts,
             handle,
+            sock: connection.sock(),
         };
         act(connection, &mut env);
         self.wheel.watch(handle.slot(), connection.deadline);
@@ -357,8 +345,8 @@ impl<D: Driver, S: Session> Worker<D, S> {
             return;
         }
         let draining = self.drain_until.is_some();
-        let info = SocketAddresses { driver: &self.driver, sock };
-        let session = S::new(&mut self.shared, &ConnectionInfo::new(listener as u16, &info));
+        let info = ConnectionInfo::new(listener as u16, Addresses::of(&self.driver, sock));
+        let session = S::new(&mut self.shared, &info);
         let connection = Connection::new(sock, session);
         let Ok(handle) = self.connections.insert(connection) else {
             unreachable!("the table is not full, as checked above")
