@@ -12,12 +12,13 @@
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::cache::{self, Cache};
 use super::cache_key::{Invalidation, ResourceName, invalidated};
 use super::cache_stats::{CacheStats, PublishedCacheStats};
 use super::listing_job::Listings;
+use super::listing_line::ListingClient;
 use super::lookup::{Lookup, LookupOutcome, LookupProgress, Surroundings};
 use super::lookups::{Lookups, Ticket};
 use super::resource::Resource;
@@ -33,6 +34,7 @@ use crate::http::semantics::fields::Fields;
 use crate::http::semantics::multipart::Boundary;
 use crate::http::semantics::status::Status;
 use crate::service::{Service, SessionId, Task, Waiter};
+use crate::session::Addresses;
 
 /// How many entries of the cache a report may visit. If it concerns more, the whole cache expires.
 const EXPIRE_MAX: usize = 4096;
@@ -155,10 +157,14 @@ impl Sites {
         now: Now,
         name: &ResourceName<'_>,
         waiter: Waiter,
+        addresses: Addresses<'_>,
     ) -> Result<Resolved, Ticket> {
         name.write_key(SITE, &mut self.key);
         if let cache::Cached::Valid(resource) = self.cache.get(&self.key, now.instant) {
             return Ok(Resolved::Resource(Rc::clone(resource)));
+        }
+        if matches!(name, ResourceName::Entries { .. }) {
+            return self.find_listing(now, name, waiter, addresses);
         }
         let age_max = self.settings.revalidate_after;
         if let Some(ticket) = self.lookups.join(&self.key, now.instant, age_max, waiter) {
@@ -166,6 +172,24 @@ impl Sites {
         }
         let lookup = Lookup::new(&self.settings, self.root.get(), name, now.instant);
         let ticket = self.lookups.add(&self.key, lookup, waiter);
+        ticket.map_or(Ok(Resolved::TransientError(Status::ServiceUnavailable)), Err)
+    }
+
+    /// The same for a listing that is not cached. Clients take turns, so the address of the client
+    /// is read now.
+    #[inline(never)]
+    fn find_listing(
+        &mut self,
+        now: Now,
+        name: &ResourceName<'_>,
+        waiter: Waiter,
+        addresses: Addresses<'_>,
+    ) -> Result<Resolved, Ticket> {
+        let Self { settings, root, key, lookups, .. } = self;
+        let make = || Lookup::new(settings, root.get(), name, now.instant);
+        let client = ListingClient::of(addresses.peer());
+        let age_max = settings.revalidate_after;
+        let ticket = lookups.find_listing(key, now.instant, age_max, client, waiter, make);
         ticket.map_or(Ok(Resolved::TransientError(Status::ServiceUnavailable)), Err)
     }
 
@@ -181,6 +205,7 @@ impl Sites {
 
     #[inline(never)]
     fn next_task(&mut self, now: Now) -> Option<Task<Resolved>> {
+        self.listings.expire(now.instant);
         if self.tasks.is_empty() {
             self.begin_lookups(now);
         }
@@ -399,7 +424,8 @@ impl Service for Sites {
     /// The case without work is inlined, because the worker polls in every turn.
     #[inline]
     fn poll(&mut self, now: Now) -> Option<Task<Resolved>> {
-        if self.tasks.is_empty() && !self.lookups.has_line() {
+        let is_due = self.listings.deadline().is_some_and(|deadline| deadline <= now.instant);
+        if self.tasks.is_empty() && !self.lookups.has_line() && !is_due {
             return None;
         }
         self.next_task(now)
@@ -407,6 +433,9 @@ impl Service for Sites {
 
     fn resume(&mut self, now: Now, id: AskId, reply: Reply) {
         if id != ASK_ROOT {
+            if matches!(reply, Reply::Ran(_)) {
+                self.listings.shrink();
+            }
             let (handle, part) = self.lookups.replied(id);
             return self.step(now, handle, |lookup, site| lookup.resume(site, part, reply));
         }
@@ -423,6 +452,10 @@ impl Service for Sites {
 
     fn receive(&mut self, _: Now, reports: Vec<ChangeReport>) {
         reports.iter().for_each(|report| self.take_report(report));
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.listings.deadline()
     }
 
     fn publish(&self) {
