@@ -459,7 +459,7 @@ class Client:
             listed = {entry["name"]: entry["size"] for entry in entries}
             expect(f"entries of {folder}/", listed, files)
         else:
-            lacking = [name for name in files if f'"./{name}"'.encode() not in body]
+            lacking = [name for name in files if f'href="{name}"'.encode() not in body]
             expect(f"what {folder}/ lacks", lacking, [])
 
     def bodies(self):

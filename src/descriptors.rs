@@ -10,8 +10,9 @@ use crate::driver::{ACCEPTS_PER_WAIT, DriverKind};
 /// The number of descriptors that the process itself needs: standard streams, the root, signals.
 const RESERVED: u64 = 32;
 
-/// The number of descriptors that each worker needs: a ring or a poller, eventfds, inotify.
-const PER_WORKER: u64 = 16;
+/// The number of descriptors that each worker needs: a ring or a poller, eventfds, inotify; and the
+/// directories of eight readings that are kept and four listings that are made.
+const PER_WORKER: u64 = 28;
 
 /// The maximum and the minimum of files that a worker opens at a time for lookups.
 const OPENING_MAX: u64 = 256;

@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::ask::{Ask, AskId, Reply};
-use crate::driver::Chain;
+use crate::driver::{Chain, Driver, Sock};
 use crate::service::{Service, SessionId, Waiter};
 
 pub use crate::driver::Now;
@@ -103,53 +103,88 @@ pub trait Session: Sized {
 pub struct ConnectionInfo<'a> {
     /// The number of the listener that accepted the connection, in the order of the settings.
     pub listener: u16,
-    addresses: &'a dyn Addresses,
+    addresses: Addresses<'a>,
 }
 
-/// Reads the addresses of a connection. Each costs a system call, so they are read only on demand.
-pub trait Addresses {
+/// Reads the addresses of sockets. All drivers do.
+pub trait SocketAddresses {
     /// The address of the peer.
     ///
     /// # Errors
     ///
     /// When the connection is gone already.
-    fn peer(&self) -> io::Result<SocketAddr>;
+    fn peer(&self, sock: Sock) -> io::Result<SocketAddr>;
 
     /// The address that the peer has connected to.
     ///
     /// # Errors
     ///
     /// When the connection is gone already.
-    fn local(&self) -> io::Result<SocketAddr>;
+    fn local(&self, sock: Sock) -> io::Result<SocketAddr>;
 }
 
-/// The implementation for conversations without a socket, which have no addresses.
-impl Addresses for () {
-    fn peer(&self) -> io::Result<SocketAddr> {
-        Err(io::ErrorKind::NotConnected.into())
+impl<D: Driver> SocketAddresses for D {
+    fn peer(&self, sock: Sock) -> io::Result<SocketAddr> {
+        Driver::peer(self, sock)
     }
 
-    fn local(&self) -> io::Result<SocketAddr> {
-        Err(io::ErrorKind::NotConnected.into())
+    fn local(&self, sock: Sock) -> io::Result<SocketAddr> {
+        Driver::local(self, sock)
     }
 }
 
-impl<'a> ConnectionInfo<'a> {
-    /// For a connection that this listener accepted.
-    pub fn new(listener: u16, addresses: &'a dyn Addresses) -> Self {
-        Self { listener, addresses }
+/// The addresses of a connection. Each costs a system call, so they are read only on demand.
+#[derive(Clone, Copy)]
+pub struct Addresses<'a>(Option<(&'a dyn SocketAddresses, Sock)>);
+
+impl<'a> Addresses<'a> {
+    /// Those of a socket.
+    pub fn of(driver: &'a dyn SocketAddresses, sock: Sock) -> Self {
+        Self(Some((driver, sock)))
     }
 
-    /// For a conversation without a socket.
-    pub const fn detached() -> Self {
-        Self { listener: 0, addresses: &() }
+    /// Those of a conversation without a socket, which has none.
+    pub const fn none() -> Self {
+        Self(None)
     }
 
     /// The address of the peer.
     ///
     /// # Errors
     ///
-    /// When the connection is gone already.
+    /// When the connection is gone already, or there is no socket.
+    pub fn peer(&self) -> io::Result<SocketAddr> {
+        let (driver, sock) = self.0.ok_or(io::ErrorKind::NotConnected)?;
+        driver.peer(sock)
+    }
+
+    /// The address that the peer has connected to.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Addresses::peer`].
+    pub fn local(&self) -> io::Result<SocketAddr> {
+        let (driver, sock) = self.0.ok_or(io::ErrorKind::NotConnected)?;
+        driver.local(sock)
+    }
+}
+
+impl<'a> ConnectionInfo<'a> {
+    /// For a connection that this listener accepted.
+    pub fn new(listener: u16, addresses: Addresses<'a>) -> Self {
+        Self { listener, addresses }
+    }
+
+    /// For a conversation without a socket.
+    pub const fn detached() -> Self {
+        Self { listener: 0, addresses: Addresses::none() }
+    }
+
+    /// The address of the peer.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Addresses::peer`].
     pub fn peer(&self) -> io::Result<SocketAddr> {
         self.addresses.peer()
     }
@@ -158,7 +193,7 @@ impl<'a> ConnectionInfo<'a> {
     ///
     /// # Errors
     ///
-    /// When the connection is gone already.
+    /// As for [`Addresses::peer`].
     pub fn local(&self) -> io::Result<SocketAddr> {
         self.addresses.local()
     }
@@ -174,11 +209,14 @@ pub struct Context<'a, T> {
     pub session: SessionId,
     /// Whether earlier output is still being sent.
     pub sending: bool,
+    /// The addresses of the connection.
+    pub addresses: Addresses<'a>,
     asks: &'a mut Vec<(AskId, Ask)>,
 }
 
 impl<'a, T> Context<'a, T> {
-    /// Creates a context. The questions of the session are added to `asks`.
+    /// Creates a context of a conversation without a socket. The questions of the session are added
+    /// to `asks`.
     pub fn new(
         shared: &'a mut T,
         now: Now,
@@ -186,7 +224,13 @@ impl<'a, T> Context<'a, T> {
         sending: bool,
         asks: &'a mut Vec<(AskId, Ask)>,
     ) -> Self {
-        Self { shared, now, session, sending, asks }
+        Self { shared, now, session, sending, addresses: Addresses::none(), asks }
+    }
+
+    /// The same for a connection with these addresses.
+    #[must_use]
+    pub fn with_addresses(self, addresses: Addresses<'a>) -> Self {
+        Self { addresses, ..self }
     }
 
     /// Asks a question. [`Session::resume`] gets the reply. A session may have at most [`ASKS_MAX`]

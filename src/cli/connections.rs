@@ -79,9 +79,9 @@ mod tests {
 
     #[test]
     fn descriptors_are_divided_between_connections_and_files() {
-        assert_eq!(divide(&[], 20_000).unwrap(), (10_122, 4586, 2048));
-        assert_eq!(divide_on(DriverKind::Select, &[], 20_000).unwrap(), (12_682, 136, 128));
-        assert_eq!(divide(&[], 256).unwrap(), (42, 50, 32));
+        assert_eq!(divide(&[], 20_000).unwrap(), (10_106, 4582, 2048));
+        assert_eq!(divide_on(DriverKind::Select, &[], 20_000).unwrap(), (12_666, 136, 128));
+        assert_eq!(divide(&[], 256).unwrap(), (26, 46, 32));
         assert_eq!(divide(&[], 1 << 30).unwrap(), (65_536, 264_200, 2048));
         let many = ["--max-connections", "100000"];
         assert_eq!(divide(&many, 1 << 30).unwrap(), (100_000, 402_056, 2048));

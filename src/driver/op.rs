@@ -25,6 +25,12 @@ impl Token {
 pub struct Sock(pub(super) Handle<Self>);
 
 impl Sock {
+    /// Names no socket, for tests of the code above.
+    #[cfg(test)]
+    pub(crate) fn detached() -> Self {
+        Self(Handle::NOBODY)
+    }
+
     /// Panics, because the socket is gone.
     pub(super) fn stale(self) -> ! {
         panic!("{self:?} is stale: the socket was closed")

@@ -105,6 +105,11 @@ impl<S: Session> Connection<S> {
         }
     }
 
+    /// Its socket.
+    pub(super) fn sock(&self) -> Sock {
+        self.sock
+    }
+
     /// Submits the receive and starts the first deadline.
     pub(super) fn begin<D: Driver>(&mut self, env: &mut Env<'_, D, S>, draining: bool) {
         self.begin_phase(env, Phase::Receiving(ReceiveTimeout::Header));

@@ -4,9 +4,9 @@ use super::chain_pool::ChainPool;
 use super::timers::{Tick, Wheel};
 use crate::ask::{Ask, AskId};
 use crate::driver::slot_map::Handle;
-use crate::driver::{Driver, Op, OpId, Token};
+use crate::driver::{Driver, Op, OpId, Sock, Token};
 use crate::service::SessionId;
-use crate::session::{self, Now, Session};
+use crate::session::{self, Addresses, Now, Session};
 
 /// The timeouts of connections, in ticks of the wheel.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +54,8 @@ pub(super) struct Env<'a, D, S: Session> {
     pub(super) timeouts: &'a Timeouts,
     /// The handle of the connection.
     pub(super) handle: Handle<SessionId>,
+    /// Its socket.
+    pub(super) sock: Sock,
 }
 
 impl<D: Driver, S: Session> Env<'_, D, S> {
@@ -66,6 +68,8 @@ impl<D: Driver, S: Session> Env<'_, D, S> {
     /// The context for a call of the session.
     pub(super) fn session(&mut self, sending: bool) -> session::Context<'_, S::Shared> {
         let session = SessionId(self.handle);
+        let addresses = Addresses::of(&*self.driver, self.sock);
         session::Context::new(self.shared, self.now, session, sending, self.asks)
+            .with_addresses(addresses)
     }
 }

@@ -9,7 +9,6 @@ mod deadlines;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -99,22 +98,6 @@ struct Listener {
     pausing: bool,
     closing: bool,
     closed: bool,
-}
-
-/// Reads the addresses of a socket for its session.
-struct SocketAddresses<'a, D> {
-    driver: &'a D,
-    sock: Sock,
-}
-
-impl<D: Driver> Addresses for SocketAddresses<'_, D> {
-    fn peer(&self) -> io::Result<SocketAddr> {
-        self.driver.peer(self.sock)
-    }
-
-    fn local(&self) -> io::Result<SocketAddr> {
-        self.driver.local(self.sock)
-    }
 }
 
 impl<D: Driver, S: Session> Worker<D, S> {
@@ -328,6 +311,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
             tick: self.tick,
             timeouts: &self.timeouts,
             handle,
+            sock: connection.sock(),
         };
         act(connection, &mut env);
         self.wheel.watch(handle.slot(), connection.deadline);
@@ -364,8 +348,8 @@ impl<D: Driver, S: Session> Worker<D, S> {
             return;
         }
         let draining = self.drain_until.is_some();
-        let info = SocketAddresses { driver: &self.driver, sock };
-        let session = S::new(&mut self.shared, &ConnectionInfo::new(listener as u16, &info));
+        let info = ConnectionInfo::new(listener as u16, Addresses::of(&self.driver, sock));
+        let session = S::new(&mut self.shared, &info);
         let connection = Connection::new(sock, session);
         let Ok(handle) = self.connections.insert(connection) else {
             unreachable!("the table is not full, as checked above")

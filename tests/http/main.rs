@@ -22,6 +22,7 @@ mod large;
 mod limits;
 mod links;
 mod listings;
+mod listings_shared;
 mod paths;
 mod pipelining;
 mod ranges;
@@ -63,6 +64,8 @@ macro_rules! every_driver {
                     an_idle_connection_is_given_time, the_listener_refuses,
                     a_stuck_client_does_not_prevent_the_end,
                     the_last_answer_survives_a_request_behind_it;
+                listings_shared: other_clients_wait_for_one_listing_of_each,
+                    a_directory_is_closed_though_nobody_asks;
                 limits: more_clients_than_connections, a_full_backlog_is_served,
                     a_free_connection_is_reused;
                 links: each_policy_follows_its_links, links_are_listed_if_they_can_be_followed,

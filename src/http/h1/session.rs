@@ -177,8 +177,8 @@ impl Http {
         let framing = Framing::of(&head, self.draining, limits.body_bytes_max);
         let (now, waiter) = (cx.now, cx.waiter(LOOKUP));
         let resolved_names = self.resolved_names.as_deref();
-        let sites = &mut *cx.shared;
-        let mut exchange = Exchange { sites, now, request: &head.request, resolved_names, waiter };
+        let (sites, addresses, request) = (&mut *cx.shared, cx.addresses, &head.request);
+        let mut exchange = Exchange { sites, now, request, resolved_names, waiter, addresses };
         match exchange.answer() {
             Ok(answer) => {
                 response::write(out, cx.shared.common.at(now.system), framing, &answer);

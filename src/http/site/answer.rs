@@ -26,6 +26,7 @@ use crate::http::semantics::range::{self, ContentRange, Selection};
 use crate::http::semantics::request::{Method, Request};
 use crate::http::semantics::status::Status;
 use crate::service::Waiter;
+use crate::session::Addresses;
 
 /// What a lookup is for. A request needs each of these at most once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,6 +77,8 @@ pub(in crate::http) struct Exchange<'a, 'r> {
     pub(in crate::http) resolved_names: Option<&'a ResolvedNames>,
     /// The session that is told when a lookup is done.
     pub(in crate::http) waiter: Waiter,
+    /// The addresses of its connection, which are needed only to make a listing.
+    pub(in crate::http) addresses: Addresses<'a>,
 }
 
 /// The response, or the lookup that it needs first.
@@ -290,7 +293,7 @@ impl Exchange<'_, '_> {
         {
             return Ok(found.clone());
         }
-        let found = self.sites.find(self.now, name, self.waiter);
+        let found = self.sites.find(self.now, name, self.waiter, self.addresses);
         found.map_err(|ticket| PendingLookup { purpose, ticket })
     }
 }

@@ -1,4 +1,5 @@
 //! The table of a worker's lookups. Sessions share lookups, and a limited number runs at a time.
+//! Lookups of listings wait in a line of their own, where clients take turns.
 //!
 //! ```text
 //! add --> InLine --> Starting (may wait for the root) --> Running --> Done --> removed
@@ -13,10 +14,15 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::listing_line::{ListingClient, ListingLine};
 use super::lookup::Lookup;
 use crate::ask::AskId;
 use crate::driver::slot_map::{Handle, SlotMap};
 use crate::service::{SessionId, Waiter};
+use waiters::Waiters;
+
+mod listings;
+mod waiters;
 
 /// The capacity of the table. A request for another lookup gets 503.
 pub(super) const LOOKUPS_MAX: u32 = 1 << 16;
@@ -34,7 +40,11 @@ pub(super) struct Lookups {
     entries: SlotMap<LookupEntry, Ticket>,
     /// The newest lookup of each name, which sessions may join, by key.
     current: HashMap<Rc<[u8]>, Handle<Ticket>, foldhash::fast::RandomState>,
+    /// The lookups in line, except those of listings, and some that have left it.
     line: VecDeque<Handle<Ticket>>,
+    /// How many of `line` have left it.
+    left: usize,
+    listings: ListingLine<Handle<Ticket>>,
     /// All lookups that have left the line. At most `running_max` of them may open files.
     running: Vec<Handle<Ticket>>,
     running_max: u32,
@@ -45,8 +55,12 @@ pub(super) struct Lookups {
 pub(super) struct LookupEntry {
     pub(super) key: Rc<[u8]>,
     pub(super) lookup: Lookup,
-    waiters: Vec<Waiter>,
+    waiters: Waiters,
     state: LookupState,
+    /// For a listing in line: the clients that wait for it.
+    clients: Vec<ListingClient>,
+    /// For a listing that has left the line: the client whose turn it is.
+    turn_of: Option<ListingClient>,
     /// A bit for each part whose question has no reply yet.
     open: u16,
     /// A change was reported after the lookup began, so its result may be outdated.
@@ -81,6 +95,8 @@ impl Lookups {
             entries: SlotMap::marked(LOOKUPS_MAX),
             current: HashMap::default(),
             line: VecDeque::new(),
+            left: 0,
+            listings: ListingLine::default(),
             running: Vec::new(),
             running_max,
         }
@@ -94,39 +110,51 @@ impl Lookups {
         age_max: Duration,
         waiter: Waiter,
     ) -> Option<Ticket> {
-        let handle = *self.current.get(key)?;
-        let entry = self.entries.get_mut(handle).expect("a current lookup is in the table");
-        let age = now.saturating_duration_since(entry.lookup.begun());
-        if entry.state != LookupState::InLine && age > age_max {
-            return None;
-        }
-        entry.waiters.push(waiter);
+        let handle = self.joinable(key, now, age_max)?;
+        self.entries.get_mut(handle).expect("it was just found").waiters.add(waiter);
         Some(Ticket(handle))
+    }
+
+    /// The lookup of a name, unless it began more than `age_max` ago.
+    fn joinable(&self, key: &[u8], now: Instant, age_max: Duration) -> Option<Handle<Ticket>> {
+        let handle = *self.current.get(key)?;
+        let entry = self.entries.get(handle).expect("a current lookup is in the table");
+        let age = now.saturating_duration_since(entry.lookup.begun());
+        (entry.state == LookupState::InLine || age <= age_max).then_some(handle)
     }
 
     /// Appends a lookup to the line. `None` if the table is full.
     pub(super) fn add(&mut self, key: &[u8], lookup: Lookup, waiter: Waiter) -> Option<Ticket> {
+        let handle = self.insert(key, lookup, waiter)?;
+        self.line.push_back(handle);
+        Some(Ticket(handle))
+    }
+
+    /// Adds a lookup to the table. `None` if the table is full.
+    fn insert(&mut self, key: &[u8], lookup: Lookup, waiter: Waiter) -> Option<Handle<Ticket>> {
         let key: Rc<[u8]> = key.into();
-        let entry = LookupEntry {
+        let mut entry = LookupEntry {
             key: Rc::clone(&key),
             lookup,
-            waiters: vec![waiter],
+            waiters: Waiters::default(),
             state: LookupState::InLine,
+            clients: Vec::new(),
+            turn_of: None,
             open: 0,
             in_doubt: false,
             unwatched: false,
             root_known: None,
         };
+        entry.waiters.add(waiter);
         let handle = self.entries.insert(entry).ok()?;
         self.current.insert(key, handle);
-        self.line.push_back(handle);
-        Some(Ticket(handle))
+        Some(handle)
     }
 
-    /// Whether any lookup is in line.
+    /// Whether any lookup is in line and may be next.
     #[inline]
     pub(super) fn has_line(&self) -> bool {
-        !self.line.is_empty()
+        self.line.len() > self.left || self.listings.may_begin()
     }
 
     /// Takes the next lookup out of the line, if it may begin.
@@ -134,13 +162,25 @@ impl Lookups {
         if self.opening() >= self.running_max as usize {
             return None;
         }
-        let handle = self.line.pop_front()?;
+        // Listings first: only a few of them are out of the line at a time.
+        let handle = self.next_listing().or_else(|| self.next_other())?;
         let entry = self.entries.get_mut(handle).expect("a lookup in line is in the table");
         assert_eq!(entry.state, LookupState::InLine, "a lookup begins once");
         entry.state = LookupState::Starting;
         self.running.push(handle);
         debug_assert!(self.opening() <= self.running_max as usize, "too many lookups open files");
         Some(handle)
+    }
+
+    /// Takes the next lookup that is not of a listing out of the line.
+    fn next_other(&mut self) -> Option<Handle<Ticket>> {
+        while let Some(handle) = self.line.pop_front() {
+            if self.entries.get(handle).is_some() {
+                return Some(handle);
+            }
+            self.left -= 1;
+        }
+        None
     }
 
     /// The number of lookups that may open files. A lookup that waits for a listing does not count:
@@ -183,7 +223,7 @@ impl Lookups {
         let entry = self.entries.get_mut(handle).expect("a lookup ends once");
         assert!(entry.is_active(), "a lookup has one outcome");
         entry.state = LookupState::Done;
-        let waiters = std::mem::take(&mut entry.waiters);
+        let waiters = entry.waiters.take();
         if self.current.get(&entry.key) == Some(&handle) {
             self.current.remove(&entry.key);
         }
@@ -194,8 +234,31 @@ impl Lookups {
     }
 
     fn remove(&mut self, handle: Handle<Ticket>) {
-        self.entries.remove(handle);
+        let removed = self.entries.remove(handle);
         self.running.retain(|other| *other != handle);
+        if let Some(client) = removed.and_then(|entry| entry.turn_of) {
+            self.listings.end(client);
+        }
+    }
+
+    /// Removes a lookup that is in line.
+    fn withdraw(&mut self, handle: Handle<Ticket>) {
+        let Some(removed) = self.entries.remove(handle) else { return };
+        if self.current.get(&removed.key) == Some(&handle) {
+            self.current.remove(&removed.key);
+        }
+        self.leave_listings(handle, &removed.clients);
+    }
+
+    /// Notes that a lookup was withdrawn from the line. It stays there until at least half of the
+    /// line have left, because thousands may leave at once, and finding each would take long.
+    fn shorten_line(&mut self) {
+        self.left += 1;
+        if 2 * self.left > self.line.len() {
+            let Self { line, entries, .. } = self;
+            line.retain(|handle| entries.get(*handle).is_some());
+            self.left = 0;
+        }
     }
 
     /// Stops waiting. If no other session waits for the lookup, it ends, and the ids of its
@@ -203,18 +266,20 @@ impl Lookups {
     pub(super) fn leave(&mut self, ticket: Ticket, session: SessionId) -> Vec<AskId> {
         let Ticket(handle) = ticket;
         let Some(entry) = self.entries.get_mut(handle) else { return Vec::new() };
-        entry.waiters.retain(|waiter| waiter.session != session);
+        entry.waiters.remove(session);
         if entry.state == LookupState::Done || !entry.waiters.is_empty() {
+            return Vec::new();
+        }
+        if entry.state == LookupState::InLine {
+            let is_listing = !entry.clients.is_empty();
+            self.withdraw(handle);
+            if !is_listing {
+                self.shorten_line();
+            }
             return Vec::new();
         }
         if self.current.get(&entry.key) == Some(&handle) {
             self.current.remove(&entry.key);
-        }
-        if entry.state == LookupState::InLine {
-            // Without this, the line could grow beyond the capacity of the table.
-            self.entries.remove(handle);
-            self.line.retain(|other| *other != handle);
-            return Vec::new();
         }
         entry.state = LookupState::Done;
         let open = entry.open;

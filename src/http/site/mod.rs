@@ -14,6 +14,7 @@
 //! | `root.rs` | the directory that is served |
 //! | `rules.rs`, `content.rs`, `settings.rs` | settings of the site |
 //! | `listing/`, `listing_job.rs` | directory listings; the job that makes one |
+//! | `listing_line.rs` | the line where listings wait, in turn for each client |
 
 pub(in crate::http) mod answer;
 mod cache;
@@ -22,6 +23,7 @@ mod cache_stats;
 mod content;
 pub mod listing;
 mod listing_job;
+mod listing_line;
 mod lookup;
 mod lookups;
 mod page_loader;

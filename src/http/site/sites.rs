@@ -20,6 +20,7 @@ use super::cache::{self, Cache, Shed};
 use super::cache_key::ResourceName;
 use super::cache_stats::{CacheStats, PublishedCacheStats};
 use super::listing_job::Listings;
+use super::listing_line::ListingClient;
 use super::lookup::{Lookup, LookupOutcome, LookupProgress, Surroundings};
 use super::lookups::{Lookups, Ticket};
 use super::resource::Resource;
@@ -35,6 +36,7 @@ use crate::http::semantics::fields::Fields;
 use crate::http::semantics::multipart::Boundary;
 use crate::http::semantics::status::Status;
 use crate::service::{Service, SessionId, Task, Waiter};
+use crate::session::Addresses;
 
 /// How long a result is valid at most if it was found before its directory was watched.
 const UNWATCHED_MAX: Duration = Duration::from_secs(1);
@@ -171,10 +173,14 @@ impl Sites {
         now: Now,
         name: &ResourceName<'_>,
         waiter: Waiter,
+        addresses: Addresses<'_>,
     ) -> Result<Resolved, Ticket> {
         name.write_key(SITE, &mut self.key);
         if let cache::Cached::Valid(resource) = self.cache.get(&self.key, now.instant) {
             return Ok(Resolved::Resource(Rc::clone(resource)));
+        }
+        if matches!(name, ResourceName::Entries { .. }) {
+            return self.find_listing(now, name, waiter, addresses);
         }
         let age_max = self.settings.revalidate_after;
         if let Some(ticket) = self.lookups.join(&self.key, now.instant, age_max, waiter) {
@@ -182,6 +188,24 @@ impl Sites {
         }
         let lookup = Lookup::new(&self.settings, self.root.get(), name, now.instant);
         let ticket = self.lookups.add(&self.key, lookup, waiter);
+        ticket.map_or(Ok(Resolved::TransientError(Status::ServiceUnavailable)), Err)
+    }
+
+    /// The same for a listing that is not cached. Clients take turns, so the address of the client
+    /// is read now.
+    #[inline(never)]
+    fn find_listing(
+        &mut self,
+        now: Now,
+        name: &ResourceName<'_>,
+        waiter: Waiter,
+        addresses: Addresses<'_>,
+    ) -> Result<Resolved, Ticket> {
+        let Self { settings, root, key, lookups, .. } = self;
+        let make = || Lookup::new(settings, root.get(), name, now.instant);
+        let client = ListingClient::of(addresses.peer());
+        let age_max = settings.revalidate_after;
+        let ticket = lookups.find_listing(key, now.instant, age_max, client, waiter, make);
         ticket.map_or(Ok(Resolved::TransientError(Status::ServiceUnavailable)), Err)
     }
 
@@ -198,6 +222,7 @@ impl Sites {
     #[inline(never)]
     fn next_task(&mut self, now: Now) -> Option<Task<Resolved>> {
         self.cache.sweep(now.instant);
+        self.listings.expire(now.instant);
         if self.tasks.is_empty() {
             self.begin_lookups(now);
         }
@@ -306,6 +331,8 @@ impl Sites {
                 let stale = self.cache.stale(&key, now.instant, STALE_MAX).map(Rc::clone);
                 if failure == FileFailure::Shortage && stale.is_none() {
                     self.cache.shed_files(SHED, Shed::Any, is_in_use);
+                    // Each has a directory open.
+                    self.listings.clear(SITE);
                 }
                 match (failure, stale) {
                     (FileFailure::Shortage | FileFailure::Busy, Some(known)) => {
@@ -394,8 +421,8 @@ impl Service for Sites {
     /// The case without work is inlined, because the worker polls in every turn.
     #[inline]
     fn poll(&mut self, now: Now) -> Option<Task<Resolved>> {
-        let sweep = self.cache.sweep_at().is_some_and(|due| due <= now.instant);
-        if self.tasks.is_empty() && !self.lookups.has_line() && !sweep {
+        let is_due = self.deadline().is_some_and(|deadline| deadline <= now.instant);
+        if self.tasks.is_empty() && !self.lookups.has_line() && !is_due {
             return None;
         }
         self.next_task(now)
@@ -403,11 +430,17 @@ impl Service for Sites {
 
     #[inline]
     fn deadline(&self) -> Option<Instant> {
-        self.cache.sweep_at()
+        match (self.cache.sweep_at(), self.listings.deadline()) {
+            (Some(cache), Some(listings)) => Some(cache.min(listings)),
+            (cache, listings) => cache.or(listings),
+        }
     }
 
     fn resume(&mut self, now: Now, id: AskId, reply: Reply) {
         if id != ASK_ROOT {
+            if matches!(reply, Reply::Ran(_)) {
+                self.listings.shrink();
+            }
             let (handle, part) = self.lookups.replied(id);
             return self.step(now, handle, |lookup, site| lookup.resume(site, part, reply));
         }

@@ -206,7 +206,7 @@ fn hexadecimal(digit: u8) -> Result<u8, Unresolvable> {
 }
 
 /// All bytes except those that a path may contain unencoded: `pchar` and `/` (RFC 3986 §3.3).
-const ENCODED_IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
+pub(super) const ENCODED_IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')

@@ -1,7 +1,7 @@
 //! A client that sends exactly the given bytes and parses answers strictly.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -53,6 +53,15 @@ impl Client {
         let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
         // Before the handshake, because it announces the window.
         socket.set_recv_buffer_size(16 * 1024).unwrap();
+        socket.connect(&address.into()).expect("the server accepts connections");
+        Self::new(socket.into())
+    }
+
+    /// A client at another address of this machine.
+    pub(crate) fn connect_from(source: IpAddr, address: SocketAddr) -> Self {
+        let domain = socket2::Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::new(source, 0).into()).expect("the address is of this machine");
         socket.connect(&address.into()).expect("the server accepts connections");
         Self::new(socket.into())
     }

@@ -2,7 +2,11 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
+use percent_encoding::{AsciiSet, percent_encode};
+
+#[cfg(any(test, feature = "simulation"))]
 use crate::http::site::target;
+use crate::http::site::target::ENCODED_IN_PATH;
 
 /// Formats a name for text and attributes in HTML.
 ///
@@ -51,13 +55,22 @@ fn harmless(character: char) -> char {
     picture.unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
-/// The relative reference to an entry, percent-encoded.
+/// The bytes that are encoded in references. A colon in the first segment would end a scheme (RFC
+/// 3986 section 4.2), many programs read a plus sign as a space, and what HTML escapes would be
+/// another reference for a program that does not unescape it.
+const ENCODED_IN_REFERENCE: &AsciiSet = &ENCODED_IN_PATH.add(b':').add(b'+').add(b'&').add(b'\'');
+
+/// The relative reference to an entry: its name, percent-encoded. It needs no escapes in HTML and
+/// JSON.
 ///
-/// It begins with `./`, so that `a:b` does not parse as a scheme, and ends with `/` for a
-/// directory, which avoids a redirect.
+/// It ends with `/` for a directory, which avoids a redirect.
 pub(super) fn reference(name: &[u8], directory: bool) -> String {
-    let end = if directory { "/" } else { "" };
-    format!(".{}{end}", target::encode_path(name))
+    let mut reference = String::with_capacity(name.len() + 1);
+    reference.extend(percent_encode(name, ENCODED_IN_REFERENCE));
+    if directory {
+        reference.push('/');
+    }
+    reference
 }
 
 /// Fuzz entry: a name does not end the text or the attribute that contains it, and its reference
@@ -84,8 +97,9 @@ pub fn fuzz_listing_name(data: &[u8]) {
     }
     for directory in [false, true] {
         let reference = reference(data, directory);
-        assert!(reference.is_ascii() && !reference.contains(['<', '>', '"', '?', '#', '\\', ' ']));
-        let from_root = reference.strip_prefix('.').expect("a reference begins with ./");
+        let special = ['<', '>', '"', '\'', '&', '?', '#', '\\', ' ', ':', '+'];
+        assert!(reference.is_ascii() && !reference.contains(special));
+        let from_root = format!("/{reference}");
         let target = target::resolve(from_root.as_bytes()).expect("a name can be requested");
         assert_eq!((target.path(), target.directory()), (data, directory));
         assert_eq!(target.query(), None);
@@ -124,18 +138,20 @@ mod tests {
 
     #[test]
     fn references_encode_reserved_bytes() {
-        let table: [(&[u8], &str); 11] = [
-            (b"a.txt", "./a.txt"),
-            (b"a:b", "./a:b"),
-            (b"-rf", "./-rf"),
-            (b"what?", "./what%3F"),
-            (b"#1", "./%231"),
-            (b"100%", "./100%25"),
-            (b"%2e%2e", "./%252e%252e"),
-            (b"a\\b", "./a%5Cb"),
-            (b"\"'<>", "./%22'%3C%3E"),
-            (b"\xff\n ", "./%FF%0A%20"),
-            (b"...", "./..."),
+        let table: [(&[u8], &str); 13] = [
+            (b"a.txt", "a.txt"),
+            (b"a:b", "a%3Ab"),
+            (b"a+b", "a%2Bb"),
+            (b"a&b", "a%26b"),
+            (b"-rf", "-rf"),
+            (b"what?", "what%3F"),
+            (b"#1", "%231"),
+            (b"100%", "100%25"),
+            (b"%2e%2e", "%252e%252e"),
+            (b"a\\b", "a%5Cb"),
+            (b"\"'<>", "%22%27%3C%3E"),
+            (b"\xff\n ", "%FF%0A%20"),
+            (b"...", "..."),
         ];
         for (name, expected) in table {
             assert_eq!(reference(name, false), expected);

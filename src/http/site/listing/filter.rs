@@ -4,38 +4,11 @@ use std::collections::HashSet;
 use std::ffi::CString;
 use std::io;
 
+use super::entries::{Details, ListedEntries, ListedEntry};
 use super::policy::Policy;
 use crate::driver::{Entry, EntryKind, File, FileFailure, FileKind, Metadata};
 use crate::http::semantics::negotiate::Coding;
 use crate::http::site::target::{PATH_BYTES_MAX, SEGMENT_BYTES_MAX, has_hidden_segment};
-
-/// An entry that is listed.
-#[derive(Clone, Debug)]
-pub(super) struct ListedEntry {
-    /// The name, which a request can name.
-    pub(super) name: Vec<u8>,
-    /// Whether it is a directory or a link to one.
-    pub(super) directory: bool,
-    /// The metadata of the file, or of the target of a link. `None` until needed.
-    pub(super) metadata: Option<Metadata>,
-}
-
-impl ListedEntry {
-    /// The length in bytes; 0 without metadata.
-    pub(super) fn len(&self) -> u64 {
-        self.metadata.map_or(0, |metadata| metadata.len)
-    }
-
-    /// The modification time: seconds and nanoseconds since the epoch; 0 without metadata.
-    pub(super) fn modified(&self) -> (i64, u32) {
-        self.metadata.map_or((0, 0), |metadata| metadata.modified)
-    }
-
-    fn set_metadata(&mut self, metadata: Metadata) {
-        self.directory = metadata.kind == FileKind::Directory;
-        self.metadata = Some(metadata);
-    }
-}
 
 /// The directory that is listed.
 #[derive(Clone, Copy, Debug)]
@@ -49,27 +22,27 @@ pub(super) struct ListedDirectory<'a> {
 }
 
 impl ListedDirectory<'_> {
-    /// The entries to list, in any order. Links get their metadata, which is needed to know whether
-    /// they lead to directories; other entries have none yet.
+    /// The entries to list, in any order. Links get their details, because it has to be known
+    /// whether they lead to directories; other entries have none yet.
     pub(super) fn visible(
         &self,
         entries: Vec<Entry>,
         policy: &Policy,
-    ) -> io::Result<Vec<ListedEntry>> {
-        let mut items = Vec::with_capacity(entries.len());
+    ) -> io::Result<ListedEntries> {
+        let mut items = ListedEntries::with_capacity(entries.len());
         for Entry { name, kind } in entries {
             if !self.can_be_requested(&name) || policy.hide_dotfiles && self.is_hidden(&name) {
                 continue;
             }
-            let mut item =
-                ListedEntry { name, directory: kind == EntryKind::Directory, metadata: None };
+            let directory = kind == EntryKind::Directory;
+            let mut item = ListedEntry { name: &name, directory, details: None };
             match kind {
                 EntryKind::File | EntryKind::Directory => {}
                 EntryKind::Other => continue,
                 EntryKind::Link | EntryKind::Unknown => {
-                    let path = self.path_of(&item.name);
+                    let path = self.path_of(&name);
                     let Some(metadata) = describe(self.root, path)? else { continue };
-                    item.set_metadata(metadata);
+                    set_metadata(&mut item, &metadata);
                 }
             }
             items.push(item);
@@ -77,27 +50,25 @@ impl ListedDirectory<'_> {
         if policy.hide_sidecars {
             leave_out_sidecars(&mut items);
         }
+        items.shrink();
         Ok(items)
     }
 
-    /// Adds missing metadata. Entries that no longer exist are removed.
+    /// Adds missing details to an entry. Returns whether the entry still exists. Nothing more is
+    /// described after the first error.
     ///
-    /// Links have metadata already. Other entries are looked up by name in the open directory,
-    /// which is cheaper than by path.
-    pub(super) fn describe(&self, items: &mut Vec<ListedEntry>) -> io::Result<()> {
-        let mut result = Ok(());
-        items.retain_mut(|item| {
-            if item.metadata.is_some() || result.is_err() {
-                return true;
-            }
-            match describe(self.directory, item.name.clone()) {
-                Ok(Some(metadata)) => item.set_metadata(metadata),
-                Ok(None) => return false,
-                Err(error) => result = Err(error),
-            }
-            true
-        });
-        result
+    /// Links have details already. Other entries are looked up by name in the open directory, which
+    /// is cheaper than by path.
+    pub(super) fn describe(&self, item: &mut ListedEntry<'_>, failed: &mut io::Result<()>) -> bool {
+        if item.details.is_some() || failed.is_err() {
+            return true;
+        }
+        match describe(self.directory, item.name.to_vec()) {
+            Ok(Some(metadata)) => set_metadata(item, &metadata),
+            Ok(None) => return false,
+            Err(error) => *failed = Err(error),
+        }
+        true
     }
 
     /// The path of an entry below the root.
@@ -140,39 +111,54 @@ fn describe(directory: &File, path: Vec<u8>) -> io::Result<Option<Metadata>> {
     }
 }
 
+fn set_metadata(item: &mut ListedEntry<'_>, metadata: &Metadata) {
+    item.directory = metadata.kind == FileKind::Directory;
+    item.details = Some(Details { len: metadata.len, modified: metadata.modified });
+}
+
 /// Removes compressed files that stand beside their plain file.
-fn leave_out_sidecars(items: &mut Vec<ListedEntry>) {
+fn leave_out_sidecars(items: &mut ListedEntries) {
     let files = items.iter().filter(|item| !item.directory);
-    let names: HashSet<&[u8]> = files.map(|item| &item.name[..]).collect();
-    let is_sidecar = |item: &ListedEntry| {
+    let names: HashSet<&[u8]> = files.map(|item| item.name).collect();
+    let is_sidecar = |item: ListedEntry<'_>| {
         let original = |coding: &Coding| item.name.strip_suffix(coding.suffix().as_bytes());
         !item.directory && Coding::ALL.iter().filter_map(original).any(|name| names.contains(name))
     };
     let mut sidecars = items.iter().map(is_sidecar).collect::<Vec<_>>().into_iter();
-    items.retain(|_| sidecars.next() == Some(false));
+    items.retain_mut(|_| sidecars.next() == Some(false));
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
 
-    fn item(name: &[u8], kind: FileKind, len: u64, modified: (i64, u32)) -> ListedEntry {
-        let metadata = Metadata { kind, len, modified, changed: (0, 0), inode: 0, device: 0 };
-        let directory = kind == FileKind::Directory;
-        ListedEntry { name: name.to_vec(), directory, metadata: Some(metadata) }
+    fn item(name: &str, directory: bool, len: u64, modified: (i64, u32)) -> ListedEntry<'_> {
+        ListedEntry { name: name.as_bytes(), directory, details: Some(Details { len, modified }) }
     }
 
-    pub(in super::super) fn file(name: &str, len: u64, modified: (i64, u32)) -> ListedEntry {
-        item(name.as_bytes(), FileKind::Regular, len, modified)
+    pub(in super::super) fn file(name: &str, len: u64, modified: (i64, u32)) -> ListedEntry<'_> {
+        item(name, false, len, modified)
     }
 
-    pub(in super::super) fn directory(name: &str, len: u64, modified: (i64, u32)) -> ListedEntry {
-        item(name.as_bytes(), FileKind::Directory, len, modified)
+    pub(in super::super) fn directory(
+        name: &str,
+        len: u64,
+        modified: (i64, u32),
+    ) -> ListedEntry<'_> {
+        item(name, true, len, modified)
+    }
+
+    pub(in super::super) fn listed<'a>(
+        items: impl IntoIterator<Item = ListedEntry<'a>>,
+    ) -> ListedEntries {
+        let mut entries = ListedEntries::default();
+        items.into_iter().for_each(|item| entries.push(item));
+        entries
     }
 
     #[test]
     fn compressed_files_are_left_out_only_beside_their_plain_file() {
-        let mut items: Vec<ListedEntry> = [
+        let mut items: Vec<ListedEntry<'_>> = [
             "a.js",
             "a.js.br",
             "a.js.gz",
@@ -193,9 +179,10 @@ pub(super) mod tests {
         items.push(directory("a.js.d", 0, (0, 0)));
         items.push(file("x", 0, (0, 0)));
         items.push(directory("x.gz", 0, (0, 0)));
+        let mut items = listed(items);
         leave_out_sidecars(&mut items);
         let names: Vec<String> =
-            items.iter().map(|item| String::from_utf8_lossy(&item.name).into_owned()).collect();
+            items.iter().map(|item| String::from_utf8_lossy(item.name).into_owned()).collect();
         let kept = [
             "a.js",
             "a.js.xz",

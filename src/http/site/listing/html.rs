@@ -1,13 +1,13 @@
 //! Formats a page of a listing as an HTML document without scripts and external resources.
 //!
 //! Links are relative, so they are correct behind a proxy that serves the site below a prefix.
-//! Links that change the order are `nofollow`; otherwise crawlers would fetch the same entries in
-//! all six orders.
+//! The order is changed by buttons, because crawlers would follow links to all six orders, as
+//! `wget -r` does, whatever `rel` says.
 
 use std::fmt::{self, Display, Formatter};
 
+use super::entries::ListedEntry;
 use super::escape::{Text, reference};
-use super::filter::ListedEntry;
 use super::humanize;
 use super::page::ListingPage;
 use super::query::{Asked, Order, Sort};
@@ -68,7 +68,7 @@ impl Display for Crumbs<'_> {
             above -= 1;
             let name = Text(name);
             if (1..=CRUMBS_MAX).contains(&above) {
-                write!(f, "<a href=\"{}\"><bdi>{name}</bdi></a>/", up(above))?;
+                write!(f, "<bdi><a href=\"{}\">{name}</a></bdi>/", up(above))?;
             } else {
                 write!(f, "<bdi>{name}</bdi>/")?;
             }
@@ -107,7 +107,8 @@ impl Display for Summary<'_> {
     }
 }
 
-/// The column headers, which are links that change the order.
+/// The column headers, each with a button that sorts by the column. A form without an action
+/// replaces the query of the page.
 struct Headers(Asked);
 
 impl Display for Headers {
@@ -123,33 +124,34 @@ impl Display for Headers {
                 Order::Ascending => (" aria-sort=\"ascending\"", Order::Descending),
                 Order::Descending => (" aria-sort=\"descending\"", Order::Ascending),
             };
-            let href = Asked { sort, order, page: 1, ..self.0 }.reference();
-            let href = Text(href.as_bytes());
-            write!(
-                f,
-                "<th scope=\"col\"{state}><a rel=\"nofollow\" href=\"{href}\">{title}</a></th>"
-            )?;
+            write!(f, "<th scope=\"col\"{state}><form>")?;
+            if order != Order::Ascending {
+                let order = order.name();
+                write!(f, "<input type=\"hidden\" name=\"order\" value=\"{order}\">")?;
+            }
+            let sort = sort.name();
+            write!(f, "<button name=\"sort\" value=\"{sort}\">{title}</button></form></th>")?;
         }
         Ok(())
     }
 }
 
 /// A table row for one entry.
-struct HtmlRow<'a>(&'a ListedEntry);
+struct HtmlRow<'a>(&'a ListedEntry<'a>);
 
 impl Display for HtmlRow<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let item = self.0;
-        let href = reference(&item.name, item.directory);
-        let (href, name) = (Text(href.as_bytes()), Text(&item.name));
+        let (href, name) = (reference(item.name, item.directory), Text(item.name));
         let end = if item.directory { "/" } else { "" };
-        write!(f, "<tr><td><a href=\"{href}\"><bdi>{name}</bdi>{end}</a></td><td>")?;
-        if !item.directory {
-            let (bytes, size) = (item.len(), humanize::size(item.len()));
-            let exact = humanize::grouped(bytes);
-            write!(f, "<data value=\"{bytes}\" title=\"{exact} bytes\">{size}</data>")?;
+        write!(f, "<tr><td><bdi><a href=\"{href}\">{name}{end}</a></bdi></td>")?;
+        if item.directory {
+            f.write_str("<td></td>")?;
+        } else {
+            let (exact, size) = (humanize::grouped(item.len()), humanize::size(item.len()));
+            write!(f, "<td title=\"{exact} bytes\">{size}</td>")?;
         }
-        f.write_str("</td><td>")?;
+        f.write_str("<td>")?;
         if let Some(time) = humanize::time(item.modified().0) {
             // The style sheet hides the span where there is little room.
             let (day, minute) = (&time[..10], &time[11..16]);

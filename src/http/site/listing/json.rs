@@ -5,7 +5,7 @@
 use std::fmt::Write;
 use std::{fmt, io};
 
-use super::filter::ListedEntry;
+use super::entries::ListedEntry;
 use super::page::ListingPage;
 use super::query::Asked;
 use super::{escape, humanize};
@@ -38,8 +38,8 @@ fn write_page(out: &mut String, page: &ListingPage<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn write_entry(out: &mut String, item: &ListedEntry) -> fmt::Result {
-    let name = String::from_utf8_lossy(&item.name);
+fn write_entry(out: &mut String, item: &ListedEntry<'_>) -> fmt::Result {
+    let name = String::from_utf8_lossy(item.name);
     let kind = if item.directory { "directory" } else { "file" };
     write!(out, r#"{{"name":{},"type":"{kind}","#, Quoted(&name))?;
     if !item.directory {
@@ -48,7 +48,7 @@ fn write_entry(out: &mut String, item: &ListedEntry) -> fmt::Result {
     if let Some(time) = humanize::time(item.modified().0) {
         write!(out, r#""mtime":{},"#, Quoted(&time))?;
     }
-    let href = escape::reference(&item.name, item.directory);
+    let href = escape::reference(item.name, item.directory);
     write!(out, r#""href":{}}}"#, Quoted(&href))
 }
 

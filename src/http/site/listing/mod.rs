@@ -4,17 +4,30 @@
 //! runs in jobs and never in the loop of a worker. The modules are:
 //!
 //! - `query` parses the query ([`Asked`]), and formats it for links and cache keys;
-//! - `filter` selects the entries to list, and gets their metadata;
-//! - `order` sorts them, `page` selects those of a page, `html` and `json` format it;
+//! - `filter` selects the entries to list, and gets their metadata; `entries` keeps them;
+//! - `order` sorts them, `cut` divides them into pages, `page` selects those of a page, `html` and
+//!   `json` format it;
 //! - `escape` escapes names, `humanize` formats numbers for people.
 //!
 //! The work is limited. At most [`Policy::entries_max`] names are read; if there are more, the page
 //! says so. To sort by name, only links and the entries of the page need metadata; to sort by size
-//! or time, all entries do. A page has at most [`Policy::page_size`] entries, each of which takes
-//! less than 3 KiB even if all 255 bytes of its name have to be escaped.
+//! or time, all entries do.
+//!
+//! A page ends after [`Policy::page_size`] entries, or before its entries would take more than
+//! [`Policy::page_bytes`]. It is in memory until its last client has read it, and an entry takes up
+//! to 2.5 KiB if all 255 bytes of its name have to be escaped. So long names make shorter pages,
+//! and two orders may have different numbers of pages.
 //!
 //! Only entries that can be opened are listed. Dangling links, links that the root does not allow
 //! to be followed, FIFOs, sockets and devices are left out.
+//!
+//! # HTML
+//!
+//! Programs read the page as well. Media players take a link as an entry only if its text is the
+//! decoded reference, so references are names without `./` in front, a link contains nothing but
+//! the name, and both end in a slash for a directory. The references of entries and of other pages
+//! are the only links: crawlers would follow one to another order, and get each entry six times.
+//! The column headers are buttons of forms instead, which need no script either.
 //!
 //! # JSON
 //!
@@ -25,9 +38,9 @@
 //! ```json
 //! {"path": "/pub/", "page": 1, "pages": 2, "total": 1001, "truncated": false, "next": "?page=2",
 //!  "entries": [
-//!   {"name": "iso", "type": "directory", "mtime": "2026-01-02T03:04:05Z", "href": "./iso/"},
+//!   {"name": "iso", "type": "directory", "mtime": "2026-01-02T03:04:05Z", "href": "iso/"},
 //!   {"name": "a b", "type": "file", "size": 7, "mtime": "2026-01-02T03:04:05Z",
-//!    "href": "./a%20b"}]}
+//!    "href": "a%20b"}]}
 //! ```
 //!
 //! `total` is the number of entries on all pages. `truncated` is true if the directory has more
@@ -35,6 +48,8 @@
 //! in `name`, bytes that are not UTF-8 become U+FFFD. `mtime` is absent if the time cannot be
 //! written as RFC 3339.
 
+mod cut;
+mod entries;
 mod escape;
 mod filter;
 mod html;
@@ -99,11 +114,18 @@ impl Listing {
         if asked.sort != Sort::Name {
             contents.describe(place)?;
         }
-        let mut page = ListingPage::of(dir, contents, *asked, policy);
-        place.describe(&mut page.items)?;
+        contents.prepare(asked, policy);
+        let mut page = ListingPage::of(dir, contents, *asked);
+        page.describe(place)?;
         match asked.format {
             Format::Html => Ok(html::render(&page)),
             Format::Json => json::render(&page),
         }
+    }
+
+    /// The memory that the listing takes between two pages, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.contents.as_ref().map_or(0, Contents::bytes)
     }
 }

@@ -6,26 +6,27 @@
 
 use std::cmp::Ordering;
 
-use super::filter::ListedEntry;
+use super::entries::{ListedEntries, ListedEntry};
 use super::query::{Order, Sort};
 
-/// The indices of the entries in sorted order. Sizes and times without metadata count as zero.
-pub(super) fn places(items: &[ListedEntry], by: Sort, order: Order) -> Box<[usize]> {
-    let mut places: Box<[usize]> = (0..items.len()).collect();
-    places.sort_unstable_by(|left, right| compare(&items[*left], &items[*right], by, order));
+/// The indices of the entries in sorted order. Sizes and times without details count as zero.
+pub(super) fn places(entries: &ListedEntries, by: Sort, order: Order) -> Box<[u32]> {
+    let mut places: Box<[u32]> = (0..).take(entries.len()).collect();
+    let entry = |place: u32| entries.get(place as usize);
+    places.sort_unstable_by(|left, right| compare(&entry(*left), &entry(*right), by, order));
     places
 }
 
 /// Compares two entries. Directories come first in both orders. The size of a directory is
 /// meaningless, so directories are sorted by name instead.
-fn compare(left: &ListedEntry, right: &ListedEntry, by: Sort, order: Order) -> Ordering {
+fn compare(left: &ListedEntry<'_>, right: &ListedEntry<'_>, by: Sort, order: Order) -> Ordering {
     right.directory.cmp(&left.directory).then_with(|| {
         let first = match by {
             Sort::Size if !left.directory => left.len().cmp(&right.len()),
             Sort::Time => left.modified().cmp(&right.modified()),
             Sort::Name | Sort::Size => Ordering::Equal,
         };
-        let ascending = first.then_with(|| natural(&left.name, &right.name));
+        let ascending = first.then_with(|| natural(left.name, right.name));
         match order {
             Order::Ascending => ascending,
             Order::Descending => ascending.reverse(),
@@ -68,7 +69,7 @@ fn number<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::filter::tests::{directory, file};
+    use super::super::filter::tests::{directory, file, listed};
     use super::*;
 
     #[test]
@@ -140,8 +141,9 @@ mod tests {
         }
     }
 
-    fn sorted(items: &[ListedEntry], by: Sort, order: Order) -> Vec<Vec<u8>> {
-        places(items, by, order).iter().map(|place| items[*place].name.clone()).collect()
+    fn sorted(items: &[ListedEntry<'_>], by: Sort, order: Order) -> Vec<Vec<u8>> {
+        let places = places(&listed(items.iter().copied()), by, order);
+        places.iter().map(|place| items[*place as usize].name.to_vec()).collect()
     }
 
     #[test]
@@ -177,18 +179,22 @@ mod tests {
     fn sorting_does_not_depend_on_the_order_of_the_input() {
         let mut random = fastrand::Rng::with_seed(2);
         for _ in 0..300 {
-            let mut items = Vec::new();
+            let mut names: Vec<String> = Vec::new();
             for _ in 0..random.usize(..30) {
-                let name = String::from_utf8_lossy(&name(&mut random)).into_owned();
+                names.push(String::from_utf8_lossy(&name(&mut random)).into_owned());
+            }
+            names.sort_unstable();
+            names.dedup();
+            let item = |name| {
                 let (len, time) = (random.u64(..4), (random.i64(-2..2), random.u32(..2)));
                 let make = if random.bool() { file } else { directory };
-                if items.iter().all(|item: &ListedEntry| item.name != name.as_bytes()) {
-                    items.push(make(&name, len, time));
-                }
-            }
+                make(name, len, time)
+            };
+            let mut items: Vec<ListedEntry<'_>> =
+                names.iter().map(String::as_str).map(item).collect();
             for by in [Sort::Name, Sort::Size, Sort::Time] {
                 let mut expected = items.clone();
-                expected.sort_by_key(|item| oracle(&item.name));
+                expected.sort_by_key(|item| oracle(item.name));
                 match by {
                     Sort::Name => {}
                     Sort::Size => {
@@ -196,12 +202,12 @@ mod tests {
                     }
                     Sort::Time => expected.sort_by_key(ListedEntry::modified),
                 }
-                let (mut first, mut rest): (Vec<ListedEntry>, Vec<ListedEntry>) =
+                let (mut first, mut rest): (Vec<ListedEntry<'_>>, Vec<ListedEntry<'_>>) =
                     expected.into_iter().partition(|item| item.directory);
                 for order in [Order::Ascending, Order::Descending] {
                     random.shuffle(&mut items);
-                    let names = |items: &[ListedEntry]| -> Vec<Vec<u8>> {
-                        items.iter().map(|item| item.name.clone()).collect()
+                    let names = |items: &[ListedEntry<'_>]| -> Vec<Vec<u8>> {
+                        items.iter().map(|item| item.name.to_vec()).collect()
                     };
                     let expected = [names(&first), names(&rest)].concat();
                     assert_eq!(sorted(&items, by, order), expected, "{by:?}");

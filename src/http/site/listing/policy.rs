@@ -9,12 +9,21 @@ pub struct Policy {
     pub hide_sidecars: bool,
     /// How many names are read from a directory, including hidden ones.
     pub entries_max: usize,
-    /// The number of entries on a page; 0 counts as 1.
+    /// How many entries a page has at most; 0 counts as 1.
     pub page_size: usize,
+    /// How many bytes the entries of a page take at most, by an estimate that is never too low. A
+    /// page has at least one entry, however long.
+    pub page_bytes: usize,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { hide_dotfiles: true, hide_sidecars: false, entries_max: 200_000, page_size: 1000 }
+        Self {
+            hide_dotfiles: true,
+            hide_sidecars: false,
+            entries_max: 200_000,
+            page_size: 1000,
+            page_bytes: 256 * 1024,
+        }
     }
 }

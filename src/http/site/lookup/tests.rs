@@ -2,6 +2,7 @@
 //! lacking. They run in a site without sessions, whose questions get their replies when the test
 //! says so.
 
+mod listings;
 mod random;
 mod root;
 mod scarce;
@@ -94,13 +95,9 @@ impl TestSite {
         }
     }
 
-    /// Lets a new session ask for a name, without polling the site.
+    /// Lets a new session ask for a name, without polling the site. Each has another client.
     fn find(&mut self, name: &ResourceName<'_>) -> Result<Resolved, WaitingSession> {
-        self.sessions += 1;
-        let session = self.sessions;
-        let waiter = Waiter { session: SessionId::detached(session), id: AskId(session) };
-        let found = self.sites.find(self.now, name, waiter);
-        found.map_err(|ticket| WaitingSession { session, ticket })
+        self.find_from(std::net::Ipv4Addr::from_bits(self.sessions).into(), name)
     }
 
     /// Lets a new session ask for a file that is not cached.
