@@ -13,14 +13,22 @@
 //! passes the filter, so half-open connections are completed. The filter belongs to the socket: no
 //! client can connect through duplicates of the descriptor either.
 //!
-//! A listener that is not TCP, or a kernel without socket filters, is drained without a filter. The
-//! number of accepts is bounded in any case.
+//! Since 2026, a filter on a TCP socket needs `CAP_NET_ADMIN` (Linux commit 5d39580f68e6, which is
+//! also in 6.1.192, 6.12.117 and 6.18.44). Without it, the listener demands the greatest TTL
+//! instead (`IP_MINTTL`, `ip(7)`): that of a client is less, by the routers between and because
+//! systems begin with 64 or 128. The kernel compares it for each segment that reaches the listener
+//! itself, so for each SYN, and not for the last segment of a handshake. A connection whose
+//! handshake ends now inherits the demand, so it is lifted from each connection that is accepted
+//! ([`ListenerDrain::release`]). What the client has sent meanwhile, it sends again.
+//!
+//! A listener that is not TCP is drained without either. The number of accepts is bounded in any
+//! case.
 
 use std::os::fd::BorrowedFd;
 
 use socket2::{Protocol, SockFilter, SockRef};
 
-use super::DriverStats;
+use super::{DriverStats, sys};
 
 /// The most connections in an accept queue: the kernel admits one more than the backlog, which
 /// `net.core.somaxconn` limits to 4096 by default.
@@ -33,6 +41,9 @@ const ACCEPTS_MAX: u16 = 2 * QUEUE_MAX;
 /// [`ACCEPT_RETRY`](super::ACCEPT_RETRY).
 const PAUSES_MAX: u8 = 10;
 
+/// The greatest TTL (RFC 791, section 3.1) and hop limit (RFC 8200, section 3).
+const HOPS_MAX: u8 = u8::MAX;
+
 /// How much a drain may still do. Invariant: `accepts` never grows, and `pauses` grows only after
 /// an accept that succeeded, so a drain ends.
 #[derive(Clone, Copy, Debug)]
@@ -41,24 +52,44 @@ pub(super) struct ListenerDrain {
     pauses: u8,
     /// The value of `accepts` at the last pause.
     paused_at: u16,
+    /// Whether the listener demands the greatest TTL, because it has no filter.
+    demands_hops: bool,
 }
 
 impl ListenerDrain {
     /// The limits alone, for a listener that gets no new connections.
     pub(super) fn new() -> Self {
-        Self { accepts: ACCEPTS_MAX, pauses: PAUSES_MAX, paused_at: ACCEPTS_MAX }
+        Self {
+            accepts: ACCEPTS_MAX,
+            pauses: PAUSES_MAX,
+            paused_at: ACCEPTS_MAX,
+            demands_hops: false,
+        }
     }
 
     /// Keeps new connections away from a listener, if the kernel can do that.
     pub(super) fn begin(listener: BorrowedFd<'_>, stats: &mut DriverStats) -> Self {
+        let mut drain = Self::new();
         let socket = SockRef::from(&listener);
         stats.system_calls += 1;
         if matches!(socket.protocol(), Ok(Some(Protocol::TCP))) {
             stats.system_calls += 1;
-            // It fails if the kernel has no filters, or if the socket's filter is locked.
-            let _ = socket.attach_filter(&NO_SYN);
+            // It fails without privilege, without filters in the kernel, or for a locked filter.
+            if socket.attach_filter(&NO_SYN).is_err() {
+                stats.system_calls += 2;
+                drain.demands_hops = sys::set_min_hops(listener, HOPS_MAX).is_ok();
+            }
         }
-        Self::new()
+        drain
+    }
+
+    /// Lets an accepted connection receive segments with any TTL.
+    pub(super) fn release(&self, connection: BorrowedFd<'_>, stats: &mut DriverStats) {
+        if self.demands_hops {
+            stats.system_calls += 2;
+            // Fails for no connection of a listener that took the demand.
+            let _ = sys::set_min_hops(connection, 0);
+        }
     }
 
     /// Whether one more accept may be tried; counts it.
@@ -147,6 +178,43 @@ mod tests {
             let error = TcpStream::connect_timeout(&address, SHORT).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         }
+    }
+
+    /// Without the privilege that a filter needs, the demand for hops does the same. A connection
+    /// that has inherited it receives again once it is released.
+    #[test]
+    fn a_listener_without_privileges_demands_hops() {
+        use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+        // Capabilities belong to the thread, which ends with the test.
+        let mut sets = capabilities(None).unwrap();
+        sets.effective.remove(CapabilitySet::NET_ADMIN);
+        set_capabilities(None, sets).unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut stats = DriverStats::default();
+        let drain = ListenerDrain::begin(listener.as_fd(), &mut stats);
+        if !drain.demands_hops {
+            println!("skipped: this kernel lets every process attach a filter");
+            return;
+        }
+        let error = TcpStream::connect_timeout(&address, SHORT).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        // This client stands for one whose handshake was under way.
+        let client = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let mut client = client.unwrap();
+        client.set_ttl_v4(HOPS_MAX.into()).unwrap();
+        client.connect(&address.into()).unwrap();
+        let mut accepted = TcpStream::from(sys::accept(listener.as_fd()).unwrap());
+        accepted.set_nonblocking(false).unwrap();
+        accepted.set_read_timeout(Some(SHORT)).unwrap();
+        client.set_ttl_v4(64).unwrap();
+        client.write_all(b"question").unwrap();
+        let error = accepted.read(&mut [0; 8]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "the demand is inherited");
+        drain.release(accepted.as_fd(), &mut stats);
+        accepted.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        accepted.read_exact(&mut [0; 8]).unwrap();
     }
 
     /// The filter reads TCP headers, so it is not attached to other sockets.

@@ -47,9 +47,9 @@
 //! 15. Closing a listener delivers its queue first. If an [`Op::AcceptMany`] is in flight when the
 //!     [`Op::Close`] is submitted, every connection that the kernel has established by then is
 //!     delivered, subject to clause 13; then the accept ends with `ECANCELED`, unless it has
-//!     failed; then the close completes. Meanwhile a filter on the socket (`drain.rs`) keeps new
-//!     clients out: it drops their SYN, and when they retransmit it, they are refused. Duplicates
-//!     of the descriptor share the filter. The delivery ends early if the accept is cancelled, or
+//!     failed; then the close completes. Meanwhile the kernel drops the SYN of new clients
+//!     (`drain.rs`); when they retransmit it, they are refused. This holds for duplicates of the
+//!     descriptor, too. The delivery ends early if the accept is cancelled, or
 //!     after ten pauses ([`ACCEPT_RETRY`]) in a row for lack of descriptors. The kernel resets the
 //!     connections that are not delivered. If no accept is in flight, it resets all of them.
 

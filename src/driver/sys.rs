@@ -217,6 +217,25 @@ pub(super) fn acknowledged(socket: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(acked)
 }
 
+/// The least TTL or hop limit of the segments that a TCP socket takes; the kernel drops the others.
+/// It takes two calls of `setsockopt(2)`: `IP_MINTTL` (`ip(7)`), and `IPV6_MINHOPCOUNT`
+/// (linux/in6.h), which fails for a socket of IPv4. A socket of IPv6 may have clients of both.
+pub(super) fn set_min_hops(socket: BorrowedFd<'_>, hops: u8) -> io::Result<()> {
+    let _ = set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT, hops.into());
+    set_option(socket, libc::IPPROTO_IP, libc::IP_MINTTL, hops.into())
+}
+
+/// `setsockopt(2)` for an option that is an `int`.
+fn set_option(socket: BorrowedFd<'_>, level: i32, option: i32, value: i32) -> io::Result<()> {
+    let len = size_of_val(&value) as libc::socklen_t;
+    retry(|| {
+        let value = (&raw const value).cast();
+        // SAFETY: `value` points to a live local of `len` bytes, which the call only reads.
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value, len) as isize }
+    })?;
+    Ok(())
+}
+
 /// `shutdown(2)`.
 pub(super) fn shutdown(socket: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
     socket2::SockRef::from(&socket).shutdown(how)

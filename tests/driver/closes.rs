@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use ringd::driver::{
     ACCEPT_RETRY, ACCEPTS_PER_WAIT, Completion, Limits, Op, Outcome, Sock, Token, is_cancelled,
 };
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use crate::harness::*;
+use crate::kernel::Kernel;
 use crate::subject::{Dial, Peer, Subject};
 
 /// Room for so many connections that the driver need not accept one at a time.
@@ -238,6 +240,18 @@ pub(crate) fn a_closing_listener_accepts_no_new_connections<S: Subject>() {
     assert_eq!(socks.len(), 200);
     assert!(late.join().unwrap(), "a late client was accepted");
     serve(driver, &socks);
+}
+
+/// The same for a process without privileges, which may not filter the segments of a socket.
+pub(crate) fn a_closing_listener_needs_no_privileges<D: Kernel>() {
+    // Capabilities belong to the thread.
+    let test = std::thread::spawn(|| {
+        let mut sets = capabilities(None).unwrap();
+        sets.effective.remove(CapabilitySet::NET_ADMIN);
+        set_capabilities(None, sets).unwrap();
+        a_closing_listener_accepts_no_new_connections::<D>();
+    });
+    test.join().unwrap();
 }
 
 /// Clients keep connecting while the listener closes. Every client that was connected before the

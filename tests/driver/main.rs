@@ -148,6 +148,8 @@ macro_rules! kernel_only {
             // Jobs that wait: it runs them itself.
             jobs: a_long_job_does_not_stop_the_loop, cancel_of_a_job_that_has_begun,
                 jobs_that_wait_are_bounded, drop_with_a_job_that_has_begun;
+            // Capabilities: it has none.
+            closes: a_closing_listener_needs_no_privileges;
             // Links: it has none.
             links: each_policy_has_its_links, magic_links_are_never_followed,
                 a_directory_inherits_its_links;

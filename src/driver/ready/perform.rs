@@ -139,6 +139,9 @@ impl<P: Poller> Ready<P> {
             self.stats.system_calls += 1;
             let error = match sys::accept(listener.descriptor.as_fd()) {
                 Ok(socket) => {
+                    if let Some(drain) = drain {
+                        drain.release(socket.as_fd(), &mut self.stats);
+                    }
                     self.admit(socket, token);
                     continue;
                 }

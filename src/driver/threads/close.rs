@@ -35,6 +35,9 @@ impl Threads {
                 ClosePhase::Draining(ListenerDrain::begin(shared.as_fd(), &mut self.stats));
         }
         if let Held::Connection(connection) = std::mem::replace(&mut socket.held, Held::Nothing) {
+            if let ClosePhase::Draining(drain) = &close.phase {
+                drain.release(connection.as_fd(), &mut self.stats);
+            }
             self.admit(connection, token);
         }
         let mut calls = Calls::default();
@@ -64,6 +67,7 @@ impl Threads {
             }
             let error = match accept(shared, calls) {
                 Ok(connection) => {
+                    drain.release(connection.as_fd(), &mut self.stats);
                     self.admit(connection, token);
                     continue;
                 }

@@ -111,6 +111,7 @@ impl Uring {
             self.stats.system_calls += 1;
             let error = match sys::accept(socket.fd.as_fd()) {
                 Ok(descriptor) => {
+                    drain.release(descriptor.as_fd(), &mut self.stats);
                     self.admit(token, descriptor);
                     continue;
                 }

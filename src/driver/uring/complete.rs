@@ -113,6 +113,9 @@ impl Uring {
         let accepted = (result >= 0).then(|| unsafe { sys::own(result) });
         let Some((stream, ending)) = self.answered_stream(handle, last, false) else { return };
         if let Some(descriptor) = accepted {
+            if let StreamState::Recalled(drain) = &stream.state {
+                drain.release(descriptor.as_fd(), &mut self.stats);
+            }
             self.admit(stream.token, descriptor);
         }
         if !last {
