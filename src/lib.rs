@@ -59,6 +59,7 @@ pub mod doctor;
 pub mod driver;
 pub mod echo;
 pub mod http;
+mod line_log;
 pub mod serve;
 pub mod server;
 pub mod service;

@@ -10,6 +10,8 @@ mod doctor;
 mod limits;
 mod sandbox;
 mod scale;
+mod signals;
 mod statistics;
 mod stopping;
 mod trace;
+mod unread;

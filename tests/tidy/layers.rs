@@ -19,8 +19,9 @@ const EVERYTHING: &str = "*";
 
 /// Each part of the source, by its module, and the parts that it may import besides itself. The
 /// longest prefix that matches a file decides.
-const LAYERS: [(&str, &[&str]); 19] = [
-    ("driver", &[]),
+const LAYERS: [(&str, &[&str]); 20] = [
+    ("line_log", &[]),
+    ("driver", &["line_log"]),
     ("descriptors", &["driver"]),
     ("session", &CONTRACT),
     ("service", &CONTRACT),
