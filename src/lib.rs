@@ -52,6 +52,7 @@ pub mod bench;
 pub mod cli;
 #[cfg(feature = "cli")]
 mod connect;
+mod denial;
 #[cfg(feature = "cli")]
 mod descriptors;
 #[cfg(feature = "cli")]

@@ -12,6 +12,7 @@ mod connections;
 mod console;
 mod content;
 mod echo;
+mod root;
 mod run;
 mod serve;
 mod server;
@@ -120,7 +121,7 @@ mod tests {
     fn the_list_of_commands_is_complete() {
         let cli = Cli::command();
         let names: Vec<_> = cli.get_subcommands().map(clap::Command::get_name).collect();
-        assert_eq!(names, serve::COMMANDS);
+        assert_eq!(names, root::COMMANDS);
     }
 
     #[test]

@@ -92,5 +92,9 @@ fn run_server(
     let DriverSelection { kind, why, .. } = server.selection();
     let workers = server.workers();
     console.say(format_args!("{activity}; driver: {kind} ({why}); workers: {workers}"));
-    server.join().map_err(|error| CommandError(format!("serving has ended: {error}")))
+    server.join().map_err(|error| {
+        let remedy = "the other workers have finished their requests; start ringd again, and run \
+                      `ringd doctor` if this repeats";
+        CommandError(format!("serving has ended: {error}; {remedy}"))
+    })
 }

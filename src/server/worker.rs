@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use super::chain_pool::ChainPool;
 use super::connection::Connection;
 use super::env::{Env, Timeouts, tag};
+use super::failure;
 use super::mailbox::{Mailbox, Message};
 use super::monitor::{Published, WorkerStats};
 use super::timers::{TICK, Tick, Wheel};
@@ -30,6 +31,9 @@ pub(crate) const ACCEPT_SLACK: u32 = crate::driver::ACCEPTS_PER_WAIT;
 
 /// How long the last closes may take after the drain timeout.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
+/// The failed step in the error of a worker whose driver fails.
+const WAIT: &str = "waiting for completions";
 
 /// Describes a token of a worker in a trace.
 pub(super) fn name(token: Token) -> String {
@@ -197,7 +201,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
             timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
         }
         let mut batch = std::mem::take(&mut self.batch);
-        self.driver.wait(timeout, &mut batch)?;
+        self.driver.wait(timeout, &mut batch).map_err(|error| failure::at(WAIT, &error))?;
         self.now = self.driver.now();
         let mut due = std::mem::take(&mut self.due);
         self.tick = self.wheel.advance(self.now.instant, &mut due);
@@ -344,7 +348,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
             Err(error) if crate::driver::is_cancelled(&error) => Ok(()),
             // The listener is being closed anyway. Connections accepted before are served.
             Err(_) if self.listeners[listener].closing => Ok(()),
-            Err(error) => Err(error),
+            Err(error) => Err(failure::at("accept(2) on a listener", &error)),
         }
     }
 

@@ -4,6 +4,7 @@ mod jail;
 mod process;
 
 mod bench;
+mod causes;
 mod cli;
 mod connect;
 mod doctor;
