@@ -256,8 +256,8 @@ impl<'a, D: Driver> Client<'a, D> {
         Ok((since, sock))
     }
 
-    /// Runs the loop for this time, and on until the first answer: on a busy machine, the server may
-    /// get no CPU time in a short trial.
+    /// Runs the loop for this time, and on until the first answer: on a busy machine, the server
+    /// may get no CPU time in a short trial.
     fn run(&mut self, time: Duration) -> Result<(), LoadError> {
         let mut now = Instant::now();
         let (end, mut last_answer) = (now + time, now);

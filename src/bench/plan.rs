@@ -151,8 +151,8 @@ impl Pace {
     }
 }
 
-/// Runs a trial of each cell with each server in each round; returns the results by cell, server and
-/// round. `run` gets the numbers of a cell and of a server.
+/// Runs a trial of each cell with each server in each round; returns the results by cell, server
+/// and round. `run` gets the numbers of a cell and of a server.
 ///
 /// # Errors
 ///
