@@ -166,6 +166,7 @@ struct World {
     peer: Peer,
     dialer: Dialer,
     mailbox: Arc<Mailbox<()>>,
+    published: Arc<Published>,
 }
 
 impl World {
@@ -182,11 +183,11 @@ impl World {
         };
         let (mailbox, published) = (Arc::new(Mailbox::default()), Arc::default());
         let published: Arc<Published> = published;
-        let mail = Arc::clone(&mailbox);
-        let worker = Worker::new(sim, vec![listener], Clerk::default(), settings, mail, published);
+        let (mail, stats) = (Arc::clone(&mailbox), Arc::clone(&published));
+        let worker = Worker::new(sim, vec![listener], Clerk::default(), settings, mail, stats);
         let mut peer = dialer.dial().unwrap();
         peer.set_nonblocking(true);
-        let mut world = Self { worker, peer, dialer, mailbox };
+        let mut world = Self { worker, peer, dialer, mailbox, published };
         world.turns(3);
         world
     }
@@ -354,6 +355,8 @@ fn only_a_peer_that_does_not_read_is_cut_off() {
     for _ in 0..4 * SEND_TIMEOUT.as_secs() {
         world.live(Duration::from_secs(1));
         assert_eq!(world.peer.read(&mut piece).unwrap(), piece.len());
+        // After a reset, the peer could still read what it had received before.
+        assert_eq!(world.published.worker_stats().connections, 1);
     }
     world.live(SEND_TIMEOUT + SEND_TIMEOUT / 2);
     assert_eq!(world.heard(), None);
