@@ -15,6 +15,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::denial::Denial;
+
 /// Timeout for connecting to one address.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
 
@@ -27,9 +31,9 @@ const BUFFER: usize = 64 * 1024;
 pub(crate) enum ConnectError {
     /// The peer has no address.
     Unresolved(String, io::Error),
-    /// No address could be connected to: the last address, the number of addresses, and the error
-    /// of the last one.
-    Unconnected(SocketAddr, usize, io::Error),
+    /// No address could be connected to: the last address, the number of addresses, and what failed
+    /// for the last one.
+    Unconnected(SocketAddr, usize, ConnectFailure),
     /// An established connection failed.
     Broken(io::Error),
     /// Reading standard input failed.
@@ -38,6 +42,14 @@ pub(crate) enum ConnectError {
     Output(io::Error),
     /// The thread could not be started.
     Thread(io::Error),
+}
+
+/// A call that failed while connecting, and who denied it.
+#[derive(Debug)]
+pub(crate) struct ConnectFailure {
+    call: &'static str,
+    error: io::Error,
+    denial: Option<Denial>,
 }
 
 /// Connects to `peer`, a host and a port, and copies in both directions until the peer closes.
@@ -78,7 +90,7 @@ fn connect(peer: &str) -> Result<TcpStream, ConnectError> {
     let addresses: Vec<SocketAddr> = peer.to_socket_addrs().map_err(unresolved)?.collect();
     let mut failed = unresolved(io::ErrorKind::NotFound.into());
     for (tried, address) in addresses.into_iter().enumerate() {
-        match TcpStream::connect_timeout(&address, CONNECT_WAIT) {
+        match connect_to(address) {
             Ok(stream) => {
                 // Send each line at once. Without this option, lines are only slower.
                 let _ = stream.set_nodelay(true);
@@ -88,6 +100,19 @@ fn connect(peer: &str) -> Result<TcpStream, ConnectError> {
         }
     }
     Err(failed)
+}
+
+fn connect_to(address: SocketAddr) -> Result<TcpStream, ConnectFailure> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP)).map_err(|error| {
+        let denial = Denial::of_socket(&error, domain);
+        ConnectFailure { call: "socket(2)", error, denial }
+    })?;
+    socket.connect_timeout(&address.into(), CONNECT_WAIT).map_err(|error| {
+        let denial = Denial::of(&error, |socket| socket.connect(&address.into()));
+        ConnectFailure { call: "connect(2)", error, denial }
+    })?;
+    Ok(socket.into())
 }
 
 /// Copies the input to the peer.
@@ -150,26 +175,8 @@ impl fmt::Display for ConnectError {
                 f,
                 "{peer} has no address: {error}; check the name, or use a numeric address"
             ),
-            Self::Unconnected(address, tried, error) => {
-                write!(f, "cannot connect to {address}: ")?;
-                match error.kind() {
-                    io::ErrorKind::ConnectionRefused => {
-                        f.write_str("refused; start the server, or check the port")
-                    }
-                    io::ErrorKind::ConnectionReset => {
-                        write!(f, "reset by the peer at once; check the log of the server")
-                    }
-                    io::ErrorKind::TimedOut => write!(
-                        f,
-                        "timed out after {CONNECT_WAIT:?}; check the address, and whether a \
-                         firewall drops the packets"
-                    ),
-                    io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => write!(
-                        f,
-                        "unreachable, there is no route; check the address, and `ip route`"
-                    ),
-                    _ => write!(f, "{error}; check the address"),
-                }?;
+            Self::Unconnected(address, tried, failure) => {
+                write!(f, "cannot connect to {address}: {failure}")?;
                 if *tried > 1 {
                     write!(f, " (the last of {tried} addresses)")?;
                 }
@@ -195,8 +202,52 @@ impl fmt::Display for ConnectError {
                 write!(f, "cannot write standard output: {error}; check where it is redirected to")
             }
             Self::Thread(error) => {
-                write!(f, "cannot start a thread: {error}; raise the limit with `ulimit -u`")
+                write!(
+                    f,
+                    "cannot start a thread: {error}; raise the limit of processes with `ulimit -u`"
+                )
             }
+        }
+    }
+}
+
+impl fmt::Display for ConnectFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { call, error, denial } = self;
+        match (error.raw_os_error(), denial) {
+            // The kernel's packet filter reports the same error as a security module.
+            (Some(libc::EPERM), Some(Denial::Policy)) => write!(
+                f,
+                "{call}: {error}; a rule of the firewall, a security module or a BPF program \
+                 denies it: look at `nft list ruleset`"
+            ),
+            (_, Some(denial)) => write!(f, "{call}: {error}; {}", denial.explain()),
+            (Some(libc::ECONNREFUSED), _) => {
+                f.write_str("refused; start the server, or check the port")
+            }
+            (Some(libc::ECONNRESET), _) => {
+                f.write_str("reset by the peer at once; check the log of the server")
+            }
+            (Some(libc::ENETUNREACH | libc::EHOSTUNREACH), _) => {
+                f.write_str("unreachable, there is no route; check the address, and `ip route`")
+            }
+            (Some(libc::EADDRNOTAVAIL), _) => write!(
+                f,
+                "{call}: {error}; all local ports are taken: close connections, or widen the \
+                 sysctl net.ipv4.ip_local_port_range"
+            ),
+            (Some(libc::EAFNOSUPPORT), _) => {
+                write!(f, "{call}: {error}; use an address of another family")
+            }
+            (Some(libc::EMFILE), _) => {
+                write!(f, "{call}: {error}; raise the limit of descriptors with `ulimit -n`")
+            }
+            _ if error.kind() == io::ErrorKind::TimedOut => write!(
+                f,
+                "timed out after {CONNECT_WAIT:?}; check the address, and whether a firewall drops \
+                 the packets"
+            ),
+            _ => write!(f, "{call}: {error}; check the address"),
         }
     }
 }

@@ -52,6 +52,7 @@ pub mod bench;
 pub mod cli;
 #[cfg(feature = "cli")]
 mod connect;
+mod denial;
 #[cfg(feature = "cli")]
 mod descriptors;
 #[cfg(feature = "cli")]
@@ -59,6 +60,7 @@ pub mod doctor;
 pub mod driver;
 pub mod echo;
 pub mod http;
+mod line_log;
 pub mod serve;
 pub mod server;
 pub mod service;

@@ -143,28 +143,18 @@ impl Bench<'_> {
         servers: &[TestedServer],
     ) -> Result<Vec<Vec<Vec<BenchTrial>>>, BenchError> {
         let cells = &self.settings.cells;
-        let mut trials = vec![vec![Vec::new(); servers.len()]; cells.len()];
         let progress = progress(u64::from(self.pace.rounds) * (cells.len() * servers.len()) as u64);
-        for round in 0..self.pace.rounds as usize {
-            for (cell, trials) in cells.iter().zip(&mut trials) {
-                // Each round begins with another server, so no one is always the first.
-                for turn in 0..servers.len() {
-                    let number = (turn + round) % servers.len();
-                    let server = &servers[number];
-                    progress.set_message(format!("{server}: {cell}"));
-                    if self.stop.load(Ordering::Relaxed) {
-                        return Err(BenchError::Interrupted);
-                    }
-                    let trial = self.trial(server, *cell).map_err(|error| BenchError::Trial {
-                        server: server.to_string(),
-                        cell: *cell,
-                        error,
-                    })?;
-                    trials[number].push(trial);
-                    progress.inc(1);
-                }
+        let run = |cell: usize, server: usize| {
+            let (cell, server) = (cells[cell], &servers[server]);
+            progress.set_message(format!("{server}: {cell}"));
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(BenchError::Interrupted);
             }
-        }
+            let trial = self.trial(server, cell);
+            progress.inc(1);
+            trial.map_err(|error| BenchError::Trial { server: server.to_string(), cell, error })
+        };
+        let trials = plan::in_rounds(self.pace.rounds, cells.len(), servers.len(), run)?;
         progress.finish_and_clear();
         Ok(trials)
     }
@@ -283,5 +273,38 @@ fn report(
         workers: settings.workers,
         servers: servers.iter().map(TestedServer::to_string).collect(),
         rows: rows.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hdrhistogram::Histogram;
+
+    /// What a server has used before the first mark is that of its start and of the warm-up.
+    #[test]
+    fn a_trial_counts_what_lies_between_the_marks() {
+        let mut latency = Histogram::new(3).unwrap();
+        (1..=1000).for_each(|microseconds| latency.record(microseconds * 1000).unwrap());
+        let elapsed = Duration::from_secs(2);
+        let result = LoadResult { requests: 1000, elapsed, latency, client_busy: 0.5 };
+        let usage = |cpu_nanoseconds, calls| {
+            let (system_calls, submissions) = (Some(calls), Some(2 * calls));
+            Some(ServerUsage { cpu_nanoseconds, system_calls, submissions })
+        };
+        let trial = trial(&result, &[usage(5_000_000_000, 70), usage(6_000_000_000, 3070)]);
+        let close = |value: f64, wanted: f64| (value / wanted - 1.0).abs() < 0.001;
+        assert!(close(trial.requests_per_second, 500.0), "{trial:?}");
+        assert!(close(trial.cpu_microseconds.unwrap(), 1000.0), "{trial:?}");
+        assert!(close(trial.server_busy.unwrap(), 0.5), "{trial:?}");
+        assert!(close(trial.system_calls.unwrap(), 3.0), "{trial:?}");
+        assert!(close(trial.submissions.unwrap(), 6.0), "{trial:?}");
+        for (found, quantile) in [
+            (trial.p50_microseconds, 500.0),
+            (trial.p99_microseconds, 990.0),
+            (trial.p999_microseconds, 999.0),
+        ] {
+            assert!((found - quantile).abs() < 1.0, "{quantile}: {trial:?}");
+        }
     }
 }

@@ -151,6 +151,31 @@ impl Pace {
     }
 }
 
+/// Runs a trial of each cell with each server in each round; returns the results by cell, server
+/// and round. `run` gets the numbers of a cell and of a server.
+///
+/// # Errors
+///
+/// The first error of `run`.
+pub(super) fn in_rounds<T: Clone, E>(
+    rounds: u32,
+    cells: usize,
+    servers: usize,
+    mut run: impl FnMut(usize, usize) -> Result<T, E>,
+) -> Result<Vec<Vec<Vec<T>>>, E> {
+    let mut trials = vec![vec![Vec::new(); servers]; cells];
+    for round in 0..rounds as usize {
+        for (cell, trials) in trials.iter_mut().enumerate() {
+            // Each round begins with another server, so no one is always the first.
+            for turn in 0..servers {
+                let server = (turn + round) % servers;
+                trials[server].push(run(cell, server)?);
+            }
+        }
+    }
+    Ok(trials)
+}
+
 /// All combinations, in the order of the report.
 pub fn grid(sizes: &[u64], connections: &[u32], shapes: &[Shape]) -> Vec<Cell> {
     let mut cells = Vec::new();
@@ -177,6 +202,22 @@ mod tests {
         }
         assert_eq!(cells[2].to_string(), "1 KiB, 1 connection, keep-alive");
         assert_eq!(cells[5].to_string(), "0 B, 64 connections, close");
+    }
+
+    #[test]
+    fn a_trial_is_filed_under_its_server_and_each_server_begins_a_round() {
+        let mut order = Vec::new();
+        let trials = in_rounds(3, 2, 3, |cell, server| {
+            order.push(server);
+            Ok::<_, ()>((cell, server))
+        });
+        for (cell, trials) in trials.unwrap().iter().enumerate() {
+            for (server, trials) in trials.iter().enumerate() {
+                assert_eq!(trials, &[(cell, server); 3]);
+            }
+        }
+        assert_eq!(order, [0, 1, 2, 0, 1, 2, 1, 2, 0, 1, 2, 0, 2, 0, 1, 2, 0, 1]);
+        assert_eq!(in_rounds(1, 1, 2, |_, server| Err::<(), _>(server)), Err(0));
     }
 
     #[test]

@@ -217,6 +217,9 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), CommandError> {
 ///
 /// When the server does not start, or ends before its standard input does.
 pub(super) fn serve(args: &BenchServerArgs) -> Result<(), CommandError> {
+    // A terminal sends SIGINT to this process too. The run ends after the current trial, so that
+    // trial needs its server; it ends when the run closes its input.
+    let _ = flag::register(SIGINT, Arc::default());
     // Threads inherit the affinity, so it is set before the first one starts.
     child::pin(&args.core).map_err(command_error)?;
     let ServePlan { server, http, selection, .. } = ServePlan::make(&args.serve)?;

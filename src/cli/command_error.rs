@@ -1,6 +1,7 @@
 //! The error of a command.
 
 use std::fmt;
+use std::io;
 
 use crate::connect::ConnectError;
 use crate::server::StartError;
@@ -16,6 +17,16 @@ impl fmt::Display for CommandError {
 }
 
 impl std::error::Error for CommandError {}
+
+impl CommandError {
+    /// The thread for `purpose` cannot be started.
+    pub(super) fn no_thread(purpose: &str, error: &io::Error) -> Self {
+        Self(format!(
+            "cannot start a thread for {purpose}: {error}; raise the limit of processes (`ulimit \
+             -u`, pids.max of the control group)"
+        ))
+    }
+}
 
 impl From<StartError> for CommandError {
     /// Adds the option that helps, because the server does not know the options.

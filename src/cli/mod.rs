@@ -9,13 +9,14 @@ mod bench;
 mod command_error;
 mod connect;
 mod connections;
+mod console;
 mod content;
 mod echo;
+mod root;
 mod run;
 mod serve;
 mod server;
 mod signals;
-mod stderr;
 mod value;
 
 use clap::{Parser, Subcommand};
@@ -47,8 +48,10 @@ kernel.io_uring_disabled may (0 allows it, 1 only for privileged users, 2 for no
 io_uring_setup, io_uring_enter and io_uring_register in the container's seccomp profile, or stay
 with epoll, which serves the same content. `ringd doctor` shows the cause.
 
-Signals: SIGINT and SIGTERM drain the server (--drain-timeout); a second one ends the process at
-once. SIGUSR1 prints a line of statistics on standard error.
+Signals: SIGINT, SIGTERM and SIGQUIT drain the server (--drain-timeout); a second one ends the
+process at once. SIGXCPU and SIGPWR drain it too. SIGUSR1 prints a line of statistics on standard
+error. SIGHUP and SIGUSR2 only print that they do nothing. Other signals that can be caught are
+ignored, except those of a bug, such as SIGSEGV.
 Exit codes: 0 after a drain, 1 if serving is not possible or a worker failed, 2 for a wrong command
 line, 128 plus the signal's number after a second signal.";
 
@@ -118,7 +121,7 @@ mod tests {
     fn the_list_of_commands_is_complete() {
         let cli = Cli::command();
         let names: Vec<_> = cli.get_subcommands().map(clap::Command::get_name).collect();
-        assert_eq!(names, serve::COMMANDS);
+        assert_eq!(names, root::COMMANDS);
     }
 
     #[test]

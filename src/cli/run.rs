@@ -1,14 +1,12 @@
 //! Runs the command that the command line names.
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Parser;
-use signal_hook::consts::{SIGUSR1, SIGXFSZ};
 
-use super::signals::{CaughtSignals, Statistics};
-use super::stderr::print_line;
+use super::console::Console;
+use super::signals::{self, CaughtSignals, Statistics};
 use super::{Cli, Command, CommandError, EchoArgs, EchoPlan, ServeArgs, ServePlan};
 use crate::driver::DriverSelection;
 use crate::serve::{self, CacheMonitor};
@@ -17,15 +15,12 @@ use crate::{connect, doctor};
 
 /// Parses the command line of this process and runs its command.
 pub fn run() -> ExitCode {
-    // Handle SIGXFSZ, so that a write beyond the limit of file sizes fails instead of ending the
-    // process.
-    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
-    // Ignore SIGUSR1 until statistics exist; its default action would end the process.
-    let _ = signal_hook::flag::register(SIGUSR1, Arc::default());
+    signals::survive_file_limit();
     match dispatch(&Cli::parse().into_command()) {
         Ok(code) => code,
         Err(error) => {
-            print_line(io::stderr(), &format!("ringd: {error}"));
+            // Not `eprintln`, which panics if standard error is closed.
+            let _ = writeln!(io::stderr(), "ringd: {error}");
             ExitCode::FAILURE
         }
     }
@@ -33,9 +28,9 @@ pub fn run() -> ExitCode {
 
 fn dispatch(command: &Command) -> Result<ExitCode, CommandError> {
     match command {
+        Command::Serve(args) => return with_console(|console| serve(args, console)),
+        Command::Echo(args) => return with_console(|console| echo(args, console)),
         Command::Doctor(args) => return Ok(doctor::run(args, anstream::stdout())),
-        Command::Serve(args) => serve(args)?,
-        Command::Echo(args) => echo(args)?,
         #[cfg(feature = "bench")]
         Command::Bench(args) => super::bench::run(args)?,
         #[cfg(feature = "bench")]
@@ -45,23 +40,43 @@ fn dispatch(command: &Command) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn serve(args: &ServeArgs) -> Result<(), CommandError> {
+/// Runs a command that serves. Unlike other commands, it does not wait for the readers of its
+/// lines, because its clients would wait with it.
+fn with_console(
+    command: impl FnOnce(&Console) -> Result<(), CommandError>,
+) -> Result<ExitCode, CommandError> {
+    signals::ignore_until_handled();
+    let console = Console::open()?;
+    console.report_panics();
+    let result = command(&console);
+    let code = match &result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            console.note(error);
+            ExitCode::FAILURE
+        }
+    };
+    console.flush();
+    Ok(code)
+}
+
+fn serve(args: &ServeArgs, console: &Console) -> Result<(), CommandError> {
     let ServePlan { server, http, selection, root, notes } = ServePlan::make(args)?;
-    notes.iter().for_each(|note| print_line(io::stderr(), &format!("ringd: {note}")));
+    notes.iter().for_each(|note| console.note(note));
     let signals = CaughtSignals::catch()?;
     let serve::HttpServer { server, caches } = serve::http(&server, http, selection)?;
     let urls = server.addresses().iter().map(|address| format!(" http://{address}/"));
     let activity = format!("serving {root} at") + &urls.collect::<String>();
-    run_server(server, signals, caches, &activity)
+    run_server(server, signals, caches, &activity, console)
 }
 
-fn echo(args: &EchoArgs) -> Result<(), CommandError> {
+fn echo(args: &EchoArgs, console: &Console) -> Result<(), CommandError> {
     let EchoPlan { server, selection } = EchoPlan::make(args)?;
     let signals = CaughtSignals::catch()?;
     let server = serve::echo(&server, selection)?;
     let addresses = server.addresses().iter().map(|address| format!(" {address}"));
     let activity = "echoing at".to_owned() + &addresses.collect::<String>();
-    run_server(server, signals, CacheMonitor::default(), &activity)
+    run_server(server, signals, CacheMonitor::default(), &activity, console)
 }
 
 /// Handles signals, prints the start line, and waits until the server has ended.
@@ -70,14 +85,16 @@ fn run_server(
     signals: CaughtSignals,
     caches: CacheMonitor,
     activity: &str,
+    console: &Console,
 ) -> Result<(), CommandError> {
     let statistics = Statistics { monitor: server.monitor(), caches };
-    signals.handle(server.stopper(), statistics)?;
+    signals.handle(server.stopper(), statistics, console.clone())?;
     let DriverSelection { kind, why, .. } = server.selection();
     let workers = server.workers();
-    print_line(
-        io::stdout(),
-        &format!("ringd: {activity}; driver: {kind} ({why}); workers: {workers}"),
-    );
-    server.join().map_err(|error| CommandError(format!("serving has ended: {error}")))
+    console.say(format_args!("{activity}; driver: {kind} ({why}); workers: {workers}"));
+    server.join().map_err(|error| {
+        let remedy = "the other workers have finished their requests; start ringd again, and run \
+                      `ringd doctor` if this repeats";
+        CommandError(format!("serving has ended: {error}; {remedy}"))
+    })
 }

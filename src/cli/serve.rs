@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, value_parser};
-use rustix::io::Errno;
 
 use super::connections::shares;
+use super::root::open_root;
 use super::server::BOUNDS;
 use super::value::{positive_time, size, time};
 use super::{CommandError, ContentArgs, ServerArgs};
@@ -22,19 +22,6 @@ use crate::{http, server};
 
 /// The heading of the options of the cache in the help.
 const CACHE: &str = "Cache (per worker)";
-
-/// All commands, also the hidden one. If a root that does not exist has one of these names, the
-/// error explains where a command goes.
-pub(super) const COMMANDS: &[&str] = &[
-    "serve",
-    "echo",
-    "doctor",
-    #[cfg(feature = "bench")]
-    "bench",
-    #[cfg(feature = "bench")]
-    "bench-server",
-    "connect",
-];
 
 /// The command line of `ringd serve`.
 #[derive(Debug, Args)]
@@ -220,44 +207,6 @@ fn memory_file_max(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Opens the root, and checks that `openat2(2)` works on it.
-fn open_root(path: &Path, links: Links) -> Result<Arc<File>, CommandError> {
-    let failed = |reason: &str| {
-        let path = path.display();
-        CommandError(format!("cannot serve {path}: {reason}"))
-    };
-    let root = File::open_root(path, links).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound if let Ok(target) = path.read_link() => {
-            let target = target.display();
-            failed(&format!("it is a link to {target}, which does not exist; correct the link"))
-        }
-        io::ErrorKind::NotFound if is_command(path) => failed(
-            "there is no such directory; if you meant the command, a command comes before \
-                    its options",
-        ),
-        io::ErrorKind::NotFound => {
-            failed("there is no such directory; name the one to serve, as in `ringd DIRECTORY`")
-        }
-        io::ErrorKind::PermissionDenied => {
-            failed("permission denied; make the directory readable for the user of ringd")
-        }
-        _ => failed(&format!("{error}; check the directory")),
-    })?;
-    if root.metadata().kind != FileKind::Directory {
-        return Err(failed("it is not a directory; name the directory that the file is in"));
-    }
-    match File::open_beneath(&root, c".") {
-        Ok(_) => Ok(Arc::new(root)),
-        Err(error) => Err(match Errno::from_io_error(&error) {
-            Some(Errno::NOSYS) => {
-                failed("the kernel does not have openat2(2); Linux 5.6 or newer is needed")
-            }
-            Some(Errno::PERM) => failed("openat2(2) is denied; allow it in the seccomp profile"),
-            _ => failed(&format!("{error}; check the directory")),
-        }),
-    }
-}
-
 /// The path of the root and where it begins. A worker opens it again from time to time, because a
 /// deployment may replace a symbolic link in it.
 fn root_path(path: &Path) -> Result<RootPath, CommandError> {
@@ -273,29 +222,4 @@ fn root_path(path: &Path) -> Result<RootPath, CommandError> {
     let base = File::open_root(Path::new(base), Links::Follow).map_err(failed)?;
     let path = CString::new(path.as_os_str().as_bytes()).map_err(|error| failed(error.into()))?;
     Ok(RootPath { base: Arc::new(base), path })
-}
-
-/// Whether a root that does not exist is likely meant as a command.
-fn is_command(root: &Path) -> bool {
-    root.to_str().is_some_and(|root| COMMANDS.contains(&root))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_error_of_an_unusable_root_names_cause_and_remedy() {
-        let missing =
-            open_root(Path::new("/no/such/directory"), Links::Beneath).unwrap_err().to_string();
-        assert!(missing.contains("no such directory") && missing.contains("ringd DIRECTORY"));
-        let file = open_root(Path::new("Cargo.toml"), Links::Beneath).unwrap_err().to_string();
-        assert!(file.contains("not a directory"), "{file}");
-    }
-
-    #[test]
-    fn the_error_of_a_command_after_options_says_where_it_goes() {
-        let command = open_root(Path::new("echo"), Links::Beneath).unwrap_err().to_string();
-        assert!(command.contains("before its options"), "{command}");
-    }
 }

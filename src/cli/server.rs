@@ -112,9 +112,8 @@ impl ServerArgs {
     ) -> Result<ServerSettings, CommandError> {
         let trace = self.trace.then(|| Tracer::to(std::io::stderr())).transpose();
         let trace = trace.map_err(|error| {
-            let remedy = "raise the limit of processes (`ulimit -u`, pids.max of the control \
-                          group), or run without --trace";
-            CommandError(format!("cannot start a thread for the trace: {error}; {remedy}"))
+            let CommandError(text) = CommandError::no_thread("the trace", &error);
+            CommandError(text + ", or run without --trace")
         })?;
         Ok(ServerSettings {
             listen: self.listen.clone(),

@@ -1,16 +1,73 @@
-//! Signal handling of a server: the first SIGINT or SIGTERM drains it, the second ends the process,
-//! SIGUSR1 prints statistics.
+//! Signal handling of a server. No signal that can be caught cuts an answer off, except a second
+//! one to stop.
+//!
+//! | signals | what they do |
+//! | --- | --- |
+//! | [`STOP`] | drain; a second one ends the process |
+//! | [`ANNOUNCE`] | drain, however often they come |
+//! | `SIGUSR1` | prints statistics |
+//! | [`REFUSED`] | print that they do nothing |
+//! | [`UNUSED`] and real-time signals | nothing |
+//!
+//! Signals that report a bug, such as `SIGSEGV` and `SIGABRT`, keep their default action, and so do
+//! those that stop and continue a process.
 
 use std::fmt;
+use std::sync::Arc;
 use std::thread;
 
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator;
+use libc::c_int;
+use signal_hook::{flag, iterator};
 
 use super::CommandError;
-use super::stderr::StderrWriter;
+use super::console::Console;
 use crate::serve::CacheMonitor;
 use crate::server::{Monitor, Stopper};
+
+/// An operator stops the server.
+const STOP: [c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT];
+
+/// The system will soon end the process: its CPU time is used up (`RLIMIT_CPU`, reported every
+/// second until the hard limit ends the process), or the power fails.
+const ANNOUNCE: [c_int; 2] = [libc::SIGXCPU, libc::SIGPWR];
+
+/// Signals by which other servers reload and upgrade. Who sends one expects something to happen,
+/// so the server says that nothing does.
+const REFUSED: [(c_int, &str); 2] = [(libc::SIGHUP, "SIGHUP"), (libc::SIGUSR2, "SIGUSR2")];
+
+/// Signals that the server does not use and that would end the process by default: those of timers
+/// that nobody in this process has set, and those that report I/O to a process that asked for it.
+/// A driver that uses some of them blocks them in its threads, so they do not get here.
+const UNUSED: [c_int; 6] = [
+    libc::SIGALRM,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGIO,
+    libc::SIGSTKFLT,
+    // Ignored from the start by the runtime of Rust; a write to a closed pipe fails instead.
+    libc::SIGPIPE,
+];
+
+/// Lets a write beyond the limit of file sizes (`RLIMIT_FSIZE`) fail instead of ending the process.
+pub(super) fn survive_file_limit() {
+    ignore(libc::SIGXFSZ);
+}
+
+/// Ignores signals until [`CaughtSignals::handle`] gives them a meaning, and those that never get
+/// one. Signals to stop are not among them: before there are connections, their default action is
+/// right.
+pub(super) fn ignore_until_handled() {
+    let refused = REFUSED.into_iter().map(|(signal, _)| signal);
+    let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
+    refused.chain(UNUSED).chain([libc::SIGUSR1]).chain(real_time).for_each(ignore);
+}
+
+/// Installs a handler without an effect. Unlike `SIG_IGN`, it keeps a handler that a profiler has
+/// installed, which is called first, and is not inherited by programs that this one executes.
+fn ignore(signal: c_int) {
+    // Fails for signals that cannot be caught only.
+    let _ = flag::register(signal, Arc::default());
+}
 
 /// The signals of this process; they wait here until [`CaughtSignals::handle`] is called.
 pub(super) struct CaughtSignals(iterator::Signals);
@@ -19,7 +76,9 @@ impl CaughtSignals {
     /// Catches the signals. Call this before the first worker starts: the default action of a
     /// signal that comes earlier ends the process.
     pub(super) fn catch() -> Result<Self, CommandError> {
-        let signals = iterator::Signals::new([SIGINT, SIGTERM, SIGUSR1]);
+        let refused = REFUSED.iter().map(|(signal, _)| signal);
+        let caught = STOP.iter().chain(&ANNOUNCE).chain(&[libc::SIGUSR1]).chain(refused);
+        let signals = iterator::Signals::new(caught);
         signals.map(Self).map_err(|error| {
             let remedy = "raise the limit of descriptors with `ulimit -n`";
             CommandError(format!("cannot handle signals: {error}; {remedy}"))
@@ -31,30 +90,31 @@ impl CaughtSignals {
         mut self,
         stopper: Stopper,
         statistics: Statistics,
+        console: Console,
     ) -> Result<(), CommandError> {
         let handle_all = move || {
             let mut draining = false;
-            let stderr = StderrWriter::default();
             for signal in self.0.forever() {
-                if signal == SIGUSR1 {
-                    stderr.write(statistics.to_string());
-                    continue;
+                let refused = REFUSED.iter().find(|(number, _)| *number == signal);
+                match (signal, refused) {
+                    (libc::SIGUSR1, _) => console.note(&statistics),
+                    (_, Some((_, name))) => console.note(format_args!(
+                        "{name} does nothing; to change options or the program, start ringd again"
+                    )),
+                    _ if !draining => {
+                        draining = true;
+                        console.note(
+                            "finishing open connections; a second signal ends the process at once",
+                        );
+                        stopper.stop();
+                    }
+                    _ if STOP.contains(&signal) => std::process::exit(128 + signal),
+                    _ => {}
                 }
-                if draining {
-                    std::process::exit(128 + signal);
-                }
-                draining = true;
-                let message = "ringd: finishing open connections; a second signal ends the process \
-                               at once";
-                stderr.write(message.to_owned());
-                stopper.stop();
             }
         };
         let started = thread::Builder::new().name("signals".into()).spawn(handle_all);
-        started.map(drop).map_err(|error| {
-            let remedy = "raise the limit of processes with `ulimit -u`";
-            CommandError(format!("cannot start a thread for signals: {error}; {remedy}"))
-        })
+        started.map(drop).map_err(|error| CommandError::no_thread("signals", &error))
     }
 }
 
@@ -70,7 +130,7 @@ impl fmt::Display for Statistics {
         let cache = self.caches.stats();
         write!(
             f,
-            "ringd: connections {}; driver: system calls {}, submissions {}, completions {}; \
+            "connections {}; driver: system calls {}, submissions {}, completions {}; \
              cache: entries {}, bytes {}, files {}, watched directories {}, hits {}, misses {}, \
              revalidated {}, changed {}, evicted {}",
             worker.connections,

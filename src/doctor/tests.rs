@@ -269,7 +269,7 @@ fn an_unknown_fact_or_trial_is_a_note() {
 #[test]
 fn limits_below_their_thresholds_are_reported() {
     type AlterSystem = fn(&mut System);
-    let cases: [(&str, AlterSystem, CheckStatus, Option<&str>); 9] = [
+    let cases: [(&str, AlterSystem, CheckStatus, Option<&str>); 10] = [
         ("nofile", |s| s.nofile = Ok((1024, 120_000)), CheckStatus::Ok, None),
         (
             "nofile",
@@ -279,6 +279,13 @@ fn limits_below_their_thresholds_are_reported() {
         ),
         ("nofile", |s| s.nofile = Ok((64, 64)), CheckStatus::Fatal, Some("ulimit -n 262144")),
         ("memlock", |s| s.memlock = Ok((1 << 20, 0)), CheckStatus::Ok, None),
+        // Enough for seven of the eight workers.
+        (
+            "memlock",
+            |s| s.memlock = Ok((7 << 17, 0)),
+            CheckStatus::Shortcoming,
+            Some("ulimit -l 65536"),
+        ),
         (
             "memlock",
             |s| s.memlock = Ok((65536, 0)),

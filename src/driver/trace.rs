@@ -10,7 +10,6 @@
 //! block". A readiness driver learns that it may try, and tries; a completion driver gets the
 //! result.
 
-mod log;
 mod text;
 
 use std::collections::HashMap;
@@ -22,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Completion, Driver, DriverStats, Now, Op, OpId, Outcome, Sock, Token, Waker};
-use log::TraceLog;
+use crate::line_log::{LineLog, LogSettings};
 
 /// The first lines of a trace.
 const LEGEND: &str = "\
@@ -33,10 +32,13 @@ const LEGEND: &str = "\
 #  time, ms     who               what
 ";
 
+/// A trace may be long, and its reader should miss nothing while it pauses.
+const LOG: LogSettings = LogSettings { thread: "trace", mark: "# ", waiting_max: 1 << 20 };
+
 /// Writes the traces of several drivers to one place, with one clock. Its clones do the same.
 #[derive(Clone, Debug)]
 pub struct Tracer {
-    log: Arc<TraceLog>,
+    log: Arc<LineLog>,
     begun: Instant,
 }
 
@@ -48,7 +50,7 @@ impl Tracer {
     ///
     /// If no thread can be started to write from.
     pub fn to(to: impl io::Write + Send + 'static) -> io::Result<Self> {
-        let log = TraceLog::new(to)?;
+        let log = LineLog::new(LOG, to)?;
         log.append(LEGEND);
         Ok(Self { log: Arc::new(log), begun: Instant::now() })
     }

@@ -76,7 +76,8 @@ pub(super) struct Connection<S> {
     draining: bool,
     /// During a send: the number of bytes that the peer had acknowledged at the last check.
     acknowledged: Option<u64>,
-    /// When `acknowledged` last changed.
+    /// When `acknowledged` last changed. While a draining connection receives: when the last input
+    /// came.
     progressed: Tick,
 }
 
@@ -196,6 +197,9 @@ impl<S: Session> Connection<S> {
     }
 
     fn input<D: Driver>(&mut self, env: &mut Env<'_, D, S>, bytes: &[u8]) {
+        if self.draining {
+            self.heard(env);
+        }
         let wanted = self.wants != Wants::News;
         if wanted && self.inbox.is_empty() {
             // The common case: the session reads the driver's buffer without a copy.
@@ -358,23 +362,18 @@ impl<S: Session> Connection<S> {
         self.send(env, chain);
     }
 
-    /// Tells the session that the server is about to stop, and shortens the wait for input.
+    /// Tells the session that the server is about to stop, and shortens the wait for input. A
+    /// request may be on its way, so the wait does not end at once: closing now would reset it.
     pub(super) fn drain<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
         if self.state == State::Open {
             self.draining = true;
+            self.heard(env);
             self.session.drain();
             if matches!(self.wants, Wants::Input(_)) {
                 self.advance_with_inbox(env);
             }
         }
         self.settle(env);
-        // A request may be on its way. Wait a moment for it, because closing now would reset it.
-        if matches!(self.phase, Phase::Receiving(_)) && self.inbox.is_empty() {
-            self.wants = Wants::Input(ReceiveTimeout::KeepAlive);
-            self.phase = Phase::Receiving(ReceiveTimeout::KeepAlive);
-            self.phase_ends = self.phase_ends.min(env.tick + env.timeouts.drain_idle);
-            self.set_deadline(env);
-        }
     }
 
     /// Closes the connection because the drain timeout is over. Resets it if a send is in flight,

@@ -21,7 +21,8 @@ pub(super) struct Timeouts {
     pub(super) send: Tick,
     /// How long input is read and discarded after the last answer.
     pub(super) linger: Tick,
-    /// During a drain, how long a connection waits for a request that may be on its way.
+    /// During a drain, how long a connection waits for a request that may be on its way, and for
+    /// the next bytes of one that has begun.
     pub(super) drain_idle: Tick,
 }
 

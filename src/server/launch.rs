@@ -230,16 +230,35 @@ impl<S: Session, F, C: Dispatch> WorkerThread<S, F, C> {
 
     fn worker_settings(&self) -> worker::WorkerSettings {
         let settings = &self.settings;
-        let (workers, number) = (settings.workers as u32, self.number as u32);
-        let (share, rest) =
-            (settings.connections_max / workers, settings.connections_max % workers);
         worker::WorkerSettings {
-            // The kernel assigns connections to every worker, so each must accept at least one.
-            connections_max: (share + u32::from(number < rest)).max(1),
+            connections_max: share(settings.connections_max, settings.workers, self.number),
             header_timeout: settings.header_timeout,
             idle_timeout: settings.idle_timeout,
             send_timeout: settings.send_timeout,
             drain_timeout: settings.drain_timeout,
         }
+    }
+}
+
+/// The part of `connections_max` that a worker may have. Together, the workers may have all of it.
+fn share(connections_max: u32, workers: usize, number: usize) -> u32 {
+    let (workers, number) = (workers as u32, number as u32);
+    let (share, rest) = (connections_max / workers, connections_max % workers);
+    // The kernel assigns connections to every worker, so each must accept at least one.
+    (share + u32::from(number < rest)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share;
+
+    #[test]
+    fn the_workers_share_all_connections() {
+        for (connections, workers) in [(10, 1), (10, 2), (10, 3), (11, 4), (1023, 8), (4, 4)] {
+            let shares: Vec<u32> = (0..workers).map(|n| share(connections, workers, n)).collect();
+            assert_eq!(shares.iter().sum::<u32>(), connections, "{shares:?}");
+            assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1, "{shares:?}");
+        }
+        assert_eq!([0, 1, 2].map(|number| share(2, 3, number)), [1, 1, 1]);
     }
 }

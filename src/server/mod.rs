@@ -12,6 +12,7 @@ mod chain_pool;
 mod connection;
 mod dispatch;
 mod env;
+mod failure;
 mod launch;
 pub mod listener;
 pub mod mailbox;
@@ -84,11 +85,12 @@ fn start_with<S: Session + 'static, C: Dispatch>(
     shared: impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static,
 ) -> Result<Server, StartError> {
     launch::make_room_for_descriptors(settings.connections_max, settings.workers);
-    let mut groups = settings
-        .listen
-        .iter()
-        .map(|address| listener::bind(*address, settings.workers))
-        .collect::<Result<Vec<Group>, _>>()?;
+    let mut groups: Vec<Group> = Vec::new();
+    for address in &settings.listen {
+        let group = listener::bind(*address, settings.workers)
+            .map_err(|error| error.among(groups.iter().map(|group| group.address)))?;
+        groups.push(group);
+    }
     let addresses = groups.iter().map(|group| group.address).collect();
     let mut sockets: Vec<Vec<OwnedFd>> = (0..settings.workers)
         .map(|_| groups.iter_mut().filter_map(|group| group.sockets.pop()).collect())
@@ -159,7 +161,8 @@ impl Server {
             let ended = worker
                 .thread
                 .join()
-                .unwrap_or_else(|_| Err(io::Error::other("a worker panicked; please report it")));
+                .unwrap_or_else(|_| Err(io::Error::other("it panicked; please report it")))
+                .map_err(|error| failure::at(&format!("worker {number}"), &error));
             if ended.is_err() && result.is_ok() {
                 stopper.stop();
                 result = ended;

@@ -22,11 +22,25 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listen(error) => error.fmt(f),
-            Self::Driver(error) => error.fmt(f),
-            Self::Thread(error) => write!(
+            Self::Driver(error) => write!(
                 f,
-                "cannot start a thread: {error}; raise the limit of processes with `ulimit -u`"
+                "the driver of a worker does not open: {error}; `ringd doctor` tests each driver"
             ),
+            Self::Thread(error) => match error.raw_os_error() {
+                Some(libc::EPERM | libc::EACCES | libc::ENOSYS) => write!(
+                    f,
+                    "cannot start a thread: clone(2): {error}; a seccomp filter or a security \
+                     module denies it: allow clone(2) and clone3(2)"
+                ),
+                Some(libc::ENOMEM) => {
+                    write!(f, "cannot start a thread: {error}; free memory, or use fewer workers")
+                }
+                _ => write!(
+                    f,
+                    "cannot start a thread: {error}; raise the limit of processes (`ulimit -u`, \
+                     pids.max of the control group), or use fewer workers"
+                ),
+            },
             Self::Worker => {
                 f.write_str("a worker panicked while it was starting; please report it")
             }

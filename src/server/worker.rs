@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use super::chain_pool::ChainPool;
 use super::connection::Connection;
 use super::env::{Env, Timeouts, tag};
+use super::failure;
 use super::mailbox::{Mailbox, Message};
 use super::monitor::{Published, WorkerStats};
 use super::timers::{TICK, Tick, Wheel};
@@ -32,6 +33,9 @@ const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 /// A hundred years: forever, without an overflow of an [`Instant`].
 const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// The failed step in the error of a worker whose driver fails.
+const WAIT: &str = "waiting for completions";
 
 /// Describes a token of a worker in a trace.
 pub(super) fn name(token: Token) -> String {
@@ -187,7 +191,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
             timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
         }
         let mut batch = std::mem::take(&mut self.batch);
-        self.driver.wait(timeout, &mut batch)?;
+        self.driver.wait(timeout, &mut batch).map_err(|error| failure::at(WAIT, &error))?;
         self.now = self.driver.now();
         let mut due = std::mem::take(&mut self.due);
         self.tick = self.wheel.advance(self.now.instant, &mut due);
@@ -335,7 +339,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
             Err(error) if crate::driver::is_cancelled(&error) => Ok(()),
             // The listener is being closed anyway. Connections accepted before are served.
             Err(_) if self.listeners[listener].closing => Ok(()),
-            Err(error) => Err(error),
+            Err(error) => Err(failure::at("accept(2) on a listener", &error)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! `ringd bench` from its command line to its results, on every driver. The values are not
 //! checked, only that the server answered.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::process::{Server, end_of, kinds, ringd};
 use ringd::driver::DriverKind;
@@ -125,4 +125,21 @@ fn incomparable_servers_are_reported_with_a_remedy() {
         assert_eq!((end.code, end.output.as_str()), (Some(1), ""), "{arguments:?}: {end:?}");
         assert!(end.errors.contains(says), "{arguments:?}: {}", end.errors);
     }
+}
+
+/// A terminal sends SIGINT to all processes of a command, also to the server under test.
+#[test]
+fn an_interrupt_ends_a_run_after_its_trial() {
+    use std::os::unix::process::CommandExt;
+    let mut command = quick(&["--driver", "epoll", "--size", "1K", "--time", "9s"]);
+    let child = command.process_group(0);
+    let child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let group = i32::try_from(child.id()).unwrap();
+    let group = rustix::process::Pid::from_raw(group).unwrap();
+    rustix::process::kill_process_group(group, rustix::process::Signal::INT).unwrap();
+    let end = child.wait_with_output().unwrap();
+    let errors = String::from_utf8(end.stderr).unwrap();
+    assert_eq!(end.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("interrupted") && errors.lines().count() == 1, "{errors}");
 }

@@ -6,6 +6,7 @@ mod jail;
 mod process;
 
 mod bench;
+mod causes;
 mod cli;
 mod connect;
 mod doctor;
@@ -13,6 +14,8 @@ mod limits;
 mod sandbox;
 mod scale;
 mod scarce;
+mod signals;
 mod statistics;
 mod stopping;
 mod trace;
+mod unread;

@@ -147,3 +147,24 @@ pub(crate) fn the_last_answer_survives_a_request_behind_it(kind: DriverKind) {
     client.read_exact(left);
     fixture.join().unwrap();
 }
+
+/// Requests that stall in their head or in their body are over when idle connections are, long
+/// before the drain timeout.
+pub(crate) fn stalled_requests_do_not_hold_the_drain(kind: DriverKind) {
+    let fixture = Fixture::start_with(kind, |setup| {
+        setup.server.drain_timeout = Duration::from_secs(60);
+    });
+    let mut head = fixture.connect();
+    head.send("GET /small.txt HTTP/1.1\r\nHo");
+    let mut body = fixture.connect();
+    body.send("GET /small.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhalf");
+    fixture.wait_for_connections(2);
+    let begun = Instant::now();
+    stop(&fixture);
+    assert_eq!(head.read_response().status, 408);
+    head.expect_close();
+    body.read_response().expect_ok(&content(20));
+    body.expect_close();
+    fixture.join().unwrap();
+    assert!(begun.elapsed() < WAIT_MAX, "after {:?}", begun.elapsed());
+}

@@ -60,6 +60,7 @@ macro_rules! every_driver {
                     a_page_may_be_evicted_while_its_answer_waits;
                 large: more_than_four_gibibytes_arrive;
                 drain: timeouts_may_be_endless, requests_in_progress_are_finished,
+                    stalled_requests_do_not_hold_the_drain,
                     a_late_request_is_answered_with_close,
                     an_idle_connection_is_given_time, the_listener_refuses,
                     a_stuck_client_does_not_prevent_the_end,

@@ -1,8 +1,14 @@
 //! Pipelined requests: the answers are complete and in order, for slow clients as well.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use fastrand::Rng;
 use ringd::driver::DriverKind;
 
+use crate::common::eventually;
+use crate::hostile::sparse;
 use crate::support::client::Client;
 use crate::support::fixture::Fixture;
 use crate::support::root::{self, content};
@@ -139,19 +145,38 @@ pub(crate) fn a_close_among_requests_ends_the_rest(kind: DriverKind) {
     fixture.finish();
 }
 
-/// The receive has to pause, and to continue.
+/// A client that does not read its answers is not read either: its requests wait in its own
+/// kernel, not in the memory of the server.
 pub(crate) fn more_requests_than_the_inbox_holds(kind: DriverKind) {
-    const REQUESTS: usize = 20_000;
+    const REQUESTS: usize = 8_000;
+    // More than the buffers of both sockets hold, so the server waits for the client.
+    const LENGTH: usize = 48 << 20;
     let fixture = Fixture::start(kind);
+    sparse(&fixture.path("long.bin"), LENGTH as u64);
     let mut client = Client::connect_narrow(fixture.address());
     let mut twin = client.twin();
+    let written = Arc::new(AtomicUsize::new(0));
+    let its_written = Arc::clone(&written);
     let writer = std::thread::spawn(move || {
-        twin.send("GET /large.bin HTTP/1.1\r\nHost: h\r\n\r\n");
-        let request = "GET /small.txt HTTP/1.1\r\nHost: h\r\n\r\n";
-        twin.send(request.repeat(REQUESTS));
+        twin.send("GET /long.bin HTTP/1.1\r\nHost: h\r\n\r\n");
+        // In all, several times as much as the buffers of both sockets may grow to.
+        let padding = "p".repeat(6000);
+        let request = format!("GET /small.txt HTTP/1.1\r\nHost: h\r\nX: {padding}\r\n\r\n");
+        for _ in 0..REQUESTS {
+            twin.send(&request);
+            its_written.fetch_add(1, Ordering::SeqCst);
+        }
         twin.half_close();
     });
-    client.read_response().expect_ok(&content(1024 * 1024));
+    let mut before = usize::MAX;
+    eventually("the client cannot send more, or has sent everything", || {
+        std::thread::sleep(Duration::from_millis(300));
+        let now = written.load(Ordering::SeqCst);
+        std::mem::replace(&mut before, now) == now
+    });
+    assert!(before < REQUESTS, "the server has taken all requests");
+    assert_eq!(client.read_head().status, 200);
+    assert_eq!(client.read_exact(LENGTH).len(), LENGTH);
     for _ in 0..REQUESTS {
         client.read_response().expect_ok(&content(20));
     }

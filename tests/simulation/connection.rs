@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringd::ask::{Ask, AskId, Reply};
-use ringd::driver::sim::{Faults, Peer, Sim};
-use ringd::driver::{Chain, Job, Limits, Now};
+use ringd::driver::sim::{Dialer, Faults, Peer, Sim};
+use ringd::driver::{Chain, Driver, Job, Limits, Now};
 use ringd::server::Published;
 use ringd::server::mailbox::Mailbox;
 use ringd::server::worker::{Worker, WorkerSettings};
@@ -17,9 +17,15 @@ use ringd::session::{ConnectionInfo, Context, Inbox, ReceiveTimeout, Sent, Sessi
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(7);
 
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// More than a socket buffers.
+const BIG: usize = 1 << 20;
+
 /// Does what the letters of its input say, and writes each as a capital when it is done.
 #[derive(Debug, Default)]
 struct Actor {
+    drained: bool,
     waits: bool,
     done: Vec<u8>,
     deadline: Option<Instant>,
@@ -67,8 +73,14 @@ impl Session for Actor {
     ) -> Step {
         out.copy(&std::mem::take(&mut self.done));
         while let (false, Some(letter)) = (self.waits, inbox.bytes().first()) {
-            if *letter == b'x' {
-                return Step::Abort;
+            match letter {
+                b'x' => return Step::Abort,
+                // Incomplete until the full stop: the session takes nothing.
+                b'h' => match inbox.bytes().iter().position(|byte| *byte == b'.') {
+                    Some(end) => inbox.take(end),
+                    None => return Step::Receive(ReceiveTimeout::Header),
+                },
+                _ => {}
             }
             inbox.take(1);
             match letter {
@@ -76,6 +88,20 @@ impl Session for Actor {
                 b's' => {
                     cx.shared.waiter = Some(cx.waiter(AskId(2)));
                     cx.shared.tasks.push(Task::Ask(AskId(3), job()));
+                }
+                // Waits for a reply that never comes.
+                b'w' => {}
+                b'b' => {
+                    out.share(&vec![b'B'; BIG].into());
+                    continue;
+                }
+                b'l' => {
+                    out.copy(b"L");
+                    return Step::Finish { linger: true };
+                }
+                b'q' => {
+                    out.copy(if self.drained { b"Q" } else { b"-" });
+                    continue;
                 }
                 b'd' => self.deadline = Some(cx.now.instant + SEND_TIMEOUT),
                 b'a' => {
@@ -129,13 +155,18 @@ impl Session for Actor {
         }
     }
 
-    fn drain(&mut self) {}
+    fn drain(&mut self) {
+        self.drained = true;
+    }
 }
 
 /// A worker with one connection, in virtual time.
 struct World {
     worker: Worker<Sim, Actor>,
     peer: Peer,
+    dialer: Dialer,
+    mailbox: Arc<Mailbox<()>>,
+    published: Arc<Published>,
 }
 
 impl World {
@@ -148,15 +179,15 @@ impl World {
             header_timeout: IDLE_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
             send_timeout: SEND_TIMEOUT,
-            drain_timeout: Duration::from_secs(1),
+            drain_timeout: DRAIN_TIMEOUT,
         };
         let (mailbox, published) = (Arc::new(Mailbox::default()), Arc::default());
         let published: Arc<Published> = published;
-        let worker =
-            Worker::new(sim, vec![listener], Clerk::default(), settings, mailbox, published);
+        let (mail, stats) = (Arc::clone(&mailbox), Arc::clone(&published));
+        let worker = Worker::new(sim, vec![listener], Clerk::default(), settings, mail, stats);
         let mut peer = dialer.dial().unwrap();
         peer.set_nonblocking(true);
-        let mut world = Self { worker, peer };
+        let mut world = Self { worker, peer, dialer, mailbox, published };
         world.turns(3);
         world
     }
@@ -173,6 +204,20 @@ impl World {
 
     fn say(&mut self, words: &[u8]) {
         self.peer.write_all(words).unwrap();
+    }
+
+    /// Asks the worker to drain.
+    fn drain(&mut self) {
+        self.mailbox.push_drain();
+        self.worker.driver_mut().waker().wake();
+    }
+
+    /// Lets time pass in small steps, as on a machine that is not stopped.
+    fn live(&mut self, time: Duration) {
+        for _ in 0..time.as_millis() / 50 {
+            self.pass(Duration::from_millis(49));
+            self.turns(1);
+        }
     }
 
     fn pass(&mut self, time: Duration) {
@@ -267,18 +312,19 @@ fn a_session_that_aborts_may_leave_input() {
 #[test]
 fn a_full_inbox_pauses_and_goes_on() {
     let mut world = World::new();
-    let flood = vec![b'z'; 300_000];
+    // Much more than the inbox and the buffers of both sockets hold.
+    let flood = vec![b'z'; 2_000_000];
     world.say(b"d");
-    let mut said = 0;
-    while said < flood.len() {
+    let (mut said, mut refused) = (0, 0);
+    while said < flood.len() && refused < 100 {
         match world.peer.write(&flood[said..]) {
-            Ok(count) => said += count,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Ok(count) => (said, refused) = (said + count, 0),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => refused += 1,
             Err(error) => panic!("{error}"),
         }
         world.turns(1);
     }
-    assert!(said > 64 * 1024, "{said} bytes");
+    assert!((64 * 1024..1_000_000).contains(&said), "{said} bytes");
     world.turns(50);
     world.pass(SEND_TIMEOUT + Duration::from_millis(200));
     let mut heard = Vec::new();
@@ -288,4 +334,110 @@ fn a_full_inbox_pauses_and_goes_on() {
     }
     assert_eq!(heard.len(), said + 1);
     assert!(heard.starts_with(b"D") && heard[1..].iter().all(|letter| *letter == b'Z'));
+}
+
+#[test]
+fn a_session_that_waits_in_vain_is_reset() {
+    let mut world = World::new();
+    world.say(b"w");
+    world.live(SEND_TIMEOUT - Duration::from_millis(500));
+    assert_eq!(world.heard().as_deref(), Some(&b""[..]));
+    world.live(Duration::from_secs(1));
+    assert_eq!(world.heard(), None);
+}
+
+/// A peer that reads slowly makes progress; one that does not read makes none.
+#[test]
+fn only_a_peer_that_does_not_read_is_cut_off() {
+    let mut world = World::new();
+    world.say(b"b");
+    let mut piece = [0; 1000];
+    for _ in 0..4 * SEND_TIMEOUT.as_secs() {
+        world.live(Duration::from_secs(1));
+        assert_eq!(world.peer.read(&mut piece).unwrap(), piece.len());
+        // After a reset, the peer could still read what it had received before.
+        assert_eq!(world.published.worker_stats().connections, 1);
+    }
+    world.live(SEND_TIMEOUT + SEND_TIMEOUT / 2);
+    assert_eq!(world.heard(), None);
+}
+
+/// A session has finished, and its peer sends on and on.
+#[test]
+fn a_flood_while_lingering_is_cut_off() {
+    let mut world = World::new();
+    world.say(b"l");
+    world.turns(8);
+    assert_eq!(world.heard().as_deref(), Some(&b"L."[..]));
+    let mut said = 0;
+    let broken = (0..500).any(|_| {
+        world.turns(1);
+        match world.peer.write(&[b'z'; 4096]) {
+            Ok(count) => said += count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => return true,
+        }
+        false
+    });
+    assert!(broken, "{said} bytes were taken");
+    assert!(said < 512 * 1024, "{said} bytes were taken");
+}
+
+/// The server is full, so a connection waits in the queue until another one ends.
+#[test]
+fn a_connection_accepted_during_a_drain_is_told() {
+    let mut world = World::new();
+    let mut others: Vec<Peer> = (1..4).map(|_| world.dialer.dial().unwrap()).collect();
+    world.turns(8);
+    let mut late = world.dialer.dial().unwrap();
+    late.set_nonblocking(true);
+    world.drain();
+    world.turns(8);
+    others.pop();
+    world.turns(8);
+    for peer in [&mut late, &mut world.peer] {
+        peer.write_all(b"q").unwrap();
+    }
+    world.turns(8);
+    for peer in [&mut late, &mut world.peer] {
+        let mut heard = [0];
+        assert_eq!((peer.read(&mut heard).unwrap(), &heard), (1, b"Q"));
+    }
+}
+
+/// During a drain, a request that arrives steadily may take as long as its timeout allows.
+#[test]
+fn a_request_that_arrives_steadily_is_finished_during_a_drain() {
+    let mut world = World::new();
+    world.say(b"h");
+    world.turns(4);
+    world.drain();
+    for _ in 0..6 {
+        world.live(Duration::from_millis(800));
+        assert_eq!(world.heard().as_deref(), Some(&b""[..]));
+        world.say(b"h");
+    }
+    world.say(b".q");
+    world.hears(b"HQ");
+}
+
+/// A request that stalls does not hold a drain, whether it began before or during it.
+#[test]
+fn a_request_that_stalls_does_not_hold_a_drain() {
+    for begun in [true, false] {
+        let mut world = World::new();
+        if begun {
+            world.say(b"h");
+            world.turns(4);
+        }
+        world.drain();
+        world.live(Duration::from_millis(500));
+        if !begun {
+            world.say(b"h");
+        }
+        world.live(Duration::from_millis(2000));
+        assert_eq!(world.heard().as_deref(), Some(&b"."[..]), "begun before: {begun}");
+        world.turns(8);
+        assert!(world.worker.is_done());
+    }
 }

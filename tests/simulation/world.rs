@@ -13,7 +13,7 @@ use ringd::server::worker::{Worker, WorkerSettings};
 use ringd::service::Service;
 use ringd::session::Session;
 
-use crate::client::{Client, Ending};
+use crate::client::{Client, Ending, Leaving};
 
 /// A bound on the turns of a world, and below on its virtual time.
 const TURNS_MAX: u64 = 3_000_000;
@@ -71,6 +71,36 @@ impl Conditions {
     pub(crate) fn shortest_timeout(&self) -> Duration {
         let WorkerSettings { header_timeout, idle_timeout, send_timeout, .. } = self.settings;
         header_timeout.min(idle_timeout).min(send_timeout)
+    }
+}
+
+/// The bounds of a drain, besides its timeout: how long the last closes may take, and, if no client
+/// is left, how long idle connections and lingering ones are kept.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+const REST_MAX: Duration = Duration::from_secs(4);
+
+/// A client whose connection moves no byte for this time is stuck. In a patient world, the timeouts
+/// of the server are much longer, so they do not hide it.
+const STUCK_AFTER: Duration = Duration::from_secs(300);
+
+impl Conditions {
+    /// A drain ends with its timeout, and sooner if all clients have left.
+    fn judge_drain(&self, took: Duration, served: bool) {
+        let timeout = self.settings.drain_timeout;
+        let bound = if served { timeout.min(REST_MAX) } else { timeout };
+        let bound = bound + CLOSE_WAIT + self.slack();
+        assert!(took <= bound, "a drain took {took:?}, and may take {bound:?}");
+    }
+
+    /// A client that was accepted and does all that it can gets its answers without long pauses.
+    fn judge_progress(&self, client: &Client, now: Duration) {
+        // Others wait for the server to close, or in its queue.
+        let wants = matches!(client.leaving, Leaving::HalfClose | Leaving::CloseWhenServed);
+        let accepted = !client.received.is_empty();
+        if self.patient && wants && accepted && client.ending.is_none() {
+            let pause = now - client.sent_at.max(client.heard_at);
+            assert!(pause < STUCK_AFTER + self.slack(), "stuck for {pause:?}: {client:?}");
+        }
     }
 }
 
@@ -184,12 +214,13 @@ pub(crate) fn play<S: Scene>(
     let mut drain_at =
         if *early_drain { Duration::from_micros(random.u64(..400_000)) } else { Duration::MAX };
     let mut disturb_at = Duration::ZERO;
-    let mut draining = false;
+    let mut drained_at = None;
     while !worker.is_done() {
         let now = worker.driver_mut().elapsed();
         assert!(now < TIME_MAX && run.turns < TURNS_MAX, "the world does not end");
         for client in 0..scene.clients().len() {
             if scene.clients()[client].next <= now {
+                conditions.judge_progress(&scene.clients()[client], now);
                 scene.act(&mut random, client, now, &dialer);
             }
         }
@@ -197,8 +228,8 @@ pub(crate) fn play<S: Scene>(
             disturb_at = scene.disturb(&mut random, now, &machine);
         }
         let served = scene.clients().iter().all(|client| client.ending.is_some());
-        if !draining && (served || drain_at <= now) {
-            (draining, drain_at) = (true, Duration::MAX);
+        if drained_at.is_none() && (served || drain_at <= now) {
+            (drained_at, drain_at) = (Some((now, served)), Duration::MAX);
             mailbox.push_drain();
             worker.driver_mut().waker().wake();
         }
@@ -211,6 +242,8 @@ pub(crate) fn play<S: Scene>(
         assert!(memory <= S::MEMORY_MAX, "a connection uses {memory} bytes");
         run.turns += 1;
     }
+    let (begun, served) = drained_at.expect("only a drain ends a worker");
+    conditions.judge_drain(worker.driver_mut().elapsed() - begun, served);
     finish(worker, &published, faults.late > 0, &mut run);
     assert_eq!(machine.open_count(), 0, "files are left open");
     for client in scene.clients().iter_mut().filter(|client| client.ending.is_none()) {

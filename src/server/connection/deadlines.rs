@@ -21,7 +21,7 @@ impl<S: Session> Connection<S> {
             // checked.
             self.settle(env);
         }
-        if self.state != State::Closing && self.phase_ends <= env.tick {
+        if self.state != State::Closing && self.phase_deadline(env) <= env.tick {
             self.phase_expired(env);
         }
         self.settle(env);
@@ -67,7 +67,6 @@ impl<S: Session> Connection<S> {
         let timeouts = env.timeouts;
         self.phase_ends = env.tick
             + match phase {
-                Phase::Receiving(ReceiveTimeout::KeepAlive) if self.draining => timeouts.drain_idle,
                 Phase::Receiving(ReceiveTimeout::KeepAlive) => timeouts.idle,
                 Phase::Receiving(ReceiveTimeout::Header | ReceiveTimeout::Body) => timeouts.header,
                 Phase::Sending => timeouts.send.div_ceil(SEND_CHECKS),
@@ -77,13 +76,32 @@ impl<S: Session> Connection<S> {
             };
     }
 
-    /// Sets the time of the next call of [`Connection::expired`].
-    pub(super) fn set_deadline<D: Driver>(&mut self, env: &Env<'_, D, S>) {
-        self.deadline = match self.session.deadline() {
-            Some(deadline) if self.state == State::Open => {
-                self.phase_ends.min(env.wheel.tick_at(deadline))
+    /// Notes that input has come, which matters to a draining connection.
+    pub(super) fn heard<D: Driver>(&mut self, env: &Env<'_, D, S>) {
+        if matches!(self.phase, Phase::Receiving(_)) {
+            self.progressed = env.tick;
+        }
+    }
+
+    /// When the phase ends. During a drain, a peer that sends nothing for a while ends it sooner:
+    /// a request that arrives steadily may finish, and one that stalls does not hold the drain.
+    fn phase_deadline<D: Driver>(&self, env: &Env<'_, D, S>) -> Tick {
+        match self.phase {
+            Phase::Receiving(_) if self.draining => {
+                self.phase_ends.min(self.progressed + env.timeouts.drain_idle)
             }
             _ => self.phase_ends,
+        }
+    }
+
+    /// Sets the time of the next call of [`Connection::expired`].
+    pub(super) fn set_deadline<D: Driver>(&mut self, env: &Env<'_, D, S>) {
+        let phase_deadline = self.phase_deadline(env);
+        self.deadline = match self.session.deadline() {
+            Some(deadline) if self.state == State::Open => {
+                phase_deadline.min(env.wheel.tick_at(deadline))
+            }
+            _ => phase_deadline,
         };
     }
 }

@@ -3,8 +3,9 @@
 use std::io;
 use std::time::Duration;
 
-use super::Worker;
+use super::{WAIT, Worker};
 use crate::driver::{Completion, Driver};
+use crate::server::failure;
 use crate::session::Session;
 
 /// Before deadlines expire, the worker waits this long for completions of events that were in time.
@@ -57,7 +58,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
         let until = self.driver.now().instant + LAST_WAIT;
         for _ in 0..EARLY_RETURNS_MAX {
             let left = until.saturating_duration_since(self.driver.now().instant);
-            self.driver.wait(Some(left), batch)?;
+            self.driver.wait(Some(left), batch).map_err(|error| failure::at(WAIT, &error))?;
             if !batch.is_empty() || left.is_zero() {
                 break;
             }

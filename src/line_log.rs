@@ -1,16 +1,18 @@
-//! The output of a trace: a bounded buffer, and a thread that writes it out.
+//! Lines for a reader who may not read: a bounded buffer, and a thread that writes it out.
 //!
-//! A driver must not wait for the reader of its trace: a pager that is left open would stop the
-//! server. So appending never blocks. If the reader is too slow, the buffer fills up, and lines
-//! that do not fit are counted instead. If the reader is gone, all lines are discarded.
+//! A server must not wait for whoever reads its trace or its messages: a pager that is left open
+//! would stop it. So appending never blocks. If the reader is too slow, the buffer fills up, and
+//! lines that do not fit are counted instead; a line with their number follows as soon as there is
+//! room. If the reader is gone, all lines are discarded.
+//!
+//! A thread is needed because a descriptor from outside cannot be made non-blocking: `O_NONBLOCK`
+//! belongs to the open file, which other processes share, and a terminal that is stopped blocks a
+//! write even after `poll(2)` has reported room.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
-
-/// The most bytes that wait to be written.
-const WAITING_MAX: usize = 1 << 20;
 
 /// Stack size of the thread, in bytes. What it writes is on the heap.
 const STACK_BYTES: usize = 256 * 1024;
@@ -18,9 +20,21 @@ const STACK_BYTES: usize = 256 * 1024;
 /// How long dropping a log waits for its reader.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
+/// What distinguishes one log from another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogSettings {
+    /// The name of the thread that writes.
+    pub(crate) thread: &'static str,
+    /// The beginning of a line that the log itself adds.
+    pub(crate) mark: &'static str,
+    /// The most bytes that wait to be written. The thread holds as many again while it writes.
+    pub(crate) waiting_max: usize,
+}
+
 /// A log; see the module documentation. Dropping it waits a moment for unwritten lines.
 #[derive(Debug)]
-pub(super) struct TraceLog {
+pub(crate) struct LineLog {
+    settings: LogSettings,
     shared: Arc<SharedLog>,
 }
 
@@ -33,6 +47,8 @@ struct SharedLog {
 #[derive(Debug, Default)]
 struct LogState {
     waiting: String,
+    /// Whether the thread is writing lines that it has taken from `waiting`.
+    writing: bool,
     /// Lines that did not fit since the last one that did.
     lost: usize,
     /// Whether nothing more will be appended.
@@ -41,48 +57,64 @@ struct LogState {
     ended: bool,
 }
 
-impl TraceLog {
+impl LineLog {
     /// Starts a thread that writes to `to`.
     ///
     /// # Errors
     ///
     /// If no thread can be started.
-    pub(super) fn new(to: impl Write + Send + 'static) -> io::Result<Self> {
-        Self::with_stack(to, STACK_BYTES)
+    pub(crate) fn new(settings: LogSettings, to: impl Write + Send + 'static) -> io::Result<Self> {
+        Self::with_stack(settings, to, STACK_BYTES)
     }
 
-    fn with_stack(to: impl Write + Send + 'static, stack_bytes: usize) -> io::Result<Self> {
+    fn with_stack(
+        settings: LogSettings,
+        to: impl Write + Send + 'static,
+        stack_bytes: usize,
+    ) -> io::Result<Self> {
         let shared = Arc::new(SharedLog::default());
         let its = Arc::clone(&shared);
         let write = move || {
             its.write_out(to);
-            its.lock().ended = true;
+            let mut state = its.lock();
+            (state.ended, state.writing) = (true, false);
             its.changed.notify_all();
         };
-        thread::Builder::new().name("trace".into()).stack_size(stack_bytes).spawn(write)?;
-        Ok(Self { shared })
+        let thread = thread::Builder::new().name(settings.thread.into()).stack_size(stack_bytes);
+        thread.spawn(write)?;
+        Ok(Self { settings, shared })
     }
 
     /// Appends whole lines.
-    pub(super) fn append(&self, lines: &str) {
+    pub(crate) fn append(&self, lines: &str) {
         let mut state = self.shared.lock();
         if state.ended || lines.is_empty() {
             return;
         }
-        if state.waiting.len() + lines.len() > WAITING_MAX {
+        if state.waiting.len() + lines.len() > self.settings.waiting_max {
             state.lost += lines.lines().count();
             return;
         }
-        state.write_loss();
+        state.write_loss(self.settings.mark);
         state.waiting.push_str(lines);
         self.shared.changed.notify_all();
     }
+
+    /// Waits until everything is written, at most for this time.
+    pub(crate) fn flush(&self, wait_max: Duration) {
+        let mut state = self.shared.lock();
+        state.write_loss(self.settings.mark);
+        self.shared.changed.notify_all();
+        let unwritten =
+            |state: &mut LogState| !state.ended && (state.writing || !state.waiting.is_empty());
+        drop(self.shared.changed.wait_timeout_while(state, wait_max, unwritten));
+    }
 }
 
-impl Drop for TraceLog {
+impl Drop for LineLog {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        state.write_loss();
+        state.write_loss(self.settings.mark);
         state.over = true;
         self.shared.changed.notify_all();
         let waited = self.shared.changed.wait_timeout_while(state, LAST_WAIT, |state| !state.ended);
@@ -91,10 +123,10 @@ impl Drop for TraceLog {
 }
 
 impl LogState {
-    fn write_loss(&mut self) {
+    fn write_loss(&mut self, mark: &str) {
         let lost = std::mem::take(&mut self.lost);
-        if lost > 0 {
-            self.waiting += &format!("# {lost} lines are missing: the reader was too slow\n");
+        if lost > 0 && !self.ended {
+            self.waiting += &format!("{mark}{lost} lines are missing: the reader was too slow\n");
         }
     }
 }
@@ -111,11 +143,14 @@ impl SharedLog {
                 return;
             }
             std::mem::swap(&mut writing, &mut state.waiting);
+            state.writing = true;
             drop(state);
             if to.write_all(writing.as_bytes()).and_then(|()| to.flush()).is_err() {
                 return;
             }
             writing.clear();
+            self.lock().writing = false;
+            self.changed.notify_all();
         }
     }
 
@@ -130,6 +165,11 @@ mod tests {
     use super::*;
     use std::sync::mpsc;
     use std::time::Instant;
+
+    const WAITING_MAX: usize = 1 << 20;
+
+    const SETTINGS: LogSettings =
+        LogSettings { thread: "log", mark: "# ", waiting_max: WAITING_MAX };
 
     /// A reader that accepts a write when the test allows it.
     struct Slow {
@@ -149,9 +189,9 @@ mod tests {
         }
     }
 
-    fn slow() -> (TraceLog, mpsc::Sender<()>, mpsc::Receiver<String>) {
+    fn slow() -> (LineLog, mpsc::Sender<()>, mpsc::Receiver<String>) {
         let ((allow, allowed), (written, writes)) = (mpsc::channel(), mpsc::channel());
-        (TraceLog::new(Slow { allowed, written }).unwrap(), allow, writes)
+        (LineLog::new(SETTINGS, Slow { allowed, written }).unwrap(), allow, writes)
     }
 
     #[test]
@@ -205,6 +245,17 @@ mod tests {
     #[test]
     fn without_a_thread_there_is_no_log() {
         // More than the address space holds.
-        assert!(TraceLog::with_stack(io::sink(), 1 << 47).is_err());
+        assert!(LineLog::with_stack(SETTINGS, io::sink(), 1 << 47).is_err());
+    }
+
+    #[test]
+    fn a_flush_waits_for_the_reader_and_not_forever() {
+        let (log, allow, writes) = slow();
+        log.append("a line\n");
+        log.flush(Duration::from_millis(20));
+        assert_eq!(writes.try_iter().count(), 0, "the reader has not read");
+        allow.send(()).unwrap();
+        log.flush(Duration::from_secs(10));
+        assert_eq!(writes.try_iter().collect::<String>(), "a line\n");
     }
 }

@@ -1,0 +1,142 @@
+//! Opens the root of `ringd serve`, and explains why a directory cannot be served.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
+use super::CommandError;
+use crate::driver::{File, FileKind, Links, calls};
+
+/// All commands, also the hidden one. If a root that does not exist has one of these names, the
+/// error explains where a command goes.
+pub(super) const COMMANDS: &[&str] = &[
+    "serve",
+    "echo",
+    "doctor",
+    #[cfg(feature = "bench")]
+    "bench",
+    #[cfg(feature = "bench")]
+    "bench-server",
+    "connect",
+];
+
+/// The first version of Linux that has `openat2(2)`.
+const OPENAT2_SINCE: (u32, u32) = (5, 6);
+
+/// Opens the root, and checks that `openat2(2)` works on it.
+pub(super) fn open_root(path: &Path, links: Links) -> Result<Arc<File>, CommandError> {
+    let failed = |reason: &str| {
+        let path = path.display();
+        CommandError(format!("cannot serve {path}: {reason}"))
+    };
+    let root = File::open_root(path, links).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound if let Ok(target) = path.read_link() => {
+            let target = target.display();
+            failed(&format!("it is a link to {target}, which does not exist; correct the link"))
+        }
+        io::ErrorKind::NotFound if is_command(path) => failed(
+            "there is no such directory; if you meant the command, a command comes before \
+                    its options",
+        ),
+        io::ErrorKind::NotFound => {
+            failed("there is no such directory; name the one to serve, as in `ringd DIRECTORY`")
+        }
+        io::ErrorKind::PermissionDenied => failed(&denied(path, &error)),
+        _ => failed(&format!("{error}; check the directory")),
+    })?;
+    if root.metadata().kind != FileKind::Directory {
+        return Err(failed("it is not a directory; name the directory that the file is in"));
+    }
+    match File::open_beneath(&root, c".") {
+        Ok(_) => Ok(Arc::new(root)),
+        Err(error) => Err(failed(&without_openat2(path, &error))),
+    }
+}
+
+/// Explains why the root may not be opened: names the directory that is closed.
+fn denied(root: &Path, error: &io::Error) -> String {
+    let closed = closed_directory(root);
+    match (error.raw_os_error(), closed) {
+        (Some(libc::EACCES), Some(closed)) if closed == root => {
+            "permission denied; make the directory readable for the user of ringd, as with `chmod \
+             o+rx`"
+                .to_owned()
+        }
+        (Some(libc::EACCES), Some(closed)) => {
+            let closed = closed.display();
+            format!(
+                "permission denied, because the user of ringd may not search {closed}; allow it, \
+                 as with `chmod o+x {closed}`"
+            )
+        }
+        _ => format!(
+            "open(2): {error}; the permissions of the directories allow it, so a security module \
+             or a sandbox denies it: look for the rule with `journalctl -k --grep 'avc|apparmor'`"
+        ),
+    }
+}
+
+/// The first directory on the way to the root, or the root itself, that permissions close.
+fn closed_directory(root: &Path) -> Option<PathBuf> {
+    let absolute = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+    let mut above: Vec<&Path> = absolute.ancestors().skip(1).collect();
+    above.reverse();
+    let is_closed = |path: &Path, wanted| access(path, wanted) == Err(Errno::ACCESS);
+    match above.into_iter().find(|path| is_closed(path, Access::EXEC_OK)) {
+        Some(closed) => Some(closed.to_owned()),
+        None => is_closed(root, Access::READ_OK | Access::EXEC_OK).then(|| root.to_owned()),
+    }
+}
+
+/// Explains why `openat2(2)` fails on the root.
+fn without_openat2(root: &Path, error: &io::Error) -> String {
+    if error.raw_os_error() == Some(libc::EACCES) && closed_directory(root).is_some() {
+        return denied(root, error);
+    }
+    let release = calls::kernel_release().unwrap_or_default();
+    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    let version = match (parts.next(), parts.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => Some((major, minor)),
+        _ => None,
+    };
+    let has_it = version.is_some_and(|version| version >= OPENAT2_SINCE);
+    match Errno::from_io_error(error) {
+        Some(Errno::NOSYS) if !has_it => {
+            "the kernel does not have openat2(2); Linux 5.6 or newer is needed".to_owned()
+        }
+        // Permissions are not the cause: they allow open(2), and are checked above.
+        Some(Errno::NOSYS | Errno::PERM | Errno::ACCESS) => format!(
+            "openat2(2): {error}; a seccomp filter denies the call; allow it in the profile of the \
+             container or in the SystemCallFilter of the unit"
+        ),
+        _ => format!("openat2(2): {error}; check the directory"),
+    }
+}
+
+/// Whether a root that does not exist is likely meant as a command.
+fn is_command(root: &Path) -> bool {
+    root.to_str().is_some_and(|root| COMMANDS.contains(&root))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_of_an_unusable_root_names_cause_and_remedy() {
+        let missing =
+            open_root(Path::new("/no/such/directory"), Links::Beneath).unwrap_err().to_string();
+        assert!(missing.contains("no such directory") && missing.contains("ringd DIRECTORY"));
+        let file = open_root(Path::new("Cargo.toml"), Links::Beneath).unwrap_err().to_string();
+        assert!(file.contains("not a directory"), "{file}");
+    }
+
+    #[test]
+    fn the_error_of_a_command_after_options_says_where_it_goes() {
+        let command = open_root(Path::new("echo"), Links::Beneath).unwrap_err().to_string();
+        assert!(command.contains("before its options"), "{command}");
+    }
+}
