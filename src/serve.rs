@@ -37,10 +37,11 @@ use crate::driver::DriverSelection;
 use crate::echo::Echo;
 use crate::http::site::{CacheStats, PublishedCacheStats};
 use crate::http::{Http, SiteSettings, Sites};
-use crate::server::{self, Server, ServerSettings, StartError};
+use crate::server::{self, INBOX_MAX, Server, ServerSettings, StartError};
 
-/// A running file server.
+/// A running file server. Dropping this value does not stop the server; [`Server::stop`] does.
 #[derive(Debug)]
+#[must_use]
 pub struct HttpServer {
     /// The server.
     pub server: Server,
@@ -65,12 +66,18 @@ impl CacheMonitor {
 ///
 /// # Errors
 ///
-/// As for [`server::start`].
+/// As for [`server::start`], and when a setting of the site is out of range.
 pub fn http(
     settings: &ServerSettings,
     site: SiteSettings,
     selection: DriverSelection,
 ) -> Result<HttpServer, StartError> {
+    if site.lookups_max == 0 {
+        return Err(StartError::Settings("a site has at least one lookup at a time"));
+    }
+    if site.limits.head_bytes_max > INBOX_MAX {
+        return Err(StartError::Settings("a request head has at most 32 KiB"));
+    }
     let workers: Vec<Arc<PublishedCacheStats>> =
         (0..settings.workers).map(|_| Arc::default()).collect();
     let caches = CacheMonitor { workers };

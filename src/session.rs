@@ -40,6 +40,9 @@ pub trait Session: Sized {
 
     /// Takes complete messages from `inbox`, writes answers to `out`, and returns the next step.
     ///
+    /// A message must be shorter than [`INBOX_MAX`](crate::server::INBOX_MAX): there, receiving
+    /// pauses until the session takes bytes.
+    ///
     /// Input also arrives while earlier output is being sent; [`Context::sending`] is set then.
     /// `out` holds the output that is queued behind that send, so it is empty unless
     /// [`Context::sending`] is set. A session that must not write before everything is sent returns

@@ -9,7 +9,7 @@ use clap::{Args, value_parser};
 use super::CommandError;
 use super::value::{DriverName, address, positive_time, time};
 use crate::driver::{DriverSelection, Limits, Tracer};
-use crate::server::ServerSettings;
+use crate::server::{CONNECTIONS_MAX, ServerSettings, WORKERS_MAX};
 
 /// The heading of the limits and timeouts in the help.
 pub(super) const BOUNDS: &str = "Bounds";
@@ -27,7 +27,12 @@ pub struct ServerArgs {
     pub driver: DriverName,
 
     /// Number of worker threads [default: one per usable CPU]
-    #[arg(short, long, value_name = "COUNT", value_parser = value_parser!(u16).range(1..=1024))]
+    #[arg(
+        short,
+        long,
+        value_name = "COUNT",
+        value_parser = value_parser!(u16).range(1..=WORKERS_MAX as i64)
+    )]
     pub workers: Option<u16>,
 
     /// Log each operation of the driver and its result on standard error
@@ -40,7 +45,7 @@ pub struct ServerArgs {
     #[arg(
         long,
         value_name = "COUNT",
-        value_parser = value_parser!(u32).range(1..=16_000_000),
+        value_parser = value_parser!(u32).range(1..=i64::from(CONNECTIONS_MAX)),
         help_heading = BOUNDS
     )]
     pub max_connections: Option<u32>,

@@ -328,6 +328,10 @@ impl<S: Session> Connection<S> {
         #[cfg(any(test, feature = "simulation"))]
         (self.sent_memory = 0);
         let report = Sent { bytes: chain.sent(), complete: sent.is_ok() };
+        if report.complete {
+            // The kernel took it all, which is progress even if it does not say what the peer has.
+            self.progressed = env.tick;
+        }
         self.session.sent(&mut env.session(self.queued.is_some()), report);
         env.chains.put(chain);
         if self.state == State::Closing {

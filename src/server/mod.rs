@@ -37,7 +37,7 @@ use listener::Group;
 pub use connection::{INBOX_MAX, INBOX_MEMORY_MAX};
 pub use launch::Seat;
 pub use monitor::{Monitor, Published, WorkerStats};
-pub use settings::ServerSettings;
+pub use settings::{CONNECTIONS_MAX, ServerSettings, WORKERS_MAX};
 pub use start_error::StartError;
 
 /// A running server. Dropping this value does not stop the server; [`Server::stop`] does.
@@ -56,7 +56,8 @@ pub struct Server {
 ///
 /// # Errors
 ///
-/// When an address cannot be bound, or when the driver does not open and there is no other one.
+/// When a setting is out of range, when an address cannot be bound, when the driver does not open
+/// and there is no other one, or when a worker's thread cannot be started.
 pub fn start<S: Session + 'static>(
     settings: &ServerSettings,
     selection: DriverSelection,
@@ -84,6 +85,7 @@ fn start_with<S: Session + 'static, C: Dispatch>(
     selection: DriverSelection,
     shared: impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static,
 ) -> Result<Server, StartError> {
+    settings.check()?;
     launch::make_room_for_descriptors(settings.connections_max, settings.workers);
     let mut groups: Vec<Group> = Vec::new();
     for address in &settings.listen {

@@ -5,16 +5,27 @@ use std::num::NonZero;
 use std::thread;
 use std::time::Duration;
 
+use super::start_error::StartError;
 use crate::driver::{Limits, Tracer};
+
+/// The most workers.
+pub const WORKERS_MAX: usize = 1024;
+
+/// The most connections. Each has a descriptor and a place in a table, and both have limits.
+pub const CONNECTIONS_MAX: u32 = 16_000_000;
+
+/// The most receive buffers of a driver (`io_uring_register_buf_ring(3)`).
+const BUFFERS_MAX: u16 = 32_768;
 
 /// The settings of a server.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
-    /// Addresses to listen on; at least one.
+    /// Addresses to listen on, at least one.
     pub listen: Vec<SocketAddr>,
-    /// The number of workers; at least one.
+    /// The number of workers, from 1 to [`WORKERS_MAX`].
     pub workers: usize,
-    /// Maximum number of concurrent connections of all workers together.
+    /// Maximum number of concurrent connections of all workers together, from 1 to
+    /// [`CONNECTIONS_MAX`].
     pub connections_max: u32,
     /// How long a request may take to arrive, counted from its first byte; for the first request,
     /// from the start of the connection.
@@ -45,6 +56,57 @@ impl Default for ServerSettings {
             drain_timeout: Duration::from_secs(10),
             limits: Limits::default(),
             trace: None,
+        }
+    }
+}
+
+impl ServerSettings {
+    /// Checks the ranges of the settings, before anything is opened.
+    pub(super) fn check(&self) -> Result<(), StartError> {
+        let limits = &self.limits;
+        let ranges = [
+            (!self.listen.is_empty(), "a server needs an address to listen on"),
+            ((1..=WORKERS_MAX).contains(&self.workers), "a server has from 1 to 1024 workers"),
+            (
+                (1..=CONNECTIONS_MAX).contains(&self.connections_max),
+                "a server has from 1 to 16,000,000 connections",
+            ),
+            (
+                limits.buffers.is_power_of_two() && limits.buffers <= BUFFERS_MAX,
+                "the number of receive buffers is a power of two, at most 32,768",
+            ),
+            (limits.buffer_bytes > 0, "a receive buffer has at least one byte"),
+            (limits.turn_bytes_max > 0, "an op moves at least one byte in a turn"),
+        ];
+        let wrong = ranges.into_iter().find(|(holds, _)| !holds);
+        wrong.map_or(Ok(()), |(_, reason)| Err(StartError::Settings(reason)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_out_of_range_are_refused() {
+        type Alter = fn(&mut ServerSettings);
+        let alterations: [(Alter, &str); 9] = [
+            (|settings| settings.listen.clear(), "address"),
+            (|settings| settings.workers = 0, "workers"),
+            (|settings| settings.workers = WORKERS_MAX + 1, "workers"),
+            (|settings| settings.connections_max = 0, "connections"),
+            (|settings| settings.connections_max = u32::MAX, "connections"),
+            (|settings| settings.limits.buffers = 1000, "power of two"),
+            (|settings| settings.limits.buffers = 0, "power of two"),
+            (|settings| settings.limits.buffer_bytes = 0, "buffer"),
+            (|settings| settings.limits.turn_bytes_max = 0, "turn"),
+        ];
+        assert!(ServerSettings::default().check().is_ok());
+        for (alter, word) in alterations {
+            let mut settings = ServerSettings::default();
+            alter(&mut settings);
+            let reason = settings.check().unwrap_err().to_string();
+            assert!(reason.contains(word), "{reason}");
         }
     }
 }

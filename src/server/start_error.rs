@@ -7,7 +7,10 @@ use super::listener::ListenError;
 
 /// Why a server does not start. The text names the cause and the remedy.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum StartError {
+    /// A setting is out of its range. The text names the setting and the range.
+    Settings(&'static str),
     /// An address cannot be listened on.
     Listen(ListenError),
     /// The driver of a worker does not open, and there is no other one to fall back to.
@@ -21,6 +24,7 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Settings(reason) => f.write_str(reason),
             Self::Listen(error) => error.fmt(f),
             Self::Driver(error) => write!(
                 f,
@@ -53,7 +57,7 @@ impl std::error::Error for StartError {
         match self {
             Self::Listen(error) => Some(error),
             Self::Driver(error) | Self::Thread(error) => Some(error),
-            Self::Worker => None,
+            Self::Settings(_) | Self::Worker => None,
         }
     }
 }

@@ -163,6 +163,15 @@ impl Server {
         folder.filter_map(target).map(|target| target.to_string_lossy().into_owned()).collect()
     }
 
+    /// Whether a watch of inotify is in place (`proc(5)`, `/proc/pid/fdinfo`).
+    pub(crate) fn watches_any(&self) -> bool {
+        let folder = std::fs::read_dir(format!("/proc/{}/fdinfo", self.child.id())).unwrap();
+        folder.flatten().any(|entry| {
+            let info = std::fs::read_to_string(entry.path());
+            info.is_ok_and(|info| info.contains("\ninotify wd:"))
+        })
+    }
+
     /// Its process number.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()

@@ -1,12 +1,15 @@
 //! In a sandbox that denies a part of io_uring: `auto` serves on epoll, `uring` refuses, and both
 //! print the reason.
 
-use std::io::Read;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::jail::{Jail, is_root};
-use crate::process::{Server, ask, assert_serves, end_of, open_to_all, ringd, site, uring_works};
+use crate::process::{
+    Server, ask, assert_serves, drivers, end_of, open_to_all, ringd, site, uring_works,
+};
 
 /// The system calls of io_uring, and their names.
 const CALLS: [(&str, libc::c_long); 3] = [
@@ -105,4 +108,34 @@ fn a_download_has_the_whole_send_timeout_if_its_progress_cannot_be_seen() {
     std::thread::sleep(Duration::from_secs(3));
     let mut body = vec![0; LENGTH as usize];
     client.read_exact(&mut body).expect("the download goes on");
+}
+
+/// Requests follow each other without a pause, so a send is always in flight. The kernel takes each
+/// of them, which is progress.
+#[test]
+fn a_client_that_pipelines_is_not_cut_off_without_tcp_info() {
+    let site = site();
+    // Large, so that requests wait at any time.
+    std::fs::write(site.path().join("large"), vec![b'x'; 300_000]).unwrap();
+    for driver in drivers() {
+        let jail = Jail { no_tcp_info: true, ..Jail::default() };
+        let mut command = ringd();
+        command.arg(site.path()).args(["--listen", "127.0.0.1:0", "--driver", driver]);
+        let server =
+            Server::start(jail.hold(command.args(["--send-timeout", "1s", "--revalidate", "1h"])));
+        let mut client = TcpStream::connect(server.address()).unwrap();
+        let mut requests = client.try_clone().unwrap();
+        let writer = std::thread::spawn(move || {
+            let many = "GET /large HTTP/1.1\r\nHost: h\r\n\r\n".repeat(500);
+            while requests.write_all(many.as_bytes()).is_ok() {}
+        });
+        let until = Instant::now() + Duration::from_secs(3);
+        let mut piece = [0; 64 * 1024];
+        while Instant::now() < until {
+            let count = client.read(&mut piece).unwrap_or_else(|error| panic!("{driver}: {error}"));
+            assert!(count > 0, "{driver}: the connection ends");
+        }
+        client.shutdown(Shutdown::Both).unwrap();
+        writer.join().unwrap();
+    }
 }

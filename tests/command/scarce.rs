@@ -149,14 +149,6 @@ fn has_open(server: &Server, folder: &Path) -> bool {
     server.descriptors().iter().any(|target| target.starts_with(&folder))
 }
 
-/// Whether the server has a watch of inotify (`proc(5)`, `/proc/pid/fdinfo`).
-fn watches_any(server: &Server) -> bool {
-    let folder = fs::read_dir(format!("/proc/{}/fdinfo", server.id())).unwrap();
-    folder.flatten().any(|entry| {
-        fs::read_to_string(entry.path()).is_ok_and(|info| info.contains("\ninotify wd:"))
-    })
-}
-
 #[test]
 fn a_deleted_file_is_closed() {
     for driver in drivers() {
@@ -169,7 +161,7 @@ fn a_deleted_file_is_closed() {
             assert_eq!(get(server.address(), "/large").1.len(), 20_000);
             let watches = options[0] == "--cache-idle";
             if watches {
-                eventually("the directory is watched", || watches_any(&server));
+                eventually("the directory is watched", || server.watches_any());
                 eventually("the file is open", || {
                     get(server.address(), "/large").1.len() == 20_000
                         && has_open(&server, site.path())

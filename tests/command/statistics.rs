@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::TcpStream;
 
+use crate::common::eventually;
 use crate::process::{Server, assert_serves, drivers, get, ringd, site, with};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
@@ -74,6 +75,8 @@ fn changes_are_counted() {
         return;
     }
     assert!(ask(&server)["watched directories"] > 0);
+    // A change before that is not reported.
+    eventually("the directory is watched", || server.watches_any());
     let before = ask(&server)["changed"];
     std::fs::write(site.path().join("index.html"), "changed").unwrap();
     ask_until(&server, "the change is counted", |figures| {

@@ -70,7 +70,8 @@ impl Method {
 /// Size limits of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestLimits {
-    /// Bytes of the head. In HTTP/1 this includes blank lines before it, and the line that ends it.
+    /// Bytes of the head, at most 32 KiB. In HTTP/1 this includes blank lines before it, and the
+    /// line that ends it.
     pub head_bytes_max: usize,
     /// Bytes of the request target. The method has the same limit.
     pub target_bytes_max: usize,
