@@ -31,7 +31,12 @@ fn healthy() -> Facts {
             file_max: Ok(i64::MAX as u64),
             cpus: Ok(8),
         },
-        selection: Ok(DriverSelection { kind: DriverKind::Uring, why, replaceable: true }),
+        selection: Ok(DriverSelection {
+            kind: DriverKind::Uring,
+            why,
+            replaceable: true,
+            notes: Vec::new(),
+        }),
         workers: Tried::Works,
         drivers: DriverKind::ALL.map(|kind| (kind, all())).into(),
         setup: works(&features::SETUP),

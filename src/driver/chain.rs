@@ -348,6 +348,25 @@ mod tests {
         assert_eq!(chain.remaining(), 0);
     }
 
+    #[test]
+    fn a_chain_with_four_files_is_full() {
+        let (mut chain, file) = (Chain::new(), file(b"0123456789"));
+        for number in 1..=FILES_FULL {
+            assert!(!chain.is_full(), "before file {number}");
+            chain.copy(b"head");
+            chain.file(&file, 0..10);
+        }
+        assert!(chain.is_full());
+    }
+
+    #[test]
+    fn a_spare_chain_keeps_little_memory() {
+        let mut chain = Chain::new();
+        chain.copy(&vec![7; 10 * KEEP_BYTES]);
+        chain.clear();
+        assert!(chain.copied.capacity() < 2 * KEEP_BYTES, "{} bytes", chain.copied.capacity());
+    }
+
     /// A chain of one part with four bytes.
     fn four() -> Chain {
         let mut chain = Chain::new();
