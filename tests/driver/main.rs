@@ -92,9 +92,8 @@ macro_rules! contract {
             limits: wake_before_a_wait, wake_during_a_wait, wakes_coalesce,
                 timeout_is_waited_for, buffers_run_out, waits_block_while_all_buffers_are_leased,
                 one_flood_does_not_starve_others, idle_receives_do_not_hold_up_others,
-                drop_before_the_first_wait, a_turn_is_bounded, reads_of_files_take_turns,
-                a_full_table_refuses,
-                descriptors_run_out, many_accepts_in_turns, idle_waits_do_not_spin;
+                drop_before_the_first_wait, a_turn_is_bounded,
+                a_full_table_refuses, descriptors_run_out, many_accepts_in_turns, idle_waits_do_not_spin;
             empty: empty_sends, empty_send_with_fin, empty_parts_of_a_chain, empty_files,
                 empty_buffers, empty_connections;
             changes: truncated_while_it_is_sent, replaced_while_it_is_sent,
@@ -152,6 +151,8 @@ macro_rules! kernel_only {
             // Jobs that wait: it runs them itself.
             jobs: a_long_job_does_not_stop_the_loop, cancel_of_a_job_that_has_begun,
                 jobs_that_wait_are_bounded, drop_with_a_job_that_has_begun;
+            // Long reads: its files are in memory, and it reads one in one step.
+            limits: reads_of_files_take_turns;
             // Links: it has none.
             links: each_policy_has_its_links, magic_links_are_never_followed,
                 a_directory_inherits_its_links;
