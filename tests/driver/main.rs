@@ -92,8 +92,8 @@ macro_rules! contract {
             limits: wake_before_a_wait, wake_during_a_wait, wakes_coalesce,
                 timeout_is_waited_for, buffers_run_out, waits_block_while_all_buffers_are_leased,
                 one_flood_does_not_starve_others, idle_receives_do_not_hold_up_others,
-                drop_before_the_first_wait, a_turn_is_bounded,
-                a_full_table_refuses, descriptors_run_out, many_accepts_in_turns, idle_waits_do_not_spin;
+                drop_before_the_first_wait, a_turn_is_bounded, a_full_table_refuses,
+                descriptors_run_out, many_accepts_in_turns, idle_waits_do_not_spin;
             empty: empty_sends, empty_send_with_fin, empty_parts_of_a_chain, empty_files,
                 empty_buffers, empty_connections;
             changes: truncated_while_it_is_sent, replaced_while_it_is_sent,
