@@ -129,9 +129,10 @@ impl ServePlan {
         let links = args.content.symlinks.into();
         let root = open_root(&args.root, links)?;
         let content = args.content.content()?;
-        let notes = notes(&root, links, &content);
+        let mut notes = notes(&root, links, &content);
         let descriptors = Descriptors::raise_limit(args.server.worker_count());
         let selection = args.server.selection()?;
+        notes.extend_from_slice(&selection.notes);
         let cache_entries = descriptors.cache_entries(args.cache_entries, selection.kind);
         let files = descriptors.files_min(cache_entries);
         let shares = shares(descriptors, &args.server, selection.kind, files)?;

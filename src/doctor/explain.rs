@@ -3,6 +3,7 @@
 use super::facts::{System, TrialError};
 use super::remedies::{ROOT, bytes, more_descriptors, more_locked_memory};
 use super::report::Remedy;
+use crate::driver::errno_name;
 
 /// `CAP_SYS_ADMIN` and `CAP_IPC_LOCK` (`capabilities(7)`), as bits.
 const CAP_SYS_ADMIN: u64 = 1 << 21;
@@ -195,21 +196,4 @@ impl System {
     fn has_capability(&self, capability: u64) -> bool {
         self.capabilities.as_ref().is_ok_and(|bits| bits & capability != 0)
     }
-}
-
-/// The symbolic name of an error number, for those that a check may meet.
-pub(super) fn errno_name(code: i32) -> Option<&'static str> {
-    Some(match code {
-        libc::EPERM => "EPERM",
-        libc::EACCES => "EACCES",
-        libc::ENOSYS => "ENOSYS",
-        libc::EOPNOTSUPP => "EOPNOTSUPP",
-        libc::EINVAL => "EINVAL",
-        libc::ENOMEM => "ENOMEM",
-        libc::EMFILE => "EMFILE",
-        libc::ENFILE => "ENFILE",
-        libc::EAGAIN => "EAGAIN",
-        libc::ETIME => "ETIME",
-        _ => return None,
-    })
 }

@@ -1,12 +1,12 @@
 //! Turns the facts into checks. Nothing here accesses the machine.
 
-use super::explain::{Explanation, errno_name, explain};
+use super::explain::{Explanation, explain};
 use super::facts::{Facts, System, TrialError, Tried, UnknownFact};
 use super::limits;
 use super::report::{Area, Auto, Check, CheckStatus, DoctorReport, Remedy};
-use crate::driver::DriverKind;
 use crate::driver::probe::ProbeStep;
 use crate::driver::trial::{Need, Trial};
+use crate::driver::{DriverKind, errno_name};
 
 /// The Linux versions that the driver uring and serving need.
 const URING_SINCE: (u32, u32) = (6, 1);
@@ -181,10 +181,10 @@ fn driver(kind: DriverKind, steps: &[(ProbeStep, Tried)], facts: &Facts) -> Chec
     let Some((step, error)) = failed else { return check };
     let found = format!("fails at {}: {}", step.id().replace('_', " "), error_name(error));
     let Explanation { cause, mut remedies } = explain_step(kind, step, error, &facts.system);
-    if facts.selection.as_ref().is_ok_and(|selection| selection.kind == kind) {
+    if facts.selection.is_err() && kind == DriverKind::Epoll {
         let other = facts.drivers.iter().find(|(_, steps)| works(steps));
         remedies.extend(other.map(|(other, _)| {
-            let place = "until then, because auto does not test this and takes the driver";
+            let place = "until then, because auto takes only uring or epoll";
             Remedy::new(format!("ringd --driver {other}"), place)
         }));
     }
@@ -199,11 +199,12 @@ fn explain_step(
     error: &TrialError,
     system: &System,
 ) -> Explanation {
-    let named = ["io_uring_setup", "io_uring_register", "io_uring_enter"]
-        .into_iter()
-        .find(|call| error.text.starts_with(call));
+    let named = ProbeStep::CALLS.into_iter().find(|call| error.text.starts_with(call));
     match (named, step) {
-        (Some(call), _) => explain(call, URING_SINCE, error, system),
+        (Some(call), _) if call.starts_with("io_uring_") => {
+            explain(call, URING_SINCE, error, system)
+        }
+        (Some(call), _) => explain(call, SERVING_SINCE, error, system),
         (None, ProbeStep::Open) if kind == DriverKind::Uring => {
             explain("io_uring_setup", URING_SINCE, error, system)
         }

@@ -31,7 +31,12 @@ fn healthy() -> Facts {
             file_max: Ok(i64::MAX as u64),
             cpus: Ok(8),
         },
-        selection: Ok(DriverSelection { kind: DriverKind::Uring, why, replaceable: true }),
+        selection: Ok(DriverSelection {
+            kind: DriverKind::Uring,
+            why,
+            replaceable: true,
+            notes: Vec::new(),
+        }),
         workers: Tried::Works,
         drivers: DriverKind::ALL.map(|kind| (kind, all())).into(),
         setup: works(&features::SETUP),
@@ -211,7 +216,7 @@ fn a_container_without_io_uring_can_serve() {
 
 #[test]
 fn serving_is_not_possible_without_a_call_that_every_driver_needs() {
-    for call in ["listen", "openat2", "sendfile"] {
+    for call in ["listen", "openat2"] {
         let mut facts = healthy();
         facts.calls.iter_mut().find(|(trial, _)| trial.id == call).unwrap().1 = fails(libc::EPERM);
         let report = judge(&facts);
@@ -225,14 +230,39 @@ fn serving_is_not_possible_without_a_call_that_every_driver_needs() {
     assert!(!judge(&facts).serving, "no driver receives");
 }
 
+/// Files are read and sent instead.
 #[test]
-fn a_remedy_names_another_driver_if_the_choice_of_auto_fails() {
+fn serving_is_possible_without_sendfile() {
     let mut facts = healthy();
-    uring(&mut facts)[3].1 = fails(libc::EIO);
+    let trial = facts.calls.iter_mut().find(|(trial, _)| trial.id == "sendfile");
+    trial.unwrap().1 = fails(libc::EPERM);
+    let report = judge(&facts);
+    assert!(report.serving);
+    let (status, cause, _) = check(&report, "calls.sendfile");
+    assert_eq!(status, CheckStatus::Shortcoming);
+    assert!(cause.contains("read and sent"), "{cause}");
+}
+
+/// `auto` tests both drivers that it takes, and chooses none if both fail.
+#[test]
+fn a_remedy_names_another_driver_if_auto_has_no_choice() {
+    let mut facts = healthy();
+    for (kind, steps) in &mut facts.drivers {
+        if matches!(kind, DriverKind::Uring | DriverKind::Epoll) {
+            steps[3].1 = fails(libc::EIO);
+        }
+    }
+    facts.selection = Err("neither works".into());
     let report = judge(&facts);
     assert!(report.serving);
     assert_eq!(check(&report, "uring.accept_many").0, CheckStatus::Shortcoming);
-    assert_eq!(check(&report, "driver.uring").2, Some("ringd --driver epoll"));
+    assert_eq!(check(&report, "driver.epoll").0, CheckStatus::Shortcoming);
+    let other = facts
+        .drivers
+        .iter()
+        .find(|(kind, _)| !matches!(kind, DriverKind::Uring | DriverKind::Epoll));
+    let line = other.map(|(kind, _)| format!("ringd --driver {kind}"));
+    assert_eq!(check(&report, "driver.epoll").2, line.as_deref());
 }
 
 #[test]

@@ -44,8 +44,8 @@ pub const TRIALS: [Trial; 6] = [
         title: "sendfile",
         call: "sendfile",
         since: (2, 6),
-        need: Need::Serving,
-        without: "large files cannot be sent",
+        need: Need::Quality,
+        without: "files are read and sent, which costs more CPU time",
         attempt: send_file,
     },
     Trial {
@@ -54,7 +54,8 @@ pub const TRIALS: [Trial; 6] = [
         call: "preadv2",
         since: (4, 14),
         need: Need::Extra,
-        without: "a file that is not in memory may block a worker",
+        without: "another thread reads every file, and one that is not in memory may block a \
+                  worker",
         attempt: read_resident,
     },
     Trial {

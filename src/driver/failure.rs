@@ -40,8 +40,9 @@ impl FileFailure {
 pub(super) enum AcceptFailure {
     /// The queue is empty: `EAGAIN`.
     WouldBlock,
-    /// Descriptors or memory ran out: `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`. The accept is tried
-    /// again after [`ACCEPT_RETRY`](super::ACCEPT_RETRY).
+    /// Descriptors or memory ran out: `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`; or a security module
+    /// forbids it: `EPERM`, before the connection leaves the queue, so an accept at once would fail
+    /// again. The accept is tried again after [`ACCEPT_RETRY`](super::ACCEPT_RETRY).
     Shortage,
     /// The accept can be tried again at once: the connection ended before it was accepted, its
     /// network failed, or a signal came.
@@ -55,11 +56,12 @@ impl AcceptFailure {
     pub(super) fn of(code: i32) -> Self {
         match code {
             libc::EAGAIN => Self::WouldBlock,
-            libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => Self::Shortage,
+            libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EPERM => {
+                Self::Shortage
+            }
             libc::EINTR
             | libc::ECONNABORTED
             | libc::EPROTO
-            | libc::EPERM
             | libc::ENETDOWN
             | libc::ENETUNREACH
             | libc::ENONET
@@ -98,5 +100,13 @@ mod tests {
             assert_eq!(FileFailure::of(&error), failure, "{code}");
         }
         assert_eq!(FileFailure::of(&io::ErrorKind::ResourceBusy.into()), FileFailure::Busy);
+    }
+
+    /// An accept that a security module forbids fails again at once: it must not be a busy loop.
+    #[test]
+    fn an_accept_that_is_forbidden_pauses() {
+        for code in [libc::EPERM, libc::EMFILE, libc::ENOMEM] {
+            assert_eq!(AcceptFailure::of(code), AcceptFailure::Shortage, "{code}");
+        }
     }
 }

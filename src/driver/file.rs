@@ -10,10 +10,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::open_files::{CountedFile, OpenFiles};
+use super::replaced::ReplacedCall;
 use super::{Links, sys};
 
 /// How long a file that was found completely in the page cache is assumed to stay there.
@@ -28,6 +29,7 @@ pub struct File {
     metadata: Metadata,
     links: Links,
     resident_until_ms: AtomicU64,
+    refuses_sendfile: AtomicBool,
     /// Set by [`File::count_in`].
     counted: OnceLock<CountedFile>,
 }
@@ -129,7 +131,8 @@ impl File {
 
     fn of(content: FileContent, metadata: Metadata) -> Self {
         let (links, resident_until_ms) = (Links::Beneath, AtomicU64::new(0));
-        Self { content, metadata, links, resident_until_ms, counted: OnceLock::new() }
+        let (refuses_sendfile, counted) = (AtomicBool::new(false), OnceLock::new());
+        Self { content, metadata, links, resident_until_ms, refuses_sendfile, counted }
     }
 
     /// Counts the file among the open files of a worker, until it is closed. A file is counted only
@@ -236,6 +239,24 @@ impl File {
             #[cfg(any(test, feature = "simulation"))]
             FileContent::Simulated(file) => file.read_at(buffer, offset),
         }
+    }
+
+    /// Whether `sendfile(2)` can send this file, as far as is known. If not, it must be read and
+    /// sent.
+    pub(super) fn may_sendfile(&self) -> bool {
+        !self.refuses_sendfile.load(Ordering::Relaxed) && !ReplacedCall::Sendfile.is_denied()
+    }
+
+    /// Notes an error of `sendfile(2)`. Returns whether reading and sending may succeed
+    /// nevertheless: the call is denied, or this file does not support it (`EINVAL`; a module of
+    /// the kernel may also say `EOPNOTSUPP`).
+    pub(super) fn refuses_sendfile(&self, error: &io::Error) -> bool {
+        ReplacedCall::Sendfile.failed(error);
+        let codes = [libc::EINVAL, libc::EOPNOTSUPP, libc::EACCES];
+        if error.raw_os_error().is_some_and(|code| codes.contains(&code)) {
+            self.refuses_sendfile.store(true, Ordering::Relaxed);
+        }
+        !self.may_sendfile()
     }
 
     /// Whether a send of this file may skip the residency check.

@@ -2,8 +2,8 @@
 //!
 //! Kernel versions and feature bits say little about a sandbox that allows one io_uring call and
 //! denies another. So the probe makes a driver do what the server will ask of it, step by step, on
-//! sockets of its own. Before the server starts, a few steps decide whether the proactor is used
-//! ([`self_test`]); `ringd doctor` takes all steps.
+//! sockets of its own: on the chosen driver before the server starts ([`self_test`]), and for
+//! `ringd doctor` on all drivers.
 
 mod step;
 mod steps;
@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use super::trial::{TIME_MAX, bounded, no_answer, no_thread, untried, with_memory};
+use super::trial::{TIME_MAX, bounded, is_untried, no_answer, no_thread, untried, with_memory};
 use super::{Driver, DriverKind, Limits, Visitor};
 use steps::Tester;
 
@@ -30,15 +30,28 @@ pub type Taken = Vec<(ProbeStep, io::Result<()>)>;
 ///
 /// # Errors
 ///
-/// The error of the first step that failed.
+/// The error of the first step that failed, which names the system call if that is known. A step
+/// that could not be tried is no error: something failed that the server does not need.
 pub(super) fn self_test(kind: DriverKind) -> io::Result<()> {
-    take(kind, &ProbeStep::SELF_TEST).into_iter().try_for_each(|(_, result)| result)
+    for (step, result) in exercise(kind) {
+        match result {
+            Err(error) if step == ProbeStep::Open || !is_untried(&error) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Takes all steps on a driver. Ends early if it cannot be opened or does not complete a step in
 /// time.
 pub fn exercise(kind: DriverKind) -> Taken {
-    take(kind, &ProbeStep::USES)
+    let (sender, receiver) = channel();
+    let course = Course { kind, sender };
+    let thread = thread::Builder::new().name("trial".into());
+    if let Err(error) = thread.spawn(move || kind.visit(course)) {
+        return vec![(ProbeStep::Open, Err(untried(no_thread(&error))))];
+    }
+    take(&receiver)
 }
 
 /// Opens `count` drivers at the same time, as that many workers do.
@@ -62,16 +75,11 @@ impl Visitor for Many {
     }
 }
 
-fn take(kind: DriverKind, steps: &'static [ProbeStep]) -> Taken {
-    let (sender, receiver) = channel();
-    let course = Course { steps, sender };
-    let thread = thread::Builder::new().name("trial".into());
-    if let Err(error) = thread.spawn(move || kind.visit(course)) {
-        return vec![(ProbeStep::Open, Err(untried(no_thread(&error))))];
-    }
+/// Receives the results of the steps, as far as they come.
+fn take(receiver: &Receiver<io::Result<()>>) -> Taken {
     let mut taken = Taken::new();
-    for step in std::iter::once(&ProbeStep::Open).chain(steps) {
-        let result = wait_for_step(&receiver);
+    for step in std::iter::once(&ProbeStep::Open).chain(&ProbeStep::USES) {
+        let result = wait_for_step(receiver);
         let failed = result.as_ref().err().map(io::Error::kind);
         taken.push((*step, result));
         match failed {
@@ -96,9 +104,9 @@ fn wait_for_step(receiver: &Receiver<io::Result<()>>) -> io::Result<()> {
     })
 }
 
-/// The steps to take, and the receiver of their results. Outlives the driver.
+/// The driver to test, and the receiver of the results. Outlives the driver.
 struct Course {
-    steps: &'static [ProbeStep],
+    kind: DriverKind,
     sender: Sender<io::Result<()>>,
 }
 
@@ -112,12 +120,12 @@ impl Visitor for Course {
         };
         // The receiver is gone if a step took too long.
         let mut listens = self.sender.send(Ok(())).is_ok();
-        let mut tester = Tester::new(driver);
-        for step in self.steps {
+        let mut tester = Tester::new(driver, self.kind);
+        for step in ProbeStep::USES {
             if !listens {
                 return;
             }
-            listens = self.sender.send(tester.take(*step)).is_ok();
+            listens = self.sender.send(tester.take(step)).is_ok();
         }
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 
 use super::kind::DriverKind;
 use super::probe;
+use super::replaced;
 use super::setup::code_of;
 
 /// A driver, and why it was chosen.
@@ -15,32 +16,48 @@ pub struct DriverSelection {
     pub why: String,
     /// Whether another driver may take its place.
     pub replaceable: bool,
+    /// What the self-test has found that an operator should know: system calls that are denied, and
+    /// what the driver does instead.
+    pub notes: Vec<String>,
 }
 
 impl DriverSelection {
-    /// Chooses a driver: the requested one, or the best one that works.
+    /// Chooses a driver: the requested one, or the best one that works. The driver has passed a
+    /// self-test, which takes tens of milliseconds.
     ///
     /// # Errors
     ///
-    /// If the requested driver does not work here, or if descriptors have run out.
+    /// If the requested driver does not work here, if neither `uring` nor `epoll` does, or if
+    /// descriptors have run out. The error names the system call that failed.
     pub fn make(wish: Option<DriverKind>) -> io::Result<Self> {
-        match wish {
+        let chosen = match wish {
             Some(kind) => {
-                if kind == DriverKind::Uring {
-                    probe::self_test(kind)?;
-                }
-                Ok(Self { kind, why: "as asked".into(), replaceable: false })
+                probe::self_test(kind)?;
+                Self::new(kind, "as asked", false)
             }
             None => {
-                let why = "io_uring passed its self-test".into();
-                let best = Self { kind: DriverKind::Uring, why, replaceable: true };
+                let best = Self::new(DriverKind::Uring, "io_uring passed its self-test", true);
                 match probe::self_test(best.kind) {
-                    Ok(()) => Ok(best),
-                    Err(error) => match best.fall_back(&error) {
-                        Some(selection) => Ok(selection),
-                        None => Err(error),
-                    },
+                    Ok(()) => best,
+                    Err(error) => best.tested_fall_back(error)?,
                 }
+            }
+        };
+        Ok(Self { notes: replaced::notes(), ..chosen })
+    }
+
+    fn new(kind: DriverKind, why: impl Into<String>, replaceable: bool) -> Self {
+        Self { kind, why: why.into(), replaceable, notes: Vec::new() }
+    }
+
+    /// The driver to use when the self-test of this one failed, which has passed its own.
+    fn tested_fall_back(&self, error: io::Error) -> io::Result<Self> {
+        let Some(next) = self.fall_back(&error) else { return Err(error) };
+        match probe::self_test(next.kind) {
+            Ok(()) => Ok(next),
+            Err(second) => {
+                let both = format!("{error}; nor does {}: {second}", next.kind);
+                Err(io::Error::new(second.kind(), both))
             }
         }
     }
@@ -51,7 +68,8 @@ impl DriverSelection {
         if !self.replaceable || matches!(code_of(error), Some(libc::EMFILE | libc::ENFILE)) {
             return None;
         }
-        Some(Self { kind: DriverKind::Epoll, why: error.to_string(), replaceable: false })
+        let notes = self.notes.clone();
+        Some(Self { notes, ..Self::new(DriverKind::Epoll, error.to_string(), false) })
     }
 }
 
@@ -61,7 +79,7 @@ mod tests {
     use crate::driver::setup::step_failed;
 
     fn selection(replaceable: bool) -> DriverSelection {
-        DriverSelection { kind: DriverKind::Uring, why: String::new(), replaceable }
+        DriverSelection::new(DriverKind::Uring, "", replaceable)
     }
 
     #[test]

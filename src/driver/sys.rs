@@ -18,6 +18,7 @@ use rustix::io::{ReadWriteFlags, preadv2};
 use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, accept_with};
 
 use super::Links;
+use super::replaced::ReplacedCall;
 
 /// How files are opened for serving: the open does not wait, so a FIFO or a terminal in the root
 /// cannot block the server or become its controlling terminal.
@@ -138,6 +139,7 @@ pub(super) fn preadv2_nowait(
     }
     let flags = ReadWriteFlags::NOWAIT;
     retry_on_intr(|| preadv2(file, &mut [IoSliceMut::new(buffer)], offset, flags))
+        .inspect_err(|error| ReplacedCall::Preadv2.failed(error))
 }
 
 /// `openat2(2)` for serving; see [`OPEN_FLAGS`]. With `cached`, it fails with `WouldBlock` unless

@@ -4,6 +4,9 @@
 //! is sent with `MSG_MORE`, so a head and the first bytes of its file share a segment. Before it
 //! sends a piece of a file, the attempt checks the page cache, because a disk must not block the
 //! loop.
+//!
+//! A file that `sendfile(2)` does not send is read, a piece at a time, and the bytes are sent with
+//! `send(2)`. The attempt reads what is in memory, and leaves the rest to another thread.
 
 use std::io::{self, IoSlice};
 use std::ops::Range;
@@ -13,6 +16,7 @@ use std::time::Instant;
 
 use super::chain::{Chain, NextPart, PARTS_FULL};
 use super::file::{File, RESIDENT_FOR};
+use super::file_copy::FileCopy;
 use super::{DriverStats, sys};
 
 /// How many bytes of a file are checked for residency, and fetched if cold, at a time. Unless the
@@ -35,6 +39,9 @@ pub(super) enum AttemptEnd {
     /// The next piece is not in memory: fetch it, then try again. A fetch reads the piece, which
     /// brings its pages into the page cache; the bytes themselves are not used.
     Cold(Arc<File>, Range<u64>),
+    /// The same, for a file that `sendfile(2)` does not send: pass what was read to
+    /// [`Transfer::copied`], then try again.
+    Uncopied(Arc<File>, Range<u64>),
     /// The connection has failed.
     Failed(io::Error),
 }
@@ -59,11 +66,22 @@ struct Residency {
     /// The piece that was fetched last. It is not fetched again: with a file system that caches
     /// nothing, that would never end.
     fetched: Option<Range<u64>>,
+    /// What was read of the file, if `sendfile(2)` does not send it.
+    copy: FileCopy,
 }
 
 impl Transfer {
     pub(super) fn new(chain: Box<Chain>, fin: bool) -> Self {
         Self { chain, fin, residency: None }
+    }
+
+    /// Takes what was read of `file` for [`AttemptEnd::Uncopied`], from `start` on. An answer that
+    /// comes late may be about the file of an earlier send.
+    pub(super) fn copied(&mut self, file: &Arc<File>, start: u64, read: io::Result<Vec<u8>>) {
+        if let Some(known) = self.residency.as_mut().filter(|known| Arc::ptr_eq(&known.file, file))
+        {
+            known.copy.set(start, read);
+        }
     }
 
     /// Sends until the chain is sent, the socket is full, the data is cold, or `budget` bytes are
@@ -89,19 +107,30 @@ impl Transfer {
                 }
                 NextPart::File { file, range, .. } => {
                     let mut piece = range.start..range.end.min(range.start.saturating_add(left));
-                    if !file.is_resident(now) {
-                        piece.end = piece.end.min(piece.start + PIECE_BYTES);
-                        let residency = Residency::of(&mut self.residency, file, now);
-                        match residency.sendable(&piece, now, stats) {
-                            Some(end) => piece.end = end,
-                            None => return AttemptEnd::Cold(Arc::clone(file), piece),
+                    if !file.may_sendfile() {
+                        let known = Residency::of(&mut self.residency, file, now);
+                        match known.send_copy(socket, &piece, stats) {
+                            Ok(sent) => sent,
+                            Err(end) => return end,
                         }
-                    }
-                    let len = (piece.end - piece.start) as usize;
-                    stats.system_calls += 1;
-                    match sys::sendfile(socket, file.as_fd(), piece.start, len) {
-                        Ok(0) => return AttemptEnd::Failed(io::ErrorKind::UnexpectedEof.into()),
-                        sent => sent,
+                    } else {
+                        if !file.is_resident(now) {
+                            piece.end = piece.end.min(piece.start + PIECE_BYTES);
+                            let residency = Residency::of(&mut self.residency, file, now);
+                            match residency.sendable(&piece, now, stats) {
+                                Some(end) => piece.end = end,
+                                None => return AttemptEnd::Cold(Arc::clone(file), piece),
+                            }
+                        }
+                        let len = (piece.end - piece.start) as usize;
+                        stats.system_calls += 1;
+                        match sys::sendfile(socket, file.as_fd(), piece.start, len) {
+                            Ok(0) => {
+                                return AttemptEnd::Failed(io::ErrorKind::UnexpectedEof.into());
+                            }
+                            Err(error) if file.refuses_sendfile(&error) => continue,
+                            sent => sent,
+                        }
                     }
                 }
             };
@@ -126,8 +155,35 @@ impl Residency {
         known.take_if(|known| !Arc::ptr_eq(&known.file, file));
         known.get_or_insert_with(|| {
             let file = Arc::clone(file);
-            Box::new(Self { file, since: now, resident_to: 0, fetched: None })
+            let copy = FileCopy::default();
+            Box::new(Self { file, since: now, resident_to: 0, fetched: None, copy })
         })
+    }
+
+    /// Sends the beginning of a piece with `send(2)`, if it has been read or is in memory.
+    fn send_copy(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        piece: &Range<u64>,
+        stats: &mut DriverStats,
+    ) -> Result<io::Result<usize>, AttemptEnd> {
+        if let Some(error) = self.copy.failure() {
+            return Err(AttemptEnd::Failed(error));
+        }
+        if self.copy.of(piece).is_none() {
+            let next = FileCopy::piece(piece);
+            stats.system_calls += 1;
+            if !self.copy.read_resident(&self.file, &next) {
+                return Err(AttemptEnd::Uncopied(Arc::clone(&self.file), next));
+            }
+        }
+        match self.copy.of(piece) {
+            Some(bytes) => {
+                stats.system_calls += 1;
+                Ok(sys::send(socket, &[IoSlice::new(bytes)], false))
+            }
+            None => Err(AttemptEnd::Failed(io::ErrorKind::UnexpectedEof.into())),
+        }
     }
 
     /// The end of what can be sent of a piece without waiting for a disk, as far as that can be
@@ -228,7 +284,8 @@ mod tests {
     fn after_a_cold_piece_the_others_are_fetched_without_a_check() {
         let (file, now) = (pieces(3), Instant::now());
         let fetched = Some(piece(0));
-        let known = Residency { file: Arc::clone(&file), since: now, resident_to: 0, fetched };
+        let (copy, file_of) = (FileCopy::default(), Arc::clone(&file));
+        let known = Residency { file: file_of, since: now, resident_to: 0, fetched, copy };
         let mut known = Some(Box::new(known));
         // What was fetched is sent, also from its middle, but nothing beyond its end.
         assert_eq!(sendable(&mut known, &file, &piece(0), now), Some(piece(0).end));
@@ -241,11 +298,43 @@ mod tests {
         assert!(!file.is_resident(now), "the pieces were fetched, not found in memory");
     }
 
+    /// Each part is read once, and sent whole although the socket takes it in several calls.
+    #[test]
+    fn a_file_that_sendfile_refuses_is_read_and_sent() {
+        let file = pieces(1);
+        assert!(file.refuses_sendfile(&io::Error::from_raw_os_error(libc::EINVAL)));
+        assert!(!pieces(1).refuses_sendfile(&io::Error::from_raw_os_error(libc::EPIPE)));
+        let (ours, mut peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut chain = Box::new(Chain::new());
+        chain.copy(b"head");
+        chain.file(&file, 0..PIECE_BYTES);
+        let mut transfer = Transfer::new(chain, false);
+        let mut stats = DriverStats::default();
+        let mut left = 4 + PIECE_BYTES as usize;
+        while left > 0 {
+            match transfer.attempt(ours.as_fd(), 50_000, Instant::now(), &mut stats) {
+                AttemptEnd::Done | AttemptEnd::Spent | AttemptEnd::Blocked => {}
+                AttemptEnd::Uncopied(file, piece) => {
+                    let read = super::super::file_copy::read_piece(&file, &piece, &mut 0);
+                    transfer.copied(&pieces(1), piece.start, Ok(b"another file".to_vec()));
+                    transfer.copied(&file, piece.start, read);
+                }
+                other => panic!("{other:?}"),
+            }
+            let mut got = vec![0; left];
+            peer.set_nonblocking(true).unwrap();
+            let count = io::Read::read(&mut peer, &mut got).unwrap_or(0);
+            left -= count;
+        }
+        assert!(transfer.chain.is_empty());
+    }
+
     #[test]
     fn what_is_known_of_one_file_is_not_used_for_another() {
         let (one, other, now) = (pieces(1), pieces(2), Instant::now());
         let fetched = Some(piece(1));
-        let known = Residency { file: one, since: now, resident_to: piece(0).end, fetched };
+        let (copy, resident_to) = (FileCopy::default(), piece(0).end);
+        let known = Residency { file: one, since: now, resident_to, fetched, copy };
         let mut known = Some(Box::new(known));
         assert_eq!(sendable(&mut known, &other, &piece(1), now), Some(piece(1).end));
         assert!(!other.is_resident(now), "its first piece was not checked");

@@ -8,6 +8,7 @@
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The number of the user `nobody`.
 const NOBODY: u32 = 65534;
@@ -17,12 +18,17 @@ const NOBODY: u32 = 65534;
 pub(crate) struct Jail {
     /// A system call that fails, and the error that it returns.
     pub(crate) denied: Option<(libc::c_long, i32)>,
+    /// Another one.
+    pub(crate) also_denied: Option<(libc::c_long, i32)>,
     /// Whether `getsockopt(2)` of `TCP_INFO` fails with `EPERM`.
     pub(crate) no_tcp_info: bool,
     /// The limit on descriptors.
     pub(crate) nofile: Option<u64>,
     /// The limit on locked memory, in bytes.
     pub(crate) memlock: Option<u64>,
+    /// The number of the user that the child becomes, and the limit on processes and threads of
+    /// this user; see [`new_user`].
+    pub(crate) processes: Option<(u32, u64)>,
     /// Whether the child drops root privileges.
     pub(crate) unprivileged: bool,
 }
@@ -42,18 +48,21 @@ impl Jail {
         if let Some(count) = self.nofile {
             limit(libc::RLIMIT_NOFILE, count)?;
         }
-        if self.unprivileged {
-            drop_privileges()?;
+        if let Some((user, count)) = self.processes {
+            limit(libc::RLIMIT_NPROC, count)?;
+            drop_privileges(user)?;
+        } else if self.unprivileged {
+            drop_privileges(NOBODY)?;
         }
         if self.no_tcp_info {
             // The second and the third argument: `level` and `optname`.
             let option = [(1, libc::IPPROTO_TCP as u32), (2, libc::TCP_INFO as u32)];
             deny(libc::SYS_getsockopt, option, libc::EPERM)?;
         }
-        match self.denied {
-            Some((call, code)) => deny(call, [], code),
-            None => Ok(()),
+        for (call, code) in self.denied.into_iter().chain(self.also_denied) {
+            deny(call, [], code)?;
         }
+        Ok(())
     }
 }
 
@@ -63,6 +72,13 @@ pub(crate) fn kill(process: u32, signal: i32) {
     // its number refers to no other process.
     let result = unsafe { libc::kill(process as libc::pid_t, signal) };
     check(result).expect("a child accepts signals");
+}
+
+/// The number of a user who has no processes yet.
+pub(crate) fn new_user() -> u32 {
+    static USERS: AtomicU32 = AtomicU32::new(0);
+    // Several test processes may run at the same time.
+    100_000 + std::process::id() % 10_000 * 100 + USERS.fetch_add(1, Ordering::Relaxed) % 100
 }
 
 /// Whether this process may become another user.
@@ -77,13 +93,13 @@ fn limit(resource: libc::__rlimit_resource_t, most: u64) -> io::Result<()> {
     check(unsafe { libc::setrlimit(resource, &raw const limit) })
 }
 
-fn drop_privileges() -> io::Result<()> {
+fn drop_privileges(user: u32) -> io::Result<()> {
     // SAFETY: the count is zero, so no groups are read and the list may be null.
     check(unsafe { libc::setgroups(0, std::ptr::null()) })?;
     // SAFETY: the call takes a number.
-    check(unsafe { libc::setgid(NOBODY) })?;
+    check(unsafe { libc::setgid(user) })?;
     // SAFETY: the call takes a number.
-    check(unsafe { libc::setuid(NOBODY) })
+    check(unsafe { libc::setuid(user) })
 }
 
 /// Makes one system call fail, in this process and in the program that it executes (seccomp(2)), if

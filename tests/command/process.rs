@@ -36,6 +36,18 @@ pub(crate) fn open_to_all(path: &Path) {
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
 }
 
+/// A copy of the binary under test that other users can execute, because the build directory may
+/// be closed to them. A separate process copies: a file that this process has open for writing may
+/// be inherited by another test's child, and executing it would then fail with ETXTBSY.
+pub(crate) fn public_copy() -> (TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    open_to_all(folder.path());
+    let binary = folder.path().join("ringd");
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_ringd")).arg(&binary).status();
+    assert!(copied.unwrap().success());
+    (folder, binary)
+}
+
 /// Whether io_uring works on this machine; prints the reason if not.
 pub(crate) fn uring_works() -> bool {
     DriverSelection::make(Some(DriverKind::Uring))

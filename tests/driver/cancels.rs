@@ -1,8 +1,9 @@
 //! Cancels. A cancel is a request; the last completion of the op reports its result.
 
 use std::io::{Read, Write};
+use std::rc::Rc;
 
-use ringd::driver::{Op, Outcome};
+use ringd::driver::{Chain, Op, Outcome};
 
 use crate::harness::*;
 use crate::subject::{Dial, Subject};
@@ -168,5 +169,38 @@ pub(crate) fn cancel_with_an_old_name<S: Subject>() {
     }
     peer.write_all(b"still there").unwrap();
     run_until(driver, |all| has_received(all, 11));
+    close_all(driver, sock);
+}
+
+/// The driver may have handed the send to the kernel, or not yet.
+pub(crate) fn cancel_of_a_send_that_was_just_submitted<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
+    let (sock, _peer) = connect(driver);
+    let mut chain = Chain::new();
+    chain.share(&Rc::from(vec![7; STUCK_BYTES]));
+    let op = send_chain(driver, sock, chain);
+    driver.cancel(op);
+    // The peer does not read, so nothing else ends the send.
+    assert_cancelled(sent(run_lasts(driver, 1)));
+    close_all(driver, sock);
+}
+
+/// A send that does not complete leaves the connection open for the next one.
+pub(crate) fn a_failed_send_with_fin_sends_no_fin<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
+    let (sock, peer) = connect(driver);
+    let mut chain = Box::new(Chain::new());
+    chain.share(&Rc::from(vec![7; STUCK_BYTES]));
+    let op = driver.submit(SEND, Op::Send { sock, chain, fin: true });
+    assert!(run_none(driver).is_empty());
+    driver.cancel(op);
+    let Outcome::Sent(Err(_), chain) = last(run_lasts(driver, 1), SEND) else {
+        panic!("the peer has not read the rest")
+    };
+    let left = STUCK_BYTES - chain.remaining() as usize;
+    let reading = slow_reader(peer, left + 4);
+    send(driver, sock, b"next");
+    sent(run_lasts(driver, 1)).unwrap();
+    assert!(reading.join().unwrap().ends_with(b"next"));
     close_all(driver, sock);
 }

@@ -266,3 +266,35 @@ pub(crate) fn a_long_send_leaves_room_for_others<S: Subject>() {
     run_lasts(driver, 3);
     assert_home(driver);
 }
+
+/// An accept may take all connections that wait while there is room for a thousand more. When there
+/// is no longer, it yields few at a time, although it was begun before.
+pub(crate) fn an_accept_notices_that_room_becomes_short<S: Subject>() {
+    const ROOM: usize = 1024;
+    const BEFORE: usize = 20;
+    const BURST: usize = 200;
+    let sockets_max = (ROOM + BEFORE) as u32;
+    let driver = &mut S::open(&Limits { sockets_max, ..limits() }).unwrap();
+    let (listener, dialer) = listen(driver);
+    let mut peers = Vec::new();
+    let mut socks = Vec::new();
+    for number in 1..=BEFORE {
+        peers.push(dialer.dial().unwrap());
+        let all = run_until(driver, |all| !all.is_empty());
+        socks.extend(accepted(&all));
+        assert_eq!(socks.len(), number);
+    }
+    run_none(driver);
+    peers.extend((0..BURST).map(|_| dialer.dial().unwrap()));
+    while socks.len() < BEFORE + BURST {
+        let mut all = Vec::new();
+        driver.wait(Some(WAIT_MAX), &mut all).unwrap();
+        let one_wait = accepted(&all);
+        assert!(one_wait.len() <= 64, "{} in one wait", one_wait.len());
+        socks.extend(one_wait);
+    }
+    let count = socks.len() + 2;
+    socks.into_iter().chain([listener]).for_each(|sock| close(driver, sock));
+    run_lasts(driver, count);
+    assert_home(driver);
+}

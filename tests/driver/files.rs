@@ -220,3 +220,16 @@ pub(crate) fn cancel_of_file_ops<S: Subject>() {
     assert_eq!(Arc::strong_count(&file), 1);
     assert_home(driver);
 }
+
+/// More than there are threads for files.
+pub(crate) fn many_reads_that_fail<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
+    let root = site(driver).root();
+    for _ in 0..40 {
+        let (result, _) = read_file(driver, &root, 0, Vec::with_capacity(100));
+        assert_eq!(code(result), Some(libc::EISDIR));
+    }
+    let file = file_of(driver, b"0123456789");
+    assert_eq!(read_file(driver, &file, 0, Vec::with_capacity(100)).0.unwrap(), 10);
+    assert_home(driver);
+}

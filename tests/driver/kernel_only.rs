@@ -238,3 +238,59 @@ pub(crate) fn adopting_is_refused_when_full<D: Kernel>() {
     assert_eq!(peer.read(&mut [0; 1]).unwrap(), 0, "a refused socket is closed");
     close_all(driver, sock);
 }
+
+/// All duplicates of a socket share its status flags.
+pub(crate) fn accept_on_a_listener_made_non_blocking<D: Kernel>() {
+    let driver = &mut D::open(&limits()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let duplicate = listener.try_clone().unwrap();
+    let sock = driver.adopt(listener.into()).unwrap();
+    duplicate.set_nonblocking(true).unwrap();
+    driver.submit(ACCEPT, Op::AcceptMany { listener: sock });
+    assert!(run_none(driver).is_empty());
+    for _ in 0..2 {
+        let _peer = duplicate.local_addr().unwrap().dial().unwrap();
+        let all = run_until(driver, |all| !all.is_empty());
+        assert_eq!(accepted(&all).len(), 1, "{all:?}");
+    }
+}
+
+/// A file that `sendfile(2)` refuses is read and sent: whole or in part, behind memory and before
+/// it, to a peer that reads slowly, and again.
+pub(crate) fn send_of_a_file_without_sendfile<D: Kernel>() {
+    let Ok(content) = fs::read("/proc/config.gz") else {
+        return println!("skipped: this kernel has no /proc/config.gz");
+    };
+    let driver = &mut D::open(&limits()).unwrap();
+    let file = fs::File::open("/proc/config.gz").unwrap();
+    let file = Arc::new(File::new(file.into()).unwrap());
+    let (sock, peer) = connect(driver);
+    let rounds = 50;
+    let mut expected = Vec::new();
+    for _ in 0..rounds {
+        expected.extend([b"head", &content[..], b"middle", &content[100..9000]].concat());
+    }
+    let reading = slow_reader(peer, expected.len());
+    for _ in 0..rounds {
+        let mut chain = Chain::new();
+        chain.copy(b"head");
+        chain.file(&file, 0..content.len() as u64);
+        chain.copy(b"middle");
+        chain.file(&file, 100..9000);
+        send_chain(driver, sock, chain);
+        sent(run_lasts(driver, 1)).unwrap();
+    }
+    assert!(reading.join().unwrap() == expected);
+    let (mut chain, end) = (Chain::new(), content.len() as u64);
+    chain.file(&file, end - 10..end + 10);
+    send_chain(driver, sock, chain);
+    let error = sent(run_lasts(driver, 1)).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
+    let mut chain = Chain::new();
+    chain.file(&file, 0..end);
+    let op = send_chain(driver, sock, chain);
+    driver.cancel(op);
+    run_lasts(driver, 1);
+    close_all(driver, sock);
+    assert_eq!(Arc::strong_count(&file), 1, "nothing keeps the file open");
+}

@@ -238,16 +238,56 @@ pub(crate) fn a_turn_is_bounded<S: Subject>() {
         assert!(moved <= 10_000, "{moved}");
         count += moved;
     }
-    let mut chain = Chain::new();
-    chain.share(&Rc::from(pattern(60_000)));
-    send_chain(driver, sock, chain);
-    let mut all = Vec::new();
-    for _ in 0..5 {
-        driver.wait(Some(Duration::from_millis(1)), &mut all).unwrap();
-        assert!(all.is_empty(), "the send took too few turns");
+    let bytes = pattern(60_000);
+    let (mut memory, mut on_disk) = (Chain::new(), Chain::new());
+    memory.share(&Rc::from(&bytes[..]));
+    on_disk.file(&file_of(driver, &bytes), 0..60_000);
+    peer.set_nonblocking(true);
+    for chain in [memory, on_disk] {
+        send_chain(driver, sock, chain);
+        let (mut got, mut all, mut waits) = (Vec::new(), Vec::new(), 0);
+        while all.is_empty() || got.len() < bytes.len() {
+            driver.wait(Some(Duration::from_millis(20)), &mut all).unwrap();
+            waits += 1;
+            read_available(&mut peer, &mut got);
+            // A thread sends its next piece while the wait returns.
+            let most = (waits + 1) * 10_000;
+            assert!(got.len() <= most, "{} bytes after {waits} waits", got.len());
+        }
+        assert!(waits >= 5 && got == bytes, "{} bytes in {waits} waits", got.len());
+        sent(all).unwrap();
     }
-    sent(run_lasts(driver, 1)).unwrap();
     close_all(driver, sock);
+}
+
+fn read_available(peer: &mut impl Peer, got: &mut Vec<u8>) {
+    let mut buffer = [0; 4096];
+    loop {
+        match peer.read(&mut buffer) {
+            Ok(count) => got.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// A read of a file that is in memory takes several turns, too.
+pub(crate) fn reads_of_files_take_turns<S: Subject>() {
+    let limits = Limits { turn_bytes_max: 10_000, ..limits() };
+    let driver = &mut S::open(&limits).unwrap();
+    let bytes = pattern(60_000);
+    let file = file_of(driver, &bytes);
+    let buffer = Vec::with_capacity(bytes.len());
+    driver.submit(FILE, Op::ReadFile { file, offset: 0, buffer });
+    let (mut all, mut waits) = (Vec::new(), 0);
+    while all.is_empty() {
+        driver.wait(Some(WAIT_MAX), &mut all).unwrap();
+        waits += 1;
+    }
+    assert!(waits >= 5, "it took {waits} waits");
+    let Outcome::FileRead(result, buffer) = last(all, FILE) else { panic!("a read") };
+    assert!(result.unwrap() == bytes.len() && buffer == bytes);
+    assert_home(driver);
 }
 
 pub(crate) fn a_full_table_refuses<S: Subject>() {

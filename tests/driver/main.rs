@@ -78,13 +78,14 @@ macro_rules! contract {
                 half_closed_reader_is_cancelled_or_closed;
             cancels: cancel_of_a_receive, cancel_of_a_blocked_send, cancel_of_an_accept,
                 cancel_of_a_finished_op, cancel_spares_the_next_op,
-                cancel_spares_the_next_send,
+                cancel_spares_the_next_send, cancel_of_a_send_that_was_just_submitted,
+                a_failed_send_with_fin_sends_no_fin,
                 receive_again_after_a_cancel, many_cancels, cancel_many_times,
                 cancel_with_an_old_name;
             files: open_a_file, open_a_directory, open_a_missing_file,
                 open_outside_of_the_root, read_a_whole_file,
                 read_from_an_offset, read_beyond_the_end, read_appends,
-                read_of_a_directory_fails, send_beyond_four_gibibytes,
+                read_of_a_directory_fails, many_reads_that_fail, send_beyond_four_gibibytes,
                 send_of_a_shrunk_file_fails, cancel_of_file_ops, file_ops_are_bounded;
             jobs: jobs_return_bytes_or_errors, a_job_that_panics_is_an_error, many_jobs_at_once,
                 cancel_of_jobs, jobs_do_not_use_up_wakes, a_drop_releases_jobs;
@@ -109,12 +110,13 @@ macro_rules! contract {
                 lent_buffers_come_back, two_drivers_on_two_threads, files_are_released;
             wakes: no_wake_is_lost, many_threads_wake, work_goes_on_between_wakes,
                 wakers_outlive_the_driver, timeouts_beside_quiet_ops,
-                finished_ops_are_returned_at_once;
+                finished_ops_are_returned_at_once, no_answer_of_a_thread_is_lost;
             races: cancel_before_the_completion_is_returned, cancels_lose_no_byte,
                 cancelled_sends_report_how_far_they_got, cancelled_accepts_lose_no_connection,
                 cancel_races_with_the_end, cancel_ends_one_side;
             crowds: more_completions_than_a_queue_holds, more_received_than_a_queue_holds,
-                a_thousand_ops_at_once, accepts_take_turns, no_starved_receive_is_forgotten,
+                a_thousand_ops_at_once, accepts_take_turns,
+                an_accept_notices_that_room_becomes_short, no_starved_receive_is_forgotten,
                 many_floods_take_turns, a_long_send_leaves_room_for_others;
             closes: close_delivers_the_queue, close_delivers_what_an_armed_accept_brings,
                 close_with_reset_delivers_the_queue, close_without_an_accept,
@@ -141,6 +143,9 @@ macro_rules! kernel_only {
                 close_of_a_listener_that_was_shut_down,
                 // Urgent data (`MSG_OOB`): its peers send none.
                 urgent_data_hides_nothing,
+                accept_on_a_listener_made_non_blocking,
+                // Files that a call refuses: it makes none.
+                send_of_a_file_without_sendfile,
                 // Slow disks: its files are in memory.
                 send_of_cold_files, many_cold_file_ops,
                 // System calls: it makes none.
@@ -150,6 +155,8 @@ macro_rules! kernel_only {
                 jobs_that_wait_are_bounded, drop_with_a_job_that_has_begun;
             // Capabilities: it has none.
             closes: a_closing_listener_needs_no_privileges;
+            // Long reads: its files are in memory, and it reads one in one step.
+            limits: reads_of_files_take_turns;
             // Links: it has none.
             links: each_policy_has_its_links, magic_links_are_never_followed,
                 a_directory_inherits_its_links;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use ringd::driver::{Completion, Limits, Op, Outcome};
+use ringd::driver::{Completion, Job, Limits, Op, Outcome, Token};
 
 use crate::files::opened;
 use crate::harness::*;
@@ -175,4 +175,25 @@ pub(crate) fn timeouts_beside_quiet_ops<S: Subject>() {
     });
     assert!(received(&run_unhurried(driver)).0 == b"late");
     writing.join().unwrap();
+}
+
+/// Two threads answer at about the same time, again and again: the second answer may come while the
+/// driver processes the first.
+pub(crate) fn no_answer_of_a_thread_is_lost<S: Subject>() {
+    const ROUNDS: usize = 2000;
+    let driver = &mut S::open(&limits()).unwrap();
+    let root = driver.files().root();
+    for round in 0..ROUNDS {
+        let job = Job::new(|| Ok(Vec::new()));
+        driver.submit(Token(100), Op::Run { job });
+        // The kernel does not have this name in memory.
+        let path = std::ffi::CString::new(format!("missing-{round}")).unwrap();
+        driver.submit(FILE, Op::OpenFile { root: Arc::clone(&root), path });
+        let (start, mut all) = (Instant::now(), Vec::new());
+        while lasts(&all) < 2 {
+            driver.wait(Some(WAIT_MAX), &mut all).unwrap();
+            assert!(start.elapsed() < WAIT_MAX, "an answer of round {round} was lost");
+        }
+    }
+    assert_home(driver);
 }

@@ -1,5 +1,7 @@
 //! The steps of a probe.
 
+use super::super::DriverKind;
+
 /// Something that the server needs a driver to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ProbeStep {
@@ -45,8 +47,41 @@ impl ProbeStep {
         Self::Timeout,
     ];
 
-    /// The steps that decide about a driver at start.
-    pub(super) const SELF_TEST: [Self; 3] = [Self::Receive, Self::Wake, Self::Send];
+    /// The system call by which a driver takes this step, if there is one for all of it. The ring
+    /// makes its calls by itself, except those named here.
+    pub(super) fn call(self, kind: DriverKind) -> Option<&'static str> {
+        let of_ring = kind == DriverKind::Uring;
+        match self {
+            Self::Receive | Self::ReceiveMany if !of_ring => Some("recvfrom"),
+            Self::Send if !of_ring => Some("sendto"),
+            Self::Gather if !of_ring => Some("sendmsg"),
+            Self::Accept if !of_ring => Some("accept4"),
+            Self::ReadFile if !of_ring => Some("pread64"),
+            Self::OpenFile => Some("openat2"),
+            _ => None,
+        }
+    }
+
+    /// The calls that an error of a step may name first.
+    pub const CALLS: [&'static str; 17] = [
+        "io_uring_setup",
+        "io_uring_register",
+        "io_uring_enter",
+        "accept4",
+        "recvfrom",
+        "sendto",
+        "sendmsg",
+        "sendfile",
+        "pread64",
+        "openat2",
+        "epoll_create1",
+        "epoll_ctl",
+        "epoll_pwait",
+        "ppoll",
+        "pselect6",
+        "fcntl",
+        "setsockopt",
+    ];
 
     /// Its name in output for machines.
     pub fn id(self) -> &'static str {

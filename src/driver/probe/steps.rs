@@ -1,18 +1,21 @@
 //! What the steps do: ops on a driver, whose results are compared with the expected ones.
 
 use std::collections::VecDeque;
+use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::super::setup::step_failed;
 use super::super::trial::{TIME_MAX, no_answer, untried};
 use super::super::{
-    Chain, Completion, Driver, File, FileKind, Links, Op, OpId, Outcome, Sock, Token, is_cancelled,
-    sys,
+    Chain, Completion, Driver, DriverKind, File, FileKind, Links, Op, OpId, Outcome, Sock, Token,
+    is_cancelled, sys,
 };
 use super::step::ProbeStep;
 
@@ -28,18 +31,19 @@ const SHORT_WAIT: Duration = Duration::from_millis(2);
 /// A driver, and its completions that no step has used yet.
 pub(super) struct Tester<D> {
     driver: D,
+    kind: DriverKind,
     tokens: u64,
     seen: VecDeque<Completion>,
 }
 
 impl<D: Driver> Tester<D> {
-    pub(super) fn new(driver: D) -> Self {
-        Self { driver, tokens: 0, seen: VecDeque::new() }
+    pub(super) fn new(driver: D, kind: DriverKind) -> Self {
+        Self { driver, kind, tokens: 0, seen: VecDeque::new() }
     }
 
     /// Takes a step. If a step fails, its sockets stay with the driver until it is dropped.
     pub(super) fn take(&mut self, step: ProbeStep) -> io::Result<()> {
-        match step {
+        let taken = match step {
             ProbeStep::Open => Ok(()),
             ProbeStep::Receive => self.receive(1),
             ProbeStep::Wake => self.wake(),
@@ -52,7 +56,8 @@ impl<D: Driver> Tester<D> {
             ProbeStep::ReceiveMany => self.receive(2),
             ProbeStep::Cancel => self.cancel(),
             ProbeStep::Timeout => self.time_out(),
-        }
+        };
+        taken.map_err(|error| named(step.call(self.kind), error))
     }
 
     fn receive(&mut self, messages: usize) -> io::Result<()> {
@@ -83,7 +88,6 @@ impl<D: Driver> Tester<D> {
         let mut chain = Chain::new();
         pieces.iter().for_each(|piece| chain.share(&Rc::from(*piece)));
         self.send_chain(sock, chain)?;
-        peer.set_read_timeout(Some(TIME_MAX)).map_err(untried)?;
         expect_from(&mut peer, &pieces.concat())?;
         self.close(sock)
     }
@@ -96,20 +100,34 @@ impl<D: Driver> Tester<D> {
         }
     }
 
+    /// Sends a file alone, then behind one piece of memory, then behind two, which need one more
+    /// system call each.
     fn send_file(&mut self) -> io::Result<()> {
         let (file, content) = file()?;
+        let file = Arc::new(file);
+        let pieces = [vec![1; PIECE_BYTES], vec![2; PIECE_BYTES]];
+        for (pieces, call) in
+            [(&pieces[..0], "sendfile"), (&pieces[..1], "sendto"), (&pieces[..], "sendmsg")]
+        {
+            let (mut peer, sock) = self.connection()?;
+            let mut chain = Chain::new();
+            pieces.iter().for_each(|piece| chain.share(&Rc::from(&piece[..])));
+            chain.file(&file, 0..content.len() as u64);
+            self.send_chain(sock, chain).map_err(|error| named(Some(call), error))?;
+            expect_from(&mut peer, &pieces.concat())?;
+            expect_from(&mut peer, &content)?;
+            self.close(sock)?;
+        }
+        Ok(())
+    }
+
+    /// A TCP connection that the driver has adopted.
+    fn connection(&mut self) -> io::Result<(fs::File, Sock)> {
         let listener = listen()?;
-        let mut peer = dial(&listener)?;
-        let (socket, _) = listener.accept().map_err(untried)?;
-        let sock = self.driver.adopt(socket.into())?;
-        let mut chain = Chain::new();
-        chain.copy(WORD);
-        chain.file(&Arc::new(file), 0..content.len() as u64);
-        self.send_chain(sock, chain)?;
+        let peer = dial(&listener)?;
         peer.set_read_timeout(Some(TIME_MAX)).map_err(untried)?;
-        expect_from(&mut peer, WORD)?;
-        expect_from(&mut peer, &content)?;
-        self.close(sock)
+        let (socket, _) = listener.accept().map_err(untried)?;
+        Ok((plain(peer), self.driver.adopt(socket.into())?))
     }
 
     fn read_file(&mut self) -> io::Result<()> {
@@ -138,6 +156,14 @@ impl<D: Driver> Tester<D> {
 
     fn accept(&mut self) -> io::Result<()> {
         let listener = listen()?;
+        if self.kind != DriverKind::Uring {
+            // An accept that fails may pause and try again, so this one shows the error.
+            listener.set_nonblocking(true).map_err(untried)?;
+            match sys::accept(listener.as_fd()) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                _ => {}
+            }
+        }
         let ours = listener.try_clone().map_err(untried)?;
         let sock = self.driver.adopt(ours.into())?;
         let (token, _) = self.submit(Op::AcceptMany { listener: sock });
@@ -209,24 +235,42 @@ impl<D: Driver> Tester<D> {
         expect(same, "the kernel ends the op after its first completion")
     }
 
-    fn pair(&mut self) -> io::Result<(UnixStream, Sock)> {
+    fn pair(&mut self) -> io::Result<(fs::File, Sock)> {
         let (peer, ours) = UnixStream::pair().map_err(untried)?;
-        Ok((peer, self.driver.adopt(ours.into())?))
+        peer.set_read_timeout(Some(TIME_MAX)).map_err(untried)?;
+        Ok((plain(peer), self.driver.adopt(ours.into())?))
     }
 
     fn close(&mut self, sock: Sock) -> io::Result<()> {
         let (token, _) = self.submit(Op::Close { sock, reset: false });
-        match self.answer(token)?.outcome {
+        let closed = self.answer(token).map_err(|error| {
+            let reason = format!("shutdown, or another call of a close: {error}");
+            io::Error::new(error.kind(), reason)
+        })?;
+        match closed.outcome {
             Outcome::Closed => Ok(()),
             _ => Err(confused()),
         }
     }
 }
 
+/// Names the system call that an error of the kernel comes from, unless the driver has named it.
+fn named(call: Option<&'static str>, error: io::Error) -> io::Error {
+    match call {
+        Some(call) if error.raw_os_error().is_some() => step_failed(call, &error),
+        _ => error,
+    }
+}
+
+/// A peer that uses `read(2)` and `write(2)`, because the calls for sockets may be denied.
+fn plain(peer: impl Into<OwnedFd>) -> fs::File {
+    fs::File::from(peer.into())
+}
+
 /// A file in memory, and its content.
 fn file() -> io::Result<(File, Vec<u8>)> {
     let content: Vec<u8> = (0..PIECE_BYTES).map(|at| (at % 251) as u8).collect();
-    let mut file = std::fs::File::from(sys::memory_file().map_err(untried)?);
+    let mut file = fs::File::from(sys::memory_file().map_err(untried)?);
     file.write_all(&content).map_err(untried)?;
     Ok((File::new(file.into())?, content))
 }

@@ -11,6 +11,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
 use super::poller::{Event, Interest, Poller, Trigger};
 use crate::driver::Limits;
+use crate::driver::setup::step_failed;
 
 /// Events that one system call returns. The rest stay in the kernel's ready list, which is a queue,
 /// so no source starves.
@@ -38,9 +39,11 @@ impl<const EDGE: bool> fmt::Debug for EpollPoller<EDGE> {
 impl<const EDGE: bool> Poller for EpollPoller<EDGE> {
     const TRIGGER: Trigger = if EDGE { Trigger::Edge } else { Trigger::Level };
     const FORGETS_CLOSED: bool = true;
+    const CALLS: (&'static str, &'static str) = ("epoll_ctl", "epoll_pwait");
 
     fn open(_limits: &Limits) -> io::Result<Self> {
-        let instance = epoll::create(CreateFlags::CLOEXEC)?;
+        let instance = epoll::create(CreateFlags::CLOEXEC)
+            .map_err(|error| step_failed("epoll_create1", &error.into()))?;
         Ok(Self { instance, events: Vec::with_capacity(EVENTS_MAX), system_calls: 1 })
     }
 

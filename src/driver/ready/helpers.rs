@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crate::driver::disk::{self, BufferRead};
+use crate::driver::file_copy::read_piece;
 use crate::driver::transfer::PIECE_BYTES;
 use crate::driver::waker::{EventFd, Notifier};
 use crate::driver::{File, OpId, Outcome, sys};
@@ -38,6 +39,8 @@ pub(super) enum DiskJob {
     Read(BufferRead),
     /// Bring a piece of a file into the page cache.
     Fetch { file: Arc<File>, range: Range<u64> },
+    /// Read a piece of a file that `sendfile(2)` does not send.
+    Copy { file: Arc<File>, range: Range<u64> },
 }
 
 /// The answer of a helper.
@@ -53,6 +56,8 @@ pub(super) struct DiskAnswer {
 pub(super) enum DiskResult {
     Opened(io::Result<Arc<File>>),
     Read(io::Result<()>, BufferRead),
+    /// What was read of a file, from this offset on.
+    Copied(Arc<File>, u64, io::Result<Vec<u8>>),
     /// The fetch has ended. It ignores read errors: the send of the piece reports them.
     Fetched,
 }
@@ -177,6 +182,10 @@ impl DiskJob {
                 fetch(&file, range, system_calls);
                 DiskResult::Fetched
             }
+            Self::Copy { file, range } => {
+                let read = read_piece(&file, &range, system_calls);
+                DiskResult::Copied(file, range.start, read)
+            }
         }
     }
 
@@ -185,7 +194,9 @@ impl DiskJob {
         match self {
             Self::Open { .. } => Outcome::Opened(Err(error)),
             Self::Read(read) => read.end(Err(error)),
-            Self::Fetch { .. } => unreachable!("a fetch is part of a send, not an op"),
+            Self::Fetch { .. } | Self::Copy { .. } => {
+                unreachable!("it is part of a send, not an op")
+            }
         }
     }
 }

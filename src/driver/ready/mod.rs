@@ -129,20 +129,22 @@ impl<P: Poller> Ready<P> {
     ///
     /// # Errors
     ///
-    /// When the poller or an eventfd cannot be created.
+    /// When the poller or an eventfd cannot be created: the call that failed, and why.
     pub fn open(limits: &Limits) -> io::Result<Self> {
         assert!(limits.sockets_max > 0);
         assert!(limits.turn_bytes_max > 0);
         let step = |name: &'static str| move |error: io::Error| step_failed(name, &error);
         let waker = EventFd::new().map_err(step("eventfd"))?;
         // A guessing poller reports the waker without a wake, so reading it must not block.
-        sys::set_nonblocking(&waker)?;
+        sys::set_nonblocking(&waker).map_err(step("fcntl"))?;
         let jobs_max = limits.file_ops_max() as usize + limits.sockets_max as usize;
         let helpers = Helpers::new(jobs_max).map_err(step("eventfd"))?;
         let jobs = JobThread::new(Arc::new(helpers.notifier().clone()));
-        let mut poller = P::open(limits).map_err(step("the poller"))?;
-        poller.add(waker.as_fd(), KEY_WAKER, Interest::READ)?;
-        poller.add(helpers.notifier().as_fd(), KEY_NOTIFIER, Interest::READ)?;
+        let mut poller = P::open(limits)?;
+        let (watch, _) = P::CALLS;
+        poller.add(waker.as_fd(), KEY_WAKER, Interest::READ).map_err(step(watch))?;
+        let notifier = helpers.notifier().as_fd();
+        poller.add(notifier, KEY_NOTIFIER, Interest::READ).map_err(step(watch))?;
         Ok(Self {
             poller,
             limits: *limits,
@@ -172,8 +174,10 @@ impl<P: Poller> Driver for Ready<P> {
             let message = "the table of sockets is full (Limits::sockets_max)";
             return Err(io::Error::new(io::ErrorKind::QuotaExceeded, message));
         }
-        sys::set_nonblocking(&socket)?;
-        let listener = socket2::SockRef::from(&socket).is_listener()?;
+        sys::set_nonblocking(&socket).map_err(|error| step_failed("fcntl", &error))?;
+        // If the call is denied, the socket is taken for a listener: a close then leaves a
+        // connection to the other holders of duplicates.
+        let listener = socket2::SockRef::from(&socket).is_listener().unwrap_or(true);
         self.stats.system_calls += 3;
         let handle = self.register(socket, true, listener)?;
         Ok(Sock(handle))

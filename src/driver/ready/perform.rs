@@ -41,6 +41,8 @@ enum TurnEnd {
     Backoff,
     /// A piece of a file is not in memory.
     Cold(Arc<File>, Range<u64>),
+    /// A piece of a file must be read to be sent.
+    Uncopied(Arc<File>, Range<u64>),
 }
 
 impl<P: Poller> Ready<P> {
@@ -115,6 +117,10 @@ impl<P: Poller> Ready<P> {
             }
             TurnEnd::Cold(file, range) => {
                 self.helpers.submit(op, DiskJob::Fetch { file, range });
+                OpStage::Fetching
+            }
+            TurnEnd::Uncopied(file, range) => {
+                self.helpers.submit(op, DiskJob::Copy { file, range });
                 OpStage::Fetching
             }
         };
@@ -237,6 +243,7 @@ impl<P: Poller> Ready<P> {
             AttemptEnd::Blocked => TurnEnd::Blocked,
             AttemptEnd::Spent => TurnEnd::Yield,
             AttemptEnd::Cold(file, range) => TurnEnd::Cold(file, range),
+            AttemptEnd::Uncopied(file, range) => TurnEnd::Uncopied(file, range),
             AttemptEnd::Failed(error) => TurnEnd::Ended(Err(error)),
         }
     }
@@ -306,9 +313,16 @@ impl<P: Poller> Ready<P> {
     pub(super) fn receive_answer(&mut self, answer: DiskAnswer) {
         self.stats.system_calls += answer.system_calls;
         match (answer.result, OpName::of(answer.op)) {
-            (DiskResult::Fetched, _) => {
-                if requeue(&mut self.sources, answer.op, OpStage::Fetching) {
-                    self.runnable.push_back(answer.op);
+            (DiskResult::Fetched, _) => self.send_on(answer.op),
+            (DiskResult::Copied(file, start, read), OpName::Side(handle, direction, sequence)) => {
+                let source = self.sources.get_mut(handle);
+                let side = source.map(|source| source.side_mut(direction));
+                // The send may have been cancelled meanwhile.
+                if let Some(Work::Send(transfer)) =
+                    side.and_then(|side| side.op.current(sequence)).map(|send| &mut send.work)
+                {
+                    transfer.copied(&file, start, read);
+                    self.send_on(answer.op);
                 }
             }
             (DiskResult::Opened(opened), OpName::File(handle)) => {
@@ -321,13 +335,22 @@ impl<P: Poller> Ready<P> {
         }
     }
 
+    /// Queues a send whose data a helper has read, unless it has ended meanwhile.
+    fn send_on(&mut self, op: OpId) {
+        if requeue(&mut self.sources, op, OpStage::Fetching) {
+            self.runnable.push_back(op);
+        }
+    }
+
     /// Gives an op on a file its turn: inline, or through a helper if it would wait for a disk.
     fn turn_file(&mut self, op: OpId, handle: Handle<FileOp>) {
         let job = self.files.get_mut(handle).and_then(|task| task.job.take());
         match job {
             Some(DiskJob::Open { root, path }) => self.open_file(op, handle, root, path),
             Some(DiskJob::Read(read)) => self.read_file(op, handle, read),
-            Some(DiskJob::Fetch { .. }) => unreachable!("a fetch is part of a send, not an op"),
+            Some(DiskJob::Fetch { .. } | DiskJob::Copy { .. }) => {
+                unreachable!("it is part of a send, not an op")
+            }
             // The op was cancelled.
             None => {}
         }
@@ -363,11 +386,9 @@ impl<P: Poller> Ready<P> {
                 task.job = Some(DiskJob::Read(read));
                 self.runnable.push_back(op);
             }
-            // The data is not in memory, or the file system does not support `RWF_NOWAIT`.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EOPNOTSUPP)) => {
-                self.helpers.submit(op, DiskJob::Read(read));
-            }
-            Err(error) => self.end_task(handle, read.end(Err(error))),
+            // The data is not in memory, the file system does not support `RWF_NOWAIT`, or the call
+            // is denied. A read that may wait has the true answer, also of other errors.
+            Err(_) => self.helpers.submit(op, DiskJob::Read(read)),
         }
     }
 }

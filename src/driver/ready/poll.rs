@@ -29,6 +29,7 @@ pub struct PollPoller {
 impl Poller for PollPoller {
     const TRIGGER: Trigger = Trigger::Level;
     const FORGETS_CLOSED: bool = false;
+    const CALLS: (&'static str, &'static str) = ("ppoll", "ppoll");
 
     fn open(_limits: &Limits) -> io::Result<Self> {
         Ok(Self { sources: SparseSet::new(), system_calls: 0 })

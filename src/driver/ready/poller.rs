@@ -29,6 +29,9 @@ pub trait Poller: Sized + 'static {
     /// removes every source before it closes the descriptor.
     const FORGETS_CLOSED: bool;
 
+    /// The system calls that watch a source, and that wait, for errors.
+    const CALLS: (&'static str, &'static str);
+
     /// Sets up a poller for at most `limits.sockets_max + KEYS_RESERVED` sources.
     fn open(limits: &Limits) -> io::Result<Self>;
 

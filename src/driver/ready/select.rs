@@ -36,6 +36,7 @@ pub struct SelectPoller {
 impl Poller for SelectPoller {
     const TRIGGER: Trigger = Trigger::Level;
     const FORGETS_CLOSED: bool = false;
+    const CALLS: (&'static str, &'static str) = ("pselect6", "pselect6");
 
     fn open(_limits: &Limits) -> io::Result<Self> {
         let (read, write) = (DescriptorSet::default(), DescriptorSet::default());

@@ -25,6 +25,7 @@ use super::poll::{entry, event};
 use super::poller::{Event, Interest, Poller, Trigger};
 use super::signal::{Signal, Signals, is_overflow};
 use super::sparse_set::SparseSet;
+use crate::driver::setup::step_failed;
 use crate::driver::{Limits, sys};
 
 #[cfg(test)]
@@ -52,9 +53,10 @@ pub struct SigioPoller {
 impl Poller for SigioPoller {
     const TRIGGER: Trigger = Trigger::Edge;
     const FORGETS_CLOSED: bool = false;
+    const CALLS: (&'static str, &'static str) = ("fcntl", "ppoll");
 
     fn open(_limits: &Limits) -> io::Result<Self> {
-        let signals = Signals::block()?;
+        let signals = Signals::block().map_err(|error| step_failed("signalfd", &error))?;
         let beside = (vec![entry(signals.as_fd(), Interest::READ)], vec![NOBODY]);
         let (sources, keys, found) = (SparseSet::new(), Vec::new(), Vec::new());
         Ok(Self { signals, sources, keys, beside, found, system_calls: 3 })

@@ -32,6 +32,7 @@ pub struct SpinPoller {
 impl Poller for SpinPoller {
     const TRIGGER: Trigger = Trigger::Guess;
     const FORGETS_CLOSED: bool = false;
+    const CALLS: (&'static str, &'static str) = ("sched_yield", "sched_yield");
 
     fn open(_limits: &Limits) -> io::Result<Self> {
         Ok(Self { sources: SparseSet::new(), system_calls: 0 })

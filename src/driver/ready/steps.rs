@@ -8,6 +8,7 @@ use super::poller::{Event, Interest, KEYS_RESERVED, Poller};
 use super::source::{OpStage, Readiness, requeue};
 use super::{KEY_NOTIFIER, KEY_WAKER, Ready, key};
 use crate::driver::name::Direction;
+use crate::driver::setup::step_failed;
 
 impl<P: Poller> Ready<P> {
     /// Queues as many of the receives that wait for a buffer as there are free buffers, in order
@@ -71,7 +72,9 @@ impl<P: Poller> Ready<P> {
             Some(Duration::ZERO)
         };
         match self.poller.wait(timeout, &mut self.events) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                Err(step_failed(P::CALLS.1, &error))
+            }
             _ => Ok(()),
         }
     }

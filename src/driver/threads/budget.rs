@@ -56,6 +56,12 @@ impl Budget {
         }
     }
 
+    /// Permits that are taken.
+    #[cfg(test)]
+    pub(super) fn taken(&self) -> u32 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     fn exhausted(&self) -> io::Error {
         let reason = format!(
             "all {} threads that the drivers of this process may have are blocked; allow fewer \
@@ -104,7 +110,7 @@ mod tests {
         let error = BUDGET.take().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::QuotaExceeded);
         drop(places);
-        assert_eq!(BUDGET.taken.load(Ordering::Relaxed), 0);
+        assert_eq!(BUDGET.taken(), 0);
         BUDGET.take().unwrap();
     }
 }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::driver::chain::{Chain, NextPart};
 use crate::driver::disk::{self, BufferRead};
+use crate::driver::file_copy::{FileCopy, read_piece};
 use crate::driver::name::FileOp;
 use crate::driver::slot_map::Handle;
 use crate::driver::transfer::{PIECE_BYTES, SLICES_MAX};
@@ -219,20 +220,51 @@ impl ChainPiece {
             && bytes == all
         {
             let mut sent = 0;
-            let len = range.end - range.start;
-            result = push(shared, calls, &mut sent, len, |sent| {
-                let left = (len - sent) as usize;
-                match sys::sendfile(shared.as_fd(), file.as_fd(), range.start + sent, left) {
-                    Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-                    sent => sent,
-                }
-            });
+            result = send_file(shared, &file, &range, &mut sent, calls);
             bytes += sent;
         }
         memory.clear();
         memory.shrink_to(KEEP_BYTES);
         PieceSent { bytes, result, memory }
     }
+}
+
+/// Sends a range of a file; if `sendfile(2)` does not send it, reads and sends it.
+fn send_file(
+    shared: &SharedSocket,
+    file: &File,
+    range: &Range<u64>,
+    sent: &mut u64,
+    calls: &mut Calls,
+) -> io::Result<()> {
+    let len = range.end - range.start;
+    if file.may_sendfile() {
+        let result = push(shared, calls, sent, len, |sent| {
+            let left = (len - sent) as usize;
+            match sys::sendfile(shared.as_fd(), file.as_fd(), range.start + sent, left) {
+                Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+                sent => sent,
+            }
+        });
+        match result {
+            Err(error) if file.refuses_sendfile(&error) => {}
+            result => return result,
+        }
+    }
+    while *sent < len && !shared.send_given_up.load(Ordering::Relaxed) {
+        let piece = FileCopy::piece(&(range.start + *sent..range.end));
+        let copy = read_piece(file, &piece, &mut calls.made)?;
+        if copy.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut done = 0;
+        let result = push(shared, calls, &mut done, copy.len() as u64, |done| {
+            sys::send_waiting(shared.as_fd(), &copy[done as usize..], false)
+        });
+        *sent += done;
+        result?;
+    }
+    Ok(())
 }
 
 /// Waits for a connection, unless the listener was made non-blocking.

@@ -50,6 +50,9 @@
 //!
 //! Jobs ([`Op::Run`]) have one more thread, as in the other drivers.
 //!
+//! An open starts the threads that one connection needs. So a process that may have no more threads
+//! (`ulimit -u`) fails at its start, instead of accepting connections that nobody can serve.
+//!
 //! All drivers of the process share [`PROCESS_THREADS_MAX`] threads, or fewer if memory maps are
 //! short: 4095 with the default `vm.max_map_count` of 65530 ([`budget`] explains why). When these
 //! threads are in use, or the machine refuses another, an op that needs a thread fails with an
@@ -99,6 +102,7 @@ use super::job_thread::JobThread;
 use super::name::{Direction, FileOp, OpName};
 use super::op::cancelled;
 use super::pool::Pool;
+use super::setup::step_failed;
 use super::slot_map::{Handle, SlotMap};
 use super::{Completion, Driver, DriverStats, Limits, Op, OpId, Outcome, Sock, Token, Waker, sys};
 
@@ -106,6 +110,10 @@ pub use self::limits::{FILE_THREADS, PROCESS_THREADS_MAX, SOCKETS_MAX, THREADS_M
 
 /// The most receive buffers of the pool that one `recv(2)` may fill.
 const RECEIVE_BUFFERS: usize = 4;
+
+/// Threads of a driver that was just opened: for an accept, and the receive, the file and the send
+/// of one request.
+const THREADS_AT_START: usize = 4;
 
 /// The driver of blocking calls; see the module documentation.
 #[derive(Debug)]
@@ -136,13 +144,16 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// Opens a driver. Threads start with the first ops.
+    /// Opens a driver, and starts as many threads as one connection needs. The others start when
+    /// an op finds none idle.
     ///
     /// # Errors
     ///
-    /// Never; the signature is that of the other drivers.
+    /// When a thread cannot be started: then the driver could not serve even one connection.
     pub fn open(limits: &Limits) -> io::Result<Self> {
-        Ok(Self::with_threads(limits, THREADS_MAX, Budget::of_process()))
+        let mut driver = Self::with_threads(limits, THREADS_MAX, Budget::of_process());
+        driver.threads.start(THREADS_AT_START)?;
+        Ok(driver)
     }
 
     fn with_threads(limits: &Limits, threads_max: u32, budget: &'static Budget) -> Self {
@@ -184,12 +195,15 @@ impl Driver for Threads {
             return Err(io::Error::new(io::ErrorKind::QuotaExceeded, reason));
         }
         let options = socket2::SockRef::from(&socket);
-        options.set_nonblocking(false)?;
-        let listener = options.is_listener()?;
+        options.set_nonblocking(false).map_err(|error| step_failed("fcntl", &error))?;
+        let is_listener = options.is_listener();
         let mut calls = Calls { made: 3, would_block: 0 };
-        if !listener {
-            limit_sends(&socket, &mut calls)?;
+        if !matches!(is_listener, Ok(true)) {
+            limit_sends(&socket, &mut calls).map_err(|error| step_failed("setsockopt", &error))?;
         }
+        // If the call is denied, the socket is taken for a listener: a close then leaves a
+        // connection to the other holders of duplicates.
+        let listener = is_listener.unwrap_or(true);
         self.stats.system_calls += calls.made;
         let socket = ThreadedSocket::new(SharedSocket::new(socket), true, listener);
         Ok(Sock(self.sockets.insert(socket).expect("the table is not full")))

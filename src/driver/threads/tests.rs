@@ -1,40 +1,32 @@
 //! Tests of what is special about this driver: threads, limits, and calls that outlive their ops.
 
-use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::thread_pool::{IDLE_KEPT, NAME};
+use super::thread_pool::IDLE_KEPT;
 use super::*;
 use crate::driver::{Chain, File, is_cancelled};
 
 const WAIT_MAX: Duration = Duration::from_secs(10);
 const TOKEN: Token = Token(1);
 
-/// Serializes the tests, because they count the threads of the process.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn limits() -> Limits {
     Limits { sockets_max: 64, buffers: 16, buffer_bytes: 1024, turn_bytes_max: 1 << 20 }
 }
 
-/// The number of threads of this process that belong to drivers of this kind.
-fn threads() -> usize {
-    let tasks = fs::read_dir("/proc/self/task").unwrap();
-    let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
-    names.filter(|name| name.trim_end() == NAME).count()
+/// A driver with a budget of its own, which counts its threads alone: other tests of this process
+/// may have drivers of this kind at the same time.
+fn counted(threads_max: u32) -> (Threads, &'static Budget) {
+    let budget = Box::leak(Box::new(Budget::new(threads_max)));
+    (Threads::with_threads(&limits(), THREADS_MAX, budget), budget)
 }
 
-/// Waits until the process has `count` such threads: `/proc` lists an ended thread for a moment.
-fn wait_for_threads(count: usize) {
+/// Waits until the drivers of this budget have `count` threads.
+fn wait_for_threads(budget: &Budget, count: u32) {
     let deadline = Instant::now() + WAIT_MAX;
-    while threads() != count {
-        assert!(Instant::now() < deadline, "{} threads, not {count}", threads());
+    while budget.taken() != count {
+        assert!(Instant::now() < deadline, "{} threads, not {count}", budget.taken());
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -85,7 +77,6 @@ fn receive(driver: &mut Threads, sock: Sock) -> OpId {
 
 #[test]
 fn sockets_beyond_the_limit_are_refused_and_others_are_served() {
-    let _alone = alone();
     let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap();
     if descriptors < u64::from(3 * SOCKETS_MAX) {
         println!("skipped: {descriptors} descriptors are too few");
@@ -115,7 +106,6 @@ fn sockets_beyond_the_limit_are_refused_and_others_are_served() {
 
 #[test]
 fn without_a_free_thread_ops_fail_and_accepts_wait() {
-    let _alone = alone();
     let mut driver = Threads::with_threads(&limits(), 1, Budget::of_process());
     let (first, mut first_peer) = connect(&mut driver);
     let (second, mut second_peer) = connect(&mut driver);
@@ -157,10 +147,62 @@ fn without_a_free_thread_ops_fail_and_accepts_wait() {
     assert!(matches!(run(&mut driver), Outcome::Received(Ok(Some(_)))));
 }
 
+#[test]
+fn an_open_starts_the_threads_of_one_connection() {
+    let (mut driver, budget) = counted(THREADS_AT_START as u32);
+    driver.threads.start(THREADS_AT_START).unwrap();
+    assert_eq!(budget.taken(), THREADS_AT_START as u32);
+    let (mut second, budget) = counted(THREADS_AT_START as u32 - 1);
+    let error = second.threads.start(THREADS_AT_START).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::QuotaExceeded);
+    drop(second);
+    wait_for_threads(budget, 0);
+}
+
+/// Receives whose bytes wait for a buffer get one each, in turn, however often the driver looks for
+/// buffers in vain.
+#[test]
+fn receives_wait_for_a_buffer_in_line() {
+    let limits = Limits { buffers: 1, ..limits() };
+    let mut driver = Threads::with_threads(&limits, THREADS_MAX, Budget::of_process());
+    let look = |driver: &mut Threads, times: usize| {
+        let mut all = Vec::new();
+        (0..times).for_each(|_| driver.wait(Some(Duration::ZERO), &mut all).unwrap());
+        all
+    };
+    let mut peers = Vec::new();
+    let mut held = None;
+    for number in 0..4u64 {
+        let (sock, mut peer) = connect(&mut driver);
+        driver.submit(Token(number), Op::RecvMany { sock });
+        look(&mut driver, 1);
+        // More than two buffers.
+        peer.write_all(&[number as u8; 3000]).unwrap();
+        peers.push(peer);
+        if number == 0 {
+            // The other receives are begun while this one has the only buffer.
+            let all = run_until(&mut driver, |all, _| !all.is_empty());
+            held = Some(all);
+        }
+    }
+    let mut order = Vec::new();
+    while order.len() < 8 {
+        look(&mut driver, 3);
+        drop(held.take());
+        let all = run_until(&mut driver, |all, _| !all.is_empty());
+        order.push(all[0].token.0);
+        held = Some(all);
+    }
+    for four in order.windows(4).skip(1) {
+        let mut turns = four.to_vec();
+        turns.sort_unstable();
+        assert_eq!(turns, [0, 1, 2, 3], "{order:?}");
+    }
+}
+
 /// The received bytes come before the error that ends the receive.
 #[test]
 fn without_a_free_thread_a_receive_delivers_its_bytes_and_ends() {
-    let _alone = alone();
     let mut driver = Threads::with_threads(&limits(), 1, Budget::of_process());
     let (first, mut peer) = connect(&mut driver);
     let (second, _peer) = connect(&mut driver);
@@ -181,8 +223,7 @@ fn without_a_free_thread_a_receive_delivers_its_bytes_and_ends() {
 
 #[test]
 fn no_thread_outlives_its_driver() {
-    let _alone = alone();
-    let mut driver = Threads::open(&limits()).unwrap();
+    let (mut driver, budget) = counted(THREADS_MAX);
     let (listener, _dialled) = listen(&mut driver);
     driver.submit(TOKEN, Op::AcceptMany { listener });
     let peers: Vec<_> = (0..20).map(|_| connect(&mut driver)).collect();
@@ -195,27 +236,26 @@ fn no_thread_outlives_its_driver() {
     for _ in 0..5 {
         driver.wait(Some(Duration::from_millis(10)), &mut Vec::new()).unwrap();
     }
-    wait_for_threads(41);
+    wait_for_threads(budget, 41);
     drop(driver);
     // The peers are still open, so it was the drop that ended the blocked calls.
-    wait_for_threads(0);
+    wait_for_threads(budget, 0);
     drop(peers);
 }
 
 #[test]
 fn idle_threads_are_reused_and_end_after_a_while() {
-    let _alone = alone();
-    let mut driver = Threads::open(&limits()).unwrap();
+    let (mut driver, budget) = counted(THREADS_MAX);
     for _ in 0..10 {
         let (sock, mut peer) = connect(&mut driver);
         receive(&mut driver, sock);
         peer.write_all(b"x").unwrap();
         assert!(matches!(run(&mut driver), Outcome::Received(Ok(Some(_)))));
         close(&mut driver, sock);
-        assert_eq!(threads(), 1);
+        assert_eq!(budget.taken(), 1);
     }
     driver.threads.end_idle(Instant::now() + IDLE_KEPT);
-    wait_for_threads(0);
+    wait_for_threads(budget, 0);
     let (sock, mut peer) = connect(&mut driver);
     receive(&mut driver, sock);
     peer.write_all(b"x").unwrap();
@@ -226,7 +266,6 @@ fn idle_threads_are_reused_and_end_after_a_while() {
 #[test]
 fn cancelling_receives_loses_no_byte() {
     const BYTES: usize = 300_000;
-    let _alone = alone();
     let mut driver = Threads::open(&limits()).unwrap();
     let (sock, mut peer) = connect(&mut driver);
     let expected: Vec<u8> = (0..BYTES).map(|at| (at * 31 / 8) as u8).collect();
@@ -276,7 +315,6 @@ fn cancelling_receives_loses_no_byte() {
 #[test]
 fn cancelling_accepts_loses_no_connection() {
     const COUNT: usize = 300;
-    let _alone = alone();
     let mut driver = Threads::open(&Limits { sockets_max: 400, ..limits() }).unwrap();
     let (listener, dialled) = listen(&mut driver);
     let dialling =
@@ -301,7 +339,6 @@ fn cancelling_accepts_loses_no_connection() {
 
 #[test]
 fn a_cancelled_send_releases_its_file_and_its_place_in_the_stream() {
-    let _alone = alone();
     let mut driver = Threads::open(&limits()).unwrap();
     let (listener, dialled) = listen(&mut driver);
     driver.submit(TOKEN, Op::AcceptMany { listener });
@@ -360,7 +397,6 @@ fn cancel_a_send_that_blocks(driver: &mut Threads, listener: OwnedFd) {
 /// Such a connection does not inherit options that the listener got later.
 #[test]
 fn a_send_on_a_connection_established_before_the_adoption_can_be_cancelled() {
-    let _alone = alone();
     let mut driver = Threads::open(&limits()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let _peer = dial(&listener);
@@ -375,7 +411,6 @@ fn a_send_on_a_connection_established_before_the_adoption_can_be_cancelled() {
 /// A waker keeps the mailbox alive, but must not keep a connection open.
 #[test]
 fn uncollected_answers_are_dropped_with_the_driver() {
-    let _alone = alone();
     let mut driver = Threads::open(&limits()).unwrap();
     let (listener, dialled) = listen(&mut driver);
     driver.submit(TOKEN, Op::AcceptMany { listener });
@@ -404,22 +439,18 @@ fn answers_to_a_closed_mailbox_are_dropped() {
 
 #[test]
 fn drivers_share_the_threads_of_the_process() {
-    static BUDGET: Budget = Budget::new(1);
-    let _alone = alone();
-    let mut first = Threads::with_threads(&limits(), THREADS_MAX, &BUDGET);
-    let mut second = Threads::with_threads(&limits(), THREADS_MAX, &BUDGET);
+    let (mut first, budget) = counted(1);
+    let mut second = Threads::with_threads(&limits(), THREADS_MAX, budget);
     let (sock, _first_peer) = connect(&mut first);
     receive(&mut first, sock);
     first.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
     let (sock, mut peer) = connect(&mut second);
     peer.write_all(b"served").unwrap();
     receive(&mut second, sock);
-    let Outcome::Received(Err(error)) = run(&mut second) else {
-        panic!("no thread was free, and yet the op did not fail")
-    };
+    let Outcome::Received(Err(error)) = run(&mut second) else { panic!("it had a thread") };
     assert!(error.to_string().contains("all 1 threads that the drivers"), "{error}");
     drop(first);
-    wait_for_threads(0);
+    wait_for_threads(budget, 0);
     receive(&mut second, sock);
     assert!(matches!(run(&mut second), Outcome::Received(Ok(Some(_)))));
 }
@@ -428,7 +459,6 @@ fn drivers_share_the_threads_of_the_process() {
 #[test]
 fn a_socket_made_non_blocking_through_a_duplicate_works_without_spinning() {
     const BYTES: usize = 64 << 20;
-    let _alone = alone();
     let mut driver = Threads::open(&limits()).unwrap();
     let (ours, mut peer) = UnixStream::pair().unwrap();
     peer.set_read_timeout(Some(WAIT_MAX)).unwrap();

@@ -20,7 +20,7 @@ use crate::driver::slot_map::{Handle, SlotMap};
 const STACK_BYTES: usize = 64 * 1024;
 
 /// The name of the threads, which `top -H` shows.
-pub(super) const NAME: &str = "ringd-io";
+const NAME: &str = "ringd-io";
 
 /// How long an idle thread is kept.
 pub(super) const IDLE_KEPT: Duration = Duration::from_secs(5);
@@ -87,6 +87,18 @@ impl ThreadPool {
             .map_err(|error| refused(self.threads.len(), &error))?;
         let pool_thread = PoolThread { jobs, thread };
         Ok(self.threads.insert(pool_thread).expect("the table is not full"))
+    }
+
+    /// Starts `count` threads, which are idle.
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot be started.
+    pub(super) fn start(&mut self, count: usize) -> io::Result<()> {
+        let started: Vec<_> = (0..count).map(|_| self.acquire()).collect::<io::Result<_>>()?;
+        let now = Instant::now();
+        started.into_iter().for_each(|thread| self.release(thread, now));
+        Ok(())
     }
 
     /// Submits a job to a thread that was just acquired.

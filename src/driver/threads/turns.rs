@@ -21,8 +21,8 @@ use crate::driver::{ACCEPT_RETRY, OpId, Outcome, Sock, Token};
 
 /// Answers of threads.
 impl Threads {
-    /// Processes the answers. Returns whether one of them was for a send, because a send may move
-    /// bytes without a completion.
+    /// Processes the answers. Returns whether one of them was for a send, or for a part of a read:
+    /// these may move bytes without a completion.
     pub(super) fn collect(&mut self, now: Instant) -> bool {
         let mut answers = std::mem::take(&mut self.answers);
         let news = self.mailbox.collect(&mut answers);
@@ -42,7 +42,10 @@ impl Threads {
                     sent |= matches!(result, SocketResult::Sent(_));
                     self.answer_on_socket(handle, result, now);
                 }
-                JobResult::File(handle, result) => self.answer_on_file(handle, result),
+                JobResult::File(handle, result) => {
+                    sent |= matches!(result, FileResult::Read(Ok(false), _));
+                    self.answer_on_file(handle, result);
+                }
             }
         }
         self.answers = answers;

@@ -8,6 +8,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Instant;
 
 use io_uring::{cqueue, opcode, types::Fd};
@@ -62,7 +63,7 @@ impl Uring {
             SubmissionKind::Poll => {
                 self.complete_kernel_wait(handle, WritableWatch::reports_room(result));
             }
-            SubmissionKind::Fetch => self.complete_kernel_wait(handle, true),
+            SubmissionKind::Fetch => self.complete_fetch(handle, result),
             // The completion of the target shows whether the cancel found it.
             SubmissionKind::Cancel | SubmissionKind::Close => {}
             SubmissionKind::Open
@@ -174,7 +175,8 @@ impl Uring {
                 };
                 queue.push_back(handle);
             }
-            libc::EINTR | libc::EAGAIN => self.arm_stream(handle),
+            // Nobody has asked for the last one: the kernel could not keep the op.
+            libc::EINTR | libc::EAGAIN | libc::ECANCELED => self.arm_stream(handle),
             code => self.finish_stream(handle, Err(io::Error::from_raw_os_error(code))),
         }
     }
@@ -190,6 +192,8 @@ impl Uring {
         let ending = *asked || closing;
         let sent = match result {
             code if code == -libc::EAGAIN || code == -libc::EINTR => 0,
+            // Nobody has cancelled it: the kernel could not perform it. The rest is tried inline.
+            code if code == -libc::ECANCELED && !ending => 0,
             code if code < 0 => {
                 let error = io::Error::from_raw_os_error(-code);
                 return self.finish_send(handle, Err(error));
@@ -205,6 +209,21 @@ impl Uring {
             self.stats.would_block += 1;
             self.run_later(handle);
         }
+    }
+
+    /// Cold data is in memory, or was read to be sent.
+    fn complete_fetch(&mut self, handle: Handle<Sock>, result: i32) {
+        let Some(socket) = self.sockets.get_mut(handle) else { return };
+        if let Some(RingSend { transfer, stage: SendStage::Kernel { cancelled, copy, .. }, .. }) =
+            socket.write.get_mut()
+            && let Some(copy) = copy.take()
+            && !*cancelled
+            && socket.closing.is_none()
+        {
+            let (file, start) = (Arc::clone(&copy.file), copy.start);
+            transfer.copied(&file, start, copy.end(result, &mut self.stats.system_calls));
+        }
+        self.complete_kernel_wait(handle, true);
     }
 
     /// The socket has room again, or cold data has arrived.

@@ -19,17 +19,19 @@ use std::sync::Arc;
 use io_uring::types::{Fd, OpenHow};
 use io_uring::{opcode, squeue};
 
-use super::super::disk::OPEN_ATTEMPTS;
+use super::super::disk::{self, OPEN_ATTEMPTS};
 use super::super::file::File;
+use super::super::file_copy::read_piece;
 use super::super::op::{OpId, Outcome, Token, cancelled};
 use super::super::slot_map::{Handle, SlotMap};
 use super::super::sys;
 use super::super::transfer::PIECE_BYTES;
 use super::Uring;
 use super::kind::SubmissionKind;
+use super::socket::PieceRead;
 
 /// The most bytes of one submission; a longer read continues where the last one ended.
-const READ_MAX: usize = 1 << 30;
+const READ_MAX: u64 = 1 << 30;
 
 /// File ops that the kernel has.
 pub(super) struct FileOps {
@@ -47,6 +49,8 @@ pub(super) enum RingFileOp {
         how: Box<OpenHow>,
         /// How many more times it may be tried; 0 once it is cancelled.
         retries: usize,
+        /// The caller has cancelled it.
+        unwanted: bool,
     },
     Read {
         token: Token,
@@ -76,6 +80,36 @@ impl FileOps {
     }
 }
 
+impl PieceRead {
+    pub(super) fn new(file: Arc<File>, piece: &Range<u64>) -> Self {
+        let bytes = vec![0; (piece.end - piece.start) as usize];
+        Self { file, start: piece.start, bytes }
+    }
+
+    /// The submission. The data is not in memory, as for [`FileOps::fetch`].
+    pub(super) fn entry(&mut self) -> squeue::Entry {
+        let (address, len) = (self.bytes.as_mut_ptr(), self.bytes.len() as u32);
+        let fd = Fd(self.file.as_fd().as_raw_fd());
+        opcode::Read::new(fd, address, len).offset(self.start).build().flags(squeue::Flags::ASYNC)
+    }
+
+    /// The bytes that were read, from the result of the submission.
+    pub(super) fn end(mut self, result: i32, system_calls: &mut u64) -> io::Result<Vec<u8>> {
+        match -result {
+            // The kernel has no thread for the read. It blocks the loop, as an open does.
+            libc::ECANCELED | libc::EAGAIN | libc::EINTR => {
+                let end = self.start + self.bytes.len() as u64;
+                read_piece(&self.file, &(self.start..end), system_calls)
+            }
+            code if code > 0 => Err(io::Error::from_raw_os_error(code)),
+            _ => {
+                self.bytes.truncate(result as usize);
+                Ok(self.bytes)
+            }
+        }
+    }
+}
+
 impl Uring {
     pub(super) fn submit_open(&mut self, token: Token, root: Arc<File>, path: CString) -> OpId {
         self.stats.system_calls += 1;
@@ -98,7 +132,14 @@ impl Uring {
             .flags(sys::OPEN_FLAGS.bits().into())
             .resolve(root.links().resolve().bits());
         let (how, retries) = (Box::new(how), OPEN_ATTEMPTS - 1);
-        match self.files.ops.insert(RingFileOp::Open { token, root, path, how, retries }) {
+        match self.files.ops.insert(RingFileOp::Open {
+            token,
+            root,
+            path,
+            how,
+            retries,
+            unwanted: false,
+        }) {
             Ok(handle) => self.push_open(handle),
             Err(_) => {
                 self.done.finish(token, Outcome::Opened(Err(io::ErrorKind::ResourceBusy.into())));
@@ -130,10 +171,17 @@ impl Uring {
             self.push_open(handle);
             return;
         }
-        let Some(RingFileOp::Open { token, root, .. }) = self.files.ops.remove(handle) else {
+        let Some(RingFileOp::Open { token, root, path, unwanted, .. }) =
+            self.files.ops.remove(handle)
+        else {
             return;
         };
         let opened = match result {
+            // Nobody has cancelled it: the kernel has no thread for it (`ulimit -u`). Blocking the
+            // loop is better than failing the op; a reactor without helpers does the same.
+            code if code == -libc::ECANCELED && !unwanted => {
+                disk::open(&root, &path, &mut self.stats.system_calls)
+            }
             code if code < 0 => Err(io::Error::from_raw_os_error(-code)),
             descriptor => {
                 self.stats.system_calls += File::CALLS_OF_NEW;
@@ -171,7 +219,8 @@ impl Uring {
             unreachable!("callers pass a read")
         };
         let spare = buffer.spare_capacity_mut();
-        let (address, len) = (spare.as_mut_ptr().cast::<u8>(), spare.len().min(READ_MAX) as u32);
+        let len = (spare.len() as u64).min(self.limits.turn_bytes_max).min(READ_MAX) as u32;
+        let address = spare.as_mut_ptr().cast::<u8>();
         let fd = Fd(file.as_fd().as_raw_fd());
         let user_data = SubmissionKind::Read.name_only(handle);
         let entry = opcode::Read::new(fd, address, len)
@@ -206,6 +255,14 @@ impl Uring {
             self.push_read(handle);
             return;
         }
+        if result == -libc::ECANCELED && !*unwanted {
+            return self.read_inline(handle);
+        }
+        self.end_read(handle, result);
+    }
+
+    /// Ends a read with the result of its last submission.
+    fn end_read(&mut self, handle: Handle<RingFileOp>, result: i32) {
         let Some(RingFileOp::Read { token, mut buffer, read, cancelled: unwanted, .. }) =
             self.files.ops.remove(handle)
         else {
@@ -223,11 +280,37 @@ impl Uring {
         self.done.finish(token, Outcome::FileRead(outcome, buffer));
     }
 
+    /// Reads the next bytes with a call that may wait, because the kernel has no thread for the
+    /// read; then goes on as after a completion.
+    fn read_inline(&mut self, handle: Handle<RingFileOp>) {
+        let Some(RingFileOp::Read { file, offset, buffer, read, .. }) =
+            self.files.ops.get_mut(handle)
+        else {
+            unreachable!("callers pass a read")
+        };
+        let start = *offset + *read as u64;
+        let len = (buffer.capacity() - buffer.len()).min(PIECE_BYTES as usize) as u64;
+        let piece = start..start.saturating_add(len);
+        let result = match read_piece(file, &piece, &mut self.stats.system_calls) {
+            Ok(bytes) => {
+                buffer.extend_from_slice(&bytes);
+                *read += bytes.len();
+                if !bytes.is_empty() && buffer.len() < buffer.capacity() {
+                    self.push_read(handle);
+                    return;
+                }
+                0
+            }
+            Err(error) => -error.raw_os_error().unwrap_or(libc::EIO),
+        };
+        self.end_read(handle, result);
+    }
+
     pub(super) fn cancel_file(&mut self, handle: Handle<RingFileOp>, user_data: u64) {
         match self.files.ops.get_mut(handle) {
             None => return,
             Some(RingFileOp::Read { cancelled, .. }) => *cancelled = true,
-            Some(RingFileOp::Open { retries, .. }) => *retries = 0,
+            Some(RingFileOp::Open { retries, unwanted, .. }) => (*retries, *unwanted) = (0, true),
         }
         let entry = opcode::AsyncCancel::new(user_data).build().user_data(SubmissionKind::NOBODY);
         // SAFETY: the entry points to nothing.
@@ -236,126 +319,4 @@ impl Uring {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::super::completions::Completions;
-    use super::super::super::op::is_cancelled;
-    use super::super::super::{Driver, Limits, Links};
-    use super::*;
-
-    const NAME: Token = Token(7);
-
-    /// A driver with an open in its table, as if the kernel had it; `None` if io_uring does not
-    /// work.
-    fn opening(retries: usize) -> Option<(Uring, Handle<RingFileOp>, tempfile::TempDir)> {
-        let mut uring = match Uring::open(&Limits::default()) {
-            Ok(uring) => uring,
-            Err(error) => {
-                println!("skipped: {error}");
-                return None;
-            }
-        };
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("page"), "a page").unwrap();
-        let root = Arc::new(File::open_root(folder.path(), Links::Beneath).unwrap());
-        let how = Box::new(OpenHow::new().flags(sys::OPEN_FLAGS.bits().into()));
-        let op = RingFileOp::Open { token: NAME, root, path: c"page".into(), how, retries };
-        let Ok(handle) = uring.files.ops.insert(op) else { panic!("there is room") };
-        uring.done.begin();
-        Some((uring, handle, folder))
-    }
-
-    fn opened(uring: &mut Uring) -> io::Result<Arc<File>> {
-        let mut all = Vec::new();
-        while all.is_empty() {
-            uring.wait(None, &mut all).unwrap();
-        }
-        assert_eq!((all.len(), all[0].token, uring.in_flight()), (1, NAME, 0));
-        match all.remove(0).outcome {
-            Outcome::Opened(opened) => opened,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// The kernel cannot vouch for a path with `..` while anything on the machine is renamed
-    /// (`openat2(2)`, `EAGAIN`).
-    #[test]
-    fn an_open_that_was_disturbed_is_retried() {
-        for disturbance in [libc::EAGAIN, libc::EINTR] {
-            let Some((mut uring, handle, _folder)) = opening(OPEN_ATTEMPTS - 1) else { return };
-            uring.complete_open(handle, -disturbance);
-            assert_eq!(opened(&mut uring).unwrap().metadata().len, 6);
-        }
-    }
-
-    #[test]
-    fn the_retries_of_an_open_are_bounded() {
-        let Some((mut uring, handle, _folder)) = opening(0) else { return };
-        uring.complete_open(handle, -libc::EAGAIN);
-        assert_eq!(opened(&mut uring).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-    }
-
-    /// As if the kernel had written beyond the end of the buffer.
-    #[test]
-    fn a_read_of_more_than_there_is_room_for_is_noticed() {
-        let Some((mut uring, _, folder)) = opening(0) else { return };
-        let file = std::fs::File::open(folder.path().join("page")).unwrap();
-        let file = Arc::new(File::new(file.into()).unwrap());
-        let buffer = Vec::with_capacity(10);
-        let room = buffer.capacity() as i32;
-        let op =
-            RingFileOp::Read { token: NAME, file, offset: 0, buffer, read: 0, cancelled: false };
-        let Ok(handle) = uring.files.ops.insert(op) else { panic!("there is room") };
-        let complete = || uring.complete_read(handle, room + 1);
-        let noticed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(complete));
-        let message = noticed.unwrap_err().downcast::<String>().unwrap();
-        assert_eq!(*message, format!("{} bytes were read into less room", room + 1));
-    }
-
-    /// After an error, or a cancel that left a part, the buffer is as it was before the read.
-    #[test]
-    fn a_partial_read_leaves_no_bytes() {
-        let results = [(4, true, libc::ECANCELED), (-libc::EIO, false, libc::EIO)];
-        for (result, was_cancelled, code) in results {
-            let Some((mut uring, _, folder)) = opening(0) else { return };
-            let file = std::fs::File::open(folder.path().join("page")).unwrap();
-            let file = Arc::new(File::new(file.into()).unwrap());
-            let mut buffer = Vec::with_capacity(100);
-            buffer.extend_from_slice(b"before, and a part");
-            let read = buffer.len() - b"before".len();
-            let (token, cancelled) = (Token(77), was_cancelled);
-            let op = RingFileOp::Read { token, file, offset: 0, buffer, read, cancelled };
-            let Ok(handle) = uring.files.ops.insert(op) else { panic!("there is room") };
-            uring.done.begin();
-            uring.complete_read(handle, result);
-            let mut all = Vec::new();
-            while !all.iter().any(|done: &crate::driver::Completion| done.token == token) {
-                uring.wait(None, &mut all).unwrap();
-            }
-            all.retain(|done| done.token == token);
-            let Outcome::FileRead(outcome, buffer) = all.remove(0).outcome else { panic!() };
-            assert_eq!(outcome.unwrap_err().raw_os_error(), Some(code));
-            assert_eq!(buffer, b"before");
-        }
-    }
-
-    /// As if a completion came twice.
-    #[test]
-    fn a_completion_too_many_is_noticed() {
-        let Some((mut uring, _, _folder)) = opening(0) else { return };
-        uring.ring.outstanding = 0;
-        let answered = || uring.ring.answered();
-        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(answered)).is_err());
-        uring.done = Completions::default();
-        let finish = || uring.done.finish(NAME, Outcome::Closed);
-        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(finish)).is_err());
-    }
-
-    #[test]
-    fn a_cancelled_open_is_not_retried() {
-        let Some((mut uring, handle, _folder)) = opening(OPEN_ATTEMPTS - 1) else { return };
-        uring.cancel(OpId(SubmissionKind::Open.name_only(handle)));
-        uring.complete_open(handle, -libc::EAGAIN);
-        let error = opened(&mut uring).unwrap_err();
-        assert!(error.kind() == io::ErrorKind::WouldBlock || is_cancelled(&error), "{error}");
-    }
-}
+mod tests;

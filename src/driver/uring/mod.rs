@@ -176,7 +176,7 @@ impl super::sealed::Sealed for Uring {}
 
 impl Driver for Uring {
     fn adopt(&mut self, socket: OwnedFd) -> io::Result<Sock> {
-        sys::set_nonblocking(&socket)?;
+        sys::set_nonblocking(&socket).map_err(|error| step_failed("fcntl", &error))?;
         self.sockets
             .insert(RingSocket::new(socket))
             .map(Sock)

@@ -28,8 +28,10 @@
 //! waits for a poll or a fetch. A closed socket has neither op.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use super::super::drain::ListenerDrain;
+use super::super::file::File;
 use super::super::op::Token;
 use super::super::side::Side;
 use super::super::transfer::{SLICES_MAX, Transfer};
@@ -109,9 +111,22 @@ pub(super) enum SendStage {
     },
     /// A submission that does not send: a poll for room in the socket, or a fetch of a file's data
     /// into memory.
-    Kernel { kind: SubmissionKind, cancelled: bool },
+    Kernel {
+        kind: SubmissionKind,
+        cancelled: bool,
+        /// Where a fetch reads a file that `sendfile(2)` does not send.
+        copy: Option<Box<PieceRead>>,
+    },
     /// Room, which [`WritableWatch`](super::writable_watch::WritableWatch) reports.
     Watched,
+}
+
+/// A read of a piece of a file, into memory at a stable address.
+pub(super) struct PieceRead {
+    pub(super) file: Arc<File>,
+    pub(super) start: u64,
+    /// As long as the piece.
+    pub(super) bytes: Vec<u8>,
 }
 
 /// The arguments of a SENDMSG, at a stable address.

@@ -16,7 +16,9 @@ use super::super::slot_map::Handle;
 use super::super::sys;
 use super::super::transfer::{AttemptEnd, SLICES_MAX, Transfer};
 use super::kind::SubmissionKind;
-use super::socket::{Gather, RingSend, RingSocket, SendStage, Stream, StreamKind, StreamState};
+use super::socket::{
+    Gather, PieceRead, RingSend, RingSocket, SendStage, Stream, StreamKind, StreamState,
+};
 use super::{Uring, buffers};
 
 /// Flags of every send in the ring: it never waits there. With `MSG_WAITALL`, a SENDMSG failed with
@@ -219,16 +221,25 @@ impl Uring {
                 let entry =
                     opcode::PollAdd::new(Fd(socket.fd.as_raw_fd()), libc::POLLOUT as u32).build();
                 let kind = SubmissionKind::Poll;
-                send.stage = SendStage::Kernel { kind, cancelled: false };
+                send.stage = SendStage::Kernel { kind, cancelled: false, copy: None };
                 // SAFETY: the entry points to nothing.
                 unsafe { self.push(handle, kind, sequence, entry) };
             }
             AttemptEnd::Cold(file, range) => {
                 let entry = self.files.fetch(&file, &range);
                 let kind = SubmissionKind::Fetch;
-                send.stage = SendStage::Kernel { kind, cancelled: false };
+                send.stage = SendStage::Kernel { kind, cancelled: false, copy: None };
                 // SAFETY: the entry writes to the sink, which lives as long as the driver (or is
                 // leaked with it) and is never read; the chain keeps the file open.
+                unsafe { self.push(handle, kind, sequence, entry) };
+            }
+            AttemptEnd::Uncopied(file, range) => {
+                let mut copy = Box::new(PieceRead::new(file, &range));
+                let entry = copy.entry();
+                let kind = SubmissionKind::Fetch;
+                send.stage = SendStage::Kernel { kind, cancelled: false, copy: Some(copy) };
+                // SAFETY: the entry writes to memory on the heap, at a stable address, and the send
+                // keeps that memory, untouched, and the file until the completion.
                 unsafe { self.push(handle, kind, sequence, entry) };
             }
         }
@@ -242,7 +253,7 @@ impl Uring {
             // It does not wait, so there is nothing to cancel.
             SendStage::Ring { cancelled, .. } => *cancelled = true,
             SendStage::Kernel { cancelled: true, .. } => {}
-            SendStage::Kernel { kind, cancelled } => {
+            SendStage::Kernel { kind, cancelled, .. } => {
                 *cancelled = true;
                 let user_data = kind.name(handle, sequence);
                 self.cancel_kernel(handle, user_data);
@@ -274,18 +285,23 @@ impl Uring {
         } else {
             // Ends the ops that the kernel has armed on this socket, and informs the peer. It fails
             // if the peer has already ended the connection.
-            let _ = match reset {
+            let ended = match reset {
                 true => sys::abort(socket.fd.as_fd()),
                 false => sys::shutdown(socket.fd.as_fd(), Shutdown::Both),
             };
             if stream.is_some_and(|stream| !stream.state.is_with_kernel()) {
                 self.finish_stream(handle, Err(cancelled()));
+            } else if ended.is_err() {
+                self.cancel_in_kernel(handle);
+            }
+            if ended.is_err() {
+                self.cancel_wait(handle, SubmissionKind::Poll);
             }
         }
         self.stats.system_calls += 1;
         self.abandon_send(handle);
         // The data is not needed any more, and other reads may wait for the disk behind it.
-        self.cancel_fetch(handle);
+        self.cancel_wait(handle, SubmissionKind::Fetch);
         self.close_when_idle(handle);
         OpId(SubmissionKind::Close.name_only(handle))
     }
@@ -301,13 +317,13 @@ impl Uring {
         self.finish_send(handle, Err(cancelled()));
     }
 
-    /// Cancels the fetch that a send waits for.
-    fn cancel_fetch(&mut self, handle: Handle<Sock>) {
+    /// Cancels the poll or the fetch that a send waits for.
+    fn cancel_wait(&mut self, handle: Handle<Sock>, kind: SubmissionKind) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         let sequence = socket.write.sequence();
-        let kind = SubmissionKind::Fetch;
         if let Some(send) = socket.write.get_mut()
-            && let SendStage::Kernel { kind: SubmissionKind::Fetch, cancelled } = &mut send.stage
+            && let SendStage::Kernel { kind: waits_for, cancelled, .. } = &mut send.stage
+            && *waits_for == kind
             && !std::mem::replace(cancelled, true)
         {
             self.cancel_kernel(handle, kind.name(handle, sequence));
