@@ -39,6 +39,10 @@ impl Driver for Box<dyn Driver> {
         (**self).peer(sock)
     }
 
+    fn has_input(&self, sock: Sock) -> bool {
+        (**self).has_input(sock)
+    }
+
     fn local(&self, sock: Sock) -> io::Result<SocketAddr> {
         (**self).local(sock)
     }

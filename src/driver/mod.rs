@@ -181,6 +181,10 @@ pub trait Driver: sealed::Sealed + 'static {
     /// If the socket is not an Internet socket.
     fn local(&self, sock: Sock) -> io::Result<SocketAddr>;
 
+    /// Whether the kernel holds input of a connection that no wait has returned yet (`FIONREAD`,
+    /// `tcp(7)`). False if that is not known.
+    fn has_input(&self, sock: Sock) -> bool;
+
     /// The time that the timeouts of [`Driver::wait`] refer to: that of the machine, unless time is
     /// simulated.
     fn now(&self) -> Now {

@@ -265,6 +265,11 @@ pub(super) fn peer(socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     address.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
+/// Whether a connection has input that was not received (`FIONREAD`, `tcp(7)`).
+pub(super) fn has_input(socket: BorrowedFd<'_>) -> bool {
+    rustix::io::ioctl_fionread(socket).is_ok_and(|bytes| bytes > 0)
+}
+
 /// The local address (`getsockname(2)`).
 pub(super) fn local(socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     let address = socket2::SockRef::from(&socket).local_addr()?;

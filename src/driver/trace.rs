@@ -245,6 +245,10 @@ impl Driver for Trace {
         self.driver.peer(sock)
     }
 
+    fn has_input(&self, sock: Sock) -> bool {
+        self.driver.has_input(sock)
+    }
+
     fn local(&self, sock: Sock) -> io::Result<SocketAddr> {
         self.driver.local(sock)
     }

@@ -19,6 +19,7 @@
 //! discarded.
 
 mod deadlines;
+mod inbox;
 mod questions;
 mod state;
 
@@ -27,22 +28,12 @@ use std::io;
 use super::env::{Env, tag};
 use super::timers::Tick;
 use crate::ask::{AskId, Reply};
-use crate::driver::{Chain, Driver, Lease, Op, Outcome, RECEIVE_BYTES_MAX, Sock, is_cancelled};
+use crate::driver::{Chain, Driver, Lease, Op, Outcome, Sock, is_cancelled};
 use crate::service::Service;
 use crate::session::{Inbox, ReceiveTimeout, Sent, Session, Step};
+pub use inbox::{INBOX_MAX, INBOX_MEMORY_MAX};
 use questions::Questions;
 use state::{Phase, Receiving, Sending, State, Wants};
-
-/// Receiving pauses while the inbox holds more bytes than this. A message that a session takes only
-/// as a whole must not be longer.
-pub const INBOX_MAX: usize = 32 * 1024;
-
-/// The inbox grows by this much at a time: doubling would keep up to half of it unused.
-const INBOX_STEP: usize = 16 * 1024;
-
-/// The most memory of an inbox. It exceeds [`INBOX_MAX`] by what one wait receives, and by what the
-/// next wait receives before the receive has ended.
-pub const INBOX_MEMORY_MAX: usize = INBOX_MAX + 2 * RECEIVE_BYTES_MAX as usize + INBOX_STEP;
 
 /// Maximum number of bytes that a lingering connection reads and discards.
 const LINGER_BYTES_MAX: usize = 64 * 1024;
@@ -58,6 +49,8 @@ pub(super) struct Connection<S> {
     phase: Phase,
     /// The deadline of the phase.
     phase_ends: Tick,
+    /// How many times that deadline was moved because of input that the driver has not returned.
+    postponed: u8,
     /// When the worker must call [`Connection::expired`]: at the deadline of the phase or at that
     /// of the session, whichever is earlier.
     pub(super) deadline: Tick,
@@ -91,6 +84,7 @@ impl<S: Session> Connection<S> {
             wants: Wants::Input(ReceiveTimeout::Header),
             phase: Phase::Receiving(ReceiveTimeout::Header),
             phase_ends: 0,
+            postponed: 0,
             deadline: 0,
             inbox: Vec::new(),
             receiving: Receiving::No,
@@ -205,23 +199,14 @@ impl<S: Session> Connection<S> {
             // The common case: the session reads the driver's buffer without a copy.
             let taken = self.advance(env, bytes);
             if self.state == State::Open {
-                self.keep_input(&bytes[taken..]);
+                inbox::append(&mut self.inbox, &bytes[taken..]);
             }
             return;
         }
-        self.keep_input(bytes);
+        inbox::append(&mut self.inbox, bytes);
         if wanted {
             self.advance_with_inbox(env);
         }
-    }
-
-    /// Appends input to the inbox.
-    fn keep_input(&mut self, bytes: &[u8]) {
-        let needed = self.inbox.len() + bytes.len();
-        if needed > self.inbox.capacity() && needed > INBOX_STEP {
-            self.inbox.reserve_exact(needed.next_multiple_of(INBOX_STEP) - self.inbox.len());
-        }
-        self.inbox.extend_from_slice(bytes);
     }
 
     /// Calls the session with the content of the inbox.

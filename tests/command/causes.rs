@@ -1,9 +1,13 @@
 //! Errors name the call that failed, the cause that holds in this situation, and the remedy.
 
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
+use std::os::fd::OwnedFd;
+
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use socket2::SockRef;
 
 use crate::jail::{Jail, is_root};
-use crate::process::{end_of, ringd, site, with};
+use crate::process::{Server, end_of, ringd, site, with};
 use crate::unread::free_address;
 
 /// Which calls a sandbox denies, with which error, and the words of the error.
@@ -106,15 +110,21 @@ fn a_kernel_that_is_new_enough_is_not_called_old() {
     }
 }
 
-/// The accept fails in a worker, after the start.
+/// The accept fails in a worker, after the start: the test shuts down its listener.
 #[test]
 fn a_worker_that_fails_is_reported() {
     let site = site();
-    let mut command = with(&[site.path().to_str().unwrap(), "--driver", "epoll", "--workers", "2"]);
-    let jail = Jail { denied: Some((libc::SYS_accept4, libc::ENOSYS)), ..Jail::default() };
-    let server = crate::process::Server::start(jail.hold(&mut command));
-    // The failing worker may end before this connects.
-    let _ = std::net::TcpStream::connect(server.address());
+    let options = [site.path().to_str().unwrap(), "--driver", "epoll", "--workers", "2"];
+    let server = Server::start(&mut with(&options));
+    let process = pidfd_open(Pid::from_raw(server.id() as i32).unwrap(), PidfdFlags::empty());
+    let process = process.unwrap();
+    let descriptor = |number| pidfd_getfd(&process, number, PidfdGetfdFlags::empty());
+    let is_listener = |file: &OwnedFd| SockRef::from(file).is_listener().unwrap_or(false);
+    let mut descriptors = (3..100).filter_map(|number| descriptor(number).ok());
+    let Some(listener) = descriptors.find(is_listener) else {
+        return println!("skipped: the descriptors of a child cannot be taken here");
+    };
+    SockRef::from(&listener).shutdown(Shutdown::Both).unwrap();
     let end = server.end();
     assert_eq!(end.code, Some(1), "{end:?}");
     end.assert_names(&["serving has ended", "worker", "accept", "start ringd again"]);

@@ -73,6 +73,7 @@ macro_rules! contract {
                 close_releases_the_listener, stale_socks_panic,
                 both_ends_have_addresses, second_op_on_a_side_panics, submit_after_close_panics,
                 nothing_completes_before_the_wait, both_directions_at_once,
+                input_shows_until_it_is_returned,
                 acknowledged_follows_the_reader, drop_with_ops_in_flight, many_connections;
             half_closed: half_closed_slow_reader, half_closed_readers_in_turn,
                 half_closed_reader_is_cancelled_or_closed;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringd::driver::{Chain, Completion, Op, Outcome, Token};
 
@@ -56,9 +56,9 @@ pub(crate) fn echo_keeps_every_byte<S: Subject>() {
     let mut next = Chain::new();
     let mut ended = false;
     let mut closed = false;
-    let deadline = std::time::Instant::now() + WAIT_MAX;
+    let deadline = Instant::now() + WAIT_MAX;
     while !closed {
-        assert!(std::time::Instant::now() < deadline);
+        assert!(Instant::now() < deadline);
         let mut all = Vec::new();
         driver.wait(Some(WAIT_MAX), &mut all).unwrap();
         for completion in all {
@@ -256,9 +256,9 @@ pub(crate) fn close_releases_the_listener<S: Subject>() {
     assert!(matches!(all.last().unwrap().outcome, Outcome::Closed));
     assert!(matches!(last(all, ACCEPT), Outcome::Accepted(Err(_))));
     // A child process of another test holds a duplicate until it calls exec.
-    let deadline = std::time::Instant::now() + WAIT_MAX;
+    let deadline = Instant::now() + WAIT_MAX;
     while dialer.dial().is_ok() {
-        assert!(std::time::Instant::now() < deadline, "the listener is still open");
+        assert!(Instant::now() < deadline, "the listener is still open");
     }
     assert_home(driver);
 }
@@ -344,6 +344,25 @@ pub(crate) fn both_directions_at_once<S: Subject>() {
     close_all(driver, sock);
 }
 
+/// [`Driver::has_input`] shows what a receive has not returned yet.
+pub(crate) fn input_shows_until_it_is_returned<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
+    let (sock, mut peer) = connect(driver);
+    assert!(!driver.has_input(sock));
+    peer.write_all(b"input").unwrap();
+    let until = Instant::now() + WAIT_MAX;
+    while !driver.has_input(sock) {
+        assert!(Instant::now() < until, "the input does not show");
+        driver.wait(Some(Duration::from_millis(1)), &mut Vec::new()).unwrap();
+    }
+    driver.submit(RECEIVE, Op::RecvMany { sock });
+    let all = run_until(driver, |all| received(all).0.len() == 5);
+    assert_eq!(received(&all).0, b"input");
+    assert!(!driver.has_input(sock));
+    drop(all);
+    close_all(driver, sock);
+}
+
 pub(crate) fn acknowledged_follows_the_reader<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let (sock, mut peer) = connect(driver);
@@ -352,9 +371,9 @@ pub(crate) fn acknowledged_follows_the_reader<S: Subject>() {
     sent(run_lasts(driver, 1)).unwrap();
     peer.read_exact(&mut [0; 1000]).unwrap();
     run_until(driver, |_| true);
-    let deadline = std::time::Instant::now() + WAIT_MAX;
+    let deadline = Instant::now() + WAIT_MAX;
     while driver.acknowledged(sock).unwrap() < before + 1000 {
-        assert!(std::time::Instant::now() < deadline);
+        assert!(Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(1));
     }
     close_all(driver, sock);
@@ -397,9 +416,9 @@ pub(crate) fn many_connections<S: Subject>() {
     });
     let mut socks = HashMap::new();
     let mut closed = 0;
-    let deadline = std::time::Instant::now() + WAIT_MAX;
+    let deadline = Instant::now() + WAIT_MAX;
     while closed < COUNT {
-        assert!(std::time::Instant::now() < deadline);
+        assert!(Instant::now() < deadline);
         let mut all = Vec::new();
         driver.wait(Some(WAIT_MAX), &mut all).unwrap();
         for Completion { token, outcome, .. } in all {

@@ -261,6 +261,10 @@ impl<P: Poller> Driver for Ready<P> {
         sys::peer(self.source(sock).descriptor.as_fd())
     }
 
+    fn has_input(&self, sock: Sock) -> bool {
+        sys::has_input(self.source(sock).descriptor.as_fd())
+    }
+
     fn local(&self, sock: Sock) -> io::Result<SocketAddr> {
         sys::local(self.source(sock).descriptor.as_fd())
     }

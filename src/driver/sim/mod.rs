@@ -453,6 +453,10 @@ impl Driver for Sim {
         Ok((Ipv4Addr::LOCALHOST, port).into())
     }
 
+    fn has_input(&self, sock: Sock) -> bool {
+        self.connection(sock).is_some_and(|connection| self.net.lock().has_input(connection))
+    }
+
     /// All sockets have the same address: the machine has one server.
     fn local(&self, sock: Sock) -> io::Result<SocketAddr> {
         self.sockets.get(sock.0).unwrap_or_else(|| sock.stale());

@@ -247,6 +247,11 @@ impl Network {
     }
 
     /// Bytes that the peer has read.
+    pub(super) fn has_input(&self, connection: Handle<SimConnection>) -> bool {
+        let connection = self.connections.get(connection);
+        connection.is_some_and(|connection| !connection.up.bytes.is_empty())
+    }
+
     pub(super) fn acknowledged(&self, connection: Handle<SimConnection>) -> u64 {
         self.connections.get(connection).map_or(0, |connection| connection.down.taken)
     }

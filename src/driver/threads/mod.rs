@@ -296,6 +296,10 @@ impl Driver for Threads {
         sys::peer(self.socket(sock).shared.as_fd())
     }
 
+    fn has_input(&self, sock: Sock) -> bool {
+        sys::has_input(self.socket(sock).shared.as_fd())
+    }
+
     fn local(&self, sock: Sock) -> io::Result<SocketAddr> {
         sys::local(self.socket(sock).shared.as_fd())
     }

@@ -60,6 +60,10 @@ impl Driver for Scripted {
         Ok("192.0.2.1:4711".parse().unwrap())
     }
 
+    fn has_input(&self, _: Sock) -> bool {
+        false
+    }
+
     fn local(&self, _: Sock) -> io::Result<SocketAddr> {
         Ok("192.0.2.2:80".parse().unwrap())
     }

@@ -251,6 +251,10 @@ impl Driver for Uring {
         sys::peer(self.socket(sock).fd.as_fd())
     }
 
+    fn has_input(&self, sock: Sock) -> bool {
+        sys::has_input(self.socket(sock).fd.as_fd())
+    }
+
     fn local(&self, sock: Sock) -> io::Result<SocketAddr> {
         sys::local(self.socket(sock).fd.as_fd())
     }

@@ -11,6 +11,9 @@ use crate::session::{ReceiveTimeout, Session, Timer};
 /// detected late by at most a quarter of the timeout, and never early.
 const SEND_CHECKS: Tick = 4;
 
+/// How many times a deadline is moved by a tick for input that the driver has not returned.
+const POSTPONED_MAX: u8 = 20;
+
 impl<S: Session> Connection<S> {
     /// Handles the deadlines that are over.
     pub(in crate::server) fn expired<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
@@ -33,6 +36,15 @@ impl<S: Session> Connection<S> {
             Phase::Lingering => self.close(env, false),
             Phase::Waiting => self.close(env, true),
             Phase::Receiving(_) if self.ended => self.close(env, false),
+            // The input was in time, but the driver could not return it yet: a thread that receives
+            // had no turn, or there was no buffer.
+            Phase::Receiving(_)
+                if self.postponed < POSTPONED_MAX && env.driver.has_input(self.sock) =>
+            {
+                self.postponed += 1;
+                self.phase_ends = env.tick + 1;
+                self.progressed = env.tick;
+            }
             Phase::Receiving(_) => {
                 self.expire_session(env, Timer::Receive);
                 if self.state != State::Closing {
@@ -64,6 +76,7 @@ impl<S: Session> Connection<S> {
 
     pub(super) fn begin_phase<D: Driver>(&mut self, env: &Env<'_, D, S>, phase: Phase) {
         (self.phase, self.acknowledged, self.progressed) = (phase, None, env.tick);
+        self.postponed = 0;
         let timeouts = env.timeouts;
         self.phase_ends = env.tick
             + match phase {
