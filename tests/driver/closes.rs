@@ -12,7 +12,7 @@ use ringd::driver::{
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use crate::harness::*;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, spawn};
 use crate::subject::{Dial, Peer, Subject};
 
 /// Room for so many connections that the driver need not accept one at a time.
@@ -245,7 +245,7 @@ pub(crate) fn a_closing_listener_accepts_no_new_connections<S: Subject>() {
 /// The same for a process without privileges, which may not filter the segments of a socket.
 pub(crate) fn a_closing_listener_needs_no_privileges<D: Kernel>() {
     // Capabilities belong to the thread.
-    let test = std::thread::spawn(|| {
+    let test = spawn(|| {
         let mut sets = capabilities(None).unwrap();
         sets.effective.remove(CapabilitySet::NET_ADMIN);
         set_capabilities(None, sets).unwrap();

@@ -9,6 +9,7 @@ use ringd::driver::{Chain, Job, Limits, Op, Outcome, Token};
 
 use crate::changes::assert_released;
 use crate::harness::*;
+use crate::kernel::spawn;
 use crate::subject::{Dial, Files, Subject};
 
 /// Every kind of op, in every state in which it can wait.
@@ -191,7 +192,7 @@ pub(crate) fn two_drivers_on_two_threads<S: Subject>() {
             }
         }
     };
-    let threads = [1, 2].map(|mark| std::thread::spawn(exchange(mark)));
+    let threads = [1, 2].map(|mark| spawn(exchange(mark)));
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 

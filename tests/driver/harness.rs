@@ -191,7 +191,7 @@ pub(crate) fn assert_few_calls<S: Subject>(
     calls_max: u64,
     news: u64,
 ) {
-    let Some(calls_for_news) = S::CALLS_FOR_EVENTS else { return };
+    let Some(calls_for_news) = S::calls_for_events() else { return };
     let calls = driver.stats().system_calls - before.system_calls;
     assert!(calls <= calls_max + news * calls_for_news, "{calls} calls: {:?}", driver.stats());
 }
@@ -199,7 +199,7 @@ pub(crate) fn assert_few_calls<S: Subject>(
 /// Asserts that no system call since `before` failed with `EAGAIN`.
 #[track_caller]
 pub(crate) fn assert_no_vain_attempts<S: Subject>(driver: &S, before: &DriverStats) {
-    if S::CALLS_FOR_EVENTS.is_some() {
+    if S::calls_for_events().is_some() {
         assert_eq!(driver.stats().would_block, before.would_block);
     }
 }

@@ -12,7 +12,7 @@ use ringd::driver::{Chain, Op, Outcome};
 use crate::files::{opened, read_file};
 use crate::harness::*;
 use crate::kernel::Kernel;
-use crate::subject::{Dial, Files, Peer, Subject};
+use crate::subject::{Dial, Files, Peer};
 
 /// Used by no other test, and a standard signal, so it does not use up the queue of `Sigio`.
 const SIGNAL: i32 = libc::SIGUSR2;

@@ -1,5 +1,6 @@
 //! The kernel's drivers: peers are sockets of `std::net`, files are in a temporary directory.
 
+use std::cell::Cell;
 use std::ffi::CString;
 use std::fs;
 use std::io;
@@ -7,67 +8,78 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use ringd::driver::ready::{Epoll, EpollLevel, Poll, Select, Sigio, Spin};
-use ringd::driver::threads::Threads;
-use ringd::driver::uring::Uring;
-use ringd::driver::{Driver, DriverKind, File, Limits, Links, Sock};
+use ringd::driver::{Driver, DriverKind, File, Limits, Links, Sock, Visitor};
 
 use crate::alone::{alone, with_descriptors};
 use crate::harness::WAIT_MAX;
 use crate::subject::{Dial, Files, Peer, Subject};
 
-/// A driver that adopts descriptors. A new one needs a line below, and one in `main.rs`.
-pub(crate) trait Kernel: Driver + Sized + 'static {
-    /// Its name for `--driver`.
-    const KIND: DriverKind;
+/// The drivers of the kernel, behind a pointer, so that the tests are compiled once for all of them.
+pub(crate) type KernelDriver = Box<dyn Driver>;
 
-    /// See [`Subject::CALLS_FOR_EVENTS`].
-    const CALLS_FOR_EVENTS: Option<u64>;
-
-    /// See [`Subject::GIVES_TURNS`].
-    const GIVES_TURNS: bool;
-
-    fn start(limits: &Limits) -> io::Result<Self>;
+/// A subject that adopts descriptors.
+pub(crate) trait Kernel:
+    Subject<Peer = TcpStream, Dialer = SocketAddr, Files = Folder>
+{
 }
 
-macro_rules! kernel {
-    ($($kind:ident = $driver:ty: $calls_for_news:expr, $gives_turns:expr;)*) => { $(
-        impl Kernel for $driver {
-            const KIND: DriverKind = DriverKind::$kind;
-            const CALLS_FOR_EVENTS: Option<u64> = $calls_for_news;
-            const GIVES_TURNS: bool = $gives_turns;
+impl Kernel for KernelDriver {}
 
-            fn start(limits: &Limits) -> io::Result<Self> {
-                Self::open(limits)
-            }
-        }
-    )* };
+thread_local! {
+    /// The driver that the tests of this thread open.
+    static KIND: Cell<DriverKind> = const { Cell::new(DriverKind::Uring) };
 }
 
-kernel! {
-    Uring = Uring: Some(1), true;
-    Epoll = Epoll: Some(1), true;
-    EpollLevel = EpollLevel: Some(1), true;
-    // One call waits for a signal, another drains the queue.
-    Sigio = Sigio: Some(2), true;
-    Poll = Poll: Some(1), true;
-    Select = Select: Some(1), true;
-    Spin = Spin: None, true;
-    Threads = Threads: Some(1), false;
+/// Chooses the driver that this thread opens.
+pub(crate) fn choose(kind: DriverKind) {
+    KIND.set(kind);
 }
 
-impl<D: Kernel> Subject for D {
+/// Starts a thread that opens the same driver as this one.
+pub(crate) fn spawn<T: Send + 'static>(
+    run: impl FnOnce() -> T + Send + 'static,
+) -> thread::JoinHandle<T> {
+    let kind = KIND.get();
+    thread::spawn(move || {
+        choose(kind);
+        run()
+    })
+}
+
+/// Opens a driver.
+struct Open<'a>(&'a Limits);
+
+impl Visitor for Open<'_> {
+    type Out = io::Result<KernelDriver>;
+
+    fn visit<D: Driver>(self, open: fn(&Limits) -> io::Result<D>) -> Self::Out {
+        Ok(Box::new(open(self.0)?))
+    }
+}
+
+impl Subject for KernelDriver {
     type Peer = TcpStream;
     type Dialer = SocketAddr;
     type Files = Folder;
 
-    const CALLS_FOR_EVENTS: Option<u64> = D::CALLS_FOR_EVENTS;
-    const GIVES_TURNS: bool = D::GIVES_TURNS;
+    fn calls_for_events() -> Option<u64> {
+        match KIND.get() {
+            // One call waits for a signal, another drains the queue.
+            DriverKind::Sigio => Some(2),
+            DriverKind::Spin => None,
+            _ => Some(1),
+        }
+    }
+
+    fn gives_turns() -> bool {
+        KIND.get() != DriverKind::Threads
+    }
 
     fn open(limits: &Limits) -> io::Result<Self> {
-        D::start(limits)
+        KIND.get().visit(Open(limits))
     }
 
     fn connect(&mut self) -> (Sock, TcpStream) {
@@ -88,7 +100,7 @@ impl<D: Kernel> Subject for D {
     }
 
     fn run(test: impl FnOnce()) {
-        with_descriptors(D::KIND, test);
+        with_descriptors(KIND.get(), test);
     }
 
     /// The limit on descriptors is per process.

@@ -16,7 +16,7 @@ use ringd::driver::{Chain, Completion, File, FileKind, Limits, Op, Outcome, Toke
 use crate::files::{opened, read_file};
 use crate::harness::*;
 use crate::kernel::{Kernel, pair};
-use crate::subject::{Dial, Files, Peer, Subject};
+use crate::subject::{Dial, Files, Peer};
 
 pub(crate) fn open_through_links<D: Kernel>() {
     let driver = &mut D::open(&limits()).unwrap();

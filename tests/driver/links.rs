@@ -12,7 +12,7 @@ use ringd::driver::{File, FileKind, Links, Op};
 use crate::files::opened;
 use crate::harness::*;
 use crate::kernel::{Folder, Kernel};
-use crate::subject::{Files, Subject};
+use crate::subject::Files;
 
 const XDEV: Result<u64, i32> = Err(libc::EXDEV);
 const LOOP: Result<u64, i32> = Err(libc::ELOOP);

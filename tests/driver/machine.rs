@@ -6,18 +6,18 @@ use std::net::{TcpListener, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ringd::driver::ready::{Select, Sigio};
-use ringd::driver::{Chain, Completion, Driver, Limits, Op, Outcome, Sock};
+use ringd::driver::{Chain, Completion, Driver, DriverKind, Limits, Op, Outcome, Sock};
 
 use crate::alone::alone;
 use crate::harness::*;
-use crate::kernel::{Kernel, dial, pair};
+use crate::kernel::{KernelDriver, choose, dial, pair};
+use crate::subject::Subject;
 
 /// `FD_SETSIZE` of `select(2)`.
 const SELECT_MAX: usize = 1024;
 
 /// An exchange in both directions.
-fn assert_served<D: Kernel>(driver: &mut D, sock: Sock, peer: &mut TcpStream) {
+fn assert_served(driver: &mut KernelDriver, sock: Sock, peer: &mut TcpStream) {
     peer.write_all(b"ping").unwrap();
     run_until(driver, |all| has_received(all, 4));
     send(driver, sock, b"pong");
@@ -33,7 +33,8 @@ fn select_refuses_descriptors_that_have_no_bit_and_serves_the_rest() {
             println!("skipped: the process may not have so many descriptors");
             return;
         }
-        let driver = &mut Select::open(&limits()).unwrap();
+        choose(DriverKind::Select);
+        let driver = &mut KernelDriver::open(&limits()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let dialled = listener.try_clone().unwrap();
         let listener = driver.adopt(listener.into()).unwrap();
@@ -81,13 +82,14 @@ fn sigio_loses_nothing_when_the_queue_of_signals_overflows() {
         for room in [0, 1, 5] {
             let (_, hard) = rlimit::Resource::SIGPENDING.get().unwrap();
             rlimit::Resource::SIGPENDING.set(room.min(hard), hard).unwrap();
-            let driver = &mut Sigio::open(&Limits { buffers: 256, ..limits() }).unwrap();
+            choose(DriverKind::Sigio);
+            let driver = &mut KernelDriver::open(&Limits { buffers: 256, ..limits() }).unwrap();
             overflow(driver);
         }
     });
 }
 
-fn overflow(driver: &mut Sigio) {
+fn overflow(driver: &mut KernelDriver) {
     const COUNT: usize = 20;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let dialled = listener.try_clone().unwrap();

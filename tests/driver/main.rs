@@ -47,12 +47,13 @@ mod sockets;
 mod subject;
 mod wakes;
 
-/// Expands to the tests of one subject.
+/// Expands to the tests of one subject. `$choose` runs before each of them.
 macro_rules! each_test {
-    ($subject:ty; $($file:ident: $($test:ident),*;)*) => {
+    ($choose:block, $subject:ty; $($file:ident: $($test:ident),*;)*) => {
         $($(
             #[test]
             fn $test() {
+                $choose
                 if crate::harness::works_here::<$subject>() {
                     <$subject as crate::subject::Subject>::run(crate::$file::$test::<$subject>);
                 }
@@ -63,8 +64,8 @@ macro_rules! each_test {
 
 /// The tests of the contract: every subject has to pass them.
 macro_rules! contract {
-    ($subject:ty) => {
-        each_test!($subject;
+    ($choose:block, $subject:ty) => {
+        each_test!($choose, $subject;
             sockets: each_op_ends_once, echo_keeps_every_byte, slow_reader_gets_memory,
                 slow_reader_gets_a_file, slow_reader_gets_a_pipelined_chain,
                 fin_ends_output_but_not_input, data_then_end_before_the_first_wait,
@@ -132,8 +133,8 @@ macro_rules! contract {
 
 /// Tests of what the simulator does not have. Each comment gives the reason.
 macro_rules! kernel_only {
-    ($driver:ty) => {
-        each_test!($driver;
+    ($choose:block, $subject:ty) => {
+        each_test!($choose, $subject;
             kernel_only:
                 // Links, FIFOs: its files are names and bytes.
                 open_through_links, open_a_fifo_without_waiting,
@@ -169,25 +170,28 @@ macro_rules! kernel_only {
 
 /// Expands to one module per driver of the kernel.
 macro_rules! drivers {
-    ($($name:ident => $driver:ty,)*) => { $(
+    ($($name:ident => $kind:ident,)*) => { $(
         mod $name {
-            contract!($driver);
-            kernel_only!($driver);
+            use crate::kernel::{KernelDriver, choose};
+            use ringd::driver::DriverKind;
+
+            contract!({ choose(DriverKind::$kind) }, KernelDriver);
+            kernel_only!({ choose(DriverKind::$kind) }, KernelDriver);
         }
     )* };
 }
 
 drivers! {
-    uring => ringd::driver::uring::Uring,
-    epoll => ringd::driver::ready::Epoll,
-    epoll_lt => ringd::driver::ready::EpollLevel,
-    sigio => ringd::driver::ready::Sigio,
-    poll => ringd::driver::ready::Poll,
-    select => ringd::driver::ready::Select,
-    spin => ringd::driver::ready::Spin,
-    threads => ringd::driver::threads::Threads,
+    uring => Uring,
+    epoll => Epoll,
+    epoll_lt => EpollLevel,
+    sigio => Sigio,
+    poll => Poll,
+    select => Select,
+    spin => Spin,
+    threads => Threads,
 }
 
 mod sim {
-    contract!(ringd::driver::sim::Sim);
+    contract!({}, ringd::driver::sim::Sim);
 }

@@ -17,8 +17,13 @@ impl Subject for Sim {
     type Dialer = sim::Dialer;
     type Files = sim::Files;
 
-    const CALLS_FOR_EVENTS: Option<u64> = Some(0);
-    const GIVES_TURNS: bool = true;
+    fn calls_for_events() -> Option<u64> {
+        Some(0)
+    }
+
+    fn gives_turns() -> bool {
+        true
+    }
 
     fn open(limits: &Limits) -> io::Result<Self> {
         Self::open(limits)

@@ -22,11 +22,11 @@ pub(crate) trait Subject: Driver + Sized + 'static {
     /// System calls of a wait that reports an event; one that reports none takes fewer. `None` is
     /// for a driver without notification, which polls sockets by trying: its calls cannot be
     /// bounded.
-    const CALLS_FOR_EVENTS: Option<u64>;
+    fn calls_for_events() -> Option<u64>;
 
     /// Whether the driver itself decides whose turn it is. If the kernel's scheduler does, every
     /// socket is served, but nothing bounds how many others come first.
-    const GIVES_TURNS: bool;
+    fn gives_turns() -> bool;
 
     fn open(limits: &Limits) -> io::Result<Self>;
 

@@ -165,7 +165,7 @@ pub(crate) fn timeouts_beside_quiet_ops<S: Subject>() {
             waits += 1;
         }
         assert!(all.is_empty() && start.elapsed() < WAIT_MAX);
-        assert!(S::CALLS_FOR_EVENTS.is_none() || waits < 10, "{waits} waits for {timeout:?}");
+        assert!(S::calls_for_events().is_none() || waits < 10, "{waits} waits for {timeout:?}");
     }
     assert_few_calls(driver, &before, 30, 0);
     let writing = std::thread::spawn(move || {
