@@ -17,7 +17,8 @@ use crate::alone::{alone, with_descriptors};
 use crate::harness::WAIT_MAX;
 use crate::subject::{Dial, Files, Peer, Subject};
 
-/// The drivers of the kernel, behind a pointer, so that the tests are compiled once for all of them.
+/// The drivers of the kernel, behind a pointer, so that the tests are compiled once for all of
+/// them. A new one needs a line in `main.rs`.
 pub(crate) type KernelDriver = Box<dyn Driver>;
 
 /// A subject that adopts descriptors.
