@@ -101,6 +101,7 @@ impl LineLog {
     }
 
     /// Waits until everything is written, at most for this time.
+    #[cfg(feature = "cli")]
     pub(crate) fn flush(&self, wait_max: Duration) {
         let mut state = self.shared.lock();
         state.write_loss(self.settings.mark);

@@ -2,8 +2,8 @@
 //!
 //! [`resolve`] decodes a target exactly once, to a relative path without empty segments, `.`, `..`,
 //! NUL and leading `/`. Such a path does not leave the root by itself; for symbolic links, the
-//! kernel enforces that. [`encode_path`] is the inverse, for links. [`reference`] makes an encoded
-//! path relative to a target, for `Location`.
+//! kernel enforces that. [`encode_path`] is the inverse, for links. [`reference()`] makes an
+//! encoded path relative to a target, for `Location`.
 //!
 //! Names are bytes: they need not be UTF-8. Backslash and plus have no special meaning, and only
 //! `/` separates segments. An encoded slash does not separate segments; since no file name contains
