@@ -27,9 +27,6 @@ pub const SEGMENT_BYTES_MAX: usize = 255;
 /// The longest path that a system call accepts: `PATH_MAX` without the terminating NUL.
 pub const PATH_BYTES_MAX: usize = 4096 - 1;
 
-/// The most `../` in a reference. Only repeated slashes in a target require any.
-const UPS_MAX: usize = 16;
-
 /// A path below the root, and the query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target<'a> {
@@ -246,8 +243,9 @@ pub fn encode_path(path: &[u8]) -> String {
 /// prefix. It has neither host nor scheme (RFC 3986 §4.2).
 ///
 /// Clients disagree about where a target's directory is if the target has a backslash or an encoded
-/// dot segment. Then the reference is the path itself. So it is if the target has so many repeated
-/// slashes that a relative reference would be long.
+/// dot segment. Then the reference is the path itself. About repeated slashes they disagree too:
+/// some drop them when they resolve a reference. So the reference never leads upwards: the client's
+/// path keeps its repeated slashes or loses them, and both lead to the same file.
 #[must_use]
 pub fn reference(raw: &[u8], path: &str) -> String {
     relative_reference(raw, path).unwrap_or_else(|| path.to_owned())
@@ -266,21 +264,19 @@ fn relative_reference(raw: &[u8], path: &str) -> Option<String> {
         .zip(&wanted[..wanted.len() - 1])
         .take_while(|(base, wanted)| percent_decode(base).eq(percent_decode(wanted.as_bytes())));
     let shared = shared.count();
-    let ups = base.len() - shared;
-    if ups > UPS_MAX {
+    if shared < base.len() {
         return None;
     }
-    let ups = "../".repeat(ups);
     let rest = &wanted[shared..];
     // `a:b` would be a URI with a scheme, a leading slash an absolute path, and an empty reference
     // the target itself.
-    let needs_dot = ups.is_empty() && (rest[0].is_empty() || rest[0].contains(':'));
+    let needs_dot = rest[0].is_empty() || rest[0].contains(':');
     let dot = if needs_dot { "./" } else { "" };
-    Some(format!("{dot}{ups}{}", rest.join("/")))
+    Some(format!("{dot}{}", rest.join("/")))
 }
 
 /// The segments of the directory against which a client resolves a reference (RFC 3986 §5.2).
-/// Empty segments count. `None` if clients disagree about it.
+/// Without empty segments. `None` if clients disagree about it.
 fn base_segments(raw_path: &[u8]) -> Option<Vec<&[u8]>> {
     let mut base = Vec::new();
     let mut segments = raw_path.split(|&byte| byte == b'/').peekable();
@@ -292,11 +288,14 @@ fn base_segments(raw_path: &[u8]) -> Option<Vec<&[u8]>> {
             _ if is_dots && is_last => return None,
             _ if is_last => {}
             b"." => {}
+            // A client that drops empty segments removes another one.
+            b".." if base.last().is_some_and(|last: &&[u8]| last.is_empty()) => return None,
             b".." => drop(base.pop()?),
             _ if is_dots => return None,
             _ => base.push(segment),
         }
     }
+    base.retain(|segment| !segment.is_empty());
     Some(base)
 }
 
