@@ -3,7 +3,9 @@
 //! A server must not wait for whoever reads its trace or its messages: a pager that is left open
 //! would stop it. So appending never blocks. If the reader is too slow, the buffer fills up, and
 //! lines that do not fit are counted instead; a line with their number follows as soon as there is
-//! room. If the reader is gone, all lines are discarded.
+//! room. Lines whose write fails are counted too, because the next write may succeed: a disk gets
+//! room, and a pipe that somebody has made non-blocking is emptied. If the reader is gone, all
+//! lines are discarded.
 //!
 //! A thread is needed because a descriptor from outside cannot be made non-blocking: `O_NONBLOCK`
 //! belongs to the open file, which other processes share, and a terminal that is stopped blocks a
@@ -16,6 +18,9 @@ use std::time::Duration;
 
 /// Stack size of the thread, in bytes. What it writes is on the heap.
 const STACK_BYTES: usize = 256 * 1024;
+
+/// How long the thread waits after a write that failed.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// How long dropping a log waits for its reader.
 const LAST_WAIT: Duration = Duration::from_secs(1);
@@ -91,7 +96,10 @@ impl LineLog {
         if state.ended || lines.is_empty() {
             return;
         }
-        if state.waiting.len() + lines.len() > self.settings.waiting_max {
+        // A message that is longer than the limit, such as a backtrace, is taken if it is alone.
+        if !state.waiting.is_empty()
+            && state.waiting.len() + lines.len() > self.settings.waiting_max
+        {
             state.lost += lines.lines().count();
             return;
         }
@@ -127,7 +135,8 @@ impl LogState {
     fn write_loss(&mut self, mark: &str) {
         let lost = std::mem::take(&mut self.lost);
         if lost > 0 && !self.ended {
-            self.waiting += &format!("{mark}{lost} lines are missing: the reader was too slow\n");
+            self.waiting +=
+                &format!("{mark}{lost} lines are missing: they could not be written in time\n");
         }
     }
 }
@@ -146,8 +155,13 @@ impl SharedLog {
             std::mem::swap(&mut writing, &mut state.waiting);
             state.writing = true;
             drop(state);
-            if to.write_all(writing.as_bytes()).and_then(|()| to.flush()).is_err() {
+            let written = to.write_all(writing.as_bytes()).and_then(|()| to.flush());
+            if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
                 return;
+            }
+            if written.is_err() {
+                self.lock().lost += writing.lines().count();
+                thread::sleep(RETRY_AFTER);
             }
             writing.clear();
             self.lock().writing = false;
@@ -193,6 +207,52 @@ mod tests {
     fn slow() -> (LineLog, mpsc::Sender<()>, mpsc::Receiver<String>) {
         let ((allow, allowed), (written, writes)) = (mpsc::channel(), mpsc::channel());
         (LineLog::new(SETTINGS, Slow { allowed, written }).unwrap(), allow, writes)
+    }
+
+    /// Fails as often as the test says, for a reason that may pass.
+    struct Failing {
+        failures: usize,
+        written: mpsc::Sender<String>,
+    }
+
+    impl Write for Failing {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.failures > 0 {
+                self.failures -= 1;
+                return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+            }
+            let _ = self.written.send(String::from_utf8(bytes.to_vec()).unwrap());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_write_that_fails_loses_its_lines_only() {
+        let (written, writes) = mpsc::channel();
+        let log = LineLog::new(SETTINGS, Failing { failures: 1, written }).unwrap();
+        log.append("lost\n");
+        while log.shared.lock().lost == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        log.append("kept\n");
+        drop(log);
+        let all: String = writes.iter().collect();
+        assert!(all.starts_with("# 1 lines are missing") && all.ends_with("kept\n"), "{all}");
+    }
+
+    /// Such as the backtrace of a panic.
+    #[test]
+    fn a_message_longer_than_the_limit_is_written_if_it_is_alone() {
+        let (log, allow, writes) = slow();
+        let long = "x".repeat(2 * WAITING_MAX) + "\n";
+        log.append(&long);
+        allow.send(()).unwrap();
+        assert_eq!(writes.recv().unwrap(), long);
+        drop(allow);
     }
 
     #[test]

@@ -29,8 +29,11 @@ impl FileFailure {
             Some(libc::EACCES | libc::EPERM | libc::ELOOP | libc::EXDEV) => Self::Denied,
             Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => Self::Shortage,
             Some(libc::EAGAIN) => Self::Busy,
-            _ if error.kind() == io::ErrorKind::ResourceBusy => Self::Busy,
-            _ => Self::Other,
+            _ => match error.kind() {
+                io::ErrorKind::ResourceBusy | io::ErrorKind::WouldBlock => Self::Busy,
+                io::ErrorKind::OutOfMemory => Self::Shortage,
+                _ => Self::Other,
+            },
         }
     }
 }
@@ -99,7 +102,16 @@ mod tests {
             let error = io::Error::from_raw_os_error(code);
             assert_eq!(FileFailure::of(&error), failure, "{code}");
         }
-        assert_eq!(FileFailure::of(&io::ErrorKind::ResourceBusy.into()), FileFailure::Busy);
+        for (kind, failure) in [
+            (io::ErrorKind::ResourceBusy, FileFailure::Busy),
+            (io::ErrorKind::OutOfMemory, FileFailure::Shortage),
+        ] {
+            assert_eq!(FileFailure::of(&kind.into()), failure);
+        }
+        // As when no thread can be started: the text replaces the number, and the kind stays.
+        let no_thread = io::Error::from_raw_os_error(libc::EAGAIN);
+        let explained = io::Error::new(no_thread.kind(), "raise the limit");
+        assert_eq!(FileFailure::of(&explained), FileFailure::Busy);
     }
 
     /// An accept that a security module forbids fails again at once: it must not be a busy loop.

@@ -249,10 +249,10 @@ impl File {
 
     /// Notes an error of `sendfile(2)`. Returns whether reading and sending may succeed
     /// nevertheless: the call is denied, or this file does not support it (`EINVAL`; a module of
-    /// the kernel may also say `EOPNOTSUPP`).
+    /// the kernel or a file system in user space may also give one of the others).
     pub(super) fn refuses_sendfile(&self, error: &io::Error) -> bool {
         ReplacedCall::Sendfile.failed(error);
-        let codes = [libc::EINVAL, libc::EOPNOTSUPP, libc::EACCES];
+        let codes = [libc::EINVAL, libc::EOPNOTSUPP, libc::EACCES, libc::EPERM, libc::ENOSYS];
         if error.raw_os_error().is_some_and(|code| codes.contains(&code)) {
             self.refuses_sendfile.store(true, Ordering::Relaxed);
         }

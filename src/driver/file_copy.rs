@@ -19,6 +19,8 @@ pub(super) struct FileCopy {
     bytes: Vec<u8>,
     /// The error of the read, if it failed; or the end of the file.
     failure: Option<io::Error>,
+    /// Whether the file system has no reads that do not wait.
+    always_waits: bool,
 }
 
 impl FileCopy {
@@ -39,18 +41,23 @@ impl FileCopy {
     /// Reads a piece if that does not wait for a disk; returns whether it did. Any error is left to
     /// a read that may wait, because this one may fail for reasons of its own.
     pub(super) fn read_resident(&mut self, file: &File, piece: &Range<u64>) -> bool {
-        if ReplacedCall::Preadv2.is_denied() {
+        if self.always_waits || ReplacedCall::Preadv2.is_denied() {
             return false;
         }
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.resize((piece.end - piece.start) as usize, 0);
         let read = sys::preadv2_nowait(file.as_fd(), &mut bytes, piece.start);
         bytes.truncate(*read.as_ref().unwrap_or(&0));
-        let found = read.is_ok();
-        if found {
-            self.set(piece.start, Ok(bytes));
+        match read {
+            Ok(_) => self.set(piece.start, Ok(bytes)),
+            Err(error) => {
+                self.always_waits = error.raw_os_error() == Some(libc::EOPNOTSUPP);
+                // Kept for the next piece; it holds nothing now.
+                self.bytes = bytes;
+                return false;
+            }
         }
-        found
+        true
     }
 
     /// Takes the result of a read from `start` on. No bytes are the end of the file.

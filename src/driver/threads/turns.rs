@@ -325,9 +325,14 @@ impl Threads {
     fn run_files(&mut self) {
         while self.files_busy < FILE_THREADS {
             let Some(handle) = self.files_in_line.pop_front() else { return };
+            let thread = self.threads.acquire();
+            if thread.is_err() && self.files_busy > 0 {
+                // The op waits for a thread that works on a file.
+                return self.files_in_line.push_front(handle);
+            }
             let task = self.files.get_mut(handle).expect("an op leaves the queue when it ends");
             let job = task.job.take().expect("no thread has the job");
-            match self.threads.acquire() {
+            match thread {
                 Ok(thread) => {
                     self.files_busy += 1;
                     self.threads.submit(thread, BlockingJob::File(handle, job));

@@ -72,7 +72,7 @@ impl Uring {
         let Some(stream) = socket.read.get_mut() else { return };
         let mut begin = || ListenerDrain::begin(socket.fd.as_fd(), &mut self.stats);
         match stream.state {
-            StreamState::Cancelled => {}
+            StreamState::Cancelled(_) => {}
             StreamState::Armed { .. } => {
                 stream.state = StreamState::Recalled(begin());
                 self.cancel_in_kernel(handle);

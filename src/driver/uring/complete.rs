@@ -105,7 +105,7 @@ impl Uring {
         } else if let StreamState::Armed { has_received, .. } = &mut stream.state {
             *has_received |= received;
         }
-        let ending = matches!(before.state, StreamState::Cancelled) || socket.closing.is_some();
+        let ending = matches!(before.state, StreamState::Cancelled(_)) || socket.closing.is_some();
         Some((before, ending))
     }
 
@@ -114,7 +114,7 @@ impl Uring {
         let accepted = (result >= 0).then(|| unsafe { sys::own(result) });
         let Some((stream, ending)) = self.answered_stream(handle, last, false) else { return };
         if let Some(descriptor) = accepted {
-            if let StreamState::Recalled(drain) = &stream.state {
+            if let Some(drain) = stream.state.drain() {
                 drain.release(descriptor.as_fd(), &mut self.stats);
             }
             self.admit(stream.token, descriptor);

@@ -74,8 +74,8 @@ pub(super) enum StreamState {
         /// It has received data since it was armed.
         has_received: bool,
     },
-    /// The kernel, which was asked to cancel it.
-    Cancelled,
+    /// The kernel, which was asked to cancel it; with the drain, if the listener was closed before.
+    Cancelled(Option<ListenerDrain>),
     /// The kernel, which was asked to cancel it because the listener is closed.
     Recalled(ListenerDrain),
     /// The driver, which accepts from the queue of the closed listener.
@@ -86,8 +86,17 @@ impl StreamState {
     /// Whether the kernel acts next.
     pub(super) fn is_with_kernel(&self) -> bool {
         match self {
-            Self::Armed { .. } | Self::Cancelled | Self::Recalled(_) => true,
+            Self::Armed { .. } | Self::Cancelled(_) | Self::Recalled(_) => true,
             Self::Parked | Self::Draining(_) => false,
+        }
+    }
+
+    /// The drain of the listener, which has to release the connections that are accepted.
+    pub(super) fn drain(&self) -> Option<ListenerDrain> {
+        match self {
+            Self::Recalled(drain) | Self::Draining(drain) => Some(*drain),
+            Self::Cancelled(drain) => *drain,
+            Self::Parked | Self::Armed { .. } => None,
         }
     }
 }

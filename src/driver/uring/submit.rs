@@ -85,7 +85,9 @@ impl Uring {
         match stream.state {
             StreamState::Parked => {}
             StreamState::Draining(_) => return self.draining.push_back(handle),
-            StreamState::Armed { .. } | StreamState::Cancelled | StreamState::Recalled(_) => return,
+            StreamState::Armed { .. } | StreamState::Cancelled(_) | StreamState::Recalled(_) => {
+                return;
+            }
         }
         stream.state = StreamState::Armed { multishot: roomy, has_received: false };
         let fd = Fd(socket.fd.as_raw_fd());
@@ -109,9 +111,9 @@ impl Uring {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         let Some(stream) = socket.read.current(sequence) else { return };
         match stream.state {
-            StreamState::Cancelled => {}
+            StreamState::Cancelled(_) => {}
             StreamState::Armed { .. } | StreamState::Recalled(_) => {
-                stream.state = StreamState::Cancelled;
+                stream.state = StreamState::Cancelled(stream.state.drain());
                 self.cancel_in_kernel(handle);
             }
             StreamState::Parked | StreamState::Draining(_) => {
