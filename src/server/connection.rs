@@ -354,9 +354,9 @@ impl<S: Session> Connection<S> {
     /// Tells the session that the server is about to stop, and shortens the wait for input. A
     /// request may be on its way, so the wait does not end at once: closing now would reset it.
     pub(super) fn drain<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
+        self.draining = true;
+        self.heard(env);
         if self.state == State::Open {
-            self.draining = true;
-            self.heard(env);
             self.session.drain();
             if matches!(self.wants, Wants::Input(_)) {
                 self.advance_with_inbox(env);

@@ -66,8 +66,8 @@ pub(super) struct Cache<V> {
 pub(super) enum Shed {
     /// Those that are not hot at this time: requested only once, or not within [`HOT_FOR`].
     Cold(Instant),
-    /// Any.
-    Any,
+    /// Hot ones too, if they are most of those with files.
+    Spare(Instant),
 }
 
 /// A hundred years: forever, without an overflow of an [`Instant`].
@@ -363,31 +363,43 @@ impl<V> Cache<V> {
 
     /// Evicts entries until `files` files are closed, and returns how many were closed. Passes over
     /// entries without files and over those `in_use`, whose files something else keeps open:
-    /// evicting them would close nothing.
+    /// evicting them would close nothing. If most entries are in use, hot ones stay even with
+    /// [`Shed::Spare`]: then it is slow clients that use up the files.
     pub(super) fn shed_files(
         &mut self,
         files: usize,
         shed: Shed,
         in_use: impl Fn(&V) -> bool,
     ) -> usize {
-        let mut closed = 0;
-        for _ in 0..SHED_VISITS_MAX.min(self.entries.len()) {
-            if closed >= files || self.entries.is_empty() {
-                break;
+        let (Shed::Cold(now) | Shed::Spare(now)) = shed;
+        let visits = SHED_VISITS_MAX.min(self.entries.len());
+        let (mut closed, mut hot, mut busy) = (0, 0, 0);
+        let mut evict = |cache: &mut Self, takes_hot: bool| {
+            for _ in 0..visits {
+                if closed >= files || cache.entries.is_empty() {
+                    break;
+                }
+                if cache.hand >= cache.entries.len() {
+                    cache.hand = 0;
+                }
+                let entry = &cache.entries[cache.hand];
+                let held = entry.weight.files;
+                let (is_busy, is_hot) = (in_use(&entry.value), entry.is_hot(now) && !takes_hot);
+                if held == 0 || is_busy || is_hot {
+                    busy += usize::from(held > 0 && is_busy);
+                    hot += usize::from(held > 0 && !is_busy);
+                    cache.hand += 1;
+                    continue;
+                }
+                closed += held;
+                cache.counts.evictions += 1;
+                cache.remove_at(cache.hand);
             }
-            if self.hand >= self.entries.len() {
-                self.hand = 0;
-            }
-            let entry = &self.entries[self.hand];
-            let held = entry.weight.files;
-            let kept = matches!(shed, Shed::Cold(now) if entry.is_hot(now));
-            if held == 0 || kept || in_use(&entry.value) {
-                self.hand += 1;
-                continue;
-            }
-            closed += held;
-            self.counts.evictions += 1;
-            self.remove_at(self.hand);
+            (closed, hot, busy)
+        };
+        let (closed, hot, busy) = evict(self, false);
+        if closed < files && matches!(shed, Shed::Spare(_)) && hot > busy {
+            return evict(self, true).0;
         }
         closed
     }

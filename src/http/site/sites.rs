@@ -330,7 +330,11 @@ impl Sites {
                 let failure = FileFailure::of(&error);
                 let stale = self.cache.stale(&key, now.instant, STALE_MAX).map(Rc::clone);
                 if failure == FileFailure::Shortage && stale.is_none() {
-                    self.cache.shed_files(SHED, Shed::Any, is_in_use);
+                    // Too old to be used before it is revalidated, which opens the files again.
+                    if self.cache.peek(&key).is_some_and(|known| known.files().next().is_some()) {
+                        self.cache.remove(&key);
+                    }
+                    self.cache.shed_files(SHED, Shed::Cold(now.instant), is_in_use);
                     // Each has a directory open.
                     self.listings.clear(SITE);
                 }
@@ -396,7 +400,7 @@ impl Sites {
         let in_excess = (self.open_files.count() + files).saturating_sub(self.settings.files_max);
         files == 0
             || in_excess == 0
-            || self.cache.shed_files(in_excess, Shed::Cold(now.instant), is_in_use) >= in_excess
+            || self.cache.shed_files(in_excess, Shed::Spare(now.instant), is_in_use) >= in_excess
     }
 
     /// Requests a watch of the directory of a lookup's files, if it has none.

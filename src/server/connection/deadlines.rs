@@ -91,16 +91,17 @@ impl<S: Session> Connection<S> {
 
     /// Notes that input has come, which matters to a draining connection.
     pub(super) fn heard<D: Driver>(&mut self, env: &Env<'_, D, S>) {
-        if matches!(self.phase, Phase::Receiving(_)) {
+        if matches!(self.phase, Phase::Receiving(_) | Phase::Lingering) {
             self.progressed = env.tick;
         }
     }
 
     /// When the phase ends. During a drain, a peer that sends nothing for a while ends it sooner:
-    /// a request that arrives steadily may finish, and one that stalls does not hold the drain.
+    /// a request that arrives steadily may finish, and one that stalls does not hold the drain. Nor
+    /// does lingering, whose end the client decides.
     fn phase_deadline<D: Driver>(&self, env: &Env<'_, D, S>) -> Tick {
         match self.phase {
-            Phase::Receiving(_) if self.draining => {
+            Phase::Receiving(_) | Phase::Lingering if self.draining => {
                 self.phase_ends.min(self.progressed + env.timeouts.drain_idle)
             }
             _ => self.phase_ends,
