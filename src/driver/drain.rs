@@ -30,6 +30,9 @@ use socket2::{Protocol, SockFilter, SockRef};
 
 use super::{DriverStats, sys};
 
+#[cfg(test)]
+pub(super) mod unprivileged;
+
 /// The most connections in an accept queue: the kernel admits one more than the backlog, which
 /// `net.core.somaxconn` limits to 4096 by default.
 const QUEUE_MAX: u16 = 4096 + 1;
@@ -184,37 +187,25 @@ mod tests {
     /// that has inherited it receives again once it is released.
     #[test]
     fn a_listener_without_privileges_demands_hops() {
-        use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
-        // Capabilities belong to the thread, which ends with the test.
-        let mut sets = capabilities(None).unwrap();
-        sets.effective.remove(CapabilitySet::NET_ADMIN);
-        set_capabilities(None, sets).unwrap();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut stats = DriverStats::default();
-        let drain = ListenerDrain::begin(listener.as_fd(), &mut stats);
-        if !drain.demands_hops {
-            println!("skipped: this kernel lets every process attach a filter");
-            return;
-        }
-        let error = TcpStream::connect_timeout(&address, SHORT).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        // This client stands for one whose handshake was under way.
-        let client = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-        let mut client = client.unwrap();
-        client.set_ttl_v4(HOPS_MAX.into()).unwrap();
-        client.connect(&address.into()).unwrap();
-        let mut accepted = TcpStream::from(sys::accept(listener.as_fd()).unwrap());
-        accepted.set_nonblocking(false).unwrap();
-        accepted.set_read_timeout(Some(SHORT)).unwrap();
-        client.set_ttl_v4(64).unwrap();
-        client.write_all(b"question").unwrap();
-        let error = accepted.read(&mut [0; 8]).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "the demand is inherited");
-        drain.release(accepted.as_fd(), &mut stats);
-        accepted.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        accepted.read_exact(&mut [0; 8]).unwrap();
+        unprivileged::run(|| {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            listener.set_nonblocking(true).unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut stats = DriverStats::default();
+            let drain = ListenerDrain::begin(listener.as_fd(), &mut stats);
+            assert!(drain.demands_hops);
+            let error = TcpStream::connect_timeout(&address, SHORT).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            let _client = unprivileged::late_client(address, b"question");
+            let mut accepted = TcpStream::from(sys::accept(listener.as_fd()).unwrap());
+            accepted.set_nonblocking(false).unwrap();
+            accepted.set_read_timeout(Some(SHORT)).unwrap();
+            let error = accepted.read(&mut [0; 8]).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "the demand is inherited");
+            drain.release(accepted.as_fd(), &mut stats);
+            accepted.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            accepted.read_exact(&mut [0; 8]).unwrap();
+        });
     }
 
     /// The filter reads TCP headers, so it is not attached to other sockets.

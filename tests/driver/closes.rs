@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use ringd::driver::{
     ACCEPT_RETRY, ACCEPTS_PER_WAIT, Completion, Limits, Op, Outcome, Sock, Token, is_cancelled,
 };
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+use socket2::{Domain, Socket, Type};
 
 use crate::harness::*;
 use crate::kernel::{Kernel, spawn};
@@ -242,16 +244,56 @@ pub(crate) fn a_closing_listener_accepts_no_new_connections<S: Subject>() {
     serve(driver, &socks);
 }
 
-/// The same for a process without privileges, which may not filter the segments of a socket.
-pub(crate) fn a_closing_listener_needs_no_privileges<D: Kernel>() {
-    // Capabilities belong to the thread.
+/// Runs a test in a thread that has no privileges: capabilities belong to the thread.
+fn unprivileged(test: impl FnOnce() + Send + 'static) {
     let test = spawn(|| {
         let mut sets = capabilities(None).unwrap();
         sets.effective.remove(CapabilitySet::NET_ADMIN);
         set_capabilities(None, sets).unwrap();
-        a_closing_listener_accepts_no_new_connections::<D>();
+        test();
     });
     test.join().unwrap();
+}
+
+/// The same for a process without privileges, which may not filter the segments of a socket.
+pub(crate) fn a_closing_listener_needs_no_privileges<D: Kernel>() {
+    unprivileged(a_closing_listener_accepts_no_new_connections::<D>);
+}
+
+/// A handshake ends while the queue is delivered, and the listener demands the greatest TTL by
+/// then. The client sends with a lower one afterwards, as all clients do, and gets its answer.
+pub(crate) fn a_handshake_that_ends_during_a_close_is_served<D: Kernel>() {
+    unprivileged(|| {
+        const COUNT: usize = 200;
+        let any = TcpListener::bind("127.0.0.1:0").unwrap();
+        // Keeps every segment whole (`BPF_RET | BPF_K`, linux/bpf_common.h).
+        let keep = [socket2::SockFilter::new(0x06, 0, 0, u32::MAX)];
+        if socket2::SockRef::from(&any).attach_filter(&keep).is_ok() {
+            println!("skipped: this kernel lets every process attach a filter");
+            return;
+        }
+        let driver = &mut D::open(&limits()).unwrap();
+        let (listener, dialer) = listen(driver);
+        let mut peers: Vec<_> = (0..COUNT).map(|number| client(&dialer, number)).collect();
+        close(driver, listener);
+        let all = run_until(driver, |all| !accepted(all).is_empty());
+        assert_eq!(lasts(&all), 0, "one wait may not return the whole queue");
+        let late = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        late.set_ttl_v4(255).unwrap();
+        late.connect(&dialer.into()).unwrap();
+        late.set_ttl_v4(64).unwrap();
+        let mut late = TcpStream::from(late);
+        late.set_read_timeout(Some(WAIT_MAX)).unwrap();
+        late.write_all(&COUNT.to_le_bytes()).unwrap();
+        peers.push(late);
+        let mut socks = accepted(&all);
+        socks.extend(ended(driver, true));
+        let mut numbers = serve(driver, &socks);
+        numbers.sort_unstable();
+        assert!(numbers.into_iter().eq(0..=COUNT), "each connection is delivered once");
+        let served = peers.into_iter().enumerate().map(|(number, peer)| was_served(peer, number));
+        assert_eq!(served.filter(|served| *served).count(), COUNT + 1);
+    });
 }
 
 /// Clients keep connecting while the listener closes. Every client that was connected before the

@@ -156,7 +156,8 @@ macro_rules! kernel_only {
             jobs: a_long_job_does_not_stop_the_loop, cancel_of_a_job_that_has_begun,
                 jobs_that_wait_are_bounded, drop_with_a_job_that_has_begun;
             // Capabilities: it has none.
-            closes: a_closing_listener_needs_no_privileges;
+            closes: a_closing_listener_needs_no_privileges,
+                a_handshake_that_ends_during_a_close_is_served;
             // Long reads: its files are in memory, and it reads one in one step.
             limits: reads_of_files_take_turns;
             // Links: it has none.

@@ -34,10 +34,8 @@ impl Threads {
             close.phase =
                 ClosePhase::Draining(ListenerDrain::begin(shared.as_fd(), &mut self.stats));
         }
+        // It was accepted before the drain began, so it has inherited nothing.
         if let Held::Connection(connection) = std::mem::replace(&mut socket.held, Held::Nothing) {
-            if let ClosePhase::Draining(drain) = &close.phase {
-                drain.release(connection.as_fd(), &mut self.stats);
-            }
             self.admit(connection, token);
         }
         let mut calls = Calls::default();
@@ -92,8 +90,12 @@ impl Threads {
         let socket = self.sockets.get_mut(handle).expect("a thread was in a call on it");
         let begun =
             socket.close.is_some_and(|close| matches!(close.phase, ClosePhase::Ending { .. }));
+        let drain = socket.drain();
         let token = socket.read.op.get().map(|read| read.token);
         if let (Ok(connection), Some(token)) = (accepted, token) {
+            if let Some(drain) = drain {
+                drain.release(connection.as_fd(), &mut self.stats);
+            }
             self.admit(connection, token);
         }
         if begun {
@@ -110,10 +112,10 @@ impl Threads {
             return;
         }
         let socket = self.sockets.get_mut(handle).expect("a socket is closed once");
-        let drained = socket.is_draining();
-        let accepts = drained && socket.read.busy;
+        let drain = socket.drain();
+        let accepts = drain.is_some() && socket.read.busy;
         let close = socket.close.as_mut().expect("a close was submitted");
-        close.phase = ClosePhase::Ending { drained };
+        close.phase = ClosePhase::Ending { drain };
         let reset = close.reset;
         if socket.is_busy() {
             // Both calls fail if the peer is gone, and then no call blocks.
@@ -160,5 +162,52 @@ impl Threads {
         drop(socket);
         self.stats.system_calls += 1;
         self.done.finish(close.token, Outcome::Closed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::driver::drain::unprivileged;
+    use crate::driver::{Driver, Limits, Op, Token};
+
+    const ACCEPT: Token = Token(1);
+    const WAIT_MAX: Duration = Duration::from_secs(10);
+
+    /// The listener's thread was in an accept when the drain began, and returns a connection that
+    /// has inherited the demand for hops.
+    #[test]
+    fn the_last_connection_of_the_listeners_thread_is_released() {
+        unprivileged::run(|| {
+            let mut driver = Threads::open(&Limits::default()).unwrap();
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let address = listener.local_addr().unwrap();
+            let listener = driver.adopt(listener.into()).unwrap();
+            driver.submit(ACCEPT, Op::AcceptMany { listener });
+            driver.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+            let socket = driver.sockets.get_mut(listener.0).unwrap();
+            let drain = ListenerDrain::begin(socket.shared.as_fd(), &mut driver.stats);
+            let (token, phase) = (Token(2), ClosePhase::Draining(drain));
+            socket.close = Some(Close { token, reset: false, phase });
+            let _client = unprivileged::late_client(address, b"question");
+            let deadline = Instant::now() + WAIT_MAX;
+            let mut all = Vec::new();
+            while all.len() < 2 {
+                assert!(Instant::now() < deadline, "{all:?}");
+                driver.wait(Some(Duration::from_millis(20)), &mut all).unwrap();
+                if let (1, Some(Outcome::Accepted(Ok(sock)))) =
+                    (all.len(), all.first().map(|one| &one.outcome))
+                    && driver.in_flight() == 1
+                {
+                    driver.submit(Token(3), Op::RecvMany { sock: *sock });
+                }
+            }
+            let received = matches!(&all[1].outcome, Outcome::Received(Ok(Some(bytes)))
+                if **bytes == *b"question");
+            assert!(received, "{all:?}");
+        });
     }
 }

@@ -75,9 +75,9 @@ pub(super) enum ClosePhase {
     Submitted,
     /// The driver delivers the listener's backlog.
     Draining(ListenerDrain),
-    /// The other ops have ended, and the threads are leaving their calls. With `drained`, the
+    /// The other ops have ended, and the threads are leaving their calls. After a drain, the
     /// listener's thread may still return a last connection.
-    Ending { drained: bool },
+    Ending { drain: Option<ListenerDrain> },
 }
 
 /// The result of a call on the read side.
@@ -107,14 +107,14 @@ impl ThreadedSocket {
         }
     }
 
-    /// Whether this is a listener that is being closed, and the driver's own thread delivers its
-    /// backlog.
-    pub(super) fn is_draining(&self) -> bool {
-        self.close.is_some_and(|close| match close.phase {
-            ClosePhase::Submitted => false,
-            ClosePhase::Draining(_) => true,
-            ClosePhase::Ending { drained } => drained,
-        })
+    /// The drain, if this is a listener that is being closed, and the driver's own thread delivers
+    /// its backlog.
+    pub(super) fn drain(&self) -> Option<ListenerDrain> {
+        match self.close?.phase {
+            ClosePhase::Submitted => None,
+            ClosePhase::Draining(drain) => Some(drain),
+            ClosePhase::Ending { drain } => drain,
+        }
     }
 
     /// Whether a thread is in a system call on the descriptor.

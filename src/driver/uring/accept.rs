@@ -134,3 +134,86 @@ impl Uring {
         self.close_when_idle(handle);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::time::{Duration, Instant};
+
+    use super::super::super::drain::unprivileged;
+    use super::super::super::{Driver, Limits, Op, OpId, Outcome, Sock, Token};
+    use super::*;
+
+    const WAIT_MAX: Duration = Duration::from_secs(10);
+
+    /// A driver whose kernel has an accept on a listener that demands hops, and a client that the
+    /// accept has taken meanwhile. `None` if io_uring does not work.
+    fn recalled() -> Option<(Uring, Handle<Sock>, OpId, TcpStream)> {
+        let mut uring = match Uring::open(&Limits::default()) {
+            Ok(uring) => uring,
+            Err(error) => {
+                println!("skipped: {error}");
+                return None;
+            }
+        };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let listener = uring.adopt(listener.into()).unwrap();
+        let op = uring.submit(Token(1), Op::AcceptMany { listener });
+        uring.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+        let socket = uring.sockets.get_mut(listener.0).unwrap();
+        let drain = ListenerDrain::begin(socket.fd.as_fd(), &mut uring.stats);
+        socket.read.get_mut().unwrap().state = StreamState::Recalled(drain);
+        let client = unprivileged::late_client(address, b"question");
+        Some((uring, listener.0, op, client))
+    }
+
+    /// Checks that the connection is delivered, and receives what its client sends.
+    fn check_is_served(uring: &mut Uring) {
+        let deadline = Instant::now() + WAIT_MAX;
+        let (mut all, mut received) = (Vec::new(), Vec::new());
+        while received.len() < b"question".len() {
+            assert!(Instant::now() < deadline, "{received:?}");
+            uring.wait(Some(Duration::from_millis(20)), &mut all).unwrap();
+            for done in all.drain(..) {
+                match done.outcome {
+                    Outcome::Accepted(Ok(sock)) => {
+                        uring.submit(Token(2), Op::RecvMany { sock });
+                    }
+                    Outcome::Accepted(Err(error)) => assert!(!done.more, "{error}"),
+                    Outcome::Received(Ok(Some(lease))) => received.extend_from_slice(&lease),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        assert_eq!(received, b"question");
+    }
+
+    /// The kernel accepts a connection before it cancels the accept.
+    #[test]
+    fn a_connection_accepted_by_a_recalled_accept_is_released() {
+        unprivileged::run(|| {
+            let Some((mut uring, _, _, _client)) = recalled() else { return };
+            check_is_served(&mut uring);
+        });
+    }
+
+    /// The same if the caller cancels the accept before the driver looks at the completion.
+    #[test]
+    fn a_connection_accepted_before_a_cancel_is_released() {
+        unprivileged::run(|| {
+            let Some((mut uring, handle, op, _client)) = recalled() else { return };
+            let (deadline, mut reaped) = (Instant::now() + WAIT_MAX, Vec::new());
+            while reaped.is_empty() {
+                assert!(Instant::now() < deadline, "the accept does not complete");
+                let timeout = Some(Duration::from_millis(20));
+                uring.ring.enter(true, timeout, &mut reaped).unwrap();
+            }
+            uring.cancel(op);
+            let stream = uring.sockets.get(handle).unwrap().read.get().unwrap();
+            assert!(matches!(stream.state, StreamState::Cancelled(Some(_))), "{stream:?}");
+            reaped.iter().for_each(|entry| uring.complete(entry));
+            check_is_served(&mut uring);
+        });
+    }
+}
