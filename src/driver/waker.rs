@@ -53,6 +53,13 @@ impl EventFd {
     pub(super) fn reset(&self) -> bool {
         io::Read::read(&mut &*self.0, &mut [0; 8]).is_ok()
     }
+
+    /// Clears the eventfd, then calls `take` until it finds nothing more to take. In this order,
+    /// what arrives after the last call sets the eventfd again, and is not forgotten.
+    pub(super) fn take_all(&self, mut take: impl FnMut() -> bool) {
+        self.reset();
+        while take() {}
+    }
 }
 
 impl Notifier for EventFd {
@@ -65,5 +72,30 @@ impl Notifier for EventFd {
 impl AsFd for EventFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_arrives_behind_the_last_look_is_reported_again() {
+        let eventfd = EventFd::new().unwrap();
+        sys::set_nonblocking(&eventfd).unwrap();
+        eventfd.notify();
+        let mut left = 3;
+        eventfd.take_all(|| {
+            if left == 0 {
+                // Another thread stores a result just after this look.
+                eventfd.notify();
+                return false;
+            }
+            left -= 1;
+            true
+        });
+        assert_eq!(left, 0);
+        assert!(eventfd.reset(), "nothing reports the last result");
+        assert!(!eventfd.reset());
     }
 }

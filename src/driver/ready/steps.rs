@@ -95,17 +95,28 @@ impl<P: Poller> Ready<P> {
                 }
                 KEY_NOTIFIER => {
                     self.stats.system_calls += 1;
-                    // Reset the notifier first: an answer that arrives later notifies again.
-                    self.helpers.notifier().reset();
-                    while let Some(answer) = self.helpers.next_answer() {
-                        self.receive_answer(answer);
-                    }
-                    self.jobs.collect(&mut self.done);
+                    let notifier = self.helpers.notifier().clone();
+                    notifier.take_all(|| self.take_answer());
                 }
                 _ => self.report(event),
             }
         }
         self.events = events;
+    }
+
+    /// Takes the next answer of a helper; once there is none, those of the job thread. Returns
+    /// whether there may be more.
+    fn take_answer(&mut self) -> bool {
+        match self.helpers.next_answer() {
+            Some(answer) => {
+                self.receive_answer(answer);
+                true
+            }
+            None => {
+                self.jobs.collect(&mut self.done);
+                false
+            }
+        }
     }
 
     fn report(&mut self, event: Event) {

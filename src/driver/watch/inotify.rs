@@ -157,10 +157,16 @@ impl RequestQueue {
         let _ = rustix::io::write(&self.notifier, &1u64.to_ne_bytes());
     }
 
-    /// Clears the notification.
-    fn reset(&self) {
-        // It fails if there was no notification.
-        let _ = rustix::io::read(&self.notifier, &mut [0; 8]);
+    /// Clears the notification, then looks at what waits. In this order, what is added after the
+    /// look notifies again.
+    fn look<T>(&self, look: impl FnOnce(&mut WaitingRequests) -> T) -> T {
+        self.reset();
+        look(&mut self.lock())
+    }
+
+    /// Clears the notification; returns whether there was one.
+    fn reset(&self) -> bool {
+        rustix::io::read(&self.notifier, &mut [0; 8]).is_ok()
     }
 }
 
@@ -179,16 +185,14 @@ impl WatchThread {
         // On Linux, each thread has its own priority (`setpriority(2)`). A failure does no harm.
         let _ = rustix::process::nice(NICE);
         loop {
-            // Before it looks at the queue, so a later notification is not lost.
-            self.queue.reset();
-            let (request, more) = {
-                let mut queue = self.queue.lock();
-                if queue.over {
-                    return;
-                }
-                let request = if self.outbox.has_room() { queue.requests.next() } else { None };
-                (request, !queue.requests.is_empty())
-            };
+            let has_room = self.outbox.has_room();
+            let (over, request, more) = self.queue.look(|waiting| {
+                let request = if has_room { waiting.requests.next() } else { None };
+                (waiting.over, request, !waiting.requests.is_empty())
+            });
+            if over {
+                return;
+            }
             if let Some(request) = request {
                 self.serve(request);
             }
@@ -307,4 +311,21 @@ fn add_watch(instance: BorrowedFd<'_>, root: &File, path: &[u8]) -> io::Result<i
         return place(root.as_fd());
     }
     place(File::open_without_links(root, &CString::new(path)?)?.as_fd())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_added_after_a_look_notifies_again() {
+        let notifier = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
+        let queue = RequestQueue { waiting: Mutex::default(), notifier };
+        queue.notify();
+        // As if another thread added something just after the look.
+        queue.look(|_| queue.notify());
+        assert!(queue.reset(), "nothing reports what was added");
+        queue.look(|_| ());
+        assert!(!queue.reset());
+    }
 }
