@@ -366,4 +366,35 @@ mod tests {
         assert_eq!((calls.would_block, attempts.get()), (3, 3));
         assert!(begun.elapsed() >= 2 * SEND_LOOKS, "{:?}", begun.elapsed());
     }
+    /// What a send reports decides where the next one continues. A copy is given up in its middle.
+    #[test]
+    fn a_copy_that_is_given_up_reports_what_the_peer_can_read() {
+        const FILE_BYTES: u64 = 200_000;
+        let (ours, mut peer) = UnixStream::pair().unwrap();
+        // Less than a copy.
+        socket2::SockRef::from(&ours).set_send_buffer_size(8192).unwrap();
+        let ours = ours.into();
+        limit_sends(&ours, &mut Calls::default()).unwrap();
+        let shared = SharedSocket::new(ours);
+        let on_disk = tempfile::tempfile().unwrap();
+        on_disk.set_len(FILE_BYTES).unwrap();
+        let file = Arc::new(File::new(on_disk.into()).unwrap());
+        assert!(file.refuses_sendfile(&io::Error::from_raw_os_error(libc::EINVAL)));
+        let piece =
+            ChainPiece { memory: Vec::new(), more: false, file: Some((file, 0..FILE_BYTES)) };
+        let sender = Arc::clone(&shared);
+        let sending = std::thread::spawn(move || piece.send(&sender, &mut Calls::default()));
+        // The first call has sent a part, and waits for room.
+        let readable = libc::pollfd { fd: peer.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        sys::poll(&mut [readable], None).unwrap();
+        shared.give_up_send(true);
+        let sent = sending.join().unwrap();
+        sent.result.unwrap();
+        peer.set_nonblocking(true).unwrap();
+        let mut got = Vec::new();
+        let error = io::Read::read_to_end(&mut peer, &mut got).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert!(!got.is_empty() && got.len() < FILE_BYTES as usize);
+        assert_eq!(sent.bytes, got.len() as u64);
+    }
 }

@@ -1,5 +1,7 @@
 //! Tests of what is special about this driver: threads, limits, and calls that outlive their ops.
 
+mod buffers;
+
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -157,47 +159,6 @@ fn an_open_starts_the_threads_of_one_connection() {
     assert_eq!(error.kind(), io::ErrorKind::QuotaExceeded);
     drop(second);
     wait_for_threads(budget, 0);
-}
-
-/// Receives whose bytes wait for a buffer get one each, in turn, however often the driver looks for
-/// buffers in vain.
-#[test]
-fn receives_wait_for_a_buffer_in_line() {
-    let limits = Limits { buffers: 1, ..limits() };
-    let mut driver = Threads::with_threads(&limits, THREADS_MAX, Budget::of_process());
-    let look = |driver: &mut Threads, times: usize| {
-        let mut all = Vec::new();
-        (0..times).for_each(|_| driver.wait(Some(Duration::ZERO), &mut all).unwrap());
-        all
-    };
-    let mut peers = Vec::new();
-    let mut held = None;
-    for number in 0..4u64 {
-        let (sock, mut peer) = connect(&mut driver);
-        driver.submit(Token(number), Op::RecvMany { sock });
-        look(&mut driver, 1);
-        // More than two buffers.
-        peer.write_all(&[number as u8; 3000]).unwrap();
-        peers.push(peer);
-        if number == 0 {
-            // The other receives are begun while this one has the only buffer.
-            let all = run_until(&mut driver, |all, _| !all.is_empty());
-            held = Some(all);
-        }
-    }
-    let mut order = Vec::new();
-    while order.len() < 8 {
-        look(&mut driver, 3);
-        drop(held.take());
-        let all = run_until(&mut driver, |all, _| !all.is_empty());
-        order.push(all[0].token.0);
-        held = Some(all);
-    }
-    for four in order.windows(4).skip(1) {
-        let mut turns = four.to_vec();
-        turns.sort_unstable();
-        assert_eq!(turns, [0, 1, 2, 3], "{order:?}");
-    }
 }
 
 /// The received bytes come before the error that ends the receive.

@@ -161,6 +161,17 @@ fn what_the_caller_has_cancelled_is_not_done_inline() {
     uring.cancel(OpId(SubmissionKind::Open.name_only(handle)));
     uring.complete_open(handle, -libc::ECANCELED);
     assert!(is_cancelled(&opened(&mut uring).unwrap_err()));
+    let Some((mut uring, handle, _)) = reading() else { return };
+    uring.cancel(OpId(SubmissionKind::Read.name_only(handle)));
+    let calls = uring.stats.system_calls;
+    uring.complete_read(handle, -libc::ECANCELED);
+    assert_eq!(uring.stats.system_calls, calls, "the loop has read for nobody");
+    let mut all = Vec::new();
+    while all.is_empty() {
+        uring.wait(None, &mut all).unwrap();
+    }
+    let Outcome::FileRead(result, buffer) = all.remove(0).outcome else { panic!() };
+    assert!(is_cancelled(&result.unwrap_err()) && buffer.is_empty());
 }
 
 #[test]
