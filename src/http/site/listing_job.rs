@@ -81,7 +81,7 @@ impl Default for Listings {
 
 impl Listings {
     /// Keeps at most `kept_max` listings, which take at most `bytes_max` bytes.
-    fn new(kept_max: usize, bytes_max: usize) -> Self {
+    pub(super) fn new(kept_max: usize, bytes_max: usize) -> Self {
         Self { kept: Vec::new(), kept_max, bytes_max }
     }
 

@@ -156,6 +156,12 @@ impl Sites {
         self.open_files.clone()
     }
 
+    /// Limits the memory that kept readings of directories may take, in bytes.
+    #[cfg(test)]
+    pub(super) fn limit_readings(&mut self, bytes_max: usize) {
+        self.listings = Listings::new(usize::MAX, bytes_max);
+    }
+
     /// A random boundary for a multipart response.
     pub(super) fn boundary(&mut self) -> Boundary {
         Boundary::new([self.random.u64(..), self.random.u64(..)])

@@ -359,9 +359,11 @@ fn a_change_removes_entries_that_hold_files() {
             cache.expire_prefix(b"a ", 10);
         },
         |cache: &mut Cache<u32>| {
-            // More names than may be visited expire the whole cache.
-            cache.expire_prefix(b"a ", 1);
-            sweep_for(cache, Instant::now(), Duration::ZERO);
+            // More names than may be visited expire the whole cache. None is visited here, so it
+            // is the sweep that removes the file.
+            cache.expire_prefix(b"a ", 0);
+            let due = cache.sweep_at().unwrap();
+            cache.sweep(due);
         },
     ] {
         let mut cache = cache(4, 100);
@@ -371,6 +373,26 @@ fn a_change_removes_entries_that_hold_files() {
         assert_eq!((cache.peek(b"a file"), cache.peek(b"a page")), (None, Some(&2)));
         assert_eq!(cache.weight().files, 0);
     }
+}
+
+/// Not only after the idle time: the sweep is due at once, and removes files that are in use.
+#[test]
+fn a_change_of_everything_closes_all_files_at_once() {
+    let start = Instant::now();
+    let mut cache = cache(4, 100);
+    cache.insert(b"a page", 1, bytes(1), start);
+    cache.insert(b"a file", 2, with_file(), start);
+    cache.sweep(start);
+    assert_eq!(cache.len(), 2);
+    cache.expire_all();
+    assert!(cache.sweep_at().is_some_and(|due| due <= start), "{:?}", cache.sweep_at());
+    cache.sweep(start);
+    assert_eq!((cache.peek(b"a file"), cache.peek(b"a page")), (None, Some(&1)));
+    cache.insert(b"a file", 3, with_file(), start);
+    cache.expire_all();
+    cache.insert(b"later", 4, with_file(), start);
+    cache.sweep(start);
+    assert_eq!((cache.peek(b"a file"), cache.peek(b"later")), (None, Some(&4)));
 }
 
 #[test]

@@ -16,12 +16,14 @@ struct Readings {
     root: Arc<File>,
     listings: Listings,
     now: Instant,
+    valid_for: Duration,
 }
 
 impl Readings {
     fn new(folder: &Path, kept_max: usize, bytes_max: usize) -> Self {
         let root = Arc::new(File::open_root(folder, Links::Beneath).unwrap());
-        Self { root, listings: Listings::new(kept_max, bytes_max), now: Instant::now() }
+        let (listings, now) = (Listings::new(kept_max, bytes_max), Instant::now());
+        Self { root, listings, now, valid_for: SECOND }
     }
 
     /// The job for a page of a directory, and the directory.
@@ -31,7 +33,7 @@ impl Readings {
         let opened = Arc::downgrade(&directory);
         let (root, path) = (&self.root, path.as_bytes());
         let wanted = Wanted { site: SITE, root, path, directory, asked, hide_sidecars: false };
-        (self.listings.job(self.now, SECOND, wanted).0, opened)
+        (self.listings.job(self.now, self.valid_for, wanted).0, opened)
     }
 
     /// Makes a page, and returns whether the directory was read for it.
@@ -102,6 +104,33 @@ fn a_reading_beneath_another_root_is_not_used() {
     fs::write(folder.path().join("a/new"), "").unwrap();
     let (page, _) = readings.make("a", Format::Json);
     assert!(String::from_utf8(page).unwrap().contains("\"new\""));
+}
+
+/// Another directory may have got the name, without a report.
+#[test]
+fn a_reading_of_another_directory_of_the_same_name_is_not_used() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    let mut readings = Readings::new(folder.path(), 8, 200_000);
+    let (_, before) = readings.make("a", Format::Html);
+    fs::rename(path("a"), path("old")).unwrap();
+    fs::create_dir(path("a")).unwrap();
+    fs::write(path("a/new"), "").unwrap();
+    assert!(before.upgrade().is_some(), "the first reading is kept");
+    let (page, _) = readings.make("a", Format::Json);
+    assert!(String::from_utf8(page).unwrap().contains("\"new\""));
+}
+
+/// Not even until the next look at the time, for which the worker would have to wake up.
+#[test]
+fn without_a_validity_no_reading_is_kept() {
+    let folder = folder();
+    let mut readings =
+        Readings { valid_for: Duration::ZERO, ..Readings::new(folder.path(), 8, 200_000) };
+    let (job, directory) = readings.job("a", Asked::new(Format::Html));
+    assert_eq!(readings.listings.deadline(), None);
+    job.perform().unwrap();
+    assert!(directory.upgrade().is_none());
 }
 
 /// Jobs that wait share a reading, also if it is dropped before they run.

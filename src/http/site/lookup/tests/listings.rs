@@ -160,6 +160,34 @@ fn a_reading_is_not_kept_if_results_are_not_valid() {
     assert!(deadline > site.now.instant, "the worker may sleep");
 }
 
+/// How much memory a reading takes is known when its job has ended.
+#[test]
+fn a_reading_that_turns_out_too_large_is_dropped_when_its_job_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    for (bytes_max, is_kept) in [(usize::MAX, true), (1, false)] {
+        let mut site = TestSite::new(settings(folder.path()));
+        site.sites.limit_readings(bytes_max);
+        site.list("192.0.2.1", b"", page(1)).unwrap_err();
+        let directory = settle_listing(&mut site);
+        assert_eq!(directory.upgrade().is_some(), is_kept, "{bytes_max}");
+    }
+}
+
+/// Each kept reading has a directory open.
+#[test]
+fn a_shortage_closes_the_directories_of_kept_readings() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut site = TestSite::new(settings(folder.path()));
+    site.list("192.0.2.1", b"", page(1)).unwrap_err();
+    let directory = settle_listing(&mut site);
+    assert!(directory.upgrade().is_some());
+    site.ask(b"other.txt");
+    while let Some((id, _)) = site.open.pop() {
+        site.reply(id, Reply::Opened(Err(io::Error::from_raw_os_error(libc::EMFILE))));
+    }
+    assert!(directory.upgrade().is_none());
+}
+
 #[test]
 fn the_oldest_readings_are_dropped_first() {
     let folder = tempfile::tempdir().unwrap();

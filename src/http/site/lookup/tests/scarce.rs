@@ -57,6 +57,66 @@ fn the_cache_closes_files_to_make_room() {
     drop(kept);
 }
 
+/// A page in two codings, whose files are too large for memory; and a site that has room for
+/// `files_max` open files.
+fn encoded(files_max: usize) -> (TempDir, TestSite) {
+    let folder = folder();
+    write_page(folder.path(), "one.gz", 5_000);
+    let settings = settings(folder.path());
+    let memory_file_max = 4_000;
+    let site = TestSite::new(SiteSettings { files_max, memory_file_max, ..settings });
+    (folder, site)
+}
+
+/// The files of a page that did not change are open already, so they need no room.
+#[test]
+fn only_the_files_that_have_changed_need_room() {
+    let (folder, mut site) = encoded(2);
+    let files = site.sites.open_files();
+    assert_eq!(status(site.get(b"one")), None);
+    assert_eq!(files.count(), 2);
+    write_page(folder.path(), "one.gz", 6_000);
+    site.now.instant += HOUR;
+    assert_eq!(status(site.get(b"one")), None);
+    assert_eq!(files.count(), 2);
+}
+
+/// A response keeps the files of the old page open. The new page shares the one that did not
+/// change.
+#[test]
+fn the_old_and_the_new_page_share_the_files_that_did_not_change() {
+    let (folder, mut site) = encoded(4);
+    let files = site.sites.open_files();
+    let old = site.get(b"one");
+    write_page(folder.path(), "one.gz", 6_000);
+    site.now.instant += HOUR;
+    let new = site.get(b"one");
+    assert_eq!(files.count(), 3, "one plain file and two compressed ones");
+    drop(old);
+    assert_eq!(files.count(), 2);
+    drop(new);
+}
+
+/// It is requested all the time, so the new version takes over the rank of the old one.
+#[test]
+fn a_hot_page_that_was_loaded_again_stays_hot() {
+    let folder = folder();
+    let settings = SiteSettings { files_max: 2, revalidate_after: SECOND, ..plain(&folder) };
+    let mut site = TestSite::new(settings);
+    // A slow client has one file, and the other one belongs to a page that others request.
+    let slow = site.get(b"three");
+    assert_eq!(status(site.get(b"one")), None);
+    assert_eq!(status(site.get(b"one")), None);
+    assert_eq!(status(site.get(b"two")), Some(Status::ServiceUnavailable), "a page is hot");
+    write_page(folder.path(), "one", 20_000);
+    site.now.instant += SECOND;
+    assert_eq!(length(site.get(b"one")), 20_000);
+    assert_eq!(status(site.get(b"two")), Some(Status::ServiceUnavailable), "it is still hot");
+    site.now.instant += 20 * SECOND;
+    assert_eq!(status(site.get(b"two")), None);
+    drop(slow);
+}
+
 /// Lookups fail with EMFILE. What is known and did not change is used for a while.
 #[test]
 fn a_shortage_does_not_fail_requests_for_what_is_known() {
