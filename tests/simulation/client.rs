@@ -24,6 +24,10 @@ pub(crate) enum Leaving {
     VanishAfter(usize),
     /// Sends but never reads; leaves after a while.
     Deaf,
+    /// Sends this many bytes, reads what comes, and waits until the server closes.
+    Stall(usize),
+    /// Sends but never reads, and does not leave.
+    Stuck,
 }
 
 /// How a conversation ended.
@@ -58,8 +62,14 @@ pub(crate) struct Client {
     pause_max: Duration,
     /// Successive reads and writes that moved no bytes.
     idle: u32,
+    /// It reads, whatever `leaving` says.
+    reads: bool,
     peer: Option<Peer>,
 }
+
+/// A client that stalls does nothing more after this many fruitless attempts, which take about
+/// twenty seconds.
+const STALLED_AFTER: u32 = 20;
 
 /// A client that waits for nothing in particular leaves after this many fruitless attempts.
 const DEAF_FOR: u32 = 25;
@@ -98,6 +108,7 @@ impl Client {
             read_max: [20, 500, 10_000, 100_000][random.usize(..4)].max(fast),
             pause_max,
             idle: 0,
+            reads: false,
             peer: None,
         }
     }
@@ -105,6 +116,21 @@ impl Client {
     /// Whether it does all that it can to be served.
     pub(crate) fn is_kind(&self) -> bool {
         matches!(self.leaving, Leaving::HalfClose | Leaving::CloseWhenServed | Leaving::Wait)
+    }
+
+    /// Whether it keeps its connection without doing its part.
+    pub(crate) fn stalls(&self) -> bool {
+        matches!(self.leaving, Leaving::Stall(_) | Leaving::Stuck)
+    }
+
+    /// Whether only the server can end its connection.
+    pub(crate) fn rests(&self) -> bool {
+        self.ending.is_none() && self.stalls() && self.idle >= STALLED_AFTER
+    }
+
+    /// From now on, it reads in any case. For the end of a world, when the server is gone.
+    pub(crate) fn read_the_rest(&mut self) {
+        self.reads = true;
     }
 
     /// Takes one step, and decides when to take the next. `served` says whether it has all its
@@ -163,10 +189,14 @@ impl Client {
 
     fn write(&mut self, random: &mut Rng, now: Duration) -> bool {
         let Some(peer) = &mut self.peer else { return false };
-        if self.sent == self.script.len() {
+        let all = match self.leaving {
+            Leaving::Stall(count) => count.min(self.script.len()),
+            _ => self.script.len(),
+        };
+        if self.sent >= all {
             return false;
         }
-        let end = self.script.len().min(self.sent + random.usize(1..=self.piece_max));
+        let end = all.min(self.sent + random.usize(1..=self.piece_max));
         match peer.write(&self.script[self.sent..end]) {
             Ok(count) => {
                 (self.sent, self.sent_at) = (self.sent + count, now);
@@ -186,7 +216,7 @@ impl Client {
 
     fn read(&mut self, random: &mut Rng, now: Duration) -> bool {
         let Some(peer) = &mut self.peer else { return false };
-        if self.leaving == Leaving::Deaf {
+        if matches!(self.leaving, Leaving::Deaf | Leaving::Stuck) && !self.reads {
             return false;
         }
         let start = self.received.len();

@@ -2,7 +2,6 @@
 //! content of each name at each time.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use ringd::server::mailbox::Mailbox;
 
 use crate::answer::{Answer, Taken, take_answer};
 use crate::client::{Client, Ending, Leaving};
+use crate::requests::{BODY_MAX, Expect, NAMES, Request, THERE, burst, conversation, flood};
 use crate::wish::{CODED, PLAIN, Wish, form};
 use crate::world::{self, CHAIN_MEMORY_MAX, Conditions, Run, Scene};
 
@@ -23,52 +23,6 @@ const REVALIDATE: Duration = Duration::from_secs(1);
 
 /// The same if every change is reported, so that nothing needs to expire.
 const HARDLY_EVER: Duration = Duration::from_secs(3600);
-
-/// The longest body of a request.
-const BODY_MAX: usize = 3000;
-
-/// The names that requests ask for.
-const NAMES: [&str; 9] = [
-    "index.html",
-    PLAIN,
-    CODED,
-    "folder/index.html",
-    "folder/b.js",
-    "large.bin",
-    "empty.css",
-    "missing.html",
-    "folder/.hidden",
-];
-
-/// The other names never exist.
-const THERE: usize = 7;
-
-/// A request, and the answers that are allowed.
-#[derive(Clone)]
-struct Request {
-    wire: Vec<u8>,
-    head_only: bool,
-    /// Whether the connection ends after it.
-    last: bool,
-    /// Whether it has a body.
-    body: bool,
-    expect: Expect,
-    wish: Wish,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Expect {
-    /// The content of the name.
-    Name(&'static str),
-    /// This status, whatever the files are.
-    Status(u16),
-}
-
-impl fmt::Debug for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} ({:?})", String::from_utf8_lossy(&self.wire), self.expect)
-    }
-}
 
 /// The content of a name from some time on; `None` if it did not exist.
 #[derive(Debug)]
@@ -105,9 +59,41 @@ enum Watch {
     Reliable,
 }
 
+/// How old an answer may be that could not be revalidated because descriptors ran out.
+const STALE_MAX: Duration = Duration::from_secs(60);
+
+/// What some of the clients do, besides all that clients usually do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Crowd {
+    Usual,
+    /// They stop in the middle of a head or a body, and stay until the server ends the connection.
+    Stalling,
+    /// They read none of their answers, and stay as long.
+    Stuck,
+    /// They send many requests at once, and read nothing.
+    Flooding,
+}
+
 pub(crate) fn run(seed: u64) -> Run {
+    run_with(seed, Crowd::Usual)
+}
+
+/// A world whose server drains while clients stall.
+pub(crate) fn run_stalling(seed: u64) -> Run {
+    run_with(seed, if seed.is_multiple_of(2) { Crowd::Stalling } else { Crowd::Stuck })
+}
+
+/// A world whose clients have much in the server's memory.
+pub(crate) fn run_flooding(seed: u64) -> Run {
+    run_with(seed, Crowd::Flooding)
+}
+
+fn run_with(seed: u64, crowd: Crowd) -> Run {
     let mut random = Rng::with_seed(seed);
-    let conditions = world::conditions(&mut random);
+    let mut conditions = world::conditions(&mut random);
+    if crowd == Crowd::Flooding {
+        conditions.carry_at_least(500);
+    }
     // If bytes move one by one, less content takes the same number of steps.
     let size_max = conditions.faults.piece_max.saturating_mul(400).min(200_000);
     let sizes = [0, 1, 100, 8192, 8193, 60_000, 200_000];
@@ -116,9 +102,17 @@ pub(crate) fn run(seed: u64) -> Run {
         0 => vec![NAMES[random.usize(..NAMES.len())]],
         _ => NAMES.to_vec(),
     };
-    let requests: Vec<Vec<Request>> =
-        (0..random.usize(1..20)).map(|_| conversation(&mut random, &names)).collect();
-    let clients = requests.iter().map(|requests| client(&mut random, requests)).collect();
+    let (clients, requests) = (0..random.usize(1..20))
+        .map(|number| match crowd {
+            Crowd::Usual => usual(&mut random, &names),
+            // Another half is usual, also if there is only one client.
+            _ if random.bool() => usual(&mut random, &names),
+            Crowd::Stalling => stalling(&mut random, &names),
+            Crowd::Stuck => stuck(&mut random, &names),
+            Crowd::Flooding if number < 3 => flooding(&mut random, &names),
+            Crowd::Flooding => usual(&mut random, &names),
+        })
+        .unzip::<_, _, Vec<Client>, Vec<Vec<Request>>>();
     let scene = HttpScene {
         clients,
         served: vec![(0, 0); requests.len()],
@@ -153,8 +147,9 @@ pub(crate) fn run(seed: u64) -> Run {
     })
 }
 
-fn client(random: &mut Rng, requests: &[Request]) -> Client {
-    let script: Vec<u8> = requests.iter().flat_map(|request| request.wire.clone()).collect();
+fn usual(random: &mut Rng, names: &[&'static str]) -> (Client, Vec<Request>) {
+    let requests = conversation(random, names);
+    let script = script(&requests);
     let some = random.usize(..=script.len());
     let leaving = match random.u8(..12) {
         0 => Leaving::ResetAfter(some),
@@ -164,68 +159,31 @@ fn client(random: &mut Rng, requests: &[Request]) -> Client {
         6..9 => Leaving::Wait,
         _ => Leaving::CloseWhenServed,
     };
-    Client::new(random, script, leaving)
+    (Client::new(random, script, leaving), requests)
 }
 
-/// Requests, up to the one that ends the connection.
-fn conversation(random: &mut Rng, names: &[&'static str]) -> Vec<Request> {
-    if random.u8(..6) == 0 {
-        let name = names[random.usize(..names.len())];
-        return burst(random, name);
-    }
-    let count = random.usize(1..12);
-    let mut requests = Vec::new();
-    while requests.len() < count && !requests.last().is_some_and(|last: &Request| last.last) {
-        let name = names[random.usize(..names.len())];
-        requests.push(request(random, name));
-    }
-    requests
+fn stalling(random: &mut Rng, names: &[&'static str]) -> (Client, Vec<Request>) {
+    let requests = conversation(random, names);
+    let script = script(&requests);
+    let some = random.usize(..script.len());
+    (Client::new(random, script, Leaving::Stall(some)), requests)
 }
 
-/// The same file several times, and the last request ends the connection: as much as one turn
-/// answers.
-fn burst(random: &mut Rng, name: &'static str) -> Vec<Request> {
-    let count = [4, 8][random.usize(..2)];
-    let get = |number| {
-        let last = number == count;
-        let end = if last { "Connection: close\r\n" } else { "" };
-        let wire = format!("GET /{name} HTTP/1.1\r\nHost: h\r\n{end}\r\n").into_bytes();
-        let (expect, wish) = (Expect::Name(name), Wish::default());
-        Request { wire, head_only: false, last, body: false, expect, wish }
-    };
-    (1..=count).map(get).collect()
+/// The answers may be too long for the buffers of both sockets.
+fn stuck(random: &mut Rng, names: &[&'static str]) -> (Client, Vec<Request>) {
+    let name = names[random.usize(..names.len())];
+    let requests = burst(random, name);
+    (Client::new(random, script(&requests), Leaving::Stuck), requests)
 }
 
-fn request(random: &mut Rng, name: &'static str) -> Request {
-    let (method, path, expect) = match random.u8(..20) {
-        0 => ("GET", "/folder".to_owned(), Expect::Status(308)),
-        1 => ("POST", "/a.txt".to_owned(), Expect::Status(405)),
-        2 => ("BREW", "/a.txt".to_owned(), Expect::Status(501)),
-        3 => ("OPTIONS", "*".to_owned(), Expect::Status(204)),
-        4 => ("GET", "/folder/../a.txt".to_owned(), Expect::Name("a.txt")),
-        5..8 => ("HEAD", format!("/{name}"), Expect::Name(name)),
-        8 => ("GET", "/".to_owned(), Expect::Name("index.html")),
-        9 => ("GET", "/folder/".to_owned(), Expect::Name("folder/index.html")),
-        _ => ("GET", format!("/{name}?query"), Expect::Name(name)),
-    };
-    let old = random.u8(..10) == 0;
-    let last = old || random.u8(..10) == 0;
-    let version = if old { "1.0" } else { "1.1" };
-    let mut wire = format!("{method} {path} HTTP/{version}\r\nHost: h\r\n");
-    if last && !old {
-        wire.push_str("Connection: close\r\n");
-    }
-    let wish = Wish::draw(random);
-    wire.push_str(&wish.lines());
-    let body = if method == "POST" { random.usize(..BODY_MAX) } else { 0 };
-    if body > 0 {
-        wire.push_str(&format!("Content-Length: {body}\r\n"));
-    }
-    wire.push_str("\r\n");
-    let mut wire = wire.into_bytes();
-    // A body that could be mistaken for requests.
-    wire.extend(b"GET / HTTP/1.1\r\n".iter().cycle().take(body));
-    Request { wire, head_only: method == "HEAD", last, body: body > 0, expect, wish }
+fn flooding(random: &mut Rng, names: &[&'static str]) -> (Client, Vec<Request>) {
+    let requests = flood(names[random.usize(..names.len())]);
+    let leaving = if random.bool() { Leaving::Deaf } else { Leaving::Stuck };
+    (Client::new(random, script(&requests), leaving), requests)
+}
+
+fn script(requests: &[Request]) -> Vec<u8> {
+    requests.iter().flat_map(|request| request.wire.clone()).collect()
 }
 
 impl HttpScene {
@@ -244,12 +202,14 @@ impl HttpScene {
     }
 
     /// The contents that a client may get for a name.
-    fn versions(&self, name: &str, client: &Client, slack: Duration) -> Vec<Option<&[u8]>> {
+    fn versions(&self, name: &str, client: &Client, conditions: &Conditions) -> Vec<Option<&[u8]>> {
+        let (faults, slack) = (&conditions.faults, conditions.slack());
         let Some(history) = self.history.get(name) else { return vec![None] };
         // If every change is reported, an answer is no older than the report is late, or was
         // found before its directory was watched.
         let age_max = match self.watch {
             Watch::Reliable => Duration::from_secs(1),
+            Watch::No | Watch::Unreliable if faults.descriptors > 0 => STALE_MAX,
             Watch::No | Watch::Unreliable => 2 * self.revalidate,
         };
         let until = history.iter().skip(1).map(|next| next.from).chain([Duration::MAX]);
@@ -275,7 +235,8 @@ impl HttpScene {
                         run.troubles += 1;
                     }
                     if answer.status == 408 {
-                        assert!(!conditions.patient, "408 for a client that is not slow");
+                        let may = !conditions.patient || client.stalls();
+                        assert!(may, "408 for a client that is not slow");
                         break;
                     }
                 }
@@ -330,7 +291,7 @@ impl HttpScene {
         let trouble = match answer.status {
             503 => faults.descriptors > 0,
             500 => faults.disk > 0,
-            408 => !conditions.patient,
+            408 => !conditions.patient || client.stalls(),
             _ => false,
         };
         if trouble {
@@ -360,7 +321,7 @@ impl HttpScene {
         conditions: &Conditions,
     ) {
         let Wish { range, coded, absent } = request.wish;
-        let versions = |name| self.versions(name, client, conditions.slack());
+        let versions = |name| self.versions(name, client, conditions);
         let any = |fits: &dyn Fn(&[u8]) -> bool| {
             let forms = if coded && name == PLAIN { &[PLAIN, CODED][..] } else { &[name] };
             let form = form(answer, name);
@@ -396,7 +357,7 @@ impl HttpScene {
         conditions: &Conditions,
     ) {
         let Expect::Name(name) = request.expect else { return };
-        let versions = self.versions(form(answer, name), client, conditions.slack());
+        let versions = self.versions(form(answer, name), client, conditions);
         let fits = |bytes: &&[u8]| match (answer.status, request.wish.range) {
             (200, _) => answer.length == bytes.len() && bytes.starts_with(&answer.body),
             (206, Some(range)) => answer.is_part(bytes, range),

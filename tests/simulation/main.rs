@@ -16,6 +16,7 @@ mod echo;
 mod http;
 mod jobs;
 mod memory;
+mod requests;
 #[path = "../common/sessions.rs"]
 mod sessions;
 mod wish;
@@ -33,7 +34,7 @@ use world::Run;
 const SEEDS: u64 = 300;
 
 /// Runs one sort of world on many seeds.
-fn seeds(sort: &str, run: impl Fn(u64) -> Run) {
+fn seeds(sort: &str, run: impl Fn(u64) -> Run) -> Run {
     let count = variable("RINGD_TEST_SEEDS");
     let first = variable("RINGD_TEST_SEED");
     let count = count.unwrap_or(if first.is_some() { 1 } else { SEEDS });
@@ -52,6 +53,7 @@ fn seeds(sort: &str, run: impl Fn(u64) -> Run) {
     if count >= SEEDS {
         total.assert_telling();
     }
+    total
 }
 
 fn variable(name: &str) -> Option<u64> {
@@ -62,6 +64,22 @@ fn variable(name: &str) -> Option<u64> {
 #[test]
 fn http_worlds() {
     seeds("http_worlds", http::run);
+}
+
+/// The server drains while clients stall in a head or a body, or do not read their answers.
+#[test]
+fn stalling_worlds() {
+    let total = seeds("stalling_worlds", http::run_stalling);
+    let some = variable("RINGD_TEST_SEED").is_some();
+    assert!(some || (total.stalled > 0 && total.drained_late > 0), "{total:?}");
+}
+
+/// Clients pipeline much more than the server takes from one that does not read.
+#[test]
+fn flooding_worlds() {
+    let total = seeds("flooding_worlds", http::run_flooding);
+    let some = variable("RINGD_TEST_SEED").is_some();
+    assert!(some || total.flooded > 0, "no client has filled an inbox: {total:?}");
 }
 
 #[test]
@@ -96,7 +114,9 @@ fn deadline_worlds() {
 #[test]
 fn a_seed_replays() {
     for seed in 0..20 {
-        assert_eq!(http::run(seed), http::run(seed), "seed {seed}");
+        for run in [http::run, http::run_stalling, http::run_flooding] {
+            assert_eq!(run(seed), run(seed), "seed {seed}");
+        }
         assert_eq!(echo::run::<Echo>(seed), echo::run::<Echo>(seed), "seed {seed}");
         assert_eq!(echo::run::<Scribe>(seed), echo::run::<Scribe>(seed), "seed {seed}");
     }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use fastrand::Rng;
 use ringd::driver::sim::{Dialer, Faults, Files, Sim};
 use ringd::driver::{Driver, Limits};
-use ringd::server::Published;
 use ringd::server::mailbox::Mailbox;
 use ringd::server::worker::{Worker, WorkerSettings};
+use ringd::server::{INBOX_MAX, Published};
 use ringd::service::Service;
 use ringd::session::Session;
 
@@ -19,6 +19,9 @@ use crate::client::{Client, Ending, Leaving};
 const TURNS_MAX: u64 = 3_000_000;
 /// The most memory of a chain that answers of usual length have filled.
 pub(crate) const CHAIN_MEMORY_MAX: usize = 128 * 1024;
+
+/// The memory of a connection with a full inbox, and with nearly a full chain.
+const FLOODED: usize = INBOX_MAX + 60 * 1024;
 
 const TIME_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -74,6 +77,15 @@ impl Conditions {
     }
 }
 
+impl Conditions {
+    /// Raises the limits that would let bytes move in pieces smaller than this.
+    pub(crate) fn carry_at_least(&mut self, bytes: u16) {
+        self.faults.piece_max = self.faults.piece_max.max(bytes.into());
+        self.limits.buffer_bytes = self.limits.buffer_bytes.max(bytes.into());
+        self.limits.turn_bytes_max = self.limits.turn_bytes_max.max(bytes.into());
+    }
+}
+
 /// The bounds of a drain, besides its timeout: how long the last closes may take, and, if no client
 /// is left, how long idle connections and lingering ones are kept.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
@@ -84,12 +96,14 @@ const REST_MAX: Duration = Duration::from_secs(4);
 const STUCK_AFTER: Duration = Duration::from_secs(300);
 
 impl Conditions {
-    /// A drain ends with its timeout, and sooner if all clients have left.
-    fn judge_drain(&self, took: Duration, served: bool) {
+    /// A drain ends with its timeout, and sooner if all clients have left, or wait for nothing that
+    /// the server has.
+    fn judge_drain(&self, took: Duration, served: bool, run: &mut Run) {
         let timeout = self.settings.drain_timeout;
-        let bound = if served { timeout.min(REST_MAX) } else { timeout };
+        let bound = if served { timeout.min(REST_MAX + self.error_time()) } else { timeout };
         let bound = bound + CLOSE_WAIT + self.slack();
         assert!(took <= bound, "a drain took {took:?}, and may take {bound:?}");
+        run.drained_late = u64::from(took >= timeout);
     }
 
     /// A client that was accepted and does all that it can gets its answers without long pauses.
@@ -101,6 +115,17 @@ impl Conditions {
             let pause = now - client.sent_at.max(client.heard_at);
             assert!(pause < STUCK_AFTER + self.slack(), "stuck for {pause:?}: {client:?}");
         }
+    }
+}
+
+impl Conditions {
+    /// How long it may take to send the answer to a request that stalls.
+    fn error_time(&self) -> Duration {
+        const BYTES: usize = 1000;
+        let Faults { latency_max, late, piece_max, .. } = self.faults;
+        let steps = (BYTES / piece_max) as u32 + 1;
+        // Late steps take a hundred times as long.
+        latency_max * steps * (1 + u32::from(late) / 10)
     }
 }
 
@@ -122,6 +147,12 @@ pub(crate) struct Run {
     pub(crate) refused: u64,
     pub(crate) starved: u64,
     pub(crate) would_block: u64,
+    /// Worlds whose drain lasted until its timeout.
+    pub(crate) drained_late: u64,
+    /// Worlds whose drain found only clients that stalled in a request.
+    pub(crate) stalled: u64,
+    /// Worlds with a connection that had a full inbox.
+    pub(crate) flooded: u64,
     /// A hash over all received bytes and their times, which distinguishes two runs.
     pub(crate) hash: u64,
 }
@@ -131,6 +162,9 @@ impl Run {
         for (sum, value) in self.fields().into_iter().zip(other.clone().fields()) {
             *sum += *value;
         }
+        self.drained_late += other.drained_late;
+        self.stalled += other.stalled;
+        self.flooded += other.flooded;
         self.hash = self.hash.wrapping_mul(31).wrapping_add(other.hash);
     }
 
@@ -227,8 +261,14 @@ pub(crate) fn play<S: Scene>(
         if disturb_at <= now {
             disturb_at = scene.disturb(&mut random, now, &machine);
         }
-        let served = scene.clients().iter().all(|client| client.ending.is_some());
-        if drained_at.is_none() && (served || drain_at <= now) {
+        let idle = |client: &Client| client.ending.is_some() || client.rests();
+        if drained_at.is_none() && (scene.clients().iter().all(idle) || drain_at <= now) {
+            // Nobody waits for an answer, and nobody waits in the queue of the server.
+            let served = |client: &Client| idle(client) && client.leaving != Leaving::Stuck;
+            let resting = scene.clients().iter().filter(|client| client.rests()).count();
+            let served =
+                scene.clients().iter().all(served) && resting <= settings.connections_max as usize;
+            run.stalled = u64::from(served && resting > 0);
             (drained_at, drain_at) = (Some((now, served)), Duration::MAX);
             mailbox.push_drain();
             worker.driver_mut().waker().wake();
@@ -240,14 +280,16 @@ pub(crate) fn play<S: Scene>(
         worker.check_ops();
         let memory = worker.connection_memory_max();
         assert!(memory <= S::MEMORY_MAX, "a connection uses {memory} bytes");
+        run.flooded |= u64::from(memory > FLOODED);
         run.turns += 1;
     }
     let (begun, served) = drained_at.expect("only a drain ends a worker");
-    conditions.judge_drain(worker.driver_mut().elapsed() - begun, served);
+    conditions.judge_drain(worker.driver_mut().elapsed() - begun, served, &mut run);
     finish(worker, &published, faults.late > 0, &mut run);
     assert_eq!(machine.open_count(), 0, "files are left open");
     for client in scene.clients().iter_mut().filter(|client| client.ending.is_none()) {
         // The connection still exists after the server has ended.
+        client.read_the_rest();
         while client.ending.is_none() {
             client.act(&mut random, TIME_MAX, &dialer, |_| false);
         }
