@@ -10,4 +10,5 @@ mod contract;
 mod echo;
 mod panics;
 mod replies;
+mod settings;
 mod vanished;
