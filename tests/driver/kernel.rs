@@ -18,7 +18,7 @@ use crate::harness::WAIT_MAX;
 use crate::subject::{Dial, Files, Peer, Subject};
 
 /// The drivers of the kernel, behind a pointer, so that the tests are compiled once for all of
-/// them. A new one needs a line in `main.rs`.
+/// them. A new one needs a line in `tests/common/drivers.rs`.
 pub(crate) type KernelDriver = Box<dyn Driver>;
 
 /// A subject that adopts descriptors.

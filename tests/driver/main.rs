@@ -26,6 +26,9 @@ mod cancels;
 mod changes;
 mod closes;
 mod crowds;
+#[macro_use]
+#[path = "../common/drivers.rs"]
+mod drivers;
 mod drops;
 mod empty;
 mod files;
@@ -182,16 +185,7 @@ macro_rules! drivers {
     )* };
 }
 
-drivers! {
-    uring => Uring,
-    epoll => Epoll,
-    epoll_lt => EpollLevel,
-    sigio => Sigio,
-    poll => Poll,
-    select => Select,
-    spin => Spin,
-    threads => Threads,
-}
+with_each_driver!(drivers);
 
 mod sim {
     contract!({}, ringd::driver::sim::Sim);

@@ -6,6 +6,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[macro_use]
+#[path = "../common/drivers.rs"]
+mod drivers;
 mod support;
 
 mod basics;
@@ -139,16 +142,7 @@ macro_rules! each_test {
     };
 }
 
-every_driver! {
-    uring => Uring,
-    epoll => Epoll,
-    epoll_lt => EpollLevel,
-    sigio => Sigio,
-    poll => Poll,
-    select => Select,
-    spin => Spin,
-    threads => Threads,
-}
+with_each_driver!(every_driver);
 
 mod answers {
     two_drivers! {

@@ -46,16 +46,7 @@ macro_rules! each_test {
     )* };
 }
 
-drivers! {
-    uring => Uring,
-    epoll => Epoll,
-    epoll_lt => EpollLevel,
-    sigio => Sigio,
-    poll => Poll,
-    select => Select,
-    spin => Spin,
-    threads => Threads,
-}
+with_each_driver!(drivers);
 
 /// A server with one worker and long timeouts, unless `change` says otherwise.
 fn start(kind: DriverKind, change: impl FnOnce(&mut ServerSettings)) -> Server {

@@ -3,6 +3,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[macro_use]
+#[path = "../common/drivers.rs"]
+mod drivers;
 #[path = "../common/sessions.rs"]
 mod sessions;
 
