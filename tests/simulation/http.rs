@@ -235,8 +235,8 @@ impl HttpScene {
                         run.troubles += 1;
                     }
                     if answer.status == 408 {
-                        let may = !conditions.patient || client.stalls();
-                        assert!(may, "408 for a client that is not slow");
+                        let late = conditions.may_be_late(client);
+                        assert!(late, "408 for a client that is not slow");
                         break;
                     }
                 }
@@ -291,7 +291,7 @@ impl HttpScene {
         let trouble = match answer.status {
             503 => faults.descriptors > 0,
             500 => faults.disk > 0,
-            408 => !conditions.patient || client.stalls(),
+            408 => conditions.may_be_late(client),
             _ => false,
         };
         if trouble {

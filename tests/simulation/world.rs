@@ -70,6 +70,13 @@ impl Conditions {
         self.faults.latency_max * 1000 + Duration::from_millis(500)
     }
 
+    /// Whether a request of this client may be late for the server. During a drain, its bytes may
+    /// not pause for longer than a second, also in a patient world.
+    pub(crate) fn may_be_late(&self, client: &Client) -> bool {
+        let slow = self.early_drain && self.slack() > Duration::from_secs(1);
+        !self.patient || client.stalls() || slow
+    }
+
     /// A client that has waited this long may have hit a timeout.
     pub(crate) fn shortest_timeout(&self) -> Duration {
         let WorkerSettings { header_timeout, idle_timeout, send_timeout, .. } = self.settings;
