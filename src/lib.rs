@@ -65,3 +65,4 @@ pub mod serve;
 pub mod server;
 pub mod service;
 pub mod session;
+mod signal_mask;

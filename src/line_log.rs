@@ -16,6 +16,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use crate::signal_mask::block_signals;
+
 /// Stack size of the thread, in bytes. What it writes is on the heap.
 const STACK_BYTES: usize = 256 * 1024;
 
@@ -80,6 +82,7 @@ impl LineLog {
         let shared = Arc::new(SharedLog::default());
         let its = Arc::clone(&shared);
         let write = move || {
+            block_signals();
             its.write_out(to);
             let mut state = its.lock();
             (state.ended, state.writing) = (true, false);

@@ -23,6 +23,7 @@ use super::worker::{self, ACCEPT_SLACK};
 use crate::driver::trial::with_memory;
 use crate::driver::{Driver, DriverKind, Limits, Visitor, Waker};
 use crate::session::Session;
+use crate::signal_mask::block_signals;
 
 /// A worker, as seen by the function that creates its service.
 #[derive(Debug)]
@@ -171,6 +172,8 @@ impl<S: Session, F: Fn(Seat<S>) -> S::Shared, C: Dispatch> Visitor for WorkerThr
 
     /// Opens the driver, reports the result, waits for the sockets, and serves.
     fn visit<D: Driver>(self, open: fn(&Limits) -> io::Result<D>) -> io::Result<()> {
+        // The helpers of the driver inherit this.
+        block_signals();
         let settings = self.worker_settings();
         let listeners = self.settings.listen.len() as u32;
         let limits = Limits {

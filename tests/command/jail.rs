@@ -74,6 +74,13 @@ pub(crate) fn kill(process: u32, signal: i32) {
     check(result).expect("a child accepts signals");
 }
 
+/// Sends a signal to one thread of a child that has not been waited for. The thread may have ended.
+pub(crate) fn kill_thread(process: u32, thread: u32, signal: i32) {
+    // SAFETY: `tgkill` takes three numbers; the process is a child that has not been waited for, so
+    // its number refers to no other process, and the thread is one of its own.
+    unsafe { libc::syscall(libc::SYS_tgkill, process, thread, signal) };
+}
+
 /// The number of a user who has no processes yet.
 pub(crate) fn new_user() -> u32 {
     static USERS: AtomicU32 = AtomicU32::new(0);

@@ -148,7 +148,11 @@ impl Server {
 
     /// Waits for a line on standard error.
     pub(crate) fn error_line(&self) -> String {
-        self.errors.recv_timeout(WAIT_MAX).expect("a line on standard error")
+        self.errors.recv_timeout(WAIT_MAX).unwrap_or_else(|_| {
+            // Its last field tells how the process has ended (`proc(5)`).
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+            panic!("no line on standard error from: {}\n{stat:?}", self.line)
+        })
     }
 
     /// Whether it is still running.

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
+use crate::jail::kill_thread;
 use crate::process::{Server, drivers, ringd, site, with};
 use crate::stopping::{LARGE_BYTES, busy_server};
 
@@ -46,6 +47,28 @@ fn no_signal_cuts_an_answer_off() {
         let end = server.end();
         assert_eq!(end.code, Some(0), "{driver}: {end:?}");
         assert_eq!(end.errors.lines().count(), 1, "one line for each signal: {end:?}");
+    }
+}
+
+/// A handler that interrupts another one needs its own part of the stack, and some threads have a
+/// small one.
+#[test]
+fn all_signals_at_once_fit_on_every_stack() {
+    for driver in drivers() {
+        let (_site, server, client) = busy_server(driver);
+        server.signal(libc::SIGSTOP);
+        let threads = std::fs::read_dir(format!("/proc/{}/task", server.id())).unwrap();
+        for thread in threads {
+            let thread = thread.unwrap().file_name().into_string().unwrap().parse().unwrap();
+            for signal in IGNORED.into_iter().chain(libc::SIGRTMIN()..=libc::SIGRTMAX()) {
+                kill_thread(server.id(), thread, signal);
+            }
+        }
+        server.signal(libc::SIGCONT);
+        assert_whole(client, driver);
+        server.signal(libc::SIGTERM);
+        let end = server.end();
+        assert_eq!((end.code, end.errors.lines().count()), (Some(0), 1), "{driver}: {end:?}");
     }
 }
 

@@ -19,16 +19,17 @@ const EVERYTHING: &str = "*";
 
 /// Each part of the source, by its module, and the parts that it may import besides itself. The
 /// longest prefix that matches a file decides.
-const LAYERS: [(&str, &[&str]); 21] = [
+const LAYERS: [(&str, &[&str]); 22] = [
     ("denial", &[]),
-    ("line_log", &[]),
+    ("signal_mask", &[]),
+    ("line_log", &["signal_mask"]),
     ("driver", &["line_log"]),
     ("descriptors", &["driver"]),
     ("session", &CONTRACT),
     ("service", &CONTRACT),
     ("ask", &CONTRACT),
     ("echo", &CONTRACT),
-    ("server", &["driver", "session", "service", "ask", "denial"]),
+    ("server", &["driver", "session", "service", "ask", "denial", "signal_mask"]),
     // Only re-exports from the modules below it.
     ("http", &[]),
     ("http::semantics", &[]),

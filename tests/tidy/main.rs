@@ -15,7 +15,7 @@ const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
 
 /// Files that may contain `unsafe`: those that call the kernel or hand out raw memory.
-const UNSAFE_FILES: [&str; 8] = [
+const UNSAFE_FILES: [&str; 9] = [
     "src/driver/pool.rs",
     "src/driver/ready/signal.rs",
     "src/driver/sys.rs",
@@ -24,6 +24,7 @@ const UNSAFE_FILES: [&str; 8] = [
     "src/driver/uring/files.rs",
     "src/driver/uring/ring.rs",
     "src/driver/uring/submit.rs",
+    "src/signal_mask.rs",
 ];
 
 /// Marks of unfinished work. They are split so that this file passes.
