@@ -59,6 +59,9 @@ pub(crate) fn a_deleted_file_is_sent_to_its_end(kind: DriverKind) {
     fixture.finish();
 }
 
+/// The longest tick of a kernel (`CONFIG_HZ_100`), and a little more.
+const TICK_MAX: Duration = Duration::from_millis(15);
+
 /// On one connection, so that the same session has to notice each change.
 pub(crate) fn a_changed_file_is_served_anew(kind: DriverKind) {
     let revalidate = Duration::from_millis(200);
@@ -73,6 +76,8 @@ pub(crate) fn a_changed_file_is_served_anew(kind: DriverKind) {
     let large = "large".repeat(10_000);
     for (round, body) in ["one", "two", "three", &large, "small"].into_iter().enumerate() {
         let name = if round < 2 { "page.txt" } else { "page.new" };
+        // Before Linux 6.13, two changes in one tick of the kernel have the same time.
+        std::thread::sleep(TICK_MAX);
         fs::write(fixture.path(name), body).unwrap();
         if round >= 2 {
             fs::rename(fixture.path("page.new"), fixture.path("page.txt")).unwrap();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fastrand::Rng;
-use ringd::driver::DriverKind;
+use ringd::driver::{DriverKind, Limits};
 
 use crate::common::eventually;
 use crate::support::client::Client;
@@ -171,9 +171,15 @@ pub(crate) fn the_process_releases_everything(kind: DriverKind) {
         }
         drop(clients);
     };
-    // The first requests allocate buffers and threads that are kept.
+    // The first requests allocate threads that are kept, and touch each of the receive buffers.
     assert_eq!(answers("/small.txt"), 200);
     let descriptors = process.descriptors();
+    let mut client = Client::connect(process.address());
+    for _ in 0..Limits::default().buffers {
+        client.send("GET /small.txt HTTP/1.1\r\nHost: h\r\n\r\n");
+        client.read_response();
+    }
+    drop(client);
     treat_badly();
     eventually("descriptors are closed", || process.descriptors() <= descriptors);
     let resident = process.resident_kib();
