@@ -3,11 +3,9 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use super::console::Console;
 use super::signals::{self, CaughtSignals, Statistics};
-use super::{Cli, Command, CommandError, EchoArgs, EchoPlan, ServeArgs, ServePlan};
+use super::{Command, CommandError, EchoArgs, EchoPlan, ServeArgs, ServePlan, usage};
 use crate::driver::DriverSelection;
 use crate::serve::{self, CacheMonitor};
 use crate::server::Server;
@@ -16,7 +14,11 @@ use crate::{connect, doctor};
 /// Parses the command line of this process and runs its command.
 pub fn run() -> ExitCode {
     signals::survive_file_limit();
-    match dispatch(&Cli::parse().into_command()) {
+    let command = match usage::parse(std::env::args_os()) {
+        Ok(command) => command,
+        Err(error) => return error.print(),
+    };
+    match dispatch(&command) {
         Ok(code) => code,
         Err(error) => {
             // Not `eprintln`, which panics if standard error is closed.
