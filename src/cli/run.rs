@@ -81,7 +81,8 @@ fn echo(args: &EchoArgs, console: &Console) -> Result<(), CommandError> {
     run_server(server, signals, CacheMonitor::default(), &activity, console)
 }
 
-/// Handles signals, prints the start line, and waits until the server has ended.
+/// Handles signals, prints the start line, and waits until the server has ended. Says how many
+/// connections a drain has cut off.
 fn run_server(
     server: Server,
     signals: CaughtSignals,
@@ -89,12 +90,21 @@ fn run_server(
     activity: &str,
     console: &Console,
 ) -> Result<(), CommandError> {
-    let statistics = Statistics { monitor: server.monitor(), caches };
+    let monitor = server.monitor();
+    let statistics = Statistics { monitor: monitor.clone(), caches };
     signals.handle(server.stopper(), statistics, console.clone())?;
     let DriverSelection { kind, why, .. } = server.selection();
     let workers = server.workers();
     console.say(format_args!("{activity}; driver: {kind} ({why}); workers: {workers}"));
-    server.join().map_err(|error| {
+    let ended = server.join();
+    match monitor.cut_off() {
+        0 => {}
+        1 => console.note("--drain-timeout is over: 1 connection was cut off"),
+        many => {
+            console.note(format_args!("--drain-timeout is over: {many} connections were cut off"))
+        }
+    }
+    ended.map_err(|error| {
         let remedy = "the other workers have finished their requests; start ringd again, and run \
                       `ringd doctor` if this repeats";
         CommandError(format!("serving has ended: {error}; {remedy}"))
