@@ -110,11 +110,16 @@ fn incomparable_servers_are_reported_with_a_remedy() {
     let empty = tempfile::tempdir().unwrap();
     let server = Server::start(ringd().arg(empty.path()).args(["--listen", "127.0.0.1:0"]));
     let url = format!("http://{}/", server.address());
+    let down = format!("http://{}/", crate::unread::free_address());
     let files = folder.path().to_str().unwrap();
     let short = ["--size", "1K", "--shape", "close", "--time", "3s", "--driver", "epoll"];
     for (arguments, says) in [
         (&["--against", &url][..], "--files"),
         (&["--against", &url, "--files", files], "404 Not Found; does it serve"),
+        (
+            &["--against", &down, "--files", files],
+            "the connection is refused; start the other server, or check the port",
+        ),
         (&["--against", "https://127.0.0.1/", "--files", files], "http://127.0.0.1:8080/"),
         (&["--rounds", "1000"], "too short"),
     ] {

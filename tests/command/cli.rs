@@ -144,7 +144,9 @@ mod what_cannot_be_served {
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = other.local_addr().unwrap().to_string();
         let mut command = with(&[site.path().to_str().unwrap(), "--listen", &address]);
-        let words = [&*address, "the port is in use", "--listen 127.0.0.1:0"];
+        let find = format!("`ss -ltnp sport = :{}` shows it", other.local_addr().unwrap().port());
+        let other_port = "`--listen 127.0.0.1:8080` (port 0: any free one)";
+        let words = [&*address, "the port is in use", &find, other_port];
         end_of(&mut command).assert_failed(1, &words);
     }
 
