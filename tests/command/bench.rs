@@ -97,8 +97,15 @@ fn another_server_is_compared_and_drawn() {
 fn a_table_names_cells_servers_and_the_machine() {
     let end = end_of(&mut quick(&["--driver", "poll,spin", "--size", "1K", "--time", "2s"]));
     assert_eq!(end.code, Some(0), "{end:?}");
-    for words in ["1 KiB, 3 connections, keep-alive", "poll", "spin", "CPU µs", "Linux", "1 round"]
-    {
+    for words in [
+        "1 KiB, 3 connections, keep-alive",
+        "CPU ratio",
+        "poll",
+        "spin",
+        "CPU µs",
+        "Linux",
+        "1 round",
+    ] {
         assert!(end.output.contains(words), "{words} is not in:\n{}", end.output);
     }
     assert!(!end.output.contains('\u{1b}'), "no colour in a pipe");

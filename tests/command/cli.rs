@@ -68,6 +68,13 @@ mod help_and_usage {
         }
     }
 
+    /// Who refuses hidden names may not expect that a link serves them.
+    #[test]
+    fn links_to_hidden_names_are_mentioned() {
+        let text = help(&["--help"]);
+        assert!(text.contains("stay beneath the root, also to hidden names"), "{text}");
+    }
+
     #[test]
     fn version_is_that_of_the_package() {
         let end = end_of(&mut with(&["--version"]));
