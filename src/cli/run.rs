@@ -101,7 +101,8 @@ fn run_server(
         0 => {}
         1 => console.note("--drain-timeout is over: 1 connection was cut off"),
         many => {
-            console.note(format_args!("--drain-timeout is over: {many} connections were cut off"))
+            let line = format_args!("--drain-timeout is over: {many} connections were cut off");
+            console.note(line);
         }
     }
     ended.map_err(|error| {
