@@ -3,7 +3,9 @@
 use std::net::{SocketAddr, TcpListener};
 
 use crate::jail::{Jail, is_root};
-use crate::process::{Server, assert_serves, drivers, end_of, get, ringd, site, uring_works, with};
+use crate::process::{
+    Server, assert_serves, create_closed, drivers, end_of, get, ringd, site, uring_works, with,
+};
 use clap::CommandFactory;
 use ringd::cli::Cli;
 use ringd::driver::DriverKind;
@@ -137,9 +139,7 @@ mod what_cannot_be_served {
         }
         let site = site();
         let closed = site.path().join("closed");
-        std::fs::create_dir(&closed).unwrap();
-        std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o700))
-            .unwrap();
+        create_closed(&closed);
         let jail = Jail { unprivileged: true, ..Jail::default() };
         let mut command = with(&[closed.to_str().unwrap()]);
         end_of(jail.hold(&mut command)).assert_failed(1, &["permission denied", "readable"]);
