@@ -79,6 +79,14 @@ impl fmt::Display for FailedTrial {
                 "the server runs on {driver}; leave --driver out of the options after `--`"
             ),
             Self::Load(error) => error.fmt(f),
+            Self::OtherServer(LoadError::Connect(address, error), _) => match error.kind() {
+                io::ErrorKind::ConnectionRefused => write!(
+                    f,
+                    "cannot connect to {address}: the connection is refused; start the other \
+                     server, or check the port"
+                ),
+                _ => write!(f, "cannot connect to {address}: {error}; check the address"),
+            },
             Self::OtherServer(error, Some(files)) => {
                 write!(f, "{error}; does it serve {}?", files.display())
             }

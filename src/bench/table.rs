@@ -14,9 +14,9 @@ const LEGEND: &str = "\
 CPU: CPU time of the server per answer; ±: half of its range over the rounds, relative to it.
 p50, p99, p99.9: latencies of a closed loop, in which every connection sends its next request as
 soon as it has its answer. calls, subm.: system calls and submissions to io_uring per answer.
-The last column is the CPU time divided by that of the first server: the median of the ratios of
-the single rounds. If the rounds do not agree on which is better, or if the ratio is within 2 % of
-1, it is a tie.";
+CPU ratio: the CPU time divided by that of the first server, as the median of the ratios of the
+single rounds. If the rounds do not agree on which is better, or if the ratio is within 2 % of 1, it
+is a tie.";
 
 /// Writes a report as text. It contains ANSI escape codes for colours, which `out` may strip.
 ///
@@ -27,11 +27,13 @@ pub fn write_table(report: &BenchReport, out: &mut impl Write) -> io::Result<()>
     let bold = Style::new().bold();
     let names = report.servers.iter().map(|name| name.chars().count().min(NAME_MAX));
     let width = names.max().unwrap_or_default().max("server".len());
+    // With one server, there is nothing to divide.
+    let ratio = if report.servers.len() > 1 { "  CPU ratio" } else { "" };
     for row in &report.rows {
         writeln!(out, "{bold}{}{bold:#}", row.cell)?;
         writeln!(
             out,
-            "  {:width$}  {:>10}  {:>9} {:>5}  {:>9}  {:>9}  {:>9}  {:>6}  {:>6}",
+            "  {:width$}  {:>10}  {:>9} {:>5}  {:>9}  {:>9}  {:>9}  {:>6}  {:>6}{ratio}",
             "server", "answers/s", "CPU µs", "±", "p50 µs", "p99 µs", "p99.9 µs", "calls", "subm."
         )?;
         for result in &row.results {

@@ -36,7 +36,7 @@ impl From<StartError> for CommandError {
             _ => None,
         };
         Self(match alternative {
-            Some(address) => format!("{error} with `--listen {address}`"),
+            Some(address) => format!("{error} with `--listen {address}` (port 0: any free one)"),
             None => error.to_string(),
         })
     }

@@ -183,7 +183,9 @@ impl ValueEnum for LinksName {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let (name, help) = match self {
-            Self::Beneath => ("beneath", "relative links that stay beneath the root"),
+            Self::Beneath => {
+                ("beneath", "relative links that stay beneath the root, also to hidden names")
+            }
             Self::Never => ("never", "none: a path through a link gets 403"),
             Self::Follow => {
                 ("follow", "all links, wherever they lead: their targets become public")

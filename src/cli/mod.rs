@@ -2,7 +2,7 @@
 //!
 //! Each command has a file with its options and their conversion into a plan, which holds
 //! everything that a run needs. [`server`] has the options that all servers share, [`value`] the
-//! parsers of values.
+//! parsers of values, [`usage`] the errors of a wrong command line.
 
 #[cfg(feature = "bench")]
 mod bench;
@@ -17,6 +17,7 @@ mod run;
 mod serve;
 mod server;
 mod signals;
+mod usage;
 mod value;
 
 use clap::{Parser, Subcommand};

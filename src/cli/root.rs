@@ -10,6 +10,9 @@ use rustix::io::Errno;
 use super::CommandError;
 use crate::driver::{File, FileKind, Links, calls};
 
+/// The command that `ringd bench` starts; nobody types it.
+const HIDDEN: &str = "bench-server";
+
 /// All commands, also the hidden one. If a root that does not exist has one of these names, the
 /// error explains where a command goes.
 pub(super) const COMMANDS: &[&str] = &[
@@ -19,7 +22,7 @@ pub(super) const COMMANDS: &[&str] = &[
     #[cfg(feature = "bench")]
     "bench",
     #[cfg(feature = "bench")]
-    "bench-server",
+    HIDDEN,
     "connect",
 ];
 
@@ -42,7 +45,12 @@ pub(super) fn open_root(path: &Path, links: Links) -> Result<Arc<File>, CommandE
                     its options",
         ),
         io::ErrorKind::NotFound => {
-            failed("there is no such directory; name the one to serve, as in `ringd DIRECTORY`")
+            let reason =
+                "there is no such directory; name the one to serve, as in `ringd DIRECTORY`";
+            match path.to_str().and_then(similar_command) {
+                Some(name) => failed(&format!("{reason}; if you meant the command: ringd {name}")),
+                None => failed(reason),
+            }
         }
         io::ErrorKind::PermissionDenied => failed(&denied(path, &error)),
         _ => failed(&format!("{error}; check the directory")),
@@ -114,6 +122,15 @@ fn without_openat2(root: &Path, error: &io::Error) -> String {
         ),
         _ => format!("openat2(2): {error}; check the directory"),
     }
+}
+
+/// The command that `word` is a mistyped form of: at most one letter in three is wrong, where two
+/// letters in the wrong order are one mistake.
+pub(super) fn similar_command(word: &str) -> Option<&'static str> {
+    let mistakes = |name: &str| strsim::osa_distance(word, name);
+    let names = COMMANDS.iter().copied().filter(|name| *name != HIDDEN);
+    let near = names.filter(|name| (1..=name.len() / 3).contains(&mistakes(name)));
+    near.min_by_key(|name| mistakes(name))
 }
 
 /// Whether a root that does not exist is likely meant as a command.

@@ -3,11 +3,9 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use super::console::Console;
 use super::signals::{self, CaughtSignals, Statistics};
-use super::{Cli, Command, CommandError, EchoArgs, EchoPlan, ServeArgs, ServePlan};
+use super::{Command, CommandError, EchoArgs, EchoPlan, ServeArgs, ServePlan, usage};
 use crate::driver::DriverSelection;
 use crate::serve::{self, CacheMonitor};
 use crate::server::Server;
@@ -16,7 +14,11 @@ use crate::{connect, doctor};
 /// Parses the command line of this process and runs its command.
 pub fn run() -> ExitCode {
     signals::survive_file_limit();
-    match dispatch(&Cli::parse().into_command()) {
+    let command = match usage::parse(std::env::args_os()) {
+        Ok(command) => command,
+        Err(error) => return error.print(),
+    };
+    match dispatch(&command) {
         Ok(code) => code,
         Err(error) => {
             // Not `eprintln`, which panics if standard error is closed.
@@ -79,7 +81,8 @@ fn echo(args: &EchoArgs, console: &Console) -> Result<(), CommandError> {
     run_server(server, signals, CacheMonitor::default(), &activity, console)
 }
 
-/// Handles signals, prints the start line, and waits until the server has ended.
+/// Handles signals, prints the start line, and waits until the server has ended. Says how many
+/// connections a drain has cut off.
 fn run_server(
     server: Server,
     signals: CaughtSignals,
@@ -87,12 +90,22 @@ fn run_server(
     activity: &str,
     console: &Console,
 ) -> Result<(), CommandError> {
-    let statistics = Statistics { monitor: server.monitor(), caches };
+    let monitor = server.monitor();
+    let statistics = Statistics { monitor: monitor.clone(), caches };
     signals.handle(server.stopper(), statistics, console.clone())?;
     let DriverSelection { kind, why, .. } = server.selection();
     let workers = server.workers();
     console.say(format_args!("{activity}; driver: {kind} ({why}); workers: {workers}"));
-    server.join().map_err(|error| {
+    let ended = server.join();
+    match monitor.cut_off() {
+        0 => {}
+        1 => console.note("--drain-timeout is over: 1 connection was cut off"),
+        many => {
+            let line = format_args!("--drain-timeout is over: {many} connections were cut off");
+            console.note(line);
+        }
+    }
+    ended.map_err(|error| {
         let remedy = "the other workers have finished their requests; start ringd again, and run \
                       `ringd doctor` if this repeats";
         CommandError(format!("serving has ended: {error}; {remedy}"))

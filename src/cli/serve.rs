@@ -127,7 +127,7 @@ impl ServePlan {
     /// When the root cannot be served, descriptors do not suffice, or the driver does not work.
     pub fn make(args: &ServeArgs) -> Result<Self, CommandError> {
         let links = args.content.symlinks.into();
-        let root = open_root(&args.root, links)?;
+        let root = open_root(&args.root, links).map_err(|error| with_page_of_spa(error, args))?;
         let content = args.content.content()?;
         let mut notes = notes(&root, links, &content);
         let descriptors = Descriptors::raise_limit(args.server.worker_count());
@@ -156,6 +156,16 @@ impl ServePlan {
             notes,
         })
     }
+}
+
+/// Adds to the error of a root that it may be meant as the value of `--spa`.
+fn with_page_of_spa(CommandError(error): CommandError, args: &ServeArgs) -> CommandError {
+    let page = args.root.display();
+    let is_page = args.root.is_relative() && args.root.extension().is_some();
+    CommandError(match args.content.spa {
+        Some(_) if is_page => format!("{error}; a value of --spa is written --spa=/{page}"),
+        _ => error,
+    })
 }
 
 /// The absolute path of the root; if it contains a symbolic link, also the current target.

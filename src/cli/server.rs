@@ -70,7 +70,8 @@ pub struct ServerArgs {
     )]
     pub send_timeout: Duration,
 
-    /// How long connections may take to finish after a signal to stop
+    /// How long connections may take to finish after a signal to stop; those that take longer are
+    /// cut off, and a line says how many
     #[arg(
         long,
         value_name = "TIME",

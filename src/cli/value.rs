@@ -49,7 +49,8 @@ impl ValueEnum for DriverName {
 /// Parses an address to listen on.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
-        "it must be an IP address and a port, as in 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080"
+        "it must be an IP address and a port of at most 65535, as in 127.0.0.1:8080, 0.0.0.0:8080 \
+         or [::1]:8080; a host name is not accepted"
             .to_owned()
     })
 }
@@ -91,9 +92,9 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
 /// Parses a time, which may be zero.
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(time) if time > TIME_MAX => Err("it must be at most 365 days".into()),
-        Ok(time) => Ok(time),
-        Err(error) => Err(format!("{error}; a time is written like 500ms, 10s or 2min")),
+        Ok(time) if time <= TIME_MAX => Ok(time),
+        // The library's error lists units that no timeout needs.
+        _ => Err("a time is written like 500ms, 10s or 2min, and is at most 365 days".into()),
     }
 }
 

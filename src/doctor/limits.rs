@@ -36,9 +36,11 @@ fn descriptors(nofile: &Fact<(u64, u64)>, workers: u64) -> Check {
             }
             left if left < CONNECTIONS_DEFAULT => {
                 let cause = format!(
-                    "they suffice for {left} connections; the default is {CONNECTIONS_DEFAULT}"
+                    "they suffice for {left} connections; `ulimit -n {DESCRIPTORS_WANTED}` \
+                     suffices for the default of {CONNECTIONS_DEFAULT} connections and the files \
+                     that they keep open"
                 );
-                check.but(CheckStatus::Shortcoming, cause, more_descriptors())
+                check.but(CheckStatus::Note, cause, more_descriptors())
             }
             _ => check,
         }

@@ -7,8 +7,9 @@ const SHELL: &str = "in the shell that starts ringd; root is needed above the ha
 const UNIT: &str = "in the [Service] section of a systemd unit";
 pub(super) const ROOT: &str = "as root on the host";
 
-/// A limit of descriptors that suffices for the default maximum of connections and for dozens of
-/// workers.
+/// A limit of descriptors that suffices for the default maximum of connections, and for the files
+/// of up to 64 workers: half as many descriptors as connections for the files of responses, and
+/// about 2400 for each worker, most of them for its cache.
 pub(super) const DESCRIPTORS_WANTED: u64 = 4 * CONNECTIONS_DEFAULT;
 
 pub(super) fn more_descriptors() -> Vec<Remedy> {

@@ -5,8 +5,10 @@ use std::io;
 use super::explain::explain;
 use super::facts::{Facts, System, TrialError, Tried, UnknownFact};
 use super::judge::judge;
+use super::remedies::DESCRIPTORS_WANTED;
 use super::render::render;
 use super::report::{CheckStatus, DoctorReport};
+use crate::descriptors::{CONNECTIONS_DEFAULT, Descriptors};
 use crate::driver::probe::ProbeStep;
 use crate::driver::uring::features;
 use crate::driver::{DriverKind, DriverSelection, calls};
@@ -296,17 +298,32 @@ fn an_unknown_fact_or_trial_is_a_note() {
     assert_eq!(cause, "could not be read: /proc is not mounted");
 }
 
+/// A note has no remedies in the text, so its cause names the line.
+#[test]
+fn few_descriptors_are_a_note_with_the_line_that_raises_them() {
+    let mut facts = healthy();
+    facts.system.nofile = Ok((20_000, 20_000));
+    facts.system.cpus = Ok(2);
+    let report = judge(&facts);
+    let (status, cause, _) = check(&report, "limits.nofile");
+    assert_eq!(status, CheckStatus::Note);
+    assert_eq!(
+        cause,
+        "they suffice for 10106 connections; `ulimit -n 262144` suffices for the default of 65536 \
+         connections and the files that they keep open"
+    );
+    // As far as 64 workers; each has a cache of its own.
+    for workers in [1, 2, 8, 64] {
+        assert_eq!(Descriptors::left_by_default(DESCRIPTORS_WANTED, workers), CONNECTIONS_DEFAULT);
+    }
+}
+
 #[test]
 fn limits_below_their_thresholds_are_reported() {
     type AlterSystem = fn(&mut System);
     let cases: [(&str, AlterSystem, CheckStatus, Option<&str>); 10] = [
         ("nofile", |s| s.nofile = Ok((1024, 120_000)), CheckStatus::Ok, None),
-        (
-            "nofile",
-            |s| s.nofile = Ok((1024, 4096)),
-            CheckStatus::Shortcoming,
-            Some("ulimit -n 262144"),
-        ),
+        ("nofile", |s| s.nofile = Ok((1024, 4096)), CheckStatus::Note, Some("ulimit -n 262144")),
         ("nofile", |s| s.nofile = Ok((64, 64)), CheckStatus::Fatal, Some("ulimit -n 262144")),
         ("memlock", |s| s.memlock = Ok((1 << 20, 0)), CheckStatus::Ok, None),
         // Enough for seven of the eight workers.

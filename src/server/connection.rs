@@ -366,10 +366,13 @@ impl<S: Session> Connection<S> {
     }
 
     /// Closes the connection because the drain timeout is over. Resets it if a send is in flight,
-    /// so the peer notices that the answer is incomplete.
-    pub(super) fn give_up<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
+    /// so the peer notices that the answer is incomplete. Returns whether this cuts a request or
+    /// its answer off.
+    pub(super) fn give_up<D: Driver>(&mut self, env: &mut Env<'_, D, S>) -> bool {
+        let cut_off = self.phase.is_busy(&self.inbox);
         self.close(env, self.sending != Sending::No);
         self.settle(env);
+        cut_off
     }
 
     /// Closes the connection, unless it is closing already.

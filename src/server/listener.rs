@@ -96,9 +96,12 @@ impl fmt::Display for ListenError {
         let Self { address, call, error, cause } = self;
         write!(f, "cannot listen on {address}: {call}: ")?;
         match cause {
-            Cause::InUse => {
-                write!(f, "the port is in use; stop the other server, or choose another port")
-            }
+            Cause::InUse => write!(
+                f,
+                "the port is in use; stop the other server (`ss -ltnp sport = :{}` shows it), or \
+                 choose another port",
+                address.port()
+            ),
             Cause::Own(other) => write!(
                 f,
                 "this server listens on {other} already, which includes this address; leave out \
@@ -143,7 +146,8 @@ impl ListenError {
     #[must_use]
     pub fn alternative(&self) -> Option<SocketAddr> {
         let port = match self.cause {
-            Cause::InUse | Cause::Own(_) => 0,
+            Cause::InUse | Cause::Own(_) if self.address.port() == 8080 => 8081,
+            Cause::InUse | Cause::Own(_) => 8080,
             Cause::Privileged(first) => first.max(8080),
             _ => return None,
         };

@@ -25,6 +25,8 @@ pub struct Published {
     connections: AtomicU32,
     leased: AtomicU32,
     in_flight: AtomicU32,
+    /// Written once, at the end of a drain.
+    cut_off: AtomicU32,
     stats: [AtomicU64; DriverStats::COUNTERS],
 }
 
@@ -43,6 +45,12 @@ impl Published {
         DriverStats::from_array(
             self.stats.each_ref().map(|counter| counter.load(Ordering::Relaxed)),
         )
+    }
+
+    /// Adds connections that were closed with a request in progress, because the drain timeout was
+    /// over.
+    pub(super) fn add_cut_off(&self, count: u32) {
+        self.cut_off.fetch_add(count, Ordering::Relaxed);
     }
 
     pub(super) fn publish(&self, worker: WorkerStats, stats: DriverStats) {
@@ -74,6 +82,12 @@ impl Monitor {
             leased: sum.leased + worker.leased,
             in_flight: sum.in_flight + worker.in_flight,
         })
+    }
+
+    /// How many connections a drain has closed with a request in progress, because its timeout was
+    /// over; summed over all workers. The number is final when the server has ended.
+    pub fn cut_off(&self) -> u32 {
+        self.workers.iter().map(|worker| worker.cut_off.load(Ordering::Relaxed)).sum()
     }
 
     /// What the drivers have done so far, summed over all workers.

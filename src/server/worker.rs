@@ -407,8 +407,14 @@ impl<D: Driver, S: Session> Worker<D, S> {
 
     /// Closes everything that is still open, because the drain timeout is over.
     fn close_all(&mut self) {
+        let mut cut_off = 0;
         for handle in self.connections.handles() {
-            self.with_connection(handle, Connection::give_up);
+            self.with_connection(handle, |connection, env| {
+                cut_off += u32::from(connection.give_up(env));
+            });
+        }
+        if cut_off > 0 {
+            self.published.add_cut_off(cut_off);
         }
         for (slot, listener) in self.listeners.iter_mut().enumerate() {
             if !std::mem::replace(&mut listener.closing, true) {

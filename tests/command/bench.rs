@@ -97,8 +97,15 @@ fn another_server_is_compared_and_drawn() {
 fn a_table_names_cells_servers_and_the_machine() {
     let end = end_of(&mut quick(&["--driver", "poll,spin", "--size", "1K", "--time", "2s"]));
     assert_eq!(end.code, Some(0), "{end:?}");
-    for words in ["1 KiB, 3 connections, keep-alive", "poll", "spin", "CPU µs", "Linux", "1 round"]
-    {
+    for words in [
+        "1 KiB, 3 connections, keep-alive",
+        "CPU ratio",
+        "poll",
+        "spin",
+        "CPU µs",
+        "Linux",
+        "1 round",
+    ] {
         assert!(end.output.contains(words), "{words} is not in:\n{}", end.output);
     }
     assert!(!end.output.contains('\u{1b}'), "no colour in a pipe");
@@ -110,14 +117,18 @@ fn incomparable_servers_are_reported_with_a_remedy() {
     let empty = tempfile::tempdir().unwrap();
     let server = Server::start(ringd().arg(empty.path()).args(["--listen", "127.0.0.1:0"]));
     let url = format!("http://{}/", server.address());
+    let down = format!("http://{}/", crate::unread::free_address());
     let files = folder.path().to_str().unwrap();
     let short = ["--size", "1K", "--shape", "close", "--time", "3s", "--driver", "epoll"];
     for (arguments, says) in [
         (&["--against", &url][..], "--files"),
         (&["--against", &url, "--files", files], "404 Not Found; does it serve"),
+        (
+            &["--against", &down, "--files", files],
+            "the connection is refused; start the other server, or check the port",
+        ),
         (&["--against", "https://127.0.0.1/", "--files", files], "http://127.0.0.1:8080/"),
         (&["--rounds", "1000"], "too short"),
-        (&["--", "--no-such-option"], "did not start"),
     ] {
         let arguments = [&short[..], arguments].concat();
         let mut command = ringd();

@@ -7,7 +7,7 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 use socket2::SockRef;
 
 use crate::jail::{Jail, is_root};
-use crate::process::{Server, end_of, ringd, site, with};
+use crate::process::{Server, create_closed, end_of, ringd, site, with};
 use crate::unread::free_address;
 
 /// Which calls a sandbox denies, with which error, and the words of the error.
@@ -88,9 +88,8 @@ fn a_closed_directory_above_the_root_is_named() {
     let site = site();
     let closed = site.path().join("closed");
     let root = closed.join("root");
-    std::fs::create_dir_all(&root).unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-    std::fs::set_permissions(&closed, mode).unwrap();
+    create_closed(&closed);
+    std::fs::create_dir(&root).unwrap();
     let jail = Jail { unprivileged: true, ..Jail::default() };
     let mut command = with(&[root.to_str().unwrap()]);
     let words = [closed.to_str().unwrap(), "search", "chmod"];

@@ -3,7 +3,9 @@
 use std::net::{SocketAddr, TcpListener};
 
 use crate::jail::{Jail, is_root};
-use crate::process::{Server, assert_serves, drivers, end_of, get, ringd, site, uring_works, with};
+use crate::process::{
+    Server, assert_serves, create_closed, drivers, end_of, get, ringd, site, uring_works, with,
+};
 use clap::CommandFactory;
 use ringd::cli::Cli;
 use ringd::driver::DriverKind;
@@ -68,6 +70,13 @@ mod help_and_usage {
         }
     }
 
+    /// Who refuses hidden names may not expect that a link serves them.
+    #[test]
+    fn links_to_hidden_names_are_mentioned() {
+        let text = help(&["--help"]);
+        assert!(text.contains("stay beneath the root, also to hidden names"), "{text}");
+    }
+
     #[test]
     fn version_is_that_of_the_package() {
         let end = end_of(&mut with(&["--version"]));
@@ -130,9 +139,7 @@ mod what_cannot_be_served {
         }
         let site = site();
         let closed = site.path().join("closed");
-        std::fs::create_dir(&closed).unwrap();
-        std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o700))
-            .unwrap();
+        create_closed(&closed);
         let jail = Jail { unprivileged: true, ..Jail::default() };
         let mut command = with(&[closed.to_str().unwrap()]);
         end_of(jail.hold(&mut command)).assert_failed(1, &["permission denied", "readable"]);
@@ -144,7 +151,9 @@ mod what_cannot_be_served {
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = other.local_addr().unwrap().to_string();
         let mut command = with(&[site.path().to_str().unwrap(), "--listen", &address]);
-        let words = [&*address, "the port is in use", "--listen 127.0.0.1:0"];
+        let find = format!("`ss -ltnp sport = :{}` shows it", other.local_addr().unwrap().port());
+        let other_port = "`--listen 127.0.0.1:8080` (port 0: any free one)";
+        let words = [&*address, "the port is in use", &find, other_port];
         end_of(&mut command).assert_failed(1, &words);
     }
 

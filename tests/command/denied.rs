@@ -9,6 +9,7 @@ use std::process::Command;
 use crate::jail::Jail;
 use crate::process::{Server, assert_serves, end_of, get, kinds, ringd, site, uring_works};
 use ringd::driver::DriverKind;
+use tempfile::TempDir;
 
 /// How sandboxes deny a call: openly, or like a kernel that does not have it.
 const CODES: [i32; 2] = [libc::EPERM, libc::ENOSYS];
@@ -68,14 +69,20 @@ fn bytes(count: usize) -> Vec<u8> {
     bytes
 }
 
-/// Files too large for the cache are read and sent instead. `EINVAL` is the answer of a file
-/// system that does not support the call.
-#[test]
-fn files_are_sent_where_sendfile_is_denied() {
+/// A site with a large file and a page for errors, and the contents of both.
+fn site_with_files() -> (TempDir, Vec<u8>, Vec<u8>) {
     let (large, error) = (bytes(3_000_000), bytes(70_000));
     let site = site();
     std::fs::write(site.path().join("large"), &large).unwrap();
     std::fs::write(site.path().join("404.html"), &error).unwrap();
+    (site, large, error)
+}
+
+/// Files too large for the cache are read and sent instead. `EINVAL` is the answer of a file
+/// system that does not support the call.
+#[test]
+fn files_are_sent_where_sendfile_is_denied() {
+    let (site, large, error) = site_with_files();
     for driver in kinds() {
         for code in [libc::EPERM, libc::ENOSYS, libc::EINVAL] {
             println!("{driver}, {code}");
@@ -169,10 +176,7 @@ fn a_call_that_has_a_replacement_may_be_denied() {
 /// Without both calls, the thread that reads must send what it read.
 #[test]
 fn files_are_sent_where_sendfile_and_preadv2_are_denied() {
-    let (large, error) = (bytes(3_000_000), bytes(70_000));
-    let site = site();
-    std::fs::write(site.path().join("large"), &large).unwrap();
-    std::fs::write(site.path().join("404.html"), &error).unwrap();
+    let (site, large, error) = site_with_files();
     for driver in kinds() {
         let jail = Jail {
             denied: Some((libc::SYS_sendfile, libc::EPERM)),

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use crate::jail::{Jail, is_root};
-use crate::process::{Server, end_of, open_to_all, ringd, site, uring_works};
+use crate::process::{Server, end_of, public_copy, ringd, site, uring_works};
 use ringd::driver::DriverKind;
 use serde_json::Value;
 
@@ -199,12 +199,7 @@ fn little_locked_memory_is_reported() {
         println!("skipped: only root can become another user");
         return;
     }
-    // The build directory may be closed to other users.
-    let program = tempfile::tempdir().unwrap();
-    open_to_all(program.path());
-    let binary = program.path().join("ringd");
-    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_ringd")).arg(&binary).status();
-    assert!(copied.unwrap().success());
+    let (_folder, binary) = public_copy();
     let jail = Jail { memlock: Some(64 * 1024), unprivileged: true, ..Jail::default() };
     let (exit, report) = report(&mut Command::new(&binary), jail);
     assert_eq!(exit, Some(0), "{report:#}");

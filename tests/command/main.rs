@@ -21,3 +21,4 @@ mod stopping;
 mod threadless;
 mod trace;
 mod unread;
+mod usage;

@@ -36,6 +36,13 @@ pub(crate) fn open_to_all(path: &Path) {
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
 }
 
+/// Creates a directory, and those above it, that is closed to other users than its owner.
+pub(crate) fn create_closed(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::create_dir_all(path).unwrap();
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).unwrap();
+}
+
 /// A copy of the binary under test that other users can execute, because the build directory may
 /// be closed to them. A separate process copies: a file that this process has open for writing may
 /// be inherited by another test's child, and executing it would then fail with ETXTBSY.

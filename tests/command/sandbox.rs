@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::jail::{Jail, is_root};
 use crate::process::{
-    Server, ask, assert_serves, drivers, end_of, open_to_all, ringd, site, uring_works,
+    Server, ask, assert_serves, drivers, end_of, public_copy, ringd, site, uring_works,
 };
 
 /// The system calls of io_uring, and their names.
@@ -72,14 +72,7 @@ fn an_ordinary_user_with_little_locked_memory_can_serve() {
         return;
     }
     let site = site();
-    // The build directory may be closed to other users. A separate process copies, because a file
-    // that this process has open for writing may be inherited by another test's child, and
-    // executing it would then fail with ETXTBSY.
-    let program = tempfile::tempdir().unwrap();
-    open_to_all(program.path());
-    let binary = program.path().join("ringd");
-    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_ringd")).arg(&binary).status();
-    assert!(copied.unwrap().success());
+    let (_folder, binary) = public_copy();
     let jail = Jail { memlock: Some(64 * 1024), unprivileged: true, ..Jail::default() };
     let says = ["driver: uring (io_uring passed its self-test)", "driver: epoll (io_uring"];
     // One ring may fit where eight do not: then the self-test passes, and a worker fails.

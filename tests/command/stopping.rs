@@ -97,6 +97,34 @@ fn the_drain_timeout_ends_a_stuck_client() {
         server.signal(libc::SIGTERM);
         let end = server.end();
         assert_eq!(end.code, Some(0), "{driver}: {end:?}");
+        let told = end.errors.lines().last();
+        let line = "ringd: --drain-timeout is over: 1 connection was cut off";
+        assert_eq!(told, Some(line), "{driver}: {end:?}");
+    }
+}
+
+/// A download and half a request are cut off. A client that has requested nothing loses nothing.
+#[test]
+fn only_connections_with_a_request_in_progress_are_cut_off() {
+    let site = site();
+    std::fs::File::create(site.path().join("large")).unwrap().set_len(LARGE_BYTES).unwrap();
+    for driver in drivers() {
+        let root = site.path().to_str().unwrap();
+        let mut command = with(&[root, "--driver", driver, "--drain-timeout", "0s"]);
+        let server = Server::start(&mut command);
+        let _idle = TcpStream::connect(server.address()).unwrap();
+        let mut download = ask(server.address(), "/large");
+        download.read_exact(&mut [0; 15]).unwrap();
+        // The first answer shows that the bytes of the same write have arrived.
+        let mut half = TcpStream::connect(server.address()).unwrap();
+        half.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\nGET / HT").unwrap();
+        half.read_exact(&mut [0; 15]).unwrap();
+        server.signal(libc::SIGTERM);
+        let end = server.end();
+        assert_eq!(end.code, Some(0), "{driver}: {end:?}");
+        let told = end.errors.lines().last();
+        let line = "ringd: --drain-timeout is over: 2 connections were cut off";
+        assert_eq!(told, Some(line), "{driver}: {end:?}");
     }
 }
 

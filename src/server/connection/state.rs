@@ -69,4 +69,14 @@ impl Phase {
             (_, Wants::Input(timeout)) => Self::Receiving(timeout),
         }
     }
+
+    /// Whether a request or its answer is in progress, if this input has not been taken.
+    pub(super) fn is_busy(self, inbox: &[u8]) -> bool {
+        match self {
+            Self::Sending | Self::Waiting | Self::Receiving(ReceiveTimeout::Body) => true,
+            // A new connection also waits for a head, of which nothing has arrived.
+            Self::Receiving(_) => !inbox.is_empty(),
+            Self::Lingering | Self::Closing => false,
+        }
+    }
 }

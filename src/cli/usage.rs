@@ -1,0 +1,149 @@
+//! Parses the command line, and explains the mistakes that clap explains badly: its tips for
+//! options that do not exist, and for a second root, mislead. All other errors are printed as clap
+//! words them.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
+
+use super::root::{COMMANDS, similar_command};
+use super::{Cli, Command};
+
+/// The exit code after a wrong command line.
+const WRONG: u8 = 2;
+
+/// The options of its servers that `ringd bench` sets itself: their ids, and how they are written.
+#[cfg(feature = "bench")]
+const SET_BY_BENCH: [(&str, &str); 5] = [
+    ("root", "ROOT"),
+    ("listen", "--listen"),
+    ("driver", "--driver"),
+    ("workers", "--workers"),
+    ("drain_timeout", "--drain-timeout"),
+];
+
+/// Why there is no command to run.
+#[derive(Debug)]
+pub(super) enum UsageError {
+    /// An error of clap, or a request for help or the version.
+    Clap(Box<clap::Error>),
+    /// A mistake that is explained here, in one line.
+    Explained(String),
+}
+
+impl UsageError {
+    /// Prints the error, or the help that was requested; returns the exit code.
+    pub(super) fn print(&self) -> ExitCode {
+        // Neither panics if its stream is closed.
+        match self {
+            Self::Clap(error) => {
+                let _ = error.print();
+                if error.use_stderr() { ExitCode::from(WRONG) } else { ExitCode::SUCCESS }
+            }
+            Self::Explained(line) => {
+                let _ = writeln!(io::stderr(), "ringd: {line}");
+                ExitCode::from(WRONG)
+            }
+        }
+    }
+}
+
+/// Parses a command line, whose first argument is the name of the program. For `ringd bench`, also
+/// parses the options of its servers, so that a mistake in them ends the run before it begins.
+pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command, UsageError> {
+    let (_, command) = parse_once(&arguments.collect::<Vec<_>>())?;
+    #[cfg(feature = "bench")]
+    if let Command::Bench(args) = &command {
+        check_server_options(&args.server_options)?;
+    }
+    Ok(command)
+}
+
+#[cfg(feature = "bench")]
+fn check_server_options(options: &[OsString]) -> Result<(), UsageError> {
+    let words = ["ringd", "serve"].map(OsString::from);
+    let (matches, _) = parse_once(&[&words, options].concat())?;
+    let Some((_, matches)) = matches.subcommand() else { return Ok(()) };
+    let is_given =
+        |id: &str| matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
+    match SET_BY_BENCH.iter().find(|(id, _)| is_given(id)) {
+        Some((_, option)) => Err(UsageError::Explained(format!(
+            "ringd bench sets {option} of its servers; leave it out after `--`"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn parse_once(arguments: &[OsString]) -> Result<(ArgMatches, Command), UsageError> {
+    // A negative number is a value, so that its error names the range.
+    let with_numbers = |arg: clap::Arg| {
+        let is_option = arg.get_long().is_some() && arg.get_action().takes_values();
+        if is_option { arg.allow_negative_numbers(true) } else { arg }
+    };
+    let cli = Cli::command().mut_args(with_numbers);
+    let mut cli = cli.mut_subcommands(|command| command.mut_args(with_numbers));
+    let parsed = cli.try_get_matches_from_mut(arguments).and_then(|matches| {
+        let command = Cli::from_arg_matches(&matches)?.into_command();
+        Ok((matches, command))
+    });
+    parsed.map_err(|error| match explain(&error, arguments) {
+        Some(line) => UsageError::Explained(line),
+        None => UsageError::Clap(Box::new(error.format(&mut cli))),
+    })
+}
+
+/// One line for an argument that no option or command takes; `None` for all other errors.
+fn explain(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
+    let words: Vec<&str> = arguments.iter().map(|word| word.to_str().unwrap_or("")).collect();
+    let first = words.get(1).copied().unwrap_or("");
+    let command = if COMMANDS.contains(&first) { first } else { "serve" };
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let wrong = match error.kind() {
+        ErrorKind::UnknownArgument => context(ContextKind::InvalidArg)?,
+        // Clap takes any second positional argument for a command.
+        ErrorKind::ArgumentConflict => context(ContextKind::InvalidSubcommand)?,
+        _ => return None,
+    };
+    let (mistake, remedy) = if wrong.starts_with('-') {
+        let similar = context(ContextKind::SuggestedArg);
+        let remedy = match wrong {
+            "--port" | "-p" if matches!(command, "serve" | "echo") => {
+                let port = port_after(wrong, &words).unwrap_or(8080);
+                Some(format!("use --listen 127.0.0.1:{port}"))
+            }
+            _ => similar.map(|similar| format!("a similar one is {similar}")),
+        };
+        (format!("{wrong} is not an option of ringd {command}"), remedy)
+    } else if command == "serve" {
+        (format!("there is one ROOT, and '{wrong}' is a second one"), spa_with_value(&words))
+    } else {
+        (format!("'{wrong}' is not an argument of ringd {command}"), None)
+    };
+    let meant =
+        similar_command(first).map(|name| format!("if you meant the command: ringd {name}"));
+    let help = format!("see `ringd {command} --help`");
+    let parts = [Some(mistake), remedy, meant, Some(help)];
+    Some(parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
+}
+
+/// The value of an option that does not exist: `--port 80`, `--port=80`, `-p 80` or `-p80`.
+fn port_after(option: &str, words: &[&str]) -> Option<u16> {
+    let at = words.iter().position(|word| word.starts_with(option))?;
+    let attached = words[at][option.len()..].trim_start_matches('=');
+    let value = if attached.is_empty() { words.get(at + 1)? } else { attached };
+    value.parse().ok()
+}
+
+/// How a value of `--spa` is written, if the word after the option looks like one.
+fn spa_with_value(words: &[&str]) -> Option<String> {
+    let at = words.iter().position(|word| *word == "--spa")?;
+    let value = words.get(at + 1).filter(|value| !value.starts_with('-'))?;
+    let page = value.trim_start_matches('/');
+    Some(format!("a value of --spa is written --spa=/{page}"))
+}

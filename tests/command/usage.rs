@@ -1,0 +1,201 @@
+//! Wrong command lines: one line names the mistake and what to write instead.
+
+use crate::process::{end_of, ringd, site};
+
+/// Asserts that a wrong command line gets exactly this line.
+#[track_caller]
+fn assert_answered(arguments: &[&str], line: &str) {
+    let end = end_of(ringd().args(arguments));
+    assert_eq!((end.code, end.output.as_str()), (Some(2), ""), "{arguments:?}: {end:?}");
+    assert_eq!(end.errors, format!("ringd: {line}\n"), "{arguments:?}");
+}
+
+#[test]
+fn an_unknown_option_is_named_with_its_command() {
+    for (arguments, line) in [
+        (&["--color"][..], "--color is not an option of ringd serve; see `ringd serve --help`"),
+        (&["serve", "-x"], "-x is not an option of ringd serve; see `ringd serve --help`"),
+        (
+            &["--drivr", "epoll"],
+            "--drivr is not an option of ringd serve; a similar one is --driver; see `ringd serve \
+             --help`",
+        ),
+        (
+            &["echo", "--cache-bytes", "1"],
+            "--cache-bytes is not an option of ringd echo; see `ringd echo --help`",
+        ),
+        (
+            &["doctor", "--jason"],
+            "--jason is not an option of ringd doctor; a similar one is \
+          --json; see `ringd doctor --help`",
+        ),
+        (
+            &["connect", "-x", "localhost:80"],
+            "-x is not an option of ringd connect; see `ringd connect --help`",
+        ),
+    ] {
+        assert_answered(arguments, line);
+    }
+}
+
+/// Other servers have this option.
+#[test]
+fn a_port_is_set_with_the_address() {
+    for (arguments, option) in [
+        (&["--port", "80"][..], "--port"),
+        (&["--port=80"], "--port"),
+        (&["-p", "80"], "-p"),
+        (&["-p80"], "-p"),
+    ] {
+        let line = format!(
+            "{option} is not an option of ringd serve; use --listen 127.0.0.1:80; see `ringd serve \
+             --help`"
+        );
+        assert_answered(arguments, &line);
+    }
+    assert_answered(
+        &["echo", "--port"],
+        "--port is not an option of ringd echo; use --listen 127.0.0.1:8080; see `ringd echo \
+         --help`",
+    );
+}
+
+#[test]
+fn a_second_root_is_named() {
+    let help = "see `ringd serve --help`";
+    for arguments in [&["one", "two"][..], &["serve", "one", "two"], &["one", "--cors", "two"]] {
+        assert_answered(
+            arguments,
+            &format!("there is one ROOT, and 'two' is a second one; {help}"),
+        );
+    }
+    assert_answered(
+        &["site", "--spa", "index.html"],
+        &format!(
+            "there is one ROOT, and 'index.html' is a second one; a value of --spa is written \
+             --spa=/index.html; {help}"
+        ),
+    );
+    assert_answered(
+        &["--spa", "/app.html", "site"],
+        &format!(
+            "there is one ROOT, and 'site' is a second one; a value of --spa is written \
+             --spa=/app.html; {help}"
+        ),
+    );
+}
+
+/// Without another ROOT, the page is taken for it.
+#[test]
+fn a_page_in_place_of_a_root_is_explained() {
+    let site = site();
+    for page in ["index.html", "app.html"] {
+        let end = end_of(ringd().args(["--spa", page]).current_dir(&site));
+        let hint = format!("; a value of --spa is written --spa=/{page}");
+        end.assert_failed(1, &[&format!("cannot serve {page}: "), &hint]);
+    }
+}
+
+#[test]
+fn an_argument_that_no_command_takes_is_named() {
+    for (arguments, line) in [
+        (&["echo", "a"][..], "'a' is not an argument of ringd echo; see `ringd echo --help`"),
+        (&["doctor", "a"], "'a' is not an argument of ringd doctor; see `ringd doctor --help`"),
+        (&["bench", "a"], "'a' is not an argument of ringd bench; see `ringd bench --help`"),
+        (
+            &["connect", "a:1", "b"],
+            "'b' is not an argument of ringd connect; see `ringd connect --help`",
+        ),
+    ] {
+        assert_answered(arguments, line);
+    }
+}
+
+#[test]
+fn a_negative_number_gets_the_range() {
+    for (arguments, range) in [
+        (&["--workers", "-1"][..], "-1 is not in 1..=1024"),
+        (&["echo", "--workers", "-1"], "-1 is not in 1..=1024"),
+        (&["--max-connections", "-1"], "-1 is not in 1..="),
+        (&["--cache-entries", "-1"], "-1 is not in 0..=1000000"),
+        (&["bench", "--rounds", "-1"], "-1 is not in 1..=1000"),
+        (&["bench", "--connections", "-1"], "-1 is not in 1..=100000"),
+        (&["--memory-file-max", "-1"], "a size is written like"),
+    ] {
+        let end = end_of(ringd().args(arguments));
+        assert_eq!((end.code, end.output.as_str()), (Some(2), ""), "{arguments:?}: {end:?}");
+        end.assert_names(&[range]);
+    }
+}
+
+/// A command that is mistyped is taken for the root.
+#[test]
+fn a_mistyped_command_is_recognized() {
+    for (typed, meant) in [("sreve", "serve"), ("conect", "connect"), ("docter", "doctor")] {
+        let hint = format!("; if you meant the command: ringd {meant}");
+        end_of(ringd().arg(typed)).assert_failed(1, &["no such directory", &hint]);
+    }
+    assert_answered(
+        &["conect", "127.0.0.1:80"],
+        "there is one ROOT, and '127.0.0.1:80' is a second one; if you meant the command: ringd \
+         connect; see `ringd serve --help`",
+    );
+    assert_answered(
+        &["bnech", "--rounds", "1"],
+        "--rounds is not an option of ringd serve; if you meant the command: ringd bench; see \
+         `ringd serve --help`",
+    );
+    let site = site();
+    let unlike = site.path().join("missing");
+    let end = end_of(ringd().arg(unlike));
+    assert!(!end.errors.contains("the command"), "{}", end.errors);
+}
+
+/// The options of the servers under test are checked before the first trial.
+#[test]
+fn a_wrong_option_of_the_servers_ends_a_bench_before_it_begins() {
+    let help = "see `ringd serve --help`";
+    for (option, line) in [
+        (&["--foo"][..], format!("--foo is not an option of ringd serve; {help}")),
+        (
+            &["--core", "0"],
+            format!("--core is not an option of ringd serve; a similar one is --cors; {help}"),
+        ),
+        (&["--driver", "poll"], set_by_bench("--driver")),
+        (&["-w2"], set_by_bench("--workers")),
+        (&["--listen", "127.0.0.1:0"], set_by_bench("--listen")),
+        (&["--drain-timeout", "1s"], set_by_bench("--drain-timeout")),
+        (&["site"], set_by_bench("ROOT")),
+    ] {
+        assert_answered(&[&["bench", "--"], option].concat(), &line);
+    }
+    let end = end_of(ringd().args(["bench", "--", "--cache-bytes", "lots"]));
+    assert_eq!((end.code, end.output.as_str()), (Some(2), ""), "{end:?}");
+    end.assert_names(&["lots", "--cache-bytes"]);
+    assert!(!end.errors.contains("doctor"), "{}", end.errors);
+}
+
+fn set_by_bench(option: &str) -> String {
+    format!("ringd bench sets {option} of its servers; leave it out after `--`")
+}
+
+#[test]
+fn an_invalid_value_gets_the_forms_that_are_useful() {
+    let listen = ["a host name is not accepted", "65535"];
+    let time = ["a time is written like 500ms, 10s or 2min"];
+    for (option, value, words) in [
+        ("--listen", "localhost:80", &listen[..]),
+        ("--listen", "127.0.0.1:65536", &listen),
+        ("--idle-timeout", "5x", &time),
+        ("--idle-timeout", "soon", &time),
+        ("--drain-timeout", "5", &time),
+    ] {
+        let end = end_of(ringd().args([option, value]));
+        assert_eq!((end.code, end.output.as_str()), (Some(2), ""), "{end:?}");
+        end.assert_names(&[option, value]);
+        end.assert_names(words);
+        for rare in ["weeks", "variations", "µs"] {
+            assert!(!end.errors.contains(rare), "{}", end.errors);
+        }
+    }
+}
