@@ -28,6 +28,11 @@ const COMPLETIONS: u32 = 4096;
 /// The smallest queues worth running with, if locked memory is short (`RLIMIT_MEMLOCK`).
 const SUBMISSIONS_MIN: u32 = 64;
 
+/// The most completions that an `enter` waits for. With thousands of connections, a greater number
+/// uses up all receive buffers in one turn, and the receives that find none have to be armed again.
+/// Fewer completions at a time also stay in the caches until they are handled.
+const WAITED_MAX: u32 = 128;
+
 /// A set-up flag: its names, the first version of Linux that has it, and how to set it.
 pub(super) struct Flag {
     pub(super) id: &'static str,
@@ -173,9 +178,10 @@ impl Ring {
         }
         // The kernel performs about 20 items of work in an `enter`, or as many as the completions
         // that it is asked to wait for. A busy loop waits for those that are certain to come, and
-        // so needs fewer turns.
+        // so needs fewer turns; their number is limited, or each turn would ask for more.
         let certain = std::mem::take(&mut self.certain);
-        let want = if self.waiting.is_empty() { certain.max(u32::from(wait)) } else { 0 };
+        let want =
+            if self.waiting.is_empty() { certain.min(WAITED_MAX).max(u32::from(wait)) } else { 0 };
         let to_submit = self.ring.submission().len() as u32;
         self.enters += 1;
         // SAFETY: `SubmitArgs` is `io_uring_getevents_arg`, as `EXT_ARG` asks for, and it and
