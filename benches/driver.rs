@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use ringd::driver::{
-    Chain, Driver, DriverKind, DriverSelection, File, Limits, Links, Op, Outcome, Token, Visitor,
+    Chain, Driver, DriverKind, DriverSelection, File, Limits, Links, Op, Outcome, SendEnd, Token,
+    Visitor,
 };
 
 /// The size of a read from a file.
@@ -79,7 +80,7 @@ fn bytes<D: Driver>(kind: DriverKind, criterion: &mut Criterion, driver: &mut D)
             let mut chain = spare.take().expect("the last send returned it");
             chain.clear();
             chain.copy(&lease);
-            driver.submit(TOKEN, Op::Send { sock, chain, fin: false });
+            driver.submit(TOKEN, Op::Send { sock, chain, end: SendEnd::Open });
             let Outcome::Sent(Ok(()), chain) = next(driver) else { panic!("the send failed") };
             spare = Some(chain);
             peer.read_exact(&mut [0]).expect("the byte is echoed");

@@ -16,7 +16,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::answers::{AnswerError, Answers};
 use super::plan::Shape;
 use crate::driver::{
-    Chain, Completion, Driver, DriverKind, Limits, Op, Outcome, Sock, Token, Visitor,
+    Chain, Completion, Driver, DriverKind, Limits, Op, Outcome, SendEnd, Sock, Token, Visitor,
 };
 
 /// After this time without any answer, the load fails.
@@ -341,7 +341,7 @@ impl<'a, D: Driver> Client<'a, D> {
         chain.clear();
         chain.copy(&self.requests_at_once);
         (connection.since, connection.waiting) = (since, self.load.shape.depth());
-        let op = Op::Send { sock: connection.sock, chain, fin: false };
+        let op = Op::Send { sock: connection.sock, chain, end: SendEnd::Open };
         self.driver.submit(Token(number as u64), op);
     }
 

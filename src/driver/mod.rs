@@ -107,7 +107,7 @@ pub use job::Job;
 pub use kind::{DriverKind, Visitor};
 pub use links::Links;
 pub use now::Now;
-pub use op::{Completion, Op, OpId, Outcome, Sock, Token, is_cancelled};
+pub use op::{Completion, Op, OpId, Outcome, SendEnd, Sock, Token, is_cancelled};
 pub use open_files::OpenFiles;
 pub use pool::Lease;
 pub use selection::DriverSelection;

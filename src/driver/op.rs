@@ -42,6 +42,26 @@ impl Sock {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct OpId(pub(super) u64);
 
+/// What follows a send on its connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SendEnd {
+    /// More may follow.
+    Open,
+    /// The end of output: the driver half-closes the socket (`shutdown(2)` with `SHUT_WR`).
+    HalfClose,
+    /// A close, which the caller submits as soon as the send has completed. The driver may end the
+    /// output, and may leave the last bytes to the close.
+    Close,
+}
+
+impl SendEnd {
+    /// Whether the last segment can wait for the end of output, which follows at once: then the
+    /// peer gets one packet instead of two (`MSG_MORE` of `send(2)`).
+    pub(super) fn follows(self) -> bool {
+        self != Self::Open
+    }
+}
+
 /// A request to a driver. Everything in it belongs to the driver until the op's last completion,
 /// which returns or drops it.
 #[derive(Debug)]
@@ -57,15 +77,14 @@ pub enum Op {
         /// A connected socket.
         sock: Sock,
     },
-    /// Sends a whole chain, then half-closes the socket if `fin` is set (`shutdown(2)` with
-    /// `SHUT_WR`).
+    /// Sends a whole chain, and then what [`SendEnd`] says.
     Send {
         /// A connected socket.
         sock: Sock,
         /// What to send.
         chain: Box<Chain>,
-        /// Whether nothing follows on this connection.
-        fin: bool,
+        /// What follows on this connection.
+        end: SendEnd,
     },
     /// Reads into the spare capacity of the buffer: as much as fits, or less at the end of the
     /// file.

@@ -227,6 +227,12 @@ pub(super) fn set_min_hops(socket: BorrowedFd<'_>, hops: u8) -> io::Result<()> {
     set_option(socket, libc::IPPROTO_IP, libc::IP_MINTTL, hops.into())
 }
 
+/// Whether TCP itself spreads what it sends over time, as the congestion control BBR asks for
+/// (`TCP_CONGESTION`, `tcp(7)`).
+pub(super) fn is_paced(socket: BorrowedFd<'_>) -> bool {
+    net::sockopt::tcp_congestion(socket).is_ok_and(|name| name.starts_with("bbr"))
+}
+
 /// `setsockopt(2)` for an option that is an `int`.
 fn set_option(socket: BorrowedFd<'_>, level: i32, option: i32, value: i32) -> io::Result<()> {
     let len = size_of_val(&value) as libc::socklen_t;

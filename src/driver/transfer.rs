@@ -17,11 +17,15 @@ use std::time::Instant;
 use super::chain::{Chain, NextPart, PARTS_FULL};
 use super::file::{File, RESIDENT_FOR};
 use super::file_copy::FileCopy;
-use super::{DriverStats, sys};
+use super::{DriverStats, SendEnd, sys};
 
 /// How many bytes of a file are checked for residency, and fetched if cold, at a time. Unless the
 /// whole file is known to be in memory, one system call sends no more.
 pub(super) const PIECE_BYTES: u64 = 256 * 1024;
+
+/// The most bytes of a file that one attempt sends if TCP paces the connection: it sets a timer for
+/// the pause between two segments, unless enough time has passed in the turns of other connections.
+const PACED_BYTES: u64 = 256 * 1024;
 
 /// The most memory parts that one system call, or one SENDMSG of a ring, sends: as many as a full
 /// chain has.
@@ -50,7 +54,9 @@ pub(super) enum AttemptEnd {
 #[derive(Debug)]
 pub(super) struct Transfer {
     pub(super) chain: Box<Chain>,
-    pub(super) fin: bool,
+    pub(super) end: SendEnd,
+    /// Whether TCP paces the connection, once that matters.
+    paced: Option<bool>,
     /// Made when needed, which for hot files is once in [`RESIDENT_FOR`].
     residency: Option<Box<Residency>>,
 }
@@ -71,8 +77,8 @@ struct Residency {
 }
 
 impl Transfer {
-    pub(super) fn new(chain: Box<Chain>, fin: bool) -> Self {
-        Self { chain, fin, residency: None }
+    pub(super) fn new(chain: Box<Chain>, end: SendEnd) -> Self {
+        Self { chain, end, paced: None, residency: None }
     }
 
     /// Takes what was read of `file` for [`AttemptEnd::Uncopied`], from `start` on. An answer that
@@ -103,9 +109,20 @@ impl Transfer {
                     let bytes_max = usize::try_from(left).unwrap_or(usize::MAX);
                     let count = self.chain.memory_within(&mut slices, bytes_max);
                     stats.system_calls += 1;
-                    sys::send(socket, &slices[..count], more)
+                    sys::send(socket, &slices[..count], more || self.end.follows())
                 }
                 NextPart::File { file, range, .. } => {
+                    let paced_left = PACED_BYTES.saturating_sub(budget - left);
+                    if left > paced_left && range.end - range.start > paced_left {
+                        let paced = self.paced.get_or_insert_with(|| {
+                            stats.system_calls += 1;
+                            sys::is_paced(socket)
+                        });
+                        left = if *paced { paced_left } else { left };
+                        if left == 0 {
+                            return AttemptEnd::Spent;
+                        }
+                    }
                     let mut piece = range.start..range.end.min(range.start.saturating_add(left));
                     if !file.may_sendfile() {
                         let known = Residency::of(&mut self.residency, file, now);
@@ -254,6 +271,32 @@ mod tests {
     }
 
     #[test]
+    fn a_paced_connection_sends_less_at_a_time() {
+        let file = pieces(4);
+        let (ours, mut peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let reading = std::thread::spawn(move || {
+            io::copy(&mut peer, &mut io::sink()).unwrap();
+        });
+        let (mut chain, now) = (Box::new(Chain::new()), Instant::now());
+        chain.share(&std::rc::Rc::from(vec![0; PACED_BYTES as usize]));
+        chain.file(&file, 0..4 * PIECE_BYTES);
+        let mut transfer = Transfer::new(chain, SendEnd::Open);
+        transfer.paced = Some(true);
+        let (mut sent, mut stats) = (0, DriverStats::default());
+        loop {
+            let end = transfer.attempt(ours.as_fd(), 1 << 20, now, &mut stats);
+            let moved = transfer.chain.sent() - std::mem::replace(&mut sent, transfer.chain.sent());
+            assert!(moved <= PACED_BYTES, "{moved}");
+            if matches!(end, AttemptEnd::Done) {
+                break;
+            }
+            assert!(matches!(end, AttemptEnd::Blocked | AttemptEnd::Spent), "{end:?}");
+        }
+        drop(ours);
+        reading.join().unwrap();
+    }
+
+    #[test]
     fn a_file_found_in_memory_is_not_checked_for_a_while() {
         let (file, mut known, now) = (pieces(2), None, Instant::now());
         assert_eq!(sendable(&mut known, &file, &piece(0), now), Some(piece(0).end));
@@ -310,7 +353,7 @@ mod tests {
         let mut chain = Box::new(Chain::new());
         chain.copy(b"head");
         chain.file(&file, 0..PIECE_BYTES);
-        let mut transfer = Transfer::new(chain, false);
+        let mut transfer = Transfer::new(chain, SendEnd::Open);
         let mut stats = DriverStats::default();
         let mut got = Vec::new();
         while got.len() < 4 + PIECE_BYTES as usize {

@@ -28,7 +28,7 @@ use std::io;
 use super::env::{Env, tag};
 use super::timers::Tick;
 use crate::ask::{AskId, Reply};
-use crate::driver::{Chain, Driver, Lease, Op, Outcome, Sock, is_cancelled};
+use crate::driver::{Chain, Driver, Lease, Op, Outcome, SendEnd, Sock, is_cancelled};
 use crate::service::Service;
 use crate::session::{Inbox, ReceiveTimeout, Sent, Session, Step};
 pub use inbox::{INBOX_MAX, INBOX_MEMORY_MAX};
@@ -287,13 +287,18 @@ impl<S: Session> Connection<S> {
 
     /// Sends a chain. If it is empty and the session has finished, closes the connection.
     fn send<D: Driver>(&mut self, env: &mut Env<'_, D, S>, chain: Box<Chain>) {
-        let fin = self.state == State::Finishing { linger: true };
+        let end = match self.state {
+            State::Finishing { linger: true } => SendEnd::HalfClose,
+            State::Finishing { linger: false } => SendEnd::Close,
+            _ => SendEnd::Open,
+        };
         // Lingering needs the half-close even when there is nothing left to send.
-        if !chain.is_empty() || fin {
-            self.sending = if fin { Sending::Last } else { Sending::Yes };
+        let half_close = end == SendEnd::HalfClose;
+        if !chain.is_empty() || half_close {
+            self.sending = if half_close { Sending::Last } else { Sending::Yes };
             #[cfg(any(test, feature = "simulation"))]
             (self.sent_memory = chain.memory_in_use());
-            env.submit(tag::CONNECTION, Op::Send { sock: self.sock, chain, fin });
+            env.submit(tag::CONNECTION, Op::Send { sock: self.sock, chain, end });
             return;
         }
         env.chains.put(chain);

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::rc::Rc;
 
-use ringd::driver::{Chain, Op, Outcome};
+use ringd::driver::{Chain, Op, Outcome, SendEnd};
 
 use crate::harness::*;
 use crate::subject::{Dial, Subject};
@@ -191,7 +191,7 @@ pub(crate) fn a_failed_send_with_fin_sends_no_fin<S: Subject>() {
     let (sock, peer) = connect(driver);
     let mut chain = Box::new(Chain::new());
     chain.share(&Rc::from(vec![7; STUCK_BYTES]));
-    let op = driver.submit(SEND, Op::Send { sock, chain, fin: true });
+    let op = driver.submit(SEND, Op::Send { sock, chain, end: SendEnd::HalfClose });
     assert!(run_none(driver).is_empty());
     driver.cancel(op);
     let Outcome::Sent(Err(_), chain) = last(run_lasts(driver, 1), SEND) else {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use ringd::driver::{Completion, Limits, Op, Outcome, Sock, Token};
+use ringd::driver::{Completion, Limits, Op, Outcome, SendEnd, Sock, Token};
 
 use crate::harness::*;
 use crate::subject::{Dial, Files, Peer, Subject};
@@ -83,7 +83,8 @@ pub(crate) fn a_thousand_ops_at_once<S: Subject>() {
         let mut chain = Box::<ringd::driver::Chain>::default();
         chain.copy(b"answer ");
         chain.file(&file, number % 10..10);
-        driver.submit(Token(2000 + number), Op::Send { sock, chain, fin: number % 2 == 0 });
+        let end = if number % 2 == 0 { SendEnd::HalfClose } else { SendEnd::Open };
+        driver.submit(Token(2000 + number), Op::Send { sock, chain, end });
         for _ in 0..2 {
             let op = Op::OpenFile { root: root.clone(), path: c"page".into() };
             driver.submit(Token(3000 + number), op);
@@ -249,7 +250,7 @@ pub(crate) fn a_long_send_leaves_room_for_others<S: Subject>() {
     driver.submit(RECEIVE, Op::RecvMany { sock: short });
     let mut chain = Box::<ringd::driver::Chain>::default();
     chain.file(&file, 0..bytes.len() as u64);
-    driver.submit(Token(100), Op::Send { sock: long, chain, fin: false });
+    driver.submit(Token(100), Op::Send { sock: long, chain, end: SendEnd::Open });
     let reading = slow_reader(long_peer, bytes.len());
     peer.write_all(b"ping").unwrap();
     let all = run_until(driver, |all| has_received(all, 4));

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-use ringd::driver::{Chain, Op, Outcome};
+use ringd::driver::{Chain, Op, Outcome, SendEnd};
 
 use crate::files::{opened, read_file};
 use crate::harness::*;
@@ -34,7 +34,7 @@ pub(crate) fn empty_send_with_fin<S: Subject>() {
     let driver = &mut S::open(&limits()).unwrap();
     let (sock, mut peer) = connect(driver);
     receive(driver, sock);
-    driver.submit(SEND, Op::Send { sock, chain: Box::default(), fin: true });
+    driver.submit(SEND, Op::Send { sock, chain: Box::default(), end: SendEnd::HalfClose });
     sent(run_lasts(driver, 1)).unwrap();
     assert_eq!(peer.read(&mut [0; 9]).unwrap(), 0);
     peer.write_all(b"still here").unwrap();

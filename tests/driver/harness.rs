@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringd::driver::{
-    Chain, Completion, DriverStats, File, Limits, Op, OpId, Outcome, Sock, Token, is_cancelled,
+    Chain, Completion, DriverStats, File, Limits, Op, OpId, Outcome, SendEnd, Sock, Token,
+    is_cancelled,
 };
 
 use crate::subject::{Files, Peer, Subject};
@@ -156,11 +157,11 @@ pub(crate) fn receive<S: Subject>(driver: &mut S, sock: Sock) -> OpId {
 pub(crate) fn send<S: Subject>(driver: &mut S, sock: Sock, bytes: &[u8]) -> OpId {
     let mut chain = Box::new(Chain::new());
     chain.copy(bytes);
-    driver.submit(SEND, Op::Send { sock, chain, fin: false })
+    driver.submit(SEND, Op::Send { sock, chain, end: SendEnd::Open })
 }
 
 pub(crate) fn send_chain<S: Subject>(driver: &mut S, sock: Sock, chain: Chain) -> OpId {
-    driver.submit(SEND, Op::Send { sock, chain: Box::new(chain), fin: false })
+    driver.submit(SEND, Op::Send { sock, chain: Box::new(chain), end: SendEnd::Open })
 }
 
 pub(crate) fn close<S: Subject>(driver: &mut S, sock: Sock) {

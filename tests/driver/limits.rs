@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use ringd::driver::{
-    ACCEPT_RETRY, ACCEPTS_PER_WAIT, Chain, Completion, Limits, Op, Outcome, Sock, Token,
+    ACCEPT_RETRY, ACCEPTS_PER_WAIT, Chain, Completion, Limits, Op, Outcome, SendEnd, Sock, Token,
 };
 
 use crate::files::opened;
@@ -73,7 +73,7 @@ pub(crate) fn idle_waits_do_not_spin<S: Subject>() {
     // This connection has ended in both directions, and no op on it is in flight.
     let mut chain = Box::new(Chain::new());
     chain.copy(b"x");
-    driver.submit(SEND, Op::Send { sock: half, chain, fin: true });
+    driver.submit(SEND, Op::Send { sock: half, chain, end: SendEnd::HalfClose });
     sent(run_lasts(driver, 1)).unwrap();
     half_peer.read_exact(&mut [0; 1]).unwrap();
     drop(half_peer);

@@ -15,7 +15,7 @@
 //! | 14: drops | `drops.rs` |
 //! | 15: closes of listeners | `closes.rs` |
 //! | all of them, with random ops | `model.rs` |
-//! | what only a kernel has | `kernel_only.rs`, `interrupted.rs` |
+//! | what only a kernel has | `kernel_only.rs`, `interrupted.rs`, `segments.rs` |
 //!
 //! What a test may use of its subject is in `subject.rs`; `kernel.rs` and `simulated.rs`
 //! implement it.
@@ -45,6 +45,7 @@ mod model;
 mod races;
 mod resets;
 mod reuse;
+mod segments;
 mod simulated;
 mod sockets;
 mod subject;
@@ -109,7 +110,7 @@ macro_rules! contract {
             resets: reset_during_an_idle_receive, reset_during_a_starved_receive,
                 reset_during_a_send_of_memory, reset_during_a_send_of_a_file,
                 reset_during_a_close, reset_before_the_first_op, reset_before_the_accept,
-                the_peer_ends_first, the_driver_ends_first;
+                the_peer_ends_first, the_driver_ends_first, a_close_follows_the_last_send;
             drops: drop_with_every_op_in_flight, drop_with_unreturned_completions,
                 leases_outlive_the_driver,
                 lent_buffers_come_back, two_drivers_on_two_threads, files_are_released;
@@ -166,6 +167,8 @@ macro_rules! kernel_only {
             // Links: it has none.
             links: each_policy_has_its_links, magic_links_are_never_followed,
                 a_directory_inherits_its_links;
+            // Packets: its network has bytes.
+            segments: the_end_shares_the_last_segment;
             // Signals: it makes no system call that a signal could interrupt.
             interrupted: interrupted_waits_keep_their_time, interrupted_ops_go_on;
         );

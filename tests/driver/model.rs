@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use ringd::driver::{
-    Chain, Completion, File, Lease, Limits, Op, OpId, Outcome, Sock, Token, is_cancelled,
+    Chain, Completion, File, Lease, Limits, Op, OpId, Outcome, SendEnd, Sock, Token, is_cancelled,
 };
 
 use crate::harness::*;
@@ -276,9 +276,9 @@ impl<S: Subject> World<S> {
             }
             connection.down.extend_from_slice(bytes);
         }
-        let fin = self.random.u8(..10) == 0;
-        connection.fin |= fin;
-        let name = self.submit(OpKind::Send(number, before), Op::Send { sock, chain, fin });
+        let end = if self.random.u8(..10) == 0 { SendEnd::HalfClose } else { SendEnd::Open };
+        connection.fin |= end == SendEnd::HalfClose;
+        let name = self.submit(OpKind::Send(number, before), Op::Send { sock, chain, end });
         self.connections[number].sending = Some(name);
         self.lent.insert(Token(self.tokens), lent);
     }

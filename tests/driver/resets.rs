@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::rc::Rc;
 
-use ringd::driver::{Chain, Completion, Limits, Op, Outcome, Sock};
+use ringd::driver::{Chain, Completion, Limits, Op, Outcome, SendEnd, Sock};
 
 use crate::harness::*;
 use crate::subject::{Dial, Peer, Subject};
@@ -160,7 +160,7 @@ pub(crate) fn the_peer_ends_first<S: Subject>() {
     });
     let mut chain = Box::new(Chain::new());
     chain.share(&Rc::from(&bytes[..]));
-    driver.submit(SEND, Op::Send { sock, chain, fin: true });
+    driver.submit(SEND, Op::Send { sock, chain, end: SendEnd::HalfClose });
     sent(run_lasts(driver, 1)).unwrap();
     assert!(reading.join().unwrap() == bytes);
     // A second receive after the end reports the end again.
@@ -178,7 +178,7 @@ pub(crate) fn the_driver_ends_first<S: Subject>() {
     let (sock, mut peer) = connect(driver);
     let mut chain = Box::new(Chain::new());
     chain.copy(b"last words");
-    driver.submit(SEND, Op::Send { sock, chain, fin: true });
+    driver.submit(SEND, Op::Send { sock, chain, end: SendEnd::HalfClose });
     sent(run_lasts(driver, 1)).unwrap();
     let mut got = Vec::new();
     peer.read_to_end(&mut got).unwrap();
@@ -205,4 +205,28 @@ pub(crate) fn the_driver_ends_first<S: Subject>() {
     assert!(got == bytes);
     writing.join().unwrap();
     close_all(driver, sock);
+}
+
+/// The peer has sent what nobody reads. A close that finds it resets the connection; what was sent
+/// before must be on its way by then.
+pub(crate) fn a_close_follows_the_last_send<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
+    let (_, dialer) = listen(driver);
+    for unread in [false, true] {
+        let mut peer = dialer.dial().unwrap();
+        if unread {
+            peer.write_all(b"one more question").unwrap();
+        }
+        let all = run_until(driver, |all| !all.is_empty());
+        let sock = accepted(&all)[0];
+        let mut chain = Box::new(Chain::new());
+        chain.copy(b"last words");
+        driver.submit(SEND, Op::Send { sock, chain, end: SendEnd::Close });
+        sent(run_lasts(driver, 1)).unwrap();
+        driver.submit(CLOSE, Op::Close { sock, reset: false });
+        run_lasts(driver, 1);
+        let mut got = [0; 10];
+        peer.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"last words");
+    }
 }

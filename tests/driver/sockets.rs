@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ringd::driver::{Chain, Completion, Op, Outcome, Token};
+use ringd::driver::{Chain, Completion, Op, Outcome, SendEnd, Token};
 
 use crate::harness::*;
 use crate::subject::{Dial, Peer, Subject};
@@ -77,7 +77,7 @@ pub(crate) fn echo_keeps_every_byte<S: Subject>() {
         let Some(mut chain) = waiting.take() else { continue };
         if !next.is_empty() {
             std::mem::swap(&mut *chain, &mut next);
-            driver.submit(SEND, Op::Send { sock, chain, fin: false });
+            driver.submit(SEND, Op::Send { sock, chain, end: SendEnd::Open });
         } else if ended {
             ended = false;
             close(driver, sock);
@@ -138,7 +138,7 @@ pub(crate) fn fin_ends_output_but_not_input<S: Subject>() {
     receive(driver, sock);
     let mut chain = Box::new(Chain::new());
     chain.copy(b"last words");
-    driver.submit(SEND, Op::Send { sock, chain, fin: true });
+    driver.submit(SEND, Op::Send { sock, chain, end: SendEnd::HalfClose });
     sent(run_lasts(driver, 1)).unwrap();
     let mut bytes = Vec::new();
     peer.read_to_end(&mut bytes).unwrap();

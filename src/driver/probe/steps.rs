@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use super::super::setup::step_failed;
 use super::super::trial::{TIME_MAX, no_answer, untried};
 use super::super::{
-    Chain, Completion, Driver, DriverKind, File, FileKind, Links, Op, OpId, Outcome, Sock, Token,
-    is_cancelled, sys,
+    Chain, Completion, Driver, DriverKind, File, FileKind, Links, Op, OpId, Outcome, SendEnd, Sock,
+    Token, is_cancelled, sys,
 };
 use super::step::ProbeStep;
 
@@ -93,7 +93,7 @@ impl<D: Driver> Tester<D> {
     }
 
     fn send_chain(&mut self, sock: Sock, chain: Chain) -> io::Result<()> {
-        let (token, _) = self.submit(Op::Send { sock, chain: Box::new(chain), fin: false });
+        let (token, _) = self.submit(Op::Send { sock, chain: Box::new(chain), end: SendEnd::Open });
         match self.answer(token)?.outcome {
             Outcome::Sent(result, _) => result,
             _ => Err(confused()),

@@ -190,8 +190,8 @@ impl<P: Poller> Driver for Ready<P> {
                 self.start(listener, Direction::Read, token, Work::Accept(None))
             }
             Op::RecvMany { sock } => self.start(sock, Direction::Read, token, Work::Receive),
-            Op::Send { sock, chain, fin } => {
-                let transfer = Transfer::new(chain, fin);
+            Op::Send { sock, chain, end } => {
+                let transfer = Transfer::new(chain, end);
                 self.start(sock, Direction::Write, token, Work::Send(transfer))
             }
             Op::ReadFile { file, offset, buffer } => {

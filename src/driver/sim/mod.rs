@@ -52,8 +52,8 @@ use super::drain::ListenerDrain;
 use super::pool::Pool;
 use super::slot_map::{CAPACITY_MAX, Handle, SlotMap};
 use super::{
-    Chain, Completion, Driver, DriverStats, File, Job, Limits, Now, Op, OpId, Sock, Token, Waker,
-    job_thread,
+    Chain, Completion, Driver, DriverStats, File, Job, Limits, Now, Op, OpId, SendEnd, Sock, Token,
+    Waker, job_thread,
 };
 use clock::Clock;
 use network::{Net, SimConnection, SimListener};
@@ -145,7 +145,7 @@ enum OpPlace {
 enum SimWork {
     Accept { sock: Handle<Sock> },
     Receive { sock: Handle<Sock> },
-    Send { sock: Handle<Sock>, chain: Box<Chain>, fin: bool },
+    Send { sock: Handle<Sock>, chain: Box<Chain>, end: SendEnd },
     Read { file: Arc<File>, offset: u64, buffer: Vec<u8> },
     Open { root: Arc<File>, path: CString },
     Run { job: Option<Job> },
@@ -344,8 +344,8 @@ impl Driver for Sim {
                 (Some((listener, true)), SimWork::Accept { sock: listener.0 })
             }
             Op::RecvMany { sock } => (Some((sock, true)), SimWork::Receive { sock: sock.0 }),
-            Op::Send { sock, chain, fin } => {
-                (Some((sock, false)), SimWork::Send { sock: sock.0, chain, fin })
+            Op::Send { sock, chain, end } => {
+                (Some((sock, false)), SimWork::Send { sock: sock.0, chain, end })
             }
             Op::ReadFile { file, offset, buffer } => (None, SimWork::Read { file, offset, buffer }),
             Op::OpenFile { root, path } => (None, SimWork::Open { root, path }),

@@ -13,7 +13,8 @@ use crate::driver::drain::ListenerDrain;
 use crate::driver::op::cancelled;
 use crate::driver::slot_map::Handle;
 use crate::driver::{
-    ACCEPT_RETRY, ACCEPTS_PER_WAIT, Chain, File, Job, Outcome, RECEIVE_BYTES_MAX, Sock, Token,
+    ACCEPT_RETRY, ACCEPTS_PER_WAIT, Chain, File, Job, Outcome, RECEIVE_BYTES_MAX, SendEnd, Sock,
+    Token,
 };
 
 /// The most bytes of a chain that one attempt copies.
@@ -85,12 +86,12 @@ impl Sim {
                 let sock = *sock;
                 self.receive(network, op, sock, token, moved)
             }
-            SimWork::Send { sock, chain, fin } => {
-                let (sock, fin) = (*sock, *fin);
+            SimWork::Send { sock, chain, end: follows } => {
+                let (sock, follows) = (*sock, *follows);
                 let mut chain = mem::take(chain);
                 let end = self.send(network, op, sock, &mut chain, moved);
                 let connection = self.connection_of(sock);
-                if fin && matches!(end, StepEnd::Over(Ok(()))) {
+                if follows == SendEnd::HalfClose && matches!(end, StepEnd::Over(Ok(()))) {
                     network.end(connection);
                 }
                 self.give_back(op, chain);

@@ -22,7 +22,7 @@ fn exchange(seed: u64) -> String {
     sim.submit(Token(1), Op::RecvMany { sock });
     let mut chain = Box::new(Chain::new());
     chain.copy(&[8; BYTES]);
-    sim.submit(Token(2), Op::Send { sock, chain, fin: true });
+    sim.submit(Token(2), Op::Send { sock, chain, end: SendEnd::HalfClose });
     let mut text = String::new();
     while sim.in_flight() > 0 {
         let mut batch = Vec::new();

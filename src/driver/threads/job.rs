@@ -19,7 +19,7 @@ use crate::driver::file_copy::{FileCopy, read_piece};
 use crate::driver::name::FileOp;
 use crate::driver::slot_map::Handle;
 use crate::driver::transfer::{PIECE_BYTES, SLICES_MAX};
-use crate::driver::{File, Outcome, Sock, sys};
+use crate::driver::{File, Outcome, SendEnd, Sock, sys};
 
 /// The interval at which a blocked send checks whether it was given up (`SO_SNDTIMEO`).
 pub(super) const SEND_LOOKS: Duration = Duration::from_millis(100);
@@ -189,7 +189,12 @@ impl FileJob {
 impl ChainPiece {
     /// The next piece of a chain, at most `budget` bytes. Its memory is copied to `memory`, which
     /// is empty. Returns `None` if the chain is empty.
-    pub(super) fn cut(chain: &Chain, budget: u64, mut memory: Vec<u8>) -> Option<Self> {
+    pub(super) fn cut(
+        chain: &Chain,
+        end: SendEnd,
+        budget: u64,
+        mut memory: Vec<u8>,
+    ) -> Option<Self> {
         let budget = budget.min(PIECE_BYTES);
         let more = match chain.next() {
             NextPart::Nothing => return None,
@@ -197,7 +202,7 @@ impl ChainPiece {
                 let mut slices = [IoSlice::new(&[]); SLICES_MAX];
                 let count = chain.memory_within(&mut slices, budget as usize);
                 slices[..count].iter().for_each(|slice| memory.extend_from_slice(slice));
-                more
+                more || end.follows()
             }
             NextPart::File { .. } => false,
         };

@@ -214,8 +214,8 @@ impl Driver for Threads {
         match op {
             Op::AcceptMany { listener } => self.start_read(listener, token, true),
             Op::RecvMany { sock } => self.start_read(sock, token, false),
-            Op::Send { sock, chain, fin } => {
-                let send = SendOp { token, chain, fin, cancelled: false };
+            Op::Send { sock, chain, end } => {
+                let send = SendOp { token, chain, end, cancelled: false };
                 let sequence = self.open_socket(sock).write.op.start(send);
                 self.queue(OpName::Side(sock.0, Direction::Write, sequence))
             }
@@ -380,7 +380,8 @@ impl Threads {
     fn end_send(&mut self, handle: Handle<Sock>, result: io::Result<()>) {
         let socket = self.sockets.get_mut(handle).expect("the op is in flight on it");
         let send = socket.write.op.take().expect("the op is in flight");
-        if send.fin && result.is_ok() {
+        // Also before a close: if there is unread input, a close discards what is not sent.
+        if send.end.follows() && result.is_ok() {
             self.stats.system_calls += 1;
             // Fails if the peer is gone. The kernel has all bytes either way.
             let _ = sys::shutdown(socket.shared.as_fd(), Shutdown::Write);

@@ -11,10 +11,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::job::SharedSocket;
-use crate::driver::Token;
 use crate::driver::chain::Chain;
 use crate::driver::drain::ListenerDrain;
 use crate::driver::side::Side;
+use crate::driver::{SendEnd, Token};
 
 /// A socket.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ pub(super) struct ReadOp {
 pub(super) struct SendOp {
     pub(super) token: Token,
     pub(super) chain: Box<Chain>,
-    pub(super) fin: bool,
+    pub(super) end: SendEnd,
     /// The send ends when its thread answers.
     pub(super) cancelled: bool,
 }

@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 
 use super::thread_pool::IDLE_KEPT;
 use super::*;
-use crate::driver::{Chain, File, is_cancelled};
+use crate::driver::{Chain, File, SendEnd, is_cancelled};
 
 const WAIT_MAX: Duration = Duration::from_secs(10);
 const TOKEN: Token = Token(1);
@@ -129,7 +129,7 @@ fn without_a_free_thread_ops_fail_and_accepts_wait() {
     assert!(buffer.capacity() >= 100, "the buffer is returned");
     let mut chain = Box::new(Chain::new());
     chain.copy(b"x");
-    driver.submit(TOKEN, Op::Send { sock: second, chain, fin: false });
+    driver.submit(TOKEN, Op::Send { sock: second, chain, end: SendEnd::Open });
     assert!(matches!(run(&mut driver), Outcome::Sent(Err(_), _)));
     driver.submit(TOKEN, Op::AcceptMany { listener });
     let mut none = Vec::new();
@@ -192,7 +192,7 @@ fn no_thread_outlives_its_driver() {
         receive(&mut driver, *sock);
         let mut chain = Box::new(Chain::new());
         chain.share(&Rc::from(vec![7; 16 << 20]));
-        driver.submit(TOKEN, Op::Send { sock: *sock, chain, fin: false });
+        driver.submit(TOKEN, Op::Send { sock: *sock, chain, end: SendEnd::Open });
     }
     for _ in 0..5 {
         driver.wait(Some(Duration::from_millis(10)), &mut Vec::new()).unwrap();
@@ -311,7 +311,7 @@ fn a_cancelled_send_releases_its_file_and_its_place_in_the_stream() {
     let mut chain = Box::new(Chain::new());
     chain.copy(b"head");
     chain.file(&file, 0..64 << 20);
-    let op = driver.submit(TOKEN, Op::Send { sock, chain, fin: false });
+    let op = driver.submit(TOKEN, Op::Send { sock, chain, end: SendEnd::Open });
     let blocked = Instant::now() + Duration::from_millis(300);
     let mut all = Vec::new();
     while Instant::now() < blocked {
@@ -326,7 +326,7 @@ fn a_cancelled_send_releases_its_file_and_its_place_in_the_stream() {
     assert_eq!(Arc::strong_count(&file), 1);
     // The next send continues the stream.
     chain.copy(b"tail");
-    driver.submit(TOKEN, Op::Send { sock, chain, fin: true });
+    driver.submit(TOKEN, Op::Send { sock, chain, end: SendEnd::HalfClose });
     let reading = std::thread::spawn(move || {
         let mut got = Vec::new();
         peer.read_to_end(&mut got).unwrap();
@@ -345,7 +345,7 @@ fn cancel_a_send_that_blocks(driver: &mut Threads, listener: OwnedFd) {
     let Outcome::Accepted(Ok(sock)) = run(driver) else { panic!("no connection") };
     let mut chain = Box::new(Chain::new());
     chain.share(&Rc::from(vec![7; 64 << 20]));
-    let op = driver.submit(TOKEN, Op::Send { sock, chain, fin: false });
+    let op = driver.submit(TOKEN, Op::Send { sock, chain, end: SendEnd::Open });
     let blocked = Instant::now() + Duration::from_millis(300);
     while Instant::now() < blocked {
         driver.wait(Some(Duration::from_millis(50)), &mut Vec::new()).unwrap();
@@ -429,7 +429,7 @@ fn a_socket_made_non_blocking_through_a_duplicate_works_without_spinning() {
     receive(&mut driver, sock);
     let mut chain = Box::new(Chain::new());
     chain.share(&Rc::from(vec![7; BYTES]));
-    driver.submit(TOKEN, Op::Send { sock, chain, fin: true });
+    driver.submit(TOKEN, Op::Send { sock, chain, end: SendEnd::HalfClose });
     let blocked = Instant::now() + Duration::from_millis(300);
     let mut all = Vec::new();
     while Instant::now() < blocked {

@@ -307,7 +307,9 @@ impl Threads {
         }
         let Some(send) = socket.write.op.current(sequence) else { return };
         let memory = std::mem::take(&mut socket.memory);
-        let Some(piece) = ChainPiece::cut(&send.chain, self.limits.turn_bytes_max, memory) else {
+        let Some(piece) =
+            ChainPiece::cut(&send.chain, send.end, self.limits.turn_bytes_max, memory)
+        else {
             return self.end_send(handle, Ok(()));
         };
         match self.threads.acquire() {

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use super::*;
 use crate::driver::slot_map::Handle;
 use crate::driver::waker::EventFd;
-use crate::driver::{Chain, File, Job, Limits, Links};
+use crate::driver::{Chain, File, Job, Limits, Links, SendEnd};
 
 /// A driver without a kernel: each wait returns the completions and adds the statistics that the
 /// test has set.
@@ -148,10 +148,10 @@ fn every_op_has_its_line() {
         let sock = sock();
         traced.submit(Token(0), Op::AcceptMany { listener: sock });
         traced.submit(Token(1), Op::RecvMany { sock });
-        traced.submit(Token(1), Op::Send { sock, chain: chain(b"x"), fin: true });
+        traced.submit(Token(1), Op::Send { sock, chain: chain(b"x"), end: SendEnd::HalfClose });
         let mut mixed = chain(b"head");
         mixed.file(&folder, 0..100);
-        traced.submit(Token(2), Op::Send { sock, chain: mixed, fin: false });
+        traced.submit(Token(2), Op::Send { sock, chain: mixed, end: SendEnd::Open });
         let (file, buffer) = (Arc::clone(&folder), Vec::with_capacity(64));
         traced.submit(Token(3), Op::ReadFile { file, offset: 5, buffer });
         let path = CString::new("a\n\u{e4}").unwrap();
@@ -294,7 +294,7 @@ fn a_real_driver_works_the_same_when_it_is_traced() {
     let mut traced = tracer.trace(driver, "w7   ".into(), |token| format!("thing {}", token.0));
     let (socket, mut peer) = std::os::unix::net::UnixStream::pair().unwrap();
     let sock = traced.adopt(socket.into()).unwrap();
-    traced.submit(Token(1), Op::Send { sock, chain: chain(b"hello"), fin: false });
+    traced.submit(Token(1), Op::Send { sock, chain: chain(b"hello"), end: SendEnd::Open });
     let waker = traced.waker();
     std::thread::spawn(move || waker.wake()).join().unwrap();
     let (mut woken, mut sent) = (false, false);

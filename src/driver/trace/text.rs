@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::driver::{FileKind, Op, Outcome};
+use crate::driver::{FileKind, Op, Outcome, SendEnd};
 
 /// The name of an op.
 pub(super) fn op(op: &Op) -> &'static str {
@@ -36,10 +36,14 @@ pub(super) fn request(op: &Op) -> String {
     match op {
         Op::AcceptMany { .. } | Op::RecvMany { .. } => String::new(),
         Op::Run { .. } => "a job".to_owned(),
-        Op::Send { chain, fin, .. } => {
+        Op::Send { chain, end, .. } => {
             let file = if chain.has_file() { ", partly from a file" } else { "" };
-            let fin = if *fin { ", then half-close" } else { "" };
-            format!("{}{file}{fin}", bytes(chain.remaining()))
+            let end = match end {
+                SendEnd::Open => "",
+                SendEnd::HalfClose => ", then half-close",
+                SendEnd::Close => ", then close",
+            };
+            format!("{}{file}{end}", bytes(chain.remaining()))
         }
         Op::ReadFile { offset, buffer, .. } => {
             let room = (buffer.capacity() - buffer.len()) as u64;

@@ -188,7 +188,7 @@ impl Driver for Uring {
         match op {
             Op::AcceptMany { listener } => self.submit_stream(token, listener, StreamKind::Accept),
             Op::RecvMany { sock } => self.submit_stream(token, sock, StreamKind::Recv),
-            Op::Send { sock, chain, fin } => self.submit_send(token, sock, chain, fin),
+            Op::Send { sock, chain, end } => self.submit_send(token, sock, chain, end),
             Op::ReadFile { file, offset, buffer } => self.submit_read(token, file, offset, buffer),
             Op::OpenFile { root, path } => self.submit_open(token, root, path),
             Op::Run { job } => self.submit_run(token, job),

@@ -11,7 +11,7 @@ use io_uring::{opcode, squeue, types::Fd};
 
 use super::super::chain::Chain;
 use super::super::name::Sequence;
-use super::super::op::{OpId, Outcome, Sock, Token, cancelled};
+use super::super::op::{OpId, Outcome, SendEnd, Sock, Token, cancelled};
 use super::super::slot_map::Handle;
 use super::super::sys;
 use super::super::transfer::{AttemptEnd, SLICES_MAX, Transfer};
@@ -159,9 +159,9 @@ impl Uring {
         token: Token,
         sock: Sock,
         chain: Box<Chain>,
-        fin: bool,
+        end: SendEnd,
     ) -> OpId {
-        let transfer = Transfer::new(chain, fin);
+        let transfer = Transfer::new(chain, end);
         let inline = transfer.chain.is_empty() || transfer.chain.has_file();
         let send = RingSend { token, transfer, stage: SendStage::Runnable };
         let sequence = self.open_socket(sock).write.start(send);
@@ -182,14 +182,16 @@ impl Uring {
         let fd = Fd(socket.fd.as_raw_fd());
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let count = send.transfer.chain.memory_within(&mut slices, bytes_max);
+        let more = if send.transfer.end.follows() { libc::MSG_MORE } else { 0 };
+        let flags = SEND_FLAGS | more;
         let mut gather = None;
         let entry = if let [slice] = slices[..count] {
             let len = u32::try_from(slice.len()).unwrap_or(u32::MAX);
-            opcode::Send::new(fd, slice.as_ptr(), len).flags(SEND_FLAGS).build()
+            opcode::Send::new(fd, slice.as_ptr(), len).flags(flags).build()
         } else {
             let gather = gather.insert(Gather::new());
             gather.fill(&slices[..count]);
-            opcode::SendMsg::new(fd, &raw const gather.message).flags(SEND_FLAGS as u32).build()
+            opcode::SendMsg::new(fd, &raw const gather.message).flags(flags as u32).build()
         };
         send.stage = SendStage::Ring { gather, cancelled: false };
         // SAFETY: the chain's memory and the boxed message are outside of the record, at stable
@@ -267,7 +269,8 @@ impl Uring {
     pub(super) fn finish_send(&mut self, handle: Handle<Sock>, result: std::io::Result<()>) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         let Some(send) = socket.write.take() else { return };
-        if send.transfer.fin && result.is_ok() {
+        // A close ends the output itself.
+        if send.transfer.end == SendEnd::HalfClose && result.is_ok() {
             self.stats.system_calls += 1;
             // It fails only when the connection is gone, which the read side reports.
             let _ = sys::shutdown(socket.fd.as_fd(), Shutdown::Write);
