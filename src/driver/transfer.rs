@@ -112,16 +112,13 @@ impl Transfer {
                     sys::send(socket, &slices[..count], more || self.end.follows())
                 }
                 NextPart::File { file, range, .. } => {
-                    let paced_left = PACED_BYTES.saturating_sub(budget - left);
-                    if left > paced_left && range.end - range.start > paced_left {
-                        let paced = self.paced.get_or_insert_with(|| {
-                            stats.system_calls += 1;
-                            sys::is_paced(socket)
-                        });
-                        left = if *paced { paced_left } else { left };
-                        if left == 0 {
-                            return AttemptEnd::Spent;
-                        }
+                    let share = PACED_BYTES.saturating_sub(budget - left);
+                    let is_long = range.end - range.start > share;
+                    if left > share && is_long && is_paced(&mut self.paced, socket, stats) {
+                        left = share;
+                    }
+                    if left == 0 {
+                        return AttemptEnd::Spent;
                     }
                     let mut piece = range.start..range.end.min(range.start.saturating_add(left));
                     if !file.may_sendfile() {
@@ -164,6 +161,14 @@ impl Transfer {
             }
         }
     }
+}
+
+/// Whether TCP paces the connection; asks the kernel once for each send.
+fn is_paced(known: &mut Option<bool>, socket: BorrowedFd<'_>, stats: &mut DriverStats) -> bool {
+    *known.get_or_insert_with(|| {
+        stats.system_calls += 1;
+        sys::is_paced(socket)
+    })
 }
 
 impl Residency {
