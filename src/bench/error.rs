@@ -40,7 +40,7 @@ pub enum BenchError {
 pub enum FailedTrial {
     /// The server under test did not start.
     Start(io::Error),
-    /// The server under test runs on another driver, because of an option for the servers.
+    /// The server under test runs on another driver than the one that was requested.
     OtherDriver(String),
     /// The load on a server of ringd failed.
     Load(LoadError),
@@ -74,10 +74,9 @@ impl fmt::Display for FailedTrial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Start(error) => write!(f, "{error}; run `ringd doctor` for the cause"),
-            Self::OtherDriver(driver) => write!(
-                f,
-                "the server runs on {driver}; leave --driver out of the options after `--`"
-            ),
+            Self::OtherDriver(driver) => {
+                write!(f, "the server runs on {driver} instead; run `ringd doctor` for the cause")
+            }
             Self::Load(error) => error.fmt(f),
             Self::OtherServer(LoadError::Connect(address, error), _) => match error.kind() {
                 io::ErrorKind::ConnectionRefused => write!(

@@ -12,6 +12,9 @@ const BACKLOG_WANTED: u64 = 4096;
 /// Locked memory for the ring of one worker at full size, with a margin.
 const RING_BYTES: u64 = 128 * 1024;
 
+/// More connections at a time than most servers have.
+const CONNECTIONS_USUAL: u64 = 10_000;
+
 /// All checks of limits.
 pub(super) fn checks(system: &System) -> Vec<Check> {
     let workers = *system.cpus.as_ref().unwrap_or(&1) as u64;
@@ -40,7 +43,11 @@ fn descriptors(nofile: &Fact<(u64, u64)>, workers: u64) -> Check {
                      suffices for the default of {CONNECTIONS_DEFAULT} connections and the files \
                      that they keep open"
                 );
-                check.but(CheckStatus::Note, cause, more_descriptors())
+                let status = match left < CONNECTIONS_USUAL {
+                    true => CheckStatus::Shortcoming,
+                    false => CheckStatus::Note,
+                };
+                check.but(status, cause, more_descriptors())
             }
             _ => check,
         }

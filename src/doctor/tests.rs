@@ -323,7 +323,12 @@ fn limits_below_their_thresholds_are_reported() {
     type AlterSystem = fn(&mut System);
     let cases: [(&str, AlterSystem, CheckStatus, Option<&str>); 10] = [
         ("nofile", |s| s.nofile = Ok((1024, 120_000)), CheckStatus::Ok, None),
-        ("nofile", |s| s.nofile = Ok((1024, 4096)), CheckStatus::Note, Some("ulimit -n 262144")),
+        (
+            "nofile",
+            |s| s.nofile = Ok((1024, 4096)),
+            CheckStatus::Shortcoming,
+            Some("ulimit -n 262144"),
+        ),
         ("nofile", |s| s.nofile = Ok((64, 64)), CheckStatus::Fatal, Some("ulimit -n 262144")),
         ("memlock", |s| s.memlock = Ok((1 << 20, 0)), CheckStatus::Ok, None),
         // Enough for seven of the eight workers.

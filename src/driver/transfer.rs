@@ -23,8 +23,8 @@ use super::{DriverStats, SendEnd, sys};
 /// whole file is known to be in memory, one system call sends no more.
 pub(super) const PIECE_BYTES: u64 = 256 * 1024;
 
-/// The most bytes of a file that one attempt sends if TCP paces the connection: it sets a timer for
-/// the pause between two segments, unless enough time has passed in the turns of other connections.
+/// The most bytes that one attempt at a file sends if TCP paces the connection. TCP sets a timer
+/// for the pause between two segments, unless the pause is over when the next turn comes.
 const PACED_BYTES: u64 = 256 * 1024;
 
 /// The most memory parts that one system call, or one SENDMSG of a ring, sends: as many as a full

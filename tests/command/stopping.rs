@@ -16,11 +16,16 @@ const STOP: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
 
 /// A server with a large file, and a client that has requested it.
 pub(crate) fn busy_server(driver: &str) -> (tempfile::TempDir, Server, TcpStream) {
+    busy_server_with(driver, "60s")
+}
+
+/// The same, with a timeout of drains.
+fn busy_server_with(driver: &str, timeout: &str) -> (tempfile::TempDir, Server, TcpStream) {
     let site = site();
     let large = std::fs::File::create(site.path().join("large")).unwrap();
     large.set_len(LARGE_BYTES).unwrap();
     let root = site.path().to_str().unwrap();
-    let mut command = with(&[root, "--driver", driver, "--drain-timeout", "60s"]);
+    let mut command = with(&[root, "--driver", driver, "--drain-timeout", timeout]);
     let server = Server::start(&mut command);
     let mut client = ask(server.address(), "/large");
     let mut status = [0; 15];
@@ -86,14 +91,8 @@ fn an_idle_client_does_not_keep_the_server() {
 
 #[test]
 fn the_drain_timeout_ends_a_stuck_client() {
-    let site = site();
-    std::fs::File::create(site.path().join("large")).unwrap().set_len(LARGE_BYTES).unwrap();
     for driver in drivers() {
-        let root = site.path().to_str().unwrap();
-        let mut command = with(&[root, "--driver", driver, "--drain-timeout", "500ms"]);
-        let server = Server::start(&mut command);
-        let mut stuck = ask(server.address(), "/large");
-        stuck.read_exact(&mut [0; 15]).unwrap();
+        let (_site, server, _stuck) = busy_server_with(driver, "500ms");
         server.signal(libc::SIGTERM);
         let end = server.end();
         assert_eq!(end.code, Some(0), "{driver}: {end:?}");
@@ -106,15 +105,9 @@ fn the_drain_timeout_ends_a_stuck_client() {
 /// A download and half a request are cut off. A client that has requested nothing loses nothing.
 #[test]
 fn only_connections_with_a_request_in_progress_are_cut_off() {
-    let site = site();
-    std::fs::File::create(site.path().join("large")).unwrap().set_len(LARGE_BYTES).unwrap();
     for driver in drivers() {
-        let root = site.path().to_str().unwrap();
-        let mut command = with(&[root, "--driver", driver, "--drain-timeout", "0s"]);
-        let server = Server::start(&mut command);
+        let (_site, server, _download) = busy_server_with(driver, "0s");
         let _idle = TcpStream::connect(server.address()).unwrap();
-        let mut download = ask(server.address(), "/large");
-        download.read_exact(&mut [0; 15]).unwrap();
         // The first answer shows that the bytes of the same write have arrived.
         let mut half = TcpStream::connect(server.address()).unwrap();
         half.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\nGET / HT").unwrap();
