@@ -157,6 +157,11 @@ impl Chain {
         self.parts[self.part..].iter().any(|part| matches!(part, ChainPart::File { .. }))
     }
 
+    /// Whether its last bytes are those of a file.
+    pub(super) fn ends_with_file(&self) -> bool {
+        matches!(self.parts.last(), Some(ChainPart::File { .. }))
+    }
+
     /// Drops all content, so the chain can be reused.
     pub fn clear(&mut self) {
         self.parts.clear();

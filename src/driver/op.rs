@@ -55,10 +55,21 @@ pub enum SendEnd {
 }
 
 impl SendEnd {
-    /// Whether the last segment can wait for the end of output, which follows at once: then the
-    /// peer gets one packet instead of two (`MSG_MORE` of `send(2)`).
+    /// Whether the last segment of memory can wait for the end of output, which follows within this
+    /// turn or the next: then the peer gets one packet instead of two (`MSG_MORE` of `send(2)`).
     pub(super) fn follows(self) -> bool {
         self != Self::Open
+    }
+
+    /// Whether a driver that closes without a `shutdown(2)` needs one after this chain. Before a
+    /// close, it is for the bytes that were held back: a close that finds unread input discards
+    /// them.
+    pub(super) fn needs_shutdown(self, chain: &Chain) -> bool {
+        match self {
+            Self::Open => false,
+            Self::HalfClose => true,
+            Self::Close => !chain.ends_with_file(),
+        }
     }
 }
 

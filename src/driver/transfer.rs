@@ -1,7 +1,8 @@
 //! One non-blocking attempt at sending a chain: the part of a send that reactor and proactor share.
 //!
 //! Memory is sent with `send(2)` or `sendmsg(2)`, a file with `sendfile(2)`. Memory before a file
-//! is sent with `MSG_MORE`, so a head and the first bytes of its file share a segment. Before it
+//! is sent with `MSG_MORE`, so a head and the first bytes of its file share a segment, and so is
+//! memory before the end of output. Before it
 //! sends a piece of a file, the attempt checks the page cache, because a disk must not block the
 //! loop.
 //!
@@ -99,7 +100,7 @@ impl Transfer {
         now: Instant,
         stats: &mut DriverStats,
     ) -> AttemptEnd {
-        let mut left = budget;
+        let (mut budget, mut left) = (budget, budget);
         loop {
             let sent = match self.chain.next() {
                 NextPart::Nothing => return AttemptEnd::Done,
@@ -115,7 +116,7 @@ impl Transfer {
                     let share = PACED_BYTES.saturating_sub(budget - left);
                     let is_long = range.end - range.start > share;
                     if left > share && is_long && is_paced(&mut self.paced, socket, stats) {
-                        left = share;
+                        (budget, left) = (budget - (left - share), share);
                     }
                     if left == 0 {
                         return AttemptEnd::Spent;
@@ -273,6 +274,21 @@ mod tests {
         now: Instant,
     ) -> Option<u64> {
         Residency::of(known, file, now).sendable(piece, now, &mut DriverStats::default())
+    }
+
+    /// Several calls may be one attempt: a piece of a file that is read is smaller.
+    #[test]
+    fn a_paced_connection_sends_its_share_in_several_calls() {
+        let file = pieces(4);
+        assert!(file.refuses_sendfile(&io::Error::from_raw_os_error(libc::EINVAL)));
+        let (ours, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (mut chain, now) = (Box::new(Chain::new()), Instant::now());
+        chain.file(&file, 0..4 * PIECE_BYTES);
+        let mut transfer = Transfer::new(chain, SendEnd::Open);
+        transfer.paced = Some(true);
+        let end = transfer.attempt(ours.as_fd(), 1 << 20, now, &mut DriverStats::default());
+        let sent = transfer.chain.sent();
+        assert!(matches!(end, AttemptEnd::Blocked) || sent == PACED_BYTES, "{end:?} after {sent}");
     }
 
     #[test]

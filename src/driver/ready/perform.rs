@@ -233,8 +233,7 @@ impl<P: Poller> Ready<P> {
         let budget = self.limits.turn_bytes_max;
         match transfer.attempt(socket, budget, now, &mut self.stats) {
             AttemptEnd::Done => {
-                // Also before a close: if there is unread input, a close discards what is not sent.
-                if transfer.end.follows() {
+                if transfer.end.needs_shutdown(&transfer.chain) {
                     self.stats.system_calls += 1;
                     // Fails if the peer is gone. The kernel has all bytes either way.
                     let _ = sys::shutdown(socket, Shutdown::Write);

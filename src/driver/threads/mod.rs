@@ -380,8 +380,7 @@ impl Threads {
     fn end_send(&mut self, handle: Handle<Sock>, result: io::Result<()>) {
         let socket = self.sockets.get_mut(handle).expect("the op is in flight on it");
         let send = socket.write.op.take().expect("the op is in flight");
-        // Also before a close: if there is unread input, a close discards what is not sent.
-        if send.end.follows() && result.is_ok() {
+        if send.end.needs_shutdown(&send.chain) && result.is_ok() {
             self.stats.system_calls += 1;
             // Fails if the peer is gone. The kernel has all bytes either way.
             let _ = sys::shutdown(socket.shared.as_fd(), Shutdown::Write);
