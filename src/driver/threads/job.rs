@@ -116,8 +116,8 @@ pub(super) struct PieceSent {
 #[derive(Debug)]
 pub(super) struct ChainPiece {
     memory: Vec<u8>,
-    /// More bytes or the end of output follow at once, so the kernel may hold back a partial segment
-    /// (`MSG_MORE`).
+    /// More bytes or the end of output follow at once, so the kernel may hold back a partial
+    /// segment (`MSG_MORE`).
     more: bool,
     file: Option<(Arc<File>, Range<u64>)>,
 }
