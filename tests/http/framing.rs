@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use ringd::driver::DriverKind;
 
+use crate::support::client::Client;
 use crate::support::fixture::Fixture;
 use crate::support::root::content;
 
@@ -113,6 +114,35 @@ pub(crate) fn an_error_arrives_while_the_client_still_sends(kind: DriverKind) {
         client.half_close();
         let response = client.read_response();
         assert_eq!((response.status, response.says_close()), (status, true), "{request:?}");
+        client.expect_close();
+    }
+    fixture.finish();
+}
+
+/// Some clients append a line end to a request. If the connection were closed by then, the kernel
+/// would answer with a reset, which discards what the client has no room for yet.
+pub(crate) fn input_behind_the_last_request_does_not_cut_its_answer(kind: DriverKind) {
+    let fixture = Fixture::start(kind);
+    let length = 60_000;
+    std::fs::write(fixture.path("wide.bin"), content(length)).unwrap();
+    let close = "Connection: close\r\n\r\n";
+    for request in [
+        format!("GET /wide.bin HTTP/1.1\r\nHost: h\r\n{close}"),
+        "GET /wide.bin HTTP/1.0\r\n\r\n".to_owned(),
+        format!("GET /wide.bin HTTP/1.1\r\nHost: h\r\n\r\nHEAD / HTTP/1.1\r\nHost: h\r\n{close}"),
+    ] {
+        let mut client = Client::connect_narrow(fixture.address());
+        client.send(&request);
+        let response = client.read_head();
+        assert_eq!(response.field("content-length"), Some("60000"), "{request:?}");
+        // Enough for the server to send the rest and to close.
+        std::thread::sleep(Duration::from_millis(20));
+        client.send("\r\n");
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(client.read_exact(length), content(length), "{request:?}");
+        if request.contains("HEAD") {
+            assert!(client.read_head().says_close());
+        }
         client.expect_close();
     }
     fixture.finish();

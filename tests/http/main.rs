@@ -43,7 +43,8 @@ macro_rules! every_driver {
                 basics: files_arrive_byte_for_byte, head_has_the_fields_of_get_and_no_body,
                     a_page_has_every_field, a_common_client_is_served, the_date_is_current,
                     types_follow_names, many_connections_are_served;
-                framing: bodies_are_discarded, a_long_body_ends_the_connection,
+                framing: input_behind_the_last_request_does_not_cut_its_answer,
+                    bodies_are_discarded, a_long_body_ends_the_connection,
                     what_is_no_trailer_ends_the_connection,
                     an_error_arrives_while_the_client_still_sends,
                     a_client_that_waits_for_100_gets_the_answer_instead,

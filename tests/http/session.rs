@@ -241,6 +241,26 @@ fn the_last_answer_of_a_drain_lingers() {
     assert!(matches!(said.step, Step::Finish { linger: true }), "{:?}", said.step);
 }
 
+/// Unlike one segment, several may be cut off by a reset before they have arrived.
+#[test]
+fn an_answer_of_several_segments_lingers() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut harness = harness(&directory);
+    let request = "GET /a.txt HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    let mut now = Now::read();
+    for (length, lingers) in [(5, false), (1000, false), (1460, true), (100_000, true)] {
+        fs::write(directory.path().join("a.txt"), vec![b'x'; length]).unwrap();
+        now.instant += Duration::from_secs(5);
+        // Caches the file.
+        let other = harness.begin();
+        answer(&mut harness, other, now, A);
+        let session = harness.begin();
+        let said = harness.advance(session, now, request.as_bytes(), false);
+        let as_it_should = matches!(said.step, Step::Finish { linger } if linger == lingers);
+        assert!(as_it_should, "{length} bytes: {:?}", said.step);
+    }
+}
+
 /// If a client closes, its question is dropped, unless other sessions wait for the reply too. In
 /// either case the reply reaches no closed session.
 #[test]

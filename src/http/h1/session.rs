@@ -34,6 +34,9 @@ mod tests;
 /// After this many more bytes, an incomplete head is parsed again even if no line has ended.
 const PARSE_AFTER: usize = 1024;
 
+/// The most bytes that fit into one segment of a connection over Ethernet.
+const SEGMENT_BYTES: u64 = 1460;
+
 /// The id of the lookup that the session waits for. There is one at a time.
 const LOOKUP: AskId = AskId(0);
 
@@ -58,7 +61,8 @@ enum HttpState {
     Head,
     /// A lookup for the request at the front of the inbox is running.
     Lookup(PendingLookup),
-    Discard(Discard, Framing),
+    /// The body of a request that has a response. The connection persists.
+    Discard(Discard),
     Over {
         linger: bool,
     },
@@ -97,7 +101,7 @@ impl Session for Http {
                     self.state = HttpState::Lookup(pending);
                     Break(Step::Wait)
                 }
-                HttpState::Discard(discard, framing) => self.discard(inbox, discard, framing),
+                HttpState::Discard(discard) => self.discard(inbox, discard),
                 HttpState::Over { linger } => {
                     let linger = linger || !inbox.bytes().is_empty();
                     inbox.take(inbox.bytes().len());
@@ -173,7 +177,7 @@ impl Http {
         };
         debug_assert!(0 < used && used <= bytes.len(), "the head is a part of the inbox");
         (self.seen, self.begun) = (0, false);
-        self.answered = true;
+        let is_first = !std::mem::replace(&mut self.answered, true);
         let framing = Framing::of(&head, self.draining, limits.body_bytes_max);
         let (now, waiter) = (cx.now, cx.waiter(LOOKUP));
         let resolved_names = self.resolved_names.as_deref();
@@ -184,7 +188,8 @@ impl Http {
                 response::write(out, cx.shared.common.at(now.system), framing, &answer);
                 inbox.take(used);
                 self.resolved_names = None;
-                self.after(framing, head.body, limits.body_bytes_max);
+                let linger = self.must_linger(out, is_first);
+                self.after(framing, head.body, limits.body_bytes_max, linger);
                 Continue(())
             }
             Err(pending) => {
@@ -217,46 +222,43 @@ impl Http {
             || memchr::memchr(b'\n', &bytes[seen..]).is_some()
     }
 
-    /// Goes on after a response: with the body of its request, if there is one.
-    fn after(&mut self, framing: Framing, body: RequestBody, body_bytes_max: u64) {
-        let discard = Discard::new(body, body_bytes_max);
-        match discard {
-            None => self.after_body(framing),
-            Some(_) if !framing.keep_alive => self.state = HttpState::Over { linger: true },
-            Some(discard) => self.state = HttpState::Discard(discard, framing),
-        }
+    /// Whether a connection that ends after this output lingers, although its input has ended with
+    /// the request. If anything else arrives after the close, such as the line end that some
+    /// clients append to a body, the kernel answers with a reset, which destroys what has not
+    /// arrived yet (RFC 9112 section 9.6). Only an answer that is sent as one segment, together
+    /// with the end of the connection, cannot be overtaken: lingering would make a short connection
+    /// a tenth dearer and gain nothing.
+    fn must_linger(&self, out: &Chain, is_first: bool) -> bool {
+        // If the server ends the connection, the client may already be sending a request.
+        self.draining || !is_first || out.remaining() > SEGMENT_BYTES
     }
 
-    /// Goes on after the body of a request that has a response.
-    fn after_body(&mut self, framing: Framing) {
-        self.state = if framing.keep_alive {
-            HttpState::Head
-        } else {
-            // If the server ends the connection, the client may already be sending a request.
-            HttpState::Over { linger: self.draining }
+    /// Goes on after a response: with the body of its request, if there is one.
+    fn after(&mut self, framing: Framing, body: RequestBody, body_bytes_max: u64, linger: bool) {
+        let discard = Discard::new(body, body_bytes_max);
+        self.state = match discard {
+            None if framing.keep_alive => HttpState::Head,
+            None => HttpState::Over { linger },
+            Some(_) if !framing.keep_alive => HttpState::Over { linger: true },
+            Some(discard) => HttpState::Discard(discard),
         };
     }
 
     /// Discards the body of a request that has a response.
-    fn discard(
-        &mut self,
-        inbox: &mut Inbox<'_>,
-        mut discard: Discard,
-        framing: Framing,
-    ) -> ControlFlow<Step> {
+    fn discard(&mut self, inbox: &mut Inbox<'_>, mut discard: Discard) -> ControlFlow<Step> {
         match discard.feed(inbox.bytes()) {
             Ok(progress) => {
                 let is_all = progress.used == inbox.bytes().len();
                 debug_assert!(progress.done || is_all, "a body that goes on uses all input");
                 inbox.take(progress.used);
                 if progress.done {
-                    self.after_body(framing);
+                    self.state = HttpState::Head;
                     return Continue(());
                 }
                 if inbox.ended() {
                     return Break(self.finish(false));
                 }
-                self.state = HttpState::Discard(discard, framing);
+                self.state = HttpState::Discard(discard);
                 Break(Step::Receive(ReceiveTimeout::Body))
             }
             // The response is written already, so the error can only close the connection.
