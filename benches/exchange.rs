@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringd::driver::{Chain, File, Links};
-use ringd::http::SiteSettings;
+use ringd::http::HttpSettings;
 use ringd::http::h1::harness::Harness;
 use ringd::http::h1::head::{self, FIELDS_MAX};
 use ringd::http::semantics::field::Field;
@@ -142,11 +142,11 @@ fn exchanges(criterion: &mut Criterion) {
 }
 
 /// A site with the pages of this repository, which stay in the cache during the whole run.
-fn settings() -> SiteSettings {
+fn settings() -> HttpSettings {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("html");
     let root = Arc::new(File::open_root(&root, Links::Beneath).expect("the pages are there"));
     let revalidate_after = Duration::from_secs(3600);
-    SiteSettings { revalidate_after, ..SiteSettings::new(root) }
+    HttpSettings { revalidate_after, ..HttpSettings::of_root(root) }
 }
 
 criterion_group! {

@@ -2,15 +2,15 @@
 //!
 //! ```no_run
 //! use ringd::driver::{DriverSelection, File, Links};
-//! use ringd::http::SiteSettings;
+//! use ringd::http::{HttpSettings, SiteSettings};
 //! use ringd::serve;
 //! use ringd::server::ServerSettings;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let root = File::open_root("html".as_ref(), Links::Beneath)?;
-//! let site = SiteSettings::new(root.into());
+//! let sites = HttpSettings::new(SiteSettings::new(root.into()));
 //! let driver = DriverSelection::make(None)?;
-//! let server = serve::http(&ServerSettings::default(), site, driver)?.server;
+//! let server = serve::http(&ServerSettings::default(), sites, driver)?.server;
 //! println!("serving at {:?}", server.addresses());
 //! server.join()?;
 //! # Ok(())

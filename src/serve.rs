@@ -5,7 +5,7 @@
 //! use std::net::TcpStream;
 //!
 //! use ringd::driver::{DriverSelection, File, Links};
-//! use ringd::http::SiteSettings;
+//! use ringd::http::{HttpSettings, SiteSettings};
 //! use ringd::serve;
 //! use ringd::server::ServerSettings;
 //!
@@ -15,7 +15,8 @@
 //! let settings = ServerSettings { listen: vec!["127.0.0.1:0".parse()?], ..Default::default() };
 //! // The best driver that works on this machine.
 //! let driver = DriverSelection::make(None)?;
-//! let server = serve::http(&settings, SiteSettings::new(root.into()), driver)?.server;
+//! let sites = HttpSettings::new(SiteSettings::new(root.into()));
+//! let server = serve::http(&settings, sites, driver)?.server;
 //!
 //! let mut client = TcpStream::connect(server.addresses()[0])?;
 //! client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
@@ -35,8 +36,8 @@ use std::sync::Arc;
 
 use crate::driver::DriverSelection;
 use crate::echo::Echo;
-use crate::http::site::{CacheStats, PublishedCacheStats};
-use crate::http::{Http, SiteSettings, Sites};
+use crate::http::site::{CacheStats, PublishedCacheStats, SitesMessage};
+use crate::http::{Http, HttpSettings, Sites};
 use crate::server::{self, INBOX_MAX, Server, ServerSettings, StartError};
 
 /// A running file server. Dropping this value does not stop the server; [`Server::stop`] does.
@@ -69,13 +70,13 @@ impl CacheMonitor {
 /// As for [`server::start`], and when a setting of the site is out of range.
 pub fn http(
     settings: &ServerSettings,
-    site: SiteSettings,
+    http: HttpSettings,
     selection: DriverSelection,
 ) -> Result<HttpServer, StartError> {
-    if site.lookups_max == 0 {
-        return Err(StartError::Settings("a site has at least one lookup at a time"));
+    if http.lookups_max == 0 {
+        return Err(StartError::Settings("a server has at least one lookup at a time"));
     }
-    if site.limits.head_bytes_max > INBOX_MAX {
+    if http.limits.head_bytes_max > INBOX_MAX {
         return Err(StartError::Settings("a request head has at most 32 KiB"));
     }
     let workers: Vec<Arc<PublishedCacheStats>> =
@@ -84,8 +85,8 @@ pub fn http(
     let published = caches.workers.clone();
     let server = server::start_inlined::<Http>(settings, selection, move |seat| {
         let published = Arc::clone(&published[seat.number]);
-        let post = Box::new(move |reports| seat.postbox.post(reports));
-        Sites::watching(site.clone(), post).publishing(published)
+        let post = SitesMessage::reports(move |message| seat.postbox.post(message));
+        Sites::watching(http.clone(), Box::new(post)).publishing(published)
     })?;
     Ok(HttpServer { server, caches })
 }

@@ -19,7 +19,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::driver::DriverSelection;
-use crate::http::SiteSettings;
+use crate::http::HttpSettings;
 use crate::serve::{self, HttpServer};
 use crate::server::ServerSettings;
 
@@ -120,10 +120,10 @@ fn read_line<T: for<'de> Deserialize<'de>>(output: &mut impl BufRead) -> io::Res
 /// When the server does not start, fails, or cannot use its standard streams.
 pub fn serve(
     settings: &ServerSettings,
-    site: SiteSettings,
+    http: HttpSettings,
     selection: DriverSelection,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let HttpServer { server, .. } = serve::http(settings, site, selection)?;
+    let HttpServer { server, .. } = serve::http(settings, http, selection)?;
     let mut output = io::stdout().lock();
     let mut write_line = |line: String| writeln!(output, "{line}").and_then(|()| output.flush());
     let address = *server.addresses().first().ok_or("the server has no address")?;

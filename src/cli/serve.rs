@@ -108,8 +108,8 @@ pub struct ServeArgs {
 pub struct ServePlan {
     /// The settings of the server.
     pub server: server::ServerSettings,
-    /// The settings of the site.
-    pub http: http::SiteSettings,
+    /// The settings of the sites.
+    pub http: http::HttpSettings,
     /// The driver.
     pub selection: DriverSelection,
     /// The root for the start line: its absolute path, and the target of a link in it.
@@ -135,12 +135,15 @@ impl ServePlan {
         notes.extend_from_slice(&selection.notes);
         let cache_entries = descriptors.cache_entries(args.cache_entries, selection.kind);
         let files = descriptors.files_min(cache_entries);
+        let site = http::SiteSettings {
+            root_path: Some(root_path(&args.root)?),
+            content,
+            ..http::SiteSettings::new(root)
+        };
         let shares = shares(descriptors, &args.server, selection.kind, files)?;
         Ok(Self {
             server: args.server.settings(shares.connections, args.header_timeout)?,
-            http: http::SiteSettings {
-                root_path: Some(root_path(&args.root)?),
-                content,
+            http: http::HttpSettings {
                 memory_file_max: args.memory_file_max,
                 cache_entries: cache_entries as usize,
                 files_max: shares.files as usize,
@@ -149,7 +152,7 @@ impl ServePlan {
                 revalidate_after: args.revalidate,
                 watch: !args.no_watch,
                 lookups_max: (descriptors.opening() as u32 / http::site::OPENS_MAX as u32).max(1),
-                ..http::SiteSettings::new(root)
+                ..http::HttpSettings::new(site)
             },
             selection,
             root: display_root(&args.root),

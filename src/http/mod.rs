@@ -19,4 +19,4 @@ pub mod site;
 
 pub use h1::Http;
 pub use semantics::status::Status;
-pub use site::{Content, RootPath, SiteSettings, Sites};
+pub use site::{Content, HttpSettings, RootDirectory, RootPath, SiteSettings, SiteTable, Sites};

@@ -6,6 +6,7 @@ use std::thread;
 
 use fastrand::Rng;
 use ringd::driver::DriverKind;
+use ringd::http::HttpSettings;
 use ringd::http::h1::harness::{self, Harness};
 use ringd::session::Now;
 
@@ -44,7 +45,7 @@ fn send_the_same_streams_to_all(options: &[&str]) {
     let root = root::settled();
     let fixtures: Vec<_> =
         kinds.iter().map(|kind| Fixture::start_as(*kind, root, options)).collect();
-    let mut harness = Harness::new(site(root, options));
+    let mut harness = Harness::new(HttpSettings::new(site(root, options)));
     let mut random = Rng::with_seed(41);
     for number in 0..STREAMS {
         let mut stream = streams::stream(&mut random, 12);

@@ -11,7 +11,7 @@ use ringd::http::h1::harness::{self, Harness};
 use ringd::http::h1::{body, head};
 use ringd::http::semantics::{condition, date, negotiate, range};
 use ringd::http::site::{listing, target};
-use ringd::http::{Content, SiteSettings};
+use ringd::http::{Content, HttpSettings};
 use ringd::session::Now;
 
 use crate::support::sample::root;
@@ -230,7 +230,7 @@ fn conversations_in_many_pieces() {
             spa: random.bool().then(|| b"index.html".into()),
             ..Content::default()
         };
-        let settings = SiteSettings { content, ..SiteSettings::new(Arc::clone(&root)) };
+        let settings = HttpSettings::of_root(Arc::clone(&root)).with_content(content);
         let mut harness = Harness::new(settings);
         let whole = harness::converse(&mut harness, now, [&stream[..]]);
         let pieces = harness::converse(&mut harness, now, streams::split(&mut random, &stream));

@@ -192,7 +192,7 @@ impl Releases {
         let path = CString::new(current.as_os_str().as_bytes()).unwrap();
         Fixture::start_over(kind, &current, |setup: &mut Setup| {
             setup.content(&current, &["--listing"]);
-            setup.http.root_path = Some(RootPath { base, path });
+            setup.site.root_path = Some(RootPath { base, path });
             setup.http.revalidate_after = Duration::from_millis(20);
         })
     }

@@ -460,7 +460,7 @@ pub(crate) fn listings_are_off_by_default(kind: DriverKind) {
 /// A listing shows the current entries, with a new tag whenever they have changed.
 pub(crate) fn a_listing_follows_its_directory(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
-        setup.http.content.listing = true;
+        setup.site.content.listing = true;
         setup.http.revalidate_after = Duration::from_millis(20);
     });
     let mut client = fixture.connect();

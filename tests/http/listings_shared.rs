@@ -19,7 +19,7 @@ const ENTRIES: u32 = 2000;
 /// client gets its listing before most of them.
 pub(crate) fn other_clients_wait_for_one_listing_of_each(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
-        setup.http.content.listing = true;
+        setup.site.content.listing = true;
         // Nothing is kept, so that each listing takes long.
         setup.http.revalidate_after = Duration::ZERO;
     });
@@ -48,7 +48,7 @@ pub(crate) fn other_clients_wait_for_one_listing_of_each(kind: DriverKind) {
 /// A reading has its directory open. It ends with its time, although the worker has nothing to do.
 pub(crate) fn a_directory_is_closed_though_nobody_asks(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
-        setup.http.content.listing = true;
+        setup.site.content.listing = true;
         setup.http.revalidate_after = Duration::from_secs(2);
         setup.http.watch = false;
     });

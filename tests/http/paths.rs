@@ -82,7 +82,7 @@ pub(crate) fn a_location_never_names_another_host(kind: DriverKind) {
 /// begins with a slash would lead out of it.
 pub(crate) fn a_location_survives_a_prefix(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
-        setup.http.content.clean_urls = true;
+        setup.site.content.clean_urls = true;
     });
     fs::create_dir_all(fixture.path("a:b/\u{fc}")).unwrap();
     fs::write(fixture.path("dir/page.html"), "page").unwrap();

@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use ringd::ask::{Ask, AskId};
 use ringd::driver::{File, Links};
 use ringd::http::h1::harness::{Harness, perform};
-use ringd::http::{Content, SiteSettings};
+use ringd::http::{Content, HttpSettings};
 use ringd::session::{Now, ReceiveTimeout, Step};
 
 /// Sessions of a site with two files, and room for one name in its cache.
@@ -18,7 +18,10 @@ fn harness(directory: &tempfile::TempDir) -> Harness {
     let root = Arc::new(File::open_root(directory.path(), Links::Beneath).unwrap());
     // Precompressed files are not looked up, so one open decides the result.
     let content = Content { precompressed: false, ..Content::default() };
-    Harness::new(SiteSettings { cache_entries: 1, content, ..SiteSettings::new(root) })
+    Harness::new(HttpSettings {
+        cache_entries: 1,
+        ..HttpSettings::of_root(root).with_content(content)
+    })
 }
 
 /// Lets a session answer a request completely.
@@ -107,7 +110,7 @@ fn a_clock_out_of_range_only_costs_the_dates() {
     ] {
         let content = Content { listing: true, ..Content::default() };
         let root = Arc::new(File::open_root(directory.path(), Links::Beneath).unwrap());
-        let mut harness = Harness::new(SiteSettings { content, ..SiteSettings::new(root) });
+        let mut harness = Harness::new(HttpSettings::of_root(root).with_content(content));
         let mut now = Now { system, ..Now::read() };
         let session = harness.begin();
         for (target, fields, status) in [
@@ -139,7 +142,7 @@ fn no_response_has_a_field_twice() {
     }
     let root = Arc::new(File::open_root(directory.path(), Links::Beneath).unwrap());
     let content = Content { listing: true, ..Content::default() };
-    let mut harness = Harness::new(SiteSettings { content, ..SiteSettings::new(root) });
+    let mut harness = Harness::new(HttpSettings::of_root(root).with_content(content));
     let mut now = Now::read();
     now.system += Duration::from_secs(10);
     let mut statuses = std::collections::BTreeSet::new();
@@ -183,7 +186,7 @@ fn a_directory_is_not_read_for_head() {
     fs::write(directory.path().join("a.txt"), "a.txt").unwrap();
     let root = Arc::new(File::open_root(directory.path(), Links::Beneath).unwrap());
     let content = Content { listing: true, ..Content::default() };
-    let mut harness = Harness::new(SiteSettings { content, ..SiteSettings::new(root) });
+    let mut harness = Harness::new(HttpSettings::of_root(root).with_content(content));
     let now = Now::read();
     for (method, fields, reads) in
         [("HEAD", "", false), ("HEAD", "If-None-Match: \"x\"\r\n", true), ("GET", "", true)]
@@ -212,7 +215,7 @@ fn results_may_be_valid_forever() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("a.txt"), "a.txt").unwrap();
     let root = Arc::new(File::open_root(directory.path(), Links::Beneath).unwrap());
-    let settings = SiteSettings { revalidate_after: Duration::MAX, ..SiteSettings::new(root) };
+    let settings = HttpSettings { revalidate_after: Duration::MAX, ..HttpSettings::of_root(root) };
     let mut harness = Harness::new(settings);
     let mut now = Now::read();
     let session = harness.begin();

@@ -20,8 +20,8 @@ fn start(kind: DriverKind) -> Option<Fixture> {
     let fixture = Fixture::start_with(kind, |setup| {
         setup.http.revalidate_after = HOUR;
         setup.http.watch = true;
-        setup.http.content.clean_urls = true;
-        setup.http.content.listing = true;
+        setup.site.content.clean_urls = true;
+        setup.site.content.listing = true;
     });
     // The second request revalidates what was loaded before the watch began.
     for _ in 0..2 {

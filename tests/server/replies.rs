@@ -10,17 +10,17 @@ use ringd::ask::{Ask, Reply};
 use ringd::driver::chain::read_all;
 use ringd::driver::{Chain, File, Links};
 use ringd::http::h1::harness::{Harness, perform};
-use ringd::http::{Content, Http, SiteSettings, Sites};
+use ringd::http::{Content, Http, HttpSettings, Sites};
 use ringd::service::SessionId;
 use ringd::session::{ConnectionInfo, Context, Inbox, Now, Session, Step};
 
 /// The settings of a site whose cache holds one name, for a second.
-fn settings() -> SiteSettings {
+fn settings() -> HttpSettings {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("html");
     let root = Arc::new(File::open_root(&root, Links::Beneath).unwrap());
     // No content in memory, so a page needs no read.
-    let settings = SiteSettings::new(root);
-    SiteSettings { cache_entries: 1, memory_file_max: 0, content: alone(), ..settings }
+    let settings = HttpSettings::of_root(root);
+    HttpSettings { cache_entries: 1, memory_file_max: 0, ..settings.with_content(alone()) }
 }
 
 /// Without precompressed files, so one open decides the outcome of a name.
@@ -80,9 +80,9 @@ fn a_delayed_answer_does_not_restore_an_old_file() {
     let root = tempfile::tempdir().unwrap();
     std::fs::write(root.path().join("page.txt"), "old").unwrap();
     let settings =
-        SiteSettings::new(Arc::new(File::open_root(root.path(), Links::Beneath).unwrap()));
+        HttpSettings::of_root(Arc::new(File::open_root(root.path(), Links::Beneath).unwrap()));
     let mut harness =
-        Harness::new(SiteSettings { memory_file_max: 0, content: alone(), ..settings });
+        Harness::new(HttpSettings { memory_file_max: 0, ..settings.with_content(alone()) });
     let mut now = Now::read();
     let (slow, other) = (harness.begin(), harness.begin());
     // The client does not read, so its answer waits.
@@ -126,7 +126,7 @@ fn a_directory_named_like_an_index_is_a_directory() {
     ];
     for first in 0..expected.len() {
         let root = Arc::new(File::open_root(root.path(), Links::Beneath).unwrap());
-        let mut harness = Harness::new(SiteSettings::new(root));
+        let mut harness = Harness::new(HttpSettings::of_root(root));
         let session = harness.begin();
         for turn in 0..2 * expected.len() {
             let (path, line) = expected[(first + turn) % expected.len()];
@@ -143,9 +143,9 @@ fn a_reading_serves_all_pages_of_its_time() {
     std::fs::write(root.path().join("one"), "").unwrap();
     std::fs::create_dir(root.path().join("inner")).unwrap();
     let settings =
-        SiteSettings::new(Arc::new(File::open_root(root.path(), Links::Beneath).unwrap()));
+        HttpSettings::of_root(Arc::new(File::open_root(root.path(), Links::Beneath).unwrap()));
     let content = Content { listing: true, ..alone() };
-    let mut harness = Harness::new(SiteSettings { content, ..settings });
+    let mut harness = Harness::new(settings.with_content(content));
     let mut now = Now::read();
     let list = |harness: &mut Harness, now: &mut Now, path: &str| {
         browse(harness, now, path, &|_, _| Ok(()))
@@ -242,5 +242,5 @@ fn harness_with(content: Content, files: &[&str]) -> (tempfile::TempDir, Harness
         std::fs::write(folder.path().join(name), name).unwrap();
     }
     let root = Arc::new(File::open_root(folder.path(), Links::Beneath).unwrap());
-    (folder, Harness::new(SiteSettings { content, ..SiteSettings::new(root) }))
+    (folder, Harness::new(HttpSettings::of_root(root).with_content(content)))
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use ringd::driver::sim::{Dialer, Files, Sim};
-use ringd::driver::watch::ChangeReport;
-use ringd::http::{Http, SiteSettings, Sites};
+use ringd::http::site::SitesMessage;
+use ringd::http::{Http, HttpSettings, Sites};
 use ringd::server::INBOX_MEMORY_MAX;
 use ringd::server::mailbox::Mailbox;
 
@@ -387,17 +387,18 @@ impl Scene for HttpScene {
     /// Input, and one chain: no request is read while answers are being sent.
     const MEMORY_MAX: usize = INBOX_MEMORY_MAX + CHAIN_MEMORY_MAX;
 
-    fn shared(&self, sim: &mut Sim, mailbox: &Arc<Mailbox<Vec<ChangeReport>>>) -> Sites {
-        let settings = SiteSettings {
+    fn shared(&self, sim: &mut Sim, mailbox: &Arc<Mailbox<SitesMessage>>) -> Sites {
+        let settings = HttpSettings {
             memory_file_max: self.memory_file_max,
             cache_entries: self.cache_entries,
             cache_bytes: 300_000,
             revalidate_after: self.revalidate,
             watch: self.watch != Watch::No,
-            ..SiteSettings::new(sim.files().root())
+            ..HttpSettings::of_root(sim.files().root())
         };
         let mailbox = Arc::clone(mailbox);
-        let watcher = sim.watcher(Box::new(move |reports| mailbox.push(reports)));
+        let watcher =
+            sim.watcher(Box::new(SitesMessage::reports(move |message| mailbox.push(message))));
         Sites::new(settings, Some(Box::new(watcher)))
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ringd::driver::sim::{Faults, Sim};
 use ringd::driver::{Driver, Limits};
-use ringd::http::{Http, SiteSettings, Sites};
+use ringd::http::{Http, HttpSettings, Sites};
 use ringd::server::mailbox::Mailbox;
 use ringd::server::worker::{Worker, WorkerSettings};
 use ringd::server::{INBOX_MAX, INBOX_MEMORY_MAX};
@@ -34,10 +34,10 @@ fn memory_of_a_client_that_does_not_read(len: usize) -> usize {
         drain_timeout: Duration::from_secs(1),
     };
     let root = sim.files().root();
-    let site = SiteSettings {
+    let site = HttpSettings {
         memory_file_max: 1 << 20,
         revalidate_after: long,
-        ..SiteSettings::new(root)
+        ..HttpSettings::of_root(root)
     };
     let (mailbox, published) = (Arc::new(Mailbox::default()), Arc::default());
     let sites = Sites::new(site, None);

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use crate::ask::{Ask, AskId, Reply};
 use crate::driver::chain::read_all;
 use crate::driver::{Chain, File};
-use crate::http::{Http, SiteSettings, Sites};
+use crate::http::{Http, HttpSettings, Sites};
 use crate::service::{Service, SessionId, Task};
 use crate::session::{ConnectionInfo, Context, Inbox, Now, Session, Step};
 
@@ -41,7 +41,7 @@ pub struct AdvanceResult {
 
 impl Harness {
     /// A harness without sessions.
-    pub fn new(settings: SiteSettings) -> Self {
+    pub fn new(settings: HttpSettings) -> Self {
         Self { sites: Sites::new(settings, None), sessions: Vec::new(), asks: VecDeque::new() }
     }
 
@@ -222,7 +222,7 @@ pub fn converse<'a>(
 /// If the output differs.
 pub fn fuzz_session(root: &Arc<File>, data: &[u8]) {
     let [high, low, stream @ ..] = data else { return };
-    let mut harness = Harness::new(SiteSettings::new(Arc::clone(root)));
+    let mut harness = Harness::new(HttpSettings::of_root(Arc::clone(root)));
     // A fixed time, because responses contain the date.
     let now = Now { instant: Instant::now(), system: UNIX_EPOCH + Duration::from_secs(1 << 32) };
     let whole = converse(&mut harness, now, [stream]);

@@ -22,8 +22,10 @@ use super::head::{self, Refusal, RequestBody};
 use super::response;
 use crate::ask::AskId;
 use crate::driver::Chain;
+use crate::http::semantics::request::Method;
 use crate::http::semantics::status::Status;
 use crate::http::site::answer::{Exchange, PendingLookup, ResolvedNames};
+use crate::http::site::response::Body;
 use crate::http::site::templates::Problem;
 use crate::http::site::{Resolved, Sites};
 use crate::session::{ConnectionInfo, Context, Inbox, Now, ReceiveTimeout, Session, Step, Timer};
@@ -44,6 +46,8 @@ const LOOKUP: AskId = AskId(0);
 #[derive(Debug)]
 pub struct Http {
     state: HttpState,
+    /// The listener of the connection, which decides with the host which site answers.
+    listener: u16,
     draining: bool,
     /// Whether a head was parsed. The keep-alive timeout applies only between requests; before the
     /// first one, the header timeout does.
@@ -71,9 +75,10 @@ enum HttpState {
 impl Session for Http {
     type Shared = Sites;
 
-    fn new(_: &mut Sites, _: &ConnectionInfo<'_>) -> Self {
+    fn new(_: &mut Sites, info: &ConnectionInfo<'_>) -> Self {
         Self {
             state: HttpState::Head,
+            listener: info.listener,
             draining: false,
             answered: false,
             seen: 0,
@@ -119,7 +124,7 @@ impl Session for Http {
         let HttpState::Lookup(pending) = std::mem::replace(&mut self.state, HttpState::Head) else {
             unreachable!("no lookup is running, but {found:?} was found")
         };
-        self.resolved_names.get_or_insert_default().note(pending.purpose, found);
+        self.resolved_names.get_or_insert_default().note(pending, found);
     }
 
     fn expire(&mut self, cx: &mut Context<'_, Sites>, _: Timer, out: &mut Chain) -> Step {
@@ -178,11 +183,17 @@ impl Http {
         debug_assert!(0 < used && used <= bytes.len(), "the head is a part of the inbox");
         (self.seen, self.begun) = (0, false);
         let is_first = !std::mem::replace(&mut self.answered, true);
+        let Some(place) = cx.shared.choose(self.listener, head.request.host) else {
+            misdirected(cx.shared, cx.now, out, head.request.method);
+            inbox.take(bytes.len());
+            return Break(self.finish(true));
+        };
         let framing = Framing::of(&head, self.draining, limits.body_bytes_max);
         let (now, waiter) = (cx.now, cx.waiter(LOOKUP));
         let resolved_names = self.resolved_names.as_deref();
         let (sites, addresses, request) = (&mut *cx.shared, cx.addresses, &head.request);
-        let mut exchange = Exchange { sites, now, request, resolved_names, waiter, addresses };
+        let mut exchange =
+            Exchange { sites, place, now, request, resolved_names, waiter, addresses };
         match exchange.answer() {
             Ok(answer) => {
                 response::write(out, cx.shared.common.at(now.system), framing, &answer);
@@ -273,6 +284,17 @@ impl Http {
         self.state = HttpState::Over { linger };
         Step::Finish { linger }
     }
+}
+
+/// Writes the last response of a connection, to a request for a host that no site has.
+fn misdirected(sites: &mut Sites, now: Now, out: &mut Chain, method: Method) {
+    let detail = "This server has no site for the host of the request.";
+    let mut answer = sites.error(Problem { status: Status::MisdirectedRequest, detail });
+    if method == Method::Head {
+        // A response to HEAD has no content (RFC 9110 section 9.3.2).
+        answer.body = Body::None;
+    }
+    response::write(out, sites.common.at(now.system), Framing::LAST, &answer);
 }
 
 /// Writes the last response of a connection, to a head that is malformed or late.

@@ -167,7 +167,7 @@ fn with_charset(media_type: &str) -> Cow<'_, str> {
 }
 
 /// The media types of a site. Clones share the overrides.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Types {
     /// In the order of precedence.
     overrides: Arc<[Override]>,

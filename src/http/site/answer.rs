@@ -15,10 +15,11 @@ use super::resource::{Page, Resource, Variant};
 use super::response::{Body, Response};
 use super::rules::AnswerKind;
 use super::settings::SiteSettings;
-use super::sites::{Resolved, Sites};
+use super::sites::{Resolved, Site, Sites};
 use super::target::{self, Target};
 use super::templates::{self, Problem, push_required};
 use crate::driver::Now;
+use crate::driver::watch::SiteId;
 use crate::http::semantics::condition::{self, Verdict};
 use crate::http::semantics::fields::Fields;
 use crate::http::semantics::negotiate::{accepts_html, choose, prefers_json};
@@ -41,18 +42,34 @@ pub(in crate::http) enum Purpose {
     ErrorPage(u16),
 }
 
+/// How often a request is decided anew because its site was replaced. After that it gets 503.
+const RENEWALS_MAX: u32 = 8;
+
 /// The results of lookups for a request.
 #[derive(Default, Debug)]
-pub(in crate::http) struct ResolvedNames(Vec<(Purpose, Resolved)>);
+pub(in crate::http) struct ResolvedNames {
+    names: Vec<(Purpose, SiteId, Resolved)>,
+    /// How often the site was replaced during a lookup.
+    renewals: u32,
+}
 
 impl ResolvedNames {
     /// Adds the result of a lookup.
-    pub(in crate::http) fn note(&mut self, purpose: Purpose, found: Resolved) {
-        self.0.push((purpose, found));
+    pub(in crate::http) fn note(&mut self, lookup: PendingLookup, found: Resolved) {
+        match found {
+            Resolved::Renewed => {
+                self.names.clear();
+                self.renewals += 1;
+            }
+            found => self.names.push((lookup.purpose, lookup.site, found)),
+        }
     }
 
-    fn get(&self, purpose: Purpose) -> Option<&Resolved> {
-        self.0.iter().find(|(other, _)| *other == purpose).map(|(_, found)| found)
+    /// The result for a purpose, unless a reload has given the request to another site since.
+    fn get(&self, purpose: Purpose, site: SiteId) -> Option<&Resolved> {
+        let is_it =
+            |(other, of, _): &&(Purpose, SiteId, Resolved)| (*other, *of) == (purpose, site);
+        self.names.iter().find(is_it).map(|(_, _, found)| found)
     }
 }
 
@@ -60,7 +77,9 @@ impl ResolvedNames {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::http) struct PendingLookup {
     /// What the lookup is for.
-    pub(in crate::http) purpose: Purpose,
+    purpose: Purpose,
+    /// The site of the name.
+    site: SiteId,
     /// Stops waiting for it, by [`Sites::leave`].
     pub(in crate::http) ticket: Ticket,
 }
@@ -69,6 +88,8 @@ pub(in crate::http) struct PendingLookup {
 pub(in crate::http) struct Exchange<'a, 'r> {
     /// What the sessions of the worker share.
     pub(in crate::http) sites: &'a mut Sites,
+    /// The place of the site that answers the request.
+    pub(in crate::http) place: usize,
     /// The time of the response.
     pub(in crate::http) now: Now,
     /// The request.
@@ -80,6 +101,9 @@ pub(in crate::http) struct Exchange<'a, 'r> {
     /// The addresses of its connection, which are needed only to make a listing.
     pub(in crate::http) addresses: Addresses<'a>,
 }
+
+/// Why this result does not occur: [`ResolvedNames`] keeps no results of a site that was replaced.
+const RENEWED: &str = "a session that is told of a new site decides anew";
 
 /// The response, or the lookup that it needs first.
 type ResponseResult = Result<Response, PendingLookup>;
@@ -96,6 +120,11 @@ impl Exchange<'_, '_> {
     }
 
     fn respond(&mut self) -> ResponseResult {
+        if self.resolved_names.is_some_and(|names| names.renewals > RENEWALS_MAX) {
+            let detail = "The settings of the site change too often.";
+            let problem = Problem { status: Status::ServiceUnavailable, detail };
+            return Ok(self.sites.error(problem));
+        }
         match self.request.method {
             Method::Get | Method::Head => {}
             Method::Options => return Ok(self.options()),
@@ -118,6 +147,7 @@ impl Exchange<'_, '_> {
         let name = ResourceName::Target { path: target.path(), directory: target.directory() };
         match self.find(Purpose::Target, &name)? {
             Resolved::TransientError(status) => self.refuse_plainly(status),
+            Resolved::Renewed => unreachable!("{RENEWED}"),
             Resolved::Resource(resource) => match &*resource {
                 Resource::Page(page) => self.page(page, Fields::new()),
                 Resource::Moved(path) => {
@@ -207,13 +237,14 @@ impl Exchange<'_, '_> {
                 Resource::Moved(_) | Resource::Listing => self.refuse_plainly(Status::NotFound),
             },
             Resolved::TransientError(status) => self.refuse_plainly(status),
+            Resolved::Renewed => unreachable!("{RENEWED}"),
         }
     }
 
     /// The response for a target that does not exist: the fallback page for navigations of a
     /// single-page application, else 404.
     fn missing(&mut self, target: &Target<'_>) -> ResponseResult {
-        let settings = Rc::clone(&self.sites.settings);
+        let settings = Rc::clone(&self.site().settings);
         let Some(path) = fallback(&settings, target) else {
             return self.refuse_plainly(Status::NotFound);
         };
@@ -223,6 +254,7 @@ impl Exchange<'_, '_> {
         let resource = match self.find(Purpose::Fallback, &ResourceName::Fallback { path })? {
             Resolved::Resource(resource) => resource,
             Resolved::TransientError(status) => return self.refuse_plainly(status),
+            Resolved::Renewed => unreachable!("{RENEWED}"),
         };
         let Resource::Page(page) = &*resource else {
             return self.refuse_plainly(Status::NotFound);
@@ -242,7 +274,7 @@ impl Exchange<'_, '_> {
 
     /// An error response, with the site's error page if it has one for the status.
     fn refuse(&mut self, status: Status, detail: &'static str, extra: &Fields) -> ResponseResult {
-        let settings = Rc::clone(&self.sites.settings);
+        let settings = Rc::clone(&self.site().settings);
         if let Some(path) = settings.content.error_page(status.code())
             && let Resolved::Resource(resource) =
                 self.find(Purpose::ErrorPage(status.code()), &ResourceName::Fallback { path })?
@@ -266,11 +298,11 @@ impl Exchange<'_, '_> {
     /// The fields that rules add to a fallback or an error page, by the path of the file rather
     /// than of the request: a rule for `*.html` has to apply wherever such a page is sent.
     fn fields_of_file(&self, path: &[u8]) -> Fields {
-        self.sites.settings.content.rules.fields(&[b"/", path].concat(), AnswerKind::Other)
+        self.site().settings.content.rules.fields(&[b"/", path].concat(), AnswerKind::Other)
     }
 
     fn fields_of(&self, kind: AnswerKind<'_>) -> Fields {
-        let rules = &self.sites.settings.content.rules;
+        let rules = &self.site().settings.content.rules;
         if rules.is_empty() {
             return Fields::new();
         }
@@ -282,19 +314,22 @@ impl Exchange<'_, '_> {
         rules.fields(&path, kind)
     }
 
+    fn site(&self) -> &Site {
+        self.sites.site(self.place)
+    }
+
     /// What a name stands for, or the lookup that will find it.
     fn find(
         &mut self,
         purpose: Purpose,
         name: &ResourceName<'_>,
     ) -> Result<Resolved, PendingLookup> {
-        if let Some(found) =
-            self.resolved_names.and_then(|resolved_names| resolved_names.get(purpose))
-        {
+        let site = self.site().id;
+        if let Some(found) = self.resolved_names.and_then(|names| names.get(purpose, site)) {
             return Ok(found.clone());
         }
-        let found = self.sites.find(self.now, name, self.waiter, self.addresses);
-        found.map_err(|ticket| PendingLookup { purpose, ticket })
+        let found = self.sites.find(self.now, self.place, name, self.waiter, self.addresses);
+        found.map_err(|ticket| PendingLookup { purpose, site, ticket })
     }
 }
 

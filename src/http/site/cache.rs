@@ -345,20 +345,21 @@ impl<V> Cache<V> {
         place.inspect(|place| self.remove_at(*place)).is_some()
     }
 
+    /// Removes the entries whose names begin with `prefix`, at most so many; returns their number.
+    pub(super) fn remove_prefix(&mut self, prefix: &[u8], at_most: usize) -> usize {
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        let names = self.order.range::<[u8], _>(from);
+        let names = names.take_while(|name| name.starts_with(prefix)).take(at_most);
+        let names: Vec<Rc<[u8]>> = names.cloned().collect();
+        names.iter().for_each(|name| _ = self.remove(name));
+        names.len()
+    }
+
     /// Records that an entry replaces an older one of the same name.
     pub(super) fn note_reuse(&mut self, name: &[u8]) {
         if let Some(place) = self.index.get(name) {
             (self.entries[*place].used, self.entries[*place].reused) = (true, true);
         }
-    }
-
-    /// Removes all entries.
-    pub(super) fn clear(&mut self) {
-        self.index.clear();
-        self.order.clear();
-        self.entries.clear();
-        (self.hand, self.weight) = (0, Weight::default());
-        (self.sweep_at, self.swept) = (None, 0);
     }
 
     /// Evicts entries until `files` files are closed, and returns how many were closed. Passes over

@@ -82,6 +82,12 @@ impl ResourceName<'_> {
     }
 }
 
+/// The site of a key.
+pub(super) fn site_of(key: &[u8]) -> SiteId {
+    let number = key.first_chunk().expect("a key begins with the number of its site");
+    SiteId(u16::from_be_bytes(*number))
+}
+
 /// Starts a key with the number of its site.
 fn begin(key: &mut Vec<u8>, site: SiteId) {
     key.clear();

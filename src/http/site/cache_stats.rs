@@ -50,6 +50,8 @@ impl CacheStats {
 #[repr(align(128))]
 pub struct PublishedCacheStats {
     counters: [AtomicU64; CacheStats::COUNT],
+    /// The generation of the worker's sites.
+    generation: AtomicU64,
 }
 
 impl PublishedCacheStats {
@@ -58,10 +60,16 @@ impl PublishedCacheStats {
         CacheStats::from_array(self.counters.each_ref().map(|it| it.load(Ordering::Relaxed)))
     }
 
-    pub(super) fn publish(&self, stats: CacheStats) {
+    /// The generation of the sites that the worker serves.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub(super) fn publish(&self, stats: CacheStats, generation: u64) {
         for (counter, value) in self.counters.iter().zip(stats.to_array()) {
             counter.store(value, Ordering::Relaxed);
         }
+        self.generation.store(generation, Ordering::Release);
     }
 }
 

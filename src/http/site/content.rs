@@ -7,7 +7,7 @@ use crate::http::site::rules::Rules;
 ///
 /// Paths are relative to the root, without a slash at either end, like
 /// [`Target::path`](crate::http::site::target::Target::path).
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Content {
     /// Media types by extension.
     pub types: Types,

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::cache_key::{PAGE_SUFFIX, ResourceName};
+use super::http_settings::HttpSettings;
 use super::listing::Asked;
 use super::listing_job::{self, Listings, Wanted};
 use super::page_loader::{LoadStep, PageLoader, codings_beside};
@@ -45,6 +46,7 @@ pub const OPENS_MAX: usize = 2 + Coding::ALL.len();
 /// The state of the site that a step of a lookup uses.
 pub(super) struct Surroundings<'a> {
     pub(super) site: SiteId,
+    pub(super) http: &'a HttpSettings,
     pub(super) settings: &'a SiteSettings,
     pub(super) listings: &'a mut Listings,
     /// The page that is cached under the name.
@@ -312,7 +314,7 @@ impl Lookup {
         directory: Arc<File>,
         asked: Asked,
     ) -> LookupProgress {
-        let (now, shared_for) = (site.now.instant, site.settings.revalidate_after);
+        let (now, shared_for) = (site.now.instant, site.http.revalidate_after);
         let hide_sidecars = site.settings.content.precompressed;
         let (root, path) = (&self.root, &self.path[..]);
         let wanted = Wanted { site: site.site, root, path, directory, asked, hide_sidecars };
@@ -323,7 +325,7 @@ impl Lookup {
     }
 
     fn load(&mut self, site: &Surroundings<'_>, page: PageLoader) -> LookupProgress {
-        self.go_on(page.load(site.settings, site.now.system, site.known))
+        self.go_on(page.load(site.settings, site.http.memory_file_max, site.now.system, site.known))
     }
 
     fn go_on(&mut self, next: LoadStep) -> LookupProgress {

@@ -30,6 +30,9 @@ pub(super) const LOOKUPS_MAX: u32 = 1 << 16;
 /// The most parts of a lookup. An [`AskId`] is the slot of the lookup times this, plus the part.
 const PARTS_MAX: u32 = 16;
 
+/// The ids of all questions of lookups are smaller.
+pub(super) const ASKS_MAX: u32 = LOOKUPS_MAX * PARTS_MAX;
+
 /// Identifies a lookup for a session that waits for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ticket(Handle<Self>);
@@ -261,6 +264,27 @@ impl Lookups {
         }
     }
 
+    /// All lookups in the table that are not done.
+    pub(super) fn tickets(&self) -> Vec<Ticket> {
+        let is_done = |handle: &Handle<Ticket>| {
+            self.entries.get(*handle).is_none_or(|entry| entry.state == LookupState::Done)
+        };
+        self.entries.handles().into_iter().filter(|it| !is_done(it)).map(Ticket).collect()
+    }
+
+    /// The key of a lookup that is in the table.
+    pub(super) fn key(&self, ticket: Ticket) -> Option<Rc<[u8]>> {
+        self.entries.get(ticket.0).map(|entry| Rc::clone(&entry.key))
+    }
+
+    /// Ends a lookup without an outcome. Returns the sessions that wait for it, and the ids of its
+    /// questions without a reply, to be cancelled.
+    pub(super) fn end(&mut self, ticket: Ticket) -> (Vec<Waiter>, Vec<AskId>) {
+        let Some(entry) = self.entries.get_mut(ticket.0) else { return Default::default() };
+        let waiters = entry.waiters.take();
+        (waiters, self.abandon(ticket.0))
+    }
+
     /// Stops waiting. If no other session waits for the lookup, it ends, and the ids of its
     /// questions without a reply are returned to be cancelled.
     pub(super) fn leave(&mut self, ticket: Ticket, session: SessionId) -> Vec<AskId> {
@@ -270,6 +294,13 @@ impl Lookups {
         if entry.state == LookupState::Done || !entry.waiters.is_empty() {
             return Vec::new();
         }
+        self.abandon(handle)
+    }
+
+    /// Ends a lookup for which no session waits, and returns the ids of its questions without a
+    /// reply.
+    fn abandon(&mut self, handle: Handle<Ticket>) -> Vec<AskId> {
+        let entry = self.entries.get_mut(handle).expect("the lookup is in the table");
         if entry.state == LookupState::InLine {
             let is_listing = !entry.clients.is_empty();
             self.withdraw(handle);

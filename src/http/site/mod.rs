@@ -11,8 +11,10 @@
 //! | `resource.rs` | resources with prepared fields |
 //! | `cache.rs`, `cache_stats.rs` | the cache of resources; its counters |
 //! | `cache_key.rs` | the keys of names, and which of them a change invalidates |
+//! | `site_table.rs`, `hosts.rs` | the sites, and which one answers a request |
 //! | `root.rs` | the directory that is served |
-//! | `rules.rs`, `content.rs`, `settings.rs` | settings of the site |
+//! | `rules.rs`, `content.rs`, `settings.rs` | settings of a site |
+//! | `http_settings.rs` | the sites, and the settings of the cache that they share |
 //! | `listing/`, `listing_job.rs` | directory listings; the job that makes one |
 //! | `listing_line.rs` | the line where listings wait, in turn for each client |
 
@@ -21,6 +23,8 @@ mod cache;
 mod cache_key;
 mod cache_stats;
 mod content;
+pub mod hosts;
+mod http_settings;
 pub mod listing;
 mod listing_job;
 mod listing_line;
@@ -32,13 +36,16 @@ pub mod response;
 mod root;
 pub mod rules;
 mod settings;
+mod site_table;
 mod sites;
 pub mod target;
 pub(in crate::http) mod templates;
 
 pub use cache_stats::{CacheStats, PublishedCacheStats};
 pub use content::{Content, FallbackUse};
+pub use http_settings::HttpSettings;
 pub use lookup::OPENS_MAX;
 pub use lookups::Ticket;
-pub use settings::{RootPath, SiteSettings};
-pub use sites::{Resolved, Sites};
+pub use settings::{RootDirectory, RootPath, SiteSettings};
+pub use site_table::{HOSTS_MAX, SITES_MAX, SiteTable, SiteTableError};
+pub use sites::{Resolved, Sites, SitesMessage};

@@ -102,6 +102,7 @@ impl PageLoader {
     pub(super) fn load(
         mut self,
         settings: &SiteSettings,
+        memory_file_max: u64,
         now: SystemTime,
         known: Option<&Page>,
     ) -> LoadStep {
@@ -120,7 +121,7 @@ impl PageLoader {
                 // Nothing has to be read, and the file need not be kept open.
                 let (bytes, table) = head.into_buffer(0);
                 PageFileState::Ready(Variant::of_memory(&bytes, table, metadata, now))
-            } else if metadata.len <= settings.memory_file_max {
+            } else if metadata.len <= memory_file_max {
                 // The capacity for one more byte shows if the file has grown.
                 let (buffer, table) = head.into_buffer(metadata.len as usize + 1);
                 reads.push((number as u8, Ask::Read { file, offset: 0, buffer }));

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::settings::{RootPath, SiteSettings};
+use super::settings::{RootDirectory, RootPath, SiteSettings};
 use crate::ask::Ask;
 use crate::driver::{File, FileKind};
 
@@ -41,13 +41,14 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 
 impl Root {
     /// The root of a site, as it was opened at the start.
-    pub(super) fn new(settings: &SiteSettings) -> Self {
+    pub(super) fn new(settings: &SiteSettings, revalidate_after: Duration) -> Self {
+        let RootDirectory(root) = &settings.root;
         Self {
-            current: Arc::clone(&settings.root),
+            current: Arc::clone(root),
             path: settings.root_path.clone(),
             known: None,
             asked: None,
-            ask_after: settings.revalidate_after,
+            ask_after: revalidate_after,
         }
     }
 

@@ -105,7 +105,7 @@ pub enum AnswerKind<'a> {
 }
 
 /// A rule for `Cache-Control`, in the form `GLOB=VALUE`.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct CacheRule {
     glob: Glob,
     /// Empty to omit the field.
@@ -133,7 +133,7 @@ fn is_directive(piece: &[u8]) -> bool {
 }
 
 /// A rule for another field, in the form `GLOB=NAME:VALUE`.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct HeaderRule {
     glob: Glob,
     name: String,
@@ -202,12 +202,24 @@ pub struct Rules {
 
 #[derive(Debug, Default)]
 struct RuleTable {
+    /// The rules as they were given.
+    given: GivenRules,
     cache_globs: GlobSet,
-    cache_values: Vec<String>,
     header_globs: GlobSet,
-    /// Names and values, in the order of their globs.
-    headers: Vec<(String, String)>,
+}
+
+#[derive(PartialEq, Debug, Default)]
+struct GivenRules {
+    cache: Vec<CacheRule>,
+    headers: Vec<HeaderRule>,
     cors: bool,
+}
+
+/// Whether both are made of the same rules in the same order.
+impl PartialEq for Rules {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.table, &other.table) || self.table.given == other.table.given
+    }
 }
 
 impl Rules {
@@ -225,16 +237,10 @@ impl Rules {
             return Err(RuleError::TooMany { rules_max: RULES_MAX });
         }
         let set = |globs: Vec<Glob>| GlobSet::new(globs).map_err(RuleError::GlobsTooComplex);
-        let (cache_globs, cache_values): (Vec<_>, Vec<_>) =
-            cache.into_iter().map(|rule| (rule.glob, rule.value)).unzip();
-        let (header_globs, headers): (Vec<_>, Vec<_>) =
-            headers.into_iter().map(|rule| (rule.glob, (rule.name, rule.value))).unzip();
         let table = RuleTable {
-            cache_globs: set(cache_globs)?,
-            cache_values,
-            header_globs: set(header_globs)?,
-            headers,
-            cors,
+            cache_globs: set(cache.iter().map(|rule| rule.glob.clone()).collect())?,
+            header_globs: set(headers.iter().map(|rule| rule.glob.clone()).collect())?,
+            given: GivenRules { cache, headers, cors },
         };
         let bytes = table.bytes_max();
         if bytes > FIELD_BYTES_MAX {
@@ -246,8 +252,7 @@ impl Rules {
     /// Whether there are no rules, so [`Rules::fields`] depends only on the media type.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let table = &self.table;
-        table.cache_values.is_empty() && table.headers.is_empty() && !table.cors
+        self.table.given == GivenRules::default()
     }
 
     /// The fields to add to a response; at most [`FIELD_BYTES_MAX`] bytes of field lines.
@@ -270,10 +275,10 @@ impl Rules {
         let candidate = Candidate::from_bytes(path);
         if let AnswerKind::Page { content_type } = kind {
             let last = table.cache_globs.matches_candidate(&candidate).into_iter().max();
-            let value = last.map(|at| &*table.cache_values[at]);
+            let value = last.map(|at| &*table.given.cache[at].value);
             fields.set("Cache-Control", value.unwrap_or_else(|| default_caching(content_type)));
         }
-        if table.cors {
+        if table.given.cors {
             CORS.iter().for_each(|(name, value)| fields.set(name, value));
             if kind == AnswerKind::Preflight {
                 PREFLIGHT.iter().for_each(|(name, value)| fields.set(name, value));
@@ -282,7 +287,7 @@ impl Rules {
         let mut matches = table.header_globs.matches_candidate(&candidate);
         matches.sort_unstable();
         for at in matches {
-            let (name, value) = &table.headers[at];
+            let HeaderRule { name, value, .. } = &table.given.headers[at];
             fields.set(name, value);
         }
         fields.into_fields()
@@ -292,10 +297,11 @@ impl Rules {
 impl RuleTable {
     /// The length of all field lines if every rule matched.
     fn bytes_max(&self) -> usize {
-        let headers = self.headers.iter().map(|(name, value)| fields::line_bytes(name, value));
-        let presets = CORS.iter().chain(&PREFLIGHT).filter(|_| self.cors);
+        let GivenRules { cache, headers, cors } = &self.given;
+        let headers = headers.iter().map(|rule| fields::line_bytes(&rule.name, &rule.value));
+        let presets = CORS.iter().chain(&PREFLIGHT).filter(|_| *cors);
         let presets = presets.map(|(name, value)| fields::line_bytes(name, value));
-        let caching = self.cache_values.iter().map(String::len).max().unwrap_or(0);
+        let caching = cache.iter().map(|rule| rule.value.len()).max().unwrap_or(0);
         let caching = fields::line_bytes("Cache-Control", "") + caching.max(REVALIDATE.len());
         headers.sum::<usize>() + presets.sum::<usize>() + caching
     }

@@ -2,43 +2,43 @@
 
 use std::ffi::CString;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::content::Content;
+use super::hosts::HostPattern;
 use crate::driver::File;
-use crate::http::semantics::request::RequestLimits;
 
 /// Settings of a site; the same for all workers.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct SiteSettings {
+    /// The name of the site in messages.
+    pub name: String,
+    /// The hosts whose requests the site answers.
+    pub hosts: Vec<HostPattern>,
+    /// Whether the site also answers requests for hosts that no site has.
+    pub is_default: bool,
+    /// The listeners whose connections reach the site, by their numbers; `None` for all.
+    pub listeners: Option<Vec<u16>>,
     /// The directory to serve.
-    pub root: Arc<File>,
+    pub root: RootDirectory,
     /// The path of that directory, if the path may lead to another directory later.
     pub root_path: Option<RootPath>,
     /// Which file a request gets, and with which fields.
     pub content: Content,
-    /// Files of at most this many bytes are cached in memory; longer ones are sent from the file.
-    pub memory_file_max: u64,
-    /// Limit of the cache of each worker: its names, and also its open files.
-    pub cache_entries: usize,
-    /// Limit of the open files of each worker: those in the cache, and those that only a response
-    /// in flight keeps open. A response that needs a further file is 503, unless the cache can
-    /// close one. Files that lookups have open meanwhile are not included (`lookups_max`).
-    pub files_max: usize,
-    /// How long a cached name that no request uses stays in the cache, with its open file.
-    pub cache_idle: Duration,
-    /// Limit of the cache of each worker: its bytes of memory.
-    pub cache_bytes: usize,
-    /// How long a cached result is valid.
-    pub revalidate_after: Duration,
-    /// Whether to watch for changes, which invalidate cached results early.
-    pub watch: bool,
-    /// How many lookups each worker runs at a time. Each may have [`OPENS_MAX`] files open.
-    ///
-    /// [`OPENS_MAX`]: super::OPENS_MAX
-    pub lookups_max: u32,
-    /// Size limits of requests.
-    pub limits: RequestLimits,
+}
+
+/// The directory that a site serves, as it was opened at the start.
+#[derive(Clone, Debug)]
+pub struct RootDirectory(pub Arc<File>);
+
+/// Whether both are the same directory, with links followed in the same way.
+impl PartialEq for RootDirectory {
+    fn eq(&self, other: &Self) -> bool {
+        let identity = |root: &Self| {
+            let metadata = root.0.metadata();
+            (metadata.device, metadata.inode, root.0.links())
+        };
+        identity(self) == identity(other)
+    }
 }
 
 /// A path to the root, which may contain a symbolic link that deployments replace.
@@ -50,22 +50,25 @@ pub struct RootPath {
     pub path: CString,
 }
 
+/// Whether both are the same path from the same directory.
+impl PartialEq for RootPath {
+    fn eq(&self, other: &Self) -> bool {
+        let identity = |file: &File| (file.metadata().device, file.metadata().inode);
+        identity(&self.base) == identity(&other.base) && self.path == other.path
+    }
+}
+
 impl SiteSettings {
-    /// The default settings for a root.
+    /// The default settings for a root: the site answers the requests for all hosts.
     pub fn new(root: Arc<File>) -> Self {
         Self {
-            root,
+            name: "default".to_owned(),
+            hosts: Vec::new(),
+            is_default: true,
+            listeners: None,
+            root: RootDirectory(root),
             root_path: None,
             content: Content::default(),
-            memory_file_max: 8 * 1024,
-            cache_entries: 2048,
-            files_max: 8192,
-            cache_idle: Duration::from_secs(60),
-            cache_bytes: 32 * 1024 * 1024,
-            revalidate_after: Duration::from_secs(1),
-            watch: false,
-            lookups_max: 64,
-            limits: RequestLimits::default(),
         }
     }
 }

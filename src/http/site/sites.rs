@@ -8,28 +8,35 @@
 //! The result of a lookup is cached, unless the root has changed since the lookup began, or a newer
 //! lookup of the name was faster. If a change was reported since the lookup began, the result is
 //! cached as expired, so it is revalidated before it is used.
+//!
+//! All sites share the cache, the lookups and the watcher, so their bounds do not depend on the
+//! number of sites. A reload replaces the table of sites ([`renewal`]).
 
+mod begin;
 mod changes;
+mod numbers;
+mod renewal;
+mod site;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::cache::{self, Cache, Shed};
-use super::cache_key::ResourceName;
+use super::cache_key::{ResourceName, site_of};
 use super::cache_stats::{CacheStats, PublishedCacheStats};
+use super::http_settings::HttpSettings;
 use super::listing_job::Listings;
 use super::listing_line::ListingClient;
 use super::lookup::{Lookup, LookupOutcome, LookupProgress, Surroundings};
 use super::lookups::{Lookups, Ticket};
 use super::resource::Resource;
 use super::response::{CommonFields, Response};
-use super::root::{Freshness, Root};
-use super::settings::SiteSettings;
+use super::site_table::SiteTable;
 use super::templates::{Problem, ResponseTemplates};
 use crate::ask::{AskId, Reply};
-use crate::driver::slot_map::{CAPACITY_MAX, Handle};
+use crate::driver::slot_map::Handle;
 use crate::driver::watch::{ChangeReport, Inotify, Post, SiteId, Watcher};
 use crate::driver::{FileFailure, Now, OpenFiles};
 use crate::http::semantics::fields::Fields;
@@ -37,6 +44,10 @@ use crate::http::semantics::multipart::Boundary;
 use crate::http::semantics::status::Status;
 use crate::service::{Service, SessionId, Task, Waiter};
 use crate::session::Addresses;
+use numbers::{ASK_ROOT, Numbers};
+use site::RetiredSite;
+
+pub(in crate::http::site) use site::Site;
 
 /// How long a result is valid at most if it was found before its directory was watched.
 const UNWATCHED_MAX: Duration = Duration::from_secs(1);
@@ -48,14 +59,8 @@ const SHED: usize = 16;
 /// revalidated. No change was reported since.
 const STALE_MAX: Duration = Duration::from_secs(60);
 
-/// How many directories are watched at most.
+/// How many directories are watched at most, over all sites.
 const WATCHED_MAX: usize = 4096;
-
-/// The id of the question for the root. The ids of lookups' questions are smaller.
-const ASK_ROOT: AskId = AskId(CAPACITY_MAX);
-
-/// The only site so far. Keys begin with the number of their site.
-const SITE: SiteId = SiteId(0);
 
 /// The result for a name.
 #[derive(Clone, Debug)]
@@ -65,32 +70,36 @@ pub enum Resolved {
     Resource(Rc<Resource>),
     /// An error that may pass, so it is not cached.
     TransientError(Status),
+    /// The site was replaced meanwhile, so the request has to be decided anew.
+    Renewed,
 }
 
 /// The service of HTTP sessions; see the module documentation.
 #[derive(Debug)]
 pub struct Sites {
-    pub(in crate::http) settings: Rc<SiteSettings>,
+    pub(in crate::http) settings: HttpSettings,
+    /// The table of sites. `settings` has the first one.
+    table: Arc<SiteTable>,
+    /// The sites, in the order of the table.
+    sites: Vec<Site>,
+    numbers: Numbers,
+    /// Sites whose question for the root has no reply yet.
+    roots_asked: Vec<SiteId>,
+    /// Sites of earlier tables of which something is left.
+    retired: Vec<RetiredSite>,
+    /// When the present table replaced another one.
+    renewed: Option<Instant>,
     pub(super) templates: ResponseTemplates,
     /// `Server` and `Date`.
     pub(in crate::http) common: CommonFields,
-    root: Root,
     cache: Cache<Rc<Resource>>,
     /// The files of all resources, also of those that only a response in flight uses.
     open_files: OpenFiles,
     listings: Listings,
     lookups: Lookups,
-    /// Lookups that begin when the reply to the question for the root arrives.
-    wait_for_root: Vec<Handle<Ticket>>,
-    /// Whether the question for the root has no reply yet.
-    root_is_asked: bool,
-    /// Lookups for which that reply will be too old, so the root has to be asked for again.
-    need_newer_root: Vec<Handle<Ticket>>,
     watcher: Option<Box<dyn Watcher>>,
-    /// The watcher's id for the present root. Reports with other ids are about earlier roots.
-    watch_id: SiteId,
-    /// Directories for which a watch was requested.
-    watched: HashSet<Box<[u8]>, foldhash::fast::RandomState>,
+    /// The number of directories for which a watch was requested.
+    watched: usize,
     tasks: VecDeque<Task<Resolved>>,
     /// A scratch buffer for keys, so that the lookup of a key does not allocate.
     key: Vec<u8>,
@@ -98,44 +107,70 @@ pub struct Sites {
     published: Arc<PublishedCacheStats>,
 }
 
+/// A message to the sites of a worker.
+#[derive(Debug)]
+pub enum SitesMessage {
+    /// Reports of the watcher.
+    Changes(Vec<ChangeReport>),
+    /// A table that replaces the present one.
+    Table(Arc<SiteTable>),
+}
+
+impl SitesMessage {
+    /// Passes reports of a watcher on as messages.
+    pub fn reports(
+        mut post: impl FnMut(Self) -> Result<(), Self> + Send + 'static,
+    ) -> impl FnMut(Vec<ChangeReport>) -> Result<(), Vec<ChangeReport>> + Send {
+        move |reports| {
+            post(Self::Changes(reports)).map_err(|message| match message {
+                Self::Changes(reports) => reports,
+                Self::Table(_) => unreachable!("reports were posted"),
+            })
+        }
+    }
+}
+
 impl Sites {
-    /// A site with an empty cache. Without a `watcher`, cached results expire only by age.
-    pub fn new(settings: SiteSettings, watcher: Option<Box<dyn Watcher>>) -> Self {
+    /// Sites with an empty cache. Without a `watcher`, cached results expire only by age.
+    pub fn new(settings: HttpSettings, watcher: Option<Box<dyn Watcher>>) -> Self {
         let cache = Cache::new(
             settings.cache_entries,
             settings.cache_bytes,
             settings.revalidate_after,
             settings.cache_idle,
         );
-        // If every request revalidates, watches are not needed.
-        let watches = settings.watch && !settings.revalidate_after.is_zero();
+        let mut numbers = Numbers::default();
+        let sites = settings.sites.sites().iter().enumerate();
+        let make = |(place, site)| Site::new(site, settings.revalidate_after, &mut numbers, place);
+        let sites = sites.map(make).collect();
         Self {
-            root: Root::new(&settings),
+            table: Arc::clone(&settings.sites),
+            sites,
+            numbers,
+            roots_asked: Vec::new(),
+            retired: Vec::new(),
+            renewed: None,
             lookups: Lookups::new(settings.lookups_max),
-            settings: Rc::new(settings),
             templates: ResponseTemplates::default(),
             common: CommonFields::default(),
             cache,
             open_files: OpenFiles::default(),
             listings: Listings::default(),
-            wait_for_root: Vec::new(),
-            root_is_asked: false,
-            need_newer_root: Vec::new(),
-            watcher: watcher.filter(|_| watches),
-            watch_id: SiteId(0),
-            watched: HashSet::default(),
+            watcher: watcher.filter(|_| watches(&settings)),
+            watched: 0,
             tasks: VecDeque::new(),
             key: Vec::new(),
             random: fastrand::Rng::new(),
             published: Arc::default(),
+            settings,
         }
     }
 
-    /// A site that is watched with inotify. Reports go to `post`, which must deliver them to
+    /// Sites that are watched with inotify. Reports go to `post`, which must deliver them to
     /// [`Service::receive`].
-    pub fn watching(settings: SiteSettings, post: Post) -> Self {
-        let watches = settings.watch && !settings.revalidate_after.is_zero();
-        let watcher = watches.then(|| Box::new(Inotify::new(post)) as Box<dyn Watcher>);
+    pub fn watching(settings: HttpSettings, post: Post) -> Self {
+        let inotify = || Box::new(Inotify::new(post)) as Box<dyn Watcher>;
+        let watcher = watches(&settings).then(inotify);
         Self::new(settings, watcher)
     }
 
@@ -147,7 +182,7 @@ impl Sites {
 
     /// The statistics of the cache.
     pub fn cache_stats(&self) -> CacheStats {
-        CacheStats { watched: self.watched.len() as u64, ..self.cache.stats() }
+        CacheStats { watched: self.watched as u64, ..self.cache.stats() }
     }
 
     /// The counter of the files that resources keep open.
@@ -172,27 +207,41 @@ impl Sites {
         self.templates.error(Fields::new(), problem, &Fields::new(), false)
     }
 
-    /// The result for a name if it is cached and valid. Otherwise a ticket, and the waiter is told
-    /// later.
+    /// The place of the site that answers a request; `None` if no site does.
+    #[inline]
+    pub(in crate::http) fn choose(&self, listener: u16, host: &[u8]) -> Option<usize> {
+        self.table.find(listener, host)
+    }
+
+    /// The site at a place.
+    #[inline]
+    pub(in crate::http::site) fn site(&self, place: usize) -> &Site {
+        &self.sites[place]
+    }
+
+    /// The result for a name of a site if it is cached and valid. Otherwise a ticket, and the
+    /// waiter is told later.
     pub(super) fn find(
         &mut self,
         now: Now,
+        place: usize,
         name: &ResourceName<'_>,
         waiter: Waiter,
         addresses: Addresses<'_>,
     ) -> Result<Resolved, Ticket> {
-        name.write_key(SITE, &mut self.key);
+        name.write_key(self.sites[place].id, &mut self.key);
         if let cache::Cached::Valid(resource) = self.cache.get(&self.key, now.instant) {
             return Ok(Resolved::Resource(Rc::clone(resource)));
         }
         if matches!(name, ResourceName::Entries { .. }) {
-            return self.find_listing(now, name, waiter, addresses);
+            return self.find_listing(now, place, name, waiter, addresses);
         }
         let age_max = self.settings.revalidate_after;
         if let Some(ticket) = self.lookups.join(&self.key, now.instant, age_max, waiter) {
             return Err(ticket);
         }
-        let lookup = Lookup::new(&self.settings, self.root.get(), name, now.instant);
+        let site = &self.sites[place];
+        let lookup = Lookup::new(&site.settings, site.root.get(), name, now.instant);
         let ticket = self.lookups.add(&self.key, lookup, waiter);
         ticket.map_or(Ok(Resolved::TransientError(Status::ServiceUnavailable)), Err)
     }
@@ -203,12 +252,14 @@ impl Sites {
     fn find_listing(
         &mut self,
         now: Now,
+        place: usize,
         name: &ResourceName<'_>,
         waiter: Waiter,
         addresses: Addresses<'_>,
     ) -> Result<Resolved, Ticket> {
-        let Self { settings, root, key, lookups, .. } = self;
-        let make = || Lookup::new(settings, root.get(), name, now.instant);
+        let Self { settings, sites, key, lookups, .. } = self;
+        let site = &sites[place];
+        let make = || Lookup::new(&site.settings, site.root.get(), name, now.instant);
         let client = ListingClient::of(addresses.peer());
         let age_max = settings.revalidate_after;
         let ticket = lookups.find_listing(key, now.instant, age_max, client, waiter, make);
@@ -217,10 +268,11 @@ impl Sites {
 
     /// Stops waiting for a lookup.
     pub(in crate::http) fn leave(&mut self, ticket: Ticket, session: SessionId) {
+        let key = self.lookups.key(ticket);
+        let place = key.and_then(|key| self.numbers.place(site_of(&key)));
         let unneeded = self.lookups.leave(ticket, session);
-        let Self { lookups, wait_for_root, need_newer_root, .. } = self;
-        for waiting in [wait_for_root, need_newer_root] {
-            waiting.retain(|handle| lookups.get_mut(*handle).is_some());
+        if let Some(place) = place {
+            self.sites[place].forget_ended(&mut self.lookups);
         }
         self.tasks.extend(unneeded.into_iter().map(Task::Cancel));
     }
@@ -229,63 +281,11 @@ impl Sites {
     fn next_task(&mut self, now: Now) -> Option<Task<Resolved>> {
         self.cache.sweep(now.instant);
         self.listings.expire(now.instant);
+        self.remove_retired();
         if self.tasks.is_empty() {
             self.begin_lookups(now);
         }
         self.tasks.pop_front()
-    }
-
-    /// Begins as many lookups as may run.
-    fn begin_lookups(&mut self, now: Now) {
-        // Otherwise lookups that wait for an overdue reply would block all others.
-        if self.root_is_asked && self.root.freshness(now.instant) == Freshness::Hangs {
-            self.wait_for_root.append(&mut self.need_newer_root);
-            self.begin_those_who_wait(now);
-        }
-        while let Some(handle) = self.lookups.next_in_line() {
-            if let Some(entry) = self.lookups.get_mut(handle) {
-                entry.lookup.start(now.instant);
-            }
-            match self.root.freshness(now.instant) {
-                Freshness::Fresh | Freshness::Hangs => self.begin(now, handle),
-                Freshness::Asked => self.wait_for_root.push(handle),
-                Freshness::Due | Freshness::AskedBefore => {
-                    self.need_newer_root.push(handle);
-                    self.ask_root(now);
-                }
-            }
-        }
-    }
-
-    /// Asks for the root if a lookup needs it, unless the last question has no reply yet.
-    fn ask_root(&mut self, now: Now) {
-        if self.root_is_asked || self.need_newer_root.is_empty() {
-            return;
-        }
-        assert!(self.wait_for_root.is_empty(), "lookups wait only while the root is asked for");
-        self.wait_for_root = std::mem::take(&mut self.need_newer_root);
-        match self.root.ask(now.instant) {
-            Some(ask) => {
-                self.root_is_asked = true;
-                self.tasks.push_back(Task::Ask(ASK_ROOT, ask));
-            }
-            None => self.begin_those_who_wait(now),
-        }
-    }
-
-    fn begin_those_who_wait(&mut self, now: Now) {
-        for handle in std::mem::take(&mut self.wait_for_root) {
-            self.begin(now, handle);
-        }
-    }
-
-    fn begin(&mut self, now: Now, handle: Handle<Ticket>) {
-        let root = Arc::clone(self.root.get());
-        if let Some(entry) = self.lookups.get_mut(handle) {
-            entry.root_known = Some(self.root.known_since(now.instant));
-        }
-        self.step(now, handle, |lookup, site| lookup.begin(site, &root));
-        self.watch(handle);
     }
 
     /// Lets a lookup take a step, unless it is done, and executes what it needs next.
@@ -300,8 +300,12 @@ impl Sites {
             Some(Resource::Page(page)) => Some(page),
             _ => None,
         };
-        let (settings, listings): (_, &mut Listings) = (&*self.settings, &mut self.listings);
-        let mut surroundings = Surroundings { site: SITE, settings, listings, known, now };
+        let site = site_of(&entry.key);
+        let place = self.numbers.place(site);
+        let place = place.expect("the lookups of a site that is gone have ended");
+        let (http, settings) = (&self.settings, &**self.sites[place].settings);
+        let listings = &mut self.listings;
+        let mut surroundings = Surroundings { site, http, settings, listings, known, now };
         match step(&mut entry.lookup, &mut surroundings) {
             LookupProgress::Wait => {}
             LookupProgress::Ask(asks) => {
@@ -322,7 +326,10 @@ impl Sites {
         let found = entry.root_known.map_or(begun, |known| known.min(begun));
         let (in_doubt, unwatched) = (entry.in_doubt, entry.unwatched);
         let newer = self.cache.found_at(&key).is_some_and(|newer| newer > found);
-        let overtaken = newer || !Arc::ptr_eq(entry.lookup.root(), self.root.get());
+        let site = site_of(&key);
+        let root = self.numbers.place(site).map(|place| self.sites[place].root.get());
+        let is_current = root.is_some_and(|root| Arc::ptr_eq(entry.lookup.root(), root));
+        let overtaken = newer || !is_current;
         let resolved = match outcome {
             LookupOutcome::Found(resource) => self.keep(now, &key, resource, found, overtaken),
             LookupOutcome::Unchanged => {
@@ -342,7 +349,7 @@ impl Sites {
                     }
                     self.cache.shed_files(SHED, Shed::Cold(now.instant), is_in_use);
                     // Each has a directory open.
-                    self.listings.clear(SITE);
+                    self.listings.clear(site);
                 }
                 match (failure, stale) {
                     (FileFailure::Shortage | FileFailure::Busy, Some(known)) => {
@@ -410,23 +417,30 @@ impl Sites {
     }
 
     /// Requests a watch of the directory of a lookup's files, if it has none.
-    fn watch(&mut self, handle: Handle<Ticket>) {
+    fn watch(&mut self, place: usize, handle: Handle<Ticket>) {
         let (Some(watcher), Some(entry)) = (&mut self.watcher, self.lookups.get_mut(handle)) else {
             return;
         };
+        let site = &mut self.sites[place];
         let directory = entry.lookup.directory();
-        if self.watched.contains(directory) || self.watched.len() >= WATCHED_MAX {
+        if self.watched >= WATCHED_MAX || site.watched.contains(directory) {
             return;
         }
-        if watcher.watch(self.watch_id, entry.lookup.root(), directory) {
-            self.watched.insert(directory.into());
+        if watcher.watch(site.watch_id, entry.lookup.root(), directory) {
+            site.watched.insert(directory.into());
+            self.watched += 1;
         }
     }
 }
 
+/// Whether changes are watched. If every request revalidates, watches are not needed.
+fn watches(settings: &HttpSettings) -> bool {
+    settings.watch && !settings.revalidate_after.is_zero()
+}
+
 impl Service for Sites {
     type Answer = Resolved;
-    type Message = Vec<ChangeReport>;
+    type Message = SitesMessage;
 
     /// The case without work is inlined, because the worker polls in every turn.
     #[inline]
@@ -440,37 +454,35 @@ impl Service for Sites {
 
     #[inline]
     fn deadline(&self) -> Option<Instant> {
-        match (self.cache.sweep_at(), self.listings.deadline()) {
+        let deadline = match (self.cache.sweep_at(), self.listings.deadline()) {
             (Some(cache), Some(listings)) => Some(cache.min(listings)),
             (cache, listings) => cache.or(listings),
-        }
+        };
+        if self.has_retired_entries() { self.renewed } else { deadline }
     }
 
     fn resume(&mut self, now: Now, id: AskId, reply: Reply) {
-        if id != ASK_ROOT {
+        if id.0 < ASK_ROOT {
             if matches!(reply, Reply::Ran(_)) {
                 self.listings.shrink();
             }
             let (handle, part) = self.lookups.replied(id);
             return self.step(now, handle, |lookup, site| lookup.resume(site, part, reply));
         }
-        let Reply::Opened(opened) = reply else {
-            unreachable!("the question for the root is to open it")
-        };
-        self.root_is_asked = false;
-        if self.root.answered(opened) {
-            self.change_root();
-        }
-        self.begin_those_who_wait(now);
-        self.ask_root(now);
+        self.root_opened(now, SiteId((id.0 - ASK_ROOT) as u16), reply);
     }
 
-    fn receive(&mut self, _: Now, reports: Vec<ChangeReport>) {
-        reports.iter().for_each(|report| self.take_report(report));
+    fn receive(&mut self, now: Now, message: SitesMessage) {
+        match message {
+            SitesMessage::Changes(reports) => {
+                reports.iter().for_each(|report| self.take_report(report));
+            }
+            SitesMessage::Table(table) => self.renew(now, table),
+        }
     }
 
     fn publish(&self) {
-        self.published.publish(self.cache_stats());
+        self.published.publish(self.cache_stats(), self.table.generation());
     }
 }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::Parser;
 use ringd::cli::{Cli, Command};
 use ringd::driver::{DriverKind, DriverSelection, File, Links};
-use ringd::http::SiteSettings;
 use ringd::http::site::CacheStats;
+use ringd::http::{HttpSettings, SiteSettings};
 use ringd::serve::{self, CacheMonitor, HttpServer};
 use ringd::server::{Server, ServerSettings, Stopper, WorkerStats};
 use tempfile::TempDir;
@@ -31,14 +31,16 @@ pub(crate) struct Fixture {
 /// The settings that a test may change; see the documentation of the fields.
 pub(crate) struct Setup {
     pub(crate) server: ServerSettings,
-    pub(crate) http: SiteSettings,
+    pub(crate) http: HttpSettings,
+    /// The only site; it replaces that of `http`.
+    pub(crate) site: SiteSettings,
 }
 
 impl Setup {
     /// Applies options of `ringd serve` about content.
     pub(crate) fn content(&mut self, root: &Path, options: &[&str]) {
         let SiteSettings { content, root, .. } = site(root, options);
-        (self.http.content, self.http.root) = (content, root);
+        (self.site.content, self.site.root) = (content, root);
     }
 }
 
@@ -74,13 +76,14 @@ impl Fixture {
         let root = Arc::new(File::open_root(path, Links::Beneath).unwrap());
         let mut setup = Setup {
             server: ServerSettings { connections_max: 4096, ..settings() },
-            http: SiteSettings::new(root),
+            http: HttpSettings::of_root(Arc::clone(&root)),
+            site: SiteSettings::new(root),
         };
         change(&mut setup);
         let selection = DriverSelection::make(Some(kind)).unwrap();
         let workers = setup.server.workers;
         let HttpServer { server, caches } =
-            serve::http(&setup.server, setup.http, selection).unwrap();
+            serve::http(&setup.server, setup.http.with_site(setup.site), selection).unwrap();
         Self { server, caches, workers, path: path.to_owned(), _root: None }
     }
 

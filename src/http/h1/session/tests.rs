@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use super::*;
 use crate::driver::{File, Links};
-use crate::http::SiteSettings;
+use crate::http::HttpSettings;
 use crate::service::SessionId;
 
 /// A site without files, and a session that has answered `requests` requests.
 fn begin(requests: usize) -> (Sites, Http) {
     let folder = tempfile::tempdir().unwrap();
     let root = Arc::new(File::open_root(folder.path(), Links::Beneath).unwrap());
-    let mut sites = Sites::new(SiteSettings::new(root), None);
+    let mut sites = Sites::new(HttpSettings::of_root(root), None);
     let mut http = Http::new(&mut sites, &ConnectionInfo::detached());
     for _ in 0..requests {
         let request = b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n";

@@ -10,7 +10,7 @@ use crate::ask::{Ask, Reply};
 use crate::driver::{File, Links, Now};
 use crate::http::site::listing_job::Listings;
 use crate::http::site::lookup::{Lookup, LookupProgress, Surroundings};
-use crate::http::{Content, SiteSettings};
+use crate::http::{Content, HttpSettings};
 
 /// The site of most keys. The number of the other site begins with the same byte.
 const SITE: SiteId = SiteId(0x0701);
@@ -101,13 +101,13 @@ fn no_two_names_share_a_key() {
 /// Performs a lookup beneath a folder. Returns the paths that it tried to open.
 fn opened(folder: &Path, content: &Content, name: &ResourceName<'_>) -> Vec<String> {
     let root = Arc::new(File::open_root(folder, Links::Beneath).unwrap());
-    let settings =
-        SiteSettings { content: content.clone(), ..SiteSettings::new(Arc::clone(&root)) };
+    let http = HttpSettings::of_root(Arc::clone(&root)).with_content(content.clone());
+    let settings = &*http.sites.sites()[0];
     let now = Now::read();
     let now = Now { system: now.system + Duration::from_secs(10), ..now };
     let mut listings = Listings::default();
-    let (settings, listings) = (&settings, &mut listings);
-    let mut site = Surroundings { site: SITE, settings, listings, known: None, now };
+    let (http, listings) = (&http, &mut listings);
+    let mut site = Surroundings { site: SITE, http, settings, listings, known: None, now };
     let mut lookup = Lookup::new(settings, &root, name, now.instant);
     let (mut paths, mut open) = (Vec::new(), Vec::new());
     let mut progress = lookup.begin(&site, &root);

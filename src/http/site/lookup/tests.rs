@@ -4,6 +4,7 @@
 
 mod listings;
 mod random;
+mod renewal;
 mod root;
 mod scarce;
 mod shared;
@@ -25,8 +26,8 @@ use crate::driver::Links;
 use crate::driver::watch::{ChangeReport, Watcher};
 use crate::http::h1::harness::perform;
 use crate::http::site::lookups::Ticket;
-use crate::http::site::sites::{Resolved, Sites};
-use crate::http::{Content, RootPath, SiteSettings};
+use crate::http::site::sites::{Resolved, Sites, SitesMessage};
+use crate::http::{Content, HttpSettings, RootPath, SiteSettings};
 use crate::service::{Service, SessionId, Task, Waiter};
 
 /// The questions that a lookup asks at once: for a file, and for its compressed files.
@@ -59,12 +60,12 @@ struct WaitingSession {
 }
 
 impl TestSite {
-    fn new(settings: SiteSettings) -> Self {
+    fn new(settings: HttpSettings) -> Self {
         Self::watched(settings, None)
     }
 
     /// A site with a watcher, at a time when all files are settled.
-    fn watched(settings: SiteSettings, watcher: Option<Box<dyn Watcher>>) -> Self {
+    fn watched(settings: HttpSettings, watcher: Option<Box<dyn Watcher>>) -> Self {
         let now = Now::read();
         Self {
             sites: Sites::new(settings, watcher),
@@ -192,7 +193,7 @@ impl TestSite {
     }
 
     fn receive(&mut self, reports: impl Into<Vec<ChangeReport>>) {
-        self.sites.receive(self.now, reports.into());
+        self.sites.receive(self.now, SitesMessage::Changes(reports.into()));
         self.poll();
     }
 }
@@ -200,7 +201,7 @@ impl TestSite {
 fn resource(found: Resolved) -> Rc<Resource> {
     match found {
         Resolved::Resource(resource) => resource,
-        Resolved::TransientError(status) => panic!("{status:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -228,9 +229,9 @@ fn open_root(path: &Path) -> Arc<File> {
 }
 
 /// The settings of a site whose results are valid for an hour, and kept for longer.
-fn settings(folder: &Path) -> SiteSettings {
+fn settings(folder: &Path) -> HttpSettings {
     let (revalidate_after, cache_idle) = (HOUR, 3 * HOUR);
-    SiteSettings { revalidate_after, cache_idle, ..SiteSettings::new(open_root(folder)) }
+    HttpSettings { revalidate_after, cache_idle, ..HttpSettings::of_root(open_root(folder)) }
 }
 
 /// Writes a page that is too large to be read, so that lookups only open files.
@@ -241,7 +242,7 @@ fn write_page(folder: &Path, name: &str, length: usize) {
 
 /// Two releases of a site, whose pages differ in length, and settings that serve the first one and
 /// revalidate each time.
-fn releases() -> (TempDir, SiteSettings) {
+fn releases() -> (TempDir, HttpSettings) {
     let folder = tempfile::tempdir().unwrap();
     for (release, length) in [("one", 10_000), ("two", 20_000)] {
         fs::create_dir(folder.path().join(release)).unwrap();
@@ -253,7 +254,10 @@ fn releases() -> (TempDir, SiteSettings) {
     let root_path = Some(RootPath { base: follow_all(), path });
     (
         folder,
-        SiteSettings { root_path, revalidate_after: Duration::ZERO, ..SiteSettings::new(root) },
+        HttpSettings {
+            revalidate_after: Duration::ZERO,
+            ..HttpSettings::new(SiteSettings { root_path, ..SiteSettings::new(root) })
+        },
     )
 }
 
@@ -299,8 +303,8 @@ fn all_files_of_a_lookup_are_opened_beneath_one_root() {
         let (folder, settings) = releases();
         write_page(&folder.path().join("one"), "page.html", 10_000);
         let content = Content { clean_urls: true, ..Content::default() };
-        let mut site = TestSite::new(SiteSettings { content, ..settings });
-        let first = Arc::clone(&site.sites.settings.root);
+        let mut site = TestSite::new(settings.with_content(content));
+        let first = Arc::clone(site.sites.site(0).root());
         let waiting = site.ask(name);
         site.reply_next();
         let is_of_first = |(_, ask): &(AskId, Ask)| match ask {
@@ -386,7 +390,7 @@ fn a_page_is_unchanged_only_if_its_path_is() {
     write_page(folder.path(), "a.html", 10_000);
     symlink("a.html", folder.path().join("a")).unwrap();
     let content = Content { clean_urls: true, ..Content::default() };
-    let mut site = TestSite::new(SiteSettings { content, ..settings(folder.path()) });
+    let mut site = TestSite::new(settings(folder.path()).with_content(content));
     let content_type = |found| match &*resource(found) {
         Resource::Page(page) => {
             String::from_utf8(page.variant(None).content_type().to_vec()).unwrap()
@@ -408,7 +412,7 @@ fn a_page_does_not_redirect_to_a_clean_url_that_is_taken() {
     symlink("/etc", folder.path().join("c")).unwrap();
     let index = vec![b"index.htm".to_vec(), b"index.html".to_vec()];
     let content = Content { clean_urls: true, index, ..Content::default() };
-    let mut site = TestSite::new(SiteSettings { content, ..settings(folder.path()) });
+    let mut site = TestSite::new(settings(folder.path()).with_content(content));
     for path in [&b"b.html.html"[..], b"c.html", b"index"] {
         assert_eq!(length(site.look_up(path)), 10_000, "{}", path.escape_ascii());
     }
@@ -430,7 +434,7 @@ fn watching(folder: &Path) -> (TestSite, StubWatcher) {
     write_page(folder, "page.txt", 10_000);
     fs::write(folder.join("other.txt"), "").unwrap();
     let stub = StubWatcher::default();
-    let settings = SiteSettings { watch: true, ..settings(folder) };
+    let settings = HttpSettings { watch: true, ..settings(folder) };
     let mut site = TestSite::watched(settings, Some(Box::new(stub.clone())));
     site.look_up(b"other.txt");
     site.receive([watched::watched("")]);

@@ -34,10 +34,9 @@ fn open(folder: &Path, name: &str) -> io::Result<Arc<File>> {
 /// More than the spare capacity that a buffer may have by chance.
 const SMALL: u64 = 5000;
 
-/// Settings of a site that reads files of at most [`SMALL`] bytes.
 fn settings(folder: &Path) -> SiteSettings {
     let root = File::open_root(folder, Links::Beneath).unwrap();
-    SiteSettings { memory_file_max: SMALL, ..SiteSettings::new(Arc::new(root)) }
+    SiteSettings::new(Arc::new(root))
 }
 
 /// A time at which all files of a test are settled.
@@ -54,7 +53,7 @@ fn loader(folder: &Path) -> PageLoader {
 
 /// Loads the page of `a`. `None` if it is the known one.
 fn page(folder: &Path, known: Option<&Page>) -> Option<Page> {
-    let (mut loader, asks) = match loader(folder).load(&settings(folder), now(), known) {
+    let (mut loader, asks) = match loader(folder).load(&settings(folder), SMALL, now(), known) {
         LoadStep::Page(page) => return Some(page),
         LoadStep::Unchanged => return None,
         LoadStep::Read(loader, asks) => (loader, asks),
@@ -119,7 +118,7 @@ fn all_small_files_are_read_at_once() {
     for (name, length) in [("a", 5001), ("a.br", 5000), ("a.zst", 0), ("a.gz", 1)] {
         fs::write(folder.path().join(name), vec![b'x'; length]).unwrap();
     }
-    let next = loader(folder.path()).load(&settings(folder.path()), now(), None);
+    let next = loader(folder.path()).load(&settings(folder.path()), SMALL, now(), None);
     let LoadStep::Read(mut loader, asks) = next else { panic!("{next:?}") };
     let mut reads = Vec::new();
     for (part, ask) in asks {
@@ -156,7 +155,7 @@ fn a_file_whose_length_changes_while_it_is_read_stays_open() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a"), "12345").unwrap();
     for read in [4, 5, 6] {
-        let next = loader(folder.path()).load(&settings(folder.path()), now(), None);
+        let next = loader(folder.path()).load(&settings(folder.path()), SMALL, now(), None);
         let LoadStep::Read(mut loader, mut asks) = next else { panic!("{next:?}") };
         let Some((0, Ask::Read { mut buffer, .. })) = asks.pop() else { panic!("{asks:?}") };
         buffer.extend_from_slice(&b"123456"[..read]);

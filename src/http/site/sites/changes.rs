@@ -1,49 +1,54 @@
 //! What reports of changes, and a change of the root, do to the results of a site.
 
-use super::{SITE, Sites, UNWATCHED_MAX};
-use crate::driver::watch::{Change, ChangeReport, SiteId, is_at};
+use super::{Sites, UNWATCHED_MAX};
+use crate::driver::watch::{Change, ChangeReport, is_at};
 use crate::http::site::cache_key::{Invalidation, invalidated};
 
 /// How many entries of the cache a report may visit. If it concerns more, the whole cache expires.
 const EXPIRE_MAX: usize = 4096;
 
 impl Sites {
-    /// Processes a report of the watcher.
+    /// Processes a report of the watcher. Reports about earlier roots are ignored.
     pub(super) fn take_report(&mut self, report: &ChangeReport) {
+        let Some(place) = self.numbers.place(report.site()) else { return };
+        let site = &mut self.sites[place];
+        debug_assert_eq!(site.watch_id, report.site(), "only roots are watched");
         match report {
-            ChangeReport::Watched { site, path } if *site == self.watch_id => {
-                self.watched.insert(path.clone());
-                self.limit_unwatched(&if path.is_empty() {
-                    Change::Everything
-                } else {
-                    Change::Directory { path: path.clone() }
-                });
+            ChangeReport::Watched { path, .. } => {
+                self.watched += usize::from(site.watched.insert(path.clone()));
+                self.limit_unwatched(
+                    place,
+                    &if path.is_empty() {
+                        Change::Everything
+                    } else {
+                        Change::Directory { path: path.clone() }
+                    },
+                );
             }
-            ChangeReport::Unwatched { site, path } if *site == self.watch_id => {
-                self.watched.retain(|watched| !is_at(watched, path));
+            ChangeReport::Unwatched { path, .. } => {
+                let before = site.watched.len();
+                site.watched.retain(|watched| !is_at(watched, path));
+                self.watched -= before - site.watched.len();
             }
-            ChangeReport::Changed { site, change } if *site == self.watch_id => {
-                self.invalidate(change);
-            }
-            _ => {}
+            ChangeReport::Changed { change, .. } => self.invalidate(place, change),
         }
     }
 
-    /// Expires the results that a change concerns.
-    fn invalidate(&mut self, change: &Change) {
-        let Self { cache, lookups, listings, key, settings, .. } = self;
-        listings.forget(SITE, change);
+    /// Expires the results of a site that a change concerns.
+    fn invalidate(&mut self, place: usize, change: &Change) {
+        let Self { cache, lookups, listings, key, sites, .. } = self;
+        let site = &sites[place];
+        listings.forget(site.id, change);
         let mut left = EXPIRE_MAX;
-        invalidated(SITE, change, &settings.content.index, key, &mut |invalidation, key| {
-            match invalidation {
-                Invalidation::Key => {
-                    cache.expire(key);
-                    lookups.doubt(|other| other == key);
-                }
-                Invalidation::Prefix => {
-                    left -= cache.expire_prefix(key, left);
-                    lookups.doubt(|other| other.starts_with(key));
-                }
+        let index = &site.settings.content.index;
+        invalidated(site.id, change, index, key, &mut |invalidation, key| match invalidation {
+            Invalidation::Key => {
+                cache.expire(key);
+                lookups.doubt(|other| other == key);
+            }
+            Invalidation::Prefix => {
+                left -= cache.expire_prefix(key, left);
+                lookups.doubt(|other| other.starts_with(key));
             }
         });
     }
@@ -51,24 +56,32 @@ impl Sites {
     /// Limits the validity of results from before a watch began to [`UNWATCHED_MAX`], because a
     /// change may have been missed. They do not expire at once, since clients usually send several
     /// requests at a time, which should share one lookup.
-    fn limit_unwatched(&mut self, watched: &Change) {
-        let Self { cache, lookups, listings, key, settings, .. } = self;
-        listings.forget(SITE, watched);
-        invalidated(SITE, watched, &settings.content.index, key, &mut |_, prefix| {
+    fn limit_unwatched(&mut self, place: usize, watched: &Change) {
+        let Self { cache, lookups, listings, key, sites, .. } = self;
+        let site = &sites[place];
+        listings.forget(site.id, watched);
+        invalidated(site.id, watched, &site.settings.content.index, key, &mut |_, prefix| {
             cache.limit_prefix(prefix, UNWATCHED_MAX, EXPIRE_MAX);
             lookups.note_unwatched(|key| key.starts_with(prefix));
         });
     }
 
-    /// Discards all results, because the root is another directory now.
-    pub(super) fn change_root(&mut self) {
-        self.cache.clear();
-        self.listings.clear(SITE);
-        self.lookups.doubt(|_| true);
-        self.watched.clear();
+    /// Expires all results of a site, because its root is another directory now.
+    pub(super) fn change_root(&mut self, place: usize) {
+        self.invalidate(place, &Change::Everything);
+        self.end_watches(place);
+        let site = &mut self.sites[place];
+        self.numbers.remove(site.watch_id);
+        site.watch_id = self.numbers.add(place);
+    }
+
+    /// Ends the watches of a site.
+    pub(super) fn end_watches(&mut self, place: usize) {
+        let site = &mut self.sites[place];
+        self.watched -= site.watched.len();
+        site.watched.clear();
         if let Some(watcher) = &mut self.watcher {
-            watcher.forget(self.watch_id);
+            watcher.forget(site.watch_id);
         }
-        self.watch_id = SiteId(self.watch_id.0.wrapping_add(1));
     }
 }

@@ -35,11 +35,22 @@ impl TestSite {
         client: IpAddr,
         name: &ResourceName<'_>,
     ) -> Result<Resolved, WaitingSession> {
+        self.find_at(0, client, name)
+    }
+
+    /// The same for the site at a place.
+    pub(super) fn find_at(
+        &mut self,
+        place: usize,
+        client: IpAddr,
+        name: &ResourceName<'_>,
+    ) -> Result<Resolved, WaitingSession> {
         self.sessions += 1;
         let session = self.sessions;
         let waiter = Waiter { session: SessionId::detached(session), id: AskId(session) };
         let peer = Peer(client);
-        let found = self.sites.find(self.now, name, waiter, Addresses::of(&peer, Sock::detached()));
+        let addresses = Addresses::of(&peer, Sock::detached());
+        let found = self.sites.find(self.now, place, name, waiter, addresses);
         found.map_err(|ticket| WaitingSession { session, ticket })
     }
 
@@ -81,7 +92,7 @@ fn is_busy(found: &Result<Resolved, WaitingSession>) -> bool {
 #[test]
 fn a_page_is_valid_no_longer_than_the_reading_that_it_is_made_of() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = SiteSettings { revalidate_after: 10 * SECOND, ..settings(folder.path()) };
+    let settings = HttpSettings { revalidate_after: 10 * SECOND, ..settings(folder.path()) };
     let mut site = TestSite::new(settings);
     fs::write(folder.path().join("old"), "").unwrap();
     assert!(site.list_now(b"", page(1)).contains(">old<"));
@@ -101,7 +112,7 @@ fn a_page_is_valid_no_longer_than_the_reading_that_it_is_made_of() {
 #[test]
 fn a_reading_is_dropped_at_its_time_on_an_idle_worker() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = SiteSettings { revalidate_after: 10 * SECOND, ..settings(folder.path()) };
+    let settings = HttpSettings { revalidate_after: 10 * SECOND, ..settings(folder.path()) };
     let mut site = TestSite::new(settings);
     assert_eq!(site.sites.deadline(), None);
     let waiting = site.list("192.0.2.1", b"", page(1)).unwrap_err();
@@ -152,7 +163,7 @@ fn a_reading_is_dropped_when_a_change_is_reported() {
 #[test]
 fn a_reading_is_not_kept_if_results_are_not_valid() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = SiteSettings { revalidate_after: Duration::ZERO, ..settings(folder.path()) };
+    let settings = HttpSettings { revalidate_after: Duration::ZERO, ..settings(folder.path()) };
     let mut site = TestSite::new(settings);
     site.list("192.0.2.1", b"", page(1)).unwrap_err();
     assert!(settle_listing(&mut site).upgrade().is_none());
@@ -292,7 +303,7 @@ fn a_client_that_leaves_makes_room_for_its_next_requests() {
 fn many_sessions_leave_lookups_in_line_and_the_others_remain() {
     const MANY: u32 = 20_000;
     let folder = tempfile::tempdir().unwrap();
-    let settings = SiteSettings { lookups_max: 1, ..settings(folder.path()) };
+    let settings = HttpSettings { lookups_max: 1, ..settings(folder.path()) };
     let mut site = TestSite::new(settings);
     let mut all: Vec<WaitingSession> = Vec::new();
     for number in 0..MANY {

@@ -7,7 +7,7 @@ use super::*;
 fn the_root_is_updated_after_its_lookup_was_cancelled() {
     for other_root in [false, true] {
         let (folder, settings) = releases();
-        let mut site = TestSite::new(SiteSettings { revalidate_after: SECOND, ..settings });
+        let mut site = TestSite::new(HttpSettings { revalidate_after: SECOND, ..settings });
         site.look_up(b"page.txt");
         site.now.instant += SECOND;
         let gone = site.ask(b"page.txt");
@@ -32,7 +32,7 @@ fn the_root_is_updated_after_its_lookup_was_cancelled() {
 #[test]
 fn a_lookup_that_waited_for_a_new_root_is_not_in_doubt() {
     let (folder, settings) = releases();
-    let mut site = TestSite::new(SiteSettings { revalidate_after: SECOND, ..settings });
+    let mut site = TestSite::new(HttpSettings { revalidate_after: SECOND, ..settings });
     site.look_up(b"page.txt");
     deploy(folder.path(), "two");
     site.now.instant += SECOND;
@@ -84,7 +84,7 @@ fn is_beneath(site: &TestSite, root: &Path) -> bool {
 #[test]
 fn lookups_share_the_question_for_the_root() {
     let (folder, settings) = releases();
-    let mut site = TestSite::new(SiteSettings { revalidate_after: SECOND, ..settings });
+    let mut site = TestSite::new(HttpSettings { revalidate_after: SECOND, ..settings });
     site.look_up(b"page.txt");
     site.now.instant += SECOND;
     let first = site.ask(b"other.txt");
@@ -114,7 +114,7 @@ fn lookups_share_the_question_for_the_root() {
 fn an_overdue_reply_for_the_root_is_not_waited_for() {
     for revalidate_after in [Duration::ZERO, SECOND / 2, 5 * SECOND] {
         let (folder, settings) = releases();
-        let mut site = TestSite::new(SiteSettings { revalidate_after, ..settings });
+        let mut site = TestSite::new(HttpSettings { revalidate_after, ..settings });
         site.look_up(b"page.txt");
         site.now.instant += revalidate_after;
         let first = site.ask(b"first.txt");
@@ -140,7 +140,7 @@ fn an_overdue_reply_for_the_root_is_not_waited_for() {
 fn lookups_that_wait_for_an_overdue_root_do_not_block_others() {
     let (_folder, settings) = releases();
     let mut site =
-        TestSite::new(SiteSettings { lookups_max: 3, revalidate_after: SECOND, ..settings });
+        TestSite::new(HttpSettings { lookups_max: 3, revalidate_after: SECOND, ..settings });
     site.look_up(b"page.txt");
     site.now.instant += SECOND;
     let mut waiting: Vec<_> = (0..5).map(|n| site.ask(format!("{n}.txt").as_bytes())).collect();
@@ -159,7 +159,7 @@ fn lookups_that_wait_for_an_overdue_root_do_not_block_others() {
 #[test]
 fn a_lookup_that_is_cancelled_while_it_waits_for_the_root_does_not_begin() {
     let (_folder, settings) = releases();
-    let mut site = TestSite::new(SiteSettings { revalidate_after: Duration::ZERO, ..settings });
+    let mut site = TestSite::new(HttpSettings { revalidate_after: Duration::ZERO, ..settings });
     let first = site.ask(b"page.txt");
     let (id, ask) = site.open.remove(0);
     let before = format!("{:?}", site.sites).len();
@@ -182,7 +182,7 @@ fn a_lookup_that_is_cancelled_while_it_waits_for_the_root_does_not_begin() {
 #[test]
 fn a_result_expires_with_its_root() {
     let (folder, settings) = releases();
-    let mut site = TestSite::new(SiteSettings { revalidate_after: SECOND, ..settings });
+    let mut site = TestSite::new(HttpSettings { revalidate_after: SECOND, ..settings });
     site.look_up(b"page.txt");
     site.now.instant += SECOND / 20;
     deploy(folder.path(), "two");

@@ -13,16 +13,16 @@ fn folder() -> TempDir {
     folder
 }
 
-fn plain(folder: &TempDir) -> SiteSettings {
-    let mut settings = settings(folder.path());
-    settings.content.precompressed = false;
-    settings
+fn plain(folder: &TempDir) -> HttpSettings {
+    let content = Content { precompressed: false, ..Content::default() };
+    settings(folder.path()).with_content(content)
 }
 
 fn status(found: Resolved) -> Option<Status> {
     match found {
         Resolved::Resource(_) => None,
         Resolved::TransientError(status) => Some(status),
+        Resolved::Renewed => panic!("the sites stay"),
     }
 }
 
@@ -31,7 +31,7 @@ fn status(found: Resolved) -> Option<Status> {
 fn files_of_responses_in_flight_count_after_their_eviction() {
     let folder = folder();
     // Each page evicts the one before.
-    let settings = SiteSettings { cache_entries: 1, files_max: 2, ..plain(&folder) };
+    let settings = HttpSettings { cache_entries: 1, files_max: 2, ..plain(&folder) };
     let mut site = TestSite::new(settings);
     let (one, two) = (site.get(b"one"), site.get(b"two"));
     assert_eq!(status(site.get(b"three")), Some(Status::ServiceUnavailable));
@@ -45,7 +45,7 @@ fn files_of_responses_in_flight_count_after_their_eviction() {
 #[test]
 fn the_cache_closes_files_to_make_room() {
     let folder = folder();
-    let settings = SiteSettings { files_max: 2, ..plain(&folder) };
+    let settings = HttpSettings { files_max: 2, ..plain(&folder) };
     let mut site = TestSite::new(settings);
     let kept = site.get(b"one");
     for _ in 0..5 {
@@ -64,7 +64,7 @@ fn encoded(files_max: usize) -> (TempDir, TestSite) {
     write_page(folder.path(), "one.gz", 5_000);
     let settings = settings(folder.path());
     let memory_file_max = 4_000;
-    let site = TestSite::new(SiteSettings { files_max, memory_file_max, ..settings });
+    let site = TestSite::new(HttpSettings { files_max, memory_file_max, ..settings });
     (folder, site)
 }
 
@@ -101,7 +101,7 @@ fn the_old_and_the_new_page_share_the_files_that_did_not_change() {
 #[test]
 fn a_hot_page_that_was_loaded_again_stays_hot() {
     let folder = folder();
-    let settings = SiteSettings { files_max: 2, revalidate_after: SECOND, ..plain(&folder) };
+    let settings = HttpSettings { files_max: 2, revalidate_after: SECOND, ..plain(&folder) };
     let mut site = TestSite::new(settings);
     // A slow client has one file, and the other one belongs to a page that others request.
     let slow = site.get(b"three");
@@ -121,7 +121,7 @@ fn a_hot_page_that_was_loaded_again_stays_hot() {
 #[test]
 fn a_shortage_does_not_fail_requests_for_what_is_known() {
     let folder = folder();
-    let mut site = TestSite::new(SiteSettings { revalidate_after: SECOND, ..plain(&folder) });
+    let mut site = TestSite::new(HttpSettings { revalidate_after: SECOND, ..plain(&folder) });
     let shortage = |site: &mut TestSite, path: &[u8]| match site
         .find(&ResourceName::Target { path, directory: false })
     {
@@ -151,7 +151,7 @@ fn a_shortage_does_not_fail_requests_for_what_is_known() {
 #[test]
 fn a_file_that_nobody_requests_is_closed() {
     let folder = folder();
-    let mut site = TestSite::new(SiteSettings { cache_idle: 60 * SECOND, ..plain(&folder) });
+    let mut site = TestSite::new(HttpSettings { cache_idle: 60 * SECOND, ..plain(&folder) });
     let files = site.sites.open_files();
     assert_eq!(status(site.get(b"one")), None);
     assert_eq!(files.count(), 1);

@@ -79,7 +79,7 @@ fn a_lookup_is_not_joined_if_it_began_too_long_ago() {
     let folder = tempfile::tempdir().unwrap();
     write_page(folder.path(), "page.txt", 10_000);
     for revalidate_after in [Duration::ZERO, SECOND, HOUR] {
-        let settings = SiteSettings { revalidate_after, ..settings(folder.path()) };
+        let settings = HttpSettings { revalidate_after, ..settings(folder.path()) };
         let mut site = TestSite::new(settings);
         let mut all = vec![site.ask(b"page.txt")];
         site.now.instant += revalidate_after;
@@ -102,7 +102,7 @@ fn a_lookup_is_not_joined_if_it_began_too_long_ago() {
 fn a_lookup_in_line_can_always_be_joined() {
     let folder = tempfile::tempdir().unwrap();
     write_page(folder.path(), "page.txt", 10_000);
-    let settings = SiteSettings { lookups_max: 1, ..settings(folder.path()) };
+    let settings = HttpSettings { lookups_max: 1, ..settings(folder.path()) };
     let mut site = TestSite::new(settings);
     let first = site.ask(b"other.txt");
     let in_line = site.ask(b"page.txt");
@@ -138,7 +138,7 @@ fn a_lookup_is_cancelled_when_the_last_session_leaves() {
     // A cancelled question may fail or succeed.
     let cancelled = || io::Error::from(io::ErrorKind::Interrupted);
     site.reply(open[1], Reply::Opened(Err(cancelled())));
-    let file = Arc::clone(&site.sites.settings.root);
+    let file = Arc::clone(site.sites.site(0).root());
     site.reply(open[2], Reply::Opened(Ok(file)));
     let third = site.ask(b"third.txt");
     assert!(site.open.iter().all(|(id, _)| !open.contains(id)), "one reply is missing");
@@ -180,7 +180,7 @@ fn running(site: &TestSite) -> Vec<String> {
 #[test]
 fn a_limited_number_of_lookups_runs_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = SiteSettings { lookups_max: 2, ..settings(folder.path()) };
+    let settings = HttpSettings { lookups_max: 2, ..settings(folder.path()) };
     let mut site = TestSite::new(settings);
     let all = ["a", "b", "c", "d", "e", "f"].map(|name| site.ask(name.as_bytes()));
     assert_eq!(running(&site), ["a", "b"]);
@@ -214,7 +214,7 @@ fn a_limited_number_of_lookups_runs_at_a_time() {
 fn a_failed_lookup_counts_until_all_replies_have_arrived() {
     let folder = tempfile::tempdir().unwrap();
     write_coded_page(folder.path());
-    let settings = SiteSettings { lookups_max: 1, ..settings(folder.path()) };
+    let settings = HttpSettings { lookups_max: 1, ..settings(folder.path()) };
     let mut site = TestSite::new(settings);
     let (waiting, other) = (site.ask(b"a.css"), site.ask(b"other"));
     let replies = site.perform_all();
@@ -240,7 +240,7 @@ fn a_failed_lookup_counts_until_all_replies_have_arrived() {
 #[test]
 fn a_lookup_is_refused_at_once_if_the_table_is_full() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = SiteSettings { lookups_max: 1, ..settings(folder.path()) };
+    let settings = HttpSettings { lookups_max: 1, ..settings(folder.path()) };
     let mut site = TestSite::new(settings);
     let target = |name: &str| name.as_bytes().to_vec();
     let mut last = None;
@@ -266,7 +266,7 @@ fn a_lookup_opens_at_most_opens_max_files() {
         write_page(folder.path(), name, 10_000);
     }
     let content = Content { clean_urls: true, ..Content::default() };
-    let mut site = TestSite::new(SiteSettings { content, ..settings(folder.path()) });
+    let mut site = TestSite::new(settings(folder.path()).with_content(content));
     let waiting = site.ask(b"p.html");
     let mut files: Vec<Weak<File>> = Vec::new();
     let mut most = 0;
@@ -318,7 +318,7 @@ fn a_change_puts_all_lookups_of_a_name_in_doubt() {
 #[test]
 fn a_lookup_that_waits_for_a_listing_does_not_block_others() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = SiteSettings { lookups_max: 1, ..settings(folder.path()) };
+    let settings = HttpSettings { lookups_max: 1, ..settings(folder.path()) };
     let mut site = TestSite::new(settings);
     let asked = Asked::parse(Format::Html, None);
     let listing = site.find(&ResourceName::Entries { path: b"", asked }).unwrap_err();
@@ -342,7 +342,7 @@ fn a_lookup_that_waits_for_a_listing_does_not_block_others() {
 fn the_job_of_a_listing_is_cancelled_when_the_last_session_leaves() {
     let folder = tempfile::tempdir().unwrap();
     let content = Content { listing: true, ..Content::default() };
-    let mut site = TestSite::new(SiteSettings { content, ..settings(folder.path()) });
+    let mut site = TestSite::new(settings(folder.path()).with_content(content));
     let name = |format| ResourceName::Entries { path: b"", asked: Asked::parse(format, None) };
     let ask = |site: &mut TestSite, format| site.find(&name(format)).unwrap_err();
     let (one, two) = (ask(&mut site, Format::Html), ask(&mut site, Format::Html));

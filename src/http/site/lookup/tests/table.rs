@@ -71,7 +71,7 @@ impl Pair {
             return one.waiters.push(waiter);
         }
         let name = ResourceName::Target { path: key, directory: false };
-        let lookup = Lookup::new(&self.settings, &self.settings.root, &name, self.now);
+        let lookup = Lookup::new(&self.settings, &self.settings.root.0, &name, self.now);
         let ticket = self.table.add(key, lookup, waiter).unwrap();
         self.all.iter_mut().filter(|one| one.key == key).for_each(|one| one.current = false);
         self.line.push_back(ticket);

@@ -106,7 +106,7 @@ fn no_watch_is_requested_if_it_is_not_needed() {
     write_page(folder.path(), "page.txt", 10_000);
     for (watch, revalidate_after) in [(true, Duration::ZERO), (false, SECOND)] {
         let stub = StubWatcher::default();
-        let settings = SiteSettings { watch, revalidate_after, ..settings(folder.path()) };
+        let settings = HttpSettings { watch, revalidate_after, ..settings(folder.path()) };
         let mut site = TestSite::watched(settings, Some(Box::new(stub.clone())));
         site.look_up(b"page.txt");
         assert_eq!((stub.requests(), site.sites.cache_stats().watched), (Vec::new(), 0));
@@ -280,7 +280,7 @@ fn a_change_does_not_put_a_lookup_in_line_in_doubt() {
     let folder = tempfile::tempdir().unwrap();
     write_page(folder.path(), "page.txt", 10_000);
     let stub = StubWatcher::default();
-    let settings = SiteSettings { watch: true, lookups_max: 1, ..settings(folder.path()) };
+    let settings = HttpSettings { watch: true, lookups_max: 1, ..settings(folder.path()) };
     let mut site = TestSite::watched(settings, Some(Box::new(stub.clone())));
     let first = site.ask(b"other.txt");
     let in_line = site.ask(b"page.txt");
@@ -322,7 +322,7 @@ fn a_listing_is_read_again_after_a_change() {
 fn reports_about_an_earlier_root_are_ignored() {
     let (folder, settings) = releases();
     let stub = StubWatcher::default();
-    let settings = SiteSettings { watch: true, revalidate_after: SECOND, ..settings };
+    let settings = HttpSettings { watch: true, revalidate_after: SECOND, ..settings };
     let mut site = TestSite::watched(settings, Some(Box::new(stub.clone())));
     site.look_up(b"page.txt");
     assert_eq!(stub.requests(), watches([""]));

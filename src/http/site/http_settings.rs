@@ -1,0 +1,78 @@
+//! Settings of a server's sites together: the sites, and the cache and the limits that they share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+#[cfg(any(test, feature = "simulation"))]
+use super::content::Content;
+use super::settings::SiteSettings;
+use super::site_table::SiteTable;
+use crate::driver::File;
+use crate::http::semantics::request::RequestLimits;
+
+/// Settings of a server's sites. A reload replaces `sites`; the other settings stay.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// The sites.
+    pub sites: Arc<SiteTable>,
+    /// Files of at most this many bytes are cached in memory; longer ones are sent from the file.
+    pub memory_file_max: u64,
+    /// Limit of the cache of each worker: its names, and also its open files.
+    pub cache_entries: usize,
+    /// Limit of the open files of each worker: those in the cache, and those that only a response
+    /// in flight keeps open. A response that needs a further file is 503, unless the cache can
+    /// close one. Files that lookups have open meanwhile are not included (`lookups_max`).
+    pub files_max: usize,
+    /// How long a cached name that no request uses stays in the cache, with its open file.
+    pub cache_idle: Duration,
+    /// Limit of the cache of each worker: its bytes of memory.
+    pub cache_bytes: usize,
+    /// How long a cached result is valid.
+    pub revalidate_after: Duration,
+    /// Whether to watch for changes, which invalidate cached results early.
+    pub watch: bool,
+    /// How many lookups each worker runs at a time. Each may have [`OPENS_MAX`] files open.
+    ///
+    /// [`OPENS_MAX`]: super::OPENS_MAX
+    pub lookups_max: u32,
+    /// Size limits of requests.
+    pub limits: RequestLimits,
+}
+
+impl HttpSettings {
+    /// The default settings for these sites.
+    pub fn new(sites: impl Into<Arc<SiteTable>>) -> Self {
+        Self {
+            sites: sites.into(),
+            memory_file_max: 8 * 1024,
+            cache_entries: 2048,
+            files_max: 8192,
+            cache_idle: Duration::from_secs(60),
+            cache_bytes: 32 * 1024 * 1024,
+            revalidate_after: Duration::from_secs(1),
+            watch: false,
+            lookups_max: 64,
+            limits: RequestLimits::default(),
+        }
+    }
+
+    /// The default settings for a root that is the only site.
+    pub fn of_root(root: Arc<File>) -> Self {
+        Self::new(SiteSettings::new(root))
+    }
+
+    /// The settings of the only site; the other settings stay as they are.
+    #[must_use]
+    pub fn with_site(self, site: SiteSettings) -> Self {
+        Self { sites: site.into(), ..self }
+    }
+
+    /// The same settings with other content, for tests of a single site.
+    #[doc(hidden)]
+    #[cfg(any(test, feature = "simulation"))]
+    #[must_use]
+    pub fn with_content(self, content: Content) -> Self {
+        let site = SiteSettings::clone(&self.sites.sites()[0]);
+        self.with_site(SiteSettings { content, ..site })
+    }
+}

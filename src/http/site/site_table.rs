@@ -1,0 +1,279 @@
+//! The sites of a server, and which of them answers a request.
+//!
+//! The listener of the connection and the host of the request decide: an exact name first, then a
+//! wildcard, then the default site. A site that is alone and has all listeners answers every
+//! request. If no site is meant, the request gets 421 (RFC 9110 section 15.5.20).
+//!
+//! A table does not change. A reload makes a new one with a higher generation.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::hosts::RequestHost;
+use super::settings::SiteSettings;
+
+/// The most sites. Each worker numbers them with 16 bits, and numbers of earlier generations stay
+/// in use for a while.
+pub const SITES_MAX: usize = 10_000;
+
+/// The most hosts of all sites together.
+pub const HOSTS_MAX: usize = 50_000;
+
+/// The sites of a server; see the module documentation.
+#[derive(Debug)]
+pub struct SiteTable {
+    generation: u64,
+    sites: Vec<Arc<SiteSettings>>,
+    /// The site that answers every request, if it is the only one.
+    only: bool,
+    exact: Hosts,
+    wildcards: Hosts,
+    /// The sites that are the default of some listeners.
+    defaults: Vec<usize>,
+}
+
+/// The sites of each host, by their positions in the table. Several sites may share a host if they
+/// share no listener.
+type Hosts = HashMap<Box<[u8]>, Vec<usize>, foldhash::fast::RandomState>;
+
+/// Why sites cannot be combined.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SiteTableError {
+    /// There are more than [`SITES_MAX`] sites or [`HOSTS_MAX`] hosts.
+    TooMany,
+    /// There is no site.
+    Empty,
+    /// Two sites of a listener have the same host.
+    SameHost {
+        /// The host.
+        host: String,
+        /// The names of the sites.
+        sites: [String; 2],
+    },
+    /// Two sites are the default of the same listener.
+    SameDefault {
+        /// The names of the sites.
+        sites: [String; 2],
+    },
+}
+
+impl fmt::Display for SiteTableError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooMany => {
+                write!(f, "at most {SITES_MAX} sites with {HOSTS_MAX} hosts are allowed")
+            }
+            Self::Empty => write!(f, "a server needs a site"),
+            Self::SameHost { host, sites: [first, second] } => write!(
+                f,
+                "the sites {first} and {second} both have the host {host}; remove it from one of \
+                 them, or give them different listeners"
+            ),
+            Self::SameDefault { sites: [first, second] } => write!(
+                f,
+                "the sites {first} and {second} are both the default of a listener; only one can \
+                 be"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for SiteTableError {}
+
+impl From<SiteSettings> for Arc<SiteTable> {
+    /// A table with one site, which answers every request.
+    fn from(site: SiteSettings) -> Self {
+        let sites = vec![Arc::new(SiteSettings { listeners: None, is_default: true, ..site })];
+        let (exact, wildcards) = (Hosts::default(), Hosts::default());
+        let only = true;
+        Self::new(SiteTable { generation: 1, sites, only, exact, wildcards, defaults: vec![0] })
+    }
+}
+
+impl SiteTable {
+    /// A table of these sites.
+    ///
+    /// # Errors
+    ///
+    /// If there are too many, or if two of them claim the same requests.
+    pub fn new(generation: u64, sites: Vec<Arc<SiteSettings>>) -> Result<Self, SiteTableError> {
+        let hosts: usize = sites.iter().map(|site| site.hosts.len()).sum();
+        if sites.is_empty() {
+            return Err(SiteTableError::Empty);
+        }
+        if sites.len() > SITES_MAX || hosts > HOSTS_MAX {
+            return Err(SiteTableError::TooMany);
+        }
+        let only = sites.len() == 1 && sites[0].listeners.is_none();
+        let (exact, wildcards) = (Hosts::default(), Hosts::default());
+        let mut table = Self { generation, sites, only, exact, wildcards, defaults: Vec::new() };
+        for place in 0..table.sites.len() {
+            table.add(place)?;
+        }
+        Ok(table)
+    }
+
+    /// Enters the hosts of a site.
+    fn add(&mut self, place: usize) -> Result<(), SiteTableError> {
+        let Self { sites, exact, wildcards, defaults, .. } = self;
+        let site = &sites[place];
+        let names = |other: usize| [sites[other].name.clone(), site.name.clone()];
+        for host in &site.hosts {
+            let hosts = if host.is_wildcard() { &mut *wildcards } else { &mut *exact };
+            let claims = hosts.entry(host.key().into()).or_default();
+            if let Some(other) = claims.iter().find(|other| site.shares_listener(&sites[**other])) {
+                let host = host.to_string();
+                return Err(SiteTableError::SameHost { host, sites: names(*other) });
+            }
+            claims.push(place);
+        }
+        if site.is_default {
+            if let Some(other) = defaults.iter().find(|other| site.shares_listener(&sites[**other]))
+            {
+                return Err(SiteTableError::SameDefault { sites: names(*other) });
+            }
+            defaults.push(place);
+        }
+        Ok(())
+    }
+
+    /// The number of the table: a later one has a higher number.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The sites.
+    #[must_use]
+    pub fn sites(&self) -> &[Arc<SiteSettings>] {
+        &self.sites
+    }
+
+    /// The place of the site that answers a request; `None` if no site does.
+    #[inline]
+    pub(super) fn find(&self, listener: u16, host: &[u8]) -> Option<usize> {
+        if self.only { Some(0) } else { self.find_among_several(listener, host) }
+    }
+
+    #[inline(never)]
+    fn find_among_several(&self, listener: u16, host: &[u8]) -> Option<usize> {
+        let reached = |claims: &[usize]| {
+            claims.iter().copied().find(|place| self.sites[*place].is_reached_from(listener))
+        };
+        let by_host = RequestHost::of(host).and_then(|host| {
+            let exact = self.exact.get(host.name()).and_then(|claims| reached(claims));
+            exact.or_else(|| reached(self.wildcards.get(host.parent()?)?))
+        });
+        by_host.or_else(|| reached(&self.defaults))
+    }
+}
+
+impl SiteSettings {
+    /// Whether connections of a listener reach the site.
+    fn is_reached_from(&self, listener: u16) -> bool {
+        self.listeners.as_ref().is_none_or(|listeners| listeners.contains(&listener))
+    }
+
+    /// Whether connections of some listener reach both sites.
+    fn shares_listener(&self, other: &Self) -> bool {
+        match (&self.listeners, &other.listeners) {
+            (Some(mine), Some(theirs)) => mine.iter().any(|listener| theirs.contains(listener)),
+            _ => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::{File, Links};
+
+    fn site(name: &str, hosts: &[&str], listeners: Option<&[u16]>) -> SiteSettings {
+        let root = File::open_root("/".as_ref(), Links::Beneath).unwrap();
+        SiteSettings {
+            name: name.to_owned(),
+            hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
+            is_default: false,
+            listeners: listeners.map(<[u16]>::to_vec),
+            ..SiteSettings::new(Arc::new(root))
+        }
+    }
+
+    fn table(sites: Vec<SiteSettings>) -> Result<SiteTable, SiteTableError> {
+        SiteTable::new(1, sites.into_iter().map(Arc::new).collect())
+    }
+
+    #[test]
+    fn an_exact_host_precedes_a_wildcard_and_that_the_default() {
+        let table = table(vec![
+            site("wild", &["*.example.com"], None),
+            site("exact", &["a.example.com", "example.com"], None),
+            SiteSettings { is_default: true, ..site("other", &["other.example"], None) },
+        ])
+        .unwrap();
+        for (host, place) in [
+            ("a.example.com", 1),
+            ("A.EXAMPLE.com.:80", 1),
+            ("b.example.com", 0),
+            ("example.com", 1),
+            ("b.a.example.com", 2),
+            (".example.com", 2),
+            ("other.example", 2),
+            ("unknown", 2),
+            ("", 2),
+        ] {
+            assert_eq!(table.find(0, host.as_bytes()), Some(place), "{host:?}");
+        }
+        assert_eq!(table.find(0, &[b'a'; 300]), Some(2));
+    }
+
+    #[test]
+    fn without_a_default_unknown_hosts_reach_no_site() {
+        let several = table(vec![site("a", &["a"], None), site("b", &["b"], None)]).unwrap();
+        assert_eq!(several.find(0, b"a"), Some(0));
+        assert_eq!(several.find(0, b"c"), None);
+        assert_eq!(several.find(0, b""), None);
+        let alone = table(vec![site("a", &["a"], None)]).unwrap();
+        assert_eq!(alone.find(7, b"c"), Some(0), "the only site answers every request");
+    }
+
+    #[test]
+    fn a_site_is_reached_from_its_listeners_only() {
+        let inner = SiteSettings { is_default: true, ..site("inner", &["a"], Some(&[1, 2])) };
+        let outer = site("outer", &["a", "b"], Some(&[0]));
+        let both = table(vec![inner, outer, site("all", &["c"], None)]).unwrap();
+        for (listener, host, place) in [
+            (0, "a", Some(1)),
+            (1, "a", Some(0)),
+            (2, "b", Some(0)),
+            (0, "b", Some(1)),
+            (0, "x", None),
+            (0, "c", Some(2)),
+            (1, "c", Some(2)),
+            // The listener of a connection may be gone since.
+            (9, "a", None),
+            (9, "c", Some(2)),
+        ] {
+            assert_eq!(both.find(listener, host.as_bytes()), place, "{listener} {host}");
+        }
+        let alone = table(vec![site("a", &["a"], Some(&[0]))]).unwrap();
+        assert_eq!((alone.find(0, b"a"), alone.find(1, b"a")), (Some(0), None));
+    }
+
+    #[test]
+    fn two_sites_cannot_claim_the_same_requests() {
+        let same = table(vec![site("a", &["x", "y"], None), site("b", &["Y."], Some(&[3]))]);
+        let error = same.unwrap_err().to_string();
+        assert!(error.contains("a and b") && error.contains("host y"), "{error}");
+        let apart = [site("a", &["x"], Some(&[1])), site("b", &["x"], Some(&[2]))];
+        assert!(table(apart.to_vec()).is_ok());
+        let twice = apart.map(|site| SiteSettings { is_default: true, listeners: None, ..site });
+        let twice = twice.map(|site| SiteSettings { hosts: Vec::new(), ..site });
+        let error = table(twice.to_vec()).unwrap_err().to_string();
+        assert!(error.contains("default"), "{error}");
+        assert_eq!(table(Vec::new()).unwrap_err(), SiteTableError::Empty);
+        let many = vec![site("a", &[], None); SITES_MAX + 1];
+        assert_eq!(table(many).unwrap_err(), SiteTableError::TooMany);
+    }
+}

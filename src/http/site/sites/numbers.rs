@@ -1,0 +1,85 @@
+//! The numbers of a worker's sites and of their roots.
+//!
+//! A number stays in use until nothing refers to it any more. There are more numbers than sites, so
+//! one that was given back is not used again for long.
+
+use std::collections::HashMap;
+
+use super::super::lookups::ASKS_MAX;
+use super::super::site_table::SITES_MAX;
+use crate::ask::AskId;
+use crate::driver::watch::SiteId;
+
+/// The numbers in use, and the place of the site of each. Numbers of sites that are gone have none.
+#[derive(Default, Debug)]
+pub(super) struct Numbers {
+    places: HashMap<SiteId, Option<usize>, foldhash::fast::RandomState>,
+    next: u16,
+}
+
+/// The id of the question for the root of the site with number 0; those of other sites follow. The
+/// ids of lookups' questions are smaller.
+pub(super) const ASK_ROOT: u32 = ASKS_MAX;
+
+/// The id of the question for the root of a site.
+pub(super) fn ask_root(site: SiteId) -> AskId {
+    AskId(ASK_ROOT + u32::from(site.0))
+}
+
+/// Each site has two numbers, and those of the previous generation may still be in use.
+const _: () = assert!(4 * SITES_MAX < u16::MAX as usize, "there are enough numbers");
+
+impl Numbers {
+    /// A number for the site at a place.
+    pub(super) fn add(&mut self, place: usize) -> SiteId {
+        // Ends, because fewer numbers are in use than there are.
+        while self.places.contains_key(&SiteId(self.next)) {
+            self.next = self.next.wrapping_add(1);
+        }
+        let id = SiteId(self.next);
+        self.next = self.next.wrapping_add(1);
+        self.places.insert(id, Some(place));
+        id
+    }
+
+    /// The place of the site that a number stands for; `None` if the site is gone.
+    pub(super) fn place(&self, id: SiteId) -> Option<usize> {
+        self.places.get(&id).copied().flatten()
+    }
+
+    /// The site of a number has this place now; with `None` it is gone, and the number is not used
+    /// again until [`Numbers::remove`].
+    pub(super) fn set(&mut self, id: SiteId, place: Option<usize>) {
+        self.places.insert(id, place);
+    }
+
+    /// Gives a number back.
+    pub(super) fn remove(&mut self, id: SiteId) {
+        self.places.remove(&id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_use_are_not_given_out_again() {
+        let mut numbers = Numbers::default();
+        let first = numbers.add(0);
+        let second = numbers.add(1);
+        numbers.set(second, None);
+        assert_eq!((numbers.place(first), numbers.place(second)), (Some(0), None));
+        for _ in 0..3 * usize::from(u16::MAX) {
+            let other = numbers.add(2);
+            assert!(other != first && other != second);
+            numbers.remove(other);
+        }
+        numbers.remove(second);
+        assert!((0..usize::from(u16::MAX)).any(|_| {
+            let other = numbers.add(2);
+            numbers.remove(other);
+            other == second
+        }));
+    }
+}

@@ -1,0 +1,77 @@
+//! One site of a worker: its settings, its root, and the lookups that wait for the root.
+
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::lookups::{Lookups, Ticket};
+use super::super::root::Root;
+use super::super::settings::SiteSettings;
+use super::numbers::Numbers;
+use crate::driver::File;
+use crate::driver::slot_map::Handle;
+use crate::driver::watch::SiteId;
+
+/// A site; see the module documentation.
+#[derive(Debug)]
+pub(in crate::http::site) struct Site {
+    /// The number with which the keys of its results begin. A site with other settings has another
+    /// number, so it never gets results of this one.
+    pub(in crate::http::site) id: SiteId,
+    #[expect(
+        clippy::redundant_allocation,
+        reason = "clones of the outer pointer cost no atomic operation on memory of all workers"
+    )]
+    pub(in crate::http::site) settings: Rc<Arc<SiteSettings>>,
+    pub(super) root: Root,
+    /// Lookups that begin when the reply to the question for the root arrives.
+    pub(super) wait_for_root: Vec<Handle<Ticket>>,
+    /// Lookups for which that reply will be too old, so the root has to be asked for again.
+    pub(super) need_newer_root: Vec<Handle<Ticket>>,
+    /// The watcher's number for the present root. Reports with other numbers are about earlier
+    /// roots.
+    pub(super) watch_id: SiteId,
+    /// Directories for which a watch was requested.
+    pub(super) watched: HashSet<Box<[u8]>, foldhash::fast::RandomState>,
+}
+
+/// A site of an earlier table.
+#[derive(Debug)]
+pub(super) struct RetiredSite {
+    pub(super) id: SiteId,
+    /// Whether the cache may have entries of the site.
+    pub(super) is_cached: bool,
+}
+
+impl Site {
+    pub(super) fn new(
+        settings: &Arc<SiteSettings>,
+        revalidate_after: Duration,
+        numbers: &mut Numbers,
+        place: usize,
+    ) -> Self {
+        let watch_id = numbers.add(place);
+        Self {
+            id: numbers.add(place),
+            settings: Rc::new(Arc::clone(settings)),
+            root: Root::new(settings, revalidate_after),
+            wait_for_root: Vec::new(),
+            need_newer_root: Vec::new(),
+            watch_id,
+            watched: HashSet::default(),
+        }
+    }
+
+    /// The directory that is served now.
+    pub(in crate::http::site) fn root(&self) -> &Arc<File> {
+        self.root.get()
+    }
+
+    /// Removes lookups that have ended from the lists of those that wait for the root.
+    pub(super) fn forget_ended(&mut self, lookups: &mut Lookups) {
+        for waiting in [&mut self.wait_for_root, &mut self.need_newer_root] {
+            waiting.retain(|handle| lookups.get_mut(*handle).is_some());
+        }
+    }
+}
