@@ -9,7 +9,7 @@ use clap::{Args, value_parser};
 use super::CommandError;
 use super::value::{DriverName, address, positive_time, time};
 use crate::driver::{DriverSelection, Limits, Tracer};
-use crate::server::{CONNECTIONS_MAX, ServerSettings, WORKERS_MAX};
+use crate::server::{CONNECTIONS_MAX, ServerSettings, ServerTimeouts, WORKERS_MAX};
 
 /// The heading of the limits and timeouts in the help.
 pub(super) const BOUNDS: &str = "Bounds";
@@ -70,6 +70,17 @@ pub struct ServerArgs {
     )]
     pub send_timeout: Duration,
 
+    /// How long the server goes on to accept connections after a signal to stop, and tells its
+    /// clients not to use theirs again, so that a load balancer can take it out first
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "0s",
+        value_parser = time,
+        help_heading = BOUNDS
+    )]
+    pub drain_delay: Duration,
+
     /// How long connections may take to finish after a signal to stop; those that take longer are
     /// cut off, and a line says how many
     #[arg(
@@ -125,10 +136,14 @@ impl ServerArgs {
             listen: self.listen.clone(),
             workers: self.worker_count(),
             connections_max,
-            header_timeout,
-            idle_timeout: self.idle_timeout,
-            send_timeout: self.send_timeout,
-            drain_timeout: self.drain_timeout,
+            timeouts: ServerTimeouts {
+                header: header_timeout,
+                idle: self.idle_timeout,
+                send: self.send_timeout,
+                drain_delay: self.drain_delay,
+                drain: self.drain_timeout,
+            },
+            spare_listeners: 0,
             limits: Limits::default(),
             trace,
         })

@@ -356,6 +356,13 @@ impl<S: Session> Connection<S> {
         self.send(env, chain);
     }
 
+    /// Tells the session that the server will stop, so that it ends after its next answer.
+    pub(super) fn announce_drain(&mut self) {
+        if self.state == State::Open {
+            self.session.drain();
+        }
+    }
+
     /// Tells the session that the server is about to stop, and shortens the wait for input. A
     /// request may be on its way, so the wait does not end at once: closing now would reset it.
     pub(super) fn drain<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {

@@ -1,7 +1,10 @@
 //! The parts of a worker that a connection uses while it handles an event.
 
+use std::time::Duration;
+
 use super::chain_pool::ChainPool;
-use super::timers::{Tick, Wheel};
+use super::settings::ServerTimeouts;
+use super::timers::{TICK, Tick, Wheel};
 use crate::ask::{Ask, AskId};
 use crate::driver::slot_map::Handle;
 use crate::driver::{Driver, Op, OpId, Sock, Token};
@@ -24,6 +27,22 @@ pub(super) struct Timeouts {
     /// During a drain, how long a connection waits for a request that may be on its way, and for
     /// the next bytes of one that has begun.
     pub(super) drain_idle: Tick,
+}
+
+impl Timeouts {
+    /// Those of a worker with these settings.
+    pub(super) fn of(timeouts: &ServerTimeouts) -> Self {
+        let ticks = |time: Duration| {
+            Tick::try_from(time.as_millis().div_ceil(TICK.as_millis())).unwrap_or(Tick::MAX / 4) + 1
+        };
+        Self {
+            header: ticks(timeouts.header),
+            idle: ticks(timeouts.idle),
+            send: ticks(timeouts.send),
+            linger: ticks(Duration::from_secs(2)),
+            drain_idle: ticks(Duration::from_secs(1)),
+        }
+    }
 }
 
 /// The tags of a worker's tokens. A tag says what the handle in the token stands for.

@@ -175,9 +175,8 @@ impl<S: Session, F: Fn(Seat<S>) -> S::Shared, C: Dispatch> Visitor for WorkerThr
         // The helpers of the driver inherit this.
         block_signals();
         let settings = self.worker_settings();
-        let listeners = self.settings.listen.len() as u32;
         let limits = Limits {
-            sockets_max: settings.connections_max + (ACCEPT_SLACK + 1) * listeners,
+            sockets_max: settings.connections_max + (ACCEPT_SLACK + 1) * settings.listeners_max,
             ..self.settings.limits
         };
         // The kernel returns the locked memory of a closed ring, such as that of the self-test,
@@ -235,10 +234,8 @@ impl<S: Session, F, C: Dispatch> WorkerThread<S, F, C> {
         let settings = &self.settings;
         worker::WorkerSettings {
             connections_max: share(settings.connections_max, settings.workers, self.number),
-            header_timeout: settings.header_timeout,
-            idle_timeout: settings.idle_timeout,
-            send_timeout: settings.send_timeout,
-            drain_timeout: settings.drain_timeout,
+            listeners_max: settings.listen.len() as u32 + settings.spare_listeners,
+            timeouts: settings.timeouts,
         }
     }
 }

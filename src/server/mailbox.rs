@@ -1,14 +1,18 @@
 //! Messages from other threads to a worker: a bounded queue, and the waker of the worker's driver.
 //!
-//! Messages are the request to drain, and messages to the service, such as reports of its watcher.
-//! Because everything arrives here, a worker shares no mutable state with other threads. The worker
-//! owns the mailbox; other threads have a [`Postbox`]. A message to the service is refused if
-//! [`MESSAGES_MAX`] are waiting, and the sender decides what to do then. A request to drain is
-//! never refused, and repeating it has no effect.
+//! Messages are the request to drain, new settings, and messages to the service, such as reports of
+//! its watcher. Because everything arrives here, a worker shares no mutable state with other
+//! threads. The worker owns the mailbox; other threads have a [`Postbox`]. A message to the service
+//! is refused if [`MESSAGES_MAX`] are waiting, an [`Update`] if one is waiting, and the sender
+//! decides what to do then. A request to drain is never refused, and repeating it has no effect.
 
 use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::settings::ServerTimeouts;
 use crate::driver::Waker;
 use crate::service::Service;
 use crate::session::Session;
@@ -24,8 +28,28 @@ pub const MESSAGES_MAX: usize = 64;
 pub enum Message<M> {
     /// Stop accepting, finish the requests in progress, and end.
     Drain,
+    /// Take new settings.
+    Update(Box<Update<M>>),
     /// A message to the service.
     Service(M),
+}
+
+/// New settings of a worker. All of them apply from the same moment on, between two turns of the
+/// worker.
+#[derive(Debug)]
+pub struct Update<M> {
+    /// The timeouts. A wait that has begun ends when it would have ended before.
+    pub timeouts: ServerTimeouts,
+    /// Listening sockets to accept from, each with the number of its listener.
+    pub added: Vec<(u16, OwnedFd)>,
+    /// Listeners to close. The connections that wait in their queues are accepted first; accepted
+    /// ones stay.
+    pub dropped: Vec<u16>,
+    /// A message to the service, which gets it before a connection of a new listener is accepted.
+    pub service: Option<M>,
+    /// Gets the result: an error if a socket cannot be listened on. Everything else applies then,
+    /// too.
+    pub result: Sender<io::Result<()>>,
 }
 
 /// The queue of messages to a worker.
@@ -37,14 +61,14 @@ pub struct Mailbox<M> {
 #[derive(Debug)]
 struct QueuedMessages<M> {
     messages: VecDeque<M>,
+    update: Option<Box<Update<M>>>,
     drain: bool,
 }
 
 impl<M> Default for Mailbox<M> {
     fn default() -> Self {
-        let queued =
-            QueuedMessages { messages: VecDeque::with_capacity(MESSAGES_MAX), drain: false };
-        Self { queued: Mutex::new(queued) }
+        let messages = VecDeque::with_capacity(MESSAGES_MAX);
+        Self { queued: Mutex::new(QueuedMessages { messages, update: None, drain: false }) }
     }
 }
 
@@ -63,17 +87,34 @@ impl<M> Mailbox<M> {
         Ok(())
     }
 
+    /// Adds an update, without waking the worker.
+    ///
+    /// # Errors
+    ///
+    /// Returns the update if the worker has not taken the last one.
+    pub fn push_update(&self, update: Box<Update<M>>) -> Result<(), Box<Update<M>>> {
+        let mut queued = self.lock();
+        if queued.update.is_some() {
+            return Err(update);
+        }
+        queued.update = Some(update);
+        Ok(())
+    }
+
     /// Adds the request to drain, without waking the worker.
     pub fn push_drain(&self) {
         self.lock().drain = true;
     }
 
     /// Takes the next message. A drain comes first, because it makes the other messages less
-    /// important.
+    /// important, and an update before the messages to the service.
     pub(super) fn take(&self) -> Option<Message<M>> {
         let mut queued = self.lock();
         if std::mem::take(&mut queued.drain) {
             return Some(Message::Drain);
+        }
+        if let Some(update) = queued.update.take() {
+            return Some(Message::Update(update));
         }
         queued.messages.pop_front().map(Message::Service)
     }
@@ -114,6 +155,17 @@ impl<M> Postbox<M> {
         Ok(())
     }
 
+    /// Sends an update, and wakes the worker.
+    ///
+    /// # Errors
+    ///
+    /// Returns the update if the worker has not taken the last one.
+    pub fn update(&self, update: Box<Update<M>>) -> Result<(), Box<Update<M>>> {
+        self.mailbox.push_update(update)?;
+        self.waker.wake();
+        Ok(())
+    }
+
     /// Asks the worker to drain, and wakes it.
     pub fn drain(&self) {
         self.mailbox.push_drain();
@@ -138,6 +190,31 @@ mod tests {
             assert!(matches!(mailbox.take(), Some(Message::Service(it)) if it == number));
         }
         assert!(mailbox.take().is_none());
+    }
+
+    #[test]
+    fn one_update_waits_at_a_time_and_precedes_other_messages() {
+        let mailbox = Mailbox::default();
+        let (result, results) = std::sync::mpsc::channel();
+        let sender = result.clone();
+        let update = move |service| {
+            let (timeouts, result) = (ServerTimeouts::default(), sender.clone());
+            let (added, dropped) = (Vec::new(), Vec::new());
+            Box::new(Update { timeouts, added, dropped, service: Some(service), result })
+        };
+        mailbox.push(1).unwrap();
+        mailbox.push_update(update(2)).unwrap();
+        assert_eq!(mailbox.push_update(update(3)).unwrap_err().service, Some(3));
+        mailbox.push_drain();
+        assert!(matches!(mailbox.take(), Some(Message::Drain)));
+        let Some(Message::Update(taken)) = mailbox.take() else { panic!("the update is next") };
+        assert_eq!(taken.service, Some(2));
+        assert!(matches!(mailbox.take(), Some(Message::Service(1))));
+        mailbox.push_update(update(4)).unwrap();
+        drop((mailbox, taken, update));
+        drop(result);
+        // An update that nobody takes has no result.
+        assert!(results.recv().is_err());
     }
 
     #[test]

@@ -37,7 +37,7 @@ use listener::Group;
 pub use connection::{INBOX_MAX, INBOX_MEMORY_MAX};
 pub use launch::Seat;
 pub use monitor::{Monitor, Published, WorkerStats};
-pub use settings::{CONNECTIONS_MAX, ServerSettings, WORKERS_MAX};
+pub use settings::{CONNECTIONS_MAX, LISTENERS_MAX, ServerSettings, ServerTimeouts, WORKERS_MAX};
 pub use start_error::StartError;
 
 /// A running server. Dropping this value does not stop the server; [`Server::stop`] does.

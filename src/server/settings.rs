@@ -14,6 +14,9 @@ pub const WORKERS_MAX: usize = 1024;
 /// The most connections. Each has a descriptor and a place in a table, and both have limits.
 pub const CONNECTIONS_MAX: u32 = 16_000_000;
 
+/// The most listeners, those that are added later included.
+pub const LISTENERS_MAX: usize = 64;
+
 /// The most receive buffers of a driver (`io_uring_register_buf_ring(3)`).
 const BUFFERS_MAX: u16 = 32_768;
 
@@ -27,20 +30,44 @@ pub struct ServerSettings {
     /// Maximum number of concurrent connections of all workers together, from 1 to
     /// [`CONNECTIONS_MAX`].
     pub connections_max: u32,
-    /// How long a request may take to arrive, counted from its first byte; for the first request,
-    /// from the start of the connection.
-    pub header_timeout: Duration,
-    /// How long a connection may be idle between requests.
-    pub idle_timeout: Duration,
-    /// How long a peer may acknowledge nothing of what is sent.
-    pub send_timeout: Duration,
-    /// How long a drain waits for connections to finish.
-    pub drain_timeout: Duration,
+    /// How many listeners may be added while the server runs, at most 64.
+    pub spare_listeners: u32,
+    /// How long things may take. They can be changed while the server runs.
+    pub timeouts: ServerTimeouts,
     /// The limits of each driver. `sockets_max` is replaced by a value derived from
     /// `connections_max`.
     pub limits: Limits,
     /// Logs the ops and waits of all drivers; `None` for no trace.
     pub trace: Option<Tracer>,
+}
+
+/// How long things may take on a server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ServerTimeouts {
+    /// How long a request may take to arrive, counted from its first byte; for the first request,
+    /// from the start of the connection.
+    pub header: Duration,
+    /// How long a connection may be idle between requests.
+    pub idle: Duration,
+    /// How long a peer may acknowledge nothing of what is sent.
+    pub send: Duration,
+    /// How long a server that drains goes on to accept connections, and tells its clients not to
+    /// use theirs again, so that a balancer can notice.
+    pub drain_delay: Duration,
+    /// How long a drain then waits for connections to finish.
+    pub drain: Duration,
+}
+
+impl Default for ServerTimeouts {
+    fn default() -> Self {
+        Self {
+            header: Duration::from_secs(30),
+            idle: Duration::from_secs(75),
+            send: Duration::from_secs(60),
+            drain_delay: Duration::ZERO,
+            drain: Duration::from_secs(10),
+        }
+    }
 }
 
 /// One worker per usable CPU, listening on port 7890 of the loopback address.
@@ -50,10 +77,8 @@ impl Default for ServerSettings {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 7890))],
             workers: thread::available_parallelism().map_or(1, NonZero::get),
             connections_max: 1024,
-            header_timeout: Duration::from_secs(30),
-            idle_timeout: Duration::from_secs(75),
-            send_timeout: Duration::from_secs(60),
-            drain_timeout: Duration::from_secs(10),
+            spare_listeners: 0,
+            timeouts: ServerTimeouts::default(),
             limits: Limits::default(),
             trace: None,
         }
@@ -75,6 +100,10 @@ impl ServerSettings {
                 limits.buffers.is_power_of_two() && limits.buffers <= BUFFERS_MAX,
                 "the number of receive buffers is a power of two, at most 32,768",
             ),
+            (
+                self.listen.len() + self.spare_listeners as usize <= LISTENERS_MAX,
+                "a server has at most 64 listeners",
+            ),
             (limits.buffer_bytes > 0, "a receive buffer has at least one byte"),
             (limits.turn_bytes_max > 0, "an op moves at least one byte in a turn"),
         ];
@@ -90,12 +119,13 @@ mod tests {
     #[test]
     fn settings_out_of_range_are_refused() {
         type Alter = fn(&mut ServerSettings);
-        let alterations: [(Alter, &str); 9] = [
+        let alterations: [(Alter, &str); 10] = [
             (|settings| settings.listen.clear(), "address"),
             (|settings| settings.workers = 0, "workers"),
             (|settings| settings.workers = WORKERS_MAX + 1, "workers"),
             (|settings| settings.connections_max = 0, "connections"),
             (|settings| settings.connections_max = u32::MAX, "connections"),
+            (|settings| settings.spare_listeners = 64, "listeners"),
             (|settings| settings.limits.buffers = 1000, "power of two"),
             (|settings| settings.limits.buffers = 0, "power of two"),
             (|settings| settings.limits.buffer_bytes = 0, "buffer"),

@@ -6,11 +6,13 @@
 //! share their settings; everything else reaches them as a message in their mailbox.
 
 mod deadlines;
+mod drain;
+mod listeners;
+mod state;
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use super::chain_pool::ChainPool;
 use super::connection::Connection;
@@ -18,21 +20,17 @@ use super::env::{Env, Timeouts, tag};
 use super::failure;
 use super::mailbox::{Mailbox, Message};
 use super::monitor::{Published, WorkerStats};
+use super::settings::ServerTimeouts;
 use super::timers::{TICK, Tick, Wheel};
 use crate::ask::{Ask, AskId, Reply};
 use crate::driver::slot_map::{CAPACITY_MAX, Handle, SlotMap};
-use crate::driver::{Completion, Driver, Op, OpId, Outcome, Sock, Token};
+use crate::driver::{Completion, Driver, OpId, Outcome, Sock, Token};
 use crate::service::{Service, SessionId, Task};
-use crate::session::{Addresses, ConnectionInfo, Now, Session};
+use crate::session::{Now, Session};
+use state::{Draining, Listener};
 
 /// Room per listener for connections that the driver accepts before an accept can be stopped.
 pub(crate) const ACCEPT_SLACK: u32 = crate::driver::ACCEPTS_PER_WAIT;
-
-/// How long the last closes may take after the drain timeout.
-const CLOSE_WAIT: Duration = Duration::from_secs(1);
-
-/// A hundred years: forever, without an overflow of an [`Instant`].
-const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// The failed step in the error of a worker whose driver fails.
 const WAIT: &str = "waiting for completions";
@@ -57,14 +55,10 @@ pub(super) fn name(token: Token) -> String {
 pub struct WorkerSettings {
     /// Maximum number of concurrent connections; at least one.
     pub connections_max: u32,
-    /// How long a request may take to arrive.
-    pub header_timeout: Duration,
-    /// How long a connection may be idle between requests.
-    pub idle_timeout: Duration,
-    /// How long a peer may acknowledge nothing of what is sent.
-    pub send_timeout: Duration,
-    /// How long a drain waits for connections to finish.
-    pub drain_timeout: Duration,
+    /// Maximum number of listeners, those that updates add included.
+    pub listeners_max: u32,
+    /// How long things may take.
+    pub timeouts: ServerTimeouts,
 }
 
 /// A worker; see the module documentation.
@@ -83,8 +77,7 @@ pub struct Worker<D, S: Session> {
     chains: ChainPool,
     now: Now,
     tick: Tick,
-    /// The end of the drain timeout; set while draining.
-    drain_until: Option<Instant>,
+    draining: Draining,
     /// The number of ops that have not had their last completion.
     ops: usize,
     /// The number of these ops whose connection is gone.
@@ -92,16 +85,6 @@ pub struct Worker<D, S: Session> {
     batch: Vec<Completion>,
     due: Vec<u32>,
     asks: Vec<(AskId, Ask)>,
-}
-
-#[derive(Debug)]
-struct Listener {
-    sock: Sock,
-    accepting: Option<OpId>,
-    /// The accept has been cancelled and has not completed yet.
-    pausing: bool,
-    closing: bool,
-    closed: bool,
 }
 
 impl<D: Driver, S: Session> Worker<D, S> {
@@ -115,39 +98,24 @@ impl<D: Driver, S: Session> Worker<D, S> {
         published: Arc<Published>,
     ) -> Self {
         let now = driver.now();
-        let ticks = |time: Duration| {
-            Tick::try_from(time.as_millis().div_ceil(TICK.as_millis())).unwrap_or(Tick::MAX / 4) + 1
-        };
-        let timeouts = Timeouts {
-            header: ticks(settings.header_timeout),
-            idle: ticks(settings.idle_timeout),
-            send: ticks(settings.send_timeout),
-            linger: ticks(Duration::from_secs(2)),
-            drain_idle: ticks(Duration::from_secs(1)),
-        };
-        let slack = ACCEPT_SLACK * listeners.len() as u32;
-        let listener = |sock| Listener {
-            sock,
-            accepting: None,
-            pausing: false,
-            closing: false,
-            closed: false,
-        };
+        let numbered = (0..).zip(listeners);
         let mut worker = Self {
             driver,
             shared,
             mailbox,
             published,
             settings,
-            timeouts,
-            listeners: listeners.into_iter().map(listener).collect(),
-            connections: SlotMap::marked(settings.connections_max + slack),
+            timeouts: Timeouts::of(&settings.timeouts),
+            listeners: numbered.map(|(number, sock)| Listener::new(number, sock)).collect(),
+            connections: SlotMap::marked(
+                settings.connections_max + ACCEPT_SLACK * settings.listeners_max,
+            ),
             service_ops: HashMap::default(),
             wheel: Wheel::new(now.instant),
             chains: ChainPool::default(),
             now,
             tick: 0,
-            drain_until: None,
+            draining: Draining::No,
             ops: 0,
             orphaned: 0,
             batch: Vec::new(),
@@ -182,7 +150,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
     /// As for [`Worker::run`].
     pub fn turn(&mut self) -> io::Result<()> {
         let mut timeout = self.wheel.until_next(self.now.instant);
-        if let Some(until) = self.drain_until {
+        if let Some(until) = self.draining.until() {
             let left = until.saturating_duration_since(self.now.instant).max(TICK);
             timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
         }
@@ -198,9 +166,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
         self.dispatch_all(&mut batch)?;
         self.check_deadlines(&mut due, &mut batch)?;
         (self.batch, self.due) = (batch, due);
-        if self.drain_until.is_some_and(|until| until <= self.now.instant) {
-            self.close_all();
-        }
+        self.check_drain();
         self.serve();
         self.regulate_accepts();
         assert_eq!(self.ops, self.driver.in_flight(), "the worker counts every op in flight");
@@ -259,6 +225,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
         while let Some(message) = self.mailbox.take() {
             match message {
                 Message::Drain => self.drain(),
+                Message::Update(update) => self.update(*update),
                 Message::Service(message) => self.shared.receive(self.now, message),
             }
         }
@@ -321,118 +288,6 @@ impl<D: Driver, S: Session> Worker<D, S> {
         self.wheel.watch(handle.slot(), connection.deadline);
     }
 
-    fn accepted(
-        &mut self,
-        listener: usize,
-        accepted: io::Result<Sock>,
-        more: bool,
-    ) -> io::Result<()> {
-        if !more {
-            let listener = &mut self.listeners[listener];
-            (listener.accepting, listener.pausing) = (None, false);
-        }
-        match accepted {
-            Ok(sock) => {
-                self.open(listener, sock);
-                Ok(())
-            }
-            Err(error) if crate::driver::is_cancelled(&error) => Ok(()),
-            // The listener is being closed anyway. Connections accepted before are served.
-            Err(_) if self.listeners[listener].closing => Ok(()),
-            Err(error) => Err(failure::at("accept(2) on a listener", &error)),
-        }
-    }
-
-    fn open(&mut self, listener: usize, sock: Sock) {
-        if self.connections.is_full() {
-            let token = Token(Handle::<()>::at(0).pack(tag::SURPLUS));
-            self.ops += 1;
-            self.orphaned += 1;
-            self.driver.submit(token, Op::Close { sock, reset: false });
-            return;
-        }
-        let draining = self.drain_until.is_some();
-        let info = ConnectionInfo::new(listener as u16, Addresses::of(&self.driver, sock));
-        let session = S::new(&mut self.shared, &info);
-        let connection = Connection::new(sock, session);
-        let Ok(handle) = self.connections.insert(connection) else {
-            unreachable!("the table is not full, as checked above")
-        };
-        self.with_connection(handle, |connection, env| connection.begin(env, draining));
-    }
-
-    /// Accepts while there is room for connections; the others wait in the kernel's backlog. While
-    /// draining, closes a listener when its accept is in flight, so the connections in the backlog
-    /// are delivered first.
-    fn regulate_accepts(&mut self) {
-        let max = self.settings.connections_max;
-        let full = self.connections.len() >= max;
-        // Resume below 15/16 of the maximum, so a full server does not stop and resume all the
-        // time.
-        let room = self.connections.len() < max - max / 16;
-        let draining = self.drain_until.is_some();
-        for (slot, listener) in self.listeners.iter_mut().enumerate() {
-            let token = Token(Handle::<()>::at(slot as u32).pack(tag::LISTENER));
-            match listener.accepting {
-                Some(op) if full && !listener.closing && !listener.pausing => {
-                    listener.pausing = true;
-                    self.driver.cancel(op);
-                }
-                None if room && !listener.closing => {
-                    let op = Op::AcceptMany { listener: listener.sock };
-                    self.ops += 1;
-                    listener.accepting = Some(self.driver.submit(token, op));
-                }
-                _ => {}
-            }
-            let accepting = listener.accepting.is_some() && !listener.pausing;
-            if draining && !listener.closing && accepting {
-                listener.closing = true;
-                self.ops += 1;
-                self.driver.submit(token, Op::Close { sock: listener.sock, reset: false });
-            }
-        }
-    }
-
-    fn drain(&mut self) {
-        if self.drain_until.is_some() {
-            return;
-        }
-        let timeout = self.settings.drain_timeout.min(DRAIN_TIMEOUT_MAX);
-        self.drain_until = Some(self.now.instant + timeout);
-        for handle in self.connections.handles() {
-            self.with_connection(handle, Connection::drain);
-        }
-    }
-
-    /// Closes everything that is still open, because the drain timeout is over.
-    fn close_all(&mut self) {
-        let mut cut_off = 0;
-        for handle in self.connections.handles() {
-            self.with_connection(handle, |connection, env| {
-                cut_off += u32::from(connection.give_up(env));
-            });
-        }
-        if cut_off > 0 {
-            self.published.add_cut_off(cut_off);
-        }
-        for (slot, listener) in self.listeners.iter_mut().enumerate() {
-            if !std::mem::replace(&mut listener.closing, true) {
-                let token = Token(Handle::<()>::at(slot as u32).pack(tag::LISTENER));
-                self.ops += 1;
-                self.driver.submit(token, Op::Close { sock: listener.sock, reset: false });
-            }
-        }
-    }
-
-    /// Whether the drain is complete.
-    pub fn is_done(&self) -> bool {
-        let Some(until) = self.drain_until else { return false };
-        let empty =
-            self.connections.is_empty() && self.listeners.iter().all(|listener| listener.closed);
-        empty || self.now.instant > until + CLOSE_WAIT
-    }
-
     /// Checks that the ops of all connections, listeners and the service add up to the ops that the
     /// driver has in flight. For simulations only, because it visits every connection.
     ///
@@ -442,10 +297,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
     pub fn check_ops(&self) {
         let connections = self.connections.handles().into_iter();
         let connections = connections.filter_map(|handle| self.connections.get(handle));
-        let listeners = self.listeners.iter().map(|listener| {
-            usize::from(listener.accepting.is_some())
-                + usize::from(listener.closing && !listener.closed)
-        });
+        let listeners = self.listeners.iter().map(Listener::ops);
         let owned = connections.map(Connection::ops).sum::<usize>()
             + listeners.sum::<usize>()
             + self.service_ops.len();

@@ -7,7 +7,7 @@ pub(crate) mod alone;
 use std::time::{Duration, Instant};
 
 use ringd::driver::{DriverKind, DriverSelection};
-use ringd::server::ServerSettings;
+use ringd::server::{ServerSettings, ServerTimeouts};
 
 /// The longest that anything that must happen may take.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(20);
@@ -46,10 +46,13 @@ pub(crate) fn settings() -> ServerSettings {
     ServerSettings {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         workers: 1,
-        header_timeout: long,
-        idle_timeout: long,
-        send_timeout: long,
-        drain_timeout: Duration::from_secs(5),
+        timeouts: ServerTimeouts {
+            header: long,
+            idle: long,
+            send: long,
+            drain_delay: Duration::ZERO,
+            drain: Duration::from_secs(5),
+        },
         ..ServerSettings::default()
     }
 }

@@ -17,7 +17,7 @@ const LENGTH: usize = 24 << 20;
 
 /// A server that is sending a long answer, and the client that reads it.
 fn busy(kind: DriverKind) -> (Fixture, Client) {
-    let fixture = Fixture::start_with(kind, |setup| setup.server.drain_timeout = WAIT_MAX);
+    let fixture = Fixture::start_with(kind, |setup| setup.server.timeouts.drain = WAIT_MAX);
     sparse(&fixture.path("long.bin"), LENGTH as u64);
     let mut client = Client::connect_narrow(fixture.address());
     client.send("GET /long.bin HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -35,10 +35,10 @@ fn stop(fixture: &Fixture) {
 /// `Duration::MAX` is how a program says that there is no limit.
 pub(crate) fn timeouts_may_be_endless(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
-        setup.server.header_timeout = Duration::MAX;
-        setup.server.idle_timeout = Duration::MAX;
-        setup.server.send_timeout = Duration::MAX;
-        setup.server.drain_timeout = Duration::MAX;
+        setup.server.timeouts.header = Duration::MAX;
+        setup.server.timeouts.idle = Duration::MAX;
+        setup.server.timeouts.send = Duration::MAX;
+        setup.server.timeouts.drain = Duration::MAX;
         setup.http.revalidate_after = Duration::MAX;
     });
     for _ in 0..2 {
@@ -46,6 +46,38 @@ pub(crate) fn timeouts_may_be_endless(kind: DriverKind) {
         fixture.get("/over.bin").expect_ok(&content(8193));
     }
     fixture.finish();
+}
+
+/// During the delay the server accepts connections and answers as usual, but for the field that
+/// tells clients to connect anew.
+pub(crate) fn a_drain_is_announced_before_it_begins(kind: DriverKind) {
+    let delay = Duration::from_secs(3);
+    let fixture = Fixture::start_with(kind, |setup| setup.server.timeouts.drain_delay = delay);
+    let [mut kept, mut silent] = [fixture.connect(), fixture.connect()];
+    kept.send(GET);
+    assert!(!kept.read_response().says_close());
+    fixture.wait_for_connections(2);
+    let stopped = Instant::now();
+    fixture.stopper().stop();
+    eventually("a new connection is told to close", || {
+        let mut client = fixture.connect();
+        client.send(GET);
+        let response = client.read_response();
+        response.expect_ok(&content(20));
+        response.says_close()
+    });
+    for mut client in [kept, fixture.connect()] {
+        client.send(GET);
+        let response = client.read_response();
+        response.expect_ok(&content(20));
+        assert!(response.says_close());
+        client.expect_close();
+    }
+    // Idle connections stay as long as the delay lasts.
+    silent.send(GET);
+    assert!(silent.read_response().says_close());
+    fixture.join().expect("the server drains");
+    assert!(stopped.elapsed() >= delay);
 }
 
 pub(crate) fn requests_in_progress_are_finished(kind: DriverKind) {
@@ -109,7 +141,7 @@ pub(crate) fn the_listener_refuses(kind: DriverKind) {
 pub(crate) fn a_stuck_client_does_not_prevent_the_end(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
         setup.server.workers = 2;
-        setup.server.drain_timeout = Duration::from_millis(500);
+        setup.server.timeouts.drain = Duration::from_millis(500);
     });
     sparse(&fixture.path("long.bin"), LENGTH as u64);
     let mut stuck: Vec<_> = (0..4).map(|_| Client::connect_narrow(fixture.address())).collect();
@@ -152,7 +184,7 @@ pub(crate) fn the_last_answer_survives_a_request_behind_it(kind: DriverKind) {
 /// before the drain timeout.
 pub(crate) fn stalled_requests_do_not_hold_the_drain(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
-        setup.server.drain_timeout = Duration::from_secs(60);
+        setup.server.timeouts.drain = Duration::from_secs(60);
     });
     let mut head = fixture.connect();
     head.send("GET /small.txt HTTP/1.1\r\nHo");

@@ -205,7 +205,7 @@ pub(crate) fn half_close_after_the_request(kind: DriverKind) {
 
 pub(crate) fn a_late_request_gets_408(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
-        setup.server.header_timeout = Duration::from_millis(700);
+        setup.server.timeouts.header = Duration::from_millis(700);
     });
     let parts = ["G", "GET /small.txt HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: h\r\nX: y\r\n"];
     // All of them wait at the same time.
@@ -235,8 +235,8 @@ pub(crate) fn a_late_request_gets_408(kind: DriverKind) {
 /// A connection with only blank lines is idle: its end is silent.
 pub(crate) fn blank_lines_are_no_request(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
-        setup.server.header_timeout = Duration::from_millis(700);
-        setup.server.idle_timeout = Duration::from_millis(700);
+        setup.server.timeouts.header = Duration::from_millis(700);
+        setup.server.timeouts.idle = Duration::from_millis(700);
     });
     let blanks = ["\r\n", "\r", "\r\n\r\n"];
     let mut idle = blanks.map(|blank| (fixture.connect(), fixture.connect(), blank));
@@ -260,7 +260,7 @@ pub(crate) fn blank_lines_are_no_request(kind: DriverKind) {
 
 pub(crate) fn a_silent_connection_is_closed_without_an_answer(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
-        setup.server.header_timeout = Duration::from_millis(300);
+        setup.server.timeouts.header = Duration::from_millis(300);
     });
     let begun = Instant::now();
     fixture.connect().expect_close();
@@ -270,8 +270,8 @@ pub(crate) fn a_silent_connection_is_closed_without_an_answer(kind: DriverKind) 
 
 pub(crate) fn an_idle_connection_is_closed(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
-        setup.server.header_timeout = Duration::from_millis(200);
-        setup.server.idle_timeout = Duration::from_millis(800);
+        setup.server.timeouts.header = Duration::from_millis(200);
+        setup.server.timeouts.idle = Duration::from_millis(800);
     });
     let mut client = fixture.connect();
     client.send(GET);
@@ -284,7 +284,7 @@ pub(crate) fn an_idle_connection_is_closed(kind: DriverKind) {
 
 pub(crate) fn trickling_does_not_extend_the_deadline(kind: DriverKind) {
     let fixture = Fixture::start_with(kind, |setup| {
-        setup.server.header_timeout = Duration::from_millis(500);
+        setup.server.timeouts.header = Duration::from_millis(500);
     });
     let mut client = fixture.connect();
     client.send("GET / HTTP/1.1\r\n");

@@ -39,7 +39,7 @@ pub(crate) fn one_byte_at_a_time(kind: DriverKind) {
 pub(crate) fn a_client_that_never_reads_is_cut_off(kind: DriverKind) {
     const LENGTH: u64 = 64 << 20;
     let fixture = Fixture::start_with(kind, |setup| {
-        setup.server.send_timeout = Duration::from_millis(600);
+        setup.server.timeouts.send = Duration::from_millis(600);
     });
     sparse(&fixture.path("sparse.bin"), LENGTH);
     let mut stuck: Vec<_> = (0..4).map(|_| Client::connect_narrow(fixture.address())).collect();
@@ -59,7 +59,7 @@ pub(crate) fn a_client_that_never_reads_is_cut_off(kind: DriverKind) {
 pub(crate) fn silent_connections_are_closed(kind: DriverKind) {
     let _descriptors = many_descriptors();
     let fixture = Fixture::start_with(kind, |setup| {
-        setup.server.header_timeout = Duration::from_secs(1);
+        setup.server.timeouts.header = Duration::from_secs(1);
     });
     let clients: Vec<_> = (0..300).map(|_| fixture.connect()).collect();
     fixture.get("/small.txt").expect_ok(&content(20));

@@ -63,7 +63,8 @@ macro_rules! every_driver {
                     a_changed_file_is_served_anew, a_file_that_appears_is_found,
                     a_page_may_be_evicted_while_its_answer_waits;
                 large: more_than_four_gibibytes_arrive;
-                drain: timeouts_may_be_endless, requests_in_progress_are_finished,
+                drain: a_drain_is_announced_before_it_begins, timeouts_may_be_endless,
+                    requests_in_progress_are_finished,
                     stalled_requests_do_not_hold_the_drain,
                     a_late_request_is_answered_with_close,
                     an_idle_connection_is_given_time, the_listener_refuses,

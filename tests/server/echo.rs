@@ -233,7 +233,7 @@ fn a_reset_in_the_middle_leaves_nothing(kind: DriverKind) {
 fn a_silent_peer_is_closed(kind: DriverKind) {
     let timeout = Duration::from_millis(500);
     let server = start(kind, |settings| {
-        (settings.idle_timeout, settings.header_timeout) = (timeout, timeout);
+        (settings.timeouts.idle, settings.timeouts.header) = (timeout, timeout);
     });
     for says in [&b""[..], b"only this"] {
         let mut stream = connect(&server);
@@ -250,7 +250,7 @@ fn a_silent_peer_is_closed(kind: DriverKind) {
 fn activity_keeps_a_connection_open(kind: DriverKind) {
     let timeout = Duration::from_secs(1);
     let server = start(kind, |settings| {
-        (settings.idle_timeout, settings.header_timeout) = (timeout, timeout);
+        (settings.timeouts.idle, settings.timeouts.header) = (timeout, timeout);
     });
     let mut stream = connect(&server);
     let begun = Instant::now();

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use ringd::ask::{Ask, AskId, Reply};
 use ringd::driver::sim::{Dialer, Faults, Peer, Sim};
 use ringd::driver::{Chain, Driver, Job, Limits, Now};
-use ringd::server::Published;
 use ringd::server::mailbox::Mailbox;
 use ringd::server::worker::{Worker, WorkerSettings};
+use ringd::server::{Published, ServerTimeouts};
 use ringd::service::{Service, Task, Waiter};
 use ringd::session::{ConnectionInfo, Context, Inbox, ReceiveTimeout, Sent, Session, Step, Timer};
 
@@ -176,10 +176,14 @@ impl World {
         let (listener, dialer) = sim.listen().unwrap();
         let settings = WorkerSettings {
             connections_max: 4,
-            header_timeout: IDLE_TIMEOUT,
-            idle_timeout: IDLE_TIMEOUT,
-            send_timeout: SEND_TIMEOUT,
-            drain_timeout: DRAIN_TIMEOUT,
+            listeners_max: 1,
+            timeouts: ServerTimeouts {
+                header: IDLE_TIMEOUT,
+                idle: IDLE_TIMEOUT,
+                send: SEND_TIMEOUT,
+                drain_delay: Duration::ZERO,
+                drain: DRAIN_TIMEOUT,
+            },
         };
         let (mailbox, published) = (Arc::new(Mailbox::default()), Arc::default());
         let published: Arc<Published> = published;

@@ -9,7 +9,7 @@ use ringd::driver::{Driver, Limits};
 use ringd::http::{Http, HttpSettings, Sites};
 use ringd::server::mailbox::Mailbox;
 use ringd::server::worker::{Worker, WorkerSettings};
-use ringd::server::{INBOX_MAX, INBOX_MEMORY_MAX};
+use ringd::server::{INBOX_MAX, INBOX_MEMORY_MAX, ServerTimeouts};
 
 use crate::world::CHAIN_MEMORY_MAX;
 
@@ -28,10 +28,14 @@ fn memory_of_a_client_that_does_not_read(len: usize) -> usize {
     let long = Duration::from_secs(600);
     let settings = WorkerSettings {
         connections_max: 4,
-        header_timeout: long,
-        idle_timeout: long,
-        send_timeout: long,
-        drain_timeout: Duration::from_secs(1),
+        listeners_max: 1,
+        timeouts: ServerTimeouts {
+            header: long,
+            idle: long,
+            send: long,
+            drain_delay: Duration::ZERO,
+            drain: Duration::from_secs(1),
+        },
     };
     let root = sim.files().root();
     let site = HttpSettings {

@@ -9,7 +9,7 @@ use ringd::driver::sim::{Dialer, Faults, Files, Sim};
 use ringd::driver::{Driver, Limits};
 use ringd::server::mailbox::Mailbox;
 use ringd::server::worker::{Worker, WorkerSettings};
-use ringd::server::{INBOX_MAX, Published};
+use ringd::server::{INBOX_MAX, Published, ServerTimeouts};
 use ringd::service::Service;
 use ringd::session::Session;
 
@@ -79,8 +79,8 @@ impl Conditions {
 
     /// A client that has waited this long may have hit a timeout.
     pub(crate) fn shortest_timeout(&self) -> Duration {
-        let WorkerSettings { header_timeout, idle_timeout, send_timeout, .. } = self.settings;
-        header_timeout.min(idle_timeout).min(send_timeout)
+        let ServerTimeouts { header, idle, send, .. } = self.settings.timeouts;
+        header.min(idle).min(send)
     }
 }
 
@@ -106,11 +106,11 @@ impl Conditions {
     /// A drain ends with its timeout, and sooner if all clients have left, or wait for nothing that
     /// the server has.
     fn judge_drain(&self, took: Duration, served: bool, run: &mut Run) {
-        let timeout = self.settings.drain_timeout;
+        let timeout = self.settings.timeouts.drain;
         let bound = if served { timeout.min(REST_MAX + self.error_time()) } else { timeout };
-        let bound = bound + CLOSE_WAIT + self.slack();
+        let bound = bound + self.settings.timeouts.drain_delay + CLOSE_WAIT + self.slack();
         assert!(took <= bound, "a drain took {took:?}, and may take {bound:?}");
-        run.drained_late = u64::from(took >= timeout);
+        run.drained_late = u64::from(took >= timeout + self.settings.timeouts.drain_delay);
     }
 
     /// A client that was accepted and does all that it can gets its answers without long pauses.
@@ -217,15 +217,11 @@ pub(crate) fn conditions(random: &mut Rng) -> Conditions {
             Duration::from_millis(random.u64(50..3000))
         }
     };
-    let settings = WorkerSettings {
-        connections_max: 0,
-        header_timeout: time(30),
-        idle_timeout: time(75),
-        send_timeout: time(60),
-        drain_timeout: time(10),
-    };
-    let connections_max = random.u32(1..60);
-    let settings = WorkerSettings { connections_max, ..settings };
+    let (header, idle, send, drain) = (time(30), time(75), time(60), time(10));
+    let drain_delay = Duration::from_millis([0, 0, 0, 700][random.usize(..4)]);
+    let timeouts = ServerTimeouts { header, idle, send, drain_delay, drain };
+    let settings =
+        WorkerSettings { connections_max: random.u32(1..60), listeners_max: 1, timeouts };
     Conditions { faults, patient, early_drain: random.u8(..6) == 0, limits, settings }
 }
 

@@ -1,0 +1,150 @@
+//! The listeners of a worker: accepts connections while there is room for them.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use super::Worker;
+use super::state::{Draining, Listener};
+use crate::driver::slot_map::Handle;
+use crate::driver::{Driver, Op, Sock, Token};
+use crate::server::connection::Connection;
+use crate::server::env::{Timeouts, tag};
+use crate::server::failure;
+use crate::server::mailbox::{MessageOf, Update};
+use crate::service::Service;
+use crate::session::{Addresses, ConnectionInfo, Session};
+
+/// The token of the ops of the listener at a place.
+fn token(place: usize) -> Token {
+    Token(Handle::<()>::at(place as u32).pack(tag::LISTENER))
+}
+
+impl<D: Driver, S: Session> Worker<D, S> {
+    /// Takes the completion of an accept.
+    pub(super) fn accepted(
+        &mut self,
+        listener: usize,
+        accepted: io::Result<Sock>,
+        more: bool,
+    ) -> io::Result<()> {
+        if !more {
+            let listener = &mut self.listeners[listener];
+            (listener.accepting, listener.pausing) = (None, false);
+        }
+        match accepted {
+            Ok(sock) => {
+                self.open(listener, sock);
+                Ok(())
+            }
+            Err(error) if crate::driver::is_cancelled(&error) => Ok(()),
+            // The listener is being closed anyway. Connections accepted before are served.
+            Err(_) if self.listeners[listener].closing => Ok(()),
+            Err(error) => Err(failure::at("accept(2) on a listener", &error)),
+        }
+    }
+
+    fn open(&mut self, listener: usize, sock: Sock) {
+        if self.connections.is_full() {
+            let token = Token(Handle::<()>::at(0).pack(tag::SURPLUS));
+            self.ops += 1;
+            self.orphaned += 1;
+            self.driver.submit(token, Op::Close { sock, reset: false });
+            return;
+        }
+        let draining = self.draining;
+        let number = self.listeners[listener].number;
+        let info = ConnectionInfo::new(number, Addresses::of(&self.driver, sock));
+        let session = S::new(&mut self.shared, &info);
+        let mut connection = Connection::new(sock, session);
+        if matches!(draining, Draining::Announced(_)) {
+            connection.announce_drain();
+        }
+        let Ok(handle) = self.connections.insert(connection) else {
+            unreachable!("the table is not full, as checked above")
+        };
+        let drains = matches!(draining, Draining::Begun(_));
+        self.with_connection(handle, |connection, env| connection.begin(env, drains));
+    }
+
+    /// Accepts while there is room for connections; the others wait in the kernel's backlog. A
+    /// listener that has to be closed is closed while its accept is in flight, so the connections
+    /// in the backlog are delivered first.
+    pub(super) fn regulate_accepts(&mut self) {
+        let max = self.settings.connections_max;
+        let full = self.connections.len() >= max;
+        // Resume below 15/16 of the maximum, so a full server does not stop and resume all the
+        // time.
+        let room = self.connections.len() < max - max / 16;
+        let draining = matches!(self.draining, Draining::Begun(_));
+        for (place, listener) in self.listeners.iter_mut().enumerate() {
+            let token = token(place);
+            match listener.accepting {
+                Some(op) if full && !listener.closing && !listener.pausing => {
+                    listener.pausing = true;
+                    self.driver.cancel(op);
+                }
+                None if room && !listener.closing => {
+                    let op = Op::AcceptMany { listener: listener.sock };
+                    self.ops += 1;
+                    listener.accepting = Some(self.driver.submit(token, op));
+                }
+                _ => {}
+            }
+            let accepting = listener.accepting.is_some() && !listener.pausing;
+            if (draining || listener.dropped) && !listener.closing && accepting {
+                listener.closing = true;
+                self.ops += 1;
+                self.driver.submit(token, Op::Close { sock: listener.sock, reset: false });
+            }
+        }
+    }
+
+    /// Closes the listeners without their queues.
+    pub(super) fn close_listeners(&mut self) {
+        for (place, listener) in self.listeners.iter_mut().enumerate() {
+            if !std::mem::replace(&mut listener.closing, true) {
+                self.ops += 1;
+                let op = Op::Close { sock: listener.sock, reset: false };
+                self.driver.submit(token(place), op);
+            }
+        }
+    }
+
+    /// Takes new settings.
+    pub(super) fn update(&mut self, update: Update<MessageOf<S>>) {
+        let Update { timeouts, added, dropped, service, result } = update;
+        self.settings.timeouts = timeouts;
+        self.timeouts = Timeouts::of(&timeouts);
+        if let Some(message) = service {
+            self.shared.receive(self.now, message);
+        }
+        for listener in &mut self.listeners {
+            listener.dropped |= dropped.contains(&listener.number);
+        }
+        let mut outcome = Ok(());
+        for (number, socket) in added {
+            if let Err(error) = self.add_listener(number, socket) {
+                outcome = Err(error);
+            }
+        }
+        // The sender may have given up waiting.
+        let _ = result.send(outcome);
+    }
+
+    /// Adds a listener, in the place of one that is closed if there is one.
+    fn add_listener(&mut self, number: u16, socket: OwnedFd) -> io::Result<()> {
+        let free = self.listeners.iter().position(|listener| listener.closed);
+        if free.is_none() && self.listeners.len() >= self.settings.listeners_max as usize {
+            return Err(io::Error::other("the server has as many listeners as it can have"));
+        }
+        let listener = Listener::new(number, self.driver.adopt(socket)?);
+        match free {
+            Some(place) => {
+                debug_assert_eq!(self.listeners[place].ops(), 0, "a closed listener has no ops");
+                self.listeners[place] = listener;
+            }
+            None => self.listeners.push(listener),
+        }
+        Ok(())
+    }
+}
