@@ -101,6 +101,11 @@ impl<M> Mailbox<M> {
         Ok(())
     }
 
+    /// Whether the worker has not taken the last update.
+    pub fn has_update(&self) -> bool {
+        self.lock().update.is_some()
+    }
+
     /// Adds the request to drain, without waking the worker.
     pub fn push_drain(&self) {
         self.lock().drain = true;

@@ -15,6 +15,7 @@ use ringd::server::mailbox::Mailbox;
 use crate::answer::{Answer, Taken, take_answer};
 use crate::client::{Client, Ending, Leaving};
 use crate::requests::{BODY_MAX, Expect, NAMES, Request, THERE, burst, conversation, flood};
+use crate::tables::{SETTINGS, Tables};
 use crate::wish::{CODED, PLAIN, Wish, form};
 use crate::world::{self, CHAIN_MEMORY_MAX, Conditions, Run, Scene};
 
@@ -46,6 +47,8 @@ struct HttpScene {
     cache_entries: usize,
     watch: Watch,
     revalidate: Duration,
+    /// The tables of sites that the server was sent.
+    tables: Tables,
 }
 
 /// How reliable the reports of changes are.
@@ -125,6 +128,7 @@ fn run_with(seed: u64, crowd: Crowd) -> Run {
         cache_entries: [0, 1, 3, 100][random.usize(..4)],
         watch: Watch::No,
         revalidate: REVALIDATE,
+        tables: Tables::default(),
     };
     let faults = &conditions.faults;
     let troubles =
@@ -135,7 +139,8 @@ fn run_with(seed: u64, crowd: Crowd) -> Run {
         _ => Watch::Unreliable,
     };
     let revalidate = if watch == Watch::Reliable { HARDLY_EVER } else { REVALIDATE };
-    let scene = HttpScene { watch, revalidate, ..scene };
+    let tables = if random.bool() { Tables::with_reloads() } else { Tables::default() };
+    let scene = HttpScene { watch, revalidate, tables, ..scene };
     let first = random.u64(..);
     world::play(random, &conditions, scene, |scene, files| {
         let mut random = Rng::with_seed(first);
@@ -231,7 +236,7 @@ impl HttpScene {
                     rest = &rest[used..];
                     run.answers += 1;
                     answered += 1;
-                    if self.judge_answer(&answer, request, client, conditions) {
+                    if self.judge_answer(&answer, request, client, conditions, run) {
                         run.troubles += 1;
                     }
                     if answer.status == 408 {
@@ -285,6 +290,7 @@ impl HttpScene {
         request: &Request,
         client: &Client,
         conditions: &Conditions,
+        run: &mut Run,
     ) -> bool {
         let faults = &conditions.faults;
         assert!(answer.field("date").is_some() && answer.field("server") == Some("ringd"));
@@ -296,6 +302,9 @@ impl HttpScene {
         };
         if trouble {
             return true;
+        }
+        if matches!(request.expect, Expect::Name(_)) || answer.field(SETTINGS).is_some() {
+            run.renewed += u64::from(self.tables.judge(answer, client, conditions));
         }
         if request.last {
             assert_eq!(answer.field("connection"), Some("close"), "{answer:?}");
@@ -394,7 +403,7 @@ impl Scene for HttpScene {
             cache_bytes: 300_000,
             revalidate_after: self.revalidate,
             watch: self.watch != Watch::No,
-            ..HttpSettings::of_root(sim.files().root())
+            ..HttpSettings::new(self.tables.present(&sim.files()))
         };
         let mailbox = Arc::clone(mailbox);
         let watcher =
@@ -444,6 +453,10 @@ impl Scene for HttpScene {
         }
         // Changes become rarer, or the days that some clients wait would be full of them.
         now + now / 4 + Duration::from_micros(random.u64(1000..2_000_000))
+    }
+
+    fn renew(&mut self, random: &mut Rng, now: Duration, files: &Files) -> Option<SitesMessage> {
+        self.tables.next(random, now, files).map(SitesMessage::Table)
     }
 
     fn judge(&mut self, conditions: &Conditions, run: &mut Run) {

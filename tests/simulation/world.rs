@@ -7,7 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use ringd::driver::sim::{Dialer, Faults, Files, Sim};
 use ringd::driver::{Driver, Limits};
-use ringd::server::mailbox::Mailbox;
+use ringd::server::mailbox::{Mailbox, Update};
 use ringd::server::worker::{Worker, WorkerSettings};
 use ringd::server::{INBOX_MAX, Published, ServerTimeouts};
 use ringd::service::Service;
@@ -47,6 +47,12 @@ pub(crate) trait Scene {
 
     /// Changes the world; returns when to be called again.
     fn disturb(&mut self, random: &mut Rng, now: Duration, files: &Files) -> Duration;
+
+    /// A message with which the server gets new settings now, if there is one. If the server has
+    /// not taken the last one, `renew` is called again later.
+    fn renew(&mut self, _: &mut Rng, _: Duration, _: &Files) -> Option<MessageOf<Self>> {
+        None
+    }
 
     /// Checks what every client has received.
     fn judge(&mut self, conditions: &Conditions, run: &mut Run);
@@ -154,6 +160,8 @@ pub(crate) struct Run {
     pub(crate) refused: u64,
     pub(crate) starved: u64,
     pub(crate) would_block: u64,
+    /// Answers by settings that are not the first ones.
+    pub(crate) renewed: u64,
     /// Worlds whose drain lasted until its timeout.
     pub(crate) drained_late: u64,
     /// Worlds whose drain found only clients that stalled in a request.
@@ -172,6 +180,7 @@ impl Run {
         self.drained_late += other.drained_late;
         self.stalled += other.stalled;
         self.flooded += other.flooded;
+        self.renewed += other.renewed;
         self.hash = self.hash.wrapping_mul(31).wrapping_add(other.hash);
     }
 
@@ -263,6 +272,12 @@ pub(crate) fn play<S: Scene>(
         }
         if disturb_at <= now {
             disturb_at = scene.disturb(&mut random, now, &machine);
+            if !mailbox.has_update()
+                && let Some(message) = scene.renew(&mut random, now, &machine)
+            {
+                push_update(&mailbox, settings.timeouts, message);
+                worker.driver_mut().waker().wake();
+            }
         }
         let idle = |client: &Client| client.ending.is_some() || client.rests();
         if drained_at.is_none() && (scene.clients().iter().all(idle) || drain_at <= now) {
@@ -300,6 +315,14 @@ pub(crate) fn play<S: Scene>(
     count(scene.clients(), &mut run);
     scene.judge(conditions, &mut run);
     run
+}
+
+/// Sends new settings, which differ only for the service.
+fn push_update<M: std::fmt::Debug>(mailbox: &Mailbox<M>, timeouts: ServerTimeouts, message: M) {
+    let (added, dropped, service) = (Vec::new(), Vec::new(), Some(message));
+    let (result, _) = std::sync::mpsc::channel();
+    let update = Update { timeouts, added, dropped, service, result };
+    mailbox.push_update(Box::new(update)).expect("there is no other update");
 }
 
 /// The worker has drained: every resource that it was given must come back.
