@@ -32,6 +32,7 @@ mod ranges;
 mod requests;
 mod rules;
 mod session;
+mod sites;
 mod urls;
 mod watching;
 
