@@ -17,7 +17,7 @@
 //! let driver = DriverSelection::make(None)?;
 //! let server = serve::http(&settings, SiteSettings::new(root.into()), driver)?.server;
 //!
-//! let mut client = TcpStream::connect(server.addresses()[0])?;
+//! let mut client = TcpStream::connect(&server.addresses()[0])?;
 //! client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
 //! let mut answer = Vec::new();
 //! client.read_to_end(&mut answer)?;

@@ -104,7 +104,8 @@ pub trait Session: Sized {
 /// What a session can learn about its connection when it begins.
 #[derive(Clone, Copy)]
 pub struct ConnectionInfo<'a> {
-    /// The number of the listener that accepted the connection, in the order of the settings.
+    /// The number of the listener that accepted the connection: its place in
+    /// [`Server::addresses`](crate::server::Server::addresses).
     pub listener: u16,
     addresses: Addresses<'a>,
 }

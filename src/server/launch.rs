@@ -87,8 +87,9 @@ pub(super) fn launch<S: Session + 'static, C: Dispatch>(
     let (ended, ends) = mpsc::channel();
     let mut workers = Vec::new();
     let mut starts = Vec::new();
+    let listeners = sockets.first().map_or(0, Vec::len) as u32;
     for number in 0..sockets.len() {
-        match open::<S, C>(settings, kind, shared, number, ended.clone()) {
+        match open::<S, C>(settings, kind, shared, (number, listeners), ended.clone()) {
             Ok((worker, start)) => {
                 workers.push(worker);
                 starts.push(start);
@@ -113,7 +114,7 @@ fn open<S: Session + 'static, C: Dispatch>(
     settings: &ServerSettings,
     kind: DriverKind,
     shared: &(impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static),
-    number: usize,
+    (number, listeners): (usize, u32),
     ended: Sender<usize>,
 ) -> Result<(RunningWorker, Sender<Vec<OwnedFd>>), StartError> {
     let (opened, wait_opened) = mpsc::channel();
@@ -122,6 +123,7 @@ fn open<S: Session + 'static, C: Dispatch>(
     let published = Arc::new(Published::default());
     let thread = WorkerThread::<S, _, C> {
         number,
+        listeners,
         settings: settings.clone(),
         shared: shared.clone(),
         mailbox: Arc::clone(&mailbox),
@@ -144,6 +146,8 @@ fn open<S: Session + 'static, C: Dispatch>(
 /// Everything that the thread of a worker needs at its start.
 struct WorkerThread<S: Session, F, C> {
     number: usize,
+    /// How many listeners it will get.
+    listeners: u32,
     settings: ServerSettings,
     shared: F,
     mailbox: Arc<Mailbox<MessageOf<S>>>,
@@ -175,9 +179,8 @@ impl<S: Session, F: Fn(Seat<S>) -> S::Shared, C: Dispatch> Visitor for WorkerThr
         // The helpers of the driver inherit this.
         block_signals();
         let settings = self.worker_settings();
-        let listeners = self.settings.listen.len() as u32;
         let limits = Limits {
-            sockets_max: settings.connections_max + (ACCEPT_SLACK + 1) * listeners,
+            sockets_max: settings.connections_max + (ACCEPT_SLACK + 1) * self.listeners,
             ..self.settings.limits
         };
         // The kernel returns the locked memory of a closed ring, such as that of the self-test,

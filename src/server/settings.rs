@@ -5,6 +5,7 @@ use std::num::NonZero;
 use std::thread;
 use std::time::Duration;
 
+use super::listen_spec::ListenSpec;
 use super::start_error::StartError;
 use crate::driver::{Limits, Tracer};
 
@@ -14,14 +15,19 @@ pub const WORKERS_MAX: usize = 1024;
 /// The most connections. Each has a descriptor and a place in a table, and both have limits.
 pub const CONNECTIONS_MAX: u32 = 16_000_000;
 
+/// The most addresses that a server listens on. The number of a listener is a `u16`.
+pub const LISTENERS_MAX: usize = 256;
+
 /// The most receive buffers of a driver (`io_uring_register_buf_ring(3)`).
 const BUFFERS_MAX: u16 = 32_768;
 
 /// The settings of a server.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
-    /// Addresses to listen on, at least one.
-    pub listen: Vec<SocketAddr>,
+    /// Where to listen, at least one place. They may have up to [`LISTENERS_MAX`] addresses, which
+    /// [`Server::addresses`](super::Server::addresses) lists. A [`SocketAddr`] becomes a place with
+    /// `into()`, and a text with `parse()`.
+    pub listen: Vec<ListenSpec>,
     /// The number of workers, from 1 to [`WORKERS_MAX`].
     pub workers: usize,
     /// Maximum number of concurrent connections of all workers together, from 1 to
@@ -47,7 +53,7 @@ pub struct ServerSettings {
 impl Default for ServerSettings {
     fn default() -> Self {
         Self {
-            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 7890))],
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 7890)).into()],
             workers: thread::available_parallelism().map_or(1, NonZero::get),
             connections_max: 1024,
             header_timeout: Duration::from_secs(30),
@@ -66,6 +72,7 @@ impl ServerSettings {
         let limits = &self.limits;
         let ranges = [
             (!self.listen.is_empty(), "a server needs an address to listen on"),
+            (self.listen.len() <= LISTENERS_MAX, "a server listens on at most 256 addresses"),
             ((1..=WORKERS_MAX).contains(&self.workers), "a server has from 1 to 1024 workers"),
             (
                 (1..=CONNECTIONS_MAX).contains(&self.connections_max),
@@ -90,8 +97,12 @@ mod tests {
     #[test]
     fn settings_out_of_range_are_refused() {
         type Alter = fn(&mut ServerSettings);
-        let alterations: [(Alter, &str); 9] = [
+        let alterations: [(Alter, &str); 10] = [
             (|settings| settings.listen.clear(), "address"),
+            (
+                |settings| settings.listen = vec![ListenSpec::Port(0); LISTENERS_MAX + 1],
+                "at most 256 addresses",
+            ),
             (|settings| settings.workers = 0, "workers"),
             (|settings| settings.workers = WORKERS_MAX + 1, "workers"),
             (|settings| settings.connections_max = 0, "connections"),

@@ -28,7 +28,7 @@ fn start<S: Session + 'static>(
 }
 
 fn connect(server: &Server) -> TcpStream {
-    let stream = TcpStream::connect(server.addresses()[0]).unwrap();
+    let stream = TcpStream::connect(&server.addresses()[0]).unwrap();
     stream.set_read_timeout(Some(WAIT_MAX)).unwrap();
     stream.set_write_timeout(Some(WAIT_MAX)).unwrap();
     stream

@@ -90,7 +90,7 @@ impl Fixture {
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.server.addresses()[0]
+        self.server.addresses()[0].socket_addr().expect("it listens on TCP")
     }
 
     /// The path of a name in the root.
