@@ -21,7 +21,7 @@ use super::monitor::{Published, WorkerStats};
 use super::timers::{TICK, Tick, Wheel};
 use crate::ask::{Ask, AskId, Reply};
 use crate::driver::slot_map::{CAPACITY_MAX, Handle, SlotMap};
-use crate::driver::{Completion, Driver, Op, OpId, Outcome, Sock, Token};
+use crate::driver::{Completion, Driver, Op, OpId, Outcome, Sock, SocketAddress, Token};
 use crate::service::{Service, SessionId, Task};
 use crate::session::{Addresses, ConnectionInfo, Now, Session};
 
@@ -339,8 +339,28 @@ impl<D: Driver, S: Session> Worker<D, S> {
             Err(error) if crate::driver::is_cancelled(&error) => Ok(()),
             // The listener is being closed anyway. Connections accepted before are served.
             Err(_) if self.listeners[listener].closing => Ok(()),
+            Err(error) if self.was_shut_down(listener, &error) => {
+                self.close_listener(listener);
+                Ok(())
+            }
             Err(error) => Err(failure::at("accept(2) on a listener", &error)),
         }
+    }
+
+    /// Whether another worker has closed a listener that all workers share: that ends blocking
+    /// accepts of the others with `EINVAL`. The message that makes this worker close it as well is
+    /// on its way.
+    fn was_shut_down(&self, listener: usize, error: &io::Error) -> bool {
+        let local = || self.driver.local(self.listeners[listener].sock);
+        error.raw_os_error() == Some(libc::EINVAL) && matches!(local(), Ok(SocketAddress::Unix))
+    }
+
+    fn close_listener(&mut self, listener: usize) {
+        let token = Token(Handle::<()>::at(listener as u32).pack(tag::LISTENER));
+        let listener = &mut self.listeners[listener];
+        listener.closing = true;
+        self.ops += 1;
+        self.driver.submit(token, Op::Close { sock: listener.sock, reset: false });
     }
 
     fn open(&mut self, listener: usize, sock: Sock) {
@@ -371,7 +391,8 @@ impl<D: Driver, S: Session> Worker<D, S> {
         // time.
         let room = self.connections.len() < max - max / 16;
         let draining = self.drain_until.is_some();
-        for (slot, listener) in self.listeners.iter_mut().enumerate() {
+        for slot in 0..self.listeners.len() {
+            let listener = &mut self.listeners[slot];
             let token = Token(Handle::<()>::at(slot as u32).pack(tag::LISTENER));
             match listener.accepting {
                 Some(op) if full && !listener.closing && !listener.pausing => {
@@ -387,9 +408,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
             }
             let accepting = listener.accepting.is_some() && !listener.pausing;
             if draining && !listener.closing && accepting {
-                listener.closing = true;
-                self.ops += 1;
-                self.driver.submit(token, Op::Close { sock: listener.sock, reset: false });
+                self.close_listener(slot);
             }
         }
     }
@@ -416,11 +435,9 @@ impl<D: Driver, S: Session> Worker<D, S> {
         if cut_off > 0 {
             self.published.add_cut_off(cut_off);
         }
-        for (slot, listener) in self.listeners.iter_mut().enumerate() {
-            if !std::mem::replace(&mut listener.closing, true) {
-                let token = Token(Handle::<()>::at(slot as u32).pack(tag::LISTENER));
-                self.ops += 1;
-                self.driver.submit(token, Op::Close { sock: listener.sock, reset: false });
+        for slot in 0..self.listeners.len() {
+            if !self.listeners[slot].closing {
+                self.close_listener(slot);
             }
         }
     }
