@@ -18,7 +18,7 @@
 //! let sites = HttpSettings::new(SiteSettings::new(root.into()));
 //! let server = serve::http(&settings, sites, driver)?.server;
 //!
-//! let mut client = TcpStream::connect(server.addresses()[0])?;
+//! let mut client = TcpStream::connect(&server.addresses()[0])?;
 //! client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
 //! let mut answer = Vec::new();
 //! client.read_to_end(&mut answer)?;

@@ -14,11 +14,10 @@
 //! [`crate::echo`] is the smallest session; its documentation explains the rest.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::ask::{Ask, AskId, Reply};
-use crate::driver::{Chain, Driver, Sock};
+use crate::driver::{Chain, Driver, Sock, SocketAddress};
 use crate::service::{Service, SessionId, Waiter};
 
 pub use crate::driver::Now;
@@ -104,7 +103,8 @@ pub trait Session: Sized {
 /// What a session can learn about its connection when it begins.
 #[derive(Clone, Copy)]
 pub struct ConnectionInfo<'a> {
-    /// The number of the listener that accepted the connection, in the order of the settings.
+    /// The number of the listener that accepted the connection: its place in
+    /// [`Server::addresses`](crate::server::Server::addresses).
     pub listener: u16,
     addresses: Addresses<'a>,
 }
@@ -116,22 +116,22 @@ pub trait SocketAddresses {
     /// # Errors
     ///
     /// When the connection is gone already.
-    fn peer(&self, sock: Sock) -> io::Result<SocketAddr>;
+    fn peer(&self, sock: Sock) -> io::Result<SocketAddress>;
 
     /// The address that the peer has connected to.
     ///
     /// # Errors
     ///
     /// When the connection is gone already.
-    fn local(&self, sock: Sock) -> io::Result<SocketAddr>;
+    fn local(&self, sock: Sock) -> io::Result<SocketAddress>;
 }
 
 impl<D: Driver> SocketAddresses for D {
-    fn peer(&self, sock: Sock) -> io::Result<SocketAddr> {
+    fn peer(&self, sock: Sock) -> io::Result<SocketAddress> {
         Driver::peer(self, sock)
     }
 
-    fn local(&self, sock: Sock) -> io::Result<SocketAddr> {
+    fn local(&self, sock: Sock) -> io::Result<SocketAddress> {
         Driver::local(self, sock)
     }
 }
@@ -156,7 +156,7 @@ impl<'a> Addresses<'a> {
     /// # Errors
     ///
     /// When the connection is gone already, or there is no socket.
-    pub fn peer(&self) -> io::Result<SocketAddr> {
+    pub fn peer(&self) -> io::Result<SocketAddress> {
         let (driver, sock) = self.0.ok_or(io::ErrorKind::NotConnected)?;
         driver.peer(sock)
     }
@@ -166,7 +166,7 @@ impl<'a> Addresses<'a> {
     /// # Errors
     ///
     /// As for [`Addresses::peer`].
-    pub fn local(&self) -> io::Result<SocketAddr> {
+    pub fn local(&self) -> io::Result<SocketAddress> {
         let (driver, sock) = self.0.ok_or(io::ErrorKind::NotConnected)?;
         driver.local(sock)
     }
@@ -188,7 +188,7 @@ impl<'a> ConnectionInfo<'a> {
     /// # Errors
     ///
     /// As for [`Addresses::peer`].
-    pub fn peer(&self) -> io::Result<SocketAddr> {
+    pub fn peer(&self) -> io::Result<SocketAddress> {
         self.addresses.peer()
     }
 
@@ -197,7 +197,7 @@ impl<'a> ConnectionInfo<'a> {
     /// # Errors
     ///
     /// As for [`Addresses::peer`].
-    pub fn local(&self) -> io::Result<SocketAddr> {
+    pub fn local(&self) -> io::Result<SocketAddress> {
         self.addresses.local()
     }
 }

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::driver::DriverSelection;
 use crate::http::HttpSettings;
 use crate::serve::{self, HttpServer};
-use crate::server::ServerSettings;
+use crate::server::{Endpoint, ServerSettings};
 
 /// The first line that the child writes.
 #[derive(Debug, Serialize, Deserialize)]
@@ -126,7 +126,8 @@ pub fn serve(
     let HttpServer { server, .. } = serve::http(settings, http, selection)?;
     let mut output = io::stdout().lock();
     let mut write_line = |line: String| writeln!(output, "{line}").and_then(|()| output.flush());
-    let address = *server.addresses().first().ok_or("the server has no address")?;
+    let address = server.addresses().first().and_then(Endpoint::socket_addr);
+    let address = address.ok_or("the server has no address")?;
     let greeting = Greeting { address, driver: server.selection().kind.to_string() };
     write_line(serde_json::to_string(&greeting)?)?;
     for line in io::stdin().lines() {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::connect::ConnectError;
-use crate::server::StartError;
+use crate::server::{ListenSpec, StartError};
 
 /// Why a command failed: one line with the cause and the remedy.
 #[derive(Debug)]
@@ -36,7 +36,10 @@ impl From<StartError> for CommandError {
             _ => None,
         };
         Self(match alternative {
-            Some(address) => format!("{error} with `--listen {address}` (port 0: any free one)"),
+            Some(endpoint) => {
+                let place = ListenSpec::from(endpoint);
+                format!("{error} with `--listen {place}` (port 0: any free one)")
+            }
             None => error.to_string(),
         })
     }

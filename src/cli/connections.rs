@@ -26,7 +26,7 @@ pub(super) fn shares(
     files: u64,
 ) -> Result<Shares, CommandError> {
     let limit = descriptors.limit();
-    let taken = descriptors.taken(args.listen.len() as u64, files);
+    let taken = descriptors.taken(args.listeners_max() as u64, files);
     let left = limit.saturating_sub(taken);
     let or_cache = if files > 0 { " or --cache-entries" } else { "" };
     let connections = match args.max_connections.map(u64::from) {

@@ -8,7 +8,7 @@ use super::signals::{self, CaughtSignals, Statistics};
 use super::{Command, CommandError, EchoArgs, EchoPlan, ServeArgs, ServePlan, usage};
 use crate::driver::DriverSelection;
 use crate::serve::{self, CacheMonitor};
-use crate::server::Server;
+use crate::server::{Endpoint, Server};
 use crate::{connect, doctor};
 
 /// Parses the command line of this process and runs its command.
@@ -67,7 +67,11 @@ fn serve(args: &ServeArgs, console: &Console) -> Result<(), CommandError> {
     notes.iter().for_each(|note| console.note(note));
     let signals = CaughtSignals::catch()?;
     let serve::HttpServer { server, caches } = serve::http(&server, http, selection)?;
-    let urls = server.addresses().iter().map(|address| format!(" http://{address}/"));
+    let url = |endpoint: &Endpoint| match endpoint {
+        Endpoint::Unix(address) => format!(" {address}"),
+        tcp => format!(" http://{tcp}/"),
+    };
+    let urls = server.addresses().iter().map(url);
     let activity = format!("serving {root} at") + &urls.collect::<String>();
     run_server(server, signals, caches, &activity, console)
 }

@@ -1,15 +1,14 @@
 //! The options that `ringd serve` and `ringd echo` share.
 
-use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
 use clap::{Args, value_parser};
 
 use super::CommandError;
-use super::value::{DriverName, address, positive_time, time};
+use super::value::{DriverName, positive_time, time};
 use crate::driver::{DriverSelection, Limits, Tracer};
-use crate::server::{CONNECTIONS_MAX, ServerSettings, ServerTimeouts, WORKERS_MAX};
+use crate::server::{CONNECTIONS_MAX, ListenSpec, ServerSettings, ServerTimeouts, WORKERS_MAX};
 
 /// The heading of the limits and timeouts in the help.
 pub(super) const BOUNDS: &str = "Bounds";
@@ -17,10 +16,12 @@ pub(super) const BOUNDS: &str = "Bounds";
 /// Options of every command that serves.
 #[derive(Debug, Args)]
 pub struct ServerArgs {
-    /// Address and port to listen on; may be given several times. With port 0, the kernel picks a
-    /// free port
-    #[arg(short, long, value_name = "ADDR:PORT", value_parser = address)]
-    pub listen: Vec<SocketAddr>,
+    /// Where to listen; may be given several times: 127.0.0.1:8080, [::1]:8080, :8080 (all
+    /// addresses), localhost:8080 (a name that is looked up once), unix:/run/site.sock (a Unix
+    /// socket, for its owner and group) or unix:@site (an abstract name). With port 0, the kernel
+    /// picks a free port
+    #[arg(short, long, value_name = "ADDRESS")]
+    pub listen: Vec<ListenSpec>,
 
     /// I/O driver
     #[arg(short, long, value_name = "DRIVER", default_value = "auto")]
@@ -94,6 +95,11 @@ pub struct ServerArgs {
 }
 
 impl ServerArgs {
+    /// The most addresses that the places to listen have.
+    pub(super) fn listeners_max(&self) -> usize {
+        self.listen.iter().map(ListenSpec::endpoints_max).sum()
+    }
+
     /// The number of worker threads.
     pub(super) fn worker_count(&self) -> usize {
         let available = || thread::available_parallelism().map_or(1, std::num::NonZero::get);

@@ -46,15 +46,6 @@ impl ValueEnum for DriverName {
     }
 }
 
-/// Parses an address to listen on.
-pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
-        "it must be an IP address and a port of at most 65535, as in 127.0.0.1:8080, 0.0.0.0:8080 \
-         or [::1]:8080; a host name is not accepted"
-            .to_owned()
-    })
-}
-
 /// Checks the server of `ringd connect`: an address and a port, or a host name and a port.
 pub(super) fn peer(text: &str) -> Result<String, String> {
     let is_name = |host: &str| !host.is_empty() && !host.contains([':', '[', ']', ' ']);

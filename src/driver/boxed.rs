@@ -1,12 +1,11 @@
 //! Implements [`Driver`] for a boxed driver, so code above can be compiled once for all drivers.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use super::sealed::Sealed;
-use super::{Completion, Driver, DriverStats, Now, Op, OpId, Sock, Token, Waker};
+use super::{Completion, Driver, DriverStats, Now, Op, OpId, Sock, SocketAddress, Token, Waker};
 
 impl Sealed for Box<dyn Driver> {}
 
@@ -35,7 +34,7 @@ impl Driver for Box<dyn Driver> {
         (**self).acknowledged(sock)
     }
 
-    fn peer(&self, sock: Sock) -> io::Result<SocketAddr> {
+    fn peer(&self, sock: Sock) -> io::Result<SocketAddress> {
         (**self).peer(sock)
     }
 
@@ -43,7 +42,7 @@ impl Driver for Box<dyn Driver> {
         (**self).has_input(sock)
     }
 
-    fn local(&self, sock: Sock) -> io::Result<SocketAddr> {
+    fn local(&self, sock: Sock) -> io::Result<SocketAddress> {
         (**self).local(sock)
     }
 

@@ -137,11 +137,11 @@ fn read_resident() -> io::Result<()> {
 
 fn see_acknowledged() -> io::Result<()> {
     let (mut peer, accepted) = connection().map_err(untried)?;
-    let before = sys::acknowledged(peer.as_fd())?;
+    let before = sys::acknowledged(peer.as_fd(), 0)?;
     peer.write_all(BYTES).map_err(untried)?;
     (&accepted).read_exact(&mut [0; BYTES.len()]).map_err(untried)?;
     let until = Instant::now() + TIME_MAX / 2;
-    while sys::acknowledged(peer.as_fd())? != before + BYTES.len() as u64 {
+    while sys::acknowledged(peer.as_fd(), 0)? != before + BYTES.len() as u64 {
         if Instant::now() > until {
             return Err(no_answer(TIME_MAX / 2));
         }

@@ -21,9 +21,11 @@
 //! handshake ends now inherits the demand, so it is lifted from each connection that is accepted
 //! ([`ListenerDrain::release`]). What the client has sent meanwhile, it sends again.
 //!
-//! A listener that is not TCP is drained without either. The number of accepts is bounded in any
-//! case.
+//! The listener of a Unix socket is shut down (`shutdown(2)`): clients are refused from then on,
+//! and those in the queue are still accepted. This ends the accepts on all duplicates, so the
+//! workers that share it close it together. The number of accepts is bounded in any case.
 
+use std::net::Shutdown;
 use std::os::fd::BorrowedFd;
 
 use socket2::{Protocol, SockFilter, SockRef};
@@ -82,6 +84,10 @@ impl ListenerDrain {
                 stats.system_calls += 2;
                 drain.demands_hops = sys::set_min_hops(listener, HOPS_MAX).is_ok();
             }
+        } else if sys::is_unix(listener) {
+            stats.system_calls += 2;
+            // It fails if another worker was faster.
+            let _ = sys::shutdown(listener, Shutdown::Both);
         }
         drain
     }

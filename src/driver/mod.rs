@@ -49,7 +49,7 @@
 //!     delivered, subject to clause 13; then the accept ends with `ECANCELED`, unless it has
 //!     failed; then the close completes. Meanwhile the kernel drops the SYN of new clients
 //!     (`drain.rs`); when they retransmit it, they are refused. This holds for duplicates of the
-//!     descriptor, too. The delivery ends early if the accept is cancelled, or
+//!     descriptor, too. New clients of a Unix socket are refused at once. The delivery ends early if the accept is cancelled, or
 //!     after ten pauses ([`ACCEPT_RETRY`]) in a row for lack of descriptors. The kernel resets the
 //!     connections that are not delivered. If no accept is in flight, it resets all of them.
 
@@ -83,6 +83,7 @@ mod side;
 #[cfg(any(test, feature = "simulation"))]
 pub mod sim;
 pub mod slot_map;
+mod socket_address;
 mod sys;
 pub mod threads;
 pub mod trace;
@@ -93,7 +94,6 @@ mod waker;
 pub mod watch;
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -112,6 +112,7 @@ pub use open_files::OpenFiles;
 pub use pool::Lease;
 pub use selection::DriverSelection;
 pub use setup::{code_of, errno_name};
+pub use socket_address::SocketAddress;
 pub use trace::{Trace, Tracer};
 pub use waker::Waker;
 
@@ -160,11 +161,15 @@ pub trait Driver: sealed::Sealed + 'static {
     /// A handle that ends a [`Driver::wait`] from any thread.
     fn waker(&self) -> Waker;
 
-    /// Bytes that the peer has acknowledged since the connection began (`TCP_INFO`, `tcp(7)`).
+    /// Bytes that the peer has acknowledged since the connection began (`TCP_INFO`, `tcp(7)`). For
+    /// a Unix socket, those that were sent, less the memory that the kernel uses for what the peer
+    /// has not read (`SIOCOUTQ`). That memory is more than the bytes, so this may be too low, and
+    /// may shrink when bytes are sent; if the peer reads nothing, it stops changing once the socket
+    /// is full.
     ///
     /// # Errors
     ///
-    /// If the socket is not TCP.
+    /// If the socket is of another kind, or a sandbox denies the call.
     fn acknowledged(&self, sock: Sock) -> io::Result<u64>;
 
     /// The address of the peer.
@@ -172,14 +177,14 @@ pub trait Driver: sealed::Sealed + 'static {
     /// # Errors
     ///
     /// If the connection has already ended.
-    fn peer(&self, sock: Sock) -> io::Result<SocketAddr>;
+    fn peer(&self, sock: Sock) -> io::Result<SocketAddress>;
 
     /// The local address; for a listener, the address on which it listens (`getsockname(2)`).
     ///
     /// # Errors
     ///
-    /// If the socket is not an Internet socket.
-    fn local(&self, sock: Sock) -> io::Result<SocketAddr>;
+    /// If the socket is neither an Internet socket nor a Unix socket.
+    fn local(&self, sock: Sock) -> io::Result<SocketAddress>;
 
     /// Whether the kernel holds input of a connection that no wait has returned yet (`FIONREAD`,
     /// `tcp(7)`). False if that is not known.

@@ -8,7 +8,7 @@
 use std::ffi::CStr;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use rustix::fs::{MemfdFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::{ReadWriteFlags, preadv2};
 use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, accept_with};
 
-use super::Links;
 use super::replaced::ReplacedCall;
+use super::{Links, SocketAddress};
 
 /// How files are opened for serving: the open does not wait, so a FIFO or a terminal in the root
 /// cannot block the server or become its controlling terminal.
@@ -197,8 +197,41 @@ pub(super) fn kernel_release() -> io::Result<String> {
 /// 24 four-byte ones and two eight-byte ones. `libc` has only an older, shorter structure.
 const BYTES_ACKED_OFFSET: usize = 8 + 24 * 4 + 2 * 8;
 
+/// Bytes that the peer has acknowledged, of `sent` bytes: as TCP counts them, or as far as the
+/// queue of a Unix socket shows it.
+pub(super) fn acknowledged(socket: BorrowedFd<'_>, sent: u64) -> io::Result<u64> {
+    match acknowledged_by_tcp(socket) {
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+            Ok(sent.saturating_sub(queued(socket)?))
+        }
+        acknowledged => acknowledged,
+    }
+}
+
+/// The memory of what a Unix socket has sent and its peer has not read, in bytes (`SIOCOUTQ`,
+/// `unix(7)`).
+fn queued(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut bytes: libc::c_int = 0;
+    retry(|| {
+        // SAFETY: the call writes an `int`, and `bytes` is a live local of this type.
+        unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) as isize }
+    })?;
+    Ok(u64::try_from(bytes).unwrap_or(0))
+}
+
+/// Whether this is a listener that workers share: one of a Unix socket (`SO_DOMAIN`,
+/// `SO_ACCEPTCONN`, `socket(7)`). False if the calls are denied.
+pub(super) fn is_shared_listener(socket: BorrowedFd<'_>) -> bool {
+    is_unix(socket) && socket2::SockRef::from(&socket).is_listener().unwrap_or(false)
+}
+
+/// Whether this is a Unix socket (`SO_DOMAIN`, `socket(7)`). False if the call is denied.
+pub(super) fn is_unix(socket: BorrowedFd<'_>) -> bool {
+    socket2::SockRef::from(&socket).domain().is_ok_and(|domain| domain == socket2::Domain::UNIX)
+}
+
 /// Bytes that the peer of a TCP connection has acknowledged (`TCP_INFO`, `tcp(7)`; Linux 4.1).
-pub(super) fn acknowledged(socket: BorrowedFd<'_>) -> io::Result<u64> {
+fn acknowledged_by_tcp(socket: BorrowedFd<'_>) -> io::Result<u64> {
     let mut info = [0u8; BYTES_ACKED_OFFSET + 8];
     let mut len = info.len() as libc::socklen_t;
     retry(|| {
@@ -254,7 +287,8 @@ pub(super) fn shutdown(socket: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> 
 /// Receives, sends and polls that wait end with an error.
 pub(super) fn abort(socket: BorrowedFd<'_>) -> io::Result<()> {
     retry_on_intr(|| net::connect_unspec(socket))
-        // Not a TCP socket, or no longer connected: only a shutdown is possible.
+        // A Unix socket, or one that is no longer connected: only a shutdown is possible. What a
+        // Unix socket has sent is with the peer already, which finds a body that is too short.
         .or_else(|_| shutdown(socket, Shutdown::Both))
 }
 
@@ -266,9 +300,16 @@ pub(super) fn set_blocking(file: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// The address of the peer.
-pub(super) fn peer(socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
-    let address = socket2::SockRef::from(&socket).peer_addr()?;
-    address.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
+pub(super) fn peer(socket: BorrowedFd<'_>) -> io::Result<SocketAddress> {
+    socket_address(&socket2::SockRef::from(&socket).peer_addr()?)
+}
+
+fn socket_address(address: &socket2::SockAddr) -> io::Result<SocketAddress> {
+    match address.as_socket() {
+        Some(address) => Ok(SocketAddress::Internet(address)),
+        None if address.is_unix() => Ok(SocketAddress::Unix),
+        None => Err(io::ErrorKind::Unsupported.into()),
+    }
 }
 
 /// Whether a connection has input that was not received (`FIONREAD`, `tcp(7)`).
@@ -277,9 +318,8 @@ pub(super) fn has_input(socket: BorrowedFd<'_>) -> bool {
 }
 
 /// The local address (`getsockname(2)`).
-pub(super) fn local(socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
-    let address = socket2::SockRef::from(&socket).local_addr()?;
-    address.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
+pub(super) fn local(socket: BorrowedFd<'_>) -> io::Result<SocketAddress> {
+    socket_address(&socket2::SockRef::from(&socket).local_addr()?)
 }
 
 /// Makes a descriptor non-blocking (`fcntl(2)`).
@@ -428,17 +468,31 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut server, _) = listener.accept().unwrap();
-        let before = acknowledged(server.as_fd()).unwrap();
+        let before = acknowledged(server.as_fd(), 0).unwrap();
         server.write_all(&[7; 1000]).unwrap();
         client.read_exact(&mut [0; 1000]).unwrap();
         let mut after = before;
         for _ in 0..1000 {
-            after = acknowledged(server.as_fd()).unwrap();
+            after = acknowledged(server.as_fd(), 0).unwrap();
             if after == before + 1000 {
                 break;
             }
             std::thread::sleep(Duration::from_millis(1));
         }
         assert_eq!(after, before + 1000);
+    }
+
+    /// The memory of the queue is more than its bytes, and there is none once all is read.
+    #[test]
+    fn acknowledged_bytes_of_a_unix_socket_follow_the_reader() {
+        let (mut server, mut client) = std::os::unix::net::UnixStream::pair().unwrap();
+        server.write_all(&[7; 1000]).unwrap();
+        assert_eq!(
+            acknowledged(server.as_fd(), 5000).ok(),
+            Some(5000 - queued(server.as_fd()).unwrap())
+        );
+        assert!(acknowledged(server.as_fd(), 5000).unwrap() <= 4000);
+        client.read_exact(&mut [0; 1000]).unwrap();
+        assert_eq!(acknowledged(server.as_fd(), 5000).ok(), Some(5000));
     }
 }

@@ -15,12 +15,13 @@ mod text;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Completion, Driver, DriverStats, Now, Op, OpId, Outcome, Sock, Token, Waker};
+use super::{
+    Completion, Driver, DriverStats, Now, Op, OpId, Outcome, Sock, SocketAddress, Token, Waker,
+};
 use crate::line_log::{LineLog, LogSettings};
 
 /// The first lines of a trace.
@@ -241,7 +242,7 @@ impl Driver for Trace {
         self.driver.acknowledged(sock)
     }
 
-    fn peer(&self, sock: Sock) -> io::Result<SocketAddr> {
+    fn peer(&self, sock: Sock) -> io::Result<SocketAddress> {
         self.driver.peer(sock)
     }
 
@@ -249,7 +250,7 @@ impl Driver for Trace {
         self.driver.has_input(sock)
     }
 
-    fn local(&self, sock: Sock) -> io::Result<SocketAddr> {
+    fn local(&self, sock: Sock) -> io::Result<SocketAddress> {
         self.driver.local(sock)
     }
 

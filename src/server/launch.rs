@@ -87,8 +87,9 @@ pub(super) fn launch<S: Session + 'static, C: Dispatch>(
     let (ended, ends) = mpsc::channel();
     let mut workers = Vec::new();
     let mut starts = Vec::new();
+    let listeners = sockets.first().map_or(0, Vec::len) as u32;
     for number in 0..sockets.len() {
-        match open::<S, C>(settings, kind, shared, number, ended.clone()) {
+        match open::<S, C>(settings, kind, shared, (number, listeners), ended.clone()) {
             Ok((worker, start)) => {
                 workers.push(worker);
                 starts.push(start);
@@ -113,7 +114,7 @@ fn open<S: Session + 'static, C: Dispatch>(
     settings: &ServerSettings,
     kind: DriverKind,
     shared: &(impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static),
-    number: usize,
+    (number, listeners): (usize, u32),
     ended: Sender<usize>,
 ) -> Result<(RunningWorker, Sender<Vec<OwnedFd>>), StartError> {
     let (opened, wait_opened) = mpsc::channel();
@@ -122,6 +123,7 @@ fn open<S: Session + 'static, C: Dispatch>(
     let published = Arc::new(Published::default());
     let thread = WorkerThread::<S, _, C> {
         number,
+        listeners,
         settings: settings.clone(),
         shared: shared.clone(),
         mailbox: Arc::clone(&mailbox),
@@ -144,6 +146,8 @@ fn open<S: Session + 'static, C: Dispatch>(
 /// Everything that the thread of a worker needs at its start.
 struct WorkerThread<S: Session, F, C> {
     number: usize,
+    /// How many listeners it will get.
+    listeners: u32,
     settings: ServerSettings,
     shared: F,
     mailbox: Arc<Mailbox<MessageOf<S>>>,
@@ -234,7 +238,7 @@ impl<S: Session, F, C: Dispatch> WorkerThread<S, F, C> {
         let settings = &self.settings;
         worker::WorkerSettings {
             connections_max: share(settings.connections_max, settings.workers, self.number),
-            listeners_max: settings.listen.len() as u32 + settings.spare_listeners,
+            listeners_max: self.listeners + settings.spare_listeners,
             timeouts: settings.timeouts,
         }
     }

@@ -1,17 +1,18 @@
-//! Listening sockets: one per address and worker, so the kernel distributes connections.
+//! Listening sockets of TCP: one per address and worker, so the kernel distributes connections.
 
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::endpoint::Endpoint;
 use crate::denial::Denial;
 
 /// The backlog of each socket; the kernel limits it to `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 /// `CAP_NET_BIND_SERVICE` (`capabilities(7)`), as a bit.
 const CAP_NET_BIND_SERVICE: u64 = 1 << 10;
@@ -19,24 +20,49 @@ const CAP_NET_BIND_SERVICE: u64 = 1 << 10;
 /// Why an address cannot be listened on: the call that failed, its cause and a remedy.
 #[derive(Debug)]
 pub struct ListenError {
-    address: SocketAddr,
+    place: TcpPlace,
     call: &'static str,
     error: io::Error,
     cause: Cause,
 }
 
-/// The cause of a failed call, found out when it fails.
+/// The address of a listener.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct TcpPlace {
+    address: SocketAddr,
+    /// The socket is one of IPv6, and takes connections of IPv4 as well.
+    both_families: bool,
+}
+
+impl TcpPlace {
+    /// The place of an endpoint; `None` for a Unix socket.
+    fn of(endpoint: &Endpoint) -> Option<Self> {
+        let both_families = matches!(endpoint, Endpoint::BothFamilies(_));
+        Some(Self { address: endpoint.socket_addr()?, both_families })
+    }
+
+    fn endpoint(self) -> Endpoint {
+        match self.both_families {
+            true => Endpoint::BothFamilies(self.address.port()),
+            false => Endpoint::Tcp(self.address),
+        }
+    }
+}
+
+/// The cause of a failed call, found out when it fails.
+#[derive(Clone, PartialEq, Eq, Debug)]
 enum Cause {
     /// Another process has the port.
     InUse,
     /// This server listens on an address that includes this one.
-    Own(SocketAddr),
+    Own(Endpoint),
     /// The process may bind only ports from this one on.
     Privileged(u16),
     NoAddress,
     /// A link-local address without its interface.
     NoInterface,
+    /// There is no interface with this number.
+    WrongInterface(u32),
     /// Sockets of this family cannot be created.
     NoFamily,
     Denied(Denial),
@@ -57,8 +83,10 @@ impl Cause {
         denial: Option<Denial>,
         privileged: impl FnOnce() -> Option<u16>,
     ) -> Self {
-        let local = matches!(address, SocketAddr::V6(six)
-            if six.ip().is_unicast_link_local() && six.scope_id() == 0);
+        let interface = match address {
+            SocketAddr::V6(six) if six.ip().is_unicast_link_local() => Some(six.scope_id()),
+            _ => None,
+        };
         match (error.raw_os_error(), denial) {
             (_, Some(Denial::Filter)) => Self::Denied(Denial::Filter),
             (Some(libc::EACCES), _) if call == "bind(2)" => match privileged() {
@@ -68,7 +96,10 @@ impl Cause {
             (_, Some(denial)) => Self::Denied(denial),
             (Some(libc::EADDRINUSE), _) => Self::InUse,
             (Some(libc::EADDRNOTAVAIL), _) => Self::NoAddress,
-            (Some(libc::EINVAL), _) if local => Self::NoInterface,
+            (Some(libc::EINVAL), _) if interface == Some(0) => Self::NoInterface,
+            (Some(libc::ENODEV), _) if interface.is_some() => {
+                Self::WrongInterface(interface.unwrap_or(0))
+            }
             (Some(libc::EAFNOSUPPORT), _) => Self::NoFamily,
             (Some(libc::EMFILE), _) => Self::Descriptors,
             (Some(libc::ENFILE), _) => Self::Files,
@@ -93,7 +124,8 @@ fn first_unprivileged_port() -> Option<u16> {
 
 impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, call, error, cause } = self;
+        let Self { place, call, error, cause } = self;
+        let address = place.address;
         write!(f, "cannot listen on {address}: {call}: ")?;
         match cause {
             Cause::InUse => write!(
@@ -117,10 +149,14 @@ impl fmt::Display for ListenError {
             }
             Cause::NoInterface => write!(
                 f,
-                "a link-local address needs the number of its interface, as in [{}%2]:{}; `ip \
-                 link` lists the numbers",
+                "a link-local address needs its interface, as in [{}%eth0]:{}; `ip link` lists the \
+                 interfaces",
                 address.ip(),
                 address.port()
+            ),
+            Cause::WrongInterface(number) => write!(
+                f,
+                "this machine has no interface with the number {number}; `ip link` lists them"
             ),
             Cause::NoFamily => write!(
                 f,
@@ -144,110 +180,108 @@ impl std::error::Error for ListenError {}
 impl ListenError {
     /// Another address to try; `None` if another port would not help.
     #[must_use]
-    pub fn alternative(&self) -> Option<SocketAddr> {
+    pub fn alternative(&self) -> Option<Endpoint> {
         let port = match self.cause {
-            Cause::InUse | Cause::Own(_) if self.address.port() == 8080 => 8081,
+            Cause::InUse | Cause::Own(_) if self.place.address.port() == 8080 => 8081,
             Cause::InUse | Cause::Own(_) => 8080,
             Cause::Privileged(first) => first.max(8080),
             _ => return None,
         };
-        Some(SocketAddr::new(self.address.ip(), port))
+        Some(self.place.endpoint().with_port(port))
     }
 
     /// The same error, with a better cause if one of the addresses that this server listens on
     /// includes this one.
-    pub(super) fn among(mut self, own: impl Iterator<Item = SocketAddr>) -> Self {
-        let (ip, port) = (self.address.ip(), self.address.port());
-        let includes = |other: &SocketAddr| {
-            let covers = |one: IpAddr, other: IpAddr| one == other || one.is_unspecified();
-            let family = other.is_ipv4() == ip.is_ipv4();
-            family && other.port() == port && (covers(other.ip(), ip) || covers(ip, other.ip()))
-        };
-        if let (Cause::InUse, Some(other)) = (self.cause, { own }.find(includes)) {
-            self.cause = Cause::Own(other);
+    pub(super) fn among<'a>(mut self, mut own: impl Iterator<Item = &'a Endpoint>) -> Self {
+        let endpoint = self.place.endpoint();
+        if let (Cause::InUse, Some(other)) =
+            (&self.cause, own.find(|other| other.overlaps(&endpoint)))
+        {
+            self.cause = Cause::Own(other.clone());
         }
         self
     }
 }
 
-/// The sockets of one address, one per worker, all bound to the same port.
-#[derive(Debug)]
-pub struct Group {
-    /// The address. If port 0 was requested, this has the port that the kernel picked.
-    pub address: SocketAddr,
-    /// One listening socket per worker.
-    pub sockets: Vec<OwnedFd>,
-}
-
-/// Binds `workers` sockets to `address` and makes them listen.
+/// Binds `workers` sockets to an endpoint of TCP and makes them listen. Returns them and the
+/// endpoint: if port 0 was requested, with the port that the kernel picked.
 ///
 /// # Errors
 ///
 /// When the address cannot be bound, for example because another server has it. A first bind
 /// without `SO_REUSEPORT` detects that: with the option alone, two servers of one user would share
 /// the port unnoticed.
-pub fn bind(address: SocketAddr, workers: usize) -> Result<Group, ListenError> {
-    if address.port() != 0 {
-        drop(socket(address, false)?);
+///
+/// # Panics
+///
+/// If the endpoint is a Unix socket.
+pub(super) fn bind(
+    endpoint: &Endpoint,
+    workers: usize,
+) -> Result<(Endpoint, Vec<OwnedFd>), ListenError> {
+    let place = TcpPlace::of(endpoint).expect("callers pass endpoints of TCP");
+    if place.address.port() != 0 {
+        drop(socket(place, false)?);
     }
-    let first = socket(address, true)?;
+    let first = socket(place, true)?;
     let bound = first
         .local_addr()
         .and_then(|bound| bound.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into()));
     let address = bound.map_err(|error| {
         let cause = Cause::Other;
-        ListenError { address, call: "getsockname(2)", error, cause }
+        ListenError { place, call: "getsockname(2)", error, cause }
     })?;
+    let place = TcpPlace { address, ..place };
     let mut sockets = vec![first];
     for _ in 1..workers {
-        sockets.push(socket(address, true)?);
+        sockets.push(socket(place, true)?);
     }
     for socket in &sockets {
-        call("listen(2)", address, socket, |socket| socket.listen(BACKLOG))?;
+        call("listen(2)", place, socket, |socket| socket.listen(BACKLOG))?;
     }
-    let sockets = sockets.into_iter().map(|socket| TcpListener::from(socket).into()).collect();
-    Ok(Group { address, sockets })
+    Ok((place.endpoint(), sockets.into_iter().map(OwnedFd::from).collect()))
 }
 
 /// Makes a call on a socket. If it fails, makes it again on another descriptor, to find the cause.
 fn call(
     name: &'static str,
-    address: SocketAddr,
+    place: TcpPlace,
     socket: &Socket,
     call: impl Fn(&Socket) -> io::Result<()>,
 ) -> Result<(), ListenError> {
     call(socket).map_err(|error| {
         let denial = Denial::of(&error, call);
-        let cause = Cause::find(name, address, &error, denial, first_unprivileged_port);
-        ListenError { address, call: name, error, cause }
+        let cause = Cause::find(name, place.address, &error, denial, first_unprivileged_port);
+        ListenError { place, call: name, error, cause }
     })
 }
 
-fn socket(address: SocketAddr, shared: bool) -> Result<Socket, ListenError> {
+fn socket(place: TcpPlace, shared: bool) -> Result<Socket, ListenError> {
+    let TcpPlace { address, both_families } = place;
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP)).map_err(|error| {
         let (call, denial) = ("socket(2)", Denial::of_socket(&error, domain));
         let cause = Cause::find(call, address, &error, denial, || None);
-        ListenError { address, call, error, cause }
+        ListenError { place, call, error, cause }
     })?;
     let set =
-        |option: fn(&Socket) -> io::Result<()>| call("setsockopt(2)", address, &socket, option);
+        |option: &dyn Fn(&Socket) -> io::Result<()>| call("setsockopt(2)", place, &socket, option);
     // Allow a restart while connections of the last run are in TIME_WAIT.
-    set(|socket| socket.set_reuse_address(true))?;
+    set(&|socket| socket.set_reuse_address(true))?;
     if shared {
-        set(|socket| socket.set_reuse_port(true))?;
+        set(&|socket| socket.set_reuse_port(true))?;
     }
     // Accepted connections inherit this. Answers are sent as a whole, so delaying a segment to
     // merge it with later data gains nothing.
-    set(|socket| socket.set_tcp_nodelay(true))?;
+    set(&|socket| socket.set_tcp_nodelay(true))?;
     if address.is_ipv6() {
         // Allow listening on [::] and 0.0.0.0 with the same port.
-        set(|socket| socket.set_only_v6(true))?;
+        set(&|socket| socket.set_only_v6(!both_families))?;
     }
-    call("bind(2)", address, &socket, |socket| socket.bind(&address.into()))?;
+    call("bind(2)", place, &socket, |socket| socket.bind(&address.into()))?;
     if !shared {
         // `SO_REUSEADDR` lets two sockets bind the same port; a conflict shows when one listens.
-        call("listen(2)", address, &socket, |socket| socket.listen(1))?;
+        call("listen(2)", place, &socket, |socket| socket.listen(1))?;
     }
     Ok(socket)
 }
@@ -256,29 +290,28 @@ fn socket(address: SocketAddr, shared: bool) -> Result<Socket, ListenError> {
 mod tests {
     use super::*;
     use socket2::SockRef;
-    use std::net::TcpStream;
+    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 
     #[test]
     fn listeners_have_their_options_and_connections_inherit_them() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
-            let address = address.parse().unwrap();
-            let group = match bind(address, 2) {
+            let address: SocketAddr = address.parse().unwrap();
+            let (endpoint, sockets) = match bind(&Endpoint::Tcp(address), 2) {
                 Err(error) if address.is_ipv6() => {
                     println!("skipped: {error}");
                     continue;
                 }
-                group => group.unwrap(),
+                bound => bound.unwrap(),
             };
-            assert_eq!(group.sockets.len(), 2);
-            for socket in &group.sockets {
+            assert_eq!(sockets.len(), 2);
+            for socket in &sockets {
                 let socket = SockRef::from(socket);
                 assert!(socket.reuse_address().unwrap() && socket.reuse_port().unwrap());
                 assert!(socket.tcp_nodelay().unwrap());
                 assert!(address.is_ipv4() || socket.only_v6().unwrap());
             }
-            let listeners = group.sockets.into_iter().map(TcpListener::from);
-            let listeners: Vec<_> = listeners.collect();
-            let client = TcpStream::connect(group.address).unwrap();
+            let listeners: Vec<_> = sockets.into_iter().map(TcpListener::from).collect();
+            let client = TcpStream::connect(&endpoint).unwrap();
             // The kernel has put it into one of the queues.
             listeners.iter().for_each(|listener| listener.set_nonblocking(true).unwrap());
             let accepted = listeners.iter().find_map(|listener| listener.accept().ok());
@@ -287,26 +320,47 @@ mod tests {
         }
     }
 
+    /// One socket takes the connections of both families.
+    #[test]
+    fn a_port_of_both_families_is_reached_through_either() {
+        let (endpoint, sockets) = match bind(&Endpoint::BothFamilies(0), 1) {
+            Err(error) => return println!("skipped: {error}"),
+            Ok(bound) => bound,
+        };
+        let port = endpoint.socket_addr().unwrap().port();
+        assert_eq!(endpoint, Endpoint::BothFamilies(port));
+        let listener = TcpListener::from(sockets.into_iter().next().unwrap());
+        let _client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let (_, peer) = listener.accept().unwrap();
+        assert!(peer.ip().to_canonical().is_ipv4() && peer.is_ipv6(), "{peer}");
+        match TcpStream::connect((Ipv6Addr::LOCALHOST, port)) {
+            Ok(_client) => drop(listener.accept().unwrap()),
+            Err(error) => println!("[::1] is not available: {error}"),
+        }
+    }
+
     #[test]
     fn the_cause_depends_on_the_situation() {
         let code = io::Error::from_raw_os_error;
+        let zone = "[fe80::1%7]:80".parse().unwrap();
         let (low, high) = ("127.0.0.1:80".parse().unwrap(), "127.0.0.1:8080".parse().unwrap());
         let policy = Some(Denial::Policy);
-        let denied = Cause::Denied(Denial::Policy);
-        let filter = Cause::Denied(Denial::Filter);
+        let denied = || Cause::Denied(Denial::Policy);
+        let filter = || Cause::Denied(Denial::Filter);
         for (call, address, number, denial, first, cause) in [
             ("bind(2)", low, libc::EACCES, policy, Some(1024), Cause::Privileged(1024)),
-            ("bind(2)", high, libc::EACCES, policy, Some(1024), denied),
+            ("bind(2)", high, libc::EACCES, policy, Some(1024), denied()),
             ("bind(2)", high, libc::EACCES, policy, Some(9000), Cause::Privileged(9000)),
-            ("bind(2)", low, libc::EACCES, policy, Some(80), denied),
-            ("bind(2)", low, libc::EACCES, policy, None, denied),
-            ("bind(2)", low, libc::EPERM, policy, Some(1024), denied),
-            ("bind(2)", low, libc::EACCES, Some(Denial::Filter), Some(1024), filter),
-            ("setsockopt(2)", low, libc::EPERM, Some(Denial::Filter), Some(1024), filter),
+            ("bind(2)", low, libc::EACCES, policy, Some(80), denied()),
+            ("bind(2)", low, libc::EACCES, policy, None, denied()),
+            ("bind(2)", low, libc::EPERM, policy, Some(1024), denied()),
+            ("bind(2)", low, libc::EACCES, Some(Denial::Filter), Some(1024), filter()),
+            ("setsockopt(2)", low, libc::EPERM, Some(Denial::Filter), Some(1024), filter()),
             ("socket(2)", low, libc::EAFNOSUPPORT, None, None, Cause::NoFamily),
             ("socket(2)", low, libc::EMFILE, None, None, Cause::Descriptors),
             ("socket(2)", low, libc::ENFILE, None, None, Cause::Files),
             ("listen(2)", low, libc::EADDRINUSE, None, None, Cause::InUse),
+            ("bind(2)", zone, libc::ENODEV, None, None, Cause::WrongInterface(7)),
         ] {
             let found = Cause::find(call, address, &code(number), denial, || first);
             assert_eq!(found, cause, "{call} {address} {number}");

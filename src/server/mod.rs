@@ -11,19 +11,26 @@
 mod chain_pool;
 mod connection;
 mod dispatch;
+mod endpoint;
 mod env;
 mod failure;
 mod launch;
-pub mod listener;
+mod listen_spec;
+mod listen_spec_error;
+mod listener;
+mod listeners;
 pub mod mailbox;
 mod monitor;
+mod resolve;
 mod settings;
 mod start_error;
 mod timers;
+mod unix_address;
+mod unix_listener;
 pub mod worker;
 
 use std::io;
-use std::net::SocketAddr;
+use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -32,18 +39,28 @@ use crate::driver::{DriverSelection, DriverStats};
 use crate::session::Session;
 use dispatch::{Direct, Dispatch, Indirect};
 use launch::{Drain, RunningWorker, launch};
-use listener::Group;
+use unix_listener::SocketFile;
 
 pub use connection::{INBOX_MAX, INBOX_MEMORY_MAX};
+pub use endpoint::Endpoint;
 pub use launch::Seat;
+pub use listen_spec::ListenSpec;
+pub use listen_spec_error::ListenSpecError;
+pub use listener::ListenError;
 pub use monitor::{Monitor, Published, WorkerStats};
+pub use resolve::ResolveError;
 pub use settings::{CONNECTIONS_MAX, LISTENERS_MAX, ServerSettings, ServerTimeouts, WORKERS_MAX};
 pub use start_error::StartError;
+pub use unix_address::{Account, UnixAddress, UnixOptions};
+pub use unix_listener::UnixListenError;
 
 /// A running server. Dropping this value does not stop the server; [`Server::stop`] does.
 #[derive(Debug)]
 pub struct Server {
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<Endpoint>,
+    /// The files of Unix sockets. They are left alone if this is dropped, because the server then
+    /// goes on.
+    files: ManuallyDrop<Vec<SocketFile>>,
     selection: DriverSelection,
     workers: Vec<RunningWorker>,
     /// Receives the number of each worker that ends.
@@ -87,20 +104,20 @@ fn start_with<S: Session + 'static, C: Dispatch>(
 ) -> Result<Server, StartError> {
     settings.check()?;
     launch::make_room_for_descriptors(settings.connections_max, settings.workers);
-    let mut groups: Vec<Group> = Vec::new();
-    for address in &settings.listen {
-        let group = listener::bind(*address, settings.workers)
-            .map_err(|error| error.among(groups.iter().map(|group| group.address)))?;
-        groups.push(group);
-    }
-    let addresses = groups.iter().map(|group| group.address).collect();
+    let mut groups = listeners::bind_all(&settings.listen, settings.workers)?;
+    let addresses = groups.iter().map(|group| group.endpoint.clone()).collect();
+    // Dropped, and so removed, if the start fails.
+    let files: Vec<_> = groups.iter_mut().filter_map(|group| group.file.take()).collect();
     let mut sockets: Vec<Vec<OwnedFd>> = (0..settings.workers)
         .map(|_| groups.iter_mut().filter_map(|group| group.sockets.pop()).collect())
         .collect();
     let mut selection = selection;
     loop {
         match launch::<S, C>(settings, selection.kind, &shared, sockets) {
-            Ok((workers, ends)) => return Ok(Server { addresses, selection, workers, ends }),
+            Ok((workers, ends)) => {
+                let files = ManuallyDrop::new(files);
+                return Ok(Server { addresses, files, selection, workers, ends });
+            }
             // The driver of one worker did not open, so all workers take the next one.
             Err((StartError::Driver(error), returned)) => {
                 let next = selection.fall_back(&error);
@@ -113,8 +130,10 @@ fn start_with<S: Session + 'static, C: Dispatch>(
 }
 
 impl Server {
-    /// The addresses that the server listens on. Port 0 is replaced by the actual port.
-    pub fn addresses(&self) -> &[SocketAddr] {
+    /// The addresses that the server listens on, in the order of the settings; a name may have
+    /// several. [`ConnectionInfo::listener`](crate::session::ConnectionInfo::listener) is a place in
+    /// this list. Port 0 is replaced by the actual port.
+    pub fn addresses(&self) -> &[Endpoint] {
         &self.addresses
     }
 
@@ -148,7 +167,8 @@ impl Server {
         Stopper { workers: self.workers.iter().map(|worker| Arc::clone(&worker.drain)).collect() }
     }
 
-    /// Waits until all workers have ended. They end after a drain.
+    /// Waits until all workers have ended. They end after a drain. Then the files of Unix sockets
+    /// are removed, unless another server has replaced them.
     ///
     /// # Errors
     ///
@@ -170,6 +190,7 @@ impl Server {
                 result = ended;
             }
         }
+        drop(ManuallyDrop::into_inner(self.files));
         result
     }
 

@@ -5,6 +5,7 @@ use std::num::NonZero;
 use std::thread;
 use std::time::Duration;
 
+use super::listen_spec::ListenSpec;
 use super::start_error::StartError;
 use crate::driver::{Limits, Tracer};
 
@@ -14,8 +15,8 @@ pub const WORKERS_MAX: usize = 1024;
 /// The most connections. Each has a descriptor and a place in a table, and both have limits.
 pub const CONNECTIONS_MAX: u32 = 16_000_000;
 
-/// The most listeners, those that are added later included.
-pub const LISTENERS_MAX: usize = 64;
+/// The most addresses that a server listens on, those that are added later included.
+pub const LISTENERS_MAX: usize = 256;
 
 /// The most receive buffers of a driver (`io_uring_register_buf_ring(3)`).
 const BUFFERS_MAX: u16 = 32_768;
@@ -23,14 +24,16 @@ const BUFFERS_MAX: u16 = 32_768;
 /// The settings of a server.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
-    /// Addresses to listen on, at least one.
-    pub listen: Vec<SocketAddr>,
+    /// Where to listen, at least one place. They may have up to [`LISTENERS_MAX`] addresses, which
+    /// [`Server::addresses`](super::Server::addresses) lists. A [`SocketAddr`] becomes a place with
+    /// `into()`, and a text with `parse()`.
+    pub listen: Vec<ListenSpec>,
     /// The number of workers, from 1 to [`WORKERS_MAX`].
     pub workers: usize,
     /// Maximum number of concurrent connections of all workers together, from 1 to
     /// [`CONNECTIONS_MAX`].
     pub connections_max: u32,
-    /// How many listeners may be added while the server runs, at most 64.
+    /// How many addresses may be added while the server runs.
     pub spare_listeners: u32,
     /// How long things may take. They can be changed while the server runs.
     pub timeouts: ServerTimeouts,
@@ -74,7 +77,7 @@ impl Default for ServerTimeouts {
 impl Default for ServerSettings {
     fn default() -> Self {
         Self {
-            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 7890))],
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 7890)).into()],
             workers: thread::available_parallelism().map_or(1, NonZero::get),
             connections_max: 1024,
             spare_listeners: 0,
@@ -102,7 +105,7 @@ impl ServerSettings {
             ),
             (
                 self.listen.len() + self.spare_listeners as usize <= LISTENERS_MAX,
-                "a server has at most 64 listeners",
+                "a server listens on at most 256 addresses",
             ),
             (limits.buffer_bytes > 0, "a receive buffer has at least one byte"),
             (limits.turn_bytes_max > 0, "an op moves at least one byte in a turn"),
@@ -119,13 +122,17 @@ mod tests {
     #[test]
     fn settings_out_of_range_are_refused() {
         type Alter = fn(&mut ServerSettings);
-        let alterations: [(Alter, &str); 10] = [
+        let alterations: [(Alter, &str); 11] = [
             (|settings| settings.listen.clear(), "address"),
+            (
+                |settings| settings.listen = vec![ListenSpec::Port(0); LISTENERS_MAX + 1],
+                "at most 256 addresses",
+            ),
             (|settings| settings.workers = 0, "workers"),
             (|settings| settings.workers = WORKERS_MAX + 1, "workers"),
             (|settings| settings.connections_max = 0, "connections"),
             (|settings| settings.connections_max = u32::MAX, "connections"),
-            (|settings| settings.spare_listeners = 64, "listeners"),
+            (|settings| settings.spare_listeners = 256, "at most 256 addresses"),
             (|settings| settings.limits.buffers = 1000, "power of two"),
             (|settings| settings.limits.buffers = 0, "power of two"),
             (|settings| settings.limits.buffer_bytes = 0, "buffer"),

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 
 use super::listener::ListenError;
+use super::resolve::ResolveError;
+use super::unix_listener::UnixListenError;
 
 /// Why a server does not start. The text names the cause and the remedy.
 #[derive(Debug)]
@@ -11,8 +13,14 @@ use super::listener::ListenError;
 pub enum StartError {
     /// A setting is out of its range. The text names the setting and the range.
     Settings(&'static str),
+    /// A place to listen has no address.
+    Resolve(ResolveError),
     /// An address cannot be listened on.
     Listen(ListenError),
+    /// A Unix socket cannot be listened on.
+    UnixSocket(UnixListenError),
+    /// The descriptors do not suffice for the listeners.
+    Descriptors(io::Error),
     /// The driver of a worker does not open, and there is no other one to fall back to.
     Driver(io::Error),
     /// The thread of a worker cannot be started.
@@ -25,7 +33,14 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Settings(reason) => f.write_str(reason),
+            Self::Resolve(error) => error.fmt(f),
             Self::Listen(error) => error.fmt(f),
+            Self::UnixSocket(error) => error.fmt(f),
+            Self::Descriptors(error) => write!(
+                f,
+                "no descriptor for a listener of each worker: {error}; raise the limit with \
+                 `ulimit -n`, or use fewer workers"
+            ),
             Self::Driver(error) => write!(
                 f,
                 "the driver of a worker does not open: {error}; `ringd doctor` tests each driver"
@@ -55,8 +70,10 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
+            Self::Resolve(error) => Some(error),
             Self::Listen(error) => Some(error),
-            Self::Driver(error) | Self::Thread(error) => Some(error),
+            Self::UnixSocket(error) => Some(error),
+            Self::Descriptors(error) | Self::Driver(error) | Self::Thread(error) => Some(error),
             Self::Settings(_) | Self::Worker => None,
         }
     }

@@ -280,7 +280,7 @@ pub(crate) fn a_handshake_that_ends_during_a_close_is_served<D: Kernel>() {
         assert_eq!(lasts(&all), 0, "one wait may not return the whole queue");
         let late = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         late.set_ttl_v4(255).unwrap();
-        late.connect(&dialer.into()).unwrap();
+        late.connect(&dialer.address().into()).unwrap();
         late.set_ttl_v4(64).unwrap();
         let mut late = TcpStream::from(late);
         late.set_read_timeout(Some(WAIT_MAX)).unwrap();

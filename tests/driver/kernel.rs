@@ -5,7 +5,9 @@ use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -23,29 +25,38 @@ pub(crate) type KernelDriver = Box<dyn Driver>;
 
 /// A subject that adopts descriptors.
 pub(crate) trait Kernel:
-    Subject<Peer = TcpStream, Dialer = SocketAddr, Files = Folder>
+    Subject<Peer = TcpStream, Dialer = KernelDialer, Files = Folder>
 {
 }
 
 impl Kernel for KernelDriver {}
 
+/// The family of the sockets under test.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Family {
+    Internet,
+    Unix,
+}
+
 thread_local! {
     /// The driver that the tests of this thread open.
     static KIND: Cell<DriverKind> = const { Cell::new(DriverKind::Uring) };
+    static FAMILY: Cell<Family> = const { Cell::new(Family::Internet) };
 }
 
-/// Chooses the driver that this thread opens.
-pub(crate) fn choose(kind: DriverKind) {
+/// Chooses the driver that this thread opens, and its sockets.
+pub(crate) fn choose(kind: DriverKind, family: Family) {
     KIND.set(kind);
+    FAMILY.set(family);
 }
 
 /// Starts a thread that opens the same driver as this one.
 pub(crate) fn spawn<T: Send + 'static>(
     run: impl FnOnce() -> T + Send + 'static,
 ) -> thread::JoinHandle<T> {
-    let kind = KIND.get();
+    let (kind, family) = (KIND.get(), FAMILY.get());
     thread::spawn(move || {
-        choose(kind);
+        choose(kind, family);
         run()
     })
 }
@@ -63,7 +74,7 @@ impl Visitor for Open<'_> {
 
 impl Subject for KernelDriver {
     type Peer = TcpStream;
-    type Dialer = SocketAddr;
+    type Dialer = KernelDialer;
     type Files = Folder;
 
     fn calls_for_events() -> Option<u64> {
@@ -88,12 +99,21 @@ impl Subject for KernelDriver {
         (self.adopt(ours.into()).unwrap(), peer)
     }
 
-    fn listen(&mut self) -> (Sock, SocketAddr) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    fn listen(&mut self) -> (Sock, KernelDialer) {
+        let (listener, dialer): (OwnedFd, _) = match FAMILY.get() {
+            Family::Internet => {
+                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+                let dialer = KernelDialer::Internet(listener.local_addr().unwrap());
+                (listener.into(), dialer)
+            }
+            Family::Unix => {
+                let (listener, dialer) = unix_listener();
+                (listener.into(), dialer)
+            }
+        };
         // The standard library sets a backlog of 128.
         socket2::SockRef::from(&listener).listen(4096).unwrap();
-        let address = listener.local_addr().unwrap();
-        (self.adopt(listener.into()).unwrap(), address)
+        (self.adopt(listener).unwrap(), dialer)
     }
 
     fn files(&self) -> Folder {
@@ -147,26 +167,73 @@ impl Peer for TcpStream {
     }
 }
 
-impl Dial for SocketAddr {
+/// Connects to a listener.
+#[derive(Clone, Debug)]
+pub(crate) enum KernelDialer {
+    Internet(SocketAddr),
+    /// To the file `socket` in a directory.
+    Unix(Arc<tempfile::TempDir>),
+}
+
+impl KernelDialer {
+    /// The address, of a listener of TCP.
+    pub(crate) fn address(&self) -> SocketAddr {
+        match self {
+            Self::Internet(address) => *address,
+            Self::Unix(folder) => panic!("{folder:?} has no address"),
+        }
+    }
+}
+
+impl Dial for KernelDialer {
     type Peer = TcpStream;
 
     fn dial(&self) -> io::Result<TcpStream> {
-        let peer = TcpStream::connect(self)?;
+        let peer = match self {
+            Self::Internet(address) => {
+                let peer = TcpStream::connect(address)?;
+                peer.set_nodelay(true)?;
+                peer
+            }
+            Self::Unix(folder) => of_unix(UnixStream::connect(folder.path().join("socket"))?),
+        };
         peer.set_read_timeout(Some(WAIT_MAX))?;
         peer.set_write_timeout(Some(WAIT_MAX))?;
-        peer.set_nodelay(true)?;
         Ok(peer)
     }
 }
 
+/// The listener of a Unix socket, and a dialer for it.
+pub(crate) fn unix_listener() -> (UnixListener, KernelDialer) {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(folder.path().join("socket")).unwrap();
+    (listener, KernelDialer::Unix(Arc::new(folder)))
+}
+
+/// A Unix socket as the type of all peers. Its methods make the same calls for every family, except
+/// those for addresses and for options of TCP, which fail.
+fn of_unix(stream: UnixStream) -> TcpStream {
+    TcpStream::from(OwnedFd::from(stream))
+}
+
 pub(crate) fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let peer = dial(&listener);
-    (listener.accept().unwrap().0, peer)
+    match FAMILY.get() {
+        Family::Internet => {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let peer = dial(&listener);
+            (listener.accept().unwrap().0, peer)
+        }
+        Family::Unix => {
+            let (ours, peer) = UnixStream::pair().unwrap();
+            peer.set_read_timeout(Some(WAIT_MAX)).unwrap();
+            peer.set_write_timeout(Some(WAIT_MAX)).unwrap();
+            (of_unix(ours), of_unix(peer))
+        }
+    }
 }
 
 pub(crate) fn dial(listener: &TcpListener) -> TcpStream {
-    listener.local_addr().unwrap().dial().unwrap()
+    KernelDialer::Internet(listener.local_addr().unwrap()).dial().unwrap()
 }
 
 /// A directory, and beside it a file that must stay out of reach.

@@ -10,7 +10,7 @@ use ringd::driver::{Chain, Completion, Driver, DriverKind, Limits, Op, Outcome, 
 
 use crate::alone::alone;
 use crate::harness::*;
-use crate::kernel::{KernelDriver, choose, dial, pair};
+use crate::kernel::{Family, KernelDriver, choose, dial, pair};
 use crate::subject::Subject;
 
 /// `FD_SETSIZE` of `select(2)`.
@@ -33,7 +33,7 @@ fn select_refuses_descriptors_that_have_no_bit_and_serves_the_rest() {
             println!("skipped: the process may not have so many descriptors");
             return;
         }
-        choose(DriverKind::Select);
+        choose(DriverKind::Select, Family::Internet);
         let driver = &mut KernelDriver::open(&limits()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let dialled = listener.try_clone().unwrap();
@@ -82,7 +82,7 @@ fn sigio_loses_nothing_when_the_queue_of_signals_overflows() {
         for room in [0, 1, 5] {
             let (_, hard) = rlimit::Resource::SIGPENDING.get().unwrap();
             rlimit::Resource::SIGPENDING.set(room.min(hard), hard).unwrap();
-            choose(DriverKind::Sigio);
+            choose(DriverKind::Sigio, Family::Internet);
             let driver = &mut KernelDriver::open(&Limits { buffers: 256, ..limits() }).unwrap();
             overflow(driver);
         }

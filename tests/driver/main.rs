@@ -1,6 +1,7 @@
 //! The contract of `ringd::driver`, clause by clause, on every driver and on the simulator.
 //!
-//! One source of tests, one module for each subject: a driver that needs an exception has a bug.
+//! One source of tests, one module for each subject, and one in it for Unix sockets: a driver that
+//! needs an exception has a bug.
 //! No test depends on speed: what must happen has a generous deadline, and what must not happen
 //! is checked after something that certainly comes later.
 //!
@@ -15,6 +16,7 @@
 //! | 14: drops | `drops.rs` |
 //! | 15: closes of listeners | `closes.rs` |
 //! | all of them, with random ops | `model.rs` |
+//! | Unix sockets, where they differ from TCP | `unix_sockets.rs` |
 //! | what only a kernel has | `kernel_only.rs`, `interrupted.rs`, `segments.rs` |
 //!
 //! What a test may use of its subject is in `subject.rs`; `kernel.rs` and `simulated.rs`
@@ -49,6 +51,7 @@ mod segments;
 mod simulated;
 mod sockets;
 mod subject;
+mod unix_sockets;
 mod wakes;
 
 /// Expands to the tests of one subject. `$choose` runs before each of them.
@@ -74,9 +77,9 @@ macro_rules! contract {
                 slow_reader_gets_a_file, slow_reader_gets_a_pipelined_chain,
                 fin_ends_output_but_not_input, data_then_end_before_the_first_wait,
                 end_without_data, reset_by_the_peer, close_during_receive,
-                close_during_a_blocked_send, close_with_reset, reset_after_all_was_sent,
+                close_during_a_blocked_send,
                 close_releases_the_listener, stale_socks_panic,
-                both_ends_have_addresses, second_op_on_a_side_panics, submit_after_close_panics,
+                second_op_on_a_side_panics, submit_after_close_panics,
                 nothing_completes_before_the_wait, both_directions_at_once,
                 input_shows_until_it_is_returned,
                 acknowledged_follows_the_reader, drop_with_ops_in_flight, many_connections;
@@ -107,7 +110,7 @@ macro_rules! contract {
                 changed_while_it_is_read, replaced_while_it_is_opened, beyond_four_gibibytes;
             reuse: reuse_right_after_close, accepted_and_closed_at_once,
                 stale_names_of_every_kind;
-            resets: reset_during_an_idle_receive, reset_during_a_starved_receive,
+            resets: reset_during_a_starved_receive,
                 reset_during_a_send_of_memory, reset_during_a_send_of_a_file,
                 reset_during_a_close, reset_before_the_first_op, reset_before_the_accept,
                 the_peer_ends_first, the_driver_ends_first, a_close_follows_the_last_send;
@@ -131,6 +134,35 @@ macro_rules! contract {
                 a_closing_listener_accepts_no_new_connections,
                 close_without_descriptors, drop_while_the_queue_is_delivered;
             model: random_ops_follow_the_model;
+        );
+    };
+}
+
+/// Tests of what Unix sockets do not have. Each comment gives the reason.
+macro_rules! internet_only {
+    ($choose:block, $subject:ty) => {
+        each_test!($choose, $subject;
+            // Resets: a Unix socket has an orderly end only, unless there is unread input.
+            sockets: close_with_reset, reset_after_all_was_sent,
+                // Addresses: its peers have none.
+                both_ends_have_addresses;
+            resets: reset_during_an_idle_receive;
+        );
+    };
+}
+
+/// Tests of Unix sockets: what differs from TCP, and what only the kernel has besides.
+macro_rules! unix_only {
+    ($choose:block, $subject:ty) => {
+        each_test!($choose, $subject;
+            unix_sockets: a_reset_ends_the_connection, a_reset_with_unread_input,
+                ends_are_unix_sockets, a_close_reaches_the_peer,
+                a_shared_listener_wakes_each_driver, a_shared_listener_is_closed_by_any,
+                a_shared_listener_gives_one_at_a_time;
+            kernel_only: adopting_is_refused_when_full, send_of_a_file_without_sendfile,
+                send_of_cold_files, system_calls_are_few;
+            closes: a_closing_listener_needs_no_privileges;
+            interrupted: interrupted_ops_go_on;
         );
     };
 }
@@ -179,11 +211,19 @@ macro_rules! kernel_only {
 macro_rules! drivers {
     ($($name:ident => $kind:ident,)*) => { $(
         mod $name {
-            use crate::kernel::{KernelDriver, choose};
+            use crate::kernel::{Family, KernelDriver, choose};
             use ringd::driver::DriverKind;
 
-            contract!({ choose(DriverKind::$kind) }, KernelDriver);
-            kernel_only!({ choose(DriverKind::$kind) }, KernelDriver);
+            contract!({ choose(DriverKind::$kind, Family::Internet) }, KernelDriver);
+            internet_only!({ choose(DriverKind::$kind, Family::Internet) }, KernelDriver);
+            kernel_only!({ choose(DriverKind::$kind, Family::Internet) }, KernelDriver);
+
+            mod unix {
+                use super::*;
+
+                contract!({ choose(DriverKind::$kind, Family::Unix) }, KernelDriver);
+                unix_only!({ choose(DriverKind::$kind, Family::Unix) }, KernelDriver);
+            }
         }
     )* };
 }
@@ -192,4 +232,5 @@ with_each_driver!(drivers);
 
 mod sim {
     contract!({}, ringd::driver::sim::Sim);
+    internet_only!({}, ringd::driver::sim::Sim);
 }

@@ -17,7 +17,7 @@ const LENGTH: usize = 24 << 20;
 /// Requests a file that is too long to be sent at once.
 fn begin(fixture: &Fixture) -> Client {
     fs::write(fixture.path("long.bin"), content(LENGTH)).unwrap();
-    let mut client = Client::connect_narrow(fixture.address());
+    let mut client = fixture.connect_narrow();
     client.send("GET /long.bin HTTP/1.1\r\nHost: h\r\n\r\n");
     let head = client.read_head();
     assert_eq!(head.field("content-length"), Some(&*LENGTH.to_string()));
@@ -32,7 +32,10 @@ pub(crate) fn a_file_that_shrinks_ends_the_connection(kind: DriverKind) {
     let file = fs::File::options().write(true).open(fixture.path("long.bin")).unwrap();
     file.set_len(LENGTH as u64 / 2).unwrap();
     let (bytes, end) = client.read_to_end();
-    assert_eq!(end.expect_err("a reset").kind(), ErrorKind::ConnectionReset);
+    // A Unix socket is not reset, so its client sees the length alone.
+    if !fixture.is_unix() {
+        assert_eq!(end.expect_err("a reset").kind(), ErrorKind::ConnectionReset);
+    }
     assert!(bytes.len() <= LENGTH / 2, "{} bytes of {}", bytes.len(), LENGTH / 2);
     assert!(bytes == content(LENGTH)[..bytes.len()], "the bytes differ from those of the file");
     fixture.finish();
@@ -122,7 +125,7 @@ pub(crate) fn a_page_may_be_evicted_while_its_answer_waits(kind: DriverKind) {
     for name in ["long.bin", "small.txt", "long.bin", "small.txt"] {
         assert_eq!(fixture.get(&format!("/{name}")).status, 200);
     }
-    let mut client = Client::connect_narrow(fixture.address());
+    let mut client = fixture.connect_narrow();
     let small = "GET /small.txt HTTP/1.1\r\nHost: h\r\n\r\n";
     client.send("GET /long.bin HTTP/1.1\r\nHost: h\r\n\r\n".to_owned() + small);
     client.read_head();

@@ -1,6 +1,5 @@
 //! Draining: requests in progress are finished, and stuck clients do not delay the end.
 
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use ringd::driver::DriverKind;
@@ -19,7 +18,7 @@ const LENGTH: usize = 24 << 20;
 fn busy(kind: DriverKind) -> (Fixture, Client) {
     let fixture = Fixture::start_with(kind, |setup| setup.server.timeouts.drain = WAIT_MAX);
     sparse(&fixture.path("long.bin"), LENGTH as u64);
-    let mut client = Client::connect_narrow(fixture.address());
+    let mut client = fixture.connect_narrow();
     client.send("GET /long.bin HTTP/1.1\r\nHost: h\r\n\r\n");
     client.read_head();
     (fixture, client)
@@ -28,8 +27,7 @@ fn busy(kind: DriverKind) -> (Fixture, Client) {
 /// Stops the server, and waits until its listener is closed, which begins the drain.
 fn stop(fixture: &Fixture) {
     fixture.stopper().stop();
-    let address = fixture.address();
-    eventually("the listener is closed", || TcpStream::connect(address).is_err());
+    eventually("the listener is closed", || !fixture.accepts());
 }
 
 /// `Duration::MAX` is how a program says that there is no limit.
@@ -132,7 +130,7 @@ pub(crate) fn the_listener_refuses(kind: DriverKind) {
     let (fixture, client) = busy(kind);
     stop(&fixture);
     for _ in 0..10 {
-        assert!(TcpStream::connect(fixture.address()).is_err());
+        assert!(!fixture.accepts());
     }
     drop(client);
     fixture.join().unwrap();
@@ -144,7 +142,7 @@ pub(crate) fn a_stuck_client_does_not_prevent_the_end(kind: DriverKind) {
         setup.server.timeouts.drain = Duration::from_millis(500);
     });
     sparse(&fixture.path("long.bin"), LENGTH as u64);
-    let mut stuck: Vec<_> = (0..4).map(|_| Client::connect_narrow(fixture.address())).collect();
+    let mut stuck: Vec<_> = (0..4).map(|_| fixture.connect_narrow()).collect();
     for (number, client) in stuck.iter_mut().enumerate() {
         let silent = number == 0;
         client.send(if silent { "GET" } else { "GET /long.bin HTTP/1.1\r\nHost: h\r\n\r\n" });
@@ -163,7 +161,7 @@ pub(crate) fn the_last_answer_survives_a_request_behind_it(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let length = 2 << 20;
     sparse(&fixture.path("longer.bin"), length as u64);
-    let mut client = Client::connect_narrow(fixture.address());
+    let mut client = fixture.connect_narrow();
     client.send(GET);
     client.read_response().expect_ok(&content(20));
     stop(&fixture);

@@ -85,6 +85,28 @@ macro_rules! every_driver {
                     a_busy_directory_does_not_expire_others, a_change_behind_a_storm_is_served,
                     without_a_watch_entries_are_valid_for_their_time;
             );
+
+            /// Over a Unix socket.
+            mod unix {
+                each_test!($kind, crate::support::fixture::over_unix;
+                    basics: files_arrive_byte_for_byte, head_has_the_fields_of_get_and_no_body,
+                        many_connections_are_served;
+                    framing: bodies_are_discarded, an_error_arrives_while_the_client_still_sends,
+                        half_close_after_the_request, an_idle_connection_is_closed;
+                    pipelining: answers_come_in_order, answers_to_a_slow_reader_are_complete,
+                        requests_behind_a_large_file_wait_for_it,
+                        more_requests_than_the_inbox_holds;
+                    hostile: a_client_that_never_reads_is_cut_off, resets_in_the_middle,
+                        a_slow_reader_does_not_slow_others, many_generated_requests;
+                    changes: a_file_that_shrinks_ends_the_connection,
+                        a_replaced_file_is_sent_to_its_end;
+                    drain: requests_in_progress_are_finished, the_listener_refuses,
+                        a_stuck_client_does_not_prevent_the_end,
+                        the_last_answer_survives_a_request_behind_it;
+                    limits: more_clients_than_connections, a_free_connection_is_reused;
+                    ranges: ranges_arrive_byte_for_byte, large_parts_arrive_in_order;
+                );
+            }
         }
     )* };
 }
@@ -131,14 +153,18 @@ macro_rules! two_drivers {
     )* };
 }
 
+/// Expands to tests, which `$within` calls.
 macro_rules! each_test {
-    ($kind:ident; $($file:ident: $($test:ident),*;)*) => {
+    ($kind:ident; $($rest:tt)*) => { each_test!($kind, (|test: &dyn Fn()| test()); $($rest)*); };
+    ($kind:ident, $within:expr; $($file:ident: $($test:ident),*;)*) => {
         $($(
             #[test]
             fn $test() {
                 let kind = ringd::driver::DriverKind::$kind;
                 if crate::common::runs_here(kind) {
-                    crate::common::alone::with_descriptors(kind, || crate::$file::$test(kind));
+                    crate::common::alone::with_descriptors(kind, || {
+                        ($within)(&|| crate::$file::$test(kind));
+                    });
                 }
             }
         )*)*

@@ -95,7 +95,7 @@ pub(crate) fn answers_to_a_slow_reader_are_complete(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let mut random = Rng::with_seed(22);
     let wishes: Vec<_> = (0..40).map(|number| Wish::any(&mut random, number)).collect();
-    let mut client = Client::connect_narrow(fixture.address());
+    let mut client = fixture.connect_narrow();
     client.send(write(&wishes));
     for (number, wish) in wishes.iter().enumerate() {
         if number % 4 == 0 {
@@ -112,7 +112,7 @@ pub(crate) fn answers_to_a_slow_reader_are_complete(kind: DriverKind) {
 pub(crate) fn requests_behind_a_large_file_wait_for_it(kind: DriverKind) {
     let fixture = Fixture::start(kind);
     let large = ["large.bin", "over.bin", "large.bin"];
-    let mut client = Client::connect_narrow(fixture.address());
+    let mut client = fixture.connect_narrow();
     for name in large {
         client.send(format!("GET /{name} HTTP/1.1\r\nHost: h\r\n\r\n"));
         client.send("GET /small.txt HTTP/1.1\r\nHost: h\r\n\r\n".repeat(100));
@@ -153,7 +153,7 @@ pub(crate) fn more_requests_than_the_inbox_holds(kind: DriverKind) {
     const LENGTH: usize = 48 << 20;
     let fixture = Fixture::start(kind);
     sparse(&fixture.path("long.bin"), LENGTH as u64);
-    let mut client = Client::connect_narrow(fixture.address());
+    let mut client = fixture.connect_narrow();
     let mut twin = client.twin();
     let written = Arc::new(AtomicUsize::new(0));
     let its_written = Arc::clone(&written);

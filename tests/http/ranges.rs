@@ -310,7 +310,7 @@ pub(crate) fn large_parts_arrive_in_order(kind: DriverKind) {
     let fixture = Fixture::start_over(kind, root::settled(), |_| {});
     let body = content(1 << 20);
     let mut random = Rng::with_seed(11);
-    let mut client = Client::connect_narrow(fixture.address());
+    let mut client = fixture.connect_narrow();
     let mut wishes = Vec::new();
     let mut wire = String::new();
     for _ in 0..12 {

@@ -2,14 +2,14 @@
 //! of a session's own, addresses, and the reports of sent bytes.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ringd::ask::{Ask, AskId, Reply};
-use ringd::driver::{Chain, DriverKind, DriverSelection, Job};
+use ringd::driver::{Chain, DriverKind, DriverSelection, Job, SocketAddress};
 use ringd::server::{self, Server};
 use ringd::service::{Service, Task, Waiter};
 use ringd::session::{
@@ -28,7 +28,7 @@ fn start<S: Session + 'static>(
 }
 
 fn connect(server: &Server) -> TcpStream {
-    let stream = TcpStream::connect(server.addresses()[0]).unwrap();
+    let stream = TcpStream::connect(&server.addresses()[0]).unwrap();
     stream.set_read_timeout(Some(WAIT_MAX)).unwrap();
     stream.set_write_timeout(Some(WAIT_MAX)).unwrap();
     stream
@@ -88,7 +88,7 @@ struct Counts {
     sent: Arc<AtomicU64>,
     whole: Arc<AtomicU64>,
     closed: Arc<AtomicU64>,
-    addresses: Arc<Mutex<Vec<(SocketAddr, SocketAddr)>>>,
+    addresses: Arc<Mutex<Vec<(SocketAddress, SocketAddress)>>>,
 }
 
 impl Service for Counts {
@@ -190,7 +190,7 @@ fn a_session_gets_input_while_its_peer_does_not_read() {
             counts.sent.load(Ordering::SeqCst) == SPEECH as u64 + 5
                 && counts.whole.load(Ordering::SeqCst) == 2
         });
-        let addresses = (peer.local_addr().unwrap(), peer.peer_addr().unwrap());
+        let addresses = (peer.local_addr().unwrap().into(), peer.peer_addr().unwrap().into());
         assert_eq!(*counts.addresses.lock().unwrap(), [addresses]);
         drop(peer);
         eventually("the end is reported", || counts.closed.load(Ordering::SeqCst) == 1);

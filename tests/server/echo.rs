@@ -56,7 +56,11 @@ fn start(kind: DriverKind, change: impl FnOnce(&mut ServerSettings)) -> Server {
 }
 
 fn connect(server: &Server) -> TcpStream {
-    connect_to(server.addresses()[0])
+    connect_to(address_of(server))
+}
+
+fn address_of(server: &Server) -> SocketAddr {
+    server.addresses()[0].socket_addr().unwrap()
 }
 
 fn connect_to(address: SocketAddr) -> TcpStream {
@@ -69,7 +73,7 @@ fn connect_narrow(server: &Server) -> TcpStream {
     // Before the handshake, because it announces the window.
     socket.set_recv_buffer_size(16 * 1024).unwrap();
     socket.set_send_buffer_size(16 * 1024).unwrap();
-    socket.connect(&server.addresses()[0].into()).unwrap();
+    socket.connect(&address_of(server).into()).unwrap();
     ready(socket.into())
 }
 
@@ -135,7 +139,7 @@ fn a_mebibyte_in_random_pieces(kind: DriverKind) {
 
 fn many_clients_get_their_own_bytes(kind: DriverKind) {
     let server = start(kind, |settings| settings.workers = 2);
-    let address = server.addresses()[0];
+    let address = address_of(&server);
     thread::scope(|scope| {
         for seed in 0..50 {
             scope.spawn(move || {

@@ -39,7 +39,7 @@ fn a_worker_that_panics_ends_the_server() {
         let settings = ServerSettings { workers: 4, ..settings() };
         let selection = DriverSelection::make(Some(kind)).unwrap();
         let server = server::start::<Broken>(&settings, selection, |_| ()).unwrap();
-        let mut peer = TcpStream::connect(server.addresses()[0]).unwrap();
+        let mut peer = TcpStream::connect(&server.addresses()[0]).unwrap();
         peer.write_all(b"hello").unwrap();
         let error = server.join().unwrap_err();
         assert!(error.to_string().contains("panicked"), "{error}");

@@ -109,7 +109,7 @@ fn start(kind: DriverKind, work: Work) -> Server {
 }
 
 fn ask(server: &Server) -> TcpStream {
-    let mut client = TcpStream::connect(server.addresses()[0]).unwrap();
+    let mut client = TcpStream::connect(&server.addresses()[0]).unwrap();
     client.set_read_timeout(Some(WAIT_MAX)).unwrap();
     client.write_all(b"x").unwrap();
     client

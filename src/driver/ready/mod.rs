@@ -49,7 +49,6 @@ mod steps;
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -69,7 +68,10 @@ use super::setup::step_failed;
 use super::slot_map::{Handle, SlotMap};
 use super::transfer::Transfer;
 use super::waker::EventFd;
-use super::{Completion, Driver, DriverStats, Limits, Op, OpId, Outcome, Sock, Token, Waker, sys};
+use super::{
+    Completion, Driver, DriverStats, Limits, Op, OpId, Outcome, Sock, SocketAddress, Token, Waker,
+    sys,
+};
 
 /// The reactor on edge-triggered epoll.
 pub type Epoll = Ready<epoll::Edge>;
@@ -178,8 +180,10 @@ impl<P: Poller> Driver for Ready<P> {
         // If the call is denied, the socket is taken for a listener: a close then leaves a
         // connection to the other holders of duplicates.
         let listener = socket2::SockRef::from(&socket).is_listener().unwrap_or(true);
-        self.stats.system_calls += 3;
-        let handle = self.register(socket, true, listener)?;
+        let shared = listener && sys::is_unix(socket.as_fd());
+        self.stats.system_calls += if listener { 4 } else { 3 };
+        let source = Source { shared, ..Source::new(socket, true, listener) };
+        let handle = self.register(source)?;
         Ok(Sock(handle))
     }
 
@@ -254,10 +258,15 @@ impl<P: Poller> Driver for Ready<P> {
     }
 
     fn acknowledged(&self, sock: Sock) -> io::Result<u64> {
-        sys::acknowledged(self.source(sock).descriptor.as_fd())
+        let source = self.source(sock);
+        let sending = match source.write.op.get().map(|op| &op.work) {
+            Some(Work::Send(transfer)) => transfer.chain.sent(),
+            _ => 0,
+        };
+        sys::acknowledged(source.descriptor.as_fd(), source.sent + sending)
     }
 
-    fn peer(&self, sock: Sock) -> io::Result<SocketAddr> {
+    fn peer(&self, sock: Sock) -> io::Result<SocketAddress> {
         sys::peer(self.source(sock).descriptor.as_fd())
     }
 
@@ -265,7 +274,7 @@ impl<P: Poller> Driver for Ready<P> {
         sys::has_input(self.source(sock).descriptor.as_fd())
     }
 
-    fn local(&self, sock: Sock) -> io::Result<SocketAddr> {
+    fn local(&self, sock: Sock) -> io::Result<SocketAddress> {
         sys::local(self.source(sock).descriptor.as_fd())
     }
 
@@ -289,17 +298,17 @@ impl<P: Poller> Ready<P> {
     ///
     /// An edge poller needs no further call for it. A level poller watches for input first, because
     /// the first op on a new connection is a receive, and on a listener an accept.
-    fn register(
-        &mut self,
-        socket: OwnedFd,
-        adopted: bool,
-        listener: bool,
-    ) -> io::Result<Handle<Sock>> {
+    fn register(&mut self, mut source: Source) -> io::Result<Handle<Sock>> {
         let want = if P::TRIGGER == Trigger::Edge { Interest::BOTH } else { Interest::READ };
-        let source = Source::new(socket, adopted, listener, want);
+        source.armed = want;
+        let shared = source.shared;
         let handle = self.sources.insert(source).expect("the caller has checked for room");
         let socket = self.sources.get(handle).expect("just inserted").descriptor.as_fd();
-        if let Err(error) = self.poller.add(socket, key(handle), want) {
+        let added = match shared {
+            true => self.poller.add_shared(socket, key(handle), want),
+            false => self.poller.add(socket, key(handle), want),
+        };
+        if let Err(error) = added {
             self.sources.remove(handle);
             self.stats.system_calls += 1;
             return Err(error);
@@ -351,6 +360,9 @@ impl<P: Poller> Ready<P> {
         };
         let source = self.sources.get_mut(handle).expect("the op is in flight on it");
         let pending = source.side_mut(direction).op.take().expect("the op is in flight");
+        if let Work::Send(transfer) = &pending.work {
+            source.sent += transfer.chain.sent();
+        }
         let listed = self.waits_for_buffer.len() + self.backoff.len();
         match pending.stage {
             OpStage::WaitsForBuffer => self.waits_for_buffer.retain(|other| *other != op),

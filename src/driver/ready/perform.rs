@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use super::helpers::{DiskAnswer, DiskJob, DiskResult};
 use super::poller::{Interest, Poller};
-use super::source::{OpStage, Work, requeue};
+use super::source::{OpStage, Source, Work, requeue};
 use super::{Ready, key};
 use crate::driver::disk::BufferRead;
 use crate::driver::drain::ListenerDrain;
@@ -135,8 +135,12 @@ impl<P: Poller> Ready<P> {
         }
     }
 
+    /// Accepts in turns. A shared listener has a turn of one connection: the next one may be for
+    /// another worker, which is woken as well.
     fn accept(&mut self, handle: Handle<Sock>, token: Token) -> TurnEnd {
-        for _ in 0..ACCEPTS_PER_WAIT {
+        let source = self.sources.get_mut(handle).expect("it is the listener's turn");
+        let one = source.shared && source.read.drain().is_none();
+        for _ in 0..if one { 1 } else { ACCEPTS_PER_WAIT } {
             let listener = self.sources.get_mut(handle).expect("it is the listener's turn");
             let mut drain = listener.read.drain();
             if drain.as_mut().is_some_and(|drain| !drain.may_accept()) {
@@ -182,7 +186,7 @@ impl<P: Poller> Ready<P> {
             self.stats.refused += 1;
             return;
         }
-        match self.register(socket, false, false) {
+        match self.register(Source::new(socket, false, false)) {
             Ok(handle) => {
                 self.done.progress(token, Outcome::Accepted(Ok(Sock(handle))));
             }

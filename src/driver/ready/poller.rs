@@ -45,6 +45,16 @@ pub trait Poller: Sized + 'static {
     /// When the descriptor cannot be watched, or a limit of the machine is reached.
     fn add(&mut self, fd: BorrowedFd<'_>, key: u32, want: Interest) -> io::Result<()>;
 
+    /// Begins to watch a listener that the pollers of other threads watch through duplicates of its
+    /// descriptor. All of them report it: which worker has room for a connection is not known here.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Poller::add`].
+    fn add_shared(&mut self, fd: BorrowedFd<'_>, key: u32, want: Interest) -> io::Result<()> {
+        self.add(fd, key, want)
+    }
+
     /// Changes the interest of a source that was added. `want` is not empty.
     fn modify(&mut self, fd: BorrowedFd<'_>, key: u32, want: Interest) -> io::Result<()>;
 

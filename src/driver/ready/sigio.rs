@@ -15,12 +15,15 @@
 //! (`RLIMIT_SIGPENDING`). If it is full, the kernel sends a plain `SIGIO`, which carries no
 //! descriptor; the wait then polls all sources once. So the worst case is as slow as `poll`, and no
 //! event is lost. A thread can have only one such driver. Files that send no signals, such as the
-//! driver's own eventfds, are polled together with the queue in every wait: there must be few.
+//! driver's own eventfds, are polled together with the queue in every wait: there must be few. The
+//! signals of a socket go to one thread, whatever duplicates there are (`F_SETOWN`, `fcntl(2)`). So
+//! a listener that other threads share is watched by epoll, whose descriptor is polled like these.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
+use super::epoll::Edge;
 use super::poll::{entry, event};
 use super::poller::{Event, Interest, Poller, Trigger};
 use super::signal::{Signal, Signals, is_overflow};
@@ -34,6 +37,9 @@ mod tests;
 /// The key of a descriptor without a source, and of the signal queue.
 const NOBODY: u32 = u32::MAX;
 
+/// The key of the epoll instance of shared listeners.
+const SHARED: u32 = u32::MAX - 1;
+
 /// The sources and the signal queue.
 #[derive(Debug)]
 pub struct SigioPoller {
@@ -45,6 +51,8 @@ pub struct SigioPoller {
     /// The entries that every wait polls, and their keys: first the signal queue, then the sources
     /// that send no signals.
     beside: (Vec<libc::pollfd>, Vec<u32>),
+    /// Watches shared listeners, if there are any, whose keys follow.
+    shared: Option<(Edge, Vec<u32>)>,
     /// Events that `add` found, for the next wait.
     found: Vec<Event>,
     system_calls: u64,
@@ -59,7 +67,7 @@ impl Poller for SigioPoller {
         let signals = Signals::block().map_err(|error| step_failed("signalfd", &error))?;
         let beside = (vec![entry(signals.as_fd(), Interest::READ)], vec![NOBODY]);
         let (sources, keys, found) = (SparseSet::new(), Vec::new(), Vec::new());
-        Ok(Self { signals, sources, keys, beside, found, system_calls: 3 })
+        Ok(Self { signals, sources, keys, beside, shared: None, found, system_calls: 3 })
     }
 
     fn add(&mut self, fd: BorrowedFd<'_>, key: u32, want: Interest) -> io::Result<()> {
@@ -83,6 +91,22 @@ impl Poller for SigioPoller {
         Ok(())
     }
 
+    fn add_shared(&mut self, fd: BorrowedFd<'_>, key: u32, want: Interest) -> io::Result<()> {
+        let (mut edge, mut keys) = match self.shared.take() {
+            Some(shared) => shared,
+            None => {
+                let edge = Edge::open(&Limits::default())?;
+                self.beside.0.push(entry(edge.as_fd(), Interest::READ));
+                self.beside.1.push(SHARED);
+                (edge, Vec::new())
+            }
+        };
+        let added = edge.add(fd, key, want);
+        keys.extend(added.is_ok().then_some(key));
+        self.shared = Some((edge, keys));
+        added
+    }
+
     /// The interest matters for polls only: a socket sends signals for both directions.
     fn modify(&mut self, fd: BorrowedFd<'_>, key: u32, want: Interest) -> io::Result<()> {
         *self.sources.get_mut(key)? = entry(fd, want);
@@ -92,6 +116,12 @@ impl Poller for SigioPoller {
     /// Signals that are still queued may be attributed to the next source with this descriptor.
     /// Such a spurious report costs one attempt.
     fn remove(&mut self, fd: BorrowedFd<'_>, key: u32) -> io::Result<()> {
+        if let Some((edge, keys)) = &mut self.shared
+            && let Some(place) = keys.iter().position(|other| *other == key)
+        {
+            keys.swap_remove(place);
+            return edge.remove(fd, key);
+        }
         if let Some(place) = self.beside.1.iter().position(|other| *other == key) {
             self.beside.0.swap_remove(place);
             self.beside.1.swap_remove(place);
@@ -108,9 +138,15 @@ impl Poller for SigioPoller {
         self.system_calls += 1;
         sys::poll(&mut self.beside.0, timeout)?;
         out.append(&mut self.found);
-        let polled = self.beside.0.iter().zip(&self.beside.1).skip(1);
-        let ready = polled.filter(|(entry, _)| entry.revents != 0);
-        out.extend(ready.map(|(entry, key)| event(*key, entry.revents)));
+        for (entry, key) in self.beside.0.iter().zip(&self.beside.1).skip(1) {
+            match &mut self.shared {
+                _ if entry.revents == 0 => {}
+                // Reports them once, as signals do: a listener may stay ready for long, because
+                // this worker has no room or because another one is about to accept.
+                Some((edge, _)) if *key == SHARED => edge.wait(Some(Duration::ZERO), out)?,
+                _ => out.push(event(*key, entry.revents)),
+            }
+        }
         if self.beside.0[0].revents == 0 {
             return Ok(());
         }
@@ -124,7 +160,7 @@ impl Poller for SigioPoller {
     }
 
     fn system_calls(&self) -> u64 {
-        self.system_calls
+        self.system_calls + self.shared.as_ref().map_or(0, |(edge, _)| edge.system_calls())
     }
 }
 

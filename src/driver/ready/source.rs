@@ -38,16 +38,20 @@ pub(super) struct Source {
     /// connection.
     pub(super) adopted: bool,
     pub(super) listener: bool,
+    /// A listener that other workers share: each of them accepts one connection at a time.
+    pub(super) shared: bool,
     pub(super) read: SourceSide,
     pub(super) write: SourceSide,
     /// The token of the close that was submitted, and whether it resets the connection.
     pub(super) closing: Option<(Token, bool)>,
-    /// The interest that is registered with the poller.
+    /// The interest that is registered with the poller, once the source is.
     pub(super) armed: Interest,
     /// The poller has reported a direction that no op waits for.
     pub(super) spurious: bool,
     /// Is in `rearm`, the list of changes of interest.
     pub(super) changing: bool,
+    /// Bytes of the sends that have ended.
+    pub(super) sent: u64,
     /// The end of input or an error was reported: it may follow a short read.
     pub(super) hangup: bool,
 }
@@ -123,17 +127,19 @@ pub(super) fn requeue(sources: &mut Sources, op: OpId, from: OpStage) -> bool {
 impl Source {
     /// A new connection is ready for output. For input, it waits for the poller: a client that has
     /// just connected has seldom sent anything yet.
-    pub(super) fn new(descriptor: OwnedFd, adopted: bool, listener: bool, armed: Interest) -> Self {
+    pub(super) fn new(descriptor: OwnedFd, adopted: bool, listener: bool) -> Self {
         Self {
             descriptor,
             adopted,
             listener,
+            shared: false,
             read: SourceSide::new(false),
             write: SourceSide::new(true),
             closing: None,
-            armed,
+            armed: Interest::NONE,
             spurious: false,
             changing: false,
+            sent: 0,
             hangup: false,
         }
     }
@@ -220,7 +226,7 @@ mod tests {
     #[test]
     fn after_two_reports_a_short_read_may_hide_more() {
         let descriptor = tempfile::tempfile().unwrap().into();
-        let mut source = Source::new(descriptor, false, false, Interest::BOTH);
+        let mut source = Source::new(descriptor, false, false);
         for (reports, hidden) in [(1, false), (2, true), (1, false)] {
             for _ in 0..reports {
                 source.read.report();

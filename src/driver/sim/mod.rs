@@ -52,8 +52,8 @@ use super::drain::ListenerDrain;
 use super::pool::Pool;
 use super::slot_map::{CAPACITY_MAX, Handle, SlotMap};
 use super::{
-    Chain, Completion, Driver, DriverStats, File, Job, Limits, Now, Op, OpId, SendEnd, Sock, Token,
-    Waker, job_thread,
+    Chain, Completion, Driver, DriverStats, File, Job, Limits, Now, Op, OpId, SendEnd, Sock,
+    SocketAddress, Token, Waker, job_thread,
 };
 use clock::Clock;
 use network::{Net, SimConnection, SimListener};
@@ -447,10 +447,10 @@ impl Driver for Sim {
         Ok(self.net.lock().acknowledged(connection))
     }
 
-    fn peer(&self, sock: Sock) -> io::Result<SocketAddr> {
+    fn peer(&self, sock: Sock) -> io::Result<SocketAddress> {
         let connection = self.connection(sock).ok_or(io::ErrorKind::NotConnected)?;
         let port = 1024 + (connection.slot() % 60_000) as u16;
-        Ok((Ipv4Addr::LOCALHOST, port).into())
+        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())
     }
 
     fn has_input(&self, sock: Sock) -> bool {
@@ -458,9 +458,9 @@ impl Driver for Sim {
     }
 
     /// All sockets have the same address: the machine has one server.
-    fn local(&self, sock: Sock) -> io::Result<SocketAddr> {
+    fn local(&self, sock: Sock) -> io::Result<SocketAddress> {
         self.sockets.get(sock.0).unwrap_or_else(|| sock.stale());
-        Ok((Ipv4Addr::LOCALHOST, LOCAL_PORT).into())
+        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, LOCAL_PORT)).into())
     }
 
     fn now(&self) -> Now {

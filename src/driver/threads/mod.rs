@@ -85,7 +85,7 @@ mod turns;
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -104,7 +104,10 @@ use super::op::cancelled;
 use super::pool::Pool;
 use super::setup::step_failed;
 use super::slot_map::{Handle, SlotMap};
-use super::{Completion, Driver, DriverStats, Limits, Op, OpId, Outcome, Sock, Token, Waker, sys};
+use super::{
+    Completion, Driver, DriverStats, Limits, Op, OpId, Outcome, Sock, SocketAddress, Token, Waker,
+    sys,
+};
 
 pub use self::limits::{FILE_THREADS, PROCESS_THREADS_MAX, SOCKETS_MAX, THREADS_MAX};
 
@@ -289,10 +292,12 @@ impl Driver for Threads {
     }
 
     fn acknowledged(&self, sock: Sock) -> io::Result<u64> {
-        sys::acknowledged(self.socket(sock).shared.as_fd())
+        let socket = self.socket(sock);
+        let sending = socket.write.op.get().map_or(0, |send| send.chain.sent());
+        sys::acknowledged(socket.shared.as_fd(), socket.sent + sending)
     }
 
-    fn peer(&self, sock: Sock) -> io::Result<SocketAddr> {
+    fn peer(&self, sock: Sock) -> io::Result<SocketAddress> {
         sys::peer(self.socket(sock).shared.as_fd())
     }
 
@@ -300,7 +305,7 @@ impl Driver for Threads {
         sys::has_input(self.socket(sock).shared.as_fd())
     }
 
-    fn local(&self, sock: Sock) -> io::Result<SocketAddr> {
+    fn local(&self, sock: Sock) -> io::Result<SocketAddress> {
         sys::local(self.socket(sock).shared.as_fd())
     }
 
@@ -385,6 +390,7 @@ impl Threads {
             // Fails if the peer is gone. The kernel has all bytes either way.
             let _ = sys::shutdown(socket.shared.as_fd(), Shutdown::Write);
         }
+        socket.sent += send.chain.sent();
         self.done.finish(send.token, Outcome::Sent(result, send.chain));
     }
 

@@ -33,6 +33,8 @@ pub(super) struct ThreadedSocket {
     /// Memory for the pieces of sends. Empty while a thread has it.
     pub(super) memory: Vec<u8>,
     pub(super) close: Option<Close>,
+    /// Bytes of the sends that have ended.
+    pub(super) sent: u64,
 }
 
 /// One side of a socket.
@@ -104,6 +106,7 @@ impl ThreadedSocket {
             buffer: Vec::new(),
             memory: Vec::new(),
             close: None,
+            sent: 0,
         }
     }
 

@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::ffi::CString;
 use std::sync::Mutex;
 
+use std::net::SocketAddr;
+
 use super::*;
 use crate::driver::slot_map::Handle;
 use crate::driver::waker::EventFd;
-use crate::driver::{Chain, File, Job, Limits, Links, SendEnd};
+use crate::driver::{Chain, File, Job, Limits, Links, SendEnd, SocketAddress};
 
 /// A driver without a kernel: each wait returns the completions and adds the statistics that the
 /// test has set.
@@ -56,16 +58,16 @@ impl Driver for Scripted {
         Ok(17)
     }
 
-    fn peer(&self, _: Sock) -> io::Result<SocketAddr> {
-        Ok("192.0.2.1:4711".parse().unwrap())
+    fn peer(&self, _: Sock) -> io::Result<SocketAddress> {
+        Ok(SocketAddr::from(([192, 0, 2, 1], 4711)).into())
     }
 
     fn has_input(&self, _: Sock) -> bool {
         false
     }
 
-    fn local(&self, _: Sock) -> io::Result<SocketAddr> {
-        Ok("192.0.2.2:80".parse().unwrap())
+    fn local(&self, _: Sock) -> io::Result<SocketAddress> {
+        Ok(SocketAddr::from(([192, 0, 2, 2], 80)).into())
     }
 
     fn in_flight(&self) -> usize {
@@ -279,8 +281,8 @@ fn the_rest_of_the_contract_is_passed_on() {
     trace_of(Scripted::default(), |traced| {
         let (acknowledged, in_flight) = (traced.acknowledged(sock()).unwrap(), traced.in_flight());
         assert_eq!((acknowledged, in_flight, traced.leased()), (17, 3, 2));
-        assert_eq!(traced.peer(sock()).unwrap().port(), 4711);
-        assert_eq!(traced.local(sock()).unwrap().port(), 80);
+        assert_eq!(traced.peer(sock()).unwrap().internet().unwrap().port(), 4711);
+        assert_eq!(traced.local(sock()).unwrap().internet().unwrap().port(), 80);
         traced.waker().wake();
     });
 }

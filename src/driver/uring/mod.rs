@@ -41,7 +41,7 @@ mod writable_watch;
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -54,7 +54,7 @@ use super::pool::Pool;
 use super::setup::step_failed;
 use super::slot_map::{Handle, SlotMap};
 use super::waker::EventFd;
-use super::{ACCEPT_RETRY, Driver, DriverStats, Limits, Waker, sys};
+use super::{ACCEPT_RETRY, Driver, DriverStats, Limits, SocketAddress, Waker, sys};
 use buffers::BufferRing;
 use files::FileOps;
 use jobs::Jobs;
@@ -177,8 +177,11 @@ impl super::sealed::Sealed for Uring {}
 impl Driver for Uring {
     fn adopt(&mut self, socket: OwnedFd) -> io::Result<Sock> {
         sys::set_nonblocking(&socket).map_err(|error| step_failed("fcntl", &error))?;
+        let mut socket = RingSocket::new(socket);
+        socket.shared = sys::is_shared_listener(socket.fd.as_fd());
+        self.stats.system_calls += if socket.shared { 2 } else { 1 };
         self.sockets
-            .insert(RingSocket::new(socket))
+            .insert(socket)
             .map(Sock)
             .map_err(|_| io::Error::other("the driver's table of sockets is full"))
     }
@@ -244,10 +247,12 @@ impl Driver for Uring {
     }
 
     fn acknowledged(&self, sock: Sock) -> io::Result<u64> {
-        sys::acknowledged(self.socket(sock).fd.as_fd())
+        let socket = self.socket(sock);
+        let sending = socket.write.get().map_or(0, |send| send.transfer.chain.sent());
+        sys::acknowledged(socket.fd.as_fd(), socket.sent + sending)
     }
 
-    fn peer(&self, sock: Sock) -> io::Result<SocketAddr> {
+    fn peer(&self, sock: Sock) -> io::Result<SocketAddress> {
         sys::peer(self.socket(sock).fd.as_fd())
     }
 
@@ -255,7 +260,7 @@ impl Driver for Uring {
         sys::has_input(self.socket(sock).fd.as_fd())
     }
 
-    fn local(&self, sock: Sock) -> io::Result<SocketAddr> {
+    fn local(&self, sock: Sock) -> io::Result<SocketAddress> {
         sys::local(self.socket(sock).fd.as_fd())
     }
 

@@ -46,6 +46,10 @@ pub(super) struct RingSocket {
     pub(super) closing: Option<Token>,
     /// Submissions whose last completion has not come.
     pub(super) kernel: u8,
+    /// A listener that other workers share.
+    pub(super) shared: bool,
+    /// Bytes of the sends that have ended.
+    pub(super) sent: u64,
 }
 
 /// An accept or a receive, which continues until it is cancelled or fails.
@@ -151,7 +155,15 @@ impl Gather {
 
 impl RingSocket {
     pub(super) fn new(fd: OwnedFd) -> Self {
-        Self { fd, read: Side::new(), write: Side::new(), closing: None, kernel: 0 }
+        Self {
+            fd,
+            read: Side::new(),
+            write: Side::new(),
+            closing: None,
+            kernel: 0,
+            shared: false,
+            sent: 0,
+        }
     }
 
     /// Counts a submission about this socket.

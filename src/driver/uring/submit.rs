@@ -89,11 +89,12 @@ impl Uring {
                 return;
             }
         }
-        stream.state = StreamState::Armed { multishot: roomy, has_received: false };
+        let multishot = roomy && !socket.shared;
+        stream.state = StreamState::Armed { multishot, has_received: false };
         let fd = Fd(socket.fd.as_raw_fd());
         let kind = stream.kind;
         let entry = match kind {
-            StreamKind::Accept if !roomy => {
+            StreamKind::Accept if !multishot => {
                 let null = std::ptr::null_mut();
                 let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
                 opcode::Accept::new(fd, null, null.cast()).flags(flags).build()
@@ -275,6 +276,7 @@ impl Uring {
             // It fails only when the connection is gone, which the read side reports.
             let _ = sys::shutdown(socket.fd.as_fd(), Shutdown::Write);
         }
+        socket.sent += send.transfer.chain.sent();
         self.done.finish(send.token, Outcome::Sent(result, send.transfer.chain));
     }
 

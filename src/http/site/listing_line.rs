@@ -7,7 +7,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+
+use crate::driver::SocketAddress;
 
 /// How many listings are made at a time, each for another client: one by the thread for jobs, and
 /// the others are prepared meanwhile. Fewer than the driver's queue of jobs holds.
@@ -27,20 +29,26 @@ pub(super) enum ListingClient {
     /// The first 64 bits of an IPv6 address. The rest of them are usually at the disposal of one
     /// client.
     V6([u8; 8]),
+    /// All clients of Unix sockets: as those of one address, they are usually behind one proxy.
+    Unix,
     /// All clients whose address is not known.
     Unknown,
 }
 
 impl ListingClient {
     /// The client with an address; an error is an unknown one.
-    pub(super) fn of(peer: io::Result<SocketAddr>) -> Self {
-        match peer.map(|peer| peer.ip().to_canonical()) {
-            Ok(IpAddr::V4(address)) => Self::V4(address.octets()),
-            Ok(IpAddr::V6(address)) => {
+    pub(super) fn of(peer: io::Result<SocketAddress>) -> Self {
+        let address = match peer {
+            Ok(SocketAddress::Internet(address)) => address.ip().to_canonical(),
+            Ok(SocketAddress::Unix) => return Self::Unix,
+            Err(_) => return Self::Unknown,
+        };
+        match address {
+            IpAddr::V4(address) => Self::V4(address.octets()),
+            IpAddr::V6(address) => {
                 let [a, b, c, d, e, f, g, h, ..] = address.octets();
                 Self::V6([a, b, c, d, e, f, g, h])
             }
-            Err(_) => Self::Unknown,
         }
     }
 }
@@ -163,6 +171,7 @@ impl<T: Copy + PartialEq> ListingLine<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddr;
 
     fn client(number: u16) -> ListingClient {
         let [high, low] = number.to_be_bytes();
@@ -171,8 +180,9 @@ mod tests {
 
     #[test]
     fn a_client_is_an_ipv4_address_or_the_network_of_an_ipv6_address() {
-        let of =
-            |address: &str| ListingClient::of(Ok(SocketAddr::new(address.parse().unwrap(), 80)));
+        let of = |address: &str| {
+            ListingClient::of(Ok(SocketAddr::new(address.parse().unwrap(), 80).into()))
+        };
         assert_eq!(of("192.0.2.1"), ListingClient::V4([192, 0, 2, 1]));
         assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
         assert_ne!(of("::ffff:192.0.2.2"), of("192.0.2.1"));
@@ -182,6 +192,7 @@ mod tests {
             ListingClient::of(Err(io::ErrorKind::NotConnected.into())),
             ListingClient::Unknown
         );
+        assert_eq!(ListingClient::of(Ok(SocketAddress::Unix)), ListingClient::Unix);
     }
 
     /// One client has as much in line as it may; others come later, and wait for one element of

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use super::Worker;
 use super::state::{Draining, Listener};
 use crate::driver::slot_map::Handle;
-use crate::driver::{Driver, Op, Sock, Token};
+use crate::driver::{Driver, Op, Sock, SocketAddress, Token};
 use crate::server::connection::Connection;
 use crate::server::env::{Timeouts, tag};
 use crate::server::failure;
@@ -39,8 +39,27 @@ impl<D: Driver, S: Session> Worker<D, S> {
             Err(error) if crate::driver::is_cancelled(&error) => Ok(()),
             // The listener is being closed anyway. Connections accepted before are served.
             Err(_) if self.listeners[listener].closing => Ok(()),
+            Err(error) if self.was_shut_down(listener, &error) => {
+                self.close_listener(listener);
+                Ok(())
+            }
             Err(error) => Err(failure::at("accept(2) on a listener", &error)),
         }
+    }
+
+    /// Whether another worker has closed a listener that all workers share: that ends blocking
+    /// accepts of the others with `EINVAL`. The message that makes this worker close it as well is
+    /// on its way.
+    fn was_shut_down(&self, listener: usize, error: &io::Error) -> bool {
+        let local = || self.driver.local(self.listeners[listener].sock);
+        error.raw_os_error() == Some(libc::EINVAL) && matches!(local(), Ok(SocketAddress::Unix))
+    }
+
+    fn close_listener(&mut self, place: usize) {
+        let listener = &mut self.listeners[place];
+        listener.closing = true;
+        self.ops += 1;
+        self.driver.submit(token(place), Op::Close { sock: listener.sock, reset: false });
     }
 
     fn open(&mut self, listener: usize, sock: Sock) {
@@ -76,7 +95,8 @@ impl<D: Driver, S: Session> Worker<D, S> {
         // time.
         let room = self.connections.len() < max - max / 16;
         let draining = matches!(self.draining, Draining::Begun(_));
-        for (place, listener) in self.listeners.iter_mut().enumerate() {
+        for place in 0..self.listeners.len() {
+            let listener = &mut self.listeners[place];
             let token = token(place);
             match listener.accepting {
                 Some(op) if full && !listener.closing && !listener.pausing => {
@@ -92,20 +112,16 @@ impl<D: Driver, S: Session> Worker<D, S> {
             }
             let accepting = listener.accepting.is_some() && !listener.pausing;
             if (draining || listener.dropped) && !listener.closing && accepting {
-                listener.closing = true;
-                self.ops += 1;
-                self.driver.submit(token, Op::Close { sock: listener.sock, reset: false });
+                self.close_listener(place);
             }
         }
     }
 
     /// Closes the listeners without their queues.
     pub(super) fn close_listeners(&mut self) {
-        for (place, listener) in self.listeners.iter_mut().enumerate() {
-            if !std::mem::replace(&mut listener.closing, true) {
-                self.ops += 1;
-                let op = Op::Close { sock: listener.sock, reset: false };
-                self.driver.submit(token(place), op);
+        for place in 0..self.listeners.len() {
+            if !self.listeners[place].closing {
+                self.close_listener(place);
             }
         }
     }

@@ -2,6 +2,9 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -66,10 +69,17 @@ impl Client {
         Self::new(socket.into())
     }
 
+    /// A client of a Unix socket, as the type of all streams: its calls are the same.
+    pub(crate) fn connect_unix(path: &Path) -> Self {
+        let stream = UnixStream::connect(path).expect("the server accepts connections");
+        Self::new(TcpStream::from(OwnedFd::from(stream)))
+    }
+
     fn new(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(BLOCKED_MAX)).unwrap();
         stream.set_write_timeout(Some(BLOCKED_MAX)).unwrap();
-        stream.set_nodelay(true).unwrap();
+        // A Unix socket has no such option.
+        let _ = stream.set_nodelay(true);
         Self { stream, rest: Vec::new() }
     }
 

@@ -1,6 +1,8 @@
 //! A server in this process, with a root of its own.
 
-use std::net::SocketAddr;
+use std::cell::Cell;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +13,22 @@ use ringd::driver::{DriverKind, DriverSelection, File, Links};
 use ringd::http::site::CacheStats;
 use ringd::http::{HttpSettings, SiteSettings};
 use ringd::serve::{self, CacheMonitor, HttpServer};
-use ringd::server::{Server, ServerSettings, Stopper, WorkerStats};
+use ringd::server::{Endpoint, Server, ServerSettings, Stopper, UnixAddress, WorkerStats};
 use tempfile::TempDir;
 
 use super::client::{Client, Response};
 use super::root;
 use crate::common::{WAIT_MAX, eventually, settings};
+
+thread_local! {
+    static OVER_UNIX: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a test whose servers listen on Unix sockets.
+pub(crate) fn over_unix(test: impl FnOnce()) {
+    OVER_UNIX.set(true);
+    test();
+}
 
 /// A server and its root.
 pub(crate) struct Fixture {
@@ -26,6 +38,8 @@ pub(crate) struct Fixture {
     path: PathBuf,
     /// Removed with the fixture; `None` for the shared root.
     _root: Option<TempDir>,
+    /// The directory of the Unix socket, if there is one.
+    _socket: Option<TempDir>,
 }
 
 /// The settings that a test may change; see the documentation of the fields.
@@ -79,12 +93,16 @@ impl Fixture {
             http: HttpSettings::of_root(Arc::clone(&root)),
             site: SiteSettings::new(root),
         };
+        let socket = OVER_UNIX.get().then(|| tempfile::tempdir().unwrap());
+        if let Some(folder) = &socket {
+            setup.server.listen = vec![UnixAddress::Path(folder.path().join("socket")).into()];
+        }
         change(&mut setup);
         let selection = DriverSelection::make(Some(kind)).unwrap();
         let workers = setup.server.workers;
         let HttpServer { server, caches } =
             serve::http(&setup.server, setup.http.with_site(setup.site), selection).unwrap();
-        Self { server, caches, workers, path: path.to_owned(), _root: None }
+        Self { server, caches, workers, path: path.to_owned(), _root: None, _socket: socket }
     }
 
     /// A server with an existing root, and with options of `ringd serve` about content.
@@ -93,7 +111,7 @@ impl Fixture {
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.server.addresses()[0]
+        self.server.addresses()[0].socket_addr().expect("it listens on TCP")
     }
 
     /// The path of a name in the root.
@@ -101,8 +119,29 @@ impl Fixture {
         self.path.join(name)
     }
 
+    pub(crate) fn is_unix(&self) -> bool {
+        matches!(self.server.addresses()[0], Endpoint::Unix(_))
+    }
+
     pub(crate) fn connect(&self) -> Client {
-        Client::connect(self.address())
+        match &self.server.addresses()[0] {
+            Endpoint::Unix(address) => Client::connect_unix(address.as_path().unwrap()),
+            _ => Client::connect(self.address()),
+        }
+    }
+
+    /// A client whose kernel buffers little. For a Unix socket, the server's buffer decides, which
+    /// has 208 KiB by default.
+    pub(crate) fn connect_narrow(&self) -> Client {
+        if self.is_unix() { self.connect() } else { Client::connect_narrow(self.address()) }
+    }
+
+    /// Whether a client can connect.
+    pub(crate) fn accepts(&self) -> bool {
+        match &self.server.addresses()[0] {
+            Endpoint::Unix(address) => UnixStream::connect(address.as_path().unwrap()).is_ok(),
+            _ => TcpStream::connect(self.address()).is_ok(),
+        }
     }
 
     pub(crate) fn stats(&self) -> WorkerStats {

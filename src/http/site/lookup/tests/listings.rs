@@ -5,7 +5,7 @@ use std::sync::Weak;
 
 use super::watched::{changed, watched};
 use super::*;
-use crate::driver::Sock;
+use crate::driver::{Sock, SocketAddress};
 use crate::http::site::listing::Format;
 use crate::http::site::listing_line::{CLIENT_WAITING_MAX, RUNNING_MAX};
 use crate::session::{Addresses, SocketAddresses};
@@ -14,11 +14,11 @@ use crate::session::{Addresses, SocketAddresses};
 struct Peer(IpAddr);
 
 impl SocketAddresses for Peer {
-    fn peer(&self, _: Sock) -> io::Result<SocketAddr> {
-        Ok(SocketAddr::new(self.0, 4000))
+    fn peer(&self, _: Sock) -> io::Result<SocketAddress> {
+        Ok(SocketAddr::new(self.0, 4000).into())
     }
 
-    fn local(&self, _: Sock) -> io::Result<SocketAddr> {
+    fn local(&self, _: Sock) -> io::Result<SocketAddress> {
         unreachable!("only the peer matters")
     }
 }
