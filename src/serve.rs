@@ -32,13 +32,17 @@
 //!
 //! To serve a protocol of your own, pass its session type to [`server::start`].
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::driver::DriverSelection;
 use crate::echo::Echo;
-use crate::http::site::{CacheStats, PublishedCacheStats, SitesMessage};
-use crate::http::{Http, HttpSettings, Sites};
-use crate::server::{self, INBOX_MAX, Server, ServerSettings, StartError};
+use crate::http::site::{CacheStats, PublishedCacheStats, SiteTableError, SitesMessage};
+use crate::http::{Http, HttpSettings, SiteSettings, SiteTable, Sites};
+use crate::server::{
+    self, Endpoint, INBOX_MAX, ListenSpec, Server, ServerSettings, ServerTimeouts, StartError,
+    UpdateError, Updater,
+};
 
 /// A running file server. Dropping this value does not stop the server; [`Server::stop`] does.
 #[derive(Debug)]
@@ -48,6 +52,72 @@ pub struct HttpServer {
     pub server: Server,
     /// Reads the statistics of its caches.
     pub caches: CacheMonitor,
+    /// Changes its sites, its listeners and its timeouts.
+    pub updater: HttpUpdater,
+}
+
+/// Changes a file server that runs. No connection is closed for it.
+#[derive(Debug)]
+pub struct HttpUpdater {
+    updater: Updater<SitesMessage>,
+    /// The generation of the present table of sites.
+    generation: u64,
+}
+
+/// Why a file server cannot be changed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum HttpUpdateError {
+    /// The sites do not fit together. Nothing has changed.
+    Sites(SiteTableError),
+    /// See [`UpdateError`].
+    Server(UpdateError),
+}
+
+impl fmt::Display for HttpUpdateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sites(error) => error.fmt(f),
+            Self::Server(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for HttpUpdateError {}
+
+impl HttpUpdater {
+    /// Replaces the sites, the timeouts and the places to listen. Returns the generation of the new
+    /// sites when all workers serve them. Each worker takes all changes at once.
+    ///
+    /// `sites` gets the numbers of the listeners, in the order of `listen`
+    /// ([`SiteSettings::listeners`](crate::http::SiteSettings::listeners)). A site whose root and
+    /// content are the same as those of a present one with its name keeps its cache.
+    ///
+    /// # Errors
+    ///
+    /// When sites do not fit together, when a new place cannot be listened on, or when a worker
+    /// does not respond.
+    pub fn update(
+        &mut self,
+        listen: &[ListenSpec],
+        timeouts: ServerTimeouts,
+        sites: impl FnOnce(&[u16]) -> Vec<Arc<SiteSettings>>,
+    ) -> Result<u64, HttpUpdateError> {
+        let listeners = self.updater.prepare(listen).map_err(HttpUpdateError::Server)?;
+        let generation = self.generation + 1;
+        let table = SiteTable::new(generation, sites(listeners.numbers()));
+        let table = Arc::new(table.map_err(HttpUpdateError::Sites)?);
+        self.generation = generation;
+        let message = || SitesMessage::Table(Arc::clone(&table));
+        let applied = self.updater.apply(listeners, timeouts, message);
+        applied.map(|()| generation).map_err(HttpUpdateError::Server)
+    }
+
+    /// The addresses that the server listens on.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<Endpoint> {
+        self.updater.addresses()
+    }
 }
 
 /// Reads the statistics of a server's caches, from any thread. Each worker has its own cache.
@@ -83,12 +153,13 @@ pub fn http(
         (0..settings.workers).map(|_| Arc::default()).collect();
     let caches = CacheMonitor { workers };
     let published = caches.workers.clone();
-    let server = server::start_inlined::<Http>(settings, selection, move |seat| {
+    let generation = http.sites.generation();
+    let (server, updater) = server::start_inlined::<Http>(settings, selection, move |seat| {
         let published = Arc::clone(&published[seat.number]);
         let post = SitesMessage::reports(move |message| seat.postbox.post(message));
         Sites::watching(http.clone(), Box::new(post)).publishing(published)
     })?;
-    Ok(HttpServer { server, caches })
+    Ok(HttpServer { server, caches, updater: HttpUpdater { updater, generation } })
 }
 
 /// Starts an echo server. Returns when clients can connect.

@@ -66,7 +66,7 @@ fn serve(args: &ServeArgs, console: &Console) -> Result<(), CommandError> {
     let ServePlan { server, http, selection, root, notes } = ServePlan::make(args)?;
     notes.iter().for_each(|note| console.note(note));
     let signals = CaughtSignals::catch()?;
-    let serve::HttpServer { server, caches } = serve::http(&server, http, selection)?;
+    let serve::HttpServer { server, caches, .. } = serve::http(&server, http, selection)?;
     let url = |endpoint: &Endpoint| match endpoint {
         Endpoint::Unix(address) => format!(" {address}"),
         tcp => format!(" http://{tcp}/"),

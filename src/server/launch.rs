@@ -15,6 +15,7 @@ use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, getrlimit};
 
 use super::dispatch::{Dispatch, Indirect, WorkerParts};
+use super::listeners::WorkerSockets;
 use super::mailbox::{Mailbox, MessageOf, Postbox};
 use super::monitor::Published;
 use super::settings::ServerSettings;
@@ -54,11 +55,16 @@ pub(super) struct RunningWorker {
     pub(super) drain: Arc<dyn Drain>,
 }
 
-/// The running workers, and a channel with the number of each worker that ends.
-type Workers = (Vec<RunningWorker>, Receiver<usize>);
+/// All workers.
+pub(super) struct Launched<M> {
+    pub(super) workers: Vec<RunningWorker>,
+    pub(super) postboxes: Vec<Arc<Postbox<M>>>,
+    /// Receives the number of each worker that ends.
+    pub(super) ends: Receiver<usize>,
+}
 
 /// Why the workers did not start, and the sockets, for an attempt with another driver.
-type FailedLaunch = (StartError, Vec<Vec<OwnedFd>>);
+type FailedLaunch = (StartError, WorkerSockets);
 
 /// The number of descriptors per worker in addition to connections: cached files, listeners, the
 /// driver.
@@ -82,16 +88,17 @@ pub(super) fn launch<S: Session + 'static, C: Dispatch>(
     settings: &ServerSettings,
     kind: DriverKind,
     shared: &(impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static),
-    sockets: Vec<Vec<OwnedFd>>,
-) -> Result<Workers, FailedLaunch> {
+    sockets: WorkerSockets,
+) -> Result<Launched<MessageOf<S>>, FailedLaunch> {
     let (ended, ends) = mpsc::channel();
-    let mut workers = Vec::new();
+    let (mut workers, mut postboxes) = (Vec::new(), Vec::new());
     let mut starts = Vec::new();
     let listeners = sockets.first().map_or(0, Vec::len) as u32;
     for number in 0..sockets.len() {
         match open::<S, C>(settings, kind, shared, (number, listeners), ended.clone()) {
-            Ok((worker, start)) => {
+            Ok((worker, postbox, start)) => {
                 workers.push(worker);
+                postboxes.push(postbox);
                 starts.push(start);
             }
             Err(error) => {
@@ -106,8 +113,11 @@ pub(super) fn launch<S: Session + 'static, C: Dispatch>(
         // This fails if the thread has ended, which `ends` reports.
         let _ = start.send(sockets);
     }
-    Ok((workers, ends))
+    Ok(Launched { workers, postboxes, ends })
 }
+
+/// A worker that has its driver, and what passes its sockets on.
+type OpenedWorker<S> = (RunningWorker, Arc<Postbox<MessageOf<S>>>, Sender<Vec<(u16, OwnedFd)>>);
 
 /// Starts a thread and waits until it has its driver.
 fn open<S: Session + 'static, C: Dispatch>(
@@ -116,7 +126,7 @@ fn open<S: Session + 'static, C: Dispatch>(
     shared: &(impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static),
     (number, listeners): (usize, u32),
     ended: Sender<usize>,
-) -> Result<(RunningWorker, Sender<Vec<OwnedFd>>), StartError> {
+) -> Result<OpenedWorker<S>, StartError> {
     let (opened, wait_opened) = mpsc::channel();
     let (start, wait_start) = mpsc::channel();
     let mailbox = Arc::new(Mailbox::default());
@@ -139,8 +149,9 @@ fn open<S: Session + 'static, C: Dispatch>(
         .map_err(StartError::Thread)?;
     let opened = wait_opened.recv().map_err(|_| StartError::Worker)?;
     let waker = opened.map_err(StartError::Driver)?;
-    let drain = Arc::new(Postbox::new(mailbox, waker));
-    Ok((RunningWorker { thread, published, drain }, start))
+    let postbox = Arc::new(Postbox::new(mailbox, waker));
+    let drain = Arc::clone(&postbox);
+    Ok((RunningWorker { thread, published, drain }, postbox, start))
 }
 
 /// Everything that the thread of a worker needs at its start.
@@ -153,7 +164,7 @@ struct WorkerThread<S: Session, F, C> {
     mailbox: Arc<Mailbox<MessageOf<S>>>,
     published: Arc<Published>,
     opened: Sender<io::Result<Waker>>,
-    start: Receiver<Vec<OwnedFd>>,
+    start: Receiver<Vec<(u16, OwnedFd)>>,
     _end_report: EndReport,
     _dispatch: PhantomData<C>,
 }
@@ -214,11 +225,11 @@ impl<S: Session, F, C: Dispatch> WorkerThread<S, F, C> {
         mut driver: D,
         shared: S::Shared,
         settings: worker::WorkerSettings,
-        sockets: Vec<OwnedFd>,
+        sockets: Vec<(u16, OwnedFd)>,
     ) -> io::Result<()> {
         let listeners = sockets
             .into_iter()
-            .map(|socket| driver.adopt(socket))
+            .map(|(number, socket)| Ok((number, driver.adopt(socket)?)))
             .collect::<io::Result<Vec<_>>>()?;
         let (mailbox, published) = (Arc::clone(&self.mailbox), Arc::clone(&self.published));
         let parts = WorkerParts::<S> { listeners, shared, settings, mailbox, published };

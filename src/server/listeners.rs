@@ -1,5 +1,7 @@
-//! The listeners of a server: all addresses that the settings name, or an error and none of them.
+//! The listeners of a server. Each place of the settings is a listener with a number, and has one
+//! endpoint or several; all of them are listened on, or there is an error.
 
+use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 
 use super::endpoint::Endpoint;
@@ -14,51 +16,166 @@ use super::unix_listener::{self, SocketFile};
 /// of a Unix socket are duplicates of one, because `SO_REUSEPORT` means nothing there.
 #[derive(Debug)]
 pub(super) struct Group {
+    /// The number of the listener.
+    pub(super) number: u16,
+    spec: ListenSpec,
     /// The endpoint. If port 0 was requested, this has the port that the kernel picked.
     pub(super) endpoint: Endpoint,
-    pub(super) sockets: Vec<OwnedFd>,
+    sockets: Vec<OwnedFd>,
     /// The file of a Unix socket with a path.
-    pub(super) file: Option<SocketFile>,
+    file: Option<SocketFile>,
 }
 
-/// Finds the endpoints of all specs, and listens on them, in order.
-pub(super) fn bind_all(specs: &[ListenSpec], workers: usize) -> Result<Vec<Group>, StartError> {
-    let mut groups: Vec<Group> = Vec::new();
-    for spec in specs {
-        let options = match spec {
+/// What a server listens on.
+#[derive(Debug)]
+pub(super) struct Listening {
+    open: Vec<OpenEndpoint>,
+    /// The number of the next listener.
+    next: u16,
+    workers: usize,
+    endpoints_max: usize,
+}
+
+#[derive(Debug)]
+struct OpenEndpoint {
+    number: u16,
+    spec: ListenSpec,
+    endpoint: Endpoint,
+    /// Removed on request only: if the handles of a server are dropped, it goes on.
+    file: ManuallyDrop<Option<SocketFile>>,
+}
+
+/// The sockets of each worker, with the numbers of their listeners.
+pub(super) type WorkerSockets = Vec<Vec<(u16, OwnedFd)>>;
+
+/// The difference between what a server listens on and what it should listen on.
+#[derive(Debug)]
+pub(super) struct ListenChange {
+    /// The number of the listener of each place.
+    pub(super) numbers: Vec<u16>,
+    /// Sockets that are bound, but not accepted from.
+    added: Vec<Group>,
+    pub(super) dropped: Vec<u16>,
+}
+
+impl ListenChange {
+    /// Takes the sockets out, for each worker.
+    pub(super) fn sockets(&mut self, workers: usize) -> WorkerSockets {
+        let mut take = || {
+            let groups = self.added.iter_mut();
+            groups.filter_map(|group| Some((group.number, group.sockets.pop()?))).collect()
+        };
+        (0..workers).map(|_| take()).collect()
+    }
+}
+
+impl Listening {
+    /// Nothing, for a server that may have `endpoints_max` endpoints.
+    pub(super) fn new(workers: usize, endpoints_max: usize) -> Self {
+        Self { open: Vec::new(), next: 0, workers, endpoints_max }
+    }
+
+    /// Binds the places that are not listened on yet. Nothing else changes before
+    /// [`Listening::apply`].
+    pub(super) fn prepare(&mut self, specs: &[ListenSpec]) -> Result<ListenChange, StartError> {
+        let (mut numbers, mut added) = (Vec::new(), Vec::new());
+        for spec in specs {
+            let known = self.open.iter().find(|open| open.spec == *spec);
+            if let Some(known) = known.filter(|known| !numbers.contains(&known.number)) {
+                numbers.push(known.number);
+                continue;
+            }
+            let number = self.next;
+            // Repeats after so many reloads that the connections of the first listener are gone.
+            self.next = self.next.wrapping_add(1);
+            numbers.push(number);
+            self.bind_spec(number, spec, &mut added)?;
+        }
+        let is_left = |open: &&OpenEndpoint| !numbers.contains(&open.number);
+        let mut dropped: Vec<u16> =
+            self.open.iter().filter(is_left).map(|open| open.number).collect();
+        dropped.dedup();
+        Ok(ListenChange { numbers, added, dropped })
+    }
+
+    /// Finds the endpoints of a place, and listens on them.
+    fn bind_spec(
+        &self,
+        number: u16,
+        spec: &ListenSpec,
+        added: &mut Vec<Group>,
+    ) -> Result<(), StartError> {
+        for endpoint in spec.resolve().map_err(StartError::Resolve)? {
+            if self.open.len() + added.len() >= LISTENERS_MAX.min(self.endpoints_max) {
+                return Err(StartError::Settings(
+                    "a server listens on at most 256 addresses; while it runs, 64 can be added",
+                ));
+            }
+            let group = self.bind(number, spec, endpoint, added)?;
+            added.push(group);
+        }
+        Ok(())
+    }
+
+    /// Listens on one endpoint.
+    fn bind(
+        &self,
+        number: u16,
+        spec: &ListenSpec,
+        endpoint: Endpoint,
+        added: &[Group],
+    ) -> Result<Group, StartError> {
+        let spec = spec.clone();
+        let Endpoint::Unix(address) = &endpoint else {
+            let own = self.open.iter().map(|open| &open.endpoint);
+            let own = own.chain(added.iter().map(|group| &group.endpoint));
+            let (endpoint, sockets) =
+                listener::bind(&endpoint, self.workers).map_err(|error| error.among(own))?;
+            return Ok(Group { number, spec, endpoint, sockets, file: None });
+        };
+        let options = match &spec {
             ListenSpec::Unix(_, options) => options.clone(),
             _ => UnixOptions::default(),
         };
-        for endpoint in spec.resolve().map_err(StartError::Resolve)? {
-            if groups.len() == LISTENERS_MAX {
-                return Err(StartError::Settings("a server listens on at most 256 addresses"));
-            }
-            let group = bind(endpoint, &options, workers, &groups)?;
-            groups.push(group);
+        let files = self.open.iter().filter_map(|open| open.file.as_ref());
+        let files = files.chain(added.iter().filter_map(|group| group.file.as_ref()));
+        let (socket, file) =
+            unix_listener::listen(address, &options, files).map_err(StartError::UnixSocket)?;
+        let mut sockets = Vec::with_capacity(self.workers);
+        for _ in 1..self.workers {
+            sockets.push(socket.try_clone().map_err(StartError::Descriptors)?);
+        }
+        sockets.push(socket);
+        Ok(Group { number, spec, endpoint, sockets, file })
+    }
+
+    /// Records that the workers have taken a change. Removes the files of the sockets that they
+    /// close.
+    pub(super) fn apply(&mut self, change: ListenChange) {
+        for open in self.open.extract_if(.., |open| change.dropped.contains(&open.number)) {
+            drop(ManuallyDrop::into_inner(open.file));
+        }
+        let added = change.added.into_iter().map(|group| {
+            let Group { number, spec, endpoint, file, .. } = group;
+            OpenEndpoint { number, spec, endpoint, file: ManuallyDrop::new(file) }
+        });
+        self.open.extend(added);
+    }
+
+    /// Lets so many more endpoints be added.
+    pub(super) fn allow_more(&mut self, spare: usize) {
+        self.endpoints_max = self.open.len() + spare;
+    }
+
+    /// The endpoints, in the order in which they were opened.
+    pub(super) fn endpoints(&self) -> Vec<Endpoint> {
+        self.open.iter().map(|open| open.endpoint.clone()).collect()
+    }
+
+    /// Removes the files of Unix sockets, because the server has ended.
+    pub(super) fn remove_files(&mut self) {
+        for open in self.open.drain(..) {
+            drop(ManuallyDrop::into_inner(open.file));
         }
     }
-    Ok(groups)
-}
-
-/// Listens on one endpoint, for a server that listens on `own` already.
-fn bind(
-    endpoint: Endpoint,
-    options: &UnixOptions,
-    workers: usize,
-    own: &[Group],
-) -> Result<Group, StartError> {
-    let Endpoint::Unix(address) = &endpoint else {
-        let bound = listener::bind(&endpoint, workers)
-            .map_err(|error| error.among(own.iter().map(|group| &group.endpoint)))?;
-        return Ok(Group { endpoint: bound.0, sockets: bound.1, file: None });
-    };
-    let files = own.iter().filter_map(|group| group.file.as_ref());
-    let (socket, file) =
-        unix_listener::listen(address, options, files).map_err(StartError::UnixSocket)?;
-    let mut sockets = Vec::with_capacity(workers);
-    for _ in 1..workers {
-        sockets.push(socket.try_clone().map_err(StartError::Descriptors)?);
-    }
-    sockets.push(socket);
-    Ok(Group { endpoint, sockets, file })
 }

@@ -171,6 +171,11 @@ impl<M> Postbox<M> {
         Ok(())
     }
 
+    /// Whether the worker has not taken the last update.
+    pub fn has_update(&self) -> bool {
+        self.mailbox.has_update()
+    }
+
     /// Asks the worker to drain, and wakes it.
     pub fn drain(&self) {
         self.mailbox.push_drain();

@@ -27,19 +27,19 @@ mod start_error;
 mod timers;
 mod unix_address;
 mod unix_listener;
+mod updater;
 pub mod worker;
 
 use std::io;
-use std::mem::ManuallyDrop;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
 
 use crate::driver::{DriverSelection, DriverStats};
 use crate::session::Session;
 use dispatch::{Direct, Dispatch, Indirect};
-use launch::{Drain, RunningWorker, launch};
-use unix_listener::SocketFile;
+use launch::{Drain, Launched, RunningWorker, launch};
+use listeners::Listening;
+use mailbox::MessageOf;
 
 pub use connection::{INBOX_MAX, INBOX_MEMORY_MAX};
 pub use endpoint::Endpoint;
@@ -53,14 +53,14 @@ pub use settings::{CONNECTIONS_MAX, LISTENERS_MAX, ServerSettings, ServerTimeout
 pub use start_error::StartError;
 pub use unix_address::{Account, UnixAddress, UnixOptions};
 pub use unix_listener::UnixListenError;
+pub use updater::{PreparedListeners, UpdateError, Updater};
 
 /// A running server. Dropping this value does not stop the server; [`Server::stop`] does.
 #[derive(Debug)]
 pub struct Server {
+    /// The addresses at the start.
     addresses: Vec<Endpoint>,
-    /// The files of Unix sockets. They are left alone if this is dropped, because the server then
-    /// goes on.
-    files: ManuallyDrop<Vec<SocketFile>>,
+    listening: Arc<Mutex<Listening>>,
     selection: DriverSelection,
     workers: Vec<RunningWorker>,
     /// Receives the number of each worker that ends.
@@ -80,11 +80,12 @@ pub fn start<S: Session + 'static>(
     selection: DriverSelection,
     shared: impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static,
 ) -> Result<Server, StartError> {
-    start_with::<S, Indirect>(settings, selection, shared)
+    start_with::<S, Indirect>(settings, selection, shared).map(|(server, _)| server)
 }
 
 /// Starts a server as [`start`] does, but compiles the worker and its sessions for each driver, so
-/// that calls of the driver are inlined: for a session that is worth the code.
+/// that calls of the driver are inlined: for a session that is worth the code. Also returns what
+/// changes the server while it runs.
 ///
 /// # Errors
 ///
@@ -93,30 +94,33 @@ pub fn start_inlined<S: Session + 'static>(
     settings: &ServerSettings,
     selection: DriverSelection,
     shared: impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static,
-) -> Result<Server, StartError> {
+) -> Result<UpdatableServer<S>, StartError> {
     start_with::<S, Direct>(settings, selection, shared)
 }
+
+/// A server, and what changes it while it runs.
+pub type UpdatableServer<S> = (Server, Updater<MessageOf<S>>);
 
 fn start_with<S: Session + 'static, C: Dispatch>(
     settings: &ServerSettings,
     selection: DriverSelection,
     shared: impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static,
-) -> Result<Server, StartError> {
+) -> Result<UpdatableServer<S>, StartError> {
     settings.check()?;
     launch::make_room_for_descriptors(settings.connections_max, settings.workers);
-    let mut groups = listeners::bind_all(&settings.listen, settings.workers)?;
-    let addresses = groups.iter().map(|group| group.endpoint.clone()).collect();
-    // Dropped, and so removed, if the start fails.
-    let files: Vec<_> = groups.iter_mut().filter_map(|group| group.file.take()).collect();
-    let mut sockets: Vec<Vec<OwnedFd>> = (0..settings.workers)
-        .map(|_| groups.iter_mut().filter_map(|group| group.sockets.pop()).collect())
-        .collect();
+    let mut listening = Listening::new(settings.workers, LISTENERS_MAX);
+    let mut change = listening.prepare(&settings.listen)?;
+    let mut sockets = change.sockets(settings.workers);
     let mut selection = selection;
     loop {
         match launch::<S, C>(settings, selection.kind, &shared, sockets) {
-            Ok((workers, ends)) => {
-                let files = ManuallyDrop::new(files);
-                return Ok(Server { addresses, files, selection, workers, ends });
+            Ok(Launched { workers, postboxes, ends }) => {
+                listening.apply(change);
+                let addresses = listening.endpoints();
+                listening.allow_more(settings.spare_listeners as usize);
+                let listening = Arc::new(Mutex::new(listening));
+                let updater = Updater { listening: Arc::clone(&listening), postboxes };
+                return Ok((Server { addresses, listening, selection, workers, ends }, updater));
             }
             // The driver of one worker did not open, so all workers take the next one.
             Err((StartError::Driver(error), returned)) => {
@@ -130,9 +134,8 @@ fn start_with<S: Session + 'static, C: Dispatch>(
 }
 
 impl Server {
-    /// The addresses that the server listens on, in the order of the settings; a name may have
-    /// several. [`ConnectionInfo::listener`](crate::session::ConnectionInfo::listener) is a place in
-    /// this list. Port 0 is replaced by the actual port.
+    /// The addresses that the server listens on since its start, in the order of the settings; a
+    /// name may have several. Port 0 is replaced by the actual port.
     pub fn addresses(&self) -> &[Endpoint] {
         &self.addresses
     }
@@ -190,7 +193,7 @@ impl Server {
                 result = ended;
             }
         }
-        drop(ManuallyDrop::into_inner(self.files));
+        updater::lock(&self.listening).remove_files();
         result
     }
 

@@ -88,17 +88,16 @@ pub struct Worker<D, S: Session> {
 }
 
 impl<D: Driver, S: Session> Worker<D, S> {
-    /// Creates a worker that serves the connections of `listeners`.
+    /// Creates a worker that serves the connections of `listeners`, which have these numbers.
     pub fn new(
         driver: D,
-        listeners: Vec<Sock>,
+        listeners: Vec<(u16, Sock)>,
         shared: S::Shared,
         settings: WorkerSettings,
         mailbox: Arc<Mailbox<<S::Shared as Service>::Message>>,
         published: Arc<Published>,
     ) -> Self {
         let now = driver.now();
-        let numbered = (0..).zip(listeners);
         let mut worker = Self {
             driver,
             shared,
@@ -106,7 +105,10 @@ impl<D: Driver, S: Session> Worker<D, S> {
             published,
             settings,
             timeouts: Timeouts::of(&settings.timeouts),
-            listeners: numbered.map(|(number, sock)| Listener::new(number, sock)).collect(),
+            listeners: listeners
+                .into_iter()
+                .map(|(number, sock)| Listener::new(number, sock))
+                .collect(),
             connections: SlotMap::marked(
                 settings.connections_max + ACCEPT_SLACK * settings.listeners_max,
             ),

@@ -29,6 +29,7 @@ mod listings_shared;
 mod paths;
 mod pipelining;
 mod ranges;
+mod reload;
 mod requests;
 mod rules;
 mod session;
@@ -71,6 +72,8 @@ macro_rules! every_driver {
                     an_idle_connection_is_given_time, the_listener_refuses,
                     a_stuck_client_does_not_prevent_the_end,
                     the_last_answer_survives_a_request_behind_it;
+                reload: connections_stay_and_get_the_new_site, listeners_come_and_go,
+                    an_update_that_fails_changes_nothing, timeouts_change;
                 listings_shared: other_clients_wait_for_one_listing_of_each,
                     a_directory_is_closed_though_nobody_asks;
                 limits: more_clients_than_connections, a_full_backlog_is_served,

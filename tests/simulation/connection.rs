@@ -188,7 +188,7 @@ impl World {
         let (mailbox, published) = (Arc::new(Mailbox::default()), Arc::default());
         let published: Arc<Published> = published;
         let (mail, stats) = (Arc::clone(&mailbox), Arc::clone(&published));
-        let worker = Worker::new(sim, vec![listener], Clerk::default(), settings, mail, stats);
+        let worker = Worker::new(sim, vec![(0, listener)], Clerk::default(), settings, mail, stats);
         let mut peer = dialer.dial().unwrap();
         peer.set_nonblocking(true);
         let mut world = Self { worker, peer, dialer, mailbox, published };

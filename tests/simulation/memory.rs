@@ -46,7 +46,7 @@ fn memory_of_a_client_that_does_not_read(len: usize) -> usize {
     let (mailbox, published) = (Arc::new(Mailbox::default()), Arc::default());
     let sites = Sites::new(site, None);
     let mut worker: Worker<Sim, Http> =
-        Worker::new(sim, vec![listener], sites, settings, mailbox, published);
+        Worker::new(sim, vec![(0, listener)], sites, settings, mailbox, published);
     // The files are in the cache, so one chain takes as many answers as fit.
     let mut warm = dialer.dial().unwrap();
     warm.set_nonblocking(true);

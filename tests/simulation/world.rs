@@ -250,7 +250,7 @@ pub(crate) fn play<S: Scene>(
     let shared = scene.shared(&mut sim, &mailbox);
     let mut worker: Worker<Sim, S::Session> = Worker::new(
         sim,
-        vec![listener],
+        vec![(0, listener)],
         shared,
         *settings,
         Arc::clone(&mailbox),

@@ -50,8 +50,6 @@ impl CacheStats {
 #[repr(align(128))]
 pub struct PublishedCacheStats {
     counters: [AtomicU64; CacheStats::COUNT],
-    /// The generation of the worker's sites.
-    generation: AtomicU64,
 }
 
 impl PublishedCacheStats {
@@ -60,16 +58,10 @@ impl PublishedCacheStats {
         CacheStats::from_array(self.counters.each_ref().map(|it| it.load(Ordering::Relaxed)))
     }
 
-    /// The generation of the sites that the worker serves.
-    pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
-    }
-
-    pub(super) fn publish(&self, stats: CacheStats, generation: u64) {
+    pub(super) fn publish(&self, stats: CacheStats) {
         for (counter, value) in self.counters.iter().zip(stats.to_array()) {
             counter.store(value, Ordering::Relaxed);
         }
-        self.generation.store(generation, Ordering::Release);
     }
 }
 

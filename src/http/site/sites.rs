@@ -482,7 +482,7 @@ impl Service for Sites {
     }
 
     fn publish(&self) {
-        self.published.publish(self.cache_stats(), self.table.generation());
+        self.published.publish(self.cache_stats());
     }
 }
 

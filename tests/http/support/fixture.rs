@@ -12,8 +12,10 @@ use ringd::cli::{Cli, Command};
 use ringd::driver::{DriverKind, DriverSelection, File, Links};
 use ringd::http::site::CacheStats;
 use ringd::http::{HttpSettings, SiteSettings};
-use ringd::serve::{self, CacheMonitor, HttpServer};
-use ringd::server::{Endpoint, Server, ServerSettings, Stopper, UnixAddress, WorkerStats};
+use ringd::serve::{self, CacheMonitor, HttpServer, HttpUpdater};
+use ringd::server::{
+    Endpoint, Server, ServerSettings, ServerTimeouts, Stopper, UnixAddress, WorkerStats,
+};
 use tempfile::TempDir;
 
 use super::client::{Client, Response};
@@ -34,6 +36,10 @@ pub(crate) fn over_unix(test: impl FnOnce()) {
 pub(crate) struct Fixture {
     server: Server,
     caches: CacheMonitor,
+    /// Changes the server; see the methods of [`HttpUpdater`].
+    pub(crate) updater: HttpUpdater,
+    /// The timeouts at the start.
+    pub(crate) timeouts: ServerTimeouts,
     workers: usize,
     path: PathBuf,
     /// Removed with the fixture; `None` for the shared root.
@@ -99,10 +105,19 @@ impl Fixture {
         }
         change(&mut setup);
         let selection = DriverSelection::make(Some(kind)).unwrap();
-        let workers = setup.server.workers;
-        let HttpServer { server, caches } =
+        let (workers, timeouts) = (setup.server.workers, setup.server.timeouts);
+        let HttpServer { server, caches, updater } =
             serve::http(&setup.server, setup.http.with_site(setup.site), selection).unwrap();
-        Self { server, caches, workers, path: path.to_owned(), _root: None, _socket: socket }
+        Self {
+            server,
+            caches,
+            updater,
+            timeouts,
+            workers,
+            path: path.to_owned(),
+            _root: None,
+            _socket: socket,
+        }
     }
 
     /// A server with an existing root, and with options of `ringd serve` about content.
