@@ -75,6 +75,8 @@ fn start(kind: DriverKind, path: &Path, workers: usize, spread: &Spread) -> Serv
     let settings = ServerSettings {
         listen: vec![UnixAddress::Path(path.to_owned()).into()],
         workers,
+        // With room for many, a ring would take all connections that wait at once.
+        connections_max: 16_384,
         drain_timeout: Duration::ZERO,
         ..settings()
     };
