@@ -12,6 +12,7 @@ mod connect;
 mod denied;
 mod doctor;
 mod limits;
+mod listening;
 mod sandbox;
 mod scale;
 mod scarce;

@@ -14,4 +14,5 @@ mod echo;
 mod panics;
 mod replies;
 mod settings;
+mod unix_sockets;
 mod vanished;
