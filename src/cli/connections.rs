@@ -72,7 +72,7 @@ mod tests {
         let command = Cli::parse_from(std::iter::once(&"ringd").chain(arguments)).into_command();
         let Command::Serve(args) = command else { panic!("{arguments:?}") };
         let descriptors = Descriptors::new(limit, 2);
-        let entries = descriptors.cache_entries(args.cache_entries, kind);
+        let entries = descriptors.cache_entries(args.http.cache_entries, kind);
         let shares = shares(descriptors, &args.server, kind, descriptors.files_min(entries))?;
         Ok((shares.connections, shares.files, entries))
     }

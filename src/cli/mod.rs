@@ -6,16 +6,21 @@
 
 #[cfg(feature = "bench")]
 mod bench;
+mod check;
 mod command_error;
+mod config;
 mod connect;
 mod connections;
 mod console;
 mod content;
 mod echo;
+mod listen_address;
 mod root;
 mod run;
 mod serve;
+mod serve_args;
 mod server;
+mod show;
 mod signals;
 mod usage;
 mod value;
@@ -26,13 +31,22 @@ use crate::doctor;
 
 #[cfg(feature = "bench")]
 pub use bench::{BenchArgs, BenchServerArgs};
+pub use check::CheckArgs;
 pub use command_error::CommandError;
+#[cfg(any(test, feature = "simulation"))]
+pub use config::fuzz_config;
+pub use config::{
+    Config, ConfigError, Flags, HostPattern, ListenerOptions, Place, Problems, ServerOptions,
+    SiteOptions, needs_restart,
+};
 pub use connect::ConnectArgs;
-pub use content::{ContentArgs, LinksName};
+pub use content::{ContentArgs, ContentError, LinksName};
 pub use echo::{EchoArgs, EchoPlan};
 pub use run::run;
-pub use serve::{ServeArgs, ServePlan};
+pub use serve::ServePlan;
+pub use serve_args::{FileArgs, HttpArgs, ServeArgs};
 pub use server::ServerArgs;
+pub use show::ShowArgs;
 pub use value::DriverName;
 
 /// How to serve a directory that has the name of a command.
@@ -85,6 +99,12 @@ pub enum Command {
 
     /// Test what works on this machine, and print how to fix what does not
     Doctor(doctor::Args),
+
+    /// Check a configuration file: print all mistakes, or one line if there are none
+    Check(CheckArgs),
+
+    /// Print the configuration that a file and options mean, with the origin of each value
+    Config(Box<ShowArgs>),
 
     /// Compare drivers on this machine, or ringd with another server: CPU time, rates, latencies
     #[cfg(feature = "bench")]
@@ -145,7 +165,7 @@ mod tests {
     fn the_command_and_the_library_have_the_same_defaults() {
         let Command::Serve(args) = parse(&[]) else { panic!() };
         let library = ServerSettings::default();
-        let command = args.server.settings(1024, args.header_timeout).unwrap();
+        let command = args.server.settings(1024, args.http.header_timeout).unwrap();
         assert_eq!(format!("{command:?}"), format!("{library:?}"));
     }
 

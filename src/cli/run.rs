@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use super::console::Console;
 use super::signals::{self, CaughtSignals, Statistics};
-use super::{Command, CommandError, EchoArgs, EchoPlan, ServeArgs, ServePlan, usage};
+use super::{
+    Command, CommandError, Config, EchoArgs, EchoPlan, Flags, ServePlan, check, show, usage,
+};
 use crate::driver::DriverSelection;
 use crate::serve::{self, CacheMonitor};
 use crate::server::Server;
@@ -14,11 +16,11 @@ use crate::{connect, doctor};
 /// Parses the command line of this process and runs its command.
 pub fn run() -> ExitCode {
     signals::survive_file_limit();
-    let command = match usage::parse(std::env::args_os()) {
-        Ok(command) => command,
+    let (command, flags) = match usage::parse(std::env::args_os()) {
+        Ok(parsed) => parsed,
         Err(error) => return error.print(),
     };
-    match dispatch(&command) {
+    match dispatch(&command, &flags) {
         Ok(code) => code,
         Err(error) => {
             // Not `eprintln`, which panics if standard error is closed.
@@ -28,9 +30,24 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn dispatch(command: &Command) -> Result<ExitCode, CommandError> {
+fn dispatch(command: &Command, flags: &Flags) -> Result<ExitCode, CommandError> {
     match command {
-        Command::Serve(args) => return with_console(|console| serve(args, console)),
+        Command::Serve(args) if args.file.test => {
+            return Ok(check::run(args.file.config.as_deref(), flags));
+        }
+        Command::Serve(args) => {
+            let mut config = match &args.file.config {
+                Some(path) => match check::load_or_explain(Some(path), flags) {
+                    Ok(config) => config,
+                    Err(code) => return Ok(code),
+                },
+                None => Config::from((**args).clone()),
+            };
+            config.drop_texts();
+            return with_console(|console| serve(&config, console));
+        }
+        Command::Check(args) => return Ok(check::run(args.path(), &Flags::default())),
+        Command::Config(args) => return show::run(args, flags),
         Command::Echo(args) => return with_console(|console| echo(args, console)),
         Command::Doctor(args) => return Ok(doctor::run(args, anstream::stdout())),
         #[cfg(feature = "bench")]
@@ -62,9 +79,9 @@ fn with_console(
     Ok(code)
 }
 
-fn serve(args: &ServeArgs, console: &Console) -> Result<(), CommandError> {
-    let ServePlan { server, http, selection, root, notes } = ServePlan::make(args)?;
-    notes.iter().for_each(|note| console.note(note));
+fn serve(config: &Config, console: &Console) -> Result<(), CommandError> {
+    let ServePlan { server, http, selection, root, notes } = ServePlan::make(config)?;
+    config.notes.iter().chain(&notes).for_each(|note| console.note(note));
     let signals = CaughtSignals::catch()?;
     let serve::HttpServer { server, caches } = serve::http(&server, http, selection)?;
     let urls = server.addresses().iter().map(|address| format!(" http://{address}/"));

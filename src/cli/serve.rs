@@ -1,107 +1,20 @@
-//! `ringd serve`, the default command: its options and their conversion into a plan.
+//! `ringd serve`, the default command: from its options to a plan.
 
 use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
-
-use clap::{Args, value_parser};
 
 use super::connections::shares;
 use super::root::open_root;
-use super::server::BOUNDS;
-use super::value::{positive_time, size, time};
-use super::{CommandError, ContentArgs, ServerArgs};
+use super::value::address;
+use super::{CommandError, Config, ServerOptions, SiteOptions};
 use crate::descriptors::Descriptors;
 use crate::driver::{DriverSelection, File, FileKind, Links};
 use crate::http::RootPath;
 use crate::http::site::FallbackUse;
 use crate::{http, server};
-
-/// The heading of the options of the cache in the help.
-const CACHE: &str = "Cache (per worker)";
-
-/// The command line of `ringd serve`.
-#[derive(Debug, Args)]
-#[command(mut_arg("listen", |listen| listen.default_value("127.0.0.1:7890")))]
-pub struct ServeArgs {
-    /// Directory to serve
-    #[arg(default_value = "./html")]
-    pub root: PathBuf,
-
-    /// Options of all servers.
-    #[command(flatten)]
-    pub server: ServerArgs,
-
-    /// Options about content.
-    #[command(flatten)]
-    pub content: ContentArgs,
-
-    /// How long a request head may take to arrive
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "30s",
-        value_parser = positive_time,
-        help_heading = BOUNDS
-    )]
-    pub header_timeout: Duration,
-
-    /// Cached names; each may hold a file open [default: 2048, fewer if descriptors are scarce]
-    #[arg(
-        long,
-        value_name = "COUNT",
-        value_parser = value_parser!(u32).range(..=1_000_000),
-        help_heading = CACHE
-    )]
-    pub cache_entries: Option<u32>,
-
-    /// How long a cached name that no request uses is kept, with its open file
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "60s",
-        value_parser = positive_time,
-        help_heading = CACHE
-    )]
-    pub cache_idle: Duration,
-
-    /// Memory for cached small files and response heads
-    #[arg(
-        long,
-        value_name = "BYTES",
-        default_value = "32M",
-        value_parser = cache_bytes,
-        help_heading = CACHE
-    )]
-    pub cache_bytes: usize,
-
-    /// Files up to this size are sent from memory, larger ones with sendfile(2); at most 1M
-    #[arg(
-        long,
-        value_name = "BYTES",
-        default_value = "8K",
-        value_parser = memory_file_max,
-        help_heading = CACHE
-    )]
-    pub memory_file_max: u64,
-
-    /// How long a cached file is served before it is checked for changes
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "1s",
-        value_parser = time,
-        help_heading = CACHE
-    )]
-    pub revalidate: Duration,
-
-    /// Do not use inotify to notice changes; they then show after --revalidate
-    #[arg(long, help_heading = CACHE)]
-    pub no_watch: bool,
-}
 
 /// Everything that a run of `ringd serve` needs.
 #[derive(Debug)]
@@ -119,50 +32,63 @@ pub struct ServePlan {
 }
 
 impl ServePlan {
-    /// Turns a command line into a plan. Opens the root, tests the driver, and raises the soft
-    /// limit of descriptors to the hard limit.
+    /// Turns options into a plan. Opens the root, tests the driver, and raises the soft limit of
+    /// descriptors to the hard limit.
     ///
     /// # Errors
     ///
     /// When the root cannot be served, descriptors do not suffice, or the driver does not work.
-    pub fn make(args: &ServeArgs) -> Result<Self, CommandError> {
-        let links = args.content.symlinks.into();
-        let root = open_root(&args.root, links).map_err(|error| with_page_of_spa(error, args))?;
-        let content = args.content.content()?;
+    pub fn make(config: &Config) -> Result<Self, CommandError> {
+        let [site] = &config.sites[..] else {
+            return Err(CommandError(format!(
+                "several sites are not served yet, and there are {}; leave one [[site]]",
+                config.sites.len()
+            )));
+        };
+        let ServerOptions { server: args, http } = &config.options;
+        let mut addresses = config.listeners.iter().flat_map(|listener| &listener.addresses);
+        if let Some(other) = addresses.find(|text| address(text).is_err()) {
+            return Err(CommandError(format!(
+                "{other} is not served yet; write an IP address and a port, as in 0.0.0.0:8080"
+            )));
+        }
+        let links = site.content.symlinks.into();
+        let root = open_root(&site.root, links).map_err(|error| with_page_of_spa(error, site))?;
+        let content = site.content.content()?;
         let mut notes = notes(&root, links, &content);
-        let descriptors = Descriptors::raise_limit(args.server.worker_count());
-        let selection = args.server.selection()?;
+        let descriptors = Descriptors::raise_limit(args.worker_count());
+        let selection = args.selection()?;
         notes.extend_from_slice(&selection.notes);
-        let cache_entries = descriptors.cache_entries(args.cache_entries, selection.kind);
+        let cache_entries = descriptors.cache_entries(http.cache_entries, selection.kind);
         let files = descriptors.files_min(cache_entries);
-        let shares = shares(descriptors, &args.server, selection.kind, files)?;
+        let shares = shares(descriptors, args, selection.kind, files)?;
         Ok(Self {
-            server: args.server.settings(shares.connections, args.header_timeout)?,
+            server: args.settings(shares.connections, http.header_timeout)?,
             http: http::SiteSettings {
-                root_path: Some(root_path(&args.root)?),
+                root_path: Some(root_path(&site.root)?),
                 content,
-                memory_file_max: args.memory_file_max,
+                memory_file_max: http.memory_file_max,
                 cache_entries: cache_entries as usize,
                 files_max: shares.files as usize,
-                cache_idle: args.cache_idle,
-                cache_bytes: args.cache_bytes,
-                revalidate_after: args.revalidate,
-                watch: !args.no_watch,
+                cache_idle: http.cache_idle,
+                cache_bytes: http.cache_bytes,
+                revalidate_after: http.revalidate,
+                watch: !http.no_watch,
                 lookups_max: (descriptors.opening() as u32 / http::site::OPENS_MAX as u32).max(1),
                 ..http::SiteSettings::new(root)
             },
             selection,
-            root: display_root(&args.root),
+            root: display_root(&site.root),
             notes,
         })
     }
 }
 
 /// Adds to the error of a root that it may be meant as the value of `--spa`.
-fn with_page_of_spa(CommandError(error): CommandError, args: &ServeArgs) -> CommandError {
-    let page = args.root.display();
-    let is_page = args.root.is_relative() && args.root.extension().is_some();
-    CommandError(match args.content.spa {
+fn with_page_of_spa(CommandError(error): CommandError, site: &SiteOptions) -> CommandError {
+    let page = site.root.display();
+    let is_page = site.root.is_relative() && site.root.extension().is_some();
+    CommandError(match site.content.spa {
         Some(_) if is_page => format!("{error}; a value of --spa is written --spa=/{page}"),
         _ => error,
     })
@@ -202,20 +128,6 @@ fn notes(root: &File, links: Links, content: &http::Content) -> Vec<String> {
         }
     }
     notes
-}
-
-/// Parses `--cache-bytes`.
-fn cache_bytes(text: &str) -> Result<usize, String> {
-    usize::try_from(size(text)?).map_err(|_| "it must fit into the address space".into())
-}
-
-/// Parses `--memory-file-max`. The limit is 1 MiB, because copying a larger file would delay the
-/// other connections of the worker.
-fn memory_file_max(text: &str) -> Result<u64, String> {
-    match size(text)? {
-        bytes if bytes > 1 << 20 => Err("it must be at most 1M".into()),
-        bytes => Ok(bytes),
-    }
 }
 
 /// The path of the root and where it begins. A worker opens it again from time to time, because a

@@ -15,7 +15,7 @@ use crate::server::{CONNECTIONS_MAX, ServerSettings, WORKERS_MAX};
 pub(super) const BOUNDS: &str = "Bounds";
 
 /// Options of every command that serves.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ServerArgs {
     /// Address and port to listen on; may be given several times. With port 0, the kernel picks a
     /// free port
