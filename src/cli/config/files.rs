@@ -15,6 +15,9 @@ use super::setting::Sourced;
 /// How long a file may be.
 const FILE_BYTES_MAX: usize = 4 << 20;
 
+/// How long all files together may be.
+const BYTES_MAX: usize = 64 << 20;
+
 /// How many files may be included.
 const INCLUDES_MAX: usize = 1000;
 
@@ -34,13 +37,21 @@ impl Reader<'_> {
         };
         let globs =
             self.parse(path, bytes, |reader, table| reader.top(table, directory(path), &mut draft));
+        let mut left = BYTES_MAX;
         let mut paths = Vec::new();
         for glob in globs {
             self.find_included(&glob, directory(path), &mut paths, &mut draft.notes);
         }
         for (path, glob) in paths {
             match read_bytes(&path) {
+                Ok(bytes) if bytes.len() > left => {
+                    let title = format!("{} and the files before it are too long", path.display());
+                    let remedy = format!("all files together have at most {} MiB", BYTES_MAX >> 20);
+                    self.problems.push(Problem::new(glob.origin.place(), title, remedy));
+                    break;
+                }
                 Ok(bytes) => {
+                    left -= bytes.len();
                     self.parse(&path, bytes, |reader, table| {
                         reader.included(table, directory(&path), &mut draft);
                     });

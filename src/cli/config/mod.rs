@@ -40,6 +40,8 @@ mod schema;
 mod setting;
 mod source;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod text;
 mod variables;
 
