@@ -130,7 +130,8 @@ fn an_option_means_the_same_in_both_places() {
 #[test]
 fn the_more_specific_value_wins_and_lists_are_continued() {
     let text = "[server]\nworkers = 2\nidle-timeout = \"1s\"\n\
-                [site-defaults]\nspa = \"/d.html\"\ncors = true\nindex = \"d\"\nmime = \"a=text/d\"\n\
+                [site-defaults]\nspa = \"/d.html\"\ncors = true\nindex = \"d\"\n\
+                mime = \"a=text/d\"\n\
                 [[site]]\nroot = \"a\"\nspa = \"/s.html\"\ncors = false\nindex = \"s\"\n\
                 mime = \"a=text/s\"\n";
     let plain = config(text, &[]);
