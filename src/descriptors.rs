@@ -37,6 +37,22 @@ pub(crate) struct Descriptors {
     workers: u64,
 }
 
+/// What a server may have, besides connections and files.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reserved {
+    /// Addresses that it listens on.
+    pub(crate) addresses: u64,
+    /// Sites besides the first one.
+    pub(crate) more_sites: u64,
+}
+
+impl Default for Reserved {
+    /// One address and one site.
+    fn default() -> Self {
+        Self { addresses: 1, more_sites: 0 }
+    }
+}
+
 impl Descriptors {
     pub(crate) fn new(limit: u64, workers: u64) -> Self {
         Self { limit, workers }
@@ -92,19 +108,22 @@ impl Descriptors {
     }
 
     /// The number of descriptors that are not available for connections and files of responses in
-    /// flight, if the server listens on `addresses` addresses and each worker has `files` open.
-    pub(crate) fn taken(self, addresses: u64, files: u64) -> u64 {
-        let listeners = addresses * self.workers;
+    /// flight, if each worker has `files` open.
+    pub(crate) fn taken(self, reserved: Reserved, files: u64) -> u64 {
+        let listeners = reserved.addresses * self.workers;
+        // A reload opens the root of a site again, and each worker may have another one open.
+        let roots = reserved.more_sites * (2 + self.workers);
         // Connections that may be accepted before an accept can be stopped. With few descriptors,
         // less is reserved: accepting may then pause, but there is room for connections.
         let slack = (listeners * u64::from(ACCEPTS_PER_WAIT)).min(self.limit / 8);
-        RESERVED + self.workers * (files + self.opening() + PER_WORKER) + listeners + slack
+        let of_workers = self.workers * (files + self.opening() + PER_WORKER);
+        RESERVED + of_workers + listeners + slack + roots
     }
 
     /// The number of connections with the default options.
     pub(crate) fn left_by_default(limit: u64, workers: u64) -> u64 {
         let descriptors = Self::new(limit, workers);
         let files = descriptors.files_min(descriptors.cache_entries(None, DriverKind::Epoll));
-        descriptors.connections(limit.saturating_sub(descriptors.taken(1, files)))
+        descriptors.connections(limit.saturating_sub(descriptors.taken(Reserved::default(), files)))
     }
 }

@@ -40,8 +40,8 @@ use crate::echo::Echo;
 use crate::http::site::{CacheStats, PublishedCacheStats, SiteTableError, SitesMessage};
 use crate::http::{Http, HttpSettings, SiteSettings, SiteTable, Sites};
 use crate::server::{
-    self, Endpoint, INBOX_MAX, ListenSpec, Server, ServerSettings, ServerTimeouts, StartError,
-    UpdateError, Updater,
+    self, Endpoint, INBOX_MAX, ListenSpec, PreparedListeners, Server, ServerSettings,
+    ServerTimeouts, StartError, UpdateError, Updater,
 };
 
 /// A running file server. Dropping this value does not stop the server; [`Server::stop`] does.
@@ -86,27 +86,32 @@ impl fmt::Display for HttpUpdateError {
 impl std::error::Error for HttpUpdateError {}
 
 impl HttpUpdater {
-    /// Replaces the sites, the timeouts and the places to listen. Returns the generation of the new
-    /// sites when all workers serve them. Each worker takes all changes at once.
+    /// Binds the places among `listen` that the server does not listen on yet. The result has the
+    /// numbers of the listeners, for [`SiteSettings::listeners`].
     ///
-    /// `sites` gets the numbers of the listeners, in the order of `listen`
-    /// ([`SiteSettings::listeners`](crate::http::SiteSettings::listeners)). A site whose root and
+    /// # Errors
+    ///
+    /// When a place cannot be listened on. Then nothing has changed.
+    pub fn prepare(&self, listen: &[ListenSpec]) -> Result<PreparedListeners, HttpUpdateError> {
+        self.updater.prepare(listen).map_err(HttpUpdateError::Server)
+    }
+
+    /// Replaces the listeners, the timeouts and the sites. Returns the generation of the new sites
+    /// when all workers serve them; each worker takes all changes at once. A site whose root and
     /// content are the same as those of a present one with its name keeps its cache.
     ///
     /// # Errors
     ///
-    /// When sites do not fit together, when a new place cannot be listened on, or when a worker
-    /// does not respond.
-    pub fn update(
+    /// When the sites do not fit together, or a worker does not respond.
+    pub fn apply(
         &mut self,
-        listen: &[ListenSpec],
+        listeners: PreparedListeners,
         timeouts: ServerTimeouts,
-        sites: impl FnOnce(&[u16]) -> Vec<Arc<SiteSettings>>,
+        sites: Vec<Arc<SiteSettings>>,
     ) -> Result<u64, HttpUpdateError> {
-        let listeners = self.updater.prepare(listen).map_err(HttpUpdateError::Server)?;
         let generation = self.generation + 1;
-        let table = SiteTable::new(generation, sites(listeners.numbers()));
-        let table = Arc::new(table.map_err(HttpUpdateError::Sites)?);
+        let table = SiteTable::new(generation, sites).map_err(HttpUpdateError::Sites)?;
+        let table = Arc::new(table);
         self.generation = generation;
         let message = || SitesMessage::Table(Arc::clone(&table));
         let applied = self.updater.apply(listeners, timeouts, message);

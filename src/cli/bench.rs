@@ -12,7 +12,7 @@ use signal_hook::consts::SIGINT;
 use signal_hook::flag;
 
 use super::value::{DriverName, positive_time, size};
-use super::{CommandError, ServeArgs, ServePlan};
+use super::{CommandError, Config, ServeArgs, ServePlan};
 use crate::bench::{self, BenchSettings, Shape, child, grid};
 use crate::driver::{DriverKind, DriverSelection};
 
@@ -222,7 +222,8 @@ pub(super) fn serve(args: &BenchServerArgs) -> Result<(), CommandError> {
     let _ = flag::register(SIGINT, Arc::default());
     // Threads inherit the affinity, so it is set before the first one starts.
     child::pin(&args.core).map_err(command_error)?;
-    let ServePlan { server, http, selection, .. } = ServePlan::make(&args.serve)?;
+    let ServePlan { server, http, selection, .. } =
+        ServePlan::make(&Config::from(args.serve.clone()))?;
     child::serve(&server, http, selection).map_err(command_error)
 }
 

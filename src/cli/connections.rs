@@ -2,7 +2,7 @@
 //! `--max-connections` and the limit of descriptors.
 
 use super::{CommandError, ServerArgs};
-use crate::descriptors::{CONNECTIONS_DEFAULT, Descriptors};
+use crate::descriptors::{CONNECTIONS_DEFAULT, Descriptors, Reserved};
 use crate::driver::DriverKind;
 
 /// What the descriptors suffice for.
@@ -24,9 +24,10 @@ pub(super) fn shares(
     args: &ServerArgs,
     kind: DriverKind,
     files: u64,
+    reserved: Reserved,
 ) -> Result<Shares, CommandError> {
     let limit = descriptors.limit();
-    let taken = descriptors.taken(args.listeners_max() as u64, files);
+    let taken = descriptors.taken(reserved, files);
     let left = limit.saturating_sub(taken);
     let or_cache = if files > 0 { " or --cache-entries" } else { "" };
     let connections = match args.max_connections.map(u64::from) {
@@ -72,8 +73,14 @@ mod tests {
         let command = Cli::parse_from(std::iter::once(&"ringd").chain(arguments)).into_command();
         let Command::Serve(args) = command else { panic!("{arguments:?}") };
         let descriptors = Descriptors::new(limit, 2);
-        let entries = descriptors.cache_entries(args.cache_entries, kind);
-        let shares = shares(descriptors, &args.server, kind, descriptors.files_min(entries))?;
+        let entries = descriptors.cache_entries(args.http.cache_entries, kind);
+        let shares = shares(
+            descriptors,
+            &args.server,
+            kind,
+            descriptors.files_min(entries),
+            Reserved::default(),
+        )?;
         Ok((shares.connections, shares.files, entries))
     }
 
@@ -97,7 +104,7 @@ mod tests {
             for arguments in [&[][..], &["--max-connections", "60"], &["--cache-entries", "0"]] {
                 let Ok((connections, files, _)) = divide(arguments, limit) else { continue };
                 let descriptors = Descriptors::new(limit, 2);
-                let used = descriptors.taken(1, files) + u64::from(connections);
+                let used = descriptors.taken(Reserved::default(), files) + u64::from(connections);
                 assert!(used <= limit, "{arguments:?}: {used} of {limit}");
             }
         }

@@ -3,7 +3,7 @@
 //!
 //! Only syntax is checked here. A page need not exist yet: it may be created later.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::str::FromStr;
 
 use clap::builder::PossibleValue;
@@ -40,7 +40,7 @@ const ERRORS: [Status; 9] = [
 ];
 
 /// Options of `ringd serve` about content.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ContentArgs {
     /// Media type of files whose name ends in .EXT, as in gltf=model/gltf+json; may be given
     /// several times, the last one for an extension applies
@@ -118,13 +118,17 @@ impl ContentArgs {
     /// # Errors
     ///
     /// When an option was given too often, or its values are too long.
-    pub fn content(&self) -> Result<Content, CommandError> {
-        let types = Types::new(self.mime.clone()).map_err(|reason| refused("--mime", &reason))?;
-        let rules = Rules::new(self.cache_control.clone(), self.header.clone(), self.cors)
-            .map_err(|reason| refused("--cache-control and --header", &reason))?;
+    pub fn content(&self) -> Result<Content, ContentError> {
+        let types = Types::new(self.mime.clone()).map_err(|reason| refused("mime", &reason))?;
+        let rules = Rules::new(self.cache_control.clone(), self.header.clone(), self.cors);
+        let rules = rules.map_err(|reason| {
+            let is_about_headers = self.header.len() >= self.cache_control.len();
+            let option = if is_about_headers { "header" } else { "cache-control" };
+            refused(option, &reason)
+        })?;
         if self.index.len() > INDEX_NAMES_MAX {
             let reason = format!("at most {INDEX_NAMES_MAX} are allowed; leave some out");
-            return Err(refused("--index", &reason));
+            return Err(refused("index", &reason));
         }
         let mut error_pages: Vec<(u16, Vec<u8>)> = Vec::new();
         for ErrorPage { status, path } in &self.error_page {
@@ -149,20 +153,46 @@ impl ContentArgs {
     }
 }
 
-fn refused(option: &str, reason: &dyn Display) -> CommandError {
-    CommandError(format!("the values of {option} are refused: {reason}"))
+/// Why the values of an option are refused together, although each of them is valid.
+#[derive(Debug)]
+pub struct ContentError {
+    /// The flag without its hyphens.
+    pub(super) option: &'static str,
+    /// The cause and the remedy.
+    pub(super) reason: String,
 }
 
-/// Parses a value of `--header`. If another option sets the field, the error names that option.
-fn header_rule(text: &str) -> Result<HeaderRule, String> {
-    text.parse().map_err(|error: RuleError| {
-        let option = match error {
-            RuleError::Reserved { owner: FieldOwner::CacheRules, .. } => " (--cache-control)",
-            RuleError::Reserved { owner: FieldOwner::MediaTypes, .. } => " (--mime)",
-            _ => "",
-        };
-        format!("{error}{option}")
-    })
+impl Display for ContentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the values of --{} are refused: {}", self.option, self.reason)
+    }
+}
+
+impl std::error::Error for ContentError {}
+
+impl From<ContentError> for CommandError {
+    fn from(error: ContentError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+fn refused(option: &'static str, reason: &dyn Display) -> ContentError {
+    ContentError { option, reason: reason.to_string() }
+}
+
+/// Parses a value of `--header`.
+pub(super) fn header_rule(text: &str) -> Result<HeaderRule, String> {
+    text.parse().map_err(|error| header_error(&error))
+}
+
+/// The text of an error. If another option sets the field, it names that option.
+pub(super) fn header_error(error: &RuleError) -> String {
+    let option = match error {
+        RuleError::Reserved { owner: FieldOwner::CacheRules, .. } => " (--cache-control)",
+        RuleError::Reserved { owner: FieldOwner::MediaTypes, .. } => " (--mime)",
+        _ => "",
+    };
+    format!("{error}{option}")
 }
 
 /// The value of `--symlinks`.
@@ -214,6 +244,22 @@ pub struct ErrorPage {
     pub path: String,
 }
 
+impl ErrorPage {
+    /// The page for a status code; its path begins with a slash.
+    ///
+    /// # Errors
+    ///
+    /// A message with the mistake and the expected form.
+    pub fn new(code: &str, path: &str) -> Result<Self, String> {
+        let is_it = |status: &Status| status.code().to_string() == code;
+        let Some(status) = ERRORS.into_iter().find(is_it) else {
+            let codes = ERRORS.map(|status| status.code().to_string()).join(", ");
+            return Err(format!("the status must be one of the errors of ringd: {codes}"));
+        };
+        Ok(Self { status, path: page(path)? })
+    }
+}
+
 impl FromStr for ErrorPage {
     type Err = String;
 
@@ -226,12 +272,7 @@ impl FromStr for ErrorPage {
                         404=/404.html"
                 .into());
         };
-        let is_it = |status: &Status| status.code().to_string() == code;
-        let Some(status) = ERRORS.into_iter().find(is_it) else {
-            let codes = ERRORS.map(|status| status.code().to_string()).join(", ");
-            return Err(format!("the status must be one of the errors of ringd: {codes}"));
-        };
-        Ok(Self { status, path: page(path)? })
+        Self::new(code, path)
     }
 }
 

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::connections::shares;
 use super::{CommandError, ServerArgs};
-use crate::descriptors::Descriptors;
+use crate::descriptors::{Descriptors, Reserved};
 use crate::driver::DriverSelection;
 use crate::server;
 
@@ -37,7 +37,8 @@ impl EchoPlan {
         let args = &args.server;
         let descriptors = Descriptors::raise_limit(args.worker_count());
         let selection = args.selection()?;
-        let connections_max = shares(descriptors, args, selection.kind, 0)?.connections;
+        let reserved = Reserved { addresses: args.listeners_max() as u64, more_sites: 0 };
+        let connections_max = shares(descriptors, args, selection.kind, 0, reserved)?.connections;
         // An echo connection is idle before its first byte, so the first timeout is the idle one.
         let server = args.settings(connections_max, args.idle_timeout)?;
         Ok(Self { server, selection })

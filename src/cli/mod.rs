@@ -4,18 +4,26 @@
 //! everything that a run needs. [`server`] has the options that all servers share, [`value`] the
 //! parsers of values, [`usage`] the errors of a wrong command line.
 
+mod admin;
 #[cfg(feature = "bench")]
 mod bench;
+mod check;
 mod command_error;
+mod config;
 mod connect;
 mod connections;
 mod console;
 mod content;
+mod controller;
 mod echo;
+mod reload;
+mod reloader;
 mod root;
 mod run;
 mod serve;
+mod serve_args;
 mod server;
+mod show;
 mod signals;
 mod usage;
 mod value;
@@ -26,13 +34,23 @@ use crate::doctor;
 
 #[cfg(feature = "bench")]
 pub use bench::{BenchArgs, BenchServerArgs};
+pub use check::CheckArgs;
 pub use command_error::CommandError;
+#[cfg(any(test, feature = "simulation"))]
+pub use config::fuzz_config;
+pub use config::{
+    Config, ConfigError, Flags, ListenerOptions, Place, Problems, ServerOptions, SiteOptions,
+    needs_restart,
+};
 pub use connect::ConnectArgs;
-pub use content::{ContentArgs, LinksName};
+pub use content::{ContentArgs, ContentError, LinksName};
 pub use echo::{EchoArgs, EchoPlan};
+pub use reload::ReloadArgs;
 pub use run::run;
-pub use serve::{ServeArgs, ServePlan};
+pub use serve::ServePlan;
+pub use serve_args::{FileArgs, HttpArgs, ServeArgs};
 pub use server::ServerArgs;
+pub use show::ShowArgs;
 pub use value::DriverName;
 
 /// How to serve a directory that has the name of a command.
@@ -51,8 +69,8 @@ with epoll, which serves the same content. `ringd doctor` shows the cause.
 
 Signals: SIGINT, SIGTERM and SIGQUIT drain the server (--drain-timeout); a second one ends the
 process at once. SIGXCPU and SIGPWR drain it too. SIGUSR1 prints a line of statistics on standard
-error. SIGHUP and SIGUSR2 only print that they do nothing. Other signals that can be caught are
-ignored, except those of a bug, such as SIGSEGV.
+error. SIGHUP reloads the file of --config. SIGUSR2 only prints that it does nothing. Other signals
+that can be caught are ignored, except those of a bug, such as SIGSEGV.
 Exit codes: 0 after a drain, 1 if serving is not possible or a worker failed, 2 for a wrong command
 line, 128 plus the signal's number after a second signal.";
 
@@ -85,6 +103,15 @@ pub enum Command {
 
     /// Test what works on this machine, and print how to fix what does not
     Doctor(doctor::Args),
+
+    /// Check a configuration file: print all mistakes, or one line if there are none
+    Check(CheckArgs),
+
+    /// Let the server that runs with a configuration file read it again
+    Reload(ReloadArgs),
+
+    /// Print the configuration that a file and options mean, with the origin of each value
+    Config(Box<ShowArgs>),
 
     /// Compare drivers on this machine, or ringd with another server: CPU time, rates, latencies
     #[cfg(feature = "bench")]
@@ -145,7 +172,7 @@ mod tests {
     fn the_command_and_the_library_have_the_same_defaults() {
         let Command::Serve(args) = parse(&[]) else { panic!() };
         let library = ServerSettings::default();
-        let command = args.server.settings(1024, args.header_timeout).unwrap();
+        let command = args.server.settings(1024, args.http.header_timeout).unwrap();
         assert_eq!(format!("{command:?}"), format!("{library:?}"));
     }
 

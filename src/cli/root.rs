@@ -19,6 +19,9 @@ pub(super) const COMMANDS: &[&str] = &[
     "serve",
     "echo",
     "doctor",
+    "check",
+    "reload",
+    "config",
     #[cfg(feature = "bench")]
     "bench",
     #[cfg(feature = "bench")]
@@ -31,10 +34,14 @@ const OPENAT2_SINCE: (u32, u32) = (5, 6);
 
 /// Opens the root, and checks that `openat2(2)` works on it.
 pub(super) fn open_root(path: &Path, links: Links) -> Result<Arc<File>, CommandError> {
-    let failed = |reason: &str| {
-        let path = path.display();
-        CommandError(format!("cannot serve {path}: {reason}"))
-    };
+    let path_name = path.display();
+    root_reason(path, links)
+        .map_err(|reason| CommandError(format!("cannot serve {path_name}: {reason}")))
+}
+
+/// Opens the root; the error is why it cannot be served, without its path.
+pub(super) fn root_reason(path: &Path, links: Links) -> Result<Arc<File>, String> {
+    let failed = |reason: &str| reason.to_owned();
     let root = File::open_root(path, links).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound if let Ok(target) = path.read_link() => {
             let target = target.display();

@@ -3,9 +3,14 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use super::admin::AdminSocket;
 use super::console::Console;
-use super::signals::{self, CaughtSignals, Statistics};
-use super::{Command, CommandError, EchoArgs, EchoPlan, ServeArgs, ServePlan, usage};
+use super::controller::Controller;
+use super::reloader::Reloader;
+use super::signals::{self, CaughtSignals, SignalReceivers, Statistics};
+use super::{
+    Command, CommandError, Config, EchoArgs, EchoPlan, Flags, ServePlan, check, reload, show, usage,
+};
 use crate::driver::DriverSelection;
 use crate::serve::{self, CacheMonitor};
 use crate::server::{Endpoint, Server};
@@ -14,11 +19,11 @@ use crate::{connect, doctor};
 /// Parses the command line of this process and runs its command.
 pub fn run() -> ExitCode {
     signals::survive_file_limit();
-    let command = match usage::parse(std::env::args_os()) {
-        Ok(command) => command,
+    let (command, flags) = match usage::parse(std::env::args_os()) {
+        Ok(parsed) => parsed,
         Err(error) => return error.print(),
     };
-    match dispatch(&command) {
+    match dispatch(&command, &flags) {
         Ok(code) => code,
         Err(error) => {
             // Not `eprintln`, which panics if standard error is closed.
@@ -28,9 +33,25 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn dispatch(command: &Command) -> Result<ExitCode, CommandError> {
+fn dispatch(command: &Command, flags: &Flags) -> Result<ExitCode, CommandError> {
     match command {
-        Command::Serve(args) => return with_console(|console| serve(args, console)),
+        Command::Serve(args) if args.file.test => {
+            return Ok(check::run(args.file.config.as_deref(), flags));
+        }
+        Command::Serve(args) => {
+            let mut config = match &args.file.config {
+                Some(path) => match check::load_or_explain(Some(path), flags) {
+                    Ok(config) => config,
+                    Err(code) => return Ok(code),
+                },
+                None => Config::from((**args).clone()),
+            };
+            config.drop_texts();
+            return with_console(|console| serve(config, flags, console));
+        }
+        Command::Check(args) => return Ok(check::run(args.path(), &Flags::default())),
+        Command::Reload(args) => return reload::run(args),
+        Command::Config(args) => return show::run(args, flags),
         Command::Echo(args) => return with_console(|console| echo(args, console)),
         Command::Doctor(args) => return Ok(doctor::run(args, anstream::stdout())),
         #[cfg(feature = "bench")]
@@ -62,18 +83,35 @@ fn with_console(
     Ok(code)
 }
 
-fn serve(args: &ServeArgs, console: &Console) -> Result<(), CommandError> {
-    let ServePlan { server, http, selection, root, notes } = ServePlan::make(args)?;
-    notes.iter().for_each(|note| console.note(note));
+fn serve(config: Config, flags: &Flags, console: &Console) -> Result<(), CommandError> {
+    let ServePlan { server, http, selection, content, notes } = ServePlan::make(&config)?;
+    config.notes.iter().chain(&notes).for_each(|note| console.note(note));
     let signals = CaughtSignals::catch()?;
-    let serve::HttpServer { server, caches, .. } = serve::http(&server, http, selection)?;
+    let admin = config.admin.as_deref().map(AdminSocket::bind).transpose()?;
+    let sites = http.sites.sites().to_vec();
+    let serve::HttpServer { server, caches, updater } = serve::http(&server, http, selection)?;
+    let sites_max = config.sites_max();
+    let controller = match config.path.clone() {
+        None => None,
+        Some(path) => {
+            let flags = flags.clone();
+            let reloader = Reloader { path, flags, config, sites, sites_max, updater };
+            Some(Controller::start(reloader, console.clone())?)
+        }
+    };
+    // Its file is removed when the server has ended.
+    let _admin = match (admin, &controller) {
+        (Some(admin), Some(controller)) => Some(admin.serve(controller.clone())?),
+        _ => None,
+    };
     let url = |endpoint: &Endpoint| match endpoint {
         Endpoint::Unix(address) => format!(" {address}"),
         tcp => format!(" http://{tcp}/"),
     };
     let urls = server.addresses().iter().map(url);
-    let activity = format!("serving {root} at") + &urls.collect::<String>();
-    run_server(server, signals, caches, &activity, console)
+    let activity = format!("serving {content} at") + &urls.collect::<String>();
+    let roles = Roles { signals, caches, controller };
+    run_server(server, roles, &activity, console)
 }
 
 fn echo(args: &EchoArgs, console: &Console) -> Result<(), CommandError> {
@@ -82,21 +120,35 @@ fn echo(args: &EchoArgs, console: &Console) -> Result<(), CommandError> {
     let server = serve::echo(&server, selection)?;
     let addresses = server.addresses().iter().map(|address| format!(" {address}"));
     let activity = "echoing at".to_owned() + &addresses.collect::<String>();
-    run_server(server, signals, CacheMonitor::default(), &activity, console)
+    let roles = Roles { signals, caches: CacheMonitor::default(), controller: None };
+    run_server(server, roles, &activity, console)
+}
+
+/// What runs beside the workers of a server.
+struct Roles {
+    signals: CaughtSignals,
+    caches: CacheMonitor,
+    controller: Option<Controller>,
 }
 
 /// Handles signals, prints the start line, and waits until the server has ended. Says how many
 /// connections a drain has cut off.
 fn run_server(
     server: Server,
-    signals: CaughtSignals,
-    caches: CacheMonitor,
+    roles: Roles,
     activity: &str,
     console: &Console,
 ) -> Result<(), CommandError> {
+    let Roles { signals, caches, controller } = roles;
     let monitor = server.monitor();
     let statistics = Statistics { monitor: monitor.clone(), caches };
-    signals.handle(server.stopper(), statistics, console.clone())?;
+    let (stopper, console_of_signals) = (server.stopper(), console.clone());
+    signals.handle(SignalReceivers {
+        stopper,
+        statistics,
+        controller,
+        console: console_of_signals,
+    })?;
     let DriverSelection { kind, why, .. } = server.selection();
     let workers = server.workers();
     console.say(format_args!("{activity}; driver: {kind} ({why}); workers: {workers}"));

@@ -1,107 +1,20 @@
-//! `ringd serve`, the default command: its options and their conversion into a plan.
+//! `ringd serve`, the default command: from its options to a plan.
 
 use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use clap::{Args, value_parser};
-
+use super::config::ListenerOptions;
 use super::connections::shares;
 use super::root::open_root;
-use super::server::BOUNDS;
-use super::value::{positive_time, size, time};
-use super::{CommandError, ContentArgs, ServerArgs};
-use crate::descriptors::Descriptors;
+use super::{CommandError, Config, ServerOptions, SiteOptions};
+use crate::descriptors::{Descriptors, Reserved};
 use crate::driver::{DriverSelection, File, FileKind, Links};
-use crate::http::RootPath;
-use crate::http::site::FallbackUse;
+use crate::http::site::{FallbackUse, SiteTable};
+use crate::http::{HttpSettings, RootPath, SiteSettings};
 use crate::{http, server};
-
-/// The heading of the options of the cache in the help.
-const CACHE: &str = "Cache (per worker)";
-
-/// The command line of `ringd serve`.
-#[derive(Debug, Args)]
-#[command(mut_arg("listen", |listen| listen.default_value("127.0.0.1:7890")))]
-pub struct ServeArgs {
-    /// Directory to serve
-    #[arg(default_value = "./html")]
-    pub root: PathBuf,
-
-    /// Options of all servers.
-    #[command(flatten)]
-    pub server: ServerArgs,
-
-    /// Options about content.
-    #[command(flatten)]
-    pub content: ContentArgs,
-
-    /// How long a request head may take to arrive
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "30s",
-        value_parser = positive_time,
-        help_heading = BOUNDS
-    )]
-    pub header_timeout: Duration,
-
-    /// Cached names; each may hold a file open [default: 2048, fewer if descriptors are scarce]
-    #[arg(
-        long,
-        value_name = "COUNT",
-        value_parser = value_parser!(u32).range(..=1_000_000),
-        help_heading = CACHE
-    )]
-    pub cache_entries: Option<u32>,
-
-    /// How long a cached name that no request uses is kept, with its open file
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "60s",
-        value_parser = positive_time,
-        help_heading = CACHE
-    )]
-    pub cache_idle: Duration,
-
-    /// Memory for cached small files and response heads
-    #[arg(
-        long,
-        value_name = "BYTES",
-        default_value = "32M",
-        value_parser = cache_bytes,
-        help_heading = CACHE
-    )]
-    pub cache_bytes: usize,
-
-    /// Files up to this size are sent from memory, larger ones with sendfile(2); at most 1M
-    #[arg(
-        long,
-        value_name = "BYTES",
-        default_value = "8K",
-        value_parser = memory_file_max,
-        help_heading = CACHE
-    )]
-    pub memory_file_max: u64,
-
-    /// How long a cached file is served before it is checked for changes
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "1s",
-        value_parser = time,
-        help_heading = CACHE
-    )]
-    pub revalidate: Duration,
-
-    /// Do not use inotify to notice changes; they then show after --revalidate
-    #[arg(long, help_heading = CACHE)]
-    pub no_watch: bool,
-}
 
 /// Everything that a run of `ringd serve` needs.
 #[derive(Debug)]
@@ -109,63 +22,152 @@ pub struct ServePlan {
     /// The settings of the server.
     pub server: server::ServerSettings,
     /// The settings of the sites.
-    pub http: http::HttpSettings,
+    pub http: HttpSettings,
     /// The driver.
     pub selection: DriverSelection,
-    /// The root for the start line: its absolute path, and the target of a link in it.
-    pub root: String,
+    /// What is served, for the start line.
+    pub content: String,
     /// Notes for the operator, printed before the server starts.
     pub notes: Vec<String>,
 }
 
+/// How many addresses a reload may add.
+const SPARE_LISTENERS: u32 = 64;
+
+/// How many sites a reload may add at least, besides twice those at the start.
+const SPARE_SITES: usize = 16;
+
 impl ServePlan {
-    /// Turns a command line into a plan. Opens the root, tests the driver, and raises the soft
-    /// limit of descriptors to the hard limit.
+    /// Turns options into a plan. Opens the roots, tests the driver, and raises the soft limit of
+    /// descriptors to the hard limit.
     ///
     /// # Errors
     ///
-    /// When the root cannot be served, descriptors do not suffice, or the driver does not work.
-    pub fn make(args: &ServeArgs) -> Result<Self, CommandError> {
-        let links = args.content.symlinks.into();
-        let root = open_root(&args.root, links).map_err(|error| with_page_of_spa(error, args))?;
-        let content = args.content.content()?;
-        let mut notes = notes(&root, links, &content);
-        let descriptors = Descriptors::raise_limit(args.server.worker_count());
-        let selection = args.server.selection()?;
+    /// When a root cannot be served, descriptors do not suffice, or the driver does not work.
+    pub fn make(config: &Config) -> Result<Self, CommandError> {
+        let ServerOptions { server: args, http } = &config.options;
+        let descriptors = Descriptors::raise_limit(args.worker_count());
+        let numbers: Vec<u16> = (0..).take(args.listen.len()).collect();
+        let PlannedSites { sites, mut notes } = PlannedSites::open(config, &numbers)?;
+        let table = SiteTable::new(1, sites).map_err(|error| CommandError(error.to_string()))?;
+        let selection = args.selection()?;
         notes.extend_from_slice(&selection.notes);
-        let cache_entries = descriptors.cache_entries(args.cache_entries, selection.kind);
+        let cache_entries = descriptors.cache_entries(http.cache_entries, selection.kind);
         let files = descriptors.files_min(cache_entries);
-        let site = http::SiteSettings {
-            root_path: Some(root_path(&args.root)?),
-            content,
-            ..http::SiteSettings::new(root)
+        let spare = if config.path.is_some() { SPARE_LISTENERS } else { 0 };
+        let reserved = Reserved {
+            addresses: args.listeners_max() as u64 + u64::from(spare),
+            more_sites: config.sites_max() as u64 - 1,
         };
-        let shares = shares(descriptors, &args.server, selection.kind, files)?;
+        let shares = shares(descriptors, args, selection.kind, files, reserved)?;
+        let mut server = args.settings(shares.connections, http.header_timeout)?;
+        server.spare_listeners = spare;
         Ok(Self {
-            server: args.server.settings(shares.connections, args.header_timeout)?,
-            http: http::HttpSettings {
-                memory_file_max: args.memory_file_max,
+            server,
+            http: HttpSettings {
+                memory_file_max: http.memory_file_max,
                 cache_entries: cache_entries as usize,
                 files_max: shares.files as usize,
-                cache_idle: args.cache_idle,
-                cache_bytes: args.cache_bytes,
-                revalidate_after: args.revalidate,
-                watch: !args.no_watch,
+                cache_idle: http.cache_idle,
+                cache_bytes: http.cache_bytes,
+                revalidate_after: http.revalidate,
+                watch: !http.no_watch,
                 lookups_max: (descriptors.opening() as u32 / http::site::OPENS_MAX as u32).max(1),
-                ..http::HttpSettings::new(site)
+                ..HttpSettings::new(Arc::new(table))
             },
             selection,
-            root: display_root(&args.root),
+            content: config.served(),
             notes,
         })
     }
 }
 
+/// The settings of all sites, with their roots open, and notes about them.
+#[derive(Debug)]
+pub(super) struct PlannedSites {
+    pub(super) sites: Vec<Arc<SiteSettings>>,
+    pub(super) notes: Vec<String>,
+}
+
+impl PlannedSites {
+    /// Opens the roots of all sites. `numbers` are those of the listeners, in the order of the
+    /// addresses of all `[[listen]]`.
+    pub(super) fn open(config: &Config, numbers: &[u16]) -> Result<Self, CommandError> {
+        let (mut sites, mut notes) = (Vec::new(), Vec::new());
+        let mut bases = Bases::default();
+        for site in &config.sites {
+            let links = site.content.symlinks.into();
+            let root =
+                open_root(&site.root, links).map_err(|error| with_page_of_spa(error, site))?;
+            let content = site.content.content()?;
+            let name = (config.sites.len() > 1).then_some(&*site.name);
+            notes.extend(self::notes(&root, links, &content).into_iter().map(|note| match name {
+                Some(name) => format!("site {name}: {note}"),
+                None => note,
+            }));
+            sites.push(Arc::new(SiteSettings {
+                name: site.name.clone(),
+                hosts: site.hosts.clone(),
+                is_default: site.is_default,
+                listeners: listeners_of(site, &config.listeners, numbers),
+                root_path: Some(bases.root_path(&site.root)?),
+                content,
+                ..SiteSettings::new(root)
+            }));
+        }
+        Ok(Self { sites, notes })
+    }
+}
+
+/// The numbers of the listeners that a site names; `None` if it has all.
+fn listeners_of(
+    site: &SiteOptions,
+    listeners: &[ListenerOptions],
+    numbers: &[u16],
+) -> Option<Vec<u16>> {
+    if site.listen.is_empty() {
+        return None;
+    }
+    let mut numbers = numbers.iter();
+    let of_each = listeners.iter().map(|listener| {
+        let of_it: Vec<u16> = numbers.by_ref().take(listener.addresses.len()).copied().collect();
+        (listener.name.as_ref(), of_it)
+    });
+    let named = |(name, _): &(Option<&String>, Vec<u16>)| {
+        name.is_some_and(|name| site.listen.contains(name))
+    };
+    Some(of_each.filter(named).flat_map(|(_, of_it)| of_it).collect())
+}
+
+impl Config {
+    /// How many sites the server may have after a reload: it keeps descriptors for them.
+    pub(super) fn sites_max(&self) -> usize {
+        match self.path {
+            Some(_) => 2 * self.sites.len() + SPARE_SITES,
+            None => 1,
+        }
+    }
+
+    /// What is served, for the start line.
+    fn served(&self) -> String {
+        match (&self.path, &self.sites[..]) {
+            (None, [site]) => display_root(&site.root),
+            (Some(path), [site]) => {
+                format!("{} by {}", display_root(&site.root), path.display())
+            }
+            (path, _) => {
+                let path = path.as_deref().unwrap_or(Path::new("")).display();
+                format!("{} of {path}", self.sites_summary())
+            }
+        }
+    }
+}
+
 /// Adds to the error of a root that it may be meant as the value of `--spa`.
-fn with_page_of_spa(CommandError(error): CommandError, args: &ServeArgs) -> CommandError {
-    let page = args.root.display();
-    let is_page = args.root.is_relative() && args.root.extension().is_some();
-    CommandError(match args.content.spa {
+fn with_page_of_spa(CommandError(error): CommandError, site: &SiteOptions) -> CommandError {
+    let page = site.root.display();
+    let is_page = site.root.is_relative() && site.root.extension().is_some();
+    CommandError(match site.content.spa {
         Some(_) if is_page => format!("{error}; a value of --spa is written --spa=/{page}"),
         _ => error,
     })
@@ -207,33 +209,38 @@ fn notes(root: &File, links: Links, content: &http::Content) -> Vec<String> {
     notes
 }
 
-/// Parses `--cache-bytes`.
-fn cache_bytes(text: &str) -> Result<usize, String> {
-    usize::try_from(size(text)?).map_err(|_| "it must fit into the address space".into())
+/// The directories where the paths of roots begin, each opened once.
+#[derive(Default)]
+struct Bases {
+    top: Option<Arc<File>>,
+    current: Option<Arc<File>>,
 }
 
-/// Parses `--memory-file-max`. The limit is 1 MiB, because copying a larger file would delay the
-/// other connections of the worker.
-fn memory_file_max(text: &str) -> Result<u64, String> {
-    match size(text)? {
-        bytes if bytes > 1 << 20 => Err("it must be at most 1M".into()),
-        bytes => Ok(bytes),
+impl Bases {
+    /// The path of a root and where it begins. A worker opens it again from time to time, because a
+    /// deployment may replace a symbolic link in it.
+    fn root_path(&mut self, path: &Path) -> Result<RootPath, CommandError> {
+        let failed = |error: io::Error| {
+            let path = path.display();
+            CommandError(format!(
+                "cannot open the directory that {path} is relative to: {error}; start ringd in a \
+                 directory that it may read, or name the root by its absolute path"
+            ))
+        };
+        // For an absolute path the current directory is not needed, and it may be unreadable.
+        let (base, known) = match path.is_absolute() {
+            true => ("/", &mut self.top),
+            false => (".", &mut self.current),
+        };
+        let base = match known {
+            Some(base) => Arc::clone(base),
+            None => {
+                let base = File::open_root(Path::new(base), Links::Follow).map_err(failed)?;
+                Arc::clone(known.insert(Arc::new(base)))
+            }
+        };
+        let path =
+            CString::new(path.as_os_str().as_bytes()).map_err(|error| failed(error.into()))?;
+        Ok(RootPath { base, path })
     }
-}
-
-/// The path of the root and where it begins. A worker opens it again from time to time, because a
-/// deployment may replace a symbolic link in it.
-fn root_path(path: &Path) -> Result<RootPath, CommandError> {
-    let failed = |error: io::Error| {
-        let path = path.display();
-        CommandError(format!(
-            "cannot open the directory that {path} is relative to: {error}; start ringd in a \
-             directory that it may read, or name the root by its absolute path"
-        ))
-    };
-    // For an absolute path the current directory is not needed, and it may be unreadable.
-    let base = if path.is_absolute() { "/" } else { "." };
-    let base = File::open_root(Path::new(base), Links::Follow).map_err(failed)?;
-    let path = CString::new(path.as_os_str().as_bytes()).map_err(|error| failed(error.into()))?;
-    Ok(RootPath { base: Arc::new(base), path })
 }

@@ -14,7 +14,7 @@ use crate::server::{CONNECTIONS_MAX, ListenSpec, ServerSettings, ServerTimeouts,
 pub(super) const BOUNDS: &str = "Bounds";
 
 /// Options of every command that serves.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ServerArgs {
     /// Where to listen; may be given several times: 127.0.0.1:8080, [::1]:8080, :8080 (all
     /// addresses), localhost:8080 (a name that is looked up once), unix:/run/site.sock (a Unix
@@ -100,6 +100,17 @@ impl ServerArgs {
         self.listen.iter().map(ListenSpec::endpoints_max).sum()
     }
 
+    /// The timeouts of the server.
+    pub(super) fn timeouts(&self, header_timeout: Duration) -> ServerTimeouts {
+        ServerTimeouts {
+            header: header_timeout,
+            idle: self.idle_timeout,
+            send: self.send_timeout,
+            drain_delay: self.drain_delay,
+            drain: self.drain_timeout,
+        }
+    }
+
     /// The number of worker threads.
     pub(super) fn worker_count(&self) -> usize {
         let available = || thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -142,13 +153,7 @@ impl ServerArgs {
             listen: self.listen.clone(),
             workers: self.worker_count(),
             connections_max,
-            timeouts: ServerTimeouts {
-                header: header_timeout,
-                idle: self.idle_timeout,
-                send: self.send_timeout,
-                drain_delay: self.drain_delay,
-                drain: self.drain_timeout,
-            },
+            timeouts: self.timeouts(header_timeout),
             spare_listeners: 0,
             limits: Limits::default(),
             trace,

@@ -6,7 +6,8 @@
 //! | [`STOP`] | drain; a second one ends the process |
 //! | [`ANNOUNCE`] | drain, however often they come |
 //! | `SIGUSR1` | prints statistics |
-//! | [`REFUSED`] | print that they do nothing |
+//! | `SIGHUP` | reloads the configuration file |
+//! | `SIGUSR2` | prints that it does nothing |
 //! | [`UNUSED`] and real-time signals | nothing |
 //!
 //! Signals that report a bug, such as `SIGSEGV` and `SIGABRT`, keep their default action, and so do
@@ -21,6 +22,7 @@ use signal_hook::{flag, iterator};
 
 use super::CommandError;
 use super::console::Console;
+use super::controller::Controller;
 use crate::serve::CacheMonitor;
 use crate::server::{Monitor, Stopper};
 
@@ -31,9 +33,9 @@ const STOP: [c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT];
 /// second until the hard limit ends the process), or the power fails.
 const ANNOUNCE: [c_int; 2] = [libc::SIGXCPU, libc::SIGPWR];
 
-/// Signals by which other servers reload and upgrade. Who sends one expects something to happen,
-/// so the server says that nothing does.
-const REFUSED: [(c_int, &str); 2] = [(libc::SIGHUP, "SIGHUP"), (libc::SIGUSR2, "SIGUSR2")];
+/// Signals with other meanings. Other servers upgrade on `SIGUSR2`: who sends it expects something
+/// to happen, so the server says that nothing does.
+const OTHERS: [c_int; 3] = [libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2];
 
 /// Signals that the server does not use and that would end the process by default: those of timers
 /// that nobody in this process has set, and those that report I/O to a process that asked for it.
@@ -57,9 +59,8 @@ pub(super) fn survive_file_limit() {
 /// one. Signals to stop are not among them: before there are connections, their default action is
 /// right.
 pub(super) fn ignore_until_handled() {
-    let refused = REFUSED.into_iter().map(|(signal, _)| signal);
     let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
-    refused.chain(UNUSED).chain([libc::SIGUSR1]).chain(real_time).for_each(ignore);
+    OTHERS.into_iter().chain(UNUSED).chain(real_time).for_each(ignore);
 }
 
 /// Installs a handler without an effect. Unlike `SIG_IGN`, it keeps a handler that a profiler has
@@ -76,8 +77,7 @@ impl CaughtSignals {
     /// Catches the signals. Call this before the first worker starts: the default action of a
     /// signal that comes earlier ends the process.
     pub(super) fn catch() -> Result<Self, CommandError> {
-        let refused = REFUSED.iter().map(|(signal, _)| signal);
-        let caught = STOP.iter().chain(&ANNOUNCE).chain(&[libc::SIGUSR1]).chain(refused);
+        let caught = STOP.iter().chain(&ANNOUNCE).chain(&OTHERS);
         let signals = iterator::Signals::new(caught);
         signals.map(Self).map_err(|error| {
             let remedy = "raise the limit of descriptors with `ulimit -n`";
@@ -86,35 +86,56 @@ impl CaughtSignals {
     }
 
     /// Handles the signals in a separate thread.
-    pub(super) fn handle(
-        mut self,
-        stopper: Stopper,
-        statistics: Statistics,
-        console: Console,
-    ) -> Result<(), CommandError> {
-        let handle_all = move || {
-            let mut draining = false;
-            for signal in self.0.forever() {
-                let refused = REFUSED.iter().find(|(number, _)| *number == signal);
-                match (signal, refused) {
-                    (libc::SIGUSR1, _) => console.note(&statistics),
-                    (_, Some((_, name))) => console.note(format_args!(
-                        "{name} does nothing; to change options or the program, start ringd again"
-                    )),
-                    _ if !draining => {
-                        draining = true;
-                        console.note(
-                            "finishing open connections; a second signal ends the process at once",
-                        );
-                        stopper.stop();
-                    }
-                    _ if STOP.contains(&signal) => std::process::exit(128 + signal),
-                    _ => {}
-                }
-            }
-        };
-        let started = thread::Builder::new().name("signals".into()).spawn(handle_all);
+    pub(super) fn handle(self, receivers: SignalReceivers) -> Result<(), CommandError> {
+        let started =
+            thread::Builder::new().name("signals".into()).spawn(move || receivers.serve(self));
         started.map(drop).map_err(|error| CommandError::no_thread("signals", &error))
+    }
+}
+
+/// What the signals are for.
+pub(super) struct SignalReceivers {
+    pub(super) stopper: Stopper,
+    pub(super) statistics: Statistics,
+    /// Reloads; `None` if there is no configuration file.
+    pub(super) controller: Option<Controller>,
+    pub(super) console: Console,
+}
+
+impl SignalReceivers {
+    fn serve(self, CaughtSignals(mut signals): CaughtSignals) {
+        let mut draining = false;
+        for signal in signals.forever() {
+            match signal {
+                libc::SIGUSR1 => self.console.note(&self.statistics),
+                libc::SIGUSR2 => self
+                    .console
+                    .note("SIGUSR2 does nothing; to change the program, start ringd again"),
+                libc::SIGHUP => self.reload(draining),
+                _ if !draining => {
+                    draining = true;
+                    self.console.note(
+                        "finishing open connections; a second signal ends the process at once",
+                    );
+                    self.stopper.stop();
+                }
+                _ if STOP.contains(&signal) => std::process::exit(128 + signal),
+                _ => {}
+            }
+        }
+    }
+
+    fn reload(&self, draining: bool) {
+        match &self.controller {
+            _ if draining => {
+                self.console.note("SIGHUP: the server is stopping, and reloads nothing")
+            }
+            Some(controller) => controller.request(),
+            None => self.console.note(
+                "SIGHUP does nothing without a configuration file (-c); to change options, start \
+                 ringd again",
+            ),
+        }
     }
 }
 

@@ -10,15 +10,16 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use super::root::{COMMANDS, similar_command};
-use super::{Cli, Command};
+use super::{Cli, Command, Flags};
 
 /// The exit code after a wrong command line.
 const WRONG: u8 = 2;
 
 /// The options of its servers that `ringd bench` sets itself: their ids, and how they are written.
 #[cfg(feature = "bench")]
-const SET_BY_BENCH: [(&str, &str); 5] = [
+const SET_BY_BENCH: [(&str, &str); 6] = [
     ("root", "ROOT"),
+    ("config", "--config"),
     ("listen", "--listen"),
     ("driver", "--driver"),
     ("workers", "--workers"),
@@ -52,14 +53,19 @@ impl UsageError {
 }
 
 /// Parses a command line, whose first argument is the name of the program. For `ringd bench`, also
-/// parses the options of its servers, so that a mistake in them ends the run before it begins.
-pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command, UsageError> {
-    let (_, command) = parse_once(&arguments.collect::<Vec<_>>())?;
+/// parses the options of its servers, so that a mistake in them ends the run before it begins. The
+/// flags are the options that were given, as opposed to defaults.
+pub(super) fn parse(
+    arguments: impl Iterator<Item = OsString>,
+) -> Result<(Command, Flags), UsageError> {
+    let (matches, command) = parse_once(&arguments.collect::<Vec<_>>())?;
+    let of_command = matches.subcommand().map_or(&matches, |(_, matches)| matches);
+    let flags = Flags::of(of_command);
     #[cfg(feature = "bench")]
     if let Command::Bench(args) = &command {
         check_server_options(&args.server_options)?;
     }
-    Ok(command)
+    Ok((command, flags))
 }
 
 #[cfg(feature = "bench")]

@@ -31,6 +31,7 @@ mod updater;
 pub mod worker;
 
 use std::io;
+use std::os::unix::net::UnixListener;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
@@ -54,6 +55,29 @@ pub use start_error::StartError;
 pub use unix_address::{Account, UnixAddress, UnixOptions};
 pub use unix_listener::UnixListenError;
 pub use updater::{PreparedListeners, UpdateError, Updater};
+
+/// A Unix socket that is listened on, outside of the workers. Dropping it removes its file.
+#[derive(Debug)]
+pub(crate) struct UnixSocket {
+    /// The listening socket.
+    pub(crate) listener: UnixListener,
+    _file: Option<unix_listener::SocketFile>,
+}
+
+impl UnixSocket {
+    /// Listens as workers do.
+    ///
+    /// # Errors
+    ///
+    /// When the address is in use or cannot be used.
+    pub(crate) fn bind(
+        address: &UnixAddress,
+        options: &UnixOptions,
+    ) -> Result<Self, UnixListenError> {
+        let (socket, file) = unix_listener::listen(address, options, std::iter::empty())?;
+        Ok(Self { listener: socket.into(), _file: file })
+    }
+}
 
 /// A running server. Dropping this value does not stop the server; [`Server::stop`] does.
 #[derive(Debug)]

@@ -144,7 +144,7 @@ impl std::error::Error for UnixListenError {}
 
 /// The file of a socket. Dropping this removes it, unless it was replaced meanwhile.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     device: u64,
     inode: u64,

@@ -8,6 +8,7 @@ mod process;
 mod bench;
 mod causes;
 mod cli;
+mod config;
 mod connect;
 mod denied;
 mod doctor;

@@ -71,6 +71,7 @@ fn the_corpus() {
     replay_corpus("accept_encoding", negotiate::fuzz_accept_encoding);
     replay_corpus("body", body::fuzz_discard);
     replay_corpus("condition", condition::fuzz_condition);
+    replay_corpus("config", ringd::cli::fuzz_config);
     replay_corpus("date", date::fuzz_date);
     replay_corpus("head", head::fuzz_head);
     replay_corpus("listing_name", listing::fuzz_listing_name);
@@ -304,4 +305,53 @@ fn list(random: &mut Rng, words: &[&str]) -> Vec<u8> {
         list.push(if random.u8(..8) == 0 { b'\n' } else { b',' });
     }
     list
+}
+
+/// Lines of configuration files; `fuzz_config` gets them in any order.
+const LINES: [&str; 34] = [
+    "[server]",
+    "[[listen]]",
+    "[admin]",
+    "[site-defaults]",
+    "[[site]]",
+    "workers = 2",
+    "workers = \"${N}\"",
+    "idle-timeout = \"3s\"",
+    "idle_timeout = 3",
+    "cache-bytes = 0xff",
+    "watch = false",
+    "listen = \"127.0.0.1:1\"",
+    "listen = [\"a\", \"b\"]",
+    "listen = \"unix:/a\"",
+    "address = [\":1\", \"unix:a\"]",
+    "name = \"a\"",
+    "name = \"${long:-b}\"",
+    "hosts = [\"a\", \"*.b.c\"]",
+    "hosts = \"b\"",
+    "default = true",
+    "root = \".\"",
+    "root = \"/$$\"",
+    "include = \"*\"",
+    "cors = true",
+    "precompressed = false",
+    "spa = true",
+    "spa = false",
+    "index = [\"a\",\"b\"]",
+    "mime = { a = \"text/x\" }",
+    "error-page = [{ 404 = \"/a\" }, \"403=/b\"]",
+    "cache-control = [{ glob = \"a=b\", value = \"no-cache\" }]",
+    "header = [{ glob = \"*\", set = { A = \"\\u0009b\", \"C\" = [\"d\", \"\"] } }]",
+    "symlinks = \"never\" # a comment",
+    "a.b.c = [[[{}]]]",
+];
+
+#[test]
+fn configurations() {
+    let make = |random: &mut Rng| {
+        // Most files should be valid, so they begin with a site.
+        let begin = ["[[site]]\nroot = \".\"\n", ""][usize::from(random.u8(..4) == 0)];
+        let lines = (0..random.usize(..8)).map(|_| LINES[random.usize(..LINES.len())]);
+        (begin.to_owned() + &lines.collect::<Vec<_>>().join("\n")).into_bytes()
+    };
+    replay(15, make, ringd::cli::fuzz_config);
 }

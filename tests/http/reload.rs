@@ -40,10 +40,12 @@ fn here() -> Vec<ListenSpec> {
     vec!["127.0.0.1:0".parse().unwrap()]
 }
 
-/// Gives the server these sites, and lets it listen at these places.
+/// Gives the server this site, and lets it listen at these places.
 fn update(fixture: &mut Fixture, listen: &[ListenSpec], site: Arc<SiteSettings>) {
+    let prepared = fixture.updater.prepare(listen).expect("all places can be listened on");
+    assert_eq!(prepared.numbers().len(), listen.len());
     let timeouts = fixture.timeouts;
-    fixture.updater.update(listen, timeouts, |_| vec![site]).expect("the update applies");
+    fixture.updater.apply(prepared, timeouts, vec![site]).expect("the update applies");
 }
 
 pub(crate) fn connections_stay_and_get_the_new_site(kind: DriverKind) {
@@ -141,12 +143,11 @@ pub(crate) fn an_update_that_fails_changes_nothing(kind: DriverKind) {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     listen.extend([free.into(), taken.local_addr().unwrap().into()]);
     let site = site(&fixture, 2);
-    let timeouts = fixture.timeouts;
-    let same = Arc::clone(&site);
-    let failed = fixture.updater.update(&listen, timeouts, move |_| vec![same]).unwrap_err();
+    let failed = fixture.updater.prepare(&listen).unwrap_err();
     assert!(failed.to_string().contains("in use"), "{failed}");
-    let twice = |_: &[u16]| vec![Arc::clone(&site), Arc::clone(&site)];
-    let failed = fixture.updater.update(&listen[..2], timeouts, twice).unwrap_err();
+    let prepared = fixture.updater.prepare(&listen[..2]).unwrap();
+    let twice = vec![Arc::clone(&site), site];
+    let failed = fixture.updater.apply(prepared, fixture.timeouts, twice).unwrap_err();
     assert!(failed.to_string().contains("default"), "{failed}");
     assert_eq!(fixture.updater.addresses(), before);
     let refused = std::net::TcpStream::connect(free).map(drop).map_err(|error| error.kind());
@@ -161,7 +162,8 @@ pub(crate) fn timeouts_change(kind: DriverKind) {
     let mut timeouts = fixture.timeouts;
     timeouts.idle = Duration::from_millis(200);
     let site = site(&fixture, 2);
-    fixture.updater.update(&listen, timeouts, |_| vec![site]).expect("the update applies");
+    let prepared = fixture.updater.prepare(&listen).unwrap();
+    fixture.updater.apply(prepared, timeouts, vec![site]).expect("the update applies");
     let mut client = fixture.connect();
     client.send(GET);
     client.read_response().expect_ok(b"2");

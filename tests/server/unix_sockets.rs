@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ringd::ask::{AskId, Reply};
 use ringd::driver::{Chain, DriverKind, DriverSelection};
-use ringd::server::{self, Server, ServerSettings, UnixAddress};
+use ringd::server::{self, Server, ServerSettings, ServerTimeouts, UnixAddress};
 use ringd::service::{Service, Task};
 use ringd::session::{ConnectionInfo, Context, Inbox, Now, ReceiveTimeout, Session, Step, Timer};
 
@@ -77,7 +77,7 @@ fn start(kind: DriverKind, path: &Path, workers: usize, spread: &Spread) -> Serv
         workers,
         // With room for many, a ring would take all connections that wait at once.
         connections_max: 16_384,
-        drain_timeout: Duration::ZERO,
+        timeouts: ServerTimeouts { drain: Duration::ZERO, ..settings().timeouts },
         ..settings()
     };
     let (shared, selection) = (spread.clone(), DriverSelection::make(Some(kind)).unwrap());

@@ -73,12 +73,13 @@ pub struct Override {
     media_type: String,
 }
 
-impl FromStr for Override {
-    type Err = MediaTypeError;
-
-    fn from_str(text: &str) -> Result<Self, MediaTypeError> {
-        let split = text.split_once('=');
-        let (extension, media_type) = split.ok_or(MediaTypeError::NoEqualsSign)?;
+impl Override {
+    /// Gives a media type to names with an extension, which may begin with a dot.
+    ///
+    /// # Errors
+    ///
+    /// When the extension or the type is malformed or too long.
+    pub fn new(extension: &str, media_type: &str) -> Result<Self, MediaTypeError> {
         let extension = extension.strip_prefix('.').unwrap_or(extension);
         if extension.split('.').any(str::is_empty) || extension.contains(['/', '\0']) {
             return Err(MediaTypeError::MalformedExtension);
@@ -91,6 +92,16 @@ impl FromStr for Override {
         }
         let suffix = format!(".{}", extension.to_ascii_lowercase());
         Ok(Self { suffix, media_type: with_charset(media_type).into_owned() })
+    }
+}
+
+impl FromStr for Override {
+    type Err = MediaTypeError;
+
+    fn from_str(text: &str) -> Result<Self, MediaTypeError> {
+        let split = text.split_once('=');
+        let (extension, media_type) = split.ok_or(MediaTypeError::NoEqualsSign)?;
+        Self::new(extension, media_type)
     }
 }
 

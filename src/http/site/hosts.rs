@@ -5,142 +5,118 @@
 //! RFC 1034 section 3.1).
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-/// The longest name of a host, in bytes: that of a domain name (RFC 1035 section 2.3.4).
-pub const HOST_BYTES_MAX: usize = 255;
+/// The longest host of a request that can be one of a site, in bytes.
+const HOST_BYTES_MAX: usize = 255;
 
-/// The longest label of a domain name.
+/// How long a name may be (RFC 1035 section 2.3.4), and each of its labels.
+const NAME_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
 
-/// The hosts for which a site is responsible: one, or all names one label below a domain.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct HostPattern {
-    /// In lower case, without a trailing dot. For `*.example.com` this is `.example.com`.
-    name: Box<str>,
-}
-
-impl HostPattern {
-    /// The name to compare with [`RequestHost::name`], or for a wildcard with
-    /// [`RequestHost::parent`].
-    pub(super) fn key(&self) -> &[u8] {
-        self.name.as_bytes()
-    }
-
-    /// Whether the pattern begins with `*.`, which stands for exactly one label.
-    #[must_use]
-    pub fn is_wildcard(&self) -> bool {
-        self.name.starts_with('.')
-    }
-}
-
-impl fmt::Display for HostPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_wildcard() {
-            f.write_str("*")?;
-        }
-        f.write_str(&self.name)
-    }
-}
-
-/// Why a text is no pattern of hosts; the text names the cause and the remedy.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HostError {
-    /// It is empty.
-    Empty,
-    /// It is longer than a domain name can be.
-    TooLong,
-    /// It has a port.
-    Port,
-    /// It has characters outside ASCII.
-    NotAscii,
-    /// It has a `*` in another place than at the beginning, or not as a whole label.
-    Wildcard,
-    /// A label is empty, too long, or has characters that no host name has.
-    Label,
-    /// It is an address in brackets that is no IPv6 address.
-    Address,
-}
+/// Why a text is no host: what would be right.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostError(String);
 
 impl fmt::Display for HostError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Empty => "the name of a host is empty; write it as in example.com",
-            Self::TooLong => "the name of a host has at most 255 bytes, and each part at most 63",
-            Self::Port => {
-                "a host is written without a port, since a site answers for its host on all ports \
-                 of its listeners"
-            }
-            Self::NotAscii => {
-                "a host is written in ASCII, as requests contain it: names in other scripts begin \
-                 with xn-- there"
-            }
-            Self::Wildcard => "a * stands for exactly one label, the first, as in *.example.com",
-            Self::Label => {
-                "the name of a host consists of letters, digits, hyphens and underscores, with \
-                 single dots between its labels, as in www.example.com"
-            }
-            Self::Address => "an IPv6 address is written in brackets, as in [::1]",
-        })
+        f.write_str(&self.0)
     }
 }
 
 impl std::error::Error for HostError {}
 
+/// A host in lower case and without a port, or all hosts with one label before a name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HostPattern {
+    /// The name, or the IP address, which has brackets if it is one of version 6.
+    pub name: String,
+    /// Whether it stands for the names with exactly one label before `name`, and not for `name`.
+    pub is_wildcard: bool,
+}
+
 impl FromStr for HostPattern {
     type Err = HostError;
 
+    /// Parses a host as an operator writes it.
     fn from_str(text: &str) -> Result<Self, HostError> {
         if !text.is_ascii() {
-            return Err(HostError::NotAscii);
+            return Err(HostError(
+                "write the ASCII form that clients send, which begins with xn--".to_owned(),
+            ));
         }
-        let text = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-        if text.is_empty() {
-            return Err(HostError::Empty);
+        let lower = text.to_ascii_lowercase();
+        if let Some(bracketed) = lower.strip_prefix('[') {
+            return address(bracketed);
         }
-        if text.len() > HOST_BYTES_MAX {
-            return Err(HostError::TooLong);
+        if lower.contains("://") || lower.contains('/') {
+            return Err(HostError("write the host alone, without scheme and path".to_owned()));
         }
-        if let Some(address) = text.strip_prefix('[') {
-            return address_pattern(address);
+        if let Some((name, port)) = lower.split_once(':') {
+            return Err(HostError(match port.parse::<u16>() {
+                Ok(_) => format!("leave the port out: {name:?} has all ports of its listeners"),
+                Err(_) => "a host has no colon; an IPv6 address has brackets".to_owned(),
+            }));
         }
-        if text.bytes().filter(|byte| *byte == b':').count() == 1 {
-            return Err(HostError::Port);
-        }
-        if text.contains(':') {
-            return Err(HostError::Address);
-        }
-        let (name, labels) = match text.strip_prefix('*') {
-            Some(rest) => (rest, rest.strip_prefix('.').ok_or(HostError::Wildcard)?),
-            None => (&*text, &*text),
+        let (name, is_wildcard) = match lower.strip_prefix("*.") {
+            Some(name) => (name, true),
+            None => (&*lower, false),
         };
-        if labels.contains('*') {
-            return Err(HostError::Wildcard);
-        }
-        for label in labels.split('.') {
-            if label.len() > LABEL_BYTES_MAX {
-                return Err(HostError::TooLong);
-            }
-            let is_in_names =
-                |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-            if label.is_empty() || !label.bytes().all(is_in_names) {
-                return Err(HostError::Label);
-            }
-        }
-        Ok(Self { name: name.into() })
+        let name = name.strip_suffix('.').unwrap_or(name);
+        check_name(name)?;
+        Ok(Self { name: name.to_owned(), is_wildcard })
     }
 }
 
-/// An IPv6 address, from behind its opening bracket.
-fn address_pattern(text: &str) -> Result<HostPattern, HostError> {
-    let (address, rest) = text.split_once(']').ok_or(HostError::Address)?;
-    if rest.starts_with(':') {
-        return Err(HostError::Port);
+fn check_name(name: &str) -> Result<(), HostError> {
+    if name.is_empty() {
+        return Err(HostError(
+            "write a host such as \"example.com\" or \"*.example.com\"".to_owned(),
+        ));
     }
-    if !rest.is_empty() || address.parse::<std::net::Ipv6Addr>().is_err() {
-        return Err(HostError::Address);
+    if name.contains('*') {
+        return Err(HostError(
+            "an asterisk stands for the first label, as in \"*.example.com\"".to_owned(),
+        ));
     }
-    Ok(HostPattern { name: format!("[{address}]").into() })
+    if name.len() > NAME_BYTES_MAX {
+        return Err(HostError(format!("a host has at most {NAME_BYTES_MAX} bytes")));
+    }
+    for label in name.split('.') {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if label.is_empty() {
+            return Err(HostError("remove the dot too many".to_owned()));
+        }
+        if let Some(other) = label.bytes().find(|byte| !fits(*byte)) {
+            let other = char::from(other);
+            return Err(HostError(format!(
+                "a host has letters, digits, hyphens and dots, and no {other:?}"
+            )));
+        }
+        if label.len() > LABEL_BYTES_MAX {
+            return Err(HostError(format!(
+                "a label of a host has at most {LABEL_BYTES_MAX} bytes"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// An address of IPv6 after its opening bracket.
+fn address(bracketed: &str) -> Result<HostPattern, HostError> {
+    let text = "write an address of IPv6 as in \"[2001:db8::1]\", without a port";
+    let remedy = || HostError(text.to_owned());
+    let address = bracketed.strip_suffix(']').ok_or_else(remedy)?;
+    let address: Ipv6Addr = address.parse().map_err(|_| remedy())?;
+    Ok(HostPattern { name: format!("[{address}]"), is_wildcard: false })
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let prefix = if self.is_wildcard { "*." } else { "" };
+        write!(f, "{prefix}{}", self.name)
+    }
 }
 
 /// The host of a request, in the form in which patterns are compared with it.
@@ -173,12 +149,11 @@ impl RequestHost {
         &self.bytes[..usize::from(self.length)]
     }
 
-    /// The name without its first label, with the dot at the front; `None` if it has one label. An
-    /// IPv4 address matches no wildcard, since no domain ends in a number.
+    /// The name without its first label; `None` if it has one label.
     pub(super) fn parent(&self) -> Option<&[u8]> {
         let name = self.name();
         let dot = memchr::memchr(b'.', name).filter(|dot| *dot > 0)?;
-        Some(&name[dot..])
+        Some(&name[dot + 1..])
     }
 }
 
@@ -187,56 +162,57 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_are_checked() {
-        use HostError::{Address, Empty, Label, NotAscii, Port, TooLong, Wildcard};
-        for (text, name) in [
+    fn hosts_have_one_form() {
+        for (text, host) in [
             ("example.com", "example.com"),
-            ("WWW.Example.COM.", "www.example.com"),
-            ("*.example.com", "*.example.com"),
+            ("EXAMPLE.com.", "example.com"),
+            ("*.Example.com", "*.example.com"),
             ("localhost", "localhost"),
-            ("127.0.0.1", "127.0.0.1"),
-            ("[::1]", "[::1]"),
-            ("a_b.example", "a_b.example"),
             ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("[2001:DB8:0::1]", "[2001:db8::1]"),
+            ("_dmarc.example", "_dmarc.example"),
         ] {
-            assert_eq!(text.parse::<HostPattern>().map(|it| it.to_string()), Ok(name.to_owned()));
+            assert_eq!(text.parse::<HostPattern>().unwrap().to_string(), host, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_no_host_is_explained() {
         let long = "a".repeat(64);
-        let longer = "abc.".repeat(65);
-        for (text, error) in [
-            ("", Empty),
-            (".", Empty),
-            ("example.com:80", Port),
-            ("[::1]:80", Port),
-            ("::1", Address),
-            ("[::1", Address),
-            ("[::1]x", Address),
-            ("[example.com]", Address),
-            ("b\u{fc}cher.example", NotAscii),
-            ("*", Wildcard),
-            ("*example.com", Wildcard),
-            ("www.*.com", Wildcard),
-            ("*.*.com", Wildcard),
-            ("*.", Wildcard),
-            ("a..b", Label),
-            (".example.com", Label),
-            ("a b", Label),
-            ("a/b", Label),
-            ("http//a", Label),
-            (&long, TooLong),
-            (&longer, TooLong),
+        for (text, remedy) in [
+            ("", "write a host"),
+            (".", "write a host"),
+            ("*.", "write a host"),
+            ("*", "first label"),
+            ("a.*.b", "first label"),
+            ("*a.b", "first label"),
+            ("*.*.b", "first label"),
+            ("a..b", "dot too many"),
+            ("a.b..", "dot too many"),
+            ("bücher.example", "xn--"),
+            ("example.com:8080", "leave the port out"),
+            ("2001:db8::1", "brackets"),
+            ("[::1]:80", "without a port"),
+            ("[::1", "[2001:db8::1]"),
+            ("http://example.com", "without scheme"),
+            ("example.com/", "without scheme"),
+            ("a b", "no ' '"),
+            (&long, "at most 63"),
+            (&["abc"; 80].join("."), "at most 253"),
         ] {
-            assert_eq!(text.parse::<HostPattern>(), Err(error), "{text:?}");
+            let error = text.parse::<HostPattern>().unwrap_err().to_string();
+            assert!(error.contains(remedy), "{text}: {error}");
         }
     }
 
     #[test]
     fn hosts_of_requests_are_compared_without_port_case_and_dot() {
         for (host, name, parent) in [
-            ("Example.com", "example.com", Some(".com")),
-            ("a.example.com:8080", "a.example.com", Some(".example.com")),
-            ("example.com.", "example.com", Some(".com")),
-            ("example.com.:80", "example.com", Some(".com")),
+            ("Example.com", "example.com", Some("com")),
+            ("a.example.com:8080", "a.example.com", Some("example.com")),
+            ("example.com.", "example.com", Some("com")),
+            ("example.com.:80", "example.com", Some("com")),
             ("localhost:", "localhost", None),
             ("[::1]:80", "[::1]", None),
             ("", "", None),

@@ -112,15 +112,27 @@ pub struct CacheRule {
     value: String,
 }
 
+impl CacheRule {
+    /// A rule for the files that match a glob. An empty value omits the field.
+    ///
+    /// # Errors
+    ///
+    /// When the glob is malformed, or the value is no list of cache directives.
+    pub fn new(glob: &str, value: &str) -> Result<Self, RuleError> {
+        let glob = anchored(glob, RuleForm::Cache)?;
+        if !value.is_empty() && !split(value.as_bytes(), b',').all(is_directive) {
+            return Err(RuleError::MalformedDirective);
+        }
+        Ok(Self { glob, value: field_value(value)? })
+    }
+}
+
 impl FromStr for CacheRule {
     type Err = RuleError;
 
     fn from_str(text: &str) -> Result<Self, RuleError> {
         let (glob, value) = split_glob(text, RuleForm::Cache)?;
-        if !value.is_empty() && !split(value.as_bytes(), b',').all(is_directive) {
-            return Err(RuleError::MalformedDirective);
-        }
-        Ok(Self { glob, value: field_value(value)? })
+        Self::new(glob, value)
     }
 }
 
@@ -141,12 +153,14 @@ pub struct HeaderRule {
     value: String,
 }
 
-impl FromStr for HeaderRule {
-    type Err = RuleError;
-
-    fn from_str(text: &str) -> Result<Self, RuleError> {
-        let (glob, field) = split_glob(text, RuleForm::Header)?;
-        let (name, value) = field.split_once(':').ok_or(RuleError::NoColon)?;
+impl HeaderRule {
+    /// A rule for the paths that match a glob. An empty value removes the field.
+    ///
+    /// # Errors
+    ///
+    /// When the glob, the name or the value is malformed, or rules must not set the field.
+    pub fn new(glob: &str, name: &str, value: &str) -> Result<Self, RuleError> {
+        let glob = anchored(glob, RuleForm::Header)?;
         if !is_token(name.as_bytes()) {
             return Err(RuleError::MalformedName);
         }
@@ -158,29 +172,43 @@ impl FromStr for HeaderRule {
     }
 }
 
+impl FromStr for HeaderRule {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        let (glob, field) = split_glob(text, RuleForm::Header)?;
+        let (name, value) = field.split_once(':').ok_or(RuleError::NoColon)?;
+        Self::new(glob, name, value)
+    }
+}
+
 /// Directives of `Cache-Control` with a value. A rule without its glob begins with one of them and
 /// an equals sign, so it would be parsed as a glob that matches no file.
 const DIRECTIVES: [&str; 4] = ["max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"];
 
 /// Splits a rule at its first equals sign into the glob and the rest.
-fn split_glob(text: &str, form: RuleForm) -> Result<(Glob, &str), RuleError> {
+fn split_glob(text: &str, form: RuleForm) -> Result<(&str, &str), RuleError> {
     let (glob, rest) = text.split_once('=').ok_or(RuleError::NoEqualsSign(form))?;
+    match DIRECTIVES.into_iter().find(|directive| *directive == glob) {
+        Some(directive) => Err(RuleError::DirectiveWithoutGlob(directive, form)),
+        None => Ok((glob, rest)),
+    }
+}
+
+/// Compiles a glob. One that does not begin with a slash matches at any depth.
+fn anchored(glob: &str, form: RuleForm) -> Result<Glob, RuleError> {
     if glob.is_empty() {
         return Err(RuleError::NoGlob(form));
-    }
-    if let Some(directive) = DIRECTIVES.into_iter().find(|directive| *directive == glob) {
-        return Err(RuleError::DirectiveWithoutGlob(directive, form));
     }
     if glob.len() > GLOB_BYTES_MAX {
         return Err(RuleError::GlobTooLong { bytes_max: GLOB_BYTES_MAX });
     }
     let anchored = if glob.starts_with('/') { glob.to_owned() } else { format!("/**/{glob}") };
     let built = GlobBuilder::new(&anchored).literal_separator(true).build();
-    let malformed = |error: globset::Error| RuleError::MalformedGlob {
+    built.map_err(|error| RuleError::MalformedGlob {
         glob: glob.to_owned(),
         cause: error.kind().clone(),
-    };
-    Ok((built.map_err(malformed)?, rest))
+    })
 }
 
 /// The value of a field without the whitespace around it (RFC 9110 section 5.5). That section

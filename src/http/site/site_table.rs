@@ -120,8 +120,8 @@ impl SiteTable {
         let site = &sites[place];
         let names = |other: usize| [sites[other].name.clone(), site.name.clone()];
         for host in &site.hosts {
-            let hosts = if host.is_wildcard() { &mut *wildcards } else { &mut *exact };
-            let claims = hosts.entry(host.key().into()).or_default();
+            let hosts = if host.is_wildcard { &mut *wildcards } else { &mut *exact };
+            let claims = hosts.entry(host.name.as_bytes().into()).or_default();
             if let Some(other) = claims.iter().find(|other| site.shares_listener(&sites[**other])) {
                 let host = host.to_string();
                 return Err(SiteTableError::SameHost { host, sites: names(*other) });

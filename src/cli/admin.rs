@@ -1,0 +1,145 @@
+//! The administration of a server: a Unix socket that takes requests of HTTP, and a thread that
+//! answers them one after another. Whoever may connect to the socket may do all of this.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `POST /reload` | 200 when all workers serve the new configuration, or 409; the text says more |
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use super::CommandError;
+use super::controller::Controller;
+use crate::server::{UnixAddress, UnixOptions, UnixSocket};
+use crate::signal_mask::block_signals;
+
+/// Only the user of the server, and root.
+const MODE: u32 = 0o600;
+
+/// How long a client may take to send its request, and to read the answer.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a reload may take, for the command that waits for it.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The longest request and the longest answer, in bytes.
+const REQUEST_MAX: usize = 4096;
+const ANSWER_MAX: u64 = 1 << 20;
+
+/// After accept(2) has failed, the thread waits this long, as descriptors may have run out.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+
+/// The socket, before there is a server.
+pub(super) struct AdminSocket {
+    socket: UnixSocket,
+}
+
+impl AdminSocket {
+    /// Listens at a path.
+    pub(super) fn bind(path: &Path) -> Result<Self, CommandError> {
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let options = UnixOptions { mode: MODE, ..UnixOptions::default() };
+        let socket = UnixSocket::bind(&UnixAddress::Path(absolute), &options);
+        socket
+            .map(|socket| Self { socket })
+            .map_err(|error| CommandError(format!("[admin] listen: {error}")))
+    }
+
+    /// Answers requests in a thread. The file of the socket is removed when the result is dropped.
+    pub(super) fn serve(self, controller: Controller) -> Result<UnixSocket, CommandError> {
+        let failed = |error: io::Error| CommandError::no_thread("the administration", &error);
+        let listener = self.socket.listener.try_clone().map_err(failed)?;
+        let run = move || {
+            block_signals();
+            loop {
+                match listener.accept() {
+                    // A client that goes away in the middle harms nobody else.
+                    Ok((stream, _)) => drop(answer(stream, &controller)),
+                    Err(_) => thread::sleep(RETRY_AFTER),
+                }
+            }
+        };
+        thread::Builder::new().name("admin".into()).spawn(run).map_err(failed)?;
+        Ok(self.socket)
+    }
+}
+
+/// Reads a request and answers it.
+fn answer(mut stream: UnixStream, controller: &Controller) -> io::Result<()> {
+    stream.set_read_timeout(Some(CLIENT_TIMEOUT))?;
+    stream.set_write_timeout(Some(CLIENT_TIMEOUT))?;
+    let mut received = Vec::new();
+    let (status, text) = loop {
+        let mut buffer = [0; REQUEST_MAX];
+        let count = stream.read(&mut buffer)?;
+        received.extend_from_slice(&buffer[..count]);
+        let mut fields = [httparse::EMPTY_HEADER; 32];
+        let mut request = httparse::Request::new(&mut fields);
+        match request.parse(&received) {
+            Ok(httparse::Status::Complete(_)) => {
+                break respond(request.method, request.path, controller);
+            }
+            Ok(httparse::Status::Partial) if count > 0 && received.len() < REQUEST_MAX => {}
+            _ => break ("400 Bad Request", "this is no request of HTTP/1.1".to_owned()),
+        }
+    };
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{text}\n",
+        text.len() + 1
+    )
+}
+
+fn respond(
+    method: Option<&str>,
+    path: Option<&str>,
+    controller: &Controller,
+) -> (&'static str, String) {
+    match (method, path) {
+        (Some("POST"), Some("/reload")) => match controller.reload() {
+            Ok(line) => ("200 OK", line),
+            Err(reason) => ("409 Conflict", reason),
+        },
+        (_, Some("/reload")) => ("405 Method Not Allowed", "use POST".to_owned()),
+        _ => ("404 Not Found", "there is POST /reload".to_owned()),
+    }
+}
+
+/// Asks the server behind a socket to reload. Returns its line, or what is wrong.
+pub(super) fn ask_to_reload(path: &Path) -> Result<String, CommandError> {
+    let connected = UnixStream::connect(path).map_err(|error| cannot_connect(path, &error))?;
+    let exchanged = exchange(connected, "/reload").map_err(|error| {
+        CommandError(format!(
+            "the server at {} does not answer: {error}; see its messages for the result",
+            path.display()
+        ))
+    })?;
+    let (head, body) = exchanged.split_once("\r\n\r\n").unwrap_or((&exchanged, ""));
+    let body = body.trim_end().to_owned();
+    if head.starts_with("HTTP/1.1 200 ") { Ok(body) } else { Err(CommandError(body)) }
+}
+
+fn exchange(mut stream: UnixStream, path: &str) -> io::Result<String> {
+    stream.set_read_timeout(Some(RELOAD_TIMEOUT))?;
+    stream.set_write_timeout(Some(CLIENT_TIMEOUT))?;
+    write!(stream, "POST {path} HTTP/1.1\r\nHost: ringd\r\nContent-Length: 0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(ANSWER_MAX).read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+fn cannot_connect(path: &Path, error: &io::Error) -> CommandError {
+    let remedy = match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            "no server runs with this [admin] socket; start it, or send SIGHUP to the one that runs"
+        }
+        io::ErrorKind::PermissionDenied => "run this as the user of the server, or as root",
+        _ => "check the path in [admin]",
+    };
+    let path: PathBuf = path.to_owned();
+    CommandError(format!("cannot connect to {}: {error}; {remedy}", path.display()))
+}

@@ -1,0 +1,76 @@
+//! `ringd check` and `ringd -t`: whether a configuration can be served.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::config::{self, Config, ConfigError, Flags, Problems};
+
+const AFTER_HELP: &str = "\
+All mistakes of the file, and of the files that it includes, are printed at once. The roots of the
+sites are opened. Nothing is bound, and no name is resolved. To check a file together with options,
+use `ringd -t -c FILE [OPTIONS]`.
+
+Exit codes: 0 if there are no mistakes, 1 if there are, 2 for a wrong command line.";
+
+/// The exit code after a wrong command line.
+const WRONG: u8 = 2;
+
+/// The command line of `ringd check`.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct CheckArgs {
+    /// The configuration file
+    #[arg(required_unless_present = "config", conflicts_with = "config")]
+    pub file: Option<PathBuf>,
+
+    /// The same, as for serving
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+impl CheckArgs {
+    /// The file; clap sees to it that there is one.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.file.as_deref().or(self.config.as_deref())
+    }
+}
+
+/// Checks a file together with flags, and says what is wrong or what would be served.
+pub(super) fn run(path: Option<&Path>, flags: &Flags) -> ExitCode {
+    let config = match explained(config::check(path, flags)) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    for note in &config.notes {
+        let _ = writeln!(io::stderr(), "ringd: {note}");
+    }
+    let name = config.path.as_deref().unwrap_or(Path::new("")).display();
+    let _ = writeln!(io::stdout(), "ringd: {name} is valid: {}", config.summary());
+    ExitCode::SUCCESS
+}
+
+/// Loads a configuration, or prints what is wrong and returns the exit code.
+pub(super) fn load_or_explain(path: Option<&Path>, flags: &Flags) -> Result<Config, ExitCode> {
+    explained(config::load(path, flags))
+}
+
+fn explained(loaded: Result<Config, ConfigError>) -> Result<Config, ExitCode> {
+    loaded.map_err(|error| match error {
+        ConfigError::Problems(problems) => explain(&problems),
+        ConfigError::Usage(line) => {
+            let _ = writeln!(io::stderr(), "ringd: {line}");
+            ExitCode::from(WRONG)
+        }
+    })
+}
+
+/// Prints problems, with colours if standard error shows them.
+fn explain(problems: &Problems) -> ExitCode {
+    // `anstream` removes the colours for a file or a pipe, and where NO_COLOR is set.
+    let text = problems.render(io::stderr().is_terminal());
+    let _ = anstream::stderr().write_all(text.as_bytes());
+    ExitCode::FAILURE
+}

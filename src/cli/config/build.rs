@@ -1,0 +1,230 @@
+//! From drafts to a configuration: merges defaults, files and flags, and checks the whole.
+
+use std::path::{Path, PathBuf};
+
+use super::check::check_roots;
+use super::claims;
+use super::draft::{Draft, ListenerDraft, SiteDraft};
+use super::flags::Flags;
+use super::keys::{KEYS, Key, named};
+use super::options::{Config, ListenerOptions, ServerOptions, SiteOptions, Written};
+use super::parse::Parsers;
+use super::problem::Problem;
+use super::reader::Reader;
+use super::setting::{Origin, Settings, Sourced, Value};
+use super::source::Place;
+use super::tables::{HOSTS_MAX, LISTENERS_MAX, SITES_MAX};
+use crate::cli::content::ContentError;
+
+/// The root without a file and without ROOT.
+const ROOT_DEFAULT: &str = "./html";
+
+/// Merges and checks. Every mistake is added to the problems of the reader; with a mistake, there
+/// is no configuration.
+pub(super) fn build(
+    reader: &mut Reader<'_>,
+    mut draft: Draft,
+    path: Option<&Path>,
+    flags: &Flags,
+) -> Option<Config> {
+    apply_root(&mut draft, path, flags, reader);
+    let mut server = defaults(|key| !key.is_of_site);
+    let listeners = listeners(&mut draft, &server, flags, &mut reader.problems);
+    check_bounds(&draft, &listeners, &mut reader.problems);
+    let sets = claims::listeners_of(&draft.sites, &listeners, &mut reader.problems);
+    let names = claims::names(&draft.sites, &sets, &mut reader.problems);
+    claims::check_hosts(&draft.sites, &sets, &mut reader.problems);
+    claims::check_defaults(&draft.sites, &sets, &mut reader.problems);
+    if reader.opens_roots {
+        let around = [&draft.defaults, &flags.site];
+        check_roots(&draft.sites, around, &mut reader.problems);
+    }
+    if !reader.problems.is_empty() {
+        return None;
+    }
+    server.overlay(&draft.server);
+    server.overlay(&flags.server);
+    server.set(named("listen"), addresses(&listeners));
+    let parsed = reader.parsers().server(&server);
+    let (mut args, http) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            reader.problems.push(Problem::new(None, error, "correct the options"));
+            return None;
+        }
+    };
+    args.trace = flags.trace;
+    let (sites, written) = sites(reader, draft.sites, names, &draft.defaults, flags)?;
+    let mut specs = args.listen.clone().into_iter();
+    Some(Config {
+        path: path.map(Path::to_owned),
+        options: ServerOptions { server: args, http },
+        listeners: listeners
+            .iter()
+            .map(|listener| ListenerOptions {
+                name: listener.name.as_ref().map(|name| name.value.clone()),
+                addresses: specs.by_ref().take(listener.addresses.len()).collect(),
+            })
+            .collect(),
+        sites,
+        admin: draft.admin.as_ref().map(|admin| admin.value.clone()),
+        notes: draft.notes,
+        written: Written {
+            sources: reader.sources.clone(),
+            server,
+            listeners,
+            admin: draft.admin.map(|admin| admin.origin),
+            sites: written,
+        },
+    })
+}
+
+/// The defaults of the flags.
+fn defaults(is_wanted: impl Fn(&Key) -> bool) -> Settings {
+    let mut settings = Settings::default();
+    for key in KEYS.iter().filter(|key| is_wanted(key)) {
+        if let Some(text) = &key.default {
+            let value = Value::Text(text.clone());
+            settings.set(key, vec![Sourced { value, origin: Origin::Default }]);
+        }
+    }
+    settings
+}
+
+/// Gives ROOT to the only site, or makes a site of it.
+fn apply_root(draft: &mut Draft, path: Option<&Path>, flags: &Flags, reader: &mut Reader<'_>) {
+    let flag = flags
+        .root
+        .as_ref()
+        .map(|root| Sourced { value: root.clone(), origin: Origin::Flag("ROOT".to_owned()) });
+    let default = || Sourced { value: PathBuf::from(ROOT_DEFAULT), origin: Origin::Default };
+    let root = flag.or_else(|| path.is_none().then(default));
+    match (&mut draft.sites[..], root) {
+        ([], Some(root)) => {
+            draft.sites.push(SiteDraft { root: Some(root), ..SiteDraft::default() });
+        }
+        ([], None) if reader.problems.is_empty() => {
+            let title = format!("{} has no [[site]]", path.unwrap_or(Path::new("")).display());
+            let remedy =
+                "add one with a `root`, or name the directory to serve on the command line";
+            reader.problems.push(Problem::new(None, title, remedy));
+        }
+        ([site], Some(root)) => site.root = Some(root),
+        _ => {}
+    }
+    for site in draft.sites.iter().filter(|site| site.root.is_none() && !site.has_root) {
+        let remedy = "add `root`, as in root = \"/srv/site\"";
+        let problem = Problem::new(site.place.as_ref(), "a site has no root", remedy);
+        reader.problems.push(problem);
+    }
+}
+
+/// The listeners of the command line, of the file, or the default.
+fn listeners(
+    draft: &mut Draft,
+    defaults: &Settings,
+    flags: &Flags,
+    problems: &mut Vec<Problem>,
+) -> Vec<ListenerDraft> {
+    let key = named("listen");
+    let listener = |settings: &Settings| {
+        let mut addresses = Vec::new();
+        for Sourced { value, origin } in settings.get(key) {
+            if let Value::Text(text) = value {
+                addresses.push(Sourced { value: text.clone(), origin: origin.clone() });
+            }
+        }
+        (!addresses.is_empty()).then_some(ListenerDraft { name: None, addresses })
+    };
+    let unnamed = listener(&draft.server);
+    if let (Some(unnamed), [first, ..]) = (&unnamed, &draft.listeners[..]) {
+        let title = "`listen` in [server] beside a [[listen]]";
+        let place = unnamed.addresses.first().and_then(|address| address.origin.place());
+        let first = first.addresses.first().and_then(|address| address.origin.place());
+        let problem = Problem::new(place, title, "move the addresses into a [[listen]]");
+        problems.push(problem.and(first, "the first [[listen]]"));
+    }
+    let file = std::mem::take(&mut draft.listeners);
+    if let Some(flag) = listener(&flags.server) {
+        return vec![flag];
+    }
+    if !file.is_empty() {
+        return file;
+    }
+    unnamed.or_else(|| listener(defaults)).into_iter().collect()
+}
+
+fn check_bounds(draft: &Draft, listeners: &[ListenerDraft], problems: &mut Vec<Problem>) {
+    let mut complain = |what: &str, count: usize, max: usize, place: Option<&Place>| {
+        if count > max {
+            let title = format!("the configuration has {count} {what}");
+            problems.push(Problem::new(place, title, format!("at most {max} are allowed")));
+        }
+    };
+    let site = draft.sites.get(SITES_MAX).and_then(|site| site.place.as_ref());
+    complain("sites", draft.sites.len(), SITES_MAX, site);
+    let hosts = draft.sites.iter().flat_map(|site| &site.hosts);
+    let host = hosts.clone().nth(HOSTS_MAX).and_then(|host| host.origin.place());
+    complain("hosts", hosts.count(), HOSTS_MAX, host);
+    let addresses = listeners.iter().flat_map(|listener| &listener.addresses);
+    let address = addresses.clone().nth(LISTENERS_MAX);
+    let address = address.and_then(|address| address.origin.place());
+    complain("addresses to listen on", addresses.count(), LISTENERS_MAX, address);
+}
+
+/// The addresses of all listeners.
+fn addresses(listeners: &[ListenerDraft]) -> Vec<Sourced<Value>> {
+    let addresses = listeners.iter().flat_map(|listener| &listener.addresses);
+    let value = |Sourced { value, origin }: &Sourced<String>| Sourced {
+        value: Value::Text(value.clone()),
+        origin: origin.clone(),
+    };
+    addresses.map(value).collect()
+}
+
+/// The options of all sites, and the same as they are written. Adds what is wrong with them to the
+/// problems.
+fn sites(
+    reader: &mut Reader<'_>,
+    drafts: Vec<SiteDraft>,
+    names: Vec<String>,
+    of_all: &Settings,
+    flags: &Flags,
+) -> Option<(Vec<SiteOptions>, Vec<SiteDraft>)> {
+    let mut common = defaults(|key| key.is_of_site);
+    common.overlay(of_all);
+    let (mut sites, mut written) = (Vec::new(), Vec::new());
+    for (mut draft, name) in drafts.into_iter().zip(names) {
+        let mut settings = common.clone();
+        settings.overlay(&draft.settings);
+        settings.overlay(&flags.site);
+        draft.settings = settings;
+        match options(reader.parsers(), &draft, name) {
+            Ok(options) => sites.push(options),
+            Err(problem) => reader.problems.push(problem),
+        }
+        written.push(draft);
+    }
+    reader.problems.is_empty().then_some((sites, written))
+}
+
+fn options(parsers: &mut Parsers, draft: &SiteDraft, name: String) -> Result<SiteOptions, Problem> {
+    let place = draft.place.as_ref();
+    let content = parsers.content(&draft.settings);
+    let content = content.map_err(|error| Problem::new(place, error, "correct the options"))?;
+    // The values add up, so each of them may be valid while all together are too many.
+    content.content().map_err(|ContentError { option, reason }| {
+        let values = draft.settings.get(named(option)).iter().rev();
+        let last = values.filter_map(|value| value.origin.place()).next();
+        Problem::new(last.or(place), format!("the values of `{option}` are refused"), reason)
+    })?;
+    Ok(SiteOptions {
+        name,
+        hosts: draft.hosts.iter().map(|host| host.value.clone()).collect(),
+        is_default: draft.is_default.as_ref().is_some_and(|is_default| is_default.value),
+        listen: draft.listen.iter().flatten().map(|name| name.value.clone()).collect(),
+        root: draft.root.as_ref().map(|root| root.value.clone()).unwrap_or_default(),
+        content,
+        place: draft.place.clone(),
+    })
+}

@@ -1,0 +1,158 @@
+//! What sites must not claim twice: names, hosts, and the hosts that no site has.
+
+use std::collections::HashMap;
+
+use super::draft::{ListenerDraft, SiteDraft};
+use super::problem::{Problem, quoted};
+use super::setting::{Origin, Sourced};
+use super::source::Place;
+use super::tables::LISTENERS_MAX;
+use crate::http::site::hosts::HostPattern;
+
+/// A set of listeners, one bit for each.
+type ListenerSet = u64;
+
+const _: () = assert!(LISTENERS_MAX <= ListenerSet::BITS as usize);
+
+/// The name of a site that has neither a name nor hosts.
+const DEFAULT_NAME: &str = "default";
+
+/// The name of each site: its own, or its first host.
+pub(super) fn names(
+    sites: &[SiteDraft],
+    listeners: &[ListenerSet],
+    problems: &mut Vec<Problem>,
+) -> Vec<String> {
+    let mut owners: HashMap<String, usize> = HashMap::new();
+    let mut names = Vec::with_capacity(sites.len());
+    for (at, site) in sites.iter().enumerate() {
+        let (name, origin) = name(site);
+        match owners.get(&name) {
+            Some(&first) => {
+                let other = &sites[first];
+                let has_name = site.name.is_some() || other.name.is_some();
+                // Otherwise another problem says it: two sites have one host, or a site has none.
+                let is_told = !site.hosts.is_empty() && listeners[at] & listeners[first] != 0;
+                let is_told = is_told || (site.hosts.is_empty() && site.is_default.is_none());
+                if has_name || !is_told {
+                    let place = site.place_of(origin);
+                    let title = format!("two sites have the name {}", quoted(&name));
+                    let remedy = "give one a `name` of its own";
+                    let problem = Problem::new(place.as_ref(), title, remedy);
+                    let (_, first) = self::name(other);
+                    problems.push(problem.and(other.place_of(first).as_ref(), "the first one"));
+                }
+            }
+            None => drop(owners.insert(name.clone(), at)),
+        }
+        names.push(name);
+    }
+    names
+}
+
+/// The name of a site, and where it is from.
+fn name(site: &SiteDraft) -> (String, Option<&Origin>) {
+    match (&site.name, site.hosts.first()) {
+        (Some(name), _) => (name.value.clone(), Some(&name.origin)),
+        (None, Some(host)) => (host.value.to_string(), Some(&host.origin)),
+        (None, None) => (DEFAULT_NAME.to_owned(), None),
+    }
+}
+
+/// The listeners of each site. Complains of names that no listener has.
+pub(super) fn listeners_of(
+    sites: &[SiteDraft],
+    listeners: &[ListenerDraft],
+    problems: &mut Vec<Problem>,
+) -> Vec<ListenerSet> {
+    let mut bits: HashMap<&str, ListenerSet> = HashMap::new();
+    for (at, listener) in listeners.iter().enumerate() {
+        let Some(name) = &listener.name else { continue };
+        // Beyond the bound there is another problem.
+        let bit = 1_u64.checked_shl(at as u32).unwrap_or(0);
+        if bits.insert(&name.value, bit).is_some() {
+            let title = format!("two [[listen]] have the name {}", quoted(&name.value));
+            let problem = Problem::new(name.origin.place(), title, "give it a name of its own");
+            let is_first = |other: &&Sourced<String>| other.value == name.value;
+            let first = listeners.iter().filter_map(|other| other.name.as_ref()).find(is_first);
+            let first = first.and_then(|first| first.origin.place());
+            problems.push(problem.and(first, "the first one"));
+        }
+    }
+    let mut of_name = |name: &Sourced<String>| match bits.get(&*name.value) {
+        Some(bit) => *bit,
+        None => {
+            let title = format!("no [[listen]] has the name {}", quoted(&name.value));
+            let mut known: Vec<&str> = bits.keys().copied().collect();
+            known.sort_unstable();
+            let remedy = match known.join(", ") {
+                known if known.is_empty() => "give a [[listen]] this `name`".to_owned(),
+                known => format!("the names are: {known}"),
+            };
+            problems.push(Problem::new(name.origin.place(), title, remedy));
+            0
+        }
+    };
+    let all = |names: &Vec<Sourced<String>>| names.iter().map(&mut of_name).fold(0, |a, b| a | b);
+    let mut all = all;
+    sites.iter().map(|site| site.listen.as_ref().map_or(ListenerSet::MAX, &mut all)).collect()
+}
+
+/// Complains of hosts that two sites of one listener have.
+pub(super) fn check_hosts(
+    sites: &[SiteDraft],
+    listeners: &[ListenerSet],
+    problems: &mut Vec<Problem>,
+) {
+    let mut owners: HashMap<&HostPattern, Vec<(ListenerSet, &Origin, usize)>> = HashMap::new();
+    for (at, (site, set)) in sites.iter().zip(listeners).enumerate() {
+        for Sourced { value, origin } in &site.hosts {
+            let others = owners.entry(value).or_default();
+            match others.iter().find(|(other, ..)| other & set != 0) {
+                Some((_, first, owner)) => {
+                    let (title, remedy) = if *owner == at {
+                        (format!("the site has the host {value} twice"), "remove it")
+                    } else {
+                        (format!("two sites have the host {value}"), "give it to one of them")
+                    };
+                    let problem = Problem::new(origin.place(), title, remedy);
+                    problems.push(problem.and(first.place(), "the first one"));
+                }
+                None => others.push((*set, origin, at)),
+            }
+        }
+    }
+}
+
+/// Complains of sites that no client reaches, and of several that answer for all other hosts.
+pub(super) fn check_defaults(
+    sites: &[SiteDraft],
+    listeners: &[ListenerSet],
+    problems: &mut Vec<Problem>,
+) {
+    let mut owners: Vec<(ListenerSet, Option<Place>)> = Vec::new();
+    for (site, set) in sites.iter().zip(listeners) {
+        let is_default = site.is_default.as_ref().filter(|is_default| is_default.value);
+        let place = site.place_of(is_default.map(|is_default| &is_default.origin));
+        match is_default {
+            Some(_) => {
+                let first = owners.iter().find(|(other, _)| other & set != 0);
+                if let Some((_, first)) = first {
+                    let title = "two sites are the default of one listener";
+                    let remedy = "leave `default = true` to one, or separate them by `listen`";
+                    let problem = Problem::new(place.as_ref(), title, remedy);
+                    problems.push(problem.and(first.as_ref(), "the first one"));
+                } else {
+                    // At most one for each listener, so the search stays short.
+                    owners.push((*set, place));
+                }
+            }
+            None if sites.len() > 1 && site.hosts.is_empty() && !site.has_hosts => {
+                let title = "no client reaches this site: it has no hosts";
+                let remedy = "add `hosts = [\"example.com\"]`, or `default = true`";
+                problems.push(Problem::new(place.as_ref(), title, remedy));
+            }
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! The keys of a configuration file.
+//!
+//! A key of an option *is* the long flag of `ringd serve`: the table of these keys is made from the
+//! definition of the command line, so no flag lacks a key, and kinds, defaults and texts are the
+//! same. `--no-x` is the key `x` with the value false. [`FILE_KEYS`] are the keys without a flag.
+
+use std::any::TypeId;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, Args, Command};
+
+use crate::cli::content::ErrorPage;
+use crate::cli::{ContentArgs, ServeArgs};
+use crate::http::semantics::mime::Override;
+use crate::http::site::rules::{CacheRule, HeaderRule};
+
+/// Flags without a key, and why.
+pub(super) const FLAGS_ONLY: [(&str, &str); 3] = [
+    ("config", "a file cannot name itself"),
+    ("test", "it is for one run, which serves nothing"),
+    ("trace", "it is for one run, to look at a driver"),
+];
+
+/// A kind of table in a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Table {
+    /// The file itself.
+    Top,
+    Server,
+    Listen,
+    Admin,
+    Defaults,
+    Site,
+}
+
+impl Table {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Top, Self::Server, Self::Listen, Self::Admin, Self::Defaults, Self::Site];
+
+    /// How the table is begun in a file.
+    pub(super) fn heading(self) -> &'static str {
+        match self {
+            Self::Top => "the top of the file",
+            Self::Server => "[server]",
+            Self::Listen => "[[listen]]",
+            Self::Admin => "[admin]",
+            Self::Defaults => "[site-defaults]",
+            Self::Site => "[[site]]",
+        }
+    }
+
+    /// The names of all keys of the table.
+    pub(super) fn names(self) -> impl Iterator<Item = &'static str> {
+        let own = FILE_KEYS.iter().filter(move |key| key.table == self).map(|key| key.name);
+        let options = KEYS.iter().filter(move |key| key.is_in(self)).map(|key| &*key.name);
+        own.chain(options)
+    }
+}
+
+/// A key that no flag has.
+#[derive(Debug)]
+pub(super) struct FileKey {
+    pub(super) table: Table,
+    pub(super) name: &'static str,
+    pub(super) form: Form,
+    pub(super) help: &'static str,
+}
+
+/// The form of the value of a [`FileKey`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Form {
+    Text,
+    Switch,
+    /// A text, or a list of them.
+    Texts,
+    /// A table.
+    One(Table),
+    /// Tables with two brackets.
+    Many(Table),
+}
+
+const fn file_key(table: Table, name: &'static str, form: Form, help: &'static str) -> FileKey {
+    FileKey { table, name, form, help }
+}
+
+/// The keys that no flag has: what one command line has only once, so that it needs no name.
+pub(super) const FILE_KEYS: [FileKey; 14] = [
+    file_key(Table::Top, "server", Form::One(Table::Server), "Options of the process"),
+    file_key(Table::Top, "listen", Form::Many(Table::Listen), "Addresses with a name"),
+    file_key(Table::Top, "admin", Form::One(Table::Admin), "The administration of the server"),
+    file_key(
+        Table::Top,
+        "site-defaults",
+        Form::One(Table::Defaults),
+        "Options of all sites. A site's own value wins; rules of a site are added to these",
+    ),
+    file_key(Table::Top, "site", Form::Many(Table::Site), "A directory and how it is served"),
+    file_key(
+        Table::Top,
+        "include",
+        Form::Texts,
+        "Files with further sites, as globs; relative to the directory of this file",
+    ),
+    file_key(Table::Listen, "name", Form::Text, "The name by which sites choose these addresses"),
+    file_key(Table::Listen, "address", Form::Texts, "Addresses to listen on, as of --listen"),
+    file_key(Table::Admin, "listen", Form::Text, "The Unix socket, as unix:/run/ringd/admin.sock"),
+    file_key(Table::Site, "name", Form::Text, "The name in messages; by default the first host"),
+    file_key(
+        Table::Site,
+        "hosts",
+        Form::Texts,
+        "The hosts of the site. In *.example.com, the asterisk stands for exactly one label",
+    ),
+    file_key(Table::Site, "default", Form::Switch, "Also answer for hosts that no site has"),
+    file_key(
+        Table::Site,
+        "listen",
+        Form::Texts,
+        "The names of the [[listen]] whose clients reach the site; by default all",
+    ),
+    file_key(
+        Table::Site,
+        "root",
+        Form::Text,
+        "The directory to serve; relative to the directory of this file",
+    ),
+];
+
+/// What the values of an option are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// True or false.
+    Switch,
+    /// A whole number.
+    Number,
+    /// A number of bytes, or a text with a unit.
+    Size,
+    Time,
+    /// One of a few words.
+    Choice(Vec<String>),
+    Text,
+    /// Rules, which may also be written as tables.
+    Rules(RuleShape),
+}
+
+/// How rules are written as tables.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum RuleShape {
+    /// `{ gltf = "model/gltf+json" }`.
+    MediaTypes,
+    /// `{ 403 = "/forbidden.html" }`.
+    ErrorPages,
+    /// `{ glob = "*.js", value = "no-cache" }`.
+    CacheRules,
+    /// `{ glob = "**", set = { X-Frame-Options = "DENY" } }`.
+    HeaderRules,
+}
+
+/// A key that is also a flag.
+#[derive(Debug)]
+pub(super) struct Key {
+    /// The name in a file.
+    pub(super) name: String,
+    /// The long flag without its hyphens.
+    pub(super) flag: String,
+    /// The name of the argument for clap.
+    pub(super) id: String,
+    pub(super) kind: Kind,
+    /// Whether it belongs to a site; otherwise it belongs to the process.
+    pub(super) is_of_site: bool,
+    /// Whether it may have several values.
+    pub(super) is_list: bool,
+    /// Whether `true` is a value, as in `spa = true`.
+    pub(super) may_be_true: bool,
+    /// Whether the flag begins with `no-`, so that its value is false.
+    pub(super) is_negated: bool,
+    pub(super) help: String,
+    /// The text that clap takes for the default.
+    pub(super) default: Option<String>,
+}
+
+impl Key {
+    fn new(arg: &Arg, is_of_site: bool) -> Option<Self> {
+        let flag = arg.get_long()?;
+        let is_switch = matches!(arg.get_action(), ArgAction::SetTrue);
+        let negated = flag.strip_prefix("no-").filter(|_| is_switch);
+        let help = arg.get_long_help().or(arg.get_help());
+        let default = arg.get_default_values().first().filter(|_| !is_switch);
+        Some(Self {
+            name: negated.unwrap_or(flag).to_owned(),
+            flag: flag.to_owned(),
+            id: arg.get_id().to_string(),
+            kind: kind(arg),
+            is_of_site,
+            is_list: matches!(arg.get_action(), ArgAction::Append),
+            may_be_true: arg.get_num_args().is_some_and(|range| range.min_values() == 0),
+            is_negated: negated.is_some(),
+            help: help.map(ToString::to_string).unwrap_or_default(),
+            default: default.map(|text| text.to_string_lossy().into_owned()),
+        })
+    }
+
+    /// Whether the key may stand in a table.
+    pub(super) fn is_in(&self, table: Table) -> bool {
+        match table {
+            Table::Server => !self.is_of_site,
+            Table::Site | Table::Defaults => self.is_of_site,
+            _ => false,
+        }
+    }
+
+    /// The default as the help describes it, if it is more than a text.
+    pub(super) fn described_default(&self) -> Option<&str> {
+        let (_, default) = self.help.split_once("[default: ")?;
+        default.split_once(']').map(|(default, _)| default)
+    }
+
+    /// What a value is, for messages.
+    pub(super) fn expected(&self) -> String {
+        let one = match &self.kind {
+            Kind::Switch => "true or false",
+            Kind::Number => "a whole number",
+            Kind::Size => "a size such as \"32M\", or a number of bytes",
+            Kind::Time => "a time such as \"30s\"",
+            Kind::Choice(_) | Kind::Text if self.may_be_true => "a text, true or false",
+            Kind::Choice(_) | Kind::Text => "a text",
+            Kind::Rules(shape) => return shape.expected().to_owned(),
+        };
+        if self.is_list { format!("{one}, or a list of such texts") } else { one.to_owned() }
+    }
+}
+
+impl RuleShape {
+    /// What rules are, for messages.
+    pub(super) fn expected(self) -> &'static str {
+        match self {
+            Self::MediaTypes => "a table such as { gltf = \"model/gltf+json\" }",
+            Self::ErrorPages => "a table such as { 404 = \"/404.html\" }",
+            Self::CacheRules => "a list such as [{ glob = \"*.js\", value = \"no-cache\" }]",
+            Self::HeaderRules => {
+                "a list such as [{ glob = \"**\", set = { X-Frame-Options = \"DENY\" } }]"
+            }
+        }
+    }
+}
+
+/// What the values of an argument are, by the type that its parser returns.
+fn kind(arg: &Arg) -> Kind {
+    if matches!(arg.get_action(), ArgAction::SetTrue) {
+        return Kind::Switch;
+    }
+    let choices = arg.get_possible_values();
+    if !choices.is_empty() {
+        return Kind::Choice(choices.iter().map(|value| value.get_name().to_owned()).collect());
+    }
+    let returned = arg.get_value_parser().type_id();
+    let is = |types: &[TypeId]| types.iter().any(|it| returned == *it);
+    if is(&[TypeId::of::<u16>(), TypeId::of::<u32>()]) {
+        Kind::Number
+    } else if is(&[TypeId::of::<u64>(), TypeId::of::<usize>()]) {
+        Kind::Size
+    } else if is(&[TypeId::of::<Duration>()]) {
+        Kind::Time
+    } else if is(&[TypeId::of::<Override>()]) {
+        Kind::Rules(RuleShape::MediaTypes)
+    } else if is(&[TypeId::of::<ErrorPage>()]) {
+        Kind::Rules(RuleShape::ErrorPages)
+    } else if is(&[TypeId::of::<CacheRule>()]) {
+        Kind::Rules(RuleShape::CacheRules)
+    } else if is(&[TypeId::of::<HeaderRule>()]) {
+        Kind::Rules(RuleShape::HeaderRules)
+    } else {
+        Kind::Text
+    }
+}
+
+/// The definition of the command line of `ringd serve`.
+pub(super) fn serve_command() -> Command {
+    ServeArgs::augment_args(Command::new("ringd").no_binary_name(true))
+}
+
+/// The definition of the options of a site.
+pub(super) fn site_command() -> Command {
+    ContentArgs::augment_args(Command::new("site").no_binary_name(true))
+}
+
+/// All keys that are also flags, in the order of the help.
+pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
+    let (all, site) = (serve_command(), site_command());
+    let is_of_site = |arg: &Arg| site.get_arguments().any(|other| other.get_id() == arg.get_id());
+    let has_key = |arg: &&Arg| !FLAGS_ONLY.iter().any(|(flag, _)| arg.get_long() == Some(flag));
+    let keys = all.get_arguments().filter(has_key);
+    keys.filter_map(|arg| Key::new(arg, is_of_site(arg))).collect()
+});
+
+/// The key of an option in a table.
+pub(super) fn find(table: Table, name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name && key.is_in(table))
+}
+
+/// The key with this name, whichever table it belongs to.
+///
+/// # Panics
+///
+/// If no flag has the name: it stands in the source.
+pub(super) fn named(name: &str) -> &'static Key {
+    KEYS.iter().find(|key| key.name == name).unwrap_or_else(|| panic!("--{name} does not exist"))
+}
+
+/// What is wrong with a name that is no key of a table, and what would be right.
+pub(super) fn explain_unknown(table: Table, name: &str) -> (String, String) {
+    let preposition = if table == Table::Top { "at" } else { "in" };
+    let name_shown = name.escape_debug();
+    let unknown = format!("unknown key `{name_shown}` {preposition} {}", table.heading());
+    let hyphens = name.replace('_', "-");
+    if hyphens != name && table.names().any(|other| other == hyphens) {
+        return (unknown, format!("keys have hyphens: `{hyphens}`"));
+    }
+    if let Some(positive) = hyphens.strip_prefix("no-")
+        && find(table, positive).is_some_and(|key| key.kind == Kind::Switch)
+    {
+        return (unknown, format!("write `{positive} = false`"));
+    }
+    if let Some((flag, why)) = FLAGS_ONLY.iter().find(|(flag, _)| *flag == hyphens) {
+        return (format!("--{flag} is no key of a file"), format!("use the flag: {why}"));
+    }
+    let others: Vec<&str> = Table::ALL
+        .into_iter()
+        .filter(|other| *other != table && other.names().any(|key| key == hyphens))
+        .map(Table::heading)
+        .collect();
+    if let [first, rest @ ..] = &others[..] {
+        let rest: String = rest.iter().map(|heading| format!(" or {heading}")).collect();
+        return (unknown, format!("`{hyphens}` belongs into {first}{rest}"));
+    }
+    let mistakes = |key: &&str| strsim::damerau_levenshtein(&hyphens, key);
+    match table.names().min_by_key(mistakes).filter(|key| mistakes(key) <= key.len() / 3) {
+        Some(near) => (unknown, format!("a similar key is `{near}`")),
+        None => (unknown, "`ringd config --schema` lists the keys".to_owned()),
+    }
+}

@@ -1,0 +1,182 @@
+//! The effective configuration as a file: every value, with a comment where it is from.
+
+use std::fmt::Write;
+
+use super::draft::{ListenerDraft, SiteDraft};
+use super::keys::{KEYS, Key, Kind, named};
+use super::options::{Config, SiteOptions};
+use super::setting::{Origin, Settings, Sourced, Value};
+use super::source::Sources;
+use super::text::toml_string;
+use crate::cli::CommandError;
+
+impl Config {
+    /// The configuration as a file that means the same, wherever it is put.
+    ///
+    /// # Errors
+    ///
+    /// When a path is not UTF-8.
+    pub fn to_toml(&self) -> Result<String, CommandError> {
+        let mut printer = Printer { text: String::new(), sources: &self.written.sources };
+        printer.server(&self.written.server, &self.written.listeners);
+        if let (Some(path), Some(origin)) = (&self.admin, &self.written.admin) {
+            printer.heading("[admin]");
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            let address = format!("unix:{}", utf8(&path)?);
+            printer.line("listen", &toml_string(&address), origin);
+        }
+        printer.listeners(&self.written.listeners);
+        for (site, written) in self.sites.iter().zip(&self.written.sites) {
+            printer.site(site, written)?;
+        }
+        Ok(printer.text)
+    }
+}
+
+fn utf8(path: &std::path::Path) -> Result<&str, CommandError> {
+    path.to_str().ok_or_else(|| {
+        let path = path.display();
+        CommandError(format!("the path {path} is not UTF-8, so no file can hold it; rename it"))
+    })
+}
+
+/// The only listener, if it has no name: it stands in `[server]`.
+fn without_name(listeners: &[ListenerDraft]) -> Option<&ListenerDraft> {
+    match listeners {
+        [listener] if listener.name.is_none() => Some(listener),
+        _ => None,
+    }
+}
+
+/// Whether a text may stand in a file as a number. One with leading zeros may not.
+fn is_number(key: &Key, text: &str) -> bool {
+    matches!(key.kind, Kind::Number | Kind::Size)
+        && text.bytes().all(|byte| byte.is_ascii_digit())
+        && (text == "0" || !text.starts_with('0'))
+}
+
+struct Printer<'a> {
+    text: String,
+    sources: &'a Sources,
+}
+
+impl Printer<'_> {
+    fn heading(&mut self, heading: &str) {
+        let gap = if self.text.is_empty() { "" } else { "\n" };
+        self.push(format_args!("{gap}{heading}\n"));
+    }
+
+    fn push(&mut self, text: std::fmt::Arguments<'_>) {
+        // Writing to a string does not fail.
+        let _ = self.text.write_fmt(text);
+    }
+
+    fn line(&mut self, key: &str, value: &str, origin: &Origin) {
+        let origin = self.origin(origin);
+        self.push(format_args!("{key} = {value} # {origin}\n"));
+    }
+
+    fn origin(&self, origin: &Origin) -> String {
+        match origin {
+            Origin::Default => "default".to_owned(),
+            Origin::Flag(flag) => flag.clone(),
+            Origin::File { place, variables } => {
+                // A path may have any characters, and a comment ends with its line.
+                let name: String = self.sources.name(place).escape_debug().collect();
+                let variables = variables.iter().map(|variable| format!(", env {variable}"));
+                name + &variables.collect::<String>()
+            }
+        }
+    }
+
+    /// A list: on one line if it has one value, otherwise one line for each with its origin.
+    fn list<'v>(&mut self, key: &str, values: impl Iterator<Item = (String, &'v Origin)>) {
+        let values: Vec<_> = values.collect();
+        match &values[..] {
+            [(value, origin)] => self.line(key, &format!("[{value}]"), origin),
+            _ => {
+                self.push(format_args!("{key} = [\n"));
+                for (value, origin) in values {
+                    let origin = self.origin(origin);
+                    self.push(format_args!("    {value}, # {origin}\n"));
+                }
+                self.push(format_args!("]\n"));
+            }
+        }
+    }
+
+    fn texts(&mut self, key: &str, texts: &[Sourced<String>]) {
+        self.list(key, texts.iter().map(|text| (toml_string(&text.value), &text.origin)));
+    }
+
+    fn server(&mut self, settings: &Settings, listeners: &[ListenerDraft]) {
+        self.heading("[server]");
+        if let Some(listener) = without_name(listeners) {
+            self.texts("listen", &listener.addresses);
+        }
+        let listen = named("listen");
+        for key in KEYS.iter().filter(|key| !key.is_of_site && key.name != listen.name) {
+            self.option(key, settings);
+        }
+    }
+
+    fn listeners(&mut self, listeners: &[ListenerDraft]) {
+        if without_name(listeners).is_some() {
+            return;
+        }
+        for listener in listeners {
+            self.heading("[[listen]]");
+            if let Some(name) = &listener.name {
+                self.line("name", &toml_string(&name.value), &name.origin);
+            }
+            self.texts("address", &listener.addresses);
+        }
+    }
+
+    fn site(&mut self, site: &SiteOptions, written: &SiteDraft) -> Result<(), CommandError> {
+        self.heading("[[site]]");
+        let name = written.name.as_ref().map(|name| &name.origin);
+        self.line("name", &toml_string(&site.name), name.unwrap_or(&Origin::Default));
+        if !written.hosts.is_empty() {
+            let hosts = written.hosts.iter();
+            self.list("hosts", hosts.map(|it| (toml_string(&it.value.to_string()), &it.origin)));
+        }
+        if let Some(is_default) = &written.is_default {
+            self.line("default", &is_default.value.to_string(), &is_default.origin);
+        }
+        if let Some(listen) = &written.listen {
+            self.texts("listen", listen);
+        }
+        if let Some(root) = &written.root {
+            let path = site.absolute_root();
+            self.line("root", &toml_string(utf8(&path)?), &root.origin);
+        }
+        for key in KEYS.iter().filter(|key| key.is_of_site) {
+            self.option(key, &written.settings);
+        }
+        Ok(())
+    }
+
+    /// The values of an option; a comment if it has none.
+    fn option(&mut self, key: &Key, settings: &Settings) {
+        let written = |value: &Value| match value {
+            Value::Text(text) if is_number(key, text) => text.clone(),
+            Value::Text(text) => toml_string(text),
+            Value::Switch(is_on) => is_on.to_string(),
+            Value::Rule { written, .. } => written.clone(),
+        };
+        match settings.get(key) {
+            [] if key.kind == Kind::Switch => {
+                self.line(&key.name, &key.is_negated.to_string(), &Origin::Default);
+            }
+            [] => {
+                let default = key.described_default().unwrap_or("not set");
+                self.push(format_args!("# {}: {default} # default\n", key.name));
+            }
+            values if key.is_list => {
+                self.list(&key.name, values.iter().map(|it| (written(&it.value), &it.origin)));
+            }
+            [value, ..] => self.line(&key.name, &written(&value.value), &value.origin),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Mistakes in a configuration, and how they are shown.
+//!
+//! All mistakes of all files are collected and shown at once, in the order of the files and lines.
+
+use std::fmt;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+use super::source::{Place, Sources};
+
+/// How many problems are shown. A file of the wrong kind has one in each line.
+pub(super) const SHOWN_MAX: usize = 1000;
+
+/// How many bytes of a line are shown.
+const LINE_BYTES_MAX: usize = 4096;
+
+/// How many characters of a value are quoted in a message.
+const QUOTED_CHARS_MAX: usize = 60;
+
+/// A mistake in a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    /// What is wrong.
+    pub(super) title: String,
+    /// What would be right; stands beside the mark in the line.
+    pub(super) remedy: String,
+    /// `None` if the mistake is not in a line, as when a file cannot be read.
+    pub(super) place: Option<Place>,
+    /// Another place that the mistake is about, and what is there.
+    pub(super) other: Option<(Place, &'static str)>,
+}
+
+impl Problem {
+    pub(super) fn new(
+        place: Option<&Place>,
+        title: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self { title: title.into(), remedy: remedy.into(), place: place.cloned(), other: None }
+    }
+
+    pub(super) fn and(mut self, other: Option<&Place>, what: &'static str) -> Self {
+        self.other = other.map(|place| (place.clone(), what));
+        self
+    }
+
+    /// Writes the problem with its line.
+    fn render(&self, renderer: &Renderer, sources: &Sources) -> String {
+        let title = Level::ERROR.primary_title(&self.title);
+        let mut group = match &self.place {
+            Some(place) => {
+                let annotation = (AnnotationKind::Primary, &*self.remedy);
+                title.element(snippet(sources, place, annotation))
+            }
+            None => Group::with_title(title).element(Level::HELP.message(&self.remedy)),
+        };
+        if let Some((place, what)) = &self.other {
+            group = group.element(snippet(sources, place, (AnnotationKind::Context, what)));
+        }
+        renderer.render(&[group])
+    }
+}
+
+/// The line of a place with a mark.
+fn snippet<'a>(
+    sources: &'a Sources,
+    place: &Place,
+    (kind, label): (AnnotationKind, &'a str),
+) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+    let excerpt = sources.excerpt(place);
+    // Only the line is passed on: the renderer would look through the whole file for each problem.
+    let (begin, end) = window(excerpt.line, excerpt.span.start);
+    let within = |position: usize| position.clamp(begin, end) - begin;
+    let span = within(excerpt.span.start)..within(excerpt.span.end);
+    Snippet::source(&excerpt.line[begin..end])
+        .line_start(excerpt.number)
+        .path(sources.path(place.file).to_string_lossy())
+        .annotation(kind.span(span).label(label))
+}
+
+/// The part of a long line that is shown: it contains `position`.
+fn window(line: &str, position: usize) -> (usize, usize) {
+    if line.len() <= LINE_BYTES_MAX {
+        return (0, line.len());
+    }
+    let boundary = |position: usize| {
+        let position = position.min(line.len());
+        (0..=position).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0)
+    };
+    let begin = boundary(position.saturating_sub(LINE_BYTES_MAX / 2));
+    (begin, boundary(begin + LINE_BYTES_MAX))
+}
+
+/// A text of a file in a message: in quotation marks, shortened, and without control characters.
+pub(super) fn quoted(text: &str) -> String {
+    match text.char_indices().nth(QUOTED_CHARS_MAX) {
+        Some((end, _)) => format!("{:?}...", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+/// A value as it is written in a file, shortened for a message.
+pub(super) fn shortened(written: &str) -> String {
+    match written.char_indices().nth(QUOTED_CHARS_MAX) {
+        Some((end, _)) => format!("{}...", &written[..end]),
+        None => written.to_owned(),
+    }
+}
+
+/// Why there is no configuration: all its problems, with the files that they are in.
+#[derive(Debug)]
+pub struct Problems {
+    pub(super) sources: Sources,
+    /// At least one.
+    pub(super) list: Vec<Problem>,
+}
+
+impl Problems {
+    /// Sorts the problems by their places.
+    pub(super) fn new(sources: Sources, mut list: Vec<Problem>) -> Self {
+        list.sort_by(|a, b| a.place.cmp(&b.place));
+        list.dedup();
+        Self { sources, list }
+    }
+
+    /// The number of problems.
+    pub fn count(&self) -> usize {
+        self.list.len()
+    }
+
+    /// All problems with their lines, with colours for a terminal or without. Ends with a line that
+    /// counts them.
+    pub fn render(&self, colours: bool) -> String {
+        self.render_all(colours) + &format!("ringd: {self}\n")
+    }
+
+    /// The problems alone.
+    pub(in crate::cli) fn render_all(&self, colours: bool) -> String {
+        let renderer = if colours { Renderer::styled() } else { Renderer::plain() };
+        let mut text = String::new();
+        for problem in self.list.iter().take(SHOWN_MAX) {
+            text += problem.render(&renderer, &self.sources).trim_end();
+            text += "\n\n";
+        }
+        text
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.count() {
+            1 => f.write_str("the configuration has 1 problem"),
+            count if count > SHOWN_MAX => {
+                write!(f, "the configuration has {count} problems; the first {SHOWN_MAX} are shown")
+            }
+            count => write!(f, "the configuration has {count} problems"),
+        }
+    }
+}

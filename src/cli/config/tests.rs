@@ -1,0 +1,270 @@
+//! What files and flags mean together, and that keys and flags are the same.
+
+use std::fs;
+use std::path::Path;
+
+use clap::CommandFactory;
+
+use super::keys::{FILE_KEYS, FLAGS_ONLY, KEYS, Table, find};
+use super::restart::RESTART;
+use super::{Config, ConfigError, Flags, fuzz_config, load, needs_restart, schema};
+use crate::cli::{Cli, Command};
+
+/// Loads a file with the arguments of a command line.
+fn loaded(text: &str, arguments: &[&str]) -> Result<Config, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ringd.toml");
+    fs::write(&path, text).unwrap();
+    let words = std::iter::once(&"ringd").chain(arguments);
+    let flags = Flags::of(&Cli::command().get_matches_from(words));
+    load(Some(&path), &flags)
+}
+
+fn config(text: &str, arguments: &[&str]) -> Config {
+    loaded(text, arguments).unwrap_or_else(|error| match error {
+        ConfigError::Usage(line) => panic!("{line}"),
+        ConfigError::Problems(problems) => panic!("{}", problems.render(false)),
+    })
+}
+
+/// The configuration of a command line without a file.
+fn without_file(arguments: &[&str]) -> Config {
+    use clap::Parser;
+    let command = Cli::parse_from(std::iter::once(&"ringd").chain(arguments)).into_command();
+    let Command::Serve(args) = command else { panic!("{arguments:?}") };
+    Config::from(*args)
+}
+
+const SITE: &str = "[[site]]\nname = \"default\"\nroot = \"/srv\"\ndefault = true\n";
+
+#[test]
+fn every_flag_is_a_key_and_every_key_a_flag() {
+    let cli = Cli::command();
+    let long = cli.get_arguments().filter_map(clap::Arg::get_long);
+    let flags: Vec<&str> = long.filter(|flag| !["help", "version"].contains(flag)).collect();
+    for flag in &flags {
+        let key = KEYS.iter().find(|key| key.flag == *flag);
+        let reason = FLAGS_ONLY.iter().find(|(name, _)| name == flag);
+        assert!(key.is_some() != reason.is_some(), "--{flag} is a key, or has a reason not to be");
+    }
+    for key in KEYS.iter() {
+        assert!(flags.contains(&&*key.flag), "--{} does not exist", key.flag);
+        assert!(!key.help.is_empty(), "--{} has no help", key.flag);
+    }
+    for (flag, reason) in FLAGS_ONLY {
+        assert!(flags.contains(&flag) && !reason.is_empty(), "--{flag} does not exist");
+    }
+}
+
+#[test]
+fn no_table_has_a_key_twice() {
+    for table in Table::ALL {
+        let mut names: Vec<_> = table.names().collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count, "{table:?}");
+    }
+    assert!(FILE_KEYS.iter().all(|key| !key.help.is_empty()));
+}
+
+#[test]
+fn options_of_the_process_that_need_a_restart_are_keys() {
+    for (name, _) in RESTART {
+        let is_table = FILE_KEYS.iter().any(|key| key.table == Table::Top && key.name == name);
+        assert!(is_table || find(Table::Server, name).is_some(), "{name}");
+    }
+}
+
+#[test]
+fn a_file_without_options_means_what_a_bare_command_line_means() {
+    let from_file = config(SITE, &[]);
+    let bare = without_file(&["/srv"]);
+    assert_eq!(from_file.meaning(), bare.meaning());
+}
+
+/// Every option says the same on a command line and in a file.
+#[test]
+fn an_option_means_the_same_in_both_places() {
+    for (arguments, server, site) in [
+        (&["--workers", "3"][..], "workers = 3", ""),
+        (&["--driver=poll"], "driver = \"poll\"", ""),
+        (&["--listen=127.0.0.1:1", "--listen=[::1]:2"], "listen = ['127.0.0.1:1', '[::1]:2']", ""),
+        (&["--idle-timeout", "1min 2s"], "idle-timeout = \"1min 2s\"", ""),
+        (&["--cache-bytes", "1048576"], "cache-bytes = 0x10_0000", ""),
+        (&["--cache-bytes", "1M"], "cache-bytes = \"1M\"", ""),
+        (&["--no-watch"], "watch = false", ""),
+        (&[], "watch = true", "cors = false"),
+        (&["--no-precompressed", "--cors"], "", "precompressed = false\ncors = true"),
+        (&["--spa"], "", "spa = true"),
+        (&[], "", "spa = false"),
+        (&["--spa=/a.html"], "", "spa = \"/a.html\""),
+        (&["--index", "a", "--index", "b"], "", "index = [\"a\", \"b\"]"),
+        (&["--symlinks", "follow"], "", "symlinks = \"follow\""),
+        (
+            &["--mime", "gltf=model/gltf+json", "--mime", "a=text/x"],
+            "",
+            "mime = [\"gltf=model/gltf+json\", { a = \"text/x\" }]",
+        ),
+        (&["--error-page", "403=/f.html"], "", "error-page = { 403 = \"/f.html\" }"),
+        (
+            &["--cache-control", "*.js=no-cache"],
+            "",
+            "cache-control = [{ glob = \"*.js\", value = \"no-cache\" }]",
+        ),
+        (
+            &["--header", "**=B: 2", "--header", "**=A: 1"],
+            "",
+            // In the order of the file, not of the names.
+            "header = { glob = \"**\", set = { B = \"2\", A = \"1\" } }",
+        ),
+    ] {
+        let file = config(&format!("[server]\n{server}\n{SITE}{site}\n"), &[]);
+        let flags = without_file(&[&["/srv"], arguments].concat());
+        assert_eq!(file.meaning(), flags.meaning(), "{arguments:?}");
+        let both = config(SITE, arguments);
+        assert_eq!(both.meaning(), flags.meaning(), "{arguments:?} beside a file");
+    }
+}
+
+#[test]
+fn the_more_specific_value_wins_and_lists_are_continued() {
+    let text = "[server]\nworkers = 2\nidle-timeout = \"1s\"\n\
+                [site-defaults]\nspa = \"/d.html\"\ncors = true\nindex = \"d\"\n\
+                mime = \"a=text/d\"\n\
+                [[site]]\nroot = \"a\"\nspa = \"/s.html\"\ncors = false\nindex = \"s\"\n\
+                mime = \"a=text/s\"\n";
+    let plain = config(text, &[]);
+    let flags = config(text, &["--workers", "3", "--spa=/f.html", "--cors", "--index", "f"]);
+    let content = |config: &Config| {
+        let content = &config.sites[0].content;
+        (content.spa.clone(), content.cors, content.index.join(" "), content.mime.len())
+    };
+    assert_eq!(content(&plain), (Some("s.html".into()), false, "d s".into(), 2));
+    assert_eq!(content(&flags), (Some("f.html".into()), true, "d s f".into(), 2));
+    let server = |config: &Config| {
+        (config.options.server.workers, config.options.server.idle_timeout.as_secs())
+    };
+    assert_eq!((server(&plain), server(&flags)), ((Some(2), 1), (Some(3), 1)));
+    assert!(!plain.options.server.trace);
+    assert!(config(text, &["--trace"]).options.server.trace);
+}
+
+#[test]
+fn sites_have_what_the_server_needs_to_know() {
+    let text = "[[listen]]\nname = \"web\"\naddress = [\":80\", \"127.0.0.1:1\"]\n\
+                [[listen]]\nname = \"local\"\naddress = \"unix:/a\"\n\
+                [admin]\nlisten = \"unix:run/admin.sock\"\n\
+                [[site]]\nhosts = [\"A.example.\", \"*.b.example\"]\nroot = \"one\"\n\
+                [[site]]\nname = \"two\"\ndefault = true\nlisten = \"web\"\nroot = \"/two\"\n";
+    let config = config(text, &[]);
+    let names: Vec<_> = config.listeners.iter().map(|it| it.name.as_deref().unwrap()).collect();
+    assert_eq!(names, ["web", "local"]);
+    let addresses = [":80", "127.0.0.1:1"].map(|text| text.parse().unwrap());
+    assert_eq!(config.listeners[0].addresses, addresses);
+    assert_eq!(config.options.server.listen, ["127.0.0.1:1".parse().unwrap()]);
+    let [one, two] = &config.sites[..] else { panic!() };
+    assert_eq!((&*one.name, one.is_default, one.listen.len()), ("a.example", false, 0));
+    assert_eq!(one.hosts[1].to_string(), "*.b.example");
+    assert!(one.root.is_absolute() && one.root.ends_with("one"));
+    assert_eq!((&*two.name, two.is_default, &*two.listen[0]), ("two", true, "web"));
+    assert_eq!(two.root, Path::new("/two"));
+    assert!(config.admin.as_deref().unwrap().ends_with("run/admin.sock"));
+    let place = config.place_name(two.place.as_ref().unwrap());
+    assert!(place.ends_with("ringd.toml:12"), "{place}");
+}
+
+#[test]
+fn what_differs_and_needs_a_restart_is_named() {
+    let base = format!("[server]\nworkers = 2\ncache-bytes = \"1M\"\n{SITE}");
+    let old = config(&base, &[]);
+    for (text, keys) in [
+        // Written otherwise, but the same.
+        (base.replace("\"1M\"", "1048576"), &[][..]),
+        (base.replace("workers = 2", "workers = 3\ndriver = \"poll\""), &["driver", "workers"]),
+        (base.replace("workers = 2", "workers = 2\nheader-timeout = \"1s\""), &[]),
+        (format!("{base}cors = true\n[admin]\nlisten = \"unix:/a\"\n"), &["admin"]),
+        (
+            base.replace("[server]", "[server]\nwatch = false\nrevalidate = \"2s\""),
+            &["revalidate", "watch"],
+        ),
+    ] {
+        assert_eq!(needs_restart(&old, &config(&text, &[])), keys, "{text}");
+    }
+}
+
+#[test]
+fn bounds_are_named() {
+    let problem = |text: &str| match loaded(text, &[]) {
+        Err(ConfigError::Problems(problems)) => problems.render(false),
+        other => panic!("{other:?}"),
+    };
+    let site = |at: usize| format!("[[site]]\nhosts = \"h{at}\"\nroot = \".\"\n");
+    let many: String = (0..10_001).map(site).collect();
+    let text = problem(&many);
+    assert!(text.contains("10001 sites") && text.contains("at most 10000"), "{text}");
+    let hosts: Vec<String> = (0..50_001).map(|at| format!("\"h{at}\"")).collect();
+    let text = problem(&format!("[[site]]\nroot = \".\"\nhosts = [\n{}\n]\n", hosts.join(",\n")));
+    assert!(text.contains("50001 hosts") && text.contains("at most 50000"), "{text}");
+    let text = problem(&format!("{SITE}#{}", " ".repeat(4 << 20)));
+    assert!(text.contains("is too long") && text.contains("4 MiB"), "{text}");
+    let text = problem(&"a = 1\n".repeat(3000));
+    assert!(text.contains("the first 1000 are shown"), "{}", &text[text.len() - 200..]);
+}
+
+#[test]
+fn included_files_are_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    for at in 0..1001 {
+        fs::write(folder.path().join(format!("{at}.toml")), "").unwrap();
+    }
+    let main = folder.path().join("main.conf");
+    fs::write(&main, format!("include = \"*.toml\"\n{SITE}")).unwrap();
+    let Err(ConfigError::Problems(problems)) = load(Some(&main), &Flags::default()) else {
+        panic!()
+    };
+    let text = problems.render(false);
+    assert!(text.contains("too many files") && text.contains("at most 1000"), "{text}");
+}
+
+#[test]
+fn the_schema_names_every_key() {
+    let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
+    let properties = |pointer: &str| {
+        let object = schema.pointer(pointer).unwrap_or_else(|| panic!("{pointer}"));
+        object["properties"].as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+    };
+    for (table, pointer) in [
+        (Table::Top, ""),
+        (Table::Server, "/properties/server"),
+        (Table::Listen, "/properties/listen/items"),
+        (Table::Admin, "/properties/admin"),
+        (Table::Defaults, "/properties/site-defaults"),
+        (Table::Site, "/properties/site/items"),
+    ] {
+        let mut names: Vec<_> = table.names().collect();
+        names.sort_unstable();
+        assert_eq!(properties(pointer), names, "{table:?}");
+    }
+}
+
+/// Files of the corpus, and what is left of them when bytes are changed or cut off.
+#[test]
+fn no_bytes_break_the_reader() {
+    let mut random = fastrand::Rng::with_seed(15);
+    let entries = fs::read_dir("tests/config").unwrap().map(|entry| entry.unwrap().path());
+    let is_file = |path: &std::path::PathBuf| path.extension().is_some_and(|it| it == "toml");
+    for path in entries.filter(is_file) {
+        let bytes = fs::read(&path).unwrap();
+        fuzz_config(&bytes);
+        for _ in 0..20 {
+            let mut changed = bytes.clone();
+            changed.truncate(random.usize(..=bytes.len()));
+            for _ in 0..random.usize(..4).min(changed.len()) {
+                let at = random.usize(..changed.len());
+                changed[at] = *random.choice(b"\"'[]{}=.#\n\\$,_- 0a\xc3\xbc\x00").unwrap();
+            }
+            fuzz_config(&changed);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The thread that reloads: signals and the administration ask it, so neither has to wait for a
+//! slow disk, and reloads come one after another.
+
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
+use std::thread;
+
+use super::CommandError;
+use super::console::Console;
+use super::reloader::Reloader;
+use crate::signal_mask::block_signals;
+
+/// How many requests wait. One more would read the same file again.
+const REQUESTS_MAX: usize = 16;
+
+/// The result of a reload: a line, or what is wrong.
+pub(super) type ReloadResult = Result<String, String>;
+
+/// Asks for reloads; see the module documentation.
+#[derive(Clone)]
+pub(super) struct Controller {
+    requests: SyncSender<Option<Sender<ReloadResult>>>,
+}
+
+impl Controller {
+    /// Starts the thread.
+    pub(super) fn start(reloader: Reloader, console: Console) -> Result<Self, CommandError> {
+        let (requests, waiting) = mpsc::sync_channel(REQUESTS_MAX);
+        let run = move || {
+            block_signals();
+            serve(reloader, &console, &waiting);
+        };
+        thread::Builder::new()
+            .name("controller".into())
+            .spawn(run)
+            .map_err(|error| CommandError::no_thread("reloads", &error))?;
+        Ok(Self { requests })
+    }
+
+    /// Asks for a reload, whose result goes to the console. If many requests wait, the last one of
+    /// them will read the file.
+    pub(super) fn request(&self) {
+        let _ = self.requests.try_send(None);
+    }
+
+    /// Reloads, and waits for the result.
+    pub(super) fn reload(&self) -> ReloadResult {
+        let (result, wait_result) = mpsc::channel();
+        let full = |_| "too many reloads wait; try again later".to_owned();
+        match self.requests.try_send(Some(result)).map_err(TrySendError::from) {
+            Ok(()) => {}
+            Err(error) => return Err(full(error)),
+        }
+        wait_result.recv().unwrap_or_else(|_| Err("the server has ended".to_owned()))
+    }
+}
+
+/// Reloads on request, until the process ends.
+fn serve(
+    mut reloader: Reloader,
+    console: &Console,
+    waiting: &Receiver<Option<Sender<ReloadResult>>>,
+) {
+    for asked in waiting {
+        let result = reloader.reload().map_err(|error| error.to_string());
+        // The operator of the server sees each result, whoever has asked.
+        let (Ok(text) | Err(text)) = &result;
+        console.note(text);
+        if let Some(asked) = asked {
+            let _ = asked.send(result);
+        }
+    }
+}

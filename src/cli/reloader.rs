@@ -1,0 +1,126 @@
+//! Reloads the configuration of a server that runs: reads the file again, checks it as a start
+//! would, and gives the workers the new sites, listeners and timeouts. If anything is wrong, nothing
+//! changes.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::config::{self, ConfigError, needs_restart};
+use super::serve::PlannedSites;
+use super::{CommandError, Config, Flags};
+use crate::http::SiteSettings;
+use crate::serve::{HttpUpdateError, HttpUpdater};
+use crate::server::UpdateError;
+
+/// What a reload needs; see the module documentation.
+pub(super) struct Reloader {
+    pub(super) path: PathBuf,
+    /// The options of the command line, which hold again at each reload.
+    pub(super) flags: Flags,
+    /// What is served now.
+    pub(super) config: Config,
+    pub(super) sites: Vec<Arc<SiteSettings>>,
+    /// How many sites there are descriptors for.
+    pub(super) sites_max: usize,
+    pub(super) updater: HttpUpdater,
+}
+
+/// Why a reload failed.
+#[derive(Debug)]
+pub(super) struct ReloadError {
+    /// The causes and the remedies: a line, or a line feed and several.
+    reason: String,
+    /// Whether some of the changes apply.
+    is_partial: bool,
+}
+
+impl fmt::Display for ReloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reason, is_partial } = self;
+        match is_partial {
+            true => write!(f, "reloaded, but: {reason}"),
+            false => write!(f, "not reloaded, nothing has changed: {reason}"),
+        }
+    }
+}
+
+impl From<CommandError> for ReloadError {
+    fn from(CommandError(reason): CommandError) -> Self {
+        Self { reason, is_partial: false }
+    }
+}
+
+impl From<ConfigError> for ReloadError {
+    fn from(error: ConfigError) -> Self {
+        let reason = match error {
+            ConfigError::Usage(line) => line,
+            ConfigError::Problems(problems) => {
+                format!("{problems}\n\n{}", problems.render_all(false).trim_end())
+            }
+        };
+        Self { reason, is_partial: false }
+    }
+}
+
+impl From<HttpUpdateError> for ReloadError {
+    fn from(error: HttpUpdateError) -> Self {
+        let is_partial = matches!(
+            error,
+            HttpUpdateError::Server(UpdateError::Late(_) | UpdateError::Worker(..))
+        );
+        Self { reason: error.to_string(), is_partial }
+    }
+}
+
+impl Reloader {
+    /// Reloads. Returns a line that says what has changed.
+    pub(super) fn reload(&mut self) -> Result<String, ReloadError> {
+        let begun = Instant::now();
+        let mut config = config::check(Some(&self.path), &self.flags)?;
+        self.check_restart(&config)?;
+        let args = &config.options.server;
+        let listeners = self.updater.prepare(&args.listen)?;
+        let PlannedSites { sites, notes } = PlannedSites::open(&config, listeners.numbers())?;
+        let changed = sites.iter().filter(|site| !self.has(site)).count();
+        let timeouts = args.timeouts(config.options.http.header_timeout);
+        let generation = self.updater.apply(listeners, timeouts, sites.clone())?;
+        let mut line = format!(
+            "reloaded {} (generation {generation}): {}, {changed} changed, {} ms",
+            self.path.display(),
+            config.sites_summary(),
+            begun.elapsed().as_millis(),
+        );
+        for note in config.notes.iter().chain(&notes) {
+            line += &format!("\nringd: {note}");
+        }
+        config.drop_texts();
+        (self.config, self.sites) = (config, sites);
+        Ok(line)
+    }
+
+    /// Refuses what only a restart can change: half of a configuration helps nobody.
+    fn check_restart(&self, config: &Config) -> Result<(), ReloadError> {
+        let keys = needs_restart(&self.config, config);
+        let reason = match &keys[..] {
+            [] if config.sites.len() <= self.sites_max => return Ok(()),
+            [] => format!(
+                "there are {} sites, and at its start the server has kept descriptors for {}; \
+                 restart ringd",
+                config.sites.len(),
+                self.sites_max
+            ),
+            keys => format!(
+                "a server that runs cannot change `{}`; restart ringd, or undo the change",
+                keys.join("`, `")
+            ),
+        };
+        Err(ReloadError { reason, is_partial: false })
+    }
+
+    /// Whether a site is served already.
+    fn has(&self, site: &SiteSettings) -> bool {
+        self.sites.iter().any(|old| **old == *site)
+    }
+}

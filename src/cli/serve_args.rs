@@ -1,0 +1,135 @@
+//! The options of `ringd serve`, the default command.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, value_parser};
+
+use super::server::BOUNDS;
+use super::value::{positive_time, size, time};
+use super::{ContentArgs, ServerArgs};
+
+/// The heading of the options of the cache in the help.
+const CACHE: &str = "Cache (per worker)";
+
+/// The heading of the options about the configuration file in the help.
+const FILE: &str = "Configuration file";
+
+/// The command line of `ringd serve`.
+#[derive(Clone, Debug, Args)]
+#[command(mut_arg("listen", |listen| listen.default_value("127.0.0.1:7890")))]
+pub struct ServeArgs {
+    /// Directory to serve
+    #[arg(default_value = "./html")]
+    pub root: PathBuf,
+
+    /// Options of all servers.
+    #[command(flatten)]
+    pub server: ServerArgs,
+
+    /// Options about content.
+    #[command(flatten)]
+    pub content: ContentArgs,
+
+    /// Options of the HTTP server.
+    #[command(flatten)]
+    pub http: HttpArgs,
+
+    /// Where further options are read from.
+    #[command(flatten)]
+    pub file: FileArgs,
+}
+
+/// Options of the HTTP server that are not about content: its cache, and what it waits for.
+#[derive(Clone, Debug, Args)]
+pub struct HttpArgs {
+    /// How long a request head may take to arrive
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "30s",
+        value_parser = positive_time,
+        help_heading = BOUNDS
+    )]
+    pub header_timeout: Duration,
+
+    /// Cached names; each may hold a file open [default: 2048, fewer if descriptors are scarce]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        value_parser = value_parser!(u32).range(..=1_000_000),
+        help_heading = CACHE
+    )]
+    pub cache_entries: Option<u32>,
+
+    /// How long a cached name that no request uses is kept, with its open file
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "60s",
+        value_parser = positive_time,
+        help_heading = CACHE
+    )]
+    pub cache_idle: Duration,
+
+    /// Memory for cached small files and response heads
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "32M",
+        value_parser = cache_bytes,
+        help_heading = CACHE
+    )]
+    pub cache_bytes: usize,
+
+    /// Files up to this size are sent from memory, larger ones with sendfile(2); at most 1M
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "8K",
+        value_parser = memory_file_max,
+        help_heading = CACHE
+    )]
+    pub memory_file_max: u64,
+
+    /// How long a cached file is served before it is checked for changes
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "1s",
+        value_parser = time,
+        help_heading = CACHE
+    )]
+    pub revalidate: Duration,
+
+    /// Do not use inotify to notice changes; they then show after --revalidate
+    #[arg(long, help_heading = CACHE)]
+    pub no_watch: bool,
+}
+
+/// Options about the configuration file.
+#[derive(Clone, Debug, Args)]
+pub struct FileArgs {
+    /// Read options and sites from this file (TOML); options of the command line win over it. No
+    /// file is read without this option
+    #[arg(short, long, value_name = "FILE", help_heading = FILE)]
+    pub config: Option<PathBuf>,
+
+    /// Check the configuration file with these options, and do not serve; like `ringd check`
+    #[arg(short, long, requires = "config", help_heading = FILE)]
+    pub test: bool,
+}
+
+/// Parses `--cache-bytes`.
+fn cache_bytes(text: &str) -> Result<usize, String> {
+    usize::try_from(size(text)?).map_err(|_| "it must fit into the address space".into())
+}
+
+/// Parses `--memory-file-max`. The limit is 1 MiB, because copying a larger file would delay the
+/// other connections of the worker.
+fn memory_file_max(text: &str) -> Result<u64, String> {
+    match size(text)? {
+        bytes if bytes > 1 << 20 => Err("it must be at most 1M".into()),
+        bytes => Ok(bytes),
+    }
+}
