@@ -225,7 +225,7 @@ mod tests {
         let drain = ListenerDrain::begin(listener.as_fd(), &mut DriverStats::default());
         assert!(!drain.demands_hops);
         let late = UnixStream::connect(&path).unwrap_err();
-        assert_eq!(late.kind(), ErrorKind::ConnectionRefused);
+        assert_eq!(late.kind(), io::ErrorKind::ConnectionRefused);
         listener.accept().unwrap();
         assert_eq!(listener.accept().unwrap_err().raw_os_error(), Some(libc::EINVAL));
     }
