@@ -214,15 +214,20 @@ mod tests {
         });
     }
 
-    /// The filter reads TCP headers, so it is not attached to other sockets.
+    /// The filter reads TCP headers, so it is not attached to other sockets. A client that is
+    /// connected is accepted, and one that comes later is refused.
     #[test]
-    fn a_listener_that_is_not_tcp_is_left_as_it_is() {
+    fn the_listener_of_a_unix_socket_is_shut_down() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let listener = UnixListener::bind(&path).unwrap();
-        ListenerDrain::begin(listener.as_fd(), &mut DriverStats::default());
-        UnixStream::connect(&path).unwrap();
+        let _client = UnixStream::connect(&path).unwrap();
+        let drain = ListenerDrain::begin(listener.as_fd(), &mut DriverStats::default());
+        assert!(!drain.demands_hops);
+        let late = UnixStream::connect(&path).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::ConnectionRefused);
         listener.accept().unwrap();
+        assert_eq!(listener.accept().unwrap_err().raw_os_error(), Some(libc::EINVAL));
     }
 
     #[test]

@@ -55,7 +55,7 @@ enum Cause {
     /// Another process has the port.
     InUse,
     /// This server listens on an address that includes this one.
-    Own(Endpoint),
+    Own(Box<Endpoint>),
     /// The process may bind only ports from this one on.
     Privileged(u16),
     NoAddress,
@@ -197,7 +197,7 @@ impl ListenError {
         if let (Cause::InUse, Some(other)) =
             (&self.cause, own.find(|other| other.overlaps(&endpoint)))
         {
-            self.cause = Cause::Own(other.clone());
+            self.cause = Cause::Own(Box::new(other.clone()));
         }
         self
     }

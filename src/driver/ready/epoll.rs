@@ -52,6 +52,15 @@ impl<const EDGE: bool> Poller for EpollPoller<EDGE> {
         Ok(epoll::add(&self.instance, fd, EventData::new_u64(key.into()), flags::<EDGE>(want))?)
     }
 
+    /// A connection wakes the first thread in the kernel's list that waits (`EPOLLEXCLUSIVE`,
+    /// `epoll_ctl(2)`), and adding appends to the list.
+    fn add_shared(&mut self, fd: BorrowedFd<'_>, key: u32) -> io::Result<()> {
+        self.system_calls += 1;
+        let edge = if EDGE { EventFlags::ET } else { EventFlags::empty() };
+        let flags = EventFlags::IN | EventFlags::EXCLUSIVE | edge;
+        Ok(epoll::add(&self.instance, fd, EventData::new_u64(key.into()), flags)?)
+    }
+
     fn modify(&mut self, fd: BorrowedFd<'_>, key: u32, want: Interest) -> io::Result<()> {
         self.system_calls += 1;
         Ok(epoll::modify(&self.instance, fd, EventData::new_u64(key.into()), flags::<EDGE>(want))?)

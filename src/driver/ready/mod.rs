@@ -299,13 +299,14 @@ impl<P: Poller> Ready<P> {
     /// An edge poller needs no further call for it. A level poller watches for input first, because
     /// the first op on a new connection is a receive, and on a listener an accept.
     fn register(&mut self, mut source: Source) -> io::Result<Handle<Sock>> {
-        let want = if P::TRIGGER == Trigger::Edge { Interest::BOTH } else { Interest::READ };
-        source.armed = want;
         let shared = source.shared;
+        let both = P::TRIGGER == Trigger::Edge && !shared;
+        let want = if both { Interest::BOTH } else { Interest::READ };
+        source.armed = want;
         let handle = self.sources.insert(source).expect("the caller has checked for room");
         let socket = self.sources.get(handle).expect("just inserted").descriptor.as_fd();
         let added = match shared {
-            true => self.poller.add_shared(socket, key(handle), want),
+            true => self.poller.add_shared(socket, key(handle)),
             false => self.poller.add(socket, key(handle), want),
         };
         if let Err(error) = added {
@@ -360,8 +361,10 @@ impl<P: Poller> Ready<P> {
         };
         let source = self.sources.get_mut(handle).expect("the op is in flight on it");
         let pending = source.side_mut(direction).op.take().expect("the op is in flight");
-        if let Work::Send(transfer) = &pending.work {
-            source.sent += transfer.chain.sent();
+        match &pending.work {
+            Work::Send(transfer) => source.sent += transfer.chain.sent(),
+            Work::Accept(None) if source.shared => self.unwatch(handle),
+            Work::Accept(_) | Work::Receive => {}
         }
         let listed = self.waits_for_buffer.len() + self.backoff.len();
         match pending.stage {
@@ -391,10 +394,21 @@ impl<P: Poller> Ready<P> {
         self.done.finish(task.token, outcome);
     }
 
+    /// Stops watching a shared listener. It is watched again when an accept waits for a report: a
+    /// driver that does not accept must not get the report that another one waits for.
+    fn unwatch(&mut self, handle: Handle<Sock>) {
+        let source = self.sources.get_mut(handle).expect("callers have just used it");
+        if source.armed != Interest::NONE {
+            source.armed = Interest::NONE;
+            // Fails only if the poller does not have the source, which is the goal.
+            let _ = self.poller.remove(source.descriptor.as_fd(), key(handle));
+        }
+    }
+
     /// Notes that the interest of a source may have changed.
     fn change(&mut self, handle: Handle<Sock>) {
         let source = self.sources.get_mut(handle).expect("callers have just used it");
-        if P::TRIGGER != Trigger::Edge && !source.changing {
+        if (P::TRIGGER != Trigger::Edge || source.shared) && !source.changing {
             source.changing = true;
             self.rearm.push(handle);
         }

@@ -135,8 +135,8 @@ impl<P: Poller> Ready<P> {
         }
     }
 
-    /// Accepts in turns. A shared listener has a turn of one connection: the next one may be for
-    /// another worker, which is woken as well.
+    /// Accepts in turns. A shared listener has a turn of one connection, and is then watched anew:
+    /// that puts this driver behind the others, so that the next connection wakes another one.
     fn accept(&mut self, handle: Handle<Sock>, token: Token) -> TurnEnd {
         let source = self.sources.get_mut(handle).expect("it is the listener's turn");
         let one = source.shared && source.read.drain().is_none();
@@ -175,6 +175,10 @@ impl<P: Poller> Ready<P> {
                 }
                 AcceptFailure::Broken => return TurnEnd::Ended(Err(error)),
             }
+        }
+        if one {
+            self.unwatch(handle);
+            return TurnEnd::Blocked;
         }
         TurnEnd::Yield
     }

@@ -46,13 +46,14 @@ pub trait Poller: Sized + 'static {
     fn add(&mut self, fd: BorrowedFd<'_>, key: u32, want: Interest) -> io::Result<()>;
 
     /// Begins to watch a listener that the pollers of other threads watch through duplicates of its
-    /// descriptor. All of them report it: which worker has room for a connection is not known here.
+    /// descriptor. At least one of them reports each connection, if possible the one that has
+    /// watched it for the longest time. The interest is never modified.
     ///
     /// # Errors
     ///
     /// As for [`Poller::add`].
-    fn add_shared(&mut self, fd: BorrowedFd<'_>, key: u32, want: Interest) -> io::Result<()> {
-        self.add(fd, key, want)
+    fn add_shared(&mut self, fd: BorrowedFd<'_>, key: u32) -> io::Result<()> {
+        self.add(fd, key, Interest::READ)
     }
 
     /// Changes the interest of a source that was added. `want` is not empty.

@@ -91,7 +91,7 @@ impl Poller for SigioPoller {
         Ok(())
     }
 
-    fn add_shared(&mut self, fd: BorrowedFd<'_>, key: u32, want: Interest) -> io::Result<()> {
+    fn add_shared(&mut self, fd: BorrowedFd<'_>, key: u32) -> io::Result<()> {
         let (mut edge, mut keys) = match self.shared.take() {
             Some(shared) => shared,
             None => {
@@ -101,7 +101,7 @@ impl Poller for SigioPoller {
                 (edge, Vec::new())
             }
         };
-        let added = edge.add(fd, key, want);
+        let added = edge.add_shared(fd, key);
         keys.extend(added.is_ok().then_some(key));
         self.shared = Some((edge, keys));
         added

@@ -52,6 +52,7 @@ impl<P: Poller> Ready<P> {
                     let _ = self.poller.remove(socket, key);
                     Ok(())
                 }
+                (Interest::NONE, _) if source.shared => self.poller.add_shared(socket, key),
                 (Interest::NONE, _) => self.poller.add(socket, key, want),
                 _ => self.poller.modify(socket, key, want),
             };
