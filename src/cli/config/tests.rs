@@ -267,3 +267,22 @@ fn no_bytes_break_the_reader() {
         }
     }
 }
+
+/// What is long in a file is not long in a message, and costs no more than its length.
+#[test]
+fn long_texts_are_cut() {
+    let long = "x".repeat(1 << 20);
+    for text in [
+        format!("{long} = 1\n{SITE}"),
+        format!("{SITE}symlinks = \"{long}\"\n"),
+        format!("{SITE}spa = \"{long}\"\n"),
+        format!("{SITE}hosts = [\"{long}\", \"${{{long}}}\"]\n"),
+        format!("{SITE}header = [\"{long}\", {{ glob = \"*\", set = {{ {long} = \"ü\" }} }}]\n"),
+        format!("[[listen]]\naddress = \"{long}\"\n[server]\ndriver = \"{long}\"\n{SITE}"),
+    ] {
+        let Err(ConfigError::Problems(problems)) = loaded(&text, &[]) else { panic!() };
+        let length = problems.render(false).len();
+        assert!(length < 300_000 * problems.count(), "{length} bytes");
+        assert!(problems.list.iter().all(|problem| problem.title.len() < 400));
+    }
+}
