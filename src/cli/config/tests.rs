@@ -169,6 +169,9 @@ fn sites_have_what_the_server_needs_to_know() {
     assert_eq!((&*two.name, two.is_default, &*two.listen[0]), ("two", true, "web"));
     assert_eq!(two.root, Path::new("/two"));
     assert!(config.admin.as_deref().unwrap().ends_with("run/admin.sock"));
+    // What is no IP address is not replaced by the default of --listen.
+    let unix = self::config(&format!("[[listen]]\naddress = \"unix:/a\"\n{SITE}"), &[]);
+    assert!(unix.options.server.listen.is_empty());
     let place = config.place_name(two.place.as_ref().unwrap());
     assert!(place.ends_with("ringd.toml:12"), "{place}");
 }
