@@ -15,12 +15,15 @@ const CACHE: &str = "Cache (per worker)";
 /// The heading of the options about the configuration file in the help.
 const FILE: &str = "Configuration file";
 
+/// The directory that is served if none is named.
+pub(super) const ROOT_DEFAULT: &str = "./html";
+
 /// The command line of `ringd serve`.
 #[derive(Clone, Debug, Args)]
 #[command(mut_arg("listen", |listen| listen.default_value("127.0.0.1:7890")))]
 pub struct ServeArgs {
     /// Directory to serve
-    #[arg(default_value = "./html")]
+    #[arg(default_value = ROOT_DEFAULT)]
     pub root: PathBuf,
 
     /// Options of all servers.

@@ -166,6 +166,7 @@ fn a_wrong_option_of_the_servers_ends_a_bench_before_it_begins() {
         (&["--listen", "127.0.0.1:0"], set_by_bench("--listen")),
         (&["--drain-timeout", "1s"], set_by_bench("--drain-timeout")),
         (&["site"], set_by_bench("ROOT")),
+        (&["-c", "ringd.toml"], set_by_bench("--config")),
     ] {
         assert_answered(&[&["bench", "--"], option].concat(), &line);
     }

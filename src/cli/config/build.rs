@@ -15,9 +15,7 @@ use super::setting::{Origin, Settings, Sourced, Value};
 use super::source::Place;
 use super::tables::{HOSTS_MAX, LISTENERS_MAX, SITES_MAX};
 use crate::cli::content::ContentError;
-
-/// The root without a file and without ROOT.
-const ROOT_DEFAULT: &str = "./html";
+use crate::cli::serve_args::ROOT_DEFAULT;
 
 /// Merges and checks. Every mistake is added to the problems of the reader; with a mistake, there
 /// is no configuration.
@@ -39,26 +37,16 @@ pub(super) fn build(
         let around = [&draft.defaults, &flags.site];
         check_roots(&draft.sites, around, &mut reader.problems);
     }
-    if !reader.problems.is_empty() {
-        return None;
-    }
     server.overlay(&draft.server);
     server.overlay(&flags.server);
-    server.set(named("listen"), addresses(&listeners));
-    let parsed = reader.parsers().server(&server);
-    let (mut args, http) = match parsed {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            reader.problems.push(Problem::new(None, error, "correct the options"));
-            return None;
-        }
-    };
-    args.trace = flags.trace;
-    let (sites, written) = sites(reader, draft.sites, names, &draft.defaults, flags)?;
-    let mut specs = args.listen.clone().into_iter();
+    server.set(named("listen"), Vec::new());
+    let options = server_options(reader, &server, &listeners, flags);
+    let (sites, written) = sites(reader, draft.sites, names, &draft.defaults, flags);
+    let options = options.filter(|_| reader.problems.is_empty())?;
+    let mut specs = options.server.listen.clone().into_iter();
     Some(Config {
         path: path.map(Path::to_owned),
-        options: ServerOptions { server: args, http },
+        options,
         listeners: listeners
             .iter()
             .map(|listener| ListenerOptions {
@@ -172,14 +160,25 @@ fn check_bounds(draft: &Draft, listeners: &[ListenerDraft], problems: &mut Vec<P
     complain("addresses to listen on", addresses.count(), LISTENERS_MAX, address);
 }
 
-/// The addresses of all listeners.
-fn addresses(listeners: &[ListenerDraft]) -> Vec<Sourced<Value>> {
-    let addresses = listeners.iter().flat_map(|listener| &listener.addresses);
-    let value = |Sourced { value, origin }: &Sourced<String>| Sourced {
-        value: Value::Text(value.clone()),
-        origin: origin.clone(),
-    };
-    addresses.map(value).collect()
+/// The options of the process; `None` after a problem.
+fn server_options(
+    reader: &mut Reader<'_>,
+    settings: &Settings,
+    listeners: &[ListenerDraft],
+    flags: &Flags,
+) -> Option<ServerOptions> {
+    match reader.parsers().server(settings) {
+        Ok((mut server, http)) => {
+            let texts = listeners.iter().flat_map(|listener| &listener.addresses);
+            server.listen = texts.filter_map(|text| text.value.parse().ok()).collect();
+            server.trace = flags.trace;
+            Some(ServerOptions { server, http })
+        }
+        Err(error) => {
+            reader.problems.push(Problem::new(None, error, "correct the options"));
+            None
+        }
+    }
 }
 
 /// The options of all sites, and the same as they are written. Adds what is wrong with them to the
@@ -190,7 +189,7 @@ fn sites(
     names: Vec<String>,
     of_all: &Settings,
     flags: &Flags,
-) -> Option<(Vec<SiteOptions>, Vec<SiteDraft>)> {
+) -> (Vec<SiteOptions>, Vec<SiteDraft>) {
     let mut common = defaults(|key| key.is_of_site);
     common.overlay(of_all);
     let (mut sites, mut written) = (Vec::new(), Vec::new());
@@ -205,7 +204,7 @@ fn sites(
         }
         written.push(draft);
     }
-    reader.problems.is_empty().then_some((sites, written))
+    (sites, written)
 }
 
 fn options(parsers: &mut Parsers, draft: &SiteDraft, name: String) -> Result<SiteOptions, Problem> {

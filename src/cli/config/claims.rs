@@ -118,6 +118,8 @@ pub(super) fn check_hosts(
                     let problem = Problem::new(origin.place(), title, remedy);
                     problems.push(problem.and(first.place(), "the first one"));
                 }
+                // One that no listener has would be looked at again and again.
+                None if *set == 0 => {}
                 None => others.push((*set, origin, at)),
             }
         }

@@ -1,5 +1,6 @@
 //! Reads the file of `-c` and those that it includes.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -113,7 +114,7 @@ impl Reader<'_> {
             place.map(|place| reader.sources.line_number(place))
         };
         let wrong = self.problems[first..last].iter();
-        let wrong: Vec<_> = wrong.filter_map(|problem| line(self, problem)).collect();
+        let wrong: BTreeSet<_> = wrong.filter_map(|problem| line(self, problem)).collect();
         if !wrong.is_empty() {
             let later = self.problems.split_off(last);
             let is_sure = |problem: &Problem| {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, Args, Command};
 
+use super::problem::shortened;
 use crate::cli::content::ErrorPage;
 use crate::cli::{ContentArgs, ServeArgs};
 use crate::http::semantics::mime::Override;
@@ -21,6 +22,10 @@ pub(super) const FLAGS_ONLY: [(&str, &str); 3] = [
     ("test", "it is for one run, which serves nothing"),
     ("trace", "it is for one run, to look at a driver"),
 ];
+
+/// How long a name may be that is compared with those of keys: the distance of two texts takes time
+/// and memory of the product of their lengths.
+const NAME_BYTES_MAX: usize = 64;
 
 /// A kind of table in a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -311,8 +316,11 @@ pub(super) fn named(name: &str) -> &'static Key {
 /// What is wrong with a name that is no key of a table, and what would be right.
 pub(super) fn explain_unknown(table: Table, name: &str) -> (String, String) {
     let preposition = if table == Table::Top { "at" } else { "in" };
-    let name_shown = name.escape_debug();
-    let unknown = format!("unknown key `{name_shown}` {preposition} {}", table.heading());
+    let shown = shortened(&name.escape_debug().to_string());
+    let unknown = format!("unknown key `{shown}` {preposition} {}", table.heading());
+    if name.len() > NAME_BYTES_MAX {
+        return (unknown, "keys are shorter".to_owned());
+    }
     let hyphens = name.replace('_', "-");
     if hyphens != name && table.names().any(|other| other == hyphens) {
         return (unknown, format!("keys have hyphens: `{hyphens}`"));

@@ -11,11 +11,15 @@ use super::source::{Place, Sources};
 /// How many problems are shown. A file of the wrong kind has one in each line.
 pub(super) const SHOWN_MAX: usize = 1000;
 
-/// How many bytes of a line are shown.
-const LINE_BYTES_MAX: usize = 4096;
+/// How long a line may be to be rendered as a whole. Of a longer one, a part is rendered, so the
+/// column that is shown counts from the beginning of that part.
+const LINE_BYTES_MAX: usize = 64 * 1024;
 
 /// How many characters of a value are quoted in a message.
 const QUOTED_CHARS_MAX: usize = 60;
+
+/// How many characters a title has, and a remedy: the messages of parsers repeat what they refuse.
+const MESSAGE_CHARS_MAX: usize = 300;
 
 /// A mistake in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +40,9 @@ impl Problem {
         title: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { title: title.into(), remedy: remedy.into(), place: place.cloned(), other: None }
+        let title = first(&title.into(), MESSAGE_CHARS_MAX);
+        let remedy = first(&remedy.into(), MESSAGE_CHARS_MAX);
+        Self { title, remedy, place: place.cloned(), other: None }
     }
 
     pub(super) fn and(mut self, other: Option<&Place>, what: &'static str) -> Self {
@@ -99,11 +105,15 @@ pub(super) fn quoted(text: &str) -> String {
     }
 }
 
-/// A value as it is written in a file, shortened for a message.
+/// A text as it is written in a file, shortened for a message.
 pub(super) fn shortened(written: &str) -> String {
-    match written.char_indices().nth(QUOTED_CHARS_MAX) {
-        Some((end, _)) => format!("{}...", &written[..end]),
-        None => written.to_owned(),
+    first(written, QUOTED_CHARS_MAX)
+}
+
+fn first(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

@@ -120,7 +120,13 @@ impl Reader<'_> {
                 "name" => site.name = self.name(node),
                 "hosts" => site.hosts = self.hosts(node),
                 "default" => site.is_default = self.switch("default", node),
-                "listen" => site.listen = self.texts("listen", node),
+                "listen" => {
+                    site.listen = self.texts("listen", node);
+                    if is_empty(node) {
+                        let remedy = "name a [[listen]], or leave `listen` out for all";
+                        self.complain(node.span(), "no client reaches this site", remedy);
+                    }
+                }
                 "root" => {
                     let path = self.text("root", node);
                     if path.as_ref().is_some_and(|path| path.value.is_empty()) {
@@ -138,7 +144,8 @@ impl Reader<'_> {
             }
         }
         // A line with a syntax error may be what seems to be missing.
-        site.has_hosts = self.has_syntax_errors || table.contains_key("hosts");
+        let hosts = table.get("hosts").is_some_and(|node| !is_empty(node));
+        site.has_hosts = self.has_syntax_errors || hosts;
         site.has_root = self.has_syntax_errors || table.contains_key("root");
         site
     }
@@ -219,4 +226,8 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+fn is_empty(node: &Node<'_>) -> bool {
+    matches!(node.get_ref(), DeValue::Array(nodes) if nodes.is_empty())
 }

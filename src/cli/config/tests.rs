@@ -170,6 +170,9 @@ fn sites_have_what_the_server_needs_to_know() {
     assert_eq!((&*two.name, two.is_default, &*two.listen[0]), ("two", true, "web"));
     assert_eq!(two.root, Path::new("/two"));
     assert!(config.admin.as_deref().unwrap().ends_with("run/admin.sock"));
+    // What is no IP address is not replaced by the default of --listen.
+    let unix = self::config(&format!("[[listen]]\naddress = \"unix:/a\"\n{SITE}"), &[]);
+    assert!(unix.options.server.listen.is_empty());
     let place = config.place_name(two.place.as_ref().unwrap());
     assert!(place.ends_with("ringd.toml:12"), "{place}");
 }
@@ -266,5 +269,24 @@ fn no_bytes_break_the_reader() {
             }
             fuzz_config(&changed);
         }
+    }
+}
+
+/// What is long in a file is not long in a message, and costs no more than its length.
+#[test]
+fn long_texts_are_cut() {
+    let long = "x".repeat(1 << 20);
+    for text in [
+        format!("{long} = 1\n{SITE}"),
+        format!("{SITE}symlinks = \"{long}\"\n"),
+        format!("{SITE}spa = \"{long}\"\n"),
+        format!("{SITE}hosts = [\"{long}\", \"${{{long}}}\"]\n"),
+        format!("{SITE}header = [\"{long}\", {{ glob = \"*\", set = {{ {long} = \"ü\" }} }}]\n"),
+        format!("[[listen]]\naddress = \"{long}\"\n[server]\ndriver = \"{long}\"\n{SITE}"),
+    ] {
+        let Err(ConfigError::Problems(problems)) = loaded(&text, &[]) else { panic!() };
+        let length = problems.render(false).len();
+        assert!(length < 300_000 * problems.count(), "{length} bytes");
+        assert!(problems.list.iter().all(|problem| problem.title.len() < 400));
     }
 }
