@@ -160,9 +160,10 @@ fn sites_have_what_the_server_needs_to_know() {
     let config = config(text, &[]);
     let names: Vec<_> = config.listeners.iter().map(|it| it.name.as_deref().unwrap()).collect();
     assert_eq!(names, ["web", "local"]);
-    let addresses = [":80", "127.0.0.1:1"].map(|text| text.parse().unwrap());
-    assert_eq!(config.listeners[0].addresses, addresses);
-    assert_eq!(config.options.server.listen, ["127.0.0.1:1".parse().unwrap()]);
+    let addresses = [":80", "127.0.0.1:1", "unix:/a"].map(|text| text.parse().unwrap());
+    assert_eq!(config.listeners[0].addresses, addresses[..2]);
+    assert_eq!(config.listeners[1].addresses, addresses[2..]);
+    assert_eq!(config.options.server.listen, addresses);
     let [one, two] = &config.sites[..] else { panic!() };
     assert_eq!((&*one.name, one.is_default, one.listen.len()), ("a.example", false, 0));
     assert_eq!(one.hosts[1].to_string(), "*.b.example");
@@ -170,9 +171,6 @@ fn sites_have_what_the_server_needs_to_know() {
     assert_eq!((&*two.name, two.is_default, &*two.listen[0]), ("two", true, "web"));
     assert_eq!(two.root, Path::new("/two"));
     assert!(config.admin.as_deref().unwrap().ends_with("run/admin.sock"));
-    // What is no IP address is not replaced by the default of --listen.
-    let unix = self::config(&format!("[[listen]]\naddress = \"unix:/a\"\n{SITE}"), &[]);
-    assert!(unix.options.server.listen.is_empty());
     let place = config.place_name(two.place.as_ref().unwrap());
     assert!(place.ends_with("ringd.toml:12"), "{place}");
 }
