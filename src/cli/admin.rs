@@ -3,7 +3,7 @@
 //!
 //! | request | answer |
 //! | --- | --- |
-//! | `POST /reload` | 200 when all workers serve the new configuration, or 409; the text says more |
+//! | `POST /reload` | 200 when all workers serve the new configuration, or 409, and a text |
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;

@@ -33,8 +33,8 @@ pub(super) fn run(args: &ReloadArgs) -> Result<ExitCode, CommandError> {
     };
     let Some(socket) = config.admin else {
         return Err(CommandError(format!(
-            "{} has no [admin] socket; add [admin] with listen = \"unix:/run/ringd/admin.sock\" and \
-             restart ringd, or send SIGHUP to it",
+            "{} has no [admin] socket; add [admin] with listen = \"unix:/run/ringd/admin.sock\" \
+             and restart ringd, or send SIGHUP to it",
             args.config.display()
         )));
     };

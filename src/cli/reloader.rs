@@ -1,6 +1,6 @@
 //! Reloads the configuration of a server that runs: reads the file again, checks it as a start
-//! would, and gives the workers the new sites, listeners and timeouts. If anything is wrong, nothing
-//! changes.
+//! would, and gives the workers the new sites, listeners and timeouts. If anything is wrong,
+//! nothing changes.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! Changes a server that runs: its listeners, its timeouts, and what its sessions share.
 //!
-//! New listeners are bound first. If that fails, nothing changes. Then each worker takes all changes
-//! at once, between two turns, and reports the result.
+//! New listeners are bound first. If that fails, nothing changes. Then each worker takes all
+//! changes at once, between two turns, and reports the result.
 
 use std::fmt;
 use std::io;

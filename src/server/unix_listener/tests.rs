@@ -1,3 +1,5 @@
+//! Where Unix sockets can be made, with which rights, and what is left of them.
+
 use super::*;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
