@@ -49,9 +49,10 @@
 //!     delivered, subject to clause 13; then the accept ends with `ECANCELED`, unless it has
 //!     failed; then the close completes. Meanwhile the kernel drops the SYN of new clients
 //!     (`drain.rs`); when they retransmit it, they are refused. This holds for duplicates of the
-//!     descriptor, too. New clients of a Unix socket are refused at once. The delivery ends early if the accept is cancelled, or
-//!     after ten pauses ([`ACCEPT_RETRY`]) in a row for lack of descriptors. The kernel resets the
-//!     connections that are not delivered. If no accept is in flight, it resets all of them.
+//!     descriptor, too. New clients of a Unix socket are refused at once. The delivery ends early
+//!     if the accept is cancelled, or after ten pauses ([`ACCEPT_RETRY`]) in a row for lack of
+//!     descriptors. The kernel resets the connections that are not delivered. If no accept is in
+//!     flight, it resets all of them.
 
 mod boxed;
 pub mod calls;

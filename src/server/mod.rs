@@ -131,8 +131,9 @@ fn start_with<S: Session + 'static, C: Dispatch>(
 
 impl Server {
     /// The addresses that the server listens on, in the order of the settings; a name may have
-    /// several. [`ConnectionInfo::listener`](crate::session::ConnectionInfo::listener) is a place in
-    /// this list. Port 0 is replaced by the actual port.
+    /// several. The number of a listener in
+    /// [`ConnectionInfo`](crate::session::ConnectionInfo::listener) is a place in this list. Port 0
+    /// is replaced by the actual port.
     pub fn addresses(&self) -> &[Endpoint] {
         &self.addresses
     }

@@ -1,3 +1,5 @@
+//! Rights, stale sockets, and what is in the way.
+
 use super::*;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
