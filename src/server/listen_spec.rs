@@ -53,7 +53,7 @@ impl ListenSpec {
     pub fn with_options(self, options: UnixOptions) -> Result<Self, ListenSpecError> {
         match self {
             Self::Unix(address @ UnixAddress::Path(_), _) => Ok(Self::Unix(address, options)),
-            other => Err(ListenSpecError::no_rights(&other.to_string())),
+            other => Err(ListenSpecError::no_rights(&other)),
         }
     }
 

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-
 /// Why a text does not say where to listen: the cause, and the right form.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListenSpecError(String);
@@ -93,7 +92,7 @@ impl ListenSpecError {
     }
 
     /// Rights for a socket that has none.
-    pub(super) fn no_rights(spec: &str) -> Self {
+    pub(super) fn no_rights(spec: &impl fmt::Display) -> Self {
         Self(format!(
             "{spec} has no mode, owner and group: only a Unix socket with a path has; leave them \
              out"

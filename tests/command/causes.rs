@@ -76,7 +76,7 @@ fn a_link_local_address_needs_its_interface() {
     }
     let site = site();
     let mut command = with(&[site.path().to_str().unwrap(), "--listen", "[fe80::1]:8080"]);
-    end_of(&mut command).assert_failed(1, &["[fe80::1]:8080", "bind(2)", "[fe80::1%2]:8080"]);
+    end_of(&mut command).assert_failed(1, &["[fe80::1]:8080", "bind(2)", "[fe80::1%eth0]:8080"]);
 }
 
 #[test]

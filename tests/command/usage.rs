@@ -182,10 +182,10 @@ fn set_by_bench(option: &str) -> String {
 
 #[test]
 fn an_invalid_value_gets_the_forms_that_are_useful() {
-    let listen = ["a host name is not accepted", "65535"];
+    let listen = ["localhost:8080", "unix:/run/site.sock", "65535"];
     let time = ["a time is written like 500ms, 10s or 2min"];
     for (option, value, words) in [
-        ("--listen", "localhost:80", &listen[..]),
+        ("--listen", "localhost:http", &listen[..]),
         ("--listen", "127.0.0.1:65536", &listen),
         ("--idle-timeout", "5x", &time),
         ("--idle-timeout", "soon", &time),

@@ -77,6 +77,8 @@ pub(crate) fn a_shared_listener_wakes_each_driver<D: Kernel>() {
         assert!(run_none(driver).is_empty());
         ready.send(()).unwrap();
         let all = run_until(driver, |all| accepted(all).len() == COUNT);
+        // It waits for the next connection, and is then told not to accept it.
+        assert!(run_none(driver).is_empty());
         driver.cancel(op);
         let mut rest = run_lasts(driver, 1);
         ready.send(()).unwrap();

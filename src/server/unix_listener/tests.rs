@@ -1,4 +1,4 @@
-//! Where Unix sockets can be made, with which rights, and what is left of them.
+//! Rights, stale sockets, and what is in the way.
 
 use super::*;
 use std::os::unix::fs::symlink;
