@@ -1,6 +1,6 @@
 //! `ringd check` and `ringd -t`: whether a configuration can be served.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -67,10 +67,9 @@ fn explained(loaded: Result<Config, ConfigError>) -> Result<Config, ExitCode> {
     })
 }
 
-/// Prints problems, with colours if standard error shows them.
+/// Prints problems. `anstream` removes the colours unless standard error is a terminal that shows
+/// them, and where NO_COLOR is set.
 fn explain(problems: &Problems) -> ExitCode {
-    // `anstream` removes the colours for a file or a pipe, and where NO_COLOR is set.
-    let text = problems.render(io::stderr().is_terminal());
-    let _ = anstream::stderr().write_all(text.as_bytes());
+    let _ = anstream::stderr().write_all(problems.render(true).as_bytes());
     ExitCode::FAILURE
 }
