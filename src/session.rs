@@ -104,7 +104,9 @@ pub trait Session: Sized {
 #[derive(Clone, Copy)]
 pub struct ConnectionInfo<'a> {
     /// The number of the listener that accepted the connection: its place in
-    /// [`Server::addresses`](crate::server::Server::addresses).
+    /// [`ServerSettings::listen`](crate::server::ServerSettings::listen), or what
+    /// [`PreparedListeners::numbers`](crate::server::PreparedListeners::numbers) says of a later
+    /// one.
     pub listener: u16,
     addresses: Addresses<'a>,
 }
