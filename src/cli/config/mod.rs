@@ -33,6 +33,7 @@ mod print;
 mod problem;
 mod reader;
 mod restart;
+mod rights;
 mod rule_reader;
 mod rules;
 mod schema;
