@@ -74,6 +74,7 @@ impl ServePlan {
                 revalidate_after: http.revalidate,
                 watch: !http.no_watch,
                 lookups_max: (descriptors.opening() as u32 / http::site::OPENS_MAX as u32).max(1),
+                health_path: http.health_path.as_deref().map(Arc::from),
                 ..HttpSettings::new(Arc::new(table))
             },
             selection,
