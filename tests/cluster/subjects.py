@@ -1,0 +1,276 @@
+"""The servers that are tested, their configuration and their files, and what they cost.
+
+Every file exists in two variants. All bodies begin with the variant and are filled with it, so an
+answer that mixes two variants is found wherever they meet. `Ringd` and `Nginx` are started with the
+same files and reload the same changes.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+
+CORES = sorted(os.sched_getaffinity(0))
+SMALL = [f"/small/{number}.txt" for number in range(8)]
+LARGE = [f"/large/{number}.bin" for number in range(4)]
+LISTING = "/list/"
+PAGE = "/page.txt"
+HOST, EXTRA = "main.test", "extra.test"
+START_MAX = 10
+
+
+def content(site, path, variant, size):
+    """The bytes of a file; the length differs between the variants."""
+    line = f"{site} {path} variant {variant} {'-+'[variant] * 32}\n".encode()
+    size += 100 * variant
+    return (line * (size // len(line) + 1))[:size]
+
+
+def write_tree(folder, site, variant, large):
+    """Writes a root and returns its files: the bytes by path."""
+    files = {path: content(site, path, variant, 1024) for path in [*SMALL, PAGE]}
+    files |= {path: content(site, path, variant, large) for path in LARGE}
+    files[f"{LISTING}entry-of-{variant}.txt"] = b"listed\n"
+    for path, body in files.items():
+        os.makedirs(os.path.dirname(folder + path), exist_ok=True)
+        replace(folder + path, body)
+    return files
+
+
+def replace(path, body):
+    """Writes a file, atomically for those who read it."""
+    with open(path + ".new", "wb") as file:
+        file.write(body)
+    os.replace(path + ".new", path)
+
+
+RINGD = """\
+[server]
+driver = "{driver}"
+workers = 1
+idle-timeout = "{idle}"
+drain-delay = "{delay}"
+
+[[listen]]
+address = {addresses}
+{admin}
+[[site]]
+name = "main"
+hosts = ["main.test"]
+default = true
+root = "{folder}/main-{variant}"
+listing = {listing}
+header = [{{ glob = "**", set = {{ "X-Generation" = "{generation}" }} }}]
+"""
+
+RINGD_EXTRA = """
+[[site]]
+name = "extra"
+hosts = ["extra.test"]
+root = "{folder}/extra-{variant}"
+header = [{{ glob = "**", set = {{ "X-Generation" = "{generation}" }} }}]
+"""
+
+NGINX = """\
+user root; worker_processes 1; worker_rlimit_nofile 16384; daemon off; pid {folder}/pid;
+error_log {folder}/errors;
+events {{ worker_connections 8192; multi_accept on; use epoll; }}
+http {{
+  access_log off; sendfile on; tcp_nopush on; tcp_nodelay on;
+  keepalive_timeout {idle}; keepalive_requests 1000000000;
+  open_file_cache max=4096 inactive=60s; open_file_cache_valid 1s; open_file_cache_errors on;
+  client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
+  uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
+  add_header X-Generation {generation} always;
+  server {{
+    listen 127.0.0.1:{port} backlog=4096 default_server; server_name main.test;
+    root {folder}/main-{variant}; autoindex {listing};
+  }}
+  {extra}
+}}
+"""
+
+NGINX_EXTRA = """
+  server {{
+    listen 127.0.0.1:{port}; server_name extra.test; root {folder}/extra-{variant};
+  }}"""
+
+
+class Subject:
+    """A server that runs. `folder` holds its configuration and its roots."""
+
+    idle = "1h"
+
+    def __init__(self, folder, port, driver="auto", binary=None):
+        self.folder, self.port, self.driver, self.binary = folder, port, driver, binary
+        self.address = ("127.0.0.1", port)
+        self.config = f"{folder}/{self.name}.conf"
+        self.process = None
+
+    def start(self):
+        """Starts it on the first core, and waits until it accepts."""
+        with open(f"{self.folder}/log", "ab") as log:
+            command = ["taskset", "-c", str(CORES[0]), *self.command()]
+            pipes = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            self.process = subprocess.Popen(command, **pipes)
+        self.pid = self.process.pid
+        until = time.monotonic() + START_MAX
+        while True:
+            try:
+                return socket.create_connection(self.address, 1).close()
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() > until:
+                    self.kill()
+                    with open(f"{self.folder}/log") as log:
+                        raise SystemExit(f"{self.name} does not start: {log.read()}") from None
+                time.sleep(0.01)
+
+    def reload(self):
+        os.kill(self.pid, signal.SIGHUP)
+
+    def reload_command(self):
+        """A command that reloads it and waits for the result."""
+        return [self.binary, "reload", "-c", self.config]
+
+    def kill(self):
+        """Ends it at once, with its children."""
+        for pid in reversed(tree(self.pid)):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.process.wait()
+
+    def stop(self):
+        """Ends it. Returns its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        return self.process.returncode
+
+
+class Ringd(Subject):
+    """ringd. The admin socket is there as soon as `admin` is set; it is not needed for SIGHUP."""
+
+    name = "ringd"
+    admin, delay = None, "0s"
+
+    def command(self):
+        return [self.binary, "-c", self.config]
+
+    def configure(self, generation):
+        """Writes the configuration of a generation: its parity is the variant."""
+        variant = generation % 2
+        listen = getattr(self, "listen", [f"127.0.0.1:{self.port}"])
+        values = {
+            "folder": self.folder, "driver": self.driver, "delay": self.delay,
+            "idle": self.idle,
+            "addresses": json.dumps(listen), "variant": variant, "generation": generation,
+            "listing": "false" if variant else "true",
+            "admin": f'\n[admin]\nlisten = ["{self.admin}"]\n' if self.admin else "",
+        }
+        text = RINGD + RINGD_EXTRA * variant
+        replace(self.config, text.format(**values).encode())
+
+
+class Nginx(Subject):
+    """nginx with one worker."""
+
+    name = "nginx"
+
+    def command(self):
+        return ["nginx", "-c", self.config]
+
+    def configure(self, generation):
+        variant = generation % 2
+        values = {"folder": self.folder, "port": self.port, "variant": variant,
+                  "idle": self.idle}
+        extra = (NGINX_EXTRA * variant).format(**values)
+        listing = "off" if variant else "on"
+        text = NGINX.format(**values, generation=generation, listing=listing, extra=extra)
+        replace(self.config, text.encode())
+
+
+def read(path):
+    """The text of a file in /proc, or nothing if the process is gone."""
+    try:
+        with open(path) as file:
+            return file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def tree(pid):
+    """A process and its descendants, as far as they exist."""
+    found = [pid]
+    for process in found:
+        try:
+            tasks = os.listdir(f"/proc/{process}/task")
+        except FileNotFoundError:
+            continue
+        for task in tasks:
+            found += map(int, read(f"/proc/{process}/task/{task}/children").split())
+    return found
+
+
+def cpu(pid):
+    """The CPU time of a server in seconds: of its threads, its children, and those that ended.
+
+    The sum for the children that ended is in clock ticks of 10 ms.
+    """
+    total = 0.0
+    for process in tree(pid):
+        tasks = os.listdir(f"/proc/{process}/task") if os.path.exists(f"/proc/{process}") else []
+        for task in tasks:
+            fields = read(f"/proc/{process}/task/{task}/schedstat").split()
+            total += int(fields[0]) / 1e9 if fields else 0
+        fields = read(f"/proc/{process}/stat").rpartition(")")[2].split()
+        if fields:
+            total += (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+def resident(pid):
+    """RSS of the process, and the proportional share of all processes of the server, in KiB."""
+    status = read(f"/proc/{pid}/status")
+    rss = next((int(line.split()[1]) for line in status.splitlines() if "VmRSS" in line), 0)
+    shares = 0
+    for process in tree(pid):
+        for line in read(f"/proc/{process}/smaps_rollup").splitlines():
+            shares += int(line.split()[1]) if line.startswith("Pss:") else 0
+    return rss, shares
+
+
+def descriptors(pid):
+    """The descriptors of all processes of a server: what each refers to, sorted."""
+    found = []
+    for process in tree(pid):
+        try:
+            for name in os.listdir(f"/proc/{process}/fd"):
+                try:
+                    # Without the number of a socket, which is never the same.
+                    found.append(os.readlink(f"/proc/{process}/fd/{name}").partition("[")[0])
+                except FileNotFoundError:
+                    pass
+        except FileNotFoundError:
+            pass
+    return sorted(found)
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def machine():
+    """The machine, in one line."""
+    lines = read("/proc/cpuinfo").splitlines()
+    model = next((line.split(":")[1].strip() for line in lines if "model name" in line), "CPU")
+    release, load = os.uname().release, os.getloadavg()[0]
+    return f"{model}, {len(CORES)} cores, Linux {release}, load {load:.1f} at the start"
