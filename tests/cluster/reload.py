@@ -41,16 +41,14 @@ import sys
 import tempfile
 import time
 
+from judge import EXTRA, HOST, LARGE, LISTING, PAGE, SMALL, STALE, Judge, replace
 from load import Client, Load, Request, percentile
-from subjects import (CORES, EXTRA, HOST, LARGE, LISTING, PAGE, SMALL, Nginx, Ringd, cpu, descriptors,
-                      free_port, machine, replace, resident, tree, write_tree)
+from subjects import CORES, Nginx, Ringd, cpu, descriptors, free_port, machine, resident, tree
 
 SEEN_MAX = 5.0
-STALE = 1.0  # Seconds after a generation was seen; requests sent later must not get an older one.
 REST_MAX = 60.0
 MEMORY_MAX = 4096  # KiB
 RATIO_MAX = 2.0
-MIB = 1 << 20
 INSIDE = "RELOAD_INSIDE"
 
 # What --prove breaks: name -> the check that has to notice it.
@@ -60,37 +58,6 @@ BREAKS = {
     "lost signal": "missed", "short idle timeout": "closed", "left connections": "descriptors",
     "filled cache": "memory", "stopped server": "latency",
 }
-
-
-class Judge:
-    """Knows what each answer has to be."""
-
-    def __init__(self, folder):
-        self.files = {}
-        for site in ("main", "extra"):
-            for variant in (0, 1):
-                root = f"{folder}/{site}-{variant}"
-                self.files[site, variant] = write_tree(root, site, variant, MIB)
-
-    def __call__(self, request, status, generation, body, floor):
-        if generation is None:
-            return "error" if status == 200 else "non-200", f"{request.path}: {status}, no generation"
-        if generation < floor:
-            return "stale", f"{request.path}: {generation}, and {floor} was seen {STALE:.0f} s before"
-        variant = generation % 2
-        if request.path == LISTING and variant == 1:
-            found = status in (403, 404)
-            return None if found else ("mixed", f"a listing of generation {generation}: {status}")
-        if status != 200:
-            return "non-200", f"{request.path}: {status}"
-        site = "extra" if request.host == EXTRA and variant == 1 else "main"
-        if request.path == LISTING:
-            right = b"entry-of-0" in body
-        else:
-            right = body == self.files[site, variant][request.path]
-        if right:
-            return None
-        return "mixed", f"{request.host}{request.path} of {generation}: {len(body)}, {body[:60]!r}"
 
 
 class Reloader:
@@ -372,10 +339,12 @@ def run(options, broken=None):
     """Starts the server, runs, and stops it. Returns the bounds that do not hold."""
     folder = tempfile.mkdtemp(prefix="reload-")
     try:
-        judge = Judge(folder)
+        judge = Judge(1 << 20)
+        judge.write(folder)
         kind = {"ringd": Ringd, "nginx": Nginx}[options.server]
         server = kind(folder, free_port(), options.driver, options.binary)
-        server.admin = f"{folder}/admin.sock"
+        if options.command:
+            server.admin = f"unix:{folder}/admin.sock"
         if broken == "short idle timeout":
             server.idle = "1s"
         server.configure(0)

@@ -1,8 +1,6 @@
-"""The servers that are tested, their configuration and their files, and what they cost.
+"""The servers that are tested, their configuration, and what they cost.
 
-Every file exists in two variants. All bodies begin with the variant and are filled with it, so an
-answer that mixes two variants is found wherever they meet. `Ringd` and `Nginx` are started with the
-same files and reload the same changes.
+`Ringd` and `Nginx` are started with the same files and reload the same changes.
 """
 
 import json
@@ -12,38 +10,10 @@ import socket
 import subprocess
 import time
 
+from judge import replace
+
 CORES = sorted(os.sched_getaffinity(0))
-SMALL = [f"/small/{number}.txt" for number in range(8)]
-LARGE = [f"/large/{number}.bin" for number in range(4)]
-LISTING = "/list/"
-PAGE = "/page.txt"
-HOST, EXTRA = "main.test", "extra.test"
-START_MAX = 10
-
-
-def content(site, path, variant, size):
-    """The bytes of a file; the length differs between the variants."""
-    line = f"{site} {path} variant {variant} {'-+'[variant] * 32}\n".encode()
-    size += 100 * variant
-    return (line * (size // len(line) + 1))[:size]
-
-
-def write_tree(folder, site, variant, large):
-    """Writes a root and returns its files: the bytes by path."""
-    files = {path: content(site, path, variant, 1024) for path in [*SMALL, PAGE]}
-    files |= {path: content(site, path, variant, large) for path in LARGE}
-    files[f"{LISTING}entry-of-{variant}.txt"] = b"listed\n"
-    for path, body in files.items():
-        os.makedirs(os.path.dirname(folder + path), exist_ok=True)
-        replace(folder + path, body)
-    return files
-
-
-def replace(path, body):
-    """Writes a file, atomically for those who read it."""
-    with open(path + ".new", "wb") as file:
-        file.write(body)
-    os.replace(path + ".new", path)
+START_MAX = 10  # Seconds.
 
 
 RINGD = """\
@@ -155,7 +125,7 @@ class Subject:
 
 
 class Ringd(Subject):
-    """ringd. The admin socket is there as soon as `admin` is set; it is not needed for SIGHUP."""
+    """ringd. `admin` is the address of its admin socket, which SIGHUP does not need."""
 
     name = "ringd"
     admin, delay = None, "0s"
