@@ -1,8 +1,8 @@
 """The files that are served, and what each answer has to be.
 
-A generation of the configuration has a number; its parity is the variant. Every file exists in both
-variants of both sites. Each line of a body names its site, its path and its variant, and the lengths
-differ, so an answer that mixes two variants is found wherever they meet.
+A generation of the configuration has a number; its parity is the variant. Every file exists in
+both variants of both sites. Each line of a body names its site, its path and its variant, and the
+lengths differ, so an answer that mixes two variants is found wherever they meet.
 """
 
 import os
@@ -54,9 +54,10 @@ class Judge:
 
     def __call__(self, request, status, generation, body, floor):
         if generation is None:
-            return "error" if status == 200 else "non-200", f"{request.path}: {status}, no generation"
+            kind = "error" if status == 200 else "non-200"
+            return kind, f"{request.path}: {status}, no generation"
         if generation < floor:
-            return "stale", f"{request.path}: {generation}, and {floor} was seen {STALE:.0f} s before"
+            return "stale", f"{request.path}: {generation}, long after {floor} was seen"
         variant = generation % 2
         if request.path == LISTING and variant == 1:
             found = status in (403, 404)

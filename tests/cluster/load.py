@@ -14,7 +14,7 @@ What is counted:
                 within `ANSWER_MAX` seconds
     unanswered  the connection ended before the first byte of an answer
     reset       ECONNRESET or EPIPE, at any time
-    short       the connection ended within an answer
+    short       the connection ended within an answer, in whatever way
     non-200     a status that the judge does not expect
     mixed       the body and the field X-Generation are of different generations
     stale       an answer of an older generation than one that was seen long before the request
@@ -163,8 +163,9 @@ class Load:
 
 
 class Client:
-    """One client. `sort` is the name for its latencies, or None. `depth` is how many requests are
-    sent at a time; `own` means a connection for each; a slow one reads `chunk` bytes, then pauses."""
+    """One client. `sort` is the name for its latencies, or None. `depth` is how many requests it
+    sends at a time; `own` means a connection for each; a slow one reads `chunk` bytes, and then
+    pauses."""
 
     def __init__(self, load, requests, period, **options):
         self.load, self.requests, self.period = load, requests, period
@@ -189,7 +190,8 @@ class Client:
             return
         due = self.next_due
         now = time.perf_counter()
-        self.next_due = max(due, now - self.period) + self.period * self.load.random.uniform(0.5, 1.5)
+        wait = self.period * self.load.random.uniform(0.5, 1.5)
+        self.next_due = max(due, now - self.period) + wait
         self.load.at(self.next_due, self.due)
         if self.pending or (self.own and self.socket):
             self.late = self.late or due
@@ -342,6 +344,8 @@ class Client:
             self.open()
 
     def broken(self, error):
+        if self.head or self.inbox:
+            self.load.count("short", f"{self.sort}: {self.progress()}")
         kind = "reset" if error.errno in BROKEN else "error"
         self.fail(kind, f"{self.sort}: {error.strerror}, {self.progress()}")
 

@@ -5,27 +5,30 @@
     python3 tests/cluster/rolling.py --modes tcp --delays 2s --check get
 
 Five network namespaces are joined by a bridge in a sixth one: a client, HAProxy, and three servers.
-The script makes them and removes them; nothing else of the machine's network is touched. Where that is
-not possible, it says why it is skipped, and the exit code is 0.
+The script makes them and removes them; nothing else of the machine's network is touched. Where that
+is not possible, it says why it is skipped, and the exit code is 0.
 
-The client has 32 connections that are kept open, 16 clients with a connection for each request, and 4
-downloads of 5 MiB. Meanwhile each server in turn gets SIGTERM, ends, and is started again with the
-next release; that is one round, and rounds follow each other until the time is over. Each release has
-its number in X-Generation and in each file. HAProxy has `retries 0` and does not redispatch, so it
-hides no failure; it checks each server every 500 ms, and one failed check takes a server out.
+The client has 32 connections that are kept open, 16 clients with a connection for each request, and
+4 downloads of 5 MiB. Meanwhile each server in turn gets SIGTERM, ends, and is started again with
+the next release; that is one round, and rounds follow each other until the time is over. Each
+release has its number in X-Generation, and its variant in each file. HAProxy has `retries 0` and
+does not redispatch, so it hides no failure; it checks each server every 500 ms, and one failed
+check takes a server out.
 
 --modes     http: HAProxy forwards requests; tcp: it forwards connections
 --delays    --drain-delay of ringd. With 0s, errors are expected, which shows that they are counted.
 --check     how HAProxy learns that a server is going to end:
             keep-alive  asks to keep the connection, by HTTP/1.0, and a server that answers
                         `Connection: close` is taken out. ringd answers so from the signal on.
-            file        GET /alive; the file is removed a second before the signal, and 404 takes the
-                        server out for new connections only (`disable-on-404`)
+            file        GET /alive; the file is removed a second before the signal, and 404 takes
+                        the server out for new connections only (`disable-on-404`)
+            listener    asks at another port, whose listener a reload closes a second before the
+                        signal
             get         GET / must be answered with 200: it is, until the listener is closed, so
                         HAProxy learns it too late, and errors are expected
 
-The exit code is 1 if anything failed with a delay and a check that works, or if nothing failed where
-errors are expected.
+The exit code is 1 if anything failed with a delay and a check that works, or if nothing failed
+where errors are expected.
 """
 
 import argparse
@@ -39,12 +42,12 @@ import sys
 import tempfile
 import time
 
-from judge import HOST, LARGE, PAGE, SMALL, Judge
+from judge import HOST, LARGE, PAGE, SMALL, Judge, replace
 from load import Client, Load, Request, percentile
 from subjects import machine
 
 LARGE_SIZE = 5 << 20
-PORT = 8080
+PORT, CHECK_PORT = 8080, 8081
 BALANCER, CLIENT = "10.77.0.2", "10.77.0.3"
 SERVERS = ["10.77.0.11", "10.77.0.12", "10.77.0.13"]
 FAILURES = ["error", "unanswered", "reset", "short", "non-200", "mixed"]
@@ -60,12 +63,30 @@ CHECKS = {
   http-check send meth GET uri /alive ver HTTP/1.1 hdr Host main.test
   http-check disable-on-404
 """,
+    "listener": """
+  option httpchk
+  http-check send meth GET uri / ver HTTP/1.1 hdr Host main.test
+  default-server port 8081
+""",
     "get": """
   option httpchk
   http-check send meth GET uri / ver HTTP/1.1 hdr Host main.test
   http-check expect status 200
 """,
 }
+RINGD = """\
+[server]
+driver = "{driver}"
+workers = 1
+drain-delay = "{delay}"
+
+[[listen]]
+address = {addresses}
+
+[[site]]
+root = "{root}"
+header = [{{ glob = "**", set = {{ X-Generation = "{release}" }} }}]
+"""
 HAPROXY = """
 global
   nbthread 1
@@ -143,11 +164,11 @@ class Replica:
     def __init__(self, network, address, options, folder, delay):
         self.network, self.address, self.options = network, address, options
         self.folder, self.delay = folder, delay
-        self.process = self.root = None
+        self.config = f"{folder}/{address}.toml"
+        self.process = self.root = self.release = None
 
     def start(self, release):
         """Starts it with a release, whose root is its own."""
-        options = self.options
         if self.root:
             shutil.rmtree(self.root)
         self.root = f"{self.folder}/{self.address}-{release}"
@@ -156,17 +177,27 @@ class Replica:
         with open(f"{self.root}/alive", "w") as file:
             file.write("alive\n")
         shutil.copy(f"{self.root}/alive", f"{self.root}/index.html")
-        command = [
-            options.binary, self.root, "--driver", options.driver,
-            "--workers", "1", "--listen", f"{self.address}:{PORT}", "--drain-delay", self.delay,
-            "--header", f"**=X-Generation: {release}",
-        ]
+        self.release = release
+        self.configure([PORT, CHECK_PORT])
+        command = [self.options.binary, "-c", self.config]
         with open(f"{self.folder}/log", "ab") as log:
             self.process = self.network.start(self.address, command, stdout=log, stderr=log)
 
+    def configure(self, ports):
+        addresses = [f"{self.address}:{port}" for port in ports]
+        text = RINGD.format(driver=self.options.driver, delay=self.delay, root=self.root,
+                            addresses=json.dumps(addresses), release=self.release)
+        replace(self.config, text.encode())
+
     def leave(self):
-        """Removes the file that HAProxy asks for, and waits until it has noticed."""
-        os.remove(f"{self.root}/alive")
+        """Does what the check needs before the signal, and waits until HAProxy has noticed it."""
+        if self.options.check == "file":
+            os.remove(f"{self.root}/alive")
+        elif self.options.check == "listener":
+            self.configure([PORT])
+            self.process.send_signal(signal.SIGHUP)
+        else:
+            return
         time.sleep(1)
 
     def end(self):
@@ -285,8 +316,7 @@ class Roll:
 
     def turn(self, replica):
         """Replaces one server."""
-        if self.options.check == "file":
-            replica.leave()
+        replica.leave()
         self.turns.append(replica.end())
         replica.start(self.releases)
         # HAProxy may not have noticed yet that the server was gone.
@@ -325,7 +355,8 @@ def unable(options):
         if not shutil.which(program):
             return f"there is no {program}; apt install iproute2 haproxy"
     name = f"rolling{os.getpid()}-try"
-    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True)
+    made = subprocess.run(["ip", "netns", "add", name], check=False,
+                          capture_output=True, text=True)
     if made.returncode != 0:
         return f"ip netns add: {made.stderr.strip()}"
     run("ip", "netns", "delete", name)
@@ -351,7 +382,8 @@ def main():
         print(f"skipped: {reason}")
         return 0
     version = run("haproxy", "-v").split()[2]
-    print(f"ringd --driver {options.driver}, HAProxy {version}, --check {options.check}; {machine()}")
+    print(f"ringd --driver {options.driver}, HAProxy {version}, --check {options.check}")
+    print(machine(), flush=True)
     wrong = []
     judge = Judge(LARGE_SIZE)
     with Network() as network:

@@ -5,6 +5,7 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -80,22 +81,29 @@ class Subject:
         self.process = None
 
     def start(self):
-        """Starts it on the first core, and waits until it accepts."""
+        """Starts it on the first core, and waits until it answers."""
         with open(f"{self.folder}/log", "ab") as log:
             command = ["taskset", "-c", str(CORES[0]), *self.command()]
             pipes = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
             self.process = subprocess.Popen(command, **pipes)
         self.pid = self.process.pid
         until = time.monotonic() + START_MAX
-        while True:
-            try:
-                return socket.create_connection(self.address, 1).close()
-            except OSError:
-                if self.process.poll() is not None or time.monotonic() > until:
-                    self.kill()
-                    with open(f"{self.folder}/log") as log:
-                        raise SystemExit(f"{self.name} does not start: {log.read()}") from None
-                time.sleep(0.01)
+        while not self.answers():
+            if self.process.poll() is not None or time.monotonic() > until:
+                self.kill()
+                with open(f"{self.folder}/log") as log:
+                    raise SystemExit(f"{self.name} does not start: {log.read()}")
+            time.sleep(0.01)
+
+    def answers(self):
+        """Whether it answers. To connect is not enough: the kernel may close the listener of a
+        server that was killed a moment after its end."""
+        try:
+            with socket.create_connection(self.address, 1) as client:
+                client.sendall(b"HEAD / HTTP/1.0\r\n\r\n")
+                return client.recv(4) == b"HTTP"
+        except OSError:
+            return False
 
     def reload(self):
         os.kill(self.pid, signal.SIGHUP)
@@ -142,7 +150,7 @@ class Ringd(Subject):
             "idle": self.idle,
             "addresses": json.dumps(listen), "variant": variant, "generation": generation,
             "listing": "false" if variant else "true",
-            "admin": f'\n[admin]\nlisten = ["{self.admin}"]\n' if self.admin else "",
+            "admin": f'\n[admin]\nlisten = "{self.admin}"\n' if self.admin else "",
         }
         text = RINGD + RINGD_EXTRA * variant
         replace(self.config, text.format(**values).encode())
@@ -233,9 +241,18 @@ def descriptors(pid):
 
 
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """A port that is free, and that the kernel gives to no client: while the server is down, a
+    client could connect to itself and take the port."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
+        first = int(file.read().split()[0])
+    for port in random.sample(range(max(1024, first - 8192), first), 100):
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
+    raise SystemExit("no free port was found")
 
 
 def machine():
