@@ -119,9 +119,17 @@ impl ContentArgs {
     ///
     /// When an option was given too often, or its values are too long.
     pub fn content(&self) -> Result<Content, ContentError> {
+        self.content_with(&mut KnownRules::default())
+    }
+
+    /// The same for one of many sites.
+    ///
+    /// # Errors
+    ///
+    /// As of [`ContentArgs::content`].
+    pub(super) fn content_with(&self, known: &mut KnownRules) -> Result<Content, ContentError> {
         let types = Types::new(self.mime.clone()).map_err(|reason| refused("mime", &reason))?;
-        let rules = Rules::new(self.cache_control.clone(), self.header.clone(), self.cors);
-        let rules = rules.map_err(|reason| {
+        let rules = known.get(self).map_err(|reason| {
             let is_about_headers = self.header.len() >= self.cache_control.len();
             let option = if is_about_headers { "header" } else { "cache-control" };
             refused(option, &reason)
@@ -150,6 +158,27 @@ impl ContentArgs {
             content.index = self.index.iter().map(|name| name.clone().into_bytes()).collect();
         }
         Ok(content)
+    }
+}
+
+/// The rules of sites. Many sites have the same ones: these are compiled once, and shared.
+#[derive(Default)]
+pub(super) struct KnownRules(Vec<Rules>);
+
+/// How many different rules are known, so that a search among them stays short.
+const KNOWN_RULES_MAX: usize = 64;
+
+impl KnownRules {
+    fn get(&mut self, args: &ContentArgs) -> Result<Rules, RuleError> {
+        let ContentArgs { cache_control, header, cors, .. } = args;
+        if let Some(rules) = self.0.iter().find(|rules| rules.is_of(cache_control, header, *cors)) {
+            return Ok(rules.clone());
+        }
+        let rules = Rules::new(cache_control.clone(), header.clone(), *cors)?;
+        if self.0.len() < KNOWN_RULES_MAX {
+            self.0.push(rules.clone());
+        }
+        Ok(rules)
     }
 }
 

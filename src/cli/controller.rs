@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread;
 
 use super::CommandError;
@@ -58,10 +58,8 @@ impl Controller {
             return Err("the server is stopping, and reloads nothing".to_owned());
         }
         let (result, wait_result) = mpsc::channel();
-        let full = |_| "too many reloads wait; try again later".to_owned();
-        match self.requests.try_send(Some(result)).map_err(TrySendError::from) {
-            Ok(()) => {}
-            Err(error) => return Err(full(error)),
+        if self.requests.try_send(Some(result)).is_err() {
+            return Err("too many reloads wait; try again later".to_owned());
         }
         wait_result.recv().unwrap_or_else(|_| Err("the server has ended".to_owned()))
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::config::ListenerOptions;
 use super::connections::shares;
+use super::content::KnownRules;
 use super::root::open_root;
 use super::{CommandError, Config, ServerOptions, SiteOptions};
 use crate::descriptors::{Descriptors, Reserved};
@@ -73,6 +74,7 @@ impl ServePlan {
                 revalidate_after: http.revalidate,
                 watch: !http.no_watch,
                 lookups_max: (descriptors.opening() as u32 / http::site::OPENS_MAX as u32).max(1),
+                health_path: http.health_path.as_deref().map(Arc::from),
                 ..HttpSettings::new(Arc::new(table))
             },
             selection,
@@ -94,12 +96,12 @@ impl PlannedSites {
     /// addresses of all `[[listen]]`.
     pub(super) fn open(config: &Config, numbers: &[u16]) -> Result<Self, CommandError> {
         let (mut sites, mut notes) = (Vec::new(), Vec::new());
-        let mut bases = Bases::default();
+        let (mut bases, mut rules) = (Bases::default(), KnownRules::default());
         for site in &config.sites {
             let links = site.content.symlinks.into();
             let root =
                 open_root(&site.root, links).map_err(|error| with_page_of_spa(error, site))?;
-            let content = site.content.content()?;
+            let content = site.content.content_with(&mut rules)?;
             let name = (config.sites.len() > 1).then_some(&*site.name);
             notes.extend(self::notes(&root, links, &content).into_iter().map(|note| match name {
                 Some(name) => format!("site {name}: {note}"),

@@ -56,6 +56,11 @@ pub struct HttpArgs {
     )]
     pub header_timeout: Duration,
 
+    /// Tell load balancers at this path, on all hosts, whether the server takes further requests:
+    /// 200, or 503 from the beginning of a drain (see --drain-delay)
+    #[arg(long, value_name = "PATH", value_parser = health_path, help_heading = BOUNDS)]
+    pub health_path: Option<String>,
+
     /// Cached names; each may hold a file open [default: 2048, fewer if descriptors are scarce]
     #[arg(
         long,
@@ -121,6 +126,18 @@ pub struct FileArgs {
     /// Check the configuration file with these options, and do not serve; like `ringd check`
     #[arg(short, long, requires = "config", help_heading = FILE)]
     pub test: bool,
+}
+
+/// Parses `--health-path`.
+fn health_path(text: &str) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#');
+    match text {
+        text if !text.starts_with('/') => Err("it must begin with a slash, as in /healthz".into()),
+        text if !text.bytes().all(fits) => {
+            Err("it must be a path as requests have it: no blanks, ? and #; others encoded".into())
+        }
+        text => Ok(text.to_owned()),
+    }
 }
 
 /// Parses `--cache-bytes`.

@@ -129,7 +129,7 @@ impl SignalReceivers {
     fn reload(&self, draining: bool) {
         match &self.controller {
             _ if draining => {
-                self.console.note("SIGHUP: the server is stopping, and reloads nothing")
+                self.console.note("SIGHUP: the server is stopping, and reloads nothing");
             }
             Some(controller) => controller.request(),
             None => self.console.note(

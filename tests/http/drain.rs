@@ -50,7 +50,12 @@ pub(crate) fn timeouts_may_be_endless(kind: DriverKind) {
 /// tells clients to connect anew.
 pub(crate) fn a_drain_is_announced_before_it_begins(kind: DriverKind) {
     let delay = Duration::from_secs(3);
-    let fixture = Fixture::start_with(kind, |setup| setup.server.timeouts.drain_delay = delay);
+    let fixture = Fixture::start_with(kind, |setup| {
+        setup.server.timeouts.drain_delay = delay;
+        setup.http.health_path = Some("/healthz".into());
+    });
+    let health = || fixture.get("/healthz").status;
+    assert_eq!(health(), 200);
     let [mut kept, mut silent] = [fixture.connect(), fixture.connect()];
     kept.send(GET);
     assert!(!kept.read_response().says_close());
@@ -64,6 +69,7 @@ pub(crate) fn a_drain_is_announced_before_it_begins(kind: DriverKind) {
         response.expect_ok(&content(20));
         response.says_close()
     });
+    assert_eq!(health(), 503);
     for mut client in [kept, fixture.connect()] {
         client.send(GET);
         let response = client.read_response();

@@ -95,6 +95,32 @@ fn a_host_that_no_site_has_is_misdirected() {
     }
 }
 
+/// A balancer need not know the hosts of the sites.
+#[test]
+fn the_health_of_the_server_does_not_depend_on_the_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let sites = [site(&folder, "one", &["one.example"]), site(&folder, "two", &["two.example"])];
+    let health_path = Some("/healthz".into());
+    let settings = HttpSettings { health_path, ..HttpSettings::new(table(1, sites)) };
+    let mut harness = Harness::new(settings);
+    let session = harness.begin();
+    for (method, version, body) in [("GET", "1.1", "ok\n"), ("HEAD", "1.1", "")] {
+        let request = format!("{method} /healthz HTTP/{version}\r\nHost: 10.0.0.1\r\n\r\n");
+        let text = answer(&mut harness, session, &request);
+        assert!(text.starts_with("HTTP/1.1 200 ") && text.contains("Content-Length: 3"), "{text}");
+        assert!(text.contains("Cache-Control: no-store\r\n"), "{text}");
+        assert!(text.ends_with(&format!("\r\n\r\n{body}")), "{text}");
+    }
+    for target in ["/healthz?", "/healthz/", "/Healthz"] {
+        let session = harness.begin();
+        let request = format!("GET {target} HTTP/1.1\r\nHost: 10.0.0.1\r\n\r\n");
+        assert!(answer(&mut harness, session, &request).starts_with("HTTP/1.1 421 "), "{target}");
+    }
+    harness.drain(session);
+    let text = answer(&mut harness, session, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(text.starts_with("HTTP/1.1 503 ") && text.contains("Connection: close"), "{text}");
+}
+
 /// A request waits for a file while its host is given to another site, or its site gets other
 /// settings, or goes.
 #[test]

@@ -14,7 +14,7 @@ use super::reader::Reader;
 use super::setting::{Origin, Settings, Sourced, Value};
 use super::source::Place;
 use super::tables::{HOSTS_MAX, LISTENERS_MAX, SITES_MAX};
-use crate::cli::content::ContentError;
+use crate::cli::content::{ContentError, KnownRules};
 use crate::cli::serve_args::ROOT_DEFAULT;
 use crate::server::ListenSpec;
 
@@ -199,13 +199,14 @@ fn sites(
 ) -> (Vec<SiteOptions>, Vec<SiteDraft>) {
     let mut common = defaults(|key| key.is_of_site);
     common.overlay(of_all);
+    let mut rules = KnownRules::default();
     let (mut sites, mut written) = (Vec::new(), Vec::new());
     for (mut draft, name) in drafts.into_iter().zip(names) {
         let mut settings = common.clone();
         settings.overlay(&draft.settings);
         settings.overlay(&flags.site);
         draft.settings = settings;
-        match options(reader.parsers(), &draft, name) {
+        match options(reader.parsers(), &mut rules, &draft, name) {
             Ok(options) => sites.push(options),
             Err(problem) => reader.problems.push(problem),
         }
@@ -214,12 +215,17 @@ fn sites(
     (sites, written)
 }
 
-fn options(parsers: &mut Parsers, draft: &SiteDraft, name: String) -> Result<SiteOptions, Problem> {
+fn options(
+    parsers: &mut Parsers,
+    rules: &mut KnownRules,
+    draft: &SiteDraft,
+    name: String,
+) -> Result<SiteOptions, Problem> {
     let place = draft.place.as_ref();
     let content = parsers.content(&draft.settings);
     let content = content.map_err(|error| Problem::new(place, error, "correct the options"))?;
     // The values add up, so each of them may be valid while all together are too many.
-    content.content().map_err(|ContentError { option, reason }| {
+    content.content_with(rules).map_err(|ContentError { option, reason }| {
         let values = draft.settings.get(named(option)).iter().rev();
         let last = values.filter_map(|value| value.origin.place()).next();
         Problem::new(last.or(place), format!("the values of `{option}` are refused"), reason)

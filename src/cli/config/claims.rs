@@ -12,6 +12,9 @@ use crate::http::site::hosts::HostPattern;
 /// A set of listeners, one bit for each.
 type ListenerSet = u64;
 
+/// How long the list of names in a message may become before it ends.
+const KNOWN_BYTES_MAX: usize = 200;
+
 const _: () = assert!(LISTENERS_MAX <= ListenerSet::BITS as usize);
 
 /// The name of a site that has neither a name nor hosts.
@@ -65,37 +68,44 @@ pub(super) fn listeners_of(
     listeners: &[ListenerDraft],
     problems: &mut Vec<Problem>,
 ) -> Vec<ListenerSet> {
-    let mut bits: HashMap<&str, ListenerSet> = HashMap::new();
+    let mut named: HashMap<&str, (ListenerSet, &Origin)> = HashMap::new();
+    let mut known = String::new();
     for (at, listener) in listeners.iter().enumerate() {
         let Some(name) = &listener.name else { continue };
-        // Beyond the bound there is another problem.
-        let bit = 1_u64.checked_shl(at as u32).unwrap_or(0);
-        if bits.insert(&name.value, bit).is_some() {
+        if let Some((_, first)) = named.get(&*name.value) {
             let title = format!("two [[listen]] have the name {}", quoted(&name.value));
             let problem = Problem::new(name.origin.place(), title, "give it a name of its own");
-            let is_first = |other: &&Sourced<String>| other.value == name.value;
-            let first = listeners.iter().filter_map(|other| other.name.as_ref()).find(is_first);
-            let first = first.and_then(|first| first.origin.place());
-            problems.push(problem.and(first, "the first one"));
+            problems.push(problem.and(first.place(), "the first one"));
+            continue;
+        }
+        // Beyond the bound there is another problem.
+        let bit = 1_u64.checked_shl(at as u32).unwrap_or(0);
+        named.insert(&name.value, (bit, &name.origin));
+        // A message has room for a few.
+        if known.len() < KNOWN_BYTES_MAX {
+            known += if known.is_empty() { "the names are: " } else { ", " };
+            known += &name.value;
         }
     }
-    let mut of_name = |name: &Sourced<String>| match bits.get(&*name.value) {
-        Some(bit) => *bit,
+    if known.is_empty() {
+        known = "give a [[listen]] this `name`".to_owned();
+    }
+    let mut set_of = |name: &Sourced<String>| match named.get(&*name.value) {
+        Some((bit, _)) => *bit,
         None => {
             let title = format!("no [[listen]] has the name {}", quoted(&name.value));
-            let mut known: Vec<&str> = bits.keys().copied().collect();
-            known.sort_unstable();
-            let remedy = match known.join(", ") {
-                known if known.is_empty() => "give a [[listen]] this `name`".to_owned(),
-                known => format!("the names are: {known}"),
-            };
-            problems.push(Problem::new(name.origin.place(), title, remedy));
+            problems.push(Problem::new(name.origin.place(), title, known.as_str()));
             0
         }
     };
-    let all = |names: &Vec<Sourced<String>>| names.iter().map(&mut of_name).fold(0, |a, b| a | b);
-    let mut all = all;
-    sites.iter().map(|site| site.listen.as_ref().map_or(ListenerSet::MAX, &mut all)).collect()
+    let mut sets = Vec::with_capacity(sites.len());
+    for site in sites {
+        sets.push(match &site.listen {
+            Some(names) => names.iter().fold(0, |set, name| set | set_of(name)),
+            None => ListenerSet::MAX,
+        });
+    }
+    sets
 }
 
 /// Complains of hosts that two sites of one listener have.

@@ -8,7 +8,7 @@ type Compared = fn(&Config) -> String;
 
 /// The keys that need a restart, and why a worker cannot change them: its driver, its tables and
 /// its cache are sized when it starts, and so are the shares of descriptors.
-pub(super) const RESTART: [(&str, Compared); 10] = [
+pub(super) const RESTART: [(&str, Compared); 11] = [
     ("driver", |config| format!("{:?}", config.options.server.driver)),
     ("workers", |config| format!("{:?}", config.options.server.workers)),
     ("max-connections", |config| format!("{:?}", config.options.server.max_connections)),
@@ -18,11 +18,12 @@ pub(super) const RESTART: [(&str, Compared); 10] = [
     ("memory-file-max", |config| format!("{:?}", config.options.http.memory_file_max)),
     ("revalidate", |config| format!("{:?}", config.options.http.revalidate)),
     ("watch", |config| format!("{:?}", config.options.http.no_watch)),
+    ("health-path", |config| format!("{:?}", config.options.http.health_path)),
     ("admin", |config| format!("{:?}", config.admin)),
 ];
 
 /// The options of the process that a reload changes; [`RESTART`] has the others.
-pub fn reloadable(options: &ServerOptions) -> (&[ListenSpec], ServerTimeouts) {
+pub(in crate::cli) fn reloadable(options: &ServerOptions) -> (&[ListenSpec], ServerTimeouts) {
     let args = &options.server;
     (&args.listen, args.timeouts(options.http.header_timeout))
 }

@@ -99,7 +99,7 @@ impl Reader<'_> {
         let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
         let wrong = if value.is_empty() || value.contains(['\0', ':', '\n']) {
             format!("write one name or number, as in {key} = \"{example}\"")
-        } else if is_number && value.parse::<u32>().is_ok_and(|id| id != NO_ACCOUNT) || !is_number {
+        } else if !is_number || value.parse::<u32>().is_ok_and(|id| id != NO_ACCOUNT) {
             return Some(account);
         } else {
             format!("a number is at most {}", NO_ACCOUNT - 1)

@@ -22,10 +22,10 @@ use super::head::{self, Refusal, RequestBody};
 use super::response;
 use crate::ask::AskId;
 use crate::driver::Chain;
-use crate::http::semantics::request::Method;
+use crate::http::semantics::request::{Method, Request};
 use crate::http::semantics::status::Status;
 use crate::http::site::answer::{Exchange, PendingLookup, ResolvedNames};
-use crate::http::site::response::Body;
+use crate::http::site::response::{Body, Response};
 use crate::http::site::templates::Problem;
 use crate::http::site::{Resolved, Sites};
 use crate::session::{ConnectionInfo, Context, Inbox, Now, ReceiveTimeout, Session, Step, Timer};
@@ -183,20 +183,15 @@ impl Http {
         debug_assert!(0 < used && used <= bytes.len(), "the head is a part of the inbox");
         (self.seen, self.begun) = (0, false);
         let is_first = !std::mem::replace(&mut self.answered, true);
-        let Some(place) = cx.shared.choose(self.listener, head.request.host) else {
+        let Some(answer) = self.decide(cx, &head.request) else {
             misdirected(cx.shared, cx.now, out, head.request.method);
             inbox.take(bytes.len());
             return Break(self.finish(true));
         };
-        let framing = Framing::of(&head, self.draining, limits.body_bytes_max);
-        let (now, waiter) = (cx.now, cx.waiter(LOOKUP));
-        let resolved_names = self.resolved_names.as_deref();
-        let (sites, addresses, request) = (&mut *cx.shared, cx.addresses, &head.request);
-        let mut exchange =
-            Exchange { sites, place, now, request, resolved_names, waiter, addresses };
-        match exchange.answer() {
+        match answer {
             Ok(answer) => {
-                response::write(out, cx.shared.common.at(now.system), framing, &answer);
+                let framing = Framing::of(&head, self.draining, limits.body_bytes_max);
+                response::write(out, cx.shared.common.at(cx.now.system), framing, &answer);
                 inbox.take(used);
                 self.resolved_names = None;
                 let linger = self.must_linger(out, is_first);
@@ -208,6 +203,26 @@ impl Http {
                 Break(Step::Wait)
             }
         }
+    }
+
+    /// The response to a request, or the lookup that it needs first; `None` if no site answers.
+    fn decide(
+        &self,
+        cx: &mut Context<'_, Sites>,
+        request: &Request<'_>,
+    ) -> Option<Result<Response, PendingLookup>> {
+        if let Some(mut answer) = cx.shared.health(request, self.draining) {
+            if request.method == Method::Head {
+                answer.body = Body::None;
+            }
+            return Some(Ok(answer));
+        }
+        let place = cx.shared.choose(self.listener, request.host)?;
+        let (now, waiter, addresses) = (cx.now, cx.waiter(LOOKUP), cx.addresses);
+        let (sites, resolved_names) = (&mut *cx.shared, self.resolved_names.as_deref());
+        let mut exchange =
+            Exchange { sites, place, now, request, resolved_names, waiter, addresses };
+        Some(exchange.answer())
     }
 
     /// The timeout for the rest of an incomplete head.

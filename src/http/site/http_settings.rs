@@ -35,6 +35,9 @@ pub struct HttpSettings {
     ///
     /// [`OPENS_MAX`]: super::OPENS_MAX
     pub lookups_max: u32,
+    /// The target at which the server says, on all hosts, whether it takes further requests: 200,
+    /// or 503 from the beginning of a drain. `None` for none.
+    pub health_path: Option<Arc<str>>,
     /// Size limits of requests.
     pub limits: RequestLimits,
 }
@@ -52,6 +55,7 @@ impl HttpSettings {
             revalidate_after: Duration::from_secs(1),
             watch: false,
             lookups_max: 64,
+            health_path: None,
             limits: RequestLimits::default(),
         }
     }

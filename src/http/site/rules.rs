@@ -277,6 +277,13 @@ impl Rules {
         Ok(Self { table: Arc::new(table) })
     }
 
+    /// Whether these are the rules that [`Rules::new`] makes of the arguments.
+    #[must_use]
+    pub fn is_of(&self, cache: &[CacheRule], headers: &[HeaderRule], cors: bool) -> bool {
+        let given = &self.table.given;
+        given.cache == cache && given.headers == headers && given.cors == cors
+    }
+
     /// Whether there are no rules, so [`Rules::fields`] depends only on the media type.
     #[must_use]
     pub fn is_empty(&self) -> bool {

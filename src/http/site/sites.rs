@@ -34,13 +34,14 @@ use super::lookups::{Lookups, Ticket};
 use super::resource::Resource;
 use super::response::{CommonFields, Response};
 use super::site_table::SiteTable;
-use super::templates::{Problem, ResponseTemplates};
+use super::templates::{self, Problem, ResponseTemplates};
 use crate::ask::{AskId, Reply};
 use crate::driver::slot_map::Handle;
 use crate::driver::watch::{ChangeReport, Inotify, Post, SiteId, Watcher};
 use crate::driver::{FileFailure, Now, OpenFiles};
 use crate::http::semantics::fields::Fields;
 use crate::http::semantics::multipart::Boundary;
+use crate::http::semantics::request::{Method, Request};
 use crate::http::semantics::status::Status;
 use crate::service::{Service, SessionId, Task, Waiter};
 use crate::session::Addresses;
@@ -195,6 +196,19 @@ impl Sites {
     #[cfg(test)]
     pub(super) fn limit_readings(&mut self, bytes_max: usize) {
         self.listings = Listings::new(usize::MAX, bytes_max);
+    }
+
+    /// The response to a request for the health of the server, on whatever host.
+    #[inline]
+    pub(in crate::http) fn health(
+        &self,
+        request: &Request<'_>,
+        draining: bool,
+    ) -> Option<Response> {
+        let path = self.settings.health_path.as_deref()?;
+        let is_asked = request.target == path.as_bytes();
+        let has_method = matches!(request.method, Method::Get | Method::Head);
+        (is_asked && has_method).then(|| templates::health(draining))
     }
 
     /// A random boundary for a multipart response.

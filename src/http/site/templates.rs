@@ -110,6 +110,18 @@ pub(super) fn moved(own: Fields, location: &str, query: Option<&[u8]>) -> Respon
     Response::prepared(status, own, Rc::new(with_body(fields, HTML, &body)))
 }
 
+/// The response to a load balancer that asks whether this server takes further requests.
+pub(super) fn health(draining: bool) -> Response {
+    let (status, body) = match draining {
+        false => (Status::Ok, "ok\n"),
+        true => (Status::ServiceUnavailable, "the server is stopping\n"),
+    };
+    let mut fields = Fields::new();
+    fields.push("Cache-Control", "no-store");
+    let body = Rc::new(with_body(fields, "text/plain; charset=utf-8", body));
+    Response::prepared(status, Fields::new(), body)
+}
+
 /// The response to OPTIONS (RFC 9110 section 9.3.7).
 pub(super) fn options(mut own: Fields) -> Response {
     own.push("Allow", ALLOW);

@@ -1,0 +1,406 @@
+#!/usr/bin/env python3
+"""Rolls releases over three servers behind HAProxy, and counts what clients notice.
+
+    python3 tests/cluster/rolling.py --driver uring                 # as root; apt install haproxy
+    python3 tests/cluster/rolling.py --modes tcp --delays 2s --check get
+
+Five network namespaces are joined by a bridge in a sixth one: a client, HAProxy, and three servers.
+The script makes them and removes them; nothing else of the machine's network is touched. Where that
+is not possible, it says why it is skipped, and the exit code is 0.
+
+The client has 32 connections that are kept open, 16 clients with a connection for each request, and
+4 downloads of 5 MiB. Meanwhile each server in turn gets SIGTERM, ends, and is started again with
+the next release; that is one round, and rounds follow each other until the time is over. Each
+release has its number in X-Generation, and its variant in each file. HAProxy has `retries 0` and
+does not redispatch, so it hides no failure; it checks each server every 500 ms, and one failed
+check takes a server out.
+
+--modes     http: HAProxy forwards requests; tcp: it forwards connections
+--delays    --drain-delay of ringd. With 0s, errors are expected, which shows that they are counted.
+--check     how HAProxy learns that a server is going to end:
+            keep-alive  asks to keep the connection, by HTTP/1.0, and a server that answers
+                        `Connection: close` is taken out. ringd answers so from the signal on.
+            file        GET /alive; the file is removed a second before the signal, and 404 takes
+                        the server out for new connections only (`disable-on-404`)
+            listener    asks at another port, whose listener a reload closes a second before the
+                        signal
+            get         GET / must be answered with 200: it is, until the listener is closed, so
+                        HAProxy learns it too late, and errors are expected
+
+The exit code is 1 if anything failed with a delay and a check that works, or if nothing failed
+where errors are expected.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+from judge import HOST, LARGE, PAGE, SMALL, Judge, replace
+from load import Client, Load, Request, percentile
+from subjects import machine
+
+LARGE_SIZE = 5 << 20
+PORT, CHECK_PORT = 8080, 8081
+BALANCER, CLIENT = "10.77.0.2", "10.77.0.3"
+SERVERS = ["10.77.0.11", "10.77.0.12", "10.77.0.13"]
+FAILURES = ["error", "unanswered", "reset", "short", "non-200", "mixed"]
+CHECKS = {
+    # Written as bytes, because HAProxy hides the field `Connection` from its rules for HTTP.
+    "keep-alive": r"""
+  option tcp-check
+  tcp-check send "GET / HTTP/1.0\r\nHost: main.test\r\nConnection: keep-alive\r\n\r\n"
+  tcp-check expect string "Connection: keep-alive"
+""",
+    "file": """
+  option httpchk
+  http-check send meth GET uri /alive ver HTTP/1.1 hdr Host main.test
+  http-check disable-on-404
+""",
+    "listener": """
+  option httpchk
+  http-check send meth GET uri / ver HTTP/1.1 hdr Host main.test
+  default-server port 8081
+""",
+    "get": """
+  option httpchk
+  http-check send meth GET uri / ver HTTP/1.1 hdr Host main.test
+  http-check expect status 200
+""",
+}
+RINGD = """\
+[server]
+driver = "{driver}"
+workers = 1
+drain-delay = "{delay}"
+
+[[listen]]
+address = {addresses}
+
+[[site]]
+root = "{root}"
+header = [{{ glob = "**", set = {{ X-Generation = "{release}" }} }}]
+"""
+HAPROXY = """
+global
+  nbthread 1
+  maxconn 4000
+  stats socket {folder}/haproxy.sock mode 600 level admin
+defaults
+  mode {mode}
+  retries 0
+  no option redispatch
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+listen site
+  bind {balancer}:{port}
+  balance roundrobin
+{reuse}{check}
+  default-server check inter 500ms fall 1 rise 1
+{servers}
+"""
+
+
+def run(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+class Network:
+    """The namespaces, by name: `hub` with the bridge, and one for each address."""
+
+    def __init__(self):
+        self.prefix = f"rolling{os.getpid()}-"
+        self.names = []
+
+    def __enter__(self):
+        try:
+            self.add("hub")
+            self.ip("hub", "link", "add", "bridge", "type", "bridge")
+            self.ip("hub", "link", "set", "bridge", "up")
+            for address in [BALANCER, CLIENT, *SERVERS]:
+                self.join(address)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def add(self, name):
+        run("ip", "netns", "add", self.prefix + name)
+        self.names.append(name)
+        self.ip(name, "link", "set", "lo", "up")
+
+    def ip(self, name, *arguments):
+        run("ip", "-netns", self.prefix + name, *arguments)
+
+    def join(self, address):
+        """Makes a namespace with this address and plugs it into the bridge."""
+        self.add(address)
+        port = "port" + address.rpartition(".")[2]
+        self.ip("hub", "link", "add", port, "type", "veth",
+                "peer", "name", "eth0", "netns", self.prefix + address)
+        self.ip("hub", "link", "set", port, "master", "bridge", "up")
+        self.ip(address, "address", "add", f"{address}/24", "dev", "eth0")
+        self.ip(address, "link", "set", "eth0", "up")
+
+    def start(self, name, command, **pipes):
+        """Starts a command in a namespace."""
+        return subprocess.Popen(["ip", "netns", "exec", self.prefix + name, *command], **pipes)
+
+    def __exit__(self, *_):
+        for name in self.names:
+            subprocess.run(["ip", "netns", "delete", self.prefix + name], check=False)
+
+
+class Replica:
+    """One ringd."""
+
+    def __init__(self, network, address, options, folder, delay):
+        self.network, self.address, self.options = network, address, options
+        self.folder, self.delay = folder, delay
+        self.config = f"{folder}/{address}.toml"
+        self.process = self.root = self.release = None
+
+    def start(self, release):
+        """Starts it with a release, whose root is its own."""
+        if self.root:
+            shutil.rmtree(self.root)
+        self.root = f"{self.folder}/{self.address}-{release}"
+        release_root = f"{self.folder}/main-{release % 2}"
+        shutil.copytree(release_root, self.root, copy_function=os.link)
+        with open(f"{self.root}/alive", "w") as file:
+            file.write("alive\n")
+        shutil.copy(f"{self.root}/alive", f"{self.root}/index.html")
+        self.release = release
+        self.configure([PORT, CHECK_PORT])
+        command = [self.options.binary, "-c", self.config]
+        with open(f"{self.folder}/log", "ab") as log:
+            self.process = self.network.start(self.address, command, stdout=log, stderr=log)
+
+    def configure(self, ports):
+        addresses = [f"{self.address}:{port}" for port in ports]
+        text = RINGD.format(driver=self.options.driver, delay=self.delay, root=self.root,
+                            addresses=json.dumps(addresses), release=self.release)
+        replace(self.config, text.encode())
+
+    def leave(self):
+        """Does what the check needs before the signal, and waits until HAProxy has noticed it."""
+        if self.options.check == "file":
+            os.remove(f"{self.root}/alive")
+        elif self.options.check == "listener":
+            self.configure([PORT])
+            self.process.send_signal(signal.SIGHUP)
+        else:
+            return
+        time.sleep(1)
+
+    def end(self):
+        """Sends SIGTERM and waits for the end. Returns how long it took."""
+        begun = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(30)
+        if code != 0:
+            raise SystemExit(f"ringd ended with {code}; see {self.folder}/log")
+        return time.monotonic() - begun
+
+
+class Balancer:
+    """HAProxy."""
+
+    def __init__(self, network, folder, mode, check):
+        self.folder = folder
+        names = [f"  server s{number} {address}:{PORT}" for number, address in enumerate(SERVERS)]
+        reuse = "  http-reuse safe\n" if mode == "http" else ""
+        text = HAPROXY.format(folder=folder, mode=mode, balancer=BALANCER, port=PORT, reuse=reuse,
+                              check=CHECKS[check], servers="\n".join(names))
+        with open(f"{folder}/haproxy.cfg", "w") as file:
+            file.write(text)
+        self.log = open(f"{folder}/haproxy.log", "wb")
+        command = ["haproxy", "-db", "-f", f"{folder}/haproxy.cfg"]
+        self.process = network.start(BALANCER, command, stdout=self.log, stderr=self.log)
+
+    def states(self):
+        """The state of each server, such as `UP` or `DOWN`."""
+        with socket.socket(socket.AF_UNIX) as stats:
+            stats.connect(f"{self.folder}/haproxy.sock")
+            stats.sendall(b"show stat\n")
+            text = b"".join(iter(lambda: stats.recv(65536), b"")).decode()
+        rows = [line.split(",") for line in text.lstrip("# ").splitlines() if line]
+        place = rows[0].index("status")
+        return {row[1]: row[place] for row in rows[1:] if row[1].startswith("s")}
+
+    def wait_up(self, count, seconds=15):
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                states = list(self.states().values())
+                if states.count("UP") == count:
+                    return
+            except OSError as error:
+                states = error
+            if time.monotonic() > until:
+                with open(f"{self.folder}/haproxy.log") as log:
+                    log = log.read()
+                raise SystemExit(f"HAProxy does not see {count} servers: {states}\n{log}")
+            time.sleep(0.05)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+        self.log.close()
+
+
+def load():
+    """The client; runs in its namespace until SIGTERM, and prints what it counted, as JSON."""
+    over = []
+    signal.signal(signal.SIGTERM, lambda *_: over.append(True))
+    load = Load((BALANCER, PORT), Judge(LARGE_SIZE))
+    small = [Request(HOST, path) for path in [*SMALL, PAGE]]
+    own = [Request(HOST, path, close=True) for path in [*SMALL, PAGE]]
+    large = [Request(HOST, path) for path in LARGE]
+    for _ in range(32):
+        Client(load, small, 0.05, sort="kept open")
+    for _ in range(16):
+        Client(load, own, 0.05, sort="own connection", own=True)
+    for _ in range(4):
+        Client(load, large, 0.1, sort="download", chunk=65536, pause=0.012, receive_buffer=131072)
+    releases = {}
+    load.seen = lambda release: releases.update({release: releases.get(release, 0) + 1})
+    load.phase = "load"
+    load.run(3600, lambda: over)
+    load.phase = None
+    load.finish()
+    times = {sort: [round(1e3 * percentile(values, share), 1) for share in (0.5, 0.99, 1)]
+             for (_, sort), values in load.latencies.items()}
+    print(json.dumps([load.counts, load.examples, releases, times]))
+
+
+class Roll:
+    """One run: the servers, HAProxy and the client, and what the client counted."""
+
+    def __init__(self, options, network, judge, mode, delay):
+        self.options, self.network, self.mode, self.delay = options, network, mode, delay
+        self.folder = tempfile.mkdtemp(prefix="rolling-")
+        judge.write(self.folder)
+        self.replicas = [Replica(network, address, options, self.folder, delay)
+                         for address in SERVERS]
+        self.balancer = self.client = None
+        self.releases, self.turns = 0, []
+
+    def go(self):
+        """Returns what the client printed."""
+        try:
+            for replica in self.replicas:
+                replica.start(0)
+            options, pipe = self.options, subprocess.PIPE
+            self.balancer = Balancer(self.network, self.folder, self.mode, options.check)
+            self.balancer.wait_up(len(SERVERS))
+            command = [sys.executable, __file__, "--load"]
+            self.client = self.network.start(CLIENT, command, stdout=pipe)
+            time.sleep(2)
+            until = time.monotonic() + options.seconds
+            while time.monotonic() < until:
+                self.releases += 1
+                for replica in self.replicas:
+                    self.turn(replica)
+            self.client.terminate()
+            return json.loads(self.client.communicate(timeout=60)[0])
+        finally:
+            self.end()
+
+    def turn(self, replica):
+        """Replaces one server."""
+        replica.leave()
+        self.turns.append(replica.end())
+        replica.start(self.releases)
+        # HAProxy may not have noticed yet that the server was gone.
+        time.sleep(1)
+        self.balancer.wait_up(len(SERVERS))
+
+    def end(self):
+        for process in [replica.process for replica in self.replicas] + [self.client]:
+            if process and process.poll() is None:
+                process.kill()
+                process.wait()
+        if self.balancer:
+            self.balancer.stop()
+        shutil.rmtree(self.folder)
+
+
+def report(counts, examples, releases, times):
+    """Prints what the client counted. Returns the number of failures."""
+    failures = {kind: counts.get(kind, 0) for kind in FAILURES}
+    others = {kind: number for kind, number in sorted(counts.items()) if kind not in FAILURES}
+    print(f"  failures {sum(failures.values())}: {failures}")
+    print(f"  {others}; answers by release: {releases}")
+    for sort, values in times.items():
+        print(f"  {sort}, ms: p50 {values[0]}, p99 {values[1]}, max {values[2]}")
+    for kind in FAILURES:
+        for example in examples.get(kind, []):
+            print(f"    {kind}: {example}")
+    return sum(failures.values())
+
+
+def unable(options):
+    """Why this machine cannot run the script, or None."""
+    if os.geteuid() != 0:
+        return "only root may make network namespaces"
+    for program in ("ip", "haproxy"):
+        if not shutil.which(program):
+            return f"there is no {program}; apt install iproute2 haproxy"
+    name = f"rolling{os.getpid()}-try"
+    made = subprocess.run(["ip", "netns", "add", name], check=False,
+                          capture_output=True, text=True)
+    if made.returncode != 0:
+        return f"ip netns add: {made.stderr.strip()}"
+    run("ip", "netns", "delete", name)
+    if not shutil.which(options.binary):
+        return f"there is no program {options.binary}; cargo build --release makes it"
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--binary", default="target/release/ringd", help="path of ringd")
+    parser.add_argument("--driver", default="auto")
+    parser.add_argument("--modes", nargs="+", choices=["http", "tcp"], default=["http", "tcp"])
+    parser.add_argument("--delays", nargs="+", default=["2s", "0s"])
+    parser.add_argument("--check", choices=list(CHECKS), default="keep-alive")
+    parser.add_argument("--seconds", type=float, default=60, help="for each run, at least")
+    parser.add_argument("--load", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.load:
+        return load()
+    reason = unable(options)
+    if reason:
+        print(f"skipped: {reason}")
+        return 0
+    version = run("haproxy", "-v").split()[2]
+    print(f"ringd --driver {options.driver}, HAProxy {version}, --check {options.check}")
+    print(machine(), flush=True)
+    wrong = []
+    judge = Judge(LARGE_SIZE)
+    with Network() as network:
+        for mode in options.modes:
+            for delay in options.delays:
+                roll = Roll(options, network, judge, mode, delay)
+                print(f"mode {mode}, --drain-delay {delay}", flush=True)
+                counted = roll.go()
+                print(f"  {len(roll.turns)} servers replaced in {roll.releases} rounds; each ended "
+                      f"{min(roll.turns):.1f} to {max(roll.turns):.1f} s after SIGTERM")
+                failed = report(*counted)
+                expected = delay == "0s" or options.check == "get"
+                if bool(failed) != expected:
+                    wrong.append(f"{mode} {delay}")
+    print(f"not as it has to be: {', '.join(wrong)}" if wrong else "all as it has to be")
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
