@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::CommandError;
 use super::controller::Controller;
@@ -19,7 +19,8 @@ use crate::signal_mask::block_signals;
 /// Only the user of the server, and root.
 const MODE: u32 = 0o600;
 
-/// How long a client may take to send its request, and to read the answer.
+/// How long a client may take to send its request, however it sends it, and how long it may read
+/// nothing of the answer. Others wait meanwhile.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a reload may take, for the command that waits for it.
@@ -69,10 +70,12 @@ impl AdminSocket {
 
 /// Reads a request and answers it.
 fn answer(mut stream: UnixStream, controller: &Controller) -> io::Result<()> {
-    stream.set_read_timeout(Some(CLIENT_TIMEOUT))?;
     stream.set_write_timeout(Some(CLIENT_TIMEOUT))?;
+    let until = Instant::now() + CLIENT_TIMEOUT;
     let mut received = Vec::new();
     let (status, text) = loop {
+        // No time is left if this fails: a timeout of zero is refused.
+        stream.set_read_timeout(Some(until.saturating_duration_since(Instant::now())))?;
         let mut buffer = [0; REQUEST_MAX];
         let count = stream.read(&mut buffer)?;
         received.extend_from_slice(&buffer[..count]);
@@ -118,7 +121,14 @@ pub(super) fn ask_to_reload(path: &Path) -> Result<String, CommandError> {
             path.display()
         ))
     })?;
-    let (head, body) = exchanged.split_once("\r\n\r\n").unwrap_or((&exchanged, ""));
+    let is_http = |(head, _): &(&str, &str)| head.starts_with("HTTP/1.1 ");
+    let Some((head, body)) = exchanged.split_once("\r\n\r\n").filter(is_http) else {
+        return Err(CommandError(format!(
+            "what listens at {} gives no answer: either the server has just ended, or this is not \
+             the [admin] socket of ringd; check the path in [admin]",
+            path.display()
+        )));
+    };
     let body = body.trim_end().to_owned();
     if head.starts_with("HTTP/1.1 200 ") { Ok(body) } else { Err(CommandError(body)) }
 }

@@ -1,6 +1,8 @@
 //! The thread that reloads: signals and the administration ask it, so neither has to wait for a
 //! slow disk, and reloads come one after another.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
 use std::thread;
 
@@ -19,6 +21,8 @@ pub(super) type ReloadResult = Result<String, String>;
 #[derive(Clone)]
 pub(super) struct Controller {
     requests: SyncSender<Option<Sender<ReloadResult>>>,
+    /// Whether the server is stopping.
+    is_stopping: Arc<AtomicBool>,
 }
 
 impl Controller {
@@ -33,7 +37,13 @@ impl Controller {
             .name("controller".into())
             .spawn(run)
             .map_err(|error| CommandError::no_thread("reloads", &error))?;
-        Ok(Self { requests })
+        Ok(Self { requests, is_stopping: Arc::default() })
+    }
+
+    /// Refuses reloads from now on, because the server is stopping: a new address would be listened
+    /// on for a moment only.
+    pub(super) fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
     }
 
     /// Asks for a reload, whose result goes to the console. If many requests wait, the last one of
@@ -44,6 +54,9 @@ impl Controller {
 
     /// Reloads, and waits for the result.
     pub(super) fn reload(&self) -> ReloadResult {
+        if self.is_stopping.load(Ordering::Relaxed) {
+            return Err("the server is stopping, and reloads nothing".to_owned());
+        }
         let (result, wait_result) = mpsc::channel();
         let full = |_| "too many reloads wait; try again later".to_owned();
         match self.requests.try_send(Some(result)).map_err(TrySendError::from) {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::config::{self, ConfigError, needs_restart};
+use super::config::{self, ConfigError, needs_restart, reloadable};
 use super::serve::PlannedSites;
 use super::{CommandError, Config, Flags};
 use crate::http::SiteSettings;
@@ -80,11 +80,10 @@ impl Reloader {
         let begun = Instant::now();
         let mut config = config::check(Some(&self.path), &self.flags)?;
         self.check_restart(&config)?;
-        let args = &config.options.server;
-        let listeners = self.updater.prepare(&args.listen)?;
+        let (places, timeouts) = reloadable(&config.options);
+        let listeners = self.updater.prepare(places)?;
         let PlannedSites { sites, notes } = PlannedSites::open(&config, listeners.numbers())?;
         let changed = sites.iter().filter(|site| !self.has(site)).count();
-        let timeouts = args.timeouts(config.options.http.header_timeout);
         let generation = self.updater.apply(listeners, timeouts, sites.clone())?;
         let mut line = format!(
             "reloaded {} (generation {generation}): {}, {changed} changed, {} ms",

@@ -114,6 +114,7 @@ impl SignalReceivers {
                 libc::SIGHUP => self.reload(draining),
                 _ if !draining => {
                     draining = true;
+                    self.controller.iter().for_each(Controller::stop);
                     self.console.note(
                         "finishing open connections; a second signal ends the process at once",
                     );

@@ -10,7 +10,7 @@ use super::listener;
 use super::settings::LISTENERS_MAX;
 use super::start_error::StartError;
 use super::unix_address::UnixOptions;
-use super::unix_listener::{self, SocketFile};
+use super::unix_listener::{self, SocketFile, UnixListenError};
 
 /// The sockets of one endpoint, one for each worker. Those of TCP are bound to the same port; those
 /// of a Unix socket are duplicates of one, because `SO_REUSEPORT` means nothing there.
@@ -137,6 +137,9 @@ impl Listening {
             ListenSpec::Unix(_, options) => options.clone(),
             _ => UnixOptions::default(),
         };
+        if self.open.iter().any(|open| open.endpoint == endpoint && open.spec != spec) {
+            return Err(StartError::UnixSocket(UnixListenError::other_rights(address)));
+        }
         let files = self.open.iter().filter_map(|open| open.file.as_ref());
         let files = files.chain(added.iter().filter_map(|group| group.file.as_ref()));
         let (socket, file) =

@@ -53,6 +53,8 @@ enum UnixCause {
     InUse,
     /// This server listens there already.
     Own,
+    /// This server listens there already, and the rights are to change.
+    OtherRights,
     /// The process may not find out whether a server accepts connections there.
     Unknown(io::Error),
     /// There is a file that is no socket.
@@ -96,6 +98,11 @@ impl fmt::Display for UnixListenError {
             UnixCause::Own => {
                 write!(f, "this server listens there already; leave out one of the two")
             }
+            UnixCause::OtherRights => write!(
+                f,
+                "this server listens there already, and cannot change mode, owner or group of a \
+                 socket that it accepts from; restart ringd, or choose another path"
+            ),
             UnixCause::Unknown(error) => write!(
                 f,
                 "there is a socket, and connecting to it, to see whether a server uses it, fails: \
@@ -141,6 +148,13 @@ fn remedy(error: &io::Error, address: &UnixAddress) -> String {
 }
 
 impl std::error::Error for UnixListenError {}
+
+impl UnixListenError {
+    /// The server listens at this address already, with other rights.
+    pub(super) fn other_rights(address: &UnixAddress) -> Self {
+        Self { address: address.clone(), cause: UnixCause::OtherRights }
+    }
+}
 
 /// The file of a socket. Dropping this removes it, unless it was replaced meanwhile.
 #[derive(Debug)]
@@ -323,6 +337,8 @@ fn id_of(
     look_up: impl Fn(&str) -> io::Result<Option<u32>>,
 ) -> Result<u32, UnixCause> {
     match account {
+        // chown(2) takes this number for "leave it as it is".
+        Account::Id(u32::MAX) => Err(UnixCause::NoAccount(kind, account.to_string())),
         Account::Id(id) => Ok(*id),
         Account::Name(name) => look_up(name)
             .map_err(|error| UnixCause::Accounts(kind, error))?

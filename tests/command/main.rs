@@ -2,9 +2,11 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod configured;
 mod jail;
 mod process;
 
+mod admin;
 mod bench;
 mod causes;
 mod cli;
@@ -13,7 +15,9 @@ mod connect;
 mod denied;
 mod doctor;
 mod limits;
+mod listeners;
 mod listening;
+mod reload;
 mod sandbox;
 mod scale;
 mod scarce;

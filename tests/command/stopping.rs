@@ -167,7 +167,7 @@ fn a_server_serves_if_standard_output_cannot_be_written() {
 }
 
 /// Waits until connections are refused.
-fn assert_refuses(address: SocketAddr) {
+pub(crate) fn assert_refuses(address: SocketAddr) {
     let begin = Instant::now();
     while TcpStream::connect(address).is_ok() {
         assert!(begin.elapsed() < Duration::from_secs(5), "{address} still listens");

@@ -15,7 +15,7 @@ use crate::process::{PAGE, drivers, get, ringd, site, with};
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// A pipe that has no room, as if its reader had stopped reading.
-fn full_pipe() -> (PipeReader, PipeWriter) {
+pub(crate) fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = std::io::pipe().unwrap();
     let flags = fcntl_getfl(&writer).unwrap();
     fcntl_setfl(&writer, flags | OFlags::NONBLOCK).unwrap();
@@ -27,16 +27,21 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
 }
 
 /// A process; dropping it kills it.
-struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Process {
-    fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         Self(command.stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Its process number.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
     }
 
     /// Waits for the end; returns the exit code.
     #[track_caller]
-    fn end(&mut self) -> Option<i32> {
+    pub(crate) fn end(&mut self) -> Option<i32> {
         let begin = Instant::now();
         loop {
             if let Some(status) = self.0.try_wait().unwrap() {

@@ -16,6 +16,7 @@ use super::source::Place;
 use super::tables::{HOSTS_MAX, LISTENERS_MAX, SITES_MAX};
 use crate::cli::content::{ContentError, KnownRules};
 use crate::cli::serve_args::ROOT_DEFAULT;
+use crate::server::ListenSpec;
 
 /// Merges and checks. Every mistake is added to the problems of the reader; with a mistake, there
 /// is no configuration.
@@ -122,7 +123,7 @@ fn listeners(
                 addresses.push(Sourced { value: text.clone(), origin: origin.clone() });
             }
         }
-        (!addresses.is_empty()).then_some(ListenerDraft { name: None, addresses })
+        (!addresses.is_empty()).then(|| ListenerDraft { addresses, ..ListenerDraft::default() })
     };
     let unnamed = listener(&draft.server);
     if let (Some(unnamed), [first, ..]) = (&unnamed, &draft.listeners[..]) {
@@ -169,8 +170,7 @@ fn server_options(
 ) -> Option<ServerOptions> {
     match reader.parsers().server(settings) {
         Ok((mut server, http)) => {
-            let texts = listeners.iter().flat_map(|listener| &listener.addresses);
-            server.listen = texts.filter_map(|text| text.value.parse().ok()).collect();
+            server.listen = listeners.iter().flat_map(places).collect();
             server.trace = flags.trace;
             Some(ServerOptions { server, http })
         }
@@ -179,6 +179,13 @@ fn server_options(
             None
         }
     }
+}
+
+/// Where a listener listens, with the rights of its Unix sockets. What is wrong with an address was
+/// a problem when it was read.
+fn places(listener: &ListenerDraft) -> impl Iterator<Item = ListenSpec> {
+    let places = listener.addresses.iter().filter_map(|text| text.value.parse().ok());
+    places.filter_map(|place| listener.rights.apply(place).ok())
 }
 
 /// The options of all sites, and the same as they are written. Adds what is wrong with them to the

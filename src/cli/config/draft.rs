@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::rights::RightsDraft;
 use super::setting::{Origin, Settings, Sourced};
 use super::source::Place;
 use crate::http::site::hosts::HostPattern;
@@ -19,10 +20,12 @@ pub(super) struct Draft {
 }
 
 /// A `[[listen]]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct ListenerDraft {
     pub(super) name: Option<Sourced<String>>,
     pub(super) addresses: Vec<Sourced<String>>,
+    /// Of its Unix sockets.
+    pub(super) rights: RightsDraft,
 }
 
 /// A `[[site]]`.

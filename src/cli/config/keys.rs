@@ -90,7 +90,7 @@ const fn file_key(table: Table, name: &'static str, form: Form, help: &'static s
 }
 
 /// The keys that no flag has: what one command line has only once, so that it needs no name.
-pub(super) const FILE_KEYS: [FileKey; 14] = [
+pub(super) const FILE_KEYS: [FileKey; 17] = [
     file_key(Table::Top, "server", Form::One(Table::Server), "Options of the process"),
     file_key(Table::Top, "listen", Form::Many(Table::Listen), "Addresses with a name"),
     file_key(Table::Top, "admin", Form::One(Table::Admin), "The administration of the server"),
@@ -109,6 +109,24 @@ pub(super) const FILE_KEYS: [FileKey; 14] = [
     ),
     file_key(Table::Listen, "name", Form::Text, "The name by which sites choose these addresses"),
     file_key(Table::Listen, "address", Form::Texts, "Addresses to listen on, as of --listen"),
+    file_key(
+        Table::Listen,
+        "mode",
+        Form::Text,
+        "The mode of the Unix sockets, in octal digits: who may write may connect; by default 0660",
+    ),
+    file_key(
+        Table::Listen,
+        "owner",
+        Form::Text,
+        "The owner of the Unix sockets, a name or a number; by default the user of the server",
+    ),
+    file_key(
+        Table::Listen,
+        "group",
+        Form::Text,
+        "The group of the Unix sockets, a name or a number; by default the group of the server",
+    ),
     file_key(Table::Admin, "listen", Form::Text, "The Unix socket, as unix:/run/ringd/admin.sock"),
     file_key(Table::Site, "name", Form::Text, "The name in messages; by default the first host"),
     file_key(

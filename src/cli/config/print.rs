@@ -40,10 +40,12 @@ fn utf8(path: &std::path::Path) -> Result<&str, CommandError> {
     })
 }
 
-/// The only listener, if it has no name: it stands in `[server]`.
+/// The only listener, if it has no name and no rights: it stands in `[server]`.
 fn without_name(listeners: &[ListenerDraft]) -> Option<&ListenerDraft> {
     match listeners {
-        [listener] if listener.name.is_none() => Some(listener),
+        [listener] if listener.name.is_none() && listener.rights.written().next().is_none() => {
+            Some(listener)
+        }
         _ => None,
     }
 }
@@ -130,6 +132,9 @@ impl Printer<'_> {
                 self.line("name", &toml_string(&name.value), &name.origin);
             }
             self.texts("address", &listener.addresses);
+            for (key, text, origin) in listener.rights.written() {
+                self.line(key, &toml_string(&text), origin);
+            }
         }
     }
 

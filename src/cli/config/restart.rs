@@ -1,6 +1,7 @@
-//! Which options take effect only at a start, so that a reload cannot change them.
+//! Which options take effect only at a start, and which a reload changes.
 
-use super::options::Config;
+use super::options::{Config, ServerOptions};
+use crate::server::{ListenSpec, ServerTimeouts};
 
 /// How an option of a configuration is compared: two values that mean the same are equal.
 type Compared = fn(&Config) -> String;
@@ -20,6 +21,12 @@ pub(super) const RESTART: [(&str, Compared); 11] = [
     ("health-path", |config| format!("{:?}", config.options.http.health_path)),
     ("admin", |config| format!("{:?}", config.admin)),
 ];
+
+/// The options of the process that a reload changes; [`RESTART`] has the others.
+pub(in crate::cli) fn reloadable(options: &ServerOptions) -> (&[ListenSpec], ServerTimeouts) {
+    let args = &options.server;
+    (&args.listen, args.timeouts(options.http.header_timeout))
+}
 
 /// The keys whose values differ and that need a restart.
 pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {

@@ -186,15 +186,17 @@ impl Reader<'_> {
 
     fn listener(&mut self, node: &Node<'_>, table: &DeTable<'_>) -> ListenerDraft {
         let before = self.problems.len();
-        let mut listener = ListenerDraft { name: None, addresses: Vec::new() };
+        let mut listener = ListenerDraft::default();
         for (name, node) in table {
             match &**name.get_ref() {
                 "name" => listener.name = self.name(node),
                 "address" => listener.addresses = self.texts("address", node).unwrap_or_default(),
+                other if self.right(other, node, &mut listener.rights) => {}
                 other => self.complain_of_key(Table::Listen, name.span(), other),
             }
         }
         listener.addresses.iter().for_each(|address| self.check_address(address));
+        self.check_rights(&listener.addresses, &listener.rights);
         if listener.addresses.is_empty() && self.problems.len() == before {
             let remedy = "add `address`, as in address = [\"0.0.0.0:8080\"]";
             self.complain(node.span(), "a [[listen]] has no address", remedy);

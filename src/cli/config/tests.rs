@@ -7,7 +7,7 @@ use clap::CommandFactory;
 
 use super::keys::{FILE_KEYS, FLAGS_ONLY, KEYS, Table, find};
 use super::restart::RESTART;
-use super::{Config, ConfigError, Flags, fuzz_config, load, needs_restart, schema};
+use super::{Config, ConfigError, Flags, fuzz_config, load, needs_restart, reloadable, schema};
 use crate::cli::{Cli, Command};
 
 /// Loads a file with the arguments of a command line.
@@ -192,6 +192,65 @@ fn what_differs_and_needs_a_restart_is_named() {
     ] {
         assert_eq!(needs_restart(&old, &config(&text, &[])), keys, "{text}");
     }
+}
+
+/// Every key of `[server]` either takes effect by a reload, or is refused by it: none is accepted
+/// and then ignored. The values differ from the defaults.
+#[test]
+fn a_reload_changes_a_key_or_refuses_it() {
+    const VALUES: [(&str, &str); 15] = [
+        ("listen", "\"127.0.0.1:1\""),
+        ("driver", "\"poll\""),
+        ("workers", "3"),
+        ("max-connections", "100"),
+        ("idle-timeout", "\"1s\""),
+        ("send-timeout", "\"1s\""),
+        ("drain-delay", "\"1s\""),
+        ("drain-timeout", "\"1s\""),
+        ("header-timeout", "\"1s\""),
+        ("cache-entries", "100"),
+        ("cache-idle", "\"1s\""),
+        ("cache-bytes", "\"1M\""),
+        ("memory-file-max", "0"),
+        ("revalidate", "\"2s\""),
+        ("watch", "false"),
+    ];
+    let old = config(SITE, &[]);
+    for key in KEYS.iter().filter(|key| key.is_in(Table::Server)) {
+        let value = VALUES.iter().find(|(name, _)| *name == key.name);
+        let (_, value) = value.unwrap_or_else(|| panic!("add a value of `{}`", key.name));
+        let new = config(&format!("[server]\n{} = {value}\n{SITE}", key.name), &[]);
+        assert_ne!(old.meaning(), new.meaning(), "{}: the value is not the default", key.name);
+        let refused = needs_restart(&old, &new);
+        let is_refused = refused == [&*key.name];
+        assert!(is_refused || refused.is_empty(), "{}: {refused:?}", key.name);
+        let is_changed = reloadable(&old.options) != reloadable(&new.options);
+        assert!(is_refused != is_changed, "{}: refused {is_refused}", key.name);
+    }
+    assert!(VALUES.iter().all(|(name, _)| find(Table::Server, name).is_some()));
+}
+
+/// The same for the tables beside `[server]`.
+#[test]
+fn a_reload_changes_a_table_or_refuses_it() {
+    let old = config(SITE, &[]);
+    for key in FILE_KEYS.iter().filter(|key| key.table == Table::Top) {
+        let is_refused = RESTART.iter().any(|(name, _)| *name == key.name);
+        let why = match key.name {
+            "server" => "its keys are looked at one by one",
+            "listen" => "its addresses are those of the server",
+            "site-defaults" | "site" | "include" => "sites are made anew",
+            _ => "",
+        };
+        assert!(is_refused != !why.is_empty(), "{}: {why}", key.name);
+    }
+    let listen = format!("[[listen]]\naddress = \"unix:/a\"\nmode = \"0600\"\n{SITE}");
+    let new = config(&listen, &[]);
+    assert_eq!(needs_restart(&old, &new), [""; 0]);
+    assert_ne!(reloadable(&old.options), reloadable(&new.options));
+    // Rights are a part of the place, so a reload notices that they differ.
+    let other = config(&listen.replace("0600", "0660"), &[]);
+    assert_ne!(reloadable(&new.options), reloadable(&other.options));
 }
 
 #[test]

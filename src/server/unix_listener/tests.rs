@@ -61,6 +61,9 @@ fn owner_and_group_are_numbers_or_names() {
     assert_fails(&path, &owner, &[&missing("user"), "getent"]);
     let group = UnixOptions { group: unknown, ..default() };
     assert_fails(&path, &group, &[&missing("group"), "getent"]);
+    // For chown(2) it means that the owner stays.
+    let none = UnixOptions { owner: Some(Account::Id(u32::MAX)), ..default() };
+    assert_fails(&path, &none, &["there is no user 4294967295"]);
     if !nix::unistd::geteuid().is_root() {
         let root = UnixOptions { owner: Some(Account::Id(0)), ..default() };
         return assert_fails(&path, &root, &["chown(2)", "only root"]);
