@@ -198,7 +198,7 @@ fn what_differs_and_needs_a_restart_is_named() {
 /// and then ignored. The values differ from the defaults.
 #[test]
 fn a_reload_changes_a_key_or_refuses_it() {
-    const VALUES: [(&str, &str); 15] = [
+    const VALUES: [(&str, &str); 16] = [
         ("listen", "\"127.0.0.1:1\""),
         ("driver", "\"poll\""),
         ("workers", "3"),
@@ -208,6 +208,7 @@ fn a_reload_changes_a_key_or_refuses_it() {
         ("drain-delay", "\"1s\""),
         ("drain-timeout", "\"1s\""),
         ("header-timeout", "\"1s\""),
+        ("health-path", "\"/h\""),
         ("cache-entries", "100"),
         ("cache-idle", "\"1s\""),
         ("cache-bytes", "\"1M\""),

@@ -143,7 +143,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
     }
 
     /// Gives new listeners the places of closed ones, and free places. A listener that is being
-    /// closed still has its place, so the others wait; so do their clients, in the kernel's backlog.
+    /// closed still has its place, so the others wait, and their clients in the kernel's backlog.
     #[inline]
     pub(super) fn place_listeners(&mut self) -> io::Result<()> {
         if self.waiting_listeners.is_empty() { Ok(()) } else { self.place_some_listeners() }
