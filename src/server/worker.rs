@@ -12,6 +12,7 @@ mod state;
 
 use std::collections::HashMap;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::chain_pool::ChainPool;
@@ -70,6 +71,8 @@ pub struct Worker<D, S: Session> {
     settings: WorkerSettings,
     timeouts: Timeouts,
     listeners: Vec<Listener>,
+    /// Sockets with their numbers, for which there is no place yet; as many as there are listeners.
+    waiting_listeners: Vec<(u16, OwnedFd)>,
     connections: SlotMap<Connection<S>, SessionId>,
     /// The ops of the service's open questions.
     service_ops: HashMap<AskId, OpId, foldhash::fast::RandomState>,
@@ -109,6 +112,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
                 .into_iter()
                 .map(|(number, sock)| Listener::new(number, sock))
                 .collect(),
+            waiting_listeners: Vec::new(),
             connections: SlotMap::marked(
                 settings.connections_max + ACCEPT_SLACK * settings.listeners_max,
             ),
@@ -170,6 +174,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
         (self.batch, self.due) = (batch, due);
         self.check_drain();
         self.serve();
+        self.place_listeners()?;
         self.regulate_accepts();
         assert_eq!(self.ops, self.driver.in_flight(), "the worker counts every op in flight");
         let stats = WorkerStats {

@@ -5,10 +5,10 @@
     python3 tests/cluster/reload.py --server nginx
     python3 tests/cluster/reload.py --prove
 
-The server has one worker on the first core; the clients share one thread on the last core. There
-are 64 clients that keep their connection open, 16 with a connection for each request, 8 that send
-16 requests at a time, 16 that download 1 MiB slowly, and 50 that are mostly idle. `load.py` says
-how they behave and what is counted.
+The server runs on the first core, with one worker; the clients share one thread on the last core.
+There are 64 clients that keep their connection open, 16 with a connection for each request, 8 that
+send 16 requests at a time, 16 that download 1 MiB slowly, and 50 that are mostly idle. `load.py`
+says how they behave and what is counted.
 
 Odd and even generations of the configuration differ in the root, a response field, listings, and
 one site more. Each generation has its number in X-Generation, and each file says which variant it
@@ -148,16 +148,18 @@ def populate(load):
         Client(load, small + pages + [Request(HOST, LISTING)], 4, sort="idle")
 
 
-def rest(server, judge, reloader_floor=0):
-    """Requests each file once, ends all connections, and measures the server at rest."""
+def rest(server, judge, floor):
+    """Requests each file, ends all connections, and measures the server at rest."""
     load = Load(server.address, judge)
-    load.floor = reloader_floor
-    for path in [*SMALL, PAGE, *LARGE, LISTING]:
+    load.floor = floor
+    # Each connection is for a worker that the kernel chooses, and each worker has a cache.
+    times = 1 if server.workers == 1 else 16 * server.workers
+    for path in [*SMALL, PAGE, *LARGE, LISTING] * times:
         client = Client(load, [Request(HOST, path)], 1e6)
         client.begin(time.perf_counter())
         load.run(5, lambda client=client: not client.pending)
     load.finish()
-    if load.counts["answers"] != len(SMALL) + len(LARGE) + 2:
+    if load.counts["answers"] != times * (len(SMALL) + len(LARGE) + 2):
         raise SystemExit(f"the server does not answer at rest: {dict(load.counts)}")
     until = time.monotonic() + REST_MAX
     before, since = descriptors(server.pid), time.monotonic()
@@ -176,6 +178,7 @@ class Run:
         self.options, self.server, self.judge, self.broken = options, server, judge, broken
         self.load = Load(server.address, judge)
         self.reloader = Reloader(self.load, server, options.rate, options.command)
+        self.peak = 0
         self.spent = {"quiet": [0.0, 0.0], "reload": [0.0, 0.0]}
 
     def part(self, phase, seconds, until=None):
@@ -219,6 +222,7 @@ class Run:
             if number == 0 and self.broken:
                 load.at(time.perf_counter() + 0.5, self.breakage)
             self.reloads(each)
+            self.peak = max(self.peak, resident(self.server.pid)[1])
             self.settle(base)
         load.finish()
         left = self.linger() if self.broken == "left connections" else None
@@ -338,6 +342,7 @@ class Run:
             print(f"{sort}, µs: quiet {texts[0]}; with reloads {texts[1]}")
         for what, place in ("RSS of the process", 1), ("PSS of all processes", 2):
             print(f"{what}, KiB: {self.before[place]:,} before, {self.after[place]:,} after")
+        print(f"PSS of all processes after the last reload of a part, KiB: {self.peak:,}")
         for kind, examples in load.examples.items():
             for example in examples:
                 print(f"    {kind}: {example}")
@@ -361,6 +366,7 @@ def run(options, broken=None):
         judge.write(folder)
         kind = {"ringd": Ringd, "nginx": Nginx}[options.server]
         server = kind(folder, free_port(), options.driver, options.binary)
+        server.workers = options.workers
         if options.command:
             server.admin = f"unix:{folder}/admin.sock"
         if broken == "short idle timeout":
@@ -423,6 +429,7 @@ def main():
     parser.add_argument("--server", choices=["ringd", "nginx"], default="ringd")
     parser.add_argument("--driver", default="auto", help="driver of ringd")
     parser.add_argument("--binary", default="target/release/ringd", help="path of ringd")
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--reloads", type=int, default=1000)
     parser.add_argument("--rate", type=float, default=20, help="reloads a second, at most")
     parser.add_argument("--parts", type=int, default=5, help="parts with reloads, and without")

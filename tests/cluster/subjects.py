@@ -20,7 +20,7 @@ START_MAX = 10  # Seconds.
 RINGD = """\
 [server]
 driver = "{driver}"
-workers = 1
+workers = {workers}
 idle-timeout = "{idle}"
 drain-delay = "{delay}"
 
@@ -45,7 +45,7 @@ header = [{{ glob = "**", set = {{ "X-Generation" = "{generation}" }} }}]
 """
 
 NGINX = """\
-user root; worker_processes 1; worker_rlimit_nofile 16384; daemon off; pid {folder}/pid;
+user root; worker_processes {workers}; worker_rlimit_nofile 16384; daemon off; pid {folder}/pid;
 error_log {folder}/errors;
 events {{ worker_connections 8192; multi_accept on; use epoll; }}
 http {{
@@ -72,7 +72,7 @@ NGINX_EXTRA = """
 class Subject:
     """A server that runs. `folder` holds its configuration and its roots."""
 
-    idle = "1h"
+    idle, workers = "1h", 1
 
     def __init__(self, folder, port, driver="auto", binary=None):
         self.folder, self.port, self.driver, self.binary = folder, port, driver, binary
@@ -147,7 +147,7 @@ class Ringd(Subject):
         listen = getattr(self, "listen", [f"127.0.0.1:{self.port}"])
         values = {
             "folder": self.folder, "driver": self.driver, "delay": self.delay,
-            "idle": self.idle,
+            "idle": self.idle, "workers": self.workers,
             "addresses": json.dumps(listen), "variant": variant, "generation": generation,
             "listing": "false" if variant else "true",
             "admin": f'\n[admin]\nlisten = "{self.admin}"\n' if self.admin else "",
@@ -157,7 +157,7 @@ class Ringd(Subject):
 
 
 class Nginx(Subject):
-    """nginx with one worker."""
+    """nginx."""
 
     name = "nginx"
 
@@ -167,7 +167,7 @@ class Nginx(Subject):
     def configure(self, generation):
         variant = generation % 2
         values = {"folder": self.folder, "port": self.port, "variant": variant,
-                  "idle": self.idle}
+                  "idle": self.idle, "workers": self.workers}
         extra = (NGINX_EXTRA * variant).format(**values)
         listing = "off" if variant else "on"
         text = NGINX.format(**values, generation=generation, listing=listing, extra=extra)

@@ -208,13 +208,13 @@ fn a_reload_changes_a_key_or_refuses_it() {
         ("drain-delay", "\"1s\""),
         ("drain-timeout", "\"1s\""),
         ("header-timeout", "\"1s\""),
+        ("health-path", "\"/h\""),
         ("cache-entries", "100"),
         ("cache-idle", "\"1s\""),
         ("cache-bytes", "\"1M\""),
         ("memory-file-max", "0"),
         ("revalidate", "\"2s\""),
         ("watch", "false"),
-        ("health-path", "\"/health\""),
     ];
     let old = config(SITE, &[]);
     for key in KEYS.iter().filter(|key| key.is_in(Table::Server)) {

@@ -14,6 +14,7 @@
 
 mod begin;
 mod changes;
+mod message;
 mod numbers;
 mod renewal;
 mod site;
@@ -37,7 +38,7 @@ use super::site_table::SiteTable;
 use super::templates::{self, Problem, ResponseTemplates};
 use crate::ask::{AskId, Reply};
 use crate::driver::slot_map::Handle;
-use crate::driver::watch::{ChangeReport, Inotify, Post, SiteId, Watcher};
+use crate::driver::watch::{Inotify, Post, SiteId, Watcher};
 use crate::driver::{FileFailure, Now, OpenFiles};
 use crate::http::semantics::fields::Fields;
 use crate::http::semantics::multipart::Boundary;
@@ -48,6 +49,7 @@ use crate::session::Addresses;
 use numbers::{ASK_ROOT, Numbers};
 use site::RetiredSite;
 
+pub use message::SitesMessage;
 pub(in crate::http::site) use site::Site;
 
 /// How long a result is valid at most if it was found before its directory was watched.
@@ -106,29 +108,6 @@ pub struct Sites {
     key: Vec<u8>,
     random: fastrand::Rng,
     published: Arc<PublishedCacheStats>,
-}
-
-/// A message to the sites of a worker.
-#[derive(Debug)]
-pub enum SitesMessage {
-    /// Reports of the watcher.
-    Changes(Vec<ChangeReport>),
-    /// A table that replaces the present one.
-    Table(Arc<SiteTable>),
-}
-
-impl SitesMessage {
-    /// Passes reports of a watcher on as messages.
-    pub fn reports(
-        mut post: impl FnMut(Self) -> Result<(), Self> + Send + 'static,
-    ) -> impl FnMut(Vec<ChangeReport>) -> Result<(), Vec<ChangeReport>> + Send {
-        move |reports| {
-            post(Self::Changes(reports)).map_err(|message| match message {
-                Self::Changes(reports) => reports,
-                Self::Table(_) => unreachable!("reports were posted"),
-            })
-        }
-    }
 }
 
 impl Sites {

@@ -1,7 +1,6 @@
 //! The listeners of a worker: accepts connections while there is room for them.
 
 use std::io;
-use std::os::fd::OwnedFd;
 
 use super::Worker;
 use super::state::{Draining, Listener};
@@ -137,29 +136,37 @@ impl<D: Driver, S: Session> Worker<D, S> {
         for listener in &mut self.listeners {
             listener.dropped |= dropped.contains(&listener.number);
         }
-        let mut outcome = Ok(());
-        for (number, socket) in added {
-            if let Err(error) = self.add_listener(number, socket) {
-                outcome = Err(error);
-            }
-        }
+        self.waiting_listeners.retain(|(number, _)| !dropped.contains(number));
+        self.waiting_listeners.extend(added);
         // The sender may have given up waiting.
-        let _ = result.send(outcome);
+        let _ = result.send(self.place_listeners());
     }
 
-    /// Adds a listener, in the place of one that is closed if there is one.
-    fn add_listener(&mut self, number: u16, socket: OwnedFd) -> io::Result<()> {
-        let free = self.listeners.iter().position(|listener| listener.closed);
-        if free.is_none() && self.listeners.len() >= self.settings.listeners_max as usize {
-            return Err(io::Error::other("the server has as many listeners as it can have"));
-        }
-        let listener = Listener::new(number, self.driver.adopt(socket)?);
-        match free {
-            Some(place) => {
-                debug_assert_eq!(self.listeners[place].ops(), 0, "a closed listener has no ops");
-                self.listeners[place] = listener;
+    /// Gives new listeners the places of closed ones, and free places. A listener that is being
+    /// closed still has its place, so the others wait, and their clients in the kernel's backlog.
+    #[inline]
+    pub(super) fn place_listeners(&mut self) -> io::Result<()> {
+        if self.waiting_listeners.is_empty() { Ok(()) } else { self.place_some_listeners() }
+    }
+
+    #[inline(never)]
+    fn place_some_listeners(&mut self) -> io::Result<()> {
+        while let Some((number, socket)) = self.waiting_listeners.pop() {
+            let free = self.listeners.iter().position(|listener| listener.closed);
+            if free.is_none() && self.listeners.len() >= self.settings.listeners_max as usize {
+                self.waiting_listeners.push((number, socket));
+                break;
             }
-            None => self.listeners.push(listener),
+            let sock = self.driver.adopt(socket);
+            let sock = sock.map_err(|error| failure::at("taking a listener", &error))?;
+            let listener = Listener::new(number, sock);
+            match free {
+                Some(place) => {
+                    debug_assert_eq!(self.listeners[place].ops(), 0, "a closed one has no ops");
+                    self.listeners[place] = listener;
+                }
+                None => self.listeners.push(listener),
+            }
         }
         Ok(())
     }
