@@ -35,11 +35,13 @@ import argparse
 import collections
 import gc
 import os
+import queue
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 from judge import EXTRA, HOST, LARGE, LISTING, PAGE, SMALL, STALE, Judge, replace
@@ -63,23 +65,29 @@ BREAKS = {
 
 
 class Reloader:
-    """Sends reloads, and knows from the answers when each has taken effect."""
+    """Sends reloads, and knows from the answers when each has taken effect.
+
+    Files are written and commands are run in a thread, because they may wait for a disk; the
+    clients would wait with them, and the server would seem to be slow.
+    """
 
     def __init__(self, load, server, rate, command):
         self.load, self.server, self.rate, self.command = load, server, rate, command
-        self.generation, self.left, self.sent = 0, 0, None
-        self.missed = self.refused = self.processes = 0
+        self.generation = self.left = self.sent = 0
+        self.refused = self.processes = 0
+        self.waiting = self.working = False  # For an answer of the new generation; the thread.
         self.switches, self.history = [], collections.deque()
         self.lose = self.back = False  # For --prove.
-        self.running = None
+        self.work = queue.SimpleQueue()
+        threading.Thread(target=self.operate, daemon=True).start()
         load.seen = self.saw
 
     def saw(self, generation):
-        if self.sent is not None and generation == self.generation:
+        if self.waiting and generation == self.generation:
             now = time.perf_counter()
             self.switches.append(now - self.sent)
             self.history.append((now + STALE, generation))
-            self.sent = None
+            self.waiting = False
 
     def begin(self, count):
         self.left, self.due = count, time.perf_counter()
@@ -90,9 +98,7 @@ class Reloader:
         return self.server.process.poll() is not None
 
     def busy(self):
-        if self.gone():
-            return False
-        return self.left > 0 or self.sent is not None or self.running is not None
+        return (self.left > 0 or self.waiting or self.working) and not self.gone()
 
     def step(self):
         now = time.perf_counter()
@@ -100,33 +106,34 @@ class Reloader:
             return self.load.at(now + 0.01, self.step)
         while self.history and self.history[0][0] <= now:
             self.load.floor = self.history.popleft()[1]
-        if self.running is not None and self.running.poll() is not None:
-            self.refused += self.running.returncode != 0
-            self.running = None
-        if self.sent is not None and now - self.sent > SEEN_MAX:
+        if self.waiting and not self.working and now - self.sent > SEEN_MAX:
             self.load.count("missed", f"generation {self.generation}")
-            self.sent = None
-        if self.sent is None and self.running is None and now >= self.due:
+            self.waiting = False
+        if not (self.waiting or self.working) and now >= self.due:
             if self.left == 0:
                 return
-            self.reload(now)
+            self.left -= 1
+            self.generation += 1
+            self.due = max(self.due + 1 / self.rate, now)
+            self.waiting = self.working = True
+            self.work.put(self.generation - 20 * self.back)
         if self.busy():
             self.load.at(max(self.due, now + 0.001), self.step)
 
-    def reload(self, now):
-        self.left -= 1
-        self.generation += 1
-        self.server.configure(self.generation - 20 * self.back)
-        self.processes = max(self.processes, len(tree(self.server.pid)))
-        self.sent = now
-        if self.lose:
-            self.lose = False
-        elif self.command:
-            output = subprocess.DEVNULL
-            self.running = subprocess.Popen(self.server.reload_command(), stdout=output)
-        else:
-            self.server.reload()
-        self.due = max(self.due + 1 / self.rate, now)
+    def operate(self):
+        """The thread: writes the configuration and reloads the server."""
+        while True:
+            self.server.configure(self.work.get())
+            self.processes = max(self.processes, len(tree(self.server.pid)))
+            self.sent = time.perf_counter()
+            if self.lose:
+                self.lose = False
+            elif self.command:
+                command = self.server.reload_command()
+                self.refused += subprocess.call(command, stdout=subprocess.DEVNULL) != 0
+            else:
+                self.server.reload()
+            self.working = False
 
 
 def populate(load):
@@ -213,6 +220,7 @@ class Run:
         load.finish()
         self.before = rest(self.server, self.judge, load.floor)
         load.counts.clear()
+        load.examples.clear()
         self.reloader.switches.clear()
         populate(load)
         load.run(1)
@@ -360,7 +368,8 @@ class Run:
 
 def run(options, broken=None):
     """Starts the server, runs, and stops it. Returns the bounds that do not hold."""
-    folder = tempfile.mkdtemp(prefix="reload-")
+    memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    folder = tempfile.mkdtemp(prefix="reload-", dir=memory)
     try:
         judge = Judge(1 << 20)
         judge.write(folder)

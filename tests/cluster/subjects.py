@@ -106,7 +106,8 @@ class Subject:
             return False
 
     def reload(self):
-        os.kill(self.pid, signal.SIGHUP)
+        if self.process.poll() is None:
+            os.kill(self.pid, signal.SIGHUP)
 
     def reload_command(self):
         """A command that reloads it and waits for the result."""
