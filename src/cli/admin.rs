@@ -136,7 +136,9 @@ pub(super) fn ask_to_reload(path: &Path) -> Result<String, CommandError> {
 fn exchange(mut stream: UnixStream, path: &str) -> io::Result<String> {
     stream.set_read_timeout(Some(RELOAD_TIMEOUT))?;
     stream.set_write_timeout(Some(CLIENT_TIMEOUT))?;
-    write!(stream, "POST {path} HTTP/1.1\r\nHost: ringd\r\nContent-Length: 0\r\n\r\n")?;
+    // As one text: `write!` makes a call for each part, and the peer may close after the first.
+    let request = format!("POST {path} HTTP/1.1\r\nHost: ringd\r\nContent-Length: 0\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.take(ANSWER_MAX).read_to_string(&mut answer)?;
     Ok(answer)
