@@ -389,6 +389,8 @@ def main():
     if reason:
         print(f"skipped: {reason}")
         return 0
+    # So that what was started and made is removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     version = run("haproxy", "-v").split()[2]
     print(f"ringd --driver {options.driver}, HAProxy {version}, --check {options.check}")
     print(machine(), flush=True)
