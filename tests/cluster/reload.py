@@ -450,6 +450,8 @@ def main():
     needed = options.binary if options.server == "ringd" else "nginx"
     if not shutil.which(needed):
         parser.error(f"there is no program {needed}; build or install it")
+    # So that what was started and made is removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     os.sched_setaffinity(0, {CORES[-1]})
     name = f"ringd --driver {options.driver}" if options.server == "ringd" else "nginx"
     print(f"{name}; {machine()}", flush=True)
