@@ -5,7 +5,9 @@
 //! | --- | --- |
 //! | `POST /reload` | 200 when all workers serve the new configuration, or 409, and a text |
 
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -25,6 +27,9 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a reload may take, for the command that waits for it.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The field with the file that the command has checked, so that no server takes it for its own.
+const CONFIG: &str = "Ringd-Config";
 
 /// The longest request and the longest answer, in bytes.
 const REQUEST_MAX: usize = 4096;
@@ -83,39 +88,39 @@ fn answer(mut stream: UnixStream, controller: &Controller) -> io::Result<()> {
         let mut request = httparse::Request::new(&mut fields);
         match request.parse(&received) {
             Ok(httparse::Status::Complete(_)) => {
-                break respond(request.method, request.path, controller);
+                break respond(&request, controller);
             }
             Ok(httparse::Status::Partial) if count > 0 && received.len() < REQUEST_MAX => {}
             _ => break ("400 Bad Request", "this is no request of HTTP/1.1".to_owned()),
         }
     };
-    write!(
-        stream,
+    let answer = format!(
         "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
          Connection: close\r\n\r\n{text}\n",
         text.len() + 1
-    )
+    );
+    stream.write_all(answer.as_bytes())
 }
 
-fn respond(
-    method: Option<&str>,
-    path: Option<&str>,
-    controller: &Controller,
-) -> (&'static str, String) {
-    match (method, path) {
-        (Some("POST"), Some("/reload")) => match controller.reload() {
-            Ok(line) => ("200 OK", line),
-            Err(reason) => ("409 Conflict", reason),
-        },
+fn respond(request: &httparse::Request<'_, '_>, controller: &Controller) -> (&'static str, String) {
+    match (request.method, request.path) {
+        (Some("POST"), Some("/reload")) => {
+            let field = request.headers.iter().find(|field| field.name == CONFIG);
+            let config = field.map(|field| PathBuf::from(OsStr::from_bytes(field.value)));
+            match controller.reload(config) {
+                Ok(line) => ("200 OK", line),
+                Err(reason) => ("409 Conflict", reason),
+            }
+        }
         (_, Some("/reload")) => ("405 Method Not Allowed", "use POST".to_owned()),
         _ => ("404 Not Found", "there is POST /reload".to_owned()),
     }
 }
 
-/// Asks the server behind a socket to reload. Returns its line, or what is wrong.
-pub(super) fn ask_to_reload(path: &Path) -> Result<String, CommandError> {
+/// Asks the server behind a socket to reload this file. Returns its line, or what is wrong.
+pub(super) fn ask_to_reload(path: &Path, config: &Path) -> Result<String, CommandError> {
     let connected = UnixStream::connect(path).map_err(|error| cannot_connect(path, &error))?;
-    let exchanged = exchange(connected, "/reload").map_err(|error| {
+    let exchanged = exchange(connected, config).map_err(|error| {
         CommandError(format!(
             "the server at {} does not answer: {error}; see its messages for the result",
             path.display()
@@ -133,12 +138,14 @@ pub(super) fn ask_to_reload(path: &Path) -> Result<String, CommandError> {
     if head.starts_with("HTTP/1.1 200 ") { Ok(body) } else { Err(CommandError(body)) }
 }
 
-fn exchange(mut stream: UnixStream, path: &str) -> io::Result<String> {
+fn exchange(mut stream: UnixStream, config: &Path) -> io::Result<String> {
     stream.set_read_timeout(Some(RELOAD_TIMEOUT))?;
     stream.set_write_timeout(Some(CLIENT_TIMEOUT))?;
     // As one text: `write!` makes a call for each part, and the peer may close after the first.
-    let request = format!("POST {path} HTTP/1.1\r\nHost: ringd\r\nContent-Length: 0\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
+    let head = format!("POST /reload HTTP/1.1\r\nHost: ringd\r\nContent-Length: 0\r\n{CONFIG}: ");
+    let config = std::path::absolute(config)?;
+    let request = [head.as_bytes(), config.as_os_str().as_bytes(), b"\r\n\r\n"].concat();
+    stream.write_all(&request)?;
     let mut answer = String::new();
     stream.take(ANSWER_MAX).read_to_string(&mut answer)?;
     Ok(answer)
@@ -147,7 +154,8 @@ fn exchange(mut stream: UnixStream, path: &str) -> io::Result<String> {
 fn cannot_connect(path: &Path, error: &io::Error) -> CommandError {
     let remedy = match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            "no server runs with this [admin] socket; start it, or send SIGHUP to the one that runs"
+            "no server runs with this [admin] socket; start one, or restart the one that runs if you \
+             have changed [admin]"
         }
         io::ErrorKind::PermissionDenied => "run this as the user of the server, or as root",
         _ => "check the path in [admin]",

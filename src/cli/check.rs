@@ -26,7 +26,7 @@ pub struct CheckArgs {
     #[arg(required_unless_present = "config", conflicts_with = "config")]
     pub file: Option<PathBuf>,
 
-    /// The same, as for serving
+    /// The same as FILE
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }

@@ -1,6 +1,7 @@
 //! The thread that reloads: signals and the administration ask it, so neither has to wait for a
 //! slow disk, and reloads come one after another.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
@@ -17,10 +18,17 @@ const REQUESTS_MAX: usize = 16;
 /// The result of a reload: a line, or what is wrong.
 pub(super) type ReloadResult = Result<String, String>;
 
+/// A request whose result somebody waits for.
+struct Asked {
+    /// The file that is meant.
+    config: Option<PathBuf>,
+    result: Sender<ReloadResult>,
+}
+
 /// Asks for reloads; see the module documentation.
 #[derive(Clone)]
 pub(super) struct Controller {
-    requests: SyncSender<Option<Sender<ReloadResult>>>,
+    requests: SyncSender<Option<Asked>>,
     /// Whether the server is stopping.
     is_stopping: Arc<AtomicBool>,
 }
@@ -53,12 +61,14 @@ impl Controller {
     }
 
     /// Reloads, and waits for the result.
-    pub(super) fn reload(&self) -> ReloadResult {
+    ///
+    /// With a file, only a server of that file reloads.
+    pub(super) fn reload(&self, config: Option<PathBuf>) -> ReloadResult {
         if self.is_stopping.load(Ordering::Relaxed) {
             return Err("the server is stopping, and reloads nothing".to_owned());
         }
         let (result, wait_result) = mpsc::channel();
-        if self.requests.try_send(Some(result)).is_err() {
+        if self.requests.try_send(Some(Asked { config, result })).is_err() {
             return Err("too many reloads wait; try again later".to_owned());
         }
         wait_result.recv().unwrap_or_else(|_| Err("the server has ended".to_owned()))
@@ -66,18 +76,16 @@ impl Controller {
 }
 
 /// Reloads on request, until the process ends.
-fn serve(
-    mut reloader: Reloader,
-    console: &Console,
-    waiting: &Receiver<Option<Sender<ReloadResult>>>,
-) {
+fn serve(mut reloader: Reloader, console: &Console, waiting: &Receiver<Option<Asked>>) {
     for asked in waiting {
-        let result = reloader.reload().map_err(|error| error.to_string());
+        let config = asked.as_ref().and_then(|asked| asked.config.as_deref());
+        let result = config.map_or(Ok(()), |config| reloader.check_file(config));
+        let result = result.and_then(|()| reloader.reload()).map_err(|error| error.to_string());
         // The operator of the server sees each result, whoever has asked.
         let (Ok(text) | Err(text)) = &result;
         console.note(text);
         if let Some(asked) = asked {
-            let _ = asked.send(result);
+            let _ = asked.result.send(result);
         }
     }
 }

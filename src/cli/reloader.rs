@@ -3,7 +3,7 @@
 //! nothing changes.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -75,6 +75,21 @@ impl From<HttpUpdateError> for ReloadError {
 }
 
 impl Reloader {
+    /// Refuses a reload of another file than the one of the start.
+    pub(super) fn check_file(&self, config: &Path) -> Result<(), ReloadError> {
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if real(config) == real(&self.path) {
+            return Ok(());
+        }
+        let own = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
+        let reason = format!(
+            "the server runs with {}, not with {}; change that file, or restart ringd with this one",
+            own.display(),
+            config.display()
+        );
+        Err(ReloadError { reason, is_partial: false })
+    }
+
     /// Reloads. Returns a line that says what has changed.
     pub(super) fn reload(&mut self) -> Result<String, ReloadError> {
         let begun = Instant::now();

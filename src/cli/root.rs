@@ -63,7 +63,13 @@ pub(super) fn root_reason(path: &Path, links: Links) -> Result<Arc<File>, String
         _ => failed(&format!("{error}; check the directory")),
     })?;
     if root.metadata().kind != FileKind::Directory {
-        return Err(failed("it is not a directory; name the directory that the file is in"));
+        let is_config = path.extension().is_some_and(|extension| extension == "toml");
+        return Err(if is_config {
+            let path = path.display();
+            failed(&format!("it is not a directory; as a configuration file: ringd -c {path}"))
+        } else {
+            failed("it is not a directory; name the directory that the file is in")
+        });
     }
     match File::open_beneath(&root, c".") {
         Ok(_) => Ok(Arc::new(root)),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::driver::DriverSelection;
 use crate::serve::{self, CacheMonitor};
-use crate::server::{Endpoint, Server};
+use crate::server::{Endpoint, Server, StartError};
 use crate::{connect, doctor};
 
 /// Parses the command line of this process and runs its command.
@@ -39,6 +39,8 @@ fn dispatch(command: &Command, flags: &Flags) -> Result<ExitCode, CommandError> 
             return Ok(check::run(args.file.config.as_deref(), flags));
         }
         Command::Serve(args) => {
+            // Before a large file is read, since who sends SIGHUP may be early.
+            signals::ignore_until_handled();
             let mut config = match &args.file.config {
                 Some(path) => match check::load_or_explain(Some(path), flags) {
                     Ok(config) => config,
@@ -89,7 +91,17 @@ fn serve(config: Config, flags: &Flags, console: &Console) -> Result<(), Command
     let signals = CaughtSignals::catch()?;
     let admin = config.admin.as_deref().map(AdminSocket::bind).transpose()?;
     let sites = http.sites.sites().to_vec();
-    let serve::HttpServer { server, caches, updater } = serve::http(&server, http, selection)?;
+    let is_delayed = !server.timeouts.drain_delay.is_zero();
+    let started = serve::http(&server, http, selection);
+    let serve::HttpServer { server, caches, updater } = started.map_err(|error| {
+        match (&config.path, &error) {
+            // The flag that is otherwise suggested would replace all listeners of the file.
+            (Some(path), StartError::Listen(_)) => {
+                CommandError(format!("{error}, in {}", path.display()))
+            }
+            _ => error.into(),
+        }
+    })?;
     let sites_max = config.sites_max();
     let controller = match config.path.clone() {
         None => None,
@@ -110,17 +122,18 @@ fn serve(config: Config, flags: &Flags, console: &Console) -> Result<(), Command
     };
     let urls = server.addresses().iter().map(url);
     let activity = format!("serving {content} at") + &urls.collect::<String>();
-    let roles = Roles { signals, caches, controller };
+    let roles = Roles { signals, caches, controller, is_delayed };
     run_server(server, roles, &activity, console)
 }
 
 fn echo(args: &EchoArgs, console: &Console) -> Result<(), CommandError> {
     let EchoPlan { server, selection } = EchoPlan::make(args)?;
     let signals = CaughtSignals::catch()?;
+    let is_delayed = !server.timeouts.drain_delay.is_zero();
     let server = serve::echo(&server, selection)?;
     let addresses = server.addresses().iter().map(|address| format!(" {address}"));
     let activity = "echoing at".to_owned() + &addresses.collect::<String>();
-    let roles = Roles { signals, caches: CacheMonitor::default(), controller: None };
+    let roles = Roles { signals, caches: CacheMonitor::default(), controller: None, is_delayed };
     run_server(server, roles, &activity, console)
 }
 
@@ -129,6 +142,8 @@ struct Roles {
     signals: CaughtSignals,
     caches: CacheMonitor,
     controller: Option<Controller>,
+    /// Whether there is a delay between the first signal to stop and the drain.
+    is_delayed: bool,
 }
 
 /// Handles signals, prints the start line, and waits until the server has ended. Says how many
@@ -139,15 +154,17 @@ fn run_server(
     activity: &str,
     console: &Console,
 ) -> Result<(), CommandError> {
-    let Roles { signals, caches, controller } = roles;
+    let Roles { signals, caches, controller, is_delayed } = roles;
     let monitor = server.monitor();
     let statistics = Statistics { monitor: monitor.clone(), caches };
-    let (stopper, console_of_signals) = (server.stopper(), console.clone());
+    let stopper = server.stopper();
+    let console_of_signals = console.clone();
     signals.handle(SignalReceivers {
         stopper,
         statistics,
         controller,
         console: console_of_signals,
+        is_delayed,
     })?;
     let DriverSelection { kind, why, .. } = server.selection();
     let workers = server.workers();

@@ -100,6 +100,8 @@ pub(super) struct SignalReceivers {
     /// Reloads; `None` if there is no configuration file.
     pub(super) controller: Option<Controller>,
     pub(super) console: Console,
+    /// Whether there is a delay between the first signal to stop and the drain.
+    pub(super) is_delayed: bool,
 }
 
 impl SignalReceivers {
@@ -115,9 +117,12 @@ impl SignalReceivers {
                 _ if !draining => {
                     draining = true;
                     self.controller.iter().for_each(Controller::stop);
-                    self.console.note(
-                        "finishing open connections; a second signal ends the process at once",
-                    );
+                    self.console.note(if self.is_delayed {
+                        "accepting connections for --drain-delay, then finishing open connections; \
+                         a second signal ends the process at once"
+                    } else {
+                        "finishing open connections; a second signal ends the process at once"
+                    });
                     self.stopper.stop();
                 }
                 _ if STOP.contains(&signal) => std::process::exit(128 + signal),

@@ -136,8 +136,9 @@ impl fmt::Display for ListenError {
             ),
             Cause::Own(other) => write!(
                 f,
-                "this server listens on {other} already, which includes this address; leave out \
-                 one of them, or choose another port"
+                "this server listens on {other} already, and one of the two includes the other; \
+                 leave out one of them, or choose another port; if a reload changes one into the \
+                 other, restart ringd"
             ),
             Cause::Privileged(first) => write!(
                 f,

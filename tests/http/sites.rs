@@ -104,8 +104,11 @@ fn the_health_of_the_server_does_not_depend_on_the_host() {
     let settings = HttpSettings { health_path, ..HttpSettings::new(table(1, sites)) };
     let mut harness = Harness::new(settings);
     let session = harness.begin();
-    for (method, version, body) in [("GET", "1.1", "ok\n"), ("HEAD", "1.1", "")] {
+    for (method, version, body) in
+        [("GET", "1.1", "ok\n"), ("HEAD", "1.1", ""), ("OPTIONS", "1.0", "ok\n")]
+    {
         let request = format!("{method} /healthz HTTP/{version}\r\nHost: 10.0.0.1\r\n\r\n");
+        let session = harness.begin();
         let text = answer(&mut harness, session, &request);
         assert!(text.starts_with("HTTP/1.1 200 ") && text.contains("Content-Length: 3"), "{text}");
         assert!(text.contains("Cache-Control: no-store\r\n"), "{text}");

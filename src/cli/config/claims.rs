@@ -88,7 +88,7 @@ pub(super) fn listeners_of(
         }
     }
     if known.is_empty() {
-        known = "give a [[listen]] this `name`".to_owned();
+        known = "write the `name` of a [[listen]]; addresses stand in its `address`".to_owned();
     }
     let mut set_of = |name: &Sourced<String>| match named.get(&*name.value) {
         Some((bit, _)) => *bit,

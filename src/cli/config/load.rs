@@ -76,9 +76,12 @@ fn check_flags(path: &Path, draft: &Draft, flags: &Flags) -> Result<(), ConfigEr
     if let Some(flag) = flags.about_content()
         && sites > 1
     {
+        let remedy = match flags.root {
+            Some(_) => "write `root` into each [[site]], and leave ROOT out",
+            None => "write it into a [[site]], or into [site-defaults]",
+        };
         return Err(ConfigError::Usage(format!(
-            "{flag} is about one site, and {path} has {sites}; write it into a [[site]], or into \
-             [site-defaults]"
+            "{flag} is about one site, and {path} has {sites}; {remedy}"
         )));
     }
     let chooses = |site: &super::draft::SiteDraft| site.listen.is_some();

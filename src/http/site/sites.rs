@@ -186,7 +186,7 @@ impl Sites {
     ) -> Option<Response> {
         let path = self.settings.health_path.as_deref()?;
         let is_asked = request.target == path.as_bytes();
-        let has_method = matches!(request.method, Method::Get | Method::Head);
+        let has_method = matches!(request.method, Method::Get | Method::Head | Method::Options);
         (is_asked && has_method).then(|| templates::health(draining))
     }
 
