@@ -35,7 +35,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::driver::DriverSelection;
+use crate::driver::{DriverSelection, Now};
 use crate::echo::Echo;
 use crate::http::site::{CacheStats, PublishedCacheStats, SiteTableError, SitesMessage};
 use crate::http::{Http, HttpSettings, SiteSettings, SiteTable, Sites};
@@ -112,9 +112,11 @@ impl HttpUpdater {
         let generation = self.generation + 1;
         let table = SiteTable::new(generation, sites).map_err(HttpUpdateError::Sites)?;
         let table = Arc::new(table);
-        self.generation = generation;
         let message = || SitesMessage::Table(Arc::clone(&table));
         let applied = self.updater.apply(listeners, timeouts, message);
+        if !matches!(applied, Err(UpdateError::Busy(_) | UpdateError::Outdated)) {
+            self.generation = generation;
+        }
         applied.map(|()| generation).map_err(HttpUpdateError::Server)
     }
 
@@ -162,7 +164,7 @@ pub fn http(
     let (server, updater) = server::start_inlined::<Http>(settings, selection, move |seat| {
         let published = Arc::clone(&published[seat.number]);
         let post = SitesMessage::reports(move |message| seat.postbox.post(message));
-        Sites::watching(http.clone(), Box::new(post)).publishing(published)
+        Sites::watching(http.clone(), Now::read(), Box::new(post)).publishing(published)
     })?;
     Ok(HttpServer { server, caches, updater: HttpUpdater { updater, generation } })
 }

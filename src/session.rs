@@ -107,7 +107,7 @@ pub struct ConnectionInfo<'a> {
     /// [`ServerSettings::listen`](crate::server::ServerSettings::listen), or what
     /// [`PreparedListeners::numbers`](crate::server::PreparedListeners::numbers) says of a later
     /// one.
-    pub listener: u16,
+    pub listener: u32,
     addresses: Addresses<'a>,
 }
 
@@ -176,7 +176,7 @@ impl<'a> Addresses<'a> {
 
 impl<'a> ConnectionInfo<'a> {
     /// For a connection that this listener accepted.
-    pub fn new(listener: u16, addresses: Addresses<'a>) -> Self {
+    pub fn new(listener: u32, addresses: Addresses<'a>) -> Self {
         Self { listener, addresses }
     }
 

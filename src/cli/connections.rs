@@ -39,9 +39,10 @@ pub(super) fn shares(
             )));
         }
         None if left == 0 => {
+            let or_sites = if reserved.more_sites > 0 { ", or have fewer sites" } else { "" };
             return Err(CommandError(format!(
-                "the limit of {limit} descriptors leaves none for connections; raise it with \
-                 `ulimit -n`, or lower --workers{or_cache}"
+                "the limit of {limit} descriptors leaves none for connections, as {taken} are \
+                 needed besides; raise it with `ulimit -n`, or lower --workers{or_cache}{or_sites}"
             )));
         }
         Some(wanted) => wanted,

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
 use std::thread;
 
 use super::CommandError;
@@ -17,6 +17,10 @@ const REQUESTS_MAX: usize = 16;
 
 /// The result of a reload: a line, or what is wrong.
 pub(super) type ReloadResult = Result<String, String>;
+
+/// The answer if the thread has ended, which only a bug can cause.
+const NO_CONTROLLER: &str =
+    "the thread that reloads has ended; restart ringd, and please report it";
 
 /// A request whose result somebody waits for.
 struct Asked {
@@ -37,6 +41,7 @@ impl Controller {
     /// Starts the thread.
     pub(super) fn start(reloader: Reloader, console: Console) -> Result<Self, CommandError> {
         let (requests, waiting) = mpsc::sync_channel(REQUESTS_MAX);
+        let is_stopping = Arc::clone(&reloader.is_stopping);
         let run = move || {
             block_signals();
             serve(reloader, &console, &waiting);
@@ -45,7 +50,7 @@ impl Controller {
             .name("controller".into())
             .spawn(run)
             .map_err(|error| CommandError::no_thread("reloads", &error))?;
-        Ok(Self { requests, is_stopping: Arc::default() })
+        Ok(Self { requests, is_stopping })
     }
 
     /// Refuses reloads from now on, because the server is stopping: a new address would be listened
@@ -64,14 +69,15 @@ impl Controller {
     ///
     /// With a file, only a server of that file reloads.
     pub(super) fn reload(&self, config: Option<PathBuf>) -> ReloadResult {
-        if self.is_stopping.load(Ordering::Relaxed) {
-            return Err("the server is stopping, and reloads nothing".to_owned());
-        }
         let (result, wait_result) = mpsc::channel();
-        if self.requests.try_send(Some(Asked { config, result })).is_err() {
-            return Err("too many reloads wait; try again later".to_owned());
+        match self.requests.try_send(Some(Asked { config, result })) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                return Err("too many reloads wait; try again later".to_owned());
+            }
+            Err(TrySendError::Disconnected(_)) => return Err(NO_CONTROLLER.to_owned()),
         }
-        wait_result.recv().unwrap_or_else(|_| Err("the server has ended".to_owned()))
+        wait_result.recv().unwrap_or_else(|_| Err(NO_CONTROLLER.to_owned()))
     }
 }
 

@@ -2,13 +2,15 @@
 //! would, and gives the workers the new sites, listeners and timeouts. If anything is wrong,
 //! nothing changes.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::config::{self, ConfigError, needs_restart, reloadable};
-use super::serve::PlannedSites;
+use super::serve::{ListenerNumbers, PlannedSites};
 use super::{CommandError, Config, Flags};
 use crate::http::SiteSettings;
 use crate::serve::{HttpUpdateError, HttpUpdater};
@@ -22,9 +24,13 @@ pub(super) struct Reloader {
     /// What is served now.
     pub(super) config: Config,
     pub(super) sites: Vec<Arc<SiteSettings>>,
+    pub(super) numbers: ListenerNumbers,
     /// How many sites there are descriptors for.
     pub(super) sites_max: usize,
     pub(super) updater: HttpUpdater,
+    /// Whether the server is stopping. Then nothing is reloaded, since a new address would be
+    /// listened on for a moment only.
+    pub(super) is_stopping: Arc<AtomicBool>,
 }
 
 /// Why a reload failed.
@@ -68,7 +74,9 @@ impl From<HttpUpdateError> for ReloadError {
     fn from(error: HttpUpdateError) -> Self {
         let is_partial = matches!(
             error,
-            HttpUpdateError::Server(UpdateError::Late(_) | UpdateError::Worker(..))
+            HttpUpdateError::Server(
+                UpdateError::Late(_) | UpdateError::Worker(..) | UpdateError::Ended(_)
+            )
         );
         Self { reason: error.to_string(), is_partial }
     }
@@ -93,25 +101,44 @@ impl Reloader {
     /// Reloads. Returns a line that says what has changed.
     pub(super) fn reload(&mut self) -> Result<String, ReloadError> {
         let begun = Instant::now();
+        self.check_stopping()?;
         let mut config = config::check(Some(&self.path), &self.flags)?;
         self.check_restart(&config)?;
         let (places, timeouts) = reloadable(&config.options);
         let listeners = self.updater.prepare(places)?;
-        let PlannedSites { sites, notes } = PlannedSites::open(&config, listeners.numbers())?;
-        let changed = sites.iter().filter(|site| !self.has(site)).count();
-        let generation = self.updater.apply(listeners, timeouts, sites.clone())?;
-        let mut line = format!(
-            "reloaded {} (generation {generation}): {}, {changed} changed, {} ms",
-            self.path.display(),
-            config.sites_summary(),
-            begun.elapsed().as_millis(),
-        );
-        for note in config.notes.iter().chain(&notes) {
-            line += &format!("\nringd: {note}");
-        }
+        let numbers = self.numbers.with(&config, listeners.numbers());
+        let PlannedSites { sites, notes } = PlannedSites::open(&config, &numbers)?;
+        let difference = self.difference(&sites);
+        // The files may have taken long to read.
+        self.check_stopping()?;
+        let applied = match self.updater.apply(listeners, timeouts, sites.clone()) {
+            Err(error) => match ReloadError::from(error) {
+                error if error.is_partial => Err(error),
+                error => return Err(error),
+            },
+            Ok(generation) => Ok(generation),
+        };
+        let (path, summary) = (self.path.display(), config.sites_summary());
+        let notes: String =
+            config.notes.iter().chain(&notes).map(|note| format!("\nringd: {note}")).collect();
+        let time = begun.elapsed().as_millis();
+        let line = |generation| {
+            format!(
+                "reloaded {path} (generation {generation}): {summary}, {difference}, {time} ms{notes}"
+            )
+        };
+        let line = applied.map(line);
         config.drop_texts();
-        (self.config, self.sites) = (config, sites);
-        Ok(line)
+        (self.config, self.sites, self.numbers) = (config, sites, numbers);
+        line
+    }
+
+    fn check_stopping(&self) -> Result<(), ReloadError> {
+        if !self.is_stopping.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let reason = "the server is stopping, and reloads nothing".to_owned();
+        Err(ReloadError { reason, is_partial: false })
     }
 
     /// Refuses what only a restart can change: half of a configuration helps nobody.
@@ -133,8 +160,17 @@ impl Reloader {
         Err(ReloadError { reason, is_partial: false })
     }
 
-    /// Whether a site is served already.
-    fn has(&self, site: &SiteSettings) -> bool {
-        self.sites.iter().any(|old| **old == *site)
+    /// How many sites differ from those that are served.
+    fn difference(&self, sites: &[Arc<SiteSettings>]) -> String {
+        let old: HashMap<&str, _> = self.sites.iter().map(|site| (&*site.name, site)).collect();
+        let is_same =
+            |site: &&Arc<SiteSettings>| old.get(&*site.name).is_some_and(|old| *old == *site);
+        let is_known = |site: &&Arc<SiteSettings>| old.contains_key(&*site.name);
+        let changed = sites.len() - sites.iter().filter(is_same).count();
+        let removed = self.sites.len() - sites.iter().filter(is_known).count();
+        match removed {
+            0 => format!("{changed} changed"),
+            _ => format!("{changed} changed, {removed} removed"),
+        }
     }
 }

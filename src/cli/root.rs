@@ -42,6 +42,10 @@ pub(super) fn open_root(path: &Path, links: Links) -> Result<Arc<File>, CommandE
 /// Opens the root; the error is why it cannot be served, without its path.
 pub(super) fn root_reason(path: &Path, links: Links) -> Result<Arc<File>, String> {
     let failed = |reason: &str| reason.to_owned();
+    // Opening a FIFO would wait for a writer.
+    if path.metadata().is_ok_and(|metadata| !metadata.is_dir()) {
+        return Err(no_directory(path));
+    }
     let root = File::open_root(path, links).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound if let Ok(target) = path.read_link() => {
             let target = target.display();
@@ -63,18 +67,21 @@ pub(super) fn root_reason(path: &Path, links: Links) -> Result<Arc<File>, String
         _ => failed(&format!("{error}; check the directory")),
     })?;
     if root.metadata().kind != FileKind::Directory {
-        let is_config = path.extension().is_some_and(|extension| extension == "toml");
-        return Err(if is_config {
-            let path = path.display();
-            failed(&format!("it is not a directory; as a configuration file: ringd -c {path}"))
-        } else {
-            failed("it is not a directory; name the directory that the file is in")
-        });
+        return Err(no_directory(path));
     }
     match File::open_beneath(&root, c".") {
         Ok(_) => Ok(Arc::new(root)),
         Err(error) => Err(failed(&without_openat2(path, &error))),
     }
+}
+
+/// What to do about a root that is no directory.
+fn no_directory(path: &Path) -> String {
+    if path.extension().is_some_and(|extension| extension == "toml") {
+        let path = path.display();
+        return format!("it is not a directory; as a configuration file: ringd -c {path}");
+    }
+    "it is not a directory; name the directory that the file is in".to_owned()
 }
 
 /// Explains why the root may not be opened: names the directory that is closed.

@@ -2,11 +2,13 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::admin::AdminSocket;
 use super::console::Console;
 use super::controller::Controller;
 use super::reloader::Reloader;
+use super::serve::ListenerNumbers;
 use super::signals::{self, CaughtSignals, SignalReceivers, Statistics};
 use super::{
     Command, CommandError, Config, EchoArgs, EchoPlan, Flags, ServePlan, check, reload, show, usage,
@@ -107,7 +109,11 @@ fn serve(config: Config, flags: &Flags, console: &Console) -> Result<(), Command
         None => None,
         Some(path) => {
             let flags = flags.clone();
-            let reloader = Reloader { path, flags, config, sites, sites_max, updater };
+            let first: Vec<u32> = (0..).take(config.options.server.listen.len()).collect();
+            let numbers = ListenerNumbers::default().with(&config, &first);
+            let is_stopping = Arc::default();
+            let reloader =
+                Reloader { path, flags, config, sites, numbers, sites_max, updater, is_stopping };
             Some(Controller::start(reloader, console.clone())?)
         }
     };

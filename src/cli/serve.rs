@@ -1,12 +1,12 @@
 //! `ringd serve`, the default command: from its options to a plan.
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::config::ListenerOptions;
 use super::connections::shares;
 use super::content::KnownRules;
 use super::root::open_root;
@@ -35,7 +35,7 @@ pub struct ServePlan {
 /// How many addresses a reload may add.
 const SPARE_LISTENERS: u32 = 64;
 
-/// How many sites a reload may add at least, besides twice those at the start.
+/// How many sites a reload may add at least; a quarter of those at the start if that is more.
 const SPARE_SITES: usize = 16;
 
 impl ServePlan {
@@ -48,8 +48,9 @@ impl ServePlan {
     pub fn make(config: &Config) -> Result<Self, CommandError> {
         let ServerOptions { server: args, http } = &config.options;
         let descriptors = Descriptors::raise_limit(args.worker_count());
-        let numbers: Vec<u16> = (0..).take(args.listen.len()).collect();
-        let PlannedSites { sites, mut notes } = PlannedSites::open(config, &numbers)?;
+        let numbers: Vec<u32> = (0..).take(args.listen.len()).collect();
+        let PlannedSites { sites, mut notes } =
+            PlannedSites::open(config, &ListenerNumbers::default().with(config, &numbers))?;
         let table = SiteTable::new(1, sites).map_err(|error| CommandError(error.to_string()))?;
         let selection = args.selection()?;
         notes.extend_from_slice(&selection.notes);
@@ -92,9 +93,8 @@ pub(super) struct PlannedSites {
 }
 
 impl PlannedSites {
-    /// Opens the roots of all sites. `numbers` are those of the listeners, in the order of the
-    /// addresses of all `[[listen]]`.
-    pub(super) fn open(config: &Config, numbers: &[u16]) -> Result<Self, CommandError> {
+    /// Opens the roots of all sites.
+    pub(super) fn open(config: &Config, numbers: &ListenerNumbers) -> Result<Self, CommandError> {
         let (mut sites, mut notes) = (Vec::new(), Vec::new());
         let (mut bases, mut rules) = (Bases::default(), KnownRules::default());
         for site in &config.sites {
@@ -111,7 +111,7 @@ impl PlannedSites {
                 name: site.name.clone(),
                 hosts: site.hosts.clone(),
                 is_default: site.is_default,
-                listeners: listeners_of(site, &config.listeners, numbers),
+                listeners: numbers.of(site),
                 root_path: Some(bases.root_path(&site.root)?),
                 content,
                 ..SiteSettings::new(root)
@@ -121,31 +121,42 @@ impl PlannedSites {
     }
 }
 
-/// The numbers of the listeners that a site names; `None` if it has all.
-fn listeners_of(
-    site: &SiteOptions,
-    listeners: &[ListenerOptions],
-    numbers: &[u16],
-) -> Option<Vec<u16>> {
-    if site.listen.is_empty() {
-        return None;
+/// The numbers of the listeners of each `[[listen]]`, by its name: those of its addresses, and of
+/// addresses that it had before, since connections keep the number of the listener that accepted
+/// them. So a site stays reachable by them when an address changes.
+#[derive(Clone, Default, Debug)]
+pub(super) struct ListenerNumbers(HashMap<String, Vec<u32>>);
+
+/// How many numbers a `[[listen]]` keeps.
+const NUMBERS_MAX: usize = 256;
+
+impl ListenerNumbers {
+    /// Those of a configuration whose addresses have these numbers now, in their order.
+    pub(super) fn with(&self, config: &Config, numbers: &[u32]) -> Self {
+        let mut left = numbers.iter();
+        let of_each = config.listeners.iter().map(|listener| {
+            let name = listener.name.clone().unwrap_or_default();
+            let own = left.by_ref().take(listener.addresses.len());
+            let before = self.0.get(&name).into_iter().flatten();
+            // An address may have got another name.
+            let before = before.filter(|number| !numbers.contains(number));
+            (name, own.chain(before).take(NUMBERS_MAX).copied().collect())
+        });
+        Self(of_each.collect())
     }
-    let mut numbers = numbers.iter();
-    let of_each = listeners.iter().map(|listener| {
-        let of_it: Vec<u16> = numbers.by_ref().take(listener.addresses.len()).copied().collect();
-        (listener.name.as_ref(), of_it)
-    });
-    let named = |(name, _): &(Option<&String>, Vec<u16>)| {
-        name.is_some_and(|name| site.listen.contains(name))
-    };
-    Some(of_each.filter(named).flat_map(|(_, of_it)| of_it).collect())
+
+    /// Those of the listeners that a site names; `None` if it has all.
+    fn of(&self, site: &SiteOptions) -> Option<Vec<u32>> {
+        let numbers = site.listen.iter().filter_map(|name| self.0.get(name));
+        (!site.listen.is_empty()).then(|| numbers.flatten().copied().collect())
+    }
 }
 
 impl Config {
     /// How many sites the server may have after a reload: it keeps descriptors for them.
     pub(super) fn sites_max(&self) -> usize {
         match self.path {
-            Some(_) => 2 * self.sites.len() + SPARE_SITES,
+            Some(_) => self.sites.len() + (self.sites.len() / 4).max(SPARE_SITES),
             None => 1,
         }
     }

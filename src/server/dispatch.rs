@@ -15,7 +15,7 @@ use crate::session::Session;
 
 /// What a worker has besides its driver.
 pub(super) struct WorkerParts<S: Session> {
-    pub(super) listeners: Vec<(u16, Sock)>,
+    pub(super) listeners: Vec<(u32, Sock)>,
     pub(super) shared: S::Shared,
     pub(super) settings: WorkerSettings,
     pub(super) mailbox: Arc<Mailbox<MessageOf<S>>>,

@@ -117,7 +117,7 @@ pub(super) fn launch<S: Session + 'static, C: Dispatch>(
 }
 
 /// A worker that has its driver, and what passes its sockets on.
-type OpenedWorker<S> = (RunningWorker, Arc<Postbox<MessageOf<S>>>, Sender<Vec<(u16, OwnedFd)>>);
+type OpenedWorker<S> = (RunningWorker, Arc<Postbox<MessageOf<S>>>, Sender<Vec<(u32, OwnedFd)>>);
 
 /// Starts a thread and waits until it has its driver.
 fn open<S: Session + 'static, C: Dispatch>(
@@ -135,11 +135,12 @@ fn open<S: Session + 'static, C: Dispatch>(
         number,
         listeners,
         settings: settings.clone(),
-        shared: shared.clone(),
+        shared: Some(shared.clone()),
         mailbox: Arc::clone(&mailbox),
         published: Arc::clone(&published),
         opened,
         start: wait_start,
+        _end: EndOfMail(Arc::clone(&mailbox)),
         _end_report: EndReport { number, ended },
         _dispatch: PhantomData,
     };
@@ -160,13 +161,24 @@ struct WorkerThread<S: Session, F, C> {
     /// How many listeners it will get.
     listeners: u32,
     settings: ServerSettings,
-    shared: F,
+    /// Makes the service. Taken when it is made, since it may hold what the service lets go later.
+    shared: Option<F>,
     mailbox: Arc<Mailbox<MessageOf<S>>>,
     published: Arc<Published>,
     opened: Sender<io::Result<Waker>>,
-    start: Receiver<Vec<(u16, OwnedFd)>>,
+    start: Receiver<Vec<(u32, OwnedFd)>>,
+    _end: EndOfMail<MessageOf<S>>,
     _end_report: EndReport,
     _dispatch: PhantomData<C>,
+}
+
+/// Closes the mailbox when the worker ends, also by a panic: nobody reads it any more.
+struct EndOfMail<M>(Arc<Mailbox<M>>);
+
+impl<M> Drop for EndOfMail<M> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// Reports that a worker has ended. Because the report is sent on drop, a panic is reported too.
@@ -186,7 +198,7 @@ impl<S: Session, F: Fn(Seat<S>) -> S::Shared, C: Dispatch> Visitor for WorkerThr
     type Out = io::Result<()>;
 
     /// Opens the driver, reports the result, waits for the sockets, and serves.
-    fn visit<D: Driver>(self, open: fn(&Limits) -> io::Result<D>) -> io::Result<()> {
+    fn visit<D: Driver>(mut self, open: fn(&Limits) -> io::Result<D>) -> io::Result<()> {
         // The helpers of the driver inherit this.
         block_signals();
         let settings = self.worker_settings();
@@ -211,7 +223,9 @@ impl<S: Session, F: Fn(Seat<S>) -> S::Shared, C: Dispatch> Visitor for WorkerThr
         // The service may open descriptors too. Create it before the report: after the start, only
         // clients use up descriptors.
         let postbox = Postbox::new(Arc::clone(&self.mailbox), waker.clone());
-        let shared = (self.shared)(Seat { number: self.number, postbox });
+        let make = self.shared.take().expect("a worker makes its service once");
+        let shared = make(Seat { number: self.number, postbox });
+        drop(make);
         let _ = self.opened.send(Ok(waker));
         let Ok(sockets) = self.start.recv() else { return Ok(()) };
         self.serve(driver, shared, settings, sockets)
@@ -225,7 +239,7 @@ impl<S: Session, F, C: Dispatch> WorkerThread<S, F, C> {
         mut driver: D,
         shared: S::Shared,
         settings: worker::WorkerSettings,
-        sockets: Vec<(u16, OwnedFd)>,
+        sockets: Vec<(u32, OwnedFd)>,
     ) -> io::Result<()> {
         let listeners = sockets
             .into_iter()

@@ -17,7 +17,7 @@ use super::unix_listener::{self, SocketFile, UnixListenError};
 #[derive(Debug)]
 pub(super) struct Group {
     /// The number of the listener.
-    pub(super) number: u16,
+    pub(super) number: u32,
     spec: ListenSpec,
     /// The endpoint. If port 0 was requested, this has the port that the kernel picked.
     pub(super) endpoint: Endpoint,
@@ -31,14 +31,18 @@ pub(super) struct Group {
 pub(super) struct Listening {
     open: Vec<OpenEndpoint>,
     /// The number of the next listener.
-    next: u16,
+    next: u32,
     workers: usize,
     endpoints_max: usize,
+    /// How many changes were applied.
+    version: u64,
+    /// Whether the server has ended, so that nothing may be added.
+    ended: bool,
 }
 
 #[derive(Debug)]
 struct OpenEndpoint {
-    number: u16,
+    number: u32,
     spec: ListenSpec,
     endpoint: Endpoint,
     /// Removed on request only: if the handles of a server are dropped, it goes on.
@@ -46,16 +50,18 @@ struct OpenEndpoint {
 }
 
 /// The sockets of each worker, with the numbers of their listeners.
-pub(super) type WorkerSockets = Vec<Vec<(u16, OwnedFd)>>;
+pub(super) type WorkerSockets = Vec<Vec<(u32, OwnedFd)>>;
 
 /// The difference between what a server listens on and what it should listen on.
 #[derive(Debug)]
 pub(super) struct ListenChange {
     /// The number of the listener of each place.
-    pub(super) numbers: Vec<u16>,
+    pub(super) numbers: Vec<u32>,
     /// Sockets that are bound, but not accepted from.
     added: Vec<Group>,
-    pub(super) dropped: Vec<u16>,
+    pub(super) dropped: Vec<u32>,
+    /// The version of [`Listening`] with which this was compared.
+    pub(super) version: u64,
 }
 
 impl ListenChange {
@@ -72,55 +78,63 @@ impl ListenChange {
 impl Listening {
     /// Nothing, for a server that may have `endpoints_max` endpoints.
     pub(super) fn new(workers: usize, endpoints_max: usize) -> Self {
-        Self { open: Vec::new(), next: 0, workers, endpoints_max }
+        Self { open: Vec::new(), next: 0, workers, endpoints_max, version: 0, ended: false }
     }
 
-    /// Binds the places that are not listened on yet. Nothing else changes before
-    /// [`Listening::apply`].
-    pub(super) fn prepare(&mut self, specs: &[ListenSpec]) -> Result<ListenChange, StartError> {
+    /// Whether a place is listened on.
+    pub(super) fn has(&self, spec: &ListenSpec) -> bool {
+        self.open.iter().any(|open| open.spec == *spec)
+    }
+
+    /// Binds the places that are not listened on yet, at these endpoints. Nothing else changes
+    /// before [`Listening::apply`].
+    pub(super) fn prepare(
+        &mut self,
+        places: &[(&ListenSpec, Vec<Endpoint>)],
+    ) -> Result<ListenChange, StartError> {
         let (mut numbers, mut added) = (Vec::new(), Vec::new());
-        for spec in specs {
-            let known = self.open.iter().find(|open| open.spec == *spec);
+        for (spec, endpoints) in places {
+            let known = self.open.iter().find(|open| open.spec == **spec);
             if let Some(known) = known.filter(|known| !numbers.contains(&known.number)) {
                 numbers.push(known.number);
                 continue;
             }
-            let number = self.next;
-            // Repeats after so many reloads that the connections of the first listener are gone.
-            self.next = self.next.wrapping_add(1);
+            let number = self.new_number(&numbers);
             numbers.push(number);
-            self.bind_spec(number, spec, &mut added)?;
+            for endpoint in endpoints {
+                let group = self.bind(number, spec, endpoint.clone(), &added)?;
+                added.push(group);
+            }
         }
         let is_left = |open: &&OpenEndpoint| !numbers.contains(&open.number);
-        let mut dropped: Vec<u16> =
+        let mut dropped: Vec<u32> =
             self.open.iter().filter(is_left).map(|open| open.number).collect();
         dropped.dedup();
-        Ok(ListenChange { numbers, added, dropped })
+        let kept = self.open.iter().filter(|open| numbers.contains(&open.number)).count();
+        let endpoints_max = LISTENERS_MAX.min(self.endpoints_max);
+        if kept + added.len() > endpoints_max {
+            return Err(StartError::TooManyAddresses(endpoints_max));
+        }
+        Ok(ListenChange { numbers, added, dropped, version: self.version })
     }
 
-    /// Finds the endpoints of a place, and listens on them.
-    fn bind_spec(
-        &self,
-        number: u16,
-        spec: &ListenSpec,
-        added: &mut Vec<Group>,
-    ) -> Result<(), StartError> {
-        for endpoint in spec.resolve().map_err(StartError::Resolve)? {
-            if self.open.len() + added.len() >= LISTENERS_MAX.min(self.endpoints_max) {
-                return Err(StartError::Settings(
-                    "a server listens on at most 256 addresses; while it runs, 64 can be added",
-                ));
+    /// A number that no listener has, nor one of `others`. Connections keep the number of their
+    /// listener, but no connection lasts until all 32 bits have been counted through.
+    fn new_number(&mut self, others: &[u32]) -> u32 {
+        loop {
+            let number = self.next;
+            self.next = self.next.wrapping_add(1);
+            let is_used = self.open.iter().any(|open| open.number == number);
+            if !is_used && !others.contains(&number) {
+                return number;
             }
-            let group = self.bind(number, spec, endpoint, added)?;
-            added.push(group);
         }
-        Ok(())
     }
 
     /// Listens on one endpoint.
     fn bind(
         &self,
-        number: u16,
+        number: u32,
         spec: &ListenSpec,
         endpoint: Endpoint,
         added: &[Group],
@@ -152,17 +166,30 @@ impl Listening {
         Ok(Group { number, spec, endpoint, sockets, file })
     }
 
-    /// Records that the workers have taken a change. Removes the files of the sockets that they
-    /// close.
-    pub(super) fn apply(&mut self, change: ListenChange) {
-        for open in self.open.extract_if(.., |open| change.dropped.contains(&open.number)) {
+    /// Whether nothing has changed since a change was prepared.
+    pub(super) fn is_current(&self, change: &ListenChange) -> bool {
+        change.version == self.version && !self.ended
+    }
+
+    /// Records that listeners are closed, because a worker could not take them.
+    pub(super) fn forget(&mut self, numbers: &[u32]) {
+        for open in self.open.extract_if(.., |open| numbers.contains(&open.number)) {
             drop(ManuallyDrop::into_inner(open.file));
         }
+    }
+
+    /// Records that the workers have taken a change. Removes the files of the sockets that they
+    /// close. Returns the numbers of the new listeners.
+    pub(super) fn apply(&mut self, change: ListenChange) -> Vec<u32> {
+        self.version += 1;
+        let new = change.added.iter().map(|group| group.number).collect();
+        self.forget(&change.dropped);
         let added = change.added.into_iter().map(|group| {
             let Group { number, spec, endpoint, file, .. } = group;
             OpenEndpoint { number, spec, endpoint, file: ManuallyDrop::new(file) }
         });
         self.open.extend(added);
+        new
     }
 
     /// Lets so many more endpoints be added.
@@ -177,6 +204,7 @@ impl Listening {
 
     /// Removes the files of Unix sockets, because the server has ended.
     pub(super) fn remove_files(&mut self) {
+        self.ended = true;
         for open in self.open.drain(..) {
             drop(ManuallyDrop::into_inner(open.file));
         }

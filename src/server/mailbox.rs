@@ -41,10 +41,10 @@ pub struct Update<M> {
     /// The timeouts. A wait that has begun ends when it would have ended before.
     pub timeouts: ServerTimeouts,
     /// Listening sockets to accept from, each with the number of its listener.
-    pub added: Vec<(u16, OwnedFd)>,
+    pub added: Vec<(u32, OwnedFd)>,
     /// Listeners to close. The connections that wait in their queues are accepted first; accepted
     /// ones stay.
-    pub dropped: Vec<u16>,
+    pub dropped: Vec<u32>,
     /// A message to the service, which gets it before a connection of a new listener is accepted.
     pub service: Option<M>,
     /// Gets the result: an error if a socket cannot be listened on. Everything else applies then,
@@ -63,12 +63,21 @@ struct QueuedMessages<M> {
     messages: VecDeque<M>,
     update: Option<Box<Update<M>>>,
     drain: bool,
+    /// Whether the worker has ended. Then no update is accepted.
+    closed: bool,
 }
 
 impl<M> Default for Mailbox<M> {
     fn default() -> Self {
         let messages = VecDeque::with_capacity(MESSAGES_MAX);
-        Self { queued: Mutex::new(QueuedMessages { messages, update: None, drain: false }) }
+        Self {
+            queued: Mutex::new(QueuedMessages {
+                messages,
+                update: None,
+                drain: false,
+                closed: false,
+            }),
+        }
     }
 }
 
@@ -91,10 +100,10 @@ impl<M> Mailbox<M> {
     ///
     /// # Errors
     ///
-    /// Returns the update if the worker has not taken the last one.
+    /// Returns the update if the worker has not taken the last one, or has ended.
     pub fn push_update(&self, update: Box<Update<M>>) -> Result<(), Box<Update<M>>> {
         let mut queued = self.lock();
-        if queued.update.is_some() {
+        if queued.update.is_some() || queued.closed {
             return Err(update);
         }
         queued.update = Some(update);
@@ -104,6 +113,14 @@ impl<M> Mailbox<M> {
     /// Whether the worker has not taken the last update.
     pub fn has_update(&self) -> bool {
         self.lock().update.is_some()
+    }
+
+    /// Drops what waits, because the worker has ended.
+    pub(super) fn close(&self) {
+        let mut queued = self.lock();
+        queued.closed = true;
+        queued.update = None;
+        queued.messages.clear();
     }
 
     /// Adds the request to drain, without waking the worker.

@@ -133,7 +133,7 @@ fn start_with<S: Session + 'static, C: Dispatch>(
     settings.check()?;
     launch::make_room_for_descriptors(settings.connections_max, settings.workers);
     let mut listening = Listening::new(settings.workers, LISTENERS_MAX);
-    let mut change = listening.prepare(&settings.listen)?;
+    let mut change = listening.prepare(&updater::resolve(&settings.listen, |_| false)?)?;
     let mut sockets = change.sockets(settings.workers);
     let mut selection = selection;
     loop {

@@ -13,6 +13,8 @@ use super::unix_listener::UnixListenError;
 pub enum StartError {
     /// A setting is out of its range. The text names the setting and the range.
     Settings(&'static str),
+    /// There are more addresses to listen on than this number.
+    TooManyAddresses(usize),
     /// A place to listen has no address.
     Resolve(ResolveError),
     /// An address cannot be listened on.
@@ -33,6 +35,11 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Settings(reason) => f.write_str(reason),
+            Self::TooManyAddresses(max) => write!(
+                f,
+                "the server can listen on at most {max} addresses; leave some out, or, if it runs \
+                 already, restart it"
+            ),
             Self::Resolve(error) => error.fmt(f),
             Self::Listen(error) => error.fmt(f),
             Self::UnixSocket(error) => error.fmt(f),
@@ -74,7 +81,7 @@ impl std::error::Error for StartError {
             Self::Listen(error) => Some(error),
             Self::UnixSocket(error) => Some(error),
             Self::Descriptors(error) | Self::Driver(error) | Self::Thread(error) => Some(error),
-            Self::Settings(_) | Self::Worker => None,
+            Self::Settings(_) | Self::TooManyAddresses(_) | Self::Worker => None,
         }
     }
 }

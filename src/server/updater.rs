@@ -5,13 +5,13 @@
 
 use std::fmt;
 use std::io;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::endpoint::Endpoint;
 use super::listen_spec::ListenSpec;
-use super::listeners::{ListenChange, Listening};
+use super::listeners::{ListenChange, Listening, WorkerSockets};
 use super::mailbox::{Postbox, Update};
 use super::settings::ServerTimeouts;
 use super::start_error::StartError;
@@ -35,13 +35,13 @@ impl PreparedListeners {
     /// The number of the listener of each place that was asked for, as sessions know it
     /// ([`ConnectionInfo::listener`](crate::session::ConnectionInfo::listener)).
     #[must_use]
-    pub fn numbers(&self) -> &[u16] {
+    pub fn numbers(&self) -> &[u32] {
         &self.0.numbers
     }
 }
 
-/// Why an update failed. Only after [`UpdateError::Late`] and [`UpdateError::Worker`], some of its
-/// changes apply.
+/// Why an update failed. After [`UpdateError::Late`], [`UpdateError::Worker`] and
+/// [`UpdateError::Ended`], its other changes apply; after the others, nothing has changed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum UpdateError {
@@ -51,10 +51,13 @@ pub enum UpdateError {
     Busy(usize),
     /// This worker has not applied the update in time, and will when it goes on.
     Late(usize),
-    /// This worker cannot accept from a new listener. All other changes apply.
+    /// This worker cannot accept from a new listener. No worker accepts from the new ones; all
+    /// other changes apply.
     Worker(usize, io::Error),
-    /// The server has ended.
-    Ended,
+    /// This worker has ended.
+    Ended(usize),
+    /// Another update was applied after the listeners were prepared, or the server has ended.
+    Outdated,
 }
 
 impl fmt::Display for UpdateError {
@@ -73,10 +76,13 @@ impl fmt::Display for UpdateError {
             ),
             Self::Worker(number, error) => write!(
                 f,
-                "worker {number} cannot accept from a new address, but everything else applies: \
-                 {error}; restart the server"
+                "worker {number} cannot accept from a new address, so no new address is listened on; \
+                 everything else applies: {error}; close connections, or restart the server"
             ),
-            Self::Ended => f.write_str("the server has ended"),
+            Self::Ended(number) => write!(f, "worker {number} has ended; restart the server"),
+            Self::Outdated => {
+                f.write_str("the server has been changed meanwhile, or has ended; try again")
+            }
         }
     }
 }
@@ -86,7 +92,7 @@ impl std::error::Error for UpdateError {
         match self {
             Self::Listen(error) => Some(error),
             Self::Worker(_, error) => Some(error),
-            Self::Busy(_) | Self::Late(_) | Self::Ended => None,
+            Self::Busy(_) | Self::Late(_) | Self::Ended(_) | Self::Outdated => None,
         }
     }
 }
@@ -104,7 +110,10 @@ impl<M> Updater<M> {
     ///
     /// When a place cannot be listened on. Then nothing has changed.
     pub fn prepare(&self, listen: &[ListenSpec]) -> Result<PreparedListeners, UpdateError> {
-        let change = lock(&self.listening).prepare(listen);
+        // Without the lock, since looking a name up may take long.
+        let is_known = |spec: &ListenSpec| lock(&self.listening).has(spec);
+        let places = resolve(listen, is_known).map_err(UpdateError::Listen)?;
+        let change = lock(&self.listening).prepare(&places);
         change.map(PreparedListeners).map_err(UpdateError::Listen)
     }
 
@@ -125,29 +134,42 @@ impl<M> Updater<M> {
         if let Some(busy) = self.postboxes.iter().position(|postbox| postbox.has_update()) {
             return Err(UpdateError::Busy(busy));
         }
-        let mut results = Vec::new();
-        let sockets = change.sockets(self.postboxes.len());
-        for (postbox, added) in self.postboxes.iter().zip(sockets) {
+        let (dropped, sockets) = (change.dropped.clone(), change.sockets(self.postboxes.len()));
+        let new = {
+            let mut listening = lock(&self.listening);
+            if !listening.is_current(&change) {
+                return Err(UpdateError::Outdated);
+            }
+            listening.apply(change)
+        };
+        let sent = self.send(sockets, &dropped, timeouts, || Some(message()));
+        let applied = wait_for_all(sent);
+        if matches!(applied, Err(UpdateError::Worker(..))) {
+            // So that no worker accepts from what another one could not take, and so that the next
+            // update binds it again.
+            lock(&self.listening).forget(&new);
+            let none = self.postboxes.iter().map(|_| Vec::new()).collect();
+            let _ = wait_for_all(self.send(none, &new, timeouts, || None));
+        }
+        applied
+    }
+
+    /// Sends an update to each worker; returns what will have the results.
+    fn send(
+        &self,
+        sockets: WorkerSockets,
+        dropped: &[u32],
+        timeouts: ServerTimeouts,
+        message: impl Fn() -> Option<M>,
+    ) -> Vec<Receiver<io::Result<()>>> {
+        let send = |(postbox, added): (&Arc<Postbox<M>>, _)| {
             let (result, wait_result) = mpsc::channel();
-            let (dropped, service) = (change.dropped.clone(), Some(message()));
-            let update = Box::new(Update { timeouts, added, dropped, service, result });
-            // There was no other update, and nobody else sends any.
-            let _ = postbox.update(update);
-            results.push(wait_result);
-        }
-        lock(&self.listening).apply(change);
-        let until = Instant::now() + RESULT_WAIT;
-        let mut first_error = Ok(());
-        for (number, result) in results.into_iter().enumerate() {
-            let left = until.saturating_duration_since(Instant::now());
-            let outcome = match result.recv_timeout(left) {
-                Ok(outcome) => outcome.map_err(|error| UpdateError::Worker(number, error)),
-                Err(RecvTimeoutError::Timeout) => Err(UpdateError::Late(number)),
-                Err(RecvTimeoutError::Disconnected) => Err(UpdateError::Ended),
-            };
-            first_error = first_error.and(outcome);
-        }
-        first_error
+            let (dropped, service) = (dropped.to_vec(), message());
+            // If the worker has ended, the sender of the result is dropped.
+            let _ = postbox.update(Box::new(Update { timeouts, added, dropped, service, result }));
+            wait_result
+        };
+        self.postboxes.iter().zip(sockets).map(send).collect()
     }
 
     /// The addresses that the server listens on.
@@ -155,4 +177,37 @@ impl<M> Updater<M> {
     pub fn addresses(&self) -> Vec<Endpoint> {
         lock(&self.listening).endpoints()
     }
+}
+
+/// The endpoints of places, except those that are known.
+pub(super) fn resolve(
+    listen: &[ListenSpec],
+    is_known: impl Fn(&ListenSpec) -> bool,
+) -> Result<Vec<(&ListenSpec, Vec<Endpoint>)>, StartError> {
+    let endpoints = |spec: &ListenSpec| match is_known(spec) {
+        true => Ok(Vec::new()),
+        false => spec.resolve().map_err(StartError::Resolve),
+    };
+    listen.iter().map(|spec| Ok((spec, endpoints(spec)?))).collect()
+}
+
+/// Waits for the results of all workers. Of several errors, the most serious one is returned.
+fn wait_for_all(results: Vec<Receiver<io::Result<()>>>) -> Result<(), UpdateError> {
+    let until = Instant::now() + RESULT_WAIT;
+    let mut errors = Vec::new();
+    for (number, result) in results.into_iter().enumerate() {
+        let left = until.saturating_duration_since(Instant::now());
+        match result.recv_timeout(left) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => errors.push(UpdateError::Worker(number, error)),
+            Err(RecvTimeoutError::Timeout) => errors.push(UpdateError::Late(number)),
+            Err(RecvTimeoutError::Disconnected) => errors.push(UpdateError::Ended(number)),
+        }
+    }
+    let rank = |error: &UpdateError| match error {
+        UpdateError::Worker(..) => 0,
+        UpdateError::Ended(_) => 1,
+        _ => 2,
+    };
+    errors.into_iter().min_by_key(rank).map_or(Ok(()), Err)
 }

@@ -72,7 +72,7 @@ pub struct Worker<D, S: Session> {
     timeouts: Timeouts,
     listeners: Vec<Listener>,
     /// Sockets with their numbers, for which there is no place yet; as many as there are listeners.
-    waiting_listeners: Vec<(u16, OwnedFd)>,
+    waiting_listeners: Vec<(u32, OwnedFd)>,
     connections: SlotMap<Connection<S>, SessionId>,
     /// The ops of the service's open questions.
     service_ops: HashMap<AskId, OpId, foldhash::fast::RandomState>,
@@ -94,7 +94,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
     /// Creates a worker that serves the connections of `listeners`, which have these numbers.
     pub fn new(
         driver: D,
-        listeners: Vec<(u16, Sock)>,
+        listeners: Vec<(u32, Sock)>,
         shared: S::Shared,
         settings: WorkerSettings,
         mailbox: Arc<Mailbox<<S::Shared as Service>::Message>>,
@@ -174,7 +174,8 @@ impl<D: Driver, S: Session> Worker<D, S> {
         (self.batch, self.due) = (batch, due);
         self.check_drain();
         self.serve();
-        self.place_listeners()?;
+        // The server goes on without a listener that could not be taken so late.
+        let _ = self.place_listeners();
         self.regulate_accepts();
         assert_eq!(self.ops, self.driver.in_flight(), "the worker counts every op in flight");
         let stats = WorkerStats {

@@ -100,7 +100,7 @@ fn a_delayed_answer_does_not_restore_an_old_file() {
 /// During a send, a session writes nothing and takes no input: the input stays.
 #[test]
 fn nothing_is_answered_during_a_send() {
-    let mut sites = Sites::new(settings(), None);
+    let mut sites = Sites::new(settings(), Now::read(), None);
     let mut session = Http::new(&mut sites, &ConnectionInfo::detached());
     let (now, input) = (Now::read(), "OPTIONS / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     for (sending, taken) in [(true, 0), (true, 0), (false, input.len())] {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
+use ringd::driver::Driver;
 use ringd::driver::sim::{Dialer, Files, Sim};
 use ringd::http::site::SitesMessage;
 use ringd::http::{Http, HttpSettings, Sites};
@@ -408,7 +409,7 @@ impl Scene for HttpScene {
         let mailbox = Arc::clone(mailbox);
         let watcher =
             sim.watcher(Box::new(SitesMessage::reports(move |message| mailbox.push(message))));
-        Sites::new(settings, Some(Box::new(watcher)))
+        Sites::new(settings, sim.now(), Some(Box::new(watcher)))
     }
 
     fn clients(&mut self) -> &mut Vec<Client> {

@@ -44,7 +44,7 @@ fn memory_of_a_client_that_does_not_read(len: usize) -> usize {
         ..HttpSettings::of_root(root)
     };
     let (mailbox, published) = (Arc::new(Mailbox::default()), Arc::default());
-    let sites = Sites::new(site, None);
+    let sites = Sites::new(site, sim.now(), None);
     let mut worker: Worker<Sim, Http> =
         Worker::new(sim, vec![(0, listener)], sites, settings, mailbox, published);
     // The files are in the cache, so one chain takes as many answers as fit.

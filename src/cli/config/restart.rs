@@ -10,7 +10,7 @@ type Compared = fn(&Config) -> String;
 /// its cache are sized when it starts, and so are the shares of descriptors.
 pub(super) const RESTART: [(&str, Compared); 11] = [
     ("driver", |config| format!("{:?}", config.options.server.driver)),
-    ("workers", |config| format!("{:?}", config.options.server.workers)),
+    ("workers", |config| format!("{:?}", config.options.server.worker_count())),
     ("max-connections", |config| format!("{:?}", config.options.server.max_connections)),
     ("cache-entries", |config| format!("{:?}", config.options.http.cache_entries)),
     ("cache-idle", |config| format!("{:?}", config.options.http.cache_idle)),

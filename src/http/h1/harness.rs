@@ -42,7 +42,11 @@ pub struct AdvanceResult {
 impl Harness {
     /// A harness without sessions.
     pub fn new(settings: HttpSettings) -> Self {
-        Self { sites: Sites::new(settings, None), sessions: Vec::new(), asks: VecDeque::new() }
+        Self {
+            sites: Sites::new(settings, Now::read(), None),
+            sessions: Vec::new(),
+            asks: VecDeque::new(),
+        }
     }
 
     /// Begins a session and returns its number.

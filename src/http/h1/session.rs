@@ -47,7 +47,7 @@ const LOOKUP: AskId = AskId(0);
 pub struct Http {
     state: HttpState,
     /// The listener of the connection, which decides with the host which site answers.
-    listener: u16,
+    listener: u32,
     draining: bool,
     /// Whether a head was parsed. The keep-alive timeout applies only between requests; before the
     /// first one, the header timeout does.

@@ -102,7 +102,7 @@ pub(in crate::http) struct Exchange<'a, 'r> {
     pub(in crate::http) addresses: Addresses<'a>,
 }
 
-/// Why this result does not occur: [`ResolvedNames`] keeps no results of a site that was replaced.
+/// Why this result does not occur: [`ResolvedNames::note`] does not keep it.
 const RENEWED: &str = "a session that is told of a new site decides anew";
 
 /// The response, or the lookup that it needs first.

@@ -130,10 +130,7 @@ impl RequestHost {
     /// The host without its port. `None` if it is longer than any name.
     pub(super) fn of(host: &[u8]) -> Option<Self> {
         let name = match host {
-            [b'[', ..] => {
-                let end = memchr::memchr(b']', host).map_or(host.len(), |at| at + 1);
-                &host[..end]
-            }
+            [b'[', ..] => return Self::of_address(host),
             _ => memchr::memchr(b':', host).map_or(host, |at| &host[..at]),
         };
         let name = name.strip_suffix(b".").unwrap_or(name);
@@ -144,6 +141,20 @@ impl RequestHost {
         Some(Self { bytes, length: name.len() as u8 })
     }
 
+    /// An address in brackets, in the form that patterns have. Other kinds of addresses, which no
+    /// pattern has, stay as they are (RFC 3986 section 3.2.2).
+    fn of_address(host: &[u8]) -> Option<Self> {
+        let end = memchr::memchr(b']', host).unwrap_or(host.len());
+        let address = std::str::from_utf8(host.get(1..end)?).ok()?;
+        let text = match address.parse::<Ipv6Addr>() {
+            Ok(address) => format!("[{address}]"),
+            Err(_) => format!("[{address}]").to_ascii_lowercase(),
+        };
+        let mut bytes = [0; HOST_BYTES_MAX];
+        bytes.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+        Some(Self { bytes, length: text.len() as u8 })
+    }
+
     /// The name in lower case, without a port and a trailing dot.
     pub(super) fn name(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]
@@ -152,7 +163,8 @@ impl RequestHost {
     /// The name without its first label; `None` if it has one label.
     pub(super) fn parent(&self) -> Option<&[u8]> {
         let name = self.name();
-        let dot = memchr::memchr(b'.', name).filter(|dot| *dot > 0)?;
+        let is_address = name.starts_with(b"[");
+        let dot = memchr::memchr(b'.', name).filter(|dot| *dot > 0 && !is_address)?;
         Some(&name[dot + 1..])
     }
 }
@@ -215,6 +227,9 @@ mod tests {
             ("example.com.:80", "example.com", Some("com")),
             ("localhost:", "localhost", None),
             ("[::1]:80", "[::1]", None),
+            ("[0:0::0:1]", "[::1]", None),
+            ("[2001:0DB8::1]:8080", "[2001:db8::1]", None),
+            ("[v1x]:80", "[v1x]", None),
             ("", "", None),
             (".com", ".com", None),
         ] {

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::settings::{RootDirectory, RootPath, SiteSettings};
+use super::settings::{RootDirectory, RootPath, SiteSettings, is_same_directory};
 use crate::ask::Ask;
 use crate::driver::{File, FileKind};
 
@@ -15,7 +15,7 @@ pub(super) struct Root {
     current: Arc<File>,
     path: Option<RootPath>,
     /// When the path was last known to lead to `current`.
-    known: Option<Instant>,
+    known: Instant,
     /// When the path was asked for, if there is no reply yet.
     asked: Option<Instant>,
     ask_after: Duration,
@@ -40,13 +40,13 @@ pub(super) enum Freshness {
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
 impl Root {
-    /// The root of a site, as it was opened at the start.
-    pub(super) fn new(settings: &SiteSettings, revalidate_after: Duration) -> Self {
+    /// The root of a site, as it was opened `now`.
+    pub(super) fn new(settings: &SiteSettings, revalidate_after: Duration, now: Instant) -> Self {
         let RootDirectory(root) = &settings.root;
         Self {
             current: Arc::clone(root),
             path: settings.root_path.clone(),
-            known: None,
+            known: now,
             asked: None,
             ask_after: revalidate_after,
         }
@@ -57,9 +57,14 @@ impl Root {
         &self.current
     }
 
-    /// Whether the root may be used now. The first call counts the root as opened just then.
+    /// Takes another descriptor of the same directory, so that the old one can be closed.
+    pub(super) fn renew(&mut self, same: &Arc<File>) {
+        self.current = Arc::clone(same);
+    }
+
+    /// Whether the root may be used now.
     pub(super) fn freshness(&mut self, now: Instant) -> Freshness {
-        let known = *self.known.get_or_insert(now);
+        let known = self.known;
         let age = |time| now.saturating_duration_since(time);
         if self.path.is_none() || age(known) < self.ask_after {
             return Freshness::Fresh;
@@ -77,7 +82,7 @@ impl Root {
     pub(super) fn known_since(&mut self, now: Instant) -> Instant {
         match self.freshness(now) {
             Freshness::Hangs => now,
-            _ => self.path.as_ref().and(self.known).unwrap_or(now),
+            _ => self.path.as_ref().map_or(now, |_| self.known),
         }
     }
 
@@ -92,12 +97,11 @@ impl Root {
     /// old root stays, because a deployment may be about to create the new one.
     pub(super) fn answered(&mut self, opened: io::Result<Arc<File>>) -> bool {
         if let Some(asked) = self.asked.take() {
-            self.known = Some(asked);
+            self.known = asked;
         }
         let Ok(file) = opened else { return false };
-        let (old, new) = (self.current.metadata(), file.metadata());
-        let is_new = (old.device, old.inode) != (new.device, new.inode);
-        if new.kind != FileKind::Directory || !is_new {
+        let is_directory = file.metadata().kind == FileKind::Directory;
+        if !is_directory || is_same_directory(&self.current, &file) {
             return false;
         }
         let links = self.current.links();

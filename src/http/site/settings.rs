@@ -17,7 +17,7 @@ pub struct SiteSettings {
     /// Whether the site also answers requests for hosts that no site has.
     pub is_default: bool,
     /// The listeners whose connections reach the site, by their numbers; `None` for all.
-    pub listeners: Option<Vec<u16>>,
+    pub listeners: Option<Vec<u32>>,
     /// The directory to serve.
     pub root: RootDirectory,
     /// The path of that directory, if the path may lead to another directory later.
@@ -33,12 +33,14 @@ pub struct RootDirectory(pub Arc<File>);
 /// Whether both are the same directory, with links followed in the same way.
 impl PartialEq for RootDirectory {
     fn eq(&self, other: &Self) -> bool {
-        let identity = |root: &Self| {
-            let metadata = root.0.metadata();
-            (metadata.device, metadata.inode, root.0.links())
-        };
-        identity(self) == identity(other)
+        is_same_directory(&self.0, &other.0) && self.0.links() == other.0.links()
     }
+}
+
+/// Whether two descriptors are of the same directory.
+pub(super) fn is_same_directory(one: &File, other: &File) -> bool {
+    let identity = |file: &File| (file.metadata().device, file.metadata().inode);
+    identity(one) == identity(other)
 }
 
 /// A path to the root, which may contain a symbolic link that deployments replace.
@@ -53,8 +55,7 @@ pub struct RootPath {
 /// Whether both are the same path from the same directory.
 impl PartialEq for RootPath {
     fn eq(&self, other: &Self) -> bool {
-        let identity = |file: &File| (file.metadata().device, file.metadata().inode);
-        identity(&self.base) == identity(&other.base) && self.path == other.path
+        is_same_directory(&self.base, &other.base) && self.path == other.path
     }
 }
 

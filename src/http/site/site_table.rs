@@ -152,12 +152,12 @@ impl SiteTable {
 
     /// The place of the site that answers a request; `None` if no site does.
     #[inline]
-    pub(super) fn find(&self, listener: u16, host: &[u8]) -> Option<usize> {
+    pub(super) fn find(&self, listener: u32, host: &[u8]) -> Option<usize> {
         if self.only { Some(0) } else { self.find_among_several(listener, host) }
     }
 
     #[inline(never)]
-    fn find_among_several(&self, listener: u16, host: &[u8]) -> Option<usize> {
+    fn find_among_several(&self, listener: u32, host: &[u8]) -> Option<usize> {
         let reached = |claims: &[usize]| {
             claims.iter().copied().find(|place| self.sites[*place].is_reached_from(listener))
         };
@@ -171,7 +171,7 @@ impl SiteTable {
 
 impl SiteSettings {
     /// Whether connections of a listener reach the site.
-    fn is_reached_from(&self, listener: u16) -> bool {
+    fn is_reached_from(&self, listener: u32) -> bool {
         self.listeners.as_ref().is_none_or(|listeners| listeners.contains(&listener))
     }
 
@@ -189,13 +189,13 @@ mod tests {
     use super::*;
     use crate::driver::{File, Links};
 
-    fn site(name: &str, hosts: &[&str], listeners: Option<&[u16]>) -> SiteSettings {
+    fn site(name: &str, hosts: &[&str], listeners: Option<&[u32]>) -> SiteSettings {
         let root = File::open_root("/".as_ref(), Links::Beneath).unwrap();
         SiteSettings {
             name: name.to_owned(),
             hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
             is_default: false,
-            listeners: listeners.map(<[u16]>::to_vec),
+            listeners: listeners.map(<[u32]>::to_vec),
             ..SiteSettings::new(Arc::new(root))
         }
     }

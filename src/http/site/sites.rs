@@ -34,7 +34,7 @@ use super::lookup::{Lookup, LookupOutcome, LookupProgress, Surroundings};
 use super::lookups::{Lookups, Ticket};
 use super::resource::Resource;
 use super::response::{CommonFields, Response};
-use super::site_table::SiteTable;
+use super::settings::is_same_directory;
 use super::templates::{self, Problem, ResponseTemplates};
 use crate::ask::{AskId, Reply};
 use crate::driver::slot_map::Handle;
@@ -80,9 +80,8 @@ pub enum Resolved {
 /// The service of HTTP sessions; see the module documentation.
 #[derive(Debug)]
 pub struct Sites {
+    /// With the present table of sites.
     pub(in crate::http) settings: HttpSettings,
-    /// The table of sites. `settings` has the first one.
-    table: Arc<SiteTable>,
     /// The sites, in the order of the table.
     sites: Vec<Site>,
     numbers: Numbers,
@@ -111,8 +110,9 @@ pub struct Sites {
 }
 
 impl Sites {
-    /// Sites with an empty cache. Without a `watcher`, cached results expire only by age.
-    pub fn new(settings: HttpSettings, watcher: Option<Box<dyn Watcher>>) -> Self {
+    /// Sites with an empty cache, whose roots were opened just `now`. Without a `watcher`, cached
+    /// results expire only by age.
+    pub fn new(settings: HttpSettings, now: Now, watcher: Option<Box<dyn Watcher>>) -> Self {
         let cache = Cache::new(
             settings.cache_entries,
             settings.cache_bytes,
@@ -121,10 +121,10 @@ impl Sites {
         );
         let mut numbers = Numbers::default();
         let sites = settings.sites.sites().iter().enumerate();
-        let make = |(place, site)| Site::new(site, settings.revalidate_after, &mut numbers, place);
+        let revalidate_after = settings.revalidate_after;
+        let make = |(place, site)| Site::new(site, revalidate_after, now, &mut numbers, place);
         let sites = sites.map(make).collect();
         Self {
-            table: Arc::clone(&settings.sites),
             sites,
             numbers,
             roots_asked: Vec::new(),
@@ -148,10 +148,10 @@ impl Sites {
 
     /// Sites that are watched with inotify. Reports go to `post`, which must deliver them to
     /// [`Service::receive`].
-    pub fn watching(settings: HttpSettings, post: Post) -> Self {
+    pub fn watching(settings: HttpSettings, now: Now, post: Post) -> Self {
         let inotify = || Box::new(Inotify::new(post)) as Box<dyn Watcher>;
         let watcher = watches(&settings).then(inotify);
-        Self::new(settings, watcher)
+        Self::new(settings, now, watcher)
     }
 
     /// Publishes the statistics of the cache in `published`.
@@ -185,7 +185,8 @@ impl Sites {
         draining: bool,
     ) -> Option<Response> {
         let path = self.settings.health_path.as_deref()?;
-        let is_asked = request.target == path.as_bytes();
+        let asked = request.target.split(|byte| *byte == b'?').next();
+        let is_asked = asked == Some(path.as_bytes());
         let has_method = matches!(request.method, Method::Get | Method::Head | Method::Options);
         (is_asked && has_method).then(|| templates::health(draining))
     }
@@ -202,8 +203,8 @@ impl Sites {
 
     /// The place of the site that answers a request; `None` if no site does.
     #[inline]
-    pub(in crate::http) fn choose(&self, listener: u16, host: &[u8]) -> Option<usize> {
-        self.table.find(listener, host)
+    pub(in crate::http) fn choose(&self, listener: u32, host: &[u8]) -> Option<usize> {
+        self.settings.sites.find(listener, host)
     }
 
     /// The site at a place.
@@ -321,7 +322,7 @@ impl Sites {
         let newer = self.cache.found_at(&key).is_some_and(|newer| newer > found);
         let site = site_of(&key);
         let root = self.numbers.place(site).map(|place| self.sites[place].root.get());
-        let is_current = root.is_some_and(|root| Arc::ptr_eq(entry.lookup.root(), root));
+        let is_current = root.is_some_and(|root| is_same_directory(entry.lookup.root(), root));
         let overtaken = newer || !is_current;
         let resolved = match outcome {
             LookupOutcome::Found(resource) => self.keep(now, &key, resource, found, overtaken),

@@ -144,6 +144,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
 
     /// Gives new listeners the places of closed ones, and free places. A listener that is being
     /// closed still has its place, so the others wait, and their clients in the kernel's backlog.
+    /// One that the driver cannot take is closed; the last error is returned.
     #[inline]
     pub(super) fn place_listeners(&mut self) -> io::Result<()> {
         if self.waiting_listeners.is_empty() { Ok(()) } else { self.place_some_listeners() }
@@ -151,14 +152,20 @@ impl<D: Driver, S: Session> Worker<D, S> {
 
     #[inline(never)]
     fn place_some_listeners(&mut self) -> io::Result<()> {
+        let mut outcome = Ok(());
         while let Some((number, socket)) = self.waiting_listeners.pop() {
             let free = self.listeners.iter().position(|listener| listener.closed);
             if free.is_none() && self.listeners.len() >= self.settings.listeners_max as usize {
                 self.waiting_listeners.push((number, socket));
                 break;
             }
-            let sock = self.driver.adopt(socket);
-            let sock = sock.map_err(|error| failure::at("taking a listener", &error))?;
+            let sock = match self.driver.adopt(socket) {
+                Ok(sock) => sock,
+                Err(error) => {
+                    outcome = Err(failure::at("taking a listener", &error));
+                    continue;
+                }
+            };
             let listener = Listener::new(number, sock);
             match free {
                 Some(place) => {
@@ -168,6 +175,6 @@ impl<D: Driver, S: Session> Worker<D, S> {
                 None => self.listeners.push(listener),
             }
         }
-        Ok(())
+        outcome
     }
 }

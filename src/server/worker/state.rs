@@ -28,7 +28,7 @@ impl Draining {
 #[derive(Debug)]
 pub(super) struct Listener {
     /// The number that sessions know; several sockets may have the same.
-    pub(super) number: u16,
+    pub(super) number: u32,
     pub(super) sock: Sock,
     pub(super) accepting: Option<OpId>,
     /// The accept has been cancelled and has not completed yet.
@@ -40,7 +40,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn new(number: u16, sock: Sock) -> Self {
+    pub(super) fn new(number: u32, sock: Sock) -> Self {
         Self {
             number,
             sock,

@@ -11,7 +11,7 @@ use crate::service::SessionId;
 fn begin(requests: usize) -> (Sites, Http) {
     let folder = tempfile::tempdir().unwrap();
     let root = Arc::new(File::open_root(folder.path(), Links::Beneath).unwrap());
-    let mut sites = Sites::new(HttpSettings::of_root(root), None);
+    let mut sites = Sites::new(HttpSettings::of_root(root), Now::read(), None);
     let mut http = Http::new(&mut sites, &ConnectionInfo::detached());
     for _ in 0..requests {
         let request = b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n";

@@ -67,9 +67,10 @@ impl TestSite {
     /// A site with a watcher, at a time when all files are settled.
     fn watched(settings: HttpSettings, watcher: Option<Box<dyn Watcher>>) -> Self {
         let now = Now::read();
+        let now = Now { system: now.system + 10 * SECOND, ..now };
         Self {
-            sites: Sites::new(settings, watcher),
-            now: Now { system: now.system + 10 * SECOND, ..now },
+            sites: Sites::new(settings, now, watcher),
+            now,
             open: Vec::new(),
             asked: Vec::new(),
             cancelled: Vec::new(),

@@ -12,7 +12,10 @@ impl Sites {
     pub(super) fn take_report(&mut self, report: &ChangeReport) {
         let Some(place) = self.numbers.place(report.site()) else { return };
         let site = &mut self.sites[place];
-        debug_assert_eq!(site.watch_id, report.site(), "only roots are watched");
+        if site.watch_id != report.site() {
+            // A late report about a root whose number is used again.
+            return;
+        }
         match report {
             ChangeReport::Watched { path, .. } => {
                 self.watched += usize::from(site.watched.insert(path.clone()));
@@ -78,6 +81,9 @@ impl Sites {
     /// Ends the watches of a site.
     pub(super) fn end_watches(&mut self, place: usize) {
         let site = &mut self.sites[place];
+        if site.watched.is_empty() {
+            return;
+        }
         self.watched -= site.watched.len();
         site.watched.clear();
         if let Some(watcher) = &mut self.watcher {

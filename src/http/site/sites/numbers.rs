@@ -1,7 +1,8 @@
 //! The numbers of a worker's sites and of their roots.
 //!
-//! A number stays in use until nothing refers to it any more. There are more numbers than sites, so
-//! one that was given back is not used again for long.
+//! The number of a site stays in use until its entries have left the cache and its root was opened.
+//! There are more numbers than sites, so one that was given back is not used again for long: until
+//! then, late reports and the results that sessions hold find no site with it.
 
 use std::collections::HashMap;
 
@@ -32,7 +33,7 @@ const _: () = assert!(4 * SITES_MAX < u16::MAX as usize, "there are enough numbe
 impl Numbers {
     /// A number for the site at a place.
     pub(super) fn add(&mut self, place: usize) -> SiteId {
-        // Ends, because fewer numbers are in use than there are.
+        assert!(self.places.len() < usize::from(u16::MAX), "a number is free");
         while self.places.contains_key(&SiteId(self.next)) {
             self.next = self.next.wrapping_add(1);
         }

@@ -24,7 +24,7 @@ const REMOVE_MAX: usize = 1024;
 impl Sites {
     /// Replaces the table of sites. An older table than the present one is ignored.
     pub(super) fn renew(&mut self, now: Now, table: Arc<SiteTable>) {
-        if table.generation() <= self.table.generation() {
+        if table.generation() <= self.settings.sites.generation() {
             return;
         }
         // So that numbers never run out.
@@ -41,16 +41,17 @@ impl Sites {
         let revalidate_after = self.settings.revalidate_after;
         for (place, settings) in table.sites().iter().enumerate() {
             let site = match unchanged.remove(&place) {
-                Some(site) => {
+                Some(mut site) => {
+                    site.renew(settings);
                     self.numbers.set(site.id, Some(place));
                     self.numbers.set(site.watch_id, Some(place));
                     site
                 }
-                None => Site::new(settings, revalidate_after, &mut self.numbers, place),
+                None => Site::new(settings, revalidate_after, now, &mut self.numbers, place),
             };
             self.sites.push(site);
         }
-        self.table = table;
+        self.settings.sites = table;
         self.renewed = Some(now.instant);
         self.end_lookups();
     }

@@ -9,9 +9,9 @@ use super::super::lookups::{Lookups, Ticket};
 use super::super::root::Root;
 use super::super::settings::SiteSettings;
 use super::numbers::Numbers;
-use crate::driver::File;
 use crate::driver::slot_map::Handle;
 use crate::driver::watch::SiteId;
+use crate::driver::{File, Now};
 
 /// A site; see the module documentation.
 #[derive(Debug)]
@@ -48,6 +48,7 @@ impl Site {
     pub(super) fn new(
         settings: &Arc<SiteSettings>,
         revalidate_after: Duration,
+        now: Now,
         numbers: &mut Numbers,
         place: usize,
     ) -> Self {
@@ -55,12 +56,18 @@ impl Site {
         Self {
             id: numbers.add(place),
             settings: Rc::new(Arc::clone(settings)),
-            root: Root::new(settings, revalidate_after),
+            root: Root::new(settings, revalidate_after, now.instant),
             wait_for_root: Vec::new(),
             need_newer_root: Vec::new(),
             watch_id,
             watched: HashSet::default(),
         }
+    }
+
+    /// Takes new settings for which the present results are right, and lets go of the old ones.
+    pub(super) fn renew(&mut self, settings: &Arc<SiteSettings>) {
+        self.root.renew(&settings.root.0);
+        self.settings = Rc::new(Arc::clone(settings));
     }
 
     /// The directory that is served now.
