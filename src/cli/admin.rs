@@ -154,8 +154,8 @@ fn exchange(mut stream: UnixStream, config: &Path) -> io::Result<String> {
 fn cannot_connect(path: &Path, error: &io::Error) -> CommandError {
     let remedy = match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            "no server runs with this [admin] socket; start one, or restart the one that runs if you \
-             have changed [admin]"
+            "no server runs with this [admin] socket; start one, or restart the one that runs if \
+             you have changed [admin]"
         }
         io::ErrorKind::PermissionDenied => "run this as the user of the server, or as root",
         _ => "check the path in [admin]",

@@ -87,9 +87,12 @@ fn serve(mut reloader: Reloader, console: &Console, waiting: &Receiver<Option<As
         let config = asked.as_ref().and_then(|asked| asked.config.as_deref());
         let result = config.map_or(Ok(()), |config| reloader.check_file(config));
         let result = result.and_then(|()| reloader.reload()).map_err(|error| error.to_string());
-        // The operator of the server sees each result, whoever has asked.
+        // The operator of the server sees each result, whoever has asked, but for refusals of a
+        // server that stops, which follow from the signal.
         let (Ok(text) | Err(text)) = &result;
-        console.note(text);
+        if result.is_ok() || !reloader.is_stopping.load(Ordering::Relaxed) {
+            console.note(text);
+        }
         if let Some(asked) = asked {
             let _ = asked.result.send(result);
         }

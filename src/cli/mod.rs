@@ -69,8 +69,8 @@ with epoll, which serves the same content. `ringd doctor` shows the cause.
 
 Signals: SIGINT, SIGTERM and SIGQUIT drain the server (--drain-timeout); a second one ends the
 process at once. SIGXCPU and SIGPWR drain it too. SIGUSR1 prints a line of statistics on standard
-error. SIGHUP makes `ringd serve` read its configuration file again. SIGUSR2 only prints that it does nothing. Other signals
-that can be caught are ignored, except those of a bug, such as SIGSEGV.
+error. SIGHUP makes `ringd serve` read its configuration file again. SIGUSR2 only prints that it
+does nothing. Other signals that can be caught are ignored, except those of a bug, such as SIGSEGV.
 Exit codes: 0 after a drain, 1 if serving is not possible or a worker failed, 2 for a wrong command
 line, 128 plus the signal's number after a second signal.";
 

@@ -14,8 +14,8 @@ server is found by the socket that the file names: [admin] listen = \"unix:/run/
 Without it, send SIGHUP to the server, which prints the result.
 
 Exit codes: 0 when all workers serve the new configuration, 1 if it was refused and nothing has
-changed, or if a worker did not take it in time (then the line begins with \"reloaded, but\"), 2 for a
-wrong command line.";
+changed, or if a worker did not take it in time (then the line begins with \"reloaded, but\"), 2 for
+a wrong command line.";
 
 /// The command line of `ringd reload`.
 #[derive(Debug, Args)]

@@ -91,7 +91,8 @@ impl Reloader {
         }
         let own = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
         let reason = format!(
-            "the server runs with {}, not with {}; change that file, or restart ringd with this one",
+            "the server runs with {}, not with {}; change that file, or restart ringd with this \
+             one",
             own.display(),
             config.display()
         );
@@ -124,7 +125,8 @@ impl Reloader {
         let time = begun.elapsed().as_millis();
         let line = |generation| {
             format!(
-                "reloaded {path} (generation {generation}): {summary}, {difference}, {time} ms{notes}"
+                "reloaded {path} (generation {generation}): {summary}, {difference}, {time} \
+                 ms{notes}"
             )
         };
         let line = applied.map(line);

@@ -210,3 +210,47 @@ impl Listening {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Otherwise a site would be reached from a listener that it does not name.
+    #[test]
+    fn numbers_of_listeners_are_not_shared() {
+        let place: ListenSpec = "127.0.0.1:0".parse().unwrap();
+        let other: ListenSpec = "127.0.0.2:0".parse().unwrap();
+        let bind = |listening: &mut Listening, places: &[&ListenSpec]| {
+            let places: Vec<_> =
+                places.iter().map(|place| (*place, place.resolve().unwrap())).collect();
+            let change = listening.prepare(&places).unwrap();
+            let numbers = change.numbers.clone();
+            listening.apply(change);
+            numbers
+        };
+        let mut listening = Listening::new(1, 8);
+        assert_eq!(bind(&mut listening, &[&place]), [0]);
+        // All numbers but that one were used meanwhile.
+        listening.next = u32::MAX;
+        assert_eq!(bind(&mut listening, &[&place, &other, &other]), [0, u32::MAX, 1]);
+        assert_eq!(listening.open.len(), 3);
+        assert_eq!(bind(&mut listening, &[&other]), [u32::MAX]);
+        assert_eq!(listening.open.len(), 1);
+    }
+
+    /// What was prepared before another change was applied may contradict it.
+    #[test]
+    fn an_outdated_change_is_noticed() {
+        let places: Vec<ListenSpec> =
+            ["127.0.0.1:0", "127.0.0.2:0"].map(|text| text.parse().unwrap()).into();
+        let mut listening = Listening::new(1, 8);
+        let changes: Vec<_> = places
+            .iter()
+            .map(|place| listening.prepare(&[(place, place.resolve().unwrap())]).unwrap())
+            .collect();
+        assert!(changes.iter().all(|change| listening.is_current(change)));
+        let [first, second] = changes.try_into().unwrap();
+        listening.apply(first);
+        assert!(!listening.is_current(&second));
+    }
+}

@@ -136,7 +136,7 @@ fn without_a_socket_the_operator_learns_about_the_signal() {
     assert_serves(&server);
     let end = end_of(ringd().arg("reload"));
     assert_eq!((end.code, end.output.as_str()), (Some(2), ""), "{end:?}");
-    end.assert_names(&["--config"]);
+    end.assert_names(&["<FILE>"]);
 }
 
 /// Nobody listens: there is no file, or a killed server has left it, and the next one replaces it.

@@ -130,3 +130,32 @@ fn a_place_that_overlaps_one_that_is_open_is_refused() {
     folder.write(BASE);
     assert_hangup_says(&server, &["ringd: reloaded "]);
 }
+
+/// Connections have the number of the listener that accepted them, and the site chooses listeners
+/// by name. The address of that name changes, but not what it stands for.
+#[test]
+fn connections_of_an_address_that_changes_reach_their_site() {
+    let text = |address: &str| {
+        format!(
+            "[admin]\nlisten = \"unix:admin.sock\"\n\
+             [[listen]]\nname = \"web\"\naddress = \"{address}\"\n\
+             [[site]]\nhosts = [\"a\"]\ndefault = true\nlisten = [\"web\"]\nroot = \"html\"\n\
+             [[site]]\nhosts = [\"b\"]\nroot = \"other\"\n"
+        )
+    };
+    for driver in drivers() {
+        let addresses = [free_address(), free_address(), free_address()];
+        let folder = Folder::new(&text(&addresses[0].to_string()));
+        let server = Server::start(folder.command().args(["--driver", driver]));
+        let mut streams = Vec::new();
+        for address in &addresses {
+            folder.write(&text(&address.to_string()));
+            folder.assert_reloads(&["2 sites"]);
+            streams.push(std::net::TcpStream::connect(address).unwrap());
+            streams.iter_mut().for_each(assert_answers);
+        }
+        drop(streams);
+        server.signal(libc::SIGTERM);
+        assert_eq!(server.end().code, Some(0), "{driver}");
+    }
+}

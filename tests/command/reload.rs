@@ -67,7 +67,7 @@ fn refused_files(taken: &str) -> Vec<(String, Vec<String>)> {
             replaced("[\"127.0.0.1:0\"]", "[\"127.0.0.1:0\", \"unix:/missing/site.sock\"]"),
             words(&["unix:/missing/site.sock", "create the directory /missing"]),
         ),
-        (format!("{BASE}{many}"), words(&["there are 19 sites", "descriptors for 18", "restart"])),
+        (format!("{BASE}{many}"), words(&["there are 19 sites", "descriptors for 17", "restart"])),
     ]
 }
 
@@ -290,4 +290,61 @@ fn a_reload_does_not_wait_for_readers() {
     assert_serves_at(address);
     kill(process.id(), libc::SIGTERM);
     assert_eq!(process.end(), Some(0));
+}
+
+/// Nothing of a site that is gone stays open, so its file system can be unmounted.
+#[test]
+fn a_site_that_is_gone_is_let_go() {
+    let folder = Folder::new(&BASE.replace("\"html\"", "\"other\""));
+    let server = Server::start(&mut folder.command());
+    let root = folder.path("other").to_str().unwrap().to_owned();
+    let is_open = || server.descriptors().iter().any(|target| target.starts_with(&root));
+    assert_serves_page(&server, OTHER);
+    assert!(is_open());
+    folder.write(BASE);
+    folder.assert_reloads(&["1 changed"]);
+    assert_serves(&server);
+    crate::common::eventually("the old root is closed", || !is_open());
+    // Nor do reloads without a change pile up descriptors.
+    let before = server.descriptors();
+    for _ in 0..20 {
+        folder.assert_reloads(&["0 changed"]);
+    }
+    let after = server.descriptors();
+    assert!(after.len() <= before.len() + 2, "{after:?} after {before:?}");
+}
+
+/// A reload that waited for a writer of the FIFO would hold up all later ones.
+#[test]
+fn a_fifo_is_refused_instead_of_waited_for() {
+    let folder = Folder::new(&format!("include = \"sites/*.toml\"\n{BASE}"));
+    let server = Server::start(&mut folder.command());
+    fs::create_dir(folder.path("sites")).unwrap();
+    for name in ["sites/fifo.toml", "root"] {
+        let made = std::process::Command::new("mkfifo").arg(folder.path(name)).status();
+        assert!(made.is_ok_and(|status| status.success()), "mkfifo(1) makes a FIFO");
+    }
+    assert_hangup_says(&server, &[REFUSED, "fifo.toml", "not a regular file"]);
+    fs::remove_file(folder.path("sites/fifo.toml")).unwrap();
+    folder.write(&BASE.replace("\"html\"", "\"root\""));
+    assert_hangup_says(&server, &[REFUSED, "not a directory"]);
+    assert_goes_on(&folder, &server);
+}
+
+/// Two files may name the same socket.
+#[test]
+fn a_reload_of_another_file_is_refused() {
+    let folder = Folder::new(BASE);
+    let server = Server::start(&mut folder.command());
+    let other = folder.path("other.toml");
+    fs::write(&other, BASE).unwrap();
+    let end = crate::process::end_of(crate::process::ringd().arg("reload").arg(&other));
+    assert_eq!((end.code, end.output.as_str()), (Some(1), ""), "{end:?}");
+    end.assert_names(&["the server runs with", "ringd.toml", "not with", "other.toml"]);
+    assert_goes_on(&folder, &server);
+    // A link leads to the same file.
+    std::os::unix::fs::symlink(folder.path("ringd.toml"), folder.path("link.toml")).unwrap();
+    let link = folder.path("link.toml");
+    let end = crate::process::end_of(crate::process::ringd().arg("reload").arg(link));
+    assert_eq!(end.code, Some(0), "{end:?}");
 }

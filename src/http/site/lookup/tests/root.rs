@@ -196,3 +196,13 @@ fn a_result_expires_with_its_root() {
     assert!(site.told(later).is_some());
     assert_eq!(length(site.get(b"page.txt")), 20_000);
 }
+
+/// The age of a root counts from when it was opened, however late its first lookup is.
+#[test]
+fn the_first_lookup_may_need_a_newer_root() {
+    let (folder, settings) = releases();
+    let mut site = TestSite::new(HttpSettings { revalidate_after: SECOND, ..settings });
+    deploy(folder.path(), "two");
+    site.now.instant += 2 * SECOND;
+    assert_eq!(length(site.look_up(b"page.txt")), 20_000);
+}
