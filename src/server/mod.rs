@@ -31,6 +31,7 @@ mod updater;
 pub mod worker;
 
 use std::io;
+#[cfg(feature = "cli")]
 use std::os::unix::net::UnixListener;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
@@ -57,6 +58,7 @@ pub use unix_listener::UnixListenError;
 pub use updater::{PreparedListeners, UpdateError, Updater};
 
 /// A Unix socket that is listened on, outside of the workers. Dropping it removes its file.
+#[cfg(feature = "cli")]
 #[derive(Debug)]
 pub(crate) struct UnixSocket {
     /// The listening socket.
@@ -64,6 +66,7 @@ pub(crate) struct UnixSocket {
     _file: Option<unix_listener::SocketFile>,
 }
 
+#[cfg(feature = "cli")]
 impl UnixSocket {
     /// Listens as workers do.
     ///

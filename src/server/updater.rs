@@ -76,8 +76,8 @@ impl fmt::Display for UpdateError {
             ),
             Self::Worker(number, error) => write!(
                 f,
-                "worker {number} cannot accept from a new address, so no new address is listened on; \
-                 everything else applies: {error}; close connections, or restart the server"
+                "worker {number} cannot accept from a new address, so no new address is listened \
+                 on; everything else applies: {error}; close connections, or restart the server"
             ),
             Self::Ended(number) => write!(f, "worker {number} has ended; restart the server"),
             Self::Outdated => {

@@ -157,8 +157,8 @@ fn a_flag_about_one_site_is_refused_beside_several() {
         ),
         (
             &["-t", "-c", two, "elsewhere"],
-            "ROOT is about one site, and two.toml has 2; write `root` into each [[site]], and leave \
-             ROOT out",
+            "ROOT is about one site, and two.toml has 2; write `root` into each [[site]], and \
+             leave ROOT out",
         ),
         (
             &["config", "-c", "chosen.toml", "--listen", "127.0.0.1:0"],
