@@ -16,6 +16,7 @@ pub(super) const BOUNDS: &str = "Bounds";
 /// Options of every command that serves.
 #[derive(Clone, Debug, Args)]
 pub struct ServerArgs {
+    #[allow(rustdoc::broken_intra_doc_links, reason = "the text is the help of the option")]
     /// Where to listen; may be given several times: 127.0.0.1:8080, [::1]:8080, :8080 (all
     /// addresses), localhost:8080 (a name that is looked up once), unix:/run/site.sock (a Unix
     /// socket, for its owner and group) or unix:@site (an abstract name). With port 0, the kernel

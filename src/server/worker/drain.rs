@@ -12,7 +12,7 @@ use crate::session::Session;
 /// How long the last closes may take after the drain timeout.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
-/// A hundred years: forever, without an overflow of an [`Instant`].
+/// A hundred years: forever, without an overflow of an `Instant`.
 const TIMEOUT_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 impl<D: Driver, S: Session> Worker<D, S> {
