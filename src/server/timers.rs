@@ -28,6 +28,8 @@ pub(super) struct Wheel {
     start: Instant,
     /// The last tick whose bucket was emptied.
     current: Tick,
+    /// When the tick after it is.
+    next_at: Instant,
     buckets: Box<[u32]>,
     links: Vec<Link>,
     /// One bit per bucket that is not empty.
@@ -48,6 +50,7 @@ impl Wheel {
         Self {
             start: now,
             current: 0,
+            next_at: now + TICK,
             buckets: vec![NONE; BUCKETS as usize].into(),
             links: Vec::new(),
             occupied: [0; BUCKETS as usize / 64],
@@ -108,7 +111,16 @@ impl Wheel {
     }
 
     /// Moves the entries that are to be checked by `now` into `due`; returns the current tick.
+    #[inline]
     pub(super) fn advance(&mut self, now: Instant, due: &mut Vec<u32>) -> Tick {
+        if now >= self.next_at {
+            self.empty_buckets(now, due);
+        }
+        self.current
+    }
+
+    #[inline(never)]
+    fn empty_buckets(&mut self, now: Instant, due: &mut Vec<u32>) {
         let elapsed = now.saturating_duration_since(self.start).as_nanos() / TICK.as_nanos();
         let target = Tick::try_from(elapsed).unwrap_or(Tick::MAX - 1).max(self.current);
         // After a pause of more than one round of the wheel, every bucket is emptied once.
@@ -126,13 +138,13 @@ impl Wheel {
             self.occupied[bucket / 64] &= !(1 << (bucket % 64));
         }
         self.current = target;
-        target
+        self.next_at = self.start + TICK * (target + 1);
     }
 
     /// The time until the next check; `None` if there are no entries.
     pub(super) fn until_next(&self, now: Instant) -> Option<Duration> {
-        let tick = self.current + 1 + self.distance_to_next()?;
-        Some((self.start + TICK * tick).saturating_duration_since(now))
+        let next = self.next_at + TICK * self.distance_to_next()?;
+        Some(next.saturating_duration_since(now))
     }
 
     /// The distance from the next tick to the first occupied bucket. Scans a word of bits at a

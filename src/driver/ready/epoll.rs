@@ -124,11 +124,11 @@ fn translate(event: &epoll::Event) -> Event {
 /// Rounds a timeout up to the whole milliseconds that `epoll_pwait(2)` takes; rounding down would
 /// turn the last fraction of a millisecond into a busy loop. Limits it to what an `i32` holds.
 fn time(timeout: Duration) -> Timespec {
-    let milliseconds = timeout.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(i32::MAX);
-    Timespec {
-        tv_sec: (milliseconds / 1000).into(),
-        tv_nsec: (milliseconds % 1000 * 1_000_000).into(),
-    }
+    let timeout = timeout.min(Duration::from_millis(i32::MAX as u64));
+    let milliseconds = timeout.subsec_nanos().div_ceil(1_000_000);
+    let (seconds, milliseconds) =
+        (timeout.as_secs() + u64::from(milliseconds / 1000), milliseconds % 1000);
+    Timespec { tv_sec: seconds as i64, tv_nsec: (milliseconds * 1_000_000).into() }
 }
 
 #[cfg(test)]

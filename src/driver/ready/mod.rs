@@ -235,19 +235,20 @@ impl<P: Poller> Driver for Ready<P> {
     }
 
     fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()> {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut now = Instant::now();
+        let deadline = timeout.and_then(|timeout| now.checked_add(timeout));
         loop {
-            let now = Instant::now();
             self.revive(now);
             self.apply_changes();
             self.poll(deadline, now)?;
             self.collect();
-            let sent = self.run(Instant::now());
+            now = Instant::now();
+            let sent = self.run(now);
             let delivered = self.done.deliver(out, &mut self.stats);
             // Return if an op made progress, to end its turn (contract 10). Otherwise no op waited
             // for what the poller reported: poll again.
             let moved = sent || delivered || !self.runnable.is_empty();
-            if moved || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            if moved || deadline.is_some_and(|deadline| now >= deadline) {
                 return Ok(());
             }
         }
