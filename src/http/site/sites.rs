@@ -421,6 +421,7 @@ impl Sites {
             return;
         }
         if watcher.watch(site.watch_id, entry.lookup.root(), directory) {
+            site.may_be_watched = true;
             site.watched.insert(directory.into());
             self.watched += 1;
         }

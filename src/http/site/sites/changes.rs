@@ -78,15 +78,18 @@ impl Sites {
         site.watch_id = self.numbers.add(place);
     }
 
-    /// Ends the watches of a site.
+    /// Ends the watches of a site. Its number may be given back afterwards: the watcher serves
+    /// requests in order, so it reports the end before it watches for another site with this
+    /// number. Reports that come before are harmless (clause 8 of the contract of watchers).
     pub(super) fn end_watches(&mut self, place: usize) {
         let site = &mut self.sites[place];
-        if site.watched.is_empty() {
-            return;
-        }
         self.watched -= site.watched.len();
         site.watched.clear();
-        if let Some(watcher) = &mut self.watcher {
+        // A watch that is not forgotten would stay for ever, and the next site with its number
+        // would get no answer to its request for that directory (clause 3).
+        if std::mem::take(&mut site.may_be_watched)
+            && let Some(watcher) = &mut self.watcher
+        {
             watcher.forget(site.watch_id);
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! The number of a site stays in use until its entries have left the cache and its root was opened.
 //! There are more numbers than sites, so one that was given back is not used again for long: until
-//! then, late reports and the results that sessions hold find no site with it.
+//! then, late reports and the results that sessions hold find no site with it. The number of a root
+//! is given back when the watcher was asked to forget it (`changes.rs`, `end_watches`).
 
 use std::collections::HashMap;
 

@@ -32,7 +32,10 @@ pub(in crate::http::site) struct Site {
     /// The watcher's number for the present root. Reports with other numbers are about earlier
     /// roots.
     pub(super) watch_id: SiteId,
-    /// Directories for which a watch was requested.
+    /// Whether the watcher may have watches with this number: a watch was requested, and its end
+    /// was not. Reports may cross requests, so an empty `watched` does not say that there are none.
+    pub(super) may_be_watched: bool,
+    /// Directories for which a watch was requested, and whose watches have not ended since.
     pub(super) watched: HashSet<Box<[u8]>, foldhash::fast::RandomState>,
 }
 
@@ -60,6 +63,7 @@ impl Site {
             wait_for_root: Vec::new(),
             need_newer_root: Vec::new(),
             watch_id,
+            may_be_watched: false,
             watched: HashSet::default(),
         }
     }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use super::*;
 use crate::driver::watch::Change;
+use crate::http::SiteTable;
 use crate::http::site::listing::{Asked, Format};
 
 /// A watcher that logs requests, and sends no reports by itself.
@@ -343,4 +344,70 @@ fn reports_about_an_earlier_root_are_ignored() {
     assert_eq!((known(&mut site), site.sites.cache_stats().watched), ([true, true], 2));
     site.receive([changed_in(*second, "page.txt")]);
     assert_eq!(known(&mut site), [false, true]);
+}
+
+/// A table with one site, whose content is that of its generation.
+fn table(folder: &Path, generation: u64) -> Arc<SiteTable> {
+    let content = Content { listing: generation.is_multiple_of(2), ..Content::default() };
+    let site = SiteSettings { content, ..SiteSettings::new(open_root(folder)) };
+    Arc::new(SiteTable::new(generation, vec![Arc::new(site)]).unwrap())
+}
+
+/// The end of all watches is reported while a request is on its way. The watcher serves the
+/// request, so a site that is retired now has to be forgotten, though it knows of no watch.
+#[test]
+fn a_site_whose_request_is_on_its_way_is_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = HttpSettings { watch: true, ..HttpSettings::new(table(folder.path(), 1)) };
+    let stub = StubWatcher::default();
+    let mut site = TestSite::watched(settings, Some(Box::new(stub.clone())));
+    let renew = |site: &mut TestSite, generation| {
+        let table = table(folder.path(), generation);
+        site.sites.receive(site.now, SitesMessage::Table(table));
+    };
+    site.look_up(b"page.txt");
+    site.receive([unwatched(""), everything()]);
+    assert_eq!((stub.requests(), site.sites.cache_stats().watched), (watches([""]), 0));
+    renew(&mut site, 2);
+    assert_eq!(stub.requests(), [WatchRequest::Forget(SITE)]);
+    // The new one has not asked for a watch.
+    renew(&mut site, 3);
+    assert_eq!(stub.requests(), []);
+}
+
+/// After tens of thousands of sites, a number is used again. If the watcher is so late that reports
+/// about the earlier site still come, they are taken for those of the new one. But the watcher
+/// serves requests in order, so it reports the end of the earlier site before it watches for the
+/// new one: then nothing is believed that is not so.
+#[test]
+fn late_reports_of_a_number_that_is_used_again_do_no_lasting_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    write_page(folder.path(), "page.txt", 10_000);
+    let settings = HttpSettings { watch: true, ..HttpSettings::new(table(folder.path(), 1)) };
+    let stub = StubWatcher::default();
+    let mut site = TestSite::watched(settings, Some(Box::new(stub.clone())));
+    site.look_up(b"page.txt");
+    assert_eq!(stub.requests(), watches([""]));
+    // Each site has two numbers.
+    for generation in 2..=1 + u64::from(u16::MAX / 2) + 1 {
+        let table = table(folder.path(), generation);
+        site.sites.receive(site.now, SitesMessage::Table(table));
+    }
+    assert_eq!(stub.requests(), [WatchRequest::Forget(SITE)]);
+    for late in [true, false] {
+        site.look_up(b"page.txt");
+        if late {
+            site.receive([changed("page.txt"), watched("old"), watched("")]);
+            assert_eq!(site.sites.cache_stats().watched, 2);
+            site.look_up(b"page.txt");
+        }
+        site.receive([unwatched(""), everything()]);
+        assert!(site.known(b"page.txt").is_none(), "what was found meanwhile is checked again");
+        site.receive([watched("")]);
+        assert_eq!(site.sites.cache_stats().watched, 1);
+    }
+    assert!(stub.requests().starts_with(&watches([""])), "the new site has the number");
+    site.look_up(b"page.txt");
+    site.receive([changed("page.txt")]);
+    assert!(site.known(b"page.txt").is_none());
 }
