@@ -67,9 +67,10 @@ pub(super) struct Connection<S> {
     queued: Option<Box<Chain>>,
     questions: Questions,
     draining: bool,
-    /// During a send: the number of bytes that the peer had acknowledged at the last check.
+    /// During a send, and while a draining connection receives: the number of bytes that the peer
+    /// had acknowledged at the last check.
     acknowledged: Option<u64>,
-    /// When `acknowledged` last changed. While a draining connection receives: when the last input
+    /// When `acknowledged` last changed, or, while a draining connection receives, the last input
     /// came.
     progressed: Tick,
 }
@@ -366,8 +367,7 @@ impl<S: Session> Connection<S> {
     /// Tells the session that the server is about to stop, and shortens the wait for input. A
     /// request may be on its way, so the wait does not end at once: closing now would reset it.
     pub(super) fn drain<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
-        self.draining = true;
-        self.heard(env);
+        self.begin_drain(env);
         if self.state == State::Open {
             self.session.drain();
             if matches!(self.wants, Wants::Input(_)) {

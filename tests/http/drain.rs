@@ -204,3 +204,54 @@ pub(crate) fn stalled_requests_do_not_hold_the_drain(kind: DriverKind) {
     fixture.join().unwrap();
     assert!(begun.elapsed() < WAIT_MAX, "after {:?}", begun.elapsed());
 }
+
+/// The kernel of the server has the whole answer, and the client reads it slowly. The client sends
+/// its next request before it has read everything: as long as it goes on to read, that must cost it
+/// neither answer.
+pub(crate) fn an_answer_that_is_still_being_read_is_not_cut(kind: DriverKind) {
+    for _ in 0..ATTEMPTS {
+        if is_read_slowly(kind) {
+            return;
+        }
+        println!("the client had to wait so long for the processor that the server gave it up");
+    }
+    panic!("the machine is too slow for this test");
+}
+
+const ATTEMPTS: u8 = 8;
+
+/// Reads an answer slowly from a server that drains. Returns false if a pause was so long that the
+/// server had to give the client up.
+fn is_read_slowly(kind: DriverKind) -> bool {
+    let fixture =
+        Fixture::start_with(kind, |setup| setup.server.timeouts.drain = Duration::from_secs(60));
+    sparse(&fixture.path("longer.bin"), 1 << 20);
+    let mut client = fixture.connect_narrow();
+    client.send("GET /longer.bin HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!(client.read_head().status, 200);
+    // One op accepts, one receives, and none sends.
+    eventually("the kernel has the answer", || fixture.stats().in_flight == 2);
+    fixture.stopper().stop();
+    let mut longest = Duration::ZERO;
+    let pieces = 32;
+    for piece in 0..pieces {
+        let begun = Instant::now();
+        std::thread::sleep(Duration::from_millis(100));
+        if piece == pieces / 2 + 4 {
+            // The second of grace is over.
+            assert!(client.try_send(GET));
+        }
+        let read = client.try_read((1 << 20) / pieces);
+        longest = longest.max(begun.elapsed());
+        if longest > Duration::from_millis(500) {
+            return false;
+        }
+        read.expect("the answer is complete");
+    }
+    let response = client.read_response();
+    response.expect_ok(&content(20));
+    assert!(response.says_close());
+    client.expect_close();
+    fixture.join().unwrap();
+    true
+}

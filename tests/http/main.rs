@@ -71,7 +71,8 @@ macro_rules! every_driver {
                     a_late_request_is_answered_with_close,
                     an_idle_connection_is_given_time, the_listener_refuses,
                     a_stuck_client_does_not_prevent_the_end,
-                    the_last_answer_survives_a_request_behind_it;
+                    the_last_answer_survives_a_request_behind_it,
+                    an_answer_that_is_still_being_read_is_not_cut;
                 reload: connections_stay_and_get_the_new_site, listeners_come_and_go,
                     an_update_that_fails_changes_nothing, timeouts_change;
                 listings_shared: other_clients_wait_for_one_listing_of_each,

@@ -11,6 +11,10 @@ use crate::session::{ReceiveTimeout, Session, Timer};
 /// detected late by at most a quarter of the timeout, and never early.
 const SEND_CHECKS: Tick = 4;
 
+/// How many times, during a drain, the progress of a connection that waits for input is checked
+/// within the time that it has.
+const DRAIN_CHECKS: Tick = 4;
+
 /// How many times a deadline is moved by a tick for input that the driver has not returned.
 const POSTPONED_MAX: u8 = 20;
 
@@ -23,6 +27,9 @@ impl<S: Session> Connection<S> {
             // The session may have begun another phase, so its deadline is set before it is
             // checked.
             self.settle(env);
+        }
+        if self.draining {
+            self.check_reading(env);
         }
         if self.state != State::Closing && self.phase_deadline(env) <= env.tick {
             self.phase_expired(env);
@@ -52,11 +59,7 @@ impl<S: Session> Connection<S> {
                 }
             }
             Phase::Sending => {
-                // A sandbox may deny the call. Then a send has as long as one without progress.
-                let acknowledged = env.driver.acknowledged(self.sock).ok();
-                if self.acknowledged != acknowledged {
-                    (self.acknowledged, self.progressed) = (acknowledged, env.tick);
-                }
+                self.check_acknowledged(env);
                 let stalled = env.tick - self.progressed >= env.timeouts.send;
                 if stalled {
                     self.close(env, true);
@@ -65,6 +68,31 @@ impl<S: Session> Connection<S> {
                 }
             }
         }
+    }
+
+    /// Notes whether the peer has acknowledged more than at the last check, and returns it.
+    fn check_acknowledged<D: Driver>(&mut self, env: &Env<'_, D, S>) -> bool {
+        // A sandbox may deny the call. Then there is no progress.
+        let acknowledged = env.driver.acknowledged(self.sock).ok();
+        let has_changed = self.acknowledged != acknowledged;
+        if has_changed {
+            (self.acknowledged, self.progressed) = (acknowledged, env.tick);
+        }
+        has_changed
+    }
+
+    /// During a drain: a peer that still reads the last answer, which only the kernel has, counts
+    /// as heard. If the connection were closed now, whatever this peer sends next would reset it,
+    /// and the rest of the answer would be lost.
+    fn check_reading<D: Driver>(&mut self, env: &Env<'_, D, S>) {
+        if self.is_listening() && self.check_acknowledged(env) && self.phase == Phase::Lingering {
+            self.phase_ends = self.phase_ends.max(env.tick + env.timeouts.linger);
+        }
+    }
+
+    /// Whether it waits for the peer, with nothing left to send.
+    fn is_listening(&self) -> bool {
+        matches!(self.phase, Phase::Receiving(_) | Phase::Lingering)
     }
 
     fn expire_session<D: Driver>(&mut self, env: &mut Env<'_, D, S>, timer: Timer) {
@@ -77,6 +105,7 @@ impl<S: Session> Connection<S> {
     pub(super) fn begin_phase<D: Driver>(&mut self, env: &Env<'_, D, S>, phase: Phase) {
         (self.phase, self.acknowledged, self.progressed) = (phase, None, env.tick);
         self.postponed = 0;
+        self.begin_reading(env);
         let timeouts = env.timeouts;
         self.phase_ends = env.tick
             + match phase {
@@ -89,28 +118,45 @@ impl<S: Session> Connection<S> {
             };
     }
 
+    /// Begins to count the time of a connection that drains.
+    pub(super) fn begin_drain<D: Driver>(&mut self, env: &Env<'_, D, S>) {
+        self.draining = true;
+        self.heard(env);
+        self.begin_reading(env);
+    }
+
+    /// During a drain, notes what the peer has acknowledged so far.
+    fn begin_reading<D: Driver>(&mut self, env: &Env<'_, D, S>) {
+        if self.draining && self.is_listening() {
+            self.check_acknowledged(env);
+        }
+    }
+
     /// Notes that input has come, which matters to a draining connection.
     pub(super) fn heard<D: Driver>(&mut self, env: &Env<'_, D, S>) {
-        if matches!(self.phase, Phase::Receiving(_) | Phase::Lingering) {
+        if self.is_listening() {
             self.progressed = env.tick;
         }
     }
 
-    /// When the phase ends. During a drain, a peer that sends nothing for a while ends it sooner:
-    /// a request that arrives steadily may finish, and one that stalls does not hold the drain. Nor
-    /// does lingering, whose end the client decides.
+    /// When the phase ends. During a drain, a peer that sends and acknowledges nothing for a while
+    /// ends it sooner: a request that arrives steadily may finish, and one that stalls does not
+    /// hold the drain. Nor does lingering, whose end the client decides.
     fn phase_deadline<D: Driver>(&self, env: &Env<'_, D, S>) -> Tick {
-        match self.phase {
-            Phase::Receiving(_) | Phase::Lingering if self.draining => {
-                self.phase_ends.min(self.progressed + env.timeouts.drain_idle)
-            }
-            _ => self.phase_ends,
+        if self.draining && self.is_listening() {
+            return self.phase_ends.min(self.progressed + env.timeouts.drain_idle);
         }
+        self.phase_ends
     }
 
     /// Sets the time of the next call of [`Connection::expired`].
     pub(super) fn set_deadline<D: Driver>(&mut self, env: &Env<'_, D, S>) {
-        let phase_deadline = self.phase_deadline(env);
+        let mut phase_deadline = self.phase_deadline(env);
+        if self.draining && self.is_listening() {
+            // To see progress soon after it was made.
+            let check = env.tick + env.timeouts.drain_idle.div_ceil(DRAIN_CHECKS);
+            phase_deadline = phase_deadline.min(check);
+        }
         self.deadline = match self.session.deadline() {
             Some(deadline) if self.state == State::Open => {
                 phase_deadline.min(env.wheel.tick_at(deadline))

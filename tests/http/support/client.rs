@@ -155,6 +155,17 @@ impl Client {
             }
         }
     }
+    /// Reads and discards so many bytes.
+    pub(crate) fn try_read(&mut self, length: usize) -> io::Result<()> {
+        while self.rest.len() < length {
+            if self.read_more()? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        self.rest.drain(..length);
+        Ok(())
+    }
+
 
     /// Reads to the end and discards everything; returns how many bytes came, and how it ended.
     pub(crate) fn count_to_end(mut self) -> (u64, io::Result<()>) {
