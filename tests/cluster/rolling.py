@@ -22,6 +22,7 @@ check takes a server out.
                         `Connection: close` is taken out. ringd answers so from the signal on.
             file        GET /alive; the file is removed a second before the signal, and 404 takes
                         the server out for new connections only (`disable-on-404`)
+            health      GET /healthz, the --health-path of ringd: 503 from the signal on
             listener    asks at another port, whose listener a reload closes a second before the
                         signal
             get         GET / must be answered with 200: it is, until the listener is closed, so
@@ -66,6 +67,11 @@ CHECKS = {
   http-check send meth GET uri /alive ver HTTP/1.1 hdr Host main.test
   http-check disable-on-404
 """,
+    "health": """
+  option httpchk
+  http-check send meth GET uri /healthz ver HTTP/1.1 hdr Host main.test
+  http-check expect status 200
+""",
     "listener": """
   option httpchk
   http-check send meth GET uri / ver HTTP/1.1 hdr Host main.test
@@ -82,6 +88,7 @@ RINGD = """\
 driver = "{driver}"
 workers = 1
 drain-delay = "{delay}"
+health-path = "/healthz"
 
 [[listen]]
 address = {addresses}
