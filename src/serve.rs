@@ -86,12 +86,13 @@ impl fmt::Display for HttpUpdateError {
 impl std::error::Error for HttpUpdateError {}
 
 impl HttpUpdater {
-    /// Binds the places among `listen` that the server does not listen on yet. The result has the
-    /// numbers of the listeners, for [`SiteSettings::listeners`].
+    /// Finds out whether the places among `listen` that the server does not listen on yet can be
+    /// listened on, and changes nothing. The result has the numbers of the listeners, for
+    /// [`SiteSettings::listeners`].
     ///
     /// # Errors
     ///
-    /// When a place cannot be listened on. Then nothing has changed.
+    /// When a place cannot be listened on.
     pub fn prepare(&self, listen: &[ListenSpec]) -> Result<PreparedListeners, HttpUpdateError> {
         self.updater.prepare(listen).map_err(HttpUpdateError::Server)
     }
@@ -102,7 +103,8 @@ impl HttpUpdater {
     ///
     /// # Errors
     ///
-    /// When the sites do not fit together, or a worker does not respond.
+    /// When the sites do not fit together, when a new place cannot be listened on after all, or
+    /// when a worker does not respond.
     pub fn apply(
         &mut self,
         listeners: PreparedListeners,
@@ -114,7 +116,10 @@ impl HttpUpdater {
         let table = Arc::new(table);
         let message = || SitesMessage::Table(Arc::clone(&table));
         let applied = self.updater.apply(listeners, timeouts, message);
-        if !matches!(applied, Err(UpdateError::Busy(_) | UpdateError::Outdated)) {
+        let is_refused = |error: &UpdateError| {
+            matches!(error, UpdateError::Listen(_) | UpdateError::Busy(_) | UpdateError::Outdated)
+        };
+        if !applied.as_ref().is_err_and(is_refused) {
             self.generation = generation;
         }
         applied.map(|()| generation).map_err(HttpUpdateError::Server)

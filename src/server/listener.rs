@@ -136,9 +136,8 @@ impl fmt::Display for ListenError {
             ),
             Cause::Own(other) => write!(
                 f,
-                "this server listens on {other} already, and one of the two includes the other; \
-                 leave out one of them, or choose another port; if a reload changes one into the \
-                 other, restart ringd"
+                "this server listens on {other} as well, and one of the two includes the other; \
+                 leave out one of them, or choose another port"
             ),
             Cause::Privileged(first) => write!(
                 f,
@@ -191,27 +190,57 @@ impl ListenError {
         Some(self.place.endpoint().with_port(port))
     }
 
-    /// The same error, with a better cause if one of the addresses that this server listens on
-    /// includes this one.
-    pub(super) fn among<'a>(mut self, mut own: impl Iterator<Item = &'a Endpoint>) -> Self {
-        let endpoint = self.place.endpoint();
-        if let (Cause::InUse, Some(other)) =
-            (&self.cause, own.find(|other| other.overlaps(&endpoint)))
-        {
-            self.cause = Cause::Own(Box::new(other.clone()));
-        }
-        self
+    /// The address, if another socket has it.
+    pub(super) fn busy(&self) -> Option<Endpoint> {
+        matches!(self.cause, Cause::InUse).then(|| self.place.endpoint())
     }
 }
 
-/// Binds `workers` sockets to an endpoint of TCP and makes them listen. Returns them and the
-/// endpoint: if port 0 was requested, with the port that the kernel picked.
+/// The sockets of an endpoint of TCP, one for each worker, that do not listen yet: clients are
+/// refused.
+#[derive(Debug)]
+pub(super) struct BoundSockets {
+    place: TcpPlace,
+    sockets: Vec<Socket>,
+}
+
+/// Finds out whether an endpoint of TCP can be listened on. Nothing listens, so no client notices.
 ///
 /// # Errors
 ///
-/// When the address cannot be bound, for example because another server has it. A first bind
-/// without `SO_REUSEPORT` detects that: with the option alone, two servers of one user would share
-/// the port unnoticed.
+/// When the address cannot be bound, for example because another server has it.
+///
+/// # Panics
+///
+/// If the endpoint is a Unix socket.
+pub(super) fn check(endpoint: &Endpoint) -> Result<(), ListenError> {
+    let place = TcpPlace::of(endpoint).expect("callers pass endpoints of TCP");
+    socket(place, false).map(drop)
+}
+
+/// The error of an endpoint of TCP if `other`, on which this server listens, includes it or is
+/// included in it.
+///
+/// # Panics
+///
+/// If the endpoint is a Unix socket.
+pub(super) fn overlaps(endpoint: &Endpoint, other: &Endpoint) -> ListenError {
+    ListenError {
+        place: TcpPlace::of(endpoint).expect("callers pass endpoints of TCP"),
+        call: "bind(2)",
+        error: io::ErrorKind::AddrInUse.into(),
+        cause: Cause::Own(Box::new(other.clone())),
+    }
+}
+
+/// Binds `workers` sockets to an endpoint of TCP. If `is_own`, this server has sockets that listen
+/// there, or at an address that includes this one or is included in it.
+///
+/// # Errors
+///
+/// When the address cannot be bound, for example because another server has it. Unless the server
+/// itself has it, a first bind without `SO_REUSEPORT` detects that: with the option alone, two
+/// servers of one user would share the port unnoticed.
 ///
 /// # Panics
 ///
@@ -219,10 +248,11 @@ impl ListenError {
 pub(super) fn bind(
     endpoint: &Endpoint,
     workers: usize,
-) -> Result<(Endpoint, Vec<OwnedFd>), ListenError> {
+    is_own: bool,
+) -> Result<BoundSockets, ListenError> {
     let place = TcpPlace::of(endpoint).expect("callers pass endpoints of TCP");
-    if place.address.port() != 0 {
-        drop(socket(place, false)?);
+    if place.address.port() != 0 && !is_own {
+        check(endpoint)?;
     }
     let first = socket(place, true)?;
     let bound = first
@@ -237,10 +267,19 @@ pub(super) fn bind(
     for _ in 1..workers {
         sockets.push(socket(place, true)?);
     }
-    for socket in &sockets {
-        call("listen(2)", place, socket, |socket| socket.listen(BACKLOG))?;
+    Ok(BoundSockets { place, sockets })
+}
+
+impl BoundSockets {
+    /// Lets clients connect. Returns the sockets and the endpoint: if port 0 was requested, with
+    /// the port that the kernel picked.
+    pub(super) fn listen(self) -> Result<(Endpoint, Vec<OwnedFd>), ListenError> {
+        let Self { place, sockets } = self;
+        for socket in &sockets {
+            call("listen(2)", place, socket, |socket| socket.listen(BACKLOG))?;
+        }
+        Ok((place.endpoint(), sockets.into_iter().map(OwnedFd::from).collect()))
     }
-    Ok((place.endpoint(), sockets.into_iter().map(OwnedFd::from).collect()))
 }
 
 /// Makes a call on a socket. If it fails, makes it again on another descriptor, to find the cause.
@@ -279,11 +318,8 @@ fn socket(place: TcpPlace, shared: bool) -> Result<Socket, ListenError> {
         // Allow listening on [::] and 0.0.0.0 with the same port.
         set(&|socket| socket.set_only_v6(!both_families))?;
     }
+    // A socket that is not shared conflicts with each one that listens (`socket(7)`).
     call("bind(2)", place, &socket, |socket| socket.bind(&address.into()))?;
-    if !shared {
-        // `SO_REUSEADDR` lets two sockets bind the same port; a conflict shows when one listens.
-        call("listen(2)", place, &socket, |socket| socket.listen(1))?;
-    }
     Ok(socket)
 }
 
@@ -297,13 +333,14 @@ mod tests {
     fn listeners_have_their_options_and_connections_inherit_them() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let address: SocketAddr = address.parse().unwrap();
-            let (endpoint, sockets) = match bind(&Endpoint::Tcp(address), 2) {
-                Err(error) if address.is_ipv6() => {
-                    println!("skipped: {error}");
-                    continue;
-                }
-                bound => bound.unwrap(),
-            };
+            let (endpoint, sockets) =
+                match bind(&Endpoint::Tcp(address), 2, false).and_then(BoundSockets::listen) {
+                    Err(error) if address.is_ipv6() => {
+                        println!("skipped: {error}");
+                        continue;
+                    }
+                    bound => bound.unwrap(),
+                };
             assert_eq!(sockets.len(), 2);
             for socket in &sockets {
                 let socket = SockRef::from(socket);
@@ -324,10 +361,11 @@ mod tests {
     /// One socket takes the connections of both families.
     #[test]
     fn a_port_of_both_families_is_reached_through_either() {
-        let (endpoint, sockets) = match bind(&Endpoint::BothFamilies(0), 1) {
-            Err(error) => return println!("skipped: {error}"),
-            Ok(bound) => bound,
-        };
+        let (endpoint, sockets) =
+            match bind(&Endpoint::BothFamilies(0), 1, false).and_then(BoundSockets::listen) {
+                Err(error) => return println!("skipped: {error}"),
+                Ok(bound) => bound,
+            };
         let port = endpoint.socket_addr().unwrap().port();
         assert_eq!(endpoint, Endpoint::BothFamilies(port));
         let listener = TcpListener::from(sockets.into_iter().next().unwrap());

@@ -3,14 +3,17 @@
 
 use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
+use std::sync::Weak;
+use std::time::{Duration, Instant};
 
 use super::endpoint::Endpoint;
 use super::listen_spec::ListenSpec;
-use super::listener;
+use super::listener::{self, BoundSockets};
+use super::mailbox::Closing;
 use super::settings::LISTENERS_MAX;
 use super::start_error::StartError;
 use super::unix_address::UnixOptions;
-use super::unix_listener::{self, SocketFile, UnixListenError};
+use super::unix_listener::{BoundUnixSocket, SocketFile, UnixListenError, UnixPlan};
 
 /// The sockets of one endpoint, one for each worker. Those of TCP are bound to the same port; those
 /// of a Unix socket are duplicates of one, because `SO_REUSEPORT` means nothing there.
@@ -30,6 +33,8 @@ pub(super) struct Group {
 #[derive(Debug)]
 pub(super) struct Listening {
     open: Vec<OpenEndpoint>,
+    /// Endpoints that the workers are closing, or have closed just now.
+    closing: Vec<ClosingEndpoint>,
     /// The number of the next listener.
     next: u32,
     workers: usize,
@@ -49,26 +54,66 @@ struct OpenEndpoint {
     file: ManuallyDrop<Option<SocketFile>>,
 }
 
+#[derive(Debug)]
+struct ClosingEndpoint {
+    endpoint: Endpoint,
+    /// Refers to something as long as a worker may have a socket.
+    mark: Weak<()>,
+    since: Instant,
+}
+
+impl ClosingEndpoint {
+    fn is_open(&self) -> bool {
+        self.mark.strong_count() > 0
+    }
+}
+
+/// How long the kernel may keep an address that a listener had: a ring may refer to a socket a
+/// little longer than its accept lasts, and a process that is being forked has copies of all
+/// descriptors until it executes another program.
+pub(super) const RELEASE_MAX: Duration = Duration::from_secs(2);
+
 /// The sockets of each worker, with the numbers of their listeners.
 pub(super) type WorkerSockets = Vec<Vec<(u32, OwnedFd)>>;
 
-/// The difference between what a server listens on and what it should listen on.
+/// The difference between what a server listens on and what it should listen on. Nothing is bound
+/// yet.
 #[derive(Debug)]
-pub(super) struct ListenChange {
+pub(super) struct ListenPlan {
     /// The number of the listener of each place.
     pub(super) numbers: Vec<u32>,
-    /// Sockets that are bound, but not accepted from.
-    added: Vec<Group>,
+    added: Vec<PlannedEndpoint>,
     pub(super) dropped: Vec<u32>,
     /// The version of [`Listening`] with which this was compared.
-    pub(super) version: u64,
+    version: u64,
 }
 
-impl ListenChange {
+/// An endpoint that can be listened on, as far as that is known before it is bound.
+#[derive(Debug)]
+struct PlannedEndpoint {
+    number: u32,
+    spec: ListenSpec,
+    endpoint: Endpoint,
+    /// `None` for TCP.
+    unix: Option<UnixPlan>,
+}
+
+/// Sockets that no client can reach yet.
+enum Bound {
+    Tcp(BoundSockets),
+    Unix(BoundUnixSocket, Vec<OwnedFd>),
+}
+
+/// Endpoints that are listened on, but not accepted from. If this is dropped, they are closed
+/// again.
+#[derive(Debug)]
+pub(super) struct BoundListeners(Vec<Group>);
+
+impl BoundListeners {
     /// Takes the sockets out, for each worker.
     pub(super) fn sockets(&mut self, workers: usize) -> WorkerSockets {
         let mut take = || {
-            let groups = self.added.iter_mut();
+            let groups = self.0.iter_mut();
             groups.filter_map(|group| Some((group.number, group.sockets.pop()?))).collect()
         };
         (0..workers).map(|_| take()).collect()
@@ -78,7 +123,15 @@ impl ListenChange {
 impl Listening {
     /// Nothing, for a server that may have `endpoints_max` endpoints.
     pub(super) fn new(workers: usize, endpoints_max: usize) -> Self {
-        Self { open: Vec::new(), next: 0, workers, endpoints_max, version: 0, ended: false }
+        Self {
+            open: Vec::new(),
+            closing: Vec::new(),
+            next: 0,
+            workers,
+            endpoints_max,
+            version: 0,
+            ended: false,
+        }
     }
 
     /// Whether a place is listened on.
@@ -86,13 +139,14 @@ impl Listening {
         self.open.iter().any(|open| open.spec == *spec)
     }
 
-    /// Binds the places that are not listened on yet, at these endpoints. Nothing else changes
-    /// before [`Listening::apply`].
-    pub(super) fn prepare(
+    /// Finds out what has to be bound and what has to be closed, so that these places are listened
+    /// on, at these endpoints. Tries what can be tried without a client noticing it, and changes
+    /// nothing.
+    pub(super) fn plan(
         &mut self,
         places: &[(&ListenSpec, Vec<Endpoint>)],
-    ) -> Result<ListenChange, StartError> {
-        let (mut numbers, mut added) = (Vec::new(), Vec::new());
+    ) -> Result<ListenPlan, StartError> {
+        let (mut numbers, mut new) = (Vec::new(), Vec::new());
         for (spec, endpoints) in places {
             let known = self.open.iter().find(|open| open.spec == **spec);
             if let Some(known) = known.filter(|known| !numbers.contains(&known.number)) {
@@ -101,21 +155,134 @@ impl Listening {
             }
             let number = self.new_number(&numbers);
             numbers.push(number);
-            for endpoint in endpoints {
-                let group = self.bind(number, spec, endpoint.clone(), &added)?;
-                added.push(group);
-            }
+            new.extend(endpoints.iter().map(|endpoint| (number, *spec, endpoint)));
         }
         let is_left = |open: &&OpenEndpoint| !numbers.contains(&open.number);
         let mut dropped: Vec<u32> =
             self.open.iter().filter(is_left).map(|open| open.number).collect();
         dropped.dedup();
-        let kept = self.open.iter().filter(|open| numbers.contains(&open.number)).count();
+        let kept = self.open.iter().filter(|open| !is_left(open));
+        let mut kept: Vec<&Endpoint> = kept.map(|open| &open.endpoint).collect();
         let endpoints_max = LISTENERS_MAX.min(self.endpoints_max);
-        if kept + added.len() > endpoints_max {
+        if kept.len() + new.len() > endpoints_max {
             return Err(StartError::TooManyAddresses(endpoints_max));
         }
-        Ok(ListenChange { numbers, added, dropped, version: self.version })
+        let mut added = Vec::with_capacity(new.len());
+        for (number, spec, endpoint) in new {
+            let unix = self.check(spec, endpoint, &kept)?;
+            let (spec, endpoint_of_plan) = (spec.clone(), endpoint.clone());
+            added.push(PlannedEndpoint { number, spec, endpoint: endpoint_of_plan, unix });
+            kept.push(endpoint);
+        }
+        Ok(ListenPlan { numbers, added, dropped, version: self.version })
+    }
+
+    /// Finds out whether an endpoint can be listened on besides `others`.
+    fn check(
+        &self,
+        spec: &ListenSpec,
+        endpoint: &Endpoint,
+        others: &[&Endpoint],
+    ) -> Result<Option<UnixPlan>, StartError> {
+        let Endpoint::Unix(address) = endpoint else {
+            let picks_port = endpoint.socket_addr().is_some_and(|address| address.port() == 0);
+            if picks_port {
+                return Ok(None);
+            }
+            if let Some(other) = others.iter().find(|other| other.overlaps(endpoint)) {
+                return Err(listener::overlaps(endpoint, other).into());
+            }
+            if !self.has_or_had(endpoint) {
+                listener::check(endpoint)?;
+            }
+            return Ok(None);
+        };
+        if self.open.iter().any(|open| open.endpoint == *endpoint && open.spec != *spec) {
+            return Err(StartError::UnixSocket(UnixListenError::other_rights(address)));
+        }
+        let options = match spec {
+            ListenSpec::Unix(_, options) => options.clone(),
+            _ => UnixOptions::default(),
+        };
+        let plan = UnixPlan::make(address, &options, self.files());
+        plan.map(Some).map_err(StartError::UnixSocket)
+    }
+
+    /// Whether this server listens on an address that includes this one or is included in it, or
+    /// has not closed all sockets that did. Sockets of its own can be bound to such an address,
+    /// since all of them have `SO_REUSEPORT`: the kernel prefers the address that fits best.
+    fn has_or_had(&self, endpoint: &Endpoint) -> bool {
+        self.open.iter().any(|open| open.endpoint.overlaps(endpoint))
+            || self.closing_at(endpoint).any(ClosingEndpoint::is_open)
+    }
+
+    /// Whether an address that is in use may be in use by a socket that this server has closed just
+    /// now, or is closing: names of abstract Unix sockets cannot be shared.
+    pub(super) fn may_become_free(&self, endpoint: &Endpoint) -> bool {
+        self.closing_at(endpoint).next().is_some()
+    }
+
+    fn closing_at(&self, endpoint: &Endpoint) -> impl Iterator<Item = &ClosingEndpoint> {
+        let is_recent =
+            |closing: &&ClosingEndpoint| closing.is_open() || closing.since.elapsed() < RELEASE_MAX;
+        self.closing.iter().filter(|it| it.endpoint.overlaps(endpoint)).filter(is_recent)
+    }
+
+    /// The files of the sockets that are listened on.
+    fn files(&self) -> impl Iterator<Item = &SocketFile> {
+        self.open.iter().filter_map(|open| open.file.as_ref())
+    }
+
+    /// Binds what a plan adds. First all sockets are made, so that hardly anything can fail when
+    /// they begin to listen; files get their names last.
+    pub(super) fn bind(&self, plan: &ListenPlan) -> Result<BoundListeners, StartError> {
+        let (mut bound, mut at_last) = (Vec::with_capacity(plan.added.len()), Vec::new());
+        for (place, planned) in plan.added.iter().enumerate() {
+            match &planned.unix {
+                None => {
+                    let is_own = self.has_or_had(&planned.endpoint);
+                    let sockets = listener::bind(&planned.endpoint, self.workers, is_own)?;
+                    bound.push((place, Bound::Tcp(sockets)));
+                }
+                Some(unix) => at_last.push((place, unix)),
+            }
+        }
+        for (place, unix) in at_last {
+            bound.push((place, self.bind_unix(unix, &plan.added[place].endpoint)?));
+        }
+        let mut groups: Vec<(usize, Group)> = Vec::with_capacity(bound.len());
+        for (place, bound) in bound {
+            let PlannedEndpoint { number, spec, endpoint, .. } = &plan.added[place];
+            let (endpoint, sockets, file) = match bound {
+                Bound::Tcp(sockets) => {
+                    let (endpoint, sockets) = sockets.listen()?;
+                    (endpoint, sockets, None)
+                }
+                Bound::Unix(socket, mut sockets) => {
+                    let made = groups.iter().filter_map(|(_, group)| group.file.as_ref());
+                    let published = socket.publish(self.files().chain(made));
+                    let (socket, file) = published.map_err(StartError::UnixSocket)?;
+                    sockets.push(socket);
+                    (endpoint.clone(), sockets, file)
+                }
+            };
+            let (number, spec) = (*number, spec.clone());
+            groups.push((place, Group { number, spec, endpoint, sockets, file }));
+        }
+        groups.sort_by_key(|(place, _)| *place);
+        Ok(BoundListeners(groups.into_iter().map(|(_, group)| group).collect()))
+    }
+
+    /// Makes a Unix socket, and the duplicates of it for the other workers.
+    fn bind_unix(&self, unix: &UnixPlan, endpoint: &Endpoint) -> Result<Bound, StartError> {
+        let bound = unix.bind().map_err(|error| match self.may_become_free(endpoint) {
+            true => error.while_closing(),
+            false => error,
+        });
+        let bound = bound.map_err(StartError::UnixSocket)?;
+        let others = (1..self.workers).map(|_| bound.socket.try_clone());
+        let others = others.collect::<Result<_, _>>().map_err(StartError::Descriptors)?;
+        Ok(Bound::Unix(bound, others))
     }
 
     /// A number that no listener has, nor one of `others`. Connections keep the number of their
@@ -131,65 +298,40 @@ impl Listening {
         }
     }
 
-    /// Listens on one endpoint.
-    fn bind(
-        &self,
-        number: u32,
-        spec: &ListenSpec,
-        endpoint: Endpoint,
-        added: &[Group],
-    ) -> Result<Group, StartError> {
-        let spec = spec.clone();
-        let Endpoint::Unix(address) = &endpoint else {
-            let own = self.open.iter().map(|open| &open.endpoint);
-            let own = own.chain(added.iter().map(|group| &group.endpoint));
-            let (endpoint, sockets) =
-                listener::bind(&endpoint, self.workers).map_err(|error| error.among(own))?;
-            return Ok(Group { number, spec, endpoint, sockets, file: None });
-        };
-        let options = match &spec {
-            ListenSpec::Unix(_, options) => options.clone(),
-            _ => UnixOptions::default(),
-        };
-        if self.open.iter().any(|open| open.endpoint == endpoint && open.spec != spec) {
-            return Err(StartError::UnixSocket(UnixListenError::other_rights(address)));
-        }
-        let files = self.open.iter().filter_map(|open| open.file.as_ref());
-        let files = files.chain(added.iter().filter_map(|group| group.file.as_ref()));
-        let (socket, file) =
-            unix_listener::listen(address, &options, files).map_err(StartError::UnixSocket)?;
-        let mut sockets = Vec::with_capacity(self.workers);
-        for _ in 1..self.workers {
-            sockets.push(socket.try_clone().map_err(StartError::Descriptors)?);
-        }
-        sockets.push(socket);
-        Ok(Group { number, spec, endpoint, sockets, file })
+    /// Whether nothing has changed since a plan was made.
+    pub(super) fn is_current(&self, plan: &ListenPlan) -> bool {
+        plan.version == self.version && !self.ended
     }
 
-    /// Whether nothing has changed since a change was prepared.
-    pub(super) fn is_current(&self, change: &ListenChange) -> bool {
-        change.version == self.version && !self.ended
-    }
-
-    /// Records that listeners are closed, because a worker could not take them.
-    pub(super) fn forget(&mut self, numbers: &[u32]) {
+    /// Records that the workers close listeners, and removes the files of their sockets. The
+    /// workers hold the result until they have closed them.
+    pub(super) fn forget(&mut self, numbers: &[u32]) -> Closing {
+        let closing = Closing::default();
+        self.closing.retain(|closing| closing.is_open() || closing.since.elapsed() < RELEASE_MAX);
         for open in self.open.extract_if(.., |open| numbers.contains(&open.number)) {
             drop(ManuallyDrop::into_inner(open.file));
+            let (mark, since) = (closing.mark(), Instant::now());
+            self.closing.push(ClosingEndpoint { endpoint: open.endpoint, mark, since });
         }
+        closing
     }
 
-    /// Records that the workers have taken a change. Removes the files of the sockets that they
-    /// close. Returns the numbers of the new listeners.
-    pub(super) fn apply(&mut self, change: ListenChange) -> Vec<u32> {
+    /// Records that the workers get what was bound for a plan. Returns the numbers of the new
+    /// listeners, and what the workers hold until they have closed those that the plan drops.
+    pub(super) fn apply(
+        &mut self,
+        plan: &ListenPlan,
+        bound: BoundListeners,
+    ) -> (Vec<u32>, Closing) {
         self.version += 1;
-        let new = change.added.iter().map(|group| group.number).collect();
-        self.forget(&change.dropped);
-        let added = change.added.into_iter().map(|group| {
+        let new = bound.0.iter().map(|group| group.number).collect();
+        let closing = self.forget(&plan.dropped);
+        let added = bound.0.into_iter().map(|group| {
             let Group { number, spec, endpoint, file, .. } = group;
             OpenEndpoint { number, spec, endpoint, file: ManuallyDrop::new(file) }
         });
         self.open.extend(added);
-        new
+        (new, closing)
     }
 
     /// Lets so many more endpoints be added.
@@ -223,10 +365,10 @@ mod tests {
         let bind = |listening: &mut Listening, places: &[&ListenSpec]| {
             let places: Vec<_> =
                 places.iter().map(|place| (*place, place.resolve().unwrap())).collect();
-            let change = listening.prepare(&places).unwrap();
-            let numbers = change.numbers.clone();
-            listening.apply(change);
-            numbers
+            let plan = listening.plan(&places).unwrap();
+            let bound = listening.bind(&plan).unwrap();
+            listening.apply(&plan, bound);
+            plan.numbers
         };
         let mut listening = Listening::new(1, 8);
         assert_eq!(bind(&mut listening, &[&place]), [0]);
@@ -238,19 +380,19 @@ mod tests {
         assert_eq!(listening.open.len(), 1);
     }
 
-    /// What was prepared before another change was applied may contradict it.
+    /// What was planned before another change was applied may contradict it.
     #[test]
-    fn an_outdated_change_is_noticed() {
+    fn an_outdated_plan_is_noticed() {
         let places: Vec<ListenSpec> =
             ["127.0.0.1:0", "127.0.0.2:0"].map(|text| text.parse().unwrap()).into();
         let mut listening = Listening::new(1, 8);
-        let changes: Vec<_> = places
+        let plans: Vec<_> = places
             .iter()
-            .map(|place| listening.prepare(&[(place, place.resolve().unwrap())]).unwrap())
+            .map(|place| listening.plan(&[(place, place.resolve().unwrap())]).unwrap())
             .collect();
-        assert!(changes.iter().all(|change| listening.is_current(change)));
-        let [first, second] = changes.try_into().unwrap();
-        listening.apply(first);
-        assert!(!listening.is_current(&second));
+        assert!(plans.iter().all(|plan| listening.is_current(plan)));
+        let bound = listening.bind(&plans[0]).unwrap();
+        listening.apply(&plans[0], bound);
+        assert!(!listening.is_current(&plans[1]));
     }
 }

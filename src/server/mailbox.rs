@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::settings::ServerTimeouts;
 use crate::driver::Waker;
@@ -45,11 +45,25 @@ pub struct Update<M> {
     /// Listeners to close. The connections that wait in their queues are accepted first; accepted
     /// ones stay.
     pub dropped: Vec<u32>,
+    /// Kept until these listeners are closed.
+    pub closing: Closing,
     /// A message to the service, which gets it before a connection of a new listener is accepted.
     pub service: Option<M>,
     /// Gets the result: an error if a socket cannot be listened on. Everything else applies then,
     /// too.
     pub result: Sender<io::Result<()>>,
+}
+
+/// Exists in a worker, or on the way to it, as long as the worker may have a listener that it has
+/// to close. So the sender learns when the address is free, without a message.
+#[derive(Clone, Debug, Default)]
+pub struct Closing(Arc<()>);
+
+impl Closing {
+    /// Refers to nothing any more when all copies are gone.
+    pub(super) fn mark(&self) -> Weak<()> {
+        Arc::downgrade(&self.0)
+    }
 }
 
 /// The queue of messages to a worker.
@@ -226,8 +240,8 @@ mod tests {
         let sender = result.clone();
         let update = move |service| {
             let (timeouts, result) = (ServerTimeouts::default(), sender.clone());
-            let (added, dropped) = (Vec::new(), Vec::new());
-            Box::new(Update { timeouts, added, dropped, service: Some(service), result })
+            let (added, dropped, closing) = (Vec::new(), Vec::new(), Closing::default());
+            Box::new(Update { timeouts, added, dropped, closing, service: Some(service), result })
         };
         mailbox.push(1).unwrap();
         mailbox.push_update(update(2)).unwrap();

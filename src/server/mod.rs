@@ -77,7 +77,7 @@ impl UnixSocket {
         address: &UnixAddress,
         options: &UnixOptions,
     ) -> Result<Self, UnixListenError> {
-        let (socket, file) = unix_listener::listen(address, options, std::iter::empty())?;
+        let (socket, file) = unix_listener::listen(address, options)?;
         Ok(Self { listener: socket.into(), _file: file })
     }
 }
@@ -136,13 +136,14 @@ fn start_with<S: Session + 'static, C: Dispatch>(
     settings.check()?;
     launch::make_room_for_descriptors(settings.connections_max, settings.workers);
     let mut listening = Listening::new(settings.workers, LISTENERS_MAX);
-    let mut change = listening.prepare(&updater::resolve(&settings.listen, |_| false)?)?;
-    let mut sockets = change.sockets(settings.workers);
+    let plan = listening.plan(&updater::resolve(&settings.listen, |_| false)?)?;
+    let mut bound = listening.bind(&plan)?;
+    let mut sockets = bound.sockets(settings.workers);
     let mut selection = selection;
     loop {
         match launch::<S, C>(settings, selection.kind, &shared, sockets) {
             Ok(Launched { workers, postboxes, ends }) => {
-                listening.apply(change);
+                listening.apply(&plan, bound);
                 let addresses = listening.endpoints();
                 listening.allow_more(settings.spare_listeners as usize);
                 let listening = Arc::new(Mutex::new(listening));

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use super::endpoint::Endpoint;
 use super::listener::ListenError;
 use super::resolve::ResolveError;
 use super::unix_listener::UnixListenError;
@@ -70,6 +71,17 @@ impl fmt::Display for StartError {
             Self::Worker => {
                 f.write_str("a worker panicked while it was starting; please report it")
             }
+        }
+    }
+}
+
+impl StartError {
+    /// The address, if it is in use.
+    pub(super) fn busy(&self) -> Option<Endpoint> {
+        match self {
+            Self::Listen(error) => error.busy(),
+            Self::UnixSocket(error) => error.busy(),
+            _ => None,
         }
     }
 }

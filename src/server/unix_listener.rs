@@ -7,6 +7,8 @@
 use std::fmt;
 use std::fs;
 use std::io;
+#[cfg(any(feature = "cli", test))]
+use std::iter;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
@@ -14,8 +16,9 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Group as SystemGroup, User};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
+use super::endpoint::Endpoint;
 use super::listen_spec_error::ListenSpecError;
 use super::listener::BACKLOG;
 use super::unix_address::{Account, UNIX_NAME_MAX, UnixAddress, UnixOptions};
@@ -55,6 +58,8 @@ enum UnixCause {
     Own,
     /// This server listens there already, and the rights are to change.
     OtherRights,
+    /// This server has not closed its last socket of this name yet.
+    Closing,
     /// The process may not find out whether a server accepts connections there.
     Unknown(io::Error),
     /// There is a file that is no socket.
@@ -102,6 +107,11 @@ impl fmt::Display for UnixListenError {
                 f,
                 "this server listens there already, and cannot change mode, owner or group of a \
                  socket that it accepts from; restart ringd, or choose another path"
+            ),
+            UnixCause::Closing => write!(
+                f,
+                "this server still closes the socket that it had there before; try again, or \
+                 choose another name"
             ),
             UnixCause::Unknown(error) => write!(
                 f,
@@ -154,6 +164,20 @@ impl UnixListenError {
     pub(super) fn other_rights(address: &UnixAddress) -> Self {
         Self { address: address.clone(), cause: UnixCause::OtherRights }
     }
+
+    /// The address, if another socket has it.
+    pub(super) fn busy(&self) -> Option<Endpoint> {
+        let is_busy = matches!(self.cause, UnixCause::InUse | UnixCause::Closing);
+        is_busy.then(|| Endpoint::Unix(self.address.clone()))
+    }
+
+    /// The same error, with a better cause if this server is still closing a socket of this name.
+    pub(super) fn while_closing(mut self) -> Self {
+        if matches!(self.cause, UnixCause::InUse) {
+            self.cause = UnixCause::Closing;
+        }
+        self
+    }
 }
 
 /// The file of a socket. Dropping this removes it, unless it was replaced meanwhile.
@@ -186,77 +210,144 @@ impl Drop for SocketFile {
     }
 }
 
-/// Makes a socket that listens, and its file unless the name is abstract. `own` are the files of
-/// the sockets on which this server listens already.
-pub(super) fn listen<'a>(
+/// A Unix socket that can be listened on, as far as that is known before anything is made.
+#[derive(Debug)]
+pub(super) struct UnixPlan {
+    address: UnixAddress,
+    mode: u32,
+    owner: Option<u32>,
+    group: Option<u32>,
+}
+
+/// A Unix socket that no client can reach yet: it has a temporary name, or does not listen.
+#[derive(Debug)]
+pub(super) struct BoundUnixSocket {
+    address: UnixAddress,
+    pub(super) socket: OwnedFd,
+    /// The file, with its temporary name.
+    file: Option<SocketFile>,
+}
+
+impl UnixPlan {
+    /// Looks up owner and group, which may take long, and looks at what has the name. Changes
+    /// nothing. `own` are the files of the sockets on which this server listens already.
+    pub(super) fn make<'a>(
+        address: &UnixAddress,
+        options: &UnixOptions,
+        own: impl Iterator<Item = &'a SocketFile>,
+    ) -> Result<Self, UnixListenError> {
+        let fail = |cause| UnixListenError { address: address.clone(), cause };
+        address.check().map_err(|error| fail(UnixCause::Address(error)))?;
+        let UnixOptions { mode, owner, group } = options;
+        if *mode > 0o777 {
+            return Err(fail(UnixCause::Mode(*mode)));
+        }
+        if let UnixAddress::Path(path) = address {
+            find_stale_among(path, own).map_err(fail)?;
+        }
+        Ok(Self {
+            address: address.clone(),
+            mode: *mode,
+            owner: owner.as_ref().map(user_id).transpose().map_err(fail)?,
+            group: group.as_ref().map(group_id).transpose().map_err(fail)?,
+        })
+    }
+
+    /// Makes the socket. A stale one stays until [`BoundUnixSocket::publish`].
+    pub(super) fn bind(&self) -> Result<BoundUnixSocket, UnixListenError> {
+        let address = self.address.clone();
+        let fail = |cause| UnixListenError { address: self.address.clone(), cause };
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)
+            .map_err(|error| fail(UnixCause::Call("socket(2)", error)))?;
+        let file = match &self.address {
+            UnixAddress::Abstract(name) => bind_abstract(&socket, name).map(|()| None),
+            UnixAddress::Path(path) => self.bind_at(&socket, path).map(Some),
+        };
+        Ok(BoundUnixSocket { address, file: file.map_err(fail)?, socket: socket.into() })
+    }
+
+    /// Binds the socket to a temporary name, sets its rights, and listens.
+    fn bind_at(&self, socket: &Socket, path: &Path) -> Result<SocketFile, UnixCause> {
+        let call = |name| move |error: io::Error| UnixCause::Call(name, error);
+        let file = bind_beside(socket, path)?;
+        fs::set_permissions(&file.path, fs::Permissions::from_mode(self.mode))
+            .map_err(call("chmod(2)"))?;
+        if self.owner.is_some() || self.group.is_some() {
+            lchown(&file.path, self.owner, self.group).map_err(UnixCause::Owner)?;
+        }
+        socket.listen(BACKLOG).map_err(call("listen(2)"))?;
+        Ok(file)
+    }
+}
+
+impl BoundUnixSocket {
+    /// Lets clients connect. `own` are the files of the sockets on which this server listens
+    /// already. Returns the socket and its file, unless the name is abstract.
+    pub(super) fn publish<'a>(
+        self,
+        own: impl Iterator<Item = &'a SocketFile>,
+    ) -> Result<(OwnedFd, Option<SocketFile>), UnixListenError> {
+        let Self { address, socket, file } = self;
+        let published = match (&address, file) {
+            (UnixAddress::Path(path), Some(file)) => rename(file, path, own).map(Some),
+            _ => SockRef::from(&socket)
+                .listen(BACKLOG)
+                .map(|()| None)
+                .map_err(|error| UnixCause::Call("listen(2)", error)),
+        };
+        match published {
+            Ok(file) => Ok((socket, file)),
+            Err(cause) => Err(UnixListenError { address, cause }),
+        }
+    }
+}
+
+/// Makes a socket that listens, and its file unless the name is abstract.
+#[cfg(any(feature = "cli", test))]
+pub(super) fn listen(
     address: &UnixAddress,
     options: &UnixOptions,
-    own: impl Iterator<Item = &'a SocketFile>,
 ) -> Result<(OwnedFd, Option<SocketFile>), UnixListenError> {
-    let fail = |cause| UnixListenError { address: address.clone(), cause };
-    address.check().map_err(|error| fail(UnixCause::Address(error)))?;
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)
-        .map_err(|error| fail(UnixCause::Call("socket(2)", error)))?;
-    let file = match address {
-        UnixAddress::Abstract(name) => listen_abstract(&socket, name).map(|()| None),
-        UnixAddress::Path(path) => {
-            let is_own = |file: &SocketFile| file.is_at(path);
-            if { own }.any(is_own) {
-                Err(UnixCause::Own)
-            } else {
-                listen_at(&socket, path, options)
-            }
-        }
-    };
-    Ok((socket.into(), file.map_err(fail)?))
+    UnixPlan::make(address, options, iter::empty())?.bind()?.publish(iter::empty())
 }
 
-fn listen_abstract(socket: &Socket, name: &str) -> Result<(), UnixCause> {
-    let call = |name| move |error: io::Error| UnixCause::Call(name, error);
-    let address = SockAddr::unix(format!("\0{name}")).map_err(call("bind(2)"))?;
+fn bind_abstract(socket: &Socket, name: &str) -> Result<(), UnixCause> {
+    let call = |error| UnixCause::Call("bind(2)", error);
+    let address = SockAddr::unix(format!("\0{name}")).map_err(call)?;
     socket.bind(&address).map_err(|error| match error.raw_os_error() {
         Some(libc::EADDRINUSE) => UnixCause::InUse,
-        _ => UnixCause::Call("bind(2)", error),
-    })?;
-    socket.listen(BACKLOG).map_err(call("listen(2)"))
+        _ => call(error),
+    })
 }
 
-fn listen_at(
-    socket: &Socket,
+/// Gives the file of a socket its name, unless a socket that is listened on has it.
+fn rename<'a>(
+    mut file: SocketFile,
     path: &Path,
-    options: &UnixOptions,
-) -> Result<Option<SocketFile>, UnixCause> {
-    let call = |name| move |error: io::Error| UnixCause::Call(name, error);
-    if options.mode > 0o777 {
-        return Err(UnixCause::Mode(options.mode));
-    }
-    let owner = options.owner.as_ref().map(user_id).transpose()?;
-    let group = options.group.as_ref().map(group_id).transpose()?;
-    // Before anything is made. A stale socket stays until the new one is ready.
-    find_stale(path)?;
-    let mut file = bind_beside(socket, path)?;
-    fs::set_permissions(&file.path, fs::Permissions::from_mode(options.mode))
-        .map_err(call("chmod(2)"))?;
-    if owner.is_some() || group.is_some() {
-        lchown(&file.path, owner, group).map_err(UnixCause::Owner)?;
-    }
-    socket.listen(BACKLOG).map_err(call("listen(2)"))?;
+    own: impl Iterator<Item = &'a SocketFile>,
+) -> Result<SocketFile, UnixCause> {
+    let mut stale = find_stale_among(path, own)?;
     for _ in 0..ATTEMPTS_MAX {
-        drop(find_stale(path)?.map(|(device, inode)| SocketFile {
-            path: path.into(),
-            device,
-            inode,
-        }));
+        drop(stale.map(|(device, inode)| SocketFile { path: path.into(), device, inode }));
         match rename_to_new(&file.path, path) {
             Ok(()) => {
                 file.path = path.to_owned();
-                return Ok(Some(file));
+                return Ok(file);
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(UnixCause::Call("rename(2)", error)),
         }
+        stale = find_stale(path)?;
     }
     Err(UnixCause::Changing)
+}
+
+/// Like [`find_stale`], but tells the sockets of this server from those of others.
+fn find_stale_among<'a>(
+    path: &Path,
+    mut own: impl Iterator<Item = &'a SocketFile>,
+) -> Result<Option<(u64, u64)>, UnixCause> {
+    if own.any(|file| file.is_at(path)) { Err(UnixCause::Own) } else { find_stale(path) }
 }
 
 /// Looks at what has the name: nothing, or a socket on which nobody listens, by its device and

@@ -1,24 +1,29 @@
 //! Changes a server that runs: its listeners, its timeouts, and what its sessions share.
 //!
-//! New listeners are bound first. If that fails, nothing changes. Then each worker takes all
+//! What is new is checked first, as far as that is possible without an effect. New listeners are
+//! bound when nothing else can fail; if that fails, nothing changes. Then each worker takes all
 //! changes at once, between two turns, and reports the result.
 
 use std::fmt;
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::endpoint::Endpoint;
 use super::listen_spec::ListenSpec;
-use super::listeners::{ListenChange, Listening, WorkerSockets};
-use super::mailbox::{Postbox, Update};
+use super::listeners::{ListenPlan, Listening, RELEASE_MAX, WorkerSockets};
+use super::mailbox::{Closing, Postbox, Update};
 use super::settings::ServerTimeouts;
 use super::start_error::StartError;
 
 /// How long the workers may take to apply an update. A worker takes it between two turns, and no
 /// turn takes long.
 const RESULT_WAIT: Duration = Duration::from_secs(10);
+
+/// How long to wait before an address that may become free is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(5);
 
 /// Changes a server; see the module documentation. `M` are the messages to its services.
 #[derive(Debug)]
@@ -27,9 +32,10 @@ pub struct Updater<M> {
     pub(super) postboxes: Vec<Arc<Postbox<M>>>,
 }
 
-/// Listeners that are bound, but not accepted from. If this is dropped, they are closed again.
+/// Listeners that can be bound, as far as that is known. Nobody can connect to the new ones before
+/// [`Updater::apply`].
 #[derive(Debug)]
-pub struct PreparedListeners(ListenChange);
+pub struct PreparedListeners(ListenPlan);
 
 impl PreparedListeners {
     /// The number of the listener of each place that was asked for, as sessions know it
@@ -104,22 +110,23 @@ pub(super) fn lock(listening: &Mutex<Listening>) -> MutexGuard<'_, Listening> {
 }
 
 impl<M> Updater<M> {
-    /// Binds the places among `listen` that the server does not listen on yet.
+    /// Finds the addresses of the places among `listen` that the server does not listen on yet, and
+    /// whether they can be listened on. Changes nothing.
     ///
     /// # Errors
     ///
-    /// When a place cannot be listened on. Then nothing has changed.
+    /// When a place cannot be listened on.
     pub fn prepare(&self, listen: &[ListenSpec]) -> Result<PreparedListeners, UpdateError> {
         // Without the lock, since looking a name up may take long.
         let is_known = |spec: &ListenSpec| lock(&self.listening).has(spec);
         let places = resolve(listen, is_known).map_err(UpdateError::Listen)?;
-        let change = lock(&self.listening).prepare(&places);
-        change.map(PreparedListeners).map_err(UpdateError::Listen)
+        let plan = self.try_to_listen(|listening| listening.plan(&places));
+        plan.map(PreparedListeners).map_err(UpdateError::Listen)
     }
 
-    /// Applies prepared listeners, timeouts and a message to the service of each worker. Listeners
-    /// that are no longer wanted are closed after the connections in their queues were accepted;
-    /// connections stay. Returns when all workers have applied it.
+    /// Binds prepared listeners, and gives them, timeouts and a message to the service to each
+    /// worker. Listeners that are no longer wanted are closed after the connections in their queues
+    /// were accepted; connections stay. Returns when all workers have applied it.
     ///
     /// # Errors
     ///
@@ -130,28 +137,59 @@ impl<M> Updater<M> {
         timeouts: ServerTimeouts,
         message: impl Fn() -> M,
     ) -> Result<(), UpdateError> {
-        let PreparedListeners(mut change) = prepared;
+        let PreparedListeners(plan) = prepared;
         if let Some(busy) = self.postboxes.iter().position(|postbox| postbox.has_update()) {
             return Err(UpdateError::Busy(busy));
         }
-        let (dropped, sockets) = (change.dropped.clone(), change.sockets(self.postboxes.len()));
-        let new = {
-            let mut listening = lock(&self.listening);
-            if !listening.is_current(&change) {
-                return Err(UpdateError::Outdated);
+        // The lock is held from before the first file is made until it is recorded: the end of the
+        // server removes the recorded ones, and the process may end then.
+        let bound = self.try_to_listen(|listening| {
+            if !listening.is_current(&plan) {
+                return Ok(None);
             }
-            listening.apply(change)
+            let mut bound = listening.bind(&plan)?;
+            let sockets = bound.sockets(self.postboxes.len());
+            Ok(Some((sockets, listening.apply(&plan, bound))))
+        });
+        let Some((sockets, (new, closing))) = bound.map_err(UpdateError::Listen)? else {
+            return Err(UpdateError::Outdated);
         };
-        let sent = self.send(sockets, &dropped, timeouts, || Some(message()));
+        let sent = self.send(sockets, &plan.dropped, closing, timeouts, || Some(message()));
         let applied = wait_for_all(sent);
         if matches!(applied, Err(UpdateError::Worker(..))) {
             // So that no worker accepts from what another one could not take, and so that the next
             // update binds it again.
-            lock(&self.listening).forget(&new);
+            let closing = lock(&self.listening).forget(&new);
             let none = self.postboxes.iter().map(|_| Vec::new()).collect();
-            let _ = wait_for_all(self.send(none, &new, timeouts, || None));
+            let _ = wait_for_all(self.send(none, &new, closing, timeouts, || None));
         }
         applied
+    }
+
+    /// Calls `attempt` until it succeeds or fails for another reason than that the server had the
+    /// address until just now.
+    fn try_to_listen<T>(
+        &self,
+        attempt: impl Fn(&mut Listening) -> Result<T, StartError>,
+    ) -> Result<T, StartError> {
+        let until = Instant::now() + RELEASE_MAX;
+        loop {
+            let error = {
+                let mut listening = lock(&self.listening);
+                match attempt(&mut listening) {
+                    Err(error)
+                        if error.busy().is_some_and(|busy| listening.may_become_free(&busy)) =>
+                    {
+                        error
+                    }
+                    result => return result,
+                }
+            };
+            if Instant::now() >= until {
+                return Err(error);
+            }
+            thread::sleep(RETRY_PAUSE);
+        }
     }
 
     /// Sends an update to each worker; returns what will have the results.
@@ -159,14 +197,16 @@ impl<M> Updater<M> {
         &self,
         sockets: WorkerSockets,
         dropped: &[u32],
+        closing: Closing,
         timeouts: ServerTimeouts,
         message: impl Fn() -> Option<M>,
     ) -> Vec<Receiver<io::Result<()>>> {
         let send = |(postbox, added): (&Arc<Postbox<M>>, _)| {
             let (result, wait_result) = mpsc::channel();
-            let (dropped, service) = (dropped.to_vec(), message());
+            let (dropped, closing, service) = (dropped.to_vec(), closing.clone(), message());
+            let update = Update { timeouts, added, dropped, closing, service, result };
             // If the worker has ended, the sender of the result is dropped.
-            let _ = postbox.update(Box::new(Update { timeouts, added, dropped, service, result }));
+            let _ = postbox.update(Box::new(update));
             wait_result
         };
         self.postboxes.iter().zip(sockets).map(send).collect()

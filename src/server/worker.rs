@@ -30,7 +30,8 @@ use crate::service::{Service, SessionId, Task};
 use crate::session::{Now, Session};
 use state::{Draining, Listener};
 
-/// Room per listener for connections that the driver accepts before an accept can be stopped.
+/// Room per listener for connections that the driver accepts before an accept can be stopped, and
+/// for those in the queue of a listener that is dropped.
 pub(crate) const ACCEPT_SLACK: u32 = crate::driver::ACCEPTS_PER_WAIT;
 
 /// The failed step in the error of a worker whose driver fails.
@@ -204,7 +205,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
             (tag::LISTENER, Outcome::Accepted(accepted)) => {
                 return self.accepted(handle.slot() as usize, accepted, more);
             }
-            (tag::LISTENER, _) => self.listeners[handle.slot() as usize].closed = true,
+            (tag::LISTENER, _) => self.listeners[handle.slot() as usize].set_closed(),
             (tag::SURPLUS, _) => self.orphaned -= 1,
             (tag::SERVICE, outcome) => {
                 let id = AskId(handle.slot());

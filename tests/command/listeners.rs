@@ -118,14 +118,23 @@ fn rights_of_sockets_are_those_of_the_file() {
     end_of(&mut folder.command()).assert_failed(1, &["there is no group no-such-account"]);
 }
 
-/// A place that includes another one cannot take over its port while that is listened on.
+/// A place may take over from one that it includes, or that includes it. Both at once are refused.
 #[test]
-fn a_place_that_overlaps_one_that_is_open_is_refused() {
+fn a_place_may_replace_one_that_overlaps_it() {
     let folder = Folder::new(BASE);
     let server = Server::start(&mut folder.command());
     let port = server.address().port();
-    folder.write(&listening(&[&format!("0.0.0.0:{port}")]));
-    folder.assert_refuses(&["not reloaded", &format!("this server listens on 127.0.0.1:{port}")]);
+    let [narrow, wide] = ["127.0.0.1", "0.0.0.0"].map(|address| format!("{address}:{port}"));
+    folder.write(&listening(&[&wide]));
+    folder.assert_reloads(&["0 changed"]);
+    assert_serves(&server);
+    folder.write(&listening(&[&wide, &narrow]));
+    let cause =
+        format!("cannot listen on {narrow}: bind(2): this server listens on {wide} as well");
+    folder.assert_refuses(&["not reloaded", &cause, "leave out one of them"]);
+    assert_serves(&server);
+    folder.write(&listening(&[&narrow]));
+    folder.assert_reloads(&["0 changed"]);
     assert_serves(&server);
     folder.write(BASE);
     assert_hangup_says(&server, &["ringd: reloaded "]);

@@ -74,7 +74,9 @@ macro_rules! every_driver {
                     the_last_answer_survives_a_request_behind_it,
                     an_answer_that_is_still_being_read_is_not_cut;
                 reload: connections_stay_and_get_the_new_site, listeners_come_and_go,
-                    an_update_that_fails_changes_nothing, timeouts_change;
+                    an_update_that_fails_changes_nothing, timeouts_change,
+                    an_update_makes_nothing_before_it_applies, a_full_server_closes_a_listener,
+                    an_address_widens_and_narrows, the_end_of_a_server_leaves_no_socket;
                 listings_shared: other_clients_wait_for_one_listing_of_each,
                     a_directory_is_closed_though_nobody_asks;
                 limits: more_clients_than_connections, a_full_backlog_is_served,

@@ -2,14 +2,16 @@
 
 use std::fs;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use ringd::driver::{DriverKind, File, Links};
 use ringd::http::site::rules::Rules;
 use ringd::http::{Content, SiteSettings};
 use ringd::server::{Endpoint, ListenSpec, UnixAddress};
+use socket2::{Domain, Socket, Type};
 
 use crate::common::eventually;
 use crate::support::client::Client;
@@ -33,6 +35,19 @@ fn site(fixture: &Fixture, generation: usize) -> Arc<SiteSettings> {
         content: Content { rules, listing: generation.is_multiple_of(2), ..Content::default() },
         ..SiteSettings::new(Arc::new(File::open_root(&root, Links::Beneath).unwrap()))
     })
+}
+
+/// An address that nobody listens on. It is one of its own, because the kernel may give any port of
+/// 127.0.0.1 to a client of another test. Nothing listens on it here, because a process that is
+/// started meanwhile has a copy of the socket for a moment.
+fn free_address() -> SocketAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed).max(1);
+    let address = SocketAddr::from(([127, 100, std::process::id() as u8, next], 0));
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&address.into()).unwrap();
+    socket.local_addr().unwrap().as_socket().unwrap()
 }
 
 /// Where a fixture listens.
@@ -115,7 +130,7 @@ pub(crate) fn listeners_come_and_go(kind: DriverKind) {
     // The first and the last place go, and one of them is wanted again.
     update(&mut fixture, &listen[1..2], Arc::clone(&site));
     assert!(!path.exists(), "the file of the socket is removed");
-    eventually("the first listener is closed", || std::net::TcpStream::connect(first).is_err());
+    eventually("the first listener is closed", || TcpStream::connect(first).is_err());
     for client in &mut clients {
         client.send(GET);
         client.read_response().expect_ok(b"2");
@@ -141,7 +156,7 @@ pub(crate) fn an_update_that_fails_changes_nothing(kind: DriverKind) {
     let mut listen = here();
     let before = fixture.updater.addresses();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = free_address();
     listen.extend([free.into(), taken.local_addr().unwrap().into()]);
     let site = site(&fixture, 2);
     let failed = fixture.updater.prepare(&listen).unwrap_err();
@@ -151,9 +166,183 @@ pub(crate) fn an_update_that_fails_changes_nothing(kind: DriverKind) {
     let failed = fixture.updater.apply(prepared, fixture.timeouts, twice).unwrap_err();
     assert!(failed.to_string().contains("default"), "{failed}");
     assert_eq!(fixture.updater.addresses(), before);
-    let refused = std::net::TcpStream::connect(free).map(drop).map_err(|error| error.kind());
+    let refused = TcpStream::connect(free).map(drop).map_err(|error| error.kind());
     assert_eq!(refused, Err(io::ErrorKind::ConnectionRefused), "the new socket is closed again");
     fixture.finish();
+}
+
+/// What can fail is tried before anything is made that others could see.
+pub(crate) fn an_update_makes_nothing_before_it_applies(kind: DriverKind) {
+    let mut fixture = Fixture::start_with(kind, |setup| setup.server.spare_listeners = 4);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let changed = || fs::metadata(folder.path()).unwrap().modified().unwrap();
+    let (before, addresses) = (changed(), fixture.updater.addresses());
+    let [free, taken] = [free_address(), free_address()];
+    let mut listen = here();
+    listen.extend([UnixAddress::Path(path.clone()).into(), free.into(), taken.into()]);
+    let prepared = fixture.updater.prepare(&listen).unwrap();
+    assert_eq!(prepared.numbers().len(), 4);
+    let is_refused =
+        || TcpStream::connect(free).unwrap_err().kind() == io::ErrorKind::ConnectionRefused;
+    assert!(is_refused(), "{free} is not bound yet");
+    // Another server is faster.
+    let other = TcpListener::bind(taken).unwrap();
+    let site = site(&fixture, 2);
+    let timeouts = fixture.timeouts;
+    let failed = fixture.updater.apply(prepared, timeouts, vec![Arc::clone(&site)]).unwrap_err();
+    assert!(failed.to_string().contains("in use"), "{failed}");
+    assert!(is_refused(), "{free} is not bound any more");
+    assert_eq!(changed(), before, "no file was made");
+    assert_eq!(fixture.updater.addresses(), addresses);
+    drop(other);
+    update(&mut fixture, &listen[..3], site);
+    for client in [&mut Client::connect(free), &mut Client::connect_unix(&path)] {
+        client.send(GET);
+        client.read_response().expect_ok(b"2");
+    }
+    fixture.stopper().stop();
+    fixture.join().expect("the server drains");
+}
+
+/// A worker that has as many connections as it may have takes those in the queue nevertheless, and
+/// closes the listener. Its address can be listened on again at once.
+pub(crate) fn a_full_server_closes_a_listener(kind: DriverKind) {
+    let mut fixture = Fixture::start_with(kind, |setup| {
+        setup.server.connections_max = 4;
+        setup.server.spare_listeners = 4;
+    });
+    let second = free_address();
+    let name = UnixAddress::Abstract(format!("ringd-test-{}-{kind}", std::process::id()));
+    let mut listen = here();
+    listen.extend([second.into(), name.clone().into()]);
+    let site = site(&fixture, 2);
+    update(&mut fixture, &listen, Arc::clone(&site));
+    let mut held: Vec<Client> = (0..4).map(|_| fixture.connect()).collect();
+    for client in &mut held {
+        client.send(GET);
+        client.read_response().expect_ok(b"2");
+    }
+    for _ in 0..3 {
+        let mut queued = [Client::connect(second), Client::connect_abstract(&name)];
+        queued.iter_mut().for_each(|client| client.send(GET));
+        update(&mut fixture, &listen[..1], Arc::clone(&site));
+        update(&mut fixture, &listen, Arc::clone(&site));
+        for client in &mut queued {
+            client.read_response().expect_ok(b"2");
+        }
+    }
+    update(&mut fixture, &listen[..1], Arc::clone(&site));
+    eventually("the listener is closed", || TcpStream::connect(second).is_err());
+    for client in &mut held {
+        client.send(GET);
+        client.read_response().expect_ok(b"2");
+    }
+    drop(held);
+    fixture.stopper().stop();
+    fixture.join().expect("the server drains");
+}
+
+/// How many TCP sockets listen on a port (`proc_net_tcp.txt` of the kernel).
+fn listening_sockets(port: u16) -> usize {
+    let (port, state) = (format!(":{port:04X}"), "0A");
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let tables = [read("/proc/net/tcp"), read("/proc/net/tcp6")];
+    let lines = tables.iter().flat_map(|table| table.lines());
+    let is_one = |line: &&str| {
+        let mut parts = line.split_whitespace().skip(1);
+        let local = parts.next().is_some_and(|local| local.ends_with(&port));
+        local && parts.nth(1) == Some(state)
+    };
+    lines.filter(is_one).count()
+}
+
+/// An address that includes the present one, or is included in it, takes its place.
+pub(crate) fn an_address_widens_and_narrows(kind: DriverKind) {
+    let mut fixture = Fixture::start_with(kind, |setup| {
+        setup.server.spare_listeners = 4;
+        setup.server.workers = 2;
+    });
+    let address = fixture.address();
+    let place = |text: &str| text.replace("PORT", &address.port().to_string()).parse().unwrap();
+    let site = site(&fixture, 2);
+    let mut clients = vec![Client::connect(address)];
+    let both_families = std::net::Ipv6Addr::LOCALHOST;
+    let wide = match TcpListener::bind((both_families, 0)) {
+        Ok(_) => ":PORT",
+        Err(error) => {
+            println!("skipped: both families: {error}");
+            "0.0.0.0:PORT"
+        }
+    };
+    for text in ["0.0.0.0:PORT", wide, "127.0.0.1:PORT", wide, "0.0.0.0:PORT", "127.0.0.1:PORT"] {
+        let listen: ListenSpec = place(text);
+        update(&mut fixture, std::slice::from_ref(&listen), Arc::clone(&site));
+        // While the old sockets are closed, clients are accepted or delayed, and none is refused.
+        // No request is sent: the close resets a handshake that is under way (`driver/drain.rs`).
+        (0..8).for_each(|_| drop(Client::connect(address)));
+        eventually("only the new sockets listen", || listening_sockets(address.port()) == 2);
+        clients.push(Client::connect(address));
+        for client in &mut clients {
+            client.send(GET);
+            client.read_response().expect_ok(b"2");
+        }
+        assert_eq!(fixture.updater.addresses().len(), 1);
+    }
+    // One that stays cannot be included.
+    let listen = [place("127.0.0.1:PORT"), place("0.0.0.0:PORT")];
+    let failed = fixture.updater.prepare(&listen).unwrap_err().to_string();
+    assert!(failed.contains("includes the other; leave out one of them"), "{failed}");
+    // Nor can what another process has.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let failed = fixture.updater.prepare(&[format!("0.0.0.0:{port}").parse().unwrap()]);
+    let failed = failed.unwrap_err().to_string();
+    assert!(failed.contains("the port is in use"), "{failed}");
+    drop(clients);
+    fixture.stopper().stop();
+    fixture.join().expect("the server drains");
+}
+
+/// The process may end as soon as the server has, so nothing may be left then.
+pub(crate) fn the_end_of_a_server_leaves_no_socket(kind: DriverKind) {
+    for round in 0..4 {
+        let mut fixture = Fixture::start_with(kind, |setup| setup.server.spare_listeners = 4);
+        let folder = tempfile::tempdir().unwrap();
+        let files = || fs::read_dir(folder.path()).unwrap().count();
+        let mut listen = here();
+        listen.push(UnixAddress::Path(folder.path().join("socket")).into());
+        let (site, timeouts) = (site(&fixture, 2), fixture.timeouts);
+        let late = fixture.updater.prepare(&listen).unwrap();
+        let stopper = fixture.stopper();
+        if round == 0 {
+            stopper.stop();
+            let mut updater = fixture.join_with_updater();
+            assert_eq!(files(), 0);
+            let failed = updater.apply(late, timeouts, vec![site]).unwrap_err().to_string();
+            assert!(failed.contains("has ended"), "{failed}");
+            assert_eq!(files(), 0);
+            continue;
+        }
+        drop(late);
+        update(&mut fixture, &listen, Arc::clone(&site));
+        let (server, mut updater) = fixture.split();
+        let updates = std::thread::spawn(move || {
+            for count in 0.. {
+                let listen = &listen[..1 + count % 2];
+                let prepared = updater.prepare(listen).expect("the places are free");
+                if updater.apply(prepared, timeouts, vec![Arc::clone(&site)]).is_err() {
+                    return;
+                }
+            }
+        });
+        std::thread::sleep(Duration::from_millis(round * 7));
+        stopper.stop();
+        server.join().expect("the server drains");
+        assert_eq!(files(), 0, "a file is left");
+        updates.join().unwrap();
+        assert_eq!(files(), 0, "a file was made later");
+    }
 }
 
 /// New timeouts apply to the waits that begin after them.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use ringd::driver::sim::{Dialer, Faults, Files, Sim};
 use ringd::driver::{Driver, Limits};
-use ringd::server::mailbox::{Mailbox, Update};
+use ringd::server::mailbox::{Closing, Mailbox, Update};
 use ringd::server::worker::{Worker, WorkerSettings};
 use ringd::server::{INBOX_MAX, Published, ServerTimeouts};
 use ringd::service::Service;
@@ -321,7 +321,7 @@ pub(crate) fn play<S: Scene>(
 fn push_update<M: std::fmt::Debug>(mailbox: &Mailbox<M>, timeouts: ServerTimeouts, message: M) {
     let (added, dropped, service) = (Vec::new(), Vec::new(), Some(message));
     let (result, _) = std::sync::mpsc::channel();
-    let update = Update { timeouts, added, dropped, service, result };
+    let update = Update { timeouts, added, dropped, closing: Closing::default(), service, result };
     mailbox.push_update(Box::new(update)).expect("there is no other update");
 }
 

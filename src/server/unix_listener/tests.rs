@@ -9,7 +9,7 @@ fn address(path: &Path) -> UnixAddress {
 }
 
 fn listen_on(path: &Path) -> Result<(OwnedFd, Option<SocketFile>), UnixListenError> {
-    listen(&address(path), &UnixOptions::default(), std::iter::empty())
+    listen(&address(path), &UnixOptions::default())
 }
 
 /// The error, which must have all of these words. Nothing is left in the directory that was not
@@ -18,7 +18,7 @@ fn listen_on(path: &Path) -> Result<(OwnedFd, Option<SocketFile>), UnixListenErr
 fn assert_fails(path: &Path, options: &UnixOptions, words: &[&str]) {
     let names = || fs::read_dir(path.parent().unwrap()).map_or(0, Iterator::count);
     let before = names();
-    let error = listen(&address(path), options, std::iter::empty()).unwrap_err().to_string();
+    let error = listen(&address(path), options).unwrap_err().to_string();
     for word in words {
         assert!(error.contains(word), "no {word:?} in: {error}");
     }
@@ -43,7 +43,7 @@ fn a_socket_has_its_rights_and_is_removed_at_the_end() {
         (UnixOptions { mode: 0o777, ..default() }, 0o777),
         (UnixOptions { mode: 0, ..default() }, 0),
     ] {
-        let bound = listen(&address(&path), &options, std::iter::empty()).unwrap();
+        let bound = listen(&address(&path), &options).unwrap();
         assert_eq!(mode(&path), expected);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary name is left");
         drop(bound);
@@ -73,7 +73,7 @@ fn owner_and_group_are_numbers_or_names() {
         group: Some(Account::from("root")),
         ..default()
     };
-    let _bound = listen(&address(&path), &options, std::iter::empty()).unwrap();
+    let _bound = listen(&address(&path), &options).unwrap();
     let metadata = fs::symlink_metadata(&path).unwrap();
     assert_eq!((metadata.uid(), metadata.gid()), (12_345, 0));
 }
@@ -97,7 +97,7 @@ fn a_running_server_is_left_alone() {
     listener.accept().unwrap();
     UnixStream::connect(&path).unwrap();
     // Its queue is full: a client that waits for room would wait for ever.
-    socket2::SockRef::from(&listener).listen(0).unwrap();
+    SockRef::from(&listener).listen(0).unwrap();
     let clients: Vec<_> = (0..10).map_while(|_| try_connect(&path)).collect();
     assert!(clients.len() < 10);
     assert_fails(&path, &default(), &["another server accepts"]);
@@ -175,7 +175,7 @@ fn one_server_listens_once() {
     let path = folder.path().join("site.sock");
     let (_socket, file) = listen_on(&path).unwrap();
     let again = folder.path().join(".").join("site.sock");
-    let error = listen(&address(&again), &default(), file.iter()).unwrap_err().to_string();
+    let error = UnixPlan::make(&address(&again), &default(), file.iter()).unwrap_err().to_string();
     assert!(error.contains("this server listens there already"), "{error}");
 }
 
@@ -183,12 +183,12 @@ fn one_server_listens_once() {
 fn an_abstract_name_is_that_of_one_server() {
     let name = format!("ringd-test-{}", std::process::id());
     let address = UnixAddress::Abstract(name.clone());
-    let (socket, file) = listen(&address, &default(), std::iter::empty()).unwrap();
+    let (socket, file) = listen(&address, &default()).unwrap();
     assert!(file.is_none());
-    let error = listen(&address, &default(), std::iter::empty()).unwrap_err().to_string();
+    let error = listen(&address, &default()).unwrap_err().to_string();
     assert!(error.contains(&format!("unix:@{name}: another server")), "{error}");
     drop(socket);
-    assert!(listen(&address, &default(), std::iter::empty()).is_ok());
+    assert!(listen(&address, &default()).is_ok());
 }
 
 /// The file gets its name when it has its rights, and they are not changed afterwards: all that
@@ -210,7 +210,7 @@ fn there_is_no_moment_with_wrong_rights() {
         owner: Some(Account::Id(nix::unistd::geteuid().as_raw())),
         ..default()
     };
-    let bound = listen(&address(&path), &options, std::iter::empty()).unwrap();
+    let bound = listen(&address(&path), &options).unwrap();
     assert_eq!(mode(&path), 0o606);
     drop(bound);
     let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];

@@ -87,6 +87,12 @@ impl<D: Driver, S: Session> Worker<D, S> {
     /// Accepts while there is room for connections; the others wait in the kernel's backlog. A
     /// listener that has to be closed is closed while its accept is in flight, so the connections
     /// in the backlog are delivered first.
+    ///
+    /// A listener that is dropped does not wait for room, which may never come: its address has to
+    /// become free. The connections in its backlog get the places of
+    /// [`ACCEPT_SLACK`](super::ACCEPT_SLACK); those that find none are closed. A drain does wait
+    /// for room, because it makes some: idle connections end soon, and the drain timeout is the
+    /// bound.
     pub(super) fn regulate_accepts(&mut self) {
         let max = self.settings.connections_max;
         let full = self.connections.len() >= max;
@@ -96,13 +102,13 @@ impl<D: Driver, S: Session> Worker<D, S> {
         let draining = matches!(self.draining, Draining::Begun(_));
         for place in 0..self.listeners.len() {
             let listener = &mut self.listeners[place];
-            let token = token(place);
+            let (token, dropped) = (token(place), listener.dropped.is_some());
             match listener.accepting {
-                Some(op) if full && !listener.closing && !listener.pausing => {
+                Some(op) if full && !dropped && !listener.closing && !listener.pausing => {
                     listener.pausing = true;
                     self.driver.cancel(op);
                 }
-                None if room && !listener.closing => {
+                None if (room || dropped) && !listener.closing => {
                     let op = Op::AcceptMany { listener: listener.sock };
                     self.ops += 1;
                     listener.accepting = Some(self.driver.submit(token, op));
@@ -110,7 +116,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
                 _ => {}
             }
             let accepting = listener.accepting.is_some() && !listener.pausing;
-            if (draining || listener.dropped) && !listener.closing && accepting {
+            if (draining || dropped) && !listener.closing && accepting {
                 self.close_listener(place);
             }
         }
@@ -127,14 +133,16 @@ impl<D: Driver, S: Session> Worker<D, S> {
 
     /// Takes new settings.
     pub(super) fn update(&mut self, update: Update<MessageOf<S>>) {
-        let Update { timeouts, added, dropped, service, result } = update;
+        let Update { timeouts, added, dropped, closing, service, result } = update;
         self.settings.timeouts = timeouts;
         self.timeouts = Timeouts::of(&timeouts);
         if let Some(message) = service {
             self.shared.receive(self.now, message);
         }
-        for listener in &mut self.listeners {
-            listener.dropped |= dropped.contains(&listener.number);
+        for listener in self.listeners.iter_mut().filter(|listener| !listener.closed) {
+            if dropped.contains(&listener.number) {
+                listener.dropped = Some(closing.clone());
+            }
         }
         self.waiting_listeners.retain(|(number, _)| !dropped.contains(number));
         self.waiting_listeners.extend(added);

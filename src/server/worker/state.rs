@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::driver::{OpId, Sock};
+use crate::server::mailbox::Closing;
 
 /// Whether a worker drains.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,8 +34,8 @@ pub(super) struct Listener {
     pub(super) accepting: Option<OpId>,
     /// The accept has been cancelled and has not completed yet.
     pub(super) pausing: bool,
-    /// It has to be closed, though the server goes on.
-    pub(super) dropped: bool,
+    /// It has to be closed, though the server goes on. This is kept until then.
+    pub(super) dropped: Option<Closing>,
     pub(super) closing: bool,
     pub(super) closed: bool,
 }
@@ -46,10 +47,15 @@ impl Listener {
             sock,
             accepting: None,
             pausing: false,
-            dropped: false,
+            dropped: None,
             closing: false,
             closed: false,
         }
+    }
+
+    /// Notes that it is closed.
+    pub(super) fn set_closed(&mut self) {
+        (self.closed, self.dropped) = (true, None);
     }
 
     /// The number of its ops in flight.

@@ -3,10 +3,12 @@
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use ringd::server::UnixAddress;
 use socket2::SockRef;
 
 /// The longest that a read or a write may block; then the test fails.
@@ -72,6 +74,14 @@ impl Client {
     /// A client of a Unix socket, as the type of all streams: its calls are the same.
     pub(crate) fn connect_unix(path: &Path) -> Self {
         let stream = UnixStream::connect(path).expect("the server accepts connections");
+        Self::new(TcpStream::from(OwnedFd::from(stream)))
+    }
+
+    /// A client of a Unix socket with an abstract name.
+    pub(crate) fn connect_abstract(address: &UnixAddress) -> Self {
+        let UnixAddress::Abstract(name) = address else { panic!("{address} is a path") };
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(name).unwrap();
+        let stream = UnixStream::connect_addr(&address).expect("the server accepts connections");
         Self::new(TcpStream::from(OwnedFd::from(stream)))
     }
 
@@ -145,16 +155,6 @@ impl Client {
         self.rest.drain(..length).collect()
     }
 
-    /// Reads to the end; returns all bytes, and an error if the end was not orderly.
-    pub(crate) fn read_to_end(mut self) -> (Vec<u8>, io::Result<()>) {
-        loop {
-            match self.read_more() {
-                Ok(0) => return (self.rest, Ok(())),
-                Ok(_) => {}
-                Err(error) => return (self.rest, Err(error)),
-            }
-        }
-    }
     /// Reads and discards so many bytes.
     pub(crate) fn try_read(&mut self, length: usize) -> io::Result<()> {
         while self.rest.len() < length {
@@ -166,6 +166,16 @@ impl Client {
         Ok(())
     }
 
+    /// Reads to the end; returns all bytes, and an error if the end was not orderly.
+    pub(crate) fn read_to_end(mut self) -> (Vec<u8>, io::Result<()>) {
+        loop {
+            match self.read_more() {
+                Ok(0) => return (self.rest, Ok(())),
+                Ok(_) => {}
+                Err(error) => return (self.rest, Err(error)),
+            }
+        }
+    }
 
     /// Reads to the end and discards everything; returns how many bytes came, and how it ended.
     pub(crate) fn count_to_end(mut self) -> (u64, io::Result<()>) {

@@ -213,6 +213,18 @@ impl Fixture {
         eventually("the server accepts", || self.stats().connections == count);
     }
 
+    /// The server, and what changes it.
+    pub(crate) fn split(self) -> (Server, HttpUpdater) {
+        (self.server, self.updater)
+    }
+
+    /// Waits for the end of a server that was stopped. What changes it stays.
+    pub(crate) fn join_with_updater(self) -> HttpUpdater {
+        let (server, updater) = self.split();
+        server.join().expect("the server drains");
+        updater
+    }
+
     /// Waits for the end of a server that was stopped.
     pub(crate) fn join(self) -> std::io::Result<()> {
         self.server.join()
