@@ -283,7 +283,7 @@ impl ErrorPage {
         let is_it = |status: &Status| status.code().to_string() == code;
         let Some(status) = ERRORS.into_iter().find(is_it) else {
             let codes = ERRORS.map(|status| status.code().to_string()).join(", ");
-            return Err(format!("the status must be one of the errors of ringd: {codes}"));
+            return Err(format!("only these errors have a page: {codes}"));
         };
         Ok(Self { status, path: page(path)? })
     }

@@ -11,6 +11,7 @@ mod bench;
 mod causes;
 mod cli;
 mod config;
+mod config_memory;
 mod connect;
 mod denied;
 mod doctor;

@@ -9,7 +9,7 @@ use super::flags::Flags;
 use super::keys::{KEYS, Key, named};
 use super::options::{Config, ListenerOptions, ServerOptions, SiteOptions, Written};
 use super::parse::Parsers;
-use super::problem::Problem;
+use super::problem::{Problem, ProblemList};
 use super::reader::Reader;
 use super::setting::{Origin, Settings, Sourced, Value};
 use super::source::Place;
@@ -113,7 +113,7 @@ fn listeners(
     draft: &mut Draft,
     defaults: &Settings,
     flags: &Flags,
-    problems: &mut Vec<Problem>,
+    problems: &mut ProblemList,
 ) -> Vec<ListenerDraft> {
     let key = named("listen");
     let listener = |settings: &Settings| {
@@ -143,7 +143,7 @@ fn listeners(
     unnamed.or_else(|| listener(defaults)).into_iter().collect()
 }
 
-fn check_bounds(draft: &Draft, listeners: &[ListenerDraft], problems: &mut Vec<Problem>) {
+fn check_bounds(draft: &Draft, listeners: &[ListenerDraft], problems: &mut ProblemList) {
     let mut complain = |what: &str, count: usize, max: usize, place: Option<&Place>| {
         if count > max {
             let title = format!("the configuration has {count} {what}");

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use super::draft::SiteDraft;
 use super::keys::named;
 use super::options::Config;
-use super::problem::Problem;
+use super::problem::{Problem, ProblemList};
 use super::setting::{Settings, Value};
 use crate::cli::LinksName;
 use crate::cli::root::root_reason;
@@ -21,7 +21,7 @@ const NAMED_MAX: usize = 2;
 pub(super) fn check_roots(
     sites: &[SiteDraft],
     [defaults, flags]: [&Settings; 2],
-    problems: &mut Vec<Problem>,
+    problems: &mut ProblemList,
 ) {
     for site in sites {
         let Some(root) = &site.root else { continue };

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::draft::{ListenerDraft, SiteDraft};
-use super::problem::{Problem, quoted};
+use super::problem::{Problem, ProblemList, quoted};
 use super::setting::{Origin, Sourced};
 use super::source::Place;
 use super::tables::LISTENERS_MAX;
@@ -24,7 +24,7 @@ const DEFAULT_NAME: &str = "default";
 pub(super) fn names(
     sites: &[SiteDraft],
     listeners: &[ListenerSet],
-    problems: &mut Vec<Problem>,
+    problems: &mut ProblemList,
 ) -> Vec<String> {
     let mut owners: HashMap<String, usize> = HashMap::new();
     let mut names = Vec::with_capacity(sites.len());
@@ -66,7 +66,7 @@ fn name(site: &SiteDraft) -> (String, Option<&Origin>) {
 pub(super) fn listeners_of(
     sites: &[SiteDraft],
     listeners: &[ListenerDraft],
-    problems: &mut Vec<Problem>,
+    problems: &mut ProblemList,
 ) -> Vec<ListenerSet> {
     let mut named: HashMap<&str, (ListenerSet, &Origin)> = HashMap::new();
     let mut known = String::new();
@@ -112,7 +112,7 @@ pub(super) fn listeners_of(
 pub(super) fn check_hosts(
     sites: &[SiteDraft],
     listeners: &[ListenerSet],
-    problems: &mut Vec<Problem>,
+    problems: &mut ProblemList,
 ) {
     let mut owners: HashMap<&HostPattern, Vec<(ListenerSet, &Origin, usize)>> = HashMap::new();
     for (at, (site, set)) in sites.iter().zip(listeners).enumerate() {
@@ -140,7 +140,7 @@ pub(super) fn check_hosts(
 pub(super) fn check_defaults(
     sites: &[SiteDraft],
     listeners: &[ListenerSet],
-    problems: &mut Vec<Problem>,
+    problems: &mut ProblemList,
 ) {
     let mut owners: Vec<(ListenerSet, Option<Place>)> = Vec::new();
     for (site, set) in sites.iter().zip(listeners) {

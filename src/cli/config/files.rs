@@ -5,20 +5,28 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use glob::{MatchOptions, Pattern, glob_with};
 use toml::de::DeTable;
 
 use super::draft::Draft;
+use super::parse_cost::{PARSE_BYTES_MAX, parse_cost};
 use super::problem::{Problem, quoted};
 use super::reader::Reader;
 use super::setting::Sourced;
+use super::source::Place;
 
 /// How long a file may be.
 const FILE_BYTES_MAX: usize = 4 << 20;
 
 /// How long all files together may be.
 const BYTES_MAX: usize = 64 << 20;
+
+/// How long a file may be that is searched for all errors of its syntax. The parser finds up to
+/// three in two bytes, and the memory for each is about 250 bytes. Of a longer file, the first
+/// error is reported.
+const RECOVERED_BYTES_MAX: usize = 64 << 10;
 
 /// How many files may be included.
 const INCLUDES_MAX: usize = 1000;
@@ -30,7 +38,7 @@ impl Reader<'_> {
         let bytes = match read_bytes(path) {
             Ok(bytes) => bytes,
             Err(error) => {
-                self.begin(path.to_owned(), String::new());
+                self.begin(path.to_owned(), Arc::default());
                 let title = format!("cannot read {}: {error}", path.display());
                 let remedy = "name a file that the user of ringd can read";
                 self.problems.push(Problem::new(None, title, remedy));
@@ -68,22 +76,59 @@ impl Reader<'_> {
         draft
     }
 
-    /// Parses a file, reports all syntax errors, and reads its tables.
+    /// Parses a file, reports its syntax errors, and reads its tables.
     pub(super) fn parse<T: Default>(
         &mut self,
         path: &Path,
         bytes: Vec<u8>,
         read: impl FnOnce(&mut Self, &DeTable<'_>) -> T,
     ) -> T {
-        if bytes.len() > FILE_BYTES_MAX {
-            self.begin(path.to_owned(), String::new());
-            let title = format!("{} is too long", path.display());
-            let remedy = format!(
-                "a file has at most {} MiB; distribute the sites over several, and `include` them",
-                FILE_BYTES_MAX >> 20
-            );
+        let Some(text) = self.text_of(path, bytes) else { return T::default() };
+        let (table, errors) = match DeTable::parse(&text) {
+            Ok(table) => (Some(table), Vec::new()),
+            Err(_) if text.len() <= RECOVERED_BYTES_MAX => {
+                let (table, errors) = DeTable::parse_recoverable(&text);
+                (Some(table), errors)
+            }
+            Err(first) => {
+                self.problems.end_early();
+                (None, vec![first])
+            }
+        };
+        self.has_syntax_errors = !errors.is_empty();
+        let mut wrong = BTreeSet::new();
+        for error in errors {
+            let span = error.span().unwrap_or(text.len()..text.len());
+            wrong.insert(self.sources.line_number(&self.place(span.clone())));
+            let (title, remedy) = syntax_error(error.message(), &text[span.clone()]);
+            self.complain(span, title, remedy);
+        }
+        let Some(table) = table else { return T::default() };
+        let before = self.problems.len();
+        let content = read(self, table.get_ref());
+        if !wrong.is_empty() {
+            // What the parser makes of a line with an error is a guess, so nothing else is said of
+            // it.
+            let Self { problems, sources, file, .. } = self;
+            let is_wrong =
+                |place: &Place| place.file == *file && wrong.contains(&sources.line_number(place));
+            problems.retain_after(before, |it| !it.place.as_ref().is_some_and(is_wrong));
+        }
+        content
+    }
+
+    /// The text of a file, if it can be parsed with the memory that is allowed.
+    fn text_of(&mut self, path: &Path, bytes: Vec<u8>) -> Option<Arc<str>> {
+        let mut refuse = |what: &str, bound: String| {
+            let title = format!("{} is {what}", path.display());
+            let remedy =
+                format!("{bound}; distribute the sites over several files, and `include` them");
             self.problems.push(Problem::new(None, title, remedy));
-            return T::default();
+        };
+        if bytes.len() > FILE_BYTES_MAX {
+            refuse("too long", format!("a file has at most {} MiB", FILE_BYTES_MAX >> 20));
+            self.begin(path.to_owned(), Arc::default());
+            return None;
         }
         let text = match String::from_utf8(bytes) {
             Ok(text) => text,
@@ -92,39 +137,27 @@ impl Reader<'_> {
                 let bytes = error.into_bytes();
                 // The bytes before the mistake are UTF-8, so nothing of them is replaced.
                 let text = String::from_utf8_lossy(&bytes[..valid]).into_owned();
-                self.begin(path.to_owned(), text);
+                self.begin(path.to_owned(), text.into());
                 let title = "the file is not UTF-8 here";
                 self.complain(valid..valid, title, "save the file as UTF-8");
-                return T::default();
+                return None;
             }
         };
-        let file = self.begin(path.to_owned(), text.clone());
-        let (table, errors) = DeTable::parse_recoverable(&text);
-        let first = self.problems.len();
-        for error in errors {
-            let span = error.span().unwrap_or(text.len()..text.len());
-            let (title, remedy) = syntax_error(error.message(), &text[span.clone()]);
-            self.complain(span, title, remedy);
+        let cost = parse_cost(&text);
+        if cost > PARSE_BYTES_MAX {
+            let bound = format!(
+                "reading its tables and values takes about {} MiB of memory, and at most {} are \
+                 allowed",
+                cost >> 20,
+                PARSE_BYTES_MAX >> 20
+            );
+            refuse("too complex", bound);
+            self.begin(path.to_owned(), Arc::default());
+            return None;
         }
-        let last = self.problems.len();
-        self.has_syntax_errors = last > first;
-        let content = read(self, table.get_ref());
-        // What the parser makes of a line with an error is a guess, so nothing else is said of it.
-        let line = |reader: &Self, problem: &Problem| {
-            let place = problem.place.as_ref().filter(|place| place.file == file);
-            place.map(|place| reader.sources.line_number(place))
-        };
-        let wrong = self.problems[first..last].iter();
-        let wrong: BTreeSet<_> = wrong.filter_map(|problem| line(self, problem)).collect();
-        if !wrong.is_empty() {
-            let later = self.problems.split_off(last);
-            let is_sure = |problem: &Problem| {
-                line(self, problem).is_none_or(|number| !wrong.contains(&number))
-            };
-            let later: Vec<_> = later.into_iter().filter(is_sure).collect();
-            self.problems.extend(later);
-        }
-        content
+        let text: Arc<str> = text.into();
+        self.begin(path.to_owned(), Arc::clone(&text));
+        Some(text)
     }
 
     /// Adds the files that a glob matches, in the order of their names.

@@ -29,6 +29,7 @@ mod keys;
 mod load;
 mod options;
 mod parse;
+mod parse_cost;
 mod print;
 mod problem;
 mod reader;

@@ -18,6 +18,9 @@ const LINE_BYTES_MAX: usize = 64 * 1024;
 /// How many characters of a value are quoted in a message.
 const QUOTED_CHARS_MAX: usize = 60;
 
+/// How many mistakes are kept. A file may have one in every few bytes.
+const KEPT_MAX: usize = 10_000;
+
 /// How many characters a title has, and a remedy: the messages of parsers repeat what they refuse.
 const MESSAGE_CHARS_MAX: usize = 300;
 
@@ -117,25 +120,70 @@ fn first(text: &str, chars_max: usize) -> String {
     }
 }
 
+/// The mistakes that are known so far.
+#[derive(Debug, Default)]
+pub(super) struct ProblemList {
+    /// The first [`KEPT_MAX`] ones.
+    kept: Vec<Problem>,
+    /// How many there are beyond them.
+    dropped: usize,
+    /// Whether a file was not searched for all of its mistakes.
+    is_partial: bool,
+}
+
+impl ProblemList {
+    pub(super) fn push(&mut self, problem: Problem) {
+        match self.kept.len() {
+            KEPT_MAX => self.dropped += 1,
+            _ => self.kept.push(problem),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.kept.len() + self.dropped
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Says that a file was not searched for all of its mistakes.
+    pub(super) fn end_early(&mut self) {
+        self.is_partial = true;
+    }
+
+    /// Removes problems for which `is_wanted` is false from those that came after the first
+    /// `before` ones.
+    pub(super) fn retain_after(&mut self, before: usize, is_wanted: impl Fn(&Problem) -> bool) {
+        let later = self.kept.split_off(before.min(self.kept.len()));
+        self.kept.extend(later.into_iter().filter(is_wanted));
+    }
+}
+
 /// Why there is no configuration: all its problems, with the files that they are in.
 #[derive(Debug)]
 pub struct Problems {
     pub(super) sources: Sources,
     /// At least one.
     pub(super) list: Vec<Problem>,
+    /// How many there are besides those of the list.
+    dropped: usize,
+    /// Whether a file may have more.
+    is_partial: bool,
 }
 
 impl Problems {
     /// Sorts the problems by their places.
-    pub(super) fn new(sources: Sources, mut list: Vec<Problem>) -> Self {
+    pub(super) fn new(sources: Sources, list: ProblemList) -> Self {
+        let ProblemList { kept: mut list, dropped, is_partial } = list;
         list.sort_by(|a, b| a.place.cmp(&b.place));
         list.dedup();
-        Self { sources, list }
+        Self { sources, list, dropped, is_partial }
     }
 
     /// The number of problems.
     pub fn count(&self) -> usize {
-        self.list.len()
+        self.list.len() + self.dropped
     }
 
     /// All problems with their lines, with colours for a terminal or without. Ends with a line that
@@ -159,11 +207,19 @@ impl Problems {
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.count() {
-            1 => f.write_str("the configuration has 1 problem"),
-            count if count > SHOWN_MAX => {
-                write!(f, "the configuration has {count} problems; the first {SHOWN_MAX} are shown")
-            }
-            count => write!(f, "the configuration has {count} problems"),
+            1 => f.write_str("the configuration has 1 problem")?,
+            count => write!(f, "the configuration has {count} problems")?,
         }
+        if self.count() > SHOWN_MAX {
+            write!(f, "; the first {SHOWN_MAX} are shown")?;
+        }
+        if self.is_partial {
+            write!(
+                f,
+                "; of a long file, the first error of its syntax is shown, and there may be more \
+                 after it"
+            )?;
+        }
+        Ok(())
     }
 }

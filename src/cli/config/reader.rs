@@ -1,13 +1,14 @@
 //! Reads values out of a parsed file, and collects the mistakes in them.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeInteger, DeValue};
 
 use super::keys::{Key, Kind, Table, explain_unknown, find, named};
 use super::parse::Parsers;
-use super::problem::{Problem, quoted};
+use super::problem::{Problem, ProblemList, quoted};
 use super::setting::{Origin, Settings, Sourced, Value};
 use super::source::{Place, Sources};
 use super::variables::{Environment, VariableError, expand};
@@ -18,13 +19,13 @@ pub(super) type Node<'i> = Spanned<DeValue<'i>>;
 /// What reading needs and yields, for all files together.
 pub(super) struct Reader<'a> {
     pub(super) sources: Sources,
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: ProblemList,
     /// Whether a root that cannot be served is a problem.
     pub(super) opens_roots: bool,
     environment: Environment<'a>,
     parsers: Parsers,
     /// The file that is read.
-    file: usize,
+    pub(super) file: usize,
     /// Whether that file has syntax errors.
     pub(super) has_syntax_errors: bool,
 }
@@ -33,7 +34,7 @@ impl<'a> Reader<'a> {
     pub(super) fn new(environment: Environment<'a>) -> Self {
         Self {
             sources: Sources::default(),
-            problems: Vec::new(),
+            problems: ProblemList::default(),
             opens_roots: false,
             environment,
             parsers: Parsers::new(),
@@ -43,7 +44,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Adds a file; the places that follow are in it.
-    pub(super) fn begin(&mut self, path: std::path::PathBuf, text: String) -> usize {
+    pub(super) fn begin(&mut self, path: std::path::PathBuf, text: Arc<str>) -> usize {
         self.file = self.sources.add(path, text);
         self.file
     }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use memchr::memchr_iter;
 
@@ -42,15 +43,15 @@ pub(super) struct Sources {
 struct Source {
     /// As messages show it.
     path: PathBuf,
-    text: String,
-    /// Where each line begins.
-    lines: Vec<usize>,
+    text: Arc<str>,
+    /// Where each line begins. A file is shorter than 4 GiB.
+    lines: Vec<u32>,
 }
 
 impl Sources {
     /// Adds a file; returns its index.
-    pub(super) fn add(&mut self, path: PathBuf, text: String) -> usize {
-        let ends = memchr_iter(b'\n', text.as_bytes()).map(|end| end + 1);
+    pub(super) fn add(&mut self, path: PathBuf, text: Arc<str>) -> usize {
+        let ends = memchr_iter(b'\n', text.as_bytes()).map(|end| end as u32 + 1);
         let lines = std::iter::once(0).chain(ends).collect();
         self.files.push(Source { path, text, lines });
         self.files.len() - 1
@@ -69,15 +70,15 @@ impl Sources {
 
     /// The number of the line in which a place begins; the first one is 1.
     pub(super) fn line_number(&self, place: &Place) -> usize {
-        self.files[place.file].lines.partition_point(|begin| *begin <= place.start)
+        self.files[place.file].lines.partition_point(|begin| *begin as usize <= place.start)
     }
 
     /// The line in which a place begins.
     pub(super) fn excerpt(&self, place: &Place) -> Excerpt<'_> {
         let source = &self.files[place.file];
         let number = self.line_number(place);
-        let begin = source.lines[number - 1];
-        let end = source.lines.get(number).copied().unwrap_or(source.text.len());
+        let begin = source.lines[number - 1] as usize;
+        let end = source.lines.get(number).map_or(source.text.len(), |end| *end as usize);
         let line = source.text[begin..end].trim_end_matches(['\n', '\r']);
         let within = |position: usize| (position - begin).min(line.len());
         Excerpt { line, number, span: within(place.start)..within(place.end.max(place.start)) }
@@ -91,7 +92,7 @@ impl Sources {
     /// Frees the texts when no message needs them any more. Lines keep their numbers.
     pub(super) fn drop_texts(&mut self) {
         for source in &mut self.files {
-            source.text = String::new();
+            source.text = Arc::default();
         }
     }
 }
@@ -118,7 +119,7 @@ mod tests {
     #[test]
     fn an_empty_file_has_a_first_line() {
         let mut sources = Sources::default();
-        let file = sources.add("a.toml".into(), String::new());
+        let file = sources.add("a.toml".into(), Arc::default());
         let excerpt = sources.excerpt(&Place::new(file, 0..0));
         assert_eq!(excerpt, Excerpt { line: "", number: 1, span: 0..0 });
     }
