@@ -7,6 +7,7 @@
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,11 @@ const CONFIG: &str = "Ringd-Config";
 /// The longest request and the longest answer, in bytes.
 const REQUEST_MAX: usize = 4096;
 const ANSWER_MAX: u64 = 1 << 20;
+
+/// How long a client may still send after the answer, and how many bytes. One that waits for the
+/// end of the answer closes at once, so others rarely wait for this.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
+const DISCARDED_MAX: usize = 1 << 20;
 
 /// After accept(2) has failed, the thread waits this long, as descriptors may have run out.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
@@ -73,16 +79,38 @@ impl AdminSocket {
     }
 }
 
+/// What a client gets.
+struct Answer {
+    status: &'static str,
+    /// Fields of the head besides those that every answer has.
+    fields: &'static str,
+    text: String,
+}
+
+impl Answer {
+    fn new(status: &'static str, text: impl Into<String>) -> Self {
+        Self { status, fields: "", text: text.into() }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let Self { status, fields, text } = self;
+        let head = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\n\
+             Content-Length: {}\r\n{fields}Connection: close\r\n\r\n",
+            text.len() + 1
+        );
+        [head.as_bytes(), text.as_bytes(), b"\n"].concat()
+    }
+}
+
 /// Reads a request and answers it.
 fn answer(mut stream: UnixStream, controller: &Controller) -> io::Result<()> {
     stream.set_write_timeout(Some(CLIENT_TIMEOUT))?;
     let until = Instant::now() + CLIENT_TIMEOUT;
     let mut received = Vec::new();
-    let (status, text) = loop {
-        // No time is left if this fails: a timeout of zero is refused.
-        stream.set_read_timeout(Some(until.saturating_duration_since(Instant::now())))?;
+    let answer = loop {
         let mut buffer = [0; REQUEST_MAX];
-        let count = stream.read(&mut buffer)?;
+        let count = read_until(&mut stream, &mut buffer, until)?;
         received.extend_from_slice(&buffer[..count]);
         let mut fields = [httparse::EMPTY_HEADER; 32];
         let mut request = httparse::Request::new(&mut fields);
@@ -91,30 +119,63 @@ fn answer(mut stream: UnixStream, controller: &Controller) -> io::Result<()> {
                 break respond(&request, controller);
             }
             Ok(httparse::Status::Partial) if count > 0 && received.len() < REQUEST_MAX => {}
-            _ => break ("400 Bad Request", "this is no request of HTTP/1.1".to_owned()),
+            _ => break Answer::new("400 Bad Request", "this is no request of HTTP/1.1"),
         }
     };
-    let answer = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
-         Connection: close\r\n\r\n{text}\n",
-        text.len() + 1
-    );
-    stream.write_all(answer.as_bytes())
+    stream.write_all(&answer.bytes())?;
+    discard(stream)
 }
 
-fn respond(request: &httparse::Request<'_, '_>, controller: &Controller) -> (&'static str, String) {
-    match (request.method, request.path) {
+/// Reads what a client sends until some point in time. No time is left if this fails: a timeout of
+/// zero is refused.
+fn read_until(stream: &mut UnixStream, buffer: &mut [u8], until: Instant) -> io::Result<usize> {
+    stream.set_read_timeout(Some(until.saturating_duration_since(Instant::now())))?;
+    stream.read(buffer)
+}
+
+/// Ends the answer, and reads what the client still sends, such as a body. Closing a Unix socket
+/// with bytes that were not read resets the connection, and a client that still sends gets `EPIPE`:
+/// it may report either in place of the answer.
+fn discard(mut stream: UnixStream) -> io::Result<()> {
+    stream.shutdown(Shutdown::Write)?;
+    let until = Instant::now() + DISCARD_TIMEOUT;
+    let (mut left, mut buffer) = (DISCARDED_MAX, [0; REQUEST_MAX]);
+    while left > 0 {
+        match read_until(&mut stream, &mut buffer, until)? {
+            0 => break,
+            count => left = left.saturating_sub(count),
+        }
+    }
+    Ok(())
+}
+
+fn respond(request: &httparse::Request<'_, '_>, controller: &Controller) -> Answer {
+    match (request.method, request.path.map(path_of)) {
         (Some("POST"), Some("/reload")) => {
-            let field = request.headers.iter().find(|field| field.name == CONFIG);
+            let is_config = |name: &str| name.eq_ignore_ascii_case(CONFIG);
+            let field = request.headers.iter().find(|field| is_config(field.name));
             let config = field.map(|field| PathBuf::from(OsStr::from_bytes(field.value)));
             match controller.reload(config) {
-                Ok(line) => ("200 OK", line),
-                Err(reason) => ("409 Conflict", reason),
+                Ok(line) => Answer::new("200 OK", line),
+                Err(reason) => Answer::new("409 Conflict", reason),
             }
         }
-        (_, Some("/reload")) => ("405 Method Not Allowed", "use POST".to_owned()),
-        _ => ("404 Not Found", "there is POST /reload".to_owned()),
+        // RFC 9110, section 15.5.6, demands the field.
+        (_, Some("/reload")) => Answer {
+            fields: "Allow: POST\r\n",
+            ..Answer::new("405 Method Not Allowed", "use POST")
+        },
+        _ => Answer::new("404 Not Found", "there is POST /reload"),
     }
+}
+
+/// The path of a target in origin form or in absolute form (RFC 9112, section 3.2).
+fn path_of(target: &str) -> &str {
+    let Some((scheme, rest)) = target.split_once("://") else { return target };
+    if !scheme.eq_ignore_ascii_case("http") {
+        return target;
+    }
+    rest.find('/').map_or("/", |begin| &rest[begin..])
 }
 
 /// Asks the server behind a socket to reload this file. Returns its line, or what is wrong.

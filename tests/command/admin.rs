@@ -14,16 +14,15 @@ use crate::process::{Server, assert_serves, drivers, end_of, ringd};
 /// Longer than anything here takes, so whatever takes longer hangs.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// Sends bytes to a socket; returns the answer. A connection that is reset has no more of it.
+/// Sends bytes to a socket; returns the answer, after which the connection ends without an error.
+#[track_caller]
 fn exchange(path: &Path, request: &[u8]) -> String {
     let mut stream = UnixStream::connect(path).unwrap();
     stream.set_read_timeout(Some(WAIT_MAX)).unwrap();
     stream.write_all(request).unwrap();
-    let mut answer = Vec::new();
-    if let Err(error) = stream.read_to_end(&mut answer) {
-        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
-    }
-    String::from_utf8(answer).unwrap()
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 #[test]
@@ -60,15 +59,19 @@ fn what_is_no_request_gets_an_answer() {
         (b"\x16\x03\x01\x00\xff\x01", "400 Bad Request"),
         (&long, "400 Bad Request"),
         (b"GET / HTTP/1.1\r\n\r\n", "404 Not Found"),
+        (b"POST http://ringd HTTP/1.1\r\n\r\n", "404 Not Found"),
+        (b"POST ftp://ringd/reload HTTP/1.1\r\n\r\n", "404 Not Found"),
         (b"POST /stop HTTP/1.1\r\n\r\n", "404 Not Found"),
         (b"POST /reload/ HTTP/1.1\r\n\r\n", "404 Not Found"),
         (b"GET /reload HTTP/1.1\r\n\r\n", "405 Method Not Allowed"),
+        (b"PUT http://ringd/reload HTTP/1.1\r\n\r\n", "405 Method Not Allowed"),
         (b"post /reload HTTP/1.1\r\n\r\n", "405 Method Not Allowed"),
     ] {
         let answer = exchange(&path, request);
         let request = request.escape_ascii().to_string();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{request}: {answer}");
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert_eq!(head.contains("\r\nAllow: POST\r\n"), status.starts_with("405"), "{head}");
         assert!(head.contains(&format!("Content-Length: {}", body.len())), "{answer}");
     }
     // Nothing of it has reloaded.
@@ -76,6 +79,39 @@ fn what_is_no_request_gets_an_answer() {
     let answer = exchange(&path, b"POST /reload HTTP/1.1\r\nHost: h\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("(generation 3)"));
     assert_serves(&server);
+}
+
+/// A client may send a body, or further requests, with the head or behind it.
+#[test]
+fn a_client_that_sends_more_than_a_head_gets_its_answer() {
+    let folder = Folder::new(BASE);
+    let server = Server::start(&mut folder.command());
+    let path = folder.path("admin.sock");
+    for bytes in [1, 4096, 4097, 100_000, 500_000] {
+        let head = format!("POST /reload HTTP/1.1\r\nHost: h\r\nContent-Length: {bytes}\r\n\r\n");
+        let answer = exchange(&path, &[head.as_bytes(), &vec![b'a'; bytes]].concat());
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{bytes} bytes: {answer}");
+    }
+    let more = [&b"GET / HTTP/1.1\r\n\r\n"[..], &[b'\r'; 10_000]].concat();
+    assert!(exchange(&path, &more).starts_with("HTTP/1.1 404 Not Found\r\n"));
+    assert_serves(&server);
+}
+
+/// The forms that RFC 9112, section 3.2, and RFC 9110, section 5.1, allow.
+#[test]
+fn a_request_may_have_another_form() {
+    let folder = Folder::new(BASE);
+    let _server = Server::start(&mut folder.command());
+    let path = folder.path("admin.sock");
+    for target in ["/reload", "http://ringd/reload", "HTTP://ringd:80/reload"] {
+        let answer = exchange(&path, format!("POST {target} HTTP/1.1\r\n\r\n").as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{target}: {answer}");
+    }
+    for field in ["Ringd-Config", "ringd-config"] {
+        let request = format!("POST /reload HTTP/1.1\r\n{field}: /etc/other.toml\r\n\r\n");
+        let answer = exchange(&path, request.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 409 Conflict\r\n"), "{field}: {answer}");
+    }
 }
 
 /// A client that sends nothing, half a request, or goes away.
