@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 use super::CommandError;
 use super::controller::Controller;
+use crate::http::h1::head::{self, Head};
+use crate::http::semantics::request::RequestLimits;
 use crate::server::{UnixAddress, UnixOptions, UnixSocket};
 use crate::signal_mask::block_signals;
 
@@ -34,6 +36,12 @@ const CONFIG: &str = "Ringd-Config";
 
 /// The longest request and the longest answer, in bytes.
 const REQUEST_MAX: usize = 4096;
+const LIMITS: RequestLimits = RequestLimits {
+    head_bytes_max: REQUEST_MAX,
+    target_bytes_max: REQUEST_MAX,
+    // A body is discarded, whatever its length is.
+    body_bytes_max: 0,
+};
 const ANSWER_MAX: u64 = 1 << 20;
 
 /// How long a client may still send after the answer, and how many bytes. One that waits for the
@@ -112,14 +120,13 @@ fn answer(mut stream: UnixStream, controller: &Controller) -> io::Result<()> {
         let mut buffer = [0; REQUEST_MAX];
         let count = read_until(&mut stream, &mut buffer, until)?;
         received.extend_from_slice(&buffer[..count]);
-        let mut fields = [httparse::EMPTY_HEADER; 32];
-        let mut request = httparse::Request::new(&mut fields);
-        match request.parse(&received) {
-            Ok(httparse::Status::Complete(_)) => {
-                break respond(&request, controller);
+        match head::parse(&received, &LIMITS) {
+            Ok(Some((Head { request, .. }, length))) => {
+                break respond(request.target, &received[..length], controller);
             }
-            Ok(httparse::Status::Partial) if count > 0 && received.len() < REQUEST_MAX => {}
-            _ => break Answer::new("400 Bad Request", "this is no request of HTTP/1.1"),
+            Ok(None) if count > 0 => {}
+            Ok(None) => break Answer::new("400 Bad Request", "The request has no end."),
+            Err(refusal) => break Answer::new("400 Bad Request", refusal.reason),
         }
     };
     stream.write_all(&answer.bytes())?;
@@ -149,33 +156,31 @@ fn discard(mut stream: UnixStream) -> io::Result<()> {
     Ok(())
 }
 
-fn respond(request: &httparse::Request<'_, '_>, controller: &Controller) -> Answer {
-    match (request.method, request.path.map(path_of)) {
-        (Some("POST"), Some("/reload")) => {
-            let is_config = |name: &str| name.eq_ignore_ascii_case(CONFIG);
-            let field = request.headers.iter().find(|field| is_config(field.name));
-            let config = field.map(|field| PathBuf::from(OsStr::from_bytes(field.value)));
-            match controller.reload(config) {
-                Ok(line) => Answer::new("200 OK", line),
-                Err(reason) => Answer::new("409 Conflict", reason),
-            }
-        }
+fn respond(target: &[u8], head: &[u8], controller: &Controller) -> Answer {
+    if target != b"/reload" {
+        return Answer::new("404 Not Found", "there is POST /reload");
+    }
+    if !head.trim_ascii_start().starts_with(b"POST ") {
         // RFC 9110, section 15.5.6, demands the field.
-        (_, Some("/reload")) => Answer {
+        return Answer {
             fields: "Allow: POST\r\n",
             ..Answer::new("405 Method Not Allowed", "use POST")
-        },
-        _ => Answer::new("404 Not Found", "there is POST /reload"),
+        };
+    }
+    let config = field(head, CONFIG).map(|value| PathBuf::from(OsStr::from_bytes(value)));
+    match controller.reload(config) {
+        Ok(line) => Answer::new("200 OK", line),
+        Err(reason) => Answer::new("409 Conflict", reason),
     }
 }
 
-/// The path of a target in origin form or in absolute form (RFC 9112, section 3.2).
-fn path_of(target: &str) -> &str {
-    let Some((scheme, rest)) = target.split_once("://") else { return target };
-    if !scheme.eq_ignore_ascii_case("http") {
-        return target;
-    }
-    rest.find('/').map_or("/", |begin| &rest[begin..])
+/// The value of a field of a head that is well formed. A parsed head keeps only the fields that
+/// matter to files.
+fn field<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    head.split(|byte| *byte == b'\n').find_map(|line| {
+        let value = line.get(name.len()..)?.strip_prefix(b":")?;
+        line[..name.len()].eq_ignore_ascii_case(name.as_bytes()).then(|| value.trim_ascii())
+    })
 }
 
 /// Asks the server behind a socket to reload this file. Returns its line, or what is wrong.

@@ -58,14 +58,16 @@ fn what_is_no_request_gets_an_answer() {
         (&b"garbage\r\n\r\n"[..], "400 Bad Request"),
         (b"\x16\x03\x01\x00\xff\x01", "400 Bad Request"),
         (&long, "400 Bad Request"),
-        (b"GET / HTTP/1.1\r\n\r\n", "404 Not Found"),
-        (b"POST http://ringd HTTP/1.1\r\n\r\n", "404 Not Found"),
-        (b"POST ftp://ringd/reload HTTP/1.1\r\n\r\n", "404 Not Found"),
-        (b"POST /stop HTTP/1.1\r\n\r\n", "404 Not Found"),
-        (b"POST /reload/ HTTP/1.1\r\n\r\n", "404 Not Found"),
-        (b"GET /reload HTTP/1.1\r\n\r\n", "405 Method Not Allowed"),
-        (b"PUT http://ringd/reload HTTP/1.1\r\n\r\n", "405 Method Not Allowed"),
-        (b"post /reload HTTP/1.1\r\n\r\n", "405 Method Not Allowed"),
+        (b"POST /reload HTTP/1.1\r\n\r\n", "400 Bad Request"),
+        (b"POST /reload HTTP/1.1\nHost: h\n\n", "400 Bad Request"),
+        (b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", "404 Not Found"),
+        (b"POST http://ringd HTTP/1.1\r\nHost: h\r\n\r\n", "404 Not Found"),
+        (b"POST ftp://ringd/reload HTTP/1.1\r\nHost: h\r\n\r\n", "400 Bad Request"),
+        (b"POST /stop HTTP/1.1\r\nHost: h\r\n\r\n", "404 Not Found"),
+        (b"POST /reload/ HTTP/1.1\r\nHost: h\r\n\r\n", "404 Not Found"),
+        (b"GET /reload HTTP/1.0\r\n\r\n", "405 Method Not Allowed"),
+        (b"PUT http://ringd/reload HTTP/1.1\r\nHost: h\r\n\r\n", "405 Method Not Allowed"),
+        (b"post /reload HTTP/1.1\r\nHost: h\r\n\r\n", "405 Method Not Allowed"),
     ] {
         let answer = exchange(&path, request);
         let request = request.escape_ascii().to_string();
@@ -92,7 +94,7 @@ fn a_client_that_sends_more_than_a_head_gets_its_answer() {
         let answer = exchange(&path, &[head.as_bytes(), &vec![b'a'; bytes]].concat());
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{bytes} bytes: {answer}");
     }
-    let more = [&b"GET / HTTP/1.1\r\n\r\n"[..], &[b'\r'; 10_000]].concat();
+    let more = [&b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"[..], &[b'\r'; 10_000]].concat();
     assert!(exchange(&path, &more).starts_with("HTTP/1.1 404 Not Found\r\n"));
     assert_serves(&server);
 }
@@ -104,11 +106,13 @@ fn a_request_may_have_another_form() {
     let _server = Server::start(&mut folder.command());
     let path = folder.path("admin.sock");
     for target in ["/reload", "http://ringd/reload", "HTTP://ringd:80/reload"] {
-        let answer = exchange(&path, format!("POST {target} HTTP/1.1\r\n\r\n").as_bytes());
+        let answer =
+            exchange(&path, format!("\r\nPOST {target} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{target}: {answer}");
     }
     for field in ["Ringd-Config", "ringd-config"] {
-        let request = format!("POST /reload HTTP/1.1\r\n{field}: /etc/other.toml\r\n\r\n");
+        let request =
+            format!("POST /reload HTTP/1.1\r\nHost: h\r\n{field}: /etc/other.toml\r\n\r\n");
         let answer = exchange(&path, request.as_bytes());
         assert!(answer.starts_with("HTTP/1.1 409 Conflict\r\n"), "{field}: {answer}");
     }
