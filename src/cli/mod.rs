@@ -39,8 +39,8 @@ pub use command_error::CommandError;
 #[cfg(any(test, feature = "simulation"))]
 pub use config::fuzz_config;
 pub use config::{
-    Config, ConfigError, Flags, ListenerOptions, Place, Problems, ServerOptions, SiteOptions,
-    needs_restart,
+    Chosen, Config, ConfigError, Flags, ListenerOptions, Place, Problems, ServerOptions,
+    SiteOptions, needs_restart,
 };
 pub use connect::ConnectArgs;
 pub use content::{ContentArgs, ContentError, LinksName};

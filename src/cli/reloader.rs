@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use super::config::{self, ConfigError, needs_restart, reloadable};
 use super::serve::{ListenerNumbers, PlannedSites};
-use super::{CommandError, Config, Flags};
+use super::{Chosen, CommandError, Config, Flags};
 use crate::http::SiteSettings;
 use crate::serve::{HttpUpdateError, HttpUpdater};
 use crate::server::UpdateError;
@@ -28,6 +28,8 @@ pub(super) struct Reloader {
     /// How many sites there are descriptors for.
     pub(super) sites_max: usize,
     pub(super) updater: HttpUpdater,
+    /// What the server has chosen at its start.
+    pub(super) chosen: Chosen,
     /// Whether the server is stopping. Then nothing is reloaded, since a new address would be
     /// listened on for a moment only.
     pub(super) is_stopping: Arc<AtomicBool>,
@@ -145,7 +147,7 @@ impl Reloader {
 
     /// Refuses what only a restart can change: half of a configuration helps nobody.
     fn check_restart(&self, config: &Config) -> Result<(), ReloadError> {
-        let keys = needs_restart(&self.config, config);
+        let keys = needs_restart(&self.config, config, self.chosen);
         let reason = match &keys[..] {
             [] if config.sites.len() <= self.sites_max => return Ok(()),
             [] => format!(

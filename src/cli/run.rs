@@ -88,7 +88,8 @@ fn with_console(
 }
 
 fn serve(config: Config, flags: &Flags, console: &Console) -> Result<(), CommandError> {
-    let ServePlan { server, http, selection, content, notes } = ServePlan::make(&config)?;
+    let ServePlan { server, http, selection, mut chosen, content, notes } =
+        ServePlan::make(&config)?;
     config.notes.iter().chain(&notes).for_each(|note| console.note(note));
     let signals = CaughtSignals::catch()?;
     let admin = config.admin.as_deref().map(AdminSocket::bind).transpose()?;
@@ -104,6 +105,8 @@ fn serve(config: Config, flags: &Flags, console: &Console) -> Result<(), Command
             _ => error.into(),
         }
     })?;
+    // It may have been replaced by another one.
+    chosen.driver = chosen.driver.map(|_| server.selection().kind);
     let sites_max = config.sites_max();
     let controller = match config.path.clone() {
         None => None,
@@ -112,8 +115,17 @@ fn serve(config: Config, flags: &Flags, console: &Console) -> Result<(), Command
             let first: Vec<u32> = (0..).take(config.options.server.listen.len()).collect();
             let numbers = ListenerNumbers::default().with(&config, &first);
             let is_stopping = Arc::default();
-            let reloader =
-                Reloader { path, flags, config, sites, numbers, sites_max, updater, is_stopping };
+            let reloader = Reloader {
+                path,
+                flags,
+                config,
+                sites,
+                numbers,
+                sites_max,
+                updater,
+                chosen,
+                is_stopping,
+            };
             Some(Controller::start(reloader, console.clone())?)
         }
     };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::connections::shares;
 use super::content::KnownRules;
 use super::root::open_root;
-use super::{CommandError, Config, ServerOptions, SiteOptions};
+use super::{Chosen, CommandError, Config, ServerArgs, ServerOptions, SiteOptions};
 use crate::descriptors::{Descriptors, Reserved};
 use crate::driver::{DriverSelection, File, FileKind, Links};
 use crate::http::site::{FallbackUse, SiteTable};
@@ -26,6 +26,8 @@ pub struct ServePlan {
     pub http: HttpSettings,
     /// The driver.
     pub selection: DriverSelection,
+    /// What is chosen for options that are not set.
+    pub chosen: Chosen,
     /// What is served, for the start line.
     pub content: String,
     /// Notes for the operator, printed before the server starts.
@@ -61,7 +63,14 @@ impl ServePlan {
             addresses: args.listeners_max() as u64 + u64::from(spare),
             more_sites: config.sites_max() as u64 - 1,
         };
-        let shares = shares(descriptors, args, selection.kind, files, reserved)?;
+        let shares_of = |args| shares(descriptors, args, selection.kind, files, reserved);
+        let shares = shares_of(args)?;
+        let by_default = shares_of(&ServerArgs { max_connections: None, ..args.clone() });
+        let chosen = Chosen {
+            driver: args.driver.0.is_none().then_some(selection.kind),
+            connections: by_default.map_or(shares.connections, |shares| shares.connections),
+            cache_entries: descriptors.cache_entries(None, selection.kind) as u32,
+        };
         let mut server = args.settings(shares.connections, http.header_timeout)?;
         server.spare_listeners = spare;
         Ok(Self {
@@ -79,6 +88,7 @@ impl ServePlan {
                 ..HttpSettings::new(Arc::new(table))
             },
             selection,
+            chosen,
             content: config.served(),
             notes,
         })

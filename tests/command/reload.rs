@@ -125,6 +125,53 @@ fn what_the_server_cannot_change_changes_nothing() {
     assert_goes_on(&folder, &server);
 }
 
+/// A server needs neither the file nor the directory of a socket that it listens on.
+#[test]
+fn a_listener_that_stays_is_not_looked_at() {
+    let folder = Folder::new(BASE);
+    fs::create_dir(folder.path("sockets")).unwrap();
+    let path = folder.path("sockets/site.sock");
+    let listen = format!("[\"127.0.0.1:0\", \"unix:{}\"]", path.display());
+    folder.write(&BASE.replace("[\"127.0.0.1:0\"]", &listen));
+    let server = Server::start(&mut folder.command());
+    assert!(path.exists());
+    fs::remove_dir_all(folder.path("sockets")).unwrap();
+    folder.assert_reloads(&["0 changed"]);
+    assert!(!path.exists(), "a reload makes the file again");
+    server.signal(libc::SIGTERM);
+    assert_eq!(server.end().code, Some(0));
+}
+
+/// Values that say what the server has by itself are no change, in either direction.
+#[test]
+fn a_default_may_be_written_down() {
+    let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap();
+    for driver in drivers() {
+        let folder = Folder::new(BASE);
+        let _server = Server::start(folder.command().args(["--driver", driver]));
+        // A quarter of the descriptors that the driver can use, for two workers.
+        let usable = if driver == "select" { 1024 } else { limit };
+        let entries = (usable / 4 / 2).min(2048);
+        let written = |entries: u64| {
+            BASE.replace("workers = 2", &format!("workers = 2\ncache-entries = {entries}"))
+        };
+        folder.write(&written(entries));
+        folder.assert_reloads(&["0 changed"]);
+        folder.write(&written(entries + 1));
+        folder.assert_refuses(&[REFUSED, "cannot change `cache-entries`"]);
+        folder.write(BASE);
+        folder.assert_reloads(&["0 changed"]);
+    }
+    let folder = Folder::new(BASE);
+    let server = Server::start(&mut folder.command());
+    let (_, chosen) = server.line.split_once("; driver: ").unwrap();
+    let kind = chosen.split(' ').next().unwrap();
+    folder.write(&BASE.replace("workers = 2", &format!("workers = 2\ndriver = \"{kind}\"")));
+    folder.assert_reloads(&["0 changed"]);
+    folder.write(BASE);
+    folder.assert_reloads(&["0 changed"]);
+}
+
 #[test]
 fn a_root_that_may_not_be_read_changes_nothing() {
     let folder = Folder::new(&BASE.replace("[admin]\nlisten = \"unix:admin.sock\"\n", ""));

@@ -53,7 +53,7 @@ pub use load::ConfigError;
 pub(super) use load::{check, load};
 pub use options::{Config, ListenerOptions, ServerOptions, SiteOptions};
 pub use problem::Problems;
-pub use restart::needs_restart;
 pub(super) use restart::reloadable;
+pub use restart::{Chosen, needs_restart};
 pub(super) use schema::schema;
 pub use source::Place;

@@ -81,6 +81,12 @@ impl Config {
     pub fn place_name(&self, place: &Place) -> String {
         self.written.sources.name(place)
     }
+
+    /// The path of the administration's socket, however it is written.
+    pub(super) fn admin_path(&self) -> Option<PathBuf> {
+        let admin = self.admin.as_ref()?;
+        Some(std::path::absolute(admin).unwrap_or_else(|_| admin.clone()))
+    }
 }
 
 #[cfg(any(test, feature = "simulation"))]
@@ -96,10 +102,6 @@ impl Config {
                 &format!("{name:?} {hosts:?} {is_default} {listen:?} {root:?} {content:?}\n");
         }
         meaning
-    }
-
-    fn admin_path(&self) -> Option<PathBuf> {
-        self.admin.as_ref().and_then(|path| std::path::absolute(path).ok())
     }
 }
 

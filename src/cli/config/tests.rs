@@ -7,8 +7,11 @@ use clap::CommandFactory;
 
 use super::keys::{FILE_KEYS, FLAGS_ONLY, KEYS, Table, find};
 use super::restart::RESTART;
-use super::{Config, ConfigError, Flags, fuzz_config, load, needs_restart, reloadable, schema};
+use super::{
+    Chosen, Config, ConfigError, Flags, fuzz_config, load, needs_restart, reloadable, schema,
+};
 use crate::cli::{Cli, Command};
+use crate::driver::DriverKind;
 
 /// Loads a file with the arguments of a command line.
 fn loaded(text: &str, arguments: &[&str]) -> Result<Config, ConfigError> {
@@ -34,6 +37,9 @@ fn without_file(arguments: &[&str]) -> Config {
     let Command::Serve(args) = command else { panic!("{arguments:?}") };
     Config::from(*args)
 }
+
+/// What a server has chosen.
+const CHOSEN: Chosen = Chosen { driver: Some(DriverKind::Poll), connections: 5, cache_entries: 7 };
 
 const SITE: &str = "[[site]]\nname = \"default\"\nroot = \"/srv\"\ndefault = true\n";
 
@@ -182,7 +188,7 @@ fn what_differs_and_needs_a_restart_is_named() {
     for (text, keys) in [
         // Written otherwise, but the same.
         (base.replace("\"1M\"", "1048576"), &[][..]),
-        (base.replace("workers = 2", "workers = 3\ndriver = \"poll\""), &["driver", "workers"]),
+        (base.replace("workers = 2", "workers = 3\ndriver = \"epoll\""), &["driver", "workers"]),
         (base.replace("workers = 2", "workers = 2\nheader-timeout = \"1s\""), &[]),
         (format!("{base}cors = true\n[admin]\nlisten = \"unix:/a\"\n"), &["admin"]),
         (
@@ -190,8 +196,44 @@ fn what_differs_and_needs_a_restart_is_named() {
             &["revalidate", "watch"],
         ),
     ] {
-        assert_eq!(needs_restart(&old, &config(&text, &[])), keys, "{text}");
+        assert_eq!(needs_restart(&old, &config(&text, &[]), CHOSEN), keys, "{text}");
     }
+}
+
+/// What is not set means what the server has chosen, so writing that down is no change.
+#[test]
+fn a_default_that_is_written_needs_no_restart() {
+    let written = |lines: &str| config(&format!("[server]\n{lines}\n{SITE}"), &[]);
+    let (plain, same) = (written(""), "cache-entries = 7\nmax-connections = 5\ndriver = \"poll\"");
+    let other = "cache-entries = 8\nmax-connections = 6\ndriver = \"epoll\"";
+    let keys = ["driver", "max-connections", "cache-entries"];
+    for (old, new, expected) in [
+        (&plain, &written(same), &[][..]),
+        (&written(same), &plain, &[]),
+        (&plain, &written(other), &keys),
+        (&written(other), &plain, &keys),
+        (&written(other), &written(other), &[]),
+    ] {
+        assert_eq!(needs_restart(old, new, CHOSEN), expected);
+    }
+    // Only a start finds out what `auto` would be.
+    let named = Chosen { driver: None, ..CHOSEN };
+    assert_eq!(needs_restart(&written(same), &plain, named), ["driver"]);
+    // All other defaults, written down one by one.
+    for key in KEYS.iter().filter(|key| key.is_in(Table::Server)) {
+        let Some(default) = &key.default else { continue };
+        let new = written(&format!("{} = {default:?}", key.name));
+        assert_eq!(needs_restart(&plain, &new, CHOSEN), [""; 0], "{}", key.name);
+        assert_eq!(reloadable(&plain.options), reloadable(&new.options), "{}", key.name);
+    }
+    for line in
+        [format!("workers = {}", plain.options.server.worker_count()), "watch = true".into()]
+    {
+        assert_eq!(needs_restart(&plain, &written(&line), CHOSEN), [""; 0], "{line}");
+    }
+    let admin = |path: &str| config(&format!("{SITE}[admin]\nlisten = \"unix:{path}\"\n"), &[]);
+    assert_eq!(needs_restart(&admin("/a/b"), &admin("//a/./b"), CHOSEN), [""; 0]);
+    assert_eq!(needs_restart(&admin("/a/b"), &admin("/a/c"), CHOSEN), ["admin"]);
 }
 
 /// Every key of `[server]` either takes effect by a reload, or is refused by it: none is accepted
@@ -200,7 +242,7 @@ fn what_differs_and_needs_a_restart_is_named() {
 fn a_reload_changes_a_key_or_refuses_it() {
     const VALUES: [(&str, &str); 16] = [
         ("listen", "\"127.0.0.1:1\""),
-        ("driver", "\"poll\""),
+        ("driver", "\"epoll\""),
         ("workers", "3"),
         ("max-connections", "100"),
         ("idle-timeout", "\"1s\""),
@@ -222,7 +264,7 @@ fn a_reload_changes_a_key_or_refuses_it() {
         let (_, value) = value.unwrap_or_else(|| panic!("add a value of `{}`", key.name));
         let new = config(&format!("[server]\n{} = {value}\n{SITE}", key.name), &[]);
         assert_ne!(old.meaning(), new.meaning(), "{}: the value is not the default", key.name);
-        let refused = needs_restart(&old, &new);
+        let refused = needs_restart(&old, &new, CHOSEN);
         let is_refused = refused == [&*key.name];
         assert!(is_refused || refused.is_empty(), "{}: {refused:?}", key.name);
         let is_changed = reloadable(&old.options) != reloadable(&new.options);
@@ -247,7 +289,7 @@ fn a_reload_changes_a_table_or_refuses_it() {
     }
     let listen = format!("[[listen]]\naddress = \"unix:/a\"\nmode = \"0600\"\n{SITE}");
     let new = config(&listen, &[]);
-    assert_eq!(needs_restart(&old, &new), [""; 0]);
+    assert_eq!(needs_restart(&old, &new, CHOSEN), [""; 0]);
     assert_ne!(reloadable(&old.options), reloadable(&new.options));
     // Rights are a part of the place, so a reload notices that they differ.
     let other = config(&listen.replace("0600", "0660"), &[]);
