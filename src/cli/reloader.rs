@@ -105,7 +105,7 @@ impl Reloader {
     pub(super) fn reload(&mut self) -> Result<String, ReloadError> {
         let begun = Instant::now();
         self.check_stopping()?;
-        let mut config = config::check(Some(&self.path), &self.flags)?;
+        let mut config = config::load_again(&self.path, &self.flags)?;
         self.check_restart(&config)?;
         let (places, timeouts) = reloadable(&config.options);
         let listeners = self.updater.prepare(places)?;

@@ -68,6 +68,15 @@ pub(crate) struct UnixSocket {
 
 #[cfg(feature = "cli")]
 impl UnixSocket {
+    /// Checks the path or the name alone, as a start does. Touches no file.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, and what would be right.
+    pub(crate) fn check(address: &UnixAddress) -> Result<(), ListenSpecError> {
+        unix_listener::check(address)
+    }
+
     /// Listens as workers do.
     ///
     /// # Errors

@@ -44,8 +44,6 @@ pub struct UnixListenError {
 enum UnixCause {
     /// The address is none.
     Address(ListenSpecError),
-    /// The directory is too long for the temporary name.
-    LongDirectory(usize),
     /// The mode has bits that mean nothing for a socket.
     Mode(u32),
     /// There is no such user or group.
@@ -78,12 +76,6 @@ impl fmt::Display for UnixListenError {
         write!(f, "cannot listen on {address}: ")?;
         match cause {
             UnixCause::Address(error) => error.fmt(f),
-            UnixCause::LongDirectory(bytes) => write!(
-                f,
-                "the directory has {bytes} bytes, and at most {} leave room for a temporary name \
-                 (unix(7)); use a shorter path",
-                UNIX_NAME_MAX - 1 - EXTRA_BYTES
-            ),
             UnixCause::Mode(mode) => {
                 write!(f, "{mode:#o} is not the mode of a socket, which is from 0 to 0o777")
             }
@@ -375,16 +367,33 @@ fn find_stale(path: &Path) -> Result<Option<(u64, u64)>, UnixCause> {
     }
 }
 
+/// Checks what the path or name of a socket must be to be listened on, whatever files there are.
+#[cfg(feature = "cli")]
+pub(super) fn check(address: &UnixAddress) -> Result<(), ListenSpecError> {
+    address.check()?;
+    address.as_path().map_or(Ok(()), |path| temporary_room(path).map(drop))
+}
+
+/// How many bytes of the name of a socket a temporary name in its directory has room for.
+fn temporary_room(path: &Path) -> Result<usize, ListenSpecError> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    // Without the slash behind it, which the root directory has.
+    let bytes = directory.as_os_str().len() - usize::from(directory == Path::new("/"));
+    let bytes_max = UNIX_NAME_MAX - 1 - EXTRA_BYTES;
+    bytes_max.checked_sub(bytes).ok_or_else(|| {
+        ListenSpecError::unix(format!(
+            "the directory has {bytes} bytes, and at most {bytes_max} leave room for a temporary \
+             name (unix(7)); use a shorter path"
+        ))
+    })
+}
+
 /// Binds a socket to a temporary name in the directory of `path`.
 fn bind_beside(socket: &Socket, path: &Path) -> Result<SocketFile, UnixCause> {
     let call = |error| UnixCause::Call("bind(2)", error);
     let directory = path.parent().unwrap_or(Path::new("/"));
     let name = path.file_name().unwrap_or_default().as_bytes();
-    // Without the slash behind it, which the root directory has.
-    let bytes = directory.as_os_str().len() - usize::from(directory == Path::new("/"));
-    let Some(room) = (UNIX_NAME_MAX - 1 - EXTRA_BYTES).checked_sub(bytes) else {
-        return Err(UnixCause::LongDirectory(bytes));
-    };
+    let room = temporary_room(path).map_err(UnixCause::Address)?;
     let mut error = io::ErrorKind::AddrInUse.into();
     for _ in 0..ATTEMPTS_MAX {
         let mut temporary = b".".to_vec();

@@ -155,6 +155,40 @@ fn a_slow_client_is_closed_before_it_has_sent_its_request() {
     assert!(sent < 300, "the server still reads");
 }
 
+/// `ringd check` finds what a start would find.
+#[test]
+fn the_socket_is_checked_with_the_file() {
+    let folder = Folder::new(BASE);
+    let check = || end_of(ringd().arg("check").arg(folder.path("ringd.toml")));
+    for (listen, words) in [
+        ("unix:missing/admin.sock", &["there is no directory", "create it"][..]),
+        ("unix:ringd.toml/admin.sock", &["is not a directory"]),
+        ("unix:ringd.toml", &["is not a socket", "remove it, or choose another path"]),
+        ("unix:html", &["is a directory", "add the name of the socket"]),
+        (&format!("unix:{}", "x".repeat(108)), &["bytes", "at most 107", "use a shorter one"]),
+        (
+            &format!("unix:{}/a", "x".repeat(102 - folder.path("").as_os_str().len())),
+            &["bytes", "at most 100 leave room", "a shorter path"],
+        ),
+    ] {
+        folder.write(&BASE.replace("unix:admin.sock", listen));
+        let end = check();
+        assert_eq!((end.code, end.output.as_str()), (Some(1), ""), "{listen}: {end:?}");
+        end.assert_names(words);
+        end.assert_names(&["ringd.toml:5:10"]);
+        let end = end_of(&mut folder.command());
+        assert_eq!((end.code, end.output.as_str()), (Some(1), ""), "{listen}: a start");
+    }
+    // A server that runs is no mistake, and what is beneath /run is made before the start.
+    folder.write(BASE);
+    let _server = Server::start(&mut folder.command());
+    assert_eq!(check().code, Some(0));
+    folder.write(&BASE.replace("unix:admin.sock", "unix:/run/ringd.none/admin.sock"));
+    let end = check();
+    assert_eq!(end.code, Some(0), "{end:?}");
+    end.assert_names(&["there is no directory /run/ringd.none yet", "RuntimeDirectory="]);
+}
+
 #[test]
 fn two_servers_do_not_share_a_socket() {
     let folder = Folder::new(BASE);

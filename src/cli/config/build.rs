@@ -9,6 +9,7 @@ use super::flags::Flags;
 use super::keys::{KEYS, Key, named};
 use super::options::{Config, ListenerOptions, ServerOptions, SiteOptions, Written};
 use super::parse::Parsers;
+use super::places::check_places;
 use super::problem::{Problem, ProblemList};
 use super::reader::Reader;
 use super::setting::{Origin, Settings, Sourced, Value};
@@ -34,6 +35,9 @@ pub(super) fn build(
     let names = claims::names(&draft.sites, &sets, &mut reader.problems);
     claims::check_hosts(&draft.sites, &sets, &mut reader.problems);
     claims::check_defaults(&draft.sites, &sets, &mut reader.problems);
+    let admin = draft.admin.as_ref();
+    let notes = check_places(&listeners, admin, reader.looks_at_sockets, &mut reader.problems);
+    draft.notes.extend(notes);
     if reader.opens_roots {
         let around = [&draft.defaults, &flags.site];
         check_roots(&draft.sites, around, &mut reader.problems);

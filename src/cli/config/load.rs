@@ -29,16 +29,28 @@ pub(in crate::cli) fn load(path: Option<&Path>, flags: &Flags) -> Result<Config,
     load_with(Reader::new(&of_process), path, flags)
 }
 
-/// Loads a configuration, and opens the roots of its sites, as a start would. Binds nothing and
-/// resolves no name.
+/// Loads a configuration, opens the roots of its sites, and looks at the files of Unix sockets, to
+/// find what would end a start. Binds nothing and resolves no name.
+///
+/// # Errors
+///
+/// As of [`load`]; a root that cannot be served and a socket that cannot be made are mistakes too.
+pub(in crate::cli) fn check(path: Option<&Path>, flags: &Flags) -> Result<Config, ConfigError> {
+    let mut reader = Reader::new(&of_process);
+    (reader.opens_roots, reader.looks_at_sockets) = (true, true);
+    load_with(reader, path, flags)
+}
+
+/// Loads a configuration for a server that runs, and opens the roots of its sites. New sockets are
+/// bound before anything changes, so they need no check.
 ///
 /// # Errors
 ///
 /// As of [`load`]; a root that cannot be served is a mistake too.
-pub(in crate::cli) fn check(path: Option<&Path>, flags: &Flags) -> Result<Config, ConfigError> {
+pub(in crate::cli) fn load_again(path: &Path, flags: &Flags) -> Result<Config, ConfigError> {
     let mut reader = Reader::new(&of_process);
     reader.opens_roots = true;
-    load_with(reader, path, flags)
+    load_with(reader, Some(path), flags)
 }
 
 fn load_with(

@@ -30,6 +30,7 @@ mod load;
 mod options;
 mod parse;
 mod parse_cost;
+mod places;
 mod print;
 mod problem;
 mod reader;
@@ -50,7 +51,7 @@ pub use flags::Flags;
 #[cfg(any(test, feature = "simulation"))]
 pub use fuzz::fuzz_config;
 pub use load::ConfigError;
-pub(super) use load::{check, load};
+pub(super) use load::{check, load, load_again};
 pub use options::{Config, ListenerOptions, ServerOptions, SiteOptions};
 pub use problem::Problems;
 pub(super) use restart::reloadable;

@@ -22,6 +22,8 @@ pub(super) struct Reader<'a> {
     pub(super) problems: ProblemList,
     /// Whether a root that cannot be served is a problem.
     pub(super) opens_roots: bool,
+    /// Whether a Unix socket that cannot be made is a problem.
+    pub(super) looks_at_sockets: bool,
     environment: Environment<'a>,
     parsers: Parsers,
     /// The file that is read.
@@ -36,6 +38,7 @@ impl<'a> Reader<'a> {
             sources: Sources::default(),
             problems: ProblemList::default(),
             opens_roots: false,
+            looks_at_sockets: false,
             environment,
             parsers: Parsers::new(),
             file: 0,
