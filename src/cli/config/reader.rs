@@ -157,12 +157,28 @@ impl<'a> Reader<'a> {
         match find(table, name) {
             None => self.complain_of_key(table, span, name),
             Some(key) => {
+                if is_empty(node) {
+                    self.complain_of_empty(key, node.span());
+                }
                 let values = match key.kind {
                     Kind::Rules(shape) => self.rules(key, shape, node),
                     _ => self.values(key, node),
                 };
                 settings.set(key, values);
             }
+        }
+    }
+
+    /// Refuses an empty list where the default has values: the default would apply, and who writes
+    /// such a list expects no value at all.
+    fn complain_of_empty(&mut self, key: &Key, span: Range<usize>) {
+        let default = key.default.as_deref().or_else(|| key.described_default());
+        // Rules add to the defaults, however many there are.
+        let is_plain = key.is_list && !matches!(key.kind, Kind::Rules(_));
+        if let Some(default) = default.filter(|_| is_plain) {
+            let name = &key.name;
+            let remedy = format!("add one, or leave `{name}` out for the default, {default}");
+            self.complain(span, format!("`{name}` has no value"), remedy);
         }
     }
 
@@ -214,6 +230,10 @@ impl<'a> Reader<'a> {
             self.problems.push(Problem::new(Some(place), title, remedy));
         }
     }
+}
+
+pub(super) fn is_empty(node: &Node<'_>) -> bool {
+    matches!(node.get_ref(), DeValue::Array(nodes) if nodes.is_empty())
 }
 
 /// A number as a flag takes it.

@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 use super::draft::{Draft, ListenerDraft, SiteDraft};
 use super::keys::Table;
 use super::problem::{Problem, quoted};
-use super::reader::{Node, Reader};
+use super::reader::{Node, Reader, is_empty};
 use super::setting::Sourced;
 use crate::http::site::hosts::HostPattern;
 
@@ -228,8 +228,4 @@ impl Reader<'_> {
             }
         }
     }
-}
-
-fn is_empty(node: &Node<'_>) -> bool {
-    matches!(node.get_ref(), DeValue::Array(nodes) if nodes.is_empty())
 }
