@@ -4,17 +4,16 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use glob::{MatchOptions, Pattern, glob_with};
 use toml::de::DeTable;
 
 use super::draft::Draft;
+use super::include::Included;
 use super::parse_cost::{PARSE_BYTES_MAX, parse_cost};
 use super::problem::{Problem, quoted};
 use super::reader::Reader;
-use super::setting::Sourced;
 use super::source::Place;
 
 /// How long a file may be.
@@ -27,9 +26,6 @@ const BYTES_MAX: usize = 64 << 20;
 /// three in two bytes, and the memory for each is about 250 bytes. Of a longer file, the first
 /// error is reported.
 const RECOVERED_BYTES_MAX: usize = 64 << 10;
-
-/// How many files may be included.
-const INCLUDES_MAX: usize = 1000;
 
 impl Reader<'_> {
     /// Reads a file and those that it includes.
@@ -48,11 +44,12 @@ impl Reader<'_> {
         let globs =
             self.parse(path, bytes, |reader, table| reader.top(table, directory(path), &mut draft));
         let mut left = BYTES_MAX;
-        let mut paths = Vec::new();
+        let mut included = Included::new(path);
         for glob in globs {
-            self.find_included(&glob, directory(path), &mut paths, &mut draft.notes);
+            included.find(&glob, directory(path), &mut self.problems);
         }
-        for (path, glob) in paths {
+        draft.notes.append(&mut included.notes);
+        for (path, glob) in included.paths {
             match read_bytes(&path) {
                 Ok(bytes) if bytes.len() > left => {
                     let title = format!("{} and the files before it are too long", path.display());
@@ -158,63 +155,6 @@ impl Reader<'_> {
         let text: Arc<str> = text.into();
         self.begin(path.to_owned(), Arc::clone(&text));
         Some(text)
-    }
-
-    /// Adds the files that a glob matches, in the order of their names.
-    fn find_included(
-        &mut self,
-        glob: &Sourced<String>,
-        directory: &Path,
-        paths: &mut Vec<(PathBuf, Sourced<String>)>,
-        notes: &mut Vec<String>,
-    ) {
-        let mut complain = |title: String, remedy: &str| {
-            self.problems.push(Problem::new(glob.origin.place(), title, remedy));
-        };
-        let quoted = quoted(&glob.value);
-        // The directory is a name, in which an asterisk is an asterisk.
-        let pattern = match directory.to_str() {
-            Some("") => glob.value.clone(),
-            _ if Path::new(&glob.value).is_absolute() => glob.value.clone(),
-            Some(directory) => format!("{}/{}", Pattern::escape(directory), glob.value),
-            None => {
-                let title = format!("the directory {} is not UTF-8", directory.display());
-                complain(title, "write an absolute path");
-                return;
-            }
-        };
-        let options = MatchOptions { require_literal_leading_dot: true, ..MatchOptions::default() };
-        let found = match glob_with(&pattern, options) {
-            Ok(found) => found,
-            Err(error) => {
-                let remedy = "write a glob such as \"sites.d/*.toml\"";
-                return complain(format!("`include` cannot be {quoted}: {}", error.msg), remedy);
-            }
-        };
-        let before = paths.len();
-        for path in found {
-            let path = match path {
-                Ok(path) => path,
-                Err(error) => {
-                    complain(format!("cannot read a directory: {error}"), "allow it");
-                    continue;
-                }
-            };
-            if path.is_dir() || paths.iter().any(|(other, _)| *other == path) {
-                continue;
-            }
-            if paths.len() == INCLUDES_MAX {
-                let remedy = format!("at most {INCLUDES_MAX} files may be included");
-                return complain("`include` matches too many files".to_owned(), &remedy);
-            }
-            paths.push((path, glob.clone()));
-        }
-        if paths.len() == before && !glob.value.contains(['*', '?', '[']) {
-            let title = format!("there is no file {quoted}");
-            complain(title, "correct the name; only a glob may match nothing");
-        } else if paths.len() == before {
-            notes.push(format!("include = {quoted} matches no file yet"));
-        }
     }
 }
 

@@ -25,6 +25,7 @@ mod files;
 mod flags;
 #[cfg(any(test, feature = "simulation"))]
 mod fuzz;
+mod include;
 mod keys;
 mod load;
 mod options;
