@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, Args, Command};
 
+use super::foreign;
 use super::problem::shortened;
 use crate::cli::content::ErrorPage;
 use crate::cli::{ContentArgs, ServeArgs};
@@ -359,6 +360,9 @@ pub(super) fn explain_unknown(table: Table, name: &str) -> (String, String) {
     if let [first, rest @ ..] = &others[..] {
         let rest: String = rest.iter().map(|heading| format!(" or {heading}")).collect();
         return (unknown, format!("`{hyphens}` belongs into {first}{rest}"));
+    }
+    if let Some(remedy) = foreign::explain(&hyphens) {
+        return (unknown, remedy.to_owned());
     }
     let mistakes = |key: &&str| strsim::damerau_levenshtein(&hyphens, key);
     match table.names().min_by_key(mistakes).filter(|key| mistakes(key) <= key.len() / 3) {

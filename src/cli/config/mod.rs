@@ -23,6 +23,7 @@ mod claims;
 mod draft;
 mod files;
 mod flags;
+mod foreign;
 #[cfg(any(test, feature = "simulation"))]
 mod fuzz;
 mod include;

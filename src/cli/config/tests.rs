@@ -5,6 +5,7 @@ use std::path::Path;
 
 use clap::CommandFactory;
 
+use super::foreign::FOREIGN;
 use super::keys::{FILE_KEYS, FLAGS_ONLY, KEYS, Table, find};
 use super::restart::RESTART;
 use super::{
@@ -60,6 +61,24 @@ fn every_flag_is_a_key_and_every_key_a_flag() {
     for (flag, reason) in FLAGS_ONLY {
         assert!(flags.contains(&flag) && !reason.is_empty(), "--{flag} does not exist");
     }
+}
+
+/// The names of other servers are not ours, and what their explanations name exists.
+#[test]
+fn names_of_other_servers_lead_to_keys() {
+    let is_key = |name: &str| Table::ALL.iter().any(|table| table.names().any(|it| it == name));
+    for (name, remedy) in FOREIGN {
+        assert!(!is_key(name), "{name} is a key");
+        assert!(name.len() < 64 && !name.contains('_'), "{name}");
+        for quoted in remedy.split('`').skip(1).step_by(2) {
+            let key = quoted.split_once(" = ").map_or(quoted, |(key, _)| key);
+            assert!(is_key(key), "{name}: {key} is no key");
+        }
+        for heading in remedy.split(' ').filter(|word| word.starts_with('[')) {
+            assert!(Table::ALL.iter().any(|table| table.heading() == heading), "{name}: {heading}");
+        }
+    }
+    assert!(FOREIGN.is_sorted(), "each is there once, and easy to find");
 }
 
 #[test]
