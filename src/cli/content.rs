@@ -42,13 +42,16 @@ const ERRORS: [Status; 9] = [
 /// Options of `ringd serve` about content.
 #[derive(Clone, Debug, Args)]
 pub struct ContentArgs {
-    /// Media type of files whose name ends in .EXT, as in gltf=model/gltf+json; may be given
-    /// several times, the last one for an extension applies
+    /// Media type by extension, as in gltf=model/gltf+json
+    ///
+    /// For files whose name ends in .EXT. May be given several times; the last one for an
+    /// extension applies
     #[arg(long, value_name = "EXT=TYPE", help_heading = CONTENT)]
     pub mime: Vec<Override>,
 
-    /// Index file of a directory; may be given several times, the first that exists is used
-    /// [default: index.html]
+    /// Index file of a directory [default: index.html]
+    ///
+    /// May be given several times; the first that exists is used
     #[arg(long, value_name = "NAME", value_parser = index_name, help_heading = CONTENT)]
     pub index: Vec<String>,
 
@@ -56,8 +59,10 @@ pub struct ContentArgs {
     #[arg(long, help_heading = CONTENT)]
     pub clean_urls: bool,
 
-    /// Serve this page when a browser navigates to a path that has no file (single-page
-    /// application). Missing scripts, images and data still get 404 [without a value: /index.html]
+    /// Page for paths that have no file (single-page application)
+    ///
+    /// It is served when a browser navigates to such a path. Missing scripts, images and data still
+    /// get 404 [without a value: /index.html]
     #[arg(
         long,
         value_name = "PATH",
@@ -69,27 +74,33 @@ pub struct ContentArgs {
     )]
     pub spa: Option<String>,
 
-    /// List directories that have no index file; without this they get 404
+    /// List directories that have no index file
+    ///
+    /// Without this option they get 404
     #[arg(long, help_heading = CONTENT)]
     pub listing: bool,
 
-    /// File to send as the body of an error, as in 403=/forbidden.html; may be given several
-    /// times, the last one for a status applies. The path is relative to the root [default:
-    /// 404=/404.html if it exists]
+    /// File to send as the body of an error, as in 403=/403.html
+    ///
+    /// The path is relative to the root. May be given several times; the last one for a status
+    /// applies [default: 404=/404.html if it exists]
     #[arg(long, value_name = "STATUS=PATH", help_heading = CONTENT)]
     pub error_page: Vec<ErrorPage>,
 
-    /// Cache-Control of files that match a glob, as in '/assets/**=max-age=31536000, immutable';
-    /// may be given several times, the last rule that matches applies. In a glob, * and ? do not
-    /// match a slash, ** does; {js,css} matches either, [0-9] one character; *.js means /**/*.js.
-    /// An empty value sends no field [default: no-cache for HTML and JSON]
+    /// Cache-Control by glob, as in '/assets/**=max-age=31536000'
+    ///
+    /// For files that match the glob. May be given several times; the last rule that matches
+    /// applies. In a glob, * and ? do not match a slash, ** does; {js,css} matches either, [0-9]
+    /// one character; *.js means /**/*.js. An empty value sends no field [default: no-cache for
+    /// HTML and JSON]
     #[arg(long, value_name = "GLOB=VALUE", help_heading = CONTENT)]
     pub cache_control: Vec<CacheRule>,
 
-    /// Response header field for paths that match a glob, as in '**=X-Frame-Options: DENY' (globs
-    /// as for --cache-control). May be given several times; all rules that match apply. A later
-    /// rule replaces an earlier one for the same field, except for Link, Set-Cookie and Vary. An
-    /// empty value removes the field
+    /// Response field by glob, as in '**=X-Frame-Options: DENY'
+    ///
+    /// For paths that match the glob, which is written as for --cache-control. May be given several
+    /// times; all rules that match apply. A later rule replaces an earlier one for the same field,
+    /// except for Link, Set-Cookie and Vary. An empty value removes the field
     #[arg(
         long,
         value_name = "GLOB=NAME:VALUE",

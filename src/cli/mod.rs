@@ -58,7 +58,12 @@ const NOT_A_COMMAND: &str = "\
 The command comes before its options. To serve a directory that has the name of a command, write it
 as a path: ringd ./echo";
 
-/// The end of the help of every server.
+/// The end of the short help of every server.
+const NOTES_SHORT: &str = "\
+--help says more about each option, about signals and about exit codes. Times are written like
+500ms, 10s or 2min, sizes like 8192, 16K or 1M.";
+
+/// The end of the long help of every server.
 const NOTES: &str = "\
 Times are written like 500ms, 10s or 2min, sizes like 8192, 16K or 1M.
 
@@ -79,7 +84,8 @@ line, 128 plus the signal's number after a second signal.";
 #[command(
     name = "ringd",
     version,
-    after_help = format!("{NOT_A_COMMAND}\n\n{NOTES}"),
+    after_help = NOTES_SHORT,
+    after_long_help = format!("{NOT_A_COMMAND}\n\n{NOTES}"),
     args_conflicts_with_subcommands = true,
 )]
 pub struct Cli {
@@ -94,11 +100,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve the files of a directory over HTTP; the default command
-    #[command(after_help = NOTES)]
+    #[command(after_help = NOTES_SHORT, after_long_help = NOTES)]
     Serve(Box<ServeArgs>),
 
     /// Run a TCP echo server, the smallest server, to try out drivers
-    #[command(after_help = NOTES)]
+    #[command(after_help = NOTES_SHORT, after_long_help = NOTES)]
     Echo(EchoArgs),
 
     /// Test what works on this machine, and print how to fix what does not

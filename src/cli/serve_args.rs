@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, value_parser};
 
-use super::server::BOUNDS;
+use super::server::{BOUNDS, STOP};
 use super::value::{positive_time, size, time};
 use super::{ContentArgs, ServerArgs};
 
@@ -56,12 +56,15 @@ pub struct HttpArgs {
     )]
     pub header_timeout: Duration,
 
-    /// Tell load balancers at this path, on all hosts, whether the server takes further requests:
-    /// 200, or 503 from the beginning of a drain (see --drain-delay)
-    #[arg(long, value_name = "PATH", value_parser = health_path, help_heading = BOUNDS)]
+    /// Tell load balancers at this path whether to send requests
+    ///
+    /// On all hosts: 200, or 503 from the beginning of a drain (see --drain-delay)
+    #[arg(long, value_name = "PATH", value_parser = health_path, help_heading = STOP)]
     pub health_path: Option<String>,
 
-    /// Cached names; each may hold a file open [default: 2048, fewer if descriptors are scarce]
+    /// Cached names [default: 2048, fewer if descriptors are scarce]
+    ///
+    /// Each may hold a file open
     #[arg(
         long,
         value_name = "COUNT",
@@ -70,7 +73,9 @@ pub struct HttpArgs {
     )]
     pub cache_entries: Option<u32>,
 
-    /// How long a cached name that no request uses is kept, with its open file
+    /// How long an unused name is kept, with its open file
+    ///
+    /// A name is unused if no request asks for it
     #[arg(
         long,
         value_name = "TIME",
@@ -90,7 +95,9 @@ pub struct HttpArgs {
     )]
     pub cache_bytes: usize,
 
-    /// Files up to this size are sent from memory, larger ones with sendfile(2); at most 1M
+    /// Files up to this size are sent from memory
+    ///
+    /// At most 1M. Larger files are sent with sendfile(2)
     #[arg(
         long,
         value_name = "BYTES",
@@ -100,7 +107,9 @@ pub struct HttpArgs {
     )]
     pub memory_file_max: u64,
 
-    /// How long a cached file is served before it is checked for changes
+    /// How long a cached file is served unchecked
+    ///
+    /// Then the next request makes the server check it for changes
     #[arg(
         long,
         value_name = "TIME",
@@ -110,7 +119,9 @@ pub struct HttpArgs {
     )]
     pub revalidate: Duration,
 
-    /// Do not use inotify to notice changes; they then show after --revalidate
+    /// Do not use inotify to notice changes
+    ///
+    /// They then show after --revalidate
     #[arg(long, help_heading = CACHE)]
     pub no_watch: bool,
 }
@@ -118,12 +129,15 @@ pub struct HttpArgs {
 /// Options about the configuration file.
 #[derive(Clone, Debug, Args)]
 pub struct FileArgs {
-    /// Read options and sites from this file (TOML); options of the command line win over it. No
-    /// file is read without this option
+    /// Read options and sites from this file (TOML)
+    ///
+    /// Options of the command line win over it. No file is read without this option
     #[arg(short, long, value_name = "FILE", help_heading = FILE)]
     pub config: Option<PathBuf>,
 
-    /// Check the configuration file with these options, and do not serve; like `ringd check`
+    /// Check the configuration file, and do not serve
+    ///
+    /// The other options are checked with it. `ringd check` does the same
     #[arg(short, long, requires = "config", help_heading = FILE)]
     pub test: bool,
 }

@@ -13,14 +13,20 @@ use crate::server::{CONNECTIONS_MAX, ListenSpec, ServerSettings, ServerTimeouts,
 /// The heading of the limits and timeouts in the help.
 pub(super) const BOUNDS: &str = "Bounds";
 
+/// The heading of the drain, and of what tells load balancers of it, in the help.
+pub(super) const STOP: &str = "Stopping and load balancers";
+
 /// Options of every command that serves.
+///
+/// The first paragraph of an option is its line in `-h`, `--help` has the others too.
 #[derive(Clone, Debug, Args)]
 pub struct ServerArgs {
     #[allow(rustdoc::broken_intra_doc_links, reason = "the text is the help of the option")]
-    /// Where to listen; may be given several times: 127.0.0.1:8080, [::1]:8080, :8080 (all
-    /// addresses), localhost:8080 (a name that is looked up once), unix:/run/site.sock (a Unix
-    /// socket, for its owner and group) or unix:@site (an abstract name). With port 0, the kernel
-    /// picks a free port
+    /// Where to listen; may be given several times
+    ///
+    /// 127.0.0.1:8080, [::1]:8080, :8080 (all addresses), localhost:8080 (a name that is looked up
+    /// once), unix:/run/site.sock (a Unix socket, for its owner and group) or unix:@site (an
+    /// abstract name). With port 0, the kernel picks a free port
     #[arg(short, long, value_name = "ADDRESS")]
     pub listen: Vec<ListenSpec>,
 
@@ -41,9 +47,11 @@ pub struct ServerArgs {
     #[arg(long)]
     pub trace: bool,
 
-    /// Maximum number of concurrent connections; more wait in the kernel's backlog [default: as the
-    /// limit of descriptors allows, at most 65536]. The drivers select (descriptors below 1024) and
-    /// threads (2048 sockets per worker) close connections beyond their own limits
+    /// Maximum number of concurrent connections
+    ///
+    /// More wait in the kernel's backlog [default: as the limit of descriptors allows, at most
+    /// 65536]. The drivers select (descriptors below 1024) and threads (2048 sockets per worker)
+    /// close connections beyond their own limits
     #[arg(
         long,
         value_name = "COUNT",
@@ -62,7 +70,9 @@ pub struct ServerArgs {
     )]
     pub idle_timeout: Duration,
 
-    /// How long a client may acknowledge nothing of what is sent
+    /// How long a client may acknowledge no data at all
+    ///
+    /// The time begins again whenever it acknowledges something of what is sent
     #[arg(
         long,
         value_name = "TIME",
@@ -72,25 +82,29 @@ pub struct ServerArgs {
     )]
     pub send_timeout: Duration,
 
-    /// How long the server goes on to accept connections after a signal to stop, and tells its
-    /// clients not to use theirs again, so that a load balancer can take it out first
+    /// How long to accept connections after a signal to stop
+    ///
+    /// Meanwhile, the server tells its clients not to use their connections again, so that a load
+    /// balancer can take it out first
     #[arg(
         long,
         value_name = "TIME",
         default_value = "0s",
         value_parser = time,
-        help_heading = BOUNDS
+        help_heading = STOP
     )]
     pub drain_delay: Duration,
 
-    /// How long connections may take to finish after a signal to stop; those that take longer are
-    /// cut off, and a line says how many
+    /// How long connections may take to finish
+    ///
+    /// The time begins after a signal to stop, and after --drain-delay. Connections that take
+    /// longer are cut off, and a line says how many
     #[arg(
         long,
         value_name = "TIME",
         default_value = "10s",
         value_parser = time,
-        help_heading = BOUNDS
+        help_heading = STOP
     )]
     pub drain_timeout: Duration,
 }

@@ -30,9 +30,46 @@ mod help_and_usage {
                 let line = text.lines().find(|line| line.contains(&format!("--{option}")));
                 assert!(line.is_some(), "--{option} is not in:\n{text}");
             }
-            let words = ["[ROOT]", "127.0.0.1:7890", "io_uring", "SIGTERM", "seccomp", "./echo"];
-            for word in words {
+            for word in ["[ROOT]", "127.0.0.1:7890", "8192, 16K or 1M"] {
                 assert!(text.contains(word), "{word} is not in:\n{text}");
+            }
+        }
+        let text = help(&["--help"]);
+        for word in ["io_uring", "SIGTERM", "seccomp", "./echo", "Exit codes"] {
+            assert!(text.contains(word), "{word} is not in:\n{text}");
+        }
+    }
+
+    /// `-h` has one line for each option, and another one only for its possible values.
+    #[test]
+    fn short_help_is_short() {
+        for command in [&["-h"][..], &["serve", "-h"], &["echo", "-h"]] {
+            let text = help(command);
+            let lines: Vec<&str> = text.lines().collect();
+            assert!(lines.len() <= 70, "{} lines:\n{text}", lines.len());
+            assert!(text.contains("--help says more"), "{text}");
+            for pair in lines.windows(2).filter(|pair| pair[1].starts_with("            ")) {
+                let is_list = pair[0].contains("[possible values:") && pair[1].ends_with(']');
+                assert!(is_list, "{command:?} has a second line: {}", pair[1]);
+            }
+        }
+    }
+
+    /// What belongs to the end of a server is not among the bounds of connections.
+    #[test]
+    fn options_of_the_drain_have_a_heading() {
+        let stop = "Stopping and load balancers:";
+        for (command, options) in [
+            (&["--help"][..], &["--drain-delay", "--drain-timeout", "--health-path"][..]),
+            (&["-h"], &["--drain-delay", "--drain-timeout", "--health-path"]),
+            (&["echo", "-h"], &["--drain-delay", "--drain-timeout"]),
+        ] {
+            let text = help(command);
+            for option in options {
+                let is_it = |line: &&str| line.trim_start().starts_with(option);
+                let before = text.lines().take_while(|line| !is_it(line));
+                let heading = before.filter(|line| line.starts_with(char::is_alphabetic)).last();
+                assert_eq!(heading, Some(stop), "{command:?}, {option}");
             }
         }
     }
