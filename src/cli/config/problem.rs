@@ -11,9 +11,10 @@ use super::source::{Place, Sources};
 /// How many problems are shown. A file of the wrong kind has one in each line.
 pub(super) const SHOWN_MAX: usize = 1000;
 
-/// How long a line may be to be rendered as a whole. Of a longer one, a part is rendered, so the
-/// column that is shown counts from the beginning of that part.
-const LINE_BYTES_MAX: usize = 64 * 1024;
+/// How long a line may be to be rendered as a whole, which takes time for each of its problems. Of
+/// a longer one, a part is rendered, so the column that is shown counts from the beginning of that
+/// part.
+const LINE_BYTES_MAX: usize = 16 * 1024;
 
 /// How many characters of a value are quoted in a message.
 const QUOTED_CHARS_MAX: usize = 60;
