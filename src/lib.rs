@@ -61,6 +61,7 @@ pub mod driver;
 pub mod echo;
 pub mod http;
 mod line_log;
+pub mod metrics;
 pub mod serve;
 pub mod server;
 pub mod service;

@@ -169,7 +169,9 @@ pub fn http(
     let (server, updater) = server::start_inlined::<Http>(settings, selection, move |seat| {
         let published = Arc::clone(&published[seat.number]);
         let post = SitesMessage::reports(move |message| seat.postbox.post(message));
-        Sites::watching(http.clone(), Now::read(), Box::new(post)).publishing(published)
+        Sites::watching(http.clone(), Now::read(), Box::new(post))
+            .publishing(published)
+            .recording(seat.number)
     })?;
     Ok(HttpServer { server, caches, updater: HttpUpdater { updater, generation } })
 }

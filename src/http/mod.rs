@@ -1,19 +1,21 @@
 //! HTTP: what requests mean, how messages are framed, and how this server responds.
 //!
 //! ```text
-//! h1 --> site --> semantics
+//! h1 --> site --> records --> semantics
 //! ```
 //!
 //! - [`semantics`] is RFC 9110 and 9111 as pure functions: methods, status codes, fields,
 //!   validators, conditions, ranges, negotiation. It knows neither framing nor files.
 //! - [`site`] decides which file a request gets and makes the response. It does not know framing
 //!   either, so the responses are the same for every version of HTTP.
+//! - [`records`] is what is known of each response: the access log and the metrics.
 //! - [`h1`] is RFC 9112: it parses HTTP/1 requests, writes HTTP/1 responses, and has the session of
 //!   a connection.
 //!
 //! Imports follow the arrows only; `tests/tidy.rs` enforces this.
 
 pub mod h1;
+pub mod records;
 pub mod semantics;
 pub mod site;
 

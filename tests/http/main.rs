@@ -11,6 +11,7 @@ mod common;
 mod drivers;
 mod support;
 
+mod access_log;
 mod basics;
 mod changes;
 mod codings;
@@ -64,6 +65,9 @@ macro_rules! every_driver {
                     a_replaced_file_is_sent_to_its_end, a_deleted_file_is_sent_to_its_end,
                     a_changed_file_is_served_anew, a_file_that_appears_is_found,
                     a_page_may_be_evicted_while_its_answer_waits;
+                access_log: every_response_has_a_line, refused_heads_have_lines,
+                    a_response_that_is_cut_off_says_so, json_lines_have_all_values,
+                    a_log_that_is_renamed_is_made_anew;
                 large: more_than_four_gibibytes_arrive;
                 drain: a_drain_is_announced_before_it_begins, timeouts_may_be_endless,
                     requests_in_progress_are_finished,
@@ -104,6 +108,7 @@ macro_rules! every_driver {
                         more_requests_than_the_inbox_holds;
                     hostile: a_client_that_never_reads_is_cut_off, resets_in_the_middle,
                         a_slow_reader_does_not_slow_others, many_generated_requests;
+                    access_log: every_response_has_a_line, a_response_that_is_cut_off_says_so;
                     changes: a_file_that_shrinks_ends_the_connection,
                         a_replaced_file_is_sent_to_its_end;
                     drain: requests_in_progress_are_finished, the_listener_refuses,

@@ -19,8 +19,9 @@ const EVERYTHING: &str = "*";
 
 /// Each part of the source, by its module, and the parts that it may import besides itself. The
 /// longest prefix that matches a file decides.
-const LAYERS: [(&str, &[&str]); 22] = [
+const LAYERS: [(&str, &[&str]); 24] = [
     ("denial", &[]),
+    ("metrics", &[]),
     ("signal_mask", &[]),
     ("line_log", &["signal_mask"]),
     ("driver", &["line_log"]),
@@ -33,9 +34,16 @@ const LAYERS: [(&str, &[&str]); 22] = [
     // Only re-exports from the modules below it.
     ("http", &[]),
     ("http::semantics", &[]),
-    ("http::site", &["http::semantics", "driver", "session", "service", "ask"]),
-    ("http::h1", &["http::site", "http::semantics", "driver", "session", "service", "ask"]),
-    ("http::h2", &["http::site", "http::semantics", "driver", "session", "service", "ask"]),
+    ("http::records", &["http::semantics", "metrics", "driver", "session", "signal_mask"]),
+    ("http::site", &["http::records", "http::semantics", "driver", "session", "service", "ask"]),
+    (
+        "http::h1",
+        &["http::site", "http::records", "http::semantics", "driver", "session", "service", "ask"],
+    ),
+    (
+        "http::h2",
+        &["http::site", "http::records", "http::semantics", "driver", "session", "service", "ask"],
+    ),
     ("serve", &["server", "http", "http::h1", "http::site", "echo", "driver"]),
     ("connect", &["denial"]),
     ("doctor", &["descriptors", "driver"]),

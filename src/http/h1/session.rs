@@ -18,17 +18,18 @@ use std::ops::ControlFlow::{self, Break, Continue};
 
 use super::Framing;
 use super::body::Discard;
-use super::head::{self, Refusal, RequestBody};
+use super::head::{self, Head, Refusal, RequestBody};
 use super::response;
 use crate::ask::AskId;
 use crate::driver::Chain;
+use crate::http::records::{Asked, CacheUse, ConnectionRecords};
 use crate::http::semantics::request::{Method, Request};
 use crate::http::semantics::status::Status;
-use crate::http::site::answer::{Exchange, PendingLookup, ResolvedNames};
+use crate::http::site::answer::{Exchange, Origin, PendingLookup, ResolvedNames};
 use crate::http::site::response::{Body, Response};
 use crate::http::site::templates::Problem;
 use crate::http::site::{Resolved, Sites};
-use crate::session::{ConnectionInfo, Context, Inbox, Now, ReceiveTimeout, Session, Step, Timer};
+use crate::session::{ConnectionInfo, Context, Inbox, ReceiveTimeout, Sent, Session, Step, Timer};
 
 #[cfg(test)]
 mod tests;
@@ -58,6 +59,16 @@ pub struct Http {
     begun: bool,
     /// The results of lookups for the request at the front of the inbox.
     resolved_names: Option<Box<ResolvedNames>>,
+    /// For the log, if there is one.
+    records: Option<Box<ConnectionRecords>>,
+}
+
+/// Why there is no response yet.
+enum Undecided {
+    /// A name has to be looked up.
+    Lookup(PendingLookup),
+    /// No site is meant.
+    NoSite,
 }
 
 #[derive(Debug)]
@@ -75,7 +86,7 @@ enum HttpState {
 impl Session for Http {
     type Shared = Sites;
 
-    fn new(_: &mut Sites, info: &ConnectionInfo<'_>) -> Self {
+    fn new(sites: &mut Sites, info: &ConnectionInfo<'_>) -> Self {
         Self {
             state: HttpState::Head,
             listener: info.listener,
@@ -84,6 +95,7 @@ impl Session for Http {
             seen: 0,
             begun: false,
             resolved_names: None,
+            records: sites.records(info),
         }
     }
 
@@ -134,7 +146,7 @@ impl Session for Http {
         if begun {
             let reason = "The request did not arrive in time.";
             let refusal = Refusal { status: Status::RequestTimeout, reason };
-            refuse(cx.shared, cx.now, out, refusal);
+            self.refuse(cx, out, b"", refusal);
         }
         Step::Finish { linger: begun || discarding }
     }
@@ -143,7 +155,16 @@ impl Session for Http {
         self.draining = true;
     }
 
+    fn sent(&mut self, cx: &mut Context<'_, Sites>, sent: Sent) {
+        if let Some(records) = &mut self.records {
+            cx.shared.sent(records, cx.now, sent);
+        }
+    }
+
     fn closed(&mut self, cx: &mut Context<'_, Sites>) {
+        if let Some(records) = &mut self.records {
+            cx.shared.sent(records, cx.now, Sent { bytes: 0, complete: false });
+        }
         if let HttpState::Lookup(pending) = &self.state {
             cx.shared.leave(pending.ticket, cx.session);
         }
@@ -172,57 +193,104 @@ impl Http {
             Ok(None) => {
                 let timeout = self.timeout(bytes);
                 self.seen = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                if let Some(records) = &mut self.records {
+                    records.keep_line(bytes);
+                }
                 return Break(Step::Receive(timeout));
             }
             Err(refusal) => {
                 inbox.take(bytes.len());
-                refuse(cx.shared, cx.now, out, refusal);
+                self.refuse(cx, out, bytes, refusal);
                 return Break(self.finish(true));
             }
         };
         debug_assert!(0 < used && used <= bytes.len(), "the head is a part of the inbox");
         (self.seen, self.begun) = (0, false);
         let is_first = !std::mem::replace(&mut self.answered, true);
-        let Some(answer) = self.decide(cx, &head.request) else {
-            misdirected(cx.shared, cx.now, out, head.request.method);
-            inbox.take(bytes.len());
-            return Break(self.finish(true));
-        };
-        match answer {
+        if let Some(records) = &mut self.records {
+            cx.shared.begin_request(records, cx.now);
+        }
+        let mut origin = Origin::SERVER;
+        match self.decide(cx, &head.request, &mut origin) {
             Ok(answer) => {
                 let framing = Framing::of(&head, self.draining, limits.body_bytes_max);
-                response::write(out, cx.shared.common.at(cx.now.system), framing, &answer);
+                self.write(cx, out, framing, &answer, Some(&head), &bytes[..used], origin);
                 inbox.take(used);
                 self.resolved_names = None;
                 let linger = self.must_linger(out, is_first);
                 self.after(framing, head.body, limits.body_bytes_max, linger);
                 Continue(())
             }
-            Err(pending) => {
+            Err(Undecided::Lookup(pending)) => {
                 self.state = HttpState::Lookup(pending);
                 Break(Step::Wait)
+            }
+            Err(Undecided::NoSite) => {
+                let answer = misdirected(cx.shared, head.request.method);
+                let asked = &bytes[..used];
+                self.write(cx, out, Framing::LAST, &answer, Some(&head), asked, origin);
+                inbox.take(bytes.len());
+                Break(self.finish(true))
             }
         }
     }
 
-    /// The response to a request, or the lookup that it needs first; `None` if no site answers.
+    /// The response to a request, and where it is from.
     fn decide(
         &self,
         cx: &mut Context<'_, Sites>,
         request: &Request<'_>,
-    ) -> Option<Result<Response, PendingLookup>> {
+        origin: &mut Origin,
+    ) -> Result<Response, Undecided> {
         if let Some(mut answer) = cx.shared.health(request, self.draining) {
             if request.method == Method::Head {
                 answer.body = Body::None;
             }
-            return Some(Ok(answer));
+            return Ok(answer);
         }
-        let place = cx.shared.choose(self.listener, request.host)?;
+        let place = cx.shared.choose(self.listener, request.host).ok_or(Undecided::NoSite)?;
         let (now, waiter, addresses) = (cx.now, cx.waiter(LOOKUP), cx.addresses);
         let (sites, resolved_names) = (&mut *cx.shared, self.resolved_names.as_deref());
+        let cache = CacheUse::None;
         let mut exchange =
-            Exchange { sites, place, now, request, resolved_names, waiter, addresses };
-        Some(exchange.answer())
+            Exchange { sites, place, now, request, resolved_names, waiter, addresses, cache };
+        let answer = exchange.answer().map_err(Undecided::Lookup)?;
+        *origin = Origin { place: Some(place), cache: exchange.cache };
+        Ok(answer)
+    }
+
+    /// Writes a response, and notes it for the log.
+    #[inline]
+    #[expect(clippy::too_many_arguments, reason = "the log needs all that is known")]
+    fn write(
+        &mut self,
+        cx: &mut Context<'_, Sites>,
+        out: &mut Chain,
+        framing: Framing,
+        answer: &Response,
+        head: Option<&Head<'_>>,
+        asked: &[u8],
+        origin: Origin,
+    ) {
+        let start = out.remaining();
+        response::write(out, cx.shared.common.at(cx.now.system), framing, answer);
+        if let Some(records) = &mut self.records {
+            let asked = asked_of(head, asked);
+            cx.shared.note(records, cx.now, &asked, answer, origin, [start, out.remaining()]);
+        }
+    }
+
+    /// Writes the last response of a connection, to a head that is malformed or late.
+    fn refuse(
+        &mut self,
+        cx: &mut Context<'_, Sites>,
+        out: &mut Chain,
+        asked: &[u8],
+        refusal: Refusal,
+    ) {
+        let Refusal { status, reason } = refusal;
+        let answer = cx.shared.error(Problem { status, detail: reason });
+        self.write(cx, out, Framing::LAST, &answer, None, asked, Origin::SERVER);
     }
 
     /// The timeout for the rest of an incomplete head.
@@ -301,20 +369,24 @@ impl Http {
     }
 }
 
-/// Writes the last response of a connection, to a request for a host that no site has.
-fn misdirected(sites: &mut Sites, now: Now, out: &mut Chain, method: Method) {
+/// The response to a request for a host that no site has. It is the last one of its connection.
+fn misdirected(sites: &mut Sites, method: Method) -> Response {
     let detail = "This server has no site for the host of the request.";
     let mut answer = sites.error(Problem { status: Status::MisdirectedRequest, detail });
     if method == Method::Head {
         // A response to HEAD has no content (RFC 9110 section 9.3.2).
         answer.body = Body::None;
     }
-    response::write(out, sites.common.at(now.system), Framing::LAST, &answer);
+    answer
 }
 
-/// Writes the last response of a connection, to a head that is malformed or late.
-fn refuse(sites: &mut Sites, now: Now, out: &mut Chain, refusal: Refusal) {
-    let Refusal { status, reason } = refusal;
-    let answer = sites.error(Problem { status, detail: reason });
-    response::write(out, sites.common.at(now.system), Framing::LAST, &answer);
+/// What the log says of a request, from its head if that is well formed.
+fn asked_of<'a>(head: Option<&Head<'a>>, bytes: &'a [u8]) -> Asked<'a> {
+    let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+    let bytes = &bytes[start.unwrap_or(bytes.len())..];
+    let end = memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len());
+    let asked = Asked { line: &bytes[..end], head: bytes, ..Asked::default() };
+    let Some(head) = head else { return asked };
+    let host = Some(head.request.host).filter(|host| !host.is_empty());
+    Asked { host, referer: head.referer, agent: head.user_agent, ..asked }
 }

@@ -62,7 +62,7 @@ impl Coding {
     }
 
     /// The coding of this name in `Accept-Encoding`.
-    fn named(name: &[u8]) -> Option<Self> {
+    pub(in crate::http) fn named(name: &[u8]) -> Option<Self> {
         if name.eq_ignore_ascii_case(b"x-gzip") {
             return Some(Self::Gzip);
         }

@@ -55,6 +55,61 @@ pub enum Status {
 }
 
 impl Status {
+    /// All of them, in the order of their codes.
+    pub const ALL: [Self; 22] = [
+        Self::Ok,
+        Self::NoContent,
+        Self::PartialContent,
+        Self::MovedPermanently,
+        Self::NotModified,
+        Self::PermanentRedirect,
+        Self::BadRequest,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::RequestTimeout,
+        Self::PreconditionFailed,
+        Self::ContentTooLarge,
+        Self::UriTooLong,
+        Self::RangeNotSatisfiable,
+        Self::ExpectationFailed,
+        Self::MisdirectedRequest,
+        Self::HeaderFieldsTooLarge,
+        Self::InternalServerError,
+        Self::NotImplemented,
+        Self::ServiceUnavailable,
+        Self::VersionNotSupported,
+    ];
+
+    /// The place in [`Status::ALL`].
+    #[must_use]
+    pub(in crate::http) const fn index(self) -> usize {
+        match self {
+            Self::Ok => 0,
+            Self::NoContent => 1,
+            Self::PartialContent => 2,
+            Self::MovedPermanently => 3,
+            Self::NotModified => 4,
+            Self::PermanentRedirect => 5,
+            Self::BadRequest => 6,
+            Self::Forbidden => 7,
+            Self::NotFound => 8,
+            Self::MethodNotAllowed => 9,
+            Self::RequestTimeout => 10,
+            Self::PreconditionFailed => 11,
+            Self::ContentTooLarge => 12,
+            Self::UriTooLong => 13,
+            Self::RangeNotSatisfiable => 14,
+            Self::ExpectationFailed => 15,
+            Self::MisdirectedRequest => 16,
+            Self::HeaderFieldsTooLarge => 17,
+            Self::InternalServerError => 18,
+            Self::NotImplemented => 19,
+            Self::ServiceUnavailable => 20,
+            Self::VersionNotSupported => 21,
+        }
+    }
+
     /// The status code as a number.
     #[must_use]
     pub const fn code(self) -> u16 {
@@ -108,6 +163,14 @@ impl fmt::Display for Status {
 #[cfg(test)]
 mod tests {
     use crate::http::semantics::status::Status;
+
+    #[test]
+    fn every_status_has_its_place() {
+        for (place, status) in Status::ALL.iter().enumerate() {
+            assert_eq!(status.index(), place);
+        }
+        assert!(Status::ALL.is_sorted_by_key(|status| status.code()));
+    }
 
     #[test]
     fn a_status_has_a_code_and_a_reason() {

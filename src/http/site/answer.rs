@@ -20,6 +20,7 @@ use super::target::{self, Target};
 use super::templates::{self, Problem, push_required};
 use crate::driver::Now;
 use crate::driver::watch::SiteId;
+use crate::http::records::CacheUse;
 use crate::http::semantics::condition::{self, Verdict};
 use crate::http::semantics::fields::Fields;
 use crate::http::semantics::negotiate::{accepts_html, choose, prefers_json};
@@ -100,6 +101,22 @@ pub(in crate::http) struct Exchange<'a, 'r> {
     pub(in crate::http) waiter: Waiter,
     /// The addresses of its connection, which are needed only to make a listing.
     pub(in crate::http) addresses: Addresses<'a>,
+    /// Where its file was found.
+    pub(in crate::http) cache: CacheUse,
+}
+
+/// Where a response is from.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::http) struct Origin {
+    /// The place of the site that has answered.
+    pub(in crate::http) place: Option<usize>,
+    /// Where its file was found.
+    pub(in crate::http) cache: CacheUse,
+}
+
+impl Origin {
+    /// Of a response that is the same for all sites.
+    pub(in crate::http) const SERVER: Self = Self { place: None, cache: CacheUse::None };
 }
 
 /// Why this result does not occur: [`ResolvedNames::note`] does not keep it.
@@ -326,7 +343,11 @@ impl Exchange<'_, '_> {
     ) -> Result<Resolved, PendingLookup> {
         let site = self.site().id;
         if let Some(found) = self.resolved_names.and_then(|names| names.get(purpose, site)) {
+            self.cache = CacheUse::Miss;
             return Ok(found.clone());
+        }
+        if self.cache == CacheUse::None {
+            self.cache = CacheUse::Hit;
         }
         let found = self.sites.find(self.now, self.place, name, self.waiter, self.addresses);
         found.map_err(|ticket| PendingLookup { purpose, site, ticket })

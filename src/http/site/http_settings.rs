@@ -8,6 +8,8 @@ use super::content::Content;
 use super::settings::SiteSettings;
 use super::site_table::SiteTable;
 use crate::driver::File;
+use crate::http::records::log::AccessLog;
+use crate::http::records::metrics::HttpMetrics;
 use crate::http::semantics::request::RequestLimits;
 
 /// Settings of a server's sites. A reload replaces `sites`; the other settings stay.
@@ -38,6 +40,10 @@ pub struct HttpSettings {
     /// The target at which the server says, on all hosts, whether it takes further requests: 200,
     /// or 503 from the beginning of a drain. `None` for none.
     pub health_path: Option<Arc<str>>,
+    /// The log of requests. `None` for none.
+    pub access_log: Option<Arc<AccessLog>>,
+    /// Where requests are counted. `None` if they are not.
+    pub metrics: Option<Arc<HttpMetrics>>,
     /// Size limits of requests.
     pub limits: RequestLimits,
 }
@@ -56,6 +62,8 @@ impl HttpSettings {
             watch: false,
             lookups_max: 64,
             health_path: None,
+            access_log: None,
+            metrics: None,
             limits: RequestLimits::default(),
         }
     }

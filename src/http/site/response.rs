@@ -14,6 +14,7 @@ use crate::driver::File;
 use crate::http::semantics::date::{clock_seconds, format_date};
 use crate::http::semantics::fields::{FieldLines, Fields, PreparedFields};
 use crate::http::semantics::multipart::{Boundary, Multipart};
+use crate::http::semantics::negotiate::Coding;
 use crate::http::semantics::range::ContentRange;
 use crate::http::semantics::status::Status;
 
@@ -103,6 +104,24 @@ impl ResponseFields {
 }
 
 impl Response {
+    /// The length of the content in bytes; zero in a response to HEAD.
+    pub(in crate::http) fn body_len(&self) -> u64 {
+        match &self.body {
+            Body::None => 0,
+            Body::Prepared => self.fields.prepared().map_or(0, |all| all.body().len() as u64),
+            Body::Memory(_, range) => (range.end - range.start).into(),
+            Body::File(_, range) => range.end - range.start,
+            Body::Multipart(parts) => parts.parts().body_len(),
+        }
+    }
+
+    /// The content coding.
+    pub(in crate::http) fn coding(&self) -> Option<Coding> {
+        let lines = self.fields.lines();
+        let value = lines.iter().find_map(|lines| lines.get("Content-Encoding"));
+        value.and_then(Coding::named)
+    }
+
     /// A response without a body.
     pub(super) fn new(status: Status, own: Fields) -> Self {
         let fields = ResponseFields { own, prepared: None, runs: [0..0, 0..0] };

@@ -16,6 +16,7 @@ mod begin;
 mod changes;
 mod message;
 mod numbers;
+mod recording;
 mod renewal;
 mod site;
 
@@ -40,6 +41,7 @@ use crate::ask::{AskId, Reply};
 use crate::driver::slot_map::Handle;
 use crate::driver::watch::{Inotify, Post, SiteId, Watcher};
 use crate::driver::{FileFailure, Now, OpenFiles};
+use crate::http::records::Recorder;
 use crate::http::semantics::fields::Fields;
 use crate::http::semantics::multipart::Boundary;
 use crate::http::semantics::request::{Method, Request};
@@ -107,6 +109,7 @@ pub struct Sites {
     key: Vec<u8>,
     random: fastrand::Rng,
     published: Arc<PublishedCacheStats>,
+    recorder: Option<Recorder>,
 }
 
 impl Sites {
@@ -142,6 +145,7 @@ impl Sites {
             key: Vec::new(),
             random: fastrand::Rng::new(),
             published: Arc::default(),
+            recorder: None,
             settings,
         }
     }
@@ -276,6 +280,9 @@ impl Sites {
         self.cache.sweep(now.instant);
         self.listings.expire(now.instant);
         self.remove_retired();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.flush_due(now.instant);
+        }
         if self.tasks.is_empty() {
             self.begin_lookups(now);
         }
@@ -453,7 +460,12 @@ impl Service for Sites {
             (Some(cache), Some(listings)) => Some(cache.min(listings)),
             (cache, listings) => cache.or(listings),
         };
-        if self.has_retired_entries() { self.renewed } else { deadline }
+        let deadline = if self.has_retired_entries() { self.renewed } else { deadline };
+        match (&self.recorder, deadline) {
+            (None, deadline) => deadline,
+            (Some(recorder), None) => recorder.deadline(),
+            (Some(recorder), Some(at)) => Some(recorder.deadline().map_or(at, |log| log.min(at))),
+        }
     }
 
     fn resume(&mut self, now: Now, id: AskId, reply: Reply) {

@@ -22,6 +22,8 @@ pub(super) struct RequestFields<'a> {
     pub(super) range: Field<'a>,
     pub(super) if_range: Field<'a>,
     pub(super) asks_for_method: bool,
+    pub(super) referer: Option<&'a [u8]>,
+    pub(super) user_agent: Option<&'a [u8]>,
 }
 
 /// The transfer coding that all `Transfer-Encoding` lines together specify.
@@ -51,6 +53,9 @@ impl<'a> RequestFields<'a> {
                 5 if name.eq_ignore_ascii_case("range") => add(&mut fields.range, "range"),
                 6 if name.eq_ignore_ascii_case("accept") => add(&mut fields.accept, "accept"),
                 6 if name.eq_ignore_ascii_case("expect") => fields.expect(value),
+                7 if name.eq_ignore_ascii_case("referer") => {
+                    fields.referer.get_or_insert(value);
+                }
                 8 if name.eq_ignore_ascii_case("if-range") => {
                     add(&mut fields.if_range, "if-range");
                 }
@@ -58,6 +63,9 @@ impl<'a> RequestFields<'a> {
                     add(&mut fields.conditions.if_match, "if-match");
                 }
                 10 if name.eq_ignore_ascii_case("connection") => fields.connection(value),
+                10 if name.eq_ignore_ascii_case("user-agent") => {
+                    fields.user_agent.get_or_insert(value);
+                }
                 13 if name.eq_ignore_ascii_case("if-none-match") => {
                     add(&mut fields.conditions.if_none_match, "if-none-match");
                 }

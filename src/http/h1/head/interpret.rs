@@ -45,6 +45,8 @@ pub(super) fn interpret<'a>(
         version,
         keep_alive: fields.keep_alive(version) && method != Method::Connect,
         expects_continue: expects && fields.expects_continue,
+        referer: fields.referer,
+        user_agent: fields.user_agent,
     })
 }
 

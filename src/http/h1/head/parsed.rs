@@ -19,6 +19,10 @@ pub struct Head<'a> {
     pub keep_alive: bool,
     /// Whether the client waits for 100 or a final status before it sends the body.
     pub expects_continue: bool,
+    /// `Referer`, for the log.
+    pub referer: Option<&'a [u8]>,
+    /// `User-Agent`, for the log.
+    pub user_agent: Option<&'a [u8]>,
 }
 
 /// The versions of HTTP/1 that the server distinguishes. It treats 1.2 to 1.9 as 1.1.

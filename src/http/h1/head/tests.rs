@@ -37,7 +37,8 @@ fn assert_codes(cases: &[(&[u8], u16)]) {
 
 #[test]
 fn a_plain_get_is_accepted_with_its_length() {
-    let head = b"GET /a?b HTTP/1.1\r\nHost: example.com:80\r\nAccept: */*\r\n\r\n";
+    let head = b"GET /a?b HTTP/1.1\r\nHost: example.com:80\r\nAccept: */*\r\n\
+        Referer: /from\r\nUser-Agent: tool/1\r\nuser-agent: other\r\n\r\n";
     let mut input = head.to_vec();
     input.extend(b"GET /next HTTP/1.1\n");
     let request = Request {
@@ -52,7 +53,15 @@ fn a_plain_get_is_accepted_with_its_length() {
         is_preflight: false,
     };
     let (body, version) = (RequestBody::None, Version::Http11);
-    let expected = Head { request, body, version, keep_alive: true, expects_continue: false };
+    let expected = Head {
+        request,
+        body,
+        version,
+        keep_alive: true,
+        expects_continue: false,
+        referer: Some(b"/from"),
+        user_agent: Some(b"tool/1"),
+    };
     assert_eq!(answer(&input), Ok((expected, head.len())));
 }
 

@@ -1,5 +1,6 @@
 //! The session's state between calls, where output alone does not show it.
 
+use crate::session::Now;
 use std::sync::Arc;
 
 use super::*;

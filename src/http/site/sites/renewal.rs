@@ -51,6 +51,7 @@ impl Sites {
             };
             self.sites.push(site);
         }
+        self.number_sites();
         self.settings.sites = table;
         self.renewed = Some(now.instant);
         self.end_lookups();

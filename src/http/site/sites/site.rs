@@ -24,6 +24,8 @@ pub(in crate::http::site) struct Site {
         reason = "clones of the outer pointer cost no atomic operation on memory of all workers"
     )]
     pub(in crate::http::site) settings: Rc<Arc<SiteSettings>>,
+    /// Its number in the metrics.
+    pub(super) number_in_metrics: u16,
     pub(super) root: Root,
     /// Lookups that begin when the reply to the question for the root arrives.
     pub(super) wait_for_root: Vec<Handle<Ticket>>,
@@ -59,6 +61,7 @@ impl Site {
         Self {
             id: numbers.add(place),
             settings: Rc::new(Arc::clone(settings)),
+            number_in_metrics: 0,
             root: Root::new(settings, revalidate_after, now.instant),
             wait_for_root: Vec::new(),
             need_newer_root: Vec::new(),

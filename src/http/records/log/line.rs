@@ -1,0 +1,236 @@
+//! Writes a line of the log.
+
+use std::time::Duration;
+
+use super::super::record::{CacheUse, Record, Texts};
+use super::clock::LogClock;
+use super::escape::{push_json, push_text};
+use super::format::{Layout, LogFormat, Piece, REQUEST_BYTES_MAX, TEXT_BYTES_MAX, Text, Value};
+
+/// What stands for a value that there is not, as in Apache and nginx.
+const ABSENT: &[u8] = b"-";
+
+/// The most bytes of a line, with its end. One of a template is cut there; one of JSON is shorter
+/// because its texts are.
+pub(super) const LINE_BYTES_MAX: usize = 16 * 1024;
+
+/// What a line of the log is about.
+pub(in super::super) struct LogLine<'a> {
+    pub(in super::super) record: &'a Record,
+    pub(in super::super) texts: Texts<'a>,
+    /// The address of the client.
+    pub(in super::super) client: &'a str,
+    /// The number of the connection.
+    pub(in super::super) connection: u64,
+    /// The number of its listener.
+    pub(in super::super) listener: u32,
+    /// How many bytes of the chain with the response have left. The maximum stands for all.
+    pub(in super::super) of_chain: u64,
+    /// Since the head of the request was complete.
+    pub(in super::super) duration: Duration,
+}
+
+impl LogLine<'_> {
+    /// Appends the line and its end.
+    pub(super) fn write(&self, format: &LogFormat, clock: &LogClock, line: &mut Vec<u8>) {
+        Writing { line: self, format, clock }.write(line);
+    }
+}
+
+/// A line that is being written.
+struct Writing<'a> {
+    line: &'a LogLine<'a>,
+    format: &'a LogFormat,
+    clock: &'a LogClock,
+}
+
+impl Writing<'_> {
+    fn write(&self, line: &mut Vec<u8>) {
+        let start = line.len();
+        match &self.format.layout {
+            Layout::Json => self.write_json(line),
+            Layout::Template(pieces) => {
+                for piece in pieces {
+                    match piece {
+                        Piece::Literal(literal) => line.extend_from_slice(literal),
+                        Piece::Value(value) => self.write_value(*value, line),
+                    }
+                    if line.len() - start >= LINE_BYTES_MAX {
+                        line.truncate(start + LINE_BYTES_MAX - 1 - "…".len());
+                        line.extend_from_slice("…".as_bytes());
+                        break;
+                    }
+                }
+            }
+        }
+        line.push(b'\n');
+    }
+
+    fn write_value(&self, value: Value, line: &mut Vec<u8>) {
+        match value {
+            Value::Client => line.extend_from_slice(self.line.client.as_bytes()),
+            Value::User => line.extend_from_slice(ABSENT),
+            Value::Time => line.extend_from_slice(self.clock.local().as_bytes()),
+            Value::TimeIso => line.extend_from_slice(self.clock.iso().as_bytes()),
+            Value::Msec => self.write_seconds(self.clock.milliseconds(), line),
+            Value::Duration => self.write_seconds(self.line.duration.as_millis() as u64, line),
+            Value::DurationUs => push_number(line, self.line.duration.as_micros() as u64),
+            Value::Status => line.extend_from_slice(&self.line.record.status.digits()),
+            Value::BodyBytes => push_number(line, self.sent().1),
+            Value::Sent => push_number(line, self.sent().0 + self.sent().1),
+            Value::Listener => push_number(line, self.line.listener.into()),
+            Value::Connection => push_number(line, self.line.connection),
+            Value::ConnectionRequests => push_number(line, self.line.record.request.into()),
+            Value::Coding => self.write_some(self.coding(), TEXT_BYTES_MAX, line),
+            Value::Cache => self.write_some(self.cache(), TEXT_BYTES_MAX, line),
+            Value::Aborted => {
+                self.write_some(self.is_aborted().then_some(&b"aborted"[..]), 16, line);
+            }
+            Value::Text(number) => {
+                self.write_some(self.line.texts.get(number), TEXT_BYTES_MAX, line);
+            }
+            Value::Request => self.write_some(self.request(), REQUEST_BYTES_MAX, line),
+            Value::Method => self.write_some(self.parts().0, TEXT_BYTES_MAX, line),
+            Value::Target => self.write_some(self.parts().1, REQUEST_BYTES_MAX, line),
+            Value::Protocol => self.write_some(self.parts().2, TEXT_BYTES_MAX, line),
+            Value::Path => {
+                let path = self.parts().1.map(|target| split_query(target).0);
+                self.write_some(path, REQUEST_BYTES_MAX, line);
+            }
+            Value::Query => {
+                let query = self.parts().1.and_then(|target| split_query(target).1);
+                self.write_some(query, REQUEST_BYTES_MAX, line);
+            }
+        }
+    }
+
+    fn write_some(&self, text: Option<&[u8]>, bytes_max: usize, line: &mut Vec<u8>) {
+        match text {
+            Some(text) => push_text(line, text, bytes_max),
+            None => line.extend_from_slice(ABSENT),
+        }
+    }
+
+    /// Seconds with three decimal places, as in nginx.
+    fn write_seconds(&self, milliseconds: u64, line: &mut Vec<u8>) {
+        push_number(line, milliseconds / 1000);
+        let rest = milliseconds % 1000;
+        let digit = |number: u64| b'0' + (number % 10) as u8;
+        line.extend_from_slice(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);
+    }
+
+    /// An object. Values that there are not are left out.
+    fn write_json(&self, line: &mut Vec<u8>) {
+        let record = self.line.record;
+        line.extend_from_slice(br#"{"ts":""#);
+        line.extend_from_slice(self.clock.iso().as_bytes());
+        line.extend_from_slice(br#"","msec":"#);
+        push_number(line, self.clock.milliseconds());
+        self.push_text(line, "client", Some(self.line.client.as_bytes()));
+        let text = |text: &Text| {
+            let number = self.format.texts.iter().position(|known| known == text);
+            number.and_then(|number| self.line.texts.get(number))
+        };
+        self.push_text(line, "host", text(&Text::Host));
+        self.push_text(line, "site", text(&Text::Site));
+        let (method, target, protocol) = self.parts();
+        self.push_text(line, "method", method);
+        self.push_long_text(line, "target", target, REQUEST_BYTES_MAX);
+        self.push_text(line, "protocol", protocol);
+        line.extend_from_slice(br#","status":"#);
+        line.extend_from_slice(&record.status.digits());
+        let (head, body) = self.sent();
+        for (name, number) in [
+            ("body_bytes", body),
+            ("sent", head + body),
+            ("duration_us", self.line.duration.as_micros() as u64),
+        ] {
+            push_name(line, name);
+            push_number(line, number);
+        }
+        self.push_text(line, "referer", text(&Text::Referer));
+        self.push_text(line, "agent", text(&Text::Agent));
+        self.push_text(line, "coding", self.coding());
+        self.push_text(line, "cache", self.cache());
+        for (name, number) in [
+            ("listener", self.line.listener.into()),
+            ("connection", self.line.connection),
+            ("connection_requests", record.request.into()),
+        ] {
+            push_name(line, name);
+            push_number(line, number);
+        }
+        if self.is_aborted() {
+            line.extend_from_slice(br#","aborted":true"#);
+        }
+        line.push(b'}');
+    }
+
+    fn push_text(&self, line: &mut Vec<u8>, name: &str, text: Option<&[u8]>) {
+        self.push_long_text(line, name, text, TEXT_BYTES_MAX);
+    }
+
+    fn push_long_text(&self, line: &mut Vec<u8>, name: &str, text: Option<&[u8]>, max: usize) {
+        if let Some(text) = text {
+            push_name(line, name);
+            line.push(b'"');
+            push_json(line, text, max);
+            line.push(b'"');
+        }
+    }
+
+    fn sent(&self) -> (u64, u64) {
+        self.line.record.sent(self.line.of_chain)
+    }
+
+    fn is_aborted(&self) -> bool {
+        !self.line.record.is_whole(self.line.of_chain)
+    }
+
+    fn request(&self) -> Option<&[u8]> {
+        let number = self.format.texts.iter().position(|text| *text == Text::Request);
+        number.and_then(|number| self.line.texts.get(number))
+    }
+
+    /// The method, the target and the protocol of the request line. A line without a space is taken
+    /// for a target.
+    fn parts(&self) -> (Option<&[u8]>, Option<&[u8]>, Option<&[u8]>) {
+        let Some(request) = self.request() else { return (None, None, None) };
+        let is_space = |byte: &u8| *byte == b' ';
+        let mut each = request.splitn(3, is_space);
+        match (each.next(), each.next(), each.next()) {
+            (method, Some(target), protocol) => (method, Some(target), protocol),
+            _ => (None, Some(request), None),
+        }
+    }
+
+    fn coding(&self) -> Option<&[u8]> {
+        self.line.record.coding.map(|coding| coding.name().as_bytes())
+    }
+
+    fn cache(&self) -> Option<&[u8]> {
+        match self.line.record.cache {
+            CacheUse::Hit => Some(b"hit"),
+            CacheUse::Miss => Some(b"miss"),
+            CacheUse::None => None,
+        }
+    }
+}
+
+fn push_name(line: &mut Vec<u8>, name: &str) {
+    line.extend_from_slice(b",\"");
+    line.extend_from_slice(name.as_bytes());
+    line.extend_from_slice(b"\":");
+}
+
+fn push_number(line: &mut Vec<u8>, number: u64) {
+    line.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// The path of a target, and the query after it.
+fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(b'?', target) {
+        Some(at) => (&target[..at], Some(&target[at + 1..])),
+        None => (target, None),
+    }
+}

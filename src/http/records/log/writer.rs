@@ -1,0 +1,235 @@
+//! The thread that writes the access log.
+//!
+//! It writes each page with one `write(2)` if it can. If a write fails, it tries again each second,
+//! from the byte where it stopped; meanwhile the pages of the workers run out, and they drop lines.
+//! If the reader of a pipe is gone, its lines are dropped.
+//!
+//! The file is opened again on request, and when its path leads to another file, so a log can be
+//! rotated by renaming it. If that fails, the old file is written on.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+use std::{fmt, thread};
+
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+
+use super::pages::{LineCounts, Page, count_lines};
+
+/// How often the thread looks where the path leads, and tries again to write.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the thread waits for the reader of a pipe that does not block.
+const BUSY_WAIT: Duration = Duration::from_millis(10);
+
+/// The mode of a log that is created: addresses of clients are not for everybody.
+const MODE: u32 = 0o640;
+
+/// Where a log is written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LogTarget {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// A file, which is created if it is missing, or a named pipe.
+    File(PathBuf),
+}
+
+/// What hinders the log. Whoever is told decides how often to say it.
+#[derive(Debug)]
+pub enum LogTrouble {
+    /// Lines cannot be written.
+    Write(io::Error),
+    /// The path cannot be opened again.
+    Reopen(io::Error),
+}
+
+impl fmt::Display for LogTrouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Write(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                write!(f, "nobody reads the access log any more; its lines are dropped")
+            }
+            Self::Write(error) => write!(
+                f,
+                "the access log cannot be written: {error}; this is tried again each second, and \
+                 lines are dropped meanwhile"
+            ),
+            Self::Reopen(error) => write!(
+                f,
+                "the access log cannot be opened again: {error}; the old file is written on"
+            ),
+        }
+    }
+}
+
+/// What the thread has to do.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Write this.
+    Page(Page),
+    /// Open the path again.
+    Reopen,
+    /// Say when everything before this is written.
+    Flush(Sender<()>),
+}
+
+/// Where the lines go.
+struct Output {
+    target: LogTarget,
+    /// `None` for a standard stream.
+    file: Option<File>,
+}
+
+/// The thread; see the module documentation.
+pub(super) struct Writer {
+    output: Output,
+    work: Receiver<Work>,
+    /// Whether the path has to be opened again.
+    reopen: Arc<AtomicBool>,
+    counts: Arc<LineCounts>,
+    tell: Box<dyn Fn(LogTrouble) + Send>,
+    checked: Instant,
+}
+
+impl Output {
+    fn open(target: LogTarget) -> io::Result<Self> {
+        let file = match &target {
+            LogTarget::Stdout | LogTarget::Stderr => None,
+            LogTarget::File(path) => Some(open(path)?),
+        };
+        Ok(Self { target, file })
+    }
+
+    /// Writes a part of the bytes.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match (&self.target, &mut self.file) {
+            (_, Some(file)) => file.write(bytes),
+            (LogTarget::Stderr, None) => Ok(rustix::io::write(io::stderr(), bytes)?),
+            (_, None) => Ok(rustix::io::write(io::stdout(), bytes)?),
+        }
+    }
+
+    /// Whether the path leads to another file than the open one, or to none.
+    fn has_moved(&self) -> bool {
+        let (LogTarget::File(path), Some(file)) = (&self.target, &self.file) else { return false };
+        let Ok(open) = file.metadata() else { return false };
+        let same = |now: std::fs::Metadata| (now.dev(), now.ino()) == (open.dev(), open.ino());
+        open.is_file() && !std::fs::metadata(path).is_ok_and(same)
+    }
+}
+
+/// Opens a file to append lines. Opening a named pipe does not wait for a reader.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(MODE);
+    options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32);
+    let file = options.open(path).map_err(|error| match error.raw_os_error() {
+        Some(libc::ENXIO) => io::Error::new(error.kind(), "nobody reads this pipe"),
+        _ => error,
+    })?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_block_device() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is a disk, not a file"));
+    }
+    let flags = fcntl_getfl(file.as_fd())?;
+    fcntl_setfl(file.as_fd(), flags - OFlags::NONBLOCK)?;
+    Ok(file)
+}
+
+impl Writer {
+    /// Opens the log.
+    pub(super) fn open(
+        target: LogTarget,
+        work: Receiver<Work>,
+        reopen: Arc<AtomicBool>,
+        counts: Arc<LineCounts>,
+        tell: Box<dyn Fn(LogTrouble) + Send>,
+    ) -> io::Result<Self> {
+        let output = Output::open(target)?;
+        Ok(Self { output, work, reopen, counts, tell, checked: Instant::now() })
+    }
+
+    /// Writes until no worker and no handle is left.
+    pub(super) fn run(mut self) {
+        loop {
+            let work = self.work.recv_timeout(CHECK_EVERY);
+            if self.checked.elapsed() >= CHECK_EVERY {
+                self.check();
+            }
+            match work {
+                Ok(Work::Page(page)) => self.write(page),
+                Ok(Work::Reopen) => drop(self.check()),
+                // Whoever waits may have given up.
+                Ok(Work::Flush(done)) => drop(done.send(())),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Opens the path again if that was asked for or if it leads elsewhere. Returns whether it did.
+    fn check(&mut self) -> bool {
+        self.checked = Instant::now();
+        let asked = self.reopen.swap(false, Ordering::Relaxed);
+        if !asked && !self.output.has_moved() || self.output.file.is_none() {
+            return false;
+        }
+        match Output::open(self.output.target.clone()) {
+            Ok(output) => self.output = output,
+            Err(error) => {
+                (self.tell)(LogTrouble::Reopen(error));
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Writes all lines of a page, however long it takes.
+    fn write(&mut self, page: Page) {
+        let mut at = 0;
+        while let Some(rest) = page.bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            match self.output.write(rest) {
+                Ok(count) => {
+                    self.counts.written.fetch_add(count_lines(&rest[..count]), Ordering::Relaxed);
+                    at += count;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Another process has made the pipe non-blocking.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    thread::sleep(BUSY_WAIT);
+                }
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    self.counts.dropped.fetch_add(count_lines(rest), Ordering::Relaxed);
+                    (self.tell)(LogTrouble::Write(error));
+                    self.reopen.store(true, Ordering::Relaxed);
+                    break;
+                }
+                Err(error) => {
+                    (self.tell)(LogTrouble::Write(error));
+                    thread::sleep(CHECK_EVERY);
+                    if self.check() {
+                        at += self.skip_torn_line(&page.bytes, at);
+                    }
+                }
+            }
+        }
+        page.give_back();
+    }
+
+    /// The bytes of a line whose beginning is in another file. The line counts as dropped.
+    fn skip_torn_line(&self, bytes: &[u8], at: usize) -> usize {
+        if at == 0 || bytes[at - 1] == b'\n' {
+            return 0;
+        }
+        self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+        memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len() - at, |end| end + 1)
+    }
+}

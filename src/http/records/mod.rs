@@ -1,0 +1,203 @@
+//! Records: what is known of each response until it has left. The access log and the metrics are
+//! made from them.
+//!
+//! A session notes each response when it is written into the chain ([`Recorder::note`]), and says
+//! when the chain was sent ([`Recorder::sent`]), because only then it is known how much of it has
+//! left, and when. Nothing here waits, and nothing is allocated per request: what a line of the log
+//! needs is copied into memory that is used again.
+//!
+//! | file | content |
+//! | --- | --- |
+//! | `record.rs` | the records of the responses in a chain |
+//! | `log/` | the access log |
+//! | `metrics.rs` | counters of requests and responses |
+
+pub mod log;
+pub mod metrics;
+mod record;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::driver::{Now, SocketAddress};
+use crate::session::{ConnectionInfo, Sent};
+use log::{AccessLog, LogLine, WorkerLog};
+use metrics::{NO_SITE, WorkerMetrics};
+use record::{Record, Records};
+
+pub(in crate::http) use record::{Asked, CacheUse, Written};
+
+/// The records that a worker keeps for later chains.
+const SPARES_MAX: usize = 64;
+
+/// How much of the request line of an incomplete head is kept.
+const LINE_KEPT_MAX: usize = 256;
+
+/// The address of a client that has none, as in nginx.
+const UNIX_CLIENT: &str = "unix:";
+
+/// The recorder of a worker; see the module documentation.
+#[derive(Debug)]
+pub(in crate::http) struct Recorder {
+    log: Option<WorkerLog>,
+    metrics: Option<Arc<WorkerMetrics>>,
+    spares: Vec<Box<Records>>,
+}
+
+/// The records of a connection.
+#[derive(Debug)]
+pub(in crate::http) struct ConnectionRecords {
+    /// The address of the client; empty without a log.
+    client: Box<str>,
+    number: u64,
+    listener: u32,
+    requests: u32,
+    /// When the head of the request at the front of the inbox was complete.
+    began: Option<Instant>,
+    /// The beginning of the request line of an incomplete head.
+    line: Vec<u8>,
+    /// The responses in the chain. `None` if there are none.
+    records: Option<Box<Records>>,
+}
+
+impl Recorder {
+    /// A recorder for a log and for metrics. `None` if neither is wanted.
+    pub(in crate::http) fn new(
+        log: Option<&Arc<AccessLog>>,
+        metrics: Option<Arc<WorkerMetrics>>,
+    ) -> Option<Self> {
+        let is_wanted = log.is_some() || metrics.is_some();
+        let log = log.map(WorkerLog::new);
+        is_wanted.then(|| Self { log, metrics, spares: Vec::new() })
+    }
+
+    /// The number of a site in the metrics.
+    pub(in crate::http) fn site_number(&self, name: &str) -> u16 {
+        self.metrics.as_ref().map_or(NO_SITE, |metrics| metrics.site_number(name))
+    }
+
+    /// Whether the content coding of a response must be known.
+    pub(in crate::http) fn needs_coding(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.format().needs_coding)
+    }
+
+    /// The records of a new connection.
+    pub(in crate::http) fn connection(&self, info: &ConnectionInfo<'_>) -> ConnectionRecords {
+        if let Some(metrics) = &self.metrics {
+            metrics.connections.add(1);
+        }
+        let client = match self.log.as_ref().map(|_| info.peer()) {
+            None => Box::default(),
+            Some(Ok(SocketAddress::Internet(address))) => {
+                address.ip().to_canonical().to_string().into()
+            }
+            Some(Ok(SocketAddress::Unix)) => UNIX_CLIENT.into(),
+            Some(Err(_)) => "-".into(),
+        };
+        ConnectionRecords {
+            client,
+            number: self.log.as_ref().map_or(0, WorkerLog::next_connection),
+            listener: info.listener,
+            requests: 0,
+            began: None,
+            line: Vec::new(),
+            records: None,
+        }
+    }
+
+    /// The head of a request is complete. Lookups may follow before its response.
+    #[inline]
+    pub(in crate::http) fn begin(&self, connection: &mut ConnectionRecords, now: Instant) {
+        if connection.began.is_none() {
+            connection.began = Some(now);
+            if let Some(metrics) = &self.metrics {
+                metrics.requests_begun.add(1);
+            }
+        }
+    }
+
+    /// Notes a response that has just been written into the chain.
+    pub(in crate::http) fn note(
+        &mut self,
+        connection: &mut ConnectionRecords,
+        now: Now,
+        asked: &Asked<'_>,
+        written: &Written<'_>,
+    ) {
+        // A head that is refused has no complete beginning.
+        self.begin(connection, now.instant);
+        let began = connection.began.take().unwrap_or(now.instant);
+        connection.requests = connection.requests.saturating_add(1);
+        let record = Record::new(began, connection.requests, written);
+        let records =
+            connection.records.get_or_insert_with(|| self.spares.pop().unwrap_or_default());
+        match &self.log {
+            Some(log) => {
+                let line = if asked.line.is_empty() { &connection.line } else { asked.line };
+                records.add(record, log.format(), &Asked { line, ..*asked }, written.site);
+            }
+            None => records.add_bare(record),
+        }
+        connection.line = Vec::new();
+    }
+
+    /// Counts and logs the responses in a chain that was sent, or of which a part was.
+    pub(in crate::http) fn sent(
+        &mut self,
+        connection: &mut ConnectionRecords,
+        now: Now,
+        sent: Sent,
+    ) {
+        let Some(mut records) = connection.records.take() else { return };
+        let of_chain = if sent.complete { u64::MAX } else { sent.bytes };
+        if let Some(metrics) = &self.metrics {
+            for record in records.list() {
+                metrics.count(record, now.instant, of_chain);
+            }
+        }
+        if let Some(log) = &mut self.log {
+            log.set_time(now.system);
+            let count = log.format().texts.len();
+            for (record, texts) in records.iter(count) {
+                let line = LogLine {
+                    record,
+                    texts,
+                    client: &connection.client,
+                    connection: connection.number,
+                    listener: connection.listener,
+                    of_chain,
+                    duration: now.instant.saturating_duration_since(record.began),
+                };
+                log.append(now.instant, &line);
+            }
+        }
+        if self.spares.len() < SPARES_MAX {
+            records.clear();
+            self.spares.push(records);
+        }
+    }
+
+    /// When [`Recorder::flush_due`] has to be called.
+    #[inline]
+    pub(in crate::http) fn deadline(&self) -> Option<Instant> {
+        self.log.as_ref().and_then(WorkerLog::deadline)
+    }
+
+    /// Passes lines on that have waited long enough for others.
+    #[inline]
+    pub(in crate::http) fn flush_due(&mut self, now: Instant) {
+        if let Some(log) = &mut self.log {
+            log.flush_due(now);
+        }
+    }
+}
+
+impl ConnectionRecords {
+    /// Keeps the request line of a head that may never be complete.
+    pub(in crate::http) fn keep_line(&mut self, head: &[u8]) {
+        let head = head.trim_ascii_start();
+        let end = memchr::memchr2(b'\r', b'\n', head).unwrap_or(head.len());
+        self.line.clear();
+        self.line.extend_from_slice(&head[..end.min(LINE_KEPT_MAX)]);
+    }
+}

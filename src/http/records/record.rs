@@ -1,0 +1,266 @@
+//! What is known of responses that are being sent: enough to write their lines later, when it is
+//! known how much of them has left.
+
+use std::time::Instant;
+
+use super::log::format::{LogFormat, Text};
+use crate::http::semantics::negotiate::Coding;
+use crate::http::semantics::status::Status;
+
+/// The most memory that is kept for later records.
+const KEPT_BYTES_MAX: usize = 4096;
+
+/// Where the file of a response was found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::http) enum CacheUse {
+    /// In the cache.
+    Hit,
+    /// It was looked up.
+    Miss,
+    /// The response needed no file.
+    None,
+}
+
+/// A request, as far as it was understood.
+#[derive(Clone, Copy, Default, Debug)]
+pub(in crate::http) struct Asked<'a> {
+    /// The request line without its end, or what has come of it.
+    pub(in crate::http) line: &'a [u8],
+    /// The whole head, or what has come of it.
+    pub(in crate::http) head: &'a [u8],
+    /// The host and the port.
+    pub(in crate::http) host: Option<&'a [u8]>,
+    /// `Referer`.
+    pub(in crate::http) referer: Option<&'a [u8]>,
+    /// `User-Agent`.
+    pub(in crate::http) agent: Option<&'a [u8]>,
+}
+
+/// A response that has been written into a chain.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::http) struct Written<'a> {
+    /// The name of the site that has answered.
+    pub(in crate::http) site: Option<&'a str>,
+    /// Its number in the metrics.
+    pub(in crate::http) site_number: u16,
+    /// The status code.
+    pub(in crate::http) status: Status,
+    /// The content coding.
+    pub(in crate::http) coding: Option<Coding>,
+    /// Where its file was found.
+    pub(in crate::http) cache: CacheUse,
+    /// How many bytes of the chain come before it.
+    pub(in crate::http) start: u64,
+    /// The length of its head.
+    pub(in crate::http) head_bytes: u64,
+    /// The length of its content, as it is framed.
+    pub(in crate::http) body_bytes: u64,
+}
+
+/// The fixed part of a record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record {
+    pub(super) began: Instant,
+    pub(super) status: Status,
+    pub(super) coding: Option<Coding>,
+    pub(super) cache: CacheUse,
+    /// The number of the request on its connection, from 1.
+    pub(super) request: u32,
+    /// The number of the site in the metrics.
+    pub(super) site: u16,
+    start: u64,
+    head_bytes: u64,
+    body_bytes: u64,
+}
+
+impl Record {
+    pub(super) fn new(began: Instant, request: u32, written: &Written<'_>) -> Self {
+        let Written { site_number, status, coding, cache, .. } = *written;
+        let Written { start, head_bytes, body_bytes, .. } = *written;
+        let site = site_number;
+        Self { began, status, coding, cache, request, site, start, head_bytes, body_bytes }
+    }
+
+    /// How much of the head and of the content has left, if so many bytes of the chain have.
+    pub(super) fn sent(&self, of_chain: u64) -> (u64, u64) {
+        let sent = of_chain.saturating_sub(self.start);
+        let head = sent.min(self.head_bytes);
+        (head, (sent - head).min(self.body_bytes))
+    }
+
+    /// Whether all of it has left.
+    pub(super) fn is_whole(&self, of_chain: u64) -> bool {
+        of_chain >= self.start + self.head_bytes + self.body_bytes
+    }
+}
+
+/// The records of the responses in a chain.
+#[derive(Default, Debug)]
+pub(super) struct Records {
+    list: Vec<Record>,
+    /// For each record in order, each text of the format in order: where its bytes are.
+    spans: Vec<Option<(u32, u32)>>,
+    bytes: Vec<u8>,
+}
+
+impl Records {
+    /// Adds a record, and copies the texts that lines of the format need.
+    pub(super) fn add(
+        &mut self,
+        record: Record,
+        format: &LogFormat,
+        asked: &Asked<'_>,
+        site: Option<&str>,
+    ) {
+        self.list.push(record);
+        for text in &format.texts {
+            let found = match text {
+                Text::Request => Some(asked.line).filter(|line| !line.is_empty()),
+                Text::Host => asked.host,
+                Text::Referer => asked.referer,
+                Text::Agent => asked.agent,
+                Text::Site => site.map(str::as_bytes),
+                Text::Field(name) => field(asked.head, name.as_bytes()),
+            };
+            // One byte more shows that the text is cut off.
+            let text_bytes_max = text.bytes_max();
+            let span = found.map(|text| {
+                let text = &text[..text.len().min(text_bytes_max + 1)];
+                let start = self.bytes.len();
+                self.bytes.extend_from_slice(text);
+                // The texts of a chain are parts of an inbox, which is much shorter than 4 GiB.
+                (start as u32, self.bytes.len() as u32)
+            });
+            self.spans.push(span);
+        }
+    }
+
+    /// Adds a record of which no line will be written.
+    pub(super) fn add_bare(&mut self, record: Record) {
+        self.list.push(record);
+    }
+
+    /// The records.
+    pub(super) fn list(&self) -> &[Record] {
+        &self.list
+    }
+
+    /// The records, each with its texts, of which there are so many per record.
+    pub(super) fn iter(&self, count: usize) -> impl Iterator<Item = (&Record, Texts<'_>)> {
+        self.list.iter().enumerate().map(move |(number, record)| {
+            let spans = &self.spans[number * count..(number + 1) * count];
+            (record, Texts { spans, bytes: &self.bytes })
+        })
+    }
+
+    /// Removes all records, and most of the memory of long ones.
+    pub(super) fn clear(&mut self) {
+        self.list.clear();
+        self.spans.clear();
+        self.bytes.clear();
+        self.list.shrink_to(KEPT_BYTES_MAX / size_of::<Record>());
+        self.spans.shrink_to(KEPT_BYTES_MAX / size_of::<Option<(u32, u32)>>());
+        self.bytes.shrink_to(KEPT_BYTES_MAX);
+    }
+}
+
+/// The texts of a record, by their numbers in the format.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Texts<'a> {
+    spans: &'a [Option<(u32, u32)>],
+    bytes: &'a [u8],
+}
+
+impl<'a> Texts<'a> {
+    /// A text; `None` if the request has none.
+    pub(super) fn get(&self, number: usize) -> Option<&'a [u8]> {
+        let (start, end) = self.spans[number]?;
+        Some(&self.bytes[start as usize..end as usize])
+    }
+}
+
+/// The value of the first field with a name, which is in lower case, in a head whose lines are well
+/// formed up to where they are not.
+fn field<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let lines = head.split(|byte| *byte == b'\n').skip(1);
+    lines.map_while(|line| line.strip_suffix(b"\r")).find_map(|line| {
+        let (line_name, value) = line.split_at_checked(name.len())?;
+        let value = value.strip_prefix(b":")?;
+        line_name.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found_by_name() {
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\nX-Id:  1 \r\nx-id: 2\r\nX-Id-2: 3\r\nEmpty:\r\n";
+        assert_eq!(field(head, b"x-id"), Some(&b"1"[..]));
+        assert_eq!(field(head, b"x-id-2"), Some(&b"3"[..]));
+        assert_eq!(field(head, b"empty"), Some(&b""[..]));
+        assert_eq!(field(head, b"x-i"), None);
+        assert_eq!(field(head, b"get / http/1.1"), None);
+        assert_eq!(field(b"GET / HTTP/1.1\r\nX-Id: 1", b"x-id"), None, "the line has not ended");
+    }
+
+    #[test]
+    fn what_has_left_of_a_response_follows_from_its_place_in_the_chain() {
+        let written = Written {
+            site: None,
+            site_number: 0,
+            status: Status::Ok,
+            coding: None,
+            cache: CacheUse::None,
+            start: 100,
+            head_bytes: 20,
+            body_bytes: 50,
+        };
+        let record = Record::new(Instant::now(), 1, &written);
+        for (of_chain, sent, is_whole) in [
+            (0, (0, 0), false),
+            (100, (0, 0), false),
+            (110, (10, 0), false),
+            (120, (20, 0), false),
+            (169, (20, 49), false),
+            (170, (20, 50), true),
+            (900, (20, 50), true),
+        ] {
+            assert_eq!((record.sent(of_chain), record.is_whole(of_chain)), (sent, is_whole));
+        }
+    }
+
+    #[test]
+    fn records_keep_the_texts_that_the_format_needs() {
+        let format = LogFormat::parse("{status} {agent} {>X} {request}").unwrap();
+        let mut records = Records::default();
+        let written = Written {
+            site: Some("a"),
+            site_number: 1,
+            status: Status::Ok,
+            coding: None,
+            cache: CacheUse::Hit,
+            start: 0,
+            head_bytes: 1,
+            body_bytes: 0,
+        };
+        let long = vec![b'a'; 2 * Text::Agent.bytes_max()];
+        let requests = [
+            Asked { line: b"GET /1 HTTP/1.1", head: b"\r\nX: y\r\n", ..Asked::default() },
+            Asked { agent: Some(&long), ..Asked::default() },
+        ];
+        for (number, asked) in requests.iter().enumerate() {
+            let record = Record::new(Instant::now(), number as u32, &written);
+            records.add(record, &format, asked, written.site);
+        }
+        let texts: Vec<_> = records
+            .iter(format.texts.len())
+            .map(|(_, texts)| [texts.get(0), texts.get(1), texts.get(2)])
+            .collect();
+        assert_eq!(texts[0], [None, Some(&b"y"[..]), Some(b"GET /1 HTTP/1.1")]);
+        assert_eq!(texts[1], [Some(&long[..Text::Agent.bytes_max() + 1]), None, None]);
+        records.clear();
+        assert_eq!(records.list().len(), 0);
+    }
+}
