@@ -1,6 +1,10 @@
 //! Counters that one thread increases and all threads read.
 
+mod exposition;
+
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use exposition::{Exposition, OPEN_METRICS, PROMETHEUS};
 
 /// A number that one thread increases. The other threads may read it at any time.
 #[derive(Default, Debug)]
