@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::chain_pool::ChainPool;
+use super::monitor::Published;
 use super::settings::ServerTimeouts;
 use super::timers::{TICK, Tick, Wheel};
 use crate::ask::{Ask, AskId};
@@ -72,6 +73,7 @@ pub(super) struct Env<'a, D, S: Session> {
     pub(super) now: Now,
     pub(super) tick: Tick,
     pub(super) timeouts: &'a Timeouts,
+    pub(super) published: &'a Published,
     /// The handle of the connection.
     pub(super) handle: Handle<SessionId>,
     /// Its socket.

@@ -13,6 +13,7 @@ use std::thread::{self, JoinHandle};
 
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, getrlimit};
+use rustix::thread::gettid;
 
 use super::dispatch::{Dispatch, Indirect, WorkerParts};
 use super::listeners::WorkerSockets;
@@ -35,15 +36,22 @@ pub struct Seat<S: Session> {
     pub postbox: Postbox<MessageOf<S>>,
 }
 
-/// Asks a worker to drain, whatever the type of its messages.
-pub(super) trait Drain: std::fmt::Debug + Send + Sync {
+/// Reaches a worker from other threads, whatever the type of its messages.
+pub(super) trait Remote: std::fmt::Debug + Send + Sync {
     /// See [`Postbox::drain`].
     fn drain(&self);
+
+    /// See [`Postbox::wake`].
+    fn wake(&self);
 }
 
-impl<M: Send + std::fmt::Debug> Drain for Postbox<M> {
+impl<M: Send + std::fmt::Debug> Remote for Postbox<M> {
     fn drain(&self) {
         Self::drain(self);
+    }
+
+    fn wake(&self) {
+        Self::wake(self);
     }
 }
 
@@ -52,7 +60,7 @@ impl<M: Send + std::fmt::Debug> Drain for Postbox<M> {
 pub(super) struct RunningWorker {
     pub(super) thread: JoinHandle<io::Result<()>>,
     pub(super) published: Arc<Published>,
-    pub(super) drain: Arc<dyn Drain>,
+    pub(super) remote: Arc<dyn Remote>,
 }
 
 /// All workers.
@@ -151,8 +159,8 @@ fn open<S: Session + 'static, C: Dispatch>(
     let opened = wait_opened.recv().map_err(|_| StartError::Worker)?;
     let waker = opened.map_err(StartError::Driver)?;
     let postbox = Arc::new(Postbox::new(mailbox, waker));
-    let drain = Arc::clone(&postbox);
-    Ok((RunningWorker { thread, published, drain }, postbox, start))
+    let remote = Arc::clone(&postbox);
+    Ok((RunningWorker { thread, published, remote }, postbox, start))
 }
 
 /// Everything that the thread of a worker needs at its start.
@@ -201,6 +209,7 @@ impl<S: Session, F: Fn(Seat<S>) -> S::Shared, C: Dispatch> Visitor for WorkerThr
     fn visit<D: Driver>(mut self, open: fn(&Limits) -> io::Result<D>) -> io::Result<()> {
         // The helpers of the driver inherit this.
         block_signals();
+        self.published.set_thread(gettid().as_raw_nonzero().get().unsigned_abs());
         let settings = self.worker_settings();
         let limits = Limits {
             sockets_max: settings.connections_max + (ACCEPT_SLACK + 1) * settings.listeners_max,

@@ -207,6 +207,11 @@ impl<M> Postbox<M> {
         self.mailbox.has_update()
     }
 
+    /// Wakes the worker. It ends its turn, and performs another one.
+    pub fn wake(&self) {
+        self.waker.wake();
+    }
+
     /// Asks the worker to drain, and wakes it.
     pub fn drain(&self) {
         self.mailbox.push_drain();

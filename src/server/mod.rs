@@ -39,7 +39,7 @@ use std::sync::{Arc, Mutex};
 use crate::driver::{DriverSelection, DriverStats};
 use crate::session::Session;
 use dispatch::{Direct, Dispatch, Indirect};
-use launch::{Drain, Launched, RunningWorker, launch};
+use launch::{Launched, Remote, RunningWorker, launch};
 use listeners::Listening;
 use mailbox::MessageOf;
 
@@ -49,7 +49,7 @@ pub use launch::Seat;
 pub use listen_spec::ListenSpec;
 pub use listen_spec_error::ListenSpecError;
 pub use listener::ListenError;
-pub use monitor::{Monitor, Published, WorkerStats};
+pub use monitor::{Monitor, Published, TimeoutKind, WorkerCounts, WorkerStats};
 pub use resolve::ResolveError;
 pub use settings::{CONNECTIONS_MAX, LISTENERS_MAX, ServerSettings, ServerTimeouts, WORKERS_MAX};
 pub use start_error::StartError;
@@ -199,12 +199,15 @@ impl Server {
 
     /// A handle that reads the statistics of the server, from any thread.
     pub fn monitor(&self) -> Monitor {
-        Monitor::new(self.workers.iter().map(|worker| Arc::clone(&worker.published)).collect())
+        let worker = |worker: &RunningWorker| {
+            (Arc::clone(&worker.published), Arc::clone(&worker.remote))
+        };
+        Monitor::new(self.workers.iter().map(worker).collect())
     }
 
     /// A handle that asks the server to drain, from any thread.
     pub fn stopper(&self) -> Stopper {
-        Stopper { workers: self.workers.iter().map(|worker| Arc::clone(&worker.drain)).collect() }
+        Stopper { workers: self.workers.iter().map(|worker| Arc::clone(&worker.remote)).collect() }
     }
 
     /// Waits until all workers have ended. They end after a drain. Then the files of Unix sockets
@@ -248,7 +251,7 @@ impl Server {
 /// Asks a server to drain; see [`Server::stopper`].
 #[derive(Clone, Debug)]
 pub struct Stopper {
-    workers: Vec<Arc<dyn Drain>>,
+    workers: Vec<Arc<dyn Remote>>,
 }
 
 impl Stopper {

@@ -3,8 +3,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use super::launch::Remote;
 use crate::driver::DriverStats;
+use crate::metrics::Counter;
 
 /// What a server has open at the moment.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -17,6 +21,50 @@ pub struct WorkerStats {
     pub in_flight: u32,
 }
 
+/// What was not done in time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TimeoutKind {
+    /// A client has not sent a request, or the rest of one.
+    Request,
+    /// A client has not used an open connection again, which is harmless.
+    Idle,
+    /// A client has not taken an answer.
+    Send,
+    /// A file system has not answered.
+    Lookup,
+}
+
+impl TimeoutKind {
+    /// All kinds, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Request, Self::Idle, Self::Send, Self::Lookup];
+
+    /// The name in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Idle => "idle",
+            Self::Send => "send",
+            Self::Lookup => "lookup",
+        }
+    }
+}
+
+/// What a worker counts besides its driver.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct WorkerCounts {
+    /// Turns.
+    pub turns: u64,
+    /// Connections that were accepted.
+    pub accepted: u64,
+    /// Connections that were closed at once, because there was no room for them.
+    pub refused: u64,
+    /// Connections that a drain has closed with a request in progress.
+    pub cut_off: u64,
+    /// What was not done in time, by the number of its [`TimeoutKind`].
+    pub timeouts: [u64; TimeoutKind::ALL.len()],
+}
+
 /// The statistics that a worker publishes at the end of each turn. The alignment keeps those of
 /// different workers in different cache lines, so their writes do not slow each other down.
 #[derive(Debug, Default)]
@@ -25,8 +73,13 @@ pub struct Published {
     connections: AtomicU32,
     leased: AtomicU32,
     in_flight: AtomicU32,
-    /// Written once, at the end of a drain.
-    cut_off: AtomicU32,
+    /// The id of the worker's thread; 0 before it runs.
+    thread: AtomicU32,
+    turns: Counter,
+    accepted: Counter,
+    surplus: Counter,
+    cut_off: Counter,
+    timeouts: [Counter; TimeoutKind::ALL.len()],
     stats: [AtomicU64; DriverStats::COUNTERS],
 }
 
@@ -47,10 +100,45 @@ impl Published {
         )
     }
 
-    /// Adds connections that were closed with a request in progress, because the drain timeout was
-    /// over.
-    pub(super) fn add_cut_off(&self, count: u32) {
-        self.cut_off.fetch_add(count, Ordering::Relaxed);
+    /// What the worker has counted.
+    pub fn counts(&self) -> WorkerCounts {
+        WorkerCounts {
+            turns: self.turns.get(),
+            accepted: self.accepted.get(),
+            refused: self.surplus.get() + self.stats().refused,
+            cut_off: self.cut_off.get(),
+            timeouts: self.timeouts.each_ref().map(Counter::get),
+        }
+    }
+
+    /// The id of the worker's thread (`gettid(2)`), once it runs.
+    pub fn thread(&self) -> Option<u32> {
+        Some(self.thread.load(Ordering::Relaxed)).filter(|id| *id != 0)
+    }
+
+    pub(super) fn set_thread(&self, id: u32) {
+        self.thread.store(id, Ordering::Relaxed);
+    }
+
+    /// Counts a connection that was accepted.
+    pub(super) fn count_accepted(&self) {
+        self.accepted.add(1);
+    }
+
+    /// Counts a connection that was closed at once.
+    pub(super) fn count_surplus(&self) {
+        self.surplus.add(1);
+    }
+
+    /// Counts connections that were closed with a request in progress, because the drain timeout
+    /// was over.
+    pub(super) fn count_cut_off(&self, count: u32) {
+        self.cut_off.add(count.into());
+    }
+
+    /// Counts what was not done in time.
+    pub(super) fn count_timeout(&self, kind: TimeoutKind) {
+        self.timeouts[kind as usize].add(1);
     }
 
     pub(super) fn publish(&self, worker: WorkerStats, stats: DriverStats) {
@@ -60,23 +148,32 @@ impl Published {
         for (counter, value) in self.stats.iter().zip(stats.to_array()) {
             counter.store(value, Ordering::Relaxed);
         }
+        self.turns.add(1);
     }
 }
+
+/// How long a look at the workers lasts at most, before the next one.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(2);
 
 /// Reads the statistics of a server; see [`Server::monitor`](super::Server::monitor).
 #[derive(Clone, Debug)]
 pub struct Monitor {
-    workers: Vec<Arc<Published>>,
+    workers: Vec<(Arc<Published>, Arc<dyn Remote>)>,
 }
 
 impl Monitor {
-    pub(super) fn new(workers: Vec<Arc<Published>>) -> Self {
+    pub(super) fn new(workers: Vec<(Arc<Published>, Arc<dyn Remote>)>) -> Self {
         Self { workers }
+    }
+
+    /// The statistics of each worker.
+    pub fn workers(&self) -> impl ExactSizeIterator<Item = &Published> {
+        self.workers.iter().map(|(published, _)| &**published)
     }
 
     /// What is open at the moment, summed over all workers.
     pub fn worker_stats(&self) -> WorkerStats {
-        let each = self.workers.iter().map(|worker| worker.worker_stats());
+        let each = self.workers().map(Published::worker_stats);
         each.fold(WorkerStats::default(), |sum, worker| WorkerStats {
             connections: sum.connections + worker.connections,
             leased: sum.leased + worker.leased,
@@ -86,16 +183,35 @@ impl Monitor {
 
     /// How many connections a drain has closed with a request in progress, because its timeout was
     /// over; summed over all workers. The number is final when the server has ended.
-    pub fn cut_off(&self) -> u32 {
-        self.workers.iter().map(|worker| worker.cut_off.load(Ordering::Relaxed)).sum()
+    pub fn cut_off(&self) -> u64 {
+        self.workers().map(|worker| worker.cut_off.get()).sum()
     }
 
     /// What the drivers have done so far, summed over all workers.
     pub fn stats(&self) -> DriverStats {
-        let each = self.workers.iter().map(|worker| worker.stats().to_array());
+        let each = self.workers().map(|worker| worker.stats().to_array());
         let sum = each.fold([0; DriverStats::COUNTERS], |sum, worker| {
             std::array::from_fn(|number| sum[number] + worker[number])
         });
         DriverStats::from_array(sum)
+    }
+
+    /// Wakes all workers, and waits until each has ended a turn. The result has the numbers of
+    /// those that did not within `wait_max`: they hang, or have ended. A worker that is idle
+    /// responds at once.
+    pub fn unresponsive(&self, wait_max: Duration) -> Vec<usize> {
+        let until = Instant::now() + wait_max;
+        let turns: Vec<u64> = self.workers().map(|worker| worker.turns.get()).collect();
+        self.workers.iter().for_each(|(_, worker)| worker.wake());
+        loop {
+            let silent = |(number, worker): (usize, &Published)| {
+                (worker.turns.get() == turns[number]).then_some(number)
+            };
+            let silent: Vec<usize> = self.workers().enumerate().filter_map(silent).collect();
+            if silent.is_empty() || Instant::now() >= until {
+                return silent;
+            }
+            thread::sleep(LOOK_AGAIN_AFTER);
+        }
     }
 }

@@ -290,6 +290,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
             now: self.now,
             tick: self.tick,
             timeouts: &self.timeouts,
+            published: &self.published,
             handle,
             sock: connection.sock(),
         };

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringd::driver::DriverKind;
-use ringd::http::records::log::{AccessLog, LogFormat, LogTarget};
+use ringd::http::records::log::{AccessLog, LogFormat};
+use ringd::log_output::LogTarget;
 use serde_json::Value;
 
 use crate::common::eventually;

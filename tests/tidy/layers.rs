@@ -19,10 +19,12 @@ const EVERYTHING: &str = "*";
 
 /// Each part of the source, by its module, and the parts that it may import besides itself. The
 /// longest prefix that matches a file decides.
-const LAYERS: [(&str, &[&str]); 24] = [
+const LAYERS: [(&str, &[&str]); 26] = [
     ("denial", &[]),
     ("metrics", &[]),
     ("signal_mask", &[]),
+    ("log_output", &[]),
+    ("events", &["log_output", "signal_mask"]),
     ("line_log", &["signal_mask"]),
     ("driver", &["line_log"]),
     ("descriptors", &["driver"]),
@@ -30,12 +32,21 @@ const LAYERS: [(&str, &[&str]); 24] = [
     ("service", &CONTRACT),
     ("ask", &CONTRACT),
     ("echo", &CONTRACT),
-    ("server", &["driver", "session", "service", "ask", "denial", "signal_mask"]),
+    (
+        "server",
+        &["driver", "session", "service", "ask", "denial", "events", "metrics", "signal_mask"],
+    ),
     // Only re-exports from the modules below it.
     ("http", &[]),
     ("http::semantics", &[]),
-    ("http::records", &["http::semantics", "metrics", "driver", "session", "signal_mask"]),
-    ("http::site", &["http::records", "http::semantics", "driver", "session", "service", "ask"]),
+    (
+        "http::records",
+        &["http::semantics", "metrics", "driver", "session", "log_output", "signal_mask"],
+    ),
+    (
+        "http::site",
+        &["http::records", "http::semantics", "driver", "session", "service", "ask", "events"],
+    ),
     (
         "http::h1",
         &["http::site", "http::records", "http::semantics", "driver", "session", "service", "ask"],

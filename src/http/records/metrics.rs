@@ -50,8 +50,6 @@ struct SiteNames(Mutex<HashMap<String, u16>>);
 #[derive(Debug)]
 pub struct WorkerMetrics {
     names: Arc<SiteNames>,
-    /// Connections that were accepted.
-    pub connections: Counter,
     /// Requests whose head was complete, or was refused.
     pub requests_begun: Counter,
     /// The length of responses as they were sent, with their heads.
@@ -113,7 +111,6 @@ impl WorkerMetrics {
         };
         Self {
             names,
-            connections: Counter::default(),
             requests_begun: Counter::default(),
             sizes: Histogram::default(),
             aborted: Counter::default(),

@@ -83,9 +83,6 @@ impl Recorder {
 
     /// The records of a new connection.
     pub(in crate::http) fn connection(&self, info: &ConnectionInfo<'_>) -> ConnectionRecords {
-        if let Some(metrics) = &self.metrics {
-            metrics.connections.add(1);
-        }
         let client = match self.log.as_ref().map(|_| info.peer()) {
             None => Box::default(),
             Some(Ok(SocketAddress::Internet(address))) => {

@@ -3,6 +3,7 @@
 use super::state::{Phase, State};
 use super::{Connection, Sending};
 use crate::driver::Driver;
+use crate::server::TimeoutKind;
 use crate::server::env::Env;
 use crate::server::timers::Tick;
 use crate::session::{ReceiveTimeout, Session, Timer};
@@ -41,7 +42,10 @@ impl<S: Session> Connection<S> {
         match self.phase {
             Phase::Closing => {}
             Phase::Lingering => self.close(env, false),
-            Phase::Waiting => self.close(env, true),
+            Phase::Waiting => {
+                env.published.count_timeout(TimeoutKind::Lookup);
+                self.close(env, true);
+            }
             Phase::Receiving(_) if self.ended => self.close(env, false),
             // The input was in time, but the driver could not return it yet: a thread that receives
             // had no turn, or there was no buffer.
@@ -52,7 +56,11 @@ impl<S: Session> Connection<S> {
                 self.phase_ends = env.tick + 1;
                 self.progressed = env.tick;
             }
-            Phase::Receiving(_) => {
+            Phase::Receiving(timeout) => {
+                env.published.count_timeout(match timeout {
+                    ReceiveTimeout::KeepAlive => TimeoutKind::Idle,
+                    ReceiveTimeout::Header | ReceiveTimeout::Body => TimeoutKind::Request,
+                });
                 self.expire_session(env, Timer::Receive);
                 if self.state != State::Closing {
                     self.begin_phase(env, self.phase);
@@ -62,6 +70,7 @@ impl<S: Session> Connection<S> {
                 self.check_acknowledged(env);
                 let stalled = env.tick - self.progressed >= env.timeouts.send;
                 if stalled {
+                    env.published.count_timeout(TimeoutKind::Send);
                     self.close(env, true);
                 } else {
                     self.phase_ends = env.tick + env.timeouts.send.div_ceil(SEND_CHECKS);

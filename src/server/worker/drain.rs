@@ -65,7 +65,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
             });
         }
         if cut_off > 0 {
-            self.published.add_cut_off(cut_off);
+            self.published.count_cut_off(cut_off);
         }
         self.close_listeners();
     }

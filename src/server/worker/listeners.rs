@@ -67,8 +67,10 @@ impl<D: Driver, S: Session> Worker<D, S> {
             self.ops += 1;
             self.orphaned += 1;
             self.driver.submit(token, Op::Close { sock, reset: false });
+            self.published.count_surplus();
             return;
         }
+        self.published.count_accepted();
         let draining = self.draining;
         let number = self.listeners[listener].number;
         let info = ConnectionInfo::new(number, Addresses::of(&self.driver, sock));

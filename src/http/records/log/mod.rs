@@ -28,6 +28,7 @@ use std::sync::mpsc::{self, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::log_output::LogTarget;
 use crate::signal_mask::block_signals;
 use clock::LogClock;
 use pages::{LineCounts, PAGES_MAX, WorkerPages};
@@ -35,7 +36,7 @@ use writer::{Work, Writer};
 
 pub use format::{FormatError, LogFormat};
 pub(super) use line::LogLine;
-pub use writer::{LogTarget, LogTrouble};
+pub use writer::LogTrouble;
 
 /// Stack size of the thread, in bytes. What it writes is on the heap.
 const STACK_BYTES: usize = 256 * 1024;

@@ -7,40 +7,18 @@
 //! The file is opened again on request, and when its path leads to another file, so a log can be
 //! rotated by renaming it. If that fails, the old file is written on.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 use std::{fmt, thread};
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-
 use super::pages::{LineCounts, Page, count_lines};
-
-/// How often the thread looks where the path leads, and tries again to write.
-const CHECK_EVERY: Duration = Duration::from_secs(1);
+use crate::log_output::{CHECK_EVERY, LogOutput, LogTarget};
 
 /// How long the thread waits for the reader of a pipe that does not block.
 const BUSY_WAIT: Duration = Duration::from_millis(10);
-
-/// The mode of a log that is created: addresses of clients are not for everybody.
-const MODE: u32 = 0o640;
-
-/// Where a log is written.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum LogTarget {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-    /// A file, which is created if it is missing, or a named pipe.
-    File(PathBuf),
-}
 
 /// What hinders the log. Whoever is told decides how often to say it.
 #[derive(Debug)]
@@ -81,67 +59,15 @@ pub(super) enum Work {
     Flush(Sender<()>),
 }
 
-/// Where the lines go.
-struct Output {
-    target: LogTarget,
-    /// `None` for a standard stream.
-    file: Option<File>,
-}
-
 /// The thread; see the module documentation.
 pub(super) struct Writer {
-    output: Output,
+    output: LogOutput,
     work: Receiver<Work>,
     /// Whether the path has to be opened again.
     reopen: Arc<AtomicBool>,
     counts: Arc<LineCounts>,
     tell: Box<dyn Fn(LogTrouble) + Send>,
     checked: Instant,
-}
-
-impl Output {
-    fn open(target: LogTarget) -> io::Result<Self> {
-        let file = match &target {
-            LogTarget::Stdout | LogTarget::Stderr => None,
-            LogTarget::File(path) => Some(open(path)?),
-        };
-        Ok(Self { target, file })
-    }
-
-    /// Writes a part of the bytes.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match (&self.target, &mut self.file) {
-            (_, Some(file)) => file.write(bytes),
-            (LogTarget::Stderr, None) => Ok(rustix::io::write(io::stderr(), bytes)?),
-            (_, None) => Ok(rustix::io::write(io::stdout(), bytes)?),
-        }
-    }
-
-    /// Whether the path leads to another file than the open one, or to none.
-    fn has_moved(&self) -> bool {
-        let (LogTarget::File(path), Some(file)) = (&self.target, &self.file) else { return false };
-        let Ok(open) = file.metadata() else { return false };
-        let same = |now: std::fs::Metadata| (now.dev(), now.ino()) == (open.dev(), open.ino());
-        open.is_file() && !std::fs::metadata(path).is_ok_and(same)
-    }
-}
-
-/// Opens a file to append lines. Opening a named pipe does not wait for a reader.
-fn open(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.append(true).create(true).mode(MODE);
-    options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32);
-    let file = options.open(path).map_err(|error| match error.raw_os_error() {
-        Some(libc::ENXIO) => io::Error::new(error.kind(), "nobody reads this pipe"),
-        _ => error,
-    })?;
-    let kind = file.metadata()?.file_type();
-    if kind.is_block_device() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is a disk, not a file"));
-    }
-    let flags = fcntl_getfl(file.as_fd())?;
-    fcntl_setfl(file.as_fd(), flags - OFlags::NONBLOCK)?;
-    Ok(file)
 }
 
 impl Writer {
@@ -153,7 +79,7 @@ impl Writer {
         counts: Arc<LineCounts>,
         tell: Box<dyn Fn(LogTrouble) + Send>,
     ) -> io::Result<Self> {
-        let output = Output::open(target)?;
+        let output = LogOutput::open(target)?;
         Ok(Self { output, work, reopen, counts, tell, checked: Instant::now() })
     }
 
@@ -179,17 +105,13 @@ impl Writer {
     fn check(&mut self) -> bool {
         self.checked = Instant::now();
         let asked = self.reopen.swap(false, Ordering::Relaxed);
-        if !asked && !self.output.has_moved() || self.output.file.is_none() {
+        if !asked && !self.output.has_moved() {
             return false;
         }
-        match Output::open(self.output.target.clone()) {
-            Ok(output) => self.output = output,
-            Err(error) => {
-                (self.tell)(LogTrouble::Reopen(error));
-                return false;
-            }
-        }
-        true
+        self.output.reopen().unwrap_or_else(|error| {
+            (self.tell)(LogTrouble::Reopen(error));
+            false
+        })
     }
 
     /// Writes all lines of a page, however long it takes.
