@@ -93,4 +93,3 @@ fn open(path: &Path) -> io::Result<File> {
     fcntl_setfl(file.as_fd(), flags - OFlags::NONBLOCK)?;
     Ok(file)
 }
-

@@ -8,6 +8,7 @@ use clap::{Args, value_parser};
 use super::CommandError;
 use super::value::{DriverName, positive_time, time};
 use crate::driver::{DriverSelection, Limits, Tracer};
+use crate::events::Events;
 use crate::server::{CONNECTIONS_MAX, ListenSpec, ServerSettings, ServerTimeouts, WORKERS_MAX};
 
 /// The heading of the limits and timeouts in the help.
@@ -172,6 +173,7 @@ impl ServerArgs {
             spare_listeners: 0,
             limits: Limits::default(),
             trace,
+            events: Events::default(),
         })
     }
 }

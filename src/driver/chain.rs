@@ -157,6 +157,14 @@ impl Chain {
         self.parts[self.part..].iter().any(|part| matches!(part, ChainPart::File { .. }))
     }
 
+    /// The file whose bytes are sent next, or after memory.
+    pub(crate) fn file_in_progress(&self) -> Option<&File> {
+        self.parts[self.part..].iter().find_map(|part| match part {
+            ChainPart::File { file, .. } => Some(&**file),
+            _ => None,
+        })
+    }
+
     /// Whether its last bytes are those of a file.
     pub(super) fn ends_with_file(&self) -> bool {
         matches!(self.parts.last(), Some(ChainPart::File { .. }))

@@ -7,8 +7,9 @@ use std::ffi::CStr;
 use std::fmt::Debug;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -257,6 +258,18 @@ impl File {
             self.refuses_sendfile.store(true, Ordering::Relaxed);
         }
         !self.may_sendfile()
+    }
+
+    /// The present path of the file, for messages. `None` if the kernel does not tell it, as
+    /// without `/proc`.
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        match &self.content {
+            FileContent::Kernel(file) => {
+                fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()
+            }
+            #[cfg(any(test, feature = "simulation"))]
+            FileContent::Simulated(_) => None,
+        }
     }
 
     /// Whether a send of this file may skip the residency check.

@@ -193,8 +193,7 @@ mod tests {
         assert_eq!(lines.iter().filter(|line| line.ends_with("denied")).count(), 10);
         assert_eq!(lines.iter().filter(|line| line.ends_with("failed")).count(), 1);
         assert_eq!(lines.len(), 11, "{lines:?}");
-        let counts: Vec<_> =
-            events.counts().into_iter().filter(|(_, count)| *count > 0).collect();
+        let counts: Vec<_> = events.counts().into_iter().filter(|(_, count)| *count > 0).collect();
         let expected =
             [(EventKind::Started, 1), (EventKind::FileDenied, 15), (EventKind::FileFailed, 1)];
         assert_eq!(counts, expected);

@@ -319,9 +319,10 @@ impl<S: Session> Connection<S> {
         #[cfg(any(test, feature = "simulation"))]
         (self.sent_memory = 0);
         let report = Sent { bytes: chain.sent(), complete: sent.is_ok() };
-        if report.complete {
+        match &sent {
             // The kernel took it all, which is progress even if it does not say what the peer has.
-            self.progressed = env.tick;
+            Ok(()) => self.progressed = env.tick,
+            Err(error) => env.tell_unsent(error, &chain),
         }
         self.session.sent(&mut env.session(self.queued.is_some()), report);
         env.chains.put(chain);
@@ -382,6 +383,9 @@ impl<S: Session> Connection<S> {
     /// its answer off.
     pub(super) fn give_up<D: Driver>(&mut self, env: &mut Env<'_, D, S>) -> bool {
         let cut_off = self.phase.is_busy(&self.inbox);
+        if cut_off {
+            env.tell_cut_off();
+        }
         self.close(env, self.sending != Sending::No);
         self.settle(env);
         cut_off

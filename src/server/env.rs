@@ -1,5 +1,6 @@
 //! The parts of a worker that a connection uses while it handles an event.
 
+use std::io;
 use std::time::Duration;
 
 use super::chain_pool::ChainPool;
@@ -8,7 +9,8 @@ use super::settings::ServerTimeouts;
 use super::timers::{TICK, Tick, Wheel};
 use crate::ask::{Ask, AskId};
 use crate::driver::slot_map::Handle;
-use crate::driver::{Driver, Op, OpId, Sock, Token};
+use crate::driver::{Chain, Driver, File, Op, OpId, Sock, SocketAddress, Token};
+use crate::events::EventKind;
 use crate::service::SessionId;
 use crate::session::{self, Addresses, Now, Session};
 
@@ -85,6 +87,40 @@ impl<D: Driver, S: Session> Env<'_, D, S> {
     pub(super) fn submit(&mut self, tag: u16, op: Op) -> OpId {
         *self.ops += 1;
         self.driver.submit(Token(self.handle.pack(tag)), op)
+    }
+
+    /// Tells the operator that an answer was cut off because of its file. Clients that go away are
+    /// no event.
+    #[inline(never)]
+    pub(super) fn tell_unsent(&self, error: &io::Error, chain: &Chain) {
+        let kind = match (error.kind(), error.raw_os_error()) {
+            (io::ErrorKind::UnexpectedEof, _) => EventKind::FileShrank,
+            (_, Some(libc::EIO | libc::ESTALE)) => EventKind::FileFailed,
+            _ => return,
+        };
+        self.published.events.tell(kind, || {
+            let path = chain.file_in_progress().and_then(File::path);
+            let path = path.map_or("a file".to_owned(), |path| path.display().to_string());
+            match kind {
+                EventKind::FileShrank => format!(
+                    "{path} became shorter while it was sent, so an answer was cut off; write a \
+                     new file and rename it over the old one"
+                ),
+                _ => format!("{path} cannot be read: {error}, so an answer was cut off"),
+            }
+        });
+    }
+
+    /// Tells the operator that a drain cuts the connection off.
+    pub(super) fn tell_cut_off(&self) {
+        self.published.events.tell(EventKind::DrainCutOff, || {
+            let peer = match self.driver.peer(self.sock) {
+                Ok(SocketAddress::Internet(address)) => address.to_string(),
+                Ok(SocketAddress::Unix) => "a Unix socket".to_owned(),
+                Err(_) => "a client that is gone".to_owned(),
+            };
+            format!("--drain-timeout is over: the connection of {peer} was cut off in a request")
+        });
     }
 
     /// The context for a call of the session.

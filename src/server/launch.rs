@@ -138,7 +138,7 @@ fn open<S: Session + 'static, C: Dispatch>(
     let (opened, wait_opened) = mpsc::channel();
     let (start, wait_start) = mpsc::channel();
     let mailbox = Arc::new(Mailbox::default());
-    let published = Arc::new(Published::default());
+    let published = Arc::new(Published::new(settings.events.clone()));
     let thread = WorkerThread::<S, _, C> {
         number,
         listeners,

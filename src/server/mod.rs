@@ -199,9 +199,8 @@ impl Server {
 
     /// A handle that reads the statistics of the server, from any thread.
     pub fn monitor(&self) -> Monitor {
-        let worker = |worker: &RunningWorker| {
-            (Arc::clone(&worker.published), Arc::clone(&worker.remote))
-        };
+        let worker =
+            |worker: &RunningWorker| (Arc::clone(&worker.published), Arc::clone(&worker.remote));
         Monitor::new(self.workers.iter().map(worker).collect())
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::launch::Remote;
 use crate::driver::DriverStats;
+use crate::events::{EventKind, Events};
 use crate::metrics::Counter;
 
 /// What a server has open at the moment.
@@ -70,6 +71,8 @@ pub struct WorkerCounts {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Published {
+    /// Where the worker tells events.
+    pub(super) events: Events,
     connections: AtomicU32,
     leased: AtomicU32,
     in_flight: AtomicU32,
@@ -84,6 +87,10 @@ pub struct Published {
 }
 
 impl Published {
+    pub(super) fn new(events: Events) -> Self {
+        Self { events, ..Self::default() }
+    }
+
     /// What the worker had open at the end of its last turn.
     pub fn worker_stats(&self) -> WorkerStats {
         WorkerStats {
@@ -118,6 +125,16 @@ impl Published {
 
     pub(super) fn set_thread(&self, id: u32) {
         self.thread.store(id, Ordering::Relaxed);
+    }
+
+    /// Tells the operator that a worker has this many connections, the most that it may have.
+    pub(super) fn tell_full(&self, connections_max: u32) {
+        self.events.tell(EventKind::ConnectionsFull, || {
+            format!(
+                "a worker has {connections_max} connections, as many as it may have; new clients \
+                 wait until others go; raise --max-connections"
+            )
+        });
     }
 
     /// Counts a connection that was accepted.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::listen_spec::ListenSpec;
 use super::start_error::StartError;
 use crate::driver::{Limits, Tracer};
+use crate::events::Events;
 
 /// The most workers.
 pub const WORKERS_MAX: usize = 1024;
@@ -42,6 +43,8 @@ pub struct ServerSettings {
     pub limits: Limits,
     /// Logs the ops and waits of all drivers; `None` for no trace.
     pub trace: Option<Tracer>,
+    /// Where the workers tell what the operator should know.
+    pub events: Events,
 }
 
 /// How long things may take on a server.
@@ -84,6 +87,7 @@ impl Default for ServerSettings {
             timeouts: ServerTimeouts::default(),
             limits: Limits::default(),
             trace: None,
+            events: Events::default(),
         }
     }
 }

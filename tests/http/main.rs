@@ -19,6 +19,7 @@ mod conditional;
 mod differential;
 mod drain;
 mod errors;
+mod events;
 mod framing;
 mod fuzz;
 mod hostile;
@@ -68,6 +69,9 @@ macro_rules! every_driver {
                 access_log: every_response_has_a_line, refused_heads_have_lines,
                     a_response_that_is_cut_off_says_so, json_lines_have_all_values,
                     a_log_that_is_renamed_is_made_anew;
+                events: the_cause_of_a_403_is_told, a_file_that_shrinks_is_told,
+                    a_client_that_leaves_is_no_event, what_a_drain_cuts_off_is_told,
+                    a_full_server_is_told;
                 large: more_than_four_gibibytes_arrive;
                 drain: a_drain_is_announced_before_it_begins, timeouts_may_be_endless,
                     requests_in_progress_are_finished,
@@ -109,6 +113,7 @@ macro_rules! every_driver {
                     hostile: a_client_that_never_reads_is_cut_off, resets_in_the_middle,
                         a_slow_reader_does_not_slow_others, many_generated_requests;
                     access_log: every_response_has_a_line, a_response_that_is_cut_off_says_so;
+                    events: a_file_that_shrinks_is_told, what_a_drain_cuts_off_is_told;
                     changes: a_file_that_shrinks_ends_the_connection,
                         a_replaced_file_is_sent_to_its_end;
                     drain: requests_in_progress_are_finished, the_listener_refuses,

@@ -11,6 +11,7 @@ mod sessions;
 
 mod contract;
 mod echo;
+mod monitor;
 mod panics;
 mod replies;
 mod settings;

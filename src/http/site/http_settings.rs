@@ -8,6 +8,7 @@ use super::content::Content;
 use super::settings::SiteSettings;
 use super::site_table::SiteTable;
 use crate::driver::File;
+use crate::events::Events;
 use crate::http::records::log::AccessLog;
 use crate::http::records::metrics::HttpMetrics;
 use crate::http::semantics::request::RequestLimits;
@@ -44,6 +45,8 @@ pub struct HttpSettings {
     pub access_log: Option<Arc<AccessLog>>,
     /// Where requests are counted. `None` if they are not.
     pub metrics: Option<Arc<HttpMetrics>>,
+    /// Where it is told why a file is not served.
+    pub events: Events,
     /// Size limits of requests.
     pub limits: RequestLimits,
 }
@@ -64,6 +67,7 @@ impl HttpSettings {
             health_path: None,
             access_log: None,
             metrics: None,
+            events: Events::default(),
             limits: RequestLimits::default(),
         }
     }

@@ -231,7 +231,7 @@ impl Lookup {
             (LookupStage::Run(asked), Reply::Ran(Ok(body))) => {
                 found(Resource::Page(listing_job::page(asked, &body)))
             }
-            (LookupStage::Run(_), Reply::Ran(Err(error))) => failed(error),
+            (LookupStage::Run(_), Reply::Ran(Err(error))) => self.list_failed(site, error),
             (stage, reply) => unreachable!("{reply:?} does not answer {stage:?}"),
         }
     }
@@ -271,6 +271,7 @@ impl Lookup {
                     // This includes links that lead out of the root. A page `a.html` does not
                     // replace a forbidden `a`.
                     FileFailure::Denied if candidate.role != Role::Page => {
+                        site.tell_denied(&candidate.path, &error);
                         found(Resource::Refused(Status::Forbidden))
                     }
                     FileFailure::Denied => self.next(site),
@@ -324,6 +325,23 @@ impl Lookup {
         LookupProgress::Ask(vec![(0, Ask::Run { job })])
     }
 
+    /// The outcome of a listing that failed. Errors that persist are cached.
+    fn list_failed(&self, site: &Surroundings<'_>, error: io::Error) -> LookupProgress {
+        match FileFailure::of(&error) {
+            FileFailure::NotFound => found(Resource::Refused(Status::NotFound)),
+            FileFailure::Denied => {
+                site.tell_denied(&self.path, &error);
+                found(Resource::Refused(Status::Forbidden))
+            }
+            _ => LookupProgress::Done(LookupOutcome::Failed(error)),
+        }
+    }
+
+    /// The path that was asked for, beneath the root.
+    pub(super) fn path(&self) -> &[u8] {
+        &self.path
+    }
+
     fn load(&mut self, site: &Surroundings<'_>, page: PageLoader) -> LookupProgress {
         self.go_on(page.load(site.settings, site.http.memory_file_max, site.now.system, site.known))
     }
@@ -342,15 +360,6 @@ impl Lookup {
 
 fn found(resource: Resource) -> LookupProgress {
     LookupProgress::Done(LookupOutcome::Found(resource))
-}
-
-/// The outcome of a listing that failed. Errors that persist are cached.
-fn failed(error: io::Error) -> LookupProgress {
-    match FileFailure::of(&error) {
-        FileFailure::NotFound => found(Resource::Refused(Status::NotFound)),
-        FileFailure::Denied => found(Resource::Refused(Status::Forbidden)),
-        _ => LookupProgress::Done(LookupOutcome::Failed(error)),
-    }
 }
 
 /// The files for which a name may stand, in reverse order.

@@ -7,6 +7,7 @@
 //! | `response.rs`, `templates.rs` | responses; those whose body the server generates |
 //! | `target.rs` | maps request targets to paths |
 //! | `lookup.rs`, `page_loader.rs` | maps a name to a resource; loads the files of a page |
+//! | `told.rs` | tells the operator why a file is not served |
 //! | `lookups.rs` | the table of lookups: one for each name, and the sessions that wait for it |
 //! | `resource.rs` | resources with prepared fields |
 //! | `cache.rs`, `cache_stats.rs` | the cache of resources; its counters |
@@ -40,6 +41,7 @@ mod site_table;
 mod sites;
 pub mod target;
 pub(in crate::http) mod templates;
+mod told;
 
 pub use cache_stats::{CacheStats, PublishedCacheStats};
 pub use content::{Content, FallbackUse};

@@ -307,7 +307,9 @@ impl Sites {
         let (http, settings) = (&self.settings, &**self.sites[place].settings);
         let listings = &mut self.listings;
         let mut surroundings = Surroundings { site, http, settings, listings, known, now };
-        match step(&mut entry.lookup, &mut surroundings) {
+        let progress = step(&mut entry.lookup, &mut surroundings);
+        surroundings.tell_failed(&entry.lookup, &progress);
+        match progress {
             LookupProgress::Wait => {}
             LookupProgress::Ask(asks) => {
                 for (part, ask) in asks {

@@ -109,6 +109,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
                 Some(op) if full && !dropped && !listener.closing && !listener.pausing => {
                     listener.pausing = true;
                     self.driver.cancel(op);
+                    self.published.tell_full(max);
                 }
                 None if (room || dropped) && !listener.closing => {
                     let op = Op::AcceptMany { listener: listener.sock };
