@@ -44,12 +44,14 @@ pub(crate) struct Reserved {
     pub(crate) addresses: u64,
     /// Sites besides the first one.
     pub(crate) more_sites: u64,
+    /// Descriptors of the administration.
+    pub(crate) administration: u64,
 }
 
 impl Default for Reserved {
     /// One address and one site.
     fn default() -> Self {
-        Self { addresses: 1, more_sites: 0 }
+        Self { addresses: 1, more_sites: 0, administration: 0 }
     }
 }
 
@@ -117,7 +119,7 @@ impl Descriptors {
         // less is reserved: accepting may then pause, but there is room for connections.
         let slack = (listeners * u64::from(ACCEPTS_PER_WAIT)).min(self.limit / 8);
         let of_workers = self.workers * (files + self.opening() + PER_WORKER);
-        RESERVED + of_workers + listeners + slack + roots
+        RESERVED + of_workers + listeners + slack + roots + reserved.administration
     }
 
     /// The number of connections with the default options.

@@ -45,6 +45,8 @@
 //! | `bench` (default) | `ringd bench` |
 //! | `simulation` | the simulated driver, oracles and entry points for fuzzers; for tests only |
 
+#[cfg(feature = "cli")]
+mod admin;
 pub mod ask;
 #[cfg(feature = "bench")]
 pub mod bench;

@@ -125,6 +125,12 @@ impl HttpUpdater {
         applied.map(|()| generation).map_err(HttpUpdateError::Server)
     }
 
+    /// The generation of the sites, which grows with each update.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// The addresses that the server listens on.
     #[must_use]
     pub fn addresses(&self) -> Vec<Endpoint> {

@@ -15,6 +15,7 @@ use super::value::{DriverName, positive_time, size};
 use super::{CommandError, Config, ServeArgs, ServePlan};
 use crate::bench::{self, BenchSettings, Shape, child, grid};
 use crate::driver::{DriverKind, DriverSelection};
+use crate::events::Events;
 
 const AFTER_HELP: &str = "\
 Sizes are written like 0, 512, 16K or 1M, times like 500ms, 90s or 2min.
@@ -223,7 +224,7 @@ pub(super) fn serve(args: &BenchServerArgs) -> Result<(), CommandError> {
     // Threads inherit the affinity, so it is set before the first one starts.
     child::pin(&args.core).map_err(command_error)?;
     let ServePlan { server, http, selection, .. } =
-        ServePlan::make(&Config::from(args.serve.clone()))?;
+        ServePlan::make(&Config::from(args.serve.clone()), &Events::default())?;
     child::serve(&server, http, selection).map_err(command_error)
 }
 

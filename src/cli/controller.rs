@@ -2,14 +2,14 @@
 //! slow disk, and reloads come one after another.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
 use std::thread;
 
 use super::CommandError;
 use super::console::Console;
 use super::reloader::Reloader;
+use crate::events::EventKind;
 use crate::signal_mask::block_signals;
 
 /// How many requests wait. One more would read the same file again.
@@ -33,15 +33,12 @@ struct Asked {
 #[derive(Clone)]
 pub(super) struct Controller {
     requests: SyncSender<Option<Asked>>,
-    /// Whether the server is stopping.
-    is_stopping: Arc<AtomicBool>,
 }
 
 impl Controller {
     /// Starts the thread.
     pub(super) fn start(reloader: Reloader, console: Console) -> Result<Self, CommandError> {
         let (requests, waiting) = mpsc::sync_channel(REQUESTS_MAX);
-        let is_stopping = Arc::clone(&reloader.is_stopping);
         let run = move || {
             block_signals();
             serve(reloader, &console, &waiting);
@@ -50,13 +47,7 @@ impl Controller {
             .name("controller".into())
             .spawn(run)
             .map_err(|error| CommandError::no_thread("reloads", &error))?;
-        Ok(Self { requests, is_stopping })
-    }
-
-    /// Refuses reloads from now on, because the server is stopping: a new address would be listened
-    /// on for a moment only.
-    pub(super) fn stop(&self) {
-        self.is_stopping.store(true, Ordering::Relaxed);
+        Ok(Self { requests })
     }
 
     /// Asks for a reload, whose result goes to the console. If many requests wait, the last one of
@@ -85,13 +76,20 @@ impl Controller {
 fn serve(mut reloader: Reloader, console: &Console, waiting: &Receiver<Option<Asked>>) {
     for asked in waiting {
         let config = asked.as_ref().and_then(|asked| asked.config.as_deref());
-        let result = config.map_or(Ok(()), |config| reloader.check_file(config));
-        let result = result.and_then(|()| reloader.reload()).map_err(|error| error.to_string());
+        let is_meant = config.map_or(Ok(()), |config| reloader.check_file(config));
+        let result = is_meant.and_then(|()| reloader.reload()).map_err(|error| error.to_string());
         // The operator of the server sees each result, whoever has asked, but for refusals of a
         // server that stops, which follow from the signal.
         let (Ok(text) | Err(text)) = &result;
         if result.is_ok() || !reloader.is_stopping.load(Ordering::Relaxed) {
-            console.note(text);
+            match &result {
+                Ok(_) => {
+                    let mut lines = text.lines();
+                    lines.next().into_iter().for_each(|it| console.tell(EventKind::Reloaded, it));
+                    lines.for_each(|note| console.note(note));
+                }
+                Err(_) => console.tell(EventKind::ReloadFailed, text),
+            }
         }
         if let Some(asked) = asked {
             let _ = asked.result.send(result);

@@ -6,6 +6,7 @@ use super::connections::shares;
 use super::{CommandError, ServerArgs};
 use crate::descriptors::{Descriptors, Reserved};
 use crate::driver::DriverSelection;
+use crate::events::Events;
 use crate::server;
 
 /// The command line of `ringd echo`.
@@ -33,14 +34,16 @@ impl EchoPlan {
     /// # Errors
     ///
     /// When descriptors do not suffice, or the driver does not work.
-    pub fn make(args: &EchoArgs) -> Result<Self, CommandError> {
+    pub fn make(args: &EchoArgs, events: &Events) -> Result<Self, CommandError> {
         let args = &args.server;
         let descriptors = Descriptors::raise_limit(args.worker_count());
         let selection = args.selection()?;
-        let reserved = Reserved { addresses: args.listeners_max() as u64, more_sites: 0 };
+        let addresses = args.listeners_max() as u64;
+        let reserved = Reserved { addresses, ..Reserved::default() };
         let connections_max = shares(descriptors, args, selection.kind, 0, reserved)?.connections;
         // An echo connection is idle before its first byte, so the first timeout is the idle one.
-        let server = args.settings(connections_max, args.idle_timeout)?;
+        let mut server = args.settings(connections_max, args.idle_timeout)?;
+        server.events = events.clone();
         Ok(Self { server, selection })
     }
 }

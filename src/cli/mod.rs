@@ -4,7 +4,7 @@
 //! everything that a run needs. [`server`] has the options that all servers share, [`value`] the
 //! parsers of values, [`usage`] the errors of a wrong command line.
 
-mod admin;
+mod admin_client;
 #[cfg(feature = "bench")]
 mod bench;
 mod check;
@@ -16,6 +16,8 @@ mod console;
 mod content;
 mod controller;
 mod echo;
+mod health;
+mod observe_args;
 mod reload;
 mod reloader;
 mod root;
@@ -45,6 +47,8 @@ pub use config::{
 pub use connect::ConnectArgs;
 pub use content::{ContentArgs, ContentError, LinksName};
 pub use echo::{EchoArgs, EchoPlan};
+pub use health::HealthArgs;
+pub use observe_args::ObserveArgs;
 pub use reload::ReloadArgs;
 pub use run::run;
 pub use serve::ServePlan;
@@ -73,9 +77,10 @@ io_uring_setup, io_uring_enter and io_uring_register in the container's seccomp 
 with epoll, which serves the same content. `ringd doctor` shows the cause.
 
 Signals: SIGINT, SIGTERM and SIGQUIT drain the server (--drain-timeout); a second one ends the
-process at once. SIGXCPU and SIGPWR drain it too. SIGUSR1 prints a line of statistics on standard
-error. SIGHUP makes `ringd serve` read its configuration file again. SIGUSR2 only prints that it
-does nothing. Other signals that can be caught are ignored, except those of a bug, such as SIGSEGV.
+process at once. SIGXCPU and SIGPWR drain it too. SIGUSR1 opens the files of the logs again and
+prints a line of statistics. SIGHUP opens them again too, and makes `ringd serve` read its
+configuration file again. SIGUSR2 only prints that it does nothing. Other signals that can be caught
+are ignored, except those of a bug, such as SIGSEGV.
 Exit codes: 0 after a drain, 1 if serving is not possible or a worker failed, 2 for a wrong command
 line, 128 plus the signal's number after a second signal.";
 
@@ -115,6 +120,9 @@ pub enum Command {
 
     /// Let the server that runs with a configuration file read it again
     Reload(ReloadArgs),
+
+    /// Ask the server that runs whether all its workers respond
+    Health(HealthArgs),
 
     /// Print the configuration that a file and options mean, with the origin of each value
     Config(Box<ShowArgs>),

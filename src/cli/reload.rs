@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{CommandError, Flags, admin, check};
+use super::{CommandError, Flags, admin_client, check};
 
 const AFTER_HELP: &str = "\
 The file is checked first, and then again by the server, which finds out about addresses in use. The
@@ -38,14 +38,14 @@ pub(super) fn run(args: &ReloadArgs) -> Result<ExitCode, CommandError> {
         Ok(config) => config,
         Err(code) => return Ok(code),
     };
-    let Some(socket) = config.admin else {
+    let Some(socket) = config.options.observe.admin_socket() else {
         return Err(CommandError(format!(
-            "{} has no [admin] socket; add [admin] with listen = \"unix:/run/ringd/admin.sock\" \
-             and restart ringd, or send SIGHUP to it",
+            "{} has no Unix socket in [admin]; add [admin] with listen = \
+             \"unix:/run/ringd/admin.sock\" and restart ringd, or send SIGHUP to it",
             path.unwrap_or(Path::new("")).display()
         )));
     };
-    let line = admin::ask_to_reload(&socket, path.unwrap_or(Path::new("")))?;
+    let line = admin_client::ask_to_reload(&socket, path.unwrap_or(Path::new("")))?;
     let _ = writeln!(io::stdout(), "ringd: {line}");
     Ok(ExitCode::SUCCESS)
 }

@@ -12,6 +12,7 @@ use std::time::Instant;
 use super::config::{self, ConfigError, needs_restart, reloadable};
 use super::serve::{ListenerNumbers, PlannedSites};
 use super::{Chosen, CommandError, Config, Flags};
+use crate::admin::{ConfigState, LastReload};
 use crate::http::SiteSettings;
 use crate::serve::{HttpUpdateError, HttpUpdater};
 use crate::server::UpdateError;
@@ -33,6 +34,8 @@ pub(super) struct Reloader {
     /// Whether the server is stopping. Then nothing is reloaded, since a new address would be
     /// listened on for a moment only.
     pub(super) is_stopping: Arc<AtomicBool>,
+    /// What the administration says of reloads.
+    pub(super) state: Arc<ConfigState>,
 }
 
 /// Why a reload failed.
@@ -103,8 +106,19 @@ impl Reloader {
 
     /// Reloads. Returns a line that says what has changed.
     pub(super) fn reload(&mut self) -> Result<String, ReloadError> {
-        let begun = Instant::now();
         self.check_stopping()?;
+        let result = self.load_and_apply();
+        let last = match &result {
+            Ok(_) => LastReload::Applied,
+            Err(error) if error.is_partial => LastReload::InPart,
+            Err(_) => LastReload::Refused,
+        };
+        self.state.set(self.updater.generation(), last);
+        result
+    }
+
+    fn load_and_apply(&mut self) -> Result<String, ReloadError> {
+        let begun = Instant::now();
         let mut config = config::load_again(&self.path, &self.flags)?;
         self.check_restart(&config)?;
         let (places, timeouts) = reloadable(&config.options);
@@ -123,7 +137,7 @@ impl Reloader {
         };
         let (path, summary) = (self.path.display(), config.sites_summary());
         let notes: String =
-            config.notes.iter().chain(&notes).map(|note| format!("\nringd: {note}")).collect();
+            config.notes.iter().chain(&notes).map(|note| format!("\n{note}")).collect();
         let time = begun.elapsed().as_millis();
         let line = |generation| {
             format!(

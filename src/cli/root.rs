@@ -21,6 +21,7 @@ pub(super) const COMMANDS: &[&str] = &[
     "doctor",
     "check",
     "reload",
+    "health",
     "config",
     #[cfg(feature = "bench")]
     "bench",

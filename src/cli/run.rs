@@ -3,20 +3,28 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant, SystemTime};
 
-use super::admin::AdminSocket;
 use super::console::Console;
 use super::controller::Controller;
 use super::reloader::Reloader;
 use super::serve::ListenerNumbers;
 use super::signals::{self, CaughtSignals, SignalReceivers, Statistics};
 use super::{
-    Command, CommandError, Config, EchoArgs, EchoPlan, Flags, ServePlan, check, reload, show, usage,
+    Command, CommandError, Config, EchoArgs, EchoPlan, Flags, ObserveArgs, ServePlan, check,
+    health, reload, show, usage,
 };
+use crate::admin::{Admin, AdminListeners, ConfigState, Reload, Source};
 use crate::driver::DriverSelection;
+use crate::events::EventKind;
+use crate::http::records::log::AccessLog;
 use crate::serve::{self, CacheMonitor};
 use crate::server::{Endpoint, Server, StartError};
 use crate::{connect, doctor};
+
+/// How long the end of the process waits for the last lines of the access log.
+const LAST_LINES_WAIT: Duration = Duration::from_secs(1);
 
 /// Parses the command line of this process and runs its command.
 pub fn run() -> ExitCode {
@@ -51,12 +59,16 @@ fn dispatch(command: &Command, flags: &Flags) -> Result<ExitCode, CommandError> 
                 None => Config::from((**args).clone()),
             };
             config.drop_texts();
-            return with_console(|console| serve(config, flags, console));
+            let observe = config.options.observe.clone();
+            return with_console(&observe, |console| serve(config, flags, console));
         }
         Command::Check(args) => return Ok(check::run(args.path(), &Flags::default())),
         Command::Reload(args) => return reload::run(args),
+        Command::Health(args) => return health::run(args),
         Command::Config(args) => return show::run(args, flags),
-        Command::Echo(args) => return with_console(|console| echo(args, console)),
+        Command::Echo(args) => {
+            return with_console(&ObserveArgs::default(), |console| echo(args, console));
+        }
         Command::Doctor(args) => return Ok(doctor::run(args, anstream::stdout())),
         #[cfg(feature = "bench")]
         Command::Bench(args) => super::bench::run(args)?,
@@ -70,16 +82,17 @@ fn dispatch(command: &Command, flags: &Flags) -> Result<ExitCode, CommandError> 
 /// Runs a command that serves. Unlike other commands, it does not wait for the readers of its
 /// lines, because its clients would wait with it.
 fn with_console(
+    observe: &ObserveArgs,
     command: impl FnOnce(&Console) -> Result<(), CommandError>,
 ) -> Result<ExitCode, CommandError> {
     signals::ignore_until_handled();
-    let console = Console::open()?;
+    let console = Console::open(observe)?;
     console.report_panics();
     let result = command(&console);
     let code = match &result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            console.note(error);
+            console.fail(error);
             ExitCode::FAILURE
         }
     };
@@ -89,12 +102,15 @@ fn with_console(
 
 fn serve(config: Config, flags: &Flags, console: &Console) -> Result<(), CommandError> {
     let ServePlan { server, http, selection, mut chosen, content, notes } =
-        ServePlan::make(&config)?;
+        ServePlan::make(&config, console.events())?;
     config.notes.iter().chain(&notes).for_each(|note| console.note(note));
     let signals = CaughtSignals::catch()?;
-    let admin = config.admin.as_deref().map(AdminSocket::bind).transpose()?;
+    let admin = AdminListeners::bind(&config.options.observe.admin_places());
+    let admin = admin.map_err(CommandError)?;
     let sites = http.sites.sites().to_vec();
     let is_delayed = !server.timeouts.drain_delay.is_zero();
+    let connections_max = server.connections_max;
+    let (access_log, metrics) = (http.access_log.clone(), http.metrics.clone());
     let started = serve::http(&server, http, selection);
     let serve::HttpServer { server, caches, updater } = started.map_err(|error| {
         match (&config.path, &error) {
@@ -107,52 +123,76 @@ fn serve(config: Config, flags: &Flags, console: &Console) -> Result<(), Command
     })?;
     // It may have been replaced by another one.
     chosen.driver = chosen.driver.map(|_| server.selection().kind);
-    let sites_max = config.sites_max();
-    let controller = match config.path.clone() {
-        None => None,
-        Some(path) => {
-            let flags = flags.clone();
-            let first: Vec<u32> = (0..).take(config.options.server.listen.len()).collect();
-            let numbers = ListenerNumbers::default().with(&config, &first);
-            let is_stopping = Arc::default();
-            let reloader = Reloader {
-                path,
-                flags,
-                config,
-                sites,
-                numbers,
-                sites_max,
-                updater,
-                chosen,
-                is_stopping,
-            };
-            Some(Controller::start(reloader, console.clone())?)
-        }
-    };
-    // Its file is removed when the server has ended.
-    let _admin = match (admin, &controller) {
-        (Some(admin), Some(controller)) => Some(admin.serve(controller.clone())?),
-        _ => None,
-    };
+    let (state, is_stopping) = (Arc::<ConfigState>::default(), Arc::<AtomicBool>::default());
+    let numbers: Vec<u32> = (0..).take(config.options.server.listen.len()).collect();
+    let reloader = config.path.clone().map(|path| Reloader {
+        path,
+        flags: flags.clone(),
+        sites_max: config.sites_max(),
+        numbers: ListenerNumbers::default().with(&config, &numbers),
+        config,
+        sites,
+        updater,
+        chosen,
+        is_stopping: Arc::clone(&is_stopping),
+        state: Arc::clone(&state),
+    });
+    let start = |reloader| Controller::start(reloader, console.clone());
+    let controller = reloader.map(start).transpose()?;
+    let admin_places = admin.endpoints();
+    // Their files are removed when the server has ended.
+    let _files = metrics.map(|metrics| {
+        let source = Source {
+            selection: server.selection().clone(),
+            monitor: server.monitor(),
+            caches: caches.clone(),
+            metrics,
+            access_log: access_log.clone(),
+            events: console.events().clone(),
+            connections_max,
+            config: state,
+            is_stopping: Arc::clone(&is_stopping),
+            started: (Instant::now(), SystemTime::now()),
+        };
+        let served = admin.serve(Admin::new(source, controller.clone().map(reload_by)));
+        served.map_err(|error| CommandError::no_thread("the administration", &error))
+    });
+    let _files = _files.transpose()?;
+    let activity = format!("serving {content} at{}", urls(server.addresses()));
+    let roles = Roles { signals, caches, controller, access_log, is_stopping, is_delayed };
+    run_server(server, roles, (&activity, &admin_places), console)
+}
+
+/// Lets clients of the administration reload.
+fn reload_by(controller: Controller) -> Reload {
+    Box::new(move |config| controller.reload(config))
+}
+
+/// Addresses as a browser takes them.
+fn urls(endpoints: &[Endpoint]) -> String {
     let url = |endpoint: &Endpoint| match endpoint {
         Endpoint::Unix(address) => format!(" {address}"),
         tcp => format!(" http://{tcp}/"),
     };
-    let urls = server.addresses().iter().map(url);
-    let activity = format!("serving {content} at") + &urls.collect::<String>();
-    let roles = Roles { signals, caches, controller, is_delayed };
-    run_server(server, roles, &activity, console)
+    endpoints.iter().map(url).collect()
 }
 
 fn echo(args: &EchoArgs, console: &Console) -> Result<(), CommandError> {
-    let EchoPlan { server, selection } = EchoPlan::make(args)?;
+    let EchoPlan { server, selection } = EchoPlan::make(args, console.events())?;
     let signals = CaughtSignals::catch()?;
     let is_delayed = !server.timeouts.drain_delay.is_zero();
     let server = serve::echo(&server, selection)?;
     let addresses = server.addresses().iter().map(|address| format!(" {address}"));
     let activity = "echoing at".to_owned() + &addresses.collect::<String>();
-    let roles = Roles { signals, caches: CacheMonitor::default(), controller: None, is_delayed };
-    run_server(server, roles, &activity, console)
+    let roles = Roles {
+        signals,
+        caches: CacheMonitor::default(),
+        controller: None,
+        access_log: None,
+        is_stopping: Arc::default(),
+        is_delayed,
+    };
+    run_server(server, roles, (&activity, &[]), console)
 }
 
 /// What runs beside the workers of a server.
@@ -160,6 +200,8 @@ struct Roles {
     signals: CaughtSignals,
     caches: CacheMonitor,
     controller: Option<Controller>,
+    access_log: Option<Arc<AccessLog>>,
+    is_stopping: Arc<AtomicBool>,
     /// Whether there is a delay between the first signal to stop and the drain.
     is_delayed: bool,
 }
@@ -169,32 +211,39 @@ struct Roles {
 fn run_server(
     server: Server,
     roles: Roles,
-    activity: &str,
+    (activity, admin): (&str, &[Endpoint]),
     console: &Console,
 ) -> Result<(), CommandError> {
-    let Roles { signals, caches, controller, is_delayed } = roles;
+    let Roles { signals, caches, controller, access_log, is_stopping, is_delayed } = roles;
     let monitor = server.monitor();
-    let statistics = Statistics { monitor: monitor.clone(), caches };
-    let stopper = server.stopper();
-    let console_of_signals = console.clone();
     signals.handle(SignalReceivers {
-        stopper,
-        statistics,
+        stopper: server.stopper(),
+        statistics: Statistics { monitor: monitor.clone(), caches },
         controller,
-        console: console_of_signals,
+        console: console.clone(),
+        access_log: access_log.clone(),
+        is_stopping,
         is_delayed,
     })?;
     let DriverSelection { kind, why, .. } = server.selection();
     let workers = server.workers();
-    console.say(format_args!("{activity}; driver: {kind} ({why}); workers: {workers}"));
+    let admin = if admin.is_empty() { String::new() } else { format!("; admin:{}", urls(admin)) };
+    let line = format_args!("{activity}; driver: {kind} ({why}); workers: {workers}{admin}");
+    console.say_started(line);
     let ended = server.join();
     match monitor.cut_off() {
         0 => {}
-        1 => console.note("--drain-timeout is over: 1 connection was cut off"),
+        1 => {
+            console.tell(EventKind::Stopping, "--drain-timeout is over: 1 connection was cut off");
+        }
         many => {
             let line = format_args!("--drain-timeout is over: {many} connections were cut off");
-            console.note(line);
+            console.tell(EventKind::Stopping, line);
         }
+    }
+    if access_log.is_some_and(|log| !log.flush(LAST_LINES_WAIT)) {
+        let line = "the last lines of the access log are lost: they could not be written in time";
+        console.tell(EventKind::AccessLog, line);
     }
     ended.map_err(|error| {
         let remedy = "the other workers have finished their requests; start ringd again, and run \

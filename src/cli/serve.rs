@@ -9,10 +9,14 @@ use std::sync::Arc;
 
 use super::connections::shares;
 use super::content::KnownRules;
+use super::observe_args::cannot_open;
 use super::root::open_root;
-use super::{Chosen, CommandError, Config, ServerArgs, ServerOptions, SiteOptions};
+use super::{Chosen, CommandError, Config, ObserveArgs, ServerArgs, ServerOptions, SiteOptions};
 use crate::descriptors::{Descriptors, Reserved};
 use crate::driver::{DriverSelection, File, FileKind, Links};
+use crate::events::{EventKind, Events};
+use crate::http::records::log::{AccessLog, LogFormat, LogTrouble};
+use crate::http::records::metrics::HttpMetrics;
 use crate::http::site::{FallbackUse, SiteTable};
 use crate::http::{HttpSettings, RootPath, SiteSettings};
 use crate::{http, server};
@@ -41,14 +45,14 @@ const SPARE_LISTENERS: u32 = 64;
 const SPARE_SITES: usize = 16;
 
 impl ServePlan {
-    /// Turns options into a plan. Opens the roots, tests the driver, and raises the soft limit of
-    /// descriptors to the hard limit.
+    /// Turns options into a plan. Opens the roots and the access log, tests the driver, and raises
+    /// the soft limit of descriptors to the hard limit.
     ///
     /// # Errors
     ///
     /// When a root cannot be served, descriptors do not suffice, or the driver does not work.
-    pub fn make(config: &Config) -> Result<Self, CommandError> {
-        let ServerOptions { server: args, http } = &config.options;
+    pub fn make(config: &Config, events: &Events) -> Result<Self, CommandError> {
+        let ServerOptions { server: args, http, observe } = &config.options;
         let descriptors = Descriptors::raise_limit(args.worker_count());
         let numbers: Vec<u32> = (0..).take(args.listen.len()).collect();
         let PlannedSites { sites, mut notes } =
@@ -56,12 +60,16 @@ impl ServePlan {
         let table = SiteTable::new(1, sites).map_err(|error| CommandError(error.to_string()))?;
         let selection = args.selection()?;
         notes.extend_from_slice(&selection.notes);
+        if observe.log.0.is_none() && observe.log_format != LogFormat::combined() {
+            notes.push("--log-format has no effect without --log".to_owned());
+        }
         let cache_entries = descriptors.cache_entries(http.cache_entries, selection.kind);
         let files = descriptors.files_min(cache_entries);
         let spare = if config.path.is_some() { SPARE_LISTENERS } else { 0 };
         let reserved = Reserved {
             addresses: args.listeners_max() as u64 + u64::from(spare),
             more_sites: config.sites_max() as u64 - 1,
+            administration: observe.admin_descriptors(),
         };
         let shares_of = |args| shares(descriptors, args, selection.kind, files, reserved);
         let shares = shares_of(args)?;
@@ -73,6 +81,10 @@ impl ServePlan {
         };
         let mut server = args.settings(shares.connections, http.header_timeout)?;
         server.spare_listeners = spare;
+        server.events = events.clone();
+        let access_log = access_log(observe, server.workers, events)?;
+        let metrics = HttpMetrics::new(server.workers);
+        let metrics = (!observe.admin.is_empty()).then(|| Arc::new(metrics));
         Ok(Self {
             server,
             http: HttpSettings {
@@ -85,6 +97,9 @@ impl ServePlan {
                 watch: !http.no_watch,
                 lookups_max: (descriptors.opening() as u32 / http::site::OPENS_MAX as u32).max(1),
                 health_path: http.health_path.as_deref().map(Arc::from),
+                access_log,
+                metrics,
+                events: events.clone(),
                 ..HttpSettings::new(Arc::new(table))
             },
             selection,
@@ -93,6 +108,21 @@ impl ServePlan {
             notes,
         })
     }
+}
+
+/// Opens the access log, if there is one.
+fn access_log(
+    observe: &ObserveArgs,
+    workers: usize,
+    events: &Events,
+) -> Result<Option<Arc<AccessLog>>, CommandError> {
+    let Some(target) = &observe.log.0 else { return Ok(None) };
+    let events = events.clone();
+    let tell = move |trouble: LogTrouble| {
+        events.tell(EventKind::AccessLog, || trouble.to_string());
+    };
+    let log = AccessLog::open(target.clone(), observe.log_format.clone(), workers, tell);
+    log.map(|log| Some(Arc::new(log))).map_err(|error| cannot_open("--log", target, &error))
 }
 
 /// The settings of all sites, with their roots open, and notes about them.

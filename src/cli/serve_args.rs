@@ -7,7 +7,7 @@ use clap::{Args, value_parser};
 
 use super::server::{BOUNDS, STOP};
 use super::value::{positive_time, size, time};
-use super::{ContentArgs, ServerArgs};
+use super::{ContentArgs, ObserveArgs, ServerArgs};
 
 /// The heading of the options of the cache in the help.
 const CACHE: &str = "Cache (per worker)";
@@ -37,6 +37,10 @@ pub struct ServeArgs {
     /// Options of the HTTP server.
     #[command(flatten)]
     pub http: HttpArgs,
+
+    /// Options of the logs and of the administration.
+    #[command(flatten)]
+    pub observe: ObserveArgs,
 
     /// Where further options are read from.
     #[command(flatten)]

@@ -5,8 +5,8 @@
 //! | --- | --- |
 //! | [`STOP`] | drain; a second one ends the process |
 //! | [`ANNOUNCE`] | drain, however often they come |
-//! | `SIGUSR1` | prints statistics |
-//! | `SIGHUP` | reloads the configuration file |
+//! | `SIGUSR1` | opens the logs again, and prints statistics |
+//! | `SIGHUP` | opens the logs again, and reloads the configuration file |
 //! | `SIGUSR2` | prints that it does nothing |
 //! | [`UNUSED`] and real-time signals | nothing |
 //!
@@ -15,6 +15,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use libc::c_int;
@@ -23,6 +24,8 @@ use signal_hook::{flag, iterator};
 use super::CommandError;
 use super::console::Console;
 use super::controller::Controller;
+use crate::events::EventKind;
+use crate::http::records::log::AccessLog;
 use crate::serve::CacheMonitor;
 use crate::server::{Monitor, Stopper};
 
@@ -100,6 +103,9 @@ pub(super) struct SignalReceivers {
     /// Reloads; `None` if there is no configuration file.
     pub(super) controller: Option<Controller>,
     pub(super) console: Console,
+    pub(super) access_log: Option<Arc<AccessLog>>,
+    /// Set by the first signal to stop, before anything else happens.
+    pub(super) is_stopping: Arc<AtomicBool>,
     /// Whether there is a delay between the first signal to stop and the drain.
     pub(super) is_delayed: bool,
 }
@@ -109,20 +115,29 @@ impl SignalReceivers {
         let mut draining = false;
         for signal in signals.forever() {
             match signal {
-                libc::SIGUSR1 => self.console.note(&self.statistics),
-                libc::SIGUSR2 => self
-                    .console
-                    .note("SIGUSR2 does nothing; to change the program, start ringd again"),
-                libc::SIGHUP => self.reload(draining),
+                libc::SIGUSR1 => {
+                    self.reopen_logs();
+                    self.console.tell(EventKind::Signal, &self.statistics);
+                }
+                libc::SIGUSR2 => self.console.tell(
+                    EventKind::Signal,
+                    "SIGUSR2 does nothing; to change the program, start ringd again",
+                ),
+                libc::SIGHUP => {
+                    self.reopen_logs();
+                    self.reload(draining);
+                }
                 _ if !draining => {
                     draining = true;
-                    self.controller.iter().for_each(Controller::stop);
-                    self.console.note(if self.is_delayed {
+                    // Whoever asks learns of it before a connection ends.
+                    self.is_stopping.store(true, Ordering::Relaxed);
+                    let line = if self.is_delayed {
                         "accepting connections for --drain-delay, then finishing open connections; \
                          a second signal ends the process at once"
                     } else {
                         "finishing open connections; a second signal ends the process at once"
-                    });
+                    };
+                    self.console.tell(EventKind::Stopping, line);
                     self.stopper.stop();
                 }
                 _ if STOP.contains(&signal) => std::process::exit(128 + signal),
@@ -131,17 +146,22 @@ impl SignalReceivers {
         }
     }
 
+    /// Opens the files of the logs again, because they may have been renamed.
+    fn reopen_logs(&self) {
+        self.access_log.iter().for_each(|log| log.reopen());
+        self.console.events().reopen();
+    }
+
     fn reload(&self, draining: bool) {
-        match &self.controller {
-            _ if draining => {
-                self.console.note("SIGHUP: the server is stopping, and reloads nothing");
+        let line = match &self.controller {
+            _ if draining => "SIGHUP: the server is stopping, and reloads nothing",
+            Some(controller) => return controller.request(),
+            None => {
+                "SIGHUP only reopens logs without a configuration file (-c); to change options, \
+                 start ringd again"
             }
-            Some(controller) => controller.request(),
-            None => self.console.note(
-                "SIGHUP does nothing without a configuration file (-c); to change options, start \
-                 ringd again",
-            ),
-        }
+        };
+        self.console.tell(EventKind::Signal, line);
     }
 }
 

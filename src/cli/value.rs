@@ -4,12 +4,16 @@
 //! prints it, after the option and the value.
 
 use std::net::SocketAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
 use crate::driver::DriverKind;
+use crate::http::records::log::{FormatError, LogFormat};
+use crate::log_output::LogTarget;
+use crate::server::ListenSpec;
 
 /// The longest time that is accepted, so that sums of times cannot overflow.
 const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -44,6 +48,78 @@ impl ValueEnum for DriverName {
         let summary = self.0.map_or("uring if it works, otherwise epoll", DriverKind::summary);
         Some(PossibleValue::new(self.name()).help(summary))
     }
+}
+
+/// The value of `--log`; `None` for no log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogName(pub Option<LogTarget>);
+
+impl LogName {
+    /// The values that are no paths.
+    pub(super) const WORDS: [&str; 3] = ["off", "stdout", "stderr"];
+}
+
+impl FromStr for LogName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(Self(match text {
+            "off" => None,
+            other => Some(log_target(other)?),
+        }))
+    }
+}
+
+/// Parses `--error-log`. A path may be relative, and becomes absolute.
+pub(super) fn log_target(text: &str) -> Result<LogTarget, String> {
+    match text {
+        // The paths are what images of containers often have.
+        "stdout" | "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1" => Ok(LogTarget::Stdout),
+        "stderr" | "/dev/stderr" | "/dev/fd/2" | "/proc/self/fd/2" => Ok(LogTarget::Stderr),
+        text if text.starts_with("syslog:") => {
+            Err("there is no syslog; systemd takes stdout and stderr to the journal".into())
+        }
+        "off" => Err("errors are always told; the path /dev/null discards them".into()),
+        "" | "-" => Err("it must be stdout, stderr, or the path of a file".into()),
+        path if path.ends_with('/') => Err("it must be a file, not a directory".into()),
+        // Two texts that name one file are equal, as a reload compares them.
+        path => Ok(LogTarget::File(std::path::absolute(path).unwrap_or_else(|_| path.into()))),
+    }
+}
+
+/// Parses `--admin`: an address as of `--listen`. A path may be relative here.
+pub(super) fn admin_place(text: &str) -> Result<ListenSpec, String> {
+    let path = text.strip_prefix("unix:").filter(|path| !path.starts_with('/'));
+    let absolute = match path {
+        None => text.to_owned(),
+        // Everybody may connect to an abstract name, and reload the server.
+        Some(path) if path.starts_with('@') => {
+            return Err("it must be a path, whose rights say who may connect".into());
+        }
+        Some(path) if path.is_empty() || path.ends_with('/') => {
+            return Err("it must be the path of a socket, as in unix:/run/ringd/admin.sock".into());
+        }
+        Some(path) => {
+            let path = std::path::absolute(path).map_err(|error| error.to_string())?;
+            format!("unix:{}", path.to_str().ok_or("the current directory is not UTF-8")?)
+        }
+    };
+    absolute.parse::<ListenSpec>().map_err(|error| error.to_string())
+}
+
+/// Parses `--log-format`.
+pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
+    LogFormat::parse(text).map_err(|error| {
+        let FormatError::Unknown(name) = &error else { return error.to_string() };
+        let distance = |known: &&str| strsim::damerau_levenshtein(name, known);
+        let near = LogFormat::names().min_by_key(distance);
+        match near.filter(|near| name.len() < 32 && distance(near) <= 1 + near.len() / 3) {
+            Some(near) => format!("{error}; a similar one is {{{near}}}"),
+            None => {
+                format!("{error}; there are {}", LogFormat::names().collect::<Vec<_>>().join(", "))
+            }
+        }
+    })
 }
 
 /// Checks the server of `ringd connect`: an address and a port, or a host name and a port.

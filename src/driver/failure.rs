@@ -38,6 +38,28 @@ impl FileFailure {
     }
 }
 
+/// Why a file is [`FileFailure::Denied`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DenialCause {
+    /// The rights of the file, or of a directory above it.
+    Rights,
+    /// It is a symbolic link, or beneath one, and those are not followed: `ELOOP`.
+    Link,
+    /// A symbolic link leads out of the root: `EXDEV`.
+    Outside,
+}
+
+impl DenialCause {
+    /// The cause of an error.
+    pub fn of(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::ELOOP) => Self::Link,
+            Some(libc::EXDEV) => Self::Outside,
+            _ => Self::Rights,
+        }
+    }
+}
+
 /// Why an accept failed (`accept(2)`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum AcceptFailure {

@@ -102,7 +102,7 @@ use slot_map::CAPACITY_MAX;
 
 pub use chain::Chain;
 pub use entries::{Entries, Entry, EntryKind};
-pub use failure::FileFailure;
+pub use failure::{DenialCause, FileFailure};
 pub use file::{File, FileKind, Metadata};
 pub use job::Job;
 pub use kind::{DriverKind, Visitor};

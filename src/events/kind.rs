@@ -2,7 +2,7 @@
 
 /// How serious an event is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Level {
+pub enum EventLevel {
     /// The server does not do what it was asked for.
     Error,
     /// Somebody should look into it.
@@ -11,7 +11,7 @@ pub enum Level {
     Info,
 }
 
-impl Level {
+impl EventLevel {
     /// The name in logs and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -20,6 +20,24 @@ impl Level {
             Self::Warn => "warn",
             Self::Info => "info",
         }
+    }
+}
+
+impl EventKind {
+    /// Whether only so many lines of the kind are written: those that clients may cause, as often
+    /// as they like.
+    pub(super) fn is_limited(self) -> bool {
+        matches!(
+            self,
+            Self::ConnectionsFull
+                | Self::DrainCutOff
+                | Self::FileDenied
+                | Self::FileShrank
+                | Self::FileFailed
+                | Self::DescriptorsShort
+                | Self::AccessLog
+                | Self::Admin
+        )
     }
 }
 
@@ -46,9 +64,9 @@ macro_rules! kinds {
 
             /// How serious it is.
             #[must_use]
-            pub fn level(self) -> Level {
+            pub fn level(self) -> EventLevel {
                 match self {
-                    $(Self::$kind => Level::$level,)*
+                    $(Self::$kind => EventLevel::$level,)*
                 }
             }
         }

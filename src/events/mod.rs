@@ -1,56 +1,49 @@
 //! Events: what the operator of a server should know. They make up the error log.
 //!
 //! Whoever tells an event never waits: a thread writes the lines, and lines are dropped and counted
-//! if it is too slow. Of each kind, at most [`LINES_MAX`] lines are written per [`WINDOW`]; then a
-//! line says how many more there were. All events are counted, for metrics.
+//! if it is too slow. Of each kind that clients may cause, at most [`LINES_MAX`] lines are written
+//! per [`WINDOW`]; then a line says how many more there were. All events are counted, for metrics.
 //!
 //! | file | content |
 //! | --- | --- |
 //! | `kind.rs` | the kinds of events, and their levels |
-//! | `rate.rs` | how many lines of a kind may be written |
-//! | `line.rs` | an event as a line of text or JSON |
+//! | `rate.rs` | how often events were told, and how many lines of a kind may be written |
+//! | `settings.rs` | the settings of an error log |
+//! | `message.rs`, `line.rs` | what an event says; its line of text or JSON |
 //! | `writer.rs` | the thread |
 
 mod kind;
 mod line;
+mod message;
 mod rate;
+mod settings;
 mod writer;
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::log_output::{LogOutput, LogTarget};
+use crate::log_output::LogOutput;
 use crate::signal_mask::block_signals;
-use rate::Rate;
+use rate::Kinds;
 use writer::{Work, Writer};
 
-pub use kind::{EventKind, Level};
-pub use line::EventFormat;
+pub use kind::{EventKind, EventLevel};
+pub use message::EventMessage;
 pub use rate::{LINES_MAX, WINDOW};
+pub use settings::{EventFormat, EventSettings};
 
 /// Stack size of the thread, in bytes. What it writes is on the heap.
 const STACK_BYTES: usize = 256 * 1024;
 
+/// How long a flush waits for room among the lines.
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(5);
+
 /// How many lines wait for the thread.
 const WAITING_MAX: usize = 256;
-
-/// The most bytes of a message, such as the backtrace of a panic. The rest is cut off.
-const MESSAGE_BYTES_MAX: usize = 16 * 1024;
-
-/// What an error log is like.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct EventSettings {
-    /// Where it is written.
-    pub target: LogTarget,
-    /// How events are written.
-    pub format: EventFormat,
-    /// Less serious events are only counted.
-    pub level: Level,
-}
 
 /// Where events are told. Its clones tell the same log; the default one tells nobody.
 #[derive(Clone, Default, Debug)]
@@ -63,15 +56,6 @@ struct EventLog {
     kinds: Arc<Kinds>,
 }
 
-/// What is known of each kind of event.
-#[derive(Debug)]
-struct Kinds {
-    told: [AtomicU64; EventKind::ALL.len()],
-    rates: Mutex<[Rate; EventKind::ALL.len()]>,
-    /// Lines for which there was no room since the last one that was written.
-    lost: AtomicU64,
-}
-
 impl Events {
     /// Opens an error log, and starts the thread that writes it.
     ///
@@ -81,11 +65,7 @@ impl Events {
     pub fn open(settings: EventSettings) -> io::Result<Self> {
         let output = LogOutput::open(settings.target.clone())?;
         let (lines, waiting) = mpsc::sync_channel(WAITING_MAX);
-        let kinds = Arc::new(Kinds {
-            told: Default::default(),
-            rates: Mutex::default(),
-            lost: AtomicU64::new(0),
-        });
+        let kinds = Arc::<Kinds>::default();
         let writer = Writer::new(output, waiting, settings.clone(), Arc::clone(&kinds));
         let thread = thread::Builder::new().name("events".into()).stack_size(STACK_BYTES);
         thread.spawn(move || {
@@ -96,16 +76,23 @@ impl Events {
     }
 
     /// Tells an event. The message is asked for only if it is written.
-    pub fn tell<M: Into<String>>(&self, kind: EventKind, message: impl FnOnce() -> M) {
+    pub fn tell<M: Into<EventMessage>>(&self, kind: EventKind, message: impl FnOnce() -> M) {
         let Some(log) = &self.0 else { return };
-        log.kinds.told[kind as usize].fetch_add(1, Ordering::Relaxed);
-        if kind.level() > log.settings.level || !log.kinds.may_write(kind, Instant::now()) {
+        self.count(kind);
+        let may_write = || !kind.is_limited() || log.kinds.may_write(kind, Instant::now());
+        if kind.level() > log.settings.level || !may_write() {
             return;
         }
-        let message: String = message().into();
-        let line = line::write(&log.settings, kind, beginning(&message));
+        let line = line::write(&log.settings, kind, &message().into());
         if let Err(TrySendError::Full(_)) = log.lines.try_send(Work::Line(line)) {
             log.kinds.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts an event that is told elsewhere.
+    pub fn count(&self, kind: EventKind) {
+        if let Some(log) = &self.0 {
+            log.kinds.told[kind as usize].fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -130,35 +117,15 @@ impl Events {
     /// Waits until all lines are written, at most for this time.
     pub fn flush(&self, wait_max: Duration) {
         let Some(log) = &self.0 else { return };
+        let until = Instant::now() + wait_max;
         let (done, wait) = mpsc::channel();
-        if log.lines.try_send(Work::Flush(done)).is_ok() {
-            let _ = wait.recv_timeout(wait_max);
+        while log.lines.try_send(Work::Flush(done.clone())).is_err() {
+            if Instant::now() >= until {
+                return;
+            }
+            thread::sleep(TRY_AGAIN_AFTER);
         }
-    }
-}
-
-/// As much of a message as is written.
-fn beginning(message: &str) -> &str {
-    let is_end = |end: &usize| message.is_char_boundary(*end);
-    let end = (0..=MESSAGE_BYTES_MAX.min(message.len())).rev().find(is_end);
-    &message[..end.unwrap_or(0)]
-}
-
-impl Kinds {
-    fn may_write(&self, kind: EventKind, now: Instant) -> bool {
-        self.rates()[kind as usize].may_write(now)
-    }
-
-    /// Of each kind whose window is over, how many lines were held back in it.
-    fn held_back(&self, now: Instant) -> Vec<(EventKind, u64)> {
-        let mut rates = self.rates();
-        let held_back = |kind: EventKind| Some((kind, rates[kind as usize].end_window(now)?));
-        EventKind::ALL.into_iter().filter_map(held_back).collect()
-    }
-
-    /// No code panics while it holds the lock.
-    fn rates(&self) -> MutexGuard<'_, [Rate; EventKind::ALL.len()]> {
-        self.rates.lock().unwrap_or_else(PoisonError::into_inner)
+        let _ = wait.recv_timeout(until.saturating_duration_since(Instant::now()));
     }
 }
 
@@ -167,9 +134,10 @@ mod tests {
     use super::*;
     use std::fs;
 
+    use crate::log_output::LogTarget;
     use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-    fn open(path: &std::path::Path, level: Level) -> Events {
+    fn open(path: &std::path::Path, level: EventLevel) -> Events {
         let target = LogTarget::File(path.to_owned());
         Events::open(EventSettings { target, format: EventFormat::Text, level }).unwrap()
     }
@@ -183,30 +151,40 @@ mod tests {
     fn events_beyond_the_rate_of_their_kind_are_counted_only() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("error.log");
-        let events = open(&path, Level::Warn);
+        let events = open(&path, EventLevel::Warn);
         for _ in 0..15 {
             events.tell(EventKind::FileDenied, || "denied");
         }
         events.tell(EventKind::FileFailed, || "failed");
-        events.tell(EventKind::Started, || -> String { unreachable!("it is below the level") });
+        events.tell(EventKind::Started, || -> &str { unreachable!("it is below the level") });
         let lines = lines(&events, &path);
-        assert_eq!(lines.iter().filter(|line| line.ends_with("denied")).count(), 10);
-        assert_eq!(lines.iter().filter(|line| line.ends_with("failed")).count(), 1);
-        assert_eq!(lines.len(), 11, "{lines:?}");
+        assert_eq!(lines.iter().filter(|line| line.ends_with(": denied")).count(), 10);
+        assert_eq!(lines.iter().filter(|line| line.ends_with(": failed")).count(), 1);
+        let held_back = "5 more events of the kind file_denied";
+        assert!(lines.iter().any(|line| line.ends_with(held_back)), "{lines:?}");
+        assert_eq!(lines.len(), 12, "{lines:?}");
         let counts: Vec<_> = events.counts().into_iter().filter(|(_, count)| *count > 0).collect();
         let expected =
             [(EventKind::Started, 1), (EventKind::FileDenied, 15), (EventKind::FileFailed, 1)];
         assert_eq!(counts, expected);
-        let log = events.0.as_ref().unwrap();
-        let later = Instant::now() + WINDOW;
-        assert_eq!(log.kinds.held_back(later), [(EventKind::FileDenied, 5)]);
+    }
+
+    #[test]
+    fn what_an_operator_causes_is_written_however_often() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("error.log");
+        let events = open(&path, EventLevel::Info);
+        for _ in 0..15 {
+            events.tell(EventKind::Reloaded, || "reloaded");
+        }
+        assert_eq!(lines(&events, &path).len(), 15);
     }
 
     #[test]
     fn a_log_that_was_renamed_is_opened_again_and_no_line_is_lost() {
         let folder = tempfile::tempdir().unwrap();
         let (path, old) = (folder.path().join("error.log"), folder.path().join("error.log.1"));
-        let events = open(&path, Level::Info);
+        let events = open(&path, EventLevel::Info);
         events.tell(EventKind::Reloaded, || "first");
         events.flush(Duration::from_secs(60));
         fs::rename(&path, &old).unwrap();
@@ -223,10 +201,10 @@ mod tests {
         mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).unwrap();
         let _reader =
             fs::OpenOptions::new().read(true).write(true).open(&path).expect("it does not wait");
-        let events = open(&path, Level::Info);
+        let events = open(&path, EventLevel::Info);
         for kind in EventKind::ALL {
             for _ in 0..20 {
-                events.tell(kind, || "x".repeat(2 * MESSAGE_BYTES_MAX));
+                events.tell(kind, || "x".repeat(20_000));
             }
         }
         events.flush(Duration::from_millis(10));
@@ -234,18 +212,9 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_cut_between_characters() {
-        let long = "ü".repeat(MESSAGE_BYTES_MAX);
-        assert_eq!(beginning(&long).len(), MESSAGE_BYTES_MAX);
-        let odd = format!("x{long}");
-        assert_eq!(beginning(&odd).len(), MESSAGE_BYTES_MAX - 1);
-        assert_eq!(beginning("short"), "short");
-    }
-
-    #[test]
     fn events_of_nobody_are_nothing() {
         let events = Events::default();
-        events.tell(EventKind::Panic, || -> String { unreachable!("nobody reads it") });
+        events.tell(EventKind::Panic, || -> &str { unreachable!("nobody reads it") });
         events.flush(Duration::from_secs(60));
         assert!(events.counts().iter().all(|(_, count)| *count == 0));
     }

@@ -1,6 +1,10 @@
-//! How many lines of a kind of event may be written.
+//! How often events of each kind were told, and how many lines of a kind may be written.
 
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use super::kind::EventKind;
 
 /// How many lines of a kind are written in a window.
 pub const LINES_MAX: u32 = 10;
@@ -34,6 +38,34 @@ impl Rate {
         let held_back = self.lines.saturating_sub(LINES_MAX.into());
         *self = Self::default();
         (held_back > 0).then_some(held_back)
+    }
+}
+
+/// What is known of each kind of event.
+#[derive(Default, Debug)]
+pub(super) struct Kinds {
+    pub(super) told: [AtomicU64; EventKind::ALL.len()],
+    rates: Mutex<[Rate; EventKind::ALL.len()]>,
+    /// Lines for which there was no room since the last one that was written.
+    pub(super) lost: AtomicU64,
+}
+
+impl Kinds {
+    /// Counts a line of a kind. Returns whether it may be written.
+    pub(super) fn may_write(&self, kind: EventKind, now: Instant) -> bool {
+        self.rates()[kind as usize].may_write(now)
+    }
+
+    /// Of each kind whose window is over, how many lines were held back in it.
+    pub(super) fn held_back(&self, now: Instant) -> Vec<(EventKind, u64)> {
+        let mut rates = self.rates();
+        let held_back = |kind: EventKind| Some((kind, rates[kind as usize].end_window(now)?));
+        EventKind::ALL.into_iter().filter_map(held_back).collect()
+    }
+
+    /// No code panics while it holds the lock.
+    fn rates(&self) -> MutexGuard<'_, [Rate; EventKind::ALL.len()]> {
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

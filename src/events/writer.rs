@@ -7,7 +7,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{EventKind, EventSettings, Kinds, line};
+use super::kind::EventKind;
+use super::line;
+use super::rate::{Kinds, WINDOW};
+use super::settings::EventSettings;
 use crate::log_output::{CHECK_EVERY, LogOutput};
 
 /// How long the thread waits for the reader of a pipe that does not block.
@@ -62,6 +65,8 @@ impl Writer {
                 }
                 Ok(Work::Reopen) => self.reopen(),
                 Ok(Work::Flush(done)) => {
+                    // The process may end.
+                    self.write_held_back(Instant::now() + WINDOW);
                     self.write_loss();
                     // Whoever waits may have given up.
                     let _ = done.send(());
@@ -78,38 +83,67 @@ impl Writer {
         if self.output.has_moved() {
             self.reopen();
         }
-        for (kind, count) in self.kinds.held_back(self.checked) {
+        self.write_held_back(self.checked);
+        self.write_loss();
+    }
+
+    /// Says how many lines of each kind were held back in windows that are over by then.
+    fn write_held_back(&mut self, by: Instant) {
+        for (kind, count) in self.kinds.held_back(by) {
             let message = match count {
                 1 => format!("1 more event of the kind {}", kind.name()),
                 many => format!("{many} more events of the kind {}", kind.name()),
             };
-            self.write(&line::write(&self.settings, kind, &message));
+            self.write(&line::write(&self.settings, kind, &message.into()));
         }
-        self.write_loss();
     }
 
     /// Says how many lines there was no room for.
     fn write_loss(&mut self) {
         let lost = self.kinds.lost.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            let message = format!("{lost} lines are missing: they could not be written in time");
-            self.write(&line::write(&self.settings, EventKind::ErrorLog, &message));
+        if lost == 0 {
+            return;
+        }
+        let message = match lost {
+            1 => "1 line is missing: it could not be written in time".to_owned(),
+            many => format!("{many} lines are missing: they could not be written in time"),
+        };
+        let line = line::write(&self.settings, EventKind::ErrorLog, &message.into());
+        if self.try_write(&line).is_err() {
+            self.kinds.lost.fetch_add(lost, Ordering::Relaxed);
         }
     }
 
     fn reopen(&mut self) {
-        // The old file is written on. Nobody else can be told.
-        if self.output.reopen().is_err() {
-            self.count_trouble();
+        match self.output.reopen() {
+            Ok(is_new) => self.torn &= !is_new,
+            // The old file is written on. Nobody else can be told.
+            Err(_) => self.count_trouble(),
         }
     }
 
     /// Writes a line, or loses it.
     fn write(&mut self, line: &str) {
-        if std::mem::take(&mut self.torn) {
-            self.write("\n");
+        if let Err(error) = self.try_write(line) {
+            // If the reader of a pipe is gone, nobody misses the line.
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                self.kinds.lost.fetch_add(1, Ordering::Relaxed);
+                thread::sleep(RETRY_AFTER);
+            }
         }
-        let mut rest = line.as_bytes();
+    }
+
+    /// Writes a line. After a line of which only a part could be written, ends that first.
+    fn try_write(&mut self, line: &str) -> io::Result<()> {
+        if self.torn {
+            self.write_all(b"\n")?;
+            self.torn = false;
+        }
+        self.write_all(line.as_bytes())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
         while !rest.is_empty() {
             match self.output.write(rest) {
                 Ok(count) => rest = &rest[count..],
@@ -119,17 +153,13 @@ impl Writer {
                     thread::sleep(BUSY_WAIT);
                 }
                 Err(error) => {
+                    self.torn |= rest.len() < bytes.len();
                     self.count_trouble();
-                    self.torn = rest.len() < line.len() || line == "\n";
-                    // If the reader of a pipe is gone, nobody misses the line.
-                    if error.kind() != io::ErrorKind::BrokenPipe {
-                        self.kinds.lost.fetch_add(1, Ordering::Relaxed);
-                        thread::sleep(RETRY_AFTER);
-                    }
-                    return;
+                    return Err(error);
                 }
             }
         }
+        Ok(())
     }
 
     fn count_trouble(&self) {

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::mailbox::{Mailbox, MessageOf};
-use super::monitor::Published;
+use super::published::Published;
 use super::worker::{Worker, WorkerSettings};
 use crate::driver::{Driver, Sock};
 use crate::session::Session;

@@ -58,6 +58,12 @@ impl Endpoint {
     }
 }
 
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
+
 impl From<Endpoint> for ListenSpec {
     /// A Unix socket has the default rights.
     fn from(endpoint: Endpoint) -> Self {

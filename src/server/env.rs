@@ -1,16 +1,17 @@
 //! The parts of a worker that a connection uses while it handles an event.
 
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use super::chain_pool::ChainPool;
-use super::monitor::Published;
+use super::published::Published;
 use super::settings::ServerTimeouts;
 use super::timers::{TICK, Tick, Wheel};
 use crate::ask::{Ask, AskId};
 use crate::driver::slot_map::Handle;
 use crate::driver::{Chain, Driver, File, Op, OpId, Sock, SocketAddress, Token};
-use crate::events::EventKind;
+use crate::events::{EventKind, EventMessage};
 use crate::service::SessionId;
 use crate::session::{self, Addresses, Now, Session};
 
@@ -100,14 +101,17 @@ impl<D: Driver, S: Session> Env<'_, D, S> {
         };
         self.published.events.tell(kind, || {
             let path = chain.file_in_progress().and_then(File::path);
-            let path = path.map_or("a file".to_owned(), |path| path.display().to_string());
-            match kind {
+            let path = path.map_or("a file".to_owned(), |path| {
+                path.as_os_str().as_bytes().escape_ascii().to_string()
+            });
+            let text = match kind {
                 EventKind::FileShrank => format!(
                     "{path} became shorter while it was sent, so an answer was cut off; write a \
                      new file and rename it over the old one"
                 ),
                 _ => format!("{path} cannot be read: {error}, so an answer was cut off"),
-            }
+            };
+            EventMessage::new(text).with("path", path)
         });
     }
 
@@ -119,7 +123,10 @@ impl<D: Driver, S: Session> Env<'_, D, S> {
                 Ok(SocketAddress::Unix) => "a Unix socket".to_owned(),
                 Err(_) => "a client that is gone".to_owned(),
             };
-            format!("--drain-timeout is over: the connection of {peer} was cut off in a request")
+            let text = format!(
+                "--drain-timeout is over: the connection of {peer} was cut off in a request"
+            );
+            EventMessage::new(text).with("client", peer)
         });
     }
 

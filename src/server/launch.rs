@@ -18,7 +18,7 @@ use rustix::thread::gettid;
 use super::dispatch::{Dispatch, Indirect, WorkerParts};
 use super::listeners::WorkerSockets;
 use super::mailbox::{Mailbox, MessageOf, Postbox};
-use super::monitor::Published;
+use super::published::Published;
 use super::settings::ServerSettings;
 use super::start_error::StartError;
 use super::worker::{self, ACCEPT_SLACK};
@@ -257,10 +257,14 @@ impl<S: Session, F, C: Dispatch> WorkerThread<S, F, C> {
         let (mailbox, published) = (Arc::clone(&self.mailbox), Arc::clone(&self.published));
         let parts = WorkerParts::<S> { listeners, shared, settings, mailbox, published };
         match &self.settings.trace {
-            None => C::run(driver, parts),
+            None => C::run(driver, parts)?,
             // Writing the trace costs far more than a call through a pointer.
-            Some(tracer) => Indirect::run(tracer.trace(driver, self.label(), worker::name), parts),
+            Some(tracer) => {
+                Indirect::run(tracer.trace(driver, self.label(), worker::name), parts)?;
+            }
         }
+        self.published.set_drained();
+        Ok(())
     }
 
     /// The prefix of this worker's lines in a trace; empty if there is only one worker.

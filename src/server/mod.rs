@@ -21,6 +21,7 @@ mod listener;
 mod listeners;
 pub mod mailbox;
 mod monitor;
+mod published;
 mod resolve;
 mod settings;
 mod start_error;
@@ -49,7 +50,8 @@ pub use launch::Seat;
 pub use listen_spec::ListenSpec;
 pub use listen_spec_error::ListenSpecError;
 pub use listener::ListenError;
-pub use monitor::{Monitor, Published, TimeoutKind, WorkerCounts, WorkerStats};
+pub use monitor::Monitor;
+pub use published::{Published, TimeoutKind, WorkerCounts, WorkerStats};
 pub use resolve::ResolveError;
 pub use settings::{CONNECTIONS_MAX, LISTENERS_MAX, ServerSettings, ServerTimeouts, WORKERS_MAX};
 pub use start_error::StartError;
@@ -201,7 +203,7 @@ impl Server {
     pub fn monitor(&self) -> Monitor {
         let worker =
             |worker: &RunningWorker| (Arc::clone(&worker.published), Arc::clone(&worker.remote));
-        Monitor::new(self.workers.iter().map(worker).collect())
+        Monitor::new(self.workers.iter().map(worker).collect(), Arc::clone(&self.listening))
     }
 
     /// A handle that asks the server to drain, from any thread.

@@ -141,10 +141,9 @@ impl Wheel {
         self.next_at = self.start + TICK * (target + 1);
     }
 
-    /// The time until the next check; `None` if there are no entries.
-    pub(super) fn until_next(&self, now: Instant) -> Option<Duration> {
-        let next = self.next_at + TICK * self.distance_to_next()?;
-        Some(next.saturating_duration_since(now))
+    /// When the next check is; `None` if there are no entries. It may have passed.
+    pub(super) fn next_check(&self) -> Option<Instant> {
+        Some(self.next_at + TICK * self.distance_to_next()?)
     }
 
     /// The distance from the next tick to the first occupied bucket. Scans a word of bits at a
@@ -181,10 +180,10 @@ mod tests {
         let start = Instant::now();
         let mut wheel = Wheel::new(start);
         wheel.watch(3, 3);
-        assert_eq!(wheel.until_next(start), Some(Duration::from_millis(300)));
+        assert_eq!(wheel.next_check(), Some(start + Duration::from_millis(300)));
         assert!(due(&mut wheel, start + Duration::from_millis(299)).is_empty());
         assert_eq!(due(&mut wheel, start + Duration::from_millis(300)), [3]);
-        assert_eq!(wheel.until_next(start), None);
+        assert_eq!(wheel.next_check(), None);
     }
 
     #[test]
@@ -259,8 +258,8 @@ mod tests {
             }
             assert!(deadlines.iter().flatten().all(|deadline| *deadline > now));
             let watched = wheel.links.iter().map(|link| link.tick).filter(|tick| *tick != NONE);
-            let next = watched.min().map(|tick| TICK * (tick - now));
-            assert_eq!(wheel.until_next(start + TICK * now), next);
+            let next = watched.min().map(|tick| start + TICK * tick);
+            assert_eq!(wheel.next_check(), next);
         }
     }
 }

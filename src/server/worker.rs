@@ -14,13 +14,14 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::chain_pool::ChainPool;
 use super::connection::Connection;
 use super::env::{Env, Timeouts, tag};
 use super::failure;
 use super::mailbox::{Mailbox, Message};
-use super::monitor::{Published, WorkerStats};
+use super::published::{Published, WorkerStats};
 use super::settings::ServerTimeouts;
 use super::timers::{TICK, Tick, Wheel};
 use crate::ask::{Ask, AskId, Reply};
@@ -36,6 +37,14 @@ pub(crate) const ACCEPT_SLACK: u32 = crate::driver::ACCEPTS_PER_WAIT;
 
 /// The failed step in the error of a worker whose driver fails.
 const WAIT: &str = "waiting for completions";
+
+/// The earlier one of two times that may not be known.
+fn earlier(one: Option<Instant>, two: Option<Instant>) -> Option<Instant> {
+    match (one, two) {
+        (Some(one), Some(two)) => Some(one.min(two)),
+        (one, two) => one.or(two),
+    }
+}
 
 /// Describes a token of a worker in a trace.
 pub(super) fn name(token: Token) -> String {
@@ -74,6 +83,8 @@ pub struct Worker<D, S: Session> {
     listeners: Vec<Listener>,
     /// Sockets with their numbers, for which there is no place yet; as many as there are listeners.
     waiting_listeners: Vec<(u32, OwnedFd)>,
+    /// Whether something has changed that decides whether listeners accept.
+    accepts_changed: bool,
     connections: SlotMap<Connection<S>, SessionId>,
     /// The ops of the service's open questions.
     service_ops: HashMap<AskId, OpId, foldhash::fast::RandomState>,
@@ -114,6 +125,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
                 .map(|(number, sock)| Listener::new(number, sock))
                 .collect(),
             waiting_listeners: Vec::new(),
+            accepts_changed: true,
             connections: SlotMap::marked(
                 settings.connections_max + ACCEPT_SLACK * settings.listeners_max,
             ),
@@ -156,15 +168,11 @@ impl<D: Driver, S: Session> Worker<D, S> {
     ///
     /// As for [`Worker::run`].
     pub fn turn(&mut self) -> io::Result<()> {
-        let mut timeout = self.wheel.until_next(self.now.instant);
-        if let Some(until) = self.draining.until() {
-            let left = until.saturating_duration_since(self.now.instant).max(TICK);
-            timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
+        let mut until = earlier(self.wheel.next_check(), self.shared.deadline());
+        if let Some(end) = self.draining.until() {
+            until = earlier(until, Some(end.max(self.now.instant + TICK)));
         }
-        if let Some(deadline) = self.shared.deadline() {
-            let left = deadline.saturating_duration_since(self.now.instant);
-            timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
-        }
+        let timeout = until.map(|until| until.saturating_duration_since(self.now.instant));
         let mut batch = std::mem::take(&mut self.batch);
         self.driver.wait(timeout, &mut batch).map_err(|error| failure::at(WAIT, &error))?;
         self.now = self.driver.now();
@@ -216,6 +224,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
                 let gone = self.connections.remove(handle).expect("a connection closes once");
                 self.orphaned += gone.ops() - 1;
                 self.wheel.forget(handle.slot());
+                self.accepts_changed = true;
             }
             (tag::CONNECTION, outcome) => {
                 self.with_connection(handle, |connection, env| {
@@ -231,6 +240,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
     }
 
     fn read_mail(&mut self) {
+        self.accepts_changed = true;
         while let Some(message) = self.mailbox.take() {
             match message {
                 Message::Drain => self.drain(),

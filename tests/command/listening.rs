@@ -112,7 +112,7 @@ fn places_that_overlap_are_an_error() {
     }
     for (one, other, first) in cases {
         let end = end_of(&mut listening(site.path(), &[&one, &other]));
-        let already = format!("this server listens on {first} already");
+        let already = format!("this server listens on {first} as well");
         end.assert_failed(1, &[&already, "leave out one"]);
     }
     let path = site.path().join("socket");

@@ -112,8 +112,27 @@ impl Server {
         Self::try_start(command).unwrap_or_else(|end| panic!("{command:?} did not start: {end:?}"))
     }
 
+    /// Starts a server whose standard output belongs to a log, and waits for its start line, which
+    /// is on standard error.
+    pub(crate) fn start_apart(command: &mut Command) -> Self {
+        let mut server = Self::spawn(command);
+        server.line = server.error_line();
+        server
+    }
+
     /// Starts a server; returns its end if it prints no start line.
     pub(crate) fn try_start(command: &mut Command) -> Result<Self, End> {
+        let mut server = Self::spawn(command);
+        match server.output.recv_timeout(WAIT_MAX) {
+            Ok(line) => {
+                server.line = line;
+                Ok(server)
+            }
+            Err(_) => Err(server.end()),
+        }
+    }
+
+    fn spawn(command: &mut Command) -> Self {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -122,14 +141,7 @@ impl Server {
             .unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"));
         let output = lines_of(child.stdout.take().unwrap());
         let errors = lines_of(child.stderr.take().unwrap());
-        let mut server = Self { child, line: String::new(), output, errors };
-        match server.output.recv_timeout(WAIT_MAX) {
-            Ok(line) => {
-                server.line = line;
-                Ok(server)
-            }
-            Err(_) => Err(server.end()),
-        }
+        Self { child, line: String::new(), output, errors }
     }
 
     /// The addresses in its start line.
@@ -151,6 +163,12 @@ impl Server {
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: i32) {
         crate::jail::kill(self.child.id(), signal);
+    }
+
+    /// Waits for a line on standard output.
+    pub(crate) fn output_line(&self) -> String {
+        let line = self.output.recv_timeout(WAIT_MAX);
+        line.unwrap_or_else(|_| panic!("no line on standard output from: {}", self.line))
     }
 
     /// Waits for a line on standard error.

@@ -56,7 +56,7 @@ fn refused_files(taken: &str) -> Vec<(String, Vec<String>)> {
             replaced("workers = 2", "workers = 2\ncache-bytes = \"1M\"\ndriver = \"poll\""),
             words(&["cannot change `driver`, `cache-bytes`"]),
         ),
-        (replaced("admin.sock", "other.sock"), words(&["cannot change `admin`"])),
+        (replaced("admin.sock", "other.sock"), words(&["cannot change `[admin] listen`"])),
         (replaced("\"html\"", "\"missing\""), words(&["there is no directory", "create it"])),
         (replaced("\"html\"", "\"ringd.toml\""), words(&["cannot serve", "not a directory"])),
         (
@@ -110,7 +110,7 @@ fn what_the_server_cannot_change_changes_nothing() {
         assert_hangup_says(&server, &told);
         assert_serves(&server);
         if text.contains("other.sock") {
-            folder.assert_refuses(&["other.sock", "no server runs with this [admin] socket"]);
+            folder.assert_refuses(&["other.sock", "no server runs with this administration"]);
         } else {
             folder.assert_refuses(&told);
         }
@@ -258,7 +258,7 @@ fn the_start_line_names_the_file() {
 fn without_a_file_there_is_nothing_to_reload() {
     let site = site();
     let server = Server::start(&mut with(&[site.path().to_str().unwrap()]));
-    assert_hangup_says(&server, &["SIGHUP does nothing without a configuration file (-c)"]);
+    assert_hangup_says(&server, &["SIGHUP only reopens logs without a configuration file (-c)"]);
     assert_serves(&server);
 }
 

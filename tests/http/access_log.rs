@@ -4,14 +4,16 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ringd::driver::DriverKind;
 use ringd::http::records::log::{AccessLog, LogFormat};
+use ringd::http::records::metrics::HttpMetrics;
 use ringd::log_output::LogTarget;
+use ringd::metrics::Counter;
 use serde_json::Value;
 
-use crate::common::eventually;
+use crate::common::{WAIT_MAX, eventually};
 use crate::hostile::sparse;
 use crate::support::client::Client;
 use crate::support::fixture::{Fixture, Setup};
@@ -194,6 +196,63 @@ pub(crate) fn json_lines_have_all_values(kind: DriverKind) {
     let number = |line: &Value| line["connection_requests"].as_u64();
     assert_eq!((number(&first), number(&second)), (Some(1), Some(2)));
     assert!(first["duration_us"].as_u64().is_some() && first.get("aborted").is_none());
+    let time = first["ts"].as_str().unwrap();
+    let is_recent = |time: SystemTime| time.elapsed().is_ok_and(|it| it < WAIT_MAX);
+    assert!(time.len() == "2026-11-29T14:30:32.910Z".len() && time.ends_with('Z'), "{time}");
+    assert!(humantime::parse_rfc3339(time).is_ok_and(is_recent), "{time}");
+    drop(client);
+    logged.finish();
+}
+
+/// Its end is counted, so no request stays in progress for ever.
+pub(crate) fn a_request_whose_client_leaves_is_abandoned(kind: DriverKind) {
+    let metrics = Arc::new(HttpMetrics::new(1));
+    let logged = Logged::start(kind, "{target} {status}", |setup| {
+        setup.http.metrics = Some(Arc::clone(&metrics));
+    });
+    for number in 0..200 {
+        let mut client = logged.fixture.connect();
+        // Whether its lookup has begun, or has ended, when the client leaves is a matter of luck.
+        client.try_send(format!("GET /new-{number} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        client.reset();
+    }
+    logged.fixture.come_to_rest();
+    let worker = &metrics.workers()[0];
+    let answered: u64 =
+        worker.sites().iter().flat_map(|site| &site.by_status).map(Counter::get).sum();
+    assert_eq!(worker.requests_begun.get(), answered + worker.abandoned.get());
+    eventually("each answer has a line", || lines(&logged.path()).len() as u64 == answered);
+    logged.finish();
+}
+
+/// Load balancers ask all the time.
+pub(crate) fn probes_have_no_line(kind: DriverKind) {
+    let logged = Logged::start(kind, "{target}", |setup| {
+        setup.http.health_path = Some("/healthz".into());
+    });
+    let mut client = logged.fixture.connect();
+    for target in ["/healthz", "/small.txt", "/healthz", "/missing"] {
+        client.ask("GET", target, "");
+    }
+    assert_eq!(logged.lines(2), ["/small.txt", "/missing"]);
+    drop(client);
+    logged.finish();
+}
+
+/// Each part of a line has its own bound, and shows that it was cut.
+pub(crate) fn long_values_show_that_they_are_cut(kind: DriverKind) {
+    let logged = Logged::start(kind, "json", |_| {});
+    let mut client = logged.fixture.connect();
+    let whole = format!("/{}", "a".repeat(8187));
+    let cut = format!("/{}", "a".repeat(8200));
+    for target in [&whole, &cut] {
+        client.ask("GET", target, "");
+    }
+    let lines: Vec<Value> =
+        logged.lines(2).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["target"], &lines[0]["protocol"]), (&whole.into(), &"HTTP/1.1".into()));
+    let target = lines[1]["target"].as_str().unwrap();
+    assert!(target.ends_with("a…") && target.len() == 8192 + "…".len(), "{}", target.len());
     drop(client);
     logged.finish();
 }

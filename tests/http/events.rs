@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use ringd::driver::DriverKind;
-use ringd::events::{EventFormat, EventKind, EventSettings, Events, Level};
+use ringd::events::{EventFormat, EventKind, EventLevel, EventSettings, Events};
 use ringd::log_output::LogTarget;
 
 use crate::common::eventually;
@@ -25,7 +25,7 @@ impl Told {
     fn start(kind: DriverKind, change: impl FnOnce(&mut Setup)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let target = LogTarget::File(folder.path().join("error.log"));
-        let settings = EventSettings { target, format: EventFormat::Text, level: Level::Info };
+        let settings = EventSettings { target, format: EventFormat::Text, level: EventLevel::Info };
         let events = Events::open(settings).unwrap();
         let fixture = Fixture::start_with(kind, |setup| {
             setup.http.events = events.clone();

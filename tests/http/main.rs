@@ -68,7 +68,9 @@ macro_rules! every_driver {
                     a_page_may_be_evicted_while_its_answer_waits;
                 access_log: every_response_has_a_line, refused_heads_have_lines,
                     a_response_that_is_cut_off_says_so, json_lines_have_all_values,
-                    a_log_that_is_renamed_is_made_anew;
+                    a_log_that_is_renamed_is_made_anew,
+                    a_request_whose_client_leaves_is_abandoned, probes_have_no_line,
+                    long_values_show_that_they_are_cut;
                 events: the_cause_of_a_403_is_told, a_file_that_shrinks_is_told,
                     a_client_that_leaves_is_no_event, what_a_drain_cuts_off_is_told,
                     a_full_server_is_told;

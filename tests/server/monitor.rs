@@ -7,7 +7,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use ringd::driver::{Chain, DriverSelection};
-use ringd::server::{self, ServerSettings};
+use ringd::server::{self, Published, ServerSettings};
 use ringd::session::{ConnectionInfo, Context, Inbox, ReceiveTimeout, Session, Step, Timer};
 
 use crate::common::{WAIT_MAX, eventually, on_every_driver, settings};
@@ -59,11 +59,11 @@ fn a_worker_that_hangs_is_found_and_idle_ones_are_not() {
         let hanging = || monitor.unresponsive(Duration::from_millis(50)).len();
         // The others may be late on a busy machine, but not for ever.
         eventually("one worker hangs", || hanging() == 1);
-        let counts: Vec<_> = monitor.workers().map(|worker| worker.counts()).collect();
+        let counts: Vec<_> = monitor.workers().map(Published::counts).collect();
         assert_eq!(counts.iter().map(|counts| counts.accepted).sum::<u64>(), 1);
         release().0.send(()).unwrap();
         assert_eq!(monitor.unresponsive(WAIT_MAX), [0; 0], "it has gone on");
-        let threads: Vec<_> = monitor.workers().filter_map(|worker| worker.thread()).collect();
+        let threads: Vec<_> = monitor.workers().filter_map(Published::thread).collect();
         assert_eq!(threads.len(), 3);
         let is_thread = |id: &u32| std::path::Path::new(&format!("/proc/self/task/{id}")).exists();
         assert!(threads.iter().all(is_thread), "{threads:?}");

@@ -19,7 +19,7 @@ const EVERYTHING: &str = "*";
 
 /// Each part of the source, by its module, and the parts that it may import besides itself. The
 /// longest prefix that matches a file decides.
-const LAYERS: [(&str, &[&str]); 26] = [
+const LAYERS: [(&str, &[&str]); 27] = [
     ("denial", &[]),
     ("metrics", &[]),
     ("signal_mask", &[]),
@@ -56,6 +56,22 @@ const LAYERS: [(&str, &[&str]); 26] = [
         &["http::site", "http::records", "http::semantics", "driver", "session", "service", "ask"],
     ),
     ("serve", &["server", "http", "http::h1", "http::site", "echo", "driver"]),
+    (
+        "admin",
+        &[
+            "serve",
+            "server",
+            "http",
+            "http::h1",
+            "http::site",
+            "http::records",
+            "http::semantics",
+            "driver",
+            "events",
+            "metrics",
+            "signal_mask",
+        ],
+    ),
     ("connect", &["denial"]),
     ("doctor", &["descriptors", "driver"]),
     ("bench", &["serve", "server", "http", "http::site", "driver"]),

@@ -6,7 +6,7 @@ use super::check::check_roots;
 use super::claims;
 use super::draft::{Draft, ListenerDraft, SiteDraft};
 use super::flags::Flags;
-use super::keys::{KEYS, Key, named};
+use super::keys::{KEYS, Key, of_flag};
 use super::options::{Config, ListenerOptions, ServerOptions, SiteOptions, Written};
 use super::parse::Parsers;
 use super::places::check_places;
@@ -15,6 +15,7 @@ use super::reader::Reader;
 use super::setting::{Origin, Settings, Sourced, Value};
 use super::source::Place;
 use super::tables::{HOSTS_MAX, LISTENERS_MAX, SITES_MAX};
+use crate::admin::PLACES_MAX;
 use crate::cli::content::{ContentError, KnownRules};
 use crate::cli::serve_args::ROOT_DEFAULT;
 use crate::server::ListenSpec;
@@ -35,16 +36,21 @@ pub(super) fn build(
     let names = claims::names(&draft.sites, &sets, &mut reader.problems);
     claims::check_hosts(&draft.sites, &sets, &mut reader.problems);
     claims::check_defaults(&draft.sites, &sets, &mut reader.problems);
-    let admin = draft.admin.as_ref();
-    let notes = check_places(&listeners, admin, reader.looks_at_sockets, &mut reader.problems);
-    draft.notes.extend(notes);
     if reader.opens_roots {
         let around = [&draft.defaults, &flags.site];
         check_roots(&draft.sites, around, &mut reader.problems);
     }
     server.overlay(&draft.server);
     server.overlay(&flags.server);
-    server.set(named("listen"), Vec::new());
+    server.set(of_flag("listen"), Vec::new());
+    let admin = texts(&server, of_flag("admin"));
+    if let Some(place) = admin.get(PLACES_MAX) {
+        let title = format!("[admin] has {} places", admin.len());
+        let remedy = format!("at most {PLACES_MAX} are allowed");
+        reader.problems.push(Problem::new(place.origin.place(), title, remedy));
+    }
+    let notes = check_places(&listeners, &admin, reader.looks_at_sockets, &mut reader.problems);
+    draft.notes.extend(notes);
     let options = server_options(reader, &server, &listeners, flags);
     let (sites, written) = sites(reader, draft.sites, names, &draft.defaults, flags);
     let options = options.filter(|_| reader.problems.is_empty())?;
@@ -60,15 +66,8 @@ pub(super) fn build(
             })
             .collect(),
         sites,
-        admin: draft.admin.as_ref().map(|admin| admin.value.clone()),
         notes: draft.notes,
-        written: Written {
-            sources: reader.sources.clone(),
-            server,
-            listeners,
-            admin: draft.admin.map(|admin| admin.origin),
-            sites: written,
-        },
+        written: Written { sources: reader.sources.clone(), server, listeners, sites: written },
     })
 }
 
@@ -119,14 +118,9 @@ fn listeners(
     flags: &Flags,
     problems: &mut ProblemList,
 ) -> Vec<ListenerDraft> {
-    let key = named("listen");
+    let key = of_flag("listen");
     let listener = |settings: &Settings| {
-        let mut addresses = Vec::new();
-        for Sourced { value, origin } in settings.get(key) {
-            if let Value::Text(text) = value {
-                addresses.push(Sourced { value: text.clone(), origin: origin.clone() });
-            }
-        }
+        let addresses = texts(settings, key);
         (!addresses.is_empty()).then(|| ListenerDraft { addresses, ..ListenerDraft::default() })
     };
     let unnamed = listener(&draft.server);
@@ -145,6 +139,15 @@ fn listeners(
         return file;
     }
     unnamed.or_else(|| listener(defaults)).into_iter().collect()
+}
+
+/// The texts of a key.
+fn texts(settings: &Settings, key: &Key) -> Vec<Sourced<String>> {
+    let text = |Sourced { value, origin }: &Sourced<Value>| match value {
+        Value::Text(text) => Some(Sourced { value: text.clone(), origin: origin.clone() }),
+        _ => None,
+    };
+    settings.get(key).iter().filter_map(text).collect()
 }
 
 fn check_bounds(draft: &Draft, listeners: &[ListenerDraft], problems: &mut ProblemList) {
@@ -173,10 +176,10 @@ fn server_options(
     flags: &Flags,
 ) -> Option<ServerOptions> {
     match reader.parsers().server(settings) {
-        Ok((mut server, http)) => {
+        Ok((mut server, http, observe)) => {
             server.listen = listeners.iter().flat_map(places).collect();
             server.trace = flags.trace;
-            Some(ServerOptions { server, http })
+            Some(ServerOptions { server, http, observe })
         }
         Err(error) => {
             reader.problems.push(Problem::new(None, error, "correct the options"));
@@ -230,7 +233,7 @@ fn options(
     let content = content.map_err(|error| Problem::new(place, error, "correct the options"))?;
     // The values add up, so each of them may be valid while all together are too many.
     content.content_with(rules).map_err(|ContentError { option, reason }| {
-        let values = draft.settings.get(named(option)).iter().rev();
+        let values = draft.settings.get(of_flag(option)).iter().rev();
         let last = values.filter_map(|value| value.origin.place()).next();
         Problem::new(last.or(place), format!("the values of `{option}` are refused"), reason)
     })?;

@@ -5,7 +5,7 @@ use std::io;
 use clap::ValueEnum;
 
 use super::draft::SiteDraft;
-use super::keys::named;
+use super::keys::of_flag;
 use super::options::Config;
 use super::problem::{Problem, ProblemList};
 use super::setting::{Settings, Value};
@@ -43,7 +43,7 @@ pub(super) fn check_roots(
 
 /// Which links a site follows.
 fn links(layers: [&Settings; 3]) -> Links {
-    let mut values = layers.into_iter().rev().flat_map(|layer| layer.get(named("symlinks")));
+    let mut values = layers.into_iter().rev().flat_map(|layer| layer.get(of_flag("symlinks")));
     let name = values.find_map(|value| match &value.value {
         Value::Text(text) => LinksName::from_str(text, false).ok(),
         _ => None,

@@ -12,7 +12,6 @@ use crate::http::site::hosts::HostPattern;
 pub(super) struct Draft {
     pub(super) server: Settings,
     pub(super) listeners: Vec<ListenerDraft>,
-    pub(super) admin: Option<Sourced<PathBuf>>,
     pub(super) defaults: Settings,
     pub(super) sites: Vec<SiteDraft>,
     /// Notes for the operator.

@@ -2,8 +2,8 @@
 
 /// Directives of nginx, and words that most servers share: with hyphens, as keys are compared.
 #[rustfmt::skip]
-pub(super) const FOREIGN: [(&str, &str); 31] = [
-    ("access-log", "there is no log of requests"),
+pub(super) const FOREIGN: [(&str, &str); 32] = [
+    ("access-log", "write `access`, a path, into [log]"),
     ("add-header", "write `header` into a [[site]] or into [site-defaults]"),
     ("alias", "write `root` into a [[site]]"),
     ("autoindex", "write `listing = true` into a [[site]] or into [site-defaults]"),
@@ -11,14 +11,14 @@ pub(super) const FOREIGN: [(&str, &str); 31] = [
     ("daemon", "ringd stays in the foreground; a supervisor such as systemd starts it"),
     ("disable-symlinks", "write `symlinks = \"never\"` into a [[site]] or into [site-defaults]"),
     ("document-root", "write `root` into a [[site]]"),
-    ("error-log", "errors are written to standard error"),
+    ("error-log", "write `error`, a path, into [log]"),
     ("expires", "write `cache-control` into a [[site]] or into [site-defaults]"),
     ("gzip", COMPRESSION),
     ("gzip-static", COMPRESSION),
     ("http", "options of the process stand in [server]"),
     ("keepalive-timeout", "write `idle-timeout` into [server]"),
     ("location", "there are no locations; rules of `header` and `cache-control` have globs"),
-    ("log-format", "there is no log of requests"),
+    ("log-format", "write `format` into [log]"),
     ("open-file-cache", "write `cache-entries` and `cache-idle` into [server]"),
     ("port", "write `listen`, an address with a port, into [server]"),
     ("proxy-pass", "ringd serves files, and is no proxy"),
@@ -32,6 +32,7 @@ pub(super) const FOREIGN: [(&str, &str); 31] = [
     ("try-files", "write `spa` or `clean-urls` into a [[site]] or into [site-defaults]"),
     ("types", "write `mime` into a [[site]] or into [site-defaults]"),
     ("user", "start ringd as the user that it is to run as"),
+    ("stub-status", "write `listen`, an address, into [admin]; it has a status page and metrics"),
     ("worker-connections", "write `max-connections` into [server]"),
     ("worker-processes", "write `workers` into [server]"),
 ];

@@ -28,6 +28,16 @@ pub(super) const FLAGS_ONLY: [(&str, &str); 3] = [
 /// and memory of the product of their lengths.
 const NAME_BYTES_MAX: usize = 64;
 
+/// Options of the process that have a table of their own: the flag, the table, and the key in it.
+const HOMES: [(&str, Table, &str); 6] = [
+    ("admin", Table::Admin, "listen"),
+    ("log", Table::Log, "access"),
+    ("log-format", Table::Log, "format"),
+    ("error-log", Table::Log, "error"),
+    ("error-log-format", Table::Log, "error-format"),
+    ("error-log-level", Table::Log, "error-level"),
+];
+
 /// A kind of table in a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Table {
@@ -36,13 +46,14 @@ pub(super) enum Table {
     Server,
     Listen,
     Admin,
+    Log,
     Defaults,
     Site,
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Top, Self::Server, Self::Listen, Self::Admin, Self::Defaults, Self::Site];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Top, Self::Server, Self::Listen, Self::Admin, Self::Log, Self::Defaults, Self::Site];
 
     /// How the table is begun in a file.
     pub(super) fn heading(self) -> &'static str {
@@ -51,6 +62,7 @@ impl Table {
             Self::Server => "[server]",
             Self::Listen => "[[listen]]",
             Self::Admin => "[admin]",
+            Self::Log => "[log]",
             Self::Defaults => "[site-defaults]",
             Self::Site => "[[site]]",
         }
@@ -94,7 +106,13 @@ const fn file_key(table: Table, name: &'static str, form: Form, help: &'static s
 pub(super) const FILE_KEYS: [FileKey; 17] = [
     file_key(Table::Top, "server", Form::One(Table::Server), "Options of the process"),
     file_key(Table::Top, "listen", Form::Many(Table::Listen), "Addresses with a name"),
-    file_key(Table::Top, "admin", Form::One(Table::Admin), "The administration of the server"),
+    file_key(
+        Table::Top,
+        "admin",
+        Form::One(Table::Admin),
+        "Status, metrics and health, and the command to reload",
+    ),
+    file_key(Table::Top, "log", Form::One(Table::Log), "The access log and the error log"),
     file_key(
         Table::Top,
         "site-defaults",
@@ -128,7 +146,6 @@ pub(super) const FILE_KEYS: [FileKey; 17] = [
         Form::Text,
         "The group of the Unix sockets, a name or a number; by default the group of the server",
     ),
-    file_key(Table::Admin, "listen", Form::Text, "The Unix socket, as unix:/run/ringd/admin.sock"),
     file_key(Table::Site, "name", Form::Text, "The name in messages; by default the first host"),
     file_key(
         Table::Site,
@@ -193,6 +210,8 @@ pub(super) struct Key {
     pub(super) kind: Kind,
     /// Whether it belongs to a site; otherwise it belongs to the process.
     pub(super) is_of_site: bool,
+    /// The table of an option of the process.
+    home: Table,
     /// Whether it may have several values.
     pub(super) is_list: bool,
     /// Whether `true` is a value, as in `spa = true`.
@@ -211,8 +230,12 @@ impl Key {
         let negated = flag.strip_prefix("no-").filter(|_| is_switch);
         let help = arg.get_long_help().or(arg.get_help());
         let default = arg.get_default_values().first().filter(|_| !is_switch);
+        let home = HOMES.iter().find(|(other, ..)| *other == flag);
+        let home =
+            home.map_or((Table::Server, negated.unwrap_or(flag)), |(_, it, name)| (*it, name));
         Some(Self {
-            name: negated.unwrap_or(flag).to_owned(),
+            name: home.1.to_owned(),
+            home: home.0,
             flag: flag.to_owned(),
             id: arg.get_id().to_string(),
             kind: kind(arg),
@@ -228,9 +251,16 @@ impl Key {
     /// Whether the key may stand in a table.
     pub(super) fn is_in(&self, table: Table) -> bool {
         match table {
-            Table::Server => !self.is_of_site,
             Table::Site | Table::Defaults => self.is_of_site,
-            _ => false,
+            other => !self.is_of_site && self.home == other,
+        }
+    }
+
+    /// The name for messages, with its table if that is not obvious.
+    pub(super) fn full_name(&self) -> String {
+        match self.home {
+            Table::Server => self.name.clone(),
+            home => format!("{} {}", home.heading(), self.name),
         }
     }
 
@@ -323,13 +353,14 @@ pub(super) fn find(table: Table, name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name && key.is_in(table))
 }
 
-/// The key with this name, whichever table it belongs to.
+/// The key of this flag, or the one that the flag negates.
 ///
 /// # Panics
 ///
-/// If no flag has the name: it stands in the source.
-pub(super) fn named(name: &str) -> &'static Key {
-    KEYS.iter().find(|key| key.name == name).unwrap_or_else(|| panic!("--{name} does not exist"))
+/// If there is no such flag: it stands in the source.
+pub(super) fn of_flag(flag: &str) -> &'static Key {
+    let is_it = |key: &&Key| key.flag == flag || key.is_negated && key.name == flag;
+    KEYS.iter().find(is_it).unwrap_or_else(|| panic!("--{flag} does not exist"))
 }
 
 /// What is wrong with a name that is no key of a table, and what would be right.
@@ -351,6 +382,11 @@ pub(super) fn explain_unknown(table: Table, name: &str) -> (String, String) {
     }
     if let Some((flag, why)) = FLAGS_ONLY.iter().find(|(flag, _)| *flag == hyphens) {
         return (format!("--{flag} is no key of a file"), format!("use the flag: {why}"));
+    }
+    if let Some((_, home, key)) = HOMES.iter().find(|(flag, ..)| *flag == hyphens)
+        && table != Table::Top
+    {
+        return (unknown, format!("write `{key}` into {}", home.heading()));
     }
     let others: Vec<&str> = Table::ALL
         .into_iter()

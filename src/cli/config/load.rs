@@ -5,7 +5,7 @@ use std::path::Path;
 use super::build::build;
 use super::draft::Draft;
 use super::flags::Flags;
-use super::keys::named;
+use super::keys::of_flag;
 use super::options::Config;
 use super::problem::Problems;
 use super::reader::Reader;
@@ -97,7 +97,7 @@ fn check_flags(path: &Path, draft: &Draft, flags: &Flags) -> Result<(), ConfigEr
         )));
     }
     let chooses = |site: &super::draft::SiteDraft| site.listen.is_some();
-    if !flags.server.get(named("listen")).is_empty() && draft.sites.iter().any(chooses) {
+    if !flags.server.get(of_flag("listen")).is_empty() && draft.sites.iter().any(chooses) {
         return Err(ConfigError::Usage(format!(
             "--listen replaces the listeners of {path}, but its sites choose among them by \
              `listen`; change the addresses in the file"

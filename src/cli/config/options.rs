@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::draft::{ListenerDraft, SiteDraft};
 use super::setting::Settings;
 use super::source::{Place, Sources};
-use crate::cli::{ContentArgs, HttpArgs, ServeArgs, ServerArgs};
+use crate::cli::{ContentArgs, HttpArgs, ObserveArgs, ServeArgs, ServerArgs};
 use crate::http::site::hosts::HostPattern;
 use crate::server::ListenSpec;
 
@@ -20,8 +20,6 @@ pub struct Config {
     pub listeners: Vec<ListenerOptions>,
     /// At least one.
     pub sites: Vec<SiteOptions>,
-    /// The Unix socket of the administration.
-    pub admin: Option<PathBuf>,
     /// Notes for the operator.
     pub notes: Vec<String>,
     pub(super) written: Written,
@@ -34,6 +32,8 @@ pub struct ServerOptions {
     pub server: ServerArgs,
     /// Those of an HTTP server.
     pub http: HttpArgs,
+    /// Those of the logs and of the administration.
+    pub observe: ObserveArgs,
 }
 
 /// Addresses with a name.
@@ -71,7 +71,6 @@ pub(super) struct Written {
     pub(super) sources: Sources,
     pub(super) server: Settings,
     pub(super) listeners: Vec<ListenerDraft>,
-    pub(super) admin: Option<super::setting::Origin>,
     /// In the order of [`Config::sites`].
     pub(super) sites: Vec<SiteDraft>,
 }
@@ -81,20 +80,13 @@ impl Config {
     pub fn place_name(&self, place: &Place) -> String {
         self.written.sources.name(place)
     }
-
-    /// The path of the administration's socket, however it is written.
-    pub(super) fn admin_path(&self) -> Option<PathBuf> {
-        let admin = self.admin.as_ref()?;
-        Some(std::path::absolute(admin).unwrap_or_else(|_| admin.clone()))
-    }
 }
 
 #[cfg(any(test, feature = "simulation"))]
 impl Config {
     /// All that is configured as a text, without places, for comparisons.
     pub(super) fn meaning(&self) -> String {
-        let mut meaning =
-            format!("{:?}\n{:?}\n{:?}\n", self.options, self.listeners, self.admin_path());
+        let mut meaning = format!("{:?}\n{:?}\n", self.options, self.listeners);
         for site in &self.sites {
             let SiteOptions { name, hosts, is_default, listen, content, place: _, root: _ } = site;
             let root = site.absolute_root();
@@ -120,10 +112,9 @@ impl From<ServeArgs> for Config {
         };
         Self {
             path: None,
-            options: ServerOptions { server: args.server, http: args.http },
+            options: ServerOptions { server: args.server, http: args.http, observe: args.observe },
             listeners: vec![ListenerOptions { name: None, addresses }],
             sites: vec![site],
-            admin: None,
             notes: Vec::new(),
             written: Written::default(),
         }

@@ -7,7 +7,7 @@ use clap::{Command, FromArgMatches};
 
 use super::keys::{self, Key, Kind};
 use super::setting::{Settings, Value};
-use crate::cli::{ContentArgs, HttpArgs, ServeArgs, ServerArgs};
+use crate::cli::{ContentArgs, HttpArgs, ObserveArgs, ServeArgs, ServerArgs};
 
 /// The definition of the command line, built once for all values of all sites.
 #[derive(Debug)]
@@ -30,11 +30,14 @@ impl Parsers {
     }
 
     /// The options of the process. The error is the text of clap, since each value is valid.
-    pub(super) fn server(&mut self, settings: &Settings) -> Result<(ServerArgs, HttpArgs), String> {
+    pub(super) fn server(
+        &mut self,
+        settings: &Settings,
+    ) -> Result<(ServerArgs, HttpArgs, ObserveArgs), String> {
         let matches = self.serve.try_get_matches_from_mut(settings.arguments());
         let args = matches.and_then(|matches| ServeArgs::from_arg_matches(&matches));
         let args = args.map_err(|error| error.to_string())?;
-        Ok((args.server, args.http))
+        Ok((args.server, args.http, args.observe))
     }
 
     /// The options of a site. The error is the text of clap, since each value is valid.

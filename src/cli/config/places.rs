@@ -4,7 +4,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::draft::ListenerDraft;
 use super::problem::{Problem, ProblemList, quoted};
@@ -38,7 +38,7 @@ pub(super) type Notes = Vec<String>;
 /// socket that it listens on already.
 pub(super) fn check_places(
     listeners: &[ListenerDraft],
-    admin: Option<&Sourced<PathBuf>>,
+    admin: &[Sourced<String>],
     looks_at_files: bool,
     problems: &mut ProblemList,
 ) -> Notes {
@@ -48,9 +48,14 @@ pub(super) fn check_places(
     let claims = addresses.take(LISTENERS_MAX).filter_map(|Sourced { value, origin }| {
         Some(Claim { owner: Owner::Server, spec: value.parse().ok()?, origin })
     });
-    let admin = admin.map(|Sourced { value, origin }| {
-        let path = std::path::absolute(value).unwrap_or_else(|_| value.clone());
-        Claim { owner: Owner::Administration, spec: UnixAddress::Path(path).into(), origin }
+    let admin = admin.iter().filter_map(|Sourced { value, origin }| {
+        let spec = match value.parse().ok()? {
+            ListenSpec::Unix(UnixAddress::Path(path), _) => {
+                UnixAddress::Path(std::path::absolute(&path).unwrap_or(path)).into()
+            }
+            other => other,
+        };
+        Some(Claim { owner: Owner::Administration, spec, origin })
     });
     let mut notes = Notes::new();
     let mut known: Vec<(ListenSpec, Claim<'_>)> = Vec::new();
@@ -82,8 +87,8 @@ fn twice(claim: &Claim<'_>, first: &Claim<'_>) -> Problem {
             "leave out one of the two",
         ),
         Owner::Administration => (
-            "[admin] has the socket of the server".to_owned(),
-            "give it another path, as in unix:/run/ringd/admin.sock",
+            format!("[admin] has {}, which is taken", quoted(&claim.spec.to_string())),
+            "give it another place, as in unix:/run/ringd/admin.sock or 127.0.0.1:7899",
         ),
     };
     Problem::new(claim.origin.place(), title, remedy).and(first.origin.place(), "the first one")

@@ -3,12 +3,13 @@
 use std::fmt::Write;
 
 use super::draft::{ListenerDraft, SiteDraft};
-use super::keys::{KEYS, Key, Kind, named};
+use super::keys::{KEYS, Key, Kind, Table, of_flag};
 use super::options::{Config, SiteOptions};
 use super::setting::{Origin, Settings, Sourced, Value};
 use super::source::Sources;
 use super::text::toml_string;
 use crate::cli::CommandError;
+use crate::cli::value::LogName;
 
 impl Config {
     /// The configuration as a file that means the same, wherever it is put.
@@ -18,12 +19,13 @@ impl Config {
     /// When a path is not UTF-8.
     pub fn to_toml(&self) -> Result<String, CommandError> {
         let mut printer = Printer { text: String::new(), sources: &self.written.sources };
-        printer.server(&self.written.server, &self.written.listeners);
-        if let (Some(path), Some(origin)) = (&self.admin, &self.written.admin) {
-            printer.heading("[admin]");
-            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-            let address = format!("unix:{}", utf8(&path)?);
-            printer.line("listen", &toml_string(&address), origin);
+        let server = with_absolute_paths(&self.written.server);
+        printer.server(&server, &self.written.listeners);
+        for table in [Table::Admin, Table::Log] {
+            printer.heading(table.heading());
+            for key in KEYS.iter().filter(|key| key.is_in(table)) {
+                printer.option(key, &server);
+            }
         }
         printer.listeners(&self.written.listeners);
         for (site, written) in self.sites.iter().zip(&self.written.sites) {
@@ -31,6 +33,21 @@ impl Config {
         }
         Ok(printer.text)
     }
+}
+
+/// The options of the process. Relative paths in them begin at the current directory, and in a file
+/// at that of the file.
+fn with_absolute_paths(settings: &Settings) -> Settings {
+    let absolute = |path: &str| Some(std::path::absolute(path).ok()?.to_str()?.to_owned());
+    let mut settings = settings.clone();
+    settings.replace_texts(of_flag("admin"), |text| {
+        Some(format!("unix:{}", absolute(text.strip_prefix("unix:")?)?))
+    });
+    for flag in ["log", "error-log"] {
+        let is_path = |text: &str| !LogName::WORDS.contains(&text);
+        settings.replace_texts(of_flag(flag), |text| absolute(text).filter(|_| is_path(text)));
+    }
+    settings
 }
 
 fn utf8(path: &std::path::Path) -> Result<&str, CommandError> {
@@ -116,8 +133,8 @@ impl Printer<'_> {
         if let Some(listener) = without_name(listeners) {
             self.texts("listen", &listener.addresses);
         }
-        let listen = named("listen");
-        for key in KEYS.iter().filter(|key| !key.is_of_site && key.name != listen.name) {
+        let listen = of_flag("listen");
+        for key in KEYS.iter().filter(|key| key.is_in(Table::Server) && key.flag != listen.flag) {
             self.option(key, settings);
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeInteger, DeValue};
 
-use super::keys::{Key, Kind, Table, explain_unknown, find, named};
+use super::keys::{Key, Kind, Table, explain_unknown, find, of_flag};
 use super::parse::Parsers;
 use super::problem::{Problem, ProblemList, quoted};
 use super::setting::{Origin, Settings, Sourced, Value};
@@ -225,7 +225,7 @@ impl<'a> Reader<'a> {
     /// An address of a `[[listen]]`.
     pub(super) fn check_address(&mut self, address: &Sourced<String>) {
         let Origin::File { place, .. } = &address.origin else { return };
-        if let Err(remedy) = self.parsers.check(named("listen"), &address.value) {
+        if let Err(remedy) = self.parsers.check(of_flag("listen"), &address.value) {
             let title = format!("`address` cannot be {}", quoted(&address.value));
             self.problems.push(Problem::new(Some(place), title, remedy));
         }

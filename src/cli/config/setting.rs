@@ -67,7 +67,7 @@ impl PartialEq for Value {
     }
 }
 
-/// The values of options, by the names of their keys. An option that has several values has them in
+/// The values of options, by their flags. An option that has several values has them in
 /// the order in which they apply.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Settings {
@@ -77,24 +77,39 @@ pub(super) struct Settings {
 impl Settings {
     /// The values of a key; none if it was not given.
     pub(super) fn get(&self, key: &Key) -> &[Sourced<Value>] {
-        self.values.get(&*key.name).map_or(&[], Vec::as_slice)
+        self.values.get(&*key.flag).map_or(&[], Vec::as_slice)
     }
 
     /// Sets the values of a key.
     pub(super) fn set(&mut self, key: &'static Key, values: Vec<Sourced<Value>>) {
-        self.values.insert(&key.name, values);
+        self.values.insert(&key.flag, values);
+    }
+
+    /// Replaces texts of a key. `None` keeps a text.
+    pub(super) fn replace_texts(
+        &mut self,
+        key: &'static Key,
+        replace: impl Fn(&str) -> Option<String>,
+    ) {
+        for Sourced { value, .. } in self.values.get_mut(&*key.flag).into_iter().flatten() {
+            if let Value::Text(text) = value
+                && let Some(new) = replace(text)
+            {
+                *text = new;
+            }
+        }
     }
 
     /// The keys that have values.
     pub(super) fn keys(&self) -> impl Iterator<Item = &'static Key> {
-        KEYS.iter().filter(|key| self.values.contains_key(&*key.name))
+        KEYS.iter().filter(|key| self.values.contains_key(&*key.flag))
     }
 
     /// Puts more specific settings on top: a list is continued, any other value is replaced.
     pub(super) fn overlay(&mut self, specific: &Self) {
         for key in specific.keys() {
             let values = specific.get(key);
-            let all = self.values.entry(&key.name).or_default();
+            let all = self.values.entry(&key.flag).or_default();
             if !key.is_list {
                 all.clear();
             }

@@ -5,10 +5,11 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
 use super::draft::{Draft, ListenerDraft, SiteDraft};
-use super::keys::Table;
+use super::keys::{Table, of_flag};
 use super::problem::{Problem, quoted};
 use super::reader::{Node, Reader, is_empty};
-use super::setting::Sourced;
+use super::setting::{Settings, Sourced};
+use crate::cli::value::LogName;
 use crate::http::site::hosts::HostPattern;
 
 /// How many sites, hosts and listeners a configuration may have.
@@ -44,7 +45,10 @@ impl Reader<'_> {
                     }
                 }),
                 "admin" => self.one(Table::Admin, node, |reader, table| {
-                    reader.admin(table, directory, draft);
+                    reader.process_options(Table::Admin, table, directory, &mut draft.server);
+                }),
+                "log" => self.one(Table::Log, node, |reader, table| {
+                    reader.process_options(Table::Log, table, directory, &mut draft.server);
                 }),
                 "listen" => self.many(Table::Listen, node, |reader, node, table| {
                     let listener = reader.listener(node, table);
@@ -204,28 +208,31 @@ impl Reader<'_> {
         listener
     }
 
-    fn admin(&mut self, table: &DeTable<'_>, directory: &Path, draft: &mut Draft) {
+    /// Reads options of the process that have a table of their own.
+    fn process_options(
+        &mut self,
+        own: Table,
+        table: &DeTable<'_>,
+        directory: &Path,
+        settings: &mut Settings,
+    ) {
         for (name, node) in table {
-            match &**name.get_ref() {
-                "listen" => {
-                    let Some(Sourced { value, origin }) = self.text("listen", node) else { return };
-                    let path = value.strip_prefix("unix:").filter(|path| {
-                        !path.is_empty() && !path.ends_with('/') && !path.starts_with('@')
-                    });
-                    match path {
-                        Some(path) => {
-                            let value = directory.join(path);
-                            draft.admin = Some(Sourced { value, origin });
-                        }
-                        None => self.complain(
-                            node.span(),
-                            format!("`listen` cannot be {}", quoted(&value)),
-                            "only a Unix socket is possible: \"unix:/run/ringd/admin.sock\"",
-                        ),
-                    }
-                }
-                other => self.complain_of_key(Table::Admin, name.span(), other),
-            }
+            self.option(own, (&**name.get_ref(), name.span()), node, settings);
+        }
+        // Paths in a file are relative to its directory. One that is not UTF-8 fits into no text;
+        // then they are relative to the current directory.
+        let Some(directory) = directory.to_str().map(Path::new) else { return };
+        let join = |path: &str| Some(directory.join(path).to_str()?.to_owned());
+        if own == Table::Admin {
+            settings.replace_texts(of_flag("admin"), |text| {
+                let path = text.strip_prefix("unix:").filter(|path| !path.starts_with('@'))?;
+                Some(format!("unix:{}", join(path)?))
+            });
+            return;
+        }
+        for flag in ["log", "error-log"] {
+            let is_path = |text: &str| !LogName::WORDS.contains(&text);
+            settings.replace_texts(of_flag(flag), |text| join(text).filter(|_| is_path(text)));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::CommandFactory;
 
 use super::foreign::FOREIGN;
-use super::keys::{FILE_KEYS, FLAGS_ONLY, KEYS, Table, find};
+use super::keys::{FILE_KEYS, FLAGS_ONLY, KEYS, Table, of_flag};
 use super::restart::RESTART;
 use super::{
     Chosen, Config, ConfigError, Flags, fuzz_config, load, needs_restart, reloadable, schema,
@@ -95,9 +95,8 @@ fn no_table_has_a_key_twice() {
 
 #[test]
 fn options_of_the_process_that_need_a_restart_are_keys() {
-    for (name, _) in RESTART {
-        let is_table = FILE_KEYS.iter().any(|key| key.table == Table::Top && key.name == name);
-        assert!(is_table || find(Table::Server, name).is_some(), "{name}");
+    for (flag, _) in RESTART {
+        assert!(!of_flag(flag).is_of_site, "{flag}");
     }
 }
 
@@ -195,7 +194,7 @@ fn sites_have_what_the_server_needs_to_know() {
     assert!(one.root.is_absolute() && one.root.ends_with("one"));
     assert_eq!((&*two.name, two.is_default, &*two.listen[0]), ("two", true, "web"));
     assert_eq!(two.root, Path::new("/two"));
-    assert!(config.admin.as_deref().unwrap().ends_with("run/admin.sock"));
+    assert!(config.options.observe.admin_socket().unwrap().ends_with("run/admin.sock"));
     let place = config.place_name(two.place.as_ref().unwrap());
     assert!(place.ends_with("ringd.toml:12"), "{place}");
 }
@@ -209,7 +208,7 @@ fn what_differs_and_needs_a_restart_is_named() {
         (base.replace("\"1M\"", "1048576"), &[][..]),
         (base.replace("workers = 2", "workers = 3\ndriver = \"epoll\""), &["driver", "workers"]),
         (base.replace("workers = 2", "workers = 2\nheader-timeout = \"1s\""), &[]),
-        (format!("{base}cors = true\n[admin]\nlisten = \"unix:/a\"\n"), &["admin"]),
+        (format!("{base}cors = true\n[admin]\nlisten = \"unix:/a\"\n"), &["[admin] listen"]),
         (
             base.replace("[server]", "[server]\nwatch = false\nrevalidate = \"2s\""),
             &["revalidate", "watch"],
@@ -251,15 +250,15 @@ fn a_default_that_is_written_needs_no_restart() {
         assert_eq!(needs_restart(&plain, &written(&line), CHOSEN), [""; 0], "{line}");
     }
     let admin = |path: &str| config(&format!("{SITE}[admin]\nlisten = \"unix:{path}\"\n"), &[]);
-    assert_eq!(needs_restart(&admin("/a/b"), &admin("//a/./b"), CHOSEN), [""; 0]);
-    assert_eq!(needs_restart(&admin("/a/b"), &admin("/a/c"), CHOSEN), ["admin"]);
+    assert_eq!(needs_restart(&admin("/a/b"), &admin("/a/./b"), CHOSEN), [""; 0]);
+    assert_eq!(needs_restart(&admin("/a/b"), &admin("/a/c"), CHOSEN), ["[admin] listen"]);
 }
 
-/// Every key of `[server]` either takes effect by a reload, or is refused by it: none is accepted
+/// Every key of the process either takes effect by a reload, or is refused by it: none is accepted
 /// and then ignored. The values differ from the defaults.
 #[test]
 fn a_reload_changes_a_key_or_refuses_it() {
-    const VALUES: [(&str, &str); 16] = [
+    const VALUES: [(&str, &str); 22] = [
         ("listen", "\"127.0.0.1:1\""),
         ("driver", "\"epoll\""),
         ("workers", "3"),
@@ -275,21 +274,28 @@ fn a_reload_changes_a_key_or_refuses_it() {
         ("cache-bytes", "\"1M\""),
         ("memory-file-max", "0"),
         ("revalidate", "\"2s\""),
-        ("watch", "false"),
+        ("no-watch", "false"),
+        ("admin", "\"unix:/run/a\""),
+        ("log", "\"stdout\""),
+        ("log-format", "\"json\""),
+        ("error-log", "\"/tmp/error.log\""),
+        ("error-log-format", "\"json\""),
+        ("error-log-level", "\"warn\""),
     ];
     let old = config(SITE, &[]);
-    for key in KEYS.iter().filter(|key| key.is_in(Table::Server)) {
-        let value = VALUES.iter().find(|(name, _)| *name == key.name);
-        let (_, value) = value.unwrap_or_else(|| panic!("add a value of `{}`", key.name));
-        let new = config(&format!("[server]\n{} = {value}\n{SITE}", key.name), &[]);
+    for key in KEYS.iter().filter(|key| !key.is_of_site) {
+        let value = VALUES.iter().find(|(flag, _)| *flag == key.flag);
+        let (_, value) = value.unwrap_or_else(|| panic!("add a value of `{}`", key.flag));
+        let table = Table::ALL.into_iter().find(|table| key.is_in(*table)).unwrap().heading();
+        let new = config(&format!("{table}\n{} = {value}\n{SITE}", key.name), &[]);
         assert_ne!(old.meaning(), new.meaning(), "{}: the value is not the default", key.name);
         let refused = needs_restart(&old, &new, CHOSEN);
-        let is_refused = refused == [&*key.name];
+        let is_refused = refused == [key.full_name()];
         assert!(is_refused || refused.is_empty(), "{}: {refused:?}", key.name);
         let is_changed = reloadable(&old.options) != reloadable(&new.options);
         assert!(is_refused != is_changed, "{}: refused {is_refused}", key.name);
     }
-    assert!(VALUES.iter().all(|(name, _)| find(Table::Server, name).is_some()));
+    VALUES.iter().for_each(|(flag, _)| assert_eq!(of_flag(flag).flag, *flag));
 }
 
 /// The same for the tables beside `[server]`.
@@ -297,14 +303,13 @@ fn a_reload_changes_a_key_or_refuses_it() {
 fn a_reload_changes_a_table_or_refuses_it() {
     let old = config(SITE, &[]);
     for key in FILE_KEYS.iter().filter(|key| key.table == Table::Top) {
-        let is_refused = RESTART.iter().any(|(name, _)| *name == key.name);
         let why = match key.name {
-            "server" => "its keys are looked at one by one",
+            "server" | "admin" | "log" => "its keys are looked at one by one",
             "listen" => "its addresses are those of the server",
             "site-defaults" | "site" | "include" => "sites are made anew",
             _ => "",
         };
-        assert!(is_refused == why.is_empty(), "{}: {why}", key.name);
+        assert!(!why.is_empty(), "{}", key.name);
     }
     let listen = format!("[[listen]]\naddress = \"unix:/a\"\nmode = \"0600\"\n{SITE}");
     let new = config(&listen, &[]);
@@ -361,6 +366,7 @@ fn the_schema_names_every_key() {
         (Table::Server, "/properties/server"),
         (Table::Listen, "/properties/listen/items"),
         (Table::Admin, "/properties/admin"),
+        (Table::Log, "/properties/log"),
         (Table::Defaults, "/properties/site-defaults"),
         (Table::Site, "/properties/site/items"),
     ] {

@@ -163,7 +163,7 @@ impl Session for Http {
 
     fn closed(&mut self, cx: &mut Context<'_, Sites>) {
         if let Some(records) = &mut self.records {
-            cx.shared.sent(records, cx.now, Sent { bytes: 0, complete: false });
+            cx.shared.closed(records, cx.now);
         }
         if let HttpState::Lookup(pending) = &self.state {
             cx.shared.leave(pending.ticket, cx.session);
@@ -194,7 +194,7 @@ impl Http {
                 let timeout = self.timeout(bytes);
                 self.seen = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
                 if let Some(records) = &mut self.records {
-                    records.keep_line(bytes);
+                    cx.shared.keep_line(records, bytes);
                 }
                 return Break(Step::Receive(timeout));
             }
@@ -246,6 +246,7 @@ impl Http {
             if request.method == Method::Head {
                 answer.body = Body::None;
             }
+            *origin = Origin::PROBE;
             return Ok(answer);
         }
         let place = cx.shared.choose(self.listener, request.host).ok_or(Undecided::NoSite)?;
@@ -255,7 +256,7 @@ impl Http {
         let mut exchange =
             Exchange { sites, place, now, request, resolved_names, waiter, addresses, cache };
         let answer = exchange.answer().map_err(Undecided::Lookup)?;
-        *origin = Origin { place: Some(place), cache: exchange.cache };
+        *origin = Origin { place: Some(place), cache: exchange.cache, is_logged: true };
         Ok(answer)
     }
 

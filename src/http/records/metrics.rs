@@ -52,6 +52,8 @@ pub struct WorkerMetrics {
     names: Arc<SiteNames>,
     /// Requests whose head was complete, or was refused.
     pub requests_begun: Counter,
+    /// Requests whose client has left before there was a response.
+    pub abandoned: Counter,
     /// The length of responses as they were sent, with their heads.
     pub sizes: Histogram<{ SIZE_BOUNDS.len() }>,
     /// Responses of which only a part was sent.
@@ -112,6 +114,7 @@ impl WorkerMetrics {
         Self {
             names,
             requests_begun: Counter::default(),
+            abandoned: Counter::default(),
             sizes: Histogram::default(),
             aborted: Counter::default(),
             sites: (0..=SITES_MAX).map(site).collect(),

@@ -21,17 +21,21 @@ use std::time::Instant;
 
 use crate::driver::{Now, SocketAddress};
 use crate::session::{ConnectionInfo, Sent};
+use log::format::REQUEST_BYTES_MAX;
 use log::{AccessLog, LogLine, WorkerLog};
 use metrics::{NO_SITE, WorkerMetrics};
 use record::{Record, Records};
 
+#[cfg(feature = "cli")]
+pub(crate) use record::field;
 pub(in crate::http) use record::{Asked, CacheUse, Written};
 
-/// The records that a worker keeps for later chains.
-const SPARES_MAX: usize = 64;
+/// The memory of records that a worker keeps for later chains, in bytes. A number of records would
+/// be the wrong bound: a turn may have as many chains as there are connections.
+const SPARE_BYTES_MAX: usize = 1 << 20;
 
 /// How much of the request line of an incomplete head is kept.
-const LINE_KEPT_MAX: usize = 256;
+const LINE_KEPT_MAX: usize = REQUEST_BYTES_MAX + 1;
 
 /// The address of a client that has none, as in nginx.
 const UNIX_CLIENT: &str = "unix:";
@@ -41,7 +45,10 @@ const UNIX_CLIENT: &str = "unix:";
 pub(in crate::http) struct Recorder {
     log: Option<WorkerLog>,
     metrics: Option<Arc<WorkerMetrics>>,
+    #[expect(clippy::vec_box, reason = "a connection takes the box")]
     spares: Vec<Box<Records>>,
+    /// The memory of all spares.
+    spare_bytes: usize,
 }
 
 /// The records of a connection.
@@ -68,7 +75,7 @@ impl Recorder {
     ) -> Option<Self> {
         let is_wanted = log.is_some() || metrics.is_some();
         let log = log.map(WorkerLog::new);
-        is_wanted.then(|| Self { log, metrics, spares: Vec::new() })
+        is_wanted.then(|| Self { log, metrics, spares: Vec::new(), spare_bytes: 0 })
     }
 
     /// The number of a site in the metrics.
@@ -126,8 +133,10 @@ impl Recorder {
         let began = connection.began.take().unwrap_or(now.instant);
         connection.requests = connection.requests.saturating_add(1);
         let record = Record::new(began, connection.requests, written);
-        let records =
-            connection.records.get_or_insert_with(|| self.spares.pop().unwrap_or_default());
+        if connection.records.is_none() {
+            connection.records = Some(self.take_spare());
+        }
+        let Some(records) = &mut connection.records else { return };
         match &self.log {
             Some(log) => {
                 let line = if asked.line.is_empty() { &connection.line } else { asked.line };
@@ -135,7 +144,13 @@ impl Recorder {
             }
             None => records.add_bare(record),
         }
-        connection.line = Vec::new();
+        connection.line.clear();
+    }
+
+    fn take_spare(&mut self) -> Box<Records> {
+        let spare = self.spares.pop().unwrap_or_default();
+        self.spare_bytes -= spare.capacity().min(self.spare_bytes);
+        spare
     }
 
     /// Counts and logs the responses in a chain that was sent, or of which a part was.
@@ -153,9 +168,12 @@ impl Recorder {
             }
         }
         if let Some(log) = &mut self.log {
-            log.set_time(now.system);
+            log.set_time(now);
             let count = log.format().texts.len();
             for (record, texts) in records.iter(count) {
+                if !record.is_logged {
+                    continue;
+                }
                 let line = LogLine {
                     record,
                     texts,
@@ -163,15 +181,39 @@ impl Recorder {
                     connection: connection.number,
                     listener: connection.listener,
                     of_chain,
-                    duration: now.instant.saturating_duration_since(record.began),
+                    now: now.instant,
                 };
                 log.append(now.instant, &line);
             }
         }
-        if self.spares.len() < SPARES_MAX {
-            records.clear();
+        records.clear();
+        let bytes = records.capacity();
+        if self.spare_bytes + bytes <= SPARE_BYTES_MAX {
+            self.spare_bytes += bytes;
             self.spares.push(records);
         }
+    }
+
+    /// The connection has ended: what was not sent is lost, and a request that was not answered yet
+    /// gets no answer.
+    pub(in crate::http) fn closed(&mut self, connection: &mut ConnectionRecords, now: Now) {
+        self.sent(connection, now, Sent { bytes: 0, complete: false });
+        if connection.began.take().is_some()
+            && let Some(metrics) = &self.metrics
+        {
+            metrics.abandoned.add(1);
+        }
+    }
+
+    /// Keeps the request line of a head that may never be complete.
+    pub(in crate::http) fn keep_line(&self, connection: &mut ConnectionRecords, head: &[u8]) {
+        if self.log.is_none() {
+            return;
+        }
+        let head = head.trim_ascii_start();
+        let end = memchr::memchr2(b'\r', b'\n', head).unwrap_or(head.len());
+        connection.line.clear();
+        connection.line.extend_from_slice(&head[..end.min(LINE_KEPT_MAX)]);
     }
 
     /// When [`Recorder::flush_due`] has to be called.
@@ -186,15 +228,5 @@ impl Recorder {
         if let Some(log) = &mut self.log {
             log.flush_due(now);
         }
-    }
-}
-
-impl ConnectionRecords {
-    /// Keeps the request line of a head that may never be complete.
-    pub(in crate::http) fn keep_line(&mut self, head: &[u8]) {
-        let head = head.trim_ascii_start();
-        let end = memchr::memchr2(b'\r', b'\n', head).unwrap_or(head.len());
-        self.line.clear();
-        self.line.extend_from_slice(&head[..end.min(LINE_KEPT_MAX)]);
     }
 }

@@ -7,6 +7,9 @@ use super::log::format::{LogFormat, Text};
 use crate::http::semantics::negotiate::Coding;
 use crate::http::semantics::status::Status;
 
+/// How much of a text is kept beyond what a line may have of it.
+const BESIDE_TARGET_MAX: usize = 64;
+
 /// The most memory that is kept for later records.
 const KEPT_BYTES_MAX: usize = 4096;
 
@@ -49,6 +52,8 @@ pub(in crate::http) struct Written<'a> {
     pub(in crate::http) coding: Option<Coding>,
     /// Where its file was found.
     pub(in crate::http) cache: CacheUse,
+    /// Whether it is logged.
+    pub(in crate::http) is_logged: bool,
     /// How many bytes of the chain come before it.
     pub(in crate::http) start: u64,
     /// The length of its head.
@@ -68,6 +73,8 @@ pub(super) struct Record {
     pub(super) request: u32,
     /// The number of the site in the metrics.
     pub(super) site: u16,
+    /// Whether the log has a line of it.
+    pub(super) is_logged: bool,
     start: u64,
     head_bytes: u64,
     body_bytes: u64,
@@ -75,10 +82,21 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn new(began: Instant, request: u32, written: &Written<'_>) -> Self {
-        let Written { site_number, status, coding, cache, .. } = *written;
+        let Written { site_number, status, coding, cache, is_logged, .. } = *written;
         let Written { start, head_bytes, body_bytes, .. } = *written;
         let site = site_number;
-        Self { began, status, coding, cache, request, site, start, head_bytes, body_bytes }
+        Self {
+            began,
+            status,
+            coding,
+            cache,
+            request,
+            site,
+            is_logged,
+            start,
+            head_bytes,
+            body_bytes,
+        }
     }
 
     /// How much of the head and of the content has left, if so many bytes of the chain have.
@@ -122,10 +140,11 @@ impl Records {
                 Text::Site => site.map(str::as_bytes),
                 Text::Field(name) => field(asked.head, name.as_bytes()),
             };
-            // One byte more shows that the text is cut off.
+            // A little more shows that the text is cut off, and leaves room for the method and the
+            // protocol beside a target.
             let text_bytes_max = text.bytes_max();
             let span = found.map(|text| {
-                let text = &text[..text.len().min(text_bytes_max + 1)];
+                let text = &text[..text.len().min(text_bytes_max + BESIDE_TARGET_MAX)];
                 let start = self.bytes.len();
                 self.bytes.extend_from_slice(text);
                 // The texts of a chain are parts of an inbox, which is much shorter than 4 GiB.
@@ -151,6 +170,14 @@ impl Records {
             let spans = &self.spans[number * count..(number + 1) * count];
             (record, Texts { spans, bytes: &self.bytes })
         })
+    }
+
+    /// The memory of the records, in bytes.
+    pub(super) fn capacity(&self) -> usize {
+        size_of::<Self>()
+            + self.list.capacity() * size_of::<Record>()
+            + self.spans.capacity() * size_of::<Option<(u32, u32)>>()
+            + self.bytes.capacity()
     }
 
     /// Removes all records, and most of the memory of long ones.
@@ -181,7 +208,7 @@ impl<'a> Texts<'a> {
 
 /// The value of the first field with a name, which is in lower case, in a head whose lines are well
 /// formed up to where they are not.
-fn field<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+pub(crate) fn field<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let lines = head.split(|byte| *byte == b'\n').skip(1);
     lines.map_while(|line| line.strip_suffix(b"\r")).find_map(|line| {
         let (line_name, value) = line.split_at_checked(name.len())?;
@@ -213,6 +240,7 @@ mod tests {
             status: Status::Ok,
             coding: None,
             cache: CacheUse::None,
+            is_logged: true,
             start: 100,
             head_bytes: 20,
             body_bytes: 50,
@@ -241,6 +269,7 @@ mod tests {
             status: Status::Ok,
             coding: None,
             cache: CacheUse::Hit,
+            is_logged: true,
             start: 0,
             head_bytes: 1,
             body_bytes: 0,
@@ -259,7 +288,10 @@ mod tests {
             .map(|(_, texts)| [texts.get(0), texts.get(1), texts.get(2)])
             .collect();
         assert_eq!(texts[0], [None, Some(&b"y"[..]), Some(b"GET /1 HTTP/1.1")]);
-        assert_eq!(texts[1], [Some(&long[..Text::Agent.bytes_max() + 1]), None, None]);
+        assert_eq!(
+            texts[1],
+            [Some(&long[..Text::Agent.bytes_max() + BESIDE_TARGET_MAX]), None, None]
+        );
         records.clear();
         assert_eq!(records.list().len(), 0);
     }

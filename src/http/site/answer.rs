@@ -112,11 +112,17 @@ pub(in crate::http) struct Origin {
     pub(in crate::http) place: Option<usize>,
     /// Where its file was found.
     pub(in crate::http) cache: CacheUse,
+    /// Whether it is logged.
+    pub(in crate::http) is_logged: bool,
 }
 
 impl Origin {
     /// Of a response that is the same for all sites.
-    pub(in crate::http) const SERVER: Self = Self { place: None, cache: CacheUse::None };
+    pub(in crate::http) const SERVER: Self =
+        Self { place: None, cache: CacheUse::None, is_logged: true };
+
+    /// Of a response to a load balancer, which asks all the time.
+    pub(in crate::http) const PROBE: Self = Self { is_logged: false, ..Self::SERVER };
 }
 
 /// Why this result does not occur: [`ResolvedNames::note`] does not keep it.

@@ -16,6 +16,7 @@ mod begin;
 mod changes;
 mod message;
 mod numbers;
+mod outcome;
 mod recording;
 mod renewal;
 mod site;
@@ -23,24 +24,23 @@ mod site;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::cache::{self, Cache, Shed};
+use super::cache::{self, Cache};
 use super::cache_key::{ResourceName, site_of};
 use super::cache_stats::{CacheStats, PublishedCacheStats};
 use super::http_settings::HttpSettings;
 use super::listing_job::Listings;
 use super::listing_line::ListingClient;
-use super::lookup::{Lookup, LookupOutcome, LookupProgress, Surroundings};
+use super::lookup::{Lookup, LookupProgress, Surroundings};
 use super::lookups::{Lookups, Ticket};
 use super::resource::Resource;
 use super::response::{CommonFields, Response};
-use super::settings::is_same_directory;
 use super::templates::{self, Problem, ResponseTemplates};
 use crate::ask::{AskId, Reply};
 use crate::driver::slot_map::Handle;
 use crate::driver::watch::{Inotify, Post, SiteId, Watcher};
-use crate::driver::{FileFailure, Now, OpenFiles};
+use crate::driver::{Now, OpenFiles};
 use crate::http::records::Recorder;
 use crate::http::semantics::fields::Fields;
 use crate::http::semantics::multipart::Boundary;
@@ -53,16 +53,6 @@ use site::RetiredSite;
 
 pub use message::SitesMessage;
 pub(in crate::http::site) use site::Site;
-
-/// How long a result is valid at most if it was found before its directory was watched.
-const UNWATCHED_MAX: Duration = Duration::from_secs(1);
-
-/// How many files of the cache are closed when the process runs out of descriptors.
-const SHED: usize = 16;
-
-/// How old a result may be that is used because descriptors have run out and it cannot be
-/// revalidated. No change was reported since.
-const STALE_MAX: Duration = Duration::from_secs(60);
 
 /// How many directories are watched at most, over all sites.
 const WATCHED_MAX: usize = 4096;
@@ -319,104 +309,6 @@ impl Sites {
             }
             LookupProgress::Done(outcome) => self.finish(now, handle, outcome),
         }
-    }
-
-    /// Caches the outcome of a lookup, and tells the sessions that wait for it.
-    fn finish(&mut self, now: Now, handle: Handle<Ticket>, outcome: LookupOutcome) {
-        let entry = self.lookups.get_mut(handle).expect("the lookup has just taken a step");
-        let (key, begun) = (Rc::clone(&entry.key), entry.lookup.begun());
-        // If the root was opened before the lookup began, the result is only as recent as the root.
-        let found = entry.root_known.map_or(begun, |known| known.min(begun));
-        let (in_doubt, unwatched) = (entry.in_doubt, entry.unwatched);
-        let newer = self.cache.found_at(&key).is_some_and(|newer| newer > found);
-        let site = site_of(&key);
-        let root = self.numbers.place(site).map(|place| self.sites[place].root.get());
-        let is_current = root.is_some_and(|root| is_same_directory(entry.lookup.root(), root));
-        let overtaken = newer || !is_current;
-        let resolved = match outcome {
-            LookupOutcome::Found(resource) => self.keep(now, &key, resource, found, overtaken),
-            LookupOutcome::Unchanged => {
-                if !overtaken {
-                    self.cache.confirm(&key, found);
-                }
-                let known = self.cache.peek(&key).expect("the lookup has just compared the page");
-                Resolved::Resource(Rc::clone(known))
-            }
-            LookupOutcome::Failed(error) => {
-                let failure = FileFailure::of(&error);
-                let stale = self.cache.stale(&key, now.instant, STALE_MAX).map(Rc::clone);
-                if failure == FileFailure::Shortage && stale.is_none() {
-                    // Too old to be used before it is revalidated, which opens the files again.
-                    if self.cache.peek(&key).is_some_and(|known| known.files().next().is_some()) {
-                        self.cache.remove(&key);
-                    }
-                    self.cache.shed_files(SHED, Shed::Cold(now.instant), is_in_use);
-                    // Each has a directory open.
-                    self.listings.clear(site);
-                }
-                match (failure, stale) {
-                    (FileFailure::Shortage | FileFailure::Busy, Some(known)) => {
-                        Resolved::Resource(known)
-                    }
-                    (FileFailure::Shortage | FileFailure::Busy, None) => {
-                        Resolved::TransientError(Status::ServiceUnavailable)
-                    }
-                    _ => {
-                        // The cached result may be wrong.
-                        if !overtaken {
-                            self.cache.remove(&key);
-                        }
-                        Resolved::TransientError(Status::InternalServerError)
-                    }
-                }
-            }
-        };
-        if in_doubt && !overtaken {
-            self.cache.expire(&key);
-        } else if unwatched && !overtaken {
-            self.cache.limit(&key, UNWATCHED_MAX);
-        }
-        for waiter in self.lookups.finish(handle) {
-            self.tasks.push_back(Task::Answer(waiter, resolved.clone()));
-        }
-    }
-
-    /// Takes a resource that was found, if its files may stay open, and caches it, unless a newer
-    /// result is known.
-    fn keep(
-        &mut self,
-        now: Now,
-        key: &[u8],
-        resource: Resource,
-        found: Instant,
-        overtaken: bool,
-    ) -> Resolved {
-        let weight = resource.weight(key);
-        // Removed first, because its files make room.
-        let was_known = !overtaken && self.cache.remove(key);
-        let new = resource.files().filter(|file| !file.is_counted()).count();
-        if !self.has_room_for(now, new) {
-            return Resolved::TransientError(Status::ServiceUnavailable);
-        }
-        resource.files().for_each(|file| file.count_in(&self.open_files));
-        let resource = Rc::new(resource);
-        if !overtaken {
-            self.cache.insert(key, Rc::clone(&resource), weight, found);
-            if was_known {
-                self.cache.note_reuse(key);
-            }
-        }
-        Resolved::Resource(resource)
-    }
-
-    /// Whether so many more files may stay open. Makes room if the cache has files that nothing
-    /// uses. Hot files stay open: otherwise clients that request many files and do not read could
-    /// push out those that all other clients want.
-    fn has_room_for(&mut self, now: Now, files: usize) -> bool {
-        let in_excess = (self.open_files.count() + files).saturating_sub(self.settings.files_max);
-        files == 0
-            || in_excess == 0
-            || self.cache.shed_files(in_excess, Shed::Spare(now.instant), is_in_use) >= in_excess
     }
 
     /// Requests a watch of the directory of a lookup's files, if it has none.

@@ -3,25 +3,27 @@
 use std::io;
 
 use super::lookup::{Lookup, LookupOutcome, LookupProgress, Surroundings};
-use crate::driver::FileFailure;
-use crate::events::EventKind;
+use crate::driver::{DenialCause, FileFailure};
+use crate::events::{EventKind, EventMessage};
 
 impl Surroundings<'_> {
     /// A file of the site exists, or may exist, and the answer is 403.
     pub(super) fn tell_denied(&self, path: &[u8], error: &io::Error) {
         self.http.events.tell(EventKind::FileDenied, || {
-            let remedy = match error.raw_os_error() {
-                Some(libc::EXDEV) => {
+            let remedy = match DenialCause::of(error) {
+                DenialCause::Outside => {
                     "a symbolic link leads out of the root; move its target into the root, or see \
                      --symlinks"
                 }
-                Some(libc::ELOOP) => {
+                DenialCause::Link => {
                     "it is a symbolic link, or beneath one, and those are not followed; see \
                      --symlinks"
                 }
-                _ => "let the user of the server read it and search the directories above it",
+                DenialCause::Rights => {
+                    "let the user of the server read it and search the directories above it"
+                }
             };
-            format!("403 for {}: {error}; {remedy}", self.name(path))
+            self.message(format!("403 for {}: {error}; {remedy}", self.name(path)), path, error)
         });
     }
 
@@ -34,12 +36,21 @@ impl Surroundings<'_> {
             FileFailure::Shortage => self.http.events.tell(EventKind::DescriptorsShort, || {
                 let remedy = "raise the limit of descriptors with `ulimit -n`, or lower \
                               --cache-entries";
-                format!("cannot open {}: {error}; {remedy}", name())
+                let text = format!("cannot open {}: {error}; {remedy}", name());
+                self.message(text, lookup.path(), error)
             }),
             _ => self.http.events.tell(EventKind::FileFailed, || {
-                format!("500 for {}: {error}; check the disk and the file system", name())
+                let text =
+                    format!("500 for {}: {error}; check the disk and the file system", name());
+                self.message(text, lookup.path(), error)
             }),
         }
+    }
+
+    fn message(&self, text: String, path: &[u8], error: &io::Error) -> EventMessage {
+        let path = format!("/{}", path.escape_ascii());
+        let message = EventMessage::new(text).with("path", path).with("site", &self.settings.name);
+        message.with("error", error)
     }
 
     /// A path beneath the root, and whose it is.

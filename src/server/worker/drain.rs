@@ -34,6 +34,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
     fn begin_drain(&mut self) {
         let timeout = self.settings.timeouts.drain.min(TIMEOUT_MAX);
         self.draining = Draining::Begun(self.now.instant + timeout);
+        self.accepts_changed = true;
         for handle in self.connections.handles() {
             self.with_connection(handle, Connection::drain);
         }

@@ -26,6 +26,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
         accepted: io::Result<Sock>,
         more: bool,
     ) -> io::Result<()> {
+        self.accepts_changed = true;
         if !more {
             let listener = &mut self.listeners[listener];
             (listener.accepting, listener.pausing) = (None, false);
@@ -95,13 +96,22 @@ impl<D: Driver, S: Session> Worker<D, S> {
     /// [`ACCEPT_SLACK`](super::ACCEPT_SLACK); those that find none are closed. A drain does wait
     /// for room, because it makes some: idle connections end soon, and the drain timeout is the
     /// bound.
+    #[inline]
     pub(super) fn regulate_accepts(&mut self) {
+        if std::mem::take(&mut self.accepts_changed) {
+            self.regulate_each();
+        }
+    }
+
+    #[inline(never)]
+    fn regulate_each(&mut self) {
         let max = self.settings.connections_max;
         let full = self.connections.len() >= max;
         // Resume below 15/16 of the maximum, so a full server does not stop and resume all the
         // time.
         let room = self.connections.len() < max - max / 16;
         let draining = matches!(self.draining, Draining::Begun(_));
+        let mut has_paused = false;
         for place in 0..self.listeners.len() {
             let listener = &mut self.listeners[place];
             let (token, dropped) = (token(place), listener.dropped.is_some());
@@ -109,7 +119,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
                 Some(op) if full && !dropped && !listener.closing && !listener.pausing => {
                     listener.pausing = true;
                     self.driver.cancel(op);
-                    self.published.tell_full(max);
+                    has_paused = true;
                 }
                 None if (room || dropped) && !listener.closing => {
                     let op = Op::AcceptMany { listener: listener.sock };
@@ -122,6 +132,9 @@ impl<D: Driver, S: Session> Worker<D, S> {
             if (draining || dropped) && !listener.closing && accepting {
                 self.close_listener(place);
             }
+        }
+        if has_paused {
+            self.published.tell_full(max);
         }
     }
 
@@ -177,6 +190,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
                     continue;
                 }
             };
+            self.accepts_changed = true;
             let listener = Listener::new(number, sock);
             match free {
                 Some(place) => {

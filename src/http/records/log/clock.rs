@@ -1,9 +1,12 @@
-//! The time in lines of the log, as text that is made once per second.
+//! The time in lines of the log, as text that is made once per second. If the clock of the system
+//! is set, lines show it within a second.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+
+use crate::driver::Now;
 
 /// What stands for a time that cannot be written, because the clock is far from any real time.
 const UNKNOWN: &str = "-";
@@ -12,12 +15,19 @@ const UNKNOWN: &str = "-";
 #[derive(Debug)]
 pub(super) struct LogClock {
     zone: TimeZone,
-    second: Option<i64>,
-    milliseconds: u64,
+    now: Instant,
+    /// When the texts were made, and until when they are right. `None` before the first time.
+    made: Option<(Instant, Instant)>,
+    /// When the texts were made, in milliseconds since the epoch.
+    made_at: u64,
     /// As in `29/Nov/2026:13:04:05 +0100`.
     local: String,
+    /// What is between the client and the request in lines of nginx.
+    before_request: String,
     /// As in `2026-11-29T13:04:05+01:00`.
     iso: String,
+    /// As in `2026-11-29T12:04:05`, in UTC.
+    utc: String,
 }
 
 impl LogClock {
@@ -27,20 +37,39 @@ impl LogClock {
     }
 
     fn in_zone(zone: TimeZone) -> Self {
-        Self { zone, second: None, milliseconds: 0, local: String::new(), iso: String::new() }
+        Self {
+            zone,
+            now: Instant::now(),
+            made: None,
+            made_at: 0,
+            local: String::new(),
+            before_request: String::new(),
+            iso: String::new(),
+            utc: String::new(),
+        }
     }
 
     /// Sets the time of the next lines.
-    pub(super) fn set(&mut self, now: SystemTime) {
-        self.milliseconds = milliseconds(now);
-        let time = Timestamp::try_from(now).ok();
-        let second = time.map_or(i64::MIN, Timestamp::as_second);
-        if self.second == Some(second) {
-            return;
+    #[inline]
+    pub(super) fn set(&mut self, now: Now) {
+        self.now = now.instant;
+        if self.made.is_none_or(|(_, until)| until <= now.instant) {
+            self.make(now);
         }
-        self.second = Some(second);
+    }
+
+    #[inline(never)]
+    fn make(&mut self, now: Now) {
+        self.made_at = milliseconds(now.system);
+        let left = Duration::from_millis(1000 - self.made_at % 1000);
+        self.made = Some((now.instant, now.instant + left));
+        let time = Timestamp::try_from(now.system).ok();
         self.local.clear();
         self.iso.clear();
+        self.utc.clear();
+        self.utc += &time.map_or("1970-01-01T00:00:00".to_owned(), |time| {
+            time.strftime("%Y-%m-%dT%H:%M:%S").to_string()
+        });
         match time.map(|time| time.to_zoned_datetime(self.zone.clone())) {
             Some(time) => {
                 self.local += &time.strftime("%d/%b/%Y:%H:%M:%S %z").to_string();
@@ -51,16 +80,29 @@ impl LogClock {
                 self.iso += UNKNOWN;
             }
         }
+        self.before_request = format!(" - - [{}] \"", self.local);
     }
 
     /// Milliseconds since the epoch.
     pub(super) fn milliseconds(&self) -> u64 {
-        self.milliseconds
+        let made = self.made.map_or(self.now, |(made, _)| made);
+        self.made_at + self.now.saturating_duration_since(made).as_millis() as u64
+    }
+
+    /// The text between the client and the request in the formats of Apache and nginx. The user is
+    /// unknown.
+    pub(super) fn before_request(&self) -> &str {
+        &self.before_request
     }
 
     /// The time in the form of Apache and nginx.
     pub(super) fn local(&self) -> &str {
         &self.local
+    }
+
+    /// The time in UTC, without a fraction of the second and without its zone.
+    pub(super) fn utc(&self) -> &str {
+        &self.utc
     }
 
     /// The time in the form of RFC 3339.
@@ -78,17 +120,32 @@ fn milliseconds(now: SystemTime) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+
+    /// Sets a clock that has last been set in another second.
+    fn set(clock: &mut LogClock, system: SystemTime) {
+        let instant = clock.now + Duration::from_secs(1);
+        clock.set(Now { instant, system });
+    }
 
     #[test]
     fn times_are_written_in_the_zone() {
         let mut clock = LogClock::in_zone(TimeZone::fixed(jiff::tz::offset(-3)));
-        clock.set(UNIX_EPOCH + Duration::from_secs(784_111_777));
+        set(&mut clock, UNIX_EPOCH + Duration::from_secs(784_111_777));
         assert_eq!(clock.local(), "06/Nov/1994:05:49:37 -0300");
         assert_eq!(clock.iso(), "1994-11-06T05:49:37-03:00");
-        clock.set(UNIX_EPOCH + Duration::from_millis(784_111_778_999));
+        set(&mut clock, UNIX_EPOCH + Duration::from_millis(784_111_778_998));
         assert_eq!(clock.local(), "06/Nov/1994:05:49:38 -0300");
-        clock.set(UNIX_EPOCH - Duration::from_millis(1));
+        assert_eq!(clock.before_request(), " - - [06/Nov/1994:05:49:38 -0300] \"");
+        let system = UNIX_EPOCH + Duration::from_millis(784_111_778_999);
+        clock.set(Now { instant: clock.now + Duration::from_millis(1), system });
+        assert_eq!(
+            (clock.local(), clock.milliseconds()),
+            ("06/Nov/1994:05:49:38 -0300", 784_111_778_999)
+        );
+        let system = UNIX_EPOCH + Duration::from_secs(784_111_779);
+        clock.set(Now { instant: clock.now + Duration::from_millis(1), system });
+        assert_eq!(clock.local(), "06/Nov/1994:05:49:39 -0300");
+        set(&mut clock, UNIX_EPOCH - Duration::from_millis(1));
         assert_eq!(clock.iso(), "1969-12-31T20:59:59-03:00");
     }
 
@@ -97,8 +154,8 @@ mod tests {
         let mut clock = LogClock::new();
         for seconds in [1 << 40, 1 << 60] {
             let Some(now) = UNIX_EPOCH.checked_add(Duration::from_secs(seconds)) else { continue };
-            clock.set(now);
-            assert!(!clock.local().is_empty());
+            set(&mut clock, now);
+            assert_eq!((clock.local(), clock.iso()), (UNKNOWN, UNKNOWN));
         }
     }
 }

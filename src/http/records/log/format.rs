@@ -3,10 +3,12 @@
 use std::fmt;
 
 /// The format of Apache and nginx with this name.
-const COMMON: &str = r#"{client} - {user} [{time}] "{request}" {status} {body_bytes}"#;
+#[cfg(test)]
+pub(super) const COMMON: &str = r#"{client} - {user} [{time}] "{request}" {status} {body_bytes}"#;
 
 /// The same with the page that has led to the request, and the program that has sent it.
-const COMBINED: &str =
+#[cfg(test)]
+pub(super) const COMBINED: &str =
     r#"{client} - {user} [{time}] "{request}" {status} {body_bytes} "{referer}" "{agent}""#;
 
 /// The most bytes of a template.
@@ -16,7 +18,7 @@ const TEMPLATE_BYTES_MAX: usize = 4096;
 const FIELDS_MAX: usize = 8;
 
 /// The most bytes of a request line in a line of the log.
-pub(super) const REQUEST_BYTES_MAX: usize = 8 * 1024;
+pub(in super::super) const REQUEST_BYTES_MAX: usize = 8 * 1024;
 
 /// The most bytes of another text.
 pub(super) const TEXT_BYTES_MAX: usize = 1024;
@@ -34,6 +36,10 @@ pub struct LogFormat {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Layout {
+    /// That of Apache and nginx.
+    Common,
+    /// The same, with `Referer` and `User-Agent`.
+    Combined,
     Template(Vec<Piece>),
     Json,
 }
@@ -148,7 +154,7 @@ pub enum FormatError {
     TooLong,
     /// The template contains a line end or another control character.
     Control,
-    /// The template is empty.
+    /// It is neither the name of a format nor a template: it has no values.
     Empty,
 }
 
@@ -163,7 +169,9 @@ impl fmt::Display for FormatError {
             Self::TooManyFields => write!(f, "at most {FIELDS_MAX} fields of a request are logged"),
             Self::TooLong => write!(f, "a template has at most {TEMPLATE_BYTES_MAX} bytes"),
             Self::Control => write!(f, "a template is one line, without control characters"),
-            Self::Empty => write!(f, "a template contains at least one value"),
+            Self::Empty => {
+                write!(f, "it must be combined, common, json, or a template with values in braces")
+            }
         }
     }
 }
@@ -174,13 +182,14 @@ impl LogFormat {
     /// The format of nginx and Apache with this name.
     #[must_use]
     pub fn common() -> Self {
-        Self::template(COMMON).expect("the template is well formed")
+        Self { layout: Layout::Common, texts: vec![Text::Request], needs_coding: false }
     }
 
-    /// The format of nginx and Apache with this name.
+    /// The same, with `Referer` and `User-Agent`.
     #[must_use]
     pub fn combined() -> Self {
-        Self::template(COMBINED).expect("the template is well formed")
+        let texts = vec![Text::Request, Text::Referer, Text::Agent];
+        Self { layout: Layout::Combined, texts, needs_coding: false }
     }
 
     /// A JSON object per line.
@@ -217,8 +226,8 @@ impl LogFormat {
         if template.chars().any(char::is_control) {
             return Err(FormatError::Control);
         }
-        let mut format = Self { needs_coding: false, ..Self::json() };
-        format.texts.clear();
+        let (layout, texts) = (Layout::Template(Vec::new()), Vec::new());
+        let mut format = Self { layout, texts, needs_coding: false };
         let (mut pieces, mut literal, mut rest) = (Vec::new(), String::new(), template);
         while let Some(at) = rest.find(['{', '}']) {
             literal.push_str(&rest[..at]);
@@ -248,7 +257,9 @@ impl LogFormat {
     /// The value with a name. If it is a text, lines need it from now on.
     fn value(&mut self, name: &str) -> Result<Value, FormatError> {
         if let Some(field) = name.strip_prefix('>') {
-            let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+            // RFC 9110, section 5.6.2.
+            let is_token =
+                |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
             if field.is_empty() || !field.bytes().all(is_token) {
                 return Err(FormatError::FieldName(field.to_owned()));
             }

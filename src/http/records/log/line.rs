@@ -1,6 +1,6 @@
 //! Writes a line of the log.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::record::{CacheUse, Record, Texts};
 use super::clock::LogClock;
@@ -14,6 +14,10 @@ const ABSENT: &[u8] = b"-";
 /// because its texts are.
 pub(super) const LINE_BYTES_MAX: usize = 16 * 1024;
 
+/// The most bytes of a line while it is written: a value may be added to a line that is nearly
+/// full.
+pub(super) const LINE_ROOM: usize = LINE_BYTES_MAX + REQUEST_BYTES_MAX + TEXT_BYTES_MAX;
+
 /// What a line of the log is about.
 pub(in super::super) struct LogLine<'a> {
     pub(in super::super) record: &'a Record,
@@ -26,8 +30,8 @@ pub(in super::super) struct LogLine<'a> {
     pub(in super::super) listener: u32,
     /// How many bytes of the chain with the response have left. The maximum stands for all.
     pub(in super::super) of_chain: u64,
-    /// Since the head of the request was complete.
-    pub(in super::super) duration: Duration,
+    /// When they have.
+    pub(in super::super) now: Instant,
 }
 
 impl LogLine<'_> {
@@ -49,6 +53,11 @@ impl Writing<'_> {
         let start = line.len();
         match &self.format.layout {
             Layout::Json => self.write_json(line),
+            Layout::Common => self.write_common(line),
+            Layout::Combined => {
+                self.write_common(line);
+                self.write_origin(line);
+            }
             Layout::Template(pieces) => {
                 for piece in pieces {
                     match piece {
@@ -56,7 +65,12 @@ impl Writing<'_> {
                         Piece::Value(value) => self.write_value(*value, line),
                     }
                     if line.len() - start >= LINE_BYTES_MAX {
-                        line.truncate(start + LINE_BYTES_MAX - 1 - "…".len());
+                        let mut end = start + LINE_BYTES_MAX - 1 - "…".len();
+                        // Not within a character of a literal.
+                        while line[end] & 0xc0 == 0x80 {
+                            end -= 1;
+                        }
+                        line.truncate(end);
                         line.extend_from_slice("…".as_bytes());
                         break;
                     }
@@ -66,6 +80,37 @@ impl Writing<'_> {
         line.push(b'\n');
     }
 
+    /// The same as the template, in as few steps as possible: this is the format that is used most.
+    #[inline]
+    fn write_common(&self, line: &mut Vec<u8>) {
+        line.extend_from_slice(self.line.client.as_bytes());
+        line.extend_from_slice(self.clock.before_request().as_bytes());
+        self.write_some(self.line.texts.get(0), REQUEST_BYTES_MAX, line);
+        let [hundreds, tens, ones] = self.line.record.status.digits();
+        line.extend_from_slice(&[b'"', b' ', hundreds, tens, ones, b' ']);
+        push_number(line, self.sent().1);
+    }
+
+    /// What the combined format has besides the common one.
+    #[inline]
+    fn write_origin(&self, line: &mut Vec<u8>) {
+        match (self.line.texts.get(1), self.line.texts.get(2)) {
+            (None, None) => line.extend_from_slice(br#" "-" "-""#),
+            (referer, agent) => {
+                line.extend_from_slice(br#" ""#);
+                self.write_some(referer, TEXT_BYTES_MAX, line);
+                line.extend_from_slice(br#"" ""#);
+                self.write_some(agent, TEXT_BYTES_MAX, line);
+                line.push(b'"');
+            }
+        }
+    }
+
+    /// Since the head of the request was complete.
+    fn duration(&self) -> Duration {
+        self.line.now.saturating_duration_since(self.line.record.began)
+    }
+
     fn write_value(&self, value: Value, line: &mut Vec<u8>) {
         match value {
             Value::Client => line.extend_from_slice(self.line.client.as_bytes()),
@@ -73,8 +118,8 @@ impl Writing<'_> {
             Value::Time => line.extend_from_slice(self.clock.local().as_bytes()),
             Value::TimeIso => line.extend_from_slice(self.clock.iso().as_bytes()),
             Value::Msec => self.write_seconds(self.clock.milliseconds(), line),
-            Value::Duration => self.write_seconds(self.line.duration.as_millis() as u64, line),
-            Value::DurationUs => push_number(line, self.line.duration.as_micros() as u64),
+            Value::Duration => self.write_seconds(self.duration().as_millis() as u64, line),
+            Value::DurationUs => push_number(line, self.duration().as_micros() as u64),
             Value::Status => line.extend_from_slice(&self.line.record.status.digits()),
             Value::BodyBytes => push_number(line, self.sent().1),
             Value::Sent => push_number(line, self.sent().0 + self.sent().1),
@@ -90,15 +135,15 @@ impl Writing<'_> {
                 self.write_some(self.line.texts.get(number), TEXT_BYTES_MAX, line);
             }
             Value::Request => self.write_some(self.request(), REQUEST_BYTES_MAX, line),
-            Value::Method => self.write_some(self.parts().0, TEXT_BYTES_MAX, line),
-            Value::Target => self.write_some(self.parts().1, REQUEST_BYTES_MAX, line),
-            Value::Protocol => self.write_some(self.parts().2, TEXT_BYTES_MAX, line),
+            Value::Method => self.write_some(self.parts()[0], TEXT_BYTES_MAX, line),
+            Value::Target => self.write_some(self.parts()[1], REQUEST_BYTES_MAX, line),
+            Value::Protocol => self.write_some(self.parts()[2], TEXT_BYTES_MAX, line),
             Value::Path => {
-                let path = self.parts().1.map(|target| split_query(target).0);
+                let path = self.parts()[1].map(|target| split_query(target).0);
                 self.write_some(path, REQUEST_BYTES_MAX, line);
             }
             Value::Query => {
-                let query = self.parts().1.and_then(|target| split_query(target).1);
+                let query = self.parts()[1].and_then(|target| split_query(target).1);
                 self.write_some(query, REQUEST_BYTES_MAX, line);
             }
         }
@@ -123,9 +168,11 @@ impl Writing<'_> {
     fn write_json(&self, line: &mut Vec<u8>) {
         let record = self.line.record;
         line.extend_from_slice(br#"{"ts":""#);
-        line.extend_from_slice(self.clock.iso().as_bytes());
-        line.extend_from_slice(br#"","msec":"#);
-        push_number(line, self.clock.milliseconds());
+        line.extend_from_slice(self.clock.utc().as_bytes());
+        let rest = self.clock.milliseconds() % 1000;
+        let digit = |number: u64| b'0' + (number % 10) as u8;
+        let digits = [digit(rest / 100), digit(rest / 10), digit(rest)];
+        line.extend_from_slice(&[b'.', digits[0], digits[1], digits[2], b'Z', b'"']);
         self.push_text(line, "client", Some(self.line.client.as_bytes()));
         let text = |text: &Text| {
             let number = self.format.texts.iter().position(|known| known == text);
@@ -133,7 +180,7 @@ impl Writing<'_> {
         };
         self.push_text(line, "host", text(&Text::Host));
         self.push_text(line, "site", text(&Text::Site));
-        let (method, target, protocol) = self.parts();
+        let [method, target, protocol] = self.parts();
         self.push_text(line, "method", method);
         self.push_long_text(line, "target", target, REQUEST_BYTES_MAX);
         self.push_text(line, "protocol", protocol);
@@ -143,7 +190,7 @@ impl Writing<'_> {
         for (name, number) in [
             ("body_bytes", body),
             ("sent", head + body),
-            ("duration_us", self.line.duration.as_micros() as u64),
+            ("duration_us", self.duration().as_micros() as u64),
         ] {
             push_name(line, name);
             push_number(line, number);
@@ -194,13 +241,13 @@ impl Writing<'_> {
 
     /// The method, the target and the protocol of the request line. A line without a space is taken
     /// for a target.
-    fn parts(&self) -> (Option<&[u8]>, Option<&[u8]>, Option<&[u8]>) {
-        let Some(request) = self.request() else { return (None, None, None) };
+    fn parts(&self) -> [Option<&[u8]>; 3] {
+        let Some(request) = self.request() else { return [None; 3] };
         let is_space = |byte: &u8| *byte == b' ';
         let mut each = request.splitn(3, is_space);
         match (each.next(), each.next(), each.next()) {
-            (method, Some(target), protocol) => (method, Some(target), protocol),
-            _ => (None, Some(request), None),
+            (method, Some(target), protocol) => [method, Some(target), protocol],
+            _ => [None, Some(request), None],
         }
     }
 
@@ -232,5 +279,73 @@ fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
     match memchr::memchr(b'?', target) {
         Some(at) => (&target[..at], Some(&target[at + 1..])),
         None => (target, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::format::{COMBINED, COMMON};
+    use super::*;
+    use crate::driver::Now;
+    use crate::http::records::record::{Asked, Records, Written};
+    use crate::http::semantics::status::Status;
+
+    /// A line about a response of 70 bytes, 50 of which are content.
+    fn line(format: &LogFormat, asked: &Asked<'_>, of_chain: u64) -> Vec<u8> {
+        let now = Now::read();
+        let written = Written {
+            site: None,
+            site_number: 0,
+            status: Status::NotFound,
+            coding: None,
+            cache: CacheUse::None,
+            is_logged: true,
+            start: 0,
+            head_bytes: 20,
+            body_bytes: 50,
+        };
+        let mut records = Records::default();
+        records.add(Record::new(now.instant, 1, &written), format, asked, None);
+        let (record, texts) = records.iter(format.texts.len()).next().unwrap();
+        let (client, now_instant) = ("192.0.2.1", now.instant);
+        let line = LogLine {
+            record,
+            texts,
+            client,
+            connection: 1,
+            listener: 0,
+            of_chain,
+            now: now_instant,
+        };
+        let (mut clock, mut written) = (LogClock::new(), Vec::new());
+        clock.set(now);
+        line.write(format, &clock, &mut written);
+        written
+    }
+
+    #[test]
+    fn the_formats_of_nginx_are_what_their_templates_mean() {
+        let mut random = fastrand::Rng::with_seed(16);
+        for _ in 0..500 {
+            let [request, referer, agent] = [(); 3].map(|()| -> Option<Vec<u8>> {
+                let longest = if random.u8(..9) == 0 { 20_000 } else { 40 };
+                let length = random.usize(..longest);
+                let text = std::iter::repeat_with(|| random.u8(..)).take(length).collect();
+                random.bool().then_some(text)
+            });
+            let line_of_request = request.as_deref().unwrap_or_default();
+            let asked = Asked {
+                line: line_of_request,
+                referer: referer.as_deref(),
+                agent: agent.as_deref(),
+                ..Asked::default()
+            };
+            let of_chain = random.u64(..100);
+            for (name, template) in [("common", COMMON), ("combined", COMBINED)] {
+                let [own, general] = [name, template]
+                    .map(|text| line(&LogFormat::parse(text).unwrap(), &asked, of_chain));
+                assert_eq!(own.escape_ascii().to_string(), general.escape_ascii().to_string());
+            }
+        }
     }
 }

@@ -26,13 +26,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use crate::driver::Now;
 use crate::log_output::LogTarget;
 use crate::signal_mask::block_signals;
 use clock::LogClock;
-use pages::{LineCounts, PAGES_MAX, WorkerPages};
-use writer::{Work, Writer};
+use pages::{LineCounts, PAGES_MAX, Work, WorkerPages};
+use writer::Writer;
 
 pub use format::{FormatError, LogFormat};
 pub(super) use line::LogLine;
@@ -40,6 +41,9 @@ pub use writer::LogTrouble;
 
 /// Stack size of the thread, in bytes. What it writes is on the heap.
 const STACK_BYTES: usize = 256 * 1024;
+
+/// How long a flush waits for room among what the thread has to do.
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(5);
 
 /// How many requests to the thread wait besides pages.
 const REQUESTS_MAX: usize = 8;
@@ -81,16 +85,25 @@ impl AccessLog {
 
     /// Opens the path again, soon.
     pub fn reopen(&self) {
-        self.reopen.store(true, Ordering::Relaxed);
-        // If the thread is busy, it looks when it has written what it has.
-        let _ = self.work.try_send(Work::Reopen);
+        // One request is enough, and more would take the room of pages.
+        if !self.reopen.swap(true, Ordering::Relaxed) {
+            // If the thread is busy, it looks when it has written what it has.
+            let _ = self.work.try_send(Work::Reopen);
+        }
     }
 
     /// Waits until everything is written that workers have passed on, at most for this time.
     /// Returns whether it is.
     pub fn flush(&self, wait_max: Duration) -> bool {
+        let until = Instant::now() + wait_max;
         let (done, wait) = mpsc::channel();
-        self.work.try_send(Work::Flush(done)).is_ok() && wait.recv_timeout(wait_max).is_ok()
+        while self.work.try_send(Work::Flush(done.clone())).is_err() {
+            if Instant::now() >= until {
+                return false;
+            }
+            thread::sleep(TRY_AGAIN_AFTER);
+        }
+        wait.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok()
     }
 
     /// The number of lines that were written.
@@ -132,7 +145,8 @@ impl WorkerLog {
     }
 
     /// Sets the time of the next lines.
-    pub(super) fn set_time(&mut self, now: SystemTime) {
+    #[inline]
+    pub(super) fn set_time(&mut self, now: Now) {
         self.clock.set(now);
     }
 

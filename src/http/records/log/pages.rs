@@ -7,11 +7,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
-use super::line::LINE_BYTES_MAX;
-use super::writer::Work;
+use super::line::LINE_ROOM;
 
 /// The size of a page. One `write(2)` of so many bytes costs little per line.
 const PAGE_BYTES: usize = 64 * 1024;
@@ -36,6 +35,17 @@ pub(super) struct LineCounts {
 pub(super) struct Page {
     pub(super) bytes: Vec<u8>,
     home: SyncSender<Vec<u8>>,
+}
+
+/// What the thread that writes has to do.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Write this.
+    Page(Page),
+    /// Open the path again.
+    Reopen,
+    /// Say when everything before this is written.
+    Flush(Sender<()>),
 }
 
 impl Page {
@@ -81,7 +91,7 @@ impl WorkerPages {
         if self.flush_at.is_none() {
             self.flush_at = Some(now + FLUSH_AFTER);
         }
-        if self.open.len() > PAGE_BYTES - LINE_BYTES_MAX {
+        if self.open.len() > PAGE_BYTES - LINE_ROOM {
             self.flush();
         }
     }
@@ -122,9 +132,14 @@ impl WorkerPages {
             return;
         }
         let lines = count_lines(&page.bytes);
-        // Fails only if the thread has ended.
-        if self.full.try_send(Work::Page(page)).is_err() {
+        // There is room for all pages, so this fails only if the thread has ended.
+        if let Err(TrySendError::Full(work) | TrySendError::Disconnected(work)) =
+            self.full.try_send(Work::Page(page))
+        {
             self.counts.dropped.fetch_add(lines, Ordering::Relaxed);
+            if let Work::Page(page) = work {
+                page.give_back();
+            }
         }
     }
 }
@@ -176,7 +191,7 @@ mod tests {
     #[test]
     fn lines_are_dropped_while_all_pages_are_on_their_way() {
         let (mut pages, work) = pages();
-        let (now, long) = (Instant::now(), [&[b'x'; LINE_BYTES_MAX - 1][..], b"\n"].concat());
+        let (now, long) = (Instant::now(), [&[b'x'; LINE_ROOM - 1][..], b"\n"].concat());
         let mut appended = 0;
         while pages.counts.dropped.load(Ordering::Relaxed) < 3 {
             pages.append(now, |line| line.extend_from_slice(&long));

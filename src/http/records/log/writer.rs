@@ -10,12 +10,12 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use std::{fmt, thread};
 
-use super::pages::{LineCounts, Page, count_lines};
-use crate::log_output::{CHECK_EVERY, LogOutput, LogTarget};
+use super::pages::{LineCounts, Page, Work, count_lines};
+use crate::log_output::{CHECK_EVERY, LogOutput, LogTarget, PIPE_WRITE_MAX};
 
 /// How long the thread waits for the reader of a pipe that does not block.
 const BUSY_WAIT: Duration = Duration::from_millis(10);
@@ -48,17 +48,6 @@ impl fmt::Display for LogTrouble {
     }
 }
 
-/// What the thread has to do.
-#[derive(Debug)]
-pub(super) enum Work {
-    /// Write this.
-    Page(Page),
-    /// Open the path again.
-    Reopen,
-    /// Say when everything before this is written.
-    Flush(Sender<()>),
-}
-
 /// The thread; see the module documentation.
 pub(super) struct Writer {
     output: LogOutput,
@@ -68,6 +57,9 @@ pub(super) struct Writer {
     counts: Arc<LineCounts>,
     tell: Box<dyn Fn(LogTrouble) + Send>,
     checked: Instant,
+    is_pipe: bool,
+    /// Whether the last line has no end.
+    torn: bool,
 }
 
 impl Writer {
@@ -80,7 +72,8 @@ impl Writer {
         tell: Box<dyn Fn(LogTrouble) + Send>,
     ) -> io::Result<Self> {
         let output = LogOutput::open(target)?;
-        Ok(Self { output, work, reopen, counts, tell, checked: Instant::now() })
+        let (checked, is_pipe) = (Instant::now(), output.is_pipe());
+        Ok(Self { output, work, reopen, counts, tell, checked, is_pipe, torn: false })
     }
 
     /// Writes until no worker and no handle is left.
@@ -92,7 +85,9 @@ impl Writer {
             }
             match work {
                 Ok(Work::Page(page)) => self.write(page),
-                Ok(Work::Reopen) => drop(self.check()),
+                Ok(Work::Reopen) => {
+                    self.check();
+                }
                 // Whoever waits may have given up.
                 Ok(Work::Flush(done)) => drop(done.send(())),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -101,24 +96,37 @@ impl Writer {
         }
     }
 
-    /// Opens the path again if that was asked for or if it leads elsewhere. Returns whether it did.
+    /// Opens the path again if that was asked for or if it leads elsewhere. Returns whether another
+    /// file is open now.
     fn check(&mut self) -> bool {
         self.checked = Instant::now();
         let asked = self.reopen.swap(false, Ordering::Relaxed);
         if !asked && !self.output.has_moved() {
             return false;
         }
-        self.output.reopen().unwrap_or_else(|error| {
-            (self.tell)(LogTrouble::Reopen(error));
-            false
-        })
+        match self.output.reopen() {
+            Ok(is_other) => {
+                self.is_pipe = self.output.is_pipe();
+                self.torn &= !is_other;
+                return is_other;
+            }
+            // A pipe without a reader, which was told before.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
+            Err(error) => (self.tell)(LogTrouble::Reopen(error)),
+        }
+        false
     }
 
     /// Writes all lines of a page, however long it takes.
     fn write(&mut self, page: Page) {
+        if self.torn {
+            // Another reader may have come since a line was torn. This may fail like any write.
+            self.torn = self.output.write(b"\n").is_err();
+        }
         let mut at = 0;
         while let Some(rest) = page.bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            match self.output.write(rest) {
+            let part = if self.is_pipe { whole_lines(rest) } else { rest };
+            match self.output.write(part) {
                 Ok(count) => {
                     self.counts.written.fetch_add(count_lines(&rest[..count]), Ordering::Relaxed);
                     at += count;
@@ -130,6 +138,7 @@ impl Writer {
                 }
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                     self.counts.dropped.fetch_add(count_lines(rest), Ordering::Relaxed);
+                    self.torn |= is_within_line(&page.bytes, at);
                     (self.tell)(LogTrouble::Write(error));
                     self.reopen.store(true, Ordering::Relaxed);
                     break;
@@ -137,8 +146,8 @@ impl Writer {
                 Err(error) => {
                     (self.tell)(LogTrouble::Write(error));
                     thread::sleep(CHECK_EVERY);
-                    if self.check() {
-                        at += self.skip_torn_line(&page.bytes, at);
+                    if self.check() && is_within_line(&page.bytes, at) {
+                        at += self.skip_torn_line(rest);
                     }
                 }
             }
@@ -147,11 +156,20 @@ impl Writer {
     }
 
     /// The bytes of a line whose beginning is in another file. The line counts as dropped.
-    fn skip_torn_line(&self, bytes: &[u8], at: usize) -> usize {
-        if at == 0 || bytes[at - 1] == b'\n' {
-            return 0;
-        }
+    fn skip_torn_line(&self, rest: &[u8]) -> usize {
         self.counts.dropped.fetch_add(1, Ordering::Relaxed);
-        memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len() - at, |end| end + 1)
+        memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1)
     }
+}
+
+/// Whether a line has begun before this place, and does not end there.
+fn is_within_line(bytes: &[u8], at: usize) -> bool {
+    at > 0 && bytes[at - 1] != b'\n'
+}
+
+/// As many whole lines as may be written into a pipe at once; one line if it is longer than that.
+fn whole_lines(bytes: &[u8]) -> &[u8] {
+    let beginning = &bytes[..bytes.len().min(PIPE_WRITE_MAX)];
+    let end = memchr::memrchr(b'\n', beginning).or_else(|| memchr::memchr(b'\n', bytes));
+    &bytes[..end.map_or(bytes.len(), |end| end + 1)]
 }

@@ -16,7 +16,7 @@ use crate::http::site::target::ENCODED_IN_PATH;
 /// that a line break in a name is visible. All other characters are kept, including joiners and
 /// emoji.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Text<'a>(pub(super) &'a [u8]);
+pub(crate) struct Text<'a>(pub(crate) &'a [u8]);
 
 impl Display for Text<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -6,7 +6,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 /// Formats a number of bytes, rounded to one decimal: `1.4 MB`.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     if bytes < 1000 {
         return format!("{bytes} B");
     }
@@ -23,7 +23,7 @@ pub(super) fn size(bytes: u64) -> String {
 }
 
 /// Formats a number with groups of digits: `1,433,600`.
-pub(super) fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {

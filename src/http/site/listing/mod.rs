@@ -53,7 +53,7 @@ mod entries;
 mod escape;
 mod filter;
 mod html;
-mod humanize;
+pub(crate) mod humanize;
 mod json;
 mod order;
 mod page;
@@ -65,6 +65,8 @@ mod tests;
 use std::io;
 use std::sync::Arc;
 
+#[cfg(feature = "cli")]
+pub(crate) use escape::Text as HtmlText;
 #[cfg(any(test, feature = "simulation"))]
 pub use escape::fuzz_listing_name;
 pub use policy::Policy;

@@ -1,6 +1,7 @@
 //! What reports of changes, and a change of the root, do to the results of a site.
 
-use super::{Sites, UNWATCHED_MAX};
+use super::Sites;
+use super::outcome::UNWATCHED_MAX;
 use crate::driver::watch::{Change, ChangeReport, is_at};
 use crate::http::site::cache_key::{Invalidation, invalidated};
 

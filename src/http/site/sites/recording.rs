@@ -63,11 +63,26 @@ impl Sites {
             status: response.status,
             coding: if recorder.needs_coding() { response.coding() } else { None },
             cache: origin.cache,
+            is_logged: origin.is_logged,
             start,
             head_bytes: end - start - body_bytes,
             body_bytes,
         };
         recorder.note(records, now, asked, &written);
+    }
+
+    /// Keeps the request line of a head that may never be complete.
+    pub(in crate::http) fn keep_line(&self, records: &mut ConnectionRecords, head: &[u8]) {
+        if let Some(recorder) = &self.recorder {
+            recorder.keep_line(records, head);
+        }
+    }
+
+    /// The connection has ended.
+    pub(in crate::http) fn closed(&mut self, records: &mut ConnectionRecords, now: Now) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.closed(records, now);
+        }
     }
 
     /// Counts and logs the responses in a chain that was sent, or of which a part was.

@@ -1,0 +1,191 @@
+//! The metrics of a server as text for Prometheus. `docs/operations/metrics.md` explains each.
+
+use std::time::Duration;
+
+use super::process::{self, ProcessStatus};
+use super::source::{LastReload, Source};
+use crate::http::Status;
+use crate::http::records::metrics::{DURATION_BOUNDS, SIZE_BOUNDS};
+use crate::metrics::Exposition;
+use crate::server::{Published, TimeoutKind};
+
+/// All metrics, and their media type.
+pub(super) fn write(source: &Source, is_open_metrics: bool) -> (&'static str, String) {
+    let mut out = Exposition::new(is_open_metrics);
+    server(&mut out, source);
+    connections(&mut out, source);
+    requests(&mut out, source);
+    cache(&mut out, source);
+    logs(&mut out, source);
+    workers(&mut out, source);
+    process(&mut out, source);
+    out.finish()
+}
+
+fn server(out: &mut Exposition, source: &Source) {
+    out.gauge("ringd_build_info", "The program, its driver and the kernel; always 1.");
+    let version = ("version", env!("CARGO_PKG_VERSION"));
+    let (driver, kernel) = (source.selection.kind.to_string(), process::kernel());
+    out.sample(&[version, ("driver", &driver), ("kernel", &kernel)], 1);
+    out.gauge("ringd_ready", "Whether the server takes further requests: 0 while it drains.");
+    out.sample(&[], u8::from(source.is_ready()));
+    out.gauge("ringd_workers", "Workers.");
+    out.sample(&[], source.monitor.workers().len());
+    let config = &source.config;
+    out.gauge("ringd_config_generation", "The number of the configuration; 1 after the start.");
+    out.sample(&[], config.generation());
+    out.gauge("ringd_config_last_reload_success", "Whether the last reload has succeeded.");
+    out.sample(&[], u8::from(config.last() == LastReload::Applied));
+    out.gauge(
+        "ringd_config_last_reload_timestamp_seconds",
+        "When the configuration was last loaded, or the last reload has failed.",
+    );
+    out.sample(&[], config.tried_at().as_secs_f64());
+}
+
+fn connections(out: &mut Exposition, source: &Source) {
+    out.gauge("ringd_connections_max", "The bound of open connections.");
+    out.sample(&[], source.connections_max);
+    out.gauge("ringd_connections", "Open connections.");
+    each_worker(out, source, |worker| worker.worker_stats().connections.into());
+    out.counter("ringd_connections_accepted", "Connections that were accepted.");
+    each_worker(out, source, |worker| worker.counts().accepted);
+    out.counter("ringd_connections_refused", "Connections that were closed for lack of room.");
+    each_worker(out, source, |worker| worker.counts().refused);
+    out.counter("ringd_timeouts", "What was not done in time.");
+    for kind in TimeoutKind::ALL {
+        let counts = source.monitor.workers().map(|worker| worker.counts().timeouts[kind as usize]);
+        out.sample(&[("kind", kind.name())], counts.sum::<u64>());
+    }
+    out.counter("ringd_drain_cut_off", "Connections that a drain has cut off in a request.");
+    out.sample(&[], source.monitor.cut_off());
+}
+
+fn requests(out: &mut Exposition, source: &Source) {
+    let requests = source.requests();
+    out.gauge("ringd_requests_in_progress", "Requests whose answer was not sent yet.");
+    out.sample(&[], requests.in_progress);
+    out.counter("ringd_requests", "Answers, by site and status.");
+    for site in &requests.sites {
+        for (status, count) in Status::ALL.iter().zip(site.by_status) {
+            // A series has to exist before its first failure, or `increase` does not see that one.
+            let is_failure =
+                matches!(status, Status::InternalServerError | Status::ServiceUnavailable);
+            if count > 0 || is_failure {
+                let code = status.code().to_string();
+                out.sample(&[("site", &site.name), ("code", &code)], count);
+            }
+        }
+    }
+    out.histogram(
+        "ringd_request_duration_seconds",
+        "From the end of a request's head until its answer was handed to the kernel.",
+    );
+    for site in &requests.sites {
+        out.distribution(&[("site", &site.name)], &DURATION_BOUNDS, &site.durations, 1e6);
+    }
+    out.counter("ringd_response_bytes", "Bytes of answers that were sent, with their heads.");
+    for site in &requests.sites {
+        out.sample(&[("site", &site.name)], site.bytes);
+    }
+    out.histogram("ringd_response_size_bytes", "The length of answers as they were sent.");
+    out.distribution(&[], &SIZE_BOUNDS, &requests.sizes, 1.0);
+    out.counter("ringd_requests_abandoned", "Requests whose client left before the answer.");
+    out.sample(&[], requests.abandoned);
+    out.counter("ringd_responses_aborted", "Answers of which only a part was sent.");
+    out.sample(&[], requests.aborted);
+}
+
+fn cache(out: &mut Exposition, source: &Source) {
+    let cache = source.caches.stats();
+    for (name, help, value) in [
+        ("ringd_cache_entries", "Names in the caches.", cache.entries),
+        ("ringd_cache_bytes", "Bytes of memory that the caches use.", cache.bytes),
+        ("ringd_cache_files", "Files that the caches keep open.", cache.files),
+        ("ringd_cache_watched_directories", "Directories watched for changes.", cache.watched),
+    ] {
+        out.gauge(name, help);
+        out.sample(&[], value);
+    }
+    out.counter("ringd_cache_lookups", "Requests, by what the cache knew of the name.");
+    for (result, value) in [
+        ("hit", cache.hits),
+        ("miss", cache.misses),
+        ("revalidated", cache.revalidations - cache.expirations.min(cache.revalidations)),
+        ("changed", cache.expirations),
+    ] {
+        out.sample(&[("result", result)], value);
+    }
+    out.counter("ringd_cache_evictions", "Entries that were removed to make room for others.");
+    out.sample(&[], cache.evictions);
+}
+
+fn logs(out: &mut Exposition, source: &Source) {
+    if let Some(log) = &source.access_log {
+        out.counter("ringd_log_lines", "Lines of the access log.");
+        out.sample(&[("result", "written")], log.written());
+        out.sample(&[("result", "dropped")], log.dropped());
+    }
+    out.counter("ringd_events", "Events for the error log, written or held back.");
+    for (kind, count) in source.events.counts() {
+        out.sample(&[("kind", kind.name()), ("level", kind.level().name())], count);
+    }
+}
+
+fn workers(out: &mut Exposition, source: &Source) {
+    type Read = fn(&Published) -> u64;
+    let counters: [(&'static str, &str, Read); 6] = [
+        ("ringd_driver_system_calls", "System calls of the driver.", |worker| {
+            worker.stats().system_calls
+        }),
+        ("ringd_driver_submissions", "Ops handed to io_uring without a system call.", |worker| {
+            worker.stats().submissions
+        }),
+        ("ringd_driver_completions", "Completions of the driver.", |worker| {
+            worker.stats().completions
+        }),
+        ("ringd_driver_would_block", "System calls that found nothing to do.", |worker| {
+            worker.stats().would_block
+        }),
+        ("ringd_driver_buffer_waits", "Receives that waited for a buffer.", |worker| {
+            worker.stats().buffer_waits
+        }),
+        ("ringd_worker_turns", "Turns of the worker.", |worker| worker.counts().turns),
+    ];
+    for (name, help, read) in counters {
+        out.counter(name, help);
+        each_worker(out, source, read);
+    }
+    out.counter("ringd_worker_cpu_seconds", "CPU time of the worker's thread.");
+    for (number, worker) in source.monitor.workers().enumerate() {
+        if let Some(time) = worker.thread().and_then(process::cpu_of_thread) {
+            out.sample(&[("worker", &number.to_string())], time.as_secs_f64());
+        }
+    }
+}
+
+fn process(out: &mut Exposition, source: &Source) {
+    let started = source.started.1.duration_since(std::time::UNIX_EPOCH);
+    out.gauge("process_start_time_seconds", "When the process was started, since 1970.");
+    out.sample(&[], started.as_ref().map_or(0.0, Duration::as_secs_f64));
+    let Some(process) = ProcessStatus::read() else { return };
+    out.counter("process_cpu_seconds", "CPU time of the process.");
+    out.sample(&[], process.cpu.as_secs_f64());
+    for (name, help, value) in [
+        ("process_resident_memory_bytes", "Memory in use.", process.resident),
+        ("process_virtual_memory_bytes", "Address space in use.", process.virtual_memory),
+        ("process_open_fds", "Open descriptors.", process.open_files),
+        ("process_max_fds", "The limit of open descriptors.", process.files_max),
+        ("process_threads", "Threads.", process.threads),
+    ] {
+        out.gauge(name, help);
+        out.sample(&[], value);
+    }
+}
+
+/// A sample for each worker.
+fn each_worker(out: &mut Exposition, source: &Source, read: impl Fn(&Published) -> u64) {
+    for (number, worker) in source.monitor.workers().enumerate() {
+        out.sample(&[("worker", &number.to_string())], read(worker));
+    }
+}

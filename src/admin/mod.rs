@@ -1,0 +1,67 @@
+//! The administration of a server: sockets beside those of the clients, where operators and
+//! programs ask for its state. It has threads of its own, and reads only what workers have
+//! published, so it answers although workers are busy, and costs them nothing.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `GET /` | the status: a page for browsers, plain text for other clients |
+//! | `GET /status.json` | the same for programs |
+//! | `GET /metrics` | metrics for Prometheus, in the format that `Accept` asks for |
+//! | `GET /healthz` | 200 if all workers respond within a second, else 503 and which do not |
+//! | `GET /readyz` | 200; 503 from the signal to stop |
+//! | `POST /reload` | 200 when all workers serve the new configuration, or 409, and a text |
+//!
+//! A reload is possible only by a Unix socket, whose rights say who may do this.
+//!
+//! | file | content |
+//! | --- | --- |
+//! | `listener.rs`, `request.rs` | the sockets and the threads of clients; answers |
+//! | `source.rs`, `process.rs` | what can be read of a server, and of its process |
+//! | `metrics.rs` | metrics |
+//! | `snapshot.rs`, `report.rs` | the status as numbers, and as figures for people |
+//! | `page.rs`, `text.rs` | these figures in HTML, and as text |
+
+mod listener;
+mod metrics;
+mod page;
+mod process;
+mod report;
+mod request;
+mod snapshot;
+mod source;
+mod text;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use snapshot::LastLook;
+
+pub(crate) use listener::{AdminListeners, CLIENTS_MAX, PLACES_MAX};
+pub(crate) use request::{CONFIG, HEALTHY, UNHEALTHY_ENDS};
+pub(crate) use source::{ConfigState, LastReload, Source};
+
+/// Reloads the configuration, and waits for the result. With a file, only a server of that file
+/// reloads.
+pub(crate) type Reload = Box<dyn Fn(Option<PathBuf>) -> Result<String, String> + Send + Sync>;
+
+/// What clients may ask for.
+pub(crate) struct Admin {
+    source: Source,
+    /// `None` without a configuration file.
+    reload: Option<Reload>,
+    last_look: LastLook,
+}
+
+impl Admin {
+    /// The administration of a server.
+    pub(crate) fn new(source: Source, reload: Option<Reload>) -> Self {
+        let last_look = LastLook::new(source.started.0);
+        Self { source, reload, last_look }
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").field("source", &self.source).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,87 @@
+//! The status as a page of HTML. It has no scripts, and loads itself again from time to time.
+
+use std::fmt::Write;
+
+use super::report::{Report, Table};
+use crate::http::site::listing::HtmlText;
+
+/// What a browser may do with the page: show it, with the style that is in it.
+pub(super) const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
+                                 form-action 'none'; frame-ancestors 'none'";
+
+const STYLE: &str = "\
+:root{color-scheme:light dark;--line:#d9dce1;--soft:#5b6470;--card:#f5f6f8;--alarm:#b3261e;\
+--back:#fff;--text:#1b1f24}\
+@media(prefers-color-scheme:dark){:root{--line:#363c45;--soft:#9aa4b2;--card:#1d2127;\
+--alarm:#ff8a80;--back:#14171b;--text:#e6e8eb}}\
+*{box-sizing:border-box}\
+body{margin:0 auto;max-width:75rem;padding:1rem;background:var(--back);color:var(--text);\
+font:15px/1.45 system-ui,sans-serif}\
+h1{font-size:1.3rem;margin:.2rem 0 1rem}h2{font-size:1rem;margin:1.6rem 0 .5rem}\
+.alarm{border-left:4px solid var(--alarm);background:var(--card);padding:.6rem .8rem;\
+margin:.5rem 0}\
+dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(11rem,1fr));gap:.5rem;margin:0}\
+dl div{background:var(--card);border-radius:.4rem;padding:.5rem .7rem;min-width:0}\
+dt{color:var(--soft);font-size:.8rem}dd{margin:0;overflow-wrap:anywhere;\
+font-variant-numeric:tabular-nums}\
+main{display:flex;flex-wrap:wrap;column-gap:3rem}section{max-width:100%}\
+.wide{overflow-x:auto}\
+table{border-collapse:collapse;font-variant-numeric:tabular-nums;white-space:nowrap}\
+th,td{border-bottom:1px solid var(--line);padding:.3rem .8rem;text-align:right}\
+th{color:var(--soft);font-weight:500}\
+th:first-child,td:first-child{text-align:left;padding-left:0;white-space:normal;\
+overflow-wrap:anywhere;min-width:5rem;max-width:18rem}\
+nav{margin:.8rem 0}nav a{color:inherit;margin-right:1rem}";
+
+/// After how many seconds a browser loads the page again.
+const AGAIN_AFTER: u32 = 5;
+
+/// The page.
+pub(super) fn write(report: &Report) -> String {
+    let title = text(&report.title);
+    let mut page = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n\
+         <meta http-equiv=\"refresh\" content=\"{AGAIN_AFTER}\">\n\
+         <title>{title}</title>\n<style>{STYLE}</style>\n<h1>{title}</h1>\n"
+    );
+    for alarm in &report.alarms {
+        let _ = writeln!(page, "<p class=\"alarm\" role=\"alert\">{}</p>", text(alarm));
+    }
+    page.push_str("<dl>\n");
+    for (name, value) in &report.figures {
+        let _ = writeln!(page, "<div><dt>{}</dt><dd>{}</dd></div>", text(name), text(value));
+    }
+    page.push_str("</dl>\n");
+    page.push_str(
+        "<nav><a href=\"/status.json\">status.json</a><a href=\"/metrics\">metrics</a></nav>\n\
+         <main>\n",
+    );
+    for table in &report.tables {
+        write_table(&mut page, table);
+    }
+    page.push_str("</main>\n");
+    page
+}
+
+fn write_table(page: &mut String, table: &Table) {
+    let title = text(table.title);
+    let _ = writeln!(page, "<section><h2>{title}</h2>\n<div class=\"wide\" tabindex=\"0\"><table>");
+    page.push_str("<thead><tr>");
+    for column in &table.columns {
+        let _ = write!(page, "<th scope=\"col\">{}</th>", text(column));
+    }
+    page.push_str("</tr></thead>\n<tbody>\n");
+    for row in &table.rows {
+        page.push_str("<tr>");
+        for cell in row {
+            let _ = write!(page, "<td>{}</td>", text(cell));
+        }
+        page.push_str("</tr>\n");
+    }
+    page.push_str("</tbody></table></div></section>\n");
+}
+
+fn text(text: &str) -> HtmlText<'_> {
+    HtmlText(text.as_bytes())
+}
