@@ -20,7 +20,7 @@ font:15px/1.45 system-ui,sans-serif}\
 h1{font-size:1.3rem;margin:.2rem 0 1rem}h2{font-size:1rem;margin:1.6rem 0 .5rem}\
 .alarm{border-left:4px solid var(--alarm);background:var(--card);padding:.6rem .8rem;\
 margin:.5rem 0}\
-dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(11rem,1fr));gap:.5rem;margin:0}\
+dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(10rem,1fr));gap:.5rem;margin:0}\
 dl div{background:var(--card);border-radius:.4rem;padding:.5rem .7rem;min-width:0}\
 dt{color:var(--soft);font-size:.8rem}dd{margin:0;overflow-wrap:anywhere;\
 font-variant-numeric:tabular-nums}\

@@ -7,6 +7,9 @@ use super::snapshot::{Percentiles, SiteFigures, Snapshot, WorkerFigures};
 use super::source::LastReload;
 use crate::http::site::listing::humanize::{grouped, size};
 
+/// How many sites are shown: those with the most requests.
+const SITES_SHOWN: usize = 25;
+
 /// What people see of a snapshot.
 #[derive(Debug)]
 pub(super) struct Report {
@@ -29,7 +32,7 @@ pub(super) struct Table {
 impl Report {
     pub(super) fn new(snapshot: &Snapshot) -> Self {
         let Snapshot { version, machine, driver, .. } = snapshot;
-        let mut tables = vec![sites(&snapshot.sites), workers(&snapshot.workers), cache(snapshot)];
+        let mut tables = vec![workers(&snapshot.workers), sites(&snapshot.sites), cache(snapshot)];
         tables.push(counts("Timeouts", "kind", &snapshot.timeouts));
         if !snapshot.events.is_empty() {
             tables.push(counts("Events", "kind", &snapshot.events));
@@ -116,6 +119,14 @@ fn sites(sites: &[SiteFigures]) -> Table {
         let (requests, sent) = (number(site.requests), size(site.bytes));
         vec![name, requests, success, redirect, client, server, sent, half, most]
     };
+    let mut asked: Vec<&SiteFigures> = sites.iter().filter(|site| site.requests > 0).collect();
+    asked.sort_by_key(|site| std::cmp::Reverse(site.requests));
+    let mut rows: Vec<Vec<String>> = asked.iter().take(SITES_SHOWN).map(|site| row(site)).collect();
+    if let Some(more) = asked.len().checked_sub(SITES_SHOWN).filter(|more| *more > 0) {
+        let mut last = vec![format!("({more} more)")];
+        last.resize(9, String::new());
+        rows.push(last);
+    }
     Table {
         title: "Sites",
         columns: vec![
@@ -129,7 +140,7 @@ fn sites(sites: &[SiteFigures]) -> Table {
             "median",
             "99th pct.",
         ],
-        rows: sites.iter().map(row).collect(),
+        rows,
     }
 }
 
@@ -240,6 +251,21 @@ fn uptime(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sites_that_are_asked_most_come_first() {
+        let site = |number: u64| SiteFigures {
+            name: format!("site-{number}"),
+            requests: number,
+            by_class: [number, 0, 0, 0],
+            bytes: 0,
+            duration: Percentiles { p50_seconds: None, p99_seconds: None },
+        };
+        let table = sites(&(0..30).map(site).collect::<Vec<_>>());
+        assert_eq!((&*table.rows[0][0], &*table.rows[24][0]), ("site-29", "site-5"));
+        assert_eq!((&*table.rows[25][0], table.rows.len()), ("(4 more)", 26));
+        assert!(table.rows.iter().all(|row| row.len() == table.columns.len()));
+    }
 
     #[test]
     fn figures_are_written_for_people() {

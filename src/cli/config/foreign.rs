@@ -32,7 +32,7 @@ pub(super) const FOREIGN: [(&str, &str); 32] = [
     ("try-files", "write `spa` or `clean-urls` into a [[site]] or into [site-defaults]"),
     ("types", "write `mime` into a [[site]] or into [site-defaults]"),
     ("user", "start ringd as the user that it is to run as"),
-    ("stub-status", "write `listen`, an address, into [admin]; it has a status page and metrics"),
+    ("stub-status", "write `listen` into [admin] for a status page and metrics"),
     ("worker-connections", "write `max-connections` into [server]"),
     ("worker-processes", "write `workers` into [server]"),
 ];
