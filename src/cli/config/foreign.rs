@@ -28,11 +28,11 @@ pub(super) const FOREIGN: [(&str, &str); 32] = [
     ("ssl", TLS),
     ("ssl-certificate", TLS),
     ("ssl-certificate-key", TLS),
+    ("stub-status", "write `listen` into [admin] for a status page and metrics"),
     ("tls", TLS),
     ("try-files", "write `spa` or `clean-urls` into a [[site]] or into [site-defaults]"),
     ("types", "write `mime` into a [[site]] or into [site-defaults]"),
     ("user", "start ringd as the user that it is to run as"),
-    ("stub-status", "write `listen` into [admin] for a status page and metrics"),
     ("worker-connections", "write `max-connections` into [server]"),
     ("worker-processes", "write `workers` into [server]"),
 ];
