@@ -2,7 +2,8 @@
 //! slow disk, and reloads come one after another.
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
 use std::thread;
 
@@ -33,27 +34,35 @@ struct Asked {
 #[derive(Clone)]
 pub(super) struct Controller {
     requests: SyncSender<Option<Asked>>,
+    /// Whether a request waits whose result goes to the console. One is enough, and more would take
+    /// the room of those that somebody waits for.
+    is_requested: Arc<AtomicBool>,
 }
 
 impl Controller {
     /// Starts the thread.
     pub(super) fn start(reloader: Reloader, console: Console) -> Result<Self, CommandError> {
         let (requests, waiting) = mpsc::sync_channel(REQUESTS_MAX);
+        let is_requested = Arc::<AtomicBool>::default();
+        let its = Arc::clone(&is_requested);
         let run = move || {
             block_signals();
-            serve(reloader, &console, &waiting);
+            serve(reloader, &console, &waiting, &its);
         };
         thread::Builder::new()
             .name("controller".into())
             .spawn(run)
             .map_err(|error| CommandError::no_thread("reloads", &error))?;
-        Ok(Self { requests })
+        Ok(Self { requests, is_requested })
     }
 
-    /// Asks for a reload, whose result goes to the console. If many requests wait, the last one of
-    /// them will read the file.
+    /// Asks for a reload, whose result goes to the console.
     pub(super) fn request(&self) {
-        let _ = self.requests.try_send(None);
+        if !self.is_requested.swap(true, Ordering::Relaxed) && self.requests.try_send(None).is_err()
+        {
+            // Those that wait will read the file.
+            self.is_requested.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Reloads, and waits for the result.
@@ -73,8 +82,17 @@ impl Controller {
 }
 
 /// Reloads on request, until the process ends.
-fn serve(mut reloader: Reloader, console: &Console, waiting: &Receiver<Option<Asked>>) {
+fn serve(
+    mut reloader: Reloader,
+    console: &Console,
+    waiting: &Receiver<Option<Asked>>,
+    is_requested: &AtomicBool,
+) {
     for asked in waiting {
+        if asked.is_none() {
+            // Before the file is read: it may change afterwards.
+            is_requested.store(false, Ordering::Relaxed);
+        }
         let config = asked.as_ref().and_then(|asked| asked.config.as_deref());
         let is_meant = config.map_or(Ok(()), |config| reloader.check_file(config));
         let result = is_meant.and_then(|()| reloader.reload()).map_err(|error| error.to_string());
