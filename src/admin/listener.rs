@@ -5,12 +5,12 @@
 //! served at a time, and the others wait in the backlog.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::Socket;
+use socket2::{Domain, Socket, Type};
 
 use super::Admin;
 use super::request::{AdminRequest, Answer, LIMITS, REQUEST_MAX, respond};
@@ -85,7 +85,8 @@ impl AdminListeners {
             }
             for endpoint in place.resolve().map_err(|error| failed(&error))? {
                 let Some(address) = endpoint.socket_addr() else { continue };
-                let listener = TcpListener::bind(address).map_err(|error| {
+                let is_both = matches!(endpoint, Endpoint::BothFamilies(_));
+                let listener = listen(address, is_both).map_err(|error| {
                     let remedy = match error.kind() {
                         io::ErrorKind::AddrInUse => {
                             "choose another port; `ss -ltnp` shows who listens"
@@ -126,6 +127,22 @@ impl AdminListeners {
         }
         Ok(AdminFiles { _sockets: sockets })
     }
+}
+
+/// How many clients wait in the backlog.
+const BACKLOG: i32 = 128;
+
+/// Listens at an address, and for IPv6 also at those of IPv4 only if both are meant, whatever the
+/// default of the system is.
+fn listen(address: SocketAddr, is_both: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!is_both)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// Counts the clients that are served.

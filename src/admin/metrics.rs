@@ -92,7 +92,7 @@ fn requests(out: &mut Exposition, source: &Source) {
     out.distribution(&[], &SIZE_BOUNDS, &requests.sizes, 1.0);
     out.counter("ringd_requests_abandoned", "Requests whose client left before the answer.");
     out.sample(&[], requests.abandoned);
-    out.counter("ringd_responses_aborted", "Answers of which only a part was sent.");
+    out.counter("ringd_responses_aborted", "Answers that were not sent whole.");
     out.sample(&[], requests.aborted);
 }
 

@@ -175,8 +175,8 @@ impl Source {
         let sites = std::iter::once((0, String::new())).chain(self.metrics.sites());
         let sites: Vec<SiteCounts> = sites.map(of_site).collect();
         let answered: u64 = sites.iter().map(SiteCounts::total).sum();
+        let abandoned: u64 = workers.iter().map(|worker| worker.abandoned.get()).sum();
         let begun: u64 = workers.iter().map(|worker| worker.requests_begun.get()).sum();
-        let abandoned = workers.iter().map(|worker| worker.abandoned.get()).sum();
         let sizes = workers.iter().map(|worker| worker.sizes.counts());
         RequestCounts {
             sizes: sizes.fold(HistogramCounts::default(), HistogramCounts::plus),

@@ -13,8 +13,9 @@ use super::reloader::Reloader;
 use crate::events::EventKind;
 use crate::signal_mask::block_signals;
 
-/// How many requests wait. One more would read the same file again.
-const REQUESTS_MAX: usize = 16;
+/// How many requests wait. One more would read the same file again. Whoever waits takes a place of
+/// the administration, and most of these have to stay free for probes.
+const REQUESTS_MAX: usize = 4;
 
 /// The result of a reload: a line, or what is wrong.
 pub(super) type ReloadResult = Result<String, String>;

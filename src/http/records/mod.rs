@@ -37,6 +37,9 @@ const SPARE_BYTES_MAX: usize = 1 << 20;
 /// How much of the request line of an incomplete head is kept.
 const LINE_KEPT_MAX: usize = REQUEST_BYTES_MAX + 1;
 
+/// How much memory for it a connection keeps for later requests, in bytes.
+const LINE_MEMORY_MAX: usize = 256;
+
 /// The address of a client that has none, as in nginx.
 const UNIX_CLIENT: &str = "unix:";
 
@@ -145,6 +148,8 @@ impl Recorder {
             None => records.add_bare(record),
         }
         connection.line.clear();
+        // An idle connection keeps no memory for a head that was slow and long.
+        connection.line.shrink_to(LINE_MEMORY_MAX);
     }
 
     fn take_spare(&mut self) -> Box<Records> {

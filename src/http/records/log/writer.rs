@@ -111,7 +111,7 @@ impl Writer {
                 return is_other;
             }
             // A pipe without a reader, which was told before.
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
+            Err(error) if self.is_pipe && error.kind() == io::ErrorKind::NotConnected => {}
             Err(error) => (self.tell)(LogTrouble::Reopen(error)),
         }
         false
