@@ -43,6 +43,7 @@
 //! | --- | --- |
 //! | `cli` (default) | the commands of `ringd`, except `bench` |
 //! | `bench` (default) | `ringd bench` |
+//! | `tls` (default) | HTTPS |
 //! | `simulation` | the simulated driver, oracles and entry points for fuzzers; for tests only |
 
 #[cfg(feature = "cli")]
@@ -66,8 +67,11 @@ pub mod http;
 mod line_log;
 pub mod log_output;
 pub mod metrics;
+pub mod secured;
 pub mod serve;
 pub mod server;
 pub mod service;
 pub mod session;
 mod signal_mask;
+#[cfg(feature = "tls")]
+pub mod tls;

@@ -38,11 +38,23 @@ use std::sync::Arc;
 use crate::driver::{DriverSelection, Now};
 use crate::echo::Echo;
 use crate::http::site::{CacheStats, PublishedCacheStats, SiteTableError, SitesMessage};
-use crate::http::{Http, HttpSettings, SiteSettings, SiteTable, Sites};
+use crate::http::{Front, HttpSettings, ListenerRoles, SiteSettings, SiteTable, Sites};
+use crate::secured::{Layer, SecuredMessage, SecuredService};
 use crate::server::{
     self, Endpoint, INBOX_MAX, ListenSpec, PreparedListeners, Server, ServerSettings,
     ServerTimeouts, StartError, UpdateError, Updater,
 };
+#[cfg(feature = "tls")]
+use crate::tls::{Tls, TlsConfig, TlsCounts, TlsShared, TlsStats};
+
+/// The security layer of file servers.
+#[cfg(feature = "tls")]
+type ServerLayer = Tls;
+#[cfg(not(feature = "tls"))]
+type ServerLayer = crate::secured::NoLayer;
+
+type LayerMessage = <ServerLayer as Layer>::Message;
+type ServerMessage = SecuredMessage<LayerMessage, SitesMessage>;
 
 /// A running file server. Dropping this value does not stop the server; [`Server::stop`] does.
 #[derive(Debug)]
@@ -52,6 +64,9 @@ pub struct HttpServer {
     pub server: Server,
     /// Reads the statistics of its caches.
     pub caches: CacheMonitor,
+    /// Reads the statistics of its TLS connections.
+    #[cfg(feature = "tls")]
+    pub tls: TlsMonitor,
     /// Changes its sites, its listeners and its timeouts.
     pub updater: HttpUpdater,
 }
@@ -59,9 +74,43 @@ pub struct HttpServer {
 /// Changes a file server that runs. No connection is closed for it.
 #[derive(Debug)]
 pub struct HttpUpdater {
-    updater: Updater<SitesMessage>,
+    updater: Updater<ServerMessage>,
     /// The generation of the present table of sites.
     generation: u64,
+}
+
+/// What a file server is to serve from now on.
+#[derive(Debug)]
+pub struct HttpUpdate {
+    /// The sites.
+    pub sites: Vec<Arc<SiteSettings>>,
+    /// What the clients of each listener get.
+    pub roles: ListenerRoles,
+    /// The configuration of TLS; `None` if it stays as it is.
+    #[cfg(feature = "tls")]
+    pub tls: Option<TlsConfig>,
+}
+
+impl From<Vec<Arc<SiteSettings>>> for HttpUpdate {
+    /// These sites, without TLS.
+    fn from(sites: Vec<Arc<SiteSettings>>) -> Self {
+        Self {
+            sites,
+            roles: ListenerRoles::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+}
+
+impl HttpUpdate {
+    /// The message for the layers of a worker.
+    fn layer_message(&self) -> Option<LayerMessage> {
+        #[cfg(feature = "tls")]
+        return self.tls.clone();
+        #[cfg(not(feature = "tls"))]
+        None
+    }
 }
 
 /// Why a file server cannot be changed.
@@ -97,7 +146,7 @@ impl HttpUpdater {
         self.updater.prepare(listen).map_err(HttpUpdateError::Server)
     }
 
-    /// Replaces the listeners, the timeouts and the sites. Returns the generation of the new sites
+    /// Replaces the listeners, the timeouts, the sites and the configuration of TLS. Returns the generation of the new sites
     /// when all workers serve them; each worker takes all changes at once. A site whose root and
     /// content are the same as those of a present one with its name keeps its cache.
     ///
@@ -109,12 +158,20 @@ impl HttpUpdater {
         &mut self,
         listeners: PreparedListeners,
         timeouts: ServerTimeouts,
-        sites: Vec<Arc<SiteSettings>>,
+        update: impl Into<HttpUpdate>,
     ) -> Result<u64, HttpUpdateError> {
+        let update = update.into();
         let generation = self.generation + 1;
-        let table = SiteTable::new(generation, sites).map_err(HttpUpdateError::Sites)?;
-        let table = Arc::new(table);
-        let message = || SitesMessage::Table(Arc::clone(&table));
+        let layer = update.layer_message();
+        let table = SiteTable::new(generation, update.sites).map_err(HttpUpdateError::Sites)?;
+        let table = Arc::new(table.with_roles(update.roles));
+        let message = || {
+            let table = SitesMessage::Table(Arc::clone(&table));
+            match layer.clone() {
+                None => SecuredMessage::Inner(table),
+                Some(layer) => SecuredMessage::Both(table, layer),
+            }
+        };
         let applied = self.updater.apply(listeners, timeouts, message);
         let is_refused = |error: &UpdateError| {
             matches!(error, UpdateError::Listen(_) | UpdateError::Busy(_) | UpdateError::Outdated)
@@ -151,6 +208,22 @@ impl CacheMonitor {
     }
 }
 
+/// Reads the statistics of a server's TLS connections, from any thread.
+#[cfg(feature = "tls")]
+#[derive(Clone, Default, Debug)]
+pub struct TlsMonitor {
+    workers: Vec<Arc<TlsStats>>,
+}
+
+#[cfg(feature = "tls")]
+impl TlsMonitor {
+    /// The sum over all workers.
+    #[must_use]
+    pub fn counts(&self) -> TlsCounts {
+        TlsStats::sum(&self.workers)
+    }
+}
+
 /// Starts a file server. Returns when clients can connect.
 ///
 /// # Errors
@@ -159,6 +232,34 @@ impl CacheMonitor {
 pub fn http(
     settings: &ServerSettings,
     http: HttpSettings,
+    selection: DriverSelection,
+) -> Result<HttpServer, StartError> {
+    #[cfg(feature = "tls")]
+    return start(settings, http, None, selection);
+    #[cfg(not(feature = "tls"))]
+    start(settings, http, selection)
+}
+
+/// Starts a file server with TLS on the listeners that are secure according to
+/// [`SiteTable::role`]. Returns when clients can connect.
+///
+/// # Errors
+///
+/// As for [`http`].
+#[cfg(feature = "tls")]
+pub fn https(
+    settings: &ServerSettings,
+    http: HttpSettings,
+    tls: &TlsConfig,
+    selection: DriverSelection,
+) -> Result<HttpServer, StartError> {
+    start(settings, http, Some(tls), selection)
+}
+
+fn start(
+    settings: &ServerSettings,
+    http: HttpSettings,
+    #[cfg(feature = "tls")] tls: Option<&TlsConfig>,
     selection: DriverSelection,
 ) -> Result<HttpServer, StartError> {
     if http.lookups_max == 0 {
@@ -171,15 +272,38 @@ pub fn http(
         (0..settings.workers).map(|_| Arc::default()).collect();
     let caches = CacheMonitor { workers };
     let published = caches.workers.clone();
+    #[cfg(feature = "tls")]
+    let tls_stats = TlsMonitor { workers: (0..settings.workers).map(|_| Arc::default()).collect() };
+    #[cfg(feature = "tls")]
+    let (tls, stats) = (tls.cloned(), tls_stats.workers.clone());
     let generation = http.sites.generation();
-    let (server, updater) = server::start_inlined::<Http>(settings, selection, move |seat| {
-        let published = Arc::clone(&published[seat.number]);
-        let post = SitesMessage::reports(move |message| seat.postbox.post(message));
-        Sites::watching(http.clone(), Now::read(), Box::new(post))
-            .publishing(published)
-            .recording(seat.number)
-    })?;
-    Ok(HttpServer { server, caches, updater: HttpUpdater { updater, generation } })
+    let (server, updater) =
+        server::start_inlined::<Front<ServerLayer>>(settings, selection, move |seat| {
+            let published = Arc::clone(&published[seat.number]);
+            #[cfg(feature = "tls")]
+            let layer = TlsShared::new(tls.as_ref(), Arc::clone(&stats[seat.number]));
+            #[cfg(not(feature = "tls"))]
+            let layer = ();
+            let post = SitesMessage::reports(move |message| {
+                let posted = seat.postbox.post(SecuredMessage::Inner(message));
+                posted.map_err(|message| match message {
+                    SecuredMessage::Inner(message) => message,
+                    _ => unreachable!("a message for the sites was posted"),
+                })
+            });
+            let sites = Sites::watching(http.clone(), Now::read(), Box::new(post))
+                .publishing(published)
+                .recording(seat.number);
+            SecuredService::new(layer, sites, http.events.clone())
+        })?;
+    let updater = HttpUpdater { updater, generation };
+    Ok(HttpServer {
+        server,
+        caches,
+        #[cfg(feature = "tls")]
+        tls: tls_stats,
+        updater,
+    })
 }
 
 /// Starts an echo server. Returns when clients can connect.

@@ -108,7 +108,24 @@ pub struct ConnectionInfo<'a> {
     /// [`PreparedListeners::numbers`](crate::server::PreparedListeners::numbers) says of a later
     /// one.
     pub listener: u32,
+    /// The time of the turn in which the conversation begins.
+    pub now: Now,
+    /// What protects the connection; `None` if nothing does.
+    pub protection: Option<&'a Protection>,
     addresses: Addresses<'a>,
+}
+
+/// What protects a connection: the result of a handshake.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Protection {
+    /// The protocol with its version, such as `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher suite by its registered name, such as `TLS_AES_256_GCM_SHA384`.
+    pub cipher: &'static str,
+    /// Whether the handshake continues an earlier session.
+    pub is_resumed: bool,
+    /// The name of the server that the client has asked for (RFC 6066 section 3), in lower case.
+    pub server_name: Option<Box<str>>,
 }
 
 /// Reads the addresses of sockets. All drivers do.
@@ -176,13 +193,19 @@ impl<'a> Addresses<'a> {
 
 impl<'a> ConnectionInfo<'a> {
     /// For a connection that this listener accepted.
-    pub fn new(listener: u32, addresses: Addresses<'a>) -> Self {
-        Self { listener, addresses }
+    pub fn new(listener: u32, now: Now, addresses: Addresses<'a>) -> Self {
+        Self { listener, now, protection: None, addresses }
     }
 
     /// For a conversation without a socket.
-    pub const fn detached() -> Self {
-        Self { listener: 0, addresses: Addresses::none() }
+    pub fn detached() -> Self {
+        Self::new(0, Now::read(), Addresses::none())
+    }
+
+    /// The same for a protected connection.
+    #[must_use]
+    pub fn protected_by(self, protection: &'a Protection) -> Self {
+        Self { protection: Some(protection), ..self }
     }
 
     /// The address of the peer.
@@ -238,6 +261,16 @@ impl<'a, T> Context<'a, T> {
         Self { addresses, ..self }
     }
 
+    /// The context of a session within this one, which shares a part of what this one shares.
+    pub fn within<'b, U>(
+        &'b mut self,
+        part: impl FnOnce(&'b mut T) -> &'b mut U,
+        sending: bool,
+    ) -> Context<'b, U> {
+        let Context { now, session, addresses, .. } = *self;
+        Context { shared: part(self.shared), now, session, sending, addresses, asks: self.asks }
+    }
+
     /// Asks a question. [`Session::resume`] gets the reply. A session may have at most [`ASKS_MAX`]
     /// questions open, each with a different id.
     pub fn ask(&mut self, id: AskId, ask: Ask) {
@@ -259,8 +292,8 @@ pub enum Step {
     /// When a reply or an answer arrives, or the send in flight completes. Input stays in the
     /// inbox. If this takes longer than the send timeout, the connection is reset.
     Wait,
-    /// When the send in flight completes, or input arrives. The chain is full, and the session has
-    /// more to write.
+    /// When the send in flight completes, or input arrives. The session has more to write. There
+    /// must be such a send, or output that begins one.
     Flush,
     /// Never: the connection is closed after the output is sent. With `linger`, further input is
     /// read and discarded for a while, because closing at once could destroy the last answer (RFC

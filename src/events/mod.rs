@@ -10,6 +10,7 @@
 //! | `rate.rs` | how often events were told, and how many lines of a kind may be written |
 //! | `settings.rs` | the settings of an error log |
 //! | `message.rs`, `line.rs` | what an event says; its line of text or JSON |
+//! | `unsent.rs` | the event of an answer that was cut off because of its file |
 //! | `writer.rs` | the thread |
 
 mod kind;
@@ -17,6 +18,7 @@ mod line;
 mod message;
 mod rate;
 mod settings;
+mod unsent;
 mod writer;
 
 use std::io;

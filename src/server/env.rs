@@ -1,7 +1,6 @@
 //! The parts of a worker that a connection uses while it handles an event.
 
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use super::chain_pool::ChainPool;
@@ -90,29 +89,11 @@ impl<D: Driver, S: Session> Env<'_, D, S> {
         self.driver.submit(Token(self.handle.pack(tag)), op)
     }
 
-    /// Tells the operator that an answer was cut off because of its file. Clients that go away are
-    /// no event.
+    /// Tells the operator that an answer was cut off because of its file, if it was.
     #[inline(never)]
     pub(super) fn tell_unsent(&self, error: &io::Error, chain: &Chain) {
-        let kind = match (error.kind(), error.raw_os_error()) {
-            (io::ErrorKind::UnexpectedEof, _) => EventKind::FileShrank,
-            (_, Some(libc::EIO | libc::ESTALE)) => EventKind::FileFailed,
-            _ => return,
-        };
-        self.published.events.tell(kind, || {
-            let path = chain.file_in_progress().and_then(File::path);
-            let path = path.map_or("a file".to_owned(), |path| {
-                path.as_os_str().as_bytes().escape_ascii().to_string()
-            });
-            let text = match kind {
-                EventKind::FileShrank => format!(
-                    "{path} became shorter while it was sent, so an answer was cut off; write a \
-                     new file and rename it over the old one"
-                ),
-                _ => format!("{path} cannot be read: {error}, so an answer was cut off"),
-            };
-            EventMessage::new(text).with("path", path)
-        });
+        let path = chain.file_in_progress().and_then(File::path);
+        self.published.events.tell_unsent(error, path.as_deref());
     }
 
     /// Tells the operator that a drain cuts the connection off.

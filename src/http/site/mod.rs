@@ -49,5 +49,7 @@ pub use http_settings::HttpSettings;
 pub use lookup::OPENS_MAX;
 pub use lookups::Ticket;
 pub use settings::{RootDirectory, RootPath, SiteSettings};
-pub use site_table::{HOSTS_MAX, SITES_MAX, SiteTable, SiteTableError};
+pub use site_table::{
+    HOSTS_MAX, ListenerRole, ListenerRoles, SITES_MAX, SiteTable, SiteTableError,
+};
 pub use sites::{Resolved, Sites, SitesMessage};

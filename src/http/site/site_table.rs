@@ -31,6 +31,43 @@ pub struct SiteTable {
     wildcards: Hosts,
     /// The sites that are the default of some listeners.
     defaults: Vec<usize>,
+    roles: ListenerRoles,
+}
+
+/// What the clients of a listener get.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum ListenerRole {
+    /// HTTP without a security layer.
+    #[default]
+    Plain,
+    /// HTTP within a security layer.
+    Secure,
+    /// A redirect to the same target with `https`, at this port.
+    Redirect(u16),
+}
+
+/// The roles of listeners, by their numbers. The default one: none has a security layer.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct ListenerRoles {
+    /// The role of those that are not in `by_number`.
+    pub usual: ListenerRole,
+    /// The roles of the others.
+    pub by_number: Vec<(u32, ListenerRole)>,
+}
+
+impl ListenerRoles {
+    /// All listeners have this role.
+    #[must_use]
+    pub const fn all(usual: ListenerRole) -> Self {
+        Self { usual, by_number: Vec::new() }
+    }
+
+    /// The role of a listener.
+    #[must_use]
+    pub fn get(&self, listener: u32) -> ListenerRole {
+        let mut roles = self.by_number.iter();
+        roles.find(|(number, _)| *number == listener).map_or(self.usual, |(_, role)| *role)
+    }
 }
 
 /// The sites of each host, by their positions in the table. Several sites may share a host if they
@@ -87,7 +124,8 @@ impl From<SiteSettings> for Arc<SiteTable> {
         let sites = vec![Arc::new(SiteSettings { listeners: None, is_default: true, ..site })];
         let (exact, wildcards) = (Hosts::default(), Hosts::default());
         let only = true;
-        Self::new(SiteTable { generation: 1, sites, only, exact, wildcards, defaults: vec![0] })
+        let (defaults, roles) = (vec![0], ListenerRoles::default());
+        Self::new(SiteTable { generation: 1, sites, only, exact, wildcards, defaults, roles })
     }
 }
 
@@ -107,7 +145,8 @@ impl SiteTable {
         }
         let only = sites.len() == 1 && sites[0].listeners.is_none();
         let (exact, wildcards) = (Hosts::default(), Hosts::default());
-        let mut table = Self { generation, sites, only, exact, wildcards, defaults: Vec::new() };
+        let (defaults, roles) = (Vec::new(), ListenerRoles::default());
+        let mut table = Self { generation, sites, only, exact, wildcards, defaults, roles };
         for place in 0..table.sites.len() {
             table.add(place)?;
         }
@@ -136,6 +175,18 @@ impl SiteTable {
             defaults.push(place);
         }
         Ok(())
+    }
+
+    /// The same table, with these roles of listeners.
+    #[must_use]
+    pub fn with_roles(self, roles: ListenerRoles) -> Self {
+        Self { roles, ..self }
+    }
+
+    /// The role of a listener.
+    #[must_use]
+    pub fn role(&self, listener: u32) -> ListenerRole {
+        self.roles.get(listener)
     }
 
     /// The number of the table: a later one has a higher number.

@@ -36,6 +36,7 @@ use super::lookup::{Lookup, LookupProgress, Surroundings};
 use super::lookups::{Lookups, Ticket};
 use super::resource::Resource;
 use super::response::{CommonFields, Response};
+use super::site_table::ListenerRole;
 use super::templates::{self, Problem, ResponseTemplates};
 use crate::ask::{AskId, Reply};
 use crate::driver::slot_map::Handle;
@@ -199,6 +200,11 @@ impl Sites {
     #[inline]
     pub(in crate::http) fn choose(&self, listener: u32, host: &[u8]) -> Option<usize> {
         self.settings.sites.find(listener, host)
+    }
+
+    /// The role of a listener.
+    pub(in crate::http) fn role(&self, listener: u32) -> ListenerRole {
+        self.settings.sites.role(listener)
     }
 
     /// The site at a place.

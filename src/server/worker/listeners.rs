@@ -74,7 +74,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
         self.published.count_accepted();
         let draining = self.draining;
         let number = self.listeners[listener].number;
-        let info = ConnectionInfo::new(number, Addresses::of(&self.driver, sock));
+        let info = ConnectionInfo::new(number, self.now, Addresses::of(&self.driver, sock));
         let session = S::new(&mut self.shared, &info);
         let mut connection = Connection::new(sock, session);
         if matches!(draining, Draining::Announced(_)) {

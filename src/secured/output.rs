@@ -1,0 +1,264 @@
+//! The output of a protected session: from the chains of the inner session to records on the wire.
+//!
+//! One chain at a time is protected, in pieces of [`PIECE_BYTES`], each when the one before it has
+//! been sent. Memory is protected where it is. A range of a file is read first, also in pieces: the
+//! next one is read while the last one is being sent. So a connection holds at most two pieces, and
+//! a disk that is slow delays only those who wait for it.
+//!
+//! To the inner session this looks like a send: it gets [`Sent`] when the kernel has taken the
+//! records of the whole chain.
+
+use std::io::{self, IoSlice};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::layer::{Layer, LayerError};
+use super::service::{PIECE_BYTES, Spares};
+use crate::ask::Ask;
+use crate::driver::{Chain, File};
+use crate::session::Sent;
+
+/// The plaintext of a record, at most (RFC 8446 section 5.1).
+const RECORD_BYTES: usize = 16 * 1024;
+
+/// A peer can use a record only when all of it has arrived. After a pause the congestion window is
+/// small, so a full record would take another round trip. Therefore the records are short until as
+/// much has been sent as usually fits into the second flight.
+const FIRST_RECORD_BYTES: usize = 4 * 1024;
+const FIRST_BYTES: u64 = 32 * 1024;
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Memory in front of a file that is not sent alone, but together with the beginning of the file.
+const HEAD_BYTES_MAX: u64 = 8 * 1024;
+
+/// How many pieces of memory are taken from a chain at a time.
+const SLICES: usize = 16;
+
+/// See the module documentation.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    /// The chain that is being protected.
+    current: Option<Box<Chain>>,
+    /// What the inner session has written behind it.
+    queued: Option<Box<Chain>>,
+    read: FileRead,
+    /// How much plaintext of the chain the kernel has taken.
+    sent: u64,
+    /// The same of the records that are being sent, or will be next, and their length.
+    sealed: u64,
+    wire: u64,
+    /// How much plaintext was sent since the last pause, and when.
+    since_pause: u64,
+    last: Option<Instant>,
+}
+
+/// The read of the next piece of a file.
+#[derive(Debug, Default)]
+enum FileRead {
+    #[default]
+    No,
+    /// So many bytes were asked for.
+    Asked(usize),
+    Ready(Vec<u8>),
+}
+
+/// Why the rest of a file cannot be sent.
+#[derive(Debug)]
+pub(super) struct ReadError {
+    pub(super) error: io::Error,
+    pub(super) path: Option<PathBuf>,
+}
+
+impl Output {
+    /// Whether a chain is being protected or sent.
+    pub(super) fn is_busy(&self) -> bool {
+        self.current.is_some() || self.sealed > 0
+    }
+
+    /// Whether all that the inner session has written is protected.
+    pub(super) fn is_sealed(&self) -> bool {
+        self.current.is_none() && self.queued.is_none()
+    }
+
+    /// The chain to which the inner session writes.
+    pub(super) fn take_chain(&mut self, spares: &mut Spares) -> Box<Chain> {
+        self.queued.take().unwrap_or_else(|| spares.take_chain())
+    }
+
+    /// Adds what the inner session has written.
+    pub(super) fn add(&mut self, chain: Box<Chain>, spares: &mut Spares) {
+        if chain.is_empty() {
+            spares.put_chain(chain);
+        } else if self.is_busy() {
+            self.queued = Some(chain);
+        } else {
+            self.current = Some(chain);
+        }
+    }
+
+    /// Protects the next piece, and appends it to `out`. Asks for what has to be read before the
+    /// next one.
+    pub(super) fn seal<L: Layer>(
+        &mut self,
+        layer: &mut L,
+        spares: &mut Spares,
+        now: Instant,
+        out: &mut Chain,
+        mut ask: impl FnMut(Ask),
+    ) -> Result<(), LayerError> {
+        let mut room = PIECE_BYTES;
+        while room > 0 {
+            self.read_ahead(spares, &mut ask);
+            let Some(chain) = &self.current else { break };
+            let before = chain.next_file().map(|(before, ..)| before);
+            let waits = before.is_some_and(|before| before < HEAD_BYTES_MAX);
+            if waits && !matches!(self.read, FileRead::Ready(_)) {
+                break;
+            }
+            let record_bytes = self.record_bytes(now);
+            let count = match before {
+                Some(0) => self.seal_file(layer, record_bytes, spares, out)?,
+                _ => self.seal_memory(layer, record_bytes, room, out)?,
+            };
+            self.took(count, spares);
+            room = room.saturating_sub(count);
+        }
+        self.read_ahead(spares, &mut ask);
+        if self.sealed > 0 {
+            self.wire = out.remaining();
+        }
+        Ok(())
+    }
+
+    /// Protects the memory at the front of the chain, at most `room` bytes.
+    fn seal_memory<L: Layer>(
+        &self,
+        layer: &mut L,
+        record_bytes: usize,
+        room: usize,
+        out: &mut Chain,
+    ) -> Result<usize, LayerError> {
+        let Some(chain) = &self.current else { return Ok(0) };
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let count = chain.memory_within(&mut slices, room);
+        let mut sealed = 0;
+        for slice in &slices[..count] {
+            write(out, |out| layer.seal(slice, record_bytes, out))?;
+            sealed += slice.len();
+        }
+        Ok(sealed)
+    }
+
+    /// Protects what was read of the file at the front of the chain.
+    fn seal_file<L: Layer>(
+        &mut self,
+        layer: &mut L,
+        record_bytes: usize,
+        spares: &mut Spares,
+        out: &mut Chain,
+    ) -> Result<usize, LayerError> {
+        let FileRead::Ready(bytes) = std::mem::take(&mut self.read) else { return Ok(0) };
+        write(out, |out| layer.seal(&bytes, record_bytes, out))?;
+        let count = bytes.len();
+        spares.put_buffer(bytes);
+        Ok(count)
+    }
+
+    /// So much of the chain is protected.
+    fn took(&mut self, count: usize, spares: &mut Spares) {
+        self.sealed += count as u64;
+        self.since_pause += count as u64;
+        let Some(chain) = &mut self.current else { return };
+        chain.advance(count as u64);
+        if chain.is_empty()
+            && let Some(chain) = self.current.take()
+        {
+            spares.put_chain(chain);
+        }
+    }
+
+    /// How much plaintext a record has now.
+    fn record_bytes(&mut self, now: Instant) -> usize {
+        let paused = self.last.is_none_or(|last| now.duration_since(last) >= PAUSE);
+        self.last = Some(now);
+        if paused {
+            self.since_pause = 0;
+        }
+        if self.since_pause < FIRST_BYTES { FIRST_RECORD_BYTES } else { RECORD_BYTES }
+    }
+
+    /// Asks for the next piece of a file, unless it is known already or there is much in front of
+    /// it.
+    fn read_ahead(&mut self, spares: &mut Spares, ask: &mut impl FnMut(Ask)) {
+        let (FileRead::No, Some(chain)) = (&self.read, &self.current) else { return };
+        let Some((before, file, range)) = chain.next_file() else { return };
+        if before >= HEAD_BYTES_MAX {
+            return;
+        }
+        let len = (range.end - range.start).min(PIECE_BYTES as u64) as usize;
+        let buffer = spares.take_buffer(len);
+        ask(Ask::Read { file: file.clone(), offset: range.start, buffer });
+        self.read = FileRead::Asked(len);
+    }
+
+    /// Takes the result of the read.
+    pub(super) fn resume(
+        &mut self,
+        result: io::Result<usize>,
+        mut buffer: Vec<u8>,
+    ) -> Result<(), ReadError> {
+        let FileRead::Asked(len) = std::mem::take(&mut self.read) else {
+            unreachable!("a reply answers a question")
+        };
+        // A buffer may have more room than was asked for.
+        buffer.truncate(len);
+        let result = match result {
+            // The connection is cut off, so that the peer does not take the part for the whole.
+            Ok(_) if buffer.len() < len => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        result.map_err(|error| {
+            let file = self.current.as_ref().and_then(|chain| chain.next_file());
+            let path = file.and_then(|(_, file, _)| File::path(file));
+            ReadError { error, path }
+        })?;
+        self.read = FileRead::Ready(buffer);
+        Ok(())
+    }
+
+    /// A send has ended. Returns what the inner session gets to know: that its chain was sent, or
+    /// how much of it.
+    pub(super) fn sent(&mut self, sent: Sent) -> Option<Sent> {
+        let sealed = std::mem::take(&mut self.sealed);
+        if !sent.complete {
+            // Records are longer than their plaintext, by less than a hundredth.
+            let part = u128::from(sealed) * u128::from(sent.bytes.min(self.wire));
+            self.sent += part.checked_div(u128::from(self.wire)).unwrap_or(0) as u64;
+            return self.cut_off();
+        }
+        self.sent += sealed;
+        if self.current.is_some() || self.sent == 0 {
+            return None;
+        }
+        self.current = self.queued.take();
+        Some(Sent { bytes: std::mem::take(&mut self.sent), complete: true })
+    }
+
+    /// Nothing more can be sent. Returns how much of a chain was, unless all of it was.
+    pub(super) fn cut_off(&mut self) -> Option<Sent> {
+        let was_busy = self.is_busy() || self.sent > 0;
+        (self.current, self.queued, self.sealed) = (None, None, 0);
+        was_busy.then(|| Sent { bytes: std::mem::take(&mut self.sent), complete: false })
+    }
+}
+
+/// Appends what `write` appends to memory of a chain.
+pub(super) fn write(
+    out: &mut Chain,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), LayerError>,
+) -> Result<(), LayerError> {
+    let mut result = Ok(());
+    out.copy_with(|out| result = write(out));
+    result
+}

@@ -1,0 +1,359 @@
+//! TLS as a security layer (RFC 8446, RFC 5246), over the unbuffered connection of rustls.
+//!
+//! This is the only file that drives a rustls connection. What it does, in the order in which
+//! rustls wants it: a flight is encoded before anything else; after an error, what rustls still has
+//! to say is the alert; undiscarded input is kept as it is, and later input appended, because
+//! records are decrypted in place.
+//!
+//! Between two records a connection keeps no buffer.
+
+use std::mem;
+use std::time::Duration;
+
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
+};
+use rustls::{CipherSuite, Error, HandshakeKind, ProtocolVersion};
+
+use super::config::{TlsConfig, TlsShared};
+use crate::secured::{Layer, LayerError};
+use crate::session::{Inbox, Protection};
+
+/// The head of a record: type, version and length (RFC 8446 section 5.1).
+const RECORD_HEAD: usize = 5;
+
+/// The type of records with handshake messages.
+const HANDSHAKE: u8 = 22;
+
+/// How long an unfinished handshake message may be. Those of clients have 2 KiB, a chain of client
+/// certificates some more.
+const HANDSHAKE_BYTES_MAX: usize = 32 * 1024;
+
+/// How much longer records are than 64 KiB of plaintext in them may be, and a first guess for
+/// flights.
+const SLACK_BYTES: usize = 512;
+
+/// The answer to a request without TLS.
+const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+    Content-Type: text/plain; charset=utf-8\r\n\
+    Content-Length: 93\r\n\
+    Connection: close\r\n\
+    \r\n\
+    This port speaks HTTPS, and the request came without TLS. Use an address with https:// here.\n";
+
+/// The server's side of a TLS connection.
+pub struct Tls {
+    connection: UnbufferedServerConnection,
+    /// Input that is a part of a record, or of a handshake message.
+    pending: Vec<u8>,
+    state: State,
+    /// The name that the client has asked for.
+    server_name: Option<Box<str>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// Nothing has arrived.
+    New,
+    Handshake,
+    Open,
+    /// The peer has ended its output.
+    Ended,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+impl Layer for Tls {
+    type Shared = TlsShared;
+    type Message = TlsConfig;
+
+    fn new(shared: &mut TlsShared) -> Self {
+        let (connection, pending) = (shared.connection(), Vec::new());
+        Self { connection, pending, state: State::New, server_name: None }
+    }
+
+    fn handshake_timeout(shared: &TlsShared) -> Duration {
+        shared.handshake_timeout()
+    }
+
+    fn receive(shared: &mut TlsShared, config: TlsConfig) {
+        shared.replace(&config);
+    }
+
+    fn is_costly(&self, wire: &[u8]) -> bool {
+        let is_handshake = matches!(self.state, State::New | State::Handshake);
+        let mut bytes = self.pending.iter().chain(wire).copied();
+        // Only a complete record of the handshake leads to a signature or a key exchange.
+        let mut next = || bytes.next();
+        let (Some(kind), Some(_), Some(_), Some(high), Some(low)) =
+            (next(), next(), next(), next(), next())
+        else {
+            return false;
+        };
+        let len = usize::from(u16::from_be_bytes([high, low]));
+        let is_complete = self.pending.len() + wire.len() >= RECORD_HEAD + len;
+        is_handshake && kind == HANDSHAKE && is_complete
+    }
+
+    fn open(
+        &mut self,
+        shared: &mut TlsShared,
+        wire: &mut Inbox<'_>,
+        plain: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), LayerError> {
+        let bytes = wire.bytes();
+        wire.take(bytes.len());
+        if self.state == State::New && bytes.first().is_some_and(u8::is_ascii_alphabetic) {
+            shared.stats.count_not_tls();
+            out.extend_from_slice(NOT_TLS);
+            return Err(LayerError);
+        }
+        if self.state == State::Ended {
+            return Ok(());
+        }
+        let mut input = match self.pending.is_empty() {
+            true => shared.take_scratch(),
+            false => mem::take(&mut self.pending),
+        };
+        input.extend_from_slice(bytes);
+        let result = self.process(shared, &mut input, plain, out);
+        if let Err(error) = &result {
+            self.tell_alert(out);
+            shared.stats.count_failed(error, self.is_open());
+        }
+        if input.is_empty() || result.is_err() {
+            shared.put_scratch(input);
+        } else if input.capacity() > 2 * input.len() {
+            // A connection keeps what it needs; the scratch buffer is larger.
+            self.pending = input.clone();
+            shared.put_scratch(input);
+        } else {
+            self.pending = input;
+        }
+        result.map_err(|_| LayerError)
+    }
+
+    fn protection(&self) -> Option<Protection> {
+        if self.state == State::Handshake || self.state == State::New {
+            return None;
+        }
+        let suite = self.connection.negotiated_cipher_suite();
+        Some(Protection {
+            version: version_name(self.connection.protocol_version()),
+            cipher: suite.map_or("unknown", |suite| cipher_name(suite.suite())),
+            is_resumed: self.is_resumed(),
+            server_name: self.server_name.clone(),
+        })
+    }
+
+    fn has_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    fn seal(
+        &mut self,
+        plain: &[u8],
+        record_bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), LayerError> {
+        plain.chunks(record_bytes).try_for_each(|piece| self.encrypt(piece, out))
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        let _ = self.write(out, SLACK_BYTES, |traffic, room| traffic.queue_close_notify(room));
+    }
+
+    fn timed_out(&mut self, shared: &mut TlsShared) {
+        shared.stats.count_timed_out();
+    }
+}
+
+impl Tls {
+    fn is_open(&self) -> bool {
+        matches!(self.state, State::Open | State::Ended)
+    }
+
+    /// Passes input to rustls until it wants more, and removes what it has used.
+    fn process(
+        &mut self,
+        shared: &mut TlsShared,
+        input: &mut Vec<u8>,
+        plain: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let mut used = 0;
+        if self.state == State::New {
+            self.state = State::Handshake;
+        }
+        loop {
+            let rest = &mut input[used..];
+            let UnbufferedStatus { mut discard, state, .. } =
+                self.connection.process_tls_records(rest);
+            // The certificate is chosen in this call, and by this connection only.
+            if self.state == State::Handshake && self.server_name.is_none() {
+                self.server_name = shared.take_server_name();
+            }
+            let mut is_done = false;
+            match state? {
+                ConnectionState::ReadTraffic(mut traffic) => {
+                    while let Some(record) = traffic.next_record() {
+                        let record = record?;
+                        discard += record.discard;
+                        plain.extend_from_slice(record.payload);
+                    }
+                }
+                ConnectionState::EncodeTlsData(mut flight) => {
+                    encode(&mut flight, out)?;
+                }
+                ConnectionState::TransmitTlsData(flight) => flight.done(),
+                ConnectionState::PeerClosed => self.state = State::Ended,
+                ConnectionState::Closed => (self.state, is_done) = (State::Ended, true),
+                ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_) => {
+                    is_done = true;
+                }
+                // Early data is not accepted, so rustls skips it.
+                _ => return Err(Error::General("an unexpected state of the connection".into())),
+            }
+            used += discard;
+            if is_done {
+                break;
+            }
+        }
+        input.drain(..used);
+        if self.state == State::Handshake {
+            if !self.connection.is_handshaking() {
+                self.state = State::Open;
+                shared.stats.count_handshake(self.is_resumed());
+            } else if input.len() > HANDSHAKE_BYTES_MAX {
+                return Err(Error::General("a handshake message is too long".into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// After an error: what rustls has to tell the peer. There may be a flight in front of it.
+    fn tell_alert(&mut self, out: &mut Vec<u8>) {
+        while let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(mut data)), .. } =
+            self.connection.process_tls_records(&mut [])
+        {
+            if encode(&mut data, out).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn is_resumed(&self) -> bool {
+        self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    fn encrypt(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), LayerError> {
+        self.write(out, plain.len() + SLACK_BYTES, |traffic, room| traffic.encrypt(plain, room))
+    }
+
+    /// Appends what `act` writes, which gets this much room, or more if it needs more.
+    fn write(
+        &mut self,
+        out: &mut Vec<u8>,
+        room: usize,
+        mut act: impl FnMut(&mut Traffic<'_>, &mut [u8]) -> Result<usize, EncryptError>,
+    ) -> Result<(), LayerError> {
+        loop {
+            // Nothing of the input is complete, so nothing of it is used.
+            let UnbufferedStatus { state, .. } =
+                self.connection.process_tls_records(&mut self.pending);
+            let written = match state {
+                Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, out),
+                Ok(ConnectionState::TransmitTlsData(data)) => {
+                    data.done();
+                    Ok(())
+                }
+                Ok(ConnectionState::PeerClosed) => {
+                    self.state = State::Ended;
+                    Ok(())
+                }
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                    let written = append(out, room, |room| match act(&mut traffic, room) {
+                        Ok(len) => Written::All(len),
+                        Err(EncryptError::InsufficientSize(size)) => {
+                            Written::Needs(size.required_size)
+                        }
+                        Err(EncryptError::EncryptExhausted) => Written::Never,
+                    });
+                    return written.map_err(|_| LayerError);
+                }
+                Ok(_) | Err(_) => return Err(LayerError),
+            };
+            written.map_err(|_| LayerError)?;
+        }
+    }
+}
+
+/// Appends a flight of the handshake, or an alert.
+fn encode(data: &mut Data<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
+    append(out, SLACK_BYTES, |room| match data.encode(room) {
+        Ok(len) => Written::All(len),
+        Err(EncodeError::InsufficientSize(size)) => Written::Needs(size.required_size),
+        Err(EncodeError::AlreadyEncoded) => Written::All(0),
+    })
+}
+
+type Data<'a> = EncodeTlsData<'a, ServerConnectionData>;
+type Traffic<'a> = WriteTraffic<'a, ServerConnectionData>;
+
+/// The result of writing into some room.
+enum Written {
+    /// So many bytes were written.
+    All(usize),
+    /// Nothing was, because so many bytes are needed.
+    Needs(usize),
+    /// Nothing can be.
+    Never,
+}
+
+/// Appends what `act` writes to `out`. It gets as many bytes as it needs, in the second try.
+fn append(
+    out: &mut Vec<u8>,
+    room: usize,
+    mut act: impl FnMut(&mut [u8]) -> Written,
+) -> Result<(), Error> {
+    let start = out.len();
+    let mut room = room;
+    for _ in 0..2 {
+        out.resize(start + room, 0);
+        match act(&mut out[start..]) {
+            Written::All(len) => {
+                out.truncate(start + len);
+                return Ok(());
+            }
+            Written::Needs(size) => room = size,
+            Written::Never => break,
+        }
+    }
+    out.truncate(start);
+    Err(Error::EncryptError)
+}
+
+/// The version of TLS, as nginx and OpenSSL write it.
+fn version_name(version: Option<ProtocolVersion>) -> &'static str {
+    match version {
+        Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        _ => "TLS",
+    }
+}
+
+/// The registered name of a cipher suite; rustls writes `TLS13_` for those of TLS 1.3.
+fn cipher_name(suite: CipherSuite) -> &'static str {
+    match suite {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        other => other.as_str().unwrap_or("unknown"),
+    }
+}
