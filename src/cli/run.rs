@@ -112,7 +112,7 @@ fn serve(config: Config, flags: &Flags, console: &Console) -> Result<(), Command
     let connections_max = server.connections_max;
     let (access_log, metrics) = (http.access_log.clone(), http.metrics.clone());
     let started = serve::http(&server, http, selection);
-    let serve::HttpServer { server, caches, updater } = started.map_err(|error| {
+    let serve::HttpServer { server, caches, updater, .. } = started.map_err(|error| {
         match (&config.path, &error) {
             // The flag that is otherwise suggested would replace all listeners of the file.
             (Some(path), StartError::Listen(_)) => {

@@ -23,9 +23,7 @@ use super::service::{SecuredAnswer, SecuredService};
 use crate::ask::{Ask, AskId, Reply};
 use crate::driver::{Chain, FileFailure};
 use crate::service::Service;
-use crate::session::{
-    ConnectionInfo, Context, Inbox, ReceiveTimeout, Sent, Session, Step, Timer,
-};
+use crate::session::{ConnectionInfo, Context, Inbox, ReceiveTimeout, Sent, Session, Step, Timer};
 
 /// The most plaintext that waits for the inner session before more is opened. What a session takes
 /// only as a whole must not be longer, as in the inbox of a connection.

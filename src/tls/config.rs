@@ -56,7 +56,9 @@ pub struct TlsConfig {
 
 impl fmt::Debug for TlsConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsConfig").field("certificates", &self.certificates).finish_non_exhaustive()
+        f.debug_struct("TlsConfig")
+            .field("certificates", &self.certificates)
+            .finish_non_exhaustive()
     }
 }
 
@@ -120,8 +122,7 @@ impl TlsConfig {
         let builder = match &settings.client_ca {
             None => builder.with_no_client_auth(),
             Some(path) => {
-                let failed =
-                    |reason: String| TlsError::ClientCa { path: path.clone(), reason };
+                let failed = |reason: String| TlsError::ClientCa { path: path.clone(), reason };
                 let roots = read_roots(path).map_err(failed)?;
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
                 builder.with_client_cert_verifier(

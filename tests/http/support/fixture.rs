@@ -106,7 +106,7 @@ impl Fixture {
         change(&mut setup);
         let selection = DriverSelection::make(Some(kind)).unwrap();
         let (workers, timeouts) = (setup.server.workers, setup.server.timeouts);
-        let HttpServer { server, caches, updater } =
+        let HttpServer { server, caches, updater, .. } =
             serve::http(&setup.server, setup.http.with_site(setup.site), selection).unwrap();
         Self {
             server,
