@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::server::{
@@ -16,6 +15,7 @@ use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{KeyLog, NoKeyLog, RootCertStore, ServerConfig};
 
+use super::provider::provider;
 use super::stats::TlsStats;
 
 /// What a server offers in application protocols (RFC 7301).
@@ -113,9 +113,9 @@ impl TlsConfig {
     ) -> Result<Self, TlsError> {
         let tickets = match before {
             Some(before) => Arc::clone(&before.tickets),
-            None => aws_lc_rs::Ticketer::new()?,
+            None => rustls::crypto::aws_lc_rs::Ticketer::new()?,
         };
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::clone(provider());
         let versions = if settings.needs_tls13 { &[&TLS13][..] } else { &[&TLS13, &TLS12] };
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions)?;

@@ -19,13 +19,15 @@ const EVERYTHING: &str = "*";
 
 /// Each part of the source, by its module, and the parts that it may import besides itself. The
 /// longest prefix that matches a file decides.
-const LAYERS: [(&str, &[&str]); 27] = [
+const LAYERS: [(&str, &[&str]); 30] = [
     ("denial", &[]),
     ("metrics", &[]),
     ("signal_mask", &[]),
     ("log_output", &[]),
     ("events", &["log_output", "signal_mask"]),
     ("line_log", &["signal_mask"]),
+    ("secured", &["driver", "session", "service", "ask", "events"]),
+    ("tls", &["secured", "session", "metrics", "signal_mask"]),
     ("driver", &["line_log"]),
     ("descriptors", &["driver"]),
     ("session", &CONTRACT),
@@ -55,7 +57,24 @@ const LAYERS: [(&str, &[&str]); 27] = [
         "http::h2",
         &["http::site", "http::records", "http::semantics", "driver", "session", "service", "ask"],
     ),
-    ("serve", &["server", "http", "http::h1", "http::site", "echo", "driver"]),
+    (
+        "http::front",
+        &["http::h1", "http::site", "secured", "driver", "session", "service", "ask"],
+    ),
+    (
+        "serve",
+        &[
+            "server",
+            "http",
+            "http::front",
+            "http::h1",
+            "http::site",
+            "secured",
+            "tls",
+            "echo",
+            "driver",
+        ],
+    ),
     (
         "admin",
         &[

@@ -1,0 +1,3 @@
+//! Reports of changes in real directories.
+
+use super::*;
