@@ -43,7 +43,7 @@
 //! | --- | --- |
 //! | `cli` (default) | the commands of `ringd`, except `bench` |
 //! | `bench` (default) | `ringd bench` |
-//! | `tls` (default) | HTTPS |
+//! | `tls` (default, part of `cli`) | HTTPS |
 //! | `simulation` | the simulated driver, oracles and entry points for fuzzers; for tests only |
 
 #[cfg(feature = "cli")]

@@ -77,6 +77,7 @@ pub struct HttpUpdater {
     updater: Updater<ServerMessage>,
     /// The generation of the present table of sites.
     generation: u64,
+    timeouts: ServerTimeouts,
 }
 
 /// What a file server is to serve from now on.
@@ -172,6 +173,7 @@ impl HttpUpdater {
                 Some(layer) => SecuredMessage::Both(table, layer),
             }
         };
+        self.timeouts = timeouts;
         let applied = self.updater.apply(listeners, timeouts, message);
         let is_refused = |error: &UpdateError| {
             matches!(error, UpdateError::Listen(_) | UpdateError::Busy(_) | UpdateError::Outdated)
@@ -180,6 +182,18 @@ impl HttpUpdater {
             self.generation = generation;
         }
         applied.map(|()| generation).map_err(HttpUpdateError::Server)
+    }
+
+    /// Replaces the configuration of TLS, which new connections get. Returns when all workers have
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// When a worker does not respond.
+    #[cfg(feature = "tls")]
+    pub fn renew(&self, tls: &TlsConfig) -> Result<(), HttpUpdateError> {
+        let told = self.updater.tell(self.timeouts, || SecuredMessage::Layer(tls.clone()));
+        told.map_err(HttpUpdateError::Server)
     }
 
     /// The generation of the sites, which grows with each update.
@@ -296,7 +310,7 @@ fn start(
                 .recording(seat.number);
             SecuredService::new(layer, sites, http.events.clone())
         })?;
-    let updater = HttpUpdater { updater, generation };
+    let updater = HttpUpdater { updater, generation, timeouts: settings.timeouts };
     Ok(HttpServer {
         server,
         caches,

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
-use super::CommandError;
+use super::{CommandError, SiteTlsArgs};
 use crate::driver::Links;
 use crate::http::semantics::mime::{Override, Types};
 use crate::http::site::rules::{CacheRule, FieldOwner, HeaderRule, RuleError, Rules};
@@ -120,6 +120,10 @@ pub struct ContentArgs {
     /// Symbolic links to follow
     #[arg(long, value_name = "WHICH", default_value = "beneath", help_heading = CONTENT)]
     pub symlinks: LinksName,
+
+    /// Certificates of the site.
+    #[command(flatten)]
+    pub tls: SiteTlsArgs,
 }
 
 impl ContentArgs {

@@ -12,6 +12,7 @@ use super::console::Console;
 use super::reloader::Reloader;
 use crate::events::EventKind;
 use crate::signal_mask::block_signals;
+use crate::tls::CertificateWatch;
 
 /// How many requests wait. One more would read the same file again. Whoever waits takes a place of
 /// the administration, and most of these have to stay free for probes.
@@ -24,6 +25,16 @@ pub(super) type ReloadResult = Result<String, String>;
 const NO_CONTROLLER: &str =
     "the thread that reloads has ended; restart ringd, and please report it";
 
+/// What the thread is asked for.
+enum Request {
+    /// A reload, whose result goes to the console.
+    Reload,
+    /// A reload whose result somebody waits for.
+    Answered(Asked),
+    /// To load the certificates again, because their files have changed.
+    Certificates,
+}
+
 /// A request whose result somebody waits for.
 struct Asked {
     /// The file that is meant.
@@ -34,7 +45,7 @@ struct Asked {
 /// Asks for reloads; see the module documentation.
 #[derive(Clone)]
 pub(super) struct Controller {
-    requests: SyncSender<Option<Asked>>,
+    requests: SyncSender<Request>,
     /// Whether a request waits whose result goes to the console. One is enough, and more would take
     /// the room of those that somebody waits for.
     is_requested: Arc<AtomicBool>,
@@ -45,10 +56,11 @@ impl Controller {
     pub(super) fn start(reloader: Reloader, console: Console) -> Result<Self, CommandError> {
         let (requests, waiting) = mpsc::sync_channel(REQUESTS_MAX);
         let is_requested = Arc::<AtomicBool>::default();
+        let watch = watch(&reloader, requests.clone())?;
         let its = Arc::clone(&is_requested);
         let run = move || {
             block_signals();
-            serve(reloader, &console, &waiting, &its);
+            serve(reloader, &console, &waiting, &its, watch.as_ref());
         };
         thread::Builder::new()
             .name("controller".into())
@@ -59,7 +71,8 @@ impl Controller {
 
     /// Asks for a reload, whose result goes to the console.
     pub(super) fn request(&self) {
-        if !self.is_requested.swap(true, Ordering::Relaxed) && self.requests.try_send(None).is_err()
+        if !self.is_requested.swap(true, Ordering::Relaxed)
+            && self.requests.try_send(Request::Reload).is_err()
         {
             // Those that wait will read the file.
             self.is_requested.store(false, Ordering::Relaxed);
@@ -71,7 +84,7 @@ impl Controller {
     /// With a file, only a server of that file reloads.
     pub(super) fn reload(&self, config: Option<PathBuf>) -> ReloadResult {
         let (result, wait_result) = mpsc::channel();
-        match self.requests.try_send(Some(Asked { config, result })) {
+        match self.requests.try_send(Request::Answered(Asked { config, result })) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
                 return Err("too many reloads wait; try again later".to_owned());
@@ -82,18 +95,57 @@ impl Controller {
     }
 }
 
+/// Watches the files of certificates. A server without TLS may get some by a reload.
+fn watch(
+    reloader: &Reloader,
+    requests: SyncSender<Request>,
+) -> Result<Option<CertificateWatch>, CommandError> {
+    let on_change = Box::new(move || {
+        // If the queue is full, a reload that waits loads them.
+        let _ = requests.try_send(Request::Certificates);
+    });
+    let watch = CertificateWatch::start(reloader.certificate_files(), on_change);
+    watch.map(Some).map_err(|error| CommandError::no_thread("certificates", &error))
+}
+
+/// Loads the certificates again.
+fn renew(reloader: &mut Reloader, console: &Console) {
+    match reloader.renew_certificates() {
+        Ok(None) => {}
+        Ok(Some(text)) => {
+            let mut lines = text.lines();
+            let first = lines.next().unwrap_or_default();
+            console.tell(EventKind::CertificatesRenewed, first);
+            lines.for_each(|note| console.note(note));
+        }
+        Err(error) => {
+            let line = format!("the certificates stay as they are: {}", error.reason());
+            console.tell(EventKind::CertificatesRefused, line);
+        }
+    }
+}
+
 /// Reloads on request, until the process ends.
 fn serve(
     mut reloader: Reloader,
     console: &Console,
-    waiting: &Receiver<Option<Asked>>,
+    waiting: &Receiver<Request>,
     is_requested: &AtomicBool,
+    watch: Option<&CertificateWatch>,
 ) {
-    for asked in waiting {
-        if asked.is_none() {
-            // Before the file is read: it may change afterwards.
-            is_requested.store(false, Ordering::Relaxed);
-        }
+    for request in waiting {
+        let asked = match request {
+            Request::Certificates => {
+                renew(&mut reloader, console);
+                continue;
+            }
+            Request::Reload => {
+                // Before the file is read: it may change afterwards.
+                is_requested.store(false, Ordering::Relaxed);
+                None
+            }
+            Request::Answered(asked) => Some(asked),
+        };
         let config = asked.as_ref().and_then(|asked| asked.config.as_deref());
         let is_meant = config.map_or(Ok(()), |config| reloader.check_file(config));
         let result = is_meant.and_then(|()| reloader.reload()).map_err(|error| error.to_string());
@@ -109,6 +161,9 @@ fn serve(
                 }
                 Err(_) => console.tell(EventKind::ReloadFailed, text),
             }
+        }
+        if let Some(watch) = watch {
+            watch.set_files(reloader.certificate_files());
         }
         if let Some(asked) = asked {
             let _ = asked.result.send(result);

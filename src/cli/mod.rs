@@ -27,6 +27,8 @@ mod serve_args;
 mod server;
 mod show;
 mod signals;
+mod tls;
+mod tls_args;
 mod usage;
 mod value;
 
@@ -41,8 +43,8 @@ pub use command_error::CommandError;
 #[cfg(any(test, feature = "simulation"))]
 pub use config::fuzz_config;
 pub use config::{
-    Chosen, Config, ConfigError, Flags, ListenerOptions, Place, Problems, ServerOptions,
-    SiteOptions, needs_restart,
+    Chosen, Config, ConfigError, Flags, ListenerOptions, ListenerProtocol, Place, Problems,
+    ServerOptions, SiteOptions, needs_restart,
 };
 pub use connect::ConnectArgs;
 pub use content::{ContentArgs, ContentError, LinksName};
@@ -55,6 +57,7 @@ pub use serve::ServePlan;
 pub use serve_args::{FileArgs, HttpArgs, ServeArgs};
 pub use server::ServerArgs;
 pub use show::ShowArgs;
+pub use tls_args::{SiteTlsArgs, TlsArgs, TlsVersion};
 pub use value::DriverName;
 
 /// How to serve a directory that has the name of a command.

@@ -11,20 +11,24 @@ use std::time::Instant;
 
 use super::config::{self, ConfigError, needs_restart, reloadable};
 use super::serve::{ListenerNumbers, PlannedSites};
+use super::tls::{self, TlsPlan};
 use super::{Chosen, CommandError, Config, Flags};
 use crate::admin::{ConfigState, LastReload};
 use crate::http::SiteSettings;
-use crate::serve::{HttpUpdateError, HttpUpdater};
+use crate::serve::{HttpUpdate, HttpUpdateError, HttpUpdater};
 use crate::server::UpdateError;
 
 /// What a reload needs; see the module documentation.
 pub(super) struct Reloader {
-    pub(super) path: PathBuf,
+    /// The configuration file; without one, a reload loads the certificates again.
+    pub(super) path: Option<PathBuf>,
     /// The options of the command line, which hold again at each reload.
     pub(super) flags: Flags,
     /// What is served now.
     pub(super) config: Config,
     pub(super) sites: Vec<Arc<SiteSettings>>,
+    /// The certificates, if a site has any.
+    pub(super) tls: Option<TlsPlan>,
     pub(super) numbers: ListenerNumbers,
     /// How many sites there are descriptors for.
     pub(super) sites_max: usize,
@@ -54,6 +58,13 @@ impl fmt::Display for ReloadError {
             true => write!(f, "reloaded, but: {reason}"),
             false => write!(f, "not reloaded, nothing has changed: {reason}"),
         }
+    }
+}
+
+impl ReloadError {
+    /// The causes and the remedies.
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
     }
 }
 
@@ -91,10 +102,14 @@ impl Reloader {
     /// Refuses a reload of another file than the one of the start.
     pub(super) fn check_file(&self, config: &Path) -> Result<(), ReloadError> {
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        if real(config) == real(&self.path) {
+        let Some(path) = &self.path else {
+            let reason = "the server runs without a configuration file".to_owned();
+            return Err(ReloadError { reason, is_partial: false });
+        };
+        if real(config) == real(path) {
             return Ok(());
         }
-        let own = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
+        let own = std::path::absolute(path).unwrap_or_else(|_| path.clone());
         let reason = format!(
             "the server runs with {}, not with {}; change that file, or restart ringd with this \
              one",
@@ -107,7 +122,11 @@ impl Reloader {
     /// Reloads. Returns a line that says what has changed.
     pub(super) fn reload(&mut self) -> Result<String, ReloadError> {
         self.check_stopping()?;
-        let result = self.load_and_apply();
+        let Some(path) = self.path.clone() else {
+            let renewed = self.renew_certificates()?;
+            return Ok(renewed.unwrap_or_else(|| "the certificates have not changed".to_owned()));
+        };
+        let result = self.load_and_apply(&path);
         let last = match &result {
             Ok(_) => LastReload::Applied,
             Err(error) if error.is_partial => LastReload::InPart,
@@ -117,25 +136,33 @@ impl Reloader {
         result
     }
 
-    fn load_and_apply(&mut self) -> Result<String, ReloadError> {
+    fn load_and_apply(&mut self, path: &Path) -> Result<String, ReloadError> {
         let begun = Instant::now();
-        let mut config = config::load_again(&self.path, &self.flags)?;
+        let mut config = config::load_again(path, &self.flags)?;
         self.check_restart(&config)?;
         let (places, timeouts) = reloadable(&config.options);
         let listeners = self.updater.prepare(places)?;
         let numbers = self.numbers.with(&config, listeners.numbers());
-        let PlannedSites { sites, notes } = PlannedSites::open(&config, &numbers)?;
+        let PlannedSites { sites, mut notes } = PlannedSites::open(&config, &numbers)?;
+        let roles = tls::roles(&config, listeners.numbers())?;
+        let tls = TlsPlan::open(&config, self.tls.as_ref())?;
+        notes.extend(tls.iter().flat_map(TlsPlan::notes));
         let difference = self.difference(&sites);
         // The files may have taken long to read.
         self.check_stopping()?;
-        let applied = match self.updater.apply(listeners, timeouts, sites.clone()) {
+        let update = HttpUpdate {
+            sites: sites.clone(),
+            roles,
+            tls: tls.as_ref().map(|tls| tls.config.clone()),
+        };
+        let applied = match self.updater.apply(listeners, timeouts, update) {
             Err(error) => match ReloadError::from(error) {
                 error if error.is_partial => Err(error),
                 error => return Err(error),
             },
             Ok(generation) => Ok(generation),
         };
-        let (path, summary) = (self.path.display(), config.sites_summary());
+        let (path, summary) = (path.display(), config.sites_summary());
         let notes: String =
             config.notes.iter().chain(&notes).map(|note| format!("\n{note}")).collect();
         let time = begun.elapsed().as_millis();
@@ -147,8 +174,29 @@ impl Reloader {
         };
         let line = applied.map(line);
         config.drop_texts();
-        (self.config, self.sites, self.numbers) = (config, sites, numbers);
+        (self.config, self.sites, self.tls, self.numbers) = (config, sites, tls, numbers);
         line
+    }
+
+    /// The files to watch, because they are renewed without a reload.
+    pub(super) fn certificate_files(&self) -> Vec<PathBuf> {
+        self.tls.as_ref().map(TlsPlan::files).unwrap_or_default()
+    }
+
+    /// Loads the certificates again, and uses them for new connections. Returns a line that says
+    /// what is new; `None` if nothing is. If a file cannot be used, the present certificates stay.
+    pub(super) fn renew_certificates(&mut self) -> Result<Option<String>, ReloadError> {
+        let Some(present) = &self.tls else { return Ok(None) };
+        let Some(tls) = TlsPlan::open(&self.config, Some(present))? else { return Ok(None) };
+        let fresh = tls.fresh(present);
+        if fresh.is_empty() {
+            return Ok(None);
+        }
+        self.updater.renew(&tls.config)?;
+        let notes = tls.notes().into_iter().map(|note| format!("\n{note}"));
+        let line = format!("renewed {}{}", fresh.join(", "), notes.collect::<String>());
+        self.tls = Some(tls);
+        Ok(Some(line))
     }
 
     fn check_stopping(&self) -> Result<(), ReloadError> {

@@ -1,6 +1,7 @@
 //! Runs the command that the command line names.
 
 use std::io::{self, Write};
+use std::iter::repeat;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -18,6 +19,7 @@ use super::{
 use crate::admin::{Admin, AdminListeners, ConfigState, Reload, Source};
 use crate::driver::DriverSelection;
 use crate::events::EventKind;
+use crate::http::ListenerRole;
 use crate::http::records::log::AccessLog;
 use crate::serve::{self, CacheMonitor};
 use crate::server::{Endpoint, Server, StartError};
@@ -101,7 +103,7 @@ fn with_console(
 }
 
 fn serve(config: Config, flags: &Flags, console: &Console) -> Result<(), CommandError> {
-    let ServePlan { server, http, selection, mut chosen, content, notes } =
+    let ServePlan { server, http, tls, selection, mut chosen, content, notes } =
         ServePlan::make(&config, console.events())?;
     config.notes.iter().chain(&notes).for_each(|note| console.note(note));
     let signals = CaughtSignals::catch()?;
@@ -111,7 +113,11 @@ fn serve(config: Config, flags: &Flags, console: &Console) -> Result<(), Command
     let is_delayed = !server.timeouts.drain_delay.is_zero();
     let connections_max = server.connections_max;
     let (access_log, metrics) = (http.access_log.clone(), http.metrics.clone());
-    let started = serve::http(&server, http, selection);
+    let roles = http.sites.roles().clone();
+    let started = match &tls {
+        None => serve::http(&server, http, selection),
+        Some(tls) => serve::https(&server, http, &tls.config, selection),
+    };
     let serve::HttpServer { server, caches, updater, .. } = started.map_err(|error| {
         match (&config.path, &error) {
             // The flag that is otherwise suggested would replace all listeners of the file.
@@ -125,13 +131,15 @@ fn serve(config: Config, flags: &Flags, console: &Console) -> Result<(), Command
     chosen.driver = chosen.driver.map(|_| server.selection().kind);
     let (state, is_stopping) = (Arc::<ConfigState>::default(), Arc::<AtomicBool>::default());
     let numbers: Vec<u32> = (0..).take(config.options.server.listen.len()).collect();
-    let reloader = config.path.clone().map(|path| Reloader {
-        path,
+    let has_reloads = config.path.is_some() || tls.is_some();
+    let reloader = has_reloads.then(|| Reloader {
+        path: config.path.clone(),
         flags: flags.clone(),
         sites_max: config.sites_max(),
         numbers: ListenerNumbers::default().with(&config, &numbers),
         config,
         sites,
+        tls,
         updater,
         chosen,
         is_stopping: Arc::clone(&is_stopping),
@@ -158,7 +166,9 @@ fn serve(config: Config, flags: &Flags, console: &Console) -> Result<(), Command
         served.map_err(|error| CommandError::no_thread("the administration", &error))
     });
     let _files = _files.transpose()?;
-    let activity = format!("serving {content} at{}", urls(server.addresses()));
+    let is_secure = |number: &u32| roles.get(*number) == ListenerRole::Secure;
+    let secure = server.listener_numbers().iter().map(is_secure);
+    let activity = format!("serving {content} at{}", urls(server.addresses(), secure));
     let roles = Roles { signals, caches, controller, access_log, is_stopping, is_delayed };
     run_server(server, roles, (&activity, &admin_places), console)
 }
@@ -168,13 +178,14 @@ fn reload_by(controller: Controller) -> Reload {
     Box::new(move |config| controller.reload(config))
 }
 
-/// Addresses as a browser takes them.
-fn urls(endpoints: &[Endpoint]) -> String {
-    let url = |endpoint: &Endpoint| match endpoint {
+/// Addresses as a browser takes them, and whether each is secure.
+fn urls(endpoints: &[Endpoint], secure: impl IntoIterator<Item = bool>) -> String {
+    let url = |(endpoint, is_secure): (&Endpoint, bool)| match endpoint {
         Endpoint::Unix(address) => format!(" {address}"),
+        tcp if is_secure => format!(" https://{tcp}/"),
         tcp => format!(" http://{tcp}/"),
     };
-    endpoints.iter().map(url).collect()
+    endpoints.iter().zip(secure).map(url).collect()
 }
 
 fn echo(args: &EchoArgs, console: &Console) -> Result<(), CommandError> {
@@ -227,7 +238,11 @@ fn run_server(
     })?;
     let DriverSelection { kind, why, .. } = server.selection();
     let workers = server.workers();
-    let admin = if admin.is_empty() { String::new() } else { format!("; admin:{}", urls(admin)) };
+    let admin = if admin.is_empty() {
+        String::new()
+    } else {
+        format!("; admin:{}", urls(admin, repeat(false)))
+    };
     let line = format_args!("{activity}; driver: {kind} ({why}); workers: {workers}{admin}");
     console.say_started(line);
     let ended = server.join();

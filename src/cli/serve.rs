@@ -11,6 +11,7 @@ use super::connections::shares;
 use super::content::KnownRules;
 use super::observe_args::cannot_open;
 use super::root::open_root;
+use super::tls::{self, TlsPlan};
 use super::{Chosen, CommandError, Config, ObserveArgs, ServerArgs, ServerOptions, SiteOptions};
 use crate::descriptors::{Descriptors, Reserved};
 use crate::driver::{DriverSelection, File, FileKind, Links};
@@ -28,6 +29,8 @@ pub struct ServePlan {
     pub server: server::ServerSettings,
     /// The settings of the sites.
     pub http: HttpSettings,
+    /// Certificates, if a site has any.
+    pub(super) tls: Option<TlsPlan>,
     /// The driver.
     pub selection: DriverSelection,
     /// What is chosen for options that are not set.
@@ -52,12 +55,15 @@ impl ServePlan {
     ///
     /// When a root cannot be served, descriptors do not suffice, or the driver does not work.
     pub fn make(config: &Config, events: &Events) -> Result<Self, CommandError> {
-        let ServerOptions { server: args, http, observe } = &config.options;
+        let ServerOptions { server: args, http, observe, .. } = &config.options;
         let descriptors = Descriptors::raise_limit(args.worker_count());
         let numbers: Vec<u32> = (0..).take(args.listen.len()).collect();
         let PlannedSites { sites, mut notes } =
             PlannedSites::open(config, &ListenerNumbers::default().with(config, &numbers))?;
         let table = SiteTable::new(1, sites).map_err(|error| CommandError(error.to_string()))?;
+        let table = table.with_roles(tls::roles(config, &numbers)?);
+        let tls = TlsPlan::open(config, None)?;
+        notes.extend(tls.iter().flat_map(TlsPlan::notes));
         let selection = args.selection()?;
         notes.extend_from_slice(&selection.notes);
         if observe.log.0.is_none() && observe.log_format != LogFormat::combined() {
@@ -102,6 +108,7 @@ impl ServePlan {
                 events: events.clone(),
                 ..HttpSettings::new(Arc::new(table))
             },
+            tls,
             selection,
             chosen,
             content: config.served(),

@@ -7,7 +7,7 @@ use clap::{Args, value_parser};
 
 use super::server::{BOUNDS, STOP};
 use super::value::{positive_time, size, time};
-use super::{ContentArgs, ObserveArgs, ServerArgs};
+use super::{ContentArgs, ObserveArgs, ServerArgs, TlsArgs};
 
 /// The heading of the options of the cache in the help.
 const CACHE: &str = "Cache (per worker)";
@@ -33,6 +33,10 @@ pub struct ServeArgs {
     /// Options about content.
     #[command(flatten)]
     pub content: ContentArgs,
+
+    /// Options of HTTPS.
+    #[command(flatten)]
+    pub tls: TlsArgs,
 
     /// Options of the HTTP server.
     #[command(flatten)]

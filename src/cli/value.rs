@@ -87,6 +87,21 @@ pub(super) fn log_target(text: &str) -> Result<LogTarget, String> {
     }
 }
 
+/// Parses `--tls-self-signed`.
+pub(super) fn self_signed_names(text: &str) -> Result<String, String> {
+    // `true` in a file has the value of the flag without a value.
+    let is_name = |name: &str| {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-:*".contains(&byte);
+        !name.is_empty() && name.len() <= 253 && name.bytes().all(fits)
+    };
+    match text.is_empty() || text.split(',').all(|name| is_name(name.trim())) {
+        true => Ok(text.to_owned()),
+        false => Err("it must be names and IP addresses with commas between them, as in \
+                      localhost,127.0.0.1"
+            .into()),
+    }
+}
+
 /// Parses `--admin`: an address as of `--listen`. A path may be relative here.
 pub(super) fn admin_place(text: &str) -> Result<ListenSpec, String> {
     let path = text.strip_prefix("unix:").filter(|path| !path.starts_with('/'));

@@ -84,6 +84,10 @@ kinds! {
     Signal, "signal", Info;
     /// The configuration was reloaded.
     Reloaded, "reloaded", Info;
+    /// Renewed certificates are used.
+    CertificatesRenewed, "certificates_renewed", Info;
+    /// The files of certificates have changed, and cannot be used.
+    CertificatesRefused, "certificates_refused", Error;
     /// The configuration was not reloaded.
     ReloadFailed, "reload_failed", Error;
     /// A thread has panicked, which is a bug.

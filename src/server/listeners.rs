@@ -344,6 +344,11 @@ impl Listening {
         self.open.iter().map(|open| open.endpoint.clone()).collect()
     }
 
+    /// The numbers of the listeners of these endpoints.
+    pub(super) fn numbers(&self) -> Vec<u32> {
+        self.open.iter().map(|open| open.number).collect()
+    }
+
     /// Removes the files of Unix sockets, because the server has ended.
     pub(super) fn remove_files(&mut self) {
         self.ended = true;

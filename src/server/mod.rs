@@ -98,6 +98,8 @@ impl UnixSocket {
 pub struct Server {
     /// The addresses at the start.
     addresses: Vec<Endpoint>,
+    /// The number of the listener of each address.
+    numbers: Vec<u32>,
     listening: Arc<Mutex<Listening>>,
     selection: DriverSelection,
     workers: Vec<RunningWorker>,
@@ -155,11 +157,12 @@ fn start_with<S: Session + 'static, C: Dispatch>(
         match launch::<S, C>(settings, selection.kind, &shared, sockets) {
             Ok(Launched { workers, postboxes, ends }) => {
                 listening.apply(&plan, bound);
-                let addresses = listening.endpoints();
+                let (addresses, numbers) = (listening.endpoints(), listening.numbers());
                 listening.allow_more(settings.spare_listeners as usize);
                 let listening = Arc::new(Mutex::new(listening));
                 let updater = Updater { listening: Arc::clone(&listening), postboxes };
-                return Ok((Server { addresses, listening, selection, workers, ends }, updater));
+                let server = Server { addresses, numbers, listening, selection, workers, ends };
+                return Ok((server, updater));
             }
             // The driver of one worker did not open, so all workers take the next one.
             Err((StartError::Driver(error), returned)) => {
@@ -177,6 +180,12 @@ impl Server {
     /// name may have several. Port 0 is replaced by the actual port.
     pub fn addresses(&self) -> &[Endpoint] {
         &self.addresses
+    }
+
+    /// The number of the listener of each of these addresses, as sessions know it
+    /// ([`ConnectionInfo::listener`](crate::session::ConnectionInfo::listener)).
+    pub fn listener_numbers(&self) -> &[u32] {
+        &self.numbers
     }
 
     /// The driver of the workers, and the reason for the choice.

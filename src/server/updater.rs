@@ -166,6 +166,25 @@ impl<M> Updater<M> {
         applied
     }
 
+    /// Gives a message to the service of each worker, with the present timeouts. Returns when all
+    /// have taken it.
+    ///
+    /// # Errors
+    ///
+    /// See [`UpdateError`].
+    pub fn tell(
+        &self,
+        timeouts: ServerTimeouts,
+        message: impl Fn() -> M,
+    ) -> Result<(), UpdateError> {
+        if let Some(busy) = self.postboxes.iter().position(|postbox| postbox.has_update()) {
+            return Err(UpdateError::Busy(busy));
+        }
+        let none = self.postboxes.iter().map(|_| Vec::new()).collect();
+        let message = || Some(message());
+        wait_for_all(self.send(none, &[], Closing::default(), timeouts, message))
+    }
+
     /// Calls `attempt` until it succeeds or fails for another reason than that the server had the
     /// address until just now.
     fn try_to_listen<T>(

@@ -9,6 +9,7 @@
 //! | `layer.rs` | TLS as a [`Layer`](crate::secured::Layer) around a session |
 //! | `config.rs` | settings, and what the connections of a worker share |
 //! | `stats.rs` | counters |
+//! | `key_log.rs` | the log of secrets, to look into recorded packets |
 //! | `certificate.rs`, `self_signed.rs` | a certificate with its key: loaded and checked, or made |
 //! | `pem.rs`, `leaf.rs`, `chain.rs` | what is in its files |
 //! | `certificates.rs` | all certificates, and the choice by the name that a client asks for |
@@ -20,6 +21,7 @@ mod certificate_error;
 mod certificates;
 mod chain;
 mod config;
+mod key_log;
 mod layer;
 mod leaf;
 #[cfg(test)]
@@ -34,6 +36,7 @@ pub use certificate::Certificate;
 pub use certificate_error::{CertificateError, FILE_BYTES_MAX, PemContent};
 pub use certificates::{Certificates, SiteCertificates};
 pub use config::{TlsConfig, TlsError, TlsSettings, TlsShared};
+pub use key_log::KeyLogFile;
 pub use layer::Tls;
 pub use provider::provider;
 pub use stats::{TlsCounts, TlsFailure, TlsStats};

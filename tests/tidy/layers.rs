@@ -57,10 +57,7 @@ const LAYERS: [(&str, &[&str]); 30] = [
         "http::h2",
         &["http::site", "http::records", "http::semantics", "driver", "session", "service", "ask"],
     ),
-    (
-        "http::front",
-        &["http::h1", "http::site", "secured", "driver", "session", "service", "ask"],
-    ),
+    ("http::front", &["http::h1", "http::site", "secured", "driver", "session", "service", "ask"]),
     (
         "serve",
         &[

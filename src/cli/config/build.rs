@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::check::check_roots;
+use super::check::{check_certificates, check_roots};
 use super::claims;
 use super::draft::{Draft, ListenerDraft, SiteDraft};
 use super::flags::Flags;
 use super::keys::{KEYS, Key, of_flag};
-use super::options::{Config, ListenerOptions, ServerOptions, SiteOptions, Written};
+use super::options::{
+    Config, ListenerOptions, ListenerProtocol, ServerOptions, SiteOptions, Written,
+};
 use super::parse::Parsers;
 use super::places::check_places;
 use super::problem::{Problem, ProblemList};
@@ -39,10 +41,11 @@ pub(super) fn build(
     if reader.opens_roots {
         let around = [&draft.defaults, &flags.site];
         check_roots(&draft.sites, around, &mut reader.problems);
+        check_certificates(&draft.sites, around, &mut reader.problems);
     }
     server.overlay(&draft.server);
     server.overlay(&flags.server);
-    server.set(of_flag("listen"), Vec::new());
+    LISTEN_FLAGS.iter().for_each(|(flag, _)| server.set(of_flag(flag), Vec::new()));
     let admin = texts(&server, of_flag("admin"));
     if let Some(place) = admin.get(PLACES_MAX) {
         let title = format!("[admin] has {} places", admin.len());
@@ -63,6 +66,7 @@ pub(super) fn build(
             .map(|listener| ListenerOptions {
                 name: listener.name.as_ref().map(|name| name.value.clone()),
                 addresses: specs.by_ref().take(listener.addresses.len()).collect(),
+                protocol: listener.protocol.as_ref().map(|it| it.value).unwrap_or_default(),
             })
             .collect(),
         sites,
@@ -118,11 +122,13 @@ fn listeners(
     flags: &Flags,
     problems: &mut ProblemList,
 ) -> Vec<ListenerDraft> {
-    let key = of_flag("listen");
-    let listener = |settings: &Settings| {
-        let addresses = texts(settings, key);
-        (!addresses.is_empty()).then(|| ListenerDraft { addresses, ..ListenerDraft::default() })
-    };
+    let listener = |settings: &Settings| unnamed(settings, LISTEN_FLAGS[0]);
+    // Those of other protocols are always additional.
+    let others = LISTEN_FLAGS[1..].iter().flat_map(|flag| {
+        [&flags.server, &draft.server].into_iter().find_map(|settings| unnamed(settings, *flag))
+    });
+    let others: Vec<_> = others.collect();
+    let with_others = |listeners: Vec<ListenerDraft>| listeners.into_iter().chain(others).collect();
     let unnamed = listener(&draft.server);
     if let (Some(unnamed), [first, ..]) = (&unnamed, &draft.listeners[..]) {
         let title = "`listen` in [server] beside a [[listen]]";
@@ -133,12 +139,28 @@ fn listeners(
     }
     let file = std::mem::take(&mut draft.listeners);
     if let Some(flag) = listener(&flags.server) {
-        return vec![flag];
+        return with_others(vec![flag]);
     }
     if !file.is_empty() {
-        return file;
+        return with_others(file);
     }
-    unnamed.or_else(|| listener(defaults)).into_iter().collect()
+    with_others(unnamed.or_else(|| listener(defaults)).into_iter().collect())
+}
+
+/// The flags of addresses, and what is spoken there.
+pub(super) const LISTEN_FLAGS: [(&str, ListenerProtocol); 3] = [
+    ("listen", ListenerProtocol::Usual),
+    ("listen-plain", ListenerProtocol::Http),
+    ("listen-redirect", ListenerProtocol::Redirect),
+];
+
+/// The listener of a flag, without a name.
+fn unnamed(settings: &Settings, (flag, value): (&str, ListenerProtocol)) -> Option<ListenerDraft> {
+    let addresses = texts(settings, of_flag(flag));
+    let origin = addresses.first()?.origin.clone();
+    let is_usual = value == ListenerProtocol::Usual;
+    let protocol = (!is_usual).then_some(Sourced { value, origin });
+    Some(ListenerDraft { addresses, protocol, ..ListenerDraft::default() })
 }
 
 /// The texts of a key.
@@ -176,10 +198,10 @@ fn server_options(
     flags: &Flags,
 ) -> Option<ServerOptions> {
     match reader.parsers().server(settings) {
-        Ok((mut server, http, observe)) => {
+        Ok((mut server, tls, http, observe)) => {
             server.listen = listeners.iter().flat_map(places).collect();
             server.trace = flags.trace;
-            Some(ServerOptions { server, http, observe })
+            Some(ServerOptions { server, tls, http, observe })
         }
         Err(error) => {
             reader.problems.push(Problem::new(None, error, "correct the options"));

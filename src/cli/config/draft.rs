@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::options::ListenerProtocol;
 use super::rights::RightsDraft;
 use super::setting::{Origin, Settings, Sourced};
 use super::source::Place;
@@ -23,6 +24,8 @@ pub(super) struct Draft {
 pub(super) struct ListenerDraft {
     pub(super) name: Option<Sourced<String>>,
     pub(super) addresses: Vec<Sourced<String>>,
+    /// `None` for the usual one.
+    pub(super) protocol: Option<Sourced<ListenerProtocol>>,
     /// Of its Unix sockets.
     pub(super) rights: RightsDraft,
 }

@@ -2,7 +2,7 @@
 
 /// Directives of nginx, and words that most servers share: with hyphens, as keys are compared.
 #[rustfmt::skip]
-pub(super) const FOREIGN: [(&str, &str); 32] = [
+pub(super) const FOREIGN: [(&str, &str); 34] = [
     ("access-log", "write `access`, a path, into [log]"),
     ("add-header", "write `header` into a [[site]] or into [site-defaults]"),
     ("alias", "write `root` into a [[site]]"),
@@ -22,12 +22,14 @@ pub(super) const FOREIGN: [(&str, &str); 32] = [
     ("open-file-cache", "write `cache-entries` and `cache-idle` into [server]"),
     ("port", "write `listen`, an address with a port, into [server]"),
     ("proxy-pass", "ringd serves files, and is no proxy"),
-    ("return", "there are no redirects; put a proxy before ringd"),
+    ("return", "there are no redirects, but to https: `protocol = \"redirect\"` in a [[listen]]"),
     ("rewrite", "there are no redirects; put a proxy before ringd"),
     ("server-name", "write `hosts` into a [[site]]"),
     ("ssl", TLS),
     ("ssl-certificate", TLS),
     ("ssl-certificate-key", TLS),
+    ("ssl-client-certificate", "write `tls-client-ca` into [server]"),
+    ("ssl-protocols", "write `tls-min`, \"1.2\" or \"1.3\", into [server]"),
     ("stub-status", "write `listen` into [admin] for a status page and metrics"),
     ("tls", TLS),
     ("try-files", "write `spa` or `clean-urls` into a [[site]] or into [site-defaults]"),
@@ -40,7 +42,7 @@ pub(super) const FOREIGN: [(&str, &str); 32] = [
 const COMPRESSION: &str = "nothing is compressed; a file.js.gz, file.js.br or file.js.zst beside \
                            file.js is sent in its place";
 
-const TLS: &str = "TLS is not supported; put a proxy that has it before ringd";
+const TLS: &str = "write `tls-cert` and `tls-key` into a [[site]] or into [site-defaults]";
 
 /// What to write in place of the name that another server has. `name` has hyphens.
 pub(super) fn explain(name: &str) -> Option<&'static str> {

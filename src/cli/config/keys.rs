@@ -103,7 +103,7 @@ const fn file_key(table: Table, name: &'static str, form: Form, help: &'static s
 }
 
 /// The keys that no flag has: what one command line has only once, so that it needs no name.
-pub(super) const FILE_KEYS: [FileKey; 17] = [
+pub(super) const FILE_KEYS: [FileKey; 18] = [
     file_key(Table::Top, "server", Form::One(Table::Server), "Options of the process"),
     file_key(Table::Top, "listen", Form::Many(Table::Listen), "Addresses with a name"),
     file_key(
@@ -128,6 +128,13 @@ pub(super) const FILE_KEYS: [FileKey; 17] = [
     ),
     file_key(Table::Listen, "name", Form::Text, "The name by which sites choose these addresses"),
     file_key(Table::Listen, "address", Form::Texts, "Addresses to listen on, as of --listen"),
+    file_key(
+        Table::Listen,
+        "protocol",
+        Form::Text,
+        "http, https, or redirect (http that leads to https); by default https if a site has a \
+         certificate, and http otherwise",
+    ),
     file_key(
         Table::Listen,
         "mode",

@@ -54,7 +54,7 @@ pub use flags::Flags;
 pub use fuzz::fuzz_config;
 pub use load::ConfigError;
 pub(super) use load::{check, load, load_again};
-pub use options::{Config, ListenerOptions, ServerOptions, SiteOptions};
+pub use options::{Config, ListenerOptions, ListenerProtocol, ServerOptions, SiteOptions};
 pub use problem::Problems;
 pub(super) use restart::reloadable;
 pub use restart::{Chosen, needs_restart};

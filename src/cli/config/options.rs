@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::draft::{ListenerDraft, SiteDraft};
 use super::setting::Settings;
 use super::source::{Place, Sources};
-use crate::cli::{ContentArgs, HttpArgs, ObserveArgs, ServeArgs, ServerArgs};
+use crate::cli::{ContentArgs, HttpArgs, ObserveArgs, ServeArgs, ServerArgs, TlsArgs};
 use crate::http::site::hosts::HostPattern;
 use crate::server::ListenSpec;
 
@@ -30,6 +30,8 @@ pub struct Config {
 pub struct ServerOptions {
     /// Those of all servers. The addresses are those of all listeners, in their order.
     pub server: ServerArgs,
+    /// Those of HTTPS. The addresses are those of [`Config::listeners`].
+    pub tls: TlsArgs,
     /// Those of an HTTP server.
     pub http: HttpArgs,
     /// Those of the logs and of the administration.
@@ -43,6 +45,37 @@ pub struct ListenerOptions {
     pub name: Option<String>,
     /// The addresses.
     pub addresses: Vec<ListenSpec>,
+    /// What the listener speaks.
+    pub protocol: ListenerProtocol,
+}
+
+/// What a listener speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum ListenerProtocol {
+    /// HTTPS if a site has a certificate, otherwise HTTP.
+    #[default]
+    Usual,
+    /// HTTP without TLS.
+    Http,
+    /// HTTPS.
+    Https,
+    /// HTTP, and only to send clients to HTTPS.
+    Redirect,
+}
+
+impl ListenerProtocol {
+    /// Those that a file may name.
+    pub(super) const NAMED: [Self; 3] = [Self::Http, Self::Https, Self::Redirect];
+
+    /// The name in a file.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Usual => "",
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Redirect => "redirect",
+        }
+    }
 }
 
 /// The options of a site.
@@ -100,7 +133,21 @@ impl Config {
 impl From<ServeArgs> for Config {
     /// The configuration that a command line means without a file.
     fn from(args: ServeArgs) -> Self {
-        let addresses = args.server.listen.clone();
+        let TlsArgs { listen_plain, listen_redirect, .. } = &args.tls;
+        let listeners: Vec<_> = [
+            (&args.server.listen, ListenerProtocol::Usual),
+            (listen_plain, ListenerProtocol::Http),
+            (listen_redirect, ListenerProtocol::Redirect),
+        ]
+        .into_iter()
+        .filter(|(addresses, _)| !addresses.is_empty())
+        .map(|(addresses, protocol)| ListenerOptions {
+            name: None,
+            addresses: addresses.clone(),
+            protocol,
+        })
+        .collect();
+        let listen = listeners.iter().flat_map(|listener| listener.addresses.clone()).collect();
         let site = SiteOptions {
             name: "default".to_owned(),
             hosts: Vec::new(),
@@ -112,8 +159,13 @@ impl From<ServeArgs> for Config {
         };
         Self {
             path: None,
-            options: ServerOptions { server: args.server, http: args.http, observe: args.observe },
-            listeners: vec![ListenerOptions { name: None, addresses }],
+            options: ServerOptions {
+                server: ServerArgs { listen, ..args.server },
+                tls: args.tls,
+                http: args.http,
+                observe: args.observe,
+            },
+            listeners,
             sites: vec![site],
             notes: Vec::new(),
             written: Written::default(),

@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
+use super::build::LISTEN_FLAGS;
 use super::draft::{ListenerDraft, SiteDraft};
 use super::keys::{KEYS, Key, Kind, Table, of_flag};
 use super::options::{Config, SiteOptions};
 use super::setting::{Origin, Settings, Sourced, Value};
 use super::source::Sources;
+use super::tables::{SERVER_PATHS, SITE_PATHS};
 use super::text::toml_string;
 use crate::cli::CommandError;
 use crate::cli::value::LogName;
@@ -35,7 +37,7 @@ impl Config {
     }
 }
 
-/// The options of the process. Relative paths in them begin at the current directory, and in a file
+/// The same options. Relative paths in them begin at the current directory, and in a file
 /// at that of the file.
 fn with_absolute_paths(settings: &Settings) -> Settings {
     let absolute = |path: &str| Some(std::path::absolute(path).ok()?.to_str()?.to_owned());
@@ -46,6 +48,9 @@ fn with_absolute_paths(settings: &Settings) -> Settings {
     for flag in ["log", "error-log"] {
         let is_path = |text: &str| !LogName::WORDS.contains(&text);
         settings.replace_texts(of_flag(flag), |text| absolute(text).filter(|_| is_path(text)));
+    }
+    for flag in SERVER_PATHS.into_iter().chain(SITE_PATHS) {
+        settings.replace_texts(of_flag(flag), absolute);
     }
     settings
 }
@@ -60,7 +65,11 @@ fn utf8(path: &std::path::Path) -> Result<&str, CommandError> {
 /// The only listener, if it has no name and no rights: it stands in `[server]`.
 fn without_name(listeners: &[ListenerDraft]) -> Option<&ListenerDraft> {
     match listeners {
-        [listener] if listener.name.is_none() && listener.rights.written().next().is_none() => {
+        [listener]
+            if listener.name.is_none()
+                && listener.protocol.is_none()
+                && listener.rights.written().next().is_none() =>
+        {
             Some(listener)
         }
         _ => None,
@@ -133,8 +142,8 @@ impl Printer<'_> {
         if let Some(listener) = without_name(listeners) {
             self.texts("listen", &listener.addresses);
         }
-        let listen = of_flag("listen");
-        for key in KEYS.iter().filter(|key| key.is_in(Table::Server) && key.flag != listen.flag) {
+        let is_address = |key: &Key| LISTEN_FLAGS.iter().any(|(flag, _)| *flag == key.flag);
+        for key in KEYS.iter().filter(|key| key.is_in(Table::Server) && !is_address(key)) {
             self.option(key, settings);
         }
     }
@@ -149,6 +158,9 @@ impl Printer<'_> {
                 self.line("name", &toml_string(&name.value), &name.origin);
             }
             self.texts("address", &listener.addresses);
+            if let Some(protocol) = &listener.protocol {
+                self.line("protocol", &toml_string(protocol.value.name()), &protocol.origin);
+            }
             for (key, text, origin) in listener.rights.written() {
                 self.line(key, &toml_string(&text), origin);
             }
@@ -173,8 +185,9 @@ impl Printer<'_> {
             let path = site.absolute_root();
             self.line("root", &toml_string(utf8(&path)?), &root.origin);
         }
+        let settings = with_absolute_paths(&written.settings);
         for key in KEYS.iter().filter(|key| key.is_of_site) {
-            self.option(key, &written.settings);
+            self.option(key, &settings);
         }
         Ok(())
     }

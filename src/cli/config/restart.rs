@@ -11,7 +11,7 @@ type Compared = fn(&ServerOptions) -> String;
 /// The flags whose keys need a restart, and why a worker cannot change them: its driver, its tables
 /// and its cache are sized when it starts, and so are the shares of descriptors; the files of logs
 /// may belong to another user.
-pub(super) const RESTART: [(&str, Compared); 16] = [
+pub(super) const RESTART: [(&str, Compared); 17] = [
     ("driver", |it| format!("{:?}", it.server.driver)),
     ("workers", |it| format!("{:?}", it.server.worker_count())),
     ("max-connections", |it| format!("{:?}", it.server.max_connections)),
@@ -22,6 +22,7 @@ pub(super) const RESTART: [(&str, Compared); 16] = [
     ("revalidate", |it| format!("{:?}", it.http.revalidate)),
     ("watch", |it| format!("{:?}", it.http.no_watch)),
     ("health-path", |it| format!("{:?}", it.http.health_path)),
+    ("tls-key-log", |it| format!("{:?}", it.tls.tls_key_log)),
     ("admin", |it| format!("{:?}", it.observe.admin_places())),
     ("log", |it| format!("{:?}", it.observe.log)),
     ("log-format", |it| format!("{:?}", it.observe.log_format)),

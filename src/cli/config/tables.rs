@@ -6,6 +6,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::draft::{Draft, ListenerDraft, SiteDraft};
 use super::keys::{Table, of_flag};
+use super::options::ListenerProtocol;
 use super::problem::{Problem, quoted};
 use super::reader::{Node, Reader, is_empty};
 use super::setting::{Settings, Sourced};
@@ -19,6 +20,19 @@ pub(super) const LISTENERS_MAX: usize = 64;
 
 /// How long the name of a site or of a listener may be.
 const NAME_BYTES_MAX: usize = 256;
+
+/// The options that are paths, of the process and of a site.
+pub(super) const SERVER_PATHS: [&str; 2] = ["tls-client-ca", "tls-key-log"];
+pub(super) const SITE_PATHS: [&str; 2] = ["tls-cert", "tls-key"];
+
+/// Paths in a file are relative to its directory. One that is not UTF-8 fits into no text; then
+/// they are relative to the current directory.
+fn join_paths(flags: &[&str], directory: &Path, settings: &mut Settings) {
+    for flag in flags {
+        settings
+            .replace_texts(of_flag(flag), |text| Some(directory.join(text).to_str()?.to_owned()));
+    }
+}
 
 impl Reader<'_> {
     /// Reads a whole file. Returns the globs of the files that it includes.
@@ -37,12 +51,14 @@ impl Reader<'_> {
                         let name = (&**name.get_ref(), name.span());
                         reader.option(Table::Server, name, node, &mut draft.server);
                     }
+                    join_paths(&SERVER_PATHS, directory, &mut draft.server);
                 }),
                 "site-defaults" => self.one(Table::Defaults, node, |reader, table| {
                     for (name, node) in table {
                         let name = (&**name.get_ref(), name.span());
                         reader.option(Table::Defaults, name, node, &mut draft.defaults);
                     }
+                    join_paths(&SITE_PATHS, directory, &mut draft.defaults);
                 }),
                 "admin" => self.one(Table::Admin, node, |reader, table| {
                     reader.process_options(Table::Admin, table, directory, &mut draft.server);
@@ -147,6 +163,7 @@ impl Reader<'_> {
                 }
             }
         }
+        join_paths(&SITE_PATHS, directory, &mut site.settings);
         // A line with a syntax error may be what seems to be missing.
         let hosts = table.get("hosts").is_some_and(|node| !is_empty(node));
         site.has_hosts = self.has_syntax_errors || hosts;
@@ -195,6 +212,7 @@ impl Reader<'_> {
             match &**name.get_ref() {
                 "name" => listener.name = self.name(node),
                 "address" => listener.addresses = self.texts("address", node).unwrap_or_default(),
+                "protocol" => listener.protocol = self.protocol(node),
                 other if self.right(other, node, &mut listener.rights) => {}
                 other => self.complain_of_key(Table::Listen, name.span(), other),
             }
@@ -206,6 +224,18 @@ impl Reader<'_> {
             self.complain(node.span(), "a [[listen]] has no address", remedy);
         }
         listener
+    }
+
+    fn protocol(&mut self, node: &Node<'_>) -> Option<Sourced<ListenerProtocol>> {
+        let Sourced { value, origin } = self.text("protocol", node)?;
+        let named = ListenerProtocol::NAMED.into_iter().find(|it| it.name() == value);
+        if let Some(value) = named {
+            return Some(Sourced { value, origin });
+        }
+        let title = format!("`protocol` cannot be {}", quoted(&value));
+        let names = ListenerProtocol::NAMED.map(ListenerProtocol::name).join(", ");
+        self.complain(node.span(), title, format!("it must be one of {names}"));
+        None
     }
 
     /// Reads options of the process that have a table of their own.

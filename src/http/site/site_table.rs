@@ -183,6 +183,12 @@ impl SiteTable {
         Self { roles, ..self }
     }
 
+    /// The roles of listeners.
+    #[must_use]
+    pub fn roles(&self) -> &ListenerRoles {
+        &self.roles
+    }
+
     /// The role of a listener.
     #[must_use]
     pub fn role(&self, listener: u32) -> ListenerRole {

@@ -1,0 +1,239 @@
+//! From the options of HTTPS to certificates and to a configuration of TLS.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::config::ListenerProtocol;
+use super::tls_args::{TlsArgs, TlsVersion};
+use super::{CommandError, Config, SiteOptions};
+use crate::http::{ListenerRole, ListenerRoles};
+use crate::server::ListenSpec;
+use crate::tls::{Certificate, Certificates, KeyLogFile, SiteCertificates, TlsConfig, TlsSettings};
+
+/// The port of `https://` addresses without one.
+const HTTPS_PORT: u16 = 443;
+
+/// The certificates of a server, and how it speaks TLS.
+#[derive(Clone, Debug)]
+pub(super) struct TlsPlan {
+    pub(super) config: TlsConfig,
+    pub(super) certificates: Arc<Certificates>,
+    settings: TlsSettings,
+    /// The names of each certificate that was made, with it.
+    made: Vec<(Vec<String>, Arc<Certificate>)>,
+}
+
+impl TlsPlan {
+    /// Loads all certificates of a configuration. `None` if no site has any. Certificates that were
+    /// made `before` are used again, and so are its session tickets, as long as the keys are the
+    /// same.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be used.
+    pub(super) fn open(
+        config: &Config,
+        before: Option<&Self>,
+    ) -> Result<Option<Self>, CommandError> {
+        if !config.has_tls() {
+            return Ok(None);
+        }
+        let args = &config.options.tls;
+        let settings = match before {
+            Some(before) if before.is_of(args) => before.settings.clone(),
+            _ => settings(args)?,
+        };
+        let mut loader = Loader { before, files: Vec::new(), made: Vec::new() };
+        let sites = config.sites.iter().map(|site| loader.site(config, site));
+        let certificates = Arc::new(Certificates::new(sites.collect::<Result<_, _>>()?));
+        let same = before.filter(|before| before.certificates.has_same_keys_as(&certificates));
+        let before = same.map(|before| &before.config);
+        let resolver = Arc::clone(&certificates) as _;
+        let config = TlsConfig::new(&settings, resolver, before);
+        let config = config.map_err(|error| CommandError(error.to_string()))?;
+        Ok(Some(Self { config, certificates, settings, made: loader.made }))
+    }
+
+    fn is_of(&self, args: &TlsArgs) -> bool {
+        self.settings.needs_tls13 == (args.tls_min == TlsVersion::Tls13)
+            && self.settings.client_ca == args.tls_client_ca
+            && self.settings.handshake_timeout == args.handshake_timeout
+    }
+
+    /// The files of all certificates and keys.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let all = self.certificates.all().iter();
+        let files = all.flat_map(|it| [it.certificate_path(), it.key_path()]);
+        files.flatten().map(Path::to_owned).chain(self.settings.client_ca.clone()).collect()
+    }
+
+    /// What is new compared to the present certificates, in words.
+    pub(super) fn fresh(&self, present: &Self) -> Vec<String> {
+        let known = present.certificates.all();
+        let is_fresh = |certificate: &&Arc<Certificate>| {
+            known.iter().all(|known| known.fingerprint() != certificate.fingerprint())
+        };
+        let fresh = self.certificates.all().iter().filter(is_fresh);
+        let describe = |certificate: &Arc<Certificate>| {
+            let names = certificate.dns_names().join(", ");
+            let until = humantime::format_rfc3339_seconds(certificate.not_after());
+            format!("the certificate for {names}, valid until {until}")
+        };
+        fresh.map(describe).collect()
+    }
+
+    /// What the operator should know.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let mut notes = self.certificates.notes(SystemTime::now());
+        for (names, certificate) in &self.made {
+            notes.push(format!(
+                "the certificate for {} is self-signed, so browsers warn of it; its SHA-256 \
+                 fingerprint is {}",
+                names.join(", "),
+                certificate.fingerprint()
+            ));
+        }
+        if self.settings.key_log.is_some() {
+            notes.push(
+                "--tls-key-log: whoever reads that file can decrypt all connections".to_owned(),
+            );
+        }
+        notes
+    }
+}
+
+/// Loads certificates, each file once.
+struct Loader<'a> {
+    before: Option<&'a TlsPlan>,
+    files: Vec<((PathBuf, PathBuf), Arc<Certificate>)>,
+    made: Vec<(Vec<String>, Arc<Certificate>)>,
+}
+
+impl Loader<'_> {
+    fn site(
+        &mut self,
+        config: &Config,
+        site: &SiteOptions,
+    ) -> Result<SiteCertificates, CommandError> {
+        let hosts: Vec<String> = site.hosts.iter().map(ToString::to_string).collect();
+        let name = |error: String| match &site.place {
+            None => CommandError(error),
+            Some(place) => CommandError(format!("{error}, in {}", config.place_name(place))),
+        };
+        let tls = &site.content.tls;
+        let pairs = tls.pairs().map_err(name)?;
+        let mut certificates = Vec::with_capacity(pairs.len());
+        for pair in pairs {
+            certificates.push(self.load(pair).map_err(name)?);
+        }
+        if let Some(names) = &tls.tls_self_signed {
+            certificates.push(self.make(names, &hosts).map_err(name)?);
+        }
+        Ok(SiteCertificates { hosts, is_default: site.is_default, certificates })
+    }
+
+    fn load(&mut self, pair: (PathBuf, PathBuf)) -> Result<Arc<Certificate>, String> {
+        if let Some((_, known)) = self.files.iter().find(|(files, _)| *files == pair) {
+            return Ok(Arc::clone(known));
+        }
+        let certificate = Certificate::load(&pair.0, &pair.1).map_err(|error| error.to_string())?;
+        let certificate = Arc::new(certificate);
+        self.files.push((pair, Arc::clone(&certificate)));
+        Ok(certificate)
+    }
+
+    fn make(&mut self, names: &str, hosts: &[String]) -> Result<Arc<Certificate>, String> {
+        let names: Vec<String> = match names {
+            "" => hosts.to_vec(),
+            names => names.split(',').map(|name| name.trim().to_owned()).collect(),
+        };
+        let known = self.before.map(|before| &before.made).into_iter().flatten();
+        let known = known.chain(&self.made).find(|(made, _)| *made == names);
+        let certificate = match known {
+            Some((_, known)) => Arc::clone(known),
+            None => {
+                let made = Certificate::self_signed(&names).map_err(|error| error.to_string())?;
+                Arc::new(made)
+            }
+        };
+        if !self.made.iter().any(|(made, _)| *made == names) {
+            self.made.push((names, Arc::clone(&certificate)));
+        }
+        Ok(certificate)
+    }
+}
+
+fn settings(args: &TlsArgs) -> Result<TlsSettings, CommandError> {
+    let key_log = match &args.tls_key_log {
+        None => None,
+        Some(path) => {
+            let log = KeyLogFile::open(path).map_err(|error| {
+                let path = path.display();
+                CommandError(format!("--tls-key-log {path}: {error}; choose another path"))
+            })?;
+            Some(Arc::new(log) as _)
+        }
+    };
+    Ok(TlsSettings {
+        needs_tls13: args.tls_min == TlsVersion::Tls13,
+        client_ca: args.tls_client_ca.clone(),
+        handshake_timeout: args.handshake_timeout,
+        key_log,
+    })
+}
+
+/// The role of each listener, given the numbers of the addresses in their order.
+///
+/// # Errors
+///
+/// When a listener needs a certificate, and there is none; when the port of a redirect is unknown.
+pub(super) fn roles(config: &Config, numbers: &[u32]) -> Result<ListenerRoles, CommandError> {
+    let has_tls = config.has_tls();
+    let is_secure = |protocol| match protocol {
+        ListenerProtocol::Usual => has_tls,
+        ListenerProtocol::Https => true,
+        ListenerProtocol::Http | ListenerProtocol::Redirect => false,
+    };
+    let port = |spec: &ListenSpec| match spec {
+        ListenSpec::Tcp(address) => Some(address.port()),
+        ListenSpec::Zone { port, .. } | ListenSpec::Port(port) | ListenSpec::Name(_, port) => {
+            Some(*port)
+        }
+        ListenSpec::Unix(..) => None,
+    };
+    let secure = config.listeners.iter().filter(|listener| is_secure(listener.protocol));
+    let https_port = secure.flat_map(|listener| &listener.addresses).find_map(port);
+    let mut numbers = numbers.iter().copied();
+    let mut by_number = Vec::new();
+    for listener in &config.listeners {
+        let role = match listener.protocol {
+            ListenerProtocol::Redirect => match https_port {
+                Some(0) => {
+                    let remedy = "name a port for the HTTPS address instead of 0";
+                    return Err(CommandError(format!("a redirect needs a known port; {remedy}")));
+                }
+                port => ListenerRole::Redirect(port.unwrap_or(HTTPS_PORT)),
+            },
+            protocol if is_secure(protocol) => ListenerRole::Secure,
+            _ => ListenerRole::Plain,
+        };
+        if !has_tls && role != ListenerRole::Plain {
+            return Err(CommandError(
+                "an address is to speak or lead to HTTPS, but no site has a certificate; add \
+                 --tls-cert and --tls-key, or --tls-self-signed to try it out"
+                    .to_owned(),
+            ));
+        }
+        let own = numbers.by_ref().take(listener.addresses.len());
+        by_number.extend(own.map(|number| (number, role)));
+    }
+    Ok(ListenerRoles { usual: ListenerRole::Plain, by_number })
+}
+
+impl Config {
+    /// Whether a site has certificates.
+    pub(super) fn has_tls(&self) -> bool {
+        self.sites.iter().any(|site| site.content.tls.is_on())
+    }
+}
