@@ -133,15 +133,16 @@ pub enum CertificateError {
         /// The name of its issuer.
         issuer: String,
     },
-    /// A certificate is valid for no DNS name and no IP address.
+    /// A certificate has no DNS name and no IP address that is valid as such. A pattern needs two
+    /// labels after its asterisk.
     NoNames {
         /// The file.
         file: PathBuf,
     },
     /// No self-signed certificate can be made for a name.
     SelfSigned {
-        /// The name, or nothing if the key cannot be made.
-        name: String,
+        /// The name; `None` if it fails for another reason.
+        name: Option<String>,
         /// Why not.
         reason: String,
     },
@@ -186,10 +187,10 @@ impl fmt::Display for CertificateError {
                 self.write_certificate(f)
             }
             Self::WrongOrder { .. } | Self::NotIssued { .. } => self.write_chain(f),
-            Self::SelfSigned { name, reason } if name.is_empty() => {
+            Self::SelfSigned { name: None, reason } => {
                 write!(f, "cannot make a self-signed certificate: {reason}")
             }
-            Self::SelfSigned { name, reason } => write!(
+            Self::SelfSigned { name: Some(name), reason } => write!(
                 f,
                 "cannot make a self-signed certificate for {name:?}: {reason}; write a DNS name \
                  or an IP address, without a port"
@@ -229,8 +230,8 @@ impl CertificateError {
             ),
             Self::NoNames { file } => write!(
                 f,
-                "the certificate in {} has neither a DNS name nor an IP address, so no client \
-                 accepts it; have it issued with a subjectAltName",
+                "the certificate in {} has neither a DNS name nor an IP address that clients \
+                 accept; have it issued with a subjectAltName such as DNS:example.com",
                 file.display()
             ),
             _ => Ok(()),

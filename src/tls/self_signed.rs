@@ -35,7 +35,7 @@ impl Certificate {
         let names: Vec<String> =
             names.iter().map(|name| checked(name)).collect::<Result<_, _>>()?;
         let failed = |error: rcgen::Error| CertificateError::SelfSigned {
-            name: String::new(),
+            name: None,
             reason: error.to_string(),
         };
         let mut parameters = CertificateParams::new(names).map_err(failed)?;
@@ -61,11 +61,12 @@ fn checked(name: &str) -> Result<String, CertificateError> {
         return Ok(address.to_string());
     }
     let name = name.strip_suffix('.').unwrap_or(name);
+    let failed = |reason| CertificateError::SelfSigned { name: Some(name.to_owned()), reason };
+    if name.strip_prefix("*.").is_some_and(|parent| !parent.contains('.')) {
+        return Err(failed("clients want two labels after the asterisk".to_owned()));
+    }
     match DnsName::try_from(name.strip_prefix("*.").unwrap_or(name)) {
         Ok(_) => Ok(name.to_ascii_lowercase()),
-        Err(error) => {
-            let reason = error.to_string();
-            Err(CertificateError::SelfSigned { name: name.to_owned(), reason })
-        }
+        Err(error) => Err(failed(error.to_string())),
     }
 }

@@ -19,26 +19,26 @@ fn site(hosts: &[&str], is_default: bool, certificates: &[&Arc<Certificate>]) ->
 
 #[test]
 fn the_site_decides_before_the_names() {
-    let exact = certificate(&["a.example"], KeyKind::P256);
-    let all = certificate(&["*.example"], KeyKind::P256);
-    let modern = certificate(&["*.example"], KeyKind::Ed25519);
+    let exact = certificate(&["a.example.org"], KeyKind::P256);
+    let all = certificate(&["*.example.org"], KeyKind::P256);
+    let modern = certificate(&["*.example.org"], KeyKind::Ed25519);
     let certificates = Certificates::new(vec![
-        site(&["*.example"], false, &[&all, &modern]),
-        site(&["a.example", "B.example."], true, &[&exact]),
-        site(&["bare.example"], false, &[]),
+        site(&["*.example.org"], false, &[&all, &modern]),
+        site(&["a.example.org", "B.example.org."], true, &[&exact]),
+        site(&["bare.example.org"], false, &[]),
     ]);
     for (name, schemes, expected) in [
-        (Some("a.example"), &[P256][..], &exact),
-        (Some("A.EXAMPLE."), &[P256], &exact),
+        (Some("a.example.org"), &[P256][..], &exact),
+        (Some("A.EXAMPLE.ORG."), &[P256], &exact),
         // Its site has a certificate, though none that is valid for the name.
-        (Some("b.example"), &[P256], &exact),
-        (Some("c.example"), &[P256, ED25519], &all),
-        (Some("c.example"), &[ED25519], &modern),
+        (Some("b.example.org"), &[P256], &exact),
+        (Some("c.example.org"), &[P256, ED25519], &all),
+        (Some("c.example.org"), &[ED25519], &modern),
         // No key fits: the handshake fails with the first one.
-        (Some("c.example"), &[RSA], &all),
+        (Some("c.example.org"), &[RSA], &all),
         // Its site has no certificates.
-        (Some("bare.example"), &[ED25519], &modern),
-        (Some("a.b.example"), &[P256], &exact),
+        (Some("bare.example.org"), &[ED25519], &modern),
+        (Some("a.b.example.org"), &[P256], &exact),
         (Some("other.test"), &[P256], &exact),
         (None, &[P256], &exact),
     ] {
@@ -46,7 +46,7 @@ fn the_site_decides_before_the_names() {
         assert!(Arc::ptr_eq(chosen, expected), "{name:?} {schemes:?}: {:?}", chosen.dns_names());
     }
     assert_eq!(certificates.all().len(), 3);
-    assert!(Certificates::new(vec![]).choose(Some("a.example"), &[P256]).is_none());
+    assert!(Certificates::new(vec![]).choose(Some("a.example.org"), &[P256]).is_none());
 }
 
 /// What the module documentation says, in the simplest words.
@@ -92,7 +92,7 @@ fn oracle<'a>(
 #[test]
 fn the_choice_is_that_of_a_search_through_all() {
     let mut random = Rng::with_seed(7);
-    let names = ["a.x", "b.x", "*.x", "x", "a.a.x", "*.a.x", "a.y", "*.y", "y"];
+    let names = ["a.x.t", "b.x.t", "*.x.t", "x.t", "a.a.x.t", "*.a.x.t", "a.y.t", "*.y.t", "y.t"];
     let keys = [key(KeyKind::P256), key(KeyKind::Ed25519), key(KeyKind::Rsa)];
     let some = |random: &mut Rng, from: &[&'static str], max: usize| -> Vec<&'static str> {
         (0..random.usize(0..=max)).filter_map(|_| random.choice(from.iter().copied())).collect()
@@ -104,7 +104,10 @@ fn the_choice_is_that_of_a_search_through_all() {
             certificate_of_key(&own, random.choice(&keys).unwrap())
         })
         .collect();
-    let asked = ["a.x", "b.x", "c.x", "x", "a.a.x", "b.a.x", "a.b.x", "a.y", "y", "z", "a.z"];
+    let asked = [
+        "a.x.t", "b.x.t", "c.x.t", "x.t", "a.a.x.t", "b.a.x.t", "a.b.x.t", "a.y.t", "y.t", "z.t",
+        "a.z.t",
+    ];
     let mut chosen_of_pool = BTreeSet::new();
     for round in 0..2000 {
         let sites: Vec<_> = (0..random.usize(0..5))
