@@ -95,7 +95,7 @@ fn files_that_are_no_files_are_explained() {
     }
     // The superuser may read everything.
     let locked = folder.write("locked", "");
-    fs::set_permissions(&locked, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
     if fs::read(&locked).is_err() {
         let error = error(&folder, "locked", "locked");
         assert!(error.contains("let the user of the server read the file"), "{error}");
@@ -177,7 +177,7 @@ fn the_right_order_is_offered() {
     folder.write("key", key.serialize_pem());
     let (between, root, stranger) = (&between.pem, &root.pem, &stranger.pem);
     let right = "number 3 (CN=Leaf), number 2 (CN=Between), number 1 (CN=Root)";
-    let cases: [(&[&String], Option<String>); 11] = [
+    let cases: [(&[&String], Option<String>); 12] = [
         (&[&leaf], None),
         (&[&leaf, between], None),
         (&[&leaf, between, root], None),
@@ -187,6 +187,14 @@ fn the_right_order_is_offered() {
                 "the first certificate in DIR/c is not that of the key; write them in this order: \
                  {right}"
             )),
+        ),
+        (
+            &[stranger, &leaf],
+            Some(
+                "the first certificate in DIR/c is not that of the key; write them in this order: \
+                 number 2 (CN=Leaf)"
+                    .to_owned(),
+            ),
         ),
         (
             &[&leaf, root, between],

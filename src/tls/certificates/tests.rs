@@ -3,9 +3,12 @@
 use std::time::SystemTime;
 
 use fastrand::Rng;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
 
 use super::*;
 use crate::tls::made::{KeyKind, certificate, certificate_of_key, key};
+use crate::tls::provider;
 
 const P256: SignatureScheme = SignatureScheme::ECDSA_NISTP256_SHA256;
 const ED25519: SignatureScheme = SignatureScheme::ED25519;
@@ -160,4 +163,53 @@ fn renewed_certificates_have_the_same_keys() {
     assert!(made(&[&first, &second]).has_same_keys_as(&made(&[&second, &first])));
     assert!(!old.has_same_keys_as(&made(&[&second])));
     assert!(!old.has_same_keys_as(&made(&[&first, &second])));
+}
+
+/// A client that trusts only this certificate, and asks for this name. Returns whether it accepts
+/// what the server sends.
+fn handshake(trusted: &Certificate, name: &str, certificates: &Arc<Certificates>) -> bool {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.certified_key().cert[0].clone()).unwrap();
+    let client = ClientConfig::builder_with_provider(Arc::clone(provider()));
+    let client = client.with_safe_default_protocol_versions().unwrap();
+    let client = client.with_root_certificates(roots).with_no_client_auth();
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let mut client = ClientConnection::new(Arc::new(client), name).unwrap();
+    let server = ServerConfig::builder_with_provider(Arc::clone(provider()));
+    let server = server.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let resolver: Arc<Certificates> = Arc::clone(certificates);
+    let mut server = ServerConnection::new(Arc::new(server.with_cert_resolver(resolver))).unwrap();
+    while client.is_handshaking() {
+        let mut sent = Vec::new();
+        client.write_tls(&mut sent).unwrap();
+        server.read_tls(&mut &*sent).unwrap();
+        server.process_new_packets().unwrap();
+        sent.clear();
+        server.write_tls(&mut sent).unwrap();
+        client.read_tls(&mut &*sent).unwrap();
+        if client.process_new_packets().is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+#[test]
+fn clients_accept_the_certificate_for_the_name() {
+    let first = certificate(&["a.example.org", "192.0.2.1"], KeyKind::Rsa);
+    let second = Arc::new(Certificate::self_signed(&["*.example.com".to_owned()]).unwrap());
+    let certificates = Arc::new(Certificates::new(vec![
+        site(&["a.example.org"], true, &[&first]),
+        site(&["*.example.com"], false, &[&second]),
+    ]));
+    for (name, is_first) in [
+        ("a.example.org", true),
+        ("A.Example.ORG", true),
+        ("www.example.com", false),
+        // Clients that connect to an address send no name.
+        ("192.0.2.1", true),
+    ] {
+        assert_eq!(handshake(&first, name, &certificates), is_first, "{name}");
+        assert_eq!(handshake(&second, name, &certificates), !is_first, "{name}");
+    }
 }
