@@ -165,90 +165,87 @@ fn certificates_without_names_are_refused() {
     assert!(error.starts_with("the certificate in DIR/both has neither a DNS name"), "{error}");
 }
 
-#[test]
-fn the_right_order_is_offered() {
+/// Loads the certificates for these letters, in this order: the Leaf, the one Between, the Root, a
+/// Stranger, or an Impostor, which has the name of the one between, but not its key.
+fn load_in_order(cases: &[(&str, Option<&str>)]) {
     let root = Authority::root("Root");
     let between = root.intermediate("Between");
-    let stranger = Authority::root("Stranger");
-    // It has the name of the issuer, but not its key.
-    let impostor = root.intermediate("Between");
     let (folder, key) = (Folder::new(), key(KeyKind::P256));
     let leaf = between.issue(&parameters("Leaf", &["a.example"]), &key);
-    folder.write("key", key.serialize_pem());
-    let (between, root, stranger) = (&between.pem, &root.pem, &stranger.pem);
-    let right = "number 3 (CN=Leaf), number 2 (CN=Between), number 1 (CN=Root)";
-    let cases: [(&[&String], Option<String>); 12] = [
-        (&[&leaf], None),
-        (&[&leaf, between], None),
-        (&[&leaf, between, root], None),
-        (
-            &[root, between, &leaf],
-            Some(format!(
-                "the first certificate in DIR/c is not that of the key; write them in this order: \
-                 {right}"
-            )),
-        ),
-        (
-            &[stranger, &leaf],
-            Some(
-                "the first certificate in DIR/c is not that of the key; write them in this order: \
-                 number 2 (CN=Leaf)"
-                    .to_owned(),
-            ),
-        ),
-        (
-            &[&leaf, root, between],
-            Some(
-                "the certificates in DIR/c are in the wrong order; write them in this order: \
-                 number 1 (CN=Leaf), number 3 (CN=Between), number 2 (CN=Root)"
-                    .to_owned(),
-            ),
-        ),
-        (
-            &[&leaf, &leaf, between],
-            Some(
-                "the certificates in DIR/c are in the wrong order; write them in this order: \
-                 number 1 (CN=Leaf), number 3 (CN=Between)"
-                    .to_owned(),
-            ),
-        ),
-        (
-            &[&leaf, root],
-            Some(
-                "certificate 1 in DIR/c (CN=Leaf) is not issued by the one after it; put the \
-                 certificate of its issuer (CN=Between) there, or remove those that follow"
-                    .to_owned(),
-            ),
-        ),
-        (
-            &[&leaf, between, stranger],
-            Some("certificate 2 in DIR/c (CN=Between) is not issued by the one after".to_owned()),
-        ),
-        (
-            &[&leaf, &impostor.pem],
-            Some("certificate 1 in DIR/c (CN=Leaf) is not issued by the one after it".to_owned()),
-        ),
-        // The one that has signed is preferred to the one that has only the name.
-        (
-            &[&leaf, &impostor.pem, between],
-            Some("certificate 1 in DIR/c (CN=Leaf) is not issued by the one after it".to_owned()),
-        ),
-        (
-            &[between, root],
-            Some("the key in DIR/key does not belong to the certificate in DIR/c".to_owned()),
-        ),
-    ];
-    for (number, (certificates, sentence)) in cases.into_iter().enumerate() {
-        let text: String = certificates.iter().map(|pem| pem.as_str()).collect();
-        let path = folder.write("c", text);
+    let key = folder.write("key", key.serialize_pem());
+    let (stranger, impostor) = (Authority::root("Stranger"), root.intermediate("Between"));
+    for (letters, sentence) in cases {
+        let pem = |letter| match letter {
+            'L' => &*leaf,
+            'B' => &*between.pem,
+            'R' => &*root.pem,
+            'S' => &*stranger.pem,
+            _ => &*impostor.pem,
+        };
+        let path = folder.write("c", letters.chars().map(pem).collect::<String>());
         match sentence {
-            None => drop(Certificate::load(&path, &folder.path().join("key")).unwrap()),
+            None => drop(Certificate::load(&path, &key).unwrap()),
             Some(sentence) => {
                 let error = error(&folder, "c", "key");
-                assert!(error.starts_with(&sentence), "case {number}: {error}");
+                assert!(error.starts_with(sentence), "{letters}: {error}");
             }
         }
     }
+}
+
+#[test]
+fn the_right_order_is_offered() {
+    load_in_order(&[
+        ("L", None),
+        ("LB", None),
+        ("LBR", None),
+        (
+            "RBL",
+            Some(
+                "the first certificate in DIR/c is not that of the key; write them in this order: \
+                 number 3 (CN=Leaf), number 2 (CN=Between), number 1 (CN=Root)",
+            ),
+        ),
+        (
+            "SL",
+            Some(
+                "the first certificate in DIR/c is not that of the key; write them in this order: \
+                 number 2 (CN=Leaf)",
+            ),
+        ),
+        (
+            "LRB",
+            Some(
+                "the certificates in DIR/c are in the wrong order; write them in this order: \
+                 number 1 (CN=Leaf), number 3 (CN=Between), number 2 (CN=Root)",
+            ),
+        ),
+        (
+            "LLB",
+            Some(
+                "the certificates in DIR/c are in the wrong order; write them in this order: \
+                 number 1 (CN=Leaf), number 3 (CN=Between)",
+            ),
+        ),
+    ]);
+}
+
+#[test]
+fn certificates_that_are_not_of_the_chain_are_refused() {
+    load_in_order(&[
+        (
+            "LR",
+            Some(
+                "certificate 1 in DIR/c (CN=Leaf) is not issued by the one after it; put the \
+                 certificate of its issuer (CN=Between) there, or remove those that follow",
+            ),
+        ),
+        ("LBS", Some("certificate 2 in DIR/c (CN=Between) is not issued by the one after it")),
+        ("LI", Some("certificate 1 in DIR/c (CN=Leaf) is not issued by the one after it")),
+        // The one that has signed is found behind the one that has only the name.
+        ("LIB", Some("certificate 1 in DIR/c (CN=Leaf) is not issued by the one after it")),
+        ("BR", Some("the key in DIR/key does not belong to the certificate in DIR/c")),
+    ]);
 }
 
 #[test]
