@@ -60,7 +60,7 @@ fn update(fixture: &mut Fixture, listen: &[ListenSpec], site: Arc<SiteSettings>)
     let prepared = fixture.updater.prepare(listen).expect("all places can be listened on");
     assert_eq!(prepared.numbers().len(), listen.len());
     let timeouts = fixture.timeouts;
-    fixture.updater.apply(prepared, timeouts, vec![site]).expect("the update applies");
+    fixture.updater.apply(prepared, timeouts, update_of(vec![site])).expect("the update applies");
 }
 
 pub(crate) fn connections_stay_and_get_the_new_site(kind: DriverKind) {
@@ -163,7 +163,7 @@ pub(crate) fn an_update_that_fails_changes_nothing(kind: DriverKind) {
     assert!(failed.to_string().contains("in use"), "{failed}");
     let prepared = fixture.updater.prepare(&listen[..2]).unwrap();
     let twice = vec![Arc::clone(&site), site];
-    let failed = fixture.updater.apply(prepared, fixture.timeouts, twice).unwrap_err();
+    let failed = fixture.updater.apply(prepared, fixture.timeouts, update_of(twice)).unwrap_err();
     assert!(failed.to_string().contains("default"), "{failed}");
     assert_eq!(fixture.updater.addresses(), before);
     let refused = TcpStream::connect(free).map(drop).map_err(|error| error.kind());
@@ -190,7 +190,7 @@ pub(crate) fn an_update_makes_nothing_before_it_applies(kind: DriverKind) {
     let other = TcpListener::bind(taken).unwrap();
     let site = site(&fixture, 2);
     let timeouts = fixture.timeouts;
-    let failed = fixture.updater.apply(prepared, timeouts, vec![Arc::clone(&site)]).unwrap_err();
+    let failed = fixture.updater.apply(prepared, timeouts, update_of(vec![Arc::clone(&site)])).unwrap_err();
     assert!(failed.to_string().contains("in use"), "{failed}");
     assert!(is_refused(), "{free} is not bound any more");
     assert_eq!(changed(), before, "no file was made");
@@ -319,7 +319,7 @@ pub(crate) fn the_end_of_a_server_leaves_no_socket(kind: DriverKind) {
             stopper.stop();
             let mut updater = fixture.join_with_updater();
             assert_eq!(files(), 0);
-            let failed = updater.apply(late, timeouts, vec![site]).unwrap_err().to_string();
+            let failed = updater.apply(late, timeouts, update_of(vec![site])).unwrap_err().to_string();
             assert!(failed.contains("has ended"), "{failed}");
             assert_eq!(files(), 0);
             continue;
@@ -331,7 +331,7 @@ pub(crate) fn the_end_of_a_server_leaves_no_socket(kind: DriverKind) {
             for count in 0.. {
                 let listen = &listen[..1 + count % 2];
                 let prepared = updater.prepare(listen).expect("the places are free");
-                if updater.apply(prepared, timeouts, vec![Arc::clone(&site)]).is_err() {
+                if updater.apply(prepared, timeouts, update_of(vec![Arc::clone(&site)])).is_err() {
                     return;
                 }
             }
@@ -353,7 +353,7 @@ pub(crate) fn timeouts_change(kind: DriverKind) {
     timeouts.idle = Duration::from_millis(200);
     let site = site(&fixture, 2);
     let prepared = fixture.updater.prepare(&listen).unwrap();
-    fixture.updater.apply(prepared, timeouts, vec![site]).expect("the update applies");
+    fixture.updater.apply(prepared, timeouts, update_of(vec![site])).expect("the update applies");
     let mut client = fixture.connect();
     client.send(GET);
     client.read_response().expect_ok(b"2");

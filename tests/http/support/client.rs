@@ -11,14 +11,53 @@ use std::time::Duration;
 use ringd::server::UnixAddress;
 use socket2::SockRef;
 
+use super::tls::{self, TlsStream};
+
 /// The longest that a read or a write may block; then the test fails.
 const BLOCKED_MAX: Duration = Duration::from_secs(20);
 
 /// A connection to a server.
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Stream,
     /// Bytes that were read beyond the last answer.
     rest: Vec<u8>,
+}
+
+/// How the bytes of a client reach the server.
+enum Stream {
+    Plain(TcpStream),
+    Secure(Box<TlsStream>),
+}
+
+impl Stream {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Secure(tls) => tls.tcp(),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.read(buffer),
+            Self::Secure(tls) => tls.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.write(bytes),
+            Self::Secure(tls) => tls.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// An answer.
@@ -90,6 +129,10 @@ impl Client {
         stream.set_write_timeout(Some(BLOCKED_MAX)).unwrap();
         // A Unix socket has no such option.
         let _ = stream.set_nodelay(true);
+        let stream = match tls::is_on() {
+            true => Stream::Secure(Box::new(TlsStream::new(stream))),
+            false => Stream::Plain(stream),
+        };
         Self { stream, rest: Vec::new() }
     }
 
@@ -105,17 +148,24 @@ impl Client {
     /// Ends the output; input still comes. Returns false if the server was faster and has reset
     /// the connection.
     pub(crate) fn half_close(&self) -> bool {
-        self.stream.shutdown(Shutdown::Write).is_ok()
+        match &self.stream {
+            Stream::Plain(tcp) => tcp.shutdown(Shutdown::Write).is_ok(),
+            Stream::Secure(tls) => tls.half_close().is_ok(),
+        }
     }
 
     /// Resets the connection.
     pub(crate) fn reset(self) {
-        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+        SockRef::from(self.stream.tcp()).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     /// A second handle, to send and receive from two threads.
     pub(crate) fn twin(&self) -> Self {
-        Self { stream: self.stream.try_clone().unwrap(), rest: Vec::new() }
+        let stream = match &self.stream {
+            Stream::Plain(tcp) => Stream::Plain(tcp.try_clone().unwrap()),
+            Stream::Secure(tls) => Stream::Secure(Box::new(tls.twin())),
+        };
+        Self { stream, rest: Vec::new() }
     }
 
     /// Sends one request and returns its answer. `fields` are lines without the last line end, or

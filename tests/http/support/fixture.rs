@@ -11,15 +11,15 @@ use clap::Parser;
 use ringd::cli::{Cli, Command};
 use ringd::driver::{DriverKind, DriverSelection, File, Links};
 use ringd::http::site::CacheStats;
-use ringd::http::{HttpSettings, SiteSettings};
-use ringd::serve::{self, CacheMonitor, HttpServer, HttpUpdater};
+use ringd::http::{HttpSettings, ListenerRole, ListenerRoles, SiteSettings, SiteTable};
+use ringd::serve::{self, CacheMonitor, HttpServer, HttpUpdate, HttpUpdater};
 use ringd::server::{
     Endpoint, Server, ServerSettings, ServerTimeouts, Stopper, UnixAddress, WorkerStats,
 };
 use tempfile::TempDir;
 
 use super::client::{Client, Response};
-use super::root;
+use super::{root, tls};
 use crate::common::{WAIT_MAX, eventually, settings};
 
 thread_local! {
@@ -74,6 +74,24 @@ pub(crate) fn site(root: &Path, options: &[&str]) -> SiteSettings {
     SiteSettings { content: args.content.content().unwrap(), ..SiteSettings::new(root) }
 }
 
+/// Starts a server, with TLS if the tests run over TLS.
+fn serve(Setup { server, http, site }: Setup, selection: DriverSelection) -> HttpServer {
+    if !tls::is_on() {
+        return serve::http(&server, http.with_site(site), selection).unwrap();
+    }
+    let site = SiteSettings { listeners: None, is_default: true, ..site };
+    let table = SiteTable::new(1, vec![Arc::new(site)]).unwrap();
+    let sites = Arc::new(table.with_roles(ListenerRoles::all(ListenerRole::Secure)));
+    let config = tls::server_config(server.timeouts.header);
+    serve::https(&server, HttpSettings { sites, ..http }, &config, selection).unwrap()
+}
+
+/// What a server of these tests is to serve from now on.
+pub(crate) fn update(sites: Vec<Arc<SiteSettings>>) -> HttpUpdate {
+    let role = if tls::is_on() { ListenerRole::Secure } else { ListenerRole::Plain };
+    HttpUpdate { roles: ListenerRoles::all(role), ..sites.into() }
+}
+
 impl Fixture {
     /// A server with one worker and long timeouts.
     pub(crate) fn start(kind: DriverKind) -> Self {
@@ -106,8 +124,7 @@ impl Fixture {
         change(&mut setup);
         let selection = DriverSelection::make(Some(kind)).unwrap();
         let (workers, timeouts) = (setup.server.workers, setup.server.timeouts);
-        let HttpServer { server, caches, updater, .. } =
-            serve::http(&setup.server, setup.http.with_site(setup.site), selection).unwrap();
+        let HttpServer { server, caches, updater, .. } = serve(setup, selection);
         Self {
             server,
             caches,

@@ -8,6 +8,7 @@ pub(crate) mod process;
 pub(crate) mod root;
 pub(crate) mod sample;
 pub(crate) mod streams;
+pub(crate) mod tls;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
