@@ -14,6 +14,9 @@ use crate::events::{EventKind, EventMessage};
 use crate::service::SessionId;
 use crate::session::{self, Addresses, Now, Session};
 
+/// The longest timeout, in ticks: more than three years.
+const TIMEOUT_MAX: Tick = Tick::MAX / 4;
+
 /// The timeouts of connections, in ticks of the wheel.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timeouts {
@@ -35,8 +38,10 @@ pub(super) struct Timeouts {
 impl Timeouts {
     /// Those of a worker with these settings.
     pub(super) fn of(timeouts: &ServerTimeouts) -> Self {
+        // Small enough for the sum with any tick that a server lives to see.
         let ticks = |time: Duration| {
-            Tick::try_from(time.as_millis().div_ceil(TICK.as_millis())).unwrap_or(Tick::MAX / 4) + 1
+            let ticks = time.as_millis().div_ceil(TICK.as_millis()) + 1;
+            Tick::try_from(ticks).map_or(TIMEOUT_MAX, |ticks| ticks.min(TIMEOUT_MAX))
         };
         Self {
             header: ticks(timeouts.header),
@@ -117,5 +122,22 @@ impl<D: Driver, S: Session> Env<'_, D, S> {
         let addresses = Addresses::of(&*self.driver, self.sock);
         session::Context::new(self.shared, self.now, session, sending, self.asks)
             .with_addresses(addresses)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sum of a timeout and the present tick has to be a tick.
+    #[test]
+    fn a_timeout_without_an_end_is_bounded() {
+        let near = TICK * Tick::MAX;
+        for time in [near - TICK, near, near + TICK, Duration::MAX] {
+            let timeouts =
+                ServerTimeouts { header: time, idle: time, send: time, ..Default::default() };
+            let Timeouts { header, idle, send, .. } = Timeouts::of(&timeouts);
+            assert_eq!([header, idle, send], [TIMEOUT_MAX; 3], "{time:?}");
+        }
     }
 }
