@@ -1,7 +1,7 @@
 //! The thread that reloads: signals and the administration ask it, so neither has to wait for a
 //! slow disk, and reloads come one after another.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
@@ -25,16 +25,6 @@ pub(super) type ReloadResult = Result<String, String>;
 const NO_CONTROLLER: &str =
     "the thread that reloads has ended; restart ringd, and please report it";
 
-/// What the thread is asked for.
-enum Request {
-    /// A reload, whose result goes to the console.
-    Reload,
-    /// A reload whose result somebody waits for.
-    Answered(Asked),
-    /// To load the certificates again, because their files have changed.
-    Certificates,
-}
-
 /// A request whose result somebody waits for.
 struct Asked {
     /// The file that is meant.
@@ -42,41 +32,80 @@ struct Asked {
     result: Sender<ReloadResult>,
 }
 
+/// What is requested with a result that goes to the console. One of each is enough, and more would
+/// take the room of those that somebody waits for.
+#[derive(Default)]
+struct Requested {
+    reload: AtomicBool,
+    certificates: AtomicBool,
+}
+
+/// What the thread is to do.
+#[derive(Clone, Copy)]
+enum Order<'a> {
+    /// Reload. With a file, only if it is that of the server.
+    Reload(Option<&'a Path>),
+    /// Load the certificates again, because their files have changed.
+    Certificates,
+}
+
 /// Asks for reloads; see the module documentation.
 #[derive(Clone)]
 pub(super) struct Controller {
-    requests: SyncSender<Request>,
-    /// Whether a request waits whose result goes to the console. One is enough, and more would take
-    /// the room of those that somebody waits for.
-    is_requested: Arc<AtomicBool>,
+    /// `None` wakes the thread for what is requested.
+    requests: SyncSender<Option<Asked>>,
+    requested: Arc<Requested>,
 }
 
 impl Controller {
     /// Starts the thread.
-    pub(super) fn start(reloader: Reloader, console: Console) -> Result<Self, CommandError> {
-        let (requests, waiting) = mpsc::sync_channel(REQUESTS_MAX);
-        let is_requested = Arc::<AtomicBool>::default();
-        let watch = watch(&reloader, requests.clone())?;
-        let its = Arc::clone(&is_requested);
+    pub(super) fn start(mut reloader: Reloader, console: Console) -> Result<Self, CommandError> {
+        let (controller, waiting) = Self::new();
+        let requested = Arc::clone(&controller.requested);
+        let watch = controller.watch(reloader.certificate_files())?;
         let run = move || {
             block_signals();
-            serve(reloader, &console, &waiting, &its, watch.as_ref());
+            serve(&waiting, &requested, |order| match order {
+                Order::Reload(config) => {
+                    let result = reload(&mut reloader, &console, config);
+                    watch.set_files(reloader.certificate_files());
+                    result
+                }
+                Order::Certificates => renew(&mut reloader, &console),
+            });
         };
         thread::Builder::new()
             .name("controller".into())
             .spawn(run)
             .map_err(|error| CommandError::no_thread("reloads", &error))?;
-        Ok(Self { requests, is_requested })
+        Ok(controller)
+    }
+
+    /// A controller, and where its requests wait for the thread.
+    fn new() -> (Self, Receiver<Option<Asked>>) {
+        let (requests, waiting) = mpsc::sync_channel(REQUESTS_MAX);
+        (Self { requests, requested: Arc::default() }, waiting)
     }
 
     /// Asks for a reload, whose result goes to the console.
     pub(super) fn request(&self) {
-        if !self.is_requested.swap(true, Ordering::Relaxed)
-            && self.requests.try_send(Request::Reload).is_err()
-        {
-            // Those that wait will read the file.
-            self.is_requested.store(false, Ordering::Relaxed);
+        self.wake_for(&self.requested.reload);
+    }
+
+    fn wake_for(&self, requested: &AtomicBool) {
+        if !requested.swap(true, Ordering::AcqRel) {
+            // If there is no room, the thread is not idle: it sees the request when it has answered
+            // the next one of those that wait.
+            let _ = self.requests.try_send(None);
         }
+    }
+
+    /// Watches the files of certificates. A server without any may get some by a reload.
+    fn watch(&self, files: Vec<PathBuf>) -> Result<CertificateWatch, CommandError> {
+        let controller = self.clone();
+        let on_change = move || controller.wake_for(&controller.requested.certificates);
+        CertificateWatch::start(files, Box::new(on_change))
+            .map_err(|error| CommandError::no_thread("certificates", &error))
     }
 
     /// Reloads, and waits for the result.
@@ -84,7 +113,7 @@ impl Controller {
     /// With a file, only a server of that file reloads.
     pub(super) fn reload(&self, config: Option<PathBuf>) -> ReloadResult {
         let (result, wait_result) = mpsc::channel();
-        match self.requests.try_send(Request::Answered(Asked { config, result })) {
+        match self.requests.try_send(Some(Asked { config, result })) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
                 return Err("too many reloads wait; try again later".to_owned());
@@ -95,78 +124,91 @@ impl Controller {
     }
 }
 
-/// Watches the files of certificates. A server without TLS may get some by a reload.
-fn watch(
-    reloader: &Reloader,
-    requests: SyncSender<Request>,
-) -> Result<Option<CertificateWatch>, CommandError> {
-    let on_change = Box::new(move || {
-        // If the queue is full, a reload that waits loads them.
-        let _ = requests.try_send(Request::Certificates);
-    });
-    let watch = CertificateWatch::start(reloader.certificate_files(), on_change);
-    watch.map(Some).map_err(|error| CommandError::no_thread("certificates", &error))
-}
-
-/// Loads the certificates again.
-fn renew(reloader: &mut Reloader, console: &Console) {
-    match reloader.renew_certificates() {
-        Ok(None) => {}
-        Ok(Some(text)) => {
-            let mut lines = text.lines();
-            let first = lines.next().unwrap_or_default();
-            console.tell(EventKind::CertificatesRenewed, first);
-            lines.for_each(|note| console.note(note));
+/// Reloads on request, until nobody is left who could ask.
+fn serve(
+    waiting: &Receiver<Option<Asked>>,
+    requested: &Requested,
+    mut act: impl FnMut(Order<'_>) -> ReloadResult,
+) {
+    for asked in waiting {
+        if let Some(Asked { config, result }) = asked {
+            // Whoever waits may have given up.
+            let _ = result.send(act(Order::Reload(config.as_deref())));
         }
-        Err(error) => {
-            let line = format!("the certificates stay as they are: {}", error.reason());
-            console.tell(EventKind::CertificatesRefused, line);
+        // Before the file is read: it may change afterwards. After each request that somebody waits
+        // for, so neither kind holds up the other.
+        if requested.reload.swap(false, Ordering::AcqRel) {
+            let _ = act(Order::Reload(None));
+        }
+        if requested.certificates.swap(false, Ordering::AcqRel) {
+            let _ = act(Order::Certificates);
         }
     }
 }
 
-/// Reloads on request, until the process ends.
-fn serve(
-    mut reloader: Reloader,
-    console: &Console,
-    waiting: &Receiver<Request>,
-    is_requested: &AtomicBool,
-    watch: Option<&CertificateWatch>,
-) {
-    for request in waiting {
-        let asked = match request {
-            Request::Certificates => {
-                renew(&mut reloader, console);
-                continue;
-            }
-            Request::Reload => {
-                // Before the file is read: it may change afterwards.
-                is_requested.store(false, Ordering::Relaxed);
-                None
-            }
-            Request::Answered(asked) => Some(asked),
-        };
-        let config = asked.as_ref().and_then(|asked| asked.config.as_deref());
-        let is_meant = config.map_or(Ok(()), |config| reloader.check_file(config));
-        let result = is_meant.and_then(|()| reloader.reload()).map_err(|error| error.to_string());
-        // The operator of the server sees each result, whoever has asked, but for refusals of a
-        // server that stops, which follow from the signal.
-        let (Ok(text) | Err(text)) = &result;
-        if result.is_ok() || !reloader.is_stopping.load(Ordering::Relaxed) {
-            match &result {
-                Ok(_) => {
-                    let mut lines = text.lines();
-                    lines.next().into_iter().for_each(|it| console.tell(EventKind::Reloaded, it));
-                    lines.for_each(|note| console.note(note));
-                }
-                Err(_) => console.tell(EventKind::ReloadFailed, text),
-            }
+/// Loads the certificates again, and tells the result if there is any.
+fn renew(reloader: &mut Reloader, console: &Console) -> ReloadResult {
+    match reloader.renew_certificates() {
+        Ok(text) => {
+            let text = text.unwrap_or_default();
+            let mut lines = text.lines();
+            let first = lines.next().into_iter();
+            first.for_each(|it| console.tell(EventKind::CertificatesRenewed, it));
+            lines.for_each(|note| console.note(note));
+            Ok(text)
         }
-        if let Some(watch) = watch {
-            watch.set_files(reloader.certificate_files());
+        Err(error) => {
+            let line = format!("the certificates stay as they are: {}", error.reason());
+            console.tell(EventKind::CertificatesRefused, &line);
+            Err(line)
         }
-        if let Some(asked) = asked {
-            let _ = asked.result.send(result);
+    }
+}
+
+/// Reloads, if this is the file of the server or none is named. Tells the result.
+fn reload(reloader: &mut Reloader, console: &Console, config: Option<&Path>) -> ReloadResult {
+    let is_meant = config.map_or(Ok(()), |config| reloader.check_file(config));
+    let result = is_meant.and_then(|()| reloader.reload()).map_err(|error| error.to_string());
+    // The operator of the server sees each result, whoever has asked, but for refusals of a server
+    // that stops, which follow from the signal.
+    let (Ok(text) | Err(text)) = &result;
+    if result.is_ok() || !reloader.is_stopping.load(Ordering::Relaxed) {
+        match &result {
+            Ok(_) => {
+                let mut lines = text.lines();
+                lines.next().into_iter().for_each(|it| console.tell(EventKind::Reloaded, it));
+                lines.for_each(|note| console.note(note));
+            }
+            Err(_) => console.tell(EventKind::ReloadFailed, text),
         }
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Those that wait may mean another file, which the server refuses to read.
+    #[test]
+    fn a_signal_that_finds_the_queue_full_reloads_once() {
+        let (controller, waiting) = Controller::new();
+        let (result, results) = mpsc::channel();
+        for _ in 0..REQUESTS_MAX {
+            let asked = Asked { config: Some("other.toml".into()), result: result.clone() };
+            assert!(controller.requests.try_send(Some(asked)).is_ok());
+        }
+        controller.request();
+        controller.request();
+        let requested = Arc::clone(&controller.requested);
+        drop((controller, result));
+        let mut files = Vec::new();
+        serve(&waiting, &requested, |order| {
+            let Order::Reload(config) = order else { unreachable!("no certificate has changed") };
+            files.push(config.map(Path::to_owned));
+            Ok(String::new())
+        });
+        assert_eq!(files.iter().filter(|config| config.is_none()).count(), 1, "{files:?}");
+        assert_eq!((files.len(), results.iter().count()), (REQUESTS_MAX + 1, REQUESTS_MAX));
     }
 }
