@@ -57,11 +57,7 @@ pub(super) fn ask_for_health(place: &ListenSpec) -> Result<Reply, CommandError> 
 
 fn ask(place: &ListenSpec, request: &[u8], timeout: Duration) -> Result<Reply, CommandError> {
     let connected = connect(place)?;
-    let exchanged = exchange(connected, request, timeout).map_err(|error| {
-        let cause = match error.kind() {
-            io::ErrorKind::WouldBlock => format!("it has taken more than {timeout:?}"),
-            _ => error.to_string(),
-        };
+    let exchanged = exchange(connected, request, timeout).map_err(|cause| {
         CommandError(format!(
             "the server at {place} does not answer: {cause}; see its messages for the cause"
         ))
@@ -81,10 +77,25 @@ fn no_administration(place: &ListenSpec) -> CommandError {
     ))
 }
 
-fn exchange(mut stream: Socket, request: &[u8], timeout: Duration) -> io::Result<String> {
-    stream.set_read_timeout(Some(timeout))?;
+/// Sends a request, and returns the answer, or why there is none.
+fn exchange(mut stream: Socket, request: &[u8], timeout: Duration) -> Result<String, String> {
+    let cause = |error: io::Error, late: String| match error.kind() {
+        io::ErrorKind::WouldBlock => late,
+        _ => error.to_string(),
+    };
+    send(&mut stream, request).map_err(|error| {
+        cause(error, format!("it has not read the request for more than {SEND_TIMEOUT:?}"))
+    })?;
+    receive(stream, timeout)
+        .map_err(|error| cause(error, format!("it has taken more than {timeout:?}")))
+}
+
+fn send(stream: &mut Socket, request: &[u8]) -> io::Result<()> {
     stream.set_write_timeout(Some(SEND_TIMEOUT))?;
-    stream.write_all(request)?;
+    stream.write_all(request)
+}
+
+fn receive(mut stream: Socket, timeout: Duration) -> io::Result<String> {
     let until = Instant::now() + timeout;
     let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
     while answer.len() < ANSWER_MAX {
@@ -137,4 +148,22 @@ fn cannot_connect(place: &ListenSpec, error: &io::Error) -> CommandError {
         _ => "check --admin and [admin]",
     };
     CommandError(format!("cannot connect to {place}: {error}; {remedy}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server that takes no request, and one that gives no answer.
+    #[test]
+    fn the_limit_that_was_exceeded_is_named() {
+        let limit = Duration::from_millis(10);
+        for (length, cause) in [
+            (8 << 20, "it has not read the request for more than 2s"),
+            (1, "it has taken more than 10ms"),
+        ] {
+            let (client, _server) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
+            assert_eq!(exchange(client, &vec![b'x'; length], limit), Err(cause.to_owned()));
+        }
+    }
 }
