@@ -172,6 +172,24 @@ mod tests {
     }
 
     #[test]
+    fn what_was_held_back_is_counted_at_the_end_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("error.log");
+        let events = open(&path, EventLevel::Warn);
+        for _ in 0..15 {
+            events.tell(EventKind::FileDenied, || "denied");
+        }
+        drop(events);
+        let until = Instant::now() + Duration::from_secs(20);
+        let mut text = String::new();
+        while !text.ends_with("5 more events of the kind file_denied\n") {
+            assert!(Instant::now() < until, "{text}");
+            thread::sleep(Duration::from_millis(5));
+            text = fs::read_to_string(&path).unwrap();
+        }
+    }
+
+    #[test]
     fn what_an_operator_causes_is_written_however_often() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("error.log");

@@ -66,15 +66,20 @@ impl Writer {
                 Ok(Work::Reopen) => self.reopen(),
                 Ok(Work::Flush(done)) => {
                     // The process may end.
-                    self.write_held_back(Instant::now() + WINDOW);
-                    self.write_loss();
+                    self.write_rest();
                     // Whoever waits may have given up.
                     let _ = done.send(());
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => return self.write_rest(),
             }
         }
+    }
+
+    /// Says what was not written, also in windows that are not over.
+    fn write_rest(&mut self) {
+        self.write_held_back(Instant::now() + WINDOW);
+        self.write_loss();
     }
 
     /// Does what has to be done from time to time.
