@@ -53,12 +53,12 @@ fn connections(out: &mut Exposition, source: &Source) {
     out.counter("ringd_connections_refused", "Connections that were closed for lack of room.");
     each_worker(out, source, |worker| worker.counts().refused);
     out.counter("ringd_timeouts", "What was not done in time.");
+    let counts = source.monitor.counts();
     for kind in TimeoutKind::ALL {
-        let counts = source.monitor.workers().map(|worker| worker.counts().timeouts[kind as usize]);
-        out.sample(&[("kind", kind.name())], counts.sum::<u64>());
+        out.sample(&[("kind", kind.name())], counts.timeouts[kind as usize]);
     }
     out.counter("ringd_drain_cut_off", "Connections that a drain has cut off in a request.");
-    out.sample(&[], source.monitor.cut_off());
+    out.sample(&[], counts.cut_off);
 }
 
 fn requests(out: &mut Exposition, source: &Source) {

@@ -168,7 +168,7 @@ impl Snapshot {
     /// The present state.
     pub(super) fn take(source: &Source, last_look: &LastLook) -> Self {
         let requests = source.requests();
-        let now = Instant::now();
+        let (counts, now) = (source.monitor.counts(), Instant::now());
         let events = source.events.counts().into_iter().filter(|(_, count)| *count > 0);
         let workers = source.monitor.workers().zip(source.metrics.workers());
         let time = |time| Timestamp::try_from(time).map_or(String::new(), second);
@@ -191,8 +191,8 @@ impl Snapshot {
                 last_reload: source.config.last(),
                 last_reload_at: time(tried_at),
             },
-            connections: connections(source),
-            timeouts: timeouts(source),
+            connections: connections(source, &counts),
+            timeouts: timeouts(&counts),
             cache: cache(source),
             access_log: source
                 .access_log
@@ -226,22 +226,18 @@ fn requests(requests: &RequestCounts, now: Instant, last_look: &LastLook) -> Req
     }
 }
 
-fn connections(source: &Source) -> ConnectionFigures {
-    let counts: Vec<WorkerCounts> = source.monitor.workers().map(Published::counts).collect();
+fn connections(source: &Source, counts: &WorkerCounts) -> ConnectionFigures {
     ConnectionFigures {
         open: source.monitor.worker_stats().connections.into(),
         max: source.connections_max,
-        accepted: counts.iter().map(|counts| counts.accepted).sum(),
-        refused: counts.iter().map(|counts| counts.refused).sum(),
-        cut_off: counts.iter().map(|counts| counts.cut_off).sum(),
+        accepted: counts.accepted,
+        refused: counts.refused,
+        cut_off: counts.cut_off,
     }
 }
 
-fn timeouts(source: &Source) -> BTreeMap<&'static str, u64> {
-    let count = |kind: TimeoutKind| {
-        let counts = source.monitor.workers().map(|worker| worker.counts().timeouts[kind as usize]);
-        (kind.name(), counts.sum())
-    };
+fn timeouts(counts: &WorkerCounts) -> BTreeMap<&'static str, u64> {
+    let count = |kind: TimeoutKind| (kind.name(), counts.timeouts[kind as usize]);
     TimeoutKind::ALL.into_iter().map(count).collect()
 }
 

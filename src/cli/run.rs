@@ -246,7 +246,7 @@ fn run_server(
     let line = format_args!("{activity}; driver: {kind} ({why}); workers: {workers}{admin}");
     console.say_started(line);
     let ended = server.join();
-    match monitor.cut_off() {
+    match monitor.counts().cut_off {
         0 => {}
         1 => {
             console.tell(EventKind::Stopping, "--drain-timeout is over: 1 connection was cut off");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::endpoint::Endpoint;
 use super::launch::Remote;
 use super::listeners::Listening;
-use super::published::{Published, WorkerStats};
+use super::published::{Published, WorkerCounts, WorkerStats};
 use super::updater::lock;
 use crate::driver::DriverStats;
 
@@ -50,10 +50,10 @@ impl Monitor {
         })
     }
 
-    /// How many connections a drain has closed with a request in progress, because its timeout was
-    /// over; summed over all workers. The number is final when the server has ended.
-    pub fn cut_off(&self) -> u64 {
-        self.workers().map(|worker| worker.cut_off.get()).sum()
+    /// What the workers have counted, summed over all of them. The numbers are final when the
+    /// server has ended.
+    pub fn counts(&self) -> WorkerCounts {
+        self.workers().map(Published::counts).fold(WorkerCounts::default(), WorkerCounts::plus)
     }
 
     /// What the drivers have done so far, summed over all workers.

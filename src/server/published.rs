@@ -61,6 +61,20 @@ pub struct WorkerCounts {
     pub timeouts: [u64; TimeoutKind::ALL.len()],
 }
 
+impl WorkerCounts {
+    /// The sums with those of another worker.
+    pub(super) fn plus(self, other: Self) -> Self {
+        let timeouts = std::array::from_fn(|kind| self.timeouts[kind] + other.timeouts[kind]);
+        Self {
+            turns: self.turns + other.turns,
+            accepted: self.accepted + other.accepted,
+            refused: self.refused + other.refused,
+            cut_off: self.cut_off + other.cut_off,
+            timeouts,
+        }
+    }
+}
+
 /// The statistics that a worker publishes at the end of each turn. The alignment keeps those of
 /// different workers in different cache lines, so their writes do not slow each other down.
 #[derive(Debug, Default)]
@@ -172,5 +186,31 @@ impl Published {
             counter.store(value, Ordering::Relaxed);
         }
         self.turns.add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counts_of_workers_are_added_up_each_for_itself() {
+        let counts =
+            WorkerCounts { turns: 1, accepted: 2, refused: 3, cut_off: 4, timeouts: [5, 6, 7, 8] };
+        let other = WorkerCounts {
+            turns: 10,
+            accepted: 20,
+            refused: 30,
+            cut_off: 40,
+            timeouts: [50, 60, 70, 80],
+        };
+        let sum = WorkerCounts {
+            turns: 11,
+            accepted: 22,
+            refused: 33,
+            cut_off: 44,
+            timeouts: [55, 66, 77, 88],
+        };
+        assert_eq!(counts.plus(other), sum);
     }
 }

@@ -59,8 +59,7 @@ fn a_worker_that_hangs_is_found_and_idle_ones_are_not() {
         let hanging = || monitor.unresponsive(Duration::from_millis(50)).len();
         // The others may be late on a busy machine, but not for ever.
         eventually("one worker hangs", || hanging() == 1);
-        let counts: Vec<_> = monitor.workers().map(Published::counts).collect();
-        assert_eq!(counts.iter().map(|counts| counts.accepted).sum::<u64>(), 1);
+        assert_eq!(monitor.counts().accepted, 1, "of all workers");
         release().0.send(()).unwrap();
         assert_eq!(monitor.unresponsive(WAIT_MAX), [0; 0], "it has gone on");
         let threads: Vec<_> = monitor.workers().filter_map(Published::thread).collect();
