@@ -153,6 +153,8 @@ mod tests {
     use std::os::unix::net::{UnixListener, UnixStream};
     use std::time::Duration;
 
+    use socket2::{Domain, Socket, Type};
+
     /// Long enough for a connection on loopback, too short for a SYN to be sent again.
     const SHORT: Duration = Duration::from_millis(300);
 
@@ -162,10 +164,15 @@ mod tests {
     fn a_drained_listener_accepts_no_new_clients() {
         for address in [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), (Ipv6Addr::LOCALHOST, 0).into()]
         {
-            let Ok(listener) = TcpListener::bind(address) else {
+            // Bound, and listening to nobody: it keeps the port from others after the close.
+            let kept = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+            kept.set_reuse_address(true).unwrap();
+            if kept.bind(&address.into()).is_err() {
                 println!("skipped: this machine has no address {address}");
                 continue;
-            };
+            }
+            let address = kept.local_addr().unwrap().as_socket().unwrap();
+            let listener = TcpListener::bind(address).unwrap();
             listener.set_nonblocking(true).unwrap();
             let address = listener.local_addr().unwrap();
             let mut early = TcpStream::connect(address).unwrap();

@@ -117,7 +117,7 @@ fn incomparable_servers_are_reported_with_a_remedy() {
     let empty = tempfile::tempdir().unwrap();
     let server = Server::start(ringd().arg(empty.path()).args(["--listen", "127.0.0.1:0"]));
     let url = format!("http://{}/", server.address());
-    let down = format!("http://{}/", crate::unread::free_address());
+    let down = format!("http://{}/", crate::common::ports::free_address());
     let files = folder.path().to_str().unwrap();
     let short = ["--size", "1K", "--shape", "close", "--time", "3s", "--driver", "epoll"];
     for (arguments, says) in [

@@ -6,9 +6,9 @@ use std::os::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use socket2::SockRef;
 
+use crate::common::ports::free_address;
 use crate::jail::{Jail, is_root};
 use crate::process::{Server, create_closed, end_of, ringd, site, with};
-use crate::unread::free_address;
 
 /// Which calls a sandbox denies, with which error, and the words of the error.
 type Denial = (&'static str, libc::c_long, i32, &'static str);

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::common::ports::free_address;
 use crate::process::{End, Server, end_of, kinds, ringd};
 use fastrand::Rng;
 use socket2::SockRef;
@@ -197,7 +198,7 @@ fn a_reset_is_an_error_also_while_sending() {
 
 #[test]
 fn a_port_without_a_server_refuses() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let free = free_address().to_string();
     let end = end(connect(&free));
     end.assert_failed(1, &[&free, "refused", "start the server"]);
 }
@@ -205,7 +206,7 @@ fn a_port_without_a_server_refuses() {
 #[test]
 fn names_are_resolved_and_every_address_is_tried() {
     // This name usually has two addresses; only one of them has a server.
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind(free_address()).unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut client = connect(&format!("localhost:{port}"));
     client.stdin.take().unwrap().write_all(b"here").unwrap();

@@ -5,19 +5,29 @@ use std::net::TcpListener;
 use std::thread;
 
 use crate::common::eventually;
+use crate::common::ports::free_address;
 use crate::configured::{BASE, Folder};
 use crate::observed::{Place, assert_refused, observed};
 use crate::process::{End, Server, assert_serves, drivers, end_of, ringd, site, with};
 use crate::tracer::StoppedThread;
-use crate::unread::free_address;
 
 /// Runs `ringd health` for a place.
 fn health(place: &str) -> End {
     end_of(ringd().args(["health", place]))
 }
 
+/// Asks until the answer is that all workers respond. On a busy machine, a worker may take longer
+/// than the server waits for it.
 #[track_caller]
-fn assert_healthy(end: &End) {
+fn assert_healthy(ask: impl Fn() -> End) {
+    let mut end = ask();
+    eventually("all workers respond", || {
+        let is_late = end.code == Some(1) && end.errors.contains("not respond");
+        if is_late {
+            end = ask();
+        }
+        !is_late
+    });
     assert_eq!((end.code, end.errors.as_str()), (Some(0), ""), "{end:?}");
     assert_eq!(end.output.trim_end(), "ringd: all workers respond");
 }
@@ -32,12 +42,10 @@ fn a_server_whose_workers_respond_is_healthy() {
         let places = Place::all(&server);
         assert_eq!(places.len(), 2, "{}", server.line);
         for place in places {
-            assert_healthy(&health(&place.text()));
+            assert_healthy(|| health(&place.text()));
         }
         // A path may be relative to the current directory.
-        let mut relative = ringd();
-        relative.args(["health", "unix:admin.sock"]).current_dir(&folder);
-        assert_healthy(&end_of(&mut relative));
+        assert_healthy(|| end_of(ringd().args(["health", "unix:admin.sock"]).current_dir(&folder)));
         assert_serves(&server);
     }
 }
@@ -49,7 +57,7 @@ fn the_address_may_come_from_the_file_of_the_server() {
     let health = || end_of(ringd().args(["health", "-c"]).arg(folder.path("ringd.toml")));
     health().assert_failed(1, &["cannot connect to", "no server runs with this administration"]);
     let server = Server::start(&mut folder.command());
-    assert_healthy(&health());
+    assert_healthy(health);
     folder.write(&BASE.replace("[admin]\nlisten = \"unix:admin.sock\"\n", ""));
     health().assert_failed(1, &["ringd.toml has no [admin]", "127.0.0.1:7899", "restart"]);
     folder.write("workers");
@@ -125,12 +133,21 @@ fn a_worker_that_hangs_is_named() {
         let mut command = with(&[root, "--driver", driver, "--workers", "2"]);
         let server = Server::start(command.args(["--admin", "127.0.0.1:0"]));
         let place = Place::of(&server);
-        assert_eq!(place.get("/healthz").body, "all workers respond\n");
+        assert_healthy(|| health(&place.text()));
         let Some(stopped) = StoppedThread::stop(&server, "worker-1") else { return };
-        let reply = place.ask("GET /healthz", "");
+        // The other one may be late on a busy machine.
+        let mut reply = place.ask("GET /healthz", "");
+        eventually("one worker does not respond", || {
+            let is_late = reply.body == "workers 0, 1 do not respond\n";
+            if is_late {
+                reply = place.ask("GET /healthz", "");
+            }
+            !is_late
+        });
         assert_eq!(reply.status, "503 Service Unavailable", "{driver}: {}", reply.body);
         assert_eq!(reply.body, "worker 1 does not respond\n", "{driver}");
-        health(&place.text()).assert_failed(1, &["ringd: worker 1 does not respond"]);
+        let end = health(&place.text());
+        end.assert_failed(1, &["ringd: worker", "not respond"]);
         assert_eq!(place.metrics().value("ringd_workers"), 2.0);
         assert_eq!(place.status()["ready"], true);
         assert_eq!(place.get("/readyz").body, "ready\n");
@@ -138,7 +155,7 @@ fn a_worker_that_hangs_is_named() {
         eventually("the worker responds again", || {
             place.ask("GET /healthz", "").status == "200 OK"
         });
-        assert_healthy(&health(&place.text()));
+        assert_healthy(|| health(&place.text()));
         assert_serves(&server);
     }
 }

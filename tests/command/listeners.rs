@@ -6,10 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use crate::common::ports::free_address;
 use crate::configured::{BASE, Folder, assert_hangup_says};
 use crate::process::{PAGE, Server, assert_serves, drivers, end_of};
-use crate::stopping::assert_refuses;
-use crate::unread::{assert_serves_at, free_address};
+use crate::stopping::{assert_let_go, assert_refuses};
+use crate::unread::assert_serves_at;
 
 /// The configuration with these places.
 fn listening(places: &[&str]) -> String {
@@ -112,6 +113,7 @@ fn rights_of_sockets_are_those_of_the_file() {
     assert_eq!(mode(), 0o606);
     assert_answers(&mut UnixStream::connect(&path).unwrap());
     drop(server);
+    assert_let_go(&path);
     folder.write(&text("owner = \"no-such-account\""));
     end_of(&mut folder.command()).assert_failed(1, &["there is no user no-such-account"]);
     folder.write(&text("group = \"no-such-account\""));
@@ -121,10 +123,10 @@ fn rights_of_sockets_are_those_of_the_file() {
 /// A place may take over from one that it includes, or that includes it. Both at once are refused.
 #[test]
 fn a_place_may_replace_one_that_overlaps_it() {
-    let folder = Folder::new(BASE);
-    let server = Server::start(&mut folder.command());
-    let port = server.address().port();
+    let port = free_address().port();
     let [narrow, wide] = ["127.0.0.1", "0.0.0.0"].map(|address| format!("{address}:{port}"));
+    let folder = Folder::new(&listening(&[&narrow]));
+    let server = Server::start(&mut folder.command());
     folder.write(&listening(&[&wide]));
     folder.assert_reloads(&["0 changed"]);
     assert_serves(&server);

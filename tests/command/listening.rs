@@ -8,8 +8,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
 
+use crate::common::ports::free_address;
 use crate::jail::is_root;
 use crate::process::{PAGE, Server, drivers, end_of, get, ringd, site, with};
+use crate::stopping::assert_let_go;
 
 /// A command that serves a site at these places.
 fn listening(root: &Path, places: &[&str]) -> Command {
@@ -32,11 +34,6 @@ fn assert_answers(mut stream: impl Read + Write) {
 
 fn is_available(address: &str) -> bool {
     TcpListener::bind(address).inspect_err(|error| println!("no {address}: {error}")).is_ok()
-}
-
-/// A port that was free just now.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[test]
@@ -100,7 +97,7 @@ fn a_name_without_a_local_address_is_an_error() {
 #[test]
 fn places_that_overlap_are_an_error() {
     let site = site();
-    let port = free_port();
+    let port = free_address().port();
     let mut cases = vec![
         (format!("127.0.0.1:{port}"), format!("localhost:{port}"), format!("127.0.0.1:{port}")),
         (format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("127.0.0.1:{port}")),
@@ -143,7 +140,9 @@ fn a_unix_socket_is_served_on_every_driver() {
 #[test]
 fn an_abstract_name_is_served() {
     use std::os::linux::net::SocketAddrExt;
-    let (site, name) = (site(), format!("ringd-command-{}", std::process::id()));
+    let site = site();
+    // The path of the directory is that of no other test.
+    let name = site.path().to_str().unwrap().to_owned();
     let place = format!("unix:@{name}");
     let server = Server::start(&mut listening(site.path(), &[&place]));
     assert!(server.line.contains(&format!(" at {place};")), "{}", server.line);
@@ -166,6 +165,7 @@ fn only_a_stale_socket_is_replaced() {
     assert_answers(UnixStream::connect(&path).unwrap());
     first.signal(libc::SIGKILL);
     first.end();
+    assert_let_go(&path);
     assert!(path.exists());
     let next = Server::start(&mut listening(site.path(), &[&place]));
     assert_answers(UnixStream::connect(&path).unwrap());
@@ -290,7 +290,7 @@ mod proxies {
             return;
         }
         let (site, _server, path) = backend();
-        let (port, folder) = (free_port(), site.path().display());
+        let (port, folder) = (free_address().port(), site.path().display());
         let configuration = format!(
             "daemon off; pid {folder}/nginx.pid; error_log stderr; user root;\n\
              events {{ }}\n\
@@ -314,7 +314,7 @@ mod proxies {
             return;
         }
         let (site, _server, path) = backend();
-        let port = free_port();
+        let port = free_address().port();
         let configuration = format!(
             "defaults\n mode http\n timeout connect 5s\n timeout client 20s\n timeout server 20s\n\
              frontend in\n bind 127.0.0.1:{port}\n default_backend ringd\n\

@@ -8,11 +8,12 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
+use crate::common::ports::free_address;
 use crate::configured::{BASE, Folder, OTHER, assert_hangup_says, assert_serves_page};
 use crate::jail::{Jail, is_root, kill};
 use crate::process::{PAGE, Server, ask, assert_serves, drivers, public_copy, site, with};
 use crate::stopping::LARGE_BYTES;
-use crate::unread::{Process, assert_serves_at, free_address, full_pipe};
+use crate::unread::{Process, assert_serves_at, full_pipe};
 
 /// What every refused reload says.
 const REFUSED: &str = "not reloaded, nothing has changed";

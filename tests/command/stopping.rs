@@ -2,11 +2,15 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::common::ports::{KeptPort, free_address};
+use crate::common::{WAIT_MAX, eventually};
 use crate::process::{Server, ask, assert_serves, drivers, site, with};
-use crate::unread::{assert_serves_at, free_address};
+use crate::unread::assert_serves_at;
 
 /// More than socket buffers hold, so the server cannot finish before its client reads.
 pub(crate) const LARGE_BYTES: u64 = 64 << 20;
@@ -16,16 +20,16 @@ const STOP: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
 
 /// A server with a large file, and a client that has requested it.
 pub(crate) fn busy_server(driver: &str) -> (tempfile::TempDir, Server, TcpStream) {
-    busy_server_with(driver, "60s")
+    busy_server_with(driver, &["--drain-timeout", "60s"])
 }
 
-/// The same, with a timeout of drains.
-fn busy_server_with(driver: &str, timeout: &str) -> (tempfile::TempDir, Server, TcpStream) {
+/// The same, with these options.
+fn busy_server_with(driver: &str, options: &[&str]) -> (tempfile::TempDir, Server, TcpStream) {
     let site = site();
     let large = std::fs::File::create(site.path().join("large")).unwrap();
     large.set_len(LARGE_BYTES).unwrap();
     let root = site.path().to_str().unwrap();
-    let mut command = with(&[root, "--driver", driver, "--drain-timeout", timeout]);
+    let mut command = with(&[&[root, "--driver", driver], options].concat());
     let server = Server::start(&mut command);
     let mut client = ask(server.address(), "/large");
     let mut status = [0; 15];
@@ -38,8 +42,10 @@ fn busy_server_with(driver: &str, timeout: &str) -> (tempfile::TempDir, Server, 
 fn a_signal_lets_the_open_request_finish() {
     for driver in drivers() {
         for signal in STOP {
-            let (_site, server, mut client) = busy_server(driver);
-            let address = server.address();
+            let port = KeptPort::new();
+            let address = port.address();
+            let listen = ["--drain-timeout", "60s", "--listen", &address.to_string()];
+            let (_site, server, mut client) = busy_server_with(driver, &listen);
             server.signal(signal);
             let says = server.error_line();
             assert!(says.contains("finishing open connections"), "{says}");
@@ -92,7 +98,7 @@ fn an_idle_client_does_not_keep_the_server() {
 #[test]
 fn the_drain_timeout_ends_a_stuck_client() {
     for driver in drivers() {
-        let (_site, server, _stuck) = busy_server_with(driver, "500ms");
+        let (_site, server, _stuck) = busy_server_with(driver, &["--drain-timeout", "500ms"]);
         server.signal(libc::SIGTERM);
         let end = server.end();
         assert_eq!(end.code, Some(0), "{driver}: {end:?}");
@@ -106,7 +112,7 @@ fn the_drain_timeout_ends_a_stuck_client() {
 #[test]
 fn only_connections_with_a_request_in_progress_are_cut_off() {
     for driver in drivers() {
-        let (_site, server, _download) = busy_server_with(driver, "0s");
+        let (_site, server, _download) = busy_server_with(driver, &["--drain-timeout", "0s"]);
         let _idle = TcpStream::connect(server.address()).unwrap();
         // The first answer shows that the bytes of the same write have arrived.
         let mut half = TcpStream::connect(server.address()).unwrap();
@@ -170,9 +176,15 @@ fn a_server_serves_if_standard_output_cannot_be_written() {
 pub(crate) fn assert_refuses(address: SocketAddr) {
     let begin = Instant::now();
     while TcpStream::connect(address).is_ok() {
-        assert!(begin.elapsed() < Duration::from_secs(5), "{address} still listens");
+        assert!(begin.elapsed() < WAIT_MAX, "{address} still listens");
         thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Waits until nobody listens on a Unix socket whose server was killed: after the end of a process,
+/// the kernel takes a moment to let go what the ops of io_uring held.
+pub(crate) fn assert_let_go(path: &Path) {
+    eventually("the killed server listens no more", || UnixStream::connect(path).is_err());
 }
 
 /// The process is stopped for longer than its timeouts while hundreds of clients send a request.

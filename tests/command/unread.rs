@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
+use crate::common::ports::free_address;
 use crate::jail::{Jail, kill};
 use crate::process::{PAGE, drivers, get, ringd, site, with};
 
@@ -59,11 +60,6 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// An address that was free a moment ago, for a server that cannot tell its own.
-pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// Waits until a server returns the page.

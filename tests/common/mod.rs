@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "no binary uses all of this")]
 
 pub(crate) mod alone;
+pub(crate) mod ports;
 
 use std::time::{Duration, Instant};
 

@@ -17,6 +17,7 @@ use ringd::driver::{Driver, DriverKind, File, Limits, Links, Sock, Visitor};
 
 use crate::alone::{alone, with_descriptors};
 use crate::harness::WAIT_MAX;
+use crate::ports::KeptPort;
 use crate::subject::{Dial, Files, Peer, Subject};
 
 /// The drivers of the kernel, behind a pointer, so that the tests are compiled once for all of
@@ -102,9 +103,9 @@ impl Subject for KernelDriver {
     fn listen(&mut self) -> (Sock, KernelDialer) {
         let (listener, dialer): (OwnedFd, _) = match FAMILY.get() {
             Family::Internet => {
-                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-                let dialer = KernelDialer::Internet(listener.local_addr().unwrap());
-                (listener.into(), dialer)
+                let port = KeptPort::new();
+                let listener = TcpListener::bind(port.address()).unwrap();
+                (listener.into(), KernelDialer::Internet(Arc::new(port)))
             }
             Family::Unix => {
                 let (listener, dialer) = unix_listener();
@@ -170,7 +171,8 @@ impl Peer for TcpStream {
 /// Connects to a listener.
 #[derive(Clone, Debug)]
 pub(crate) enum KernelDialer {
-    Internet(SocketAddr),
+    /// To a port that is nobody else's when the listener is closed.
+    Internet(Arc<KeptPort>),
     /// To the file `socket` in a directory.
     Unix(Arc<tempfile::TempDir>),
 }
@@ -179,7 +181,7 @@ impl KernelDialer {
     /// The address, of a listener of TCP.
     pub(crate) fn address(&self) -> SocketAddr {
         match self {
-            Self::Internet(address) => *address,
+            Self::Internet(port) => port.address(),
             Self::Unix(folder) => panic!("{folder:?} has no address"),
         }
     }
@@ -190,17 +192,21 @@ impl Dial for KernelDialer {
 
     fn dial(&self) -> io::Result<TcpStream> {
         let peer = match self {
-            Self::Internet(address) => {
-                let peer = TcpStream::connect(address)?;
-                peer.set_nodelay(true)?;
-                peer
-            }
+            Self::Internet(port) => return dial_to(port.address()),
             Self::Unix(folder) => of_unix(UnixStream::connect(folder.path().join("socket"))?),
         };
         peer.set_read_timeout(Some(WAIT_MAX))?;
         peer.set_write_timeout(Some(WAIT_MAX))?;
         Ok(peer)
     }
+}
+
+fn dial_to(address: SocketAddr) -> io::Result<TcpStream> {
+    let peer = TcpStream::connect(address)?;
+    peer.set_nodelay(true)?;
+    peer.set_read_timeout(Some(WAIT_MAX))?;
+    peer.set_write_timeout(Some(WAIT_MAX))?;
+    Ok(peer)
 }
 
 /// The listener of a Unix socket, and a dialer for it.
@@ -233,7 +239,7 @@ pub(crate) fn pair() -> (TcpStream, TcpStream) {
 }
 
 pub(crate) fn dial(listener: &TcpListener) -> TcpStream {
-    KernelDialer::Internet(listener.local_addr().unwrap()).dial().unwrap()
+    dial_to(listener.local_addr().unwrap()).unwrap()
 }
 
 /// A directory, and beside it a file that must stay out of reach.

@@ -44,6 +44,8 @@ mod limits;
 mod links;
 mod machine;
 mod model;
+#[path = "../common/ports.rs"]
+mod ports;
 mod races;
 mod resets;
 mod reuse;

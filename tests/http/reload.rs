@@ -2,18 +2,17 @@
 
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use ringd::driver::{DriverKind, File, Links};
 use ringd::http::site::rules::Rules;
 use ringd::http::{Content, SiteSettings};
 use ringd::server::{Endpoint, ListenSpec, UnixAddress};
-use socket2::{Domain, Socket, Type};
 
 use crate::common::eventually;
+use crate::common::ports::free_address;
 use crate::support::client::Client;
 use crate::support::fixture::Fixture;
 use crate::support::root::content;
@@ -37,22 +36,9 @@ fn site(fixture: &Fixture, generation: usize) -> Arc<SiteSettings> {
     })
 }
 
-/// An address that nobody listens on. It is one of its own, because the kernel may give any port of
-/// 127.0.0.1 to a client of another test. Nothing listens on it here, because a process that is
-/// started meanwhile has a copy of the socket for a moment.
-fn free_address() -> SocketAddr {
-    static NEXT: AtomicU8 = AtomicU8::new(1);
-    let next = NEXT.fetch_add(1, Ordering::Relaxed).max(1);
-    let address = SocketAddr::from(([127, 100, std::process::id() as u8, next], 0));
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_reuse_address(true).unwrap();
-    socket.bind(&address.into()).unwrap();
-    socket.local_addr().unwrap().as_socket().unwrap()
-}
-
 /// Where a fixture listens.
-fn here() -> Vec<ListenSpec> {
-    vec!["127.0.0.1:0".parse().unwrap()]
+fn here(fixture: &Fixture) -> Vec<ListenSpec> {
+    vec![fixture.address().into()]
 }
 
 /// Gives the server this site, and lets it listen at these places.
@@ -65,7 +51,7 @@ fn update(fixture: &mut Fixture, listen: &[ListenSpec], site: Arc<SiteSettings>)
 
 pub(crate) fn connections_stay_and_get_the_new_site(kind: DriverKind) {
     let mut fixture = Fixture::start_with(kind, |setup| setup.server.spare_listeners = 4);
-    let listen = here();
+    let listen = here(&fixture);
     let mut kept = fixture.connect();
     kept.send(GET);
     kept.read_response().expect_ok(&content(20));
@@ -108,7 +94,7 @@ pub(crate) fn listeners_come_and_go(kind: DriverKind) {
     let mut fixture = Fixture::start_with(kind, |setup| setup.server.spare_listeners = 3);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
-    let mut listen = here();
+    let mut listen = here(&fixture);
     let first = fixture.address();
     let site = site(&fixture, 2);
     let mut kept = fixture.connect();
@@ -153,7 +139,7 @@ pub(crate) fn listeners_come_and_go(kind: DriverKind) {
 
 pub(crate) fn an_update_that_fails_changes_nothing(kind: DriverKind) {
     let mut fixture = Fixture::start_with(kind, |setup| setup.server.spare_listeners = 4);
-    let mut listen = here();
+    let mut listen = here(&fixture);
     let before = fixture.updater.addresses();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let free = free_address();
@@ -179,7 +165,7 @@ pub(crate) fn an_update_makes_nothing_before_it_applies(kind: DriverKind) {
     let changed = || fs::metadata(folder.path()).unwrap().modified().unwrap();
     let (before, addresses) = (changed(), fixture.updater.addresses());
     let [free, taken] = [free_address(), free_address()];
-    let mut listen = here();
+    let mut listen = here(&fixture);
     listen.extend([UnixAddress::Path(path.clone()).into(), free.into(), taken.into()]);
     let prepared = fixture.updater.prepare(&listen).unwrap();
     assert_eq!(prepared.numbers().len(), 4);
@@ -206,15 +192,16 @@ pub(crate) fn an_update_makes_nothing_before_it_applies(kind: DriverKind) {
 }
 
 /// A worker that has as many connections as it may have takes those in the queue nevertheless, and
-/// closes the listener. Its address can be listened on again at once.
+/// closes the listener. Its address can be listened on again.
 pub(crate) fn a_full_server_closes_a_listener(kind: DriverKind) {
     let mut fixture = Fixture::start_with(kind, |setup| {
         setup.server.connections_max = 4;
         setup.server.spare_listeners = 4;
     });
     let second = free_address();
-    let name = UnixAddress::Abstract(format!("ringd-test-{}-{kind}", std::process::id()));
-    let mut listen = here();
+    // The path of the root is that of no other test.
+    let name = UnixAddress::Abstract(fixture.path("name").to_str().unwrap().to_owned());
+    let mut listen = here(&fixture);
     listen.extend([second.into(), name.clone().into()]);
     let site = site(&fixture, 2);
     update(&mut fixture, &listen, Arc::clone(&site));
@@ -227,7 +214,14 @@ pub(crate) fn a_full_server_closes_a_listener(kind: DriverKind) {
         let mut queued = [Client::connect(second), Client::connect_abstract(&name)];
         queued.iter_mut().for_each(|client| client.send(GET));
         update(&mut fixture, &listen[..1], Arc::clone(&site));
-        update(&mut fixture, &listen, Arc::clone(&site));
+        // A process that another test starts has copies of the old sockets for a moment.
+        eventually("the places are listened on again", || {
+            let updater = &mut fixture.updater;
+            let prepared = updater.prepare(&listen);
+            prepared.is_ok_and(|prepared| {
+                updater.apply(prepared, fixture.timeouts, vec![Arc::clone(&site)]).is_ok()
+            })
+        });
         for client in &mut queued {
             client.read_response().expect_ok(b"2");
         }
@@ -310,7 +304,7 @@ pub(crate) fn the_end_of_a_server_leaves_no_socket(kind: DriverKind) {
         let mut fixture = Fixture::start_with(kind, |setup| setup.server.spare_listeners = 4);
         let folder = tempfile::tempdir().unwrap();
         let files = || fs::read_dir(folder.path()).unwrap().count();
-        let mut listen = here();
+        let mut listen = here(&fixture);
         listen.push(UnixAddress::Path(folder.path().join("socket")).into());
         let (site, timeouts) = (site(&fixture, 2), fixture.timeouts);
         let late = fixture.updater.prepare(&listen).unwrap();
@@ -348,7 +342,7 @@ pub(crate) fn the_end_of_a_server_leaves_no_socket(kind: DriverKind) {
 /// New timeouts apply to the waits that begin after them.
 pub(crate) fn timeouts_change(kind: DriverKind) {
     let mut fixture = Fixture::start_with(kind, |_| {});
-    let listen = here();
+    let listen = here(&fixture);
     let mut timeouts = fixture.timeouts;
     timeouts.idle = Duration::from_millis(200);
     let site = site(&fixture, 2);

@@ -20,6 +20,7 @@ use tempfile::TempDir;
 
 use super::client::{Client, Response};
 use super::{root, tls};
+use crate::common::ports::KeptPort;
 use crate::common::{WAIT_MAX, eventually, settings};
 
 thread_local! {
@@ -42,6 +43,8 @@ pub(crate) struct Fixture {
     pub(crate) timeouts: ServerTimeouts,
     workers: usize,
     path: PathBuf,
+    /// The port that it listens on, unless the test says otherwise, is that of nobody else.
+    _port: KeptPort,
     /// Removed with the fixture; `None` for the shared root.
     _root: Option<TempDir>,
     /// The directory of the Unix socket, if there is one.
@@ -117,6 +120,8 @@ impl Fixture {
             http: HttpSettings::of_root(Arc::clone(&root)),
             site: SiteSettings::new(root),
         };
+        let port = KeptPort::new();
+        setup.server.listen = vec![port.address().into()];
         let socket = OVER_UNIX.get().then(|| tempfile::tempdir().unwrap());
         if let Some(folder) = &socket {
             setup.server.listen = vec![UnixAddress::Path(folder.path().join("socket")).into()];
@@ -132,6 +137,7 @@ impl Fixture {
             timeouts,
             workers,
             path: path.to_owned(),
+            _port: port,
             _root: None,
             _socket: socket,
         }
