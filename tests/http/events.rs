@@ -39,14 +39,17 @@ impl Told {
         self.events.counts().into_iter().find(|(known, _)| *known == kind).unwrap().1
     }
 
-    /// Waits for the first event of a kind, and returns its line.
+    /// Waits for the first line of a kind, and returns it. An event is counted before its line is
+    /// written.
     fn line(&self, kind: EventKind) -> String {
-        eventually("it is told", || self.count(kind) > 0);
-        self.events.flush(Duration::from_secs(60));
-        let text = fs::read_to_string(self.folder.path().join("error.log")).unwrap();
-        let mark = format!(" {}: ", kind.name());
-        let line = text.lines().find(|line| line.contains(&mark));
-        line.unwrap_or_else(|| panic!("no {} in {text}", kind.name())).to_owned()
+        let (mark, mut found) = (format!(" {}: ", kind.name()), None);
+        eventually("it is told", || {
+            let text = fs::read_to_string(self.folder.path().join("error.log")).unwrap();
+            let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            found = whole.map(str::to_owned).find(|line| line.contains(&mark));
+            found.is_some()
+        });
+        found.expect("it was found")
     }
 }
 

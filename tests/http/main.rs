@@ -66,6 +66,7 @@ macro_rules! moves {
                 a_changed_file_is_served_anew, a_file_that_appears_is_found,
                 a_page_may_be_evicted_while_its_answer_waits;
             access_log: every_response_has_a_line, refused_heads_have_lines,
+                a_head_that_does_not_end_has_a_line,
                 a_response_that_is_cut_off_says_so, json_lines_have_all_values,
                 a_log_that_is_renamed_is_made_anew,
                 a_request_whose_client_leaves_is_abandoned, probes_have_no_line,
