@@ -46,8 +46,8 @@ pub struct Secured<L, S> {
     /// From the end of the handshake on.
     inner: Option<S>,
     listener: u32,
-    /// When the handshake has to be complete.
-    handshake_ends: Instant,
+    /// When the handshake has to be complete; `None` if that is too far in the future.
+    handshake_ends: Option<Instant>,
     /// The place in the line of those that wait for a turn.
     place: Option<u64>,
     /// Whether this turn is ours.
@@ -87,7 +87,7 @@ impl<L: Layer, S: Session> Session for Secured<L, S> {
             layer: L::new(&mut shared.layer),
             inner: None,
             listener: info.listener,
-            handshake_ends: info.now.instant + L::handshake_timeout(&shared.layer),
+            handshake_ends: info.now.instant.checked_add(L::handshake_timeout(&shared.layer)),
             place: None,
             has_turn: false,
             plain: Vec::new(),
@@ -187,7 +187,7 @@ impl<L: Layer, S: Session> Session for Secured<L, S> {
 
     fn deadline(&self) -> Option<Instant> {
         match (&self.inner, self.wants) {
-            (None, _) => Some(self.handshake_ends),
+            (None, _) => self.handshake_ends,
             (_, Wants::Finish { .. } | Wants::Abort) => None,
             (Some(inner), _) => inner.deadline(),
         }

@@ -124,7 +124,6 @@ impl Layer for Tls {
         input.extend_from_slice(bytes);
         let result = self.process(shared, &mut input, plain, out);
         if let Err(error) = &result {
-            eprintln!("DBG {error:?} {:?}", self.state);
             self.tell_alert(out);
             shared.stats.count_failed(error, self.is_open());
         }

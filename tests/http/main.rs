@@ -44,7 +44,7 @@ macro_rules! moves {
     ($kind:ident, $within:expr) => {
         each_test!($kind, $within;
             basics: files_arrive_byte_for_byte, head_has_the_fields_of_get_and_no_body,
-                a_page_has_every_field, a_common_client_is_served, the_date_is_current,
+                a_page_has_every_field, the_date_is_current,
                 types_follow_names, many_connections_are_served;
             framing: input_behind_the_last_request_does_not_cut_its_answer,
                 bodies_are_discarded, a_long_body_ends_the_connection,
@@ -60,7 +60,7 @@ macro_rules! moves {
                 more_requests_than_the_inbox_holds;
             hostile: one_byte_at_a_time, a_client_that_never_reads_is_cut_off,
                 silent_connections_are_closed, resets_in_the_middle, many_generated_requests,
-                a_slow_reader_does_not_slow_others, the_process_releases_everything;
+                a_slow_reader_does_not_slow_others;
             changes: a_file_that_shrinks_ends_the_connection,
                 a_replaced_file_is_sent_to_its_end, a_deleted_file_is_sent_to_its_end,
                 a_changed_file_is_served_anew, a_file_that_appears_is_found,
@@ -74,7 +74,6 @@ macro_rules! moves {
             events: the_cause_of_a_403_is_told, a_file_that_shrinks_is_told,
                 a_client_that_leaves_is_no_event, what_a_drain_cuts_off_is_told,
                 a_full_server_is_told;
-            large: more_than_four_gibibytes_arrive;
             drain: a_drain_is_announced_before_it_begins, timeouts_may_be_endless,
                 requests_in_progress_are_finished,
                 stalled_requests_do_not_hold_the_drain,
@@ -85,12 +84,11 @@ macro_rules! moves {
                 an_answer_that_is_still_being_read_is_not_cut;
             reload: connections_stay_and_get_the_new_site, listeners_come_and_go,
                 an_update_that_fails_changes_nothing, timeouts_change,
-                an_update_makes_nothing_before_it_applies, a_full_server_closes_a_listener,
+                an_update_makes_nothing_before_it_applies,
                 an_address_widens_and_narrows, the_end_of_a_server_leaves_no_socket;
             listings_shared: other_clients_wait_for_one_listing_of_each,
                 a_directory_is_closed_though_nobody_asks;
-            limits: more_clients_than_connections, a_full_backlog_is_served,
-                a_free_connection_is_reused;
+            limits: more_clients_than_connections;
             links: each_policy_follows_its_links, links_are_listed_if_they_can_be_followed,
                 a_root_behind_a_link_is_followed, a_root_that_is_renamed_is_followed,
                 a_directory_that_turns_into_a_link_shows_nothing;
@@ -100,6 +98,20 @@ macro_rules! moves {
                 a_directory_that_moves_takes_its_files_along,
                 a_busy_directory_does_not_expire_others, a_change_behind_a_storm_is_served,
                 without_a_watch_entries_are_valid_for_their_time;
+        );
+    };
+}
+
+/// The same, without TLS: the client is another program, or it sends before it is accepted, which is
+/// no time for a handshake.
+macro_rules! plain_moves {
+    ($kind:ident) => {
+        each_test!($kind, |test: &dyn Fn()| test();
+            basics: a_common_client_is_served;
+            hostile: the_process_releases_everything;
+            large: more_than_four_gibibytes_arrive;
+            reload: a_full_server_closes_a_listener;
+            limits: a_full_backlog_is_served, a_free_connection_is_reused;
         );
     };
 }
@@ -149,6 +161,7 @@ macro_rules! every_driver {
     ($($name:ident => $kind:ident,)*) => { $(
         mod $name {
             moves!($kind, |test: &dyn Fn()| test());
+            plain_moves!($kind);
 
             /// Over a Unix socket.
             mod unix {

@@ -14,7 +14,7 @@ use ringd::server::{Endpoint, ListenSpec, UnixAddress};
 use crate::common::eventually;
 use crate::common::ports::free_address;
 use crate::support::client::Client;
-use crate::support::fixture::Fixture;
+use crate::support::fixture::{Fixture, update as update_of};
 use crate::support::root::content;
 
 const GET: &str = "GET /small.txt HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -176,7 +176,8 @@ pub(crate) fn an_update_makes_nothing_before_it_applies(kind: DriverKind) {
     let other = TcpListener::bind(taken).unwrap();
     let site = site(&fixture, 2);
     let timeouts = fixture.timeouts;
-    let failed = fixture.updater.apply(prepared, timeouts, update_of(vec![Arc::clone(&site)])).unwrap_err();
+    let failed =
+        fixture.updater.apply(prepared, timeouts, update_of(vec![Arc::clone(&site)])).unwrap_err();
     assert!(failed.to_string().contains("in use"), "{failed}");
     assert!(is_refused(), "{free} is not bound any more");
     assert_eq!(changed(), before, "no file was made");
@@ -313,7 +314,8 @@ pub(crate) fn the_end_of_a_server_leaves_no_socket(kind: DriverKind) {
             stopper.stop();
             let mut updater = fixture.join_with_updater();
             assert_eq!(files(), 0);
-            let failed = updater.apply(late, timeouts, update_of(vec![site])).unwrap_err().to_string();
+            let failed =
+                updater.apply(late, timeouts, update_of(vec![site])).unwrap_err().to_string();
             assert!(failed.contains("has ended"), "{failed}");
             assert_eq!(files(), 0);
             continue;

@@ -147,8 +147,8 @@ impl Client {
 
     /// Ends the output; input still comes. Returns false if the server was faster and has reset
     /// the connection.
-    pub(crate) fn half_close(&self) -> bool {
-        match &self.stream {
+    pub(crate) fn half_close(&mut self) -> bool {
+        match &mut self.stream {
             Stream::Plain(tcp) => tcp.shutdown(Shutdown::Write).is_ok(),
             Stream::Secure(tls) => tls.half_close().is_ok(),
         }

@@ -65,7 +65,8 @@ impl TlsStream {
     }
 
     /// Says that no more comes, and ends the output.
-    pub(crate) fn half_close(&self) -> io::Result<()> {
+    pub(crate) fn half_close(&mut self) -> io::Result<()> {
+        self.begin()?;
         let records = {
             let mut connection = self.lock();
             connection.send_close_notify();
@@ -111,7 +112,11 @@ fn take_plain(connection: &mut ClientConnection, plain: &mut VecDeque<u8>) -> io
 
 impl Read for TlsStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.begin()?;
+        match self.begin() {
+            // The server has closed a connection on which nothing had arrived.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+            begun => begun?,
+        }
         while self.plain.is_empty() {
             let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
             match take_plain(&mut connection, &mut self.plain) {
