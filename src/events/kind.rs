@@ -37,6 +37,7 @@ impl EventKind {
                 | Self::DescriptorsShort
                 | Self::AccessLog
                 | Self::Admin
+                | Self::TlsFailed
         )
     }
 }
@@ -112,4 +113,6 @@ kinds! {
     ErrorLog, "error_log", Error;
     /// The administration cannot serve a client.
     Admin, "admin", Warn;
+    /// A handshake has failed. Scanners cause such events at all times.
+    TlsFailed, "tls_failed", Info;
 }

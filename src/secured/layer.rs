@@ -47,6 +47,12 @@ pub trait Layer: Sized {
     /// The result of the handshake, once plaintext may flow.
     fn protection(&self) -> Option<Protection>;
 
+    /// Why the handshake has failed, after an error of [`Layer::open`]. `None` if it did not fail,
+    /// or nothing more is known.
+    fn failure(&self) -> Option<HandshakeFailure> {
+        None
+    }
+
     /// Whether the peer has said that it sends no more plaintext.
     fn has_ended(&self) -> bool;
 
@@ -69,6 +75,27 @@ pub trait Layer: Sized {
 
     /// The connection ends before the handshake is complete, because its time is over.
     fn timed_out(&mut self, shared: &mut Self::Shared);
+}
+
+/// Why a handshake has failed, for the operator.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HandshakeFailure {
+    /// The name of the reason in metrics and logs.
+    pub name: &'static str,
+    /// What has happened, and the remedy if there is one.
+    pub explanation: &'static str,
+}
+
+impl HandshakeFailure {
+    /// It was not complete in time.
+    pub const TIMED_OUT: Self = Self {
+        name: "timed_out",
+        explanation: "the handshake was not complete in time; a slow client, or one that does not \
+                      speak TLS",
+    };
+
+    /// Nothing is known of the reason.
+    pub const UNKNOWN: Self = Self { name: "other", explanation: "the client breaks the protocol" };
 }
 
 /// Why a connection cannot go on.

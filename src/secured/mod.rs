@@ -18,10 +18,12 @@
 //! | --- | --- |
 //! | `layer.rs` | the contract of a security layer |
 //! | `session.rs` | the session |
+//! | `failed.rs` | the event of a handshake that has failed |
 //! | `output.rs` | from the chains of the inner session to records |
 //! | `service.rs` | what protected sessions share; how many handshakes a turn has |
 //! | `toy.rs` | a layer without cryptography, for tests |
 
+mod failed;
 mod layer;
 mod output;
 mod service;
@@ -30,6 +32,6 @@ mod session;
 #[cfg(any(test, feature = "simulation"))]
 pub mod toy;
 
-pub use layer::{Layer, LayerError, NoLayer};
+pub use layer::{HandshakeFailure, Layer, LayerError, NoLayer};
 pub use service::{SecuredAnswer, SecuredMessage, SecuredService};
 pub use session::Secured;

@@ -17,7 +17,8 @@
 
 use std::time::Instant;
 
-use super::layer::{Layer, LayerError};
+use super::failed;
+use super::layer::{HandshakeFailure, Layer, LayerError};
 use super::output::{Output, write};
 use super::service::{SecuredAnswer, SecuredService};
 use crate::ask::{Ask, AskId, Reply};
@@ -122,7 +123,13 @@ impl<L: Layer, S: Session> Session for Secured<L, S> {
             Ok(None) => self.protect(cx, out),
             Ok(Some(step)) => step,
             // The peer is told why, in what the layer has written.
-            Err(LayerError) => Step::Finish { linger: true },
+            Err(LayerError) => {
+                if self.inner.is_none() {
+                    let failure = self.layer.failure().unwrap_or(HandshakeFailure::UNKNOWN);
+                    failed::tell(&cx.shared.events, failure, cx.addresses);
+                }
+                Step::Finish { linger: true }
+            }
         }
     }
 
@@ -171,6 +178,7 @@ impl<L: Layer, S: Session> Session for Secured<L, S> {
     ) -> Step {
         if self.inner.is_none() {
             self.layer.timed_out(&mut cx.shared.layer);
+            failed::tell(&cx.shared.events, HandshakeFailure::TIMED_OUT, cx.addresses);
             return Step::Finish { linger: false };
         }
         self.call(cx, |inner, cx, chain| inner.expire(cx, timer, chain));

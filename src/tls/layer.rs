@@ -17,7 +17,8 @@ use rustls::unbuffered::{
 use rustls::{CipherSuite, Error, HandshakeKind, ProtocolVersion};
 
 use super::config::{TlsConfig, TlsShared};
-use crate::secured::{Layer, LayerError};
+use super::stats::TlsFailure;
+use crate::secured::{HandshakeFailure, Layer, LayerError};
 use crate::session::{Inbox, Protection};
 
 /// The head of a record: type, version and length (RFC 8446 section 5.1).
@@ -42,6 +43,12 @@ const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     \r\n\
     This port speaks HTTPS, and the request came without TLS. Use an address with https:// here.\n";
 
+/// Why such a request fails.
+const NOT_TLS_FAILURE: HandshakeFailure = HandshakeFailure {
+    name: "not_tls",
+    explanation: "the client has sent a request without TLS; its address has to begin with https://",
+};
+
 /// The server's side of a TLS connection.
 pub struct Tls {
     connection: UnbufferedServerConnection,
@@ -50,6 +57,8 @@ pub struct Tls {
     state: State,
     /// The name that the client has asked for.
     server_name: Option<Box<str>>,
+    /// Why the handshake has failed, if it has.
+    failure: Option<HandshakeFailure>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,7 +83,7 @@ impl Layer for Tls {
 
     fn new(shared: &mut TlsShared) -> Self {
         let (connection, pending) = (shared.connection(), Vec::new());
-        Self { connection, pending, state: State::New, server_name: None }
+        Self { connection, pending, state: State::New, server_name: None, failure: None }
     }
 
     fn handshake_timeout(shared: &TlsShared) -> Duration {
@@ -111,6 +120,7 @@ impl Layer for Tls {
         wire.take(bytes.len());
         if self.state == State::New && bytes.first().is_some_and(u8::is_ascii_alphabetic) {
             shared.stats.count_not_tls();
+            self.failure = Some(NOT_TLS_FAILURE);
             out.extend_from_slice(NOT_TLS);
             return Err(LayerError);
         }
@@ -126,6 +136,7 @@ impl Layer for Tls {
         if let Err(error) = &result {
             self.tell_alert(out);
             shared.stats.count_failed(error, self.is_open());
+            self.failure = (!self.is_open()).then(|| TlsFailure::of(error).told());
         }
         if input.is_empty() || result.is_err() {
             shared.put_scratch(input);
@@ -150,6 +161,10 @@ impl Layer for Tls {
             is_resumed: self.is_resumed(),
             server_name: self.server_name.clone(),
         })
+    }
+
+    fn failure(&self) -> Option<HandshakeFailure> {
+        self.failure
     }
 
     fn has_ended(&self) -> bool {

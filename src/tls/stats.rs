@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustls::{AlertDescription, Error};
 
 use crate::metrics::Counter;
+use crate::secured::HandshakeFailure;
 
 /// What a worker counts.
 #[derive(Default, Debug)]
@@ -35,7 +36,7 @@ pub struct TlsCounts {
 }
 
 macro_rules! failures {
-    ($($(#[$doc:meta])* $failure:ident, $name:literal;)*) => {
+    ($($(#[$doc:meta])* $failure:ident, $name:literal, $explanation:literal;)*) => {
         /// Why a handshake fails.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub enum TlsFailure {
@@ -53,35 +54,56 @@ macro_rules! failures {
                     $(Self::$failure => $name,)*
                 }
             }
+
+            /// What the operator is told.
+            pub(super) fn told(self) -> HandshakeFailure {
+                let explanation = match self {
+                    $(Self::$failure => $explanation,)*
+                };
+                HandshakeFailure { name: self.name(), explanation }
+            }
         }
     };
 }
 
 failures! {
     /// The client does not know the issuer of the certificate.
-    UnknownCa, "client_unknown_ca";
+    UnknownCa, "client_unknown_ca",
+        "the client does not know who has issued the certificate; the file of the certificate \
+         needs those of its issuers too, except for the root";
     /// The client does not accept the certificate for another reason.
-    BadCertificate, "client_bad_certificate";
+    BadCertificate, "client_bad_certificate",
+        "the client does not accept the certificate; look whether it has the name that the client \
+         asks for";
     /// The client does not accept the certificate because of its dates.
-    CertificateExpired, "client_certificate_expired";
+    CertificateExpired, "client_certificate_expired",
+        "the certificate is not valid now, as the client sees it; renew it, or correct the clock \
+         of the client";
     /// The client has sent another alert.
-    ClientAlert, "client_alert";
+    ClientAlert, "client_alert", "the client has ended it with an alert";
     /// Client and server have no version in common.
-    ProtocolVersion, "protocol_version";
+    ProtocolVersion, "protocol_version",
+        "the client offers no version that is allowed here, which are TLS 1.2, unless it is \
+         excluded, and TLS 1.3";
     /// They have no cipher suite, group or signature scheme in common.
-    HandshakeFailure, "handshake_failure";
+    HandshakeFailure, "handshake_failure",
+        "the client offers no cipher suite, group or signature that this server has; it is old, \
+         or a scanner";
     /// They have no application protocol in common.
-    NoApplicationProtocol, "no_application_protocol";
+    NoApplicationProtocol, "no_application_protocol",
+        "the client speaks no version of HTTP that this server speaks";
     /// The client has no certificate, but must have one.
-    CertificateRequired, "certificate_required";
+    CertificateRequired, "certificate_required",
+        "the client has no certificate, but --tls-client-ca demands one";
     /// The certificate of the client is not valid.
-    ClientCertificate, "client_certificate";
+    ClientCertificate, "client_certificate",
+        "the certificate of the client is not valid, or not issued by one of --tls-client-ca";
     /// Something that has arrived is not TLS.
-    Malformed, "malformed";
+    Malformed, "malformed", "what the client has sent is not TLS";
     /// Something that has arrived cannot be decrypted.
-    Decrypt, "decrypt_error";
+    Decrypt, "decrypt_error", "what the client has sent cannot be decrypted";
     /// Anything else.
-    Other, "other";
+    Other, "other", "the library of TLS gives no further reason";
 }
 
 impl TlsFailure {

@@ -10,6 +10,9 @@ mod common;
 #[path = "../common/drivers.rs"]
 mod drivers;
 mod support;
+#[cfg(feature = "tls")]
+#[path = "../common/tls.rs"]
+mod tls;
 
 mod access_log;
 mod basics;
@@ -31,9 +34,12 @@ mod listings_shared;
 mod paths;
 mod pipelining;
 mod ranges;
+mod redirects;
 mod reload;
 mod requests;
 mod rules;
+#[cfg(feature = "tls")]
+mod secure;
 mod session;
 mod sites;
 mod urls;
@@ -162,6 +168,17 @@ macro_rules! every_driver {
         mod $name {
             moves!($kind, |test: &dyn Fn()| test());
             plain_moves!($kind);
+
+            #[cfg(feature = "tls")]
+            mod tls {
+                each_test!($kind;
+                    secure: a_listener_redirects_to_https,
+                        browsers_are_asked_for_https_over_tls_only,
+                        a_host_that_the_handshake_has_not_named_is_misdirected,
+                        lines_say_what_protects_the_connection, handshakes_that_fail_are_told,
+                        a_reload_keeps_the_protection_of_connections;
+                );
+            }
 
             /// Over a Unix socket.
             mod unix {

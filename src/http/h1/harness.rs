@@ -51,7 +51,12 @@ impl Harness {
 
     /// Begins a session and returns its number.
     pub fn begin(&mut self) -> usize {
-        self.sessions.push(Http::new(&mut self.sites, &ConnectionInfo::detached()));
+        self.begin_as(&ConnectionInfo::detached())
+    }
+
+    /// Begins a session of a connection as `info` says, and returns its number.
+    pub fn begin_as(&mut self, info: &ConnectionInfo<'_>) -> usize {
+        self.sessions.push(Http::new(&mut self.sites, info));
         self.sessions.len() - 1
     }
 

@@ -9,12 +9,12 @@ use crate::http::site::response::{Body, BodyPiece, Response};
 /// The status line of most responses.
 const OK_LINE: &[u8] = b"HTTP/1.1 200 OK\r\n";
 
-/// Appends a response to a chain. `common` are the fields of every response.
-pub(super) fn write(out: &mut Chain, common: &Fields, framing: Framing, response: &Response) {
+/// Appends a response to a chain. `common` are the fields that do not depend on the request.
+pub(super) fn write(out: &mut Chain, common: [&Fields; 2], framing: Framing, response: &Response) {
     let Response { status, fields, body } = response;
     out.copy_with(|buffer| {
         write_status_line(buffer, *status);
-        buffer.extend_from_slice(common.all().as_h1());
+        common.iter().for_each(|fields| buffer.extend_from_slice(fields.all().as_h1()));
         buffer.extend_from_slice(framing.connection_field());
     });
     // If all prepared fields are sent, they and the body after them are one piece of memory.

@@ -28,8 +28,10 @@ use crate::http::semantics::status::Status;
 use crate::http::site::answer::{Exchange, Origin, PendingLookup, ResolvedNames};
 use crate::http::site::response::{Body, Response};
 use crate::http::site::templates::Problem;
-use crate::http::site::{Resolved, Sites};
-use crate::session::{ConnectionInfo, Context, Inbox, ReceiveTimeout, Sent, Session, Step, Timer};
+use crate::http::site::{Choice, Resolved, Sites};
+use crate::session::{
+    ConnectionInfo, Context, Inbox, Protection, ReceiveTimeout, Sent, Session, Step, Timer,
+};
 
 #[cfg(test)]
 mod tests;
@@ -40,6 +42,11 @@ const PARSE_AFTER: usize = 1024;
 /// The most bytes that fit into one segment of a connection over Ethernet.
 const SEGMENT_BYTES: u64 = 1460;
 
+/// Why a request is misdirected (RFC 9110 section 15.5.20).
+const NO_SITE: &str = "This server has no site for the host of the request.";
+const OTHER_SITE: &str = "The TLS connection is for another host than the request. Connect again \
+                          for this one.";
+
 /// The id of the lookup that the session waits for. There is one at a time.
 const LOOKUP: AskId = AskId(0);
 
@@ -49,6 +56,8 @@ pub struct Http {
     state: HttpState,
     /// The listener of the connection, which decides with the host which site answers.
     listener: u32,
+    /// What protects the connection. It is boxed, so that other connections stay small.
+    protection: Option<Box<Protection>>,
     draining: bool,
     /// Whether a head was parsed. The keep-alive timeout applies only between requests; before the
     /// first one, the header timeout does.
@@ -67,8 +76,8 @@ pub struct Http {
 enum Undecided {
     /// A name has to be looked up.
     Lookup(PendingLookup),
-    /// No site is meant.
-    NoSite,
+    /// Nobody answers such a request on this connection, for this reason.
+    Misdirected(&'static str),
 }
 
 #[derive(Debug)]
@@ -90,6 +99,7 @@ impl Session for Http {
         Self {
             state: HttpState::Head,
             listener: info.listener,
+            protection: info.protection.cloned().map(Box::new),
             draining: false,
             answered: false,
             seen: 0,
@@ -225,8 +235,8 @@ impl Http {
                 self.state = HttpState::Lookup(pending);
                 Break(Step::Wait)
             }
-            Err(Undecided::NoSite) => {
-                let answer = misdirected(cx.shared, head.request.method);
+            Err(Undecided::Misdirected(detail)) => {
+                let answer = misdirected(cx.shared, head.request.method, detail);
                 let asked = &bytes[..used];
                 self.write(cx, out, Framing::LAST, &answer, Some(&head), asked, origin);
                 inbox.take(bytes.len());
@@ -249,7 +259,12 @@ impl Http {
             *origin = Origin::PROBE;
             return Ok(answer);
         }
-        let place = cx.shared.choose(self.listener, request.host).ok_or(Undecided::NoSite)?;
+        let place = match cx.shared.choose(self.listener, self.protection.as_deref(), request) {
+            Choice::Site(place) => place,
+            Choice::NoSite => return Err(Undecided::Misdirected(NO_SITE)),
+            Choice::OtherSite => return Err(Undecided::Misdirected(OTHER_SITE)),
+            Choice::Redirect(port) => return Ok(cx.shared.redirect(request, port)),
+        };
         let (now, waiter, addresses) = (cx.now, cx.waiter(LOOKUP), cx.addresses);
         let (sites, resolved_names) = (&mut *cx.shared, self.resolved_names.as_deref());
         let cache = CacheUse::None;
@@ -274,7 +289,9 @@ impl Http {
         origin: Origin,
     ) {
         let start = out.remaining();
-        response::write(out, cx.shared.common.at(cx.now.system), framing, answer);
+        let is_protected = self.protection.is_some();
+        let common = cx.shared.fields_of_all(cx.now, is_protected, origin.place, answer);
+        response::write(out, common, framing, answer);
         if let Some(records) = &mut self.records {
             let asked = asked_of(head, asked);
             cx.shared.note(records, cx.now, &asked, answer, origin, [start, out.remaining()]);
@@ -370,9 +387,9 @@ impl Http {
     }
 }
 
-/// The response to a request for a host that no site has. It is the last one of its connection.
-fn misdirected(sites: &mut Sites, method: Method) -> Response {
-    let detail = "This server has no site for the host of the request.";
+/// The response to a request for a host that is not served here. It is the last one of its
+/// connection.
+fn misdirected(sites: &mut Sites, method: Method, detail: &'static str) -> Response {
     let mut answer = sites.error(Problem { status: Status::MisdirectedRequest, detail });
     if method == Method::Head {
         // A response to HEAD has no content (RFC 9110 section 9.3.2).

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::driver::{Now, SocketAddress};
-use crate::session::{ConnectionInfo, Sent};
+use crate::session::{ConnectionInfo, Protection, Sent};
 use log::format::REQUEST_BYTES_MAX;
 use log::{AccessLog, LogLine, WorkerLog};
 use metrics::{NO_SITE, WorkerMetrics};
@@ -61,6 +61,7 @@ pub(in crate::http) struct ConnectionRecords {
     client: Box<str>,
     number: u64,
     listener: u32,
+    protection: Option<ProtectionNote>,
     requests: u32,
     /// When the head of the request at the front of the inbox was complete.
     began: Option<Instant>,
@@ -68,6 +69,21 @@ pub(in crate::http) struct ConnectionRecords {
     line: Vec<u8>,
     /// The responses in the chain. `None` if there are none.
     records: Option<Box<Records>>,
+}
+
+/// What protects a connection, as far as lines of the log say it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct ProtectionNote {
+    version: &'static str,
+    cipher: &'static str,
+    is_resumed: bool,
+}
+
+impl ProtectionNote {
+    fn of(protection: &Protection) -> Self {
+        let Protection { version, cipher, is_resumed, .. } = *protection;
+        Self { version, cipher, is_resumed }
+    }
 }
 
 impl Recorder {
@@ -105,6 +121,7 @@ impl Recorder {
             client,
             number: self.log.as_ref().map_or(0, WorkerLog::next_connection),
             listener: info.listener,
+            protection: info.protection.map(ProtectionNote::of),
             requests: 0,
             began: None,
             line: Vec::new(),
@@ -185,6 +202,7 @@ impl Recorder {
                     client: &connection.client,
                     connection: connection.number,
                     listener: connection.listener,
+                    protection: connection.protection.as_ref(),
                     of_chain,
                     now: now.instant,
                 };

@@ -29,6 +29,15 @@ pub(in crate::http) fn has_host(bytes: &[u8]) -> bool {
     !matches!(bytes, [] | [b':', ..])
 }
 
+/// The host of a valid authority, in brackets if it is an address of version 6.
+pub(in crate::http) fn without_port(bytes: &[u8]) -> &[u8] {
+    let end = match bytes {
+        [b'[', ..] => memchr::memchr(b']', bytes).map(|bracket| bracket + 1),
+        _ => memchr::memchr(b':', bytes),
+    };
+    &bytes[..end.unwrap_or(bytes.len())]
+}
+
 /// Whether a valid authority ends with a port, as a CONNECT target must.
 pub(in crate::http) fn has_port(bytes: &[u8]) -> bool {
     bytes.last().is_some_and(u8::is_ascii_digit)
@@ -75,7 +84,7 @@ const NAME_BYTES: [bool; 256] = {
 
 #[cfg(test)]
 mod tests {
-    use super::{has_host, has_port, is_valid};
+    use super::{has_host, has_port, is_valid, without_port};
 
     #[test]
     fn a_name_or_an_address_with_an_optional_port_is_valid() {
@@ -135,19 +144,20 @@ mod tests {
 
     #[test]
     fn host_and_port_are_detected_separately() {
-        for (authority, host, port) in [
-            ("", false, false),
-            (":80", false, true),
-            ("a", true, false),
-            ("a:", true, false),
-            ("a:80", true, true),
-            ("a1", true, false),
-            ("[::1]", true, false),
-            ("[::1]:80", true, true),
+        for (authority, alone, host, port) in [
+            ("", "", false, false),
+            (":80", "", false, true),
+            ("a", "a", true, false),
+            ("a:", "a", true, false),
+            ("a:80", "a", true, true),
+            ("a1", "a1", true, false),
+            ("[::1]", "[::1]", true, false),
+            ("[::1]:80", "[::1]", true, true),
         ] {
             assert!(is_valid(authority.as_bytes()), "{authority}");
             assert_eq!(has_host(authority.as_bytes()), host, "{authority}");
             assert_eq!(has_port(authority.as_bytes()), port, "{authority}");
+            assert_eq!(without_port(authority.as_bytes()), alone.as_bytes(), "{authority}");
         }
     }
 }

@@ -8,6 +8,8 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
+use crate::http::semantics::authority;
+
 /// The longest host of a request that can be one of a site, in bytes.
 const HOST_BYTES_MAX: usize = 255;
 
@@ -117,6 +119,12 @@ impl fmt::Display for HostPattern {
         let prefix = if self.is_wildcard { "*." } else { "" };
         write!(f, "{prefix}{}", self.name)
     }
+}
+
+/// Whether the host of a request is this name, which is in lower case and without a trailing dot.
+pub(super) fn is_same_host(host: &[u8], name: &str) -> bool {
+    let host = authority::without_port(host);
+    host.strip_suffix(b".").unwrap_or(host).eq_ignore_ascii_case(name.as_bytes())
 }
 
 /// The host of a request, in the form in which patterns are compared with it.
@@ -236,6 +244,15 @@ mod tests {
             let found = RequestHost::of(host.as_bytes()).unwrap();
             assert_eq!(found.name(), name.as_bytes(), "{host:?}");
             assert_eq!(found.parent(), parent.map(str::as_bytes), "{host:?}");
+        }
+        for (host, name, is_same) in [
+            ("Example.com.:80", "example.com", true),
+            ("example.com", "example.com", true),
+            ("example.com", "www.example.com", false),
+            ("example.com", "example.co", false),
+            ("", "a", false),
+        ] {
+            assert_eq!(is_same_host(host.as_bytes(), name), is_same, "{host:?} {name:?}");
         }
         assert!(RequestHost::of(&[b'a'; 256]).is_none());
         assert!(RequestHost::of(&[b'a'; 255]).is_some());

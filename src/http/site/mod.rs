@@ -13,6 +13,7 @@
 //! | `cache.rs`, `cache_stats.rs` | the cache of resources; its counters |
 //! | `cache_key.rs` | the keys of names, and which of them a change invalidates |
 //! | `site_table.rs`, `hosts.rs` | the sites, and which one answers a request |
+//! | `redirect.rs` | redirects to HTTPS |
 //! | `root.rs` | the directory that is served |
 //! | `rules.rs`, `content.rs`, `settings.rs` | settings of a site |
 //! | `http_settings.rs` | the sites, and the settings of the cache that they share |
@@ -32,6 +33,7 @@ mod listing_line;
 mod lookup;
 mod lookups;
 mod page_loader;
+mod redirect;
 mod resource;
 pub mod response;
 mod root;
@@ -49,6 +51,7 @@ pub use http_settings::HttpSettings;
 pub use lookup::OPENS_MAX;
 pub use lookups::Ticket;
 pub use settings::{RootDirectory, RootPath, SiteSettings};
+pub(in crate::http) use site_table::Choice;
 pub use site_table::{
     HOSTS_MAX, ListenerRole, ListenerRoles, SITES_MAX, SiteTable, SiteTableError,
 };

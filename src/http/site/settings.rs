@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::content::Content;
 use super::hosts::HostPattern;
@@ -22,6 +23,13 @@ pub struct SiteSettings {
     pub root: RootDirectory,
     /// The path of that directory, if the path may lead to another directory later.
     pub root_path: Option<RootPath>,
+    /// A name for the certificates that TLS connections to the site get; `None` for those that all
+    /// sites without a name share. Sites with the same one answer on each other's connections.
+    pub certificates: Option<Arc<str>>,
+    /// For how long browsers are to use the site with HTTPS only, in whole seconds: the field
+    /// `Strict-Transport-Security` of all responses over TLS (RFC 6797). Zero ends an earlier
+    /// time. `None` says nothing.
+    pub hsts: Option<Duration>,
     /// Which file a request gets, and with which fields.
     pub content: Content,
 }
@@ -69,6 +77,8 @@ impl SiteSettings {
             listeners: None,
             root: RootDirectory(root),
             root_path: None,
+            certificates: None,
+            hsts: None,
             content: Content::default(),
         }
     }

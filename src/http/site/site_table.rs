@@ -4,14 +4,22 @@
 //! wildcard, then the default site. A site that is alone and has all listeners answers every
 //! request. If no site is meant, the request gets 421 (RFC 9110 section 15.5.20).
 //!
+//! The role of the listener comes first: one that redirects to HTTPS reaches sites only with the
+//! challenges of certificate authorities. Over TLS, the client has also named a host in the
+//! handshake. A request for another host gets 421 as well, unless both sites have the same
+//! certificates: the client has authenticated this server as the one of the first site only.
+//!
 //! A table does not change. A reload makes a new one with a higher generation.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::hosts::RequestHost;
+use super::hosts::{RequestHost, is_same_host};
+use super::redirect::is_challenge;
 use super::settings::SiteSettings;
+use crate::http::semantics::request::Request;
+use crate::session::Protection;
 
 /// The most sites. Each worker numbers them with 16 bits, and numbers of earlier generations stay
 /// in use for a while.
@@ -27,6 +35,8 @@ pub struct SiteTable {
     sites: Vec<Arc<SiteSettings>>,
     /// The site that answers every request, if it is the only one.
     only: bool,
+    /// Whether the role of the listener matters to plain connections.
+    redirects: bool,
     exact: Hosts,
     wildcards: Hosts,
     /// The sites that are the default of some listeners.
@@ -68,6 +78,19 @@ impl ListenerRoles {
         let mut roles = self.by_number.iter();
         roles.find(|(number, _)| *number == listener).map_or(self.usual, |(_, role)| *role)
     }
+}
+
+/// Who answers a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::http) enum Choice {
+    /// The site at this place.
+    Site(usize),
+    /// Nobody: no site has the host.
+    NoSite,
+    /// Nobody on this connection: the client has named the host of another site in the handshake.
+    OtherSite,
+    /// The listener redirects to HTTPS, at this port.
+    Redirect(u16),
 }
 
 /// The sites of each host, by their positions in the table. Several sites may share a host if they
@@ -123,9 +146,18 @@ impl From<SiteSettings> for Arc<SiteTable> {
     fn from(site: SiteSettings) -> Self {
         let sites = vec![Arc::new(SiteSettings { listeners: None, is_default: true, ..site })];
         let (exact, wildcards) = (Hosts::default(), Hosts::default());
-        let only = true;
+        let (only, redirects) = (true, false);
         let (defaults, roles) = (vec![0], ListenerRoles::default());
-        Self::new(SiteTable { generation: 1, sites, only, exact, wildcards, defaults, roles })
+        Self::new(SiteTable {
+            generation: 1,
+            sites,
+            only,
+            redirects,
+            exact,
+            wildcards,
+            defaults,
+            roles,
+        })
     }
 }
 
@@ -146,7 +178,9 @@ impl SiteTable {
         let only = sites.len() == 1 && sites[0].listeners.is_none();
         let (exact, wildcards) = (Hosts::default(), Hosts::default());
         let (defaults, roles) = (Vec::new(), ListenerRoles::default());
-        let mut table = Self { generation, sites, only, exact, wildcards, defaults, roles };
+        let redirects = false;
+        let mut table =
+            Self { generation, sites, only, redirects, exact, wildcards, defaults, roles };
         for place in 0..table.sites.len() {
             table.add(place)?;
         }
@@ -180,7 +214,10 @@ impl SiteTable {
     /// The same table, with these roles of listeners.
     #[must_use]
     pub fn with_roles(self, roles: ListenerRoles) -> Self {
-        Self { roles, ..self }
+        let redirects = |role: &ListenerRole| matches!(role, ListenerRole::Redirect(_));
+        let redirects =
+            redirects(&roles.usual) || roles.by_number.iter().any(|(_, role)| redirects(role));
+        Self { redirects, roles, ..self }
     }
 
     /// The roles of listeners.
@@ -207,7 +244,54 @@ impl SiteTable {
         &self.sites
     }
 
-    /// The place of the site that answers a request; `None` if no site does.
+    /// Who answers a request on a connection with this protection.
+    #[inline]
+    pub(super) fn choose(
+        &self,
+        listener: u32,
+        protection: Option<&Protection>,
+        request: &Request<'_>,
+    ) -> Choice {
+        match self.only && !self.redirects {
+            true => Choice::Site(0),
+            false => self.choose_among_several(listener, protection, request),
+        }
+    }
+
+    #[inline(never)]
+    fn choose_among_several(
+        &self,
+        listener: u32,
+        protection: Option<&Protection>,
+        request: &Request<'_>,
+    ) -> Choice {
+        let found = self.find(listener, request.host);
+        // A reload may give a listener another role, but a connection keeps its protection.
+        if self.redirects
+            && protection.is_none()
+            && let ListenerRole::Redirect(port) = self.role(listener)
+        {
+            let site = found.filter(|_| is_challenge(request.target));
+            return site.map_or(Choice::Redirect(port), Choice::Site);
+        }
+        let Some(place) = found else { return Choice::NoSite };
+        let name = protection.and_then(|protection| protection.server_name.as_deref());
+        match name.is_none_or(|name| self.may_answer(place, listener, name, request.host)) {
+            true => Choice::Site(place),
+            false => Choice::OtherSite,
+        }
+    }
+
+    /// Whether a site may answer for its host on a connection whose handshake has named another
+    /// one, perhaps. A name that no site has has chosen no site either.
+    fn may_answer(&self, place: usize, listener: u32, name: &str, host: &[u8]) -> bool {
+        is_same_host(host, name)
+            || self.find(listener, name.as_bytes()).is_none_or(|named| {
+                named == place || self.sites[named].certificates == self.sites[place].certificates
+            })
+    }
+
+    /// The place of the site that a host means; `None` if no site does.
     #[inline]
     pub(super) fn find(&self, listener: u32, host: &[u8]) -> Option<usize> {
         if self.only { Some(0) } else { self.find_among_several(listener, host) }

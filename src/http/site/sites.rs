@@ -36,7 +36,7 @@ use super::lookup::{Lookup, LookupProgress, Surroundings};
 use super::lookups::{Lookups, Ticket};
 use super::resource::Resource;
 use super::response::{CommonFields, Response};
-use super::site_table::ListenerRole;
+use super::site_table::{Choice, ListenerRole};
 use super::templates::{self, Problem, ResponseTemplates};
 use crate::ask::{AskId, Reply};
 use crate::driver::slot_map::Handle;
@@ -48,7 +48,7 @@ use crate::http::semantics::multipart::Boundary;
 use crate::http::semantics::request::{Method, Request};
 use crate::http::semantics::status::Status;
 use crate::service::{Service, SessionId, Task, Waiter};
-use crate::session::Addresses;
+use crate::session::{Addresses, Protection};
 use numbers::{ASK_ROOT, Numbers};
 use site::RetiredSite;
 
@@ -196,10 +196,33 @@ impl Sites {
         self.templates.error(Fields::new(), problem, &Fields::new(), false)
     }
 
-    /// The place of the site that answers a request; `None` if no site does.
+    /// Who answers a request on a connection of a listener.
     #[inline]
-    pub(in crate::http) fn choose(&self, listener: u32, host: &[u8]) -> Option<usize> {
-        self.settings.sites.find(listener, host)
+    pub(in crate::http) fn choose(
+        &self,
+        listener: u32,
+        protection: Option<&Protection>,
+        request: &Request<'_>,
+    ) -> Choice {
+        self.settings.sites.choose(listener, protection, request)
+    }
+
+    /// The fields of a response that do not depend on the request: those of every response, and
+    /// those that its site has on connections with TLS.
+    #[inline]
+    pub(in crate::http) fn fields_of_all(
+        &mut self,
+        now: Now,
+        is_protected: bool,
+        place: Option<usize>,
+        response: &Response,
+    ) -> [&Fields; 2] {
+        const NONE: &Fields = &Fields::new();
+        let secure = match place.filter(|_| is_protected) {
+            Some(place) => self.sites[place].secure_fields(response),
+            None => NONE,
+        };
+        [self.common.at(now.system), secure]
     }
 
     /// The role of a listener.

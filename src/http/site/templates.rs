@@ -16,9 +16,9 @@ const ERRORS_MAX: usize = 32;
 
 const HTML: &str = "text/html; charset=utf-8";
 
-/// The bytes to encode in the query of a redirect, besides those that are not ASCII. All others
+/// The bytes to encode in the query or the target of a redirect, besides those that are not ASCII. All others
 /// stay as the client sent them.
-const QUERY: &AsciiSet = &CONTROLS.add(b' ');
+pub(super) const QUERY: &AsciiSet = &CONTROLS.add(b' ');
 
 /// An error, in the terms of RFC 9457.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +35,8 @@ pub(in crate::http) struct Problem {
 pub(super) struct ResponseTemplates {
     /// By problem, and whether the body is JSON.
     errors: Vec<(Problem, bool, Rc<PreparedFields>)>,
+    /// Of redirects to another server.
+    elsewhere: Option<Rc<PreparedFields>>,
 }
 
 impl ResponseTemplates {
@@ -58,6 +60,22 @@ impl ResponseTemplates {
             self.errors.push((problem, json, Rc::clone(&prepared)));
         }
         Response::prepared(problem.status, own, prepared)
+    }
+
+    /// A redirect with 308 to a full address. Browsers may keep it for an hour, and not for ever,
+    /// as they do without `Cache-Control`: a wrong port would stay wrong for those who have seen
+    /// it. Sites that are served with HTTPS for good say so with `Strict-Transport-Security`.
+    pub(super) fn elsewhere(&mut self, location: &str) -> Response {
+        let status = Status::PermanentRedirect;
+        let prepared = self.elsewhere.get_or_insert_with(|| {
+            let mut fields = Fields::new();
+            fields.push("Cache-Control", "max-age=3600");
+            Rc::new(with_body(fields, HTML, &html(status, "This is under another address.")))
+        });
+        let prepared = Rc::clone(prepared);
+        let mut own = Fields::new();
+        own.push("Location", location);
+        Response::prepared(status, own, prepared)
     }
 }
 

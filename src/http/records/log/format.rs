@@ -96,6 +96,10 @@ pub(super) enum Value {
     Listener,
     Coding,
     Cache,
+    Scheme,
+    Tls,
+    TlsCipher,
+    TlsResumed,
     Connection,
     ConnectionRequests,
     Aborted,
@@ -104,7 +108,7 @@ pub(super) enum Value {
 }
 
 /// The names of values in templates, with what they stand for.
-const NAMES: [(&str, Name); 26] = [
+const NAMES: [(&str, Name); 30] = [
     ("client", Name::Value(Value::Client)),
     ("user", Name::Value(Value::User)),
     ("time", Name::Value(Value::Time)),
@@ -124,6 +128,10 @@ const NAMES: [(&str, Name); 26] = [
     ("listener", Name::Value(Value::Listener)),
     ("coding", Name::Value(Value::Coding)),
     ("cache", Name::Value(Value::Cache)),
+    ("scheme", Name::Value(Value::Scheme)),
+    ("tls", Name::Value(Value::Tls)),
+    ("tls_cipher", Name::Value(Value::TlsCipher)),
+    ("tls_resumed", Name::Value(Value::TlsResumed)),
     ("connection", Name::Value(Value::Connection)),
     ("connection_requests", Name::Value(Value::ConnectionRequests)),
     ("aborted", Name::Value(Value::Aborted)),

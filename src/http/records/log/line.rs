@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::ProtectionNote;
 use super::super::record::{CacheUse, Record, Texts};
 use super::clock::LogClock;
 use super::escape::{push_json, push_text};
@@ -28,6 +29,8 @@ pub(in super::super) struct LogLine<'a> {
     pub(in super::super) connection: u64,
     /// The number of its listener.
     pub(in super::super) listener: u32,
+    /// What protects the connection; `None` if nothing does.
+    pub(in super::super) protection: Option<&'a ProtectionNote>,
     /// How many bytes of the chain with the response have left. The maximum stands for all.
     pub(in super::super) of_chain: u64,
     /// When they have.
@@ -128,6 +131,19 @@ impl Writing<'_> {
             Value::ConnectionRequests => push_number(line, self.line.record.request.into()),
             Value::Coding => self.write_some(self.coding(), TEXT_BYTES_MAX, line),
             Value::Cache => self.write_some(self.cache(), TEXT_BYTES_MAX, line),
+            Value::Scheme => line.extend_from_slice(self.scheme().as_bytes()),
+            Value::Tls => {
+                let version = self.line.protection.map(|protection| protection.version.as_bytes());
+                self.write_some(version, TEXT_BYTES_MAX, line);
+            }
+            Value::TlsCipher => {
+                let cipher = self.line.protection.map(|protection| protection.cipher.as_bytes());
+                self.write_some(cipher, TEXT_BYTES_MAX, line);
+            }
+            Value::TlsResumed => {
+                let is_resumed = self.line.protection.is_some_and(|it| it.is_resumed);
+                self.write_some(is_resumed.then_some(&b"resumed"[..]), 16, line);
+            }
             Value::Aborted => {
                 self.write_some(self.is_aborted().then_some(&b"aborted"[..]), 16, line);
             }
@@ -199,6 +215,8 @@ impl Writing<'_> {
         self.push_text(line, "agent", text(&Text::Agent));
         self.push_text(line, "coding", self.coding());
         self.push_text(line, "cache", self.cache());
+        let version = self.line.protection.map(|protection| protection.version.as_bytes());
+        self.push_text(line, "tls", version);
         for (name, number) in [
             ("listener", self.line.listener.into()),
             ("connection", self.line.connection),
@@ -249,6 +267,11 @@ impl Writing<'_> {
             (method, Some(target), protocol) => [method, Some(target), protocol],
             _ => [None, Some(request), None],
         }
+    }
+
+    /// Of the address that the client has used: only listeners with TLS have `https`.
+    fn scheme(&self) -> &'static str {
+        if self.line.protection.is_some() { "https" } else { "http" }
     }
 
     fn coding(&self) -> Option<&[u8]> {
@@ -314,6 +337,7 @@ mod tests {
             client,
             connection: 1,
             listener: 0,
+            protection: None,
             of_chain,
             now: now_instant,
         };

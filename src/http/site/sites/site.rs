@@ -6,12 +6,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::lookups::{Lookups, Ticket};
+use super::super::response::Response;
 use super::super::root::Root;
 use super::super::settings::SiteSettings;
 use super::numbers::Numbers;
 use crate::driver::slot_map::Handle;
 use crate::driver::watch::SiteId;
 use crate::driver::{File, Now};
+use crate::http::semantics::fields::Fields;
+
+/// The field that asks browsers to use HTTPS only.
+const HSTS: &str = "Strict-Transport-Security";
+
+/// The fields of a site's responses over TLS. All statuses have them: browsers take the field from
+/// any response (RFC 6797 section 8.1). 304 has it too: it is about the host, so the rule for fields
+/// of the representation (RFC 9110 section 15.4.5) does not apply, and browsers that only revalidate
+/// would let the time run out without it.
+fn secure_fields(settings: &SiteSettings) -> Fields {
+    let mut fields = Fields::new();
+    if let Some(time) = settings.hsts {
+        fields.push(HSTS, format_args!("max-age={}", time.as_secs()));
+    }
+    fields
+}
 
 /// A site; see the module documentation.
 #[derive(Debug)]
@@ -24,6 +41,8 @@ pub(in crate::http::site) struct Site {
         reason = "clones of the outer pointer cost no atomic operation on memory of all workers"
     )]
     pub(in crate::http::site) settings: Rc<Arc<SiteSettings>>,
+    /// The fields of its responses over TLS.
+    secure: Fields,
     /// Its number in the metrics.
     pub(super) number_in_metrics: u16,
     pub(super) root: Root,
@@ -61,6 +80,7 @@ impl Site {
         Self {
             id: numbers.add(place),
             settings: Rc::new(Arc::clone(settings)),
+            secure: secure_fields(settings),
             number_in_metrics: 0,
             root: Root::new(settings, revalidate_after, now.instant),
             wait_for_root: Vec::new(),
@@ -75,6 +95,16 @@ impl Site {
     pub(super) fn renew(&mut self, settings: &Arc<SiteSettings>) {
         self.root.renew(&settings.root.0);
         self.settings = Rc::new(Arc::clone(settings));
+        self.secure = secure_fields(settings);
+    }
+
+    /// The fields that are added to a response over TLS. A rule of the site may say the same with
+    /// other directives. It goes before, because browsers read only the first such field (RFC 6797
+    /// section 8.1).
+    pub(super) fn secure_fields(&self, response: &Response) -> &Fields {
+        const NONE: &Fields = &Fields::new();
+        let has_own = || response.fields.lines().iter().any(|own| own.get(HSTS).is_some());
+        if self.secure.is_empty() || has_own() { NONE } else { &self.secure }
     }
 
     /// The directory that is served now.
