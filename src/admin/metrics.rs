@@ -1,9 +1,10 @@
 //! The metrics of a server as text for Prometheus. `docs/operations/metrics.md` explains each.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::process::{self, ProcessStatus};
 use super::source::{LastReload, Source};
+use super::tls::TlsSource;
 use crate::http::Status;
 use crate::http::records::metrics::{DURATION_BOUNDS, SIZE_BOUNDS};
 use crate::metrics::Exposition;
@@ -15,6 +16,7 @@ pub(super) fn write(source: &Source, is_open_metrics: bool) -> (&'static str, St
     server(&mut out, source);
     connections(&mut out, source);
     requests(&mut out, source);
+    source.tls.iter().for_each(|source| tls(&mut out, source));
     cache(&mut out, source);
     logs(&mut out, source);
     workers(&mut out, source);
@@ -96,6 +98,30 @@ fn requests(out: &mut Exposition, source: &Source) {
     out.sample(&[], requests.aborted);
 }
 
+fn tls(out: &mut Exposition, source: &TlsSource) {
+    let counts = source.counts();
+    out.counter("ringd_tls_handshakes", "Handshakes that were completed.");
+    out.sample(&[("kind", "full")], counts.full);
+    out.sample(&[("kind", "resumed")], counts.resumed);
+    out.counter("ringd_tls_handshake_failures", "Handshakes that failed.");
+    for (reason, count) in counts.failures {
+        out.sample(&[("reason", reason)], count);
+    }
+    out.counter("ringd_tls_connections_broken", "Connections that failed after the handshake.");
+    out.sample(&[], counts.broken);
+    let since_1970 =
+        |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs());
+    let certificates = source.certificates_by_name();
+    out.gauge("ringd_tls_certificate_start_timestamp_seconds", "When a certificate became valid.");
+    for facts in &certificates {
+        out.sample(&[("name", facts.name())], since_1970(facts.not_before));
+    }
+    out.gauge("ringd_tls_certificate_expiry_timestamp_seconds", "When a certificate expires.");
+    for facts in &certificates {
+        out.sample(&[("name", facts.name())], since_1970(facts.not_after));
+    }
+}
+
 fn cache(out: &mut Exposition, source: &Source) {
     let cache = source.caches.stats();
     for (name, help, value) in [
@@ -165,7 +191,7 @@ fn workers(out: &mut Exposition, source: &Source) {
 }
 
 fn process(out: &mut Exposition, source: &Source) {
-    let started = source.started.1.duration_since(std::time::UNIX_EPOCH);
+    let started = source.started.1.duration_since(UNIX_EPOCH);
     out.gauge("process_start_time_seconds", "When the process was started, since 1970.");
     out.sample(&[], started.as_ref().map_or(0.0, Duration::as_secs_f64));
     let Some(process) = ProcessStatus::read() else { return };

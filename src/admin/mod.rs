@@ -17,6 +17,7 @@
 //! | --- | --- |
 //! | `listener.rs`, `request.rs` | the sockets and the threads of clients; answers |
 //! | `source.rs`, `process.rs` | what can be read of a server, and of its process |
+//! | `tls.rs` | what can be read of its TLS |
 //! | `metrics.rs` | metrics |
 //! | `snapshot.rs`, `report.rs` | the status as numbers, and as figures for people |
 //! | `page.rs`, `text.rs` | these figures in HTML, and as text |
@@ -30,6 +31,7 @@ mod request;
 mod snapshot;
 mod source;
 mod text;
+mod tls;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -39,6 +41,8 @@ use snapshot::LastLook;
 pub(crate) use listener::{AdminListeners, CLIENTS_MAX, PLACES_MAX};
 pub(crate) use request::{CONFIG, HEALTHY, UNHEALTHY_ENDS};
 pub(crate) use source::{ConfigState, LastReload, Source};
+#[allow(unused_imports, reason = "the command line uses them as soon as it has TLS")]
+pub(crate) use tls::{CertificateFacts, CertificateList, TlsSource};
 
 /// Reloads the configuration, and waits for the result. With a file, only a server of that file
 /// reloads.

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::snapshot::{Percentiles, SiteFigures, Snapshot, WorkerFigures};
+use super::snapshot::{
+    CertificateFigures, Percentiles, SiteFigures, Snapshot, TlsFigures, WorkerFigures,
+};
 use super::source::LastReload;
 use crate::http::site::listing::humanize::{grouped, size};
 
-/// How many sites are shown: those with the most requests.
+/// How many sites are shown: those with the most requests. So many certificates too: those that
+/// expire first.
 const SITES_SHOWN: usize = 25;
 
 /// What people see of a snapshot.
@@ -33,6 +36,9 @@ impl Report {
     pub(super) fn new(snapshot: &Snapshot) -> Self {
         let Snapshot { version, machine, driver, .. } = snapshot;
         let mut tables = vec![workers(&snapshot.workers), sites(&snapshot.sites), cache(snapshot)];
+        if let Some(figures) = &snapshot.tls {
+            tables.extend([tls(figures), certificates(&figures.certificates)]);
+        }
         tables.push(counts("Timeouts", "kind", &snapshot.timeouts));
         if !snapshot.events.is_empty() {
             tables.push(counts("Events", "kind", &snapshot.events));
@@ -66,6 +72,16 @@ fn alarms(snapshot: &Snapshot) -> Vec<String> {
             "The reload at {at} has failed; the configuration before it applies. The error log \
              says why."
         )),
+    }
+    let certificates = snapshot.tls.iter().flat_map(|tls| &tls.certificates);
+    for certificate in certificates.filter(|certificate| certificate.is_due) {
+        let name = certificate.names.first().map_or("", String::as_str);
+        let end = people(&certificate.valid_until);
+        let (expires, urgency) = match certificate.days_left {
+            Some(_) => ("expires", "renew it"),
+            None => ("has expired", "clients refuse it; renew it"),
+        };
+        alarms.push(format!("The certificate of {name} {expires} at {end}; {urgency}."));
     }
     if let Some(log) = snapshot.access_log.as_ref().filter(|log| log.dropped > 0) {
         alarms.push(format!("{} lines of the access log were dropped.", number(log.dropped)));
@@ -175,6 +191,35 @@ fn workers(workers: &[WorkerFigures]) -> Table {
         ],
         rows: workers.iter().enumerate().map(row).collect(),
     }
+}
+
+fn tls(figures: &TlsFigures) -> Table {
+    let row = |name: &str, count: u64| vec![name.to_owned(), number(count)];
+    let mut rows = vec![
+        row("full handshakes", figures.full_handshakes),
+        row("resumed handshakes", figures.resumed_handshakes),
+        row("connections broken later", figures.connections_broken),
+    ];
+    let failures = figures.handshake_failures.iter().filter(|(_, count)| **count > 0);
+    rows.extend(failures.map(|(reason, count)| row(&format!("failed: {reason}"), *count)));
+    Table { title: "TLS", columns: vec!["what", "number"], rows }
+}
+
+fn certificates(certificates: &[CertificateFigures]) -> Table {
+    let row = |certificate: &CertificateFigures| {
+        let left = certificate.days_left.map_or("expired".to_owned(), |days| days.to_string());
+        let path = certificate.path.clone().unwrap_or("(in memory)".to_owned());
+        let (end, fingerprint) = (people(&certificate.valid_until), &certificate.fingerprint);
+        vec![certificate.names.join(", "), end, left, fingerprint.clone(), path]
+    };
+    let mut rows: Vec<Vec<String>> = certificates.iter().take(SITES_SHOWN).map(row).collect();
+    if let Some(more) = certificates.len().checked_sub(SITES_SHOWN).filter(|more| *more > 0) {
+        let mut last = vec![format!("({more} more)")];
+        last.resize(5, String::new());
+        rows.push(last);
+    }
+    let columns = vec!["names", "valid until", "days left", "SHA-256", "file"];
+    Table { title: "Certificates", columns, rows }
 }
 
 fn cache(snapshot: &Snapshot) -> Table {

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::process;
 use super::source::{LastReload, RequestCounts, SiteCounts, Source};
+use super::tls::{CertificateFacts, TlsSource};
 use crate::http::Status;
 use crate::http::records::metrics::{DURATION_BOUNDS, WorkerMetrics};
 use crate::metrics::{Counter, HistogramCounts};
@@ -39,6 +40,8 @@ pub(super) struct Snapshot {
     pub(super) connections: ConnectionFigures,
     /// By kind.
     pub(super) timeouts: BTreeMap<&'static str, u64>,
+    /// `None` if no listener has TLS.
+    pub(super) tls: Option<TlsFigures>,
     pub(super) cache: CacheFigures,
     /// `None` without an access log.
     pub(super) access_log: Option<LogFigures>,
@@ -83,6 +86,32 @@ pub(super) struct ConnectionFigures {
     pub(super) accepted: u64,
     pub(super) refused: u64,
     pub(super) cut_off: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct TlsFigures {
+    pub(super) full_handshakes: u64,
+    pub(super) resumed_handshakes: u64,
+    /// By reason.
+    pub(super) handshake_failures: BTreeMap<&'static str, u64>,
+    pub(super) connections_broken: u64,
+    /// The one that expires first before the others.
+    pub(super) certificates: Vec<CertificateFigures>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct CertificateFigures {
+    pub(super) names: Vec<String>,
+    pub(super) valid_from: String,
+    pub(super) valid_until: String,
+    /// Whole days; `None` if it has expired.
+    pub(super) days_left: Option<u64>,
+    /// Whether its renewal is overdue.
+    pub(super) is_due: bool,
+    /// SHA-256.
+    pub(super) fingerprint: String,
+    /// `None` if it was made in memory.
+    pub(super) path: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -171,7 +200,6 @@ impl Snapshot {
         let (counts, now) = (source.monitor.counts(), Instant::now());
         let events = source.events.counts().into_iter().filter(|(_, count)| *count > 0);
         let workers = source.monitor.workers().zip(source.metrics.workers());
-        let time = |time| Timestamp::try_from(time).map_or(String::new(), second);
         let tried_at = std::time::UNIX_EPOCH + source.config.tried_at();
         Self {
             version: env!("CARGO_PKG_VERSION"),
@@ -193,6 +221,7 @@ impl Snapshot {
             },
             connections: connections(source, &counts),
             timeouts: timeouts(&counts),
+            tls: source.tls.as_ref().map(tls),
             cache: cache(source),
             access_log: source
                 .access_log
@@ -207,6 +236,10 @@ impl Snapshot {
 }
 
 /// A time with whole seconds.
+fn time(time: SystemTime) -> String {
+    Timestamp::try_from(time).map_or(String::new(), second)
+}
+
 fn second(time: Timestamp) -> String {
     format!("{time:.0}")
 }
@@ -239,6 +272,26 @@ fn connections(source: &Source, counts: &WorkerCounts) -> ConnectionFigures {
 fn timeouts(counts: &WorkerCounts) -> BTreeMap<&'static str, u64> {
     let count = |kind: TimeoutKind| (kind.name(), counts.timeouts[kind as usize]);
     TimeoutKind::ALL.into_iter().map(count).collect()
+}
+
+fn tls(source: &TlsSource) -> TlsFigures {
+    let (counts, now) = (source.counts(), SystemTime::now());
+    let certificate = |facts: &CertificateFacts| CertificateFigures {
+        names: facts.names.clone(),
+        valid_from: time(facts.not_before),
+        valid_until: time(facts.not_after),
+        days_left: facts.left(now).map(|left| left.as_secs() / (24 * 60 * 60)),
+        is_due: facts.is_due(now),
+        fingerprint: facts.fingerprint.clone(),
+        path: facts.path.as_ref().map(|path| path.display().to_string()),
+    };
+    TlsFigures {
+        full_handshakes: counts.full,
+        resumed_handshakes: counts.resumed,
+        handshake_failures: counts.failures.into_iter().collect(),
+        connections_broken: counts.broken,
+        certificates: source.certificates().iter().map(certificate).collect(),
+    }
 }
 
 fn cache(source: &Source) -> CacheFigures {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 
+use super::tls::TlsSource;
 use crate::driver::DriverSelection;
 use crate::events::Events;
 use crate::http::Status;
@@ -24,6 +25,8 @@ pub(crate) struct Source {
     pub(crate) monitor: Monitor,
     /// The caches of the workers.
     pub(crate) caches: CacheMonitor,
+    /// TLS; `None` if no listener has it.
+    pub(crate) tls: Option<TlsSource>,
     /// Counters of requests.
     pub(crate) metrics: Arc<HttpMetrics>,
     /// The access log, if there is one.

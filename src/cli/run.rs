@@ -154,6 +154,7 @@ fn serve(config: Config, flags: &Flags, console: &Console) -> Result<(), Command
             selection: server.selection().clone(),
             monitor: server.monitor(),
             caches: caches.clone(),
+            tls: None,
             metrics,
             access_log: access_log.clone(),
             events: console.events().clone(),

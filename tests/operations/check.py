@@ -54,6 +54,8 @@ BREAKS = [
      "\"quiet\", site=\"a\", code=\"404\""),
     ("cases", "prometheus-rules.yml", "- alert: RingdSlow",
      "- alert: RingdUntested\n        expr: ringd_ready == 2\n      - alert: RingdSlow"),
+    ("alerts", "prometheus-rules.yml", "< 0.3333", "< 0.6667"),
+    ("alerts", "prometheus-rules.yml", "not_tls|malformed|timed_out|decrypt_error", "malformed"),
     ("names", "prometheus-rules.yml", "ringd_connections > 0", "ringd_connection > 0"),
     ("names", "grafana.json", "kind!=\\\"idle\\\"", "sort!=\\\"idle\\\""),
     ("names", "metrics.md", "count by (driver, kernel)", "count by (drive, kernel)"),
@@ -77,6 +79,7 @@ ANSWER_BREAKS = [
     ("documented", "prometheus", "ringd_ready", "ringd_raedy"),
     ("documented", "openmetrics", "worker=", "thread="),
     ("documented", "openmetrics", "# TYPE ringd_ready gauge", "# TYPE ringd_ready unknown"),
+    ("documented", "prometheus", "reason=\"not_tls\"", "reason=\"no_tls\""),
     ("documented", "prometheus", "le=\"1.048576\"", "le=\"1\""),
 ]
 

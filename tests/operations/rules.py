@@ -17,7 +17,7 @@ VARIABLES = {"$__rate_interval": "5m", "$instance": ".+", "$site": ".*"}
 ADDED_LABELS = {"class"}
 
 # A comparison with a number, and one that always holds. NaN aside, which no test uses.
-COMPARISON = re.compile(r"(==|>=|>) [0-9.]+")
+COMPARISON = re.compile(r"(==|>=|>|<) [0-9.]+")
 ALWAYS = "> -Inf"
 
 

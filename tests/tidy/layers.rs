@@ -76,6 +76,7 @@ const LAYERS: [(&str, &[&str]); 30] = [
         "admin",
         &[
             "serve",
+            "tls",
             "server",
             "http",
             "http::h1",
