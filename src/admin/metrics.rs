@@ -215,3 +215,41 @@ fn each_worker(out: &mut Exposition, source: &Source, read: impl Fn(&Published) 
         out.sample(&[("worker", &number.to_string())], read(worker));
     }
 }
+
+#[cfg(all(test, feature = "tls"))]
+mod tests {
+    use super::super::tls::{CertificateFacts, CertificateList};
+    use super::*;
+    use crate::serve::TlsMonitor;
+    use crate::tls::TlsFailure;
+
+    /// A series has to exist before its first event, or `increase` does not see that one.
+    #[test]
+    fn each_reason_has_a_series_from_the_start() {
+        let list = CertificateList::default();
+        list.set(vec![CertificateFacts {
+            names: vec!["a.example".to_owned(), "b.example".to_owned()],
+            not_before: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+            not_after: UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+            fingerprint: "AB:CD".to_owned(),
+            path: None,
+        }]);
+        let mut out = Exposition::new(false);
+        tls(&mut out, &TlsSource::new(TlsMonitor::default(), list));
+        let (_, text) = out.finish();
+        let reasons = TlsFailure::ALL.map(TlsFailure::name);
+        for reason in reasons.into_iter().chain(["timed_out", "not_tls"]) {
+            let line = format!("ringd_tls_handshake_failures_total{{reason=\"{reason}\"}} 0\n");
+            assert!(text.contains(&line), "{text}");
+        }
+        for line in [
+            "ringd_tls_handshakes_total{kind=\"full\"} 0",
+            "ringd_tls_handshakes_total{kind=\"resumed\"} 0",
+            "ringd_tls_connections_broken_total 0",
+            "ringd_tls_certificate_start_timestamp_seconds{name=\"a.example\"} 1700000000",
+            "ringd_tls_certificate_expiry_timestamp_seconds{name=\"a.example\"} 1800000000",
+        ] {
+            assert!(text.contains(&format!("{line}\n")), "{line} is not in {text}");
+        }
+    }
+}

@@ -73,20 +73,24 @@ fn alarms(snapshot: &Snapshot) -> Vec<String> {
              says why."
         )),
     }
-    let certificates = snapshot.tls.iter().flat_map(|tls| &tls.certificates);
-    for certificate in certificates.filter(|certificate| certificate.is_due) {
+    alarms.extend(snapshot.tls.iter().flat_map(|tls| &tls.certificates).filter_map(due));
+    if let Some(log) = snapshot.access_log.as_ref().filter(|log| log.dropped > 0) {
+        alarms.push(format!("{} lines of the access log were dropped.", number(log.dropped)));
+    }
+    alarms
+}
+
+/// What is to be done about a certificate, if anything.
+fn due(certificate: &CertificateFigures) -> Option<String> {
+    certificate.is_due.then(|| {
         let name = certificate.names.first().map_or("", String::as_str);
         let end = people(&certificate.valid_until);
         let (expires, urgency) = match certificate.days_left {
             Some(_) => ("expires", "renew it"),
             None => ("has expired", "clients refuse it; renew it"),
         };
-        alarms.push(format!("The certificate of {name} {expires} at {end}; {urgency}."));
-    }
-    if let Some(log) = snapshot.access_log.as_ref().filter(|log| log.dropped > 0) {
-        alarms.push(format!("{} lines of the access log were dropped.", number(log.dropped)));
-    }
-    alarms
+        format!("The certificate of {name} {expires} at {end}; {urgency}.")
+    })
 }
 
 fn figures(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
@@ -310,6 +314,39 @@ mod tests {
         assert_eq!((&*table.rows[0][0], &*table.rows[24][0]), ("site-29", "site-5"));
         assert_eq!((&*table.rows[25][0], table.rows.len()), ("(4 more)", 26));
         assert!(table.rows.iter().all(|row| row.len() == table.columns.len()));
+    }
+
+    #[test]
+    fn certificates_that_were_not_renewed_are_alarms() {
+        let certificate = |days_left, is_due| CertificateFigures {
+            names: vec!["a.example".to_owned(), "b.example".to_owned()],
+            valid_from: "2026-09-01T00:00:00Z".to_owned(),
+            valid_until: "2026-11-30T12:00:00Z".to_owned(),
+            days_left,
+            is_due,
+            fingerprint: "AB:CD".to_owned(),
+            path: Some("/etc/a.pem".to_owned()),
+        };
+        assert_eq!(due(&certificate(Some(60), false)), None);
+        let soon = "The certificate of a.example expires at 2026-11-30 12:00:00 UTC; renew it.";
+        assert_eq!(due(&certificate(Some(3), true)).as_deref(), Some(soon));
+        let over = due(&certificate(None, true)).unwrap();
+        assert!(over.contains("has expired") && over.contains("refuse"), "{over}");
+        let table = certificates(&vec![certificate(Some(3), true); 30]);
+        let end = "2026-11-30 12:00:00 UTC";
+        assert_eq!(table.rows[0], ["a.example, b.example", end, "3", "AB:CD", "/etc/a.pem"]);
+        assert_eq!((&*table.rows[25][0], table.rows.len()), ("(5 more)", 26));
+        assert!(table.rows.iter().all(|row| row.len() == table.columns.len()));
+        let counts = TlsFigures {
+            full_handshakes: 1234,
+            resumed_handshakes: 5,
+            handshake_failures: [("not_tls", 2), ("other", 0)].into(),
+            connections_broken: 0,
+            certificates: Vec::new(),
+        };
+        let rows = tls(&counts).rows;
+        assert_eq!(rows.len(), 4, "only what has happened");
+        assert_eq!(rows[3], ["failed: not_tls", "2"]);
     }
 
     #[test]

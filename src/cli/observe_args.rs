@@ -31,8 +31,8 @@ pub struct ObserveArgs {
     /// `combined` is that of nginx. A template has values in braces, as in '{client} {request}
     /// {status}': client, user, time, time_iso, msec, request, method, target, path, query,
     /// protocol, host, referer, agent, status, body_bytes, sent, duration, duration_us, site,
-    /// listener, coding, cache, connection, connection_requests, aborted. {>Name} is a field of the
-    /// request, and {{ is a brace
+    /// listener, coding, cache, scheme, tls, tls_cipher, tls_resumed, connection,
+    /// connection_requests, aborted. {>Name} is a field of the request, and {{ is a brace
     #[arg(
         long,
         value_name = "FORMAT",

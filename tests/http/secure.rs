@@ -10,6 +10,7 @@ use std::time::Duration;
 use ringd::driver::{DriverKind, DriverSelection, File, Links};
 use ringd::events::{EventFormat, EventKind, EventLevel, EventSettings, Events};
 use ringd::http::records::log::{AccessLog, LogFormat};
+use ringd::http::site::rules::Rules;
 use ringd::http::{HttpSettings, ListenerRole, ListenerRoles, SiteSettings, SiteTable};
 use ringd::log_output::LogTarget;
 use ringd::serve::{self, HttpServer};
@@ -32,7 +33,7 @@ const SECURE: usize = 1;
 const REDIRECT: usize = 2;
 
 /// A server with a listener of each role, and three sites, of which `one` and `two` have the same
-/// certificates. `one` has HSTS.
+/// certificates. `one` and `three` have HSTS; a rule of `three` has more to say.
 struct SecureServer {
     server: HttpServer,
     certificates: TestCertificates,
@@ -63,11 +64,11 @@ impl SecureServer {
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let year = Duration::from_secs(31_536_000);
-        let sites = [
-            site(&folder, "one", "a", Some(year)),
-            site(&folder, "two", "a", None),
-            site(&folder, "three", "b", None),
-        ];
+        let mut three = site(&folder, "three", "b", Some(year));
+        let rule = format!("**={HSTS}: max-age=5; includeSubDomains").parse().unwrap();
+        three.content.rules = Rules::new(Vec::new(), vec![rule], false).unwrap();
+        let one = site(&folder, "one", "a", Some(year));
+        let sites = [one, site(&folder, "two", "a", None), three];
         let by_number = vec![(1, ListenerRole::Secure), (2, ListenerRole::Redirect(8443))];
         let roles = ListenerRoles { by_number, ..ListenerRoles::default() };
         let table = SiteTable::new(1, sites.map(Arc::new).into()).unwrap().with_roles(roles);
@@ -157,6 +158,11 @@ pub(crate) fn browsers_are_asked_for_https_over_tls_only(kind: DriverKind) {
         assert_eq!(answer.field(HSTS), Some("max-age=31536000"), "{rest}");
     }
     assert_eq!(client.ask("GET", "two.example", "/a.txt").field(HSTS), None, "another site");
+    let mut client = secure.connect(&secure.browser(), "three.example");
+    for target in ["/a.txt", "/missing"] {
+        let answer = client.ask("GET", "three.example", target);
+        assert_eq!(answer.field(HSTS), Some("max-age=5; includeSubDomains"), "{target}");
+    }
     let mut plain = Client::connect(secure.address(PLAIN));
     for target in ["/a.txt", "/missing"] {
         plain.send(format!("GET {target} HTTP/1.1\r\nHost: one.example\r\n\r\n"));

@@ -329,6 +329,9 @@ impl SiteSettings {
 mod tests {
     use super::*;
     use crate::driver::{File, Links};
+    use crate::http::semantics::condition::Conditions;
+    use crate::http::semantics::field::Field;
+    use crate::http::semantics::request::Method;
 
     fn site(name: &str, hosts: &[&str], listeners: Option<&[u32]>) -> SiteSettings {
         let root = File::open_root("/".as_ref(), Links::Beneath).unwrap();
@@ -400,6 +403,53 @@ mod tests {
         }
         let alone = table(vec![site("a", &["a"], Some(&[0]))]).unwrap();
         assert_eq!((alone.find(0, b"a"), alone.find(1, b"a")), (Some(0), None));
+    }
+
+    #[test]
+    fn a_name_in_the_handshake_excludes_sites_with_other_certificates() {
+        let with = |name: &str, certificates: Option<&str>| SiteSettings {
+            certificates: certificates.map(Into::into),
+            ..site(name, &[&format!("{name}.example")], None)
+        };
+        let default = SiteSettings { is_default: true, ..with("default", None) };
+        let several = [with("a", Some("x")), with("b", Some("x")), with("c", Some("y")), default];
+        let roles = vec![(1, ListenerRole::Secure), (2, ListenerRole::Redirect(443))];
+        let roles = ListenerRoles { by_number: roles, ..ListenerRoles::default() };
+        let table = table(several.to_vec()).unwrap().with_roles(roles);
+        let protection = |name: Option<&str>| Protection {
+            version: "TLSv1.3",
+            cipher: "TLS_AES_256_GCM_SHA384",
+            is_resumed: false,
+            server_name: name.map(Into::into),
+        };
+        let request = |host| Request {
+            method: Method::Get,
+            target: b"/",
+            host,
+            accept: Field::default(),
+            accept_encoding: Field::default(),
+            conditions: Conditions::default(),
+            range: Field::default(),
+            if_range: Field::default(),
+            is_preflight: false,
+        };
+        for (name, host, choice) in [
+            (Some("a.example"), "A.example:443", Choice::Site(0)),
+            (Some("a.example"), "b.example", Choice::Site(1)),
+            (Some("a.example"), "c.example", Choice::OtherSite),
+            (Some("c.example"), "a.example", Choice::OtherSite),
+            (Some("a.example"), "unknown.example", Choice::OtherSite),
+            (Some("unknown.example"), "other.example", Choice::Site(3)),
+            (None, "c.example", Choice::Site(2)),
+        ] {
+            let (protection, request) = (protection(name), request(host.as_bytes()));
+            let found = table.choose(1, Some(&protection), &request);
+            assert_eq!(found, choice, "{name:?} {host}");
+            // A connection keeps its protection when its listener gets another role.
+            assert_eq!(table.choose(2, Some(&protection), &request), choice, "{name:?} {host}");
+        }
+        assert_eq!(table.choose(2, None, &request(b"a.example")), Choice::Redirect(443));
+        assert_eq!(table.choose(0, None, &request(b"a.example")), Choice::Site(0));
     }
 
     #[test]

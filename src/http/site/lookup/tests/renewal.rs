@@ -42,7 +42,7 @@ impl TestSite {
 
     /// The place of the site of a host.
     fn place(&self, name: &str) -> usize {
-        self.sites.choose(0, format!("{name}.example").as_bytes()).unwrap()
+        self.sites.settings.sites.find(0, format!("{name}.example").as_bytes()).unwrap()
     }
 
     /// Asks for a file of a site.
