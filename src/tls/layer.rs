@@ -46,7 +46,8 @@ const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
 /// Why such a request fails.
 const NOT_TLS_FAILURE: HandshakeFailure = HandshakeFailure {
     name: "not_tls",
-    explanation: "the client has sent a request without TLS; its address has to begin with https://",
+    explanation: "the client has sent a request without TLS; its address has to begin with \
+                  https://",
 };
 
 /// The server's side of a TLS connection.

@@ -7,9 +7,9 @@
 use percent_encoding::percent_encode;
 
 use super::response::{Body, Response};
-use super::sites::Sites;
-use super::templates::{Problem, QUERY};
+use super::templates::{Problem, QUERY, ResponseTemplates};
 use crate::http::semantics::authority;
+use crate::http::semantics::fields::Fields;
 use crate::http::semantics::request::{Method, Request};
 use crate::http::semantics::status::Status;
 
@@ -40,29 +40,33 @@ fn secure_address(request: &Request<'_>, port: u16) -> Option<String> {
     Some(format!("https://{host}{port}{slash}{}", percent_encode(target, QUERY)))
 }
 
-impl Sites {
-    /// The response of a listener that only redirects to HTTPS at this port. All methods are
-    /// redirected: 308 preserves the method (RFC 9110 section 15.4.9), and a client that sends a
-    /// form learns that it should use the other address. CONNECT has no such address.
-    pub(in crate::http) fn redirect(&mut self, request: &Request<'_>, port: u16) -> Response {
-        let refuse = |status, detail| Problem { status, detail };
-        let mut response = match (request.method, secure_address(request, port)) {
-            (Method::Connect, _) => {
-                let detail = "This server supports only GET, HEAD and OPTIONS.";
-                self.error(refuse(Status::MethodNotAllowed, detail))
-            }
-            (_, None) => {
-                let detail = "The request names no host that could be asked with HTTPS.";
-                self.error(refuse(Status::BadRequest, detail))
-            }
-            (_, Some(location)) => self.templates.elsewhere(&location),
-        };
-        if request.method == Method::Head {
-            // A response to HEAD has no content (RFC 9110 section 9.3.2).
-            response.body = Body::None;
+/// The response of a listener that only redirects to HTTPS at this port. All methods are
+/// redirected: 308 preserves the method (RFC 9110 section 15.4.9), and a client that sends a form
+/// learns that it should use the other address. CONNECT has no such address.
+pub(super) fn respond(
+    templates: &mut ResponseTemplates,
+    request: &Request<'_>,
+    port: u16,
+) -> Response {
+    let mut refuse = |status, detail| {
+        templates.error(Fields::new(), Problem { status, detail }, &Fields::new(), false)
+    };
+    let mut response = match (request.method, secure_address(request, port)) {
+        (Method::Connect, _) => {
+            let detail = "This server supports only GET, HEAD and OPTIONS.";
+            refuse(Status::MethodNotAllowed, detail)
         }
-        response
+        (_, None) => {
+            let detail = "The request names no host that could be asked with HTTPS.";
+            refuse(Status::BadRequest, detail)
+        }
+        (_, Some(location)) => templates.elsewhere(&location),
+    };
+    if request.method == Method::Head {
+        // A response to HEAD has no content (RFC 9110 section 9.3.2).
+        response.body = Body::None;
     }
+    response
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ use super::listing_job::Listings;
 use super::listing_line::ListingClient;
 use super::lookup::{Lookup, LookupProgress, Surroundings};
 use super::lookups::{Lookups, Ticket};
+use super::redirect;
 use super::resource::Resource;
 use super::response::{CommonFields, Response};
 use super::site_table::{Choice, ListenerRole};
@@ -205,6 +206,11 @@ impl Sites {
         request: &Request<'_>,
     ) -> Choice {
         self.settings.sites.choose(listener, protection, request)
+    }
+
+    /// The response of a listener that only redirects to HTTPS at this port.
+    pub(in crate::http) fn redirect(&mut self, request: &Request<'_>, port: u16) -> Response {
+        redirect::respond(&mut self.templates, request, port)
     }
 
     /// The fields of a response that do not depend on the request: those of every response, and

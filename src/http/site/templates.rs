@@ -16,8 +16,8 @@ const ERRORS_MAX: usize = 32;
 
 const HTML: &str = "text/html; charset=utf-8";
 
-/// The bytes to encode in the query or the target of a redirect, besides those that are not ASCII. All others
-/// stay as the client sent them.
+/// The bytes to encode in the query or the target of a redirect, besides those that are not ASCII.
+/// All others stay as the client sent them.
 pub(super) const QUERY: &AsciiSet = &CONTROLS.add(b' ');
 
 /// An error, in the terms of RFC 9457.

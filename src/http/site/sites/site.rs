@@ -19,9 +19,9 @@ use crate::http::semantics::fields::Fields;
 const HSTS: &str = "Strict-Transport-Security";
 
 /// The fields of a site's responses over TLS. All statuses have them: browsers take the field from
-/// any response (RFC 6797 section 8.1). 304 has it too: it is about the host, so the rule for fields
-/// of the representation (RFC 9110 section 15.4.5) does not apply, and browsers that only revalidate
-/// would let the time run out without it.
+/// any response (RFC 6797 section 8.1). 304 has it too: it is about the host, so the rule for
+/// fields of the representation (RFC 9110 section 15.4.5) does not apply, and the time of browsers
+/// that only revalidate would run out without it.
 fn secure_fields(settings: &SiteSettings) -> Fields {
     let mut fields = Fields::new();
     if let Some(time) = settings.hsts {
