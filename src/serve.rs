@@ -147,9 +147,10 @@ impl HttpUpdater {
         self.updater.prepare(listen).map_err(HttpUpdateError::Server)
     }
 
-    /// Replaces the listeners, the timeouts, the sites and the configuration of TLS. Returns the generation of the new sites
-    /// when all workers serve them; each worker takes all changes at once. A site whose root and
-    /// content are the same as those of a present one with its name keeps its cache.
+    /// Replaces the listeners, the timeouts, the sites and the configuration of TLS. Returns the
+    /// generation of the new sites when all workers serve them; each worker takes all changes at
+    /// once. A site whose root and content are the same as those of a present one with its name
+    /// keeps its cache.
     ///
     /// # Errors
     ///
@@ -166,6 +167,7 @@ impl HttpUpdater {
         let layer = update.layer_message();
         let table = SiteTable::new(generation, update.sites).map_err(HttpUpdateError::Sites)?;
         let table = Arc::new(table.with_roles(update.roles));
+        #[allow(clippy::clone_on_copy, reason = "without TLS there is no message to clone")]
         let message = || {
             let table = SitesMessage::Table(Arc::clone(&table));
             match layer.clone() {

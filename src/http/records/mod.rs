@@ -20,11 +20,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::driver::{Now, SocketAddress};
-use crate::session::{ConnectionInfo, Protection, Sent};
+use crate::session::{ConnectionInfo, Sent};
 use log::format::REQUEST_BYTES_MAX;
 use log::{AccessLog, LogLine, WorkerLog};
 use metrics::{NO_SITE, WorkerMetrics};
-use record::{Record, Records};
+use record::{ProtectionNote, Record, Records};
 
 #[cfg(feature = "cli")]
 pub(crate) use record::field;
@@ -69,21 +69,6 @@ pub(in crate::http) struct ConnectionRecords {
     line: Vec<u8>,
     /// The responses in the chain. `None` if there are none.
     records: Option<Box<Records>>,
-}
-
-/// What protects a connection, as far as lines of the log say it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct ProtectionNote {
-    version: &'static str,
-    cipher: &'static str,
-    is_resumed: bool,
-}
-
-impl ProtectionNote {
-    fn of(protection: &Protection) -> Self {
-        let Protection { version, cipher, is_resumed, .. } = *protection;
-        Self { version, cipher, is_resumed }
-    }
 }
 
 impl Recorder {

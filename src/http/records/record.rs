@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::log::format::{LogFormat, Text};
 use crate::http::semantics::negotiate::Coding;
 use crate::http::semantics::status::Status;
+use crate::session::Protection;
 
 /// How much of a text is kept beyond what a line may have of it.
 const BESIDE_TARGET_MAX: usize = 64;
@@ -60,6 +61,21 @@ pub(in crate::http) struct Written<'a> {
     pub(in crate::http) head_bytes: u64,
     /// The length of its content, as it is framed.
     pub(in crate::http) body_bytes: u64,
+}
+
+/// What protects a connection, as far as lines of the log say it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct ProtectionNote {
+    pub(super) version: &'static str,
+    pub(super) cipher: &'static str,
+    pub(super) is_resumed: bool,
+}
+
+impl ProtectionNote {
+    pub(super) fn of(protection: &Protection) -> Self {
+        let Protection { version, cipher, is_resumed, .. } = *protection;
+        Self { version, cipher, is_resumed }
+    }
 }
 
 /// The fixed part of a record.

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::ProtectionNote;
-use super::super::record::{CacheUse, Record, Texts};
+use super::super::record::{CacheUse, ProtectionNote, Record, Texts};
 use super::clock::LogClock;
 use super::escape::{push_json, push_text};
 use super::format::{Layout, LogFormat, Piece, REQUEST_BYTES_MAX, TEXT_BYTES_MAX, Text, Value};
