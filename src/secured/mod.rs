@@ -21,9 +21,12 @@
 //! | `failed.rs` | the event of a handshake that has failed |
 //! | `output.rs` | from the chains of the inner session to records |
 //! | `service.rs` | what protected sessions share; how many handshakes a turn has |
+//! | `fuzz.rs` | the fuzz entry of layers |
 //! | `toy.rs` | a layer without cryptography, for tests |
 
 mod failed;
+#[cfg(any(test, feature = "simulation"))]
+mod fuzz;
 mod layer;
 mod output;
 mod service;
@@ -32,6 +35,9 @@ mod session;
 #[cfg(any(test, feature = "simulation"))]
 pub mod toy;
 
+#[doc(hidden)]
+#[cfg(any(test, feature = "simulation"))]
+pub use fuzz::{fuzz_layer, fuzz_toy};
 pub use layer::{HandshakeFailure, Layer, LayerError, NoLayer};
 pub use service::{SecuredAnswer, SecuredMessage, SecuredService};
 pub use session::Secured;

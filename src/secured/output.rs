@@ -80,6 +80,18 @@ impl Output {
         self.current.is_none() && self.queued.is_none()
     }
 
+    /// Memory of the chains that are not protected yet, and of the piece of a file.
+    #[cfg(test)]
+    pub(super) fn memory_in_use(&self) -> usize {
+        let chains = self.current.iter().chain(&self.queued);
+        let read = match &self.read {
+            FileRead::No => 0,
+            FileRead::Asked(len) => *len,
+            FileRead::Ready(bytes) => bytes.capacity(),
+        };
+        chains.map(|chain| chain.memory_in_use()).sum::<usize>() + read
+    }
+
     /// The chain to which the inner session writes.
     pub(super) fn take_chain(&mut self, spares: &mut Spares) -> Box<Chain> {
         self.queued.take().unwrap_or_else(|| spares.take_chain())

@@ -15,6 +15,9 @@
 //! or a file that has become shorter, ends without the layer's end of output: the peer can tell a
 //! part from the whole.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Instant;
 
 use super::failed;
@@ -80,6 +83,13 @@ enum Wants {
     Abort,
 }
 
+impl Wants {
+    /// Whether the inner session has finished, so that it is only told what was sent.
+    fn is_over(self) -> bool {
+        matches!(self, Self::Finish { .. } | Self::Abort)
+    }
+}
+
 impl<L: Layer, S: Session> Session for Secured<L, S> {
     type Shared = SharedOf<L, S>;
 
@@ -116,6 +126,10 @@ impl<L: Layer, S: Session> Session for Secured<L, S> {
         let flow = self.take_input(cx, inbox, &mut plain, out);
         if plain.is_empty() {
             cx.shared.spares.put_plain(plain);
+        } else if plain.capacity() > 2 * plain.len() {
+            // A connection keeps what it needs; the worker's buffer is larger.
+            self.plain = plain.clone();
+            cx.shared.spares.put_plain(plain);
         } else {
             self.plain = plain;
         }
@@ -135,8 +149,9 @@ impl<L: Layer, S: Session> Session for Secured<L, S> {
 
     fn resume(&mut self, cx: &mut Context<'_, Self::Shared>, id: AskId, reply: Reply) {
         if id != READ {
-            if let Some(inner) = &mut self.inner {
-                inner.resume(&mut cx.within(|shared| &mut shared.inner, true), id, reply);
+            if let Some(inner) = self.inner.as_mut().filter(|_| !self.wants.is_over()) {
+                let sending = self.output.is_busy();
+                inner.resume(&mut cx.within(|shared| &mut shared.inner, sending), id, reply);
                 self.is_due = true;
             }
             return;
@@ -144,8 +159,10 @@ impl<L: Layer, S: Session> Session for Secured<L, S> {
         let Reply::Read(result, buffer) = reply else { unreachable!("{reply:?} is no read") };
         let Err(failed) = self.output.resume(result, buffer) else { return };
         if FileFailure::of(&failed.error) == FileFailure::Busy {
-            // Too many reads are in progress: ask again in the next turn.
-            self.place = Some(cx.shared.turns.wait(cx.waiter(TURN)));
+            // Too many reads are in progress: ask again, behind those that wait for a turn.
+            if self.place.is_none() {
+                self.place = Some(cx.shared.turns.wait(cx.waiter(TURN)));
+            }
             return;
         }
         cx.shared.events.tell_unsent(&failed.error, failed.path.as_deref());
@@ -160,6 +177,8 @@ impl<L: Layer, S: Session> Session for Secured<L, S> {
     ) {
         match (answer, &mut self.inner) {
             (SecuredAnswer::Turn, _) => (self.place, self.has_turn) = (None, true),
+            // As in a connection, a session that has finished gets no more answers.
+            (SecuredAnswer::Inner(_), Some(_)) if self.wants.is_over() => {}
             (SecuredAnswer::Inner(answer), Some(inner)) => {
                 let sending = self.output.is_busy();
                 let cx = &mut cx.within(|shared| &mut shared.inner, sending);
@@ -187,7 +206,7 @@ impl<L: Layer, S: Session> Session for Secured<L, S> {
 
     fn drain(&mut self) {
         self.draining = true;
-        if let Some(inner) = &mut self.inner {
+        if let Some(inner) = self.inner.as_mut().filter(|_| !self.wants.is_over()) {
             inner.drain();
             self.is_due |= matches!(self.wants, Wants::Input(_));
         }
@@ -196,7 +215,7 @@ impl<L: Layer, S: Session> Session for Secured<L, S> {
     fn deadline(&self) -> Option<Instant> {
         match (&self.inner, self.wants) {
             (None, _) => self.handshake_ends,
-            (_, Wants::Finish { .. } | Wants::Abort) => None,
+            (_, wants) if wants.is_over() => None,
             (Some(inner), _) => inner.deadline(),
         }
     }
@@ -227,6 +246,12 @@ impl<L: Layer, S: Session> Session for Secured<L, S> {
 }
 
 impl<L: Layer, S: Session> Secured<L, S> {
+    /// Memory of plaintext that was not taken, and of output that was not protected.
+    #[cfg(test)]
+    fn memory_in_use(&self) -> usize {
+        self.plain.capacity() + self.output.memory_in_use()
+    }
+
     /// Opens what has arrived, and lets the inner session take it. Returns the step if there is
     /// nothing more to do.
     fn take_input(
@@ -325,13 +350,17 @@ impl<L: Layer, S: Session> Secured<L, S> {
         call: impl FnOnce(&mut S, &mut Context<'_, S::Shared>, &mut Chain) -> Step,
     ) {
         let Some(inner) = &mut self.inner else { return };
-        if matches!(self.wants, Wants::Finish { .. } | Wants::Abort) {
+        if self.wants.is_over() {
             return;
         }
         let sending = self.output.is_busy();
         let mut chain = self.output.take_chain(&mut cx.shared.spares);
         let step = call(inner, &mut cx.within(|shared| &mut shared.inner, sending), &mut chain);
-        self.output.add(chain, &mut cx.shared.spares);
+        match step {
+            // What it has written is not sent, so there is nothing to report.
+            Step::Abort => cx.shared.spares.put_chain(chain),
+            _ => self.output.add(chain, &mut cx.shared.spares),
+        }
         self.wants = match step {
             Step::Receive(timeout) => Wants::Input(timeout),
             Step::Wait => Wants::News,
