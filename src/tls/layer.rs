@@ -97,17 +97,7 @@ impl Layer for Tls {
 
     fn is_costly(&self, wire: &[u8]) -> bool {
         let is_handshake = matches!(self.state, State::New | State::Handshake);
-        let mut bytes = self.pending.iter().chain(wire).copied();
-        // Only a complete record of the handshake leads to a signature or a key exchange.
-        let mut next = || bytes.next();
-        let (Some(kind), Some(_), Some(_), Some(high), Some(low)) =
-            (next(), next(), next(), next(), next())
-        else {
-            return false;
-        };
-        let len = usize::from(u16::from_be_bytes([high, low]));
-        let is_complete = self.pending.len() + wire.len() >= RECORD_HEAD + len;
-        is_handshake && kind == HANDSHAKE && is_complete
+        is_handshake && has_handshake_record(&self.pending, wire)
     }
 
     fn open(
@@ -139,7 +129,8 @@ impl Layer for Tls {
             shared.stats.count_failed(error, self.is_open());
             self.failure = (!self.is_open()).then(|| TlsFailure::of(error).told());
         }
-        if input.is_empty() || result.is_err() {
+        // What follows the end of the peer's output is ignored.
+        if input.is_empty() || self.state == State::Ended || result.is_err() {
             shared.put_scratch(input);
         } else if input.capacity() > 2 * input.len() {
             // A connection keeps what it needs; the scratch buffer is larger.
@@ -195,7 +186,7 @@ impl Tls {
         matches!(self.state, State::Open | State::Ended)
     }
 
-    /// Passes input to rustls until it wants more, and removes what it has used.
+    /// Takes input, and removes what was used.
     fn process(
         &mut self,
         shared: &mut TlsShared,
@@ -203,48 +194,20 @@ impl Tls {
         plain: &mut Vec<u8>,
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
-        let mut used = 0;
         if self.state == State::New {
             self.state = State::Handshake;
         }
-        loop {
-            let rest = &mut input[used..];
-            let UnbufferedStatus { mut discard, state, .. } =
-                self.connection.process_tls_records(rest);
-            // The certificate is chosen in this call, and by this connection only.
-            if self.state == State::Handshake && self.server_name.is_none() {
-                self.server_name = shared.take_server_name();
-            }
-            let mut is_done = false;
-            match state? {
-                ConnectionState::ReadTraffic(mut traffic) => {
-                    while let Some(record) = traffic.next_record() {
-                        let record = record?;
-                        discard += record.discard;
-                        plain.extend_from_slice(record.payload);
-                    }
-                }
-                ConnectionState::EncodeTlsData(mut flight) => {
-                    encode(&mut flight, out)?;
-                }
-                ConnectionState::TransmitTlsData(flight) => flight.done(),
-                ConnectionState::PeerClosed => self.state = State::Ended,
-                ConnectionState::Closed => (self.state, is_done) = (State::Ended, true),
-                ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_) => {
-                    is_done = true;
-                }
-                // Early data is not accepted, so rustls skips it.
-                _ => return Err(Error::General("an unexpected state of the connection".into())),
-            }
-            used += discard;
-            if is_done {
-                break;
-            }
-        }
+        let was_handshaking = self.state == State::Handshake;
+        let mut used = 0;
+        let result = self.take_records(shared, input, &mut used, plain, out);
         input.drain(..used);
-        if self.state == State::Handshake {
+        result?;
+        if was_handshaking {
+            // The end of the peer's output may have come with the end of the handshake.
             if !self.connection.is_handshaking() {
-                self.state = State::Open;
+                if self.state == State::Handshake {
+                    self.state = State::Open;
+                }
                 shared.stats.count_handshake(self.is_resumed());
             } else if input.len() > HANDSHAKE_BYTES_MAX {
                 return Err(Error::General("a handshake message is too long".into()));
@@ -253,11 +216,55 @@ impl Tls {
         Ok(())
     }
 
+    /// Passes input to rustls until it wants more, and counts in `used` what is to be removed.
+    fn take_records(
+        &mut self,
+        shared: &TlsShared,
+        input: &mut [u8],
+        used: &mut usize,
+        plain: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        loop {
+            let UnbufferedStatus { discard, state, .. } =
+                self.connection.process_tls_records(&mut input[*used..]);
+            *used += discard;
+            // The certificate is chosen in this call, and by this connection only.
+            if self.state == State::Handshake && self.server_name.is_none() {
+                self.server_name = shared.take_server_name();
+            }
+            match state? {
+                ConnectionState::ReadTraffic(mut traffic) => {
+                    while let Some(record) = traffic.next_record() {
+                        let record = record?;
+                        *used += record.discard;
+                        plain.extend_from_slice(record.payload);
+                    }
+                }
+                ConnectionState::EncodeTlsData(mut flight) => encode(&mut flight, out)?,
+                ConnectionState::TransmitTlsData(flight) => flight.done(),
+                ConnectionState::PeerClosed => self.state = State::Ended,
+                ConnectionState::Closed => {
+                    self.state = State::Ended;
+                    return Ok(());
+                }
+                ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_) => {
+                    return Ok(());
+                }
+                // Early data is not accepted, so rustls skips it.
+                _ => return Err(Error::General("an unexpected state of the connection".into())),
+            }
+        }
+    }
+
     /// After an error: what rustls has to tell the peer. There may be a flight in front of it.
+    ///
+    /// Without anything to say, rustls would look at the input again: at positions that an empty
+    /// buffer does not have, or at the same fault, for which it has an alert already. Both panic.
     fn tell_alert(&mut self, out: &mut Vec<u8>) {
-        while let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(mut data)), .. } =
-            self.connection.process_tls_records(&mut [])
-        {
+        while self.connection.wants_write() {
+            let UnbufferedStatus { state, .. } = self.connection.process_tls_records(&mut []);
+            let Ok(ConnectionState::EncodeTlsData(mut data)) = state else { return };
             if encode(&mut data, out).is_err() {
                 return;
             }
@@ -308,6 +315,25 @@ impl Tls {
             written.map_err(|_| LayerError)?;
         }
     }
+}
+
+/// Whether there is a complete record of the handshake: only such a record leads to a signature or
+/// a key exchange. Others may come before it, such as a warning.
+fn has_handshake_record(pending: &[u8], wire: &[u8]) -> bool {
+    let len = pending.len() + wire.len();
+    let byte = |at: usize| match pending.get(at) {
+        Some(byte) => usize::from(*byte),
+        None => usize::from(wire[at - pending.len()]),
+    };
+    let mut start = 0;
+    while start + RECORD_HEAD <= len {
+        let end = start + RECORD_HEAD + (byte(start + 3) << 8 | byte(start + 4));
+        if end <= len && byte(start) == usize::from(HANDSHAKE) {
+            return true;
+        }
+        start = end;
+    }
+    false
 }
 
 /// Appends a flight of the handshake, or an alert.
