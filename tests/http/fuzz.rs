@@ -12,6 +12,7 @@ use ringd::http::h1::{body, head};
 use ringd::http::semantics::{condition, date, negotiate, range};
 use ringd::http::site::{listing, target};
 use ringd::http::{Content, HttpSettings};
+use ringd::secured::toy::{HELLO, Writer};
 use ringd::session::Now;
 
 use crate::support::sample::root;
@@ -77,6 +78,7 @@ fn the_corpus() {
     replay_corpus("listing_name", listing::fuzz_listing_name);
     replay_corpus("listing_query", listing::fuzz_listing_query);
     replay_corpus("range", range::fuzz_range);
+    replay_corpus("records", ringd::secured::fuzz_toy);
     replay_corpus("session", |data| harness::fuzz_session(&root, data));
     replay_corpus("target", target::fuzz_target);
 }
@@ -109,6 +111,20 @@ fn bodies() {
         bytes
     };
     replay(3, make, body::fuzz_discard);
+}
+
+#[test]
+fn records() {
+    let make = |random: &mut Rng| {
+        let (mut bytes, mut writer) = (vec![random.u8(..)], Writer::default());
+        writer.write(HELLO, &mut bytes);
+        for _ in 0..random.usize(..6) {
+            let length = [0, 1, 30][random.usize(..3)];
+            writer.write(&vec![b'x'; length], &mut bytes);
+        }
+        bytes
+    };
+    replay(17, make, ringd::secured::fuzz_toy);
 }
 
 #[test]
