@@ -9,6 +9,8 @@ use std::time::Duration;
 use fastrand::Rng;
 use ringd::driver::sim::{Dialer, Peer};
 
+use crate::security::Wire;
+
 /// How a client leaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Leaving {
@@ -65,6 +67,22 @@ pub(crate) struct Client {
     /// It reads, whatever `leaving` says.
     reads: bool,
     peer: Option<Peer>,
+    /// Its end of the wire, unless plaintext is on it.
+    wire: Option<Box<dyn Wire>>,
+    parting: Parting,
+    /// Whether it does what no server accepts.
+    is_broken: bool,
+}
+
+/// How a client with a layer ends its output.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Parting {
+    /// The layer says so, then the connection.
+    Both,
+    /// Only the layer says so.
+    Layer,
+    /// Only the connection says so.
+    Connection,
 }
 
 /// A client that stalls does nothing more after this many fruitless attempts, which take about
@@ -76,12 +94,12 @@ const DEAF_FOR: u32 = 25;
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { leaving, sent, ending, started, sent_at, ended_at, .. } = self;
+        let Self { leaving, sent, ending, started, sent_at, ended_at, parting, .. } = self;
         let (script, received) = (self.script.len(), self.received.len());
         write!(
             f,
             "{leaving:?} client: from {started:?}, {sent} of {script} bytes sent until \
-             {sent_at:?}, {received} received until {ended_at:?}, {ending:?}"
+             {sent_at:?}, {received} received until {ended_at:?}, {ending:?}, {parting:?}"
         )
     }
 }
@@ -110,12 +128,34 @@ impl Client {
             idle: 0,
             reads: false,
             peer: None,
+            wire: None,
+            parting: Parting::Both,
+            is_broken: false,
         }
+    }
+
+    /// The same at this end of a wire.
+    pub(crate) fn at(self, random: &mut Rng, wire: Option<Box<dyn Wire>>) -> Self {
+        if wire.is_none() {
+            return self;
+        }
+        let partings = [Parting::Both, Parting::Layer, Parting::Connection];
+        Self { wire, parting: partings[random.usize(..3)], ..self }
+    }
+
+    /// A client that does not finish its handshake, and stays.
+    pub(crate) fn broken(random: &mut Rng, wire: Option<Box<dyn Wire>>) -> Self {
+        Self { wire, is_broken: true, ..Self::new(random, Vec::new(), Leaving::Stall(0)) }
     }
 
     /// Whether it does all that it can to be served.
     pub(crate) fn is_kind(&self) -> bool {
         matches!(self.leaving, Leaving::HalfClose | Leaving::CloseWhenServed | Leaving::Wait)
+    }
+
+    /// Whether it does not finish its handshake.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.is_broken
     }
 
     /// Whether it keeps its connection without doing its part.
@@ -181,6 +221,34 @@ impl Client {
         self.sent == self.script.len()
     }
 
+    /// Sends what its end of the wire has to send.
+    fn write_wire(&mut self, random: &mut Rng, now: Duration) -> bool {
+        let (Some(peer), Some(wire)) = (&mut self.peer, &mut self.wire) else { return false };
+        let out = wire.outgoing();
+        if out.is_empty() {
+            return false;
+        }
+        let count = out.len().min(random.usize(1..=self.piece_max));
+        match peer.write(&out[..count]) {
+            Ok(count) => {
+                out.drain(..count);
+                self.sent_at = now;
+                let is_last = out.is_empty() && self.sent == self.script.len();
+                let half_closes = is_last && self.leaving == Leaving::HalfClose;
+                if half_closes && wire.is_ready() && self.parting != Parting::Layer {
+                    peer.shutdown(Shutdown::Write);
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+            // The server does not listen any more. What it has sent may still be readable.
+            Err(_) => {
+                out.clear();
+                self.script.truncate(self.sent);
+            }
+        }
+        true
+    }
+
     fn end(&mut self, now: Duration, ending: Ending) {
         self.peer = None;
         (self.ending, self.ended_at) = (Some(ending), now);
@@ -193,6 +261,18 @@ impl Client {
             Leaving::Stall(count) => count.min(self.script.len()),
             _ => self.script.len(),
         };
+        if let Some(wire) = &mut self.wire {
+            if wire.outgoing().is_empty() && self.sent < all {
+                let count = wire.say(random, &self.script[self.sent..all]);
+                self.sent += count;
+                let is_last = count > 0 && self.sent == self.script.len();
+                let half_closes = is_last && self.leaving == Leaving::HalfClose;
+                if half_closes && self.parting != Parting::Connection {
+                    wire.end();
+                }
+            }
+            return self.write_wire(random, now);
+        }
         if self.sent >= all {
             return false;
         }
@@ -216,14 +296,24 @@ impl Client {
 
     fn read(&mut self, random: &mut Rng, now: Duration) -> bool {
         let Some(peer) = &mut self.peer else { return false };
-        if matches!(self.leaving, Leaving::Deaf | Leaving::Stuck) && !self.reads {
+        // A handshake needs clients that read.
+        let is_ready = self.wire.as_ref().is_none_or(|wire| wire.is_ready());
+        if matches!(self.leaving, Leaving::Deaf | Leaving::Stuck) && is_ready && !self.reads {
             return false;
         }
         let start = self.received.len();
         self.received.resize(start + random.usize(1..=self.read_max), 0);
         let result = peer.read(&mut self.received[start..]);
         self.received.truncate(start + *result.as_ref().unwrap_or(&0));
+        let mut has_ended = true;
+        if let Some(wire) = &mut self.wire {
+            let bytes = self.received.split_off(start);
+            wire.hear(&bytes, &mut self.received);
+            has_ended = wire.has_ended();
+        }
         match result {
+            // Without the layer's end of output, what has arrived may be a part.
+            Ok(0) if !has_ended => self.end(now, Ending::Broken),
             Ok(0) => self.end(now, Ending::Ended),
             Ok(_) => {
                 self.heard_at = now;

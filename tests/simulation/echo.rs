@@ -1,7 +1,6 @@
 //! Worlds of echo, for any session that echoes: each client receives what it sent, and after an
 //! orderly end all of it.
 
-use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,19 +11,31 @@ use ringd::server::mailbox::Mailbox;
 use ringd::session::Session;
 
 use crate::client::{Client, Ending, Leaving};
+use crate::security::{Bare, Message, Security, Shared};
 use crate::world::{self, Conditions, Run, Scene};
 
-struct EchoScene<S> {
+struct EchoScene<P, S> {
     clients: Vec<Client>,
+    security: P,
+    handshake: Duration,
     session: PhantomData<S>,
 }
 
 pub(crate) fn run<S: Session<Shared = ()>>(seed: u64) -> Run {
+    run_within::<Bare, S>(seed)
+}
+
+/// The same within a layer.
+pub(crate) fn run_within<P: Security, S: Session<Shared = ()>>(seed: u64) -> Run {
     let mut random = Rng::with_seed(seed);
     let conditions = world::conditions(&mut random);
     let size_max = conditions.faults.piece_max.saturating_mul(100).min(500_000);
-    let clients = (0..random.usize(1..20)).map(|_| client(&mut random, size_max)).collect();
-    let scene = EchoScene::<S> { clients, session: PhantomData };
+    let security = P::new(&mut random);
+    let clients = (0..random.usize(1..20))
+        .map(|_| world::dress(&security, &mut random, |random| client(random, size_max)))
+        .collect();
+    let handshake = conditions.handshake_timeout();
+    let scene = EchoScene::<P, S> { clients, security, handshake, session: PhantomData };
     world::play(random, &conditions, scene, |_, _| {})
 }
 
@@ -42,10 +53,16 @@ fn client(random: &mut Rng, size_max: usize) -> Client {
     Client::new(random, script, leaving)
 }
 
-impl<S: Session<Shared = ()>> Scene for EchoScene<S> {
-    type Session = S;
+impl<P: Security, S: Session<Shared = ()>> Scene for EchoScene<P, S> {
+    type Session = P::Session<S>;
 
-    fn shared(&self, _: &mut Sim, _: &Arc<Mailbox<Infallible>>) {}
+    fn shared(
+        &self,
+        _: &mut Sim,
+        _: &Arc<Mailbox<Message<P::Session<S>>>>,
+    ) -> Shared<P::Session<S>> {
+        self.security.shared::<S>((), self.handshake)
+    }
 
     fn clients(&mut self) -> &mut Vec<Client> {
         &mut self.clients

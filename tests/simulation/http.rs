@@ -14,8 +14,10 @@ use ringd::server::INBOX_MEMORY_MAX;
 use ringd::server::mailbox::Mailbox;
 
 use crate::answer::{Answer, Taken, take_answer};
-use crate::client::{Client, Ending, Leaving};
-use crate::requests::{BODY_MAX, Expect, NAMES, Request, THERE, burst, conversation, flood};
+use crate::client::{Client, Ending};
+use crate::crowd::{Crowd, visitor};
+use crate::requests::{BODY_MAX, Expect, NAMES, Request, THERE};
+use crate::security::{Bare, Message, Security, Shared};
 use crate::tables::{SETTINGS, Tables};
 use crate::wish::{CODED, PLAIN, Wish, form};
 use crate::world::{self, CHAIN_MEMORY_MAX, Conditions, Run, Scene};
@@ -33,7 +35,9 @@ struct Version {
     bytes: Option<Vec<u8>>,
 }
 
-struct HttpScene {
+struct HttpScene<P> {
+    security: P,
+    handshake: Duration,
     clients: Vec<Client>,
     requests: Vec<Vec<Request>>,
     /// For each client: how many answers are complete, and the bytes up to there.
@@ -66,33 +70,32 @@ enum Watch {
 /// How old an answer may be that could not be revalidated because descriptors ran out.
 const STALE_MAX: Duration = Duration::from_secs(60);
 
-/// What some of the clients do, besides all that clients usually do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Crowd {
-    Usual,
-    /// They stop in the middle of a head or a body, and stay until the server ends the connection.
-    Stalling,
-    /// They read none of their answers, and stay as long.
-    Stuck,
-    /// They send many requests at once, and read nothing.
-    Flooding,
+pub(crate) fn run(seed: u64) -> Run {
+    run_with::<Bare>(seed, Crowd::Usual)
 }
 
-pub(crate) fn run(seed: u64) -> Run {
-    run_with(seed, Crowd::Usual)
+/// A world whose connections are protected; each third one has clients that stall, or send much.
+pub(crate) fn run_within<P: Security>(seed: u64) -> Run {
+    let crowd = match seed % 6 {
+        0 => Crowd::Stalling,
+        1 => Crowd::Stuck,
+        2 => Crowd::Flooding,
+        _ => Crowd::Usual,
+    };
+    run_with::<P>(seed, crowd)
 }
 
 /// A world whose server drains while clients stall.
 pub(crate) fn run_stalling(seed: u64) -> Run {
-    run_with(seed, if seed.is_multiple_of(2) { Crowd::Stalling } else { Crowd::Stuck })
+    run_with::<Bare>(seed, if seed.is_multiple_of(2) { Crowd::Stalling } else { Crowd::Stuck })
 }
 
 /// A world whose clients have much in the server's memory.
 pub(crate) fn run_flooding(seed: u64) -> Run {
-    run_with(seed, Crowd::Flooding)
+    run_with::<Bare>(seed, Crowd::Flooding)
 }
 
-fn run_with(seed: u64, crowd: Crowd) -> Run {
+fn run_with<P: Security>(seed: u64, crowd: Crowd) -> Run {
     let mut random = Rng::with_seed(seed);
     let mut conditions = world::conditions(&mut random);
     if crowd == Crowd::Flooding {
@@ -106,18 +109,24 @@ fn run_with(seed: u64, crowd: Crowd) -> Run {
         0 => vec![NAMES[random.usize(..NAMES.len())]],
         _ => NAMES.to_vec(),
     };
+    let security = P::new(&mut random);
     let (clients, requests) = (0..random.usize(1..20))
-        .map(|number| match crowd {
-            Crowd::Usual => usual(&mut random, &names),
-            // Another half is usual, also if there is only one client.
-            _ if random.bool() => usual(&mut random, &names),
-            Crowd::Stalling => stalling(&mut random, &names),
-            Crowd::Stuck => stuck(&mut random, &names),
-            Crowd::Flooding if number < 3 => flooding(&mut random, &names),
-            Crowd::Flooding => usual(&mut random, &names),
+        .map(|number| {
+            let mut requests = Vec::new();
+            let client = world::dress(&security, &mut random, |random| {
+                let (client, its) = visitor(random, crowd, number, &names);
+                requests = its;
+                client
+            });
+            if client.is_broken() {
+                requests.clear();
+            }
+            (client, requests)
         })
         .unzip::<_, _, Vec<Client>, Vec<Vec<Request>>>();
     let scene = HttpScene {
+        security,
+        handshake: conditions.handshake_timeout(),
         clients,
         served: vec![(0, 0); requests.len()],
         requests,
@@ -153,46 +162,7 @@ fn run_with(seed: u64, crowd: Crowd) -> Run {
     })
 }
 
-fn usual(random: &mut Rng, names: &[&'static str]) -> (Client, Vec<Request>) {
-    let requests = conversation(random, names);
-    let script = script(&requests);
-    let some = random.usize(..=script.len());
-    let leaving = match random.u8(..12) {
-        0 => Leaving::ResetAfter(some),
-        1 => Leaving::VanishAfter(some),
-        2 => Leaving::Deaf,
-        3..6 => Leaving::HalfClose,
-        6..9 => Leaving::Wait,
-        _ => Leaving::CloseWhenServed,
-    };
-    (Client::new(random, script, leaving), requests)
-}
-
-fn stalling(random: &mut Rng, names: &[&'static str]) -> (Client, Vec<Request>) {
-    let requests = conversation(random, names);
-    let script = script(&requests);
-    let some = random.usize(..script.len());
-    (Client::new(random, script, Leaving::Stall(some)), requests)
-}
-
-/// The answers may be too long for the buffers of both sockets.
-fn stuck(random: &mut Rng, names: &[&'static str]) -> (Client, Vec<Request>) {
-    let name = names[random.usize(..names.len())];
-    let requests = burst(random, name);
-    (Client::new(random, script(&requests), Leaving::Stuck), requests)
-}
-
-fn flooding(random: &mut Rng, names: &[&'static str]) -> (Client, Vec<Request>) {
-    let requests = flood(names[random.usize(..names.len())]);
-    let leaving = if random.bool() { Leaving::Deaf } else { Leaving::Stuck };
-    (Client::new(random, script(&requests), leaving), requests)
-}
-
-fn script(requests: &[Request]) -> Vec<u8> {
-    requests.iter().flat_map(|request| request.wire.clone()).collect()
-}
-
-impl HttpScene {
+impl<P: Security> HttpScene<P> {
     /// Gives a name new content, in a new inode.
     fn replace(&mut self, random: &mut Rng, now: Duration, name: &'static str, files: &Files) {
         let size = self.sizes[random.usize(..self.sizes.len())];
@@ -391,13 +361,17 @@ fn crawls(client: &Client, conditions: &Conditions) -> bool {
         || client.sent_at > client.started + second
 }
 
-impl Scene for HttpScene {
-    type Session = Http;
+impl<P: Security> Scene for HttpScene<P> {
+    type Session = P::Session<Http>;
 
     /// Input, and one chain: no request is read while answers are being sent.
     const MEMORY_MAX: usize = INBOX_MEMORY_MAX + CHAIN_MEMORY_MAX;
 
-    fn shared(&self, sim: &mut Sim, mailbox: &Arc<Mailbox<SitesMessage>>) -> Sites {
+    fn shared(
+        &self,
+        sim: &mut Sim,
+        mailbox: &Arc<Mailbox<Message<P::Session<Http>>>>,
+    ) -> Shared<P::Session<Http>> {
         let settings = HttpSettings {
             memory_file_max: self.memory_file_max,
             cache_entries: self.cache_entries,
@@ -407,9 +381,11 @@ impl Scene for HttpScene {
             ..HttpSettings::new(self.tables.present(&sim.files()))
         };
         let mailbox = Arc::clone(mailbox);
-        let watcher =
-            sim.watcher(Box::new(SitesMessage::reports(move |message| mailbox.push(message))));
-        Sites::new(settings, sim.now(), Some(Box::new(watcher)))
+        let post =
+            move |message| mailbox.push(P::message::<Http>(message)).map_err(P::take_back::<Http>);
+        let watcher = sim.watcher(Box::new(SitesMessage::reports(post)));
+        let sites = Sites::new(settings, sim.now(), Some(Box::new(watcher)));
+        self.security.shared::<Http>(sites, self.handshake)
     }
 
     fn clients(&mut self) -> &mut Vec<Client> {
@@ -456,8 +432,14 @@ impl Scene for HttpScene {
         now + now / 4 + Duration::from_micros(random.u64(1000..2_000_000))
     }
 
-    fn renew(&mut self, random: &mut Rng, now: Duration, files: &Files) -> Option<SitesMessage> {
-        self.tables.next(random, now, files).map(SitesMessage::Table)
+    fn renew(
+        &mut self,
+        random: &mut Rng,
+        now: Duration,
+        files: &Files,
+    ) -> Option<Message<P::Session<Http>>> {
+        let table = self.tables.next(random, now, files)?;
+        Some(P::message::<Http>(SitesMessage::Table(table)))
     }
 
     fn judge(&mut self, conditions: &Conditions, run: &mut Run) {

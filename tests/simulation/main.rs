@@ -12,14 +12,20 @@
 mod answer;
 mod client;
 mod connection;
+mod crowd;
 mod echo;
 mod http;
 mod jobs;
 mod memory;
 mod requests;
+mod security;
 #[path = "../common/sessions.rs"]
 mod sessions;
 mod tables;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "tls")]
+mod tls_layer;
 mod wish;
 mod world;
 
@@ -28,6 +34,7 @@ use std::sync::atomic::Ordering;
 
 use jobs::Scribe;
 use ringd::echo::Echo;
+use security::InToy;
 use sessions::{Duplex, Late, ORDERS, Quartet, TAKEN_WHILE_SENDING};
 use world::Run;
 
@@ -114,6 +121,45 @@ fn deadline_worlds() {
     seeds("deadline_worlds", echo::run::<Late>);
 }
 
+/// The worlds of echo within a layer. Some clients do not finish their handshake, and an end
+/// without the layer's end of output counts as broken.
+#[test]
+fn secured_echo_worlds() {
+    seeds("secured_echo_worlds", echo::run_within::<InToy, Echo>);
+}
+
+#[test]
+fn secured_duplex_worlds() {
+    seeds("secured_duplex_worlds", echo::run_within::<InToy, Duplex>);
+}
+
+#[test]
+fn secured_question_worlds() {
+    seeds("secured_question_worlds", echo::run_within::<InToy, Quartet>);
+}
+
+#[test]
+fn secured_deadline_worlds() {
+    seeds("secured_deadline_worlds", echo::run_within::<InToy, Late>);
+}
+
+#[test]
+fn secured_http_worlds() {
+    seeds("secured_http_worlds", http::run_within::<InToy>);
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn tls_worlds() {
+    seeds("tls_worlds", http::run_within::<tls::InTls>);
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn tls_echo_worlds() {
+    seeds("tls_echo_worlds", echo::run_within::<tls::InTls, Duplex>);
+}
+
 #[test]
 fn a_seed_replays() {
     for seed in 0..20 {
@@ -122,5 +168,12 @@ fn a_seed_replays() {
         }
         assert_eq!(echo::run::<Echo>(seed), echo::run::<Echo>(seed), "seed {seed}");
         assert_eq!(echo::run::<Scribe>(seed), echo::run::<Scribe>(seed), "seed {seed}");
+        let secured = http::run_within::<InToy>;
+        assert_eq!(secured(seed), secured(seed), "seed {seed}");
+        #[cfg(feature = "tls")]
+        {
+            let secured = http::run_within::<tls::InTls>;
+            assert_eq!(secured(seed), secured(seed), "seed {seed}");
+        }
     }
 }

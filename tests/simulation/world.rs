@@ -14,6 +14,7 @@ use ringd::service::Service;
 use ringd::session::Session;
 
 use crate::client::{Client, Ending, Leaving};
+use crate::security::Security;
 
 /// A bound on the turns of a world, and below on its virtual time.
 const TURNS_MAX: u64 = 3_000_000;
@@ -139,6 +140,31 @@ impl Conditions {
         let steps = (BYTES / piece_max) as u32 + 1;
         // Late steps take a hundred times as long.
         latency_max * steps * (1 + u32::from(late) / 10)
+    }
+}
+
+impl Conditions {
+    /// How long a handshake may take: as long as a head.
+    pub(crate) fn handshake_timeout(&self) -> Duration {
+        self.settings.timeouts.header
+    }
+}
+
+/// A client at its end of the wire, or, if there is a layer, now and then one that does not finish
+/// the handshake.
+pub(crate) fn dress<P: Security>(
+    security: &P,
+    random: &mut Rng,
+    client: impl FnOnce(&mut Rng) -> Client,
+) -> Client {
+    let client = client(random);
+    match security.wire(random) {
+        None => client,
+        Some(_) if random.u8(..12) == 0 => {
+            let wire = security.broken_wire(random);
+            Client::broken(random, wire)
+        }
+        wire => client.at(random, wire),
     }
 }
 

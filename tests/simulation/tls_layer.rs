@@ -1,0 +1,278 @@
+//! The layer of TLS between a client of rustls and the test.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use fastrand::Rng;
+use ringd::secured::{Layer, LayerError, fuzz_layer};
+use ringd::session::Inbox;
+use ringd::tls::{Tls, TlsSettings, TlsShared, TlsStats};
+use rustls::{AlertDescription, ClientConfig, ClientConnection, Error, HandshakeKind};
+
+use crate::tls::{NAME, certificate, client, connect, server};
+
+/// Both ends of a connection.
+struct Pair {
+    shared: TlsShared,
+    stats: Arc<TlsStats>,
+    server: Tls,
+    client: ClientConnection,
+    /// What the server has received, and what it has to send.
+    plain: Vec<u8>,
+    out: Vec<u8>,
+    /// What the client has received, and whether the server has ended its output.
+    heard: Vec<u8>,
+    has_heard_end: bool,
+    /// How the client's bytes are cut.
+    piece: usize,
+}
+
+impl Pair {
+    fn new(settings: &TlsSettings, config: &Arc<ClientConfig>, piece: usize) -> Self {
+        let stats = Arc::default();
+        let mut shared = TlsShared::new(Some(&server(settings)), Arc::clone(&stats));
+        let (server, client) = (Tls::new(&mut shared), connect(config));
+        Self::of(shared, stats, server, client, piece)
+    }
+
+    fn of(
+        shared: TlsShared,
+        stats: Arc<TlsStats>,
+        server: Tls,
+        client: ClientConnection,
+        piece: usize,
+    ) -> Self {
+        let (plain, out, heard) = (Vec::new(), Vec::new(), Vec::new());
+        Self { shared, stats, server, client, plain, out, heard, has_heard_end: false, piece }
+    }
+
+    /// Another connection to the same server.
+    fn again(self, config: &Arc<ClientConfig>) -> Self {
+        let Self { mut shared, stats, piece, .. } = self;
+        let (server, client) = (Tls::new(&mut shared), connect(config));
+        Self::of(shared, stats, server, client, piece)
+    }
+
+    /// What the client has to send.
+    fn flight(&mut self) -> Vec<u8> {
+        let mut wire = Vec::new();
+        while self.client.wants_write() {
+            self.client.write_tls(&mut wire).unwrap();
+        }
+        wire
+    }
+
+    fn open(&mut self, wire: &[u8]) -> Result<(), LayerError> {
+        for part in wire.chunks(self.piece) {
+            let mut inbox = Inbox::new(part, false);
+            let Self { server, shared, plain, out, .. } = self;
+            server.open(shared, &mut inbox, plain, out)?;
+        }
+        Ok(())
+    }
+
+    /// Passes what the server has to say to the client.
+    fn hear(&mut self) -> Result<(), Error> {
+        let out = std::mem::take(&mut self.out);
+        let mut rest = &out[..];
+        while !rest.is_empty() {
+            self.client.read_tls(&mut rest).unwrap();
+            self.client.process_new_packets()?;
+            let mut piece = [0; 20_000];
+            while let Ok(count) = self.client.reader().read(&mut piece) {
+                self.heard.extend_from_slice(&piece[..count]);
+                self.has_heard_end = count == 0;
+                if count == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on until nobody has anything to say.
+    fn settle(&mut self) {
+        loop {
+            let wire = self.flight();
+            if wire.is_empty() && self.out.is_empty() {
+                return;
+            }
+            self.open(&wire).unwrap();
+            self.hear().unwrap();
+        }
+    }
+
+    /// The server says this, and the client hears it.
+    fn say(&mut self, plain: &[u8], record_bytes: usize) {
+        self.server.seal(plain, record_bytes, &mut self.out).unwrap();
+        self.hear().unwrap();
+        assert!(std::mem::take(&mut self.heard) == plain);
+    }
+}
+
+fn long() -> Vec<u8> {
+    (0..50_000).map(|at| (at % 251) as u8).collect()
+}
+
+#[test]
+fn plaintext_goes_both_ways_however_the_wire_is_cut() {
+    for is_old in [false, true] {
+        for piece in [1, 7, 1000, 16_661] {
+            let mut pair = Pair::new(&TlsSettings::default(), &client(is_old), piece);
+            pair.settle();
+            let protection = pair.server.protection().unwrap();
+            assert_eq!(protection.version, if is_old { "TLSv1.2" } else { "TLSv1.3" });
+            assert_eq!(protection.server_name.as_deref(), Some(NAME));
+            assert!(!protection.is_resumed && protection.cipher.starts_with("TLS_"));
+            pair.client.writer().write_all(&long()).unwrap();
+            pair.settle();
+            assert!(pair.plain == long());
+            pair.say(&long(), 4096);
+            pair.say(&long(), 16_384);
+        }
+    }
+}
+
+#[test]
+fn a_session_is_resumed() {
+    for is_old in [false, true] {
+        let config = client(is_old);
+        let mut pair = Pair::new(&TlsSettings::default(), &config, 1000);
+        pair.settle();
+        let mut pair = pair.again(&config);
+        pair.settle();
+        assert_eq!(pair.client.handshake_kind(), Some(HandshakeKind::Resumed));
+        assert!(pair.server.protection().unwrap().is_resumed);
+        pair.say(b"resumed", 4096);
+        let counts = TlsStats::sum(&[Arc::clone(&pair.stats)]);
+        assert_eq!((counts.full, counts.resumed), (1, 1), "{counts:?}");
+    }
+}
+
+#[test]
+fn keys_may_change_at_any_time() {
+    let mut pair = Pair::new(&TlsSettings::default(), &client(false), 3);
+    pair.settle();
+    for _ in 0..3 {
+        pair.client.refresh_traffic_keys().unwrap();
+        pair.client.writer().write_all(b"with new keys").unwrap();
+        pair.settle();
+        pair.say(&long(), 16_384);
+    }
+    assert_eq!(pair.plain, b"with new keys".repeat(3));
+}
+
+/// The peer may end its output together with its handshake. What comes behind it is ignored.
+#[test]
+fn an_end_of_input_is_noticed_and_answers_go_on() {
+    for piece in [1, 100_000] {
+        for is_old in [false, true] {
+            let mut pair = Pair::new(&TlsSettings::default(), &client(is_old), piece);
+            while pair.client.is_handshaking() {
+                let wire = pair.flight();
+                pair.open(&wire).unwrap();
+                // The client of TLS 1.3 has its last flight now, and has not sent it.
+                pair.hear().unwrap();
+            }
+            pair.client.writer().write_all(b"all").unwrap();
+            pair.client.send_close_notify();
+            let wire = [pair.flight(), vec![22, 3, 3, 0, 200, 1, 2, 3]].concat();
+            pair.open(&wire).unwrap();
+            pair.hear().unwrap();
+            assert!(pair.server.has_ended() && pair.plain == b"all");
+            assert_eq!(TlsStats::sum(&[Arc::clone(&pair.stats)]).full, 1, "in pieces of {piece}");
+            pair.say(&long(), 16_384);
+            pair.server.end(&mut pair.out);
+            pair.hear().unwrap();
+            assert!(pair.has_heard_end);
+        }
+    }
+}
+
+#[test]
+fn a_corrupt_record_is_answered_with_an_alert() {
+    for is_old in [false, true] {
+        let mut pair = Pair::new(&TlsSettings::default(), &client(is_old), 1000);
+        pair.settle();
+        pair.client.writer().write_all(b"before").unwrap();
+        pair.settle();
+        pair.client.writer().write_all(b"corrupt").unwrap();
+        let mut wire = pair.flight();
+        *wire.last_mut().unwrap() ^= 1;
+        assert_eq!(pair.open(&wire), Err(LayerError));
+        assert_eq!(pair.plain, b"before");
+        let heard = pair.hear().unwrap_err();
+        assert_eq!(heard, Error::AlertReceived(AlertDescription::BadRecordMac));
+    }
+}
+
+#[test]
+fn a_client_without_a_certificate_is_told_that_it_needs_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca.pem");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let names = rcgen::CertificateParams::new(vec!["ca.example".to_owned()]).unwrap();
+    std::fs::write(&path, names.self_signed(&key).unwrap().pem()).unwrap();
+    let settings = TlsSettings { client_ca: Some(path), ..TlsSettings::default() };
+    for piece in [1, 100_000] {
+        let mut pair = Pair::new(&settings, &client(false), piece);
+        let wire = pair.flight();
+        pair.open(&wire).unwrap();
+        pair.hear().unwrap();
+        let wire = pair.flight();
+        assert_eq!(pair.open(&wire), Err(LayerError));
+        assert!(pair.server.protection().is_none());
+        let heard = pair.hear().unwrap_err();
+        assert_eq!(heard, Error::AlertReceived(AlertDescription::CertificateRequired));
+    }
+}
+
+/// A handshake waits for its turn, also behind a record that costs nothing.
+#[test]
+fn a_client_hello_is_costly_wherever_it_is() {
+    let mut pair = Pair::new(&TlsSettings::default(), &client(false), 1000);
+    let hello = pair.flight();
+    assert!(pair.server.is_costly(&hello));
+    assert!(!pair.server.is_costly(&hello[..hello.len() - 1]));
+    let warning = [21, 3, 1, 0, 2, 1, 90];
+    assert!(!pair.server.is_costly(&warning));
+    assert!(pair.server.is_costly(&[&warning[..], &hello].concat()));
+    pair.open(&hello[..100]).unwrap();
+    assert!(!pair.server.is_costly(b""));
+    assert!(pair.server.is_costly(&hello[100..]));
+    pair.open(&hello[100..]).unwrap();
+    pair.hear().unwrap();
+    pair.settle();
+    assert!(!pair.server.is_costly(&hello), "the handshake is complete");
+}
+
+#[test]
+fn a_request_without_tls_is_told_what_to_do() {
+    let mut pair = Pair::new(&TlsSettings::default(), &client(false), 5);
+    assert_eq!(pair.open(b"GET / HTTP/1.1\r\n\r\n"), Err(LayerError));
+    let answer = String::from_utf8(std::mem::take(&mut pair.out)).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{answer}");
+}
+
+/// Bytes of any sort, and first flights that are changed, in any cut.
+#[test]
+fn any_bytes_have_one_outcome() {
+    let mut random = Rng::with_seed(23);
+    let mut shared = TlsShared::new(Some(&server(&TlsSettings::default())), Arc::default());
+    assert_eq!(certificate().cert.len(), 1);
+    for round in 0..200 {
+        let mut bytes: Vec<u8> = vec![random.u8(..)];
+        if round % 2 == 0 {
+            bytes.extend((0..random.usize(..200)).map(|_| random.u8(..)));
+        } else {
+            connect(&client(round % 3 == 0)).write_tls(&mut bytes).unwrap();
+            for _ in 0..random.usize(..3) {
+                let place = random.usize(1..bytes.len());
+                bytes[place] = random.u8(..);
+            }
+            bytes.extend((0..random.usize(..20)).map(|_| random.u8(20..24)));
+        }
+        fuzz_layer::<Tls>(&mut shared, &bytes);
+    }
+}
