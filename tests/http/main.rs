@@ -171,7 +171,7 @@ macro_rules! every_driver {
 
             #[cfg(feature = "tls")]
             mod tls {
-                each_test!($kind;
+                each_test!($kind, |test: &dyn Fn()| test();
                     secure: a_listener_redirects_to_https,
                         browsers_are_asked_for_https_over_tls_only,
                         a_host_that_the_handshake_has_not_named_is_misdirected,
@@ -237,7 +237,7 @@ mod answers {
 }
 
 /// All of it over TLS, on a proactor, a reactor and blocking threads.
-mod tls {
+mod https {
     macro_rules! over_tls {
         ($($name:ident => $kind:ident,)*) => { $(
             mod $name {
