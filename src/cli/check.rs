@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::config::{self, Config, ConfigError, Flags, Problems};
+use super::tls;
 
 const AFTER_HELP: &str = "\
 All mistakes of the file, and of the files that it includes, are printed at once. The roots of the
-sites are opened. Nothing is bound, and no name is resolved. To check a file together with options,
-use `ringd -t -c FILE [OPTIONS]`.
+sites are opened, and certificates are loaded: a line shows each. Nothing is bound, and no name is
+resolved. To check a file together with options, use `ringd -t -c FILE [OPTIONS]`.
 
 Exit codes: 0 if there are no mistakes, 1 if there are, 2 for a wrong command line.";
 
@@ -44,11 +45,22 @@ pub(super) fn run(path: Option<&Path>, flags: &Flags) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    for note in &config.notes {
+    let (certificates, notes) = match tls::described(&config) {
+        Ok(described) => described,
+        // They were readable a moment ago.
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "ringd: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    for note in config.notes.iter().chain(&notes) {
         let _ = writeln!(io::stderr(), "ringd: {note}");
     }
     let name = config.path.as_deref().unwrap_or(Path::new("")).display();
     let _ = writeln!(io::stdout(), "ringd: {name} is valid: {}", config.summary());
+    for line in certificates {
+        let _ = writeln!(io::stdout(), "ringd: {line}");
+    }
     ExitCode::SUCCESS
 }
 

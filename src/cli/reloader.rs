@@ -193,7 +193,9 @@ impl Reloader {
             return Ok(None);
         }
         self.updater.renew(&tls.config)?;
-        let notes = tls.notes().into_iter().map(|note| format!("\n{note}"));
+        let known = present.notes();
+        let notes = tls.notes().into_iter().filter(|note| !known.contains(note));
+        let notes = notes.map(|note| format!("\n{note}"));
         let line = format!("renewed {}{}", fresh.join(", "), notes.collect::<String>());
         self.tls = Some(tls);
         Ok(Some(line))

@@ -14,6 +14,8 @@ use crate::tls::{Certificate, Certificates, KeyLogFile, SiteCertificates, TlsCon
 /// The port of `https://` addresses without one.
 const HTTPS_PORT: u16 = 443;
 
+const DAY_SECONDS: u64 = 24 * 60 * 60;
+
 /// The certificates of a server, and how it speaks TLS.
 #[derive(Clone, Debug)]
 pub(super) struct TlsPlan {
@@ -55,10 +57,15 @@ impl TlsPlan {
         Ok(Some(Self { config, certificates, settings, made: loader.made }))
     }
 
+    /// Whether the settings are those of these options. The key log needs a restart, and addresses
+    /// are none of them.
     fn is_of(&self, args: &TlsArgs) -> bool {
-        self.settings.needs_tls13 == (args.tls_min == TlsVersion::Tls13)
-            && self.settings.client_ca == args.tls_client_ca
-            && self.settings.handshake_timeout == args.handshake_timeout
+        let TlsArgs { listen_plain: _, listen_redirect: _, tls_key_log: _, .. } = args;
+        let TlsArgs { tls_min, tls_client_ca, handshake_timeout, .. } = args;
+        let settings = &self.settings;
+        settings.needs_tls13 == (*tls_min == TlsVersion::Tls13)
+            && settings.client_ca == *tls_client_ca
+            && settings.handshake_timeout == *handshake_timeout
     }
 
     /// The files of all certificates and keys.
@@ -68,29 +75,41 @@ impl TlsPlan {
         files.flatten().map(Path::to_owned).chain(self.settings.client_ca.clone()).collect()
     }
 
-    /// What is new compared to the present certificates, in words.
+    /// What is new compared to the present certificates, in words. Their issuers count: a file may
+    /// get one that was missing.
     pub(super) fn fresh(&self, present: &Self) -> Vec<String> {
-        let known = present.certificates.all();
+        let (new, known) = (self.certificates.all(), present.certificates.all());
+        let chain = |certificate: &Arc<Certificate>| Arc::clone(certificate.certified_key());
+        let has_same_chain = |a: &Arc<Certificate>, b: &Arc<Certificate>| {
+            chain(a).cert == chain(b).cert && a.has_same_key_as(b)
+        };
         let is_fresh = |certificate: &&Arc<Certificate>| {
-            known.iter().all(|known| known.fingerprint() != certificate.fingerprint())
+            known.iter().all(|known| !has_same_chain(known, certificate))
         };
-        let fresh = self.certificates.all().iter().filter(is_fresh);
         let describe = |certificate: &Arc<Certificate>| {
-            let names = certificate.dns_names().join(", ");
             let until = humantime::format_rfc3339_seconds(certificate.not_after());
-            format!("the certificate for {names}, valid until {until}")
+            format!("the certificate for {}, valid until {until}", certificate.names())
         };
-        fresh.map(describe).collect()
+        let mut fresh: Vec<String> = new.iter().filter(is_fresh).map(describe).collect();
+        let in_place =
+            new.len() == known.len() && new.iter().zip(known).all(|(a, b)| has_same_chain(a, b));
+        if fresh.is_empty() && !in_place {
+            fresh.push("certificates that have changed places".to_owned());
+        }
+        if !self.config.accepts_clients_of(&present.config) {
+            fresh.push("the issuers of client certificates".to_owned());
+        }
+        fresh
     }
 
     /// What the operator should know.
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = self.certificates.notes(SystemTime::now());
-        for (names, certificate) in &self.made {
+        for (_, certificate) in &self.made {
             notes.push(format!(
                 "the certificate for {} is self-signed, so browsers warn of it; its SHA-256 \
                  fingerprint is {}",
-                names.join(", "),
+                certificate.names(),
                 certificate.fingerprint()
             ));
         }
@@ -229,6 +248,32 @@ pub(super) fn roles(config: &Config, numbers: &[u32]) -> Result<ListenerRoles, C
         by_number.extend(own.map(|number| (number, role)));
     }
     Ok(ListenerRoles { usual: ListenerRole::Plain, by_number })
+}
+
+/// A line for each certificate: its names, the kind of its key, and how long it is valid. With them
+/// what the operator should know. Nothing is opened but the files of certificates.
+pub(super) fn described(config: &Config) -> Result<(Vec<String>, Vec<String>), CommandError> {
+    if !config.has_tls() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let mut loader = Loader { before: None, files: Vec::new(), made: Vec::new() };
+    let sites = config.sites.iter().map(|site| loader.site(config, site));
+    let certificates = Certificates::new(sites.collect::<Result<_, _>>()?);
+    let now = SystemTime::now();
+    let line = |certificate: &Arc<Certificate>| {
+        let whence = match certificate.certificate_path() {
+            Some(path) => path.display().to_string(),
+            None => "self-signed".to_owned(),
+        };
+        let left = match certificate.not_after().duration_since(now) {
+            Ok(left) => format!("{} days left", left.as_secs() / DAY_SECONDS),
+            Err(_) => "expired".to_owned(),
+        };
+        let (names, kind) = (certificate.names(), certificate.key_kind());
+        format!("certificate for {names}: {kind}, {left}, {whence}")
+    };
+    let lines = certificates.all().iter().map(line).collect();
+    Ok((lines, certificates.notes(now)))
 }
 
 impl Config {

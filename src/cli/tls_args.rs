@@ -131,11 +131,18 @@ impl SiteTlsArgs {
             (certificates, keys) if certificates == keys => {
                 Ok(tls_cert.iter().cloned().zip(tls_key.iter().cloned()).collect())
             }
-            (0, _) => Err("a key without a certificate; add `tls-cert`".to_owned()),
-            (certificates, keys) => Err(format!(
-                "{certificates} certificates and {keys} keys; give each certificate its key, in \
-                 the same order"
-            )),
+            (0, _) => Err("--tls-key without --tls-cert; add the certificate".to_owned()),
+            (certificates, keys) => {
+                let count = |count: usize, what| match count {
+                    1 => format!("1 {what}"),
+                    count => format!("{count} {what}s"),
+                };
+                Err(format!(
+                    "{} and {}; give each certificate its key, in the same order",
+                    count(certificates, "certificate"),
+                    count(keys, "key")
+                ))
+            }
         }
     }
 }

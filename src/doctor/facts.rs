@@ -7,6 +7,7 @@ use std::thread;
 
 use rlimit::Resource;
 
+use super::tls::TlsFacts;
 use crate::driver::probe::{self, ProbeStep};
 use crate::driver::trial::{Trial, is_untried};
 use crate::driver::uring::features;
@@ -44,6 +45,7 @@ pub(super) struct Facts {
     /// The features of a ring; empty if no ring can be set up.
     pub(super) ring: Vec<(Trial, Tried)>,
     pub(super) calls: Vec<(Trial, Tried)>,
+    pub(super) tls: TlsFacts,
 }
 
 /// The facts that are read from the system.
@@ -113,7 +115,8 @@ impl Facts {
             _ => Vec::new(),
         };
         let calls = calls::TRIALS.iter().map(attempt).collect();
-        Self { system, selection, workers: rings.into(), drivers, setup, ring, calls }
+        let tls = TlsFacts::gather();
+        Self { system, selection, workers: rings.into(), drivers, setup, ring, calls, tls }
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `judge.rs` | the checks, made from the facts |
 //! | `explain.rs` | the causes of errors, and their remedies |
 //! | `limits.rs` | the checks of limits of the process and the machine |
+//! | `tls.rs` | the facts and checks of HTTPS |
 //! | `remedies.rs` | the lines that raise a limit |
 //! | `report.rs` | the report, whose fields are those of `--json` |
 //! | `render.rs` | the report as text |
@@ -23,6 +24,7 @@ mod render;
 mod report;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

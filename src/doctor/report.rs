@@ -57,6 +57,8 @@ pub enum Area {
     Drivers,
     /// Limits of the process and the machine.
     Limits,
+    /// HTTPS.
+    Tls,
 }
 
 /// The verdict of a check, from the best to the worst.

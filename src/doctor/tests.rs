@@ -8,6 +8,7 @@ use super::judge::judge;
 use super::remedies::DESCRIPTORS_WANTED;
 use super::render::render;
 use super::report::{CheckStatus, DoctorReport};
+use super::tls::TlsFacts;
 use crate::descriptors::{CONNECTIONS_DEFAULT, Descriptors};
 use crate::driver::probe::ProbeStep;
 use crate::driver::uring::features;
@@ -44,6 +45,11 @@ fn healthy() -> Facts {
         setup: works(&features::SETUP),
         ring: features::TRIALS.iter().map(works).collect(),
         calls: calls::TRIALS.iter().map(works).collect(),
+        tls: TlsFacts {
+            has_aes: Some(true),
+            versions: vec!["1.3", "1.2"],
+            groups: vec!["X25519".into(), "secp256r1".into()],
+        },
     }
 }
 
@@ -405,4 +411,26 @@ fn the_text_has_each_cause_and_remedy_once_and_ends_with_the_verdict() {
     assert!(text.ends_with("serving is not possible\n"), "{text}");
     let widest = text.lines().map(|line| line.chars().count()).max();
     assert!(widest <= Some(100), "{widest:?} columns in:\n{text}");
+}
+
+#[test]
+fn a_processor_without_aes_is_worth_a_note() {
+    for (has_aes, status) in
+        [(Some(true), CheckStatus::Ok), (Some(false), CheckStatus::Note), (None, CheckStatus::Note)]
+    {
+        let mut facts = healthy();
+        facts.tls.has_aes = has_aes;
+        let report = judge(&facts);
+        assert_eq!(check(&report, "tls.aes").0, status);
+        assert!(report.serving);
+    }
+}
+
+/// The library offers both versions, and a key exchange that every client has.
+#[test]
+fn the_library_of_tls_is_asked() {
+    let facts = TlsFacts::gather();
+    assert_eq!(facts.versions, ["1.3", "1.2"]);
+    assert!(facts.groups.iter().any(|group| group == "X25519"), "{facts:?}");
+    assert!(facts.groups.iter().any(|group| group == "secp256r1"), "{facts:?}");
 }

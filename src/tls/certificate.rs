@@ -25,6 +25,9 @@ use super::provider::{provider, sha256};
 const EXPIRES_SOON: Duration = Duration::from_secs(10 * DAY_SECONDS);
 const LIFE_PARTS: u32 = 3;
 
+/// How many names of a certificate a message has; some have a hundred.
+pub const NAMES_SHOWN_MAX: usize = 4;
+
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
 /// A certificate with its private key; see the module documentation.
@@ -114,6 +117,18 @@ impl Certificate {
     /// The IP addresses that the certificate is valid for.
     pub fn addresses(&self) -> &[IpAddr] {
         &self.leaf.addresses
+    }
+
+    /// All names and addresses, for messages; at most [`NAMES_SHOWN_MAX`] of them.
+    pub fn names(&self) -> String {
+        let names = self.leaf.dns_names.iter().cloned();
+        let names = names.chain(self.leaf.addresses.iter().map(ToString::to_string));
+        let mut shown: Vec<String> = names.take(NAMES_SHOWN_MAX).collect();
+        let more = self.leaf.dns_names.len() + self.leaf.addresses.len() - shown.len();
+        if more > 0 {
+            shown.push(format!("{more} more"));
+        }
+        shown.join(", ")
     }
 
     /// Whether the certificate is valid for a host: a name in any case, an IP address with or

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The largest file of certificates or keys, in bytes.
 pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -205,6 +205,29 @@ impl fmt::Display for CertificateError {
 }
 
 impl CertificateError {
+    /// The file that is to be mended; that of the key if it does not belong to the certificate.
+    /// `None` if the certificate was to be made in memory.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Unreadable { file, .. }
+            | Self::Directory { file }
+            | Self::NotRegular { file }
+            | Self::TooLarge { file }
+            | Self::Pem { file, .. }
+            | Self::NoCertificate { file, .. }
+            | Self::NotDer { file, .. }
+            | Self::NoKey { file, .. }
+            | Self::EncryptedKey { file }
+            | Self::SeveralKeys { file, .. }
+            | Self::UnusableKey { file, .. }
+            | Self::KeyMismatch { key: file, .. }
+            | Self::WrongOrder { file, .. }
+            | Self::NotIssued { file, .. }
+            | Self::NoNames { file } => Some(file),
+            Self::SelfSigned { .. } => None,
+        }
+    }
+
     fn write_certificate(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoCertificate { file, content: PemContent::Binary } => {

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert,
     UnbufferedServerConnection, WebPkiClientVerifier,
@@ -15,6 +14,8 @@ use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{KeyLog, NoKeyLog, RootCertStore, ServerConfig};
 
+use super::certificate_error::CertificateError;
+use super::pem::PemFile;
 use super::provider::provider;
 use super::stats::TlsStats;
 
@@ -51,6 +52,8 @@ pub struct TlsConfig {
     server: Arc<ServerConfig>,
     certificates: Arc<dyn ResolvesServerCert>,
     tickets: Arc<dyn ProducesTickets>,
+    /// Those who issue the certificates of clients; `None` if clients need none.
+    client_issuers: Option<Arc<[CertificateDer<'static>]>>,
     handshake_timeout: Duration,
 }
 
@@ -73,6 +76,8 @@ pub enum TlsError {
         /// The reason.
         reason: String,
     },
+    /// That file cannot be read.
+    ClientCaFile(CertificateError),
     /// The library refuses.
     Rustls(rustls::Error),
 }
@@ -86,6 +91,9 @@ impl fmt::Display for TlsError {
                  their certificates in PEM form",
                 path.display()
             ),
+            Self::ClientCaFile(error) => {
+                write!(f, "cannot learn who issues the certificates of clients: {error}")
+            }
             Self::Rustls(error) => write!(f, "TLS cannot be set up: {error}"),
         }
     }
@@ -101,7 +109,9 @@ impl From<rustls::Error> for TlsError {
 
 impl TlsConfig {
     /// A configuration with these certificates. Tickets of `before` are accepted if it is given,
-    /// and no others: a ticket must not outlive the key that vouched for it.
+    /// and no others: a ticket must not outlive the key that vouched for it. Neither are they if
+    /// other clients are accepted than before: a client that resumes is not asked for its
+    /// certificate again.
     ///
     /// # Errors
     ///
@@ -111,7 +121,9 @@ impl TlsConfig {
         certificates: Arc<dyn ResolvesServerCert>,
         before: Option<&Self>,
     ) -> Result<Self, TlsError> {
-        let tickets = match before {
+        let client_issuers = settings.client_ca.as_ref().map(read_issuers).transpose()?;
+        let same = before.filter(|before| before.client_issuers == client_issuers);
+        let tickets = match same {
             Some(before) => Arc::clone(&before.tickets),
             None => rustls::crypto::aws_lc_rs::Ticketer::new()?,
         };
@@ -119,16 +131,19 @@ impl TlsConfig {
         let versions = if settings.needs_tls13 { &[&TLS13][..] } else { &[&TLS13, &TLS12] };
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions)?;
-        let builder = match &settings.client_ca {
-            None => builder.with_no_client_auth(),
-            Some(path) => {
+        let builder = match (&settings.client_ca, &client_issuers) {
+            (Some(path), Some(issuers)) => {
                 let failed = |reason: String| TlsError::ClientCa { path: path.clone(), reason };
-                let roots = read_roots(path).map_err(failed)?;
+                let mut roots = RootCertStore::empty();
+                for issuer in issuers.iter().cloned() {
+                    roots.add(issuer).map_err(|error| failed(error.to_string()))?;
+                }
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
                 builder.with_client_cert_verifier(
                     verifier.build().map_err(|error| failed(error.to_string()))?,
                 )
             }
+            _ => builder.with_no_client_auth(),
         };
         let mut server = builder.with_cert_resolver(Arc::clone(&certificates));
         server.alpn_protocols = PROTOCOLS.map(Vec::from).into();
@@ -140,20 +155,22 @@ impl TlsConfig {
         server.max_early_data_size = 0;
         server.key_log = settings.key_log.clone().unwrap_or_else(|| Arc::new(NoKeyLog));
         let handshake_timeout = settings.handshake_timeout;
-        Ok(Self { server: Arc::new(server), certificates, tickets, handshake_timeout })
+        let server = Arc::new(server);
+        Ok(Self { server, certificates, tickets, client_issuers, handshake_timeout })
+    }
+
+    /// Whether both need certificates of clients from the same issuers, or none.
+    #[must_use]
+    pub fn accepts_clients_of(&self, other: &Self) -> bool {
+        self.client_issuers == other.client_issuers
     }
 }
 
-fn read_roots(path: &PathBuf) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| error.to_string())?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| error.to_string())?;
-        roots.add(certificate).map_err(|error| error.to_string())?;
-    }
-    match roots.is_empty() {
-        true => Err("it has no certificate".to_owned()),
-        false => Ok(roots),
+fn read_issuers(path: &PathBuf) -> Result<Arc<[CertificateDer<'static>]>, TlsError> {
+    let file = PemFile::read(path).map_err(TlsError::ClientCaFile)?;
+    match file.certificates.is_empty() {
+        true => Err(TlsError::ClientCa { path: path.clone(), reason: file.content.to_string() }),
+        false => Ok(file.certificates.into()),
     }
 }
 

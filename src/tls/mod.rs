@@ -32,7 +32,7 @@ mod self_signed;
 mod stats;
 mod watch;
 
-pub use certificate::Certificate;
+pub use certificate::{Certificate, NAMES_SHOWN_MAX};
 pub use certificate_error::{CertificateError, FILE_BYTES_MAX, PemContent};
 pub use certificates::{Certificates, SiteCertificates};
 pub use config::{TlsConfig, TlsError, TlsSettings, TlsShared};

@@ -61,7 +61,7 @@ fn the_json_has_its_documented_shape() {
         }
     };
     words("status", &["ok", "note", "shortcoming", "fatal"]);
-    words("area", &["kernel", "calls", "io_uring", "drivers", "limits"]);
+    words("area", &["kernel", "calls", "io_uring", "drivers", "limits", "tls"]);
     for check in report["checks"].as_array().unwrap() {
         assert_eq!(
             keys(check),
@@ -78,6 +78,9 @@ fn the_json_has_its_documented_shape() {
     }
     for id in ["kernel.version", "uring.setup", "calls.openat2", "calls.sendfile"] {
         check(&report, id);
+    }
+    for id in ["versions", "groups", "aes"] {
+        check(&report, &format!("tls.{id}"));
     }
     for id in ["nofile", "memlock", "somaxconn", "file_max", "cpus"] {
         check(&report, &format!("limits.{id}"));

@@ -148,8 +148,10 @@ impl Server {
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         let (_, rest) = self.line.split_once(" at ").expect("a start line has addresses");
         let (places, _) = rest.split_once(';').expect("a start line has more than addresses");
-        let address =
-            |place: &str| place.trim_start_matches("http://").trim_end_matches('/').parse();
+        let address = |whole: &str| {
+            let place = whole.strip_prefix("http://").or(whole.strip_prefix("https://"));
+            place.unwrap_or(whole).trim_end_matches('/').parse()
+        };
         places.split(' ').map(|place| address(place).unwrap()).collect()
     }
 
@@ -248,6 +250,10 @@ impl Drop for Server {
         // Both fail only if it has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if thread::panicking() {
+            // It may say why the test has failed.
+            self.errors.iter().for_each(|line| println!("its standard error: {line}"));
+        }
     }
 }
 

@@ -90,7 +90,7 @@ const LAYERS: [(&str, &[&str]); 30] = [
         ],
     ),
     ("connect", &["denial"]),
-    ("doctor", &["descriptors", "driver"]),
+    ("doctor", &["descriptors", "driver", "tls"]),
     ("bench", &["serve", "server", "http", "http::site", "driver"]),
     ("cli", &[EVERYTHING]),
     ("main", &[EVERYTHING]),

@@ -2,17 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use super::check::{check_certificates, check_roots};
+use super::certificates::{check_certificates, check_client_ca, check_protocols};
+use super::check::check_roots;
 use super::claims;
 use super::draft::{Draft, ListenerDraft, SiteDraft};
 use super::flags::Flags;
 use super::keys::{KEYS, Key, of_flag};
-use super::options::{
-    Config, ListenerOptions, ListenerProtocol, ServerOptions, SiteOptions, Written,
-};
+use super::options::{Config, ListenerOptions, ServerOptions, SiteOptions, Written};
 use super::parse::Parsers;
 use super::places::check_places;
 use super::problem::{Problem, ProblemList};
+use super::protocol::ListenerProtocol;
 use super::reader::Reader;
 use super::setting::{Origin, Settings, Sourced, Value};
 use super::source::Place;
@@ -38,13 +38,15 @@ pub(super) fn build(
     let names = claims::names(&draft.sites, &sets, &mut reader.problems);
     claims::check_hosts(&draft.sites, &sets, &mut reader.problems);
     claims::check_defaults(&draft.sites, &sets, &mut reader.problems);
-    if reader.opens_roots {
-        let around = [&draft.defaults, &flags.site];
-        check_roots(&draft.sites, around, &mut reader.problems);
-        check_certificates(&draft.sites, around, &mut reader.problems);
-    }
     server.overlay(&draft.server);
     server.overlay(&flags.server);
+    let around = [&draft.defaults, &flags.site];
+    check_protocols(&listeners, &draft.sites, around, &mut reader.problems);
+    if reader.opens_roots {
+        check_roots(&draft.sites, around, &mut reader.problems);
+        check_certificates(&draft.sites, around, &mut reader.problems);
+        check_client_ca(&server, &mut reader.problems);
+    }
     LISTEN_FLAGS.iter().for_each(|(flag, _)| server.set(of_flag(flag), Vec::new()));
     let admin = texts(&server, of_flag("admin"));
     if let Some(place) = admin.get(PLACES_MAX) {

@@ -1,7 +1,6 @@
 //! Checks what a configuration refers to: the directories that its sites serve.
 
 use std::io;
-use std::path::PathBuf;
 
 use clap::ValueEnum;
 
@@ -9,11 +8,10 @@ use super::draft::SiteDraft;
 use super::keys::of_flag;
 use super::options::Config;
 use super::problem::{Problem, ProblemList};
-use super::setting::{Settings, Sourced, Value};
+use super::setting::{Settings, Value};
+use crate::cli::LinksName;
 use crate::cli::root::root_reason;
-use crate::cli::{LinksName, SiteTlsArgs};
 use crate::driver::Links;
-use crate::tls::Certificate;
 
 /// How many sites a summary names.
 const NAMED_MAX: usize = 2;
@@ -40,42 +38,6 @@ pub(super) fn check_roots(
             Err(reason) => (format!("cannot serve {}", path.display()), reason),
         };
         problems.push(Problem::new(root.origin.place(), title, remedy));
-    }
-}
-
-/// Loads the certificates of each site, as a start would.
-pub(super) fn check_certificates(
-    sites: &[SiteDraft],
-    [defaults, flags]: [&Settings; 2],
-    problems: &mut ProblemList,
-) {
-    for site in sites {
-        let of_site = |flag| {
-            let layers = [defaults, &site.settings, flags].into_iter();
-            let values = layers.flat_map(|layer| layer.get(of_flag(flag)));
-            let path = |value: &Sourced<Value>| match &value.value {
-                Value::Text(text) => Some((PathBuf::from(text), value.origin.place().cloned())),
-                _ => None,
-            };
-            values.filter_map(path).unzip::<_, _, Vec<_>, Vec<_>>()
-        };
-        let ((tls_cert, places), (tls_key, key_places)) = (of_site("tls-cert"), of_site("tls-key"));
-        let place = |at: usize| places.get(at).cloned().flatten();
-        let args = SiteTlsArgs { tls_cert, tls_key, ..SiteTlsArgs::default() };
-        match args.pairs() {
-            Err(remedy) => {
-                let place = place(0).or(key_places.first().cloned().flatten());
-                problems.push(Problem::new(place.as_ref(), "certificates and keys differ", remedy));
-            }
-            Ok(pairs) => {
-                for (at, (certificate, key)) in pairs.iter().enumerate() {
-                    let Err(error) = Certificate::load(certificate, key) else { continue };
-                    let text = error.to_string();
-                    let (title, remedy) = text.rsplit_once("; ").unwrap_or((&text, "correct it"));
-                    problems.push(Problem::new(place(at).as_ref(), title, remedy));
-                }
-            }
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::options::ListenerProtocol;
+use super::protocol::ListenerProtocol;
 use super::rights::RightsDraft;
 use super::setting::{Origin, Settings, Sourced};
 use super::source::Place;

@@ -18,6 +18,7 @@
 //! [`Config`].
 
 mod build;
+mod certificates;
 mod check;
 mod claims;
 mod draft;
@@ -35,6 +36,7 @@ mod parse_cost;
 mod places;
 mod print;
 mod problem;
+mod protocol;
 mod reader;
 mod restart;
 mod rights;
@@ -54,8 +56,9 @@ pub use flags::Flags;
 pub use fuzz::fuzz_config;
 pub use load::ConfigError;
 pub(super) use load::{check, load, load_again};
-pub use options::{Config, ListenerOptions, ListenerProtocol, ServerOptions, SiteOptions};
+pub use options::{Config, ListenerOptions, ServerOptions, SiteOptions};
 pub use problem::Problems;
+pub use protocol::ListenerProtocol;
 pub(super) use restart::reloadable;
 pub use restart::{Chosen, needs_restart};
 pub(super) use schema::schema;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::draft::{ListenerDraft, SiteDraft};
+use super::protocol::ListenerProtocol;
 use super::setting::Settings;
 use super::source::{Place, Sources};
 use crate::cli::{ContentArgs, HttpArgs, ObserveArgs, ServeArgs, ServerArgs, TlsArgs};
@@ -47,35 +48,6 @@ pub struct ListenerOptions {
     pub addresses: Vec<ListenSpec>,
     /// What the listener speaks.
     pub protocol: ListenerProtocol,
-}
-
-/// What a listener speaks.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum ListenerProtocol {
-    /// HTTPS if a site has a certificate, otherwise HTTP.
-    #[default]
-    Usual,
-    /// HTTP without TLS.
-    Http,
-    /// HTTPS.
-    Https,
-    /// HTTP, and only to send clients to HTTPS.
-    Redirect,
-}
-
-impl ListenerProtocol {
-    /// Those that a file may name.
-    pub(super) const NAMED: [Self; 3] = [Self::Http, Self::Https, Self::Redirect];
-
-    /// The name in a file.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Usual => "",
-            Self::Http => "http",
-            Self::Https => "https",
-            Self::Redirect => "redirect",
-        }
-    }
 }
 
 /// The options of a site.
@@ -161,7 +133,7 @@ impl From<ServeArgs> for Config {
             path: None,
             options: ServerOptions {
                 server: ServerArgs { listen, ..args.server },
-                tls: args.tls,
+                tls: TlsArgs { listen_plain: vec![], listen_redirect: vec![], ..args.tls },
                 http: args.http,
                 observe: args.observe,
             },

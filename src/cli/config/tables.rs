@@ -6,8 +6,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::draft::{Draft, ListenerDraft, SiteDraft};
 use super::keys::{Table, of_flag};
-use super::options::ListenerProtocol;
 use super::problem::{Problem, quoted};
+use super::protocol::ListenerProtocol;
 use super::reader::{Node, Reader, is_empty};
 use super::setting::{Settings, Sourced};
 use crate::cli::value::LogName;

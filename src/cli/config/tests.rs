@@ -11,7 +11,7 @@ use super::restart::RESTART;
 use super::{
     Chosen, Config, ConfigError, Flags, fuzz_config, load, needs_restart, reloadable, schema,
 };
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, TlsArgs};
 use crate::driver::DriverKind;
 
 /// Loads a file with the arguments of a command line.
@@ -131,6 +131,21 @@ fn an_option_means_the_same_in_both_places() {
             "mime = [\"gltf=model/gltf+json\", { a = \"text/x\" }]",
         ),
         (&["--error-page", "403=/f.html"], "", "error-page = { 403 = \"/f.html\" }"),
+        (&["--tls-cert", "/c", "--tls-key", "/k"], "", "tls-cert = \"/c\"\ntls-key = \"/k\""),
+        (&["--tls-self-signed"], "", "tls-self-signed = true"),
+        (&["--tls-self-signed=a,b"], "", "tls-self-signed = \"a,b\""),
+        (&["--hsts", "5min"], "", "hsts = \"5min\""),
+        (&["--listen-plain=:1"], "listen-plain = \":1\"", ""),
+        (
+            &["--listen-redirect=:1", "--tls-self-signed"],
+            "listen-redirect = \":1\"",
+            "tls-self-signed = true",
+        ),
+        (
+            &["--tls-min", "1.3", "--tls-client-ca", "/ca", "--tls-key-log", "/keys"],
+            "tls-min = \"1.3\"\ntls-client-ca = \"/ca\"\ntls-key-log = \"/keys\"",
+            "",
+        ),
         (
             &["--cache-control", "*.js=no-cache"],
             "",
@@ -258,8 +273,14 @@ fn a_default_that_is_written_needs_no_restart() {
 /// and then ignored. The values differ from the defaults.
 #[test]
 fn a_reload_changes_a_key_or_refuses_it() {
-    const VALUES: [(&str, &str); 22] = [
+    const VALUES: [(&str, &str); 28] = [
         ("listen", "\"127.0.0.1:1\""),
+        ("listen-plain", "\"127.0.0.1:1\""),
+        ("listen-redirect", "\"127.0.0.1:1\""),
+        ("tls-min", "\"1.3\""),
+        ("tls-client-ca", "\"/ca\""),
+        ("handshake-timeout", "\"1s\""),
+        ("tls-key-log", "\"/tmp/keys\""),
         ("driver", "\"epoll\""),
         ("workers", "3"),
         ("max-connections", "100"),
@@ -282,17 +303,24 @@ fn a_reload_changes_a_key_or_refuses_it() {
         ("error-log-format", "\"json\""),
         ("error-log-level", "\"warn\""),
     ];
-    let old = config(SITE, &[]);
+    let site = format!("{SITE}tls-self-signed = true\n");
+    let old = config(&site, &[]);
     for key in KEYS.iter().filter(|key| !key.is_of_site) {
         let value = VALUES.iter().find(|(flag, _)| *flag == key.flag);
         let (_, value) = value.unwrap_or_else(|| panic!("add a value of `{}`", key.flag));
         let table = Table::ALL.into_iter().find(|table| key.is_in(*table)).unwrap().heading();
-        let new = config(&format!("{table}\n{} = {value}\n{SITE}", key.name), &[]);
+        let new = config(&format!("{table}\n{} = {value}\n{site}", key.name), &[]);
         assert_ne!(old.meaning(), new.meaning(), "{}: the value is not the default", key.name);
         let refused = needs_restart(&old, &new, CHOSEN);
         let is_refused = refused == [key.full_name()];
         assert!(is_refused || refused.is_empty(), "{}: {refused:?}", key.name);
         let is_changed = reloadable(&old.options) != reloadable(&new.options);
+        // A reload makes a new configuration of TLS whenever these differ.
+        let tls = |config: &Config| {
+            let TlsArgs { tls_min, tls_client_ca, handshake_timeout, .. } = &config.options.tls;
+            format!("{tls_min:?} {tls_client_ca:?} {handshake_timeout:?}")
+        };
+        let is_changed = is_changed || tls(&old) != tls(&new);
         assert!(is_refused != is_changed, "{}: refused {is_refused}", key.name);
     }
     VALUES.iter().for_each(|(flag, _)| assert_eq!(of_flag(flag).flag, *flag));

@@ -1,0 +1,103 @@
+//! Checks what a configuration says of HTTPS: the certificates of its sites, the issuers of those
+//! of its clients, and that a listener that needs a certificate has one.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use super::draft::{ListenerDraft, SiteDraft};
+use super::keys::of_flag;
+use super::problem::{Problem, ProblemList};
+use super::protocol::ListenerProtocol;
+use super::setting::{Settings, Sourced, Value};
+use super::source::Place;
+use crate::cli::SiteTlsArgs;
+use crate::tls::{Certificate, Certificates, TlsConfig, TlsSettings};
+
+/// The options that give a site a certificate.
+const GIVERS: [&str; 3] = ["tls-cert", "tls-key", "tls-self-signed"];
+
+/// A path and where it is written.
+type WrittenPath = (PathBuf, Option<Place>);
+
+/// Loads the certificates of each site, as a start would, each pair of files once. The settings of
+/// a site come between the defaults and the flags.
+pub(super) fn check_certificates(
+    sites: &[SiteDraft],
+    [defaults, flags]: [&Settings; 2],
+    problems: &mut ProblemList,
+) {
+    let mut known = HashSet::new();
+    for site in sites {
+        let of_site = |flag| {
+            let layers = [defaults, &site.settings, flags].into_iter();
+            layers.flat_map(|layer| paths(layer, flag)).unzip::<_, _, Vec<_>, Vec<_>>()
+        };
+        let ((tls_cert, places), (tls_key, key_places)) = (of_site("tls-cert"), of_site("tls-key"));
+        let args = SiteTlsArgs { tls_cert, tls_key, ..SiteTlsArgs::default() };
+        let pairs = match args.pairs() {
+            Ok(pairs) => pairs,
+            Err(remedy) => {
+                let place = places.iter().chain(&key_places).flatten().next();
+                problems.push(Problem::new(place, "certificates and keys differ", remedy));
+                continue;
+            }
+        };
+        for (at, (certificate, key)) in pairs.into_iter().enumerate() {
+            let Err(error) = Certificate::load(&certificate, &key) else { continue };
+            let is_of_key = error.file() == Some(&*key) && key != certificate;
+            let place = if is_of_key { key_places.get(at) } else { places.get(at) };
+            if known.insert((certificate, key)) {
+                complain(place.and_then(Option::as_ref), &error.to_string(), problems);
+            }
+        }
+    }
+}
+
+/// Reads the issuers of the certificates of clients, as a start would.
+pub(super) fn check_client_ca(server: &Settings, problems: &mut ProblemList) {
+    for (path, place) in paths(server, "tls-client-ca") {
+        let settings = TlsSettings { client_ca: Some(path), ..TlsSettings::default() };
+        let none = Certificates::new(Vec::new());
+        if let Err(error) = TlsConfig::new(&settings, std::sync::Arc::new(none), None) {
+            complain(place.as_ref(), &error.to_string(), problems);
+        }
+    }
+}
+
+/// Refuses a listener that speaks HTTPS or leads to it while no site has a certificate.
+pub(super) fn check_protocols(
+    listeners: &[ListenerDraft],
+    sites: &[SiteDraft],
+    around: [&Settings; 2],
+    problems: &mut ProblemList,
+) {
+    let has_any = |layer: &Settings| GIVERS.iter().any(|flag| !layer.get(of_flag(flag)).is_empty());
+    let mut layers = sites.iter().map(|site| &site.settings).chain(around);
+    if layers.any(has_any) {
+        return;
+    }
+    let protocols = listeners.iter().filter_map(|listener| listener.protocol.as_ref());
+    for Sourced { value, origin } in protocols {
+        let title = match value {
+            ListenerProtocol::Https => "HTTPS without a certificate",
+            ListenerProtocol::Redirect => "a redirect to HTTPS, and no site has a certificate",
+            ListenerProtocol::Usual | ListenerProtocol::Http => continue,
+        };
+        let remedy = "add `tls-cert` and `tls-key` to a site, or `tls-self-signed` to try it out";
+        problems.push(Problem::new(origin.place(), title, remedy));
+    }
+}
+
+/// The paths that are values of an option.
+fn paths(settings: &Settings, flag: &str) -> impl Iterator<Item = WrittenPath> {
+    settings.get(of_flag(flag)).iter().filter_map(|Sourced { value, origin }| match value {
+        Value::Text(text) => Some((Path::new(text).to_owned(), origin.place().cloned())),
+        _ => None,
+    })
+}
+
+/// Adds an error of a file, whose last clause is the remedy.
+fn complain(place: Option<&Place>, error: &str, problems: &mut ProblemList) {
+    let (title, remedy) = error.split_once("; ").unwrap_or((error, "correct it"));
+    problems.push(Problem::new(place, title, remedy));
+}
