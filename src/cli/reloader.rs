@@ -147,6 +147,7 @@ impl Reloader {
         let roles = tls::roles(&config, listeners.numbers())?;
         let tls = TlsPlan::open(&config, self.tls.as_ref())?;
         notes.extend(tls.iter().flat_map(TlsPlan::notes));
+        notes.extend(tls::notes_without_tls(&config));
         let difference = self.difference(&sites);
         // The files may have taken long to read.
         self.check_stopping()?;

@@ -64,6 +64,7 @@ impl ServePlan {
         let table = table.with_roles(tls::roles(config, &numbers)?);
         let tls = TlsPlan::open(config, None)?;
         notes.extend(tls.iter().flat_map(TlsPlan::notes));
+        notes.extend(tls::notes_without_tls(config));
         let selection = args.selection()?;
         notes.extend_from_slice(&selection.notes);
         if observe.log.0.is_none() && observe.log_format != LogFormat::combined() {

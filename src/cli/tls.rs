@@ -202,6 +202,28 @@ fn settings(args: &TlsArgs) -> Result<TlsSettings, CommandError> {
     })
 }
 
+/// Notes about options that have no effect because no site has a certificate.
+pub(super) fn notes_without_tls(config: &Config) -> Vec<String> {
+    if config.has_tls() {
+        return Vec::new();
+    }
+    let TlsArgs { tls_min, tls_client_ca, tls_key_log, .. } = &config.options.tls;
+    let options = [
+        ("--hsts", config.sites.iter().any(|site| site.content.tls.hsts.is_some())),
+        ("--tls-min", *tls_min != TlsVersion::Tls12),
+        ("--tls-client-ca", tls_client_ca.is_some()),
+        ("--tls-key-log", tls_key_log.is_some()),
+    ];
+    let set = options.into_iter().filter(|(_, is_set)| *is_set);
+    let note = |(option, _)| {
+        format!(
+            "{option} has no effect without a certificate: everything is served without TLS; add \
+             --tls-cert and --tls-key"
+        )
+    };
+    set.map(note).collect()
+}
+
 /// The role of each listener, given the numbers of the addresses in their order.
 ///
 /// # Errors
@@ -214,15 +236,8 @@ pub(super) fn roles(config: &Config, numbers: &[u32]) -> Result<ListenerRoles, C
         ListenerProtocol::Https => true,
         ListenerProtocol::Http | ListenerProtocol::Redirect => false,
     };
-    let port = |spec: &ListenSpec| match spec {
-        ListenSpec::Tcp(address) => Some(address.port()),
-        ListenSpec::Zone { port, .. } | ListenSpec::Port(port) | ListenSpec::Name(_, port) => {
-            Some(*port)
-        }
-        ListenSpec::Unix(..) => None,
-    };
     let secure = config.listeners.iter().filter(|listener| is_secure(listener.protocol));
-    let https_port = secure.flat_map(|listener| &listener.addresses).find_map(port);
+    let https_port = secure.flat_map(|listener| &listener.addresses).find_map(ListenSpec::port);
     let mut numbers = numbers.iter().copied();
     let mut by_number = Vec::new();
     for listener in &config.listeners {

@@ -29,7 +29,7 @@ pub struct SiteTlsArgs {
     #[arg(long, value_name = "FILE", help_heading = HTTPS)]
     pub tls_key: Vec<PathBuf>,
 
-    /// HTTPS for development, with a new certificate that no browser knows
+    /// HTTPS with a new self-signed certificate, to try it out
     ///
     /// For these names, separated by commas, or for the hosts of the site [without a value:
     /// localhost,127.0.0.1,::1]. The key is only in memory, and the certificate is valid for 14

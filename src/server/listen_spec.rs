@@ -45,6 +45,15 @@ pub enum ListenSpec {
 }
 
 impl ListenSpec {
+    /// The port; `None` of a Unix socket. With 0, the kernel picks one.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(address) => Some(address.port()),
+            Self::Zone { port, .. } | Self::Port(port) | Self::Name(_, port) => Some(*port),
+            Self::Unix(..) => None,
+        }
+    }
+
     /// The same socket with other rights, as a configuration file sets them.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The settings of TLS, and what the TLS connections of a worker share.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -121,7 +121,7 @@ impl TlsConfig {
         certificates: Arc<dyn ResolvesServerCert>,
         before: Option<&Self>,
     ) -> Result<Self, TlsError> {
-        let client_issuers = settings.client_ca.as_ref().map(read_issuers).transpose()?;
+        let client_issuers = settings.client_ca.as_deref().map(read_issuers).transpose()?;
         let same = before.filter(|before| before.client_issuers == client_issuers);
         let tickets = match same {
             Some(before) => Arc::clone(&before.tickets),
@@ -166,10 +166,10 @@ impl TlsConfig {
     }
 }
 
-fn read_issuers(path: &PathBuf) -> Result<Arc<[CertificateDer<'static>]>, TlsError> {
+fn read_issuers(path: &Path) -> Result<Arc<[CertificateDer<'static>]>, TlsError> {
     let file = PemFile::read(path).map_err(TlsError::ClientCaFile)?;
     match file.certificates.is_empty() {
-        true => Err(TlsError::ClientCa { path: path.clone(), reason: file.content.to_string() }),
+        true => Err(TlsError::ClientCa { path: path.to_owned(), reason: file.content.to_string() }),
         false => Ok(file.certificates.into()),
     }
 }

@@ -176,6 +176,20 @@ fn an_expired_certificate_and_a_public_key_get_a_note() {
     Client::trusting(&place.authority).assert_fails(server.address(), "a.example", "expired");
 }
 
+/// Who asks for certificates of clients must not serve all without knowing.
+#[test]
+fn options_without_a_certificate_get_a_note() {
+    let place = Place::new();
+    write(&place.files.path().join("ca.pem"), &place.authority.pem);
+    let options = ["--hsts", "5min", "--tls-min", "1.3", "--tls-client-ca", "ca.pem"];
+    let server = Server::start(&mut place.command(&options));
+    for option in ["--hsts", "--tls-min", "--tls-client-ca"] {
+        let note = server.error_line();
+        let expected = format!("ringd: {option} has no effect without a certificate: ");
+        assert!(note.starts_with(&expected), "{note}");
+    }
+}
+
 #[test]
 fn a_listener_without_tls_is_possible_beside_it() {
     let place = Place::new();
@@ -305,6 +319,11 @@ fn check_shows_problems_where_they_are_written() {
             &["HTTPS without a certificate", "tls-self-signed"],
         ),
         ("[server]\nlisten-redirect = \":1\"\n", 4, &["a redirect to HTTPS", "tls-cert"]),
+        (
+            "tls-self-signed = true\n[server]\nlisten = \":0\"\nlisten-redirect = \":1\"\n",
+            6,
+            &["a redirect to a port that the kernel picks", "instead of 0"],
+        ),
         (
             "tls-cert = \"a.pem\"\ntls-key = \"a.key\"\ntls-self-signed = true\n",
             1,

@@ -11,6 +11,7 @@ use super::protocol::ListenerProtocol;
 use super::setting::{Settings, Sourced, Value};
 use super::source::Place;
 use crate::cli::SiteTlsArgs;
+use crate::server::ListenSpec;
 use crate::tls::{Certificate, Certificates, TlsConfig, TlsSettings};
 
 /// The options that give a site a certificate.
@@ -74,6 +75,7 @@ pub(super) fn check_protocols(
     let has_any = |layer: &Settings| GIVERS.iter().any(|flag| !layer.get(of_flag(flag)).is_empty());
     let mut layers = sites.iter().map(|site| &site.settings).chain(around);
     if layers.any(has_any) {
+        check_redirects(listeners, problems);
         return;
     }
     let protocols = listeners.iter().filter_map(|listener| listener.protocol.as_ref());
@@ -85,6 +87,23 @@ pub(super) fn check_protocols(
         };
         let remedy = "add `tls-cert` and `tls-key` to a site, or `tls-self-signed` to try it out";
         problems.push(Problem::new(origin.place(), title, remedy));
+    }
+}
+
+/// Refuses a redirect to a port that is not known yet.
+fn check_redirects(listeners: &[ListenerDraft], problems: &mut ProblemList) {
+    let protocol = |it: &ListenerDraft| it.protocol.as_ref().map(|it| it.value).unwrap_or_default();
+    let is_secure = |it: &&ListenerDraft| {
+        matches!(protocol(it), ListenerProtocol::Usual | ListenerProtocol::Https)
+    };
+    let mut addresses = listeners.iter().filter(is_secure).flat_map(|it| &it.addresses);
+    let port = addresses.find_map(|it| it.value.parse::<ListenSpec>().ok()?.port());
+    let redirects = listeners.iter().filter(|it| protocol(it) == ListenerProtocol::Redirect);
+    for redirect in redirects.filter(|_| port == Some(0)) {
+        let place = redirect.protocol.as_ref().and_then(|protocol| protocol.origin.place());
+        let title = "a redirect to a port that the kernel picks";
+        let remedy = "name a port for the HTTPS address instead of 0";
+        problems.push(Problem::new(place, title, remedy));
     }
 }
 

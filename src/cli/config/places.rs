@@ -111,13 +111,7 @@ fn place_of(spec: &ListenSpec) -> ListenSpec {
 
 /// Whether the kernel picks the port, each time another one.
 fn is_any_port(spec: &ListenSpec) -> bool {
-    match spec {
-        ListenSpec::Tcp(address) => address.port() == 0,
-        ListenSpec::Zone { port, .. } | ListenSpec::Port(port) | ListenSpec::Name(_, port) => {
-            *port == 0
-        }
-        ListenSpec::Unix(..) => false,
-    }
+    spec.port() == Some(0)
 }
 
 /// Checks the directory of a socket, and the file that has its name. Rights are not checked,

@@ -1,3 +1,5 @@
+//! What a chain holds, and what is left of it after a part was sent.
+
 use super::*;
 use crate::driver::sim::Files;
 
