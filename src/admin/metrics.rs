@@ -16,7 +16,8 @@ pub(super) fn write(source: &Source, is_open_metrics: bool) -> (&'static str, St
     server(&mut out, source);
     connections(&mut out, source);
     requests(&mut out, source);
-    source.tls.iter().for_each(|source| tls(&mut out, source));
+    let on = source.tls.iter().filter(|tls| tls.is_on());
+    on.for_each(|source| tls(&mut out, source));
     cache(&mut out, source);
     logs(&mut out, source);
     workers(&mut out, source);

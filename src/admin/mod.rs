@@ -41,7 +41,6 @@ use snapshot::LastLook;
 pub(crate) use listener::{AdminListeners, CLIENTS_MAX, PLACES_MAX};
 pub(crate) use request::{CONFIG, HEALTHY, UNHEALTHY_ENDS};
 pub(crate) use source::{ConfigState, LastReload, Source};
-#[allow(unused_imports, reason = "the command line uses them as soon as it has TLS")]
 pub(crate) use tls::{CertificateFacts, CertificateList, TlsSource};
 
 /// Reloads the configuration, and waits for the result. With a file, only a server of that file

@@ -221,7 +221,7 @@ impl Snapshot {
             },
             connections: connections(source, &counts),
             timeouts: timeouts(&counts),
-            tls: source.tls.as_ref().map(tls),
+            tls: source.tls.as_ref().filter(|tls| tls.is_on()).map(tls),
             cache: cache(source),
             access_log: source
                 .access_log

@@ -73,7 +73,6 @@ impl CertificateFacts {
 
 impl CertificateList {
     /// These certificates apply from now on.
-    #[allow(dead_code, reason = "the command line calls it as soon as it has TLS")]
     pub(crate) fn set(&self, certificates: Vec<CertificateFacts>) {
         *self.lock() = certificates;
     }
@@ -94,9 +93,13 @@ impl CertificateList {
 impl TlsSource {
     /// The TLS of a server with these certificates.
     #[cfg(feature = "tls")]
-    #[allow(dead_code, reason = "the command line calls it as soon as it has TLS")]
     pub(crate) fn new(monitor: TlsMonitor, certificates: CertificateList) -> Self {
         Self { monitor, certificates }
+    }
+
+    /// Whether the server has certificates; a reload may add the first one.
+    pub(super) fn is_on(&self) -> bool {
+        !self.certificates.lock().is_empty()
     }
 
     /// The certificates, the one that expires first before the others.

@@ -63,6 +63,7 @@ impl Controller {
         let (controller, waiting) = Self::new();
         let requested = Arc::clone(&controller.requested);
         let watch = controller.watch(reloader.certificate_files())?;
+        reloader.show_certificates();
         let run = move || {
             block_signals();
             serve(&waiting, &requested, |order| match order {

@@ -13,7 +13,7 @@ use super::config::{self, ConfigError, needs_restart, reloadable};
 use super::serve::{ListenerNumbers, PlannedSites};
 use super::tls::{self, TlsPlan};
 use super::{Chosen, CommandError, Config, Flags};
-use crate::admin::{ConfigState, LastReload};
+use crate::admin::{CertificateList, ConfigState, LastReload};
 use crate::http::SiteSettings;
 use crate::serve::{HttpUpdate, HttpUpdateError, HttpUpdater};
 use crate::server::UpdateError;
@@ -29,6 +29,8 @@ pub(super) struct Reloader {
     pub(super) sites: Vec<Arc<SiteSettings>>,
     /// The certificates, if a site has any.
     pub(super) tls: Option<TlsPlan>,
+    /// Where the administration reads of them.
+    pub(super) certificates: CertificateList,
     pub(super) numbers: ListenerNumbers,
     /// How many sites there are descriptors for.
     pub(super) sites_max: usize,
@@ -176,7 +178,13 @@ impl Reloader {
         let line = applied.map(line);
         config.drop_texts();
         (self.config, self.sites, self.tls, self.numbers) = (config, sites, tls, numbers);
+        self.show_certificates();
         line
+    }
+
+    /// Shows the administration the present certificates.
+    pub(super) fn show_certificates(&self) {
+        self.certificates.set(self.tls.as_ref().map(TlsPlan::facts).unwrap_or_default());
     }
 
     /// The files to watch, because they are renewed without a reload.
@@ -199,6 +207,7 @@ impl Reloader {
         let notes = notes.map(|note| format!("\n{note}"));
         let line = format!("renewed {}{}", fresh.join(", "), notes.collect::<String>());
         self.tls = Some(tls);
+        self.show_certificates();
         Ok(Some(line))
     }
 

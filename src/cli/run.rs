@@ -16,7 +16,9 @@ use super::{
     Command, CommandError, Config, EchoArgs, EchoPlan, Flags, ObserveArgs, ServePlan, check,
     health, reload, show, usage,
 };
-use crate::admin::{Admin, AdminListeners, ConfigState, Reload, Source};
+use crate::admin::{
+    Admin, AdminListeners, CertificateList, ConfigState, Reload, Source, TlsSource,
+};
 use crate::driver::DriverSelection;
 use crate::events::EventKind;
 use crate::http::ListenerRole;
@@ -118,7 +120,7 @@ fn serve(config: Config, flags: &Flags, console: &Console) -> Result<(), Command
         None => serve::http(&server, http, selection),
         Some(tls) => serve::https(&server, http, &tls.config, selection),
     };
-    let serve::HttpServer { server, caches, updater, .. } = started.map_err(|error| {
+    let serve::HttpServer { server, caches, tls: handshakes, updater } = started.map_err(|error| {
         match (&config.path, &error) {
             // The flag that is otherwise suggested would replace all listeners of the file.
             (Some(path), StartError::Listen(_)) => {
@@ -132,6 +134,8 @@ fn serve(config: Config, flags: &Flags, console: &Console) -> Result<(), Command
     let (state, is_stopping) = (Arc::<ConfigState>::default(), Arc::<AtomicBool>::default());
     let numbers: Vec<u32> = (0..).take(config.options.server.listen.len()).collect();
     let has_reloads = config.path.is_some() || tls.is_some();
+    let certificates = CertificateList::default();
+    let source_tls = has_reloads.then(|| TlsSource::new(handshakes, certificates.clone()));
     let reloader = has_reloads.then(|| Reloader {
         path: config.path.clone(),
         flags: flags.clone(),
@@ -140,6 +144,7 @@ fn serve(config: Config, flags: &Flags, console: &Console) -> Result<(), Command
         config,
         sites,
         tls,
+        certificates,
         updater,
         chosen,
         is_stopping: Arc::clone(&is_stopping),
@@ -154,7 +159,7 @@ fn serve(config: Config, flags: &Flags, console: &Console) -> Result<(), Command
             selection: server.selection().clone(),
             monitor: server.monitor(),
             caches: caches.clone(),
-            tls: None,
+            tls: source_tls,
             metrics,
             access_log: access_log.clone(),
             events: console.events().clone(),

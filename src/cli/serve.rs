@@ -161,6 +161,8 @@ impl PlannedSites {
                 is_default: site.is_default,
                 listeners: numbers.of(site),
                 root_path: Some(bases.root_path(&site.root)?),
+                certificates: site.content.tls.group(),
+                hsts: site.content.tls.hsts,
                 content,
                 ..SiteSettings::new(root)
             }));

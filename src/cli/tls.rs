@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use super::config::ListenerProtocol;
 use super::tls_args::{TlsArgs, TlsVersion};
 use super::{CommandError, Config, SiteOptions};
+use crate::admin::CertificateFacts;
 use crate::http::{ListenerRole, ListenerRoles};
 use crate::server::ListenSpec;
 use crate::tls::{Certificate, Certificates, KeyLogFile, SiteCertificates, TlsConfig, TlsSettings};
@@ -100,6 +101,21 @@ impl TlsPlan {
             fresh.push("the issuers of client certificates".to_owned());
         }
         fresh
+    }
+
+    /// What the administration shows of the certificates.
+    pub(super) fn facts(&self) -> Vec<CertificateFacts> {
+        let facts = |certificate: &Arc<Certificate>| {
+            let addresses = certificate.addresses().iter().map(ToString::to_string);
+            CertificateFacts {
+                names: certificate.dns_names().iter().cloned().chain(addresses).collect(),
+                not_before: certificate.not_before(),
+                not_after: certificate.not_after(),
+                fingerprint: certificate.fingerprint().to_owned(),
+                path: certificate.certificate_path().map(Path::to_owned),
+            }
+        };
+        self.certificates.all().iter().map(facts).collect()
     }
 
     /// What the operator should know.

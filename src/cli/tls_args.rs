@@ -1,6 +1,7 @@
 //! The options of HTTPS: those of sites, and those of the process.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -117,6 +118,12 @@ impl SiteTlsArgs {
     /// Whether the site has certificates.
     pub(super) fn is_on(&self) -> bool {
         !self.tls_cert.is_empty() || !self.tls_key.is_empty() || self.tls_self_signed.is_some()
+    }
+
+    /// A name for the certificates: sites with the same one have the same certificates.
+    pub(super) fn group(&self) -> Option<Arc<str>> {
+        let Self { tls_cert, tls_key, tls_self_signed, hsts: _ } = self;
+        self.is_on().then(|| format!("{tls_cert:?} {tls_key:?} {tls_self_signed:?}").into())
     }
 
     /// The files of each certificate: its own, and that of its key.

@@ -61,7 +61,7 @@ impl Reader {
     /// # Errors
     ///
     /// If it is too long.
-    pub fn next(&mut self) -> Result<Option<Vec<u8>>, LayerError> {
+    pub fn take(&mut self) -> Result<Option<Vec<u8>>, LayerError> {
         let Some((head, rest)) = self.rest.split_first_chunk::<2>() else { return Ok(None) };
         let len = usize::from(u16::from_be_bytes(*head));
         if len > CONTENT_MAX {
@@ -164,7 +164,7 @@ impl Layer for Toy {
 impl Toy {
     fn read(&mut self, plain: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<(), LayerError> {
         while !self.ended {
-            let Some(content) = self.reader.next()? else { break };
+            let Some(content) = self.reader.take()? else { break };
             if !self.greeted {
                 if content != HELLO {
                     return Err(LayerError);

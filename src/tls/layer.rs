@@ -173,7 +173,8 @@ impl Layer for Tls {
     }
 
     fn end(&mut self, out: &mut Vec<u8>) {
-        let _ = self.write(out, SLACK_BYTES, |traffic, room| traffic.queue_close_notify(room));
+        let end = |traffic: &mut Traffic<'_>, room: &mut [u8]| traffic.queue_close_notify(room);
+        let _ = self.write(out, SLACK_BYTES, end);
     }
 
     fn timed_out(&mut self, shared: &mut TlsShared) {

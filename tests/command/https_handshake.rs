@@ -54,7 +54,6 @@ fn the_name_chooses_the_certificate() {
 }
 
 #[test]
-#[ignore = "a client that is refused ends the worker: the alert needs the rest of the input"]
 fn clients_may_need_a_certificate() {
     for driver in few_drivers() {
         let (place, issuer) = (Place::new(), Authority::new("the issuer of clients"));
@@ -75,7 +74,6 @@ fn clients_may_need_a_certificate() {
 
 /// The issuers of clients are renewed like certificates, and their tickets end.
 #[test]
-#[ignore = "a client that is refused ends the worker: the alert needs the rest of the input"]
 fn issuers_of_clients_are_renewed() {
     let (place, before, after) = (Place::new(), Authority::new("old"), Authority::new("new"));
     let file = place.files.path().join("ca.pem");

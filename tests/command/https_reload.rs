@@ -176,7 +176,6 @@ fn tickets_end_with_the_key() {
 
 /// A client that resumes is not asked for its certificate, so a ticket from before must not do.
 #[test]
-#[ignore = "a client that is refused ends the worker: the alert needs the rest of the input"]
 fn tickets_end_when_clients_need_certificates() {
     for driver in few_drivers() {
         let (folder, authority) = folder(&secure());

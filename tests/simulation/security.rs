@@ -174,7 +174,7 @@ impl Wire for ToyWire {
     fn hear(&mut self, bytes: &[u8], plain: &mut Vec<u8>) {
         self.reader.push(bytes);
         // What a server says about a fault is not a record.
-        while let Ok(Some(content)) = self.reader.next() {
+        while let Ok(Some(content)) = self.reader.take() {
             assert!(!self.ended, "nothing follows the end of output");
             if !self.greeted {
                 assert!(!self.is_broken, "a handshake that is wrong was completed");

@@ -276,7 +276,7 @@ impl<S: Session> Line<S> {
                 let sent = Sent { bytes: chain.sent(), complete: false };
                 self.call(shared, now, |session, cx| session.sent(cx, sent));
             }
-            self.call(shared, now, |session, cx| session.closed(cx));
+            self.call(shared, now, Session::closed);
             self.asks.clear();
         }
     }
@@ -374,10 +374,10 @@ pub(super) fn records(words: &[&[u8]]) -> Vec<u8> {
 pub(super) fn plaintext(wire: &[u8]) -> (Vec<u8>, bool) {
     let (mut reader, mut plain, mut ended) = (Reader::default(), Vec::new(), false);
     reader.push(wire);
-    if let Ok(Some(content)) = reader.next() {
+    if let Ok(Some(content)) = reader.take() {
         assert_eq!(content, WELCOME);
     }
-    while let Ok(Some(content)) = reader.next() {
+    while let Ok(Some(content)) = reader.take() {
         assert!(!ended, "nothing follows the end of output");
         ended = content.is_empty();
         plain.extend(content);
