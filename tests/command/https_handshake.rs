@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use crate::common::eventually;
 use crate::configured::Folder;
 use crate::https::{Place, few_drivers};
 use crate::https_client::Client;
@@ -113,7 +114,7 @@ fn a_handshake_that_takes_too_long_is_ended() {
 fn a_drain_lets_handshakes_end() {
     for driver in few_drivers() {
         let place = Place::new();
-        let server = place.serve(&["--driver", driver, "--handshake-timeout", "3s"]);
+        let server = place.serve(&["--driver", driver, "--handshake-timeout", "5s"]);
         let mut silent = TcpStream::connect(server.address()).unwrap();
         silent.write_all(&[22, 3, 1, 2, 0, 1]).unwrap();
         let mut stream = Client::trusting(&place.authority).begin(server.address(), "a.example");
@@ -123,6 +124,8 @@ fn a_drain_lets_handshakes_end() {
         server.signal(libc::SIGTERM);
         let line = server.error_line();
         assert!(line.contains("finishing open connections"), "{line}");
+        // All workers have begun the drain when nobody listens any more.
+        eventually("nobody listens", || TcpStream::connect(server.address()).is_err());
         stream.conn.process_new_packets().unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").unwrap();
         let mut answer = Vec::new();
