@@ -120,15 +120,8 @@ fn serve(config: Config, flags: &Flags, console: &Console) -> Result<(), Command
         None => serve::http(&server, http, selection),
         Some(tls) => serve::https(&server, http, &tls.config, selection),
     };
-    let serve::HttpServer { server, caches, tls: handshakes, updater } = started.map_err(|error| {
-        match (&config.path, &error) {
-            // The flag that is otherwise suggested would replace all listeners of the file.
-            (Some(path), StartError::Listen(_)) => {
-                CommandError(format!("{error}, in {}", path.display()))
-            }
-            _ => error.into(),
-        }
-    })?;
+    let started = started.map_err(|error| not_started(error, &config))?;
+    let serve::HttpServer { server, caches, tls: handshakes, updater } = started;
     // It may have been replaced by another one.
     chosen.driver = chosen.driver.map(|_| server.selection().kind);
     let (state, is_stopping) = (Arc::<ConfigState>::default(), Arc::<AtomicBool>::default());
@@ -177,6 +170,16 @@ fn serve(config: Config, flags: &Flags, console: &Console) -> Result<(), Command
     let activity = format!("serving {content} at{}", urls(server.addresses(), secure));
     let roles = Roles { signals, caches, controller, access_log, is_stopping, is_delayed };
     run_server(server, roles, (&activity, &admin_places), console)
+}
+
+fn not_started(error: StartError, config: &Config) -> CommandError {
+    match (&config.path, &error) {
+        // The flag that is otherwise suggested would replace all listeners of the file.
+        (Some(path), StartError::Listen(_)) => {
+            CommandError(format!("{error}, in {}", path.display()))
+        }
+        _ => error.into(),
+    }
 }
 
 /// Lets clients of the administration reload.

@@ -34,7 +34,7 @@ fn a_reload_adds_tls_changes_it_and_removes_it() {
         let (address, client) = (server.address(), Client::trusting(&authority));
         assert_serves_page(&server, PAGE);
         folder.write(&secure());
-        folder.assert_reloads(&["0 changed"]);
+        folder.assert_reloads(&["1 changed"]);
         assert_eq!(client.get(address, "a.example").body, PAGE, "{driver}");
         client.assert_fails(address, "b.example", "not valid for name");
         folder.write(&secure().replace("\"a.", "\"b."));

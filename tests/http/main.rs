@@ -108,7 +108,7 @@ macro_rules! moves {
     };
 }
 
-/// The same, without TLS: the client is another program, or it sends before it is accepted, which is
+/// The same, without TLS: the client is another program, or sends before it is accepted, which is
 /// no time for a handshake.
 macro_rules! plain_moves {
     ($kind:ident) => {

@@ -274,8 +274,12 @@ pub(crate) fn an_address_widens_and_narrows(kind: DriverKind) {
         let listen: ListenSpec = place(text);
         update(&mut fixture, std::slice::from_ref(&listen), Arc::clone(&site));
         // While the old sockets are closed, clients are accepted or delayed, and none is refused.
-        // No request is sent: the close resets a handshake that is under way (`driver/drain.rs`).
-        (0..8).for_each(|_| drop(Client::connect(address)));
+        // No request is sent: the close resets a handshake that is under way (`driver/drain.rs`),
+        // also before the client has seen its end.
+        for _ in 0..8 {
+            let error = TcpStream::connect(address).err().map(|error| error.kind());
+            assert!(error.is_none_or(|kind| kind == io::ErrorKind::ConnectionReset), "{error:?}");
+        }
         eventually("only the new sockets listen", || listening_sockets(address.port()) == 2);
         clients.push(Client::connect(address));
         for client in &mut clients {
