@@ -78,6 +78,9 @@ pub struct HttpUpdater {
     /// The generation of the present table of sites.
     generation: u64,
     timeouts: ServerTimeouts,
+    roles: ListenerRoles,
+    /// Whether there is a configuration of TLS.
+    has_tls: bool,
 }
 
 /// What a file server is to serve from now on.
@@ -85,19 +88,19 @@ pub struct HttpUpdater {
 pub struct HttpUpdate {
     /// The sites.
     pub sites: Vec<Arc<SiteSettings>>,
-    /// What the clients of each listener get.
-    pub roles: ListenerRoles,
+    /// What the clients of each listener get; `None` if that stays as it is.
+    pub roles: Option<ListenerRoles>,
     /// The configuration of TLS; `None` if it stays as it is.
     #[cfg(feature = "tls")]
     pub tls: Option<TlsConfig>,
 }
 
 impl From<Vec<Arc<SiteSettings>>> for HttpUpdate {
-    /// These sites, without TLS.
+    /// These sites, and the present listeners and certificates.
     fn from(sites: Vec<Arc<SiteSettings>>) -> Self {
         Self {
             sites,
-            roles: ListenerRoles::default(),
+            roles: None,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -114,12 +117,17 @@ impl HttpUpdate {
     }
 }
 
+/// What is wrong with a listener that cannot speak TLS.
+const NO_TLS: &str = "a listener is to speak TLS, but there is no configuration of TLS; give one";
+
 /// Why a file server cannot be changed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum HttpUpdateError {
     /// The sites do not fit together. Nothing has changed.
     Sites(SiteTableError),
+    /// A listener is to speak TLS, but there is no configuration of TLS. Nothing has changed.
+    NoTls,
     /// See [`UpdateError`].
     Server(UpdateError),
 }
@@ -128,6 +136,7 @@ impl fmt::Display for HttpUpdateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sites(error) => error.fmt(f),
+            Self::NoTls => f.write_str(NO_TLS),
             Self::Server(error) => error.fmt(f),
         }
     }
@@ -166,7 +175,12 @@ impl HttpUpdater {
         let generation = self.generation + 1;
         let layer = update.layer_message();
         let table = SiteTable::new(generation, update.sites).map_err(HttpUpdateError::Sites)?;
-        let table = Arc::new(table.with_roles(update.roles));
+        let roles = update.roles.unwrap_or_else(|| self.roles.clone());
+        let has_tls = self.has_tls || layer.is_some();
+        if roles.has_secure() && !has_tls {
+            return Err(HttpUpdateError::NoTls);
+        }
+        let table = Arc::new(table.with_roles(roles.clone()));
         #[allow(clippy::clone_on_copy, reason = "without TLS there is no message to clone")]
         let message = || {
             let table = SitesMessage::Table(Arc::clone(&table));
@@ -175,13 +189,13 @@ impl HttpUpdater {
                 Some(layer) => SecuredMessage::Both(table, layer),
             }
         };
-        self.timeouts = timeouts;
         let applied = self.updater.apply(listeners, timeouts, message);
         let is_refused = |error: &UpdateError| {
             matches!(error, UpdateError::Listen(_) | UpdateError::Busy(_) | UpdateError::Outdated)
         };
         if !applied.as_ref().is_err_and(is_refused) {
-            self.generation = generation;
+            (self.generation, self.timeouts) = (generation, timeouts);
+            (self.roles, self.has_tls) = (roles, has_tls);
         }
         applied.map(|()| generation).map_err(HttpUpdateError::Server)
     }
@@ -196,6 +210,12 @@ impl HttpUpdater {
     pub fn renew(&self, tls: &TlsConfig) -> Result<(), HttpUpdateError> {
         let told = self.updater.tell(self.timeouts, || SecuredMessage::Layer(tls.clone()));
         told.map_err(HttpUpdateError::Server)
+    }
+
+    /// What the clients of each listener get at present.
+    #[must_use]
+    pub fn roles(&self) -> &ListenerRoles {
+        &self.roles
     }
 
     /// The generation of the sites, which grows with each update.
@@ -284,6 +304,14 @@ fn start(
     if http.limits.head_bytes_max > INBOX_MAX {
         return Err(StartError::Settings("a request head has at most 32 KiB"));
     }
+    let roles = http.sites.roles().clone();
+    #[cfg(feature = "tls")]
+    let has_tls = tls.is_some();
+    #[cfg(not(feature = "tls"))]
+    let has_tls = false;
+    if roles.has_secure() && !has_tls {
+        return Err(StartError::Settings(NO_TLS));
+    }
     let workers: Vec<Arc<PublishedCacheStats>> =
         (0..settings.workers).map(|_| Arc::default()).collect();
     let caches = CacheMonitor { workers };
@@ -312,7 +340,7 @@ fn start(
                 .recording(seat.number);
             SecuredService::new(layer, sites, http.events.clone())
         })?;
-    let updater = HttpUpdater { updater, generation, timeouts: settings.timeouts };
+    let updater = HttpUpdater { updater, generation, timeouts: settings.timeouts, roles, has_tls };
     Ok(HttpServer {
         server,
         caches,

@@ -129,10 +129,12 @@ impl TlsSource {
 #[cfg(feature = "tls")]
 impl From<TlsCounts> for HandshakeCounts {
     fn from(counts: TlsCounts) -> Self {
-        let TlsCounts { full, resumed, timed_out, not_tls, failed, broken } = counts;
+        let TlsCounts { full, resumed, timed_out, not_tls, abandoned, failed, broken } = counts;
         let failed = TlsFailure::ALL.into_iter().zip(failed);
         let failed = failed.map(|(failure, count)| (failure.name(), count));
-        let failures = failed.chain([("timed_out", timed_out), ("not_tls", not_tls)]).collect();
+        let failures = failed
+            .chain([("timed_out", timed_out), ("not_tls", not_tls), ("abandoned", abandoned)])
+            .collect();
         Self { full, resumed, failures, broken }
     }
 }

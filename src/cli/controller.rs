@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError};
 use std::thread;
+use std::time::Duration;
 
 use super::CommandError;
 use super::console::Console;
@@ -17,6 +18,9 @@ use crate::tls::CertificateWatch;
 /// How many requests wait. One more would read the same file again. Whoever waits takes a place of
 /// the administration, and most of these have to stay free for probes.
 const REQUESTS_MAX: usize = 4;
+
+/// When a renewal of certificates that has failed is tried again.
+const RENEW_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// The result of a reload: a line, or what is wrong.
 pub(super) type ReloadResult = Result<String, String>;
@@ -64,15 +68,21 @@ impl Controller {
         let requested = Arc::clone(&controller.requested);
         let watch = controller.watch(reloader.certificate_files())?;
         reloader.show_certificates();
+        // A file may have changed between its reading and its watching.
+        controller.wake_for(&requested.certificates);
+        let at_work = Arc::clone(&requested);
+        let mut told = String::new();
         let run = move || {
             block_signals();
             serve(&waiting, &requested, |order| match order {
                 Order::Reload(config) => {
                     let result = reload(&mut reloader, &console, config);
                     watch.set_files(reloader.certificate_files());
+                    // A file may have changed between its reading and its watching.
+                    at_work.certificates.store(true, Ordering::Release);
                     result
                 }
-                Order::Certificates => renew(&mut reloader, &console),
+                Order::Certificates => renew(&mut reloader, &console, &mut told),
             });
         };
         thread::Builder::new()
@@ -125,13 +135,27 @@ impl Controller {
     }
 }
 
-/// Reloads on request, until nobody is left who could ask.
+/// Reloads on request, until the process ends.
 fn serve(
     waiting: &Receiver<Option<Asked>>,
     requested: &Requested,
     mut act: impl FnMut(Order<'_>) -> ReloadResult,
 ) {
-    for asked in waiting {
+    // Whether the last renewal has failed, perhaps for a reason that passes.
+    let mut has_failed = false;
+    loop {
+        let asked = match has_failed {
+            true => waiting.recv_timeout(RENEW_AGAIN_AFTER),
+            false => waiting.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        let asked = match asked {
+            Ok(asked) => asked,
+            Err(RecvTimeoutError::Timeout) => {
+                requested.certificates.store(true, Ordering::Release);
+                None
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         if let Some(Asked { config, result }) = asked {
             // Whoever waits may have given up.
             let _ = result.send(act(Order::Reload(config.as_deref())));
@@ -142,15 +166,16 @@ fn serve(
             let _ = act(Order::Reload(None));
         }
         if requested.certificates.swap(false, Ordering::AcqRel) {
-            let _ = act(Order::Certificates);
+            has_failed = act(Order::Certificates).is_err();
         }
     }
 }
 
-/// Loads the certificates again, and tells the result if there is any.
-fn renew(reloader: &mut Reloader, console: &Console) -> ReloadResult {
+/// Loads the certificates again, and tells the result if there is any. `told` is the last error.
+fn renew(reloader: &mut Reloader, console: &Console, told: &mut String) -> ReloadResult {
     match reloader.renew_certificates() {
         Ok(text) => {
+            told.clear();
             let text = text.unwrap_or_default();
             let mut lines = text.lines();
             let first = lines.next().into_iter();
@@ -159,8 +184,12 @@ fn renew(reloader: &mut Reloader, console: &Console) -> ReloadResult {
             Ok(text)
         }
         Err(error) => {
-            let line = format!("the certificates stay as they are: {}", error.reason());
-            console.tell(EventKind::CertificatesRefused, &line);
+            let line = error.of_renewal();
+            // A renewal is tried again from time to time, and one line is enough.
+            if *told != line {
+                console.tell(EventKind::CertificatesRefused, &line);
+                told.clone_from(&line);
+            }
             Err(line)
         }
     }

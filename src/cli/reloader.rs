@@ -64,9 +64,13 @@ impl fmt::Display for ReloadError {
 }
 
 impl ReloadError {
-    /// The causes and the remedies.
-    pub(super) fn reason(&self) -> &str {
-        &self.reason
+    /// The error as one of a renewal of certificates.
+    pub(super) fn of_renewal(&self) -> String {
+        let Self { reason, is_partial } = self;
+        match is_partial {
+            true => format!("the certificates are renewed, but: {reason}"),
+            false => format!("the certificates stay as they are: {reason}"),
+        }
     }
 }
 
@@ -146,7 +150,7 @@ impl Reloader {
         let listeners = self.updater.prepare(places)?;
         let numbers = self.numbers.with(&config, listeners.numbers());
         let PlannedSites { sites, mut notes } = PlannedSites::open(&config, &numbers)?;
-        let roles = tls::roles(&config, listeners.numbers())?;
+        let roles = tls::roles(&config, listeners.numbers(), self.updater.roles())?;
         let tls = TlsPlan::open(&config, self.tls.as_ref())?;
         notes.extend(tls.iter().flat_map(TlsPlan::notes));
         notes.extend(tls::notes_without_tls(&config));
@@ -155,7 +159,7 @@ impl Reloader {
         self.check_stopping()?;
         let update = HttpUpdate {
             sites: sites.clone(),
-            roles,
+            roles: Some(roles),
             tls: tls.as_ref().map(|tls| tls.config.clone()),
         };
         let applied = match self.updater.apply(listeners, timeouts, update) {
@@ -201,14 +205,17 @@ impl Reloader {
         if fresh.is_empty() {
             return Ok(None);
         }
-        self.updater.renew(&tls.config)?;
+        let renewed = self.updater.renew(&tls.config).map_err(ReloadError::from);
+        if renewed.as_ref().is_err_and(|error| !error.is_partial) {
+            return renewed.map(|()| None);
+        }
         let known = present.notes();
         let notes = tls.notes().into_iter().filter(|note| !known.contains(note));
         let notes = notes.map(|note| format!("\n{note}"));
         let line = format!("renewed {}{}", fresh.join(", "), notes.collect::<String>());
         self.tls = Some(tls);
         self.show_certificates();
-        Ok(Some(line))
+        renewed.map(|()| Some(line))
     }
 
     fn check_stopping(&self) -> Result<(), ReloadError> {

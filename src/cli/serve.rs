@@ -19,7 +19,7 @@ use crate::events::{EventKind, Events};
 use crate::http::records::log::{AccessLog, LogFormat, LogTrouble};
 use crate::http::records::metrics::HttpMetrics;
 use crate::http::site::{FallbackUse, SiteTable};
-use crate::http::{HttpSettings, RootPath, SiteSettings};
+use crate::http::{HttpSettings, ListenerRoles, RootPath, SiteSettings};
 use crate::{http, server};
 
 /// Everything that a run of `ringd serve` needs.
@@ -61,7 +61,7 @@ impl ServePlan {
         let PlannedSites { sites, mut notes } =
             PlannedSites::open(config, &ListenerNumbers::default().with(config, &numbers))?;
         let table = SiteTable::new(1, sites).map_err(|error| CommandError(error.to_string()))?;
-        let table = table.with_roles(tls::roles(config, &numbers)?);
+        let table = table.with_roles(tls::roles(config, &numbers, &ListenerRoles::default())?);
         let tls = TlsPlan::open(config, None)?;
         notes.extend(tls.iter().flat_map(TlsPlan::notes));
         notes.extend(tls::notes_without_tls(config));

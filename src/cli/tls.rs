@@ -1,5 +1,6 @@
 //! From the options of HTTPS to certificates and to a configuration of TLS.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -42,12 +43,13 @@ impl TlsPlan {
         if !config.has_tls() {
             return Ok(None);
         }
+        check_hosts(config)?;
         let args = &config.options.tls;
         let settings = match before {
             Some(before) if before.is_of(args) => before.settings.clone(),
             _ => settings(args)?,
         };
-        let mut loader = Loader { before, files: Vec::new(), made: Vec::new() };
+        let mut loader = Loader { before, files: HashMap::new(), made: Vec::new() };
         let sites = config.sites.iter().map(|site| loader.site(config, site));
         let certificates = Arc::new(Certificates::new(sites.collect::<Result<_, _>>()?));
         let same = before.filter(|before| before.certificates.has_same_keys_as(&certificates));
@@ -84,8 +86,11 @@ impl TlsPlan {
         let has_same_chain = |a: &Arc<Certificate>, b: &Arc<Certificate>| {
             chain(a).cert == chain(b).cert && a.has_same_key_as(b)
         };
+        let by_print: HashMap<&str, &Arc<Certificate>> =
+            known.iter().map(|known| (known.fingerprint(), known)).collect();
         let is_fresh = |certificate: &&Arc<Certificate>| {
-            known.iter().all(|known| !has_same_chain(known, certificate))
+            let known = by_print.get(certificate.fingerprint());
+            known.is_none_or(|known| !has_same_chain(known, certificate))
         };
         let describe = |certificate: &Arc<Certificate>| {
             let until = humantime::format_rfc3339_seconds(certificate.not_after());
@@ -138,10 +143,33 @@ impl TlsPlan {
     }
 }
 
+/// Refuses sites that share a host on different listeners, but not their certificates: the handshake
+/// chooses by the name alone.
+fn check_hosts(config: &Config) -> Result<(), CommandError> {
+    let mut owners: HashMap<String, &SiteOptions> = HashMap::new();
+    for site in &config.sites {
+        for host in site.hosts.iter().map(ToString::to_string) {
+            let Some(other) = owners.get(&host) else {
+                owners.insert(host, site);
+                continue;
+            };
+            if other.content.tls.group() != site.content.tls.group() {
+                return Err(CommandError(format!(
+                    "the sites {} and {} both have the host {host}, on different listeners, and \
+                     different certificates, but a client is known by the host alone; give them \
+                     the same certificates",
+                    other.name, site.name
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Loads certificates, each file once.
 struct Loader<'a> {
     before: Option<&'a TlsPlan>,
-    files: Vec<((PathBuf, PathBuf), Arc<Certificate>)>,
+    files: HashMap<(PathBuf, PathBuf), Arc<Certificate>>,
     made: Vec<(Vec<String>, Arc<Certificate>)>,
 }
 
@@ -169,12 +197,12 @@ impl Loader<'_> {
     }
 
     fn load(&mut self, pair: (PathBuf, PathBuf)) -> Result<Arc<Certificate>, String> {
-        if let Some((_, known)) = self.files.iter().find(|(files, _)| *files == pair) {
+        if let Some(known) = self.files.get(&pair) {
             return Ok(Arc::clone(known));
         }
         let certificate = Certificate::load(&pair.0, &pair.1).map_err(|error| error.to_string())?;
         let certificate = Arc::new(certificate);
-        self.files.push((pair, Arc::clone(&certificate)));
+        self.files.insert(pair, Arc::clone(&certificate));
         Ok(certificate)
     }
 
@@ -240,12 +268,22 @@ pub(super) fn notes_without_tls(config: &Config) -> Vec<String> {
     set.map(note).collect()
 }
 
-/// The role of each listener, given the numbers of the addresses in their order.
+/// How many listeners that are gone keep their roles.
+const ROLES_MAX: usize = 256;
+
+/// The role of each listener, given the numbers of the addresses in their order. Connections keep
+/// the number of their listener, so those that are gone keep the role that they had `before`.
 ///
 /// # Errors
 ///
 /// When a listener needs a certificate, and there is none; when the port of a redirect is unknown.
-pub(super) fn roles(config: &Config, numbers: &[u32]) -> Result<ListenerRoles, CommandError> {
+pub(super) fn roles(
+    config: &Config,
+    numbers: &[u32],
+    before: &ListenerRoles,
+) -> Result<ListenerRoles, CommandError> {
+    let gone = before.by_number.iter().filter(|(number, _)| !numbers.contains(number));
+    let gone: Vec<_> = gone.copied().take(ROLES_MAX).collect();
     let has_tls = config.has_tls();
     let is_secure = |protocol| match protocol {
         ListenerProtocol::Usual => has_tls,
@@ -278,6 +316,7 @@ pub(super) fn roles(config: &Config, numbers: &[u32]) -> Result<ListenerRoles, C
         let own = numbers.by_ref().take(listener.addresses.len());
         by_number.extend(own.map(|number| (number, role)));
     }
+    by_number.extend(gone);
     Ok(ListenerRoles { usual: ListenerRole::Plain, by_number })
 }
 
@@ -287,7 +326,7 @@ pub(super) fn described(config: &Config) -> Result<(Vec<String>, Vec<String>), C
     if !config.has_tls() {
         return Ok((Vec::new(), Vec::new()));
     }
-    let mut loader = Loader { before: None, files: Vec::new(), made: Vec::new() };
+    let mut loader = Loader { before: None, files: HashMap::new(), made: Vec::new() };
     let sites = config.sites.iter().map(|site| loader.site(config, site));
     let certificates = Certificates::new(sites.collect::<Result<_, _>>()?);
     let now = SystemTime::now();

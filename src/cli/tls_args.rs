@@ -68,7 +68,7 @@ pub struct TlsArgs {
     /// Where to redirect http:// to https://; may be repeated
     ///
     /// An address as of --listen, such as :80. The port of the first HTTPS address is used.
-    /// /.well-known/acme-challenge/ is served, not redirected
+    /// Challenges in /.well-known/acme-challenge/ are served, not redirected
     #[arg(long, value_name = "ADDRESS", help_heading = HTTPS)]
     pub listen_redirect: Vec<ListenSpec>,
 

@@ -75,6 +75,9 @@ pub trait Layer: Sized {
 
     /// The connection ends before the handshake is complete, because its time is over.
     fn timed_out(&mut self, shared: &mut Self::Shared);
+
+    /// The connection is gone before the handshake is complete, whatever the reason.
+    fn abandoned(&mut self, shared: &mut Self::Shared);
 }
 
 /// Why a handshake has failed, for the operator.
@@ -153,6 +156,10 @@ impl Layer for NoLayer {
     }
 
     fn timed_out(&mut self, (): &mut ()) {
+        match *self {}
+    }
+
+    fn abandoned(&mut self, (): &mut ()) {
         match *self {}
     }
 }

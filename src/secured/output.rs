@@ -247,7 +247,7 @@ impl Output {
             // Records are longer than their plaintext, by less than a hundredth.
             let part = u128::from(sealed) * u128::from(sent.bytes.min(self.wire));
             self.sent += part.checked_div(u128::from(self.wire)).unwrap_or(0) as u64;
-            return self.cut_off();
+            return self.cut_off_after(sealed > 0);
         }
         self.sent += sealed;
         if self.current.is_some() || self.sent == 0 {
@@ -259,7 +259,11 @@ impl Output {
 
     /// Nothing more can be sent. Returns how much of a chain was, unless all of it was.
     pub(super) fn cut_off(&mut self) -> Option<Sent> {
-        let was_busy = self.is_busy() || self.sent > 0;
+        self.cut_off_after(false)
+    }
+
+    fn cut_off_after(&mut self, was_busy: bool) -> Option<Sent> {
+        let was_busy = was_busy || self.is_busy() || self.sent > 0;
         (self.current, self.queued, self.sealed) = (None, None, 0);
         was_busy.then(|| Sent { bytes: std::mem::take(&mut self.sent), complete: false })
     }

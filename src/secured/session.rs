@@ -18,7 +18,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::failed;
 use super::layer::{HandshakeFailure, Layer, LayerError};
@@ -35,6 +35,10 @@ const PLAIN_MAX: usize = 32 * 1024;
 
 /// How much of the wire is opened at a time: a full record of TLS.
 const WIRE_BYTES: usize = 16 * 1024 + 256 + 5;
+
+/// When a read that found too many others in progress is asked for again. The timers of the worker
+/// add up to 0.2 s.
+const RETRY_AFTER: Duration = Duration::from_millis(10);
 
 /// The ids of a layer's own questions. The inner session has those below.
 const READ: AskId = AskId(1 << 31);
@@ -56,6 +60,8 @@ pub struct Secured<L, S> {
     place: Option<u64>,
     /// Whether this turn is ours.
     has_turn: bool,
+    /// When to ask again for a piece of a file, because too many reads were in progress.
+    retry_at: Option<Instant>,
     /// Plaintext that the inner session has not taken.
     plain: Vec<u8>,
     /// Whether no more plaintext will come.
@@ -101,6 +107,7 @@ impl<L: Layer, S: Session> Session for Secured<L, S> {
             handshake_ends: info.now.instant.checked_add(L::handshake_timeout(&shared.layer)),
             place: None,
             has_turn: false,
+            retry_at: None,
             plain: Vec::new(),
             ended: false,
             wants: Wants::Input(ReceiveTimeout::Header),
@@ -159,10 +166,8 @@ impl<L: Layer, S: Session> Session for Secured<L, S> {
         let Reply::Read(result, buffer) = reply else { unreachable!("{reply:?} is no read") };
         let Err(failed) = self.output.resume(result, buffer) else { return };
         if FileFailure::of(&failed.error) == FileFailure::Busy {
-            // Too many reads are in progress: ask again, behind those that wait for a turn.
-            if self.place.is_none() {
-                self.place = Some(cx.shared.turns.wait(cx.waiter(TURN)));
-            }
+            // Too many reads are in progress. They may hang, so it is not asked again at once.
+            self.retry_at = Some(cx.now.instant + RETRY_AFTER);
             return;
         }
         cx.shared.events.tell_unsent(&failed.error, failed.path.as_deref());
@@ -196,9 +201,16 @@ impl<L: Layer, S: Session> Session for Secured<L, S> {
         out: &mut Chain,
     ) -> Step {
         if self.inner.is_none() {
-            self.layer.timed_out(&mut cx.shared.layer);
-            failed::tell(&cx.shared.events, HandshakeFailure::TIMED_OUT, cx.addresses);
+            // A drain does not wait for clients that say nothing; they are not to blame.
+            if timer == Timer::Deadline || !self.draining {
+                self.layer.timed_out(&mut cx.shared.layer);
+                failed::tell(&cx.shared.events, HandshakeFailure::TIMED_OUT, cx.addresses);
+            }
             return Step::Finish { linger: false };
+        }
+        if self.is_retry_due(cx.now.instant) {
+            self.retry_at = None;
+            return self.protect(cx, out);
         }
         self.call(cx, |inner, cx, chain| inner.expire(cx, timer, chain));
         self.protect(cx, out)
@@ -213,10 +225,14 @@ impl<L: Layer, S: Session> Session for Secured<L, S> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        match (&self.inner, self.wants) {
+        let inner = match (&self.inner, self.wants) {
             (None, _) => self.handshake_ends,
             (_, wants) if wants.is_over() => None,
             (Some(inner), _) => inner.deadline(),
+        };
+        match (self.retry_at, inner) {
+            (Some(retry), Some(inner)) => Some(retry.min(inner)),
+            (retry, inner) => retry.or(inner),
         }
     }
 
@@ -234,6 +250,9 @@ impl<L: Layer, S: Session> Session for Secured<L, S> {
         if let Some(place) = self.place.take() {
             cx.shared.turns.leave(place);
         }
+        if self.inner.is_none() {
+            self.layer.abandoned(&mut cx.shared.layer);
+        }
         let report = self.output.cut_off();
         if let Some(inner) = &mut self.inner {
             let cx = &mut cx.within(|shared| &mut shared.inner, false);
@@ -246,14 +265,18 @@ impl<L: Layer, S: Session> Session for Secured<L, S> {
 }
 
 impl<L: Layer, S: Session> Secured<L, S> {
+    fn is_retry_due(&self, now: Instant) -> bool {
+        self.retry_at.is_some_and(|retry| retry <= now)
+    }
+
     /// Memory of plaintext that was not taken, and of output that was not protected.
     #[cfg(test)]
     fn memory_in_use(&self) -> usize {
         self.plain.capacity() + self.output.memory_in_use()
     }
 
-    /// Opens what has arrived, and lets the inner session take it. Returns the step if there is
-    /// nothing more to do.
+    /// Opens what has arrived, and lets the inner session take it, until neither makes progress.
+    /// Returns the step if there is nothing more to do.
     fn take_input(
         &mut self,
         cx: &mut Context<'_, SharedOf<L, S>>,
@@ -279,7 +302,8 @@ impl<L: Layer, S: Session> Secured<L, S> {
                 let taken = inner_inbox.taken();
                 plain.drain(..taken);
             }
-            if inbox.taken() == taken {
+            // If plaintext was taken, there is room for more of what waits in the inbox.
+            if inbox.taken() == taken && plain.len() >= known {
                 return Ok(None);
             }
         }
@@ -376,6 +400,9 @@ impl<L: Layer, S: Session> Secured<L, S> {
             return Step::Abort;
         }
         let sending = cx.sending;
+        if self.retry_at.is_some() {
+            return Step::Wait;
+        }
         if !sending {
             let mut reads = None;
             let (layer, spares) = (&mut self.layer, &mut cx.shared.spares);

@@ -156,6 +156,8 @@ impl Layer for Toy {
         self.writer.write(b"", out);
     }
 
+    fn abandoned(&mut self, _: &mut ToySettings) {}
+
     fn timed_out(&mut self, _: &mut ToySettings) {
         assert!(!self.greeted, "a handshake that is complete has no timeout");
     }

@@ -195,10 +195,17 @@ struct WorkerConfig {
 /// Chooses certificates, and keeps the name for which it has chosen last: rustls does not tell the
 /// user of an unbuffered connection.
 #[derive(Debug)]
-struct Chosen {
+pub(super) struct Chosen {
     certificates: Arc<dyn ResolvesServerCert>,
     /// Only one worker uses it, so nobody waits for the lock.
     name: Mutex<Option<Box<str>>>,
+}
+
+impl Chosen {
+    /// The name for which a certificate was chosen since the last call.
+    pub(super) fn take_name(&self) -> Option<Box<str>> {
+        self.name.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 impl ResolvesServerCert for Chosen {
@@ -230,10 +237,12 @@ impl TlsShared {
         self.config.as_ref().expect("a listener with TLS has a configuration")
     }
 
-    /// A new connection.
-    pub(super) fn connection(&self) -> UnbufferedServerConnection {
-        let server = Arc::clone(&self.config().server);
-        UnbufferedServerConnection::new(server).expect("only wrong sizes of fragments are refused")
+    /// A new connection, and what chooses its certificate.
+    pub(super) fn connection(&self) -> (UnbufferedServerConnection, Arc<Chosen>) {
+        let WorkerConfig { server, chosen, .. } = self.config();
+        let connection = UnbufferedServerConnection::new(Arc::clone(server));
+        let connection = connection.expect("only wrong sizes of fragments are refused");
+        (connection, Arc::clone(chosen))
     }
 
     pub(super) fn handshake_timeout(&self) -> Duration {
@@ -243,11 +252,6 @@ impl TlsShared {
     /// New connections get another configuration.
     pub(super) fn replace(&mut self, config: &TlsConfig) {
         self.config = Some(WorkerConfig::new(config));
-    }
-
-    /// The name for which a certificate was chosen since the last call.
-    pub(super) fn take_server_name(&self) -> Option<Box<str>> {
-        self.config().chosen.name.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// An empty buffer for the input of one call.

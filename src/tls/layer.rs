@@ -8,6 +8,7 @@
 //! Between two records a connection keeps no buffer.
 
 use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
@@ -16,7 +17,7 @@ use rustls::unbuffered::{
 };
 use rustls::{CipherSuite, Error, HandshakeKind, ProtocolVersion};
 
-use super::config::{TlsConfig, TlsShared};
+use super::config::{Chosen, TlsConfig, TlsShared};
 use super::stats::TlsFailure;
 use crate::secured::{HandshakeFailure, Layer, LayerError};
 use crate::session::{Inbox, Protection};
@@ -53,6 +54,8 @@ const NOT_TLS_FAILURE: HandshakeFailure = HandshakeFailure {
 /// The server's side of a TLS connection.
 pub struct Tls {
     connection: UnbufferedServerConnection,
+    /// What chooses its certificate. A renewal does not concern a handshake that has begun.
+    chosen: Arc<Chosen>,
     /// Input that is a part of a record, or of a handshake message.
     pending: Vec<u8>,
     state: State,
@@ -70,6 +73,8 @@ enum State {
     Open,
     /// The peer has ended its output.
     Ended,
+    /// The handshake has failed, and that was counted.
+    Failed,
 }
 
 impl std::fmt::Debug for Tls {
@@ -83,8 +88,9 @@ impl Layer for Tls {
     type Message = TlsConfig;
 
     fn new(shared: &mut TlsShared) -> Self {
-        let (connection, pending) = (shared.connection(), Vec::new());
-        Self { connection, pending, state: State::New, server_name: None, failure: None }
+        let (connection, chosen) = shared.connection();
+        let (pending, state) = (Vec::new(), State::New);
+        Self { connection, chosen, pending, state, server_name: None, failure: None }
     }
 
     fn handshake_timeout(shared: &TlsShared) -> Duration {
@@ -127,7 +133,10 @@ impl Layer for Tls {
         if let Err(error) = &result {
             self.tell_alert(out);
             shared.stats.count_failed(error, self.is_open());
-            self.failure = (!self.is_open()).then(|| TlsFailure::of(error).told());
+            if !self.is_open() {
+                self.failure = Some(TlsFailure::of(error).told());
+                self.state = State::Failed;
+            }
         }
         // What follows the end of the peer's output is ignored.
         if input.is_empty() || self.state == State::Ended || result.is_err() {
@@ -143,7 +152,7 @@ impl Layer for Tls {
     }
 
     fn protection(&self) -> Option<Protection> {
-        if self.state == State::Handshake || self.state == State::New {
+        if !self.is_open() {
             return None;
         }
         let suite = self.connection.negotiated_cipher_suite();
@@ -179,6 +188,14 @@ impl Layer for Tls {
 
     fn timed_out(&mut self, shared: &mut TlsShared) {
         shared.stats.count_timed_out();
+        self.state = State::Failed;
+    }
+
+    fn abandoned(&mut self, shared: &mut TlsShared) {
+        // A connection on which nothing has come is one that a browser has opened in advance.
+        if self.state == State::Handshake {
+            shared.stats.count_abandoned();
+        }
     }
 }
 
@@ -200,7 +217,7 @@ impl Tls {
         }
         let was_handshaking = self.state == State::Handshake;
         let mut used = 0;
-        let result = self.take_records(shared, input, &mut used, plain, out);
+        let result = self.take_records(input, &mut used, plain, out);
         input.drain(..used);
         result?;
         if was_handshaking {
@@ -220,7 +237,6 @@ impl Tls {
     /// Passes input to rustls until it wants more, and counts in `used` what is to be removed.
     fn take_records(
         &mut self,
-        shared: &TlsShared,
         input: &mut [u8],
         used: &mut usize,
         plain: &mut Vec<u8>,
@@ -230,9 +246,12 @@ impl Tls {
             let UnbufferedStatus { discard, state, .. } =
                 self.connection.process_tls_records(&mut input[*used..]);
             *used += discard;
-            // The certificate is chosen in this call, and by this connection only.
-            if self.state == State::Handshake && self.server_name.is_none() {
-                self.server_name = shared.take_server_name();
+            // If a certificate was chosen, it was in this call. After a HelloRetryRequest it is
+            // chosen again.
+            if self.state == State::Handshake
+                && let Some(name) = self.chosen.take_name()
+            {
+                self.server_name = Some(name);
             }
             match state? {
                 ConnectionState::ReadTraffic(mut traffic) => {
@@ -319,7 +338,8 @@ impl Tls {
 }
 
 /// Whether there is a complete record of the handshake: only such a record leads to a signature or
-/// a key exchange. Others may come before it, such as a warning.
+/// a key exchange of the server. Others may come before it, such as a warning. The certificate of a
+/// client of TLS 1.3 is in an encrypted record, and is verified without a turn.
 fn has_handshake_record(pending: &[u8], wire: &[u8]) -> bool {
     let len = pending.len() + wire.len();
     let byte = |at: usize| match pending.get(at) {

@@ -14,6 +14,7 @@ pub struct TlsStats {
     resumed: Counter,
     timed_out: Counter,
     not_tls: Counter,
+    abandoned: Counter,
     failed: [Counter; TlsFailure::ALL.len()],
     broken: Counter,
 }
@@ -29,6 +30,8 @@ pub struct TlsCounts {
     pub timed_out: u64,
     /// Connections that began with a request without TLS.
     pub not_tls: u64,
+    /// Handshakes that the client has begun, and has left without an alert.
+    pub abandoned: u64,
     /// Handshakes that failed, by [`TlsFailure::ALL`].
     pub failed: [u64; TlsFailure::ALL.len()],
     /// Connections that failed after the handshake.
@@ -154,6 +157,10 @@ impl TlsStats {
         self.timed_out.add(1);
     }
 
+    pub(super) fn count_abandoned(&self) {
+        self.abandoned.add(1);
+    }
+
     pub(super) fn count_not_tls(&self) {
         self.not_tls.add(1);
     }
@@ -174,6 +181,7 @@ impl TlsStats {
             resumed: sum(&|one| &one.resumed),
             timed_out: sum(&|one| &one.timed_out),
             not_tls: sum(&|one| &one.not_tls),
+            abandoned: sum(&|one| &one.abandoned),
             failed: std::array::from_fn(|kind| sum(&|one| &one.failed[kind])),
             broken: sum(&|one| &one.broken),
         }

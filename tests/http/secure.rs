@@ -296,7 +296,7 @@ pub(crate) fn a_reload_keeps_the_protection_of_connections(kind: DriverKind) {
     let roles = ListenerRoles::all(ListenerRole::Redirect(443));
     let listen: Vec<_> = settings_of(&secure);
     let prepared = secure.server.updater.prepare(&listen).unwrap();
-    let update = serve::HttpUpdate { sites, roles, tls: None };
+    let update = serve::HttpUpdate { sites, roles: Some(roles), tls: None };
     secure.server.updater.apply(prepared, settings().timeouts, update).unwrap();
     let answer = client.ask("GET", "one.example", "/a.txt");
     assert_eq!((answer.status(), answer.field(HSTS)), (200, Some("max-age=0")));

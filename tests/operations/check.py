@@ -55,7 +55,7 @@ BREAKS = [
     ("cases", "prometheus-rules.yml", "- alert: RingdSlow",
      "- alert: RingdUntested\n        expr: ringd_ready == 2\n      - alert: RingdSlow"),
     ("alerts", "prometheus-rules.yml", "< 0.3333", "< 0.6667"),
-    ("alerts", "prometheus-rules.yml", "not_tls|malformed|timed_out|decrypt_error", "malformed"),
+    ("alerts", "prometheus-rules.yml", "not_tls|malformed|timed_out|abandoned|decrypt_error", "malformed"),
     ("names", "prometheus-rules.yml", "ringd_connections > 0", "ringd_connection > 0"),
     ("names", "grafana.json", "kind!=\\\"idle\\\"", "sort!=\\\"idle\\\""),
     ("names", "metrics.md", "count by (driver, kernel)", "count by (drive, kernel)"),

@@ -7,7 +7,11 @@ use fastrand::Rng;
 use ringd::secured::{Layer, LayerError, fuzz_layer};
 use ringd::session::Inbox;
 use ringd::tls::{Tls, TlsSettings, TlsShared, TlsStats};
-use rustls::{AlertDescription, ClientConfig, ClientConnection, Error, HandshakeKind};
+use rustls::crypto::{ActiveKeyExchange, SharedSecret, SupportedKxGroup};
+use rustls::{
+    AlertDescription, ClientConfig, ClientConnection, Error, HandshakeKind, NamedGroup,
+    RootCertStore,
+};
 
 use crate::tls::{NAME, certificate, client, connect, server};
 
@@ -108,6 +112,68 @@ impl Pair {
         self.hear().unwrap();
         assert!(std::mem::take(&mut self.heard) == plain);
     }
+}
+
+/// A group that the server does not have: it asks for another one (HelloRetryRequest).
+#[derive(Debug)]
+struct UnknownGroup;
+
+impl SupportedKxGroup for UnknownGroup {
+    fn start(&self) -> Result<Box<dyn ActiveKeyExchange>, Error> {
+        Ok(Box::new(Self))
+    }
+
+    fn name(&self) -> NamedGroup {
+        NamedGroup::secp521r1
+    }
+}
+
+impl ActiveKeyExchange for UnknownGroup {
+    fn complete(self: Box<Self>, _: &[u8]) -> Result<SharedSecret, Error> {
+        unreachable!("the server does not choose it")
+    }
+
+    fn pub_key(&self) -> &[u8] {
+        &[4; 133]
+    }
+
+    fn group(&self) -> NamedGroup {
+        self.name()
+    }
+}
+
+/// The certificate is chosen twice then, and the second name must not become that of the next
+/// connection, whose own one is not known before all of its first message has come.
+#[test]
+fn a_second_hello_leaves_no_name_behind() {
+    let mut retrying = (*client(false)).clone();
+    let mut provider = (**retrying.crypto_provider()).clone();
+    provider.kx_groups.insert(0, &UnknownGroup);
+    let builder = ClientConfig::builder_with_provider(provider.into());
+    let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate().cert[0].clone()).unwrap();
+    retrying = builder.with_root_certificates(roots).with_no_client_auth();
+    let mut pair = Pair::new(&TlsSettings::default(), &Arc::new(retrying), 7);
+    pair.settle();
+    let kind = pair.client.handshake_kind();
+    assert_eq!(kind, Some(HandshakeKind::FullWithHelloRetryRequest));
+    assert_eq!(pair.server.protection().unwrap().server_name.as_deref(), Some(NAME));
+    let mut nameless = (*client(false)).clone();
+    nameless.enable_sni = false;
+    let mut pair = pair.again(&Arc::new(nameless));
+    pair.settle();
+    assert_eq!(pair.server.protection().unwrap().server_name, None);
+}
+
+/// A renewal while a handshake goes on.
+#[test]
+fn a_renewal_does_not_take_the_name_of_a_handshake() {
+    let settings = TlsSettings::default();
+    let mut pair = Pair::new(&settings, &client(false), 1000);
+    Tls::receive(&mut pair.shared, server(&settings));
+    pair.settle();
+    assert_eq!(pair.server.protection().unwrap().server_name.as_deref(), Some(NAME));
 }
 
 fn long() -> Vec<u8> {

@@ -229,13 +229,13 @@ fn sites(
     flags: &Flags,
 ) -> (Vec<SiteOptions>, Vec<SiteDraft>) {
     let mut common = defaults(|key| key.is_of_site);
-    common.overlay(of_all);
+    common.overlay_site(of_all);
     let mut rules = KnownRules::default();
     let (mut sites, mut written) = (Vec::new(), Vec::new());
     for (mut draft, name) in drafts.into_iter().zip(names) {
         let mut settings = common.clone();
-        settings.overlay(&draft.settings);
-        settings.overlay(&flags.site);
+        settings.overlay_site(&draft.settings);
+        settings.overlay_site(&flags.site);
         draft.settings = settings;
         match options(reader.parsers(), &mut rules, &draft, name) {
             Ok(options) => sites.push(options),

@@ -8,14 +8,11 @@ use super::draft::{ListenerDraft, SiteDraft};
 use super::keys::of_flag;
 use super::problem::{Problem, ProblemList};
 use super::protocol::ListenerProtocol;
-use super::setting::{Settings, Sourced, Value};
+use super::setting::{CERTIFICATES, Settings, Sourced, Value};
 use super::source::Place;
 use crate::cli::SiteTlsArgs;
 use crate::server::ListenSpec;
 use crate::tls::{Certificate, Certificates, TlsConfig, TlsSettings};
-
-/// The options that give a site a certificate.
-const GIVERS: [&str; 3] = ["tls-cert", "tls-key", "tls-self-signed"];
 
 /// A path and where it is written.
 type WrittenPath = (PathBuf, Option<Place>);
@@ -29,10 +26,10 @@ pub(super) fn check_certificates(
 ) {
     let mut known = HashSet::new();
     for site in sites {
-        let of_site = |flag| {
-            let layers = [defaults, &site.settings, flags].into_iter();
-            layers.flat_map(|layer| paths(layer, flag)).unzip::<_, _, Vec<_>, Vec<_>>()
-        };
+        let mut settings = defaults.clone();
+        settings.overlay_site(&site.settings);
+        settings.overlay_site(flags);
+        let of_site = |flag| paths(&settings, flag).unzip::<_, _, Vec<_>, Vec<_>>();
         let ((tls_cert, places), (tls_key, key_places)) = (of_site("tls-cert"), of_site("tls-key"));
         let args = SiteTlsArgs { tls_cert, tls_key, ..SiteTlsArgs::default() };
         let pairs = match args.pairs() {
@@ -72,7 +69,8 @@ pub(super) fn check_protocols(
     around: [&Settings; 2],
     problems: &mut ProblemList,
 ) {
-    let has_any = |layer: &Settings| GIVERS.iter().any(|flag| !layer.get(of_flag(flag)).is_empty());
+    let has_any =
+        |layer: &Settings| CERTIFICATES.iter().any(|flag| !layer.get(of_flag(flag)).is_empty());
     let mut layers = sites.iter().map(|site| &site.settings).chain(around);
     if layers.any(has_any) {
         check_redirects(listeners, problems);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::keys::{KEYS, Key};
+use super::keys::{KEYS, Key, of_flag};
 use super::rules::Rule;
 use super::source::Place;
 use super::text::toml_string;
@@ -67,6 +67,9 @@ impl PartialEq for Value {
     }
 }
 
+/// The flags that give a site its certificates.
+pub(super) const CERTIFICATES: [&str; 3] = ["tls-cert", "tls-key", "tls-self-signed"];
+
 /// The values of options, by their flags. An option that has several values has them in
 /// the order in which they apply.
 #[derive(Clone, Debug, Default)]
@@ -115,6 +118,15 @@ impl Settings {
             }
             all.extend_from_slice(values);
         }
+    }
+
+    /// The same as of `overlay`, for settings of sites: certificates and keys belong together, so
+    /// those of a more specific place replace all others instead of continuing their lists.
+    pub(super) fn overlay_site(&mut self, specific: &Self) {
+        if CERTIFICATES.iter().any(|flag| !specific.get(of_flag(flag)).is_empty()) {
+            CERTIFICATES.iter().for_each(|flag| drop(self.values.remove(flag)));
+        }
+        self.overlay(specific);
     }
 
     /// The arguments that mean the same on a command line, without rules.

@@ -72,6 +72,13 @@ impl ListenerRoles {
         Self { usual, by_number: Vec::new() }
     }
 
+    /// Whether a listener has a security layer.
+    #[must_use]
+    pub fn has_secure(&self) -> bool {
+        let all = self.by_number.iter().map(|(_, role)| role);
+        all.chain([&self.usual]).any(|role| *role == ListenerRole::Secure)
+    }
+
     /// The role of a listener.
     #[must_use]
     pub fn get(&self, listener: u32) -> ListenerRole {

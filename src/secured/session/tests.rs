@@ -10,7 +10,7 @@ use super::super::service::{HANDSHAKES_PER_TURN, PIECE_BYTES};
 use super::*;
 use crate::driver::Now;
 use crate::secured::toy::{COMPLAINT, HELLO, WELCOME};
-use rig::{End, FILE, Guarded, HANDSHAKE, How, LARGE, Line, Player, Stage};
+use rig::{End, FILE, Guarded, HANDSHAKE, How, LARGE, Line, Player, SMALL, Stage};
 use rig::{plaintext, records, serve, shared};
 
 /// The time of the next turn.
@@ -77,6 +77,7 @@ fn play(random: &mut Rng, shared: &mut rig::Shared, words: &[u8], ends: u8) -> G
         let memory = lines[0].session.memory_in_use();
         assert!(memory <= MEMORY_MAX, "{memory} bytes");
         serve(shared, now, &mut lines);
+        lines[0].tick(shared, now);
         let line = &lines[0];
         if given == wire.len() && line.asks.is_empty() && line.sending.is_none() && ends == 0 {
             let waits = matches!(line.step, Step::Receive(_));
@@ -165,6 +166,36 @@ fn a_send_that_fails_is_reported_in_part() {
     }
 }
 
+/// Nothing of the only send has left.
+#[test]
+fn an_answer_that_is_lost_is_reported() {
+    let (mut shared, now) = (shared(), Now::read());
+    let mut line = Guarded::new(&mut shared, now, 0);
+    line.input(&mut shared, now, &records(&[b"m"]), false);
+    assert!(line.sending.is_some());
+    line.fail(&mut shared, now, 0);
+    assert_eq!(shared.inner.reports, [Sent { bytes: 0, complete: false }]);
+}
+
+/// Input comes while an answer is sent, more than is opened at once. Then the session takes it
+/// without an answer: what waits behind it must be opened without another event.
+#[test]
+fn input_that_waits_behind_plaintext_is_opened() {
+    let (mut shared, now) = (shared(), Now::read());
+    let mut line = Guarded::new(&mut shared, now, 0);
+    let filler = [b'n'; 16_000];
+    let words: [&[u8]; 7] = [b"fh", &filler, &filler, &filler, &filler, &filler, b"m"];
+    line.input(&mut shared, now, &records(&words), false);
+    while line.sending.is_some() || !line.asks.is_empty() {
+        if !line.asks.is_empty() {
+            line.reply(&mut shared, now, 0, How::Whole);
+        }
+        line.sent(&mut shared, now);
+    }
+    assert_eq!(plaintext(&line.received).0.len(), FILE + SMALL);
+    assert!(line.inbox.is_empty() && matches!(line.step, Step::Receive(_)), "{:?}", line.step);
+}
+
 #[test]
 fn a_file_that_shrinks_ends_without_an_end() {
     let (mut shared, mut now) = (shared(), Now::read());
@@ -189,8 +220,11 @@ fn a_read_that_is_busy_is_asked_again() {
     for _ in 0..3 {
         lines[0].reply(&mut shared, now, 0, How::Busy);
         assert!(lines[0].asks.is_empty() && lines[0].step == Step::Wait);
-        assert!(shared.deadline().is_some(), "the worker does not wait");
-        serve(&mut shared, later(&mut now), &mut lines);
+        assert_eq!(shared.deadline(), None, "the worker is not kept busy meanwhile");
+        lines[0].tick(&mut shared, now);
+        assert!(lines[0].asks.is_empty(), "too early");
+        now.instant += RETRY_AFTER;
+        lines[0].tick(&mut shared, now);
         assert_eq!(lines[0].asks.len(), 1);
     }
     while lines[0].end.is_none() {
@@ -274,7 +308,7 @@ fn a_drain_during_a_handshake_reaches_the_session() {
     assert!(line.session.draining && line.session.inner.is_some());
     line.sent(&mut shared, now);
     line.sent(&mut shared, now);
-    assert_eq!(plaintext(&line.received).0.len(), rig::SMALL);
+    assert_eq!(plaintext(&line.received).0.len(), SMALL);
 }
 
 #[test]

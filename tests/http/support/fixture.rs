@@ -92,7 +92,7 @@ fn serve(Setup { server, http, site }: Setup, selection: DriverSelection) -> Htt
 /// What a server of these tests is to serve from now on.
 pub(crate) fn update(sites: Vec<Arc<SiteSettings>>) -> HttpUpdate {
     let role = if tls::is_on() { ListenerRole::Secure } else { ListenerRole::Plain };
-    HttpUpdate { roles: ListenerRoles::all(role), ..sites.into() }
+    HttpUpdate { roles: Some(ListenerRoles::all(role)), ..sites.into() }
 }
 
 impl Fixture {

@@ -118,6 +118,9 @@ impl Session for Player {
             if out.is_full() {
                 return Step::Flush;
             }
+            if *letter == b'h' && cx.sending {
+                return Step::Wait;
+            }
             inbox.take(1);
             if let Some(step) = self.act(*letter, cx, out) {
                 return step;
@@ -174,7 +177,7 @@ pub(super) enum End {
 pub(super) struct Line<S: Session> {
     pub(super) session: S,
     id: SessionId,
-    inbox: Vec<u8>,
+    pub(super) inbox: Vec<u8>,
     ended: bool,
     pub(super) step: Step,
     pub(super) sending: Option<Chain>,
@@ -326,6 +329,14 @@ impl<S: Session> Line<S> {
         };
         self.call(shared, now, |session, cx| session.resume(cx, id, reply));
         self.advance(shared, now);
+    }
+
+    /// Lets the session's own deadline come, if it is over.
+    pub(super) fn tick(&mut self, shared: &mut S::Shared, now: Now) {
+        let is_due = self.session.deadline().is_some_and(|deadline| deadline <= now.instant);
+        if self.is_open() && is_due {
+            self.expire(shared, now, Timer::Deadline);
+        }
     }
 
     pub(super) fn expire(&mut self, shared: &mut S::Shared, now: Now, timer: Timer) {
