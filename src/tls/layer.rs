@@ -412,7 +412,8 @@ fn version_name(version: Option<ProtocolVersion>) -> &'static str {
 }
 
 /// The registered name of a cipher suite; rustls writes `TLS13_` for those of TLS 1.3.
-fn cipher_name(suite: CipherSuite) -> &'static str {
+#[must_use]
+pub fn cipher_name(suite: CipherSuite) -> &'static str {
     match suite {
         CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
         CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
