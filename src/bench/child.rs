@@ -22,6 +22,7 @@ use crate::driver::DriverSelection;
 use crate::http::HttpSettings;
 use crate::serve::{self, HttpServer};
 use crate::server::{Endpoint, ServerSettings};
+use crate::tls::TlsConfig;
 
 /// The first line that the child writes.
 #[derive(Debug, Serialize, Deserialize)]
@@ -113,7 +114,8 @@ fn read_line<T: for<'de> Deserialize<'de>>(output: &mut impl BufRead) -> io::Res
     Ok(serde_json::from_str(&line)?)
 }
 
-/// The code of the child: serves until standard input ends.
+/// The code of the child: serves until standard input ends, over TLS if there is a configuration of
+/// it.
 ///
 /// # Errors
 ///
@@ -121,9 +123,13 @@ fn read_line<T: for<'de> Deserialize<'de>>(output: &mut impl BufRead) -> io::Res
 pub fn serve(
     settings: &ServerSettings,
     http: HttpSettings,
+    tls: Option<&TlsConfig>,
     selection: DriverSelection,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let HttpServer { server, .. } = serve::http(settings, http, selection)?;
+    let HttpServer { server, .. } = match tls {
+        None => serve::http(settings, http, selection)?,
+        Some(tls) => serve::https(settings, http, tls, selection)?,
+    };
     let mut output = io::stdout().lock();
     let mut write_line = |line: String| writeln!(output, "{line}").and_then(|()| output.flush());
     let address = server.addresses().first().and_then(Endpoint::socket_addr);

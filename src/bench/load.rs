@@ -14,7 +14,8 @@ use hdrhistogram::Histogram;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::answers::{AnswerError, Answers};
-use super::plan::Shape;
+use super::plan::{Shape, TlsHandshake};
+use super::tls_client::{AgreedTls, ClientTlsError, TlsSlot};
 use crate::driver::{
     Chain, Completion, Driver, DriverKind, Limits, Op, Outcome, SendEnd, Sock, Token, Visitor,
 };
@@ -41,8 +42,11 @@ pub(super) struct Load {
     /// The expected length of each body.
     pub(super) length: u64,
     pub(super) shape: Shape,
+    /// The expected handshakes; `None` without TLS.
+    pub(super) tls: Option<TlsHandshake>,
     pub(super) connections: u32,
-    /// The time before the first mark.
+    /// The time before the first mark. With TLS more, until each connection has an answer: first
+    /// handshakes are full, and those of persistent connections are not measured.
     pub(super) warm_up: Duration,
     /// The time between the two marks; more if there is no answer in this time.
     pub(super) time: Duration,
@@ -57,6 +61,8 @@ pub(super) struct LoadResult {
     pub(super) latency: Histogram<u64>,
     /// CPU time of this process as a share of one core.
     pub(super) client_busy: f64,
+    /// What handshakes have agreed on; `None` without TLS.
+    pub(super) agreed: Option<AgreedTls>,
 }
 
 /// Why a load failed.
@@ -76,10 +82,14 @@ pub enum LoadError {
     Report(io::Error),
     /// An answer is not the expected one.
     Answer(AnswerError),
+    /// TLS failed, or a handshake is not the expected one.
+    Tls(Box<ClientTlsError>),
     /// More answers than requests arrived.
     SurplusAnswer,
     /// No answer arrived on any connection for a long time.
     Silence,
+    /// This many connections got no first answer for a long time.
+    Unanswered(u32),
     /// Too many connections ended before their answer.
     Broken {
         /// Connections that ended before their answer.
@@ -108,8 +118,14 @@ impl fmt::Display for LoadError {
             ),
             Self::Report(error) => write!(f, "the server does not report its CPU time: {error}"),
             Self::Answer(error) => error.fmt(f),
+            Self::Tls(error) => error.fmt(f),
             Self::SurplusAnswer => f.write_str("the server sent more answers than requested"),
             Self::Silence => write!(f, "no answer arrived within {SILENCE_MAX:?}"),
+            Self::Unanswered(count) => write!(
+                f,
+                "{count} connections got no first answer within {SILENCE_MAX:?}; use fewer \
+                 --connections"
+            ),
             Self::Broken { broken, requests } => {
                 write!(
                     f,
@@ -123,6 +139,15 @@ impl fmt::Display for LoadError {
 impl From<AnswerError> for LoadError {
     fn from(error: AnswerError) -> Self {
         Self::Answer(error)
+    }
+}
+
+impl From<ClientTlsError> for LoadError {
+    fn from(error: ClientTlsError) -> Self {
+        match error {
+            ClientTlsError::Answer(error) => Self::Answer(error),
+            error => Self::Tls(Box::new(error)),
+        }
     }
 }
 
@@ -169,12 +194,12 @@ impl Visitor for LoadRun<'_> {
         client.run(load.time)?;
         let (elapsed, cpu) = (begun.elapsed(), cpu_time().saturating_sub(cpu));
         mark().map_err(LoadError::Report)?;
-        let Client { requests, broken, latency, .. } = client;
+        let Client { requests, broken, latency, agreed, .. } = client;
         if broken > requests * BROKEN_PER_THOUSAND / 1000 {
             return Err(LoadError::Broken { broken, requests });
         }
         let client_busy = cpu.as_secs_f64() / elapsed.as_secs_f64();
-        Ok(LoadResult { requests, elapsed, latency, client_busy })
+        Ok(LoadResult { requests, elapsed, latency, client_busy, agreed })
     }
 }
 
@@ -192,12 +217,19 @@ struct Client<'a, D> {
     batch: Vec<Completion>,
     requests: u64,
     broken: u64,
+    /// Connections with TLS that have not had an answer yet.
+    unanswered: u32,
     latency: Histogram<u64>,
+    agreed: Option<AgreedTls>,
 }
 
 /// One of the concurrent connections. When it closes, a new connection replaces it.
 struct ClientConnection {
     sock: Sock,
+    /// `None` without TLS. It stays when a new connection replaces this one.
+    tls: Option<Box<TlsSlot>>,
+    /// Whether there has been an answer, on this connection or one before.
+    is_answered: bool,
     answers: Answers,
     /// When the current requests were sent. For the first ones on a connection, when it was begun:
     /// the time to connect counts as latency.
@@ -223,19 +255,24 @@ impl<'a, D: Driver> Client<'a, D> {
             batch: Vec::new(),
             requests: 0,
             broken: 0,
+            unanswered: if load.tls.is_some() { load.connections } else { 0 },
             latency,
+            agreed: None,
         };
         for number in 0..load.connections as usize {
             let (since, sock) = client.connect()?;
+            let tls = load.tls.map(|kind| TlsSlot::new(kind, load.address.ip())).transpose()?;
             client.connections.push(ClientConnection {
                 sock,
+                tls: tls.map(Box::new),
+                is_answered: false,
                 answers: Answers::new(load.length),
                 since,
                 waiting: 0,
                 chain: Some(Box::default()),
                 closing: false,
             });
-            client.begin_connection(number, since);
+            client.begin_connection(number, since)?;
         }
         Ok(client)
     }
@@ -256,16 +293,16 @@ impl<'a, D: Driver> Client<'a, D> {
         Ok((since, sock))
     }
 
-    /// Runs the loop for this time, and on until the first answer: on a busy machine, the server
-    /// may get no CPU time in a short trial.
+    /// Runs the loop for this time, and on until the first answer, with TLS the first one of each
+    /// connection: on a busy machine, the server may get no CPU time in a short trial.
     fn run(&mut self, time: Duration) -> Result<(), LoadError> {
         let mut now = Instant::now();
-        let (end, mut last_answer) = (now + time, now);
+        let (end, mut last_answer, mut last_first) = (now + time, now, now);
         let mut batch = std::mem::take(&mut self.batch);
-        while now < end || self.requests == 0 {
+        while now < end || self.requests == 0 || self.unanswered > 0 {
             let left = if now < end { end - now } else { SILENCE_MAX };
             self.driver.wait(Some(left), &mut batch).map_err(LoadError::Wait)?;
-            let before = self.requests;
+            let (before, unanswered) = (self.requests, self.unanswered);
             for completion in batch.drain(..) {
                 self.complete(completion)?;
             }
@@ -274,6 +311,11 @@ impl<'a, D: Driver> Client<'a, D> {
                 last_answer = now;
             } else if now - last_answer > SILENCE_MAX {
                 return Err(LoadError::Silence);
+            }
+            if self.unanswered < unanswered {
+                last_first = now;
+            } else if self.unanswered > 0 && now - last_first > SILENCE_MAX {
+                return Err(LoadError::Unanswered(self.unanswered));
             }
         }
         self.batch = batch;
@@ -285,32 +327,32 @@ impl<'a, D: Driver> Client<'a, D> {
         let Some(connection) = self.connections.get_mut(number) else { return Ok(()) };
         match completion.outcome {
             Outcome::Received(Ok(Some(bytes))) => {
-                let complete = connection.answers.feed(&bytes)?;
-                if complete == 0 {
-                    return Ok(());
-                }
-                connection.waiting =
-                    connection.waiting.checked_sub(complete).ok_or(LoadError::SurplusAnswer)?;
-                let now = Instant::now();
-                let nanoseconds = (now - connection.since).as_nanos() as u64;
-                self.latency.saturating_record_n(nanoseconds, complete.into());
-                self.requests += u64::from(complete);
-                self.request_again(number, now);
+                let complete = match &mut connection.tls {
+                    None => connection.answers.feed(&bytes)?,
+                    Some(tls) => tls.receive(&bytes, &mut connection.answers)?,
+                };
+                self.flush(number)?;
+                self.answered(number, complete)?;
             }
             Outcome::Received(_) => self.close(number),
             Outcome::Sent(sent, chain) => {
                 connection.chain = Some(chain);
-                match sent {
-                    Ok(()) => self.request_again(number, Instant::now()),
-                    Err(_) => self.close(number),
+                if sent.is_err() {
+                    self.close(number);
+                    return Ok(());
                 }
+                self.flush(number)?;
+                self.request_again(number, Instant::now())?;
             }
             Outcome::Closed => {
                 let (since, sock) = self.connect()?;
                 let connection = &mut self.connections[number];
                 (connection.sock, connection.closing) = (sock, false);
                 connection.answers.restart();
-                self.begin_connection(number, since);
+                if let Some(tls) = &mut connection.tls {
+                    tls.restart(connection.is_answered && connection.waiting == 0)?;
+                }
+                self.begin_connection(number, since)?;
             }
             _ => {}
         }
@@ -318,31 +360,73 @@ impl<'a, D: Driver> Client<'a, D> {
     }
 
     /// Arms the receive of a new connection and sends the first requests.
-    fn begin_connection(&mut self, number: usize, since: Instant) {
+    fn begin_connection(&mut self, number: usize, since: Instant) -> Result<(), LoadError> {
         let op = Op::RecvMany { sock: self.connections[number].sock };
         self.driver.submit(Token(number as u64), op);
-        self.send(number, since);
+        self.send(number, since)
+    }
+
+    /// Counts answers that have arrived on a connection, and sends its next requests.
+    fn answered(&mut self, number: usize, complete: u32) -> Result<(), LoadError> {
+        if complete == 0 {
+            return Ok(());
+        }
+        let connection = &mut self.connections[number];
+        connection.waiting =
+            connection.waiting.checked_sub(complete).ok_or(LoadError::SurplusAnswer)?;
+        if !std::mem::replace(&mut connection.is_answered, true) {
+            self.unanswered = self.unanswered.saturating_sub(1);
+        }
+        if self.agreed.is_none() {
+            self.agreed = connection.tls.as_ref().and_then(|tls| tls.agreed());
+        }
+        let now = Instant::now();
+        let nanoseconds = (now - connection.since).as_nanos() as u64;
+        self.latency.saturating_record_n(nanoseconds, complete.into());
+        self.requests += u64::from(complete);
+        self.request_again(number, now)
     }
 
     /// Sends the next requests if all answers have arrived and the connection persists.
-    fn request_again(&mut self, number: usize, now: Instant) {
+    fn request_again(&mut self, number: usize, now: Instant) -> Result<(), LoadError> {
         let connection = &self.connections[number];
         // With `Shape::Close` the client waits until the server closes the connection.
         if connection.waiting == 0 && !connection.closing && self.load.shape != Shape::Close {
-            self.send(number, now);
+            self.send(number, now)?;
         }
+        Ok(())
     }
 
-    fn send(&mut self, number: usize, since: Instant) {
+    fn send(&mut self, number: usize, since: Instant) -> Result<(), LoadError> {
         let connection = &mut self.connections[number];
         // The answer may complete before the send of its request. The completion of the send then
         // calls this again.
-        let Some(mut chain) = connection.chain.take() else { return };
+        let Some(mut chain) = connection.chain.take() else { return Ok(()) };
         chain.clear();
-        chain.copy(&self.requests_at_once);
+        match &mut connection.tls {
+            None => chain.copy(&self.requests_at_once),
+            Some(tls) => tls.send(&self.requests_at_once, &mut chain)?,
+        }
         (connection.since, connection.waiting) = (since, self.load.shape.depth());
         let op = Op::Send { sock: connection.sock, chain, end: SendEnd::Open };
         self.driver.submit(Token(number as u64), op);
+        Ok(())
+    }
+
+    /// Sends what TLS has to say by itself: the end of a handshake, and the requests that waited
+    /// for it.
+    fn flush(&mut self, number: usize) -> Result<(), LoadError> {
+        let connection = &mut self.connections[number];
+        let is_closing = connection.closing;
+        let tls = connection.tls.as_mut().filter(|tls| !is_closing && tls.has_output());
+        let Some(tls) = tls else { return Ok(()) };
+        // The completion of the send that is in flight calls this again.
+        let Some(mut chain) = connection.chain.take() else { return Ok(()) };
+        chain.clear();
+        tls.take_output(&mut chain)?;
+        let op = Op::Send { sock: connection.sock, chain, end: SendEnd::Open };
+        self.driver.submit(Token(number as u64), op);
+        Ok(())
     }
 
     /// Closes a connection. Its last completion establishes the next one.

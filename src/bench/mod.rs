@@ -11,6 +11,7 @@
 //! | `child.rs` | a server of ringd, as a child process |
 //! | `other_server.rs` | a server to compare with, which is already running |
 //! | `load.rs` | the client |
+//! | `tls_client.rs` | TLS of the client |
 //! | `answers.rs` | reads and checks the answers |
 //! | `stats.rs` | statistics of the trials |
 //! | `machine.rs` | the machine, and reasons to doubt the measurements |
@@ -30,7 +31,9 @@ mod plot;
 mod report;
 mod stats;
 mod table;
+mod tls_client;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
@@ -41,6 +44,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::driver::{DriverKind, DriverSelection};
+use crate::tls::LIBRARY;
 pub use answers::AnswerError;
 use child::{Child, ServerUsage};
 pub use error::{BenchError, FailedTrial};
@@ -51,11 +55,15 @@ use load::{Load, LoadResult};
 pub use machine::Machine;
 use other_server::OtherServer;
 pub use other_server::UrlError;
-pub use plan::{Bytes, Cell, Pace, Shape, TimeError, grid};
+pub use plan::{Bytes, Cell, Pace, Shape, TimeError, TlsHandshake, grid, tls_grid};
 pub use plot::write_svg;
-pub use report::{BenchReport, CellReport, CellResult, write_json};
+pub use report::{BenchReport, CellReport, CellResult, TlsReport, write_json};
 pub use stats::{BenchStats, BenchTrial, Comparison};
 pub use table::write_table;
+pub use tls_client::{AgreedTls, ClientTlsError};
+
+/// What `ringd serve` makes for `--tls-self-signed`.
+const CERTIFICATE: &str = "self-signed, ECDSA on P-256";
 
 /// The settings of a run.
 #[derive(Clone, Debug)]
@@ -94,7 +102,8 @@ pub fn run(settings: &BenchSettings, stop: &Arc<AtomicBool>) -> Result<BenchRepo
     let drivers = settings.drivers.iter().map(|kind| TestedServer::Driver(*kind));
     let others = settings.against.iter().map(|url| OtherServer::find(url).map(TestedServer::Other));
     let servers = drivers.map(Ok).chain(others).collect::<Result<Vec<_>, _>>()?;
-    let pace = Pace::new(settings.time, settings.rounds, settings.cells.len(), servers.len())?;
+    let round = servers_of_cells(settings, &servers).iter().sum();
+    let pace = Pace::new(settings.time, settings.rounds, round)?;
     let client = DriverSelection::make(settings.client).map_err(BenchError::ClientDriver)?;
     // The client gets the last core, the workers the first ones. With one core, all share it.
     let (cores, own) = match &machine.cores[..] {
@@ -107,6 +116,23 @@ pub fn run(settings: &BenchSettings, stop: &Arc<AtomicBool>) -> Result<BenchRepo
     let bench = Bench { settings, files, pace, client: client.kind, cores: cores.to_vec(), stop };
     let trials = bench.all_rounds(&servers)?;
     Ok(report(settings, machine, &bench, &servers, trials))
+}
+
+/// The number of servers of each cell. They are the first ones: cells with TLS have only those of
+/// ringd, because another server would need a certificate and the same settings of TLS.
+fn servers_of_cells(settings: &BenchSettings, servers: &[TestedServer]) -> Vec<usize> {
+    let count = |cell: &Cell| match cell.tls {
+        None => servers.len(),
+        Some(_) => settings.drivers.len(),
+    };
+    settings.cells.iter().map(count).collect()
+}
+
+/// The measurements of all trials.
+struct AllTrials {
+    /// By cell, server and round.
+    trials: Vec<Vec<Vec<BenchTrial>>>,
+    agreed: BTreeSet<AgreedTls>,
 }
 
 /// A server under test.
@@ -137,13 +163,12 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Runs all trials; returns them by cell, server and round.
-    fn all_rounds(
-        &self,
-        servers: &[TestedServer],
-    ) -> Result<Vec<Vec<Vec<BenchTrial>>>, BenchError> {
+    /// Runs all trials.
+    fn all_rounds(&self, servers: &[TestedServer]) -> Result<AllTrials, BenchError> {
         let cells = &self.settings.cells;
-        let progress = progress(u64::from(self.pace.rounds) * (cells.len() * servers.len()) as u64);
+        let counts = servers_of_cells(self.settings, servers);
+        let progress = progress(u64::from(self.pace.rounds) * counts.iter().sum::<usize>() as u64);
+        let mut agreed = BTreeSet::new();
         let run = |cell: usize, server: usize| {
             let (cell, server) = (cells[cell], &servers[server]);
             progress.set_message(format!("{server}: {cell}"));
@@ -152,18 +177,29 @@ impl Bench<'_> {
             }
             let trial = self.trial(server, cell);
             progress.inc(1);
-            trial.map_err(|error| BenchError::Trial { server: server.to_string(), cell, error })
+            let (trial, tls) = trial.map_err(|error| BenchError::Trial {
+                server: server.to_string(),
+                cell,
+                error,
+            })?;
+            agreed.extend(tls);
+            Ok(trial)
         };
-        let trials = plan::in_rounds(self.pace.rounds, cells.len(), servers.len(), run)?;
+        let trials = plan::in_rounds(self.pace.rounds, &counts, run)?;
         progress.finish_and_clear();
-        Ok(trials)
+        Ok(AllTrials { trials, agreed })
     }
 
-    fn trial(&self, server: &TestedServer, cell: Cell) -> Result<BenchTrial, FailedTrial> {
+    /// Runs a trial; also returns what its handshakes have agreed on.
+    fn trial(
+        &self,
+        server: &TestedServer,
+        cell: Cell,
+    ) -> Result<(BenchTrial, Option<AgreedTls>), FailedTrial> {
         let mut marks: Vec<Option<ServerUsage>> = Vec::new();
         match server {
             TestedServer::Driver(kind) => {
-                let mut child = Child::start(&self.arguments(*kind), &self.cores)
+                let mut child = Child::start(&self.arguments(*kind, cell), &self.cores)
                     .map_err(FailedTrial::Start)?;
                 if child.driver() != kind.name() {
                     return Err(FailedTrial::OtherDriver(child.driver().to_owned()));
@@ -173,7 +209,8 @@ impl Bench<'_> {
                     marks.push(Some(child.usage()?));
                     Ok(())
                 });
-                Ok(trial(&result.map_err(FailedTrial::Load)?, &marks))
+                let result = result.map_err(FailedTrial::Load)?;
+                Ok((trial(&result, &marks), result.agreed))
             }
             TestedServer::Other(server) => {
                 let load = self.load(cell, server.address, &server.authority, &server.prefix);
@@ -183,7 +220,7 @@ impl Bench<'_> {
                 });
                 let result = result
                     .map_err(|error| FailedTrial::OtherServer(error, self.settings.files.clone()));
-                Ok(trial(&result?, &marks))
+                Ok((trial(&result?, &marks), None))
             }
         }
     }
@@ -197,6 +234,7 @@ impl Bench<'_> {
             request: request.into_bytes(),
             length: cell.bytes,
             shape: cell.shape,
+            tls: cell.tls,
             connections: cell.connections,
             warm_up: self.pace.warm_up,
             time: self.pace.time,
@@ -204,11 +242,12 @@ impl Bench<'_> {
     }
 
     /// The arguments of a server under test.
-    fn arguments(&self, kind: DriverKind) -> Vec<OsString> {
+    fn arguments(&self, kind: DriverKind, cell: Cell) -> Vec<OsString> {
         let fixed = ["--listen", "127.0.0.1:0", "--driver", kind.name(), "--drain-timeout", "0s"];
         let mut arguments = vec![self.files.path().as_os_str().to_owned()];
         arguments.extend(fixed.map(OsString::from));
         arguments.extend(["--workers".into(), self.settings.workers.to_string().into()]);
+        arguments.extend(cell.tls.map(|_| "--tls-self-signed".into()));
         arguments.extend(self.settings.server_options.iter().cloned());
         arguments
     }
@@ -216,7 +255,7 @@ impl Bench<'_> {
 
 /// Combines the measurements of the client with what the server has used between the two marks.
 fn trial(result: &LoadResult, marks: &[Option<ServerUsage>]) -> BenchTrial {
-    let LoadResult { requests, elapsed, latency, client_busy } = result;
+    let LoadResult { requests, elapsed, latency, client_busy, agreed: _ } = result;
     let (requests, seconds) = (*requests as f64, elapsed.as_secs_f64());
     let between = |count: fn(&ServerUsage) -> Option<u64>| {
         let count = |mark: &Option<ServerUsage>| mark.as_ref().and_then(count);
@@ -253,8 +292,9 @@ fn report(
     machine: Machine,
     bench: &Bench<'_>,
     servers: &[TestedServer],
-    trials: Vec<Vec<Vec<BenchTrial>>>,
+    all: AllTrials,
 ) -> BenchReport {
+    let AllTrials { trials, agreed } = all;
     let rows = settings.cells.iter().zip(trials).map(|(cell, trials)| {
         let all: Vec<BenchStats> = trials.into_iter().map(BenchStats::new).collect();
         let first = all.first().cloned();
@@ -265,6 +305,7 @@ fn report(
         });
         CellReport { cell: *cell, results: results.collect() }
     });
+    let has_tls = settings.cells.iter().any(|cell| cell.tls.is_some());
     BenchReport {
         doubts: machine.doubts(),
         machine,
@@ -272,6 +313,11 @@ fn report(
         client: bench.client.to_string(),
         workers: settings.workers,
         servers: servers.iter().map(TestedServer::to_string).collect(),
+        tls: has_tls.then(|| TlsReport {
+            library: LIBRARY,
+            certificate: CERTIFICATE,
+            agreed: agreed.into_iter().collect(),
+        }),
         rows: rows.collect(),
     }
 }
@@ -287,7 +333,8 @@ mod tests {
         let mut latency = Histogram::new(3).unwrap();
         (1..=1000).for_each(|microseconds| latency.record(microseconds * 1000).unwrap());
         let elapsed = Duration::from_secs(2);
-        let result = LoadResult { requests: 1000, elapsed, latency, client_busy: 0.5 };
+        let result =
+            LoadResult { requests: 1000, elapsed, latency, client_busy: 0.5, agreed: None };
         let usage = |cpu_nanoseconds, calls| {
             let (system_calls, submissions) = (Some(calls), Some(2 * calls));
             Some(ServerUsage { cpu_nanoseconds, system_calls, submissions })

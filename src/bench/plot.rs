@@ -12,7 +12,7 @@ use svg::node::element::{Group, Line, Rectangle, Style, Text, Title};
 use super::report::{BenchReport, CellReport, CellResult};
 
 /// The layout, in units of the SVG.
-const LEFT: f64 = 250.0;
+const LEFT: f64 = 280.0;
 const PLOT: f64 = 480.0;
 const RIGHT: f64 = 170.0;
 const TOP: f64 = 92.0;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::machine::Machine;
 use super::plan::{Cell, Pace};
 use super::stats::{BenchStats, Comparison};
+use super::tls_client::AgreedTls;
 
 /// The results of all trials.
 #[derive(Clone, Debug, Serialize)]
@@ -23,8 +24,21 @@ pub struct BenchReport {
     pub workers: usize,
     /// The servers; the others are compared with the first one.
     pub servers: Vec<String>,
+    /// How the cells with TLS were measured; `None` if there are none.
+    pub tls: Option<TlsReport>,
     /// The results, cell by cell.
     pub rows: Vec<CellReport>,
+}
+
+/// How the cells with TLS were measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct TlsReport {
+    /// The libraries of server and client, with their versions.
+    pub library: &'static str,
+    /// The certificate of the servers.
+    pub certificate: &'static str,
+    /// What handshakes have agreed on: one entry if all agree on the same.
+    pub agreed: Vec<AgreedTls>,
 }
 
 /// The results of one cell.
@@ -32,7 +46,7 @@ pub struct BenchReport {
 pub struct CellReport {
     /// The cell.
     pub cell: Cell,
-    /// The results, in the order of the servers.
+    /// The results, in the order of the servers. Cells with TLS have only those of ringd.
     pub results: Vec<CellResult>,
 }
 

@@ -18,6 +18,10 @@ CPU ratio: the CPU time divided by that of the first server, as the median of th
 single rounds. If the rounds do not agree on which is better, or if the ratio is within 2 % of 1, it
 is a tie.";
 
+/// What only rows with TLS have.
+const TLS_LEGEND: &str = "\
+TLS full, TLS resumed: every handshake is of this kind, and its time is a part of the latency.";
+
 /// Writes a report as text. It contains ANSI escape codes for colours, which `out` may strip.
 ///
 /// # Errors
@@ -48,7 +52,11 @@ pub fn write_table(report: &BenchReport, out: &mut impl Write) -> io::Result<()>
              CPU time is valid."
         )?;
     }
-    writeln!(out, "{LEGEND}\n")?;
+    writeln!(out, "{LEGEND}")?;
+    if report.tls.is_some() {
+        writeln!(out, "{TLS_LEGEND}")?;
+    }
+    writeln!(out)?;
     writeln!(out, "{}", report.machine.describe())?;
     let pace = &report.pace;
     let plural = if pace.rounds == 1 { "" } else { "s" };
@@ -60,6 +68,10 @@ pub fn write_table(report: &BenchReport, out: &mut impl Write) -> io::Result<()>
         report.workers,
         report.client,
     )?;
+    if let Some(tls) = &report.tls {
+        let agreed: Vec<String> = tls.agreed.iter().map(ToString::to_string).collect();
+        writeln!(out, "{}: {}; certificate: {}", tls.library, agreed.join("; "), tls.certificate)?;
+    }
     let yellow = AnsiColor::Yellow.on_default();
     for doubt in &report.doubts {
         writeln!(out, "{yellow}Warning:{yellow:#} {doubt}")?;

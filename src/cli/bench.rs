@@ -13,7 +13,7 @@ use signal_hook::flag;
 
 use super::value::{DriverName, positive_time, size};
 use super::{CommandError, Config, ServeArgs, ServePlan};
-use crate::bench::{self, BenchSettings, Shape, child, grid};
+use crate::bench::{self, BenchSettings, Shape, child, grid, tls_grid};
 use crate::driver::{DriverKind, DriverSelection};
 use crate::events::Events;
 
@@ -23,6 +23,10 @@ Sizes are written like 0, 512, 16K or 1M, times like 500ms, 90s or 2min.
 Each trial starts a server on its own cores; the client has the last core. With --against, the other
 server must already be running and serve the same files:
     ringd bench --files /tmp/files --against http://127.0.0.1:8080/
+
+With --tls, the servers of ringd also have rows over TLS, for each of --connections: a full
+handshake, 1 KiB and a close; a resumed handshake, 1 KiB and a close; 1 KiB on persistent
+connections; and the largest of --size on them.
 
 Exit codes: 0 after a complete run, 1 after an error, 2 for a wrong command line.";
 
@@ -70,6 +74,10 @@ pub struct BenchArgs {
     )]
     pub shape: Vec<Shape>,
 
+    /// Also measure HTTPS, with a self-signed certificate in memory
+    #[arg(long)]
+    pub tls: bool,
+
     /// Worker threads of a server; each gets its own core if there are enough
     #[arg(
         short,
@@ -80,7 +88,7 @@ pub struct BenchArgs {
     )]
     pub workers: u16,
 
-    /// Total duration; the default grid with two servers needs at least 29s
+    /// Total duration; the default grid with two servers needs at least 29s, with --tls 42s
     #[arg(long, value_name = "TIME", default_value = "90s", value_parser = positive_time)]
     pub time: Duration,
 
@@ -128,10 +136,14 @@ impl BenchArgs {
                     .to_owned(),
             ));
         }
+        let mut cells = grid(&self.size, &self.connections, &self.shape);
+        if self.tls {
+            cells.extend(tls_grid(&self.size, &self.connections));
+        }
         Ok(BenchSettings {
             drivers: self.drivers()?,
             against: self.against.clone(),
-            cells: grid(&self.size, &self.connections, &self.shape),
+            cells,
             workers: usize::from(self.workers),
             rounds: self.rounds,
             time: self.time,
@@ -223,9 +235,10 @@ pub(super) fn serve(args: &BenchServerArgs) -> Result<(), CommandError> {
     let _ = flag::register(SIGINT, Arc::default());
     // Threads inherit the affinity, so it is set before the first one starts.
     child::pin(&args.core).map_err(command_error)?;
-    let ServePlan { server, http, selection, .. } =
+    let ServePlan { server, http, tls, selection, .. } =
         ServePlan::make(&Config::from(args.serve.clone()), &Events::default())?;
-    child::serve(&server, http, selection).map_err(command_error)
+    let tls = tls.as_ref().map(|tls| &tls.config);
+    child::serve(&server, http, tls, selection).map_err(command_error)
 }
 
 fn command_error(error: impl ToString) -> CommandError {

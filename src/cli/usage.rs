@@ -17,13 +17,23 @@ const WRONG: u8 = 2;
 
 /// The options of its servers that `ringd bench` sets itself: their ids, and how they are written.
 #[cfg(feature = "bench")]
-const SET_BY_BENCH: [(&str, &str); 6] = [
+const SET_BY_BENCH: [(&str, &str); 8] = [
     ("root", "ROOT"),
     ("config", "--config"),
     ("listen", "--listen"),
     ("driver", "--driver"),
     ("workers", "--workers"),
     ("drain_timeout", "--drain-timeout"),
+    ("listen_plain", "--listen-plain"),
+    ("listen_redirect", "--listen-redirect"),
+];
+
+/// The options that give a server certificates: rows without TLS would have it too.
+#[cfg(feature = "bench")]
+const CERTIFICATES: [(&str, &str); 3] = [
+    ("tls_cert", "--tls-cert"),
+    ("tls_key", "--tls-key"),
+    ("tls_self_signed", "--tls-self-signed"),
 ];
 
 /// Why there is no command to run.
@@ -75,6 +85,12 @@ fn check_server_options(options: &[OsString]) -> Result<(), UsageError> {
     let Some((_, matches)) = matches.subcommand() else { return Ok(()) };
     let is_given =
         |id: &str| matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
+    if let Some((_, option)) = CERTIFICATES.iter().find(|(id, _)| is_given(id)) {
+        return Err(UsageError::Explained(format!(
+            "ringd bench makes the certificate of its servers; use --tls before `--` instead of \
+             {option}"
+        )));
+    }
     match SET_BY_BENCH.iter().find(|(id, _)| is_given(id)) {
         Some((_, option)) => Err(UsageError::Explained(format!(
             "ringd bench sets {option} of its servers; leave it out after `--`"

@@ -91,7 +91,7 @@ const LAYERS: [(&str, &[&str]); 30] = [
     ),
     ("connect", &["denial"]),
     ("doctor", &["descriptors", "driver", "tls"]),
-    ("bench", &["serve", "server", "http", "http::site", "driver"]),
+    ("bench", &["serve", "server", "http", "http::site", "tls", "driver"]),
     ("cli", &[EVERYTHING]),
     ("main", &[EVERYTHING]),
     // `lib.rs` only declares modules.

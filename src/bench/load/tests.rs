@@ -10,6 +10,8 @@ use socket2::{Domain, Socket, Type};
 
 use super::*;
 
+mod tls;
+
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 /// Answers every request on a listener after `delay`, and counts the answers.
@@ -43,6 +45,7 @@ fn load(address: SocketAddr, connections: u32) -> Load {
         request: b"GET / HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(),
         length: 0,
         shape: Shape::KeepAlive,
+        tls: None,
         connections,
         warm_up: Duration::from_millis(200),
         time: Duration::from_millis(50),

@@ -1,0 +1,140 @@
+//! The load against a small server with TLS in this process.
+
+use std::sync::Mutex;
+
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::kx_group::SECP384R1;
+use rustls::version::TLS13;
+use rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
+
+use super::*;
+use crate::tls::{Certificate, Certificates, SiteCertificates, provider};
+
+const CONNECTIONS: u32 = 3;
+
+/// The settings of a server, with a provider that the client may not expect.
+fn settings(provider: CryptoProvider) -> ServerConfig {
+    let certificate = Arc::new(Certificate::self_signed(&[]).unwrap());
+    let site =
+        SiteCertificates { hosts: vec![], is_default: true, certificates: vec![certificate] };
+    ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(Certificates::new(vec![site])))
+}
+
+/// Answers requests, and records the kinds of the handshakes. With `closes`, a connection ends
+/// after one answer.
+fn serve(config: ServerConfig, closes: bool) -> (SocketAddr, Arc<Mutex<Vec<HandshakeKind>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (config, kinds) = (Arc::new(config), Arc::new(Mutex::new(Vec::new())));
+    let recorded = Arc::clone(&kinds);
+    let answer_all = move |stream: TcpStream, config, kinds: &Mutex<Vec<HandshakeKind>>| {
+        let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
+        let (mut request, mut byte, mut answers) = (Vec::new(), [0], 0);
+        while matches!(stream.read(&mut byte), Ok(1)) {
+            request.push(byte[0]);
+            if request.ends_with(b"\r\n\r\n") {
+                request.clear();
+                if answers == 0 {
+                    kinds.lock().unwrap().extend(stream.conn.handshake_kind());
+                }
+                answers += 1;
+                if stream.write_all(ANSWER).is_err() || closes {
+                    stream.conn.send_close_notify();
+                    let _ = stream.flush();
+                    return;
+                }
+            }
+        }
+    };
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let (config, kinds) = (Arc::clone(&config), Arc::clone(&kinds));
+            thread::spawn(move || answer_all(stream, config, &kinds));
+        }
+    });
+    (address, recorded)
+}
+
+fn close_load(address: SocketAddr, tls: TlsHandshake) -> Load {
+    Load { shape: Shape::Close, tls: Some(tls), ..load(address, CONNECTIONS) }
+}
+
+#[test]
+fn handshakes_are_of_the_kind_that_is_measured() {
+    for (tls, wanted) in
+        [(TlsHandshake::Full, HandshakeKind::Full), (TlsHandshake::Resumed, HandshakeKind::Resumed)]
+    {
+        let (address, kinds) = serve(settings((**provider()).clone()), true);
+        let mut marks = Vec::new();
+        let load = Load { warm_up: Duration::from_nanos(1), ..close_load(address, tls) };
+        let result = load.run(DriverKind::Epoll, &mut || {
+            marks.push(kinds.lock().unwrap().len());
+            Ok(())
+        });
+        let result = result.unwrap();
+        let kinds = kinds.lock().unwrap();
+        let (first, rest) = kinds.split_at(CONNECTIONS as usize);
+        assert!(first.iter().all(|kind| *kind == HandshakeKind::Full), "{kinds:?}");
+        assert!(rest.iter().all(|kind| *kind == wanted), "{tls}: {kinds:?}");
+        // Each answer has a connection. Answers that were on their way at the first mark are
+        // counted.
+        let most = marks[1] - marks[0] + CONNECTIONS as usize;
+        assert!((1..=most as u64).contains(&result.requests), "{} of {marks:?}", result.requests);
+        let agreed = result.agreed.unwrap().to_string();
+        assert!(agreed.starts_with("TLS 1.3, TLS_"), "{agreed}");
+    }
+}
+
+#[test]
+fn a_row_of_resumed_handshakes_fails_without_tickets() {
+    let mut config = settings((**provider()).clone());
+    config.send_tls13_tickets = 0;
+    let (address, _) = serve(config, true);
+    let load = close_load(address, TlsHandshake::Resumed);
+    let error = load.run(DriverKind::Epoll, &mut || Ok(())).unwrap_err().to_string();
+    assert!(error.contains("was full, but this row measures resumed ones"), "{error}");
+}
+
+/// The server wants a group for which the client sends no key share at first, so the handshake
+/// takes another round trip.
+#[test]
+fn a_row_of_full_handshakes_fails_with_others() {
+    let provider = CryptoProvider { kx_groups: vec![SECP384R1], ..(**provider()).clone() };
+    let (address, _) = serve(settings(provider), true);
+    let load = close_load(address, TlsHandshake::Full);
+    let error = load.run(DriverKind::Epoll, &mut || Ok(())).unwrap_err().to_string();
+    assert!(error.contains("second attempt") && error.contains("full ones"), "{error}");
+}
+
+#[test]
+fn handshakes_of_persistent_connections_are_not_measured() {
+    let (address, kinds) = serve(settings((**provider()).clone()), false);
+    let short = Duration::from_nanos(1);
+    let load = Load { shape: Shape::KeepAlive, ..close_load(address, TlsHandshake::Full) };
+    let load = Load { warm_up: short, connections: 20, ..load };
+    let mut marks = Vec::new();
+    let result = load.run(DriverKind::Epoll, &mut || {
+        marks.push(kinds.lock().unwrap().len());
+        Ok(())
+    });
+    assert!(result.unwrap().requests >= 1);
+    assert_eq!(marks, [20, 20]);
+}
+
+#[test]
+fn a_server_without_tls_is_an_error() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let load = close_load(listener.local_addr().unwrap(), TlsHandshake::Full);
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+            let _ = stream.read(&mut [0; 4096]);
+        }
+    });
+    let error = load.run(DriverKind::Epoll, &mut || Ok(())).unwrap_err().to_string();
+    assert!(error.starts_with("TLS failed: "), "{error}");
+}
