@@ -3,6 +3,7 @@
 
 use std::process::{Command, Stdio};
 
+use crate::https_made::Authority;
 use crate::process::{Server, end_of, kinds, ringd};
 use ringd::driver::DriverKind;
 use serde_json::Value;
@@ -56,6 +57,74 @@ fn every_driver_is_measured() {
 }
 
 #[test]
+fn every_driver_is_measured_with_tls() {
+    let drivers: Vec<&str> = kinds().map(DriverKind::name).collect();
+    let list = drivers.join(",");
+    let mut command = quick(&["--driver", &list, "--size", "0,20K", "--shape", "close"]);
+    let report = report(command.args(["--tls", "--time", "16s"]));
+    let rows = report["rows"].as_array().unwrap();
+    let cells = rows.iter().map(|row| {
+        let cell = &row["cell"];
+        (cell["tls"].as_str(), cell["shape"].as_str().unwrap(), cell["bytes"].as_u64().unwrap())
+    });
+    let wanted = [
+        (None, "close", 0),
+        (None, "close", 20 * 1024),
+        (Some("full"), "close", 1024),
+        (Some("resumed"), "close", 1024),
+        (Some("full"), "keep-alive", 1024),
+        (Some("full"), "keep-alive", 20 * 1024),
+    ];
+    assert_eq!(cells.collect::<Vec<_>>(), wanted);
+    for row in rows {
+        let results = row["results"].as_array().unwrap();
+        assert_eq!(results.len(), drivers.len(), "{row:#}");
+        for (result, driver) in results.iter().zip(&drivers) {
+            assert_eq!(result["server"], *driver);
+            for name in ["requests_per_second", "cpu_microseconds", "p50_microseconds"] {
+                assert!(figure(result, name) > 0.0, "{name} in {result:#}");
+            }
+        }
+    }
+    let tls = &report["tls"];
+    assert!(tls["library"].as_str().unwrap().starts_with("rustls "), "{tls:#}");
+    assert_eq!(tls["agreed"].as_array().unwrap().len(), 1, "all drivers agree: {tls:#}");
+    assert_eq!(tls["agreed"][0]["version"], "1.3");
+    assert!(tls["agreed"][0]["cipher_suite"].as_str().unwrap().starts_with("TLS_"), "{tls:#}");
+}
+
+#[test]
+fn a_table_names_the_library_of_tls_and_the_cipher_suite() {
+    let mut command = quick(&["--driver", "epoll", "--size", "1K", "--shape", "close", "--tls"]);
+    let end = end_of(command.args(["--time", "2s"]));
+    assert_eq!(end.code, Some(0), "{end:?}");
+    for words in [
+        "1 KiB, 3 connections, close\n",
+        "1 KiB, 3 connections, close, TLS full\n",
+        "1 KiB, 3 connections, close, TLS resumed\n",
+        "1 KiB, 3 connections, keep-alive, TLS\n",
+        "rustls 0.",
+        ": TLS 1.3, TLS_",
+        "certificate: self-signed",
+    ] {
+        assert!(end.output.contains(words), "{words} is not in:\n{}", end.output);
+    }
+}
+
+/// Clients of TLS must have a certificate here, and that of the bench has none.
+#[test]
+fn a_server_that_refuses_the_handshake_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let (authority, file) = (Authority::new("the issuer of clients"), folder.path().join("ca.pem"));
+    std::fs::write(&file, &authority.pem).unwrap();
+    let mut command = quick(&["--driver", "epoll", "--size", "1K", "--shape", "close", "--tls"]);
+    let command = command.args(["--time", "2s", "--", "--tls-client-ca"]).arg(&file);
+    let end = end_of(command);
+    assert_eq!((end.code, end.output.as_str()), (Some(1), ""), "{end:?}");
+    end.assert_names(&["epoll, 1 KiB, 3 connections, close, TLS full", "alert", "after `--`"]);
+}
+
+#[test]
 fn a_client_can_run_on_any_driver() {
     for kind in kinds() {
         let client = ["--client-driver", kind.name(), "--driver", "epoll", "--time", "600ms"];
@@ -73,7 +142,7 @@ fn another_server_is_compared_and_drawn() {
     let server = Server::start(ringd().arg(&files).args(["--listen", "127.0.0.1:0"]));
     let url = format!("http://{}/", server.address());
     let picture = folder.path().join("plot.svg");
-    let mut command = quick(&["--driver", "epoll", "--size", "1K", "--time", "3s"]);
+    let mut command = quick(&["--driver", "epoll", "--size", "1K", "--tls", "--time", "4s"]);
     command.arg("--files").arg(&files).args(["--against", &url]).arg("--svg").arg(&picture);
     let report = report(&mut command);
     assert_eq!(report["servers"], serde_json::json!(["epoll", url]));
@@ -83,8 +152,13 @@ fn another_server_is_compared_and_drawn() {
         other["figures"]["median"]["system_calls"].is_null(),
         "another server reports no system calls"
     );
+    for row in report["rows"].as_array().unwrap() {
+        let servers = if row["cell"]["tls"].is_null() { 2 } else { 1 };
+        assert_eq!(row["results"].as_array().unwrap().len(), servers, "{row:#}");
+    }
     let drawn = std::fs::read_to_string(picture).unwrap();
     assert!(drawn.starts_with("<svg") && drawn.contains(&url), "{drawn}");
+    assert!(drawn.contains("TLS resumed"), "{drawn}");
     let mut tags = 0;
     for event in svg::read(&drawn).unwrap() {
         assert!(!matches!(event, svg::parser::Event::Error(_)), "{event:?}");

@@ -165,6 +165,13 @@ fn a_wrong_option_of_the_servers_ends_a_bench_before_it_begins() {
         (&["-w2"], set_by_bench("--workers")),
         (&["--listen", "127.0.0.1:0"], set_by_bench("--listen")),
         (&["--drain-timeout", "1s"], set_by_bench("--drain-timeout")),
+        (&["--listen-plain", "127.0.0.1:0"], set_by_bench("--listen-plain")),
+        (
+            &["--tls-self-signed"],
+            "ringd bench makes the certificate of its servers; use --tls before `--` instead of \
+             --tls-self-signed"
+                .to_owned(),
+        ),
         (&["site"], set_by_bench("ROOT")),
         (&["-c", "ringd.toml"], set_by_bench("--config")),
     ] {
