@@ -25,12 +25,18 @@ fn settings(provider: CryptoProvider) -> ServerConfig {
 }
 
 /// Answers requests, and records the kinds of the handshakes. With `closes`, a connection ends
-/// after one answer.
-fn serve(config: ServerConfig, closes: bool) -> (SocketAddr, Arc<Mutex<Vec<HandshakeKind>>>) {
+/// after one answer. The first connection waits until there have been `held` answers on others.
+fn serve(
+    config: ServerConfig,
+    closes: bool,
+    held: u64,
+) -> (SocketAddr, Arc<Mutex<Vec<HandshakeKind>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (config, kinds) = (Arc::new(config), Arc::new(Mutex::new(Vec::new())));
     let recorded = Arc::clone(&kinds);
+    let all = Arc::new(AtomicU64::new(0));
+    let answered = Arc::clone(&all);
     let answer_all = move |stream: TcpStream, config, kinds: &Mutex<Vec<HandshakeKind>>| {
         let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
         let (mut request, mut byte, mut answers) = (Vec::new(), [0], 0);
@@ -42,6 +48,7 @@ fn serve(config: ServerConfig, closes: bool) -> (SocketAddr, Arc<Mutex<Vec<Hands
                     kinds.lock().unwrap().extend(stream.conn.handshake_kind());
                 }
                 answers += 1;
+                all.fetch_add(1, Ordering::SeqCst);
                 if stream.write_all(ANSWER).is_err() || closes {
                     stream.conn.send_close_notify();
                     let _ = stream.flush();
@@ -51,9 +58,15 @@ fn serve(config: ServerConfig, closes: bool) -> (SocketAddr, Arc<Mutex<Vec<Hands
         }
     };
     thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
+        for (number, stream) in listener.incoming().map_while(Result::ok).enumerate() {
             let (config, kinds) = (Arc::clone(&config), Arc::clone(&kinds));
-            thread::spawn(move || answer_all(stream, config, &kinds));
+            let (all, answer_all) = (Arc::clone(&answered), answer_all.clone());
+            thread::spawn(move || {
+                while number == 0 && all.load(Ordering::SeqCst) < held {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                answer_all(stream, config, &kinds);
+            });
         }
     });
     (address, recorded)
@@ -63,12 +76,18 @@ fn close_load(address: SocketAddr, tls: TlsHandshake) -> Load {
     Load { shape: Shape::Close, tls: Some(tls), ..load(address, CONNECTIONS) }
 }
 
+/// The error of a load that has to fail.
+fn failure(load: &Load) -> String {
+    let result = load.run(DriverKind::Epoll, &mut || Ok(()));
+    result.map(|result| result.requests).unwrap_err().to_string()
+}
+
 #[test]
 fn handshakes_are_of_the_kind_that_is_measured() {
     for (tls, wanted) in
         [(TlsHandshake::Full, HandshakeKind::Full), (TlsHandshake::Resumed, HandshakeKind::Resumed)]
     {
-        let (address, kinds) = serve(settings((**provider()).clone()), true);
+        let (address, kinds) = serve(settings((**provider()).clone()), true, 0);
         let mut marks = Vec::new();
         let load = Load { warm_up: Duration::from_nanos(1), ..close_load(address, tls) };
         let result = load.run(DriverKind::Epoll, &mut || {
@@ -93,9 +112,9 @@ fn handshakes_are_of_the_kind_that_is_measured() {
 fn a_row_of_resumed_handshakes_fails_without_tickets() {
     let mut config = settings((**provider()).clone());
     config.send_tls13_tickets = 0;
-    let (address, _) = serve(config, true);
+    let (address, _) = serve(config, true, 0);
     let load = close_load(address, TlsHandshake::Resumed);
-    let error = load.run(DriverKind::Epoll, &mut || Ok(())).unwrap_err().to_string();
+    let error = failure(&load);
     assert!(error.contains("was full, but this row measures resumed ones"), "{error}");
 }
 
@@ -104,15 +123,16 @@ fn a_row_of_resumed_handshakes_fails_without_tickets() {
 #[test]
 fn a_row_of_full_handshakes_fails_with_others() {
     let provider = CryptoProvider { kx_groups: vec![SECP384R1], ..(**provider()).clone() };
-    let (address, _) = serve(settings(provider), true);
+    let (address, _) = serve(settings(provider), true, 0);
     let load = close_load(address, TlsHandshake::Full);
-    let error = load.run(DriverKind::Epoll, &mut || Ok(())).unwrap_err().to_string();
+    let error = failure(&load);
     assert!(error.contains("second attempt") && error.contains("full ones"), "{error}");
 }
 
+/// One handshake takes longer than some answers on each of the other connections.
 #[test]
 fn handshakes_of_persistent_connections_are_not_measured() {
-    let (address, kinds) = serve(settings((**provider()).clone()), false);
+    let (address, kinds) = serve(settings((**provider()).clone()), false, 100);
     let short = Duration::from_nanos(1);
     let load = Load { shape: Shape::KeepAlive, ..close_load(address, TlsHandshake::Full) };
     let load = Load { warm_up: short, connections: 20, ..load };
@@ -135,6 +155,6 @@ fn a_server_without_tls_is_an_error() {
             let _ = stream.read(&mut [0; 4096]);
         }
     });
-    let error = load.run(DriverKind::Epoll, &mut || Ok(())).unwrap_err().to_string();
+    let error = failure(&load);
     assert!(error.starts_with("TLS failed: "), "{error}");
 }
