@@ -143,8 +143,8 @@ impl TlsPlan {
     }
 }
 
-/// Refuses sites that share a host on different listeners, but not their certificates: the handshake
-/// chooses by the name alone.
+/// Refuses sites that share a host on different listeners, but not their certificates: the
+/// handshake chooses by the name alone.
 fn check_hosts(config: &Config) -> Result<(), CommandError> {
     let mut owners: HashMap<String, &SiteOptions> = HashMap::new();
     for site in &config.sites {
