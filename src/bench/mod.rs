@@ -314,7 +314,7 @@ fn report(
         workers: settings.workers,
         servers: servers.iter().map(TestedServer::to_string).collect(),
         tls: has_tls.then(|| TlsReport {
-            library: LIBRARY,
+            libraries: LIBRARY,
             certificate: CERTIFICATE,
             agreed: agreed.into_iter().collect(),
         }),

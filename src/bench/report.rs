@@ -34,7 +34,7 @@ pub struct BenchReport {
 #[derive(Clone, Debug, Serialize)]
 pub struct TlsReport {
     /// The libraries of server and client, with their versions.
-    pub library: &'static str,
+    pub libraries: &'static str,
     /// The certificate of the servers.
     pub certificate: &'static str,
     /// What handshakes have agreed on: one entry if all agree on the same.

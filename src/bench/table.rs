@@ -70,7 +70,13 @@ pub fn write_table(report: &BenchReport, out: &mut impl Write) -> io::Result<()>
     )?;
     if let Some(tls) = &report.tls {
         let agreed: Vec<String> = tls.agreed.iter().map(ToString::to_string).collect();
-        writeln!(out, "{}: {}; certificate: {}", tls.library, agreed.join("; "), tls.certificate)?;
+        writeln!(
+            out,
+            "{}: {}; certificate: {}",
+            tls.libraries,
+            agreed.join("; "),
+            tls.certificate
+        )?;
     }
     let yellow = AnsiColor::Yellow.on_default();
     for doubt in &report.doubts {

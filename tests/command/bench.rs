@@ -87,7 +87,7 @@ fn every_driver_is_measured_with_tls() {
         }
     }
     let tls = &report["tls"];
-    assert!(tls["library"].as_str().unwrap().starts_with("rustls "), "{tls:#}");
+    assert!(tls["libraries"].as_str().unwrap().starts_with("rustls "), "{tls:#}");
     assert_eq!(tls["agreed"].as_array().unwrap().len(), 1, "all drivers agree: {tls:#}");
     assert_eq!(tls["agreed"][0]["version"], "1.3");
     assert!(tls["agreed"][0]["cipher_suite"].as_str().unwrap().starts_with("TLS_"), "{tls:#}");
