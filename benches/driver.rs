@@ -130,6 +130,7 @@ fn ops(criterion: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default()
+        .noise_threshold(0.02)
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_secs(1));
     targets = ops

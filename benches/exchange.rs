@@ -13,13 +13,15 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringd::driver::{Chain, File, Links};
 use ringd::http::HttpSettings;
-use ringd::http::h1::harness::Harness;
 use ringd::http::h1::head::{self, FIELDS_MAX};
+use ringd::http::h2::hpack::{Decoder, ListLimits, encode_field, encode_status};
+use ringd::http::harness::Harness;
 use ringd::http::semantics::field::Field;
 use ringd::http::semantics::negotiate::{self, Coding};
 use ringd::http::semantics::range;
 use ringd::http::semantics::request::RequestLimits;
 use ringd::http::semantics::validator::Validators;
+use ringd::http::site::rewrites::{LITERALS_MAX, PATTERNS_MAX, PathRule, PathRules, RulePhase};
 use ringd::http::site::target;
 use ringd::session::{Now, Step};
 
@@ -65,6 +67,62 @@ fn heads(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// The 12 fields of a browser's first request on a connection, with Huffman codes: 2 of them are
+/// in the static table, the others are inserted into the dynamic one. In hexadecimal.
+const FIRST: &str = "\
+    8287418cf1e3c2e5f23a6ba0ab9ec9bf449660d48e62a18417b5a5a8855d1de6ff3b96c418f540cf7ab5d07f66a2\
+    81b0dae053fafc087ed4ce6aadf2a7979c89c6bed4b3bdc0b405c1fda988a4ea76040080010054c26b0b29fcb016\
+    80b83f53b5352398ac0fb9a5fa352398ac782c75fd1a91cc562baa6fa352398ac23bcdfefcd347d1a91cc563e7ef\
+    b4005defaf963e7efb4005db51932d4b62bbf45abefb4005ddfa90bf7da002ecff50929bd9abfa5242cb40d25fa5\
+    23b3e94f684c9f73999d29ad171863c78f0b97c8e9ae82ae7b2660d5485f2bce9a68408a4148b4a549275a42a13f\
+    84352398bf408a4148b4a549275a93c85f85a8eb10f623408a4148b4a549275906497f8840e92ac7b0d31aaf";
+
+/// The same fields again, all of them indexes.
+const SECOND: &str = "8287c7c6c5c4c3c2c1c0bfbe";
+
+/// The fields of a page.
+const ANSWER: [(&[u8], &[u8]); 8] = [
+    (b"Server", b"ringd"),
+    (b"Date", b"Sun, 06 Nov 1994 08:49:37 GMT"),
+    (b"Content-Type", b"text/html; charset=utf-8"),
+    (b"Content-Length", b"12345"),
+    (b"Last-Modified", b"Sun, 06 Nov 1994 08:49:37 GMT"),
+    (b"ETag", b"\"2eaa5f03-3039\""),
+    (b"Accept-Ranges", b"bytes"),
+    (b"X-Content-Type-Options", b"nosniff"),
+];
+
+/// Decoding the fields of a request of HTTP/2, and encoding those of an answer.
+fn compression(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("hpack");
+    let bytes = |text: &str| -> Vec<u8> {
+        let places = (0..text.len()).step_by(2);
+        places.map(|place| u8::from_str_radix(&text[place..place + 2], 16).unwrap()).collect()
+    };
+    let (first, second) = (bytes(FIRST), bytes(SECOND));
+    for (name, block) in [("decode/first", &first), ("decode/second", &second)] {
+        let mut decoder = Decoder::new();
+        let mut total = 0;
+        let mut visit = |name: &[u8], value: &[u8]| total += name.len() + value.len();
+        decoder.decode(&first, ListLimits::default(), &mut visit).unwrap();
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| decoder.decode(black_box(block), ListLimits::default(), &mut visit));
+        });
+    }
+    let mut out = Vec::with_capacity(1024);
+    group.bench_function("encode", |bencher| {
+        bencher.iter(|| {
+            out.clear();
+            encode_status(&mut out, black_box(200));
+            for (name, value) in black_box(ANSWER) {
+                encode_field(&mut out, name, value);
+            }
+            out.len()
+        });
+    });
+    group.finish();
+}
+
 /// Resolving a target that is in normal form, and one that must be decoded and normalised.
 fn targets(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("target");
@@ -74,6 +132,25 @@ fn targets(criterion: &mut Criterion) {
     ] {
         group.bench_function(name, |bencher| {
             bencher.iter(|| target::resolve(black_box(target)).unwrap().path().len());
+        });
+    }
+    group.finish();
+}
+
+/// Rules that do not match a path: what a site with redirects costs each other request.
+fn rules(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("rules");
+    let target = target::resolve(b"/images/sequence.svg?version=3").expect("it is well-formed");
+    let redirect = |from: String| PathRule::redirect(&from, "/new", None, None).expect("it is one");
+    let literals = || (0..LITERALS_MAX).map(|number| redirect(format!("/old/page-{number}")));
+    let patterns = || (0..PATTERNS_MAX).map(|number| redirect(format!("/old-{number}/:name/*")));
+    for (name, rules) in [
+        ("10,000 redirects", literals().collect::<Vec<_>>()),
+        ("10,000 and 500 with placeholders", literals().chain(patterns()).collect()),
+    ] {
+        let rules = PathRules::new(rules).expect("not too many").expect("there are some");
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| rules.find(RulePhase::BeforeFiles, black_box(&target)).is_none());
         });
     }
     group.finish();
@@ -152,8 +229,9 @@ fn settings() -> HttpSettings {
 criterion_group! {
     name = benches;
     config = Criterion::default()
+        .noise_threshold(0.02)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = heads, targets, choices, exchanges
+    targets = heads, compression, targets, rules, choices, exchanges
 }
 criterion_main!(benches);

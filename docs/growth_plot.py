@@ -22,6 +22,8 @@ text { font: 13px system-ui, sans-serif; fill: #222 } .title { font-size: 17px; 
 .grid { stroke: #333 } .axis { stroke: #999 } .paper { fill: #111 } }"""
 
 WIDTH, LEFT, RIGHT = 560, 66, 24
+# Room for the longest label of the left axis, whatever font there is.
+MARGIN = 20
 TOP, PANEL, GAP, BOTTOM = 100, 210, 64, 52
 
 # The approximate width of a letter of a tick's label.
@@ -107,11 +109,12 @@ class Plot:
     def svg(self):
         height = TOP + len(self.panels) * (PANEL + GAP) - GAP + BOTTOM
         parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
-            f'width="{WIDTH}" height="{height}" role="img">',
+            '<svg xmlns="http://www.w3.org/2000/svg" '
+            f'viewBox="{-MARGIN} 0 {WIDTH + MARGIN} {height}" width="{WIDTH + MARGIN}" '
+            f'height="{height}" role="img">',
             f"<title>{html.escape(self.title)}</title>",
             f"<style>{STYLE}</style>",
-            f'<rect class="paper" width="{WIDTH}" height="{height}"/>',
+            f'<rect class="paper" x="{-MARGIN}" width="{WIDTH + MARGIN}" height="{height}"/>',
             text(20, 28, "title", self.title),
             self.legend(),
         ]

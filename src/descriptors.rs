@@ -30,6 +30,11 @@ pub(crate) const CONNECTIONS_DEFAULT: u64 = 65_536;
 /// The default of `--cache-entries`, if the limit of descriptors allows it.
 const CACHE_ENTRIES_DEFAULT: u64 = 2048;
 
+/// The most files in memory that are compressed on the fly, and how many of them are kept if it is
+/// not on yet.
+const COMPRESSED_FILES_MAX: u64 = 1024;
+const COMPRESSED_FILES_SPARE: u64 = 64;
+
 /// The limit of descriptors of the process, and the number of workers that share it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Descriptors {
@@ -46,12 +51,14 @@ pub(crate) struct Reserved {
     pub(crate) more_sites: u64,
     /// Descriptors of the administration.
     pub(crate) administration: u64,
+    /// Files in memory that are compressed on the fly.
+    pub(crate) compressed_files: u64,
 }
 
 impl Default for Reserved {
     /// One address and one site.
     fn default() -> Self {
-        Self { addresses: 1, more_sites: 0, administration: 0 }
+        Self { addresses: 1, more_sites: 0, administration: 0, compressed_files: 0 }
     }
 }
 
@@ -109,6 +116,16 @@ impl Descriptors {
         (left.saturating_sub(connections) / self.workers).min(connections * FILES_MAX)
     }
 
+    /// The number of files in memory that are compressed on the fly, if it is on. `None` if a
+    /// reload may turn it on: a few are kept for that.
+    pub(crate) fn compressed_files(self, is_on: Option<bool>) -> u64 {
+        match is_on {
+            Some(false) => 0,
+            Some(true) => COMPRESSED_FILES_MAX.min(self.limit / 16),
+            None => COMPRESSED_FILES_SPARE.min(self.limit / 64),
+        }
+    }
+
     /// The number of descriptors that are not available for connections and files of responses in
     /// flight, if each worker has `files` open.
     pub(crate) fn taken(self, reserved: Reserved, files: u64) -> u64 {
@@ -119,7 +136,8 @@ impl Descriptors {
         // less is reserved: accepting may then pause, but there is room for connections.
         let slack = (listeners * u64::from(ACCEPTS_PER_WAIT)).min(self.limit / 8);
         let of_workers = self.workers * (files + self.opening() + PER_WORKER);
-        RESERVED + of_workers + listeners + slack + roots + reserved.administration
+        let aside = reserved.administration + reserved.compressed_files;
+        RESERVED + of_workers + listeners + slack + roots + aside
     }
 
     /// The number of connections with the default options.

@@ -1,23 +1,25 @@
 //! `ringd` serves static files over HTTP on Linux. It is a command and a library.
 //!
 //! ```no_run
-//! use ringd::driver::{DriverSelection, File, Links};
-//! use ringd::http::{HttpSettings, SiteSettings};
-//! use ringd::serve;
-//! use ringd::server::ServerSettings;
+//! use ringd::http::OwnReply;
+//! use ringd::{Settings, StopSignals};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let root = File::open_root("html".as_ref(), Links::Beneath)?;
-//! let sites = HttpSettings::new(SiteSettings::new(root.into()));
-//! let driver = DriverSelection::make(None)?;
-//! let server = serve::http(&ServerSettings::default(), sites, driver)?.server;
+//! let signals = StopSignals::catch()?;
+//! let server = Settings::new("html")
+//!     .listen("127.0.0.1:8080")
+//!     .answer("/health", |_| OwnReply::text("ok\n"))
+//!     .start()?
+//!     .server;
+//! signals.stop(server.stopper())?;
 //! println!("serving at {:?}", server.addresses());
-//! server.join()?;
+//! server.join()?; // until Ctrl-C
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! [`serve`] has a longer example, with a port that the kernel picks, a client, and a drain.
+//! [`Settings`] has what most programs need. [`serve`] takes all settings, and has an example with
+//! a client and a drain.
 //!
 //! # Structure
 //!
@@ -41,9 +43,12 @@
 //!
 //! | feature | content |
 //! | --- | --- |
-//! | `cli` (default) | the commands of `ringd`, except `bench` |
+//! | `cli` (default) | the commands of `ringd`, except `bench` and `precompress` |
 //! | `bench` (default) | `ringd bench` |
+//! | `compress` (default) | compression on the fly |
+//! | `precompress` (default) | `ringd precompress` |
 //! | `tls` (default, part of `cli`) | HTTPS |
+//! | `sandbox` (default) | `--sandbox` |
 //! | `simulation` | the simulated driver, oracles and entry points for fuzzers; for tests only |
 
 #[cfg(feature = "cli")]
@@ -53,6 +58,7 @@ pub mod ask;
 pub mod bench;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod clients;
 #[cfg(feature = "cli")]
 mod connect;
 mod denial;
@@ -62,11 +68,19 @@ mod descriptors;
 pub mod doctor;
 pub mod driver;
 pub mod echo;
+mod embed;
 pub mod events;
 pub mod http;
+mod late_thread;
+pub mod limits;
 mod line_log;
 pub mod log_output;
 pub mod metrics;
+pub mod passwords;
+#[cfg(feature = "precompress")]
+pub mod precompress;
+#[cfg(feature = "cli")]
+pub mod sandbox;
 pub mod secured;
 pub mod serve;
 pub mod server;
@@ -75,3 +89,5 @@ pub mod session;
 mod signal_mask;
 #[cfg(feature = "tls")]
 pub mod tls;
+
+pub use embed::{EmbedError, Settings, StopSignals};

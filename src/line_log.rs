@@ -16,6 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use crate::late_thread::LateThread;
 use crate::signal_mask::block_signals;
 
 /// Stack size of the thread, in bytes. What it writes is on the heap.
@@ -43,6 +44,7 @@ pub(crate) struct LogSettings {
 pub(crate) struct LineLog {
     settings: LogSettings,
     shared: Arc<SharedLog>,
+    thread: LateThread,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +73,13 @@ impl LineLog {
     ///
     /// If no thread can be started.
     pub(crate) fn new(settings: LogSettings, to: impl Write + Send + 'static) -> io::Result<Self> {
+        let log = Self::waiting(settings, to);
+        log.start()?;
+        Ok(log)
+    }
+
+    /// A log whose thread does not run yet: its lines wait.
+    pub(crate) fn waiting(settings: LogSettings, to: impl Write + Send + 'static) -> Self {
         Self::with_stack(settings, to, STACK_BYTES)
     }
 
@@ -78,7 +87,7 @@ impl LineLog {
         settings: LogSettings,
         to: impl Write + Send + 'static,
         stack_bytes: usize,
-    ) -> io::Result<Self> {
+    ) -> Self {
         let shared = Arc::new(SharedLog::default());
         let its = Arc::clone(&shared);
         let write = move || {
@@ -88,9 +97,16 @@ impl LineLog {
             (state.ended, state.writing) = (true, false);
             its.changed.notify_all();
         };
-        let thread = thread::Builder::new().name(settings.thread.into()).stack_size(stack_bytes);
-        thread.spawn(write)?;
-        Ok(Self { settings, shared })
+        Self { settings, shared, thread: LateThread::new(settings.thread, stack_bytes, write) }
+    }
+
+    /// Starts the thread, unless it runs.
+    ///
+    /// # Errors
+    ///
+    /// If no thread can be started.
+    pub(crate) fn start(&self) -> io::Result<()> {
+        self.thread.start()
     }
 
     /// Appends whole lines.
@@ -114,6 +130,8 @@ impl LineLog {
     /// Waits until everything is written, at most for this time.
     #[cfg(feature = "cli")]
     pub(crate) fn flush(&self, wait_max: Duration) {
+        // If it cannot be started, the wait ends in vain.
+        let _ = self.start();
         let mut state = self.shared.lock();
         state.write_loss(self.settings.mark);
         self.shared.changed.notify_all();
@@ -125,6 +143,7 @@ impl LineLog {
 
 impl Drop for LineLog {
     fn drop(&mut self) {
+        let _ = self.start();
         let mut state = self.shared.lock();
         state.write_loss(self.settings.mark);
         state.over = true;
@@ -309,7 +328,7 @@ mod tests {
     #[test]
     fn without_a_thread_there_is_no_log() {
         // More than the address space holds.
-        assert!(LineLog::with_stack(SETTINGS, io::sink(), 1 << 47).is_err());
+        assert!(LineLog::with_stack(SETTINGS, io::sink(), 1 << 47).start().is_err());
     }
 
     #[test]

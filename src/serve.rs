@@ -1,4 +1,5 @@
-//! Starts a file server or an echo server. This is how to embed ringd in another program.
+//! Starts a file server or an echo server, with all settings. To embed a file server in another
+//! program, [`Settings`](crate::Settings) is a shorter way, which suffices for most.
 //!
 //! ```
 //! use std::io::{Read, Write};
@@ -37,12 +38,13 @@ use std::sync::Arc;
 
 use crate::driver::{DriverSelection, Now};
 use crate::echo::Echo;
+use crate::http::compress::{self, Compressor};
 use crate::http::site::{CacheStats, PublishedCacheStats, SiteTableError, SitesMessage};
 use crate::http::{Front, HttpSettings, ListenerRoles, SiteSettings, SiteTable, Sites};
 use crate::secured::{Layer, SecuredMessage, SecuredService};
 use crate::server::{
-    self, Endpoint, INBOX_MAX, ListenSpec, PreparedListeners, Server, ServerSettings,
-    ServerTimeouts, StartError, UpdateError, Updater,
+    self, BoundServer, Endpoint, INBOX_MAX, ListenSpec, Postbox, PreparedListeners, Server,
+    ServerSettings, ServerTimeouts, StartError, UpdateError, Updater,
 };
 #[cfg(feature = "tls")]
 use crate::tls::{Tls, TlsConfig, TlsCounts, TlsShared, TlsStats};
@@ -64,6 +66,8 @@ pub struct HttpServer {
     pub server: Server,
     /// Reads the statistics of its caches.
     pub caches: CacheMonitor,
+    /// Compresses files on the fly, and has figures about that.
+    pub compressor: Arc<Compressor>,
     /// Reads the statistics of its TLS connections.
     #[cfg(feature = "tls")]
     pub tls: TlsMonitor,
@@ -183,7 +187,7 @@ impl HttpUpdater {
         let table = Arc::new(table.with_roles(roles.clone()));
         #[allow(clippy::clone_on_copy, reason = "without TLS there is no message to clone")]
         let message = || {
-            let table = SitesMessage::Table(Arc::clone(&table));
+            let table = SitesMessage::Table(Arc::clone(&table), timeouts.send);
             match layer.clone() {
                 None => SecuredMessage::Inner(table),
                 Some(layer) => SecuredMessage::Both(table, layer),
@@ -198,6 +202,25 @@ impl HttpUpdater {
             (self.roles, self.has_tls) = (roles, has_tls);
         }
         applied.map(|()| generation).map_err(HttpUpdateError::Server)
+    }
+
+    /// Replaces the sites, and nothing else. Returns when all workers serve them.
+    ///
+    /// # Errors
+    ///
+    /// When the sites do not fit together, or when a worker does not respond.
+    pub fn replace_sites(&mut self, sites: Vec<Arc<SiteSettings>>) -> Result<(), HttpUpdateError> {
+        let generation = self.generation + 1;
+        let table = SiteTable::new(generation, sites).map_err(HttpUpdateError::Sites)?;
+        let table = Arc::new(table.with_roles(self.roles.clone()));
+        let stall_timeout = self.timeouts.send;
+        let told = self.updater.tell(self.timeouts, || {
+            SecuredMessage::Inner(SitesMessage::Table(Arc::clone(&table), stall_timeout))
+        });
+        if !matches!(told, Err(UpdateError::Busy(_))) {
+            self.generation = generation;
+        }
+        told.map_err(HttpUpdateError::Server)
     }
 
     /// Replaces the configuration of TLS, which new connections get. Returns when all workers have
@@ -270,10 +293,12 @@ pub fn http(
     http: HttpSettings,
     selection: DriverSelection,
 ) -> Result<HttpServer, StartError> {
+    check(&http)?;
+    let bound = BoundServer::bind(settings)?;
     #[cfg(feature = "tls")]
-    return start(settings, http, None, selection);
+    return start(bound, settings, http, None, selection);
     #[cfg(not(feature = "tls"))]
-    start(settings, http, selection)
+    start(bound, settings, http, selection)
 }
 
 /// Starts a file server with TLS on the listeners that are secure according to
@@ -289,21 +314,51 @@ pub fn https(
     tls: &TlsConfig,
     selection: DriverSelection,
 ) -> Result<HttpServer, StartError> {
-    start(settings, http, Some(tls), selection)
+    check(&http)?;
+    start(BoundServer::bind(settings)?, settings, http, Some(tls), selection)
 }
 
-fn start(
+/// Starts a file server as [`http`] and [`https`] do, on sockets that were bound before.
+///
+/// # Errors
+///
+/// As for [`http`], except for addresses.
+#[cfg(feature = "tls")]
+pub fn on(
+    bound: BoundServer,
     settings: &ServerSettings,
     http: HttpSettings,
-    #[cfg(feature = "tls")] tls: Option<&TlsConfig>,
+    tls: Option<&TlsConfig>,
     selection: DriverSelection,
 ) -> Result<HttpServer, StartError> {
+    check(&http)?;
+    start(bound, settings, http, tls, selection)
+}
+
+/// Checks the settings that are not those of the server.
+fn check(http: &HttpSettings) -> Result<(), StartError> {
     if http.lookups_max == 0 {
         return Err(StartError::Settings("a server has at least one lookup at a time"));
     }
     if http.limits.head_bytes_max > INBOX_MAX {
         return Err(StartError::Settings("a request head has at most 32 KiB"));
     }
+    let compresses = |site: &Arc<SiteSettings>| !site.content.compress.codings.is_empty();
+    if !compress::IS_BUILT && http.sites.sites().iter().any(compresses) {
+        return Err(StartError::Settings(
+            "this build cannot compress on the fly; build it with the feature `compress`",
+        ));
+    }
+    Ok(())
+}
+
+fn start(
+    bound: BoundServer,
+    settings: &ServerSettings,
+    http: HttpSettings,
+    #[cfg(feature = "tls")] tls: Option<&TlsConfig>,
+    selection: DriverSelection,
+) -> Result<HttpServer, StartError> {
     let roles = http.sites.roles().clone();
     #[cfg(feature = "tls")]
     let has_tls = tls.is_some();
@@ -316,27 +371,27 @@ fn start(
         (0..settings.workers).map(|_| Arc::default()).collect();
     let caches = CacheMonitor { workers };
     let published = caches.workers.clone();
+    let compressor = Arc::new(Compressor::new(http.compress));
+    let its_compressor = Arc::clone(&compressor);
     #[cfg(feature = "tls")]
     let tls_stats = TlsMonitor { workers: (0..settings.workers).map(|_| Arc::default()).collect() };
     #[cfg(feature = "tls")]
     let (tls, stats) = (tls.cloned(), tls_stats.workers.clone());
     let generation = http.sites.generation();
     let (server, updater) =
-        server::start_inlined::<Front<ServerLayer>>(settings, selection, move |seat| {
+        server::start_inlined::<Front<ServerLayer>>(bound, settings, selection, move |seat| {
             let published = Arc::clone(&published[seat.number]);
             #[cfg(feature = "tls")]
             let layer = TlsShared::new(tls.as_ref(), Arc::clone(&stats[seat.number]));
             #[cfg(not(feature = "tls"))]
             let layer = ();
-            let post = SitesMessage::reports(move |message| {
-                let posted = seat.postbox.post(SecuredMessage::Inner(message));
-                posted.map_err(|message| match message {
-                    SecuredMessage::Inner(message) => message,
-                    _ => unreachable!("a message for the sites was posted"),
-                })
-            });
+            let compressor = Arc::clone(&its_compressor);
+            let evictions = SitesMessage::evictions(poster(seat.postbox.clone()));
+            compressor.tell_evictions(Box::new(evictions));
+            let post = SitesMessage::reports(poster(seat.postbox));
             let sites = Sites::watching(http.clone(), Now::read(), Box::new(post))
                 .publishing(published)
+                .compressing(compressor)
                 .recording(seat.number);
             SecuredService::new(layer, sites, http.events.clone())
         })?;
@@ -344,10 +399,23 @@ fn start(
     Ok(HttpServer {
         server,
         caches,
+        compressor,
         #[cfg(feature = "tls")]
         tls: tls_stats,
         updater,
     })
+}
+
+/// Posts messages to the sites of a worker. Returns the message if there is no room for it.
+fn poster(
+    postbox: Postbox<ServerMessage>,
+) -> impl FnMut(SitesMessage) -> Result<(), SitesMessage> + Send + 'static {
+    move |message| {
+        postbox.post(SecuredMessage::Inner(message)).map_err(|message| match message {
+            SecuredMessage::Inner(message) => message,
+            _ => unreachable!("a message for the sites was posted"),
+        })
+    }
 }
 
 /// Starts an echo server. Returns when clients can connect.

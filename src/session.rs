@@ -14,6 +14,7 @@
 //! [`crate::echo`] is the smallest session; its documentation explains the rest.
 
 use std::io;
+use std::num::NonZero;
 use std::time::Instant;
 
 use crate::ask::{Ask, AskId, Reply};
@@ -33,6 +34,12 @@ pub const ASKS_MAX: usize = 8;
 pub trait Session: Sized {
     /// The service that the sessions of a worker share.
     type Shared: Service;
+
+    /// Whether a connection is to be served.
+    #[inline]
+    fn admit(_: &Self::Shared, _: &ConnectionInfo<'_>) -> Admission {
+        Admission::Client
+    }
 
     /// Begins a conversation.
     fn new(shared: &mut Self::Shared, info: &ConnectionInfo<'_>) -> Self;
@@ -124,11 +131,25 @@ pub struct Protection {
     pub cipher: &'static str,
     /// Whether the handshake continues an earlier session.
     pub is_resumed: bool,
+    /// The protocol that both sides have agreed on, by its name in ALPN (RFC 7301). `None` if the
+    /// client has named none.
+    pub protocol: Option<&'static str>,
     /// The name of the server that the client has asked for (RFC 6066 section 3), in lower case.
     pub server_name: Option<Box<str>>,
 }
 
-/// Reads the addresses of sockets. All drivers do.
+/// What becomes of a connection that was accepted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Admission {
+    /// It is closed, and nothing is read of it.
+    Denied,
+    /// It is served, and counts for its peer.
+    Client,
+    /// It is served. Its peer is a proxy, whose connections are those of many clients.
+    Proxy,
+}
+
+/// Reads the addresses of sockets, and sets their pace. All drivers do.
 pub trait SocketAddresses {
     /// The address of the peer.
     ///
@@ -143,6 +164,14 @@ pub trait SocketAddresses {
     ///
     /// When the connection is gone already.
     fn local(&self, sock: Sock) -> io::Result<SocketAddress>;
+
+    /// Sets how many bytes per second of a connection are sent at most; see
+    /// [`Driver::set_pace`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn set_pace(&self, sock: Sock, rate: Option<NonZero<u64>>) -> io::Result<()>;
 }
 
 impl<D: Driver> SocketAddresses for D {
@@ -153,31 +182,67 @@ impl<D: Driver> SocketAddresses for D {
     fn local(&self, sock: Sock) -> io::Result<SocketAddress> {
         Driver::local(self, sock)
     }
+
+    fn set_pace(&self, sock: Sock, rate: Option<NonZero<u64>>) -> io::Result<()> {
+        Driver::set_pace(self, sock, rate)
+    }
 }
 
 /// The addresses of a connection. Each costs a system call, so they are read only on demand.
 #[derive(Clone, Copy)]
-pub struct Addresses<'a>(Option<(&'a dyn SocketAddresses, Sock)>);
+pub struct Addresses<'a> {
+    socket: Option<(&'a dyn SocketAddresses, Sock)>,
+    /// Whom a proxy has named as its peer.
+    peer: Option<&'a SocketAddress>,
+    /// Whom a request names as the client.
+    client: Option<&'a SocketAddress>,
+}
 
 impl<'a> Addresses<'a> {
     /// Those of a socket.
     pub fn of(driver: &'a dyn SocketAddresses, sock: Sock) -> Self {
-        Self(Some((driver, sock)))
+        Self { socket: Some((driver, sock)), ..Self::none() }
     }
 
     /// Those of a conversation without a socket, which has none.
     pub const fn none() -> Self {
-        Self(None)
+        Self { socket: None, peer: None, client: None }
     }
 
-    /// The address of the peer.
+    /// The same, with this peer if a proxy has named one for the connection.
+    #[must_use]
+    pub fn with_peer(self, peer: Option<&'a SocketAddress>) -> Self {
+        Self { peer, ..self }
+    }
+
+    /// The same, with this client if a proxy has named one for the request.
+    #[must_use]
+    pub fn with_client(self, client: Option<&'a SocketAddress>) -> Self {
+        Self { client, ..self }
+    }
+
+    /// The address of the peer: whom a trusted proxy has named for the connection, else that of
+    /// the socket.
     ///
     /// # Errors
     ///
     /// When the connection is gone already, or there is no socket.
     pub fn peer(&self) -> io::Result<SocketAddress> {
-        let (driver, sock) = self.0.ok_or(io::ErrorKind::NotConnected)?;
+        if let Some(peer) = self.peer {
+            return Ok(*peer);
+        }
+        let (driver, sock) = self.socket.ok_or(io::ErrorKind::NotConnected)?;
         driver.peer(sock)
+    }
+
+    /// The address of the client: whom a trusted proxy has named for the request, else the peer.
+    /// [`Client::of`](crate::clients::Client::of) is made of it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Addresses::peer`].
+    pub fn client(&self) -> io::Result<SocketAddress> {
+        self.client.map_or_else(|| self.peer(), |client| Ok(*client))
     }
 
     /// The address that the peer has connected to.
@@ -186,8 +251,18 @@ impl<'a> Addresses<'a> {
     ///
     /// As for [`Addresses::peer`].
     pub fn local(&self) -> io::Result<SocketAddress> {
-        let (driver, sock) = self.0.ok_or(io::ErrorKind::NotConnected)?;
+        let (driver, sock) = self.socket.ok_or(io::ErrorKind::NotConnected)?;
         driver.local(sock)
+    }
+
+    /// Sets how many bytes per second are sent at most, from now on; `None` for any number.
+    ///
+    /// # Errors
+    ///
+    /// When there is no socket, or the kernel refuses it.
+    pub fn set_pace(&self, rate: Option<NonZero<u64>>) -> io::Result<()> {
+        let (driver, sock) = self.socket.ok_or(io::ErrorKind::NotConnected)?;
+        driver.set_pace(sock, rate)
     }
 }
 
@@ -206,6 +281,11 @@ impl<'a> ConnectionInfo<'a> {
     #[must_use]
     pub fn protected_by(self, protection: &'a Protection) -> Self {
         Self { protection: Some(protection), ..self }
+    }
+
+    /// The addresses of the connection.
+    pub fn addresses(&self) -> Addresses<'a> {
+        self.addresses
     }
 
     /// The address of the peer.
@@ -316,6 +396,10 @@ pub enum ReceiveTimeout {
     Header,
     /// The timeout of a body that is discarded; as long as that of a head.
     Body,
+    /// None of the server: only the session's own deadline ([`Session::deadline`]) limits the wait.
+    /// During a drain, the session is asked ([`Timer::Receive`]) when the peer has sent and
+    /// acknowledged nothing for a second.
+    Own,
 }
 
 /// The timer that has expired.

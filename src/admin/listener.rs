@@ -6,11 +6,12 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::Admin;
 use super::request::{AdminRequest, Answer, LIMITS, REQUEST_MAX, respond};
@@ -42,6 +43,9 @@ const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// Stack size of the thread of a client, in bytes.
 const STACK_BYTES: usize = 512 * 1024;
 
+/// Listening sockets of TCP that one process passes to another.
+pub(crate) type PassedTcp = Vec<(Endpoint, OwnedFd)>;
+
 /// Sockets that are listened on.
 #[derive(Debug)]
 pub(crate) struct AdminListeners {
@@ -52,7 +56,20 @@ pub(crate) struct AdminListeners {
 /// What must live as long as the administration: dropping it removes the files of its sockets.
 #[derive(Debug)]
 pub(crate) struct AdminFiles {
-    _sockets: Vec<UnixSocket>,
+    sockets: Vec<(UnixAddress, UnixSocket)>,
+}
+
+impl AdminFiles {
+    /// Takes the names of Unix sockets from the server that this one replaces.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be renamed.
+    pub(crate) fn publish(&mut self) -> io::Result<()> {
+        self.sockets.iter_mut().try_for_each(|(address, socket)| {
+            address.as_path().map_or(Ok(()), |path| socket.replace(path))
+        })
+    }
 }
 
 impl AdminListeners {
@@ -62,12 +79,26 @@ impl AdminListeners {
     ///
     /// When a place cannot be listened on: the cause and the remedy.
     pub(crate) fn bind(places: &[ListenSpec]) -> Result<Self, String> {
+        Self::bind_with(places, None)
+    }
+
+    /// Listens at these places beside a server that is replaced, and has passed these sockets.
+    ///
+    /// # Errors
+    ///
+    /// As for [`AdminListeners::bind`].
+    pub(crate) fn take_over(places: &[ListenSpec], passed: PassedTcp) -> Result<Self, String> {
+        Self::bind_with(places, Some(passed))
+    }
+
+    fn bind_with(places: &[ListenSpec], mut passed: Option<PassedTcp>) -> Result<Self, String> {
         if places.len() > PLACES_MAX {
             return Err(format!(
                 "--admin: there are {} places; give at most {PLACES_MAX}",
                 places.len()
             ));
         }
+        let is_beside = passed.is_some();
         let mut listeners = Self { tcp: Vec::new(), unix: Vec::new() };
         for place in places {
             let failed = |error: &dyn std::fmt::Display| format!("--admin {place}: {error}");
@@ -79,11 +110,20 @@ impl AdminListeners {
                     other => other.clone(),
                 };
                 let options = UnixOptions { mode: MODE, ..UnixOptions::default() };
-                let socket = UnixSocket::bind(&address, &options).map_err(|it| failed(&it))?;
+                let bind = if is_beside { UnixSocket::bind_beside } else { UnixSocket::bind };
+                let socket = bind(&address, &options).map_err(|it| failed(&it))?;
                 listeners.unix.push((address, socket));
                 continue;
             }
             for endpoint in place.resolve().map_err(|error| failed(&error))? {
+                let of_place = passed.iter_mut().find_map(|passed| {
+                    let place = passed.iter().position(|(other, _)| *other == endpoint)?;
+                    Some(passed.swap_remove(place).1)
+                });
+                if let Some(socket) = of_place {
+                    listeners.tcp.push(socket.into());
+                    continue;
+                }
                 let Some(address) = endpoint.socket_addr() else { continue };
                 let is_both = matches!(endpoint, Endpoint::BothFamilies(_));
                 let listener = listen(address, is_both).map_err(|error| {
@@ -100,6 +140,20 @@ impl AdminListeners {
             }
         }
         Ok(listeners)
+    }
+
+    /// Duplicates of the sockets that are no Unix sockets, for a server that replaces this one.
+    pub(crate) fn duplicates(&self) -> io::Result<PassedTcp> {
+        let duplicate = |listener: &TcpListener| {
+            let address = listener.local_addr()?;
+            let is_both = address.is_ipv6() && !SockRef::from(listener).only_v6()?;
+            let endpoint = match is_both {
+                true => Endpoint::BothFamilies(address.port()),
+                false => address.into(),
+            };
+            Ok((endpoint, OwnedFd::from(listener.try_clone()?)))
+        };
+        self.tcp.iter().map(duplicate).collect()
     }
 
     /// Where it is listened, with the ports that the kernel has picked.
@@ -120,12 +174,12 @@ impl AdminListeners {
         for listener in self.tcp {
             accept_from(Socket::from(listener), false, &admin, &places)?;
         }
-        for (_, socket) in self.unix {
+        for (address, socket) in self.unix {
             let listener = socket.listener.try_clone()?;
             accept_from(Socket::from(listener), true, &admin, &places)?;
-            sockets.push(socket);
+            sockets.push((address, socket));
         }
-        Ok(AdminFiles { _sockets: sockets })
+        Ok(AdminFiles { sockets })
     }
 }
 
@@ -229,6 +283,10 @@ fn answer(mut client: Socket, is_local: bool, admin: &Admin) -> io::Result<()> {
             Ok(Some((Head { request, body, .. }, length))) => {
                 let (target, host, head) = (request.target, request.host, &received[..length]);
                 let request = AdminRequest { target, host, head, is_local, is_loopback };
+                if let Some(take_over) = request.take_over(admin) {
+                    take_over(client);
+                    return Ok(());
+                }
                 let is_all = received.len() == length && body == RequestBody::None;
                 break (respond(admin, &request), request.method() == b"HEAD", is_all);
             }

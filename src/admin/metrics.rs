@@ -3,9 +3,10 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::process::{self, ProcessStatus};
-use super::source::{LastReload, Source};
+use super::source::{Http2Counts, LastReload, Source};
 use super::tls::TlsSource;
 use crate::http::Status;
+use crate::http::compress::CompressStats;
 use crate::http::records::metrics::{DURATION_BOUNDS, SIZE_BOUNDS};
 use crate::metrics::Exposition;
 use crate::server::{Published, TimeoutKind};
@@ -16,9 +17,13 @@ pub(super) fn write(source: &Source, is_open_metrics: bool) -> (&'static str, St
     server(&mut out, source);
     connections(&mut out, source);
     requests(&mut out, source);
+    http2(&mut out, &source.http2());
+    proxies(&mut out, source);
+    limits(&mut out, source);
     let on = source.tls.iter().filter(|tls| tls.is_on());
     on.for_each(|source| tls(&mut out, source));
     cache(&mut out, source);
+    compression(&mut out, &source.compressor.stats());
     logs(&mut out, source);
     workers(&mut out, source);
     process(&mut out, source);
@@ -55,6 +60,8 @@ fn connections(out: &mut Exposition, source: &Source) {
     each_worker(out, source, |worker| worker.counts().accepted);
     out.counter("ringd_connections_refused", "Connections that were closed for lack of room.");
     each_worker(out, source, |worker| worker.counts().refused);
+    out.counter("ringd_connections_denied", "Connections of peers that may not come in.");
+    each_worker(out, source, |worker| worker.counts().denied);
     out.counter("ringd_timeouts", "What was not done in time.");
     let counts = source.monitor.counts();
     for kind in TimeoutKind::ALL {
@@ -97,6 +104,39 @@ fn requests(out: &mut Exposition, source: &Source) {
     out.sample(&[], requests.abandoned);
     out.counter("ringd_responses_aborted", "Answers that were not sent whole.");
     out.sample(&[], requests.aborted);
+}
+
+fn http2(out: &mut Exposition, counts: &Http2Counts) {
+    out.counter("ringd_http2_connections", "Connections of HTTP/2 that have begun.");
+    out.sample(&[], counts.connections);
+    out.counter("ringd_http2_streams_ended", "Streams that ended before their answer was whole.");
+    for (reason, count) in counts.streams_ended {
+        out.sample(&[("reason", reason)], count);
+    }
+    out.counter("ringd_http2_connections_ended", "Connections that the server has ended.");
+    for (reason, count) in counts.connections_ended {
+        out.sample(&[("reason", reason)], count);
+    }
+}
+
+fn proxies(out: &mut Exposition, source: &Source) {
+    out.counter("ringd_proxy_connections_refused", "Connections of proxies that were not served.");
+    for (reason, count) in source.refused_proxies() {
+        out.sample(&[("reason", reason)], count);
+    }
+}
+
+fn limits(out: &mut Exposition, source: &Source) {
+    out.counter("ringd_limit_refused", "Requests and connections that a limit has refused.");
+    for (limit, count) in source.refused() {
+        out.sample(&[("limit", limit)], count);
+    }
+    out.counter("ringd_passwords_checked", "Passwords that were hashed and compared.");
+    for (result, count) in source.passwords() {
+        out.sample(&[("result", result)], count);
+    }
+    out.counter("ringd_limit_table_evictions", "Clients that had to share a limit with others.");
+    out.sample(&[], source.client_limits.requests.evicted());
 }
 
 fn tls(out: &mut Exposition, source: &TlsSource) {
@@ -145,6 +185,24 @@ fn cache(out: &mut Exposition, source: &Source) {
     }
     out.counter("ringd_cache_evictions", "Entries that were removed to make room for others.");
     out.sample(&[], cache.evictions);
+}
+
+fn compression(out: &mut Exposition, stats: &CompressStats) {
+    for (name, help, value) in [
+        ("ringd_compress_variants", "Compressed forms of files that are kept.", stats.bodies),
+        ("ringd_compress_bytes", "Bytes of memory that they use.", stats.bytes),
+        ("ringd_compress_files", "How many of them have a descriptor.", stats.files),
+        ("ringd_compress_jobs_waiting", "Files that wait to be compressed.", stats.waiting),
+    ] {
+        out.gauge(name, help);
+        out.sample(&[], value);
+    }
+    out.counter("ringd_compress_jobs", "Files that were compressed, by what became of it.");
+    out.sample(&[("result", "made")], stats.made);
+    out.sample(&[("result", "not_worth")], stats.not_worth);
+    out.sample(&[("result", "dropped")], stats.dropped);
+    out.counter("ringd_compress_evictions", "Compressed forms that had to make room for others.");
+    out.sample(&[], stats.evictions);
 }
 
 fn logs(out: &mut Exposition, source: &Source) {

@@ -10,8 +10,9 @@
 //! | `GET /healthz` | 200 if all workers respond within a second, else 503 and which do not |
 //! | `GET /readyz` | 200; 503 from the signal to stop |
 //! | `POST /reload` | 200 when all workers serve the new configuration, or 409, and a text |
+//! | `POST /take-over` | 200, and the listening sockets of the server: `cli/take_over/` |
 //!
-//! A reload is possible only by a Unix socket, whose rights say who may do this.
+//! A reload and a take-over are possible only by a Unix socket, whose rights say who may do this.
 //!
 //! | file | content |
 //! | --- | --- |
@@ -37,9 +38,10 @@ use std::fmt;
 use std::path::PathBuf;
 
 use snapshot::LastLook;
+use socket2::Socket;
 
-pub(crate) use listener::{AdminListeners, CLIENTS_MAX, PLACES_MAX};
-pub(crate) use request::{CONFIG, HEALTHY, UNHEALTHY_ENDS};
+pub(crate) use listener::{AdminFiles, AdminListeners, CLIENTS_MAX, PLACES_MAX, PassedTcp};
+pub(crate) use request::{Answer, CONFIG, HEALTHY, TAKE_OVER, UNHEALTHY_ENDS};
 pub(crate) use source::{ConfigState, LastReload, Source};
 pub(crate) use tls::{CertificateFacts, CertificateList, TlsSource};
 
@@ -47,19 +49,25 @@ pub(crate) use tls::{CertificateFacts, CertificateList, TlsSource};
 /// reloads.
 pub(crate) type Reload = Box<dyn Fn(Option<PathBuf>) -> Result<String, String> + Send + Sync>;
 
+/// Answers a client that takes the listening sockets over, on the connection with it. Returns when
+/// that is over.
+pub(crate) type TakeOver = Box<dyn Fn(Socket) + Send + Sync>;
+
 /// What clients may ask for.
 pub(crate) struct Admin {
     source: Source,
     /// `None` without a configuration file.
     reload: Option<Reload>,
+    /// `None` if the server cannot be replaced while it runs.
+    take_over: Option<TakeOver>,
     last_look: LastLook,
 }
 
 impl Admin {
     /// The administration of a server.
-    pub(crate) fn new(source: Source, reload: Option<Reload>) -> Self {
+    pub(crate) fn new(source: Source, reload: Option<Reload>, take_over: Option<TakeOver>) -> Self {
         let last_look = LastLook::new(source.started.0);
-        Self { source, reload, last_look }
+        Self { source, reload, take_over, last_look }
     }
 }
 

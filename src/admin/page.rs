@@ -10,10 +10,10 @@ pub(super) const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; 
                                  form-action 'none'; frame-ancestors 'none'";
 
 const STYLE: &str = "\
-:root{color-scheme:light dark;--line:#d9dce1;--soft:#5b6470;--card:#f5f6f8;--alarm:#b3261e;\
---back:#fff;--text:#1b1f24}\
-@media(prefers-color-scheme:dark){:root{--line:#363c45;--soft:#9aa4b2;--card:#1d2127;\
---alarm:#ff8a80;--back:#14171b;--text:#e6e8eb}}\
+:root{color-scheme:light dark;--line:#d9d4c7;--soft:#5a616b;--card:#f3f0e8;--alarm:#b3261e;\
+--back:#fbfaf6;--text:#1d2126}\
+@media(prefers-color-scheme:dark){:root{--line:#353b41;--soft:#a1a8b0;--card:#1c2024;\
+--alarm:#ff8a80;--back:#14171a;--text:#e7e4dc}}\
 *{box-sizing:border-box}\
 body{margin:0 auto;max-width:75rem;padding:1rem;background:var(--back);color:var(--text);\
 font:15px/1.45 system-ui,sans-serif}\

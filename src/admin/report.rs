@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::snapshot::{
-    CertificateFigures, Percentiles, SiteFigures, Snapshot, TlsFigures, WorkerFigures,
+    CertificateFigures, Http2Figures, Percentiles, SiteFigures, Snapshot, TlsFigures, WorkerFigures,
 };
 use super::source::LastReload;
 use crate::http::site::listing::humanize::{grouped, size};
@@ -36,8 +36,14 @@ impl Report {
     pub(super) fn new(snapshot: &Snapshot) -> Self {
         let Snapshot { version, machine, driver, .. } = snapshot;
         let mut tables = vec![workers(&snapshot.workers), sites(&snapshot.sites), cache(snapshot)];
+        if snapshot.http2.connections > 0 {
+            tables.push(http2(&snapshot.http2));
+        }
         if let Some(figures) = &snapshot.tls {
             tables.extend([tls(figures), certificates(&figures.certificates)]);
+        }
+        if snapshot.limits.values().any(|count| *count > 0) {
+            tables.push(counts("Refused by limits", "limit", &snapshot.limits));
         }
         tables.push(counts("Timeouts", "kind", &snapshot.timeouts));
         if !snapshot.events.is_empty() {
@@ -107,6 +113,7 @@ fn figures(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
         ("Connections", format!("{} of {}", number(connections.open), number(connections.max))),
         ("Connections accepted", number(connections.accepted)),
         ("Connections refused", number(connections.refused)),
+        ("Connections denied", number(connections.denied)),
         ("System calls per request", ratio(system_calls, requests.total)),
         ("Driver", format!("{} ({})", snapshot.driver, snapshot.driver_reason)),
         ("Kernel", snapshot.kernel.clone()),
@@ -195,6 +202,18 @@ fn workers(workers: &[WorkerFigures]) -> Table {
         ],
         rows: workers.iter().enumerate().map(row).collect(),
     }
+}
+
+fn http2(figures: &Http2Figures) -> Table {
+    let row = |name: &str, count: u64| vec![name.to_owned(), number(count)];
+    let mut rows = vec![row("connections", figures.connections)];
+    let of = |counts: &BTreeMap<&str, u64>, what: &str| -> Vec<Vec<String>> {
+        let counts = counts.iter().filter(|(_, count)| **count > 0);
+        counts.map(|(reason, count)| row(&format!("{what}: {reason}"), *count)).collect()
+    };
+    rows.extend(of(&figures.streams_ended, "streams ended early"));
+    rows.extend(of(&figures.connections_ended, "connections ended"));
+    Table { title: "HTTP/2", columns: vec!["what", "number"], rows }
 }
 
 fn tls(figures: &TlsFigures) -> Table {

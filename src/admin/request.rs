@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::report::Report;
 use super::snapshot::Snapshot;
-use super::{Admin, metrics, page, text};
+use super::{Admin, TakeOver, metrics, page, text};
 use crate::http::h1::head::Refusal;
 use crate::http::records::field;
 use crate::http::semantics::request::RequestLimits;
@@ -28,6 +28,9 @@ pub(super) const LIMITS: RequestLimits = RequestLimits {
 /// The field with the file that the command has checked, so that no server takes it for its own.
 pub(crate) const CONFIG: &str = "Ringd-Config";
 
+/// The target of a take-over.
+pub(crate) const TAKE_OVER: &str = "/take-over";
+
 /// The answer of a server that is healthy, which `ringd health` tells from those of other programs,
 /// and how the other answer ends.
 pub(crate) const HEALTHY: &str = "all workers respond";
@@ -40,7 +43,7 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// What a client gets.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     status: Cow<'static, str>,
     media_type: &'static str,
     /// Fields of the head besides those that every answer has, each with its line end.
@@ -64,7 +67,7 @@ pub(super) struct AdminRequest<'a> {
 }
 
 impl Answer {
-    pub(super) fn text(status: impl Into<Cow<'static, str>>, body: impl Into<String>) -> Self {
+    pub(crate) fn text(status: impl Into<Cow<'static, str>>, body: impl Into<String>) -> Self {
         let body = body.into() + "\n";
         let status = status.into();
         Self { status, media_type: PLAIN, fields: String::new(), body }
@@ -76,7 +79,7 @@ impl Answer {
         Self { fields, ..Self::text("405 Method Not Allowed", format!("use {allowed}")) }
     }
 
-    fn ok(media_type: &'static str, body: String) -> Self {
+    pub(crate) fn ok(media_type: &'static str, body: String) -> Self {
         Self { status: "200 OK".into(), media_type, fields: String::new(), body }
     }
 
@@ -87,7 +90,7 @@ impl Answer {
     }
 
     /// The message; without its body in answer to HEAD.
-    pub(super) fn bytes(&self, head_only: bool) -> Vec<u8> {
+    pub(crate) fn bytes(&self, head_only: bool) -> Vec<u8> {
         let Self { status, media_type, fields, body } = self;
         let head = format!(
             "HTTP/1.1 {status}\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\n\
@@ -105,6 +108,12 @@ impl<'a> AdminRequest<'a> {
     pub(super) fn method(&self) -> &'a [u8] {
         let line = self.head.trim_ascii_start();
         line.split(|byte| *byte == b' ').next().unwrap_or(line)
+    }
+
+    /// What hands the sockets of the server over, if that is asked for and possible.
+    pub(super) fn take_over<'b>(&self, admin: &'b Admin) -> Option<&'b TakeOver> {
+        let is_asked = self.is_local && self.target == TAKE_OVER.as_bytes();
+        admin.take_over.as_ref().filter(|_| is_asked && self.method() == b"POST")
     }
 
     /// Whether a web page may have made a browser ask, under a name that leads to this machine (DNS

@@ -40,6 +40,9 @@ pub(super) struct Snapshot {
     pub(super) connections: ConnectionFigures,
     /// By kind.
     pub(super) timeouts: BTreeMap<&'static str, u64>,
+    pub(super) http2: Http2Figures,
+    /// Requests and connections that limits have refused, by limit.
+    pub(super) limits: BTreeMap<&'static str, u64>,
     /// `None` if no listener has TLS.
     pub(super) tls: Option<TlsFigures>,
     pub(super) cache: CacheFigures,
@@ -85,7 +88,17 @@ pub(super) struct ConnectionFigures {
     pub(super) max: u32,
     pub(super) accepted: u64,
     pub(super) refused: u64,
+    pub(super) denied: u64,
     pub(super) cut_off: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Http2Figures {
+    pub(super) connections: u64,
+    /// Streams that have ended before their answer was whole, by reason.
+    pub(super) streams_ended: BTreeMap<&'static str, u64>,
+    /// Connections that the server has ended, by reason.
+    pub(super) connections_ended: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -221,6 +234,8 @@ impl Snapshot {
             },
             connections: connections(source, &counts),
             timeouts: timeouts(&counts),
+            http2: http2(source),
+            limits: source.refused().into(),
             tls: source.tls.as_ref().filter(|tls| tls.is_on()).map(tls),
             cache: cache(source),
             access_log: source
@@ -265,6 +280,7 @@ fn connections(source: &Source, counts: &WorkerCounts) -> ConnectionFigures {
         max: source.connections_max,
         accepted: counts.accepted,
         refused: counts.refused,
+        denied: counts.denied,
         cut_off: counts.cut_off,
     }
 }
@@ -272,6 +288,15 @@ fn connections(source: &Source, counts: &WorkerCounts) -> ConnectionFigures {
 fn timeouts(counts: &WorkerCounts) -> BTreeMap<&'static str, u64> {
     let count = |kind: TimeoutKind| (kind.name(), counts.timeouts[kind as usize]);
     TimeoutKind::ALL.into_iter().map(count).collect()
+}
+
+fn http2(source: &Source) -> Http2Figures {
+    let counts = source.http2();
+    Http2Figures {
+        connections: counts.connections,
+        streams_ended: counts.streams_ended.into(),
+        connections_ended: counts.connections_ended.into(),
+    }
 }
 
 fn tls(source: &TlsSource) -> TlsFigures {

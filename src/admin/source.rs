@@ -10,8 +10,12 @@ use super::tls::TlsSource;
 use crate::driver::DriverSelection;
 use crate::events::Events;
 use crate::http::Status;
+use crate::http::compress::Compressor;
 use crate::http::records::log::AccessLog;
-use crate::http::records::metrics::{DURATION_BOUNDS, HttpMetrics, SIZE_BOUNDS};
+use crate::http::records::metrics::{
+    DURATION_BOUNDS, Http2Metrics, HttpMetrics, LimitMetrics, SIZE_BOUNDS, WorkerMetrics,
+};
+use crate::limits::{ClientConnections, ClientLimits};
 use crate::metrics::{Counter, HistogramCounts};
 use crate::serve::CacheMonitor;
 use crate::server::Monitor;
@@ -25,6 +29,8 @@ pub(crate) struct Source {
     pub(crate) monitor: Monitor,
     /// The caches of the workers.
     pub(crate) caches: CacheMonitor,
+    /// What compresses on the fly.
+    pub(crate) compressor: Arc<Compressor>,
     /// TLS; `None` if no listener has it.
     pub(crate) tls: Option<TlsSource>,
     /// Counters of requests.
@@ -33,6 +39,10 @@ pub(crate) struct Source {
     pub(crate) access_log: Option<Arc<AccessLog>>,
     /// The error log.
     pub(crate) events: Events,
+    /// The connections of each client.
+    pub(crate) clients: ClientConnections,
+    /// The rates of each client.
+    pub(crate) client_limits: Arc<ClientLimits>,
     /// The bound of the connections of all workers together.
     pub(crate) connections_max: u32,
     /// The state of the configuration.
@@ -128,6 +138,16 @@ pub(super) struct RequestCounts {
     pub(super) abandoned: u64,
 }
 
+/// What all workers have counted of HTTP/2.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Http2Counts {
+    pub(super) connections: u64,
+    /// Streams that have ended before their exchange was complete, by reason.
+    pub(super) streams_ended: [(&'static str, u64); 4],
+    /// Connections that the server has ended, by reason.
+    pub(super) connections_ended: [(&'static str, u64); 2],
+}
+
 impl SiteCounts {
     /// The number of responses.
     pub(super) fn total(&self) -> u64 {
@@ -188,6 +208,60 @@ impl Source {
             abandoned,
             sites,
         }
+    }
+
+    /// What all workers have counted of HTTP/2.
+    pub(super) fn http2(&self) -> Http2Counts {
+        let sum = |read: fn(&Http2Metrics) -> &Counter| -> u64 {
+            self.metrics.workers().iter().map(|worker| read(&worker.http2).get()).sum()
+        };
+        let floods = sum(|http2| &http2.calm);
+        Http2Counts {
+            connections: sum(|http2| &http2.connections),
+            streams_ended: [
+                ("client", sum(|http2| &http2.resets_received)),
+                ("fault", sum(|http2| &http2.resets_sent)),
+                ("refused", sum(|http2| &http2.refused)),
+                ("stalled", sum(|http2| &http2.stalled)),
+            ],
+            connections_ended: [
+                ("flood", floods),
+                ("other", sum(|http2| &http2.goaways).saturating_sub(floods)),
+            ],
+        }
+    }
+
+    /// What limits have refused, by the limit.
+    pub(super) fn refused(&self) -> [(&'static str, u64); 4] {
+        [
+            ("rate", self.limit(|limits| &limits.rate)),
+            ("connections", self.clients.refused()),
+            ("passwords", self.limit(|limits| &limits.password_refused)),
+            ("password_checks", self.limit(|limits| &limits.password_busy)),
+        ]
+    }
+
+    /// How many connections of proxies were not served, by the reason.
+    pub(super) fn refused_proxies(&self) -> [(&'static str, u64); 2] {
+        let sum = |read: fn(&WorkerMetrics) -> &Counter| {
+            self.metrics.workers().iter().map(|worker| read(worker).get()).sum()
+        };
+        [
+            ("header", sum(|worker| &worker.proxy_failed)),
+            ("denied", sum(|worker| &worker.proxied_denied)),
+        ]
+    }
+
+    /// How many passwords were compared, by the result.
+    pub(super) fn passwords(&self) -> [(&'static str, u64); 2] {
+        [
+            ("right", self.limit(|limits| &limits.passwords_right)),
+            ("wrong", self.limit(|limits| &limits.passwords_wrong)),
+        ]
+    }
+
+    fn limit(&self, read: fn(&LimitMetrics) -> &Counter) -> u64 {
+        self.metrics.workers().iter().map(|worker| read(&worker.limits).get()).sum()
     }
 
     /// Whether the server takes further requests.

@@ -1,4 +1,4 @@
-//! Reads the answers on one connection: parses heads and counts the bytes of bodies.
+//! Reads the answers of HTTP/1.1 on one connection: parses heads and counts the bytes of bodies.
 //!
 //! It does no more than that, because it is CPU time of the client. But it checks the status and
 //! length of every answer: otherwise a server that quickly sends errors would win.
@@ -6,6 +6,8 @@
 use std::fmt;
 
 use memchr::memmem;
+
+use super::http2_client::Http2ClientError;
 
 /// Maximum size of the head of an answer.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -42,6 +44,8 @@ pub enum AnswerError {
     },
     /// There is no valid `Content-Length`.
     NoLength,
+    /// A conversation in HTTP/2 fails.
+    Http2(Http2ClientError),
 }
 
 impl fmt::Display for AnswerError {
@@ -56,6 +60,7 @@ impl fmt::Display for AnswerError {
                 write!(f, "an answer has {found} bytes instead of {expected}")
             }
             Self::NoLength => f.write_str("an answer has no Content-Length"),
+            Self::Http2(error) => error.fmt(f),
         }
     }
 }

@@ -11,6 +11,7 @@
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{self, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -18,17 +19,26 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use crate::driver::DriverSelection;
+use crate::driver::{DriverKind, DriverSelection};
 use crate::http::HttpSettings;
 use crate::serve::{self, HttpServer};
 use crate::server::{Endpoint, ServerSettings};
 use crate::tls::TlsConfig;
+
+/// The sockets of a worker besides connections.
+const LISTENER: u32 = 1;
+
+/// The descriptors of a server besides connections, with those of the files that a run requests.
+const OTHER_DESCRIPTORS: u64 = 48;
 
 /// The first line that the child writes.
 #[derive(Debug, Serialize, Deserialize)]
 struct Greeting {
     address: SocketAddr,
     driver: String,
+    /// Builds from before this field do not say it.
+    #[serde(default)]
+    holds: Option<u32>,
 }
 
 /// What a server has used since it started.
@@ -53,19 +63,27 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts a server with these arguments of `ringd serve`, bound to `cores` unless that is
-    /// empty.
+    /// Starts a server of this program, or of another build of it, with these arguments of
+    /// `ringd serve`, bound to `cores` unless that is empty.
     ///
     /// # Errors
     ///
     /// When it does not start. It prints the cause on standard error itself.
-    pub(super) fn start(arguments: &[OsString], cores: &[usize]) -> io::Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
+    pub(super) fn start(
+        program: Option<&Path>,
+        arguments: &[OsString],
+        cores: &[usize],
+    ) -> io::Result<Self> {
+        let program = program.map_or_else(std::env::current_exe, |it| Ok(it.to_owned()))?;
+        let mut command = Command::new(&program);
         command.arg("bench-server").args(arguments);
         for core in cores {
             command.arg("--core").arg(core.to_string());
         }
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut process = process.map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot run {}: {error}", program.display()))
+        })?;
         let input = process.stdin.take();
         let output = process.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let mut output = BufReader::new(output);
@@ -86,6 +104,11 @@ impl Child {
     /// The name of the driver that the server runs on.
     pub(super) fn driver(&self) -> &str {
         &self.greeting.driver
+    }
+
+    /// The most connections that the server holds at a time, if it says so.
+    pub(super) fn holds(&self) -> Option<u32> {
+        self.greeting.holds
     }
 
     /// What the server has used so far.
@@ -134,7 +157,9 @@ pub fn serve(
     let mut write_line = |line: String| writeln!(output, "{line}").and_then(|()| output.flush());
     let address = server.addresses().first().and_then(Endpoint::socket_addr);
     let address = address.ok_or("the server has no address")?;
-    let greeting = Greeting { address, driver: server.selection().kind.to_string() };
+    let kind = server.selection().kind;
+    let holds = Some(holds(settings, kind));
+    let greeting = Greeting { address, driver: kind.to_string(), holds };
     write_line(serde_json::to_string(&greeting)?)?;
     for line in io::stdin().lines() {
         line?;
@@ -148,6 +173,16 @@ pub fn serve(
         write_line(serde_json::to_string(&usage)?)?;
     }
     Ok(server.stop()?)
+}
+
+/// The most connections of a server: what it may have, and what its driver holds in each worker.
+fn holds(settings: &ServerSettings, kind: DriverKind) -> u32 {
+    let workers = u32::try_from(settings.workers).unwrap_or(u32::MAX);
+    let of_driver = kind.sockets_max().map(|sockets| sockets.saturating_sub(LISTENER));
+    let of_driver = of_driver.map_or(u32::MAX, |sockets| sockets.saturating_mul(workers));
+    let low = kind.descriptors_max().map(|max| max.saturating_sub(OTHER_DESCRIPTORS));
+    let low = low.and_then(|low| u32::try_from(low).ok()).unwrap_or(u32::MAX);
+    settings.connections_max.min(of_driver).min(low)
 }
 
 /// Binds this thread, and the threads that it starts later, to `cores`. Does nothing if `cores` is

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::answers::AnswerError;
 use super::files::FilesError;
 use super::load::LoadError;
 use super::other_server::UrlError;
@@ -16,6 +17,10 @@ pub enum BenchError {
     Files(FilesError),
     /// The URL of another server is not valid, or its host has no address.
     Url(UrlError),
+    /// No cell is for the URL of another server. With these options there are some.
+    NoCell(String, &'static str),
+    /// No server holds the connections of a cell; the most that one holds.
+    TooManyConnections(Cell, u32),
     /// The time does not suffice for all trials.
     Time(TimeError),
     /// The driver of the client does not work.
@@ -29,7 +34,7 @@ pub enum BenchError {
         /// The cell of the trial.
         cell: Cell,
         /// What failed.
-        error: FailedTrial,
+        error: Box<FailedTrial>,
     },
     /// A signal ended the run.
     Interrupted,
@@ -53,6 +58,14 @@ impl fmt::Display for BenchError {
         match self {
             Self::Files(error) => error.fmt(f),
             Self::Url(error) => error.fmt(f),
+            Self::NoCell(url, options) => {
+                write!(f, "{url}: no row measures such a server; add rows with {options}")
+            }
+            Self::TooManyConnections(cell, most) => write!(
+                f,
+                "{cell}: no server holds so many connections, at most {most}; use fewer, or raise \
+                 the limit of descriptors with `ulimit -n`"
+            ),
             Self::Time(error) => error.fmt(f),
             Self::ClientDriver(error) => write!(
                 f,
@@ -86,6 +99,12 @@ impl fmt::Display for FailedTrial {
                 ),
                 _ => write!(f, "cannot connect to {address}: {error}; check the address"),
             },
+            Self::OtherServer(LoadError::Tls(error), _) => error.fmt(f),
+            Self::OtherServer(LoadError::Answer(AnswerError::Http2(error)), _)
+                if !error.concerns_files() =>
+            {
+                error.fmt(f)
+            }
             Self::OtherServer(error, Some(files)) => {
                 write!(f, "{error}; does it serve {}?", files.display())
             }

@@ -2,10 +2,17 @@
 //!
 //! The client uses a driver, like the server. It is a *closed loop*: each connection sends its next
 //! request, or batch of pipelined requests, after the last answer has arrived, so the server
-//! determines the rate. Answers that arrive between two marks are measured. Before the first mark,
-//! the server warms up.
+//! determines the rate. With HTTP/2, each connection has a number of requests in progress, and each
+//! answer that ends is followed by the next request. Answers that arrive between two marks are
+//! measured. Before the first mark, the server warms up.
+//!
+//! A client that stays awake asks its driver again and again for what has arrived. The server then
+//! never pays for waking it, which is an interrupt to another core and dear in a virtual machine.
+//! The time of the waits that find nothing is left out of the CPU time of the client.
 
-use std::fmt;
+mod error;
+mod idle;
+
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -14,17 +21,22 @@ use hdrhistogram::Histogram;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::answers::{AnswerError, Answers};
-use super::plan::{Shape, TlsHandshake};
-use super::tls_client::{AgreedTls, ClientTlsError, TlsSlot};
+use super::http2_client::Http2Client;
+use super::plan::{BenchProtocol, ClientWait, Shape, TlsHandshake};
+use super::tls_client::{AgreedTls, TlsSlot};
 use crate::driver::{
     Chain, Completion, Driver, DriverKind, Limits, Op, Outcome, SendEnd, Sock, Token, Visitor,
 };
-
-/// After this time without any answer, the load fails.
-const SILENCE_MAX: Duration = Duration::from_secs(10);
+pub use error::LoadError;
+use error::SILENCE_MAX;
+use idle::IdleConnections;
 
 /// Timeout for establishing a connection.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
+
+/// The longest time of a wait that found nothing. If it takes longer, another thread had the core,
+/// and the time is not CPU time of this process.
+const IN_VAIN_MAX: Duration = Duration::from_micros(20);
 
 /// The longest latency that the histogram records, in nanoseconds; longer ones count as this.
 const LATENCY_MAX: u64 = 60_000_000_000;
@@ -37,14 +49,19 @@ const BROKEN_PER_THOUSAND: u64 = 1;
 #[derive(Clone, Debug)]
 pub(super) struct Load {
     pub(super) address: SocketAddr,
-    /// The bytes of one request.
+    pub(super) protocol: BenchProtocol,
+    /// The bytes of one request; with HTTP/2, those of its header block.
     pub(super) request: Vec<u8>,
     /// The expected length of each body.
     pub(super) length: u64,
+    /// [`Shape::KeepAlive`] with HTTP/2.
     pub(super) shape: Shape,
     /// The expected handshakes; `None` without TLS.
     pub(super) tls: Option<TlsHandshake>,
     pub(super) connections: u32,
+    /// Connections that are opened first and have one answer each. They have no TLS.
+    pub(super) idle: u32,
+    pub(super) client: ClientWait,
     /// The time before the first mark. With TLS more, until each connection has an answer: first
     /// handshakes are full, and those of persistent connections are not measured.
     pub(super) warm_up: Duration,
@@ -59,96 +76,10 @@ pub(super) struct LoadResult {
     pub(super) elapsed: Duration,
     /// Nanoseconds from a request to the end of its answer.
     pub(super) latency: Histogram<u64>,
-    /// CPU time of this process as a share of one core.
-    pub(super) client_busy: f64,
+    /// CPU time of this process, without that of waits that found nothing.
+    pub(super) client_cpu: Duration,
     /// What handshakes have agreed on; `None` without TLS.
     pub(super) agreed: Option<AgreedTls>,
-}
-
-/// Why a load failed.
-#[derive(Debug)]
-pub enum LoadError {
-    /// The driver of the client does not open.
-    Driver(io::Error),
-    /// The driver of the client failed.
-    Wait(io::Error),
-    /// The histogram of latencies cannot be created.
-    Histogram(hdrhistogram::CreationError),
-    /// A connection cannot be established.
-    Connect(SocketAddr, io::Error),
-    /// The driver cannot take another connection.
-    Adopt(io::Error),
-    /// The server does not report what it has used.
-    Report(io::Error),
-    /// An answer is not the expected one.
-    Answer(AnswerError),
-    /// TLS failed, or a handshake is not the expected one.
-    Tls(Box<ClientTlsError>),
-    /// More answers than requests arrived.
-    SurplusAnswer,
-    /// No answer arrived on any connection for a long time.
-    Silence,
-    /// This many connections got no first answer for a long time.
-    Unanswered(u32),
-    /// Too many connections ended before their answer.
-    Broken {
-        /// Connections that ended before their answer.
-        broken: u64,
-        /// Answers that arrived.
-        requests: u64,
-    },
-}
-
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Driver(error) => write!(
-                f,
-                "the driver of the client does not open: {error}; choose another one with \
-                 --client-driver"
-            ),
-            Self::Wait(error) => write!(f, "the driver of the client failed: {error}"),
-            Self::Histogram(error) => {
-                write!(f, "cannot create the histogram of latencies: {error}")
-            }
-            Self::Connect(address, error) => write!(f, "cannot connect to {address}: {error}"),
-            Self::Adopt(error) => write!(
-                f,
-                "the client cannot take another connection: {error}; use fewer --connections"
-            ),
-            Self::Report(error) => write!(f, "the server does not report its CPU time: {error}"),
-            Self::Answer(error) => error.fmt(f),
-            Self::Tls(error) => error.fmt(f),
-            Self::SurplusAnswer => f.write_str("the server sent more answers than requested"),
-            Self::Silence => write!(f, "no answer arrived within {SILENCE_MAX:?}"),
-            Self::Unanswered(count) => write!(
-                f,
-                "{count} connections got no first answer within {SILENCE_MAX:?}; use fewer \
-                 --connections"
-            ),
-            Self::Broken { broken, requests } => {
-                write!(
-                    f,
-                    "{broken} connections ended before their answer, after {requests} answers"
-                )
-            }
-        }
-    }
-}
-
-impl From<AnswerError> for LoadError {
-    fn from(error: AnswerError) -> Self {
-        Self::Answer(error)
-    }
-}
-
-impl From<ClientTlsError> for LoadError {
-    fn from(error: ClientTlsError) -> Self {
-        match error {
-            ClientTlsError::Answer(error) => Self::Answer(error),
-            error => Self::Tls(Box::new(error)),
-        }
-    }
 }
 
 impl Load {
@@ -185,6 +116,7 @@ impl Visitor for LoadRun<'_> {
 
     fn visit<D: Driver>(self, open: fn(&Limits) -> io::Result<D>) -> Self::Out {
         let LoadRun { load, mark } = self;
+        let idle = IdleConnections::open(load.address, load.idle, &load.request, load.length)?;
         let driver = open(&load.limits()).map_err(LoadError::Driver)?;
         let mut client = Client::begin(load, driver)?;
         client.run(load.warm_up)?;
@@ -194,12 +126,13 @@ impl Visitor for LoadRun<'_> {
         client.run(load.time)?;
         let (elapsed, cpu) = (begun.elapsed(), cpu_time().saturating_sub(cpu));
         mark().map_err(LoadError::Report)?;
-        let Client { requests, broken, latency, agreed, .. } = client;
+        let Client { requests, broken, latency, agreed, in_vain, .. } = client;
+        drop(idle);
         if broken > requests * BROKEN_PER_THOUSAND / 1000 {
             return Err(LoadError::Broken { broken, requests });
         }
-        let client_busy = cpu.as_secs_f64() / elapsed.as_secs_f64();
-        Ok(LoadResult { requests, elapsed, latency, client_busy, agreed })
+        let client_cpu = cpu.saturating_sub(in_vain);
+        Ok(LoadResult { requests, elapsed, latency, client_cpu, agreed })
     }
 }
 
@@ -220,6 +153,8 @@ struct Client<'a, D> {
     /// Connections with TLS that have not had an answer yet.
     unanswered: u32,
     latency: Histogram<u64>,
+    /// The time of waits that found nothing, of a client that stays awake.
+    in_vain: Duration,
     agreed: Option<AgreedTls>,
 }
 
@@ -230,9 +165,9 @@ struct ClientConnection {
     tls: Option<Box<TlsSlot>>,
     /// Whether there has been an answer, on this connection or one before.
     is_answered: bool,
-    answers: Answers,
+    conversation: Conversation,
     /// When the current requests were sent. For the first ones on a connection, when it was begun:
-    /// the time to connect counts as latency.
+    /// the time to connect counts as latency. With HTTP/2, each request has a time of its own.
     since: Instant,
     /// The number of answers that have not arrived yet.
     waiting: u32,
@@ -240,6 +175,80 @@ struct ClientConnection {
     chain: Option<Box<Chain>>,
     /// Whether a close has been submitted.
     closing: bool,
+}
+
+/// What reads the answers.
+enum Conversation {
+    Http1(Answers),
+    Http2(Box<Http2Client>),
+}
+
+impl Conversation {
+    fn new(load: &Load) -> Self {
+        match load.protocol {
+            BenchProtocol::Http1 => Self::Http1(Answers::new(load.length)),
+            BenchProtocol::Http2 { streams } => {
+                let request = load.request.clone();
+                Self::Http2(Box::new(Http2Client::new(request, streams, load.length)))
+            }
+        }
+    }
+
+    /// Takes bytes that have arrived, and returns how many answers they complete.
+    fn feed(&mut self, bytes: &[u8]) -> Result<u32, AnswerError> {
+        match self {
+            Self::Http1(answers) => answers.feed(bytes),
+            Self::Http2(client) => client.feed(bytes).map_err(AnswerError::Http2),
+        }
+    }
+}
+
+impl ClientConnection {
+    /// Counts answers that have arrived, with their latencies.
+    fn record(
+        &mut self,
+        complete: u32,
+        now: Instant,
+        latency: &mut Histogram<u64>,
+    ) -> Result<(), LoadError> {
+        let mut record = |since: Instant, count| {
+            let nanoseconds = now.saturating_duration_since(since).as_nanos() as u64;
+            latency.saturating_record_n(nanoseconds, count);
+        };
+        match &mut self.conversation {
+            Conversation::Http1(_) => {
+                let waiting = self.waiting.checked_sub(complete);
+                self.waiting = waiting.ok_or(LoadError::SurplusAnswer)?;
+                record(self.since, complete.into());
+            }
+            Conversation::Http2(client) => {
+                client.finished().for_each(|since| record(since, 1));
+                self.waiting = client.in_progress() as u32;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether TLS or HTTP/2 has something to send by itself.
+    fn has_output(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.has_output())
+            || matches!(&self.conversation, Conversation::Http2(client) if client.has_output())
+    }
+
+    /// Moves it into a chain.
+    fn take_output(&mut self, chain: &mut Chain) -> Result<(), LoadError> {
+        let mut none = Vec::new();
+        let frames = match &mut self.conversation {
+            Conversation::Http1(_) => &mut none,
+            Conversation::Http2(client) => client.output(),
+        };
+        match &mut self.tls {
+            None => chain.copy(frames),
+            Some(tls) => tls.send(frames, chain)?,
+        }
+        frames.clear();
+        Ok(())
+    }
 }
 
 impl<'a, D: Driver> Client<'a, D> {
@@ -257,16 +266,18 @@ impl<'a, D: Driver> Client<'a, D> {
             broken: 0,
             unanswered: if load.tls.is_some() { load.connections } else { 0 },
             latency,
+            in_vain: Duration::ZERO,
             agreed: None,
         };
         for number in 0..load.connections as usize {
             let (since, sock) = client.connect()?;
-            let tls = load.tls.map(|kind| TlsSlot::new(kind, load.address.ip())).transpose()?;
+            let slot = |kind| TlsSlot::new(kind, load.protocol, load.address.ip());
+            let tls = load.tls.map(slot).transpose()?;
             client.connections.push(ClientConnection {
                 sock,
                 tls: tls.map(Box::new),
                 is_answered: false,
-                answers: Answers::new(load.length),
+                conversation: Conversation::new(load),
                 since,
                 waiting: 0,
                 chain: Some(Box::default()),
@@ -278,7 +289,7 @@ impl<'a, D: Driver> Client<'a, D> {
     }
 
     fn reset_counters(&mut self) {
-        (self.requests, self.broken) = (0, 0);
+        (self.requests, self.broken, self.in_vain) = (0, 0, Duration::ZERO);
         self.latency.reset();
     }
 
@@ -300,13 +311,21 @@ impl<'a, D: Driver> Client<'a, D> {
         let (end, mut last_answer, mut last_first) = (now + time, now, now);
         let mut batch = std::mem::take(&mut self.batch);
         while now < end || self.requests == 0 || self.unanswered > 0 {
-            let left = if now < end { end - now } else { SILENCE_MAX };
+            let left = match self.load.client {
+                ClientWait::Awake => Duration::ZERO,
+                ClientWait::Asleep if now < end => end - now,
+                ClientWait::Asleep => SILENCE_MAX,
+            };
             self.driver.wait(Some(left), &mut batch).map_err(LoadError::Wait)?;
             let (before, unanswered) = (self.requests, self.unanswered);
+            let is_in_vain = batch.is_empty() && left.is_zero();
             for completion in batch.drain(..) {
                 self.complete(completion)?;
             }
-            now = Instant::now();
+            let begun = std::mem::replace(&mut now, Instant::now());
+            if is_in_vain {
+                self.in_vain += (now - begun).min(IN_VAIN_MAX);
+            }
             if self.requests > before {
                 last_answer = now;
             } else if now - last_answer > SILENCE_MAX {
@@ -327,12 +346,13 @@ impl<'a, D: Driver> Client<'a, D> {
         let Some(connection) = self.connections.get_mut(number) else { return Ok(()) };
         match completion.outcome {
             Outcome::Received(Ok(Some(bytes))) => {
-                let complete = match &mut connection.tls {
-                    None => connection.answers.feed(&bytes)?,
-                    Some(tls) => tls.receive(&bytes, &mut connection.answers)?,
+                let ClientConnection { tls, conversation, .. } = connection;
+                let complete = match tls {
+                    None => conversation.feed(&bytes)?,
+                    Some(tls) => tls.receive(&bytes, |bytes| conversation.feed(bytes))?,
                 };
-                self.flush(number)?;
                 self.answered(number, complete)?;
+                self.flush(number)?;
             }
             Outcome::Received(_) => self.close(number),
             Outcome::Sent(sent, chain) => {
@@ -341,14 +361,16 @@ impl<'a, D: Driver> Client<'a, D> {
                     self.close(number);
                     return Ok(());
                 }
-                self.flush(number)?;
                 self.request_again(number, Instant::now())?;
+                self.flush(number)?;
             }
             Outcome::Closed => {
                 let (since, sock) = self.connect()?;
                 let connection = &mut self.connections[number];
                 (connection.sock, connection.closing) = (sock, false);
-                connection.answers.restart();
+                if let Conversation::Http1(answers) = &mut connection.conversation {
+                    answers.restart();
+                }
                 if let Some(tls) = &mut connection.tls {
                     tls.restart(connection.is_answered && connection.waiting == 0)?;
                 }
@@ -363,6 +385,12 @@ impl<'a, D: Driver> Client<'a, D> {
     fn begin_connection(&mut self, number: usize, since: Instant) -> Result<(), LoadError> {
         let op = Op::RecvMany { sock: self.connections[number].sock };
         self.driver.submit(Token(number as u64), op);
+        let connection = &mut self.connections[number];
+        if let Conversation::Http2(client) = &mut connection.conversation {
+            client.begin(since)?;
+            connection.waiting = client.in_progress() as u32;
+            return self.flush(number);
+        }
         self.send(number, since)
     }
 
@@ -371,25 +399,27 @@ impl<'a, D: Driver> Client<'a, D> {
         if complete == 0 {
             return Ok(());
         }
-        let connection = &mut self.connections[number];
-        connection.waiting =
-            connection.waiting.checked_sub(complete).ok_or(LoadError::SurplusAnswer)?;
+        let (now, connection) = (Instant::now(), &mut self.connections[number]);
+        connection.record(complete, now, &mut self.latency)?;
         if !std::mem::replace(&mut connection.is_answered, true) {
             self.unanswered = self.unanswered.saturating_sub(1);
         }
         if self.agreed.is_none() {
             self.agreed = connection.tls.as_ref().and_then(|tls| tls.agreed());
         }
-        let now = Instant::now();
-        let nanoseconds = (now - connection.since).as_nanos() as u64;
-        self.latency.saturating_record_n(nanoseconds, complete.into());
         self.requests += u64::from(complete);
         self.request_again(number, now)
     }
 
-    /// Sends the next requests if all answers have arrived and the connection persists.
+    /// Sends the next requests if all answers have arrived and the connection persists. With
+    /// HTTP/2, makes those for which there is room; [`Self::flush`] sends them.
     fn request_again(&mut self, number: usize, now: Instant) -> Result<(), LoadError> {
-        let connection = &self.connections[number];
+        let connection = &mut self.connections[number];
+        if let Conversation::Http2(client) = &mut connection.conversation {
+            client.request(now)?;
+            connection.waiting = client.in_progress() as u32;
+            return Ok(());
+        }
         // With `Shape::Close` the client waits until the server closes the connection.
         if connection.waiting == 0 && !connection.closing && self.load.shape != Shape::Close {
             self.send(number, now)?;
@@ -413,17 +443,22 @@ impl<'a, D: Driver> Client<'a, D> {
         Ok(())
     }
 
-    /// Sends what TLS has to say by itself: the end of a handshake, and the requests that waited
-    /// for it.
+    /// Sends what TLS has to say by itself, such as the end of a handshake with the requests that
+    /// waited for it, and the frames of HTTP/2.
     fn flush(&mut self, number: usize) -> Result<(), LoadError> {
         let connection = &mut self.connections[number];
-        let is_closing = connection.closing;
-        let tls = connection.tls.as_mut().filter(|tls| !is_closing && tls.has_output());
-        let Some(tls) = tls else { return Ok(()) };
+        if connection.closing || !connection.has_output() {
+            return Ok(());
+        }
         // The completion of the send that is in flight calls this again.
         let Some(mut chain) = connection.chain.take() else { return Ok(()) };
         chain.clear();
-        tls.take_output(&mut chain)?;
+        connection.take_output(&mut chain)?;
+        if chain.is_empty() {
+            // TLS keeps the frames until the end of its handshake.
+            connection.chain = Some(chain);
+            return Ok(());
+        }
         let op = Op::Send { sock: connection.sock, chain, end: SendEnd::Open };
         self.driver.submit(Token(number as u64), op);
         Ok(())

@@ -11,6 +11,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 use super::child::ServerUsage;
+use super::plan::{BenchProtocol, Cell};
 
 /// A URL for error messages.
 const EXAMPLE: &str = "http://127.0.0.1:8080/";
@@ -18,12 +19,45 @@ const EXAMPLE: &str = "http://127.0.0.1:8080/";
 /// The state `TCP_LISTEN` in `/proc/net/tcp`.
 const LISTEN: &str = "0A";
 
+/// How the client speaks with another server. `h2c` is HTTP/2 without TLS, by prior knowledge
+/// (RFC 9113 section 3.3): servers such as nginx have ports of their own for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum OtherScheme {
+    Http,
+    H2c,
+    Https,
+}
+
+impl OtherScheme {
+    const ALL: [(&str, Self, u16); 3] =
+        [("http://", Self::Http, 80), ("h2c://", Self::H2c, 80), ("https://", Self::Https, 443)];
+
+    /// Whether such a server is measured in a cell.
+    pub(super) fn is_measured_in(self, cell: Cell) -> bool {
+        match (cell.tls, cell.protocol) {
+            (Some(_), _) => self == Self::Https,
+            (None, BenchProtocol::Http1) => self == Self::Http,
+            (None, BenchProtocol::Http2 { .. }) => self == Self::H2c,
+        }
+    }
+
+    /// The options that add cells for such a server.
+    pub(super) fn options(self) -> &'static str {
+        match self {
+            Self::Http => "--shape",
+            Self::H2c => "--h2, without --tls",
+            Self::Https => "--tls",
+        }
+    }
+}
+
 /// A server that is already running.
 #[derive(Clone, Debug)]
 pub(super) struct OtherServer {
     /// The URL, as given on the command line.
     pub(super) url: String,
-    /// The value of `Host`.
+    pub(super) scheme: OtherScheme,
+    /// The value of `Host`, or of `:authority`.
     pub(super) authority: String,
     pub(super) address: SocketAddr,
     /// The path before the name of a file; ends with a slash.
@@ -36,7 +70,7 @@ pub(super) struct OtherServer {
 #[derive(Debug)]
 pub struct UrlError {
     url: String,
-    /// The error of the lookup of the host; `None` if the URL does not begin with `http://`.
+    /// The error of the lookup of the host; `None` if the URL has another scheme.
     lookup: Option<io::Error>,
 }
 
@@ -49,7 +83,10 @@ impl fmt::Display for UrlError {
                 "{url}: the host has no address: {error}; check the name, or use an address, as in \
                  {EXAMPLE}"
             ),
-            None => write!(f, "{url}: the URL must begin with http://, as in {EXAMPLE}"),
+            None => write!(
+                f,
+                "{url}: the URL must begin with http://, h2c:// or https://, as in {EXAMPLE}"
+            ),
         }
     }
 }
@@ -62,11 +99,13 @@ impl OtherServer {
     /// When the URL has another form, or its host has no address.
     pub(super) fn find(url: &str) -> Result<Self, UrlError> {
         let failed = |lookup| UrlError { url: url.to_owned(), lookup };
-        let rest = url.strip_prefix("http://").ok_or_else(|| failed(None))?;
+        let begins = |(prefix, scheme, port)| Some((url.strip_prefix(prefix)?, scheme, port));
+        let found = OtherScheme::ALL.into_iter().find_map(begins);
+        let (rest, scheme, port) = found.ok_or_else(|| failed(None))?;
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let with_port = match authority.rsplit_once(':') {
             Some((_, port)) if port.parse::<u16>().is_ok() => authority.to_owned(),
-            _ => format!("{authority}:80"),
+            _ => format!("{authority}:{port}"),
         };
         let address = with_port
             .to_socket_addrs()
@@ -75,6 +114,7 @@ impl OtherServer {
             .ok_or_else(|| failed(Some(io::ErrorKind::NotFound.into())))?;
         Ok(Self {
             url: url.to_owned(),
+            scheme,
             authority: authority.to_owned(),
             address,
             prefix: format!("{}/", path.trim_end_matches('/')),
@@ -164,12 +204,19 @@ mod tests {
 
     #[test]
     fn the_error_of_an_invalid_url_begins_with_the_url() {
-        for bad in ["https://127.0.0.1/", "127.0.0.1:80", "http://", "http://no such host/"] {
+        for bad in ["ftp://127.0.0.1/", "127.0.0.1:80", "http://", "http://no such host/"] {
             let error = OtherServer::find(bad).unwrap_err().to_string();
             assert!(error.starts_with(bad), "{error}");
         }
-        assert_eq!(OtherServer::find("http://127.0.0.1").unwrap().address.port(), 80);
-        assert_eq!(OtherServer::find("http://127.0.0.1").unwrap().prefix, "/");
+        for (url, scheme, port) in [
+            ("http://127.0.0.1", OtherScheme::Http, 80),
+            ("h2c://127.0.0.1", OtherScheme::H2c, 80),
+            ("https://127.0.0.1", OtherScheme::Https, 443),
+        ] {
+            let server = OtherServer::find(url).unwrap();
+            assert_eq!((server.scheme, server.address.port()), (scheme, port));
+            assert_eq!(server.prefix, "/");
+        }
     }
 
     #[test]

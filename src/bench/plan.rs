@@ -9,14 +9,31 @@ use serde::Serialize;
 /// The number of pipelined requests that are sent at once.
 const PIPELINED: u32 = 16;
 
-/// The size of small answers in cells with TLS, in bytes.
+/// The size of small answers in cells with TLS or HTTP/2, in bytes.
 const SMALL: u64 = 1024;
+
+/// Cells with many streams have one of so many connections, because each carries more requests.
+const CONNECTIONS_PART: u32 = 8;
+
+/// The most streams of a connection for large answers, which take turns on it.
+const LARGE_STREAMS_MAX: u32 = 8;
 
 /// The shortest time of a trial that gives a meaningful result.
 const TIME_MIN: Duration = Duration::from_millis(50);
 
 /// The part of a trial that starting and ending the server takes.
 const START: Duration = Duration::from_millis(60);
+
+/// The time that opening an idle connection takes.
+const OPENING: Duration = Duration::from_micros(60);
+
+/// The time of a trial and the number of rounds, if they are not given, and the longest such run.
+const TIME_WANTED: Duration = Duration::from_millis(330);
+const ROUNDS_WANTED: u32 = 15;
+const RUN_MAX: Duration = Duration::from_secs(600);
+
+/// The bounds of the rounds, if they are not given.
+const ROUNDS: std::ops::RangeInclusive<u32> = 3..=50;
 
 /// The warm-up is this fraction (one nth) of the remaining time.
 const WARM_UP_PART: u32 = 5;
@@ -72,6 +89,31 @@ impl fmt::Display for TlsHandshake {
     }
 }
 
+/// The version of HTTP of a cell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(tag = "protocol")]
+pub enum BenchProtocol {
+    /// HTTP/1.1.
+    #[serde(rename = "HTTP/1.1")]
+    Http1,
+    /// HTTP/2 on persistent connections.
+    #[serde(rename = "HTTP/2")]
+    Http2 {
+        /// The number of requests in progress on each connection, from 1 to 100.
+        streams: u32,
+    },
+}
+
+/// What the client does while no answer has arrived.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientWait {
+    /// It asks again and again, so the server never pays for waking it
+    Awake,
+    /// It sleeps, and what the server sends wakes it
+    Asleep,
+}
+
 /// One cell of the grid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct Cell {
@@ -79,22 +121,60 @@ pub struct Cell {
     pub bytes: u64,
     /// The number of concurrent connections.
     pub connections: u32,
+    /// The version of HTTP; with HTTP/2, the shape is [`Shape::KeepAlive`].
+    #[serde(flatten)]
+    pub protocol: BenchProtocol,
     /// The request pattern.
     pub shape: Shape,
     /// The TLS handshakes; `None` without TLS.
     pub tls: Option<TlsHandshake>,
+    /// Connections that have had an answer each and are idle during the trial.
+    pub idle: u32,
+    /// What the client does while no answer has arrived.
+    pub client: ClientWait,
+}
+
+impl Cell {
+    /// A cell of HTTP/1.1 without TLS and idle connections, whose client stays awake.
+    fn plain(bytes: u64, connections: u32, shape: Shape) -> Self {
+        let (protocol, client) = (BenchProtocol::Http1, ClientWait::Awake);
+        Self { bytes, connections, protocol, shape, tls: None, idle: 0, client }
+    }
+
+    /// All connections of a trial.
+    pub(super) fn all_connections(&self) -> u64 {
+        u64::from(self.connections) + u64::from(self.idle)
+    }
+
+    /// The time that opening the idle connections takes, beside that of each trial.
+    fn opening(&self) -> Duration {
+        OPENING * self.idle
+    }
 }
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { bytes, connections, shape, tls } = self;
-        let plural = if *connections == 1 { "" } else { "s" };
-        write!(f, "{}, {connections} connection{plural}, {shape}", Bytes(*bytes))?;
+        let Self { bytes, connections, protocol, shape, tls, idle, client } = self;
+        let plural = |count| if count == 1 { "" } else { "s" };
+        write!(f, "{}, {connections} ", Bytes(*bytes))?;
+        match *protocol {
+            BenchProtocol::Http1 => write!(f, "connection{}, {shape}", plural(*connections))?,
+            BenchProtocol::Http2 { streams } => {
+                write!(f, "× {streams} stream{}, HTTP/2", plural(streams))?;
+            }
+        }
         match tls {
-            None => Ok(()),
+            None => {}
             // Handshakes of persistent connections are over before the measured time.
-            Some(_) if *shape != Shape::Close => f.write_str(", TLS"),
-            Some(handshake) => write!(f, ", TLS {handshake}"),
+            Some(_) if *shape != Shape::Close => f.write_str(", TLS")?,
+            Some(handshake) => write!(f, ", TLS {handshake}")?,
+        }
+        if *idle > 0 {
+            write!(f, ", beside {idle} idle")?;
+        }
+        match client {
+            ClientWait::Awake => Ok(()),
+            ClientWait::Asleep => f.write_str(", sleeping client"),
         }
     }
 }
@@ -156,19 +236,33 @@ impl fmt::Display for TimeError {
 }
 
 impl Pace {
-    /// Divides `total` among the rounds, of `round` trials each.
+    /// Divides a time among the trials of all rounds. `cast` has the number of servers of each
+    /// cell. Without a time, there is one for enough rounds, but at most ten minutes. Without
+    /// rounds, there are as many as fit.
     ///
     /// # Errors
     ///
-    /// When `total` is too short.
-    pub fn new(total: Duration, rounds: u32, round: usize) -> Result<Self, TimeError> {
-        let trials = rounds.saturating_mul(round as u32);
-        let each = total / trials.max(1);
+    /// When the time is too short.
+    pub fn new(
+        time: Option<Duration>,
+        rounds: Option<u32>,
+        cells: &[Cell],
+        cast: &[usize],
+    ) -> Result<Self, TimeError> {
+        let round: usize = cast.iter().sum();
+        let trials_of = |rounds: u32| rounds.saturating_mul(round as u32).max(1);
+        let opening: Duration =
+            cells.iter().zip(cast).map(|(cell, servers)| cell.opening() * *servers as u32).sum();
+        let wanted = TIME_WANTED * trials_of(1) + opening;
+        let total = time.unwrap_or_else(|| RUN_MAX.min(wanted * rounds.unwrap_or(ROUNDS_WANTED)));
+        let fitting = (total.as_nanos() / wanted.as_nanos().max(1)).min(1000) as u32;
+        let rounds = rounds.unwrap_or(fitting.clamp(*ROUNDS.start(), *ROUNDS.end()));
+        let each = total.saturating_sub(opening * rounds) / trials_of(rounds);
         let left = each.saturating_sub(START);
         let warm_up = left / WARM_UP_PART;
         let time = left - warm_up;
         if time < TIME_MIN {
-            let needed = (TIME_MIN * 2 + START) * trials;
+            let needed = (TIME_MIN * 2 + START) * trials_of(rounds) + opening * rounds;
             let needed = Duration::from_secs(needed.as_secs() + 1);
             return Err(TimeError { total, rounds, round, needed });
         }
@@ -208,7 +302,7 @@ pub fn grid(sizes: &[u64], connections: &[u32], shapes: &[Shape]) -> Vec<Cell> {
     for &shape in shapes {
         for &bytes in sizes {
             for &connections in connections {
-                cells.push(Cell { bytes, connections, shape, tls: None });
+                cells.push(Cell::plain(bytes, connections, shape));
             }
         }
     }
@@ -228,7 +322,7 @@ pub fn tls_grid(sizes: &[u64], connections: &[u32]) -> Vec<Cell> {
     let mut cells = Vec::new();
     for (bytes, shape, tls) in rows {
         for &connections in connections {
-            let cell = Cell { bytes, connections, shape, tls: Some(tls) };
+            let cell = Cell { tls: Some(tls), ..Cell::plain(bytes, connections, shape) };
             if !cells.contains(&cell) {
                 cells.push(cell);
             }
@@ -237,80 +331,41 @@ pub fn tls_grid(sizes: &[u64], connections: &[u32]) -> Vec<Cell> {
     cells
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_grid_has_every_combination_once() {
-        let cells = grid(&[0, 1024], &[1, 64], &[Shape::KeepAlive, Shape::Close]);
-        assert_eq!(cells.len(), 8);
-        for (number, cell) in cells.iter().enumerate() {
-            assert!(!cells[..number].contains(cell), "{cell}");
-        }
-        assert_eq!(cells[2].to_string(), "1 KiB, 1 connection, keep-alive");
-        assert_eq!(cells[5].to_string(), "0 B, 64 connections, close");
-    }
-
-    #[test]
-    fn a_grid_with_tls_has_the_largest_file_once() {
-        let names = |sizes: &[u64], connections: &[u32]| {
-            let cells = tls_grid(sizes, connections);
-            cells.iter().map(ToString::to_string).collect::<Vec<_>>()
-        };
-        let small = [
-            "1 KiB, 2 connections, close, TLS full",
-            "1 KiB, 2 connections, close, TLS resumed",
-            "1 KiB, 2 connections, keep-alive, TLS",
-        ];
-        assert_eq!(names(&[1024], &[2]), small);
-        let all = [&small[..], &["64 KiB, 2 connections, keep-alive, TLS"]].concat();
-        assert_eq!(names(&[0, 64 << 10, 1024], &[2]), all);
-        assert_eq!(tls_grid(&[4096], &[1, 64]).len(), 8);
-    }
-
-    #[test]
-    fn a_trial_is_filed_under_its_server_and_each_server_begins_a_round() {
-        let mut order = Vec::new();
-        let trials = in_rounds(3, &[3, 3], |cell, server| {
-            order.push(server);
-            Ok::<_, ()>((cell, server))
-        });
-        for (cell, trials) in trials.unwrap().iter().enumerate() {
-            for (server, trials) in trials.iter().enumerate() {
-                assert_eq!(trials, &[(cell, server); 3]);
-            }
-        }
-        assert_eq!(order, [0, 1, 2, 0, 1, 2, 1, 2, 0, 1, 2, 0, 2, 0, 1, 2, 0, 1]);
-        assert_eq!(in_rounds(1, &[2], |_, server| Err::<(), _>(server)), Err(0));
-        let uneven = in_rounds(2, &[2, 1, 0], |_, server| Ok::<_, ()>(server)).unwrap();
-        assert_eq!(uneven, [vec![vec![0, 0], vec![1, 1]], vec![vec![0, 0]], vec![]]);
-    }
-
-    #[test]
-    fn bytes_are_displayed_with_the_largest_unit_that_divides_them() {
-        for (bytes, text) in [
-            (0, "0 B"),
-            (1000, "1000 B"),
-            (1024, "1 KiB"),
-            (1536, "1536 B"),
-            (100 << 10, "100 KiB"),
-            (3 << 20, "3 MiB"),
-            (1 << 30, "1 GiB"),
-        ] {
-            assert_eq!(Bytes(bytes).to_string(), text);
+/// The cells with HTTP/2: for these numbers of connections, small answers and the largest file of
+/// `sizes` with one stream, which is the work of HTTP/1.1 with [`Shape::KeepAlive`]; and on an
+/// eighth of the most connections the same with many streams. That is `streams` for small answers,
+/// and at most 8 for the largest file. `has_tls` says whether they are over TLS.
+pub fn http2_grid(sizes: &[u64], connections: &[u32], streams: u32, has_tls: bool) -> Vec<Cell> {
+    let largest = sizes.iter().copied().max().unwrap_or(SMALL);
+    let few = connections.iter().max().map_or(1, |most| (most / CONNECTIONS_PART).max(1));
+    let one = [SMALL, largest]
+        .into_iter()
+        .flat_map(|bytes| connections.iter().map(move |connections| (bytes, *connections, 1)));
+    let many = [(SMALL, few, streams), (largest, few, streams.min(LARGE_STREAMS_MAX))];
+    let mut cells = Vec::new();
+    for (bytes, connections, streams) in one.chain(many) {
+        let protocol = BenchProtocol::Http2 { streams };
+        let tls = has_tls.then_some(TlsHandshake::Full);
+        let cell = Cell { protocol, tls, ..Cell::plain(bytes, connections, Shape::KeepAlive) };
+        if !cells.contains(&cell) {
+            cells.push(cell);
         }
     }
-
-    #[test]
-    fn the_time_is_divided_among_the_trials_or_too_short() {
-        let total = Duration::from_secs(90);
-        let pace = Pace::new(total, 5, 36).unwrap();
-        assert!((pace.time + pace.warm_up + START) * (5 * 18 * 2) <= total);
-        assert!(pace.time > pace.warm_up);
-        let error = Pace::new(Duration::from_secs(1), 5, 36).unwrap_err();
-        let text = error.to_string();
-        assert!(text.contains(&format!("--time {}s", error.needed.as_secs())), "{text}");
-        assert!(Pace::new(error.needed, 5, 36).is_ok(), "{text}");
-    }
+    cells
 }
+
+/// The cells that show what idle connections cost: one connection is busy with small answers.
+pub fn idle_grid(idle: &[u32]) -> Vec<Cell> {
+    let cell = |idle: &u32| Cell { idle: *idle, ..Cell::plain(SMALL, 1, Shape::KeepAlive) };
+    idle.iter().map(cell).collect()
+}
+
+/// Each cell with a client that waits in each of these ways.
+pub fn with_clients(cells: &[Cell], clients: &[ClientWait]) -> Vec<Cell> {
+    let with =
+        |cell: &Cell| clients.iter().map(|client| Cell { client: *client, ..*cell }).collect();
+    cells.iter().flat_map(|cell| -> Vec<Cell> { with(cell) }).collect()
+}
+
+#[cfg(test)]
+mod tests;

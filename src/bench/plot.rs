@@ -1,41 +1,53 @@
-//! The report as a plot: a bar for the CPU time per answer of each server in each cell.
-//!
-//! CPU times of different cells differ by orders of magnitude, so bars are relative to the first
-//! server of their cell, whose bar has the length 1. The text after a bar is the CPU time in
-//! microseconds. A thin line spans the smallest and the largest ratio of a round.
+//! The report as a plot in SVG: the rows of [`dots`](super::dots), and the chart of idle
+//! connections if there is one.
 
 use std::io::{self, Write};
 
 use svg::Document;
-use svg::node::element::{Group, Line, Rectangle, Style, Text, Title};
+use svg::node::element::{Circle, Group, Line, Polyline, Rectangle, Style, Text, Title};
 
-use super::report::{BenchReport, CellReport, CellResult};
+use super::dots::{Dot, DotRow, dot_rows, tick};
+use super::idle_chart::{IdleChart, IdleLine, idle_chart};
+use super::report::BenchReport;
+use super::stats::BenchVerdict;
 
 /// The layout, in units of the SVG.
-const LEFT: f64 = 280.0;
-const PLOT: f64 = 480.0;
-const RIGHT: f64 = 170.0;
-const TOP: f64 = 92.0;
-const BAR: f64 = 13.0;
-const GAP: f64 = 14.0;
-const BOTTOM: f64 = 64.0;
+const LEFT: f64 = 150.0;
+const PLOT: f64 = 520.0;
+const RIGHT: f64 = 190.0;
+const TOP: f64 = 84.0;
+const LINE: f64 = 18.0;
+/// The title above the lines of a row, and the axis below them.
+const TITLE: f64 = 30.0;
+const AXIS: f64 = 20.0;
+const CHART: f64 = 360.0;
+const CHART_BELOW: f64 = 76.0;
 
-/// The smallest and the largest end of the axis. Longer bars are cut and marked with an arrow.
-const RATIO: (f64, f64) = (1.5, 4.0);
+/// Longer names of servers are cut to this number of characters.
+const NAME_MAX: usize = 18;
 
-/// The axis extends beyond the longest bar by this factor, so the thin line usually fits.
-const ROOM: f64 = 1.2;
-
-/// The palette of Okabe and Ito, which people with colour blindness can distinguish.
-const COLOURS: [&str; 8] =
-    ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#7f7f7f"];
+/// The colours of the servers in the light and in the dark mode, as on the page.
+const COLOURS: [(&str, &str); 8] = [
+    ("#0060a8", "#6db6f2"),
+    ("#b05a00", "#f0a04b"),
+    ("#00785a", "#4fc9a0"),
+    ("#a8478a", "#e58fc9"),
+    ("#2b7fa0", "#8fd6e8"),
+    ("#c4371c", "#ff8a66"),
+    ("#786800", "#d9cc4a"),
+    ("#5f6368", "#b4b8bd"),
+];
 
 const STYLE: &str = "\
-text { font: 12px system-ui, sans-serif; fill: #222 } .title { font-size: 17px; font-weight: 600 } \
-.note { fill: #666; font-size: 11px } .grid { stroke: #ddd } .one { stroke: #222 } \
-.spread { stroke: #222 } .paper { fill: #fff } \
-@media (prefers-color-scheme: dark) { text { fill: #ddd } .note { fill: #999 } \
-.grid { stroke: #333 } .one, .spread { stroke: #ddd } .paper { fill: #111 } }";
+text { font: 12px system-ui, sans-serif; fill: #1d2126 } .title { font-size: 17px; \
+font-weight: 600 } .row { font-weight: 600 } .note { fill: #5a616b; font-size: 11px } \
+.grid { stroke: #d9d4c7 } .band { fill: #1d2126; opacity: .16 } \
+.paper { fill: #fbfaf6 } .interval { stroke-width: 2 } \
+.dot { stroke-width: 2 } .tie { fill: #fbfaf6 } .line { fill: none; stroke-width: 2 } ";
+
+const DARK: &str = "\
+text { fill: #e7e4dc } .note { fill: #a1a8b0 } .grid { stroke: #353b41 } .band { fill: #e7e4dc } \
+.paper, .tie { fill: #14171a } ";
 
 /// Draws a report as SVG.
 ///
@@ -43,122 +55,144 @@ text { font: 12px system-ui, sans-serif; fill: #222 } .title { font-size: 17px; 
 ///
 /// When it cannot be written.
 pub fn write_svg(report: &BenchReport, out: &mut impl Write) -> io::Result<()> {
-    let servers = report.servers.len() as f64;
-    let block = servers * BAR + GAP;
-    let height = TOP + block * report.rows.len() as f64 + BOTTOM;
-    let width = LEFT + PLOT + RIGHT;
-    let scale = Scale::of(report);
+    let (rows, chart) = (dot_rows(report), idle_chart(report));
+    let of_rows: f64 = rows.iter().map(height).sum();
+    let of_chart = if chart.is_some() { TITLE + CHART + CHART_BELOW } else { 0.0 };
+    let (width, height) = (LEFT + PLOT + RIGHT, TOP + of_rows + of_chart + 12.0);
     let mut document = Document::new()
         .set("viewBox", (0.0, 0.0, width, height))
         .set("width", width)
         .set("height", height)
         .set("role", "img")
-        .add(Title::new("CPU time per answer, relative to the first server"))
-        .add(Style::new(STYLE))
+        .add(Title::new("CPU time per answer"))
+        .add(Style::new(style()))
         .add(Rectangle::new().set("class", "paper").set("width", width).set("height", height))
         .add(text(20.0, 30.0, "title", "CPU time per answer (less is better)"))
         .add(text(20.0, 50.0, "note", &report.machine.describe()))
-        .add(legend(report))
-        .add(scale.axis(TOP, height - BOTTOM));
-    for (number, row) in report.rows.iter().enumerate() {
-        document = document.add(draw_row(row, TOP + GAP / 2.0 + block * number as f64, &scale));
+        .add(text(20.0, 68.0, "note", NOTE));
+    let mut top = TOP;
+    for row in &rows {
+        document = document.add(draw_row(row, top));
+        top += self::height(row);
     }
-    let label = format!("CPU time per answer, relative to {}", first(report));
-    let label = text(LEFT + PLOT / 2.0, height - 30.0, "", &label).set("text-anchor", "middle");
-    svg::write(out, &document.add(label))
+    if let Some(chart) = &chart {
+        document = document.add(draw_chart(chart, top));
+    }
+    svg::write(out, &document)
 }
 
-fn first(report: &BenchReport) -> &str {
-    report.servers.first().map_or("the first server", String::as_str)
-}
+const NOTE: &str = "A line is the interval of a difference to the first server; if it reaches the \
+                    band around that one, it is a tie, and the dot is hollow.";
 
-/// Maps a ratio to a horizontal position.
-struct Scale {
-    max: f64,
-}
-
-impl Scale {
-    fn of(report: &BenchReport) -> Self {
-        let results = report.rows.iter().flat_map(|row| &row.results);
-        let ratios = results.filter_map(|result| result.comparison).map(|it| it.ratio * ROOM);
-        Self { max: ratios.fold(RATIO.0, f64::max).min(RATIO.1) }
-    }
-
-    fn x(&self, ratio: f64) -> f64 {
-        LEFT + PLOT * (ratio.min(self.max) / self.max)
-    }
-
-    /// Vertical lines at all multiples of one half, with labels.
-    fn axis(&self, top: f64, bottom: f64) -> Group {
-        let mut group = Group::new();
-        let halves = (self.max * 2.0).floor() as u32;
-        for half in 0..=halves {
-            let ratio = f64::from(half) / 2.0;
-            let x = self.x(ratio);
-            let class = if half == 2 { "one" } else { "grid" };
-            let name = format!("{ratio}");
-            group = group
-                .add(line((x, top), (x, bottom), class))
-                .add(text(x, bottom + 16.0, "note", &name).set("text-anchor", "middle"));
-        }
-        group
-    }
-}
-
-fn legend(report: &BenchReport) -> Group {
-    let mut group = Group::new();
-    let mut x = 20.0;
-    for (number, server) in report.servers.iter().enumerate() {
-        group = group.add(rectangle((x, 64.0), (12.0, 12.0), colour(number))).add(text(
-            x + 17.0,
-            74.0,
-            "",
-            server,
-        ));
-        // An estimate of the width of the text.
-        x += 40.0 + 7.0 * server.chars().count() as f64;
-    }
-    group
-}
-
-fn draw_row(row: &CellReport, top: f64, scale: &Scale) -> Group {
-    let middle = top + BAR * row.results.len() as f64 / 2.0 + 4.0;
-    let name = row.cell.to_string();
-    let mut group =
-        Group::new().add(text(LEFT - 10.0, middle, "", &name).set("text-anchor", "end"));
-    for (number, result) in row.results.iter().enumerate() {
-        group = group.add(draw_bar(result, number, top + BAR * number as f64, scale));
-    }
-    group
-}
-
-fn draw_bar(result: &CellResult, number: usize, top: f64, scale: &Scale) -> Group {
-    let ratio = result.comparison.map_or(1.0, |it| it.ratio);
-    let range = result.comparison.map_or((1.0, 1.0), |it| it.range);
-    let (end, middle) = (scale.x(ratio), top + BAR / 2.0);
-    let cut = if ratio > scale.max { " →" } else { "" };
-    let value = match result.stats.median.cpu_microseconds {
-        Some(value) => format!("{value:.2} µs{cut}"),
-        None => format!("{:.0} answers/s{cut}", result.stats.median.requests_per_second),
+fn style() -> String {
+    let mut style = STYLE.to_owned();
+    let colours = |dark: bool| {
+        let rule = move |(number, (light, other)): (usize, &(&str, &str))| {
+            let colour = if dark { other } else { light };
+            format!(".s{number} {{ stroke: {colour} }} .f{number} {{ fill: {colour} }} ")
+        };
+        COLOURS.iter().enumerate().map(rule).collect::<String>()
     };
-    let after = scale.x(range.1.max(ratio)) + 6.0;
-    Group::new()
-        .add(rectangle((LEFT, top + 1.0), (end - LEFT, BAR - 2.0), colour(number)))
-        .add(line((scale.x(range.0), middle), (scale.x(range.1), middle), "spread"))
-        .add(text(after, middle + 4.0, "note", &value))
+    style.push_str(&colours(false));
+    // A hollow dot has the colour of the paper, whatever its server is.
+    style.push_str("@media (prefers-color-scheme: dark) { ");
+    style.push_str(&colours(true));
+    style.push_str(DARK);
+    style.push('}');
+    style
 }
 
-fn colour(number: usize) -> &'static str {
-    COLOURS[number % COLOURS.len()]
+fn height(row: &DotRow) -> f64 {
+    TITLE + LINE * (row.dots.len() + row.too_small.len()) as f64 + AXIS
 }
 
-fn rectangle(corner: (f64, f64), size: (f64, f64), fill: &str) -> Rectangle {
-    Rectangle::new()
-        .set("x", corner.0)
-        .set("y", corner.1)
-        .set("width", size.0)
-        .set("height", size.1)
-        .set("fill", fill)
+fn draw_row(row: &DotRow, top: f64) -> Group {
+    let x = |value: f64| LEFT + PLOT * (value / row.max).min(1.0);
+    let (above, lines) = (top + TITLE, LINE * row.dots.len() as f64);
+    let below = above + lines;
+    let mut group = Group::new().add(text(20.0, top + 20.0, "row", &row.title));
+    for value in &row.ticks {
+        group = group.add(line((x(*value), above), (x(*value), below), "grid")).add(centred(
+            x(*value),
+            below + 13.0,
+            &tick(*value),
+        ));
+    }
+    group = group.add(text(LEFT + PLOT + 14.0, below + 13.0, "note", row.unit));
+    if let Some((low, high)) = row.band {
+        let band = Rectangle::new().set("class", "band").set("x", x(low)).set("y", above);
+        group = group.add(band.set("width", (x(high) - x(low)).max(2.0)).set("height", lines));
+    }
+    for (number, dot) in row.dots.iter().enumerate() {
+        group = group.add(draw_dot(dot, above + LINE * (number as f64 + 0.5), x));
+    }
+    for (number, (name, holds)) in row.too_small.iter().enumerate() {
+        let y = below + AXIS + LINE * number as f64 + 10.0;
+        group = group.add(text(20.0, y, "note", &format!("{name} holds {holds} connections")));
+    }
+    group
+}
+
+fn draw_dot(dot: &Dot, y: f64, x: impl Fn(f64) -> f64) -> Group {
+    let colour = dot.server % COLOURS.len();
+    let mark = if dot.is_marked { " †" } else { "" };
+    let name = cut(&dot.name) + mark;
+    let mut group = Group::new()
+        .add(text(20.0, y + 4.0, "", &name).add(Title::new(dot.name.clone())))
+        .add(text(LEFT + PLOT + 14.0, y + 4.0, "", &dot.label));
+    if let Some((low, high)) = dot.interval {
+        group = group.add(line((x(low), y), (x(high), y), &format!("interval s{colour}")));
+    }
+    let fill =
+        if dot.verdict == Some(BenchVerdict::Tie) { "tie".into() } else { format!("f{colour}") };
+    let circle = Circle::new().set("cx", x(dot.value)).set("cy", y).set("r", 5.0);
+    group.add(circle.set("class", format!("dot s{colour} {fill}")))
+}
+
+fn draw_chart(chart: &IdleChart, top: f64) -> Group {
+    let (above, below) = (top + TITLE, top + TITLE + CHART);
+    let title = "A busy connection beside idle ones: µs of CPU per answer";
+    let mut group = Group::new().add(text(20.0, top + 16.0, "row", title));
+    let at = |(x, y): (f64, f64)| (LEFT + PLOT * x, below - CHART * y);
+    for (level, y) in &chart.levels {
+        let (left, y) = at((0.0, *y));
+        let name = text(left - 8.0, y + 4.0, "note", &format!("{} µs", tick(*level)));
+        group = group
+            .add(line((left, y), (LEFT + PLOT, y), "grid"))
+            .add(name.set("text-anchor", "end"));
+    }
+    for (count, x) in &chart.columns {
+        let (x, _) = at((*x, 0.0));
+        group = group.add(line((x, above), (x, below), "grid")).add(centred(
+            x,
+            below + 16.0,
+            &count.to_string(),
+        ));
+    }
+    for line in &chart.lines {
+        group = group.add(draw_line(line, at));
+    }
+    group.add(centred(LEFT + PLOT / 2.0, below + 36.0, "idle connections"))
+}
+
+fn draw_line(idle: &IdleLine, at: impl Fn((f64, f64)) -> (f64, f64)) -> Group {
+    let colour = idle.server % COLOURS.len();
+    let places: Vec<(f64, f64)> = idle.points.iter().map(|(x, y, _)| at((*x, *y))).collect();
+    let points: Vec<String> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+    let polyline = Polyline::new().set("points", points.join(" "));
+    let mut group = Group::new().add(polyline.set("class", format!("line s{colour}")));
+    for (x, y) in &places {
+        let circle = Circle::new().set("cx", *x).set("cy", *y).set("r", 3.5);
+        group = group.add(circle.set("class", format!("f{colour}")));
+    }
+    let holds = idle.holds.map_or_else(String::new, |holds| format!(", holds {holds}"));
+    let (x, y) = at((1.0, idle.label_at));
+    let label = format!("{}{holds}", cut(&idle.name));
+    group.add(text(x + 14.0, y + 4.0, &format!("f{colour}"), &label))
+}
+
+fn cut(name: &str) -> String {
+    name.chars().take(NAME_MAX).collect()
 }
 
 fn line(from: (f64, f64), to: (f64, f64), class: &str) -> Line {
@@ -168,6 +202,10 @@ fn line(from: (f64, f64), to: (f64, f64), class: &str) -> Line {
         .set("x2", to.0)
         .set("y2", to.1)
         .set("class", class)
+}
+
+fn centred(x: f64, y: f64, content: &str) -> Text {
+    text(x, y, "note", content).set("text-anchor", "middle")
 }
 
 fn text(x: f64, y: f64, class: &str, content: &str) -> Text {

@@ -4,19 +4,31 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
+use super::dots::microseconds;
+use super::plan::BenchProtocol;
 use super::report::{BenchReport, CellResult};
-use super::stats::{BenchStats, Comparison};
+use super::stats::{BenchVerdict, Comparison};
 
 /// Longer names of servers are cut to this number of characters.
 const NAME_MAX: usize = 40;
 
 const LEGEND: &str = "\
-CPU: CPU time of the server per answer; ±: half of its range over the rounds, relative to it.
-p50, p99, p99.9: latencies of a closed loop, in which every connection sends its next request as
-soon as it has its answer. calls, subm.: system calls and submissions to io_uring per answer.
-CPU ratio: the CPU time divided by that of the first server, as the median of the ratios of the
-single rounds. If the rounds do not agree on which is better, or if the ratio is within 2 % of 1, it
-is a tie.";
+CPU, both: CPU time per answer of the server, and of server and client together. p50, p99, p99.9:
+latencies of a closed loop, in which every connection sends its next request as soon as it has its
+answer. calls, subm.: system calls and submissions to io_uring per answer. All numbers are means
+over the rounds; the quarter that was disturbed most is left out, for all servers of a row alike.
+ratio: CPU divided by that of the first server, with its interval (about 95 %). It is a tie if the
+interval reaches 0.99 to 1.01.";
+
+/// What only marked rows have.
+const SIDES_LEGEND: &str = "\
+† The kernel charges a transfer over loopback now to one side, now to the other: here the server's
+CPU time shows an order that both sides together do not show. Do not judge by the server's alone.";
+
+/// What only rows with HTTP/2 have.
+const HTTP2_LEGEND: &str = "\
+HTTP/2: 8 × 32 streams are 8 connections with 32 requests in progress on each; the next request on a
+connection follows each answer. Rows that do not name a protocol are those of HTTP/1.1.";
 
 /// What only rows with TLS have.
 const TLS_LEGEND: &str = "\
@@ -32,19 +44,64 @@ pub fn write_table(report: &BenchReport, out: &mut impl Write) -> io::Result<()>
     let names = report.servers.iter().map(|name| name.chars().count().min(NAME_MAX));
     let width = names.max().unwrap_or_default().max("server".len());
     // With one server, there is nothing to divide.
-    let ratio = if report.servers.len() > 1 { "  CPU ratio" } else { "" };
-    for row in &report.rows {
+    let ratio = if report.servers.len() > 1 { "  ratio of CPU" } else { "" };
+    for (number, row) in report.rows.iter().enumerate() {
         writeln!(out, "{bold}{}{bold:#}", row.cell)?;
         writeln!(
             out,
-            "  {:width$}  {:>10}  {:>9} {:>5}  {:>9}  {:>9}  {:>9}  {:>6}  {:>6}{ratio}",
-            "server", "answers/s", "CPU µs", "±", "p50 µs", "p99 µs", "p99.9 µs", "calls", "subm."
+            "  {:width$}  {:>9}   {:>8} {:>9}  {:>8}  {:>8}  {:>8}  {:>6}  {:>5}{ratio}",
+            "server",
+            "answers/s",
+            "CPU µs",
+            "both µs",
+            "p50 µs",
+            "p99 µs",
+            "p99.9 µs",
+            "calls",
+            "subm."
         )?;
         for result in &row.results {
-            write_result(result, &report.servers, width, out)?;
+            let is_marked = report.is_marked(number, &result.server);
+            write_result(result, is_marked, width, out)?;
+        }
+        for (server, holds) in report.too_small(row) {
+            writeln!(out, "  {server:width$}  holds {holds} connections")?;
         }
         writeln!(out)?;
     }
+    write_words(report, out)?;
+    write_legend(report, out)?;
+    writeln!(out)?;
+    write_circumstances(report, out)?;
+    out.flush()
+}
+
+/// Writes the remarks, and what a sleeping client adds.
+fn write_words(report: &BenchReport, out: &mut impl Write) -> io::Result<()> {
+    for remark in &report.remarks {
+        writeln!(out, "{}{}.", if remark.is_of_sides { "† " } else { "" }, remark.text)?;
+    }
+    if !report.remarks.is_empty() {
+        writeln!(out)?;
+    }
+    if !report.wakes.is_empty() {
+        writeln!(out, "CPU µs of the server while the client stays awake, and while it sleeps:")?;
+    }
+    for wake in &report.wakes {
+        writeln!(
+            out,
+            "  {}, {}: {} and {}, {}",
+            wake.cell,
+            wake.server,
+            microseconds(wake.awake_microseconds),
+            microseconds(wake.asleep_microseconds),
+            verdict(&wake.comparison)
+        )?;
+    }
+    if report.wakes.is_empty() { Ok(()) } else { writeln!(out) }
+}
+
+fn write_legend(report: &BenchReport, out: &mut impl Write) -> io::Result<()> {
     if report.rows.iter().any(|row| row.results.iter().any(|it| it.stats.client_bound)) {
         writeln!(
             out,
@@ -52,78 +109,74 @@ pub fn write_table(report: &BenchReport, out: &mut impl Write) -> io::Result<()>
              CPU time is valid."
         )?;
     }
+    if report.remarks.iter().any(|remark| remark.is_of_sides) {
+        writeln!(out, "{SIDES_LEGEND}")?;
+    }
     writeln!(out, "{LEGEND}")?;
+    if report.rows.iter().any(|row| row.cell.protocol != BenchProtocol::Http1) {
+        writeln!(out, "{HTTP2_LEGEND}")?;
+    }
     if report.tls.is_some() {
         writeln!(out, "{TLS_LEGEND}")?;
     }
-    writeln!(out)?;
+    Ok(())
+}
+
+fn write_circumstances(report: &BenchReport, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{}", report.machine.describe())?;
-    let pace = &report.pace;
-    let plural = if pace.rounds == 1 { "" } else { "s" };
-    writeln!(
-        out,
-        "{} round{plural} of {:.2} s per cell and server; workers: {}; driver of the client: {}",
-        pace.rounds,
-        pace.time.as_secs_f64(),
-        report.workers,
-        report.client,
-    )?;
+    writeln!(out, "{}", report.circumstances())?;
     if let Some(tls) = &report.tls {
-        let agreed: Vec<String> = tls.agreed.iter().map(ToString::to_string).collect();
-        writeln!(
-            out,
-            "{}: {}; certificate: {}",
-            tls.libraries,
-            agreed.join("; "),
-            tls.certificate
-        )?;
+        writeln!(out, "{}", tls.describe())?;
     }
     let yellow = AnsiColor::Yellow.on_default();
     for doubt in &report.doubts {
         writeln!(out, "{yellow}Warning:{yellow:#} {doubt}")?;
     }
-    out.flush()
+    Ok(())
 }
 
 fn write_result(
     result: &CellResult,
-    servers: &[String],
+    is_marked: bool,
     width: usize,
     out: &mut impl Write,
 ) -> io::Result<()> {
     let CellResult { server, stats, comparison } = result;
-    let median = &stats.median;
+    let mean = &stats.mean;
     let name: String = server.chars().take(NAME_MAX).collect();
-    let mark = if stats.client_bound { "*" } else { " " };
+    let star = if stats.client_bound { "*" } else { " " };
+    let mark = if is_marked { "†" } else { " " };
     writeln!(
         out,
-        "  {name:width$}  {:>9.0}{mark}  {:>9} {:>5}  {:>9.0}  {:>9.0}  {:>9.0}  {:>6}  {:>6}  {}",
-        median.requests_per_second,
-        number(median.cpu_microseconds),
-        spread(stats),
-        median.p50_microseconds,
-        median.p99_microseconds,
-        median.p999_microseconds,
-        number(median.system_calls),
-        number(median.submissions),
-        comparison.map_or_else(String::new, |it| verdict(&it, servers)),
+        "  {name:width$}  {:>9.0}{star}  {:>8} {:>9}{mark} {:>8.0}  {:>8.0}  {:>8.0}  {:>6}  \
+         {:>5}  {}",
+        mean.requests_per_second,
+        mean.cpu_microseconds.map_or_else(|| "-".to_owned(), microseconds),
+        mean.both_cpu_microseconds.map_or_else(|| "-".to_owned(), microseconds),
+        mean.p50_microseconds,
+        mean.p99_microseconds,
+        mean.p999_microseconds,
+        number(mean.system_calls),
+        number(mean.submissions),
+        comparison.map_or_else(String::new, |it| match it.cpu {
+            Some(cpu) => verdict(&cpu),
+            None => format!("{} of the rate", verdict(&it.rate)),
+        }),
     )
-}
-
-fn spread(stats: &BenchStats) -> String {
-    stats.spread().map_or_else(|| "-".into(), |spread| format!("{:.0} %", spread * 100.0))
 }
 
 fn number(value: Option<f64>) -> String {
     value.map_or_else(|| "-".into(), |value| format!("{value:.2}"))
 }
 
-fn verdict(comparison: &Comparison, servers: &[String]) -> String {
-    let first = servers.first().map_or("", String::as_str);
-    let Comparison { ratio, tie, .. } = comparison;
-    if *tie {
-        return format!("tie ({ratio:.2})");
-    }
-    let colour = if *ratio > 1.0 { AnsiColor::Red } else { AnsiColor::Green }.on_default();
-    format!("{colour}{ratio:.2} × {first}{colour:#}")
+/// A ratio with its interval and what they say.
+fn verdict(comparison: &Comparison) -> String {
+    let Comparison { ratio, interval, verdict } = comparison;
+    let Some((low, high)) = interval else { return format!("{ratio:.2}, too few rounds") };
+    let (colour, word) = match verdict {
+        BenchVerdict::Less => (AnsiColor::Green.on_default(), "less"),
+        BenchVerdict::More => (AnsiColor::Red.on_default(), "more"),
+        BenchVerdict::Tie | BenchVerdict::Unknown => (Style::new(), "tie"),
+    };
+    format!("{colour}{ratio:.2} [{low:.2}..{high:.2}] {word}{colour:#}")
 }

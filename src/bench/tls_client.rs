@@ -19,13 +19,14 @@ use rustls::{
 };
 use serde::Serialize;
 
-use super::answers::{AnswerError, Answers};
-use super::plan::TlsHandshake;
+use super::answers::AnswerError;
+use super::plan::{BenchProtocol, TlsHandshake};
 use crate::driver::Chain;
 use crate::tls::{cipher_name, provider};
 
-/// What the client offers in application protocols (RFC 7301).
-const PROTOCOL: &[u8] = b"http/1.1";
+/// The application protocols by their names (RFC 7301, RFC 9113 section 3.1).
+const HTTP1: &[u8] = b"http/1.1";
+const HTTP2: &[u8] = b"h2";
 
 /// What client and server have agreed on in a handshake.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -57,6 +58,8 @@ pub enum ClientTlsError {
         /// The kind of the handshake.
         found: HandshakeKind,
     },
+    /// The server does not choose HTTP/2, which the row measures, but this protocol or none.
+    NoHttp2(Option<String>),
     /// An answer is not the expected one.
     Answer(AnswerError),
 }
@@ -80,6 +83,12 @@ impl fmt::Display for ClientTlsError {
                      does not treat session tickets as expected, so run without --tls"
                 )
             }
+            Self::NoHttp2(found) => write!(
+                f,
+                "the server chose {} in the handshake, but this row measures HTTP/2; turn it on in \
+                 the server, or leave out --h2",
+                found.as_deref().unwrap_or("no protocol")
+            ),
             Self::Answer(error) => error.fmt(f),
         }
     }
@@ -104,9 +113,10 @@ pub(super) struct TlsSlot {
     server: ServerName<'static>,
     connection: ClientConnection,
     expected: TlsHandshake,
+    protocol: BenchProtocol,
     /// Whether the connection before had an answer, so the slot has a ticket.
     has_ticket: bool,
-    /// Whether the kind of the handshake of this connection is checked.
+    /// Whether the handshake of this connection is checked.
     is_checked: bool,
 }
 
@@ -116,20 +126,29 @@ impl TlsSlot {
     /// # Errors
     ///
     /// When the library refuses the settings.
-    pub(super) fn new(expected: TlsHandshake, server: IpAddr) -> Result<Self, ClientTlsError> {
+    pub(super) fn new(
+        expected: TlsHandshake,
+        protocol: BenchProtocol,
+        server: IpAddr,
+    ) -> Result<Self, ClientTlsError> {
         let mut config = ClientConfig::builder_with_provider(Arc::clone(provider()))
             .with_protocol_versions(&[&TLS13])?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AnyCertificate))
             .with_no_client_auth();
-        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+        config.alpn_protocols = match protocol {
+            BenchProtocol::Http1 => vec![HTTP1.to_vec()],
+            // Like a browser. So a server without HTTP/2 is found by its choice, not by an alert.
+            BenchProtocol::Http2 { .. } => vec![HTTP2.to_vec(), HTTP1.to_vec()],
+        };
         config.resumption = match expected {
             TlsHandshake::Full => Resumption::disabled(),
             TlsHandshake::Resumed => Resumption::in_memory_sessions(1),
         };
         let (config, server) = (Arc::new(config), ServerName::from(server));
         let connection = ClientConnection::new(Arc::clone(&config), server.clone())?;
-        Ok(Self { config, server, connection, expected, has_ticket: false, is_checked: false })
+        let (has_ticket, is_checked) = (false, false);
+        Ok(Self { config, server, connection, expected, protocol, has_ticket, is_checked })
     }
 
     /// Begins a new connection. `has_ticket` says whether the one before had an answer. If not, it
@@ -179,16 +198,17 @@ impl TlsSlot {
         Ok(written.map(drop)?)
     }
 
-    /// Takes bytes that have arrived, passes on what is in them, and returns how many answers they
-    /// complete.
+    /// Takes bytes that have arrived, and passes what is in them to `feed`. Returns how many
+    /// answers they complete: the sum of what `feed` returns.
     ///
     /// # Errors
     ///
-    /// When TLS fails, the handshake is of another kind, or an answer is not the expected one.
+    /// When TLS fails, the handshake is of another kind or agrees on another protocol, or an answer
+    /// is not the expected one.
     pub(super) fn receive(
         &mut self,
         mut bytes: &[u8],
-        answers: &mut Answers,
+        mut feed: impl FnMut(&[u8]) -> Result<u32, AnswerError>,
     ) -> Result<u32, ClientTlsError> {
         let mut complete = 0;
         // The server may send nothing after its `close_notify`; what comes is not taken.
@@ -199,7 +219,7 @@ impl TlsSlot {
                 let mut reader = self.connection.reader();
                 let plaintext = reader.fill_buf()?;
                 let count = plaintext.len();
-                complete += answers.feed(plaintext).map_err(ClientTlsError::Answer)?;
+                complete += feed(plaintext).map_err(ClientTlsError::Answer)?;
                 reader.consume(count);
                 left = if count == 0 { 0 } else { left.saturating_sub(count) };
             }
@@ -212,6 +232,11 @@ impl TlsSlot {
             return Ok(());
         }
         self.is_checked = true;
+        let chosen = self.connection.alpn_protocol();
+        if matches!(self.protocol, BenchProtocol::Http2 { .. }) && chosen != Some(HTTP2) {
+            let chosen = chosen.map(|name| String::from_utf8_lossy(name).into_owned());
+            return Err(ClientTlsError::NoHttp2(chosen));
+        }
         let Some(found) = self.connection.handshake_kind() else { return Ok(()) };
         let wanted = match self.expected {
             TlsHandshake::Full => HandshakeKind::Full,

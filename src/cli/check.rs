@@ -7,7 +7,10 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::config::{self, Config, ConfigError, Flags, Problems};
+use super::root::open_root;
+use super::site_files::KnownSiteFiles;
 use super::tls;
+use crate::http::Content;
 
 const AFTER_HELP: &str = "\
 All mistakes of the file, and of the files that it includes, are printed at once. The roots of the
@@ -56,12 +59,35 @@ pub(super) fn run(path: Option<&Path>, flags: &Flags) -> ExitCode {
     for note in config.notes.iter().chain(&notes) {
         let _ = writeln!(io::stderr(), "ringd: {note}");
     }
+    let problems = site_files_problems(&config);
+    if !problems.is_empty() {
+        for problem in problems {
+            let _ = writeln!(io::stderr(), "ringd: {problem}");
+        }
+        return ExitCode::FAILURE;
+    }
     let name = config.path.as_deref().unwrap_or(Path::new("")).display();
     let _ = writeln!(io::stdout(), "ringd: {name} is valid: {}", config.summary());
     for line in certificates {
         let _ = writeln!(io::stdout(), "ringd: {line}");
     }
     ExitCode::SUCCESS
+}
+
+/// What is wrong in the files of hosting services. The roots were opened a moment ago.
+fn site_files_problems(config: &Config) -> Vec<String> {
+    let mut problems = Vec::new();
+    for site in &config.sites {
+        let Some(service) = site.content.site_files.service() else { continue };
+        let root = open_root(&site.root, site.content.symlinks.into());
+        let (Ok(root), Ok(content)) = (root, site.content.content()) else { continue };
+        let content = Content { path_rules: site.path_rules.clone(), ..content };
+        let (mut known, before) = (KnownSiteFiles::default(), KnownSiteFiles::default());
+        let (_, found) = known.add(&before, (&site.name, &root), service, content);
+        let root = site.root.display();
+        problems.extend(found.into_iter().map(|problem| format!("{root}/{problem}")));
+    }
+    problems
 }
 
 /// Loads a configuration, or prints what is wrong and returns the exit code.

@@ -33,25 +33,34 @@ pub(super) struct Console {
 }
 
 impl Console {
-    /// Opens the error log, and starts a thread for it and for standard output.
+    /// Opens the error log. Lines wait until [`Console::start`].
     ///
     /// # Errors
     ///
-    /// When the log cannot be opened, or a thread not be started.
+    /// When the log cannot be opened.
     pub(super) fn open(observe: &ObserveArgs) -> Result<Self, CommandError> {
         let error_log = observe.error_log.clone();
         let format = observe.events().format;
-        let events = Events::open(observe.events())
+        let events = Events::open_waiting(observe.events())
             .map_err(|error| cannot_open("--error-log", &error_log, &error))?;
         let settings = LogSettings { thread: "stdout", mark: "ringd: ", waiting_max: WAITING_MAX };
         let output = match observe.takes_stdout() {
             true => None,
-            false => {
-                let log = LineLog::new(settings, io::stdout());
-                Some(Arc::new(log.map_err(|error| CommandError::no_thread("output", &error))?))
-            }
+            false => Some(Arc::new(LineLog::waiting(settings, io::stdout()))),
         };
         Ok(Self { output, events, error_log, format })
+    }
+
+    /// Starts a thread for the error log, and one for standard output.
+    ///
+    /// # Errors
+    ///
+    /// When a thread cannot be started.
+    pub(super) fn start(&self) -> Result<(), CommandError> {
+        let failed = |error| cannot_open("--error-log", &self.error_log, &error);
+        self.events.start().map_err(failed)?;
+        let started = self.output.as_ref().map_or(Ok(()), |output| output.start());
+        started.map_err(|error| CommandError::no_thread("output", &error))
     }
 
     /// The error log.
@@ -70,6 +79,13 @@ impl Console {
             self.events.count(EventKind::Started);
         } else {
             self.tell(EventKind::Started, line);
+        }
+    }
+
+    /// Writes text for people to standard output, if that belongs to no log.
+    pub(super) fn say(&self, text: &str) {
+        if let Some(output) = &self.output {
+            output.append(text);
         }
     }
 

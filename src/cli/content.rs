@@ -9,8 +9,11 @@ use std::str::FromStr;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
-use super::{CommandError, SiteTlsArgs};
+use super::server::CONTENT;
+use super::{AccessArgs, CommandError, CompressArgs, SiteFilesName, SiteTlsArgs};
+use crate::clients::Network;
 use crate::driver::Links;
+use crate::http::semantics::encoded::{EncodedName, EncodedNames};
 use crate::http::semantics::mime::{Override, Types};
 use crate::http::site::rules::{CacheRule, FieldOwner, HeaderRule, RuleError, Rules};
 use crate::http::site::target::{PATH_BYTES_MAX, SEGMENT_BYTES_MAX, has_hidden_segment};
@@ -18,22 +21,24 @@ use crate::http::{Content, Status};
 
 #[cfg(test)]
 mod tests;
+mod validators;
 
-/// The heading of these options in the help.
-const CONTENT: &str = "Content";
+pub use validators::{TagSourceName, ValidatorArgs};
 
 /// Maximum number of index names: a request for a directory may look up each of them.
 const INDEX_NAMES_MAX: usize = 8;
 
 /// The errors that can have a page: those of a request that reaches the site. An error in the head
 /// or the body of a request is answered without a page, and the connection is closed.
-const ERRORS: [Status; 9] = [
+const ERRORS: [Status; 11] = [
     Status::BadRequest,
+    Status::Unauthorized,
     Status::Forbidden,
     Status::NotFound,
     Status::MethodNotAllowed,
     Status::PreconditionFailed,
     Status::RangeNotSatisfiable,
+    Status::TooManyRequests,
     Status::InternalServerError,
     Status::NotImplemented,
     Status::ServiceUnavailable,
@@ -42,18 +47,41 @@ const ERRORS: [Status; 9] = [
 /// Options of `ringd serve` about content.
 #[derive(Clone, Debug, Args)]
 pub struct ContentArgs {
-    /// Media type by extension, as in gltf=model/gltf+json
+    /// Media type by name, as in gltf=model/gltf+json
     ///
-    /// For files whose name ends in .EXT. May be given several times; the last one for an
-    /// extension applies
-    #[arg(long, value_name = "EXT=TYPE", help_heading = CONTENT)]
+    /// By extension, whole name or glob: gltf stands for names that end in .gltf, and for the
+    /// name gltf itself, as in apple-app-site-association=application/json; a glob such as
+    /// 'LICENSE*' for names that match it. May be given several times. A whole name precedes
+    /// globs, and those extensions; of globs the last one that matches applies, of extensions
+    /// the longest
+    #[arg(long, value_name = "NAME=TYPE", help_heading = CONTENT)]
     pub mime: Vec<Override>,
+
+    /// Coding of files that are compressed, by name, as in '*.js.gz=gzip'
+    ///
+    /// A request for game.js.gz then gets the file with Content-Encoding: gzip and the type of
+    /// game.js. Names are written as for --mime; codings are gzip, br, zstd, and identity for none.
+    /// May be given several times [default: svgz=gzip]
+    #[arg(long, value_name = "NAME=CODING", hide_short_help = true, help_heading = CONTENT)]
+    pub encoded: Vec<EncodedName>,
 
     /// Index file of a directory [default: index.html]
     ///
     /// May be given several times; the first that exists is used
     #[arg(long, value_name = "NAME", value_parser = index_name, help_heading = CONTENT)]
     pub index: Vec<String>,
+
+    /// Clients that may have something, such as 10.0.0.0/8; the others get 403 [default: all]
+    ///
+    /// An address, a network, or unix: for clients of Unix sockets. May be given several times
+    #[arg(long, value_name = "NETWORK", hide_short_help = true, help_heading = CONTENT)]
+    pub allow: Vec<Network>,
+
+    /// Clients that get 403, even if --allow has them
+    ///
+    /// As of --allow. May be given several times
+    #[arg(long, value_name = "NETWORK", hide_short_help = true, help_heading = CONTENT)]
+    pub deny: Vec<Network>,
 
     /// Serve /a.html at /a, and redirect /a.html there
     #[arg(long, help_heading = CONTENT)]
@@ -117,13 +145,48 @@ pub struct ContentArgs {
     #[arg(long, help_heading = CONTENT)]
     pub no_precompressed: bool,
 
-    /// Symbolic links to follow
-    #[arg(long, value_name = "WHICH", default_value = "beneath", help_heading = CONTENT)]
+    /// Compression on the fly.
+    #[command(flatten)]
+    pub compress: CompressArgs,
+    /// Entity tags and dates.
+    #[command(flatten)]
+    pub validators: ValidatorArgs,
+
+    /// Links to follow: beneath, never, follow
+    ///
+    /// beneath: relative symbolic links that stay beneath the root, also to hidden names.
+    /// never: none; a path through a link gets 403.
+    /// follow: all links, wherever they lead: their targets become public
+    #[arg(
+        long,
+        value_name = "WHICH",
+        default_value = "beneath",
+        hide_possible_values = true,
+        help_heading = CONTENT
+    )]
     pub symlinks: LinksName,
+
+    /// Read _redirects and _headers in the root: off, netlify, cloudflare
+    ///
+    /// Redirects, rewrites and fields as these services read them. The two files then get 404, and
+    /// are read again when they change
+    #[arg(
+        long,
+        value_name = "SERVICE",
+        default_value = "off",
+        hide_possible_values = true,
+        hide_short_help = true,
+        help_heading = CONTENT
+    )]
+    pub site_files: SiteFilesName,
 
     /// Certificates of the site.
     #[command(flatten)]
     pub tls: SiteTlsArgs,
+
+    /// Who may use the site, and how much of it.
+    #[command(flatten)]
+    pub access: AccessArgs,
 }
 
 impl ContentArgs {
@@ -144,11 +207,20 @@ impl ContentArgs {
     /// As of [`ContentArgs::content`].
     pub(super) fn content_with(&self, known: &mut KnownRules) -> Result<Content, ContentError> {
         let types = Types::new(self.mime.clone()).map_err(|reason| refused("mime", &reason))?;
+        let encoded = EncodedNames::new(self.encoded.clone());
+        let encoded = encoded.map_err(|reason| refused("encoded", &reason))?;
+        self.access.rate_limit().map_err(|reason| refused("burst", &reason))?;
         let rules = known.get(self).map_err(|reason| {
             let is_about_headers = self.header.len() >= self.cache_control.len();
             let option = if is_about_headers { "header" } else { "cache-control" };
             refused(option, &reason)
         })?;
+        if self.compress.compress.is_some()
+            && self.compress.compress_min > self.compress.compress_max
+        {
+            let reason = "it is more than --compress-max, so nothing would be compressed; lower it";
+            return Err(refused("compress-min", &reason));
+        }
         if self.index.len() > INDEX_NAMES_MAX {
             let reason = format!("at most {INDEX_NAMES_MAX} are allowed; leave some out");
             return Err(refused("index", &reason));
@@ -161,12 +233,16 @@ impl ContentArgs {
         }
         let mut content = Content {
             types,
+            encoded,
             rules,
             clean_urls: self.clean_urls,
             spa: self.spa.clone().map(String::into_bytes),
             listing: self.listing,
             error_pages,
             precompressed: !self.no_precompressed,
+            compress: self.compress.settings(),
+            etag: self.validators.etag.map(Into::into).unwrap_or_default(),
+            last_modified: self.validators.last_modified,
             ..Content::default()
         };
         if !self.index.is_empty() {
@@ -185,11 +261,13 @@ const KNOWN_RULES_MAX: usize = 64;
 
 impl KnownRules {
     fn get(&mut self, args: &ContentArgs) -> Result<Rules, RuleError> {
-        let ContentArgs { cache_control, header, cors, .. } = args;
-        if let Some(rules) = self.0.iter().find(|rules| rules.is_of(cache_control, header, *cors)) {
+        let ContentArgs { cache_control, header, cors, access, .. } = args;
+        let (cache_control, header) = access.with_own_rules(cache_control, header);
+        if let Some(rules) = self.0.iter().find(|rules| rules.is_of(&cache_control, &header, *cors))
+        {
             return Ok(rules.clone());
         }
-        let rules = Rules::new(cache_control.clone(), header.clone(), *cors)?;
+        let rules = Rules::new(cache_control, header, *cors)?;
         if self.0.len() < KNOWN_RULES_MAX {
             self.0.push(rules.clone());
         }

@@ -3,13 +3,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::CommandError;
 use super::console::Console;
+use super::notify::Notify;
 use super::reloader::Reloader;
 use crate::events::EventKind;
 use crate::signal_mask::block_signals;
@@ -21,6 +22,9 @@ const REQUESTS_MAX: usize = 4;
 
 /// When a renewal of certificates that has failed is tried again.
 const RENEW_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// When the thread looks at the files of hosting services, if no site has any: never.
+const NEVER: u64 = 0;
 
 /// The result of a reload: a line, or what is wrong.
 pub(super) type ReloadResult = Result<String, String>;
@@ -42,6 +46,20 @@ struct Asked {
 struct Requested {
     reload: AtomicBool,
     certificates: AtomicBool,
+    /// How often to look at the files of hosting services, in milliseconds, or [`NEVER`].
+    look_every: AtomicU64,
+}
+
+impl Requested {
+    fn set_interval(&self, interval: Option<Duration>) {
+        let milliseconds = interval.map_or(NEVER, |interval| interval.as_millis() as u64);
+        self.look_every.store(milliseconds, Ordering::Relaxed);
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        let milliseconds = self.look_every.load(Ordering::Relaxed);
+        (milliseconds != NEVER).then(|| Duration::from_millis(milliseconds))
+    }
 }
 
 /// What the thread is to do.
@@ -51,6 +69,8 @@ enum Order<'a> {
     Reload(Option<&'a Path>),
     /// Load the certificates again, because their files have changed.
     Certificates,
+    /// Read the files of hosting services again, if they have changed.
+    SiteFiles,
 }
 
 /// Asks for reloads; see the module documentation.
@@ -63,7 +83,11 @@ pub(super) struct Controller {
 
 impl Controller {
     /// Starts the thread.
-    pub(super) fn start(mut reloader: Reloader, console: Console) -> Result<Self, CommandError> {
+    pub(super) fn start(
+        mut reloader: Reloader,
+        console: Console,
+        notify: Notify,
+    ) -> Result<Self, CommandError> {
         let (controller, waiting) = Self::new();
         let requested = Arc::clone(&controller.requested);
         let watch = controller.watch(reloader.certificate_files())?;
@@ -71,18 +95,24 @@ impl Controller {
         // A file may have changed between its reading and its watching.
         controller.wake_for(&requested.certificates);
         let at_work = Arc::clone(&requested);
-        let mut told = String::new();
+        requested.set_interval(reloader.site_files_interval());
+        let (mut told, mut told_of_files) = (String::new(), String::new());
         let run = move || {
             block_signals();
             serve(&waiting, &requested, |order| match order {
                 Order::Reload(config) => {
+                    notify.reloading();
                     let result = reload(&mut reloader, &console, config);
+                    let (Ok(line) | Err(line)) = &result;
+                    notify.reloaded(line);
                     watch.set_files(reloader.certificate_files());
+                    at_work.set_interval(reloader.site_files_interval());
                     // A file may have changed between its reading and its watching.
                     at_work.certificates.store(true, Ordering::Release);
                     result
                 }
                 Order::Certificates => renew(&mut reloader, &console, &mut told),
+                Order::SiteFiles => look(&mut reloader, &console, &mut told_of_files),
             });
         };
         thread::Builder::new()
@@ -143,19 +173,23 @@ fn serve(
 ) {
     // Whether the last renewal has failed, perhaps for a reason that passes.
     let mut has_failed = false;
+    let (mut renewed, mut looked) = (Instant::now(), Instant::now());
     loop {
-        let asked = match has_failed {
-            true => waiting.recv_timeout(RENEW_AGAIN_AFTER),
-            false => waiting.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        let renew_at = has_failed.then(|| renewed + RENEW_AGAIN_AFTER);
+        let look_at = requested.interval().map(|interval| looked + interval);
+        let asked = match [renew_at, look_at].into_iter().flatten().min() {
+            Some(at) => waiting.recv_timeout(at.saturating_duration_since(Instant::now())),
+            None => waiting.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         let asked = match asked {
             Ok(asked) => asked,
-            Err(RecvTimeoutError::Timeout) => {
-                requested.certificates.store(true, Ordering::Release);
-                None
-            }
+            Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
         };
+        let now = Instant::now();
+        if renew_at.is_some_and(|at| at <= now) {
+            requested.certificates.store(true, Ordering::Release);
+        }
         if let Some(Asked { config, result }) = asked {
             // Whoever waits may have given up.
             let _ = result.send(act(Order::Reload(config.as_deref())));
@@ -167,6 +201,12 @@ fn serve(
         }
         if requested.certificates.swap(false, Ordering::AcqRel) {
             has_failed = act(Order::Certificates).is_err();
+            renewed = Instant::now();
+        }
+        if look_at.is_some_and(|at| at <= now) {
+            let _ = act(Order::SiteFiles);
+            // From the end of the look, so that a slow disk does not take all of the time.
+            looked = Instant::now();
         }
     }
 }
@@ -188,6 +228,26 @@ fn renew(reloader: &mut Reloader, console: &Console, told: &mut String) -> Reloa
             // A renewal is tried again from time to time, and one line is enough.
             if *told != line {
                 console.tell(EventKind::CertificatesRefused, &line);
+                told.clone_from(&line);
+            }
+            Err(line)
+        }
+    }
+}
+
+/// Looks at the files of hosting services, and tells what has changed. `told` is the last error.
+fn look(reloader: &mut Reloader, console: &Console, told: &mut String) -> ReloadResult {
+    match reloader.renew_site_files() {
+        Ok(text) => {
+            told.clear();
+            let text = text.unwrap_or_default();
+            text.lines().for_each(|line| console.note(line));
+            Ok(text)
+        }
+        Err(error) => {
+            let line = error.of_site_files();
+            if *told != line {
+                console.note(&line);
                 told.clone_from(&line);
             }
             Err(line)

@@ -42,7 +42,8 @@ impl EchoPlan {
         let reserved = Reserved { addresses, ..Reserved::default() };
         let connections_max = shares(descriptors, args, selection.kind, 0, reserved)?.connections;
         // An echo connection is idle before its first byte, so the first timeout is the idle one.
-        let mut server = args.settings(connections_max, args.idle_timeout)?;
+        let mut server = args.settings(connections_max, args.idle_timeout);
+        server.trace = args.tracer()?;
         server.events = events.clone();
         Ok(Self { server, selection })
     }

@@ -4,31 +4,45 @@
 //! everything that a run needs. [`server`] has the options that all servers share, [`value`] the
 //! parsers of values, [`usage`] the errors of a wrong command line.
 
+mod access;
+mod access_args;
 mod admin_client;
 #[cfg(feature = "bench")]
 mod bench;
 mod check;
 mod command_error;
+mod compress_args;
 mod config;
+mod confinement;
 mod connect;
 mod connections;
 mod console;
 mod content;
 mod controller;
 mod echo;
+mod foreign_flags;
 mod health;
+mod notify;
 mod observe_args;
+mod passwd;
+#[cfg(feature = "precompress")]
+mod precompress;
+mod reach;
 mod reload;
 mod reloader;
 mod root;
 mod run;
+mod sandbox_args;
 mod serve;
 mod serve_args;
 mod server;
 mod show;
 mod signals;
+mod site_files;
+mod take_over;
 mod tls;
 mod tls_args;
+mod tour;
 mod usage;
 mod value;
 
@@ -36,29 +50,37 @@ use clap::{Parser, Subcommand};
 
 use crate::doctor;
 
+pub use access_args::{AccessArgs, LimitArgs};
 #[cfg(feature = "bench")]
 pub use bench::{BenchArgs, BenchServerArgs};
 pub use check::CheckArgs;
 pub use command_error::CommandError;
+pub use compress_args::{CompressArgs, CompressCodings, CompressLevelName};
 #[cfg(any(test, feature = "simulation"))]
 pub use config::fuzz_config;
 pub use config::{
-    Chosen, Config, ConfigError, Flags, ListenerOptions, ListenerProtocol, Place, Problems,
-    ServerOptions, SiteOptions, needs_restart,
+    Chosen, Config, ConfigError, FallbackOptions, Flags, ListenerOptions, ListenerProtocol, Place,
+    Problems, ServerOptions, SiteOptions, needs_restart,
 };
 pub use connect::ConnectArgs;
-pub use content::{ContentArgs, ContentError, LinksName};
+pub use content::{ContentArgs, ContentError, LinksName, TagSourceName, ValidatorArgs};
 pub use echo::{EchoArgs, EchoPlan};
 pub use health::HealthArgs;
 pub use observe_args::ObserveArgs;
+pub use passwd::PasswdArgs;
+#[cfg(feature = "precompress")]
+pub use precompress::{CodingName, CompressionLevelName, PrecompressArgs};
+pub use reach::ReachArgs;
 pub use reload::ReloadArgs;
 pub use run::run;
+pub use sandbox_args::{SandboxArgs, SandboxName};
 pub use serve::ServePlan;
 pub use serve_args::{FileArgs, HttpArgs, ServeArgs};
 pub use server::ServerArgs;
 pub use show::ShowArgs;
 pub use tls_args::{SiteTlsArgs, TlsArgs, TlsVersion};
-pub use value::DriverName;
+pub use tour::TourArgs;
+pub use value::{DriverName, SiteFilesName};
 
 /// How to serve a directory that has the name of a command.
 const NOT_A_COMMAND: &str = "\
@@ -82,8 +104,8 @@ with epoll, which serves the same content. `ringd doctor` shows the cause.
 Signals: SIGINT, SIGTERM and SIGQUIT drain the server (--drain-timeout); a second one ends the
 process at once. SIGXCPU and SIGPWR drain it too. SIGUSR1 opens the files of the logs again and
 prints a line of statistics. SIGHUP opens them again too, and makes `ringd serve` read its
-configuration file again. SIGUSR2 only prints that it does nothing. Other signals that can be caught
-are ignored, except those of a bug, such as SIGSEGV.
+configuration file again. SIGUSR2 only prints the command that replaces a server while it serves
+(--take-over). Other signals that can be caught are ignored, except those of a bug, such as SIGSEGV.
 Exit codes: 0 after a drain, 1 if serving is not possible or a worker failed, 2 for a wrong command
 line, 128 plus the signal's number after a second signal.";
 
@@ -115,6 +137,9 @@ pub enum Command {
     #[command(after_help = NOTES_SHORT, after_long_help = NOTES)]
     Echo(EchoArgs),
 
+    /// Show one exchange on all drivers, side by side: their system calls
+    Tour(TourArgs),
+
     /// Test what works on this machine, and print how to fix what does not
     Doctor(doctor::Args),
 
@@ -130,7 +155,14 @@ pub enum Command {
     /// Print the configuration that a file and options mean, with the origin of each value
     Config(Box<ShowArgs>),
 
-    /// Compare drivers on this machine, or ringd with another server: CPU time, rates, latencies
+    /// Set the password of a user in a file for `users`
+    Passwd(PasswdArgs),
+
+    /// Write compressed files beside the files of a directory, and check them
+    #[cfg(feature = "precompress")]
+    Precompress(PrecompressArgs),
+
+    /// Compare drivers on this machine, or ringd with another server: CPU time, latencies
     #[cfg(feature = "bench")]
     Bench(BenchArgs),
 
@@ -189,7 +221,7 @@ mod tests {
     fn the_command_and_the_library_have_the_same_defaults() {
         let Command::Serve(args) = parse(&[]) else { panic!() };
         let library = ServerSettings::default();
-        let command = args.server.settings(1024, args.http.header_timeout).unwrap();
+        let command = args.server.settings(1024, args.http.header_timeout);
         assert_eq!(format!("{command:?}"), format!("{library:?}"));
     }
 

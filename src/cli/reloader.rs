@@ -7,16 +7,26 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::access;
 use super::config::{self, ConfigError, needs_restart, reloadable};
+use super::confinement;
+use super::root::open_root;
 use super::serve::{ListenerNumbers, PlannedSites};
+use super::site_files::KnownSiteFiles;
 use super::tls::{self, TlsPlan};
-use super::{Chosen, CommandError, Config, Flags};
+use super::{Chosen, CommandError, Config, Flags, SiteOptions};
 use crate::admin::{CertificateList, ConfigState, LastReload};
+use crate::driver::File;
 use crate::http::SiteSettings;
+use crate::limits::ClientConnections;
+use crate::sandbox::{self, Sandbox};
 use crate::serve::{HttpUpdate, HttpUpdateError, HttpUpdater};
 use crate::server::UpdateError;
+
+/// How long it takes at least between two looks at the files of hosting services.
+const SITE_FILES_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 /// What a reload needs; see the module documentation.
 pub(super) struct Reloader {
@@ -27,6 +37,8 @@ pub(super) struct Reloader {
     /// What is served now.
     pub(super) config: Config,
     pub(super) sites: Vec<Arc<SiteSettings>>,
+    /// The files of hosting services in their roots.
+    pub(super) site_files: KnownSiteFiles,
     /// The certificates, if a site has any.
     pub(super) tls: Option<TlsPlan>,
     /// Where the administration reads of them.
@@ -35,6 +47,10 @@ pub(super) struct Reloader {
     /// How many sites there are descriptors for.
     pub(super) sites_max: usize,
     pub(super) updater: HttpUpdater,
+    /// What the server has given up.
+    pub(super) sandbox: Sandbox,
+    /// How many connections each client has.
+    pub(super) clients: ClientConnections,
     /// What the server has chosen at its start.
     pub(super) chosen: Chosen,
     /// Whether the server is stopping. Then nothing is reloaded, since a new address would be
@@ -71,6 +87,27 @@ impl ReloadError {
             true => format!("the certificates are renewed, but: {reason}"),
             false => format!("the certificates stay as they are: {reason}"),
         }
+    }
+}
+
+impl ReloadError {
+    /// The error with what a sandbox has to do with it, since its rules look like permissions.
+    fn within_sandbox(mut self) -> Self {
+        let is_denied =
+            ["ermission denied", "not permitted"].iter().any(|it| self.reason.contains(it));
+        if is_denied && sandbox::confines_files() {
+            self.reason = format!(
+                "{}; the sandbox of this process allows only what is beside the files of its \
+                 start: if the permissions are right, restart ringd",
+                self.reason.trim_end()
+            );
+        }
+        self
+    }
+
+    /// The error as one of the files of hosting services.
+    pub(super) fn of_site_files(&self) -> String {
+        format!("the new rules in the files of a root do not apply everywhere: {}", self.reason)
     }
 }
 
@@ -132,7 +169,7 @@ impl Reloader {
             let renewed = self.renew_certificates()?;
             return Ok(renewed.unwrap_or_else(|| "the certificates have not changed".to_owned()));
         };
-        let result = self.load_and_apply(&path);
+        let result = self.load_and_apply(&path).map_err(ReloadError::within_sandbox);
         let last = match &result {
             Ok(_) => LastReload::Applied,
             Err(error) if error.is_partial => LastReload::InPart,
@@ -146,14 +183,18 @@ impl Reloader {
         let begun = Instant::now();
         let mut config = config::load_again(path, &self.flags)?;
         self.check_restart(&config)?;
+        let allowed = confinement::check(&self.sandbox, &self.config, &config);
+        allowed.map_err(|reason| ReloadError { reason, is_partial: false })?;
         let (places, timeouts) = reloadable(&config.options);
         let listeners = self.updater.prepare(places)?;
         let numbers = self.numbers.with(&config, listeners.numbers());
-        let PlannedSites { sites, mut notes } = PlannedSites::open(&config, &numbers)?;
+        let PlannedSites { sites, mut notes, site_files } =
+            PlannedSites::open(&config, &numbers, &self.site_files)?;
         let roles = tls::roles(&config, listeners.numbers(), self.updater.roles())?;
         let tls = TlsPlan::open(&config, self.tls.as_ref())?;
         notes.extend(tls.iter().flat_map(TlsPlan::notes));
         notes.extend(tls::notes_without_tls(&config));
+        notes.extend(access::notes(&config));
         let difference = self.difference(&sites);
         // The files may have taken long to read.
         self.check_stopping()?;
@@ -169,6 +210,7 @@ impl Reloader {
             },
             Ok(generation) => Ok(generation),
         };
+        self.clients.set_max(config.options.http.limits.connections_per_client);
         let (path, summary) = (path.display(), config.sites_summary());
         let notes: String =
             config.notes.iter().chain(&notes).map(|note| format!("\n{note}")).collect();
@@ -182,8 +224,61 @@ impl Reloader {
         let line = applied.map(line);
         config.drop_texts();
         (self.config, self.sites, self.tls, self.numbers) = (config, sites, tls, numbers);
+        self.site_files = site_files;
         self.show_certificates();
         line
+    }
+
+    /// How often to look whether files of hosting services have changed; `None` if no site has any.
+    pub(super) fn site_files_interval(&self) -> Option<Duration> {
+        let interval = self.config.options.http.revalidate.max(SITE_FILES_INTERVAL_MIN);
+        self.config.reads_site_files().then_some(interval)
+    }
+
+    /// Reads the files of hosting services again if one of them, or a root, has changed. Returns
+    /// lines for the operator; `None` if there is nothing new.
+    pub(super) fn renew_site_files(&mut self) -> Result<Option<String>, ReloadError> {
+        let has_changed = |site: &SiteOptions| {
+            let is_read = site.content.site_files.service().is_some();
+            // A root that cannot be opened at the moment is still served, from its descriptor.
+            let root = || open_root(&site.root, site.content.symlinks.into()).ok();
+            let changed = |root: Arc<File>| self.site_files.has_changed(&site.name, &root);
+            is_read && root().is_some_and(changed)
+        };
+        if self.check_stopping().is_err() || !self.config.sites.iter().any(has_changed) {
+            return Ok(None);
+        }
+        // All roots are opened again, since a worker takes over the root of the settings.
+        let PlannedSites { sites, site_files, .. } =
+            PlannedSites::open(&self.config, &self.numbers, &self.site_files)?;
+        let changed: Vec<&str> = sites
+            .iter()
+            .zip(&self.sites)
+            .filter(|(new, old)| new.content != old.content)
+            .map(|(new, _)| &*new.name)
+            .collect();
+        let line = match (&changed[..], self.config.sites.len()) {
+            ([], _) => None,
+            (_, 1) => Some("the files of the root have new rules".to_owned()),
+            (names, _) => Some(format!("the files of roots have new rules: {}", names.join(", "))),
+        };
+        if line.is_some() {
+            let replaced = self.updater.replace_sites(sites.clone()).map_err(ReloadError::from);
+            if replaced.as_ref().is_err_and(|error| !error.is_partial) {
+                return replaced.map(|()| None);
+            }
+            self.sites = sites;
+        }
+        let mut lines: Vec<String> = line.into_iter().collect();
+        for site in &self.config.sites {
+            let news = site_files.news(&self.site_files, &site.name).iter();
+            lines.extend(news.map(|problem| match self.config.sites.len() {
+                1 => problem.clone(),
+                _ => format!("site {}: {problem}", site.name),
+            }));
+        }
+        self.site_files = site_files;
+        Ok((!lines.is_empty()).then(|| lines.join("\n")))
     }
 
     /// Shows the administration the present certificates.

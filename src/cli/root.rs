@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::CommandError;
 use crate::driver::{File, FileKind, Links, calls};
+use crate::sandbox;
 
 /// The command that `ringd bench` starts; nobody types it.
 const HIDDEN: &str = "bench-server";
@@ -18,11 +19,15 @@ const HIDDEN: &str = "bench-server";
 pub(super) const COMMANDS: &[&str] = &[
     "serve",
     "echo",
+    "tour",
     "doctor",
     "check",
     "reload",
     "health",
     "config",
+    "passwd",
+    #[cfg(feature = "precompress")]
+    "precompress",
     #[cfg(feature = "bench")]
     "bench",
     #[cfg(feature = "bench")]
@@ -48,7 +53,8 @@ pub(super) fn root_reason(path: &Path, links: Links) -> Result<Arc<File>, String
         return Err(no_directory(path));
     }
     let root = File::open_root(path, links).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound if let Ok(target) = path.read_link() => {
+        io::ErrorKind::NotFound if path.is_symlink() => {
+            let target = path.read_link().unwrap_or_default();
             let target = target.display();
             failed(&format!("it is a link to {target}, which does not exist; correct the link"))
         }
@@ -59,9 +65,13 @@ pub(super) fn root_reason(path: &Path, links: Links) -> Result<Arc<File>, String
         io::ErrorKind::NotFound => {
             let reason =
                 "there is no such directory; name the one to serve, as in `ringd DIRECTORY`";
-            match path.to_str().and_then(similar_command) {
-                Some(name) => failed(&format!("{reason}; if you meant the command: ringd {name}")),
-                None => failed(reason),
+            let word = path.to_str().unwrap_or("");
+            match (similar_command(word), foreign_word(word)) {
+                (Some(name), _) => {
+                    failed(&format!("{reason}; if you meant the command: ringd {name}"))
+                }
+                (None, Some(hint)) => failed(&format!("{reason}; {hint}")),
+                (None, None) => failed(reason),
             }
         }
         io::ErrorKind::PermissionDenied => failed(&denied(path, &error)),
@@ -101,6 +111,11 @@ fn denied(root: &Path, error: &io::Error) -> String {
                  as with `chmod o+x {closed}`"
             )
         }
+        _ if sandbox::confines_files() => format!(
+            "the sandbox of this process does not allow reading {}, because nothing beside it was \
+             configured when ringd started; restart ringd",
+            root.display()
+        ),
         _ => format!(
             "open(2): {error}; the permissions of the directories allow it, so a security module \
              or a sandbox denies it: look for the rule with `journalctl -k --grep 'avc|apparmor'`"
@@ -139,9 +154,26 @@ fn without_openat2(root: &Path, error: &io::Error) -> String {
         // Permissions are not the cause: they allow open(2), and are checked above.
         Some(Errno::NOSYS | Errno::PERM | Errno::ACCESS) => format!(
             "openat2(2): {error}; a seccomp filter denies the call; allow it in the profile of the \
-             container or in the SystemCallFilter of the unit"
+             container or in the SystemCallFilter of the unit; of systemd's options, \
+             RestrictSUIDSGID= and DynamicUser= deny it too"
         ),
         _ => format!("openat2(2): {error}; check the directory"),
+    }
+}
+
+/// What a word means to other programs: commands, and values of options that take none here.
+pub(super) fn foreign_word(word: &str) -> Option<&'static str> {
+    match word {
+        "version" => Some("the version: ringd --version"),
+        "start" | "run" | "up" | "file-server" => Some("to serve a directory: ringd DIRECTORY"),
+        "stop" | "quit" | "shutdown" => Some("to stop a server, send it SIGTERM with kill(1)"),
+        "status" => Some("to see whether a server responds: ringd health"),
+        "test" | "validate" => Some("to check a configuration file: ringd check FILE"),
+        "*" => Some("--cors takes no value, and allows all origins"),
+        _ if word.starts_with("http://") || word.starts_with("https://") => {
+            Some("ringd serves files and is no proxy; --cors takes no value")
+        }
+        _ => None,
     }
 }
 

@@ -1,13 +1,14 @@
 //! The options of `ringd serve`, the default command.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use clap::{Args, value_parser};
 
 use super::server::{BOUNDS, STOP};
 use super::value::{positive_time, size, time};
-use super::{ContentArgs, ObserveArgs, ServerArgs, TlsArgs};
+use super::{ContentArgs, LimitArgs, ObserveArgs, ReachArgs, SandboxArgs, ServerArgs, TlsArgs};
 
 /// The heading of the options of the cache in the help.
 const CACHE: &str = "Cache (per worker)";
@@ -15,15 +16,32 @@ const CACHE: &str = "Cache (per worker)";
 /// The heading of the options about the configuration file in the help.
 const FILE: &str = "Configuration file";
 
-/// The directory that is served if none is named.
-pub(super) const ROOT_DEFAULT: &str = "./html";
+/// The directory that is served if none is named: `html` if the current directory has it, else the
+/// current directory.
+pub(super) fn default_root() -> &'static str {
+    if Path::new("./html").is_dir() { "./html" } else { "." }
+}
+
+/// Where it is listened if no place is named: at all sockets that the program which starts the
+/// server has passed to it (`sd_listen_fds(3)`), or at a port of this machine.
+fn default_listen() -> impl Iterator<Item = &'static str> {
+    static PLACES: OnceLock<Vec<String>> = OnceLock::new();
+    let find = || {
+        let passed = sd_notify::listen_fds().map(|all| all.map(|number| format!("fd:{number}")));
+        match passed.map(Vec::from_iter) {
+            Ok(places) if !places.is_empty() => places,
+            _ => vec!["127.0.0.1:7890".to_owned()],
+        }
+    };
+    PLACES.get_or_init(find).iter().map(String::as_str)
+}
 
 /// The command line of `ringd serve`.
 #[derive(Clone, Debug, Args)]
-#[command(mut_arg("listen", |listen| listen.default_value("127.0.0.1:7890")))]
+#[command(mut_arg("listen", |listen| listen.default_values(default_listen())))]
 pub struct ServeArgs {
-    /// Directory to serve
-    #[arg(default_value = ROOT_DEFAULT)]
+    /// Directory to serve [default: ./html if it exists, else the current directory]
+    #[arg(default_value = default_root(), hide_default_value = true)]
     pub root: PathBuf,
 
     /// Options of all servers.
@@ -46,9 +64,17 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub observe: ObserveArgs,
 
+    /// Options of the user and the sandbox.
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
+
     /// Where further options are read from.
     #[command(flatten)]
     pub file: FileArgs,
+
+    /// What to do with the address once the server runs.
+    #[command(flatten)]
+    pub reach: ReachArgs,
 }
 
 /// Options of the HTTP server that are not about content: its cache, and what it waits for.
@@ -63,6 +89,12 @@ pub struct HttpArgs {
         help_heading = BOUNDS
     )]
     pub header_timeout: Duration,
+
+    /// Accept HTTP/2 without TLS, from clients that begin with it
+    ///
+    /// For proxies that speak HTTP/2 to servers behind them. HTTP/1.1 is spoken too
+    #[arg(long, hide_short_help = true)]
+    pub h2c: bool,
 
     /// Tell load balancers at this path whether to send requests
     ///
@@ -115,6 +147,17 @@ pub struct HttpArgs {
     )]
     pub memory_file_max: u64,
 
+    /// Memory for what is compressed on the fly, over all workers
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "64M",
+        value_parser = size,
+        hide_short_help = true,
+        help_heading = CACHE
+    )]
+    pub compress_cache_bytes: u64,
+
     /// How long a cached file is served unchecked
     ///
     /// Then the next request makes the server check it for changes
@@ -130,8 +173,12 @@ pub struct HttpArgs {
     /// Do not use inotify to notice changes
     ///
     /// They then show after --revalidate
-    #[arg(long, help_heading = CACHE)]
+    #[arg(long, hide_short_help = true, help_heading = CACHE)]
     pub no_watch: bool,
+
+    /// Limits of clients.
+    #[command(flatten)]
+    pub limits: LimitArgs,
 }
 
 /// Options about the configuration file.
@@ -148,6 +195,21 @@ pub struct FileArgs {
     /// The other options are checked with it. `ringd check` does the same
     #[arg(short, long, requires = "config", help_heading = FILE)]
     pub test: bool,
+
+    #[allow(rustdoc::broken_intra_doc_links, reason = "the text is the help of the option")]
+    /// Take over from the server that runs with this file
+    ///
+    /// The new server gets the listening sockets of the old one, so no client is refused. When the
+    /// new one accepts, the old one finishes its connections and ends. The two find each other by
+    /// the Unix socket in [admin]
+    #[arg(
+        long,
+        requires = "config",
+        conflicts_with = "test",
+        hide_short_help = true,
+        help_heading = FILE
+    )]
+    pub take_over: bool,
 }
 
 /// Parses `--health-path`.

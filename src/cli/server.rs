@@ -9,10 +9,16 @@ use super::CommandError;
 use super::value::{DriverName, positive_time, time};
 use crate::driver::{DriverSelection, Limits, Tracer};
 use crate::events::Events;
-use crate::server::{CONNECTIONS_MAX, ListenSpec, ServerSettings, ServerTimeouts, WORKERS_MAX};
+use crate::limits::ClientConnections;
+use crate::server::{
+    CONNECTIONS_MAX, ListenSpec, PassedSockets, ServerSettings, ServerTimeouts, WORKERS_MAX,
+};
 
 /// The heading of the limits and timeouts in the help.
 pub(super) const BOUNDS: &str = "Bounds";
+
+/// The heading of these options in the help.
+pub(super) const CONTENT: &str = "Content";
 
 /// The heading of the drain, and of what tells load balancers of it, in the help.
 pub(super) const STOP: &str = "Stopping and load balancers";
@@ -25,10 +31,11 @@ pub struct ServerArgs {
     #[allow(rustdoc::broken_intra_doc_links, reason = "the text is the help of the option")]
     /// Where to listen; may be given several times
     ///
-    /// 127.0.0.1:8080, [::1]:8080, :8080 (all addresses), localhost:8080 (a name that is looked up
-    /// once), unix:/run/site.sock (a Unix socket, for its owner and group) or unix:@site (an
-    /// abstract name). With port 0, the kernel picks a free port
-    #[arg(short, long, value_name = "ADDRESS")]
+    /// 127.0.0.1:8080, 8080 (the same), [::1]:8080, :8080 (all addresses), localhost:8080 (a name
+    /// that is looked up once), unix:/run/site.sock (a Unix socket, for its owner and group),
+    /// unix:@site (an abstract name), or fd:web and fd:3 (sockets of a systemd unit, by name or
+    /// number). With port 0, the kernel picks a free port
+    #[arg(short, long, alias = "port", short_alias = 'p', value_name = "ADDRESS")]
     pub listen: Vec<ListenSpec>,
 
     /// I/O driver
@@ -139,7 +146,16 @@ impl ServerArgs {
     ///
     /// When the named driver does not work here; with `auto`, when none does.
     pub(super) fn selection(&self) -> Result<DriverSelection, CommandError> {
-        DriverSelection::make(self.driver.0).map_err(|error| {
+        self.selection_for(false)
+    }
+
+    /// The same for a server whose rings are `restricted` or not.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ServerArgs::selection`].
+    pub(super) fn selection_for(&self, restricted: bool) -> Result<DriverSelection, CommandError> {
+        DriverSelection::make_for(self.driver.0, restricted).map_err(|error| {
             let name = self.driver.name();
             let remedy = match self.driver.0 {
                 Some(_) => "use --driver auto to take one that works",
@@ -149,31 +165,36 @@ impl ServerArgs {
         })
     }
 
-    /// The settings of the server. With `--trace`, this also starts the trace, which writes its
-    /// legend.
+    /// With `--trace`, starts the trace, which writes its legend.
     ///
     /// # Errors
     ///
     /// When the thread of the trace cannot be started.
+    pub(super) fn tracer(&self) -> Result<Option<Tracer>, CommandError> {
+        let trace = self.trace.then(|| Tracer::to(std::io::stderr())).transpose();
+        trace.map_err(|error| {
+            let CommandError(text) = CommandError::no_thread("the trace", &error);
+            CommandError(text + ", or run without --trace")
+        })
+    }
+
+    /// The settings of the server, without a trace.
     pub(super) fn settings(
         &self,
         connections_max: u32,
         header_timeout: Duration,
-    ) -> Result<ServerSettings, CommandError> {
-        let trace = self.trace.then(|| Tracer::to(std::io::stderr())).transpose();
-        let trace = trace.map_err(|error| {
-            let CommandError(text) = CommandError::no_thread("the trace", &error);
-            CommandError(text + ", or run without --trace")
-        })?;
-        Ok(ServerSettings {
+    ) -> ServerSettings {
+        ServerSettings {
             listen: self.listen.clone(),
             workers: self.worker_count(),
             connections_max,
             timeouts: self.timeouts(header_timeout),
             spare_listeners: 0,
+            passed: PassedSockets::default(),
             limits: Limits::default(),
-            trace,
+            trace: None,
+            clients: ClientConnections::default(),
             events: Events::default(),
-        })
+        }
     }
 }

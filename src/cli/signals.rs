@@ -7,7 +7,7 @@
 //! | [`ANNOUNCE`] | drain, however often they come |
 //! | `SIGUSR1` | opens the logs again, and prints statistics |
 //! | `SIGHUP` | opens the logs again, and reloads the configuration file |
-//! | `SIGUSR2` | prints that it does nothing |
+//! | `SIGUSR2` | prints that it does nothing, and the command that does |
 //! | [`UNUSED`] and real-time signals | nothing |
 //!
 //! Signals that report a bug, such as `SIGSEGV` and `SIGABRT`, keep their default action, and so do
@@ -24,6 +24,7 @@ use signal_hook::{flag, iterator};
 use super::CommandError;
 use super::console::Console;
 use super::controller::Controller;
+use super::notify::Notify;
 use crate::events::EventKind;
 use crate::http::records::log::AccessLog;
 use crate::serve::CacheMonitor;
@@ -96,6 +97,16 @@ impl CaughtSignals {
     }
 }
 
+/// What the first signal to stop does, besides the drain.
+pub(super) struct Stopping {
+    /// Set by the first signal to stop, before anything else happens.
+    pub(super) is_stopping: Arc<AtomicBool>,
+    /// Whether there is a delay between the first signal to stop and the drain.
+    pub(super) is_delayed: bool,
+    /// Whom to tell.
+    pub(super) notify: Notify,
+}
+
 /// What the signals are for.
 pub(super) struct SignalReceivers {
     pub(super) stopper: Stopper,
@@ -104,14 +115,13 @@ pub(super) struct SignalReceivers {
     pub(super) controller: Option<Controller>,
     pub(super) console: Console,
     pub(super) access_log: Option<Arc<AccessLog>>,
-    /// Set by the first signal to stop, before anything else happens.
-    pub(super) is_stopping: Arc<AtomicBool>,
-    /// Whether there is a delay between the first signal to stop and the drain.
-    pub(super) is_delayed: bool,
+    pub(super) stop: Stopping,
 }
 
 impl SignalReceivers {
     fn serve(self, CaughtSignals(mut signals): CaughtSignals) {
+        // A server that was taken over drains already. A supervisor that stops it then should not
+        // cut its clients off, so that signal is the first one, too.
         let mut draining = false;
         for signal in signals.forever() {
             match signal {
@@ -121,17 +131,19 @@ impl SignalReceivers {
                 }
                 libc::SIGUSR2 => self.console.tell(
                     EventKind::Signal,
-                    "SIGUSR2 does nothing; to change the program, start ringd again",
+                    "SIGUSR2 does nothing; to change the program while it serves, start the new \
+                     one with `ringd --take-over -c FILE`",
                 ),
                 libc::SIGHUP => {
                     self.reopen_logs();
-                    self.reload(draining);
+                    self.reload();
                 }
                 _ if !draining => {
                     draining = true;
                     // Whoever asks learns of it before a connection ends.
-                    self.is_stopping.store(true, Ordering::Relaxed);
-                    let line = if self.is_delayed {
+                    self.stop.is_stopping.store(true, Ordering::Relaxed);
+                    self.stop.notify.stopping();
+                    let line = if self.stop.is_delayed {
                         "accepting connections for --drain-delay, then finishing open connections; \
                          a second signal ends the process at once"
                     } else {
@@ -152,13 +164,15 @@ impl SignalReceivers {
         self.console.events().reopen();
     }
 
-    fn reload(&self, draining: bool) {
+    fn reload(&self) {
         let line = match &self.controller {
-            _ if draining => "SIGHUP: the server is stopping, and reloads nothing",
+            _ if self.stop.is_stopping.load(Ordering::Relaxed) => {
+                "SIGHUP: the server is stopping, and reloads nothing"
+            }
             Some(controller) => return controller.request(),
             None => {
-                "SIGHUP only reopens logs without a configuration file (-c); to change options, \
-                 start ringd again"
+                "SIGHUP: logs are reopened; there is no configuration file (-c) to read again, so \
+                 to change options, start ringd again"
             }
         };
         self.console.tell(EventKind::Signal, line);

@@ -9,6 +9,7 @@ use super::config::ListenerProtocol;
 use super::tls_args::{TlsArgs, TlsVersion};
 use super::{CommandError, Config, SiteOptions};
 use crate::admin::CertificateFacts;
+use crate::clients::Door;
 use crate::http::{ListenerRole, ListenerRoles};
 use crate::server::ListenSpec;
 use crate::tls::{Certificate, Certificates, KeyLogFile, SiteCertificates, TlsConfig, TlsSettings};
@@ -64,9 +65,10 @@ impl TlsPlan {
     /// are none of them.
     fn is_of(&self, args: &TlsArgs) -> bool {
         let TlsArgs { listen_plain: _, listen_redirect: _, tls_key_log: _, .. } = args;
-        let TlsArgs { tls_min, tls_client_ca, handshake_timeout, .. } = args;
+        let TlsArgs { tls_min, no_http2, tls_client_ca, handshake_timeout, .. } = args;
         let settings = &self.settings;
         settings.needs_tls13 == (*tls_min == TlsVersion::Tls13)
+            && settings.has_http2 != *no_http2
             && settings.client_ca == *tls_client_ca
             && settings.handshake_timeout == *handshake_timeout
     }
@@ -240,6 +242,7 @@ fn settings(args: &TlsArgs) -> Result<TlsSettings, CommandError> {
     };
     Ok(TlsSettings {
         needs_tls13: args.tls_min == TlsVersion::Tls13,
+        has_http2: !args.no_http2,
         client_ca: args.tls_client_ca.clone(),
         handshake_timeout: args.handshake_timeout,
         key_log,
@@ -292,8 +295,9 @@ pub(super) fn roles(
     };
     let secure = config.listeners.iter().filter(|listener| is_secure(listener.protocol));
     let https_port = secure.flat_map(|listener| &listener.addresses).find_map(ListenSpec::port);
+    let numbers_now = numbers;
     let mut numbers = numbers.iter().copied();
-    let mut by_number = Vec::new();
+    let (mut by_number, mut doors) = (Vec::new(), doors_of_gone(numbers_now, before));
     for listener in &config.listeners {
         let role = match listener.protocol {
             ListenerProtocol::Redirect => match https_port {
@@ -314,10 +318,19 @@ pub(super) fn roles(
             ));
         }
         let own = numbers.by_ref().take(listener.addresses.len());
-        by_number.extend(own.map(|number| (number, role)));
+        for number in own {
+            by_number.push((number, role));
+            doors.extend(listener.door.iter().map(|door| (number, Arc::clone(door))));
+        }
     }
     by_number.extend(gone);
-    Ok(ListenerRoles { usual: ListenerRole::Plain, by_number })
+    Ok(ListenerRoles { by_number, doors, ..ListenerRoles::default() })
+}
+
+/// The doors of listeners that are gone, as in [`roles`]: they may still have connections.
+fn doors_of_gone(numbers: &[u32], before: &ListenerRoles) -> Vec<(u32, Arc<Door>)> {
+    let gone = before.doors.iter().filter(|(number, _)| !numbers.contains(number));
+    gone.take(ROLES_MAX).cloned().collect()
 }
 
 /// A line for each certificate: its names, the kind of its key, and how long it is valid. With them

@@ -82,6 +82,10 @@ pub struct TlsArgs {
     )]
     pub tls_min: TlsVersion,
 
+    /// Speak only HTTP/1.1 over TLS, not HTTP/2
+    #[arg(long, help_heading = HTTPS)]
+    pub no_http2: bool,
+
     /// Accept only clients with a certificate of these issuers (PEM)
     #[arg(long, value_name = "FILE", help_heading = HTTPS)]
     pub tls_client_ca: Option<PathBuf>,
@@ -92,6 +96,7 @@ pub struct TlsArgs {
         value_name = "TIME",
         default_value = "10s",
         value_parser = positive_time,
+        hide_short_help = true,
         help_heading = HTTPS
     )]
     pub handshake_timeout: Duration,
@@ -99,7 +104,7 @@ pub struct TlsArgs {
     /// Append the secrets of all connections to this file
     ///
     /// In the format of SSLKEYLOGFILE, for Wireshark. Whoever reads the file can decrypt everything
-    #[arg(long, value_name = "FILE", help_heading = HTTPS)]
+    #[arg(long, value_name = "FILE", hide_short_help = true, help_heading = HTTPS)]
     pub tls_key_log: Option<PathBuf>,
 }
 

@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
-use super::root::{COMMANDS, similar_command};
-use super::{Cli, Command, Flags};
+use super::root::{COMMANDS, foreign_word, similar_command};
+use super::{Cli, Command, Flags, foreign_flags};
 
 /// The exit code after a wrong command line.
 const WRONG: u8 = 2;
@@ -134,16 +134,12 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
     };
     let (mistake, remedy) = if wrong.starts_with('-') {
         let similar = context(ContextKind::SuggestedArg);
-        let remedy = match wrong {
-            "--port" | "-p" if matches!(command, "serve" | "echo") => {
-                let port = port_after(wrong, &words).unwrap_or(8080);
-                Some(format!("use --listen 127.0.0.1:{port}"))
-            }
-            _ => similar.map(|similar| format!("a similar one is {similar}")),
-        };
+        let foreign = (command == "serve").then(|| foreign_flags::explain(wrong, &words)).flatten();
+        let remedy = foreign.or_else(|| similar.map(|it| format!("a similar one is {it}")));
         (format!("{wrong} is not an option of ringd {command}"), remedy)
     } else if command == "serve" {
-        (format!("there is one ROOT, and '{wrong}' is a second one"), spa_with_value(&words))
+        let remedy = spa_with_value(&words).or_else(|| foreign_word(wrong).map(str::to_owned));
+        (format!("there is one ROOT, and '{wrong}' is a second one"), remedy)
     } else {
         (format!("'{wrong}' is not an argument of ringd {command}"), None)
     };
@@ -152,14 +148,6 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
     let help = format!("see `ringd {command} --help`");
     let parts = [Some(mistake), remedy, meant, Some(help)];
     Some(parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
-}
-
-/// The value of an option that does not exist: `--port 80`, `--port=80`, `-p 80` or `-p80`.
-fn port_after(option: &str, words: &[&str]) -> Option<u16> {
-    let at = words.iter().position(|word| word.starts_with(option))?;
-    let attached = words[at][option.len()..].trim_start_matches('=');
-    let value = if attached.is_empty() { words.get(at + 1)? } else { attached };
-    value.parse().ok()
 }
 
 /// How a value of `--spa` is written, if the word after the option looks like one.

@@ -12,6 +12,7 @@ use clap::builder::PossibleValue;
 
 use crate::driver::DriverKind;
 use crate::http::records::log::{FormatError, LogFormat};
+use crate::http::site::site_files::HostingService;
 use crate::log_output::LogTarget;
 use crate::server::ListenSpec;
 
@@ -106,6 +107,9 @@ pub(super) fn self_signed_names(text: &str) -> Result<String, String> {
 pub(super) fn admin_place(text: &str) -> Result<ListenSpec, String> {
     let path = text.strip_prefix("unix:").filter(|path| !path.starts_with('/'));
     let absolute = match path {
+        None if text.starts_with("fd:") => {
+            return Err("the administration opens its own sockets; write an address".into());
+        }
         None => text.to_owned(),
         // Everybody may connect to an abstract name, and reload the server.
         Some(path) if path.starts_with('@') => {
@@ -185,6 +189,43 @@ pub(super) fn positive_time(text: &str) -> Result<Duration, String> {
     match time(text)? {
         Duration::ZERO => Err("it must be longer than 0s".into()),
         time => Ok(time),
+    }
+}
+
+/// The value of `--site-files`.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum SiteFilesName {
+    /// They are files like others.
+    #[default]
+    Off,
+    /// As Netlify reads them.
+    Netlify,
+    /// As Cloudflare reads them.
+    Cloudflare,
+}
+
+impl ValueEnum for SiteFilesName {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Off, Self::Netlify, Self::Cloudflare]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Off => PossibleValue::new("off").help("files like others"),
+            Self::Netlify => PossibleValue::new("netlify").help("as Netlify reads them"),
+            Self::Cloudflare => PossibleValue::new("cloudflare").help("as Cloudflare reads them"),
+        })
+    }
+}
+
+impl SiteFilesName {
+    /// The service whose files are read.
+    pub(super) fn service(self) -> Option<HostingService> {
+        match self {
+            Self::Off => None,
+            Self::Netlify => Some(HostingService::Netlify),
+            Self::Cloudflare => Some(HostingService::Cloudflare),
+        }
     }
 }
 

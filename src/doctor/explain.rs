@@ -154,14 +154,22 @@ fn allow_calls(call: &str) -> Vec<Remedy> {
             Remedy::new("SystemCallFilter=io_uring_setup io_uring_enter io_uring_register", FILTER),
         ];
     }
-    vec![
+    let mut remedies = vec![
         Remedy::new(
             "docker run --security-opt seccomp=profile.json",
             "profile.json is the runtime's default profile with this call allowed; the defaults of \
              newer versions of the runtime and of libseccomp allow it",
         ),
         Remedy::new(format!("SystemCallFilter={call}"), FILTER),
-    ]
+    ];
+    // A filter cannot see which mode the call would give a new file, so this option denies it.
+    if call == "openat2" {
+        remedies.push(Remedy::new(
+            "RestrictSUIDSGID=no",
+            "in the systemd unit that has it; DynamicUser=yes includes it, so name a User=",
+        ));
+    }
+    remedies
 }
 
 fn newer_kernel(ring: bool, since: (u32, u32)) -> Remedy {

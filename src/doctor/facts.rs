@@ -7,6 +7,7 @@ use std::thread;
 
 use rlimit::Resource;
 
+use super::sandbox::SandboxFacts;
 use super::tls::TlsFacts;
 use crate::driver::probe::{self, ProbeStep};
 use crate::driver::trial::{Trial, is_untried};
@@ -46,6 +47,7 @@ pub(super) struct Facts {
     pub(super) ring: Vec<(Trial, Tried)>,
     pub(super) calls: Vec<(Trial, Tried)>,
     pub(super) tls: TlsFacts,
+    pub(super) sandbox: SandboxFacts,
 }
 
 /// The facts that are read from the system.
@@ -115,8 +117,9 @@ impl Facts {
             _ => Vec::new(),
         };
         let calls = calls::TRIALS.iter().map(attempt).collect();
-        let tls = TlsFacts::gather();
-        Self { system, selection, workers: rings.into(), drivers, setup, ring, calls, tls }
+        let (tls, sandbox) = (TlsFacts::gather(), SandboxFacts::gather());
+        let workers = rings.into();
+        Self { system, selection, workers, drivers, setup, ring, calls, tls, sandbox }
     }
 }
 

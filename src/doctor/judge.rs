@@ -3,7 +3,7 @@
 use super::explain::{Explanation, explain};
 use super::facts::{Facts, System, TrialError, Tried, UnknownFact};
 use super::report::{Area, Auto, Check, CheckStatus, DoctorReport, Remedy};
-use super::{limits, tls};
+use super::{limits, sandbox, tls};
 use crate::driver::probe::ProbeStep;
 use crate::driver::trial::{Need, Trial};
 use crate::driver::{DriverKind, errno_name};
@@ -29,6 +29,7 @@ pub(super) fn judge(facts: &Facts) -> DoctorReport {
     checks.extend(facts.drivers.iter().map(|(kind, steps)| driver(*kind, steps, facts)));
     checks.extend(limits::checks(system));
     checks.extend(tls::checks(&facts.tls));
+    checks.extend(sandbox::checks(&facts.sandbox));
     let some_driver = facts.drivers.iter().any(|(_, steps)| works(steps));
     let fatal = checks.iter().any(|check| check.status == CheckStatus::Fatal);
     let selection = facts.selection.as_ref().ok();

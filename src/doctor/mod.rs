@@ -10,6 +10,7 @@
 //! | `judge.rs` | the checks, made from the facts |
 //! | `explain.rs` | the causes of errors, and their remedies |
 //! | `limits.rs` | the checks of limits of the process and the machine |
+//! | `sandbox.rs` | the facts and checks of `--sandbox` |
 //! | `tls.rs` | the facts and checks of HTTPS |
 //! | `remedies.rs` | the lines that raise a limit |
 //! | `report.rs` | the report, whose fields are those of `--json` |
@@ -22,6 +23,7 @@ mod limits;
 mod remedies;
 mod render;
 mod report;
+mod sandbox;
 #[cfg(test)]
 mod tests;
 mod tls;

@@ -18,13 +18,14 @@ const PLACE: &str = "      ";
 /// The maximum width of a line; only a longer word exceeds it.
 const WIDTH: usize = 100;
 
-const AREAS: [(Area, &str); 6] = [
+const AREAS: [(Area, &str); 7] = [
     (Area::Kernel, "Kernel"),
     (Area::Calls, "System calls"),
     (Area::IoUring, "io_uring"),
     (Area::Drivers, "Drivers"),
     (Area::Limits, "Limits"),
     (Area::Tls, "TLS"),
+    (Area::Sandbox, "Sandbox"),
 ];
 
 /// Writes a report.

@@ -59,6 +59,8 @@ pub enum Area {
     Limits,
     /// HTTPS.
     Tls,
+    /// What `--sandbox` takes.
+    Sandbox,
 }
 
 /// The verdict of a check, from the best to the worst.

@@ -7,7 +7,8 @@ use super::facts::{Facts, System, TrialError, Tried, UnknownFact};
 use super::judge::judge;
 use super::remedies::DESCRIPTORS_WANTED;
 use super::render::render;
-use super::report::{CheckStatus, DoctorReport};
+use super::report::{Area, Check, CheckStatus, DoctorReport};
+use super::sandbox::SandboxFacts;
 use super::tls::TlsFacts;
 use crate::descriptors::{CONNECTIONS_DEFAULT, Descriptors};
 use crate::driver::probe::ProbeStep;
@@ -45,6 +46,7 @@ fn healthy() -> Facts {
         setup: works(&features::SETUP),
         ring: features::TRIALS.iter().map(works).collect(),
         calls: calls::TRIALS.iter().map(works).collect(),
+        sandbox: SandboxFacts { files: Ok(7), filter: Ok(()) },
         tls: TlsFacts {
             has_aes: Some(true),
             versions: vec!["1.3", "1.2"],
@@ -408,6 +410,7 @@ fn the_text_has_each_cause_and_remedy_once_and_ends_with_the_verdict() {
     let text = anstream::adapter::strip_str(std::str::from_utf8(&text).unwrap()).to_string();
     assert_eq!(text.matches("a seccomp filter denies openat2 with EPERM").count(), 1, "{text}");
     assert_eq!(text.matches("SystemCallFilter=openat2").count(), 1, "{text}");
+    assert_eq!(text.matches("RestrictSUIDSGID=no").count(), 1, "{text}");
     assert!(text.ends_with("serving is not possible\n"), "{text}");
     let widest = text.lines().map(|line| line.chars().count()).max();
     assert!(widest <= Some(100), "{widest:?} columns in:\n{text}");
@@ -433,4 +436,28 @@ fn the_library_of_tls_is_asked() {
     assert_eq!(facts.versions, ["1.3", "1.2"]);
     assert!(facts.groups.iter().any(|group| group == "X25519"), "{facts:?}");
     assert!(facts.groups.iter().any(|group| group == "secp256r1"), "{facts:?}");
+}
+
+#[test]
+fn what_a_sandbox_lacks_is_a_note() {
+    let found = |facts: SandboxFacts| {
+        let facts = Facts { sandbox: facts, ..healthy() };
+        let report = judge(&facts);
+        let checks = report.checks.into_iter().filter(|check| check.area == Area::Sandbox);
+        let text = |check: Check| format!("{} {:?} {}", check.id, check.status, check.found);
+        (report.serving, checks.map(text).collect::<Vec<_>>())
+    };
+    let all = found(SandboxFacts { files: Ok(6), filter: Ok(()) });
+    let works = ["sandbox.landlock Ok version 6", "sandbox.seccomp Ok works"];
+    assert_eq!(all, (true, works.map(String::from).into()));
+    let old = found(SandboxFacts { files: Ok(4), filter: Err("denied".into()) });
+    assert_eq!(
+        old,
+        (
+            true,
+            vec!["sandbox.landlock Note version 4".into(), "sandbox.seccomp Note denied".into()]
+        )
+    );
+    let none = found(SandboxFacts { files: Err("none".into()), filter: Ok(()) });
+    assert_eq!(none.1[0], "sandbox.landlock Note none");
 }

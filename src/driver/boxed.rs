@@ -1,6 +1,7 @@
 //! Implements [`Driver`] for a boxed driver, so code above can be compiled once for all drivers.
 
 use std::io;
+use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -12,6 +13,14 @@ impl Sealed for Box<dyn Driver> {}
 impl Driver for Box<dyn Driver> {
     fn adopt(&mut self, socket: OwnedFd) -> io::Result<Sock> {
         (**self).adopt(socket)
+    }
+
+    fn set_joint(&mut self, listener: Sock, joint: bool) -> io::Result<()> {
+        (**self).set_joint(listener, joint)
+    }
+
+    fn duplicate(&self, listener: Sock) -> io::Result<OwnedFd> {
+        (**self).duplicate(listener)
     }
 
     fn submit(&mut self, token: Token, op: Op) -> OpId {
@@ -36,6 +45,10 @@ impl Driver for Box<dyn Driver> {
 
     fn peer(&self, sock: Sock) -> io::Result<SocketAddress> {
         (**self).peer(sock)
+    }
+
+    fn set_pace(&self, sock: Sock, rate: Option<NonZero<u64>>) -> io::Result<()> {
+        (**self).set_pace(sock, rate)
     }
 
     fn has_input(&self, sock: Sock) -> bool {

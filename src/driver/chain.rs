@@ -51,9 +51,13 @@ pub struct Chain {
 
 enum ChainPart {
     Copied(Range<usize>),
-    Shared(Rc<[u8]>),
+    /// So much of some bytes.
+    Shared(Rc<[u8]>, Range<u32>),
     Leased(Lease),
-    File { file: Arc<File>, range: Range<u64> },
+    File {
+        file: Arc<File>,
+        range: Range<u64>,
+    },
 }
 
 /// What a chain wants to send next.
@@ -64,6 +68,17 @@ pub(super) enum NextPart<'a> {
     Memory { more: bool },
     /// A range of a file.
     File { file: &'a Arc<File>, range: Range<u64> },
+}
+
+/// Ranges of a file, each of which begins where the last one ends.
+pub(crate) struct FileRun<'a> {
+    /// Bytes of memory before the first one.
+    pub(crate) before: u64,
+    pub(crate) file: &'a Arc<File>,
+    /// All of them together.
+    pub(crate) range: Range<u64>,
+    /// Whether there is memory between them.
+    pub(crate) has_gaps: bool,
 }
 
 impl Chain {
@@ -103,10 +118,17 @@ impl Chain {
 
     /// Appends shared bytes: by reference, or as a copy if they are few.
     pub fn share(&mut self, bytes: &Rc<[u8]>) {
-        if bytes.len() <= COPY_MAX {
-            self.copy(bytes);
+        self.share_range(bytes, 0..bytes.len());
+    }
+
+    /// Appends a range of shared bytes, which are fewer than 4 GiB: by reference, or as a copy if
+    /// the range is short.
+    pub fn share_range(&mut self, bytes: &Rc<[u8]>, range: Range<usize>) {
+        if range.len() <= COPY_MAX {
+            self.copy(&bytes[range]);
         } else {
-            self.parts.push(ChainPart::Shared(Rc::clone(bytes)));
+            let range = range.start as u32..range.end as u32;
+            self.parts.push(ChainPart::Shared(Rc::clone(bytes), range));
         }
     }
 
@@ -134,7 +156,7 @@ impl Chain {
 
     fn shared_bytes(&self) -> usize {
         let shared = self.parts.iter().map(|part| match part {
-            ChainPart::Shared(bytes) => bytes.len(),
+            ChainPart::Shared(_, range) => range.len(),
             _ => 0,
         });
         shared.sum()
@@ -234,6 +256,41 @@ impl Chain {
         None
     }
 
+    /// The next range of a file, of at most `bytes_max` bytes, and what comes before it. If little
+    /// memory separates it from the range that follows it in the file, as the heads of frames do,
+    /// that range is included, as long as all of it with the memory has at most `bytes_max` bytes.
+    pub(crate) fn next_file_run(&self, bytes_max: u64) -> Option<FileRun<'_>> {
+        let (before, file, range) = self.next_file()?;
+        let whole = range.end;
+        let mut run = FileRun { before, file, range: range.start..whole, has_gaps: false };
+        run.range.end = whole.min(range.start + bytes_max);
+        if run.range.end < whole {
+            return Some(run);
+        }
+        let (mut bytes, mut gap) = (before + run.range.end - run.range.start, 0);
+        let is_file = |part: &ChainPart| matches!(part, ChainPart::File { .. });
+        let first = self.parts[self.part..].iter().position(is_file)?;
+        for part in &self.parts[self.part + first + 1..] {
+            match part {
+                ChainPart::File { file, range }
+                    if Arc::ptr_eq(file, run.file) && range.start == run.range.end =>
+                {
+                    let len = part.len().min(bytes_max.saturating_sub(bytes + gap));
+                    run.has_gaps |= gap > 0 && len > 0;
+                    run.range.end += len;
+                    bytes += gap + len;
+                    gap = 0;
+                    if len < part.len() {
+                        return Some(run);
+                    }
+                }
+                ChainPart::File { .. } => return Some(run),
+                memory => gap += memory.len(),
+            }
+        }
+        Some(run)
+    }
+
     /// Fills `slices` with the memory parts from the cursor to the next file or the end, as many as
     /// fit, and returns their number.
     pub(super) fn memory<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
@@ -289,7 +346,7 @@ impl ChainPart {
     fn len(&self) -> u64 {
         match self {
             Self::Copied(range) => range.len() as u64,
-            Self::Shared(bytes) => bytes.len() as u64,
+            Self::Shared(_, range) => range.len() as u64,
             Self::Leased(lease) => lease.len() as u64,
             Self::File { range, .. } => range.end - range.start,
         }
@@ -298,7 +355,7 @@ impl ChainPart {
     fn bytes<'a>(&'a self, copied: &'a [u8]) -> Option<&'a [u8]> {
         match self {
             Self::Copied(range) => Some(&copied[range.clone()]),
-            Self::Shared(bytes) => Some(bytes),
+            Self::Shared(bytes, range) => Some(&bytes[range.start as usize..range.end as usize]),
             Self::Leased(lease) => Some(lease),
             Self::File { .. } => None,
         }

@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use super::open_files::{CountedFile, OpenFiles};
 use super::replaced::ReplacedCall;
 use super::{Links, sys};
+use crate::driver::call_log::made;
 
 /// How long a file that was found completely in the page cache is assumed to stay there.
 ///
@@ -52,6 +53,9 @@ pub(super) trait SimulatedFile: Debug + Send + Sync {
     /// Reads at an offset, in bytes; reads less than asked for only at the end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
+    /// The present metadata.
+    fn metadata(&self) -> Metadata;
+
     /// See [`File::entries`].
     fn entries(&self, limit: usize) -> io::Result<super::Entries>;
 
@@ -64,7 +68,7 @@ pub(super) trait SimulatedFile: Debug + Send + Sync {
 
 /// The metadata that decides how a file is served. Two opens with equal metadata have the same
 /// content, as far as the file system can tell.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Metadata {
     /// The kind of file.
     pub kind: FileKind,
@@ -81,7 +85,7 @@ pub struct Metadata {
 }
 
 /// The kinds of files that a server distinguishes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum FileKind {
     /// Content that can be sent.
     Regular,
@@ -89,6 +93,24 @@ pub enum FileKind {
     Directory,
     /// FIFO, socket, device: never served.
     Other,
+}
+
+impl Metadata {
+    fn of(found: &fs::Metadata) -> Self {
+        let kind = match found.file_type() {
+            kind if kind.is_file() => FileKind::Regular,
+            kind if kind.is_dir() => FileKind::Directory,
+            _ => FileKind::Other,
+        };
+        Self {
+            kind,
+            len: found.len(),
+            modified: (found.mtime(), found.mtime_nsec() as u32),
+            changed: (found.ctime(), found.ctime_nsec() as u32),
+            inode: found.ino(),
+            device: found.dev(),
+        }
+    }
 }
 
 impl File {
@@ -104,24 +126,24 @@ impl File {
     /// Those of `fstat(2)` and `fcntl(2)`.
     pub fn new(descriptor: OwnedFd) -> io::Result<Self> {
         let file = fs::File::from(descriptor);
-        let found = file.metadata()?;
-        let kind = match found.file_type() {
-            kind if kind.is_file() => FileKind::Regular,
-            kind if kind.is_dir() => FileKind::Directory,
-            _ => FileKind::Other,
-        };
-        if kind == FileKind::Regular {
+        let metadata = Metadata::of(&made("statx", || file.metadata())?);
+        if metadata.kind == FileKind::Regular {
             sys::set_blocking(file.as_fd())?;
         }
-        let metadata = Metadata {
-            kind,
-            len: found.len(),
-            modified: (found.mtime(), found.mtime_nsec() as u32),
-            changed: (found.ctime(), found.ctime_nsec() as u32),
-            inode: found.ino(),
-            device: found.dev(),
-        };
         Ok(Self::of(FileContent::Kernel(file), metadata))
+    }
+
+    /// Whether the metadata is still what it was when the file was opened.
+    ///
+    /// # Errors
+    ///
+    /// Those of `fstat(2)`.
+    pub(crate) fn is_unchanged(&self) -> io::Result<bool> {
+        match &self.content {
+            FileContent::Kernel(file) => Ok(Metadata::of(&file.metadata()?) == self.metadata),
+            #[cfg(any(test, feature = "simulation"))]
+            FileContent::Simulated(file) => Ok(file.metadata() == self.metadata),
+        }
     }
 
     /// A file that only the simulator can read.
@@ -155,6 +177,18 @@ impl File {
     /// Those of `open(2)`.
     pub fn open_root(path: &std::path::Path, links: Links) -> io::Result<Self> {
         Ok(Self::new(fs::File::open(path)?.into())?.with_links(links))
+    }
+
+    /// Opens a directory only as a place where paths begin, which follow all links: it cannot be
+    /// read, and need not be readable.
+    ///
+    /// # Errors
+    ///
+    /// Those of `open(2)`.
+    pub fn open_base(path: &std::path::Path) -> io::Result<Self> {
+        let mut options = fs::OpenOptions::new();
+        let file = options.read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(path)?;
+        Ok(Self::new(file.into())?.with_links(Links::Follow))
     }
 
     /// Opens a path beneath `root` as [`Op::OpenFile`](super::Op::OpenFile) does, but may wait for
@@ -234,9 +268,9 @@ impl File {
 
     /// Reads at an offset, in bytes; may wait for a disk. It may read less than asked for, and
     /// reads nothing only at the end.
-    pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         match &self.content {
-            FileContent::Kernel(file) => file.read_at(buffer, offset),
+            FileContent::Kernel(file) => made("pread64", || file.read_at(buffer, offset)),
             #[cfg(any(test, feature = "simulation"))]
             FileContent::Simulated(file) => file.read_at(buffer, offset),
         }

@@ -6,7 +6,7 @@ use std::io;
 use libc::FD_SETSIZE;
 
 use super::ready::{Epoll, EpollLevel, Poll, Select, Sigio, Spin};
-use super::threads::Threads;
+use super::threads::{SOCKETS_MAX, Threads};
 use super::uring::Uring;
 use super::{Driver, Limits};
 
@@ -78,6 +78,12 @@ impl DriverKind {
     /// the process counts.
     pub fn descriptors_max(self) -> Option<u64> {
         (self == Self::Select).then_some(FD_SETSIZE as u64)
+    }
+
+    /// The most sockets of one driver of this kind, even if [`Limits::sockets_max`] is higher;
+    /// `None` if it has no such limit.
+    pub fn sockets_max(self) -> Option<u32> {
+        (self == Self::Threads).then_some(SOCKETS_MAX)
     }
 
     /// Passes the constructor of this driver to `visitor`. The only place that names them all.

@@ -53,11 +53,21 @@
 //!     if the accept is cancelled, or after ten pauses ([`ACCEPT_RETRY`]) in a row for lack of
 //!     descriptors. The kernel resets the connections that are not delivered. If no accept is in
 //!     flight, it resets all of them.
+//! 16. A listener is *joint* while another process holds its socket too ([`Driver::set_joint`]).
+//!     Closing a joint listener leaves the socket as it is: the accept ends as a cancel ends it, so
+//!     what was accepted is delivered, and only this descriptor is closed. The other holder accepts
+//!     what waits in the queue, and clients notice nothing. Each holder has to say that it is
+//!     joint, and the first one before there is another. Dropping the driver does the same. For
+//!     joint listeners, clause 15 does not hold. All drivers make listeners non-blocking, joint or
+//!     not, because this flag belongs to the socket and not to the descriptor.
 
+mod abort;
 mod boxed;
+mod call_log;
 pub mod calls;
 pub mod chain;
 mod completions;
+mod descriptor_set;
 mod directory;
 mod disk;
 mod drain;
@@ -65,14 +75,18 @@ mod entries;
 mod failure;
 pub mod file;
 mod file_copy;
+#[cfg(feature = "cli")]
+mod inherited;
 mod job;
 mod job_thread;
 mod kind;
 mod links;
+mod memory_file;
 mod name;
 mod now;
 mod op;
 mod open_files;
+mod pace;
 pub mod pool;
 pub mod probe;
 pub mod ready;
@@ -93,17 +107,22 @@ pub mod trial;
 pub mod uring;
 mod waker;
 pub mod watch;
+mod whole;
 
 use std::io;
+use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use slot_map::CAPACITY_MAX;
 
+pub use call_log::{Caller, MadeCall};
 pub use chain::Chain;
 pub use entries::{Entries, Entry, EntryKind};
 pub use failure::{DenialCause, FileFailure};
 pub use file::{File, FileKind, Metadata};
+#[cfg(feature = "cli")]
+pub use inherited::take_inherited;
 pub use job::Job;
 pub use kind::{DriverKind, Visitor};
 pub use links::Links;
@@ -114,7 +133,7 @@ pub use pool::Lease;
 pub use selection::DriverSelection;
 pub use setup::{code_of, errno_name};
 pub use socket_address::SocketAddress;
-pub use trace::{Trace, Tracer};
+pub use trace::{Trace, TraceEvent, TraceRecord, TraceWait, Tracer};
 pub use waker::Waker;
 
 /// The most connections that one accept yields in one wait, unless there is room for a thousand
@@ -141,6 +160,24 @@ pub trait Driver: sealed::Sealed + 'static {
     /// If [`Limits::sockets_max`] or the driver's own limit is reached, or if the poller refuses
     /// the descriptor.
     fn adopt(&mut self, socket: OwnedFd) -> io::Result<Sock>;
+
+    /// Says whether another process holds the socket of a listener too (clause 16). That may change
+    /// while an accept is in flight. A new listener is not joint.
+    ///
+    /// # Errors
+    ///
+    /// If the poller refuses to watch the descriptor in the other way. Then an accept in flight may
+    /// never complete, so the listener has to be closed.
+    fn set_joint(&mut self, listener: Sock, joint: bool) -> io::Result<()>;
+
+    /// A duplicate of the descriptor of a listener, to pass it to another process.
+    ///
+    /// # Errors
+    ///
+    /// If there is no descriptor left, or the driver has no descriptors.
+    fn duplicate(&self, _listener: Sock) -> io::Result<OwnedFd> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Starts an op. Its completions carry `token`.
     ///
@@ -187,6 +224,14 @@ pub trait Driver: sealed::Sealed + 'static {
     /// If the socket is neither an Internet socket nor a Unix socket.
     fn local(&self, sock: Sock) -> io::Result<SocketAddress>;
 
+    /// Sets how many bytes per second of a connection are sent at most; `None` for any number. The
+    /// simulated network keeps no pace.
+    ///
+    /// # Errors
+    ///
+    /// If a sandbox denies the call.
+    fn set_pace(&self, sock: Sock, rate: Option<NonZero<u64>>) -> io::Result<()>;
+
     /// Whether the kernel holds input of a connection that no wait has returned yet (`FIONREAD`,
     /// `tcp(7)`). False if that is not known.
     fn has_input(&self, sock: Sock) -> bool;
@@ -219,6 +264,9 @@ pub struct Limits {
     pub buffer_bytes: u32,
     /// Bytes that one op may move in one wait.
     pub turn_bytes_max: u64,
+    /// Whether a ring takes only the ops of the driver, for a server in a sandbox. The other
+    /// drivers make system calls, which a filter sees.
+    pub restricted: bool,
 }
 
 /// File ops at a time, in addition to one for each socket: a worker opens files for all its
@@ -234,7 +282,13 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { sockets_max: 16 * 1024, buffers: 1024, buffer_bytes: 4096, turn_bytes_max: 1 << 20 }
+        Self {
+            sockets_max: 16 * 1024,
+            buffers: 1024,
+            buffer_bytes: 4096,
+            turn_bytes_max: 1 << 20,
+            restricted: false,
+        }
     }
 }
 

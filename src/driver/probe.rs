@@ -20,20 +20,26 @@ use steps::Tester;
 pub use step::ProbeStep;
 
 /// More free sockets than the proactor needs to use a multishot accept.
-const LIMITS: Limits =
-    Limits { sockets_max: 2048, buffers: 4, buffer_bytes: 4096, turn_bytes_max: 1 << 20 };
+const LIMITS: Limits = Limits {
+    sockets_max: 2048,
+    buffers: 4,
+    buffer_bytes: 4096,
+    turn_bytes_max: 1 << 20,
+    restricted: false,
+};
 
 /// The result of each step that was taken.
 pub type Taken = Vec<(ProbeStep, io::Result<()>)>;
 
-/// Tests a driver before the server starts.
+/// Tests a driver before the server starts, with a ring that is as restricted as that of the
+/// server.
 ///
 /// # Errors
 ///
 /// The error of the first step that failed, which names the system call if that is known. A step
 /// that could not be tried is no error: something failed that the server does not need.
-pub(super) fn self_test(kind: DriverKind) -> io::Result<()> {
-    for (step, result) in exercise(kind) {
+pub(super) fn self_test(kind: DriverKind, restricted: bool) -> io::Result<()> {
+    for (step, result) in exercise_with(kind, Limits { restricted, ..LIMITS }) {
         match result {
             Err(error) if step == ProbeStep::Open || !is_untried(&error) => return Err(error),
             _ => {}
@@ -45,8 +51,12 @@ pub(super) fn self_test(kind: DriverKind) -> io::Result<()> {
 /// Takes all steps on a driver. Ends early if it cannot be opened or does not complete a step in
 /// time.
 pub fn exercise(kind: DriverKind) -> Taken {
+    exercise_with(kind, LIMITS)
+}
+
+fn exercise_with(kind: DriverKind, limits: Limits) -> Taken {
     let (sender, receiver) = channel();
-    let course = Course { kind, sender };
+    let course = Course { kind, limits, sender };
     let thread = thread::Builder::new().name("trial".into());
     if let Err(error) = thread.spawn(move || kind.visit(course)) {
         return vec![(ProbeStep::Open, Err(untried(no_thread(&error))))];
@@ -107,6 +117,7 @@ fn wait_for_step(receiver: &Receiver<io::Result<()>>) -> io::Result<()> {
 /// The driver to test, and the receiver of the results. Outlives the driver.
 struct Course {
     kind: DriverKind,
+    limits: Limits,
     sender: Sender<io::Result<()>>,
 }
 
@@ -114,7 +125,7 @@ impl Visitor for Course {
     type Out = ();
 
     fn visit<D: Driver>(self, open: fn(&Limits) -> io::Result<D>) {
-        let driver = match with_memory(|| open(&LIMITS)) {
+        let driver = match with_memory(|| open(&self.limits)) {
             Ok(driver) => driver,
             Err(error) => return drop(self.sender.send(Err(error))),
         };

@@ -30,20 +30,37 @@ impl DriverSelection {
     /// If the requested driver does not work here, if neither `uring` nor `epoll` does, or if
     /// descriptors have run out. The error names the system call that failed.
     pub fn make(wish: Option<DriverKind>) -> io::Result<Self> {
+        Self::make_for(wish, false)
+    }
+
+    /// The same for a server in a sandbox, whose rings are `restricted`
+    /// ([`Limits::restricted`](super::Limits::restricted)).
+    ///
+    /// # Errors
+    ///
+    /// As for [`DriverSelection::make`].
+    pub fn make_for(wish: Option<DriverKind>, restricted: bool) -> io::Result<Self> {
         let chosen = match wish {
             Some(kind) => {
-                probe::self_test(kind)?;
+                probe::self_test(kind, restricted)?;
                 Self::new(kind, "as asked", false)
             }
             None => {
                 let best = Self::new(DriverKind::Uring, "io_uring passed its self-test", true);
-                match probe::self_test(best.kind) {
+                match probe::self_test(best.kind, restricted) {
                     Ok(()) => best,
-                    Err(error) => best.tested_fall_back(error)?,
+                    Err(error) => best.tested_fall_back(error, restricted)?,
                 }
             }
         };
         Ok(Self { notes: replaced::notes(), ..chosen })
+    }
+
+    /// The driver that [`DriverSelection::make`] tries first, untested: the test follows when the
+    /// process has what it will run with.
+    #[must_use]
+    pub fn untested(wish: Option<DriverKind>) -> Self {
+        Self::new(wish.unwrap_or(DriverKind::Uring), "", wish.is_none())
     }
 
     fn new(kind: DriverKind, why: impl Into<String>, replaceable: bool) -> Self {
@@ -51,9 +68,9 @@ impl DriverSelection {
     }
 
     /// The driver to use when the self-test of this one failed, which has passed its own.
-    fn tested_fall_back(&self, error: io::Error) -> io::Result<Self> {
+    fn tested_fall_back(&self, error: io::Error, restricted: bool) -> io::Result<Self> {
         let Some(next) = self.fall_back(&error) else { return Err(error) };
-        match probe::self_test(next.kind) {
+        match probe::self_test(next.kind, restricted) {
             Ok(()) => Ok(next),
             Err(second) => {
                 let both = format!("{error}; nor does {}: {second}", next.kind);

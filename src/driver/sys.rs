@@ -17,6 +17,8 @@ use rustix::fs::{MemfdFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::{ReadWriteFlags, preadv2};
 use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, accept_with};
 
+use super::call_log::made;
+pub(super) use super::descriptor_set::{DescriptorSet, FD_SETSIZE};
 use super::replaced::ReplacedCall;
 use super::{Links, SocketAddress};
 
@@ -57,23 +59,26 @@ fn retry_on_intr<T>(call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T
 
 /// `accept4(2)`: a new connection, non-blocking and close-on-exec.
 pub(super) fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    retry_on_intr(|| accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC))
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    made("accept4", || retry_on_intr(|| accept_with(listener, flags)))
 }
 
 /// `accept4(2)` that waits for a connection, which is blocking and close-on-exec. A `shutdown(2)`
 /// of the listener ends it with `EINVAL`.
 pub(super) fn accept_waiting(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    retry_on_intr(|| accept_with(listener, SocketFlags::CLOEXEC))
+    made("accept4", || retry_on_intr(|| accept_with(listener, SocketFlags::CLOEXEC)))
 }
 
 /// `recv(2)` that does not wait.
 pub(super) fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    Ok(retry_on_intr(|| net::recv(socket, &mut *buffer, RecvFlags::DONTWAIT))?.0)
+    let call = || net::recv(socket, &mut *buffer, RecvFlags::DONTWAIT);
+    Ok(made("recvfrom", || retry_on_intr(call))?.0)
 }
 
 /// `recv(2)` that waits for data, on a blocking socket.
 pub(super) fn recv_waiting(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    Ok(retry_on_intr(|| net::recv(socket, &mut *buffer, RecvFlags::empty()))?.0)
+    let call = || net::recv(socket, &mut *buffer, RecvFlags::empty());
+    Ok(made("recvfrom", || retry_on_intr(call))?.0)
 }
 
 /// `send(2)` or, for several slices, `sendmsg(2)`, without waiting and without `SIGPIPE`. `more`
@@ -86,9 +91,11 @@ pub(super) fn send(
 ) -> io::Result<usize> {
     let flags = SendFlags::DONTWAIT | send_flags(more);
     match slices {
-        [slice] => retry_on_intr(|| net::send(socket, slice, flags)),
-        _ => retry_on_intr(|| {
-            net::sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), flags)
+        [slice] => made("sendto", || retry_on_intr(|| net::send(socket, slice, flags))),
+        _ => made("sendmsg", || {
+            retry_on_intr(|| {
+                net::sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), flags)
+            })
         }),
     }
 }
@@ -101,7 +108,7 @@ fn send_flags(more: bool) -> SendFlags {
 /// progress, it returns how much was sent, or `WouldBlock` if nothing was. `more` is as for
 /// [`send`].
 pub(super) fn send_waiting(socket: BorrowedFd<'_>, bytes: &[u8], more: bool) -> io::Result<usize> {
-    retry_on_intr(|| net::send(socket, bytes, send_flags(more)))
+    made("sendto", || retry_on_intr(|| net::send(socket, bytes, send_flags(more))))
 }
 
 /// `sendfile(2)` from `offset`; returns 0 if the file ends there.
@@ -115,7 +122,8 @@ pub(super) fn sendfile(
         return Err(io::Error::from_raw_os_error(libc::EOVERFLOW));
     }
     let mut position = offset;
-    retry_on_intr(|| rustix::fs::sendfile(socket, file, Some(&mut position), len))
+    let call = || rustix::fs::sendfile(socket, file, Some(&mut position), len);
+    made("sendfile", || retry_on_intr(call))
 }
 
 /// Whether the byte at `offset` can be read without waiting for a disk (`preadv2(2)` with
@@ -138,8 +146,8 @@ pub(super) fn preadv2_nowait(
         return Err(io::Error::from_raw_os_error(libc::EOVERFLOW));
     }
     let flags = ReadWriteFlags::NOWAIT;
-    retry_on_intr(|| preadv2(file, &mut [IoSliceMut::new(buffer)], offset, flags))
-        .inspect_err(|error| ReplacedCall::Preadv2.failed(error))
+    let call = || preadv2(file, &mut [IoSliceMut::new(buffer)], offset, flags);
+    made("preadv2", || retry_on_intr(call)).inspect_err(|error| ReplacedCall::Preadv2.failed(error))
 }
 
 /// `openat2(2)` for serving; see [`OPEN_FLAGS`]. With `cached`, it fails with `WouldBlock` unless
@@ -166,7 +174,8 @@ fn open_beneath(
     flags: OFlags,
     resolve: ResolveFlags,
 ) -> io::Result<OwnedFd> {
-    retry_on_intr(|| rustix::fs::openat2(root, path, flags, Mode::empty(), resolve))
+    let call = || rustix::fs::openat2(root, path, flags, Mode::empty(), resolve);
+    made("openat2", || retry_on_intr(call))
 }
 
 /// `eventfd(2)`, blocking, because io_uring waits only for blocking files: a read of a non-blocking
@@ -177,7 +186,8 @@ pub(super) fn eventfd() -> io::Result<OwnedFd> {
 
 /// `memfd_create(2)`: a regular file in memory.
 pub(super) fn memory_file() -> io::Result<OwnedFd> {
-    retry_on_intr(|| rustix::fs::memfd_create(c"ringd", MemfdFlags::CLOEXEC))
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    retry_on_intr(|| rustix::fs::memfd_create(c"ringd", flags))
 }
 
 /// The release of the running kernel (`uname(2)`). A sandbox may deny the call, which rustix
@@ -232,24 +242,10 @@ pub(super) fn is_unix(socket: BorrowedFd<'_>) -> bool {
 
 /// Bytes that the peer of a TCP connection has acknowledged (`TCP_INFO`, `tcp(7)`; Linux 4.1).
 fn acknowledged_by_tcp(socket: BorrowedFd<'_>) -> io::Result<u64> {
-    let mut info = [0u8; BYTES_ACKED_OFFSET + 8];
-    let mut len = info.len() as libc::socklen_t;
-    retry(|| {
-        // SAFETY: `info` and `len` are live locals, and `len` is the size of `info`.
-        unsafe {
-            libc::getsockopt(
-                socket.as_raw_fd(),
-                libc::IPPROTO_TCP,
-                libc::TCP_INFO,
-                info.as_mut_ptr().cast(),
-                &raw mut len,
-            ) as isize
-        }
-    })?;
-    let field = &info[BYTES_ACKED_OFFSET..];
-    let acked = u64::from_ne_bytes(field.try_into().expect("the array is as long as the field"));
+    let info: [u8; BYTES_ACKED_OFFSET + 8] = option(socket, libc::IPPROTO_TCP, libc::TCP_INFO)?;
     // The kernel counts the SYN as one acknowledged byte. Callers only use differences.
-    Ok(acked)
+    let field = info[BYTES_ACKED_OFFSET..].try_into();
+    Ok(u64::from_ne_bytes(field.expect("the array is as long as the field")))
 }
 
 /// The least TTL or hop limit of the segments that a TCP socket takes; the kernel drops the others.
@@ -260,43 +256,49 @@ pub(super) fn set_min_hops(socket: BorrowedFd<'_>, hops: u8) -> io::Result<()> {
     set_option(socket, libc::IPPROTO_IP, libc::IP_MINTTL, hops.into())
 }
 
-/// Whether TCP itself spreads what it sends over time, as the congestion control BBR asks for
-/// (`TCP_CONGESTION`, `tcp(7)`).
-pub(super) fn is_paced(socket: BorrowedFd<'_>) -> bool {
-    net::sockopt::tcp_congestion(socket).is_ok_and(|name| name.starts_with("bbr"))
+/// The value of an option, up to `N` bytes (`getsockopt(2)`).
+pub(super) fn option<const N: usize>(
+    socket: BorrowedFd<'_>,
+    level: i32,
+    option: i32,
+) -> io::Result<[u8; N]> {
+    let mut value = [0; N];
+    let mut len = N as libc::socklen_t;
+    retry(|| {
+        let value = value.as_mut_ptr().cast();
+        // SAFETY: `value` points to a live local of `len` bytes, and `len` is a live local too.
+        unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, value, &raw mut len) as isize }
+    })?;
+    Ok(value)
 }
 
 /// `setsockopt(2)` for an option that is an `int`.
-fn set_option(socket: BorrowedFd<'_>, level: i32, option: i32, value: i32) -> io::Result<()> {
+pub(super) fn set_option(
+    socket: BorrowedFd<'_>,
+    level: i32,
+    option: i32,
+    value: i32,
+) -> io::Result<()> {
     let len = size_of_val(&value) as libc::socklen_t;
-    retry(|| {
+    let call = || {
         let value = (&raw const value).cast();
         // SAFETY: `value` points to a live local of `len` bytes, which the call only reads.
         unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value, len) as isize }
-    })?;
+    };
+    made("setsockopt", || retry(call))?;
     Ok(())
 }
 
 /// `shutdown(2)`.
 pub(super) fn shutdown(socket: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
-    socket2::SockRef::from(&socket).shutdown(how)
-}
-
-/// Ends a connection at once: discards unsent data and resets the connection, because a peer could
-/// take an orderly end for the end of a complete answer (`connect(2)`: "dissolve the association").
-/// Receives, sends and polls that wait end with an error.
-pub(super) fn abort(socket: BorrowedFd<'_>) -> io::Result<()> {
-    retry_on_intr(|| net::connect_unspec(socket))
-        // A Unix socket, or one that is no longer connected: only a shutdown is possible. What a
-        // Unix socket has sent is with the peer already, which finds a body that is too short.
-        .or_else(|_| shutdown(socket, Shutdown::Both))
+    made("shutdown", || socket2::SockRef::from(&socket).shutdown(how))
 }
 
 /// Makes reads of a regular file wait. With `O_NONBLOCK`, io_uring assumes that a read does not
 /// wait, which is wrong on some file systems.
 pub(super) fn set_blocking(file: BorrowedFd<'_>) -> io::Result<()> {
     // `O_NONBLOCK` is the only status flag that was set.
-    retry_on_intr(|| rustix::fs::fcntl_setfl(file, OFlags::empty()))
+    made("fcntl", || retry_on_intr(|| rustix::fs::fcntl_setfl(file, OFlags::empty())))
 }
 
 /// The address of the peer.
@@ -334,68 +336,15 @@ pub(super) fn poll(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> i
     let (address, len) = (entries.as_mut_ptr(), entries.len() as libc::nfds_t);
     // SAFETY: pointer and length are those of an exclusive slice, and the timeout is null or a live
     // local; both outlive the call. A null mask leaves the thread's mask as it is.
-    count(unsafe { libc::ppoll(address, len, pointer(&timeout), std::ptr::null()) })
+    let call = || unsafe { libc::ppoll(address, len, pointer(&timeout), std::ptr::null()) };
+    made("ppoll", || count(call()))
 }
 
 /// `poll(2)` with a timeout of zero.
 pub(super) fn poll_now(entries: &mut [libc::pollfd]) -> io::Result<usize> {
     let (address, len) = (entries.as_mut_ptr(), entries.len() as libc::nfds_t);
     // SAFETY: pointer and length are those of an exclusive slice that outlives the call.
-    retry(|| unsafe { libc::poll(address, len, 0) as isize })
-}
-
-/// Bits of an `fd_set`: `select(2)` cannot watch descriptors from this number on.
-pub(super) const FD_SETSIZE: usize = libc::FD_SETSIZE;
-
-const WORD_BITS: usize = libc::c_ulong::BITS as usize;
-
-/// The `fd_set` of `select(2)` with bounds checks: setting a bit that does not exist panics, while
-/// `FD_SET` writes beyond the set.
-#[repr(C)]
-#[derive(Clone, Copy, Default, Debug)]
-pub(super) struct DescriptorSet {
-    words: [libc::c_ulong; FD_SETSIZE / WORD_BITS],
-}
-
-const _: () = assert!(size_of::<DescriptorSet>() == size_of::<libc::fd_set>());
-const _: () = assert!(align_of::<DescriptorSet>() == align_of::<libc::fd_set>());
-
-impl DescriptorSet {
-    /// Adds or removes a descriptor.
-    pub(super) fn set(&mut self, descriptor: usize, member: bool) {
-        let (word, bit) = (&mut self.words[descriptor / WORD_BITS], 1 << (descriptor % WORD_BITS));
-        if member {
-            *word |= bit;
-        } else {
-            *word &= !bit;
-        }
-    }
-
-    pub(super) fn contains(&self, descriptor: usize) -> bool {
-        self.words[descriptor / WORD_BITS] & 1 << (descriptor % WORD_BITS) != 0
-    }
-
-    /// The descriptors that are in either set.
-    pub(super) fn union(&self, other: &Self) -> Self {
-        Self { words: std::array::from_fn(|index| self.words[index] | other.words[index]) }
-    }
-
-    /// The descriptors, in order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = usize> {
-        self.words.into_iter().enumerate().flat_map(|(index, mut word)| {
-            std::iter::from_fn(move || {
-                let bit = (word != 0).then(|| word.trailing_zeros() as usize)?;
-                word &= word - 1;
-                Some(index * WORD_BITS + bit)
-            })
-        })
-    }
-
-    /// One more than the highest descriptor.
-    fn end(&self) -> usize {
-        let last = self.words.iter().rposition(|word| *word != 0);
-        last.map_or(0, |index| (index + 1) * WORD_BITS - self.words[index].leading_zeros() as usize)
-    }
+    made("poll", || retry(|| unsafe { libc::poll(address, len, 0) as isize }))
 }
 
 /// `pselect(2)` without a signal mask: `select(2)` with a timeout that need not be rounded.
@@ -411,7 +360,9 @@ pub(super) fn select(
     let (read, write) = ((&raw mut *read).cast(), (&raw mut *write).cast());
     // SAFETY: the sets are live and exclusive, laid out as `fd_set`, and `end` is within them; the
     // timeout is null or a live local. A null mask leaves the thread's mask as it is.
-    count(unsafe { libc::pselect(end, read, write, null, pointer(&timeout), std::ptr::null()) })
+    let call =
+        || unsafe { libc::pselect(end, read, write, null, pointer(&timeout), std::ptr::null()) };
+    made("pselect6", || count(call()))
 }
 
 /// A duration as the kernel takes it. The longest ones are cut to some hundred billion years.

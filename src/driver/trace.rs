@@ -7,28 +7,38 @@
 //!
 //! The line of a wait shows where the I/O models differ: how many system calls were made since the
 //! wait before, how many ops went to the kernel without one, how often the kernel returned "would
-//! block". A readiness driver learns that it may try, and tries; a completion driver gets the
-//! result.
+//! block", and the system calls by name. A readiness driver learns that it may try, and tries; a
+//! completion driver gets the result. A helper is a thread that the driver has started.
+//!
+//! A [`TraceRecord`] takes the same as data: `ringd tour` draws it.
 
+mod record;
 mod text;
 
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::io;
+use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::call_log::{CallLog, Caller, Calls, MadeCall, count};
 use super::{
     Completion, Driver, DriverStats, Now, Op, OpId, Outcome, Sock, SocketAddress, Token, Waker,
 };
 use crate::line_log::{LineLog, LogSettings};
 
+pub use record::{TraceEvent, TraceRecord, TraceWait};
+
 /// The first lines of a trace.
 const LEGEND: &str = "\
 # -> an op is submitted    <- it completes (more: it goes on)    -x a cancel
 # == a wait: its duration and its completions; and since the wait before: system calls,
-#    submissions without a system call of their own (io_uring), and \"would block\" results
+#    submissions without a system call of their own (io_uring), \"would block\" results, and the
+#    system calls by name; of a helper, a thread of the driver that blocks in its place;
+#    what was submitted to the ring
+# .. why the driver does that
 # connection 0#2 is the second connection in slot 0
 #  time, ms     who               what
 ";
@@ -39,8 +49,15 @@ const LOG: LogSettings = LogSettings { thread: "trace", mark: "# ", waiting_max:
 /// Writes the traces of several drivers to one place, with one clock. Its clones do the same.
 #[derive(Clone, Debug)]
 pub struct Tracer {
-    log: Arc<LineLog>,
+    to: TraceTarget,
     begun: Instant,
+}
+
+/// Where a trace goes.
+#[derive(Clone, Debug)]
+enum TraceTarget {
+    Log(Arc<LineLog>),
+    Record(TraceRecord),
 }
 
 impl Tracer {
@@ -53,7 +70,18 @@ impl Tracer {
     pub fn to(to: impl io::Write + Send + 'static) -> io::Result<Self> {
         let log = LineLog::new(LOG, to)?;
         log.append(LEGEND);
-        Ok(Self { log: Arc::new(log), begun: Instant::now() })
+        Ok(Self { to: TraceTarget::Log(Arc::new(log)), begun: Instant::now() })
+    }
+
+    /// Keeps what the drivers do, as data.
+    pub fn recording(record: TraceRecord) -> Self {
+        Self { to: TraceTarget::Record(record), begun: Instant::now() }
+    }
+
+    /// Notes the system calls of this thread, and of those that it starts from now on. To be called
+    /// before the thread opens the driver that is to be traced, since that may start threads.
+    pub fn watch_thread(&self) {
+        CallLog::of_this_thread();
     }
 
     /// Traces a driver. `name` describes a token. `label` starts each line, to distinguish several
@@ -67,6 +95,7 @@ impl Tracer {
             label,
             lines: String::new(),
             quiet: None,
+            calls: CallLog::of_this_thread(),
             live: HashMap::new(),
         }
     }
@@ -87,6 +116,8 @@ pub struct Trace {
     lines: String,
     /// Waits without completions, not yet written.
     quiet: Option<Waited>,
+    /// The system calls of this thread and of the helpers.
+    calls: CallLog,
     /// The driver's statistics at the last line of a wait.
     counted: DriverStats,
     /// The ops in flight, to name them when they are cancelled.
@@ -94,7 +125,7 @@ pub struct Trace {
 }
 
 /// One wait, or several without completions.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Waited {
     waits: u32,
     /// When the last of them ended.
@@ -103,6 +134,8 @@ struct Waited {
     completions: usize,
     /// The driver's statistics at that time.
     stats: DriverStats,
+    /// The system calls since the wait before.
+    calls: Calls,
 }
 
 impl Trace {
@@ -118,8 +151,20 @@ impl Trace {
     }
 
     fn line_of_wait(&mut self, waited: Waited) {
-        let Waited { waits, until, took, completions, stats } = waited;
+        let Waited { waits, until, took, completions, stats, calls } = waited;
         let before = std::mem::replace(&mut self.counted, stats);
+        if let TraceTarget::Record(record) = &self.tracer.to {
+            let would_block = stats.would_block - before.would_block;
+            return record.add(TraceEvent::Waited(TraceWait {
+                waits,
+                until,
+                took,
+                completions,
+                would_block,
+                calls: calls.last.into(),
+                earlier: calls.earlier,
+            }));
+        }
         let who = if waits == 1 { "wait".to_owned() } else { format!("{waits} waits") };
         let took = took.as_secs_f64() * 1e3;
         let mut what = format!("{took:>9.3} ms  completions {completions:>2}");
@@ -137,6 +182,7 @@ impl Trace {
                 let _ = write!(what, "  {name} {count}");
             }
         }
+        what += &text::names(&calls, stats.system_calls - before.system_calls);
         self.line(until, "==", &who, &what);
     }
 
@@ -149,14 +195,16 @@ impl Trace {
 
     fn waited(&mut self, began: Instant, completions: usize) {
         let (until, stats) = (Instant::now(), self.driver.stats());
-        let mut waited = Waited { waits: 1, until, took: until - began, completions, stats };
+        let calls = self.calls.take();
+        let mut waited = Waited { waits: 1, until, took: until - began, completions, stats, calls };
         if completions > 0 {
             self.write_quiet();
             return self.line_of_wait(waited);
         }
-        if let Some(quiet) = self.quiet {
+        if let Some(quiet) = self.quiet.take() {
             waited.waits = quiet.waits.saturating_add(1);
             waited.took += quiet.took;
+            waited.calls = quiet.calls.then(waited.calls);
         }
         self.quiet = Some(waited);
     }
@@ -177,12 +225,25 @@ impl Trace {
         };
         what += if *more { ", more" } else { "" };
         let who = if *token == Token::WAKE { String::new() } else { (self.name)(*token) };
-        self.line(Instant::now(), "<-", &who, &what);
+        let at = Instant::now();
+        self.line(at, "<-", &who, &what);
+        if let TraceTarget::Record(record) = &self.tracer.to {
+            record.add(TraceEvent::Completed { at, op, what });
+        }
+    }
+
+    /// Writes why the driver does what it does.
+    fn remark(&mut self) {
+        for remark in self.calls.take_remarks() {
+            self.line(Instant::now(), "..", "", remark);
+        }
     }
 
     /// Passes the lines to the log.
     fn flush(&mut self) {
-        self.tracer.log.append(&self.lines);
+        if let TraceTarget::Log(log) = &self.tracer.to {
+            log.append(&self.lines);
+        }
         self.lines.clear();
     }
 }
@@ -194,13 +255,26 @@ impl Driver for Trace {
         self.driver.adopt(socket)
     }
 
+    fn set_joint(&mut self, listener: Sock, joint: bool) -> io::Result<()> {
+        self.driver.set_joint(listener, joint)
+    }
+
+    fn duplicate(&self, listener: Sock) -> io::Result<OwnedFd> {
+        self.driver.duplicate(listener)
+    }
+
     fn submit(&mut self, token: Token, op: Op) -> OpId {
         self.write_quiet();
         let name = text::op(&op);
         let what = format!("{name:<7} {}", text::request(&op));
         let who = (self.name)(token);
-        self.line(Instant::now(), "->", &who, &what);
+        let at = Instant::now();
+        self.line(at, "->", &who, &what);
+        if let TraceTarget::Record(record) = &self.tracer.to {
+            record.add(TraceEvent::Submitted { at, op: name, what });
+        }
         let id = self.driver.submit(token, op);
+        self.remark();
         self.live.insert((token, name), id);
         id
     }
@@ -244,6 +318,10 @@ impl Driver for Trace {
 
     fn peer(&self, sock: Sock) -> io::Result<SocketAddress> {
         self.driver.peer(sock)
+    }
+
+    fn set_pace(&self, sock: Sock, rate: Option<NonZero<u64>>) -> io::Result<()> {
+        self.driver.set_pace(sock, rate)
     }
 
     fn has_input(&self, sock: Sock) -> bool {

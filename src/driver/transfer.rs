@@ -18,7 +18,7 @@ use std::time::Instant;
 use super::chain::{Chain, NextPart, PARTS_FULL};
 use super::file::{File, RESIDENT_FOR};
 use super::file_copy::FileCopy;
-use super::{DriverStats, SendEnd, sys};
+use super::{DriverStats, SendEnd, pace, sys};
 
 /// How many bytes of a file are checked for residency, and fetched if cold, at a time. Unless the
 /// whole file is known to be in memory, one system call sends no more.
@@ -164,11 +164,12 @@ impl Transfer {
     }
 }
 
-/// Whether TCP paces the connection; asks the kernel once for each send.
+/// Whether TCP paces the connection. Asks the kernel once for each send, since each answer may have
+/// another pace.
 fn is_paced(known: &mut Option<bool>, socket: BorrowedFd<'_>, stats: &mut DriverStats) -> bool {
     *known.get_or_insert_with(|| {
-        stats.system_calls += 1;
-        sys::is_paced(socket)
+        stats.system_calls += 2;
+        pace::is_paced(socket)
     })
 }
 

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use super::sys;
+use crate::driver::call_log::made;
 
 /// Ends the [`wait`](super::Driver::wait) of the driver that it belongs to.
 ///
@@ -51,7 +52,7 @@ impl EventFd {
 
     /// Clears the eventfd, and returns whether it was set. It must be non-blocking.
     pub(super) fn reset(&self) -> bool {
-        io::Read::read(&mut &*self.0, &mut [0; 8]).is_ok()
+        made("read", || io::Read::read(&mut &*self.0, &mut [0; 8])).is_ok()
     }
 
     /// Clears the eventfd, then calls `take` until it finds nothing more to take. In this order,

@@ -38,6 +38,8 @@ impl EventKind {
                 | Self::AccessLog
                 | Self::Admin
                 | Self::TlsFailed
+                | Self::ProxyFailed
+                | Self::PaceFailed
         )
     }
 }
@@ -89,6 +91,10 @@ kinds! {
     CertificatesRenewed, "certificates_renewed", Info;
     /// The files of certificates have changed, and cannot be used.
     CertificatesRefused, "certificates_refused", Error;
+    /// Another process has taken the listening sockets over.
+    TakenOver, "taken_over", Info;
+    /// Another process has begun to take over, and failed.
+    TakeOverFailed, "take_over_failed", Error;
     /// The configuration was not reloaded.
     ReloadFailed, "reload_failed", Error;
     /// A thread has panicked, which is a bug.
@@ -107,6 +113,8 @@ kinds! {
     FileFailed, "file_failed", Error;
     /// There are not enough descriptors, or there is not enough memory, to open a file.
     DescriptorsShort, "descriptors_short", Error;
+    /// A connection does not get the pace of its site.
+    PaceFailed, "pace_failed", Error;
     /// The access log cannot be written.
     AccessLog, "access_log", Error;
     /// The error log cannot be written. Nobody can be told, so this is only counted.
@@ -115,4 +123,6 @@ kinds! {
     Admin, "admin", Warn;
     /// A handshake has failed. Scanners cause such events at all times.
     TlsFailed, "tls_failed", Info;
+    /// A connection behind a proxy was closed before it began.
+    ProxyFailed, "proxy_failed", Warn;
 }

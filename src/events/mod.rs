@@ -28,6 +28,7 @@ use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::late_thread::LateThread;
 use crate::log_output::LogOutput;
 use crate::signal_mask::block_signals;
 use rate::Kinds;
@@ -56,6 +57,7 @@ struct EventLog {
     settings: EventSettings,
     lines: SyncSender<Work>,
     kinds: Arc<Kinds>,
+    thread: LateThread,
 }
 
 impl Events {
@@ -65,16 +67,35 @@ impl Events {
     ///
     /// If the log cannot be opened, or the thread not be started.
     pub fn open(settings: EventSettings) -> io::Result<Self> {
+        let events = Self::open_waiting(settings)?;
+        events.start()?;
+        Ok(events)
+    }
+
+    /// Opens an error log whose thread does not run yet: its lines wait, as far as there is room.
+    ///
+    /// # Errors
+    ///
+    /// If the log cannot be opened.
+    pub fn open_waiting(settings: EventSettings) -> io::Result<Self> {
         let output = LogOutput::open(settings.target.clone())?;
         let (lines, waiting) = mpsc::sync_channel(WAITING_MAX);
         let kinds = Arc::<Kinds>::default();
         let writer = Writer::new(output, waiting, settings.clone(), Arc::clone(&kinds));
-        let thread = thread::Builder::new().name("events".into()).stack_size(STACK_BYTES);
-        thread.spawn(move || {
+        let thread = LateThread::new("events", STACK_BYTES, move || {
             block_signals();
             writer.run();
-        })?;
-        Ok(Self(Some(Arc::new(EventLog { settings, lines, kinds }))))
+        });
+        Ok(Self(Some(Arc::new(EventLog { settings, lines, kinds, thread }))))
+    }
+
+    /// Starts the thread that writes the log, unless it runs.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be started.
+    pub fn start(&self) -> io::Result<()> {
+        self.0.as_ref().map_or(Ok(()), |log| log.thread.start())
     }
 
     /// Tells an event. The message is asked for only if it is written.
@@ -119,6 +140,8 @@ impl Events {
     /// Waits until all lines are written, at most for this time.
     pub fn flush(&self, wait_max: Duration) {
         let Some(log) = &self.0 else { return };
+        // If it cannot be started, the wait ends in vain.
+        let _ = log.thread.start();
         let until = Instant::now() + wait_max;
         let (done, wait) = mpsc::channel();
         while log.lines.try_send(Work::Flush(done.clone())).is_err() {

@@ -1,45 +1,60 @@
-//! The session of a connection of a web server: with or without a security layer, as its listener
-//! says.
+//! The session of a connection of a web server, as its listener says: with or without a header of
+//! the PROXY protocol before everything else.
 //!
-//! A connection without a layer is passed on to HTTP at once, so it costs nothing that there could
-//! be one.
+//! ```text
+//! Front -- Direct --------------> Stack -- Plain -------------> Web
+//!     `--- Proxied -- header -----'    `-- Secure -- handshake --'
+//! ```
+//!
+//! A connection without a header is passed on at once, so it costs nothing that there could be one.
 
 use std::time::Instant;
 
-use super::h1::Http;
-use super::site::{ListenerRole, Sites};
+use super::site::{Resolved, Sites};
+use super::stack::Stack;
 use crate::ask::{AskId, Reply};
+use crate::clients::{Client, Doorkeeper, Proxied, ProxyFailure};
 use crate::driver::Chain;
-use crate::secured::{Layer, Secured, SecuredAnswer, SecuredService};
-use crate::session::{ConnectionInfo, Context, Inbox, Sent, Session, Step, Timer};
+use crate::secured::{Layer, SecuredAnswer, SecuredService};
+use crate::session::{
+    Addresses, Admission, ConnectionInfo, Context, Inbox, Sent, Session, Step, Timer,
+};
 
 /// A connection of a web server; see the module documentation.
 #[derive(Debug)]
 pub enum Front<L: Layer> {
-    /// HTTP over the connection itself.
-    Plain(Http),
-    /// HTTP within a layer. It is boxed, so that connections without a layer stay small.
-    Secure(Box<Secured<L, Http>>),
+    /// The peer is the client, or a proxy that speaks HTTP.
+    Direct(Stack<L>),
+    /// The peer is a proxy that names the client first. It is boxed, so that other connections stay
+    /// small.
+    Proxied(Box<Proxied<Stack<L>>>),
 }
 
 type Shared<L> = SecuredService<L, Sites>;
 
-/// The context of HTTP without a layer.
-fn plain<'b, L: Layer>(cx: &'b mut Context<'_, Shared<L>>) -> Context<'b, Sites> {
-    let sending = cx.sending;
-    cx.within(|shared| &mut shared.inner, sending)
+impl<L: Layer> Doorkeeper for Shared<L> {
+    fn admits_client(&self, listener: u32, client: Client) -> bool {
+        self.inner.admits_client(listener, client)
+    }
+
+    fn turned_away(&mut self, failure: ProxyFailure, addresses: Addresses<'_>) {
+        self.inner.turned_away(failure, addresses);
+    }
 }
 
 impl<L: Layer> Session for Front<L> {
     type Shared = Shared<L>;
 
     #[inline]
+    fn admit(shared: &Shared<L>, info: &ConnectionInfo<'_>) -> Admission {
+        shared.inner.admit(info.listener, info.addresses())
+    }
+
+    #[inline]
     fn new(shared: &mut Shared<L>, info: &ConnectionInfo<'_>) -> Self {
-        match shared.inner.role(info.listener) {
-            ListenerRole::Secure => Self::Secure(Box::new(Secured::new(shared, info))),
-            ListenerRole::Plain | ListenerRole::Redirect(_) => {
-                Self::Plain(Http::new(&mut shared.inner, info))
-            }
+        match shared.inner.is_proxied(info.listener) {
+            true => Self::Proxied(Box::new(Proxied::new(shared, info))),
+            false => Self::Direct(Stack::new(shared, info)),
         }
     }
 
@@ -51,16 +66,16 @@ impl<L: Layer> Session for Front<L> {
         out: &mut Chain,
     ) -> Step {
         match self {
-            Self::Plain(http) => http.advance(&mut plain(cx), inbox, out),
-            Self::Secure(secured) => secured.advance(cx, inbox, out),
+            Self::Direct(stack) => stack.advance(cx, inbox, out),
+            Self::Proxied(proxied) => proxied.advance(cx, inbox, out),
         }
     }
 
     #[inline]
     fn resume(&mut self, cx: &mut Context<'_, Shared<L>>, id: AskId, reply: Reply) {
         match self {
-            Self::Plain(http) => http.resume(&mut plain(cx), id, reply),
-            Self::Secure(secured) => secured.resume(cx, id, reply),
+            Self::Direct(stack) => stack.resume(cx, id, reply),
+            Self::Proxied(proxied) => proxied.resume(cx, id, reply),
         }
     }
 
@@ -69,55 +84,50 @@ impl<L: Layer> Session for Front<L> {
         &mut self,
         cx: &mut Context<'_, Shared<L>>,
         id: AskId,
-        answer: SecuredAnswer<super::site::Resolved>,
+        answer: SecuredAnswer<Resolved>,
     ) {
-        match (self, answer) {
-            (Self::Plain(http), SecuredAnswer::Inner(answer)) => {
-                http.answered(&mut plain(cx), id, answer);
-            }
-            (Self::Plain(_), SecuredAnswer::Turn) => {
-                unreachable!("only a handshake waits for its turn")
-            }
-            (Self::Secure(secured), answer) => secured.answered(cx, id, answer),
+        match self {
+            Self::Direct(stack) => stack.answered(cx, id, answer),
+            Self::Proxied(proxied) => proxied.answered(cx, id, answer),
         }
     }
 
     #[inline]
     fn expire(&mut self, cx: &mut Context<'_, Shared<L>>, timer: Timer, out: &mut Chain) -> Step {
         match self {
-            Self::Plain(http) => http.expire(&mut plain(cx), timer, out),
-            Self::Secure(secured) => secured.expire(cx, timer, out),
+            Self::Direct(stack) => stack.expire(cx, timer, out),
+            Self::Proxied(proxied) => proxied.expire(cx, timer, out),
         }
     }
 
     fn drain(&mut self) {
         match self {
-            Self::Plain(http) => http.drain(),
-            Self::Secure(secured) => secured.drain(),
+            Self::Direct(stack) => stack.drain(),
+            Self::Proxied(proxied) => proxied.drain(),
         }
     }
 
     #[inline]
     fn deadline(&self) -> Option<Instant> {
         match self {
-            Self::Plain(http) => http.deadline(),
-            Self::Secure(secured) => secured.deadline(),
+            Self::Direct(stack) => stack.deadline(),
+            Self::Proxied(proxied) => proxied.deadline(),
         }
     }
 
     #[inline]
     fn sent(&mut self, cx: &mut Context<'_, Shared<L>>, sent: Sent) {
         match self {
-            Self::Plain(http) => http.sent(&mut plain(cx), sent),
-            Self::Secure(secured) => secured.sent(cx, sent),
+            Self::Direct(stack) => stack.sent(cx, sent),
+            Self::Proxied(proxied) => proxied.sent(cx, sent),
         }
     }
 
     #[inline]
     fn closed(&mut self, cx: &mut Context<'_, Shared<L>>) {
         match self {
-            Self::Plain(http) => http.closed(&mut plain(cx)),
-            Self::Secure(secured) => secured.closed(cx),
+            Self::Direct(stack) => stack.closed(cx),
+            Self::Proxied(proxied) => proxied.closed(cx),
         }
     }
 }

@@ -10,6 +10,7 @@
 
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::layer::{Layer, LayerError};
@@ -57,9 +58,16 @@ pub(super) struct Output {
 enum FileRead {
     #[default]
     No,
-    /// So many bytes were asked for.
-    Asked(usize),
-    Ready(Vec<u8>),
+    Asked(Run),
+    Ready(Run, Vec<u8>),
+}
+
+/// What is read at a time: the ranges of a file that follow each other in the chain.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    len: usize,
+    /// Whether memory is between the ranges.
+    has_gaps: bool,
 }
 
 /// Why the rest of a file cannot be sent.
@@ -86,8 +94,8 @@ impl Output {
         let chains = self.current.iter().chain(&self.queued);
         let read = match &self.read {
             FileRead::No => 0,
-            FileRead::Asked(len) => *len,
-            FileRead::Ready(bytes) => bytes.capacity(),
+            FileRead::Asked(run) => run.len,
+            FileRead::Ready(_, bytes) => bytes.capacity(),
         };
         chains.map(|chain| chain.memory_in_use()).sum::<usize>() + read
     }
@@ -123,16 +131,22 @@ impl Output {
             self.read_ahead(spares, &mut ask);
             let Some(chain) = &self.current else { break };
             let before = chain.next_file().map(|(before, ..)| before);
-            let waits = before.is_some_and(|before| before < HEAD_BYTES_MAX);
-            if waits && !matches!(self.read, FileRead::Ready(_)) {
-                break;
-            }
             let record_bytes = self.record_bytes(now);
-            let count = match before {
-                Some(0) => self.seal_file(layer, record_bytes, spares, out)?,
-                _ => self.seal_memory(layer, record_bytes, room, out)?,
+            let count = match (before, &self.read) {
+                (Some(before), FileRead::Ready(run, _)) if before == 0 || run.has_gaps => {
+                    self.seal_run(layer, record_bytes, spares, out)?
+                }
+                (Some(before), read)
+                    if before < HEAD_BYTES_MAX && !matches!(read, FileRead::Ready(..)) =>
+                {
+                    break;
+                }
+                _ => {
+                    let count = self.seal_memory(layer, record_bytes, room, spares, out)?;
+                    self.took(count, spares);
+                    count
+                }
             };
-            self.took(count, spares);
             room = room.saturating_sub(count);
         }
         self.read_ahead(spares, &mut ask);
@@ -148,32 +162,66 @@ impl Output {
         layer: &mut L,
         record_bytes: usize,
         room: usize,
+        spares: &mut Spares,
         out: &mut Chain,
     ) -> Result<usize, LayerError> {
         let Some(chain) = &self.current else { return Ok(0) };
         let mut slices = [IoSlice::new(&[]); SLICES];
         let count = chain.memory_within(&mut slices, room);
-        let mut sealed = 0;
-        for slice in &slices[..count] {
+        if let [slice] = &slices[..count] {
             write(out, |out| layer.seal(slice, record_bytes, out))?;
-            sealed += slice.len();
+            return Ok(slice.len());
         }
-        Ok(sealed)
+        // Several pieces, such as the head of a frame and its content, share a record.
+        let mut bytes = spares.take_buffer(PIECE_BYTES);
+        slices[..count].iter().for_each(|slice| bytes.extend_from_slice(slice));
+        let sealed = write(out, |out| layer.seal(&bytes, record_bytes, out));
+        let count = bytes.len();
+        spares.put_buffer(bytes);
+        sealed.map(|()| count)
     }
 
-    /// Protects what was read of the file at the front of the chain.
-    fn seal_file<L: Layer>(
+    /// Protects what was read of the file, with the memory before and between its ranges. Returns
+    /// how much that is.
+    fn seal_run<L: Layer>(
         &mut self,
         layer: &mut L,
         record_bytes: usize,
         spares: &mut Spares,
         out: &mut Chain,
     ) -> Result<usize, LayerError> {
-        let FileRead::Ready(bytes) = std::mem::take(&mut self.read) else { return Ok(0) };
-        write(out, |out| layer.seal(&bytes, record_bytes, out))?;
-        let count = bytes.len();
+        let FileRead::Ready(run, bytes) = std::mem::take(&mut self.read) else { return Ok(0) };
+        if !run.has_gaps {
+            let sealed = write(out, |out| layer.seal(&bytes, record_bytes, out));
+            spares.put_buffer(bytes);
+            self.took(run.len, spares);
+            return sealed.map(|()| run.len);
+        }
+        let mut piece = spares.take_buffer(PIECE_BYTES);
+        let mut content = &bytes[..];
+        while !content.is_empty() {
+            let start = piece.len();
+            let Some(chain) = &self.current else { break };
+            match chain.next_file() {
+                Some((0, _, range)) => {
+                    let len = content.len().min((range.end - range.start) as usize);
+                    piece.extend_from_slice(&content[..len]);
+                    content = &content[len..];
+                }
+                Some((before, ..)) => {
+                    let mut slices = [IoSlice::new(&[]); SLICES];
+                    let count = chain.memory_within(&mut slices, before as usize);
+                    slices[..count].iter().for_each(|slice| piece.extend_from_slice(slice));
+                }
+                None => unreachable!("what was read is in the chain"),
+            }
+            self.took(piece.len() - start, spares);
+        }
+        let sealed = write(out, |out| layer.seal(&piece, record_bytes, out));
+        let len = piece.len();
+        spares.put_buffer(piece);
         spares.put_buffer(bytes);
-        Ok(count)
+        sealed.map(|()| len)
     }
 
     /// So much of the chain is protected.
@@ -203,14 +251,15 @@ impl Output {
     /// it.
     fn read_ahead(&mut self, spares: &mut Spares, ask: &mut impl FnMut(Ask)) {
         let (FileRead::No, Some(chain)) = (&self.read, &self.current) else { return };
-        let Some((before, file, range)) = chain.next_file() else { return };
-        if before >= HEAD_BYTES_MAX {
+        let Some(found) = chain.next_file_run(PIECE_BYTES as u64) else { return };
+        if found.before >= HEAD_BYTES_MAX {
             return;
         }
-        let len = (range.end - range.start).min(PIECE_BYTES as u64) as usize;
-        let buffer = spares.take_buffer(len);
-        ask(Ask::Read { file: file.clone(), offset: range.start, buffer });
-        self.read = FileRead::Asked(len);
+        let len = (found.range.end - found.range.start) as usize;
+        let (file, offset) = (Arc::clone(found.file), found.range.start);
+        let run = Run { len, has_gaps: found.has_gaps };
+        ask(Ask::Read { file, offset, buffer: spares.take_buffer(len) });
+        self.read = FileRead::Asked(run);
     }
 
     /// Takes the result of the read.
@@ -219,14 +268,14 @@ impl Output {
         result: io::Result<usize>,
         mut buffer: Vec<u8>,
     ) -> Result<(), ReadError> {
-        let FileRead::Asked(len) = std::mem::take(&mut self.read) else {
+        let FileRead::Asked(run) = std::mem::take(&mut self.read) else {
             unreachable!("a reply answers a question")
         };
         // A buffer may have more room than was asked for.
-        buffer.truncate(len);
+        buffer.truncate(run.len);
         let result = match result {
             // The connection is cut off, so that the peer does not take the part for the whole.
-            Ok(_) if buffer.len() < len => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) if buffer.len() < run.len => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(_) => Ok(()),
             Err(error) => Err(error),
         };
@@ -235,7 +284,7 @@ impl Output {
             let path = file.and_then(|(_, file, _)| File::path(file));
             ReadError { error, path }
         })?;
-        self.read = FileRead::Ready(buffer);
+        self.read = FileRead::Ready(run, buffer);
         Ok(())
     }
 

@@ -196,9 +196,11 @@ impl Spares {
         }
     }
 
-    /// An empty buffer for so many bytes of a file, and not for more.
+    /// An empty buffer for so many bytes. A long one may have room for up to [`PIECE_BYTES`].
     pub(super) fn take_buffer(&mut self, len: usize) -> Vec<u8> {
-        let spare = if len == PIECE_BYTES { self.buffers.pop() } else { None };
+        let is_long = len > PIECE_BYTES / 2;
+        let spare = if is_long { self.buffers.pop() } else { None };
+        let len = if is_long { len.max(PIECE_BYTES) } else { len };
         spare.unwrap_or_else(|| Vec::with_capacity(len))
     }
 

@@ -15,6 +15,9 @@ use crate::session::{Inbox, Protection};
 /// What a client says first.
 pub const HELLO: &[u8] = b"hello";
 
+/// What a client says first that has HTTP/2 in mind. The handshake agrees on it.
+pub const HELLO_H2: &[u8] = b"hello h2";
+
 /// What a server answers.
 pub const WELCOME: &[u8] = b"welcome";
 
@@ -30,6 +33,8 @@ pub struct Toy {
     reader: Reader,
     writer: Writer,
     greeted: bool,
+    /// The protocol that the client's greeting has named.
+    protocol: Option<&'static str>,
     ended: bool,
 }
 
@@ -97,7 +102,7 @@ impl Layer for Toy {
 
     fn new(_: &mut ToySettings) -> Self {
         let (reader, writer) = (Reader::default(), Writer::default());
-        Self { reader, writer, greeted: false, ended: false }
+        Self { reader, writer, greeted: false, protocol: None, ended: false }
     }
 
     fn handshake_timeout(ToySettings(timeout): &ToySettings) -> Duration {
@@ -132,8 +137,9 @@ impl Layer for Toy {
     }
 
     fn protection(&self) -> Option<Protection> {
-        let (version, cipher) = ("toy", "xor");
-        let protection = Protection { version, cipher, is_resumed: false, server_name: None };
+        let (version, cipher, protocol) = ("toy", "xor", self.protocol);
+        let protection =
+            Protection { version, cipher, is_resumed: false, protocol, server_name: None };
         self.greeted.then_some(protection)
     }
 
@@ -168,9 +174,11 @@ impl Toy {
         while !self.ended {
             let Some(content) = self.reader.take()? else { break };
             if !self.greeted {
-                if content != HELLO {
-                    return Err(LayerError);
-                }
+                self.protocol = match &*content {
+                    HELLO => None,
+                    HELLO_H2 => Some("h2"),
+                    _ => return Err(LayerError),
+                };
                 self.greeted = true;
                 self.writer.write(WELCOME, out);
             } else if content.is_empty() {

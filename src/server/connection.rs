@@ -30,6 +30,7 @@ use super::env::{Env, tag};
 use super::timers::Tick;
 use crate::ask::{AskId, Reply};
 use crate::driver::{Chain, Driver, Lease, Op, Outcome, SendEnd, Sock, is_cancelled};
+use crate::limits::ConnectionPermit;
 use crate::service::Service;
 use crate::session::{Inbox, ReceiveTimeout, Sent, Session, Step};
 pub use inbox::{INBOX_MAX, INBOX_MEMORY_MAX};
@@ -74,6 +75,8 @@ pub(super) struct Connection<S> {
     /// When `acknowledged` last changed, or, while a draining connection receives, the last input
     /// came.
     progressed: Tick,
+    /// Counts the connection for its client, if that is limited.
+    permit: Option<Box<ConnectionPermit>>,
 }
 
 impl<S: Session> Connection<S> {
@@ -99,7 +102,13 @@ impl<S: Session> Connection<S> {
             draining: false,
             acknowledged: None,
             progressed: 0,
+            permit: None,
         }
+    }
+
+    /// Keeps what counts the connection, until it is gone.
+    pub(super) fn keep_permit(&mut self, permit: Option<ConnectionPermit>) {
+        self.permit = permit.map(Box::new);
     }
 
     /// Its socket.

@@ -6,7 +6,6 @@
 
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
@@ -17,7 +16,7 @@ use rustix::thread::gettid;
 
 use super::dispatch::{Dispatch, Indirect, WorkerParts};
 use super::listeners::WorkerSockets;
-use super::mailbox::{Mailbox, MessageOf, Postbox};
+use super::mailbox::{ListenerOrder, Mailbox, MessageOf, Postbox, WorkerSocket};
 use super::published::Published;
 use super::settings::ServerSettings;
 use super::start_error::StartError;
@@ -41,6 +40,9 @@ pub(super) trait Remote: std::fmt::Debug + Send + Sync {
     /// See [`Postbox::drain`].
     fn drain(&self);
 
+    /// See [`Postbox::order`].
+    fn order(&self, order: ListenerOrder);
+
     /// See [`Postbox::wake`].
     fn wake(&self);
 }
@@ -48,6 +50,10 @@ pub(super) trait Remote: std::fmt::Debug + Send + Sync {
 impl<M: Send + std::fmt::Debug> Remote for Postbox<M> {
     fn drain(&self) {
         Self::drain(self);
+    }
+
+    fn order(&self, order: ListenerOrder) {
+        Self::order(self, order);
     }
 
     fn wake(&self) {
@@ -101,8 +107,8 @@ pub(super) fn launch<S: Session + 'static, C: Dispatch>(
     let (ended, ends) = mpsc::channel();
     let (mut workers, mut postboxes) = (Vec::new(), Vec::new());
     let mut starts = Vec::new();
-    let listeners = sockets.first().map_or(0, Vec::len) as u32;
     for number in 0..sockets.len() {
+        let listeners = sockets[number].len() as u32;
         match open::<S, C>(settings, kind, shared, (number, listeners), ended.clone()) {
             Ok((worker, postbox, start)) => {
                 workers.push(worker);
@@ -125,7 +131,7 @@ pub(super) fn launch<S: Session + 'static, C: Dispatch>(
 }
 
 /// A worker that has its driver, and what passes its sockets on.
-type OpenedWorker<S> = (RunningWorker, Arc<Postbox<MessageOf<S>>>, Sender<Vec<(u32, OwnedFd)>>);
+type OpenedWorker<S> = (RunningWorker, Arc<Postbox<MessageOf<S>>>, Sender<Vec<WorkerSocket>>);
 
 /// Starts a thread and waits until it has its driver.
 fn open<S: Session + 'static, C: Dispatch>(
@@ -138,7 +144,7 @@ fn open<S: Session + 'static, C: Dispatch>(
     let (opened, wait_opened) = mpsc::channel();
     let (start, wait_start) = mpsc::channel();
     let mailbox = Arc::new(Mailbox::default());
-    let published = Arc::new(Published::new(settings.events.clone()));
+    let published = Arc::new(Published::new(settings.events.clone(), settings.clients.clone()));
     let thread = WorkerThread::<S, _, C> {
         number,
         listeners,
@@ -174,7 +180,7 @@ struct WorkerThread<S: Session, F, C> {
     mailbox: Arc<Mailbox<MessageOf<S>>>,
     published: Arc<Published>,
     opened: Sender<io::Result<Waker>>,
-    start: Receiver<Vec<(u32, OwnedFd)>>,
+    start: Receiver<Vec<WorkerSocket>>,
     _end: EndOfMail<MessageOf<S>>,
     _end_report: EndReport,
     _dispatch: PhantomData<C>,
@@ -209,6 +215,9 @@ impl<S: Session, F: Fn(Seat<S>) -> S::Shared, C: Dispatch> Visitor for WorkerThr
     fn visit<D: Driver>(mut self, open: fn(&Limits) -> io::Result<D>) -> io::Result<()> {
         // The helpers of the driver inherit this.
         block_signals();
+        if let Some(tracer) = &self.settings.trace {
+            tracer.watch_thread();
+        }
         self.published.set_thread(gettid().as_raw_nonzero().get().unsigned_abs());
         let settings = self.worker_settings();
         let limits = Limits {
@@ -248,11 +257,17 @@ impl<S: Session, F, C: Dispatch> WorkerThread<S, F, C> {
         mut driver: D,
         shared: S::Shared,
         settings: worker::WorkerSettings,
-        sockets: Vec<(u32, OwnedFd)>,
+        sockets: Vec<WorkerSocket>,
     ) -> io::Result<()> {
         let listeners = sockets
             .into_iter()
-            .map(|(number, socket)| Ok((number, driver.adopt(socket)?)))
+            .map(|WorkerSocket { number, socket, joint }| {
+                let sock = driver.adopt(socket)?;
+                if joint {
+                    driver.set_joint(sock, true)?;
+                }
+                Ok((number, sock))
+            })
             .collect::<io::Result<Vec<_>>>()?;
         let (mailbox, published) = (Arc::clone(&self.mailbox), Arc::clone(&self.published));
         let parts = WorkerParts::<S> { listeners, shared, settings, mailbox, published };

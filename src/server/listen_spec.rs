@@ -3,11 +3,13 @@
 //! | form | meaning |
 //! | --- | --- |
 //! | `127.0.0.1:8080`, `[::1]:8080` | an address |
+//! | `8080` | a port of 127.0.0.1 |
 //! | `[fe80::1%eth0]:8080` | a link-local address, with its interface by name or by number |
-//! | `:8080` | all addresses of both families, on one socket |
+//! | `:8080`, `*:8080` | all addresses of both families, on one socket |
 //! | `localhost:8080`, `www.example:8080` | the addresses of a name that this machine has |
 //! | `unix:/run/site.sock` | a Unix socket |
 //! | `unix:@site` | a Unix socket with an abstract name (`unix(7)`) |
+//! | `fd:web`, `fd:3` | sockets of the program which starts the server (`sd_listen_fds(3)`) |
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -21,6 +23,9 @@ pub(super) const NAME_ADDRESSES_MAX: usize = 16;
 
 /// The longest name (RFC 1035, section 2.3.4, without the last dot).
 const NAME_MAX: usize = 253;
+
+/// The longest name of a descriptor (`systemd.socket(5)`).
+const PASSED_NAME_MAX: usize = 255;
 
 /// Where to listen; see the module documentation. [`ListenSpec::resolve`] finds the addresses.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -42,6 +47,9 @@ pub enum ListenSpec {
     Name(String, u16),
     /// A Unix socket, and who may connect to it.
     Unix(UnixAddress, UnixOptions),
+    /// The sockets of this name that the program which starts the server has opened, or the one
+    /// with this number.
+    Passed(String),
 }
 
 impl ListenSpec {
@@ -50,7 +58,7 @@ impl ListenSpec {
         match self {
             Self::Tcp(address) => Some(address.port()),
             Self::Zone { port, .. } | Self::Port(port) | Self::Name(_, port) => Some(*port),
-            Self::Unix(..) => None,
+            Self::Unix(..) | Self::Passed(_) => None,
         }
     }
 
@@ -71,7 +79,7 @@ impl ListenSpec {
     pub fn endpoints_max(&self) -> usize {
         match self {
             Self::Name(name, _) if is_localhost(name) => 2,
-            Self::Name(..) => NAME_ADDRESSES_MAX,
+            Self::Name(..) | Self::Passed(_) => NAME_ADDRESSES_MAX,
             Self::Tcp(_) | Self::Zone { .. } | Self::Port(_) | Self::Unix(..) => 1,
         }
     }
@@ -103,6 +111,7 @@ impl fmt::Display for ListenSpec {
             Self::Port(port) => write!(f, ":{port}"),
             Self::Name(name, port) => write!(f, "{name}:{port}"),
             Self::Unix(address, _) => address.fmt(f),
+            Self::Passed(name) => write!(f, "fd:{name}"),
         }
     }
 }
@@ -114,28 +123,45 @@ impl FromStr for ListenSpec {
         if text.starts_with("unix:") {
             return text.parse::<UnixAddress>().map(Self::from);
         }
+        if let Some(name) = text.strip_prefix("fd:") {
+            return passed(name);
+        }
         if let Some(rest) = text.strip_prefix('[') {
             let (host, port) =
                 rest.split_once("]:").ok_or_else(|| ListenSpecError::no_port(text))?;
             return of_ipv6(host, port_of(text, port)?);
         }
         let Some((host, port)) = text.rsplit_once(':') else {
-            return Err(ListenSpecError::no_port(text));
+            // Not all addresses: who does not name one may not know that others can connect.
+            return match text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+                true => Ok(Self::Tcp((Ipv4Addr::LOCALHOST, port_of(text, text)?).into())),
+                false => Err(ListenSpecError::no_port(text)),
+            };
         };
         if host.contains(['/', '@']) || text.contains("://") || host.contains(':') {
             return Err(ListenSpecError::no_port(text));
         }
         let port = port_of(text, port)?;
-        if host.is_empty() {
+        if matches!(host, "" | "*") {
             return Ok(Self::Port(port));
         }
         if let Ok(address) = host.parse::<Ipv4Addr>() {
             return Ok(Self::Tcp(SocketAddr::new(IpAddr::V4(address), port)));
         }
         if !is_name(host) {
-            return Err(ListenSpecError::no_host(host, port));
+            return Err(ListenSpecError::no_host(host));
         }
         Ok(Self::Name(host.to_owned(), port))
+    }
+}
+
+/// The name of a descriptor, as `FileDescriptorName=` may have it (`systemd.socket(5)`), or its
+/// number.
+fn passed(name: &str) -> Result<ListenSpec, ListenSpecError> {
+    let fits = |byte: u8| byte.is_ascii_graphic() && byte != b':';
+    match (1..=PASSED_NAME_MAX).contains(&name.len()) && name.bytes().all(fits) {
+        true => Ok(ListenSpec::Passed(name.to_owned())),
+        false => Err(ListenSpecError::no_passed_name(name)),
     }
 }
 
@@ -203,24 +229,31 @@ mod tests {
             ("a-b.example.:80", ListenSpec::Name("a-b.example.".into(), 80)),
             ("unix:/run/a b.sock", unix("unix:/run/a b.sock")),
             ("unix:@site", unix("unix:@site")),
+            ("fd:web", ListenSpec::Passed("web".into())),
+            ("fd:3", ListenSpec::Passed("3".into())),
         ] {
             assert_eq!(parse(text), Ok(spec.clone()), "{text}");
             assert_eq!(spec.to_string(), text);
         }
     }
 
+    #[test]
+    fn a_port_alone_is_one_of_this_machine() {
+        assert_eq!(parse("8080"), parse("127.0.0.1:8080"));
+        assert_eq!(parse("*:8080"), parse(":8080"));
+    }
+
     /// The error of a near miss has the right form.
     #[test]
     fn near_misses_get_the_right_form() {
         for (text, words) in [
-            ("8080", &["`:8080`", "`127.0.0.1:8080`"][..]),
+            ("65536", &["65535"][..]),
             ("127.0.0.1", &["`127.0.0.1:8080`"]),
             ("::1", &["`[::1]:8080`"]),
             ("[::1]", &["`[::1]:8080`"]),
             ("::1:8080", &["`[::1]:8080`"]),
             ("fe80::1%eth0:80", &["`[fe80::1%eth0]:80`"]),
             ("localhost", &["`localhost:8080`"]),
-            ("*:80", &["`:80`"]),
             ("127.0.0.1:65536", &["65535"]),
             ("127.0.0.1:http", &["http", "65535"]),
             ("127.0.0.1:+1", &["+1", "65535"]),
@@ -241,6 +274,8 @@ mod tests {
             ("unix:", &["unix:/run/site.sock"]),
             ("unix://run/site.sock", &["`unix:/run/site.sock`"]),
             ("unix:@", &["name"]),
+            ("fd:", &["fd:web", "FileDescriptorName"]),
+            ("fd:a:b", &["fd:web"]),
             ("a b:80", &["a b"]),
             ("-a:80", &["-a"]),
             ("", &["`:8080`"]),

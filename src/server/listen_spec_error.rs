@@ -28,12 +28,6 @@ impl ListenSpecError {
             return Self(format!("a URL is not an address; write `{guess}`"));
         }
         let bare = text.trim_start_matches('[').trim_end_matches(']');
-        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Self(format!(
-                "a port needs an address before it; write `127.0.0.1:{text}` for this machine, or \
-                 `:{text}` for all its addresses"
-            ));
-        }
         if text.starts_with(['/', '@']) {
             return Self(format!("a Unix socket is written `unix:{text}`"));
         }
@@ -58,16 +52,21 @@ impl ListenSpecError {
     }
 
     /// What is before the port is neither an address nor a name.
-    pub(super) fn no_host(host: &str, port: u16) -> Self {
-        if host == "*" {
-            return Self(format!("all addresses are written without the star: `:{port}`"));
-        }
+    pub(super) fn no_host(host: &str) -> Self {
         if host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
             return Self(format!(
                 "'{host}' is not an IPv4 address, which has four numbers up to 255"
             ));
         }
         Self(format!("'{host}' is neither an IP address nor a host name; {FORMS}"))
+    }
+
+    /// What follows `fd:` cannot be the name of a descriptor.
+    pub(super) fn no_passed_name(name: &str) -> Self {
+        Self(format!(
+            "'{name}' is not the name of a descriptor; write `fd:web`, as FileDescriptorName= of \
+             the socket unit has it, or a number, as in `fd:3`"
+        ))
     }
 
     /// What is in brackets is no IPv6 address.

@@ -270,6 +270,22 @@ pub(super) fn bind(
     Ok(BoundSockets { place, sockets })
 }
 
+/// Binds `count` more sockets to an endpoint of TCP where sockets of this user listen that have
+/// `SO_REUSEPORT` too.
+///
+/// # Errors
+///
+/// When the address cannot be bound, for example because another user has bound those sockets.
+///
+/// # Panics
+///
+/// If the endpoint is a Unix socket.
+pub(super) fn join(endpoint: &Endpoint, count: usize) -> Result<BoundSockets, ListenError> {
+    let place = TcpPlace::of(endpoint).expect("callers pass endpoints of TCP");
+    let sockets = (0..count).map(|_| socket(place, true)).collect::<Result<_, _>>()?;
+    Ok(BoundSockets { place, sockets })
+}
+
 impl BoundSockets {
     /// Lets clients connect. Returns the sockets and the endpoint: if port 0 was requested, with
     /// the port that the kernel picked.

@@ -1,6 +1,8 @@
 //! The listeners of a server. Each place of the settings is a listener with a number, and has one
 //! endpoint or several; all of them are listened on, or there is an error.
 
+mod handed_over;
+
 use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 use std::sync::Weak;
@@ -9,7 +11,8 @@ use std::time::{Duration, Instant};
 use super::endpoint::Endpoint;
 use super::listen_spec::ListenSpec;
 use super::listener::{self, BoundSockets};
-use super::mailbox::Closing;
+use super::mailbox::{Closing, WorkerSocket};
+use super::passed::{PassedEndpoint, PassedSockets};
 use super::settings::LISTENERS_MAX;
 use super::start_error::StartError;
 use super::unix_address::UnixOptions;
@@ -27,6 +30,22 @@ pub(super) struct Group {
     sockets: Vec<OwnedFd>,
     /// The file of a Unix socket with a path.
     file: Option<SocketFile>,
+    origin: Origin,
+}
+
+/// Where the sockets of an endpoint come from.
+#[derive(Clone, Default, Debug)]
+struct Origin {
+    /// Another process has them too, at least at first.
+    joint: bool,
+    /// All workers share one socket.
+    shared: bool,
+    /// The name that the program which started the server has given it.
+    name: Option<String>,
+    /// The number of its descriptor then.
+    number: Option<u32>,
+    /// The file of a Unix socket, which another server has made and may still own.
+    file: Option<(u64, u64)>,
 }
 
 /// What a server listens on.
@@ -39,6 +58,12 @@ pub(super) struct Listening {
     next: u32,
     workers: usize,
     endpoints_max: usize,
+    /// Sockets that nobody has claimed.
+    passed: PassedSockets,
+    /// How many other servers have the sockets: one that is replaced, and one that takes over.
+    joint_with: u32,
+    /// Whether another process is taking over.
+    is_handed_over: bool,
     /// How many changes were applied.
     version: u64,
     /// Whether the server has ended, so that nothing may be added.
@@ -52,6 +77,7 @@ struct OpenEndpoint {
     endpoint: Endpoint,
     /// Removed on request only: if the handles of a server are dropped, it goes on.
     file: ManuallyDrop<Option<SocketFile>>,
+    origin: Origin,
 }
 
 #[derive(Debug)]
@@ -73,8 +99,8 @@ impl ClosingEndpoint {
 /// descriptors until it executes another program.
 pub(super) const RELEASE_MAX: Duration = Duration::from_secs(2);
 
-/// The sockets of each worker, with the numbers of their listeners.
-pub(super) type WorkerSockets = Vec<Vec<(u32, OwnedFd)>>;
+/// The sockets of each worker.
+pub(super) type WorkerSockets = Vec<Vec<WorkerSocket>>;
 
 /// The difference between what a server listens on and what it should listen on. Nothing is bound
 /// yet.
@@ -102,6 +128,8 @@ struct PlannedEndpoint {
 enum Bound {
     Tcp(BoundSockets),
     Unix(BoundUnixSocket, Vec<OwnedFd>),
+    /// Those of another process, and those that join them.
+    Passed(PassedEndpoint, Option<BoundSockets>),
 }
 
 /// Endpoints that are listened on, but not accepted from. If this is dropped, they are closed
@@ -112,23 +140,30 @@ pub(super) struct BoundListeners(Vec<Group>);
 impl BoundListeners {
     /// Takes the sockets out, for each worker.
     pub(super) fn sockets(&mut self, workers: usize) -> WorkerSockets {
-        let mut take = || {
-            let groups = self.0.iter_mut();
-            groups.filter_map(|group| Some((group.number, group.sockets.pop()?))).collect()
-        };
-        (0..workers).map(|_| take()).collect()
+        let mut all: WorkerSockets = (0..workers).map(|_| Vec::new()).collect();
+        for Group { number, sockets, origin, .. } in &mut self.0 {
+            // Those that were passed may be more than there are workers.
+            for (place, socket) in sockets.drain(..).enumerate() {
+                let socket = WorkerSocket { number: *number, socket, joint: origin.joint };
+                all[place % workers].push(socket);
+            }
+        }
+        all
     }
 }
 
 impl Listening {
     /// Nothing, for a server that may have `endpoints_max` endpoints.
-    pub(super) fn new(workers: usize, endpoints_max: usize) -> Self {
+    pub(super) fn new(workers: usize, endpoints_max: usize, passed: PassedSockets) -> Self {
         Self {
             open: Vec::new(),
             closing: Vec::new(),
             next: 0,
             workers,
             endpoints_max,
+            passed,
+            joint_with: 0,
+            is_handed_over: false,
             version: 0,
             ended: false,
         }
@@ -184,6 +219,9 @@ impl Listening {
         endpoint: &Endpoint,
         others: &[&Endpoint],
     ) -> Result<Option<UnixPlan>, StartError> {
+        if self.passed.has(spec, endpoint) {
+            return Ok(None);
+        }
         let Endpoint::Unix(address) = endpoint else {
             let picks_port = endpoint.socket_addr().is_some_and(|address| address.port() == 0);
             if picks_port {
@@ -238,6 +276,10 @@ impl Listening {
     pub(super) fn bind(&self, plan: &ListenPlan) -> Result<BoundListeners, StartError> {
         let (mut bound, mut at_last) = (Vec::with_capacity(plan.added.len()), Vec::new());
         for (place, planned) in plan.added.iter().enumerate() {
+            if let Some(passed) = self.passed.take(&planned.spec, &planned.endpoint) {
+                bound.push((place, self.bind_passed(passed)?));
+                continue;
+            }
             match &planned.unix {
                 None => {
                     let is_own = self.has_or_had(&planned.endpoint);
@@ -253,21 +295,31 @@ impl Listening {
         let mut groups: Vec<(usize, Group)> = Vec::with_capacity(bound.len());
         for (place, bound) in bound {
             let PlannedEndpoint { number, spec, endpoint, .. } = &plan.added[place];
+            let mut origin = Origin::default();
             let (endpoint, sockets, file) = match bound {
                 Bound::Tcp(sockets) => {
                     let (endpoint, sockets) = sockets.listen()?;
                     (endpoint, sockets, None)
+                }
+                Bound::Passed(passed, more) => {
+                    let PassedEndpoint { name, number, mut sockets, file, .. } = passed;
+                    if let Some(more) = more {
+                        sockets.extend(more.listen()?.1);
+                    }
+                    origin = Origin { joint: true, shared: passed.is_shared, name, number, file };
+                    (endpoint.clone(), sockets, None)
                 }
                 Bound::Unix(socket, mut sockets) => {
                     let made = groups.iter().filter_map(|(_, group)| group.file.as_ref());
                     let published = socket.publish(self.files().chain(made));
                     let (socket, file) = published.map_err(StartError::UnixSocket)?;
                     sockets.push(socket);
+                    origin.shared = true;
                     (endpoint.clone(), sockets, file)
                 }
             };
             let (number, spec) = (*number, spec.clone());
-            groups.push((place, Group { number, spec, endpoint, sockets, file }));
+            groups.push((place, Group { number, spec, endpoint, sockets, file, origin }));
         }
         groups.sort_by_key(|(place, _)| *place);
         Ok(BoundListeners(groups.into_iter().map(|(_, group)| group).collect()))
@@ -298,9 +350,10 @@ impl Listening {
         }
     }
 
-    /// Whether nothing has changed since a plan was made.
+    /// Whether nothing has changed since a plan was made, and nothing that another process gets
+    /// would change.
     pub(super) fn is_current(&self, plan: &ListenPlan) -> bool {
-        plan.version == self.version && !self.ended
+        plan.version == self.version && !self.ended && !self.is_handed_over
     }
 
     /// Records that the workers close listeners, and removes the files of their sockets. The
@@ -327,8 +380,8 @@ impl Listening {
         let new = bound.0.iter().map(|group| group.number).collect();
         let closing = self.forget(&plan.dropped);
         let added = bound.0.into_iter().map(|group| {
-            let Group { number, spec, endpoint, file, .. } = group;
-            OpenEndpoint { number, spec, endpoint, file: ManuallyDrop::new(file) }
+            let Group { number, spec, endpoint, file, origin, .. } = group;
+            OpenEndpoint { number, spec, endpoint, file: ManuallyDrop::new(file), origin }
         });
         self.open.extend(added);
         (new, closing)
@@ -375,7 +428,7 @@ mod tests {
             listening.apply(&plan, bound);
             plan.numbers
         };
-        let mut listening = Listening::new(1, 8);
+        let mut listening = Listening::new(1, 8, PassedSockets::default());
         assert_eq!(bind(&mut listening, &[&place]), [0]);
         // All numbers but that one were used meanwhile.
         listening.next = u32::MAX;
@@ -390,7 +443,7 @@ mod tests {
     fn an_outdated_plan_is_noticed() {
         let places: Vec<ListenSpec> =
             ["127.0.0.1:0", "127.0.0.2:0"].map(|text| text.parse().unwrap()).into();
-        let mut listening = Listening::new(1, 8);
+        let mut listening = Listening::new(1, 8, PassedSockets::default());
         let plans: Vec<_> = places
             .iter()
             .map(|place| listening.plan(&[(place, place.resolve().unwrap())]).unwrap())

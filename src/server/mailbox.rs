@@ -30,8 +30,41 @@ pub enum Message<M> {
     Drain,
     /// Take new settings.
     Update(Box<Update<M>>),
+    /// Treat listeners in another way.
+    Listeners(ListenerOrder),
     /// A message to the service.
     Service(M),
+}
+
+/// How to treat listeners whose sockets another process has too, or is about to get.
+#[derive(Debug)]
+pub struct ListenerOrder {
+    /// The listeners.
+    pub numbers: Vec<u32>,
+    /// Whether they are joint from now on (clause 16 of the driver contract).
+    pub joint: bool,
+    /// Whether another process accepts in place of this one. Then a drain has no delay: nobody
+    /// has to notice it.
+    pub replaced: bool,
+    /// Gets the numbers of these listeners and duplicates of their descriptors, if wanted.
+    pub duplicates: Option<DuplicateSender>,
+}
+
+/// Takes duplicates of listeners, with the numbers of these.
+pub type DuplicateSender = Sender<io::Result<Vec<(u32, OwnedFd)>>>;
+
+/// Maximum number of waiting orders. One take-over needs three.
+const ORDERS_MAX: usize = 8;
+
+/// A listening socket for a worker.
+#[derive(Debug)]
+pub struct WorkerSocket {
+    /// The number of its listener.
+    pub number: u32,
+    /// The socket.
+    pub socket: OwnedFd,
+    /// Whether another process has it too (clause 16 of the driver contract).
+    pub joint: bool,
 }
 
 /// New settings of a worker. All of them apply from the same moment on, between two turns of the
@@ -40,8 +73,8 @@ pub enum Message<M> {
 pub struct Update<M> {
     /// The timeouts. A wait that has begun ends when it would have ended before.
     pub timeouts: ServerTimeouts,
-    /// Listening sockets to accept from, each with the number of its listener.
-    pub added: Vec<(u32, OwnedFd)>,
+    /// Listening sockets to accept from.
+    pub added: Vec<WorkerSocket>,
     /// Listeners to close. The connections that wait in their queues are accepted first; accepted
     /// ones stay.
     pub dropped: Vec<u32>,
@@ -76,6 +109,7 @@ pub struct Mailbox<M> {
 struct QueuedMessages<M> {
     messages: VecDeque<M>,
     update: Option<Box<Update<M>>>,
+    orders: VecDeque<ListenerOrder>,
     drain: bool,
     /// Whether the worker has ended. Then no update is accepted.
     closed: bool,
@@ -88,6 +122,7 @@ impl<M> Default for Mailbox<M> {
             queued: Mutex::new(QueuedMessages {
                 messages,
                 update: None,
+                orders: VecDeque::new(),
                 drain: false,
                 closed: false,
             }),
@@ -96,13 +131,17 @@ impl<M> Default for Mailbox<M> {
 }
 
 impl<M> Mailbox<M> {
-    /// Adds a message to the service, without waking the worker.
+    /// Adds a message to the service, without waking the worker. If the worker has ended, the
+    /// message is dropped.
     ///
     /// # Errors
     ///
     /// Returns the message if the mailbox is full.
     pub fn push(&self, message: M) -> Result<(), M> {
         let mut queued = self.lock();
+        if queued.closed {
+            return Ok(());
+        }
         if queued.messages.len() >= MESSAGES_MAX {
             return Err(message);
         }
@@ -124,6 +163,15 @@ impl<M> Mailbox<M> {
         Ok(())
     }
 
+    /// Adds an order about listeners, without waking the worker. It is dropped if too many wait, or
+    /// if the worker has ended.
+    pub fn push_order(&self, order: ListenerOrder) {
+        let mut queued = self.lock();
+        if queued.orders.len() < ORDERS_MAX && !queued.closed {
+            queued.orders.push_back(order);
+        }
+    }
+
     /// Whether the worker has not taken the last update.
     pub fn has_update(&self) -> bool {
         self.lock().update.is_some()
@@ -134,6 +182,7 @@ impl<M> Mailbox<M> {
         let mut queued = self.lock();
         queued.closed = true;
         queued.update = None;
+        queued.orders.clear();
         queued.messages.clear();
     }
 
@@ -142,10 +191,14 @@ impl<M> Mailbox<M> {
         self.lock().drain = true;
     }
 
-    /// Takes the next message. A drain comes first, because it makes the other messages less
-    /// important, and an update before the messages to the service.
+    /// Takes the next message. An order about listeners comes first, since a drain depends on it;
+    /// then a drain, because it makes the other messages less important; and an update before the
+    /// messages to the service.
     pub(super) fn take(&self) -> Option<Message<M>> {
         let mut queued = self.lock();
+        if let Some(order) = queued.orders.pop_front() {
+            return Some(Message::Listeners(order));
+        }
         if std::mem::take(&mut queued.drain) {
             return Some(Message::Drain);
         }
@@ -212,6 +265,12 @@ impl<M> Postbox<M> {
         self.waker.wake();
     }
 
+    /// Sends an order about listeners, and wakes the worker.
+    pub fn order(&self, order: ListenerOrder) {
+        self.mailbox.push_order(order);
+        self.waker.wake();
+    }
+
     /// Asks the worker to drain, and wakes it.
     pub fn drain(&self) {
         self.mailbox.push_drain();
@@ -261,6 +320,26 @@ mod tests {
         drop(result);
         // An update that nobody takes has no result.
         assert!(results.recv().is_err());
+    }
+
+    /// A drain of a server that was replaced depends on what the order says of its listeners.
+    #[test]
+    fn orders_come_before_a_drain_and_are_bounded() {
+        let mailbox = Mailbox::<()>::default();
+        let (duplicates, replies) = std::sync::mpsc::channel();
+        for number in 0..ORDERS_MAX as u32 + 1 {
+            let (numbers, duplicates) = (vec![number], Some(duplicates.clone()));
+            mailbox.push_order(ListenerOrder { numbers, joint: true, replaced: false, duplicates });
+        }
+        drop(duplicates);
+        mailbox.push_drain();
+        for number in 0..ORDERS_MAX as u32 {
+            let Some(Message::Listeners(order)) = mailbox.take() else { panic!("order {number}") };
+            assert_eq!(order.numbers, [number]);
+        }
+        assert!(matches!(mailbox.take(), Some(Message::Drain)));
+        // Whoever waits for a reply to the one that was dropped learns of it.
+        assert!(replies.recv().is_err());
     }
 
     #[test]

@@ -14,6 +14,9 @@ mod dispatch;
 mod endpoint;
 mod env;
 mod failure;
+mod hand_over;
+#[cfg(feature = "cli")]
+mod inherited;
 mod launch;
 mod listen_spec;
 mod listen_spec_error;
@@ -21,6 +24,7 @@ mod listener;
 mod listeners;
 pub mod mailbox;
 mod monitor;
+mod passed;
 mod published;
 mod resolve;
 mod settings;
@@ -34,6 +38,8 @@ pub mod worker;
 use std::io;
 #[cfg(feature = "cli")]
 use std::os::unix::net::UnixListener;
+#[cfg(feature = "cli")]
+use std::path::Path;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
@@ -41,16 +47,21 @@ use crate::driver::{DriverSelection, DriverStats};
 use crate::session::Session;
 use dispatch::{Direct, Dispatch, Indirect};
 use launch::{Launched, Remote, RunningWorker, launch};
-use listeners::Listening;
+use listeners::{BoundListeners, ListenPlan, Listening};
 use mailbox::MessageOf;
 
 pub use connection::{INBOX_MAX, INBOX_MEMORY_MAX};
 pub use endpoint::Endpoint;
+pub use hand_over::HandOver;
+#[cfg(feature = "cli")]
+pub use inherited::{InheritedError, take_inherited};
 pub use launch::Seat;
 pub use listen_spec::ListenSpec;
 pub use listen_spec_error::ListenSpecError;
 pub use listener::ListenError;
+pub use mailbox::Postbox;
 pub use monitor::Monitor;
+pub use passed::{PassedEndpoint, PassedSockets};
 pub use published::{Published, TimeoutKind, WorkerCounts, WorkerStats};
 pub use resolve::ResolveError;
 pub use settings::{CONNECTIONS_MAX, LISTENERS_MAX, ServerSettings, ServerTimeouts, WORKERS_MAX};
@@ -65,7 +76,7 @@ pub use updater::{PreparedListeners, UpdateError, Updater};
 pub(crate) struct UnixSocket {
     /// The listening socket.
     pub(crate) listener: UnixListener,
-    _file: Option<unix_listener::SocketFile>,
+    file: Option<unix_listener::SocketFile>,
 }
 
 #[cfg(feature = "cli")]
@@ -89,7 +100,56 @@ impl UnixSocket {
         options: &UnixOptions,
     ) -> Result<Self, UnixListenError> {
         let (socket, file) = unix_listener::listen(address, options)?;
-        Ok(Self { listener: socket.into(), _file: file })
+        Ok(Self { listener: socket.into(), file })
+    }
+
+    /// Listens under a temporary name in the same directory, since another server has this one.
+    ///
+    /// # Errors
+    ///
+    /// When a socket cannot be made there.
+    pub(crate) fn bind_beside(
+        address: &UnixAddress,
+        options: &UnixOptions,
+    ) -> Result<Self, UnixListenError> {
+        let (socket, file) = unix_listener::listen_beside(address, options)?;
+        Ok(Self { listener: socket.into(), file })
+    }
+
+    /// Takes the name from the other server.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be renamed.
+    pub(crate) fn replace(&mut self, path: &Path) -> io::Result<()> {
+        self.file.iter_mut().try_for_each(|file| unix_listener::replace(file, path))
+    }
+}
+
+/// The sockets of a server that does not run yet. Dropping this closes them.
+#[derive(Debug)]
+pub struct BoundServer {
+    listening: Listening,
+    plan: ListenPlan,
+    bound: BoundListeners,
+}
+
+impl BoundServer {
+    /// Binds all listeners. What needs privileges is done then.
+    ///
+    /// # Errors
+    ///
+    /// When a setting is out of range, or an address cannot be bound.
+    pub fn bind(settings: &ServerSettings) -> Result<Self, StartError> {
+        settings.check()?;
+        launch::make_room_for_descriptors(settings.connections_max, settings.workers);
+        let passed = settings.passed.clone();
+        let places = updater::resolve(&settings.listen, &passed, |_| false)?;
+        let mut listening = Listening::new(settings.workers, LISTENERS_MAX, passed);
+        let plan = listening.plan(&places)?;
+        let bound = listening.bind(&plan)?;
+        settings.passed.check()?;
+        Ok(Self { listening, plan, bound })
     }
 }
 
@@ -120,37 +180,36 @@ pub fn start<S: Session + 'static>(
     selection: DriverSelection,
     shared: impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static,
 ) -> Result<Server, StartError> {
-    start_with::<S, Indirect>(settings, selection, shared).map(|(server, _)| server)
+    let bound = BoundServer::bind(settings)?;
+    start_with::<S, Indirect>(bound, settings, selection, shared).map(|(server, _)| server)
 }
 
 /// Starts a server as [`start`] does, but compiles the worker and its sessions for each driver, so
 /// that calls of the driver are inlined: for a session that is worth the code. Also returns what
-/// changes the server while it runs.
+/// changes the server while it runs. `bound` are the sockets of the same settings.
 ///
 /// # Errors
 ///
 /// As for [`start`].
 pub fn start_inlined<S: Session + 'static>(
+    bound: BoundServer,
     settings: &ServerSettings,
     selection: DriverSelection,
     shared: impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static,
 ) -> Result<UpdatableServer<S>, StartError> {
-    start_with::<S, Direct>(settings, selection, shared)
+    start_with::<S, Direct>(bound, settings, selection, shared)
 }
 
 /// A server, and what changes it while it runs.
 pub type UpdatableServer<S> = (Server, Updater<MessageOf<S>>);
 
 fn start_with<S: Session + 'static, C: Dispatch>(
+    bound: BoundServer,
     settings: &ServerSettings,
     selection: DriverSelection,
     shared: impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static,
 ) -> Result<UpdatableServer<S>, StartError> {
-    settings.check()?;
-    launch::make_room_for_descriptors(settings.connections_max, settings.workers);
-    let mut listening = Listening::new(settings.workers, LISTENERS_MAX);
-    let plan = listening.plan(&updater::resolve(&settings.listen, |_| false)?)?;
-    let mut bound = listening.bind(&plan)?;
+    let BoundServer { mut listening, plan, mut bound } = bound;
     let mut sockets = bound.sockets(settings.workers);
     let mut selection = selection;
     loop {
@@ -218,6 +277,12 @@ impl Server {
     /// A handle that asks the server to drain, from any thread.
     pub fn stopper(&self) -> Stopper {
         Stopper { workers: self.workers.iter().map(|worker| Arc::clone(&worker.remote)).collect() }
+    }
+
+    /// A handle that hands the listening sockets over to another process, from any thread.
+    pub fn hand_over(&self) -> HandOver {
+        let workers = self.workers.iter().map(|worker| Arc::clone(&worker.remote)).collect();
+        HandOver { workers, listening: Arc::clone(&self.listening) }
     }
 
     /// Waits until all workers have ended. They end after a drain. Then the files of Unix sockets

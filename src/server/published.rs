@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::driver::DriverStats;
 use crate::events::{EventKind, EventMessage, Events};
+use crate::limits::ClientConnections;
 use crate::metrics::Counter;
 
 /// What a server has open at the moment.
@@ -55,6 +56,8 @@ pub struct WorkerCounts {
     pub accepted: u64,
     /// Connections that were closed at once, because there was no room for them.
     pub refused: u64,
+    /// Connections that were closed at once, because their peers may not come in.
+    pub denied: u64,
     /// Connections that a drain has closed with a request in progress.
     pub cut_off: u64,
     /// What was not done in time, by the number of its [`TimeoutKind`].
@@ -69,6 +72,7 @@ impl WorkerCounts {
             turns: self.turns + other.turns,
             accepted: self.accepted + other.accepted,
             refused: self.refused + other.refused,
+            denied: self.denied + other.denied,
             cut_off: self.cut_off + other.cut_off,
             timeouts,
         }
@@ -82,6 +86,8 @@ impl WorkerCounts {
 pub struct Published {
     /// Where the worker tells events.
     pub(super) events: Events,
+    /// How many connections each client has.
+    pub(super) clients: ClientConnections,
     connections: AtomicU32,
     leased: AtomicU32,
     in_flight: AtomicU32,
@@ -92,14 +98,15 @@ pub struct Published {
     pub(super) turns: Counter,
     accepted: Counter,
     surplus: Counter,
+    denied: Counter,
     pub(super) cut_off: Counter,
     timeouts: [Counter; TimeoutKind::ALL.len()],
     stats: [AtomicU64; DriverStats::COUNTERS],
 }
 
 impl Published {
-    pub(super) fn new(events: Events) -> Self {
-        Self { events, ..Self::default() }
+    pub(super) fn new(events: Events, clients: ClientConnections) -> Self {
+        Self { events, clients, ..Self::default() }
     }
 
     /// What the worker had open at the end of its last turn.
@@ -124,6 +131,7 @@ impl Published {
             turns: self.turns.get(),
             accepted: self.accepted.get(),
             refused: self.surplus.get() + self.stats().refused,
+            denied: self.denied.get(),
             cut_off: self.cut_off.get(),
             timeouts: self.timeouts.each_ref().map(Counter::get),
         }
@@ -167,6 +175,11 @@ impl Published {
         self.surplus.add(1);
     }
 
+    /// Counts a connection whose peer may not come in.
+    pub(super) fn count_denied(&self) {
+        self.denied.add(1);
+    }
+
     /// Counts connections that were closed with a request in progress, because the drain timeout
     /// was over.
     pub(super) fn count_cut_off(&self, count: u32) {
@@ -195,12 +208,19 @@ mod tests {
 
     #[test]
     fn the_counts_of_workers_are_added_up_each_for_itself() {
-        let counts =
-            WorkerCounts { turns: 1, accepted: 2, refused: 3, cut_off: 4, timeouts: [5, 6, 7, 8] };
+        let counts = WorkerCounts {
+            turns: 1,
+            accepted: 2,
+            refused: 3,
+            denied: 9,
+            cut_off: 4,
+            timeouts: [5, 6, 7, 8],
+        };
         let other = WorkerCounts {
             turns: 10,
             accepted: 20,
             refused: 30,
+            denied: 90,
             cut_off: 40,
             timeouts: [50, 60, 70, 80],
         };
@@ -208,6 +228,7 @@ mod tests {
             turns: 11,
             accepted: 22,
             refused: 33,
+            denied: 99,
             cut_off: 44,
             timeouts: [55, 66, 77, 88],
         };

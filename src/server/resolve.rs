@@ -29,6 +29,8 @@ enum ResolveCause {
     NoInterface(String),
     /// The interfaces cannot be asked for.
     Interfaces(io::Error),
+    /// The program that has started the server passes no such socket.
+    NotPassed,
 }
 
 impl fmt::Display for ResolveError {
@@ -65,6 +67,11 @@ impl fmt::Display for ResolveError {
                 "the number of the interface cannot be found: {error}; write it in place of the \
                  name, as in [fe80::1%2]:8080 (`ip link` lists the numbers)"
             ),
+            ResolveCause::NotPassed => f.write_str(
+                "the program that started ringd has passed no listening socket of this name or \
+                 number; start ringd by a socket unit with FileDescriptorName= \
+                 (systemd.socket(5)), or name an address",
+            ),
         }
     }
 }
@@ -90,8 +97,16 @@ impl ListenSpec {
             Self::Port(port) => Endpoint::Tcp((Ipv4Addr::UNSPECIFIED, *port).into()),
             Self::Name(name, port) => return of_name(name, *port).map_err(fail),
             Self::Unix(address, _) => Endpoint::Unix(address.clone()),
+            Self::Passed(_) => return Err(fail(ResolveCause::NotPassed)),
         };
         Ok(vec![endpoint])
+    }
+}
+
+impl ResolveError {
+    /// There is no such socket among those that were passed.
+    pub(super) fn not_passed(spec: &ListenSpec) -> Self {
+        Self { spec: spec.to_string(), cause: ResolveCause::NotPassed }
     }
 }
 

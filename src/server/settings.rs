@@ -6,9 +6,11 @@ use std::thread;
 use std::time::Duration;
 
 use super::listen_spec::ListenSpec;
+use super::passed::PassedSockets;
 use super::start_error::StartError;
 use crate::driver::{Limits, Tracer};
 use crate::events::Events;
+use crate::limits::ClientConnections;
 
 /// The most workers.
 pub const WORKERS_MAX: usize = 1024;
@@ -41,8 +43,12 @@ pub struct ServerSettings {
     /// The limits of each driver. `sockets_max` is replaced by a value derived from
     /// `connections_max`.
     pub limits: Limits,
+    /// Sockets that another process has opened, for those places that they belong to.
+    pub passed: PassedSockets,
     /// Logs the ops and waits of all drivers; `None` for no trace.
     pub trace: Option<Tracer>,
+    /// How many connections each client may have. That can be changed while the server runs.
+    pub clients: ClientConnections,
     /// Where the workers tell what the operator should know.
     pub events: Events,
 }
@@ -84,9 +90,11 @@ impl Default for ServerSettings {
             workers: thread::available_parallelism().map_or(1, NonZero::get),
             connections_max: 1024,
             spare_listeners: 0,
+            passed: PassedSockets::default(),
             timeouts: ServerTimeouts::default(),
             limits: Limits::default(),
             trace: None,
+            clients: ClientConnections::default(),
             events: Events::default(),
         }
     }

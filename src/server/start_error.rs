@@ -22,6 +22,8 @@ pub enum StartError {
     Listen(ListenError),
     /// A Unix socket cannot be listened on.
     UnixSocket(UnixListenError),
+    /// Sockets were passed to the server, and no place to listen means them.
+    Unclaimed(String),
     /// The descriptors do not suffice for the listeners.
     Descriptors(io::Error),
     /// The driver of a worker does not open, and there is no other one to fall back to.
@@ -44,6 +46,12 @@ impl fmt::Display for StartError {
             Self::Resolve(error) => error.fmt(f),
             Self::Listen(error) => error.fmt(f),
             Self::UnixSocket(error) => error.fmt(f),
+            Self::Unclaimed(left) => write!(
+                f,
+                "descriptors were passed to ringd, and no place to listen names them: {left}; add \
+                 `fd:NAME` or `fd:NUMBER` to --listen or [[listen]], or take them out of the \
+                 socket unit"
+            ),
             Self::Descriptors(error) => write!(
                 f,
                 "no descriptor for a listener of each worker: {error}; raise the limit with \
@@ -93,7 +101,9 @@ impl std::error::Error for StartError {
             Self::Listen(error) => Some(error),
             Self::UnixSocket(error) => Some(error),
             Self::Descriptors(error) | Self::Driver(error) | Self::Thread(error) => Some(error),
-            Self::Settings(_) | Self::TooManyAddresses(_) | Self::Worker => None,
+            Self::Settings(_) | Self::TooManyAddresses(_) | Self::Unclaimed(_) | Self::Worker => {
+                None
+            }
         }
     }
 }

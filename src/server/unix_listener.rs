@@ -186,6 +186,17 @@ impl SocketFile {
         Ok(Self { device: metadata.dev(), inode: metadata.ino(), path })
     }
 
+    /// The file at a path, if it is the one with this device and inode.
+    pub(super) fn at(path: &Path, (device, inode): (u64, u64)) -> Option<Self> {
+        let file = std::mem::ManuallyDrop::new(Self { path: path.to_owned(), device, inode });
+        file.is_at(path).then(|| std::mem::ManuallyDrop::into_inner(file))
+    }
+
+    /// Device and inode.
+    pub(super) fn id(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+
     /// Whether a path leads to this file.
     fn is_at(&self, path: &Path) -> bool {
         fs::symlink_metadata(path)
@@ -301,6 +312,26 @@ pub(super) fn listen(
     options: &UnixOptions,
 ) -> Result<(OwnedFd, Option<SocketFile>), UnixListenError> {
     UnixPlan::make(address, options, iter::empty())?.bind()?.publish(iter::empty())
+}
+
+/// Makes a socket that listens under a temporary name, beside the one of another server.
+#[cfg(feature = "cli")]
+pub(super) fn listen_beside(
+    address: &UnixAddress,
+    options: &UnixOptions,
+) -> Result<(OwnedFd, Option<SocketFile>), UnixListenError> {
+    let (address, mode) = (address.clone(), options.mode);
+    let plan = UnixPlan { address, mode, owner: None, group: None };
+    plan.bind().map(|BoundUnixSocket { socket, file, .. }| (socket, file))
+}
+
+/// Gives a socket that has a temporary name its own, which leads to it from then on and not to the
+/// socket of the other server.
+#[cfg(feature = "cli")]
+pub(super) fn replace(file: &mut SocketFile, path: &Path) -> io::Result<()> {
+    fs::rename(&file.path, path)?;
+    file.path = path.to_owned();
+    Ok(())
 }
 
 fn bind_abstract(socket: &Socket, name: &str) -> Result<(), UnixCause> {

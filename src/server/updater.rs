@@ -15,6 +15,8 @@ use super::endpoint::Endpoint;
 use super::listen_spec::ListenSpec;
 use super::listeners::{ListenPlan, Listening, RELEASE_MAX, WorkerSockets};
 use super::mailbox::{Closing, Postbox, Update};
+use super::passed::PassedSockets;
+use super::resolve::ResolveError;
 use super::settings::ServerTimeouts;
 use super::start_error::StartError;
 
@@ -86,9 +88,10 @@ impl fmt::Display for UpdateError {
                  on; everything else applies: {error}; close connections, or restart the server"
             ),
             Self::Ended(number) => write!(f, "worker {number} has ended; restart the server"),
-            Self::Outdated => {
-                f.write_str("the server has been changed meanwhile, or has ended; try again")
-            }
+            Self::Outdated => f.write_str(
+                "the server has been changed meanwhile, another process is taking over, or the \
+                 server has ended; try again in a minute",
+            ),
         }
     }
 }
@@ -119,7 +122,8 @@ impl<M> Updater<M> {
     pub fn prepare(&self, listen: &[ListenSpec]) -> Result<PreparedListeners, UpdateError> {
         // Without the lock, since looking a name up may take long.
         let is_known = |spec: &ListenSpec| lock(&self.listening).has(spec);
-        let places = resolve(listen, is_known).map_err(UpdateError::Listen)?;
+        let passed = lock(&self.listening).passed();
+        let places = resolve(listen, &passed, is_known).map_err(UpdateError::Listen)?;
         let plan = self.try_to_listen(|listening| listening.plan(&places));
         plan.map(PreparedListeners).map_err(UpdateError::Listen)
     }
@@ -239,13 +243,18 @@ impl<M> Updater<M> {
 }
 
 /// The endpoints of places, except those that are known.
-pub(super) fn resolve(
-    listen: &[ListenSpec],
+pub(super) fn resolve<'a>(
+    listen: &'a [ListenSpec],
+    passed: &PassedSockets,
     is_known: impl Fn(&ListenSpec) -> bool,
-) -> Result<Vec<(&ListenSpec, Vec<Endpoint>)>, StartError> {
-    let endpoints = |spec: &ListenSpec| match is_known(spec) {
-        true => Ok(Vec::new()),
-        false => spec.resolve().map_err(StartError::Resolve),
+) -> Result<Vec<(&'a ListenSpec, Vec<Endpoint>)>, StartError> {
+    let endpoints = |spec: &ListenSpec| match spec {
+        _ if is_known(spec) => Ok(Vec::new()),
+        ListenSpec::Passed(name) => match passed.endpoints(name) {
+            none if none.is_empty() => Err(StartError::Resolve(ResolveError::not_passed(spec))),
+            endpoints => Ok(endpoints),
+        },
+        _ => spec.resolve().map_err(StartError::Resolve),
     };
     listen.iter().map(|spec| Ok((spec, endpoints(spec)?))).collect()
 }

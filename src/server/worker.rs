@@ -12,7 +12,6 @@ mod state;
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,7 +19,7 @@ use super::chain_pool::ChainPool;
 use super::connection::Connection;
 use super::env::{Env, Timeouts, tag};
 use super::failure;
-use super::mailbox::{Mailbox, Message};
+use super::mailbox::{Mailbox, Message, WorkerSocket};
 use super::published::{Published, WorkerStats};
 use super::settings::ServerTimeouts;
 use super::timers::{TICK, Tick, Wheel};
@@ -81,8 +80,8 @@ pub struct Worker<D, S: Session> {
     settings: WorkerSettings,
     timeouts: Timeouts,
     listeners: Vec<Listener>,
-    /// Sockets with their numbers, for which there is no place yet; as many as there are listeners.
-    waiting_listeners: Vec<(u32, OwnedFd)>,
+    /// Sockets for which there is no place yet; as many as there are listeners.
+    waiting_listeners: Vec<WorkerSocket>,
     /// Whether something has changed that decides whether listeners accept.
     accepts_changed: bool,
     connections: SlotMap<Connection<S>, SessionId>,
@@ -93,6 +92,8 @@ pub struct Worker<D, S: Session> {
     now: Now,
     tick: Tick,
     draining: Draining,
+    /// Another process accepts in place of this one.
+    is_replaced: bool,
     /// The number of ops that have not had their last completion.
     ops: usize,
     /// The number of these ops whose connection is gone.
@@ -135,6 +136,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
             now,
             tick: 0,
             draining: Draining::No,
+            is_replaced: false,
             ops: 0,
             orphaned: 0,
             batch: Vec::new(),
@@ -245,6 +247,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
             match message {
                 Message::Drain => self.drain(),
                 Message::Update(update) => self.update(*update),
+                Message::Listeners(order) => self.order(order),
                 Message::Service(message) => self.shared.receive(self.now, message),
             }
         }

@@ -19,8 +19,9 @@ use super::pem::PemFile;
 use super::provider::provider;
 use super::stats::TlsStats;
 
-/// What a server offers in application protocols (RFC 7301).
-const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+/// What a server offers in application protocols (RFC 7301), the best one first. Without HTTP/2 it
+/// offers only the last one.
+pub(super) const OFFERED: [&str; 2] = ["h2", "http/1.1"];
 
 /// The longest server name that is kept.
 const SERVER_NAME_MAX: usize = 253;
@@ -30,6 +31,8 @@ const SERVER_NAME_MAX: usize = 253;
 pub struct TlsSettings {
     /// Whether clients need TLS 1.3. Otherwise 1.2 is accepted too.
     pub needs_tls13: bool,
+    /// Whether HTTP/2 is offered.
+    pub has_http2: bool,
     /// A file with the certificates of those who issue the certificates of clients. Then every
     /// client must have one.
     pub client_ca: Option<PathBuf>,
@@ -42,7 +45,13 @@ pub struct TlsSettings {
 impl Default for TlsSettings {
     fn default() -> Self {
         let handshake_timeout = Duration::from_secs(10);
-        Self { needs_tls13: false, client_ca: None, handshake_timeout, key_log: None }
+        Self {
+            needs_tls13: false,
+            has_http2: true,
+            client_ca: None,
+            handshake_timeout,
+            key_log: None,
+        }
     }
 }
 
@@ -146,7 +155,8 @@ impl TlsConfig {
             _ => builder.with_no_client_auth(),
         };
         let mut server = builder.with_cert_resolver(Arc::clone(&certificates));
-        server.alpn_protocols = PROTOCOLS.map(Vec::from).into();
+        let offered = if settings.has_http2 { &OFFERED[..] } else { &OFFERED[1..] };
+        server.alpn_protocols = offered.iter().map(|name| name.as_bytes().to_vec()).collect();
         server.ticketer = Arc::clone(&tickets);
         // Browsers reconnect once with a ticket, and each costs 200 bytes and a seal.
         server.send_tls13_tickets = 1;

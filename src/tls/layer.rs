@@ -17,6 +17,7 @@ use rustls::unbuffered::{
 };
 use rustls::{CipherSuite, Error, HandshakeKind, ProtocolVersion};
 
+use super::config::OFFERED;
 use super::config::{Chosen, TlsConfig, TlsShared};
 use super::stats::TlsFailure;
 use crate::secured::{HandshakeFailure, Layer, LayerError};
@@ -160,6 +161,7 @@ impl Layer for Tls {
             version: version_name(self.connection.protocol_version()),
             cipher: suite.map_or("unknown", |suite| cipher_name(suite.suite())),
             is_resumed: self.is_resumed(),
+            protocol: protocol_name(self.connection.alpn_protocol()),
             server_name: self.server_name.clone(),
         })
     }
@@ -420,4 +422,10 @@ pub fn cipher_name(suite: CipherSuite) -> &'static str {
         CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
         other => other.as_str().unwrap_or("unknown"),
     }
+}
+
+/// The name of a protocol in ALPN, of those that the server offers.
+fn protocol_name(protocol: Option<&[u8]>) -> Option<&'static str> {
+    let protocol = protocol?;
+    OFFERED.into_iter().find(|offered| offered.as_bytes() == protocol)
 }

@@ -8,16 +8,19 @@ Five network namespaces are joined by a bridge in a sixth one: a client, HAProxy
 The script makes them and removes them; nothing else of the machine's network is touched. Where that
 is not possible, it says why it is skipped, and the exit code is 0.
 
-The client has 32 connections that are kept open, 16 clients with a connection for each request, and
-4 downloads of 5 MiB. Meanwhile each server in turn gets SIGTERM, ends, and is started again with
+The client has 32 connections that are kept open, 16 clients with a connection for each request,
+8 that ask for the scripts of the newest release and of the one before it, and 4 downloads of 5 MiB.
+Meanwhile each server in turn gets SIGTERM, ends, and is started again with
 the next release; that is one round, and rounds follow each other until the time is over. Each
 release has its number in X-Generation, and its variant in each file. HAProxy has `retries 0` and
 does not redispatch, so it hides no failure; it checks each server every 500 ms, and one failed
 check takes a server out.
 
---modes     http: HAProxy forwards requests; tcp: it forwards connections
+--modes     http: HAProxy forwards requests, with X-Forwarded-For; tcp: it forwards connections, with
+            the PROXY protocol. The logs of the servers must have the address of the client.
 --delays    --drain-delay of ringd. With 0s, errors are expected, which shows that they are counted.
 --check     how HAProxy learns that a server is going to end:
+            ready       GET /readyz at the port of the administration: 503 from the signal on
             keep-alive  asks to keep the connection, by HTTP/1.0, and a server that answers
                         `Connection: close` is taken out. ringd answers so from the signal on.
             file        GET /alive; the file is removed a second before the signal, and 404 takes
@@ -27,6 +30,12 @@ check takes a server out.
                         signal
             get         GET / must be answered with 200: it is, until the listener is closed, so
                         HAProxy learns it too late, and errors are expected
+
+--assets    which scripts the servers have in `fallback-root`, besides their own: `first`: those of the
+            next release are put there before the first server is replaced; `previous`: those of the
+            release before; `none`. With the latter two, answers of 404 are expected.
+--etag      with `content`, a tag of one server gets 304 from all; with `stat` it does not, because the
+            times of the files differ
 
 With --keep-downloads, downloads take 7 s and keep their connections open. Then failures are
 possible in mode tcp, whatever the check; the README says why.
@@ -46,16 +55,23 @@ import sys
 import tempfile
 import time
 
-from judge import HOST, LARGE, PAGE, SMALL, Judge, replace
+from judge import HOST, LARGE, PAGE, SMALL, replace
 from load import Client, Load, Request, percentile
+from releases import COPIES, LOG_FORMAT, ReleaseJudge, asset, clients_in, compare_tags, fill, put
 from subjects import machine
 
 LARGE_SIZE = 5 << 20
-PORT, CHECK_PORT = 8080, 8081
+PORT, CHECK_PORT, ADMIN_PORT = 8080, 8081, 7899
 BALANCER, CLIENT = "10.77.0.2", "10.77.0.3"
 SERVERS = ["10.77.0.11", "10.77.0.12", "10.77.0.13"]
 FAILURES = ["error", "unanswered", "reset", "short", "non-200", "mixed"]
 CHECKS = {
+    "ready": """
+  option httpchk
+  http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host main.test
+  http-check expect status 200
+  default-server port 7899
+""",
     # Written as bytes, because HAProxy hides the field `Connection` from its rules for HTTP.
     "keep-alive": r"""
   option tcp-check
@@ -91,12 +107,28 @@ drain-delay = "{delay}"
 health-path = "/healthz"
 
 [[listen]]
-address = {addresses}
+address = "{address}:8080"
+trusted = ["10.77.0.2"]
+{client}
+{other_listener}
+[admin]
+listen = ["{address}:7899"]
+
+[log]
+access = "{log}"
+format = "{log_format}"
 
 [[site]]
 root = "{root}"
+etag = "{etag}"
+fallback-root = {{ path = "{fallback}", only = ["/assets/**"] }}
 header = [{{ glob = "**", set = {{ X-Generation = "{release}" }} }}]
 """
+# How the server and HAProxy name the client, by the mode.
+CLIENT_OF_RINGD = {"http": 'forwarded = "x-forwarded-for"', "tcp": 'proxy-protocol = "require"'}
+CLIENT_OF_HAPROXY = {"http": "  option forwardfor\n", "tcp": "  default-server send-proxy-v2\n"}
+# What a client has to say first, if it is not HAProxy.
+FIRST_LINE = {"http": "", "tcp": "PROXY UNKNOWN\r\n"}
 HAPROXY = """
 global
   nbthread 1
@@ -112,7 +144,7 @@ defaults
 listen site
   bind {balancer}:{port}
   balance roundrobin
-{reuse}{check}
+{reuse}{client}{check}
   default-server check inter 500ms fall 1 rise 1
 {servers}
 """
@@ -171,9 +203,13 @@ class Network:
 class Replica:
     """One ringd."""
 
-    def __init__(self, network, address, options, folder, delay):
+    def __init__(self, network, address, options, folder, mode, delay):
         self.network, self.address, self.options = network, address, options
-        self.folder, self.delay = folder, delay
+        self.folder, self.mode, self.delay = folder, mode, delay
+        self.number = SERVERS.index(address)
+        self.fallback = f"{folder}/{address}-fallback"
+        self.log = f"{folder}/{address}.log"
+        os.mkdir(self.fallback)
         self.config = f"{folder}/{address}.toml"
         self.process = self.root = self.release = None
 
@@ -184,6 +220,9 @@ class Replica:
         self.root = f"{self.folder}/{self.address}-{release}"
         release_root = f"{self.folder}/main-{release % 2}"
         shutil.copytree(release_root, self.root, copy_function=os.link)
+        fill(self.root, release, self.number)
+        if self.options.assets == "previous" and release > 0:
+            put(self.fallback, release - 1)
         with open(f"{self.root}/alive", "w") as file:
             file.write("alive\n")
         shutil.copy(f"{self.root}/alive", f"{self.root}/index.html")
@@ -194,9 +233,12 @@ class Replica:
             self.process = self.network.start(self.address, command, stdout=log, stderr=log)
 
     def configure(self, ports):
-        addresses = [f"{self.address}:{port}" for port in ports]
+        other = f'[[listen]]\naddress = "{self.address}:{CHECK_PORT}"\n' * (CHECK_PORT in ports)
         text = RINGD.format(driver=self.options.driver, delay=self.delay, root=self.root,
-                            addresses=json.dumps(addresses), release=self.release)
+                            address=self.address, client=CLIENT_OF_RINGD[self.mode],
+                            other_listener=other, release=self.release, log=self.log,
+                            log_format=LOG_FORMAT, etag=self.options.etag,
+                            fallback=self.fallback)
         replace(self.config, text.encode())
 
     def leave(self):
@@ -228,7 +270,8 @@ class Balancer:
         names = [f"  server s{number} {address}:{PORT}" for number, address in enumerate(SERVERS)]
         reuse = "  http-reuse safe\n" if mode == "http" else ""
         text = HAPROXY.format(folder=folder, mode=mode, balancer=BALANCER, port=PORT, reuse=reuse,
-                              check=CHECKS[check], servers="\n".join(names))
+                              client=CLIENT_OF_HAPROXY[mode], check=CHECKS[check],
+                              servers="\n".join(names))
         with open(f"{folder}/haproxy.cfg", "w") as file:
             file.write(text)
         self.log = open(f"{folder}/haproxy.log", "wb")
@@ -270,7 +313,7 @@ def load(keep_downloads):
     """The client; runs in its namespace until SIGTERM, and prints what it counted, as JSON."""
     over = []
     signal.signal(signal.SIGTERM, lambda *_: over.append(True))
-    load = Load((BALANCER, PORT), Judge(LARGE_SIZE))
+    load = Load((BALANCER, PORT), ReleaseJudge(LARGE_SIZE))
     small = [Request(HOST, path) for path in [*SMALL, PAGE]]
     own = [Request(HOST, path, close=True) for path in [*SMALL, PAGE]]
     large = [Request(HOST, path, close=not keep_downloads) for path in LARGE]
@@ -282,8 +325,20 @@ def load(keep_downloads):
         # With kept connections, slow enough to outlast the delay and the second after it.
         Client(load, large, 0.1, sort="download", chunk=65536, receive_buffer=131072,
                own=not keep_downloads, pause=0.04 if keep_downloads else 0.012)
-    releases = {}
-    load.seen = lambda release: releases.update({release: releases.get(release, 0) + 1})
+    releases, scripts, own_scripts = {}, [], []
+
+    def seen(release):
+        if release not in releases:
+            pair = [asset(number) for number in (release - 1, release) if number >= 0]
+            scripts[:] = [Request(HOST, path) for path in pair]
+            own_scripts[:] = [Request(HOST, path, close=True) for path in pair]
+        releases[release] = releases.get(release, 0) + 1
+
+    seen(0)
+    for _ in range(4):
+        Client(load, scripts, 0.05, sort="kept open")
+        Client(load, own_scripts, 0.05, sort="own connection", own=True)
+    load.seen = seen
     load.phase = "load"
     load.run(3600, lambda: over)
     load.phase = None
@@ -300,10 +355,11 @@ class Roll:
         self.options, self.network, self.mode, self.delay = options, network, mode, delay
         self.folder = tempfile.mkdtemp(prefix="rolling-")
         judge.write(self.folder)
-        self.replicas = [Replica(network, address, options, self.folder, delay)
+        self.replicas = [Replica(network, address, options, self.folder, mode, delay)
                          for address in SERVERS]
         self.balancer = self.client = None
         self.releases, self.turns = 0, []
+        self.tags, self.logged = None, {}
 
     def go(self):
         """Returns what the client printed."""
@@ -320,10 +376,21 @@ class Roll:
             until = time.monotonic() + options.seconds
             while time.monotonic() < until:
                 self.releases += 1
+                if self.options.assets == "first":
+                    for replica in self.replicas:
+                        put(replica.fallback, self.releases - 1)
+                        put(replica.fallback, self.releases)
                 for replica in self.replicas:
                     self.turn(replica)
             self.client.terminate()
-            return json.loads(self.client.communicate(timeout=60)[0])
+            counted = json.loads(self.client.communicate(timeout=60)[0])
+            command = [sys.executable, __file__, "--tags", self.mode]
+            tags = self.network.start(BALANCER, command, stdout=pipe)
+            self.tags = json.loads(tags.communicate(timeout=60)[0])
+            for replica in self.replicas:
+                replica.end()
+                self.logged[replica.address] = clients_in(replica.log)
+            return counted
         finally:
             self.end()
 
@@ -360,6 +427,17 @@ def report(counts, examples, releases, times):
     return sum(failures.values())
 
 
+def judge_tags_and_logs(roll):
+    """Prints what the tags and the logs are. Returns what is wrong with them."""
+    tag, statuses = roll.tags
+    print(f"  the tag {tag} of the first server gets {statuses}")
+    print(f"  lines in the logs by client: {roll.logged}")
+    same = roll.options.etag == "content"
+    found = [] if (statuses == [304] * len(SERVERS)) == same else ["tags"]
+    only = all(set(clients) == {CLIENT} for clients in roll.logged.values())
+    return found if only else [*found, "clients in the logs"]
+
+
 def unable(options):
     """Why this machine cannot run the script, or None."""
     if os.geteuid() != 0:
@@ -384,14 +462,21 @@ def main():
     parser.add_argument("--driver", default="auto")
     parser.add_argument("--modes", nargs="+", choices=["http", "tcp"], default=["http", "tcp"])
     parser.add_argument("--delays", nargs="+", default=["2s", "0s"])
-    parser.add_argument("--check", choices=list(CHECKS), default="keep-alive")
+    parser.add_argument("--check", choices=list(CHECKS), default="ready")
+    parser.add_argument("--assets", choices=COPIES, default="first")
+    parser.add_argument("--etag", choices=["content", "stat"], default="content")
     parser.add_argument("--seconds", type=float, default=60, help="for each run, at least")
     parser.add_argument("--keep-downloads", action="store_true",
                         help="slower downloads, on connections that are kept open")
     parser.add_argument("--load", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--tags", choices=["http", "tcp"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.load:
         return load(options.keep_downloads)
+    if options.tags:
+        servers = [(address, PORT) for address in SERVERS]
+        print(json.dumps(compare_tags(servers, FIRST_LINE[options.tags])))
+        return 0
     reason = unable(options)
     if reason:
         print(f"skipped: {reason}")
@@ -402,7 +487,7 @@ def main():
     print(f"ringd --driver {options.driver}, HAProxy {version}, --check {options.check}")
     print(machine(), flush=True)
     wrong = []
-    judge = Judge(LARGE_SIZE)
+    judge = ReleaseJudge(LARGE_SIZE)
     with Network() as network:
         for mode in options.modes:
             for delay in options.delays:
@@ -412,10 +497,11 @@ def main():
                 print(f"  {len(roll.turns)} servers replaced in {roll.releases} rounds; each ended "
                       f"{min(roll.turns):.1f} to {max(roll.turns):.1f} s after SIGTERM")
                 failed = report(*counted)
-                expected = delay == "0s" or options.check == "get"
+                expected = delay == "0s" or options.check == "get" or options.assets != "first"
                 either = options.keep_downloads and mode == "tcp" and not expected
                 if bool(failed) != expected and not either:
                     wrong.append(f"{mode} {delay}")
+                wrong += [f"{mode} {delay}: {what}" for what in judge_tags_and_logs(roll)]
     print(f"not as it has to be: {', '.join(wrong)}" if wrong else "all as it has to be")
     return bool(wrong)
 

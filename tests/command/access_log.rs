@@ -221,7 +221,7 @@ fn a_wrong_format_is_refused_with_the_right_one() {
 #[test]
 fn signals_open_the_log_again() {
     for (signal, says) in [
-        (libc::SIGHUP, "ringd: SIGHUP only reopens logs without a configuration file"),
+        (libc::SIGHUP, "ringd: SIGHUP: logs are reopened; there is no configuration file"),
         (libc::SIGUSR1, "ringd: connections "),
     ] {
         let (site, folder) = (site(), tempfile::tempdir().unwrap());

@@ -11,20 +11,20 @@ use serde_json::Value;
 const SHAPES: [&str; 3] = ["keep-alive", "pipelined", "close"];
 
 /// A bench that takes little time.
-fn quick(arguments: &[&str]) -> Command {
+pub(crate) fn quick(arguments: &[&str]) -> Command {
     let mut command = ringd();
     command.args(["bench", "--rounds", "1", "--connections", "3"]).args(arguments);
     command
 }
 
-fn report(command: &mut Command) -> Value {
+pub(crate) fn report(command: &mut Command) -> Value {
     let end = end_of(command.arg("--json"));
     assert_eq!((end.code, end.errors.as_str()), (Some(0), ""), "{command:?}");
     serde_json::from_str(&end.output).unwrap()
 }
 
-fn figure(result: &Value, name: &str) -> f64 {
-    result["figures"]["median"][name].as_f64().unwrap_or_else(|| panic!("{name} in {result:#}"))
+pub(crate) fn figure(result: &Value, name: &str) -> f64 {
+    result["figures"]["mean"][name].as_f64().unwrap_or_else(|| panic!("{name} in {result:#}"))
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn another_server_is_compared_and_drawn() {
     let other = &report["rows"][0]["results"][1];
     assert!(figure(other, "cpu_microseconds") > 0.0, "the process is found by its socket");
     assert!(
-        other["figures"]["median"]["system_calls"].is_null(),
+        other["figures"]["mean"]["system_calls"].is_null(),
         "another server reports no system calls"
     );
     for row in report["rows"].as_array().unwrap() {
@@ -167,13 +167,103 @@ fn another_server_is_compared_and_drawn() {
     assert!(tags > 30);
 }
 
+/// The report of all drivers has rows of every kind, and its page needs no other file.
+#[test]
+fn all_drivers_are_compared_on_a_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let (page, picture) = (folder.path().join("report.html"), folder.path().join("plot.svg"));
+    let mut command = quick(&["--driver", "all", "--size", "1K", "--shape", "keep-alive"]);
+    command.args(["--idle", "1,50", "--time", "24s"]);
+    let report = report(command.arg("--html").arg(&page).arg("--svg").arg(&picture));
+    let drivers: Vec<&str> = kinds().map(DriverKind::name).collect();
+    assert_eq!(report["servers"], serde_json::json!(drivers));
+    let holds = report["holds"].as_array().unwrap();
+    assert!(holds.iter().all(|holds| holds.as_u64().unwrap() > 50), "{holds:?}");
+    let rows = report["rows"].as_array().unwrap();
+    let count = |has: fn(&Value) -> bool| rows.iter().filter(|row| has(&row["cell"])).count();
+    assert_eq!(count(|cell| cell["tls"].is_string()), 6, "three of each version of HTTP");
+    assert_eq!(count(|cell| cell["protocol"] == "HTTP/2"), 3);
+    assert_eq!(count(|cell| cell["idle"].as_u64().unwrap() > 0), 2);
+    for result in rows.iter().flat_map(|row| row["results"].as_array().unwrap()) {
+        let (server, client) = (figure(result, "cpu_microseconds"), "client_cpu_microseconds");
+        let both = figure(result, "both_cpu_microseconds");
+        assert!((server + figure(result, client) - both).abs() < 1e-6, "{result:#}");
+    }
+    let read = |path| std::fs::read_to_string(path).unwrap();
+    let (page, picture) = (read(&page), read(&picture));
+    for driver in drivers {
+        assert!(page.contains(driver) && picture.contains(driver), "{driver}");
+    }
+    for words in ["<!doctype html>", "beside idle connections", "HTTP/2, TLS", "In short"] {
+        assert!(page.contains(words), "{words} is not in:\n{page}");
+    }
+    for outside in ["<script", "src=", "href=", "url(", "@import"] {
+        assert!(!page.contains(outside), "{outside} is in:\n{page}");
+    }
+}
+
+/// A ratio is the quotient of the numbers beside it, also in the table as it is printed.
+#[test]
+fn a_printed_ratio_follows_from_the_printed_numbers() {
+    let mut command = ringd();
+    command.args(["bench", "--rounds", "4", "--driver", "epoll,poll", "--connections", "2"]);
+    let end = end_of(command.args(["--size", "1K,20K", "--shape", "keep-alive", "--time", "6s"]));
+    assert_eq!(end.code, Some(0), "{end:?}");
+    let lines: Vec<Vec<&str>> =
+        end.output.lines().map(|line| line.split_whitespace().collect()).collect();
+    let of = |server| lines.iter().filter(move |words| words.first() == Some(&server));
+    let mut rows = 0;
+    for (first, own) in of("epoll").zip(of("poll")) {
+        let cpu = |words: &[&str]| words[2].parse::<f64>().unwrap();
+        let bracket = own.iter().position(|word| word.starts_with('[')).unwrap();
+        let printed: f64 = own[bracket - 1].parse().unwrap();
+        assert!((cpu(own) / cpu(first) - printed).abs() < 0.0062, "{first:?} {own:?}");
+        rows += 1;
+    }
+    assert_eq!(rows, 2, "{}", end.output);
+}
+
+#[test]
+fn clients_that_wait_in_two_ways_are_compared() {
+    let mut command = quick(&["--driver", "epoll", "--size", "1K", "--shape", "keep-alive"]);
+    command.args(["--client-wait", "awake,asleep", "--time", "2s"]);
+    let report = report(&mut command);
+    let rows = report["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    for (row, client) in rows.iter().zip(["awake", "asleep"]) {
+        assert_eq!(row["cell"]["client"], client);
+    }
+    let wakes = report["wakes"].as_array().unwrap();
+    assert_eq!(wakes.len(), 1);
+    assert!(wakes[0]["asleep_microseconds"].as_f64().unwrap() > 0.0, "{wakes:?}");
+}
+
+/// The build that this one is compared with is the same one, under another name.
+#[test]
+fn another_build_is_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("other");
+    std::fs::copy(ringd().get_program(), &program).unwrap();
+    let name = program.to_str().unwrap();
+    let short = ["--driver", "epoll", "--size", "1K", "--shape", "close", "--time", "2s"];
+    let report = report(quick(&short).args(["--program", name]));
+    assert_eq!(report["servers"], serde_json::json!(["epoll", format!("epoll ({name})")]));
+    let other = &report["rows"][0]["results"][1];
+    assert!(figure(other, "cpu_microseconds") > 0.0);
+    assert!(other["comparison"]["cpu"]["ratio"].as_f64().unwrap() > 0.0);
+    let end = end_of(quick(&short).args(["--program", "/nowhere/ringd"]));
+    assert_eq!(end.code, Some(1), "{end:?}");
+    end.assert_names(&["cannot run /nowhere/ringd"]);
+}
+
 #[test]
 fn a_table_names_cells_servers_and_the_machine() {
     let end = end_of(&mut quick(&["--driver", "poll,spin", "--size", "1K", "--time", "2s"]));
     assert_eq!(end.code, Some(0), "{end:?}");
     for words in [
         "1 KiB, 3 connections, keep-alive",
-        "CPU ratio",
+        "ratio of CPU",
+        "both µs",
         "poll",
         "spin",
         "CPU µs",
@@ -201,8 +291,9 @@ fn incomparable_servers_are_reported_with_a_remedy() {
             &["--against", &down, "--files", files],
             "the connection is refused; start the other server, or check the port",
         ),
-        (&["--against", "https://127.0.0.1/", "--files", files], "http://127.0.0.1:8080/"),
+        (&["--against", "ftp://127.0.0.1/", "--files", files], "http://127.0.0.1:8080/"),
         (&["--rounds", "1000"], "too short"),
+        (&["--idle", "100", "--", "--max-connections", "20"], "holds so many connections"),
     ] {
         let arguments = [&short[..], arguments].concat();
         let mut command = ringd();

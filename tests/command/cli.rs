@@ -26,7 +26,11 @@ mod help_and_usage {
     fn help_explains_every_option() {
         for flag in ["--help", "-h"] {
             let text = help(&[flag]);
-            for option in Cli::command().get_arguments().filter_map(|option| option.get_long()) {
+            let cli = Cli::command();
+            let is_here =
+                |option: &&clap::Arg| flag == "--help" || !option.is_hide_short_help_set();
+            let options = cli.get_arguments().filter(is_here);
+            for option in options.filter_map(|option| option.get_long()) {
                 let line = text.lines().find(|line| line.contains(&format!("--{option}")));
                 assert!(line.is_some(), "--{option} is not in:\n{text}");
             }

@@ -10,13 +10,29 @@ use crate::process::{End, end_of};
 /// The permitted length of a file.
 const FILE_BYTES_MAX: usize = 4 << 20;
 
-/// The address space of the process: 64 MiB for the configuration, and the program itself.
-const ADDRESS_SPACE_KIB: usize = 96 << 10;
+/// The address space of the process beside the program itself: 64 MiB for the configuration, and
+/// the libraries and stacks.
+const ADDRESS_SPACE_KIB: u64 = 76 << 10;
+
+/// How much address space the program takes when it is loaded, in KiB: the segments of its file
+/// (`elf(5)`). A build without optimisation takes twice as much as a release.
+fn loaded_kib() -> u64 {
+    let file = fs::read(env!("CARGO_BIN_EXE_ringd")).unwrap();
+    let number = |at: usize, bytes: usize| {
+        let bytes = file[at..at + bytes].iter().rev();
+        bytes.fold(0, |number, byte| number << 8 | u64::from(*byte))
+    };
+    let (table, entry_bytes, entries) = (number(32, 8), number(54, 2), number(56, 2));
+    let entries = (0..entries).map(|entry| (table + entry * entry_bytes) as usize);
+    let is_loaded = |at: &usize| number(*at, 4) == 1;
+    entries.filter(is_loaded).map(|at| number(at + 40, 8)).sum::<u64>() >> 10
+}
 
 /// Checks a file in a process with a bounded address space.
 fn check(path: &Path) -> End {
     let mut command = Command::new("sh");
-    let script = format!("ulimit -v {ADDRESS_SPACE_KIB} && exec \"$0\" check \"$1\"");
+    let kib = ADDRESS_SPACE_KIB + loaded_kib();
+    let script = format!("ulimit -v {kib} && exec \"$0\" check \"$1\"");
     command.args(["-c", &script, env!("CARGO_BIN_EXE_ringd")]).arg(path);
     end_of(&mut command)
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::process::{End, PAGE, Server, end_of, get, open_to_all, ringd};
+use crate::process::{End, PAGE, Server, end_of, get, in_sandbox, open_to_all, ringd};
 
 /// A server on a free port, with an administration and one site, `html`.
 pub(crate) const BASE: &str = "\
@@ -53,6 +53,7 @@ impl Folder {
     pub(crate) fn command(&self) -> Command {
         let mut command = ringd();
         command.arg("-c").arg(self.path("ringd.toml"));
+        in_sandbox(&mut command);
         command
     }
 

@@ -61,7 +61,7 @@ fn the_json_has_its_documented_shape() {
         }
     };
     words("status", &["ok", "note", "shortcoming", "fatal"]);
-    words("area", &["kernel", "calls", "io_uring", "drivers", "limits", "tls"]);
+    words("area", &["kernel", "calls", "io_uring", "drivers", "limits", "tls", "sandbox"]);
     for check in report["checks"].as_array().unwrap() {
         assert_eq!(
             keys(check),

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::https_client::{Client, fingerprint};
 use crate::https_made::{Authority, text, write};
-use crate::process::{PAGE, Server, drivers, end_of, get, site, with};
+use crate::process::{PAGE, Server, drivers, end_of, get, in_sandbox, site, with};
 
 /// The drivers for tests that are about more than one, and expensive: one of each kind.
 pub(crate) fn few_drivers() -> impl Iterator<Item = &'static str> {
@@ -35,6 +35,7 @@ impl Place {
     pub(crate) fn command(&self, options: &[&str]) -> Command {
         let mut command = with(&[&[text(self.site.path())], options].concat());
         command.current_dir(&self.files);
+        in_sandbox(&mut command);
         command
     }
 

@@ -55,7 +55,7 @@ fn a_port_alone_is_served_on_every_address() {
     for driver in drivers() {
         let mut command = listening(site.path(), &[":0"]);
         let server = Server::start(command.args(["--driver", driver]));
-        let port = server.address().port();
+        let port = server.addresses()[0].port();
         for host in ["127.0.0.1", "127.0.0.2", "[::1]"] {
             if is_available(&format!("{host}:0")) {
                 let address: SocketAddr = format!("{host}:{port}").parse().unwrap();
@@ -194,7 +194,7 @@ fn a_start_that_fails_leaves_no_socket() {
 #[test]
 fn a_wrong_place_gets_the_right_form() {
     for (place, form) in
-        [("8080", "`:8080`"), ("localhost", "`localhost:8080`"), ("/run/a", "`unix:/run/a`")]
+        [("::1", "`[::1]:8080`"), ("localhost", "`localhost:8080`"), ("/run/a", "`unix:/run/a`")]
     {
         let end = end_of(&mut with(&["--listen", place]));
         assert_eq!(end.code, Some(2));

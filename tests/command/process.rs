@@ -74,6 +74,13 @@ pub(crate) fn kinds() -> impl Iterator<Item = DriverKind> {
     DriverKind::ALL.into_iter().filter(works)
 }
 
+/// Puts the server of a command into a sandbox, if the tests run with `RINGD_TEST_SANDBOX=require`.
+pub(crate) fn in_sandbox(command: &mut Command) {
+    if std::env::var_os("RINGD_TEST_SANDBOX").is_some_and(|mode| mode == "require") {
+        command.args(["--sandbox", "require"]);
+    }
+}
+
 /// A command with these arguments, which listens on a free port unless they say otherwise.
 pub(crate) fn with(arguments: &[&str]) -> Command {
     let mut command = ringd();

@@ -259,7 +259,10 @@ fn the_start_line_names_the_file() {
 fn without_a_file_there_is_nothing_to_reload() {
     let site = site();
     let server = Server::start(&mut with(&[site.path().to_str().unwrap()]));
-    assert_hangup_says(&server, &["SIGHUP only reopens logs without a configuration file (-c)"]);
+    assert_hangup_says(
+        &server,
+        &["SIGHUP: logs are reopened; there is no configuration file (-c)"],
+    );
     assert_serves(&server);
 }
 

@@ -36,7 +36,7 @@ fn no_signal_cuts_an_answer_off() {
             server.signal(signal);
         }
         for (signal, says) in [
-            (libc::SIGHUP, "ringd: SIGHUP only reopens logs without a configuration file (-c); "),
+            (libc::SIGHUP, "ringd: SIGHUP: logs are reopened; there is no configuration file (-c)"),
             (libc::SIGUSR2, "ringd: SIGUSR2 does nothing; "),
         ] {
             server.signal(signal);

@@ -163,6 +163,33 @@ fn the_waits_show_how_the_models_differ() {
     }
 }
 
+/// The names of the calls tell the models apart; strace(1) names them in the same way.
+#[test]
+fn the_calls_of_each_driver_are_named() {
+    for kind in kinds() {
+        let server = Server::start(&mut echo(kind, "1"));
+        exchange(server.address(), "hello");
+        let lines = trace_of(server, 1);
+        let has =
+            |name: &str| lines.iter().any(|line| line.mark == "==" && line.what.contains(name));
+        let expected: &[&str] = match kind {
+            DriverKind::Threads => &["futex", "helper: ", "accept4", "recvfrom", "sendto", "close"],
+            DriverKind::Spin => &["sched_yield", "accept4", "recvfrom", "sendto", "close"],
+            DriverKind::Select => &["pselect6", "accept4", "recvfrom", "sendto", "close"],
+            DriverKind::Poll => &["ppoll", "accept4", "recvfrom", "sendto", "close"],
+            DriverKind::Sigio => &["ppoll", "ioctl", "fcntl", "recvfrom", "sendto", "close"],
+            DriverKind::EpollLevel | DriverKind::Epoll => {
+                &["epoll_pwait", "epoll_ctl", "accept4", "recvfrom", "sendto", "close"]
+            }
+            DriverKind::Uring => &["io_uring_enter", "ring: ", "RECV", "SEND", "close"],
+        };
+        for name in expected {
+            assert!(has(name), "{kind}: no {name} in {lines:#?}");
+        }
+        assert!(kind != DriverKind::Uring || !has("recvfrom"), "{lines:#?}");
+    }
+}
+
 #[test]
 fn workers_are_told_apart() {
     let kind = kinds().next().unwrap();
@@ -190,6 +217,8 @@ fn serving_files_can_be_followed_too() {
         for what in ["open \"index.html\"", &opened, &read] {
             assert!(lines.iter().any(|line| line.what == what), "{kind}: no {what} in {lines:#?}");
         }
+        let explains = |line: &Line| line.mark == ".." && line.what.contains("tried inline");
+        assert_eq!(lines.iter().any(explains), kind == DriverKind::Uring, "{kind}: {lines:#?}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Wrong command lines: one line names the mistake and what to write instead.
 
-use crate::process::{end_of, ringd, site};
+use crate::process::{Server, end_of, get, ringd, site};
 
 /// Asserts that a wrong command line gets exactly this line.
 #[track_caller]
@@ -13,7 +13,7 @@ fn assert_answered(arguments: &[&str], line: &str) {
 #[test]
 fn an_unknown_option_is_named_with_its_command() {
     for (arguments, line) in [
-        (&["--color"][..], "--color is not an option of ringd serve; see `ringd serve --help`"),
+        (&["--xyzzy"][..], "--xyzzy is not an option of ringd serve; see `ringd serve --help`"),
         (&["serve", "-x"], "-x is not an option of ringd serve; see `ringd serve --help`"),
         (
             &["--drivr", "epoll"],
@@ -38,26 +38,74 @@ fn an_unknown_option_is_named_with_its_command() {
     }
 }
 
-/// Other servers have this option.
+/// The spellings that people bring from other servers. None of them is taken for something else.
 #[test]
-fn a_port_is_set_with_the_address() {
-    for (arguments, option) in [
-        (&["--port", "80"][..], "--port"),
-        (&["--port=80"], "--port"),
-        (&["-p", "80"], "-p"),
-        (&["-p80"], "-p"),
+fn options_of_other_servers_are_explained() {
+    for (arguments, remedy) in [
+        (&["--bind", "0.0.0.0"][..], "use --listen 0.0.0.0:7890, an address with a port"),
+        (&["-b", "0.0.0.0"], "use --listen 0.0.0.0:7890, an address with a port"),
+        (&["--host=::"], "use --listen :::7890, an address with a port"),
+        (&["--directory", "public"], "the directory stands alone: ringd public"),
+        (&["--root", "public"], "the directory stands alone: ringd public"),
+        (&["--threads", "4"], "use --workers 4"),
+        (&["--autoindex"], "use --listing"),
+        (&["--browse"], "use --listing"),
+        (&["--tls"], "use --tls-cert FILE with --tls-key FILE, or --tls-self-signed to try it out"),
+        (&["--cert", "a.pem"], "use --tls-cert a.pem"),
+        (&["-K", "a.key"], "use --tls-key a.key"),
+        (&["-o"], "use --open, which opens the site in a browser"),
+        (&["--access-log", "a.log"], "use --log a.log, with --log-format for its form"),
+        (
+            &["-u", "www-data"],
+            "use --user and --group, with names or numbers, if root starts ringd",
+        ),
+        (
+            &["--daemon"],
+            "ringd stays in the foreground; a supervisor such as systemd starts and stops it",
+        ),
+        (&["--single"], "use --spa, which sends /index.html for pages without a file"),
+        (&["--page404", "a.html"], "use --error-page 404=/404.html"),
+        (&["--proxy", "http://a/"], "ringd serves files and is no proxy; put one before it"),
+        (&["--upload"], "ringd only reads files and takes no uploads"),
     ] {
-        let line = format!(
-            "{option} is not an option of ringd serve; use --listen 127.0.0.1:80; see `ringd serve \
-             --help`"
-        );
+        let option = arguments[0].split('=').next().unwrap();
+        let line =
+            format!("{option} is not an option of ringd serve; {remedy}; see `ringd serve --help`");
         assert_answered(arguments, &line);
+        assert_answered(&[&["serve"], arguments].concat(), &line);
     }
-    assert_answered(
-        &["echo", "--port"],
-        "--port is not an option of ringd echo; use --listen 127.0.0.1:8080; see `ringd echo \
-         --help`",
-    );
+}
+
+/// A port alone is one of this machine, and other servers call the option so.
+#[test]
+fn a_port_may_stand_alone() {
+    let site = site();
+    for arguments in [["--port", "0"], ["-p", "0"], ["--listen", "0"]] {
+        let mut server = ringd();
+        server.args(["--driver", "epoll", "--workers", "1"]).args(arguments).arg(site.path());
+        let server = Server::start(&mut server);
+        assert!(server.address().ip().is_loopback(), "{arguments:?}: {}", server.address());
+    }
+}
+
+/// Without ROOT, `html` is served if it exists, else the current directory. The start line says
+/// which.
+#[test]
+fn the_root_may_be_left_out() {
+    let site = site();
+    std::fs::write(site.path().join("here.txt"), "here").unwrap();
+    let start = || {
+        let mut server = ringd();
+        server.args(["--driver", "epoll", "--workers", "1", "-p", "0"]).current_dir(&site);
+        Server::start(&mut server)
+    };
+    let server = start();
+    assert_eq!(get(server.address(), "/here.txt").1, b"here");
+    drop(server);
+    std::fs::create_dir(site.path().join("html")).unwrap();
+    std::fs::write(site.path().join("html/there.txt"), "there").unwrap();
+    let server = start();
+    assert_eq!(get(server.address(), "/there.txt").1, b"there");
 }
 
 #[test]
@@ -141,8 +189,8 @@ fn a_mistyped_command_is_recognized() {
          connect; see `ringd serve --help`",
     );
     assert_answered(
-        &["bnech", "--rounds", "1"],
-        "--rounds is not an option of ringd serve; if you meant the command: ringd bench; see \
+        &["bnech", "--against", "1"],
+        "--against is not an option of ringd serve; if you meant the command: ringd bench; see \
          `ringd serve --help`",
     );
     let site = site();
@@ -158,8 +206,8 @@ fn a_wrong_option_of_the_servers_ends_a_bench_before_it_begins() {
     for (option, line) in [
         (&["--foo"][..], format!("--foo is not an option of ringd serve; {help}")),
         (
-            &["--core", "0"],
-            format!("--core is not an option of ringd serve; a similar one is --cors; {help}"),
+            &["--corr", "0"],
+            format!("--corr is not an option of ringd serve; a similar one is --cors; {help}"),
         ),
         (&["--driver", "poll"], set_by_bench("--driver")),
         (&["-w2"], set_by_bench("--workers")),

@@ -3,8 +3,12 @@
 #![allow(dead_code, reason = "no binary uses all of this")]
 
 pub(crate) mod alone;
+pub(crate) mod hpack;
+pub(crate) mod http2;
+pub(crate) mod http2_exchange;
 pub(crate) mod ports;
 
+use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 use ringd::driver::{DriverKind, DriverSelection};
@@ -34,9 +38,23 @@ pub(crate) fn on_every_driver(test: impl Fn(DriverKind)) {
 
 /// Waits until `holds` returns true; fails with `what` if that takes too long.
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    eventually_some(what, || if holds() { Ok(()) } else { Err(()) });
+}
+
+/// Waits until `found` returns a value; fails with `what` and the last error if that takes too
+/// long.
+pub(crate) fn eventually_some<T, E: Debug>(
+    what: &str,
+    mut found: impl FnMut() -> Result<T, E>,
+) -> T {
     let deadline = Instant::now() + WAIT_MAX;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
+    loop {
+        // Before the attempt: a machine that stalls after it has another attempt.
+        let is_last = Instant::now() >= deadline;
+        match found() {
+            Ok(value) => return value,
+            Err(error) => assert!(!is_last, "{what}: {error:?}"),
+        }
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -25,7 +25,7 @@ pub(crate) const STUCK_BYTES: usize = 20 << 20;
 
 /// Limits that are small enough for tests to reach.
 pub(crate) fn limits() -> Limits {
-    Limits { sockets_max: 256, buffers: 64, buffer_bytes: 4096, turn_bytes_max: 1 << 20 }
+    Limits { sockets_max: 256, buffers: 64, ..Limits::default() }
 }
 
 /// Whether the driver can be opened on this machine; prints the reason if not.

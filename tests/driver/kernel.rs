@@ -101,20 +101,14 @@ impl Subject for KernelDriver {
     }
 
     fn listen(&mut self) -> (Sock, KernelDialer) {
-        let (listener, dialer): (OwnedFd, _) = match FAMILY.get() {
-            Family::Internet => {
-                let port = KeptPort::new();
-                let listener = TcpListener::bind(port.address()).unwrap();
-                (listener.into(), KernelDialer::Internet(Arc::new(port)))
-            }
-            Family::Unix => {
-                let (listener, dialer) = unix_listener();
-                (listener.into(), dialer)
-            }
-        };
-        // The standard library sets a backlog of 128.
-        socket2::SockRef::from(&listener).listen(4096).unwrap();
+        let (listener, dialer) = listener();
         (self.adopt(listener).unwrap(), dialer)
+    }
+
+    fn listen_twice(&mut self) -> ([Sock; 2], KernelDialer) {
+        let (listener, dialer) = listener();
+        let duplicate = listener.try_clone().unwrap();
+        ([listener, duplicate].map(|descriptor| self.adopt(descriptor).unwrap()), dialer)
     }
 
     fn files(&self) -> Folder {
@@ -201,12 +195,35 @@ impl Dial for KernelDialer {
     }
 }
 
+/// The connections of so many clients.
+pub(crate) fn dial_all(dialer: &KernelDialer, count: usize) -> Vec<TcpStream> {
+    (0..count).map(|_| dialer.dial().unwrap()).collect()
+}
+
 fn dial_to(address: SocketAddr) -> io::Result<TcpStream> {
     let peer = TcpStream::connect(address)?;
     peer.set_nodelay(true)?;
     peer.set_read_timeout(Some(WAIT_MAX))?;
     peer.set_write_timeout(Some(WAIT_MAX))?;
     Ok(peer)
+}
+
+/// A listener of the family under test, and a dialer for it.
+pub(crate) fn listener() -> (OwnedFd, KernelDialer) {
+    let (listener, dialer): (OwnedFd, _) = match FAMILY.get() {
+        Family::Internet => {
+            let port = KeptPort::new();
+            let listener = TcpListener::bind(port.address()).unwrap();
+            (listener.into(), KernelDialer::Internet(Arc::new(port)))
+        }
+        Family::Unix => {
+            let (listener, dialer) = unix_listener();
+            (listener.into(), dialer)
+        }
+    };
+    // The standard library sets a backlog of 128.
+    socket2::SockRef::from(&listener).listen(4096).unwrap();
+    (listener, dialer)
 }
 
 /// The listener of a Unix socket, and a dialer for it.

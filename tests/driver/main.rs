@@ -15,6 +15,7 @@
 //! | 12: jobs | `jobs.rs` |
 //! | 14: drops | `drops.rs` |
 //! | 15: closes of listeners | `closes.rs` |
+//! | 16: listeners that another process holds too | `joint.rs` |
 //! | all of them, with random ops | `model.rs` |
 //! | Unix sockets, where they differ from TCP | `unix_sockets.rs` |
 //! | what only a kernel has | `kernel_only.rs`, `interrupted.rs`, `segments.rs` |
@@ -38,6 +39,7 @@ mod half_closed;
 mod harness;
 mod interrupted;
 mod jobs;
+mod joint;
 mod kernel;
 mod kernel_only;
 mod limits;
@@ -135,6 +137,9 @@ macro_rules! contract {
                 close_with_a_full_table, close_two_listeners_at_once, close_while_clients_come,
                 a_closing_listener_accepts_no_new_connections,
                 close_without_descriptors, drop_while_the_queue_is_delivered;
+            joint: a_joint_listener_leaves_its_queue, a_joint_accept_delivers_what_it_has,
+                a_joint_close_behind_a_cancelled_accept, a_listener_may_cease_to_be_joint,
+                a_joint_accept_goes_on, new_clients_come_after_a_joint_close;
             model: random_ops_follow_the_model;
         );
     };
@@ -164,6 +169,7 @@ macro_rules! unix_only {
             kernel_only: adopting_is_refused_when_full, send_of_a_file_without_sendfile,
                 send_of_cold_files, system_calls_are_few;
             closes: a_closing_listener_needs_no_privileges;
+            joint: a_drop_leaves_joint_listeners, two_drivers_share_a_joint_listener;
             interrupted: interrupted_ops_go_on;
         );
     };
@@ -196,6 +202,8 @@ macro_rules! kernel_only {
             // Capabilities: it has none.
             closes: a_closing_listener_needs_no_privileges,
                 a_handshake_that_ends_during_a_close_is_served;
+            // Other processes: it is alone.
+            joint: a_drop_leaves_joint_listeners, two_drivers_share_a_joint_listener;
             // Long reads: its files are in memory, and it reads one in one step.
             limits: reads_of_files_take_turns;
             // Links: it has none.

@@ -39,6 +39,11 @@ impl Subject for Sim {
         self.listen().unwrap()
     }
 
+    fn listen_twice(&mut self) -> ([Sock; 2], sim::Dialer) {
+        let (first, dialer) = self.listen().unwrap();
+        ([first, self.listen_again(&dialer).unwrap()], dialer)
+    }
+
     fn files(&self) -> sim::Files {
         self.files()
     }

@@ -36,6 +36,9 @@ pub(crate) trait Subject: Driver + Sized + 'static {
     /// A listener, and a dialer for it.
     fn listen(&mut self) -> (Sock, Self::Dialer);
 
+    /// A listener that the driver holds twice, as two processes would, and a dialer for it.
+    fn listen_twice(&mut self) -> ([Sock; 2], Self::Dialer);
+
     /// An empty directory for this test.
     fn files(&self) -> Self::Files;
 

@@ -7,7 +7,7 @@ use std::thread;
 use fastrand::Rng;
 use ringd::driver::DriverKind;
 use ringd::http::HttpSettings;
-use ringd::http::h1::harness::{self, Harness};
+use ringd::http::harness::{self, Harness};
 use ringd::session::Now;
 
 use crate::common::alone::alone;
@@ -20,7 +20,7 @@ const STREAMS: usize = 200;
 const MORE: &[u8] = b"GET /small.txt HTTP/1.1\r\nHost: h\r\n\r\n";
 
 /// Options of `ringd serve` about content.
-const OPTIONS: [&[&str]; 2] = [
+pub(crate) const OPTIONS: [&[&str]; 2] = [
     &["--listing", "--spa", "/index.html"],
     &[
         "--clean-urls",

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use fastrand::Rng;
-use ringd::http::h1::harness::{self, Harness};
 use ringd::http::h1::{body, head};
+use ringd::http::h2::hpack;
+use ringd::http::harness::{self, Harness};
 use ringd::http::semantics::{condition, date, negotiate, range};
-use ringd::http::site::{listing, target};
+use ringd::http::site::{listing, rewrites, target};
 use ringd::http::{Content, HttpSettings};
 use ringd::secured::toy::{HELLO, Writer};
 use ringd::session::Now;
@@ -68,6 +69,8 @@ fn replay_corpus(name: &str, entry: impl Fn(&[u8])) {
 #[test]
 fn the_corpus() {
     let (_directory, root) = root();
+    replay_corpus("proxy_header", ringd::clients::fuzz_proxy_header);
+    replay_corpus("forwarded", ringd::clients::fuzz_forwarded);
     replay_corpus("accept", negotiate::fuzz_accept);
     replay_corpus("accept_encoding", negotiate::fuzz_accept_encoding);
     replay_corpus("body", body::fuzz_discard);
@@ -75,10 +78,12 @@ fn the_corpus() {
     replay_corpus("config", ringd::cli::fuzz_config);
     replay_corpus("date", date::fuzz_date);
     replay_corpus("head", head::fuzz_head);
+    replay_corpus("hpack", hpack::fuzz_hpack);
     replay_corpus("listing_name", listing::fuzz_listing_name);
     replay_corpus("listing_query", listing::fuzz_listing_query);
     replay_corpus("range", range::fuzz_range);
     replay_corpus("records", ringd::secured::fuzz_toy);
+    replay_corpus("rewrite", rewrites::fuzz_rewrite);
     replay_corpus("session", |data| harness::fuzz_session(&root, data));
     replay_corpus("target", target::fuzz_target);
 }
@@ -97,6 +102,21 @@ fn targets() {
     replay(2, make, target::fuzz_target);
 }
 
+/// A pattern, a destination, and the target of a request.
+#[test]
+fn rewrites() {
+    let make = |random: &mut Rng| {
+        let froms = ["/*", "/:one/*", "/a/:one", "/a/:one/:two/*"];
+        let tos =
+            ["/:splat", "/:splat/:one", "/:one:splat", "https://example.com/:splat?:one", "/x"];
+        let (from, to) = (random.choice(froms).unwrap(), random.choice(tos).unwrap());
+        let request = streams::request(random);
+        let target = request.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+        [from.as_bytes(), b"\n", to.as_bytes(), b"\n/a", target].concat()
+    };
+    replay(23, make, rewrites::fuzz_rewrite);
+}
+
 #[test]
 fn bodies() {
     let make = |random: &mut Rng| {
@@ -111,6 +131,42 @@ fn bodies() {
         bytes
     };
     replay(3, make, body::fuzz_discard);
+}
+
+/// Blocks of size updates, fields and parts of fields; `fuzz_hpack` compares the decoders.
+#[test]
+fn header_blocks() {
+    const PARTS: [&[u8]; 16] = [
+        b"\x20",
+        b"\x3f\x45",
+        b"\x82",
+        b"\xbe",
+        b"\xbf",
+        b"\xc0",
+        b"\x40\x01a\x01b",
+        b"\x40\x83\x1a\xcb\x7f\x05value",
+        b"\x7e\x02no",
+        b"\x7f\x00\x82\x18\xc7",
+        b"\x0f\x2f\x81\x1f",
+        b"\x10\x00\x84\xff\xff\xf0\xff",
+        b"\x41\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff",
+        b"\x44\x1e/a/path/of/thirty/characters/",
+        b"\xff\x80\x80\x80",
+        b"\x01",
+    ];
+    let make = |random: &mut Rng| {
+        let mut bytes = vec![random.u8(..)];
+        for _ in 0..random.usize(1..5) {
+            // Parts that are no whole fields, the last ones, would end most inputs early.
+            let parts = if random.u8(..8) == 0 { PARTS.len() } else { PARTS.len() - 2 };
+            let parts = (0..random.usize(..7)).map(|_| PARTS[random.usize(..parts)]);
+            let block = parts.collect::<Vec<_>>().concat();
+            bytes.push(block.len() as u8);
+            bytes.extend(block);
+        }
+        bytes
+    };
+    replay(18, make, hpack::fuzz_hpack);
 }
 
 #[test]

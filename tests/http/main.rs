@@ -14,34 +14,43 @@ mod support;
 #[path = "../common/tls.rs"]
 mod tls;
 
+mod access;
 mod access_log;
 mod basics;
 mod changes;
 mod codings;
+mod compression;
 mod conditional;
 mod differential;
 mod drain;
+mod encoded;
 mod errors;
 mod events;
+mod fallback_root;
 mod framing;
 mod fuzz;
 mod hostile;
+mod http2;
 mod large;
 mod limits;
 mod links;
 mod listings;
 mod listings_shared;
+mod own_answers;
 mod paths;
 mod pipelining;
+mod proxied;
 mod ranges;
 mod redirects;
 mod reload;
 mod requests;
+mod rewrites;
 mod rules;
 #[cfg(feature = "tls")]
 mod secure;
 mod session;
 mod sites;
+mod tags;
 mod urls;
 mod watching;
 
@@ -71,6 +80,11 @@ macro_rules! moves {
                 a_replaced_file_is_sent_to_its_end, a_deleted_file_is_sent_to_its_end,
                 a_changed_file_is_served_anew, a_file_that_appears_is_found,
                 a_page_may_be_evicted_while_its_answer_waits;
+            compression: a_compressed_site_answers_as_one_with_sidecars,
+                the_second_request_has_a_file_compressed, only_what_is_worth_it_is_compressed,
+                workers_share_the_results, a_file_that_changes_is_compressed_anew,
+                a_reload_turns_it_on_and_off, what_is_sent_may_be_evicted,
+                http2_has_the_same_answers;
             access_log: every_response_has_a_line, refused_heads_have_lines,
                 a_head_that_does_not_end_has_a_line,
                 a_response_that_is_cut_off_says_so, json_lines_have_all_values,
@@ -94,10 +108,31 @@ macro_rules! moves {
                 an_address_widens_and_narrows, the_end_of_a_server_leaves_no_socket;
             listings_shared: other_clients_wait_for_one_listing_of_each,
                 a_directory_is_closed_though_nobody_asks;
+            own_answers: own_answers_come_before_files;
+            http2: both_versions_answer_alike, a_drain_completes_streams,
+                a_drain_ends_idle_connections, a_reload_is_not_noticed,
+                each_stream_has_its_line, lines_of_http2_are_those_of_nginx,
+                streams_whose_client_leaves_are_abandoned;
+            access: a_password_is_asked_for, errors_have_their_page,
+                requests_wait_for_a_check_together, wrong_passwords_are_limited,
+                a_reload_changes_the_users,
+                streams_of_http2_need_a_password_each, the_log_names_users,
+                a_client_gets_its_rate, streams_of_http2_count_once, workers_share_a_rate,
+                a_connection_has_its_pace;
+            proxied: the_header_names_the_client, bad_headers_are_no_connections,
+                a_header_may_come_in_any_pieces, silent_proxies_are_closed_in_time,
+                other_peers_are_closed_unread, denied_clients_are_closed,
+                http2_follows_a_header, the_field_names_the_client_of_each_request,
+                the_field_counts_behind_a_header, a_site_refuses_denied_clients;
             limits: more_clients_than_connections;
             links: each_policy_follows_its_links, links_are_listed_if_they_can_be_followed,
                 a_root_behind_a_link_is_followed, a_root_that_is_renamed_is_followed,
                 a_directory_that_turns_into_a_link_shows_nothing;
+            encoded: names_decide_coding_and_type, few_names_have_a_coding_by_default,
+                http2_has_the_same_codings;
+            fallback_root: assets_of_the_previous_release_are_found;
+            tags: copies_have_the_same_tags_of_content, a_tag_of_content_follows_the_bytes,
+                without_tags_dates_decide, both_versions_have_the_tag_of_content;
             ranges: ranges_arrive_byte_for_byte, if_range_guards_ranges,
                 ranges_beyond_four_gibibytes, large_parts_arrive_in_order;
             watching: a_change_is_served_though_nothing_has_expired,
@@ -113,6 +148,7 @@ macro_rules! moves {
 macro_rules! plain_moves {
     ($kind:ident) => {
         each_test!($kind, |test: &dyn Fn()| test();
+            proxied: a_request_may_come_with_its_header;
             basics: a_common_client_is_served;
             hostile: the_process_releases_everything;
             large: more_than_four_gibibytes_arrive;
@@ -158,6 +194,9 @@ macro_rules! answers {
             rules: pages_and_data_are_revalidated, the_last_rule_for_caching_applies,
                 header_rules_merge, other_sites_may_read_if_configured,
                 substitutes_have_the_fields_of_their_own_path;
+            rewrites: a_redirect_leads_elsewhere, a_rewrite_serves_another_file,
+                one_page_answers_navigations_to_many_paths, a_rewrite_may_be_an_error,
+                site_files_are_hidden_where_they_are_read;
         );
     };
 }

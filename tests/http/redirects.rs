@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use ringd::driver::{File, Links};
-use ringd::http::h1::harness::Harness;
+use ringd::http::harness::Harness;
 use ringd::http::{HttpSettings, ListenerRole, ListenerRoles, SiteSettings, SiteTable};
 use ringd::session::Now;
 use tempfile::TempDir;

@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use ringd::ask::{Ask, AskId};
 use ringd::driver::{File, Links};
-use ringd::http::h1::harness::{Harness, perform};
+use ringd::http::harness::{Harness, perform};
 use ringd::http::{Content, HttpSettings};
 use ringd::session::{Now, ReceiveTimeout, Step};
 

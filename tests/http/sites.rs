@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringd::driver::{File, Links};
-use ringd::http::h1::harness::{Harness, perform};
+use ringd::http::harness::{Harness, perform};
 use ringd::http::site::SitesMessage;
 use ringd::http::{Content, HttpSettings, SiteSettings, SiteTable};
 use ringd::service::Service;
@@ -152,7 +153,7 @@ fn a_request_that_waits_is_decided_by_the_new_table() {
         let request = get("h");
         assert_eq!(harness.advance(session, now, request.as_bytes(), false).step, Step::Wait);
         let asked = harness.next_ask(now);
-        harness.sites.receive(now, SitesMessage::Table(new));
+        harness.sites.receive(now, SitesMessage::Table(new, Duration::MAX));
         if let Some((id, ask)) = asked {
             harness.reply(now, id, perform(ask));
         }
@@ -178,7 +179,7 @@ fn a_request_is_not_decided_anew_without_end() {
         let said = harness.advance(session, now, request.as_bytes(), false);
         assert_eq!(said.step, Step::Wait, "generation {generation}");
         let site = if generation % 2 == 0 { listed.clone() } else { one.clone() };
-        harness.sites.receive(now, SitesMessage::Table(table(generation, [site])));
+        harness.sites.receive(now, SitesMessage::Table(table(generation, [site]), Duration::MAX));
         harness.settle(now);
     }
     let text = answer(&mut harness, session, &request);

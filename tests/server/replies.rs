@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use ringd::ask::{Ask, Reply};
 use ringd::driver::chain::read_all;
 use ringd::driver::{Chain, File, Links};
-use ringd::http::h1::harness::{Harness, perform};
+use ringd::http::harness::{Harness, perform};
 use ringd::http::{Content, Http, HttpSettings, Sites};
 use ringd::service::SessionId;
 use ringd::session::{ConnectionInfo, Context, Inbox, Now, Session, Step};

@@ -72,6 +72,12 @@ pub(crate) struct Client {
     parting: Parting,
     /// Whether it does what no server accepts.
     is_broken: bool,
+    /// Whether the script may become longer.
+    pub(crate) goes_on: bool,
+    /// Whether it keeps the server from completing its answers.
+    pub(crate) starves: bool,
+    /// Whether the server does not take what is sent.
+    is_cut: bool,
 }
 
 /// How a client with a layer ends its output.
@@ -131,7 +137,30 @@ impl Client {
             wire: None,
             parting: Parting::Both,
             is_broken: false,
+            goes_on: false,
+            starves: false,
+            is_cut: false,
         }
+    }
+
+    /// The same, fast enough for so many bytes in each direction.
+    pub(crate) fn fast_enough_for(self, bytes: usize) -> Self {
+        let (piece_max, read_max) = (self.piece_max.max(bytes / 400), self.read_max);
+        Self { piece_max, read_max: read_max.max(bytes / 400), ..self }
+    }
+
+    /// Appends to the script. Returns whether that is of use.
+    pub(crate) fn extend(&mut self, bytes: &[u8]) -> bool {
+        let is_of_use = self.goes_on && !self.is_cut && self.ending.is_none();
+        if is_of_use {
+            self.script.extend_from_slice(bytes);
+        }
+        is_of_use
+    }
+
+    /// Whether only the end of the connection ends what the server does for it.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.leaving == Leaving::Stuck || self.starves
     }
 
     /// The same at this end of a wire.
@@ -217,8 +246,8 @@ impl Client {
         }
     }
 
-    fn sent_all(&self) -> bool {
-        self.sent == self.script.len()
+    pub(crate) fn sent_all(&self) -> bool {
+        self.sent == self.script.len() && !self.goes_on
     }
 
     /// Sends what its end of the wire has to send.
@@ -233,7 +262,7 @@ impl Client {
             Ok(count) => {
                 out.drain(..count);
                 self.sent_at = now;
-                let is_last = out.is_empty() && self.sent == self.script.len();
+                let is_last = out.is_empty() && self.sent == self.script.len() && !self.goes_on;
                 let half_closes = is_last && self.leaving == Leaving::HalfClose;
                 if half_closes && wire.is_ready() && self.parting != Parting::Layer {
                     peer.shutdown(Shutdown::Write);
@@ -244,6 +273,7 @@ impl Client {
             Err(_) => {
                 out.clear();
                 self.script.truncate(self.sent);
+                self.is_cut = true;
             }
         }
         true
@@ -265,7 +295,7 @@ impl Client {
             if wire.outgoing().is_empty() && self.sent < all {
                 let count = wire.say(random, &self.script[self.sent..all]);
                 self.sent += count;
-                let is_last = count > 0 && self.sent == self.script.len();
+                let is_last = count > 0 && self.sent == self.script.len() && !self.goes_on;
                 let half_closes = is_last && self.leaving == Leaving::HalfClose;
                 if half_closes && self.parting != Parting::Connection {
                     wire.end();
@@ -280,7 +310,8 @@ impl Client {
         match peer.write(&self.script[self.sent..end]) {
             Ok(count) => {
                 (self.sent, self.sent_at) = (self.sent + count, now);
-                if self.sent == self.script.len() && self.leaving == Leaving::HalfClose {
+                let is_last = self.sent == self.script.len() && !self.goes_on;
+                if is_last && self.leaving == Leaving::HalfClose {
                     peer.shutdown(Shutdown::Write);
                 }
                 true
@@ -289,6 +320,7 @@ impl Client {
             // The server does not listen any more. What it has sent may still be readable.
             Err(_) => {
                 self.script.truncate(self.sent);
+                self.is_cut = true;
                 true
             }
         }

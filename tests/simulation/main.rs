@@ -11,9 +11,13 @@
 
 mod answer;
 mod client;
+mod common;
 mod connection;
 mod crowd;
 mod echo;
+mod h2;
+mod h2_talk;
+mod h2_turns;
 mod http;
 mod jobs;
 mod memory;
@@ -21,6 +25,7 @@ mod requests;
 mod security;
 #[path = "../common/sessions.rs"]
 mod sessions;
+mod site;
 mod tables;
 #[cfg(feature = "tls")]
 mod tls;
@@ -34,7 +39,7 @@ use std::sync::atomic::Ordering;
 
 use jobs::Scribe;
 use ringd::echo::Echo;
-use security::InToy;
+use security::{Bare, InToy, InToyForHttp2};
 use sessions::{Duplex, Late, ORDERS, Quartet, TAKEN_WHILE_SENDING};
 use world::Run;
 
@@ -148,6 +153,25 @@ fn secured_http_worlds() {
     seeds("secured_http_worlds", http::run_within::<InToy>);
 }
 
+/// HTTP/2 without a layer: the clients know beforehand that the server speaks it.
+#[test]
+fn http2_worlds() {
+    let total = seeds("http2_worlds", h2::run::<Bare>);
+    let some = variable("RINGD_TEST_SEED").is_some();
+    assert!(some || (total.resets > 0 && total.renewed > 0), "{total:?}");
+}
+
+#[test]
+fn secured_http2_worlds() {
+    seeds("secured_http2_worlds", h2::run::<InToyForHttp2>);
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn tls_http2_worlds() {
+    seeds("tls_http2_worlds", h2::run::<tls::InTlsForHttp2>);
+}
+
 #[cfg(feature = "tls")]
 #[test]
 fn tls_worlds() {
@@ -168,6 +192,7 @@ fn a_seed_replays() {
         }
         assert_eq!(echo::run::<Echo>(seed), echo::run::<Echo>(seed), "seed {seed}");
         assert_eq!(echo::run::<Scribe>(seed), echo::run::<Scribe>(seed), "seed {seed}");
+        assert_eq!(h2::run::<Bare>(seed), h2::run::<Bare>(seed), "seed {seed}");
         let secured = http::run_within::<InToy>;
         assert_eq!(secured(seed), secured(seed), "seed {seed}");
         #[cfg(feature = "tls")]

@@ -31,12 +31,15 @@ pub(crate) const THERE: usize = 7;
 /// A request, and the answers that are allowed.
 #[derive(Clone)]
 pub(crate) struct Request {
+    /// As HTTP/1 writes it.
     pub(crate) wire: Vec<u8>,
+    pub(crate) method: &'static str,
+    pub(crate) path: String,
     pub(crate) head_only: bool,
     /// Whether the connection ends after it.
     pub(crate) last: bool,
-    /// Whether it has a body.
-    pub(crate) body: bool,
+    /// Bytes of its body.
+    pub(crate) body: usize,
     pub(crate) expect: Expect,
     pub(crate) wish: Wish,
 }
@@ -74,17 +77,30 @@ pub(crate) fn conversation(random: &mut Rng, names: &[&'static str]) -> Vec<Requ
 /// answers.
 pub(crate) fn burst(random: &mut Rng, name: &'static str) -> Vec<Request> {
     let count = [4, 8][random.usize(..2)];
-    let get = |number| {
+    let nth = |number| {
         let last = number == count;
         let end = if last { "Connection: close\r\n" } else { "" };
         let wire = format!("GET /{name} HTTP/1.1\r\nHost: h\r\n{end}\r\n").into_bytes();
-        let (expect, wish) = (Expect::Name(name), Wish::default());
-        Request { wire, head_only: false, last, body: false, expect, wish }
+        Request { wire, last, ..get(name) }
     };
-    (1..=count).map(get).collect()
+    (1..=count).map(nth).collect()
 }
 
-fn request(random: &mut Rng, name: &'static str) -> Request {
+/// All of a file.
+fn get(name: &'static str) -> Request {
+    Request {
+        wire: Vec::new(),
+        method: "GET",
+        path: format!("/{name}"),
+        head_only: false,
+        last: false,
+        body: 0,
+        expect: Expect::Name(name),
+        wish: Wish::default(),
+    }
+}
+
+pub(crate) fn request(random: &mut Rng, name: &'static str) -> Request {
     let (method, path, expect) = match random.u8(..20) {
         0 => ("GET", "/folder".to_owned(), Expect::Status(308)),
         1 => ("POST", "/a.txt".to_owned(), Expect::Status(405)),
@@ -113,7 +129,7 @@ fn request(random: &mut Rng, name: &'static str) -> Request {
     let mut wire = wire.into_bytes();
     // A body that could be mistaken for requests.
     wire.extend(b"GET / HTTP/1.1\r\n".iter().cycle().take(body));
-    Request { wire, head_only: method == "HEAD", last, body: body > 0, expect, wish }
+    Request { wire, method, path, head_only: method == "HEAD", last, body, expect, wish }
 }
 
 /// The same small request so often that the server keeps as much of them as it keeps of any client
@@ -121,6 +137,5 @@ fn request(random: &mut Rng, name: &'static str) -> Request {
 pub(crate) fn flood(name: &'static str) -> Vec<Request> {
     let wire = format!("GET /{name} HTTP/1.1\r\nHost: h\r\n\r\n").into_bytes();
     let count = FLOOD_BYTES / wire.len();
-    let (expect, wish) = (Expect::Name(name), Wish::default());
-    vec![Request { wire, head_only: false, last: false, body: false, expect, wish }; count]
+    vec![Request { wire, ..get(name) }; count]
 }

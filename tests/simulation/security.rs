@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use ringd::events::Events;
-use ringd::secured::toy::{HELLO, Reader, Toy, ToySettings, WELCOME, Writer};
+use ringd::secured::toy::{HELLO, HELLO_H2, Reader, Toy, ToySettings, WELCOME, Writer};
 use ringd::secured::{Secured, SecuredMessage, SecuredService};
 use ringd::service::Service;
 use ringd::session::Session;
@@ -92,10 +92,17 @@ impl Security for Bare {
     }
 }
 
-/// The layer without cryptography.
-pub(crate) struct InToy;
+/// The layer without cryptography. The clients may have HTTP/2 in mind.
+pub(crate) struct InToyFor<const HTTP2: bool>;
 
-impl Security for InToy {
+pub(crate) type InToy = InToyFor<false>;
+pub(crate) type InToyForHttp2 = InToyFor<true>;
+
+impl<const HTTP2: bool> InToyFor<HTTP2> {
+    const HELLO: &'static [u8] = if HTTP2 { HELLO_H2 } else { HELLO };
+}
+
+impl<const HTTP2: bool> Security for InToyFor<HTTP2> {
     type Session<S: Session> = Secured<Toy, S>;
 
     fn new(_: &mut Rng) -> Self {
@@ -123,7 +130,7 @@ impl Security for InToy {
 
     fn wire(&self, random: &mut Rng) -> Option<Box<dyn Wire>> {
         let mut wire = ToyWire { waits: random.bool(), ..ToyWire::default() };
-        wire.writer.write(HELLO, &mut wire.out);
+        wire.writer.write(Self::HELLO, &mut wire.out);
         Some(Box::new(wire))
     }
 
@@ -132,7 +139,7 @@ impl Security for InToy {
         if random.bool() {
             wire.out = (0..random.usize(1..100)).map(|_| random.u8(..)).collect();
         } else {
-            wire.writer.write(HELLO, &mut wire.out);
+            wire.writer.write(Self::HELLO, &mut wire.out);
             wire.out.truncate(random.usize(..wire.out.len()));
         }
         Some(Box::new(wire))

@@ -61,17 +61,24 @@ pub(crate) fn connect(config: &Arc<ClientConfig>) -> ClientConnection {
 }
 
 /// See the module documentation.
-pub(crate) struct InTls {
+pub(crate) struct InTlsFor<const HTTP2: bool> {
     client: Arc<ClientConfig>,
     is_old: bool,
 }
 
-impl Security for InTls {
+pub(crate) type InTls = InTlsFor<false>;
+pub(crate) type InTlsForHttp2 = InTlsFor<true>;
+
+impl<const HTTP2: bool> Security for InTlsFor<HTTP2> {
     type Session<S: Session> = Secured<Tls, S>;
 
     fn new(random: &mut Rng) -> Self {
         let is_old = random.u8(..3) == 0;
-        Self { client: client(is_old), is_old }
+        let mut client = client(is_old);
+        if HTTP2 {
+            Arc::make_mut(&mut client).alpn_protocols = vec![b"h2".to_vec()];
+        }
+        Self { client, is_old }
     }
 
     fn shared<S: Session>(
@@ -94,11 +101,11 @@ impl Security for InTls {
     }
 
     fn wire(&self, _: &mut Rng) -> Option<Box<dyn Wire>> {
-        Some(Box::new(TlsWire::new(self)))
+        Some(Box::new(TlsWire::new(&self.client, self.is_old)))
     }
 
     fn broken_wire(&self, random: &mut Rng) -> Option<Box<dyn Wire>> {
-        let mut wire = TlsWire { is_broken: true, ..TlsWire::new(self) };
+        let mut wire = TlsWire { is_broken: true, ..TlsWire::new(&self.client, self.is_old) };
         match random.u8(..3) {
             0 => wire.out = (0..random.usize(1..100)).map(|_| random.u8(..)).collect(),
             1 => wire.out.truncate(random.usize(..wire.out.len())),
@@ -122,9 +129,9 @@ struct TlsWire {
 }
 
 impl TlsWire {
-    fn new(InTls { client, is_old }: &InTls) -> Self {
+    fn new(client: &Arc<ClientConfig>, is_old: bool) -> Self {
         let (connection, out) = (connect(client), Vec::new());
-        let mut wire = Self { connection, out, is_old: *is_old, is_broken: false, ended: false };
+        let mut wire = Self { connection, out, is_old, is_broken: false, ended: false };
         wire.flush();
         wire
     }

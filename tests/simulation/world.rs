@@ -24,7 +24,9 @@ pub(crate) const CHAIN_MEMORY_MAX: usize = 128 * 1024;
 /// The memory of a connection with a full inbox, and with nearly a full chain.
 const FLOODED: usize = INBOX_MAX + 60 * 1024;
 
-const TIME_MAX: Duration = Duration::from_secs(24 * 3600);
+/// A world ends in this time. Where the server has room for one connection, twenty patient clients
+/// hold it one after another, each for the sum of the timeouts.
+const TIME_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What the sessions of a scene share, and the messages that it receives.
 pub(crate) type SharedOf<S> = <<S as Scene>::Session as Session>::Shared;
@@ -127,7 +129,11 @@ impl Conditions {
         let accepted = !client.received.is_empty();
         if self.patient && wants && accepted && client.ending.is_none() {
             let pause = now - client.sent_at.max(client.heard_at);
-            assert!(pause < STUCK_AFTER + self.slack(), "stuck for {pause:?}: {client:?}");
+            // A layer opens a record when all of it has arrived, and the client may have sent all
+            // that it has in one.
+            let transit = self.carry_time(client.script.len());
+            let bound = STUCK_AFTER + self.slack() + transit;
+            assert!(pause < bound, "stuck for {pause:?}: {client:?}");
         }
     }
 }
@@ -135,15 +141,24 @@ impl Conditions {
 impl Conditions {
     /// How long it may take to send the answer to a request that stalls.
     fn error_time(&self) -> Duration {
-        const BYTES: usize = 1000;
+        self.carry_time(1000)
+    }
+
+    /// How long so many bytes may be on their way in one direction.
+    fn carry_time(&self, bytes: usize) -> Duration {
         let Faults { latency_max, late, piece_max, .. } = self.faults;
-        let steps = (BYTES / piece_max) as u32 + 1;
+        let steps = (bytes / piece_max) as u32 + 1;
         // Late steps take a hundred times as long.
         latency_max * steps * (1 + u32::from(late) / 10)
     }
 }
 
 impl Conditions {
+    /// How long a stream may make no progress: as long as a send.
+    pub(crate) fn stall_timeout(&self) -> Duration {
+        self.settings.timeouts.send
+    }
+
     /// How long a handshake may take: as long as a head.
     pub(crate) fn handshake_timeout(&self) -> Duration {
         self.settings.timeouts.header
@@ -186,6 +201,9 @@ pub(crate) struct Run {
     pub(crate) refused: u64,
     pub(crate) starved: u64,
     pub(crate) would_block: u64,
+    /// Streams that the server has reset, and connections that it has ended for an error.
+    pub(crate) resets: u64,
+    pub(crate) errors: u64,
     /// Answers by settings that are not the first ones.
     pub(crate) renewed: u64,
     /// Worlds whose drain lasted until its timeout.
@@ -207,6 +225,8 @@ impl Run {
         self.stalled += other.stalled;
         self.flooded += other.flooded;
         self.renewed += other.renewed;
+        self.resets += other.resets;
+        self.errors += other.errors;
         self.hash = self.hash.wrapping_mul(31).wrapping_add(other.hash);
     }
 
@@ -243,6 +263,7 @@ pub(crate) fn conditions(random: &mut Rng) -> Conditions {
         buffers: [1, 2, 4, 64][random.usize(..4)],
         buffer_bytes: [16, 100, 512, 4096][random.usize(..4)],
         turn_bytes_max: [200, 5000, 1 << 20][random.usize(..3)],
+        ..Limits::default()
     };
     let patient = random.u8(..5) > 0;
     let mut time = |seconds: u64| {
@@ -289,7 +310,11 @@ pub(crate) fn play<S: Scene>(
     let mut drained_at = None;
     while !worker.is_done() {
         let now = worker.driver_mut().elapsed();
-        assert!(now < TIME_MAX && run.turns < TURNS_MAX, "the world does not end");
+        let turns = run.turns;
+        assert!(
+            now < TIME_MAX && turns < TURNS_MAX,
+            "no end at {now:?}, after {turns} turns, drained {drained_at:?}"
+        );
         for client in 0..scene.clients().len() {
             if scene.clients()[client].next <= now {
                 conditions.judge_progress(&scene.clients()[client], now);
@@ -308,7 +333,7 @@ pub(crate) fn play<S: Scene>(
         let idle = |client: &Client| client.ending.is_some() || client.rests();
         if drained_at.is_none() && (scene.clients().iter().all(idle) || drain_at <= now) {
             // Nobody waits for an answer, and nobody waits in the queue of the server.
-            let served = |client: &Client| idle(client) && client.leaving != Leaving::Stuck;
+            let served = |client: &Client| idle(client) && !client.is_stuck();
             let resting = scene.clients().iter().filter(|client| client.rests()).count();
             let served =
                 scene.clients().iter().all(served) && resting <= settings.connections_max as usize;

@@ -42,11 +42,14 @@ fn serve(listener: TcpListener, delay: Duration, answers: &Arc<AtomicU64>) {
 fn load(address: SocketAddr, connections: u32) -> Load {
     Load {
         address,
+        protocol: BenchProtocol::Http1,
         request: b"GET / HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(),
         length: 0,
         shape: Shape::KeepAlive,
         tls: None,
         connections,
+        idle: 0,
+        client: ClientWait::Awake,
         warm_up: Duration::from_millis(200),
         time: Duration::from_millis(50),
     }
@@ -109,4 +112,41 @@ fn the_time_to_connect_is_a_part_of_the_latency() {
     serve(listener, Duration::from_millis(300), &Arc::default());
     let latency = DriverKind::Epoll.visit(FirstLatency(&load(address, 1)));
     assert!(latency > Duration::from_millis(200), "{latency:?}");
+}
+
+/// Both kinds of clients count the same answers; only one of them spends its waits.
+#[test]
+fn the_waits_of_a_client_that_stays_awake_are_not_its_work() {
+    for client in [ClientWait::Awake, ClientWait::Asleep] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let load = Load { client, ..load(listener.local_addr().unwrap(), 1) };
+        serve(listener, Duration::ZERO, &Arc::default());
+        let result = load.run(DriverKind::Epoll, &mut || Ok(())).unwrap();
+        assert!(result.requests >= 1);
+        assert!(result.client_cpu <= result.elapsed * 2, "{client:?}: {result:?}");
+    }
+}
+
+#[test]
+fn idle_connections_have_an_answer_and_stay_open() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let load = Load { idle: 300, ..load(listener.local_addr().unwrap(), 1) };
+    let answers = Arc::new(AtomicU64::new(0));
+    serve(listener, Duration::ZERO, &answers);
+    let mut at_marks = Vec::new();
+    load.run(DriverKind::Epoll, &mut || {
+        at_marks.push(answers.load(Ordering::SeqCst));
+        Ok(())
+    })
+    .unwrap();
+    assert!(at_marks[0] > 300, "{at_marks:?}");
+}
+
+#[test]
+fn idle_connections_that_are_refused_are_an_error() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let load = Load { idle: 3, ..load(listener.local_addr().unwrap(), 1) };
+    thread::spawn(move || listener.incoming().map_while(Result::ok).for_each(drop));
+    let error = load.run(DriverKind::Epoll, &mut || Ok(())).unwrap_err().to_string();
+    assert!(error.contains("--idle"), "{error}");
 }

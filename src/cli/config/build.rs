@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use super::certificates::{check_certificates, check_client_ca, check_protocols};
+use super::certificates::{check_certificates, check_client_ca, check_protocols, check_users};
 use super::check::check_roots;
 use super::claims;
 use super::draft::{Draft, ListenerDraft, SiteDraft};
 use super::flags::Flags;
 use super::keys::{KEYS, Key, of_flag};
-use super::options::{Config, ListenerOptions, ServerOptions, SiteOptions, Written};
+use super::options::{
+    Config, FallbackOptions, ListenerOptions, ServerOptions, SiteOptions, Written,
+};
 use super::parse::Parsers;
 use super::places::check_places;
 use super::problem::{Problem, ProblemList};
@@ -19,7 +21,8 @@ use super::source::Place;
 use super::tables::{HOSTS_MAX, LISTENERS_MAX, SITES_MAX};
 use crate::admin::PLACES_MAX;
 use crate::cli::content::{ContentError, KnownRules};
-use crate::cli::serve_args::ROOT_DEFAULT;
+use crate::cli::serve_args::default_root;
+use crate::http::site::rewrites::{PathRule, PathRules};
 use crate::server::ListenSpec;
 
 /// Merges and checks. Every mistake is added to the problems of the reader; with a mistake, there
@@ -46,6 +49,7 @@ pub(super) fn build(
         check_roots(&draft.sites, around, &mut reader.problems);
         check_certificates(&draft.sites, around, &mut reader.problems);
         check_client_ca(&server, &mut reader.problems);
+        check_users(&draft.sites, around, &mut reader.problems);
     }
     LISTEN_FLAGS.iter().for_each(|(flag, _)| server.set(of_flag(flag), Vec::new()));
     let admin = texts(&server, of_flag("admin"));
@@ -57,7 +61,8 @@ pub(super) fn build(
     let notes = check_places(&listeners, &admin, reader.looks_at_sockets, &mut reader.problems);
     draft.notes.extend(notes);
     let options = server_options(reader, &server, &listeners, flags);
-    let (sites, written) = sites(reader, draft.sites, names, &draft.defaults, flags);
+    let (sites, written) =
+        sites(reader, draft.sites, names, (&draft.defaults, &draft.default_rules), flags);
     let options = options.filter(|_| reader.problems.is_empty())?;
     let mut specs = options.server.listen.clone().into_iter();
     Some(Config {
@@ -69,6 +74,7 @@ pub(super) fn build(
                 name: listener.name.as_ref().map(|name| name.value.clone()),
                 addresses: specs.by_ref().take(listener.addresses.len()).collect(),
                 protocol: listener.protocol.as_ref().map(|it| it.value).unwrap_or_default(),
+                door: listener.door.door(),
             })
             .collect(),
         sites,
@@ -95,7 +101,7 @@ fn apply_root(draft: &mut Draft, path: Option<&Path>, flags: &Flags, reader: &mu
         .root
         .as_ref()
         .map(|root| Sourced { value: root.clone(), origin: Origin::Flag("ROOT".to_owned()) });
-    let default = || Sourced { value: PathBuf::from(ROOT_DEFAULT), origin: Origin::Default };
+    let default = || Sourced { value: PathBuf::from(default_root()), origin: Origin::Default };
     let root = flag.or_else(|| path.is_none().then(default));
     match (&mut draft.sites[..], root) {
         ([], Some(root)) => {
@@ -200,10 +206,10 @@ fn server_options(
     flags: &Flags,
 ) -> Option<ServerOptions> {
     match reader.parsers().server(settings) {
-        Ok((mut server, tls, http, observe)) => {
+        Ok((mut server, tls, http, observe, sandbox)) => {
             server.listen = listeners.iter().flat_map(places).collect();
             server.trace = flags.trace;
-            Some(ServerOptions { server, tls, http, observe })
+            Some(ServerOptions { server, tls, http, observe, sandbox })
         }
         Err(error) => {
             reader.problems.push(Problem::new(None, error, "correct the options"));
@@ -225,7 +231,7 @@ fn sites(
     reader: &mut Reader<'_>,
     drafts: Vec<SiteDraft>,
     names: Vec<String>,
-    of_all: &Settings,
+    (of_all, rules_of_all): (&Settings, &[Sourced<PathRule>]),
     flags: &Flags,
 ) -> (Vec<SiteOptions>, Vec<SiteDraft>) {
     let mut common = defaults(|key| key.is_of_site);
@@ -237,6 +243,8 @@ fn sites(
         settings.overlay_site(&draft.settings);
         settings.overlay_site(&flags.site);
         draft.settings = settings;
+        // The first rule that matches applies, so those of the site go before those of all sites.
+        draft.path_rules.extend_from_slice(rules_of_all);
         match options(reader.parsers(), &mut rules, &draft, name) {
             Ok(options) => sites.push(options),
             Err(problem) => reader.problems.push(problem),
@@ -262,12 +270,26 @@ fn options(
         Problem::new(last.or(place), format!("the values of `{option}` are refused"), reason)
     })?;
     Ok(SiteOptions {
+        path_rules: path_rules(&draft.path_rules)?,
         name,
         hosts: draft.hosts.iter().map(|host| host.value.clone()).collect(),
         is_default: draft.is_default.as_ref().is_some_and(|is_default| is_default.value),
         listen: draft.listen.iter().flatten().map(|name| name.value.clone()).collect(),
         root: draft.root.as_ref().map(|root| root.value.clone()).unwrap_or_default(),
+        fallback_root: draft.fallback_root.as_ref().map(|fallback| FallbackOptions {
+            path: fallback.path.value.clone(),
+            only: fallback.only.iter().map(|glob| glob.value.clone()).collect(),
+        }),
         content,
         place: draft.place.clone(),
+    })
+}
+
+/// The redirects and rewrites of a site. A site may have too many, although each is right.
+fn path_rules(rules: &[Sourced<PathRule>]) -> Result<Option<PathRules>, Problem> {
+    let all = rules.iter().map(|rule| rule.value.clone()).collect();
+    PathRules::new(all).map_err(|(number, error)| {
+        let place = rules[number].origin.place();
+        Problem::new(place, "a site has too many rules", error.to_string())
     })
 }

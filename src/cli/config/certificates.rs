@@ -1,5 +1,6 @@
-//! Checks what a configuration says of HTTPS: the certificates of its sites, the issuers of those
-//! of its clients, and that a listener that needs a certificate has one.
+//! Checks what a configuration says of HTTPS and of users: the certificates of its sites, the
+//! files of their users, the issuers of the certificates of its clients, and that a listener that
+//! needs a certificate has one.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use super::protocol::ListenerProtocol;
 use super::setting::{CERTIFICATES, Settings, Sourced, Value};
 use super::source::Place;
 use crate::cli::SiteTlsArgs;
+use crate::cli::access::read_users;
 use crate::server::ListenSpec;
 use crate::tls::{Certificate, Certificates, TlsConfig, TlsSettings};
 
@@ -58,6 +60,25 @@ pub(super) fn check_client_ca(server: &Settings, problems: &mut ProblemList) {
         let none = Certificates::new(Vec::new());
         if let Err(error) = TlsConfig::new(&settings, std::sync::Arc::new(none), None) {
             complain(place.as_ref(), &error.to_string(), problems);
+        }
+    }
+}
+
+/// Reads the users of each site, as a start would, each file once.
+pub(super) fn check_users(
+    sites: &[SiteDraft],
+    [defaults, flags]: [&Settings; 2],
+    problems: &mut ProblemList,
+) {
+    let mut known = HashSet::new();
+    for site in sites {
+        let layers = [flags, &site.settings, defaults];
+        let written = layers.into_iter().flat_map(|layer| paths(layer, "users")).next();
+        let Some((path, place)) = written.filter(|(path, _)| known.insert(path.clone())) else {
+            continue;
+        };
+        if let Err(error) = read_users(&path) {
+            complain(place.as_ref(), &error, problems);
         }
     }
 }

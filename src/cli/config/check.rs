@@ -1,6 +1,7 @@
 //! Checks what a configuration refers to: the directories that its sites serve.
 
 use std::io;
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 
@@ -8,7 +9,7 @@ use super::draft::SiteDraft;
 use super::keys::of_flag;
 use super::options::Config;
 use super::problem::{Problem, ProblemList};
-use super::setting::{Settings, Value};
+use super::setting::{Settings, Sourced, Value};
 use crate::cli::LinksName;
 use crate::cli::root::root_reason;
 use crate::driver::Links;
@@ -23,14 +24,15 @@ pub(super) fn check_roots(
     [defaults, flags]: [&Settings; 2],
     problems: &mut ProblemList,
 ) {
-    for site in sites {
-        let Some(root) = &site.root else { continue };
+    for (site, root, is_fallback) in sites.iter().flat_map(roots) {
         let path = &root.value;
         let links = links([defaults, &site.settings, flags]);
         let is_missing =
             || matches!(path.metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound);
         let (title, remedy) = match root_reason(path, links) {
             Ok(_) => continue,
+            // A deployment may make it later.
+            Err(_) if is_fallback && is_missing() => continue,
             Err(_) if is_missing() => {
                 let title = format!("there is no directory {}", path.display());
                 (title, "create it, or correct the path".to_owned())
@@ -39,6 +41,12 @@ pub(super) fn check_roots(
         };
         problems.push(Problem::new(root.origin.place(), title, remedy));
     }
+}
+
+/// The roots of a site, and whether each is the fallback.
+fn roots(site: &SiteDraft) -> impl Iterator<Item = (&SiteDraft, &Sourced<PathBuf>, bool)> {
+    let root = site.root.iter().map(move |root| (site, root, false));
+    root.chain(site.fallback_root.iter().map(move |fallback| (site, &fallback.path, true)))
 }
 
 /// Which links a site follows.

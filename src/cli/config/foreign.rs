@@ -2,7 +2,7 @@
 
 /// Directives of nginx, and words that most servers share: with hyphens, as keys are compared.
 #[rustfmt::skip]
-pub(super) const FOREIGN: [(&str, &str); 34] = [
+pub(super) const FOREIGN: [(&str, &str); 32] = [
     ("access-log", "write `access`, a path, into [log]"),
     ("add-header", "write `header` into a [[site]] or into [site-defaults]"),
     ("alias", "write `root` into a [[site]]"),
@@ -22,8 +22,7 @@ pub(super) const FOREIGN: [(&str, &str); 34] = [
     ("open-file-cache", "write `cache-entries` and `cache-idle` into [server]"),
     ("port", "write `listen`, an address with a port, into [server]"),
     ("proxy-pass", "ringd serves files, and is no proxy"),
-    ("return", "there are no redirects, but to https: `protocol = \"redirect\"` in a [[listen]]"),
-    ("rewrite", "there are no redirects; put a proxy before ringd"),
+    ("return", "write a `redirect` into a [[site]] or, for https, `protocol` into a [[listen]]"),
     ("server-name", "write `hosts` into a [[site]]"),
     ("ssl", TLS),
     ("ssl-certificate", TLS),
@@ -34,13 +33,11 @@ pub(super) const FOREIGN: [(&str, &str); 34] = [
     ("tls", TLS),
     ("try-files", "write `spa` or `clean-urls` into a [[site]] or into [site-defaults]"),
     ("types", "write `mime` into a [[site]] or into [site-defaults]"),
-    ("user", "start ringd as the user that it is to run as"),
     ("worker-connections", "write `max-connections` into [server]"),
     ("worker-processes", "write `workers` into [server]"),
 ];
 
-const COMPRESSION: &str = "nothing is compressed; a file.js.gz, file.js.br or file.js.zst beside \
-                           file.js is sent in its place";
+const COMPRESSION: &str = "write `compress = true` into a [[site]] or into [site-defaults]";
 
 const TLS: &str = "write `tls-cert` and `tls-key` into a [[site]] or into [site-defaults]";
 

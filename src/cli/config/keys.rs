@@ -14,13 +14,19 @@ use super::foreign;
 use super::problem::shortened;
 use crate::cli::content::ErrorPage;
 use crate::cli::{ContentArgs, ServeArgs};
+use crate::http::semantics::encoded::EncodedName;
 use crate::http::semantics::mime::Override;
 use crate::http::site::rules::{CacheRule, HeaderRule};
 
+pub(super) use super::file_keys::{FILE_KEYS, Form, Table};
+
 /// Flags without a key, and why.
-pub(super) const FLAGS_ONLY: [(&str, &str); 3] = [
+pub(super) const FLAGS_ONLY: [(&str, &str); 6] = [
     ("config", "a file cannot name itself"),
+    ("open", "it is for one run, to look at a site"),
+    ("qr", "it is for one run, to look at a site"),
     ("test", "it is for one run, which serves nothing"),
+    ("take-over", "it is for one start"),
     ("trace", "it is for one run, to look at a driver"),
 ];
 
@@ -36,143 +42,6 @@ const HOMES: [(&str, Table, &str); 6] = [
     ("error-log", Table::Log, "error"),
     ("error-log-format", Table::Log, "error-format"),
     ("error-log-level", Table::Log, "error-level"),
-];
-
-/// A kind of table in a file.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Table {
-    /// The file itself.
-    Top,
-    Server,
-    Listen,
-    Admin,
-    Log,
-    Defaults,
-    Site,
-}
-
-impl Table {
-    pub(super) const ALL: [Self; 7] =
-        [Self::Top, Self::Server, Self::Listen, Self::Admin, Self::Log, Self::Defaults, Self::Site];
-
-    /// How the table is begun in a file.
-    pub(super) fn heading(self) -> &'static str {
-        match self {
-            Self::Top => "the top of the file",
-            Self::Server => "[server]",
-            Self::Listen => "[[listen]]",
-            Self::Admin => "[admin]",
-            Self::Log => "[log]",
-            Self::Defaults => "[site-defaults]",
-            Self::Site => "[[site]]",
-        }
-    }
-
-    /// The names of all keys of the table.
-    pub(super) fn names(self) -> impl Iterator<Item = &'static str> {
-        let own = FILE_KEYS.iter().filter(move |key| key.table == self).map(|key| key.name);
-        let options = KEYS.iter().filter(move |key| key.is_in(self)).map(|key| &*key.name);
-        own.chain(options)
-    }
-}
-
-/// A key that no flag has.
-#[derive(Debug)]
-pub(super) struct FileKey {
-    pub(super) table: Table,
-    pub(super) name: &'static str,
-    pub(super) form: Form,
-    pub(super) help: &'static str,
-}
-
-/// The form of the value of a [`FileKey`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Form {
-    Text,
-    Switch,
-    /// A text, or a list of them.
-    Texts,
-    /// A table.
-    One(Table),
-    /// Tables with two brackets.
-    Many(Table),
-}
-
-const fn file_key(table: Table, name: &'static str, form: Form, help: &'static str) -> FileKey {
-    FileKey { table, name, form, help }
-}
-
-/// The keys that no flag has: what one command line has only once, so that it needs no name.
-pub(super) const FILE_KEYS: [FileKey; 18] = [
-    file_key(Table::Top, "server", Form::One(Table::Server), "Options of the process"),
-    file_key(Table::Top, "listen", Form::Many(Table::Listen), "Addresses with a name"),
-    file_key(
-        Table::Top,
-        "admin",
-        Form::One(Table::Admin),
-        "Status, metrics and health, and the command to reload",
-    ),
-    file_key(Table::Top, "log", Form::One(Table::Log), "The access log and the error log"),
-    file_key(
-        Table::Top,
-        "site-defaults",
-        Form::One(Table::Defaults),
-        "Options of all sites. A site's own value wins; rules of a site are added to these",
-    ),
-    file_key(Table::Top, "site", Form::Many(Table::Site), "A directory and how it is served"),
-    file_key(
-        Table::Top,
-        "include",
-        Form::Texts,
-        "Files with further sites, as globs; relative to the directory of this file",
-    ),
-    file_key(Table::Listen, "name", Form::Text, "The name by which sites choose these addresses"),
-    file_key(Table::Listen, "address", Form::Texts, "Addresses to listen on, as of --listen"),
-    file_key(
-        Table::Listen,
-        "protocol",
-        Form::Text,
-        "http, https, or redirect (http that leads to https); by default https if a site has a \
-         certificate, and http otherwise",
-    ),
-    file_key(
-        Table::Listen,
-        "mode",
-        Form::Text,
-        "The mode of the Unix sockets, in octal digits: who may write may connect; by default 0660",
-    ),
-    file_key(
-        Table::Listen,
-        "owner",
-        Form::Text,
-        "The owner of the Unix sockets, a name or a number; by default the user of the server",
-    ),
-    file_key(
-        Table::Listen,
-        "group",
-        Form::Text,
-        "The group of the Unix sockets, a name or a number; by default the group of the server",
-    ),
-    file_key(Table::Site, "name", Form::Text, "The name in messages; by default the first host"),
-    file_key(
-        Table::Site,
-        "hosts",
-        Form::Texts,
-        "The hosts of the site. In *.example.com, the asterisk stands for exactly one label",
-    ),
-    file_key(Table::Site, "default", Form::Switch, "Also answer for hosts that no site has"),
-    file_key(
-        Table::Site,
-        "listen",
-        Form::Texts,
-        "The names of the [[listen]] whose clients reach the site; by default all",
-    ),
-    file_key(
-        Table::Site,
-        "root",
-        Form::Text,
-        "The directory to serve; relative to the directory of this file",
-    ),
 ];
 
 /// What the values of an option are.
@@ -197,6 +66,8 @@ pub(super) enum Kind {
 pub(super) enum RuleShape {
     /// `{ gltf = "model/gltf+json" }`.
     MediaTypes,
+    /// `{ "*.js.gz" = "gzip" }`.
+    Codings,
     /// `{ 403 = "/forbidden.html" }`.
     ErrorPages,
     /// `{ glob = "*.js", value = "no-cache" }`.
@@ -292,11 +163,21 @@ impl Key {
     }
 }
 
+impl Table {
+    /// The names of all keys of the table.
+    pub(super) fn names(self) -> impl Iterator<Item = &'static str> {
+        let own = FILE_KEYS.iter().filter(move |key| key.table == self).map(|key| key.name);
+        let options = KEYS.iter().filter(move |key| key.is_in(self)).map(|key| &*key.name);
+        own.chain(options)
+    }
+}
+
 impl RuleShape {
     /// What rules are, for messages.
     pub(super) fn expected(self) -> &'static str {
         match self {
             Self::MediaTypes => "a table such as { gltf = \"model/gltf+json\" }",
+            Self::Codings => "a table such as { \"*.js.gz\" = \"gzip\" }",
             Self::ErrorPages => "a table such as { 404 = \"/404.html\" }",
             Self::CacheRules => "a list such as [{ glob = \"*.js\", value = \"no-cache\" }]",
             Self::HeaderRules => {
@@ -325,6 +206,8 @@ fn kind(arg: &Arg) -> Kind {
         Kind::Time
     } else if is(&[TypeId::of::<Override>()]) {
         Kind::Rules(RuleShape::MediaTypes)
+    } else if is(&[TypeId::of::<EncodedName>()]) {
+        Kind::Rules(RuleShape::Codings)
     } else if is(&[TypeId::of::<ErrorPage>()]) {
         Kind::Rules(RuleShape::ErrorPages)
     } else if is(&[TypeId::of::<CacheRule>()]) {

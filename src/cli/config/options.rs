@@ -1,13 +1,16 @@
 //! A configuration that is merged and checked: what a server is made of.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::draft::{ListenerDraft, SiteDraft};
 use super::protocol::ListenerProtocol;
 use super::setting::Settings;
 use super::source::{Place, Sources};
-use crate::cli::{ContentArgs, HttpArgs, ObserveArgs, ServeArgs, ServerArgs, TlsArgs};
+use crate::cli::{ContentArgs, HttpArgs, ObserveArgs, SandboxArgs, ServeArgs, ServerArgs, TlsArgs};
+use crate::clients::Door;
 use crate::http::site::hosts::HostPattern;
+use crate::http::site::rewrites::PathRules;
 use crate::server::ListenSpec;
 
 /// The options of a server and of its sites, from a file, from the command line, or from both.
@@ -37,6 +40,8 @@ pub struct ServerOptions {
     pub http: HttpArgs,
     /// Those of the logs and of the administration.
     pub observe: ObserveArgs,
+    /// Those of the user and the sandbox.
+    pub sandbox: SandboxArgs,
 }
 
 /// Addresses with a name.
@@ -48,6 +53,8 @@ pub struct ListenerOptions {
     pub addresses: Vec<ListenSpec>,
     /// What the listener speaks.
     pub protocol: ListenerProtocol,
+    /// What it knows of proxies, and whom it lets in; `None` for everybody.
+    pub door: Option<Arc<Door>>,
 }
 
 /// The options of a site.
@@ -64,10 +71,23 @@ pub struct SiteOptions {
     pub listen: Vec<String>,
     /// The directory, as an absolute path or relative to the current directory.
     pub root: PathBuf,
+    /// A second directory, for files that the first does not have.
+    pub fallback_root: Option<FallbackOptions>,
     /// Options about content.
     pub content: ContentArgs,
+    /// Redirects and rewrites, if there are any.
+    pub path_rules: Option<PathRules>,
     /// The heading of the site in a file; see [`Config::place_name`].
     pub place: Option<Place>,
+}
+
+/// A second directory of a site.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FallbackOptions {
+    /// The directory, as an absolute path or relative to the current directory.
+    pub path: PathBuf,
+    /// Globs of the files that are looked for there.
+    pub only: Vec<String>,
 }
 
 /// The configuration as it is written: values with their origins.
@@ -81,6 +101,11 @@ pub(super) struct Written {
 }
 
 impl Config {
+    /// The file and those that it includes.
+    pub(in crate::cli) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.path.iter().map(PathBuf::as_path).chain(self.written.sources.paths())
+    }
+
     /// A place in a file as `FILE:LINE`.
     pub fn place_name(&self, place: &Place) -> String {
         self.written.sources.name(place)
@@ -93,10 +118,23 @@ impl Config {
     pub(super) fn meaning(&self) -> String {
         let mut meaning = format!("{:?}\n{:?}\n", self.options, self.listeners);
         for site in &self.sites {
-            let SiteOptions { name, hosts, is_default, listen, content, place: _, root: _ } = site;
-            let root = site.absolute_root();
-            meaning +=
-                &format!("{name:?} {hosts:?} {is_default} {listen:?} {root:?} {content:?}\n");
+            let SiteOptions {
+                name,
+                hosts,
+                is_default,
+                listen,
+                content,
+                place: _,
+                root: _,
+                fallback_root,
+                path_rules,
+            } = site;
+            let path_rules = path_rules.as_ref().map(PathRules::rules);
+            let fallback = fallback_root.as_ref().map(FallbackOptions::absolute);
+            let root = (site.absolute_root(), fallback);
+            meaning += &format!(
+                "{name:?} {hosts:?} {is_default} {listen:?} {root:?} {content:?} {path_rules:?}\n"
+            );
         }
         meaning
     }
@@ -117,6 +155,7 @@ impl From<ServeArgs> for Config {
             name: None,
             addresses: addresses.clone(),
             protocol,
+            door: None,
         })
         .collect();
         let listen = listeners.iter().flat_map(|listener| listener.addresses.clone()).collect();
@@ -126,7 +165,9 @@ impl From<ServeArgs> for Config {
             is_default: true,
             listen: Vec::new(),
             root: args.root,
+            fallback_root: None,
             content: args.content,
+            path_rules: None,
             place: None,
         };
         Self {
@@ -136,12 +177,21 @@ impl From<ServeArgs> for Config {
                 tls: TlsArgs { listen_plain: vec![], listen_redirect: vec![], ..args.tls },
                 http: args.http,
                 observe: args.observe,
+                sandbox: args.sandbox,
             },
             listeners,
             sites: vec![site],
             notes: Vec::new(),
             written: Written::default(),
         }
+    }
+}
+
+impl FallbackOptions {
+    /// The same with an absolute path.
+    pub(super) fn absolute(&self) -> Self {
+        let path = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
+        Self { path, only: self.only.clone() }
     }
 }
 

@@ -7,7 +7,7 @@ use clap::{Command, FromArgMatches};
 
 use super::keys::{self, Key, Kind};
 use super::setting::{Settings, Value};
-use crate::cli::{ContentArgs, HttpArgs, ObserveArgs, ServeArgs, ServerArgs, TlsArgs};
+use crate::cli::{ContentArgs, HttpArgs, ObserveArgs, SandboxArgs, ServeArgs, ServerArgs, TlsArgs};
 
 /// The definition of the command line, built once for all values of all sites.
 #[derive(Debug)]
@@ -33,11 +33,11 @@ impl Parsers {
     pub(super) fn server(
         &mut self,
         settings: &Settings,
-    ) -> Result<(ServerArgs, TlsArgs, HttpArgs, ObserveArgs), String> {
+    ) -> Result<(ServerArgs, TlsArgs, HttpArgs, ObserveArgs, SandboxArgs), String> {
         let matches = self.serve.try_get_matches_from_mut(settings.arguments());
         let args = matches.and_then(|matches| ServeArgs::from_arg_matches(&matches));
         let args = args.map_err(|error| error.to_string())?;
-        Ok((args.server, args.tls, args.http, args.observe))
+        Ok((args.server, args.tls, args.http, args.observe, args.sandbox))
     }
 
     /// The options of a site. The error is the text of clap, since each value is valid.

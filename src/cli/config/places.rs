@@ -71,6 +71,13 @@ pub(super) fn check_places(
                 check_file(path, claim.origin, problems, &mut notes);
             }
         }
+        if let ListenSpec::Passed(name) = &claim.spec
+            && looks_at_files
+        {
+            notes.push(format!(
+                "`fd:{name}`: whether a socket of this name is passed to ringd, the start finds out"
+            ));
+        }
         let place = place_of(&claim.spec);
         match known.iter().find(|(other, _)| *other == place) {
             Some((_, first)) if !is_any_port(&place) => problems.push(twice(&claim, first)),

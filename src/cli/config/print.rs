@@ -12,6 +12,8 @@ use super::tables::{SERVER_PATHS, SITE_PATHS};
 use super::text::toml_string;
 use crate::cli::CommandError;
 use crate::cli::value::LogName;
+use crate::http::Status;
+use crate::http::site::rewrites::{PathRule, RuleAction};
 
 impl Config {
     /// The configuration as a file that means the same, wherever it is put.
@@ -68,7 +70,8 @@ fn without_name(listeners: &[ListenerDraft]) -> Option<&ListenerDraft> {
         [listener]
             if listener.name.is_none()
                 && listener.protocol.is_none()
-                && listener.rights.written().next().is_none() =>
+                && listener.rights.written().next().is_none()
+                && listener.door.is_empty() =>
         {
             Some(listener)
         }
@@ -164,6 +167,13 @@ impl Printer<'_> {
             for (key, text, origin) in listener.rights.written() {
                 self.line(key, &toml_string(&text), origin);
             }
+            for (key, text, origin) in listener.door.texts() {
+                self.line(key, &toml_string(text), origin);
+            }
+            for (key, list) in listener.door.lists() {
+                let list = list.iter();
+                self.list(key, list.map(|it| (toml_string(&it.value.to_string()), &it.origin)));
+            }
         }
     }
 
@@ -185,11 +195,40 @@ impl Printer<'_> {
             let path = site.absolute_root();
             self.line("root", &toml_string(utf8(&path)?), &root.origin);
         }
+        if let (Some(fallback), Some(written)) = (&site.fallback_root, &written.fallback_root) {
+            let fallback = fallback.absolute();
+            let only = fallback.only.iter().map(|glob| toml_string(glob)).collect::<Vec<_>>();
+            let path = toml_string(utf8(&fallback.path)?);
+            let value = format!("{{ path = {path}, only = [{}] }}", only.join(", "));
+            self.line("fallback-root", &value, &written.path.origin);
+        }
         let settings = with_absolute_paths(&written.settings);
         for key in KEYS.iter().filter(|key| key.is_of_site) {
             self.option(key, &settings);
         }
+        self.path_rules(&written.path_rules);
         Ok(())
+    }
+
+    /// Redirects and rewrites, as tables, because these have an order among each other.
+    fn path_rules(&mut self, rules: &[Sourced<PathRule>]) {
+        for Sourced { value: rule, origin } in rules {
+            let (table, status, navigations) = match rule.action() {
+                RuleAction::Redirect(status) => (Table::Redirect, status, None),
+                RuleAction::Rewrite { status, navigations } => {
+                    let has_it = status == Status::Ok;
+                    (Table::Rewrite, status, has_it.then_some(navigations))
+                }
+            };
+            self.heading(table.heading());
+            self.line("from", &toml_string(rule.from()), origin);
+            self.line("to", &toml_string(rule.to()), origin);
+            self.line("status", &status.code().to_string(), origin);
+            self.line("force", &rule.force().to_string(), origin);
+            if let Some(navigations) = navigations {
+                self.line("navigations", &navigations.to_string(), origin);
+            }
+        }
     }
 
     /// The values of an option; a comment if it has none.

@@ -93,7 +93,12 @@ impl<'a> Reader<'a> {
         self.complain(span, title, remedy);
     }
 
-    fn sourced<T>(&self, span: Range<usize>, value: T, variables: Vec<String>) -> Sourced<T> {
+    pub(super) fn sourced<T>(
+        &self,
+        span: Range<usize>,
+        value: T,
+        variables: Vec<String>,
+    ) -> Sourced<T> {
         Sourced { value, origin: Origin::File { place: self.place(span), variables } }
     }
 
@@ -237,7 +242,7 @@ pub(super) fn is_empty(node: &Node<'_>) -> bool {
 }
 
 /// A number as a flag takes it.
-fn decimal(number: &DeInteger<'_>) -> String {
+pub(super) fn decimal(number: &DeInteger<'_>) -> String {
     let digits = number.as_str().replace('_', "");
     match i128::from_str_radix(&digits, number.radix()) {
         Ok(number) => number.to_string(),

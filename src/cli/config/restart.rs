@@ -10,18 +10,22 @@ type Compared = fn(&ServerOptions) -> String;
 
 /// The flags whose keys need a restart, and why a worker cannot change them: its driver, its tables
 /// and its cache are sized when it starts, and so are the shares of descriptors; the files of logs
-/// may belong to another user.
-pub(super) const RESTART: [(&str, Compared); 17] = [
+/// may belong to another user, and who has given up privileges does not get them back.
+pub(super) const RESTART: [(&str, Compared); 24] = [
     ("driver", |it| format!("{:?}", it.server.driver)),
     ("workers", |it| format!("{:?}", it.server.worker_count())),
     ("max-connections", |it| format!("{:?}", it.server.max_connections)),
     ("cache-entries", |it| format!("{:?}", it.http.cache_entries)),
     ("cache-idle", |it| format!("{:?}", it.http.cache_idle)),
     ("cache-bytes", |it| format!("{:?}", it.http.cache_bytes)),
+    ("compress-cache-bytes", |it| format!("{:?}", it.http.compress_cache_bytes)),
     ("memory-file-max", |it| format!("{:?}", it.http.memory_file_max)),
     ("revalidate", |it| format!("{:?}", it.http.revalidate)),
     ("watch", |it| format!("{:?}", it.http.no_watch)),
     ("health-path", |it| format!("{:?}", it.http.health_path)),
+    ("client-prefix-v6", |it| format!("{:?}", it.http.limits.client_prefix_v6)),
+    ("limit-table", |it| format!("{:?}", it.http.limits.limit_table)),
+    ("h2c", |it| format!("{:?}", it.http.h2c)),
     ("tls-key-log", |it| format!("{:?}", it.tls.tls_key_log)),
     ("admin", |it| format!("{:?}", it.observe.admin_places())),
     ("log", |it| format!("{:?}", it.observe.log)),
@@ -29,6 +33,9 @@ pub(super) const RESTART: [(&str, Compared); 17] = [
     ("error-log", |it| format!("{:?}", it.observe.error_log)),
     ("error-log-format", |it| format!("{:?}", it.observe.error_log_format)),
     ("error-log-level", |it| format!("{:?}", it.observe.error_log_level)),
+    ("user", |it| format!("{:?}", it.sandbox.user)),
+    ("group", |it| format!("{:?}", it.sandbox.group)),
+    ("sandbox", |it| format!("{:?}", it.sandbox.sandbox)),
 ];
 
 /// What the server chooses at its start for options that are not set. A file that sets an option to

@@ -45,7 +45,10 @@ impl Reader<'_> {
                 let rule = Rule::from_text(shape, &text.value);
                 self.add(key, rule, (text, written), values);
             }
-            (DeValue::Table(table), RuleShape::MediaTypes | RuleShape::ErrorPages) => {
+            (
+                DeValue::Table(table),
+                RuleShape::MediaTypes | RuleShape::Codings | RuleShape::ErrorPages,
+            ) => {
                 for (left, right) in in_order(table) {
                     self.pair(key, shape, left.get_ref(), right, values);
                 }
@@ -80,7 +83,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A media type or an error page.
+    /// A media type, a coding or an error page.
     fn pair(
         &mut self,
         key: &Key,
@@ -92,6 +95,7 @@ impl Reader<'_> {
         let Some(text) = self.text(&key.name, right) else { return };
         let rule = match shape {
             RuleShape::MediaTypes => rules::media_type(left, &text.value),
+            RuleShape::Codings => rules::coding(left, &text.value),
             _ => rules::error_page(left, &text.value),
         };
         let written = format!("{{ {} = {} }}", toml_key(left), toml_string(&text.value));

@@ -6,6 +6,7 @@
 use super::keys::RuleShape;
 use crate::cli::ContentArgs;
 use crate::cli::content::{ErrorPage, header_error, header_rule};
+use crate::http::semantics::encoded::EncodedName;
 use crate::http::semantics::mime::Override;
 use crate::http::site::rules::{CacheRule, HeaderRule, RuleError};
 
@@ -13,6 +14,7 @@ use crate::http::site::rules::{CacheRule, HeaderRule, RuleError};
 #[derive(Clone, Debug)]
 pub(super) enum Rule {
     MediaType(Override),
+    Coding(EncodedName),
     ErrorPage(ErrorPage),
     Cache(CacheRule),
     Header(HeaderRule),
@@ -24,6 +26,9 @@ impl Rule {
         match shape {
             RuleShape::MediaTypes => {
                 text.parse().map(Self::MediaType).map_err(|error| format!("{error}"))
+            }
+            RuleShape::Codings => {
+                text.parse().map(Self::Coding).map_err(|error| format!("{error}"))
             }
             RuleShape::ErrorPages => text.parse().map(Self::ErrorPage),
             RuleShape::CacheRules => {
@@ -37,6 +42,7 @@ impl Rule {
     pub(super) fn add_to(self, content: &mut ContentArgs) {
         match self {
             Self::MediaType(rule) => content.mime.push(rule),
+            Self::Coding(rule) => content.encoded.push(rule),
             Self::ErrorPage(rule) => content.error_page.push(rule),
             Self::Cache(rule) => content.cache_control.push(rule),
             Self::Header(rule) => content.header.push(rule),
@@ -48,6 +54,11 @@ impl Rule {
 pub(super) fn media_type(extension: &str, media_type: &str) -> Result<Rule, String> {
     let built = Override::new(extension, media_type);
     built.map(Rule::MediaType).map_err(|error| error.to_string())
+}
+
+/// The coding of files from its parts.
+pub(super) fn coding(pattern: &str, coding: &str) -> Result<Rule, String> {
+    EncodedName::new(pattern, coding).map(Rule::Coding).map_err(|error| error.to_string())
 }
 
 /// An error page from its parts.

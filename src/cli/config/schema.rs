@@ -36,6 +36,7 @@ fn form(form: Form) -> Value {
     match form {
         Form::Text => json!({ "type": "string" }),
         Form::Switch => json!({ "type": "boolean" }),
+        Form::Numbers(numbers) => json!({ "enum": numbers }),
         Form::Texts => one_or_more(json!({ "type": "string" })),
         Form::One(inner) => table(inner),
         Form::Many(inner) => json!({ "type": "array", "items": table(inner) }),
@@ -74,7 +75,7 @@ fn option(key: &Key) -> Value {
 fn rules(shape: RuleShape) -> Value {
     let text = json!({ "type": "string" });
     let table = match shape {
-        RuleShape::MediaTypes | RuleShape::ErrorPages => {
+        RuleShape::MediaTypes | RuleShape::Codings | RuleShape::ErrorPages => {
             json!({ "type": "object", "additionalProperties": text })
         }
         RuleShape::CacheRules => parts(["glob", "value"], [text.clone(), text.clone()]),

@@ -1,6 +1,8 @@
 //! Values of options before they are parsed, and where each is from.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 use super::keys::{KEYS, Key, of_flag};
 use super::rules::Rule;
@@ -71,21 +73,21 @@ impl PartialEq for Value {
 pub(super) const CERTIFICATES: [&str; 3] = ["tls-cert", "tls-key", "tls-self-signed"];
 
 /// The values of options, by their flags. An option that has several values has them in
-/// the order in which they apply.
+/// the order in which they apply. Copies share values: each of many sites has all defaults.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Settings {
-    values: BTreeMap<&'static str, Vec<Sourced<Value>>>,
+    values: BTreeMap<&'static str, Arc<Vec<Sourced<Value>>>>,
 }
 
 impl Settings {
     /// The values of a key; none if it was not given.
     pub(super) fn get(&self, key: &Key) -> &[Sourced<Value>] {
-        self.values.get(&*key.flag).map_or(&[], Vec::as_slice)
+        self.values.get(&*key.flag).map_or(&[], |values| values.as_slice())
     }
 
     /// Sets the values of a key.
     pub(super) fn set(&mut self, key: &'static Key, values: Vec<Sourced<Value>>) {
-        self.values.insert(&key.flag, values);
+        self.values.insert(&key.flag, Arc::new(values));
     }
 
     /// Replaces texts of a key. `None` keeps a text.
@@ -94,7 +96,8 @@ impl Settings {
         key: &'static Key,
         replace: impl Fn(&str) -> Option<String>,
     ) {
-        for Sourced { value, .. } in self.values.get_mut(&*key.flag).into_iter().flatten() {
+        let Some(values) = self.values.get_mut(&*key.flag) else { return };
+        for Sourced { value, .. } in Arc::make_mut(values) {
             if let Value::Text(text) = value
                 && let Some(new) = replace(text)
             {
@@ -111,12 +114,16 @@ impl Settings {
     /// Puts more specific settings on top: a list is continued, any other value is replaced.
     pub(super) fn overlay(&mut self, specific: &Self) {
         for key in specific.keys() {
-            let values = specific.get(key);
-            let all = self.values.entry(&key.flag).or_default();
-            if !key.is_list {
-                all.clear();
+            let values = &specific.values[&*key.flag];
+            match self.values.entry(&key.flag) {
+                Entry::Occupied(mut all) if key.is_list => {
+                    Arc::make_mut(all.get_mut()).extend_from_slice(values);
+                }
+                Entry::Occupied(mut all) => *all.get_mut() = Arc::clone(values),
+                Entry::Vacant(all) => {
+                    all.insert(Arc::clone(values));
+                }
             }
-            all.extend_from_slice(values);
         }
     }
 

@@ -62,8 +62,12 @@ impl Sources {
         &self.files[file].path
     }
 
+    /// The paths of all files.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|source| &*source.path)
+    }
+
     /// The text of a file; empty after [`Sources::drop_texts`].
-    #[cfg(any(test, feature = "simulation"))]
     pub(super) fn text(&self, file: usize) -> &str {
         &self.files[file].text
     }

@@ -23,7 +23,7 @@ const NAME_BYTES_MAX: usize = 256;
 
 /// The options that are paths, of the process and of a site.
 pub(super) const SERVER_PATHS: [&str; 2] = ["tls-client-ca", "tls-key-log"];
-pub(super) const SITE_PATHS: [&str; 2] = ["tls-cert", "tls-key"];
+pub(super) const SITE_PATHS: [&str; 3] = ["tls-cert", "tls-key", "users"];
 
 /// Paths in a file are relative to its directory. One that is not UTF-8 fits into no text; then
 /// they are relative to the current directory.
@@ -56,7 +56,9 @@ impl Reader<'_> {
                 "site-defaults" => self.one(Table::Defaults, node, |reader, table| {
                     for (name, node) in table {
                         let name = (&**name.get_ref(), name.span());
-                        reader.option(Table::Defaults, name, node, &mut draft.defaults);
+                        if !reader.path_rule_key(name.0, node, &mut draft.default_rules) {
+                            reader.option(Table::Defaults, name, node, &mut draft.defaults);
+                        }
                     }
                     join_paths(&SITE_PATHS, directory, &mut draft.defaults);
                 }),
@@ -106,7 +108,7 @@ impl Reader<'_> {
     }
 
     /// Tables that occur several times.
-    fn many(
+    pub(super) fn many(
         &mut self,
         table: Table,
         node: &Node<'_>,
@@ -114,8 +116,15 @@ impl Reader<'_> {
     ) {
         let heading = table.heading();
         let DeValue::Array(nodes) = node.get_ref() else {
-            let title = format!("there may be several {heading}");
-            self.complain(node.span(), title, format!("write {heading} with two brackets"));
+            let text = self.sources.text(self.file);
+            let is_part = text.get(node.span().end..).is_some_and(|rest| rest.starts_with('.'));
+            let (title, remedy) = if is_part {
+                (format!("there is no {heading} before it"), format!("begin one with {heading}"))
+            } else {
+                let remedy = format!("write {heading} with two brackets");
+                (format!("there may be several {heading}"), remedy)
+            };
+            self.complain(node.span(), title, remedy);
             return;
         };
         for node in nodes {
@@ -157,6 +166,10 @@ impl Reader<'_> {
                         origin,
                     });
                 }
+                "fallback-root" => {
+                    site.fallback_root = self.fallback_root(node, directory).map(Box::new);
+                }
+                other if self.path_rule_key(other, node, &mut site.path_rules) => {}
                 other => {
                     let name = (other, name.span());
                     self.option(Table::Site, name, node, &mut site.settings);
@@ -214,11 +227,13 @@ impl Reader<'_> {
                 "address" => listener.addresses = self.texts("address", node).unwrap_or_default(),
                 "protocol" => listener.protocol = self.protocol(node),
                 other if self.right(other, node, &mut listener.rights) => {}
+                other if self.door(other, node, &mut listener.door) => {}
                 other => self.complain_of_key(Table::Listen, name.span(), other),
             }
         }
         listener.addresses.iter().for_each(|address| self.check_address(address));
         self.check_rights(&listener.addresses, &listener.rights);
+        self.check_door(&listener.door, before);
         if listener.addresses.is_empty() && self.problems.len() == before {
             let remedy = "add `address`, as in address = [\"0.0.0.0:8080\"]";
             self.complain(node.span(), "a [[listen]] has no address", remedy);

@@ -107,59 +107,85 @@ fn a_file_without_options_means_what_a_bare_command_line_means() {
     assert_eq!(from_file.meaning(), bare.meaning());
 }
 
+/// Flags, and what says the same in `[server]` and in a `[[site]]`.
+const IN_BOTH_PLACES: &[(&[&str], &str, &str)] = &[
+    (&["--workers", "3"], "workers = 3", ""),
+    (&["--driver=poll"], "driver = \"poll\"", ""),
+    (&["--listen=127.0.0.1:1", "--listen=[::1]:2"], "listen = ['127.0.0.1:1', '[::1]:2']", ""),
+    (&["--idle-timeout", "1min 2s"], "idle-timeout = \"1min 2s\"", ""),
+    (&["--cache-bytes", "1048576"], "cache-bytes = 0x10_0000", ""),
+    (&["--cache-bytes", "1M"], "cache-bytes = \"1M\"", ""),
+    (&["--no-watch"], "watch = false", ""),
+    (&[], "watch = true", "cors = false"),
+    (&["--no-precompressed", "--cors"], "", "precompressed = false\ncors = true"),
+    (&["--compress"], "", "compress = true"),
+    (&[], "", "compress = false"),
+    (
+        &["--compress=br,gzip", "--compress-level=best", "--compress-min=2K"],
+        "",
+        "compress = \"br,gzip\"\ncompress-level = \"best\"\ncompress-min = 2048",
+    ),
+    (&["--compress-max=1M"], "compress-cache-bytes = \"64M\"", "compress-max = \"1M\""),
+    (&["--spa"], "", "spa = true"),
+    (&[], "", "spa = false"),
+    (&["--spa=/a.html"], "", "spa = \"/a.html\""),
+    (&["--index", "a", "--index", "b"], "", "index = [\"a\", \"b\"]"),
+    (&["--symlinks", "follow"], "", "symlinks = \"follow\""),
+    (
+        &["--mime", "gltf=model/gltf+json", "--mime", "a=text/x"],
+        "",
+        "mime = [\"gltf=model/gltf+json\", { a = \"text/x\" }]",
+    ),
+    (&["--encoded", "*.js.gz=gzip"], "", "encoded = { \"*.js.gz\" = \"gzip\" }"),
+    (&["--mime", "LICENSE*=text/plain"], "", "mime = { \"LICENSE*\" = \"text/plain\" }"),
+    (&["--etag", "content"], "", "etag = \"content\""),
+    (&["--last-modified"], "", "last-modified = true"),
+    (&["--error-page", "403=/f.html"], "", "error-page = { 403 = \"/f.html\" }"),
+    (&["--tls-cert", "/c", "--tls-key", "/k"], "", "tls-cert = \"/c\"\ntls-key = \"/k\""),
+    (&["--tls-self-signed"], "", "tls-self-signed = true"),
+    (&["--tls-self-signed=a,b"], "", "tls-self-signed = \"a,b\""),
+    (&["--hsts", "5min"], "", "hsts = \"5min\""),
+    (
+        &["--users", "/u", "--realm", "a b", "--rate", "5/min", "--burst", "3"],
+        "",
+        "users = \"/u\"\nrealm = \"a b\"\nrate = \"5/min\"\nburst = 3",
+    ),
+    (&["--send-rate", "1M"], "", "send-rate = \"1M\""),
+    (
+        &["--connections-per-client", "5", "--client-prefix-v6", "48"],
+        "connections-per-client = 5\nclient-prefix-v6 = 48",
+        "",
+    ),
+    (&["--listen-plain=:1"], "listen-plain = \":1\"", ""),
+    (
+        &["--listen-redirect=:1", "--tls-self-signed"],
+        "listen-redirect = \":1\"",
+        "tls-self-signed = true",
+    ),
+    (
+        &["--tls-min", "1.3", "--tls-client-ca", "/ca", "--tls-key-log", "/keys"],
+        "tls-min = \"1.3\"\ntls-client-ca = \"/ca\"\ntls-key-log = \"/keys\"",
+        "",
+    ),
+    (
+        &["--cache-control", "*.js=no-cache"],
+        "",
+        "cache-control = [{ glob = \"*.js\", value = \"no-cache\" }]",
+    ),
+    (
+        &["--header", "**=B: 2", "--header", "**=A: 1"],
+        "",
+        // In the order of the file, not of the names.
+        "header = { glob = \"**\", set = { B = \"2\", A = \"1\" } }",
+    ),
+];
+
 /// Every option says the same on a command line and in a file.
 #[test]
 fn an_option_means_the_same_in_both_places() {
-    for (arguments, server, site) in [
-        (&["--workers", "3"][..], "workers = 3", ""),
-        (&["--driver=poll"], "driver = \"poll\"", ""),
-        (&["--listen=127.0.0.1:1", "--listen=[::1]:2"], "listen = ['127.0.0.1:1', '[::1]:2']", ""),
-        (&["--idle-timeout", "1min 2s"], "idle-timeout = \"1min 2s\"", ""),
-        (&["--cache-bytes", "1048576"], "cache-bytes = 0x10_0000", ""),
-        (&["--cache-bytes", "1M"], "cache-bytes = \"1M\"", ""),
-        (&["--no-watch"], "watch = false", ""),
-        (&[], "watch = true", "cors = false"),
-        (&["--no-precompressed", "--cors"], "", "precompressed = false\ncors = true"),
-        (&["--spa"], "", "spa = true"),
-        (&[], "", "spa = false"),
-        (&["--spa=/a.html"], "", "spa = \"/a.html\""),
-        (&["--index", "a", "--index", "b"], "", "index = [\"a\", \"b\"]"),
-        (&["--symlinks", "follow"], "", "symlinks = \"follow\""),
-        (
-            &["--mime", "gltf=model/gltf+json", "--mime", "a=text/x"],
-            "",
-            "mime = [\"gltf=model/gltf+json\", { a = \"text/x\" }]",
-        ),
-        (&["--error-page", "403=/f.html"], "", "error-page = { 403 = \"/f.html\" }"),
-        (&["--tls-cert", "/c", "--tls-key", "/k"], "", "tls-cert = \"/c\"\ntls-key = \"/k\""),
-        (&["--tls-self-signed"], "", "tls-self-signed = true"),
-        (&["--tls-self-signed=a,b"], "", "tls-self-signed = \"a,b\""),
-        (&["--hsts", "5min"], "", "hsts = \"5min\""),
-        (&["--listen-plain=:1"], "listen-plain = \":1\"", ""),
-        (
-            &["--listen-redirect=:1", "--tls-self-signed"],
-            "listen-redirect = \":1\"",
-            "tls-self-signed = true",
-        ),
-        (
-            &["--tls-min", "1.3", "--tls-client-ca", "/ca", "--tls-key-log", "/keys"],
-            "tls-min = \"1.3\"\ntls-client-ca = \"/ca\"\ntls-key-log = \"/keys\"",
-            "",
-        ),
-        (
-            &["--cache-control", "*.js=no-cache"],
-            "",
-            "cache-control = [{ glob = \"*.js\", value = \"no-cache\" }]",
-        ),
-        (
-            &["--header", "**=B: 2", "--header", "**=A: 1"],
-            "",
-            // In the order of the file, not of the names.
-            "header = { glob = \"**\", set = { B = \"2\", A = \"1\" } }",
-        ),
-    ] {
+    for (arguments, server, site) in IN_BOTH_PLACES {
         let file = config(&format!("[server]\n{server}\n{SITE}{site}\n"), &[]);
-        let flags = without_file(&[&["/srv"], arguments].concat());
+        let flags = without_file(&[&["/srv"], *arguments].concat());
         assert_eq!(file.meaning(), flags.meaning(), "{arguments:?}");
         let both = config(SITE, arguments);
         assert_eq!(both.meaning(), flags.meaning(), "{arguments:?} beside a file");
@@ -273,11 +299,15 @@ fn a_default_that_is_written_needs_no_restart() {
 /// and then ignored. The values differ from the defaults.
 #[test]
 fn a_reload_changes_a_key_or_refuses_it() {
-    const VALUES: [(&str, &str); 28] = [
+    const VALUES: [(&str, &str); 37] = [
+        ("connections-per-client", "7"),
+        ("client-prefix-v6", "48"),
+        ("limit-table", "2048"),
         ("listen", "\"127.0.0.1:1\""),
         ("listen-plain", "\"127.0.0.1:1\""),
         ("listen-redirect", "\"127.0.0.1:1\""),
         ("tls-min", "\"1.3\""),
+        ("no-http2", "false"),
         ("tls-client-ca", "\"/ca\""),
         ("handshake-timeout", "\"1s\""),
         ("tls-key-log", "\"/tmp/keys\""),
@@ -289,10 +319,12 @@ fn a_reload_changes_a_key_or_refuses_it() {
         ("drain-delay", "\"1s\""),
         ("drain-timeout", "\"1s\""),
         ("header-timeout", "\"1s\""),
+        ("h2c", "true"),
         ("health-path", "\"/h\""),
         ("cache-entries", "100"),
         ("cache-idle", "\"1s\""),
         ("cache-bytes", "\"1M\""),
+        ("compress-cache-bytes", "\"1M\""),
         ("memory-file-max", "0"),
         ("revalidate", "\"2s\""),
         ("no-watch", "false"),
@@ -302,6 +334,9 @@ fn a_reload_changes_a_key_or_refuses_it() {
         ("error-log", "\"/tmp/error.log\""),
         ("error-log-format", "\"json\""),
         ("error-log-level", "\"warn\""),
+        ("user", "\"www\""),
+        ("group", "\"33\""),
+        ("sandbox", "\"auto\""),
     ];
     let site = format!("{SITE}tls-self-signed = true\n");
     let old = config(&site, &[]);
@@ -314,11 +349,14 @@ fn a_reload_changes_a_key_or_refuses_it() {
         let refused = needs_restart(&old, &new, CHOSEN);
         let is_refused = refused == [key.full_name()];
         assert!(is_refused || refused.is_empty(), "{}: {refused:?}", key.name);
-        let is_changed = reloadable(&old.options) != reloadable(&new.options);
+        let clients = |config: &Config| config.options.http.limits.connections_per_client;
+        let is_changed =
+            reloadable(&old.options) != reloadable(&new.options) || clients(&old) != clients(&new);
         // A reload makes a new configuration of TLS whenever these differ.
         let tls = |config: &Config| {
-            let TlsArgs { tls_min, tls_client_ca, handshake_timeout, .. } = &config.options.tls;
-            format!("{tls_min:?} {tls_client_ca:?} {handshake_timeout:?}")
+            let TlsArgs { tls_min, no_http2, tls_client_ca, handshake_timeout, .. } =
+                &config.options.tls;
+            format!("{tls_min:?} {no_http2} {tls_client_ca:?} {handshake_timeout:?}")
         };
         let is_changed = is_changed || tls(&old) != tls(&new);
         assert!(is_refused != is_changed, "{}: refused {is_refused}", key.name);
@@ -397,6 +435,7 @@ fn the_schema_names_every_key() {
         (Table::Log, "/properties/log"),
         (Table::Defaults, "/properties/site-defaults"),
         (Table::Site, "/properties/site/items"),
+        (Table::FallbackRoot, "/properties/site/items/properties/fallback-root"),
     ] {
         let mut names: Vec<_> = table.names().collect();
         names.sort_unstable();

@@ -71,7 +71,7 @@ fn media_types_are_added() {
     let content = content(&["--mime", "a=text/a", "--mime=tar.gz=application/x-tar+gzip"]);
     assert_eq!(content.types.content_type(b"x.a"), "text/a; charset=utf-8");
     assert_eq!(content.types.content_type(b"x.tar.gz"), "application/x-tar+gzip");
-    assert_refused("--mime", &[("a", "equals sign"), ("a=b", "EXT=TYPE"), ("=a/b", "empty part")]);
+    assert_refused("--mime", &[("a", "equals sign"), ("a=b", "NAME=TYPE"), ("=a/b", "empty part")]);
     let many = vec!["--mime=a=a/b"; 257];
     let error = command(&many).unwrap().content.content().unwrap_err().to_string();
     assert!(error.contains("--mime") && error.contains("leave some out"), "{error}");

@@ -11,6 +11,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
 use super::poller::{Event, Interest, Poller, Trigger};
 use crate::driver::Limits;
+use crate::driver::call_log::made;
 use crate::driver::setup::step_failed;
 
 /// Events that one system call returns. The rest stay in the kernel's ready list, which is a queue,
@@ -49,7 +50,8 @@ impl<const EDGE: bool> Poller for EpollPoller<EDGE> {
 
     fn add(&mut self, fd: BorrowedFd<'_>, key: u32, want: Interest) -> io::Result<()> {
         self.system_calls += 1;
-        Ok(epoll::add(&self.instance, fd, EventData::new_u64(key.into()), flags::<EDGE>(want))?)
+        let data = EventData::new_u64(key.into());
+        made("epoll_ctl", || Ok(epoll::add(&self.instance, fd, data, flags::<EDGE>(want))?))
     }
 
     /// A connection wakes the first thread in the kernel's list that waits (`EPOLLEXCLUSIVE`,
@@ -58,24 +60,27 @@ impl<const EDGE: bool> Poller for EpollPoller<EDGE> {
         self.system_calls += 1;
         let edge = if EDGE { EventFlags::ET } else { EventFlags::empty() };
         let flags = EventFlags::IN | EventFlags::EXCLUSIVE | edge;
-        Ok(epoll::add(&self.instance, fd, EventData::new_u64(key.into()), flags)?)
+        let data = EventData::new_u64(key.into());
+        made("epoll_ctl", || Ok(epoll::add(&self.instance, fd, data, flags)?))
     }
 
     fn modify(&mut self, fd: BorrowedFd<'_>, key: u32, want: Interest) -> io::Result<()> {
         self.system_calls += 1;
-        Ok(epoll::modify(&self.instance, fd, EventData::new_u64(key.into()), flags::<EDGE>(want))?)
+        let data = EventData::new_u64(key.into());
+        made("epoll_ctl", || Ok(epoll::modify(&self.instance, fd, data, flags::<EDGE>(want))?))
     }
 
     fn remove(&mut self, fd: BorrowedFd<'_>, _key: u32) -> io::Result<()> {
         self.system_calls += 1;
-        Ok(epoll::delete(&self.instance, fd)?)
+        made("epoll_ctl", || Ok(epoll::delete(&self.instance, fd)?))
     }
 
     fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Event>) -> io::Result<()> {
         self.system_calls += 1;
         self.events.clear();
         let timeout = timeout.map(time);
-        epoll::wait(&self.instance, spare_capacity(&mut self.events), timeout.as_ref())?;
+        let room = spare_capacity(&mut self.events);
+        made("epoll_pwait", || Ok(epoll::wait(&self.instance, room, timeout.as_ref())?))?;
         out.extend(self.events.iter().map(translate));
         Ok(())
     }

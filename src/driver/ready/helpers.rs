@@ -17,6 +17,7 @@ use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use crate::driver::call_log::InheritedLog;
 use crate::driver::disk::{self, BufferRead};
 use crate::driver::file_copy::read_piece;
 use crate::driver::transfer::PIECE_BYTES;
@@ -140,7 +141,12 @@ fn start(
     for started in 0..THREADS {
         let (jobs, answers, notifier) = (Arc::clone(&jobs), answers.clone(), notifier.clone());
         let helper = thread::Builder::new().name("disk helper".into());
-        match helper.spawn(move || help(&jobs, &answers, &notifier)) {
+        let log = InheritedLog::here();
+        let started_helper = helper.spawn(move || {
+            log.accept();
+            help(&jobs, &answers, &notifier);
+        });
+        match started_helper {
             Err(error) if started == 0 => return Err(error),
             _ => {}
         }

@@ -49,6 +49,7 @@ mod steps;
 
 use std::collections::VecDeque;
 use std::io;
+use std::num::NonZero;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -62,6 +63,7 @@ use super::disk::{BufferRead, FileTask};
 use super::job_thread::JobThread;
 use super::name::{Direction, FileOp, OpName};
 use super::op::cancelled;
+use super::pace;
 use super::pool::Pool;
 use super::sealed::Sealed;
 use super::setup::step_failed;
@@ -187,6 +189,18 @@ impl<P: Poller> Driver for Ready<P> {
         Ok(Sock(handle))
     }
 
+    fn set_joint(&mut self, listener: Sock, joint: bool) -> io::Result<()> {
+        let source = self.sources.get_mut(listener.0).unwrap_or_else(|| listener.stale());
+        source.joint = joint;
+        let shared = joint || sys::is_unix(source.descriptor.as_fd());
+        self.stats.system_calls += u64::from(!joint);
+        if shared == source.shared { Ok(()) } else { self.watch_anew(listener.0, shared) }
+    }
+
+    fn duplicate(&self, listener: Sock) -> io::Result<OwnedFd> {
+        self.source(listener).descriptor.try_clone()
+    }
+
     fn submit(&mut self, token: Token, op: Op) -> OpId {
         self.done.begin();
         match op {
@@ -271,6 +285,10 @@ impl<P: Poller> Driver for Ready<P> {
         sys::peer(self.source(sock).descriptor.as_fd())
     }
 
+    fn set_pace(&self, sock: Sock, rate: Option<NonZero<u64>>) -> io::Result<()> {
+        pace::set(self.source(sock).descriptor.as_fd(), rate)
+    }
+
     fn has_input(&self, sock: Sock) -> bool {
         sys::has_input(self.source(sock).descriptor.as_fd())
     }
@@ -316,6 +334,23 @@ impl<P: Poller> Ready<P> {
             return Err(error);
         }
         Ok(handle)
+    }
+
+    /// Watches a listener as one that is shared, or as one that is not. What makes a socket send
+    /// signals, for one, belongs to the socket and not to the descriptor.
+    fn watch_anew(&mut self, handle: Handle<Sock>, shared: bool) -> io::Result<()> {
+        self.unwatch(handle);
+        let source = self.sources.get_mut(handle).expect("callers have just used it");
+        source.shared = shared;
+        if shared {
+            // It is watched when an accept waits for a report.
+            self.change(handle);
+            return Ok(());
+        }
+        let want = if P::TRIGGER == Trigger::Edge { Interest::BOTH } else { Interest::READ };
+        self.poller.add(source.descriptor.as_fd(), key(handle), want)?;
+        source.armed = want;
+        Ok(())
     }
 
     fn source(&self, sock: Sock) -> &Source {

@@ -12,10 +12,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::super::abort::abort;
 use super::helpers::{DiskAnswer, DiskJob, DiskResult};
 use super::poller::{Interest, Poller};
 use super::source::{OpStage, Source, Work, requeue};
 use super::{Ready, key};
+use crate::driver::call_log::done;
 use crate::driver::disk::BufferRead;
 use crate::driver::drain::ListenerDrain;
 use crate::driver::failure::AcceptFailure;
@@ -260,9 +262,13 @@ impl<P: Poller> Ready<P> {
 /// Closes, failures, and ops on files.
 impl<P: Poller> Ready<P> {
     /// Begins to deliver the backlog of a closed listener through the accept in flight on it; the
-    /// end of the accept queues the close again. Returns `false` if there is no accept.
+    /// end of the accept queues the close again. Returns `false` if there is no accept, or if the
+    /// listener is joint.
     fn drain(&mut self, handle: Handle<Sock>) -> bool {
         let source = self.sources.get_mut(handle).expect("a socket is closed once");
+        if source.joint {
+            return false;
+        }
         let op = source.read.op.name(handle, Direction::Read);
         let work = source.read.op.get_mut().map(|pending| &mut pending.work);
         let (Some(op), Some(Work::Accept(drain))) = (op, work) else { return false };
@@ -295,13 +301,13 @@ impl<P: Poller> Ready<P> {
         // Both calls fail if the peer is gone already.
         if reset {
             self.stats.system_calls += 1;
-            let _ = sys::abort(socket);
+            let _ = abort(socket);
         } else if source.adopted && !source.listener {
             // A duplicate of an adopted socket would keep the connection open.
             self.stats.system_calls += 1;
             let _ = sys::shutdown(socket, Shutdown::Both);
         }
-        drop(source);
+        done("close", || drop(source));
         self.stats.system_calls += 1;
         self.done.finish(token, Outcome::Closed);
     }

@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::thread::Pid;
 
+use crate::driver::call_log::{done, made};
 use crate::driver::sys;
 
 /// A signal as read from the descriptor; see `signalfd(2)` for the fields.
@@ -97,10 +98,10 @@ impl Signals {
             Err(error) => return Err(error),
         }
         // SAFETY: the call takes no pointer.
-        check(unsafe { libc::fcntl(fd, F_SETSIG, number()) })?;
+        made("fcntl", || check(unsafe { libc::fcntl(fd, F_SETSIG, number()) }))?;
         let owner = Owner { kind: F_OWNER_TID, id: self.thread.as_raw_nonzero().get() };
         // SAFETY: the owner is a live local, which the kernel only reads.
-        check(unsafe { libc::fcntl(fd, F_SETOWN_EX, &raw const owner) })?;
+        made("fcntl", || check(unsafe { libc::fcntl(fd, F_SETOWN_EX, &raw const owner) }))?;
         Ok(true)
     }
 
@@ -113,7 +114,8 @@ impl Signals {
     pub(super) fn take(&mut self) -> io::Result<&[Signal]> {
         let (address, len) = (self.batch.as_mut_ptr().cast(), size_of_val(&*self.batch));
         // SAFETY: pointer and length describe an exclusive slice of structs that accept any bytes.
-        let count = unsafe { libc::read(self.descriptor.as_raw_fd(), address, len) };
+        let call = || unsafe { libc::read(self.descriptor.as_raw_fd(), address, len) };
+        let count = done("read", call);
         match usize::try_from(count) {
             Ok(count) => Ok(&self.batch[..count / size_of::<Signal>()]),
             Err(_) => match io::Error::last_os_error() {
@@ -176,7 +178,8 @@ fn mask(how: i32, set: &libc::sigset_t) -> io::Result<libc::sigset_t> {
 fn set_async(fd: RawFd, on: bool) -> io::Result<()> {
     let on = i32::from(on);
     // SAFETY: the argument is a live local, which the kernel only reads.
-    check(unsafe { libc::ioctl(fd, libc::FIOASYNC, &raw const on) }).map(drop)
+    let call = || unsafe { libc::ioctl(fd, libc::FIOASYNC, &raw const on) };
+    made("ioctl", || check(call()).map(drop))
 }
 
 fn check(result: i32) -> io::Result<i32> {

@@ -40,6 +40,8 @@ pub(super) struct Source {
     pub(super) listener: bool,
     /// A listener that other workers share: each of them accepts one connection at a time.
     pub(super) shared: bool,
+    /// A listener that another process holds too: it is left as it is.
+    pub(super) joint: bool,
     pub(super) read: SourceSide,
     pub(super) write: SourceSide,
     /// The token of the close that was submitted, and whether it resets the connection.
@@ -133,6 +135,7 @@ impl Source {
             adopted,
             listener,
             shared: false,
+            joint: false,
             read: SourceSide::new(false),
             write: SourceSide::new(true),
             closing: None,

@@ -21,6 +21,7 @@ use std::time::Duration;
 use super::poller::{Event, Interest, Poller, Trigger};
 use super::sparse_set::SparseSet;
 use crate::driver::Limits;
+use crate::driver::call_log::done;
 
 /// The sources and their interest.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ impl Poller for SpinPoller {
     fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Event>) -> io::Result<()> {
         if timeout != Some(Duration::ZERO) {
             self.system_calls += 1;
-            thread::yield_now();
+            done("sched_yield", thread::yield_now);
         }
         out.extend(self.sources.iter().map(|(key, want)| Event {
             key,

@@ -330,6 +330,10 @@ impl SimulatedFile for OpenNode {
         Ok(count)
     }
 
+    fn metadata(&self) -> Metadata {
+        self.node.metadata()
+    }
+
     fn entries(&self, limit: usize) -> io::Result<Entries> {
         if self.node.kind != FileKind::Directory {
             return Err(errno(libc::ENOTDIR));

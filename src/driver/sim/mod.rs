@@ -40,6 +40,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ffi::CString;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -107,6 +108,8 @@ struct SimSocket {
     write: Option<Handle<SimOp>>,
     /// The close that was submitted; it waits until the other ops have ended.
     close: Option<Handle<SimOp>>,
+    /// A listener that somebody else holds too: it is left as it is.
+    joint: bool,
     /// Set while a listener that is being closed delivers its backlog.
     drain: Option<ListenerDrain>,
 }
@@ -154,7 +157,7 @@ enum SimWork {
 
 impl SimSocket {
     fn new(end: SocketEnd) -> Self {
-        Self { end, read: None, write: None, close: None, drain: None }
+        Self { end, read: None, write: None, close: None, joint: false, drain: None }
     }
 }
 
@@ -228,25 +231,6 @@ impl Sim {
         };
         self.net.lock().own(connection, handle);
         Ok((Sock(handle), peer))
-    }
-
-    /// Creates a listener, and the dialer that connects to it.
-    ///
-    /// # Errors
-    ///
-    /// When the table of sockets is full.
-    pub fn listen(&mut self) -> io::Result<(Sock, Dialer)> {
-        let net = Arc::clone(&self.net);
-        let handle = self.sockets.insert_with(|handle| {
-            let end = SocketEnd::Listener(net.lock().listen(handle));
-            SimSocket::new(end)
-        });
-        let handle = handle.ok_or(io::ErrorKind::QuotaExceeded)?;
-        let SocketEnd::Listener(listener) = self.sockets.get(handle).expect("just inserted").end
-        else {
-            unreachable!("the socket was created as a listener")
-        };
-        Ok((Sock(handle), Dialer::new(net, listener)))
     }
 
     /// Limits the sockets and files open at a time. Beyond the limit, opens fail with `EMFILE`, and
@@ -333,8 +317,12 @@ impl super::sealed::Sealed for Sim {}
 
 impl Driver for Sim {
     fn adopt(&mut self, _: OwnedFd) -> io::Result<Sock> {
-        let message = "the simulator has no sockets of the kernel; use Sim::connect or Sim::listen";
-        Err(io::Error::new(io::ErrorKind::Unsupported, message))
+        Err(io::Error::other("the simulator has no sockets of the kernel; use Sim::connect"))
+    }
+
+    fn set_joint(&mut self, listener: Sock, joint: bool) -> io::Result<()> {
+        self.sockets.get_mut(listener.0).unwrap_or_else(|| listener.stale()).joint = joint;
+        Ok(())
     }
 
     fn submit(&mut self, token: Token, op: Op) -> OpId {
@@ -438,8 +426,7 @@ impl Driver for Sim {
     }
 
     fn waker(&self) -> Waker {
-        let net = Arc::clone(&self.net);
-        Waker::new(net)
+        Waker::new(self.net.clone())
     }
 
     fn acknowledged(&self, sock: Sock) -> io::Result<u64> {
@@ -449,8 +436,13 @@ impl Driver for Sim {
 
     fn peer(&self, sock: Sock) -> io::Result<SocketAddress> {
         let connection = self.connection(sock).ok_or(io::ErrorKind::NotConnected)?;
-        let port = 1024 + (connection.slot() % 60_000) as u16;
-        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())
+        let port = connection.slot() % 60_000 + 1024;
+        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port as u16)).into())
+    }
+
+    fn set_pace(&self, sock: Sock, _: Option<NonZero<u64>>) -> io::Result<()> {
+        self.sockets.get(sock.0).unwrap_or_else(|| sock.stale());
+        Ok(())
     }
 
     fn has_input(&self, sock: Sock) -> bool {
@@ -487,6 +479,7 @@ impl Drop for Sim {
         for handle in self.sockets.handles() {
             let socket = self.sockets.get(handle).expect("its handle was just listed");
             match socket.end {
+                SocketEnd::Listener(_) if socket.joint => {}
                 SocketEnd::Listener(listener) => network.close_listener(listener),
                 SocketEnd::Connection(connection) => network.close(connection, false, |len| len),
             }

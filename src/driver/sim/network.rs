@@ -206,6 +206,13 @@ impl Network {
         self.listeners.get(listener).is_some_and(|listener| !listener.backlog.is_empty())
     }
 
+    /// Reports new connections of a listener to another socket of the driver.
+    pub(super) fn own_listener(&mut self, listener: Handle<SimListener>, owner: Handle<Sock>) {
+        if let Some(listener) = self.listeners.get_mut(listener) {
+            listener.owner = owner;
+        }
+    }
+
     /// Makes a listener refuse new connections.
     pub(super) fn hold_off(&mut self, listener: Handle<SimListener>) {
         if let Some(listener) = self.listeners.get_mut(listener) {
@@ -443,6 +450,10 @@ pub struct Dialer {
 impl Dialer {
     pub(super) fn new(net: Arc<Net>, listener: Handle<SimListener>) -> Self {
         Self { net, listener }
+    }
+
+    pub(super) fn listener(&self) -> Handle<SimListener> {
+        self.listener
     }
 
     /// Creates a connection, which waits in the backlog until it is accepted.

@@ -6,8 +6,8 @@ use std::mem;
 use std::sync::Arc;
 
 use super::files;
-use super::network::{Moved, Network, SimConnection};
-use super::{OpPlace, Sim, SimOp, SimWork, SocketEnd};
+use super::network::{Dialer, Moved, Network, SimConnection};
+use super::{OpPlace, Sim, SimOp, SimSocket, SimWork, SocketEnd};
 use crate::driver::chain::NextPart;
 use crate::driver::drain::ListenerDrain;
 use crate::driver::op::cancelled;
@@ -167,7 +167,9 @@ impl Sim {
     pub(super) fn begin_close(&mut self, sock: Handle<Sock>, close: Handle<SimOp>) {
         let socket = self.sockets.get_mut(sock).expect("its close was just submitted");
         socket.close = Some(close);
-        if let (SocketEnd::Listener(listener), Some(_)) = (socket.end, socket.read) {
+        if let (SocketEnd::Listener(listener), Some(_), false) =
+            (socket.end, socket.read, socket.joint)
+        {
             socket.drain = Some(ListenerDrain::new());
             self.net.lock().hold_off(listener);
         }
@@ -217,6 +219,39 @@ impl SimWork {
 
 /// Sockets.
 impl Sim {
+    /// Creates a listener, and the dialer that connects to it.
+    ///
+    /// # Errors
+    ///
+    /// When the table of sockets is full.
+    pub fn listen(&mut self) -> io::Result<(Sock, Dialer)> {
+        let net = Arc::clone(&self.net);
+        let handle = self.sockets.insert_with(|handle| {
+            let end = SocketEnd::Listener(net.lock().listen(handle));
+            SimSocket::new(end)
+        });
+        let handle = handle.ok_or(io::ErrorKind::QuotaExceeded)?;
+        let SocketEnd::Listener(listener) = self.sockets.get(handle).expect("just inserted").end
+        else {
+            unreachable!("the socket was created as a listener")
+        };
+        Ok((Sock(handle), Dialer::new(net, listener)))
+    }
+
+    /// Holds the listener of a dialer once more, as another process would. It is told of
+    /// connections that come from now on, and of those that wait.
+    ///
+    /// # Errors
+    ///
+    /// When the table of sockets is full.
+    pub fn listen_again(&mut self, dialer: &Dialer) -> io::Result<Sock> {
+        let (net, listener) = (Arc::clone(&self.net), dialer.listener());
+        let handle = self.sockets.insert(SimSocket::new(SocketEnd::Listener(listener)));
+        let handle = handle.map_err(|_| io::ErrorKind::QuotaExceeded)?;
+        net.lock().own_listener(listener, handle);
+        Ok(Sock(handle))
+    }
+
     fn accept(
         &mut self,
         network: &mut Network,
@@ -374,6 +409,7 @@ impl Sim {
             unreachable!("callers pass a close")
         };
         match socket.end {
+            SocketEnd::Listener(_) if socket.joint => {}
             SocketEnd::Listener(listener) => network.close_listener(listener),
             SocketEnd::Connection(connection) => {
                 let (reset, lost) = (*reset, self.lost());

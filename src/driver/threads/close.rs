@@ -6,9 +6,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::super::abort::abort;
 use super::Threads;
 use super::job::{Calls, SharedSocket, accept};
 use super::socket::{Close, ClosePhase, Held};
+use crate::driver::call_log::done;
 use crate::driver::drain::ListenerDrain;
 use crate::driver::failure::AcceptFailure;
 use crate::driver::name::OpName;
@@ -24,6 +26,14 @@ impl Threads {
         let Some(read) = socket.read.op.get().filter(|read| read.accept) else {
             return true;
         };
+        if socket.joint {
+            let token = read.token;
+            let held = std::mem::replace(&mut socket.held, Held::Nothing);
+            if let Held::Connection(connection) = held {
+                self.admit(connection, token);
+            }
+            return true;
+        }
         let (token, shared) = (read.token, Arc::clone(&socket.shared));
         let close = socket.close.as_mut().expect("a close was submitted");
         if matches!(close.phase, ClosePhase::Submitted) {
@@ -113,15 +123,18 @@ impl Threads {
         }
         let socket = self.sockets.get_mut(handle).expect("a socket is closed once");
         let drain = socket.drain();
-        let accepts = drain.is_some() && socket.read.busy;
+        let accepts = (drain.is_some() || socket.joint) && socket.read.busy;
         let close = socket.close.as_mut().expect("a close was submitted");
         close.phase = ClosePhase::Ending { drain };
         let reset = close.reset;
-        if socket.is_busy() {
+        if socket.joint {
+            self.stats.system_calls += 1;
+            socket.shared.leave_accept();
+        } else if socket.is_busy() {
             // Both calls fail if the peer is gone, and then no call blocks.
             self.stats.system_calls += 1;
             let _ = match reset {
-                true => sys::abort(socket.shared.as_fd()),
+                true => abort(socket.shared.as_fd()),
                 false => sys::shutdown(socket.shared.as_fd(), Shutdown::Both),
             };
         }
@@ -152,14 +165,14 @@ impl Threads {
         if close.reset {
             // The second attempt, if a thread was in a call: kernels 6.4 and 6.5 refuse the first.
             self.stats.system_calls += 1;
-            let _ = sys::abort(socket.shared.as_fd());
+            let _ = abort(socket.shared.as_fd());
         } else if socket.adopted && !socket.listener {
             // A duplicate of an adopted socket would keep the connection open.
             self.stats.system_calls += 1;
             let _ = sys::shutdown(socket.shared.as_fd(), Shutdown::Both);
         }
         // No thread holds the descriptor any more, so this closes it.
-        drop(socket);
+        done("close", || drop(socket));
         self.stats.system_calls += 1;
         self.done.finish(close.token, Outcome::Closed);
     }

@@ -8,17 +8,19 @@ use std::ffi::CString;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::driver::call_log::made;
 use crate::driver::chain::{Chain, NextPart};
 use crate::driver::disk::{self, BufferRead};
 use crate::driver::file_copy::{FileCopy, read_piece};
 use crate::driver::name::FileOp;
+use crate::driver::op::cancelled;
 use crate::driver::slot_map::Handle;
 use crate::driver::transfer::{PIECE_BYTES, SLICES_MAX};
+use crate::driver::waker::{EventFd, Notifier};
 use crate::driver::{File, Outcome, SendEnd, Sock, sys};
 
 /// The interval at which a blocked send checks whether it was given up (`SO_SNDTIMEO`).
@@ -33,6 +35,8 @@ pub(super) struct SharedSocket {
     descriptor: OwnedFd,
     /// Asks the send in progress to stop where it is.
     send_given_up: AtomicBool,
+    /// Makes the thread in an accept leave it; only for listeners.
+    leave: Option<EventFd>,
 }
 
 /// A step of an op, and its socket or file op.
@@ -124,7 +128,18 @@ pub(super) struct ChainPiece {
 
 impl SharedSocket {
     pub(super) fn new(descriptor: OwnedFd) -> Arc<Self> {
-        Arc::new(Self { descriptor, send_given_up: AtomicBool::new(false) })
+        Arc::new(Self { descriptor, send_given_up: AtomicBool::new(false), leave: None })
+    }
+
+    /// A listener.
+    pub(super) fn listening(descriptor: OwnedFd) -> io::Result<Arc<Self>> {
+        let leave = Some(EventFd::new()?);
+        Ok(Arc::new(Self { descriptor, send_given_up: AtomicBool::new(false), leave }))
+    }
+
+    /// Makes the thread in an accept leave it, and each later one.
+    pub(super) fn leave_accept(&self) {
+        self.leave.iter().for_each(EventFd::notify);
     }
 
     /// Sets whether the send in progress is to stop. It notices within [`SEND_LOOKS`].
@@ -153,7 +168,7 @@ impl BlockingJob {
 impl SocketJob {
     fn perform(self, calls: &mut Calls) -> SocketResult {
         match self {
-            Self::Accept(listener) => SocketResult::Accepted(accept(&listener, calls)),
+            Self::Accept(listener) => SocketResult::Accepted(accept_waiting(&listener, calls)),
             Self::Receive { shared, mut buffer, room } => {
                 SocketResult::Received(receive(&shared, &mut buffer[..room], calls), buffer)
             }
@@ -171,7 +186,7 @@ impl FileJob {
             Self::Read { mut read, bytes_max } => {
                 let result = read.advance(bytes_max, |file, room, offset| {
                     calls.made += 1;
-                    file.as_file().read_at(room, offset)
+                    file.read_at(room, offset)
                 });
                 FileResult::Read(result, read)
             }
@@ -273,7 +288,41 @@ fn send_file(
     Ok(())
 }
 
-/// Waits for a connection, unless the listener was made non-blocking.
+/// Waits for a connection, or until the accept is to be left, which is an error. The listener does
+/// not block, because other holders of its socket may not want that, and could not be woken.
+fn accept_waiting(listener: &SharedSocket, calls: &mut Calls) -> io::Result<OwnedFd> {
+    loop {
+        let entry = |fd: BorrowedFd<'_>| libc::pollfd {
+            fd: fd.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let leave = listener.leave.as_ref().map_or(listener.as_fd(), EventFd::as_fd);
+        let mut entries = [entry(listener.as_fd()), entry(leave)];
+        calls.made += 1;
+        match sys::poll(&mut entries, None) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            polled => polled?,
+        };
+        if listener.leave.is_some() && entries[1].revents != 0 {
+            return Err(cancelled());
+        }
+        match accept(listener, calls) {
+            // A Unix socket that was shut down has an empty queue for ever, and says no more than
+            // that if it does not block.
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock
+                    && entries[0].revents & libc::POLLHUP != 0 =>
+            {
+                return Err(io::Error::from_raw_os_error(libc::EINVAL));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            accepted => return accepted,
+        }
+    }
+}
+
+/// Accepts a connection. Waits for one only if the listener blocks.
 pub(super) fn accept(listener: &SharedSocket, calls: &mut Calls) -> io::Result<OwnedFd> {
     calls.made += 1;
     let accepted = sys::accept_waiting(listener.as_fd());
@@ -288,7 +337,7 @@ pub(super) fn accept(listener: &SharedSocket, calls: &mut Calls) -> io::Result<O
 /// not be enough: only TCP passes it on to connections, and only to those established afterwards.
 pub(super) fn limit_sends(socket: &OwnedFd, calls: &mut Calls) -> io::Result<()> {
     calls.made += 1;
-    socket2::SockRef::from(socket).set_write_timeout(Some(SEND_LOOKS))
+    made("setsockopt", || socket2::SockRef::from(socket).set_write_timeout(Some(SEND_LOOKS)))
 }
 
 /// Waits for something to receive.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::job::{Calls, JobResult};
+use crate::driver::call_log::done;
 use crate::driver::slot_map::Handle;
 use crate::driver::waker::Notifier;
 
@@ -131,9 +132,12 @@ impl ThreadMailbox {
             }
             (mail.asleep, slept) = (true, true);
             mail = match left {
-                None => self.changed.wait(mail).unwrap_or_else(PoisonError::into_inner),
+                None => {
+                    let woken = done("futex", || self.changed.wait(mail));
+                    woken.unwrap_or_else(PoisonError::into_inner)
+                }
                 Some(left) => {
-                    let woken = self.changed.wait_timeout(mail, left);
+                    let woken = done("futex", || self.changed.wait_timeout(mail, left));
                     woken.unwrap_or_else(PoisonError::into_inner).0
                 }
             };

@@ -1,7 +1,8 @@
 //! The blocking model: implements the [`Driver`] contract with threads in blocking system calls.
 //!
-//! Every op uses the calls that the manual pages teach first: `accept(2)`, `recv(2)`, `send(2)` and
-//! `sendfile(2)` on blocking sockets, each in a thread that blocks in it. The kernel's scheduler is
+//! Every op uses the calls that the manual pages teach first: `recv(2)`, `send(2)` and
+//! `sendfile(2)` on blocking sockets, each in a thread that blocks in it. Only the thread of a
+//! listener blocks in `poll(2)`, before `accept(2)`. The kernel's scheduler is
 //! the event loop. The driver exists to show what this model costs: a thread with two stacks for
 //! each idle connection, and two handovers between threads for each step of an op, where a reactor
 //! makes one system call.
@@ -27,9 +28,10 @@
 //! * *Close*: `shutdown(2)`, or `connect(2)` with `AF_UNSPEC` for a reset, makes every call on the
 //!   socket return. The descriptor is closed when no thread is in a call on it; otherwise such a
 //!   call might act on the next file with that number. A listener is shut down too, which ends it
-//!   for the holders of duplicates as well. Before that, the driver's own thread makes the
-//!   descriptor non-blocking and accepts the backlog. It also delivers the connection that the
-//!   listener's thread has accepted, or accepts last.
+//!   for the holders of duplicates as well. Before that, the driver's own thread accepts the
+//!   backlog. It also delivers the connection that the listener's thread has accepted, or accepts
+//!   last. A joint listener must not be shut down, so its thread also waits for an eventfd, which
+//!   makes it leave.
 //! * *Cancel of a receive or an accept*: ends the op at once. Its thread stays in the call, and the
 //!   result is held for the next op on that side ([`socket`]): at most one piece of input, or one
 //!   connection.
@@ -69,8 +71,8 @@
 //! and each sleep of a wait. It does not count the handovers, which are up to two futex(2) calls in
 //! each direction; `strace -f` shows them. [`DriverStats::would_block`] counts sends that moved
 //! nothing for a tenth of a second, and calls on a socket that somebody has made non-blocking
-//! through a duplicate. In the second case, the thread waits in poll(2) before it tries again; an
-//! accept pauses.
+//! through a duplicate. In the second case, the thread waits in poll(2) before it tries again. An
+//! accept does so in any case, and counts those that another holder of the listener was faster at.
 
 mod budget;
 mod close;
@@ -86,6 +88,7 @@ mod turns;
 use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
+use std::num::NonZero;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -101,6 +104,7 @@ use super::disk::{BufferRead, FileTask};
 use super::job_thread::JobThread;
 use super::name::{Direction, FileOp, OpName};
 use super::op::cancelled;
+use super::pace;
 use super::pool::Pool;
 use super::setup::step_failed;
 use super::slot_map::{Handle, SlotMap};
@@ -198,18 +202,32 @@ impl Driver for Threads {
             return Err(io::Error::new(io::ErrorKind::QuotaExceeded, reason));
         }
         let options = socket2::SockRef::from(&socket);
-        options.set_nonblocking(false).map_err(|error| step_failed("fcntl", &error))?;
         let is_listener = options.is_listener();
+        let waits = !matches!(is_listener, Ok(true));
+        options.set_nonblocking(!waits).map_err(|error| step_failed("fcntl", &error))?;
         let mut calls = Calls { made: 3, would_block: 0 };
-        if !matches!(is_listener, Ok(true)) {
+        if waits {
             limit_sends(&socket, &mut calls).map_err(|error| step_failed("setsockopt", &error))?;
         }
         // If the call is denied, the socket is taken for a listener: a close then leaves a
         // connection to the other holders of duplicates.
         let listener = is_listener.unwrap_or(true);
-        self.stats.system_calls += calls.made;
-        let socket = ThreadedSocket::new(SharedSocket::new(socket), true, listener);
+        let shared = match listener {
+            true => SharedSocket::listening(socket).map_err(|it| step_failed("eventfd", &it))?,
+            false => SharedSocket::new(socket),
+        };
+        self.stats.system_calls += calls.made + u64::from(listener);
+        let socket = ThreadedSocket::new(shared, true, listener);
         Ok(Sock(self.sockets.insert(socket).expect("the table is not full")))
+    }
+
+    fn set_joint(&mut self, listener: Sock, joint: bool) -> io::Result<()> {
+        self.sockets.get_mut(listener.0).unwrap_or_else(|| listener.stale()).joint = joint;
+        Ok(())
+    }
+
+    fn duplicate(&self, listener: Sock) -> io::Result<OwnedFd> {
+        self.socket(listener).shared.as_fd().try_clone_to_owned()
     }
 
     fn submit(&mut self, token: Token, op: Op) -> OpId {
@@ -299,6 +317,10 @@ impl Driver for Threads {
 
     fn peer(&self, sock: Sock) -> io::Result<SocketAddress> {
         sys::peer(self.socket(sock).shared.as_fd())
+    }
+
+    fn set_pace(&self, sock: Sock, rate: Option<NonZero<u64>>) -> io::Result<()> {
+        pace::set(self.socket(sock).shared.as_fd(), rate)
     }
 
     fn has_input(&self, sock: Sock) -> bool {
@@ -412,7 +434,9 @@ impl Drop for Threads {
         for handle in self.sockets.handles() {
             let socket = self.sockets.get_mut(handle).expect("its handle was just listed");
             socket.shared.give_up_send(true);
-            if socket.is_busy() {
+            if socket.joint {
+                socket.shared.leave_accept();
+            } else if socket.is_busy() {
                 // Fails if the peer is gone, and then no call blocks.
                 let _ = sys::shutdown(socket.shared.as_fd(), Shutdown::Both);
             }

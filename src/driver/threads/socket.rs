@@ -24,6 +24,8 @@ pub(super) struct ThreadedSocket {
     /// connection.
     pub(super) adopted: bool,
     pub(super) listener: bool,
+    /// A listener that another process holds too: it is left as it is.
+    pub(super) joint: bool,
     pub(super) read: SocketSide<ReadOp>,
     pub(super) write: SocketSide<SendOp>,
     /// The result of the last call on the read side, which no op has taken yet.
@@ -100,6 +102,7 @@ impl ThreadedSocket {
             shared,
             adopted,
             listener,
+            joint: false,
             read: SocketSide::new(),
             write: SocketSide::new(),
             held: Held::Nothing,
@@ -118,6 +121,11 @@ impl ThreadedSocket {
             ClosePhase::Draining(drain) => Some(drain),
             ClosePhase::Ending { drain } => drain,
         }
+    }
+
+    /// Whether this is a joint listener that is being closed, whose thread leaves its call.
+    pub(super) fn is_left(&self) -> bool {
+        self.joint && self.close.is_some()
     }
 
     /// Whether a thread is in a system call on the descriptor.

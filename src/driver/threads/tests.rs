@@ -14,7 +14,7 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 const TOKEN: Token = Token(1);
 
 fn limits() -> Limits {
-    Limits { sockets_max: 64, buffers: 16, buffer_bytes: 1024, turn_bytes_max: 1 << 20 }
+    Limits { sockets_max: 64, buffers: 16, buffer_bytes: 1024, ..Limits::default() }
 }
 
 /// A driver with a budget of its own, which counts its threads alone: other tests of this process

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::budget::Budget;
 use super::job::{BlockingJob, Calls};
 use super::mailbox::{IoThread, ThreadAnswer, ThreadMailbox};
+use crate::driver::call_log::InheritedLog;
 use crate::driver::slot_map::{Handle, SlotMap};
 
 /// The stack of a thread, in bytes. A thread does little besides system calls.
@@ -77,10 +78,12 @@ impl ThreadPool {
         // Capacity one suffices, because a thread has at most one job.
         let (jobs, receiver) = sync_channel(1);
         let mailbox = Arc::clone(&self.mailbox);
+        let log = InheritedLog::here();
         let thread = thread::Builder::new()
             .name(NAME.into())
             .stack_size(STACK_BYTES)
             .spawn(move || {
+                log.accept();
                 work(&receiver, &mailbox);
                 drop(place);
             })

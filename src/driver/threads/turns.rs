@@ -77,7 +77,7 @@ impl Threads {
     fn accepted(&mut self, handle: Handle<Sock>, accepted: io::Result<OwnedFd>, now: Instant) {
         let socket = self.sockets.get_mut(handle).expect("a thread was in a call on it");
         socket.read.leave();
-        if socket.drain().is_some() {
+        if socket.drain().is_some() || socket.is_left() {
             return self.accepted_last(handle, accepted);
         }
         let op = socket.read.op.name(handle, Direction::Read);
@@ -181,7 +181,7 @@ impl Threads {
     fn turn_read(&mut self, op: OpId, handle: Handle<Sock>, sequence: Sequence, now: Instant) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         let Some(read) = socket.read.op.current(sequence).copied() else { return };
-        if socket.drain().is_some() {
+        if socket.drain().is_some() || socket.is_left() {
             return;
         }
         match std::mem::replace(&mut socket.held, Held::Nothing) {

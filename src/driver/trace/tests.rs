@@ -34,6 +34,10 @@ impl Driver for Scripted {
         Ok(sock())
     }
 
+    fn set_joint(&mut self, _: Sock, _: bool) -> io::Result<()> {
+        Ok(())
+    }
+
     fn submit(&mut self, _: Token, _: Op) -> OpId {
         self.ops += 1;
         OpId(self.ops)
@@ -68,6 +72,10 @@ impl Driver for Scripted {
 
     fn local(&self, _: Sock) -> io::Result<SocketAddress> {
         Ok(SocketAddr::from(([192, 0, 2, 2], 80)).into())
+    }
+
+    fn set_pace(&self, _: Sock, _: Option<NonZero<u64>>) -> io::Result<()> {
+        Ok(())
     }
 
     fn in_flight(&self) -> usize {

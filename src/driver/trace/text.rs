@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::{Caller, Calls, count};
 use crate::driver::{FileKind, Op, Outcome, SendEnd};
 
 /// The name of an op.
@@ -102,4 +103,34 @@ pub(super) fn error(error: &io::Error) -> String {
 
 fn bytes(count: u64) -> String {
     format!("{count} byte{}", if count == 1 { "" } else { "s" })
+}
+
+/// The names of system calls, each with its count; empty if there are none. `all` is how many calls
+/// the driver has counted: the rarest ones, such as those of a drain, have no name here.
+pub(super) fn names(calls: &Calls, all: u64) -> String {
+    let mut counts: [(&str, Vec<(&'static str, u64)>); 3] =
+        [("", calls.earlier.clone()), ("helper: ", Vec::new()), ("ring: ", Vec::new())];
+    for call in &calls.last {
+        let place = match call.by {
+            Caller::Worker => 0,
+            Caller::Helper => 1,
+            Caller::Ring => 2,
+        };
+        count(&mut counts[place].1, call.name, 1);
+    }
+    let named: u64 =
+        counts[..2].iter().flat_map(|(_, counts)| counts).map(|(_, count)| count).sum();
+    if named > 0 && all > named {
+        counts[0].1.push(("others", all - named));
+    }
+    let listed = counts.iter().filter(|(_, counts)| !counts.is_empty()).map(|(who, counts)| {
+        let names: Vec<_> = counts.iter().map(|(name, count)| times(name, *count)).collect();
+        format!("{who}{}", names.join(" "))
+    });
+    let listed: Vec<_> = listed.collect();
+    if listed.is_empty() { String::new() } else { format!("  [{}]", listed.join("; ")) }
+}
+
+fn times(name: &str, count: u64) -> String {
+    if count == 1 { name.to_owned() } else { format!("{name}*{count}") }
 }

@@ -66,6 +66,26 @@ impl Uring {
         }
     }
 
+    /// Ends the accept of a joint listener, which is being closed, as a cancel does.
+    pub(super) fn end_joint_accept(&mut self, handle: Handle<Sock>) {
+        let Some(socket) = self.sockets.get_mut(handle) else { return };
+        let Some(stream) = socket.read.get_mut() else { return };
+        match stream.state {
+            StreamState::Cancelled(_) => {}
+            StreamState::Armed { .. } => {
+                stream.state = StreamState::Cancelled(None);
+                self.cancel_in_kernel(handle);
+            }
+            StreamState::Parked => {
+                self.backoff.retain(|(other, _)| *other != handle);
+                self.finish_stream(handle, Err(cancelled()));
+            }
+            StreamState::Recalled(_) | StreamState::Draining(_) => {
+                unreachable!("a socket is closed once")
+            }
+        }
+    }
+
     /// Begins to close a listener. If an accept is in flight, it delivers the queue first.
     pub(super) fn begin_drain(&mut self, handle: Handle<Sock>) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };

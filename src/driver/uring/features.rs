@@ -25,7 +25,7 @@ pub const SETUP: Trial = Trial {
 };
 
 /// All features but [`SETUP`].
-pub const TRIALS: [Trial; 15] = [
+pub const TRIALS: [Trial; 16] = [
     flag::<0>(),
     flag::<1>(),
     flag::<2>(),
@@ -37,7 +37,7 @@ pub const TRIALS: [Trial; 15] = [
     setup("flag.no_sqarray", "flag NO_SQARRAY", (6, 6), Need::Extra, || {
         small(Builder::setup_no_sqarray).map(drop)
     }),
-    setup("flags", "all flags together", (6, 1), Need::Uring, || Ring::open().map(drop)),
+    setup("flags", "all flags together", (6, 1), Need::Uring, || Ring::open(false).map(drop)),
     setup("feature.nodrop", "feature NODROP", (5, 5), Need::Uring, || {
         feature(Parameters::is_feature_nodrop)
     }),
@@ -76,6 +76,15 @@ pub const TRIALS: [Trial; 15] = [
         need: Need::Extra,
         without: "a worker may take a second longer to end",
         attempt: cancel_all,
+    },
+    Trial {
+        id: "restrictions",
+        title: "restricted ring",
+        call: "io_uring_register",
+        since: (5, 10),
+        need: Need::Extra,
+        without: "--sandbox takes epoll",
+        attempt: restrict,
     },
 ];
 
@@ -123,7 +132,7 @@ fn feature(is_there: fn(&Parameters) -> bool) -> io::Result<()> {
 fn wait_a_little() -> io::Result<()> {
     const WAIT: Duration = Duration::from_millis(2);
     let mut none = Vec::new();
-    let mut ring = Ring::open()?;
+    let mut ring = Ring::open(false)?;
     let begin = Instant::now();
     ring.enter(true, Some(WAIT), &mut none)?;
     // A signal may end the wait early.
@@ -134,7 +143,7 @@ fn wait_a_little() -> io::Result<()> {
 }
 
 fn register_buffers() -> io::Result<()> {
-    let ring = Ring::open()?;
+    let ring = Ring::open(false)?;
     let buffers = BufferRing::register(&ring.submitter(), &Pool::new(4, 4096));
     // The ring is dropped before the buffers that are registered with it.
     drop(ring);
@@ -142,12 +151,22 @@ fn register_buffers() -> io::Result<()> {
 }
 
 fn cancel_all() -> io::Result<()> {
-    let ring = Ring::open()?;
+    let ring = Ring::open(false)?;
     let wait = Timespec::from(Duration::from_millis(10));
     match ring.submitter().register_sync_cancel(Some(wait), CancelBuilder::any()) {
         // There is nothing to cancel.
         Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// Takes an op of the driver, and refuses another one.
+fn restrict() -> io::Result<()> {
+    let mut ring = Ring::open(true)?;
+    ring.enable()?;
+    match ring.takes_others()? {
+        true => Err(io::Error::other("a restricted ring takes any op")),
+        false => Ok(()),
     }
 }
 
@@ -157,7 +176,7 @@ mod tests {
 
     #[test]
     fn where_the_driver_works_no_required_feature_is_missing() {
-        if let Err(error) = Ring::open() {
+        if let Err(error) = Ring::open(false) {
             return println!("skipped: io_uring does not work here: {error}");
         }
         for trial in TRIALS.iter().filter(|trial| trial.need == Need::Uring) {

@@ -29,6 +29,7 @@ use super::super::transfer::PIECE_BYTES;
 use super::Uring;
 use super::kind::SubmissionKind;
 use super::socket::PieceRead;
+use crate::driver::call_log::remark;
 
 /// The most bytes of one submission; a longer read continues where the last one ended.
 const READ_MAX: u64 = 1 << 30;
@@ -110,6 +111,14 @@ impl PieceRead {
     }
 }
 
+/// Why an open that the kernel can answer from memory is no submission.
+const OPENED_INLINE: &str = "tried inline, because the kernel has all names in memory \
+                             (RESOLVE_CACHED); the ring would pass every open to a thread";
+
+/// Why another one is.
+const OPENED_BY_RING: &str = "tried inline (RESOLVE_CACHED), but it would have to wait for the \
+                              disk; so the ring passes it to a thread of the kernel";
+
 impl Uring {
     pub(super) fn submit_open(&mut self, token: Token, root: Arc<File>, path: CString) -> OpId {
         self.stats.system_calls += 1;
@@ -122,11 +131,13 @@ impl Uring {
             Ok(_) => false,
         };
         if !cold {
+            remark(OPENED_INLINE);
             self.stats.system_calls += File::CALLS_OF_NEW;
             let opened = cached.and_then(|found| File::found(&root, found)).map(Arc::new);
             self.done.finish(token, Outcome::Opened(opened));
             return OpId(SubmissionKind::NOBODY);
         }
+        remark(OPENED_BY_RING);
         // The arguments of `sys::openat2`, in memory as the ring needs them.
         let how = OpenHow::new()
             .flags(sys::OPEN_FLAGS.bits().into())

@@ -42,6 +42,7 @@ mod writable_watch;
 use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
+use std::num::NonZero;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -54,7 +55,7 @@ use super::pool::Pool;
 use super::setup::step_failed;
 use super::slot_map::{Handle, SlotMap};
 use super::waker::EventFd;
-use super::{ACCEPT_RETRY, Driver, DriverStats, Limits, SocketAddress, Waker, sys};
+use super::{ACCEPT_RETRY, Driver, DriverStats, Limits, SocketAddress, Waker, pace, sys};
 use buffers::BufferRing;
 use files::FileOps;
 use jobs::Jobs;
@@ -114,10 +115,13 @@ impl Uring {
     /// error and no panic.
     pub fn open(limits: &Limits) -> io::Result<Self> {
         let step = |name: &'static str| move |error: io::Error| step_failed(name, &error);
-        let ring = Ring::open().map_err(step("io_uring_setup"))?;
+        let ring = Ring::open(limits.restricted).map_err(step("io_uring_setup"))?;
         let pool = Pool::new(limits.buffers, limits.buffer_bytes);
         let buffers =
             BufferRing::register(&ring.submitter(), &pool).map_err(step("io_uring_register"))?;
+        if limits.restricted {
+            ring.enable().map_err(step("io_uring_register"))?;
+        }
         let mut driver = Self {
             ring,
             buffers,
@@ -186,6 +190,19 @@ impl Driver for Uring {
             .map_err(|_| io::Error::other("the driver's table of sockets is full"))
     }
 
+    fn set_joint(&mut self, listener: Sock, joint: bool) -> io::Result<()> {
+        let socket = self.sockets.get_mut(listener.0).unwrap_or_else(|| listener.stale());
+        socket.joint = joint;
+        // An accept that is armed goes on as it is, and the next one takes turns with others.
+        socket.shared = joint || sys::is_shared_listener(socket.fd.as_fd());
+        self.stats.system_calls += if joint { 0 } else { 2 };
+        Ok(())
+    }
+
+    fn duplicate(&self, listener: Sock) -> io::Result<OwnedFd> {
+        self.socket(listener).fd.try_clone()
+    }
+
     fn submit(&mut self, token: Token, op: Op) -> OpId {
         self.done.begin();
         match op {
@@ -230,8 +247,13 @@ impl Driver for Uring {
             Some(rest) => Some(timeout.map_or(rest, |timeout| timeout.min(rest))),
             None => timeout,
         };
-        let idle =
-            !more && self.done.is_empty() && self.runnable.is_empty() && self.draining.is_empty();
+        // A wait without any time is a question: the thread need not sleep for it.
+        let has_time = timeout != Some(Duration::ZERO);
+        let idle = has_time
+            && !more
+            && self.done.is_empty()
+            && self.runnable.is_empty()
+            && self.draining.is_empty();
         let mut reaped = std::mem::take(&mut self.reaped);
         let result = self.ring.enter(idle, timeout, &mut reaped);
         for entry in reaped.drain(..) {
@@ -254,6 +276,10 @@ impl Driver for Uring {
 
     fn peer(&self, sock: Sock) -> io::Result<SocketAddress> {
         sys::peer(self.socket(sock).fd.as_fd())
+    }
+
+    fn set_pace(&self, sock: Sock, rate: Option<NonZero<u64>>) -> io::Result<()> {
+        pace::set(self.socket(sock).fd.as_fd(), rate)
     }
 
     fn has_input(&self, sock: Sock) -> bool {
@@ -286,7 +312,9 @@ impl Drop for Uring {
         for handle in self.sockets.handles() {
             let socket = self.sockets.get_mut(handle).expect("its handle was just listed");
             // Ends receives, sends and polls; the cancel below ends accepts.
-            let _ = sys::shutdown(socket.fd.as_fd(), Shutdown::Both);
+            if !socket.joint {
+                let _ = sys::shutdown(socket.fd.as_fd(), Shutdown::Both);
+            }
         }
         // What is queued is submitted first, because the cancel does not reach it otherwise.
         let mut open = self.reap_orphans(false);

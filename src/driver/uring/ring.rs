@@ -16,8 +16,11 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
+use io_uring::register::Restriction;
 use io_uring::types::{SubmitArgs, Timespec};
-use io_uring::{Builder, EnterFlags, IoUring, cqueue, squeue};
+use io_uring::{Builder, EnterFlags, IoUring, cqueue, opcode, squeue};
+
+use crate::driver::call_log::{made, submitted};
 
 /// The most submissions in one system call; more are split over several.
 const SUBMISSIONS: u32 = 512;
@@ -32,6 +35,22 @@ const SUBMISSIONS_MIN: u32 = 64;
 /// uses up all receive buffers in one turn, and the receives that find none have to be armed again.
 /// Fewer completions at a time also stay in the caches until they are handled.
 const WAITED_MAX: u32 = 128;
+
+/// The ops that the driver submits.
+const OPS: [u8; 9] = [
+    opcode::Accept::CODE,
+    opcode::AcceptMulti::CODE,
+    opcode::AsyncCancel::CODE,
+    opcode::OpenAt2::CODE,
+    opcode::PollAdd::CODE,
+    opcode::Read::CODE,
+    opcode::RecvMulti::CODE,
+    opcode::Send::CODE,
+    opcode::SendMsg::CODE,
+];
+
+/// `IORING_REGISTER_SYNC_CANCEL` (linux/io_uring.h).
+const REGISTER_SYNC_CANCEL: u8 = 24;
 
 /// A set-up flag: its names, the first version of Linux that has it, and how to set it.
 pub(super) struct Flag {
@@ -83,17 +102,35 @@ pub(super) struct Ring {
     pub(super) submitted: u64,
 }
 
+/// The operation of a submission, as `io_uring_enter(2)` names it.
+fn operation(entry: &squeue::Entry) -> &'static str {
+    let opcode = u8::try_from(entry.get_opcode()).unwrap_or(u8::MAX);
+    let known = [
+        (opcode::Accept::CODE, "ACCEPT"),
+        (opcode::AsyncCancel::CODE, "ASYNC_CANCEL"),
+        (opcode::OpenAt2::CODE, "OPENAT2"),
+        (opcode::PollAdd::CODE, "POLL_ADD"),
+        (opcode::Read::CODE, "READ"),
+        (opcode::Recv::CODE, "RECV"),
+        (opcode::Send::CODE, "SEND"),
+        (opcode::SendMsg::CODE, "SENDMSG"),
+    ];
+    known.iter().find(|(code, _)| *code == opcode).map_or("another operation", |(_, name)| name)
+}
+
 impl Ring {
     /// Makes a ring for this thread.
     ///
     /// If the kernel lacks an optional flag, the ring does without it. If it lacks one that the
     /// driver requires (`DEFER_TASKRUN`, Linux 6.1), that is an error. If locked memory is short,
     /// the queues are halved until they fit.
-    pub(super) fn open() -> io::Result<Self> {
+    ///
+    /// A `restricted` ring takes nothing before [`Ring::enable`].
+    pub(super) fn open(restricted: bool) -> io::Result<Self> {
         let (mut submissions, mut completions) = (SUBMISSIONS, COMPLETIONS);
         let mut array = false;
         loop {
-            match build(submissions, completions, array) {
+            match build(submissions, completions, array, restricted) {
                 Ok(ring) => return Ok(Self::new(ring)),
                 // Before Linux 6.6 there is no ring without the index array.
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) && !array => array = true,
@@ -125,6 +162,30 @@ impl Ring {
         }
     }
 
+    /// Lets a restricted ring take the ops of the driver, and nothing else for good. What is
+    /// registered later is only a cancel.
+    pub(super) fn enable(&self) -> io::Result<()> {
+        let ops = OPS.iter().map(|op| Restriction::sqe_op(*op));
+        let flags = squeue::Flags::ASYNC | squeue::Flags::BUFFER_SELECT;
+        let rest = [
+            Restriction::sqe_flags_allowed(flags.bits()),
+            Restriction::register_op(REGISTER_SYNC_CANCEL),
+        ];
+        let submitter = self.ring.submitter();
+        submitter.register_restrictions(&mut ops.chain(rest).collect::<Vec<_>>())?;
+        submitter.register_enable_rings()
+    }
+
+    /// Whether the kernel takes an op that is none of the driver's.
+    pub(super) fn takes_others(&mut self) -> io::Result<bool> {
+        // SAFETY: the entry points to nothing.
+        unsafe { self.push(&opcode::Nop::new().build()) };
+        let mut reaped = Vec::new();
+        self.enter(true, Some(Duration::from_secs(1)), &mut reaped)?;
+        reaped.iter().for_each(|_| self.answered());
+        Ok(reaped.first().is_none_or(|entry| entry.result() >= 0))
+    }
+
     /// The registration interface of the ring.
     pub(super) fn submitter(&self) -> io_uring::Submitter<'_> {
         self.ring.submitter()
@@ -139,6 +200,7 @@ impl Ring {
     pub(super) unsafe fn push(&mut self, entry: &squeue::Entry) {
         self.outstanding += 1;
         self.submitted += 1;
+        submitted(|| operation(entry));
         assert!(self.outstanding <= self.submitted);
         if self.waiting.is_empty() {
             // SAFETY: the caller keeps the contract of this function, which is that of `push`.
@@ -147,7 +209,7 @@ impl Ring {
             }
             // The kernel takes what is queued; the next `enter` deals with the result.
             self.enters += 1;
-            let _ = self.ring.submitter().submit();
+            let _ = made("io_uring_enter", || self.ring.submitter().submit());
             // SAFETY: as above.
             if unsafe { self.ring.submission().push(entry) }.is_ok() {
                 return;
@@ -186,9 +248,10 @@ impl Ring {
         self.enters += 1;
         // SAFETY: `SubmitArgs` is `io_uring_getevents_arg`, as `EXT_ARG` asks for, and it and
         // the timespec it points to outlive the call.
-        let result = unsafe {
+        let enter = || unsafe {
             self.ring.submitter().enter(to_submit, want, self.enter_flags.bits(), Some(&arguments))
         };
+        let result = made("io_uring_enter", enter);
         if let Err(error) = result {
             // The timeout is over, a signal came, or the kernel wants completions reaped first.
             let harmless = [libc::ETIME, libc::EINTR, libc::EAGAIN, libc::EBUSY];
@@ -213,12 +276,15 @@ impl Ring {
     }
 }
 
-fn build(submissions: u32, completions: u32, array: bool) -> io::Result<IoUring> {
+fn build(submissions: u32, completions: u32, array: bool, restricted: bool) -> io::Result<IoUring> {
     let mut builder = IoUring::builder();
     FLAGS.iter().fold(&mut builder, |builder, flag| (flag.set)(builder));
     builder.setup_cqsize(completions).dontfork();
     if !array {
         builder.setup_no_sqarray();
+    }
+    if restricted {
+        builder.setup_r_disabled();
     }
     builder.build(submissions)
 }

@@ -10,6 +10,7 @@
 //!                               the listener is closed: the kernel is asked to cancel the
 //!                               accept, and then the driver accepts from the queue inline
 //!         Parked -> Draining, and Recalled -> Cancelled, for the same reasons
+//!         Armed  -> Cancelled   a joint listener is closed, as if the caller had cancelled
 //! write:  submit -> Ring -> last completion, or Runnable
 //!         submit -> Runnable -> last completion, or Kernel
 //!         Kernel -> Runnable    the poll or the fetch has ended
@@ -17,7 +18,7 @@
 //!                               the peer has half-closed, so epoll reports room
 //!         A cancel or a close ends Runnable and Watched at once. Ring and Kernel note it, and the
 //!         last completion follows the kernel's answer.
-//! end:    Close submitted -> shutdown(2), a reset, or `Recalled`
+//! end:    Close submitted -> shutdown(2), a reset, `Recalled`, or for a joint listener nothing
 //!         -> `kernel` counts down to 0, and a listener's queue is accepted -> close(2), slot free
 //! ```
 //!
@@ -48,6 +49,8 @@ pub(super) struct RingSocket {
     pub(super) kernel: u8,
     /// A listener that other workers share.
     pub(super) shared: bool,
+    /// A listener that another process holds too: it is left as it is.
+    pub(super) joint: bool,
     /// Bytes of the sends that have ended.
     pub(super) sent: u64,
 }
@@ -162,6 +165,7 @@ impl RingSocket {
             closing: None,
             kernel: 0,
             shared: false,
+            joint: false,
             sent: 0,
         }
     }

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use io_uring::{opcode, squeue, types::Fd};
 
+use super::super::abort::abort;
 use super::super::chain::Chain;
 use super::super::name::Sequence;
 use super::super::op::{OpId, Outcome, SendEnd, Sock, Token, cancelled};
@@ -20,6 +21,7 @@ use super::socket::{
     Gather, PieceRead, RingSend, RingSocket, SendStage, Stream, StreamKind, StreamState,
 };
 use super::{Uring, buffers};
+use crate::driver::call_log::done;
 
 /// Flags of every send in the ring: it never waits there. With `MSG_WAITALL`, a SENDMSG failed with
 /// `EAGAIN` if the peer had half-closed. What does not fit into the socket is sent inline, after a
@@ -287,13 +289,15 @@ impl Uring {
         let socket = self.open_socket(sock);
         socket.closing = Some(token);
         let stream = socket.read.get().copied();
-        if stream.is_some_and(|stream| stream.kind == StreamKind::Accept) {
+        if socket.joint {
+            self.end_joint_accept(handle);
+        } else if stream.is_some_and(|stream| stream.kind == StreamKind::Accept) {
             self.begin_drain(handle);
         } else {
             // Ends the ops that the kernel has armed on this socket, and informs the peer. It fails
             // if the peer has already ended the connection.
             let ended = match reset {
-                true => sys::abort(socket.fd.as_fd()),
+                true => abort(socket.fd.as_fd()),
                 false => sys::shutdown(socket.fd.as_fd(), Shutdown::Both),
             };
             if stream.is_some_and(|stream| !stream.state.is_with_kernel()) {
@@ -347,7 +351,7 @@ impl Uring {
         }
         assert!(stream.is_none() && socket.write.get().is_none(), "a closed socket has an op");
         self.stats.system_calls += 1;
-        drop(self.sockets.remove(handle));
+        done("close", || drop(self.sockets.remove(handle)));
         self.done.finish(token, Outcome::Closed);
     }
 }

@@ -19,19 +19,19 @@
 use crate::http::semantics::request::RequestLimits;
 use crate::http::semantics::status::Status;
 
-mod fields;
 #[cfg(any(test, feature = "simulation"))]
 mod fuzz;
 mod interpret;
+mod message;
 mod parsed;
 mod scan;
 #[cfg(test)]
 mod tests;
 
+pub use crate::http::semantics::request::{FIELDS_MAX, Refusal};
 #[cfg(any(test, feature = "simulation"))]
 pub use fuzz::fuzz_head;
-pub use parsed::{Head, Refusal, RequestBody, Version};
-pub use scan::FIELDS_MAX;
+pub use parsed::{Head, RequestBody, Version};
 
 /// Parses the request head at the front of `input`.
 ///
@@ -70,6 +70,14 @@ pub fn parse<'a>(
 #[must_use]
 pub fn is_blank(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
+}
+
+/// Whether a request, which may be malformed or incomplete, has the method HEAD. Its answer has no
+/// content, whatever is wrong with the rest (RFC 9110 section 9.3.2).
+#[must_use]
+pub fn asks_head(bytes: &[u8]) -> bool {
+    let blank = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    bytes[blank..].starts_with(b"HEAD ")
 }
 
 const HEAD_TOO_LARGE: Refusal = Refusal {

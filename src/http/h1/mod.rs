@@ -6,9 +6,6 @@
 
 pub mod body;
 mod framing;
-#[doc(hidden)]
-#[cfg(any(test, feature = "simulation"))]
-pub mod harness;
 pub mod head;
 mod response;
 mod session;

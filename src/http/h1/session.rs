@@ -14,6 +14,8 @@
 //! order. While a chain is being sent, no request is read, so a client that pipelines requests and
 //! reads slowly makes the server hold one chain at most. `site/answer.rs` decides the responses.
 
+use std::cell::Cell;
+use std::num::NonZero;
 use std::ops::ControlFlow::{self, Break, Continue};
 
 use super::Framing;
@@ -22,13 +24,15 @@ use super::head::{self, Head, Refusal, RequestBody};
 use super::response;
 use crate::ask::AskId;
 use crate::driver::Chain;
-use crate::http::records::{Asked, CacheUse, ConnectionRecords};
-use crate::http::semantics::request::{Method, Request};
+use crate::http::records::{Asked, ConnectionRecords};
+use crate::http::semantics::request::Method;
 use crate::http::semantics::status::Status;
-use crate::http::site::answer::{Exchange, Origin, PendingLookup, ResolvedNames};
-use crate::http::site::response::{Body, Response};
+use crate::http::site::answer::{PendingLookup, ResolvedNames};
+use crate::http::site::decide::{Asker, Undecided, decide, misdirected};
+use crate::http::site::origin::Origin;
+use crate::http::site::response::Response;
 use crate::http::site::templates::Problem;
-use crate::http::site::{Choice, Resolved, Sites};
+use crate::http::site::{Resolved, Sites};
 use crate::session::{
     ConnectionInfo, Context, Inbox, Protection, ReceiveTimeout, Sent, Session, Step, Timer,
 };
@@ -41,11 +45,6 @@ const PARSE_AFTER: usize = 1024;
 
 /// The most bytes that fit into one segment of a connection over Ethernet.
 const SEGMENT_BYTES: u64 = 1460;
-
-/// Why a request is misdirected (RFC 9110 section 15.5.20).
-const NO_SITE: &str = "This server has no site for the host of the request.";
-const OTHER_SITE: &str = "The TLS connection is for another host than the request. Connect again \
-                          for this one.";
 
 /// The id of the lookup that the session waits for. There is one at a time.
 const LOOKUP: AskId = AskId(0);
@@ -66,18 +65,14 @@ pub struct Http {
     seen: u32,
     /// Whether a request has begun: a connection with only blank lines is idle.
     begun: bool,
+    /// Whether it is one for a head only.
+    asks_head: bool,
     /// The results of lookups for the request at the front of the inbox.
     resolved_names: Option<Box<ResolvedNames>>,
+    /// How fast answers are sent, if that is limited.
+    pace: Cell<Option<NonZero<u64>>>,
     /// For the log, if there is one.
     records: Option<Box<ConnectionRecords>>,
-}
-
-/// Why there is no response yet.
-enum Undecided {
-    /// A name has to be looked up.
-    Lookup(PendingLookup),
-    /// Nobody answers such a request on this connection, for this reason.
-    Misdirected(&'static str),
 }
 
 #[derive(Debug)]
@@ -104,7 +99,9 @@ impl Session for Http {
             answered: false,
             seen: 0,
             begun: false,
+            asks_head: false,
             resolved_names: None,
+            pace: Cell::new(None),
             records: sites.records(info),
         }
     }
@@ -156,7 +153,7 @@ impl Session for Http {
         if begun {
             let reason = "The request did not arrive in time.";
             let refusal = Refusal { status: Status::RequestTimeout, reason };
-            self.refuse(cx, out, b"", refusal);
+            self.refuse(cx, out, b"", refusal, self.asks_head);
         }
         Step::Finish { linger: begun || discarding }
     }
@@ -210,7 +207,7 @@ impl Http {
             }
             Err(refusal) => {
                 inbox.take(bytes.len());
-                self.refuse(cx, out, bytes, refusal);
+                self.refuse(cx, out, bytes, refusal, head::asks_head(bytes));
                 return Break(self.finish(true));
             }
         };
@@ -221,7 +218,16 @@ impl Http {
             cx.shared.begin_request(records, cx.now);
         }
         let mut origin = Origin::SERVER;
-        match self.decide(cx, &head.request, &mut origin) {
+        let asker = Asker {
+            listener: self.listener,
+            protection: self.protection.as_deref(),
+            draining: self.draining,
+            pace: &self.pace,
+            head: &bytes[..used],
+            lookup: Some(LOOKUP),
+        };
+        let names = self.resolved_names.as_deref();
+        match decide(cx, &asker, &head.request, names, &mut origin) {
             Ok(answer) => {
                 let framing = Framing::of(&head, self.draining, limits.body_bytes_max);
                 self.write(cx, out, framing, &answer, Some(&head), &bytes[..used], origin);
@@ -235,44 +241,14 @@ impl Http {
                 self.state = HttpState::Lookup(pending);
                 Break(Step::Wait)
             }
+            Err(Undecided::NoTurn) => unreachable!("a lookup may always begin"),
             Err(Undecided::Misdirected(detail)) => {
                 let answer = misdirected(cx.shared, head.request.method, detail);
-                let asked = &bytes[..used];
-                self.write(cx, out, Framing::LAST, &answer, Some(&head), asked, origin);
+                self.write(cx, out, Framing::LAST, &answer, Some(&head), &bytes[..used], origin);
                 inbox.take(bytes.len());
                 Break(self.finish(true))
             }
         }
-    }
-
-    /// The response to a request, and where it is from.
-    fn decide(
-        &self,
-        cx: &mut Context<'_, Sites>,
-        request: &Request<'_>,
-        origin: &mut Origin,
-    ) -> Result<Response, Undecided> {
-        if let Some(mut answer) = cx.shared.health(request, self.draining) {
-            if request.method == Method::Head {
-                answer.body = Body::None;
-            }
-            *origin = Origin::PROBE;
-            return Ok(answer);
-        }
-        let place = match cx.shared.choose(self.listener, self.protection.as_deref(), request) {
-            Choice::Site(place) => place,
-            Choice::NoSite => return Err(Undecided::Misdirected(NO_SITE)),
-            Choice::OtherSite => return Err(Undecided::Misdirected(OTHER_SITE)),
-            Choice::Redirect(port) => return Ok(cx.shared.redirect(request, port)),
-        };
-        let (now, waiter, addresses) = (cx.now, cx.waiter(LOOKUP), cx.addresses);
-        let (sites, resolved_names) = (&mut *cx.shared, self.resolved_names.as_deref());
-        let cache = CacheUse::None;
-        let mut exchange =
-            Exchange { sites, place, now, request, resolved_names, waiter, addresses, cache };
-        let answer = exchange.answer().map_err(Undecided::Lookup)?;
-        *origin = Origin { place: Some(place), cache: exchange.cache, is_logged: true };
-        Ok(answer)
     }
 
     /// Writes a response, and notes it for the log.
@@ -293,7 +269,7 @@ impl Http {
         let common = cx.shared.fields_of_all(cx.now, is_protected, origin.place, answer);
         response::write(out, common, framing, answer);
         if let Some(records) = &mut self.records {
-            let asked = asked_of(head, asked);
+            let asked = asked_of(head, asked, origin);
             cx.shared.note(records, cx.now, &asked, answer, origin, [start, out.remaining()]);
         }
     }
@@ -305,15 +281,18 @@ impl Http {
         out: &mut Chain,
         asked: &[u8],
         refusal: Refusal,
+        asks_head: bool,
     ) {
         let Refusal { status, reason } = refusal;
-        let answer = cx.shared.error(Problem { status, detail: reason });
+        let method = if asks_head { Method::Head } else { Method::Get };
+        let answer = cx.shared.error(Problem { status, detail: reason }).to(method);
         self.write(cx, out, Framing::LAST, &answer, None, asked, Origin::SERVER);
     }
 
     /// The timeout for the rest of an incomplete head.
     fn timeout(&mut self, bytes: &[u8]) -> ReceiveTimeout {
         self.begun |= !head::is_blank(&bytes[self.seen as usize..]);
+        self.asks_head = self.begun && head::asks_head(bytes);
         if self.begun || !self.answered {
             ReceiveTimeout::Header
         } else {
@@ -387,24 +366,14 @@ impl Http {
     }
 }
 
-/// The response to a request for a host that is not served here. It is the last one of its
-/// connection.
-fn misdirected(sites: &mut Sites, method: Method, detail: &'static str) -> Response {
-    let mut answer = sites.error(Problem { status: Status::MisdirectedRequest, detail });
-    if method == Method::Head {
-        // A response to HEAD has no content (RFC 9110 section 9.3.2).
-        answer.body = Body::None;
-    }
-    answer
-}
-
 /// What the log says of a request, from its head if that is well formed.
-fn asked_of<'a>(head: Option<&Head<'a>>, bytes: &'a [u8]) -> Asked<'a> {
+fn asked_of<'a>(head: Option<&Head<'a>>, bytes: &'a [u8], origin: Origin) -> Asked<'a> {
     let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
     let bytes = &bytes[start.unwrap_or(bytes.len())..];
     let end = memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len());
     let asked = Asked { line: &bytes[..end], head: bytes, ..Asked::default() };
     let Some(head) = head else { return asked };
     let host = Some(head.request.host).filter(|host| !host.is_empty());
-    Asked { host, referer: head.referer, agent: head.user_agent, ..asked }
+    let authorization = head.request.authorization.single().filter(|_| origin.is_authenticated);
+    Asked { host, referer: head.referer, agent: head.user_agent, authorization, ..asked }
 }

@@ -58,7 +58,50 @@ pub struct WorkerMetrics {
     pub sizes: Histogram<{ SIZE_BOUNDS.len() }>,
     /// Responses of which only a part was sent.
     pub aborted: Counter,
+    /// Connections that were closed, because their PROXY header could not be understood or was not
+    /// complete in time.
+    pub proxy_failed: Counter,
+    /// Connections that were closed, because the client in their PROXY header may not come in.
+    pub proxied_denied: Counter,
+    /// What is counted of HTTP/2.
+    pub http2: Http2Metrics,
+    /// Requests that limits have refused, and passwords.
+    pub limits: LimitMetrics,
     sites: Box<[SiteMetrics]>,
+}
+
+/// What is counted of HTTP/2, besides its requests.
+#[derive(Default, Debug)]
+pub struct Http2Metrics {
+    /// Connections that have begun.
+    pub connections: Counter,
+    /// Streams that clients have reset.
+    pub resets_received: Counter,
+    /// Streams that the server has reset, because of a fault of the client.
+    pub resets_sent: Counter,
+    /// Streams that were refused, because the client had too many of them.
+    pub refused: Counter,
+    /// Streams that the server has reset, because the client did not let their answers go on.
+    pub stalled: Counter,
+    /// Connections that were ended, because the client had caused too much work for nothing.
+    pub calm: Counter,
+    /// Connections that the server has ended before their clients, for whatever reason.
+    pub goaways: Counter,
+}
+
+/// What is counted of limits and passwords.
+#[derive(Default, Debug)]
+pub struct LimitMetrics {
+    /// Requests that were refused because their client had sent too many.
+    pub rate: Counter,
+    /// Requests that were refused because their client had sent too many wrong passwords.
+    pub password_refused: Counter,
+    /// Requests that were refused because too many passwords were being checked.
+    pub password_busy: Counter,
+    /// Passwords that were hashed and compared, and were right.
+    pub passwords_right: Counter,
+    /// The same for those that were wrong.
+    pub passwords_wrong: Counter,
 }
 
 /// What is counted for each site.
@@ -117,6 +160,10 @@ impl WorkerMetrics {
             abandoned: Counter::default(),
             sizes: Histogram::default(),
             aborted: Counter::default(),
+            proxy_failed: Counter::default(),
+            proxied_denied: Counter::default(),
+            http2: Http2Metrics::default(),
+            limits: LimitMetrics::default(),
             sites: (0..=SITES_MAX).map(site).collect(),
         }
     }

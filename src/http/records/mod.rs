@@ -19,16 +19,17 @@ mod record;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::driver::{Now, SocketAddress};
+use crate::clients::{Client, ProxyFailure};
+use crate::driver::Now;
 use crate::session::{ConnectionInfo, Sent};
 use log::format::REQUEST_BYTES_MAX;
 use log::{AccessLog, LogLine, WorkerLog};
-use metrics::{NO_SITE, WorkerMetrics};
+use metrics::{Http2Metrics, LimitMetrics, NO_SITE, WorkerMetrics};
 use record::{ProtectionNote, Record, Records};
 
 #[cfg(feature = "cli")]
 pub(crate) use record::field;
-pub(in crate::http) use record::{Asked, CacheUse, Written};
+pub(in crate::http) use record::{Asked, CacheUse, PendingRecord, Written};
 
 /// The memory of records that a worker keeps for later chains, in bytes. A number of records would
 /// be the wrong bound: a turn may have as many chains as there are connections.
@@ -39,9 +40,6 @@ const LINE_KEPT_MAX: usize = REQUEST_BYTES_MAX + 1;
 
 /// How much memory for it a connection keeps for later requests, in bytes.
 const LINE_MEMORY_MAX: usize = 256;
-
-/// The address of a client that has none, as in nginx.
-const UNIX_CLIENT: &str = "unix:";
 
 /// The recorder of a worker; see the module documentation.
 #[derive(Debug)]
@@ -87,6 +85,16 @@ impl Recorder {
         self.metrics.as_ref().map_or(NO_SITE, |metrics| metrics.site_number(name))
     }
 
+    /// What is counted of HTTP/2.
+    pub(in crate::http) fn http2(&self) -> Option<&Http2Metrics> {
+        self.metrics.as_ref().map(|metrics| &metrics.http2)
+    }
+
+    /// What is counted of limits.
+    pub(in crate::http) fn limits(&self) -> Option<&LimitMetrics> {
+        self.metrics.as_ref().map(|metrics| &metrics.limits)
+    }
+
     /// Whether the content coding of a response must be known.
     pub(in crate::http) fn needs_coding(&self) -> bool {
         self.log.as_ref().is_some_and(|log| log.format().needs_coding)
@@ -94,13 +102,9 @@ impl Recorder {
 
     /// The records of a new connection.
     pub(in crate::http) fn connection(&self, info: &ConnectionInfo<'_>) -> ConnectionRecords {
-        let client = match self.log.as_ref().map(|_| info.peer()) {
+        let client = match &self.log {
             None => Box::default(),
-            Some(Ok(SocketAddress::Internet(address))) => {
-                address.ip().to_canonical().to_string().into()
-            }
-            Some(Ok(SocketAddress::Unix)) => UNIX_CLIENT.into(),
-            Some(Err(_)) => "-".into(),
+            Some(_) => Client::of(info.addresses()).to_string().into(),
         };
         ConnectionRecords {
             client,
@@ -136,12 +140,24 @@ impl Recorder {
         // A head that is refused has no complete beginning.
         self.begin(connection, now.instant);
         let began = connection.began.take().unwrap_or(now.instant);
+        let mut records = connection.records.take().unwrap_or_else(|| self.take_spare());
+        self.add(&mut records, connection, began, asked, written);
+        connection.records = Some(records);
+        connection.line.clear();
+        // An idle connection keeps no memory for a head that was slow and long.
+        connection.line.shrink_to(LINE_MEMORY_MAX);
+    }
+
+    fn add(
+        &self,
+        records: &mut Records,
+        connection: &mut ConnectionRecords,
+        began: Instant,
+        asked: &Asked<'_>,
+        written: &Written<'_>,
+    ) {
         connection.requests = connection.requests.saturating_add(1);
         let record = Record::new(began, connection.requests, written);
-        if connection.records.is_none() {
-            connection.records = Some(self.take_spare());
-        }
-        let Some(records) = &mut connection.records else { return };
         match &self.log {
             Some(log) => {
                 let line = if asked.line.is_empty() { &connection.line } else { asked.line };
@@ -149,9 +165,82 @@ impl Recorder {
             }
             None => records.add_bare(record),
         }
-        connection.line.clear();
-        // An idle connection keeps no memory for a head that was slow and long.
-        connection.line.shrink_to(LINE_MEMORY_MAX);
+    }
+
+    /// A connection behind a proxy was closed before it began.
+    pub(in crate::http) fn turned_away(&self, why: ProxyFailure) {
+        if let Some(metrics) = &self.metrics {
+            match why {
+                ProxyFailure::Denied(_) => metrics.proxied_denied.add(1),
+                ProxyFailure::Incomplete | ProxyFailure::Header(_) => metrics.proxy_failed.add(1),
+            }
+        }
+    }
+
+    /// The head of a request on one of several streams is complete.
+    pub(in crate::http) fn begin_stream(&self) {
+        if let Some(metrics) = &self.metrics {
+            metrics.requests_begun.add(1);
+        }
+    }
+
+    /// The next response to be noted is to a request whose head was complete at this time.
+    pub(in crate::http) fn resume(&self, connection: &mut ConnectionRecords, began: Instant) {
+        connection.began = Some(began);
+    }
+
+    /// A request on one of several streams gets no response.
+    pub(in crate::http) fn abandon_stream(&self) {
+        if let Some(metrics) = &self.metrics {
+            metrics.abandoned.add(1);
+        }
+    }
+
+    /// Notes a response that is written in parts, of which the first one was just written.
+    pub(in crate::http) fn pend(
+        &mut self,
+        connection: &mut ConnectionRecords,
+        began: Instant,
+        asked: &Asked<'_>,
+        written: &Written<'_>,
+    ) -> PendingRecord {
+        // There may be a hundred for a connection, so they are as short as they can be.
+        let mut records = Box::<Records>::default();
+        self.add(&mut records, connection, began, asked, written);
+        records.shrink_to_fit();
+        PendingRecord(records)
+    }
+
+    /// The last part of a response, of `bytes` bytes, was just written behind `start` bytes of the
+    /// chain.
+    pub(in crate::http) fn end_pending(
+        &mut self,
+        connection: &mut ConnectionRecords,
+        mut pending: PendingRecord,
+        start: u64,
+        bytes: u64,
+    ) {
+        pending.end_at(start, bytes);
+        match &mut connection.records {
+            None => connection.records = Some(pending.0),
+            Some(records) => {
+                records.append(&pending.0);
+                self.put_spare(pending.0);
+            }
+        }
+    }
+
+    /// The last `left` bytes of a response that is written in parts are not sent.
+    pub(in crate::http) fn cut_pending(
+        &mut self,
+        connection: &ConnectionRecords,
+        mut pending: PendingRecord,
+        now: Now,
+        left: u64,
+    ) {
+        pending.cut_off(left);
+        self.write(connection, &pending.0, now, u64::MAX);
+        self.put_spare(pending.0);
     }
 
     fn take_spare(&mut self) -> Box<Records> {
@@ -167,8 +256,20 @@ impl Recorder {
         now: Now,
         sent: Sent,
     ) {
-        let Some(mut records) = connection.records.take() else { return };
+        let Some(records) = connection.records.take() else { return };
         let of_chain = if sent.complete { u64::MAX } else { sent.bytes };
+        self.write(connection, &records, now, of_chain);
+        self.put_spare(records);
+    }
+
+    /// Counts and logs responses of which so many bytes of their chain were sent.
+    fn write(
+        &mut self,
+        connection: &ConnectionRecords,
+        records: &Records,
+        now: Now,
+        of_chain: u64,
+    ) {
         if let Some(metrics) = &self.metrics {
             for record in records.list() {
                 metrics.count(record, now.instant, of_chain);
@@ -194,6 +295,9 @@ impl Recorder {
                 log.append(now.instant, &line);
             }
         }
+    }
+
+    fn put_spare(&mut self, mut records: Box<Records>) {
         records.clear();
         let bytes = records.capacity();
         if self.spare_bytes + bytes <= SPARE_BYTES_MAX {

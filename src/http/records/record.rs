@@ -4,6 +4,8 @@
 use std::time::Instant;
 
 use super::log::format::{LogFormat, Text};
+use crate::clients::Client;
+use crate::http::semantics::basic::Credentials;
 use crate::http::semantics::negotiate::Coding;
 use crate::http::semantics::status::Status;
 use crate::session::Protection;
@@ -38,6 +40,8 @@ pub(in crate::http) struct Asked<'a> {
     pub(in crate::http) referer: Option<&'a [u8]>,
     /// `User-Agent`.
     pub(in crate::http) agent: Option<&'a [u8]>,
+    /// `Authorization`, if the password was right.
+    pub(in crate::http) authorization: Option<&'a [u8]>,
 }
 
 /// A response that has been written into a chain.
@@ -53,10 +57,14 @@ pub(in crate::http) struct Written<'a> {
     pub(in crate::http) coding: Option<Coding>,
     /// Where its file was found.
     pub(in crate::http) cache: CacheUse,
+    /// The client, if it is not that of the connection.
+    pub(in crate::http) client: Option<Client>,
     /// Whether it is logged.
     pub(in crate::http) is_logged: bool,
-    /// How many bytes of the chain come before it.
+    /// How many bytes of the chain come before it, or before its last part.
     pub(in crate::http) start: u64,
+    /// How many bytes of it have left with earlier chains.
+    pub(in crate::http) before: u64,
     /// The length of its head.
     pub(in crate::http) head_bytes: u64,
     /// The length of its content, as it is framed.
@@ -85,46 +93,92 @@ pub(super) struct Record {
     pub(super) status: Status,
     pub(super) coding: Option<Coding>,
     pub(super) cache: CacheUse,
+    /// The client, if it is not that of the connection.
+    pub(super) client: Option<Client>,
     /// The number of the request on its connection, from 1.
     pub(super) request: u32,
     /// The number of the site in the metrics.
     pub(super) site: u16,
     /// Whether the log has a line of it.
     pub(super) is_logged: bool,
-    start: u64,
+    /// Where its last part begins in the chain; `None` if the rest is not sent.
+    start: Option<u64>,
+    before: u64,
     head_bytes: u64,
     body_bytes: u64,
 }
 
 impl Record {
     pub(super) fn new(began: Instant, request: u32, written: &Written<'_>) -> Self {
-        let Written { site_number, status, coding, cache, is_logged, .. } = *written;
-        let Written { start, head_bytes, body_bytes, .. } = *written;
+        let Written { site_number, status, coding, cache, client, is_logged, .. } = *written;
+        let Written { start, before, head_bytes, body_bytes, .. } = *written;
+        let start = Some(start);
         let site = site_number;
         Self {
             began,
             status,
             coding,
             cache,
+            client,
             request,
             site,
             is_logged,
             start,
+            before,
             head_bytes,
             body_bytes,
         }
     }
 
+    /// Its last part, of `bytes` bytes, begins in the chain behind `start` bytes.
+    fn end_at(&mut self, start: u64, bytes: u64) {
+        self.start = Some(start);
+        self.before = self.head_bytes + self.body_bytes - bytes;
+    }
+
+    /// The last `left` bytes of it are not sent.
+    fn cut_off(&mut self, left: u64) {
+        self.start = None;
+        self.before = self.head_bytes + self.body_bytes - left;
+    }
+
     /// How much of the head and of the content has left, if so many bytes of the chain have.
     pub(super) fn sent(&self, of_chain: u64) -> (u64, u64) {
-        let sent = of_chain.saturating_sub(self.start);
+        let of_part = self.start.map_or(0, |start| of_chain.saturating_sub(start));
+        let sent = of_part.saturating_add(self.before);
         let head = sent.min(self.head_bytes);
         (head, (sent - head).min(self.body_bytes))
     }
 
     /// Whether all of it has left.
     pub(super) fn is_whole(&self, of_chain: u64) -> bool {
-        of_chain >= self.start + self.head_bytes + self.body_bytes
+        let (head, body) = self.sent(of_chain);
+        head + body == self.head_bytes + self.body_bytes && self.start.is_some()
+    }
+}
+
+/// The record of a response that is written in parts, between which other responses are.
+#[derive(Debug)]
+pub(in crate::http) struct PendingRecord(pub(super) Box<Records>);
+
+impl PendingRecord {
+    /// Its memory, in bytes.
+    pub(in crate::http) fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
+    fn change(&mut self, change: impl FnMut(&mut Record)) {
+        self.0.list.iter_mut().for_each(change);
+    }
+
+    /// Its last part, of `bytes` bytes, is written behind `start` bytes of the chain.
+    pub(super) fn end_at(&mut self, start: u64, bytes: u64) {
+        self.change(|record| record.end_at(start, bytes));
+    }
+
+    /// The last `left` bytes of it are not sent.
+    pub(super) fn cut_off(&mut self, left: u64) {
+        self.change(|record| record.cut_off(left));
     }
 }
 
@@ -147,6 +201,7 @@ impl Records {
         site: Option<&str>,
     ) {
         self.list.push(record);
+        let credentials = asked.authorization.and_then(Credentials::parse);
         for text in &format.texts {
             let found = match text {
                 Text::Request => Some(asked.line).filter(|line| !line.is_empty()),
@@ -154,6 +209,7 @@ impl Records {
                 Text::Referer => asked.referer,
                 Text::Agent => asked.agent,
                 Text::Site => site.map(str::as_bytes),
+                Text::User => credentials.as_ref().map(Credentials::user),
                 Text::Field(name) => field(asked.head, name.as_bytes()),
             };
             // A little more shows that the text is cut off, and leaves room for the method and the
@@ -173,6 +229,22 @@ impl Records {
     /// Adds a record of which no line will be written.
     pub(super) fn add_bare(&mut self, record: Record) {
         self.list.push(record);
+    }
+
+    /// Appends other records, made for the same format.
+    pub(super) fn append(&mut self, others: &Self) {
+        let by = self.bytes.len() as u32;
+        self.list.extend_from_slice(&others.list);
+        let moved = |span: &Option<(u32, u32)>| span.map(|(start, end)| (start + by, end + by));
+        self.spans.extend(others.spans.iter().map(moved));
+        self.bytes.extend_from_slice(&others.bytes);
+    }
+
+    /// Drops the memory that is not used.
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.list.shrink_to_fit();
+        self.spans.shrink_to_fit();
+        self.bytes.shrink_to_fit();
     }
 
     /// The records.
@@ -256,8 +328,10 @@ mod tests {
             status: Status::Ok,
             coding: None,
             cache: CacheUse::None,
+            client: None,
             is_logged: true,
             start: 100,
+            before: 0,
             head_bytes: 20,
             body_bytes: 50,
         };
@@ -285,8 +359,10 @@ mod tests {
             status: Status::Ok,
             coding: None,
             cache: CacheUse::Hit,
+            client: None,
             is_logged: true,
             start: 0,
+            before: 0,
             head_bytes: 1,
             body_bytes: 0,
         };

@@ -98,11 +98,17 @@ fn matches_strongly(field: Field<'_>, tag: Option<EntityTag<'_>>) -> bool {
 
 /// `If-None-Match` (RFC 9110 section 13.1.2).
 fn matches_weakly(field: Field<'_>, tag: Option<EntityTag<'_>>) -> bool {
-    let same = |member| match (member, tag) {
+    is_any(field) || is_listed(field, tag)
+}
+
+/// Whether the tag of a representation is in a list of tags, such as `If-None-Match`.
+#[must_use]
+pub fn is_listed(field: Field<'_>, tag: Option<EntityTag<'_>>) -> bool {
+    let is_it = |member| match (member, tag) {
         (Member::Tag(member), Some(tag)) => tag.matches_weakly(&member),
         _ => false,
     };
-    is_any(field) || list(field).any(same)
+    list(field).any(is_it)
 }
 
 /// Whether the field is a single `*`. In a list with tags, `*` is malformed.

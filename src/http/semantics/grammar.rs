@@ -33,7 +33,7 @@ pub(in crate::http) fn is_token_or_quoted(bytes: &[u8]) -> bool {
 }
 
 /// Whether a field value may contain this byte (section 5.5).
-fn is_text(byte: u8) -> bool {
+pub(in crate::http) fn is_text(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 

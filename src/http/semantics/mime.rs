@@ -8,8 +8,8 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
+use crate::http::semantics::file_names::{NamePattern, NameTable, PatternError};
 use crate::http::semantics::grammar::{is_token, is_token_or_quoted, split};
 
 #[cfg(test)]
@@ -18,8 +18,7 @@ mod tests;
 /// How many overrides a site may have.
 pub const OVERRIDES_MAX: usize = 256;
 
-/// Length limits of an override.
-const EXTENSION_BYTES_MAX: usize = 32;
+/// How long the type of an override may be.
 const TYPE_BYTES_MAX: usize = 256;
 
 /// For names without an extension, or with an unknown one (RFC 2046 section 4.5.1).
@@ -65,33 +64,29 @@ const OWN_TYPES: [(&str, &str); 29] = [
     ("zst", "application/zstd"),
 ];
 
-/// A media type for names with a certain extension, in the form `EXT=TYPE`.
+/// A media type for names that match a pattern, in the form `NAME=TYPE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
-    /// The extension in lower case, with a leading dot.
-    suffix: String,
+    pattern: NamePattern,
     media_type: String,
 }
 
 impl Override {
-    /// Gives a media type to names with an extension, which may begin with a dot.
+    /// Gives a media type to names that match a pattern (`file_names.rs`): an extension, a whole
+    /// name or a glob.
     ///
     /// # Errors
     ///
-    /// When the extension or the type is malformed or too long.
-    pub fn new(extension: &str, media_type: &str) -> Result<Self, MediaTypeError> {
-        let extension = extension.strip_prefix('.').unwrap_or(extension);
-        if extension.split('.').any(str::is_empty) || extension.contains(['/', '\0']) {
-            return Err(MediaTypeError::MalformedExtension);
-        }
-        if extension.len() > EXTENSION_BYTES_MAX || media_type.len() > TYPE_BYTES_MAX {
+    /// When the pattern or the type is malformed or too long.
+    pub fn new(pattern: &str, media_type: &str) -> Result<Self, MediaTypeError> {
+        let pattern = NamePattern::new(pattern).map_err(MediaTypeError::Pattern)?;
+        if media_type.len() > TYPE_BYTES_MAX {
             return Err(MediaTypeError::TooLong);
         }
         if !is_media_type(media_type) {
             return Err(MediaTypeError::MalformedType);
         }
-        let suffix = format!(".{}", extension.to_ascii_lowercase());
-        Ok(Self { suffix, media_type: with_charset(media_type).into_owned() })
+        Ok(Self { pattern, media_type: with_charset(media_type).into_owned() })
     }
 }
 
@@ -100,22 +95,22 @@ impl FromStr for Override {
 
     fn from_str(text: &str) -> Result<Self, MediaTypeError> {
         let split = text.split_once('=');
-        let (extension, media_type) = split.ok_or(MediaTypeError::NoEqualsSign)?;
-        Self::new(extension, media_type)
+        let (pattern, media_type) = split.ok_or(MediaTypeError::NoEqualsSign)?;
+        Self::new(pattern, media_type)
     }
 }
 
 /// Why media types cannot be overridden. The text names the cause and the remedy, but no option of
 /// the command line, since overrides may come from elsewhere.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MediaTypeError {
-    /// There is no equals sign after the extension.
+    /// There is no equals sign after the pattern.
     NoEqualsSign,
-    /// The extension has a slash, a NUL or an empty part.
-    MalformedExtension,
+    /// The pattern is malformed or too long.
+    Pattern(PatternError),
     /// The type violates the grammar of media types.
     MalformedType,
-    /// The extension or the type is longer than its limit.
+    /// The type is longer than its limit.
     TooLong,
     /// There are more than [`OVERRIDES_MAX`] overrides.
     TooMany,
@@ -123,23 +118,17 @@ pub enum MediaTypeError {
 
 impl fmt::Display for MediaTypeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const FORM: &str = "write EXT=TYPE, as in gltf=model/gltf+json";
+        const FORM: &str = "write NAME=TYPE, as in gltf=model/gltf+json";
         match self {
             Self::NoEqualsSign => write!(f, "there is no equals sign; {FORM}"),
-            Self::MalformedExtension => {
-                write!(f, "the extension contains a slash or an empty part; {FORM}")
-            }
+            Self::Pattern(error) => error.fmt(f),
             Self::MalformedType => {
                 write!(
                     f,
                     "the type is not a media type such as text/plain or text/plain; a=b; {FORM}"
                 )
             }
-            Self::TooLong => write!(
-                f,
-                "an extension has at most {EXTENSION_BYTES_MAX} bytes, \
-                 a type {TYPE_BYTES_MAX}; shorten it"
-            ),
+            Self::TooLong => write!(f, "a type has at most {TYPE_BYTES_MAX} bytes; shorten it"),
             Self::TooMany => {
                 write!(f, "there may be {OVERRIDES_MAX} media types; leave some out")
             }
@@ -180,36 +169,29 @@ fn with_charset(media_type: &str) -> Cow<'_, str> {
 /// The media types of a site. Clones share the overrides.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Types {
-    /// In the order of precedence.
-    overrides: Arc<[Override]>,
+    overrides: NameTable<String>,
 }
 
 impl Types {
-    /// Types with overrides. The longest extension that matches takes precedence (`tar.gz` over
-    /// `gz`), and the last override of an extension over earlier ones.
+    /// Types with overrides. A whole name takes precedence over globs, and those over extensions
+    /// (`file_names.rs`).
     ///
     /// # Errors
     ///
     /// If there are more than [`OVERRIDES_MAX`] overrides.
-    pub fn new(mut overrides: Vec<Override>) -> Result<Self, MediaTypeError> {
+    pub fn new(overrides: Vec<Override>) -> Result<Self, MediaTypeError> {
         if overrides.len() > OVERRIDES_MAX {
             return Err(MediaTypeError::TooMany);
         }
-        // The sort is stable, so of equal extensions the last one given comes first.
-        overrides.reverse();
-        overrides.sort_by_key(|one| std::cmp::Reverse(one.suffix.len()));
-        Ok(Self { overrides: overrides.into() })
+        let entries = overrides.into_iter().map(|one| (one.pattern, one.media_type)).collect();
+        Ok(Self { overrides: NameTable::new(entries) })
     }
 
     /// The value of `Content-Type` for a file of this name or path.
     pub fn content_type(&self, name: &[u8]) -> Cow<'_, str> {
         let name = name.rsplit(|byte| *byte == b'/').next().unwrap_or(name);
-        let fits = |one: &&Override| {
-            let start = name.len().checked_sub(one.suffix.len());
-            start.is_some_and(|at| name[at..].eq_ignore_ascii_case(one.suffix.as_bytes()))
-        };
-        match self.overrides.iter().find(fits) {
-            Some(one) => Cow::Borrowed(&one.media_type),
+        match self.overrides.get(name) {
+            Some(media_type) => Cow::Borrowed(media_type),
             None => with_charset(media_type(name)),
         }
     }
@@ -283,5 +265,47 @@ pub fn is_compressed(media_type: &str) -> bool {
         }
         Some((_, name)) => name.ends_with("+zip") || COMPRESSED.contains(&&*essence),
         None => false,
+    }
+}
+
+/// Types that compress well, beside text, and those whose names end in `+json` or `+xml`.
+const COMPRESSIBLE: [&str; 24] = [
+    "application/dart",
+    "application/ecmascript",
+    "application/javascript",
+    "application/json",
+    "application/json5",
+    "application/jsonl",
+    "application/msword",
+    "application/postscript",
+    "application/rtf",
+    "application/sql",
+    "application/toml",
+    "application/vnd.apple.mpegurl",
+    "application/vnd.ms-fontobject",
+    "application/wasm",
+    "application/x-javascript",
+    "application/x-ndjson",
+    "application/x-sh",
+    "application/x-tex",
+    "application/xml",
+    "application/xml-dtd",
+    "application/yaml",
+    "font/collection",
+    "font/otf",
+    "font/ttf",
+];
+
+/// Whether files of this type, which may have parameters, compress well as a rule. No such type is
+/// compressed already, in the sense of [`is_compressed`].
+pub fn is_compressible(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    match essence.split_once('/') {
+        Some(("text", _)) => true,
+        Some(("image", _)) => PLAIN_IMAGES.contains(&&*essence),
+        Some(("audio" | "video", _)) | None => false,
+        Some((_, name)) => {
+            name.ends_with("+json") || name.ends_with("+xml") || COMPRESSIBLE.contains(&&*essence)
+        }
     }
 }

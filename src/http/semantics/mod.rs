@@ -5,15 +5,19 @@
 //! modules that parse input of clients have a fuzz entry (`fuzz_*`), or tests against an oracle.
 
 pub mod authority;
+pub(in crate::http) mod basic;
 pub mod condition;
 pub mod date;
+pub mod encoded;
 pub mod field;
 pub mod fields;
+pub mod file_names;
 pub mod grammar;
 pub mod mime;
 pub mod multipart;
 pub mod negotiate;
 pub mod range;
 pub mod request;
+pub(in crate::http) mod request_fields;
 pub mod status;
 pub mod validator;

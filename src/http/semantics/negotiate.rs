@@ -84,6 +84,17 @@ impl Codings {
         self.0 |= 1 << coding as u8;
     }
 
+    /// Removes a coding.
+    pub const fn remove(&mut self, coding: Coding) {
+        self.0 &= !(1 << coding as u8);
+    }
+
+    /// The codings that are in either set.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Whether a coding is in the set.
     #[must_use]
     pub const fn contains(self, coding: Coding) -> bool {
@@ -110,6 +121,17 @@ impl FromIterator<Coding> for Codings {
     }
 }
 
+/// Whether the time of a compressed file, in seconds and nanoseconds, is not before that of the
+/// plain file. One that is older belongs to an earlier version.
+///
+/// `brotli` sets the time of its output to that of its input, but truncates it to seconds. So a
+/// time without a fraction may lie anywhere within its second.
+#[must_use]
+pub fn is_as_new(beside: (i64, u32), plain: (i64, u32)) -> bool {
+    let whole_second = beside.1 == 0 && beside.0 == plain.0;
+    whole_second || beside >= plain
+}
+
 /// Selects the coding of a response from those available; `None` means the plain form.
 ///
 /// `lines` are the values of `Accept-Encoding`. The plain form is sent if there are none, or if no
@@ -120,28 +142,62 @@ pub fn choose<'a>(lines: impl IntoIterator<Item = &'a [u8]>, available: Codings)
     if available.is_empty() {
         return None;
     }
-    let mut weights = [None; Coding::ALL.len()];
-    let mut identity = None;
-    let mut others = None;
-    let members = lines.into_iter().flat_map(|line| line.split(|byte| *byte == b','));
-    for (name, weight) in members.take(MEMBERS_MAX).filter_map(coding_and_weight) {
-        let slot = match Coding::named(name) {
-            Some(coding) => &mut weights[coding as usize],
-            None if name == b"*" => &mut others,
-            None if name.eq_ignore_ascii_case(b"identity") => &mut identity,
-            None => continue,
-        };
-        *slot = (*slot).max(Some(weight));
+    CodingWeights::parse(lines).choose(available)
+}
+
+/// What a client says about codings.
+#[derive(Clone, Copy, Debug)]
+pub struct CodingWeights {
+    /// By coding; `None` for those that are not named.
+    named: [Option<u16>; Coding::ALL.len()],
+    identity: Option<u16>,
+    /// The weight of `*`.
+    others: Option<u16>,
+}
+
+impl CodingWeights {
+    /// Parses the values of `Accept-Encoding`.
+    pub fn parse<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut weights = Self { named: [None; Coding::ALL.len()], identity: None, others: None };
+        let members = lines.into_iter().flat_map(|line| line.split(|byte| *byte == b','));
+        for (name, weight) in members.take(MEMBERS_MAX).filter_map(coding_and_weight) {
+            let slot = match Coding::named(name) {
+                Some(coding) => &mut weights.named[coding as usize],
+                None if name == b"*" => &mut weights.others,
+                None if name.eq_ignore_ascii_case(b"identity") => &mut weights.identity,
+                None => continue,
+            };
+            *slot = (*slot).max(Some(weight));
+        }
+        weights
     }
-    let mut best = None;
-    let mut best_weight = 0;
-    for coding in available.iter() {
-        let weight = weights[coding as usize].or(others).unwrap_or(0);
-        if weight > best_weight {
-            (best, best_weight) = (Some(coding), weight);
+
+    /// Selects a coding as [`choose`] does.
+    #[must_use]
+    pub fn choose(&self, available: Codings) -> Option<Coding> {
+        let mut best = None;
+        let mut best_weight = 0;
+        for coding in available.iter() {
+            let weight = self.weight(coding);
+            if weight > best_weight {
+                (best, best_weight) = (Some(coding), weight);
+            }
+        }
+        best.filter(|_| self.identity.is_none_or(|identity| identity <= best_weight))
+    }
+
+    /// Whether the client takes content in this coding; `None` is the plain form.
+    #[must_use]
+    pub fn accept(&self, coding: Option<Coding>) -> bool {
+        match coding {
+            Some(coding) => self.weight(coding) > 0,
+            None => self.identity.or(self.others) != Some(0),
         }
     }
-    best.filter(|_| identity.is_none_or(|identity| identity <= best_weight))
+
+    fn weight(&self, coding: Coding) -> u16 {
+        self.named[coding as usize].or(self.others).unwrap_or(0)
+    }
 }
 
 /// Parses `codings [ weight ]`; `None` if the member is empty or malformed.

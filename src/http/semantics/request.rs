@@ -2,6 +2,7 @@
 
 use super::condition::Conditions;
 use super::field::Field;
+use super::status::Status;
 
 /// A request whose framing is valid. Only those header fields are kept that affect the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Request<'a> {
     pub accept: Field<'a>,
     /// `Accept-Encoding`: the content codings that the client can decode.
     pub accept_encoding: Field<'a>,
+    /// `Authorization`: the credentials of the user.
+    pub authorization: Field<'a>,
     /// The fields that make the request conditional, except `If-Range`.
     pub conditions: Conditions<'a>,
     /// `Range`: the parts that the client requests.
@@ -67,6 +70,9 @@ impl Method {
     }
 }
 
+/// The most header fields that a request may have. More are refused with 431.
+pub const FIELDS_MAX: usize = 100;
+
 /// Size limits of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestLimits {
@@ -83,4 +89,18 @@ impl Default for RequestLimits {
     fn default() -> Self {
         Self { head_bytes_max: 16 * 1024, target_bytes_max: 8 * 1024, body_bytes_max: 64 * 1024 }
     }
+}
+
+/// Why a request is refused before it is understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The status of the response.
+    pub status: Status,
+    /// A sentence for the body of the response.
+    pub reason: &'static str,
+}
+
+/// Refuses a request that violates the grammar.
+pub(in crate::http) const fn bad_request(reason: &'static str) -> Refusal {
+    Refusal { status: Status::BadRequest, reason }
 }

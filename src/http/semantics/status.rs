@@ -16,12 +16,20 @@ pub enum Status {
     PartialContent = 206,
     /// The resource has moved; a client may turn the method into GET.
     MovedPermanently = 301,
+    /// The resource is elsewhere for now; a client may turn the method into GET.
+    Found = 302,
+    /// The answer is elsewhere, to be had with GET.
+    SeeOther = 303,
     /// The client's copy is still current.
     NotModified = 304,
+    /// The resource is elsewhere for now; the method stays the same.
+    TemporaryRedirect = 307,
     /// The resource has moved; the method stays the same.
     PermanentRedirect = 308,
     /// The request is malformed or ambiguous.
     BadRequest = 400,
+    /// The request needs the name and the password of a user.
+    Unauthorized = 401,
     /// The file exists, but this process may not read it.
     Forbidden = 403,
     /// The target does not exist, or is not served.
@@ -30,6 +38,8 @@ pub enum Status {
     MethodNotAllowed = 405,
     /// The head did not arrive in time.
     RequestTimeout = 408,
+    /// The target existed, and will not come back.
+    Gone = 410,
     /// A precondition of the client is false.
     PreconditionFailed = 412,
     /// The request body is longer than the limit.
@@ -42,8 +52,12 @@ pub enum Status {
     ExpectationFailed = 417,
     /// This server does not serve the host that the request names.
     MisdirectedRequest = 421,
+    /// The client has sent too many requests in a given time (RFC 6585 §4).
+    TooManyRequests = 429,
     /// The head is too large, or has too many fields (RFC 6585 §5).
     HeaderFieldsTooLarge = 431,
+    /// A legal demand forbids to serve the target (RFC 7725).
+    UnavailableForLegalReasons = 451,
     /// The server could not read the file.
     InternalServerError = 500,
     /// A method or a transfer coding that this server does not know.
@@ -56,25 +70,32 @@ pub enum Status {
 
 impl Status {
     /// All of them, in the order of their codes.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 29] = [
         Self::Ok,
         Self::NoContent,
         Self::PartialContent,
         Self::MovedPermanently,
+        Self::Found,
+        Self::SeeOther,
         Self::NotModified,
+        Self::TemporaryRedirect,
         Self::PermanentRedirect,
         Self::BadRequest,
+        Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
+        Self::Gone,
         Self::PreconditionFailed,
         Self::ContentTooLarge,
         Self::UriTooLong,
         Self::RangeNotSatisfiable,
         Self::ExpectationFailed,
         Self::MisdirectedRequest,
+        Self::TooManyRequests,
         Self::HeaderFieldsTooLarge,
+        Self::UnavailableForLegalReasons,
         Self::InternalServerError,
         Self::NotImplemented,
         Self::ServiceUnavailable,
@@ -89,24 +110,31 @@ impl Status {
             Self::NoContent => 1,
             Self::PartialContent => 2,
             Self::MovedPermanently => 3,
-            Self::NotModified => 4,
-            Self::PermanentRedirect => 5,
-            Self::BadRequest => 6,
-            Self::Forbidden => 7,
-            Self::NotFound => 8,
-            Self::MethodNotAllowed => 9,
-            Self::RequestTimeout => 10,
-            Self::PreconditionFailed => 11,
-            Self::ContentTooLarge => 12,
-            Self::UriTooLong => 13,
-            Self::RangeNotSatisfiable => 14,
-            Self::ExpectationFailed => 15,
-            Self::MisdirectedRequest => 16,
-            Self::HeaderFieldsTooLarge => 17,
-            Self::InternalServerError => 18,
-            Self::NotImplemented => 19,
-            Self::ServiceUnavailable => 20,
-            Self::VersionNotSupported => 21,
+            Self::Found => 4,
+            Self::SeeOther => 5,
+            Self::NotModified => 6,
+            Self::TemporaryRedirect => 7,
+            Self::PermanentRedirect => 8,
+            Self::BadRequest => 9,
+            Self::Unauthorized => 10,
+            Self::Forbidden => 11,
+            Self::NotFound => 12,
+            Self::MethodNotAllowed => 13,
+            Self::RequestTimeout => 14,
+            Self::Gone => 15,
+            Self::PreconditionFailed => 16,
+            Self::ContentTooLarge => 17,
+            Self::UriTooLong => 18,
+            Self::RangeNotSatisfiable => 19,
+            Self::ExpectationFailed => 20,
+            Self::MisdirectedRequest => 21,
+            Self::TooManyRequests => 22,
+            Self::HeaderFieldsTooLarge => 23,
+            Self::UnavailableForLegalReasons => 24,
+            Self::InternalServerError => 25,
+            Self::NotImplemented => 26,
+            Self::ServiceUnavailable => 27,
+            Self::VersionNotSupported => 28,
         }
     }
 
@@ -131,20 +159,27 @@ impl Status {
             Self::NoContent => "No Content",
             Self::PartialContent => "Partial Content",
             Self::MovedPermanently => "Moved Permanently",
+            Self::Found => "Found",
+            Self::SeeOther => "See Other",
             Self::NotModified => "Not Modified",
+            Self::TemporaryRedirect => "Temporary Redirect",
             Self::PermanentRedirect => "Permanent Redirect",
             Self::BadRequest => "Bad Request",
+            Self::Unauthorized => "Unauthorized",
             Self::Forbidden => "Forbidden",
             Self::NotFound => "Not Found",
             Self::MethodNotAllowed => "Method Not Allowed",
             Self::RequestTimeout => "Request Timeout",
+            Self::Gone => "Gone",
             Self::PreconditionFailed => "Precondition Failed",
             Self::ContentTooLarge => "Content Too Large",
             Self::UriTooLong => "URI Too Long",
             Self::RangeNotSatisfiable => "Range Not Satisfiable",
             Self::ExpectationFailed => "Expectation Failed",
             Self::MisdirectedRequest => "Misdirected Request",
+            Self::TooManyRequests => "Too Many Requests",
             Self::HeaderFieldsTooLarge => "Request Header Fields Too Large",
+            Self::UnavailableForLegalReasons => "Unavailable For Legal Reasons",
             Self::InternalServerError => "Internal Server Error",
             Self::NotImplemented => "Not Implemented",
             Self::ServiceUnavailable => "Service Unavailable",

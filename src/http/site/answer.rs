@@ -5,25 +5,29 @@
 //! response decided again from the start. So the state of a waiting request is just the names that
 //! were resolved.
 
+mod rewriting;
+
 use std::rc::Rc;
 
+use super::access::PasswordCheck;
 use super::cache_key::ResourceName;
 use super::listing::{Asked, Format};
 use super::listing_job;
-use super::lookups::Ticket;
 use super::resource::{Page, Resource, Variant};
-use super::response::{Body, Response};
+use super::response::Response;
+use super::rewrites::RulePhase;
 use super::rules::AnswerKind;
 use super::settings::SiteSettings;
 use super::sites::{Resolved, Site, Sites};
 use super::target::{self, Target};
 use super::templates::{self, Problem, push_required};
+use super::wait_ticket::WaitTicket;
 use crate::driver::Now;
 use crate::driver::watch::SiteId;
 use crate::http::records::CacheUse;
 use crate::http::semantics::condition::{self, Verdict};
 use crate::http::semantics::fields::Fields;
-use crate::http::semantics::negotiate::{accepts_html, choose, prefers_json};
+use crate::http::semantics::negotiate::{CodingWeights, accepts_html, choose, prefers_json};
 use crate::http::semantics::range::{self, ContentRange, Selection};
 use crate::http::semantics::request::{Method, Request};
 use crate::http::semantics::status::Status;
@@ -39,6 +43,14 @@ pub(in crate::http) enum Purpose {
     Entries,
     /// The fallback page, because the target does not exist.
     Fallback,
+    /// The path that a rule has put in place of the target.
+    Rewritten,
+    /// The same as a directory.
+    RewrittenDirectory,
+    /// The same as exactly one file.
+    RewrittenFile,
+    /// The password of the request: it is checked, and no name is looked up.
+    Password,
     /// The error page of this status code. The status may be another one when the lookup is done.
     ErrorPage(u16),
 }
@@ -50,11 +62,23 @@ const RENEWALS_MAX: u32 = 8;
 #[derive(Default, Debug)]
 pub(in crate::http) struct ResolvedNames {
     names: Vec<(Purpose, SiteId, Resolved)>,
+    /// What was found out about the password.
+    password: Option<(SiteId, PasswordCheck)>,
     /// How often the site was replaced during a lookup.
     renewals: u32,
 }
 
 impl ResolvedNames {
+    /// Whether there are any.
+    pub(in crate::http) fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Drops them, and what they keep in use.
+    pub(in crate::http) fn forget(&mut self) {
+        self.names.clear();
+    }
+
     /// Adds the result of a lookup.
     pub(in crate::http) fn note(&mut self, lookup: PendingLookup, found: Resolved) {
         match found {
@@ -62,8 +86,14 @@ impl ResolvedNames {
                 self.names.clear();
                 self.renewals += 1;
             }
+            Resolved::Checked(check) => self.password = Some((lookup.site, check)),
             found => self.names.push((lookup.purpose, lookup.site, found)),
         }
+    }
+
+    /// What was found out about the password, for this site.
+    pub(super) fn password(&self, site: SiteId) -> Option<PasswordCheck> {
+        self.password.filter(|(of, _)| *of == site).map(|(_, check)| check)
     }
 
     /// The result for a purpose, unless a reload has given the request to another site since.
@@ -78,11 +108,11 @@ impl ResolvedNames {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::http) struct PendingLookup {
     /// What the lookup is for.
-    purpose: Purpose,
+    pub(super) purpose: Purpose,
     /// The site of the name.
-    site: SiteId,
+    pub(super) site: SiteId,
     /// Stops waiting for it, by [`Sites::leave`].
-    pub(in crate::http) ticket: Ticket,
+    pub(in crate::http) ticket: WaitTicket,
 }
 
 /// A request whose response is being decided.
@@ -97,49 +127,39 @@ pub(in crate::http) struct Exchange<'a, 'r> {
     pub(in crate::http) request: &'a Request<'r>,
     /// The results of earlier lookups for the request.
     pub(in crate::http) resolved_names: Option<&'a ResolvedNames>,
-    /// The session that is told when a lookup is done.
-    pub(in crate::http) waiter: Waiter,
+    /// The session that is told when a lookup is done; `None` if none may begin.
+    pub(in crate::http) waiter: Option<Waiter>,
     /// The addresses of its connection, which are needed only to make a listing.
     pub(in crate::http) addresses: Addresses<'a>,
     /// Where its file was found.
     pub(in crate::http) cache: CacheUse,
+    /// Whether the password of a user was right.
+    pub(in crate::http) is_authenticated: bool,
 }
 
-/// Where a response is from.
+/// Why these results do not occur: [`ResolvedNames::note`] does not keep them as names.
+pub(super) const RENEWED: &str = "a session that is told of a new site decides anew";
+
+/// Why a name is not resolved yet.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::http) struct Origin {
-    /// The place of the site that has answered.
-    pub(in crate::http) place: Option<usize>,
-    /// Where its file was found.
-    pub(in crate::http) cache: CacheUse,
-    /// Whether it is logged.
-    pub(in crate::http) is_logged: bool,
+pub(in crate::http) enum Unresolved {
+    /// It is being looked up.
+    Lookup(PendingLookup),
+    /// It would have to be looked up, and the request has no turn for that.
+    NoTurn,
 }
 
-impl Origin {
-    /// Of a response that is the same for all sites.
-    pub(in crate::http) const SERVER: Self =
-        Self { place: None, cache: CacheUse::None, is_logged: true };
-
-    /// Of a response to a load balancer, which asks all the time.
-    pub(in crate::http) const PROBE: Self = Self { is_logged: false, ..Self::SERVER };
-}
-
-/// Why this result does not occur: [`ResolvedNames::note`] does not keep it.
-const RENEWED: &str = "a session that is told of a new site decides anew";
-
-/// The response, or the lookup that it needs first.
-type ResponseResult = Result<Response, PendingLookup>;
+/// The response, or what it needs first.
+pub(super) type ResponseResult = Result<Response, Unresolved>;
 
 impl Exchange<'_, '_> {
-    /// The response to the request, or the lookup that it needs first.
+    /// The response to the request, or what it needs first.
     pub(in crate::http) fn answer(&mut self) -> ResponseResult {
-        let mut response = self.respond()?;
-        if self.request.method == Method::Head {
-            // A response to HEAD has no content (RFC 9110 section 9.3.2).
-            response.body = Body::None;
-        }
-        Ok(response)
+        let response = match self.gate()? {
+            Some(refusal) => refusal,
+            None => self.respond()?,
+        };
+        Ok(response.to(self.request.method))
     }
 
     fn respond(&mut self) -> ResponseResult {
@@ -164,13 +184,16 @@ impl Exchange<'_, '_> {
             Ok(target) => target,
             Err(error) => return self.refuse_plainly(error.status()),
         };
-        if target::has_hidden_segment(target.path()) {
+        if let Some(response) = self.by_rule(RulePhase::BeforeFiles, &target) {
+            return response;
+        }
+        if target::has_hidden_segment(target.path()) || self.is_hidden(target.path()) {
             return self.refuse_plainly(Status::NotFound);
         }
         let name = ResourceName::Target { path: target.path(), directory: target.directory() };
         match self.find(Purpose::Target, &name)? {
             Resolved::TransientError(status) => self.refuse_plainly(status),
-            Resolved::Renewed => unreachable!("{RENEWED}"),
+            Resolved::Renewed | Resolved::Checked(_) => unreachable!("{RENEWED}"),
             Resolved::Resource(resource) => match &*resource {
                 Resource::Page(page) => self.page(page, Fields::new()),
                 Resource::Moved(path) => {
@@ -192,9 +215,9 @@ impl Exchange<'_, '_> {
 
     /// The response for a page, by the conditions and ranges of the request. `own` are fields that
     /// the page itself does not have.
-    fn page(&mut self, page: &Page, own: Fields) -> ResponseResult {
-        let variant = self.variant(page);
+    pub(super) fn page(&mut self, page: &Page, own: Fields) -> ResponseResult {
         let request = self.request;
+        let variant = self.variant(page);
         if request.conditions.are_absent() && request.range.is_absent() {
             return Ok(Response::whole(own, variant));
         }
@@ -229,13 +252,60 @@ impl Exchange<'_, '_> {
         }
     }
 
-    /// The variant of a page that the client prefers.
+    /// The variant of a page that the client prefers. Among those that it accepts, one that it has
+    /// already comes first (RFC 9110 section 12.1 allows any field to decide): otherwise a client
+    /// would get the content again because it is there in a further coding.
     fn variant<'p>(&self, page: &'p Page) -> &'p Variant {
         let codings = page.codings();
         if codings.is_empty() {
             return page.variant(None);
         }
-        page.variant(choose(self.request.accept_encoding.values(), codings))
+        let weights = CodingWeights::parse(self.request.accept_encoding.values());
+        let preferred = page.variant(weights.choose(codings));
+        let if_none_match = self.request.conditions.if_none_match;
+        let variant = if if_none_match.is_absent() {
+            preferred
+        } else {
+            let accepted = codings.iter().map(Some).chain([None]);
+            let accepted = accepted.filter(|coding| weights.accept(*coding));
+            let is_known =
+                |variant: &&Variant| condition::is_listed(if_none_match, variant.validators().tag);
+            let accepted = accepted.map(|coding| page.variant(coding));
+            std::iter::once(preferred).chain(accepted).find(is_known).unwrap_or(preferred)
+        };
+        variant.note_use();
+        variant
+    }
+
+    /// The variant of an error page that the client prefers. Conditions do not apply to it.
+    fn variant_for_error<'p>(&self, page: &'p Page) -> &'p Variant {
+        page.variant(choose(self.request.accept_encoding.values(), page.codings()))
+    }
+
+    /// What was found, with the coding that the client likes best, if it is compressed on the fly
+    /// and known. Error pages are not compressed.
+    fn compressed(
+        &mut self,
+        purpose: Purpose,
+        name: &ResourceName<'_>,
+        found: Resolved,
+    ) -> Resolved {
+        let Resolved::Resource(resource) = found else { return found };
+        let (Some(demand), Resource::Page(page)) = (resource.demand(), &*resource) else {
+            return Resolved::Resource(resource);
+        };
+        let known = page.codings();
+        let wished = match purpose {
+            Purpose::ErrorPage(_) => None,
+            _ => choose(self.request.accept_encoding.values(), known.union(demand.possible())),
+        };
+        match wished.filter(|coding| !known.contains(*coding)) {
+            None => Resolved::Resource(resource),
+            Some(coding) => {
+                let Self { sites, now, place, .. } = self;
+                Resolved::Resource(sites.compressed(*now, *place, name, resource, coding))
+            }
+        }
     }
 
     /// The response with the entries of a directory.
@@ -260,13 +330,16 @@ impl Exchange<'_, '_> {
                 Resource::Moved(_) | Resource::Listing => self.refuse_plainly(Status::NotFound),
             },
             Resolved::TransientError(status) => self.refuse_plainly(status),
-            Resolved::Renewed => unreachable!("{RENEWED}"),
+            Resolved::Renewed | Resolved::Checked(_) => unreachable!("{RENEWED}"),
         }
     }
 
     /// The response for a target that does not exist: the fallback page for navigations of a
     /// single-page application, else 404.
     fn missing(&mut self, target: &Target<'_>) -> ResponseResult {
+        if let Some(response) = self.by_rule(RulePhase::AfterFiles, target) {
+            return response;
+        }
         let settings = Rc::clone(&self.site().settings);
         let Some(path) = fallback(&settings, target) else {
             return self.refuse_plainly(Status::NotFound);
@@ -277,7 +350,7 @@ impl Exchange<'_, '_> {
         let resource = match self.find(Purpose::Fallback, &ResourceName::Fallback { path })? {
             Resolved::Resource(resource) => resource,
             Resolved::TransientError(status) => return self.refuse_plainly(status),
-            Resolved::Renewed => unreachable!("{RENEWED}"),
+            Resolved::Renewed | Resolved::Checked(_) => unreachable!("{RENEWED}"),
         };
         let Resource::Page(page) = &*resource else {
             return self.refuse_plainly(Status::NotFound);
@@ -291,12 +364,17 @@ impl Exchange<'_, '_> {
     }
 
     /// An error response with the usual explanation of its status.
-    fn refuse_plainly(&mut self, status: Status) -> ResponseResult {
+    pub(super) fn refuse_plainly(&mut self, status: Status) -> ResponseResult {
         self.refuse(status, explain(status), &Fields::new())
     }
 
     /// An error response, with the site's error page if it has one for the status.
-    fn refuse(&mut self, status: Status, detail: &'static str, extra: &Fields) -> ResponseResult {
+    pub(super) fn refuse(
+        &mut self,
+        status: Status,
+        detail: &'static str,
+        extra: &Fields,
+    ) -> ResponseResult {
         let settings = Rc::clone(&self.site().settings);
         if let Some(path) = settings.content.error_page(status.code())
             && let Resolved::Resource(resource) =
@@ -306,7 +384,7 @@ impl Exchange<'_, '_> {
             let mut fields = self.fields_of_file(path);
             push_required(&mut fields, status);
             fields.append(extra);
-            return Ok(Response::error_page(status, fields, self.variant(page)));
+            return Ok(Response::error_page(status, fields, self.variant_for_error(page)));
         }
         let fields = self.fields();
         let json = prefers_json(self.request.accept.values());
@@ -337,35 +415,47 @@ impl Exchange<'_, '_> {
         rules.fields(&path, kind)
     }
 
-    fn site(&self) -> &Site {
+    pub(super) fn site(&self) -> &Site {
         self.sites.site(self.place)
     }
 
     /// What a name stands for, or the lookup that will find it.
-    fn find(
+    pub(super) fn find(
         &mut self,
         purpose: Purpose,
         name: &ResourceName<'_>,
-    ) -> Result<Resolved, PendingLookup> {
+    ) -> Result<Resolved, Unresolved> {
         let site = self.site().id;
         if let Some(found) = self.resolved_names.and_then(|names| names.get(purpose, site)) {
             self.cache = CacheUse::Miss;
-            return Ok(found.clone());
+            let found = found.clone();
+            return Ok(self.compressed(purpose, name, found));
         }
         if self.cache == CacheUse::None {
             self.cache = CacheUse::Hit;
         }
         let found = self.sites.find(self.now, self.place, name, self.waiter, self.addresses);
-        found.map_err(|ticket| PendingLookup { purpose, site, ticket })
+        match found {
+            Ok(found) => Ok(self.compressed(purpose, name, found)),
+            Err(Some(ticket)) => {
+                let ticket = WaitTicket::Name(ticket);
+                Err(Unresolved::Lookup(PendingLookup { purpose, site, ticket }))
+            }
+            Err(None) => Err(Unresolved::NoTurn),
+        }
     }
 }
 
 /// The fallback page for a target, if its last segment has no extension: a missing script or image
 /// must get 404 rather than a page.
 fn fallback<'s>(settings: &'s SiteSettings, target: &Target<'_>) -> Option<&'s [u8]> {
+    settings.content.spa.as_deref().filter(|_| is_page(target))
+}
+
+/// Whether the last segment of a target has no extension, as the addresses of pages.
+fn is_page(target: &Target<'_>) -> bool {
     let name = target.path().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    let is_page = target.directory() || memchr::memchr(b'.', name).is_none();
-    settings.content.spa.as_deref().filter(|_| is_page)
+    target.directory() || memchr::memchr(b'.', name).is_none()
 }
 
 /// A sentence for the body of an error response.
@@ -378,6 +468,8 @@ fn explain(status: Status) -> &'static str {
         }
         Status::NotFound => "There is nothing at this address.",
         Status::ServiceUnavailable => "The server is overloaded. Try again in a moment.",
+        Status::Gone => "This is no longer available.",
+        Status::UnavailableForLegalReasons => "This may not be served for legal reasons.",
         _ => "The server could not read this file.",
     }
 }

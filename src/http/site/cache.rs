@@ -263,6 +263,24 @@ impl<V> Cache<V> {
         assert!(self.weight.bytes <= self.bytes_max, "the cache has too many bytes");
     }
 
+    /// Replaces the value of a name by one that stands for the same state. Evicts other entries if
+    /// it is heavier, or perhaps this one. A value heavier than the whole cache is dropped.
+    pub(super) fn replace(&mut self, name: &[u8], value: V, weight: Weight) {
+        while let Some(place) =
+            self.index.get(name).copied().filter(|_| weight.bytes <= self.bytes_max)
+        {
+            let old = self.entries[place].weight;
+            let bytes = self.weight.bytes - old.bytes + weight.bytes;
+            if bytes > self.bytes_max {
+                self.evict();
+                continue;
+            }
+            self.weight = Weight { bytes, files: self.weight.files - old.files + weight.files };
+            (self.entries[place].value, self.entries[place].weight) = (value, weight);
+            return;
+        }
+    }
+
     /// Renews an entry whose value was found to be unchanged.
     pub(super) fn confirm(&mut self, name: &[u8], now: Instant) {
         if let Some(place) = self.index.get(name) {

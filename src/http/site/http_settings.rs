@@ -5,13 +5,16 @@ use std::time::Duration;
 
 #[cfg(any(test, feature = "simulation"))]
 use super::content::Content;
+use super::own_answer::OwnAnswers;
 use super::settings::SiteSettings;
 use super::site_table::SiteTable;
 use crate::driver::File;
 use crate::events::Events;
+use crate::http::compress::CompressBounds;
 use crate::http::records::log::AccessLog;
 use crate::http::records::metrics::HttpMetrics;
 use crate::http::semantics::request::RequestLimits;
+use crate::limits::ClientLimits;
 
 /// Settings of a server's sites. A reload replaces `sites`; the other settings stay.
 #[derive(Clone, Debug)]
@@ -34,6 +37,8 @@ pub struct HttpSettings {
     pub revalidate_after: Duration,
     /// Whether to watch for changes, which invalidate cached results early.
     pub watch: bool,
+    /// What compressed forms of files may take, over all workers. Sites say what is compressed.
+    pub compress: CompressBounds,
     /// How many lookups each worker runs at a time. Each may have [`OPENS_MAX`] files open.
     ///
     /// [`OPENS_MAX`]: super::OPENS_MAX
@@ -41,12 +46,20 @@ pub struct HttpSettings {
     /// The target at which the server says, on all hosts, whether it takes further requests: 200,
     /// or 503 from the beginning of a drain. `None` for none.
     pub health_path: Option<Arc<str>>,
+    /// What the program answers itself, on all hosts, in front of the sites.
+    pub answers: OwnAnswers,
     /// The log of requests. `None` for none.
     pub access_log: Option<Arc<AccessLog>>,
     /// Where requests are counted. `None` if they are not.
     pub metrics: Option<Arc<HttpMetrics>>,
     /// Where it is told why a file is not served.
     pub events: Events,
+    /// What is limited for each client. All workers share it.
+    pub client_limits: Arc<ClientLimits>,
+    /// Whether connections without TLS may speak HTTP/2.
+    pub h2c: bool,
+    /// How long a stream of HTTP/2 may make no progress before it is reset.
+    pub stall_timeout: Duration,
     /// Size limits of requests.
     pub limits: RequestLimits,
 }
@@ -63,11 +76,16 @@ impl HttpSettings {
             cache_bytes: 32 * 1024 * 1024,
             revalidate_after: Duration::from_secs(1),
             watch: false,
+            compress: CompressBounds::default(),
             lookups_max: 64,
             health_path: None,
+            answers: OwnAnswers::default(),
             access_log: None,
             metrics: None,
             events: Events::default(),
+            client_limits: Arc::default(),
+            h2c: false,
+            stall_timeout: Duration::from_secs(30),
             limits: RequestLimits::default(),
         }
     }

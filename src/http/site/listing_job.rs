@@ -133,6 +133,8 @@ pub(super) struct Wanted<'a> {
     pub(super) asked: Asked,
     /// Whether compressed files beside a file are left out.
     pub(super) hide_sidecars: bool,
+    /// Whether the files of hosting services at the root are left out.
+    pub(super) hide_site_files: bool,
 }
 
 impl Listings {
@@ -164,7 +166,7 @@ impl Listings {
         kept_for: Duration,
         wanted: Wanted<'_>,
     ) -> (Arc<SharedListing>, Instant) {
-        let Wanted { site, root, path, directory, hide_sidecars, .. } = wanted;
+        let Wanted { site, root, path, directory, hide_sidecars, hide_site_files, .. } = wanted;
         let identity = (directory.metadata().device, directory.metadata().inode);
         self.expire(now);
         // Beneath another root, links may lead elsewhere.
@@ -175,7 +177,7 @@ impl Listings {
         if let Some(known) = known {
             return (Arc::clone(&known.listing), known.asked);
         }
-        let policy = Policy { hide_sidecars, ..Policy::default() };
+        let policy = Policy { hide_sidecars, hide_site_files, ..Policy::default() };
         let listing = Listing::new(Arc::clone(root), path.to_vec(), directory, policy);
         let (listing, bytes) = (Mutex::new(listing), AtomicUsize::new(0));
         let listing = Arc::new(SharedListing { listing, bytes });
@@ -191,7 +193,7 @@ impl Listings {
 }
 
 /// Makes a page of the output of the job.
-pub(super) fn page(asked: Asked, body: &[u8]) -> Page {
+pub(super) fn page(asked: Asked, body: &[u8], has_tag: bool) -> Page {
     let mut caching = Fields::new();
     caching.push("Cache-Control", CACHE_CONTROL);
     let about = Description {
@@ -200,7 +202,7 @@ pub(super) fn page(asked: Asked, body: &[u8]) -> Page {
         vary: VARY,
         fields: &caching,
     };
-    Page::new(&[], Variant::made(about, body), Vec::new())
+    Page::new(&[], Variant::made(about, body, has_tag), Vec::new())
 }
 
 /// The value of `Content-Type`.

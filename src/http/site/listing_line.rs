@@ -6,10 +6,8 @@
 //! wait of a client is bounded by the number of clients, whatever each of them requests.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
-use std::net::IpAddr;
 
-use crate::driver::SocketAddress;
+use crate::clients::ClientKey;
 
 /// How many listings are made at a time, each for another client: one by the thread for jobs, and
 /// the others are prepared meanwhile. Fewer than the driver's queue of jobs holds.
@@ -21,45 +19,13 @@ pub(super) const CLIENT_WAITING_MAX: usize = 32;
 /// How many listings may wait in all. A request for another one gets 503.
 pub(super) const WAITING_MAX: usize = 4096;
 
-/// Those who share a turn.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) enum ListingClient {
-    /// An IPv4 address, also one that is mapped to IPv6.
-    V4([u8; 4]),
-    /// The first 64 bits of an IPv6 address. The rest of them are usually at the disposal of one
-    /// client.
-    V6([u8; 8]),
-    /// All clients of Unix sockets: as those of one address, they are usually behind one proxy.
-    Unix,
-    /// All clients whose address is not known.
-    Unknown,
-}
-
-impl ListingClient {
-    /// The client with an address; an error is an unknown one.
-    pub(super) fn of(peer: io::Result<SocketAddress>) -> Self {
-        let address = match peer {
-            Ok(SocketAddress::Internet(address)) => address.ip().to_canonical(),
-            Ok(SocketAddress::Unix) => return Self::Unix,
-            Err(_) => return Self::Unknown,
-        };
-        match address {
-            IpAddr::V4(address) => Self::V4(address.octets()),
-            IpAddr::V6(address) => {
-                let [a, b, c, d, e, f, g, h, ..] = address.octets();
-                Self::V6([a, b, c, d, e, f, g, h])
-            }
-        }
-    }
-}
-
 /// The line; see the module documentation. `T` names what waits.
 #[derive(Debug)]
 pub(super) struct ListingLine<T> {
     /// The clients for which something waits or runs, and some that have left.
-    clients: HashMap<ListingClient, ClientLine<T>, foldhash::fast::RandomState>,
+    clients: HashMap<ClientKey, ClientLine<T>, foldhash::fast::RandomState>,
     /// The clients that may have a turn, the next one first.
-    ring: VecDeque<ListingClient>,
+    ring: VecDeque<ClientKey>,
     waiting: usize,
     running: usize,
 }
@@ -91,7 +57,7 @@ impl<T> Default for ListingLine<T> {
 impl<T: Copy + PartialEq> ListingLine<T> {
     /// Appends an element to the line of a client. An element may be in the lines of several
     /// clients.
-    pub(super) fn enter(&mut self, client: ListingClient, element: T) -> Entered {
+    pub(super) fn enter(&mut self, client: ClientKey, element: T) -> Entered {
         let known = self.clients.get(&client);
         let in_line = known.map_or(0, |known| known.waiting.len());
         if known.is_some_and(|known| known.waiting.contains(&element)) {
@@ -110,7 +76,7 @@ impl<T: Copy + PartialEq> ListingLine<T> {
     }
 
     /// Removes an element from the line of a client.
-    pub(super) fn leave(&mut self, client: ListingClient, element: T) {
+    pub(super) fn leave(&mut self, client: ClientKey, element: T) {
         let Some(line) = self.clients.get_mut(&client) else { return };
         let Some(place) = line.waiting.iter().position(|other| *other == element) else { return };
         line.waiting.remove(place);
@@ -136,7 +102,7 @@ impl<T: Copy + PartialEq> ListingLine<T> {
 
     /// Takes the next element out of the line, and the client whose turn it is. The turn lasts
     /// until [`ListingLine::end`].
-    pub(super) fn next(&mut self) -> Option<(ListingClient, T)> {
+    pub(super) fn next(&mut self) -> Option<(ClientKey, T)> {
         if self.running >= RUNNING_MAX {
             return None;
         }
@@ -155,7 +121,7 @@ impl<T: Copy + PartialEq> ListingLine<T> {
     }
 
     /// Ends the turn of a client, which is last now.
-    pub(super) fn end(&mut self, client: ListingClient) {
+    pub(super) fn end(&mut self, client: ClientKey) {
         let line = self.clients.get_mut(&client).expect("a client with a turn has a line");
         assert!(line.running, "a turn ends once");
         line.running = false;
@@ -171,28 +137,10 @@ impl<T: Copy + PartialEq> ListingLine<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::SocketAddr;
 
-    fn client(number: u16) -> ListingClient {
+    fn client(number: u16) -> ClientKey {
         let [high, low] = number.to_be_bytes();
-        ListingClient::V4([10, 0, high, low])
-    }
-
-    #[test]
-    fn a_client_is_an_ipv4_address_or_the_network_of_an_ipv6_address() {
-        let of = |address: &str| {
-            ListingClient::of(Ok(SocketAddr::new(address.parse().unwrap(), 80).into()))
-        };
-        assert_eq!(of("192.0.2.1"), ListingClient::V4([192, 0, 2, 1]));
-        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
-        assert_ne!(of("::ffff:192.0.2.2"), of("192.0.2.1"));
-        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff:ffff:ffff:ffff"));
-        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
-        assert_eq!(
-            ListingClient::of(Err(io::ErrorKind::NotConnected.into())),
-            ListingClient::Unknown
-        );
-        assert_eq!(ListingClient::of(Ok(SocketAddress::Unix)), ListingClient::Unix);
+        ClientKey::V4([10, 0, high, low])
     }
 
     /// One client has as much in line as it may; others come later, and wait for one element of
@@ -231,7 +179,7 @@ mod tests {
         for number in 0..10 {
             line.enter(client(number % 5), number);
         }
-        let turns: Vec<(ListingClient, u16)> = std::iter::from_fn(|| line.next()).collect();
+        let turns: Vec<(ClientKey, u16)> = std::iter::from_fn(|| line.next()).collect();
         let expected: Vec<_> = (0..4).map(|number| (client(number), number)).collect();
         assert_eq!(turns, expected);
         assert!(!line.may_begin());
@@ -285,7 +233,7 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(23);
         for _ in 0..50 {
             let (mut line, mut waiting) = (ListingLine::default(), Vec::new());
-            let mut running: Vec<ListingClient> = Vec::new();
+            let mut running: Vec<ClientKey> = Vec::new();
             for step in 0..500_u16 {
                 let client = client(random.u16(..8));
                 match random.u8(..4) {
@@ -306,7 +254,7 @@ mod tests {
                         line.end(running.swap_remove(random.usize(..running.len())));
                     }
                     _ => {
-                        let may = |client: &ListingClient| !running.contains(client);
+                        let may = |client: &ClientKey| !running.contains(client);
                         let any = waiting.iter().any(|(client, _)| may(client));
                         let expected = any && running.len() < RUNNING_MAX;
                         let next = line.next();

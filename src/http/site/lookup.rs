@@ -10,12 +10,14 @@
 //!             no file is there:          done, with a redirect to the clean URL
 //!             a file is there:           Read
 //! Read      reads all small files at once, if there are any; then done, with a page
+//!             (for tags of content, jobs read the large files at the same time)
 //! Run       runs the job that makes a listing; then done, with a page
 //! ```
 //!
 //! A lookup does no I/O and does not use the cache. It asks several questions at a time, each of
 //! which is a *part* of the lookup, and goes on when all have replies. All files are opened beneath
-//! the same root. `sites.rs` caches the outcome and tells the sessions that wait for it.
+//! the same root; the last candidates of a site with a fallback root, beneath that. `sites.rs`
+//! caches the outcome and tells the sessions that wait for it.
 
 use std::ffi::CString;
 use std::io;
@@ -28,7 +30,8 @@ use super::listing::Asked;
 use super::listing_job::{self, Listings, Wanted};
 use super::page_loader::{LoadStep, PageLoader, codings_beside};
 use super::resource::{Page, Resource};
-use super::settings::SiteSettings;
+use super::settings::{FallbackRoot, SiteSettings};
+use super::tags::{TagJobs, TagSource};
 use super::target::encode_path;
 use crate::ask::{Ask, Reply};
 use crate::driver::watch::SiteId;
@@ -49,6 +52,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) http: &'a HttpSettings,
     pub(super) settings: &'a SiteSettings,
     pub(super) listings: &'a mut Listings,
+    pub(super) tag_jobs: &'a TagJobs,
     /// The page that is cached under the name.
     pub(super) known: Option<&'a Page>,
     pub(super) now: Now,
@@ -84,6 +88,9 @@ pub(super) struct Lookup {
     directory: usize,
     /// All files are opened beneath this directory.
     root: Arc<File>,
+    /// The fallback root, if the site has one.
+    fallback: Option<Arc<File>>,
+    has_fallen_back: bool,
     /// No file was opened or read before this time.
     begun: Instant,
     /// The files that remain to be tried, in reverse order.
@@ -98,6 +105,8 @@ pub(super) struct Lookup {
 struct Candidate {
     path: Vec<u8>,
     role: Role,
+    /// Whether it is looked for beneath the fallback root.
+    in_fallback: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -125,7 +134,7 @@ enum LookupStage {
     Open(Candidate, Vec<Option<io::Result<Arc<File>>>>),
     /// The file at the clean URL of this page, if there is one, by its path.
     CleanUrl(PageLoader, Vec<u8>),
-    /// The content of the page's small files, and the number of missing replies.
+    /// The content or the tags of the page's files, and the number of missing replies.
     Read(PageLoader, usize),
     /// The page of a listing.
     Run(Asked),
@@ -143,6 +152,8 @@ impl Lookup {
             path: name.path().to_vec(),
             directory: name.directory().len(),
             root: Arc::clone(root),
+            fallback: None,
+            has_fallen_back: false,
             begun: now,
             candidates: candidates(settings, name),
             otherwise: Resource::Refused(Status::NotFound),
@@ -154,6 +165,21 @@ impl Lookup {
     pub(super) fn begin(&mut self, site: &Surroundings<'_>, root: &Arc<File>) -> LookupProgress {
         self.root = Arc::clone(root);
         self.next(site)
+    }
+
+    /// Sets the fallback root, before the lookup begins.
+    pub(super) fn fall_back_to(&mut self, root: Option<Arc<File>>) {
+        self.fallback = root;
+    }
+
+    /// The fallback root.
+    pub(super) fn fallback(&self) -> Option<&Arc<File>> {
+        self.fallback.as_ref()
+    }
+
+    /// Whether a file was looked for beneath the fallback root.
+    pub(super) fn has_fallen_back(&self) -> bool {
+        self.has_fallen_back
     }
 
     /// Sets the time of [`Lookup::begun`], when the lookup leaves the line.
@@ -217,19 +243,20 @@ impl Lookup {
                 }
                 self.load(site, page)
             }
-            (LookupStage::Read(mut page, left), Reply::Read(Ok(read), bytes)) => {
-                page.take(part, read, &bytes, site.now.system);
+            (LookupStage::Read(mut page, left), reply @ (Reply::Read(..) | Reply::Ran(_))) => {
+                let taken = page.take_reply(site.settings, part, reply, site.now.system);
+                if let Err(error) = taken {
+                    return LookupProgress::Done(LookupOutcome::Failed(error));
+                }
                 if left > 1 {
                     self.stage = LookupStage::Read(page, left - 1);
                     return LookupProgress::Wait;
                 }
                 self.go_on(page.finish())
             }
-            (LookupStage::Read(..), Reply::Read(Err(error), _)) => {
-                LookupProgress::Done(LookupOutcome::Failed(error))
-            }
             (LookupStage::Run(asked), Reply::Ran(Ok(body))) => {
-                found(Resource::Page(listing_job::page(asked, &body)))
+                let has_tag = site.settings.content.etag != TagSource::Off;
+                found(Resource::Page(listing_job::page(asked, &body, has_tag)))
             }
             (LookupStage::Run(_), Reply::Ran(Err(error))) => self.list_failed(site, error),
             (stage, reply) => unreachable!("{reply:?} does not answer {stage:?}"),
@@ -242,11 +269,21 @@ impl Lookup {
             let otherwise = Resource::Refused(Status::NotFound);
             return found(std::mem::replace(&mut self.otherwise, otherwise));
         };
-        let mut asks = vec![(0, open(&self.root, &candidate.path))];
+        let root = match &self.fallback {
+            _ if !candidate.in_fallback => &self.root,
+            Some(fallback) => fallback,
+            // It does not exist yet, but may soon.
+            None => {
+                self.has_fallen_back = true;
+                return self.next(site);
+            }
+        };
+        self.has_fallen_back |= candidate.in_fallback;
+        let mut asks = vec![(0, open(root, &candidate.path))];
         if !matches!(candidate.role, Role::Directory | Role::Entries(_)) {
             for (number, coding) in (1..).zip(codings_beside(site.settings, &candidate.path)) {
                 let path = [&candidate.path, coding.suffix().as_bytes()].concat();
-                asks.push((number, open(&self.root, &path)));
+                asks.push((number, open(root, &path)));
             }
         }
         debug_assert!(asks.len() < OPENS_MAX, "no open is left for the file at the clean URL");
@@ -279,15 +316,18 @@ impl Lookup {
                 };
             }
         };
-        let Candidate { path, role } = candidate;
+        let Candidate { path, role, in_fallback } = candidate;
         match (role, file.metadata().kind) {
             (Role::Page, FileKind::Regular) if is_index(site.settings, &path) => {
                 found(Resource::Moved(clean_address(site.settings, &self.path)))
             }
             (Role::Itself | Role::Page | Role::Index | Role::Fallback, FileKind::Regular) => {
-                let stem = stem(site.settings, &path).filter(|_| role == Role::Itself);
+                let has_stem = role == Role::Itself && !in_fallback;
+                let stem = stem(site.settings, &path).filter(|_| has_stem);
                 let by_rule = role != Role::Fallback;
-                match (PageLoader::new(path, by_rule, file, beside), stem) {
+                let asked = self.asked(site.settings, role);
+                let page = PageLoader::new(path, by_rule, file, beside);
+                match (page.map(|page| page.asked_as(asked)), stem) {
                     (Err(error), _) => LookupProgress::Done(LookupOutcome::Failed(error)),
                     (Ok(page), None) => self.load(site, page),
                     (Ok(page), Some(stem)) => {
@@ -297,7 +337,14 @@ impl Lookup {
                     }
                 }
             }
+            (Role::Itself, FileKind::Directory)
+                if in_fallback && !has_index_in_fallback(site.settings, &path) =>
+            {
+                self.next(site)
+            }
             (Role::Itself, FileKind::Directory) => {
+                // The name is not missing in the root.
+                self.candidates.retain(|candidate| !candidate.in_fallback);
                 let location = format!("{}/", encode_path(&path));
                 self.otherwise = Resource::Moved(location.into());
                 self.next(site)
@@ -308,6 +355,14 @@ impl Lookup {
         }
     }
 
+    /// The path of the request, if rules need it and it is not that of the file.
+    fn asked(&self, settings: &SiteSettings, role: Role) -> Option<Vec<u8>> {
+        let is_other = matches!(role, Role::Index | Role::Page);
+        let slash: &[u8] = if role == Role::Index && !self.path.is_empty() { b"/" } else { b"" };
+        let is_needed = is_other && settings.content.rules.depend_on_request();
+        is_needed.then(|| [b"/", &self.path[..], slash].concat())
+    }
+
     /// Starts the job that makes a page of a listing.
     fn list(
         &mut self,
@@ -316,9 +371,16 @@ impl Lookup {
         asked: Asked,
     ) -> LookupProgress {
         let (now, shared_for) = (site.now.instant, site.http.revalidate_after);
-        let hide_sidecars = site.settings.content.precompressed;
-        let (root, path) = (&self.root, &self.path[..]);
-        let wanted = Wanted { site: site.site, root, path, directory, asked, hide_sidecars };
+        let content = &site.settings.content;
+        let wanted = Wanted {
+            site: site.site,
+            root: &self.root,
+            path: &self.path,
+            directory,
+            asked,
+            hide_sidecars: content.precompressed,
+            hide_site_files: content.hides_site_files,
+        };
         let (job, since) = site.listings.job(now, shared_for, wanted);
         self.begun = self.begun.min(since);
         self.stage = LookupStage::Run(asked);
@@ -343,7 +405,8 @@ impl Lookup {
     }
 
     fn load(&mut self, site: &Surroundings<'_>, page: PageLoader) -> LookupProgress {
-        self.go_on(page.load(site.settings, site.http.memory_file_max, site.now.system, site.known))
+        let Surroundings { settings, http, known, now, tag_jobs, .. } = site;
+        self.go_on(page.load(settings, http.memory_file_max, now.system, *known, tag_jobs))
     }
 
     fn go_on(&mut self, next: LoadStep) -> LookupProgress {
@@ -365,8 +428,8 @@ fn found(resource: Resource) -> LookupProgress {
 /// The files for which a name may stand, in reverse order.
 fn candidates(settings: &SiteSettings, name: &ResourceName<'_>) -> Vec<Candidate> {
     let content = &settings.content;
-    let candidate = |path: &[u8], role| Candidate { path: path.to_vec(), role };
-    match *name {
+    let candidate = |path: &[u8], role| Candidate { path: path.to_vec(), role, in_fallback: false };
+    let candidates: Vec<_> = match *name {
         ResourceName::Fallback { path } => vec![candidate(path, Role::Fallback)],
         ResourceName::Entries { path, asked } => vec![candidate(path, Role::Entries(asked))],
         ResourceName::Target { path, directory: false } => {
@@ -383,7 +446,22 @@ fn candidates(settings: &SiteSettings, name: &ResourceName<'_>) -> Vec<Candidate
             let index = |name: &Vec<u8>| candidate(&[path, slash, name].concat(), Role::Index);
             listed.into_iter().chain(content.index.iter().rev().map(index)).collect()
         }
-    }
+    };
+    let Some(FallbackRoot { only, .. }) = &settings.fallback_root else { return candidates };
+    // They come last, so they stand first. Fallback and error pages are those of the root.
+    let is_there = |it: &&Candidate| {
+        matches!(it.role, Role::Itself | Role::Page | Role::Index) && only.matches(&it.path)
+    };
+    let there = candidates.iter().filter(is_there);
+    let there: Vec<_> = there.map(|it| Candidate { in_fallback: true, ..it.clone() }).collect();
+    there.into_iter().chain(candidates).collect()
+}
+
+/// Whether the index of a directory may be beneath the fallback root.
+fn has_index_in_fallback(settings: &SiteSettings, path: &[u8]) -> bool {
+    let Some(FallbackRoot { only, .. }) = &settings.fallback_root else { return false };
+    let mut names = settings.content.index.iter();
+    names.any(|name| only.matches(&[path, b"/", name].concat()))
 }
 
 /// Asks for the file at a path below the root. Only settings could contain a NUL; the empty path,

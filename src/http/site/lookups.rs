@@ -14,9 +14,10 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::listing_line::{ListingClient, ListingLine};
+use super::listing_line::ListingLine;
 use super::lookup::Lookup;
 use crate::ask::AskId;
+use crate::clients::ClientKey;
 use crate::driver::slot_map::{Handle, SlotMap};
 use crate::service::{SessionId, Waiter};
 use waiters::Waiters;
@@ -61,9 +62,9 @@ pub(super) struct LookupEntry {
     waiters: Waiters,
     state: LookupState,
     /// For a listing in line: the clients that wait for it.
-    clients: Vec<ListingClient>,
+    clients: Vec<ClientKey>,
     /// For a listing that has left the line: the client whose turn it is.
-    turn_of: Option<ListingClient>,
+    turn_of: Option<ClientKey>,
     /// A bit for each part whose question has no reply yet.
     open: u16,
     /// A change was reported after the lookup began, so its result may be outdated.

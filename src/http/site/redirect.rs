@@ -7,7 +7,8 @@
 use percent_encoding::percent_encode;
 
 use super::response::{Body, Response};
-use super::templates::{Problem, QUERY, ResponseTemplates};
+use super::target::QUERY;
+use super::templates::{Problem, ResponseTemplates};
 use crate::http::semantics::authority;
 use crate::http::semantics::fields::Fields;
 use crate::http::semantics::request::{Method, Request};

@@ -9,7 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::cache::Weight;
+use super::demand::Demand;
+use super::tags::{FileTag, FileValidators};
 use crate::driver::{File, Metadata};
+use crate::http::compress::CompressedBody;
 use crate::http::semantics::date::{clock_seconds, format_date};
 use crate::http::semantics::fields::{FieldTable, Fields, PreparedFields};
 use crate::http::semantics::negotiate::{Coding, Codings};
@@ -44,26 +47,30 @@ pub enum Resource {
 #[derive(Debug)]
 pub struct Page {
     /// The path of the plain file, relative to the root. Type and fields depend on it.
-    path: Box<[u8]>,
-    plain: Variant,
-    encoded: Vec<(Coding, Variant)>,
-    codings: Codings,
+    pub(super) path: Box<[u8]>,
+    pub(super) plain: Variant,
+    pub(super) encoded: Vec<(Coding, Variant)>,
+    pub(super) codings: Codings,
+    /// What may be compressed on the fly; `None` for nothing.
+    pub(super) demand: Option<Rc<Demand>>,
 }
 
 /// Content in one coding, with prepared fields. Clones share memory.
 #[derive(Clone, Debug)]
 pub(in crate::http) struct Variant {
     /// The fields, and the body if it is in memory.
-    prepared: Rc<PreparedFields>,
-    groups: Groups,
-    len: u64,
+    pub(super) prepared: Rc<PreparedFields>,
+    pub(super) groups: Groups,
+    pub(super) len: u64,
     /// The body, if it is not in memory.
-    file: Option<Arc<File>>,
+    pub(super) file: Option<Arc<File>>,
     /// The metadata of the file when it was opened. `None` for a listing, which has no ranges.
-    origin: Option<Metadata>,
-    /// Whether the file was older than [`SETTLED_AFTER`].
-    settled: bool,
-    modified: Option<Modified>,
+    pub(super) origin: Option<Metadata>,
+    /// Whether the file was older than [`SETTLED_AFTER`], and has all its fields.
+    pub(super) settled: bool,
+    pub(super) modified: Option<Modified>,
+    /// What was compressed on the fly, if this is it; it is not a file of the site.
+    pub(super) body: Option<Arc<CompressedBody>>,
 }
 
 /// The fields of a variant, before they are put into a buffer.
@@ -71,6 +78,9 @@ pub(in crate::http) struct Variant {
 pub(super) struct VariantHead {
     fields: Fields,
     groups: Groups,
+    has_date: bool,
+    /// Whether the tag is not still to be made.
+    is_final: bool,
 }
 
 /// The number of the first field of each group.
@@ -79,13 +89,15 @@ pub(super) struct VariantHead {
 /// Content-Length | Content-Type | Content-Encoding | Accept-Ranges, Last-Modified
 ///   | ETag | Vary, fields by rule, nosniff
 /// ```
+///
+/// Without a tag, `Last-Modified` is in its group.
 #[derive(Clone, Copy, Default, Debug)]
-struct Groups {
-    kind: u8,
-    coding: u8,
-    ranges: u8,
-    tag: u8,
-    rest: u16,
+pub(super) struct Groups {
+    pub(super) kind: u8,
+    pub(super) coding: u8,
+    pub(super) ranges: u8,
+    pub(super) tag: u8,
+    pub(super) rest: u16,
 }
 
 /// A run of a variant's fields.
@@ -118,18 +130,32 @@ pub(super) struct Description<'a> {
 
 impl VariantHead {
     /// The fields of a file.
-    pub(super) fn of_file(about: Description<'_>, metadata: &Metadata, now: SystemTime) -> Self {
-        let date = last_modified(metadata, now).and_then(format_date);
-        let date = date.map(|date| date.to_string());
-        let tag = modified(metadata).map(|_| {
-            let (seconds, nanoseconds) = metadata.modified;
-            let nanoseconds = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
-            let weak = if is_settled(metadata, now) { "" } else { "W/" };
-            // Tags must differ between codings (RFC 9110 section 8.8.3.3).
-            let (dash, coding) = about.coding.map_or(("", ""), |coding| ("-", coding.name()));
-            format!("{weak}\"{nanoseconds:x}-{:x}{dash}{coding}\"", metadata.len)
-        });
-        Self::make(about, metadata.len, true, date.as_deref(), tag.as_deref())
+    pub(super) fn of_file(
+        about: Description<'_>,
+        metadata: &Metadata,
+        now: SystemTime,
+        validators: FileValidators<'_>,
+    ) -> Self {
+        let date = last_modified(metadata, now).filter(|_| validators.has_date);
+        let date = date.and_then(format_date).map(|date| date.to_string());
+        let of_stat = || {
+            modified(metadata).map(|_| {
+                let (seconds, nanoseconds) = metadata.modified;
+                let nanoseconds = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
+                let weak = if is_settled(metadata, now) { "" } else { "W/" };
+                // Tags must differ between codings (RFC 9110 section 8.8.3.3).
+                let (dash, coding) = about.coding.map_or(("", ""), |coding| ("-", coding.name()));
+                format!("{weak}\"{nanoseconds:x}-{:x}{dash}{coding}\"", metadata.len)
+            })
+        };
+        let tag = match validators.tag {
+            FileTag::OfStat => of_stat(),
+            FileTag::Known(tag) => Some(tag.to_owned()),
+            FileTag::None | FileTag::Unknown => None,
+        };
+        let head = Self::make(about, metadata.len, true, date.as_deref(), tag.as_deref());
+        let is_final = validators.tag != FileTag::Unknown;
+        Self { is_final, has_date: validators.has_date, ..head }
     }
 
     fn make(
@@ -151,10 +177,12 @@ impl VariantHead {
         if has_ranges {
             fields.push("Accept-Ranges", "bytes");
         }
+        let date_at = fields.len() as u8;
         if let Some(date) = date {
             fields.push("Last-Modified", date);
         }
-        let tag_at = fields.len() as u8;
+        // A 304 without a tag says the date instead (RFC 9110 section 15.4.5).
+        let tag_at = if tag.is_none() { date_at } else { fields.len() as u8 };
         if let Some(tag) = tag {
             fields.push("ETag", tag);
         }
@@ -164,13 +192,15 @@ impl VariantHead {
         }
         fields.append(about.fields);
         fields.push("X-Content-Type-Options", "nosniff");
-        Self { fields, groups: Groups { kind, coding, ranges, tag: tag_at, rest } }
+        let groups = Groups { kind, coding, ranges, tag: tag_at, rest };
+        Self { fields, groups, has_date: true, is_final: true }
     }
 
     /// A buffer of the fields, with room for a body of `room` bytes.
     pub(super) fn into_buffer(self, room: usize) -> (Vec<u8>, HeadTable) {
+        let Self { groups, has_date, is_final, .. } = self;
         let (bytes, fields) = self.fields.into_buffer(room);
-        (bytes, HeadTable { fields, groups: self.groups })
+        (bytes, HeadTable { fields, groups, has_date, is_final })
     }
 }
 
@@ -179,6 +209,8 @@ impl VariantHead {
 pub(super) struct HeadTable {
     fields: FieldTable,
     groups: Groups,
+    has_date: bool,
+    is_final: bool,
 }
 
 impl HeadTable {
@@ -224,19 +256,21 @@ impl Variant {
             len: metadata.len,
             file,
             origin: Some(metadata),
-            settled,
+            settled: settled && table.is_final,
             modified: last_modified(&metadata, now)
+                .filter(|_| table.has_date)
                 .map(|seconds| Modified { seconds, is_strong: settled }),
+            body: None,
         }
     }
 
-    /// Generated content. Its tag is a hash of the content, and weak, because another version of
-    /// this program may generate equivalent content with other bytes.
-    pub(super) fn made(about: Description<'_>, body: &[u8]) -> Self {
+    /// Generated content. Its tag, if it has one, is a hash of the content, and weak, because
+    /// another version of this program may generate equivalent content with other bytes.
+    pub(super) fn made(about: Description<'_>, body: &[u8], has_tag: bool) -> Self {
         use std::hash::BuildHasher;
         let hash = foldhash::quality::FixedState::default().hash_one(body);
-        let tag = format!("W/\"{hash:x}\"");
-        let head = VariantHead::make(about, body.len() as u64, false, None, Some(&tag));
+        let tag = has_tag.then(|| format!("W/\"{hash:x}\""));
+        let head = VariantHead::make(about, body.len() as u64, false, None, tag.as_deref());
         let (mut bytes, table) = head.into_buffer(body.len());
         bytes.extend_from_slice(body);
         Self {
@@ -247,6 +281,7 @@ impl Variant {
             origin: None,
             settled: false,
             modified: None,
+            body: None,
         }
     }
 
@@ -291,12 +326,15 @@ impl Variant {
 
     /// The validators, for conditional requests.
     pub(super) fn validators(&self) -> Validators<'_> {
+        let tag = self.tag().and_then(|tag| EntityTag::parse(tag.as_bytes()));
+        Validators { tag, modified: self.modified }
+    }
+
+    /// The value of `ETag`.
+    fn tag(&self) -> Option<&str> {
         let tag = usize::from(self.groups.tag)..usize::from(self.groups.rest);
-        let tag = self.prepared.some(tag).iter().next();
-        Validators {
-            tag: tag.and_then(|(_, value)| EntityTag::parse(value)),
-            modified: self.modified,
-        }
+        let (_, value) = self.prepared.some(tag).iter().next()?;
+        std::str::from_utf8(value).ok().filter(|_| EntityTag::parse(value).is_some())
     }
 
     /// `Last-Modified`, in seconds since the epoch.
@@ -322,7 +360,7 @@ impl Page {
         encoded: Vec<(Coding, Variant)>,
     ) -> Self {
         let codings = encoded.iter().map(|(coding, _)| *coding).collect();
-        let mut page = Self { path: path.into(), plain, encoded, codings };
+        let mut page = Self { path: path.into(), plain, encoded, codings, demand: None };
         page.weaken_shared_dates();
         page
     }
@@ -360,7 +398,9 @@ impl Page {
         plain: &File,
         encoded: impl Iterator<Item = (Coding, &'f File)>,
     ) -> bool {
-        let own = self.encoded.iter().map(|(coding, variant)| (*coding, variant));
+        // What was compressed on the fly is judged by the plain file alone.
+        let files = self.encoded.iter().filter(|(_, variant)| variant.body.is_none());
+        let own = files.map(|(coding, variant)| (*coding, variant));
         *self.path == *path
             && self.plain.is_of(plain)
             && own
@@ -375,15 +415,35 @@ impl Page {
                 })
     }
 
+    /// Whether the page is the file at this path itself, relative to the root.
+    pub(super) fn is_at(&self, path: &[u8]) -> bool {
+        path == &*self.path
+    }
+
     /// The open file of the variant in this coding, if it is the same file, unchanged.
     pub(super) fn same_file(&self, coding: Option<Coding>, file: &File) -> Option<&Arc<File>> {
-        let own = match coding {
+        let own = self.own(coding)?.file();
+        own.filter(|own| own.metadata() == file.metadata())
+    }
+
+    /// The tag of the variant in this coding, if it is of the same file, unchanged.
+    pub(super) fn same_tag(&self, coding: Option<Coding>, file: &File) -> Option<&str> {
+        self.own(coding).filter(|own| own.is_of(file))?.tag()
+    }
+
+    /// The variant in exactly this coding.
+    fn own(&self, coding: Option<Coding>) -> Option<&Variant> {
+        match coding {
             None => Some(&self.plain),
             Some(_) => {
                 self.encoded.iter().find(|(other, _)| Some(*other) == coding).map(|(_, own)| own)
             }
-        };
-        own?.file().filter(|own| own.metadata() == file.metadata())
+        }
+    }
+
+    /// The files of the site that the page keeps open.
+    fn files(&self) -> impl Iterator<Item = &Arc<File>> {
+        self.variants().filter(|variant| variant.body.is_none()).filter_map(Variant::file)
     }
 
     fn variants(&self) -> impl Iterator<Item = &Variant> {
@@ -398,7 +458,7 @@ impl Resource {
             Self::Page(page) => Some(page),
             Self::Moved(_) | Self::Listing | Self::Refused(_) => None,
         };
-        page.into_iter().flat_map(Page::variants).filter_map(Variant::file)
+        page.into_iter().flat_map(Page::files)
     }
 
     /// The weight of the resource and its key in the cache.
@@ -407,7 +467,7 @@ impl Resource {
         match self {
             Self::Page(page) => Weight {
                 bytes: own + page.path.len() + page.variants().map(Variant::bytes).sum::<usize>(),
-                files: page.variants().filter(|variant| variant.file.is_some()).count(),
+                files: page.files().count(),
             },
             Self::Moved(location) => Weight { bytes: own + location.len(), files: 0 },
             Self::Listing | Self::Refused(_) => Weight { bytes: own, files: 0 },

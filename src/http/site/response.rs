@@ -16,6 +16,7 @@ use crate::http::semantics::fields::{FieldLines, Fields, PreparedFields};
 use crate::http::semantics::multipart::{Boundary, Multipart};
 use crate::http::semantics::negotiate::Coding;
 use crate::http::semantics::range::ContentRange;
+use crate::http::semantics::request::Method;
 use crate::http::semantics::status::Status;
 
 /// A response; see the module documentation.
@@ -104,6 +105,16 @@ impl ResponseFields {
 }
 
 impl Response {
+    /// The response to a request with this method: one to HEAD has no content (RFC 9110 section
+    /// 9.3.2).
+    #[must_use]
+    pub(in crate::http) fn to(mut self, method: Method) -> Self {
+        if method == Method::Head {
+            self.body = Body::None;
+        }
+        self
+    }
+
     /// The length of the content in bytes; zero in a response to HEAD.
     pub(in crate::http) fn body_len(&self) -> u64 {
         match &self.body {

@@ -21,11 +21,13 @@ use crate::http::semantics::grammar::{is_token, is_token_or_quoted, split, trim}
 
 mod error;
 mod fields;
+mod site_headers;
 #[cfg(test)]
 mod tests;
 
 pub use self::error::{FieldOwner, RuleError, RuleForm};
 use self::fields::RuleFields;
+pub use self::site_headers::{HeaderBlock, SiteHeaders};
 
 /// How many bytes of field lines rules may add to a response.
 pub const FIELD_BYTES_MAX: usize = 8 * 1024;
@@ -120,9 +122,7 @@ impl CacheRule {
     /// When the glob is malformed, or the value is no list of cache directives.
     pub fn new(glob: &str, value: &str) -> Result<Self, RuleError> {
         let glob = anchored(glob, RuleForm::Cache)?;
-        if !value.is_empty() && !split(value.as_bytes(), b',').all(is_directive) {
-            return Err(RuleError::MalformedDirective);
-        }
+        check_directives(value)?;
         Ok(Self { glob, value: field_value(value)? })
     }
 }
@@ -133,6 +133,13 @@ impl FromStr for CacheRule {
     fn from_str(text: &str) -> Result<Self, RuleError> {
         let (glob, value) = split_glob(text, RuleForm::Cache)?;
         Self::new(glob, value)
+    }
+}
+
+fn check_directives(value: &str) -> Result<(), RuleError> {
+    match value.is_empty() || split(value.as_bytes(), b',').all(is_directive) {
+        true => Ok(()),
+        false => Err(RuleError::MalformedDirective),
     }
 }
 
@@ -161,15 +168,34 @@ impl HeaderRule {
     /// When the glob, the name or the value is malformed, or rules must not set the field.
     pub fn new(glob: &str, name: &str, value: &str) -> Result<Self, RuleError> {
         let glob = anchored(glob, RuleForm::Header)?;
-        if !is_token(name.as_bytes()) {
-            return Err(RuleError::MalformedName);
-        }
-        let reserved = RESERVED.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
-        if let Some(&(name, owner)) = reserved {
-            return Err(RuleError::Reserved { name, owner });
-        }
+        check_name(name)?;
         Ok(Self { glob, name: name.to_owned(), value: field_value(value)? })
     }
+}
+
+/// Checks that rules may set a field.
+fn check_name(name: &str) -> Result<(), RuleError> {
+    if !is_token(name.as_bytes()) {
+        return Err(RuleError::MalformedName);
+    }
+    let reserved = RESERVED.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
+    match reserved {
+        Some(&(name, owner)) => Err(RuleError::Reserved { name, owner }),
+        None => Ok(()),
+    }
+}
+
+/// Checks a field of the file `_headers`, which may also set `Cache-Control`.
+///
+/// # Errors
+///
+/// When the name or the value is malformed, or rules must not set the field.
+pub fn check_site_field(name: &str, value: &str) -> Result<(), RuleError> {
+    match name.eq_ignore_ascii_case("Cache-Control") {
+        true => check_directives(value)?,
+        false => check_name(name)?,
+    }
+    field_value(value).map(drop)
 }
 
 impl FromStr for HeaderRule {
@@ -196,7 +222,7 @@ fn split_glob(text: &str, form: RuleForm) -> Result<(&str, &str), RuleError> {
 }
 
 /// Compiles a glob. One that does not begin with a slash matches at any depth.
-fn anchored(glob: &str, form: RuleForm) -> Result<Glob, RuleError> {
+pub(super) fn anchored(glob: &str, form: RuleForm) -> Result<Glob, RuleError> {
     if glob.is_empty() {
         return Err(RuleError::NoGlob(form));
     }
@@ -226,6 +252,7 @@ fn field_value(value: &str) -> Result<String, RuleError> {
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     table: Arc<RuleTable>,
+    site_headers: Option<Arc<SiteHeaders>>,
 }
 
 #[derive(Debug, Default)]
@@ -246,7 +273,9 @@ struct GivenRules {
 /// Whether both are made of the same rules in the same order.
 impl PartialEq for Rules {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.table, &other.table) || self.table.given == other.table.given
+        let is_same =
+            Arc::ptr_eq(&self.table, &other.table) || self.table.given == other.table.given;
+        is_same && self.site_headers == other.site_headers
     }
 }
 
@@ -274,7 +303,27 @@ impl Rules {
         if bytes > FIELD_BYTES_MAX {
             return Err(RuleError::TooLong { bytes, bytes_max: FIELD_BYTES_MAX });
         }
-        Ok(Self { table: Arc::new(table) })
+        Ok(Self { table: Arc::new(table), site_headers: None })
+    }
+
+    /// The same rules, and those of the file `_headers`. Rules of the operator go after these, so
+    /// they replace their fields.
+    ///
+    /// # Errors
+    ///
+    /// If all together could add too much to a response.
+    pub fn with_site_headers(self, headers: SiteHeaders) -> Result<Self, RuleError> {
+        let bytes = self.table.bytes_max() + headers.bytes_max();
+        if bytes > FIELD_BYTES_MAX {
+            return Err(RuleError::TooLong { bytes, bytes_max: FIELD_BYTES_MAX });
+        }
+        Ok(Self { site_headers: Some(Arc::new(headers)), ..self })
+    }
+
+    /// Whether the path of the request matters beside that of the file.
+    #[must_use]
+    pub fn depend_on_request(&self) -> bool {
+        self.site_headers.is_some()
     }
 
     /// Whether these are the rules that [`Rules::new`] makes of the arguments.
@@ -287,7 +336,7 @@ impl Rules {
     /// Whether there are no rules, so [`Rules::fields`] depends only on the media type.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.table.given == GivenRules::default()
+        self.table.given == GivenRules::default() && self.site_headers.is_none()
     }
 
     /// The fields to add to a response; at most [`FIELD_BYTES_MAX`] bytes of field lines.
@@ -299,6 +348,13 @@ impl Rules {
     /// value removes the field of earlier rules, or the default.
     #[must_use]
     pub fn fields(&self, path: &[u8], kind: AnswerKind<'_>) -> Fields {
+        self.fields_of(path, path, kind)
+    }
+
+    /// The same for a file that a request has asked for by another path, as with an index. The
+    /// fields of `_headers` are those of the path that was `asked` for.
+    #[must_use]
+    pub fn fields_of(&self, path: &[u8], asked: &[u8], kind: AnswerKind<'_>) -> Fields {
         let table = &self.table;
         let mut fields = RuleFields::default();
         if self.is_empty() {
@@ -309,9 +365,16 @@ impl Rules {
         }
         let candidate = Candidate::from_bytes(path);
         if let AnswerKind::Page { content_type } = kind {
-            let last = table.cache_globs.matches_candidate(&candidate).into_iter().max();
-            let value = last.map(|at| &*table.given.cache[at].value);
-            fields.set("Cache-Control", value.unwrap_or_else(|| default_caching(content_type)));
+            fields.set("Cache-Control", default_caching(content_type));
+        }
+        if let Some(headers) = &self.site_headers {
+            let is_page = matches!(kind, AnswerKind::Page { .. });
+            headers.add_to(asked, is_page, &mut fields);
+        }
+        if let AnswerKind::Page { .. } = kind
+            && let Some(last) = table.cache_globs.matches_candidate(&candidate).into_iter().max()
+        {
+            fields.set("Cache-Control", &table.given.cache[last].value);
         }
         if table.given.cors {
             CORS.iter().for_each(|(name, value)| fields.set(name, value));

@@ -4,8 +4,11 @@ use std::ffi::CString;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::access::AccessSettings;
 use super::content::Content;
+use super::file_globs::FileGlobs;
 use super::hosts::HostPattern;
+use crate::clients::Access;
 use crate::driver::File;
 
 /// Settings of a site; the same for all workers.
@@ -23,6 +26,8 @@ pub struct SiteSettings {
     pub root: RootDirectory,
     /// The path of that directory, if the path may lead to another directory later.
     pub root_path: Option<RootPath>,
+    /// Where files are looked for that the root does not have.
+    pub fallback_root: Option<FallbackRoot>,
     /// A name for the certificates that TLS connections to the site get; `None` for those that all
     /// sites without a name share. Sites with the same one answer on each other's connections.
     pub certificates: Option<Arc<str>>,
@@ -30,6 +35,10 @@ pub struct SiteSettings {
     /// `Strict-Transport-Security` of all responses over TLS (RFC 6797). Zero ends an earlier
     /// time. `None` says nothing.
     pub hsts: Option<Duration>,
+    /// Which clients get something; the others get 403.
+    pub clients: Access,
+    /// Who may use the site, and how much of it; `None` for everybody and everything.
+    pub access: Option<Arc<AccessSettings>>,
     /// Which file a request gets, and with which fields.
     pub content: Content,
 }
@@ -43,6 +52,19 @@ impl PartialEq for RootDirectory {
     fn eq(&self, other: &Self) -> bool {
         is_same_directory(&self.0, &other.0) && self.0.links() == other.0.links()
     }
+}
+
+/// A second directory, for some of the files that the root does not have: those of the previous
+/// release, which pages of clients still refer to.
+#[derive(Clone, PartialEq, Debug)]
+pub struct FallbackRoot {
+    /// The directory, with links followed as beneath the root; `None` if it does not exist yet.
+    pub root: Option<RootDirectory>,
+    /// Its path, if the path may lead to another directory later. It is opened again after that of
+    /// the root, and only if the root has a path.
+    pub root_path: Option<RootPath>,
+    /// The files that are looked for there.
+    pub only: FileGlobs,
 }
 
 /// Whether two descriptors are of the same directory.
@@ -77,8 +99,11 @@ impl SiteSettings {
             listeners: None,
             root: RootDirectory(root),
             root_path: None,
+            fallback_root: None,
             certificates: None,
             hsts: None,
+            clients: Access::default(),
+            access: None,
             content: Content::default(),
         }
     }

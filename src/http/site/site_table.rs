@@ -18,6 +18,7 @@ use std::sync::Arc;
 use super::hosts::{RequestHost, is_same_host};
 use super::redirect::is_challenge;
 use super::settings::SiteSettings;
+use crate::clients::Door;
 use crate::http::semantics::request::Request;
 use crate::session::Protection;
 
@@ -63,13 +64,15 @@ pub struct ListenerRoles {
     pub usual: ListenerRole,
     /// The roles of the others.
     pub by_number: Vec<(u32, ListenerRole)>,
+    /// What those know of proxies that know something, and whom they let in.
+    pub doors: Vec<(u32, Arc<Door>)>,
 }
 
 impl ListenerRoles {
     /// All listeners have this role.
     #[must_use]
     pub const fn all(usual: ListenerRole) -> Self {
-        Self { usual, by_number: Vec::new() }
+        Self { usual, by_number: Vec::new(), doors: Vec::new() }
     }
 
     /// Whether a listener has a security layer.
@@ -77,6 +80,14 @@ impl ListenerRoles {
     pub fn has_secure(&self) -> bool {
         let all = self.by_number.iter().map(|(_, role)| role);
         all.chain([&self.usual]).any(|role| *role == ListenerRole::Secure)
+    }
+
+    /// What a listener knows of proxies, and whom it lets in; `None` for everybody.
+    #[must_use]
+    #[inline]
+    pub fn door(&self, listener: u32) -> Option<&Door> {
+        let mut doors = self.doors.iter();
+        doors.find(|(number, _)| *number == listener).map(|(_, door)| &**door)
     }
 
     /// The role of a listener.
@@ -237,6 +248,13 @@ impl SiteTable {
     #[must_use]
     pub fn role(&self, listener: u32) -> ListenerRole {
         self.roles.get(listener)
+    }
+
+    /// What a listener knows of proxies, and whom it lets in; `None` for everybody.
+    #[must_use]
+    #[inline]
+    pub fn door(&self, listener: u32) -> Option<&Door> {
+        self.roles.door(listener)
     }
 
     /// The number of the table: a later one has a higher number.
@@ -427,6 +445,7 @@ mod tests {
             version: "TLSv1.3",
             cipher: "TLS_AES_256_GCM_SHA384",
             is_resumed: false,
+            protocol: None,
             server_name: name.map(Into::into),
         };
         let request = |host| Request {
@@ -435,6 +454,7 @@ mod tests {
             host,
             accept: Field::default(),
             accept_encoding: Field::default(),
+            authorization: Field::default(),
             conditions: Conditions::default(),
             range: Field::default(),
             if_range: Field::default(),

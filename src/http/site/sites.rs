@@ -14,9 +14,13 @@
 
 mod begin;
 mod changes;
+mod compressed_names;
+mod compression;
+mod doors;
 mod message;
 mod numbers;
 mod outcome;
+mod passwords;
 mod recording;
 mod renewal;
 mod site;
@@ -26,20 +30,23 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::access::{PasswordCheck, PasswordChecks};
 use super::cache::{self, Cache};
 use super::cache_key::{ResourceName, site_of};
 use super::cache_stats::{CacheStats, PublishedCacheStats};
 use super::http_settings::HttpSettings;
 use super::listing_job::Listings;
-use super::listing_line::ListingClient;
 use super::lookup::{Lookup, LookupProgress, Surroundings};
 use super::lookups::{Lookups, Ticket};
 use super::redirect;
 use super::resource::Resource;
 use super::response::{CommonFields, Response};
 use super::site_table::{Choice, ListenerRole};
+use super::tags::TagJobs;
 use super::templates::{self, Problem, ResponseTemplates};
+use super::wait_ticket::WaitTicket;
 use crate::ask::{AskId, Reply};
+use crate::clients::{Client, ClientKey};
 use crate::driver::slot_map::Handle;
 use crate::driver::watch::{Inotify, Post, SiteId, Watcher};
 use crate::driver::{Now, OpenFiles};
@@ -50,7 +57,8 @@ use crate::http::semantics::request::{Method, Request};
 use crate::http::semantics::status::Status;
 use crate::service::{Service, SessionId, Task, Waiter};
 use crate::session::{Addresses, Protection};
-use numbers::{ASK_ROOT, Numbers};
+use compressed_names::Compression;
+use numbers::{ASK_ROOT, Numbers, password_slot};
 use site::RetiredSite;
 
 pub use message::SitesMessage;
@@ -69,6 +77,8 @@ pub enum Resolved {
     TransientError(Status),
     /// The site was replaced meanwhile, so the request has to be decided anew.
     Renewed,
+    /// What was found out about a password. It stands for no name.
+    Checked(PasswordCheck),
 }
 
 /// The service of HTTP sessions; see the module documentation.
@@ -92,6 +102,9 @@ pub struct Sites {
     /// The files of all resources, also of those that only a response in flight uses.
     open_files: OpenFiles,
     listings: Listings,
+    tag_jobs: TagJobs,
+    /// Made when the first password is checked.
+    pub(super) passwords: Option<Box<PasswordChecks>>,
     lookups: Lookups,
     watcher: Option<Box<dyn Watcher>>,
     /// The number of directories for which a watch was requested.
@@ -102,6 +115,8 @@ pub struct Sites {
     random: fastrand::Rng,
     published: Arc<PublishedCacheStats>,
     recorder: Option<Recorder>,
+    /// `None` if no page is compressed on the fly.
+    compression: Option<Compression>,
 }
 
 impl Sites {
@@ -131,6 +146,8 @@ impl Sites {
             cache,
             open_files: OpenFiles::default(),
             listings: Listings::default(),
+            tag_jobs: TagJobs::default(),
+            passwords: None,
             watcher: watcher.filter(|_| watches(&settings)),
             watched: 0,
             tasks: VecDeque::new(),
@@ -138,6 +155,7 @@ impl Sites {
             random: fastrand::Rng::new(),
             published: Arc::default(),
             recorder: None,
+            compression: None,
             settings,
         }
     }
@@ -161,9 +179,14 @@ impl Sites {
         CacheStats { watched: self.watched as u64, ..self.cache.stats() }
     }
 
+    /// Whether far fewer files are open than may be.
+    pub(in crate::http) fn has_files_to_spare(&self) -> bool {
+        self.open_files.count() < self.settings.files_max / 2
+    }
+
     /// The counter of the files that resources keep open.
-    #[cfg(test)]
-    pub(super) fn open_files(&self) -> OpenFiles {
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn open_files(&self) -> OpenFiles {
         self.open_files.clone()
     }
 
@@ -185,6 +208,16 @@ impl Sites {
         let is_asked = asked == Some(path.as_bytes());
         let has_method = matches!(request.method, Method::Get | Method::Head | Method::Options);
         (is_asked && has_method).then(|| templates::health(draining))
+    }
+
+    /// The answer of the program that embeds the server, if it gives one.
+    #[inline]
+    pub(in crate::http) fn own_answer(
+        &self,
+        request: &Request<'_>,
+        draining: bool,
+    ) -> Option<Response> {
+        self.settings.answers.to(request, draining)
     }
 
     /// A random boundary for a multipart response.
@@ -243,30 +276,32 @@ impl Sites {
     }
 
     /// The result for a name of a site if it is cached and valid. Otherwise a ticket, and the
-    /// waiter is told later.
+    /// waiter is told later; without a waiter there is no ticket.
     pub(super) fn find(
         &mut self,
         now: Now,
         place: usize,
         name: &ResourceName<'_>,
-        waiter: Waiter,
+        waiter: Option<Waiter>,
         addresses: Addresses<'_>,
-    ) -> Result<Resolved, Ticket> {
+    ) -> Result<Resolved, Option<Ticket>> {
         name.write_key(self.sites[place].id, &mut self.key);
         if let cache::Cached::Valid(resource) = self.cache.get(&self.key, now.instant) {
             return Ok(Resolved::Resource(Rc::clone(resource)));
         }
+        let waiter = waiter.ok_or(None)?;
         if matches!(name, ResourceName::Entries { .. }) {
-            return self.find_listing(now, place, name, waiter, addresses);
+            return self.find_listing(now, place, name, waiter, addresses).map_err(Some);
         }
         let age_max = self.settings.revalidate_after;
         if let Some(ticket) = self.lookups.join(&self.key, now.instant, age_max, waiter) {
-            return Err(ticket);
+            return Err(Some(ticket));
         }
         let site = &self.sites[place];
         let lookup = Lookup::new(&site.settings, site.root.get(), name, now.instant);
         let ticket = self.lookups.add(&self.key, lookup, waiter);
-        ticket.map_or(Ok(Resolved::TransientError(Status::ServiceUnavailable)), Err)
+        let busy = Ok(Resolved::TransientError(Status::ServiceUnavailable));
+        ticket.map_or(busy, |ticket| Err(Some(ticket)))
     }
 
     /// The same for a listing that is not cached. Clients take turns, so the address of the client
@@ -283,14 +318,18 @@ impl Sites {
         let Self { settings, sites, key, lookups, .. } = self;
         let site = &sites[place];
         let make = || Lookup::new(&site.settings, site.root.get(), name, now.instant);
-        let client = ListingClient::of(addresses.peer());
+        let client = ClientKey::of(Client::of(addresses), settings.client_limits.prefix);
         let age_max = settings.revalidate_after;
         let ticket = lookups.find_listing(key, now.instant, age_max, client, waiter, make);
         ticket.map_or(Ok(Resolved::TransientError(Status::ServiceUnavailable)), Err)
     }
 
-    /// Stops waiting for a lookup.
-    pub(in crate::http) fn leave(&mut self, ticket: Ticket, session: SessionId) {
+    /// Stops waiting for a lookup or a check, for all requests of the session.
+    pub(in crate::http) fn leave(&mut self, ticket: impl Into<WaitTicket>, session: SessionId) {
+        let ticket = match ticket.into() {
+            WaitTicket::Name(ticket) => ticket,
+            WaitTicket::Password(ticket) => return self.leave_check(ticket, session),
+        };
         let key = self.lookups.key(ticket);
         let place = key.and_then(|key| self.numbers.place(site_of(&key)));
         let unneeded = self.lookups.leave(ticket, session);
@@ -330,8 +369,9 @@ impl Sites {
         let place = self.numbers.place(site);
         let place = place.expect("the lookups of a site that is gone have ended");
         let (http, settings) = (&self.settings, &**self.sites[place].settings);
-        let listings = &mut self.listings;
-        let mut surroundings = Surroundings { site, http, settings, listings, known, now };
+        let (listings, tag_jobs) = (&mut self.listings, &self.tag_jobs);
+        let mut surroundings =
+            Surroundings { site, http, settings, listings, tag_jobs, known, now };
         let progress = step(&mut entry.lookup, &mut surroundings);
         surroundings.tell_failed(&entry.lookup, &progress);
         match progress {
@@ -405,7 +445,10 @@ impl Service for Sites {
             let (handle, part) = self.lookups.replied(id);
             return self.step(now, handle, |lookup, site| lookup.resume(site, part, reply));
         }
-        self.root_opened(now, SiteId((id.0 - ASK_ROOT) as u16), reply);
+        match password_slot(id) {
+            Some(slot) => self.password_checked(now, slot, reply),
+            None => self.root_opened(now, SiteId((id.0 - ASK_ROOT) as u16), reply),
+        }
     }
 
     fn receive(&mut self, now: Now, message: SitesMessage) {
@@ -413,7 +456,11 @@ impl Service for Sites {
             SitesMessage::Changes(reports) => {
                 reports.iter().for_each(|report| self.take_report(report));
             }
-            SitesMessage::Table(table) => self.renew(now, table),
+            SitesMessage::Table(table, stall_timeout) => {
+                self.settings.stall_timeout = stall_timeout;
+                self.renew(now, table);
+            }
+            SitesMessage::Evicted(evicted) => self.evicted(evicted),
         }
     }
 

@@ -14,7 +14,7 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode, percent_encode};
 
 use crate::http::semantics::status::Status;
 
@@ -222,6 +222,10 @@ pub(super) const ENCODED_IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b':')
     .remove(b'@')
     .remove(b'/');
+
+/// The bytes to encode in the query or the target of a redirect, besides those that are not ASCII.
+/// All others stay as the client sent them.
+pub(super) const QUERY: &AsciiSet = &CONTROLS.add(b' ');
 
 /// Encodes a path as a reference with exactly one leading `/`.
 ///

@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
-use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
+use percent_encoding::percent_encode;
 
 use super::response::Response;
+use super::target::QUERY;
 use crate::http::semantics::fields::{Fields, PreparedFields};
 use crate::http::semantics::status::Status;
 
@@ -16,9 +17,8 @@ const ERRORS_MAX: usize = 32;
 
 const HTML: &str = "text/html; charset=utf-8";
 
-/// The bytes to encode in the query or the target of a redirect, besides those that are not ASCII.
-/// All others stay as the client sent them.
-pub(super) const QUERY: &AsciiSet = &CONTROLS.add(b' ');
+/// The style sheet, of the same look as that of listings.
+const STYLE: &str = include_str!("error.css");
 
 /// An error, in the terms of RFC 9457.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +29,10 @@ pub(in crate::http) struct Problem {
     /// escaped.
     pub(in crate::http) detail: &'static str,
 }
+
+/// The client may not have anything of the site.
+pub(super) const DENIED: Problem =
+    Problem { status: Status::Forbidden, detail: "This site is not for clients at your address." };
 
 /// Prepared fields and bodies of errors.
 #[derive(Debug, Default)]
@@ -70,7 +74,7 @@ impl ResponseTemplates {
         let prepared = self.elsewhere.get_or_insert_with(|| {
             let mut fields = Fields::new();
             fields.push("Cache-Control", "max-age=3600");
-            Rc::new(with_body(fields, HTML, &html(status, "This is under another address.")))
+            Rc::new(with_body(fields, HTML, html(status, "This is under another address.")))
         });
         let prepared = Rc::clone(prepared);
         let mut own = Fields::new();
@@ -89,17 +93,22 @@ fn error_text(problem: Problem, json: bool) -> PreparedFields {
         let body = format!("{{\"status\":{code},\"title\":\"{title}\",\"detail\":\"{detail}\"}}\n");
         with_body(fields, "application/json", &body)
     } else {
-        with_body(fields, HTML, &html(status, detail))
+        with_body(fields, HTML, html(status, detail))
     }
 }
 
 /// Prepares fields and a body in one buffer.
-fn with_body(mut fields: Fields, content_type: &str, body: &str) -> PreparedFields {
+pub(super) fn with_body(
+    mut fields: Fields,
+    content_type: &str,
+    body: impl AsRef<[u8]>,
+) -> PreparedFields {
+    let body = body.as_ref();
     fields.push("Content-Type", content_type);
     fields.push("Content-Length", body.len());
     fields.push("X-Content-Type-Options", "nosniff");
     let (mut bytes, table) = fields.into_buffer(body.len());
-    bytes.extend_from_slice(body.as_bytes());
+    bytes.extend_from_slice(body);
     PreparedFields::new(&bytes, table)
 }
 
@@ -124,6 +133,27 @@ pub(super) fn moved(own: Fields, location: &str, query: Option<&[u8]>) -> Respon
     let mut fields = Fields::new();
     fields.push("Location", format_args!("{location}{query}"));
     fields.push("Cache-Control", "no-cache");
+    let body = html(status, "This is under another address.");
+    Response::prepared(status, own, Rc::new(with_body(fields, HTML, &body)))
+}
+
+/// A redirect by a rule. Browsers keep a permanent one for ever unless they are told otherwise, so
+/// a mistake would stay with those who have seen it: it is kept for an hour. One that applies only
+/// while there is no file must be revalidated.
+pub(super) fn redirect(
+    own: Fields,
+    status: Status,
+    location: &str,
+    applies_before_files: bool,
+) -> Response {
+    let mut fields = Fields::new();
+    fields.push("Location", location);
+    match status {
+        Status::MovedPermanently | Status::PermanentRedirect if applies_before_files => {
+            fields.push("Cache-Control", "max-age=3600");
+        }
+        _ => fields.push("Cache-Control", "no-cache"),
+    }
     let body = html(status, "This is under another address.");
     Response::prepared(status, own, Rc::new(with_body(fields, HTML, &body)))
 }
@@ -165,8 +195,7 @@ fn html(status: Status, reason: &str) -> String {
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <style>body {{ max-width: 40rem; margin: 3rem auto; padding: 0 1rem; \
-         font: 1rem/1.5 system-ui, sans-serif }}</style>\n\
+         <style>\n{STYLE}</style>\n\
          <title>{status}</title>\n<h1>{status}</h1>\n<p>{reason}</p>\n</html>\n"
     )
 }

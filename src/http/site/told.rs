@@ -1,8 +1,9 @@
-//! Tells the operator why a file is not served.
+//! Tells the operator why a file is not served, or not as it should be.
 
 use std::io;
 
 use super::lookup::{Lookup, LookupOutcome, LookupProgress, Surroundings};
+use super::sites::Sites;
 use crate::driver::{DenialCause, FileFailure};
 use crate::events::{EventKind, EventMessage};
 
@@ -56,5 +57,19 @@ impl Surroundings<'_> {
     /// A path beneath the root, and whose it is.
     fn name(&self, path: &[u8]) -> String {
         format!("/{} of site {}", path.escape_ascii(), self.settings.name)
+    }
+}
+
+impl Sites {
+    /// A connection does not get the pace of the site at this place.
+    pub(in crate::http::site) fn tell_pace(&self, place: usize, error: &io::Error) {
+        self.settings.events.tell(EventKind::PaceFailed, || {
+            let site = &self.site(place).settings.name;
+            let text = format!(
+                "a connection of site {site} is not limited to its send-rate: {error}; let the \
+                 sandbox allow setsockopt(2) with SO_MAX_PACING_RATE"
+            );
+            EventMessage::new(text).with("site", site).with("error", error)
+        });
     }
 }

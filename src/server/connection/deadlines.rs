@@ -19,6 +19,9 @@ const DRAIN_CHECKS: Tick = 4;
 /// How many times a deadline is moved by a tick for input that the driver has not returned.
 const POSTPONED_MAX: u8 = 20;
 
+/// A time that is never over, and to which others can be added.
+const FOREVER: Tick = Tick::MAX / 2;
+
 impl<S: Session> Connection<S> {
     /// Handles the deadlines that are over.
     pub(in crate::server) fn expired<D: Driver>(&mut self, env: &mut Env<'_, D, S>) {
@@ -57,10 +60,15 @@ impl<S: Session> Connection<S> {
                 self.progressed = env.tick;
             }
             Phase::Receiving(timeout) => {
-                env.published.count_timeout(match timeout {
-                    ReceiveTimeout::KeepAlive => TimeoutKind::Idle,
-                    ReceiveTimeout::Header | ReceiveTimeout::Body => TimeoutKind::Request,
-                });
+                let kind = match timeout {
+                    ReceiveTimeout::KeepAlive => Some(TimeoutKind::Idle),
+                    ReceiveTimeout::Header | ReceiveTimeout::Body => Some(TimeoutKind::Request),
+                    // A drain looks for progress; the session says whether there is some.
+                    ReceiveTimeout::Own => None,
+                };
+                if let Some(kind) = kind {
+                    env.published.count_timeout(kind);
+                }
                 self.expire_session(env, Timer::Receive);
                 if self.state != State::Closing {
                     self.begin_phase(env, self.phase);
@@ -120,6 +128,7 @@ impl<S: Session> Connection<S> {
             + match phase {
                 Phase::Receiving(ReceiveTimeout::KeepAlive) => timeouts.idle,
                 Phase::Receiving(ReceiveTimeout::Header | ReceiveTimeout::Body) => timeouts.header,
+                Phase::Receiving(ReceiveTimeout::Own) => FOREVER,
                 Phase::Sending => timeouts.send.div_ceil(SEND_CHECKS),
                 Phase::Waiting => timeouts.send,
                 Phase::Lingering => timeouts.linger,

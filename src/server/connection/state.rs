@@ -73,7 +73,9 @@ impl Phase {
     /// Whether a request or its answer is in progress, if this input has not been taken.
     pub(super) fn is_busy(self, inbox: &[u8]) -> bool {
         match self {
-            Self::Sending | Self::Waiting | Self::Receiving(ReceiveTimeout::Body) => true,
+            Self::Sending
+            | Self::Waiting
+            | Self::Receiving(ReceiveTimeout::Body | ReceiveTimeout::Own) => true,
             // A new connection also waits for a head, of which nothing has arrived.
             Self::Receiving(_) => !inbox.is_empty(),
             Self::Lingering | Self::Closing => false,

@@ -22,7 +22,7 @@ impl<D: Driver, S: Session> Worker<D, S> {
             return;
         }
         let delay = self.settings.timeouts.drain_delay.min(TIMEOUT_MAX);
-        if delay.is_zero() {
+        if delay.is_zero() || self.is_replaced {
             return self.begin_drain();
         }
         self.draining = Draining::Announced(self.now.instant + delay);

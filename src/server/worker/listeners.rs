@@ -4,14 +4,16 @@ use std::io;
 
 use super::Worker;
 use super::state::{Draining, Listener};
+use crate::clients::{Client, ClientKey};
 use crate::driver::slot_map::Handle;
 use crate::driver::{Driver, Op, Sock, SocketAddress, Token};
+use crate::limits::ConnectionPermit;
 use crate::server::connection::Connection;
 use crate::server::env::{Timeouts, tag};
 use crate::server::failure;
-use crate::server::mailbox::{MessageOf, Update};
+use crate::server::mailbox::{ListenerOrder, MessageOf, Update, WorkerSocket};
 use crate::service::Service;
-use crate::session::{Addresses, ConnectionInfo, Session};
+use crate::session::{Addresses, Admission, ConnectionInfo, Session};
 
 /// The token of the ops of the listener at a place.
 fn token(place: usize) -> Token {
@@ -64,19 +66,27 @@ impl<D: Driver, S: Session> Worker<D, S> {
 
     fn open(&mut self, listener: usize, sock: Sock) {
         if self.connections.is_full() {
-            let token = Token(Handle::<()>::at(0).pack(tag::SURPLUS));
-            self.ops += 1;
-            self.orphaned += 1;
-            self.driver.submit(token, Op::Close { sock, reset: false });
             self.published.count_surplus();
-            return;
+            return self.turn_away(sock);
         }
-        self.published.count_accepted();
         let draining = self.draining;
         let number = self.listeners[listener].number;
         let info = ConnectionInfo::new(number, self.now, Addresses::of(&self.driver, sock));
+        let permit = match S::admit(&self.shared, &info) {
+            Admission::Denied => {
+                self.published.count_denied();
+                return self.turn_away(sock);
+            }
+            Admission::Client => match self.permit(&info) {
+                Some(permit) => permit,
+                None => return self.turn_away(sock),
+            },
+            Admission::Proxy => None,
+        };
+        self.published.count_accepted();
         let session = S::new(&mut self.shared, &info);
         let mut connection = Connection::new(sock, session);
+        connection.keep_permit(permit);
         if matches!(draining, Draining::Announced(_)) {
             connection.announce_drain();
         }
@@ -85,6 +95,24 @@ impl<D: Driver, S: Session> Worker<D, S> {
         };
         let drains = matches!(draining, Draining::Begun(_));
         self.with_connection(handle, |connection, env| connection.begin(env, drains));
+    }
+
+    /// Closes a connection that was accepted, and is not served.
+    fn turn_away(&mut self, sock: Sock) {
+        let token = Token(Handle::<()>::at(0).pack(tag::SURPLUS));
+        self.ops += 1;
+        self.orphaned += 1;
+        self.driver.submit(token, Op::Close { sock, reset: false });
+    }
+
+    /// Counts a connection for its client: the peer. `None` if the client has too many.
+    #[inline]
+    fn permit(&self, info: &ConnectionInfo<'_>) -> Option<Option<ConnectionPermit>> {
+        let clients = &self.published.clients;
+        if !clients.is_limited() {
+            return Some(None);
+        }
+        clients.enter(ClientKey::of(Client::of(info.addresses()), clients.prefix()))
     }
 
     /// Accepts while there is room for connections; the others wait in the kernel's backlog. A
@@ -160,10 +188,37 @@ impl<D: Driver, S: Session> Worker<D, S> {
                 listener.dropped = Some(closing.clone());
             }
         }
-        self.waiting_listeners.retain(|(number, _)| !dropped.contains(number));
+        self.waiting_listeners.retain(|waiting| !dropped.contains(&waiting.number));
         self.waiting_listeners.extend(added);
         // The sender may have given up waiting.
         let _ = result.send(self.place_listeners());
+    }
+
+    /// Treats listeners in another way, because another process has their sockets, or had them.
+    pub(super) fn order(&mut self, order: ListenerOrder) {
+        let ListenerOrder { numbers, joint, replaced, duplicates } = order;
+        self.is_replaced |= replaced;
+        let mut done = Ok(Vec::new());
+        for listener in &self.listeners {
+            let is_open = !listener.closing && !listener.closed && listener.dropped.is_none();
+            if !is_open || !numbers.contains(&listener.number) {
+                continue;
+            }
+            let set = self.driver.set_joint(listener.sock, joint);
+            let duplicate = set.and_then(|()| match &duplicates {
+                Some(_) => self.driver.duplicate(listener.sock).map(Some),
+                None => Ok(None),
+            });
+            match (duplicate, &mut done) {
+                (Ok(Some(socket)), Ok(all)) => all.push((listener.number, socket)),
+                (Err(error), Ok(_)) => done = Err(error),
+                (_, _) => {}
+            }
+        }
+        if let Some(duplicates) = duplicates {
+            // The sender may have given up waiting.
+            let _ = duplicates.send(done);
+        }
     }
 
     /// Gives new listeners the places of closed ones, and free places. A listener that is being
@@ -177,13 +232,17 @@ impl<D: Driver, S: Session> Worker<D, S> {
     #[inline(never)]
     fn place_some_listeners(&mut self) -> io::Result<()> {
         let mut outcome = Ok(());
-        while let Some((number, socket)) = self.waiting_listeners.pop() {
+        while let Some(waiting) = self.waiting_listeners.pop() {
             let free = self.listeners.iter().position(|listener| listener.closed);
             if free.is_none() && self.listeners.len() >= self.settings.listeners_max as usize {
-                self.waiting_listeners.push((number, socket));
+                self.waiting_listeners.push(waiting);
                 break;
             }
-            let sock = match self.driver.adopt(socket) {
+            let WorkerSocket { number, socket, joint } = waiting;
+            let sock = match self.driver.adopt(socket).and_then(|sock| match joint {
+                true => self.driver.set_joint(sock, true).map(|()| sock),
+                false => Ok(sock),
+            }) {
                 Ok(sock) => sock,
                 Err(error) => {
                     outcome = Err(failure::at("taking a listener", &error));

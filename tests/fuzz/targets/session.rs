@@ -13,5 +13,5 @@ use tempfile::TempDir;
 static ROOT: LazyLock<(TempDir, Arc<File>)> = LazyLock::new(sample::root);
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    ringd::http::h1::harness::fuzz_session(&ROOT.1, data);
+    ringd::http::harness::fuzz_session(&ROOT.1, data);
 });

@@ -85,6 +85,13 @@ pub(crate) fn request(method: &str, target: &str, fields: &str) -> String {
     format!("{method} {target} HTTP/1.1\r\nHost: h\r\n{fields}{end}\r\n")
 }
 
+/// A connection whose first bytes are these.
+fn connect_proxy(address: SocketAddr, header: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(address).expect("the server accepts connections");
+    stream.write_all(header).expect("the server reads");
+    stream
+}
+
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the server accepts connections");
@@ -124,13 +131,43 @@ impl Client {
         Self::new(TcpStream::from(OwnedFd::from(stream)))
     }
 
+    /// A client that speaks HTTP/2.
+    pub(crate) fn connect_http2(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("the server accepts connections");
+        Self::with(stream, TlsStream::for_http2)
+    }
+
+    /// A client behind a proxy that sends this header before everything else.
+    pub(crate) fn connect_behind(address: SocketAddr, header: &[u8]) -> Self {
+        Self::new(connect_proxy(address, header))
+    }
+
+    /// A client for whom something is sent before everything else.
+    pub(crate) fn connect_in_pieces(
+        address: SocketAddr,
+        send: impl FnOnce(&mut TcpStream),
+    ) -> Self {
+        let mut stream = TcpStream::connect(address).expect("the server accepts connections");
+        send(&mut stream);
+        Self::new(stream)
+    }
+
+    /// The same for HTTP/2.
+    pub(crate) fn connect_http2_behind(address: SocketAddr, header: &[u8]) -> Self {
+        Self::with(connect_proxy(address, header), TlsStream::for_http2)
+    }
+
     fn new(stream: TcpStream) -> Self {
+        Self::with(stream, TlsStream::new)
+    }
+
+    fn with(stream: TcpStream, secure: impl FnOnce(TcpStream) -> TlsStream) -> Self {
         stream.set_read_timeout(Some(BLOCKED_MAX)).unwrap();
         stream.set_write_timeout(Some(BLOCKED_MAX)).unwrap();
         // A Unix socket has no such option.
         let _ = stream.set_nodelay(true);
         let stream = match tls::is_on() {
-            true => Stream::Secure(Box::new(TlsStream::new(stream))),
+            true => Stream::Secure(Box::new(secure(stream))),
             false => Stream::Plain(stream),
         };
         Self { stream, rest: Vec::new() }
@@ -203,6 +240,12 @@ impl Client {
             assert!(read > 0, "{} of {length} bytes of a body came", self.rest.len());
         }
         self.rest.drain(..length).collect()
+    }
+
+    /// Reads what comes next; nothing at the end.
+    pub(crate) fn read_some(&mut self) -> io::Result<Vec<u8>> {
+        self.read_more()?;
+        Ok(std::mem::take(&mut self.rest))
     }
 
     /// Reads and discards so many bytes.

@@ -9,12 +9,15 @@ use std::time::Duration;
 
 use clap::Parser;
 use ringd::cli::{Cli, Command};
+use ringd::clients::Door;
 use ringd::driver::{DriverKind, DriverSelection, File, Links};
+use ringd::http::compress::Compressor;
 use ringd::http::site::CacheStats;
 use ringd::http::{HttpSettings, ListenerRole, ListenerRoles, SiteSettings, SiteTable};
+use ringd::sandbox::{Sandbox, SandboxNeeds};
 use ringd::serve::{self, CacheMonitor, HttpServer, HttpUpdate, HttpUpdater};
 use ringd::server::{
-    Endpoint, Server, ServerSettings, ServerTimeouts, Stopper, UnixAddress, WorkerStats,
+    Endpoint, ListenSpec, Server, ServerSettings, ServerTimeouts, Stopper, UnixAddress, WorkerStats,
 };
 use tempfile::TempDir;
 
@@ -37,6 +40,8 @@ pub(crate) fn over_unix(test: impl FnOnce()) {
 pub(crate) struct Fixture {
     server: Server,
     caches: CacheMonitor,
+    /// Compresses files on the fly.
+    pub(crate) compressor: Arc<Compressor>,
     /// Changes the server; see the methods of [`HttpUpdater`].
     pub(crate) updater: HttpUpdater,
     /// The timeouts at the start.
@@ -57,6 +62,8 @@ pub(crate) struct Setup {
     pub(crate) http: HttpSettings,
     /// The only site; it replaces that of `http`.
     pub(crate) site: SiteSettings,
+    /// What listeners know of proxies, by their numbers.
+    pub(crate) doors: Vec<(u32, Arc<Door>)>,
 }
 
 impl Setup {
@@ -77,16 +84,58 @@ pub(crate) fn site(root: &Path, options: &[&str]) -> SiteSettings {
     SiteSettings { content: args.content.content().unwrap(), ..SiteSettings::new(root) }
 }
 
+/// With this variable set to `require`, the servers of all tests run in a sandbox.
+const SANDBOX: &str = "RINGD_TEST_SANDBOX";
+
+/// Starts a server, in a sandbox if the tests run in one. Only its own threads are confined: the
+/// thread that starts them, which ends, and those that it starts.
+fn serve(mut setup: Setup, selection: DriverSelection) -> HttpServer {
+    // The setting of a thread.
+    let is_tls = tls::is_on();
+    match std::env::var(SANDBOX).as_deref() {
+        Err(_) => return serve_freely(setup, selection, is_tls),
+        Ok("require") => {}
+        Ok(other) => panic!("{SANDBOX}={other}: it must be require"),
+    }
+    setup.server.limits.restricted = true;
+    let selection = DriverSelection::make_for(Some(selection.kind), true).unwrap();
+    let listen = setup.server.listen.iter();
+    let socket = |place: &ListenSpec| match place {
+        ListenSpec::Unix(UnixAddress::Path(path), _) => Some(path.clone()),
+        _ => None,
+    };
+    let needs = SandboxNeeds {
+        // All roots of tests are beside each other.
+        reads: vec![std::env::temp_dir().join("root")],
+        logs: Vec::new(),
+        sockets: listen.clone().filter_map(socket).collect(),
+        ports: listen.clone().filter_map(ListenSpec::port).collect(),
+        has_unix: true,
+        notify_socket: None,
+    };
+    let confined = || {
+        Sandbox::of_thread(&needs, selection.kind).unwrap();
+        serve_freely(setup, selection.clone(), is_tls)
+    };
+    std::thread::scope(|scope| scope.spawn(confined).join()).unwrap()
+}
+
 /// Starts a server, with TLS if the tests run over TLS.
-fn serve(Setup { server, http, site }: Setup, selection: DriverSelection) -> HttpServer {
-    if !tls::is_on() {
+fn serve_freely(setup: Setup, selection: DriverSelection, is_tls: bool) -> HttpServer {
+    let Setup { server, http, site, doors } = setup;
+    if !is_tls && doors.is_empty() {
         return serve::http(&server, http.with_site(site), selection).unwrap();
     }
     let site = SiteSettings { listeners: None, is_default: true, ..site };
     let table = SiteTable::new(1, vec![Arc::new(site)]).unwrap();
-    let sites = Arc::new(table.with_roles(ListenerRoles::all(ListenerRole::Secure)));
+    let usual = if is_tls { ListenerRole::Secure } else { ListenerRole::Plain };
+    let roles = ListenerRoles { doors, ..ListenerRoles::all(usual) };
+    let http = HttpSettings { sites: Arc::new(table.with_roles(roles)), ..http };
+    if !is_tls {
+        return serve::http(&server, http, selection).unwrap();
+    }
     let config = tls::server_config(server.timeouts.header);
-    serve::https(&server, HttpSettings { sites, ..http }, &config, selection).unwrap()
+    serve::https(&server, http, &config, selection).unwrap()
 }
 
 /// What a server of these tests is to serve from now on.
@@ -119,6 +168,7 @@ impl Fixture {
             server: ServerSettings { connections_max: 4096, ..settings() },
             http: HttpSettings::of_root(Arc::clone(&root)),
             site: SiteSettings::new(root),
+            doors: Vec::new(),
         };
         let port = KeptPort::new();
         setup.server.listen = vec![port.address().into()];
@@ -129,10 +179,11 @@ impl Fixture {
         change(&mut setup);
         let selection = DriverSelection::make(Some(kind)).unwrap();
         let (workers, timeouts) = (setup.server.workers, setup.server.timeouts);
-        let HttpServer { server, caches, updater, .. } = serve(setup, selection);
+        let HttpServer { server, caches, compressor, updater, .. } = serve(setup, selection);
         Self {
             server,
             caches,
+            compressor,
             updater,
             timeouts,
             workers,
@@ -150,6 +201,11 @@ impl Fixture {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.server.addresses()[0].socket_addr().expect("it listens on TCP")
+    }
+
+    /// The address of a listener, by its number.
+    pub(crate) fn address_of(&self, listener: usize) -> SocketAddr {
+        self.server.addresses()[listener].socket_addr().expect("it listens on TCP")
     }
 
     /// The path of a name in the root.
@@ -207,7 +263,8 @@ impl Fixture {
     /// Whether nothing is open but the listeners.
     pub(crate) fn is_at_rest(&self) -> bool {
         let WorkerStats { connections, leased, in_flight } = self.stats();
-        connections == 0 && leased == 0 && in_flight as usize <= self.workers
+        let accepts = self.workers * self.server.addresses().len();
+        connections == 0 && leased == 0 && in_flight as usize <= accepts
     }
 
     /// The end of a test: the server still answers, holds nothing, and stops without an error.

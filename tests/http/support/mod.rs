@@ -3,6 +3,7 @@
 
 pub(crate) mod client;
 pub(crate) mod fixture;
+pub(crate) mod http2;
 pub(crate) mod multipart;
 pub(crate) mod process;
 pub(crate) mod root;

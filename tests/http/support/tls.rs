@@ -49,8 +49,20 @@ pub(crate) struct TlsStream {
 impl TlsStream {
     /// The handshake begins with the first read or write.
     pub(crate) fn new(tcp: TcpStream) -> Self {
+        Self::with_protocols(tcp, Vec::new())
+    }
+
+    /// The same for a client that speaks HTTP/2 only.
+    pub(crate) fn for_http2(tcp: TcpStream) -> Self {
+        Self::with_protocols(tcp, vec![b"h2".to_vec()])
+    }
+
+    fn with_protocols(tcp: TcpStream, protocols: Vec<Vec<u8>>) -> Self {
         static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-        let config = Arc::clone(CONFIG.get_or_init(client_config));
+        let mut config = Arc::clone(CONFIG.get_or_init(client_config));
+        if !protocols.is_empty() {
+            Arc::make_mut(&mut config).alpn_protocols = protocols;
+        }
         let connection = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
         Self { tcp, connection: Arc::new(Mutex::new(connection)), plain: VecDeque::new() }
     }

@@ -96,9 +96,11 @@ fn handshakes_are_of_the_kind_that_is_measured() {
         });
         let result = result.unwrap();
         let kinds = kinds.lock().unwrap();
-        let (first, rest) = kinds.split_at(CONNECTIONS as usize);
-        assert!(first.iter().all(|kind| *kind == HandshakeKind::Full), "{kinds:?}");
-        assert!(rest.iter().all(|kind| *kind == wanted), "{tls}: {kinds:?}");
+        // The first handshake of each connection is full. A fast connection may be at its second
+        // one before a slow one has its first.
+        let others = kinds.iter().filter(|kind| **kind != wanted).collect::<Vec<_>>();
+        let count = if wanted == HandshakeKind::Full { 0 } else { CONNECTIONS as usize };
+        assert_eq!(others, vec![&HandshakeKind::Full; count], "{tls}: {kinds:?}");
         // Each answer has a connection. Answers that were on their way at the first mark are
         // counted.
         let most = marks[1] - marks[0] + CONNECTIONS as usize;

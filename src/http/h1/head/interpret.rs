@@ -1,9 +1,10 @@
 //! Interprets a head whose lines are well formed.
 
-use super::fields::RequestFields;
-use super::parsed::{Head, Refusal, Version, bad_request};
+use super::message;
+use super::parsed::{Head, Version};
 use crate::http::semantics::authority;
-use crate::http::semantics::request::{Method, Request};
+use crate::http::semantics::request::{Method, Refusal, bad_request};
+use crate::http::semantics::request_fields::RequestFields;
 use crate::http::semantics::status::Status;
 
 /// Interprets a complete head whose lines are well formed.
@@ -17,10 +18,11 @@ pub(super) fn interpret<'a>(
 ) -> Result<Head<'a>, Refusal> {
     let method = Method::from_token(method);
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
-    let fields = RequestFields::collect(headers, head)?;
+    let lines = headers.iter().map(|header| (header.name.as_bytes(), header.value));
+    let fields = RequestFields::collect(lines, head)?;
     let (authority, target) = split_target(method, raw_target)?;
-    let host = fields.host(version)?;
-    let body = fields.body(version)?;
+    let host = message::host(&fields, version)?;
+    let body = message::body(&fields, version)?;
     // HTTP/1.0 has no `Expect`, so it must be ignored (RFC 9110 §10.1.1).
     let expects = version == Version::Http11;
     if expects && fields.expects_unknown {
@@ -30,20 +32,10 @@ pub(super) fn interpret<'a>(
         });
     }
     Ok(Head {
-        request: Request {
-            method,
-            target,
-            host: authority.unwrap_or(host),
-            accept: fields.accept,
-            accept_encoding: fields.accept_encoding,
-            conditions: fields.conditions,
-            range: fields.range,
-            if_range: fields.if_range,
-            is_preflight: method == Method::Options && fields.asks_for_method,
-        },
+        request: fields.request(method, target, authority.unwrap_or(host)),
         body,
         version,
-        keep_alive: fields.keep_alive(version) && method != Method::Connect,
+        keep_alive: message::keep_alive(&fields, version) && method != Method::Connect,
         expects_continue: expects && fields.expects_continue,
         referer: fields.referer,
         user_agent: fields.user_agent,

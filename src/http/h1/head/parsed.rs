@@ -1,7 +1,6 @@
-//! The result of parsing a head: the request and its framing, or a refusal.
+//! The result of parsing a head: the request and its framing.
 
 use crate::http::semantics::request::Request;
-use crate::http::semantics::status::Status;
 
 /// A valid request head: the request, and the framing of the message. Texts are slices of the
 /// input.
@@ -43,18 +42,4 @@ pub enum RequestBody {
     Length(u64),
     /// The body ends with a chunk of size zero.
     Chunked,
-}
-
-/// Why a head is refused. The connection closes after the response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The status of the response.
-    pub status: Status,
-    /// A sentence for the body of the response.
-    pub reason: &'static str,
-}
-
-/// Refuses a head that violates RFC 9112.
-pub(super) const fn bad_request(reason: &'static str) -> Refusal {
-    Refusal { status: Status::BadRequest, reason }
 }

@@ -7,11 +7,9 @@
 use std::mem::MaybeUninit;
 
 use super::interpret::interpret;
-use super::parsed::{Head, Refusal, bad_request};
+use super::parsed::Head;
+use crate::http::semantics::request::{FIELDS_MAX, Refusal, bad_request};
 use crate::http::semantics::status::Status;
-
-/// The most header fields that a request may have. More are refused with 431.
-pub const FIELDS_MAX: usize = 100;
 
 /// What the input so far contains.
 #[expect(clippy::large_enum_variant, reason = "the large variant is the common one")]

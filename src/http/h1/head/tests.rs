@@ -47,6 +47,7 @@ fn a_plain_get_is_accepted_with_its_length() {
         host: b"example.com:80",
         accept: Field::spanning("accept", b"*/*"),
         accept_encoding: Field::ABSENT,
+        authorization: Field::default(),
         conditions: Conditions::default(),
         range: Field::ABSENT,
         if_range: Field::ABSENT,

@@ -125,3 +125,37 @@ fn the_last_answer_lingers_unless_it_is_one_segment() {
     let (step, ..) = advance(&mut sites, &mut http, last.as_bytes());
     assert!(matches!(step, Step::Finish { linger: true }), "an earlier answer: {step:?}");
 }
+
+/// Also if the request is refused before its method was of interest (RFC 9110 section 9.3.2).
+#[test]
+fn a_refusal_of_head_has_no_content() {
+    let long = format!("/{} HTTP/1.1\r\n", "x".repeat(20_000));
+    for rest in [
+        "/ HTTP/1.1\r\n\r\n",
+        "/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        "/ HTTP/1.1\r\nHost: a\r\nExpect: a miracle\r\n\r\n",
+        "/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x\r\n\r\n",
+        "/ HTTP/3.0\r\nHost: a\r\n\r\n",
+        "# HTTP/1.1\r\nHost: a\r\n\r\n",
+        &long,
+    ] {
+        let mut answers = ["GET", "\r\nHEAD"].map(|method| {
+            let (mut sites, mut http) = begin(0);
+            let (_, _, out) = advance(&mut sites, &mut http, format!("{method} {rest}").as_bytes());
+            String::from_utf8(out).unwrap()
+        });
+        for answer in &mut answers {
+            let date = answer.find("Date: ").expect("a date");
+            answer.replace_range(date..date + 37, "");
+        }
+        let [get, head] = answers;
+        let (get_head, content) = get.split_once("\r\n\r\n").unwrap();
+        assert!(!content.is_empty(), "{rest}: {get}");
+        assert_eq!(head, format!("{get_head}\r\n\r\n"), "{rest}");
+    }
+    let (mut sites, mut http) = begin(0);
+    advance(&mut sites, &mut http, b"HEAD / HTTP/1.1\r\nHo");
+    let (_, out) = expire(&mut sites, &mut http);
+    let answer = String::from_utf8(out).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.ends_with("\r\n\r\n"), "{answer}");
+}

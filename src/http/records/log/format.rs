@@ -17,6 +17,9 @@ const TEMPLATE_BYTES_MAX: usize = 4096;
 /// The most fields of a request, as `{>Name}`, in a template.
 const FIELDS_MAX: usize = 8;
 
+/// Fields that must not get into a log.
+const SECRET: [&str; 2] = ["authorization", "proxy-authorization"];
+
 /// The most bytes of a request line in a line of the log.
 pub(in super::super) const REQUEST_BYTES_MAX: usize = 8 * 1024;
 
@@ -60,6 +63,8 @@ pub(in super::super) enum Text {
     Agent,
     /// The name of the site.
     Site,
+    /// The name of the user whose password was right.
+    User,
     /// The first field with this name.
     Field(Box<str>),
 }
@@ -78,7 +83,6 @@ impl Text {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Value {
     Client,
-    User,
     Time,
     TimeIso,
     Msec,
@@ -110,7 +114,7 @@ pub(super) enum Value {
 /// The names of values in templates, with what they stand for.
 const NAMES: [(&str, Name); 30] = [
     ("client", Name::Value(Value::Client)),
-    ("user", Name::Value(Value::User)),
+    ("user", Name::Text(Text::User)),
     ("time", Name::Value(Value::Time)),
     ("time_iso", Name::Value(Value::TimeIso)),
     ("msec", Name::Value(Value::Msec)),
@@ -156,6 +160,8 @@ pub enum FormatError {
     Brace,
     /// `{>Name}` names no field.
     FieldName(String),
+    /// The field has passwords.
+    Secret(String),
     /// There are more than eight fields of the request.
     TooManyFields,
     /// The template has more than 4096 bytes.
@@ -174,6 +180,12 @@ impl fmt::Display for FormatError {
             Self::FieldName(name) => {
                 write!(f, "{name:?} is not the name of a field; write {{>Name}} as in {{>Accept}}")
             }
+            Self::Secret(name) => {
+                write!(
+                    f,
+                    "{name} has passwords, which no log may have; {{user}} is the name of the user"
+                )
+            }
             Self::TooManyFields => write!(f, "at most {FIELDS_MAX} fields of a request are logged"),
             Self::TooLong => write!(f, "a template has at most {TEMPLATE_BYTES_MAX} bytes"),
             Self::Control => write!(f, "a template is one line, without control characters"),
@@ -190,21 +202,21 @@ impl LogFormat {
     /// The format of nginx and Apache with this name.
     #[must_use]
     pub fn common() -> Self {
-        Self { layout: Layout::Common, texts: vec![Text::Request], needs_coding: false }
+        Self { layout: Layout::Common, texts: vec![Text::Request, Text::User], needs_coding: false }
     }
 
     /// The same, with `Referer` and `User-Agent`.
     #[must_use]
     pub fn combined() -> Self {
-        let texts = vec![Text::Request, Text::Referer, Text::Agent];
+        let texts = vec![Text::Request, Text::User, Text::Referer, Text::Agent];
         Self { layout: Layout::Combined, texts, needs_coding: false }
     }
 
     /// A JSON object per line.
     #[must_use]
     pub fn json() -> Self {
-        let texts = vec![Text::Request, Text::Host, Text::Site, Text::Referer, Text::Agent];
-        Self { layout: Layout::Json, texts, needs_coding: true }
+        let texts = [Text::Request, Text::User, Text::Host, Text::Site, Text::Referer, Text::Agent];
+        Self { layout: Layout::Json, texts: texts.into(), needs_coding: true }
     }
 
     /// The format that a text names or describes: `common`, `combined`, `json` or a template.
@@ -271,7 +283,11 @@ impl LogFormat {
             if field.is_empty() || !field.bytes().all(is_token) {
                 return Err(FormatError::FieldName(field.to_owned()));
             }
-            let number = self.need(Text::Field(field.to_ascii_lowercase().into()));
+            let lower = field.to_ascii_lowercase();
+            if SECRET.contains(&&*lower) {
+                return Err(FormatError::Secret(field.to_owned()));
+            }
+            let number = self.need(Text::Field(lower.into()));
             let is_field = |text: &&Text| matches!(text, Text::Field(_));
             return match self.texts.iter().filter(is_field).count() {
                 count if count > FIELDS_MAX => Err(FormatError::TooManyFields),
@@ -347,6 +363,7 @@ mod tests {
             ("}{status}", FormatError::Brace),
             ("{>}", FormatError::FieldName(String::new())),
             ("{>a b}", FormatError::FieldName("a b".into())),
+            ("{>Authorization}", FormatError::Secret("Authorization".into())),
             ("{status}\n", FormatError::Control),
             (&too_many, FormatError::TooManyFields),
             (&"{status}".repeat(600), FormatError::TooLong),

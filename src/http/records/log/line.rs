@@ -1,11 +1,18 @@
 //! Writes a line of the log.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::super::record::{CacheUse, ProtectionNote, Record, Texts};
 use super::clock::LogClock;
 use super::escape::{push_json, push_text};
 use super::format::{Layout, LogFormat, Piece, REQUEST_BYTES_MAX, TEXT_BYTES_MAX, Text, Value};
+
+/// The number of the user among the texts of the formats with a name.
+const USER: usize = 1;
+
+/// Room for the address of a client: IPv6 has up to 39 characters, and 45 with IPv4 within.
+const CLIENT_BYTES_MAX: usize = 48;
 
 /// What stands for a value that there is not, as in Apache and nginx.
 const ABSENT: &[u8] = b"-";
@@ -22,7 +29,7 @@ pub(super) const LINE_ROOM: usize = LINE_BYTES_MAX + REQUEST_BYTES_MAX + TEXT_BY
 pub(in super::super) struct LogLine<'a> {
     pub(in super::super) record: &'a Record,
     pub(in super::super) texts: Texts<'a>,
-    /// The address of the client.
+    /// The address of the client, unless the record has another one.
     pub(in super::super) client: &'a str,
     /// The number of the connection.
     pub(in super::super) connection: u64,
@@ -85,8 +92,16 @@ impl Writing<'_> {
     /// The same as the template, in as few steps as possible: this is the format that is used most.
     #[inline]
     fn write_common(&self, line: &mut Vec<u8>) {
-        line.extend_from_slice(self.line.client.as_bytes());
-        line.extend_from_slice(self.clock.before_request().as_bytes());
+        line.extend_from_slice(self.client(&mut [0; CLIENT_BYTES_MAX]));
+        match self.line.texts.get(USER) {
+            None => line.extend_from_slice(self.clock.before_request().as_bytes()),
+            Some(user) => {
+                line.extend_from_slice(b" - ");
+                push_text(line, user, TEXT_BYTES_MAX);
+                let unknown = " - -".len();
+                line.extend_from_slice(&self.clock.before_request().as_bytes()[unknown..]);
+            }
+        }
         self.write_some(self.line.texts.get(0), REQUEST_BYTES_MAX, line);
         let [hundreds, tens, ones] = self.line.record.status.digits();
         line.extend_from_slice(&[b'"', b' ', hundreds, tens, ones, b' ']);
@@ -96,7 +111,7 @@ impl Writing<'_> {
     /// What the combined format has besides the common one.
     #[inline]
     fn write_origin(&self, line: &mut Vec<u8>) {
-        match (self.line.texts.get(1), self.line.texts.get(2)) {
+        match (self.line.texts.get(2), self.line.texts.get(3)) {
             (None, None) => line.extend_from_slice(br#" "-" "-""#),
             (referer, agent) => {
                 line.extend_from_slice(br#" ""#);
@@ -108,6 +123,17 @@ impl Writing<'_> {
         }
     }
 
+    /// The address of the client. There is `room` for one that is not that of the connection.
+    #[inline]
+    fn client<'b>(&'b self, room: &'b mut [u8; CLIENT_BYTES_MAX]) -> &'b [u8] {
+        let Some(client) = self.line.record.client else { return self.line.client.as_bytes() };
+        let mut rest = &mut room[..];
+        // Any address has room.
+        let _ = write!(rest, "{client}");
+        let left = rest.len();
+        &room[..CLIENT_BYTES_MAX - left]
+    }
+
     /// Since the head of the request was complete.
     fn duration(&self) -> Duration {
         self.line.now.saturating_duration_since(self.line.record.began)
@@ -115,8 +141,7 @@ impl Writing<'_> {
 
     fn write_value(&self, value: Value, line: &mut Vec<u8>) {
         match value {
-            Value::Client => line.extend_from_slice(self.line.client.as_bytes()),
-            Value::User => line.extend_from_slice(ABSENT),
+            Value::Client => line.extend_from_slice(self.client(&mut [0; CLIENT_BYTES_MAX])),
             Value::Time => line.extend_from_slice(self.clock.local().as_bytes()),
             Value::TimeIso => line.extend_from_slice(self.clock.iso().as_bytes()),
             Value::Msec => self.write_seconds(self.clock.milliseconds(), line),
@@ -188,11 +213,12 @@ impl Writing<'_> {
         let digit = |number: u64| b'0' + (number % 10) as u8;
         let digits = [digit(rest / 100), digit(rest / 10), digit(rest)];
         line.extend_from_slice(&[b'.', digits[0], digits[1], digits[2], b'Z', b'"']);
-        self.push_text(line, "client", Some(self.line.client.as_bytes()));
+        self.push_text(line, "client", Some(self.client(&mut [0; CLIENT_BYTES_MAX])));
         let text = |text: &Text| {
             let number = self.format.texts.iter().position(|known| known == text);
             number.and_then(|number| self.line.texts.get(number))
         };
+        self.push_text(line, "user", text(&Text::User));
         self.push_text(line, "host", text(&Text::Host));
         self.push_text(line, "site", text(&Text::Site));
         let [method, target, protocol] = self.parts();
@@ -313,16 +339,17 @@ mod tests {
     use crate::http::semantics::status::Status;
 
     /// A line about a response of 70 bytes, 50 of which are content.
-    fn line(format: &LogFormat, asked: &Asked<'_>, of_chain: u64) -> Vec<u8> {
-        let now = Now::read();
+    fn line(format: &LogFormat, now: Now, asked: &Asked<'_>, of_chain: u64) -> Vec<u8> {
         let written = Written {
             site: None,
             site_number: 0,
             status: Status::NotFound,
             coding: None,
             cache: CacheUse::None,
+            client: None,
             is_logged: true,
             start: 0,
+            before: 0,
             head_bytes: 20,
             body_bytes: 50,
         };
@@ -357,16 +384,20 @@ mod tests {
                 random.bool().then_some(text)
             });
             let line_of_request = request.as_deref().unwrap_or_default();
+            let authorization = (random.u8(..2) == 0).then_some(&b"Basic YcO8Ogo="[..]);
             let asked = Asked {
                 line: line_of_request,
+                authorization,
                 referer: referer.as_deref(),
                 agent: agent.as_deref(),
                 ..Asked::default()
             };
             let of_chain = random.u64(..100);
             for (name, template) in [("common", COMMON), ("combined", COMBINED)] {
+                // At the same second.
+                let now = Now::read();
                 let [own, general] = [name, template]
-                    .map(|text| line(&LogFormat::parse(text).unwrap(), &asked, of_chain));
+                    .map(|text| line(&LogFormat::parse(text).unwrap(), now, &asked, of_chain));
                 assert_eq!(own.escape_ascii().to_string(), general.escape_ascii().to_string());
             }
         }

@@ -29,6 +29,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::driver::Now;
+use crate::late_thread::LateThread;
 use crate::log_output::LogTarget;
 use crate::signal_mask::block_signals;
 use clock::LogClock;
@@ -56,6 +57,7 @@ pub struct AccessLog {
     reopen: Arc<AtomicBool>,
     counts: Arc<LineCounts>,
     connections: AtomicU64,
+    thread: LateThread,
 }
 
 impl AccessLog {
@@ -71,16 +73,40 @@ impl AccessLog {
         workers: usize,
         tell: impl Fn(LogTrouble) + Send + 'static,
     ) -> io::Result<Self> {
+        let log = Self::open_waiting(target, format, workers, tell)?;
+        log.start()?;
+        Ok(log)
+    }
+
+    /// Opens a log as [`AccessLog::open`] does, but does not start the thread yet.
+    ///
+    /// # Errors
+    ///
+    /// If the log cannot be opened.
+    pub fn open_waiting(
+        target: LogTarget,
+        format: LogFormat,
+        workers: usize,
+        tell: impl Fn(LogTrouble) + Send + 'static,
+    ) -> io::Result<Self> {
         let (work, waiting) = mpsc::sync_channel(workers * PAGES_MAX + REQUESTS_MAX);
         let (reopen, counts) = (Arc::<AtomicBool>::default(), Arc::<LineCounts>::default());
         let (its, its_counts) = (Arc::clone(&reopen), Arc::clone(&counts));
         let writer = Writer::open(target, waiting, its, its_counts, Box::new(tell))?;
-        let thread = thread::Builder::new().name("access-log".into()).stack_size(STACK_BYTES);
-        thread.spawn(move || {
+        let thread = LateThread::new("access-log", STACK_BYTES, move || {
             block_signals();
             writer.run();
-        })?;
-        Ok(Self { format, work, reopen, counts, connections: AtomicU64::new(0) })
+        });
+        Ok(Self { format, work, reopen, counts, connections: AtomicU64::new(0), thread })
+    }
+
+    /// Starts the thread that writes the log, unless it runs.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be started.
+    pub fn start(&self) -> io::Result<()> {
+        self.thread.start()
     }
 
     /// Opens the path again, soon.

@@ -134,8 +134,9 @@ fn overrides_take_precedence_and_longer_ones_over_shorter() {
         ("a.gz", "application/x-gzip"),
         ("a.tar.gz", "application/x-tar+gzip"),
         ("a.TAR.gz", "application/x-tar+gzip"),
-        ("tar.gz", "application/x-gzip"),
-        ("gz", "application/octet-stream"),
+        // An extension is also the name of a file.
+        ("tar.gz", "application/x-first"),
+        ("gz", "application/x-gzip"),
         ("dir.gz/a", "application/octet-stream"),
         ("xgz", "application/octet-stream"),
         ("a.js.br", "application/x-brotli"),
@@ -177,11 +178,10 @@ fn malformed_overrides_name_cause_and_remedy() {
         let error = text.parse::<Override>().unwrap_err().to_string();
         assert!(error.contains(expected), "{text}: {error}");
     }
-    let long_extension = format!("{}=a/b", "x".repeat(EXTENSION_BYTES_MAX + 1));
     let long_type = format!("a=a/{}", "x".repeat(TYPE_BYTES_MAX));
-    for long in [long_extension, long_type] {
-        assert_eq!(long.parse::<Override>(), Err(MediaTypeError::TooLong));
-    }
+    assert_eq!(long_type.parse::<Override>(), Err(MediaTypeError::TooLong));
+    let long_name = format!("{}=a/b", "x".repeat(256)).parse::<Override>().unwrap_err();
+    assert!(long_name.to_string().contains("shorten"));
     assert!("a=text/plain;x=\"a;b=c\" ; y=z".parse::<Override>().is_ok());
     let many = vec!["a=b/c".parse().unwrap(); OVERRIDES_MAX + 1];
     assert!(Types::new(many[1..].to_vec()).is_ok());
@@ -211,4 +211,47 @@ fn compressed_types_are_recognised() {
     }
     assert!(is_compressed("IMAGE/PNG; a=b") && !is_compressed("Image/SVG+XML ;a=b"));
     assert!(!is_compressed("") && !is_compressed("png"));
+}
+
+/// What is not known to compress well is left alone: an unknown type, archives, media.
+#[test]
+fn compressible_types_are_recognised() {
+    let compressible = [
+        "a.html",
+        "a.css",
+        "a.js",
+        "a.mjs",
+        "a.json",
+        "a.map",
+        "a.wasm",
+        "a.svg",
+        "a.bmp",
+        "a.ico",
+        "a.ttf",
+        "a.otf",
+        "a.eot",
+        "a.xml",
+        "a.txt",
+        "a.csv",
+        "a.md",
+        "a.webmanifest",
+        "a.rss",
+        "a.atom",
+        "a.geojson",
+        "a.yaml",
+        "a.m3u8",
+        "a.vtt",
+        "a.xhtml",
+        "a.ics",
+    ];
+    for name in compressible {
+        let media_type = content_type(name.as_bytes());
+        assert!(is_compressible(&media_type), "{name}: {media_type}");
+        assert!(!is_compressed(&media_type), "{name}: {media_type}");
+    }
+    for name in ["a.png", "a.mp4", "a.mp3", "a.woff2", "a.zip", "a.gz", "a.tar", "a.bin", "a"] {
+        let media_type = content_type(name.as_bytes());
+        assert!(!is_compressible(&media_type), "{name}: {media_type}");
+    }
+    assert!(is_compressible("TEXT/HTML; charset=utf-8") && !is_compressible("text"));
 }

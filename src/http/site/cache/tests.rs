@@ -445,3 +445,21 @@ fn hot_entries_are_shed_only_if_they_are_most() {
         assert_eq!(cache.shed_files(1, Shed::Spare(start), is_in_use), expected, "{in_use}");
     }
 }
+
+#[test]
+fn a_replaced_value_keeps_its_age_and_the_limits() {
+    let start = Instant::now();
+    let mut cache = cache(4, 100);
+    cache.insert(b"a", 1, bytes(10), start);
+    cache.insert(b"b", 2, bytes(50), start);
+    cache.get(b"a", start);
+    cache.replace(b"a", 3, bytes(60));
+    assert_eq!(cache.get(b"a", start), Cached::Valid(&3));
+    assert_eq!((cache.len(), cache.weight()), (1, bytes(60)), "there was no room for both");
+    assert_eq!(cache.get(b"a", start + SECOND), Cached::Expired(&3));
+    cache.replace(b"a", 4, bytes(101));
+    cache.replace(b"c", 5, bytes(1));
+    assert_eq!((cache.len(), cache.weight()), (1, bytes(60)));
+    cache.replace(b"a", 6, bytes(20));
+    assert_eq!(cache.weight(), bytes(20));
+}

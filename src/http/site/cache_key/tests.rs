@@ -10,6 +10,7 @@ use crate::ask::{Ask, Reply};
 use crate::driver::{File, Links, Now};
 use crate::http::site::listing_job::Listings;
 use crate::http::site::lookup::{Lookup, LookupProgress, Surroundings};
+use crate::http::site::tags::TagJobs;
 use crate::http::{Content, HttpSettings};
 
 /// The site of most keys. The number of the other site begins with the same byte.
@@ -107,7 +108,9 @@ fn opened(folder: &Path, content: &Content, name: &ResourceName<'_>) -> Vec<Stri
     let now = Now { system: now.system + Duration::from_secs(10), ..now };
     let mut listings = Listings::default();
     let (http, listings) = (&http, &mut listings);
-    let mut site = Surroundings { site: SITE, http, settings, listings, known: None, now };
+    let tag_jobs = &TagJobs::default();
+    let mut site =
+        Surroundings { site: SITE, http, settings, listings, tag_jobs, known: None, now };
     let mut lookup = Lookup::new(settings, &root, name, now.instant);
     let (mut paths, mut open) = (Vec::new(), Vec::new());
     let mut progress = lookup.begin(&site, &root);

@@ -8,6 +8,7 @@ use super::entries::{Details, ListedEntries, ListedEntry};
 use super::policy::Policy;
 use crate::driver::{Entry, EntryKind, File, FileFailure, FileKind, Metadata};
 use crate::http::semantics::negotiate::Coding;
+use crate::http::site::content::is_site_file;
 use crate::http::site::target::{PATH_BYTES_MAX, SEGMENT_BYTES_MAX, has_hidden_segment};
 
 /// The directory that is listed.
@@ -31,7 +32,9 @@ impl ListedDirectory<'_> {
     ) -> io::Result<ListedEntries> {
         let mut items = ListedEntries::with_capacity(entries.len());
         for Entry { name, kind } in entries {
-            if !self.can_be_requested(&name) || policy.hide_dotfiles && self.is_hidden(&name) {
+            let is_hidden = policy.hide_dotfiles && self.is_hidden(&name)
+                || policy.hide_site_files && self.dir.is_empty() && is_site_file(&name);
+            if is_hidden || !self.can_be_requested(&name) {
                 continue;
             }
             let directory = kind == EntryKind::Directory;

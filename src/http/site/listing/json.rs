@@ -19,7 +19,8 @@ pub(super) fn render(page: &ListingPage<'_>) -> io::Result<Vec<u8>> {
 
 fn write_page(out: &mut String, page: &ListingPage<'_>) -> fmt::Result {
     let path = page.path();
-    let path = Quoted(&String::from_utf8_lossy(&path));
+    let path = String::from_utf8_lossy(&path);
+    let path = Quoted(&path);
     let (number, pages, total) = (page.asked.page, page.pages, page.total);
     let truncated = page.truncated_at.is_some();
     write!(out, r#"{{"path":{path},"page":{number},"pages":{pages},"total":{total},"#)?;

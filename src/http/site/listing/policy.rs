@@ -7,6 +7,8 @@ pub struct Policy {
     pub hide_dotfiles: bool,
     /// Whether the compressed files `x.br`, `x.zst` and `x.gz` are left out if there is a file `x`.
     pub hide_sidecars: bool,
+    /// Whether the files of hosting services at the root are left out.
+    pub hide_site_files: bool,
     /// How many names are read from a directory, including hidden ones.
     pub entries_max: usize,
     /// How many entries a page has at most; 0 counts as 1.
@@ -21,6 +23,7 @@ impl Default for Policy {
         Self {
             hide_dotfiles: true,
             hide_sidecars: false,
+            hide_site_files: false,
             entries_max: 200_000,
             page_size: 1000,
             page_bytes: 256 * 1024,

@@ -32,7 +32,9 @@ impl Readings {
         let directory = Arc::new(directory);
         let opened = Arc::downgrade(&directory);
         let (root, path) = (&self.root, path.as_bytes());
-        let wanted = Wanted { site: SITE, root, path, directory, asked, hide_sidecars: false };
+        let (hide_sidecars, hide_site_files) = (false, false);
+        let site = SITE;
+        let wanted = Wanted { site, root, path, directory, asked, hide_sidecars, hide_site_files };
         (self.listings.job(self.now, self.valid_for, wanted).0, opened)
     }
 

@@ -2,6 +2,7 @@
 //! lacking. They run in a site without sessions, whose questions get their replies when the test
 //! says so.
 
+mod fallback;
 mod listings;
 mod random;
 mod renewal;
@@ -24,7 +25,7 @@ use super::*;
 use crate::ask::AskId;
 use crate::driver::Links;
 use crate::driver::watch::{ChangeReport, Watcher};
-use crate::http::h1::harness::perform;
+use crate::http::harness::perform;
 use crate::http::site::lookups::Ticket;
 use crate::http::site::sites::{Resolved, Sites, SitesMessage};
 use crate::http::{Content, HttpSettings, RootPath, SiteSettings};

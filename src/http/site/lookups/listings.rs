@@ -4,9 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::listing_line::{Entered, ListingClient};
+use super::super::listing_line::Entered;
 use super::super::lookup::Lookup;
 use super::{LookupState, Lookups, Ticket};
+use crate::clients::ClientKey;
 use crate::driver::slot_map::Handle;
 use crate::service::Waiter;
 
@@ -18,7 +19,7 @@ impl Lookups {
         key: &[u8],
         now: Instant,
         age_max: Duration,
-        client: ListingClient,
+        client: ClientKey,
         waiter: Waiter,
         make: impl FnOnce() -> Lookup,
     ) -> Option<Ticket> {
@@ -40,7 +41,7 @@ impl Lookups {
     }
 
     /// Lets a lookup wait for the turn of a client too. Returns whether there was room.
-    fn enter_listings(&mut self, client: ListingClient, handle: Handle<Ticket>) -> bool {
+    fn enter_listings(&mut self, client: ClientKey, handle: Handle<Ticket>) -> bool {
         let entered = self.listings.enter(client, handle);
         if entered == Entered::Yes {
             let entry = self.entries.get_mut(handle).expect("the lookup is in the table");
@@ -61,7 +62,7 @@ impl Lookups {
     }
 
     /// Takes a lookup out of the lines of clients.
-    pub(super) fn leave_listings(&mut self, handle: Handle<Ticket>, clients: &[ListingClient]) {
+    pub(super) fn leave_listings(&mut self, handle: Handle<Ticket>, clients: &[ClientKey]) {
         clients.iter().for_each(|client| self.listings.leave(*client, handle));
     }
 }

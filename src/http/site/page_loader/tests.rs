@@ -51,18 +51,25 @@ fn loader(folder: &Path) -> PageLoader {
     PageLoader::new(b"a".to_vec(), true, plain, beside.into()).unwrap()
 }
 
+/// Gives a loader what was read for a part.
+fn take(folder: &Path, loader: &mut PageLoader, part: u8, read: usize, buffer: Vec<u8>) {
+    let reply = Reply::Read(Ok(read), buffer);
+    loader.take_reply(&settings(folder), part, reply, now()).unwrap();
+}
+
 /// Loads the page of `a`. `None` if it is the known one.
 fn page(folder: &Path, known: Option<&Page>) -> Option<Page> {
-    let (mut loader, asks) = match loader(folder).load(&settings(folder), SMALL, now(), known) {
-        LoadStep::Page(page) => return Some(page),
-        LoadStep::Unchanged => return None,
-        LoadStep::Read(loader, asks) => (loader, asks),
-    };
+    let (mut loader, asks) =
+        match loader(folder).load(&settings(folder), SMALL, now(), known, &TagJobs::default()) {
+            LoadStep::Page(page) => return Some(page),
+            LoadStep::Unchanged => return None,
+            LoadStep::Read(loader, asks) => (loader, asks),
+        };
     for (part, ask) in asks {
         let Ask::Read { file, mut buffer, .. } = ask else { panic!("{ask:?}") };
         let len = file.metadata().len as usize;
         buffer.extend(std::iter::repeat_n(b'x', len));
-        loader.take(part, len, &buffer, now());
+        take(folder, &mut loader, part, len, buffer);
     }
     match loader.finish() {
         LoadStep::Page(page) => Some(page),
@@ -118,7 +125,13 @@ fn all_small_files_are_read_at_once() {
     for (name, length) in [("a", 5001), ("a.br", 5000), ("a.zst", 0), ("a.gz", 1)] {
         fs::write(folder.path().join(name), vec![b'x'; length]).unwrap();
     }
-    let next = loader(folder.path()).load(&settings(folder.path()), SMALL, now(), None);
+    let next = loader(folder.path()).load(
+        &settings(folder.path()),
+        SMALL,
+        now(),
+        None,
+        &TagJobs::default(),
+    );
     let LoadStep::Read(mut loader, asks) = next else { panic!("{next:?}") };
     let mut reads = Vec::new();
     for (part, ask) in asks {
@@ -134,7 +147,7 @@ fn all_small_files_are_read_at_once() {
     );
     // The replies may come in any order.
     for (part, len, buffer) in reads.into_iter().rev() {
-        loader.take(part, len, &buffer, now());
+        take(folder.path(), &mut loader, part, len, buffer);
     }
     let next = loader.finish();
     let LoadStep::Page(page) = next else { panic!("{next:?}") };
@@ -155,11 +168,17 @@ fn a_file_whose_length_changes_while_it_is_read_stays_open() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a"), "12345").unwrap();
     for read in [4, 5, 6] {
-        let next = loader(folder.path()).load(&settings(folder.path()), SMALL, now(), None);
+        let next = loader(folder.path()).load(
+            &settings(folder.path()),
+            SMALL,
+            now(),
+            None,
+            &TagJobs::default(),
+        );
         let LoadStep::Read(mut loader, mut asks) = next else { panic!("{next:?}") };
         let Some((0, Ask::Read { mut buffer, .. })) = asks.pop() else { panic!("{asks:?}") };
         buffer.extend_from_slice(&b"123456"[..read]);
-        loader.take(0, read, &buffer, now());
+        take(folder.path(), &mut loader, 0, read, buffer);
         let next = loader.finish();
         let LoadStep::Page(page) = next else { panic!("{next:?}") };
         let variant = page.variant(None);
@@ -186,4 +205,110 @@ fn a_page_is_not_read_again_while_its_files_are_unchanged() {
     fs::write(path("a"), "longer content").unwrap();
     fs::write(path("a.br"), "content").unwrap();
     assert!(page(folder.path(), Some(&third)).is_some(), "the plain file has changed");
+}
+
+/// The settings of a site whose tags are made of content.
+fn with_tags_of_content(folder: &Path) -> SiteSettings {
+    let mut settings = settings(folder);
+    settings.content.etag = TagSource::Content;
+    settings
+}
+
+/// Loads a page with tags of content. Returns it and the numbers of the files that jobs have read;
+/// `None` for the known page.
+fn tagged_page(folder: &Path, known: Option<&Page>, busy: bool) -> Option<(Page, Vec<u8>)> {
+    let settings = with_tags_of_content(folder);
+    let next = loader(folder).load(&settings, SMALL, now(), known, &TagJobs::default());
+    let (mut loader, asks) = match next {
+        LoadStep::Read(loader, asks) => (loader, asks),
+        LoadStep::Page(page) => return Some((page, Vec::new())),
+        LoadStep::Unchanged => return None,
+    };
+    let mut jobs = Vec::new();
+    for (part, ask) in asks {
+        let reply = match ask {
+            Ask::Run { .. } if busy => Reply::Ran(Err(io::ErrorKind::ResourceBusy.into())),
+            Ask::Run { job } => {
+                jobs.push(part);
+                Reply::Ran(job.perform())
+            }
+            Ask::Read { file, mut buffer, .. } => {
+                assert!(buffer.is_empty());
+                file.read_through(|piece| buffer.extend_from_slice(piece)).unwrap();
+                Reply::Read(Ok(buffer.len()), buffer)
+            }
+            other => panic!("{other:?}"),
+        };
+        loader.take_reply(&settings, part, reply, now()).unwrap();
+    }
+    let LoadStep::Page(page) = loader.finish() else { panic!("all files have their replies") };
+    Some((page, jobs))
+}
+
+fn tag(page: &Page, coding: Option<Coding>) -> Option<String> {
+    page.variant(coding).validators().tag.map(|tag| tag.to_string())
+}
+
+#[test]
+fn a_large_file_is_hashed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, byte, len| {
+        fs::write(folder.path().join(name), vec![byte; len]).unwrap();
+    };
+    write("a", b'x', 6000);
+    write("a.br", b'x', 6000);
+    write("a.gz", b'y', 10);
+    let (first, jobs) = tagged_page(folder.path(), None, false).unwrap();
+    assert_eq!(jobs, [0, 1], "the small file is read into memory");
+    let plain = tag(&first, None);
+    assert_eq!(plain, Some(tags::tag_of(&[b'x'; 6000], None)));
+    // The bytes are the same, but not the coding.
+    assert_eq!(tag(&first, Some(Coding::Brotli)).unwrap().len(), plain.as_ref().unwrap().len() + 3);
+    assert_eq!(
+        tag(&first, Some(Coding::Gzip)),
+        Some(tags::tag_of(&[b'y'; 10], Some(Coding::Gzip)))
+    );
+    assert!(tagged_page(folder.path(), Some(&first), false).is_none(), "nothing has changed");
+    write("a.br", b'z', 7000);
+    let (second, jobs) = tagged_page(folder.path(), Some(&first), false).unwrap();
+    assert_eq!(jobs, [1], "the plain file has not changed");
+    assert_eq!(tag(&second, None), plain);
+    assert_ne!(tag(&second, Some(Coding::Brotli)), tag(&first, Some(Coding::Brotli)));
+}
+
+/// A tag that cannot be made now is made when the page is looked up again.
+#[test]
+fn a_tag_that_is_missing_is_made_later() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a"), [b'x'; 6000]).unwrap();
+    let (page, _) = tagged_page(folder.path(), None, true).unwrap();
+    assert_eq!(tag(&page, None), None);
+    assert!(page.variant(None).validators().modified.is_some(), "the date is its validator");
+    let (page, jobs) = tagged_page(folder.path(), Some(&page), false).unwrap();
+    assert_eq!(jobs, [0]);
+    assert!(tag(&page, None).is_some() && page.variant(None).validators().modified.is_none());
+}
+
+#[test]
+fn a_small_file_that_grows_while_it_is_read_has_no_tag() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a"), "12345").unwrap();
+    let settings = with_tags_of_content(folder.path());
+    let next = loader(folder.path()).load(&settings, SMALL, now(), None, &TagJobs::default());
+    let LoadStep::Read(mut loader, _) = next else { panic!("{next:?}") };
+    let reply = Reply::Read(Ok(6), b"123456".to_vec());
+    loader.take_reply(&settings, 0, reply, now()).unwrap();
+    let LoadStep::Page(page) = loader.finish() else { panic!() };
+    assert_eq!((tag(&page, None), page.variant(None).len()), (None, 5));
+    assert!(page.variant(None).file().is_some());
+}
+
+/// Files that are compressed by name have no compressed files beside them.
+#[test]
+fn nothing_is_beside_a_file_that_is_compressed() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    assert_eq!(codings_beside(&settings, b"a.svgz"), []);
+    assert_eq!(codings_beside(&settings, b"a.png"), []);
+    assert_eq!(codings_beside(&settings, b"a.svg"), Coding::ALL);
 }

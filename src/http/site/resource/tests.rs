@@ -20,7 +20,8 @@ const PLAIN: Description<'_> = Description {
 
 fn variant(about: Description<'_>, modified: (i64, u32)) -> Variant {
     let (metadata, now) = (metadata(modified), UNIX_EPOCH + NOW);
-    let (bytes, table) = VariantHead::of_file(about, &metadata, now).into_buffer(0);
+    let (bytes, table) =
+        VariantHead::of_file(about, &metadata, now, FileValidators::OF_STAT).into_buffer(0);
     Variant::of_memory(&bytes, table, metadata, now)
 }
 
@@ -164,7 +165,8 @@ fn no_time_of_a_file_or_a_clock_is_too_far_away() {
         let has_clock = (2..=4).contains(&number);
         for seconds in ends.clone() {
             let metadata = metadata((seconds, 999_999_999));
-            let (bytes, table) = VariantHead::of_file(PLAIN, &metadata, now).into_buffer(0);
+            let (bytes, table) =
+                VariantHead::of_file(PLAIN, &metadata, now, FileValidators::OF_STAT).into_buffer(0);
             let variant = Variant::of_memory(&bytes, table, metadata, now);
             let head = run(&variant, FieldRun::All);
             let dated = has_clock && seconds > 1;
@@ -189,13 +191,16 @@ fn the_weight_of_a_page_includes_its_codings() {
         let file = File::open_root(file.path(), crate::driver::Links::Beneath).unwrap();
         let (file, now) = (Arc::new(file), UNIX_EPOCH + NOW);
         let about = Description { coding, ..PLAIN };
-        let (bytes, table) = VariantHead::of_file(about, file.metadata(), now).into_buffer(0);
+        let (bytes, table) =
+            VariantHead::of_file(about, file.metadata(), now, FileValidators::OF_STAT)
+                .into_buffer(0);
         Variant::of_file(&bytes, table, file, now)
     };
     let in_memory = |coding, len: usize| {
         let (metadata, now) = (metadata((2, 0)), UNIX_EPOCH + NOW);
         let about = Description { coding, ..PLAIN };
-        let (mut bytes, table) = VariantHead::of_file(about, &metadata, now).into_buffer(len);
+        let (mut bytes, table) =
+            VariantHead::of_file(about, &metadata, now, FileValidators::OF_STAT).into_buffer(len);
         bytes.resize(bytes.len() + len, b'x');
         Variant::of_memory(&bytes, table, metadata, now)
     };
@@ -218,8 +223,8 @@ fn the_weight_of_a_page_includes_its_codings() {
 
 #[test]
 fn generated_content_has_a_weak_tag_and_no_ranges() {
-    let one = Variant::made(PLAIN, b"one");
-    let other = Variant::made(PLAIN, b"other");
+    let one = Variant::made(PLAIN, b"one", true);
+    let other = Variant::made(PLAIN, b"other", true);
     assert_eq!(one.prepared().body(), b"one");
     assert!(one.validators().tag.unwrap().is_weak());
     assert_ne!(one.validators().tag.unwrap().opaque(), other.validators().tag.unwrap().opaque());

@@ -109,6 +109,8 @@ pub enum RuleForm {
     Cache,
     /// A rule for another field.
     Header,
+    /// A glob alone.
+    Files,
 }
 
 impl fmt::Display for RuleForm {
@@ -116,6 +118,7 @@ impl fmt::Display for RuleForm {
         f.write_str(match self {
             Self::Cache => "write GLOB=VALUE, as in '/assets/**=max-age=31536000, immutable'",
             Self::Header => "write GLOB=NAME:VALUE, as in '*.html=X-Frame-Options: DENY'",
+            Self::Files => "write one, as in '/assets/**'",
         })
     }
 }
@@ -141,9 +144,10 @@ impl fmt::Display for FieldOwner {
             Self::Server => "leave it out: ringd itself sets it where it belongs",
             Self::EveryResponse => "leave it out: every response has it already",
             Self::CacheRules => "use a cache rule",
-            Self::MediaTypes => "choose the media type by the extension of the file",
+            Self::MediaTypes => "choose the media type by the name of the file",
             Self::CompressedFiles => {
-                "keep the compressed file beside the plain one, as in app.js.gz"
+                "keep the compressed file beside the plain one, as in app.js.gz, or name the files \
+                 that are compressed"
             }
         })
     }

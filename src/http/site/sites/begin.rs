@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::cache_key::site_of;
 use super::super::lookups::Ticket;
-use super::super::root::Freshness;
+use super::super::root::{Freshness, RootReply};
 use super::Sites;
 use super::numbers::ask_root;
 use crate::ask::Reply;
@@ -77,7 +77,11 @@ impl Sites {
         if let Some(entry) = self.lookups.get_mut(handle) {
             entry.root_known = Some(site.root.known_since(now.instant));
         }
-        self.step(now, handle, |lookup, site| lookup.begin(site, &root));
+        let fallback = site.root.fallback().cloned();
+        self.step(now, handle, |lookup, site| {
+            lookup.fall_back_to(fallback);
+            lookup.begin(site, &root)
+        });
         self.watch(place, handle);
     }
 
@@ -86,12 +90,16 @@ impl Sites {
         let Reply::Opened(opened) = reply else {
             unreachable!("the question for the root is to open it")
         };
-        self.roots_asked.retain(|site| *site != id);
-        let Some(place) = self.numbers.place(id) else { return self.give_numbers_back() };
-        let site = &mut self.sites[place];
-        if site.root.answered(opened) {
+        let place = self.numbers.place(id);
+        let reply = place.map(|place| self.sites[place].root.answered(opened));
+        if let (Some(place), Some(RootReply { has_turned: true, .. })) = (place, &reply) {
             self.change_root(place);
         }
+        if let Some(ask) = reply.and_then(|reply| reply.next) {
+            return self.tasks.push_back(Task::Ask(ask_root(id), ask));
+        }
+        self.roots_asked.retain(|site| *site != id);
+        let Some(place) = place else { return self.give_numbers_back() };
         self.begin_those_who_wait(now, place);
         self.ask_root(now, place);
     }

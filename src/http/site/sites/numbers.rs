@@ -7,9 +7,11 @@
 
 use std::collections::HashMap;
 
+use super::super::access::CHECKS_RUNNING_MAX;
 use super::super::lookups::ASKS_MAX;
 use super::super::site_table::SITES_MAX;
 use crate::ask::AskId;
+use crate::driver::slot_map::CAPACITY_MAX;
 use crate::driver::watch::SiteId;
 
 /// The numbers in use, and the place of the site of each. Numbers of sites that are gone have none.
@@ -26,6 +28,21 @@ pub(super) const ASK_ROOT: u32 = ASKS_MAX;
 /// The id of the question for the root of a site.
 pub(super) fn ask_root(site: SiteId) -> AskId {
     AskId(ASK_ROOT + u32::from(site.0))
+}
+
+/// The id of the first question of a check of a password. Those for roots are smaller.
+const ASK_PASSWORD: u32 = ASK_ROOT + u16::MAX as u32 + 1;
+
+const _: () = assert!(ASK_PASSWORD + CHECKS_RUNNING_MAX as u32 <= CAPACITY_MAX, "ids fit");
+
+/// The id of the question of a check with this number.
+pub(super) fn ask_password(slot: usize) -> AskId {
+    AskId(ASK_PASSWORD + slot as u32)
+}
+
+/// The number of the check whose question has this id; `None` if the question is another one.
+pub(super) fn password_slot(id: AskId) -> Option<usize> {
+    id.0.checked_sub(ASK_PASSWORD).map(|slot| slot as usize)
 }
 
 /// Each site has two numbers, and those of the previous generation may still be in use.

@@ -1,6 +1,7 @@
 //! What becomes of the outcome of a lookup: it is cached, and told to the sessions that wait.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::cache::Shed;
@@ -11,7 +12,7 @@ use super::super::resource::Resource;
 use super::super::settings::is_same_directory;
 use super::{Resolved, Sites, is_in_use};
 use crate::driver::slot_map::Handle;
-use crate::driver::{FileFailure, Now};
+use crate::driver::{File, FileFailure, Now};
 use crate::events::EventKind;
 use crate::http::semantics::status::Status;
 use crate::service::Task;
@@ -26,6 +27,11 @@ const SHED: usize = 16;
 /// revalidated. No change was reported since.
 const STALE_MAX: Duration = Duration::from_secs(60);
 
+/// Whether both are the same directory, or none.
+fn is_same(one: Option<&Arc<File>>, other: Option<&Arc<File>>) -> bool {
+    one.map_or(other.is_none(), |one| other.is_some_and(|other| is_same_directory(one, other)))
+}
+
 impl Sites {
     /// Caches the outcome of a lookup, and tells the sessions that wait for it.
     pub(super) fn finish(&mut self, now: Now, handle: Handle<Ticket>, outcome: LookupOutcome) {
@@ -34,10 +40,14 @@ impl Sites {
         // If the root was opened before the lookup began, the result is only as recent as the root.
         let found = entry.root_known.map_or(begun, |known| known.min(begun));
         let (in_doubt, unwatched) = (entry.in_doubt, entry.unwatched);
+        let has_fallen_back = entry.lookup.has_fallen_back();
         let newer = self.cache.found_at(&key).is_some_and(|newer| newer > found);
         let site = site_of(&key);
-        let root = self.numbers.place(site).map(|place| self.sites[place].root.get());
-        let is_current = root.is_some_and(|root| is_same_directory(entry.lookup.root(), root));
+        let root = self.numbers.place(site).map(|place| &self.sites[place].root);
+        let is_current = root.is_some_and(|root| {
+            is_same_directory(entry.lookup.root(), root.get())
+                && is_same(entry.lookup.fallback(), root.fallback())
+        });
         let overtaken = newer || !is_current;
         let resolved = match outcome {
             LookupOutcome::Found(resource) => self.keep(now, &key, resource, found, overtaken),
@@ -81,6 +91,11 @@ impl Sites {
             self.cache.expire(&key);
         } else if unwatched && !overtaken {
             self.cache.limit(&key, UNWATCHED_MAX);
+        }
+        if has_fallen_back && !overtaken {
+            // Nothing watches the fallback root.
+            let age = now.instant.saturating_duration_since(found);
+            self.cache.limit(&key, age + UNWATCHED_MAX);
         }
         for waiter in self.lookups.finish(handle) {
             self.tasks.push_back(Task::Answer(waiter, resolved.clone()));

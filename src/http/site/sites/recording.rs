@@ -1,10 +1,14 @@
 //! What sessions note for the access log and the metrics.
 
-use super::super::answer::Origin;
+use std::time::Instant;
+
+use super::super::origin::Origin;
 use super::super::response::Response;
-use super::Sites;
+use super::{Site, Sites};
 use crate::driver::Now;
-use crate::http::records::{Asked, ConnectionRecords, Recorder, Written};
+use crate::http::records::metrics::{Http2Metrics, LimitMetrics};
+use crate::http::records::{Asked, ConnectionRecords, PendingRecord, Recorder, Written};
+use crate::metrics::Counter;
 use crate::session::{ConnectionInfo, Sent};
 
 impl Sites {
@@ -55,20 +59,98 @@ impl Sites {
         [start, end]: [u64; 2],
     ) {
         let Some(recorder) = &mut self.recorder else { return };
-        let body_bytes = response.body_len();
-        let site = origin.place.map(|place| &self.sites[place]);
-        let written = Written {
-            site: site.map(|site| site.settings.name.as_str()),
-            site_number: site.map_or(0, |site| site.number_in_metrics),
-            status: response.status,
-            coding: if recorder.needs_coding() { response.coding() } else { None },
-            cache: origin.cache,
-            is_logged: origin.is_logged,
-            start,
-            head_bytes: end - start - body_bytes,
-            body_bytes,
-        };
+        let head_bytes = end - start - response.body_len();
+        let needs_coding = recorder.needs_coding();
+        let written = written(&self.sites, response, origin, start, head_bytes, needs_coding);
         recorder.note(records, now, asked, &written);
+    }
+
+    /// What is counted of HTTP/2; `None` if nothing is counted.
+    pub(in crate::http) fn http2_metrics(&self) -> Option<&Http2Metrics> {
+        self.recorder.as_ref().and_then(Recorder::http2)
+    }
+
+    /// Counts a request that a limit has refused, or a password.
+    pub(in crate::http::site) fn count_limit(&self, which: fn(&LimitMetrics) -> &Counter) {
+        if let Some(metrics) = self.recorder.as_ref().and_then(Recorder::limits) {
+            which(metrics).add(1);
+        }
+    }
+
+    /// The head of a request on one of several streams is complete.
+    pub(in crate::http) fn begin_stream(&self) {
+        if let Some(recorder) = &self.recorder {
+            recorder.begin_stream();
+        }
+    }
+
+    /// A request on one of several streams gets no response.
+    pub(in crate::http) fn abandon_stream(&self) {
+        if let Some(recorder) = &self.recorder {
+            recorder.abandon_stream();
+        }
+    }
+
+    /// The same as [`Sites::note`] for a request that `began` on one of several streams.
+    #[expect(clippy::too_many_arguments, reason = "the log needs all that is known")]
+    pub(in crate::http) fn note_stream(
+        &mut self,
+        records: &mut ConnectionRecords,
+        began: Instant,
+        now: Now,
+        asked: &Asked<'_>,
+        response: &Response,
+        origin: Origin,
+        place: [u64; 2],
+    ) {
+        if let Some(recorder) = &self.recorder {
+            recorder.resume(records, began);
+        }
+        self.note(records, now, asked, response, origin, place);
+    }
+
+    /// Notes a response of which the head was just written, of `head_bytes` bytes. Its content
+    /// follows in parts.
+    pub(in crate::http) fn pend(
+        &mut self,
+        records: &mut ConnectionRecords,
+        began: Instant,
+        asked: &Asked<'_>,
+        response: &Response,
+        origin: Origin,
+        head_bytes: u64,
+    ) -> Option<PendingRecord> {
+        let recorder = self.recorder.as_mut()?;
+        let needs_coding = recorder.needs_coding();
+        let written = written(&self.sites, response, origin, 0, head_bytes, needs_coding);
+        Some(recorder.pend(records, began, asked, &written))
+    }
+
+    /// The last part of a response, of `bytes` bytes, was just written behind `start` bytes of the
+    /// chain.
+    pub(in crate::http) fn end_pending(
+        &mut self,
+        records: &mut ConnectionRecords,
+        pending: PendingRecord,
+        start: u64,
+        bytes: u64,
+    ) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.end_pending(records, pending, start, bytes);
+        }
+    }
+
+    /// The last `left` bytes of a response that is written in parts are not sent.
+    pub(in crate::http) fn cut_pending(
+        &mut self,
+        records: &ConnectionRecords,
+        pending: PendingRecord,
+        now: Now,
+        left: u64,
+    ) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.cut_pending(records, pending, now, left);
+        }
     }
 
     /// Keeps the request line of a head that may never be complete.
@@ -90,5 +172,30 @@ impl Sites {
         if let Some(recorder) = &mut self.recorder {
             recorder.sent(records, now, sent);
         }
+    }
+}
+
+/// What the records need to know of a response.
+fn written<'s>(
+    sites: &'s [Site],
+    response: &Response,
+    origin: Origin,
+    start: u64,
+    head_bytes: u64,
+    needs_coding: bool,
+) -> Written<'s> {
+    let site = origin.place.map(|place| &sites[place]);
+    Written {
+        site: site.map(|site| site.settings.name.as_str()),
+        site_number: site.map_or(0, |site| site.number_in_metrics),
+        status: response.status,
+        coding: if needs_coding { response.coding() } else { None },
+        cache: origin.cache,
+        client: origin.client,
+        is_logged: origin.is_logged,
+        start,
+        before: 0,
+        head_bytes,
+        body_bytes: response.body_len(),
     }
 }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::super::cache_key::site_of;
-use super::super::settings::{RootDirectory, SiteSettings};
+use super::super::settings::SiteSettings;
 use super::super::site_table::SiteTable;
 use super::numbers::ask_root;
 use super::site::RetiredSite;
@@ -135,7 +135,11 @@ impl Sites {
 
 /// Whether the results of a site are right for these settings.
 fn is_same(site: &Site, new: &SiteSettings) -> bool {
-    let root = RootDirectory(Arc::clone(site.root()));
     let old = &**site.settings;
-    (&root, &old.root_path, &old.content) == (&new.root, &new.root_path, &new.content)
+    let fallback = |settings: &SiteSettings| {
+        settings.fallback_root.as_ref().map(|it| (it.root_path.clone(), it.only.clone()))
+    };
+    site.root.is_of(new)
+        && (&old.root_path, &old.content) == (&new.root_path, &new.content)
+        && fallback(old) == fallback(new)
 }

@@ -10,9 +10,9 @@ use super::super::response::Response;
 use super::super::root::Root;
 use super::super::settings::SiteSettings;
 use super::numbers::Numbers;
+use crate::driver::Now;
 use crate::driver::slot_map::Handle;
 use crate::driver::watch::SiteId;
-use crate::driver::{File, Now};
 use crate::http::semantics::fields::Fields;
 
 /// The field that asks browsers to use HTTPS only.
@@ -93,7 +93,7 @@ impl Site {
 
     /// Takes new settings for which the present results are right, and lets go of the old ones.
     pub(super) fn renew(&mut self, settings: &Arc<SiteSettings>) {
-        self.root.renew(&settings.root.0);
+        self.root.renew(settings);
         self.settings = Rc::new(Arc::clone(settings));
         self.secure = secure_fields(settings);
     }
@@ -108,7 +108,8 @@ impl Site {
     }
 
     /// The directory that is served now.
-    pub(in crate::http::site) fn root(&self) -> &Arc<File> {
+    #[cfg(test)]
+    pub(in crate::http::site) fn root(&self) -> &Arc<crate::driver::File> {
         self.root.get()
     }
 

@@ -1,6 +1,7 @@
 //! Listings: readings that several pages share, and clients that take turns.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZero;
 use std::sync::Weak;
 
 use super::watched::{changed, watched};
@@ -19,6 +20,10 @@ impl SocketAddresses for Peer {
     }
 
     fn local(&self, _: Sock) -> io::Result<SocketAddress> {
+        unreachable!("only the peer matters")
+    }
+
+    fn set_pace(&self, _: Sock, _: Option<NonZero<u64>>) -> io::Result<()> {
         unreachable!("only the peer matters")
     }
 }
@@ -50,8 +55,11 @@ impl TestSite {
         let waiter = Waiter { session: SessionId::detached(session), id: AskId(session) };
         let peer = Peer(client);
         let addresses = Addresses::of(&peer, Sock::detached());
-        let found = self.sites.find(self.now, place, name, waiter, addresses);
-        found.map_err(|ticket| WaitingSession { session, ticket })
+        let found = self.sites.find(self.now, place, name, Some(waiter), addresses);
+        found.map_err(|ticket| WaitingSession {
+            session,
+            ticket: ticket.expect("a waiter gets one"),
+        })
     }
 
     /// Lets a client ask for a page of a listing, without polling the site.

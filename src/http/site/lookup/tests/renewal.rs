@@ -36,7 +36,7 @@ fn serving(table: Arc<SiteTable>) -> TestSite {
 
 impl TestSite {
     fn renew(&mut self, table: Arc<SiteTable>) {
-        self.sites.receive(self.now, SitesMessage::Table(table));
+        self.sites.receive(self.now, SitesMessage::Table(table, Duration::MAX));
         self.poll();
     }
 

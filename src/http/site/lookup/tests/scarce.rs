@@ -22,7 +22,7 @@ fn status(found: Resolved) -> Option<Status> {
     match found {
         Resolved::Resource(_) => None,
         Resolved::TransientError(status) => Some(status),
-        Resolved::Renewed => panic!("the sites stay"),
+        Resolved::Renewed | Resolved::Checked(_) => panic!("the sites stay"),
     }
 }
 

@@ -363,7 +363,7 @@ fn a_site_whose_request_is_on_its_way_is_forgotten() {
     let mut site = TestSite::watched(settings, Some(Box::new(stub.clone())));
     let renew = |site: &mut TestSite, generation| {
         let table = table(folder.path(), generation);
-        site.sites.receive(site.now, SitesMessage::Table(table));
+        site.sites.receive(site.now, SitesMessage::Table(table, Duration::MAX));
     };
     site.look_up(b"page.txt");
     site.receive([unwatched(""), everything()]);
@@ -391,7 +391,7 @@ fn late_reports_of_a_number_that_is_used_again_do_no_lasting_harm() {
     // Each site has two numbers.
     for generation in 2..=1 + u64::from(u16::MAX / 2) + 1 {
         let table = table(folder.path(), generation);
-        site.sites.receive(site.now, SitesMessage::Table(table));
+        site.sites.receive(site.now, SitesMessage::Table(table, Duration::MAX));
     }
     assert_eq!(stub.requests(), [WatchRequest::Forget(SITE)]);
     for late in [true, false] {

@@ -1,4 +1,4 @@
-//! Runs HTTP/1 sessions without sockets, for tests, benchmarks and fuzzing.
+//! Runs sessions of HTTP without sockets, for tests, benchmarks and fuzzing.
 //!
 //! A [`Harness`] stands in for a worker, under the control of its user: it collects questions, and
 //! replies when the user says so. Replies are read from the disk, which blocks. [`converse`] runs a
@@ -15,16 +15,16 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use crate::ask::{Ask, AskId, Reply};
 use crate::driver::chain::read_all;
 use crate::driver::{Chain, File};
-use crate::http::{Http, HttpSettings, Sites};
+use crate::http::{HttpSettings, Sites, Web};
 use crate::service::{Service, SessionId, Task};
-use crate::session::{ConnectionInfo, Context, Inbox, Now, Session, Step};
+use crate::session::{ConnectionInfo, Context, Inbox, Now, Protection, Sent, Session, Step, Timer};
 
 /// Sessions that share one [`Sites`]; see the module documentation.
 #[derive(Debug)]
 pub struct Harness {
     /// What the sessions share.
     pub sites: Sites,
-    sessions: Vec<Http>,
+    sessions: Vec<Web>,
     asks: VecDeque<(AskId, Ask)>,
 }
 
@@ -56,8 +56,21 @@ impl Harness {
 
     /// Begins a session of a connection as `info` says, and returns its number.
     pub fn begin_as(&mut self, info: &ConnectionInfo<'_>) -> usize {
-        self.sessions.push(Http::new(&mut self.sites, info));
+        self.sessions.push(Web::new(&mut self.sites, info));
         self.sessions.len() - 1
+    }
+
+    /// Begins a session of HTTP/2 and returns its number: that of a connection whose handshake has
+    /// agreed on `h2`.
+    pub fn begin_h2(&mut self) -> usize {
+        let protection = Protection {
+            version: "TLSv1.3",
+            cipher: "TLS_AES_128_GCM_SHA256",
+            is_resumed: false,
+            protocol: Some("h2"),
+            server_name: None,
+        };
+        self.begin_as(&ConnectionInfo::detached().protected_by(&protection))
     }
 
     /// Tells a session to drain.
@@ -87,19 +100,81 @@ impl Harness {
         ended: bool,
         out: &mut Chain,
     ) -> (Step, usize) {
-        let (mut inbox, mut asks) = (Inbox::new(input, ended), Vec::new());
-        let id = SessionId::detached(session as u32);
-        let mut cx = Context::new(&mut self.sites, now, id, false, &mut asks);
-        let step = self.sessions[session].advance(&mut cx, &mut inbox, out);
-        assert!(asks.is_empty(), "an HTTP/1 session asks only its service");
+        let mut inbox = Inbox::new(input, ended);
+        let step = self.call(session, now, false, |web, cx| web.advance(cx, &mut inbox, out));
         (step, inbox.taken())
+    }
+
+    /// Calls a session with input while earlier output of it is being sent. `out` is what is queued
+    /// behind that send.
+    pub fn advance_while_sending(
+        &mut self,
+        session: usize,
+        now: Now,
+        input: &[u8],
+        out: &mut Chain,
+    ) -> (Step, usize) {
+        let mut inbox = Inbox::new(input, false);
+        let step = self.call(session, now, true, |web, cx| web.advance(cx, &mut inbox, out));
+        (step, inbox.taken())
+    }
+
+    /// When a session wants [`Timer::Deadline`].
+    pub fn deadline(&self, session: usize) -> Option<Instant> {
+        self.sessions[session].deadline()
+    }
+
+    /// Tells a session that a timer has expired. The result has no input taken.
+    pub fn expire(&mut self, session: usize, now: Now, timer: Timer) -> AdvanceResult {
+        let mut out = Chain::new();
+        let step = self.call(session, now, false, |web, cx| web.expire(cx, timer, &mut out));
+        AdvanceResult { step, taken: 0, output: read_all(&mut out) }
+    }
+
+    /// The same while earlier output of it is being sent.
+    pub fn expire_while_sending(&mut self, session: usize, now: Now, timer: Timer) -> Step {
+        let mut out = Chain::new();
+        let step = self.call(session, now, true, |web, cx| web.expire(cx, timer, &mut out));
+        assert!(out.is_empty(), "nothing is queued behind a send when a timer expires");
+        step
+    }
+
+    /// Tells a session of a send.
+    pub fn sent(&mut self, session: usize, now: Now, sent: Sent) {
+        self.call(session, now, false, |web, cx| web.sent(cx, sent));
     }
 
     /// Ends a session, as if its client had disconnected.
     pub fn close(&mut self, session: usize, now: Now) {
+        self.call(session, now, false, Web::closed);
+    }
+
+    /// The memory that a session keeps, in bytes, if it says so: those of HTTP/2 do.
+    pub fn memory_in_use(&self, session: usize) -> Option<usize> {
+        match &self.sessions[session] {
+            Web::Http2(http) => Some(http.memory_in_use()),
+            Web::Http1(_) | Web::Undecided(_) => None,
+        }
+    }
+
+    /// How many questions are open.
+    pub fn asks(&mut self, now: Now) -> usize {
+        self.poll(now);
+        self.asks.len()
+    }
+
+    fn call<R>(
+        &mut self,
+        session: usize,
+        now: Now,
+        sending: bool,
+        call: impl FnOnce(&mut Web, &mut Context<'_, Sites>) -> R,
+    ) -> R {
         let (mut asks, id) = (Vec::new(), SessionId::detached(session as u32));
-        let mut cx = Context::new(&mut self.sites, now, id, false, &mut asks);
-        self.sessions[session].closed(&mut cx);
+        let mut cx = Context::new(&mut self.sites, now, id, sending, &mut asks);
+        let result = call(&mut self.sessions[session], &mut cx);
+        assert!(asks.is_empty(), "a session of HTTP asks only its service");
+        result
     }
 
     /// Polls the service, and returns the oldest question without a reply, if there is one.
@@ -149,10 +224,7 @@ impl Harness {
                 }
                 Task::Answer(waiter, found) => {
                     let session = waiter.session.0.slot() as usize;
-                    let mut asks = Vec::new();
-                    let sites = &mut self.sites;
-                    let mut cx = Context::new(sites, now, waiter.session, false, &mut asks);
-                    self.sessions[session].answered(&mut cx, waiter.id, found);
+                    self.call(session, now, false, |web, cx| web.answered(cx, waiter.id, found));
                 }
             }
         }

@@ -1,0 +1,339 @@
+//! The report as one page of HTML, which needs no other file and has no scripts, so a person can
+//! send it to a colleague.
+
+use std::fmt::{self, Write as _};
+use std::io;
+
+use super::dots::{Dot, DotRow, dot_rows, microseconds, tick};
+use super::idle_chart::{IdleChart, idle_chart};
+use super::report::{BenchReport, CellReport};
+use super::stats::{BenchVerdict, Comparison};
+
+const STYLE: &str = include_str!("page.css");
+
+/// Classes of colours. Further servers begin again with the first one.
+const COLOURS: usize = 8;
+
+const HOW_TO_READ: &str = "\
+<p>The number is the CPU time of the server for one answer: less is better. Each row has an axis \
+of its own, which begins at 0. The first server is the reference, and the thin band around it \
+is 1 % wide on each side. The line through a dot is the interval of its difference to the \
+reference, with a confidence of about 95 %. If it reaches the band, it is a \
+<em>tie</em> and the dot is hollow: the measurement shows no difference. A percentage is \
+the quotient of the two numbers \
+beside it.</p>\
+<p class=note>All numbers are means over the rounds. The quarter of the rounds that other work \
+disturbed most is left out, for all servers of a row alike.</p>";
+
+const SIDES: &str = "\
+<p class=note>† Over loopback, the kernel charges the work of a transfer now to one side, now to \
+the other. In these rows, the CPU time of the server shows an order that both sides together \
+do not show, so do not judge by it alone.</p>";
+
+/// Writes a report as a page.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub fn write_page(report: &BenchReport, out: &mut impl io::Write) -> io::Result<()> {
+    out.write_all(page(report).map_err(io::Error::other)?.as_bytes())
+}
+
+fn page(report: &BenchReport) -> Result<String, fmt::Error> {
+    let mut out = String::with_capacity(64 * 1024);
+    write!(
+        out,
+        "<!doctype html>\n<html lang=en>\n<meta charset=utf-8>\n\
+         <meta name=viewport content=\"width=device-width, initial-scale=1\">\n\
+         <title>ringd bench</title>\n<style>\n{STYLE}</style>\n<main>\n<h1>ringd bench</h1>\n\
+         <p class=note>{}<br>{}",
+        Text(&report.machine.describe()),
+        Text(&report.circumstances())
+    )?;
+    if let Some(tls) = &report.tls {
+        write!(out, "<br>{}", Text(&tls.describe()))?;
+    }
+    out.push_str("</p>\n");
+    doubts(report, &mut out)?;
+    summary(report, &mut out)?;
+    if let Some(chart) = idle_chart(report) {
+        idle(&chart, &mut out)?;
+    }
+    let rows = dot_rows(report);
+    if !rows.is_empty() {
+        write!(out, "<h2>CPU time per answer</h2>\n{HOW_TO_READ}\n<div class=rows>\n")?;
+        rows.iter().try_for_each(|row| dots(row, &mut out))?;
+        out.push_str("</div>\n");
+    }
+    wakes(report, &mut out)?;
+    out.push_str("<h2>All numbers</h2>\n<details><summary>Tables</summary>\n");
+    report.rows.iter().try_for_each(|row| table(row, &mut out))?;
+    out.push_str("</details>\n</main>\n</html>\n");
+    Ok(out)
+}
+
+/// Escapes a text for HTML, also in quotes.
+struct Text<'a>(&'a str);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|it| match it {
+            '&' => f.write_str("&amp;"),
+            '<' => f.write_str("&lt;"),
+            '>' => f.write_str("&gt;"),
+            '"' => f.write_str("&quot;"),
+            other => f.write_char(other),
+        })
+    }
+}
+
+fn doubts(report: &BenchReport, out: &mut String) -> fmt::Result {
+    if report.doubts.is_empty() {
+        return Ok(());
+    }
+    out.push_str("<div class=panel><strong>Reasons to doubt these numbers</strong><ul>");
+    report.doubts.iter().try_for_each(|it| write!(out, "<li>{}</li>", Text(it)))?;
+    out.push_str("</ul></div>\n");
+    Ok(())
+}
+
+/// How often each server is better than the first one, and the remarks.
+fn summary(report: &BenchReport, out: &mut String) -> fmt::Result {
+    let first = report.servers.first().map_or("", String::as_str);
+    if report.servers.len() > 1 {
+        out.push_str("<h2>In short</h2>\n<ul>");
+    }
+    for server in report.servers.iter().skip(1) {
+        let results = report.rows.iter().flat_map(|row| &row.results);
+        let own = results.filter(|result| result.server == *server);
+        let verdicts: Vec<BenchVerdict> =
+            own.filter_map(|result| Some(result.comparison?.cpu?.verdict)).collect();
+        let count = |wanted| verdicts.iter().filter(|it| **it == wanted).count();
+        write!(
+            out,
+            "<li><strong>{}</strong> needs less CPU time than {} in {} rows, more in {}, and the \
+             same in {} (ties)",
+            Text(server),
+            Text(first),
+            count(BenchVerdict::Less),
+            count(BenchVerdict::More),
+            count(BenchVerdict::Tie)
+        )?;
+        match count(BenchVerdict::Unknown) {
+            0 => out.push_str(".</li>"),
+            unknown => write!(out, "; {unknown} have too few rounds.</li>")?,
+        }
+    }
+    if report.servers.len() > 1 {
+        out.push_str("</ul>\n");
+    }
+    if !report.remarks.is_empty() {
+        out.push_str("<div class=panel><strong>Read with care</strong><ul>");
+        for remark in &report.remarks {
+            let mark = if remark.is_of_sides { "† " } else { "" };
+            write!(out, "<li>{mark}{}.</li>", Text(&remark.text))?;
+        }
+        out.push_str("</ul>");
+        if report.remarks.iter().any(|remark| remark.is_of_sides) {
+            out.push_str(SIDES);
+        }
+        out.push_str("</div>\n");
+    }
+    Ok(())
+}
+
+fn dots(row: &DotRow, out: &mut String) -> fmt::Result {
+    let place = |value: f64| 100.0 * value / row.max;
+    writeln!(out, "<div class=row><h3>{}</h3>", Text(&row.title))?;
+    for dot in &row.dots {
+        server(row, dot, out)?;
+    }
+    for (name, holds) in &row.too_small {
+        writeln!(out, "<div class=small>{} holds {holds} connections.</div>", Text(name))?;
+    }
+    out.push_str("<div class=axis aria-hidden=true>");
+    for (number, value) in row.ticks.iter().enumerate() {
+        let unit = if number == 0 { format!(" {}", row.unit) } else { String::new() };
+        // The unit stands at the first tick, and would cover the second one.
+        if number == 1 || (number == 2 && place(*value) < 50.0) {
+            continue;
+        }
+        write!(out, "<span style=\"left:{:.2}%\">{}{unit}</span>", place(*value), tick(*value))?;
+    }
+    out.push_str("</div></div>\n");
+    Ok(())
+}
+
+fn server(row: &DotRow, dot: &Dot, out: &mut String) -> fmt::Result {
+    let place = |value: f64| (100.0 * value / row.max).clamp(0.0, 100.0);
+    let colour = dot.server % COLOURS;
+    let tie = if dot.verdict == Some(BenchVerdict::Tie) { " tie" } else { "" };
+    let mark = if dot.is_marked { " †" } else { "" };
+    write!(
+        out,
+        "<div class=server style=\"--own:var(--c{colour})\"><span class=name title=\"{0}\">{0}\
+         {mark}</span><span class=value>{1}</span><div class=\"track s{colour}{tie}\" \
+         aria-hidden=true>",
+        Text(&dot.name),
+        Text(&dot.label)
+    )?;
+    for value in &row.ticks {
+        write!(out, "<i class=tick style=\"left:{:.2}%\"></i>", place(*value))?;
+    }
+    let mut span = |class, (low, high)| {
+        let (left, width) = (place(low), place(high) - place(low));
+        write!(out, "<i class={class} style=\"left:{left:.2}%;width:{width:.2}%\"></i>")
+    };
+    row.band.map_or(Ok(()), |band| span("band", band))?;
+    dot.interval.map_or(Ok(()), |interval| span("interval", interval))?;
+    writeln!(out, "<i class=dot style=\"left:{:.2}%\"></i></div></div>", place(dot.value))
+}
+
+fn idle(chart: &IdleChart, out: &mut String) -> fmt::Result {
+    out.push_str(
+        "<h2>CPU time beside idle connections</h2>\n<p>One connection is busy, and gets one answer \
+         after the other. The others have had an answer and are idle. Both axes are logarithmic. A \
+         line that ends early ends where the driver holds no more connections.</p>\n\
+         <div class=chart role=img aria-label=\"CPU time per answer by idle connections\">",
+    );
+    for (level, at) in &chart.levels {
+        let top = 100.0 * (1.0 - at);
+        write!(out, "<i class=level style=\"top:{top:.2}%\"><span>{} µs</span></i>", tick(*level))?;
+    }
+    for (count, at) in &chart.columns {
+        write!(out, "<span class=column style=\"left:{:.2}%\">{count}</span>", 100.0 * at)?;
+    }
+    out.push_str("<svg viewBox=\"0 0 100 100\" preserveAspectRatio=none aria-hidden=true>");
+    for line in &chart.lines {
+        write!(out, "<polyline class=s{} points=\"", line.server % COLOURS)?;
+        for (x, y, _) in &line.points {
+            write!(out, "{:.2},{:.2} ", 100.0 * x, 100.0 * (1.0 - y))?;
+        }
+        out.push_str("\"/>");
+    }
+    out.push_str("</svg>");
+    for line in &chart.lines {
+        let class = line.server % COLOURS;
+        for (x, y, value) in &line.points {
+            let (left, top) = (100.0 * x, 100.0 * (1.0 - y));
+            write!(
+                out,
+                "<i class=\"point s{class}\" style=\"left:{left:.2}%;top:{top:.2}%\" \
+                 title=\"{}: {} µs\"></i>",
+                Text(&line.name),
+                microseconds(*value)
+            )?;
+        }
+        let top = 100.0 * (1.0 - line.label_at);
+        write!(out, "<span class=\"end s{class}\" style=\"top:{top:.2}%\">{}", Text(&line.name))?;
+        match line.holds {
+            None => out.push_str("</span>"),
+            Some(holds) => write!(out, " <small>to {holds}</small></span>")?,
+        }
+    }
+    out.push_str("<span class=title>idle connections</span></div>\n");
+    Ok(())
+}
+
+fn wakes(report: &BenchReport, out: &mut String) -> fmt::Result {
+    if report.wakes.is_empty() {
+        return Ok(());
+    }
+    out.push_str(
+        "<h2>What a sleeping client adds</h2>\n<p>A server that wakes a sleeping client pays for \
+         it, in a virtual machine with an interrupt to another core. The numbers are the CPU time \
+         of the server per answer in µs.</p>\n<div class=scroll><table><tr><th>row<th>server\
+         <th>awake<th>asleep<th>ratio</tr>\n",
+    );
+    for wake in &report.wakes {
+        writeln!(
+            out,
+            "<tr><td>{}<td>{}<td>{}<td>{}<td>{}</tr>",
+            Text(&wake.cell.to_string()),
+            Text(&wake.server),
+            microseconds(wake.awake_microseconds),
+            microseconds(wake.asleep_microseconds),
+            ratio(&wake.comparison)
+        )?;
+    }
+    out.push_str("</table></div>\n");
+    Ok(())
+}
+
+fn table(row: &CellReport, out: &mut String) -> fmt::Result {
+    writeln!(
+        out,
+        "<div class=scroll><table><caption>{}</caption><tr><th>server<th>answers/s<th>CPU µs\
+         <th>both µs<th>p50 µs<th>p99 µs<th>p99.9 µs<th>calls<th>subm.<th>ratio of CPU<th>of both\
+         </tr>",
+        Text(&row.cell.to_string())
+    )?;
+    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), microseconds);
+    let of = |it: Option<Comparison>| it.map_or_else(String::new, |it| ratio(&it));
+    for result in &row.results {
+        let mean = &result.stats.mean;
+        let counts = |value: Option<f64>| value.map_or_else(|| "-".into(), |it| format!("{it:.2}"));
+        writeln!(
+            out,
+            "<tr><td>{}<td>{:.0}<td>{}<td>{}<td>{:.0}<td>{:.0}<td>{:.0}<td>{}<td>{}<td>{}\
+             <td>{}</tr>",
+            Text(&result.server),
+            mean.requests_per_second,
+            number(mean.cpu_microseconds),
+            number(mean.both_cpu_microseconds),
+            mean.p50_microseconds,
+            mean.p99_microseconds,
+            mean.p999_microseconds,
+            counts(mean.system_calls),
+            counts(mean.submissions),
+            of(result.comparison.and_then(|it| it.cpu)),
+            of(result.comparison.and_then(|it| it.both)),
+        )?;
+    }
+    out.push_str("</table></div>\n");
+    Ok(())
+}
+
+fn ratio(comparison: &Comparison) -> String {
+    let Comparison { ratio, interval, verdict } = comparison;
+    let word = match verdict {
+        BenchVerdict::Less => " less",
+        BenchVerdict::More => " more",
+        BenchVerdict::Tie => " tie",
+        BenchVerdict::Unknown => "",
+    };
+    let interval = interval.map(|(low, high)| format!(" [{low:.2}..{high:.2}]"));
+    format!("{ratio:.2}{}{word}", interval.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::made_report::{NAMES, report, row};
+    use crate::bench::plan::{ClientWait, Shape, grid, idle_grid, with_clients};
+
+    #[test]
+    fn a_page_has_every_part_and_escapes_names() {
+        let clients = [ClientWait::Awake, ClientWait::Asleep];
+        let cells = with_clients(&grid(&[1024], &[64], &[Shape::KeepAlive]), &clients);
+        let idle = idle_grid(&[1, 10, 100]);
+        let same = [(10.0, 20.0, 1000.0), (8.0, 30.0, 1000.0), (9.0, 20.0, 1000.0)];
+        let rows = cells.iter().chain(&idle).map(|cell| row(*cell, &same)).collect();
+        let page = page(&report(rows)).unwrap();
+        for words in [
+            "What a sleeping client adds",
+            "CPU time beside idle connections",
+            "Read with care",
+            "to 100</small>",
+            "http://a.example/&lt;b&gt;",
+        ] {
+            assert!(page.contains(words), "{words} is not in:\n{page}");
+        }
+        assert!(!page.contains(NAMES[2]), "{page}");
+        for tag in ["div", "table", "ul", "svg", "details", "span"] {
+            let count = |text: &str| page.matches(text).count();
+            let opened = count(&format!("<{tag}>")) + count(&format!("<{tag} "));
+            assert_eq!(opened, count(&format!("</{tag}>")), "{tag} in:\n{page}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The new server of a take-over: gets the listening sockets of the one that runs, and tells it
+//! when it accepts.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::wire::{self, Manifest, ManifestEntry, Role};
+use crate::admin::{PassedTcp, TAKE_OVER};
+use crate::cli::CommandError;
+use crate::cli::console::Console;
+use crate::events::EventKind;
+use crate::server::{Endpoint, HandOver, PassedEndpoint, PassedSockets};
+use crate::signal_mask::block_signals;
+
+/// How long the old server may take for an answer.
+const ANSWER_WAIT: Duration = Duration::from_secs(20);
+
+/// What the old server has passed, and the connection with it.
+#[derive(Debug)]
+pub(in crate::cli) struct Taker {
+    stream: Socket,
+    /// The addresses that clients use, in the order of the manifest.
+    endpoints: Vec<Endpoint>,
+    pub(in crate::cli) passed: PassedSockets,
+    /// The sockets of the administration.
+    pub(in crate::cli) administration: PassedTcp,
+}
+
+impl Taker {
+    /// Asks the server behind this Unix socket for its listening sockets.
+    pub(in crate::cli) fn ask(path: &Path) -> Result<Self, CommandError> {
+        let failed = |cause: String| {
+            CommandError(format!(
+                "--take-over: the server at unix:{} does not pass its sockets on: {cause}",
+                path.display()
+            ))
+        };
+        let mut stream = connect(path)?;
+        match wire::is_trusted(&stream) {
+            Ok(true) => {}
+            Ok(false) if wire::is_root() => {}
+            Ok(false) => {
+                let cause = "it runs as another user; run this as its user, or as root";
+                return Err(failed(cause.to_owned()));
+            }
+            Err(error) => return Err(failed(error.to_string())),
+        }
+        let asked = ask_for_sockets(&mut stream);
+        let (passed, administration) = asked.map_err(failed)?;
+        let endpoints = passed.iter().map(|passed| passed.endpoint.clone()).collect();
+        Ok(Self { stream, endpoints, passed: passed.into(), administration })
+    }
+
+    /// Tells the old server that this one accepts, and waits for its answer. Then the old one
+    /// drains, and a thread waits for its end.
+    ///
+    /// # Errors
+    ///
+    /// If the old server goes on: it does not take the answer any more. If it has ended instead,
+    /// that is only noted.
+    pub(in crate::cli) fn confirm(
+        self,
+        hand_over: HandOver,
+        console: &Console,
+    ) -> Result<(), CommandError> {
+        let Self { mut stream, endpoints, passed, .. } = self;
+        let unclaimed = passed.left();
+        passed.close_left();
+        let is_left = |endpoint: &&Endpoint| unclaimed.iter().any(|(left, _)| left == *endpoint);
+        let mut line = wire::SERVING.to_owned();
+        for (number, _) in endpoints.iter().enumerate().filter(|(_, it)| is_left(it)) {
+            line += &format!(" {number}");
+        }
+        line.push('\n');
+        // If it has closed the connection, its last line is still there.
+        let _ = stream.write_all(line.as_bytes());
+        match wire::read_line(&mut stream, Instant::now() + ANSWER_WAIT) {
+            Ok(Some(answer)) if answer == wire::OK => {}
+            Ok(Some(answer)) if answer == wire::GOES_ON => {
+                let remedy = "the old server has not waited for so long, and goes on; look for \
+                              what has made this start slow, and try again";
+                return Err(CommandError(format!("--take-over: {remedy}")));
+            }
+            Err(error) if is_late(&error) => {
+                return Err(CommandError(format!(
+                    "--take-over: the old server does not answer for {ANSWER_WAIT:?}, so it may \
+                     go on; end it with SIGTERM, and start ringd without --take-over"
+                )));
+            }
+            // It has closed the connection without a word.
+            _ => console.tell(EventKind::Note, "--take-over: the old server has ended"),
+        }
+        hand_over.own_files();
+        let end_joint = hand_over.joined();
+        let wait = move || {
+            block_signals();
+            let _ = stream.set_read_timeout(None);
+            while !matches!(stream.read(&mut [0; 64]), Ok(0) | Err(_)) {}
+            end_joint();
+        };
+        // The old server drains already, so this one goes on in any case.
+        if let Err(error) = thread::Builder::new().name("take-over".into()).spawn(wait) {
+            let note = format!(
+                "--take-over: cannot wait for the end of the old server: {error}; restart ringd \
+                 before the next take-over"
+            );
+            console.tell(EventKind::Note, note);
+        }
+        Ok(())
+    }
+}
+
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
+}
+
+fn connect(path: &Path) -> Result<Socket, CommandError> {
+    let connected = Socket::new(Domain::UNIX, Type::STREAM, None).and_then(|socket| {
+        // It is also how long connect(2) waits if the backlog is full.
+        socket.set_write_timeout(Some(ANSWER_WAIT))?;
+        socket.connect(&SockAddr::unix(path)?)?;
+        Ok(socket)
+    });
+    connected.map_err(|error| {
+        let remedy = match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                "no server runs with this file; start ringd without --take-over"
+            }
+            io::ErrorKind::PermissionDenied => "run this as the user of the server, or as root",
+            _ => "check [admin] in the file",
+        };
+        CommandError(format!("--take-over: unix:{}: {error}; {remedy}", path.display()))
+    })
+}
+
+/// What is wrong is a text.
+fn ask_for_sockets(stream: &mut Socket) -> Result<(Vec<PassedEndpoint>, PassedTcp), String> {
+    let text = |error: io::Error| match is_late(&error) {
+        true => format!("it does not answer for {ANSWER_WAIT:?}; see its messages"),
+        false => format!("{error}; see its messages"),
+    };
+    let until = Instant::now() + ANSWER_WAIT;
+    let request =
+        format!("POST {TAKE_OVER} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+    stream.write_all(request.as_bytes()).map_err(text)?;
+    let (is_ok, body) = wire::read_answer(stream, until).map_err(text)?;
+    if !is_ok {
+        return Err(String::from_utf8_lossy(&body).trim_end().to_owned());
+    }
+    let manifest: Manifest = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+    if manifest.version != wire::VERSION {
+        return Err(format!(
+            "it is ringd {}, which passes sockets in another way; stop it, and start ringd without \
+             --take-over",
+            manifest.program
+        ));
+    }
+    let counts = manifest.endpoints.iter().map(|entry| entry.sockets);
+    let count = counts.fold(0, usize::saturating_add);
+    let mut sockets = wire::receive_descriptors(stream, count, until).map_err(text)?.into_iter();
+    let (mut passed, mut administration) = (Vec::new(), Vec::new());
+    for entry in manifest.endpoints {
+        let endpoint = entry.address.endpoint()?;
+        let mut sockets: Vec<_> = sockets.by_ref().take(entry.sockets).collect();
+        let ManifestEntry { name, number, is_shared, file, .. } = entry;
+        match entry.role {
+            Role::Clients => {
+                passed.push(PassedEndpoint { endpoint, name, number, sockets, is_shared, file });
+            }
+            Role::Administration => {
+                administration.extend(sockets.pop().map(|socket| (endpoint, socket)));
+            }
+        }
+    }
+    Ok((passed, administration))
+}

@@ -1,0 +1,197 @@
+//! The tour as a picture: a timeline of each step, with a row for each driver.
+
+use std::cmp::Reverse;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use svg::Document;
+use svg::node::element::{Group, Line, Rectangle, Style, Text, Title};
+
+use super::exchange::{Observed, STEPS, StepSeen};
+use crate::driver::{Caller, MadeCall};
+
+/// The layout, in units of the SVG.
+const LEFT: f64 = 86.0;
+const PANEL: f64 = 206.0;
+const GAP: f64 = 14.0;
+const TOP: f64 = 118.0;
+const ROW: f64 = 44.0;
+const BAR: f64 = 13.0;
+const BOTTOM: f64 = 44.0;
+const WIDTH: f64 = LEFT + (PANEL + GAP) * STEPS.len() as f64;
+
+/// Bars of calls that are shorter than a unit are still visible.
+const BAR_MIN: f64 = 1.6;
+
+/// Room that a letter of a label needs.
+const LETTER: f64 = 5.4;
+
+/// The shortest span of a step.
+const SPAN_MIN: Duration = Duration::from_micros(50);
+
+/// A span this many times the usual one is cut.
+const OUTLIER: u32 = 4;
+
+/// Short titles for the panels.
+const TITLES: [&str; STEPS.len()] =
+    ["connect", "page, not yet cached", "page, cached", "256 KiB file", "close"];
+
+/// The kinds of calls: their class, what the legend says, and the calls.
+const KINDS: [(&str, &str, &[&str]); 4] = [
+    (
+        "wait",
+        "waits, or asks who is ready",
+        &["epoll_pwait", "futex", "io_uring_enter", "poll", "ppoll", "pselect6", "sched_yield"],
+    ),
+    ("take", "accepts or receives", &["accept4", "recvfrom"]),
+    ("send", "sends", &["sendfile", "sendmsg", "sendto"]),
+    ("file", "opens or reads a file", &["fcntl", "openat2", "pread64", "preadv2", "statx"]),
+];
+
+/// All colours have a contrast of at least 4.5 to the text on them, and to the paper of 3.
+const STYLE: &str = "\
+text { font: 12px system-ui, sans-serif; fill: #222 } .title { font-size: 17px; font-weight: 600 } \
+.note { fill: #595959; font-size: 11px } .name { font-weight: 600 } .paper { fill: #fff } \
+.panel { fill: #f3f4f6 } .wait { fill: #c3cad3 } .take { fill: #7db8e8 } .send { fill: #6cc596 } \
+.file { fill: #f0b95c } .other { fill: #c9a7d8 } .ring { stroke: #222; stroke-width: 1.5 } \
+.call { fill: #111; font-size: 9.5px } \
+@media (prefers-color-scheme: dark) { text { fill: #ddd } .note { fill: #a6a6a6 } \
+.paper { fill: #111 } .panel { fill: #1e2126 } .ring { stroke: #ddd } .wait { fill: #9aa5b1 } \
+.call { fill: #111 } }";
+
+/// Draws what the drivers did as SVG.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub(super) fn write_svg(seen: &[Observed], out: &mut impl Write) -> io::Result<()> {
+    let works = |seen: &Observed| seen.result.is_ok();
+    let rows = seen.iter().filter(|seen| works(seen)).count();
+    let height = TOP + ROW * rows as f64 + BOTTOM;
+    let mut document = Document::new()
+        .set("viewBox", (0.0, 0.0, WIDTH, height))
+        .set("width", WIDTH)
+        .set("height", height)
+        .set("role", "img")
+        .add(Title::new("One exchange on every driver: which system calls, and when"))
+        .add(Style::new(STYLE))
+        .add(Rectangle::new().set("class", "paper").set("width", WIDTH).set("height", height))
+        .add(text(
+            16.0,
+            28.0,
+            "title",
+            "One exchange on every driver: which system calls, and when",
+        ))
+        .add(legend());
+    let drivers: Vec<_> = seen
+        .iter()
+        .filter_map(|seen| Some((seen.kind.name(), seen.result.as_ref().ok()?)))
+        .collect();
+    for (row, (name, _)) in drivers.iter().enumerate() {
+        let y = TOP + ROW * row as f64 + ROW / 2.0 + 4.0;
+        document = document.add(text(LEFT - 10.0, y, "name", name).set("text-anchor", "end"));
+    }
+    for (number, title) in TITLES.iter().enumerate() {
+        document = document.add(panel(number, title, &drivers));
+    }
+    let note = "Each step has its own scale. A row shows the worker's calls; below them those of \
+                helper threads, or as strokes what was submitted to the ring.";
+    svg::write(out, &document.add(text(16.0, height - 16.0, "note", note)))
+}
+
+fn text(x: f64, y: f64, class: &str, content: &str) -> Text {
+    Text::new(content).set("x", x).set("y", y).set("class", class)
+}
+
+fn legend() -> Group {
+    let mut group = Group::new();
+    let mut x = 16.0;
+    let kinds = KINDS.iter().map(|(class, meaning, _)| (*class, *meaning));
+    for (class, meaning) in kinds.chain([("other", "anything else")]) {
+        let sample =
+            Rectangle::new().set("class", class).set("x", x).set("y", 45.0).set("width", 16.0);
+        group = group.add(sample.set("height", BAR)).add(text(x + 22.0, 56.0, "", meaning));
+        x += 22.0 + 26.0 + meaning.len() as f64 * 6.4;
+    }
+    group
+}
+
+/// A step of all drivers.
+fn panel(number: usize, title: &str, drivers: &[(&'static str, &Vec<StepSeen>)]) -> Group {
+    let left = LEFT + (PANEL + GAP) * number as f64;
+    let mut spans: Vec<_> = drivers.iter().map(|(_, steps)| steps[number].busy()).collect();
+    spans.sort();
+    // A thread that lost its CPU for a while must not squeeze all others.
+    let usual = spans.get(spans.len() / 2).copied().unwrap_or_default() * OUTLIER;
+    let span = spans.last().copied().unwrap_or_default().min(usual);
+    let span = span.max(SPAN_MIN).mul_f64(1.12);
+    let scale = format!("{} µs", span.as_micros());
+    let mut group = Group::new()
+        .add(text(left, TOP - 28.0, "name", &format!("{}. {title}", number + 1)))
+        .add(text(left, TOP - 10.0, "note", "0"))
+        .add(text(left + PANEL, TOP - 10.0, "note", &scale).set("text-anchor", "end"));
+    for (row, (_, steps)) in drivers.iter().enumerate() {
+        let top = TOP + ROW * row as f64;
+        let paper = Rectangle::new().set("class", "panel").set("x", left).set("y", top);
+        group = group.add(paper.set("width", PANEL).set("height", ROW - 6.0));
+        let place = Place { left, top, begun: steps[number].begun, span };
+        // Short calls are drawn over long ones: helpers share a line.
+        let mut calls: Vec<_> = steps.iter().flat_map(|step| &step.calls).collect();
+        calls.sort_by_key(|call| Reverse(call.ended.saturating_duration_since(call.began)));
+        for call in calls {
+            if let Some(drawn) = place.draw(call) {
+                group = group.add(drawn);
+            }
+        }
+    }
+    group
+}
+
+/// Where the calls of a driver in a step are drawn.
+struct Place {
+    left: f64,
+    top: f64,
+    begun: Instant,
+    span: Duration,
+}
+
+impl Place {
+    fn x(&self, at: Instant) -> f64 {
+        let since = at.saturating_duration_since(self.begun).min(self.span);
+        self.left + PANEL * since.as_secs_f64() / self.span.as_secs_f64()
+    }
+
+    /// `None` if the call is not in this step.
+    fn draw(&self, call: &MadeCall) -> Option<Group> {
+        if call.ended < self.begun || call.began > self.begun + self.span {
+            return None;
+        }
+        let (from, to) = (self.x(call.began), self.x(call.ended));
+        let title = Title::new(describe(call));
+        if call.by == Caller::Ring {
+            let stroke = Line::new().set("class", "ring").set("x1", from).set("x2", from);
+            let (y1, y2) = (self.top + 21.0, self.top + 33.0);
+            return Some(Group::new().add(stroke.set("y1", y1).set("y2", y2)).add(title));
+        }
+        let y = self.top + if call.by == Caller::Worker { 4.0 } else { 20.0 };
+        let width = (to - from).max(BAR_MIN).min(self.left + PANEL - from);
+        let bar = Rectangle::new().set("class", class_of(call.name)).set("x", from).set("y", y);
+        let group = Group::new().add(title).add(bar.set("width", width).set("height", BAR));
+        let fits = call.name.len() as f64 * LETTER + 4.0 < width;
+        let label = || text(from + 3.0, y + 10.0, "call", call.name);
+        Some(if fits { group.add(label()) } else { group })
+    }
+}
+
+fn describe(call: &MadeCall) -> String {
+    let took = call.ended.saturating_duration_since(call.began).as_micros();
+    match (call.by, call.would_block) {
+        (Caller::Ring, _) => format!("{} is submitted to the ring", call.name),
+        (_, true) => format!("{}: EAGAIN, after {took} µs", call.name),
+        (_, false) => format!("{}: {took} µs", call.name),
+    }
+}
+
+fn class_of(name: &str) -> &'static str {
+    KINDS.iter().find(|(_, _, names)| names.contains(&name)).map_or("other", |(class, ..)| class)
+}

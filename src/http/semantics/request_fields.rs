@@ -1,0 +1,162 @@
+//! The fields of a request that the server uses, collected from all its fields.
+
+use super::condition::Conditions;
+use super::field::Field;
+use super::request::{Method, Refusal, Request, bad_request};
+
+/// The header fields that the server uses.
+#[derive(Default)]
+pub(in crate::http) struct RequestFields<'a> {
+    pub(in crate::http) host: Option<&'a [u8]>,
+    pub(in crate::http) content_length: Option<&'a [u8]>,
+    pub(in crate::http) transfer_coding: TransferCoding,
+    pub(in crate::http) connection_close: bool,
+    pub(in crate::http) connection_keep_alive: bool,
+    pub(in crate::http) expects_continue: bool,
+    pub(in crate::http) expects_unknown: bool,
+    pub(in crate::http) accept: Field<'a>,
+    pub(in crate::http) accept_encoding: Field<'a>,
+    pub(in crate::http) authorization: Field<'a>,
+    pub(in crate::http) conditions: Conditions<'a>,
+    pub(in crate::http) range: Field<'a>,
+    pub(in crate::http) if_range: Field<'a>,
+    pub(in crate::http) asks_for_method: bool,
+    pub(in crate::http) referer: Option<&'a [u8]>,
+    pub(in crate::http) user_agent: Option<&'a [u8]>,
+}
+
+/// The transfer coding that all `Transfer-Encoding` lines together specify.
+#[derive(Clone, Copy, Default)]
+pub(in crate::http) enum TransferCoding {
+    #[default]
+    Absent,
+    Chunked,
+    Unknown,
+}
+
+impl<'a> RequestFields<'a> {
+    /// Collects the fields in one pass. Their values are slices of `head`, where each name and its
+    /// value are a line (see [`Field`]).
+    pub(in crate::http) fn collect(
+        lines: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        head: &'a [u8],
+    ) -> Result<Self, Refusal> {
+        let mut fields = Self::default();
+        for (name, value) in lines {
+            let add = |field: &mut Field<'a>, name| *field = field.merge(name, value, head);
+            // Comparing the length first avoids most comparisons of names.
+            match name.len() {
+                4 if name.eq_ignore_ascii_case(b"host") => {
+                    let twice = bad_request("The request has two Host fields.");
+                    once(&mut fields.host, value, twice)?;
+                }
+                5 if name.eq_ignore_ascii_case(b"range") => add(&mut fields.range, "range"),
+                6 if name.eq_ignore_ascii_case(b"accept") => add(&mut fields.accept, "accept"),
+                6 if name.eq_ignore_ascii_case(b"expect") => fields.expect(value),
+                7 if name.eq_ignore_ascii_case(b"referer") => {
+                    fields.referer.get_or_insert(value);
+                }
+                8 if name.eq_ignore_ascii_case(b"if-range") => {
+                    add(&mut fields.if_range, "if-range");
+                }
+                8 if name.eq_ignore_ascii_case(b"if-match") => {
+                    add(&mut fields.conditions.if_match, "if-match");
+                }
+                10 if name.eq_ignore_ascii_case(b"connection") => fields.connection(value),
+                10 if name.eq_ignore_ascii_case(b"user-agent") => {
+                    fields.user_agent.get_or_insert(value);
+                }
+                13 if name.eq_ignore_ascii_case(b"authorization") => {
+                    add(&mut fields.authorization, "authorization");
+                }
+                13 if name.eq_ignore_ascii_case(b"if-none-match") => {
+                    add(&mut fields.conditions.if_none_match, "if-none-match");
+                }
+                14 if name.eq_ignore_ascii_case(b"content-length") => {
+                    let twice = bad_request("The request has two Content-Length fields.");
+                    once(&mut fields.content_length, value, twice)?;
+                }
+                15 if name.eq_ignore_ascii_case(b"accept-encoding") => {
+                    add(&mut fields.accept_encoding, "accept-encoding");
+                }
+                17 if name.eq_ignore_ascii_case(b"if-modified-since") => {
+                    add(&mut fields.conditions.if_modified_since, "if-modified-since");
+                }
+                19 if name.eq_ignore_ascii_case(b"if-unmodified-since") => {
+                    add(&mut fields.conditions.if_unmodified_since, "if-unmodified-since");
+                }
+                17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                    fields.transfer_coding = match fields.transfer_coding {
+                        TransferCoding::Absent if value.eq_ignore_ascii_case(b"chunked") => {
+                            TransferCoding::Chunked
+                        }
+                        _ => TransferCoding::Unknown,
+                    };
+                }
+                29 if name.eq_ignore_ascii_case(b"access-control-request-method") => {
+                    fields.asks_for_method = true;
+                }
+                _ => {}
+            }
+        }
+        Ok(fields)
+    }
+
+    /// The request with these fields.
+    #[inline]
+    pub(in crate::http) fn request(
+        &self,
+        method: Method,
+        target: &'a [u8],
+        host: &'a [u8],
+    ) -> Request<'a> {
+        Request {
+            method,
+            target,
+            host,
+            accept: self.accept,
+            accept_encoding: self.accept_encoding,
+            authorization: self.authorization,
+            conditions: self.conditions,
+            range: self.range,
+            if_range: self.if_range,
+            is_preflight: method == Method::Options && self.asks_for_method,
+        }
+    }
+
+    fn expect(&mut self, value: &[u8]) {
+        for expectation in Field::one(value).members() {
+            if expectation.eq_ignore_ascii_case(b"100-continue") {
+                self.expects_continue = true;
+            } else {
+                self.expects_unknown = true;
+            }
+        }
+    }
+
+    fn connection(&mut self, value: &[u8]) {
+        for option in Field::one(value).members() {
+            self.connection_close |= option.eq_ignore_ascii_case(b"close");
+            self.connection_keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+}
+
+/// Stores the value of a field that may occur only once.
+fn once<'a>(slot: &mut Option<&'a [u8]>, value: &'a [u8], twice: Refusal) -> Result<(), Refusal> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(twice),
+    }
+}
+
+/// Parses `1*DIGIT`, without a sign, white space or overflow.
+pub(in crate::http) fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |value, byte| {
+        let digit = char::from(*byte).to_digit(10)?;
+        value.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}

@@ -1,0 +1,33 @@
+//! Where a response is from.
+
+use crate::clients::Client;
+use crate::http::records::CacheUse;
+
+/// Where a response is from.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::http) struct Origin {
+    /// The place of the site that has answered.
+    pub(in crate::http) place: Option<usize>,
+    /// Where its file was found.
+    pub(in crate::http) cache: CacheUse,
+    /// The client, if the request names another one than its connection.
+    pub(in crate::http) client: Option<Client>,
+    /// Whether it is logged.
+    pub(in crate::http) is_logged: bool,
+    /// Whether it is for a user whose password was right.
+    pub(in crate::http) is_authenticated: bool,
+}
+
+impl Origin {
+    /// Of a response that is the same for all sites.
+    pub(in crate::http) const SERVER: Self = Self {
+        place: None,
+        cache: CacheUse::None,
+        client: None,
+        is_logged: true,
+        is_authenticated: false,
+    };
+
+    /// Of a response to a load balancer, which asks all the time.
+    pub(in crate::http) const PROBE: Self = Self { is_logged: false, ..Self::SERVER };
+}

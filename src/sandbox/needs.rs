@@ -1,0 +1,132 @@
+//! What a configuration needs of a sandbox.
+
+use std::ffi::OsString;
+#[cfg(feature = "sandbox")]
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+/// What a server opens after it has started: by a reload, or because a deployment, a renewal or a
+/// rotation replaces what it has.
+#[derive(Clone, Default, Debug)]
+pub struct SandboxNeeds {
+    /// Files and directories that are read. What may be read is what is beside them: a deployment
+    /// turns a link or renames a directory, a renewal renames a file.
+    pub reads: Vec<PathBuf>,
+    /// Logs: files that are made and written, and renamed by others.
+    pub logs: Vec<PathBuf>,
+    /// The files of Unix sockets.
+    pub sockets: Vec<PathBuf>,
+    /// TCP ports that are listened on.
+    pub ports: Vec<u16>,
+    /// Whether Unix sockets are listened on.
+    pub has_unix: bool,
+    /// The address where a supervisor is told how the server is (`sd_notify(3)`).
+    pub notify_socket: Option<OsString>,
+}
+
+impl SandboxNeeds {
+    /// The files and directories beneath which reading is allowed.
+    #[cfg(feature = "sandbox")]
+    pub(super) fn read_places(&self) -> Vec<PathBuf> {
+        places(&self.reads)
+    }
+
+    /// The directories in which files may be made and written.
+    #[cfg(feature = "sandbox")]
+    pub(super) fn log_places(&self) -> Vec<PathBuf> {
+        places(&self.logs)
+    }
+
+    /// The directories in which sockets may be made, and files be removed.
+    #[cfg(feature = "sandbox")]
+    pub(super) fn socket_places(&self) -> Vec<PathBuf> {
+        places(&self.sockets)
+    }
+
+    /// The first thing that is not allowed, for a message.
+    pub(super) fn denied(
+        &self,
+        may_read: impl Fn(&Path) -> bool,
+        may_write: impl Fn(&Path) -> bool,
+        may_listen: impl Fn(&Path) -> bool,
+        may_bind: impl Fn(u16) -> bool,
+    ) -> Option<String> {
+        let read = self.reads.iter().find(|path| !may_read(path));
+        let sockets = self.sockets.iter();
+        let socket = sockets.map(|path| (path, may_listen(path)));
+        let logs = self.logs.iter().map(|path| (path, may_write(path)));
+        let made = logs.chain(socket).find(|(_, may)| !may).map(|(path, _)| path);
+        let port = self.ports.iter().find(|port| !may_bind(**port));
+        let read = read.map(|path| format!("reading {}", path.display()));
+        let made = || made.map(|path| format!("making {}", path.display()));
+        let port = || port.map(|port| format!("listening on port {port}"));
+        read.or_else(made).or_else(port)
+    }
+}
+
+/// The directories that hold these files and directories, by their names and where those lead. One
+/// that is in `/` stands for itself, since otherwise everything would be allowed, and so does a
+/// device or a pipe, since those beside it have nothing to do with it.
+#[cfg(feature = "sandbox")]
+fn places(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let mut places = Vec::new();
+    for path in paths {
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        for name in path.canonicalize().into_iter().chain([absolute]) {
+            places.push(match name.parent() {
+                Some(parent) if is_top(parent) || is_special(path) => name,
+                Some(parent) => parent.to_owned(),
+                None => name,
+            });
+        }
+    }
+    places.sort_unstable();
+    places.dedup();
+    places
+}
+
+/// Whether a path leads to a device or a pipe.
+#[cfg(feature = "sandbox")]
+fn is_special(path: &Path) -> bool {
+    let kind = path.metadata().map(|metadata| metadata.file_type());
+    kind.is_ok_and(|kind| kind.is_char_device() || kind.is_block_device() || kind.is_fifo())
+}
+
+/// Whether a path leads to `/`.
+#[cfg(feature = "sandbox")]
+fn is_top(path: &Path) -> bool {
+    path.canonicalize().is_ok_and(|real| real == Path::new("/"))
+}
+
+#[cfg(all(test, feature = "sandbox"))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn what_is_beside_a_file_is_allowed_also_where_a_link_leads() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().canonicalize().unwrap();
+        for name in ["releases/1", "sites"] {
+            std::fs::create_dir_all(real.join(name)).unwrap();
+        }
+        symlink("../releases/1", real.join("sites/current")).unwrap();
+        assert_eq!(
+            places(&[real.join("sites/current")]),
+            [real.join("releases"), real.join("sites")]
+        );
+        // What does not exist yet is known by its name.
+        assert_eq!(places(&[real.join("sites/next")]), [real.join("sites")]);
+    }
+
+    #[test]
+    fn a_device_stands_for_itself() {
+        assert_eq!(places(&["/dev/null".into()]), [Path::new("/dev/null")]);
+    }
+
+    #[test]
+    fn what_is_at_the_top_stands_for_itself() {
+        assert_eq!(places(&["/tmp".into(), "/".into()]), [Path::new("/"), Path::new("/tmp")]);
+        assert_eq!(places(&["/tmp/..".into()]), [Path::new("/"), Path::new("/tmp")]);
+    }
+}

@@ -1,0 +1,127 @@
+//! Hands the listening sockets of a server over to another process, which goes on to accept from
+//! them; see [`Server::hand_over`](super::Server::hand_over).
+//!
+//! While both processes have the sockets, all listeners are joint (clause 16 of the driver
+//! contract): whichever of the two ends leaves them as they are.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+
+use super::endpoint::Endpoint;
+use super::launch::Remote;
+use super::listeners::Listening;
+use super::mailbox::ListenerOrder;
+use super::passed::PassedEndpoint;
+use super::updater::lock;
+
+/// How long the workers may take to duplicate their descriptors.
+const ORDER_WAIT: Duration = Duration::from_secs(10);
+
+/// Hands the sockets of a server over, or takes those of another one over for good.
+#[derive(Clone, Debug)]
+pub struct HandOver {
+    pub(super) workers: Vec<Arc<dyn Remote>>,
+    pub(super) listening: Arc<Mutex<Listening>>,
+}
+
+impl HandOver {
+    /// Makes all listeners joint, and duplicates their descriptors. [`HandOver::take_back`] ends
+    /// that. Meanwhile, the server cannot be changed.
+    ///
+    /// # Errors
+    ///
+    /// When a worker does not respond, or when there are no descriptors left. Nothing has changed
+    /// then.
+    pub fn begin(&self) -> io::Result<Vec<PassedEndpoint>> {
+        let mut endpoints = {
+            let mut listening = lock(&self.listening);
+            listening.begin_joint(true);
+            listening.handed_over()
+        };
+        let numbers: Vec<u32> = endpoints.iter().map(|(number, _)| *number).collect();
+        let waits: Vec<_> = self
+            .workers
+            .iter()
+            .map(|worker| {
+                let (reply, wait) = mpsc::channel();
+                let numbers = numbers.clone();
+                let duplicates = Some(reply);
+                worker.order(ListenerOrder { numbers, joint: true, replaced: false, duplicates });
+                wait
+            })
+            .collect();
+        let until = Instant::now() + ORDER_WAIT;
+        let gathered = waits.into_iter().try_for_each(|wait| {
+            let left = until.saturating_duration_since(Instant::now());
+            let sockets = wait.recv_timeout(left).map_err(|_| {
+                io::Error::other("a worker does not respond, or does not accept any more")
+            })??;
+            sockets.into_iter().for_each(|(number, socket)| give(&mut endpoints, number, socket));
+            Ok(())
+        });
+        if let Err(error) = gathered {
+            self.take_back();
+            return Err(error);
+        }
+        Ok(endpoints.into_iter().map(|(_, passed)| passed).collect())
+    }
+
+    /// The other process does not take over after all.
+    pub fn take_back(&self) {
+        self.end_joint(true);
+    }
+
+    /// The sockets of this server come from another one, which has them as well. Returns what is to
+    /// be called at the end of that one: from then on, the listeners are this server's alone,
+    /// unless a third one has them or they belong to the program that has started the first one.
+    pub fn joined(&self) -> impl FnOnce() + Send + 'static {
+        lock(&self.listening).begin_joint(false);
+        let own = self.clone();
+        move || own.end_joint(false)
+    }
+
+    fn end_joint(&self, is_handed_over: bool) {
+        let own = lock(&self.listening).end_joint(is_handed_over);
+        self.order(own, false, false);
+    }
+
+    /// The files of Unix sockets that were taken over are those of this server from now on.
+    pub fn own_files(&self) {
+        lock(&self.listening).own_passed_files();
+    }
+
+    /// Drains the server, because the other process accepts from the sockets. `left` are those
+    /// addresses that the other process does not accept from: they are closed as in any drain.
+    pub fn complete(&self, left: &[Endpoint]) {
+        let own = lock(&self.listening).give_up_files(left);
+        self.order(own, false, false);
+        self.order(Vec::new(), true, true);
+        self.workers.iter().for_each(|worker| worker.drain());
+    }
+
+    fn order(&self, numbers: Vec<u32>, joint: bool, replaced: bool) {
+        for worker in &self.workers {
+            let numbers = numbers.clone();
+            worker.order(ListenerOrder { numbers, joint, replaced, duplicates: None });
+        }
+    }
+}
+
+/// Adds a socket to the endpoint that it belongs to. Of a shared one, one descriptor suffices.
+fn give(endpoints: &mut [(u32, PassedEndpoint)], number: u32, socket: OwnedFd) {
+    let address = SockRef::from(&socket).local_addr().ok().and_then(|it| it.as_socket());
+    let is_one = endpoints.iter().filter(|(other, _)| *other == number).count() == 1;
+    let owner = endpoints.iter_mut().find(|(other, passed)| {
+        *other == number && (is_one || passed.endpoint.socket_addr() == address)
+    });
+    if let Some((_, passed)) = owner
+        && (!passed.is_shared || passed.sockets.is_empty())
+    {
+        passed.sockets.push(socket);
+    }
+}

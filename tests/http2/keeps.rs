@@ -1,0 +1,219 @@
+//! What a connection keeps in use besides memory of its own: files, contents, lookups. And who
+//! waits for whom when something does not go on.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringd::driver::{File, Links};
+use ringd::http::HttpSettings;
+use ringd::session::{ReceiveTimeout, Sent, Step, Timer};
+
+use crate::h2::{Frame, data, get, opening, ping, post, reset, setting, window_update};
+use crate::talk::Talk;
+
+/// A site of 100 files of this size.
+fn site(bytes: usize) -> (tempfile::TempDir, Arc<File>) {
+    let directory = tempfile::tempdir().unwrap();
+    for number in 0..100 {
+        fs::write(directory.path().join(format!("{number}.bin")), vec![b'x'; bytes]).unwrap();
+    }
+    let root = Arc::new(File::open_root(directory.path(), Links::Beneath).unwrap());
+    (directory, root)
+}
+
+fn get_all() -> Vec<u8> {
+    (0..100).flat_map(|number| get(2 * number + 1, &format!("/{number}.bin"))).collect()
+}
+
+/// Requests for different files, whose windows never open. Those that wait keep no files open
+/// either, so others find descriptors.
+#[test]
+fn different_files_of_a_client_that_does_not_read() {
+    let (_directory, root) = site(20_000);
+    for (files_max, open_max) in [(1000, 32 + 8), (16, 4 + 8)] {
+        let settings = HttpSettings {
+            files_max,
+            cache_entries: 1,
+            ..HttpSettings::of_root(Arc::clone(&root))
+        };
+        let mut talk = Talk::with(settings);
+        talk.send(&[opening(&[(setting::INITIAL_WINDOW_SIZE, 0)]), get_all()].concat());
+        assert!(!talk.is_over());
+        let open = talk.harness.sites.open_files().count();
+        assert!(open <= open_max + 1, "{open} files are open");
+        // As the windows open, all of them are answered.
+        let windows = (0..100).flat_map(|number| window_update(2 * number + 1, 50_000));
+        talk.send(&[window_update(0, 10_000_000), windows.collect()].concat());
+        let whole = talk.peer.answers.values().filter(|answer| answer.ended).count();
+        assert_eq!(whole, 100);
+    }
+}
+
+/// The same with contents in memory, of which the cache keeps none.
+#[test]
+fn different_contents_of_a_client_that_does_not_read() {
+    let (_directory, root) = site(200_000);
+    let settings =
+        HttpSettings { memory_file_max: 1 << 20, cache_entries: 1, ..HttpSettings::of_root(root) };
+    let mut talk = Talk::with(settings);
+    talk.send(&[opening(&[(setting::INITIAL_WINDOW_SIZE, 0)]), get_all()].concat());
+    let begun = talk.peer.answers.values().filter(|answer| answer.status == 200).count();
+    assert_eq!(begun, 2, "half a MiB has room for two");
+    let windows = (0..100).flat_map(|number| window_update(2 * number + 1, 300_000));
+    talk.send(&[window_update(0, 100_000_000), windows.collect()].concat());
+    let whole = talk.peer.answers.values().filter(|answer| answer.ended).count();
+    assert_eq!(whole, 100);
+}
+
+/// One connection has few lookups at a time, so it does not fill the line of all.
+#[test]
+fn lookups_take_turns() {
+    let (_directory, root) = site(10);
+    let mut talk = Talk::open(&root);
+    talk.settles = false;
+    talk.send(&get_all());
+    let asks = talk.harness.asks(talk.now);
+    let most = 8 * ringd::http::site::OPENS_MAX;
+    assert!((1..=most).contains(&asks), "{asks} questions");
+    talk.settles = true;
+    talk.send(&[]);
+    let whole = talk.peer.answers.values().filter(|answer| answer.ended).count();
+    assert_eq!(whole, 100);
+}
+
+/// A drain waits for a lookup, whose client has nothing to say.
+#[test]
+fn a_drain_waits_for_lookups() {
+    let (_directory, root) = site(10);
+    let mut talk = Talk::open(&root);
+    talk.settles = false;
+    talk.send(&get(1, "/1.bin"));
+    talk.harness.drain(talk.session);
+    talk.send(&[]);
+    let said = talk.harness.expire(talk.session, talk.now, Timer::Receive);
+    assert_eq!(said.step, Step::Receive(ReceiveTimeout::Own));
+    talk.settles = true;
+    talk.send(&[]);
+    assert!(talk.peer.answers[&1].ended);
+}
+
+/// A drain waits for a client that reads slowly, as that of HTTP/1.1 does. Streams without progress
+/// are reset as always.
+#[test]
+fn a_drain_waits_for_windows() {
+    let (_directory, root) = site(10);
+    let mut talk = Talk::new(&root);
+    let narrow = opening(&[(setting::INITIAL_WINDOW_SIZE, 5)]);
+    talk.send(&[narrow, get(1, "/1.bin"), get(3, "/2.bin")].concat());
+    talk.harness.drain(talk.session);
+    talk.send(&[]);
+    for _ in 0..3 {
+        let said = talk.harness.expire(talk.session, talk.now, Timer::Receive);
+        assert_eq!(said.step, Step::Receive(ReceiveTimeout::Own));
+    }
+    talk.send(&[window_update(1, 1 << 20), window_update(3, 1 << 20)].concat());
+    assert!(talk.peer.answers[&1].ended && talk.peer.answers[&3].ended);
+}
+
+/// Nobody waits for a lookup whose stream was reset.
+#[test]
+fn reset_streams_hold_nobody() {
+    let (_directory, root) = site(10);
+    let mut talk = Talk::open(&root);
+    talk.settles = false;
+    talk.send(&[get(1, "/1.bin"), reset(1, 8)].concat());
+    assert_eq!(talk.step, Step::Receive(ReceiveTimeout::KeepAlive));
+    assert!(talk.harness.deadline(talk.session).is_none());
+    talk.end_with(&[]);
+    assert!(talk.is_over());
+}
+
+/// Requests wait for the lookups of streams that were reset: their turn comes then. A client that
+/// sends nothing more still gets its answers, also during a drain.
+#[test]
+fn turns_after_reset_streams() {
+    let (_directory, root) = site(10);
+    for drains in [false, true] {
+        let mut talk = Talk::open(&root);
+        talk.settles = false;
+        let resets = (0..8).flat_map(|number| reset(2 * number + 1, 8));
+        talk.send(&[get_all(), resets.collect()].concat());
+        if drains {
+            talk.harness.drain(talk.session);
+            talk.send(&[]);
+            talk.time_out();
+        } else {
+            talk.end_with(&[]);
+        }
+        assert!(!talk.is_over(), "drains: {drains}");
+        talk.settles = true;
+        talk.send(&[]);
+        let whole = talk.peer.answers.values().filter(|answer| answer.ended).count();
+        assert_eq!(whole, 92);
+    }
+}
+
+/// Lookups are slow, but they end, so a request that waits for its turn does not stall.
+#[test]
+fn turns_that_take_long() {
+    let (_directory, root) = site(10);
+    let mut talk = Talk::open(&root);
+    talk.settles = false;
+    let absent = (0..100).flat_map(|number| get(2 * number + 1, &format!("/{number}.none")));
+    talk.send(&[window_update(0, 1 << 20), absent.collect()].concat());
+    for _ in 0..100 {
+        talk.now.instant += Duration::from_secs(20);
+        let deadline = talk.harness.deadline(talk.session);
+        assert!(deadline.is_none_or(|deadline| deadline > talk.now.instant));
+        talk.harness.settle(talk.now);
+        talk.send(&[]);
+    }
+    let whole = talk.peer.answers.values().filter(|answer| answer.ended).count();
+    assert_eq!(whole, 100);
+}
+
+/// A client that sends its content byte by byte has as much time as one that sends none.
+#[test]
+fn an_upload_that_drips() {
+    let (_directory, root) = site(10);
+    let mut talk = Talk::open(&root);
+    talk.send(&post(1, &[]));
+    let began = talk.now.instant;
+    let stopped = loop {
+        talk.now.instant += Duration::from_secs(10);
+        if talk.harness.deadline(talk.session).is_some_and(|at| at <= talk.now.instant) {
+            break talk.expire();
+        }
+        talk.send(&data(1, b"x", false));
+    };
+    assert_eq!(stopped, [Frame::Reset { stream: 1, code: 0 }]);
+    assert!(talk.now.instant - began <= Duration::from_secs(40));
+}
+
+/// Streams whose windows stay closed are reset in time, whatever else their client does, and a
+/// request that waits for the room that they keep is answered then.
+#[test]
+fn a_stall_is_a_stall_beside_other_traffic() {
+    let (_directory, root) = site(20_000);
+    let settings = HttpSettings { files_max: 8, ..HttpSettings::of_root(root) };
+    let mut talk = Talk::with(settings);
+    let stalled = (0..4).flat_map(|number| get(2 * number + 1, &format!("/{number}.bin")));
+    talk.send(&[opening(&[(setting::INITIAL_WINDOW_SIZE, 0)]), stalled.collect()].concat());
+    let waits = [get(9, "/9.bin"), window_update(9, 50_000)].concat();
+    talk.send(&waits);
+    assert!(!talk.peer.answers.contains_key(&9), "there is room for it");
+    let began = talk.now.instant;
+    while !talk.peer.answers.get(&9).is_some_and(|answer| answer.ended) {
+        talk.now.instant += Duration::from_secs(1);
+        assert!(talk.now.instant - began <= Duration::from_secs(32), "it waits for ever");
+        talk.send(&ping([0; 8]));
+        talk.harness.sent(talk.session, talk.now, Sent { bytes: 17, complete: true });
+        if talk.harness.deadline(talk.session).is_some_and(|at| at <= talk.now.instant) {
+            talk.expire();
+        }
+    }
+    for stream in [1, 3, 5, 7] {
+        assert_eq!(talk.peer.answers[&stream].reset, Some(8), "{stream}");
+    }
+}
