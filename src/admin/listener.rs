@@ -1,30 +1,23 @@
-//! The sockets of the administration, and the threads that serve their clients.
+//! The threads of the administration: those that accept clients, and those that serve them.
 //!
 //! A client has a thread of its own, so one that sends or reads slowly delays no other. It has
 //! [`CLIENT_TIMEOUT`] for its request, and as long for the answer; at most [`CLIENTS_MAX`] are
 //! served at a time, and the others wait in the backlog.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::net::Shutdown;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::Socket;
 
 use super::Admin;
+use super::gate::Gate;
 use super::request::{AdminRequest, Answer, LIMITS, REQUEST_MAX, respond};
 use crate::events::EventKind;
 use crate::http::h1::head::{self, Head, RequestBody};
-use crate::server::{Endpoint, ListenSpec, UnixAddress, UnixOptions, UnixSocket};
 use crate::signal_mask::block_signals;
-
-/// The mode of a Unix socket: only the user of the server, and root.
-const MODE: u32 = 0o600;
-
-/// How many places the administration may have.
-pub(crate) const PLACES_MAX: usize = 8;
 
 /// How many clients are served at a time.
 pub(crate) const CLIENTS_MAX: usize = 16;
@@ -43,165 +36,9 @@ const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// Stack size of the thread of a client, in bytes.
 const STACK_BYTES: usize = 512 * 1024;
 
-/// Listening sockets of TCP that one process passes to another.
-pub(crate) type PassedTcp = Vec<(Endpoint, OwnedFd)>;
-
-/// Sockets that are listened on.
-#[derive(Debug)]
-pub(crate) struct AdminListeners {
-    tcp: Vec<TcpListener>,
-    unix: Vec<(UnixAddress, UnixSocket)>,
-}
-
-/// What must live as long as the administration: dropping it removes the files of its sockets.
-#[derive(Debug)]
-pub(crate) struct AdminFiles {
-    sockets: Vec<(UnixAddress, UnixSocket)>,
-}
-
-impl AdminFiles {
-    /// Takes the names of Unix sockets from the server that this one replaces.
-    ///
-    /// # Errors
-    ///
-    /// When a file cannot be renamed.
-    pub(crate) fn publish(&mut self) -> io::Result<()> {
-        self.sockets.iter_mut().try_for_each(|(address, socket)| {
-            address.as_path().map_or(Ok(()), |path| socket.replace(path))
-        })
-    }
-}
-
-impl AdminListeners {
-    /// Listens at these places.
-    ///
-    /// # Errors
-    ///
-    /// When a place cannot be listened on: the cause and the remedy.
-    pub(crate) fn bind(places: &[ListenSpec]) -> Result<Self, String> {
-        Self::bind_with(places, None)
-    }
-
-    /// Listens at these places beside a server that is replaced, and has passed these sockets.
-    ///
-    /// # Errors
-    ///
-    /// As for [`AdminListeners::bind`].
-    pub(crate) fn take_over(places: &[ListenSpec], passed: PassedTcp) -> Result<Self, String> {
-        Self::bind_with(places, Some(passed))
-    }
-
-    fn bind_with(places: &[ListenSpec], mut passed: Option<PassedTcp>) -> Result<Self, String> {
-        if places.len() > PLACES_MAX {
-            return Err(format!(
-                "--admin: there are {} places; give at most {PLACES_MAX}",
-                places.len()
-            ));
-        }
-        let is_beside = passed.is_some();
-        let mut listeners = Self { tcp: Vec::new(), unix: Vec::new() };
-        for place in places {
-            let failed = |error: &dyn std::fmt::Display| format!("--admin {place}: {error}");
-            if let ListenSpec::Unix(address, _) = place {
-                let address = match address {
-                    UnixAddress::Path(path) => UnixAddress::Path(
-                        std::path::absolute(path).unwrap_or_else(|_| path.clone()),
-                    ),
-                    other => other.clone(),
-                };
-                let options = UnixOptions { mode: MODE, ..UnixOptions::default() };
-                let bind = if is_beside { UnixSocket::bind_beside } else { UnixSocket::bind };
-                let socket = bind(&address, &options).map_err(|it| failed(&it))?;
-                listeners.unix.push((address, socket));
-                continue;
-            }
-            for endpoint in place.resolve().map_err(|error| failed(&error))? {
-                let of_place = passed.iter_mut().find_map(|passed| {
-                    let place = passed.iter().position(|(other, _)| *other == endpoint)?;
-                    Some(passed.swap_remove(place).1)
-                });
-                if let Some(socket) = of_place {
-                    listeners.tcp.push(socket.into());
-                    continue;
-                }
-                let Some(address) = endpoint.socket_addr() else { continue };
-                let is_both = matches!(endpoint, Endpoint::BothFamilies(_));
-                let listener = listen(address, is_both).map_err(|error| {
-                    let remedy = match error.kind() {
-                        io::ErrorKind::AddrInUse => {
-                            "choose another port; `ss -ltnp` shows who listens"
-                        }
-                        io::ErrorKind::PermissionDenied => "choose a port above 1023",
-                        _ => "check the address",
-                    };
-                    failed(&format!("cannot listen on {address}: {error}; {remedy}"))
-                })?;
-                listeners.tcp.push(listener);
-            }
-        }
-        Ok(listeners)
-    }
-
-    /// Duplicates of the sockets that are no Unix sockets, for a server that replaces this one.
-    pub(crate) fn duplicates(&self) -> io::Result<PassedTcp> {
-        let duplicate = |listener: &TcpListener| {
-            let address = listener.local_addr()?;
-            let is_both = address.is_ipv6() && !SockRef::from(listener).only_v6()?;
-            let endpoint = match is_both {
-                true => Endpoint::BothFamilies(address.port()),
-                false => address.into(),
-            };
-            Ok((endpoint, OwnedFd::from(listener.try_clone()?)))
-        };
-        self.tcp.iter().map(duplicate).collect()
-    }
-
-    /// Where it is listened, with the ports that the kernel has picked.
-    pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
-        let tcp = self.tcp.iter().filter_map(|listener| listener.local_addr().ok());
-        let unix = self.unix.iter().map(|(address, _)| Endpoint::Unix(address.clone()));
-        tcp.map(Endpoint::from).chain(unix).collect()
-    }
-
-    /// Serves clients, in threads that run as long as the process does.
-    ///
-    /// # Errors
-    ///
-    /// When a thread cannot be started.
-    pub(crate) fn serve(self, admin: Admin) -> io::Result<AdminFiles> {
-        let (admin, places) = (Arc::new(admin), Arc::new(Places::default()));
-        let mut sockets = Vec::new();
-        for listener in self.tcp {
-            accept_from(Socket::from(listener), false, &admin, &places)?;
-        }
-        for (address, socket) in self.unix {
-            let listener = socket.listener.try_clone()?;
-            accept_from(Socket::from(listener), true, &admin, &places)?;
-            sockets.push((address, socket));
-        }
-        Ok(AdminFiles { sockets })
-    }
-}
-
-/// How many clients wait in the backlog.
-const BACKLOG: i32 = 128;
-
-/// Listens at an address, and for IPv6 also at those of IPv4 only if both are meant, whatever the
-/// default of the system is.
-fn listen(address: SocketAddr, is_both: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(!is_both)?;
-    }
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
 /// Counts the clients that are served.
 #[derive(Default, Debug)]
-struct Places {
+pub(super) struct Places {
     taken: Mutex<usize>,
     changed: Condvar,
 }
@@ -230,19 +67,21 @@ impl Drop for TakenPlace {
     }
 }
 
-/// Starts the thread of a listener.
-fn accept_from(
-    listener: Socket,
+/// Starts the thread that accepts from a socket, as long as the gate says so.
+pub(super) fn accept_from(
+    socket: &Arc<Socket>,
     is_local: bool,
     admin: &Arc<Admin>,
-    places: &Arc<Places>,
+    (gate, places): (&Arc<Gate>, &Arc<Places>),
 ) -> io::Result<()> {
-    let (admin, places) = (Arc::clone(admin), Arc::clone(places));
+    let (socket, admin) = (Arc::clone(socket), Arc::clone(admin));
+    let (gate, places) = (Arc::clone(gate), Arc::clone(places));
     let run = move || {
         block_signals();
         loop {
-            match listener.accept() {
-                Ok((client, _)) => serve_client(client, is_local, &admin, places.take()),
+            match gate.accept(&socket) {
+                Ok(Some(client)) => serve_client(client, is_local, &admin, places.take()),
+                Ok(None) => break,
                 Err(error) => {
                     let cause = format!("the administration cannot accept a client: {error}");
                     admin.source.events.tell(EventKind::Admin, || cause);

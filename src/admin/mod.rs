@@ -16,13 +16,15 @@
 //!
 //! | file | content |
 //! | --- | --- |
-//! | `listener.rs`, `request.rs` | the sockets and the threads of clients; answers |
+//! | `sockets.rs`, `gate.rs` | the listening sockets; who accepts from them in a take-over |
+//! | `listener.rs`, `request.rs` | the threads of clients; answers |
 //! | `source.rs`, `process.rs` | what can be read of a server, and of its process |
 //! | `tls.rs` | what can be read of its TLS |
 //! | `metrics.rs` | metrics |
 //! | `snapshot.rs`, `report.rs` | the status as numbers, and as figures for people |
 //! | `page.rs`, `text.rs` | these figures in HTML, and as text |
 
+mod gate;
 mod listener;
 mod metrics;
 mod page;
@@ -30,6 +32,7 @@ mod process;
 mod report;
 mod request;
 mod snapshot;
+mod sockets;
 mod source;
 mod text;
 mod tls;
@@ -40,8 +43,9 @@ use std::path::PathBuf;
 use snapshot::LastLook;
 use socket2::Socket;
 
-pub(crate) use listener::{AdminFiles, AdminListeners, CLIENTS_MAX, PLACES_MAX, PassedTcp};
+pub(crate) use listener::CLIENTS_MAX;
 pub(crate) use request::{Answer, CONFIG, HEALTHY, TAKE_OVER, UNHEALTHY_ENDS};
+pub(crate) use sockets::{AdminSockets, PLACES_MAX};
 pub(crate) use source::{ConfigState, LastReload, Source};
 pub(crate) use tls::{CertificateFacts, CertificateList, TlsSource};
 

@@ -39,6 +39,7 @@ mod server;
 mod show;
 mod signals;
 mod site_files;
+mod start;
 mod take_over;
 mod tls;
 mod tls_args;

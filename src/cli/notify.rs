@@ -35,7 +35,7 @@ const RESPONSE_MAX: Duration = Duration::from_secs(1);
 /// Tells the service manager; see the module documentation. Clones tell the same one.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Notify {
-    /// Wakes the thread. Empty before the server is ready, and if nobody is to be told.
+    /// Wakes the thread. Empty before it is started, and if nobody is to be told.
     wake: Arc<OnceLock<Sender<()>>>,
 }
 
@@ -47,13 +47,15 @@ pub(super) struct Watched {
 }
 
 impl Notify {
-    /// Says that the server is ready, and starts the thread that says more from time to time.
-    pub(super) fn set(&self, watched: Watched) -> Result<(), CommandError> {
+    /// Starts the thread that says something from time to time.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub(super) fn start(&self, watched: Watched) -> Result<(), CommandError> {
         if std::env::var_os("NOTIFY_SOCKET").is_none() {
             return Ok(());
         }
-        let status = watched.status();
-        tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
         let (wake, woken) = mpsc::channel();
         let run = move || {
             block_signals();
@@ -73,6 +75,13 @@ impl Notify {
         // This is called once.
         let _ = self.wake.set(wake);
         Ok(())
+    }
+
+    /// Says that the server is ready.
+    pub(super) fn ready(&self, watched: &Watched) {
+        if self.wake.get().is_some() {
+            tell(&[NotifyState::Ready, NotifyState::Status(&watched.status())]);
+        }
     }
 
     /// Says that a reload has begun. Without the time, systemd takes the next `READY=1` for an old

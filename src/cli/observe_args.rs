@@ -147,7 +147,8 @@ impl ObserveArgs {
     /// How many descriptors the administration may have: for each place, for clients, and for what
     /// their answers read of the process.
     pub(super) fn admin_descriptors(&self) -> u64 {
-        if self.admin.is_empty() { 0 } else { 2 * self.admin.len() as u64 + 4 * CLIENTS_MAX as u64 }
+        let places = self.admin.len() as u64;
+        if places == 0 { 0 } else { 1 + 2 * places + 4 * CLIENTS_MAX as u64 }
     }
 
     /// Where the administration listens, with absolute paths.

@@ -30,7 +30,7 @@ impl Endpoint {
     }
 
     /// The same addresses with another port. A Unix socket has none, and stays as it is.
-    pub(super) fn with_port(&self, port: u16) -> Self {
+    pub(crate) fn with_port(&self, port: u16) -> Self {
         match self {
             Self::Tcp(address) => {
                 let mut address = *address;

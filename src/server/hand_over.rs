@@ -90,9 +90,11 @@ impl HandOver {
         self.order(own, false, false);
     }
 
-    /// The files of Unix sockets that were taken over are those of this server from now on.
-    pub fn own_files(&self) {
-        lock(&self.listening).own_passed_files();
+    /// The files of Unix sockets that were taken over are those of this server from now on. Returns
+    /// the addresses whose files are gone, so that no client can reach them.
+    #[must_use]
+    pub fn own_files(&self) -> Vec<Endpoint> {
+        lock(&self.listening).own_passed_files()
     }
 
     /// Drains the server, because the other process accepts from the sockets. `left` are those

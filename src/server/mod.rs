@@ -36,10 +36,6 @@ mod updater;
 pub mod worker;
 
 use std::io;
-#[cfg(feature = "cli")]
-use std::os::unix::net::UnixListener;
-#[cfg(feature = "cli")]
-use std::path::Path;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
@@ -68,63 +64,9 @@ pub use settings::{CONNECTIONS_MAX, LISTENERS_MAX, ServerSettings, ServerTimeout
 pub use start_error::StartError;
 pub use unix_address::{Account, UnixAddress, UnixOptions};
 pub use unix_listener::UnixListenError;
+#[cfg(feature = "cli")]
+pub(crate) use unix_listener::{SocketFile, check as check_unix, listen as listen_unix};
 pub use updater::{PreparedListeners, UpdateError, Updater};
-
-/// A Unix socket that is listened on, outside of the workers. Dropping it removes its file.
-#[cfg(feature = "cli")]
-#[derive(Debug)]
-pub(crate) struct UnixSocket {
-    /// The listening socket.
-    pub(crate) listener: UnixListener,
-    file: Option<unix_listener::SocketFile>,
-}
-
-#[cfg(feature = "cli")]
-impl UnixSocket {
-    /// Checks the path or the name alone, as a start does. Touches no file.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong, and what would be right.
-    pub(crate) fn check(address: &UnixAddress) -> Result<(), ListenSpecError> {
-        unix_listener::check(address)
-    }
-
-    /// Listens as workers do.
-    ///
-    /// # Errors
-    ///
-    /// When the address is in use or cannot be used.
-    pub(crate) fn bind(
-        address: &UnixAddress,
-        options: &UnixOptions,
-    ) -> Result<Self, UnixListenError> {
-        let (socket, file) = unix_listener::listen(address, options)?;
-        Ok(Self { listener: socket.into(), file })
-    }
-
-    /// Listens under a temporary name in the same directory, since another server has this one.
-    ///
-    /// # Errors
-    ///
-    /// When a socket cannot be made there.
-    pub(crate) fn bind_beside(
-        address: &UnixAddress,
-        options: &UnixOptions,
-    ) -> Result<Self, UnixListenError> {
-        let (socket, file) = unix_listener::listen_beside(address, options)?;
-        Ok(Self { listener: socket.into(), file })
-    }
-
-    /// Takes the name from the other server.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be renamed.
-    pub(crate) fn replace(&mut self, path: &Path) -> io::Result<()> {
-        self.file.iter_mut().try_for_each(|file| unix_listener::replace(file, path))
-    }
-}
 
 /// The sockets of a server that does not run yet. Dropping this closes them.
 #[derive(Debug)]

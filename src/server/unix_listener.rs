@@ -187,14 +187,21 @@ impl SocketFile {
     }
 
     /// The file at a path, if it is the one with this device and inode.
-    pub(super) fn at(path: &Path, (device, inode): (u64, u64)) -> Option<Self> {
+    pub(crate) fn at(path: &Path, (device, inode): (u64, u64)) -> Option<Self> {
         let file = std::mem::ManuallyDrop::new(Self { path: path.to_owned(), device, inode });
         file.is_at(path).then(|| std::mem::ManuallyDrop::into_inner(file))
     }
 
     /// Device and inode.
-    pub(super) fn id(&self) -> (u64, u64) {
+    pub(crate) fn id(&self) -> (u64, u64) {
         (self.device, self.inode)
+    }
+
+    /// Leaves the file to another process, which removes it.
+    #[cfg(feature = "cli")]
+    pub(crate) fn give_up(mut self) {
+        // There is no file without a name.
+        self.path = PathBuf::new();
     }
 
     /// Whether a path leads to this file.
@@ -307,31 +314,11 @@ impl BoundUnixSocket {
 
 /// Makes a socket that listens, and its file unless the name is abstract.
 #[cfg(any(feature = "cli", test))]
-pub(super) fn listen(
+pub(crate) fn listen(
     address: &UnixAddress,
     options: &UnixOptions,
 ) -> Result<(OwnedFd, Option<SocketFile>), UnixListenError> {
     UnixPlan::make(address, options, iter::empty())?.bind()?.publish(iter::empty())
-}
-
-/// Makes a socket that listens under a temporary name, beside the one of another server.
-#[cfg(feature = "cli")]
-pub(super) fn listen_beside(
-    address: &UnixAddress,
-    options: &UnixOptions,
-) -> Result<(OwnedFd, Option<SocketFile>), UnixListenError> {
-    let (address, mode) = (address.clone(), options.mode);
-    let plan = UnixPlan { address, mode, owner: None, group: None };
-    plan.bind().map(|BoundUnixSocket { socket, file, .. }| (socket, file))
-}
-
-/// Gives a socket that has a temporary name its own, which leads to it from then on and not to the
-/// socket of the other server.
-#[cfg(feature = "cli")]
-pub(super) fn replace(file: &mut SocketFile, path: &Path) -> io::Result<()> {
-    fs::rename(&file.path, path)?;
-    file.path = path.to_owned();
-    Ok(())
 }
 
 fn bind_abstract(socket: &Socket, name: &str) -> Result<(), UnixCause> {
@@ -400,7 +387,7 @@ fn find_stale(path: &Path) -> Result<Option<(u64, u64)>, UnixCause> {
 
 /// Checks what the path or name of a socket must be to be listened on, whatever files there are.
 #[cfg(feature = "cli")]
-pub(super) fn check(address: &UnixAddress) -> Result<(), ListenSpecError> {
+pub(crate) fn check(address: &UnixAddress) -> Result<(), ListenSpecError> {
     address.check()?;
     address.as_path().map_or(Ok(()), |path| temporary_room(path).map(drop))
 }

@@ -275,7 +275,8 @@ fn one_takes_over_at_a_time() {
 fn the_new_server_goes_on_if_the_old_one_ends() {
     let place = Place::new();
     let listener = TcpListener::bind(place.address).unwrap();
-    let admin = UnixListener::bind(place.folder.path("admin.sock")).unwrap();
+    let path = place.folder.path("admin.sock");
+    let admin = UnixListener::bind(&path).unwrap();
     let address = place.address;
     let old = std::thread::spawn(move || {
         let (mut client, _) = admin.accept().unwrap();
@@ -283,13 +284,16 @@ fn the_new_server_goes_on_if_the_old_one_ends() {
         let body = format!(
             "{{\"version\":1,\"program\":\"0\",\"endpoints\":[{{\"address\":{{\"tcp\":\
              \"{address}\"}},\"role\":\"clients\",\"name\":null,\"number\":null,\
-             \"is_shared\":false,\"file\":null,\"sockets\":1}}]}}"
+             \"is_shared\":false,\"file\":null,\"sockets\":1}},{{\"address\":{{\"unix\":\
+             \"unix:{}\"}},\"role\":\"administration\",\"name\":null,\"number\":null,\
+             \"is_shared\":true,\"file\":null,\"sockets\":1}}]}}",
+            path.display()
         );
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
         client.write_all((head + &body).as_bytes()).unwrap();
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut rights = SendAncillaryBuffer::new(&mut space);
-        let sockets = [listener.as_fd()];
+        let sockets = [listener.as_fd(), admin.as_fd()];
         rights.push(SendAncillaryMessage::ScmRights(&sockets));
         sendmsg(&client, &[IoSlice::new(b"+")], &mut rights, SendFlags::empty()).unwrap();
         let mut line = Vec::new();

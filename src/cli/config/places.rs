@@ -10,7 +10,7 @@ use super::draft::ListenerDraft;
 use super::problem::{Problem, ProblemList, quoted};
 use super::setting::{Origin, Sourced};
 use super::tables::LISTENERS_MAX;
-use crate::server::{ListenSpec, UnixAddress, UnixSocket};
+use crate::server::{ListenSpec, UnixAddress, check_unix};
 
 /// Directories that are empty after a boot (`hier(7)`). What is beneath them is often made just
 /// before the start, as by `RuntimeDirectory=` of a systemd unit.
@@ -61,7 +61,7 @@ pub(super) fn check_places(
     let mut known: Vec<(ListenSpec, Claim<'_>)> = Vec::new();
     for claim in claims.chain(admin) {
         if let ListenSpec::Unix(address, _) = &claim.spec {
-            if let Err(reason) = UnixSocket::check(address) {
+            if let Err(reason) = check_unix(address) {
                 let title = format!("a socket cannot be {}", quoted(&address.to_string()));
                 let place = claim.origin.place();
                 problems.push(Problem::new(place, title, reason.to_string()));

@@ -2,14 +2,14 @@
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
-use super::wire::{self, Manifest, ManifestEntry, Role, WireAddress};
-use crate::admin::{AdminListeners, Answer, PassedTcp};
+use super::wire::{self, Manifest, ManifestEntry, Role};
+use crate::admin::{AdminSockets, Answer};
 use crate::cli::console::Console;
 use crate::cli::notify::Notify;
 use crate::events::EventKind;
@@ -27,31 +27,33 @@ const ENDED: &str = "it has ended before it served";
 /// Passes the sockets of a server on; see the module documentation.
 pub(in crate::cli) struct Giver {
     hand_over: HandOver,
-    /// The sockets of the administration.
-    administration: PassedTcp,
+    /// The sockets of the administration. Its threads keep this, so it must not keep them.
+    admin: Weak<AdminSockets>,
     console: Console,
     is_stopping: Arc<AtomicBool>,
     /// Whether a take-over is under way.
     is_busy: AtomicBool,
     notify: Notify,
+    /// How long the new server may take until it accepts.
+    serving_wait: Duration,
 }
 
 impl Giver {
     /// Passes on the sockets of this server, and those of its administration.
     pub(in crate::cli) fn new(
         server: &Server,
-        admin: &AdminListeners,
+        admin: &Arc<AdminSockets>,
         (console, notify): (&Console, &Notify),
         is_stopping: &Arc<AtomicBool>,
     ) -> Self {
         Self {
             hand_over: server.hand_over(),
-            // If there is no descriptor left for one, the new server finds its address in use.
-            administration: admin.duplicates().unwrap_or_default(),
+            admin: Arc::downgrade(admin),
             console: console.clone(),
             is_stopping: Arc::clone(is_stopping),
             is_busy: AtomicBool::new(false),
             notify: notify.clone(),
+            serving_wait: SERVING_WAIT,
         }
     }
 
@@ -73,18 +75,18 @@ impl Giver {
             let text = "another process is taking over; wait for it to end";
             return refuse(&mut client, "409 Conflict", text.to_owned());
         }
-        let passed = match self.hand_over.begin() {
-            Ok(passed) => passed,
+        let given = match self.begin() {
+            Ok(given) => given,
             Err(error) => {
                 self.is_busy.store(false, Ordering::Release);
                 let text = format!("the server cannot pass its sockets on: {error}");
                 return refuse(&mut client, "503 Service Unavailable", text);
             }
         };
-        match self.pass(&mut client, &passed) {
+        match self.pass(&mut client, &given) {
             Ok(left) => {
                 // Otherwise the addresses that nobody accepts from would stay open.
-                drop(passed);
+                drop(given);
                 self.complete(client, &left);
             }
             Err(error) => {
@@ -100,47 +102,40 @@ impl Giver {
         }
     }
 
+    /// The sockets that are passed, in the order of the manifest.
+    fn begin(&self) -> io::Result<Vec<(Role, PassedEndpoint)>> {
+        // Before the listeners become joint, which would have to be taken back.
+        let admin = self.admin.upgrade().map_or(Ok(Vec::new()), |admin| admin.duplicates())?;
+        let of_clients = self.hand_over.begin()?.into_iter().map(|it| (Role::Clients, it));
+        Ok(of_clients.chain(admin.into_iter().map(|it| (Role::Administration, it))).collect())
+    }
+
     /// Passes the sockets, and waits until the other process serves. Returns the addresses that it
     /// does not accept from.
-    fn pass(&self, client: &mut Socket, passed: &[PassedEndpoint]) -> io::Result<Vec<Endpoint>> {
+    fn pass(
+        &self,
+        client: &mut Socket,
+        given: &[(Role, PassedEndpoint)],
+    ) -> io::Result<Vec<Endpoint>> {
         client.set_write_timeout(Some(SEND_TIMEOUT))?;
-        let of_clients = passed.iter().map(|passed| ManifestEntry {
-            address: WireAddress::from(&passed.endpoint),
-            role: Role::Clients,
-            name: passed.name.clone(),
-            number: passed.number,
-            is_shared: passed.is_shared,
-            file: passed.file,
-            sockets: passed.sockets.len(),
-        });
-        let of_administration = self.administration.iter().map(|(endpoint, _)| ManifestEntry {
-            address: WireAddress::from(endpoint),
-            role: Role::Administration,
-            name: None,
-            number: None,
-            is_shared: true,
-            file: None,
-            sockets: 1,
-        });
         let manifest = Manifest {
             version: wire::VERSION,
             program: env!("CARGO_PKG_VERSION").to_owned(),
-            endpoints: of_clients.chain(of_administration).collect(),
+            endpoints: given.iter().map(|(role, it)| ManifestEntry::of(it, *role)).collect(),
         };
         let json = serde_json::to_string(&manifest).map_err(io::Error::other)?;
         let told = |error| if is_gone(&error) { io::Error::other(ENDED) } else { error };
         client.write_all(&Answer::ok("application/json", json).bytes(false)).map_err(told)?;
-        let sockets = passed.iter().flat_map(|passed| &passed.sockets);
-        let administration = self.administration.iter().map(|(_, socket)| socket);
-        let all: Vec<BorrowedFd<'_>> = sockets.chain(administration).map(AsFd::as_fd).collect();
+        let sockets = given.iter().flat_map(|(_, passed)| &passed.sockets);
+        let all: Vec<BorrowedFd<'_>> = sockets.map(AsFd::as_fd).collect();
         wire::send_descriptors(client, &all).map_err(told)?;
-        let line = match wire::read_line(client, Instant::now() + SERVING_WAIT) {
+        let line = match wire::read_line(client, Instant::now() + self.serving_wait) {
             Ok(Some(line)) => line,
             // Reset, if it has not read everything.
             Ok(None) => return Err(io::Error::other(ENDED)),
             Err(error) if is_gone(&error) => return Err(io::Error::other(ENDED)),
             Err(error) if is_late(&error) => {
-                let text = format!("it does not serve after {SERVING_WAIT:?}");
+                let text = format!("it does not serve after {:?}", self.serving_wait);
                 return Err(io::Error::other(text));
             }
             Err(error) => return Err(error),
@@ -150,8 +145,8 @@ impl Giver {
             return Err(io::Error::other(format!("it says {line:?}")));
         }
         let numbers: Vec<usize> = words.filter_map(|word| word.parse().ok()).collect();
-        let left = numbers.iter().filter_map(|number| passed.get(*number));
-        Ok(left.map(|passed| passed.endpoint.clone()).collect())
+        let left = numbers.iter().filter_map(|number| given.get(*number));
+        Ok(left.map(|(_, passed)| passed.endpoint.clone()).collect())
     }
 
     /// Drains. The connection stays open as long as the process lives, so the other one learns of
@@ -161,6 +156,8 @@ impl Giver {
         self.notify.stopping();
         let line = "another process has taken over; finishing open connections";
         self.console.tell(EventKind::TakenOver, line);
+        // Before anything ends here, and before the other process accepts from them.
+        self.admin.upgrade().iter().for_each(|admin| admin.give_up(left));
         self.hand_over.complete(left);
         // If it has just ended, nobody accepts any more, and this server has said so.
         let _ = writeln!(client, "{}", wire::OK);

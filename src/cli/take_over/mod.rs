@@ -6,8 +6,8 @@
 //!      <- 200, manifest, descriptors
 //!      binds what is missing, starts, accepts
 //!      serving, and what is left ->     gives up the files of its sockets
-//!      <- ok                            drains
-//!      takes the name of the administration
+//!      <- ok                            drains; the administration accepts nobody
+//!      accepts for the administration
 //!      <- end of the connection         exits
 //!      its listeners are no longer joint
 //! ```

@@ -1,9 +1,7 @@
 //! The steps that a take-over adds to the start of a server.
 
-use std::mem::take;
-
 use super::Taker;
-use crate::admin::{AdminFiles, AdminListeners};
+use crate::admin::AdminSockets;
 use crate::cli::console::Console;
 use crate::cli::{CommandError, Config};
 use crate::events::EventKind;
@@ -14,15 +12,15 @@ pub(in crate::cli) fn open_places(
     config: &Config,
     takes_over: bool,
     server: &mut ServerSettings,
-) -> Result<(Option<Taker>, AdminListeners), CommandError> {
+) -> Result<(Option<Taker>, Option<AdminSockets>), CommandError> {
     let mut taker = takes_over.then(|| take_over_from(config)).transpose()?;
     server.passed = passed_sockets(taker.as_ref())?;
     let places = config.options.observe.admin_places();
-    let admin = match &mut taker {
-        None => AdminListeners::bind(&places),
-        Some(taker) => AdminListeners::take_over(&places, take(&mut taker.administration)),
-    };
-    Ok((taker, admin.map_err(CommandError)?))
+    let mut nothing = Vec::new();
+    let passed = taker.as_mut().map_or(&mut nothing, |taker| &mut taker.administration);
+    let bind = || AdminSockets::bind(&places, passed).map_err(CommandError);
+    let admin = (!places.is_empty()).then(bind).transpose()?;
+    Ok((taker, admin))
 }
 
 /// The sockets that another process passes to this one: the server that is replaced, or the program
@@ -51,26 +49,26 @@ fn take_over_from(config: &Config) -> Result<Taker, CommandError> {
     Taker::ask(&socket)
 }
 
-/// Tells the old server that this one accepts, and takes the name of the administration from it. If
-/// the old one goes on, what this one has accepted is answered, and this is an error.
+/// Tells the old server that this one accepts, if there is one, and then accepts clients of the
+/// administration.
+///
+/// # Errors
+///
+/// If the old server goes on.
 pub(in crate::cli) fn confirm(
     taker: Option<Taker>,
-    server: Server,
-    files: Option<&mut AdminFiles>,
+    server: &Server,
+    admin: Option<&AdminSockets>,
     console: &Console,
-) -> Result<Server, CommandError> {
-    let Some(taker) = taker else { return Ok(server) };
-    if let Err(error) = taker.confirm(server.hand_over(), console) {
-        // Its result is of no interest beside this.
-        let _ = server.stop();
-        return Err(error);
-    }
-    if let Some(Err(error)) = files.map(AdminFiles::publish) {
+) -> Result<(), CommandError> {
+    let confirmed = taker.map(|taker| taker.confirm(server.hand_over(), console)).transpose()?;
+    let of_admin = admin.map(AdminSockets::begin);
+    for endpoint in [confirmed, of_admin].into_iter().flatten().flatten() {
         let line = format!(
-            "the socket of the administration cannot take the name of the old one: {error}; \
-             restart ringd to have one"
+            "{endpoint} has lost its file, because the old server has ended too early; restart \
+             ringd, so that clients can connect there"
         );
-        console.tell(EventKind::Admin, line);
+        console.tell(EventKind::Note, line);
     }
-    Ok(server)
+    Ok(())
 }

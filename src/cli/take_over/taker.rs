@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::wire::{self, Manifest, ManifestEntry, Role};
-use crate::admin::{PassedTcp, TAKE_OVER};
+use crate::admin::TAKE_OVER;
 use crate::cli::CommandError;
 use crate::cli::console::Console;
 use crate::events::EventKind;
@@ -23,11 +23,12 @@ const ANSWER_WAIT: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(in crate::cli) struct Taker {
     stream: Socket,
-    /// The addresses that clients use, in the order of the manifest.
+    /// All addresses, in the order of the manifest.
     endpoints: Vec<Endpoint>,
-    pub(in crate::cli) passed: PassedSockets,
-    /// The sockets of the administration.
-    pub(in crate::cli) administration: PassedTcp,
+    /// The sockets of the clients that no place has claimed yet.
+    pub(super) passed: PassedSockets,
+    /// The same for the administration.
+    pub(super) administration: Vec<PassedEndpoint>,
 }
 
 impl Taker {
@@ -50,13 +51,12 @@ impl Taker {
             Err(error) => return Err(failed(error.to_string())),
         }
         let asked = ask_for_sockets(&mut stream);
-        let (passed, administration) = asked.map_err(failed)?;
-        let endpoints = passed.iter().map(|passed| passed.endpoint.clone()).collect();
+        let (endpoints, passed, administration) = asked.map_err(failed)?;
         Ok(Self { stream, endpoints, passed: passed.into(), administration })
     }
 
     /// Tells the old server that this one accepts, and waits for its answer. Then the old one
-    /// drains, and a thread waits for its end.
+    /// drains, and a thread waits for its end. Returns the Unix sockets whose files are gone.
     ///
     /// # Errors
     ///
@@ -66,11 +66,13 @@ impl Taker {
         self,
         hand_over: HandOver,
         console: &Console,
-    ) -> Result<(), CommandError> {
-        let Self { mut stream, endpoints, passed, .. } = self;
-        let unclaimed = passed.left();
+    ) -> Result<Vec<Endpoint>, CommandError> {
+        let Self { mut stream, endpoints, passed, administration } = self;
+        let of_clients = passed.left().into_iter().map(|(endpoint, _)| endpoint);
+        let of_administration = administration.into_iter().map(|passed| passed.endpoint);
+        let unclaimed: Vec<Endpoint> = of_clients.chain(of_administration).collect();
         passed.close_left();
-        let is_left = |endpoint: &&Endpoint| unclaimed.iter().any(|(left, _)| left == *endpoint);
+        let is_left = |endpoint: &&Endpoint| unclaimed.contains(endpoint);
         let mut line = wire::SERVING.to_owned();
         for (number, _) in endpoints.iter().enumerate().filter(|(_, it)| is_left(it)) {
             line += &format!(" {number}");
@@ -94,7 +96,7 @@ impl Taker {
             // It has closed the connection without a word.
             _ => console.tell(EventKind::Note, "--take-over: the old server has ended"),
         }
-        hand_over.own_files();
+        let gone = hand_over.own_files();
         let end_joint = hand_over.joined();
         let wait = move || {
             block_signals();
@@ -110,7 +112,7 @@ impl Taker {
             );
             console.tell(EventKind::Note, note);
         }
-        Ok(())
+        Ok(gone)
     }
 }
 
@@ -137,8 +139,11 @@ fn connect(path: &Path) -> Result<Socket, CommandError> {
     })
 }
 
+/// All addresses, and the sockets of clients and of the administration.
+type Asked = (Vec<Endpoint>, Vec<PassedEndpoint>, Vec<PassedEndpoint>);
+
 /// What is wrong is a text.
-fn ask_for_sockets(stream: &mut Socket) -> Result<(Vec<PassedEndpoint>, PassedTcp), String> {
+fn ask_for_sockets(stream: &mut Socket) -> Result<Asked, String> {
     let text = |error: io::Error| match is_late(&error) {
         true => format!("it does not answer for {ANSWER_WAIT:?}; see its messages"),
         false => format!("{error}; see its messages"),
@@ -162,19 +167,17 @@ fn ask_for_sockets(stream: &mut Socket) -> Result<(Vec<PassedEndpoint>, PassedTc
     let counts = manifest.endpoints.iter().map(|entry| entry.sockets);
     let count = counts.fold(0, usize::saturating_add);
     let mut sockets = wire::receive_descriptors(stream, count, until).map_err(text)?.into_iter();
-    let (mut passed, mut administration) = (Vec::new(), Vec::new());
+    let (mut endpoints, mut passed, mut administration) = (Vec::new(), Vec::new(), Vec::new());
     for entry in manifest.endpoints {
         let endpoint = entry.address.endpoint()?;
-        let mut sockets: Vec<_> = sockets.by_ref().take(entry.sockets).collect();
-        let ManifestEntry { name, number, is_shared, file, .. } = entry;
-        match entry.role {
-            Role::Clients => {
-                passed.push(PassedEndpoint { endpoint, name, number, sockets, is_shared, file });
-            }
-            Role::Administration => {
-                administration.extend(sockets.pop().map(|socket| (endpoint, socket)));
-            }
-        }
+        endpoints.push(endpoint.clone());
+        let sockets = sockets.by_ref().take(entry.sockets).collect();
+        let ManifestEntry { role, name, number, is_shared, file, .. } = entry;
+        let of_role = match role {
+            Role::Clients => &mut passed,
+            Role::Administration => &mut administration,
+        };
+        of_role.push(PassedEndpoint { endpoint, name, number, sockets, is_shared, file });
     }
-    Ok((passed, administration))
+    Ok((endpoints, passed, administration))
 }

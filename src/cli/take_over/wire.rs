@@ -7,14 +7,15 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize};
 use socket2::Socket;
 
-use crate::server::Endpoint;
+use crate::server::{Endpoint, PassedEndpoint};
 
 /// The version of the manifest. Another one is refused.
 pub(super) const VERSION: u32 = 1;
@@ -49,7 +50,7 @@ pub(super) struct Manifest {
     pub(super) endpoints: Vec<ManifestEntry>,
 }
 
-/// An address with its sockets.
+/// An address and how its sockets are used.
 #[derive(Serialize, Deserialize, Debug)]
 pub(super) struct ManifestEntry {
     pub(super) address: WireAddress,
@@ -79,6 +80,21 @@ pub(super) enum WireAddress {
 pub(super) enum Role {
     Clients,
     Administration,
+}
+
+impl ManifestEntry {
+    /// Describes sockets.
+    pub(super) fn of(passed: &PassedEndpoint, role: Role) -> Self {
+        Self {
+            address: WireAddress::from(&passed.endpoint),
+            role,
+            name: passed.name.clone(),
+            number: passed.number,
+            is_shared: passed.is_shared,
+            file: passed.file,
+            sockets: passed.sockets.len(),
+        }
+    }
 }
 
 impl From<&Endpoint> for WireAddress {
@@ -149,11 +165,20 @@ pub(super) fn receive_descriptors(
         let mut byte = [0];
         let mut bytes = [IoSliceMut::new(&mut byte)];
         // Without the flag, a program that is executed meanwhile would inherit them.
-        let received = recvmsg(from.as_fd(), &mut bytes, &mut rights, RecvFlags::CMSG_CLOEXEC)?;
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let received = match recvmsg(from.as_fd(), &mut bytes, &mut rights, flags) {
+            Err(Errno::INTR) => continue,
+            received => received?,
+        };
         for message in rights.drain() {
             if let RecvAncillaryMessage::ScmRights(descriptors) = message {
                 all.extend(descriptors);
             }
+        }
+        if received.flags.contains(ReturnFlags::CTRUNC) {
+            let cause = "this process may not have so many descriptors; raise the limit with \
+                         `ulimit -n`";
+            return Err(io::Error::other(cause));
         }
         if received.bytes == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -203,9 +228,11 @@ pub(super) fn read_answer(from: &mut Socket, until: Instant) -> io::Result<(bool
     let mut filled = 0;
     while filled < length {
         from.set_read_timeout(Some(time_left(until)?))?;
-        match from.read(&mut body[filled..])? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            count => filled += count,
+        match from.read(&mut body[filled..]) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
     Ok((is_ok, body))

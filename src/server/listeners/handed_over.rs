@@ -67,16 +67,22 @@ impl Listening {
         self.open.iter().map(describe).collect()
     }
 
-    /// Takes over the files of sockets that another server has passed.
-    pub(in crate::server) fn own_passed_files(&mut self) {
+    /// Takes over the files of sockets that another server has passed. Returns the addresses whose
+    /// files are gone.
+    pub(in crate::server) fn own_passed_files(&mut self) -> Vec<Endpoint> {
+        let mut gone = Vec::new();
         for open in &mut self.open {
             let (Endpoint::Unix(address), Some(id)) = (&open.endpoint, open.origin.file.take())
             else {
                 continue;
             };
             let file = address.as_path().and_then(|path| SocketFile::at(path, id));
+            if file.is_none() {
+                gone.push(open.endpoint.clone());
+            }
             open.file = ManuallyDrop::new(file);
         }
+        gone
     }
 
     /// Leaves the files of sockets to another process, except those of the addresses in `left`.
