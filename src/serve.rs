@@ -194,10 +194,7 @@ impl HttpUpdater {
             }
         };
         let applied = self.updater.apply(listeners, timeouts, message);
-        let is_refused = |error: &UpdateError| {
-            matches!(error, UpdateError::Listen(_) | UpdateError::Busy(_) | UpdateError::Outdated)
-        };
-        if !applied.as_ref().is_err_and(is_refused) {
+        if !applied.as_ref().is_err_and(UpdateError::is_refusal) {
             (self.generation, self.timeouts) = (generation, timeouts);
             (self.roles, self.has_tls) = (roles, has_tls);
         }

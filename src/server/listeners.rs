@@ -350,10 +350,14 @@ impl Listening {
         }
     }
 
-    /// Whether nothing has changed since a plan was made, and nothing that another process gets
-    /// would change.
+    /// Whether nothing has changed since a plan was made.
     pub(super) fn is_current(&self, plan: &ListenPlan) -> bool {
-        plan.version == self.version && !self.ended && !self.is_handed_over
+        plan.version == self.version && !self.ended
+    }
+
+    /// Whether another process has the sockets and is about to take over. Then nothing may change.
+    pub(super) fn is_handed_over(&self) -> bool {
+        self.is_handed_over
     }
 
     /// Records that the workers close listeners, and removes the files of their sockets. The

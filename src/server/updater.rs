@@ -66,6 +66,8 @@ pub enum UpdateError {
     Ended(usize),
     /// Another update was applied after the listeners were prepared, or the server has ended.
     Outdated,
+    /// Another process has the listening sockets, and is about to take over.
+    HandedOver,
 }
 
 impl fmt::Display for UpdateError {
@@ -88,10 +90,24 @@ impl fmt::Display for UpdateError {
                  on; everything else applies: {error}; close connections, or restart the server"
             ),
             Self::Ended(number) => write!(f, "worker {number} has ended; restart the server"),
-            Self::Outdated => f.write_str(
-                "the server has been changed meanwhile, another process is taking over, or the \
-                 server has ended; try again in a minute",
+            Self::Outdated => {
+                f.write_str("the server has been changed meanwhile, or has ended; try again")
+            }
+            Self::HandedOver => f.write_str(
+                "another process is taking over, which has read the file itself; try again in a \
+                 minute if that fails",
             ),
+        }
+    }
+}
+
+impl UpdateError {
+    /// Whether nothing has changed.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Listen(_) | Self::Busy(_) | Self::Outdated | Self::HandedOver => true,
+            Self::Late(_) | Self::Worker(..) | Self::Ended(_) => false,
         }
     }
 }
@@ -101,7 +117,9 @@ impl std::error::Error for UpdateError {
         match self {
             Self::Listen(error) => Some(error),
             Self::Worker(_, error) => Some(error),
-            Self::Busy(_) | Self::Late(_) | Self::Ended(_) | Self::Outdated => None,
+            Self::Busy(_) | Self::Late(_) | Self::Ended(_) | Self::Outdated | Self::HandedOver => {
+                None
+            }
         }
     }
 }
@@ -148,16 +166,17 @@ impl<M> Updater<M> {
         // The lock is held from before the first file is made until it is recorded: the end of the
         // server removes the recorded ones, and the process may end then.
         let bound = self.try_to_listen(|listening| {
+            if listening.is_handed_over() {
+                return Ok(Err(UpdateError::HandedOver));
+            }
             if !listening.is_current(&plan) {
-                return Ok(None);
+                return Ok(Err(UpdateError::Outdated));
             }
             let mut bound = listening.bind(&plan)?;
             let sockets = bound.sockets(self.postboxes.len());
-            Ok(Some((sockets, listening.apply(&plan, bound))))
+            Ok(Ok((sockets, listening.apply(&plan, bound))))
         });
-        let Some((sockets, (new, closing))) = bound.map_err(UpdateError::Listen)? else {
-            return Err(UpdateError::Outdated);
-        };
+        let (sockets, (new, closing)) = bound.map_err(UpdateError::Listen)??;
         let sent = self.send(sockets, &plan.dropped, closing, timeouts, || Some(message()));
         let applied = wait_for_all(sent);
         if matches!(applied, Err(UpdateError::Worker(..))) {

@@ -179,3 +179,80 @@ fn refuse(client: &mut Socket, status: &'static str, text: String) {
     let _ = client.set_write_timeout(Some(SEND_TIMEOUT));
     let _ = client.write_all(&Answer::text(status, text).bytes(false));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpStream};
+    use std::os::fd::OwnedFd;
+    use std::thread;
+
+    use socket2::{Domain, Type};
+
+    use super::*;
+    use crate::cli::ObserveArgs;
+    use crate::driver::{DriverKind, DriverSelection};
+    use crate::serve;
+    use crate::server::{ListenSpec, ServerSettings};
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    fn tcp(endpoint: &Endpoint) -> SocketAddr {
+        endpoint.socket_addr().unwrap()
+    }
+
+    /// Receives all sockets, as a new server does.
+    fn receive(stream: &mut Socket) -> Vec<OwnedFd> {
+        let (is_ok, body) = wire::read_answer(stream, soon()).unwrap();
+        assert!(is_ok, "{}", String::from_utf8_lossy(&body));
+        let manifest: Manifest = serde_json::from_slice(&body).unwrap();
+        let roles: Vec<Role> = manifest.endpoints.iter().map(|entry| entry.role).collect();
+        assert_eq!(roles, [Role::Clients, Role::Administration]);
+        let count = manifest.endpoints.iter().map(|entry| entry.sockets).sum();
+        wire::receive_descriptors(stream, count, soon()).unwrap()
+    }
+
+    /// A new server that is too late learns that the old one goes on. The next one is in time, and
+    /// leaves the address of the administration.
+    #[test]
+    fn a_late_server_is_refused_and_the_next_one_is_not() {
+        let place: ListenSpec = "127.0.0.1:0".parse().unwrap();
+        let settings =
+            ServerSettings { listen: vec![place.clone()], workers: 2, ..Default::default() };
+        let selection = DriverSelection::make(Some(DriverKind::Epoll)).unwrap();
+        let server = serve::echo(&settings, selection).unwrap();
+        let admin = Arc::new(AdminSockets::bind(&[place], &mut Vec::new()).unwrap());
+        let (address, admin_address) = (tcp(&server.addresses()[0]), tcp(&admin.endpoints()[0]));
+        let console = Console::open(&ObserveArgs::default()).unwrap();
+        let (notify, is_stopping) = (Notify::default(), Arc::default());
+        let mut giver = Giver::new(&server, &admin, (&console, &notify), &is_stopping);
+        giver.serving_wait = Duration::from_millis(50);
+        let (mut late, other) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| giver.give(other));
+            let sockets = receive(&mut late);
+            assert_eq!(sockets.len(), 3, "one for each worker, and one of the administration");
+            let line = wire::read_line(&mut late, soon()).unwrap();
+            assert_eq!(line.as_deref(), Some(wire::GOES_ON));
+        });
+        assert!(!is_stopping.load(Ordering::Relaxed));
+        TcpStream::connect(admin_address).unwrap();
+        giver.serving_wait = Duration::from_secs(60);
+        let (mut next, other) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| giver.give(other));
+            let sockets = receive(&mut next);
+            writeln!(next, "{} 1", wire::SERVING).unwrap();
+            assert_eq!(wire::read_line(&mut next, soon()).unwrap().as_deref(), Some(wire::OK));
+            server.join().unwrap();
+            TcpStream::connect(address).unwrap();
+            drop(sockets);
+            TcpStream::connect(admin_address).unwrap_err();
+            TcpStream::connect(address).unwrap_err();
+            // The old server waits for the end of the new one, or for its own.
+            drop(next);
+        });
+        assert!(is_stopping.load(Ordering::Relaxed));
+    }
+}
