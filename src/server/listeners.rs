@@ -220,7 +220,11 @@ impl Listening {
         others: &[&Endpoint],
     ) -> Result<Option<UnixPlan>, StartError> {
         if self.passed.has(spec, endpoint) {
-            return Ok(None);
+            // Two places may mean it by its name and by its number.
+            return match others.contains(&endpoint) {
+                true => Err(StartError::PassedTwice(spec.clone(), endpoint.clone())),
+                false => Ok(None),
+            };
         }
         let Endpoint::Unix(address) = endpoint else {
             let picks_port = endpoint.socket_addr().is_some_and(|address| address.port() == 0);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::endpoint::Endpoint;
+use super::listen_spec::ListenSpec;
 use super::listener::ListenError;
 use super::resolve::ResolveError;
 use super::unix_listener::UnixListenError;
@@ -24,6 +25,8 @@ pub enum StartError {
     UnixSocket(UnixListenError),
     /// Sockets were passed to the server, and no place to listen means them.
     Unclaimed(String),
+    /// Two places to listen mean the same socket that was passed to the server.
+    PassedTwice(ListenSpec, Endpoint),
     /// The descriptors do not suffice for the listeners.
     Descriptors(io::Error),
     /// The driver of a worker does not open, and there is no other one to fall back to.
@@ -51,6 +54,11 @@ impl fmt::Display for StartError {
                 "descriptors were passed to ringd, and no place to listen names them: {left}; add \
                  `fd:NAME` or `fd:NUMBER` to --listen or [[listen]], or take them out of the \
                  socket unit"
+            ),
+            Self::PassedTwice(spec, endpoint) => write!(
+                f,
+                "{spec} is the socket at {endpoint}, which another place names already; leave out \
+                 one of the two"
             ),
             Self::Descriptors(error) => write!(
                 f,
@@ -101,9 +109,11 @@ impl std::error::Error for StartError {
             Self::Listen(error) => Some(error),
             Self::UnixSocket(error) => Some(error),
             Self::Descriptors(error) | Self::Driver(error) | Self::Thread(error) => Some(error),
-            Self::Settings(_) | Self::TooManyAddresses(_) | Self::Unclaimed(_) | Self::Worker => {
-                None
-            }
+            Self::Settings(_)
+            | Self::TooManyAddresses(_)
+            | Self::Unclaimed(_)
+            | Self::PassedTwice(..)
+            | Self::Worker => None,
         }
     }
 }

@@ -137,6 +137,8 @@ fn a_wrong_socket_is_named() {
     end.assert_failed(1, &["3 (web, at 127.0.0.1:", "no place to listen", "fd:NAME"]);
     let end = end_of(&mut manager.command(&["html", "--listen", "fd:web", "--listen", "fd:x"]));
     end.assert_failed(1, &["fd:x", "no listening socket of this name", "FileDescriptorName="]);
+    let end = end_of(&mut manager.command(&["html", "--listen", "fd:web", "--listen", "fd:3"]));
+    end.assert_failed(1, &["fd:3 is the socket at 127.0.0.1:", "leave out one of the two"]);
     let end = end_of(&mut crate::process::with(&["html", "--listen", "fd:web"]));
     end.assert_failed(1, &["fd:web", "no listening socket of this name"]);
     manager.keep("log", UdpSocket::bind("127.0.0.1:0").unwrap());
