@@ -1,8 +1,9 @@
 //! The listening sockets of the administration: bound, or taken over from another server, and
 //! passed on to the next one.
 //!
-//! Both servers of a take-over have the same sockets, so their names stay as they are, and no client
-//! is refused. A server accepts from [`AdminSockets::begin`] until [`AdminSockets::give_up`].
+//! Both servers of a take-over have the same sockets, so their names stay as they are, and no
+//! client is refused. A server accepts from [`AdminSockets::begin`] until
+//! [`AdminSockets::give_up`].
 
 use std::io;
 use std::net::SocketAddr;
