@@ -222,7 +222,7 @@ impl Listening {
         if self.passed.has(spec, endpoint) {
             // Two places may mean it by its name and by its number.
             return match others.contains(&endpoint) {
-                true => Err(StartError::PassedTwice(spec.clone(), endpoint.clone())),
+                true => Err(StartError::PassedTwice((spec.clone(), endpoint.clone()).into())),
                 false => Ok(None),
             };
         }

@@ -26,7 +26,7 @@ pub enum StartError {
     /// Sockets were passed to the server, and no place to listen means them.
     Unclaimed(String),
     /// Two places to listen mean the same socket that was passed to the server.
-    PassedTwice(ListenSpec, Endpoint),
+    PassedTwice(Box<(ListenSpec, Endpoint)>),
     /// The descriptors do not suffice for the listeners.
     Descriptors(io::Error),
     /// The driver of a worker does not open, and there is no other one to fall back to.
@@ -55,10 +55,11 @@ impl fmt::Display for StartError {
                  `fd:NAME` or `fd:NUMBER` to --listen or [[listen]], or take them out of the \
                  socket unit"
             ),
-            Self::PassedTwice(spec, endpoint) => write!(
+            Self::PassedTwice(twice) => write!(
                 f,
-                "{spec} is the socket at {endpoint}, which another place names already; leave out \
-                 one of the two"
+                "{} is the socket at {}, which another place names already; leave out one of the \
+                 two",
+                twice.0, twice.1
             ),
             Self::Descriptors(error) => write!(
                 f,
