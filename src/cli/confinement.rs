@@ -14,9 +14,6 @@ use crate::log_output::LogTarget;
 use crate::sandbox::{self, Identity, Sandbox, SandboxMode, SandboxNeeds};
 use crate::server::{ListenSpec, UnixAddress};
 
-/// A variable of a supervisor that wants to be told how the server is (`sd_notify(3)`).
-const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
-
 /// What a server is to give up.
 #[derive(Debug)]
 pub(super) struct Confinement {
@@ -107,7 +104,6 @@ pub(super) fn needs(config: &Config) -> SandboxNeeds {
         sockets: sockets.collect(),
         ports: ports.collect(),
         has_unix,
-        notify_socket: std::env::var_os(NOTIFY_SOCKET),
     }
 }
 

@@ -45,6 +45,7 @@ struct Opened {
     taker: Option<Taker>,
     admin: Option<Arc<AdminSockets>>,
     bound: BoundServer,
+    notify: Notify,
     sandbox: Sandbox,
 }
 
@@ -56,12 +57,16 @@ fn open(config: &Config, takes_over: bool, console: &Console) -> Result<Opened, 
     let signals = CaughtSignals::catch()?;
     let (taker, admin) = take_over::open_places(config, takes_over, &mut plan.server)?;
     let bound = BoundServer::bind(&plan.server).map_err(|error| not_started(error, config))?;
+    let notify = Notify::connect().unwrap_or_else(|note| {
+        plan.notes.push(note);
+        Notify::default()
+    });
     let (plan, sandbox) = confinement.apply(plan, config)?;
     console.start()?;
     config.notes.iter().chain(&plan.notes).for_each(|note| console.note(note));
     let log = plan.http.access_log.iter().try_for_each(|log| log.start());
     log.map_err(|error| CommandError::no_thread("the access log", &error))?;
-    Ok(Opened { plan, signals, taker, admin: admin.map(Arc::new), bound, sandbox })
+    Ok(Opened { plan, signals, taker, admin: admin.map(Arc::new), bound, notify, sandbox })
 }
 
 fn not_started(error: StartError, config: &Config) -> CommandError {
@@ -85,7 +90,7 @@ pub(super) fn serve(
     (wanted, takes_over): (ReachArgs, bool),
     console: &Console,
 ) -> Result<(), CommandError> {
-    let Opened { mut plan, signals, taker, admin, bound, sandbox } =
+    let Opened { mut plan, signals, taker, admin, bound, notify, sandbox } =
         open(&config, takes_over, console)?;
     let roles = plan.http.sites.roles().clone();
     let content = std::mem::take(&mut plan.content);
@@ -95,7 +100,7 @@ pub(super) fn serve(
     let HttpServer { server, caches, compressor, tls, updater } =
         started.map_err(|error| not_started(error, &config))?;
     // From here on, clients may be connected.
-    let parts = Parts { config, plan, signals, sandbox, admin, flags, console };
+    let parts = Parts { config, plan, signals, sandbox, admin, notify, flags, console };
     let handles = Handles { caches, compressor, tls, updater };
     let ready = parts.start(&server, handles).and_then(|beside| {
         take_over::confirm(taker, &server, beside.admin.as_deref(), console)?;
@@ -109,7 +114,8 @@ pub(super) fn serve(
             return Err(error);
         }
     };
-    beside.notify.ready(&Watched::of(&server, &beside.is_stopping));
+    let told = beside.notify.ready(&Watched::of(&server, &beside.is_stopping));
+    told.unwrap_or_else(|note| console.note(note));
     let is_secure = |number: &u32| roles.get(*number) == ListenerRole::Secure;
     let numbers = server.listener_numbers().iter();
     let reach = Reach::of(server.addresses(), numbers.map(is_secure), wanted);
@@ -132,6 +138,7 @@ struct Parts<'a> {
     signals: CaughtSignals,
     sandbox: Sandbox,
     admin: Option<Arc<AdminSockets>>,
+    notify: Notify,
     flags: &'a Flags,
     console: &'a Console,
 }
@@ -157,7 +164,7 @@ struct Handles {
 impl Parts<'_> {
     /// Gives up what only the start has needed, and starts everything that runs beside the workers.
     fn start(self, server: &Server, handles: Handles) -> Result<Beside, CommandError> {
-        let Self { config, plan, signals, mut sandbox, admin, flags, console } = self;
+        let Self { config, plan, signals, mut sandbox, admin, notify, flags, console } = self;
         let Handles { caches, compressor, tls: handshakes, updater } = handles;
         let kind = server.selection().kind;
         sandbox.finish(kind).map_err(|error| CommandError(error.to_string()))?;
@@ -166,7 +173,7 @@ impl Parts<'_> {
         // It may have been replaced by another one.
         chosen.driver = chosen.driver.map(|_| kind);
         let state = Arc::<ConfigState>::default();
-        let (is_stopping, notify) = <(Arc<AtomicBool>, Notify)>::default();
+        let is_stopping = Arc::<AtomicBool>::default();
         let has_reloads = config.path.is_some() || tls.is_some() || config.reads_site_files();
         let certificates = CertificateList::default();
         let source_tls = has_reloads.then(|| TlsSource::new(handshakes, certificates.clone()));

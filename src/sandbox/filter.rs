@@ -35,6 +35,10 @@ const UNSPECIFIED_BYTES: u64 = 2;
 /// `SOCK_STREAM` and its like, without the flags beside them.
 const SOCKET_TYPE: u64 = 0xf;
 
+/// The protocols of stream sockets: the one that the family has, and TCP. Landlock rules on ports
+/// hold for TCP only, so others such as `IPPROTO_MPTCP` would listen on ports of all numbers.
+const PROTOCOLS: [i32; 2] = [0, libc::IPPROTO_TCP];
+
 /// The calls of a driver, of the C library and of the runtime that are allowed with all arguments.
 const CALLS: &[i64] = &[
     // Sockets.
@@ -52,7 +56,6 @@ const CALLS: &[i64] = &[
     libc::SYS_sendto,
     libc::SYS_setsockopt,
     libc::SYS_shutdown,
-    libc::SYS_socketpair,
     // Waiting.
     libc::SYS_epoll_create1,
     libc::SYS_epoll_ctl,
@@ -230,8 +233,8 @@ pub(super) fn first(coverage: Coverage, needs: &SandboxNeeds) -> Result<usize, F
 }
 
 /// Loads the filter that denies what only a start does.
-pub(super) fn last(coverage: Coverage, rings: Rings, needs: &SandboxNeeds) -> Result<(), Failed> {
-    let denied = denied(rings, needs)?;
+pub(super) fn last(coverage: Coverage, rings: Rings) -> Result<(), Failed> {
+    let denied = denied(rings)?;
     load(coverage, denied, SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32))
 }
 
@@ -240,19 +243,10 @@ fn allowed(needs: &SandboxNeeds) -> Result<Rules, Failed> {
     let all = CALLS.iter().chain(OLD_CALLS);
     let unix = UNIX_CALLS.iter().filter(|_| needs.has_unix);
     let mut rules: Rules = all.chain(unix).map(|call| (*call, Vec::new())).collect();
-    let stream = libc::SOCK_STREAM as u64;
-    let mut sockets = vec![
-        rule(&[equal(0, libc::AF_INET as u64)?, masked(1, SOCKET_TYPE, stream)?])?,
-        rule(&[equal(0, libc::AF_INET6 as u64)?, masked(1, SOCKET_TYPE, stream)?])?,
-    ];
-    if needs.has_unix {
-        sockets.push(rule(&[equal(0, libc::AF_UNIX as u64)?, masked(1, SOCKET_TYPE, stream)?])?);
-    }
-    if needs.notify_socket.is_some() {
-        let datagram = libc::SOCK_DGRAM as u64;
-        sockets.push(rule(&[equal(0, libc::AF_UNIX as u64)?, masked(1, SOCKET_TYPE, datagram)?])?);
-    }
-    rules.insert(libc::SYS_socket, sockets);
+    rules.insert(libc::SYS_socket, sockets(needs)?);
+    // A datagram could be sent from one of a pair to any socket that has an address.
+    let pair = rule(&[equal(0, libc::AF_UNIX as u64)?, is_stream()?])?;
+    rules.insert(libc::SYS_socketpair, vec![pair]);
     rules.insert(libc::SYS_ioctl, any(1, IOCTLS)?);
     rules.insert(libc::SYS_prctl, any(0, PRCTLS.map(|option| option as u64))?);
     // Signals only to this process.
@@ -269,17 +263,31 @@ fn allowed(needs: &SandboxNeeds) -> Result<Rules, Failed> {
     Ok(rules)
 }
 
+/// The sockets that a server makes.
+fn sockets(needs: &SandboxNeeds) -> Result<Vec<SeccompRule>, Failed> {
+    let mut rules = Vec::new();
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        for protocol in PROTOCOLS {
+            let protocol = equal(2, protocol as u64)?;
+            rules.push(rule(&[equal(0, family as u64)?, is_stream()?, protocol])?);
+        }
+    }
+    if needs.has_unix {
+        rules.push(rule(&[equal(0, libc::AF_UNIX as u64)?, is_stream()?])?);
+    }
+    Ok(rules)
+}
+
+/// The type of a socket is that of streams.
+fn is_stream() -> Result<SeccompCondition, Failed> {
+    masked(1, SOCKET_TYPE, libc::SOCK_STREAM as u64)
+}
+
 /// What the last filter denies.
-fn denied(rings: Rings, needs: &SandboxNeeds) -> Result<Rules, Failed> {
-    // Who tells a supervisor connects to it, with an address of this length: the family, the path
-    // and a zero. Landlock denies TCP addresses then.
-    let notify = needs.notify_socket.as_ref().map(|path| UNSPECIFIED_BYTES + path.len() as u64 + 1);
-    let others = [UNSPECIFIED_BYTES].into_iter().chain(notify).map(|bytes| {
-        let length = SeccompCmpArgLen::Dword;
-        Ok(SeccompCondition::new(2, length, SeccompCmpOp::Ne, bytes)?)
-    });
-    let others = others.collect::<Result<Vec<_>, Failed>>()?;
-    let mut rules = Rules::from([(libc::SYS_connect, vec![rule(&others)?])]);
+fn denied(rings: Rings) -> Result<Rules, Failed> {
+    let length = SeccompCmpArgLen::Dword;
+    let other = SeccompCondition::new(2, length, SeccompCmpOp::Ne, UNSPECIFIED_BYTES)?;
+    let mut rules = Rules::from([(libc::SYS_connect, vec![rule(&[other])?])]);
     let mut deny = |calls: &[i64]| calls.iter().for_each(|call| drop(rules.insert(*call, vec![])));
     deny(&[
         libc::SYS_landlock_add_rule,

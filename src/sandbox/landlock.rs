@@ -51,7 +51,7 @@ pub(super) struct FileRules {
 pub(super) fn enter(needs: &SandboxNeeds, denies_connect: bool) -> Result<FileRules, String> {
     let failed = |error: RulesetError| error.to_string();
     let itself = PathFd::new(ITSELF).ok();
-    let mut rules = ruleset(denies_connect && needs.notify_socket.is_none()).map_err(failed)?;
+    let mut rules = ruleset(denies_connect).map_err(failed)?;
     let reads = AccessFs::ReadFile | AccessFs::ReadDir;
     let writes = AccessFs::WriteFile | AccessFs::MakeReg;
     // A stale socket is removed, and a new one gets its name when it has its rights.

@@ -197,7 +197,7 @@ impl Sandbox {
         if self.calls.is_none() {
             return Ok(());
         }
-        match parts::last(coverage, rings, &self.needs) {
+        match parts::last(coverage, rings) {
             Ok(()) => Ok(()),
             Err(error) => self.lack(format!("no filter that denies connecting: {error}")),
         }

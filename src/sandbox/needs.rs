@@ -1,6 +1,5 @@
 //! What a configuration needs of a sandbox.
 
-use std::ffi::OsString;
 #[cfg(feature = "sandbox")]
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -20,8 +19,6 @@ pub struct SandboxNeeds {
     pub ports: Vec<u16>,
     /// Whether Unix sockets are listened on.
     pub has_unix: bool,
-    /// The address where a supervisor is told how the server is (`sd_notify(3)`).
-    pub notify_socket: Option<OsString>,
 }
 
 impl SandboxNeeds {

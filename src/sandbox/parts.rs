@@ -25,8 +25,8 @@ pub(super) fn first(coverage: Coverage, needs: &SandboxNeeds) -> Result<usize, S
 }
 
 /// See [`filter::last`].
-pub(super) fn last(coverage: Coverage, rings: Rings, needs: &SandboxNeeds) -> Result<(), String> {
-    filter::last(coverage, rings, needs).map_err(|error| error.to_string())
+pub(super) fn last(coverage: Coverage, rings: Rings) -> Result<(), String> {
+    filter::last(coverage, rings).map_err(|error| error.to_string())
 }
 
 /// See [`landlock::enter`].

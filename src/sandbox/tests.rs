@@ -8,6 +8,10 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use rustix::thread::{CapabilitySet, capabilities, set_keep_capabilities};
+use socket2::{Domain, Protocol, Socket, Type};
+
 use super::*;
 use crate::driver::uring::{Uring, features};
 use crate::driver::{DriverKind, DriverSelection, Limits, probe};
@@ -115,6 +119,13 @@ fn denied() {
     assert_denied("connecting to a Unix socket", UnixStream::connect(folder.join("others/socket")));
     assert_denied("a socket of UDP", UdpSocket::bind("127.0.0.1:0"));
     assert_denied("a datagram socket", UnixDatagram::unbound());
+    assert_denied("a pair of datagram sockets", UnixDatagram::pair());
+    assert!(UnixStream::pair().is_ok());
+    let mptcp = Protocol::from(libc::IPPROTO_MPTCP);
+    for domain in [Domain::IPV4, Domain::IPV6] {
+        assert_denied("MPTCP", Socket::new(domain, Type::STREAM, Some(mptcp)));
+        assert!(Socket::new(domain, Type::STREAM, Some(Protocol::TCP)).is_ok());
+    }
     assert_denied("listening on another port", TcpListener::bind("127.0.0.1:0"));
     assert!(TcpListener::bind(("127.0.0.1", needs.ports[0])).is_ok());
     assert_denied("executing", Command::new("/bin/true").status());
@@ -211,6 +222,31 @@ fn needs_more() {
         let error = with(change).unwrap_err();
         assert!(error.contains(word) && error.contains("restart ringd"), "{error}");
     }
+}
+
+/// As with `User=` and `AmbientCapabilities=` of systemd.
+#[test]
+fn who_is_the_user_already_loses_capabilities() {
+    run_in_child("capable");
+}
+
+#[test]
+#[ignore = "who_is_the_user_already_loses_capabilities runs it"]
+fn capable() {
+    let Some(_) = folder() else { return };
+    if !rustix::process::geteuid().is_root() {
+        return println!("skipped: only root may become somebody else");
+    }
+    set_keep_capabilities(true).unwrap();
+    let (user, group) = (Uid::from_raw(65_533), Gid::from_raw(65_533));
+    setgroups(&[]).unwrap();
+    setresgid(group, group, group).unwrap();
+    setresuid(user, user, user).unwrap();
+    let permitted = || capabilities(None).unwrap().permitted;
+    assert!(permitted().contains(CapabilitySet::NET_BIND_SERVICE));
+    let identity = Identity::find(Some("65533"), Some("65533")).unwrap().unwrap();
+    identity.assume().unwrap();
+    assert_eq!(permitted(), CapabilitySet::empty());
 }
 
 #[test]

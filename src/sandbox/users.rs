@@ -149,12 +149,6 @@ impl Identity {
         Ok(Some(Self { user, group, name: name.to_owned() }))
     }
 
-    /// Whether the process is this user already, with this group and with no other one.
-    #[must_use]
-    pub fn is_current(&self) -> bool {
-        self.check().is_ok()
-    }
-
     /// Makes all threads of the process this user for good: without other groups, without
     /// capabilities, and without a way back.
     ///
@@ -162,22 +156,19 @@ impl Identity {
     ///
     /// If the process may not, or if there is a way back. It must end then.
     pub fn assume(&self) -> Result<(), IdentityError> {
-        if self.is_current() {
-            return Ok(());
-        }
-        let failed = |call| move |error| IdentityError::Call(call, self.name.clone(), error);
-        let (user, group) = (Uid::from_raw(self.user), Gid::from_raw(self.group));
-        // In this order: whoever is not root any more may not change groups.
-        setgroups(&[]).map_err(failed("setgroups(2)"))?;
-        setresgid(group, group, group).map_err(failed("setresgid(2)"))?;
-        setresuid(user, user, user).map_err(failed("setresuid(2)"))?;
-        self.check().map_err(failed("getresuid(2)"))?;
-        if self.user == 0 {
-            return Ok(());
+        if self.check().is_err() {
+            let failed = |call| move |error| IdentityError::Call(call, self.name.clone(), error);
+            let (user, group) = (Uid::from_raw(self.user), Gid::from_raw(self.group));
+            // In this order: whoever is not root any more may not change groups.
+            setgroups(&[]).map_err(failed("setgroups(2)"))?;
+            setresgid(group, group, group).map_err(failed("setresgid(2)"))?;
+            setresuid(user, user, user).map_err(failed("setresuid(2)"))?;
+            self.check().map_err(failed("getresuid(2)"))?;
         }
         let none = CapabilitySet::empty();
         let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
-        // The kernel has taken them away, unless something has told it not to.
+        // The kernel has taken them away, unless something has told it not to, or a supervisor has
+        // started this process as the user and has given it some (`AmbientCapabilities=`).
         let _ = set_capabilities(None, none);
         let kept = capabilities(None).is_ok_and(|sets| !sets.permitted.is_empty());
         let back = seteuid(Uid::from_raw(0)).is_ok()

@@ -43,7 +43,7 @@ pub(super) fn first(_: Coverage, _: &SandboxNeeds) -> Result<usize, String> {
     Err(NOT_BUILT.to_owned())
 }
 
-pub(super) fn last(_: Coverage, _: Rings, _: &SandboxNeeds) -> Result<(), String> {
+pub(super) fn last(_: Coverage, _: Rings) -> Result<(), String> {
     Err(NOT_BUILT.to_owned())
 }
 

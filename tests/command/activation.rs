@@ -5,18 +5,20 @@
 
 #![allow(unsafe_code)]
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{self as unix, UnixDatagram, UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::common::ports::free_address;
 use crate::configured::Folder;
-use crate::process::{PAGE, Server, assert_serves, drivers, end_of};
+use crate::process::{PAGE, Server, assert_serves, drivers, end_of, site, with};
 use crate::take_over_load::{Load, large};
 
 /// Numbers that the duplicates of sockets get here, so that they are none of those in the child.
@@ -139,7 +141,7 @@ fn a_wrong_socket_is_named() {
     end.assert_failed(1, &["fd:x", "no listening socket of this name", "FileDescriptorName="]);
     let end = end_of(&mut manager.command(&["html", "--listen", "fd:web", "--listen", "fd:3"]));
     end.assert_failed(1, &["fd:3 is the socket at 127.0.0.1:", "leave out one of the two"]);
-    let end = end_of(&mut crate::process::with(&["html", "--listen", "fd:web"]));
+    let end = end_of(&mut with(&["html", "--listen", "fd:web"]));
     end.assert_failed(1, &["fd:web", "no listening socket of this name"]);
     manager.keep("log", UdpSocket::bind("127.0.0.1:0").unwrap());
     let end = end_of(&mut manager.command(&["html"]));
@@ -149,7 +151,7 @@ fn a_wrong_socket_is_named() {
 /// Variables that are for another process mean nothing.
 #[test]
 fn sockets_of_another_process_are_left_alone() {
-    let mut command = crate::process::with(&["html"]);
+    let mut command = with(&["html"]);
     let folder = Folder::new("");
     command.env("LISTEN_PID", "1").env("LISTEN_FDS", "1").current_dir(folder.path(""));
     assert_serves(&Server::start(&mut command));
@@ -184,20 +186,33 @@ fn restarts_refuse_nobody() {
 
 /// A service manager that listens.
 struct Messages {
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
     socket: UnixDatagram,
+    address: OsString,
 }
 
 impl Messages {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        let path = folder.path().join("notify");
+        Self::of(UnixDatagram::bind(&path).unwrap(), folder, path.into())
+    }
+
+    /// At an address that is no file.
+    fn abstract_one() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let name = format!("ringd-test{}", folder.path().display());
+        let address = unix::SocketAddr::from_abstract_name(&name).unwrap();
+        Self::of(UnixDatagram::bind_addr(&address).unwrap(), folder, format!("@{name}").into())
+    }
+
+    fn of(socket: UnixDatagram, folder: tempfile::TempDir, address: OsString) -> Self {
         socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        Self { folder, socket }
+        Self { _folder: folder, socket, address }
     }
 
     fn hold<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        command.env("NOTIFY_SOCKET", self.folder.path().join("notify"))
+        command.env("NOTIFY_SOCKET", &self.address)
     }
 
     /// The next message that contains a text.
@@ -246,4 +261,37 @@ fn the_manager_is_told() {
     assert!(stopping.contains("EXTEND_TIMEOUT_USEC="), "{stopping}");
     drop(client);
     assert_eq!(server.end().code, Some(0));
+}
+
+/// The socket of the manager is connected before the sandbox, which denies connecting.
+#[test]
+fn the_manager_is_told_from_a_sandbox() {
+    for messages in [Messages::new(), Messages::abstract_one()] {
+        let site = site();
+        let mut command = with(&["--sandbox", "auto"]);
+        let server = Server::start(messages.hold(command.arg(site.path())));
+        messages.with("READY=1\n");
+        server.signal(libc::SIGTERM);
+        messages.with("STOPPING=1\n");
+        assert_eq!(server.end().code, Some(0));
+    }
+}
+
+#[test]
+fn a_manager_that_cannot_be_told_is_noted_once() {
+    let messages = Messages::new();
+    fs::remove_file(&messages.address).unwrap();
+    for (address, cause) in [
+        (&*messages.address, "No such file"),
+        (OsStr::new("@ringd-test-nobody"), "refused"),
+        (OsStr::new("vsock:2:1"), "neither a path nor @NAME"),
+    ] {
+        let site = site();
+        let server = Server::start(with(&[]).arg(site.path()).env("NOTIFY_SOCKET", address));
+        let note = server.error_line();
+        for word in ["NOTIFY_SOCKET: ", cause, "Type=exec"] {
+            assert!(note.contains(word), "no {word:?} in: {note}");
+        }
+        assert_serves(&server);
+    }
 }

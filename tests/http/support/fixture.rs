@@ -111,7 +111,6 @@ fn serve(mut setup: Setup, selection: DriverSelection) -> HttpServer {
         sockets: listen.clone().filter_map(socket).collect(),
         ports: listen.clone().filter_map(ListenSpec::port).collect(),
         has_unix: true,
-        notify_socket: None,
     };
     let confined = || {
         Sandbox::of_thread(&needs, selection.kind).unwrap();
