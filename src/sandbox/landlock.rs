@@ -11,9 +11,9 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, NetPort,
-    PathBeneath, PathFd, RestrictionStatus, Ruleset, RulesetAttr, RulesetCreated,
-    RulesetCreatedAttr, RulesetError, Scope,
+    ABI, Access, AccessFs, AccessNet, AddRuleError, AddRulesError, BitFlags, CompatLevel,
+    Compatible, LandlockStatus, NetPort, PathBeneath, PathFd, RestrictionStatus, Ruleset,
+    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
 };
 
 use super::SandboxNeeds;
@@ -97,6 +97,8 @@ fn ruleset(denies_connect: bool) -> Result<RulesetCreated, RulesetError> {
 }
 
 /// Allows access to a file, or to what is in a directory. A path that leads nowhere has no rule.
+/// Neither has a socket, since what is allowed in its directory does not apply to the file, nor a
+/// pipe of another process, which the kernel takes no rules for and lets everybody open.
 fn allow(
     rules: &mut RulesetCreated,
     path: &Path,
@@ -107,8 +109,22 @@ fn allow(
         true => access,
         false => access & AccessFs::from_file(KNOWN),
     };
-    (&mut *rules).add_rule(PathBeneath::new(file, access))?;
+    if !access.is_empty() {
+        match (&mut *rules).add_rule(PathBeneath::new(file, access)) {
+            Err(error) if !is_refused(&error) => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+    }
     Ok(Some(id_of(&metadata)))
+}
+
+/// Whether the kernel takes no rule for what is in a file system of its own (`EBADFD`).
+fn is_refused(error: &RulesetError) -> bool {
+    let RulesetError::AddRules(AddRulesError::Fs(AddRuleError::AddRuleCall { source, .. })) = error
+    else {
+        return false;
+    };
+    source.raw_os_error() == Some(libc::EBADFD)
 }
 
 fn id_of(metadata: &fs::Metadata) -> FileId {
@@ -144,14 +160,15 @@ impl FileRules {
         is_beneath(path, &self.read)
     }
 
-    /// Whether the rules allow to make a file and to write it.
+    /// Whether the rules allow to make a file and to write it. One that has a rule of its own, such
+    /// as a device, is not made.
     pub(super) fn may_write(&self, path: &Path) -> bool {
-        is_beneath(directory_of(path), &self.write)
+        is_known(path, &self.write) || is_beneath(directory_of(path), &self.write)
     }
 
     /// Whether the rules allow to make a socket.
     pub(super) fn may_listen(&self, path: &Path) -> bool {
-        is_beneath(directory_of(path), &self.listen)
+        is_known(path, &self.listen) || is_beneath(directory_of(path), &self.listen)
     }
 
     /// Whether the rules allow to listen on a port.
@@ -164,6 +181,11 @@ impl FileRules {
 fn directory_of(path: &Path) -> &Path {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     directory.unwrap_or(Path::new("."))
+}
+
+/// Whether a file is there and is one of these, or in one of these directories.
+fn is_known(path: &Path, allowed: &HashSet<FileId>) -> bool {
+    path.exists() && is_beneath(path, allowed)
 }
 
 /// Whether a path leads to one of these files or into one of these directories. Also if it leads
@@ -187,4 +209,34 @@ pub(super) fn attempt() -> Result<u8, String> {
 /// How many threads the process has.
 pub(super) fn threads() -> io::Result<usize> {
     Ok(fs::read_dir("/proc/self/task")?.count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixListener;
+
+    /// In `/`, a socket stands for itself, and a log may be a link to a pipe. Neither takes a rule.
+    #[test]
+    fn what_takes_no_rule_does_not_end_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let (reader, _writer) = io::pipe().unwrap();
+        let pipe = PathBuf::from(format!("/proc/self/fd/{}", reader.as_raw_fd()));
+        let mut rules = ruleset(true).unwrap();
+        let sockets = AccessFs::MakeSock | AccessFs::RemoveFile;
+        let writes = AccessFs::WriteFile | AccessFs::MakeReg;
+        let listen = allow(&mut rules, &socket, sockets).unwrap();
+        let write = allow(&mut rules, &pipe, writes).unwrap();
+        let (listen, write) = (HashSet::from_iter(listen), HashSet::from_iter(write));
+        let read = HashSet::new();
+        let rules =
+            FileRules { version: 6, lacks: None, read, write, listen, ports: None, _itself: None };
+        // A reload that keeps them needs no more.
+        assert!(rules.may_listen(&socket) && rules.may_write(&pipe));
+        assert!(!rules.may_listen(&folder.path().join("other")));
+        drop(listener);
+    }
 }

@@ -197,7 +197,8 @@ fn a_configuration_that_needs_more_is_refused() {
 #[ignore = "a_configuration_that_needs_more_is_refused runs it"]
 fn needs_more() {
     let Some(folder) = folder() else { return };
-    let needs = make_files(&folder);
+    let mut needs = make_files(&folder);
+    needs.logs.push("/dev/null".into());
     let sandbox = Sandbox::of_thread(&needs, DriverKind::Epoll).unwrap();
     let with = |change: &dyn Fn(&mut SandboxNeeds)| {
         let mut needs = needs.clone();
@@ -216,6 +217,7 @@ fn needs_more() {
             "reading /etc/passwd",
         ),
         (&|needs| needs.logs.push("/etc/log".into()), "making /etc/log"),
+        (&|needs| needs.logs.push("/dev/zero".into()), "making /dev/zero"),
         (&|needs| needs.ports.push(1), "listening on port 1"),
         (&|needs| needs.has_unix = true, "listening on Unix sockets"),
     ] {

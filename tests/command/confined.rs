@@ -123,6 +123,19 @@ fn a_reload_that_needs_more_says_restart() {
     }
 }
 
+/// A device has a rule of its own, and no directory stands for it.
+#[test]
+fn a_reload_keeps_a_log_that_is_a_device() {
+    if !is_complete() {
+        return;
+    }
+    let folder = Folder::new(&confined("auto").replace("[log]", "[log]\nerror = \"/dev/null\""));
+    let server = Server::start(&mut folder.command());
+    let end = folder.reload();
+    assert_eq!(end.code, Some(0), "{end:?}");
+    assert_serves(&server);
+}
+
 /// A kernel without a part of it, or a container that denies it: `auto` says so, `require` does not
 /// start.
 #[test]
