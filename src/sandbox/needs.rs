@@ -4,6 +4,10 @@
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+/// The most links on the way to a path, as in the kernel.
+#[cfg(feature = "sandbox")]
+const LINKS_MAX: usize = 40;
+
 /// What a server opens after it has started: by a reload, or because a deployment, a renewal or a
 /// rotation replaces what it has.
 #[derive(Clone, Default, Debug)]
@@ -61,7 +65,8 @@ impl SandboxNeeds {
     }
 }
 
-/// The directories that hold these files and directories, by their names and where those lead. One
+/// The directories that hold these files and directories, by their names and where those lead, and
+/// those that hold what the links on the way lead to, since a deployment may turn any of them. One
 /// that is in `/` stands for itself, since otherwise everything would be allowed, and so does a
 /// device or a pipe, since those beside it have nothing to do with it.
 #[cfg(feature = "sandbox")]
@@ -69,9 +74,11 @@ fn places(paths: &[PathBuf]) -> Vec<PathBuf> {
     let mut places = Vec::new();
     for path in paths {
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-        for name in path.canonicalize().into_iter().chain([absolute]) {
+        let is_special = is_special(path);
+        let targets = if is_special { Vec::new() } else { targets(&absolute) };
+        for name in path.canonicalize().into_iter().chain(targets).chain([absolute]) {
             places.push(match name.parent() {
-                Some(parent) if is_top(parent) || is_special(path) => name,
+                Some(parent) if is_top(parent) || is_special => name,
                 Some(parent) => parent.to_owned(),
                 None => name,
             });
@@ -80,6 +87,26 @@ fn places(paths: &[PathBuf]) -> Vec<PathBuf> {
     places.sort_unstable();
     places.dedup();
     places
+}
+
+/// Where the links on the way to a path lead, and the links on the way to those. The links of
+/// `/proc` lead to what a process has, and nobody turns them.
+#[cfg(feature = "sandbox")]
+fn targets(path: &Path) -> Vec<PathBuf> {
+    let mut seen = Vec::new();
+    let mut paths = vec![path.to_owned()];
+    while let Some(path) = paths.pop() {
+        for name in path.ancestors().filter(|name| !name.starts_with("/proc")) {
+            let Ok(target) = name.read_link() else { continue };
+            let target = name.parent().unwrap_or(Path::new("/")).join(target);
+            if seen.len() < LINKS_MAX && !seen.contains(&target) {
+                seen.push(target.clone());
+                paths.push(target);
+            }
+        }
+    }
+    let real = seen.iter().filter_map(|target| target.canonicalize().ok());
+    real.filter(|target| !target.starts_with("/proc")).collect()
 }
 
 /// Whether a path leads to a device or a pipe.
@@ -114,6 +141,27 @@ mod tests {
         );
         // What does not exist yet is known by its name.
         assert_eq!(places(&[real.join("sites/next")]), [real.join("sites")]);
+    }
+
+    /// A deployment turns a link above a root, or one that another link leads through.
+    #[test]
+    fn what_is_beside_the_target_of_each_link_is_allowed() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().canonicalize().unwrap();
+        for name in ["app/releases/1/public", "sites"] {
+            std::fs::create_dir_all(real.join(name)).unwrap();
+        }
+        symlink("releases/1", real.join("app/current")).unwrap();
+        let releases = [real.join("app/current"), real.join("app/releases")];
+        let root = real.join("app/current/public");
+        let own = real.join("app/releases/1");
+        assert_eq!(places(&[root]), [&releases[..], std::slice::from_ref(&own)].concat());
+        symlink("../app/current/public", real.join("sites/site")).unwrap();
+        let places = places(&[real.join("sites/site")]);
+        assert_eq!(places, [releases[1].clone(), own, real.join("sites")]);
+        // A circle ends.
+        symlink("circle", real.join("sites/circle")).unwrap();
+        assert_eq!(super::places(&[real.join("sites/circle")]), [real.join("sites")]);
     }
 
     #[test]

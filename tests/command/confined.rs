@@ -84,6 +84,20 @@ fn a_link_may_turn_and_a_reload_finds_what_is_beside() {
         symlink("other", folder.path("next")).unwrap();
         fs::rename(folder.path("next"), folder.path("current")).unwrap();
         eventually("the root has turned", || get(server.address(), "/").1 == OTHER);
+        drop(server);
+        // A link above the root.
+        let releases = site();
+        for (name, page) in [("1", PAGE), ("2", OTHER)] {
+            fs::create_dir_all(releases.path().join(name).join("public")).unwrap();
+            fs::write(releases.path().join(name).join("public/index.html"), page).unwrap();
+        }
+        symlink(releases.path().join("1"), folder.path("above")).unwrap();
+        folder.write(&base.replace("root = \"html\"", "root = \"above/public\""));
+        let server = Server::start(&mut folder.command());
+        assert_eq!(get(server.address(), "/").1, PAGE, "{driver}");
+        symlink(releases.path().join("2"), folder.path("next")).unwrap();
+        fs::rename(folder.path("next"), folder.path("above")).unwrap();
+        eventually("a link above the root has turned", || get(server.address(), "/").1 == OTHER);
         // A root that is made now, beside the others.
         fs::create_dir(folder.path("third")).unwrap();
         fs::write(folder.path("third/index.html"), "third").unwrap();
