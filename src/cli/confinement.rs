@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use super::root::open_root;
+use super::root::{is_missing, open_root};
 use super::{CommandError, Config, ServePlan};
 use crate::driver::DriverSelection;
 use crate::log_output::LogTarget;
@@ -139,9 +139,14 @@ fn logs(config: &Config) -> impl Iterator<Item = PathBuf> {
 /// cannot open again, though the process has it open.
 fn check_files(config: &Config, user: &Identity) -> Result<Vec<String>, CommandError> {
     for site in &config.sites {
-        let opened = open_root(&site.root, site.content.symlinks.into());
-        opened
-            .map_err(|CommandError(error)| CommandError(format!("as the user {user}: {error}")))?;
+        let fallback = site.fallback_root.iter().map(|fallback| &fallback.path);
+        // It may be made later.
+        let fallback = fallback.filter(|path| !is_missing(path));
+        for root in fallback.chain([&site.root]) {
+            open_root(root, site.content.symlinks.into()).map_err(|CommandError(error)| {
+                CommandError(format!("as the user {user}: {error}"))
+            })?;
+        }
     }
     let may = |path: &Path, how| access(path, how).is_ok();
     let unreadable = files(config).filter(|path| !may(path, Access::READ_OK)).map(|path| {

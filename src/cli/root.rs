@@ -38,6 +38,11 @@ pub(super) const COMMANDS: &[&str] = &[
 /// The first version of Linux that has `openat2(2)`.
 const OPENAT2_SINCE: (u32, u32) = (5, 6);
 
+/// Whether nothing is at a path. One that cannot be looked at counts as there.
+pub(super) fn is_missing(path: &Path) -> bool {
+    path.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 /// Opens the root, and checks that `openat2(2)` works on it.
 pub(super) fn open_root(path: &Path, links: Links) -> Result<Arc<File>, CommandError> {
     let path_name = path.display();

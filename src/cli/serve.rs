@@ -12,7 +12,7 @@ use super::config::FallbackOptions;
 use super::connections::shares;
 use super::content::KnownRules;
 use super::observe_args::cannot_open;
-use super::root::open_root;
+use super::root::{is_missing, open_root};
 use super::site_files::{self, KnownSiteFiles};
 use super::tls::{self, TlsPlan};
 use super::{
@@ -392,9 +392,8 @@ impl Bases {
         FallbackOptions { path, only }: &FallbackOptions,
         links: Links,
     ) -> Result<FallbackRoot, CommandError> {
-        let error = path.metadata().err().map(|error| error.kind());
-        let is_missing = error == Some(io::ErrorKind::NotFound);
-        let root = if is_missing { None } else { Some(RootDirectory(open_root(path, links)?)) };
+        let root =
+            if is_missing(path) { None } else { Some(RootDirectory(open_root(path, links)?)) };
         let only = FileGlobs::new(only).map_err(|error| CommandError(error.to_string()))?;
         Ok(FallbackRoot { root, root_path: Some(self.root_path(path)?), only })
     }

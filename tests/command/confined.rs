@@ -252,4 +252,20 @@ fn a_user_that_cannot_be_is_an_error_with_a_remedy() {
     command.arg(&closed).args(["--listen", "127.0.0.1:0", "--user", USER, "--group", USER]);
     end_of(&mut command).assert_failed(1, &["as the user 65533", "permission denied"]);
     assert!(Path::new(&closed).exists());
+    // The same for a second root, unless it is missing.
+    let folder = Folder::new("");
+    create_closed(&folder.path("closed"));
+    for (fallback, is_served) in [("closed", false), ("missing", true)] {
+        folder.write(&format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\nuser = \"{USER}\"\ngroup = \"{USER}\"\n\
+             [[site]]\nname = \"a\"\ndefault = true\nroot = \"html\"\n\
+             fallback-root = {{ path = \"{fallback}\", only = \"*.js\" }}\n"
+        ));
+        if is_served {
+            assert_serves(&Server::start(&mut folder.command()));
+        } else {
+            let words = ["as the user 65533", "closed", "permission denied"];
+            end_of(&mut folder.command()).assert_failed(1, &words);
+        }
+    }
 }
