@@ -36,9 +36,8 @@ const SUBMISSIONS_MIN: u32 = 64;
 /// Fewer completions at a time also stay in the caches until they are handled.
 const WAITED_MAX: u32 = 128;
 
-/// The ops that the driver submits.
-const OPS: [u8; 9] = [
-    opcode::Accept::CODE,
+/// The ops that the driver submits; its accepts of one and of many connections are one op.
+const OPS: [u8; 8] = [
     opcode::AcceptMulti::CODE,
     opcode::AsyncCancel::CODE,
     opcode::OpenAt2::CODE,
