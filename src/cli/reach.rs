@@ -105,7 +105,9 @@ impl Reach {
         if !is_terminal {
             return Err("--qr: standard output is no terminal, so no code is shown".to_owned());
         }
-        let is_far = |shown: &&Shown| shown.ip.is_some_and(|ip| !ip.is_loopback());
+        // The address that means all of them is shown if those of the machine are not known.
+        let is_far = |ip: IpAddr| !ip.is_loopback() && !ip.is_unspecified();
+        let is_far = |shown: &&Shown| shown.ip.is_some_and(is_far);
         let shown = self.shown.iter().find(is_far).ok_or(
             "--qr: other machines cannot reach the addresses of this server, so no code is shown; \
              use --listen :7890, or an address of your network",
@@ -251,6 +253,12 @@ mod tests {
         assert_eq!(width.div_ceil(2), lines.len() - 1, "{code}");
         let near = reach(&["127.0.0.1:80"]).code(true).unwrap_err();
         assert!(near.contains("--listen :7890"), "{near}");
+        // The kernel does not tell the addresses of the machine.
+        let unknown = openable(&Endpoint::BothFamilies(7890), &[]);
+        let unknown = unknown.iter().map(|it| Shown { text: it.to_string(), ip: Some(it.ip()) });
+        let unknown = Reach { shown: unknown.collect(), wanted: ReachArgs::default() };
+        assert_eq!(unknown.list(), " [::]:7890");
+        assert_eq!(unknown.code(true), Err(near));
         let piped = reach(&["192.0.2.7:80"]).code(false).unwrap_err();
         assert!(piped.contains("no terminal"), "{piped}");
     }
