@@ -29,7 +29,7 @@ pub(super) fn trial((server, client, rate): (f64, f64, f64)) -> BenchTrial {
 
 /// A row with the trials of each server.
 pub(super) fn row_of(cell: Cell, servers: Vec<Vec<BenchTrial>>) -> CellReport {
-    let stats = BenchStats::of_cell(servers);
+    let stats = BenchStats::of_cell(servers, 1);
     let first = stats[0].clone();
     let result = |(number, stats): (usize, BenchStats)| CellResult {
         server: NAMES[number].to_owned(),

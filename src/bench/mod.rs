@@ -395,7 +395,7 @@ fn rows(
     trials: Vec<Vec<Vec<BenchTrial>>>,
 ) -> Vec<CellReport> {
     let rows = bench.settings.cells.iter().zip(cast).zip(trials).map(|((cell, cast), trials)| {
-        let all = BenchStats::of_cell(trials);
+        let all = BenchStats::of_cell(trials, bench.settings.workers);
         let first = all.first().filter(|_| cast.first() == Some(&0)).cloned();
         let results = cast.iter().zip(all).map(|(number, stats)| {
             let first = first.as_ref().filter(|_| *number > 0);

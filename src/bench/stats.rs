@@ -130,15 +130,16 @@ impl Comparisons {
 }
 
 impl BenchStats {
-    /// Makes the statistics of the servers of a cell, each with at least one round.
-    pub fn of_cell(servers: Vec<Vec<BenchTrial>>) -> Vec<Self> {
+    /// Makes the statistics of the servers of a cell, each with at least one round and so many
+    /// workers.
+    pub fn of_cell(servers: Vec<Vec<BenchTrial>>, workers: usize) -> Vec<Self> {
         let costs: Vec<Vec<f64>> =
             servers.iter().map(|rounds| rounds.iter().map(BenchTrial::cost).collect()).collect();
         let counts = undisturbed(&costs);
-        servers.into_iter().map(|rounds| Self::new(rounds, counts.clone())).collect()
+        servers.into_iter().map(|rounds| Self::new(rounds, counts.clone(), workers)).collect()
     }
 
-    fn new(rounds: Vec<BenchTrial>, counts: Vec<bool>) -> Self {
+    fn new(rounds: Vec<BenchTrial>, counts: Vec<bool>, workers: usize) -> Self {
         let used = || rounds.iter().zip(&counts).filter(|(_, counts)| **counts);
         let of = |value: fn(&BenchTrial) -> f64| mean(used().map(|(trial, _)| value(trial)));
         let maybe = |value: fn(&BenchTrial) -> Option<f64>| {
@@ -158,7 +159,8 @@ impl BenchStats {
             system_calls: maybe(|trial| trial.system_calls),
             submissions: maybe(|trial| trial.submissions),
         };
-        let server_idles = mean.server_busy.is_some_and(|busy| busy < SATURATED);
+        let saturated = SATURATED * workers as f64;
+        let server_idles = mean.server_busy.is_some_and(|busy| busy < saturated);
         let client_bound = mean.client_busy >= SATURATED && server_idles;
         Self { mean, rounds, counts, client_bound }
     }

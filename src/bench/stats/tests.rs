@@ -22,7 +22,7 @@ fn trial(cpu: Option<f64>, rate: f64) -> BenchTrial {
 
 fn cell(servers: &[&[f64]]) -> Vec<BenchStats> {
     let rounds = |cpu: &&[f64]| cpu.iter().map(|cpu| trial(Some(*cpu), 1000.0)).collect();
-    BenchStats::of_cell(servers.iter().map(rounds).collect())
+    BenchStats::of_cell(servers.iter().map(rounds).collect(), 1)
 }
 
 fn cpu(own: &BenchStats, first: &BenchStats) -> Comparison {
@@ -116,7 +116,7 @@ fn sides_that_show_another_order_disagree() {
         vec![own; 3]
     };
     let disagree = |own, first| {
-        let stats = BenchStats::of_cell(vec![first, own]);
+        let stats = BenchStats::of_cell(vec![first, own], 1);
         stats[1].against(&stats[0]).disagree()
     };
     assert!(disagree(rounds(10.0, 30.0), rounds(20.0, 10.0)), "the order is reversed");
@@ -128,10 +128,11 @@ fn sides_that_show_another_order_disagree() {
 #[test]
 fn without_cpu_time_there_is_the_rate() {
     let rounds = |cpu, rates: [f64; 4]| rates.map(|rate| trial(cpu, rate)).to_vec();
-    let stats = BenchStats::of_cell(vec![
+    let servers = vec![
         rounds(Some(1.0), [1000.0, 2000.0, 1000.0, 1000.0]),
         rounds(None, [500.0, 1000.0, 500.0, 500.0]),
-    ]);
+    ];
+    let stats = BenchStats::of_cell(servers, 1);
     let comparisons = stats[1].against(&stats[0]);
     assert_eq!((comparisons.cpu, comparisons.both), (None, None));
     assert!((comparisons.rate.ratio - 0.5).abs() < 1e-9, "{comparisons:?}");
@@ -141,10 +142,14 @@ fn without_cpu_time_there_is_the_rate() {
 
 #[test]
 fn a_client_that_limits_the_rate_is_detected() {
-    let bound = |trial| BenchStats::of_cell(vec![vec![trial]])[0].client_bound;
+    let bound_of = |workers, trial| BenchStats::of_cell(vec![vec![trial]], workers)[0].client_bound;
+    let bound = |trial| bound_of(1, trial);
     assert!(bound(trial(Some(1.0), 1.0)));
     assert!(!bound(BenchTrial { server_busy: Some(0.99), ..trial(Some(1.0), 1.0) }));
     assert!(!bound(trial(None, 1.0)), "the server's load is not known");
+    // Two workers may use two cores.
+    let busy = |share| BenchTrial { server_busy: Some(share), ..trial(Some(1.0), 1.0) };
+    assert!(bound_of(2, busy(1.2)) && !bound_of(2, busy(1.98)));
 }
 
 #[test]
