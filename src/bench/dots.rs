@@ -5,8 +5,38 @@
 //! in the units of the first server: if it reaches the band around the reference, it is a tie, and
 //! the dot is hollow.
 
+use super::idle_chart::IdleChart;
 use super::report::{BenchReport, CellReport, CellResult};
 use super::stats::{BAND, BenchVerdict};
+
+/// What the numbers of a row are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Measure {
+    Cpu,
+    /// In rows where the CPU time of a server is not known.
+    Rate,
+}
+
+impl Measure {
+    pub(super) fn unit(self) -> &'static str {
+        match self {
+            Self::Cpu => "µs of CPU per answer",
+            Self::Rate => "answers per second",
+        }
+    }
+}
+
+/// What the numbers of these rows are, as a heading.
+pub(super) fn heading(rows: &[DotRow]) -> &'static str {
+    let has = |measure| rows.iter().any(|row| row.measure == measure);
+    match (has(Measure::Cpu), has(Measure::Rate)) {
+        (_, false) => "CPU time per answer (less is better)",
+        (false, true) => "Answers per second (more is better)",
+        (true, true) => {
+            "CPU time per answer (less is better) or answers per second (more is better)"
+        }
+    }
+}
 
 /// A row of a picture.
 #[derive(Debug)]
@@ -16,7 +46,7 @@ pub(super) struct DotRow {
     pub(super) max: f64,
     /// The positions of ticks.
     pub(super) ticks: Vec<f64>,
-    pub(super) unit: &'static str,
+    pub(super) measure: Measure,
     /// The band of ties around the first server; `None` if that is not in the row.
     pub(super) band: Option<(f64, f64)>,
     pub(super) dots: Vec<Dot>,
@@ -40,9 +70,10 @@ pub(super) struct Dot {
     pub(super) is_marked: bool,
 }
 
-/// The rows of a picture, except for those with idle connections, which have a chart.
-pub(super) fn dot_rows(report: &BenchReport) -> Vec<DotRow> {
-    let rows = report.rows.iter().enumerate().filter(|(_, row)| row.cell.idle == 0);
+/// The rows of a picture, except for those that the chart of idle connections has.
+pub(super) fn dot_rows(report: &BenchReport, chart: Option<&IdleChart>) -> Vec<DotRow> {
+    let is_in_chart = |row: &CellReport| chart.is_some_and(|chart| chart.has(&row.cell));
+    let rows = report.rows.iter().enumerate().filter(|(_, row)| !is_in_chart(row));
     rows.map(|(number, row)| dot_row(report, number, row)).collect()
 }
 
@@ -86,7 +117,7 @@ fn dot_row(report: &BenchReport, number: usize, row: &CellReport) -> DotRow {
         title: row.cell.to_string(),
         max,
         ticks,
-        unit: if has_cpu { "µs of CPU per answer" } else { "answers per second" },
+        measure: if has_cpu { Measure::Cpu } else { Measure::Rate },
         band: first.map(|value| (value * (1.0 - BAND), value * (1.0 + BAND))),
         dots,
         too_small: small.map(|(server, holds)| (server.to_owned(), holds)).collect(),
@@ -129,8 +160,10 @@ pub(super) fn tick(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::idle_chart::idle_chart;
     use crate::bench::made_report::{report, row, row_of, trial};
-    use crate::bench::plan::{Shape, grid, idle_grid};
+    use crate::bench::plan::{ClientWait, Shape, grid, idle_grid, with_clients};
+    use crate::bench::stats::BenchTrial;
 
     /// In units and without exceptions: the larger number is farther to the right, and a tie is
     /// what reaches the band.
@@ -145,7 +178,7 @@ mod tests {
         let less = row_of(cells[1], servers([7.0, 7.2, 6.9, 7.1]));
         let report = report(vec![tie, less]);
         let mut verdicts = Vec::new();
-        for row in dot_rows(&report) {
+        for row in dot_rows(&report, None) {
             let (low, high) = row.band.unwrap();
             for dot in &row.dots {
                 assert!((0.0..=row.max).contains(&dot.value), "{row:?}");
@@ -164,12 +197,42 @@ mod tests {
     }
 
     #[test]
-    fn rows_with_idle_connections_are_not_dots_and_small_servers_are_named() {
+    fn rows_of_the_chart_are_not_dots_and_small_servers_are_named() {
         let same = [(1.0, 1.0, 1.0); 3];
         let large = row(grid(&[0], &[200], &[Shape::Close])[0], &same);
-        let rows = dot_rows(&report(vec![large, row(idle_grid(&[1])[0], &same)]));
-        assert_eq!(rows.len(), 1);
+        let clients = [ClientWait::Awake, ClientWait::Asleep];
+        let idle = with_clients(&idle_grid(&[1, 10]), &clients);
+        let idle = idle.iter().map(|cell| row(*cell, &same));
+        let report = report([large].into_iter().chain(idle).collect());
+        let chart = idle_chart(&report).unwrap();
+        let rows = dot_rows(&report, Some(&chart));
         assert_eq!(rows[0].too_small, [("epoll".to_owned(), 100)]);
+        let titles: Vec<_> = rows[1..].iter().map(|row| row.title.as_str()).collect();
+        assert_eq!(titles.len(), 2, "{titles:?}");
+        assert!(titles.iter().all(|title| title.ends_with("sleeping client")), "{titles:?}");
+    }
+
+    /// Of one number of idle connections there is no chart.
+    #[test]
+    fn a_row_without_a_chart_is_dots() {
+        let alone = report(vec![row(idle_grid(&[1])[0], &[(1.0, 1.0, 1.0); 3])]);
+        assert!(idle_chart(&alone).is_none());
+        assert_eq!(dot_rows(&alone, None).len(), 1);
+    }
+
+    #[test]
+    fn the_heading_says_what_the_numbers_are() {
+        let cells = grid(&[1024], &[1, 64], &[Shape::KeepAlive]);
+        let known = row(cells[0], &[(1.0, 1.0, 1.0); 3]);
+        let unknown = BenchTrial { cpu_microseconds: None, ..trial((1.0, 1.0, 1.0)) };
+        let unknown = row_of(cells[1], vec![vec![trial((1.0, 1.0, 1.0)); 4], vec![unknown; 4]]);
+        for (rows, words) in [
+            (vec![known.clone()], "CPU time per answer (less is better)"),
+            (vec![unknown.clone()], "Answers per second (more is better)"),
+            (vec![known, unknown], "(less is better) or answers"),
+        ] {
+            assert!(heading(&dot_rows(&report(rows), None)).contains(words), "{words}");
+        }
     }
 
     #[test]

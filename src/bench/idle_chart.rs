@@ -1,16 +1,28 @@
 //! The CPU time of a busy connection beside idle ones, as lines on two logarithmic axes.
 
-use super::plan::ClientWait;
+use super::plan::{Cell, ClientWait};
 use super::report::BenchReport;
 
 /// The lines of a chart and its axes. Positions are from 0 to 1, from the left and from the bottom.
 #[derive(Debug)]
 pub(super) struct IdleChart {
+    client: ClientWait,
     pub(super) lines: Vec<IdleLine>,
     /// Idle connections, and their positions.
     pub(super) columns: Vec<(u32, f64)>,
     /// Microseconds of CPU time per answer, and their positions.
     pub(super) levels: Vec<(f64, f64)>,
+}
+
+impl IdleChart {
+    /// Whether a cell is in this chart: one kind of client is.
+    pub(super) fn has(&self, cell: &Cell) -> bool {
+        is_of(cell, self.client)
+    }
+}
+
+fn is_of(cell: &Cell, client: ClientWait) -> bool {
+    cell.idle > 0 && cell.client == client
 }
 
 /// The line of a server.
@@ -33,8 +45,7 @@ const LABELS: f64 = 0.062;
 pub(super) fn idle_chart(report: &BenchReport) -> Option<IdleChart> {
     let client = report.rows.iter().find(|row| row.cell.idle > 0).map(|row| row.cell.client);
     let client = client.unwrap_or(ClientWait::Awake);
-    let mut rows: Vec<_> =
-        report.rows.iter().filter(|row| row.cell.idle > 0 && row.cell.client == client).collect();
+    let mut rows: Vec<_> = report.rows.iter().filter(|row| is_of(&row.cell, client)).collect();
     rows.sort_by_key(|row| row.cell.idle);
     let (first, last) = (rows.first()?.cell.idle, rows.last()?.cell.idle);
     let of = |row: &&super::report::CellReport, server: &String| {
@@ -64,7 +75,8 @@ pub(super) fn idle_chart(report: &BenchReport) -> Option<IdleChart> {
     }
     separate(&mut lines);
     let columns = rows.iter().map(|row| (row.cell.idle, across.at(f64::from(row.cell.idle))));
-    Some(IdleChart { lines, columns: columns.collect(), levels: levels(low, high, &up) })
+    let (columns, levels) = (columns.collect(), levels(low, high, &up));
+    Some(IdleChart { client, lines, columns, levels })
 }
 
 /// A logarithmic axis.

@@ -4,24 +4,30 @@
 use std::fmt::{self, Write as _};
 use std::io;
 
-use super::dots::{Dot, DotRow, dot_rows, microseconds, tick};
+use super::dots::{Dot, DotRow, Measure, dot_rows, heading, microseconds, tick};
 use super::idle_chart::{IdleChart, idle_chart};
+use super::plot;
 use super::report::{BenchReport, CellReport};
 use super::stats::{BenchVerdict, Comparison};
 
 const STYLE: &str = include_str!("page.css");
 
 /// Classes of colours. Further servers begin again with the first one.
-const COLOURS: usize = 8;
+const COLOURS: usize = plot::COLOURS.len();
+
+/// How to read the rows that have the CPU time.
+const CPU: &str = "The number is the CPU time of the server for one answer: less is better. ";
+
+/// How to read those that do not have it.
+const RATE: &str = "In rows where the CPU time of a server is not known, the number is that of \
+answers per second: more is better. ";
 
 const HOW_TO_READ: &str = "\
-<p>The number is the CPU time of the server for one answer: less is better. Each row has an axis \
-of its own, which begins at 0. The first server is the reference, and the thin band around it \
-is 1 % wide on each side. The line through a dot is the interval of its difference to the \
-reference, with a confidence of about 95 %. If it reaches the band, it is a \
+Each row has an axis of its own, which begins at 0. The first server is the reference, and the \
+thin band around it is 1 % wide on each side. The line through a dot is the interval of its \
+difference to the reference, with a confidence of about 95 %. If it reaches the band, it is a \
 <em>tie</em> and the dot is hollow: the measurement shows no difference. A percentage is \
-the quotient of the two numbers \
-beside it.</p>\
+the quotient of the two numbers beside it.</p>\
 <p class=note>All numbers are means over the rounds. The quarter of the rounds that other work \
 disturbed most is left out, for all servers of a row alike.</p>";
 
@@ -56,12 +62,15 @@ fn page(report: &BenchReport) -> Result<String, fmt::Error> {
     out.push_str("</p>\n");
     doubts(report, &mut out)?;
     summary(report, &mut out)?;
-    if let Some(chart) = idle_chart(report) {
-        idle(&chart, &mut out)?;
-    }
-    let rows = dot_rows(report);
+    let chart = idle_chart(report);
+    chart.as_ref().map_or(Ok(()), |chart| idle(chart, &mut out))?;
+    let rows = dot_rows(report, chart.as_ref());
     if !rows.is_empty() {
-        write!(out, "<h2>CPU time per answer</h2>\n{HOW_TO_READ}\n<div class=rows>\n")?;
+        let has = |measure| rows.iter().any(|row| row.measure == measure);
+        let cpu = if has(Measure::Cpu) { CPU } else { "" };
+        let rate = if has(Measure::Rate) { RATE } else { "" };
+        let heading = heading(&rows);
+        write!(out, "<h2>{heading}</h2>\n<p>{cpu}{rate}{HOW_TO_READ}\n<div class=rows>\n")?;
         rows.iter().try_for_each(|row| dots(row, &mut out))?;
         out.push_str("</div>\n");
     }
@@ -108,6 +117,15 @@ fn summary(report: &BenchReport, out: &mut String) -> fmt::Result {
         let own = results.filter(|result| result.server == *server);
         let verdicts: Vec<BenchVerdict> =
             own.filter_map(|result| Some(result.comparison?.cpu?.verdict)).collect();
+        if verdicts.is_empty() {
+            let (server, first) = (Text(server), Text(first));
+            write!(
+                out,
+                "<li><strong>{server}</strong> is not compared with {first}: no row has the CPU \
+                 time of both.</li>"
+            )?;
+            continue;
+        }
         let count = |wanted| verdicts.iter().filter(|it| **it == wanted).count();
         write!(
             out,
@@ -153,7 +171,7 @@ fn dots(row: &DotRow, out: &mut String) -> fmt::Result {
     }
     out.push_str("<div class=axis aria-hidden=true>");
     for (number, value) in row.ticks.iter().enumerate() {
-        let unit = if number == 0 { format!(" {}", row.unit) } else { String::new() };
+        let unit = if number == 0 { format!(" {}", row.measure.unit()) } else { String::new() };
         // The unit stands at the first tick, and would cover the second one.
         if number == 1 || (number == 2 && place(*value) < 50.0) {
             continue;
@@ -309,8 +327,9 @@ fn ratio(comparison: &Comparison) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::made_report::{NAMES, report, row};
+    use crate::bench::made_report::{NAMES, report, row, row_of, trial};
     use crate::bench::plan::{ClientWait, Shape, grid, idle_grid, with_clients};
+    use crate::bench::stats::BenchTrial;
 
     #[test]
     fn a_page_has_every_part_and_escapes_names() {
@@ -330,10 +349,43 @@ mod tests {
             assert!(page.contains(words), "{words} is not in:\n{page}");
         }
         assert!(!page.contains(NAMES[2]), "{page}");
+        assert!(page.contains("<h2>CPU time per answer (less") && !page.contains(RATE), "{page}");
         for tag in ["div", "table", "ul", "svg", "details", "span"] {
             let count = |text: &str| page.matches(text).count();
             let opened = count(&format!("<{tag}>")) + count(&format!("<{tag} "));
             assert_eq!(opened, count(&format!("</{tag}>")), "{tag} in:\n{page}");
         }
+    }
+
+    /// The processes of the other server may not be inspected.
+    #[test]
+    fn a_server_whose_cpu_time_is_not_known_has_no_ties() {
+        let cell = grid(&[1024], &[64], &[Shape::KeepAlive])[0];
+        let known = trial((10.0, 20.0, 1000.0));
+        let unknown = BenchTrial { cpu_microseconds: None, both_cpu_microseconds: None, ..known };
+        let servers = [known, known, unknown].map(|trial| vec![trial; 4]);
+        let page = page(&report(vec![row_of(cell, servers.to_vec())])).unwrap();
+        for words in [
+            "<strong>epoll</strong> needs less CPU time than uring in 0 rows, more in 0",
+            "/&lt;b&gt;</strong> is not compared with uring: no row has the CPU time of both.",
+            "<h2>Answers per second (more is better)</h2>",
+            RATE,
+        ] {
+            assert!(page.contains(words), "{words} is not in:\n{page}");
+        }
+        assert!(!page.contains(CPU), "{page}");
+    }
+
+    /// The two pictures have the same colours.
+    #[test]
+    fn the_colours_are_those_of_the_plot() {
+        let (light, dark) = STYLE.split_once("prefers-color-scheme: dark").unwrap();
+        for (number, (in_light, in_dark)) in plot::COLOURS.iter().enumerate() {
+            for (style, colour) in [(light, in_light), (dark, in_dark)] {
+                let rule = format!("--c{number}: {colour};");
+                assert!(style.contains(&rule), "{rule} is not in:\n{style}");
+            }
+        }
+        assert!(!STYLE.contains(&format!("--c{COLOURS}:")));
     }
 }

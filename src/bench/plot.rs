@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use svg::Document;
 use svg::node::element::{Circle, Group, Line, Polyline, Rectangle, Style, Text, Title};
 
-use super::dots::{Dot, DotRow, dot_rows, tick};
+use super::dots::{Dot, DotRow, dot_rows, heading, tick};
 use super::idle_chart::{IdleChart, IdleLine, idle_chart};
 use super::report::BenchReport;
 use super::stats::BenchVerdict;
@@ -27,7 +27,7 @@ const CHART_BELOW: f64 = 76.0;
 const NAME_MAX: usize = 18;
 
 /// The colours of the servers in the light and in the dark mode, as on the page.
-const COLOURS: [(&str, &str); 8] = [
+pub(super) const COLOURS: [(&str, &str); 8] = [
     ("#0060a8", "#6db6f2"),
     ("#b05a00", "#f0a04b"),
     ("#00785a", "#4fc9a0"),
@@ -55,7 +55,8 @@ text { fill: #e7e4dc } .note { fill: #a1a8b0 } .grid { stroke: #353b41 } .band {
 ///
 /// When it cannot be written.
 pub fn write_svg(report: &BenchReport, out: &mut impl Write) -> io::Result<()> {
-    let (rows, chart) = (dot_rows(report), idle_chart(report));
+    let chart = idle_chart(report);
+    let rows = dot_rows(report, chart.as_ref());
     let of_rows: f64 = rows.iter().map(height).sum();
     let of_chart = if chart.is_some() { TITLE + CHART + CHART_BELOW } else { 0.0 };
     let (width, height) = (LEFT + PLOT + RIGHT, TOP + of_rows + of_chart + 12.0);
@@ -64,10 +65,10 @@ pub fn write_svg(report: &BenchReport, out: &mut impl Write) -> io::Result<()> {
         .set("width", width)
         .set("height", height)
         .set("role", "img")
-        .add(Title::new("CPU time per answer"))
+        .add(Title::new(heading(&rows)))
         .add(Style::new(style()))
         .add(Rectangle::new().set("class", "paper").set("width", width).set("height", height))
-        .add(text(20.0, 30.0, "title", "CPU time per answer (less is better)"))
+        .add(text(20.0, 30.0, "title", heading(&rows)))
         .add(text(20.0, 50.0, "note", &report.machine.describe()))
         .add(text(20.0, 68.0, "note", NOTE));
     let mut top = TOP;
@@ -118,7 +119,7 @@ fn draw_row(row: &DotRow, top: f64) -> Group {
             &tick(*value),
         ));
     }
-    group = group.add(text(LEFT + PLOT + 14.0, below + 13.0, "note", row.unit));
+    group = group.add(text(LEFT + PLOT + 14.0, below + 13.0, "note", row.measure.unit()));
     if let Some((low, high)) = row.band {
         let band = Rectangle::new().set("class", "band").set("x", x(low)).set("y", above);
         group = group.add(band.set("width", (x(high) - x(low)).max(2.0)).set("height", lines));
