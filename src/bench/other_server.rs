@@ -7,7 +7,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 use super::child::ServerUsage;
@@ -152,8 +152,11 @@ fn processes_listening(address: SocketAddr) -> Vec<PathBuf> {
     }
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
     let tables = tables.into_iter().filter_map(|path| fs::read_to_string(path).ok());
-    let sockets: Vec<String> =
-        tables.flat_map(|table| inodes_listening(&table, address.port())).collect();
+    let found: Vec<(Nearness, String)> =
+        tables.flat_map(|table| listening(&table, address)).collect();
+    let nearest = found.iter().map(|(nearness, _)| *nearness).min();
+    let sockets: Vec<&String> =
+        found.iter().filter(|it| Some(it.0) == nearest).map(|(_, socket)| socket).collect();
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
     let holds = |process: &PathBuf| {
         let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
@@ -169,14 +172,67 @@ fn processes_listening(address: SocketAddr) -> Vec<PathBuf> {
     processes.filter(is_process).filter(holds).collect()
 }
 
-/// The listening sockets of a port in a table such as `/proc/net/tcp`, named as in `/proc/PID/fd`.
-fn inodes_listening(table: &str, port: u16) -> Vec<String> {
-    let port = format!(":{port:04X}");
+/// How near a socket that listens is to an address: the kernel gives connections to the nearest.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Nearness {
+    Same,
+    AllOfFamily,
+    /// `[::]` takes IPv4 too, if it may.
+    AllOfBoth,
+}
+
+impl Nearness {
+    /// `None` if a socket at `listens` does not take connections to `ip`.
+    fn of(listens: IpAddr, ip: IpAddr) -> Option<Self> {
+        if listens.to_canonical() == ip.to_canonical() {
+            return Some(Self::Same);
+        }
+        if !listens.is_unspecified() {
+            return None;
+        }
+        match (listens, ip) {
+            (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => {
+                Some(Self::AllOfFamily)
+            }
+            (IpAddr::V6(_), IpAddr::V4(_)) => Some(Self::AllOfBoth),
+            (IpAddr::V4(_), IpAddr::V6(_)) => None,
+        }
+    }
+}
+
+/// The sockets in a table such as `/proc/net/tcp` that listen at an address, named as in
+/// `/proc/PID/fd`.
+fn listening(table: &str, address: SocketAddr) -> Vec<(Nearness, String)> {
     let lines = table.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
-    lines
-        .filter(|columns| columns.len() > 9 && columns[1].ends_with(&port) && columns[3] == LISTEN)
-        .map(|columns| format!("socket:[{}]", columns[9]))
-        .collect()
+    let socket = |columns: Vec<&str>| {
+        if columns.len() <= 9 || columns[3] != LISTEN {
+            return None;
+        }
+        let (ip, port) = columns[1].split_once(':')?;
+        let is_port = u16::from_str_radix(port, 16) == Ok(address.port());
+        let nearness = Nearness::of(parse_ip(ip)?, address.ip()).filter(|_| is_port)?;
+        Some((nearness, format!("socket:[{}]", columns[9])))
+    };
+    lines.filter_map(socket).collect()
+}
+
+/// An address of the table: words of 32 bits in hexadecimal, each in the order of this machine.
+fn parse_ip(text: &str) -> Option<IpAddr> {
+    let word = |at: usize| {
+        let word = u32::from_str_radix(text.get(8 * at..8 * at + 8)?, 16).ok()?;
+        Some(word.to_ne_bytes())
+    };
+    match text.len() {
+        8 => word(0).map(|bytes| IpAddr::from(Ipv4Addr::from(bytes))),
+        32 => {
+            let mut bytes = [0; 16];
+            for (at, part) in bytes.chunks_exact_mut(4).enumerate() {
+                part.copy_from_slice(&word(at)?);
+            }
+            Some(IpAddr::from(Ipv6Addr::from(bytes)))
+        }
+        _ => None,
+    }
 }
 
 /// Whether this machine has the address, which means that a socket can be bound to it.
@@ -224,7 +280,30 @@ mod tests {
         let table = "  sl  local_address rem_address   st\n   \
             0: 0100007F:1ED2 00000000:0000 0A 00000000:00000000 00:00000000 0000000 0 0 4711 1\n   \
             1: 0100007F:1ED2 0100007F:A0A0 01 00000000:00000000 00:00000000 00000000 0 0 4712 1\n";
-        assert_eq!(inodes_listening(table, 0x1ed2), ["socket:[4711]"]);
-        assert!(inodes_listening(table, 80).is_empty());
+        let at = |address: &str| listening(table, address.parse().unwrap());
+        assert_eq!(at("127.0.0.1:7890"), [(Nearness::Same, "socket:[4711]".to_owned())]);
+        assert!(at("127.0.0.1:80").is_empty());
+        assert!(at("127.0.0.2:7890").is_empty());
+    }
+
+    /// Another server may listen at the same port of another address.
+    #[test]
+    fn a_socket_at_another_address_is_not_that_of_the_server() {
+        let line = |ip: &str, inode| {
+            let zero = "0".repeat(ip.len());
+            format!("0: {ip}:0050 {zero}:0000 0A 0:0 00:0 0 0 0 {inode} 1\n")
+        };
+        let (any, mapped) = ("0".repeat(32), "0000000000000000FFFF00000200007F");
+        let table = [line("0100007F", 1), line("00000000", 2), line(&any, 3), line(mapped, 4)];
+        let table = table.concat();
+        let nearest = |address: &str| {
+            let found = listening(&table, address.parse().unwrap()).into_iter().min();
+            found.map(|(_, socket)| socket)
+        };
+        for (address, inode) in
+            [("127.0.0.1:80", 1), ("127.0.0.2:80", 4), ("127.0.0.3:80", 2), ("[::1]:80", 3)]
+        {
+            assert_eq!(nearest(address), Some(format!("socket:[{inode}]")), "{address}");
+        }
     }
 }
