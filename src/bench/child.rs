@@ -9,11 +9,12 @@
 //! standard input ends, which also happens when its parent ends in any way.
 
 use std::ffi::OsString;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{self, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::process::{self, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
@@ -30,6 +31,12 @@ const LISTENER: u32 = 1;
 
 /// The descriptors of a server besides connections, with those of the files that a run requests.
 const OTHER_DESCRIPTORS: u64 = 48;
+
+/// How long a child may take to end.
+const END_WAIT: Duration = Duration::from_secs(5);
+
+/// The longest line of a child.
+const LINE_BYTES_MAX: u64 = 64 * 1024;
 
 /// The first line that the child writes.
 #[derive(Debug, Serialize, Deserialize)]
@@ -91,8 +98,19 @@ impl Child {
             Ok(greeting) => Ok(Self { process, input, output, greeting }),
             Err(error) => {
                 drop(input);
-                let status = process.wait()?;
-                Err(io::Error::new(error.kind(), format!("the server did not start: {status}")))
+                if error.kind() == io::ErrorKind::UnexpectedEof {
+                    // It has ended, and its status says more.
+                    let status = end(&mut process)?;
+                    return Err(io::Error::other(format!("the server did not start: {status}")));
+                }
+                // Another program may go on whatever happens to its input.
+                process.kill()?;
+                process.wait()?;
+                let program = program.display();
+                Err(io::Error::other(format!(
+                    "the first line of {program} is not that of a server: {error}; name a program \
+                     of ringd"
+                )))
             }
         }
     }
@@ -126,14 +144,32 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         drop(self.input.take());
-        // The child drains now, which takes a bounded time.
-        let _ = self.process.wait();
+        // A failure of the system call cannot be told to anybody.
+        let _ = end(&mut self.process);
     }
 }
 
+/// Waits until a child whose standard input has ended drains and ends. Another program than ringd
+/// may go on, and is killed then.
+fn end(process: &mut process::Child) -> io::Result<ExitStatus> {
+    let until = Instant::now() + END_WAIT;
+    loop {
+        match process.try_wait()? {
+            Some(status) => return Ok(status),
+            None if Instant::now() >= until => break,
+            None => thread::sleep(Duration::from_millis(1)),
+        }
+    }
+    process.kill()?;
+    process.wait()
+}
+
+/// Reads a line of JSON. If there is none, the error is [`io::ErrorKind::UnexpectedEof`].
 fn read_line<T: for<'de> Deserialize<'de>>(output: &mut impl BufRead) -> io::Result<T> {
     let mut line = String::new();
-    output.read_line(&mut line)?;
+    if output.take(LINE_BYTES_MAX).read_line(&mut line)? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     Ok(serde_json::from_str(&line)?)
 }
 

@@ -256,6 +256,26 @@ fn another_build_is_compared() {
     end.assert_names(&["cannot run /nowhere/ringd"]);
 }
 
+/// One goes on, whatever happens to its input.
+#[test]
+fn a_program_that_is_not_ringd_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("script");
+    // Another process writes it: a child of another test may inherit a file that is open here for
+    // writing, and executing it would then fail with ETXTBSY.
+    let write = "printf '#!/bin/sh\\necho hello\\nexec sleep 600\\n' >\"$0\" && chmod 700 \"$0\"";
+    assert!(Command::new("sh").args(["-c", write]).arg(&script).status().unwrap().success());
+    for (program, words) in [
+        (script.to_str().unwrap(), ["is not that of a server", "name a program of ringd"]),
+        ("echo", ["the first line of echo", "name a program of ringd"]),
+        ("false", ["did not start", "exit status: 1"]),
+    ] {
+        let end = end_of(quick(&["--driver", "epoll"]).args(["--program", program]));
+        assert_eq!(end.code, Some(1), "{end:?}");
+        end.assert_names(&words);
+    }
+}
+
 #[test]
 fn a_table_names_cells_servers_and_the_machine() {
     let end = end_of(&mut quick(&["--driver", "poll,spin", "--size", "1K", "--time", "2s"]));
