@@ -28,11 +28,8 @@ use crate::driver::{
     Chain, Completion, Driver, DriverKind, Limits, Op, Outcome, SendEnd, Sock, Token, Visitor,
 };
 pub use error::LoadError;
-use error::SILENCE_MAX;
+use error::{CONNECT_WAIT, SILENCE_MAX};
 use idle::IdleConnections;
-
-/// Timeout for establishing a connection.
-const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
 /// The longest time of a wait that found nothing. If it takes longer, another thread had the core,
 /// and the time is not CPU time of this process.

@@ -102,10 +102,12 @@ fn receive(mut stream: Socket, timeout: Duration) -> io::Result<String> {
         // However slowly the answer comes. The kernel takes zero for no limit.
         let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         stream.set_read_timeout(Some(left))?;
-        match stream.read(&mut buffer)? {
-            0 => break,
-            _ if Instant::now() >= until => return Err(io::ErrorKind::WouldBlock.into()),
-            count => answer.extend_from_slice(&buffer[..count]),
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(_) if Instant::now() >= until => return Err(io::ErrorKind::WouldBlock.into()),
+            Ok(count) => answer.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(String::from_utf8_lossy(&answer).into_owned())

@@ -190,9 +190,11 @@ fn read(root: &File, name: &str) -> Result<Option<String>, String> {
     let mut bytes = vec![0; metadata.len as usize + 1];
     let mut length = 0;
     while length < bytes.len() {
-        match file.read_at(&mut bytes[length..], length as u64).map_err(failed)? {
-            0 => break,
-            count => length += count,
+        match file.read_at(&mut bytes[length..], length as u64) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(error)),
         }
     }
     if length as u64 != metadata.len {

@@ -9,6 +9,9 @@ use crate::bench::answers::AnswerError;
 use crate::bench::http2_client::Http2ClientError;
 use crate::bench::tls_client::ClientTlsError;
 
+/// Timeout for establishing a connection.
+pub(super) const CONNECT_WAIT: Duration = Duration::from_secs(5);
+
 /// After this time without any answer, the load fails.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(10);
 

@@ -6,15 +6,12 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::error::LoadError;
+use super::error::{CONNECT_WAIT, LoadError};
 use crate::bench::answers::{AnswerError, Answers};
 
 /// So many connections have their request in progress at a time. A server that checks all sockets
 /// in each turn then needs few turns for many of them.
 const AT_ONCE: usize = 256;
-
-/// Timeout for establishing a connection.
-const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
 /// The longest wait for an answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
@@ -74,10 +71,12 @@ fn connect(address: SocketAddr, request: &[u8]) -> io::Result<TcpStream> {
 fn read_answer(mut stream: &TcpStream, length: u64, buffer: &mut [u8]) -> Result<(), Failed> {
     let mut answers = Answers::new(length);
     loop {
-        let count = stream.read(buffer).map_err(Failed::Io)?;
-        if count == 0 {
-            return Err(Failed::Io(io::ErrorKind::UnexpectedEof.into()));
-        }
+        let count = match stream.read(buffer) {
+            Ok(0) => return Err(Failed::Io(io::ErrorKind::UnexpectedEof.into())),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Failed::Io(error)),
+        };
         if answers.feed(&buffer[..count]).map_err(Failed::Answer)? > 0 {
             return Ok(());
         }

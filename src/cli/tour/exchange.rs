@@ -165,11 +165,12 @@ fn read_answer(client: &mut TcpStream, bytes: usize) -> io::Result<()> {
     let (mut answer, mut piece) = (Vec::new(), vec![0; 64 * 1024]);
     let mut whole = None;
     while whole.is_none_or(|whole| answer.len() < whole) {
-        let count = client.read(&mut piece)?;
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        match client.read(&mut piece) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => answer.extend_from_slice(&piece[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
         }
-        answer.extend_from_slice(&piece[..count]);
         let head = answer.windows(4).position(|end| end == b"\r\n\r\n");
         whole = whole.or(head.map(|head| head + 4 + bytes));
     }
