@@ -169,7 +169,7 @@ fn ask_for_sockets(stream: &mut Socket) -> Result<Asked, String> {
     let mut sockets = wire::receive_descriptors(stream, count, until).map_err(text)?.into_iter();
     let (mut endpoints, mut passed, mut administration) = (Vec::new(), Vec::new(), Vec::new());
     for entry in manifest.endpoints {
-        let endpoint = entry.address.endpoint()?;
+        let endpoint = entry.endpoint()?;
         endpoints.push(endpoint.clone());
         let sockets = sockets.by_ref().take(entry.sockets).collect();
         let ManifestEntry { role, name, number, is_shared, file, .. } = entry;

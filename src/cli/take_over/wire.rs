@@ -95,6 +95,19 @@ impl ManifestEntry {
             sockets: passed.sockets.len(),
         }
     }
+
+    /// The endpoint; a text if something is wrong with the entry.
+    pub(super) fn endpoint(&self) -> Result<Endpoint, String> {
+        let endpoint = self.address.endpoint()?;
+        // More sockets could not join its group.
+        if !self.is_shared && matches!(endpoint, Endpoint::Unix(_)) {
+            return Err(format!(
+                "its message is wrong: {endpoint} is not shared, but workers always share a Unix \
+                 socket; stop it, and start ringd without --take-over"
+            ));
+        }
+        Ok(endpoint)
+    }
 }
 
 impl From<&Endpoint> for WireAddress {
@@ -277,6 +290,21 @@ mod tests {
         assert_eq!(read_line(&mut two, soon()).unwrap().as_deref(), Some("next"));
         sending.join().unwrap();
         assert_eq!(read_line(&mut two, soon()).unwrap(), None);
+    }
+
+    /// With fewer sockets than workers, further ones would have to join a group.
+    #[test]
+    fn a_unix_socket_that_is_not_shared_is_refused() {
+        let endpoint = |address, is_shared| {
+            let (role, name, number, file) = (Role::Clients, None, None, None);
+            let entry = ManifestEntry { address, role, name, number, is_shared, file, sockets: 1 };
+            entry.endpoint()
+        };
+        let unix = || WireAddress::Unix("unix:/run/ringd.sock".to_owned());
+        assert!(endpoint(unix(), true).is_ok());
+        let error = endpoint(unix(), false).unwrap_err();
+        assert!(error.contains("unix:/run/ringd.sock is not shared"), "{error}");
+        assert_eq!(endpoint(WireAddress::Port(80), false), Ok(Endpoint::BothFamilies(80)));
     }
 
     #[test]
