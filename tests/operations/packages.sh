@@ -111,6 +111,18 @@ if os.path.exists(table):
 print(f"seccomp.json allows {len(allowed)} calls, and all of {len(needed)} that ringd names")
 if profile["defaultAction"] != "SCMP_ACT_ERRNO" or needed - allowed:
     raise SystemExit(f"seccomp.json lacks {sorted(needed - allowed)}")
+rules = {name: [rule for rule in profile["syscalls"] if name in rule["names"]]
+         for name in ("clone", "clone3", "socket", "socketpair")}
+# All flags CLONE_NEW*, as in the default of Docker.
+namespaces = {"index": 0, "value": 0x7e020000, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
+if [rule.get("args") for rule in rules["clone"]] != [[namespaces]]:
+    raise SystemExit("seccomp.json: clone may make namespaces")
+if [(rule["action"], rule.get("errnoRet")) for rule in rules["clone3"]] != [("SCMP_ACT_ERRNO", 38)]:
+    raise SystemExit("seccomp.json: clone3, whose flags a filter cannot see, is not ENOSYS")
+netlink = [rule["args"][1:] for rule in rules["socket"] + rules["socketpair"]
+           if rule["args"][0]["value"] == 16]
+if netlink != [[{"index": 2, "value": 0, "op": "SCMP_CMP_EQ"}]]:
+    raise SystemExit("seccomp.json: netlink is more than NETLINK_ROUTE")
 PYTHON
     ) || { fail configurations "$output"; return; }
     good configurations "$output"
