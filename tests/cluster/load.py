@@ -142,6 +142,9 @@ class Load:
             if client.pending and client.pending[0][1] < now - ANSWER_MAX:
                 what = f"{client.sort}: no answer within {ANSWER_MAX:.0f} s"
                 client.fail("error", f"{what}, {client.progress()}")
+            elif client.whole and client.socket and client.whole < now - ANSWER_MAX:
+                what = f"no end of the connection within {ANSWER_MAX:.0f} s of its last answer"
+                client.fail("error", f"{client.sort}: {what}")
         self.at(now + 1, self.look_for_the_late)
 
     def stop(self):
@@ -179,6 +182,7 @@ class Client:
         self.inbox, self.outbox, self.pending = bytearray(), b"", collections.deque()
         self.connecting = self.over = False
         self.late = None
+        self.whole = None  # When the last answer of a connection of its own was whole.
         self.next_due = time.perf_counter() + load.random.random() * period
         load.clients.append(self)
         load.at(self.next_due, self.due)
@@ -212,6 +216,7 @@ class Client:
             self.flush()
 
     def open(self):
+        self.whole = None
         family = socket.AF_UNIX if isinstance(self.load.address, str) else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         if family == socket.AF_INET:
@@ -319,6 +324,8 @@ class Client:
         if load.seen and head.generation is not None:
             load.seen(head.generation)
         if self.own:
+            if not self.pending:
+                self.whole = time.perf_counter()
             return True  # The end of the connection comes next.
         if head.close:
             load.count("announced")

@@ -135,11 +135,17 @@ def install(system, package):
     good("install", user)
 
 
+def answers(system):
+    status = system.run("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "http://127.0.0.1/")
+    if status != "200":
+        raise SystemExit(f"FAILED: the answer is {status}\n{system.journal()}")
+
+
 def service(system):
     system.run("systemctl", "is-active", "ringd", fails=True)
     system.run("systemctl", "start", "ringd")
     system.run("ringd", "health", "-c", CONFIG)
-    status = system.run("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "http://127.0.0.1/")
+    answers(system)
     system.run("systemctl", "reload", "ringd")
     edit(system, "[server]", "[server]\nworkerz = 1")
     system.run("systemctl", "reload", "ringd", fails=True)
@@ -148,7 +154,7 @@ def service(system):
     time.sleep(1)
     system.run("logrotate", "-f", "/etc/logrotate.d/ringd")
     time.sleep(2)
-    system.run("curl", "-s", "-o", "/dev/null", "http://127.0.0.1/")
+    answers(system)
     time.sleep(1)
     logs = system.run("ls", "/var/log/ringd").split()
     if logs != ["access.log", "access.log.1"]:
@@ -156,9 +162,10 @@ def service(system):
     system.run("systemctl", "kill", "--kill-who=main", "--signal=KILL", "ringd")
     time.sleep(3)
     system.run("systemctl", "is-active", "ringd")
+    answers(system)
     driver = system.run("journalctl", "--no-pager", "-o", "cat", "-u", "ringd")
     driver = driver.partition("driver: ")[2].partition(";")[0]
-    good("service", f"answers {status}, reloads, rotates, and is back after KILL; {driver}")
+    good("service", f"answers 200, reloads, rotates, and is back after KILL; {driver}")
 
 
 def restarts(system, what, expected):

@@ -67,6 +67,25 @@ fn complain(breaches: &[String]) {
     assert!(breaches.is_empty(), "\n{}", breaches.join("\n"));
 }
 
+/// A unit without comments, and without the lines in which a take-over differs.
+fn settings(unit: &str) -> Vec<String> {
+    let text = fs::read_to_string(Path::new("docs/operations/systemd").join(unit)).unwrap();
+    let differs =
+        ["Description=", "ExecStart=", "Restart=", "RestartSec=", "[Install]", "WantedBy="];
+    let is_common = |line: &&str| {
+        !line.is_empty() && !line.starts_with('#') && !differs.iter().any(|it| line.starts_with(it))
+    };
+    text.lines().filter(is_common).map(str::to_owned).collect()
+}
+
+/// A server that takes over has the rights of the one before.
+#[test]
+fn the_units_differ_only_in_their_start() {
+    let unit = settings("ringd.service");
+    assert!(unit.len() > 40, "{unit:?}");
+    assert_eq!(unit, settings("ringd@.service"));
+}
+
 #[test]
 fn files_are_short_enough_to_be_read() {
     let long = |(path, text): &(PathBuf, String)| {
