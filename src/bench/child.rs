@@ -16,6 +16,8 @@ use std::process::{self, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
@@ -34,6 +36,9 @@ const OTHER_DESCRIPTORS: u64 = 48;
 
 /// How long a child may take to end.
 const END_WAIT: Duration = Duration::from_secs(5);
+
+/// How long a child may write nothing: it tests its driver first.
+const LINE_WAIT: Duration = Duration::from_secs(60);
 
 /// The longest line of a child.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
@@ -164,8 +169,30 @@ fn end(process: &mut process::Child) -> io::Result<ExitStatus> {
     process.wait()
 }
 
+/// Waits until a child has written something, or has ended.
+fn wait_for_output(output: &BufReader<ChildStdout>, wait: Duration) -> io::Result<()> {
+    if !output.buffer().is_empty() {
+        return Ok(());
+    }
+    let until = Instant::now() + wait;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(output.get_ref(), PollFlags::IN)], Some(&left)) {
+            Ok(0) => {
+                let error = format!("it has written nothing for {wait:?}");
+                return Err(io::Error::new(io::ErrorKind::TimedOut, error));
+            }
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// Reads a line of JSON. If there is none, the error is [`io::ErrorKind::UnexpectedEof`].
-fn read_line<T: for<'de> Deserialize<'de>>(output: &mut impl BufRead) -> io::Result<T> {
+fn read_line<T: for<'de> Deserialize<'de>>(output: &mut BufReader<ChildStdout>) -> io::Result<T> {
+    wait_for_output(output, LINE_WAIT)?;
     let mut line = String::new();
     if output.take(LINE_BYTES_MAX).read_line(&mut line)? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -237,4 +264,21 @@ pub fn pin(cores: &[usize]) -> io::Result<()> {
         set.set(*core);
     }
     if cores.is_empty() { Ok(()) } else { Ok(sched_setaffinity(None, &set)?) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_that_writes_nothing_is_not_waited_for_without_an_end() {
+        let mut command = Command::new("cat");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let error = wait_for_output(&output, Duration::from_millis(10)).unwrap_err();
+        assert_eq!(error.to_string(), "it has written nothing for 10ms");
+        child.stdin.take().unwrap().write_all(b"line\n").unwrap();
+        wait_for_output(&output, Duration::from_secs(30)).unwrap();
+        assert!(end(&mut child).unwrap().success());
+    }
 }
