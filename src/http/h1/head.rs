@@ -16,8 +16,7 @@
 //! No state is kept between calls: an incomplete head is scanned from its beginning again. The
 //! caller limits how often, see `is_worth_parsing` in `session.rs`.
 
-use crate::http::semantics::request::RequestLimits;
-use crate::http::semantics::status::Status;
+use crate::http::semantics::request::{HEAD_TOO_LARGE, RequestLimits};
 
 #[cfg(any(test, feature = "simulation"))]
 mod fuzz;
@@ -79,8 +78,3 @@ pub fn asks_head(bytes: &[u8]) -> bool {
     let blank = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
     bytes[blank..].starts_with(b"HEAD ")
 }
-
-const HEAD_TOO_LARGE: Refusal = Refusal {
-    status: Status::HeaderFieldsTooLarge,
-    reason: "The request head is larger than this server accepts.",
-};

@@ -8,7 +8,10 @@ use std::ops::Range;
 
 use crate::http::semantics::authority;
 use crate::http::semantics::grammar::{is_text, is_token, is_token_byte};
-use crate::http::semantics::request::{Method, Refusal, Request, RequestLimits, bad_request};
+use crate::http::semantics::request::{
+    Method, Refusal, Request, RequestLimits, UNKNOWN_EXPECTATION, bad_request,
+    check_connect_target, check_no_fragment, is_path_or_asterisk,
+};
 use crate::http::semantics::request_fields::{RequestFields, decimal};
 use crate::http::semantics::status::Status;
 
@@ -174,24 +177,21 @@ impl RequestHead {
             });
         }
         let authority = self.authority.as_ref().map(|at| &self.text[range(at)]);
-        let host = match (authority.or(fields.host), method) {
-            (Some(host), Method::Connect) if !is_connect_target(host) => {
-                return Err(bad_request("The target of CONNECT must be a host and a port."));
-            }
-            (Some(host), _) if authority::is_valid(host) => host,
-            (Some(_), _) => {
+        if method == Method::Connect {
+            check_connect_target(target)?;
+        }
+        let host = match authority.or(fields.host) {
+            Some(host) if authority::is_valid(host) => host,
+            Some(_) => {
                 return Err(bad_request("The request does not name a valid host and port."));
             }
-            (None, _) => return Err(bad_request("The request must name a host.")),
+            None => return Err(bad_request("The request must name a host.")),
         };
         if method != Method::Connect {
             self.check_target(method, target)?;
         }
         if fields.expects_unknown {
-            return Err(Refusal {
-                status: Status::ExpectationFailed,
-                reason: "The only expectation this server can meet is 100-continue.",
-            });
+            return Err(UNKNOWN_EXPECTATION);
         }
         Ok(Understood {
             request: fields.request(method, target, host),
@@ -201,16 +201,13 @@ impl RequestHead {
     }
 
     fn check_target(&self, method: Method, target: &[u8]) -> Result<(), Refusal> {
-        if memchr::memchr(b'#', target).is_some() {
-            return Err(bad_request("A request target cannot have a fragment."));
-        }
-        match target {
+        check_no_fragment(target)?;
+        match is_path_or_asterisk(method, target) {
             _ if !self.scheme_is_http => {
                 Err(bad_request("The scheme of the request is neither http nor https."))
             }
-            [b'/', ..] => Ok(()),
-            b"*" if method == Method::Options => Ok(()),
-            _ => Err(bad_request("The path of the request does not begin with a slash.")),
+            true => Ok(()),
+            false => Err(bad_request("The path of the request does not begin with a slash.")),
         }
     }
 
@@ -241,10 +238,6 @@ impl RequestHead {
         self.lines.push(line);
         line
     }
-}
-
-fn is_connect_target(host: &[u8]) -> bool {
-    authority::is_valid(host) && authority::has_host(host) && authority::has_port(host)
 }
 
 impl HeadReader<'_> {

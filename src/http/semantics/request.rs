@@ -1,5 +1,7 @@
-//! A request, independent of framing: every version of HTTP parses to the same struct.
+//! A request, independent of framing: every version of HTTP parses to the same struct, and refuses
+//! with the same words what no version may accept.
 
+use super::authority;
 use super::condition::Conditions;
 use super::field::Field;
 use super::status::Status;
@@ -103,4 +105,43 @@ pub struct Refusal {
 /// Refuses a request that violates the grammar.
 pub(in crate::http) const fn bad_request(reason: &'static str) -> Refusal {
     Refusal { status: Status::BadRequest, reason }
+}
+
+/// The request has more than [`FIELDS_MAX`] fields.
+pub(in crate::http) const TOO_MANY_FIELDS: Refusal = Refusal {
+    status: Status::HeaderFieldsTooLarge,
+    reason: "The request has more header fields than this server accepts.",
+};
+
+/// The head is longer than [`RequestLimits::head_bytes_max`].
+pub(in crate::http) const HEAD_TOO_LARGE: Refusal = Refusal {
+    status: Status::HeaderFieldsTooLarge,
+    reason: "The request head is larger than this server accepts.",
+};
+
+/// The request has another expectation than 100-continue (RFC 9110 section 10.1.1).
+pub(in crate::http) const UNKNOWN_EXPECTATION: Refusal = Refusal {
+    status: Status::ExpectationFailed,
+    reason: "The only expectation this server can meet is 100-continue.",
+};
+
+/// Checks that a target has no fragment (RFC 9110 section 7.1).
+pub(in crate::http) fn check_no_fragment(target: &[u8]) -> Result<(), Refusal> {
+    match memchr::memchr(b'#', target) {
+        Some(_) => Err(bad_request("A request target cannot have a fragment.")),
+        None => Ok(()),
+    }
+}
+
+/// Whether a target is a path, perhaps with a query, or `*` for OPTIONS (RFC 9112 section 3.2).
+pub(in crate::http) fn is_path_or_asterisk(method: Method, target: &[u8]) -> bool {
+    target.first() == Some(&b'/') || (method == Method::Options && target == b"*")
+}
+
+/// Checks the target of CONNECT (RFC 9110 section 9.3.6).
+pub(in crate::http) fn check_connect_target(target: &[u8]) -> Result<(), Refusal> {
+    let names_a_port =
+        authority::is_valid(target) && authority::has_host(target) && authority::has_port(target);
+    let refusal = bad_request("The target of CONNECT must be a host and a port.");
+    if names_a_port { Ok(()) } else { Err(refusal) }
 }

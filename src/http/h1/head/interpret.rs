@@ -3,9 +3,11 @@
 use super::message;
 use super::parsed::{Head, Version};
 use crate::http::semantics::authority;
-use crate::http::semantics::request::{Method, Refusal, bad_request};
+use crate::http::semantics::request::{
+    Method, Refusal, UNKNOWN_EXPECTATION, bad_request, check_connect_target, check_no_fragment,
+    is_path_or_asterisk,
+};
 use crate::http::semantics::request_fields::RequestFields;
-use crate::http::semantics::status::Status;
 
 /// Interprets a complete head whose lines are well formed.
 #[inline]
@@ -26,10 +28,7 @@ pub(super) fn interpret<'a>(
     // HTTP/1.0 has no `Expect`, so it must be ignored (RFC 9110 §10.1.1).
     let expects = version == Version::Http11;
     if expects && fields.expects_unknown {
-        return Err(Refusal {
-            status: Status::ExpectationFailed,
-            reason: "The only expectation this server can meet is 100-continue.",
-        });
+        return Err(UNKNOWN_EXPECTATION);
     }
     Ok(Head {
         request: fields.request(method, target, authority.unwrap_or(host)),
@@ -46,17 +45,13 @@ pub(super) fn interpret<'a>(
 ///
 /// Accepts each of the four forms of RFC 9112 §3.2 only for the methods that may use it.
 fn split_target(method: Method, raw: &[u8]) -> Result<(Option<&[u8]>, &[u8]), Refusal> {
-    if memchr::memchr(b'#', raw).is_some() {
-        return Err(bad_request("A request target cannot have a fragment."));
-    }
-    match (method, raw) {
-        (Method::Connect, _) => {
-            let names_a_port =
-                authority::is_valid(raw) && authority::has_host(raw) && authority::has_port(raw);
-            let refusal = bad_request("The target of CONNECT must be a host and a port.");
-            names_a_port.then_some((Some(raw), raw)).ok_or(refusal)
+    check_no_fragment(raw)?;
+    match method {
+        Method::Connect => {
+            check_connect_target(raw)?;
+            Ok((Some(raw), raw))
         }
-        (_, [b'/', ..]) | (Method::Options, b"*") => Ok((None, raw)),
+        _ if is_path_or_asterisk(method, raw) => Ok((None, raw)),
         _ => split_absolute_form(raw),
     }
 }

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 
 use super::interpret::interpret;
 use super::parsed::Head;
-use crate::http::semantics::request::{FIELDS_MAX, Refusal, bad_request};
+use crate::http::semantics::request::{FIELDS_MAX, Refusal, TOO_MANY_FIELDS, bad_request};
 use crate::http::semantics::status::Status;
 
 /// What the input so far contains.
@@ -132,10 +132,7 @@ fn is_part_of_version(bytes: &[u8]) -> bool {
 
 fn fault(error: httparse::Error) -> Refusal {
     match error {
-        httparse::Error::TooManyHeaders => Refusal {
-            status: Status::HeaderFieldsTooLarge,
-            reason: "The request has more header fields than this server accepts.",
-        },
+        httparse::Error::TooManyHeaders => TOO_MANY_FIELDS,
         // This includes white space before the colon and obsolete line folding (RFC 9112 §5.1,
         // §5.2), since a name contains no white space.
         httparse::Error::HeaderName => {
