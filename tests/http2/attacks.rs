@@ -4,10 +4,14 @@
 //! in [`windows`](crate::windows), and clients that must not be taken for attackers in
 //! [`calm`](crate::calm).
 
+use std::sync::Arc;
+
+use ringd::http::HttpSettings;
+use ringd::http::semantics::request::RequestLimits;
 use ringd::session::{ReceiveTimeout, Step};
 
 use crate::h2::{
-    block, code, data, flag, frame, get, kind, literal, opening, post, request_block, reset,
+    Frame, block, code, data, flag, frame, get, kind, literal, opening, post, request_block, reset,
     setting, settings, window_update,
 };
 use crate::sample::root;
@@ -191,8 +195,13 @@ fn header_lists_that_are_too_large() {
     assert_eq!(ask(&mut talk, 1, &[("x-a", &value), ("x-b", &value)]), Some(200));
     let fields = vec![("x-a", "b"); 400];
     assert_eq!(ask(&mut talk, 3, &fields), Some(431));
+    let names = |talk: &Talk, stream: u32, cause: &str| {
+        String::from_utf8_lossy(&talk.peer.answers[&stream].content).contains(cause)
+    };
+    assert!(names(&talk, 3, "has more header fields than this server accepts"));
     let long = "a".repeat(16_300);
     assert_eq!(ask(&mut talk, 5, &[("x-a", &long)]), Some(431));
+    assert!(names(&talk, 5, "head is larger than this server accepts"));
     assert_eq!(ask(&mut talk, 7, &[]), Some(200));
     // A block that is too long as it is encoded.
     let value = "a".repeat(11_000);
@@ -204,6 +213,30 @@ fn header_lists_that_are_too_large() {
         talk.send(&frame(kind::CONTINUATION, 0, 9, piece));
     }
     assert_eq!(talk.peer.goaway, Some((7, code::CALM)));
+}
+
+/// The limit of the settings counts for both versions of HTTP, and SETTINGS say it.
+#[test]
+fn a_lower_limit_of_heads() {
+    let (_directory, root) = root();
+    for (head_bytes_max, announced, statuses) in [
+        (4096, 4096, [431, 200]),
+        (32 * 1024, 32 * 1024, [200, 200]),
+        (1 << 20, 32 * 1024, [200, 200]),
+    ] {
+        let limits = RequestLimits { head_bytes_max, ..RequestLimits::default() };
+        let settings = HttpSettings { limits, ..HttpSettings::of_root(Arc::clone(&root)) };
+        let mut talk = Talk::with(settings);
+        let frames = talk.send(&opening(&[]));
+        let Frame::Settings(all) = &frames[0] else { panic!("{frames:?}") };
+        assert!(all.contains(&(6, announced)), "{all:?}");
+        for (stream, bytes, status) in [(1, 5000, statuses[0]), (3, 3000, statuses[1])] {
+            let value = "a".repeat(bytes);
+            let block = request_block("GET", "/small.txt", &[("x-a", &value)]);
+            talk.send(&frame(kind::HEADERS, flag::WHOLE, stream, &block));
+            assert_eq!(talk.peer.answers[&stream].status, status, "{head_bytes_max}");
+        }
+    }
 }
 
 /// More streams than SETTINGS allow, all of them open.

@@ -42,16 +42,9 @@ use crate::session::{
     ConnectionInfo, Context, Inbox, Protection, ReceiveTimeout, Sent, Session, Step, Timer,
 };
 
-/// The most bytes of the fields of a request, counted as HPACK does (RFC 7541 section 4.1); a
-/// request with more gets 431.
-pub(super) const FIELDS_BYTES_MAX: usize = 16 * 1024;
-
-/// What the server says of itself (RFC 9113 section 6.5.2).
-const SETTINGS: [(u16, u32); 3] = [
-    (setting::MAX_CONCURRENT_STREAMS, STREAMS_MAX as u32),
-    (setting::MAX_HEADER_LIST_SIZE, FIELDS_BYTES_MAX as u32),
-    (setting::NO_RFC7540_PRIORITIES, 1),
-];
+/// The most bytes of a header block, as it is encoded. It may be longer than the fields of a
+/// request, so that such a request gets a response.
+const BLOCK_BYTES_MAX: usize = 32 * 1024;
 
 /// An HTTP/2 conversation; see the module documentation.
 #[derive(Debug)]
@@ -62,6 +55,9 @@ pub struct Http2 {
     /// What protects the connection.
     protection: Option<Protection>,
     decoder: Decoder,
+    /// The most bytes of the fields of a request, counted as HPACK does (RFC 7541 section 4.1); a
+    /// request with more gets 431.
+    fields_bytes_max: u32,
     /// The memory for the head of the next request.
     head: RequestHead,
     /// The header block that has begun.
@@ -148,11 +144,13 @@ impl Session for Http2 {
         if let Some(metrics) = sites.http2_metrics() {
             metrics.connections.add(1);
         }
+        let fields_bytes_max = sites.settings.limits.head_bytes_max.min(BLOCK_BYTES_MAX) as u32;
         Self {
             state: Http2State::New,
             listener: info.listener,
             protection: info.protection.cloned(),
             decoder: Decoder::new(),
+            fields_bytes_max,
             head: RequestHead::default(),
             block: None,
             streams: Streams::new(),
@@ -264,7 +262,12 @@ impl Http2 {
     /// SETTINGS come before all other frames of the server (section 3.4).
     fn say_settings(&mut self, out: &mut Chain) {
         if self.state == Http2State::New {
-            out.copy_with(|out| write_settings(out, &SETTINGS));
+            let settings = [
+                (setting::MAX_CONCURRENT_STREAMS, STREAMS_MAX as u32),
+                (setting::MAX_HEADER_LIST_SIZE, self.fields_bytes_max),
+                (setting::NO_RFC7540_PRIORITIES, 1),
+            ];
+            out.copy_with(|out| write_settings(out, &settings));
             self.state = Http2State::Preface;
         }
     }

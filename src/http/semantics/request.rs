@@ -79,7 +79,8 @@ pub const FIELDS_MAX: usize = 100;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestLimits {
     /// Bytes of the head, at most 32 KiB. In HTTP/1 this includes blank lines before it, and the
-    /// line that ends it.
+    /// line that ends it. In HTTP/2, each field counts as its name, its value, and 32 (RFC 9113
+    /// section 6.5.2).
     pub head_bytes_max: usize,
     /// Bytes of the request target. The method has the same limit.
     pub target_bytes_max: usize,

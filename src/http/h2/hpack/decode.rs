@@ -52,7 +52,9 @@ impl Default for ListLimits {
 pub enum FieldList {
     /// All were.
     Whole,
-    /// The fields from the one that exceeded `fields_max` or `bytes_max` were not.
+    /// The fields from the one that exceeded `fields_max` were not.
+    TooMany,
+    /// The fields from the one that exceeded `bytes_max` were not.
     TooLarge,
 }
 
@@ -104,14 +106,14 @@ impl Decoder {
         visit: &mut impl FnMut(&[u8], &[u8]),
     ) -> Result<FieldList, CompressionError> {
         let mut input = Input::new(block);
-        let mut tally = Tally { limits, fields: 0, bytes: 0 };
+        let mut tally = Tally { limits, fields: 0, bytes: 0, list: FieldList::Whole };
         self.size_updates(&mut input)?;
         while let Some(first) = input.first() {
             self.field(first, &mut input, &mut tally, visit)?;
         }
         self.scratch.clear();
         self.scratch.shrink_to(SCRATCH_KEPT_MAX);
-        Ok(tally.result())
+        Ok(tally.list)
     }
 
     /// Takes the changes of the table's size that begin a block (§4.2, §6.3).
@@ -227,6 +229,8 @@ struct Tally {
     limits: ListLimits,
     fields: usize,
     bytes: usize,
+    /// The limit that was exceeded first.
+    list: FieldList,
 }
 
 impl Tally {
@@ -237,14 +241,13 @@ impl Tally {
         if self.bytes > self.limits.work_max {
             return Err(CompressionError::TooMuchWork);
         }
-        Ok(self.result() == FieldList::Whole)
-    }
-
-    const fn result(&self) -> FieldList {
-        if self.fields > self.limits.fields_max || self.bytes > self.limits.bytes_max {
-            FieldList::TooLarge
-        } else {
-            FieldList::Whole
+        if self.list == FieldList::Whole {
+            self.list = match self.limits {
+                limits if self.fields > limits.fields_max => FieldList::TooMany,
+                limits if self.bytes > limits.bytes_max => FieldList::TooLarge,
+                _ => FieldList::Whole,
+            };
         }
+        Ok(self.list == FieldList::Whole)
     }
 }

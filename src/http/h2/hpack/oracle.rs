@@ -105,8 +105,12 @@ impl NaiveDecoder {
         {
             passed.pop();
         }
-        let is_whole = passed.len() == fields.len();
-        Ok((if is_whole { FieldList::Whole } else { FieldList::TooLarge }, passed))
+        let list = match passed.len() {
+            all if all == fields.len() => FieldList::Whole,
+            most if most == limits.fields_max => FieldList::TooMany,
+            _ => FieldList::TooLarge,
+        };
+        Ok((list, passed))
     }
 
     /// A field, and whether it becomes an entry.

@@ -1,7 +1,7 @@
 //! Header blocks (RFC 9113 sections 4.3, 6.2 and 6.10): of requests, and of trailers.
 
 use super::receive::without_padding;
-use super::{Block, FIELDS_BYTES_MAX, Http2};
+use super::{BLOCK_BYTES_MAX, Block, Http2};
 use crate::driver::Chain;
 use crate::http::h2::calm::Anomaly;
 use crate::http::h2::frame::{ConnectionError, ErrorCode, FrameHead, flag};
@@ -10,25 +10,20 @@ use crate::http::h2::priority::Priority;
 use crate::http::h2::request::{BodyNote, Malformed, check_field};
 use crate::http::h2::stream::{NotOpen, Upload};
 use crate::http::h2::window::ReceiveWindow;
-use crate::http::semantics::request::FIELDS_MAX;
+use crate::http::semantics::request::{FIELDS_MAX, HEAD_TOO_LARGE, Refusal, TOO_MANY_FIELDS};
 use crate::http::site::Sites;
 use crate::session::Context;
 
-/// The most bytes of a header block, as it is encoded, and the most frames that continue it. One
-/// without both limits never ends (CVE-2024-27316). It may be longer than the fields of a request,
-/// so that such a request gets a response.
-const BLOCK_BYTES_MAX: usize = 32 * 1024;
+/// The most frames that continue a header block. One without this limit and that of its bytes never
+/// ends (CVE-2024-27316).
 const CONTINUATIONS_MAX: u8 = 8;
 
 /// How many pseudo-header fields a request has at most (section 8.3.1), beside its fields.
 const PSEUDO_FIELDS: usize = 4;
 
-/// Limits of the fields of a block. No client that means well comes near the last one.
-const LIMITS: ListLimits = ListLimits {
-    fields_max: FIELDS_MAX + PSEUDO_FIELDS,
-    bytes_max: FIELDS_BYTES_MAX,
-    work_max: 64 * 1024,
-};
+/// The most bytes of the fields of a block, whether they are kept or not. No client that means well
+/// comes near it.
+const WORK_MAX: usize = 64 * 1024;
 
 /// The memory of requests that wait to be answered, and of records of answers that are being sent,
 /// in bytes. A browser that requests a hundred
@@ -39,7 +34,8 @@ const KEPT_BYTES_MAX: usize = 192 * 1024;
 enum Decoded {
     Head(BodyNote),
     Malformed,
-    TooLarge,
+    /// Its fields are too many or too long.
+    TooLarge(Refusal),
 }
 
 impl Http2 {
@@ -152,9 +148,9 @@ impl Http2 {
             Decoded::Malformed => {
                 return self.reset(cx, out, id, ErrorCode::ProtocolError, Anomaly::Fault);
             }
-            Decoded::TooLarge => {
+            Decoded::TooLarge(refusal) => {
                 let upload = upload(end_stream, BodyNote::NONE);
-                return self.refuse_large(cx, out, id, upload);
+                return self.refuse_large(cx, out, id, upload, refusal);
             }
         };
         if end_stream && note.length.is_some_and(|length| length > 0) {
@@ -187,15 +183,22 @@ impl Http2 {
         Ok(())
     }
 
+    fn limits(&self) -> ListLimits {
+        let bytes_max = self.fields_bytes_max as usize;
+        ListLimits { fields_max: FIELDS_MAX + PSEUDO_FIELDS, bytes_max, work_max: WORK_MAX }
+    }
+
     /// Decodes the head of a request into the memory for it.
     fn decode_request(&mut self, bytes: &[u8]) -> Result<Decoded, ConnectionError> {
+        let limits = self.limits();
         let mut reader = self.head.read();
         let list = self
             .decoder
-            .decode(bytes, LIMITS, &mut |name, value| reader.visit(name, value))
+            .decode(bytes, limits, &mut |name, value| reader.visit(name, value))
             .map_err(compression_error)?;
         Ok(match (list, reader.finish()) {
-            (FieldList::TooLarge, _) => Decoded::TooLarge,
+            (FieldList::TooMany, _) => Decoded::TooLarge(TOO_MANY_FIELDS),
+            (FieldList::TooLarge, _) => Decoded::TooLarge(HEAD_TOO_LARGE),
             (FieldList::Whole, Ok(note)) => Decoded::Head(note),
             (FieldList::Whole, Err(Malformed)) => Decoded::Malformed,
         })
@@ -207,7 +210,8 @@ impl Http2 {
         let check = &mut |name: &[u8], value: &[u8]| {
             is_well_formed &= check_field(name, value).is_ok();
         };
-        self.decoder.decode(bytes, LIMITS, check).map_err(compression_error)?;
+        let limits = self.limits();
+        self.decoder.decode(bytes, limits, check).map_err(compression_error)?;
         Ok(is_well_formed)
     }
 

@@ -19,7 +19,6 @@ use crate::http::h2::stream::{
 use crate::http::h2::window::SendWindow;
 use crate::http::records::Asked;
 use crate::http::semantics::request::Refusal;
-use crate::http::semantics::status::Status;
 use crate::http::site::Sites;
 use crate::http::site::answer::{PendingLookup, ResolvedNames};
 use crate::http::site::decide::{Asker, Undecided, decide, misdirected};
@@ -95,13 +94,10 @@ impl Http2 {
         out: &mut Chain,
         id: u32,
         upload: Upload,
+        refusal: Refusal,
     ) -> Result<(), ConnectionError> {
         cx.shared.begin_stream();
         let mut stream = self.new_stream(cx, id, upload);
-        let refusal = Refusal {
-            status: Status::HeaderFieldsTooLarge,
-            reason: "The request has more header fields than this server accepts.",
-        };
         let head = std::mem::take(&mut self.head);
         let rest = self.refuse(cx, out, &mut stream, &head, refusal);
         self.head = head;

@@ -24,7 +24,7 @@ fn counted(block: &[u8], limits: ListLimits) -> (Result<FieldList, CompressionEr
 fn each_limit_allows_what_it_says() {
     let limits = ListLimits { fields_max: 3, ..ListLimits::default() };
     assert_eq!(counted(&[0x82; 3], limits), (Ok(FieldList::Whole), 3));
-    assert_eq!(counted(&[0x82; 4], limits), (Ok(FieldList::TooLarge), 3));
+    assert_eq!(counted(&[0x82; 4], limits), (Ok(FieldList::TooMany), 3));
     // `:method: GET` counts 42 bytes.
     let limits = ListLimits { bytes_max: 126, ..ListLimits::default() };
     assert_eq!(counted(&[0x82; 3], limits), (Ok(FieldList::Whole), 3));
@@ -47,7 +47,7 @@ fn a_bomb_ends_early() {
     assert_eq!(counted(&block, ListLimits::default()), (expected, 4));
     // One of many small fields is only too large.
     let block = [0x82; 1000];
-    assert_eq!(counted(&block, ListLimits::default()), (Ok(FieldList::TooLarge), 100));
+    assert_eq!(counted(&block, ListLimits::default()), (Ok(FieldList::TooMany), 100));
 }
 
 #[test]
