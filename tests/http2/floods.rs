@@ -59,12 +59,16 @@ fn frames_of_streams() {
     let open = [post(1, &[]), window_update(1, 9000)].concat();
     floods("WINDOW_UPDATE on a stream", &open, |_| window_update(1, 1));
     floods("WINDOW_UPDATE on a closed stream", &closed(), |_| window_update(1, 5000));
+    floods("WINDOW_UPDATE of nothing on a closed stream", &closed(), |_| window_update(1, 0));
     floods("RST_STREAM on a closed stream", &closed(), |_| reset(1, code::CANCEL));
     // As much as the window allows may be on the way when a stream is reset; this is more.
     let rest = [vec![data(1, &[0; 16_000], false); 4].concat(), data(1, &[0; 1533], false)];
     let refused = [post(1, &[("content-length", "1")]), data(1, b"xx", false), rest.concat()];
     let refused = refused.concat();
     floods("DATA on a stream that was reset", &refused, |_| data(1, b"x", false));
+    // Nothing is never more than the window allows.
+    let stopped = [post(1, &[("content-length", "1")]), data(1, b"xx", false)].concat();
+    floods("the end of a stream that was reset", &stopped, |_| data(1, b"", true));
     floods("trailers on a stream that was reset", &refused, |_| get(1, "/"));
     let blocked = [settings(&[(setting::INITIAL_WINDOW_SIZE, 0)]), get(1, "/over.bin")].concat();
     floods("GOAWAY", &blocked, |_| frame(kind::GOAWAY, 0, 0, &[0; 8]));
@@ -121,17 +125,21 @@ fn requests_after_the_last_goaway() {
 #[test]
 fn a_flood_after_the_last_goaway() {
     let (_directory, root) = root();
-    let mut talk = Talk::open(&root);
-    talk.send(&settings(&[(setting::INITIAL_WINDOW_SIZE, 0)]));
-    talk.send(&get(1, "/over.bin"));
-    talk.harness.drain(talk.session);
-    talk.run();
-    talk.send(&frame(kind::PING, flag::ACK, 0, b"draining"));
-    let mut stream = 3;
-    while !talk.is_over() {
-        assert!(stream < 1000, "the connection goes on");
-        talk.send(&get(stream, "/over.bin"));
-        stream += 2;
+    let units: [fn(u32) -> Vec<u8>; 2] =
+        [|number| get(2 * number + 3, "/over.bin"), |_| data(3, b"", true)];
+    for unit in units {
+        let mut talk = Talk::open(&root);
+        talk.send(&settings(&[(setting::INITIAL_WINDOW_SIZE, 0)]));
+        talk.send(&get(1, "/over.bin"));
+        talk.harness.drain(talk.session);
+        talk.run();
+        talk.send(&frame(kind::PING, flag::ACK, 0, b"draining"));
+        let mut number = 0;
+        while !talk.is_over() {
+            assert!(number < 500, "the connection goes on");
+            talk.send(&unit(number));
+            number += 1;
+        }
+        assert_eq!(talk.peer.goaway, Some((1, code::CALM)));
     }
-    assert_eq!(talk.peer.goaway, Some((1, code::CALM)));
 }

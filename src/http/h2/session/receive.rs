@@ -14,7 +14,7 @@ use crate::http::site::Sites;
 use crate::session::{Context, Inbox};
 
 /// A WINDOW_UPDATE of fewer bytes only makes work if nothing of the window is used. So does a
-/// window that lets only fewer bytes through, and a DATA of fewer bytes that nobody wants.
+/// window that lets only fewer bytes through.
 pub(super) const SMALL_WINDOW: usize = 1024;
 
 /// The size of the table of an encoder whose peer says nothing about it (section 6.5.2).
@@ -142,7 +142,7 @@ impl Http2 {
             self.pay(cx, Anomaly::Small)?;
         }
         if self.is_given_up(head.stream) {
-            return Ok(());
+            return self.discard_data(cx, payload.len());
         }
         let body_bytes_max = cx.shared.settings.limits.body_bytes_max;
         let id = head.stream;
@@ -189,13 +189,23 @@ impl Http2 {
             // The client may not know yet (section 5.1): an upload that was refused goes on for a
             // window. Whether this side has reset a stream that is forgotten is not known; a second
             // reset would be wrong.
-            NotOpen::Reset | NotOpen::Unknown => match self.on_the_way.checked_sub(bytes as u64) {
-                Some(rest) => {
-                    self.on_the_way = rest;
-                    Ok(())
-                }
-                None => self.pay(cx, Anomaly::Small),
-            },
+            NotOpen::Reset | NotOpen::Unknown => self.discard_data(cx, bytes),
+        }
+    }
+
+    /// Discards DATA of a stream that this side has ended. It may have been on the way, unless it
+    /// is more than the windows have allowed. A frame of nothing would never be too much.
+    fn discard_data(
+        &mut self,
+        cx: &Context<'_, Sites>,
+        bytes: usize,
+    ) -> Result<(), ConnectionError> {
+        match self.on_the_way.checked_sub(bytes as u64) {
+            Some(rest) if bytes > 0 => {
+                self.on_the_way = rest;
+                Ok(())
+            }
+            _ => self.pay(cx, Anomaly::Small),
         }
     }
 
@@ -389,13 +399,13 @@ impl Http2 {
                     Err(ConnectionError::protocol("WINDOW_UPDATE comes before its request."))
                 }
                 // It may have been on its way when the stream was closed (section 5.1). Clients
-                // return what they have got, in pieces of any size.
+                // return what they have got, in pieces of any size, but not of nothing.
                 _ => match self.unreturned.checked_sub(increment.into()) {
-                    Some(rest) => {
+                    Some(rest) if increment > 0 => {
                         self.unreturned = rest;
                         Ok(())
                     }
-                    None => self.pay(cx, Anomaly::Small),
+                    _ => self.pay(cx, Anomaly::Small),
                 },
             };
         };
