@@ -120,6 +120,43 @@ fn uploads_in_pieces() {
     }
 }
 
+/// Uploads that begin before the client knows how many streams it may open. What it sends of those
+/// that are refused was on its way.
+#[test]
+fn more_uploads_than_allowed() {
+    let (_directory, root) = root();
+    let mut talk = Talk::new(&root);
+    let streams: Vec<u32> = (0..110).map(|number| 2 * number + 1).collect();
+    let heads: Vec<u8> = streams.iter().flat_map(|stream| post(*stream, &[])).collect();
+    let pieces = |stream: &u32| vec![data(*stream, &[b'x'; 15], false); 30].concat();
+    let contents: Vec<u8> = streams.iter().flat_map(pieces).collect();
+    talk.send(&[opening(&[]), heads, contents].concat());
+    assert!(!talk.is_over(), "{:?}", talk.peer.goaway);
+    let refused = talk.peer.answers.values().filter(|answer| answer.reset == Some(code::REFUSED));
+    assert_eq!(refused.count(), 10);
+}
+
+/// The same for an upload whose head is malformed, and for one that is reset while a lookup is
+/// running for it.
+#[test]
+fn uploads_of_requests_that_are_reset() {
+    let (_directory, root) = root();
+    let head = |more: &[(&str, &str)]| {
+        frame(kind::HEADERS, flag::END_HEADERS, 1, &request_block("GET", "/small.txt", more))
+    };
+    let malformed = head(&[("X-Upper", "1")]);
+    let longer = [head(&[("content-length", "1")]), data(1, b"xx", false)].concat();
+    for begin in [malformed, longer] {
+        let mut talk = Talk::open(&root);
+        talk.settles = false;
+        talk.send(&begin);
+        assert_eq!(talk.peer.answers[&1].reset, Some(code::PROTOCOL));
+        talk.send(&vec![data(1, &[b'x'; 100], false); 300].concat());
+        talk.send(&data(1, b"", true));
+        assert!(!talk.is_over(), "{:?}", talk.peer.goaway);
+    }
+}
+
 /// What curl sends first.
 #[test]
 fn curl() {

@@ -9,7 +9,7 @@ use crate::http::h2::hpack::{CompressionError, FieldList, ListLimits};
 use crate::http::h2::priority::Priority;
 use crate::http::h2::request::{BodyNote, Malformed, check_field};
 use crate::http::h2::stream::{NotOpen, Upload};
-use crate::http::h2::window::ReceiveWindow;
+use crate::http::h2::window::{ReceiveWindow, WINDOW_DEFAULT};
 use crate::http::semantics::request::{FIELDS_MAX, HEAD_TOO_LARGE, Refusal, TOO_MANY_FIELDS};
 use crate::http::site::Sites;
 use crate::session::Context;
@@ -111,6 +111,7 @@ impl Http2 {
         if self.is_given_up(id) {
             // Section 6.8: it will be asked again on another connection.
             self.decode_trailers(bytes)?;
+            self.note_refused(end_stream);
             return self.pay(cx, Anomaly::Small);
         }
         match self.streams.not_open(id) {
@@ -137,15 +138,18 @@ impl Http2 {
         let decoded = self.decode_request(bytes)?;
         if self.is_leaving {
             // The connection ends as soon as the answers to what came before GOAWAY are written.
+            self.note_refused(end_stream);
             return self.reset(cx, out, id, ErrorCode::RefusedStream, Anomaly::Refused);
         }
         let kept_bytes = self.streams.kept_bytes();
         if self.streams.is_full() || kept_bytes + self.head.memory() > KEPT_BYTES_MAX {
+            self.note_refused(end_stream);
             return self.reset(cx, out, id, ErrorCode::RefusedStream, Anomaly::Refused);
         }
         let note = match decoded {
             Decoded::Head(note) => note,
             Decoded::Malformed => {
+                self.note_refused(end_stream);
                 return self.reset(cx, out, id, ErrorCode::ProtocolError, Anomaly::Fault);
             }
             Decoded::TooLarge(refusal) => {
@@ -181,6 +185,14 @@ impl Http2 {
         stream.upload = Upload::Ended;
         self.remove_if_done(id);
         Ok(())
+    }
+
+    /// A request is refused before it is in the table. As long as its client does not know that,
+    /// its content comes, as much as the window of a stream allows.
+    fn note_refused(&mut self, end_stream: bool) {
+        if !end_stream {
+            self.on_the_way += u64::from(WINDOW_DEFAULT);
+        }
     }
 
     fn limits(&self) -> ListLimits {

@@ -154,6 +154,10 @@ impl Http2 {
             && matches!(waiting.waits_for, WaitsFor::Lookup(_))
         {
             stream.is_reset = true;
+            let upload = stream.upload;
+            if by_reset {
+                self.note_on_the_way(upload);
+            }
             cx.shared.abandon_stream();
             return;
         }
