@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! session --> stream, body --> request, hpack, priority, window, calm, frame
+//!                                             priority --> dictionary
 //! ```
 //!
 //! | file | content |
@@ -13,6 +14,7 @@
 //! | `hpack/` | header compression (RFC 7541) |
 //! | `frame.rs` | how frames are read and written |
 //! | `window.rs`, `priority.rs` | flow control; priorities (RFC 9218) |
+//! | `dictionary.rs` | the syntax of priorities (RFC 8941) |
 //! | `calm.rs` | the budget against floods |
 //!
 //! [`site`](super::site) makes the responses, as for HTTP/1.1. Server push, the upgrade from
@@ -21,6 +23,7 @@
 
 mod body;
 mod calm;
+mod dictionary;
 pub mod frame;
 pub mod hpack;
 mod priority;

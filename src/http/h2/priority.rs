@@ -3,13 +3,13 @@
 //! A client says how urgent an answer is, and whether a part of it is of use before the rest. The
 //! tree of RFC 7540 is not supported; SETTINGS says so (RFC 9218 section 2.1).
 
-use crate::http::semantics::grammar::split;
+use super::dictionary::{Value, read_dictionary};
 
 /// The urgency of an answer whose client says nothing of it (RFC 9218 section 4.1).
 const URGENCY_DEFAULT: u8 = 3;
 
-/// The lowest urgency.
-const URGENCY_LOWEST: u8 = 7;
+/// How many urgencies there are.
+pub(super) const URGENCIES: usize = 8;
 
 /// The priority of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,23 +29,38 @@ impl Default for Priority {
 
 impl Priority {
     /// Reads the value of the field `priority`, or of PRIORITY_UPDATE: a dictionary of structured
-    /// fields (RFC 8941 section 3.2). What is unknown or out of range is ignored (RFC 9218
-    /// section 4), so a value that is not a dictionary means the default.
+    /// fields (RFC 8941 section 3.2). A value that is not a dictionary is ignored (section 4.2). So
+    /// is a member that is unknown, or whose value has another type or is out of range (RFC 9218
+    /// section 4).
     pub(super) fn parse(value: &[u8]) -> Self {
-        let mut priority = Self::default();
-        for member in split(value, b',') {
-            // Parameters of a member have no meaning here.
-            let member =
-                member.split(|byte| *byte == b';').next().unwrap_or(member).trim_ascii_end();
-            match *member {
-                [b'u', b'=', digit @ b'0'..=b'7'] => priority.urgency = digit - b'0',
-                [b'i'] | [b'i', b'=', b'?', b'1'] => priority.incremental = true,
-                [b'i', b'=', b'?', b'0'] => priority.incremental = false,
-                _ => {}
+        let default = Self::default();
+        let mut priority = default;
+        let read = read_dictionary(value, &mut |key, value| match (key, value) {
+            (b"u", Value::Integer(urgency)) if (0..URGENCIES as i64).contains(&urgency) => {
+                priority.urgency = urgency as u8;
             }
+            (b"u", _) => priority.urgency = default.urgency,
+            (b"i", Value::Boolean(incremental)) => priority.incremental = incremental,
+            (b"i", _) => priority.incremental = default.incremental,
+            _ => {}
+        });
+        if read.is_ok() { priority } else { default }
+    }
+
+    /// The same for the lines of the field, which are one list together (RFC 9110 section 5.3).
+    /// `None` without any.
+    pub(super) fn of_lines<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Option<Self> {
+        let mut lines = lines.peekable();
+        let first = lines.next()?;
+        if lines.peek().is_none() {
+            return Some(Self::parse(first));
         }
-        debug_assert!(priority.urgency <= URGENCY_LOWEST, "it has one digit below 8");
-        priority
+        let mut all = first.to_vec();
+        for line in lines {
+            all.extend_from_slice(b", ");
+            all.extend_from_slice(line);
+        }
+        Some(Self::parse(&all))
     }
 }
 
@@ -65,6 +80,7 @@ mod tests {
             ("u=5;x=1, i;y", 5, true),
             // The last one counts (RFC 8941 section 3.2).
             ("u=1, u=4", 4, false),
+            ("u=1, u=9, i, i=1", 3, false),
             // Out of range, of another type, or unknown.
             ("u=8", 3, false),
             ("u=-1", 3, false),
@@ -72,11 +88,25 @@ mod tests {
             ("u=?1, i=1", 3, false),
             ("u", 3, false),
             ("x=1, i", 3, true),
-            ("u=2,,", 2, false),
+            // No dictionary: all of it is ignored (RFC 8941 section 4.2).
+            ("u=2,,", 3, false),
+            ("u=1, ???", 3, false),
+            ("i, u=1 u=2", 3, false),
             ("\"u=1\"", 3, false),
         ] {
             let priority = Priority { urgency, incremental };
             assert_eq!(Priority::parse(value.as_bytes()), priority, "{value}");
         }
+    }
+
+    #[test]
+    fn lines_of_the_field_are_one_list() {
+        let of = |lines: &[&str]| Priority::of_lines(lines.iter().map(|line| line.as_bytes()));
+        let priority = |urgency, incremental| Some(Priority { urgency, incremental });
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&["u=1"]), priority(1, false));
+        assert_eq!(of(&["u=1", "i"]), priority(1, true));
+        assert_eq!(of(&["u=1, i", "x", "u=5"]), priority(5, true));
+        assert_eq!(of(&["u=1", "?"]), priority(3, false));
     }
 }

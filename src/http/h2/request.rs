@@ -126,13 +126,13 @@ impl RequestHead {
         &self.text[self.line.start as usize..]
     }
 
-    /// The value of the first field with a name, which is in lower case.
-    pub(super) fn field(&self, name: &[u8]) -> Option<&[u8]> {
-        let is_it = |line: &&FieldLine| {
+    /// The values of the fields with a name, which is in lower case.
+    pub(super) fn fields(&self, name: &[u8]) -> impl Iterator<Item = &[u8]> {
+        let is_it = move |line: &&FieldLine| {
             &self.text[line.name as usize..line.value as usize - SEPARATOR.len()] == name
         };
-        let line = self.lines.iter().find(is_it)?;
-        Some(&self.text[line.value as usize..line.end as usize])
+        let lines = self.lines.iter().filter(is_it);
+        lines.map(|line| &self.text[line.value as usize..line.end as usize])
     }
 
     /// The method; [`Method::Unknown`] of a head that is not complete.

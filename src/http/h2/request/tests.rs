@@ -38,8 +38,9 @@ fn a_head_becomes_a_request() {
     assert_eq!(note, Ok(BodyNote::NONE));
     assert_eq!(head.line(), b"GET /x?y HTTP/2.0");
     assert!(head.text().starts_with(b"GET /x?y HTTP/2.0\r\naccept: text/html\r\ncookie: a=b\r\n"));
-    assert_eq!(head.field(b"priority"), Some(&b"u=1"[..]));
-    assert_eq!(head.field(b"host"), None);
+    assert!(head.fields(b"priority").eq([&b"u=1"[..]]));
+    assert!(head.fields(b"cookie").eq([&b"a=b"[..]]));
+    assert_eq!(head.fields(b"host").next(), None);
     let understood = head.understand(&RequestLimits::default()).unwrap();
     let Understood { request, referer, user_agent } = understood;
     assert_eq!((request.method, request.target), (Method::Get, &b"/x?y"[..]));

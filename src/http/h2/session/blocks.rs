@@ -230,7 +230,7 @@ impl Http2 {
     /// The priority that a stream begins with: the one of PRIORITY_UPDATE, else that of its field
     /// (RFC 9218 section 7.1).
     pub(super) fn first_priority(&mut self, id: u32) -> Priority {
-        let field = self.head.field(b"priority").map(Priority::parse);
+        let field = Priority::of_lines(self.head.fields(b"priority"));
         self.streams.take_early(id).or(field).unwrap_or_default()
     }
 }
