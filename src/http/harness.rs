@@ -43,7 +43,7 @@ impl Harness {
     /// A harness without sessions.
     pub fn new(settings: HttpSettings) -> Self {
         Self {
-            sites: Sites::new(settings, Now::read(), None),
+            sites: Sites::new(settings, Now::read(), None).recording(0),
             sessions: Vec::new(),
             asks: VecDeque::new(),
         }

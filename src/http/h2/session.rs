@@ -236,11 +236,13 @@ impl Session for Http2 {
         if let Some(records) = &mut self.records {
             cx.shared.sent(records, cx.now, sent);
         }
-        self.streams.note_sent(cx.now.instant);
+        if sent.complete {
+            self.streams.note_sent(cx.now.instant);
+        }
     }
 
     fn closed(&mut self, cx: &mut Context<'_, Sites>) {
-        self.end_streams(cx);
+        self.end_streams(cx, true);
         if let Some(records) = &mut self.records {
             cx.shared.closed(records, cx.now);
         }
@@ -319,7 +321,7 @@ impl Http2 {
             if self.streams.awaits_lookup() {
                 return Step::Wait;
             }
-            self.end_streams(cx);
+            self.end_streams(cx, false);
             self.state = Http2State::Over { linger: false };
             return Step::Finish { linger: false };
         }

@@ -115,6 +115,8 @@ impl Room {
 #[derive(Debug)]
 pub(super) struct SendingAnswer {
     pub(super) content: Outgoing,
+    /// How much of the head and of the content is in the chain that is written, or sent, in bytes.
+    pub(super) in_chain: u64,
     /// What the log and the metrics need when it is over.
     pub(super) record: Option<PendingRecord>,
 }
@@ -432,8 +434,13 @@ impl Streams {
 
     /// A chain was sent, so the client has let come what was in it.
     pub(super) fn note_sent(&mut self, now: Instant) {
-        for stream in self.list.iter_mut().filter(|stream| stream.is_in_chain) {
-            (stream.is_in_chain, stream.progressed) = (false, now);
+        for stream in &mut self.list {
+            if let AnswerState::Sending(answer) = &mut stream.answer {
+                answer.in_chain = 0;
+            }
+            if std::mem::take(&mut stream.is_in_chain) {
+                stream.progressed = now;
+            }
         }
     }
 

@@ -212,15 +212,14 @@ impl Recorder {
     }
 
     /// The last part of a response, of `bytes` bytes, was just written behind `start` bytes of the
-    /// chain.
+    /// chain, among which are `earlier` bytes of the response.
     pub(in crate::http) fn end_pending(
         &mut self,
         connection: &mut ConnectionRecords,
         mut pending: PendingRecord,
-        start: u64,
-        bytes: u64,
+        [start, bytes, earlier]: [u64; 3],
     ) {
-        pending.end_at(start, bytes);
+        pending.end_at(start, bytes, earlier);
         match &mut connection.records {
             None => connection.records = Some(pending.0),
             Some(records) => {

@@ -103,6 +103,9 @@ pub(super) struct Record {
     pub(super) is_logged: bool,
     /// Where its last part begins in the chain; `None` if the rest is not sent.
     start: Option<u64>,
+    /// How many bytes of it come earlier in that chain, among the parts of others.
+    earlier: u64,
+    /// How many bytes of it have left with earlier chains.
     before: u64,
     head_bytes: u64,
     body_bytes: u64,
@@ -124,16 +127,18 @@ impl Record {
             site,
             is_logged,
             start,
+            earlier: 0,
             before,
             head_bytes,
             body_bytes,
         }
     }
 
-    /// Its last part, of `bytes` bytes, begins in the chain behind `start` bytes.
-    fn end_at(&mut self, start: u64, bytes: u64) {
-        self.start = Some(start);
-        self.before = self.head_bytes + self.body_bytes - bytes;
+    /// Its last part, of `bytes` bytes, begins in the chain behind `start` bytes, among which are
+    /// `earlier` bytes of it.
+    fn end_at(&mut self, start: u64, bytes: u64, earlier: u64) {
+        (self.start, self.earlier) = (Some(start), earlier);
+        self.before = self.head_bytes + self.body_bytes - bytes - earlier;
     }
 
     /// The last `left` bytes of it are not sent.
@@ -142,9 +147,13 @@ impl Record {
         self.before = self.head_bytes + self.body_bytes - left;
     }
 
-    /// How much of the head and of the content has left, if so many bytes of the chain have.
+    /// How much of the head and of the content has left, if so many bytes of the chain have: at
+    /// least, because earlier parts in the chain count only when the last one has begun to leave.
     pub(super) fn sent(&self, of_chain: u64) -> (u64, u64) {
-        let of_part = self.start.map_or(0, |start| of_chain.saturating_sub(start));
+        let of_part = match self.start {
+            Some(start) if of_chain > start => (of_chain - start).saturating_add(self.earlier),
+            _ => 0,
+        };
         let sent = of_part.saturating_add(self.before);
         let head = sent.min(self.head_bytes);
         (head, (sent - head).min(self.body_bytes))
@@ -171,9 +180,10 @@ impl PendingRecord {
         self.0.list.iter_mut().for_each(change);
     }
 
-    /// Its last part, of `bytes` bytes, is written behind `start` bytes of the chain.
-    pub(super) fn end_at(&mut self, start: u64, bytes: u64) {
-        self.change(|record| record.end_at(start, bytes));
+    /// Its last part, of `bytes` bytes, is written behind `start` bytes of the chain, among which
+    /// are `earlier` bytes of it.
+    pub(super) fn end_at(&mut self, start: u64, bytes: u64, earlier: u64) {
+        self.change(|record| record.end_at(start, bytes, earlier));
     }
 
     /// The last `left` bytes of it are not sent.
@@ -335,7 +345,7 @@ mod tests {
             head_bytes: 20,
             body_bytes: 50,
         };
-        let record = Record::new(Instant::now(), 1, &written);
+        let mut record = Record::new(Instant::now(), 1, &written);
         for (of_chain, sent, is_whole) in [
             (0, (0, 0), false),
             (100, (0, 0), false),
@@ -347,6 +357,21 @@ mod tests {
         ] {
             assert_eq!((record.sent(of_chain), record.is_whole(of_chain)), (sent, is_whole));
         }
+        // 10 bytes have left before; 40 others come earlier in the chain than its last 20.
+        record.end_at(100, 20, 40);
+        for (of_chain, sent, is_whole) in [
+            (0, (10, 0), false),
+            (100, (10, 0), false),
+            (101, (20, 31), false),
+            (119, (20, 49), false),
+            (120, (20, 50), true),
+            (u64::MAX, (20, 50), true),
+        ] {
+            assert_eq!((record.sent(of_chain), record.is_whole(of_chain)), (sent, is_whole));
+        }
+        // The last 65 bytes are not sent.
+        record.cut_off(65);
+        assert_eq!((record.sent(u64::MAX), record.is_whole(u64::MAX)), ((5, 0), false));
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Http2 {
             };
             out.copy_with(|out| write_goaway(out, last, code, reason));
         }
-        self.end_streams(cx);
+        self.end_streams(cx, false);
         self.state = Http2State::Over { linger };
         Step::Finish { linger }
     }
@@ -165,25 +165,27 @@ impl Http2 {
         if by_reset {
             self.note_on_the_way(stream.upload);
         }
-        self.cut_off(cx, stream.answer);
+        self.cut_off(cx, stream.answer, false);
     }
 
-    /// Notes that an answer does not go on.
-    fn cut_off(&mut self, cx: &mut Context<'_, Sites>, answer: AnswerState) {
+    /// Notes that an answer does not go on. `is_lost` says that the chain was not sent either.
+    fn cut_off(&mut self, cx: &mut Context<'_, Sites>, answer: AnswerState, is_lost: bool) {
         match answer {
             AnswerState::Done => {}
             AnswerState::Waiting(_) => cx.shared.abandon_stream(),
             AnswerState::Sending(answer) => {
                 if let (Some(records), Some(record)) = (&mut self.records, answer.record) {
-                    let left = answer.content.left();
+                    // It is not known how much of a lost chain has left for each answer.
+                    let lost = if is_lost { answer.in_chain } else { 0 };
+                    let left = answer.content.left() + lost;
                     cx.shared.cut_pending(records, record, cx.now, left);
                 }
             }
         }
     }
 
-    /// Ends all streams, because the connection ends.
-    pub(super) fn end_streams(&mut self, cx: &mut Context<'_, Sites>) {
+    /// Ends all streams, because the connection ends. `is_lost` says that the chain was not sent.
+    pub(super) fn end_streams(&mut self, cx: &mut Context<'_, Sites>, is_lost: bool) {
         self.stalled_at = None;
         while let Some(stream) = self.streams.take_any() {
             if let AnswerState::Waiting(waiting) = &stream.answer
@@ -192,7 +194,7 @@ impl Http2 {
                 cx.shared.leave(pending.ticket, cx.session);
             }
             if !stream.is_reset {
-                self.cut_off(cx, stream.answer);
+                self.cut_off(cx, stream.answer, is_lost);
             }
         }
     }

@@ -286,10 +286,16 @@ impl Http2 {
                     cx.shared.note_stream(records, began, cx.now, asked, response, origin, place);
                     None
                 }
-                Some(_) => cx.shared.pend(records, began, asked, response, origin, head_bytes),
+                Some(_) => {
+                    let head_bytes = out.remaining() - start;
+                    cx.shared.pend(records, began, asked, response, origin, head_bytes)
+                }
             }
         });
-        content.map(|content| Box::new(SendingAnswer { content, record }))
+        content.map(|content| {
+            let in_chain = out.remaining() - start;
+            Box::new(SendingAnswer { content, in_chain, record })
+        })
     }
 
     /// Writes content that is short, if the windows are open for it. Returns it if not.
@@ -328,10 +334,12 @@ impl Http2 {
             let room = stream.window.bytes().min(self.window.bytes());
             let size = DATA_BYTES_MAX.min(budget - FRAME_HEAD_BYTES);
             let bytes = left.min(room.min(size) as u64);
-            let start = out.remaining();
             let is_last = bytes == left;
             out.copy_with(|out| write_data_head(out, id, bytes as usize, is_last));
+            let start = out.remaining();
             answer.content.write(out, bytes);
+            let earlier = answer.in_chain;
+            answer.in_chain += bytes;
             budget -= FRAME_HEAD_BYTES + bytes as usize;
             stream.window.use_up(bytes as usize);
             self.window.use_up(bytes as usize);
@@ -342,7 +350,7 @@ impl Http2 {
                 self.calm.earn();
             }
             if is_last {
-                self.content_ended(cx, out, id, start, bytes);
+                self.content_ended(cx, out, id, [start, bytes, earlier]);
             } else if bytes as usize == room && room < SMALL_WINDOW {
                 // The client lets only tiny frames through (CVE-2019-9511).
                 self.pay(cx, Anomaly::Small)?;
@@ -351,21 +359,21 @@ impl Http2 {
         Ok(())
     }
 
-    /// The last frame of a stream is written, from `start` on in the chain.
+    /// The last frame of a stream is written: where its content begins in the chain, its bytes, and
+    /// how many bytes of the answer come earlier in the chain.
     fn content_ended(
         &mut self,
         cx: &mut Context<'_, Sites>,
         out: &mut Chain,
         id: u32,
-        start: u64,
-        bytes: u64,
+        place: [u64; 3],
     ) {
         let Some(stream) = self.streams.get(id) else { return };
         let answer = std::mem::replace(&mut stream.answer, AnswerState::Done);
         if let (AnswerState::Sending(answer), Some(records)) = (answer, &mut self.records)
             && let Some(record) = answer.record
         {
-            cx.shared.end_pending(records, record, start, bytes);
+            cx.shared.end_pending(records, record, place);
         }
         self.answer_ended(out, id);
     }

@@ -127,16 +127,15 @@ impl Sites {
     }
 
     /// The last part of a response, of `bytes` bytes, was just written behind `start` bytes of the
-    /// chain.
+    /// chain, among which are `earlier` bytes of the response.
     pub(in crate::http) fn end_pending(
         &mut self,
         records: &mut ConnectionRecords,
         pending: PendingRecord,
-        start: u64,
-        bytes: u64,
+        [start, bytes, earlier]: [u64; 3],
     ) {
         if let Some(recorder) = &mut self.recorder {
-            recorder.end_pending(records, pending, start, bytes);
+            recorder.end_pending(records, pending, [start, bytes, earlier]);
         }
     }
 
