@@ -198,6 +198,17 @@ fn a_send_in_flight() {
     assert!(talk.peer.answers[&3].ended);
 }
 
+/// The streams that have sent, in order.
+fn streams(frames: &[Frame]) -> Vec<u32> {
+    let stream = |frame: &Frame| match frame {
+        Frame::Data { stream, .. } => Some(*stream),
+        _ => None,
+    };
+    let mut all: Vec<u32> = frames.iter().filter_map(stream).collect();
+    all.dedup();
+    all
+}
+
 /// Priorities (RFC 9218 section 10): the urgent ones first, the incremental ones in turn.
 #[test]
 fn answers_come_by_priority() {
@@ -205,15 +216,6 @@ fn answers_come_by_priority() {
     let mut talk = Talk::new(&root);
     talk.send(&opening(&[(setting::INITIAL_WINDOW_SIZE, 1 << 20)]));
     talk.send(&[get(1, "/large.bin"), get(3, "/large.bin"), get(5, "/large.bin")].concat());
-    let streams = |frames: &[Frame]| -> Vec<u32> {
-        let stream = |frame: &Frame| match frame {
-            Frame::Data { stream, .. } => Some(*stream),
-            _ => None,
-        };
-        let mut all: Vec<u32> = frames.iter().filter_map(stream).collect();
-        all.dedup();
-        all
-    };
     assert_eq!(streams(&talk.send(&window_update(0, 65_535))), [1]);
     let update = |stream, value| priority_update(stream, value);
     talk.send(&update(5, "u=1"));
@@ -227,4 +229,52 @@ fn answers_come_by_priority() {
     talk.send(&update(7, "u=0"));
     talk.send(&frame(kind::HEADERS, flag::WHOLE, 7, &request));
     assert_eq!(streams(&talk.send(&window_update(0, 65_535))), [7]);
+}
+
+/// A short answer waits for what is more urgent, and for nothing else.
+#[test]
+fn short_answers_wait_for_urgent_ones() {
+    let (directory, root) = large();
+    fs::write(directory.path().join("short.bin"), vec![b'x'; 10_000]).unwrap();
+    let mut talk = Talk::new(&root);
+    talk.send(&opening(&[(setting::INITIAL_WINDOW_SIZE, 1 << 20)]));
+    talk.send(&window_update(0, 1 << 24));
+    talk.send(&[get(1, "/large.bin"), get(3, "/short.bin")].concat());
+    let request = |stream: u32, path: &str, urgency: &str| {
+        let block = request_block("GET", path, &[("priority", urgency)]);
+        frame(kind::HEADERS, flag::WHOLE, stream, &block)
+    };
+    let images = (0..10).flat_map(|number| request(2 * number + 7, "/short.bin", "u=5"));
+    let requests = [request(5, "/large.bin", "u=0"), images.collect()].concat();
+    let images: Vec<u32> = (0..10).map(|number| 2 * number + 7).collect();
+    assert_eq!(streams(&talk.send(&requests)), [&[5], &images[..]].concat());
+    for urgency in ["u=0", "u=1"] {
+        let next = talk.peer.answers.keys().max().unwrap() + 2;
+        let [long, short] =
+            [request(next, "/large.bin", "u=1"), request(next + 2, "/short.bin", urgency)];
+        let frames = talk.send(&[long, short].concat());
+        assert_eq!(streams(&frames), [next + 2, next], "{urgency}");
+    }
+}
+
+/// Answers of another urgency do not change whose turn it is.
+#[test]
+fn turns_go_on_beside_more_urgent_answers() {
+    let (_directory, root) = large();
+    let mut talk = Talk::new(&root);
+    talk.send(&opening(&[(setting::INITIAL_WINDOW_SIZE, 0)]));
+    for (stream, priority) in [(3, "i"), (5, "i"), (7, "i"), (9, "u=1")] {
+        talk.send(&[priority_update(stream, priority), get(stream, "/large.bin")].concat());
+    }
+    talk.send(&[window_update(9, 65_535 - 100), window_update(9, 100)].concat());
+    let windows = [3, 5, 7].map(|stream| window_update(stream, 1 << 20));
+    talk.send(&windows.concat());
+    let mut turns = Vec::new();
+    for _ in 0..6 {
+        // For a frame of the urgent one, and for two others.
+        let frames = [window_update(9, 1000), window_update(0, 1000 + 2 * 16_375)].concat();
+        turns.extend(streams(&talk.send(&frames)));
+    }
+    let round = [9, 3, 5, 9, 7, 3, 9, 5, 7];
+    assert_eq!(turns, [round, round].concat());
 }

@@ -32,7 +32,7 @@ use super::calm::Calm;
 use super::frame::{ConnectionError, ErrorCode, setting, write_settings, write_window_update};
 use super::hpack::Decoder;
 use super::request::RequestHead;
-use super::stream::{AnswerState, STREAMS_MAX, Streams, WaitsFor};
+use super::stream::{AnswerState, STREAMS_MAX, Streams, Turn, WaitsFor};
 use super::window::{ReceiveWindow, SendWindow, WINDOW_DEFAULT};
 use crate::ask::AskId;
 use crate::driver::Chain;
@@ -282,6 +282,8 @@ impl Http2 {
         out: &mut Chain,
     ) -> Result<Step, ConnectionError> {
         self.announce_drain(cx, out);
+        // Those that wait come before those that arrive.
+        self.respond_to_waiting(cx, out)?;
         self.take_frames(cx, inbox, out)?;
         if let Some(bytes) = self.receive_window.reopen() {
             out.copy_with(|out| write_window_update(out, 0, bytes));
@@ -290,7 +292,7 @@ impl Http2 {
         for _ in 0..STREAMS_MAX {
             self.respond_to_waiting(cx, out)?;
             self.write_content(cx, out)?;
-            if !out.is_empty() || self.streams.next_decidable(0, self.room(cx)).is_none() {
+            if !out.is_empty() || !self.may_decide(cx) {
                 break;
             }
         }
@@ -312,8 +314,7 @@ impl Http2 {
             return self.finish(cx, out, ErrorCode::NoError, "", !inbox.ended());
         }
         let may_send = self.window.bytes() > 0 && self.streams.next_sender().is_some();
-        let may_decide = self.streams.next_decidable(0, self.room(cx)).is_some();
-        if (may_send || may_decide) && !out.is_empty() {
+        if !out.is_empty() && (may_send || self.may_decide(cx)) {
             return Step::Flush;
         }
         if inbox.ended() {
@@ -338,4 +339,11 @@ impl Http2 {
             false => ReceiveTimeout::KeepAlive,
         })
     }
+
+    /// Whether a request that waits can be decided now.
+    fn may_decide(&self, cx: &Context<'_, Sites>) -> bool {
+        self.streams.has_waiting()
+            && self.streams.next_decidable(Turn::default(), self.room(cx)).is_some()
+    }
+
 }

@@ -2,11 +2,14 @@
 //!
 //! A request that is answered in one go never gets here. A stream that is closed leaves no record,
 //! except that the last few of them are remembered, because frames for them may be on their way.
+//! `stream/turns.rs` says whose turn it is.
+
+mod turns;
 
 use std::time::{Duration, Instant};
 
 use super::body::Outgoing;
-use super::priority::Priority;
+use super::priority::{Priority, URGENCIES};
 use super::request::RequestHead;
 use super::window::{ReceiveWindow, SendWindow};
 use crate::http::records::PendingRecord;
@@ -37,7 +40,8 @@ pub(super) struct Stream {
     pub(super) priority: Priority,
     /// When the request was complete.
     pub(super) began: Instant,
-    /// When something of it was sent or received last.
+    /// Since when it has made no progress. What was sent of it was progress; what has arrived for
+    /// it was not.
     pub(super) progressed: Instant,
     /// Whether the chain that is written, or sent, has content of it.
     pub(super) is_in_chain: bool,
@@ -92,6 +96,15 @@ pub(super) struct Needs {
     pub(super) has_file: bool,
     /// Bytes of memory.
     pub(super) bytes: u64,
+    /// The length of the content.
+    pub(super) length: u64,
+}
+
+/// The place of a request among those that wait: the most urgent ones come first.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Turn {
+    urgency: u8,
+    pub(super) id: u32,
 }
 
 /// What one more request may take.
@@ -103,10 +116,12 @@ pub(super) struct Room {
     pub(super) file: bool,
     /// Bytes of memory that content may keep in use.
     pub(super) bytes: u64,
+    /// How long content may be that is sent at once, and keeps nothing in use.
+    pub(super) at_once: u64,
 }
 
 impl Room {
-    pub(super) fn has(self, needs: Needs) -> bool {
+    fn has(self, needs: Needs) -> bool {
         (self.file || !needs.has_file) && needs.bytes <= self.bytes
     }
 }
@@ -147,8 +162,9 @@ pub(super) struct Streams {
     closed: [(u32, bool); CLOSED_MAX],
     closed_next: usize,
     early: Vec<(u32, Priority)>,
-    /// The stream that has sent last, for those that take turns, and when.
-    served: u32,
+    /// For each urgency, the stream that has sent last of those that take turns.
+    served: [u32; URGENCIES],
+    /// When content was written last.
     served_at: Option<Instant>,
 }
 
@@ -173,7 +189,7 @@ impl Streams {
             closed: [(0, false); CLOSED_MAX],
             closed_next: 0,
             early: Vec::new(),
-            served: 0,
+            served: [0; URGENCIES],
             served_at: None,
         }
     }
@@ -295,45 +311,18 @@ impl Streams {
         }
     }
 
+    /// Whether a request waits for something else than a lookup, or for nothing.
+    pub(super) fn has_waiting(&self) -> bool {
+        let waits = |stream: &Stream| match &stream.answer {
+            AnswerState::Waiting(it) => !matches!(it.waits_for, WaitsFor::Lookup(_)),
+            _ => false,
+        };
+        self.list.iter().any(waits)
+    }
+
     /// All streams, in the order of their ids.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
         self.list.iter_mut()
-    }
-
-    /// The first stream after another one that can be decided now.
-    pub(super) fn next_decidable(&self, after: u32, room: Room) -> Option<u32> {
-        let is_decidable = |stream: &&Stream| match &stream.answer {
-            AnswerState::Waiting(waiting) if stream.id > after => match waiting.waits_for {
-                WaitsFor::Nothing => true,
-                WaitsFor::Turn => room.lookup,
-                WaitsFor::Room(needs) => room.has(needs),
-                WaitsFor::Lookup(_) => false,
-            },
-            _ => false,
-        };
-        self.list.iter().find(is_decidable).map(|stream| stream.id)
-    }
-
-    /// The stream whose turn it is to send: the most urgent ones first; of those, the ones that
-    /// are not incremental by their ids, then the others in turn (RFC 9218 section 10).
-    pub(super) fn next_sender(&self) -> Option<u32> {
-        let can_send = |stream: &&Stream| {
-            matches!(stream.answer, AnswerState::Sending(_)) && stream.window.bytes() > 0
-        };
-        let order = |stream: &&Stream| {
-            let Priority { urgency, incremental } = stream.priority;
-            let was_served = incremental && stream.id <= self.served;
-            (urgency, incremental, was_served, stream.id)
-        };
-        self.list.iter().filter(can_send).min_by_key(order).map(|stream| stream.id)
-    }
-
-    /// A stream has sent something.
-    pub(super) fn note_served(&mut self, id: u32, now: Instant) {
-        (self.served, self.served_at) = (id, Some(now));
-        if let Some(stream) = self.get(id) {
-            (stream.is_in_chain, stream.progressed) = (true, now);
-        }
     }
 
     /// A stream that is answered, and open because the client still sends.
@@ -400,18 +389,18 @@ impl Streams {
 
     /// When a stream that makes no progress is reset. A stream whose window is open, or that waits
     /// for others of this connection, has time as long as one of them goes on: the client is not to
-    /// blame.
+    /// blame. A lookup does not wait for them.
     fn due(&self, stream: &Stream, timeout: Duration) -> Option<Instant> {
-        let (waits_for_client, timeout) = match (&stream.answer, stream.upload) {
-            (AnswerState::Waiting(_), _) => (false, timeout),
-            (AnswerState::Sending(_), _) => (stream.window.bytes() == 0, timeout),
+        let (waits_for_others, timeout) = match (&stream.answer, stream.upload) {
+            (AnswerState::Waiting(_), _) => (!stream.has_lookup(), timeout),
+            (AnswerState::Sending(_), _) => (stream.window.bytes() > 0, timeout),
             (AnswerState::Done, Upload::Open { is_unwanted: true, .. }) => {
-                (true, timeout.min(UNWANTED_TIMEOUT))
+                (false, timeout.min(UNWANTED_TIMEOUT))
             }
-            (AnswerState::Done, _) => (true, timeout),
+            (AnswerState::Done, _) => (false, timeout),
         };
         let since = match self.served_at {
-            Some(served) if !waits_for_client => stream.progressed.max(served),
+            Some(served) if waits_for_others => stream.progressed.max(served),
             _ => stream.progressed,
         };
         since.checked_add(timeout)

@@ -14,7 +14,7 @@ use crate::http::h2::frame::{
 use crate::http::h2::hpack::{encode_empty_table, encode_field, encode_status};
 use crate::http::h2::request::RequestHead;
 use crate::http::h2::stream::{
-    AnswerState, Needs, Room, SendingAnswer, Stream, Upload, WaitingRequest, WaitsFor,
+    AnswerState, Needs, Room, SendingAnswer, Stream, Turn, Upload, WaitingRequest, WaitsFor,
 };
 use crate::http::h2::window::SendWindow;
 use crate::http::records::Asked;
@@ -142,18 +142,18 @@ impl Http2 {
         }
     }
 
-    /// Answers requests that have waited and need not wait any more.
+    /// Answers requests that have waited and need not wait any more, the most urgent ones first.
     pub(super) fn respond_to_waiting(
         &mut self,
         cx: &mut Context<'_, Sites>,
         out: &mut Chain,
     ) -> Result<(), ConnectionError> {
-        let mut after = 0;
-        while !out.is_full() {
+        let mut after = Turn::default();
+        while !out.is_full() && self.streams.has_waiting() {
             let room = self.room(cx);
-            let Some(id) = self.streams.next_decidable(after, room) else { return Ok(()) };
-            after = id;
-            let Some(mut stream) = self.streams.take(id) else { return Ok(()) };
+            let Some(turn) = self.streams.next_decidable(after, room) else { return Ok(()) };
+            after = turn;
+            let Some(mut stream) = self.streams.take(turn.id) else { return Ok(()) };
             let AnswerState::Waiting(mut waiting) =
                 std::mem::replace(&mut stream.answer, AnswerState::Done)
             else {
@@ -165,7 +165,10 @@ impl Http2 {
                     self.written(out, stream, rest);
                     continue;
                 }
-                Reaction::Lookup(pending) => WaitsFor::Lookup(pending),
+                Reaction::Lookup(pending) => {
+                    stream.progressed = cx.now.instant;
+                    WaitsFor::Lookup(pending)
+                }
                 Reaction::NoTurn => WaitsFor::Turn,
                 Reaction::NoRoom(needs) => {
                     // What was found is not kept open meanwhile, and is found again.
@@ -216,8 +219,9 @@ impl Http2 {
         };
         let content = Outgoing::of(&response);
         if let Some(content) = &content {
-            let needs = Needs { has_file: content.has_file(), bytes: content.memory() };
-            if !room.has(needs) {
+            let (has_file, length) = (content.has_file(), content.left());
+            let needs = Needs { has_file, bytes: content.memory(), length };
+            if !self.streams.may_begin(stream, needs, room) {
                 return Reaction::NoRoom(needs);
             }
         }
@@ -276,7 +280,7 @@ impl Http2 {
                 }
             });
         });
-        let content = content.and_then(|content| self.write_short(out, stream, content));
+        let content = content.and_then(|content| self.write_short(cx, out, stream, content));
         let record = self.records.as_deref_mut().and_then(|records| {
             let began = stream.began;
             let head_bytes = out.remaining() - start;
@@ -298,18 +302,20 @@ impl Http2 {
         })
     }
 
-    /// Writes content that is short, if the windows are open for it. Returns it if not.
+    /// Writes content that is short, if the windows are open for it and nothing more urgent is to
+    /// be sent. Returns it if not. The chain may have become full by the head.
     fn write_short(
         &mut self,
+        cx: &Context<'_, Sites>,
         out: &mut Chain,
         stream: &mut Stream,
         mut content: Outgoing,
     ) -> Option<Outgoing> {
         let left = content.left();
-        let room = stream.window.bytes().min(self.window.bytes()).min(DATA_BYTES_MAX);
-        if left > room as u64 || out.is_full() {
+        if !self.streams.goes_at_once(stream, left, self.at_once()) {
             return Some(content);
         }
+        self.streams.note_sending(cx.now.instant);
         let bytes = left as usize;
         out.copy_with(|out| write_data_head(out, stream.id, bytes, true));
         content.write(out, left);
@@ -434,6 +440,12 @@ impl Http2 {
                 0 => u64::MAX,
                 bytes => CONTENT_MEMORY_MAX.saturating_sub(bytes),
             },
+            at_once: self.at_once(),
         }
+    }
+
+    /// How long content may be that is written in one go, if the window of its stream allows it.
+    fn at_once(&self) -> u64 {
+        self.window.bytes().min(DATA_BYTES_MAX) as u64
     }
 }
