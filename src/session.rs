@@ -391,6 +391,9 @@ pub enum Step {
 pub enum ReceiveTimeout {
     /// The timeout between two exchanges.
     KeepAlive,
+    /// The same, counted from this time on: the peer has sent something meanwhile, but has begun no
+    /// exchange.
+    KeepAliveSince(Instant),
     /// The timeout of a request head. It counts from the start of the head, so a client that sends
     /// one byte at a time does not extend it.
     Header,

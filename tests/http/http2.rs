@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use ringd::driver::DriverKind;
@@ -214,6 +216,27 @@ pub(crate) fn a_drain_ends_idle_connections(kind: DriverKind) {
     assert_eq!(lasts, [0x7fff_ffff, 1]);
     drop(connection);
     fixture.join().unwrap();
+}
+
+/// A client that sends PING again and again is as idle as one that sends nothing.
+pub(crate) fn pings_do_not_keep_idle_connections(kind: DriverKind) {
+    let fixture = start(kind, |setup| {
+        setup.server.timeouts.idle = Duration::from_millis(700);
+    });
+    let mut connection = connect(&fixture);
+    assert_eq!(connection.ask("GET", "/small.txt", &[]).body, content(20));
+    let begun = Instant::now();
+    while connection.http.goaways.is_empty() {
+        connection.http.ping();
+        assert!(connection.read_some(), "GOAWAY comes before the end");
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(600), "{:?}", begun.elapsed());
+    let codes = connection.http.goaways.iter().map(|goaway| goaway.code);
+    assert_eq!(codes.collect::<Vec<_>>(), [code::NO_ERROR]);
+    connection.read_to_end();
+    drop(connection);
+    fixture.finish();
 }
 
 /// Connections go on, and responses that have begun are completed as they were.

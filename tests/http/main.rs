@@ -111,6 +111,7 @@ macro_rules! moves {
             own_answers: own_answers_come_before_files;
             http2: both_versions_answer_alike, a_drain_completes_streams,
                 a_drain_ends_idle_connections, a_reload_is_not_noticed,
+                pings_do_not_keep_idle_connections,
                 each_stream_has_its_line, lines_of_http2_are_those_of_nginx,
                 streams_whose_client_leaves_are_abandoned;
             access: a_password_is_asked_for, errors_have_their_page,

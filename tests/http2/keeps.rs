@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use ringd::driver::{File, Links};
 use ringd::http::HttpSettings;
+use ringd::http::records::metrics::HttpMetrics;
 use ringd::session::{ReceiveTimeout, Sent, Step, Timer};
 
-use crate::h2::{Frame, data, get, opening, ping, post, reset, setting, window_update};
+use crate::h2::{
+    Frame, data, get, opening, ping, post, priority_update, reset, setting, window_update,
+};
 use crate::talk::Talk;
 
 /// A site of 100 files of this size.
@@ -64,6 +67,95 @@ fn different_contents_of_a_client_that_does_not_read() {
     talk.send(&[window_update(0, 100_000_000), windows.collect()].concat());
     let whole = talk.peer.answers.values().filter(|answer| answer.ended).count();
     assert_eq!(whole, 100);
+}
+
+/// Answers that do not go on keep all files open that a connection may. One that is sent at once
+/// keeps none, so it is sent. Of the others, the most urgent one is next.
+#[test]
+fn short_answers_need_no_room() {
+    let (directory, root) = site(20_000);
+    fs::write(directory.path().join("short.bin"), vec![b'x'; 9000]).unwrap();
+    let settings = HttpSettings { files_max: 8, ..HttpSettings::of_root(root) };
+    let mut talk = Talk::with(settings);
+    let stalled = (0..4).flat_map(|number| get(2 * number + 1, &format!("/{number}.bin")));
+    talk.send(&[opening(&[(setting::INITIAL_WINDOW_SIZE, 0)]), stalled.collect()].concat());
+    talk.send(&[priority_update(9, "u=5"), get(9, "/8.bin")].concat());
+    talk.send(&[priority_update(11, "u=1"), get(11, "/9.bin")].concat());
+    assert_eq!(talk.peer.answers.len(), 4);
+    for (stream, path, status) in [(13, "/short.bin", 200), (15, "/none", 404)] {
+        talk.send(&[get(stream, path), window_update(stream, 50_000)].concat());
+        let answer = talk.peer.answers.get(&stream);
+        assert!(answer.is_some_and(|answer| answer.ended && answer.status == status), "{path}");
+    }
+    talk.send(&reset(1, 8));
+    assert_eq!(talk.peer.answers.get(&11).map(|answer| answer.status), Some(200));
+    assert!(!talk.peer.answers.contains_key(&9));
+}
+
+/// A request that has waited for its lookup is answered before one that arrives afterwards.
+#[test]
+fn requests_do_not_overtake() {
+    let (_directory, root) = site(10);
+    let mut talk = Talk::open(&root);
+    talk.send(&get(1, "/1.bin"));
+    talk.settles = false;
+    talk.send(&get(3, "/2.bin"));
+    talk.harness.settle(talk.now);
+    let frames = talk.send(&get(5, "/1.bin"));
+    let stream = |frame: &Frame| match frame {
+        Frame::Headers { stream, .. } => Some(*stream),
+        _ => None,
+    };
+    assert_eq!(frames.iter().filter_map(stream).collect::<Vec<_>>(), [3, 5]);
+}
+
+/// A client that only sends PING requests nothing, so its connection ends when it would without.
+#[test]
+fn pings_do_not_begin_the_idle_time_again() {
+    let (_directory, root) = site(10);
+    let mut talk = Talk::open(&root);
+    let complete = Sent { bytes: 100, complete: true };
+    talk.harness.sent(talk.session, talk.now, complete);
+    for stream in [1, 3] {
+        talk.send(&get(stream, "/1.bin"));
+        // From the end of the send on.
+        assert_eq!(talk.step, Step::Receive(ReceiveTimeout::KeepAlive));
+        talk.now.instant += Duration::from_secs(2);
+        let sent_at = talk.now.instant;
+        talk.harness.sent(talk.session, talk.now, complete);
+        for _ in 0..3 {
+            talk.now.instant += Duration::from_secs(10);
+            talk.send(&ping([0; 8]));
+            assert_eq!(talk.step, Step::Receive(ReceiveTimeout::KeepAliveSince(sent_at)));
+            talk.harness.sent(talk.session, talk.now, complete);
+        }
+    }
+}
+
+/// Of a chain that was lost, nothing counts as sent.
+#[test]
+fn bytes_that_never_left_are_not_counted() {
+    // One answer is complete in the chain, and one is not.
+    for bytes in [40_000, 200_000] {
+        for complete in [false, true] {
+            let (_directory, root) = site(bytes);
+            let metrics = Arc::new(HttpMetrics::new(1));
+            let settings =
+                HttpSettings { metrics: Some(Arc::clone(&metrics)), ..HttpSettings::of_root(root) };
+            let mut talk = Talk::with(settings);
+            talk.send(&[opening(&[]), get(1, "/1.bin")].concat());
+            let received = talk.peer.answers[&1].content.len() as u64;
+            assert!(received >= 40_000);
+            talk.harness.sent(talk.session, talk.now, Sent { bytes: 0, complete });
+            talk.harness.close(talk.session, talk.now);
+            let counted: u64 =
+                metrics.workers()[0].sites().iter().map(|site| site.bytes.get()).sum();
+            match complete {
+                true => assert!((received..received + 1000).contains(&counted), "{counted}"),
+                false => assert_eq!(counted, 0),
+            }
+        }
+    }
 }
 
 /// One connection has few lookups at a time, so it does not fill the line of all.
@@ -123,7 +215,8 @@ fn reset_streams_hold_nobody() {
     let mut talk = Talk::open(&root);
     talk.settles = false;
     talk.send(&[get(1, "/1.bin"), reset(1, 8)].concat());
-    assert_eq!(talk.step, Step::Receive(ReceiveTimeout::KeepAlive));
+    let idle = ReceiveTimeout::KeepAliveSince(talk.now.instant);
+    assert_eq!(talk.step, Step::Receive(idle));
     assert!(talk.harness.deadline(talk.session).is_none());
     talk.end_with(&[]);
     assert!(talk.is_over());

@@ -82,6 +82,10 @@ pub struct Http2 {
     has_ended: bool,
     /// When to look for streams that make no progress.
     stalled_at: Option<Instant>,
+    /// Whether a stream was open since `idle_since`, if only for a moment.
+    was_active: bool,
+    /// When the last answer was sent; at first, when SETTINGS were.
+    idle_since: Instant,
     /// How fast answers are sent, if that is limited.
     pace: Cell<Option<NonZero<u64>>>,
     /// For the log, if there is one.
@@ -166,6 +170,8 @@ impl Session for Http2 {
             is_leaving: false,
             has_ended: false,
             stalled_at: None,
+            was_active: true,
+            idle_since: info.now.instant,
             pace: Cell::new(None),
             records: sites.records(info),
         }
@@ -238,6 +244,9 @@ impl Session for Http2 {
         }
         if sent.complete {
             self.streams.note_sent(cx.now.instant);
+        }
+        if !self.streams.is_active() {
+            self.note_idle(cx);
         }
     }
 
@@ -336,7 +345,7 @@ impl Http2 {
         self.streams.shrink();
         Step::Receive(match is_partial || !is_open {
             true => ReceiveTimeout::Header,
-            false => ReceiveTimeout::KeepAlive,
+            false => self.idle_timeout(cx, out),
         })
     }
 
@@ -346,4 +355,21 @@ impl Http2 {
             && self.streams.next_decidable(Turn::default(), self.room(cx)).is_some()
     }
 
+    /// How long the client may request nothing. That begins when its last answer was sent. PING and
+    /// other frames do not begin it again, else a client could keep a connection open with them.
+    fn idle_timeout(&mut self, cx: &Context<'_, Sites>, out: &Chain) -> ReceiveTimeout {
+        if self.was_active && out.is_empty() {
+            self.note_idle(cx);
+        }
+        match self.was_active {
+            true => ReceiveTimeout::KeepAlive,
+            false => ReceiveTimeout::KeepAliveSince(self.idle_since),
+        }
+    }
+
+    fn note_idle(&mut self, cx: &Context<'_, Sites>) {
+        if std::mem::take(&mut self.was_active) {
+            self.idle_since = cx.now.instant;
+        }
+    }
 }

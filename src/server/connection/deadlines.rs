@@ -61,7 +61,9 @@ impl<S: Session> Connection<S> {
             }
             Phase::Receiving(timeout) => {
                 let kind = match timeout {
-                    ReceiveTimeout::KeepAlive => Some(TimeoutKind::Idle),
+                    ReceiveTimeout::KeepAlive | ReceiveTimeout::KeepAliveSince(_) => {
+                        Some(TimeoutKind::Idle)
+                    }
                     ReceiveTimeout::Header | ReceiveTimeout::Body => Some(TimeoutKind::Request),
                     // A drain looks for progress; the session says whether there is some.
                     ReceiveTimeout::Own => None,
@@ -124,16 +126,22 @@ impl<S: Session> Connection<S> {
         self.postponed = 0;
         self.begin_reading(env);
         let timeouts = env.timeouts;
-        self.phase_ends = env.tick
-            + match phase {
-                Phase::Receiving(ReceiveTimeout::KeepAlive) => timeouts.idle,
-                Phase::Receiving(ReceiveTimeout::Header | ReceiveTimeout::Body) => timeouts.header,
-                Phase::Receiving(ReceiveTimeout::Own) => FOREVER,
-                Phase::Sending => timeouts.send.div_ceil(SEND_CHECKS),
-                Phase::Waiting => timeouts.send,
-                Phase::Lingering => timeouts.linger,
-                Phase::Closing => unreachable!("only the driver ends this phase"),
-            };
+        let since = match phase {
+            Phase::Receiving(ReceiveTimeout::KeepAliveSince(since)) => env.wheel.tick_at(since),
+            _ => env.tick,
+        };
+        let time = match phase {
+            Phase::Receiving(ReceiveTimeout::KeepAlive | ReceiveTimeout::KeepAliveSince(_)) => {
+                timeouts.idle
+            }
+            Phase::Receiving(ReceiveTimeout::Header | ReceiveTimeout::Body) => timeouts.header,
+            Phase::Receiving(ReceiveTimeout::Own) => FOREVER,
+            Phase::Sending => timeouts.send.div_ceil(SEND_CHECKS),
+            Phase::Waiting => timeouts.send,
+            Phase::Lingering => timeouts.linger,
+            Phase::Closing => unreachable!("only the driver ends this phase"),
+        };
+        self.phase_ends = since + time;
     }
 
     /// Begins to count the time of a connection that drains.

@@ -245,7 +245,7 @@ impl Http2 {
             (false, _) => Step::Flush,
             (true, _) if self.has_ended => Step::Wait,
             (true, true) => Step::Receive(ReceiveTimeout::Own),
-            (true, false) => Step::Receive(ReceiveTimeout::KeepAlive),
+            (true, false) => Step::Receive(self.idle_timeout(cx, out)),
         }
     }
 

@@ -106,6 +106,7 @@ impl Http2 {
     }
 
     fn new_stream(&mut self, cx: &Context<'_, Sites>, id: u32, upload: Upload) -> Stream {
+        self.was_active = true;
         Stream {
             id,
             answer: AnswerState::Done,
