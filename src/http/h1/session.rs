@@ -24,7 +24,7 @@ use super::head::{self, Head, Refusal, RequestBody};
 use super::response;
 use crate::ask::AskId;
 use crate::driver::Chain;
-use crate::http::records::{Asked, ConnectionRecords};
+use crate::http::records::{ConnectionRecords, RequestNote};
 use crate::http::semantics::request::Method;
 use crate::http::semantics::status::Status;
 use crate::http::site::answer::{PendingLookup, ResolvedNames};
@@ -367,13 +367,13 @@ impl Http {
 }
 
 /// What the log says of a request, from its head if that is well formed.
-fn asked_of<'a>(head: Option<&Head<'a>>, bytes: &'a [u8], origin: Origin) -> Asked<'a> {
+fn asked_of<'a>(head: Option<&Head<'a>>, bytes: &'a [u8], origin: Origin) -> RequestNote<'a> {
     let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
     let bytes = &bytes[start.unwrap_or(bytes.len())..];
     let end = memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len());
-    let asked = Asked { line: &bytes[..end], head: bytes, ..Asked::default() };
+    let asked = RequestNote { line: &bytes[..end], head: bytes, ..RequestNote::default() };
     let Some(head) = head else { return asked };
     let host = Some(head.request.host).filter(|host| !host.is_empty());
     let authorization = head.request.authorization.single().filter(|_| origin.is_authenticated);
-    Asked { host, referer: head.referer, agent: head.user_agent, authorization, ..asked }
+    RequestNote { host, referer: head.referer, agent: head.user_agent, authorization, ..asked }
 }

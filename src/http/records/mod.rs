@@ -29,7 +29,7 @@ use record::{ProtectionNote, Record, Records};
 
 #[cfg(feature = "cli")]
 pub(crate) use record::field;
-pub(in crate::http) use record::{Asked, CacheUse, PendingRecord, Written};
+pub(in crate::http) use record::{CacheUse, PendingRecord, RequestNote, Written};
 
 /// The memory of records that a worker keeps for later chains, in bytes. A number of records would
 /// be the wrong bound: a turn may have as many chains as there are connections.
@@ -134,7 +134,7 @@ impl Recorder {
         &mut self,
         connection: &mut ConnectionRecords,
         now: Now,
-        asked: &Asked<'_>,
+        asked: &RequestNote<'_>,
         written: &Written<'_>,
     ) {
         // A head that is refused has no complete beginning.
@@ -153,7 +153,7 @@ impl Recorder {
         records: &mut Records,
         connection: &mut ConnectionRecords,
         began: Instant,
-        asked: &Asked<'_>,
+        asked: &RequestNote<'_>,
         written: &Written<'_>,
     ) {
         connection.requests = connection.requests.saturating_add(1);
@@ -161,7 +161,7 @@ impl Recorder {
         match &self.log {
             Some(log) => {
                 let line = if asked.line.is_empty() { &connection.line } else { asked.line };
-                records.add(record, log.format(), &Asked { line, ..*asked }, written.site);
+                records.add(record, log.format(), &RequestNote { line, ..*asked }, written.site);
             }
             None => records.add_bare(record),
         }
@@ -201,7 +201,7 @@ impl Recorder {
         &mut self,
         connection: &mut ConnectionRecords,
         began: Instant,
-        asked: &Asked<'_>,
+        asked: &RequestNote<'_>,
         written: &Written<'_>,
     ) -> PendingRecord {
         // There may be a hundred for a connection, so they are as short as they can be.

@@ -29,7 +29,7 @@ pub(in crate::http) enum CacheUse {
 
 /// A request, as far as it was understood.
 #[derive(Clone, Copy, Default, Debug)]
-pub(in crate::http) struct Asked<'a> {
+pub(in crate::http) struct RequestNote<'a> {
     /// The request line without its end, or what has come of it.
     pub(in crate::http) line: &'a [u8],
     /// The whole head, or what has come of it.
@@ -207,7 +207,7 @@ impl Records {
         &mut self,
         record: Record,
         format: &LogFormat,
-        asked: &Asked<'_>,
+        asked: &RequestNote<'_>,
         site: Option<&str>,
     ) {
         self.list.push(record);
@@ -220,6 +220,10 @@ impl Records {
                 Text::Agent => asked.agent,
                 Text::Site => site.map(str::as_bytes),
                 Text::User => credentials.as_ref().map(Credentials::user),
+                // HTTP/2 has `:authority` instead of that field (RFC 9113 section 8.3.1).
+                Text::Field(name) if name.eq_ignore_ascii_case("host") => {
+                    field(asked.head, b"host").or(asked.host)
+                }
                 Text::Field(name) => field(asked.head, name.as_bytes()),
             };
             // A little more shows that the text is cut off, and leaves room for the method and the
@@ -376,7 +380,7 @@ mod tests {
 
     #[test]
     fn records_keep_the_texts_that_the_format_needs() {
-        let format = LogFormat::parse("{status} {agent} {>X} {request}").unwrap();
+        let format = LogFormat::parse("{status} {agent} {>X} {request} {>Host}").unwrap();
         let mut records = Records::default();
         let written = Written {
             site: Some("a"),
@@ -393,8 +397,13 @@ mod tests {
         };
         let long = vec![b'a'; 2 * Text::Agent.bytes_max()];
         let requests = [
-            Asked { line: b"GET /1 HTTP/1.1", head: b"\r\nX: y\r\n", ..Asked::default() },
-            Asked { agent: Some(&long), ..Asked::default() },
+            RequestNote {
+                line: b"GET /1 HTTP/1.1",
+                head: b"\r\nX: y\r\n",
+                ..RequestNote::default()
+            },
+            RequestNote { agent: Some(&long), host: Some(b"h"), ..RequestNote::default() },
+            RequestNote { head: b"\r\nHost: a\r\n", host: Some(b"h"), ..RequestNote::default() },
         ];
         for (number, asked) in requests.iter().enumerate() {
             let record = Record::new(Instant::now(), number as u32, &written);
@@ -402,13 +411,13 @@ mod tests {
         }
         let texts: Vec<_> = records
             .iter(format.texts.len())
-            .map(|(_, texts)| [texts.get(0), texts.get(1), texts.get(2)])
+            .map(|(_, texts)| [0, 1, 2, 3].map(|number| texts.get(number)))
             .collect();
-        assert_eq!(texts[0], [None, Some(&b"y"[..]), Some(b"GET /1 HTTP/1.1")]);
-        assert_eq!(
-            texts[1],
-            [Some(&long[..Text::Agent.bytes_max() + BESIDE_TARGET_MAX]), None, None]
-        );
+        assert_eq!(texts[0], [None, Some(&b"y"[..]), Some(b"GET /1 HTTP/1.1"), None]);
+        let agent = &long[..Text::Agent.bytes_max() + BESIDE_TARGET_MAX];
+        // HTTP/2 has no field of that name.
+        assert_eq!(texts[1], [Some(agent), None, None, Some(&b"h"[..])]);
+        assert_eq!(texts[2], [None, None, None, Some(&b"a"[..])]);
         records.clear();
         assert_eq!(records.list().len(), 0);
     }

@@ -17,7 +17,7 @@ use crate::http::h2::stream::{
     AnswerState, Needs, Room, SendingAnswer, Stream, Turn, Upload, WaitingRequest, WaitsFor,
 };
 use crate::http::h2::window::SendWindow;
-use crate::http::records::Asked;
+use crate::http::records::RequestNote;
 use crate::http::semantics::request::Refusal;
 use crate::http::site::Sites;
 use crate::http::site::answer::{PendingLookup, ResolvedNames};
@@ -226,7 +226,7 @@ impl Http2 {
                 return Reaction::NoRoom(needs);
             }
         }
-        let asked = Asked {
+        let asked = RequestNote {
             line: head.line(),
             head: head.text(),
             host: Some(request.host),
@@ -247,7 +247,7 @@ impl Http2 {
     ) -> Option<Box<SendingAnswer>> {
         let Refusal { status, reason } = refusal;
         let response = cx.shared.error(Problem { status, detail: reason }).to(head.method());
-        let asked = Asked { line: head.line(), head: head.text(), ..Asked::default() };
+        let asked = RequestNote { line: head.line(), head: head.text(), ..RequestNote::default() };
         let content = Outgoing::of(&response);
         self.write(cx, out, stream, &asked, &response, content, Origin::SERVER)
     }
@@ -259,7 +259,7 @@ impl Http2 {
         cx: &mut Context<'_, Sites>,
         out: &mut Chain,
         stream: &mut Stream,
-        asked: &Asked<'_>,
+        asked: &RequestNote<'_>,
         response: &Response,
         content: Option<Outgoing>,
         origin: Origin,
@@ -284,7 +284,6 @@ impl Http2 {
         let content = content.and_then(|content| self.write_short(cx, out, stream, content));
         let record = self.records.as_deref_mut().and_then(|records| {
             let began = stream.began;
-            let head_bytes = out.remaining() - start;
             match content {
                 None => {
                     let place = [start, out.remaining()];

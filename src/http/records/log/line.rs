@@ -335,11 +335,11 @@ mod tests {
     use super::super::format::{COMBINED, COMMON};
     use super::*;
     use crate::driver::Now;
-    use crate::http::records::record::{Asked, Records, Written};
+    use crate::http::records::record::{Records, RequestNote, Written};
     use crate::http::semantics::status::Status;
 
     /// A line about a response of 70 bytes, 50 of which are content.
-    fn line(format: &LogFormat, now: Now, asked: &Asked<'_>, of_chain: u64) -> Vec<u8> {
+    fn line(format: &LogFormat, now: Now, asked: &RequestNote<'_>, of_chain: u64) -> Vec<u8> {
         let written = Written {
             site: None,
             site_number: 0,
@@ -385,12 +385,12 @@ mod tests {
             });
             let line_of_request = request.as_deref().unwrap_or_default();
             let authorization = (random.u8(..2) == 0).then_some(&b"Basic YcO8Ogo="[..]);
-            let asked = Asked {
+            let asked = RequestNote {
                 line: line_of_request,
                 authorization,
                 referer: referer.as_deref(),
                 agent: agent.as_deref(),
-                ..Asked::default()
+                ..RequestNote::default()
             };
             let of_chain = random.u64(..100);
             for (name, template) in [("common", COMMON), ("combined", COMBINED)] {

@@ -7,7 +7,7 @@ use super::super::response::Response;
 use super::{Site, Sites};
 use crate::driver::Now;
 use crate::http::records::metrics::{Http2Metrics, LimitMetrics};
-use crate::http::records::{Asked, ConnectionRecords, PendingRecord, Recorder, Written};
+use crate::http::records::{ConnectionRecords, PendingRecord, Recorder, RequestNote, Written};
 use crate::metrics::Counter;
 use crate::session::{ConnectionInfo, Sent};
 
@@ -53,7 +53,7 @@ impl Sites {
         &mut self,
         records: &mut ConnectionRecords,
         now: Now,
-        asked: &Asked<'_>,
+        asked: &RequestNote<'_>,
         response: &Response,
         origin: Origin,
         [start, end]: [u64; 2],
@@ -98,7 +98,7 @@ impl Sites {
         records: &mut ConnectionRecords,
         began: Instant,
         now: Now,
-        asked: &Asked<'_>,
+        asked: &RequestNote<'_>,
         response: &Response,
         origin: Origin,
         place: [u64; 2],
@@ -115,7 +115,7 @@ impl Sites {
         &mut self,
         records: &mut ConnectionRecords,
         began: Instant,
-        asked: &Asked<'_>,
+        asked: &RequestNote<'_>,
         response: &Response,
         origin: Origin,
         head_bytes: u64,
