@@ -15,11 +15,7 @@ use crate::h2::{
     setting, settings, window_update,
 };
 use crate::sample::root;
-use crate::talk::Talk;
-
-/// What a session may keep, in bytes: requests that wait (192 KiB at most), a header block and the
-/// head that comes of it, the table of the decoder, and the records of 100 streams.
-const MEMORY_MAX: usize = 256 * 1024;
+use crate::talk::{MEMORY_MAX, Talk};
 
 /// The most resets that a client can make the server send before the connection ends.
 const FAULTS_MAX: u32 = 20;

@@ -2,9 +2,9 @@
 //!
 //! A row has the section (of RFC 9113 unless it says otherwise), the case, what the client sends,
 //! and what must come of it. The client has sent its preface and SETTINGS before, except in rows
-//! made by `raw`. Each row is run twice: with the input at once, and byte by byte; the result must
-//! be the same. In each, the [`Peer`](crate::h2::Peer) checks every frame of the server. Unless the
-//! connection has to end, a PING at the end shows that it goes on.
+//! made by `raw`. Each row is run twice: with the input at once, and byte by byte. Both runs must
+//! have the outcome of the row. In each, the [`Peer`](crate::h2::Peer) checks every frame of the
+//! server. Unless the connection has to end, a PING at the end shows that it goes on.
 //!
 //! Inputs are concatenations of what [`crate::h2`] builds. `open()` opens stream 1, whose content
 //! may follow; it gets its answer at once. `blocked()` opens stream 1 whose request is whole, and

@@ -6,10 +6,7 @@ use std::sync::Arc;
 use ringd::driver::File;
 
 use crate::h2::{Answer, code, opening};
-use crate::talk::Talk;
-
-/// What a session may keep, in bytes; see `attacks.rs`.
-const MEMORY_MAX: usize = 192 * 1024;
+use crate::talk::{MEMORY_MAX, Talk};
 
 /// Fuzz entry: whatever a client sends, the server does not panic and breaks no rule, and the
 /// answers do not depend on how the input is cut. The first two bytes say where. The third one says
@@ -20,12 +17,12 @@ const MEMORY_MAX: usize = 192 * 1024;
 ///
 /// If a rule is broken.
 pub(crate) fn fuzz_h2(root: &Arc<File>, data: &[u8]) {
-    let [high, low, manner, input @ ..] = data else { return };
-    let mut bytes = if manner & 1 == 0 { opening(&[]) } else { Vec::new() };
+    let [high, low, choices, input @ ..] = data else { return };
+    let mut bytes = if choices & 1 == 0 { opening(&[]) } else { Vec::new() };
     bytes.extend_from_slice(input);
     let cut = usize::from(u16::from_be_bytes([*high, *low])) % (bytes.len() + 1);
     let (front, back) = bytes.split_at(cut);
-    compare(root, &bytes, &[front, back], manner & 2 != 0);
+    compare(root, &bytes, &[front, back], choices & 2 != 0);
 }
 
 /// Compares a conversation whose input arrives at once with one whose input arrives in pieces.

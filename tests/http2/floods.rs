@@ -8,11 +8,11 @@ use crate::h2::{
 use crate::sample::root;
 use crate::talk::Talk;
 
-/// How many frames a flood may have before it ends the connection.
+/// How many frames a flood may have, with the one that ends the connection.
 const FRAMES_MAX: usize = 201;
 
-/// Sends `one` again and again, in batches, until the connection ends. Returns how many of its
-/// frames had been taken, at most, and what the server sent in all, in frames.
+/// Sends `one` again and again, in batches, until the connection ends. That must be soon, and
+/// neither what the server sends meanwhile nor what it keeps may be much.
 fn flood(what: &str, setup: &[u8], batch: usize, one: impl Fn(u32) -> Vec<u8>) {
     let (_directory, root) = root();
     let mut talk = Talk::new(&root);

@@ -10,6 +10,10 @@ use ringd::session::{Now, Step, Timer};
 
 use crate::h2::{Frame, Peer, opening};
 
+/// What a session may keep, in bytes: requests that wait (192 KiB at most), a header block and the
+/// head that comes of it, the table of the decoder, and the records of 100 streams.
+pub(crate) const MEMORY_MAX: usize = 256 * 1024;
+
 /// A fixed time of the calendar, because responses contain the date.
 pub(crate) fn now() -> Now {
     Now { instant: Instant::now(), system: UNIX_EPOCH + Duration::from_secs(1 << 32) }

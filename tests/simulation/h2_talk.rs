@@ -1,5 +1,5 @@
 //! What a client of a world of HTTP/2 says: many requests at once, windows that it opens in its own
-//! manner, uploads, resets, priorities, pings.
+//! behaviour, uploads, resets, priorities, pings.
 
 use std::collections::BTreeMap;
 
@@ -36,7 +36,7 @@ enum Opening {
 
 /// What a client does besides its requests.
 #[derive(Debug)]
-struct Manner {
+struct ClientBehaviour {
     opening: Opening,
     /// How many requests it has open at most.
     together: usize,
@@ -57,7 +57,7 @@ struct Manner {
 pub(crate) struct Talk {
     pub(crate) http: Http2Client,
     pub(crate) requests: Vec<Request>,
-    manner: Manner,
+    behaviour: ClientBehaviour,
     /// How much of each upload is left.
     uploads: BTreeMap<u32, usize>,
     /// How much of the script's answers was taken.
@@ -97,11 +97,11 @@ impl Talk {
             8..11 => Leaving::Wait,
             _ => Leaving::CloseWhenServed,
         };
-        let manner = Manner::draw(random, leaving, bytes, count, is_secured);
-        let talk = Self::begin(random, manner, requests);
+        let behaviour = ClientBehaviour::draw(random, leaving, bytes, count, is_secured);
+        let talk = Self::begin(random, behaviour, requests);
         let mut client = Client::new(random, Vec::new(), leaving);
         client.goes_on = true;
-        let opening = talk.manner.opening;
+        let opening = talk.behaviour.opening;
         client.starves = match leaving {
             Leaving::Stall(_) => opening != Opening::Plenty,
             _ => false,
@@ -109,9 +109,9 @@ impl Talk {
         (client.fast_enough_for(bytes), talk)
     }
 
-    fn begin(random: &mut Rng, manner: Manner, requests: Vec<Request>) -> Self {
+    fn begin(random: &mut Rng, behaviour: ClientBehaviour, requests: Vec<Request>) -> Self {
         let mut settings = Vec::new();
-        match manner.opening {
+        match behaviour.opening {
             Opening::Plenty => settings.push((INITIAL_WINDOW_SIZE, PLENTY)),
             _ if random.bool() => settings.push((INITIAL_WINDOW_SIZE, size(random))),
             _ => {}
@@ -122,13 +122,13 @@ impl Talk {
             }
         }
         let mut http = Http2Client::new(&settings);
-        if manner.opening == Opening::Plenty {
+        if behaviour.opening == Opening::Plenty {
             http.open(0, PLENTY);
         }
         Self {
             http,
             requests,
-            manner,
+            behaviour,
             uploads: BTreeMap::new(),
             heard: 0,
             most_open: 0,
@@ -143,7 +143,7 @@ impl Talk {
             return;
         }
         // What waits to be sent is bounded.
-        if client.script.len() - client.sent < FRAME_MAX || self.manner.is_eager {
+        if client.script.len() - client.sent < FRAME_MAX || self.behaviour.is_eager {
             self.ask(random);
             self.upload(random);
             self.open_windows(random);
@@ -195,7 +195,7 @@ impl Talk {
 
     fn is_complete(&self) -> bool {
         let has_asked = self.has_asked_all() && self.uploads.is_empty();
-        has_asked && (self.manner.is_eager || self.http.is_served())
+        has_asked && (self.behaviour.is_eager || self.http.is_served())
     }
 
     /// The last words, after which a client may end its output.
@@ -220,15 +220,15 @@ impl Talk {
     }
 
     fn ask(&mut self, random: &mut Rng) {
-        while !self.has_asked_all() && self.open_count() < self.manner.together {
+        while !self.has_asked_all() && self.open_count() < self.behaviour.together {
             let number = self.http.exchanges.len();
-            if number >= self.manner.leaves_after {
+            if number >= self.behaviour.leaves_after {
                 self.is_leaving = true;
                 return self.http.goaway(code::NO_ERROR);
             }
             self.begin_stream(random, number);
             self.most_open = self.most_open.max(self.open_count());
-            if !self.manner.is_eager && random.u8(..4) == 0 {
+            if !self.behaviour.is_eager && random.u8(..4) == 0 {
                 return;
             }
         }
@@ -239,11 +239,11 @@ impl Talk {
         let length = request.body.to_string();
         let priority = priority(random);
         let mut fields = vec![(":method", request.method), (":path", &request.path)];
-        fields.insert(random.usize(..3), (":scheme", self.manner.scheme));
+        fields.insert(random.usize(..3), (":scheme", self.behaviour.scheme));
         fields.push(if random.bool() { (":authority", "h") } else { ("host", "h") });
         let lines = request.wish.lines().to_lowercase();
         fields.extend(lines.lines().filter_map(|line| line.split_once(": ")));
-        if self.manner.prioritises {
+        if self.behaviour.prioritises {
             fields.push(("priority", &priority));
         }
         if request.body > 0 && random.bool() {
@@ -256,7 +256,7 @@ impl Talk {
         let block = request_block(&fields, |_| coding);
         let ends = request.body == 0 && random.u8(..8) > 0;
         let is_head = request.method == "HEAD";
-        let id = self.http.request(&block, self.manner.piece, ends, is_head);
+        let id = self.http.request(&block, self.behaviour.piece, ends, is_head);
         if !ends {
             self.uploads.insert(id, request.body);
         }
@@ -271,7 +271,7 @@ impl Talk {
                 continue;
             }
             while let Some(left) = self.uploads.get_mut(&id) {
-                if !self.manner.is_eager && random.bool() {
+                if !self.behaviour.is_eager && random.bool() {
                     break;
                 }
                 let room = self.http.room(id);
@@ -297,13 +297,13 @@ impl Talk {
     }
 
     fn open_windows(&mut self, random: &mut Rng) {
-        let low = match self.manner.opening {
+        let low = match self.behaviour.opening {
             Opening::Never => return,
-            _ if self.manner.is_eager => return,
+            _ if self.behaviour.is_eager => return,
             Opening::Plenty | Opening::Prompt => WINDOW / 2,
             Opening::Late | Opening::Tiny => 0,
         };
-        let is_tiny = self.manner.opening == Opening::Tiny;
+        let is_tiny = self.behaviour.opening == Opening::Tiny;
         let is_open = |id: &u32| !self.http.exchanges[id].is_over();
         let ids: Vec<u32> = self.http.exchanges.keys().copied().filter(is_open).collect();
         for id in ids.into_iter().chain([0]) {
@@ -322,14 +322,14 @@ impl Talk {
     }
 
     fn do_tricks(&mut self, random: &mut Rng) {
-        if self.http.cost >= COST_MAX || self.manner.is_eager {
+        if self.http.cost >= COST_MAX || self.behaviour.is_eager {
             return;
         }
-        let manner = &self.manner;
-        let resizes = manner.resizes && random.u8(..30) == 0;
-        let prioritises = manner.prioritises && random.u8(..20) == 0;
-        let pings = manner.pings && random.u8(..20) == 0;
-        let cancels = manner.cancels && random.u8(..20) == 0;
+        let behaviour = &self.behaviour;
+        let resizes = behaviour.resizes && random.u8(..30) == 0;
+        let prioritises = behaviour.prioritises && random.u8(..20) == 0;
+        let pings = behaviour.pings && random.u8(..20) == 0;
+        let cancels = behaviour.cancels && random.u8(..20) == 0;
         if resizes {
             self.http.settings(&[(INITIAL_WINDOW_SIZE, size(random))]);
         }
@@ -348,7 +348,7 @@ impl Talk {
     }
 }
 
-impl Manner {
+impl ClientBehaviour {
     fn draw(
         random: &mut Rng,
         leaving: Leaving,

@@ -100,6 +100,7 @@ impl Outgoing {
     ///
     /// If there are fewer.
     pub(super) fn write(&mut self, out: &mut Chain, bytes: u64) {
+        assert!(bytes <= self.left, "{bytes} bytes are wanted of {}", self.left);
         self.left -= bytes;
         let mut todo = bytes;
         loop {

@@ -146,7 +146,7 @@ pub(super) enum Upload {
         announced: Option<u64>,
         received: u64,
         window: ReceiveWindow,
-        /// Whether the client is told to stop when its answer is written.
+        /// Whether the client is told to stop soon after its answer ([`UNWANTED_TIMEOUT`]).
         is_unwanted: bool,
     },
 }

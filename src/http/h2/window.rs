@@ -28,7 +28,7 @@ impl SendWindow {
         self.bytes.max(0) as usize
     }
 
-    /// Whether it has never been larger. Else the peer opens what was used.
+    /// Whether nothing of it is used: then WINDOW_UPDATE opens more than was ever allowed.
     pub(super) fn is_largest(self) -> bool {
         self.bytes >= self.largest
     }

@@ -178,12 +178,6 @@ fn windows() -> Vec<Row> {
         row(
             "6.9.1",
             "the window of a stream is too large",
-            &[&blocked(), &large(1), &window_update(1, 0x7fff_ffff)],
-            GoesOn,
-        ),
-        row(
-            "6.9.1",
-            "the same, while it cannot be used",
             &[&open(), &large(1)],
             Reset(1, code::FLOW_CONTROL),
         ),

@@ -31,27 +31,29 @@ pub enum CompressionError {
 }
 
 impl CompressionError {
-    /// The reason as a clause.
+    /// The reason as a sentence. [`Display`](fmt::Display) has it as a clause.
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
-            Self::Truncated => "a header block ends in the middle of a field",
-            Self::IntegerTooLong => "an integer in a header block has more than 5 bytes",
-            Self::IndexZero => "a header block contains index 0, which is no entry",
-            Self::IndexBeyondTable => "a header block contains an index beyond the table",
-            Self::EosInString => "a Huffman string contains the end-of-string symbol",
-            Self::WrongPadding => "a Huffman string ends with wrong padding",
-            Self::SizeUpdateLate => "a header block changes the table size after a field",
-            Self::SizeUpdateRepeated => "a header block changes the table size more than twice",
-            Self::SizeUpdateTooLarge => "a header block makes the table larger than allowed",
-            Self::TooMuchWork => "the fields of a header block are too large to be decoded",
+            Self::Truncated => "A header block ends in the middle of a field.",
+            Self::IntegerTooLong => "An integer in a header block has more than 5 bytes.",
+            Self::IndexZero => "A header block contains index 0, which is no entry.",
+            Self::IndexBeyondTable => "A header block contains an index beyond the table.",
+            Self::EosInString => "A Huffman string contains the end-of-string symbol.",
+            Self::WrongPadding => "A Huffman string ends with wrong padding.",
+            Self::SizeUpdateLate => "A header block changes the table size after a field.",
+            Self::SizeUpdateRepeated => "A header block changes the table size more than twice.",
+            Self::SizeUpdateTooLarge => "A header block makes the table larger than allowed.",
+            Self::TooMuchWork => "The fields of a header block are too large to be decoded.",
         }
     }
 }
 
 impl fmt::Display for CompressionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.reason())
+        // All sentences begin with an article.
+        let (first, rest) = self.reason().split_at(1);
+        write!(f, "{}{}", first.to_ascii_lowercase(), rest.trim_end_matches('.'))
     }
 }
 

@@ -26,8 +26,7 @@ const PSEUDO_FIELDS: usize = 4;
 const WORK_MAX: usize = 64 * 1024;
 
 /// The memory of requests that wait to be answered, and of records of answers that are being sent,
-/// in bytes. A browser that requests a hundred
-/// images at once needs about 100 KiB.
+/// in bytes. A browser that requests a hundred images at once needs about 100 KiB.
 const KEPT_BYTES_MAX: usize = 192 * 1024;
 
 /// What a block turned out to be.
