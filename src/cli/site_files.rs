@@ -94,14 +94,14 @@ impl KnownSiteFiles {
             last.map(|known| known.redirects.clone()).unwrap_or_default()
         });
         let text = read(root, "_headers").and_then(|text| {
-            headers(text.as_deref(), &content, &mut problems)?;
+            headers((text.as_deref(), service), &content, &mut problems)?;
             Ok(text)
         });
         let headers_text = text.unwrap_or_else(|reason| {
             problems.push(kept("_headers", &reason, last.is_some()));
             last.and_then(|known| known.headers.clone())
         });
-        let content = with_rules(content, &redirects, headers_text.as_deref());
+        let content = with_rules(content, &redirects, (headers_text.as_deref(), service));
         let known =
             KnownFiles { stamp, redirects, headers: headers_text, problems: problems.clone() };
         self.0.insert(site.to_owned(), known);
@@ -117,12 +117,16 @@ fn kept(file: &str, reason: &str, has_last: bool) -> String {
 
 /// The content with these rules besides its own. They have been checked, or were those before; if
 /// the configuration has changed so that they do not fit any more, they are dropped.
-fn with_rules(content: Content, redirects: &[PathRule], headers: Option<&str>) -> Content {
+fn with_rules(
+    content: Content,
+    redirects: &[PathRule],
+    (headers, service): (Option<&str>, HostingService),
+) -> Content {
     let own = content.path_rules.as_ref().map_or(&[][..], PathRules::rules);
     let all = PathRules::new([own, redirects].concat());
     let path_rules = all.unwrap_or_else(|_| content.path_rules.clone());
     let rules = headers.and_then(|text| {
-        let headers = SiteHeaders::new(parse_headers(text).0).ok()?;
+        let headers = SiteHeaders::new(parse_headers(text, service).0).ok()?;
         content.rules.clone().with_site_headers(headers).ok()
     });
     let rules = rules.unwrap_or_else(|| content.rules.clone());
@@ -149,12 +153,12 @@ fn redirects(
 
 /// Checks the fields in `_headers`.
 fn headers(
-    text: Option<&str>,
+    (text, service): (Option<&str>, HostingService),
     content: &Content,
     problems: &mut Vec<String>,
 ) -> Result<(), String> {
     let Some(text) = text else { return Ok(()) };
-    let (blocks, left_out) = parse_headers(text);
+    let (blocks, left_out) = parse_headers(text, service);
     let headers =
         SiteHeaders::new(blocks).map_err(|(line, error)| format!("line {line}: {error}"))?;
     let rules = content.rules.clone().with_site_headers(headers);

@@ -39,9 +39,7 @@ REASONS = {
     "cookies": "values of Set-Cookie are not joined",
     "errors": "Cache-Control applies to files, not to errors and redirects",
     # Where ringd has one meaning for both services, in place of that of each
-    "forced": "rules with an exclamation mark go before those without one",
     "joined": "all blocks apply, and values of the same field are joined, spaces and all",
-    "removal": "`! Name` removes what was set before it, with both services",
     "rewritten": "after a rewrite, the rewritten path counts",
 }
 

@@ -41,7 +41,7 @@ pub use error::PathRuleError;
 #[cfg(any(test, feature = "simulation"))]
 pub use fuzz::fuzz_rewrite;
 pub use limits::{LITERALS_MAX, PATTERNS_MAX, REDIRECT_STATUSES, REWRITE_STATUSES};
-pub use path_rules::{PathRules, RulePhase, RuleUse};
+pub use path_rules::{PathRules, RulePhase};
 pub use path_table::PathTable;
 pub use pattern::{Captures, PathPattern};
-pub use rule::{PathRule, RuleAction};
+pub use rule::{PathRule, RuleAction, RuleUse};

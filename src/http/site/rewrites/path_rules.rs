@@ -6,8 +6,7 @@ use super::super::target::Target;
 use super::error::PathRuleError;
 use super::limits::{LITERALS_MAX, PATTERNS_MAX};
 use super::path_table::PathTable;
-use super::rule::{PathRule, RuleAction};
-use crate::http::semantics::status::Status;
+use super::rule::{PathRule, RuleUse};
 
 /// The rules of a site. Clones share them.
 #[derive(Clone, Debug)]
@@ -31,27 +30,6 @@ pub enum RulePhase {
     AfterFiles,
 }
 
-/// What a rule makes of a request.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum RuleUse {
-    /// Sends the client to this address.
-    Redirect {
-        /// The status.
-        status: Status,
-        /// The value of `Location`.
-        location: String,
-    },
-    /// Serves the file at another path.
-    Rewrite {
-        /// The status.
-        status: Status,
-        /// See [`RuleAction::Rewrite`].
-        navigations: bool,
-        /// The target in place of that of the request; encoded.
-        target: String,
-    },
-}
-
 /// Whether both have the same rules in the same order.
 impl PartialEq for PathRules {
     fn eq(&self, other: &Self) -> bool {
@@ -60,8 +38,8 @@ impl PartialEq for PathRules {
 }
 
 impl PathRules {
-    /// Combines rules; of those of a phase, the first one that matches applies. `None` if there are
-    /// no rules.
+    /// Combines rules; of those of a phase, the first one that matches applies, but see
+    /// [`PathRule::in_order`]. `None` if there are no rules.
     ///
     /// # Errors
     ///
@@ -102,16 +80,24 @@ impl PathRules {
             RulePhase::BeforeFiles => &self.tables.before_files,
             RulePhase::AfterFiles => &self.tables.after_files,
         };
-        table.matches(target.path()).find_map(|(number, captures)| {
-            let rule = &self.tables.rules[number as usize];
-            let path = rule.path(&captures, target)?;
-            let address = rule.destination().address(&path, &captures, target.query())?;
-            Some(match rule.action() {
-                RuleAction::Redirect(status) => RuleUse::Redirect { status, location: address },
-                RuleAction::Rewrite { status, navigations } => {
-                    RuleUse::Rewrite { status, navigations, target: address }
-                }
-            })
+        let mut matching = table.matches(target.path());
+        let (number, found) = matching.find_map(|(number, captures)| {
+            Some((number, self.rule(number).use_for(&captures, target)?))
+        })?;
+        let is_before = phase == RulePhase::BeforeFiles && self.rule(number).is_in_order();
+        if is_before && self.has_earlier(number, target) { None } else { Some(found) }
+    }
+
+    fn rule(&self, number: u32) -> &PathRule {
+        &self.tables.rules[number as usize]
+    }
+
+    /// Whether an earlier rule in order matches that applies after files.
+    fn has_earlier(&self, number: u32, target: &Target<'_>) -> bool {
+        let matching = self.tables.after_files.matches(target.path());
+        matching.take_while(|(other, _)| *other < number).any(|(other, captures)| {
+            let rule = self.rule(other);
+            rule.is_in_order() && rule.use_for(&captures, target).is_some()
         })
     }
 }

@@ -16,6 +16,7 @@ pub struct PathRule {
     destination: Destination,
     action: RuleAction,
     force: bool,
+    in_order: bool,
 }
 
 /// What a rule does.
@@ -30,6 +31,27 @@ pub enum RuleAction {
         /// Whether only navigations get the file: requests that accept HTML, for a path whose last
         /// segment has no extension. Others get 404, so that a missing script is not a page.
         navigations: bool,
+    },
+}
+
+/// What a rule makes of a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RuleUse {
+    /// Sends the client to this address.
+    Redirect {
+        /// The status.
+        status: Status,
+        /// The value of `Location`.
+        location: String,
+    },
+    /// Serves the file at another path.
+    Rewrite {
+        /// The status.
+        status: Status,
+        /// See [`RuleAction::Rewrite`].
+        navigations: bool,
+        /// The target in place of that of the request; encoded.
+        target: String,
     },
 }
 
@@ -100,7 +122,15 @@ impl PathRule {
     fn new(from: &str, to: &str, action: RuleAction, force: bool) -> Result<Self, PathRuleError> {
         let pattern = PathPattern::parse(from)?;
         let destination = Destination::parse(to, &pattern)?;
-        Ok(Self { from: from.into(), to: to.into(), pattern, destination, action, force })
+        Ok(Self {
+            from: from.into(),
+            to: to.into(),
+            pattern,
+            destination,
+            action,
+            force,
+            in_order: false,
+        })
     }
 
     /// Whether the destination is the path of the request, whatever that is.
@@ -135,6 +165,17 @@ impl PathRule {
         self.force
     }
 
+    /// The same rule, which applies before files only if no rule in front of it matches that is in
+    /// order too and applies after files: so the first one decides, as in files of Netlify.
+    #[must_use]
+    pub fn in_order(self) -> Self {
+        Self { in_order: true, ..self }
+    }
+
+    pub(super) const fn is_in_order(&self) -> bool {
+        self.in_order
+    }
+
     /// Whether the pattern matches the path of the destination.
     #[must_use]
     pub fn matches_its_destination(&self) -> bool {
@@ -145,13 +186,21 @@ impl PathRule {
         &self.pattern
     }
 
-    pub(super) fn destination(&self) -> &Destination {
-        &self.destination
+    /// What the rule makes of a target; `None` as for [`PathRule::path`].
+    pub(super) fn use_for(&self, captures: &Captures<'_>, target: &Target<'_>) -> Option<RuleUse> {
+        let path = self.path(captures, target)?;
+        let address = self.destination.address(&path, captures, target.query())?;
+        Some(match self.action {
+            RuleAction::Redirect(status) => RuleUse::Redirect { status, location: address },
+            RuleAction::Rewrite { status, navigations } => {
+                RuleUse::Rewrite { status, navigations, target: address }
+            }
+        })
     }
 
     /// The path of the destination, encoded; `None` if the rule does not apply to this path: it
     /// would lead to itself, or to an address that is too long.
-    pub(super) fn path(&self, captures: &Captures<'_>, asked: &Target<'_>) -> Option<String> {
+    fn path(&self, captures: &Captures<'_>, asked: &Target<'_>) -> Option<String> {
         let mut path = self.destination.path(captures, asked.directory())?;
         let is_rewrite = matches!(self.action, RuleAction::Rewrite { .. });
         // The asterisk of `/docs/*` has matched nothing in `/docs`, which has no slash either: what

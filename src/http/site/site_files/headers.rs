@@ -1,12 +1,13 @@
-//! `_headers`: blocks of a path and the fields of its responses, `Name: value` or `! Name`.
+//! `_headers`: blocks of a path and the fields of its responses: `Name: value`, and for Cloudflare
+//! also `! Name`.
 
 use super::super::rewrites::PathPattern;
 use super::super::rules::{HeaderBlock, check_site_field};
-use super::{LeftOut, lines};
+use super::{HostingService, LeftOut, lines};
 
 /// The blocks of a file, and what is left out.
 #[must_use]
-pub fn parse_headers(text: &str) -> (Vec<HeaderBlock>, Vec<LeftOut>) {
+pub fn parse_headers(text: &str, service: HostingService) -> (Vec<HeaderBlock>, Vec<LeftOut>) {
     let (mut blocks, mut left_out) = (Vec::<HeaderBlock>::new(), Vec::new());
     // Whether fields belong to the last block; those of a block that is left out belong to none.
     let mut place = BlockPlace::None;
@@ -26,7 +27,7 @@ pub fn parse_headers(text: &str) -> (Vec<HeaderBlock>, Vec<LeftOut>) {
             continue;
         }
         let last = blocks.last_mut().filter(|_| place == BlockPlace::Last);
-        match (field(content), last, place) {
+        match (field(content, service), last, place) {
             (Err(why), ..) => left_out.push(LeftOut::new(number, line, why)),
             (Ok(field), Some(block), _) => match uses_name(&field, &block.path) {
                 Some(name) => {
@@ -35,6 +36,8 @@ pub fn parse_headers(text: &str) -> (Vec<HeaderBlock>, Vec<LeftOut>) {
                     );
                     left_out.push(LeftOut::new(number, line, why));
                 }
+                // A block first removes what those before it have set, whatever its order is.
+                None if field.1.is_none() => block.fields.insert(0, field),
                 None => block.fields.push(field),
             },
             // The block has been reported.
@@ -66,18 +69,28 @@ fn block(line: usize, path: &str) -> Result<HeaderBlock, String> {
 }
 
 /// A field with its value; without one, it is removed.
-fn field(line: &str) -> Result<(String, Option<String>), String> {
+fn field(line: &str, service: HostingService) -> Result<(String, Option<String>), String> {
     if let Some(name) = line.strip_prefix('!') {
-        let name = name.trim();
+        if service == HostingService::Netlify {
+            return Err("! belongs to Cloudflare; leave the field out where it is set".to_owned());
+        }
+        let name = name
+            .strip_prefix(' ')
+            .ok_or_else(|| format!("there is no space after the !; write ! {name}"))?
+            .trim();
         check_site_field(name, "").map_err(|error| error.to_string())?;
         return Ok((name.to_owned(), None));
     }
-    let (name, value) = line
-        .split_once(':')
-        .ok_or("there is no colon after the name; write Name: value, or ! Name to remove it")?;
+    let (name, value) =
+        line.split_once(':').ok_or("there is no colon after the name; write Name: value")?;
     let (name, value) = (name.trim(), value.trim());
     if value.is_empty() {
-        return Err(format!("{name} has no value; write ! {name} to remove it"));
+        return Err(match service {
+            HostingService::Netlify => format!("{name} has no value; leave it out"),
+            HostingService::Cloudflare => {
+                format!("{name} has no value; write ! {name} to remove it")
+            }
+        });
     }
     check_site_field(name, value).map_err(|error| error.to_string())?;
     Ok((name.to_owned(), Some(value.to_owned())))

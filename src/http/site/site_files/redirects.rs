@@ -53,11 +53,13 @@ fn rule(line: &str, service: HostingService) -> Result<PathRule, String> {
     })
 }
 
+/// The first rule that matches decides, whether it applies before files or after them.
 fn netlify(from: &str, to: &str, code: u16, is_forced: bool) -> Result<PathRule, PathRuleError> {
-    match REWRITE_STATUSES.contains(&code) {
+    let rule = match REWRITE_STATUSES.contains(&code) {
         true => PathRule::rewrite(from, to, Some(code), Some(is_forced), None),
         false => PathRule::redirect(from, to, Some(code), Some(is_forced)),
-    }
+    };
+    rule.map(PathRule::in_order)
 }
 
 /// Rules apply before files. Cloudflare ignores `/* /index.html 200`, because it leads to itself;

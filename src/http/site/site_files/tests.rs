@@ -1,6 +1,6 @@
 //! What becomes of the lines of `_redirects` and `_headers`.
 
-use super::super::rewrites::{PathRules, RulePhase, RuleUse};
+use super::super::rewrites::{PathRule, PathRules, RulePhase, RuleUse};
 use super::super::rules::{AnswerKind, Rules, SiteHeaders};
 use super::super::target;
 use super::{HostingService, parse_headers, parse_redirects};
@@ -108,8 +108,37 @@ fn what_cannot_be_followed_is_left_out() {
     assert!(left_out[0].what.len() < 100 && !left_out[0].what.contains('\u{7}'));
 }
 
+/// With Netlify, the first rule that matches decides, also if it applies only where no file is.
+#[test]
+fn the_first_rule_decides() {
+    let text = "/a /b 301\n/a /c 302!\n/d/* /e 200\n/d/f /g 301!\n/h /i 301!\n/h /j 301\n";
+    let (rules, left_out) = parse_redirects(text, HostingService::Netlify);
+    assert_eq!(left_out, []);
+    let rules: Vec<_> = rules.into_iter().map(|(_, rule)| rule).collect();
+    // One of a configuration goes before files in any case.
+    let own = PathRule::redirect("/d/own", "/k", None, None).unwrap();
+    let rules = PathRules::new([vec![own], rules].concat()).unwrap().unwrap();
+    let find = |phase, path: &str| {
+        let target = target::resolve(path.as_bytes()).unwrap();
+        rules.find(phase, &target).map(|found| match found {
+            RuleUse::Redirect { location, .. } => location,
+            RuleUse::Rewrite { target, .. } => target,
+        })
+    };
+    for (path, before, after) in [
+        ("/a", None, Some("/b")),
+        ("/d/f", None, Some("/e")),
+        ("/h", Some("/i"), Some("/j")),
+        ("/d/own", Some("/k"), Some("/e")),
+        ("/x", None, None),
+    ] {
+        assert_eq!(find(RulePhase::BeforeFiles, path).as_deref(), before, "{path}");
+        assert_eq!(find(RulePhase::AfterFiles, path).as_deref(), after, "{path}");
+    }
+}
+
 fn fields(text: &str, operator: &[&str], path: &str, is_page: bool) -> String {
-    let (blocks, _) = parse_headers(text);
+    let (blocks, _) = parse_headers(text, HostingService::Cloudflare);
     let headers = operator.iter().map(|rule| rule.parse().unwrap()).collect();
     let rules = Rules::new(Vec::new(), headers, false).unwrap();
     let rules = rules.with_site_headers(SiteHeaders::new(blocks).unwrap()).unwrap();
@@ -162,6 +191,9 @@ fn blocks_add_fields() {
     ] {
         assert_eq!(fields(text, &[], path, is_page), expected, "{path}");
     }
+    // What a block removes is what others have set.
+    let removing = "/*\n  X-A: b\n/x\n  X-A: c\n  ! X-A\n";
+    assert_eq!(fields(removing, &[], "/x", false), "X-A: c|");
     // What the operator says goes last.
     let operator = ["**=X-Frame-Options: SAMEORIGIN", "**=X-List:", "**=Set-Cookie:"];
     let expected = "Cache-Control: max-age=60|X-Frame-Options: SAMEORIGIN|";
@@ -183,17 +215,20 @@ fn fields_that_cannot_be_set_are_left_out() {
         ("  X-A: ü", "use printable ASCII"),
         ("  X-A: a/:splat", "does not replace :splat"),
         ("  ! Date", "Date cannot be set"),
+        ("  !X-A", "write ! X-A"),
         ("https://a.example/*", "fields are those of one site"),
         ("/a*.js", "an asterisk is the whole last segment"),
     ] {
         let text = format!("/*\n{line}\n  X-B: c\n/d\n  X-E: f\n");
-        let (blocks, left_out) = parse_headers(&text);
+        let (blocks, left_out) = parse_headers(&text, HostingService::Cloudflare);
         let [only] = &left_out[..] else { panic!("{line}: {left_out:?}") };
         assert_eq!(only.line, 2, "{line}");
         assert!(only.why.contains(why), "{line}: {}", only.why);
         assert_eq!(blocks.last().unwrap().line, 4, "{line}");
     }
-    let (blocks, left_out) = parse_headers("  X-A: b\n/x\n");
+    let (_, left_out) = parse_headers("/*\n  ! X-A\n", HostingService::Netlify);
+    assert!(left_out[0].why.contains("! belongs to Cloudflare"), "{}", left_out[0].why);
+    let (blocks, left_out) = parse_headers("  X-A: b\n/x\n", HostingService::Netlify);
     assert_eq!((blocks.len(), left_out.len()), (0, 1));
     assert!(left_out[0].why.contains("there is no path before it"));
 }
@@ -203,7 +238,7 @@ fn headers_are_bounded() {
     let long = "x".repeat(3000);
     let of = |paths: &[&str]| {
         let text: String = paths.iter().map(|path| format!("{path}\n  X: {long}\n")).collect();
-        let headers = SiteHeaders::new(parse_headers(&text).0).unwrap();
+        let headers = SiteHeaders::new(parse_headers(&text, HostingService::Netlify).0).unwrap();
         Rules::default().with_site_headers(headers).is_ok()
     };
     assert!(of(&["/a", "/b", "/c", "/d/", "/*"]), "one path at a time");
