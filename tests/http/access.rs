@@ -293,6 +293,51 @@ pub(crate) fn streams_of_http2_count_once(kind: DriverKind) {
     finish(fixture);
 }
 
+/// A request that is refused may have to wait for the page of the error, or for room to send it.
+/// It does not pass because of that.
+pub(crate) fn a_refused_request_stays_refused(kind: DriverKind) {
+    for (page, length) in [("dir/index.html", 77), ("large.bin", 1024 * 1024)] {
+        let mut access = with_rate(1, 1);
+        access.rate = Some(RateLimit::new("1/h".parse().unwrap(), 6).unwrap());
+        let fixture = Fixture::start_with(kind, |setup| {
+            setup.http.h2c = true;
+            // The page is looked up for each response.
+            setup.http.revalidate_after = Duration::ZERO;
+            setup.server.spare_listeners = 2;
+            setup.site.access = access.if_any();
+            setup.site.content.error_pages.push((429, page.into()));
+        });
+        let mut client = fixture.connect();
+        for number in 0..6 {
+            let response = client.ask("GET", "/small.txt", "");
+            assert_eq!(response.status, if number < 3 { 200 } else { 429 }, "{number}");
+            if number == 2 {
+                // The rest of the bucket.
+                for _ in 0..3 {
+                    client.ask("HEAD", "/small.txt", "");
+                }
+            }
+            if response.status == 429 {
+                assert!(response.field("retry-after").is_some(), "{}", response.head);
+                assert_eq!(response.field("cache-control"), Some("no-store"));
+                assert!(response.body == content(length), "{}", response.body.len());
+            }
+        }
+        drop(client);
+        // More streams than may be looked up, or have a file open, at a time.
+        let mut http2 = Http2Connection::connect(fixture.address());
+        let streams: Vec<u32> =
+            (0..40).map(|_| http2.begin("GET", "/small.txt", &[], None)).collect();
+        for id in streams {
+            let exchange = http2.finish(id);
+            assert_eq!(exchange.status, 429, "{page}: stream {id}");
+            assert!(exchange.body == content(length), "{}", exchange.body.len());
+        }
+        drop(http2);
+        finish(fixture);
+    }
+}
+
 /// A connection gets its pace, and loses it with the first answer of a site without one. Only the
 /// least time is known: a slow machine takes longer.
 pub(crate) fn a_connection_has_its_pace(kind: DriverKind) {

@@ -226,8 +226,7 @@ impl Http {
             head: &bytes[..used],
             lookup: Some(LOOKUP),
         };
-        let names = self.resolved_names.as_deref();
-        match decide(cx, &asker, &head.request, names, &mut origin) {
+        match decide(cx, &asker, &head.request, self.resolved_names.as_deref(), &mut origin) {
             Ok(answer) => {
                 let framing = Framing::of(&head, self.draining, limits.body_bytes_max);
                 self.write(cx, out, framing, &answer, Some(&head), &bytes[..used], origin);
@@ -238,6 +237,7 @@ impl Http {
                 Continue(())
             }
             Err(Undecided::Lookup(pending)) => {
+                self.resolved_names.get_or_insert_default().keep_refusal(origin.refusal);
                 self.state = HttpState::Lookup(pending);
                 Break(Step::Wait)
             }

@@ -9,7 +9,7 @@ mod rewriting;
 
 use std::rc::Rc;
 
-use super::access::PasswordCheck;
+use super::access::{PasswordCheck, RateRefusal};
 use super::cache_key::ResourceName;
 use super::listing::{Asked, Format};
 use super::listing_job;
@@ -64,6 +64,8 @@ pub(in crate::http) struct ResolvedNames {
     names: Vec<(Purpose, SiteId, Resolved)>,
     /// What was found out about the password.
     password: Option<(SiteId, PasswordCheck)>,
+    /// Whether the rate of the site has refused the request.
+    refusal: Option<RateRefusal>,
     /// How often the site was replaced during a lookup.
     renewals: u32,
 }
@@ -89,6 +91,16 @@ impl ResolvedNames {
             Resolved::Checked(check) => self.password = Some((lookup.site, check)),
             found => self.names.push((lookup.purpose, lookup.site, found)),
         }
+    }
+
+    /// Keeps in mind that the request was refused, if it was.
+    pub(in crate::http) fn keep_refusal(&mut self, refusal: Option<RateRefusal>) {
+        self.refusal = refusal.or(self.refusal);
+    }
+
+    /// Whether the rate of a site has refused the request.
+    pub(super) fn refusal(&self) -> Option<RateRefusal> {
+        self.refusal
     }
 
     /// What was found out about the password, for this site.
@@ -135,6 +147,8 @@ pub(in crate::http) struct Exchange<'a, 'r> {
     pub(in crate::http) cache: CacheUse,
     /// Whether the password of a user was right.
     pub(in crate::http) is_authenticated: bool,
+    /// Whether the rate of the site has refused the request.
+    pub(in crate::http) refusal: Option<RateRefusal>,
 }
 
 /// Why these results do not occur: [`ResolvedNames::note`] does not keep them as names.

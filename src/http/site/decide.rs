@@ -93,8 +93,11 @@ pub(in crate::http) fn decide(
         addresses,
         cache: CacheUse::None,
         is_authenticated: false,
+        refusal: None,
     };
-    let answer = exchange.answer().map_err(|unresolved| match unresolved {
+    let answer = exchange.answer();
+    origin.refusal = exchange.refusal;
+    let answer = answer.map_err(|unresolved| match unresolved {
         Unresolved::Lookup(pending) => Undecided::Lookup(pending),
         Unresolved::NoTurn => Undecided::NoTurn,
     })?;

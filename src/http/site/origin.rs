@@ -1,5 +1,6 @@
 //! Where a response is from.
 
+use super::access::RateRefusal;
 use crate::clients::Client;
 use crate::http::records::CacheUse;
 
@@ -16,6 +17,9 @@ pub(in crate::http) struct Origin {
     pub(in crate::http) is_logged: bool,
     /// Whether it is for a user whose password was right.
     pub(in crate::http) is_authenticated: bool,
+    /// Whether the rate of the site has refused the request. If the response is not there yet, or
+    /// is not sent now, the request has to be decided again with this in mind.
+    pub(in crate::http) refusal: Option<RateRefusal>,
 }
 
 impl Origin {
@@ -26,6 +30,7 @@ impl Origin {
         client: None,
         is_logged: true,
         is_authenticated: false,
+        refusal: None,
     };
 
     /// Of a response to a load balancer, which asks all the time.

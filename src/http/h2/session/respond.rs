@@ -20,7 +20,8 @@ use crate::http::h2::window::SendWindow;
 use crate::http::records::RequestNote;
 use crate::http::semantics::request::Refusal;
 use crate::http::site::Sites;
-use crate::http::site::answer::{PendingLookup, ResolvedNames};
+use crate::http::site::access::RateRefusal;
+use crate::http::site::answer::ResolvedNames;
 use crate::http::site::decide::{Asker, Undecided, decide, misdirected};
 use crate::http::site::origin::Origin;
 use crate::http::site::response::Response;
@@ -49,12 +50,8 @@ const CONTENT_MEMORY_MAX: u64 = 512 * 1024;
 enum Reaction {
     /// Its head is written, and its content too unless some is left.
     Written(Option<Box<SendingAnswer>>),
-    /// It waits for a lookup.
-    Lookup(PendingLookup),
-    /// It waits for its turn to be looked up.
-    NoTurn,
-    /// It waits for room.
-    NoRoom(Needs),
+    /// It waits. It may be known already that it is refused.
+    Waits(WaitsFor, Option<RateRefusal>),
 }
 
 impl Http2 {
@@ -74,15 +71,20 @@ impl Http2 {
             *is_unwanted = expects_continue || announced.is_some_and(|len| len > body_bytes_max);
         }
         let mut stream = self.new_stream(cx, id, upload);
-        let head = std::mem::take(&mut self.head);
+        let mut head = std::mem::take(&mut self.head);
         match self.react(cx, out, &mut stream, &head, None) {
             Reaction::Written(rest) => {
                 self.head = head;
                 self.written(out, stream, rest);
             }
-            Reaction::Lookup(pending) => self.wait(stream, head, WaitsFor::Lookup(pending)),
-            Reaction::NoTurn => self.wait(stream, head, WaitsFor::Turn),
-            Reaction::NoRoom(needs) => self.wait(stream, head, WaitsFor::Room(needs)),
+            Reaction::Waits(waits_for, refusal) => {
+                head.shrink_to_fit();
+                let mut names = ResolvedNames::default();
+                names.keep_refusal(refusal);
+                let waiting = Box::new(WaitingRequest { head, names, waits_for });
+                stream.answer = AnswerState::Waiting(waiting);
+                self.streams.add(stream);
+            }
         }
         Ok(())
     }
@@ -120,13 +122,6 @@ impl Http2 {
         }
     }
 
-    fn wait(&mut self, mut stream: Stream, mut head: RequestHead, waits_for: WaitsFor) {
-        head.shrink_to_fit();
-        let names = ResolvedNames::default();
-        stream.answer = AnswerState::Waiting(Box::new(WaitingRequest { head, names, waits_for }));
-        self.streams.add(stream);
-    }
-
     /// Keeps what is left of a stream whose head was written.
     fn written(&mut self, out: &mut Chain, mut stream: Stream, rest: Option<Box<SendingAnswer>>) {
         let id = stream.id;
@@ -161,22 +156,22 @@ impl Http2 {
                 unreachable!("only a request that waits is decidable")
             };
             let names = Some(&waiting.names);
-            waiting.waits_for = match self.react(cx, out, &mut stream, &waiting.head, names) {
+            match self.react(cx, out, &mut stream, &waiting.head, names) {
                 Reaction::Written(rest) => {
                     self.written(out, stream, rest);
                     continue;
                 }
-                Reaction::Lookup(pending) => {
-                    stream.progressed = cx.now.instant;
-                    WaitsFor::Lookup(pending)
+                Reaction::Waits(waits_for, refusal) => {
+                    waiting.names.keep_refusal(refusal);
+                    match waits_for {
+                        WaitsFor::Lookup(_) => stream.progressed = cx.now.instant,
+                        WaitsFor::Turn | WaitsFor::Nothing => {}
+                        // What was found is not kept open meanwhile, and is found again.
+                        WaitsFor::Room(_) => waiting.names.forget(),
+                    }
+                    waiting.waits_for = waits_for;
                 }
-                Reaction::NoTurn => WaitsFor::Turn,
-                Reaction::NoRoom(needs) => {
-                    // What was found is not kept open meanwhile, and is found again.
-                    waiting.names.forget();
-                    WaitsFor::Room(needs)
-                }
-            };
+            }
             stream.answer = AnswerState::Waiting(waiting);
             self.streams.add(stream);
         }
@@ -214,8 +209,10 @@ impl Http2 {
         let mut origin = Origin::SERVER;
         let response = match decide(cx, &asker, request, names, &mut origin) {
             Ok(response) => response,
-            Err(Undecided::Lookup(pending)) => return Reaction::Lookup(pending),
-            Err(Undecided::NoTurn) => return Reaction::NoTurn,
+            Err(Undecided::Lookup(pending)) => {
+                return Reaction::Waits(WaitsFor::Lookup(pending), origin.refusal);
+            }
+            Err(Undecided::NoTurn) => return Reaction::Waits(WaitsFor::Turn, origin.refusal),
             Err(Undecided::Misdirected(detail)) => misdirected(cx.shared, request.method, detail),
         };
         let content = Outgoing::of(&response);
@@ -223,7 +220,7 @@ impl Http2 {
             let (has_file, length) = (content.has_file(), content.left());
             let needs = Needs { has_file, bytes: content.memory(), length };
             if !self.streams.may_begin(stream, needs, room) {
-                return Reaction::NoRoom(needs);
+                return Reaction::Waits(WaitsFor::Room(needs), origin.refusal);
             }
         }
         let asked = RequestNote {

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::checks::{PasswordQuestion, PasswordState};
+use super::refusal::RateRefusal;
 use super::settings::{AccessSettings, PasswordSettings};
 use crate::clients::{Client, ClientKey};
 use crate::http::semantics::basic::Credentials;
@@ -40,10 +41,13 @@ impl Exchange<'_, '_> {
     fn pass_gate(&mut self) -> Result<Option<Response>, Unresolved> {
         let settings = Rc::clone(&self.site().settings);
         let Some(access) = settings.access.as_deref() else { return Ok(None) };
-        // A request that has waited is decided again, and counts once.
-        if self.resolved_names.is_none()
-            && let Some(too_many) = self.exceeds_rate(access)
-        {
+        // A request that has waited is decided again. It counts once, and stays refused.
+        let too_many = match self.resolved_names {
+            None => self.exceeds_rate(access),
+            Some(names) => names.refusal().and_then(|refusal| refusal.of(access.scope)),
+        };
+        if let Some(too_many) = too_many {
+            self.refusal = Some(RateRefusal { scope: access.scope, too_many });
             return self.too_many(TOO_MANY, too_many).map(Some);
         }
         match &access.passwords {
