@@ -12,6 +12,7 @@ use base64::Engine;
 use ringd::driver::DriverKind;
 use ringd::http::SiteSettings;
 use ringd::http::site::access::{AccessSettings, PasswordSettings};
+use ringd::http::site::rewrites::{PathRule, PathRules};
 use ringd::limits::{Rate, RateLimit};
 use ringd::passwords::Users;
 
@@ -334,6 +335,24 @@ pub(crate) fn a_refused_request_stays_refused(kind: DriverKind) {
             assert!(exchange.body == content(length), "{}", exchange.body.len());
         }
         drop(http2);
+        finish(fixture);
+    }
+}
+
+/// A browser would follow them after its user has left.
+pub(crate) fn permanent_redirects_are_not_kept(kind: DriverKind) {
+    for (access, caching) in [(with_users(), "no-cache"), (with_rate(50, 50), "max-age=3600")] {
+        let fixture = Fixture::start_with(kind, |setup| {
+            setup.server.spare_listeners = 2;
+            setup.site.access = access.if_any();
+            let rule = PathRule::redirect("/old", "/small.txt", Some(301), None).unwrap();
+            setup.site.content.path_rules = PathRules::new(vec![rule]).unwrap();
+        });
+        let mut client = fixture.connect();
+        let response = client.ask("GET", "/old", &authorization("anna:secret"));
+        assert_eq!((response.status, response.field("location")), (301, Some("/small.txt")));
+        assert_eq!(response.field("cache-control"), Some(caching));
+        drop(client);
         finish(fixture);
     }
 }

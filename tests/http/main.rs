@@ -119,7 +119,8 @@ macro_rules! moves {
                 a_reload_changes_the_users,
                 streams_of_http2_need_a_password_each, the_log_names_users,
                 a_client_gets_its_rate, streams_of_http2_count_once, workers_share_a_rate,
-                a_connection_has_its_pace, a_refused_request_stays_refused;
+                a_connection_has_its_pace, a_refused_request_stays_refused,
+                permanent_redirects_are_not_kept;
             proxied: the_header_names_the_client, bad_headers_are_no_connections,
                 a_header_may_come_in_any_pieces, silent_proxies_are_closed_in_time,
                 other_peers_are_closed_unread, denied_clients_are_closed,

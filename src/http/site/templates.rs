@@ -138,18 +138,14 @@ pub(super) fn moved(own: Fields, location: &str, query: Option<&[u8]>) -> Respon
 }
 
 /// A redirect by a rule. Browsers keep a permanent one for ever unless they are told otherwise, so
-/// a mistake would stay with those who have seen it: it is kept for an hour. One that applies only
-/// while there is no file must be revalidated.
-pub(super) fn redirect(
-    own: Fields,
-    status: Status,
-    location: &str,
-    applies_before_files: bool,
-) -> Response {
+/// a mistake would stay with those who have seen it: if it `may_be_kept`, it is kept for an hour.
+/// Others must be revalidated: those that apply only while there is no file, and those of a site
+/// with passwords.
+pub(super) fn redirect(own: Fields, status: Status, location: &str, may_be_kept: bool) -> Response {
     let mut fields = Fields::new();
     fields.push("Location", location);
     match status {
-        Status::MovedPermanently | Status::PermanentRedirect if applies_before_files => {
+        Status::MovedPermanently | Status::PermanentRedirect if may_be_kept => {
             fields.push("Cache-Control", "max-age=3600");
         }
         _ => fields.push("Cache-Control", "no-cache"),

@@ -39,8 +39,11 @@ impl Exchange<'_, '_> {
         let rules = self.site().settings.content.path_rules.as_ref()?;
         Some(match rules.find(phase, target)? {
             RuleUse::Redirect { status, location } => {
-                let is_before = phase == RulePhase::BeforeFiles;
-                Ok(templates::redirect(self.fields(), status, &location, is_before))
+                // Where passwords are asked for, a browser must not keep what needs one.
+                let access = self.site().settings.access.as_deref();
+                let has_passwords = access.is_some_and(|access| access.passwords.is_some());
+                let may_be_kept = phase == RulePhase::BeforeFiles && !has_passwords;
+                Ok(templates::redirect(self.fields(), status, &location, may_be_kept))
             }
             RuleUse::Rewrite { status, navigations, target: new } => {
                 self.rewritten(target, (status, navigations), &new)

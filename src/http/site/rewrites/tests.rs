@@ -210,6 +210,10 @@ fn a_rewrite_leads_to_a_file_of_the_site() {
     // One page for many paths matches itself, and there is a file at its path.
     assert!(PathRule::rewrite("/*", "/index.html", None, None, None).is_ok());
     assert!(PathRule::redirect("/*", "/index.html", None, Some(false)).is_ok());
+    // So there may be for a destination with captures, if the redirect applies after files.
+    assert!(PathRule::redirect("/a/*", "/a/b/:splat", None, Some(false)).is_ok());
+    let forced = PathRule::redirect("/a/*", "/a/b/:splat", None, Some(true));
+    assert_eq!(forced, Err(PathRuleError::LeadsToItself));
 }
 
 /// Only for some captures, so no check finds it.
