@@ -23,16 +23,16 @@ const MODIFIED: i64 = 784_111_777;
 
 /// Files that are compressed. The content of the last one is compressed into more than what is kept
 /// in memory.
-const FILES: [(&str, usize); 3] =
+pub(crate) const FILES: [(&str, usize); 3] =
     [("page.html", 3000), ("style.css", 8192), ("data.json", 200_000)];
 
 const CODINGS: [(&str, &str); 3] = [("br", ".br"), ("zstd", ".zst"), ("gzip", ".gz")];
 
 /// The fast level keeps the tests short.
-const OPTIONS: [&str; 2] = ["--compress", "--compress-level=fast"];
+pub(crate) const OPTIONS: [&str; 2] = ["--compress", "--compress-level=fast"];
 
 /// Text that is compressed as text is: to about a third.
-fn text(bytes: usize) -> Vec<u8> {
+pub(crate) fn text(bytes: usize) -> Vec<u8> {
     let mut random = Rng::with_seed(bytes as u64);
     let words: Vec<String> =
         (0..500).map(|_| (0..random.usize(2..9)).map(|_| random.lowercase()).collect()).collect();
@@ -57,7 +57,7 @@ fn write(path: &Path, bytes: &[u8]) {
 }
 
 /// A root without compressed files, old enough to be compressed.
-fn plain() -> &'static Path {
+pub(crate) fn plain() -> &'static Path {
     static ROOT: LazyLock<TempDir> = LazyLock::new(|| {
         let root = root::make();
         let path = root.path();
@@ -70,6 +70,10 @@ fn plain() -> &'static Path {
         write(&path.join("photo.png"), &text(5000));
         write(&path.join("noise.txt"), &noise(5000));
         write(&path.join("404.html"), &text(5000));
+        write(&path.join("logo.svgz"), &text(5000));
+        write(&path.join("app.js.gz"), &text(20_000));
+        write(&path.join("epoch.css"), &text(5000));
+        set_modified(&path.join("epoch.css"), 1);
         write(&path.join("long.txt"), &hexadecimal(9 << 20));
         wait_until_settled(&path.join("long.txt"));
         root
@@ -84,7 +88,7 @@ fn hexadecimal(bytes: usize) -> Vec<u8> {
 }
 
 /// Asks until the answer has this coding.
-fn ask_until(client: &mut Client, target: &str, coding: &str) -> Response {
+pub(crate) fn ask_until(client: &mut Client, target: &str, coding: &str) -> Response {
     let lines = format!("Accept-Encoding: {coding}");
     let mut answer = None;
     eventually("the file is compressed", || {

@@ -19,6 +19,7 @@ mod access_log;
 mod basics;
 mod changes;
 mod codings;
+mod compressed_forms;
 mod compression;
 mod conditional;
 mod differential;
@@ -85,6 +86,8 @@ macro_rules! moves {
                 workers_share_the_results, a_file_that_changes_is_compressed_anew,
                 a_reload_turns_it_on_and_off, what_is_sent_may_be_evicted,
                 http2_has_the_same_answers;
+            compressed_forms: what_is_compressed_by_name_stays_as_it_is, tags_may_be_off,
+                errors_stay_plain;
             access_log: every_response_has_a_line, refused_heads_have_lines,
                 a_head_that_does_not_end_has_a_line,
                 a_response_that_is_cut_off_says_so, json_lines_have_all_values,

@@ -49,6 +49,8 @@ pub(in crate::http) enum Purpose {
     RewrittenDirectory,
     /// The same as exactly one file.
     RewrittenFile,
+    /// The file that a rule has made the body of an error.
+    RewrittenError,
     /// The password of the request: it is checked, and no name is looked up.
     Password,
     /// The error page of this status code. The status may be another one when the lookup is done.
@@ -291,9 +293,10 @@ impl Exchange<'_, '_> {
         variant
     }
 
-    /// The variant of an error page that the client prefers. Conditions do not apply to it.
+    /// The variant of an error page that the client prefers. Conditions do not apply to it. If the
+    /// page was compressed on the fly for another response, that form is not used.
     fn variant_for_error<'p>(&self, page: &'p Page) -> &'p Variant {
-        page.variant(choose(self.request.accept_encoding.values(), page.codings()))
+        page.variant(choose(self.request.accept_encoding.values(), page.codings_of_files()))
     }
 
     /// What was found, with the coding that the client likes best, if it is compressed on the fly
@@ -310,7 +313,7 @@ impl Exchange<'_, '_> {
         };
         let known = page.codings();
         let wished = match purpose {
-            Purpose::ErrorPage(_) => None,
+            Purpose::ErrorPage(_) | Purpose::RewrittenError => None,
             _ => choose(self.request.accept_encoding.values(), known.union(demand.possible())),
         };
         match wished.filter(|coding| !known.contains(*coding)) {

@@ -12,6 +12,7 @@ use super::resource::{Groups, Page, Resource, Variant};
 use crate::driver::Metadata;
 use crate::http::compress::{CompressSource, CompressedBody, CompressedContent, CompressedId};
 use crate::http::semantics::fields::{Fields, PreparedFields};
+use crate::http::semantics::negotiate::Codings;
 
 impl Resource {
     /// What may be compressed on the fly, if it is a page that has something of the kind.
@@ -56,9 +57,16 @@ impl Page {
         let coding = body.id().coding;
         let mut encoded = self.encoded.clone();
         encoded.retain(|(other, _)| *other != coding);
-        encoded.push((coding, self.plain.compressed(body)));
+        let has_tag = self.demand.as_ref().is_none_or(|demand| demand.has_tags());
+        encoded.push((coding, self.plain.compressed(body, has_tag)));
         let page = Self::new(&self.path, self.plain.clone(), encoded);
         Self { demand: self.demand.clone(), ..page }
+    }
+
+    /// The codings of the compressed files beside the plain one.
+    pub(super) fn codings_of_files(&self) -> Codings {
+        let files = self.encoded.iter().filter(|(_, variant)| variant.body.is_none());
+        files.map(|(coding, _)| *coding).collect()
     }
 
     /// Whether the page has the compressed form that is made of this.
@@ -92,8 +100,9 @@ impl Variant {
     }
 
     /// The compressed form of this variant, which is the plain one. It has the same fields, but for
-    /// its length, its coding and its tag.
-    fn compressed(&self, body: &Arc<CompressedBody>) -> Self {
+    /// its length, its coding and its tag. With `has_tag`, it has a tag even if the plain one has
+    /// none because its modification time says nothing.
+    fn compressed(&self, body: &Arc<CompressedBody>, has_tag: bool) -> Self {
         let (old, mut fields) = (&self.groups, Fields::new());
         let copy = |fields: &mut Fields, run: std::ops::Range<usize>| {
             for (name, value) in self.prepared.some(run).iter() {
@@ -107,9 +116,17 @@ impl Variant {
         let coding = fields.len() as u8;
         fields.push("Content-Encoding", body.id().coding.name());
         let ranges = fields.len() as u8;
-        copy(&mut fields, old.ranges.into()..old.tag.into());
-        let tag = fields.len() as u8;
-        fields.push("ETag", body.tag());
+        // All validators but the tag, with the date at the end; see [`Groups`].
+        let end = if self.tag().is_some() { old.tag.into() } else { old.rest.into() };
+        let dated = usize::from(old.ranges)..end;
+        let has_date = self.prepared.some(dated.clone()).get("Last-Modified").is_some();
+        copy(&mut fields, dated);
+        let mut tag = fields.len() as u8;
+        if has_tag {
+            fields.push("ETag", body.tag());
+        } else {
+            tag -= u8::from(has_date);
+        }
         let rest = fields.len() as u16;
         copy(&mut fields, old.rest.into()..self.prepared.len());
         let groups = Groups { kind, coding, ranges, tag, rest };

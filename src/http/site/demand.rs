@@ -14,6 +14,8 @@ use crate::http::semantics::negotiate::{Coding, Codings};
 #[derive(Debug)]
 pub(super) struct Demand {
     level: CompressLevel,
+    /// Whether what is made gets an entity tag: whether the site has any.
+    has_tags: bool,
     /// The codings that may be made. Those that are not worth it are taken out.
     possible: Cell<Codings>,
     /// Whether there was a request that would have liked one of them.
@@ -45,10 +47,11 @@ pub(super) enum DemandStep {
 
 impl Demand {
     /// No demand yet for these codings; `None` if there are none.
-    pub(super) fn new(possible: Codings, level: CompressLevel) -> Option<Self> {
+    pub(super) fn new(possible: Codings, level: CompressLevel, has_tags: bool) -> Option<Self> {
         let wait = || Cell::new(DemandWait::No);
         (!possible.is_empty()).then(|| Self {
             level,
+            has_tags,
             possible: Cell::new(possible),
             was_wanted: Cell::new(false),
             waits: [wait(), wait(), wait()],
@@ -58,6 +61,11 @@ impl Demand {
     /// How hard to compress.
     pub(super) fn level(&self) -> CompressLevel {
         self.level
+    }
+
+    /// Whether what is made gets an entity tag.
+    pub(super) fn has_tags(&self) -> bool {
+        self.has_tags
     }
 
     /// The codings that may be made.
@@ -108,7 +116,7 @@ mod tests {
 
     #[test]
     fn the_second_request_asks_and_later_ones_wait() {
-        let demand = Demand::new(Coding::ALL.into_iter().collect(), CompressLevel::Default);
+        let demand = Demand::new(Coding::ALL.into_iter().collect(), CompressLevel::Default, true);
         let (demand, now) = (demand.unwrap(), Instant::now());
         let want = |coding, done| demand.want(coding, now, done);
         assert_eq!(want(Coding::Brotli, 0), DemandStep::Look);
@@ -124,6 +132,6 @@ mod tests {
         demand.is_not_worth(Coding::Brotli);
         assert!(!demand.possible().contains(Coding::Brotli));
         assert!(demand.possible().contains(Coding::Gzip));
-        assert!(Demand::new(Codings::NONE, CompressLevel::Default).is_none());
+        assert!(Demand::new(Codings::NONE, CompressLevel::Default, true).is_none());
     }
 }

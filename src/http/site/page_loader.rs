@@ -238,17 +238,18 @@ impl PageLoader {
         LoadStep::Page(Page::new(&path, plain, encoded).with_demand(demand))
     }
 
-    /// What may be compressed on the fly: codings without a compressed file.
+    /// What may be compressed on the fly: codings without a compressed file. Nothing of a file that
+    /// is compressed itself, such as `logo.svgz`, whose media type is that of its content.
     fn demand(&self, settings: &SiteSettings) -> Option<Demand> {
         let compress = &settings.content.compress;
-        if compress.codings.is_empty() {
+        if compress.codings.is_empty() || settings.content.encoded.coding(&self.path).is_some() {
             return None;
         }
         let content_type = settings.content.types.content_type(&self.path);
         let len = self.parts[0].file.metadata().len;
         let mut possible = compress.codings_of(&content_type, len);
         self.parts.iter().filter_map(|part| part.coding).for_each(|beside| possible.remove(beside));
-        Demand::new(possible, compress.level)
+        Demand::new(possible, compress.level, settings.content.etag != TagSource::Off)
     }
 
     fn head(

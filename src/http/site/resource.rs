@@ -331,7 +331,7 @@ impl Variant {
     }
 
     /// The value of `ETag`.
-    fn tag(&self) -> Option<&str> {
+    pub(super) fn tag(&self) -> Option<&str> {
         let tag = usize::from(self.groups.tag)..usize::from(self.groups.rest);
         let (_, value) = self.prepared.some(tag).iter().next()?;
         std::str::from_utf8(value).ok().filter(|_| EntityTag::parse(value).is_some())

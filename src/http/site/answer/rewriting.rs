@@ -160,12 +160,12 @@ impl Exchange<'_, '_> {
             None => new.path().to_vec(),
         };
         let name = ResourceName::Fallback { path: &path };
-        if let Resolved::Resource(resource) = self.find(Purpose::RewrittenFile, &name)?
+        if let Resolved::Resource(resource) = self.find(Purpose::RewrittenError, &name)?
             && let Resource::Page(page) = &*resource
         {
             let mut fields = self.fields_of_file(&path);
             push_required(&mut fields, status);
-            return Ok(Response::error_page(status, fields, self.variant(page)));
+            return Ok(Response::error_page(status, fields, self.variant_for_error(page)));
         }
         self.refuse_plainly(status)
     }
