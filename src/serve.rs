@@ -368,7 +368,7 @@ fn start(
         (0..settings.workers).map(|_| Arc::default()).collect();
     let caches = CacheMonitor { workers };
     let published = caches.workers.clone();
-    let compressor = Arc::new(Compressor::new(http.compress));
+    let compressor = Arc::new(http.compressor());
     let its_compressor = Arc::clone(&compressor);
     #[cfg(feature = "tls")]
     let tls_stats = TlsMonitor { workers: (0..settings.workers).map(|_| Arc::default()).collect() };

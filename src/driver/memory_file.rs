@@ -29,6 +29,7 @@ impl File {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{MemfdFlags, memfd_create};
     use std::os::fd::AsRawFd;
 
     #[test]
@@ -43,5 +44,17 @@ mod tests {
         let Ok(mut again) = again else { return };
         assert!(again.write_all(b"x").is_err() && again.set_len(3).is_err());
         assert!(again.set_len(30).is_err());
+    }
+
+    #[test]
+    fn nobody_executes_a_file_in_memory() {
+        use std::os::unix::fs::PermissionsExt;
+        let flags = MemfdFlags::NOEXEC_SEAL | MemfdFlags::ALLOW_SEALING;
+        if memfd_create(c"test", flags).is_err() {
+            // The kernel is older than 6.3.
+            return;
+        }
+        let file = File::in_memory(b"content").unwrap();
+        assert_eq!(file.as_file().metadata().unwrap().permissions().mode() & 0o111, 0);
     }
 }

@@ -184,10 +184,15 @@ pub(super) fn eventfd() -> io::Result<OwnedFd> {
     retry_on_intr(|| rustix::event::eventfd(0, EventfdFlags::CLOEXEC))
 }
 
-/// `memfd_create(2)`: a regular file in memory.
+/// `memfd_create(2)`: a regular file in memory, which nobody can execute. With
+/// `vm.memfd_noexec=2`, there are no others; a kernel before 6.3 does not know the flag.
 pub(super) fn memory_file() -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    retry_on_intr(|| rustix::fs::memfd_create(c"ringd", flags))
+    let create = |flags| retry_on_intr(|| rustix::fs::memfd_create(c"ringd", flags));
+    match create(flags | MemfdFlags::NOEXEC_SEAL) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => create(flags),
+        created => created,
+    }
 }
 
 /// The release of the running kernel (`uname(2)`). A sandbox may deny the call, which rustix

@@ -255,3 +255,41 @@ fn uring_serves_without_the_calls_of_a_reactor() {
         }
     }
 }
+
+/// Compressed forms that are not small are files in memory. Without such files, the server says so
+/// once, and does not try again and again.
+#[cfg(feature = "compress")]
+#[test]
+fn large_files_stay_plain_without_files_in_memory() {
+    let site = site();
+    let small = "small words, ".repeat(200);
+    let large = bytes(400_000).iter().map(|byte| format!("{byte:x}")).collect::<String>();
+    std::fs::write(site.path().join("small.txt"), &small).unwrap();
+    std::fs::write(site.path().join("large.txt"), &large).unwrap();
+    // Files that have just changed are not compressed.
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    for code in CODES {
+        let mut command = serving(site.path(), DriverKind::Epoll);
+        command.args(["--compress=gzip", "--compress-level=fast"]);
+        let server = Server::start(deny(libc::SYS_memfd_create, code).hold(&mut command));
+        let is_compressed = |path: &str| {
+            let mut stream = TcpStream::connect(server.address()).unwrap();
+            let fields = "Host: h\r\nAccept-Encoding: gzip\r\nConnection: close";
+            let request = format!("GET {path} HTTP/1.1\r\n{fields}\r\n\r\n");
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).unwrap();
+            assert!(answer.starts_with(b"HTTP/1.1 200 "));
+            contains(&answer, b"Content-Encoding: gzip\r\n")
+        };
+        for _ in 0..3 {
+            assert!(!is_compressed("/large.txt"));
+        }
+        crate::common::eventually("a small one is compressed", || is_compressed("/small.txt"));
+        assert!(!is_compressed("/large.txt"));
+        server.signal(libc::SIGTERM);
+        let end = server.end();
+        let remedy = "let the sandbox allow memfd_create(2), or raise --memory-file-max";
+        assert_eq!(end.errors.matches(remedy).count(), 1, "{end:?}");
+    }
+}

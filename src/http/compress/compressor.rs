@@ -2,6 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,9 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::body::{CompressedBody, CompressedId};
-use super::job::{CompressJob, CompressSource, JobResult};
+use super::job::{BodyLimits, CompressJob, CompressSource, JobResult};
 use super::settings::CompressBounds;
-use super::store::{Stored, VariantStore};
+use super::store::{RETRY_AFTER, Stored, VariantStore};
+use crate::driver::{File, FileFailure};
 use crate::signal_mask::block_signals;
 
 /// How many jobs wait at most, besides the one that is performed.
@@ -22,6 +24,10 @@ const NICE: i32 = 10;
 
 /// How long a new body waits for workers and responses to let go of those that were evicted.
 const ROOM_WAIT: Duration = Duration::from_secs(1);
+
+/// After how much of this time further ones are evicted. Workers need less; a response to a client
+/// that reads slowly needs more, and must not keep all others from being compressed.
+const MORE_ROOM_AFTER: Duration = Duration::from_millis(100);
 
 /// How often it is looked whether they have, and how often messages are posted again.
 const ROOM_PAUSE: Duration = Duration::from_millis(5);
@@ -40,7 +46,7 @@ pub struct Compressor {
 pub enum AskedBody {
     /// Here it is.
     Found(Arc<CompressedBody>),
-    /// It would hardly be smaller than the plain file.
+    /// It would hardly be smaller than the plain file, or would not be kept.
     NotWorth,
     /// It may be there when another job is done; see [`Compressor::done`].
     Pending,
@@ -60,6 +66,10 @@ pub enum EvictedBodies {
 /// Posts a message to a worker. Returns the message if there is no room for it.
 pub type EvictionPost = Box<dyn FnMut(EvictedBodies) -> Result<(), EvictedBodies> + Send>;
 
+/// Called once, by the thread, if the system denies files in memory. Larger bodies than
+/// [`CompressBounds::memory_file_max`] are not made then.
+pub type FilesDenied = Box<dyn Fn(&io::Error) + Send + Sync>;
+
 /// Figures of a compressor.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct CompressStats {
@@ -73,7 +83,7 @@ pub struct CompressStats {
     pub waiting: u64,
     /// Jobs that have made a body.
     pub made: u64,
-    /// Jobs whose body would hardly be smaller than the plain file.
+    /// Jobs whose body would hardly be smaller than the plain file, or would not be kept.
     pub not_worth: u64,
     /// Jobs without a result: the file could not be read or has changed, or there was no room.
     pub dropped: u64,
@@ -81,9 +91,9 @@ pub struct CompressStats {
     pub evictions: u64,
 }
 
-#[derive(Debug)]
 struct SharedCompressor {
     bounds: CompressBounds,
+    told: FilesDenied,
     state: Mutex<CompressorState>,
     changed: Condvar,
     /// How many jobs are done.
@@ -124,9 +134,10 @@ impl fmt::Debug for Compressor {
 }
 
 impl Compressor {
-    /// An empty one. The thread starts with the first job.
+    /// An empty one. The thread starts with the first job. It calls `told` if the system denies
+    /// files in memory.
     #[must_use]
-    pub fn new(bounds: CompressBounds) -> Self {
+    pub fn new(bounds: CompressBounds, told: FilesDenied) -> Self {
         let state = CompressorState {
             waiting: VecDeque::new(),
             ids: HashSet::new(),
@@ -139,9 +150,8 @@ impl Compressor {
             dropped: 0,
         };
         let (changed, done) = (Condvar::new(), AtomicU64::new(0));
-        Self {
-            shared: Arc::new(SharedCompressor { bounds, state: Mutex::new(state), changed, done }),
-        }
+        let state = Mutex::new(state);
+        Self { shared: Arc::new(SharedCompressor { bounds, told, state, changed, done }) }
     }
 
     /// Tells a worker by `post` which bodies it must let go of.
@@ -174,6 +184,9 @@ impl Compressor {
         source: impl FnOnce() -> CompressSource,
     ) -> AskedBody {
         let mut state = self.shared.lock();
+        if !state.store.may_fit(None) {
+            return AskedBody::NotWorth;
+        }
         match state.store.find(id, now) {
             Stored::Body(body) => return AskedBody::Found(body),
             Stored::NotWorth => return AskedBody::NotWorth,
@@ -187,7 +200,8 @@ impl Compressor {
             if self.shared.start().is_err() {
                 state.dropped += 1;
                 state.store.refuse(*id, now);
-                return AskedBody::Pending;
+                // No job will be done, which is what `Pending` waits for.
+                return AskedBody::Refused(now + RETRY_AFTER);
             }
             state.has_thread = true;
         }
@@ -229,7 +243,7 @@ impl Drop for Compressor {
 }
 
 impl SharedCompressor {
-    fn start(self: &Arc<Self>) -> std::io::Result<()> {
+    fn start(self: &Arc<Self>) -> io::Result<()> {
         let its = Arc::clone(self);
         let work = move || {
             block_signals();
@@ -243,9 +257,10 @@ impl SharedCompressor {
 
     /// Performs jobs until nobody can ask any more.
     fn work(&self) {
+        let limits = self.limits();
         while let Some(job) = self.next() {
             let id = job.id;
-            let perform = AssertUnwindSafe(|| job.perform(self.bounds.memory_file_max));
+            let perform = AssertUnwindSafe(|| job.perform(limits));
             let is_kept = match catch_unwind(perform) {
                 Ok(JobResult::Made(body)) => self.keep(id, Some(body)),
                 Ok(JobResult::NotWorth) => self.keep(id, None),
@@ -260,6 +275,22 @@ impl SharedCompressor {
             drop(state);
             self.done.fetch_add(1, Ordering::Release);
         }
+    }
+
+    /// Which bodies get a file in memory. If the system denies such files, none does, and larger
+    /// ones are not made: their jobs would fail again and again.
+    fn limits(&self) -> BodyLimits {
+        let memory_file_max = self.bounds.memory_file_max;
+        let has_files = match File::in_memory(b"") {
+            Ok(_) => true,
+            // That may pass.
+            Err(error) if FileFailure::of(&error) == FileFailure::Shortage => true,
+            Err(error) => {
+                (self.told)(&error);
+                false
+            }
+        };
+        BodyLimits { memory_file_max, has_files }
     }
 
     /// Waits for the next job; `None` if there will be none. Meanwhile, posts what workers have
@@ -283,17 +314,26 @@ impl SharedCompressor {
         }
     }
 
-    /// Puts a result into the store. Returns whether there was room.
+    /// Puts a result into the store. Returns whether there was room. A body that never fits is not
+    /// worth being made.
     fn keep(&self, id: CompressedId, body: Option<Arc<CompressedBody>>) -> bool {
-        let until = Instant::now() + ROOM_WAIT;
+        let begun = Instant::now();
+        let (mut more_at, until) = (begun + MORE_ROOM_AFTER, begun + ROOM_WAIT);
         let mut state = self.lock();
+        let body = body.filter(|body| state.store.may_fit(Some(body)));
         let Some(evicted) = state.store.make_room(body.as_deref(), Instant::now()) else {
             return false;
         };
         state.evicted(&evicted);
         while !state.store.has_room(body.as_deref()) {
-            if state.over || Instant::now() >= until {
+            let now = Instant::now();
+            if state.over || now >= until {
                 return false;
+            }
+            if now >= more_at {
+                more_at = now + MORE_ROOM_AFTER;
+                let evicted = state.store.make_more_room(body.as_deref(), now);
+                state.evicted(&evicted);
             }
             state.post();
             let waited = self.changed.wait_timeout(state, ROOM_PAUSE);

@@ -28,7 +28,7 @@ pub enum CompressSource {
 #[derive(Debug)]
 pub(super) enum JobResult {
     Made(Arc<CompressedBody>),
-    /// It would hardly be smaller.
+    /// It would hardly be smaller, or there is no place for it.
     NotWorth,
     /// The file cannot be read, or has changed meanwhile.
     Failed,
@@ -41,12 +41,23 @@ pub(super) struct CompressJob {
     pub(super) source: CompressSource,
 }
 
+/// Where bodies may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyLimits {
+    /// A body of at most this many bytes gets no descriptor.
+    pub(super) memory_file_max: u64,
+    /// Whether larger ones get a file in memory. Otherwise they are not made.
+    pub(super) has_files: bool,
+}
+
 impl CompressJob {
-    /// Performs the job. A body of at most `memory_file_max` bytes gets no descriptor.
-    pub(super) fn perform(self, memory_file_max: u64) -> JobResult {
+    /// Performs the job.
+    pub(super) fn perform(self, limits: BodyLimits) -> JobResult {
+        let BodyLimits { memory_file_max, has_files } = limits;
         let plain = self.id.plain.len;
         let saving = (plain * SAVING_PERCENT_MIN).div_ceil(100).max(SAVING_BYTES_MIN);
-        let max = plain.saturating_sub(saving) as usize;
+        let max = plain.saturating_sub(saving);
+        let max = if has_files { max } else { max.min(memory_file_max) } as usize;
         let mut coded = BoundedBytes { bytes: Vec::new(), max, is_over: false };
         match self.encode(&mut coded) {
             Err(_) if coded.is_over => return JobResult::NotWorth,

@@ -15,12 +15,15 @@
 //!
 //! **Bounds.** There is one thread, with a lower priority. [`QUEUE_MAX`] jobs wait. The store holds
 //! at most so many bytes and files as [`CompressBounds`] say; it counts a body that it has evicted
-//! until the last worker and the last response have let go of it. An evicted body is not made again
-//! for [`RETRY_AFTER`], so clients that ask for more files than fit cannot keep the thread busy
-//! with the same ones.
+//! until the last worker and the last response have let go of it. If that takes long, because a
+//! client reads slowly, more is evicted instead. An evicted body is not made again for
+//! [`RETRY_AFTER`], so clients that ask for more files than fit cannot keep the thread busy with
+//! the same ones. What can never be kept is not made again at all: a body that is larger than the
+//! store, and a large one if the system has no files in memory.
 //!
-//! **Truth.** The tag of a body is a hash of its bytes. Bytes are made of a file only if its
-//! metadata is the same before and after.
+//! **Truth.** The tag of a body is a hash of its bytes. A large file is read by its descriptor, and
+//! the result is kept only if the metadata of the file is the same before and after. The bytes of a
+//! small file are in memory, and are those that clients get; only their number is compared.
 //!
 //! | file | holds |
 //! | --- | --- |
@@ -43,7 +46,7 @@ mod tests;
 
 pub use body::{CompressedBody, CompressedContent, CompressedId};
 pub use compressor::{
-    AskedBody, CompressStats, Compressor, EvictedBodies, EvictionPost, QUEUE_MAX,
+    AskedBody, CompressStats, Compressor, EvictedBodies, EvictionPost, FilesDenied, QUEUE_MAX,
 };
 pub use job::CompressSource;
 pub use settings::{CompressBounds, CompressLevel, CompressSettings};

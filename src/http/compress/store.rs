@@ -3,7 +3,7 @@
 //! Eviction is CLOCK, as in the cache of names: bodies form a circle, a use sets a mark, and the
 //! hand evicts the first one without a mark, clearing marks on its way. A body that was evicted
 //! still takes memory as long as a worker or a response holds it, so it counts until then
-//! ([`VariantStore::has_room`]).
+//! ([`VariantStore::has_room`]). If it is asked for again meanwhile, it comes back.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
@@ -63,6 +63,8 @@ struct StoredVariant {
 
 #[derive(Debug)]
 struct LingeringBody {
+    id: CompressedId,
+    tag: Box<str>,
     body: Weak<CompressedBody>,
     /// Responses hold only the file.
     file: Option<Weak<File>>,
@@ -97,6 +99,14 @@ impl StoreSize {
 }
 
 impl LingeringBody {
+    /// The body, if all of it is still there.
+    fn body(&self) -> Option<Arc<CompressedBody>> {
+        self.body.upgrade().or_else(|| {
+            let content = CompressedContent::File(self.file.as_ref()?.upgrade()?);
+            Some(Arc::new(CompressedBody::new(self.id, self.tag.clone(), content)))
+        })
+    }
+
     fn is_held(&self) -> bool {
         self.body.strong_count() > 0
             || self.file.as_ref().is_some_and(|file| file.strong_count() > 0)
@@ -138,8 +148,21 @@ impl VariantStore {
             None if self.refused.len() >= REFUSED_MAX => {
                 Stored::Refused(self.refused.front().map_or(now, |(until, _)| *until))
             }
-            None => Stored::Unknown,
+            None => self.take_back(id).map_or(Stored::Unknown, Stored::Body),
         }
+    }
+
+    /// Makes a body that was evicted and is still held an entry again. It counts already. Made
+    /// anew, it would count twice.
+    fn take_back(&mut self, id: &CompressedId) -> Option<Arc<CompressedBody>> {
+        let (place, body) = self.lingering.iter().enumerate().find_map(|(place, lingering)| {
+            let body = (lingering.id == *id).then(|| lingering.body())?;
+            Some((place, body?))
+        })?;
+        let LingeringBody { size, .. } = self.lingering.swap_remove(place);
+        self.lingering_size = self.lingering_size.minus(size);
+        self.add(*id, Some(Arc::clone(&body)));
+        Some(body)
     }
 
     /// Evicts entries until one with this body fits as soon as nobody holds those that were
@@ -149,7 +172,24 @@ impl VariantStore {
         body: Option<&CompressedBody>,
         now: Instant,
     ) -> Option<Vec<CompressedId>> {
-        let needed = StoreSize::of(body);
+        self.evict_for(StoreSize::of(body), now)
+    }
+
+    /// Evicts further entries until one with this body fits beside what was evicted and is still
+    /// held: a client that reads slowly may hold that for long. Returns their ids; none if the rest
+    /// would not be enough.
+    pub(super) fn make_more_room(
+        &mut self,
+        body: Option<&CompressedBody>,
+        now: Instant,
+    ) -> Vec<CompressedId> {
+        let needed = StoreSize::of(body).plus(self.lingering_size);
+        self.evict_for(needed, now).unwrap_or_default()
+    }
+
+    /// Evicts entries until there is room for so much beside the others. Returns the ids of those
+    /// that had a body. `None`, and evicts nothing, if the store is too small.
+    fn evict_for(&mut self, needed: StoreSize, now: Instant) -> Option<Vec<CompressedId>> {
         if !needed.fits(&self.bounds) {
             return None;
         }
@@ -158,6 +198,11 @@ impl VariantStore {
             evicted.extend(self.evict(now));
         }
         Some(evicted)
+    }
+
+    /// Whether an entry with this body fits into the empty store.
+    pub(super) fn may_fit(&self, body: Option<&CompressedBody>) -> bool {
+        StoreSize::of(body).fits(&self.bounds)
     }
 
     /// Whether an entry with this body fits now, with all that was evicted and is still held.
@@ -176,9 +221,12 @@ impl VariantStore {
 
     /// Adds an entry, for which [`VariantStore::has_room`]. Without a body, it is not worth it.
     pub(super) fn insert(&mut self, id: CompressedId, body: Option<Arc<CompressedBody>>) {
-        if self.index.contains_key(&id) {
-            return;
+        if !self.index.contains_key(&id) {
+            self.add(id, body);
         }
+    }
+
+    fn add(&mut self, id: CompressedId, body: Option<Arc<CompressedBody>>) {
         self.size = self.size.plus(StoreSize::of(body.as_deref()));
         self.index.insert(id, self.entries.len());
         self.entries.push(StoredVariant { id, body, is_used: false });
@@ -189,7 +237,9 @@ impl VariantStore {
     pub(super) fn refuse(&mut self, id: CompressedId, now: Instant) {
         self.forget_refused(now);
         if self.refused.len() >= REFUSED_MAX {
-            // Only evictions come here; nothing is made before the first one may be made again.
+            // Only evictions, and jobs that were asked for before: [`VariantStore::find`] refuses
+            // all others until the first id is forgotten. So what is not remembered here is made
+            // again then at the earliest.
             return;
         }
         let until = now + RETRY_AFTER;
@@ -250,7 +300,8 @@ impl VariantStore {
             CompressedContent::File(file) => Some(Arc::downgrade(file)),
             CompressedContent::Memory(_) => None,
         };
-        self.lingering.push(LingeringBody { body: Arc::downgrade(&body), file, size });
+        let (tag, body) = (body.tag().into(), Arc::downgrade(&body));
+        self.lingering.push(LingeringBody { id, tag, body, file, size });
         self.lingering_size = self.lingering_size.plus(size);
         Some(id)
     }

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::sync::mpsc;
 
+#[cfg(feature = "compress")]
+use super::job::{BodyLimits, CompressJob, JobResult};
 use super::store::{StoreSize, Stored, VariantStore};
 use super::*;
 use crate::driver::{File, FileKind, Metadata};
@@ -84,6 +86,25 @@ fn what_is_held_counts_until_it_is_let_go() {
 }
 
 #[test]
+fn what_is_held_comes_back() {
+    let (mut store, now) = (VariantStore::new(bounds(12_000, 9)), Instant::now());
+    assert!(put(&mut store, 1, 10_000, now));
+    let Stored::Body(held) = store.find(&id(1), now) else { panic!() };
+    let CompressedContent::File(file) = held.content() else { panic!() };
+    let (file, tag, taken) = (Arc::clone(file), held.tag().to_owned(), store.taken());
+    assert!(!put(&mut store, 2, 10_000, now) && !has(&mut store, 1, now), "it is evicted");
+    drop(held);
+    let later = now + RETRY_AFTER;
+    let Stored::Body(back) = store.find(&id(1), later) else { panic!("a response holds it") };
+    let CompressedContent::File(same) = back.content() else { panic!() };
+    assert!(Arc::ptr_eq(same, &file) && back.tag() == tag);
+    assert_eq!((store.bodies(), store.taken()), (1, taken), "it counts once");
+    drop((file, back));
+    assert!(put(&mut store, 2, 10_000, later));
+    assert!(matches!(store.find(&id(1), later + RETRY_AFTER), Stored::Unknown), "it is gone");
+}
+
+#[test]
 fn what_was_evicted_is_refused_for_a_while() {
     let (mut store, now) = (VariantStore::new(bounds(12_000, 9)), Instant::now());
     assert!(put(&mut store, 1, 10_000, now) && put(&mut store, 2, 10_000, now));
@@ -135,7 +156,7 @@ fn words(bytes: usize) -> Vec<u8> {
 fn all_workers_get_the_result_of_one_job() {
     let text = words(40_000);
     let (id, file, _path) = plain(&text);
-    let compressor = Compressor::new(CompressBounds::default());
+    let compressor = Compressor::new(CompressBounds::default(), Box::new(|_| {}));
     let ask = || compressor.ask(&id, Instant::now(), || CompressSource::File(Arc::clone(&file)));
     assert!(compressor.find(&id, Instant::now()).is_none());
     for _ in 0..5 {
@@ -187,7 +208,7 @@ fn every_level_decodes() {
 #[test]
 fn a_file_that_changes_is_dropped() {
     let (id, file, mut path) = plain(&words(40_000));
-    let compressor = Compressor::new(CompressBounds::default());
+    let compressor = Compressor::new(CompressBounds::default(), Box::new(|_| {}));
     // The descriptor is the one that was opened before.
     path.write_all(b"more").unwrap();
     let ask = || compressor.ask(&id, Instant::now(), || CompressSource::File(Arc::clone(&file)));
@@ -207,7 +228,7 @@ fn what_saves_too_little_is_not_worth_it() {
     let mut random = fastrand::Rng::with_seed(1);
     let noise: Vec<u8> = (0..20_000).map(|_| random.u8(..)).collect();
     let (id, file, _path) = plain(&noise);
-    let compressor = Compressor::new(CompressBounds::default());
+    let compressor = Compressor::new(CompressBounds::default(), Box::new(|_| {}));
     let ask = || compressor.ask(&id, Instant::now(), || CompressSource::File(Arc::clone(&file)));
     ask();
     wait_for(&compressor, 1);
@@ -221,7 +242,7 @@ fn what_saves_too_little_is_not_worth_it() {
 #[test]
 fn workers_are_told_of_evictions() {
     let limits = CompressBounds { bytes: 30_000, files: 1, memory_file_max: 100 };
-    let compressor = Compressor::new(limits);
+    let compressor = Compressor::new(limits, Box::new(|_| {}));
     let (told, evictions) = mpsc::channel();
     let mut refusals = 3;
     compressor.tell_evictions(Box::new(move |evicted| {
@@ -243,10 +264,77 @@ fn workers_are_told_of_evictions() {
     assert_eq!((stats.bodies, stats.evictions, stats.made), (1, 1, 2));
 }
 
+/// A client that reads slowly keeps what it is sent, not all of the store.
+#[cfg(feature = "compress")]
+#[test]
+fn a_slow_reader_does_not_keep_others_out() {
+    let limits = CompressBounds { bytes: 1 << 20, files: 3, memory_file_max: 100 };
+    let compressor = Compressor::new(limits, Box::new(|_| {}));
+    let files: Vec<_> = (0..6).map(|_| plain(&words(40_000))).collect();
+    let ask = |number: usize| {
+        let (id, file, _) = &files[number];
+        compressor.ask(id, Instant::now(), || CompressSource::File(Arc::clone(file)))
+    };
+    let mut held = Vec::new();
+    for number in 0..6 {
+        ask(number);
+        wait_for(&compressor, number as u64 + 1);
+        let AskedBody::Found(body) = ask(number) else { panic!("{number} is not there") };
+        let CompressedContent::File(file) = body.content() else { panic!("it is large") };
+        if number < 2 {
+            // As a response does.
+            held.push(Arc::clone(file));
+        }
+    }
+    let stats = compressor.stats();
+    assert_eq!((stats.made, stats.dropped), (6, 0));
+    assert_eq!((stats.bodies, stats.files, stats.evictions), (1, 3, 5), "two are held");
+}
+
+#[cfg(feature = "compress")]
+#[test]
+fn what_never_fits_is_not_made_again() {
+    let (id, file, _path) = plain(&words(40_000));
+    let later = Instant::now() + 2 * RETRY_AFTER;
+    for (bytes, files, jobs) in [(4000, 9, 1), (1 << 20, 0, 1), (0, 9, 0)] {
+        let limits = CompressBounds { bytes, files, memory_file_max: 100 };
+        let compressor = Compressor::new(limits, Box::new(|_| {}));
+        let ask = |now| compressor.ask(&id, now, || CompressSource::File(Arc::clone(&file)));
+        ask(Instant::now());
+        wait_for(&compressor, jobs);
+        assert!(matches!(ask(later), AskedBody::NotWorth), "{limits:?}");
+        let stats = compressor.stats();
+        assert_eq!((stats.not_worth, stats.bodies, stats.dropped), (jobs, 0, 0), "{limits:?}");
+    }
+}
+
+/// Where files in memory are denied, what is small is made nevertheless.
+#[cfg(feature = "compress")]
+#[test]
+fn a_body_may_have_to_be_small() {
+    let text = words(40_000);
+    let (id, file, _path) = plain(&text);
+    let sources =
+        || [CompressSource::File(Arc::clone(&file)), CompressSource::Memory(text.clone())];
+    for (memory_file_max, has_files, expected) in
+        [(1000, true, Some(true)), (1000, false, None), (39_000, false, Some(false))]
+    {
+        for source in sources() {
+            let limits = BodyLimits { memory_file_max, has_files };
+            let is_file = match (CompressJob { id, source }).perform(limits) {
+                JobResult::Made(body) => Some(matches!(body.content(), CompressedContent::File(_))),
+                JobResult::NotWorth => None,
+                JobResult::Failed => panic!("{limits:?}"),
+            };
+            assert_eq!(is_file, expected, "{limits:?}");
+        }
+    }
+}
+
 #[cfg(feature = "compress")]
 #[test]
 fn the_queue_is_bounded() {
-    let compressor = Compressor::new(CompressBounds::default());
+    let compressor = Compressor::new(CompressBounds::default(), Box::new(|_| {}));
     let (id, file, _path) = plain(&words(8_000_000));
     for number in 0..1000 {
         let mut other = id;

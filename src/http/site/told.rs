@@ -2,10 +2,12 @@
 
 use std::io;
 
+use super::http_settings::HttpSettings;
 use super::lookup::{Lookup, LookupOutcome, LookupProgress, Surroundings};
 use super::sites::Sites;
 use crate::driver::{DenialCause, FileFailure};
 use crate::events::{EventKind, EventMessage};
+use crate::http::compress::Compressor;
 
 impl Surroundings<'_> {
     /// A file of the site exists, or may exist, and the answer is 403.
@@ -57,6 +59,24 @@ impl Surroundings<'_> {
     /// A path beneath the root, and whose it is.
     fn name(&self, path: &[u8]) -> String {
         format!("/{} of site {}", path.escape_ascii(), self.settings.name)
+    }
+}
+
+impl HttpSettings {
+    /// What compresses files for all workers. It tells why it leaves some out.
+    #[must_use]
+    pub fn compressor(&self) -> Compressor {
+        let (events, bytes) = (self.events.clone(), self.compress.memory_file_max);
+        let told = move |error: &io::Error| {
+            events.tell(EventKind::Note, || {
+                format!(
+                    "files whose compressed form is larger than {bytes} bytes are sent plain, \
+                     because the system denies files in memory: {error}; let the sandbox allow \
+                     memfd_create(2), or raise --memory-file-max"
+                )
+            });
+        };
+        Compressor::new(self.compress, Box::new(told))
     }
 }
 
