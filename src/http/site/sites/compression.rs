@@ -64,10 +64,10 @@ impl Sites {
         name.write_key(self.sites[place].id, &mut self.key);
         let is_cached =
             self.cache.peek(&self.key).is_some_and(|known| Rc::ptr_eq(known, &resource));
-        if is_cached {
+        // A page that is not found again would keep the body when it is evicted.
+        if is_cached && compression.note(id, &self.key, &self.cache) {
             let weight = improved.weight(&self.key);
             self.cache.replace(&self.key, Rc::clone(&improved), weight);
-            compression.note(id, &self.key, &self.cache);
         }
         improved
     }
