@@ -41,6 +41,10 @@ const CLEAR_AFTER: u64 = 6 * FILL_MAX;
 
 const _: () = assert!(CLEAR_AFTER + 2 * FILL_MAX < TIME_MASK, "times ahead and past are distinct");
 
+/// How far the clocks of workers are apart at most, in microseconds: each reads the time once for
+/// many requests, so a bucket may look emptier than empty to one that is behind.
+const CLOCKS_APART: u64 = 10_000_000;
+
 /// How often a word is tried again that another worker has changed meanwhile.
 const TRIES_MAX: usize = 64;
 
@@ -120,7 +124,7 @@ impl RateTable {
     ///
     /// # Errors
     ///
-    /// When it is empty; then nothing changes.
+    /// When it is empty; then nothing is taken.
     pub fn take(
         &self,
         scope: Scope,
@@ -138,16 +142,26 @@ impl RateTable {
             let at = own.unwrap_or_else(fullest);
             let mut ahead = ahead(words[at], now);
             let is_lossy = own.is_none() && ahead > 0;
-            if own.is_none() {
-                // The other bucket may be of another limit.
-                ahead = ahead.min(limit.tolerance + limit.interval);
+            // The word may be of another limit: one of another client, or the client's own one
+            // before a reload. No bucket is emptier than empty.
+            let empty = limit.tolerance + limit.interval;
+            let is_of_other = own.is_none() || ahead > empty + CLOCKS_APART;
+            if is_of_other {
+                ahead = ahead.min(empty);
             }
+            let put = |ahead: u64| {
+                let word = tag << TIME_BITS | (now + ahead) & TIME_MASK;
+                let order = Ordering::Relaxed;
+                set[at].compare_exchange(words[at], word, order, order).is_ok()
+            };
             if ahead > limit.tolerance {
+                // The client's own bucket fills at its new rate from now on.
+                if own.is_some() && is_of_other && !put(ahead) {
+                    continue;
+                }
                 return too_many(ahead);
             }
-            let word = tag << TIME_BITS | (now + ahead + limit.interval) & TIME_MASK;
-            let order = Ordering::Relaxed;
-            if set[at].compare_exchange(words[at], word, order, order).is_ok() {
+            if put(ahead + limit.interval) {
                 if is_lossy {
                     self.evicted.fetch_add(1, Ordering::Relaxed);
                 }

@@ -83,6 +83,28 @@ fn scopes_have_buckets_of_their_own() {
     assert_eq!(TooMany(Duration::from_micros(1_000_001)).seconds(), 2);
 }
 
+/// A limit may change while clients have used it up.
+#[test]
+fn a_client_is_not_held_to_an_earlier_limit() {
+    let (table, begun) = (RateTable::default(), Instant::now());
+    let hourly = RateLimit::new("1/h".parse().unwrap(), 10).unwrap();
+    for _ in 0..10 {
+        assert_eq!(table.take(SCOPE, client(1), hourly, begun), Ok(()));
+    }
+    assert_eq!(table.take(SCOPE, client(1), hourly, begun).unwrap_err().seconds(), 3600);
+    let raised = limit(1, 5);
+    let refused = table.take(SCOPE, client(1), raised, begun).unwrap_err();
+    assert_eq!(refused.seconds(), 1, "the bucket is empty, and fills at the new rate");
+    let later = begun + Duration::from_secs(1);
+    assert_eq!(table.take(SCOPE, client(1), raised, later), Ok(()));
+    assert!(table.take(SCOPE, client(1), raised, later).is_err());
+    let rested = begun + Duration::from_secs(7);
+    for _ in 0..5 {
+        assert_eq!(table.take(SCOPE, client(1), raised, rested), Ok(()));
+    }
+    assert!(table.take(SCOPE, client(1), raised, rested).is_err());
+}
+
 /// However many clients there are, four times the words as sets let through what four clients may.
 #[test]
 fn a_full_table_lets_no_more_through_than_its_words_allow() {
