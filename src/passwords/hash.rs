@@ -21,15 +21,15 @@ const BCRYPT_COST_MAX: u32 = 16;
 /// Bytes of the salt of a new hash (RFC 9106 section 3.1).
 const SALT_BYTES: usize = 16;
 
-/// What a user who does not exist costs if the file has no other hash. It fits no password.
-const DUMMY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$\
-                     AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+/// How long a round of bcrypt takes, compared with a KiB and a pass of Argon2id; measured.
+const BCRYPT_ROUND: u64 = 80;
 
 /// The hash of a password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash {
     text: Box<str>,
     scheme: Scheme,
+    cost: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,28 +96,18 @@ impl PasswordHash {
     ///
     /// When it is none of bcrypt or Argon2id, or takes too long.
     pub fn parse(text: &str) -> Result<Self, HashError> {
-        let scheme = match text {
+        let (scheme, cost) = match text {
             _ if text.starts_with("$2b$") || text.starts_with("$2y$") => {
-                check_bcrypt(text)?;
-                Scheme::Bcrypt
+                (Scheme::Bcrypt, cost_of_bcrypt(text)?)
             }
-            _ if text.starts_with("$argon2id$") => {
-                check_argon2(text)?;
-                Scheme::Argon2id
-            }
+            _ if text.starts_with("$argon2id$") => (Scheme::Argon2id, cost_of_argon2(text)?),
             _ => {
                 let known = UNSUPPORTED.iter().find(|(start, _)| text.starts_with(start));
                 let kind = known.map_or("not hashed, or with crypt(3)", |(_, kind)| kind);
                 return Err(HashError::Unsupported(kind));
             }
         };
-        Ok(Self { text: text.into(), scheme })
-    }
-
-    /// A hash that fits no password, and takes as long as a new one.
-    #[must_use]
-    pub fn dummy() -> Self {
-        Self { text: DUMMY.into(), scheme: Scheme::Argon2id }
+        Ok(Self { text: text.into(), scheme, cost })
     }
 
     /// Hashes a password with Argon2id. It takes tens of milliseconds.
@@ -134,7 +124,8 @@ impl PasswordHash {
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let hash = argon2.hash_password_with_salt(password, &salt);
         let text = hash.map_err(|error| failed(&error))?.to_string();
-        Ok(Self { text: text.into(), scheme: Scheme::Argon2id })
+        let cost = u64::from(memory) * u64::from(passes);
+        Ok(Self { text: text.into(), scheme: Scheme::Argon2id, cost })
     }
 
     /// Whether a password fits. It takes as long as the hash says.
@@ -149,6 +140,12 @@ impl PasswordHash {
         }
     }
 
+    /// About how long it takes to compare a password, in an arbitrary unit.
+    #[must_use]
+    pub const fn cost(&self) -> u64 {
+        self.cost
+    }
+
     /// The hash as a file has it.
     #[must_use]
     pub fn text(&self) -> &str {
@@ -156,16 +153,16 @@ impl PasswordHash {
     }
 }
 
-fn check_bcrypt(text: &str) -> Result<(), HashError> {
+fn cost_of_bcrypt(text: &str) -> Result<u64, HashError> {
     let parts: bcrypt::HashParts = text.parse().map_err(|_| HashError::Malformed)?;
     match parts.get_cost() {
-        4..=BCRYPT_COST_MAX => Ok(()),
+        cost @ 4..=BCRYPT_COST_MAX => Ok(BCRYPT_ROUND << cost),
         0..4 => Err(HashError::Malformed),
         _ => Err(HashError::TooCostly),
     }
 }
 
-fn check_argon2(text: &str) -> Result<(), HashError> {
+fn cost_of_argon2(text: &str) -> Result<u64, HashError> {
     let hash = phc::PasswordHash::new(text).map_err(|_| HashError::Malformed)?;
     if hash.salt.is_none() || hash.hash.is_none() || hash.version.is_some_and(|it| it != 19) {
         return Err(HashError::Malformed);
@@ -173,7 +170,9 @@ fn check_argon2(text: &str) -> Result<(), HashError> {
     let params = Params::try_from(&hash).map_err(|_| HashError::Malformed)?;
     let (memory, passes, lanes) = ARGON2_MAX;
     let fits = params.m_cost() <= memory && params.t_cost() <= passes && params.p_cost() <= lanes;
-    if fits { Ok(()) } else { Err(HashError::TooCostly) }
+    // Lanes share the memory, and are filled one after the other.
+    let cost = u64::from(params.m_cost()) * u64::from(params.t_cost());
+    if fits { Ok(cost) } else { Err(HashError::TooCostly) }
 }
 
 #[cfg(test)]
@@ -208,9 +207,16 @@ mod tests {
     }
 
     #[test]
-    fn a_dummy_fits_nothing_and_is_a_hash() {
-        assert!(PasswordHash::parse(DUMMY).is_ok());
-        assert!(!PasswordHash::dummy().fits(b""));
+    fn the_cost_tells_which_hash_takes_longer() {
+        let argon2 = |memory: u32, passes: u32| {
+            let salt_and_hash = "AAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAA";
+            format!("$argon2id$v=19$m={memory},t={passes},p=1${salt_and_hash}")
+        };
+        let bcrypt = |cost: &str| BCRYPT.replacen("$04$", &format!("${cost}$"), 1);
+        let by_cost = [bcrypt("04"), argon2(1024, 2), argon2(19 * 1024, 2), bcrypt("10")];
+        let costs = by_cost.map(|text| PasswordHash::parse(&text).unwrap().cost());
+        assert!(costs.is_sorted_by(|one, next| one < next), "{costs:?}");
+        assert_eq!(PasswordHash::make(b"secret").unwrap().cost(), costs[2]);
     }
 
     #[test]

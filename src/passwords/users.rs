@@ -23,7 +23,8 @@ pub struct Users {
     /// Of the text of the file.
     id: u128,
     hashes: HashMap<Box<[u8]>, Arc<PasswordHash>>,
-    /// What a name costs that is not in the file: as much as the first one that is.
+    /// What is compared for a name that is not in the file: the hash that takes longest. Whether a
+    /// name exists that takes as long as this one cannot be told.
     dummy: Arc<PasswordHash>,
 }
 
@@ -61,6 +62,8 @@ pub fn check_name(name: &str) -> Result<(), String> {
         // RFC 7617 section 2.
         _ if name.contains(':') => "the name of a user has a colon, which ends it",
         _ if name.chars().any(char::is_control) => "the name of a user has a control character",
+        // It would not be a part of the name when the file is read.
+        _ if name.starts_with(' ') => "the name of a user begins with a space; leave it out",
         _ if name.starts_with('#') => "the name of a user begins with #, as a comment does",
         _ => return Ok(()),
     };
@@ -76,7 +79,7 @@ impl Users {
     pub fn parse(text: &str) -> Result<Self, UsersError> {
         let mut hashes = HashMap::new();
         let mut lines_of: HashMap<&str, usize> = HashMap::new();
-        let mut dummy = None;
+        let mut dummy: Option<Arc<PasswordHash>> = None;
         for (number, line) in (1..).zip(text.lines()) {
             let line = line.trim_ascii();
             if line.is_empty() || line.starts_with('#') {
@@ -98,7 +101,9 @@ impl Users {
                 return Err(wrong(format!("a file has at most {USERS_MAX} users")));
             }
             let hash = Arc::new(hash);
-            dummy.get_or_insert_with(|| Arc::clone(&hash));
+            if dummy.as_ref().is_none_or(|dummy| dummy.cost() < hash.cost()) {
+                dummy = Some(Arc::clone(&hash));
+            }
             hashes.insert(name.as_bytes().into(), hash);
         }
         match dummy {
@@ -122,7 +127,8 @@ impl Users {
         self.hashes.get(name)
     }
 
-    /// What is compared for a user that does not exist, so that the answer takes as long.
+    /// What is compared for a user that does not exist, so that the answer takes as long as for the
+    /// user whose hash takes longest.
     #[must_use]
     pub fn dummy(&self) -> &Arc<PasswordHash> {
         &self.dummy
@@ -159,6 +165,26 @@ mod tests {
         let users = Users::parse(&text).unwrap();
         assert_eq!(users.len(), 2);
         assert!(users.get("b\u{f6}rge".as_bytes()).is_some() && users.get(b"Anna").is_none());
+    }
+
+    #[test]
+    fn a_missing_user_costs_as_much_as_the_costliest() {
+        let costly = HASH.replacen("$04$", "$10$", 1);
+        for text in [format!("a:{HASH}\nb:{costly}\n"), format!("a:{costly}\nb:{HASH}\n")] {
+            assert_eq!(Users::parse(&text).unwrap().dummy().text(), costly);
+        }
+    }
+
+    #[test]
+    fn a_name_is_the_one_that_is_read_again() {
+        for name in ["anna", "anna b", "anna ", "b\u{f6}rge"] {
+            assert_eq!(check_name(name), Ok(()), "{name:?}");
+            let users = Users::parse(&format!("{name}:{HASH}\n")).unwrap();
+            assert!(users.get(name.as_bytes()).is_some(), "{name:?}");
+        }
+        for name in [" anna", "", "#anna", "an:na", "\tanna"] {
+            assert!(check_name(name).is_err(), "{name:?}");
+        }
     }
 
     #[test]

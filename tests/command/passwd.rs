@@ -85,6 +85,7 @@ fn mistakes_change_nothing() {
         (&["anna", "-f", missing], "one\n", 1, "no does not exist; make it"),
         (&["anna", "-f", folder_text], "one\n", 1, "is not a file of users"),
         (&["a:b"], "one\n", 2, "colon"),
+        (&[" anna"], "one\n", 2, "begins with a space"),
         (&[""], "one\n", 2, "empty"),
         (&[], "one\n", 2, "USER"),
     ] {
