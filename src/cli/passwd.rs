@@ -5,9 +5,13 @@ use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 
 use super::CommandError;
 use crate::passwords::{PasswordHash, USERS_BYTES_MAX, check_name};
@@ -17,6 +21,11 @@ const MODE: u32 = 0o640;
 
 /// The longest password, in bytes; the server compares no longer ones.
 const PASSWORD_BYTES_MAX: usize = 1024;
+
+/// How long another program may keep the directory of the file locked, and how often it is looked
+/// whether it still does. `ringd passwd` keeps it for as long as it takes to write the file.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 const AFTER_HELP: &str = "\
 The password is asked for twice; if standard input is no terminal, its first line is the password.
@@ -45,13 +54,17 @@ fn user_name(text: &str) -> Result<String, String> {
 /// Runs the command.
 pub(super) fn run(args: &PasswdArgs) -> Result<ExitCode, CommandError> {
     // A mistake in the path is told before the password is typed.
-    let known = args.file.as_deref().map(UsersFile::read).transpose()?;
+    args.file.as_deref().map(UsersFile::read).transpose()?;
     let password = ask(&args.user)?;
     let hash = PasswordHash::make(password.as_bytes());
     let hash = hash.map_err(|error| CommandError(format!("cannot hash the password: {error}")))?;
     let line = format!("{}:{}", args.user, hash.text());
-    let written = match known {
-        Some(file) => file.replace(&args.user, &line)?,
+    let written = match args.file.as_deref() {
+        Some(path) => {
+            let _lock = lock(path)?;
+            // The file may have changed while the password was typed.
+            UsersFile::read(path)?.replace(&args.user, &line)?
+        }
         None => {
             let mut out = io::stdout();
             let written = writeln!(out, "{line}").and_then(|()| out.flush());
@@ -70,8 +83,12 @@ fn ask(user: &str) -> Result<String, CommandError> {
     let failed = |error: io::Error| CommandError(format!("cannot read the password: {error}"));
     let stdin = io::stdin();
     let password = if stdin.is_terminal() {
-        let first = ask_hidden(&format!("Password of {user}: ")).map_err(failed)?;
-        if first != ask_hidden("Again: ").map_err(failed)? {
+        let hidden = |prompt: &str| {
+            let line = ask_hidden(prompt).map_err(failed)?;
+            line.ok_or_else(|| CommandError("interrupted; nothing was changed".to_owned()))
+        };
+        let first = hidden(&format!("Password of {user}: "))?;
+        if first != hidden("Again: ")? {
             return Err(CommandError("the passwords differ; nothing was changed".to_owned()));
         }
         first
@@ -93,20 +110,67 @@ fn ask(user: &str) -> Result<String, CommandError> {
     Err(CommandError(reason.to_owned()))
 }
 
-/// Reads a line from the terminal that is not shown.
-fn ask_hidden(prompt: &str) -> io::Result<String> {
+/// Reads a line from the terminal that is not shown; `None` if the user has interrupted it.
+fn ask_hidden(prompt: &str) -> io::Result<Option<String>> {
     let stdin = io::stdin();
     let _ = write!(io::stderr(), "{prompt}");
     let before = tcgetattr(&stdin)?;
     let mut hidden = before.clone();
-    hidden.local_modes.remove(LocalModes::ECHO);
+    // Without ISIG, Ctrl+C is a character, which ends the line as a newline does. If it ended the
+    // program, the terminal would go on showing nothing.
+    hidden.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
     hidden.local_modes.insert(LocalModes::ECHONL);
+    let interrupt = before.special_codes[SpecialCodeIndex::VINTR];
+    hidden.special_codes[SpecialCodeIndex::VEOL] = interrupt;
     tcsetattr(&stdin, OptionalActions::Flush, &hidden)?;
-    let mut line = String::new();
-    let read = stdin.lock().take(2 * PASSWORD_BYTES_MAX as u64).read_line(&mut line);
+    let read = read_line(stdin.lock(), interrupt);
     tcsetattr(&stdin, OptionalActions::Flush, &before)?;
-    read?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    let Some(line) = read? else {
+        let _ = writeln!(io::stderr());
+        return Ok(None);
+    };
+    let line = String::from_utf8(line).map_err(|_| io::ErrorKind::InvalidData)?;
+    Ok(Some(line.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+/// Reads a line up to its newline; `None` if it has this character, unless that is zero, which
+/// stands for none.
+fn read_line(input: impl BufRead, interrupt: u8) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    for byte in input.take(2 * PASSWORD_BYTES_MAX as u64).bytes() {
+        match byte? {
+            b'\n' => break,
+            byte if byte == interrupt && interrupt != 0 => return Ok(None),
+            byte => line.push(byte),
+        }
+    }
+    Ok(Some(line))
+}
+
+/// Waits until no other `ringd passwd` changes a file in the same directory, and keeps others from
+/// it as long as the result is open. The directory is locked, because the file is replaced.
+/// Without the right to read the directory, nothing is locked.
+fn lock(path: &Path) -> Result<Option<File>, CommandError> {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let Ok(opened) = File::open(folder) else { return Ok(None) };
+    let until = Instant::now() + LOCK_WAIT;
+    loop {
+        match flock(&opened, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(opened)),
+            Err(Errno::WOULDBLOCK) if Instant::now() < until => thread::sleep(LOCK_PAUSE),
+            Err(Errno::WOULDBLOCK) => {
+                let folder = folder.display();
+                return Err(CommandError(format!(
+                    "another program has locked the directory {folder}; try again when it has \
+                     ended; nothing was changed"
+                )));
+            }
+            // Not every file system has locks.
+            Err(_) => return Ok(None),
+        }
+    }
 }
 
 /// A file of users, as it is.

@@ -46,6 +46,7 @@ mod statistics;
 mod stopping;
 mod take_over;
 mod take_over_load;
+mod terminal;
 mod threadless;
 mod tour;
 mod trace;

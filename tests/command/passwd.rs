@@ -6,12 +6,16 @@ use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Output, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use base64::Engine;
 use ringd::passwords::Users;
+use rustix::termios::LocalModes;
 
 use crate::configured::{BASE, Folder};
 use crate::process::{End, Server, end_of, ringd, site};
+use crate::terminal;
 
 /// Runs `ringd passwd` with this input.
 fn passwd(arguments: &[&str], input: &str) -> End {
@@ -69,6 +73,83 @@ fn a_file_is_made_and_changed() {
     let number = before.metadata().unwrap().ino();
     assert_ne!(path.metadata().unwrap().ino(), number, "it was replaced, not written into");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else is left");
+}
+
+/// Others may change the file while a password is typed.
+#[test]
+fn changes_meanwhile_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("users");
+    fs::write(&path, "# staff\n").unwrap();
+    let begin = |user: &str| {
+        let mut command = ringd();
+        command.args(["passwd", user, "-f"]).arg(&path).stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let users = ["anna", "bert", "carl"];
+    let children = users.map(begin);
+    // They have read the file by now, and wait for the password.
+    thread::sleep(Duration::from_millis(500));
+    let end = passwd(&["dora", "-f", path.to_str().unwrap()], "secret\n");
+    assert_eq!(end.code, Some(0), "{end:?}");
+    // The others write at about the same time.
+    let children = children.map(|mut child| {
+        child.stdin.take().unwrap().write_all(b"secret\n").unwrap();
+        child
+    });
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    for user in users.iter().chain(&["dora"]) {
+        assert!(fits(&path, user, "secret"), "{user}: {}", fs::read_to_string(&path).unwrap());
+    }
+}
+
+/// Whether a terminal shows what is typed, and takes Ctrl+C as a signal.
+fn modes(terminal: &fs::File) -> [bool; 3] {
+    let modes = rustix::termios::tcgetattr(terminal).unwrap().local_modes;
+    [LocalModes::ECHO, LocalModes::ISIG, LocalModes::ICANON].map(|mode| modes.contains(mode))
+}
+
+/// Runs `ringd passwd` at a terminal. Each text is typed when the next prompt is there.
+fn passwd_at_a_terminal(typed: &[&[u8]]) -> End {
+    let (mut keyboard, terminal) = terminal::open();
+    let mut command = ringd();
+    command.args(["passwd", "anna"]).stdin(terminal.try_clone().unwrap());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut errors = child.stderr.take().unwrap();
+    let mut told = String::new();
+    for text in typed {
+        while !told.ends_with(": ") {
+            let mut byte = [0];
+            errors.read_exact(&mut byte).unwrap();
+            told.push(char::from(byte[0]));
+        }
+        told.push('\n');
+        crate::common::eventually("nothing is shown", || modes(&terminal) == [false, false, true]);
+        keyboard.write_all(text).unwrap();
+    }
+    crate::common::eventually("it ends", || child.try_wait().unwrap().is_some());
+    assert_eq!(modes(&terminal), [true; 3], "the terminal is as before");
+    let mut output = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
+    errors.read_to_string(&mut told).unwrap();
+    End { code: child.wait().unwrap().code(), output, errors: told }
+}
+
+#[test]
+fn a_terminal_is_as_before() {
+    let end = passwd_at_a_terminal(&[b"secret\n", b"secret\n"]);
+    assert_eq!(end.code, Some(0), "{end:?}");
+    assert!(Users::parse(&end.output).unwrap().get(b"anna").unwrap().fits(b"secret"));
+    let end = passwd_at_a_terminal(&[b"secret\n", b"other\n"]);
+    assert!(end.code == Some(1) && end.errors.contains("the passwords differ"), "{end:?}");
+    for typed in [&[&b"\x03"[..]][..], &[b"half\x03"], &[b"secret\n", b"\x03"]] {
+        let end = passwd_at_a_terminal(typed);
+        assert!(end.errors.contains("interrupted; nothing was changed"), "{end:?}");
+        assert_eq!((end.code, &*end.output), (Some(1), ""), "{end:?}");
+    }
 }
 
 #[test]
