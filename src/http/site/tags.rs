@@ -28,7 +28,8 @@ pub(super) const HASHED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// for listings.
 const JOBS_MAX: usize = 8;
 
-/// The tag of an empty file. Such a file has no coding.
+/// The tag of an empty file. It is the same whatever its coding is by name: there is no compressed
+/// file beside an empty one, so no other form of it has this tag.
 const EMPTY: &str = "\"c99aa06d3014798d86001c324468d497f\"";
 
 /// What the entity tags of files are made of.
