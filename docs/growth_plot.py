@@ -13,7 +13,7 @@ COLOURS = [
 ]
 
 STYLE = """
-text { font: 13px system-ui, sans-serif; fill: #222 } .title { font-size: 17px; font-weight: 600 }
+text { font: 13px system-ui, sans-serif; fill: #222 } .title { font-size: 15px; font-weight: 600 }
 .note { fill: #666; font-size: 11px } .tick { fill: #666; font-size: 12px }
 .end { text-anchor: end } .middle { text-anchor: middle }
 .grid { stroke: #ddd } .axis { stroke: #666 } .paper { fill: #fff }
@@ -21,10 +21,11 @@ text { font: 13px system-ui, sans-serif; fill: #222 } .title { font-size: 17px; 
 @media (prefers-color-scheme: dark) { text { fill: #ddd } .note, .tick { fill: #999 }
 .grid { stroke: #333 } .axis { stroke: #999 } .paper { fill: #111 } }"""
 
-WIDTH, LEFT, RIGHT = 560, 66, 24
+# As narrow as a phone: a page enlarges a plot where there is more room.
+WIDTH, LEFT, RIGHT = 340, 66, 24
 # Room for the longest label of the left axis, whatever font there is.
 MARGIN = 20
-TOP, PANEL, GAP, BOTTOM = 100, 210, 64, 52
+TOP, PANEL, GAP, BOTTOM = 150, 210, 64, 52
 
 # The approximate width of a letter of a tick's label.
 LETTER = 6.8
@@ -115,28 +116,28 @@ class Plot:
             f"<title>{html.escape(self.title)}</title>",
             f"<style>{STYLE}</style>",
             f'<rect class="paper" x="{-MARGIN}" width="{WIDTH + MARGIN}" height="{height}"/>',
-            text(20, 28, "title", self.title),
+            text(0, 28, "title", self.title),
             self.legend(),
         ]
-        parts += [text(20, 48 + 15 * turn, "note", note) for turn, note in enumerate(self.notes)]
+        notes = [part for note in self.notes for part in note.split("; ")]
+        parts += [text(0, 70 + 15 * turn, "note", note) for turn, note in enumerate(notes)]
         for number, panel in enumerate(self.panels):
             parts.append(self.panel(panel, TOP + number * (PANEL + GAP)))
         parts.append(text((LEFT + WIDTH - RIGHT) / 2, height - 12, "middle", self.label))
         return "\n".join(parts) + "\n</svg>\n"
 
     def legend(self):
-        parts, x = [], WIDTH - RIGHT
-        drivers = list(enumerate(self.panels[0].lines if self.panels else []))
-        for number, driver in reversed(drivers):
-            x -= LETTER * len(driver) + 34
+        parts, x = [], 0
+        for number, driver in enumerate(self.panels[0].lines if self.panels else []):
             colour = f' stroke="{COLOURS[number % len(COLOURS)]}"'
-            parts += [line(x, 24, x + 22, 24, "line", colour), marker(x + 11, 24, number)]
-            parts.append(text(x + 27, 28, "", driver))
+            parts += [line(x, 46, x + 22, 46, "line", colour), marker(x + 11, 46, number)]
+            parts.append(text(x + 27, 50, "", driver))
+            x += LETTER * len(driver) + 45
         return "\n".join(parts)
 
     def panel(self, panel, top):
         scale = Scale(panel, top)
-        parts = [text(20, top - 13, "", panel.title)]
+        parts = [text(0, top - 13, "", panel.title)]
         for tick in scale.ticks:
             y = scale.y(tick)
             name = f"{tick:,.0f}" if tick == int(tick) else f"{tick:.2g}"
@@ -148,13 +149,15 @@ class Plot:
         return "\n".join(parts)
 
     def ticks(self, bottom):
-        """A mark for each place, and a name where there is room for it."""
+        """A mark for each place, and a name where there is room for it: the last one has a name."""
         parts, free = [line(LEFT, bottom, WIDTH - RIGHT, bottom, "axis")], 0
+        last = self.places.places[-1] if self.places.places else 0
+        end = self.places.x(last) - LETTER * len(self.name(last)) / 2 - 4
         for place in self.places.places:
             x, name = self.places.x(place), self.name(place)
             parts.append(line(x, bottom, x, bottom + 5, "axis"))
             half = LETTER * len(name) / 2
-            if x - half >= free:
+            if x - half >= free and (place == last or x + half <= end):
                 parts.append(text(x, bottom + 18, "tick middle", name))
                 free = x + half + 4
         return "\n".join(parts)
