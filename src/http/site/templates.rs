@@ -192,7 +192,7 @@ fn html(status: Status, reason: &str) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <style>\n{STYLE}</style>\n\
-         <title>{status}</title>\n<h1>{status}</h1>\n<p>{reason}</p>\n</html>\n"
+         <title>{status}</title>\n<main>\n<h1>{status}</h1>\n<p>{reason}</p>\n</main>\n</html>\n"
     )
 }
 
@@ -256,7 +256,7 @@ mod tests {
         for status in [Status::NotFound, Status::RangeNotSatisfiable, Status::PermanentRedirect] {
             let page = html(status, "A reason.");
             assert!(page.contains("<meta name=\"color-scheme\" content=\"light dark\">"), "{page}");
-            let end = format!("<h1>{status}</h1>\n<p>A reason.</p>\n</html>\n");
+            let end = format!("<main>\n<h1>{status}</h1>\n<p>A reason.</p>\n</main>\n</html>\n");
             assert!(page.ends_with(&end), "{page}");
             assert!(!page.contains("url(") && !page.contains("src="), "needs more: {page}");
         }
