@@ -7,7 +7,8 @@ use crate::http::site::listing::HtmlText;
 
 /// What a browser may do with the page: show it, with the style that is in it.
 pub(super) const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
-                                 form-action 'none'; frame-ancestors 'none'";
+                                 form-action 'none'; frame-ancestors 'none'; \
+                                 img-src data:";
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--line:#d9d4c7;--soft:#5a616b;--card:#f3f0e8;--alarm:#b3261e;\
@@ -24,14 +25,15 @@ dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(10rem,1fr));gap:.5
 dl div{background:var(--card);border-radius:.4rem;padding:.5rem .7rem;min-width:0}\
 dt{color:var(--soft);font-size:.8rem}dd{margin:0;overflow-wrap:anywhere;\
 font-variant-numeric:tabular-nums}\
-main{display:flex;flex-wrap:wrap;column-gap:3rem}section{max-width:100%}\
+.tables{display:flex;flex-wrap:wrap;column-gap:3rem}section{max-width:100%}\
 .wide{overflow-x:auto}\
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;white-space:nowrap}\
 th,td{border-bottom:1px solid var(--line);padding:.3rem .8rem;text-align:right}\
 th{color:var(--soft);font-weight:500}\
 th:first-child,td:first-child{text-align:left;padding-left:0;white-space:normal;\
-overflow-wrap:anywhere;min-width:5rem;max-width:18rem}\
-nav{margin:.8rem 0}nav a{color:inherit;margin-right:1rem}";
+overflow-wrap:break-word;min-width:5.5rem;max-width:18rem}\
+.note{margin:.8rem 0;color:var(--soft)}a{color:inherit}\
+:focus-visible{outline:2px solid;outline-offset:2px}";
 
 /// After how many seconds a browser loads the page again.
 const AGAIN_AFTER: u32 = 5;
@@ -41,9 +43,10 @@ pub(super) fn write(report: &Report) -> String {
     let title = text(&report.title);
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta http-equiv=\"refresh\" content=\"{AGAIN_AFTER}\">\n\
-         <title>{title}</title>\n<style>{STYLE}</style>\n<h1>{title}</h1>\n"
+         <link rel=\"icon\" href=\"data:,\">\n\
+         <title>{title}</title>\n<style>{STYLE}</style>\n<main>\n<h1>{title}</h1>\n"
     );
     for alarm in &report.alarms {
         let _ = writeln!(page, "<p class=\"alarm\" role=\"alert\">{}</p>", text(alarm));
@@ -52,15 +55,16 @@ pub(super) fn write(report: &Report) -> String {
     for (name, value) in &report.figures {
         let _ = writeln!(page, "<div><dt>{}</dt><dd>{}</dd></div>", text(name), text(value));
     }
-    page.push_str("</dl>\n");
-    page.push_str(
-        "<nav><a href=\"/status.json\">status.json</a><a href=\"/metrics\">metrics</a></nav>\n\
-         <main>\n",
+    let _ = writeln!(
+        page,
+        "</dl>\n<p class=\"note\">This page loads itself again every {AGAIN_AFTER} seconds. The \
+         same numbers for programs: <a href=\"/status.json\">status.json</a> and \
+         <a href=\"/metrics\">metrics</a>.</p>\n<div class=\"tables\">"
     );
     for table in &report.tables {
         write_table(&mut page, table);
     }
-    page.push_str("</main>\n");
+    page.push_str("</div>\n</main>\n");
     page
 }
 
