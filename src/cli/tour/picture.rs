@@ -1,4 +1,7 @@
 //! The tour as a picture: a timeline of each step, with a row for each driver.
+//!
+//! The steps are cells of one size, each with the names of the drivers, so that a page can cut the
+//! picture into cells and set them one below the other on a phone. The last cell is the legend.
 
 use std::cmp::Reverse;
 use std::io::{self, Write};
@@ -10,21 +13,24 @@ use svg::node::element::{Group, Line, Rectangle, Style, Text, Title};
 use super::exchange::{Observed, STEPS, StepSeen};
 use crate::driver::{Caller, MadeCall};
 
-/// The layout, in units of the SVG.
-const LEFT: f64 = 86.0;
-const PANEL: f64 = 206.0;
-const GAP: f64 = 14.0;
-const TOP: f64 = 118.0;
+/// The layout, in units of the SVG: cells in rows of [`COLUMNS`], below the title.
+const COLUMNS: usize = 3;
+const CELL: f64 = 300.0;
+const TOP: f64 = 48.0;
+/// In a cell: the title of the step and its scale, then the rows, then some space.
+const HEAD: f64 = 50.0;
+const LEFT: f64 = 74.0;
+const PANEL: f64 = 212.0;
 const ROW: f64 = 44.0;
 const BAR: f64 = 13.0;
-const BOTTOM: f64 = 44.0;
-const WIDTH: f64 = LEFT + (PANEL + GAP) * STEPS.len() as f64;
+const BOTTOM: f64 = 16.0;
+const WIDTH: f64 = CELL * COLUMNS as f64;
 
 /// Bars of calls that are shorter than a unit are still visible.
 const BAR_MIN: f64 = 1.6;
 
 /// Room that a letter of a label needs.
-const LETTER: f64 = 5.4;
+const LETTER: f64 = 5.7;
 
 /// The shortest span of a step.
 const SPAN_MIN: Duration = Duration::from_micros(50);
@@ -32,7 +38,17 @@ const SPAN_MIN: Duration = Duration::from_micros(50);
 /// A span this many times the usual one is cut.
 const OUTLIER: u32 = 4;
 
-/// Short titles for the panels.
+/// What the legend says below the colours.
+const NOTES: [&str; 6] = [
+    "Each step has its own scale.",
+    "Upper bars are calls of the worker,",
+    "lower bars those of its helper threads.",
+    "Strokes are operations that are",
+    "submitted to the ring.",
+    "A bar that touches 0 began before the step.",
+];
+
+/// Short titles for the steps.
 const TITLES: [&str; STEPS.len()] =
     ["connect", "page, not yet cached", "page, cached", "256 KiB file", "close"];
 
@@ -51,10 +67,10 @@ const KINDS: [(&str, &str, &[&str]); 4] = [
 /// All colours have a contrast of at least 4.5 to the text on them, and to the paper of 3.
 const STYLE: &str = "\
 text { font: 12px system-ui, sans-serif; fill: #222 } .title { font-size: 17px; font-weight: 600 } \
-.note { fill: #595959; font-size: 11px } .name { font-weight: 600 } .paper { fill: #fff } \
+.note { fill: #595959 } .name { font-weight: 600 } .paper { fill: #fff } \
 .panel { fill: #f3f4f6 } .wait { fill: #c3cad3 } .take { fill: #7db8e8 } .send { fill: #6cc596 } \
 .file { fill: #f0b95c } .other { fill: #c9a7d8 } .ring { stroke: #222; stroke-width: 1.5 } \
-.call { fill: #111; font-size: 9.5px } \
+.call { fill: #111; font-size: 10px } \
 @media (prefers-color-scheme: dark) { text { fill: #ddd } .note { fill: #a6a6a6 } \
 .paper { fill: #111 } .panel { fill: #1e2126 } .ring { stroke: #ddd } .wait { fill: #9aa5b1 } \
 .call { fill: #111 } }";
@@ -67,7 +83,10 @@ text { font: 12px system-ui, sans-serif; fill: #222 } .title { font-size: 17px; 
 pub(super) fn write_svg(seen: &[Observed], out: &mut impl Write) -> io::Result<()> {
     let works = |seen: &Observed| seen.result.is_ok();
     let rows = seen.iter().filter(|seen| works(seen)).count();
-    let height = TOP + ROW * rows as f64 + BOTTOM;
+    let cell = HEAD + ROW * rows as f64 + BOTTOM;
+    let height = TOP + cell * (STEPS.len() + 1).div_ceil(COLUMNS) as f64;
+    let corner =
+        |place: usize| (CELL * (place % COLUMNS) as f64, TOP + cell * (place / COLUMNS) as f64);
     let mut document = Document::new()
         .set("viewBox", (0.0, 0.0, WIDTH, height))
         .set("width", WIDTH)
@@ -82,43 +101,46 @@ pub(super) fn write_svg(seen: &[Observed], out: &mut impl Write) -> io::Result<(
             "title",
             "One exchange on every driver: which system calls, and when",
         ))
-        .add(legend());
+        .add(legend(corner(STEPS.len())));
     let drivers: Vec<_> = seen
         .iter()
         .filter_map(|seen| Some((seen.kind.name(), seen.result.as_ref().ok()?)))
         .collect();
-    for (row, (name, _)) in drivers.iter().enumerate() {
-        let y = TOP + ROW * row as f64 + ROW / 2.0 + 4.0;
-        document = document.add(text(LEFT - 10.0, y, "name", name).set("text-anchor", "end"));
-    }
     for (number, title) in TITLES.iter().enumerate() {
-        document = document.add(panel(number, title, &drivers));
+        document = document.add(step(number, title, &drivers, corner(number)));
     }
-    let note = "Each step has its own scale. A row shows the worker's calls; below them those of \
-                helper threads, or as strokes what was submitted to the ring.";
-    svg::write(out, &document.add(text(16.0, height - 16.0, "note", note)))
+    svg::write(out, &document)
 }
 
 fn text(x: f64, y: f64, class: &str, content: &str) -> Text {
     Text::new(content).set("x", x).set("y", y).set("class", class)
 }
 
-fn legend() -> Group {
-    let mut group = Group::new();
-    let mut x = 16.0;
+/// What the colours mean, and what the rows are.
+fn legend((left, top): (f64, f64)) -> Group {
+    let mut group = Group::new().add(text(left + 16.0, top + 18.0, "name", "Legend"));
+    let mut y = top + HEAD;
     let kinds = KINDS.iter().map(|(class, meaning, _)| (*class, *meaning));
     for (class, meaning) in kinds.chain([("other", "anything else")]) {
-        let sample =
-            Rectangle::new().set("class", class).set("x", x).set("y", 45.0).set("width", 16.0);
-        group = group.add(sample.set("height", BAR)).add(text(x + 22.0, 56.0, "", meaning));
-        x += 22.0 + 26.0 + meaning.len() as f64 * 6.4;
+        let sample = Rectangle::new().set("class", class).set("x", left + 16.0).set("y", y);
+        let meaning = text(left + 40.0, y + 11.0, "", meaning);
+        group = group.add(sample.set("width", 16.0).set("height", BAR)).add(meaning);
+        y += 24.0;
+    }
+    for (number, note) in NOTES.iter().enumerate() {
+        group = group.add(text(left + 16.0, y + 24.0 + 19.0 * number as f64, "note", note));
     }
     group
 }
 
 /// A step of all drivers.
-fn panel(number: usize, title: &str, drivers: &[(&'static str, &Vec<StepSeen>)]) -> Group {
-    let left = LEFT + (PANEL + GAP) * number as f64;
+fn step(
+    number: usize,
+    title: &str,
+    drivers: &[(&'static str, &Vec<StepSeen>)],
+    (corner, top): (f64, f64),
+) -> Group {
+    let left = corner + LEFT;
     let mut spans: Vec<_> = drivers.iter().map(|(_, steps)| steps[number].busy()).collect();
     spans.sort();
     // A thread that lost its CPU for a while must not squeeze all others.
@@ -127,19 +149,22 @@ fn panel(number: usize, title: &str, drivers: &[(&'static str, &Vec<StepSeen>)])
     let span = span.max(SPAN_MIN).mul_f64(1.12);
     let scale = format!("{} µs", span.as_micros());
     let mut group = Group::new()
-        .add(text(left, TOP - 28.0, "name", &format!("{}. {title}", number + 1)))
-        .add(text(left, TOP - 10.0, "note", "0"))
-        .add(text(left + PANEL, TOP - 10.0, "note", &scale).set("text-anchor", "end"));
-    for (row, (_, steps)) in drivers.iter().enumerate() {
-        let top = TOP + ROW * row as f64;
+        .add(text(left, top + 18.0, "name", &format!("{}. {title}", number + 1)))
+        .add(text(left, top + 40.0, "note", "0"))
+        .add(text(left + PANEL, top + 40.0, "note", &scale).set("text-anchor", "end"));
+    for (row, (name, steps)) in drivers.iter().enumerate() {
+        let top = top + HEAD + ROW * row as f64;
+        let name = text(left - 8.0, top + ROW / 2.0, "name", name);
         let paper = Rectangle::new().set("class", "panel").set("x", left).set("y", top);
-        group = group.add(paper.set("width", PANEL).set("height", ROW - 6.0));
+        group = group
+            .add(name.set("text-anchor", "end"))
+            .add(paper.set("width", PANEL).set("height", ROW - 6.0));
         let place = Place { left, top, begun: steps[number].begun, span };
         // Short calls are drawn over long ones: helpers share a line.
         let mut calls: Vec<_> = steps.iter().flat_map(|step| &step.calls).collect();
         calls.sort_by_key(|call| Reverse(call.ended.saturating_duration_since(call.began)));
-        for call in calls {
-            if let Some(drawn) = place.draw(call) {
+        for (number, call) in calls.iter().enumerate() {
+            if let Some(drawn) = place.draw(call, &calls[number + 1..]) {
                 group = group.add(drawn);
             }
         }
@@ -161,9 +186,14 @@ impl Place {
         self.left + PANEL * since.as_secs_f64() / self.span.as_secs_f64()
     }
 
-    /// `None` if the call is not in this step.
-    fn draw(&self, call: &MadeCall) -> Option<Group> {
-        if call.ended < self.begun || call.began > self.begun + self.span {
+    fn has(&self, call: &MadeCall) -> bool {
+        call.ended >= self.begun && call.began <= self.begun + self.span
+    }
+
+    /// `None` if the call is not in this step. `above` are the calls that are drawn later: a name
+    /// that one of them would cover is left out.
+    fn draw(&self, call: &MadeCall, above: &[&MadeCall]) -> Option<Group> {
+        if !self.has(call) {
             return None;
         }
         let (from, to) = (self.x(call.began), self.x(call.ended));
@@ -177,7 +207,12 @@ impl Place {
         let width = (to - from).max(BAR_MIN).min(self.left + PANEL - from);
         let bar = Rectangle::new().set("class", class_of(call.name)).set("x", from).set("y", y);
         let group = Group::new().add(title).add(bar.set("width", width).set("height", BAR));
-        let fits = call.name.len() as f64 * LETTER + 4.0 < width;
+        let end = from + call.name.len() as f64 * LETTER + 4.0;
+        let covers = |other: &&MadeCall| {
+            let (first, last) = (self.x(other.began), self.x(other.ended));
+            other.by == call.by && self.has(other) && first < end && last + BAR_MIN > from
+        };
+        let fits = end < from + width && !above.iter().any(|other| covers(other));
         let label = || text(from + 3.0, y + 10.0, "call", call.name);
         Some(if fits { group.add(label()) } else { group })
     }

@@ -44,8 +44,8 @@ const LESSON: &str = "\
 Each driver got the same ops, and returned the same completions. What differs
 is who waits, and who copies. A blocking call does both, in a thread of its own.
 A reactor waits for all sockets in one call, and then makes one for each. With a
-ring, the kernel does both, and one call submits, waits and brings the results;
-calls that the ring would pass to a thread, as openat2 and sendfile, stay calls.
+ring, the kernel does both, and one call submits, waits and brings the results.
+Some stay calls: the ring would pass openat2 to a thread, and has no sendfile.
 ";
 
 /// Prints what the drivers did. `width` is at least 80.
