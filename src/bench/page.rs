@@ -27,7 +27,7 @@ Each row has an axis of its own, which begins at 0. The first server is the refe
 thin band around it is 1 % wide on each side. The line through a dot is the interval of its \
 difference to the reference, with a confidence of about 95 %. If it reaches the band, it is a \
 <em>tie</em> and the dot is hollow: the measurement shows no difference. A percentage is \
-the quotient of the two numbers beside it.</p>\
+how much more (+) or less (−) that is than the number of the reference.</p>\
 <p class=note>All numbers are means over the rounds. The quarter of the rounds that other work \
 disturbed most is left out, for all servers of a row alike.</p>";
 
@@ -129,8 +129,8 @@ fn summary(report: &BenchReport, out: &mut String) -> fmt::Result {
         let count = |wanted| verdicts.iter().filter(|it| **it == wanted).count();
         write!(
             out,
-            "<li><strong>{}</strong> needs less CPU time than {} in {} rows, more in {}, and the \
-             same in {} (ties)",
+            "<li>Rows in which <strong>{}</strong> needs less CPU time than {}: {}; more: {}; no \
+             difference shown (ties): {}",
             Text(server),
             Text(first),
             count(BenchVerdict::Less),
@@ -139,7 +139,7 @@ fn summary(report: &BenchReport, out: &mut String) -> fmt::Result {
         )?;
         match count(BenchVerdict::Unknown) {
             0 => out.push_str(".</li>"),
-            unknown => write!(out, "; {unknown} have too few rounds.</li>")?,
+            unknown => write!(out, "; too few rounds: {unknown}.</li>")?,
         }
     }
     if report.servers.len() > 1 {
@@ -260,7 +260,8 @@ fn wakes(report: &BenchReport, out: &mut String) -> fmt::Result {
     out.push_str(
         "<h2>What a sleeping client adds</h2>\n<p>A server that wakes a sleeping client pays for \
          it, in a virtual machine with an interrupt to another core. The numbers are the CPU time \
-         of the server per answer in µs.</p>\n<div class=scroll><table><tr><th>row<th>server\
+         of the server per answer in µs.</p>\n<div class=scroll tabindex=0><table>\
+         <tr><th>row<th>server\
          <th>awake<th>asleep<th>ratio</tr>\n",
     );
     for wake in &report.wakes {
@@ -281,7 +282,8 @@ fn wakes(report: &BenchReport, out: &mut String) -> fmt::Result {
 fn table(row: &CellReport, out: &mut String) -> fmt::Result {
     writeln!(
         out,
-        "<div class=scroll><table><caption>{}</caption><tr><th>server<th>answers/s<th>CPU µs\
+        "<div class=scroll tabindex=0><table><caption>{}</caption>\
+         <tr><th>server<th>answers/s<th>CPU µs\
          <th>both µs<th>p50 µs<th>p99 µs<th>p99.9 µs<th>calls<th>subm.<th>ratio of CPU<th>of both\
          </tr>",
         Text(&row.cell.to_string())

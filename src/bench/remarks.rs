@@ -88,7 +88,7 @@ fn sides(comparisons: &Comparisons) -> Option<String> {
     let (cpu, both) = (comparisons.cpu?, comparisons.both?);
     comparisons.disagree().then(|| {
         format!(
-            "{} by the server's CPU time alone ({:.2} ×), but {} by that of both sides ({:.2} ×)",
+            "{} on the server ({:.2} ×), and {} on both sides together ({:.2} ×)",
             word(&cpu),
             cpu.ratio,
             word(&both),
@@ -99,10 +99,10 @@ fn sides(comparisons: &Comparisons) -> Option<String> {
 
 fn word(comparison: &Comparison) -> &'static str {
     match comparison.verdict {
-        BenchVerdict::Less => "cheaper",
-        BenchVerdict::More => "dearer",
-        BenchVerdict::Tie => "a tie",
-        BenchVerdict::Unknown => "unknown",
+        BenchVerdict::Less => "less CPU time",
+        BenchVerdict::More => "more CPU time",
+        BenchVerdict::Tie => "no difference",
+        BenchVerdict::Unknown => "an unknown CPU time",
     }
 }
 
@@ -148,8 +148,8 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert!(found[0].is_of_sides && found[0].rows == [0] && found[0].server == "epoll");
         let text = &found[0].text;
-        assert!(text.contains("cheaper by the server's CPU time alone (0.80 ×)"), "{text}");
-        assert!(text.contains("dearer by that of both sides (1.27 ×)"), "{text}");
+        assert!(text.contains("less CPU time on the server (0.80 ×)"), "{text}");
+        assert!(text.contains("more CPU time on both sides together (1.27 ×)"), "{text}");
         let agreed = row(cell, &[(10.0, 20.0, 1000.0), (8.0, 20.0, 1000.0)]);
         assert_eq!(remarks(&[agreed]), []);
     }

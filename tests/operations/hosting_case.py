@@ -39,6 +39,7 @@ REASONS = {
     "cookies": "values of Set-Cookie are not joined",
     "errors": "Cache-Control applies to files, not to errors and redirects",
     # Where ringd has one meaning for both services, in place of that of each
+    "removal": "a line that Netlify ignores is reported",
     "joined": "all blocks apply, and values of the same field are joined, spaces and all",
     "rewritten": "after a rewrite, the rewritten path counts",
 }
