@@ -368,7 +368,7 @@ mod tests {
         let servers = [known, known, unknown].map(|trial| vec![trial; 4]);
         let page = page(&report(vec![row_of(cell, servers.to_vec())])).unwrap();
         for words in [
-            "<strong>epoll</strong> needs less CPU time than uring in 0 rows, more in 0",
+            "<strong>epoll</strong> needs less CPU time than uring: 0; more: 0; no difference",
             "/&lt;b&gt;</strong> is not compared with uring: no row has the CPU time of both.",
             "<h2>Answers per second (more is better)</h2>",
             RATE,

@@ -123,7 +123,10 @@ fn the_waits_of_a_client_that_stays_awake_are_not_its_work() {
         serve(listener, Duration::ZERO, &Arc::default());
         let result = load.run(DriverKind::Epoll, &mut || Ok(())).unwrap();
         assert!(result.requests >= 1);
-        assert!(result.client_cpu <= result.elapsed * 2, "{client:?}: {result:?}");
+        // The time is that of the process, so other tests may have all CPUs of the machine.
+        let cpus = thread::available_parallelism().unwrap().get() as u32;
+        let LoadResult { client_cpu, elapsed, .. } = result;
+        assert!(client_cpu <= elapsed * (cpus + 1), "{client:?}: {client_cpu:?} of {elapsed:?}");
     }
 }
 
