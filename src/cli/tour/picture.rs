@@ -212,7 +212,7 @@ impl Place {
             let (first, last) = (self.x(other.began), self.x(other.ended));
             other.by == call.by && self.has(other) && first < end && last + BAR_MIN > from
         };
-        let fits = end < from + width && !above.iter().any(|other| covers(other));
+        let fits = end < from + width && !above.iter().any(covers);
         let label = || text(from + 3.0, y + 10.0, "call", call.name);
         Some(if fits { group.add(label()) } else { group })
     }
