@@ -291,6 +291,13 @@ impl Client {
         end.expect("an orderly close");
     }
 
+    /// Expects an orderly end of a connection on which nothing was sent, also over TLS: a handshake
+    /// would begin after that end, and be answered with a reset.
+    pub(crate) fn expect_close_unused(self) {
+        let count = self.stream.tcp().read(&mut [0; 64]).expect("an orderly close");
+        assert_eq!(count, 0, "the server speaks first");
+    }
+
     /// Expects the end of the connection, orderly or not, within the deadline.
     pub(crate) fn expect_end(self) {
         if let (_, Err(error)) = self.count_to_end() {
