@@ -2,9 +2,9 @@
 //!
 //! The order of the steps of a file server:
 //!
-//! 1. Everything is opened and bound ([`open`]), and privileges are given up. No thread runs yet.
+//! 1. Everything is opened and bound ([`open()`]), and privileges are given up. No thread runs yet.
 //! 2. The workers start, and accept.
-//! 3. What runs beside them starts ([`Beside::start`]). If that fails, the server drains: clients
+//! 3. What runs beside them starts ([`Parts::start`]). If that fails, the server drains: clients
 //!    may be connected.
 //! 4. A server that takes over tells the old one, which drains then. From here on nothing fails.
 
@@ -257,7 +257,7 @@ fn receivers(
 ///
 /// # Errors
 ///
-/// As for [`serve`].
+/// As for [`serve()`].
 pub(super) fn echo(args: &EchoArgs, console: &Console) -> Result<(), CommandError> {
     let EchoPlan { server, selection } = EchoPlan::make(args, console.events())?;
     let signals = CaughtSignals::catch()?;
