@@ -79,7 +79,8 @@ fn allocations(kind: DriverKind, format: Option<&str>) -> u64 {
     allocations
 }
 
-/// Allocations while many clients ask at once, again and again.
+/// The fewest allocations in 30 rounds in which many clients ask at once. On a loaded machine, more
+/// requests than ever before may wait for the worker at any time, and memory grows once for them.
 fn allocations_of_many(kind: DriverKind) -> u64 {
     const CLIENTS: usize = 300;
     let folder = tempfile::tempdir().unwrap();
@@ -95,23 +96,24 @@ fn allocations_of_many(kind: DriverKind) -> u64 {
     let server = serve::http(&settings(), http, selection).unwrap().server;
     let connect = |_| TcpStream::connect(&server.addresses()[0]).unwrap();
     let mut clients: Vec<TcpStream> = (0..CLIENTS).map(connect).collect();
-    let mut before = 0;
-    for round in 0..40 {
-        if round == 10 {
-            before = counter::calls();
+    let mut ask = |rounds: u32| {
+        let before = counter::calls();
+        for _ in 0..rounds {
+            for client in &mut clients {
+                client.write_all(b"GET /file HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+            }
+            for client in &mut clients {
+                let mut answer = [0; 1024];
+                assert!(client.read(&mut answer).unwrap() > 100);
+            }
         }
-        for client in &mut clients {
-            client.write_all(b"GET /file HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
-        }
-        for client in &mut clients {
-            let mut answer = [0; 1024];
-            assert!(client.read(&mut answer).unwrap() > 100);
-        }
-    }
-    let allocations = counter::calls() - before;
+        counter::calls() - before
+    };
+    ask(10);
+    let fewest = (0..5).map(|_| ask(30)).min().unwrap();
     drop(clients);
     server.stop().unwrap();
-    allocations
+    fewest
 }
 
 /// One test, because another one that runs at the same time would be counted too.
