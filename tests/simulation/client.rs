@@ -197,6 +197,11 @@ impl Client {
         self.ending.is_none() && self.stalls() && self.idle >= STALLED_AFTER
     }
 
+    /// Whether it has not sent all that it says.
+    pub(crate) fn withholds(&self) -> bool {
+        self.sent < self.script.len()
+    }
+
     /// From now on, it reads in any case. For the end of a world, when the server is gone.
     pub(crate) fn read_the_rest(&mut self) {
         self.reads = true;

@@ -189,8 +189,9 @@ impl<P: Security> Scene for Http2Scene<P> {
             talk.go_on(random, client);
         }
         client.act(random, now, dialer, |_| talk.is_served());
-        // What it has asked for waits for a window, so a drain waits for it.
-        client.starves |= client.rests() && talk.is_owed();
+        // What it has asked for waits for a window, so a drain waits for it. The client may believe
+        // that it has cancelled an answer, and has not sent that.
+        client.starves |= client.rests() && (talk.is_owed() || client.withholds());
     }
 
     fn disturb(&mut self, random: &mut Rng, now: Duration, files: &Files) -> Duration {
