@@ -29,19 +29,19 @@ impl SandboxNeeds {
     /// The files and directories beneath which reading is allowed.
     #[cfg(feature = "sandbox")]
     pub(super) fn read_places(&self) -> Vec<PathBuf> {
-        places(&self.reads)
+        places(&self.reads, LinksOnTheWay::Turn)
     }
 
     /// The directories in which files may be made and written.
     #[cfg(feature = "sandbox")]
     pub(super) fn log_places(&self) -> Vec<PathBuf> {
-        places(&self.logs)
+        places(&self.logs, LinksOnTheWay::Stay)
     }
 
     /// The directories in which sockets may be made, and files be removed.
     #[cfg(feature = "sandbox")]
     pub(super) fn socket_places(&self) -> Vec<PathBuf> {
-        places(&self.sockets)
+        places(&self.sockets, LinksOnTheWay::Stay)
     }
 
     /// The first thing that is not allowed, for a message.
@@ -65,17 +65,30 @@ impl SandboxNeeds {
     }
 }
 
+/// What becomes of the links on the way to a path.
+#[cfg(feature = "sandbox")]
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LinksOnTheWay {
+    /// A deployment may turn them, as those on the way to a root.
+    Turn,
+    /// Those on the way to a log or a socket are of the system.
+    Stay,
+}
+
 /// The directories that hold these files and directories, by their names and where those lead, and
-/// those that hold what the links on the way lead to, since a deployment may turn any of them. One
+/// if links may turn, those that hold what each link on the way leads to. One
 /// that is in `/` stands for itself, since otherwise everything would be allowed, and so does a
 /// device or a pipe, since those beside it have nothing to do with it.
 #[cfg(feature = "sandbox")]
-fn places(paths: &[PathBuf]) -> Vec<PathBuf> {
+fn places(paths: &[PathBuf], links: LinksOnTheWay) -> Vec<PathBuf> {
     let mut places = Vec::new();
     for path in paths {
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
         let is_special = is_special(path);
-        let targets = if is_special { Vec::new() } else { targets(&absolute) };
+        let targets = match links {
+            LinksOnTheWay::Turn if !is_special => targets(&absolute),
+            _ => Vec::new(),
+        };
         for name in path.canonicalize().into_iter().chain(targets).chain([absolute]) {
             places.push(match name.parent() {
                 Some(parent) if is_top(parent) || is_special => name,
@@ -90,13 +103,16 @@ fn places(paths: &[PathBuf]) -> Vec<PathBuf> {
 }
 
 /// Where the links on the way to a path lead, and the links on the way to those. The links of
-/// `/proc` lead to what a process has, and nobody turns them.
+/// `/proc` lead to what a process has, those in `/` are of the system, and nobody turns them.
 #[cfg(feature = "sandbox")]
 fn targets(path: &Path) -> Vec<PathBuf> {
     let mut seen = Vec::new();
     let mut paths = vec![path.to_owned()];
     while let Some(path) = paths.pop() {
-        for name in path.ancestors().filter(|name| !name.starts_with("/proc")) {
+        let is_turned = |name: &&Path| {
+            !name.starts_with("/proc") && name.parent().is_some_and(|parent| !is_top(parent))
+        };
+        for name in path.ancestors().filter(is_turned) {
             let Ok(target) = name.read_link() else { continue };
             let target = name.parent().unwrap_or(Path::new("/")).join(target);
             if seen.len() < LINKS_MAX && !seen.contains(&target) {
@@ -136,11 +152,25 @@ mod tests {
         }
         symlink("../releases/1", real.join("sites/current")).unwrap();
         assert_eq!(
-            places(&[real.join("sites/current")]),
+            places(&[real.join("sites/current")], LinksOnTheWay::Turn),
             [real.join("releases"), real.join("sites")]
         );
         // What does not exist yet is known by its name.
-        assert_eq!(places(&[real.join("sites/next")]), [real.join("sites")]);
+        assert_eq!(places(&[real.join("sites/next")], LinksOnTheWay::Turn), [real.join("sites")]);
+    }
+
+    /// `/var/run` may lead to `/run`, and logs to another disk: what is beside those is not
+    /// allowed.
+    #[test]
+    fn links_on_the_way_to_logs_and_sockets_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().canonicalize().unwrap();
+        std::fs::create_dir_all(real.join("disk/data/log")).unwrap();
+        symlink("disk/data/log", real.join("log")).unwrap();
+        let path = real.join("log/access.log");
+        assert_eq!(places(std::slice::from_ref(&path), LinksOnTheWay::Stay), [real.join("log")]);
+        let turned = places(&[path], LinksOnTheWay::Turn);
+        assert!(turned.contains(&real.join("disk/data")), "{turned:?}");
     }
 
     /// A deployment turns a link above a root, or one that another link leads through.
@@ -155,23 +185,35 @@ mod tests {
         let releases = [real.join("app/current"), real.join("app/releases")];
         let root = real.join("app/current/public");
         let own = real.join("app/releases/1");
-        assert_eq!(places(&[root]), [&releases[..], std::slice::from_ref(&own)].concat());
+        assert_eq!(
+            places(&[root], LinksOnTheWay::Turn),
+            [&releases[..], std::slice::from_ref(&own)].concat()
+        );
         symlink("../app/current/public", real.join("sites/site")).unwrap();
-        let places = places(&[real.join("sites/site")]);
+        let places = places(&[real.join("sites/site")], LinksOnTheWay::Turn);
         assert_eq!(places, [releases[1].clone(), own, real.join("sites")]);
         // A circle ends.
         symlink("circle", real.join("sites/circle")).unwrap();
-        assert_eq!(super::places(&[real.join("sites/circle")]), [real.join("sites")]);
+        assert_eq!(
+            super::places(&[real.join("sites/circle")], LinksOnTheWay::Turn),
+            [real.join("sites")]
+        );
     }
 
     #[test]
     fn a_device_stands_for_itself() {
-        assert_eq!(places(&["/dev/null".into()]), [Path::new("/dev/null")]);
+        assert_eq!(places(&["/dev/null".into()], LinksOnTheWay::Turn), [Path::new("/dev/null")]);
     }
 
     #[test]
     fn what_is_at_the_top_stands_for_itself() {
-        assert_eq!(places(&["/tmp".into(), "/".into()]), [Path::new("/"), Path::new("/tmp")]);
-        assert_eq!(places(&["/tmp/..".into()]), [Path::new("/"), Path::new("/tmp")]);
+        assert_eq!(
+            places(&["/tmp".into(), "/".into()], LinksOnTheWay::Turn),
+            [Path::new("/"), Path::new("/tmp")]
+        );
+        assert_eq!(
+            places(&["/tmp/..".into()], LinksOnTheWay::Turn),
+            [Path::new("/"), Path::new("/tmp")]
+        );
     }
 }

@@ -291,7 +291,7 @@ fn the_new_server_goes_on_if_the_old_one_ends() {
         let (mut client, _) = admin.accept().unwrap();
         read_head(&mut client);
         let body = format!(
-            "{{\"version\":1,\"program\":\"0\",\"endpoints\":[{{\"address\":{{\"tcp\":\
+            "{{\"version\":2,\"program\":\"0\",\"endpoints\":[{{\"address\":{{\"tcp\":\
              \"{address}\"}},\"role\":\"clients\",\"name\":null,\"number\":null,\
              \"is_shared\":false,\"file\":null,\"sockets\":1}},{{\"address\":{{\"unix\":\
              \"unix:{}\"}},\"role\":\"administration\",\"name\":null,\"number\":null,\

@@ -124,7 +124,7 @@ impl Giver {
             endpoints: given.iter().map(|(role, it)| ManifestEntry::of(it, *role)).collect(),
         };
         let json = serde_json::to_string(&manifest).map_err(io::Error::other)?;
-        let told = |error| if is_gone(&error) { io::Error::other(ENDED) } else { error };
+        let told = |error| if wire::is_gone(&error) { io::Error::other(ENDED) } else { error };
         client.write_all(&Answer::ok("application/json", json).bytes(false)).map_err(told)?;
         let sockets = given.iter().flat_map(|(_, passed)| &passed.sockets);
         let all: Vec<BorrowedFd<'_>> = sockets.map(AsFd::as_fd).collect();
@@ -133,7 +133,7 @@ impl Giver {
             Ok(Some(line)) => line,
             // Reset, if it has not read everything.
             Ok(None) => return Err(io::Error::other(ENDED)),
-            Err(error) if is_gone(&error) => return Err(io::Error::other(ENDED)),
+            Err(error) if wire::is_gone(&error) => return Err(io::Error::other(ENDED)),
             Err(error) if is_late(&error) => {
                 let text = format!("it does not serve after {:?}", self.serving_wait);
                 return Err(io::Error::other(text));
@@ -164,10 +164,6 @@ impl Giver {
         let _ = client.set_read_timeout(None);
         while !matches!(client.read(&mut [0; 64]), Ok(0) | Err(_)) {}
     }
-}
-
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
 fn is_late(error: &io::Error) -> bool {

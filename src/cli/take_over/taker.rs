@@ -94,7 +94,22 @@ impl Taker {
                 )));
             }
             // It has closed the connection without a word.
-            _ => console.tell(EventKind::Note, "--take-over: the old server has ended"),
+            Ok(None) => console.tell(EventKind::Note, "--take-over: the old server has ended"),
+            Err(error) if wire::is_gone(&error) => {
+                console.tell(EventKind::Note, "--take-over: the old server has ended");
+            }
+            Ok(Some(answer)) => {
+                return Err(CommandError(format!(
+                    "--take-over: the old server says {answer:?}, so it may go on; end it with \
+                     SIGTERM, and start ringd without --take-over"
+                )));
+            }
+            Err(error) => {
+                return Err(CommandError(format!(
+                    "--take-over: the answer of the old server cannot be read: {error}; end it \
+                     with SIGTERM, and start ringd without --take-over"
+                )));
+            }
         }
         let gone = hand_over.own_files();
         let end_joint = hand_over.joined();

@@ -18,7 +18,7 @@ use socket2::Socket;
 use crate::server::{Endpoint, PassedEndpoint};
 
 /// The version of the manifest. Another one is refused.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// What the new server says when it accepts, before the numbers of the endpoints that are left.
 pub(super) const SERVING: &str = "serving";
@@ -138,6 +138,11 @@ impl WireAddress {
 pub(super) fn is_trusted(peer: &Socket) -> io::Result<bool> {
     let peer = rustix::net::sockopt::socket_peercred(peer)?;
     Ok(peer.uid.is_root() || peer.uid == rustix::process::geteuid())
+}
+
+/// Whether an error says that the peer has ended.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
 /// Whether this process runs as root, which may replace the server of any user.
