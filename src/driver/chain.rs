@@ -11,7 +11,6 @@
 //! grow.
 
 use std::fmt;
-use std::io::IoSlice;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -291,32 +290,22 @@ impl Chain {
         Some(run)
     }
 
-    /// Fills `slices` with the memory parts from the cursor to the next file or the end, as many as
-    /// fit, and returns their number.
-    pub(super) fn memory<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        self.memory_within(slices, usize::MAX)
-    }
-
-    /// The same, but at most `bytes_max` bytes in total.
-    pub(crate) fn memory_within<'a>(
-        &'a self,
-        slices: &mut [IoSlice<'a>],
-        bytes_max: usize,
-    ) -> usize {
-        let mut count = 0;
-        let mut skip = self.offset as usize;
-        let mut left = bytes_max;
-        for part in &self.parts[self.part..] {
-            let Some(bytes) = part.bytes(&self.copied) else { break };
-            let Some(slice) = slices.get_mut(count).filter(|_| left > 0) else { break };
+    /// The memory parts from the cursor to the next file or the end, at most `bytes_max` bytes in
+    /// total.
+    #[inline]
+    pub(crate) fn memory(&self, bytes_max: usize) -> impl Iterator<Item = &[u8]> {
+        let (mut skip, mut left) = (self.offset as usize, bytes_max);
+        let parts = self.parts[self.part..].iter().map_while(|part| part.bytes(&self.copied));
+        parts.map_while(move |bytes| {
+            if left == 0 {
+                return None;
+            }
             assert!(skip < bytes.len(), "offset {skip} in a part of {} bytes", bytes.len());
-            let end = bytes.len().min(skip.saturating_add(left));
-            *slice = IoSlice::new(&bytes[skip..end]);
-            left -= end - skip;
-            skip = 0;
-            count += 1;
-        }
-        count
+            let rest = &bytes[std::mem::take(&mut skip)..];
+            let piece = &rest[..rest.len().min(left)];
+            left -= piece.len();
+            Some(piece)
+        })
     }
 
     /// Advances the cursor by `sent` bytes.
@@ -370,10 +359,9 @@ pub fn read_all(chain: &mut Chain) -> Vec<u8> {
         let sent = match chain.next() {
             NextPart::Nothing => return all,
             NextPart::Memory { .. } => {
-                let mut slices = [IoSlice::new(&[]); PARTS_FULL];
-                let count = chain.memory(&mut slices);
-                slices[..count].iter().for_each(|slice| all.extend_from_slice(slice));
-                slices[..count].iter().map(|slice| slice.len()).sum()
+                let start = all.len();
+                chain.memory(usize::MAX).for_each(|part| all.extend_from_slice(part));
+                all.len() - start
             }
             NextPart::File { file, range, .. } => {
                 let mut bytes = vec![0; (range.end - range.start) as usize];

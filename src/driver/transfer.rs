@@ -106,11 +106,9 @@ impl Transfer {
                 NextPart::Nothing => return AttemptEnd::Done,
                 _ if left == 0 => return AttemptEnd::Spent,
                 NextPart::Memory { more } => {
-                    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
                     let bytes_max = usize::try_from(left).unwrap_or(usize::MAX);
-                    let count = self.chain.memory_within(&mut slices, bytes_max);
                     stats.system_calls += 1;
-                    sys::send(socket, &slices[..count], more || self.end.follows())
+                    send_memory(socket, &self.chain, bytes_max, more || self.end.follows())
                 }
                 NextPart::File { file, range, .. } => {
                     let share = PACED_BYTES.saturating_sub(budget - left);
@@ -162,6 +160,36 @@ impl Transfer {
             }
         }
     }
+}
+
+/// Sends the next memory parts of a chain with one system call.
+#[inline]
+fn send_memory(
+    socket: BorrowedFd<'_>,
+    chain: &Chain,
+    bytes_max: usize,
+    more: bool,
+) -> io::Result<usize> {
+    let mut parts = chain.memory(bytes_max);
+    match (parts.next(), parts.next()) {
+        // Clearing as many slots as a full chain needs would take longer than the rest.
+        (Some(only), None) => sys::send(socket, &[IoSlice::new(only)], more),
+        _ => gather(socket, chain, bytes_max, more),
+    }
+}
+
+/// The same for several parts.
+#[inline(never)]
+fn gather(
+    socket: BorrowedFd<'_>,
+    chain: &Chain,
+    bytes_max: usize,
+    more: bool,
+) -> io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+    let filled = slices.iter_mut().zip(chain.memory(bytes_max));
+    let count = filled.map(|(slice, part)| *slice = IoSlice::new(part)).count();
+    sys::send(socket, &slices[..count], more)
 }
 
 /// Whether TCP paces the connection. Asks the kernel once for each send, since each answer may have

@@ -8,7 +8,7 @@
 //! To the inner session this looks like a send: it gets [`Sent`] when the kernel has taken the
 //! records of the whole chain.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,9 +31,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Memory in front of a file that is not sent alone, but together with the beginning of the file.
 const HEAD_BYTES_MAX: u64 = 8 * 1024;
-
-/// How many pieces of memory are taken from a chain at a time.
-const SLICES: usize = 16;
 
 /// See the module documentation.
 #[derive(Debug, Default)]
@@ -166,15 +163,14 @@ impl Output {
         out: &mut Chain,
     ) -> Result<usize, LayerError> {
         let Some(chain) = &self.current else { return Ok(0) };
-        let mut slices = [IoSlice::new(&[]); SLICES];
-        let count = chain.memory_within(&mut slices, room);
-        if let [slice] = &slices[..count] {
-            write(out, |out| layer.seal(slice, record_bytes, out))?;
-            return Ok(slice.len());
+        let mut parts = chain.memory(room);
+        if let (Some(only), None) = (parts.next(), parts.next()) {
+            write(out, |out| layer.seal(only, record_bytes, out))?;
+            return Ok(only.len());
         }
         // Several pieces, such as the head of a frame and its content, share a record.
         let mut bytes = spares.take_buffer(PIECE_BYTES);
-        slices[..count].iter().for_each(|slice| bytes.extend_from_slice(slice));
+        chain.memory(room).for_each(|part| bytes.extend_from_slice(part));
         let sealed = write(out, |out| layer.seal(&bytes, record_bytes, out));
         let count = bytes.len();
         spares.put_buffer(bytes);
@@ -209,9 +205,7 @@ impl Output {
                     content = &content[len..];
                 }
                 Some((before, ..)) => {
-                    let mut slices = [IoSlice::new(&[]); SLICES];
-                    let count = chain.memory_within(&mut slices, before as usize);
-                    slices[..count].iter().for_each(|slice| piece.extend_from_slice(slice));
+                    chain.memory(before as usize).for_each(|part| piece.extend_from_slice(part));
                 }
                 None => unreachable!("what was read is in the chain"),
             }

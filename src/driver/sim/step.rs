@@ -382,9 +382,7 @@ impl Sim {
         match chain.next() {
             NextPart::Nothing => Ok(0),
             NextPart::Memory { .. } => {
-                let mut slices = [io::IoSlice::new(&[])];
-                let count = chain.memory_within(&mut slices, buffer.len());
-                let bytes = slices[..count].first().map_or(&[][..], |slice| slice);
+                let bytes = chain.memory(buffer.len()).next().unwrap_or_default();
                 buffer[..bytes.len()].copy_from_slice(bytes);
                 Ok(bytes.len())
             }

@@ -5,7 +5,7 @@
 //! its socket, file and memory alive, and the driver need not wait for it.
 
 use std::ffi::CString;
-use std::io::{self, IoSlice};
+use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::driver::file_copy::{FileCopy, read_piece};
 use crate::driver::name::FileOp;
 use crate::driver::op::cancelled;
 use crate::driver::slot_map::Handle;
-use crate::driver::transfer::{PIECE_BYTES, SLICES_MAX};
+use crate::driver::transfer::PIECE_BYTES;
 use crate::driver::waker::{EventFd, Notifier};
 use crate::driver::{File, Outcome, SendEnd, Sock, sys};
 
@@ -215,9 +215,7 @@ impl ChainPiece {
         let more = match chain.next() {
             NextPart::Nothing => return None,
             NextPart::Memory { more } => {
-                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-                let count = chain.memory_within(&mut slices, budget as usize);
-                slices[..count].iter().for_each(|slice| memory.extend_from_slice(slice));
+                chain.memory(budget as usize).for_each(|part| memory.extend_from_slice(part));
                 more || end.follows()
             }
             NextPart::File { .. } => false,

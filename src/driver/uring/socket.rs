@@ -35,7 +35,7 @@ use super::super::drain::ListenerDrain;
 use super::super::file::File;
 use super::super::op::Token;
 use super::super::side::Side;
-use super::super::transfer::{SLICES_MAX, Transfer};
+use super::super::transfer::Transfer;
 use super::kind::SubmissionKind;
 
 /// A socket of the proactor.
@@ -148,12 +148,9 @@ pub(super) struct PieceRead {
 /// The arguments of a SENDMSG, at a stable address.
 pub(super) struct Gather {
     pub(super) message: libc::msghdr,
-    pub(super) vectors: [libc::iovec; Self::VECTORS],
-}
-
-impl Gather {
-    /// The most memory parts in one SENDMSG.
-    pub(super) const VECTORS: usize = SLICES_MAX;
+    /// `message` points to it.
+    #[expect(dead_code, reason = "it is kept for the kernel, which reads it")]
+    pub(super) vectors: Vec<libc::iovec>,
 }
 
 impl RingSocket {

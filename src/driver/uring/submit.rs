@@ -2,7 +2,6 @@
 
 #![allow(unsafe_code)]
 
-use std::io::IoSlice;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Instant;
@@ -183,22 +182,26 @@ impl Uring {
         let sequence = socket.write.sequence();
         let send = socket.write.get_mut().expect("callers pass a socket with a send");
         let fd = Fd(socket.fd.as_raw_fd());
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let count = send.transfer.chain.memory_within(&mut slices, bytes_max);
         let more = if send.transfer.end.follows() { libc::MSG_MORE } else { 0 };
         let flags = SEND_FLAGS | more;
         let mut gather = None;
-        let entry = if let [slice] = slices[..count] {
-            let len = u32::try_from(slice.len()).unwrap_or(u32::MAX);
-            opcode::Send::new(fd, slice.as_ptr(), len).flags(flags).build()
-        } else {
-            let gather = gather.insert(Gather::new());
-            gather.fill(&slices[..count]);
-            opcode::SendMsg::new(fd, &raw const gather.message).flags(flags as u32).build()
+        let entry = {
+            let mut parts = send.transfer.chain.memory(bytes_max);
+            match (parts.next(), parts.next()) {
+                (Some(only), None) => {
+                    let len = u32::try_from(only.len()).unwrap_or(u32::MAX);
+                    opcode::Send::new(fd, only.as_ptr(), len).flags(flags).build()
+                }
+                (first, second) => {
+                    let all = first.into_iter().chain(second).chain(parts).take(SLICES_MAX);
+                    let gather = gather.insert(Gather::new(all));
+                    opcode::SendMsg::new(fd, &raw const gather.message).flags(flags as u32).build()
+                }
+            }
         };
         send.stage = SendStage::Ring { gather, cancelled: false };
-        // SAFETY: the chain's memory and the boxed message are outside of the record, at stable
-        // addresses, and the send keeps them, untouched, until the completion.
+        // SAFETY: the chain's memory, the boxed message and its vectors are outside of the record, at
+        // stable addresses, and the send keeps them, untouched, until the completion.
         unsafe { self.push(handle, SubmissionKind::Send, sequence, entry) };
         self.ring.certain();
     }
@@ -357,20 +360,17 @@ impl Uring {
 }
 
 impl Gather {
-    fn new() -> Box<Self> {
+    fn new<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Box<Self> {
+        // The kernel only reads through it.
+        let vector = |part: &[u8]| libc::iovec {
+            iov_base: part.as_ptr().cast_mut().cast(),
+            iov_len: part.len(),
+        };
+        let mut vectors: Vec<libc::iovec> = parts.map(vector).collect();
         // SAFETY: `msghdr` is plain data, and zero is a valid value: no name, no control data.
-        let message = unsafe { std::mem::MaybeUninit::zeroed().assume_init() };
-        let empty = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
-        Box::new(Self { message, vectors: [empty; Self::VECTORS] })
-    }
-
-    fn fill(&mut self, slices: &[IoSlice<'_>]) {
-        for (vector, slice) in self.vectors.iter_mut().zip(slices) {
-            // The kernel only reads through it.
-            vector.iov_base = slice.as_ptr().cast_mut().cast();
-            vector.iov_len = slice.len();
-        }
-        self.message.msg_iov = self.vectors.as_mut_ptr();
-        self.message.msg_iovlen = slices.len();
+        let mut message: libc::msghdr = unsafe { std::mem::MaybeUninit::zeroed().assume_init() };
+        message.msg_iov = vectors.as_mut_ptr();
+        message.msg_iovlen = vectors.len();
+        Box::new(Self { message, vectors })
     }
 }
