@@ -79,12 +79,13 @@ pub(super) fn dot_rows(report: &BenchReport, chart: Option<&IdleChart>) -> Vec<D
 
 fn dot_row(report: &BenchReport, number: usize, row: &CellReport) -> DotRow {
     // Without the CPU time of one server, rates are shown for all.
-    let has_cpu = row.results.iter().all(|it| it.stats.mean.cpu_microseconds.is_some());
+    let has_cpu = row.results.iter().all(|it| it.stats.typical.cpu_microseconds.is_some());
     let dot = |result: &CellResult| {
-        let mean = &result.stats.mean;
+        let typical = &result.stats.typical;
         let comparison =
             result.comparison.and_then(|it| if has_cpu { it.cpu } else { Some(it.rate) });
-        let value = mean.cpu_microseconds.filter(|_| has_cpu).unwrap_or(mean.requests_per_second);
+        let value =
+            typical.cpu_microseconds.filter(|_| has_cpu).unwrap_or(typical.requests_per_second);
         // The ratio is the quotient of the values.
         let unit = comparison.map(|it| value / it.ratio);
         let interval = comparison.and_then(|it| it.interval).zip(unit);
@@ -170,12 +171,13 @@ mod tests {
     #[test]
     fn a_dot_shows_its_number_and_an_interval_its_verdict() {
         let cells = grid(&[1024], &[1, 64], &[Shape::KeepAlive]);
-        let servers = |others: [f64; 4]| {
-            let rounds = |cpu: [f64; 4]| cpu.map(|cpu| trial((cpu, 1.0, 100.0))).to_vec();
-            vec![rounds([10.0, 10.2, 9.9, 10.0]), rounds(others), rounds([12.0, 12.1, 12.0, 11.9])]
+        let servers = |others: [f64; 6]| {
+            let rounds = |cpu: [f64; 6]| cpu.map(|cpu| trial((cpu, 1.0, 100.0))).to_vec();
+            let first = rounds([10.0, 10.2, 9.9, 10.0, 10.1, 10.0]);
+            vec![first, rounds(others), rounds([12.0, 12.1, 12.0, 11.9, 12.1, 12.0])]
         };
-        let tie = row_of(cells[0], servers([10.4, 9.9, 10.3, 10.1]));
-        let less = row_of(cells[1], servers([7.0, 7.2, 6.9, 7.1]));
+        let tie = row_of(cells[0], servers([10.4, 9.9, 10.3, 10.1, 10.2, 10.0]));
+        let less = row_of(cells[1], servers([7.0, 7.2, 6.9, 7.1, 7.0, 6.9]));
         let report = report(vec![tie, less]);
         let mut verdicts = Vec::new();
         for row in dot_rows(&report, None) {
@@ -225,7 +227,7 @@ mod tests {
         let cells = grid(&[1024], &[1, 64], &[Shape::KeepAlive]);
         let known = row(cells[0], &[(1.0, 1.0, 1.0); 3]);
         let unknown = BenchTrial { cpu_microseconds: None, ..trial((1.0, 1.0, 1.0)) };
-        let unknown = row_of(cells[1], vec![vec![trial((1.0, 1.0, 1.0)); 4], vec![unknown; 4]]);
+        let unknown = row_of(cells[1], vec![vec![trial((1.0, 1.0, 1.0)); 6], vec![unknown; 6]]);
         for (rows, words) in [
             (vec![known.clone()], "CPU time per answer (less is better)"),
             (vec![unknown.clone()], "Answers per second (more is better)"),

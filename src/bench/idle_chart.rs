@@ -50,7 +50,7 @@ pub(super) fn idle_chart(report: &BenchReport) -> Option<IdleChart> {
     let (first, last) = (rows.first()?.cell.idle, rows.last()?.cell.idle);
     let of = |row: &&super::report::CellReport, server: &String| {
         let result = row.results.iter().find(|it| it.server == *server)?;
-        result.stats.mean.cpu_microseconds
+        result.stats.typical.cpu_microseconds
     };
     let values = || rows.iter().flat_map(|row| report.servers.iter().filter_map(|it| of(row, it)));
     let (low, high) = decades(values())?;

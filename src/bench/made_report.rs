@@ -41,7 +41,7 @@ pub(super) fn row_of(cell: Cell, servers: Vec<Vec<BenchTrial>>) -> CellReport {
 
 /// A row whose servers have the same numbers in all rounds.
 pub(super) fn row(cell: Cell, servers: &[(f64, f64, f64)]) -> CellReport {
-    row_of(cell, servers.iter().map(|server| vec![trial(*server); 4]).collect())
+    row_of(cell, servers.iter().map(|server| vec![trial(*server); 6]).collect())
 }
 
 /// A report of three servers, of which the second one holds 100 connections.
@@ -49,7 +49,7 @@ pub(super) fn report(rows: Vec<CellReport>) -> BenchReport {
     BenchReport {
         machine: Machine::read(),
         doubts: Vec::new(),
-        pace: Pace { rounds: 4, warm_up: Duration::ZERO, time: Duration::from_secs(1) },
+        pace: Pace { rounds: 6, warm_up: Duration::ZERO, time: Duration::from_secs(1) },
         client: NAMES[0].to_owned(),
         workers: 1,
         servers: NAMES.map(str::to_owned).to_vec(),

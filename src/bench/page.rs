@@ -25,11 +25,11 @@ answers per second: more is better. ";
 const HOW_TO_READ: &str = "\
 Each row has an axis of its own, which begins at 0. The first server is the reference, and the \
 thin band around it is 1 % wide on each side. The line through a dot is the interval of its \
-difference to the reference, with a confidence of about 95 %. If it reaches the band, it is a \
+difference to the reference, with a confidence of at least 95 %. If it reaches the band, it is a \
 <em>tie</em> and the dot is hollow: the measurement shows no difference. A percentage is \
 how much more (+) or less (−) that is than the number of the reference.</p>\
-<p class=note>All numbers are means over the rounds. The quarter of the rounds that other work \
-disturbed most is left out, for all servers of a row alike.</p>";
+<p class=note>All numbers are medians over the rounds. That of a server is the number of the \
+reference, times the median of the ratios of the two in each round.</p>";
 
 const SIDES: &str = "\
 <p class=note>† Over loopback, the kernel charges the work of a transfer now to one side, now to \
@@ -291,21 +291,21 @@ fn table(row: &CellReport, out: &mut String) -> fmt::Result {
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), microseconds);
     let of = |it: Option<Comparison>| it.map_or_else(String::new, |it| ratio(&it));
     for result in &row.results {
-        let mean = &result.stats.mean;
+        let typical = &result.stats.typical;
         let counts = |value: Option<f64>| value.map_or_else(|| "-".into(), |it| format!("{it:.2}"));
         writeln!(
             out,
             "<tr><td>{}<td>{:.0}<td>{}<td>{}<td>{:.0}<td>{:.0}<td>{:.0}<td>{}<td>{}<td>{}\
              <td>{}</tr>",
             Text(&result.server),
-            mean.requests_per_second,
-            number(mean.cpu_microseconds),
-            number(mean.both_cpu_microseconds),
-            mean.p50_microseconds,
-            mean.p99_microseconds,
-            mean.p999_microseconds,
-            counts(mean.system_calls),
-            counts(mean.submissions),
+            typical.requests_per_second,
+            number(typical.cpu_microseconds),
+            number(typical.both_cpu_microseconds),
+            typical.p50_microseconds,
+            typical.p99_microseconds,
+            typical.p999_microseconds,
+            counts(typical.system_calls),
+            counts(typical.submissions),
             of(result.comparison.and_then(|it| it.cpu)),
             of(result.comparison.and_then(|it| it.both)),
         )?;
@@ -365,7 +365,7 @@ mod tests {
         let cell = grid(&[1024], &[64], &[Shape::KeepAlive])[0];
         let known = trial((10.0, 20.0, 1000.0));
         let unknown = BenchTrial { cpu_microseconds: None, both_cpu_microseconds: None, ..known };
-        let servers = [known, known, unknown].map(|trial| vec![trial; 4]);
+        let servers = [known, known, unknown].map(|trial| vec![trial; 6]);
         let page = page(&report(vec![row_of(cell, servers.to_vec())])).unwrap();
         for words in [
             "<strong>epoll</strong> needs less CPU time than uring: 0; more: 0; no difference",

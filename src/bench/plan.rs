@@ -28,12 +28,12 @@ const START: Duration = Duration::from_millis(60);
 const OPENING: Duration = Duration::from_micros(60);
 
 /// The time of a trial and the number of rounds, if they are not given, and the longest such run.
-const TIME_WANTED: Duration = Duration::from_millis(330);
-const ROUNDS_WANTED: u32 = 15;
+const TIME_WANTED: Duration = Duration::from_millis(160);
+const ROUNDS_WANTED: u32 = 60;
 const RUN_MAX: Duration = Duration::from_secs(600);
 
 /// The bounds of the rounds, if they are not given.
-const ROUNDS: std::ops::RangeInclusive<u32> = 3..=50;
+const ROUNDS: std::ops::RangeInclusive<u32> = 6..=100;
 
 /// The warm-up is this fraction (one nth) of the remaining time.
 const WARM_UP_PART: u32 = 5;

@@ -124,8 +124,8 @@ fn wake(cell: Cell, awake: &CellResult, asleep: &CellResult) -> Option<WakeCost>
     Some(WakeCost {
         cell,
         server: awake.server.clone(),
-        awake_microseconds: awake.stats.mean.cpu_microseconds?,
-        asleep_microseconds: asleep.stats.mean.cpu_microseconds?,
+        awake_microseconds: awake.stats.typical.cpu_microseconds?,
+        asleep_microseconds: asleep.stats.typical.cpu_microseconds?,
         comparison: asleep.stats.against(&awake.stats).cpu?,
     })
 }

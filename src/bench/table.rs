@@ -15,10 +15,10 @@ const NAME_MAX: usize = 40;
 const LEGEND: &str = "\
 CPU, both: CPU time per answer of the server, and of server and client together. p50, p99, p99.9:
 latencies of a closed loop, in which every connection sends its next request as soon as it has its
-answer. calls, subm.: system calls and submissions to io_uring per answer. All numbers are means
-over the rounds; the quarter that was disturbed most is left out, for all servers of a row alike.
-ratio: CPU divided by that of the first server, with its interval (about 95 %). It is a tie if the
-interval reaches 0.99 to 1.01.";
+answer. calls, subm.: system calls and submissions to io_uring per answer. All numbers are medians
+over the rounds. ratio: CPU divided by that of the first server, as the median over the rounds, with
+its interval (at least 95 %); CPU, both and answers/s of a server are those of the first one times
+its ratio. It is a tie if the interval reaches 0.99 to 1.01.";
 
 /// What only marked rows have.
 const SIDES_LEGEND: &str = "\
@@ -142,7 +142,7 @@ fn write_result(
     out: &mut impl Write,
 ) -> io::Result<()> {
     let CellResult { server, stats, comparison } = result;
-    let mean = &stats.mean;
+    let typical = &stats.typical;
     let name: String = server.chars().take(NAME_MAX).collect();
     let star = if stats.client_bound { "*" } else { " " };
     let mark = if is_marked { "†" } else { " " };
@@ -150,14 +150,14 @@ fn write_result(
         out,
         "  {name:width$}  {:>9.0}{star}  {:>8} {:>9}{mark} {:>8.0}  {:>8.0}  {:>8.0}  {:>6}  \
          {:>5}  {}",
-        mean.requests_per_second,
-        mean.cpu_microseconds.map_or_else(|| "-".to_owned(), microseconds),
-        mean.both_cpu_microseconds.map_or_else(|| "-".to_owned(), microseconds),
-        mean.p50_microseconds,
-        mean.p99_microseconds,
-        mean.p999_microseconds,
-        number(mean.system_calls),
-        number(mean.submissions),
+        typical.requests_per_second,
+        typical.cpu_microseconds.map_or_else(|| "-".to_owned(), microseconds),
+        typical.both_cpu_microseconds.map_or_else(|| "-".to_owned(), microseconds),
+        typical.p50_microseconds,
+        typical.p99_microseconds,
+        typical.p999_microseconds,
+        number(typical.system_calls),
+        number(typical.submissions),
         comparison.map_or_else(String::new, |it| match it.cpu {
             Some(cpu) => verdict(&cpu),
             None => format!("{} of the rate", verdict(&it.rate)),

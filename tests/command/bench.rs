@@ -206,7 +206,7 @@ fn all_drivers_are_compared_on_a_page() {
 #[test]
 fn a_printed_ratio_follows_from_the_printed_numbers() {
     let mut command = ringd();
-    command.args(["bench", "--rounds", "4", "--driver", "epoll,poll", "--connections", "2"]);
+    command.args(["bench", "--rounds", "6", "--driver", "epoll,poll", "--connections", "2"]);
     let end = end_of(command.args(["--size", "1K,20K", "--shape", "keep-alive", "--time", "6s"]));
     assert_eq!(end.code, Some(0), "{end:?}");
     let lines: Vec<Vec<&str>> =
