@@ -31,6 +31,7 @@ pub use crate::http::semantics::request::{FIELDS_MAX, Refusal};
 #[cfg(any(test, feature = "simulation"))]
 pub use fuzz::fuzz_head;
 pub use parsed::{Head, RequestBody, Version};
+use scan::Scan;
 
 /// Parses the request head at the front of `input`.
 ///
@@ -46,22 +47,30 @@ pub fn parse<'a>(
 ) -> Result<Option<(Head<'a>, usize)>, Refusal> {
     let window = &input[..input.len().min(limits.head_bytes_max)];
     let scanned = scan::scan(window);
-    let head = match scanned {
-        scan::Scan::Complete { length, .. } => &window[..length],
-        scan::Scan::Partial | scan::Scan::Fault(_) => window,
+    let (head, is_short) = match &scanned {
+        Scan::Complete { length, word_bytes, .. } => {
+            (&window[..*length], *word_bytes <= limits.target_bytes_max)
+        }
+        Scan::Partial | Scan::Fault(_) => (window, false),
     };
-    if let Some((end, breach)) = scan::first_breach(head, limits.target_bytes_max) {
-        // Report an earlier fault instead, because a shorter input was refused for that one.
-        return match scan::scan(&head[..end]) {
-            scan::Scan::Fault(earlier) => Err(earlier),
-            scan::Scan::Partial | scan::Scan::Complete { .. } => Err(breach),
-        };
+    let target_bytes_max = (!is_short).then_some(limits.target_bytes_max);
+    if let Some((end, breach)) = scan::first_breach(head, target_bytes_max) {
+        return Err(earlier_fault(&head[..end]).unwrap_or(breach));
     }
     match scanned {
-        scan::Scan::Complete { length, head } => Ok(Some((head?, length))),
-        scan::Scan::Fault(fault) => Err(fault),
-        scan::Scan::Partial if window.len() == limits.head_bytes_max => Err(HEAD_TOO_LARGE),
-        scan::Scan::Partial => Ok(None),
+        Scan::Complete { length, head, .. } => Ok(Some((head?, length))),
+        Scan::Fault(fault) => Err(fault),
+        Scan::Partial if window.len() == limits.head_bytes_max => Err(HEAD_TOO_LARGE),
+        Scan::Partial => Ok(None),
+    }
+}
+
+/// The fault for which a shorter input was refused. It is reported instead of a later one.
+#[cold]
+fn earlier_fault(shorter: &[u8]) -> Option<Refusal> {
+    match scan::scan(shorter) {
+        Scan::Fault(earlier) => Some(earlier),
+        Scan::Partial | Scan::Complete { .. } => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Framing;
 use crate::driver::Chain;
-use crate::http::semantics::fields::Fields;
+use crate::http::semantics::fields::{Fields, PreparedFields};
 use crate::http::semantics::status::Status;
 use crate::http::site::response::{Body, BodyPiece, Response};
 
@@ -12,31 +12,31 @@ const OK_LINE: &[u8] = b"HTTP/1.1 200 OK\r\n";
 /// Appends a response to a chain. `common` are the fields that do not depend on the request.
 pub(super) fn write(out: &mut Chain, common: [&Fields; 2], framing: Framing, response: &Response) {
     let Response { status, fields, body } = response;
+    let all_prepared = fields.all_prepared();
     out.copy_with(|buffer| {
         write_status_line(buffer, *status);
         common.iter().for_each(|fields| buffer.extend_from_slice(fields.all().as_h1()));
         buffer.extend_from_slice(framing.connection_field());
-    });
-    // If all prepared fields are sent, they and the body after them are one piece of memory.
-    if let Some((own, prepared)) = fields.all_prepared() {
-        out.copy(own.all().as_h1());
-        match body {
-            Body::Prepared => out.share(prepared.bytes()),
-            body => {
-                out.copy(&prepared.bytes()[..prepared.head_len()]);
-                write_body(out, body);
+        match all_prepared {
+            Some((own, _)) => buffer.extend_from_slice(own.all().as_h1()),
+            None => {
+                fields.lines().iter().for_each(|lines| buffer.extend_from_slice(lines.as_h1()));
+                buffer.extend_from_slice(b"\r\n");
             }
         }
-        return;
-    }
-    out.copy_with(|buffer| {
-        fields.lines().iter().for_each(|lines| buffer.extend_from_slice(lines.as_h1()));
-        buffer.extend_from_slice(b"\r\n");
     });
-    if let (Body::Prepared, Some(prepared)) = (body, fields.prepared()) {
-        return out.copy(prepared.body());
+    // If all prepared fields are sent, they and the body after them are one piece of memory.
+    match (all_prepared, body) {
+        (Some((_, prepared)), Body::Prepared) => out.share(prepared.bytes()),
+        (Some((_, prepared)), body) => {
+            out.copy(&prepared.bytes()[..prepared.head_len()]);
+            write_body(out, body);
+        }
+        (None, Body::Prepared) => {
+            out.copy(fields.prepared().map_or(&[], PreparedFields::body));
+        }
+        (None, body) => write_body(out, body),
     }
-    write_body(out, body);
 }
 
 fn write_status_line(buffer: &mut Vec<u8>, status: Status) {

@@ -191,8 +191,10 @@ impl Http {
         if !self.is_worth_parsing(bytes, inbox.ended(), limits.head_bytes_max) {
             return Break(Step::Receive(self.timeout(bytes)));
         }
-        let (head, used) = match head::parse(bytes, &limits) {
-            Ok(Some(parsed)) => parsed,
+        // A head is large, so it stays where it was made.
+        let parsed = head::parse(bytes, &limits);
+        let (head, used) = match &parsed {
+            Ok(Some((head, used))) => (head, *used),
             Ok(None) if inbox.ended() => {
                 inbox.take(bytes.len());
                 return Break(self.finish(false));
@@ -207,7 +209,7 @@ impl Http {
             }
             Err(refusal) => {
                 inbox.take(bytes.len());
-                self.refuse(cx, out, bytes, refusal, head::asks_head(bytes));
+                self.refuse(cx, out, bytes, *refusal, head::asks_head(bytes));
                 return Break(self.finish(true));
             }
         };
@@ -228,8 +230,8 @@ impl Http {
         };
         match decide(cx, &asker, &head.request, self.resolved_names.as_deref(), &mut origin) {
             Ok(answer) => {
-                let framing = Framing::of(&head, self.draining, limits.body_bytes_max);
-                self.write(cx, out, framing, &answer, Some(&head), &bytes[..used], origin);
+                let framing = Framing::of(head, self.draining, limits.body_bytes_max);
+                self.write(cx, out, framing, &answer, Some(head), &bytes[..used], origin);
                 inbox.take(used);
                 self.resolved_names = None;
                 let linger = self.must_linger(out, is_first);
@@ -244,7 +246,7 @@ impl Http {
             Err(Undecided::NoTurn) => unreachable!("a lookup may always begin"),
             Err(Undecided::Misdirected(detail)) => {
                 let answer = misdirected(cx.shared, head.request.method, detail);
-                self.write(cx, out, Framing::LAST, &answer, Some(&head), &bytes[..used], origin);
+                self.write(cx, out, Framing::LAST, &answer, Some(head), &bytes[..used], origin);
                 inbox.take(bytes.len());
                 Break(self.finish(true))
             }
@@ -264,7 +266,7 @@ impl Http {
         asked: &[u8],
         origin: Origin,
     ) {
-        let start = out.remaining();
+        let start = if self.records.is_some() { out.remaining() } else { 0 };
         let is_protected = self.protection.is_some();
         let common = cx.shared.fields_of_all(cx.now, is_protected, origin.place, answer);
         response::write(out, common, framing, answer);

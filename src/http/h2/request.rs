@@ -167,7 +167,8 @@ impl RequestHead {
             let (name, value) = (line.name as usize - start, line.value as usize - start);
             (&text[name..value - SEPARATOR.len()], &text[value..line.end as usize - start])
         });
-        let fields = RequestFields::collect(lines, text)?;
+        let mut fields = RequestFields::default();
+        fields.collect(lines, text)?;
         let method = self.method();
         let target = &self.text[range(&self.target)];
         if target.len().max(self.method.len()) > limits.target_bytes_max {

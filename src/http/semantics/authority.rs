@@ -18,7 +18,8 @@ pub(in crate::http) fn is_valid(bytes: &[u8]) -> bool {
         let is_address = str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok());
         return is_address && (rest.is_empty() || rest.strip_prefix(b":").is_some_and(is_port));
     }
-    match memchr::memchr(b':', bytes) {
+    // Names are short, so a loop is faster than `memchr`.
+    match bytes.iter().position(|byte| *byte == b':') {
         Some(colon) => is_name(&bytes[..colon]) && is_port(&bytes[colon + 1..]),
         None => is_name(bytes),
     }
@@ -51,20 +52,22 @@ fn is_port(bytes: &[u8]) -> bool {
 
 /// `reg-name = *( unreserved / pct-encoded / sub-delims )`, which IPv4 addresses match as well.
 fn is_name(bytes: &[u8]) -> bool {
-    let mut before = b'x';
-    for (at, &byte) in bytes.iter().enumerate() {
-        let fits = match byte {
-            b'.' => before != b'.',
-            b'%' => matches!(bytes[at + 1..], [high, low, ..]
-                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()),
-            _ => NAME_BYTES[usize::from(byte)],
-        };
-        if !fits {
-            return false;
-        }
+    let (mut plain, mut twice, mut before) = (true, false, b'x');
+    for &byte in bytes {
+        plain &= NAME_BYTES[usize::from(byte)];
+        twice |= (byte == b'.') & (before == b'.');
         before = byte;
     }
-    true
+    !twice && (plain || is_encoded_name(bytes))
+}
+
+#[cold]
+fn is_encoded_name(bytes: &[u8]) -> bool {
+    let is_encoded = |escape: &[u8]| matches!(escape, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
+    bytes.iter().enumerate().all(|(at, byte)| match byte {
+        b'%' => is_encoded(&bytes[at + 1..]),
+        byte => NAME_BYTES[usize::from(*byte)],
+    })
 }
 
 /// `unreserved / sub-delims` (RFC 3986 §2.2 and §2.3).

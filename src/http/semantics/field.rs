@@ -63,6 +63,10 @@ impl<'a> Field<'a> {
     /// The value of a field that has exactly one.
     #[must_use]
     pub fn single(self) -> Option<&'a [u8]> {
+        let span = self.span?;
+        if memchr::memchr(b'\n', span).is_none() {
+            return Some(span.trim_ascii());
+        }
         let mut values = self.values();
         values.next().filter(|_| values.next().is_none())
     }

@@ -37,56 +37,57 @@ pub(in crate::http) enum TransferCoding {
 impl<'a> RequestFields<'a> {
     /// Collects the fields in one pass. Their values are slices of `head`, where each name and its
     /// value are a line (see [`Field`]).
+    #[inline]
     pub(in crate::http) fn collect(
+        &mut self,
         lines: impl Iterator<Item = (&'a [u8], &'a [u8])>,
         head: &'a [u8],
-    ) -> Result<Self, Refusal> {
-        let mut fields = Self::default();
+    ) -> Result<(), Refusal> {
         for (name, value) in lines {
             let add = |field: &mut Field<'a>, name| *field = field.merge(name, value, head);
             // Comparing the length first avoids most comparisons of names.
             match name.len() {
                 4 if name.eq_ignore_ascii_case(b"host") => {
                     let twice = bad_request("The request has two Host fields.");
-                    once(&mut fields.host, value, twice)?;
+                    once(&mut self.host, value, twice)?;
                 }
-                5 if name.eq_ignore_ascii_case(b"range") => add(&mut fields.range, "range"),
-                6 if name.eq_ignore_ascii_case(b"accept") => add(&mut fields.accept, "accept"),
-                6 if name.eq_ignore_ascii_case(b"expect") => fields.expect(value),
+                5 if name.eq_ignore_ascii_case(b"range") => add(&mut self.range, "range"),
+                6 if name.eq_ignore_ascii_case(b"accept") => add(&mut self.accept, "accept"),
+                6 if name.eq_ignore_ascii_case(b"expect") => self.expect(value),
                 7 if name.eq_ignore_ascii_case(b"referer") => {
-                    fields.referer.get_or_insert(value);
+                    self.referer.get_or_insert(value);
                 }
                 8 if name.eq_ignore_ascii_case(b"if-range") => {
-                    add(&mut fields.if_range, "if-range");
+                    add(&mut self.if_range, "if-range");
                 }
                 8 if name.eq_ignore_ascii_case(b"if-match") => {
-                    add(&mut fields.conditions.if_match, "if-match");
+                    add(&mut self.conditions.if_match, "if-match");
                 }
-                10 if name.eq_ignore_ascii_case(b"connection") => fields.connection(value),
+                10 if name.eq_ignore_ascii_case(b"connection") => self.connection(value),
                 10 if name.eq_ignore_ascii_case(b"user-agent") => {
-                    fields.user_agent.get_or_insert(value);
+                    self.user_agent.get_or_insert(value);
                 }
                 13 if name.eq_ignore_ascii_case(b"authorization") => {
-                    add(&mut fields.authorization, "authorization");
+                    add(&mut self.authorization, "authorization");
                 }
                 13 if name.eq_ignore_ascii_case(b"if-none-match") => {
-                    add(&mut fields.conditions.if_none_match, "if-none-match");
+                    add(&mut self.conditions.if_none_match, "if-none-match");
                 }
                 14 if name.eq_ignore_ascii_case(b"content-length") => {
                     let twice = bad_request("The request has two Content-Length fields.");
-                    once(&mut fields.content_length, value, twice)?;
+                    once(&mut self.content_length, value, twice)?;
                 }
                 15 if name.eq_ignore_ascii_case(b"accept-encoding") => {
-                    add(&mut fields.accept_encoding, "accept-encoding");
+                    add(&mut self.accept_encoding, "accept-encoding");
                 }
                 17 if name.eq_ignore_ascii_case(b"if-modified-since") => {
-                    add(&mut fields.conditions.if_modified_since, "if-modified-since");
+                    add(&mut self.conditions.if_modified_since, "if-modified-since");
                 }
                 19 if name.eq_ignore_ascii_case(b"if-unmodified-since") => {
-                    add(&mut fields.conditions.if_unmodified_since, "if-unmodified-since");
+                    add(&mut self.conditions.if_unmodified_since, "if-unmodified-since");
                 }
                 17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                    fields.transfer_coding = match fields.transfer_coding {
+                    self.transfer_coding = match self.transfer_coding {
                         TransferCoding::Absent if value.eq_ignore_ascii_case(b"chunked") => {
                             TransferCoding::Chunked
                         }
@@ -94,12 +95,12 @@ impl<'a> RequestFields<'a> {
                     };
                 }
                 29 if name.eq_ignore_ascii_case(b"access-control-request-method") => {
-                    fields.asks_for_method = true;
+                    self.asks_for_method = true;
                 }
                 _ => {}
             }
         }
-        Ok(fields)
+        Ok(())
     }
 
     /// The request with these fields.

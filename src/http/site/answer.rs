@@ -5,6 +5,7 @@
 //! response decided again from the start. So the state of a waiting request is just the names that
 //! were resolved.
 
+mod compressed;
 mod rewriting;
 
 use std::rc::Rc;
@@ -203,7 +204,7 @@ impl Exchange<'_, '_> {
         if let Some(response) = self.by_rule(RulePhase::BeforeFiles, &target) {
             return response;
         }
-        if target::has_hidden_segment(target.path()) || self.is_hidden(target.path()) {
+        if target.is_hidden() || self.is_hidden(target.path()) {
             return self.refuse_plainly(Status::NotFound);
         }
         let name = ResourceName::Target { path: target.path(), directory: target.directory() };
@@ -297,32 +298,6 @@ impl Exchange<'_, '_> {
     /// page was compressed on the fly for another response, that form is not used.
     fn variant_for_error<'p>(&self, page: &'p Page) -> &'p Variant {
         page.variant(choose(self.request.accept_encoding.values(), page.codings_of_files()))
-    }
-
-    /// What was found, with the coding that the client likes best, if it is compressed on the fly
-    /// and known. Error pages are not compressed.
-    fn compressed(
-        &mut self,
-        purpose: Purpose,
-        name: &ResourceName<'_>,
-        found: Resolved,
-    ) -> Resolved {
-        let Resolved::Resource(resource) = found else { return found };
-        let (Some(demand), Resource::Page(page)) = (resource.demand(), &*resource) else {
-            return Resolved::Resource(resource);
-        };
-        let known = page.codings();
-        let wished = match purpose {
-            Purpose::ErrorPage(_) | Purpose::RewrittenError => None,
-            _ => choose(self.request.accept_encoding.values(), known.union(demand.possible())),
-        };
-        match wished.filter(|coding| !known.contains(*coding)) {
-            None => Resolved::Resource(resource),
-            Some(coding) => {
-                let Self { sites, now, place, .. } = self;
-                Resolved::Resource(sites.compressed(*now, *place, name, resource, coding))
-            }
-        }
     }
 
     /// The response with the entries of a directory.

@@ -247,22 +247,32 @@ impl MultipartBody {
 pub struct CommonFields {
     /// What the clock said when the fields were made. `None` if they were not.
     made_at: Option<Option<u64>>,
+    /// The time that was asked for last: all requests of a turn have the same.
+    last: Option<SystemTime>,
     fields: Fields,
 }
 
 impl CommonFields {
     /// The fields at this time.
+    #[inline]
     pub fn at(&mut self, now: SystemTime) -> &Fields {
-        let seconds = clock_seconds(now);
-        if self.made_at != Some(seconds) {
-            self.made_at = Some(seconds);
-            self.fields = Fields::new();
-            self.fields.push("Server", "ringd");
-            if let Some(date) = seconds.and_then(format_date) {
-                self.fields.push("Date", date);
-            }
+        if self.last != Some(now) {
+            self.last = Some(now);
+            self.make(clock_seconds(now));
         }
         &self.fields
+    }
+
+    fn make(&mut self, seconds: Option<u64>) {
+        if self.made_at == Some(seconds) {
+            return;
+        }
+        self.made_at = Some(seconds);
+        self.fields = Fields::new();
+        self.fields.push("Server", "ringd");
+        if let Some(date) = seconds.and_then(format_date) {
+            self.fields.push("Date", date);
+        }
     }
 }
 

@@ -10,7 +10,7 @@
 //! a slash, such a target gets 404.
 //!
 //! Names that begin with a dot resolve like others. The caller decides with
-//! [`has_hidden_segment`] whether to serve them.
+//! [`Target::is_hidden`] whether to serve them.
 
 use std::borrow::Cow;
 
@@ -32,6 +32,7 @@ pub const PATH_BYTES_MAX: usize = 4096 - 1;
 pub struct Target<'a> {
     path: Cow<'a, [u8]>,
     directory: bool,
+    is_hidden: bool,
     query: Option<&'a [u8]>,
 }
 
@@ -46,6 +47,12 @@ impl<'a> Target<'a> {
     #[must_use]
     pub const fn directory(&self) -> bool {
         self.directory
+    }
+
+    /// Whether the path has a hidden segment; see [`has_hidden_segment`].
+    #[must_use]
+    pub const fn is_hidden(&self) -> bool {
+        self.is_hidden
     }
 
     /// The query after the first `?`, as sent.
@@ -126,6 +133,8 @@ fn resolve_plain(raw: &[u8]) -> Option<Target<'_>> {
     Some(Target {
         path: Cow::Borrowed(path.strip_suffix(b"/").unwrap_or(path)),
         directory,
+        // Such a segment needs the general case.
+        is_hidden: false,
         query: raw.get(end + 1..),
     })
 }
@@ -165,7 +174,8 @@ fn resolve_encoded(raw: &[u8]) -> Result<Target<'_>, Unresolvable> {
     if !possible {
         return Err(Unresolvable::NotFound);
     }
-    Ok(Target { path: Cow::Owned(path), directory, query })
+    let is_hidden = has_hidden_segment(&path);
+    Ok(Target { path: Cow::Owned(path), directory, is_hidden, query })
 }
 
 /// Percent-decodes one segment and appends it to `path`. Returns whether a file can have that name.
@@ -326,6 +336,7 @@ pub fn fuzz_target(data: &[u8]) {
     let path = target.path();
     assert!(path.len() <= PATH_BYTES_MAX);
     assert!(!path.contains(&0));
+    assert_eq!(target.is_hidden(), has_hidden_segment(path));
     if path.is_empty() {
         assert!(target.directory());
     } else {

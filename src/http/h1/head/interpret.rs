@@ -21,7 +21,8 @@ pub(super) fn interpret<'a>(
     let method = Method::from_token(method);
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
     let lines = headers.iter().map(|header| (header.name.as_bytes(), header.value));
-    let fields = RequestFields::collect(lines, head)?;
+    let mut fields = RequestFields::default();
+    fields.collect(lines, head)?;
     let (authority, target) = split_target(method, raw_target)?;
     let host = message::host(&fields, version)?;
     let body = message::body(&fields, version)?;

@@ -18,8 +18,8 @@ pub(super) enum Scan<'a> {
     Partial,
     /// A violation of the grammar.
     Fault(Refusal),
-    /// A well-formed head of `length` bytes.
-    Complete { length: usize, head: Result<Head<'a>, Refusal> },
+    /// A well-formed head of `length` bytes. Its method and its target have at most `word_bytes`.
+    Complete { length: usize, word_bytes: usize, head: Result<Head<'a>, Refusal> },
 }
 
 const BAD_REQUEST_LINE: Refusal = bad_request(
@@ -34,6 +34,7 @@ const TARGET_TOO_LONG: Refusal = Refusal {
     reason: "The request line is longer than this server accepts.",
 };
 
+#[inline]
 pub(super) fn scan(view: &[u8]) -> Scan<'_> {
     // Uninitialised, because clearing 100 slots would cost more than parsing a small GET.
     let mut slots = [const { MaybeUninit::uninit() }; FIELDS_MAX];
@@ -42,8 +43,9 @@ pub(super) fn scan(view: &[u8]) -> Scan<'_> {
     match (outcome, head.method, head.path, head.version) {
         (Ok(httparse::Status::Partial), ..) => Scan::Partial,
         (Ok(httparse::Status::Complete(length)), Some(method), Some(target), Some(minor)) => {
+            let word_bytes = method.len().max(target.len());
             let head = interpret(method, target.as_bytes(), minor, head.headers, view);
-            Scan::Complete { length, head }
+            Scan::Complete { length, word_bytes, head }
         }
         (Ok(httparse::Status::Complete(_)), ..) => {
             unreachable!("a complete head has a request line")
@@ -115,6 +117,7 @@ fn scan_fields<'a>(
         Ok(httparse::Status::Partial) => Scan::Partial,
         Ok(httparse::Status::Complete((used, headers))) => Scan::Complete {
             length: view.len() - lines.len() + used,
+            word_bytes: method.len().max(target.len()),
             head: interpret(method, target, minor, headers, view),
         },
         Err(error) => Scan::Fault(fault(error)),
@@ -151,9 +154,15 @@ fn fault(error: httparse::Error) -> Refusal {
 }
 
 /// The position of the first byte that violates a rule which httparse does not enforce.
-pub(super) fn first_breach(view: &[u8], target_bytes_max: usize) -> Option<(usize, Refusal)> {
+/// `target_bytes_max` is `None` if the method and the target are known to be short enough.
+#[inline]
+pub(super) fn first_breach(
+    view: &[u8],
+    target_bytes_max: Option<usize>,
+) -> Option<(usize, Refusal)> {
     let bare_line_feed = first_bare_line_feed(view).map(|at| (at, BARE_LINE_FEED));
-    let long_target = first_excess(view, target_bytes_max).map(|at| (at, TARGET_TOO_LONG));
+    let Some(bytes_max) = target_bytes_max else { return bare_line_feed };
+    let long_target = first_excess(view, bytes_max).map(|at| (at, TARGET_TOO_LONG));
     [bare_line_feed, long_target].into_iter().flatten().min_by_key(|&(at, _)| at)
 }
 

@@ -102,8 +102,8 @@ pub(super) struct PasswordQuestion<'a> {
 pub(in crate::http::site) struct PasswordChecks {
     /// Has a secret key, and has been given nothing.
     hasher: SipHasher24,
-    /// When each is forgotten.
-    remembered: HashMap<Tag, Instant>,
+    /// When each is forgotten. Tags are keyed hashes already.
+    remembered: HashMap<Tag, Instant, foldhash::fast::RandomState>,
     /// The oldest first.
     checks: Vec<Check>,
     next: u64,
@@ -143,7 +143,7 @@ impl Default for PasswordChecks {
                 part.copy_from_slice(&RandomState::new().hash_one(0).to_ne_bytes());
             }
         }
-        let (remembered, checks) = (HashMap::new(), Vec::new());
+        let (remembered, checks) = (HashMap::default(), Vec::new());
         let hasher = SipHasher24::new_with_key(&key);
         Self { hasher, remembered, checks, next: 0, scope: Scope::named("passwords") }
     }

@@ -65,7 +65,7 @@ impl Exchange<'_, '_> {
             Ok(new) => new,
             Err(error) => return self.refuse_plainly(error.status()),
         };
-        if target::has_hidden_segment(new.path()) || self.is_hidden(new.path()) {
+        if new.is_hidden() || self.is_hidden(new.path()) {
             return self.refuse_plainly(Status::NotFound);
         }
         if status != Status::Ok {

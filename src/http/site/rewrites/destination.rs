@@ -85,7 +85,7 @@ impl Destination {
         }
         let example = self.example();
         let target = target::resolve(example.as_bytes()).map_err(|_| PathRuleError::Unserved)?;
-        match target::has_hidden_segment(target.path()) {
+        match target.is_hidden() {
             true => Err(PathRuleError::Unserved),
             false => Ok(()),
         }
