@@ -11,8 +11,8 @@ a client asks for a page all the time, with a connection for each request:
     socket      with ringd.socket, restarts refuse nobody; without it they do, which shows that the
                 client counts
     take-over   ringd@b, ringd@a and so on take over, and lose nothing
-    upgrade     the service is restarted, the configuration stays
-    purge       nothing is left but the user
+    upgrade     the service is restarted, the configuration stays; ringd.socket refuses nobody
+    purge       nothing is left but the user; a server that has taken over ends, too
 
 Where that is not possible, it says why it is skipped, and the exit code is 0. `--system DIR` takes a
 system that mmdebstrap has made, and leaves it there.
@@ -31,6 +31,9 @@ import time
 
 PACKAGES = "systemd,systemd-sysv,dbus,logrotate,curl"
 CONFIG = "/etc/ringd/ringd.toml"
+LEFT_BY_NONE = ("/etc/ringd", "/var/log/ringd", "/run/ringd", "/usr/share/ringd", "/usr/bin/ringd",
+                "/usr/lib/systemd/system/ringd.service", "/etc/logrotate.d/ringd")
+LARGE = "/usr/share/ringd/html/large"
 REQUEST = b"GET /robots.txt HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
@@ -50,6 +53,13 @@ def ask(seconds):
         time.sleep(0.002)
     print(f"{dict(found)}, the longest took {1000 * longest:.0f} ms")
     return int(set(found) != {"200"})
+
+
+def hold():
+    """A client that does not read its answer: the server waits for it until `drain-timeout` is over."""
+    with socket.create_connection(("127.0.0.1", 80), 10) as client:
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(60)
 
 
 class System:
@@ -99,9 +109,13 @@ class System:
             time.sleep(0.2)
         return False
 
+    def client(self, *options):
+        """This script as a client, in the network of the system."""
+        command = ["nsenter", "-t", str(self.pid), "-n", sys.executable, __file__, *options]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
     def asking(self, seconds):
-        command = ["nsenter", "-t", str(self.pid), "-n", sys.executable, __file__]
-        return subprocess.Popen([*command, "--ask", str(seconds)], stdout=subprocess.PIPE, text=True)
+        return self.client("--ask", str(seconds))
 
     def stop(self):
         if self.process and self.process.poll() is None:
@@ -181,14 +195,24 @@ def restarts(system, what, expected):
     good(what, f"5 restarts: {text}")
 
 
-def sockets(system):
-    restarts(system, "without a socket unit", 1)
+def hold_port(system):
+    """From now on, ringd.socket has the port."""
     system.run("systemctl", "stop", "ringd")
     edit(system, 'listen = ":80"', 'listen = "fd:http"')
     system.run("systemctl", "start", "ringd.socket", "ringd")
-    restarts(system, "with ringd.socket", 0)
+
+
+def leave_port(system):
+    """From now on, the server has the port again; it is not started."""
     system.run("systemctl", "stop", "ringd.socket", "ringd")
     edit(system, 'listen = "fd:http"', 'listen = ":80"')
+
+
+def sockets(system):
+    restarts(system, "without a socket unit", 1)
+    hold_port(system)
+    restarts(system, "with ringd.socket", 0)
+    leave_port(system)
 
 
 def take_over(system):
@@ -211,28 +235,45 @@ def take_over(system):
 
 
 def upgrade(system):
-    system.run("systemctl", "start", "ringd")
+    edit(system, 'drain-timeout = "30s"', 'drain-timeout = "3s"')
+    hold_port(system)
     first = system.run("systemctl", "show", "-P", "MainPID", "ringd")
     system.run("rm", "-rf", "/root/next")
     system.run("dpkg-deb", "-R", "/root/ringd.deb", "/root/next")
     system.run("sed", "-i", r"s/^\(Version: .*\)/\1+next/", "/root/next/DEBIAN/control")
     system.run("dpkg-deb", "-Znone", "-b", "/root/next", "/root/next.deb")
-    edit(system, "[server]", "[server]\n# Kept.")
+    # While the old server waits for this client, the next ones are in the queue of the socket.
+    system.run("truncate", "-s", "64M", LARGE)
+    holding = system.client("--hold")
+    time.sleep(1)
+    client = system.asking(12)
+    time.sleep(1)
     system.run("dpkg", "-i", "/root/next.deb")
-    system.run("systemctl", "is-active", "ringd")
-    edit(system, "# Kept.", "# Kept.")
+    system.run("systemctl", "is-active", "ringd", "ringd.socket")
+    text = client.communicate()[0].strip()
+    holding.kill()
+    holding.wait()
+    system.run("rm", LARGE)
+    if client.returncode != 0:
+        raise SystemExit(f"FAILED: upgrade with ringd.socket: {text}\n{system.journal()}")
+    edit(system, 'drain-timeout = "3s"', 'drain-timeout = "30s"')
     if system.run("systemctl", "show", "-P", "MainPID", "ringd") == first:
         raise SystemExit("FAILED: the service runs the old program after the upgrade")
-    good("upgrade", "the service was restarted, and the configuration is the same")
+    good("upgrade", f"the service was restarted, and the configuration is the same: {text}")
+    leave_port(system)
 
 
 def purge(system):
+    system.run("systemctl", "start", "ringd")
+    system.run("systemctl", "start", "ringd@b")
+    answers(system)
     system.run("dpkg", "-P", "ringd")
-    for name in ("/etc/ringd", "/var/log/ringd", "/usr/share/ringd", "/usr/bin/ringd"):
-        if os.path.exists(system.path(name)):
-            raise SystemExit(f"FAILED: {name} is left")
-    system.run("systemctl", "is-active", "ringd", fails=True)
-    good("purge", "nothing is left")
+    for name in LEFT_BY_NONE:
+        # Of the running system, where /run is a file system of its own.
+        system.run("test", "-e", name, fails=True)
+    system.run("systemctl", "is-active", "ringd", "ringd@b", fails=True)
+    system.run("curl", "-s", "http://127.0.0.1/", fails=True)
+    good("purge", "nothing is left, and ringd@b has ended")
 
 
 def unable():
@@ -250,9 +291,12 @@ def main():
     parser.add_argument("package", nargs="?")
     parser.add_argument("--system", help="a folder with a Debian")
     parser.add_argument("--ask", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--hold", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.ask:
         return ask(options.ask)
+    if options.hold:
+        return hold()
     if not options.package:
         parser.error("name the package")
     reason = unable()
