@@ -64,7 +64,7 @@ check_pages() {
 }
 
 check_completions() {
-    local folder=target/manual/completions found
+    local folder=target/manual/completions found line
     [ -d "$folder" ] || { fail completions "there are none"; return; }
     found=$(bash -c ". $folder/ringd.bash; COMP_WORDS=(ringd serve --driv) COMP_CWORD=2
         _ringd ringd --driv serve; echo \"\${COMPREPLY[*]}\"") || true
@@ -77,8 +77,15 @@ check_completions() {
         skip completions "there is no zsh"
     fi
     if have fish fish; then
-        found=$(fish -c "source $folder/ringd.fish; complete -C 'ringd serve --driv'" 2>&1) || true
-        if [[ $found == --driver* ]]; then good completions "fish: $found"; else fail completions "fish: $found"; fi
+        # An option, and the values of one before a command and after it.
+        for line in "serve --driv:--driver" "--driver :epoll" "serve --driver :epoll"; do
+            found=$(fish -c "source $folder/ringd.fish; complete -C 'ringd ${line%:*}'" 2>&1) || true
+            if [[ $found == *"${line#*:}"* ]]; then
+                good completions "fish: ringd ${line%:*}: $(head -n 1 <<<"$found")"
+            else
+                fail completions "fish: ringd ${line%:*}: $found"
+            fi
+        done
     else
         skip completions "there is no fish"
     fi

@@ -33,15 +33,28 @@ fn main() -> Result<(), Box<dyn Error>> {
     command.build();
     pages(&command, &folder.join("man1"))?;
     keys::write(&folder.join("man5/ringd.toml.5"))?;
-    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        clap_complete::generate_to(
-            shell,
-            &mut Cli::command(),
-            "ringd",
-            folder.join("completions"),
-        )?;
+    completions(&folder.join("completions"))
+}
+
+/// Writes the completions of each shell.
+fn completions(folder: &Path) -> Result<(), Box<dyn Error>> {
+    for shell in [Shell::Bash, Shell::Zsh] {
+        clap_complete::generate_to(shell, &mut Cli::command(), MANUAL, folder)?;
     }
-    Ok(())
+    let mut text = Vec::new();
+    clap_complete::generate(Shell::Fish, &mut Cli::command(), MANUAL, &mut text);
+    let text = with_values(&String::from_utf8(text)?)?;
+    Ok(fs::write(folder.join("ringd.fish"), text)?)
+}
+
+/// The completions for fish, which then complete `ringd --driver ` too. The function that looks for a
+/// command reads the line with `argparse`, which fails while the last option has no value. There is no
+/// command yet then, and the function has to say so.
+fn with_values(text: &str) -> Result<String, &'static str> {
+    let (before, after) = text
+        .split_once("-- $cmd 2>/dev/null\n    or return\n")
+        .ok_or("clap_complete writes other completions for fish; adapt `with_values`")?;
+    Ok(format!("{before}-- $cmd 2>/dev/null\n    or return 0\n{after}"))
 }
 
 /// Writes the page of a command, and those of its commands.
