@@ -3,7 +3,8 @@
 //! Eviction is CLOCK, as in the cache of names: bodies form a circle, a use sets a mark, and the
 //! hand evicts the first one without a mark, clearing marks on its way. A body that was evicted
 //! still takes memory as long as a worker or a response holds it, so it counts until then
-//! ([`VariantStore::has_room`]). If it is asked for again meanwhile, it comes back.
+//! ([`VariantStore::has_room`]). For [`RETRY_AFTER`] it is refused; if it is asked for after that
+//! and is still held, it comes back.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
