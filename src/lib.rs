@@ -47,6 +47,7 @@
 //! | `bench` (default) | `ringd bench` |
 //! | `compress` (default) | compression on the fly |
 //! | `precompress` (default) | `ringd precompress` |
+//! | `passwords` (default, part of `cli`) | users of sites, and their passwords |
 //! | `tls` (default, part of `cli`) | HTTPS |
 //! | `sandbox` (default) | `--sandbox` |
 //! | `simulation` | the simulated driver, oracles and entry points for fuzzers; for tests only |

@@ -1,28 +1,10 @@
-//! Hashes of passwords: bcrypt, and Argon2id (RFC 9106).
+//! Hashes of passwords.
 
 use std::fmt;
 use std::io;
 
-use argon2::password_hash::phc;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, Version};
-
-/// The parameters of new hashes: memory in KiB, passes, lanes. OWASP's password storage cheat
-/// sheet recommends them for Argon2id.
-const NEW: (u32, u32, u32) = (19 * 1024, 2, 1);
-
-/// The most that a hash of a file may take: memory in KiB, passes, lanes. The memory is what one
-/// guess of a stranger costs each worker.
-const ARGON2_MAX: (u32, u32, u32) = (256 * 1024, 32, 16);
-
-/// The most rounds of bcrypt, as a power of two: about four seconds.
-const BCRYPT_COST_MAX: u32 = 16;
-
-/// Bytes of the salt of a new hash (RFC 9106 section 3.1).
-const SALT_BYTES: usize = 16;
-
-/// How long a round of bcrypt takes, in passes of Argon2id over a KiB: about 60 µs and 0.8 µs.
-const BCRYPT_ROUND: u64 = 80;
+use super::hash_error::HashError;
+use super::schemes;
 
 /// The hash of a password.
 #[derive(Clone, PartialEq, Eq)]
@@ -44,34 +26,6 @@ impl fmt::Debug for PasswordHash {
         write!(f, "PasswordHash({:?})", self.scheme)
     }
 }
-
-/// Why a text is not the hash of a password.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HashError {
-    /// It is a hash of another kind, with this name, or the password itself.
-    Unsupported(&'static str),
-    /// It begins as a hash, and is malformed.
-    Malformed,
-    /// It would take more time or memory than a server can give away.
-    TooCostly,
-}
-
-impl fmt::Display for HashError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unsupported(kind) => {
-                write!(f, "is {kind}; only bcrypt ($2b$, $2y$) and Argon2id are safe enough")
-            }
-            Self::Malformed => f.write_str("is a malformed hash"),
-            Self::TooCostly => f.write_str(
-                "takes too much time or memory; at most 256 MiB, 32 passes and 16 lanes, or 16 as \
-                 the cost of bcrypt, are allowed",
-            ),
-        }
-    }
-}
-
-impl std::error::Error for HashError {}
 
 /// The beginnings of hashes that are refused, and what they are.
 const UNSUPPORTED: [(&str, &str); 12] = [
@@ -98,9 +52,11 @@ impl PasswordHash {
     pub fn parse(text: &str) -> Result<Self, HashError> {
         let (scheme, cost) = match text {
             _ if text.starts_with("$2b$") || text.starts_with("$2y$") => {
-                (Scheme::Bcrypt, cost_of_bcrypt(text)?)
+                (Scheme::Bcrypt, schemes::cost_of_bcrypt(text)?)
             }
-            _ if text.starts_with("$argon2id$") => (Scheme::Argon2id, cost_of_argon2(text)?),
+            _ if text.starts_with("$argon2id$") => {
+                (Scheme::Argon2id, schemes::cost_of_argon2(text)?)
+            }
             _ => {
                 let known = UNSUPPORTED.iter().find(|(start, _)| text.starts_with(start));
                 let kind = known.map_or("not hashed, or with crypt(3)", |(_, kind)| kind);
@@ -116,15 +72,7 @@ impl PasswordHash {
     ///
     /// When the system gives no random bytes for the salt.
     pub fn make(password: &[u8]) -> io::Result<Self> {
-        let mut salt = [0; SALT_BYTES];
-        getrandom::fill(&mut salt).map_err(|error| io::Error::other(error.to_string()))?;
-        let (memory, passes, lanes) = NEW;
-        let failed = |error: &dyn fmt::Display| io::Error::other(error.to_string());
-        let params = Params::new(memory, passes, lanes, None).map_err(|error| failed(&error))?;
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let hash = argon2.hash_password_with_salt(password, &salt);
-        let text = hash.map_err(|error| failed(&error))?.to_string();
-        let cost = u64::from(memory) * u64::from(passes);
+        let (text, cost) = schemes::make(password)?;
         Ok(Self { text: text.into(), scheme: Scheme::Argon2id, cost })
     }
 
@@ -132,11 +80,8 @@ impl PasswordHash {
     #[must_use]
     pub fn fits(&self, password: &[u8]) -> bool {
         match self.scheme {
-            Scheme::Bcrypt => bcrypt::verify(password, &self.text).unwrap_or(false),
-            Scheme::Argon2id => match phc::PasswordHash::new(&self.text) {
-                Ok(hash) => Argon2::default().verify_password(password, &hash).is_ok(),
-                Err(_) => false,
-            },
+            Scheme::Bcrypt => schemes::fits_bcrypt(password, &self.text),
+            Scheme::Argon2id => schemes::fits_argon2(password, &self.text),
         }
     }
 
@@ -151,28 +96,6 @@ impl PasswordHash {
     pub fn text(&self) -> &str {
         &self.text
     }
-}
-
-fn cost_of_bcrypt(text: &str) -> Result<u64, HashError> {
-    let parts: bcrypt::HashParts = text.parse().map_err(|_| HashError::Malformed)?;
-    match parts.get_cost() {
-        cost @ 4..=BCRYPT_COST_MAX => Ok(BCRYPT_ROUND << cost),
-        0..4 => Err(HashError::Malformed),
-        _ => Err(HashError::TooCostly),
-    }
-}
-
-fn cost_of_argon2(text: &str) -> Result<u64, HashError> {
-    let hash = phc::PasswordHash::new(text).map_err(|_| HashError::Malformed)?;
-    if hash.salt.is_none() || hash.hash.is_none() || hash.version.is_some_and(|it| it != 19) {
-        return Err(HashError::Malformed);
-    }
-    let params = Params::try_from(&hash).map_err(|_| HashError::Malformed)?;
-    let (memory, passes, lanes) = ARGON2_MAX;
-    let fits = params.m_cost() <= memory && params.t_cost() <= passes && params.p_cost() <= lanes;
-    // Lanes share the memory, and are filled one after the other.
-    let cost = u64::from(params.m_cost()) * u64::from(params.t_cost());
-    if fits { Ok(cost) } else { Err(HashError::TooCostly) }
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::hash::{HashError, PasswordHash};
+use super::hash::PasswordHash;
+use super::hash_error::HashError;
 
 /// How long a file may be, in bytes.
 pub const USERS_BYTES_MAX: u64 = 4 << 20;
