@@ -21,7 +21,9 @@ use ringd::http::semantics::negotiate::{self, Coding};
 use ringd::http::semantics::range;
 use ringd::http::semantics::request::RequestLimits;
 use ringd::http::semantics::validator::Validators;
-use ringd::http::site::rewrites::{LITERALS_MAX, PATTERNS_MAX, PathRule, PathRules, RulePhase};
+use ringd::http::site::rewrites::{
+    LITERALS_MAX, PATTERNS_MAX, PathRule, PathRules, RulePhase, RuleUse,
+};
 use ringd::http::site::target;
 use ringd::session::{Now, Step};
 
@@ -137,7 +139,8 @@ fn targets(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Rules that do not match a path: what a site with redirects costs each other request.
+/// Rules that do not match a path: what a site with redirects costs each other request. And one
+/// that matches.
 fn rules(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("rules");
     let target = target::resolve(b"/images/sequence.svg?version=3").expect("it is well-formed");
@@ -153,6 +156,15 @@ fn rules(criterion: &mut Criterion) {
             bencher.iter(|| rules.find(RulePhase::BeforeFiles, black_box(&target)).is_none());
         });
     }
+    let rules = PathRules::new(literals().collect()).expect("not too many").expect("some");
+    let path = format!("/old/page-{}?version=3", LITERALS_MAX / 2);
+    let target = target::resolve(path.as_bytes()).expect("it is well-formed");
+    group.bench_function("one of 10,000 redirects matches", |bencher| {
+        bencher.iter(|| {
+            let found = rules.find(RulePhase::BeforeFiles, black_box(&target));
+            assert!(matches!(found, Some(RuleUse::Redirect { .. })));
+        });
+    });
     group.finish();
 }
 
