@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -273,17 +274,8 @@ impl SharedCompressor {
     /// Which bodies get a file in memory. If the system denies such files, none does, and larger
     /// ones are not made: their jobs would fail again and again.
     fn limits(&self) -> BodyLimits {
-        let memory_file_max = self.bounds.memory_file_max;
-        let has_files = match File::in_memory(b"") {
-            Ok(_) => true,
-            // That may pass.
-            Err(error) if FileFailure::of(&error) == FileFailure::Shortage => true,
-            Err(error) => {
-                (self.told)(&error);
-                false
-            }
-        };
-        BodyLimits { memory_file_max, has_files }
+        let has_files = has_files(File::in_memory(b"").map(drop), &self.told);
+        BodyLimits { memory_file_max: self.bounds.memory_file_max, has_files }
     }
 
     /// Waits for the next job; `None` if there will be none. Meanwhile, posts what workers have
@@ -341,6 +333,21 @@ impl SharedCompressor {
     /// No code panics while it holds the lock, so a poisoned lock has consistent content.
     fn lock(&self) -> MutexGuard<'_, CompressorState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether bodies may be files in memory, after an attempt to make one. If not, that is told.
+pub(super) fn has_files(attempt: io::Result<()>, told: &FilesDenied) -> bool {
+    match attempt {
+        Ok(()) => true,
+        // That may pass.
+        Err(error) if FileFailure::of(&error) == FileFailure::Shortage => true,
+        Err(error) => {
+            // If the code of others panics, this thread must go on: nobody would start another one,
+            // and all jobs would wait for ever.
+            let _ = catch_unwind(AssertUnwindSafe(|| told(&error)));
+            false
+        }
     }
 }
 

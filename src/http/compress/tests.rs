@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::sync::mpsc;
 
+use super::compressor::has_files;
 #[cfg(feature = "compress")]
 use super::job::{BodyLimits, CompressJob, JobResult};
 use super::store::{StoreSize, Stored, VariantStore};
@@ -337,6 +338,16 @@ fn the_thread_runs_when_no_other_one_wants_to() {
     assert!(found.contains(&libc::SCHED_IDLE.to_string()), "{found:?}");
     let found = policies("compress-queue");
     assert!(found.contains(&libc::SCHED_OTHER.to_string()), "{found:?}");
+}
+
+/// Nobody would start the thread again.
+#[test]
+fn a_panic_of_who_is_told_does_not_end_the_thread() {
+    let told: FilesDenied = Box::new(|error| panic!("{error}"));
+    let denied = |code| Err(std::io::Error::from_raw_os_error(code));
+    assert!(!has_files(denied(libc::EPERM), &told));
+    assert!(has_files(denied(libc::EMFILE), &told), "that may pass");
+    assert!(has_files(Ok(()), &told));
 }
 
 /// Where files in memory are denied, what is small is made nevertheless.
