@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::config::ListenerProtocol;
+use super::config::{ListenerOptions, ListenerProtocol};
 use super::tls_args::{TlsArgs, TlsVersion};
 use super::{CommandError, Config, SiteOptions};
 use crate::admin::CertificateFacts;
@@ -249,14 +249,20 @@ fn settings(args: &TlsArgs) -> Result<TlsSettings, CommandError> {
     })
 }
 
+/// Whether a proxy before a listener says which requests came to it with HTTPS.
+fn is_forwarded(listener: &ListenerOptions) -> bool {
+    listener.door.as_ref().is_some_and(|door| door.forwarded.is_some())
+}
+
 /// Notes about options that have no effect because no site has a certificate.
 pub(super) fn notes_without_tls(config: &Config) -> Vec<String> {
     if config.has_tls() {
         return Vec::new();
     }
     let TlsArgs { tls_min, tls_client_ca, tls_key_log, .. } = &config.options.tls;
+    let has_hsts = config.sites.iter().any(|site| site.content.tls.hsts.is_some());
     let options = [
-        ("--hsts", config.sites.iter().any(|site| site.content.tls.hsts.is_some())),
+        ("--hsts", has_hsts && !config.listeners.iter().any(is_forwarded)),
         ("--tls-min", *tls_min != TlsVersion::Tls12),
         ("--tls-client-ca", tls_client_ca.is_some()),
         ("--tls-key-log", tls_key_log.is_some()),
@@ -310,7 +316,9 @@ pub(super) fn roles(
             protocol if is_secure(protocol) => ListenerRole::Secure,
             _ => ListenerRole::Plain,
         };
-        if !has_tls && role != ListenerRole::Plain {
+        let is_served = has_tls || role == ListenerRole::Plain;
+        let is_led = matches!(role, ListenerRole::Redirect(_)) && is_forwarded(listener);
+        if !is_served && !is_led {
             return Err(CommandError(
                 "an address is to speak or lead to HTTPS, but no site has a certificate; add \
                  --tls-cert and --tls-key, or --tls-self-signed to try it out"

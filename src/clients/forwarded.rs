@@ -1,10 +1,16 @@
-//! The client that a forwarded field names: `X-Forwarded-For`, or `Forwarded` of RFC 7239.
+//! What trusted proxies say of a request in its fields: the client, in `X-Forwarded-For` or in
+//! `Forwarded` of RFC 7239, and whether it has used `https`.
 //!
 //! Each proxy appends the address of whom it got the request from. So the last address is from the
 //! proxy next to this server, and the first one is anybody's. The field is walked from the right:
 //! addresses of trusted proxies are skipped, and the first other one is the client. What is no
 //! address ends the walk at the one before it, to the right. Nothing on the left of the client is
 //! looked at, so it cannot change the result.
+//!
+//! The scheme is that of the last element of the walk, which is from the trusted proxy next to the
+//! client: `proto` of `Forwarded`, or the value of `X-Forwarded-Proto` at the same place, from the
+//! right. If that says nothing, it is what the next one to the right says. A proxy may write only
+//! one value in the place of all others, so if there are too few, the first one counts.
 
 #[cfg(test)]
 mod tests;
@@ -23,6 +29,18 @@ pub enum ForwardedField {
     Forwarded,
 }
 
+/// What trusted proxies say of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ForwardedRequest {
+    /// The client; the peer, if they say nothing.
+    pub client: Client,
+    /// Whether the client has used `https`; `None` if they do not say it.
+    pub is_secure: Option<bool>,
+}
+
+/// The field that goes with `X-Forwarded-For`.
+const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
+
 impl ForwardedField {
     /// All of them.
     pub const ALL: [Self; 2] = [Self::XForwardedFor, Self::Forwarded];
@@ -36,34 +54,34 @@ impl ForwardedField {
         }
     }
 
-    /// The client of a request that this peer has sent, with a head whose lines are well formed.
+    /// Reads the fields of a request that this peer has sent, with a head whose lines are well
+    /// formed.
     #[must_use]
-    pub fn client(self, peer: Client, trusted: &Networks, head: &[u8]) -> Client {
-        let mut client = peer;
-        for element in self.elements(head) {
-            if !trusted.contains(client) {
+    pub fn read(self, peer: Client, trusted: &Networks, head: &[u8]) -> ForwardedRequest {
+        let mut read = ForwardedRequest { client: peer, is_secure: None };
+        if !trusted.contains(peer) {
+            return read;
+        }
+        let mut count = 0;
+        for element in elements(head, self.name(), self == Self::Forwarded) {
+            if !trusted.contains(read.client) {
                 break;
             }
+            count += 1;
+            if self == Self::Forwarded {
+                read.is_secure = value_of(element, b"proto=").and_then(scheme).or(read.is_secure);
+            }
             match self.address(element) {
-                Some(address) => client = Client::Internet(address.to_canonical()),
+                Some(address) => read.client = Client::Internet(address.to_canonical()),
                 None => break,
             }
         }
-        client
-    }
-
-    /// The elements of all lines of the field, the last one first. Empty ones mean nothing (RFC
-    /// 9110 section 5.6.1).
-    fn elements(self, head: &[u8]) -> impl Iterator<Item = &[u8]> {
-        let name = self.name().as_bytes();
-        let values = head.rsplit(|byte| *byte == b'\n').filter_map(move |line| {
-            let (line_name, value) = line.split_at_checked(name.len())?;
-            let value = value.strip_prefix(b":")?;
-            line_name.eq_ignore_ascii_case(name).then_some(value)
-        });
-        let may_quote = self == Self::Forwarded;
-        let elements = values.flat_map(move |value| from_right(value, b',', may_quote));
-        elements.map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
+        if self == Self::XForwardedFor {
+            // The peer may say it without naming a client.
+            let said = elements(head, X_FORWARDED_PROTO, false).take(count.max(1));
+            read.is_secure = said.filter_map(scheme).last();
+        }
+        read
     }
 
     /// The address that an element names.
@@ -74,9 +92,32 @@ impl ForwardedField {
                 // Unlike a node, it may be an IPv6 address without brackets.
                 text.parse().ok().or_else(|| node(text))
             }
-            Self::Forwarded => forwarded_for(element),
+            // RFC 7239 section 5.2.
+            Self::Forwarded => node(str::from_utf8(value_of(element, b"for=")?).ok()?),
         }
     }
+}
+
+/// The elements of all lines of a field, the last one first. Empty ones mean nothing (RFC 9110
+/// section 5.6.1). The name is in lower case.
+fn elements<'a>(
+    head: &'a [u8],
+    name: &'static str,
+    may_quote: bool,
+) -> impl Iterator<Item = &'a [u8]> {
+    let values = head.rsplit(|byte| *byte == b'\n').filter_map(move |line| {
+        let (line_name, value) = line.split_at_checked(name.len())?;
+        let value = value.strip_prefix(b":")?;
+        line_name.eq_ignore_ascii_case(name.as_bytes()).then_some(value)
+    });
+    let elements = values.flat_map(move |value| from_right(value, b',', may_quote));
+    elements.map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
+}
+
+/// Whether a scheme is `https`; `None` for others than that and `http`.
+fn scheme(name: &[u8]) -> Option<bool> {
+    let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+    if is(b"https") { Some(true) } else { is(b"http").then_some(false) }
 }
 
 /// The parts of a text between separators, from the right. Separators within quotation marks do not
@@ -103,24 +144,22 @@ fn from_right(text: &[u8], separator: u8, may_quote: bool) -> impl Iterator<Item
     })
 }
 
-/// The address of `for=` in an element of RFC 7239, which occurs once.
-fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
+/// The value behind a name, such as `for=`, in an element of RFC 7239, where it occurs once.
+fn value_of<'a>(element: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let mut found = None;
     for pair in from_right(element, b';', true) {
         let pair = pair.trim_ascii();
-        let Some((name, value)) = pair.split_at_checked(4) else { continue };
-        if name.eq_ignore_ascii_case(b"for=") && found.replace(value).is_some() {
+        let Some((pair_name, value)) = pair.split_at_checked(name.len()) else { continue };
+        if pair_name.eq_ignore_ascii_case(name) && found.replace(value).is_some() {
             return None;
         }
     }
-    let value = found?;
-    let value = match value {
-        [b'"', quoted @ .., b'"'] => quoted,
+    match found? {
+        [b'"', quoted @ .., b'"'] => Some(quoted),
         // A colon or a bracket is no part of a token.
-        value if value.iter().any(|byte| matches!(byte, b':' | b'[' | b'"')) => return None,
-        value => value,
-    };
-    node(str::from_utf8(value).ok()?)
+        value if value.iter().any(|byte| matches!(byte, b':' | b'[' | b'"')) => None,
+        value => Some(value),
+    }
 }
 
 /// The address of a node: IPv4, or IPv6 in brackets, and perhaps a port (RFC 7239 section 6).
@@ -162,12 +201,17 @@ pub fn fuzz_forwarded(input: &[u8]) {
         ["127.0.0.0/8", "10.0.0.0/8"].iter().flat_map(|it| it.parse()).collect();
     for field in ForwardedField::ALL {
         let line = |value: &[u8]| [field.name().as_bytes(), b":", value, b"\r\n"].concat();
-        let _ = field.client(proxy, &trusted, &line(&value));
-        let next: &[u8] = match field {
-            ForwardedField::XForwardedFor => b"192.0.2.7, 10.0.0.1",
-            ForwardedField::Forwarded => b"by=\"[::1]:80\";for=192.0.2.7, for=\"10.0.0.1:8\"",
+        let _ = field.read(proxy, &trusted, &line(&value));
+        let (next, scheme): (&[u8], &[u8]) = match field {
+            ForwardedField::XForwardedFor => (b"192.0.2.7, 10.0.0.1", b", https, http"),
+            ForwardedField::Forwarded => {
+                (b"by=\"[::1]:80\";proto=https;for=192.0.2.7, for=\"10.0.0.1:8\"", b"")
+            }
         };
-        let found = field.client(proxy, &trusted, &line(&[&value, &b","[..], next].concat()));
-        assert_eq!(found.to_string(), "192.0.2.7", "{field:?} {value:?}");
+        let mut head = line(&[&value, &b","[..], next].concat());
+        head.extend([X_FORWARDED_PROTO.as_bytes(), b":", &value, scheme, b"\r\n"].concat());
+        let found = field.read(proxy, &trusted, &head);
+        assert_eq!(found.client.to_string(), "192.0.2.7", "{field:?} {value:?}");
+        assert_eq!(found.is_secure, Some(true), "{field:?} {value:?}");
     }
 }

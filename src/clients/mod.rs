@@ -18,7 +18,7 @@
 //! | `door.rs` | what a listener knows of proxies, and whom it lets in |
 //! | `proxy_header.rs` | the header of the PROXY protocol |
 //! | `proxied.rs` | a session behind such a header |
-//! | `forwarded.rs` | the walk through a forwarded field |
+//! | `forwarded.rs` | the walk through a forwarded field, and the scheme |
 
 mod access;
 mod client;
@@ -33,10 +33,10 @@ pub use access::Access;
 pub use client::Client;
 pub use client_key::{ClientKey, ClientPrefix};
 pub use door::Door;
-pub use forwarded::ForwardedField;
 #[cfg(any(test, feature = "simulation"))]
 #[doc(hidden)]
 pub use forwarded::fuzz_forwarded;
+pub use forwarded::{ForwardedField, ForwardedRequest};
 pub use networks::{Network, NetworkError, Networks};
 pub use proxied::{Doorkeeper, Proxied, ProxyFailure};
 #[cfg(any(test, feature = "simulation"))]

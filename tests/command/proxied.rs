@@ -119,6 +119,34 @@ fn haproxy_names_clients_in_a_field() {
     passes_on("forwarded = \"x-forwarded-for\"", "", "mode http\n option forwardfor");
 }
 
+/// The proxy has the certificate, and ringd has none.
+#[test]
+fn a_proxy_with_https_may_be_before_a_redirect() {
+    use std::io::{Read, Write};
+    let hsts = "[site-defaults]\nhsts = \"5min\"\n";
+    let keys = format!("forwarded = \"x-forwarded-for\"\nprotocol = \"redirect\"\n{hsts}");
+    let (_folder, server) = server(&keys);
+    for (proto, parts) in [
+        ("http", ["HTTP/1.1 308 ", "Location: https://a.example/?b\r\n"]),
+        ("https", ["HTTP/1.1 200 ", "Strict-Transport-Security: max-age=300\r\n"]),
+    ] {
+        let mut stream = std::net::TcpStream::connect(server.address()).unwrap();
+        write!(
+            stream,
+            "GET /?b HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-Proto: {proto}\r\n\
+             Connection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(parts.iter().all(|part| answer.contains(part)), "{proto}: {answer}");
+        assert_eq!(answer.contains("Strict-Transport"), proto == "https", "{answer}");
+    }
+    server.signal(libc::SIGTERM);
+    let end = server.end();
+    assert!(!end.errors.contains("no effect"), "{end:?}");
+}
+
 #[test]
 fn curl_names_itself() {
     if !is_there("curl") {

@@ -218,6 +218,7 @@ macro_rules! every_driver {
                 each_test!($kind, |test: &dyn Fn()| test();
                     secure: a_listener_redirects_to_https,
                         browsers_are_asked_for_https_over_tls_only,
+                        a_trusted_proxy_says_whether_clients_use_https,
                         a_host_that_the_handshake_has_not_named_is_misdirected,
                         lines_say_what_protects_the_connection, handshakes_that_fail_are_told,
                         a_reload_keeps_the_protection_of_connections;

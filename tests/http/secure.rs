@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringd::clients::{Door, ForwardedField};
 use ringd::driver::{DriverKind, DriverSelection, File, Links};
 use ringd::events::{EventFormat, EventKind, EventLevel, EventSettings, Events};
 use ringd::http::records::log::{AccessLog, LogFormat};
@@ -21,7 +22,9 @@ use rustls::version::{TLS12, TLS13};
 use tempfile::TempDir;
 
 use crate::common::{eventually, settings};
+use crate::proxied::networks;
 use crate::support::client::Client;
+use crate::support::http2::Http2Connection;
 use crate::tls::{TestCertificates, TlsClient};
 
 /// The field that asks browsers to use HTTPS only.
@@ -31,6 +34,9 @@ const HSTS: &str = "Strict-Transport-Security";
 const PLAIN: usize = 0;
 const SECURE: usize = 1;
 const REDIRECT: usize = 2;
+/// These two are behind proxies of this machine, with `Forwarded` and with `X-Forwarded-For`.
+const BEHIND: usize = 3;
+const BEHIND_REDIRECT: usize = 4;
 
 /// A server with a listener of each role, and three sites, of which `one` and `two` have the same
 /// certificates. `one` and `three` have HSTS; a rule of `three` has more to say.
@@ -69,13 +75,21 @@ impl SecureServer {
         three.content.rules = Rules::new(Vec::new(), vec![rule], false).unwrap();
         let one = site(&folder, "one", "a", Some(year));
         let sites = [one, site(&folder, "two", "a", None), three];
-        let by_number = vec![(1, ListenerRole::Secure), (2, ListenerRole::Redirect(8443))];
-        let roles = ListenerRoles { by_number, ..ListenerRoles::default() };
+        let redirect = ListenerRole::Redirect(8443);
+        let by_number = vec![(1, ListenerRole::Secure), (2, redirect), (4, redirect)];
+        let door = |field| Door {
+            forwarded: Some(field),
+            trusted: networks(&["127.0.0.1"]),
+            ..Door::default()
+        };
+        let fields = [(3, ForwardedField::Forwarded), (4, ForwardedField::XForwardedFor)];
+        let doors = fields.map(|(number, field)| (number, Arc::new(door(field)))).into();
+        let roles = ListenerRoles { by_number, doors, ..ListenerRoles::default() };
         let table = SiteTable::new(1, sites.map(Arc::new).into()).unwrap().with_roles(roles);
         let mut http = HttpSettings::new(Arc::new(table));
         http.health_path = Some("/healthz".into());
         let mut server = settings();
-        server.listen = ["127.0.0.1:0"; 3].map(|place| place.parse().unwrap()).into();
+        server.listen = ["127.0.0.1:0"; 5].map(|place| place.parse().unwrap()).into();
         change(&mut server, &mut http);
         let names: [&[&str]; 2] = [&["one.example", "two.example"], &["three.example"]];
         let certificates = TestCertificates::for_names(&names);
@@ -167,6 +181,57 @@ pub(crate) fn browsers_are_asked_for_https_over_tls_only(kind: DriverKind) {
     for target in ["/a.txt", "/missing"] {
         plain.send(format!("GET {target} HTTP/1.1\r\nHost: one.example\r\n\r\n"));
         assert_eq!(plain.read_response().field(HSTS), None);
+    }
+    secure.stop();
+}
+
+/// A proxy that ends TLS says in a field what the client has used.
+pub(crate) fn a_trusted_proxy_says_whether_clients_use_https(kind: DriverKind) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let target = LogTarget::File(path.clone());
+    let format = LogFormat::parse("{scheme}").unwrap();
+    let log = AccessLog::open(target, format, 1, |trouble| panic!("{trouble}")).unwrap();
+    let secure = SecureServer::start(kind, |_, http| {
+        (http.access_log, http.h2c) = (Some(Arc::new(log)), true);
+    });
+    let (proto, other) = ("X-Forwarded-Proto", "Forwarded");
+    for (number, (listener, fields, status, scheme)) in [
+        (BEHIND_REDIRECT, &[][..], 308, "http"),
+        (BEHIND_REDIRECT, &[(proto, "http")], 308, "http"),
+        (BEHIND_REDIRECT, &[(proto, "https, http")], 308, "http"),
+        (BEHIND_REDIRECT, &[(proto, "https")], 200, "https"),
+        (BEHIND_REDIRECT, &[(other, "proto=https")], 308, "http"),
+        (BEHIND, &[], 200, "http"),
+        (BEHIND, &[(other, "for=192.0.2.1;proto=http")], 200, "http"),
+        (BEHIND, &[(other, "for=192.0.2.1;proto=https")], 200, "https"),
+        (BEHIND, &[(proto, "https")], 200, "http"),
+        // Nobody believes these.
+        (REDIRECT, &[(proto, "https"), (other, "proto=https")], 308, "http"),
+        (PLAIN, &[(proto, "https"), (other, "proto=https")], 200, "http"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let address = secure.address(listener);
+        let hsts = (scheme == "https").then_some("max-age=31536000");
+        let lines = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+        let lines: String = lines.collect();
+        let mut client = Client::connect(address);
+        client.send(format!("GET /a.txt HTTP/1.1\r\nHost: one.example\r\n{lines}\r\n"));
+        let answer = client.read_response();
+        assert_eq!((answer.status, answer.field(HSTS)), (status, hsts), "{listener} {lines}");
+        let mut client = Http2Connection::connect(address);
+        let names: Vec<_> = fields.iter().map(|(name, _)| name.to_lowercase()).collect();
+        let named = names.iter().zip(fields).map(|(name, (_, value))| (&**name, *value));
+        let fields: Vec<_> = [(":authority", "one.example")].into_iter().chain(named).collect();
+        let answer = client.ask("GET", "/a.txt", &fields);
+        let found = (answer.status, answer.field("strict-transport-security"));
+        assert_eq!(found, (status, hsts), "{listener} {lines} HTTP/2");
+        let text = || fs::read_to_string(&path).unwrap_or_default();
+        eventually("the lines are written", || text().lines().count() == 2 * number + 2);
+        let text = text();
+        assert!(text.lines().skip(2 * number).all(|line| line == scheme), "{lines} {text}");
     }
     secure.stop();
 }

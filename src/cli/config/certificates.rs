@@ -83,7 +83,8 @@ pub(super) fn check_users(
     }
 }
 
-/// Refuses a listener that speaks HTTPS or leads to it while no site has a certificate.
+/// Refuses a listener that speaks HTTPS or leads to it while no site has a certificate. One that
+/// leads to it may be behind a proxy that has one, and that says which requests came with HTTPS.
 pub(super) fn check_protocols(
     listeners: &[ListenerDraft],
     sites: &[SiteDraft],
@@ -97,10 +98,11 @@ pub(super) fn check_protocols(
         check_redirects(listeners, problems);
         return;
     }
-    let protocols = listeners.iter().filter_map(|listener| listener.protocol.as_ref());
-    for Sourced { value, origin } in protocols {
+    for listener in listeners {
+        let Some(Sourced { value, origin }) = &listener.protocol else { continue };
         let title = match value {
             ListenerProtocol::Https => "HTTPS without a certificate",
+            ListenerProtocol::Redirect if listener.door.is_forwarded() => continue,
             ListenerProtocol::Redirect => "a redirect to HTTPS, and no site has a certificate",
             ListenerProtocol::Usual | ListenerProtocol::Http => continue,
         };

@@ -44,6 +44,11 @@ impl DoorDraft {
         lists.into_iter().map(|(key, list)| (key, &**list)).filter(|(_, list)| !list.is_empty())
     }
 
+    /// Whether requests have a field that says what clients have used.
+    pub(super) fn is_forwarded(&self) -> bool {
+        self.forwarded.as_ref().is_some_and(|it| it.value.is_some())
+    }
+
     /// Whether nothing is written.
     pub(super) fn is_empty(&self) -> bool {
         self.texts().next().is_none() && self.lists().next().is_none()

@@ -15,7 +15,7 @@ fn walk(field: ForwardedField, lines: &[&str]) -> String {
     for line in lines {
         head.extend(format!("{name}: {line}\r\nAccept: 8.8.8.8\r\n").bytes());
     }
-    field.client(PROXY, &trusted(), &head).to_string()
+    field.read(PROXY, &trusted(), &head).client.to_string()
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn forwarded_is_read_as_its_standard_says() {
 #[test]
 fn other_fields_and_other_peers_name_nobody() {
     let head = b"GET / HTTP/1.1\r\nX-Forwarded-For: 192.0.2.1\r\nX-Real-IP: 192.0.2.2\r\n\r\n";
-    let found = |field: ForwardedField, peer| field.client(peer, &trusted(), head);
+    let found = |field: ForwardedField, peer| field.read(peer, &trusted(), head).client;
     let x_forwarded_for = ForwardedField::XForwardedFor;
     assert_eq!(found(ForwardedField::Forwarded, PROXY), PROXY);
     assert_eq!(found(x_forwarded_for, PROXY).to_string(), "192.0.2.1");
@@ -86,8 +86,56 @@ fn other_fields_and_other_peers_name_nobody() {
         assert_eq!(found(x_forwarded_for, peer), peer);
     }
     let unix: Networks = [Network::Unix].into_iter().collect();
-    let found = x_forwarded_for.client(Client::Unix, &unix, head);
-    assert_eq!(found.to_string(), "192.0.2.1");
+    let found = x_forwarded_for.read(Client::Unix, &unix, head);
+    assert_eq!(found.client.to_string(), "192.0.2.1");
+}
+
+#[test]
+fn the_scheme_is_what_the_trusted_proxy_next_to_the_client_says() {
+    for (clients, schemes, expected) in [
+        ("", "", None),
+        ("", "https", Some(true)),
+        ("192.0.2.1", "HTTPS", Some(true)),
+        ("192.0.2.1", "http", Some(false)),
+        ("192.0.2.1", "ftp", None),
+        // The client writes, and one proxy behind it appends.
+        ("192.0.2.9, 192.0.2.1", "https, http", Some(false)),
+        ("10.0.0.9, 192.0.2.1", "https, http", Some(false)),
+        // Two proxies append, or only one of them writes.
+        ("192.0.2.1, 10.0.0.2", "http, https, http", Some(true)),
+        ("192.0.2.1, 10.0.0.2", "https", Some(true)),
+        ("192.0.2.1, 10.0.0.2", "http, ftp, https", Some(true)),
+        ("192.0.2.1, unknown, 10.0.0.2", "http, https, http", Some(true)),
+    ] {
+        let head = format!("GET / HTTP/1.1\r\nX-Forwarded-For: {clients}\r\n");
+        let head = head + &format!("X-Forwarded-Proto: {schemes}\r\n");
+        let found = ForwardedField::XForwardedFor.read(PROXY, &trusted(), head.as_bytes());
+        assert_eq!(found.is_secure, expected, "{clients:?} {schemes:?}");
+        // It goes with the other field only.
+        let found = ForwardedField::Forwarded.read(PROXY, &trusted(), head.as_bytes());
+        assert_eq!(found.is_secure, None);
+        let stranger = Client::Internet([192, 0, 2, 77].into());
+        let found = ForwardedField::XForwardedFor.read(stranger, &trusted(), head.as_bytes());
+        assert_eq!(found, ForwardedRequest { client: stranger, is_secure: None });
+    }
+    for (line, expected) in [
+        ("for=192.0.2.1", None),
+        ("for=192.0.2.1;proto=https", Some(true)),
+        ("proto=\"HTTP\";for=192.0.2.1", Some(false)),
+        ("Proto=https", Some(true)),
+        ("for=192.0.2.1;proto=http, for=10.0.0.2;proto=https", Some(false)),
+        ("for=192.0.2.1;proto=https, for=10.0.0.2;proto=http", Some(true)),
+        ("for=192.0.2.1, for=10.0.0.2;proto=https", Some(true)),
+        ("for=unknown;proto=https, for=10.0.0.2;proto=http", Some(true)),
+        // The client has written the first one.
+        ("for=10.0.0.3;proto=https, for=192.0.2.1;proto=http", Some(false)),
+        ("for=192.0.2.1;proto=https;proto=https", None),
+        ("for=192.0.2.1;proto=wss", None),
+    ] {
+        let head = format!("GET / HTTP/1.1\r\nForwarded: {line}\r\n");
+        let found = ForwardedField::Forwarded.read(PROXY, &trusted(), head.as_bytes());
+        assert_eq!(found.is_secure, expected, "{line:?}");
+    }
 }
 
 /// Random chains of proxies, against a walk that makes a list first.

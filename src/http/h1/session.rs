@@ -267,8 +267,8 @@ impl Http {
         origin: Origin,
     ) {
         let start = if self.records.is_some() { out.remaining() } else { 0 };
-        let is_protected = self.protection.is_some();
-        let common = cx.shared.fields_of_all(cx.now, is_protected, origin.place, answer);
+        let is_secure = origin.is_secure(self.protection.is_some());
+        let common = cx.shared.fields_of_all(cx.now, is_secure, origin.place, answer);
         response::write(out, common, framing, answer);
         if let Some(records) = &mut self.records {
             let asked = asked_of(head, asked, origin);

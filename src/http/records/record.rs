@@ -59,6 +59,8 @@ pub(in crate::http) struct Written<'a> {
     pub(in crate::http) cache: CacheUse,
     /// The client, if it is not that of the connection.
     pub(in crate::http) client: Option<Client>,
+    /// Whether the client has used `https`, if a trusted proxy says it.
+    pub(in crate::http) says_secure: Option<bool>,
     /// Whether it is logged.
     pub(in crate::http) is_logged: bool,
     /// How many bytes of the chain come before it, or before its last part.
@@ -95,6 +97,8 @@ pub(super) struct Record {
     pub(super) cache: CacheUse,
     /// The client, if it is not that of the connection.
     pub(super) client: Option<Client>,
+    /// Whether the client has used `https`, if a trusted proxy says it.
+    pub(super) says_secure: Option<bool>,
     /// The number of the request on its connection, from 1.
     pub(super) request: u32,
     /// The number of the site in the metrics.
@@ -114,7 +118,7 @@ pub(super) struct Record {
 impl Record {
     pub(super) fn new(began: Instant, request: u32, written: &Written<'_>) -> Self {
         let Written { site_number, status, coding, cache, client, is_logged, .. } = *written;
-        let Written { start, before, head_bytes, body_bytes, .. } = *written;
+        let Written { says_secure, start, before, head_bytes, body_bytes, .. } = *written;
         let start = Some(start);
         let site = site_number;
         Self {
@@ -123,6 +127,7 @@ impl Record {
             coding,
             cache,
             client,
+            says_secure,
             request,
             site,
             is_logged,
@@ -343,6 +348,7 @@ mod tests {
             coding: None,
             cache: CacheUse::None,
             client: None,
+            says_secure: None,
             is_logged: true,
             start: 100,
             before: 0,
@@ -389,6 +395,7 @@ mod tests {
             coding: None,
             cache: CacheUse::Hit,
             client: None,
+            says_secure: None,
             is_logged: true,
             start: 0,
             before: 0,

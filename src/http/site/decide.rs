@@ -13,7 +13,7 @@ use super::response::Response;
 use super::templates::Problem;
 use super::{Choice, Sites};
 use crate::ask::AskId;
-use crate::clients::Client;
+use crate::clients::{Client, ForwardedRequest};
 use crate::driver::SocketAddress;
 use crate::http::records::CacheUse;
 use crate::http::semantics::request::{Method, Request};
@@ -69,9 +69,16 @@ pub(in crate::http) fn decide(
         *origin = Origin::SERVER;
         return Ok(answer.to(request.method));
     }
-    let named = forwarded_client(cx, asker);
+    let named = match forwarded(cx, asker) {
+        None => None,
+        Some(forwarded) => {
+            origin.says_secure = forwarded.is_secure;
+            other_client(cx, forwarded.client)
+        }
+    };
     origin.client = named.map(Client::from);
-    let place = match cx.shared.choose(asker.listener, asker.protection, request) {
+    let is_secure = origin.is_secure(asker.protection.is_some());
+    let place = match cx.shared.choose(asker.listener, asker.protection, is_secure, request) {
         Choice::Site(place) => place,
         Choice::NoSite => return Err(Undecided::Misdirected(NO_SITE)),
         Choice::OtherSite => return Err(Undecided::Misdirected(OTHER_SITE)),
@@ -114,14 +121,16 @@ pub(in crate::http) fn decide(
     Ok(answer)
 }
 
-/// The client that a trusted proxy names in a field of the request, if the listener has one.
+/// What trusted proxies say of a request in its fields, if the listener has them.
 #[inline]
-fn forwarded_client(cx: &Context<'_, Sites>, asker: &Asker<'_>) -> Option<SocketAddress> {
+fn forwarded(cx: &Context<'_, Sites>, asker: &Asker<'_>) -> Option<ForwardedRequest> {
     let door = cx.shared.door(asker.listener)?;
-    let field = door.forwarded?;
-    let peer = Client::of(cx.addresses);
-    let client = field.client(peer, &door.trusted, asker.head);
-    let address = client.address().filter(|_| client != peer)?;
+    Some(door.forwarded?.read(Client::of(cx.addresses), &door.trusted, asker.head))
+}
+
+/// The address of a client that is not that of the connection.
+fn other_client(cx: &Context<'_, Sites>, client: Client) -> Option<SocketAddress> {
+    let address = client.address().filter(|_| client != Client::of(cx.addresses))?;
     Some(SocketAddr::new(address, 0).into())
 }
 

@@ -13,6 +13,8 @@ pub(in crate::http) struct Origin {
     pub(in crate::http) cache: CacheUse,
     /// The client, if the request names another one than its connection.
     pub(in crate::http) client: Option<Client>,
+    /// Whether the client has used `https`, if a trusted proxy says it.
+    pub(in crate::http) says_secure: Option<bool>,
     /// Whether it is logged.
     pub(in crate::http) is_logged: bool,
     /// Whether it is for a user whose password was right.
@@ -28,6 +30,7 @@ impl Origin {
         place: None,
         cache: CacheUse::None,
         client: None,
+        says_secure: None,
         is_logged: true,
         is_authenticated: false,
         refusal: None,
@@ -35,4 +38,9 @@ impl Origin {
 
     /// Of a response to a load balancer, which asks all the time.
     pub(in crate::http) const PROBE: Self = Self { is_logged: false, ..Self::SERVER };
+
+    /// Whether the client has used `https`, on a connection that has a security layer or not.
+    pub(in crate::http) fn is_secure(&self, is_protected: bool) -> bool {
+        self.says_secure.unwrap_or(is_protected)
+    }
 }

@@ -5,9 +5,10 @@
 //! request. If no site is meant, the request gets 421 (RFC 9110 section 15.5.20).
 //!
 //! The role of the listener comes first: one that redirects to HTTPS reaches sites only with the
-//! challenges of certificate authorities. Over TLS, the client has also named a host in the
-//! handshake. A request for another host gets 421 as well, unless both sites have the same
-//! certificates: the client has authenticated this server as the one of the first site only.
+//! challenges of certificate authorities, and with what a trusted proxy has got over HTTPS. Over
+//! TLS, the client has also named a host in the handshake. A request for another host gets 421 as
+//! well, unless both sites have the same certificates: the client has authenticated this server as
+//! the one of the first site only.
 //!
 //! A table does not change. A reload makes a new one with a higher generation.
 
@@ -164,13 +165,12 @@ impl From<SiteSettings> for Arc<SiteTable> {
     fn from(site: SiteSettings) -> Self {
         let sites = vec![Arc::new(SiteSettings { listeners: None, is_default: true, ..site })];
         let (exact, wildcards) = (Hosts::default(), Hosts::default());
-        let (only, redirects) = (true, false);
         let (defaults, roles) = (vec![0], ListenerRoles::default());
         Self::new(SiteTable {
             generation: 1,
             sites,
-            only,
-            redirects,
+            only: true,
+            redirects: false,
             exact,
             wildcards,
             defaults,
@@ -195,8 +195,7 @@ impl SiteTable {
         }
         let only = sites.len() == 1 && sites[0].listeners.is_none();
         let (exact, wildcards) = (Hosts::default(), Hosts::default());
-        let (defaults, roles) = (Vec::new(), ListenerRoles::default());
-        let redirects = false;
+        let (defaults, roles, redirects) = (Vec::new(), ListenerRoles::default(), false);
         let mut table =
             Self { generation, sites, only, redirects, exact, wildcards, defaults, roles };
         for place in 0..table.sites.len() {
@@ -232,9 +231,8 @@ impl SiteTable {
     /// The same table, with these roles of listeners.
     #[must_use]
     pub fn with_roles(self, roles: ListenerRoles) -> Self {
-        let redirects = |role: &ListenerRole| matches!(role, ListenerRole::Redirect(_));
-        let redirects =
-            redirects(&roles.usual) || roles.by_number.iter().any(|(_, role)| redirects(role));
+        let is = |role: &ListenerRole| matches!(role, ListenerRole::Redirect(_));
+        let redirects = is(&roles.usual) || roles.by_number.iter().any(|(_, role)| is(role));
         Self { redirects, roles, ..self }
     }
 
@@ -269,17 +267,18 @@ impl SiteTable {
         &self.sites
     }
 
-    /// Who answers a request on a connection with this protection.
+    /// Who answers a request on a connection with this protection, of a client with `https` or not.
     #[inline]
     pub(super) fn choose(
         &self,
         listener: u32,
         protection: Option<&Protection>,
+        is_secure: bool,
         request: &Request<'_>,
     ) -> Choice {
         match self.only && !self.redirects {
             true => Choice::Site(0),
-            false => self.choose_among_several(listener, protection, request),
+            false => self.choose_among_several(listener, protection, is_secure, request),
         }
     }
 
@@ -288,12 +287,13 @@ impl SiteTable {
         &self,
         listener: u32,
         protection: Option<&Protection>,
+        is_secure: bool,
         request: &Request<'_>,
     ) -> Choice {
         let found = self.find(listener, request.host);
         // A reload may give a listener another role, but a connection keeps its protection.
         if self.redirects
-            && protection.is_none()
+            && !is_secure
             && let ListenerRole::Redirect(port) = self.role(listener)
         {
             let site = found.filter(|_| is_challenge(request.target));
@@ -470,13 +470,16 @@ mod tests {
             (None, "c.example", Choice::Site(2)),
         ] {
             let (protection, request) = (protection(name), request(host.as_bytes()));
-            let found = table.choose(1, Some(&protection), &request);
-            assert_eq!(found, choice, "{name:?} {host}");
             // A connection keeps its protection when its listener gets another role.
-            assert_eq!(table.choose(2, Some(&protection), &request), choice, "{name:?} {host}");
+            for listener in [1, 2] {
+                let found = table.choose(listener, Some(&protection), true, &request);
+                assert_eq!(found, choice, "{name:?} {host} {listener}");
+            }
         }
-        assert_eq!(table.choose(2, None, &request(b"a.example")), Choice::Redirect(443));
-        assert_eq!(table.choose(0, None, &request(b"a.example")), Choice::Site(0));
+        let choose = |listener, says| table.choose(listener, None, says, &request(b"a.example"));
+        assert_eq!(choose(2, false), Choice::Redirect(443));
+        assert_eq!(choose(2, true), Choice::Site(0), "a proxy has got it over HTTPS");
+        assert_eq!(choose(0, false), Choice::Site(0));
     }
 
     #[test]

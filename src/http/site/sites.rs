@@ -230,15 +230,16 @@ impl Sites {
         self.templates.error(Fields::new(), problem, &Fields::new(), false)
     }
 
-    /// Who answers a request on a connection of a listener.
+    /// Who answers a request on a connection of a listener. The client has used `https` or not.
     #[inline]
     pub(in crate::http) fn choose(
         &self,
         listener: u32,
         protection: Option<&Protection>,
+        is_secure: bool,
         request: &Request<'_>,
     ) -> Choice {
-        self.settings.sites.choose(listener, protection, request)
+        self.settings.sites.choose(listener, protection, is_secure, request)
     }
 
     /// The response of a listener that only redirects to HTTPS at this port.
@@ -247,17 +248,17 @@ impl Sites {
     }
 
     /// The fields of a response that do not depend on the request: those of every response, and
-    /// those that its site has on connections with TLS.
+    /// those that its site has for clients that use `https`.
     #[inline]
     pub(in crate::http) fn fields_of_all(
         &mut self,
         now: Now,
-        is_protected: bool,
+        is_secure: bool,
         place: Option<usize>,
         response: &Response,
     ) -> [&Fields; 2] {
         const NONE: &Fields = &Fields::new();
-        let secure = match place.filter(|_| is_protected) {
+        let secure = match place.filter(|_| is_secure) {
             Some(place) => self.sites[place].secure_fields(response),
             None => NONE,
         };

@@ -264,8 +264,8 @@ impl Http2 {
         let start = out.remaining();
         let says_table_size = std::mem::take(&mut self.must_say_table_size);
         self.has_said_table_size |= says_table_size;
-        let is_protected = self.protection.is_some();
-        let common = cx.shared.fields_of_all(cx.now, is_protected, origin.place, response);
+        let is_secure = origin.is_secure(self.protection.is_some());
+        let common = cx.shared.fields_of_all(cx.now, is_secure, origin.place, response);
         out.copy_with(|out| {
             write_headers(out, stream.id, content.is_none(), |out| {
                 if says_table_size {

@@ -294,9 +294,10 @@ impl Writing<'_> {
         }
     }
 
-    /// Of the address that the client has used: only listeners with TLS have `https`.
+    /// Of the address that the client has used, perhaps at a proxy.
     fn scheme(&self) -> &'static str {
-        if self.line.protection.is_some() { "https" } else { "http" }
+        let is_protected = self.line.protection.is_some();
+        if self.line.record.says_secure.unwrap_or(is_protected) { "https" } else { "http" }
     }
 
     fn coding(&self) -> Option<&[u8]> {
@@ -347,6 +348,7 @@ mod tests {
             coding: None,
             cache: CacheUse::None,
             client: None,
+            says_secure: None,
             is_logged: true,
             start: 0,
             before: 0,

@@ -191,6 +191,7 @@ fn written<'s>(
         coding: if needs_coding { response.coding() } else { None },
         cache: origin.cache,
         client: origin.client,
+        says_secure: origin.says_secure,
         is_logged: origin.is_logged,
         start,
         before: 0,
