@@ -11,6 +11,7 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine;
 use ringd::driver::DriverKind;
 use ringd::http::SiteSettings;
+use ringd::http::records::metrics::HttpMetrics;
 use ringd::http::site::access::{AccessSettings, PasswordSettings};
 use ringd::http::site::rewrites::{PathRule, PathRules};
 use ringd::limits::{Rate, RateLimit};
@@ -334,6 +335,41 @@ pub(crate) fn a_refused_request_stays_refused(kind: DriverKind) {
             assert_eq!(exchange.status, 429, "{page}: stream {id}");
             assert!(exchange.body == content(length), "{}", exchange.body.len());
         }
+        drop(http2);
+        finish(fixture);
+    }
+}
+
+/// The page of the error may have to be looked up first, or there is no room to send it yet.
+pub(crate) fn a_refused_password_counts_once(kind: DriverKind) {
+    for page in ["dir/index.html", "large.bin"] {
+        let metrics = Arc::new(HttpMetrics::new(1));
+        let fixture = Fixture::start_with(kind, |setup| {
+            setup.http.h2c = true;
+            setup.http.revalidate_after = Duration::ZERO;
+            setup.http.metrics = Some(Arc::clone(&metrics));
+            setup.server.spare_listeners = 2;
+            setup.site.access = with_users().if_any();
+            setup.site.content.error_pages.push((429, page.into()));
+        });
+        let mut client = fixture.connect();
+        for number in 0..10 {
+            let fields = authorization(&format!("anna:{number}"));
+            assert_eq!(client.ask("GET", "/small.txt", &fields).status, 401, "{number}");
+        }
+        // On a slow machine, some are checked: one more is allowed every six seconds.
+        let fields = authorization("anna:wrong");
+        let is_refused = |_: &u32| client.ask("GET", "/small.txt", &fields).status == 429;
+        let mut refused = (0..3).filter(is_refused).count();
+        drop(client);
+        let mut http2 = Http2Connection::connect(fixture.address());
+        let fields = [("authorization", &*credentials("anna:wrong"))];
+        let streams: Vec<u32> =
+            (0..40).map(|_| http2.begin("GET", "/small.txt", &fields, None)).collect();
+        refused += streams.into_iter().filter(|id| http2.finish(*id).status == 429).count();
+        assert!(refused > 30, "{page}: {refused}");
+        let counted = metrics.workers()[0].limits.password_refused.get();
+        assert_eq!(counted, refused as u64, "{page}");
         drop(http2);
         finish(fixture);
     }

@@ -123,6 +123,7 @@ macro_rules! moves {
                 streams_of_http2_need_a_password_each, the_log_names_users,
                 a_client_gets_its_rate, streams_of_http2_count_once, workers_share_a_rate,
                 a_connection_has_its_pace, a_refused_request_stays_refused,
+                a_refused_password_counts_once,
                 permanent_redirects_are_not_kept;
             proxied: the_header_names_the_client, bad_headers_are_no_connections,
                 a_header_may_come_in_any_pieces, silent_proxies_are_closed_in_time,

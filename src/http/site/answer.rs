@@ -10,7 +10,7 @@ mod rewriting;
 
 use std::rc::Rc;
 
-use super::access::{PasswordCheck, RateRefusal};
+use super::access::{AccessRefusal, PasswordCheck};
 use super::cache_key::ResourceName;
 use super::listing::{Asked, Format};
 use super::listing_job;
@@ -67,8 +67,8 @@ pub(in crate::http) struct ResolvedNames {
     names: Vec<(Purpose, SiteId, Resolved)>,
     /// What was found out about the password.
     password: Option<(SiteId, PasswordCheck)>,
-    /// Whether the rate of the site has refused the request.
-    refusal: Option<RateRefusal>,
+    /// The limit that has refused the request, if one has.
+    refusal: Option<AccessRefusal>,
     /// How often the site was replaced during a lookup.
     renewals: u32,
 }
@@ -97,12 +97,12 @@ impl ResolvedNames {
     }
 
     /// Keeps in mind that the request was refused, if it was.
-    pub(in crate::http) fn keep_refusal(&mut self, refusal: Option<RateRefusal>) {
+    pub(in crate::http) fn keep_refusal(&mut self, refusal: Option<AccessRefusal>) {
         self.refusal = refusal.or(self.refusal);
     }
 
-    /// Whether the rate of a site has refused the request.
-    pub(super) fn refusal(&self) -> Option<RateRefusal> {
+    /// The limit that has refused the request, if one has.
+    pub(super) fn refusal(&self) -> Option<AccessRefusal> {
         self.refusal
     }
 
@@ -150,8 +150,8 @@ pub(in crate::http) struct Exchange<'a, 'r> {
     pub(in crate::http) cache: CacheUse,
     /// Whether the password of a user was right.
     pub(in crate::http) is_authenticated: bool,
-    /// Whether the rate of the site has refused the request.
-    pub(in crate::http) refusal: Option<RateRefusal>,
+    /// The limit that has refused the request, if one has.
+    pub(in crate::http) refusal: Option<AccessRefusal>,
 }
 
 /// Why these results do not occur: [`ResolvedNames::note`] does not keep them as names.

@@ -1,6 +1,6 @@
 //! Where a response is from.
 
-use super::access::RateRefusal;
+use super::access::AccessRefusal;
 use crate::clients::Client;
 use crate::http::records::CacheUse;
 
@@ -19,9 +19,9 @@ pub(in crate::http) struct Origin {
     pub(in crate::http) is_logged: bool,
     /// Whether it is for a user whose password was right.
     pub(in crate::http) is_authenticated: bool,
-    /// Whether the rate of the site has refused the request. If the response is not there yet, or
-    /// is not sent now, the request has to be decided again with this in mind.
-    pub(in crate::http) refusal: Option<RateRefusal>,
+    /// The limit that has refused the request, if one has. If the response is not there yet, or is
+    /// not sent now, the request has to be decided again with this in mind.
+    pub(in crate::http) refusal: Option<AccessRefusal>,
 }
 
 impl Origin {

@@ -20,7 +20,7 @@ use crate::http::h2::window::SendWindow;
 use crate::http::records::RequestNote;
 use crate::http::semantics::request::Refusal;
 use crate::http::site::Sites;
-use crate::http::site::access::RateRefusal;
+use crate::http::site::access::AccessRefusal;
 use crate::http::site::answer::ResolvedNames;
 use crate::http::site::decide::{Asker, Undecided, decide, misdirected};
 use crate::http::site::origin::Origin;
@@ -51,7 +51,7 @@ enum Reaction {
     /// Its head is written, and its content too unless some is left.
     Written(Option<Box<SendingAnswer>>),
     /// It waits. It may be known already that it is refused.
-    Waits(WaitsFor, Option<RateRefusal>),
+    Waits(WaitsFor, Option<AccessRefusal>),
 }
 
 impl Http2 {

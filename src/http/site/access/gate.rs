@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::checks::{PasswordQuestion, PasswordState};
-use super::refusal::RateRefusal;
+use super::refusal::{AccessRefusal, ExceededLimit};
 use super::settings::{AccessSettings, PasswordSettings};
 use crate::clients::{Client, ClientKey};
 use crate::http::semantics::basic::Credentials;
@@ -19,7 +19,7 @@ use crate::http::site::resource::Resource;
 use crate::http::site::response::Response;
 use crate::http::site::sites::Resolved;
 use crate::http::site::wait_ticket::WaitTicket;
-use crate::limits::TooMany;
+use crate::limits::{Scope, TooMany};
 
 const TOO_MANY: &str = "There were too many requests from this address. Wait a moment.";
 const TOO_MANY_FAILURES: &str = "There were too many wrong passwords from this address. Wait a \
@@ -42,17 +42,18 @@ impl Exchange<'_, '_> {
         let settings = Rc::clone(&self.site().settings);
         let Some(access) = settings.access.as_deref() else { return Ok(None) };
         // A request that has waited is decided again. It counts once, and stays refused.
-        let too_many = match self.resolved_names {
-            None => self.exceeds_rate(access),
+        let exceeded = match self.resolved_names {
+            None => self.exceeds_rate(access).map(ExceededLimit::Rate),
             Some(names) => names.refusal().and_then(|refusal| refusal.of(access.scope)),
         };
-        if let Some(too_many) = too_many {
-            self.refusal = Some(RateRefusal { scope: access.scope, too_many });
-            return self.too_many(TOO_MANY, too_many).map(Some);
+        if let Some(exceeded) = exceeded {
+            return self.refuse_for(access.scope, exceeded).map(Some);
         }
         match &access.passwords {
             // Browsers send no password with a preflight request (Fetch standard, section 4.8).
-            Some(passwords) if !self.request.is_preflight => self.check_password(passwords),
+            Some(passwords) if !self.request.is_preflight => {
+                self.check_password(access.scope, passwords)
+            }
             _ => Ok(None),
         }
     }
@@ -93,6 +94,7 @@ impl Exchange<'_, '_> {
 
     fn check_password(
         &mut self,
+        scope: Scope,
         passwords: &PasswordSettings,
     ) -> Result<Option<Response>, Unresolved> {
         let value = self.request.authorization.single();
@@ -126,11 +128,11 @@ impl Exchange<'_, '_> {
             PasswordState::Wrong => self.challenge(passwords).map(Some),
             PasswordState::Busy => {
                 self.sites.count_limit(|counts| &counts.password_busy);
-                self.refuse(Status::ServiceUnavailable, BUSY, &no_store()).map(Some)
+                self.refuse_for(scope, ExceededLimit::PasswordChecks).map(Some)
             }
             PasswordState::TooMany(too_many) => {
                 self.sites.count_limit(|counts| &counts.password_refused);
-                self.too_many(TOO_MANY_FAILURES, too_many).map(Some)
+                self.refuse_for(scope, ExceededLimit::WrongPasswords(too_many)).map(Some)
             }
             PasswordState::Wait(ticket) => {
                 self.sites.begin_checks();
@@ -148,6 +150,19 @@ impl Exchange<'_, '_> {
         let realm = &passwords.realm;
         extra.push("WWW-Authenticate", format_args!("Basic realm=\"{realm}\", charset=\"UTF-8\""));
         self.refuse(Status::Unauthorized, NO_PASSWORD, &extra)
+    }
+
+    /// The response to a request that exceeds a limit. It keeps the limit in mind, because the
+    /// response may need the page of the error first.
+    fn refuse_for(&mut self, scope: Scope, exceeded: ExceededLimit) -> ResponseResult {
+        self.refusal = Some(AccessRefusal { scope, exceeded });
+        match exceeded {
+            ExceededLimit::Rate(too_many) => self.too_many(TOO_MANY, too_many),
+            ExceededLimit::WrongPasswords(too_many) => self.too_many(TOO_MANY_FAILURES, too_many),
+            ExceededLimit::PasswordChecks => {
+                self.refuse(Status::ServiceUnavailable, BUSY, &no_store())
+            }
+        }
     }
 
     /// The client has to wait (RFC 6585 section 4).

@@ -14,5 +14,5 @@ mod settings;
 
 pub(in crate::http::site) use checks::{CHECKS_RUNNING_MAX, PasswordChecks};
 pub use checks::{PasswordCheck, PasswordTicket};
-pub(in crate::http) use refusal::RateRefusal;
+pub(in crate::http) use refusal::AccessRefusal;
 pub use settings::{AccessSettings, PasswordSettings};
