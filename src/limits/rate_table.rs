@@ -41,9 +41,12 @@ const CLEAR_AFTER: u64 = 6 * FILL_MAX;
 
 const _: () = assert!(CLEAR_AFTER + 2 * FILL_MAX < TIME_MASK, "times ahead and past are distinct");
 
-/// How far the clocks of workers are apart at most, in microseconds: each reads the time once for
-/// many requests, so a bucket may look emptier than empty to one that is behind.
-const CLOCKS_APART: u64 = 10_000_000;
+/// How far the time of the table may be behind that of a worker, in microseconds. If each request
+/// wrote it, the workers would wait for each other.
+const CLOCK_STEP: u64 = 10_000;
+
+/// How much emptier than empty a bucket may look to a worker that is behind, in microseconds.
+const CLOCKS_APART: u64 = 2 * CLOCK_STEP;
 
 /// How often a word is tried again that another worker has changed meanwhile.
 const TRIES_MAX: usize = 64;
@@ -81,6 +84,10 @@ pub struct RateTable {
     sets: usize,
     hasher: RandomState,
     begun: Instant,
+    /// The latest time of all workers, or at most [`CLOCK_STEP`] before it. A worker reads the time
+    /// once for many requests, so one that is busy for long is behind. By its own time, a bucket
+    /// that others have emptied would look like one of another limit.
+    latest: AtomicU64,
     /// When the last sweep was.
     swept: AtomicU64,
     evicted: AtomicU64,
@@ -109,6 +116,7 @@ impl RateTable {
             sets: slots / WAYS,
             hasher: RandomState::new(),
             begun,
+            latest: AtomicU64::new(0),
             swept: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
         }
@@ -201,6 +209,15 @@ impl RateTable {
         }
     }
 
+    /// The time for a worker whose clock says `now`: that of the table, if the worker is behind.
+    fn advance(&self, now: u64) -> u64 {
+        let latest = self.latest.load(Ordering::Relaxed);
+        if now > latest + CLOCK_STEP {
+            self.latest.fetch_max(now, Ordering::Relaxed);
+        }
+        now.max(latest)
+    }
+
     fn place(&self, scope: Scope, client: ClientKey, now: Instant) -> Place<'_> {
         let slots = self.slots.get_or_init(|| {
             std::iter::repeat_with(AtomicU64::default).take(self.sets * WAYS).collect()
@@ -209,7 +226,7 @@ impl RateTable {
         let start = hash as usize % self.sets * WAYS;
         // No tag is zero, which stands for a word that nobody has.
         let tag = (hash >> TIME_BITS).max(1);
-        let now = now.saturating_duration_since(self.begun).as_micros() as u64;
+        let now = self.advance(now.saturating_duration_since(self.begun).as_micros() as u64);
         let swept = self.swept.load(Ordering::Relaxed);
         if now.saturating_sub(swept) > SWEEP_AFTER {
             self.sweep(slots, swept, now);

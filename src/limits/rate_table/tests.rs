@@ -105,6 +105,39 @@ fn a_client_is_not_held_to_an_earlier_limit() {
     assert!(table.take(SCOPE, client(1), raised, rested).is_err());
 }
 
+/// Also if they would have to wait for a few seconds only.
+#[test]
+fn a_client_is_not_held_to_a_limit_that_was_a_little_lower() {
+    let (table, begun) = (RateTable::default(), Instant::now());
+    for _ in 0..10 {
+        assert_eq!(table.take(SCOPE, client(1), limit(1, 10), begun), Ok(()));
+    }
+    let raised = limit(50, 100);
+    let refused = table.take(SCOPE, client(1), raised, begun).unwrap_err();
+    assert_eq!(refused, TooMany(Duration::from_millis(20)));
+    let later = begun + Duration::from_millis(20);
+    assert_eq!(table.take(SCOPE, client(1), raised, later), Ok(()));
+}
+
+/// A worker that was busy for long with other requests has an old time. The bucket is as empty for
+/// it as for others, and stays so.
+#[test]
+fn a_worker_that_is_behind_fills_no_bucket() {
+    let (table, begun) = (RateTable::default(), Instant::now());
+    let limit = limit(1, 5);
+    let (now, behind) = (begun + Duration::from_secs(60), begun + Duration::from_secs(30));
+    for _ in 0..5 {
+        assert_eq!(table.take(SCOPE, client(1), limit, now), Ok(()));
+    }
+    for time in [behind, now, behind, now] {
+        let refused = table.take(SCOPE, client(1), limit, time).unwrap_err();
+        assert_eq!(refused.seconds(), 1);
+    }
+    table.put_back(SCOPE, client(1), limit, behind);
+    assert_eq!(table.take(SCOPE, client(1), limit, behind), Ok(()));
+    assert!(table.take(SCOPE, client(1), limit, now).is_err());
+}
+
 /// However many clients there are, four times the words as sets let through what four clients may.
 #[test]
 fn a_full_table_lets_no_more_through_than_its_words_allow() {
