@@ -56,26 +56,33 @@ impl Gate {
         let _ = write(&self.end, &1_u64.to_ne_bytes());
     }
 
-    /// Waits for a client, and accepts it; `None` when no more are accepted. The socket does not
-    /// block, since another process may accept the client that this one has seen.
+    /// Waits for a client, and then for a place; accepts the client. `None` when no more are
+    /// accepted. Without a place, the client stays in the backlog. The socket does not block, since
+    /// another process may accept the client that this one has seen.
     ///
     /// # Errors
     ///
     /// As for `poll(2)` and `accept(2)`, for instance when no descriptor is left.
-    pub(super) fn accept(&self, socket: &Socket) -> io::Result<Option<Socket>> {
+    pub(super) fn accept<P>(
+        &self,
+        socket: &Socket,
+        take_place: impl Fn() -> P,
+    ) -> io::Result<Option<(Socket, P)>> {
         let not_yet = |accepting: &mut Accepting| *accepting == Accepting::NotYet;
         drop(self.changed.wait_while(self.lock(), not_yet));
         loop {
             let mut waits = [socket.as_fd(), self.end.as_fd()]
                 .map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN));
             retry_on_intr(|| poll(&mut waits, None))?;
+            // Not before there is a client: a thread that waits for one needs no place.
+            let place = take_place();
             // Held until the client is accepted, so that none is after the end.
             let accepting = self.lock();
             if *accepting == Accepting::NoMore {
                 return Ok(None);
             }
             match socket.accept() {
-                Ok((client, _)) => return Ok(Some(client)),
+                Ok((client, _)) => return Ok(Some((client, place))),
                 Err(error) if is_in_vain(&error) => {}
                 Err(error) => return Err(error),
             }
@@ -98,6 +105,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_client_without_a_place_stays_in_the_backlog() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let _waits = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let other = listener.try_clone().unwrap();
+        let gate = Gate::new().unwrap();
+        gate.open();
+        let take_place = || {
+            other.accept().expect("the client is still there");
+            gate.close();
+        };
+        assert!(gate.accept(&Socket::from(listener), take_place).unwrap().is_none());
+    }
+
+    #[test]
     fn clients_are_accepted_between_beginning_and_end_only() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -108,8 +130,8 @@ mod tests {
         let _waits = TcpStream::connect(address).unwrap();
         let accepts = Arc::clone(&gate);
         let accepting = thread::spawn(move || {
-            let first = accepts.accept(&socket).unwrap();
-            (first.is_some(), accepts.accept(&socket).unwrap().is_some())
+            let first = accepts.accept(&socket, || ()).unwrap();
+            (first.is_some(), accepts.accept(&socket, || ()).unwrap().is_some())
         });
         assert!(!accepting.is_finished());
         gate.open();

@@ -79,8 +79,8 @@ pub(super) fn accept_from(
     let run = move || {
         block_signals();
         loop {
-            match gate.accept(&socket) {
-                Ok(Some(client)) => serve_client(client, is_local, &admin, places.take()),
+            match gate.accept(&socket, || places.take()) {
+                Ok(Some((client, place))) => serve_client(client, is_local, &admin, place),
                 Ok(None) => break,
                 Err(error) => {
                     let cause = format!("the administration cannot accept a client: {error}");
