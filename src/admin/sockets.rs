@@ -6,7 +6,7 @@
 //! [`AdminSockets::give_up`].
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -142,11 +142,16 @@ impl AdminSockets {
     }
 
     /// Accepts no more clients, because another server does. It owns the files from now on, except
-    /// for the addresses in `left`, which are closed.
+    /// for the addresses in `left`, from which nobody accepts: they refuse clients when this
+    /// returns.
     pub(crate) fn give_up(&self, left: &[Endpoint]) {
         self.gate.close();
-        for AdminSocket { endpoint, file, .. } in self.lock().drain(..) {
-            if !left.contains(&endpoint) {
+        for AdminSocket { endpoint, socket, file, .. } in self.lock().drain(..) {
+            if left.contains(&endpoint) {
+                // A thread that waits for a place still has the socket. This call would end one of
+                // the new server too, so those that it accepts from stay as they are.
+                let _ = socket.shutdown(Shutdown::Both);
+            } else {
                 file.into_iter().for_each(SocketFile::give_up);
             }
         }
@@ -197,4 +202,37 @@ fn listen(address: SocketAddr, is_both: bool) -> io::Result<Socket> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::net::TcpStream;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// Threads of the old server may have the sockets for some time: they wait for a place.
+    #[test]
+    fn only_what_nobody_accepts_from_is_closed_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("left.sock");
+        let places = ["127.0.0.1:0", "127.0.0.1:0", &format!("unix:{}", path.display())];
+        let places = places.map(|place| place.parse().unwrap());
+        let sockets = AdminSockets::bind(&places, &mut Vec::new()).unwrap();
+        // The file goes with the server.
+        let link = folder.path().join("link.sock");
+        fs::hard_link(&path, &link).unwrap();
+        let threads: Vec<Arc<Socket>> =
+            sockets.lock().iter().map(|it| Arc::clone(&it.socket)).collect();
+        let of_new_server = sockets.duplicates().unwrap().swap_remove(0);
+        let endpoints = sockets.endpoints();
+        sockets.give_up(&endpoints[1..]);
+        let connect = |endpoint: &Endpoint| TcpStream::connect(endpoint.socket_addr().unwrap());
+        let _waits = connect(&endpoints[0]).unwrap();
+        connect(&endpoints[1]).unwrap_err();
+        UnixStream::connect(&link).unwrap_err();
+        Socket::from(of_new_server.sockets.into_iter().next().unwrap()).accept().unwrap();
+        drop(threads);
+    }
 }
