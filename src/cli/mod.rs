@@ -22,6 +22,7 @@ mod controller;
 mod echo;
 mod foreign_flags;
 mod health;
+mod hidden_line;
 mod notify;
 mod observe_args;
 mod passwd;

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 
 use super::CommandError;
+use super::hidden_line::ask_hidden;
 use crate::passwords::{PasswordHash, USERS_BYTES_MAX, check_name};
 
 /// Who may read the file: its owner, and the group of the server.
@@ -21,6 +21,9 @@ const MODE: u32 = 0o640;
 
 /// The longest password, in bytes; the server compares no longer ones.
 const PASSWORD_BYTES_MAX: usize = 1024;
+
+/// The longest line that is read, in bytes.
+const LINE_BYTES_MAX: usize = 2 * PASSWORD_BYTES_MAX;
 
 /// How long another program may keep the directory of the file locked, and how often it is looked
 /// whether it still does. `ringd passwd` keeps it for as long as it takes to write the file.
@@ -83,9 +86,11 @@ fn ask(user: &str) -> Result<String, CommandError> {
     let failed = |error: io::Error| CommandError(format!("cannot read the password: {error}"));
     let stdin = io::stdin();
     let password = if stdin.is_terminal() {
-        let hidden = |prompt: &str| {
-            let line = ask_hidden(prompt).map_err(failed)?;
-            line.ok_or_else(|| CommandError("interrupted; nothing was changed".to_owned()))
+        let hidden = |prompt: &str| -> Result<String, CommandError> {
+            let line = ask_hidden(prompt, LINE_BYTES_MAX).map_err(failed)?;
+            let line = String::from_utf8(line);
+            let line = line.map_err(|_| failed(io::ErrorKind::InvalidData.into()))?;
+            Ok(line.trim_end_matches(['\r', '\n']).to_owned())
         };
         let first = hidden(&format!("Password of {user}: "))?;
         if first != hidden("Again: ")? {
@@ -94,7 +99,7 @@ fn ask(user: &str) -> Result<String, CommandError> {
         first
     } else {
         let mut line = String::new();
-        let mut input = stdin.lock().take(2 * PASSWORD_BYTES_MAX as u64);
+        let mut input = stdin.lock().take(LINE_BYTES_MAX as u64);
         input.read_line(&mut line).map_err(failed)?;
         line.trim_end_matches(['\r', '\n']).to_owned()
     };
@@ -108,43 +113,6 @@ fn ask(user: &str) -> Result<String, CommandError> {
         _ => "the password has more than 1024 bytes; choose a shorter one",
     };
     Err(CommandError(reason.to_owned()))
-}
-
-/// Reads a line from the terminal that is not shown; `None` if the user has interrupted it.
-fn ask_hidden(prompt: &str) -> io::Result<Option<String>> {
-    let stdin = io::stdin();
-    let _ = write!(io::stderr(), "{prompt}");
-    let before = tcgetattr(&stdin)?;
-    let mut hidden = before.clone();
-    // Without ISIG, Ctrl+C is a character, which ends the line as a newline does. If it ended the
-    // program, the terminal would go on showing nothing.
-    hidden.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
-    hidden.local_modes.insert(LocalModes::ECHONL);
-    let interrupt = before.special_codes[SpecialCodeIndex::VINTR];
-    hidden.special_codes[SpecialCodeIndex::VEOL] = interrupt;
-    tcsetattr(&stdin, OptionalActions::Flush, &hidden)?;
-    let read = read_line(stdin.lock(), interrupt);
-    tcsetattr(&stdin, OptionalActions::Flush, &before)?;
-    let Some(line) = read? else {
-        let _ = writeln!(io::stderr());
-        return Ok(None);
-    };
-    let line = String::from_utf8(line).map_err(|_| io::ErrorKind::InvalidData)?;
-    Ok(Some(line.trim_end_matches(['\r', '\n']).to_owned()))
-}
-
-/// Reads a line up to its newline; `None` if it has this character, unless that is zero, which
-/// stands for none.
-fn read_line(input: impl BufRead, interrupt: u8) -> io::Result<Option<Vec<u8>>> {
-    let mut line = Vec::new();
-    for byte in input.take(2 * PASSWORD_BYTES_MAX as u64).bytes() {
-        match byte? {
-            b'\n' => break,
-            byte if byte == interrupt && interrupt != 0 => return Ok(None),
-            byte => line.push(byte),
-        }
-    }
-    Ok(Some(line))
 }
 
 /// Waits until no other `ringd passwd` changes a file in the same directory, and keeps others from

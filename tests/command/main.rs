@@ -33,6 +33,7 @@ mod listeners;
 mod listening;
 mod observed;
 mod passwd;
+mod passwd_terminal;
 mod precompress;
 mod proxied;
 mod reach;

@@ -11,11 +11,9 @@ use std::time::Duration;
 
 use base64::Engine;
 use ringd::passwords::Users;
-use rustix::termios::LocalModes;
 
 use crate::configured::{BASE, Folder};
 use crate::process::{End, Server, end_of, ringd, site};
-use crate::terminal;
 
 /// Runs `ringd passwd` with this input.
 fn passwd(arguments: &[&str], input: &str) -> End {
@@ -103,52 +101,6 @@ fn changes_meanwhile_are_kept() {
     }
     for user in users.iter().chain(&["dora"]) {
         assert!(fits(&path, user, "secret"), "{user}: {}", fs::read_to_string(&path).unwrap());
-    }
-}
-
-/// Whether a terminal shows what is typed, and takes Ctrl+C as a signal.
-fn modes(terminal: &fs::File) -> [bool; 3] {
-    let modes = rustix::termios::tcgetattr(terminal).unwrap().local_modes;
-    [LocalModes::ECHO, LocalModes::ISIG, LocalModes::ICANON].map(|mode| modes.contains(mode))
-}
-
-/// Runs `ringd passwd` at a terminal. Each text is typed when the next prompt is there.
-fn passwd_at_a_terminal(typed: &[&[u8]]) -> End {
-    let (mut keyboard, terminal) = terminal::open();
-    let mut command = ringd();
-    command.args(["passwd", "anna"]).stdin(terminal.try_clone().unwrap());
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut errors = child.stderr.take().unwrap();
-    let mut told = String::new();
-    for text in typed {
-        while !told.ends_with(": ") {
-            let mut byte = [0];
-            errors.read_exact(&mut byte).unwrap();
-            told.push(char::from(byte[0]));
-        }
-        told.push('\n');
-        crate::common::eventually("nothing is shown", || modes(&terminal) == [false, false, true]);
-        keyboard.write_all(text).unwrap();
-    }
-    crate::common::eventually("it ends", || child.try_wait().unwrap().is_some());
-    assert_eq!(modes(&terminal), [true; 3], "the terminal is as before");
-    let mut output = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
-    errors.read_to_string(&mut told).unwrap();
-    End { code: child.wait().unwrap().code(), output, errors: told }
-}
-
-#[test]
-fn a_terminal_is_as_before() {
-    let end = passwd_at_a_terminal(&[b"secret\n", b"secret\n"]);
-    assert_eq!(end.code, Some(0), "{end:?}");
-    assert!(Users::parse(&end.output).unwrap().get(b"anna").unwrap().fits(b"secret"));
-    let end = passwd_at_a_terminal(&[b"secret\n", b"other\n"]);
-    assert!(end.code == Some(1) && end.errors.contains("the passwords differ"), "{end:?}");
-    for typed in [&[&b"\x03"[..]][..], &[b"half\x03"], &[b"secret\n", b"\x03"]] {
-        let end = passwd_at_a_terminal(typed);
-        assert!(end.errors.contains("interrupted; nothing was changed"), "{end:?}");
-        assert_eq!((end.code, &*end.output), (Some(1), ""), "{end:?}");
     }
 }
 
