@@ -76,6 +76,85 @@ fn frames_of_streams() {
     floods("requests after GOAWAY", &leaving, |number| get(2 * number + 3, "/small.txt"));
 }
 
+/// How many of these units a client may send until its connection ends.
+fn allowed(setup: fn(&mut Talk), unit: &dyn Fn(u32) -> Vec<u8>) -> i32 {
+    let (_directory, root) = root();
+    let mut talk = Talk::open(&root);
+    setup(&mut talk);
+    for number in 0..1000 {
+        assert!(!talk.is_over(), "the connection has ended too early");
+        talk.send(&unit(number));
+        if talk.is_over() {
+            assert_eq!(talk.peer.goaway.map(|(_, code)| code), Some(code::CALM));
+            return number as i32 + 1;
+        }
+    }
+    panic!("the connection goes on")
+}
+
+/// An upload that was reset at its second byte.
+fn reset_upload(talk: &mut Talk) {
+    talk.send(&[post(1, &[("content-length", "1")]), data(1, b"xx", false)].concat());
+    assert_eq!(talk.peer.answers[&1].reset, Some(code::PROTOCOL));
+}
+
+/// The same, and as much of it as its window allows.
+fn reset_whole_upload(talk: &mut Talk) {
+    reset_upload(talk);
+    talk.send(
+        &[vec![data(1, &[0; 16_000], false); 4].concat(), data(1, &[0; 1533], false)].concat(),
+    );
+}
+
+/// A download that does not go on, so that the connection stays open.
+fn begin_download(talk: &mut Talk) {
+    talk.send(&[settings(&[(setting::INITIAL_WINDOW_SIZE, 0)]), get(1, "/over.bin")].concat());
+}
+
+/// The client begins no more streams, and those that it begins are refused.
+fn leave(talk: &mut Talk) {
+    begin_download(talk);
+    talk.send(&frame(kind::GOAWAY, 0, 0, &[0; 8]));
+}
+
+/// The server has announced its last stream, which is 1.
+fn announce_last(talk: &mut Talk) {
+    begin_download(talk);
+    talk.harness.drain(talk.session);
+    talk.run();
+    talk.send(&frame(kind::PING, flag::ACK, 0, b"draining"));
+    assert_eq!(talk.peer.goaway, Some((1, code::NO_ERROR)));
+}
+
+/// A frame for a stream that the server has ended is paid for once. The end of an upload that it
+/// has ended is not paid for: the client may have sent it before it knew. A PING costs one point.
+#[test]
+fn frames_for_streams_that_the_server_has_ended() {
+    type Row<'a> = (&'a str, fn(&mut Talk), &'a dyn Fn(u32) -> Vec<u8>, fn(i32) -> i32);
+    let empty = |stream| move |_: u32| data(stream, b"", false);
+    let padding = |stream| move |_: u32| frame(kind::DATA, flag::PADDED, stream, &[0]);
+    let end = |stream| move |_: u32| data(stream, b"", true);
+    let refused =
+        |number: u32| [post(2 * number + 3, &[]), data(2 * number + 3, b"", true)].concat();
+    // The first frame for a stream whose client has ended it is a fault, and costs nine more.
+    let rows: [Row<'_>; 10] = [
+        ("empty DATA", reset_upload, &empty(1), |points| points),
+        ("padding", reset_upload, &padding(1), |points| points),
+        ("padding behind the window", reset_whole_upload, &padding(1), |points| points),
+        ("empty DATA of a download", begin_download, &empty(1), |points| points - 9),
+        ("empty DATA after the last GOAWAY", announce_last, &empty(3), |points| points),
+        ("padding after the last GOAWAY", announce_last, &padding(3), |points| points),
+        ("ends of one upload", reset_upload, &end(1), |points| points + 1),
+        ("trailers of one upload", reset_upload, &|_| get(1, "/"), |points| points + 1),
+        ("ends after the last GOAWAY", announce_last, &end(3), |points| points),
+        ("refused uploads with their ends", leave, &refused, |points| (points + 1) / 2),
+    ];
+    for (what, setup, unit, expected) in rows {
+        let points = allowed(setup, &|_| ping([0; 8]));
+        assert_eq!(allowed(setup, unit), expected(points), "{what}");
+    }
+}
+
 /// SETTINGS with as many parameters as fit, which change the windows of many streams.
 #[test]
 fn settings_with_thousands_of_parameters() {

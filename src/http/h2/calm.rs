@@ -21,7 +21,7 @@ const POINTS_EARNED: u32 = 3;
 pub(super) enum Anomaly {
     /// The client resets a stream that has not been answered in full, or sends a frame that only
     /// makes work: PING, SETTINGS, an empty DATA, a small WINDOW_UPDATE, a frame for a stream that
-    /// is closed.
+    /// is closed. What clients send before they know that it is closed costs nothing.
     Small,
     /// A stream was refused, because there are too many.
     Refused,

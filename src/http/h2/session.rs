@@ -12,6 +12,7 @@
 //! | file | content |
 //! | --- | --- |
 //! | `session/receive.rs` | the frames of the client |
+//! | `session/late.rs` | frames for streams that the server has ended |
 //! | `session/blocks.rs` | header blocks, which become requests |
 //! | `session/respond.rs` | responses, and their content |
 //! | `session/ends.rs` | deadlines, drains and errors: how streams and connections end |
@@ -21,6 +22,7 @@
 
 mod blocks;
 mod ends;
+mod late;
 mod receive;
 mod respond;
 
@@ -71,6 +73,8 @@ pub struct Http2 {
     unreturned: u64,
     /// Content of uploads that may arrive although their streams are reset, in bytes.
     on_the_way: u64,
+    /// How many of these uploads may still end, by an empty DATA frame or by trailers.
+    ends_on_the_way: u64,
     calm: Calm,
     /// Whether the next header block has to say that the encoder uses no dynamic table.
     must_say_table_size: bool,
@@ -163,6 +167,7 @@ impl Session for Http2 {
             receive_window: ReceiveWindow::new(),
             unreturned: 0,
             on_the_way: 0,
+            ends_on_the_way: 0,
             calm: Calm::new(),
             must_say_table_size: false,
             has_said_table_size: false,

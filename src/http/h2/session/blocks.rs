@@ -9,7 +9,7 @@ use crate::http::h2::hpack::{CompressionError, FieldList, ListLimits};
 use crate::http::h2::priority::Priority;
 use crate::http::h2::request::{BodyNote, Malformed, check_field};
 use crate::http::h2::stream::{NotOpen, Upload};
-use crate::http::h2::window::{ReceiveWindow, WINDOW_DEFAULT};
+use crate::http::h2::window::ReceiveWindow;
 use crate::http::semantics::request::{FIELDS_MAX, HEAD_TOO_LARGE, Refusal, TOO_MANY_FIELDS};
 use crate::http::site::Sites;
 use crate::session::Context;
@@ -118,7 +118,7 @@ impl Http2 {
             // They were on their way when this side has reset the stream (section 5.1).
             NotOpen::Reset => {
                 self.decode_trailers(bytes)?;
-                return self.pay(cx, Anomaly::Small);
+                return self.discard_trailers(cx, end_stream);
             }
             NotOpen::Closed => {
                 let reason = "HEADERS comes for a stream that is closed.";
@@ -128,7 +128,7 @@ impl Http2 {
                 // This side may have reset it, and may not remember that.
                 let are_trailers = end_stream && self.decode_trailers(bytes)?;
                 if are_trailers {
-                    return self.pay(cx, Anomaly::Small);
+                    return self.discard_trailers(cx, end_stream);
                 }
                 return Err(ConnectionError::protocol("The numbers of streams do not grow."));
             }
@@ -184,14 +184,6 @@ impl Http2 {
         stream.upload = Upload::Ended;
         self.remove_if_done(id);
         Ok(())
-    }
-
-    /// A request is refused before it is in the table. As long as its client does not know that,
-    /// its content comes, as much as the window of a stream allows.
-    fn note_refused(&mut self, end_stream: bool) {
-        if !end_stream {
-            self.on_the_way += u64::from(WINDOW_DEFAULT);
-        }
     }
 
     fn limits(&self) -> ListLimits {

@@ -1,5 +1,6 @@
 //! The frames of the client (RFC 9113 section 6).
 
+use super::late::LateData;
 use super::{Http2, Http2State};
 use crate::driver::Chain;
 use crate::http::h2::calm::Anomaly;
@@ -138,16 +139,14 @@ impl Http2 {
             return Err(ConnectionError::new(ErrorCode::FlowControlError, reason));
         }
         let is_end = head.has(flag::END_STREAM);
-        if content == 0 && !is_end {
-            self.pay(cx, Anomaly::Small)?;
-        }
-        if self.is_given_up(head.stream) {
-            return self.discard_data(cx, payload.len());
+        let id = head.stream;
+        let late = LateData { content, bytes: payload.len() as u64, is_end };
+        if self.is_given_up(id) {
+            return self.discard_data(cx, late);
         }
         let body_bytes_max = cx.shared.settings.limits.body_bytes_max;
-        let id = head.stream;
         let Some(stream) = self.streams.get(id).filter(|stream| !stream.is_reset) else {
-            return self.data_of_closed(cx, id, payload.len(), out);
+            return self.data_of_closed(cx, id, late, out);
         };
         let Upload::Open { announced, received, window, is_unwanted } = &mut stream.upload else {
             return self.reset(cx, out, id, ErrorCode::StreamClosed, Anomaly::Fault);
@@ -173,40 +172,7 @@ impl Http2 {
         } else if !is_unwanted && let Some(bytes) = window.reopen() {
             out.copy_with(|out| write_window_update(out, id, bytes));
         }
-        Ok(())
-    }
-
-    fn data_of_closed(
-        &mut self,
-        cx: &mut Context<'_, Sites>,
-        id: u32,
-        bytes: usize,
-        out: &mut Chain,
-    ) -> Result<(), ConnectionError> {
-        match self.streams.not_open(id) {
-            NotOpen::Idle => Err(ConnectionError::protocol("DATA comes before its request.")),
-            NotOpen::Closed => self.reset(cx, out, id, ErrorCode::StreamClosed, Anomaly::Fault),
-            // The client may not know yet (section 5.1): an upload that was refused goes on for a
-            // window. Whether this side has reset a stream that is forgotten is not known; a second
-            // reset would be wrong.
-            NotOpen::Reset | NotOpen::Unknown => self.discard_data(cx, bytes),
-        }
-    }
-
-    /// Discards DATA of a stream that this side has ended. It may have been on the way, unless it
-    /// is more than the windows have allowed. A frame of nothing would never be too much.
-    fn discard_data(
-        &mut self,
-        cx: &Context<'_, Sites>,
-        bytes: usize,
-    ) -> Result<(), ConnectionError> {
-        match self.on_the_way.checked_sub(bytes as u64) {
-            Some(rest) if bytes > 0 => {
-                self.on_the_way = rest;
-                Ok(())
-            }
-            _ => self.pay(cx, Anomaly::Small),
-        }
+        if content == 0 && !is_end { self.pay(cx, Anomaly::Small) } else { Ok(()) }
     }
 
     fn take_priority(

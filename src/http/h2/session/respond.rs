@@ -419,13 +419,6 @@ impl Http2 {
         }
     }
 
-    /// The stream of an upload is reset. What its window allows may be on the way.
-    pub(super) fn note_on_the_way(&mut self, upload: Upload) {
-        if let Upload::Open { window, .. } = upload {
-            self.on_the_way += u64::from(window.left());
-        }
-    }
-
     /// What one more request may take.
     pub(super) fn room(&self, cx: &Context<'_, Sites>) -> Room {
         let (files, bytes) = (self.streams.files(), self.streams.content_bytes());
