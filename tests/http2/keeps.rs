@@ -8,10 +8,12 @@ use std::time::Duration;
 use ringd::driver::{File, Links};
 use ringd::http::HttpSettings;
 use ringd::http::records::metrics::HttpMetrics;
+use ringd::metrics::Counter;
 use ringd::session::{ReceiveTimeout, Sent, Step, Timer};
 
 use crate::h2::{
-    Frame, data, get, opening, ping, post, priority_update, reset, setting, window_update,
+    Frame, code, data, frame, get, kind, opening, ping, post, priority_update, reset, setting,
+    settings as settings_frame, window_update,
 };
 use crate::talk::Talk;
 
@@ -154,6 +156,50 @@ fn bytes_that_never_left_are_not_counted() {
                 true => assert!((received..received + 1000).contains(&counted), "{counted}"),
                 false => assert_eq!(counted, 0),
             }
+        }
+    }
+}
+
+/// The same for an answer that is cut off before its chain is sent: its connection ends, or its
+/// stream.
+#[test]
+fn bytes_of_answers_that_were_cut_off() {
+    let end: fn(&mut Talk, Vec<u8>) = |talk, bytes| drop(talk.end_with(&bytes));
+    let go_on: fn(&mut Talk, Vec<u8>) = |talk, bytes| drop(talk.send(&bytes));
+    let fault = frame(kind::PUSH_PROMISE, 0, 3, &[0; 4]);
+    for (what, then, send, content) in [
+        ("an error ends the connection", fault, go_on, 0),
+        ("the client resets the stream", reset(3, code::CANCEL), go_on, 0),
+        ("the server resets the stream", window_update(3, 0), go_on, 0),
+        ("the input ends", Vec::new(), end, 10_000),
+    ] {
+        for complete in [false, true] {
+            let (_directory, root) = site(20_000);
+            let metrics = Arc::new(HttpMetrics::new(1));
+            let settings =
+                HttpSettings { metrics: Some(Arc::clone(&metrics)), ..HttpSettings::of_root(root) };
+            let mut talk = Talk::with(settings);
+            // From now on the file is in the cache.
+            talk.send(&[opening(&[]), get(1, "/1.bin")].concat());
+            talk.harness.sent(talk.session, talk.now, Sent { bytes: 0, complete: true });
+            let counted = || {
+                let sites = metrics.workers()[0].sites();
+                let answers = sites.iter().flat_map(|site| &site.by_status).map(Counter::get);
+                let bytes = sites.iter().map(|site| site.bytes.get());
+                (answers.sum::<u64>(), bytes.sum::<u64>())
+            };
+            let (_, before) = counted();
+            let narrow = settings_frame(&[(setting::INITIAL_WINDOW_SIZE, 10_000)]);
+            send(&mut talk, [narrow, get(3, "/1.bin"), then.clone()].concat());
+            assert_eq!(counted(), (1, before), "{what}: nothing has left");
+            talk.harness.sent(talk.session, talk.now, Sent { bytes: 0, complete });
+            talk.harness.close(talk.session, talk.now);
+            let (answers, bytes) = counted();
+            assert_eq!((answers, metrics.workers()[0].aborted.get()), (2, 1), "{what}");
+            let (head, most) = if complete { (50, 500) } else { (0, 1) };
+            let content = if complete { content } else { 0 };
+            let expected = before + content + head..before + content + most;
+            assert!(expected.contains(&bytes), "{what}: {bytes} bytes and not {expected:?}");
         }
     }
 }

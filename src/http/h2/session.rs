@@ -256,7 +256,7 @@ impl Session for Http2 {
     }
 
     fn closed(&mut self, cx: &mut Context<'_, Sites>) {
-        self.end_streams(cx, true);
+        self.end_streams(cx, None);
         if let Some(records) = &mut self.records {
             cx.shared.closed(records, cx.now);
         }
@@ -336,7 +336,7 @@ impl Http2 {
             if self.streams.awaits_lookup() {
                 return Step::Wait;
             }
-            self.end_streams(cx, false);
+            self.end_streams(cx, Some(out));
             self.state = Http2State::Over { linger: false };
             return Step::Finish { linger: false };
         }

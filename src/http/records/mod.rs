@@ -29,7 +29,7 @@ use record::{ProtectionNote, Record, Records};
 
 #[cfg(feature = "cli")]
 pub(crate) use record::field;
-pub(in crate::http) use record::{CacheUse, PendingRecord, RequestNote, Written};
+pub(in crate::http) use record::{CacheUse, Cut, PendingRecord, RequestNote, Written};
 
 /// The memory of records that a worker keeps for later chains, in bytes. A number of records would
 /// be the wrong bound: a turn may have as many chains as there are connections.
@@ -220,6 +220,29 @@ impl Recorder {
         [start, bytes, earlier]: [u64; 3],
     ) {
         pending.end_at(start, bytes, earlier);
+        self.keep(connection, pending);
+    }
+
+    /// A response that is written in parts does not go on.
+    pub(in crate::http) fn cut_pending(
+        &mut self,
+        connection: &mut ConnectionRecords,
+        mut pending: PendingRecord,
+        now: Now,
+        cut: Cut,
+    ) {
+        pending.cut_off(cut);
+        if cut.in_chain > 0 {
+            // Whether that part leaves is known when the chain is sent.
+            self.keep(connection, pending);
+            return;
+        }
+        self.write(connection, &pending.0, now, u64::MAX);
+        self.put_spare(pending.0);
+    }
+
+    /// Adds a response to those in the chain.
+    fn keep(&mut self, connection: &mut ConnectionRecords, pending: PendingRecord) {
         match &mut connection.records {
             None => connection.records = Some(pending.0),
             Some(records) => {
@@ -227,19 +250,6 @@ impl Recorder {
                 self.put_spare(pending.0);
             }
         }
-    }
-
-    /// The last `left` bytes of a response that is written in parts are not sent.
-    pub(in crate::http) fn cut_pending(
-        &mut self,
-        connection: &ConnectionRecords,
-        mut pending: PendingRecord,
-        now: Now,
-        left: u64,
-    ) {
-        pending.cut_off(left);
-        self.write(connection, &pending.0, now, u64::MAX);
-        self.put_spare(pending.0);
     }
 
     fn take_spare(&mut self) -> Box<Records> {

@@ -105,12 +105,14 @@ pub(super) struct Record {
     pub(super) site: u16,
     /// Whether the log has a line of it.
     pub(super) is_logged: bool,
-    /// Where its last part begins in the chain; `None` if the rest is not sent.
-    start: Option<u64>,
+    /// Where its last part begins in the chain.
+    start: u64,
     /// How many bytes of it come earlier in that chain, among the parts of others.
     earlier: u64,
     /// How many bytes of it have left with earlier chains.
     before: u64,
+    /// How many bytes at its end are not written, because it was cut off.
+    unwritten: u64,
     head_bytes: u64,
     body_bytes: u64,
 }
@@ -119,7 +121,6 @@ impl Record {
     pub(super) fn new(began: Instant, request: u32, written: &Written<'_>) -> Self {
         let Written { site_number, status, coding, cache, client, is_logged, .. } = *written;
         let Written { says_secure, start, before, head_bytes, body_bytes, .. } = *written;
-        let start = Some(start);
         let site = site_number;
         Self {
             began,
@@ -134,6 +135,7 @@ impl Record {
             start,
             earlier: 0,
             before,
+            unwritten: 0,
             head_bytes,
             body_bytes,
         }
@@ -142,33 +144,48 @@ impl Record {
     /// Its last part, of `bytes` bytes, begins in the chain behind `start` bytes, among which are
     /// `earlier` bytes of it.
     fn end_at(&mut self, start: u64, bytes: u64, earlier: u64) {
-        (self.start, self.earlier) = (Some(start), earlier);
-        self.before = self.head_bytes + self.body_bytes - bytes - earlier;
+        (self.start, self.earlier) = (start, earlier);
+        self.before = self.head_bytes + self.body_bytes - self.unwritten - bytes - earlier;
     }
 
-    /// The last `left` bytes of it are not sent.
-    fn cut_off(&mut self, left: u64) {
-        self.start = None;
-        self.before = self.head_bytes + self.body_bytes - left;
+    /// It ends as this cut says. What it has in the chain counts only when all of the chain up to
+    /// the cut has left.
+    fn cut_off(&mut self, cut: Cut) {
+        let Cut { unwritten, in_chain, chain_end } = cut;
+        self.unwritten = unwritten;
+        let last = in_chain.min(1);
+        self.end_at(chain_end.saturating_sub(last), last, in_chain - last);
     }
 
     /// How much of the head and of the content has left, if so many bytes of the chain have: at
     /// least, because earlier parts in the chain count only when the last one has begun to leave.
     pub(super) fn sent(&self, of_chain: u64) -> (u64, u64) {
-        let of_part = match self.start {
-            Some(start) if of_chain > start => (of_chain - start).saturating_add(self.earlier),
+        let of_part = match of_chain.checked_sub(self.start) {
+            Some(bytes @ 1..) => bytes.saturating_add(self.earlier),
             _ => 0,
         };
-        let sent = of_part.saturating_add(self.before);
+        let written = self.head_bytes + self.body_bytes - self.unwritten;
+        let sent = of_part.saturating_add(self.before).min(written);
         let head = sent.min(self.head_bytes);
-        (head, (sent - head).min(self.body_bytes))
+        (head, sent - head)
     }
 
     /// Whether all of it has left.
     pub(super) fn is_whole(&self, of_chain: u64) -> bool {
         let (head, body) = self.sent(of_chain);
-        head + body == self.head_bytes + self.body_bytes && self.start.is_some()
+        head + body == self.head_bytes + self.body_bytes
     }
+}
+
+/// Where a response that is written in parts was cut off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::http) struct Cut {
+    /// How many bytes at its end are not written.
+    pub(in crate::http) unwritten: u64,
+    /// How many bytes of it are in the chain that is written, which is not sent yet.
+    pub(in crate::http) in_chain: u64,
+    /// How many bytes that chain has.
+    pub(in crate::http) chain_end: u64,
 }
 
 /// The record of a response that is written in parts, between which other responses are.
@@ -191,9 +208,9 @@ impl PendingRecord {
         self.change(|record| record.end_at(start, bytes, earlier));
     }
 
-    /// The last `left` bytes of it are not sent.
-    pub(super) fn cut_off(&mut self, left: u64) {
-        self.change(|record| record.cut_off(left));
+    /// It ends as this cut says.
+    pub(super) fn cut_off(&mut self, cut: Cut) {
+        self.change(|record| record.cut_off(cut));
     }
 }
 
@@ -379,9 +396,15 @@ mod tests {
         ] {
             assert_eq!((record.sent(of_chain), record.is_whole(of_chain)), (sent, is_whole));
         }
-        // The last 65 bytes are not sent.
-        record.cut_off(65);
+        // The last 5 bytes are not written; 40 are in the chain, which has 300 bytes.
+        record.cut_off(Cut { unwritten: 5, in_chain: 40, chain_end: 300 });
+        for (of_chain, sent) in [(0, (20, 5)), (299, (20, 5)), (300, (20, 45)), (900, (20, 45))] {
+            assert_eq!((record.sent(of_chain), record.is_whole(of_chain)), (sent, false));
+        }
+        // The last 65 bytes are not written, and the others have left.
+        record.cut_off(Cut { unwritten: 65, in_chain: 0, chain_end: 300 });
         assert_eq!((record.sent(u64::MAX), record.is_whole(u64::MAX)), ((5, 0), false));
+        assert_eq!(record.sent(0), (5, 0));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::driver::Chain;
 use crate::http::h2::calm::Anomaly;
 use crate::http::h2::frame::{ConnectionError, ErrorCode, write_goaway, write_ping, write_reset};
 use crate::http::h2::stream::{AnswerState, WaitsFor};
+use crate::http::records::Cut;
 use crate::http::site::Sites;
 use crate::session::{Context, ReceiveTimeout, Step, Timer};
 
@@ -100,7 +101,7 @@ impl Http2 {
             };
             out.copy_with(|out| write_goaway(out, last, code, reason));
         }
-        self.end_streams(cx, false);
+        self.end_streams(cx, Some(out));
         self.state = Http2State::Over { linger };
         Step::Finish { linger }
     }
@@ -135,19 +136,19 @@ impl Http2 {
                 Anomaly::Fault | Anomaly::Small => metrics.resets_sent.add(1),
             }
         }
-        self.end_stream(cx, id, true);
+        self.end_stream(cx, out, id, true);
         self.pay(cx, anomaly)
     }
 
     /// The client has reset a stream.
-    pub(super) fn client_reset(&mut self, cx: &mut Context<'_, Sites>, id: u32) {
-        self.end_stream(cx, id, false);
+    pub(super) fn client_reset(&mut self, cx: &mut Context<'_, Sites>, out: &Chain, id: u32) {
+        self.end_stream(cx, out, id, false);
     }
 
     /// Ends a stream before its exchange is complete. If a lookup is running for it, its place in
     /// the table is kept until that ends: a client cannot cause more work by resets than by
     /// requests (CVE-2023-44487).
-    fn end_stream(&mut self, cx: &mut Context<'_, Sites>, id: u32, by_reset: bool) {
+    fn end_stream(&mut self, cx: &mut Context<'_, Sites>, out: &Chain, id: u32, by_reset: bool) {
         self.streams.note_closed(id, by_reset);
         let Some(stream) = self.streams.get(id).filter(|stream| !stream.is_reset) else { return };
         if let AnswerState::Waiting(waiting) = &stream.answer
@@ -165,27 +166,32 @@ impl Http2 {
         if by_reset {
             self.note_on_the_way(stream.upload);
         }
-        self.cut_off(cx, stream.answer, false);
+        self.cut_off(cx, stream.answer, Some(out));
     }
 
-    /// Notes that an answer does not go on. `is_lost` says that the chain was not sent either.
-    fn cut_off(&mut self, cx: &mut Context<'_, Sites>, answer: AnswerState, is_lost: bool) {
+    /// Notes that an answer does not go on. `out` is the chain that is written; without one, a
+    /// chain was not sent.
+    fn cut_off(&mut self, cx: &mut Context<'_, Sites>, answer: AnswerState, out: Option<&Chain>) {
         match answer {
             AnswerState::Done => {}
             AnswerState::Waiting(_) => cx.shared.abandon_stream(),
             AnswerState::Sending(answer) => {
                 if let (Some(records), Some(record)) = (&mut self.records, answer.record) {
-                    // It is not known how much of a lost chain has left for each answer.
-                    let lost = if is_lost { answer.in_chain } else { 0 };
-                    let left = answer.content.left() + lost;
-                    cx.shared.cut_pending(records, record, cx.now, left);
+                    let (left, in_chain) = (answer.content.left(), answer.in_chain);
+                    let cut = match out.map(Chain::remaining) {
+                        Some(chain_end) => Cut { unwritten: left, in_chain, chain_end },
+                        // It is not known how much of a lost chain has left for each answer.
+                        None => Cut { unwritten: left + in_chain, in_chain: 0, chain_end: 0 },
+                    };
+                    cx.shared.cut_pending(records, record, cx.now, cut);
                 }
             }
         }
     }
 
-    /// Ends all streams, because the connection ends. `is_lost` says that the chain was not sent.
-    pub(super) fn end_streams(&mut self, cx: &mut Context<'_, Sites>, is_lost: bool) {
+    /// Ends all streams, because the connection ends. `out` is the chain that is written; without
+    /// one, a chain was not sent.
+    pub(super) fn end_streams(&mut self, cx: &mut Context<'_, Sites>, out: Option<&Chain>) {
         self.stalled_at = None;
         while let Some(stream) = self.streams.take_any() {
             if let AnswerState::Waiting(waiting) = &stream.answer
@@ -194,7 +200,7 @@ impl Http2 {
                 cx.shared.leave(pending.ticket, cx.session);
             }
             if !stream.is_reset {
-                self.cut_off(cx, stream.answer, is_lost);
+                self.cut_off(cx, stream.answer, out);
             }
         }
     }
@@ -281,7 +287,7 @@ impl Http2 {
             };
             stalled += u64::from(code == ErrorCode::Cancel);
             out.copy_with(|out| write_reset(out, id, code));
-            self.end_stream(cx, id, true);
+            self.end_stream(cx, out, id, true);
             if code == ErrorCode::Cancel {
                 self.streams.note_freed(now);
             }

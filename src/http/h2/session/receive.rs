@@ -91,7 +91,7 @@ impl Http2 {
             kind::DATA => self.take_data(cx, head, payload, out),
             kind::HEADERS => self.take_headers(cx, head, payload, out),
             kind::PRIORITY => self.take_priority(cx, head, payload, out),
-            kind::RST_STREAM => self.take_reset(cx, head, payload),
+            kind::RST_STREAM => self.take_reset(cx, head, payload, out),
             kind::SETTINGS => self.take_settings(cx, head, payload, out),
             kind::PUSH_PROMISE => {
                 Err(ConnectionError::protocol("A client cannot send PUSH_PROMISE."))
@@ -205,6 +205,7 @@ impl Http2 {
         cx: &mut Context<'_, Sites>,
         head: FrameHead,
         payload: &[u8],
+        out: &Chain,
     ) -> Result<(), ConnectionError> {
         if payload.len() != 4 {
             return Err(ConnectionError::size("RST_STREAM does not have 4 bytes."));
@@ -223,7 +224,7 @@ impl Http2 {
             // It was answered already; the client has had work done for nothing.
             return self.pay(cx, Anomaly::Small);
         }
-        self.client_reset(cx, head.stream);
+        self.client_reset(cx, out, head.stream);
         self.pay(cx, Anomaly::Small)
     }
 

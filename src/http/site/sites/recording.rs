@@ -7,7 +7,7 @@ use super::super::response::Response;
 use super::{Site, Sites};
 use crate::driver::Now;
 use crate::http::records::metrics::{Http2Metrics, LimitMetrics};
-use crate::http::records::{ConnectionRecords, PendingRecord, Recorder, RequestNote, Written};
+use crate::http::records::{ConnectionRecords, Cut, PendingRecord, Recorder, RequestNote, Written};
 use crate::metrics::Counter;
 use crate::session::{ConnectionInfo, Sent};
 
@@ -139,16 +139,16 @@ impl Sites {
         }
     }
 
-    /// The last `left` bytes of a response that is written in parts are not sent.
+    /// A response that is written in parts does not go on.
     pub(in crate::http) fn cut_pending(
         &mut self,
-        records: &ConnectionRecords,
+        records: &mut ConnectionRecords,
         pending: PendingRecord,
         now: Now,
-        left: u64,
+        cut: Cut,
     ) {
         if let Some(recorder) = &mut self.recorder {
-            recorder.cut_pending(records, pending, now, left);
+            recorder.cut_pending(records, pending, now, cut);
         }
     }
 
