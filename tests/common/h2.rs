@@ -4,58 +4,16 @@
 //! [`Peer`] checks that every frame of the server is legal (RFC 9113). It has to see the bytes of
 //! both sides, in order. It shares the decoder of header blocks with the server, and nothing else.
 
+#[path = "http2_names.rs"]
+mod http2_names;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ringd::http::h2::hpack::{Decoder, ListLimits};
 
-/// The bytes before the first frame of a client.
-pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-pub(crate) mod kind {
-    pub(crate) const DATA: u8 = 0;
-    pub(crate) const HEADERS: u8 = 1;
-    pub(crate) const PRIORITY: u8 = 2;
-    pub(crate) const RST_STREAM: u8 = 3;
-    pub(crate) const SETTINGS: u8 = 4;
-    pub(crate) const PUSH_PROMISE: u8 = 5;
-    pub(crate) const PING: u8 = 6;
-    pub(crate) const GOAWAY: u8 = 7;
-    pub(crate) const WINDOW_UPDATE: u8 = 8;
-    pub(crate) const CONTINUATION: u8 = 9;
-    pub(crate) const PRIORITY_UPDATE: u8 = 0x10;
-}
-
-pub(crate) mod flag {
-    pub(crate) const ACK: u8 = 1;
-    pub(crate) const END_STREAM: u8 = 1;
-    pub(crate) const END_HEADERS: u8 = 4;
-    pub(crate) const PADDED: u8 = 8;
-    pub(crate) const PRIORITY: u8 = 0x20;
-    /// Of a request without content in one frame.
-    pub(crate) const WHOLE: u8 = END_STREAM | END_HEADERS;
-}
-
-pub(crate) mod setting {
-    pub(crate) const HEADER_TABLE_SIZE: u16 = 1;
-    pub(crate) const ENABLE_PUSH: u16 = 2;
-    pub(crate) const MAX_CONCURRENT_STREAMS: u16 = 3;
-    pub(crate) const INITIAL_WINDOW_SIZE: u16 = 4;
-    pub(crate) const MAX_FRAME_SIZE: u16 = 5;
-    pub(crate) const NO_RFC7540_PRIORITIES: u16 = 9;
-}
-
-/// Error codes (RFC 9113 section 7).
-pub(crate) mod code {
-    pub(crate) const NO_ERROR: u32 = 0;
-    pub(crate) const PROTOCOL: u32 = 1;
-    pub(crate) const FLOW_CONTROL: u32 = 3;
-    pub(crate) const STREAM_CLOSED: u32 = 5;
-    pub(crate) const FRAME_SIZE: u32 = 6;
-    pub(crate) const REFUSED: u32 = 7;
-    pub(crate) const CANCEL: u32 = 8;
-    pub(crate) const COMPRESSION: u32 = 9;
-    pub(crate) const CALM: u32 = 11;
-}
+use http2_names::FRAME_MAX;
+#[allow(unused_imports, reason = "no binary uses all of them")]
+pub(crate) use http2_names::{PREFACE, code, flag, kind, setting};
 
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     lying_frame(payload.len(), kind, flags, stream, payload)
@@ -334,7 +292,7 @@ impl Peer {
         self.output.extend_from_slice(bytes);
         let mut frames = Vec::new();
         while let Some((kind, flags, stream, payload)) = next_frame(&mut self.output) {
-            assert!(payload.len() <= 16_384, "a frame of {} bytes", payload.len());
+            assert!(payload.len() <= FRAME_MAX, "a frame of {} bytes", payload.len());
             if let Some((_, code)) = self.goaway {
                 assert_eq!(code, code::NO_ERROR, "frame {kind} after the end");
             }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::hpack::{Coding, Fields, decode, encode};
 use super::http2_exchange::{
-    ACK, END, END_HEADERS, Exchange, FRAME_MAX, Goaway, PADDED, PREFACE, WINDOW, code, kind,
+    Exchange, FRAME_MAX, Goaway, PREFACE, WINDOW, code, flag, kind, setting,
 };
 
 /// One side of a conversation; see the module documentation.
@@ -77,13 +77,12 @@ impl Http2Client {
 
     /// Sends SETTINGS.
     pub(crate) fn settings(&mut self, settings: &[(u16, u32)]) {
-        const INITIAL_WINDOW_SIZE: u16 = 4;
         let pair = |(name, value): &(u16, u32)| {
             [&name.to_be_bytes()[..], &value.to_be_bytes()[..]].concat()
         };
         let payload: Vec<u8> = settings.iter().flat_map(pair).collect();
         self.frame(kind::SETTINGS, 0, 0, &payload);
-        let initial = settings.iter().rev().find(|setting| setting.0 == INITIAL_WINDOW_SIZE);
+        let initial = settings.iter().rev().find(|(name, _)| *name == setting::INITIAL_WINDOW_SIZE);
         self.initials.push_back(initial.map(|initial| initial.1.into()));
         self.cost += 1;
     }
@@ -162,9 +161,9 @@ impl Http2Client {
     /// Appends a header block.
     fn block(&mut self, id: u32, block: &[u8], piece: usize, ends: bool) {
         let mut pieces = block.chunks(piece.max(block.len().div_ceil(8)).max(1)).peekable();
-        let mut next = (kind::HEADERS, if ends { END } else { 0 });
+        let mut next = (kind::HEADERS, if ends { flag::END_STREAM } else { 0 });
         while let Some(piece) = pieces.next() {
-            let end = if pieces.peek().is_none() { END_HEADERS } else { 0 };
+            let end = if pieces.peek().is_none() { flag::END_HEADERS } else { 0 };
             self.frame(next.0, next.1 | end, id, piece);
             next = (kind::CONTINUATION, 0);
         }
@@ -182,7 +181,8 @@ impl Http2Client {
         payload.extend_from_slice(content);
         payload.resize(payload.len() + usize::from(padding.unwrap_or(0)), 0);
         assert!(payload.len() <= self.room(id), "the client keeps to the windows");
-        let flags = if ends { END } else { 0 } | if padding.is_some() { PADDED } else { 0 };
+        let padded = if padding.is_some() { flag::PADDED } else { 0 };
+        let flags = padded | if ends { flag::END_STREAM } else { 0 };
         self.frame(kind::DATA, flags, id, &payload);
         self.cost += u64::from(content.is_empty() && !ends);
         self.send_window -= payload.len() as i64;
@@ -265,8 +265,8 @@ impl Http2Client {
         match kind {
             kind::DATA => self.take_data(flags, id, payload),
             kind::HEADERS => {
-                assert_eq!(flags & !(END | END_HEADERS), 0, "flags {flags:x}");
-                self.block = Some((id, flags & END != 0, payload.to_vec()));
+                assert_eq!(flags & !(flag::END_STREAM | flag::END_HEADERS), 0, "flags {flags:x}");
+                self.block = Some((id, flags & flag::END_STREAM != 0, payload.to_vec()));
                 self.end_block(flags);
             }
             kind::CONTINUATION => {
@@ -277,7 +277,7 @@ impl Http2Client {
             }
             kind::RST_STREAM => {
                 let code = word(payload);
-                self.cost += if code == code::REFUSED_STREAM { 2 } else { 10 };
+                self.cost += if code == code::REFUSED { 2 } else { 10 };
                 let exchange = self.exchange(id);
                 exchange.reset = Some(code);
                 self.cost += exchange.sent_after;
@@ -307,8 +307,8 @@ impl Http2Client {
     }
 
     fn take_data(&mut self, flags: u8, id: u32, payload: &[u8]) {
-        assert_eq!(flags & !END, 0, "flags {flags:x}");
-        let ends = flags & END != 0;
+        assert_eq!(flags & !flag::END_STREAM, 0, "flags {flags:x}");
+        let ends = flags & flag::END_STREAM != 0;
         let (initial, length) = (self.initial, payload.len() as i64);
         assert!(length > 0 || ends, "an empty frame that does nothing");
         self.window -= length;
@@ -327,7 +327,7 @@ impl Http2Client {
     }
 
     fn end_block(&mut self, flags: u8) {
-        if flags & END_HEADERS == 0 {
+        if flags & flag::END_HEADERS == 0 {
             return;
         }
         let (id, ends, block) = self.block.take().expect("a block has begun");
@@ -359,7 +359,7 @@ impl Http2Client {
     }
 
     fn take_settings(&mut self, flags: u8, payload: &[u8]) {
-        if flags & ACK != 0 {
+        if flags & flag::ACK != 0 {
             assert!(payload.is_empty());
             let initial = self.initials.pop_front().expect("SETTINGS were sent");
             self.initial = initial.unwrap_or(self.initial);
@@ -376,19 +376,19 @@ impl Http2Client {
             }
         }
         if self.acknowledges {
-            self.frame(kind::SETTINGS, ACK, 0, b"");
+            self.frame(kind::SETTINGS, flag::ACK, 0, b"");
             self.cost += 1;
         }
     }
 
     fn take_ping(&mut self, flags: u8, payload: &[u8]) {
         assert_eq!(payload.len(), 8);
-        if flags & ACK != 0 {
+        if flags & flag::ACK != 0 {
             self.pings_back += 1;
             let which = u64::from_be_bytes(payload.try_into().unwrap());
             assert_eq!(which, self.pings_back, "PINGs come back in their order");
         } else if self.acknowledges {
-            self.frame(kind::PING, ACK, 0, payload);
+            self.frame(kind::PING, flag::ACK, 0, payload);
             self.cost += 1;
         }
     }

@@ -1,47 +1,16 @@
-//! The parts of HTTP/2 by name, and an exchange as a client of tests sees it.
+//! An exchange of HTTP/2 as a client of tests sees it.
 
 #![allow(dead_code, reason = "no binary uses all of this")]
 
+#[path = "http2_names.rs"]
+mod http2_names;
+
 use super::hpack::Fields;
 
-/// The bytes before the first frame (section 3.4).
-pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) use http2_names::{FRAME_MAX, PREFACE, code, flag, kind, setting};
 
 /// The window of a connection, and of a stream unless SETTINGS say otherwise.
 pub(crate) const WINDOW: i64 = 65_535;
-
-/// The largest frame that either side accepts here.
-pub(crate) const FRAME_MAX: usize = 16_384;
-
-/// The types of frames.
-pub(crate) mod kind {
-    pub(crate) const DATA: u8 = 0;
-    pub(crate) const HEADERS: u8 = 1;
-    pub(crate) const PRIORITY: u8 = 2;
-    pub(crate) const RST_STREAM: u8 = 3;
-    pub(crate) const SETTINGS: u8 = 4;
-    pub(crate) const PING: u8 = 6;
-    pub(crate) const GOAWAY: u8 = 7;
-    pub(crate) const WINDOW_UPDATE: u8 = 8;
-    pub(crate) const CONTINUATION: u8 = 9;
-    pub(crate) const PRIORITY_UPDATE: u8 = 16;
-}
-
-/// The codes of errors.
-pub(crate) mod code {
-    pub(crate) const NO_ERROR: u32 = 0;
-    pub(crate) const INTERNAL_ERROR: u32 = 2;
-    pub(crate) const STREAM_CLOSED: u32 = 5;
-    pub(crate) const REFUSED_STREAM: u32 = 7;
-    pub(crate) const CANCEL: u32 = 8;
-    pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
-}
-
-/// Flags of frames.
-pub(crate) const END: u8 = 1;
-pub(crate) const ACK: u8 = 1;
-pub(crate) const END_HEADERS: u8 = 4;
-pub(crate) const PADDED: u8 = 8;
 
 /// An exchange, as the client sees it.
 #[derive(Debug)]

@@ -98,7 +98,7 @@ impl<P: Security> Http2Scene<P> {
             }
         }
         for goaway in &talk.http.goaways {
-            let is_calming = goaway.code == code::ENHANCE_YOUR_CALM && talk.http.cost >= BUDGET;
+            let is_calming = goaway.code == code::CALM && talk.http.cost >= BUDGET;
             assert!(is_calming || goaway.code == code::NO_ERROR, "{goaway:?}: {client:?}");
             run.errors += u64::from(is_calming);
         }
@@ -148,8 +148,8 @@ fn judge_reset(
         Some(code::NO_ERROR) => exchange.has_ended,
         Some(code::CANCEL) => !conditions.patient || !client.is_kind(),
         // A file was not found in time.
-        Some(code::INTERNAL_ERROR) => !conditions.patient && exchange.status == 0,
-        Some(code::REFUSED_STREAM) => talk.most_open > NEVER_REFUSED,
+        Some(code::INTERNAL) => !conditions.patient && exchange.status == 0,
+        Some(code::REFUSED) => talk.most_open > NEVER_REFUSED,
         Some(_) => false,
     };
     assert!(is_allowed, "stream {id}: {exchange:?}: {client:?}: {conditions:?}");

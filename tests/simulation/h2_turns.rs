@@ -13,7 +13,7 @@ use ringd::server::worker::{Worker, WorkerSettings};
 
 use crate::common::hpack::Coding;
 use crate::common::http2::{Http2Client, request_block};
-use crate::common::http2_exchange::{FRAME_MAX, code};
+use crate::common::http2_exchange::{FRAME_MAX, code, setting};
 
 const STALL_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -51,7 +51,7 @@ impl World {
         let worker = Worker::new(sim, vec![(0, listener)], sites, settings, mailbox, published);
         let mut peer = dialer.dial().unwrap();
         peer.set_nonblocking(true);
-        Self { worker, peer, http: Http2Client::new(&[(4, 1 << 24)]) }
+        Self { worker, peer, http: Http2Client::new(&[(setting::INITIAL_WINDOW_SIZE, 1 << 24)]) }
     }
 
     fn get(&mut self, length: usize) -> u32 {
@@ -101,7 +101,7 @@ fn a_stream_that_waits_for_its_turn_is_not_reset() {
 fn a_stream_whose_window_stays_closed_is_reset() {
     let lengths = [1_000_001, 1_000_000];
     let mut world = World::new(&lengths);
-    world.http.settings(&[(4, 1000)]);
+    world.http.settings(&[(setting::INITIAL_WINDOW_SIZE, 1000)]);
     world.http.open(0, 1 << 24);
     let ids = lengths.map(|length| world.get(length));
     for _ in 0..100 {
