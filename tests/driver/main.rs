@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | 1, 2, 5, 6, 8: ops and their ends | `sockets.rs`, `half_closed.rs`, `resets.rs`, `empty.rs` |
 //! | 7: cancels | `cancels.rs`, `races.rs` |
-//! | 3, 4, 9, 10, 11, 13: bounds | `limits.rs`, `crowds.rs`, `wakes.rs` |
+//! | 3, 4, 9, 10, 11, 13: bounds | `limits.rs`, `crowds.rs`, `wakes.rs`, `fairness.rs` |
 //! | 8: stale names, reused slots and descriptors | `reuse.rs` |
 //! | 12: files | `files.rs`, `changes.rs`, `links.rs` |
 //! | 12: jobs | `jobs.rs` |
@@ -34,6 +34,7 @@ mod crowds;
 mod drivers;
 mod drops;
 mod empty;
+mod fairness;
 mod files;
 mod half_closed;
 mod harness;
@@ -131,6 +132,7 @@ macro_rules! contract {
                 a_thousand_ops_at_once, accepts_take_turns,
                 an_accept_notices_that_room_becomes_short, no_starved_receive_is_forgotten,
                 many_floods_take_turns, a_long_send_leaves_room_for_others;
+            fairness: small_pages_beside_large_files;
             closes: close_delivers_the_queue, close_delivers_what_an_armed_accept_brings,
                 close_with_reset_delivers_the_queue, close_without_an_accept,
                 close_behind_a_cancelled_accept, cancel_while_the_queue_is_delivered,
