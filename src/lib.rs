@@ -67,6 +67,8 @@ mod denial;
 mod descriptors;
 #[cfg(feature = "cli")]
 pub mod doctor;
+#[cfg(feature = "cli")]
+mod drawing;
 pub mod driver;
 pub mod echo;
 mod embed;

@@ -19,7 +19,7 @@ const EVERYTHING: &str = "*";
 
 /// Each part of the source, by its module, and the parts that it may import besides itself. The
 /// longest prefix that matches a file decides.
-const LAYERS: [(&str, &[&str]); 41] = [
+const LAYERS: [(&str, &[&str]); 42] = [
     ("denial", &[]),
     ("passwords", &[]),
     ("limits", &["clients"]),
@@ -140,8 +140,9 @@ const LAYERS: [(&str, &[&str]); 41] = [
         ],
     ),
     ("connect", &["denial"]),
+    ("drawing", &[]),
     ("doctor", &["descriptors", "driver", "tls", "sandbox"]),
-    ("bench", &["serve", "server", "http", "http::h2", "http::site", "tls", "driver"]),
+    ("bench", &["serve", "server", "http", "http::h2", "http::site", "tls", "driver", "drawing"]),
     ("precompress", &["http::semantics"]),
     ("cli", &[EVERYTHING]),
     ("main", &[EVERYTHING]),

@@ -7,10 +7,10 @@ use std::cmp::Reverse;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use svg::Document;
-use svg::node::element::{Group, Line, Rectangle, Style, Text, Title};
+use svg::node::element::{Group, Line, Rectangle, Title};
 
 use super::exchange::{Observed, STEPS, StepSeen};
+use crate::drawing::{picture, text, text_before};
 use crate::driver::{Caller, MadeCall};
 
 /// The layout, in units of the SVG: cells in rows of [`COLUMNS`], below the title.
@@ -25,6 +25,10 @@ const ROW: f64 = 44.0;
 const BAR: f64 = 13.0;
 const BOTTOM: f64 = 16.0;
 const WIDTH: f64 = CELL * COLUMNS as f64;
+/// The height of the legend: few drivers need less.
+const LEGEND: f64 = 320.0;
+
+const TITLE: &str = "One exchange on every driver: which system calls, and when";
 
 /// Bars of calls that are shorter than a unit are still visible.
 const BAR_MIN: f64 = 1.6;
@@ -83,24 +87,12 @@ text { font: 12px system-ui, sans-serif; fill: #222 } .title { font-size: 17px; 
 pub(super) fn write_svg(seen: &[Observed], out: &mut impl Write) -> io::Result<()> {
     let works = |seen: &Observed| seen.result.is_ok();
     let rows = seen.iter().filter(|seen| works(seen)).count();
-    let cell = HEAD + ROW * rows as f64 + BOTTOM;
+    let cell = (HEAD + ROW * rows as f64 + BOTTOM).max(LEGEND);
     let height = TOP + cell * (STEPS.len() + 1).div_ceil(COLUMNS) as f64;
     let corner =
         |place: usize| (CELL * (place % COLUMNS) as f64, TOP + cell * (place / COLUMNS) as f64);
-    let mut document = Document::new()
-        .set("viewBox", (0.0, 0.0, WIDTH, height))
-        .set("width", WIDTH)
-        .set("height", height)
-        .set("role", "img")
-        .add(Title::new("One exchange on every driver: which system calls, and when"))
-        .add(Style::new(STYLE))
-        .add(Rectangle::new().set("class", "paper").set("width", WIDTH).set("height", height))
-        .add(text(
-            16.0,
-            28.0,
-            "title",
-            "One exchange on every driver: which system calls, and when",
-        ))
+    let mut document = picture(TITLE, STYLE, (WIDTH, height))
+        .add(text(16.0, 28.0, "title", TITLE))
         .add(legend(corner(STEPS.len())));
     let drivers: Vec<_> = seen
         .iter()
@@ -110,10 +102,6 @@ pub(super) fn write_svg(seen: &[Observed], out: &mut impl Write) -> io::Result<(
         document = document.add(step(number, title, &drivers, corner(number)));
     }
     svg::write(out, &document)
-}
-
-fn text(x: f64, y: f64, class: &str, content: &str) -> Text {
-    Text::new(content).set("x", x).set("y", y).set("class", class)
 }
 
 /// What the colours mean, and what the rows are.
@@ -151,14 +139,12 @@ fn step(
     let mut group = Group::new()
         .add(text(left, top + 18.0, "name", &format!("{}. {title}", number + 1)))
         .add(text(left, top + 40.0, "note", "0"))
-        .add(text(left + PANEL, top + 40.0, "note", &scale).set("text-anchor", "end"));
+        .add(text_before(left + PANEL, top + 40.0, "note", &scale));
     for (row, (name, steps)) in drivers.iter().enumerate() {
         let top = top + HEAD + ROW * row as f64;
-        let name = text(left - 8.0, top + ROW / 2.0, "name", name);
+        let name = text_before(left - 8.0, top + ROW / 2.0, "name", name);
         let paper = Rectangle::new().set("class", "panel").set("x", left).set("y", top);
-        group = group
-            .add(name.set("text-anchor", "end"))
-            .add(paper.set("width", PANEL).set("height", ROW - 6.0));
+        group = group.add(name).add(paper.set("width", PANEL).set("height", ROW - 6.0));
         let place = Place { left, top, begun: steps[number].begun, span };
         // Short calls are drawn over long ones: helpers share a line.
         let mut calls: Vec<_> = steps.iter().flat_map(|step| &step.calls).collect();
@@ -229,4 +215,27 @@ fn describe(call: &MadeCall) -> String {
 
 fn class_of(name: &str) -> &'static str {
     KINDS.iter().find(|(_, _, names)| names.contains(&name)).map_or("other", |(class, ..)| class)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::exchange;
+    use super::*;
+    use crate::driver::DriverKind;
+
+    /// The legend is not cut off below a single driver.
+    #[test]
+    fn all_texts_are_inside_the_picture() {
+        let site = exchange::Site::make().unwrap();
+        let mut out = Vec::new();
+        write_svg(&[exchange::observe(DriverKind::Poll, &site, 1)], &mut out).unwrap();
+        let picture = String::from_utf8(out).unwrap();
+        let numbers = |name: &str| -> Vec<f64> {
+            let begin = format!(" {name}=\"");
+            let values = picture.split(&begin).skip(1);
+            values.filter_map(|rest| rest.split('"').next()?.parse().ok()).collect()
+        };
+        let (height, lowest) = (numbers("height")[0], numbers("y").into_iter().fold(0.0, f64::max));
+        assert!(lowest + 4.0 < height, "{lowest} of {height}");
+    }
 }

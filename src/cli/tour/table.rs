@@ -59,7 +59,7 @@ pub(super) fn print(seen: &[Observed], width: usize, mut out: impl Write) -> io:
     text += &waits(seen);
     for Observed { kind, result } in seen {
         if let Err(error) = result {
-            let _ = writeln!(text, "{kind} does not work here: {error}");
+            text += &wrapped(&format!("{kind} does not work here: {error}"), width);
         }
     }
     text.push('\n');
@@ -174,6 +174,24 @@ fn number_of(count: usize) -> String {
     if count == 0 { ".".to_owned() } else { count.to_string() }
 }
 
+/// A sentence in lines of at most `width` columns; only a longer word is in a longer line.
+fn wrapped(sentence: &str, width: usize) -> String {
+    let mut text = String::new();
+    let mut column = 0;
+    for word in sentence.split_whitespace() {
+        let length = word.chars().count();
+        if column > 0 {
+            let fits = column + 1 + length <= width;
+            text.push(if fits { ' ' } else { '\n' });
+            column = if fits { column + 1 } else { 0 };
+        }
+        text.push_str(word);
+        column += length;
+    }
+    text.push('\n');
+    text
+}
+
 /// In which calls the threads of each driver waited for the client.
 fn waits(seen: &[Observed]) -> String {
     let mut text = String::from("\nWho waits while the client does nothing, and in which call\n");
@@ -243,6 +261,19 @@ mod tests {
                 assert!(tables.contains(name), "no {name} in\n{text}");
             }
         }
+    }
+
+    /// The error of io_uring in a container is longer than a line.
+    #[test]
+    fn an_error_is_wrapped_between_words() {
+        let error = io::Error::other("a word, ".repeat(40) + "and an end");
+        let seen = [Observed { kind: DriverKind::Uring, result: Err(error) }];
+        let mut out = Vec::new();
+        print(&seen, 80, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(text.contains("\nuring does not work here: a word, a word,"), "{text}");
+        assert_eq!(wrapped("one two three", 7), "one two\nthree\n");
     }
 
     /// The page is in memory the second time: nothing opens or reads a file.
