@@ -70,6 +70,18 @@ pub(super) struct Dot {
     pub(super) is_marked: bool,
 }
 
+impl DotRow {
+    /// Whether the interval of a server goes on beyond the end of the axis.
+    pub(super) fn is_cut(&self, dot: &Dot) -> bool {
+        dot.interval.is_some_and(|(_, high)| high > self.max)
+    }
+
+    /// Whether any interval does.
+    pub(super) fn has_cut(&self) -> bool {
+        self.dots.iter().any(|dot| self.is_cut(dot))
+    }
+}
+
 /// The rows of a picture, except for those that the chart of idle connections has.
 pub(super) fn dot_rows(report: &BenchReport, chart: Option<&IdleChart>) -> Vec<DotRow> {
     let is_in_chart = |row: &CellReport| chart.is_some_and(|chart| chart.has(&row.cell));
@@ -140,6 +152,18 @@ fn axis(most: f64) -> (f64, Vec<f64>) {
     let step = steps.into_iter().find(|step| most / step <= 5.0).unwrap_or(10.0 * power);
     let count = (most / step).floor() as u32;
     (most * 1.03, (0..=count).map(|number| f64::from(number) * step).collect())
+}
+
+/// A name with at most so many characters. What tells two servers apart is often the end of their
+/// names, so a longer one loses its middle.
+pub(super) fn short_name(name: &str, most: usize) -> String {
+    let count = name.chars().count();
+    if count <= most {
+        return name.to_owned();
+    }
+    let (head, tail) = ((most - 1) / 2, most / 2);
+    let begin = name.chars().take(head);
+    begin.chain(['…']).chain(name.chars().skip(count - tail)).collect()
 }
 
 /// A number of microseconds with three digits or more.
@@ -249,6 +273,32 @@ mod tests {
             let (max, found) = axis(most);
             assert!(max > most, "{most}: {max}");
             assert_eq!(found.into_iter().map(tick).collect::<Vec<_>>(), ticks, "{most}");
+        }
+    }
+
+    /// Few rounds that scatter have an interval that is many times as long as the values.
+    #[test]
+    fn an_interval_beyond_the_axis_is_known_as_cut() {
+        let cell = grid(&[1024], &[64], &[Shape::KeepAlive])[0];
+        let rounds = |cpu: [f64; 4]| cpu.map(|cpu| trial((cpu, 1.0, 100.0))).to_vec();
+        let servers = vec![rounds([10.0; 4]), rounds([2.0, 10.0, 60.0, 9.0]), rounds([11.0; 4])];
+        let rows = dot_rows(&report(vec![row_of(cell, servers)]), None);
+        let cut: Vec<bool> = rows[0].dots.iter().map(|dot| rows[0].is_cut(dot)).collect();
+        assert_eq!(cut, [false, true, false], "{rows:?}");
+        assert!(rows[0].has_cut());
+    }
+
+    #[test]
+    fn a_long_name_keeps_its_end() {
+        for (name, short) in [
+            ("epoll", "epoll"),
+            ("http://[::1]:8080/", "http://[::1]:8080/"),
+            ("http://127.0.0.1:8080/", "http://1…0.1:8080/"),
+            ("http://127.0.0.1:8081/", "http://1…0.1:8081/"),
+        ] {
+            let found = short_name(name, 18);
+            assert!(found.chars().count() <= 18, "{found}");
+            assert_eq!(found, short);
         }
     }
 

@@ -19,6 +19,20 @@ impl IdleChart {
     pub(super) fn has(&self, cell: &Cell) -> bool {
         is_of(cell, self.client)
     }
+
+    /// The columns whose numbers are written: the last one, and those before it that are at least
+    /// `gap` away from the next one that is written.
+    pub(super) fn written_columns(&self, gap: f64) -> Vec<(u32, f64)> {
+        let mut written = Vec::new();
+        let mut next = f64::INFINITY;
+        for (count, at) in self.columns.iter().rev() {
+            if *at <= next - gap {
+                written.push((*count, *at));
+                next = *at;
+            }
+        }
+        written
+    }
 }
 
 fn is_of(cell: &Cell, client: ClientWait) -> bool {
@@ -145,6 +159,18 @@ mod tests {
         places.sort_by(f64::total_cmp);
         assert!(places.windows(2).all(|pair| pair[1] - pair[0] > LABELS - 1e-9), "{places:?}");
         assert!(places.iter().all(|place| (0.0..=1.0).contains(place)), "{places:?}");
+    }
+
+    #[test]
+    fn numbers_of_near_columns_are_left_out() {
+        let columns = vec![(1, 0.0), (10, 0.5), (20, 0.65), (60, 0.9), (100, 1.0)];
+        let (lines, levels) = (Vec::new(), Vec::new());
+        let chart = IdleChart { client: ClientWait::Awake, lines, columns, levels };
+        let written = |gap| -> Vec<u32> {
+            chart.written_columns(gap).into_iter().map(|(count, _)| count).collect()
+        };
+        assert_eq!(written(0.05), [100, 60, 20, 10, 1]);
+        assert_eq!(written(0.2), [100, 20, 1]);
     }
 
     #[test]

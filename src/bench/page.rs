@@ -4,13 +4,18 @@
 use std::fmt::{self, Write as _};
 use std::io;
 
-use super::dots::{Dot, DotRow, Measure, dot_rows, heading, microseconds, tick};
+use super::dots::{Dot, DotRow, Measure, dot_rows, heading, microseconds, short_name, tick};
 use super::idle_chart::{IdleChart, idle_chart};
 use super::plot;
 use super::report::{BenchReport, CellReport};
 use super::stats::{BenchVerdict, Comparison};
 
 const STYLE: &str = include_str!("page.css");
+
+/// The most characters of a name beside the chart, and the least distance of two numbers below it
+/// as a part of its width, so that they fit on a phone.
+const NAME_MAX: usize = 13;
+const COLUMN_GAP: f64 = 0.22;
 
 /// Classes of colours. Further servers begin again with the first one.
 const COLOURS: usize = plot::COLOURS.len();
@@ -30,6 +35,16 @@ difference to the reference, with a confidence of at least 95 %. If it reaches t
 how much more (+) or less (−) that is than the number of the reference.</p>\
 <p class=note>All numbers are medians over the rounds. That of a server is the number of the \
 reference, times the median of the ratios of the two in each round.</p>";
+
+/// What the arrow is, in reports that have one.
+const CUT: &str = "\
+<p class=note>A line that ends in an arrow goes on beyond the picture: the rounds are too few, or \
+differ too much, to show more.</p>";
+
+/// What the star is, in reports that have one.
+const CLIENT_BOUND: &str = "\
+<p class=note>* The client was fully busy and the server was not: the client limits the rate. The \
+CPU time is valid.</p>\n";
 
 const SIDES: &str = "\
 <p class=note>† Over loopback, the kernel charges the work of a transfer now to one side, now to \
@@ -69,14 +84,18 @@ fn page(report: &BenchReport) -> Result<String, fmt::Error> {
         let has = |measure| rows.iter().any(|row| row.measure == measure);
         let cpu = if has(Measure::Cpu) { CPU } else { "" };
         let rate = if has(Measure::Rate) { RATE } else { "" };
+        let cut = if rows.iter().any(DotRow::has_cut) { CUT } else { "" };
         let heading = heading(&rows);
-        write!(out, "<h2>{heading}</h2>\n<p>{cpu}{rate}{HOW_TO_READ}\n<div class=rows>\n")?;
+        write!(out, "<h2>{heading}</h2>\n<p>{cpu}{rate}{HOW_TO_READ}{cut}\n<div class=rows>\n")?;
         rows.iter().try_for_each(|row| dots(row, &mut out))?;
         out.push_str("</div>\n");
     }
     wakes(report, &mut out)?;
     out.push_str("<h2>All numbers</h2>\n<details><summary>Tables</summary>\n");
     report.rows.iter().try_for_each(|row| table(row, &mut out))?;
+    if report.rows.iter().any(|row| row.results.iter().any(|it| it.stats.client_bound)) {
+        out.push_str(CLIENT_BOUND);
+    }
     out.push_str("</details>\n</main>\n</html>\n");
     Ok(out)
 }
@@ -170,16 +189,10 @@ fn dots(row: &DotRow, out: &mut String) -> fmt::Result {
         writeln!(out, "<div class=small>{} holds {holds} connections.</div>", Text(name))?;
     }
     out.push_str("<div class=axis aria-hidden=true>");
-    for (number, value) in row.ticks.iter().enumerate() {
-        let unit = if number == 0 { format!(" {}", row.measure.unit()) } else { String::new() };
-        // The unit stands at the first tick, and would cover the second one.
-        if number == 1 || (number == 2 && place(*value) < 50.0) {
-            continue;
-        }
-        write!(out, "<span style=\"left:{:.2}%\">{}{unit}</span>", place(*value), tick(*value))?;
+    for value in &row.ticks {
+        write!(out, "<span style=\"left:{:.2}%\">{}</span>", place(*value), tick(*value))?;
     }
-    out.push_str("</div></div>\n");
-    Ok(())
+    writeln!(out, "<span class=unit>{}</span></div></div>", row.measure.unit())
 }
 
 fn server(row: &DotRow, dot: &Dot, out: &mut String) -> fmt::Result {
@@ -189,9 +202,8 @@ fn server(row: &DotRow, dot: &Dot, out: &mut String) -> fmt::Result {
     let mark = if dot.is_marked { " †" } else { "" };
     write!(
         out,
-        "<div class=server style=\"--own:var(--c{colour})\"><span class=name title=\"{0}\">{0}\
-         {mark}</span><span class=value>{1}</span><div class=\"track s{colour}{tie}\" \
-         aria-hidden=true>",
+        "<div class=server style=\"--own:var(--c{colour})\"><span class=name>{0}{mark}</span>\
+         <span class=value>{1}</span><div class=\"track s{colour}{tie}\" aria-hidden=true>",
         Text(&dot.name),
         Text(&dot.label)
     )?;
@@ -204,6 +216,9 @@ fn server(row: &DotRow, dot: &Dot, out: &mut String) -> fmt::Result {
     };
     row.band.map_or(Ok(()), |band| span("band", band))?;
     dot.interval.map_or(Ok(()), |interval| span("interval", interval))?;
+    if row.is_cut(dot) {
+        out.push_str("<i class=cut></i>");
+    }
     writeln!(out, "<i class=dot style=\"left:{:.2}%\"></i></div></div>", place(dot.value))
 }
 
@@ -218,7 +233,7 @@ fn idle(chart: &IdleChart, out: &mut String) -> fmt::Result {
         let top = 100.0 * (1.0 - at);
         write!(out, "<i class=level style=\"top:{top:.2}%\"><span>{} µs</span></i>", tick(*level))?;
     }
-    for (count, at) in &chart.columns {
+    for (count, at) in chart.written_columns(COLUMN_GAP) {
         write!(out, "<span class=column style=\"left:{:.2}%\">{count}</span>", 100.0 * at)?;
     }
     out.push_str("<svg viewBox=\"0 0 100 100\" preserveAspectRatio=none aria-hidden=true>");
@@ -243,7 +258,13 @@ fn idle(chart: &IdleChart, out: &mut String) -> fmt::Result {
             )?;
         }
         let top = 100.0 * (1.0 - line.label_at);
-        write!(out, "<span class=\"end s{class}\" style=\"top:{top:.2}%\">{}", Text(&line.name))?;
+        let holds = line.holds.map_or_else(String::new, |it| format!(", holds {it} connections"));
+        let (name, short) = (Text(&line.name), short_name(&line.name, NAME_MAX));
+        let short = Text(&short);
+        write!(
+            out,
+            "<span class=\"end s{class}\" style=\"top:{top:.2}%\" title=\"{name}{holds}\">{short}"
+        )?;
         match line.holds {
             None => out.push_str("</span>"),
             Some(holds) => write!(out, " <small>to {holds}</small></span>")?,
@@ -292,10 +313,11 @@ fn table(row: &CellReport, out: &mut String) -> fmt::Result {
     let of = |it: Option<Comparison>| it.map_or_else(String::new, |it| ratio(&it));
     for result in &row.results {
         let typical = &result.stats.typical;
+        let star = if result.stats.client_bound { " *" } else { "" };
         let counts = |value: Option<f64>| value.map_or_else(|| "-".into(), |it| format!("{it:.2}"));
         writeln!(
             out,
-            "<tr><td>{}<td>{:.0}<td>{}<td>{}<td>{:.0}<td>{:.0}<td>{:.0}<td>{}<td>{}<td>{}\
+            "<tr><td>{}<td>{:.0}{star}<td>{}<td>{}<td>{:.0}<td>{:.0}<td>{:.0}<td>{}<td>{}<td>{}\
              <td>{}</tr>",
             Text(&result.server),
             typical.requests_per_second,
@@ -376,6 +398,23 @@ mod tests {
             assert!(page.contains(words), "{words} is not in:\n{page}");
         }
         assert!(!page.contains(CPU), "{page}");
+    }
+
+    #[test]
+    fn each_tick_has_its_number_and_a_cut_interval_an_arrow() {
+        let cell = grid(&[1024], &[64], &[Shape::KeepAlive])[0];
+        let rounds = |cpu: [f64; 4]| cpu.map(|cpu| trial((cpu, 1.0, 100.0))).to_vec();
+        for (others, arrows) in [([2.0, 10.0, 60.0, 9.0], 1), ([10.0; 4], 0)] {
+            let servers = vec![rounds([10.0; 4]), rounds(others), rounds([11.0; 4])];
+            let report = report(vec![row_of(cell, servers)]);
+            let page = page(&report).unwrap();
+            assert_eq!(page.matches("<i class=cut>").count(), arrows, "{page}");
+            assert_eq!(page.contains(CUT), arrows > 0, "{page}");
+            let axis = page.split_once("class=axis").unwrap().1;
+            let axis = axis.split_once("</div>").unwrap().0;
+            let ticks = dot_rows(&report, None)[0].ticks.len();
+            assert_eq!(axis.matches("<span style").count(), ticks, "{axis}");
+        }
     }
 
     /// The two pictures have the same colours.

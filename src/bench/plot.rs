@@ -3,19 +3,22 @@
 
 use std::io::{self, Write};
 
-use svg::Document;
-use svg::node::element::{Circle, Group, Line, Polyline, Rectangle, Style, Text, Title};
+use svg::node::element::{Circle, Group, Line, Polygon, Polyline, Rectangle, Text, Title};
 
-use super::dots::{Dot, DotRow, dot_rows, heading, tick};
+use super::dots::{Dot, DotRow, dot_rows, heading, short_name, tick};
 use super::idle_chart::{IdleChart, IdleLine, idle_chart};
 use super::report::BenchReport;
 use super::stats::BenchVerdict;
+use crate::drawing::{picture, text, text_before};
 
 /// The layout, in units of the SVG.
 const LEFT: f64 = 150.0;
 const PLOT: f64 = 520.0;
 const RIGHT: f64 = 190.0;
-const TOP: f64 = 84.0;
+/// The first note below the title, the distance of notes, and the space below the last one.
+const NOTES_TOP: f64 = 50.0;
+const NOTE: f64 = 17.0;
+const NOTES_BELOW: f64 = 16.0;
 const LINE: f64 = 18.0;
 /// The title above the lines of a row, and the axis below them.
 const TITLE: f64 = 30.0;
@@ -25,6 +28,12 @@ const CHART_BELOW: f64 = 76.0;
 
 /// Longer names of servers are cut to this number of characters.
 const NAME_MAX: usize = 18;
+
+/// The same for a name at the end of a line, with what the server holds.
+const LABEL_MAX: usize = 25;
+
+/// The least distance of two numbers of idle connections, as a part of the chart.
+const COLUMN_GAP: f64 = 0.09;
 
 /// The colours of the servers in the light and in the dark mode, as on the page.
 pub(super) const COLOURS: [(&str, &str); 8] = [
@@ -59,19 +68,24 @@ pub fn write_svg(report: &BenchReport, out: &mut impl Write) -> io::Result<()> {
     let rows = dot_rows(report, chart.as_ref());
     let of_rows: f64 = rows.iter().map(height).sum();
     let of_chart = if chart.is_some() { TITLE + CHART + CHART_BELOW } else { 0.0 };
-    let (width, height) = (LEFT + PLOT + RIGHT, TOP + of_rows + of_chart + 12.0);
-    let mut document = Document::new()
-        .set("viewBox", (0.0, 0.0, width, height))
-        .set("width", width)
-        .set("height", height)
-        .set("role", "img")
-        .add(Title::new(heading(&rows)))
-        .add(Style::new(style()))
-        .add(Rectangle::new().set("class", "paper").set("width", width).set("height", height))
-        .add(text(20.0, 30.0, "title", heading(&rows)))
-        .add(text(20.0, 50.0, "note", &report.machine.describe()))
-        .add(text(20.0, 68.0, "note", NOTE));
-    let mut top = TOP;
+    let machine = report.machine.describe();
+    let mut notes = vec![&*machine];
+    if !rows.is_empty() {
+        notes.extend(HOW_TO_READ);
+    }
+    notes.extend(rows.iter().any(DotRow::has_cut).then_some(CUT));
+    let below = |number: usize| NOTES_TOP + NOTE * number as f64;
+    let mut top = below(notes.len() - 1) + NOTES_BELOW;
+    let (width, height) = (LEFT + PLOT + RIGHT, top + of_rows + of_chart + 12.0);
+    let mut document = picture(heading(&rows), &style(), (width, height)).add(text(
+        20.0,
+        30.0,
+        "title",
+        heading(&rows),
+    ));
+    for (number, note) in notes.iter().enumerate() {
+        document = document.add(text(20.0, below(number), "note", note));
+    }
     for row in &rows {
         document = document.add(draw_row(row, top));
         top += self::height(row);
@@ -82,8 +96,13 @@ pub fn write_svg(report: &BenchReport, out: &mut impl Write) -> io::Result<()> {
     svg::write(out, &document)
 }
 
-const NOTE: &str = "A line is the interval of a difference to the first server; if it reaches the \
-                    band around that one, it is a tie, and the dot is hollow.";
+const HOW_TO_READ: [&str; 2] = [
+    "A line is the interval of a difference to the first server. If it reaches the band around",
+    "that one, it is a tie, and the dot is hollow.",
+];
+
+/// What follows if there are such lines.
+const CUT: &str = "A line that ends in an arrow goes on beyond the picture.";
 
 fn style() -> String {
     let mut style = STYLE.to_owned();
@@ -125,7 +144,11 @@ fn draw_row(row: &DotRow, top: f64) -> Group {
         group = group.add(band.set("width", (x(high) - x(low)).max(2.0)).set("height", lines));
     }
     for (number, dot) in row.dots.iter().enumerate() {
-        group = group.add(draw_dot(dot, above + LINE * (number as f64 + 0.5), x));
+        let y = above + LINE * (number as f64 + 0.5);
+        group = group.add(draw_dot(dot, y, x));
+        if row.is_cut(dot) {
+            group = group.add(arrow(dot, y));
+        }
     }
     for (number, (name, holds)) in row.too_small.iter().enumerate() {
         let y = below + AXIS + LINE * number as f64 + 10.0;
@@ -137,7 +160,7 @@ fn draw_row(row: &DotRow, top: f64) -> Group {
 fn draw_dot(dot: &Dot, y: f64, x: impl Fn(f64) -> f64) -> Group {
     let colour = dot.server % COLOURS.len();
     let mark = if dot.is_marked { " †" } else { "" };
-    let name = cut(&dot.name) + mark;
+    let name = short_name(&dot.name, NAME_MAX) + mark;
     let mut group = Group::new()
         .add(text(20.0, y + 4.0, "", &name).add(Title::new(dot.name.clone())))
         .add(text(LEFT + PLOT + 14.0, y + 4.0, "", &dot.label));
@@ -150,6 +173,14 @@ fn draw_dot(dot: &Dot, y: f64, x: impl Fn(f64) -> f64) -> Group {
     group.add(circle.set("class", format!("dot s{colour} {fill}")))
 }
 
+/// The end of an interval that does not fit on the axis.
+fn arrow(dot: &Dot, y: f64) -> Polygon {
+    let (end, tip) = (LEFT + PLOT, LEFT + PLOT + 6.0);
+    let points = format!("{end},{} {tip},{y} {end},{}", y - 5.0, y + 5.0);
+    let colour = dot.server % COLOURS.len();
+    Polygon::new().set("points", points).set("class", format!("f{colour}"))
+}
+
 fn draw_chart(chart: &IdleChart, top: f64) -> Group {
     let (above, below) = (top + TITLE, top + TITLE + CHART);
     let title = "A busy connection beside idle ones: µs of CPU per answer";
@@ -157,18 +188,16 @@ fn draw_chart(chart: &IdleChart, top: f64) -> Group {
     let at = |(x, y): (f64, f64)| (LEFT + PLOT * x, below - CHART * y);
     for (level, y) in &chart.levels {
         let (left, y) = at((0.0, *y));
-        let name = text(left - 8.0, y + 4.0, "note", &format!("{} µs", tick(*level)));
-        group = group
-            .add(line((left, y), (LEFT + PLOT, y), "grid"))
-            .add(name.set("text-anchor", "end"));
+        let name = text_before(left - 8.0, y + 4.0, "note", &format!("{} µs", tick(*level)));
+        group = group.add(line((left, y), (LEFT + PLOT, y), "grid")).add(name);
     }
-    for (count, x) in &chart.columns {
+    for (_, x) in &chart.columns {
         let (x, _) = at((*x, 0.0));
-        group = group.add(line((x, above), (x, below), "grid")).add(centred(
-            x,
-            below + 16.0,
-            &count.to_string(),
-        ));
+        group = group.add(line((x, above), (x, below), "grid"));
+    }
+    for (count, x) in chart.written_columns(COLUMN_GAP) {
+        let (x, _) = at((x, 0.0));
+        group = group.add(centred(x, below + 16.0, &count.to_string()));
     }
     for line in &chart.lines {
         group = group.add(draw_line(line, at));
@@ -188,12 +217,9 @@ fn draw_line(idle: &IdleLine, at: impl Fn((f64, f64)) -> (f64, f64)) -> Group {
     }
     let holds = idle.holds.map_or_else(String::new, |holds| format!(", holds {holds}"));
     let (x, y) = at((1.0, idle.label_at));
-    let label = format!("{}{holds}", cut(&idle.name));
+    let most = NAME_MAX.min(LABEL_MAX.saturating_sub(holds.chars().count()).max(2));
+    let label = format!("{}{holds}", short_name(&idle.name, most));
     group.add(text(x + 14.0, y + 4.0, &format!("f{colour}"), &label))
-}
-
-fn cut(name: &str) -> String {
-    name.chars().take(NAME_MAX).collect()
 }
 
 fn line(from: (f64, f64), to: (f64, f64), class: &str) -> Line {
@@ -207,8 +233,4 @@ fn line(from: (f64, f64), to: (f64, f64), class: &str) -> Line {
 
 fn centred(x: f64, y: f64, content: &str) -> Text {
     text(x, y, "note", content).set("text-anchor", "middle")
-}
-
-fn text(x: f64, y: f64, class: &str, content: &str) -> Text {
-    Text::new(content).set("x", x).set("y", y).set("class", class)
 }

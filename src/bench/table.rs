@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use super::dots::microseconds;
+use super::dots::{microseconds, short_name};
 use super::plan::BenchProtocol;
 use super::report::{BenchReport, CellResult};
 use super::stats::{BenchVerdict, Comparison};
@@ -65,7 +65,8 @@ pub fn write_table(report: &BenchReport, out: &mut impl Write) -> io::Result<()>
             write_result(result, is_marked, width, out)?;
         }
         for (server, holds) in report.too_small(row) {
-            writeln!(out, "  {server:width$}  holds {holds} connections")?;
+            let name = short_name(server, NAME_MAX);
+            writeln!(out, "  {name:width$}  holds {holds} connections")?;
         }
         writeln!(out)?;
     }
@@ -143,7 +144,7 @@ fn write_result(
 ) -> io::Result<()> {
     let CellResult { server, stats, comparison } = result;
     let typical = &stats.typical;
-    let name: String = server.chars().take(NAME_MAX).collect();
+    let name = short_name(server, NAME_MAX);
     let star = if stats.client_bound { "*" } else { " " };
     let mark = if is_marked { "†" } else { " " };
     writeln!(
