@@ -32,6 +32,7 @@ th,td{border-bottom:1px solid var(--line);padding:.3rem .8rem;text-align:right}\
 th{color:var(--soft);font-weight:500}\
 th:first-child,td:first-child{text-align:left;padding-left:0;white-space:normal;\
 overflow-wrap:break-word;min-width:5.5rem;max-width:18rem}\
+.long{text-align:left;white-space:normal;overflow-wrap:anywhere;min-width:15rem}\
 .note{margin:.8rem 0;color:var(--soft)}a{color:inherit}\
 :focus-visible{outline:2px solid;outline-offset:2px}";
 
@@ -71,15 +72,21 @@ pub(super) fn write(report: &Report) -> String {
 fn write_table(page: &mut String, table: &Table) {
     let title = text(table.title);
     let _ = writeln!(page, "<section><h2>{title}</h2>\n<div class=\"wide\" tabindex=\"0\"><table>");
+    let classes: Vec<&str> = (0..table.columns.len())
+        .map(|column| if table.is_long(column) { " class=\"long\"" } else { "" })
+        .collect();
     page.push_str("<thead><tr>");
-    for column in &table.columns {
-        let _ = write!(page, "<th scope=\"col\">{}</th>", text(column));
+    for (column, class) in table.columns.iter().zip(&classes) {
+        let _ = write!(page, "<th scope=\"col\"{class}>{}</th>", text(column));
     }
     page.push_str("</tr></thead>\n<tbody>\n");
     for row in &table.rows {
         page.push_str("<tr>");
-        for cell in row {
-            let _ = write!(page, "<td>{}</td>", text(cell));
+        for (cell, class) in row.iter().zip(&classes) {
+            // A hash is broken between its bytes.
+            let pause = if class.is_empty() { ":" } else { ":<wbr>" };
+            let cell = text(cell).to_string().replace(':', pause);
+            let _ = write!(page, "<td{class}>{cell}</td>");
         }
         page.push_str("</tr>\n");
     }
@@ -88,4 +95,29 @@ fn write_table(page: &mut String, table: &Table) {
 
 fn text(text: &str) -> HtmlText<'_> {
     HtmlText(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_broken_between_its_bytes() {
+        let hash = ["AB"; 32].join(":");
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let table = Table {
+            title: "Certificates",
+            columns: vec!["names", "valid until", "SHA-256"],
+            rows: vec![row(["a.example", "12:00", &hash]), row(["<b>", "", ""])],
+        };
+        let mut page = String::new();
+        write_table(&mut page, &table);
+        for words in [
+            "<th scope=\"col\">valid until</th><th scope=\"col\" class=\"long\">SHA-256</th>",
+            "<td>12:00</td><td class=\"long\">AB:<wbr>AB:<wbr>AB",
+            "<tr><td>&lt;b&gt;</td><td></td><td class=\"long\"></td></tr>",
+        ] {
+            assert!(page.contains(words), "{words} is not in:\n{page}");
+        }
+    }
 }

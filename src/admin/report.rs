@@ -24,12 +24,24 @@ pub(super) struct Report {
     pub(super) tables: Vec<Table>,
 }
 
-/// A table. In its first column are texts, in the others numbers.
+/// A table. In its first column are texts, in the others numbers or short texts; a hash is last,
+/// because it is long.
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) title: &'static str,
     pub(super) columns: Vec<&'static str>,
     pub(super) rows: Vec<Vec<String>>,
+}
+
+/// Cells that are longer are texts, such as hashes and paths. They would make a table as wide as
+/// several phones.
+const LINE_MAX: usize = 40;
+
+impl Table {
+    /// Whether a column has a long text: it is aligned like text, and may be broken into lines.
+    pub(super) fn is_long(&self, column: usize) -> bool {
+        self.rows.iter().any(|row| row[column].chars().count() > LINE_MAX)
+    }
 }
 
 impl Report {
@@ -233,7 +245,7 @@ fn certificates(certificates: &[CertificateFigures]) -> Table {
         let left = certificate.days_left.map_or("expired".to_owned(), |days| days.to_string());
         let path = certificate.path.clone().unwrap_or("(in memory)".to_owned());
         let (end, fingerprint) = (people(&certificate.valid_until), &certificate.fingerprint);
-        vec![certificate.names.join(", "), end, left, fingerprint.clone(), path]
+        vec![certificate.names.join(", "), end, left, path, fingerprint.clone()]
     };
     let mut rows: Vec<Vec<String>> = certificates.iter().take(SITES_SHOWN).map(row).collect();
     if let Some(more) = certificates.len().checked_sub(SITES_SHOWN).filter(|more| *more > 0) {
@@ -241,7 +253,7 @@ fn certificates(certificates: &[CertificateFigures]) -> Table {
         last.resize(5, String::new());
         rows.push(last);
     }
-    let columns = vec!["names", "valid until", "days left", "SHA-256", "file"];
+    let columns = vec!["names", "valid until", "days left", "file", "SHA-256"];
     Table { title: "Certificates", columns, rows }
 }
 
@@ -353,7 +365,7 @@ mod tests {
         assert!(over.contains("has expired") && over.contains("refuse"), "{over}");
         let table = certificates(&vec![certificate(Some(3), true); 30]);
         let end = "2026-11-30 12:00:00 UTC";
-        assert_eq!(table.rows[0], ["a.example, b.example", end, "3", "AB:CD", "/etc/a.pem"]);
+        assert_eq!(table.rows[0], ["a.example, b.example", end, "3", "/etc/a.pem", "AB:CD"]);
         assert_eq!((&*table.rows[25][0], table.rows.len()), ("(5 more)", 26));
         assert!(table.rows.iter().all(|row| row.len() == table.columns.len()));
         let counts = TlsFigures {

@@ -33,6 +33,7 @@ fn write_table(text: &mut String, table: &Table) {
             let room = " ".repeat(widths[column] - width(cell));
             let _ = match column {
                 0 => write!(written, " {cell}{room}"),
+                _ if table.is_long(column) => write!(written, "  {cell}{room}"),
                 _ => write!(written, "  {room}{cell}"),
             };
         }
@@ -49,6 +50,17 @@ fn width(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The head of a long text stands above its begin, where a reader looks for it.
+    #[test]
+    fn a_long_text_begins_below_its_head() {
+        let hash = "AB".repeat(32);
+        let rows = [["a", "1", &hash]].map(|row| row.map(str::to_owned).to_vec()).to_vec();
+        let table = Table { title: "", columns: vec!["name", "days", "SHA-256"], rows };
+        let mut text = String::new();
+        write_table(&mut text, &table);
+        assert_eq!(text, format!("  name  days  SHA-256\n  a        1  {hash}\n"));
+    }
 
     #[test]
     fn columns_are_aligned() {
