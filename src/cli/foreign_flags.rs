@@ -4,6 +4,36 @@
 //! serve (npm), `python3 -m http.server` and BusyBox's httpd. An option that `ringd` has, too, is
 //! never listed, even if it means something else there.
 
+use super::value::time;
+use crate::server::ListenSpec;
+
+/// Examples that stand for numbers and for times: only such values take their place.
+const COUNT: &str = "COUNT";
+const TIME: &str = "10s";
+
+/// The port that remedies name if the command line has none: the default one.
+const PORT: u16 = 7890;
+
+/// Options for an address that has its port in another option.
+const ADDRESS: &[&str] = &[
+    "--bind",
+    "-b",
+    "--host",
+    "--hostname",
+    "--address",
+    "--addr",
+    "-a",
+    "-i",
+    "--interface",
+    "--interfaces",
+];
+
+/// Options of `ringd` that may have the port alone.
+const PORTS: [&str; 4] = ["--port", "-p", "--listen", "-l"];
+
+/// What nginx is told with `-s`.
+const SIGNALS: [&str; 4] = ["reload", "stop", "quit", "reopen"];
+
 /// What to write in place of an option. `{}` stands for the value that was given, or for an
 /// example.
 #[derive(Debug)]
@@ -27,43 +57,35 @@ const fn flag(
 /// Options for which `ringd` has none say what to do instead.
 const FLAGS: &[ForeignFlag] = &[
     flag(
-        &[
-            "--bind",
-            "-b",
-            "--host",
-            "--hostname",
-            "--address",
-            "--addr",
-            "-a",
-            "-i",
-            "--interface",
-            "--interfaces",
-        ],
-        "use --listen {}:7890, an address with a port",
-        "127.0.0.1",
-    ),
-    flag(
         &["--directory", "--dir", "--root", "--path", "--document-root", "--docroot", "-r"],
         "the directory stands alone: ringd {}",
         "DIRECTORY",
     ),
-    flag(&["--threads", "--threads-multiplier", "-n", "-j"], "use --workers {}", "COUNT"),
-    flag(
-        &["--autoindex", "--browse", "--directory-listing", "--list", "-z", "-D"],
-        "use --listing",
-        "",
-    ),
+    flag(&["--threads", "--threads-multiplier", "-n", "-j"], "use --workers {}", COUNT),
+    flag(&["--autoindex", "--browse", "--directory-listing", "--list", "-z"], "use --listing", ""),
     flag(
         &["--tls", "--ssl", "--https", "-S"],
         "use --tls-cert FILE with --tls-key FILE, or --tls-self-signed to try it out",
         "",
     ),
+    flag(&["--self-signed"], "use --tls-self-signed", ""),
     flag(
         &["--cert", "-C", "--ssl-cert", "--certificate", "--http2-tls-cert"],
         "use --tls-cert {}",
         "FILE",
     ),
     flag(&["--key", "-K", "--ssl-key", "--http2-tls-key"], "use --tls-key {}", "FILE"),
+    flag(
+        &["--acme", "--letsencrypt", "--auto-https"],
+        "ringd obtains no certificates; use --tls-cert and --tls-key with those of another program",
+        "",
+    ),
+    flag(
+        &["--https-redirect", "--redirect-http", "--redirect-https"],
+        "use --listen-redirect :80, which sends browsers to the port with TLS",
+        "",
+    ),
+    flag(&["--http3", "--h3", "--quic"], "ringd speaks HTTP/2 and HTTP/1.1", ""),
     flag(&["--http2", "-2", "--h2"], "HTTP/2 is on with TLS; without TLS, use --h2c", ""),
     flag(&["-o"], "use --open, which opens the site in a browser", ""),
     flag(&["--qrcode"], "use --qr, which shows the address as a code", ""),
@@ -73,13 +95,27 @@ const FLAGS: &[ForeignFlag] = &[
         "stdout",
     ),
     flag(
-        &["--verbose", "-v", "--debug", "--log-level", "-g", "--debug-log"],
+        &["--verbose", "--debug", "--log-level", "--debug-log"],
         "use --log stdout for a line per answer, --error-log-level for messages, --trace for each \
          operation",
         "",
     ),
+    // These letters have two meanings each.
+    flag(&["-v"], "use --version for the version, or --log stdout for a line per answer", ""),
+    flag(&["-q"], "use --qr for a code of the address; without --log, no answers are logged", ""),
     flag(
-        &["--quiet", "-q", "--silent", "-s", "--no-request-logging", "-L"],
+        &["-s"],
+        "use --spa for a single-page application; for fewer messages, use \
+         --error-log-level warn",
+        "",
+    ),
+    flag(
+        &["-g"],
+        "ringd stays in the foreground; for fewer messages, use --error-log-level warn",
+        "",
+    ),
+    flag(
+        &["--quiet", "--silent", "--no-request-logging", "-L"],
         "answers are not logged unless --log is given; for fewer messages, use --error-log-level \
          warn",
         "",
@@ -113,8 +149,28 @@ const FLAGS: &[ForeignFlag] = &[
             "--compression-level",
             "--gzip-static",
             "--compression-static",
+            "--precompressed",
         ],
         "use --compress, or `ringd precompress DIRECTORY` once, whose files are sent by default",
+        "",
+    ),
+    flag(
+        &["--no-gzip", "--no-compress", "--no-compression"],
+        "ringd compresses only with --compress; with --no-precompressed, it sends no compressed \
+         files either",
+        "",
+    ),
+    flag(
+        &[
+            "--auth",
+            "--auth-file",
+            "--basic-auth",
+            "--basic-auth-file",
+            "--htpasswd",
+            "--username",
+            "--password",
+        ],
+        "use --users FILE, which `ringd passwd` writes",
         "",
     ),
     flag(
@@ -140,12 +196,19 @@ const FLAGS: &[ForeignFlag] = &[
         "use --cache-control '**=max-age=3600'",
         "",
     ),
+    flag(&["--no-cache"], "use --cache-control '**=no-cache'", ""),
+    flag(
+        &["--domain", "--domains", "--server-name", "--vhost"],
+        "a site answers all host names; for several, write sites with hosts into a configuration \
+         file",
+        "",
+    ),
     flag(
         &["--hidden", "-H", "--dotfiles", "--no-dotfiles", "--ignore-hidden-files"],
         "names that begin with a dot are never served, except /.well-known/",
         "",
     ),
-    flag(&["--health", "--health-check", "--healthz"], "use --health-path {}", "/healthz"),
+    flag(&["--health", "--health-check", "--healthz"], "use --health-path /healthz", ""),
     flag(
         &["--proxy", "-P", "--reverse-proxy", "--upstream", "--to"],
         "ringd serves files and is no proxy; put one before it",
@@ -179,13 +242,13 @@ const FLAGS: &[ForeignFlag] = &[
     flag(
         &["--grace-period", "--graceful-timeout", "--shutdown-timeout"],
         "use --drain-timeout {}",
-        "10s",
+        TIME,
     ),
     flag(&["--signal"], "use `ringd reload`, or kill(1)", ""),
     flag(
         &["--metrics", "--status", "--stats", "--experimental-metrics"],
-        "use --admin {}, which has a status page and /metrics",
-        "127.0.0.1:7899",
+        "use --admin 127.0.0.1:7899, which has a status page and /metrics",
+        "",
     ),
     flag(
         &["--mime-type", "--mime-types", "--mimetypes", "--content-type", "--media-types"],
@@ -201,9 +264,14 @@ const FLAGS: &[ForeignFlag] = &[
     flag(
         &["--max-conns", "--worker-connections", "--connections", "-m"],
         "use --max-connections {}",
-        "COUNT",
+        COUNT,
     ),
-    flag(&["--headers", "--add-header", "--response-header"], "use --header '**=NAME: VALUE'", ""),
+    flag(&["--rate-limit", "--limit-req"], "use --rate, as in --rate 50/s", ""),
+    flag(
+        &["--headers", "--add-header", "--response-header", "--security-headers"],
+        "use --header '**=NAME: VALUE'",
+        "",
+    ),
     flag(&["--indexes", "--index-file", "--index-files"], "use --index {}", "index.html"),
     flag(&["--conf", "--config-file", "--conffile"], "use --config {}", "FILE"),
 ];
@@ -211,15 +279,52 @@ const FLAGS: &[ForeignFlag] = &[
 /// What to write in place of an option that `ringd serve` does not have; `None` if no server that
 /// is known here has it either. `words` is the command line.
 pub(super) fn explain(option: &str, words: &[&str]) -> Option<String> {
+    if ADDRESS.contains(&option) {
+        return Some(listen(option, words));
+    }
+    let value = value_of(option, words);
+    let is_signal = option == "-s" && value.is_some_and(|value| SIGNALS.contains(&value));
+    let option = if is_signal { "--signal" } else { option };
     let foreign = FLAGS.iter().find(|flag| flag.spellings.contains(&option))?;
-    let value = value_of(option, words).unwrap_or(foreign.example);
+    let fits = |value: &&str| match foreign.example {
+        COUNT => value.parse::<u32>().is_ok(),
+        TIME => time(value).is_ok(),
+        _ => true,
+    };
+    let value = value.filter(fits).unwrap_or(foreign.example);
     Some(foreign.remedy.replace("{}", value))
+}
+
+/// `--listen` in place of an option for the address. The port is that of the value, or else that of
+/// `--port`.
+fn listen(option: &str, words: &[&str]) -> String {
+    let value = value_of(option, words).unwrap_or("127.0.0.1");
+    if value.parse::<ListenSpec>().is_ok() {
+        return format!("use --listen {value}");
+    }
+    let mut ports = PORTS.iter().filter_map(|option| value_of(option, words)?.parse::<u16>().ok());
+    let port = ports.next();
+    let with_port = |host: &str| {
+        let address = format!("{host}:{}", port.unwrap_or(PORT));
+        address.parse::<ListenSpec>().is_ok().then_some(address)
+    };
+    let address = with_port(value).or_else(|| with_port(&format!("[{value}]")));
+    let address = address.unwrap_or_else(|| format!("127.0.0.1:{}", port.unwrap_or(PORT)));
+    match port {
+        Some(_) => format!("use --listen {address} in place of both"),
+        None => format!("use --listen {address}, an address with a port"),
+    }
 }
 
 /// The value of an option, attached or in the next word: `--bind=x`, `--bind x`, `-b x` or `-bx`.
 fn value_of<'a>(option: &str, words: &[&'a str]) -> Option<&'a str> {
-    let at = words.iter().position(|word| word.starts_with(option))?;
-    let attached = words[at][option.len()..].trim_start_matches('=');
+    let is_long = option.starts_with("--");
+    let attached = |word: &&'a str| {
+        let rest = word.strip_prefix(option)?;
+        (!is_long || rest.is_empty() || rest.starts_with('=')).then_some(rest)
+    };
+    let (at, rest) = words.iter().enumerate().find_map(|(at, word)| Some((at, attached(word)?)))?;
+    let attached = rest.trim_start_matches('=');
     let value = if attached.is_empty() { words.get(at + 1)? } else { attached };
     (!value.is_empty() && !value.starts_with('-')).then_some(value)
 }
@@ -244,14 +349,15 @@ mod tests {
             own.extend(short.iter().map(|short| format!("-{short}")));
         }
         assert!(own.len() > 40, "{own:?}");
-        for spelling in FLAGS.iter().flat_map(|flag| flag.spellings) {
+        for spelling in FLAGS.iter().flat_map(|flag| flag.spellings).chain(ADDRESS) {
             assert!(!own.iter().any(|own| own == spelling), "{spelling} is an option of ringd");
         }
     }
 
     #[test]
     fn each_spelling_has_one_remedy() {
-        let mut all: Vec<&str> = FLAGS.iter().flat_map(|flag| flag.spellings).copied().collect();
+        let foreign = FLAGS.iter().flat_map(|flag| flag.spellings).chain(ADDRESS);
+        let mut all: Vec<&str> = foreign.copied().collect();
         let count = all.len();
         all.sort_unstable();
         all.dedup();
@@ -264,8 +370,11 @@ mod tests {
         let mut cli = Cli::command();
         cli.build();
         let serve = cli.find_subcommand("serve").unwrap();
-        let own: Vec<&str> =
-            serve.get_arguments().filter_map(clap::Arg::get_long).chain(["listen"]).collect();
+        let own: Vec<&str> = serve
+            .get_arguments()
+            .filter_map(clap::Arg::get_long)
+            .chain(["listen", "version"])
+            .collect();
         for flag in FLAGS {
             let options = flag.remedy.split("--").skip(1);
             for option in options {
@@ -286,6 +395,30 @@ mod tests {
             assert_eq!(explain(words, "-b"), listen);
         }
         assert_eq!(explain(&["ringd", "--bind=0.0.0.0"], "--bind"), listen);
-        assert_eq!(explain(&["ringd", "--threads", "--cors"], "--threads"), "use --workers COUNT");
+        for (words, listen) in [
+            (&["ringd", "-b", "::"][..], "use --listen [::]:7890, an address with a port"),
+            (&["ringd", "-b", "[::1]"], "use --listen [::1]:7890, an address with a port"),
+            (&["ringd", "-b", "0.0.0.0:8080"], "use --listen 0.0.0.0:8080"),
+            (&["ringd", "-b", ":8080"], "use --listen :8080"),
+            (&["ringd", "-b", "8080"], "use --listen 8080"),
+            (&["ringd", "-b", "site/a b"], "use --listen 127.0.0.1:7890, an address with a port"),
+            (&["ringd", "-b"], "use --listen 127.0.0.1:7890, an address with a port"),
+            (&["ringd", "-b", "::", "-p", "80"], "use --listen [::]:80 in place of both"),
+            (&["ringd", "--port=80", "-b", "host"], "use --listen host:80 in place of both"),
+        ] {
+            assert_eq!(explain(words, "-b"), listen, "{words:?}");
+        }
+        let listed = ["ringd", "--directory-listing", "x", "--directory", "public"];
+        let alone = "the directory stands alone: ringd public";
+        assert_eq!(explain(&listed, "--directory"), alone);
+        for (words, option, remedy) in [
+            (&["ringd", "--threads", "--cors"][..], "--threads", "use --workers COUNT"),
+            (&["ringd", "--threads", "auto"], "--threads", "use --workers COUNT"),
+            (&["ringd", "--threads", "4"], "--threads", "use --workers 4"),
+            (&["ringd", "--grace-period", "5"], "--grace-period", "use --drain-timeout 10s"),
+            (&["ringd", "--grace-period", "5s"], "--grace-period", "use --drain-timeout 5s"),
+        ] {
+            assert_eq!(explain(words, option), remedy, "{words:?}");
+        }
     }
 }

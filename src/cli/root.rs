@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::CommandError;
 use crate::driver::{File, FileKind, Links, calls};
 use crate::sandbox;
+use crate::server::ListenSpec;
 
 /// The command that `ringd bench` starts; nobody types it.
 const HIDDEN: &str = "bench-server";
@@ -67,18 +68,7 @@ pub(super) fn root_reason(path: &Path, links: Links) -> Result<Arc<File>, String
             "there is no such directory; if you meant the command, a command comes before \
                     its options",
         ),
-        io::ErrorKind::NotFound => {
-            let reason =
-                "there is no such directory; name the one to serve, as in `ringd DIRECTORY`";
-            let word = path.to_str().unwrap_or("");
-            match (similar_command(word), foreign_word(word)) {
-                (Some(name), _) => {
-                    failed(&format!("{reason}; if you meant the command: ringd {name}"))
-                }
-                (None, Some(hint)) => failed(&format!("{reason}; {hint}")),
-                (None, None) => failed(reason),
-            }
-        }
+        io::ErrorKind::NotFound => without_directory(path.to_str().unwrap_or("")),
         io::ErrorKind::PermissionDenied => failed(&denied(path, &error)),
         _ => failed(&format!("{error}; check the directory")),
     })?;
@@ -89,6 +79,16 @@ pub(super) fn root_reason(path: &Path, links: Links) -> Result<Arc<File>, String
         Ok(_) => Ok(Arc::new(root)),
         Err(error) => Err(failed(&without_openat2(path, &error))),
     }
+}
+
+/// Explains that there is no root of this name, and what the word may mean.
+fn without_directory(word: &str) -> String {
+    let meant = match similar_command(word) {
+        Some(name) => Some(format!("if you meant the command: ringd {name}")),
+        None => foreign_word(word),
+    };
+    let remedy = || "name the one to serve, as in `ringd DIRECTORY`".to_owned();
+    format!("there is no such directory; {}", meant.unwrap_or_else(remedy))
 }
 
 /// What to do about a root that is no directory.
@@ -166,27 +166,37 @@ fn without_openat2(root: &Path, error: &io::Error) -> String {
     }
 }
 
-/// What a word means to other programs: commands, and values of options that take none here.
-pub(super) fn foreign_word(word: &str) -> Option<&'static str> {
-    match word {
-        "version" => Some("the version: ringd --version"),
-        "start" | "run" | "up" | "file-server" => Some("to serve a directory: ringd DIRECTORY"),
-        "stop" | "quit" | "shutdown" => Some("to stop a server, send it SIGTERM with kill(1)"),
-        "status" => Some("to see whether a server responds: ringd health"),
-        "test" | "validate" => Some("to check a configuration file: ringd check FILE"),
-        "*" => Some("--cors takes no value, and allows all origins"),
+/// What a word means to other programs: commands, addresses, and values of options that take none
+/// here.
+pub(super) fn foreign_word(word: &str) -> Option<String> {
+    let meaning = match word {
+        "version" => "the version: ringd --version",
+        "start" | "run" | "up" | "file-server" => "to serve a directory: ringd DIRECTORY",
+        "stop" | "quit" | "shutdown" => "to stop a server, send it SIGTERM with kill(1)",
+        "status" => "to see whether a server responds: ringd health",
+        "test" | "validate" => "to check a configuration file: ringd check FILE",
+        "*" => "--cors takes no value, and allows all origins",
         _ if word.starts_with("http://") || word.starts_with("https://") => {
-            Some("ringd serves files and is no proxy; --cors takes no value")
+            "ringd serves files and is no proxy; --cors takes no value"
         }
-        _ => None,
-    }
+        "gzip" | "br" | "zstd" => {
+            return Some(format!("a value of --compress is written --compress={word}"));
+        }
+        _ => {
+            let address = word.parse::<ListenSpec>().ok()?;
+            return Some(format!("to listen there, write --listen {address}"));
+        }
+    };
+    Some(meaning.to_owned())
 }
 
 /// The command that `word` is a mistyped form of: at most one letter in three is wrong, where two
 /// letters in the wrong order are one mistake.
 pub(super) fn similar_command(word: &str) -> Option<&'static str> {
     let mistakes = |name: &str| strsim::osa_distance(word, name);
-    let names = COMMANDS.iter().copied().filter(|name| *name != HIDDEN);
+    // `--health` is an option of other servers, and no mistyped command.
+    let is_word = !word.starts_with('-');
+    let names = COMMANDS.iter().copied().filter(|name| is_word && *name != HIDDEN);
     let near = names.filter(|name| (1..=name.len() / 3).contains(&mistakes(name)));
     near.min_by_key(|name| mistakes(name))
 }
@@ -207,6 +217,24 @@ mod tests {
         assert!(missing.contains("no such directory") && missing.contains("ringd DIRECTORY"));
         let file = open_root(Path::new("Cargo.toml"), Links::Beneath).unwrap_err().to_string();
         assert!(file.contains("not a directory"), "{file}");
+    }
+
+    #[test]
+    fn an_address_in_place_of_a_root_is_explained() {
+        for (word, listen) in [
+            (":8080", ":8080"),
+            ("*:8080", ":8080"),
+            ("8080", "127.0.0.1:8080"),
+            ("localhost:8080", "localhost:8080"),
+            ("[::1]:80", "[::1]:80"),
+        ] {
+            let error = open_root(Path::new(word), Links::Beneath).unwrap_err().to_string();
+            let end = format!("no such directory; to listen there, write --listen {listen}");
+            assert!(error.ends_with(&end), "{error}");
+        }
+        for word in ["site", "localhost", "65536", "a:b"] {
+            assert_eq!(foreign_word(word), None, "{word}");
+        }
     }
 
     #[test]

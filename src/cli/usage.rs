@@ -122,32 +122,88 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
     let words: Vec<&str> = arguments.iter().map(|word| word.to_str().unwrap_or("")).collect();
     let first = words.get(1).copied().unwrap_or("");
     let command = if COMMANDS.contains(&first) { first } else { "serve" };
-    let context = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.as_str()),
-        _ => None,
-    };
+    let context = |kind| context_of(error, kind);
     let wrong = match error.kind() {
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation if command == "serve" => {
+            return foreign_value(error, &words);
+        }
         ErrorKind::UnknownArgument => context(ContextKind::InvalidArg)?,
         // Clap takes any second positional argument for a command.
         ErrorKind::ArgumentConflict => context(ContextKind::InvalidSubcommand)?,
         _ => return None,
     };
-    let (mistake, remedy) = if wrong.starts_with('-') {
-        let similar = context(ContextKind::SuggestedArg);
+    let is_argument = !wrong.starts_with('-') || (command == "serve" && is_after_end(&words));
+    let (mistake, remedy) = if !is_argument {
+        let similar = context(ContextKind::SuggestedArg).filter(|it| is_typo(wrong, it));
         let foreign = (command == "serve").then(|| foreign_flags::explain(wrong, &words)).flatten();
         let remedy = foreign.or_else(|| similar.map(|it| format!("a similar one is {it}")));
         (format!("{wrong} is not an option of ringd {command}"), remedy)
     } else if command == "serve" {
-        let remedy = spa_with_value(&words).or_else(|| foreign_word(wrong).map(str::to_owned));
-        (format!("there is one ROOT, and '{wrong}' is a second one"), remedy)
+        (format!("there is one ROOT, and '{wrong}' is a second one"), second_root(wrong, &words))
     } else {
         (format!("'{wrong}' is not an argument of ringd {command}"), None)
     };
     let meant =
         similar_command(first).map(|name| format!("if you meant the command: ringd {name}"));
+    // Another command has other options and arguments.
+    let remedy = remedy.filter(|_| meant.is_none());
     let help = format!("see `ringd {command} --help`");
     let parts = [Some(mistake), remedy, meant, Some(help)];
     Some(parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
+}
+
+fn context_of(error: &clap::Error, kind: ContextKind) -> Option<&str> {
+    match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    }
+}
+
+/// Whether an option is a mistyped form of another one: at most one letter in three is wrong.
+/// Options that only look alike mean something else.
+fn is_typo(wrong: &str, option: &str) -> bool {
+    let [wrong, option] = [wrong, option].map(|option| option.trim_start_matches('-'));
+    let most = (wrong.len().min(option.len()) / 3).max(1);
+    strsim::osa_distance(wrong, option) <= most
+}
+
+/// What to do about a second directory.
+fn second_root(wrong: &str, words: &[&str]) -> Option<String> {
+    let several = || "for several directories, write several sites into a configuration file";
+    let end = || "after `--`, nothing is an option; leave the `--` out".to_owned();
+    let is_flag = |pair: &&[&str]| matches!(pair[0], "--cors" | "--compress");
+    let of_flag = || words.windows(2).find(is_flag).and_then(|pair| foreign_word(pair[1]));
+    let meant = is_after_end(words).then(end).or_else(|| spa_with_value(words)).or_else(of_flag);
+    let meant = meant.or_else(|| foreign_word(wrong));
+    Some(meant.unwrap_or_else(|| several().to_owned()))
+}
+
+/// Whether options have come to an end before the last word.
+fn is_after_end(words: &[&str]) -> bool {
+    words.iter().rev().skip(1).any(|word| *word == "--")
+}
+
+/// A value that another server has for an option of this name: `auto` workers, and a directory for
+/// the letter of `--driver`.
+fn foreign_value(error: &clap::Error, words: &[&str]) -> Option<String> {
+    let option = context_of(error, ContextKind::InvalidArg)?;
+    if option.starts_with("--workers ") && context_of(error, ContextKind::InvalidValue)? == "auto" {
+        return Some(
+            "--workers is a number; without it, each CPU has a worker; see `ringd serve --help`"
+                .to_owned(),
+        );
+    }
+    let is_of_driver = option.starts_with("--driver ");
+    let is_short = words.iter().any(|word| word.starts_with("-d"));
+    // A driver that is mistyped has a suggestion.
+    let is_near = context_of(error, ContextKind::SuggestedValue).is_some();
+    let value = context_of(error, ContextKind::InvalidValue)?;
+    (is_of_driver && is_short && !is_near && !value.is_empty()).then(|| {
+        format!(
+            "-d names a driver, and '{value}' is none; the directory stands alone: ringd {value}; \
+             see `ringd serve --help`"
+        )
+    })
 }
 
 /// How a value of `--spa` is written, if the word after the option looks like one.

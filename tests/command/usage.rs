@@ -20,6 +20,12 @@ fn an_unknown_option_is_named_with_its_command() {
             "--drivr is not an option of ringd serve; a similar one is --driver; see `ringd serve \
              --help`",
         ),
+        // What only looks alike is not named.
+        (&["--accme"], "--accme is not an option of ringd serve; see `ringd serve --help`"),
+        (
+            &["--users-file"],
+            "--users-file is not an option of ringd serve; see `ringd serve --help`",
+        ),
         (
             &["echo", "--cache-bytes", "1"],
             "--cache-bytes is not an option of ringd echo; see `ringd echo --help`",
@@ -44,7 +50,9 @@ fn options_of_other_servers_are_explained() {
     for (arguments, remedy) in [
         (&["--bind", "0.0.0.0"][..], "use --listen 0.0.0.0:7890, an address with a port"),
         (&["-b", "0.0.0.0"], "use --listen 0.0.0.0:7890, an address with a port"),
-        (&["--host=::"], "use --listen :::7890, an address with a port"),
+        (&["--host=::"], "use --listen [::]:7890, an address with a port"),
+        (&["--bind", "0.0.0.0:8080"], "use --listen 0.0.0.0:8080"),
+        (&["--address", "0.0.0.0", "--port", "80"], "use --listen 0.0.0.0:80 in place of both"),
         (&["--directory", "public"], "the directory stands alone: ringd public"),
         (&["--root", "public"], "the directory stands alone: ringd public"),
         (&["--threads", "4"], "use --workers 4"),
@@ -67,6 +75,18 @@ fn options_of_other_servers_are_explained() {
         (&["--page404", "a.html"], "use --error-page 404=/404.html"),
         (&["--proxy", "http://a/"], "ringd serves files and is no proxy; put one before it"),
         (&["--upload"], "ringd only reads files and takes no uploads"),
+        (&["-s", "reload"], "use `ringd reload`, or kill(1)"),
+        (&["--health", "public"], "use --health-path /healthz"),
+        (&["--username", "me"], "use --users FILE, which `ringd passwd` writes"),
+        (
+            &["-g", "daemon off;"],
+            "ringd stays in the foreground; for fewer messages, use --error-log-level warn",
+        ),
+        (
+            &["-s", "dist"],
+            "use --spa for a single-page application; for fewer messages, use --error-log-level \
+             warn",
+        ),
     ] {
         let option = arguments[0].split('=').next().unwrap();
         let line =
@@ -114,7 +134,29 @@ fn a_second_root_is_named() {
     for arguments in [&["one", "two"][..], &["serve", "one", "two"], &["one", "--cors", "two"]] {
         assert_answered(
             arguments,
-            &format!("there is one ROOT, and 'two' is a second one; {help}"),
+            &format!(
+                "there is one ROOT, and 'two' is a second one; for several directories, write \
+                 several sites into a configuration file; {help}"
+            ),
+        );
+    }
+    for arguments in [&["site", "--", "--port", "80"][..], &["--", "--port", "80"]] {
+        let wrong = if arguments[0] == "site" { "--port" } else { "80" };
+        assert_answered(
+            arguments,
+            &format!(
+                "there is one ROOT, and '{wrong}' is a second one; after `--`, nothing is an \
+                 option; leave the `--` out; {help}"
+            ),
+        );
+    }
+    for (word, listen) in [("8080", "127.0.0.1:8080"), (":8080", ":8080"), ("*:80", ":80")] {
+        assert_answered(
+            &["site", word],
+            &format!(
+                "there is one ROOT, and '{word}' is a second one; to listen there, write --listen \
+                 {listen}; {help}"
+            ),
         );
     }
     assert_answered(
@@ -131,6 +173,42 @@ fn a_second_root_is_named() {
              --spa=/app.html; {help}"
         ),
     );
+}
+
+#[test]
+fn a_value_that_other_servers_have_is_explained() {
+    assert_answered(
+        &["--workers", "auto"],
+        "--workers is a number; without it, each CPU has a worker; see `ringd serve --help`",
+    );
+    let end = end_of(ringd().args(["--compress", "gzip"]));
+    let hint = "no such directory; a value of --compress is written --compress=gzip";
+    end.assert_failed(1, &["cannot serve gzip: ", hint]);
+    assert_answered(
+        &["--cors", "*", "site"],
+        "there is one ROOT, and 'site' is a second one; --cors takes no value, and allows all \
+         origins; see `ringd serve --help`",
+    );
+    let end = end_of(ringd().args(["--workers", "many"]));
+    assert_eq!(end.code, Some(2), "{end:?}");
+    end.assert_names(&["invalid value", "--workers"]);
+}
+
+/// Other servers name the directory with `-d`.
+#[test]
+fn a_directory_in_place_of_a_driver_is_explained() {
+    for arguments in [&["-d", "public"][..], &["-dpublic"], &["serve", "-d", "public"]] {
+        assert_answered(
+            arguments,
+            "-d names a driver, and 'public' is none; the directory stands alone: ringd public; \
+             see `ringd serve --help`",
+        );
+    }
+    for arguments in [&["--driver", "public"][..], &["-d", "epol"], &["echo", "-d", "public"]] {
+        let end = end_of(ringd().args(arguments));
+        assert_eq!(end.code, Some(2), "{end:?}");
+        end.assert_names(&["invalid value", "--driver", "epoll"]);
+    }
 }
 
 /// Without another ROOT, the page is taken for it.
