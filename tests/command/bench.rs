@@ -24,7 +24,7 @@ pub(crate) fn report(command: &mut Command) -> Value {
 }
 
 pub(crate) fn figure(result: &Value, name: &str) -> f64 {
-    result["figures"]["mean"][name].as_f64().unwrap_or_else(|| panic!("{name} in {result:#}"))
+    result["figures"]["typical"][name].as_f64().unwrap_or_else(|| panic!("{name} in {result:#}"))
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn another_server_is_compared_and_drawn() {
     let other = &report["rows"][0]["results"][1];
     assert!(figure(other, "cpu_microseconds") > 0.0, "the process is found by its socket");
     assert!(
-        other["figures"]["mean"]["system_calls"].is_null(),
+        other["figures"]["typical"]["system_calls"].is_null(),
         "another server reports no system calls"
     );
     for row in report["rows"].as_array().unwrap() {

@@ -18,11 +18,18 @@ pub(in crate::http) fn is_valid(bytes: &[u8]) -> bool {
         let is_address = str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok());
         return is_address && (rest.is_empty() || rest.strip_prefix(b":").is_some_and(is_port));
     }
-    // Names are short, so a loop is faster than `memchr`.
-    match bytes.iter().position(|byte| *byte == b':') {
-        Some(colon) => is_name(&bytes[..colon]) && is_port(&bytes[colon + 1..]),
-        None => is_name(bytes),
+    // One loop, because names are short and each request has one.
+    let (mut end, mut plain, mut twice, mut before) = (bytes.len(), true, false, b'x');
+    for (at, &byte) in bytes.iter().enumerate() {
+        if byte == b':' {
+            end = at;
+            break;
+        }
+        plain &= NAME_BYTES[usize::from(byte)];
+        twice |= (byte == b'.') & (before == b'.');
+        before = byte;
     }
+    !twice && (plain || is_encoded_name(&bytes[..end])) && bytes.get(end + 1..).is_none_or(is_port)
 }
 
 /// Whether a valid authority has a host, rather than being empty or only a port.
@@ -51,16 +58,6 @@ fn is_port(bytes: &[u8]) -> bool {
 }
 
 /// `reg-name = *( unreserved / pct-encoded / sub-delims )`, which IPv4 addresses match as well.
-fn is_name(bytes: &[u8]) -> bool {
-    let (mut plain, mut twice, mut before) = (true, false, b'x');
-    for &byte in bytes {
-        plain &= NAME_BYTES[usize::from(byte)];
-        twice |= (byte == b'.') & (before == b'.');
-        before = byte;
-    }
-    !twice && (plain || is_encoded_name(bytes))
-}
-
 #[cold]
 fn is_encoded_name(bytes: &[u8]) -> bool {
     let is_encoded = |escape: &[u8]| matches!(escape, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
