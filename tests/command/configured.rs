@@ -51,9 +51,15 @@ impl Folder {
 
     /// The command that serves.
     pub(crate) fn command(&self) -> Command {
+        let mut command = self.bare_command();
+        in_sandbox(&mut command);
+        command
+    }
+
+    /// The same for a test that decides itself about a sandbox.
+    pub(crate) fn bare_command(&self) -> Command {
         let mut command = ringd();
         command.arg("-c").arg(self.path("ringd.toml"));
-        in_sandbox(&mut command);
         command
     }
 

@@ -51,7 +51,7 @@ fn every_thread_is_confined_and_the_start_line_says_so() {
     }
     for driver in drivers() {
         let folder = Folder::new(&confined(driver));
-        let server = Server::start(&mut folder.command());
+        let server = Server::start(&mut folder.bare_command());
         assert!(server.line.contains("; sandbox: landlock "), "{}", server.line);
         assert!(server.line.contains(" system calls"), "{}", server.line);
         assert_eq!(server.line.contains("restricted rings"), driver == "uring", "{}", server.line);
@@ -79,7 +79,7 @@ fn a_link_may_turn_and_a_reload_finds_what_is_beside() {
         let base = confined(driver);
         let folder = Folder::new(&base.replace("root = \"html\"", "root = \"current\""));
         symlink("html", folder.path("current")).unwrap();
-        let server = Server::start(&mut folder.command());
+        let server = Server::start(&mut folder.bare_command());
         assert_eq!(get(server.address(), "/").1, PAGE, "{driver}");
         symlink("other", folder.path("next")).unwrap();
         fs::rename(folder.path("next"), folder.path("current")).unwrap();
@@ -93,7 +93,7 @@ fn a_link_may_turn_and_a_reload_finds_what_is_beside() {
         }
         symlink(releases.path().join("1"), folder.path("above")).unwrap();
         folder.write(&base.replace("root = \"html\"", "root = \"above/public\""));
-        let server = Server::start(&mut folder.command());
+        let server = Server::start(&mut folder.bare_command());
         assert_eq!(get(server.address(), "/").1, PAGE, "{driver}");
         symlink(releases.path().join("2"), folder.path("next")).unwrap();
         fs::rename(folder.path("next"), folder.path("above")).unwrap();
@@ -121,7 +121,7 @@ fn a_reload_that_needs_more_says_restart() {
     let (folder, elsewhere) = (Folder::new(&base), site());
     let deep = elsewhere.path().join("deep/site");
     fs::create_dir_all(&deep).unwrap();
-    let server = Server::start(&mut folder.command());
+    let server = Server::start(&mut folder.bare_command());
     let root = format!("root = \"{}\"", deep.display());
     for (changed, word) in [
         (base.replace("root = \"html\"", &root), "does not allow reading"),
@@ -144,7 +144,7 @@ fn a_reload_keeps_a_log_that_is_a_device() {
         return;
     }
     let folder = Folder::new(&confined("auto").replace("[log]", "[log]\nerror = \"/dev/null\""));
-    let server = Server::start(&mut folder.command());
+    let server = Server::start(&mut folder.bare_command());
     let end = folder.reload();
     assert_eq!(end.code, Some(0), "{end:?}");
     assert_serves(&server);
@@ -215,7 +215,7 @@ fn a_user_and_a_sandbox_go_together() {
     let base = confined("auto")
         .replace("[server]", &format!("[server]\nuser = \"{USER}\"\ngroup = \"{USER}\""));
     let folder = Folder::new(&base);
-    let server = Server::start(&mut folder.command());
+    let server = Server::start(&mut folder.bare_command());
     assert!(server.line.contains("; sandbox: landlock "), "{}", server.line);
     assert_serves(&server);
     let note = server.error_line();
@@ -262,10 +262,10 @@ fn a_user_that_cannot_be_is_an_error_with_a_remedy() {
              fallback-root = {{ path = \"{fallback}\", only = \"*.js\" }}\n"
         ));
         if is_served {
-            assert_serves(&Server::start(&mut folder.command()));
+            assert_serves(&Server::start(&mut folder.bare_command()));
         } else {
             let words = ["as the user 65533", "closed", "permission denied"];
-            end_of(&mut folder.command()).assert_failed(1, &words);
+            end_of(&mut folder.bare_command()).assert_failed(1, &words);
         }
     }
 }

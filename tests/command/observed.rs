@@ -42,6 +42,7 @@ impl Place {
     /// The places in the start line of a server.
     pub(crate) fn all(server: &Server) -> Vec<Self> {
         let (_, places) = server.line.split_once("; admin: ").expect("there is an administration");
+        let places = places.split(';').next().unwrap_or_default();
         let place = |text: &str| match text.strip_prefix("unix:") {
             Some(path) => Self::Unix(path.into()),
             None => {

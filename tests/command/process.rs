@@ -74,9 +74,23 @@ pub(crate) fn kinds() -> impl Iterator<Item = DriverKind> {
     DriverKind::ALL.into_iter().filter(works)
 }
 
-/// Puts the server of a command into a sandbox, if the tests run with `RINGD_TEST_SANDBOX=require`.
+/// Whether the tests run with `RINGD_TEST_SANDBOX=require`: servers with a configuration file and
+/// those with TLS run in a sandbox.
+pub(crate) fn has_sandbox() -> bool {
+    std::env::var_os("RINGD_TEST_SANDBOX").is_some_and(|mode| mode == "require")
+}
+
+/// Whether a test is left out with [`has_sandbox`]: a sandbox allows only the ports of the start.
+pub(crate) fn is_bound_to_ports() -> bool {
+    if has_sandbox() {
+        println!("skipped: a sandbox allows no port that the configuration did not have");
+    }
+    has_sandbox()
+}
+
+/// Puts the server of a command into a sandbox, with [`has_sandbox`].
 pub(crate) fn in_sandbox(command: &mut Command) {
-    if std::env::var_os("RINGD_TEST_SANDBOX").is_some_and(|mode| mode == "require") {
+    if has_sandbox() {
         command.args(["--sandbox", "require"]);
     }
 }

@@ -18,7 +18,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use crate::common::ports::free_address;
 use crate::configured::Folder;
 use crate::jail::is_root;
-use crate::process::{Server, assert_serves, drivers, end_of, public_copy};
+use crate::process::{Server, assert_serves, drivers, end_of, has_sandbox, public_copy};
 use crate::take_over_load::{LARGE_BYTES, Load, large};
 
 /// A server at one port and one Unix socket.
@@ -171,7 +171,9 @@ fn confined_servers_are_taken_over() {
         // The user of the server makes and removes sockets there.
         fs::set_permissions(place.folder.path(""), fs::Permissions::from_mode(0o777)).unwrap();
         let start = |command: &mut Command| {
-            command.args(["--sandbox", "auto"]);
+            if !has_sandbox() {
+                command.args(["--sandbox", "auto"]);
+            }
             if is_root() {
                 command.args(["--user", "nobody"]);
             }
