@@ -1,15 +1,15 @@
 //! The statistics of trials: typical figures, intervals, and comparisons of two servers.
 //!
-//! There is one estimator, so a ratio follows from the numbers beside it. In each round, servers are
-//! measured one right after the other, so what disturbs the machine then cancels in the ratio of
-//! two trials of a round. The ratio of two servers is the median of these ratios over all rounds.
-//! The figure of the first server of a cell is the median of its trials, and that of another server
-//! is the figure of the first one times its ratio.
+//! There is one estimator, so a ratio follows from the numbers beside it. In each round, servers
+//! are measured one right after the other, so what disturbs the machine then cancels in the ratio
+//! of two trials of a round. The ratio of two servers is the median of these ratios over all
+//! rounds. The figure of the first server of a cell is the median of its trials, and that of
+//! another server is the figure of the first one times its ratio.
 //!
-//! The interval of a ratio is that of a median by order statistics (the inversion of the sign test).
-//! It assumes nothing about the noise, which in a virtual machine is neither normal nor symmetric.
-//! Simulated rounds in the tests show how often two equal servers are called equal, and how often a
-//! difference of 5 % is found.
+//! The interval of a ratio is that of a median by order statistics (the inversion of the sign
+//! test). It assumes nothing about the noise, which in a virtual machine is neither normal nor
+//! symmetric. Simulated rounds in the tests show how often two equal servers are called equal, and
+//! how often a difference of 5 % is found.
 
 use serde::Serialize;
 

@@ -121,7 +121,8 @@ fn take_overs_may_overlap() {
         slow.read_exact(&mut [0; 1000]).unwrap();
         let second = place.take_over(driver, 2);
         let mut slow_too = crate::process::ask(place.address, "/large");
-        slow_too.read_exact(&mut [0; 1000]).unwrap();
+        let begun = slow_too.read_exact(&mut [0; 1000]);
+        begun.unwrap_or_else(|error| panic!("{driver}, the second server: {error}"));
         let load = Load::start(place.address);
         let third = place.take_over(driver, 4);
         for (slow, old) in [(slow, first), (slow_too, second)] {

@@ -200,8 +200,8 @@ impl Uring {
             }
         };
         send.stage = SendStage::Ring { gather, cancelled: false };
-        // SAFETY: the chain's memory, the boxed message and its vectors are outside of the record, at
-        // stable addresses, and the send keeps them, untouched, until the completion.
+        // SAFETY: the chain's memory, the boxed message and its vectors are outside of the record,
+        // at stable addresses, and the send keeps them, untouched, until the completion.
         unsafe { self.push(handle, SubmissionKind::Send, sequence, entry) };
         self.ring.certain();
     }

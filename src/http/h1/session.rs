@@ -199,14 +199,7 @@ impl Http {
                 inbox.take(bytes.len());
                 return Break(self.finish(false));
             }
-            Ok(None) => {
-                let timeout = self.timeout(bytes);
-                self.seen = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-                if let Some(records) = &mut self.records {
-                    cx.shared.keep_line(records, bytes);
-                }
-                return Break(Step::Receive(timeout));
-            }
+            Ok(None) => return Break(self.wait_for_rest(cx, bytes)),
             Err(refusal) => {
                 inbox.take(bytes.len());
                 self.refuse(cx, out, bytes, *refusal, head::asks_head(bytes));
@@ -289,6 +282,16 @@ impl Http {
         let method = if asks_head { Method::Head } else { Method::Get };
         let answer = cx.shared.error(Problem { status, detail: reason }).to(method);
         self.write(cx, out, Framing::LAST, &answer, None, asked, Origin::SERVER);
+    }
+
+    /// Waits for the rest of an incomplete head.
+    fn wait_for_rest(&mut self, cx: &mut Context<'_, Sites>, bytes: &[u8]) -> Step {
+        let timeout = self.timeout(bytes);
+        self.seen = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        if let Some(records) = &mut self.records {
+            cx.shared.keep_line(records, bytes);
+        }
+        Step::Receive(timeout)
     }
 
     /// The timeout for the rest of an incomplete head.

@@ -60,9 +60,9 @@ fn is_port(bytes: &[u8]) -> bool {
 /// `reg-name = *( unreserved / pct-encoded / sub-delims )`, which IPv4 addresses match as well.
 #[cold]
 fn is_encoded_name(bytes: &[u8]) -> bool {
-    let is_encoded = |escape: &[u8]| matches!(escape, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
     bytes.iter().enumerate().all(|(at, byte)| match byte {
-        b'%' => is_encoded(&bytes[at + 1..]),
+        b'%' => matches!(bytes[at + 1..], [high, low, ..]
+            if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()),
         byte => NAME_BYTES[usize::from(*byte)],
     })
 }
