@@ -197,6 +197,11 @@ impl Client {
         self.ending.is_none() && self.stalls() && self.idle >= STALLED_AFTER
     }
 
+    /// Whether its handshake may not have begun, because the server has not accepted it yet.
+    pub(crate) fn awaits_handshake(&self) -> bool {
+        self.ending.is_none() && self.wire.is_some() && self.heard_at.is_zero()
+    }
+
     /// Whether it has not sent all that it says.
     pub(crate) fn withholds(&self) -> bool {
         self.sent < self.script.len()

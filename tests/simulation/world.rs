@@ -332,8 +332,10 @@ pub(crate) fn play<S: Scene>(
         }
         let idle = |client: &Client| client.ending.is_some() || client.rests();
         if drained_at.is_none() && (scene.clients().iter().all(idle) || drain_at <= now) {
-            // Nobody waits for an answer, and nobody waits in the queue of the server.
-            let served = |client: &Client| idle(client) && !client.is_stuck();
+            // Nobody waits for an answer, and nobody waits in the queue of the server. A place may
+            // have become free only now, and a drain lets a handshake end.
+            let served =
+                |client: &Client| idle(client) && !client.is_stuck() && !client.awaits_handshake();
             let resting = scene.clients().iter().filter(|client| client.rests()).count();
             let served =
                 scene.clients().iter().all(served) && resting <= settings.connections_max as usize;
