@@ -150,6 +150,20 @@ pub(crate) fn new_clients_come_after_a_joint_close<S: Subject>() {
     all_are_served(driver, accepted_by(&all, OTHER_ACCEPT), peers);
 }
 
+/// The kernel may have told only the accept that ends of a client. It is served nevertheless.
+pub(crate) fn a_joint_close_loses_no_report<S: Subject>() {
+    let driver = &mut S::open(&limits()).unwrap();
+    let ([first, second], dialer) = joint(driver);
+    for (token, listener) in [(ACCEPT, first), (OTHER_ACCEPT, second)] {
+        driver.submit(token, Op::AcceptMany { listener });
+    }
+    assert!(run_none(driver).is_empty());
+    let peers = clients(&dialer, 1);
+    close(driver, first);
+    let all = run_until(driver, |all| accepted(all).len() == 1);
+    all_are_served(driver, accepted(&all), peers);
+}
+
 /// A driver may be dropped because its worker has failed, and the other process must not notice.
 pub(crate) fn a_drop_leaves_joint_listeners<D: Kernel>() {
     let (listener, dialer) = listener();

@@ -141,7 +141,8 @@ macro_rules! contract {
                 close_without_descriptors, drop_while_the_queue_is_delivered;
             joint: a_joint_listener_leaves_its_queue, a_joint_accept_delivers_what_it_has,
                 a_joint_close_behind_a_cancelled_accept, a_listener_may_cease_to_be_joint,
-                a_joint_accept_goes_on, new_clients_come_after_a_joint_close;
+                a_joint_accept_goes_on, new_clients_come_after_a_joint_close,
+                a_joint_close_loses_no_report;
             model: random_ops_follow_the_model;
         );
     };

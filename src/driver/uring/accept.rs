@@ -66,14 +66,18 @@ impl Uring {
         }
     }
 
-    /// Ends the accept of a joint listener, which is being closed, as a cancel does.
+    /// Ends the accept of a joint listener, which is being closed, as a cancel does. Of accepts that
+    /// are armed on one socket, the kernel tells a single one of a new connection
+    /// (`EPOLLEXCLUSIVE`). That may be this one, whose cancel comes first: the other holder would
+    /// not learn of the connection before the next one comes. So the queue is delivered, as far as
+    /// there is room.
     pub(super) fn end_joint_accept(&mut self, handle: Handle<Sock>) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         let Some(stream) = socket.read.get_mut() else { return };
         match stream.state {
             StreamState::Cancelled(_) => {}
             StreamState::Armed { .. } => {
-                stream.state = StreamState::Cancelled(None);
+                stream.state = StreamState::Recalled(ListenerDrain::new());
                 self.cancel_in_kernel(handle);
             }
             StreamState::Parked => {
@@ -118,14 +122,16 @@ impl Uring {
 
     fn drain_listener(&mut self, handle: Handle<Sock>, now: Instant) {
         for _ in 0..ACCEPTS_PER_WAIT {
+            let is_full = self.sockets.is_full();
             let Some(socket) = self.sockets.get_mut(handle) else { return };
+            let is_left = socket.joint && is_full;
             let Some(Stream { token, state: StreamState::Draining(drain), .. }) =
                 socket.read.get_mut()
             else {
                 return;
             };
             let token = *token;
-            if !drain.may_accept() {
+            if is_left || !drain.may_accept() {
                 return self.end_drain(handle);
             }
             self.stats.system_calls += 1;

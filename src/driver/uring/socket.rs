@@ -10,7 +10,6 @@
 //!                               the listener is closed: the kernel is asked to cancel the
 //!                               accept, and then the driver accepts from the queue inline
 //!         Parked -> Draining, and Recalled -> Cancelled, for the same reasons
-//!         Armed  -> Cancelled   a joint listener is closed, as if the caller had cancelled
 //! write:  submit -> Ring -> last completion, or Runnable
 //!         submit -> Runnable -> last completion, or Kernel
 //!         Kernel -> Runnable    the poll or the fetch has ended
@@ -18,7 +17,7 @@
 //!                               the peer has half-closed, so epoll reports room
 //!         A cancel or a close ends Runnable and Watched at once. Ring and Kernel note it, and the
 //!         last completion follows the kernel's answer.
-//! end:    Close submitted -> shutdown(2), a reset, `Recalled`, or for a joint listener nothing
+//! end:    Close submitted -> shutdown(2), a reset, or `Recalled`
 //!         -> `kernel` counts down to 0, and a listener's queue is accepted -> close(2), slot free
 //! ```
 //!
