@@ -57,6 +57,12 @@ impl Certificate {
     /// If a file cannot be read or has not what it should have, if the key does not belong to the
     /// certificate, if the issuers are in the wrong order, or if the certificate has no name.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, CertificateError> {
+        // A link to the directory of both files may turn between the two reads. Then the files
+        // belong to two pairs, and another read finds one pair.
+        Self::read(certificate, key).or_else(|_| Self::read(certificate, key))
+    }
+
+    fn read(certificate: &Path, key: &Path) -> Result<Self, CertificateError> {
         let mut file = PemFile::read(certificate)?;
         let chain = std::mem::take(&mut file.certificates);
         if chain.is_empty() {
