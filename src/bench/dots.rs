@@ -280,8 +280,9 @@ mod tests {
     #[test]
     fn an_interval_beyond_the_axis_is_known_as_cut() {
         let cell = grid(&[1024], &[64], &[Shape::KeepAlive])[0];
-        let rounds = |cpu: [f64; 4]| cpu.map(|cpu| trial((cpu, 1.0, 100.0))).to_vec();
-        let servers = vec![rounds([10.0; 4]), rounds([2.0, 10.0, 60.0, 9.0]), rounds([11.0; 4])];
+        let rounds = |cpu: [f64; 6]| cpu.map(|cpu| trial((cpu, 1.0, 100.0))).to_vec();
+        let others = rounds([2.0, 10.0, 60.0, 9.0, 11.0, 10.0]);
+        let servers = vec![rounds([10.0; 6]), others, rounds([11.0; 6])];
         let rows = dot_rows(&report(vec![row_of(cell, servers)]), None);
         let cut: Vec<bool> = rows[0].dots.iter().map(|dot| rows[0].is_cut(dot)).collect();
         assert_eq!(cut, [false, true, false], "{rows:?}");

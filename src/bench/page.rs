@@ -403,9 +403,9 @@ mod tests {
     #[test]
     fn each_tick_has_its_number_and_a_cut_interval_an_arrow() {
         let cell = grid(&[1024], &[64], &[Shape::KeepAlive])[0];
-        let rounds = |cpu: [f64; 4]| cpu.map(|cpu| trial((cpu, 1.0, 100.0))).to_vec();
-        for (others, arrows) in [([2.0, 10.0, 60.0, 9.0], 1), ([10.0; 4], 0)] {
-            let servers = vec![rounds([10.0; 4]), rounds(others), rounds([11.0; 4])];
+        let rounds = |cpu: [f64; 6]| cpu.map(|cpu| trial((cpu, 1.0, 100.0))).to_vec();
+        for (others, arrows) in [([2.0, 10.0, 60.0, 9.0, 11.0, 10.0], 1), ([10.0; 6], 0)] {
+            let servers = vec![rounds([10.0; 6]), rounds(others), rounds([11.0; 6])];
             let report = report(vec![row_of(cell, servers)]);
             let page = page(&report).unwrap();
             assert_eq!(page.matches("<i class=cut>").count(), arrows, "{page}");
