@@ -66,8 +66,8 @@ impl Uring {
         }
     }
 
-    /// Ends the accept of a joint listener, which is being closed, as a cancel does. Of accepts that
-    /// are armed on one socket, the kernel tells a single one of a new connection
+    /// Ends the accept of a joint listener, which is being closed, as a cancel does. Of accepts
+    /// that are armed on one socket, the kernel tells a single one of a new connection
     /// (`EPOLLEXCLUSIVE`). That may be this one, whose cancel comes first: the other holder would
     /// not learn of the connection before the next one comes. So the queue is delivered, as far as
     /// there is room.
