@@ -134,7 +134,6 @@ pub use pool::Lease;
 pub use selection::DriverSelection;
 pub use setup::{code_of, errno_name};
 pub use socket_address::SocketAddress;
-pub(crate) use sys::run_when_idle;
 pub use trace::{Trace, TraceEvent, TraceRecord, TraceWait, Tracer};
 pub use waker::Waker;
 

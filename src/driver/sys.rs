@@ -386,22 +386,6 @@ fn count(result: i32) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
 
-/// `sched_setscheduler(2)` with `SCHED_IDLE`: from now on, this thread runs when no other one wants
-/// to. While all cores are busy, it gets about 0.3 % of one (`sched(7)`). A process without rights
-/// cannot take that back.
-pub(crate) fn run_when_idle() -> io::Result<()> {
-    // All that `struct sched_param` has for the kernel. The C library need not know the call: that
-    // of musl fails.
-    let priority: libc::c_int = 0;
-    retry(|| {
-        let (call, policy) = (libc::SYS_sched_setscheduler, libc::SCHED_IDLE);
-        // SAFETY: the call reads an `int`, and `priority` is a live local of this type. The other
-        // arguments are numbers; 0 is the thread that calls.
-        unsafe { libc::syscall(call, 0, policy, &raw const priority) as isize }
-    })?;
-    Ok(())
-}
-
 /// A duplicate with the lowest free number from `least` on (`F_DUPFD_CLOEXEC`).
 #[cfg(test)]
 pub(super) fn duplicate_from(file: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd> {

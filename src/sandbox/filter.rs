@@ -253,9 +253,6 @@ fn allowed(needs: &SandboxNeeds) -> Result<Rules, Failed> {
     let own = || any(0, [u64::from(std::process::id())]);
     rules.insert(libc::SYS_kill, own()?);
     rules.insert(libc::SYS_tgkill, own()?);
-    // Only for the thread that calls, and only down.
-    let policy = rule(&[equal(0, 0)?, equal(1, libc::SCHED_IDLE as u64)?])?;
-    rules.insert(libc::SYS_sched_setscheduler, vec![policy]);
     // Threads and no processes.
     let thread = libc::CLONE_THREAD as u64;
     rules.insert(libc::SYS_clone, vec![rule(&[masked(0, thread, thread)?])?]);

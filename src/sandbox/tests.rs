@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::*;
 use crate::driver::uring::{Uring, features};
-use crate::driver::{DriverKind, DriverSelection, Limits, probe, run_when_idle};
+use crate::driver::{DriverKind, DriverSelection, Limits, probe};
 
 /// The directory of the child, which is one only if it is set.
 const FOLDER: &str = "RINGD_TEST_CONFINED";
@@ -130,7 +130,6 @@ fn denied() {
     assert!(TcpListener::bind(("127.0.0.1", needs.ports[0])).is_ok());
     assert_denied("executing", Command::new("/bin/true").status());
     assert!(thread::spawn(|| 7).join().is_ok_and(|seven| seven == 7));
-    thread::spawn(run_when_idle).join().unwrap().unwrap();
     let parent = rustix::process::getppid().unwrap();
     let signal = rustix::process::test_kill_process(parent);
     assert_denied("a signal to others", signal.map_err(io::Error::from));

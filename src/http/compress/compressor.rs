@@ -1,4 +1,4 @@
-//! The queue of jobs, and the thread that has them performed.
+//! The queue of jobs, and the thread that performs them.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
@@ -10,7 +10,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::body::{CompressedBody, CompressedId};
-use super::idle_thread::IdleThread;
 use super::job::{BodyLimits, CompressJob, CompressSource, JobResult};
 use super::settings::CompressBounds;
 use super::store::{RETRY_AFTER, Stored, VariantStore};
@@ -19,6 +18,9 @@ use crate::signal_mask::block_signals;
 
 /// How many jobs wait at most, besides the one that is performed.
 pub const QUEUE_MAX: usize = 64;
+
+/// How much lower the priority of the thread is than that of the workers (`nice(2)`).
+const NICE: i32 = 10;
 
 /// How long a new body waits for workers and responses to let go of those that were evicted.
 const ROOM_WAIT: Duration = Duration::from_secs(1);
@@ -242,23 +244,27 @@ impl Drop for Compressor {
 
 impl SharedCompressor {
     fn start(self: &Arc<Self>) -> io::Result<()> {
-        let (its, idle) = (Arc::clone(self), IdleThread::start()?);
+        let its = Arc::clone(self);
         let work = move || {
             block_signals();
-            its.work(&idle);
+            // On Linux, each thread has its own priority (`setpriority(2)`). A failure does no
+            // harm.
+            let _ = rustix::process::nice(NICE);
+            its.work();
         };
-        thread::Builder::new().name("compress-queue".into()).spawn(work).map(drop)
+        thread::Builder::new().name("compressor".into()).spawn(work).map(drop)
     }
 
-    /// Has jobs performed until nobody can ask any more.
-    fn work(&self, idle: &IdleThread) {
+    /// Performs jobs until nobody can ask any more.
+    fn work(&self) {
         let limits = self.limits();
         while let Some(job) = self.next() {
             let id = job.id;
-            let is_kept = match idle.perform(job, limits) {
-                JobResult::Made(body) => self.keep(id, Some(body)),
-                JobResult::NotWorth => self.keep(id, None),
-                JobResult::Failed => false,
+            let perform = AssertUnwindSafe(|| job.perform(limits));
+            let is_kept = match catch_unwind(perform) {
+                Ok(JobResult::Made(body)) => self.keep(id, Some(body)),
+                Ok(JobResult::NotWorth) => self.keep(id, None),
+                Ok(JobResult::Failed) | Err(_) => false,
             };
             let mut state = self.lock();
             if !is_kept {

@@ -1,10 +1,10 @@
 //! Compression on the fly: makes compressed forms of files while they are served.
 //!
 //! ```text
-//!  worker -- ask --> Compressor -- job --> IdleThread -- CompressedBody --> VariantStore
-//!    ^                   |                                                     |
-//!    |`-- found, later --'                                                     |
-//!    `-------------------------- EvictedBodies (a message) --------------------'
+//!  worker -- ask --> Compressor -- job --> thread -- CompressedBody --> VariantStore
+//!    ^                   |                                                 |
+//!    |`-- found, later --'                                                 |
+//!    `------------------------ EvictedBodies (a message) ------------------'
 //! ```
 //!
 //! A worker asks for the compressed form of a file when a client would like it. If the store has
@@ -13,10 +13,7 @@
 //! another form. The store is that of the process, so each file is compressed once, however many
 //! workers serve it.
 //!
-//! **Threads.** One thread compresses. It runs when no other one wants to, so it takes no time from
-//! the workers. Another one keeps the queue and the store. Both start with the first job.
-//!
-//! **Bounds.** One job is performed at a time, and [`QUEUE_MAX`] wait. The store holds
+//! **Bounds.** There is one thread, with a lower priority. [`QUEUE_MAX`] jobs wait. The store holds
 //! at most so many bytes and files as [`CompressBounds`] say; it counts a body that it has evicted
 //! until the last worker and the last response have let go of it. If that takes long, because a
 //! client reads slowly, more is evicted instead. An evicted body is not made again for
@@ -35,13 +32,11 @@
 //! | `encode.rs` | the encoders |
 //! | `job.rs` | makes a body of a file |
 //! | `store.rs` | keeps bodies within bounds |
-//! | `idle_thread.rs` | the thread that makes bodies |
-//! | `compressor.rs` | the queue, and its thread |
+//! | `compressor.rs` | the queue, and the thread |
 
 mod body;
 mod compressor;
 mod encode;
-mod idle_thread;
 mod job;
 mod settings;
 mod store;

@@ -309,37 +309,6 @@ fn what_never_fits_is_not_made_again() {
     }
 }
 
-/// The policy of the scheduler for a thread with this name (`proc_pid_stat(5)`), for each of them.
-#[cfg(feature = "compress")]
-fn policies(name: &str) -> Vec<String> {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    // Threads of other tests end meanwhile.
-    let stat = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("stat")).ok();
-    let stats = tasks.filter_map(|task| stat(task.unwrap()));
-    let policy = |stat: String| {
-        let (before, after) = stat.rsplit_once(") ").unwrap();
-        // The first field after the name is the third one.
-        before
-            .ends_with(&format!("({name}"))
-            .then(|| after.split(' ').nth(41 - 3).map(str::to_owned))
-    };
-    stats.filter_map(|stat| policy(stat).flatten()).collect()
-}
-
-/// Other tests have such threads too, which may have just begun.
-#[cfg(feature = "compress")]
-#[test]
-fn the_thread_runs_when_no_other_one_wants_to() {
-    let (id, file, _path) = plain(&words(40_000));
-    let compressor = Compressor::new(CompressBounds::default(), Box::new(|_| {}));
-    compressor.ask(&id, Instant::now(), || CompressSource::File(Arc::clone(&file)));
-    wait_for(&compressor, 1);
-    let found = policies(idle_thread::NAME);
-    assert!(found.contains(&libc::SCHED_IDLE.to_string()), "{found:?}");
-    let found = policies("compress-queue");
-    assert!(found.contains(&libc::SCHED_OTHER.to_string()), "{found:?}");
-}
-
 /// Nobody would start the thread again.
 #[test]
 fn a_panic_of_who_is_told_does_not_end_the_thread() {
