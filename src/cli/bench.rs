@@ -164,7 +164,7 @@ pub struct BenchArgs {
     )]
     pub workers: u16,
 
-    /// Total duration [default: 3 minutes with two servers, at most 10]
+    /// Total duration [default: 5 minutes with two servers, at most 10]
     #[arg(long, value_name = "TIME", value_parser = positive_time)]
     pub time: Option<Duration>,
 
