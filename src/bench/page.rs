@@ -33,8 +33,8 @@ thin band around it is 1 % wide on each side. The line through a dot is the inte
 difference to the reference, with a confidence of at least 95 %. If it reaches the band, it is a \
 <em>tie</em> and the dot is hollow: the measurement shows no difference. A percentage is \
 how much more (+) or less (−) that is than the number of the reference.</p>\
-<p class=note>All numbers are medians over the rounds. That of a server is the number of the \
-reference, times the median of the ratios of the two in each round.</p>";
+<p class=note>All numbers are medians over the rounds, with one exception: CPU time and answers \
+per second of a server are those of the reference, times the median of their ratios.</p>";
 
 /// What the arrow is, in reports that have one.
 const CUT: &str = "\

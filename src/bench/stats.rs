@@ -155,8 +155,9 @@ impl BenchStats {
     fn compare(&self, first: &Self, of: Measure) -> Option<Comparison> {
         let ratio = of(&self.typical)? / of(&first.typical)?;
         let ratios = ratios(&self.rounds, &first.rounds, of)?;
-        // The figures of two rows are not made from each other, so their quotient may differ from
-        // the median of the ratios. The interval has its place around that median.
+        // Unless one of them is the first server, the figures are not made from each other. Then
+        // their quotient may differ a little from the median of the ratios, and the interval is
+        // moved by as much.
         let shift = ratio / median(&ratios);
         let interval = interval(&ratios).map(|(low, high)| (low * shift, high * shift));
         Some(Comparison { ratio, interval, verdict: BenchVerdict::of(interval) })

@@ -16,9 +16,9 @@ const LEGEND: &str = "\
 CPU, both: CPU time per answer of the server, and of server and client together. p50, p99, p99.9:
 latencies of a closed loop, in which every connection sends its next request as soon as it has its
 answer. calls, subm.: system calls and submissions to io_uring per answer. All numbers are medians
-over the rounds. ratio: CPU divided by that of the first server, as the median over the rounds, with
-its interval (at least 95 %); CPU, both and answers/s of a server are those of the first one times
-its ratio. It is a tie if the interval reaches 0.99 to 1.01.";
+over the rounds, with one exception: CPU, both and answers/s of a further server are those of the
+first one times the median of the ratios. ratio: that median for CPU, with its interval (at least
+95 %). It is a tie if the interval reaches 0.99 to 1.01.";
 
 /// What only marked rows have.
 const SIDES_LEGEND: &str = "\

@@ -168,7 +168,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "TIME", value_parser = positive_time)]
     pub time: Option<Duration>,
 
-    /// Trials of each grid cell with each server [default: 3 to 50, as the time allows]
+    /// Trials of each grid cell with each server [default: 60, or 6 to 100 with --time]
     #[arg(long, value_name = "COUNT", value_parser = value_parser!(u32).range(1..=1000))]
     pub rounds: Option<u32>,
 

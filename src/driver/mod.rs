@@ -56,11 +56,12 @@
 //! 16. A listener is *joint* while another process holds its socket too ([`Driver::set_joint`]).
 //!     Closing a joint listener leaves the socket as it is: the accept ends as a cancel ends it, so
 //!     what was accepted is delivered, and only this descriptor is closed. The other holder accepts
-//!     what waits in the queue, and clients notice nothing. A driver that the kernel may have told
-//!     alone of a connection delivers it before the accept ends. Each holder has to say that it is
-//!     joint, and the first one before there is another. Dropping the driver does the same. For
-//!     joint listeners, clause 15 does not hold. All drivers make listeners non-blocking, joint or
-//!     not, because this flag belongs to the socket and not to the descriptor.
+//!     what waits in the queue, but for a few connections of which the kernel may have told this
+//!     driver alone: it accepts these first. Clients notice nothing. Each holder has to say that
+//!     it is joint, and the first one before there is another. Dropping the driver leaves the
+//!     socket as it is, too, and accepts nothing. For joint listeners, clause 15 does not hold. All
+//!     drivers make listeners non-blocking, joint or not, because this flag belongs to the socket
+//!     and not to the descriptor.
 
 mod abort;
 mod boxed;

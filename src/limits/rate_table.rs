@@ -45,7 +45,8 @@ const _: () = assert!(CLEAR_AFTER + 2 * FILL_MAX < TIME_MASK, "times ahead and p
 /// wrote it, the workers would wait for each other.
 const CLOCK_STEP: u64 = 10_000;
 
-/// How much emptier than empty a bucket may look to a worker that is behind, in microseconds.
+/// How much emptier than empty a bucket may look to a worker that is behind, in microseconds. If a
+/// worker is stopped for longer while it takes, the client gets that time back.
 const CLOCKS_APART: u64 = 2 * CLOCK_STEP;
 
 /// How often a word is tried again that another worker has changed meanwhile.

@@ -69,8 +69,8 @@ impl Uring {
     /// Ends the accept of a joint listener, which is being closed, as a cancel does. Of accepts
     /// that are armed on one socket, the kernel tells a single one of a new connection
     /// (`EPOLLEXCLUSIVE`). That may be this one, whose cancel comes first: the other holder would
-    /// not learn of the connection before the next one comes. So the queue is delivered, as far as
-    /// there is room.
+    /// not learn of the connection before the next one comes. So the queue is delivered, in one
+    /// turn: it is still fed, and it is the other holder that should take what comes from now on.
     pub(super) fn end_joint_accept(&mut self, handle: Handle<Sock>) {
         let Some(socket) = self.sockets.get_mut(handle) else { return };
         let Some(stream) = socket.read.get_mut() else { return };
@@ -152,7 +152,10 @@ impl Uring {
                 _ => return self.end_drain(handle),
             }
         }
-        self.draining.push_back(handle);
+        match self.sockets.get(handle).is_some_and(|socket| socket.joint) {
+            true => self.end_drain(handle),
+            false => self.draining.push_back(handle),
+        }
     }
 
     fn end_drain(&mut self, handle: Handle<Sock>) {
