@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::config::{ListenerOptions, ListenerProtocol};
 use super::tls_args::{TlsArgs, TlsVersion};
@@ -18,6 +18,9 @@ use crate::tls::{Certificate, Certificates, KeyLogFile, SiteCertificates, TlsCon
 const HTTPS_PORT: u16 = 443;
 
 const DAY_SECONDS: u64 = 24 * 60 * 60;
+
+/// How long before its end a self-signed certificate is made again, by a reload.
+const MADE_AGAIN: Duration = Duration::from_secs(DAY_SECONDS);
 
 /// The certificates of a server, and how it speaks TLS.
 #[derive(Clone, Debug)]
@@ -214,6 +217,9 @@ impl Loader<'_> {
             names => names.split(',').map(|name| name.trim().to_owned()).collect(),
         };
         let known = self.before.map(|before| &before.made).into_iter().flatten();
+        // One that ends soon is made again.
+        let soon = SystemTime::now() + MADE_AGAIN;
+        let known = known.filter(|(_, made)| made.not_after() > soon);
         let known = known.chain(&self.made).find(|(made, _)| *made == names);
         let certificate = match known {
             Some((_, known)) => Arc::clone(known),

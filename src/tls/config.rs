@@ -15,6 +15,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{KeyLog, NoKeyLog, RootCertStore, ServerConfig};
 
 use super::certificate_error::CertificateError;
+use super::client_verifier::BoundedVerifier;
 use super::pem::PemFile;
 use super::provider::provider;
 use super::stats::TlsStats;
@@ -118,9 +119,9 @@ impl From<rustls::Error> for TlsError {
 
 impl TlsConfig {
     /// A configuration with these certificates. Tickets of `before` are accepted if it is given,
-    /// and no others: a ticket must not outlive the key that vouched for it. Neither are they if
-    /// other clients are accepted than before: a client that resumes is not asked for its
-    /// certificate again.
+    /// and no others: a ticket must not outlive the key that vouched for it. If clients need
+    /// certificates, there are no tickets: a client that resumes is not asked for its certificate
+    /// again, though that may have expired.
     ///
     /// # Errors
     ///
@@ -131,8 +132,7 @@ impl TlsConfig {
         before: Option<&Self>,
     ) -> Result<Self, TlsError> {
         let client_issuers = settings.client_ca.as_deref().map(read_issuers).transpose()?;
-        let same = before.filter(|before| before.client_issuers == client_issuers);
-        let tickets = match same {
+        let tickets = match before {
             Some(before) => Arc::clone(&before.tickets),
             None => rustls::crypto::aws_lc_rs::Ticketer::new()?,
         };
@@ -148,16 +148,17 @@ impl TlsConfig {
                     roots.add(issuer).map_err(|error| failed(error.to_string()))?;
                 }
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
-                builder.with_client_cert_verifier(
-                    verifier.build().map_err(|error| failed(error.to_string()))?,
-                )
+                let verifier = verifier.build().map_err(|error| failed(error.to_string()))?;
+                builder.with_client_cert_verifier(Arc::new(BoundedVerifier(verifier)))
             }
             _ => builder.with_no_client_auth(),
         };
         let mut server = builder.with_cert_resolver(Arc::clone(&certificates));
         let offered = if settings.has_http2 { &OFFERED[..] } else { &OFFERED[1..] };
         server.alpn_protocols = offered.iter().map(|name| name.as_bytes().to_vec()).collect();
-        server.ticketer = Arc::clone(&tickets);
+        if client_issuers.is_none() {
+            server.ticketer = Arc::clone(&tickets);
+        }
         // Browsers reconnect once with a ticket, and each costs 200 bytes and a seal.
         server.send_tls13_tickets = 1;
         // Tickets suffice; a store would be shared and locked.
@@ -199,6 +200,7 @@ pub struct TlsShared {
 struct WorkerConfig {
     server: Arc<ServerConfig>,
     chosen: Arc<Chosen>,
+    verifies_clients: bool,
     handshake_timeout: Duration,
 }
 
@@ -233,7 +235,9 @@ impl WorkerConfig {
         let chosen = Arc::new(Chosen { certificates, name: Mutex::default() });
         let mut server = (*config.server).clone();
         server.cert_resolver = Arc::clone(&chosen) as Arc<dyn ResolvesServerCert>;
-        Self { server: Arc::new(server), chosen, handshake_timeout: config.handshake_timeout }
+        let (server, handshake_timeout) = (Arc::new(server), config.handshake_timeout);
+        let verifies_clients = config.client_issuers.is_some();
+        Self { server, chosen, verifies_clients, handshake_timeout }
     }
 }
 
@@ -253,6 +257,11 @@ impl TlsShared {
         let connection = UnbufferedServerConnection::new(Arc::clone(server));
         let connection = connection.expect("only wrong sizes of fragments are refused");
         (connection, Arc::clone(chosen))
+    }
+
+    /// Whether clients of new connections need certificates.
+    pub(super) fn verifies_clients(&self) -> bool {
+        self.config().verifies_clients
     }
 
     pub(super) fn handshake_timeout(&self) -> Duration {

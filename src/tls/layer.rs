@@ -15,7 +15,7 @@ use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
 };
-use rustls::{CipherSuite, Error, HandshakeKind, ProtocolVersion};
+use rustls::{CipherSuite, Error, HandshakeKind, InvalidMessage, ProtocolVersion};
 
 use super::config::OFFERED;
 use super::config::{Chosen, TlsConfig, TlsShared};
@@ -26,12 +26,15 @@ use crate::session::{Inbox, Protection};
 /// The head of a record: type, version and length (RFC 8446 section 5.1).
 const RECORD_HEAD: usize = 5;
 
-/// The type of records with handshake messages.
+/// The types of records with handshake messages, and of those that are encrypted in TLS 1.3.
 const HANDSHAKE: u8 = 22;
+const ENCRYPTED: u8 = 23;
 
-/// How long an unfinished handshake message may be. Those of clients have 2 KiB, a chain of client
-/// certificates some more.
-const HANDSHAKE_BYTES_MAX: usize = 32 * 1024;
+/// How much input of a connection may wait for more: a part of a record, of at most 18 KiB (RFC
+/// 5246 section 6.2.3), or the records of a part of a handshake message, which may have been filled
+/// up (RFC 8446 section 5.4). The messages of clients have 2 KiB, but for a chain of certificates.
+const WAITING_BYTES_MAX: usize = 20 * 1024;
+const WAITING_BYTES_MAX_OF_CHAINS: usize = 32 * 1024;
 
 /// How much longer records are than 64 KiB of plaintext in them may be, and a first guess for
 /// flights.
@@ -60,6 +63,8 @@ pub struct Tls {
     /// Input that is a part of a record, or of a handshake message.
     pending: Vec<u8>,
     state: State,
+    /// Whether the client needs a certificate.
+    verifies_client: bool,
     /// The name that the client has asked for.
     server_name: Option<Box<str>>,
     /// Why the handshake has failed, if it has.
@@ -90,8 +95,9 @@ impl Layer for Tls {
 
     fn new(shared: &mut TlsShared) -> Self {
         let (connection, chosen) = shared.connection();
-        let (pending, state) = (Vec::new(), State::New);
-        Self { connection, chosen, pending, state, server_name: None, failure: None }
+        let verifies_client = shared.verifies_clients();
+        let (pending, state, server_name, failure) = (Vec::new(), State::New, None, None);
+        Self { connection, chosen, pending, state, verifies_client, server_name, failure }
     }
 
     fn handshake_timeout(shared: &TlsShared) -> Duration {
@@ -104,7 +110,7 @@ impl Layer for Tls {
 
     fn is_costly(&self, wire: &[u8]) -> bool {
         let is_handshake = matches!(self.state, State::New | State::Handshake);
-        is_handshake && has_handshake_record(&self.pending, wire)
+        is_handshake && has_handshake_record(&self.pending, wire, self.verifies_client)
     }
 
     fn open(
@@ -229,9 +235,14 @@ impl Tls {
                     self.state = State::Open;
                 }
                 shared.stats.count_handshake(self.is_resumed());
-            } else if input.len() > HANDSHAKE_BYTES_MAX {
-                return Err(Error::General("a handshake message is too long".into()));
             }
+        }
+        let max = match self.verifies_client {
+            true => WAITING_BYTES_MAX_OF_CHAINS,
+            false => WAITING_BYTES_MAX,
+        };
+        if input.len() > max {
+            return Err(InvalidMessage::HandshakePayloadTooLarge.into());
         }
         Ok(())
     }
@@ -340,9 +351,9 @@ impl Tls {
 }
 
 /// Whether there is a complete record of the handshake: only such a record leads to a signature or
-/// a key exchange of the server. Others may come before it, such as a warning. The certificate of a
-/// client of TLS 1.3 is in an encrypted record, and is verified without a turn.
-fn has_handshake_record(pending: &[u8], wire: &[u8]) -> bool {
+/// a key exchange of the server. Others may come before it, such as a warning. If the client is
+/// verified, encrypted records count too, since its certificate is in one of them (TLS 1.3).
+fn has_handshake_record(pending: &[u8], wire: &[u8], verifies_client: bool) -> bool {
     let len = pending.len() + wire.len();
     let byte = |at: usize| match pending.get(at) {
         Some(byte) => usize::from(*byte),
@@ -351,7 +362,9 @@ fn has_handshake_record(pending: &[u8], wire: &[u8]) -> bool {
     let mut start = 0;
     while start + RECORD_HEAD <= len {
         let end = start + RECORD_HEAD + (byte(start + 3) << 8 | byte(start + 4));
-        if end <= len && byte(start) == usize::from(HANDSHAKE) {
+        let is_costly = byte(start) == usize::from(HANDSHAKE)
+            || verifies_client && byte(start) == usize::from(ENCRYPTED);
+        if end <= len && is_costly {
             return true;
         }
         start = end;

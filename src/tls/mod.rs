@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `layer.rs` | TLS as a [`Layer`](crate::secured::Layer) around a session |
 //! | `config.rs` | settings, and what the connections of a worker share |
+//! | `client_verifier.rs` | bounds what verifying the certificate of a client may cost |
 //! | `stats.rs` | counters |
 //! | `key_log.rs` | the log of secrets, to look into recorded packets |
 //! | `certificate.rs`, `self_signed.rs` | a certificate with its key: loaded and checked, or made |
@@ -20,6 +21,7 @@ mod certificate;
 mod certificate_error;
 mod certificates;
 mod chain;
+mod client_verifier;
 mod config;
 mod key_log;
 mod layer;

@@ -63,7 +63,8 @@ fn clients_may_need_a_certificate() {
         let address = server.address();
         let right = Client::with_identity(&issuer.issue(&["client"]));
         assert_eq!(right.get(address, "a.example").body, PAGE);
-        assert!(format!("{:?}", right.get(address, "a.example").kind).contains("Resumed"));
+        // A session that is resumed would not end with the certificate of the client.
+        assert!(format!("{:?}", right.get(address, "a.example").kind).contains("Full"));
         Client::trusting_all().assert_fails(address, "a.example", "CertificateRequired");
         Client::old().assert_fails(address, "a.example", "");
         let other = Authority::new("the issuer of clients").issue(&["client"]);
@@ -73,7 +74,7 @@ fn clients_may_need_a_certificate() {
     }
 }
 
-/// The issuers of clients are renewed like certificates, and their tickets end.
+/// The issuers of clients are renewed like certificates.
 #[test]
 fn issuers_of_clients_are_renewed() {
     let (place, before, after) = (Place::new(), Authority::new("old"), Authority::new("new"));

@@ -3,14 +3,15 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use fastrand::Rng;
 use ringd::secured::{Layer, LayerError, fuzz_layer};
 use ringd::session::Inbox;
 use ringd::tls::{Tls, TlsSettings, TlsShared, TlsStats};
 use rustls::crypto::{ActiveKeyExchange, SharedSecret, SupportedKxGroup};
 use rustls::{
-    AlertDescription, ClientConfig, ClientConnection, Error, HandshakeKind, NamedGroup,
-    RootCertStore,
+    AlertDescription, ClientConfig, ClientConnection, ConnectionTrafficSecrets, Error,
+    HandshakeKind, NamedGroup, RootCertStore,
 };
 
 use crate::tls::{NAME, certificate, client, connect, server};
@@ -319,6 +320,42 @@ fn a_request_without_tls_is_told_what_to_do() {
     let answer = String::from_utf8(std::mem::take(&mut pair.out)).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{answer}");
+}
+
+/// A client may spread a handshake message over records that are filled up, so what is kept of it
+/// may be much longer than the message.
+#[test]
+fn a_message_in_many_records_is_bounded() {
+    let mut config = ClientConfig::clone(&client(false));
+    config.enable_secret_extraction = true;
+    let config = Arc::new(config);
+    let mut pair = Pair::new(&TlsSettings::default(), &config, usize::MAX);
+    pair.settle();
+    assert!(pair.server.protection().is_some(), "the handshake is complete");
+    let client = std::mem::replace(&mut pair.client, connect(&config));
+    let (first, secrets) = client.dangerous_extract_secrets().unwrap().tx;
+    let ConnectionTrafficSecrets::Aes256Gcm { key, iv } = secrets else { panic!("the suite") };
+    let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.as_ref()).unwrap());
+    let mut refused = false;
+    for number in 0..10 {
+        // Of a message that updates keys, which claims to have 64 KiB: first its head, then a byte.
+        let mut record = if number == 0 { vec![24, 0, 0xff, 0xff] } else { vec![0] };
+        record.push(22);
+        record.resize(16_384, 0);
+        let head = [23, 3, 3, 0x40, 0x10];
+        let mut nonce: [u8; 12] = iv.as_ref().try_into().unwrap();
+        for (byte, part) in nonce[4..].iter_mut().zip(u64::to_be_bytes(first + number)) {
+            *byte ^= part;
+        }
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        key.seal_in_place_append_tag(nonce, Aad::from(head), &mut record).unwrap();
+        if pair.open(&[&head[..], &record].concat()).is_err() {
+            refused = true;
+            break;
+        }
+    }
+    assert!(refused, "160 KiB of such records");
+    assert_eq!(TlsStats::sum(&[Arc::clone(&pair.stats)]).broken, 1);
 }
 
 /// Bytes of any sort, and first flights that are changed, in any cut.
