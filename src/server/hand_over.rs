@@ -6,16 +6,17 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
 use super::endpoint::Endpoint;
+use super::inherited::endpoint_of;
 use super::launch::Remote;
 use super::listeners::Listening;
-use super::mailbox::ListenerOrder;
+use super::mailbox::{Duplicates, ListenerOrder};
 use super::passed::PassedEndpoint;
 use super::updater::lock;
 
@@ -44,19 +45,8 @@ impl HandOver {
             listening.handed_over()
         };
         let numbers: Vec<u32> = endpoints.iter().map(|(number, _)| *number).collect();
-        let waits: Vec<_> = self
-            .workers
-            .iter()
-            .map(|worker| {
-                let (reply, wait) = mpsc::channel();
-                let numbers = numbers.clone();
-                let duplicates = Some(reply);
-                worker.order(ListenerOrder { numbers, joint: true, replaced: false, duplicates });
-                wait
-            })
-            .collect();
         let until = Instant::now() + ORDER_WAIT;
-        let gathered = waits.into_iter().try_for_each(|wait| {
+        let gathered = self.duplicates(&numbers).into_iter().try_for_each(|wait| {
             let left = until.saturating_duration_since(Instant::now());
             let sockets = wait.recv_timeout(left).map_err(|_| {
                 io::Error::other("a worker does not respond, or does not accept any more")
@@ -64,11 +54,34 @@ impl HandOver {
             sockets.into_iter().for_each(|(number, socket)| give(&mut endpoints, number, socket));
             Ok(())
         });
-        if let Err(error) = gathered {
+        if let Err(error) = gathered.and_then(|()| check_complete(&endpoints)) {
             self.take_back();
             return Err(error);
         }
         Ok(endpoints.into_iter().map(|(_, passed)| passed).collect())
+    }
+
+    /// Whether a worker accepts from a listener, or has not said otherwise.
+    #[must_use]
+    pub fn is_accepting(&self) -> bool {
+        let numbers = lock(&self.listening).numbers();
+        self.duplicates(&numbers).into_iter().any(|wait| match wait.recv_timeout(ORDER_WAIT) {
+            Ok(sockets) => sockets.is_ok_and(|sockets| !sockets.is_empty()),
+            // The worker has ended.
+            Err(RecvTimeoutError::Disconnected) => false,
+            Err(RecvTimeoutError::Timeout) => true,
+        })
+    }
+
+    /// Makes listeners joint, and asks each worker for duplicates of their descriptors.
+    fn duplicates(&self, numbers: &[u32]) -> Vec<Receiver<Duplicates>> {
+        let of_worker = |worker: &Arc<dyn Remote>| {
+            let (reply, wait) = mpsc::channel();
+            let (numbers, duplicates) = (numbers.to_vec(), Some(reply));
+            worker.order(ListenerOrder { numbers, joint: true, replaced: false, duplicates });
+            wait
+        };
+        self.workers.iter().map(of_worker).collect()
     }
 
     /// The other process does not take over after all.
@@ -114,12 +127,25 @@ impl HandOver {
     }
 }
 
+/// Refuses to hand over an address from which no worker accepts yet: nobody would accept there.
+fn check_complete(endpoints: &[(u32, PassedEndpoint)]) -> io::Result<()> {
+    match endpoints.iter().find(|(_, passed)| passed.sockets.is_empty()) {
+        None => Ok(()),
+        Some((_, passed)) => {
+            let text = format!("no worker accepts from {} yet; try again", passed.endpoint);
+            Err(io::Error::other(text))
+        }
+    }
+}
+
 /// Adds a socket to the endpoint that it belongs to. Of a shared one, one descriptor suffices.
 fn give(endpoints: &mut [(u32, PassedEndpoint)], number: u32, socket: OwnedFd) {
-    let address = SockRef::from(&socket).local_addr().ok().and_then(|it| it.as_socket());
+    // The address of a Unix socket that ringd has made is its temporary name, but such a socket is
+    // the only one of its listener.
     let is_one = endpoints.iter().filter(|(other, _)| *other == number).count() == 1;
+    let endpoint = endpoint_of(&SockRef::from(&socket)).ok();
     let owner = endpoints.iter_mut().find(|(other, passed)| {
-        *other == number && (is_one || passed.endpoint.socket_addr() == address)
+        *other == number && (is_one || Some(&passed.endpoint) == endpoint.as_ref())
     });
     if let Some((_, passed)) = owner
         && (!passed.is_shared || passed.sockets.is_empty())

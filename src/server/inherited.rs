@@ -65,7 +65,7 @@ pub fn take_inherited() -> Result<Vec<PassedEndpoint>, InheritedError> {
 }
 
 /// The address of a listening stream socket; else what is wrong.
-fn endpoint_of(socket: &SockRef<'_>) -> Result<Endpoint, String> {
+pub(super) fn endpoint_of(socket: &SockRef<'_>) -> Result<Endpoint, String> {
     let remedy = "a socket unit needs ListenStream= and Accept=no (systemd.socket(5))";
     let failed = |error: io::Error| format!("it is no socket: {error}; {remedy}");
     if socket.r#type().map_err(failed)? != Type::STREAM {

@@ -28,6 +28,8 @@ pub(super) struct Group {
     /// The endpoint. If port 0 was requested, this has the port that the kernel picked.
     pub(super) endpoint: Endpoint,
     sockets: Vec<OwnedFd>,
+    /// Sockets that join those of another process, and do not listen yet.
+    joining: Option<BoundSockets>,
     /// The file of a Unix socket with a path.
     file: Option<SocketFile>,
     origin: Origin,
@@ -138,17 +140,23 @@ enum Bound {
 pub(super) struct BoundListeners(Vec<Group>);
 
 impl BoundListeners {
-    /// Takes the sockets out, for each worker.
-    pub(super) fn sockets(&mut self, workers: usize) -> WorkerSockets {
+    /// Takes the sockets out, for each worker. From now on clients can connect to all of them:
+    /// those that join others do not listen before, because a start that fails would reset their
+    /// clients.
+    pub(super) fn sockets(&mut self, workers: usize) -> Result<WorkerSockets, StartError> {
         let mut all: WorkerSockets = (0..workers).map(|_| Vec::new()).collect();
-        for Group { number, sockets, origin, .. } in &mut self.0 {
+        for Group { number, sockets, joining, origin, .. } in &mut self.0 {
+            let own =
+                joining.take().map_or(Ok(Vec::new()), |it| it.listen().map(|(_, own)| own))?;
+            let first = sockets.drain(..).map(|socket| (socket, origin.joint));
             // Those that were passed may be more than there are workers.
-            for (place, socket) in sockets.drain(..).enumerate() {
-                let socket = WorkerSocket { number: *number, socket, joint: origin.joint };
-                all[place % workers].push(socket);
+            for (place, (socket, joint)) in
+                first.chain(own.into_iter().map(|it| (it, false))).enumerate()
+            {
+                all[place % workers].push(WorkerSocket { number: *number, socket, joint });
             }
         }
-        all
+        Ok(all)
     }
 }
 
@@ -299,17 +307,15 @@ impl Listening {
         let mut groups: Vec<(usize, Group)> = Vec::with_capacity(bound.len());
         for (place, bound) in bound {
             let PlannedEndpoint { number, spec, endpoint, .. } = &plan.added[place];
-            let mut origin = Origin::default();
+            let (mut origin, mut joining) = (Origin::default(), None);
             let (endpoint, sockets, file) = match bound {
                 Bound::Tcp(sockets) => {
                     let (endpoint, sockets) = sockets.listen()?;
                     (endpoint, sockets, None)
                 }
                 Bound::Passed(passed, more) => {
-                    let PassedEndpoint { name, number, mut sockets, file, .. } = passed;
-                    if let Some(more) = more {
-                        sockets.extend(more.listen()?.1);
-                    }
+                    let PassedEndpoint { name, number, sockets, file, .. } = passed;
+                    joining = more;
                     origin = Origin { joint: true, shared: passed.is_shared, name, number, file };
                     (endpoint.clone(), sockets, None)
                 }
@@ -323,7 +329,7 @@ impl Listening {
                 }
             };
             let (number, spec) = (*number, spec.clone());
-            groups.push((place, Group { number, spec, endpoint, sockets, file, origin }));
+            groups.push((place, Group { number, spec, endpoint, sockets, joining, file, origin }));
         }
         groups.sort_by_key(|(place, _)| *place);
         Ok(BoundListeners(groups.into_iter().map(|(_, group)| group).collect()))

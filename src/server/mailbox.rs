@@ -50,10 +50,14 @@ pub struct ListenerOrder {
     pub duplicates: Option<DuplicateSender>,
 }
 
-/// Takes duplicates of listeners, with the numbers of these.
-pub type DuplicateSender = Sender<io::Result<Vec<(u32, OwnedFd)>>>;
+/// Duplicates of listeners, with the numbers of these.
+pub type Duplicates = io::Result<Vec<(u32, OwnedFd)>>;
 
-/// Maximum number of waiting orders. One take-over needs three.
+/// Takes duplicates of listeners.
+pub type DuplicateSender = Sender<Duplicates>;
+
+/// Maximum number of waiting orders. One take-over needs three. More of them wait only if a worker
+/// hangs while one take-over after the other fails.
 const ORDERS_MAX: usize = 8;
 
 /// A listening socket for a worker.
@@ -163,13 +167,21 @@ impl<M> Mailbox<M> {
         Ok(())
     }
 
-    /// Adds an order about listeners, without waking the worker. It is dropped if too many wait, or
-    /// if the worker has ended.
+    /// Adds an order about listeners, without waking the worker. If too many wait, those that want
+    /// duplicates are dropped, because their senders have given up, and then the oldest one: what
+    /// later ones set is what counts. If the worker has ended, the order is dropped.
     pub fn push_order(&self, order: ListenerOrder) {
         let mut queued = self.lock();
-        if queued.orders.len() < ORDERS_MAX && !queued.closed {
-            queued.orders.push_back(order);
+        if queued.closed {
+            return;
         }
+        if queued.orders.len() >= ORDERS_MAX {
+            queued.orders.retain(|waiting| waiting.duplicates.is_none());
+        }
+        if queued.orders.len() >= ORDERS_MAX {
+            queued.orders.pop_front();
+        }
+        queued.orders.push_back(order);
     }
 
     /// Whether the worker has not taken the last update.
@@ -327,18 +339,28 @@ mod tests {
     fn orders_come_before_a_drain_and_are_bounded() {
         let mailbox = Mailbox::<()>::default();
         let (duplicates, replies) = std::sync::mpsc::channel();
-        for number in 0..ORDERS_MAX as u32 + 1 {
-            let (numbers, duplicates) = (vec![number], Some(duplicates.clone()));
-            mailbox.push_order(ListenerOrder { numbers, joint: true, replaced: false, duplicates });
+        // Take-overs that fail, while the worker hangs.
+        for number in 0..ORDERS_MAX as u32 {
+            for duplicates in [Some(duplicates.clone()), None] {
+                let (numbers, joint) = (vec![number], duplicates.is_some());
+                mailbox.push_order(ListenerOrder { numbers, joint, replaced: false, duplicates });
+            }
         }
         drop(duplicates);
         mailbox.push_drain();
-        for number in 0..ORDERS_MAX as u32 {
-            let Some(Message::Listeners(order)) = mailbox.take() else { panic!("order {number}") };
-            assert_eq!(order.numbers, [number]);
-        }
-        assert!(matches!(mailbox.take(), Some(Message::Drain)));
-        // Whoever waits for a reply to the one that was dropped learns of it.
+        let mut taken = Vec::new();
+        let next = loop {
+            match mailbox.take() {
+                Some(Message::Listeners(order)) => taken.push((order.numbers[0], order.joint)),
+                other => break other,
+            }
+        };
+        assert!(matches!(next, Some(Message::Drain)));
+        assert!(taken.len() <= ORDERS_MAX, "{taken:?}");
+        // What was set last counts, and no end of a take-over was dropped before a later begin.
+        assert_eq!(taken.last(), Some(&(ORDERS_MAX as u32 - 1, false)));
+        assert!(taken.is_sorted(), "{taken:?}");
+        // Whoever waits for a reply to one that was dropped learns of it.
         assert!(replies.recv().is_err());
     }
 

@@ -152,7 +152,7 @@ fn start_with<S: Session + 'static, C: Dispatch>(
     shared: impl Fn(Seat<S>) -> S::Shared + Clone + Send + 'static,
 ) -> Result<UpdatableServer<S>, StartError> {
     let BoundServer { mut listening, plan, mut bound } = bound;
-    let mut sockets = bound.sockets(settings.workers);
+    let mut sockets = bound.sockets(settings.workers)?;
     let mut selection = selection;
     loop {
         match launch::<S, C>(settings, selection.kind, &shared, sockets) {

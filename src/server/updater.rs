@@ -173,7 +173,7 @@ impl<M> Updater<M> {
                 return Ok(Err(UpdateError::Outdated));
             }
             let mut bound = listening.bind(&plan)?;
-            let sockets = bound.sockets(self.postboxes.len());
+            let sockets = bound.sockets(self.postboxes.len())?;
             Ok(Ok((sockets, listening.apply(&plan, bound))))
         });
         let (sockets, (new, closing)) = bound.map_err(UpdateError::Listen)??;

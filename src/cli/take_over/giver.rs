@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
@@ -20,6 +21,10 @@ const SERVING_WAIT: Duration = Duration::from_secs(60);
 
 /// How long it may take to read what is sent.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether the listeners are closed. A worker without room for connections
+/// closes them later.
+const CLOSED_PAUSE: Duration = Duration::from_millis(20);
 
 /// What has become of a process that says nothing more.
 const ENDED: &str = "it has ended before it served";
@@ -161,6 +166,10 @@ impl Giver {
         self.hand_over.complete(left);
         // If it has just ended, nobody accepts any more, and this server has said so.
         let _ = writeln!(client, "{}", wire::OK);
+        while self.hand_over.is_accepting() {
+            thread::sleep(CLOSED_PAUSE);
+        }
+        let _ = writeln!(client, "{}", wire::CLOSED);
         let _ = client.set_read_timeout(None);
         while !matches!(client.read(&mut [0; 64]), Ok(0) | Err(_)) {}
     }
@@ -180,7 +189,6 @@ fn refuse(client: &mut Socket, status: &'static str, text: String) {
 mod tests {
     use std::net::{SocketAddr, TcpStream};
     use std::os::fd::OwnedFd;
-    use std::thread;
 
     use socket2::{Domain, Type};
 

@@ -56,7 +56,8 @@ impl Taker {
     }
 
     /// Tells the old server that this one accepts, and waits for its answer. Then the old one
-    /// drains, and a thread waits for its end. Returns the Unix sockets whose files are gone.
+    /// drains, and a thread waits until it has closed its sockets. Returns the Unix sockets whose
+    /// files are gone.
     ///
     /// # Errors
     ///
@@ -116,13 +117,14 @@ impl Taker {
         let wait = move || {
             block_signals();
             let _ = stream.set_read_timeout(None);
-            while !matches!(stream.read(&mut [0; 64]), Ok(0) | Err(_)) {}
+            // It says once that it has closed the listeners, or ends.
+            let _ = stream.read(&mut [0; 64]);
             end_joint();
         };
         // The old server drains already, so this one goes on in any case.
         if let Err(error) = thread::Builder::new().name("take-over".into()).spawn(wait) {
             let note = format!(
-                "--take-over: cannot wait for the end of the old server: {error}; restart ringd \
+                "--take-over: cannot wait for the old server: {error}; restart ringd \
                  before the next take-over"
             );
             console.tell(EventKind::Note, note);

@@ -26,6 +26,10 @@ pub(super) const SERVING: &str = "serving";
 /// What the old server answers.
 pub(super) const OK: &str = "ok";
 
+/// What the old server says when its workers have closed their listeners. From then on, or from its
+/// end on, the sockets are the new server's alone.
+pub(super) const CLOSED: &str = "closed";
+
 /// What the old server says if it does not wait any more.
 pub(super) const GOES_ON: &str = "goes on";
 
@@ -99,6 +103,11 @@ impl ManifestEntry {
     /// The endpoint; a text if something is wrong with the entry.
     pub(super) fn endpoint(&self) -> Result<Endpoint, String> {
         let endpoint = self.address.endpoint()?;
+        if self.sockets == 0 {
+            return Err(format!(
+                "its message is wrong: it has no socket for {endpoint}; try again"
+            ));
+        }
         // More sockets could not join its group.
         if !self.is_shared && matches!(endpoint, Endpoint::Unix(_)) {
             return Err(format!(

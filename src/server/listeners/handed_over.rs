@@ -100,3 +100,48 @@ impl Listening {
         own
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::super::ListenSpec;
+    use super::*;
+
+    fn bind(listening: &mut Listening, place: &ListenSpec) -> super::super::BoundListeners {
+        let plan = listening.plan(&[(place, place.resolve().unwrap())]).unwrap();
+        listening.bind(&plan).unwrap()
+    }
+
+    /// The clients of a socket that listens would be reset by a start that fails later.
+    #[test]
+    fn sockets_that_join_others_listen_at_last() {
+        let mut old = Listening::new(1, 8, PassedSockets::default());
+        let mut of_old = bind(&mut old, &"127.0.0.1:0".parse().unwrap());
+        let endpoint = of_old.0[0].endpoint.clone();
+        let address = endpoint.socket_addr().unwrap();
+        let listener = TcpListener::from(of_old.0[0].sockets.pop().unwrap());
+        listener.set_nonblocking(true).unwrap();
+        let arrivals = || {
+            let clients: Vec<_> = (0..64).map(|_| TcpStream::connect(address).unwrap()).collect();
+            let count = std::iter::from_fn(|| listener.accept().ok()).count();
+            drop(clients);
+            count
+        };
+        let passed = PassedEndpoint {
+            endpoint,
+            name: None,
+            number: None,
+            sockets: vec![listener.try_clone().unwrap().into()],
+            is_shared: false,
+            file: None,
+        };
+        let mut new = Listening::new(3, 8, vec![passed].into());
+        let mut of_new = bind(&mut new, &address.into());
+        assert_eq!(arrivals(), 64);
+        let sockets = of_new.sockets(3).unwrap();
+        let joint: Vec<bool> = sockets.iter().map(|of_worker| of_worker[0].joint).collect();
+        assert_eq!(joint, [true, false, false]);
+        assert!(arrivals() < 64);
+    }
+}
