@@ -11,6 +11,7 @@
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{self, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
@@ -86,9 +87,10 @@ impl Child {
         arguments: &[OsString],
         cores: &[usize],
     ) -> io::Result<Self> {
-        let program = program.map_or_else(std::env::current_exe, |it| Ok(it.to_owned()))?;
-        let mut command = Command::new(&program);
-        command.arg("bench-server").args(arguments);
+        // A path would name another file, or none, if the program were replaced during the run.
+        let program = program.unwrap_or(Path::new("/proc/self/exe"));
+        let mut command = Command::new(program);
+        command.arg0("ringd").arg("bench-server").args(arguments);
         for core in cores {
             command.arg("--core").arg(core.to_string());
         }

@@ -23,7 +23,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::answers::{AnswerError, Answers};
 use super::http2_client::Http2Client;
 use super::plan::{BenchProtocol, ClientWait, Shape, TlsHandshake};
-use super::tls_client::{AgreedTls, TlsSlot};
+use super::tls_client::{AgreedTls, TlsGroups, TlsSlot};
 use crate::driver::{
     Chain, Completion, Driver, DriverKind, Limits, Op, Outcome, SendEnd, Sock, Token, Visitor,
 };
@@ -55,6 +55,7 @@ pub(super) struct Load {
     pub(super) shape: Shape,
     /// The expected handshakes; `None` without TLS.
     pub(super) tls: Option<TlsHandshake>,
+    pub(super) groups: TlsGroups,
     pub(super) connections: u32,
     /// Connections that are opened first and have one answer each. They have no TLS.
     pub(super) idle: u32,
@@ -268,7 +269,7 @@ impl<'a, D: Driver> Client<'a, D> {
         };
         for number in 0..load.connections as usize {
             let (since, sock) = client.connect()?;
-            let slot = |kind| TlsSlot::new(kind, load.protocol, load.address.ip());
+            let slot = |kind| TlsSlot::new(kind, load.protocol, load.groups, load.address.ip());
             let tls = load.tls.map(slot).transpose()?;
             client.connections.push(ClientConnection {
                 sock,

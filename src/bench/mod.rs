@@ -79,6 +79,7 @@ pub use plot::write_svg;
 pub use report::{BenchReport, CellReport, CellResult, Remark, TlsReport, WakeCost, write_json};
 pub use stats::{BenchStats, BenchTrial, BenchVerdict, Comparison, Comparisons};
 pub use table::write_table;
+use tls_client::TlsGroups;
 pub use tls_client::{AgreedTls, ClientTlsError};
 
 /// What `ringd serve` makes for `--tls-self-signed`.
@@ -325,6 +326,11 @@ impl Bench<'_> {
             length: cell.bytes,
             shape: cell.shape,
             tls: cell.tls,
+            groups: if self.settings.against.is_empty() {
+                TlsGroups::Browser
+            } else {
+                TlsGroups::Classic
+            },
             connections: cell.connections,
             idle: cell.idle,
             client: cell.client,

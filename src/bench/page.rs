@@ -30,8 +30,9 @@ answers per second: more is better. ";
 const HOW_TO_READ: &str = "\
 Each row has an axis of its own, which begins at 0. The first server is the reference, and the \
 thin band around it is 1 % wide on each side. The line through a dot is the interval of its \
-difference to the reference, with a confidence of at least 95 %. If it reaches the band, it is a \
-<em>tie</em> and the dot is hollow: the measurement shows no difference. A percentage is \
+difference to the reference, with a confidence of at least 95 %. If the line reaches the \
+reference, or the dot is in the band, it is a <em>tie</em> and the dot is hollow: the measurement \
+shows no difference, or one that does not matter. A percentage is \
 how much more (+) or less (−) that is than the number of the reference.</p>\
 <p class=note>All numbers are medians over the rounds, with one exception: CPU time and answers \
 per second of a server are those of the reference, times the median of their ratios.</p>";

@@ -97,8 +97,8 @@ pub fn write_svg(report: &BenchReport, out: &mut impl Write) -> io::Result<()> {
 }
 
 const HOW_TO_READ: [&str; 2] = [
-    "A line is the interval of a difference to the first server. If it reaches the band around",
-    "that one, it is a tie, and the dot is hollow.",
+    "A line is the interval of a difference to the first server. If it reaches that one, or the",
+    "dot is in the band around it, it is a tie, and the dot is hollow.",
 ];
 
 /// What follows if there are such lines.

@@ -18,7 +18,7 @@ latencies of a closed loop, in which every connection sends its next request as 
 answer. calls, subm.: system calls and submissions to io_uring per answer. All numbers are medians
 over the rounds, with one exception: CPU, both and answers/s of a further server are those of the
 first one times the median of the ratios. ratio: that median for CPU, with its interval (at least
-95 %). It is a tie if the interval reaches 0.99 to 1.01.";
+95 %). It is a tie if the interval contains 1, or the ratio is 0.99 to 1.01.";
 
 /// What only marked rows have.
 const SIDES_LEGEND: &str = "\

@@ -12,10 +12,12 @@ use std::sync::Arc;
 
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::version::TLS13;
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, HandshakeKind, SignatureScheme,
+    CipherSuite, ClientConfig, ClientConnection, DigitallySignedStruct, Error, HandshakeKind,
+    NamedGroup, SignatureScheme,
 };
 use serde::Serialize;
 
@@ -106,6 +108,27 @@ impl From<io::Error> for ClientTlsError {
     }
 }
 
+/// The groups that the client offers for the key exchange.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum TlsGroups {
+    /// Those of a browser, first the one with ML-KEM.
+    Browser,
+    /// Those without ML-KEM. OpenSSL has it from 3.5 on, so servers with another library would not
+    /// do the same work.
+    Classic,
+}
+
+/// The provider of the client. Its cipher suites are in the order of browsers, which begin with
+/// AES-128: the hash of that suite makes a handshake cheaper, and servers follow the client.
+fn client_provider(groups: TlsGroups) -> CryptoProvider {
+    let mut own = CryptoProvider::clone(provider());
+    own.cipher_suites.sort_by_key(|it| it.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    if groups == TlsGroups::Classic {
+        own.kx_groups.retain(|group| group.name() != NamedGroup::X25519MLKEM768);
+    }
+    own
+}
+
 /// TLS of one of the concurrent connections; see the module documentation.
 #[derive(Debug)]
 pub(super) struct TlsSlot {
@@ -129,9 +152,10 @@ impl TlsSlot {
     pub(super) fn new(
         expected: TlsHandshake,
         protocol: BenchProtocol,
+        groups: TlsGroups,
         server: IpAddr,
     ) -> Result<Self, ClientTlsError> {
-        let mut config = ClientConfig::builder_with_provider(Arc::clone(provider()))
+        let mut config = ClientConfig::builder_with_provider(Arc::new(client_provider(groups)))
             .with_protocol_versions(&[&TLS13])?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AnyCertificate))

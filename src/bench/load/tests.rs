@@ -47,6 +47,7 @@ fn load(address: SocketAddr, connections: u32) -> Load {
         length: 0,
         shape: Shape::KeepAlive,
         tls: None,
+        groups: TlsGroups::Browser,
         connections,
         idle: 0,
         client: ClientWait::Awake,

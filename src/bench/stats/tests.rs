@@ -59,9 +59,10 @@ fn share(rounds: usize, effect: f64, verdict: BenchVerdict) -> f64 {
 
 #[test]
 fn two_equal_servers_are_a_tie() {
+    // At least as often as the interval says.
     for rounds in [6, 8, 15, 25, 60] {
         let ties = share(rounds, 0.0, BenchVerdict::Tie);
-        assert!(ties >= 0.96, "{rounds} rounds: {ties}");
+        assert!(ties >= 0.95, "{rounds} rounds: {ties}");
     }
 }
 
@@ -151,7 +152,7 @@ fn an_interval_contains_the_median_as_often_as_it_says() {
 }
 
 #[test]
-fn a_verdict_needs_six_rounds_and_a_difference_beyond_the_band() {
+fn a_verdict_needs_six_rounds_an_interval_without_1_and_a_ratio_beyond_the_band() {
     let verdict = |first: &[f64], own: &[f64]| {
         let stats = cell(&[first, own]);
         cpu(&stats[1], &stats[0]).verdict
@@ -159,7 +160,11 @@ fn a_verdict_needs_six_rounds_and_a_difference_beyond_the_band() {
     assert_eq!(verdict(&[1.0; 5], &[2.0; 5]), BenchVerdict::Unknown);
     assert_eq!(verdict(&[1.0; 6], &[2.0; 6]), BenchVerdict::More);
     assert_eq!(verdict(&[2.0; 6], &[1.0; 6]), BenchVerdict::Less);
-    assert_eq!(verdict(&[1.0; 6], &[1.005; 6]), BenchVerdict::Tie, "less than 1 %");
+    assert_eq!(verdict(&[1.0; 6], &[1.009; 6]), BenchVerdict::Tie, "less than 1 %");
+    assert_eq!(verdict(&[1.0; 6], &[1.011; 6]), BenchVerdict::More);
+    // The interval ends within 1 %, and leaves out 1.
+    let close = [1.005, 1.02, 1.02, 1.02, 1.02, 1.02];
+    assert_eq!(verdict(&[1.0; 6], &close), BenchVerdict::More);
     let mixed = [1.1, 1.0, 1.4, 1.1, 1.2, 1.3];
     assert_eq!(verdict(&[1.0, 1.2, 1.1, 1.0, 1.0, 1.0], &mixed), BenchVerdict::Tie);
 }

@@ -131,6 +131,19 @@ fn a_row_of_full_handshakes_fails_with_others() {
     assert!(error.contains("second attempt") && error.contains("full ones"), "{error}");
 }
 
+#[test]
+fn suites_are_those_of_browsers_and_groups_those_of_the_run() {
+    let (address, _) = serve(settings((**provider()).clone()), true, 0);
+    let agreed = |groups| {
+        let load = Load { groups, ..close_load(address, TlsHandshake::Full) };
+        load.run(DriverKind::Epoll, &mut || Ok(())).unwrap().agreed.unwrap()
+    };
+    let [browser, classic] = [TlsGroups::Browser, TlsGroups::Classic].map(agreed);
+    assert_eq!(browser.cipher_suite, "TLS_AES_128_GCM_SHA256");
+    assert_eq!(browser.group, "X25519MLKEM768");
+    assert_eq!(classic, AgreedTls { group: "X25519".to_owned(), ..browser });
+}
+
 /// One handshake takes longer than some answers on each of the other connections.
 #[test]
 fn handshakes_of_persistent_connections_are_not_measured() {
