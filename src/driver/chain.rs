@@ -115,6 +115,11 @@ impl Chain {
         }
     }
 
+    /// Whether shared bytes are copied when they are so many.
+    pub fn copies(bytes: usize) -> bool {
+        bytes <= COPY_MAX
+    }
+
     /// Appends shared bytes: by reference, or as a copy if they are few.
     pub fn share(&mut self, bytes: &Rc<[u8]>) {
         self.share_range(bytes, 0..bytes.len());
@@ -123,7 +128,7 @@ impl Chain {
     /// Appends a range of shared bytes, which are fewer than 4 GiB: by reference, or as a copy if
     /// the range is short.
     pub fn share_range(&mut self, bytes: &Rc<[u8]>, range: Range<usize>) {
-        if range.len() <= COPY_MAX {
+        if Self::copies(range.len()) {
             self.copy(&bytes[range]);
         } else {
             let range = range.start as u32..range.end as u32;

@@ -54,7 +54,11 @@ impl Completions {
         let delivered = !self.waiting.is_empty();
         self.in_flight -= std::mem::take(&mut self.ended);
         stats.completions += self.waiting.len() as u64;
-        out.append(&mut self.waiting);
+        if out.is_empty() {
+            std::mem::swap(out, &mut self.waiting);
+        } else {
+            out.append(&mut self.waiting);
+        }
         delivered
     }
 }

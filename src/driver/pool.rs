@@ -22,8 +22,13 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
-/// Buffers start on a page boundary, so each lies in as few pages as possible.
+/// The first buffer starts on a page boundary, which is a boundary of cache lines too.
 const ALIGNMENT: usize = 4096;
+
+/// The distance between the end of a buffer and the beginning of the next one: a cache line.
+/// Without it, buffers of a power of two bytes would all begin in the same set of a cache. Most
+/// requests are short, so those of a batch would evict each other.
+const GAP: usize = 64;
 
 /// The buffers of one driver.
 pub struct Pool {
@@ -33,6 +38,8 @@ pub struct Pool {
     /// The first page boundary in it, where the buffers begin.
     memory: NonNull<u8>,
     buffer_bytes: usize,
+    /// The distance of the beginnings of two buffers.
+    stride: usize,
     count: u16,
     free: RefCell<Vec<u16>>,
     /// The holder of each buffer.
@@ -60,7 +67,8 @@ impl Pool {
     /// it is first touched.
     pub fn new(count: u16, buffer_bytes: u32) -> Rc<Self> {
         assert!(count > 0 && buffer_bytes > 0);
-        let bytes = usize::from(count) * buffer_bytes as usize;
+        let stride = buffer_bytes as usize + GAP;
+        let bytes = usize::from(count) * stride;
         // With an alignment, the allocator zeroes the memory itself and touches all pages. Without
         // one, it gets zeroed memory from the kernel and touches none.
         let layout = Layout::array::<u8>(bytes + ALIGNMENT).expect("limits bound the size");
@@ -75,7 +83,7 @@ impl Pool {
         let free = RefCell::new((0..count).rev().collect());
         let buffer_bytes = buffer_bytes as usize;
         let holders = (0..count).map(|_| Cell::new(Holder::Free)).collect();
-        Rc::new(Self { allocation, layout, memory, buffer_bytes, count, free, holders })
+        Rc::new(Self { allocation, layout, memory, buffer_bytes, stride, count, free, holders })
     }
 
     /// Changes the holder of a buffer.
@@ -123,7 +131,7 @@ impl Pool {
     pub(super) fn address(&self, buffer: u16) -> *mut u8 {
         assert!(buffer < self.count);
         // SAFETY: the buffer's index was just checked, so the offset stays inside `memory`.
-        unsafe { self.memory.as_ptr().add(usize::from(buffer) * self.buffer_bytes) }
+        unsafe { self.memory.as_ptr().add(usize::from(buffer) * self.stride) }
     }
 
     /// Makes a lease of a buffer that the kernel has filled with `len` bytes and released.

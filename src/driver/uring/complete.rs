@@ -49,8 +49,10 @@ impl Uring {
         entry: &cqueue::Entry,
         last: bool,
     ) {
+        let mut is_closing = false;
         if last && let Some(socket) = self.sockets.get_mut(handle) {
             socket.answered();
+            is_closing = socket.closing.is_some();
         }
         let result = entry.result();
         match kind {
@@ -72,7 +74,7 @@ impl Uring {
             | SubmissionKind::WritableWatch
             | SubmissionKind::Run => unreachable!("it is not about a socket"),
         }
-        if last {
+        if is_closing {
             self.close_when_idle(handle);
         }
     }

@@ -200,9 +200,11 @@ impl Uring {
             }
         };
         send.stage = SendStage::Ring { gather, cancelled: false };
+        socket.submitted();
+        let entry = entry.user_data(SubmissionKind::Send.name(handle, sequence));
         // SAFETY: the chain's memory, the boxed message and its vectors are outside of the record,
         // at stable addresses, and the send keeps them, untouched, until the completion.
-        unsafe { self.push(handle, SubmissionKind::Send, sequence, entry) };
+        unsafe { self.ring.push(&entry) };
         self.ring.certain();
     }
 

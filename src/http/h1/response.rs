@@ -13,19 +13,30 @@ const OK_LINE: &[u8] = b"HTTP/1.1 200 OK\r\n";
 pub(super) fn write(out: &mut Chain, common: [&Fields; 2], framing: Framing, response: &Response) {
     let Response { status, fields, body } = response;
     let all_prepared = fields.all_prepared();
+    // If all prepared fields are sent, they and the body after them are one piece of memory.
+    let whole = match (all_prepared, body) {
+        (Some((_, prepared)), Body::Prepared) => Some(prepared.bytes()),
+        _ => None,
+    };
+    let short = whole.filter(|bytes| Chain::copies(bytes.len()));
     out.copy_with(|buffer| {
         write_status_line(buffer, *status);
-        common.iter().for_each(|fields| buffer.extend_from_slice(fields.all().as_h1()));
-        buffer.extend_from_slice(framing.connection_field());
+        common.iter().for_each(|fields| append(buffer, fields.all().as_h1()));
+        append(buffer, framing.connection_field());
         match all_prepared {
-            Some((own, _)) => buffer.extend_from_slice(own.all().as_h1()),
+            Some((own, _)) => append(buffer, own.all().as_h1()),
             None => {
-                fields.lines().iter().for_each(|lines| buffer.extend_from_slice(lines.as_h1()));
+                fields.lines().iter().for_each(|lines| append(buffer, lines.as_h1()));
                 buffer.extend_from_slice(b"\r\n");
             }
         }
+        if let Some(bytes) = short {
+            buffer.extend_from_slice(bytes);
+        }
     });
-    // If all prepared fields are sent, they and the body after them are one piece of memory.
+    if short.is_some() {
+        return;
+    }
     match (all_prepared, body) {
         (Some((_, prepared)), Body::Prepared) => out.share(prepared.bytes()),
         (Some((_, prepared)), body) => {
@@ -36,6 +47,14 @@ pub(super) fn write(out: &mut Chain, common: [&Fields; 2], framing: Framing, res
             out.copy(fields.prepared().map_or(&[], PreparedFields::body));
         }
         (None, body) => write_body(out, body),
+    }
+}
+
+/// Appends bytes, which often are none: then nothing is called.
+#[inline]
+fn append(buffer: &mut Vec<u8>, bytes: &[u8]) {
+    if !bytes.is_empty() {
+        buffer.extend_from_slice(bytes);
     }
 }
 

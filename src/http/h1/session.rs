@@ -312,7 +312,8 @@ impl Http {
         let seen = self.seen as usize;
         debug_assert!(bytes.len() >= seen, "an incomplete head stays in the inbox");
         ended
-            || bytes.len() >= 2 * seen
+            // After an answer there is often nothing more.
+            || bytes.len() >= (2 * seen).max(1)
             || bytes.len() - seen >= PARSE_AFTER
             || bytes.len() >= head_bytes_max
             || memchr::memchr(b'\n', &bytes[seen..]).is_some()
