@@ -16,7 +16,7 @@ use super::CommandError;
 use super::hidden_line::ask_hidden;
 use crate::passwords::{PasswordHash, USERS_BYTES_MAX, check_name};
 
-/// Who may read the file: its owner, and the group of the server.
+/// Who may read a new file: its owner, and the group of the server.
 const MODE: u32 = 0o640;
 
 /// The longest password, in bytes; the server compares no longer ones.
@@ -141,12 +141,20 @@ fn lock(path: &Path) -> Result<Option<File>, CommandError> {
     }
 }
 
+/// Who may do what with a file.
+struct FileRights {
+    uid: u32,
+    gid: u32,
+    /// The bits of `chmod(2)`.
+    mode: u32,
+}
+
 /// A file of users, as it is.
 struct UsersFile {
     path: PathBuf,
     text: String,
-    /// The owner and the group; `None` if the file does not exist.
-    owner: Option<(u32, u32)>,
+    /// `None` if the file does not exist.
+    rights: Option<FileRights>,
 }
 
 impl UsersFile {
@@ -163,7 +171,7 @@ impl UsersFile {
                     let reason = format!("the directory {folder} does not exist; make it");
                     return Err(CommandError(format!("cannot write {name}: {reason}")));
                 }
-                return Ok(Self { path, text: String::new(), owner: None });
+                return Ok(Self { path, text: String::new(), rights: None });
             }
             Err(error) => {
                 return Err(CommandError(format!("cannot read {name}: {error}")));
@@ -174,7 +182,8 @@ impl UsersFile {
         }
         let text = fs::read_to_string(&path)
             .map_err(|error| CommandError(format!("cannot read {name}: {error}")))?;
-        Ok(Self { path, text, owner: Some((metadata.uid(), metadata.gid())) })
+        let (uid, gid, mode) = (metadata.uid(), metadata.gid(), metadata.mode() & 0o777);
+        Ok(Self { path, text, rights: Some(FileRights { uid, gid, mode }) })
     }
 
     /// Replaces the line of a user, or appends one. Returns what was done.
@@ -227,11 +236,12 @@ impl UsersFile {
         let mut file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
         file.write_all(text.as_bytes())?;
-        if let Some((uid, gid)) = self.owner {
-            keep_owner(&file, uid, gid)?;
+        if let Some(rights) = &self.rights {
+            keep_owner(&file, rights.uid, rights.gid)?;
         }
+        let mode = self.rights.as_ref().map_or(MODE, |rights| rights.mode);
         // Whatever the mask of the process is.
-        file.set_permissions(fs::Permissions::from_mode(MODE))?;
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
         file.sync_all()
     }
 }

@@ -167,7 +167,11 @@ impl Reloader {
         self.check_stopping()?;
         let Some(path) = self.path.clone() else {
             let renewed = self.renew_certificates()?;
-            return Ok(renewed.unwrap_or_else(|| "the certificates have not changed".to_owned()));
+            let unchanged = match self.tls {
+                Some(_) => "the certificates have not changed",
+                None => "without a configuration file and certificates, there is nothing to reload",
+            };
+            return Ok(renewed.unwrap_or_else(|| unchanged.to_owned()));
         };
         let result = self.load_and_apply(&path).map_err(ReloadError::within_sandbox);
         let last = match &result {
@@ -262,8 +266,9 @@ impl Reloader {
             (_, 1) => Some("the files of the root have new rules".to_owned()),
             (names, _) => Some(format!("the files of roots have new rules: {}", names.join(", "))),
         };
+        let mut replaced = Ok(());
         if line.is_some() {
-            let replaced = self.updater.replace_sites(sites.clone()).map_err(ReloadError::from);
+            replaced = self.updater.replace_sites(sites.clone()).map_err(ReloadError::from);
             if replaced.as_ref().is_err_and(|error| !error.is_partial) {
                 return replaced.map(|()| None);
             }
@@ -278,6 +283,7 @@ impl Reloader {
             }));
         }
         self.site_files = site_files;
+        replaced?;
         Ok((!lines.is_empty()).then(|| lines.join("\n")))
     }
 

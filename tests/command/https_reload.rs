@@ -95,7 +95,7 @@ fn a_broken_pair_changes_nothing() {
         ),
         (
             BASE.replace("[server]", "[server]\nlisten-redirect = \"127.0.0.1:1\""),
-            &["a redirect to HTTPS, and no site has a certificate"],
+            &["a redirect to HTTPS, and no site has a certificate", "if a proxy ends TLS"],
         ),
     ] {
         folder.write(&text);

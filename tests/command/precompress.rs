@@ -342,8 +342,9 @@ fn a_signal_ends_the_run_without_traces() {
         let site = large_site();
         let mut command = precompress(site.path(), &["--level", "best", "--jobs", "2"]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = child.spawn().unwrap();
+        let mut child = child.spawn().unwrap();
         while !has_temporary(site.path()) {
+            assert_eq!(child.try_wait().unwrap(), None, "the run goes on");
             std::thread::sleep(Duration::from_millis(1));
         }
         crate::jail::kill(child.id(), signal);

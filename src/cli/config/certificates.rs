@@ -100,13 +100,19 @@ pub(super) fn check_protocols(
     }
     for listener in listeners {
         let Some(Sourced { value, origin }) = &listener.protocol else { continue };
-        let title = match value {
-            ListenerProtocol::Https => "HTTPS without a certificate",
+        let (title, remedy) = match value {
+            ListenerProtocol::Https => (
+                "HTTPS without a certificate",
+                "add `tls-cert` and `tls-key` to a site, or `tls-self-signed` to try it out",
+            ),
             ListenerProtocol::Redirect if listener.door.is_forwarded() => continue,
-            ListenerProtocol::Redirect => "a redirect to HTTPS, and no site has a certificate",
+            ListenerProtocol::Redirect => (
+                "a redirect to HTTPS, and no site has a certificate",
+                "add `tls-cert` and `tls-key` to a site; if a proxy ends TLS, use a `[[listen]]` \
+                 with `trusted` and `forwarded`",
+            ),
             ListenerProtocol::Usual | ListenerProtocol::Http => continue,
         };
-        let remedy = "add `tls-cert` and `tls-key` to a site, or `tls-self-signed` to try it out";
         problems.push(Problem::new(origin.place(), title, remedy));
     }
 }

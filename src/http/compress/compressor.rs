@@ -272,7 +272,7 @@ impl SharedCompressor {
                 state.store.refuse(id, Instant::now());
             }
             state.ids.remove(&id);
-            drop(state);
+            // Within the lock: whoever sees that nothing waits sees that this job is done.
             self.done.fetch_add(1, Ordering::Release);
         }
     }
