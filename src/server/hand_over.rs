@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use super::endpoint::Endpoint;
-use super::inherited::endpoint_of;
 use super::launch::Remote;
 use super::listeners::Listening;
 use super::mailbox::{Duplicates, ListenerOrder};
 use super::passed::PassedEndpoint;
+use super::unix_address::UnixAddress;
 use super::updater::lock;
 
 /// How long the workers may take to duplicate their descriptors.
@@ -143,10 +143,15 @@ fn give(endpoints: &mut [(u32, PassedEndpoint)], number: u32, socket: OwnedFd) {
     // The address of a Unix socket that ringd has made is its temporary name, but such a socket is
     // the only one of its listener.
     let is_one = endpoints.iter().filter(|(other, _)| *other == number).count() == 1;
-    let endpoint = endpoint_of(&SockRef::from(&socket)).ok();
-    let owner = endpoints.iter_mut().find(|(other, passed)| {
-        *other == number && (is_one || Some(&passed.endpoint) == endpoint.as_ref())
-    });
+    let address = SockRef::from(&socket).local_addr().ok();
+    let has_address = |endpoint: &Endpoint| match (endpoint, &address) {
+        (Endpoint::Unix(own), Some(address)) => UnixAddress::of(address).as_ref() == Some(own),
+        (tcp, Some(address)) => tcp.socket_addr() == address.as_socket(),
+        (_, None) => false,
+    };
+    let owner = endpoints
+        .iter_mut()
+        .find(|(other, passed)| *other == number && (is_one || has_address(&passed.endpoint)));
     if let Some((_, passed)) = owner
         && (!passed.is_shared || passed.sockets.is_empty())
     {

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io;
 
-use socket2::{Domain, SockAddr, SockRef, Type};
+use socket2::{Domain, SockRef, Type};
 
 use super::endpoint::Endpoint;
 use super::passed::PassedEndpoint;
@@ -65,7 +65,7 @@ pub fn take_inherited() -> Result<Vec<PassedEndpoint>, InheritedError> {
 }
 
 /// The address of a listening stream socket; else what is wrong.
-pub(super) fn endpoint_of(socket: &SockRef<'_>) -> Result<Endpoint, String> {
+fn endpoint_of(socket: &SockRef<'_>) -> Result<Endpoint, String> {
     let remedy = "a socket unit needs ListenStream= and Accept=no (systemd.socket(5))";
     let failed = |error: io::Error| format!("it is no socket: {error}; {remedy}");
     if socket.r#type().map_err(failed)? != Type::STREAM {
@@ -84,18 +84,8 @@ pub(super) fn endpoint_of(socket: &SockRef<'_>) -> Result<Endpoint, String> {
             false => address.into(),
         });
     }
-    let unix = unix_address(&address);
+    let unix = UnixAddress::of(&address);
     unix.map(Endpoint::Unix).ok_or_else(|| format!("it is of another family; {remedy}"))
-}
-
-fn unix_address(address: &SockAddr) -> Option<UnixAddress> {
-    match address.as_pathname() {
-        Some(path) => Some(UnixAddress::Path(path.to_owned())),
-        None => {
-            let name = String::from_utf8_lossy(address.as_abstract_namespace()?).into_owned();
-            Some(UnixAddress::Abstract(name))
-        }
-    }
 }
 
 #[cfg(test)]

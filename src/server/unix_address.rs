@@ -5,6 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use socket2::SockAddr;
+
 use super::listen_spec_error::ListenSpecError;
 
 /// The longest path or abstract name, in bytes: `sun_path` has 108, and a path ends with a zero.
@@ -20,6 +22,17 @@ pub enum UnixAddress {
 }
 
 impl UnixAddress {
+    /// The address of a socket; `None` if it has no name, or is not a Unix socket.
+    pub(super) fn of(address: &SockAddr) -> Option<Self> {
+        match address.as_pathname() {
+            Some(path) => Some(Self::Path(path.to_owned())),
+            None => {
+                let name = String::from_utf8_lossy(address.as_abstract_namespace()?).into_owned();
+                Some(Self::Abstract(name))
+            }
+        }
+    }
+
     /// Checks what `unix(7)` demands of the path or name.
     ///
     /// # Errors
