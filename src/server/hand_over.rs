@@ -61,11 +61,10 @@ impl HandOver {
         Ok(endpoints.into_iter().map(|(_, passed)| passed).collect())
     }
 
-    /// Whether a worker accepts from a listener, or has not said otherwise.
+    /// Whether a worker accepts from one of these joint listeners, or has not said otherwise.
     #[must_use]
-    pub fn is_accepting(&self) -> bool {
-        let numbers = lock(&self.listening).numbers();
-        self.duplicates(&numbers).into_iter().any(|wait| match wait.recv_timeout(ORDER_WAIT) {
+    pub fn is_accepting(&self, numbers: &[u32]) -> bool {
+        self.duplicates(numbers).into_iter().any(|wait| match wait.recv_timeout(ORDER_WAIT) {
             Ok(sockets) => sockets.is_ok_and(|sockets| !sockets.is_empty()),
             // The worker has ended.
             Err(RecvTimeoutError::Disconnected) => false,
@@ -112,11 +111,17 @@ impl HandOver {
 
     /// Drains the server, because the other process accepts from the sockets. `left` are those
     /// addresses that the other process does not accept from: they are closed as in any drain.
-    pub fn complete(&self, left: &[Endpoint]) {
-        let own = lock(&self.listening).give_up_files(left);
+    /// Returns the numbers of the other listeners.
+    pub fn complete(&self, left: &[Endpoint]) -> Vec<u32> {
+        let (own, mut others) = {
+            let mut listening = lock(&self.listening);
+            (listening.give_up_files(left), listening.numbers())
+        };
+        others.retain(|number| !own.contains(number));
         self.order(own, false, false);
         self.order(Vec::new(), true, true);
         self.workers.iter().for_each(|worker| worker.drain());
+        others
     }
 
     fn order(&self, numbers: Vec<u32>, joint: bool, replaced: bool) {

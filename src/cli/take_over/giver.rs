@@ -163,10 +163,10 @@ impl Giver {
         self.console.tell(EventKind::TakenOver, line);
         // Before anything ends here, and before the other process accepts from them.
         self.admin.upgrade().iter().for_each(|admin| admin.give_up(left));
-        self.hand_over.complete(left);
+        let numbers = self.hand_over.complete(left);
         // If it has just ended, nobody accepts any more, and this server has said so.
         let _ = writeln!(client, "{}", wire::OK);
-        while self.hand_over.is_accepting() {
+        while self.hand_over.is_accepting(&numbers) {
             thread::sleep(CLOSED_PAUSE);
         }
         let _ = writeln!(client, "{}", wire::CLOSED);
@@ -248,7 +248,10 @@ mod tests {
             scope.spawn(|| giver.give(other));
             let sockets = receive(&mut next);
             writeln!(next, "{} 1", wire::SERVING).unwrap();
-            assert_eq!(wire::read_line(&mut next, soon()).unwrap().as_deref(), Some(wire::OK));
+            for word in [wire::OK, wire::CLOSED] {
+                let line = wire::read_line(&mut next, soon()).unwrap();
+                assert_eq!(line.as_deref(), Some(word));
+            }
             server.join().unwrap();
             TcpStream::connect(address).unwrap();
             drop(sockets);
