@@ -169,17 +169,17 @@ pub(crate) fn requests_wait_for_a_check_together(kind: DriverKind) {
 pub(crate) fn wrong_passwords_are_limited(kind: DriverKind) {
     let fixture = start(kind, with_users());
     let mut client = fixture.connect();
+    let begun = Instant::now();
     for number in 0..10 {
         let response = client.ask("GET", "/small.txt", &authorization(&format!("anna:{number}")));
         assert_eq!(response.status, 401, "{number}");
     }
-    // On a slow machine, further ones are allowed meanwhile.
-    let refused = (10..1000).find_map(|number| {
-        let fields = authorization(&format!("anna:{number}"));
-        let response = client.ask("GET", "/small.txt", &fields);
-        (response.status != 401).then_some(response)
-    });
-    let refused = refused.expect("they are limited");
+    let refused = client.ask("GET", "/small.txt", &authorization("anna:secret"));
+    if begun.elapsed() >= Duration::from_secs(6) {
+        println!("skipped: this machine is so slow that another password is allowed meanwhile");
+        drop(client);
+        return finish(fixture);
+    }
     assert_eq!(refused.status, 429, "{}", refused.head);
     assert_eq!(refused.field("cache-control"), Some("no-store"));
     let wait: u64 = refused.field("retry-after").expect("it says how long").parse().unwrap();

@@ -50,19 +50,18 @@ fn simulated(rounds: usize, effect: f64, random: &mut Rng) -> Comparison {
     cpu(&stats[1], &stats[0])
 }
 
-/// The share of 1,000 simulated cells with this verdict.
+/// The share of 10,000 simulated cells with this verdict.
 fn share(rounds: usize, effect: f64, verdict: BenchVerdict) -> f64 {
     let mut random = Rng::with_seed(7);
-    let found = (0..1000).filter(|_| simulated(rounds, effect, &mut random).verdict == verdict);
-    found.count() as f64 / 1000.0
+    let found = (0..10_000).filter(|_| simulated(rounds, effect, &mut random).verdict == verdict);
+    found.count() as f64 / 10_000.0
 }
 
 #[test]
 fn two_equal_servers_are_a_tie() {
-    // At least as often as the interval says.
     for rounds in [6, 8, 15, 25, 60] {
         let ties = share(rounds, 0.0, BenchVerdict::Tie);
-        assert!(ties >= 0.95, "{rounds} rounds: {ties}");
+        assert!(ties >= 0.96, "{rounds} rounds: {ties}");
     }
 }
 
@@ -112,7 +111,7 @@ fn what_affects_all_servers_of_a_round_alike_disturbs_nothing() {
     assert!((low - 1.2).abs() < 1e-9 && (high - 1.2).abs() < 1e-9, "{comparison:?}");
 }
 
-/// From tables of the sign test: 95 % of 15 rounds are between the fourth smallest and the fourth
+/// From tables of the sign test: 96 % of 15 rounds are between the fourth smallest and the fourth
 /// largest value (96.5 %).
 #[test]
 fn an_interval_has_the_ranks_of_the_sign_test() {
@@ -124,8 +123,8 @@ fn an_interval_has_the_ranks_of_the_sign_test() {
         (9, 2),
         (12, 3),
         (15, 4),
-        (20, 6),
-        (25, 8),
+        (20, 5),
+        (25, 7),
         (50, 18),
         (100, 40),
     ] {
