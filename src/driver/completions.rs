@@ -16,21 +16,29 @@ pub(super) struct Completions {
 }
 
 impl Completions {
+    /// Adds a completion. It is made in its place: `push` would make it elsewhere and move it.
+    #[inline(always)]
+    fn add(&mut self, make: impl FnOnce() -> Completion) {
+        self.waiting.extend(std::iter::once_with(make));
+    }
+
     /// Counts a submitted op.
     pub(super) fn begin(&mut self) {
         self.in_flight += 1;
     }
 
     /// Adds the last completion of an op.
+    #[inline(always)]
     pub(super) fn finish(&mut self, token: Token, outcome: Outcome) {
         assert!(self.ended < self.in_flight, "an op ends that is not in flight");
         self.ended += 1;
-        self.waiting.push(Completion { token, more: false, outcome });
+        self.add(|| Completion { token, more: false, outcome });
     }
 
     /// Adds a completion of an op that continues.
+    #[inline(always)]
     pub(super) fn progress(&mut self, token: Token, outcome: Outcome) {
-        self.waiting.push(Completion { token, more: true, outcome });
+        self.add(|| Completion { token, more: true, outcome });
     }
 
     /// Adds the completion of a wake, which belongs to no op.

@@ -4,7 +4,8 @@
 //! with another generation, so an old handle finds nothing instead of the wrong entry. A bare
 //! descriptor number or a pointer cannot do this (`docs/architecture.md`, identity).
 //!
-//! The capacity is fixed when the table is made. Memory is used up to the high-water mark only.
+//! The capacity is fixed when the table is made. Memory is used up to the high-water mark only. A
+//! large table is [reserved](SlotMap::reserved): it never moves.
 //!
 //! Invariants: every entry is either in use and counted by `used`, or in the free list, once. So
 //! the free list is empty exactly if all entries are in use. There are at most `capacity` entries.
@@ -21,6 +22,18 @@ const NONE: u32 = u32::MAX;
 
 /// The largest capacity of a table.
 pub const CAPACITY_MAX: u32 = MASK;
+
+/// The most entries for which a table reserves room. Beyond, it grows like any vector.
+const RESERVED_MAX: u32 = 1 << 17;
+
+/// An empty vector with room for `capacity` elements, or for [`RESERVED_MAX`]. The room takes up
+/// addresses, and memory only where it is used. A vector that grows instead copies itself, for
+/// which all connections wait, and leaves holes in the heap. If there is no such room, it grows.
+pub(crate) fn reserve<T>(capacity: u32) -> Vec<T> {
+    let mut reserved = Vec::new();
+    let _ = reserved.try_reserve_exact(capacity.min(RESERVED_MAX) as usize);
+    reserved
+}
 
 /// Names an entry of a [`SlotMap`]. `K` is only a marker: tables whose handles must not be confused
 /// have different ones.
@@ -130,6 +143,11 @@ impl<T, K> SlotMap<T, K> {
     pub fn marked(capacity: u32) -> Self {
         assert!(capacity <= CAPACITY_MAX, "a table has at most {CAPACITY_MAX} entries");
         Self { slots: Vec::new(), free: NONE, used: 0, capacity, handles: PhantomData }
+    }
+
+    /// The same for a table that may become large, with room for all entries from the start.
+    pub fn reserved(capacity: u32) -> Self {
+        Self { slots: reserve(capacity), ..Self::marked(capacity) }
     }
 
     /// The number of entries in use.

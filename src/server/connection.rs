@@ -29,7 +29,7 @@ use std::io;
 use super::env::{Env, tag};
 use super::timers::Tick;
 use crate::ask::{AskId, Reply};
-use crate::driver::{Chain, Driver, Lease, Op, Outcome, SendEnd, Sock, is_cancelled};
+use crate::driver::{Chain, Driver, Lease, Op, SendEnd, Sock, is_cancelled};
 use crate::limits::ConnectionPermit;
 use crate::service::Service;
 use crate::session::{Inbox, ReceiveTimeout, Sent, Session, Step};
@@ -127,18 +127,25 @@ impl<S: Session> Connection<S> {
         }
     }
 
-    /// Handles a completion of an op on the socket, except that of the close.
-    pub(super) fn complete<D: Driver>(
+    /// Handles a completion of the receive.
+    pub(super) fn receive_completed<D: Driver>(
         &mut self,
         env: &mut Env<'_, D, S>,
-        outcome: Outcome,
+        received: io::Result<Option<Lease>>,
         more: bool,
     ) {
-        match outcome {
-            Outcome::Received(received) => self.received(env, received, more),
-            Outcome::Sent(sent, chain) => self.sent(env, sent, chain),
-            outcome => unreachable!("{outcome:?} is not the outcome of a receive or a send"),
-        }
+        self.received(env, received, more);
+        self.settle(env);
+    }
+
+    /// Handles the completion of a send.
+    pub(super) fn send_completed<D: Driver>(
+        &mut self,
+        env: &mut Env<'_, D, S>,
+        sent: io::Result<()>,
+        chain: Box<Chain>,
+    ) {
+        self.sent(env, sent, chain);
         self.settle(env);
     }
 

@@ -11,6 +11,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::driver::slot_map::reserve;
+
 /// The resolution of deadlines.
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
@@ -45,14 +47,14 @@ struct Link {
 }
 
 impl Wheel {
-    /// An empty wheel whose tick 0 is `now`.
-    pub(super) fn new(now: Instant) -> Self {
+    /// An empty wheel for so many entries, whose tick 0 is `now`.
+    pub(super) fn new(now: Instant, entries_max: u32) -> Self {
         Self {
             start: now,
             current: 0,
             next_at: now + TICK,
             buckets: vec![NONE; BUCKETS as usize].into(),
-            links: Vec::new(),
+            links: reserve(entries_max),
             occupied: [0; BUCKETS as usize / 64],
         }
     }
@@ -178,7 +180,7 @@ mod tests {
     #[test]
     fn an_entry_is_due_at_its_tick_and_not_before() {
         let start = Instant::now();
-        let mut wheel = Wheel::new(start);
+        let mut wheel = Wheel::new(start, 0);
         wheel.watch(3, 3);
         assert_eq!(wheel.next_check(), Some(start + Duration::from_millis(300)));
         assert!(due(&mut wheel, start + Duration::from_millis(299)).is_empty());
@@ -189,7 +191,7 @@ mod tests {
     #[test]
     fn a_time_is_rounded_up_to_a_tick() {
         let start = Instant::now();
-        let wheel = Wheel::new(start);
+        let wheel = Wheel::new(start, 0);
         for (nanoseconds, tick) in [(0, 0), (1, 1), (100_000_000, 1), (100_000_001, 2)] {
             assert_eq!(wheel.tick_at(start + Duration::from_nanos(nanoseconds)), tick);
         }
@@ -199,7 +201,7 @@ mod tests {
     #[test]
     fn a_deadline_that_moves_later_does_not_move_the_entry() {
         let start = Instant::now();
-        let mut wheel = Wheel::new(start);
+        let mut wheel = Wheel::new(start, 0);
         wheel.watch(0, 5);
         wheel.watch(0, 50);
         assert_eq!(due(&mut wheel, start + TICK * 5), [0]);
@@ -208,7 +210,7 @@ mod tests {
     #[test]
     fn a_deadline_that_moves_earlier_moves_the_entry() {
         let start = Instant::now();
-        let mut wheel = Wheel::new(start);
+        let mut wheel = Wheel::new(start, 0);
         wheel.watch(0, 50);
         wheel.watch(1, 50);
         wheel.watch(0, 5);
@@ -219,7 +221,7 @@ mod tests {
     #[test]
     fn after_a_long_pause_everything_is_due_once() {
         let start = Instant::now();
-        let mut wheel = Wheel::new(start);
+        let mut wheel = Wheel::new(start, 0);
         for entry in 0..100 {
             wheel.watch(entry, entry * 10 + 1);
         }
@@ -233,7 +235,7 @@ mod tests {
     fn no_deadline_is_missed_and_none_comes_early() {
         let mut random = fastrand::Rng::with_seed(5);
         let start = Instant::now();
-        let mut wheel = Wheel::new(start);
+        let mut wheel = Wheel::new(start, 0);
         let mut deadlines = [None::<Tick>; 64];
         for now in 1..5_000u32 {
             for _ in 0..random.usize(..4) {

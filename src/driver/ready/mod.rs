@@ -153,7 +153,7 @@ impl<P: Poller> Ready<P> {
             poller,
             limits: *limits,
             pool: Pool::new(limits.buffers, limits.buffer_bytes),
-            sources: Sources::marked(limits.sockets_max),
+            sources: Sources::reserved(limits.sockets_max),
             files: SlotMap::marked(limits.file_ops_max()),
             helpers,
             jobs,

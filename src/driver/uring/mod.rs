@@ -126,7 +126,7 @@ impl Uring {
             ring,
             buffers,
             pool,
-            sockets: SlotMap::marked(limits.sockets_max),
+            sockets: SlotMap::reserved(limits.sockets_max),
             files: FileOps::new(limits.file_ops_max()),
             done: Completions::default(),
             reaped: Vec::new(),

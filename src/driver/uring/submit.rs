@@ -165,8 +165,8 @@ impl Uring {
     ) -> OpId {
         let transfer = Transfer::new(chain, end);
         let inline = transfer.chain.is_empty() || transfer.chain.has_file();
-        let send = RingSend { token, transfer, stage: SendStage::Runnable };
-        let sequence = self.open_socket(sock).write.start(send);
+        let side = &mut self.open_socket(sock).write;
+        let sequence = side.start(RingSend { token, transfer, stage: SendStage::Runnable });
         if inline {
             self.runnable.push_back(sock.0);
         } else {

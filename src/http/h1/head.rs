@@ -45,20 +45,37 @@ pub fn parse<'a>(
     input: &'a [u8],
     limits: &RequestLimits,
 ) -> Result<Option<(Head<'a>, usize)>, Refusal> {
+    let mut head = Head::EMPTY;
+    let length = parse_into(&mut head, input, limits)?;
+    Ok(length.map(|length| (head, length)))
+}
+
+/// The same into a head that is [`Head::EMPTY`]; returns the length. A head is so large that moving
+/// it takes a part of the time of parsing it.
+///
+/// # Errors
+///
+/// The response to send before the connection is closed.
+#[inline]
+pub fn parse_into<'a>(
+    head: &mut Head<'a>,
+    input: &'a [u8],
+    limits: &RequestLimits,
+) -> Result<Option<usize>, Refusal> {
     let window = &input[..input.len().min(limits.head_bytes_max)];
-    let scanned = scan::scan(window);
-    let (head, is_short) = match &scanned {
+    let scanned = scan::scan(head, window);
+    let (bytes, is_short) = match &scanned {
         Scan::Complete { length, word_bytes, .. } => {
             (&window[..*length], *word_bytes <= limits.target_bytes_max)
         }
         Scan::Partial | Scan::Fault(_) => (window, false),
     };
     let target_bytes_max = (!is_short).then_some(limits.target_bytes_max);
-    if let Some((end, breach)) = scan::first_breach(head, target_bytes_max) {
-        return Err(earlier_fault(&head[..end]).unwrap_or(breach));
+    if let Some((end, breach)) = scan::first_breach(bytes, target_bytes_max) {
+        return Err(earlier_fault(&bytes[..end]).unwrap_or(breach));
     }
     match scanned {
-        Scan::Complete { length, head, .. } => Ok(Some((head?, length))),
+        Scan::Complete { length, meaning, .. } => meaning.map(|()| Some(length)),
         Scan::Fault(fault) => Err(fault),
         Scan::Partial if window.len() == limits.head_bytes_max => Err(HEAD_TOO_LARGE),
         Scan::Partial => Ok(None),
@@ -68,7 +85,8 @@ pub fn parse<'a>(
 /// The fault for which a shorter input was refused. It is reported instead of a later one.
 #[cold]
 fn earlier_fault(shorter: &[u8]) -> Option<Refusal> {
-    match scan::scan(shorter) {
+    let mut head = Head::EMPTY;
+    match scan::scan(&mut head, shorter) {
         Scan::Fault(earlier) => Some(earlier),
         Scan::Partial | Scan::Complete { .. } => None,
     }

@@ -27,8 +27,8 @@ use crate::driver::Chain;
 use crate::http::records::{ConnectionRecords, RequestNote};
 use crate::http::semantics::request::Method;
 use crate::http::semantics::status::Status;
-use crate::http::site::answer::{PendingLookup, ResolvedNames};
-use crate::http::site::decide::{Asker, Undecided, decide, misdirected};
+use crate::http::site::answer::{PendingLookup, ResolvedNames, Undecided};
+use crate::http::site::decide::{Asker, decide, misdirected};
 use crate::http::site::origin::Origin;
 use crate::http::site::response::Response;
 use crate::http::site::templates::Problem;
@@ -191,10 +191,9 @@ impl Http {
         if !self.is_worth_parsing(bytes, inbox.ended(), limits.head_bytes_max) {
             return Break(Step::Receive(self.timeout(bytes)));
         }
-        // A head is large, so it stays where it was made.
-        let parsed = head::parse(bytes, &limits);
-        let (head, used) = match &parsed {
-            Ok(Some((head, used))) => (head, *used),
+        let mut head = Head::EMPTY;
+        let used = match head::parse_into(&mut head, bytes, &limits) {
+            Ok(Some(used)) => used,
             Ok(None) if inbox.ended() => {
                 inbox.take(bytes.len());
                 return Break(self.finish(false));
@@ -202,10 +201,11 @@ impl Http {
             Ok(None) => return Break(self.wait_for_rest(cx, bytes)),
             Err(refusal) => {
                 inbox.take(bytes.len());
-                self.refuse(cx, out, bytes, *refusal, head::asks_head(bytes));
+                self.refuse(cx, out, bytes, refusal, head::asks_head(bytes));
                 return Break(self.finish(true));
             }
         };
+        let head = &head;
         debug_assert!(0 < used && used <= bytes.len(), "the head is a part of the inbox");
         (self.seen, self.begun) = (0, false);
         let is_first = !std::mem::replace(&mut self.answered, true);

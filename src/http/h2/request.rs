@@ -167,8 +167,8 @@ impl RequestHead {
             let (name, value) = (line.name as usize - start, line.value as usize - start);
             (&text[name..value - SEPARATOR.len()], &text[value..line.end as usize - start])
         });
-        let mut fields = RequestFields::default();
-        fields.collect(lines, text)?;
+        let (mut request, mut fields) = (Request::EMPTY, RequestFields::default());
+        fields.collect(&mut request, lines, text)?;
         let method = self.method();
         let target = &self.text[range(&self.target)];
         if target.len().max(self.method.len()) > limits.target_bytes_max {
@@ -194,11 +194,8 @@ impl RequestHead {
         if fields.expects_unknown {
             return Err(UNKNOWN_EXPECTATION);
         }
-        Ok(Understood {
-            request: fields.request(method, target, host),
-            referer: fields.referer,
-            user_agent: fields.user_agent,
-        })
+        fields.complete(&mut request, method, target, host);
+        Ok(Understood { request, referer: fields.referer, user_agent: fields.user_agent })
     }
 
     fn check_target(&self, method: Method, target: &[u8]) -> Result<(), Refusal> {

@@ -18,18 +18,21 @@ pub(in crate::http) fn is_valid(bytes: &[u8]) -> bool {
         let is_address = str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok());
         return is_address && (rest.is_empty() || rest.strip_prefix(b":").is_some_and(is_port));
     }
-    // One loop, because names are short and each request has one.
-    let (mut end, mut plain, mut twice, mut before) = (bytes.len(), true, false, b'x');
-    for (at, &byte) in bytes.iter().enumerate() {
-        if byte == b':' {
-            end = at;
-            break;
-        }
+    // One loop without an exit, because names are short and each request has one.
+    let (mut plain, mut twice, mut before) = (true, false, b'x');
+    for &byte in bytes {
         plain &= NAME_BYTES[usize::from(byte)];
         twice |= (byte == b'.') & (before == b'.');
         before = byte;
     }
-    !twice && (plain || is_encoded_name(&bytes[..end])) && bytes.get(end + 1..).is_none_or(is_port)
+    !twice && (plain || is_name_and_port(bytes))
+}
+
+/// The same for a host that is encoded or has a port.
+#[inline(never)]
+fn is_name_and_port(bytes: &[u8]) -> bool {
+    let end = memchr::memchr(b':', bytes).unwrap_or(bytes.len());
+    is_encoded_name(&bytes[..end]) && bytes.get(end + 1..).is_none_or(is_port)
 }
 
 /// Whether a valid authority has a host, rather than being empty or only a port.
@@ -58,7 +61,6 @@ fn is_port(bytes: &[u8]) -> bool {
 }
 
 /// `reg-name = *( unreserved / pct-encoded / sub-delims )`, which IPv4 addresses match as well.
-#[cold]
 fn is_encoded_name(bytes: &[u8]) -> bool {
     bytes.iter().enumerate().all(|(at, byte)| match byte {
         b'%' => matches!(bytes[at + 1..], [high, low, ..]

@@ -38,6 +38,14 @@ pub struct Conditions<'a> {
 }
 
 impl Conditions<'_> {
+    /// None of them.
+    pub const ABSENT: Self = Self {
+        if_match: Field::ABSENT,
+        if_unmodified_since: Field::ABSENT,
+        if_none_match: Field::ABSENT,
+        if_modified_since: Field::ABSENT,
+    };
+
     /// Whether the request has none of these fields.
     #[must_use]
     pub const fn are_absent(&self) -> bool {

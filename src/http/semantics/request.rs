@@ -35,6 +35,22 @@ pub struct Request<'a> {
     pub is_preflight: bool,
 }
 
+impl Request<'_> {
+    /// A request of which nothing is known yet.
+    pub const EMPTY: Self = Self {
+        method: Method::Unknown,
+        target: b"",
+        host: b"",
+        accept: Field::ABSENT,
+        accept_encoding: Field::ABSENT,
+        authorization: Field::ABSENT,
+        conditions: Conditions::ABSENT,
+        range: Field::ABSENT,
+        if_range: Field::ABSENT,
+        is_preflight: false,
+    };
+}
+
 /// A method, as far as the server distinguishes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {

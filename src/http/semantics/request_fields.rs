@@ -1,10 +1,9 @@
 //! The fields of a request that the server uses, collected from all its fields.
 
-use super::condition::Conditions;
 use super::field::Field;
 use super::request::{Method, Refusal, Request, bad_request};
 
-/// The header fields that the server uses.
+/// The header fields that the server uses, except those that a [`Request`] keeps.
 #[derive(Default)]
 pub(in crate::http) struct RequestFields<'a> {
     pub(in crate::http) host: Option<&'a [u8]>,
@@ -14,12 +13,6 @@ pub(in crate::http) struct RequestFields<'a> {
     pub(in crate::http) connection_keep_alive: bool,
     pub(in crate::http) expects_continue: bool,
     pub(in crate::http) expects_unknown: bool,
-    pub(in crate::http) accept: Field<'a>,
-    pub(in crate::http) accept_encoding: Field<'a>,
-    pub(in crate::http) authorization: Field<'a>,
-    pub(in crate::http) conditions: Conditions<'a>,
-    pub(in crate::http) range: Field<'a>,
-    pub(in crate::http) if_range: Field<'a>,
     pub(in crate::http) asks_for_method: bool,
     pub(in crate::http) referer: Option<&'a [u8]>,
     pub(in crate::http) user_agent: Option<&'a [u8]>,
@@ -35,11 +28,12 @@ pub(in crate::http) enum TransferCoding {
 }
 
 impl<'a> RequestFields<'a> {
-    /// Collects the fields in one pass. Their values are slices of `head`, where each name and its
-    /// value are a line (see [`Field`]).
+    /// Collects the fields in one pass, some of them into `request`. Their values are slices of
+    /// `head`, where each name and its value are a line (see [`Field`]).
     #[inline]
     pub(in crate::http) fn collect(
         &mut self,
+        request: &mut Request<'a>,
         lines: impl Iterator<Item = (&'a [u8], &'a [u8])>,
         head: &'a [u8],
     ) -> Result<(), Refusal> {
@@ -51,40 +45,40 @@ impl<'a> RequestFields<'a> {
                     let twice = bad_request("The request has two Host fields.");
                     once(&mut self.host, value, twice)?;
                 }
-                5 if name.eq_ignore_ascii_case(b"range") => add(&mut self.range, "range"),
-                6 if name.eq_ignore_ascii_case(b"accept") => add(&mut self.accept, "accept"),
+                5 if name.eq_ignore_ascii_case(b"range") => add(&mut request.range, "range"),
+                6 if name.eq_ignore_ascii_case(b"accept") => add(&mut request.accept, "accept"),
                 6 if name.eq_ignore_ascii_case(b"expect") => self.expect(value),
                 7 if name.eq_ignore_ascii_case(b"referer") => {
                     self.referer.get_or_insert(value);
                 }
                 8 if name.eq_ignore_ascii_case(b"if-range") => {
-                    add(&mut self.if_range, "if-range");
+                    add(&mut request.if_range, "if-range");
                 }
                 8 if name.eq_ignore_ascii_case(b"if-match") => {
-                    add(&mut self.conditions.if_match, "if-match");
+                    add(&mut request.conditions.if_match, "if-match");
                 }
                 10 if name.eq_ignore_ascii_case(b"connection") => self.connection(value),
                 10 if name.eq_ignore_ascii_case(b"user-agent") => {
                     self.user_agent.get_or_insert(value);
                 }
                 13 if name.eq_ignore_ascii_case(b"authorization") => {
-                    add(&mut self.authorization, "authorization");
+                    add(&mut request.authorization, "authorization");
                 }
                 13 if name.eq_ignore_ascii_case(b"if-none-match") => {
-                    add(&mut self.conditions.if_none_match, "if-none-match");
+                    add(&mut request.conditions.if_none_match, "if-none-match");
                 }
                 14 if name.eq_ignore_ascii_case(b"content-length") => {
                     let twice = bad_request("The request has two Content-Length fields.");
                     once(&mut self.content_length, value, twice)?;
                 }
                 15 if name.eq_ignore_ascii_case(b"accept-encoding") => {
-                    add(&mut self.accept_encoding, "accept-encoding");
+                    add(&mut request.accept_encoding, "accept-encoding");
                 }
                 17 if name.eq_ignore_ascii_case(b"if-modified-since") => {
-                    add(&mut self.conditions.if_modified_since, "if-modified-since");
+                    add(&mut request.conditions.if_modified_since, "if-modified-since");
                 }
                 19 if name.eq_ignore_ascii_case(b"if-unmodified-since") => {
-                    add(&mut self.conditions.if_unmodified_since, "if-unmodified-since");
+                    add(&mut request.conditions.if_unmodified_since, "if-unmodified-since");
                 }
                 17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                     self.transfer_coding = match self.transfer_coding {
@@ -103,26 +97,17 @@ impl<'a> RequestFields<'a> {
         Ok(())
     }
 
-    /// The request with these fields.
+    /// Completes a request that has these fields.
     #[inline]
-    pub(in crate::http) fn request(
+    pub(in crate::http) fn complete(
         &self,
+        request: &mut Request<'a>,
         method: Method,
         target: &'a [u8],
         host: &'a [u8],
-    ) -> Request<'a> {
-        Request {
-            method,
-            target,
-            host,
-            accept: self.accept,
-            accept_encoding: self.accept_encoding,
-            authorization: self.authorization,
-            conditions: self.conditions,
-            range: self.range,
-            if_range: self.if_range,
-            is_preflight: method == Method::Options && self.asks_for_method,
-        }
+    ) {
+        (request.method, request.target, request.host) = (method, target, host);
+        request.is_preflight = method == Method::Options && self.asks_for_method;
     }
 
     fn expect(&mut self, value: &[u8]) {

@@ -157,26 +157,27 @@ pub(in crate::http) struct Exchange<'a, 'r> {
 /// Why these results do not occur: [`ResolvedNames::note`] does not keep them as names.
 pub(super) const RENEWED: &str = "a session that is told of a new site decides anew";
 
-/// Why a name is not resolved yet.
+/// Why there is no response yet.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::http) enum Unresolved {
-    /// It is being looked up.
+pub(in crate::http) enum Undecided {
+    /// A name is being looked up.
     Lookup(PendingLookup),
-    /// It would have to be looked up, and the request has no turn for that.
+    /// A name would have to be looked up, and this request may not begin that now.
     NoTurn,
+    /// Nobody answers such a request on this connection, for this reason.
+    Misdirected(&'static str),
 }
 
 /// The response, or what it needs first.
-pub(super) type ResponseResult = Result<Response, Unresolved>;
+pub(in crate::http) type ResponseResult = Result<Response, Undecided>;
 
 impl Exchange<'_, '_> {
     /// The response to the request, or what it needs first.
     pub(in crate::http) fn answer(&mut self) -> ResponseResult {
-        let response = match self.gate()? {
-            Some(refusal) => refusal,
-            None => self.respond()?,
-        };
-        Ok(response.to(self.request.method))
+        match self.gate()? {
+            Some(refusal) => Ok(refusal),
+            None => self.respond(),
+        }
     }
 
     fn respond(&mut self) -> ResponseResult {
@@ -197,11 +198,12 @@ impl Exchange<'_, '_> {
                 return self.refuse(Status::NotImplemented, detail, &Fields::new());
             }
         }
-        let target = match target::resolve(self.request.target) {
+        let resolved = target::resolve(self.request.target);
+        let target = match &resolved {
             Ok(target) => target,
             Err(error) => return self.refuse_plainly(error.status()),
         };
-        if let Some(response) = self.by_rule(RulePhase::BeforeFiles, &target) {
+        if let Some(response) = self.by_rule(RulePhase::BeforeFiles, target) {
             return response;
         }
         if target.is_hidden() || self.is_hidden(target.path()) {
@@ -217,8 +219,8 @@ impl Exchange<'_, '_> {
                     let location = target::reference(self.request.target, path);
                     Ok(templates::moved(self.fields(), &location, target.query()))
                 }
-                Resource::Listing => self.entries(&target),
-                Resource::Refused(Status::NotFound) => self.missing(&target),
+                Resource::Listing => self.entries(target),
+                Resource::Refused(Status::NotFound) => self.missing(target),
                 Resource::Refused(status) => self.refuse_plainly(*status),
             },
         }
@@ -412,29 +414,69 @@ impl Exchange<'_, '_> {
     }
 
     /// What a name stands for, or the lookup that will find it.
+    #[inline]
     pub(super) fn find(
         &mut self,
         purpose: Purpose,
         name: &ResourceName<'_>,
-    ) -> Result<Resolved, Unresolved> {
-        let site = self.site().id;
-        if let Some(found) = self.resolved_names.and_then(|names| names.get(purpose, site)) {
-            self.cache = CacheUse::Miss;
-            let found = found.clone();
-            return Ok(self.compressed(purpose, name, found));
+    ) -> Result<Resolved, Undecided> {
+        match self.resolved_names {
+            None => self.find_in_cache(purpose, name),
+            Some(names) => self.find_again(names, purpose, name),
         }
+    }
+
+    /// The same for a request that has waited for a lookup.
+    #[inline(never)]
+    fn find_again(
+        &mut self,
+        names: &ResolvedNames,
+        purpose: Purpose,
+        name: &ResourceName<'_>,
+    ) -> Result<Resolved, Undecided> {
+        match names.get(purpose, self.site().id) {
+            None => self.find_in_cache(purpose, name),
+            Some(found) => {
+                self.cache = CacheUse::Miss;
+                Ok(self.compressed(purpose, name, found.clone()))
+            }
+        }
+    }
+
+    #[inline]
+    fn find_in_cache(
+        &mut self,
+        purpose: Purpose,
+        name: &ResourceName<'_>,
+    ) -> Result<Resolved, Undecided> {
         if self.cache == CacheUse::None {
             self.cache = CacheUse::Hit;
         }
-        let found = self.sites.find(self.now, self.place, name, self.waiter, self.addresses);
-        match found {
-            Ok(found) => Ok(self.compressed(purpose, name, found)),
-            Err(Some(ticket)) => {
-                let ticket = WaitTicket::Name(ticket);
-                Err(Unresolved::Lookup(PendingLookup { purpose, site, ticket }))
+        match self.sites.find_in_cache(self.now, self.place, name) {
+            None => self.look_up(purpose, name),
+            Some(resource) if resource.demand().is_some() => {
+                Ok(self.compressed_on_demand(purpose, name, resource))
             }
-            Err(None) => Err(Unresolved::NoTurn),
+            Some(resource) => Ok(Resolved::Resource(resource)),
         }
+    }
+
+    /// Begins the lookup of a name that is not in the cache, or joins one.
+    #[inline(never)]
+    fn look_up(
+        &mut self,
+        purpose: Purpose,
+        name: &ResourceName<'_>,
+    ) -> Result<Resolved, Undecided> {
+        let site = self.site().id;
+        let found = self.sites.look_up(self.now, self.place, name, self.waiter, self.addresses);
+        found.map_err(|ticket| match ticket {
+            Some(ticket) => {
+                let ticket = WaitTicket::Name(ticket);
+                Undecided::Lookup(PendingLookup { purpose, site, ticket })
+            }
+            None => Undecided::NoTurn,
+        })
     }
 }
 

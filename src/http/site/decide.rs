@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::num::NonZero;
 
-use super::answer::{Exchange, PendingLookup, ResolvedNames, Unresolved};
+use super::answer::{Exchange, ResolvedNames, ResponseResult, Undecided};
 use super::origin::Origin;
 use super::response::Response;
 use super::templates::Problem;
@@ -24,17 +24,6 @@ use crate::session::{Context, Protection};
 const NO_SITE: &str = "This server has no site for the host of the request.";
 const OTHER_SITE: &str = "The TLS connection is for another host than the request. Connect again \
                           for this one.";
-
-/// Why there is no response yet.
-#[derive(Debug)]
-pub(in crate::http) enum Undecided {
-    /// A name has to be looked up.
-    Lookup(PendingLookup),
-    /// A name would have to be looked up, and this request may not begin that now.
-    NoTurn,
-    /// Nobody answers such a request on this connection, for this reason.
-    Misdirected(&'static str),
-}
 
 /// The connection of a request, and what the request says besides its meaning.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +49,7 @@ pub(in crate::http) fn decide(
     request: &Request<'_>,
     resolved_names: Option<&ResolvedNames>,
     origin: &mut Origin,
-) -> Result<Response, Undecided> {
+) -> ResponseResult {
     if let Some(answer) = cx.shared.health(request, asker.draining) {
         *origin = Origin::PROBE;
         return Ok(answer.to(request.method));
@@ -90,35 +79,48 @@ pub(in crate::http) fn decide(
         origin.place = Some(place);
         return Ok(refusal.to(request.method));
     }
-    let mut exchange = Exchange {
-        sites: cx.shared,
-        place,
-        now,
-        request,
-        resolved_names,
-        waiter,
-        addresses,
-        cache: CacheUse::None,
-        is_authenticated: false,
-        refusal: None,
-    };
-    let answer = exchange.answer();
+    answer_from_site(
+        Exchange {
+            sites: cx.shared,
+            place,
+            now,
+            request,
+            resolved_names,
+            waiter,
+            addresses,
+            cache: CacheUse::None,
+            is_authenticated: false,
+            refusal: None,
+        },
+        asker,
+        origin,
+    )
+}
+
+/// The response of a site. It stays where it is made, because moving it takes longer.
+#[inline]
+fn answer_from_site(
+    mut exchange: Exchange<'_, '_>,
+    asker: &Asker<'_>,
+    origin: &mut Origin,
+) -> ResponseResult {
+    let mut result = exchange.answer();
     origin.refusal = exchange.refusal;
-    let answer = answer.map_err(|unresolved| match unresolved {
-        Unresolved::Lookup(pending) => Undecided::Lookup(pending),
-        Unresolved::NoTurn => Undecided::NoTurn,
-    })?;
-    (origin.place, origin.cache) = (Some(place), exchange.cache);
-    origin.is_authenticated = exchange.is_authenticated;
-    let pace = cx.shared.site(place).settings.access.as_ref().and_then(|access| access.send_rate);
-    if asker.pace.get() != pace {
-        asker.pace.set(pace);
-        // Without it, the answer is sent as fast as others.
-        if let Err(error) = addresses.set_pace(pace) {
-            cx.shared.tell_pace(place, &error);
+    if let Ok(answer) = &mut result {
+        answer.adapt_to(exchange.request.method);
+        (origin.place, origin.cache) = (Some(exchange.place), exchange.cache);
+        origin.is_authenticated = exchange.is_authenticated;
+        let access = exchange.site().settings.access.as_ref();
+        let pace = access.and_then(|access| access.send_rate);
+        if asker.pace.get() != pace {
+            asker.pace.set(pace);
+            // Without it, the answer is sent as fast as others.
+            if let Err(error) = exchange.addresses.set_pace(pace) {
+                exchange.sites.tell_pace(exchange.place, &error);
+            }
         }
     }
-    Ok(answer)
+    result
 }
 
 /// What trusted proxies say of a request in its fields, if the listener has them.

@@ -109,10 +109,15 @@ impl Response {
     /// 9.3.2).
     #[must_use]
     pub(in crate::http) fn to(mut self, method: Method) -> Self {
+        self.adapt_to(method);
+        self
+    }
+
+    /// Makes it the response to a request with this method.
+    pub(super) fn adapt_to(&mut self, method: Method) {
         if method == Method::Head {
             self.body = Body::None;
         }
-        self
     }
 
     /// The length of the content in bytes; zero in a response to HEAD.
@@ -154,7 +159,9 @@ impl Response {
             Some(file) => Body::File(Arc::clone(file), 0..variant.len()),
             None => Body::Prepared,
         };
-        Self { body, ..Self::about(Status::Ok, own, variant, FieldRun::All) }
+        let prepared = Some(Rc::clone(variant.prepared()));
+        let fields = ResponseFields { own, prepared, runs: [variant.run(FieldRun::All), 0..0] };
+        Self { status: Status::Ok, fields, body }
     }
 
     /// A response with 304 (RFC 9110 section 15.4.5).

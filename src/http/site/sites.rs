@@ -1,9 +1,9 @@
 //! The service of HTTP sessions: what the sessions of a worker share.
 //!
-//! A session asks for a name ([`Sites::find`]). If the cached result is valid, that is, neither too
-//! old nor invalidated by a change, it is returned at once. Otherwise the name is looked up, and
-//! the session is told later; all sessions that ask for the name share the lookup ([`Lookups`]). If
-//! all of them leave, the lookup is cancelled.
+//! A session asks for a name ([`Sites::find_in_cache`]). If the cached result is valid, that is,
+//! neither too old nor invalidated by a change, it is returned at once. Otherwise the name is looked
+//! up ([`Sites::look_up`]), and the session is told later; all sessions that ask for the name share
+//! the lookup ([`Lookups`]). If all of them leave, the lookup is cancelled.
 //!
 //! The result of a lookup is cached, unless the root has changed since the lookup began, or a newer
 //! lookup of the name was faster. If a change was reported since the lookup began, the result is
@@ -276,9 +276,25 @@ impl Sites {
         &self.sites[place]
     }
 
-    /// The result for a name of a site if it is cached and valid. Otherwise a ticket, and the
-    /// waiter is told later; without a waiter there is no ticket.
-    pub(super) fn find(
+    /// What a name of a site stands for, if that is cached and valid.
+    #[inline]
+    pub(super) fn find_in_cache(
+        &mut self,
+        now: Now,
+        place: usize,
+        name: &ResourceName<'_>,
+    ) -> Option<Rc<Resource>> {
+        name.write_key(self.sites[place].id, &mut self.key);
+        match self.cache.get(&self.key, now.instant) {
+            cache::Cached::Valid(resource) => Some(Rc::clone(resource)),
+            cache::Cached::Absent | cache::Cached::Expired(_) => None,
+        }
+    }
+
+    /// Looks up a name that [`Sites::find_in_cache`] has just not found. Returns a ticket, and the
+    /// waiter is told later; without a waiter there is no ticket. `Ok` if there are too many
+    /// lookups.
+    pub(super) fn look_up(
         &mut self,
         now: Now,
         place: usize,
@@ -286,10 +302,6 @@ impl Sites {
         waiter: Option<Waiter>,
         addresses: Addresses<'_>,
     ) -> Result<Resolved, Option<Ticket>> {
-        name.write_key(self.sites[place].id, &mut self.key);
-        if let cache::Cached::Valid(resource) = self.cache.get(&self.key, now.instant) {
-            return Ok(Resolved::Resource(Rc::clone(resource)));
-        }
         let waiter = waiter.ok_or(None)?;
         if matches!(name, ResourceName::Entries { .. }) {
             return self.find_listing(now, place, name, waiter, addresses).map_err(Some);

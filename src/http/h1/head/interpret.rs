@@ -9,20 +9,21 @@ use crate::http::semantics::request::{
 };
 use crate::http::semantics::request_fields::RequestFields;
 
-/// Interprets a complete head whose lines are well formed.
+/// Interprets a complete head whose lines are well formed. It begins with `view`.
 #[inline]
 pub(super) fn interpret<'a>(
+    head: &mut Head<'a>,
     method: &str,
     raw_target: &'a [u8],
     minor: u8,
     headers: &[httparse::Header<'a>],
-    head: &'a [u8],
-) -> Result<Head<'a>, Refusal> {
+    view: &'a [u8],
+) -> Result<(), Refusal> {
     let method = Method::from_token(method);
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
     let lines = headers.iter().map(|header| (header.name.as_bytes(), header.value));
     let mut fields = RequestFields::default();
-    fields.collect(lines, head)?;
+    fields.collect(&mut head.request, lines, view)?;
     let (authority, target) = split_target(method, raw_target)?;
     let host = message::host(&fields, version)?;
     let body = message::body(&fields, version)?;
@@ -31,15 +32,12 @@ pub(super) fn interpret<'a>(
     if expects && fields.expects_unknown {
         return Err(UNKNOWN_EXPECTATION);
     }
-    Ok(Head {
-        request: fields.request(method, target, authority.unwrap_or(host)),
-        body,
-        version,
-        keep_alive: message::keep_alive(&fields, version) && method != Method::Connect,
-        expects_continue: expects && fields.expects_continue,
-        referer: fields.referer,
-        user_agent: fields.user_agent,
-    })
+    fields.complete(&mut head.request, method, target, authority.unwrap_or(host));
+    (head.body, head.version) = (body, version);
+    head.keep_alive = message::keep_alive(&fields, version) && method != Method::Connect;
+    head.expects_continue = expects && fields.expects_continue;
+    (head.referer, head.user_agent) = (fields.referer, fields.user_agent);
+    Ok(())
 }
 
 /// Splits a request target into its authority, if it has one, and its path and query.

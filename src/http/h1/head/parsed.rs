@@ -24,6 +24,19 @@ pub struct Head<'a> {
     pub user_agent: Option<&'a [u8]>,
 }
 
+impl Head<'_> {
+    /// A head of which nothing is known yet.
+    pub const EMPTY: Self = Self {
+        request: Request::EMPTY,
+        body: RequestBody::None,
+        version: Version::Http11,
+        keep_alive: false,
+        expects_continue: false,
+        referer: None,
+        user_agent: None,
+    };
+}
+
 /// The versions of HTTP/1 that the server distinguishes. It treats 1.2 to 1.9 as 1.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {

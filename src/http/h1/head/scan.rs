@@ -12,14 +12,14 @@ use crate::http::semantics::request::{FIELDS_MAX, Refusal, TOO_MANY_FIELDS, bad_
 use crate::http::semantics::status::Status;
 
 /// What the input so far contains.
-#[expect(clippy::large_enum_variant, reason = "the large variant is the common one")]
-pub(super) enum Scan<'a> {
+pub(super) enum Scan {
     /// The beginning of a head, without a fault.
     Partial,
     /// A violation of the grammar.
     Fault(Refusal),
-    /// A well-formed head of `length` bytes. Its method and its target have at most `word_bytes`.
-    Complete { length: usize, word_bytes: usize, head: Result<Head<'a>, Refusal> },
+    /// A well-formed head of `length` bytes, and whether it means anything. Its method and its
+    /// target have at most `word_bytes`.
+    Complete { length: usize, word_bytes: usize, meaning: Result<(), Refusal> },
 }
 
 const BAD_REQUEST_LINE: Refusal = bad_request(
@@ -34,26 +34,28 @@ const TARGET_TOO_LONG: Refusal = Refusal {
     reason: "The request line is longer than this server accepts.",
 };
 
+/// Scans the lines of a head, and interprets them into `head` if they are complete.
 #[inline]
-pub(super) fn scan(view: &[u8]) -> Scan<'_> {
+pub(super) fn scan<'a>(head: &mut Head<'a>, view: &'a [u8]) -> Scan {
     // Uninitialised, because clearing 100 slots would cost more than parsing a small GET.
     let mut slots = [const { MaybeUninit::uninit() }; FIELDS_MAX];
-    let mut head = httparse::Request::new(&mut []);
-    let outcome = head.parse_with_uninit_headers(view, &mut slots);
-    match (outcome, head.method, head.path, head.version) {
+    let mut lines = httparse::Request::new(&mut []);
+    let outcome = lines.parse_with_uninit_headers(view, &mut slots);
+    match (outcome, lines.method, lines.path, lines.version) {
         (Ok(httparse::Status::Partial), ..) => Scan::Partial,
         (Ok(httparse::Status::Complete(length)), Some(method), Some(target), Some(minor)) => {
             let word_bytes = method.len().max(target.len());
-            let head = interpret(method, target.as_bytes(), minor, head.headers, view);
-            Scan::Complete { length, word_bytes, head }
+            let target = target.as_bytes();
+            let meaning = interpret(head, method, target, minor, lines.headers, view);
+            Scan::Complete { length, word_bytes, meaning }
         }
         (Ok(httparse::Status::Complete(_)), ..) => {
             unreachable!("a complete head has a request line")
         }
         (Err(httparse::Error::Version), Some(method), Some(target), _) => {
-            scan_version(view, method, target.as_bytes())
+            scan_version(head, view, method, target.as_bytes())
         }
-        (Err(httparse::Error::Token), Some(method), None, _) => scan_target(view, method),
+        (Err(httparse::Error::Token), Some(method), None, _) => scan_target(head, view, method),
         (Err(_), None, ..) if view.first() == Some(&TLS_HANDSHAKE) => Scan::Fault(bad_request(
             "This looks like a TLS handshake, and this port speaks plain HTTP.",
         )),
@@ -67,11 +69,11 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// Continues at a target that httparse rejects, perhaps only because it is not UTF-8. A target may
 /// have any bytes above ASCII, because names of files do.
 #[cold]
-fn scan_target<'a>(view: &'a [u8], method: &'a str) -> Scan<'a> {
+fn scan_target<'a>(head: &mut Head<'a>, view: &'a [u8], method: &str) -> Scan {
     let rest = &view[line_start(view) + method.len() + 1..];
     let end = rest.iter().position(|byte| !matches!(byte, b'!'..=b'~' | 0x80..));
     match end.map(|end| (&rest[..end], rest[end])) {
-        Some((target, b' ')) if !target.is_empty() => scan_version(view, method, target),
+        Some((target, b' ')) if !target.is_empty() => scan_version(head, view, method, target),
         _ => Scan::Fault(BAD_REQUEST_LINE),
     }
 }
@@ -81,12 +83,12 @@ fn scan_target<'a>(view: &'a [u8], method: &'a str) -> Scan<'a> {
 ///
 /// A higher minor version is read as 1.1 (RFC 9110 §2.5). httparse rejects some versions before all
 /// their eight bytes have arrived, so an incomplete version is not a fault.
-fn scan_version<'a>(view: &'a [u8], method: &'a str, target: &'a [u8]) -> Scan<'a> {
+fn scan_version<'a>(head: &mut Head<'a>, view: &'a [u8], method: &str, target: &'a [u8]) -> Scan {
     let version_at = line_start(view) + method.len() + 1 + target.len() + 1;
     let version = &view[version_at..];
     match *version {
         [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'0'..=b'9', ref rest @ ..] => {
-            scan_fields(view, rest, method, target, minor - b'0')
+            scan_fields(head, view, rest, method, target, minor - b'0')
         }
         [b'H', b'T', b'T', b'P', b'/', b'2'..=b'9', b'.', b'0'..=b'9', ..] => {
             Scan::Fault(Refusal {
@@ -101,12 +103,13 @@ fn scan_version<'a>(view: &'a [u8], method: &'a str, target: &'a [u8]) -> Scan<'
 
 /// Scans the fields of a head whose request line httparse rejects and this server does not.
 fn scan_fields<'a>(
+    head: &mut Head<'a>,
     view: &'a [u8],
     rest: &'a [u8],
-    method: &'a str,
+    method: &str,
     target: &'a [u8],
     minor: u8,
-) -> Scan<'a> {
+) -> Scan {
     let lines = match rest {
         [] | [b'\r'] => return Scan::Partial,
         [b'\r', b'\n', lines @ ..] => lines,
@@ -118,7 +121,7 @@ fn scan_fields<'a>(
         Ok(httparse::Status::Complete((used, headers))) => Scan::Complete {
             length: view.len() - lines.len() + used,
             word_bytes: method.len().max(target.len()),
-            head: interpret(method, target, minor, headers, view),
+            meaning: interpret(head, method, target, minor, headers, view),
         },
         Err(error) => Scan::Fault(fault(error)),
     }

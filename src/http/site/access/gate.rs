@@ -11,7 +11,7 @@ use crate::http::semantics::fields::Fields;
 use crate::http::semantics::request::Method;
 use crate::http::semantics::status::Status;
 use crate::http::site::answer::{
-    Exchange, PendingLookup, Purpose, RENEWED, ResponseResult, Unresolved,
+    Exchange, PendingLookup, Purpose, RENEWED, ResponseResult, Undecided,
 };
 use crate::http::site::cache_key::ResourceName;
 use crate::http::site::redirect::is_challenge;
@@ -30,7 +30,7 @@ const BUSY: &str = "Too many passwords are being checked. Try again in a moment.
 impl Exchange<'_, '_> {
     /// The response to a request that may not pass; `None` to one that may.
     #[inline]
-    pub(in crate::http::site) fn gate(&mut self) -> Result<Option<Response>, Unresolved> {
+    pub(in crate::http::site) fn gate(&mut self) -> Result<Option<Response>, Undecided> {
         match self.site().settings.access.is_some() {
             true => self.pass_gate(),
             false => Ok(None),
@@ -38,7 +38,7 @@ impl Exchange<'_, '_> {
     }
 
     #[inline(never)]
-    fn pass_gate(&mut self) -> Result<Option<Response>, Unresolved> {
+    fn pass_gate(&mut self) -> Result<Option<Response>, Undecided> {
         let settings = Rc::clone(&self.site().settings);
         let Some(access) = settings.access.as_deref() else { return Ok(None) };
         // A request that has waited is decided again. It counts once, and stays refused.
@@ -96,7 +96,7 @@ impl Exchange<'_, '_> {
         &mut self,
         scope: Scope,
         passwords: &PasswordSettings,
-    ) -> Result<Option<Response>, Unresolved> {
+    ) -> Result<Option<Response>, Undecided> {
         let value = self.request.authorization.single();
         let checks = self.sites.passwords.get_or_insert_default();
         if value.is_some_and(|value| checks.remembers(&passwords.users, value, self.now.instant)) {
@@ -138,9 +138,9 @@ impl Exchange<'_, '_> {
                 self.sites.begin_checks();
                 let ticket = WaitTicket::Password(ticket);
                 let purpose = Purpose::Password;
-                Err(Unresolved::Lookup(PendingLookup { purpose, site, ticket }))
+                Err(Undecided::Lookup(PendingLookup { purpose, site, ticket }))
             }
-            PasswordState::NoTurn => Err(Unresolved::NoTurn),
+            PasswordState::NoTurn => Err(Undecided::NoTurn),
         }
     }
 

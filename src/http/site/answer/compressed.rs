@@ -11,7 +11,6 @@ use crate::http::semantics::negotiate::choose;
 impl Exchange<'_, '_> {
     /// What was found, with the coding that the client likes best, if it is compressed on the fly
     /// and known.
-    #[inline]
     pub(super) fn compressed(
         &mut self,
         purpose: Purpose,
@@ -28,7 +27,7 @@ impl Exchange<'_, '_> {
 
     /// The same for what may be compressed. Error pages are not.
     #[inline(never)]
-    fn compressed_on_demand(
+    pub(super) fn compressed_on_demand(
         &mut self,
         purpose: Purpose,
         name: &ResourceName<'_>,

@@ -55,7 +55,10 @@ impl TestSite {
         let waiter = Waiter { session: SessionId::detached(session), id: AskId(session) };
         let peer = Peer(client);
         let addresses = Addresses::of(&peer, Sock::detached());
-        let found = self.sites.find(self.now, place, name, Some(waiter), addresses);
+        let found = match self.sites.find_in_cache(self.now, place, name) {
+            Some(resource) => Ok(Resolved::Resource(resource)),
+            None => self.sites.look_up(self.now, place, name, Some(waiter), addresses),
+        };
         found.map_err(|ticket| WaitingSession {
             session,
             ticket: ticket.expect("a waiter gets one"),
