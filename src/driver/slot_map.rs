@@ -299,6 +299,28 @@ mod tests {
         assert_eq!(slots.insert(3), Err(3));
     }
 
+    /// Where the first entry is.
+    fn start(slots: &SlotMap<u64>) -> *const Slot<u64> {
+        slots.slots.as_ptr()
+    }
+
+    #[test]
+    fn a_reserved_table_never_moves() {
+        let mut slots = SlotMap::reserved(5000);
+        let before = start(&slots);
+        assert!((0..5000).all(|value| slots.insert(value).is_ok()));
+        assert_eq!(start(&slots), before);
+        assert_eq!(slots.insert(1), Err(1));
+    }
+
+    /// The room has a limit, and the capacity does not depend on it.
+    #[test]
+    fn a_table_may_have_more_entries_than_are_reserved() {
+        let slots: SlotMap<u64> = SlotMap::reserved(CAPACITY_MAX);
+        assert_eq!(slots.slots.capacity(), RESERVED_MAX as usize);
+        assert_eq!(slots.capacity, CAPACITY_MAX);
+    }
+
     #[test]
     fn packing_keeps_slot_generation_and_tag() {
         let mut slots = SlotMap::new(8);

@@ -32,13 +32,14 @@ use crate::ask::{AskId, Reply};
 use crate::driver::{Chain, Driver, Lease, Op, SendEnd, Sock, is_cancelled};
 use crate::limits::ConnectionPermit;
 use crate::service::Service;
-use crate::session::{Inbox, ReceiveTimeout, Sent, Session, Step};
+use crate::session::{Inbox, Sent, Session, Step};
+use inbox::Untaken;
 pub use inbox::{INBOX_MAX, INBOX_MEMORY_MAX};
 use questions::Questions;
-use state::{Phase, Receiving, Sending, State, Wants};
+use state::{InputTimeout, Phase, Receiving, Sending, State, Wants};
 
 /// Maximum number of bytes that a lingering connection reads and discards.
-const LINGER_BYTES_MAX: usize = 64 * 1024;
+const LINGER_BYTES_MAX: u32 = 64 * 1024;
 
 /// One connection; see the module documentation.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ pub(super) struct Connection<S> {
     /// of the session, whichever is earlier.
     pub(super) deadline: Tick,
     /// Input that the session has not taken.
-    inbox: Vec<u8>,
+    inbox: Untaken,
     receiving: Receiving,
     /// Whether the peer has ended its output.
     ended: bool,
@@ -70,13 +71,22 @@ pub(super) struct Connection<S> {
     questions: Questions,
     draining: bool,
     /// During a send, and while a draining connection receives: the number of bytes that the peer
-    /// had acknowledged at the last check.
-    acknowledged: Option<u64>,
+    /// had acknowledged at the last check, modulo 2^32. It only serves to notice a change.
+    acknowledged: Option<u32>,
     /// When `acknowledged` last changed, or, while a draining connection receives, the last input
     /// came.
     progressed: Tick,
     /// Counts the connection for its client, if that is limited.
     permit: Option<Box<ConnectionPermit>>,
+}
+
+// What a connection takes besides its session. There may be very many, and most of them are idle.
+#[cfg(not(any(test, feature = "simulation")))]
+const _: () = assert!(size_of::<Connection<()>>() <= 104);
+
+/// How many more bytes a lingering connection discards after these; `None` if they are too many.
+fn left_after(left: u32, bytes: &[u8]) -> Option<u32> {
+    left.checked_sub(u32::try_from(bytes.len()).ok()?)
 }
 
 impl<S: Session> Connection<S> {
@@ -86,12 +96,12 @@ impl<S: Session> Connection<S> {
             sock,
             session,
             state: State::Open,
-            wants: Wants::Input(ReceiveTimeout::Header),
-            phase: Phase::Receiving(ReceiveTimeout::Header),
+            wants: Wants::Input(InputTimeout::Header),
+            phase: Phase::Receiving(InputTimeout::Header),
             phase_ends: 0,
             postponed: 0,
             deadline: 0,
-            inbox: Vec::new(),
+            inbox: Untaken::default(),
             receiving: Receiving::No,
             ended: false,
             #[cfg(any(test, feature = "simulation"))]
@@ -118,7 +128,7 @@ impl<S: Session> Connection<S> {
 
     /// Submits the receive and starts the first deadline.
     pub(super) fn begin<D: Driver>(&mut self, env: &mut Env<'_, D, S>, draining: bool) {
-        self.begin_phase(env, Phase::Receiving(ReceiveTimeout::Header));
+        self.begin_phase(env, Phase::Receiving(InputTimeout::Header));
         self.receive(env);
         if draining {
             self.drain(env);
@@ -186,7 +196,7 @@ impl<S: Session> Connection<S> {
         match (received, self.state) {
             (_, State::Closing) => {}
             (Ok(Some(lease)), State::Open) => self.input(env, &lease),
-            (Ok(Some(lease)), State::Lingering { bytes }) => match bytes.checked_sub(lease.len()) {
+            (Ok(Some(lease)), State::Lingering { bytes }) => match left_after(bytes, &lease) {
                 Some(bytes) => self.state = State::Lingering { bytes },
                 // The peer sends more than the bound. Reset the connection: after an orderly close,
                 // it would depend on the driver whether the peer gets a reset.
@@ -217,11 +227,11 @@ impl<S: Session> Connection<S> {
             // The common case: the session reads the driver's buffer without a copy.
             let taken = self.advance(env, bytes);
             if self.state == State::Open {
-                inbox::append(&mut self.inbox, &bytes[taken..]);
+                self.inbox.append(&bytes[taken..]);
             }
             return;
         }
-        inbox::append(&mut self.inbox, bytes);
+        self.inbox.append(bytes);
         if wanted {
             self.advance_with_inbox(env);
         }
@@ -235,7 +245,7 @@ impl<S: Session> Connection<S> {
         let mut inbox = std::mem::take(&mut self.inbox);
         let taken = self.advance(env, &inbox);
         if taken < inbox.len() && self.state == State::Open {
-            inbox.drain(..taken);
+            inbox.remove(taken);
             self.inbox = inbox;
         }
     }
@@ -252,7 +262,9 @@ impl<S: Session> Connection<S> {
     /// Turns the result of a call of the session into ops: its step, its output, its questions.
     fn perform<D: Driver>(&mut self, env: &mut Env<'_, D, S>, step: Step, chain: Box<Chain>) {
         match step {
-            Step::Receive(timeout) => self.wants = Wants::Input(timeout),
+            Step::Receive(timeout) => {
+                self.wants = Wants::Input(InputTimeout::of(timeout, env.wheel));
+            }
             Step::Wait => self.wants = Wants::News,
             Step::Flush => {
                 let is_sending = self.sending != Sending::No;
@@ -383,7 +395,7 @@ impl<S: Session> Connection<S> {
         }
         (self.state, self.phase) = (State::Closing, Phase::Closing);
         self.deadline = Tick::MAX;
-        self.inbox = Vec::new();
+        self.inbox = Untaken::default();
         if let Some(chain) = self.queued.take() {
             env.chains.put(chain);
         }
@@ -416,7 +428,7 @@ impl<S: Session> Connection<S> {
         }
         if self.state != State::Open {
             // The session has finished and will not read it.
-            self.inbox = Vec::new();
+            self.inbox = Untaken::default();
         }
         let full = self.inbox.len() > INBOX_MAX;
         match self.receiving {

@@ -75,13 +75,16 @@ pub struct Http {
     records: Option<Box<ConnectionRecords>>,
 }
 
+// Most connections are idle most of the time, so they are small: what they seldom have is boxed.
+const _: () = assert!(size_of::<Http>() <= 64);
+
 #[derive(Debug)]
 enum HttpState {
     Head,
     /// A lookup for the request at the front of the inbox is running.
-    Lookup(PendingLookup),
+    Lookup(Box<PendingLookup>),
     /// The body of a request that has a response. The connection persists.
-    Discard(Discard),
+    Discard(Box<Discard>),
     Over {
         linger: bool,
     },
@@ -143,7 +146,7 @@ impl Session for Http {
         let HttpState::Lookup(pending) = std::mem::replace(&mut self.state, HttpState::Head) else {
             unreachable!("no lookup is running, but {found:?} was found")
         };
-        self.resolved_names.get_or_insert_default().note(pending, found);
+        self.resolved_names.get_or_insert_default().note(*pending, found);
     }
 
     fn expire(&mut self, cx: &mut Context<'_, Sites>, _: Timer, out: &mut Chain) -> Step {
@@ -233,7 +236,7 @@ impl Http {
             }
             Err(Undecided::Lookup(pending)) => {
                 self.resolved_names.get_or_insert_default().keep_refusal(origin.refusal);
-                self.state = HttpState::Lookup(pending);
+                self.state = HttpState::Lookup(Box::new(pending));
                 Break(Step::Wait)
             }
             Err(Undecided::NoTurn) => unreachable!("a lookup may always begin"),
@@ -337,12 +340,12 @@ impl Http {
             None if framing.keep_alive => HttpState::Head,
             None => HttpState::Over { linger },
             Some(_) if !framing.keep_alive => HttpState::Over { linger: true },
-            Some(discard) => HttpState::Discard(discard),
+            Some(discard) => HttpState::Discard(Box::new(discard)),
         };
     }
 
     /// Discards the body of a request that has a response.
-    fn discard(&mut self, inbox: &mut Inbox<'_>, mut discard: Discard) -> ControlFlow<Step> {
+    fn discard(&mut self, inbox: &mut Inbox<'_>, mut discard: Box<Discard>) -> ControlFlow<Step> {
         match discard.feed(inbox.bytes()) {
             Ok(progress) => {
                 let is_all = progress.used == inbox.bytes().len();

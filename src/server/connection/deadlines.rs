@@ -1,12 +1,12 @@
 //! The deadlines of a connection: that of its phase, and that of its session.
 
-use super::state::{Phase, State};
+use super::state::{InputTimeout, Phase, State};
 use super::{Connection, Sending};
 use crate::driver::Driver;
 use crate::server::TimeoutKind;
 use crate::server::env::Env;
 use crate::server::timers::Tick;
-use crate::session::{ReceiveTimeout, Session, Timer};
+use crate::session::{Session, Timer};
 
 /// How many times the progress of a send is checked within the send timeout. A stalled peer is
 /// detected late by at most a quarter of the timeout, and never early.
@@ -61,12 +61,12 @@ impl<S: Session> Connection<S> {
             }
             Phase::Receiving(timeout) => {
                 let kind = match timeout {
-                    ReceiveTimeout::KeepAlive | ReceiveTimeout::KeepAliveSince(_) => {
+                    InputTimeout::KeepAlive | InputTimeout::KeepAliveSince(_) => {
                         Some(TimeoutKind::Idle)
                     }
-                    ReceiveTimeout::Header | ReceiveTimeout::Body => Some(TimeoutKind::Request),
+                    InputTimeout::Header | InputTimeout::Body => Some(TimeoutKind::Request),
                     // A drain looks for progress; the session says whether there is some.
-                    ReceiveTimeout::Own => None,
+                    InputTimeout::Own => None,
                 };
                 if let Some(kind) = kind {
                     env.published.count_timeout(kind);
@@ -92,7 +92,7 @@ impl<S: Session> Connection<S> {
     /// Notes whether the peer has acknowledged more than at the last check, and returns it.
     fn check_acknowledged<D: Driver>(&mut self, env: &Env<'_, D, S>) -> bool {
         // A sandbox may deny the call. Then there is no progress.
-        let acknowledged = env.driver.acknowledged(self.sock).ok();
+        let acknowledged = env.driver.acknowledged(self.sock).ok().map(|bytes| bytes as u32);
         let has_changed = self.acknowledged != acknowledged;
         if has_changed {
             (self.acknowledged, self.progressed) = (acknowledged, env.tick);
@@ -127,15 +127,15 @@ impl<S: Session> Connection<S> {
         self.begin_reading(env);
         let timeouts = env.timeouts;
         let since = match phase {
-            Phase::Receiving(ReceiveTimeout::KeepAliveSince(since)) => env.wheel.tick_at(since),
+            Phase::Receiving(InputTimeout::KeepAliveSince(since)) => since,
             _ => env.tick,
         };
         let time = match phase {
-            Phase::Receiving(ReceiveTimeout::KeepAlive | ReceiveTimeout::KeepAliveSince(_)) => {
+            Phase::Receiving(InputTimeout::KeepAlive | InputTimeout::KeepAliveSince(_)) => {
                 timeouts.idle
             }
-            Phase::Receiving(ReceiveTimeout::Header | ReceiveTimeout::Body) => timeouts.header,
-            Phase::Receiving(ReceiveTimeout::Own) => FOREVER,
+            Phase::Receiving(InputTimeout::Header | InputTimeout::Body) => timeouts.header,
+            Phase::Receiving(InputTimeout::Own) => FOREVER,
             Phase::Sending => timeouts.send.div_ceil(SEND_CHECKS),
             Phase::Waiting => timeouts.send,
             Phase::Lingering => timeouts.linger,

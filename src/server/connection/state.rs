@@ -1,6 +1,7 @@
 //! The states of a connection and of its parts. `connection.rs` has the diagram.
 
 use crate::driver::OpId;
+use crate::server::timers::{Tick, Wheel};
 use crate::session::ReceiveTimeout;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -12,15 +13,37 @@ pub(super) enum State {
     },
     /// Input is discarded, up to this many bytes.
     Lingering {
-        bytes: usize,
+        bytes: u32,
     },
     Closing,
+}
+
+/// A [`ReceiveTimeout`], in ticks, which take less room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum InputTimeout {
+    KeepAlive,
+    KeepAliveSince(Tick),
+    Header,
+    Body,
+    Own,
+}
+
+impl InputTimeout {
+    pub(super) fn of(timeout: ReceiveTimeout, wheel: &Wheel) -> Self {
+        match timeout {
+            ReceiveTimeout::KeepAlive => Self::KeepAlive,
+            ReceiveTimeout::KeepAliveSince(since) => Self::KeepAliveSince(wheel.tick_at(since)),
+            ReceiveTimeout::Header => Self::Header,
+            ReceiveTimeout::Body => Self::Body,
+            ReceiveTimeout::Own => Self::Own,
+        }
+    }
 }
 
 /// What a session waits for, according to its last step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Wants {
-    Input(ReceiveTimeout),
+    Input(InputTimeout),
     /// A reply, an answer, or the end of the send.
     News,
     /// The end of the send, or input.
@@ -49,7 +72,7 @@ pub(super) enum Sending {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
     /// The session waits for input.
-    Receiving(ReceiveTimeout),
+    Receiving(InputTimeout),
     /// A send is in flight.
     Sending,
     /// The session waits for a reply or an answer.
@@ -75,7 +98,7 @@ impl Phase {
         match self {
             Self::Sending
             | Self::Waiting
-            | Self::Receiving(ReceiveTimeout::Body | ReceiveTimeout::Own) => true,
+            | Self::Receiving(InputTimeout::Body | InputTimeout::Own) => true,
             // A new connection also waits for a head, of which nothing has arrived.
             Self::Receiving(_) => !inbox.is_empty(),
             Self::Lingering | Self::Closing => false,
