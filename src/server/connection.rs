@@ -262,9 +262,7 @@ impl<S: Session> Connection<S> {
     /// Turns the result of a call of the session into ops: its step, its output, its questions.
     fn perform<D: Driver>(&mut self, env: &mut Env<'_, D, S>, step: Step, chain: Box<Chain>) {
         match step {
-            Step::Receive(timeout) => {
-                self.wants = Wants::Input(InputTimeout::of(timeout, env.wheel));
-            }
+            Step::Receive(timeout) => self.wants = Wants::of(timeout, env.wheel),
             Step::Wait => self.wants = Wants::News,
             Step::Flush => {
                 let is_sending = self.sending != Sending::No;

@@ -1,9 +1,9 @@
 //! The service of HTTP sessions: what the sessions of a worker share.
 //!
 //! A session asks for a name ([`Sites::find_in_cache`]). If the cached result is valid, that is,
-//! neither too old nor invalidated by a change, it is returned at once. Otherwise the name is looked
-//! up ([`Sites::look_up`]), and the session is told later; all sessions that ask for the name share
-//! the lookup ([`Lookups`]). If all of them leave, the lookup is cancelled.
+//! neither too old nor invalidated by a change, it is returned at once. Otherwise the name is
+//! looked up ([`Sites::look_up`]), and the session is told later; all sessions that ask for the
+//! name share the lookup ([`Lookups`]). If all of them leave, the lookup is cancelled.
 //!
 //! The result of a lookup is cached, unless the root has changed since the lookup began, or a newer
 //! lookup of the name was faster. If a change was reported since the lookup began, the result is

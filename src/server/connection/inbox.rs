@@ -15,8 +15,8 @@ const INBOX_STEP: usize = 16 * 1024;
 /// next wait receives before the receive has ended.
 pub const INBOX_MEMORY_MAX: usize = INBOX_MAX + 2 * RECEIVE_BYTES_MAX as usize + INBOX_STEP;
 
-/// The bytes; see the module documentation. They are boxed twice, because most connections have none
-/// most of the time: then this is 8 bytes.
+/// The bytes; see the module documentation. They are boxed twice, because most connections have
+/// none most of the time: then this is 8 bytes.
 #[derive(Debug, Default)]
 #[expect(clippy::box_collection, reason = "it is small while it is empty")]
 pub(super) struct Untaken(Option<Box<Vec<u8>>>);

@@ -28,18 +28,6 @@ pub(super) enum InputTimeout {
     Own,
 }
 
-impl InputTimeout {
-    pub(super) fn of(timeout: ReceiveTimeout, wheel: &Wheel) -> Self {
-        match timeout {
-            ReceiveTimeout::KeepAlive => Self::KeepAlive,
-            ReceiveTimeout::KeepAliveSince(since) => Self::KeepAliveSince(wheel.tick_at(since)),
-            ReceiveTimeout::Header => Self::Header,
-            ReceiveTimeout::Body => Self::Body,
-            ReceiveTimeout::Own => Self::Own,
-        }
-    }
-}
-
 /// What a session waits for, according to its last step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Wants {
@@ -48,6 +36,21 @@ pub(super) enum Wants {
     News,
     /// The end of the send, or input.
     Room,
+}
+
+impl Wants {
+    /// Input, within a timeout.
+    pub(super) fn of(timeout: ReceiveTimeout, wheel: &Wheel) -> Self {
+        Self::Input(match timeout {
+            ReceiveTimeout::KeepAlive => InputTimeout::KeepAlive,
+            ReceiveTimeout::KeepAliveSince(since) => {
+                InputTimeout::KeepAliveSince(wheel.tick_at(since))
+            }
+            ReceiveTimeout::Header => InputTimeout::Header,
+            ReceiveTimeout::Body => InputTimeout::Body,
+            ReceiveTimeout::Own => InputTimeout::Own,
+        })
+    }
 }
 
 /// The receive of a connection.
